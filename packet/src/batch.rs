@@ -1,0 +1,115 @@
+//! What one receive call hands over, and what a transmit call refers to.
+
+use crate::Frame;
+use arrayvec::ArrayVec;
+
+/// Frames of one receive call at most: large enough to spread the cost of a system call, small
+/// enough that keys and frames of a batch stay in the first-level cache.
+pub const MAX_BATCH: usize = 64;
+
+/// Names a frame of a batch: a received one, or a copy made while executing actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameId(u16);
+
+impl FrameId {
+    /// The received frame at `index`.
+    pub fn received(index: usize) -> Self {
+        Self(index as u16)
+    }
+
+    /// The position among the received frames; `None` for a copy.
+    #[inline]
+    pub fn received_index(self) -> Option<usize> {
+        ((self.0 as usize) < MAX_BATCH).then_some(self.0 as usize)
+    }
+}
+
+/// Received frames, and copies of them made on the way.
+///
+/// Received frames stay in the slots of the queue that lent them; the borrow `'a` keeps the queue
+/// from receiving again until the batch is gone.
+#[derive(Default)]
+pub struct Batch<'a> {
+    received: ArrayVec<Frame<'a>, MAX_BATCH>,
+    copies: Vec<Frame<'a>>,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a received frame.
+    ///
+    /// # Panics
+    /// If the batch is full ([`Batch::room`] is 0).
+    #[inline]
+    pub fn push(&mut self, frame: Frame<'a>) {
+        self.received.push(frame);
+    }
+
+    /// How many more frames fit.
+    pub fn room(&self) -> usize {
+        self.received.remaining_capacity()
+    }
+
+    /// Number of received frames.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Nothing was received.
+    pub fn is_empty(&self) -> bool {
+        self.received.is_empty()
+    }
+
+    /// The received frames.
+    #[inline]
+    pub fn received(&self) -> &[Frame<'a>] {
+        &self.received
+    }
+
+    /// The received frames, to edit.
+    #[inline]
+    pub fn received_mut(&mut self) -> &mut [Frame<'a>] {
+        &mut self.received
+    }
+
+    /// Adds a frame that was not received; `None` when 65,000 copies exist already.
+    pub fn add_copy(&mut self, frame: Frame<'a>) -> Option<FrameId> {
+        let id = u16::try_from(MAX_BATCH + self.copies.len()).ok().filter(|id| *id < 65_000)?;
+        self.copies.push(frame);
+        Some(FrameId(id))
+    }
+
+    /// The frame with this name.
+    ///
+    /// # Panics
+    /// If `id` is not of this batch.
+    #[inline]
+    pub fn frame(&self, id: FrameId) -> &Frame<'a> {
+        match id.received_index() {
+            Some(i) => &self.received[i],
+            None => &self.copies[id.0 as usize - MAX_BATCH],
+        }
+    }
+
+    /// The frame with this name, to edit.
+    ///
+    /// # Panics
+    /// If `id` is not of this batch.
+    #[inline]
+    pub fn frame_mut(&mut self, id: FrameId) -> &mut Frame<'a> {
+        match id.received_index() {
+            Some(i) => &mut self.received[i],
+            None => &mut self.copies[id.0 as usize - MAX_BATCH],
+        }
+    }
+
+    /// Takes the copies out, so that their buffers can be used again.
+    pub fn take_copies(&mut self) -> Vec<Frame<'a>> {
+        std::mem::take(&mut self.copies)
+    }
+}

@@ -1,0 +1,20 @@
+//! The bytes that pass between ports and the flow table.
+//!
+//! A [`Frame`] is an Ethernet frame in memory that somebody lent (a slot of a receive ring) or that
+//! the switch allocated (a copy), together with the [`Offload`] work its sender left undone. A
+//! [`Batch`] is what one receive call hands over; everything below works on batches.
+//!
+//! This crate knows byte formats and nothing else: no I/O, no clock, no threads, no decisions.
+//!
+//! # Panics
+//! Accessors that take a position document their bound and panic beyond it, as slices do. Nothing
+//! here panics because of the *contents* of a frame.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod frame;
+mod offload;
+
+pub use batch::{Batch, FrameId, MAX_BATCH};
+pub use frame::{Frame, HEADROOM, Layers};
+pub use offload::{GsoType, Offload, VNET_HDR_SIZE};

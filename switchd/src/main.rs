@@ -1,0 +1,2 @@
+//! switchd
+fn main() {}
