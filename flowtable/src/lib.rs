@@ -1,1 +1,9 @@
-//! flowtable
+//! What the switch decides: keys, rules, tables, translation and caches.
+//!
+//! No I/O, no clock, no threads: time and seeds are arguments, side effects are returned as data.
+#![deny(unsafe_code)]
+
+pub mod action;
+pub mod flow;
+pub mod flow_mod;
+pub mod types;

@@ -1,0 +1,233 @@
+//! What the switch knows about one frame: plain old data in network byte order.
+//!
+//! [`FlowKey`] is what caches look at: the ingress port and the packet's headers. It is laid out in
+//! segments of 64-bit words, the common ones first, so that a frame pays only for what it has:
+//!
+//! ```text
+//! words 0-2   ingress, Ethernet, outer VLAN tag      every frame
+//! words 3-5   network and transport, IPv4 addresses  IPv4, ARP
+//! words 6-8   the rest of the IPv6 addresses         IPv6
+//! words 9-15  second tag, MPLS, ARP and ND bodies    the few that have them
+//! ```
+//!
+//! Hashing, comparing and masking are loops over the words in use; all words behind them are zero.
+//! [`PipelineKey`] puts behind it what rules may also match but no cache needs to know, because it
+//! starts at zero for every frame: registers and `metadata`.
+//!
+//! Masks have the same layout: [`FlowMask`] is a key whose one-bits matter.
+
+use zerocopy::byteorder::network_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Words of a [`FlowKey`].
+pub const FLOW_WORDS: usize = 16;
+/// Words of a [`PipelineKey`].
+pub const PIPELINE_WORDS: usize = FLOW_WORDS + 19;
+
+/// `vlan_tci`: the bit that says "a tag is present" in keys and matches (the CFI/DEI bit on the wire).
+pub const VLAN_CFI: u16 = 0x1000;
+/// `vlan_tci`: the VLAN id.
+pub const VLAN_VID_MASK: u16 = 0x0fff;
+/// `vlan_tci`: the priority code point.
+pub const VLAN_PCP_MASK: u16 = 0xe000;
+/// `dl_type` of a frame with an 802.3 length field and no SNAP type (OpenFlow 1.0 §3.4: 0x05ff).
+pub const ETH_TYPE_NONE: u16 = 0x05ff;
+
+/// `nw_frag` bits.
+pub mod frag {
+    /// The packet is a fragment.
+    pub const ANY: u8 = 1;
+    /// The packet is a fragment other than the first, so it has no transport header.
+    pub const LATER: u8 = 2;
+}
+
+/// The headers of one frame and where it came in. See the [module](self) for the layout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct FlowKey {
+    /// Ingress port: the datapath's number in cache keys, the OpenFlow number in pipeline keys.
+    pub in_port: U32,
+    /// Which saved pipeline state this pass continues; 0 is a fresh frame.
+    pub recirc_id: U32,
+    /// Destination MAC.
+    pub dl_dst: [u8; 6],
+    /// EtherType behind the tags, or [`ETH_TYPE_NONE`].
+    pub dl_type: U16,
+    /// Source MAC.
+    pub dl_src: [u8; 6],
+    /// Outer VLAN tag with [`VLAN_CFI`] set, or 0 for an untagged frame.
+    pub vlan_tci: U16,
+
+    /// IP protocol, or the low byte of the ARP opcode.
+    pub nw_proto: u8,
+    /// IPv4 TOS or IPv6 traffic class.
+    pub nw_tos: u8,
+    /// IPv4 TTL or IPv6 hop limit.
+    pub nw_ttl: u8,
+    /// [`frag`] bits.
+    pub nw_frag: u8,
+    /// IPv6 flow label, low 20 bits.
+    pub ipv6_label: U32,
+    /// Transport source port, or ICMP type.
+    pub tp_src: U16,
+    /// Transport destination port, or ICMP code.
+    pub tp_dst: U16,
+    /// TCP flags, low 12 bits.
+    pub tcp_flags: U16,
+    /// Number of words in use; derived from the rest, so no match ever looks at it.
+    pub shape: U16,
+    /// IPv4 addresses (source, destination) or ARP protocol addresses in the first 8 bytes;
+    /// IPv6 source and destination in all 32. Read through the accessors.
+    pub nw_addrs: [u8; 32],
+
+    /// TPID of the outer tag when it is not 0x8100, else 0.
+    pub vlan_tpid: U16,
+    /// TPID of the second tag, 0 when there is none or it is not looked at.
+    pub vlan2_tpid: U16,
+    /// Second tag with [`VLAN_CFI`] set, or 0.
+    pub vlan2_tci: U16,
+    /// Zero.
+    pub _pad0: [u8; 2],
+    /// MPLS label stack entries, outermost first; 0 where absent.
+    pub mpls_lse: [U32; 3],
+    /// Reserved field of a neighbour advertisement or solicitation.
+    pub nd_reserved: U32,
+    /// ARP sender hardware address, or the ND source link-layer address option.
+    pub arp_sha: [u8; 6],
+    /// Type of the first ND option.
+    pub nd_options_type: u8,
+    /// Zero.
+    pub _pad1: u8,
+    /// ARP target hardware address, or the ND target link-layer address option.
+    pub arp_tha: [u8; 6],
+    /// Zero.
+    pub _pad2: [u8; 2],
+    /// ND target address.
+    pub nd_target: [u8; 16],
+}
+
+/// A [`FlowKey`] and the state that the pipeline adds: what rules match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct PipelineKey {
+    /// The frame as it is at this point of the pipeline.
+    pub flow: FlowKey,
+    /// OpenFlow `metadata`.
+    pub metadata: U64,
+    /// `reg0` to `reg31`.
+    pub regs: [U32; 32],
+    /// `pkt_mark`.
+    pub pkt_mark: U32,
+    /// Output port in the action set.
+    pub actset_output: U32,
+    /// `conj_id`.
+    pub conj_id: U32,
+    /// Zero.
+    pub _pad: U32,
+}
+
+/// One-bits matter. Same layout as the key.
+pub type FlowMask = FlowKey;
+/// One-bits matter. Same layout as the key.
+pub type PipelineMask = PipelineKey;
+
+const _: () = assert!(size_of::<FlowKey>() == 8 * FLOW_WORDS);
+const _: () = assert!(size_of::<PipelineKey>() == 8 * PIPELINE_WORDS);
+
+impl FlowKey {
+    /// Words that a frame without a network header uses.
+    pub const L2_WORDS: usize = 3;
+    /// Words that IPv4 and plain ARP use.
+    pub const IPV4_WORDS: usize = 6;
+    /// Words that IPv6 uses.
+    pub const IPV6_WORDS: usize = 9;
+
+    /// The key as words, for hashing, comparing and masking.
+    #[inline]
+    pub fn words(&self) -> &[u64; FLOW_WORDS] {
+        zerocopy::transmute_ref!(self)
+    }
+
+    /// The key as words, to edit.
+    #[inline]
+    pub fn words_mut(&mut self) -> &mut [u64; FLOW_WORDS] {
+        zerocopy::transmute_mut!(self)
+    }
+
+    /// IPv4 source or ARP sender protocol address.
+    #[inline]
+    pub fn nw_src(&self) -> u32 {
+        u32::from_be_bytes([self.nw_addrs[0], self.nw_addrs[1], self.nw_addrs[2], self.nw_addrs[3]])
+    }
+
+    /// IPv4 destination or ARP target protocol address.
+    #[inline]
+    pub fn nw_dst(&self) -> u32 {
+        u32::from_be_bytes([self.nw_addrs[4], self.nw_addrs[5], self.nw_addrs[6], self.nw_addrs[7]])
+    }
+
+    /// IPv6 source address.
+    pub fn ipv6_src(&self) -> [u8; 16] {
+        let (src, _) = self.nw_addrs.split_at(16);
+        src.try_into().expect("half of 32 bytes")
+    }
+
+    /// IPv6 destination address.
+    pub fn ipv6_dst(&self) -> [u8; 16] {
+        let (_, dst) = self.nw_addrs.split_at(16);
+        dst.try_into().expect("half of 32 bytes")
+    }
+}
+
+impl PipelineKey {
+    /// The key as words, for hashing, comparing and masking.
+    #[inline]
+    pub fn words(&self) -> &[u64; PIPELINE_WORDS] {
+        zerocopy::transmute_ref!(self)
+    }
+
+    /// The key as words, to edit.
+    #[inline]
+    pub fn words_mut(&mut self) -> &mut [u64; PIPELINE_WORDS] {
+        zerocopy::transmute_mut!(self)
+    }
+
+    /// Clears every bit that is zero in `mask`.
+    pub fn masked(&self, mask: &PipelineMask) -> Self {
+        let mut out = *self;
+        for (w, m) in out.words_mut().iter_mut().zip(mask.words()) {
+            *w &= m;
+        }
+        out
+    }
+
+    /// Whether this key agrees with `value` in every bit that is one in `mask`.
+    pub fn matches(&self, value: &Self, mask: &PipelineMask) -> bool {
+        let pairs = self.words().iter().zip(value.words());
+        pairs.zip(mask.words()).all(|((a, b), m)| (a ^ b) & m == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn segments_begin_at_their_words() {
+        assert_eq!(offset_of!(FlowKey, nw_proto), 8 * FlowKey::L2_WORDS);
+        assert_eq!(offset_of!(FlowKey, nw_addrs) + 8, 8 * FlowKey::IPV4_WORDS);
+        assert_eq!(offset_of!(FlowKey, vlan_tpid), 8 * FlowKey::IPV6_WORDS);
+    }
+
+    #[test]
+    fn masked_bits_do_not_count() {
+        let mut a = PipelineKey::default();
+        let mut mask = PipelineMask::default();
+        a.flow.nw_ttl = 64;
+        assert!(a.matches(&PipelineKey::default(), &mask));
+        mask.flow.nw_ttl = 0xff;
+        assert!(!a.matches(&PipelineKey::default(), &mask));
+        assert_eq!(a.masked(&mask).flow.nw_ttl, 64);
+    }
+}

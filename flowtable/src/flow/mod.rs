@@ -1,0 +1,8 @@
+//! What is known of a packet, and conditions on it.
+
+pub mod fields;
+pub mod key;
+pub mod matching;
+
+pub use key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
+pub use matching::Match;
