@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod action;
+pub mod classifier;
 pub mod flow;
 pub mod flow_mod;
 pub mod types;
