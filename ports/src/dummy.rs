@@ -1,0 +1,314 @@
+//! A port in memory, for tests and for measuring everything but I/O.
+//!
+//! The switch sees an ordinary [`Port`]; the test holds the [`Dummy`] at its other end, injects
+//! frames and collects what was sent. In the steady state neither direction allocates: buffers go
+//! round. The queues are behind one lock, which only makes sense because nothing else is.
+
+use crate::{Port, PortError, PortKind, PortStatus, Queues, RxQueue, RxStats, Shield};
+use crate::{TxFailure, TxQueue};
+use packet::{Batch, Frame, FrameId, HEADROOM, Offload};
+use std::collections::VecDeque;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a port in memory behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct DummyOptions {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Its MTU, without link header.
+    pub mtu: u32,
+    /// Frames are accepted with checksum and segmentation left to do.
+    pub takes_offload: bool,
+    /// Whether sent frames are kept for [`Dummy::sent`], or only counted.
+    pub collects: bool,
+    /// Frames that may wait at the other end: further ones find the queue full.
+    pub capacity: usize,
+    /// Sending queues: one for each worker.
+    pub workers: usize,
+}
+
+impl Default for DummyOptions {
+    fn default() -> Self {
+        Self {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            takes_offload: true,
+            collects: true,
+            capacity: 65_536,
+            workers: 1,
+        }
+    }
+}
+
+/// A frame that came out of the switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentFrame {
+    /// From the destination MAC on.
+    pub bytes: Vec<u8>,
+    /// What is left to do.
+    pub offload: Offload,
+}
+
+/// The far end of a port in memory. Clones are the same end.
+#[derive(Clone, Debug)]
+pub struct Dummy {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    status: Arc<PortStatus>,
+    options: DummyOptions,
+    wires: Mutex<Wires>,
+}
+
+#[derive(Debug)]
+struct Wires {
+    /// Into the switch. Each buffer has [`HEADROOM`] bytes before the frame.
+    injected: VecDeque<(Vec<u8>, Offload)>,
+    /// Out of the switch.
+    sent: VecDeque<SentFrame>,
+    sent_count: u64,
+    /// Buffers to use again.
+    spare: Vec<Vec<u8>>,
+    /// Holds one byte while `injected` is not empty, so that the switch can sleep.
+    wake: PipeWriter,
+    woken: PipeReader,
+}
+
+impl Shared {
+    fn wires(&self) -> MutexGuard<'_, Wires> {
+        // A test that panicked half-way leaves whole frames in the queues all the same.
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A port in memory and its far end.
+///
+/// # Errors
+/// No file descriptor is left.
+pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortError> {
+    let pipe = || {
+        let (woken, wake) = std::io::pipe()?;
+        Ok((woken.try_clone()?, woken, wake))
+    };
+    let (poll, woken, wake) =
+        pipe().map_err(|source| PortError::os("open", name, "CAP_NET_RAW", source))?;
+    let status = PortStatus::new(true, options.mtu, true);
+    let wires = Wires {
+        injected: VecDeque::new(),
+        sent: VecDeque::new(),
+        sent_count: 0,
+        spare: Vec::new(),
+        wake,
+        woken,
+    };
+    let shared =
+        Arc::new(Shared { status: Arc::clone(&status), options, wires: Mutex::new(wires) });
+    let rx = DummyRx { shared: Arc::clone(&shared), poll, lent: Vec::new() };
+    let tx = |_| -> Box<dyn TxQueue> { Box::new(DummyTx { shared: Arc::clone(&shared) }) };
+    let port = Port {
+        name: name.to_owned(),
+        kind: PortKind::Dummy,
+        mac: options.mac,
+        ifindex: None,
+        status,
+        shield: Shield::NotNeeded,
+        warnings: Vec::new(),
+        queues: Queues { rx: vec![Box::new(rx)], tx: (0..options.workers).map(tx).collect() },
+        guard: None,
+    };
+    Ok((port, Dummy { shared }))
+}
+
+impl Dummy {
+    /// Puts a frame on the wire towards the switch.
+    pub fn inject(&self, bytes: &[u8]) {
+        self.inject_with(bytes, Offload::NONE);
+    }
+
+    /// Puts a frame whose sender left something undone on the wire towards the switch.
+    pub fn inject_with(&self, bytes: &[u8], offload: Offload) {
+        let mut wires = self.shared.wires();
+        let mut buf = wires.spare.pop().unwrap_or_default();
+        buf.clear();
+        buf.resize(HEADROOM, 0);
+        buf.extend_from_slice(bytes);
+        wires.injected.push_back((buf, offload));
+        if wires.injected.len() == 1 {
+            wires.wake.write_all(&[1]).expect("a pipe with one byte is never full or closed");
+        }
+    }
+
+    /// The next frame that came out of the switch.
+    pub fn next_sent(&self) -> Option<SentFrame> {
+        self.shared.wires().sent.pop_front()
+    }
+
+    /// All frames that came out of the switch since the last call.
+    pub fn sent(&self) -> Vec<SentFrame> {
+        self.shared.wires().sent.drain(..).collect()
+    }
+
+    /// Number of frames that came out of the switch since it was opened.
+    pub fn sent_count(&self) -> u64 {
+        self.shared.wires().sent_count
+    }
+
+    /// Frames injected that the switch has not received yet.
+    pub fn pending(&self) -> usize {
+        self.shared.wires().injected.len()
+    }
+
+    /// Plugs the cable in or out.
+    pub fn set_link_up(&self, up: bool) {
+        self.shared.status.set_link_up(up);
+    }
+}
+
+struct DummyRx {
+    shared: Arc<Shared>,
+    poll: PipeReader,
+    lent: Vec<(Vec<u8>, Offload)>,
+}
+
+impl RxQueue for DummyRx {
+    fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
+        {
+            let wires = &mut *self.shared.wires();
+            let count = batch.room().min(wires.injected.len());
+            if count == 0 {
+                return Ok(());
+            }
+            self.lent.extend(wires.injected.drain(..count));
+            if wires.injected.is_empty() {
+                wires.woken.read_exact(&mut [0]).expect("one byte waits while frames do");
+            }
+        }
+        for (buf, offload) in &mut self.lent {
+            let end = buf.len();
+            batch.push(Frame::lent(buf, HEADROOM, end, *offload));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        if !self.lent.is_empty() {
+            self.shared.wires().spare.extend(self.lent.drain(..).map(|(buf, _)| buf));
+        }
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.poll.as_fd())
+    }
+
+    fn stats(&mut self) -> RxStats {
+        RxStats::default()
+    }
+}
+
+struct DummyTx {
+    shared: Arc<Shared>,
+}
+
+impl TxQueue for DummyTx {
+    fn send(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        failures: &mut Vec<(FrameId, TxFailure)>,
+    ) {
+        let shared = &*self.shared;
+        let wires = &mut *shared.wires();
+        for &id in ids {
+            let frame = batch.frame(id);
+            if let Err(failure) = wires.accept(frame, shared) {
+                failures.push((id, failure));
+            }
+        }
+    }
+}
+
+impl Wires {
+    fn accept(&mut self, frame: &Frame<'_>, shared: &Shared) -> Result<(), TxFailure> {
+        if !shared.status.is_link_up() {
+            return Err(TxFailure::LinkDown);
+        }
+        if self.sent.len() >= shared.options.capacity {
+            return Err(TxFailure::QueueFull);
+        }
+        self.sent_count += 1;
+        if shared.options.collects {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.clear();
+            bytes.extend_from_slice(frame.bytes());
+            self.sent.push_back(SentFrame { bytes, offload: frame.offload });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_go_in_and_out_in_order() {
+        let (mut port, far) = open("p1", DummyOptions::default()).unwrap();
+        let mut queues = port.take_queues();
+        far.inject(&[1; 60]);
+        far.inject(&[2; 60]);
+        let mut failures = Vec::new();
+        {
+            let mut batch = Batch::new();
+            queues.rx[0].recv(&mut batch).unwrap();
+            assert_eq!(batch.len(), 2);
+            let ids = [FrameId::received(1), FrameId::received(0)];
+            queues.tx[0].send(&mut batch, &ids, &mut failures);
+        }
+        queues.rx[0].release();
+        assert_eq!(failures, []);
+        let sent: Vec<u8> = far.sent().iter().map(|f| f.bytes[0]).collect();
+        assert_eq!(sent, [2, 1]);
+        let mut batch = Batch::new();
+        queues.rx[0].recv(&mut batch).unwrap();
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_and_a_link_that_is_down_are_failures() {
+        let options = DummyOptions { capacity: 1, ..DummyOptions::default() };
+        let (mut port, far) = open("p1", options).unwrap();
+        let mut queues = port.take_queues();
+        let mut batch = Batch::new();
+        let mut failures = Vec::new();
+        let first = batch.add_copy(Frame::owned(&[1; 60], Offload::NONE)).unwrap();
+        let second = batch.add_copy(Frame::owned(&[2; 60], Offload::NONE)).unwrap();
+        queues.tx[0].send(&mut batch, &[first, second], &mut failures);
+        assert_eq!(failures, [(second, TxFailure::QueueFull)]);
+        far.set_link_up(false);
+        failures.clear();
+        queues.tx[0].send(&mut batch, &[first], &mut failures);
+        assert_eq!(failures, [(first, TxFailure::LinkDown)]);
+        assert_eq!(far.sent_count(), 1);
+    }
+
+    #[test]
+    fn the_queue_can_be_polled() {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let (mut port, far) = open("p1", DummyOptions::default()).unwrap();
+        let mut queues = port.take_queues();
+        let is_readable = |rx: &dyn RxQueue| {
+            let fd = rx.poll_fd().unwrap();
+            poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
+        };
+        assert!(!is_readable(&*queues.rx[0]));
+        far.inject(&[0; 60]);
+        assert!(is_readable(&*queues.rx[0]));
+        queues.rx[0].recv(&mut Batch::new()).unwrap();
+        queues.rx[0].release();
+        assert!(!is_readable(&*queues.rx[0]));
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong when a port is opened or used, in words that say what would work.
+
+use std::io;
+
+/// An operation on a port failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// The device does not exist in this network namespace (or has gone since).
+    #[error("port \"{name}\": no such network device")]
+    NoDevice {
+        /// The port's name.
+        name: String,
+    },
+    /// Something else owns the device.
+    #[error(
+        "port \"{name}\": the device belongs to \"{master}\"; free it with \
+         \"ip link set {name} nomaster\", or use shield=off to share it"
+    )]
+    HasMaster {
+        /// The port's name.
+        name: String,
+        /// The device it is enslaved to.
+        master: String,
+    },
+    /// Another switch process has the port.
+    #[error("port \"{name}\": in use by {owner}")]
+    InUse {
+        /// The port's name.
+        name: String,
+        /// "process 1234", or what is known of it.
+        owner: String,
+    },
+    /// The device does not carry Ethernet frames.
+    #[error("port \"{name}\": not an Ethernet device")]
+    NotEthernet {
+        /// The port's name.
+        name: String,
+    },
+    /// The kernel wants a capability that this process lacks.
+    #[error(
+        "{operation} {object}: {capability} is missing; run as root, or in a user namespace of \
+         your own"
+    )]
+    Denied {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        object: String,
+        /// The capability's name.
+        capability: &'static str,
+    },
+    /// The kernel refused for another reason.
+    #[error("{operation} {object}")]
+    Os {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        object: String,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A request to the kernel's routing socket failed.
+    #[error(transparent)]
+    Netlink(#[from] crate::netlink::NetlinkError),
+    /// The text that describes a port is not valid.
+    #[error(transparent)]
+    Spec(#[from] crate::spec::SpecError),
+}
+
+impl PortError {
+    /// An error of the operating system; `EPERM` and `EACCES` are told as the missing `capability`.
+    pub(crate) fn os(
+        operation: &'static str,
+        object: &str,
+        capability: &'static str,
+        source: io::Error,
+    ) -> Self {
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => {
+                Self::Denied { operation, object: object.to_owned(), capability }
+            }
+            Some(libc::ENODEV) => Self::NoDevice { name: object.to_owned() },
+            _ => Self::Os { operation, object: object.to_owned(), source },
+        }
+    }
+
+    /// The privilege to do it is missing.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Denied { .. } => true,
+            Self::Netlink(e) => e.is_denied(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The kernel's routing socket (rtnetlink(7)): network devices, their addresses, their queues.
+//!
+//! [`Netlink`] asks and waits for the answer; it is for control threads and test labs, never for the
+//! path of a frame. [`Events`] is a second socket that hears of changes and can be polled.
+//!
+//! A socket belongs for ever to the network namespace it was opened in. To work in another one, open
+//! it there: `namespace.run(Netlink::open)` ([`crate::netns::Netns::run`]).
+
+mod address;
+mod events;
+mod link;
+mod qdisc;
+
+pub use events::{Events, LinkEvent};
+pub use link::{Link, LinkSpec, Vxlan};
+pub use qdisc::Tbf;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use std::io;
+
+/// Larger than any message of the kernel, which fills at most 32 KiB of a dump at a time.
+const RECEIVE_SIZE: usize = 64 * 1024;
+
+/// A request to the kernel failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetlinkError {
+    /// There is no device with this name.
+    #[error("\"{name}\": no such network device")]
+    NoDevice {
+        /// The name asked for.
+        name: String,
+    },
+    /// The kernel wants a capability that this process lacks.
+    #[error(
+        "{operation}: CAP_NET_ADMIN is missing; run as root, or in a user namespace of your own"
+    )]
+    Denied {
+        /// What was asked.
+        operation: String,
+    },
+    /// The kernel refused.
+    #[error("{operation}: {source}")]
+    Refused {
+        /// What was asked.
+        operation: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The kernel answered something that is not a netlink message we know.
+    #[error("{operation}: the kernel's answer is not understood: {reason}")]
+    Undecodable {
+        /// What was asked.
+        operation: String,
+        /// The decoder's reason.
+        reason: String,
+    },
+}
+
+impl NetlinkError {
+    fn refused(operation: impl Into<String>, source: io::Error) -> Self {
+        let operation = operation.into();
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::Denied { operation },
+            _ => Self::Refused { operation, source },
+        }
+    }
+
+    /// The privilege to do it is missing.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied { .. })
+    }
+
+    /// The error number of the kernel, if it refused.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::NoDevice { .. } => Some(libc::ENODEV),
+            Self::Denied { .. } => Some(libc::EPERM),
+            Self::Refused { source, .. } => source.raw_os_error(),
+            Self::Undecodable { .. } => None,
+        }
+    }
+}
+
+/// Requests to the kernel, one at a time.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    sequence: u32,
+    received: Vec<u8>,
+}
+
+impl Netlink {
+    /// A socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The kernel has no memory or no file descriptor left.
+    pub fn open() -> Result<Self, NetlinkError> {
+        let open = || {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|e| NetlinkError::refused("open a routing socket", e))?;
+        Ok(Self { socket, sequence: 0, received: Vec::with_capacity(RECEIVE_SIZE) })
+    }
+
+    /// Sends a request and waits until the kernel has carried it out.
+    fn request(
+        &mut self,
+        operation: impl FnOnce() -> String,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), NetlinkError> {
+        self.exchange(operation, message, flags | NLM_F_ACK, |_| ())
+    }
+
+    /// Sends a request and passes every message of the answer to `each`.
+    fn exchange(
+        &mut self,
+        operation: impl FnOnce() -> String,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        each: impl FnMut(RouteNetlinkMessage),
+    ) -> Result<(), NetlinkError> {
+        match self.try_exchange(message, flags, each) {
+            Ok(()) => Ok(()),
+            Err(Failure::Io(e)) => Err(NetlinkError::refused(operation(), e)),
+            Err(Failure::Decode(reason)) => {
+                Err(NetlinkError::Undecodable { operation: operation(), reason })
+            }
+        }
+    }
+
+    fn try_exchange(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(RouteNetlinkMessage),
+    ) -> Result<(), Failure> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | flags;
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        // A dump ends with "done", a request with an acknowledgement, a plain get with its answer.
+        let waits_for_end = flags & (NLM_F_ACK | NLM_F_DUMP) != 0;
+        loop {
+            self.received.clear();
+            self.socket.recv(&mut self.received, 0)?;
+            for message in messages(&self.received) {
+                let message = message?;
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::Error(e) if e.code.is_some() => return Err(e.to_io().into()),
+                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(()),
+                    NetlinkPayload::InnerMessage(inner) => {
+                        each(inner);
+                        if !waits_for_end {
+                            return Ok(());
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+enum Failure {
+    Io(io::Error),
+    Decode(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// The messages of one datagram.
+fn messages(
+    mut bytes: &[u8],
+) -> impl Iterator<Item = Result<NetlinkMessage<RouteNetlinkMessage>, Failure>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let decoded =
+            NetlinkMessage::deserialize(bytes).map_err(|e| Failure::Decode(e.to_string()));
+        let size = NetlinkBuffer::new_checked(bytes).map(|b| b.length() as usize);
+        // Messages begin at multiples of four. One that claims no length would never end.
+        let size = size.unwrap_or(bytes.len()).next_multiple_of(4).clamp(4, bytes.len().max(4));
+        bytes = bytes.get(size..).unwrap_or_default();
+        Some(decoded)
+    })
+}

@@ -1,0 +1,99 @@
+//! Network namespaces: naming them and doing something inside one.
+//!
+//! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there. So a
+//! port in another namespace, or a whole test lab, needs no process of its own: only a thread that
+//! enters, opens and ends. No thread that outlives a call ever changes its namespace here.
+
+use nix::sched::{CloneFlags, setns, unshare};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Where iproute2 keeps named network namespaces.
+const NAMED: &str = "/run/netns";
+
+/// A network namespace that is kept alive by this value.
+#[derive(Debug)]
+pub struct Netns(OwnedFd);
+
+impl Netns {
+    /// The calling thread's.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn current() -> io::Result<Self> {
+        Ok(Self(File::open("/proc/thread-self/ns/net")?.into()))
+    }
+
+    /// A new, empty one that goes away with its last user. Its loopback device is down.
+    ///
+    /// # Errors
+    /// `CAP_SYS_ADMIN` is missing in the caller's user namespace.
+    pub fn new() -> io::Result<Self> {
+        std::thread::scope(|scope| {
+            let made = scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET)?;
+                Self::current()
+            });
+            made.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        })
+    }
+
+    /// The one that `ip netns add NAME` made.
+    ///
+    /// # Errors
+    /// There is none, or the name is not one.
+    pub fn named(name: &str) -> io::Result<Self> {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
+    }
+
+    /// The one that a process is in.
+    ///
+    /// # Errors
+    /// There is no such process, or it is somebody else's.
+    pub fn of_process(pid: u32) -> io::Result<Self> {
+        Ok(Self(File::open(format!("/proc/{pid}/ns/net"))?.into()))
+    }
+
+    /// Runs `f` on a thread inside and returns what it returns.
+    ///
+    /// # Errors
+    /// `CAP_SYS_ADMIN` is missing; `f` did not run.
+    ///
+    /// # Panics
+    /// If `f` does.
+    pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> io::Result<R> {
+        run_in(self.0.as_fd(), f)
+    }
+
+    /// A number that no other network namespace of this machine has at the same time.
+    ///
+    /// # Errors
+    /// The kernel refused to tell.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(nix::sys::stat::fstat(&self.0)?.st_ino)
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// As [`Netns::run`], for a namespace that somebody else keeps.
+pub(crate) fn run_in<R: Send>(
+    netns: BorrowedFd<'_>,
+    f: impl FnOnce() -> R + Send,
+) -> io::Result<R> {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(move || {
+            setns(netns, CloneFlags::CLONE_NEWNET)?;
+            Ok(f())
+        });
+        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

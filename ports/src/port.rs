@@ -1,0 +1,284 @@
+//! What every kind of port is: queues that workers own, and the port they belong to.
+//!
+//! A [`Port`] is opened and kept by the control thread. Its queues are taken out
+//! ([`Port::take_queues`]) and given to workers, each queue to exactly one; a queue is never shared,
+//! so nothing on the path of a frame locks. What the control thread learns later (link went down,
+//! MTU changed) reaches the queues through the atomics of [`PortStatus`].
+//!
+//! Receiving and sending are separate objects, so that a frame which still lies in the receive ring
+//! can leave through the same port.
+//!
+//! Dropping the [`Port`] gives the device back as it was: flags, master, created devices. Its queues
+//! may be dropped before or after, on their own threads.
+
+use packet::{Batch, FrameId};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Receives frames. Owned by one worker thread.
+pub trait RxQueue: Send {
+    /// Receives up to `batch.room()` frames into `batch`, which is empty on entry. No frame waiting
+    /// is `Ok` with an empty batch; the call never blocks.
+    ///
+    /// The frames lie in slots of the queue. They stay lent until [`RxQueue::release`], which is
+    /// called when everything that refers to them was sent.
+    ///
+    /// # Errors
+    /// What the kernel reported. The queue stays usable: `ENETDOWN` and `ENETUNREACH` pass when the
+    /// device comes back, [`crate::PortError::NoDevice`] does not.
+    fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), crate::PortError>;
+
+    /// Gives the slots of the last batch back.
+    fn release(&mut self);
+
+    /// Becomes readable when frames wait; `None` if only polling by [`RxQueue::recv`] can tell.
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Totals since the queue was opened.
+    fn stats(&mut self) -> RxStats;
+}
+
+/// Sends frames. Owned by one worker thread.
+pub trait TxQueue: Send {
+    /// Sends the frames `ids` of `batch` in this order; never blocks.
+    ///
+    /// A frame that could not be sent is added to `failures` with the reason, in the order of `ids`;
+    /// every other one was accepted. Work left undone ([`packet::Offload`]) that the port cannot
+    /// take on is done here.
+    ///
+    /// Bytes of a frame are as before on return, except for a software-completed checksum; its
+    /// headroom is not.
+    fn send(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        failures: &mut Vec<(FrameId, TxFailure)>,
+    );
+}
+
+/// Totals of a receive queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RxStats {
+    /// Frames that found no free slot, as counted by the kernel.
+    pub kernel_drops: u64,
+    /// Frames longer than a slot, not delivered.
+    pub truncated: u64,
+    /// Frames that came by a system call of their own, being longer than a slot.
+    pub copied: u64,
+}
+
+/// Why a frame was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TxFailure {
+    /// The device's queue, or the socket's buffer, was full.
+    QueueFull,
+    /// The device is down or has gone.
+    LinkDown,
+    /// The frame, or one segment of it, is longer than the device takes.
+    TooLong {
+        /// Bytes without FCS.
+        size: u32,
+        /// The device's MTU; the link header is not counted in it.
+        mtu: u32,
+    },
+    /// The frame asks for checksum or segmentation work that nobody here can do: its description
+    /// contradicts its bytes.
+    NoOffload,
+    /// The frame is shorter than an Ethernet header.
+    TooShort,
+    /// The kernel refused it with this error number.
+    Other(i32),
+}
+
+impl TxFailure {
+    /// The name counters and commands use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::LinkDown => "link_down",
+            Self::TooLong { .. } => "exceeds_mtu",
+            Self::NoOffload => "bad_offload",
+            Self::TooShort => "too_short",
+            Self::Other(_) => "tx_error",
+        }
+    }
+}
+
+impl std::fmt::Display for TxFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("the queue of the port was full"),
+            Self::LinkDown => f.write_str("the port is down"),
+            Self::TooLong { size, mtu } => write!(
+                f,
+                "{size} bytes exceed the MTU of {mtu} (one 802.1Q tag is free, an 802.1ad or a \
+                 second one is not)"
+            ),
+            Self::NoOffload => f.write_str("its checksum or segmentation request is not valid"),
+            Self::TooShort => f.write_str("it is shorter than an Ethernet header"),
+            Self::Other(errno) => {
+                write!(f, "the kernel refused it: {}", std::io::Error::from_raw_os_error(*errno))
+            }
+        }
+    }
+}
+
+/// What a port is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PortKind {
+    /// A network device, by AF_PACKET.
+    System,
+    /// A TAP device whose other end is the host or a virtual machine.
+    Tap,
+    /// A TAP device named after the switch, through which the host itself takes part.
+    Internal,
+    /// Memory.
+    Dummy,
+}
+
+impl PortKind {
+    /// The name commands use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Tap => "tap",
+            Self::Internal => "internal",
+            Self::Dummy => "dummy",
+        }
+    }
+}
+
+/// Whether the host's own network stack sees the frames of a port, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shield {
+    /// It does not: the switch alone decides about every frame.
+    Shielded,
+    /// It does, and may answer or route a frame that the rules drop.
+    Exposed,
+    /// There is no such stack behind this kind of port.
+    NotNeeded,
+}
+
+impl Shield {
+    /// The name commands use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shielded => "shielded",
+            Self::Exposed => "exposed",
+            Self::NotNeeded => "not-needed",
+        }
+    }
+}
+
+/// What the control thread knows about the device and the queues must know.
+///
+/// Written by the control thread, read by workers once a batch.
+#[derive(Debug, Default)]
+pub struct PortStatus {
+    link_up: AtomicBool,
+    mtu: AtomicU32,
+    bypass_qdisc: AtomicBool,
+}
+
+impl PortStatus {
+    /// The state at opening.
+    pub fn new(link_up: bool, mtu: u32, bypass_qdisc: bool) -> Arc<Self> {
+        Arc::new(Self {
+            link_up: link_up.into(),
+            mtu: mtu.into(),
+            bypass_qdisc: bypass_qdisc.into(),
+        })
+    }
+
+    /// The device is up and has a carrier.
+    pub fn is_link_up(&self) -> bool {
+        self.link_up.load(Ordering::Relaxed)
+    }
+
+    /// The device's MTU, without link header.
+    pub fn mtu(&self) -> u32 {
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// Frames go to the device directly, not through its queueing discipline.
+    pub fn bypasses_qdisc(&self) -> bool {
+        self.bypass_qdisc.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the device is up with a carrier.
+    pub fn set_link_up(&self, up: bool) {
+        self.link_up.store(up, Ordering::Relaxed);
+    }
+
+    /// Says what the MTU is.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+
+    /// Says whether to go around the queueing discipline.
+    pub fn set_bypass_qdisc(&self, bypass: bool) {
+        self.bypass_qdisc.store(bypass, Ordering::Relaxed);
+    }
+}
+
+/// What a kind of port keeps alive, and puts back when dropped.
+pub trait Guard: Send {
+    /// The device changed: adapts what depends on it beyond [`PortStatus`].
+    fn link_changed(&mut self, link: &crate::netlink::Link, status: &PortStatus);
+}
+
+/// Queues of a port, for the workers.
+#[derive(Default)]
+pub struct Queues {
+    /// One for each receiving worker.
+    pub rx: Vec<Box<dyn RxQueue>>,
+    /// One for every worker.
+    pub tx: Vec<Box<dyn TxQueue>>,
+}
+
+/// An open port.
+pub struct Port {
+    /// The name it was opened by.
+    pub name: String,
+    /// What it is made of.
+    pub kind: PortKind,
+    /// Its MAC address at opening.
+    pub mac: [u8; 6],
+    /// Interface number in its network namespace; `None` for a port in memory.
+    pub ifindex: Option<u32>,
+    /// What can change while it is open.
+    pub status: Arc<PortStatus>,
+    /// Whether the host's stack hears it.
+    pub shield: Shield,
+    /// What a user should know, in whole sentences.
+    pub warnings: Vec<String>,
+    pub(crate) queues: Queues,
+    pub(crate) guard: Option<Box<dyn Guard>>,
+}
+
+impl Port {
+    /// Takes the queues, to give them to workers. A second call finds none.
+    pub fn take_queues(&mut self) -> Queues {
+        std::mem::take(&mut self.queues)
+    }
+
+    /// Adapts to a new state of the device, as reported by [`crate::netlink::Events`].
+    pub fn link_changed(&mut self, link: &crate::netlink::Link) {
+        self.status.set_link_up(link.is_running());
+        self.status.set_mtu(link.mtu);
+        if let Some(guard) = &mut self.guard {
+            guard.link_changed(link, &self.status);
+        }
+    }
+}
+
+impl std::fmt::Debug for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Port")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
