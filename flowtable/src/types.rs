@@ -135,3 +135,21 @@ impl fmt::Debug for MacAddr {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// A version of the OpenFlow protocol. Decides which actions exist, how they are named and printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OfVersion {
+    /// 1.0, with the Nicira extensions: what OpenFlow tools speak unless told otherwise.
+    #[default]
+    OpenFlow10,
+    /// 1.1
+    OpenFlow11,
+    /// 1.2
+    OpenFlow12,
+    /// 1.3
+    OpenFlow13,
+    /// 1.4
+    OpenFlow14,
+    /// 1.5
+    OpenFlow15,
+}

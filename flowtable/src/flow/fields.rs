@@ -1,15 +1,632 @@
 //! The field table: one line for each field that rules can match or set.
 //!
-//! The text parser, the printer, `trace` and the actions that name fields read it.
+//! The text parser, the printer, `trace` and the actions that name fields read it. A field is a run
+//! of bits in [`PipelineKey`], described by its [`FieldDef`]; values and masks of all fields are
+//! right-aligned `u128`s. A few fields are views of the same bits (`vlan_tci` and `dl_vlan`,
+//! `tcp_src` and `udp_src`), and three have a rule of their own, which is stated where it is applied:
+//! the tag-present bit of the VLAN fields, and the 32-bit form of port numbers.
+//!
+//! What a field needs before it means anything is its [`Prerequisite`].
 
-use super::key::{FlowKey, PipelineKey};
+use super::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI};
+use super::prerequisite::Prerequisite;
+use crate::action::Subfield;
+use crate::types::OfVersion;
 use std::mem::offset_of;
+use zerocopy::IntoBytes;
 
-/// Names a field. The order is the order of printing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum FieldId {
-    /// `in_port`
-    InPort,
+/// How a value is written in text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextForm {
+    /// `80`
+    Decimal,
+    /// `0x800`
+    Hexadecimal,
+    /// `1`, `LOCAL`, `veth0`
+    Port,
+    /// As [`TextForm::Port`], 32 bits wide on the wire.
+    Port32,
+    /// `10.0.0.0/8`
+    Ipv4,
+    /// `fe80::/64`
+    Ipv6,
+    /// `01:00:00:00:00:00/01:00:00:00:00:00`
+    Ethernet,
+    /// `no`, `later` ...
+    Frag,
+    /// `+syn-ack`
+    TcpFlags,
 }
-const _: (usize, usize) = (offset_of!(FlowKey, in_port), offset_of!(PipelineKey, metadata));
+
+/// A name and number that a field has in OpenFlow messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireName {
+    /// `NXM_OF_IN_PORT`; such names are also used in text.
+    pub name: &'static str,
+    /// Class, 0xffff for experimenter fields.
+    pub class: u16,
+    /// Number in the class.
+    pub number: u8,
+    /// Vendor of an experimenter field, else 0.
+    pub experimenter: u32,
+    /// First version that uses this name.
+    pub since: OfVersion,
+}
+
+/// What is known of a field.
+#[derive(Debug)]
+pub struct FieldDef {
+    /// The preferred name.
+    pub name: &'static str,
+    /// Another accepted name.
+    pub alias: Option<&'static str>,
+    /// Width that text and subfields see.
+    pub bits: u16,
+    /// Bits that can be one. Not all of `bits` for `nw_tos` and `arp_op`; one more for `vlan_vid`.
+    pub legal: u128,
+    /// First byte in [`PipelineKey`].
+    pub offset: u16,
+    /// Number of bytes there, big-endian.
+    pub len: u8,
+    /// Distance of the lowest bit from the end of those bytes.
+    pub shift: u8,
+    /// Any mask is possible in a match; otherwise all bits or none.
+    pub maskable: bool,
+    /// Actions can change it.
+    pub writable: bool,
+    /// What the packet must be.
+    pub prerequisite: Prerequisite,
+    /// How values look.
+    pub form: TextForm,
+    /// Names on the wire, oldest first.
+    pub wire: &'static [WireName],
+}
+
+impl FieldDef {
+    /// Bytes of a value in a message.
+    pub const fn wire_len(&self) -> usize {
+        match self.bits {
+            0..=8 => 1,
+            9..=16 => 2,
+            17..=32 => 4,
+            n => n as usize / 8,
+        }
+    }
+}
+
+/// `n` one-bits.
+pub const fn ones(n: u16) -> u128 {
+    if n >= 128 { u128::MAX } else { (1 << n) - 1 }
+}
+
+/// Bytes of the key and a shift.
+#[derive(Clone, Copy)]
+struct Place(usize, u8, u8);
+
+const fn wire(name: &'static str, class: u16, number: u8, since: OfVersion) -> WireName {
+    WireName { name, class, number, experimenter: 0, since }
+}
+
+const fn nxm_of(name: &'static str, number: u8) -> WireName {
+    wire(name, 0x0000, number, OfVersion::OpenFlow10)
+}
+
+const fn nxm_nx(name: &'static str, number: u8) -> WireName {
+    wire(name, 0x0001, number, OfVersion::OpenFlow10)
+}
+
+const fn oxm(name: &'static str, number: u8) -> WireName {
+    wire(name, 0x8000, number, OfVersion::OpenFlow12)
+}
+
+const fn oxm15(name: &'static str, number: u8) -> WireName {
+    wire(name, 0x8000, number, OfVersion::OpenFlow15)
+}
+
+const fn vendor(name: &'static str, vendor: u32, number: u8, since: OfVersion) -> WireName {
+    WireName { name, class: 0xffff, number, experimenter: vendor, since }
+}
+
+const fn onf(name: &'static str, number: u8) -> WireName {
+    vendor(name, 0x4f4e_4600, number, OfVersion::OpenFlow13)
+}
+
+const fn ericsson(name: &'static str, number: u8) -> WireName {
+    vendor(name, 0x0005_ad65, number, OfVersion::OpenFlow13)
+}
+
+/// `name alias bits place maskable writable prerequisite form wire`
+macro_rules! def {
+    ($name:expr, $alias:expr, $bits:expr, $place:expr, $mask:ident, $access:ident, $pre:ident,
+     $form:ident, [$($wire:expr),*]) => {{
+        const PLACE: Place = $place;
+        const WIRE: &[WireName] = &[$($wire),*];
+        FieldDef {
+            name: $name,
+            alias: if $alias.is_empty() { None } else { Some($alias) },
+            bits: $bits,
+            legal: ones($bits),
+            offset: PLACE.0 as u16,
+            len: PLACE.1,
+            shift: PLACE.2,
+            maskable: def!(@ $mask),
+            writable: def!(@ $access),
+            prerequisite: Prerequisite::$pre,
+            form: TextForm::$form,
+            wire: WIRE,
+        }
+    }};
+    (@ any) => { true };
+    (@ exact) => { false };
+    (@ rw) => { true };
+    (@ ro) => { false };
+}
+
+macro_rules! fields {
+    ($( $id:ident: $name:literal $alias:literal, $bits:literal, $place:expr, $mask:ident,
+        $access:ident, $pre:ident, $form:ident, $wire:tt $(, legal $legal:literal)?; )*) => {
+        /// Names a field.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FieldId {
+            $( #[doc = concat!("`", $name, "`")] $id, )*
+            /// `reg0` to `reg31`
+            Reg(u8),
+            /// `xreg0` to `xreg15`: two registers, the first one is the high half.
+            XReg(u8),
+            /// `xxreg0` to `xxreg7`: four registers.
+            XxReg(u8),
+        }
+
+        const PLAIN: &[FieldId] = &[$( FieldId::$id, )*];
+
+        impl FieldId {
+            /// What is known of the field.
+            pub fn def(self) -> &'static FieldDef {
+                match self {
+                    $( Self::$id => {
+                        static DEF: FieldDef = FieldDef {
+                            $( legal: $legal, )?
+                            ..def!($name, $alias, $bits, $place, $mask, $access, $pre, $form, $wire)
+                        };
+                        &DEF
+                    } )*
+                    Self::Reg(n) => &REGS[n as usize % REGS.len()],
+                    Self::XReg(n) => &XREGS[n as usize % XREGS.len()],
+                    Self::XxReg(n) => &XXREGS[n as usize % XXREGS.len()],
+                }
+            }
+        }
+    };
+}
+
+/// Bytes of the key that hold a member, or part of it.
+macro_rules! at {
+    (flow.$member:ident) => {
+        at!(FlowKey, $member, 0, 0)
+    };
+    (flow.$member:ident >> $shift:literal) => {
+        at!(FlowKey, $member, 0, $shift)
+    };
+    (flow.$member:ident [$skip:literal; $len:literal]) => {
+        Place(offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member) + $skip, $len, 0)
+    };
+    (flow.$member:ident [$skip:literal; $len:literal] >> $shift:literal) => {
+        Place(offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member) + $skip, $len, $shift)
+    };
+    (state.$member:ident) => {
+        at!(PipelineKey, $member, 0, 0)
+    };
+    (FlowKey, $member:ident, $skip:literal, $shift:literal) => {
+        Place(
+            offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member),
+            member_len(|k: &FlowKey| &k.$member),
+            $shift,
+        )
+    };
+    (PipelineKey, $member:ident, $skip:literal, $shift:literal) => {
+        Place(offset_of!(PipelineKey, $member), member_len(|k: &PipelineKey| &k.$member), $shift)
+    };
+}
+
+const fn member_len<K, T>(_: fn(&K) -> &T) -> u8 {
+    size_of::<T>() as u8
+}
+
+// name, alias, width, place in the key, mask, access, prerequisite, text form, wire names
+#[rustfmt::skip]
+fields! {
+    Metadata: "metadata" "", 64, at!(state.metadata), any, rw, None, Hexadecimal,
+        [oxm("OXM_OF_METADATA", 2)];
+    InPort: "in_port" "", 16, at!(flow.in_port[2; 2]), exact, rw, None, Port,
+        [nxm_of("NXM_OF_IN_PORT", 0)];
+    InPortOxm: "in_port_oxm" "", 32, at!(flow.in_port[2; 2]), exact, rw, None, Port32,
+        [oxm("OXM_OF_IN_PORT", 0)];
+    ActsetOutput: "actset_output" "", 32, at!(state.actset_output), exact, ro, None, Port32,
+        [onf("ONFOXM_ET_ACTSET_OUTPUT", 43), oxm15("OXM_OF_ACTSET_OUTPUT", 43)];
+    ConjId: "conj_id" "", 32, at!(state.conj_id), exact, ro, None, Decimal,
+        [nxm_nx("NXM_NX_CONJ_ID", 37)];
+    PktMark: "pkt_mark" "", 32, at!(state.pkt_mark), any, rw, None, Hexadecimal,
+        [nxm_nx("NXM_NX_PKT_MARK", 33)];
+    EthSrc: "eth_src" "dl_src", 48, at!(flow.dl_src), any, rw, None, Ethernet,
+        [nxm_of("NXM_OF_ETH_SRC", 2), oxm("OXM_OF_ETH_SRC", 4)];
+    EthDst: "eth_dst" "dl_dst", 48, at!(flow.dl_dst), any, rw, None, Ethernet,
+        [nxm_of("NXM_OF_ETH_DST", 1), oxm("OXM_OF_ETH_DST", 3)];
+    EthType: "eth_type" "dl_type", 16, at!(flow.dl_type), exact, ro, None, Hexadecimal,
+        [nxm_of("NXM_OF_ETH_TYPE", 3), oxm("OXM_OF_ETH_TYPE", 5)];
+    VlanTci: "vlan_tci" "", 16, at!(flow.vlan_tci), any, rw, None, Hexadecimal,
+        [nxm_of("NXM_OF_VLAN_TCI", 4)];
+    DlVlan: "dl_vlan" "", 12, at!(flow.vlan_tci), exact, rw, None, Decimal,
+        [];
+    VlanVid: "vlan_vid" "", 12, at!(flow.vlan_tci), any, rw, None, Decimal,
+        [oxm("OXM_OF_VLAN_VID", 6)], legal 0x1fff;
+    DlVlanPcp: "dl_vlan_pcp" "", 3, at!(flow.vlan_tci >> 13), exact, rw, None, Decimal,
+        [];
+    VlanPcp: "vlan_pcp" "", 3, at!(flow.vlan_tci >> 13), exact, rw, VlanVid, Decimal,
+        [oxm("OXM_OF_VLAN_PCP", 7)];
+    MplsLabel: "mpls_label" "", 20, at!(flow.mpls_lse[0; 4] >> 12), exact, rw, Mpls, Decimal,
+        [oxm("OXM_OF_MPLS_LABEL", 34)];
+    MplsTc: "mpls_tc" "", 3, at!(flow.mpls_lse[0; 4] >> 9), exact, rw, Mpls, Decimal,
+        [oxm("OXM_OF_MPLS_TC", 35)];
+    MplsBos: "mpls_bos" "", 1, at!(flow.mpls_lse[0; 4] >> 8), exact, ro, Mpls, Decimal,
+        [oxm("OXM_OF_MPLS_BOS", 36)];
+    MplsTtl: "mpls_ttl" "", 8, at!(flow.mpls_lse[0; 4]), exact, rw, Mpls, Decimal,
+        [nxm_nx("NXM_NX_MPLS_TTL", 30)];
+    Ipv4Src: "ip_src" "nw_src", 32, at!(flow.nw_addrs[0; 4]), any, rw, Ipv4, Ipv4,
+        [nxm_of("NXM_OF_IP_SRC", 7), oxm("OXM_OF_IPV4_SRC", 11)];
+    Ipv4Dst: "ip_dst" "nw_dst", 32, at!(flow.nw_addrs[4; 4]), any, rw, Ipv4, Ipv4,
+        [nxm_of("NXM_OF_IP_DST", 8), oxm("OXM_OF_IPV4_DST", 12)];
+    Ipv6Src: "ipv6_src" "", 128, at!(flow.nw_addrs[0; 16]), any, rw, Ipv6, Ipv6,
+        [nxm_nx("NXM_NX_IPV6_SRC", 19), oxm("OXM_OF_IPV6_SRC", 26)];
+    Ipv6Dst: "ipv6_dst" "", 128, at!(flow.nw_addrs[16; 16]), any, rw, Ipv6, Ipv6,
+        [nxm_nx("NXM_NX_IPV6_DST", 20), oxm("OXM_OF_IPV6_DST", 27)];
+    Ipv6Label: "ipv6_label" "", 20, at!(flow.ipv6_label), any, rw, Ipv6, Hexadecimal,
+        [nxm_nx("NXM_NX_IPV6_LABEL", 27), oxm("OXM_OF_IPV6_FLABEL", 28)];
+    IpProto: "nw_proto" "ip_proto", 8, at!(flow.nw_proto), exact, ro, Ip, Decimal,
+        [nxm_of("NXM_OF_IP_PROTO", 6), oxm("OXM_OF_IP_PROTO", 10)];
+    NwTos: "nw_tos" "", 8, at!(flow.nw_tos), exact, rw, Ip, Decimal,
+        [nxm_of("NXM_OF_IP_TOS", 5)], legal 0xfc;
+    IpDscp: "ip_dscp" "", 6, at!(flow.nw_tos >> 2), exact, rw, Ip, Decimal,
+        [oxm("OXM_OF_IP_DSCP", 8)];
+    IpEcn: "nw_ecn" "ip_ecn", 2, at!(flow.nw_tos), exact, rw, Ip, Decimal,
+        [nxm_nx("NXM_NX_IP_ECN", 28), oxm("OXM_OF_IP_ECN", 9)];
+    IpTtl: "nw_ttl" "", 8, at!(flow.nw_ttl), exact, rw, Ip, Decimal,
+        [nxm_nx("NXM_NX_IP_TTL", 29)];
+    IpFrag: "ip_frag" "nw_frag", 2, at!(flow.nw_frag), any, ro, Ip, Frag,
+        [nxm_nx("NXM_NX_IP_FRAG", 26)];
+    ArpOp: "arp_op" "", 16, at!(flow.nw_proto), exact, rw, Arp, Decimal,
+        [nxm_of("NXM_OF_ARP_OP", 15), oxm("OXM_OF_ARP_OP", 21)], legal 0xff;
+    ArpSpa: "arp_spa" "", 32, at!(flow.nw_addrs[0; 4]), any, rw, Arp, Ipv4,
+        [nxm_of("NXM_OF_ARP_SPA", 16), oxm("OXM_OF_ARP_SPA", 22)];
+    ArpTpa: "arp_tpa" "", 32, at!(flow.nw_addrs[4; 4]), any, rw, Arp, Ipv4,
+        [nxm_of("NXM_OF_ARP_TPA", 17), oxm("OXM_OF_ARP_TPA", 23)];
+    ArpSha: "arp_sha" "", 48, at!(flow.arp_sha), any, rw, Arp, Ethernet,
+        [nxm_nx("NXM_NX_ARP_SHA", 17), oxm("OXM_OF_ARP_SHA", 24)];
+    ArpTha: "arp_tha" "", 48, at!(flow.arp_tha), any, rw, Arp, Ethernet,
+        [nxm_nx("NXM_NX_ARP_THA", 18), oxm("OXM_OF_ARP_THA", 25)];
+    TcpSrc: "tcp_src" "tp_src", 16, at!(flow.tp_src), any, rw, Tcp, Decimal,
+        [nxm_of("NXM_OF_TCP_SRC", 9), oxm("OXM_OF_TCP_SRC", 13)];
+    TcpDst: "tcp_dst" "tp_dst", 16, at!(flow.tp_dst), any, rw, Tcp, Decimal,
+        [nxm_of("NXM_OF_TCP_DST", 10), oxm("OXM_OF_TCP_DST", 14)];
+    TcpFlags: "tcp_flags" "", 12, at!(flow.tcp_flags), any, ro, Tcp, TcpFlags,
+        [nxm_nx("NXM_NX_TCP_FLAGS", 34), onf("ONFOXM_ET_TCP_FLAGS", 42), oxm15("OXM_OF_TCP_FLAGS", 42)];
+    UdpSrc: "udp_src" "", 16, at!(flow.tp_src), any, rw, Udp, Decimal,
+        [nxm_of("NXM_OF_UDP_SRC", 11), oxm("OXM_OF_UDP_SRC", 15)];
+    UdpDst: "udp_dst" "", 16, at!(flow.tp_dst), any, rw, Udp, Decimal,
+        [nxm_of("NXM_OF_UDP_DST", 12), oxm("OXM_OF_UDP_DST", 16)];
+    SctpSrc: "sctp_src" "", 16, at!(flow.tp_src), any, rw, Sctp, Decimal,
+        [oxm("OXM_OF_SCTP_SRC", 17)];
+    SctpDst: "sctp_dst" "", 16, at!(flow.tp_dst), any, rw, Sctp, Decimal,
+        [oxm("OXM_OF_SCTP_DST", 18)];
+    IcmpType: "icmp_type" "", 8, at!(flow.tp_src[1; 1]), exact, rw, Icmpv4, Decimal,
+        [nxm_of("NXM_OF_ICMP_TYPE", 13), oxm("OXM_OF_ICMPV4_TYPE", 19)];
+    IcmpCode: "icmp_code" "", 8, at!(flow.tp_dst[1; 1]), exact, rw, Icmpv4, Decimal,
+        [nxm_of("NXM_OF_ICMP_CODE", 14), oxm("OXM_OF_ICMPV4_CODE", 20)];
+    Icmpv6Type: "icmpv6_type" "", 8, at!(flow.tp_src[1; 1]), exact, rw, Icmpv6, Decimal,
+        [nxm_nx("NXM_NX_ICMPV6_TYPE", 21), oxm("OXM_OF_ICMPV6_TYPE", 29)];
+    Icmpv6Code: "icmpv6_code" "", 8, at!(flow.tp_dst[1; 1]), exact, rw, Icmpv6, Decimal,
+        [nxm_nx("NXM_NX_ICMPV6_CODE", 22), oxm("OXM_OF_ICMPV6_CODE", 30)];
+    NdTarget: "nd_target" "", 128, at!(flow.nd_target), any, rw, Nd, Ipv6,
+        [nxm_nx("NXM_NX_ND_TARGET", 23), oxm("OXM_OF_IPV6_ND_TARGET", 31)];
+    NdSll: "nd_sll" "", 48, at!(flow.arp_sha), any, rw, NdSolicit, Ethernet,
+        [nxm_nx("NXM_NX_ND_SLL", 24), oxm("OXM_OF_IPV6_ND_SLL", 32)];
+    NdTll: "nd_tll" "", 48, at!(flow.arp_tha), any, rw, NdAdvert, Ethernet,
+        [nxm_nx("NXM_NX_ND_TLL", 25), oxm("OXM_OF_IPV6_ND_TLL", 33)];
+    NdReserved: "nd_reserved" "", 32, at!(flow.nd_reserved), exact, rw, Nd, Decimal,
+        [ericsson("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)];
+    NdOptionsType: "nd_options_type" "", 8, at!(flow.nd_options_type), exact, rw, Nd, Decimal,
+        [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)];
+}
+
+/// The definition of a register.
+macro_rules! register {
+    ($n:literal, $bits:literal, $name:literal, $prefix:literal, $wire:ident) => {
+        def!(
+            concat!($name, $n),
+            "",
+            $bits,
+            Place(offset_of!(PipelineKey, regs) + $n * $bits / 8, $bits / 8, 0),
+            any,
+            rw,
+            None,
+            Hexadecimal,
+            [$wire(concat!($prefix, $n), $n)]
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! reg {
+    ($n:literal) => { register!($n, 32, "reg", "NXM_NX_REG", single) };
+    ($n:literal new) => { register!($n, 32, "reg", "NXOXM_ET_REG", single) };
+}
+
+#[rustfmt::skip]
+macro_rules! xreg {
+    ($n:literal) => { register!($n, 64, "xreg", "OXM_OF_PKT_REG", double) };
+}
+
+#[rustfmt::skip]
+macro_rules! xxreg {
+    ($n:literal) => { register!($n, 128, "xxreg", "NXM_NX_XXREG", quad) };
+    ($n:literal new) => { register!($n, 128, "xxreg", "NXOXM_ET_XXREG", quad) };
+}
+
+/// Number of a register's wire name: the first ones have NXM numbers, the later ones are newer.
+const fn single(name: &'static str, n: u8) -> WireName {
+    if n < 16 { nxm_nx(name, n) } else { vendor(name, NXOXM_ET, n + 1, OfVersion::OpenFlow10) }
+}
+
+const fn double(name: &'static str, n: u8) -> WireName {
+    wire(name, 0x8001, n, OfVersion::OpenFlow13)
+}
+
+const fn quad(name: &'static str, n: u8) -> WireName {
+    if n < 4 {
+        nxm_nx(name, 111 + n)
+    } else {
+        vendor(name, NXOXM_ET, 29 + n, OfVersion::OpenFlow10)
+    }
+}
+
+/// The Nicira experimenter of OXM.
+const NXOXM_ET: u32 = 0x0000_2320;
+
+#[rustfmt::skip]
+static REGS: [FieldDef; 32] = [
+    reg!(0), reg!(1), reg!(2), reg!(3), reg!(4), reg!(5), reg!(6), reg!(7),
+    reg!(8), reg!(9), reg!(10), reg!(11), reg!(12), reg!(13), reg!(14), reg!(15),
+    reg!(16 new), reg!(17 new), reg!(18 new), reg!(19 new), reg!(20 new), reg!(21 new), reg!(22 new),
+    reg!(23 new), reg!(24 new), reg!(25 new), reg!(26 new), reg!(27 new), reg!(28 new), reg!(29 new),
+    reg!(30 new), reg!(31 new),
+];
+
+#[rustfmt::skip]
+static XREGS: [FieldDef; 16] = [
+    xreg!(0), xreg!(1), xreg!(2), xreg!(3), xreg!(4), xreg!(5), xreg!(6), xreg!(7),
+    xreg!(8), xreg!(9), xreg!(10), xreg!(11), xreg!(12), xreg!(13), xreg!(14), xreg!(15),
+];
+
+#[rustfmt::skip]
+static XXREGS: [FieldDef; 8] = [
+    xxreg!(0), xxreg!(1), xxreg!(2), xxreg!(3),
+    xxreg!(4 new), xxreg!(5 new), xxreg!(6 new), xxreg!(7 new),
+];
+
+impl FieldId {
+    /// Every field, the registers last.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let plain = PLAIN.iter().copied();
+        let regs = (0..REGS.len() as u8).map(Self::Reg);
+        let xregs = (0..XREGS.len() as u8).map(Self::XReg);
+        let xxregs = (0..XXREGS.len() as u8).map(Self::XxReg);
+        plain.chain(regs).chain(xregs).chain(xxregs)
+    }
+
+    /// All bits of the field.
+    pub fn full_mask(self) -> u128 {
+        self.def().legal
+    }
+
+    /// The field's value, right-aligned.
+    pub fn read(self, key: &PipelineKey) -> u128 {
+        let def = self.def();
+        let value = get(key, def) >> def.shift & def.legal;
+        match def.form {
+            TextForm::Port32 => widen_port(value),
+            _ => value,
+        }
+    }
+
+    /// Changes the bits of `mask`.
+    ///
+    /// Writing `dl_vlan`, `dl_vlan_pcp` or `vlan_pcp` makes the frame tagged, as in Open vSwitch;
+    /// `vlan_tci` and `vlan_vid` carry the tag-present bit themselves. The other fields are written
+    /// blindly: ask [`FieldId::prerequisite_met`] first.
+    pub fn write(self, key: &mut PipelineKey, value: u128, mask: u128) {
+        let def = self.def();
+        let mask = (mask & def.legal) << def.shift;
+        let old = get(key, def);
+        put(key, def, old & !mask | (value << def.shift) & mask);
+        if matches!(self, Self::DlVlan | Self::DlVlanPcp | Self::VlanPcp) {
+            key.flow.vlan_tci |= VLAN_CFI;
+        }
+    }
+
+    /// Marks bits of the field as looked at.
+    pub fn set_mask(self, mask: &mut PipelineMask, bits: u128) {
+        let def = self.def();
+        let old = get(mask, def);
+        put(mask, def, old | (bits & def.legal) << def.shift);
+    }
+
+    /// Whether the packet has the header that holds the field.
+    pub fn prerequisite_met(self, key: &PipelineKey) -> bool {
+        self.def().prerequisite.met(key)
+    }
+
+    /// Marks the bits that [`FieldId::prerequisite_met`] looked at.
+    pub fn prerequisite_mask(self, mask: &mut PipelineMask) {
+        self.def().prerequisite.mark(mask);
+    }
+
+    /// The field with this name or alias. Names of the wire are not names of a match.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|f| f.def().name == name || f.def().alias == Some(name))
+    }
+
+    /// The field with this wire name (`NXM_OF_IN_PORT`).
+    pub fn from_wire_name(name: &str) -> Option<Self> {
+        Self::all().find(|f| f.def().wire.iter().any(|w| w.name == name))
+    }
+
+    /// The name on the wire that a version uses.
+    pub fn wire_name(self, version: OfVersion) -> Option<&'static WireName> {
+        let names = self.def().wire;
+        names.iter().rev().find(|w| w.since <= version).or(names.first())
+    }
+}
+
+fn bytes<'k>(key: &'k PipelineKey, def: &FieldDef) -> &'k [u8] {
+    &key.as_bytes()[def.offset as usize..][..def.len as usize]
+}
+
+fn get(key: &PipelineKey, def: &FieldDef) -> u128 {
+    let mut value = [0; 16];
+    value[16 - def.len as usize..].copy_from_slice(bytes(key, def));
+    u128::from_be_bytes(value)
+}
+
+fn put(key: &mut PipelineKey, def: &FieldDef, value: u128) {
+    let len = def.len as usize;
+    key.as_mut_bytes()[def.offset as usize..][..len]
+        .copy_from_slice(&value.to_be_bytes()[16 - len..]);
+}
+
+/// Reserved ports are 0xfff8.. in 16 bits and 0xfffffff8.. in 32.
+fn widen_port(port: u128) -> u128 {
+    let port = port & 0xffff;
+    if port >= 0xff00 { port | 0xffff_0000 } else { port }
+}
+
+impl Subfield {
+    /// The whole field.
+    pub fn whole(field: FieldId) -> Self {
+        Self { field, offset: 0, n_bits: field.def().bits }
+    }
+
+    /// One-bits where the subfield lies in its field.
+    pub fn mask(self) -> u128 {
+        ones(self.n_bits) << self.offset
+    }
+
+    /// The bits, right-aligned.
+    pub fn read(self, key: &PipelineKey) -> u128 {
+        self.field.read(key) >> self.offset & ones(self.n_bits)
+    }
+
+    /// Puts bits there; see [`FieldId::write`].
+    pub fn write(self, key: &mut PipelineKey, value: u128) {
+        self.field.write(key, (value & ones(self.n_bits)) << self.offset, self.mask());
+    }
+
+    /// Marks the bits as looked at.
+    pub fn set_mask(self, mask: &mut PipelineMask) {
+        self.field.set_mask(mask, self.mask());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique() {
+        let mut seen = HashSet::new();
+        for field in FieldId::all() {
+            let def = field.def();
+            let wire = def.wire.iter().map(|w| w.name);
+            for name in [def.name].into_iter().chain(def.alias).chain(wire) {
+                assert!(seen.insert(name), "{name} twice");
+            }
+            assert_eq!(FieldId::from_name(def.name), Some(field));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_nothing_else_changes() {
+        for field in FieldId::all() {
+            let def = field.def();
+            let full = field.full_mask();
+            let value = match def.form {
+                TextForm::Port32 => 0xffff_fffe,
+                _ => 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef & full,
+            };
+            let mut key = PipelineKey::default();
+            field.write(&mut key, value, full);
+            assert_eq!(field.read(&key), value, "{}", def.name);
+            let mut mask = PipelineMask::default();
+            field.set_mask(&mut mask, full);
+            key.flow.vlan_tci &= mask.flow.vlan_tci;
+            assert_eq!(key.masked(&mask), key, "{}", def.name);
+        }
+    }
+
+    #[test]
+    fn wide_registers_are_runs_of_narrow_ones() {
+        let mut key = PipelineKey::default();
+        FieldId::Reg(4).write(&mut key, 1, u128::MAX);
+        FieldId::Reg(7).write(&mut key, 2, u128::MAX);
+        assert_eq!(FieldId::XReg(2).read(&key), 1 << 32);
+        assert_eq!(FieldId::XxReg(1).read(&key), 1 << 96 | 2);
+        FieldId::Reg(31).write(&mut key, 3, u128::MAX);
+        assert_eq!(FieldId::XxReg(7).read(&key), 3);
+    }
+
+    #[test]
+    fn fields_sit_where_the_key_has_them() {
+        let mut key = PipelineKey::default();
+        FieldId::IpDscp.write(&mut key, 46, u128::MAX);
+        FieldId::IpEcn.write(&mut key, 1, u128::MAX);
+        assert_eq!(key.flow.nw_tos, 46 << 2 | 1);
+        assert_eq!(FieldId::NwTos.read(&key), 46 << 2);
+        FieldId::IcmpType.write(&mut key, 8, u128::MAX);
+        assert_eq!(key.flow.tp_src.get(), 8);
+        FieldId::MplsLabel.write(&mut key, 0xabcde, u128::MAX);
+        FieldId::MplsTtl.write(&mut key, 64, u128::MAX);
+        assert_eq!(key.flow.mpls_lse[0].get(), 0xabcde040);
+        FieldId::Ipv4Dst.write(&mut key, 0x0a00_0001, u128::MAX);
+        assert_eq!(key.flow.nw_dst(), 0x0a00_0001);
+    }
+
+    #[test]
+    fn setting_a_vlan_id_makes_a_frame_tagged() {
+        let mut key = PipelineKey::default();
+        FieldId::DlVlan.write(&mut key, 5, u128::MAX);
+        assert_eq!(key.flow.vlan_tci.get(), 0x1005);
+        assert_eq!(FieldId::VlanVid.read(&key), 0x1005);
+        assert_eq!(FieldId::DlVlan.read(&key), 5);
+        FieldId::DlVlanPcp.write(&mut key, 3, u128::MAX);
+        assert_eq!(key.flow.vlan_tci.get(), 0x7005);
+    }
+
+    #[test]
+    fn reserved_ports_have_two_widths() {
+        let mut key = PipelineKey::default();
+        FieldId::InPortOxm.write(&mut key, 0xffff_fffe, u128::MAX);
+        assert_eq!(FieldId::InPort.read(&key), 0xfffe);
+        assert_eq!(key.flow.in_port.get(), 0xfffe);
+    }
+
+    #[test]
+    fn subfields_are_cut_out() {
+        let mut key = PipelineKey::default();
+        let sub = Subfield { field: FieldId::Reg(1), offset: 4, n_bits: 8 };
+        sub.write(&mut key, 0xfff);
+        assert_eq!(key.regs[1].get(), 0xff0);
+        assert_eq!(sub.read(&key), 0xff);
+        let mut mask = PipelineMask::default();
+        sub.set_mask(&mut mask);
+        assert_eq!(mask.regs[1].get(), 0xff0);
+    }
+}

@@ -3,6 +3,7 @@
 pub mod fields;
 pub mod key;
 pub mod matching;
+pub mod prerequisite;
 
 pub use key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
 pub use matching::Match;

@@ -1,0 +1,244 @@
+//! What a packet must be before a field means anything: `tcp_dst` needs TCP.
+//!
+//! One table serves four questions: does this packet have the field ([`Prerequisite::met`]), which
+//! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
+//! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
+
+use super::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI, frag};
+use super::matching::Match;
+
+/// EtherTypes that fields ask for.
+mod ether_type {
+    pub(super) const IPV4: u16 = 0x0800;
+    pub(super) const IPV6: u16 = 0x86dd;
+    pub(super) const ARP: u16 = 0x0806;
+    pub(super) const RARP: u16 = 0x8035;
+    pub(super) const MPLS: u16 = 0x8847;
+    pub(super) const MPLS_MULTICAST: u16 = 0x8848;
+}
+
+/// IP protocols that fields ask for.
+mod ip_proto {
+    pub(super) const ICMP: u8 = 1;
+    pub(super) const TCP: u8 = 6;
+    pub(super) const UDP: u8 = 17;
+    pub(super) const ICMPV6: u8 = 58;
+    pub(super) const SCTP: u8 = 132;
+}
+
+/// Neighbour discovery messages (RFC 4861) with the fields that match them.
+mod nd_type {
+    pub(super) const SOLICIT: u16 = 135;
+    pub(super) const ADVERT: u16 = 136;
+}
+
+/// What a field needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Prerequisite {
+    /// Nothing.
+    None,
+    /// A VLAN tag.
+    VlanVid,
+    /// An MPLS label stack.
+    Mpls,
+    /// ARP or RARP.
+    Arp,
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// IPv4 or IPv6.
+    Ip,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP of IPv4.
+    Icmpv4,
+    /// ICMP of IPv6.
+    Icmpv6,
+    /// A neighbour solicitation or advertisement.
+    Nd,
+    /// A neighbour solicitation.
+    NdSolicit,
+    /// A neighbour advertisement.
+    NdAdvert,
+}
+
+/// How deep the answer has to look.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Nothing,
+    Vlan,
+    EtherType,
+    Protocol,
+    Transport,
+    NdMessage,
+}
+
+impl Prerequisite {
+    /// Whether the packet has it. A later fragment has no TCP, UDP or SCTP header.
+    pub fn met(self, key: &PipelineKey) -> bool {
+        let flow = &key.flow;
+        let has_ports = flow.nw_frag & frag::LATER == 0;
+        match self {
+            Self::Tcp | Self::Udp | Self::Sctp => has_ports && self.describes(flow),
+            _ => self.describes(flow),
+        }
+    }
+
+    /// Marks what [`Prerequisite::met`] looked at, or more.
+    pub fn mark(self, mask: &mut PipelineMask) {
+        let flow = &mut mask.flow;
+        let depth = self.depth();
+        if depth == Depth::Vlan {
+            flow.vlan_tci |= VLAN_CFI;
+            return;
+        }
+        if depth >= Depth::EtherType {
+            flow.dl_type = u16::MAX.into();
+        }
+        if depth >= Depth::Protocol {
+            flow.nw_proto = u8::MAX;
+        }
+        if depth == Depth::Transport {
+            flow.nw_frag |= frag::LATER;
+        }
+        if depth == Depth::NdMessage {
+            flow.tp_src = u16::MAX.into();
+            flow.tp_dst = u16::MAX.into();
+        }
+    }
+
+    /// Whether every packet of the match has it. Fragments do not count here.
+    pub fn implied_by(self, matching: &Match) -> bool {
+        let mask = &matching.mask().flow;
+        let exact = match self.depth() {
+            Depth::Nothing => true,
+            Depth::Vlan => mask.vlan_tci.get() & VLAN_CFI != 0,
+            Depth::EtherType => mask.dl_type.get() == u16::MAX,
+            Depth::Protocol | Depth::Transport => {
+                mask.dl_type.get() == u16::MAX && mask.nw_proto == u8::MAX
+            }
+            Depth::NdMessage => {
+                mask.dl_type.get() == u16::MAX
+                    && mask.nw_proto == u8::MAX
+                    && mask.tp_src.get() & 0xff == 0xff
+            }
+        };
+        exact && self.describes(&matching.key().flow)
+    }
+
+    /// What a user adds to a match to meet it.
+    pub fn keywords(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::VlanVid => &["dl_vlan"],
+            Self::Mpls => &["mpls", "mplsm"],
+            Self::Arp => &["arp", "rarp"],
+            Self::Ipv4 => &["ip"],
+            Self::Ipv6 => &["ipv6"],
+            Self::Ip => &["ip", "ipv6"],
+            Self::Tcp => &["tcp", "tcp6"],
+            Self::Udp => &["udp", "udp6"],
+            Self::Sctp => &["sctp", "sctp6"],
+            Self::Icmpv4 => &["icmp"],
+            Self::Icmpv6 => &["icmp6"],
+            Self::Nd => &["icmp6,icmp_type=135", "icmp6,icmp_type=136"],
+            Self::NdSolicit => &["icmp6,icmp_type=135"],
+            Self::NdAdvert => &["icmp6,icmp_type=136"],
+        }
+    }
+
+    fn depth(self) -> Depth {
+        match self {
+            Self::None => Depth::Nothing,
+            Self::VlanVid => Depth::Vlan,
+            Self::Mpls | Self::Arp | Self::Ipv4 | Self::Ipv6 | Self::Ip => Depth::EtherType,
+            Self::Icmpv4 | Self::Icmpv6 => Depth::Protocol,
+            Self::Tcp | Self::Udp | Self::Sctp => Depth::Transport,
+            Self::Nd | Self::NdSolicit | Self::NdAdvert => Depth::NdMessage,
+        }
+    }
+
+    fn describes(self, flow: &FlowKey) -> bool {
+        use ether_type::*;
+        let dl_type = flow.dl_type.get();
+        let is_ip = matches!(dl_type, IPV4 | IPV6);
+        let is_nd = |ty| {
+            dl_type == IPV6
+                && flow.nw_proto == ip_proto::ICMPV6
+                && flow.tp_src.get() == ty
+                && flow.tp_dst.get() == 0
+        };
+        match self {
+            Self::None => true,
+            Self::VlanVid => flow.vlan_tci.get() & VLAN_CFI != 0,
+            Self::Mpls => matches!(dl_type, MPLS | MPLS_MULTICAST),
+            Self::Arp => matches!(dl_type, ARP | RARP),
+            Self::Ipv4 => dl_type == IPV4,
+            Self::Ipv6 => dl_type == IPV6,
+            Self::Ip => is_ip,
+            Self::Tcp => is_ip && flow.nw_proto == ip_proto::TCP,
+            Self::Udp => is_ip && flow.nw_proto == ip_proto::UDP,
+            Self::Sctp => is_ip && flow.nw_proto == ip_proto::SCTP,
+            Self::Icmpv4 => dl_type == IPV4 && flow.nw_proto == ip_proto::ICMP,
+            Self::Icmpv6 => dl_type == IPV6 && flow.nw_proto == ip_proto::ICMPV6,
+            Self::Nd => is_nd(nd_type::SOLICIT) || is_nd(nd_type::ADVERT),
+            Self::NdSolicit => is_nd(nd_type::SOLICIT),
+            Self::NdAdvert => is_nd(nd_type::ADVERT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(dl_type: u16, nw_proto: u8) -> PipelineKey {
+        let mut key = PipelineKey::default();
+        key.flow.dl_type = dl_type.into();
+        key.flow.nw_proto = nw_proto;
+        key
+    }
+
+    #[test]
+    fn tcp_is_carried_by_both_ip_versions() {
+        assert!(Prerequisite::Tcp.met(&packet(0x0800, 6)));
+        assert!(Prerequisite::Tcp.met(&packet(0x86dd, 6)));
+        assert!(!Prerequisite::Tcp.met(&packet(0x0806, 6)));
+        assert!(!Prerequisite::Tcp.met(&packet(0x0800, 17)));
+    }
+
+    #[test]
+    fn later_fragments_have_no_ports() {
+        let mut key = packet(0x0800, 17);
+        key.flow.nw_frag = frag::ANY;
+        assert!(Prerequisite::Udp.met(&key));
+        key.flow.nw_frag |= frag::LATER;
+        assert!(!Prerequisite::Udp.met(&key));
+    }
+
+    #[test]
+    fn the_answer_depends_on_marked_bits_only() {
+        let mut key = packet(0x86dd, 58);
+        key.flow.tp_src = 135.into();
+        let mut mask = PipelineMask::default();
+        Prerequisite::NdSolicit.mark(&mut mask);
+        assert!(Prerequisite::NdSolicit.met(&key.masked(&mask)));
+        assert!(!Prerequisite::NdAdvert.met(&key));
+    }
+
+    #[test]
+    fn a_match_implies_what_it_names_exactly() {
+        let key = packet(0x0800, 6);
+        let mut mask = PipelineMask::default();
+        mask.flow.dl_type = u16::MAX.into();
+        assert!(Prerequisite::Ipv4.implied_by(&Match::new(&key, &mask)));
+        assert!(!Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
+        mask.flow.nw_proto = u8::MAX;
+        assert!(Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
+    }
+}
