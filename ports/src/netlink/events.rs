@@ -2,13 +2,16 @@
 
 use super::{Failure, Link, NetlinkError, RECEIVE_SIZE, messages};
 use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::tc::TcHandle;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// `RTNLGRP_LINK`: everything about devices, and nothing about addresses or routes.
-const LINK_GROUP: u32 = 1;
+// linux/rtnetlink.h
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_TC: u32 = 4;
 
 /// Something happened to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,12 @@ pub enum LinkEvent {
         index: u32,
         /// Its name.
         name: String,
+    },
+    /// The root queueing discipline of a device changed: look at it again
+    /// ([`super::Netlink::find_link_by_index`]).
+    QdiscChanged {
+        /// The device's interface number.
+        index: u32,
     },
     /// Events were lost: look at all devices ([`super::Netlink::links`]).
     Lost,
@@ -42,7 +51,8 @@ impl Events {
         let open = || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.bind_auto()?;
-            socket.add_membership(LINK_GROUP)?;
+            socket.add_membership(RTNLGRP_LINK)?;
+            socket.add_membership(RTNLGRP_TC)?;
             socket.set_non_blocking(true)?;
             Ok(socket)
         };
@@ -69,12 +79,10 @@ impl Events {
             }
             for message in messages(&self.received) {
                 match message.map(|m| m.payload) {
-                    Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(m))) => {
-                        each(LinkEvent::Present(Link::from_message(&m)));
-                    }
-                    Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(m))) => {
-                        let Link { index, name, .. } = Link::from_message(&m);
-                        each(LinkEvent::Gone { index, name });
+                    Ok(NetlinkPayload::InnerMessage(message)) => {
+                        if let Some(event) = event(&message) {
+                            each(event);
+                        }
                     }
                     Ok(_) => {}
                     // Not understood is as good as not heard.
@@ -82,6 +90,27 @@ impl Events {
                 }
             }
         }
+    }
+}
+
+fn event(message: &RouteNetlinkMessage) -> Option<LinkEvent> {
+    // A bridge tells about its ports in messages of its own family. "Deleted" there means that the
+    // device left the bridge.
+    let is_of_device = |m: &LinkMessage| m.header.interface_family == AddressFamily::Unspec;
+    match message {
+        RouteNetlinkMessage::NewLink(m) if is_of_device(m) => {
+            Some(LinkEvent::Present(Link::from_message(m)))
+        }
+        RouteNetlinkMessage::DelLink(m) if is_of_device(m) => {
+            let Link { index, name, .. } = Link::from_message(m);
+            Some(LinkEvent::Gone { index, name })
+        }
+        RouteNetlinkMessage::NewQueueDiscipline(m) | RouteNetlinkMessage::DelQueueDiscipline(m)
+            if m.header.parent == TcHandle::ROOT =>
+        {
+            Some(LinkEvent::QdiscChanged { index: m.header.index as u32 })
+        }
+        _ => None,
     }
 }
 

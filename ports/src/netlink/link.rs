@@ -4,7 +4,7 @@ use super::{Netlink, NetlinkError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader,
+    InfoData, InfoKind, InfoVeth, InfoVlan, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader,
     LinkInfo, LinkLayerType, LinkMessage, State,
 };
 use std::net::IpAddr;
@@ -275,6 +275,32 @@ impl Netlink {
             InfoVxlan::Port(tunnel.port),
         ];
         self.create(name, spec, InfoKind::Vxlan, Some(InfoData::Vxlan(data)))
+    }
+
+    /// Makes an interface that tags what it sends through `parent` and receives what carries the
+    /// tag: `tpid` 0x8100 (802.1Q) or 0x88a8 (802.1ad), `vid` 1 to 4094.
+    ///
+    /// # Errors
+    /// The name or the VLAN is taken, the kernel has no VLAN support, or the privilege is missing;
+    /// nothing was made.
+    pub fn create_vlan(
+        &mut self,
+        name: &str,
+        spec: &LinkSpec<'_>,
+        parent: u32,
+        tpid: u16,
+        vid: u16,
+    ) -> Result<(), NetlinkError> {
+        let data = InfoData::Vlan(vec![InfoVlan::Id(vid), InfoVlan::Protocol(tpid.into())]);
+        let mut message = spec.message(name);
+        message.attributes.push(LinkAttribute::Link(parent));
+        let info = vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)];
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        self.request(
+            || format!("create vlan \"{name}\""),
+            RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )
     }
 
     fn create(
