@@ -1,1 +1,3 @@
 //! switchd
+
+pub mod lab;

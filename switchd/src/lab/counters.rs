@@ -1,0 +1,100 @@
+//! What the kernel counted in a namespace: above all, that it found no wrong checksum.
+
+use super::{LabError, Namespace};
+use std::collections::HashMap;
+use std::fs;
+
+/// The protocol counters of a namespace at one moment, as in snmp(5) and `netstat -s`.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    values: HashMap<String, u64>,
+}
+
+/// Counters that move when a packet arrives with a checksum that is wrong.
+const CHECKSUM_ERRORS: [&str; 5] = [
+    "TcpInCsumErrors",
+    "UdpInCsumErrors",
+    "IcmpInCsumErrors",
+    "Udp6InCsumErrors",
+    "Icmp6InCsumErrors",
+];
+
+impl Counters {
+    /// Reads the counters of `namespace`.
+    ///
+    /// # Errors
+    /// The kernel does not show them.
+    pub fn read(namespace: &Namespace) -> Result<Self, LabError> {
+        namespace.run(|| {
+            let mut counters = Self::default();
+            for file in ["snmp", "netstat", "snmp6"] {
+                let path = format!("/proc/thread-self/net/{file}");
+                let text = fs::read_to_string(&path).map_err(LabError::os("read", path))?;
+                if file == "snmp6" {
+                    counters.add_list(&text);
+                } else {
+                    counters.add_table(&text);
+                }
+            }
+            Ok(counters)
+        })?
+    }
+
+    /// The counter called `name`, protocol first: `TcpInCsumErrors`, `Udp6InErrors`. Zero if the
+    /// kernel has none of that name.
+    pub fn get(&self, name: &str) -> u64 {
+        self.values.get(name).copied().unwrap_or(0)
+    }
+
+    /// How many packets arrived with a wrong checksum, for any protocol. (The kernel counts TCP over
+    /// IPv4 and IPv6 together.)
+    pub fn checksum_errors(&self) -> u64 {
+        CHECKSUM_ERRORS.iter().map(|name| self.get(name)).sum()
+    }
+
+    /// Pairs of lines, names above values: `Tcp: RtoMin RtoMax` over `Tcp: 200 120000`.
+    fn add_table(&mut self, text: &str) {
+        let mut lines = text.lines();
+        while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
+            let (Some((group, names)), Some((_, values))) =
+                (names.split_once(':'), values.split_once(':'))
+            else {
+                continue;
+            };
+            for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
+                // A few are signed settings, not counters.
+                if let Ok(value) = value.parse() {
+                    self.values.insert(format!("{group}{name}"), value);
+                }
+            }
+        }
+    }
+
+    /// Lines of a name and its value: `Udp6InErrors 0`.
+    fn add_list(&mut self, text: &str) {
+        for line in text.lines() {
+            if let Some((name, value)) = line.split_once(char::is_whitespace)
+                && let Ok(value) = value.trim().parse()
+            {
+                self.values.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_lists_give_the_same_kind_of_name() {
+        let mut counters = Counters::default();
+        counters.add_table(
+            "Tcp: RtoMin MaxConn InCsumErrors\nTcp: 200 -1 3\nUdp: InCsumErrors\nUdp: 4\n",
+        );
+        counters.add_list("Udp6InCsumErrors                \t5\n");
+        assert_eq!(counters.get("TcpInCsumErrors"), 3);
+        assert_eq!(counters.get("TcpMaxConn"), 0, "not a counter");
+        assert_eq!(counters.checksum_errors(), 12);
+    }
+}

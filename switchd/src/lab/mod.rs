@@ -1,0 +1,28 @@
+//! Small networks to try the switch in, made of nothing but the kernel.
+//!
+//! A laboratory is a network namespace of this process ([`enter`]), in which the switch runs, and
+//! one further namespace for each [`Host`], joined to it by a veth pair or a TAP device. Hosts are
+//! plain Linux: their stack and their offloads are as the kernel makes them, which is the point.
+//! Nothing here needs root or a program that somebody would have to install: user namespaces give
+//! the rights, [`ports::netlink`] does what `ip` does, and [`traffic`] does what `ping` and
+//! `iperf3` do.
+//!
+//! The demo, the namespaced tests and the forwarding benchmark are built on it. It is not part of
+//! the switch, and the switch does not know it.
+
+mod counters;
+mod daemon;
+mod error;
+mod frames;
+mod host;
+mod namespace;
+pub mod traffic;
+mod wait;
+
+pub use counters::Counters;
+pub use daemon::{Daemon, RunDir};
+pub use error::LabError;
+pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
+pub use host::{Host, HostPlan, VlanTag};
+pub use namespace::{Namespace, enter};
+pub use wait::{eventually, within};

@@ -1,0 +1,13 @@
+//! Traffic between namespaces, made by the kernel's own protocols: what `ping` and `iperf3` do.
+//!
+//! Everything here opens its sockets inside the namespaces it is given and may be called from any
+//! thread. What arrives is compared with what was sent.
+
+mod pattern;
+mod ping;
+mod tcp;
+mod udp;
+
+pub use ping::{Ping, PingReport};
+pub use tcp::{TcpTransfer, Transfer};
+pub use udp::{UdpExchange, UdpReport};

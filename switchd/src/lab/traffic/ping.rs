@@ -1,0 +1,195 @@
+//! Echo requests, over IPv4 (RFC 792) and IPv6 (RFC 4443).
+
+use crate::lab::{LabError, Namespace};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// Type, code, checksum, identifier, sequence number.
+const HEADER_SIZE: usize = 8;
+
+/// A series of echo requests, each sent when the one before was answered or given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Ping {
+    /// Who is to answer.
+    pub target: IpAddr,
+    /// How many requests.
+    pub count: u16,
+    /// Bytes after the ICMP header.
+    pub payload_size: usize,
+    /// How long to wait for each answer.
+    pub patience: Duration,
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub struct PingReport {
+    /// Requests sent.
+    pub sent: u16,
+    /// The time each answer took.
+    pub round_trips: Vec<Duration>,
+}
+
+impl PingReport {
+    /// Number of answers.
+    pub fn received(&self) -> u16 {
+        self.round_trips.len() as u16
+    }
+
+    /// Every request was answered.
+    pub fn is_complete(&self) -> bool {
+        self.received() == self.sent
+    }
+
+    /// The shortest time an answer took.
+    pub fn best(&self) -> Option<Duration> {
+        self.round_trips.iter().min().copied()
+    }
+}
+
+impl Ping {
+    /// Three small requests with a second of patience each.
+    pub fn to(target: impl Into<IpAddr>) -> Self {
+        Self { target: target.into(), count: 3, payload_size: 56, patience: Duration::from_secs(1) }
+    }
+
+    /// One request that nobody is expected to answer, with little patience.
+    pub fn hopeless(target: impl Into<IpAddr>) -> Self {
+        Self { count: 1, patience: Duration::from_millis(300), ..Self::to(target) }
+    }
+
+    /// As `self`, with `bytes` after the ICMP header.
+    pub fn with_payload(self, bytes: usize) -> Self {
+        Self { payload_size: bytes, ..self }
+    }
+
+    /// Sends the requests from `namespace`. No answer is not an error.
+    ///
+    /// # Errors
+    /// There is no route to the target, or the right to raw sockets is missing.
+    pub fn run(&self, namespace: &Namespace) -> Result<PingReport, LabError> {
+        let failed = || LabError::os("ping", self.target.to_string());
+        let socket = namespace.run(|| self.open())?.map_err(failed())?;
+        let identifier = std::process::id() as u16;
+        let mut report = PingReport::default();
+        for sequence in 0..self.count {
+            let request = self.request(identifier, sequence);
+            report.sent += 1;
+            let start = Instant::now();
+            match socket.send(&request) {
+                // The kernel knows already that nobody is there.
+                Err(e) if is_unreachable(&e) => continue,
+                sent => sent.map_err(failed())?,
+            };
+            if self.wait(&socket, &request, start).map_err(failed())? {
+                report.round_trips.push(start.elapsed());
+            }
+        }
+        Ok(report)
+    }
+
+    /// A raw socket that hears only the target. `UdpSocket` merely lends its `send` and `recv`.
+    fn open(&self) -> io::Result<UdpSocket> {
+        let (family, protocol) = match self.target {
+            IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
+            IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
+        };
+        let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+        let socket = UdpSocket::from(fd);
+        socket.connect(SocketAddr::new(self.target, 0))?;
+        Ok(socket)
+    }
+
+    fn request(&self, identifier: u16, sequence: u16) -> Vec<u8> {
+        let kind = match self.target {
+            IpAddr::V4(_) => 8,
+            IpAddr::V6(_) => 128,
+        };
+        let mut message = vec![kind, 0, 0, 0];
+        message.extend_from_slice(&identifier.to_be_bytes());
+        message.extend_from_slice(&sequence.to_be_bytes());
+        message.extend((0..self.payload_size).map(|i| i as u8));
+        if self.target.is_ipv4() {
+            // For IPv6 the kernel does it: the sum includes addresses that it chooses.
+            let sum = checksum(&message);
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        message
+    }
+
+    /// Waits for the answer to `request`: same identifier, sequence number and contents.
+    fn wait(&self, socket: &UdpSocket, request: &[u8], start: Instant) -> io::Result<bool> {
+        let mut buf = vec![0; 66_000];
+        loop {
+            let left = self.patience.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            socket.set_read_timeout(Some(left))?;
+            match socket.recv(&mut buf) {
+                Ok(size) if self.answers(&buf[..size], request) => return Ok(true),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock || is_unreachable(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn answers(&self, received: &[u8], request: &[u8]) -> bool {
+        let (header_size, reply) = match self.target {
+            // A raw IPv4 socket delivers the IP header, too.
+            IpAddr::V4(_) => (received.first().map_or(0, |b| usize::from(b & 15) * 4), 0),
+            IpAddr::V6(_) => (0, 129),
+        };
+        received.get(header_size..).is_some_and(|message| {
+            message.len() == request.len()
+                && message[0] == reply
+                && message[4..HEADER_SIZE] == request[4..HEADER_SIZE]
+                && message[HEADER_SIZE..] == request[HEADER_SIZE..]
+        })
+    }
+}
+
+fn is_unreachable(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn a_request_sums_to_zero() {
+        let request = Ping::to(Ipv4Addr::LOCALHOST).with_payload(3).request(0x1234, 1);
+        assert_eq!(request[..2], [8, 0]);
+        assert_eq!(request[4..], [0x12, 0x34, 0, 1, 0, 1, 2]);
+        assert_eq!(checksum(&request), 0);
+    }
+
+    #[test]
+    fn only_the_same_echo_is_an_answer() {
+        let ping = Ping::to(Ipv6Addr::LOCALHOST).with_payload(2);
+        let request = ping.request(7, 3);
+        let mut reply = request.clone();
+        assert!(!ping.answers(&reply, &request), "the request itself, seen on loopback");
+        reply[0] = 129;
+        assert!(ping.answers(&reply, &request));
+        reply[9] ^= 1;
+        assert!(!ping.answers(&reply, &request), "contents changed on the way");
+        assert!(!ping.answers(&[], &request));
+    }
+}

@@ -1,0 +1,14 @@
+//! The switch in real networks: namespaces, veth pairs, TAP devices and the kernel's own protocols.
+//!
+//! Needs no root where users may have user namespaces, and skips aloud where they may not;
+//! `SWITCHD_REQUIRE=netns` makes that a failure. A name, or a part of one, selects tests.
+
+mod harness;
+mod laboratory;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let tests: Vec<_> = [laboratory::TESTS].concat();
+    harness::run(&tests)
+}
