@@ -22,6 +22,14 @@ impl FrameId {
     pub fn received_index(self) -> Option<usize> {
         ((self.0 as usize) < MAX_BATCH).then_some(self.0 as usize)
     }
+
+    /// The position among the copies.
+    ///
+    /// # Panics
+    /// If the frame was received.
+    pub fn copy_index(self) -> usize {
+        self.0 as usize - MAX_BATCH
+    }
 }
 
 /// Received frames, and copies of them made on the way.

@@ -15,8 +15,10 @@ pub struct Layers {
     pub l2_5: u16,
     /// Network header (IPv4, IPv6, ARP).
     pub l3: u16,
-    /// Transport header. Absent in later fragments.
+    /// Transport header, or what follows the network header in a later fragment.
     pub l4: u16,
+    /// Bytes at the end of the frame that the network header's length does not cover.
+    pub padding: u16,
 }
 
 enum Storage<'a> {
@@ -65,6 +67,22 @@ impl<'a> Frame<'a> {
         Self {
             storage: Storage::Owned(buf),
             start: HEADROOM as u32,
+            end,
+            offload,
+            layers: Layers::default(),
+        }
+    }
+
+    /// The frame in `buf`, whose first `headroom` bytes are free; nothing is copied.
+    ///
+    /// # Panics
+    /// If `buf` is shorter than `headroom`.
+    pub fn from_buffer(buf: Vec<u8>, headroom: usize, offload: Offload) -> Self {
+        assert!(headroom <= buf.len() && buf.len() <= u32::MAX as usize);
+        let end = buf.len() as u32;
+        Self {
+            storage: Storage::Owned(buf),
+            start: headroom as u32,
             end,
             offload,
             layers: Layers::default(),
@@ -137,6 +155,14 @@ impl<'a> Frame<'a> {
         let buf = self.buffer_mut();
         buf[start..frame_start].copy_from_slice(header);
         Some(&buf[start..end])
+    }
+
+    /// The frame and the `n` bytes directly before it, such as a header that was written there.
+    /// `None` if there are not as many.
+    #[inline]
+    pub fn bytes_and_before(&self, n: usize) -> Option<&[u8]> {
+        let start = (self.start as usize).checked_sub(n)?;
+        Some(&self.buffer()[start..self.end as usize])
     }
 
     /// A copy with a buffer of its own; `buf` is reused as its allocation.

@@ -12,9 +12,18 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+pub mod checksum;
+mod complete;
 mod frame;
 mod offload;
+mod outer;
+mod segment;
+mod vlan;
 
 pub use batch::{Batch, FrameId, MAX_BATCH};
+pub use complete::{CompleteError, complete};
 pub use frame::{Frame, HEADROOM, Layers};
 pub use offload::{GsoType, Offload, VNET_HDR_SIZE};
+pub use outer::offload_matches_outer_l4;
+pub use segment::{SegmentError, largest_segment, segment};
+pub use vlan::is_vlan_ethertype;

@@ -85,6 +85,13 @@ impl Offload {
         self.csum_offset = offset;
     }
 
+    /// States that the checksum is complete.
+    pub fn clear_checksum(&mut self) {
+        self.flags &= !NEEDS_CSUM;
+        self.csum_start = 0;
+        self.csum_offset = 0;
+    }
+
     /// The kind of segmentation asked for.
     pub fn gso(self) -> GsoType {
         match self.gso_type & !GSO_ECN {

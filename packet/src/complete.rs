@@ -1,0 +1,146 @@
+//! Finishing in software the checksum that a sender left to the device.
+
+use crate::checksum::{crc32c, sum};
+use crate::outer::{Ip, SCTP};
+use crate::{Frame, Offload};
+
+/// The checksum request of a frame contradicts its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "checksum at {start}+{offset} lies outside the frame of {size} bytes; it must end before byte \
+     {size}"
+)]
+pub struct CompleteError {
+    /// Where summing was to begin.
+    pub start: u16,
+    /// Where the checksum was to go, from there.
+    pub offset: u16,
+    /// Bytes of the frame.
+    pub size: usize,
+}
+
+/// Completes the frame's checksum if it is partial; the frame then needs no help with it.
+///
+/// A checksum inside a tunnel is completed as well. The sender of the tunnel computed the outer one
+/// as if the inner one were complete, so it stays right.
+///
+/// A frame that is to be segmented gets its checksums in [`crate::segment`].
+///
+/// # Errors
+/// The request points outside the frame, which is unchanged then.
+pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
+    let Offload { csum_start, csum_offset, .. } = frame.offload;
+    if !frame.offload.needs_checksum() {
+        return Ok(());
+    }
+    let error = CompleteError { start: csum_start, offset: csum_offset, size: frame.size() };
+    let (start, offset) = (usize::from(csum_start), usize::from(csum_offset));
+    let sctp = sctp_end(frame.bytes(), start).filter(|_| offset == SCTP_CHECKSUM);
+    let bytes = frame.bytes_mut();
+    match sctp {
+        Some(end) => {
+            let packet = bytes.get_mut(start..end).filter(|p| p.len() >= SCTP_CHECKSUM + 4);
+            let (head, rest) = packet.ok_or(error)?.split_at_mut(SCTP_CHECKSUM);
+            rest[..4].fill(0);
+            let crc = crc32c(head, rest);
+            rest[..4].copy_from_slice(&crc.to_le_bytes());
+        }
+        None => {
+            let covered = bytes.get_mut(start..).ok_or(error)?;
+            if covered.len() < offset + 2 {
+                return Err(error);
+            }
+            let checksum = nonzero(!sum(covered));
+            covered[offset..offset + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+    frame.offload.clear_checksum();
+    Ok(())
+}
+
+const SCTP_CHECKSUM: usize = 8;
+
+/// Zero is "no checksum" to UDP, and to the others the same number as its other form (RFC 768).
+pub(crate) fn nonzero(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
+/// Where the SCTP packet that begins at `start` ends; `None` if it is not SCTP.
+fn sctp_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let outermost = Ip::outermost(bytes)?;
+    let ip = if outermost.payload == start {
+        outermost
+    } else {
+        // Inside a tunnel: an IP header ends where summing begins.
+        Ip::v4(bytes, start.checked_sub(20)?)
+            .or_else(|| Ip::v6(bytes, start.checked_sub(40)?))
+            .filter(|ip| ip.payload == start)?
+    };
+    (ip.protocol == SCTP && !ip.is_later_fragment).then_some(ip.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checksum::pseudo_header;
+    use etherparse::PacketBuilder;
+    use proptest::prelude::*;
+
+    fn partial(start: usize, offset: u16) -> Offload {
+        Offload { flags: 1, csum_start: start as u16, csum_offset: offset, ..Offload::NONE }
+    }
+
+    proptest! {
+        #[test]
+        fn completed_checksums_are_those_of_another_code(
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+            source in any::<[u8; 4]>(),
+            is_tcp in any::<bool>(),
+        ) {
+            let mut whole = Vec::new();
+            let ip = PacketBuilder::ethernet2([1; 6], [2; 6]).ipv4(source, [10, 0, 0, 2], 64);
+            if is_tcp {
+                ip.tcp(1, 2, 3, 4).write(&mut whole, &body).unwrap();
+            } else {
+                ip.udp(1, 2).write(&mut whole, &body).unwrap();
+            }
+            let (offset, protocol) = if is_tcp { (16, 6) } else { (6, 17) };
+            let mut bytes = whole.clone();
+            let pseudo = pseudo_header(&source, &[10, 0, 0, 2], protocol, bytes.len() as u32 - 34);
+            bytes[34 + offset..36 + offset].copy_from_slice(&pseudo.to_be_bytes());
+            let mut frame = Frame::owned(&bytes, partial(34, offset as u16));
+            complete(&mut frame).unwrap();
+            prop_assert_eq!(frame.bytes(), &whole[..]);
+            prop_assert_eq!(frame.offload, Offload::NONE);
+        }
+
+        #[test]
+        fn no_request_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..80), start in 0u16..90, offset in 0u16..20,
+        ) {
+            let mut frame = Frame::owned(&bytes, partial(start.into(), offset));
+            let _ = complete(&mut frame);
+        }
+    }
+
+    #[test]
+    fn sctp_gets_a_crc_over_the_packet_without_ethernet_padding() {
+        let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        bytes.extend([0x45, 0, 0, 36, 0, 0, 0, 0, 64, 132, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        let sctp = [0, 1, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 11, 0, 0, 4];
+        bytes.extend(sctp);
+        bytes.extend([0; 10]);
+        let mut frame = Frame::owned(&bytes, partial(34, 8));
+        complete(&mut frame).unwrap();
+        assert_eq!(frame.bytes()[42..46], crc32c(&sctp, &[]).to_le_bytes());
+    }
+
+    #[test]
+    fn a_request_outside_the_frame_is_refused() {
+        let mut frame = Frame::owned(&[0; 60], partial(50, 10));
+        assert_eq!(
+            complete(&mut frame).unwrap_err().to_string(),
+            "checksum at 50+10 lies outside the frame of 60 bytes; it must end before byte 60"
+        );
+    }
+}
