@@ -1,0 +1,74 @@
+//! Why a frame was not sent: one reason for each, with a sentence for humans.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($( $id:ident $name:literal $sentence:literal; )*) => {
+        /// Why a frame was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $( #[doc = $sentence] $id, )*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Self] = &[$( Self::$id, )*];
+
+            /// The name in tables, JSON and metrics.
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$id => $name, )* }
+            }
+
+            /// What happened, for humans.
+            pub fn sentence(self) -> &'static str {
+                match self { $( Self::$id => $sentence, )* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Runt "runt" "the frame is shorter than an Ethernet header";
+    TableMiss "table_miss" "no rule of the table matches";
+    RuleDrop "rule_drop" "the rule that matched has no output";
+    NoOutput "no_output" "every output that the rules name leads nowhere: the ingress port, or a port that does not exist";
+    ReservedMulticast "reserved_multicast" "the destination is a link-local address (01:80:c2:00:00:0x) that switches do not forward";
+    VlanNotAllowed "vlan_not_allowed" "the ingress port does not carry the frame's VLAN";
+    PartialVlan "partial_vlan" "the frame ends inside its VLAN tag";
+    SamePort "same_port" "the destination was learned on the port that the frame came in on";
+    NoFloodTarget "no_flood_target" "there is no other port to flood to";
+    PortNoReceive "port_no_receive" "the ingress port is configured not to receive";
+    PortNoForward "port_no_forward" "the egress port is configured not to forward";
+    UnknownInPort "unknown_in_port" "the ingress port has been removed";
+    TooManyResubmits "too_many_resubmits" "more than 4096 resubmits for one frame";
+    RecursionTooDeep "recursion_too_deep" "resubmits or groups nested deeper than 64";
+    StackTooDeep "stack_too_deep" "more than 64 kB pushed";
+    TooManyLabels "too_many_labels" "more than 3 MPLS labels";
+    TooManyActions "too_many_actions" "the rules ask for more steps than one frame may take";
+    RecirculationLimit "recirculation_limit" "the frame went round too often";
+    InvalidTtl "invalid_ttl" "the TTL ran out";
+    NoLiveBucket "no_live_bucket" "the group has no bucket that is alive";
+    UnknownGroup "unknown_group" "the group does not exist";
+    NoController "no_controller" "the rules ask for a controller and none is connected";
+    UpcallBudget "upcall_budget" "too many new flows from this port at once";
+    TxQueueFull "tx_queue_full" "the egress queue is full";
+    TxLinkDown "tx_link_down" "the egress port is down";
+    ExceedsMtu "exceeds_mtu" "the frame is longer than the egress port can send";
+    TxOffload "tx_offload" "the frame's segmentation or checksum cannot be completed";
+    TxError "tx_error" "the egress port refused the frame";
+    RxTruncated "rx_truncated" "the frame did not fit its receive slot";
+    RxRingFull "rx_ring_full" "the receive ring was full";
+    RxError "rx_error" "the kernel handed over a frame that cannot be read";
+}
+
+impl DropReason {
+    /// Number of reasons.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,161 @@
+//! Does what a list of [`DpAction`]s says to one frame.
+
+use super::action::DpAction;
+use super::drop_reason::DropReason;
+use super::edit;
+use super::egress::Egress;
+use packet::{Batch, Frame, FrameId, GsoType};
+
+/// Steps that one frame may take, copies and branches included.
+const MAX_STEPS: u32 = 16_384;
+
+/// What came of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Executed {
+    /// Outputs queued.
+    pub outputs: u32,
+    /// Times it was to be given to a controller.
+    pub punted: u32,
+    /// It must be looked up again under this id.
+    pub recirculate: Option<(FrameId, u32)>,
+    /// Why the steps were cut short.
+    pub cut: Option<DropReason>,
+}
+
+/// Executes `actions` on frame `id`, which stands for the received frame `origin`.
+pub fn execute(
+    actions: &[DpAction],
+    batch: &mut Batch<'_>,
+    id: FrameId,
+    origin: u16,
+    egress: &mut Egress,
+) -> Executed {
+    let mut run =
+        Run { batch, egress, id, origin, queued: false, steps: 0, done: Executed::default() };
+    run.list(actions);
+    run.done
+}
+
+struct Run<'r, 'a> {
+    batch: &'r mut Batch<'a>,
+    egress: &'r mut Egress,
+    /// The frame as it is at this step.
+    id: FrameId,
+    origin: u16,
+    /// It is queued for a port, so an edit must work on a copy.
+    queued: bool,
+    steps: u32,
+    done: Executed,
+}
+
+impl<'a> Run<'_, 'a> {
+    fn list(&mut self, actions: &[DpAction]) {
+        for action in actions {
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                self.done.cut = Some(DropReason::TooManyActions);
+                return;
+            }
+            self.step(action);
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, action: &DpAction) {
+        match action {
+            DpAction::Output(port) => {
+                self.egress.push(*port, self.id);
+                self.queued = true;
+                self.done.outputs += 1;
+            }
+            DpAction::OutputTrunc { port, max_len } => {
+                if let Some(copy) = self.copy() {
+                    let frame = self.batch.frame_mut(copy);
+                    if frame.size() > *max_len as usize {
+                        frame.truncate(*max_len as usize);
+                        // What is left is no segment of anything and its checksum is lost anyway.
+                        frame.offload = packet::Offload::NONE;
+                    }
+                    self.egress.push(*port, copy);
+                    self.done.outputs += 1;
+                }
+            }
+            DpAction::Controller(_) => self.done.punted += 1,
+            DpAction::CheckLen { len, longer, fits } => {
+                let is_longer = size_on_the_wire(self.batch.frame(self.id)) > usize::from(*len);
+                self.list(if is_longer { longer } else { fits });
+            }
+            DpAction::Clone(actions) => {
+                let saved = (self.id, self.queued);
+                if let Some(copy) = self.copy() {
+                    (self.id, self.queued) = (copy, false);
+                    self.list(actions);
+                    (self.id, self.queued) = saved;
+                }
+            }
+            DpAction::Recirculate(id) => {
+                if self.editable().is_some() {
+                    self.done.recirculate = Some((self.id, *id));
+                }
+            }
+            edit => {
+                if let Some(frame) = self.editable() {
+                    apply(edit, frame);
+                }
+            }
+        }
+    }
+
+    fn copy(&mut self) -> Option<FrameId> {
+        let copy = self.egress.copy(self.batch, self.id, self.origin);
+        if copy.is_none() {
+            self.done.cut = Some(DropReason::TooManyActions);
+        }
+        copy
+    }
+
+    /// The frame, or a copy if the frame is queued as it is now.
+    fn editable(&mut self) -> Option<&mut Frame<'a>> {
+        if self.queued {
+            self.id = self.copy()?;
+            self.queued = false;
+        }
+        Some(self.batch.frame_mut(self.id))
+    }
+}
+
+fn apply(action: &DpAction, frame: &mut Frame<'_>) {
+    match *action {
+        DpAction::SetEth { src, dst } => edit::set_eth(frame, src, dst),
+        DpAction::PushVlan { tpid, tci } => edit::push_vlan(frame, tpid, tci),
+        DpAction::PopVlan => edit::pop_vlan(frame),
+        DpAction::SetIpv4 { src, dst, tos, ttl } => edit::set_ipv4(frame, src, dst, tos, ttl),
+        DpAction::SetIpv6 { src, dst, label, tclass, hop_limit } => {
+            edit::set_ipv6(frame, src, dst, label, tclass, hop_limit);
+        }
+        DpAction::SetArp { op, spa, tpa, sha, tha } => edit::set_arp(frame, op, spa, tpa, sha, tha),
+        DpAction::SetPorts { transport, src, dst } => edit::set_ports(frame, transport, src, dst),
+        DpAction::SetIcmp { icmp_type, code } => edit::set_icmp(frame, icmp_type, code),
+        DpAction::SetNd { target, sll, tll } => edit::set_nd(frame, target, sll, tll),
+        DpAction::PushMpls { lse, ethertype } => edit::push_mpls(frame, lse, ethertype),
+        DpAction::PopMpls { ethertype } => edit::pop_mpls(frame, ethertype),
+        DpAction::SetMpls(lse) => edit::set_mpls(frame, lse),
+        DpAction::Output(_)
+        | DpAction::OutputTrunc { .. }
+        | DpAction::Controller(_)
+        | DpAction::CheckLen { .. }
+        | DpAction::Clone(_)
+        | DpAction::Recirculate(_) => {}
+    }
+}
+
+/// Bytes of the largest frame that will be on the wire: of one segment, if it is to be segmented.
+fn size_on_the_wire(frame: &Frame<'_>) -> usize {
+    match frame.offload.gso() {
+        GsoType::None => frame.size(),
+        _ => {
+            let headers = usize::from(frame.offload.hdr_len);
+            frame.size().min(headers + usize::from(frame.offload.gso_size))
+        }
+    }
+}

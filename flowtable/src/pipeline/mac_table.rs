@@ -1,0 +1,324 @@
+//! Where hosts were seen: MAC learning per VLAN.
+//!
+//! Bounded. When the table is full, the entry unused for longest of the port that owns most entries
+//! has to go, so that a port that floods addresses only evicts its own.
+
+use crate::types::{MacAddr, OfPort};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// Entries unless configured otherwise.
+pub const DEFAULT_CAPACITY: usize = 8192;
+/// Seconds until an entry without traffic goes, unless configured otherwise.
+pub const DEFAULT_AGEING: Duration = Duration::from_secs(300);
+
+/// A host in a VLAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacKey {
+    /// 0 for untagged.
+    pub vlan: u16,
+    /// Unicast.
+    pub mac: MacAddr,
+}
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MacEntry {
+    /// Where it was seen.
+    pub port: OfPort,
+    /// Given by a user: never ages, never moves.
+    pub is_static: bool,
+    used: Duration,
+    sequence: u64,
+}
+
+/// What a call to [`MacTable::learn`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// Known there already; its age is zero again.
+    Refreshed,
+    /// New.
+    New,
+    /// Seen on another port before.
+    Moved,
+    /// A static entry says otherwise, and keeps.
+    Static,
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MacStats {
+    /// Entries added by learning.
+    pub learned: u64,
+    /// Entries that aged out.
+    pub expired: u64,
+    /// Entries pushed out by newer ones.
+    pub evicted: u64,
+    /// Entries that changed their port.
+    pub moved: u64,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct MacTable {
+    entries: HashMap<MacKey, MacEntry, ahash::RandomState>,
+    /// Learned entries of each port by the order of their last use.
+    order: HashMap<OfPort, BTreeMap<u64, MacKey>, ahash::RandomState>,
+    /// Ports by the number of entries they own, for eviction.
+    owners: BTreeMap<(usize, OfPort), ()>,
+    capacity: usize,
+    ageing: Duration,
+    sequence: u64,
+    stats: MacStats,
+}
+
+impl MacTable {
+    /// An empty table. The seed keys its hash function.
+    pub fn new(capacity: usize, ageing: Duration, seed: u64) -> Self {
+        let hasher = ahash::RandomState::with_seeds(seed, !seed, seed ^ 0x3ac, seed.rotate_left(7));
+        Self {
+            entries: HashMap::with_hasher(hasher.clone()),
+            order: HashMap::with_hasher(hasher),
+            owners: BTreeMap::new(),
+            capacity,
+            ageing,
+            sequence: 0,
+            stats: MacStats::default(),
+        }
+    }
+
+    /// Where the host is, if its entry has not aged out.
+    pub fn lookup(&self, key: MacKey) -> Option<&MacEntry> {
+        self.entries.get(&key)
+    }
+
+    /// A host was seen on a port.
+    pub fn learn(&mut self, key: MacKey, port: OfPort, now: Duration) -> Learned {
+        let result = match self.entries.get(&key) {
+            Some(entry) if entry.is_static => return Learned::Static,
+            Some(entry) if entry.port == port => Learned::Refreshed,
+            Some(_) => Learned::Moved,
+            None => Learned::New,
+        };
+        match result {
+            Learned::Moved => self.stats.moved += 1,
+            Learned::New => {
+                self.stats.learned += 1;
+                if self.entries.len() >= self.capacity && !self.evict() {
+                    return Learned::Static;
+                }
+            }
+            Learned::Refreshed | Learned::Static => {}
+        }
+        self.unlink(key);
+        self.sequence += 1;
+        let entry = MacEntry { port, is_static: false, used: now, sequence: self.sequence };
+        self.entries.insert(key, entry);
+        self.count(port, |order| {
+            order.insert(entry.sequence, key);
+        });
+        result
+    }
+
+    /// Keeps an entry alive for traffic that was seen at `used`; a table that says otherwise keeps.
+    pub fn refresh(&mut self, key: MacKey, port: OfPort, used: Duration) {
+        if self.entries.get(&key).is_some_and(|e| !e.is_static && e.port == port && e.used < used) {
+            self.learn(key, port, used);
+        }
+    }
+
+    /// Adds an entry that neither ages nor moves. False if the table is full.
+    pub fn add_static(&mut self, key: MacKey, port: OfPort, now: Duration) -> bool {
+        self.unlink(key);
+        if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity && !self.evict() {
+            return false;
+        }
+        self.entries.insert(key, MacEntry { port, is_static: true, used: now, sequence: 0 });
+        true
+    }
+
+    /// Removes an entry of either kind.
+    pub fn remove(&mut self, key: MacKey) -> Option<MacEntry> {
+        self.unlink(key);
+        self.entries.remove(&key)
+    }
+
+    /// Removes what has aged out and returns how many there were.
+    pub fn sweep(&mut self, now: Duration) -> usize {
+        let ageing = self.ageing;
+        let old: Vec<MacKey> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| !e.is_static && now.saturating_sub(e.used) >= ageing)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &old {
+            self.remove(*key);
+        }
+        self.stats.expired += old.len() as u64;
+        old.len()
+    }
+
+    /// Removes all learned entries, or those of one port, and returns how many there were.
+    pub fn flush(&mut self, port: Option<OfPort>) -> usize {
+        let keys: Vec<MacKey> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| !e.is_static && port.is_none_or(|p| p == e.port))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &keys {
+            self.remove(*key);
+        }
+        keys.len()
+    }
+
+    /// All entries with their age, ordered by the time of their last use, oldest first.
+    pub fn entries(&self, now: Duration) -> Vec<(MacKey, MacEntry, Duration)> {
+        let mut all: Vec<_> =
+            self.entries.iter().map(|(k, e)| (*k, *e, now.saturating_sub(e.used))).collect();
+        all.sort_by_key(|(key, e, _)| (e.sequence, *key));
+        all
+    }
+
+    /// Changes the limits; too many entries are evicted.
+    pub fn configure(&mut self, capacity: usize, ageing: Duration) {
+        self.capacity = capacity;
+        self.ageing = ageing;
+        while self.entries.len() > capacity && self.evict() {}
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The limit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Until an unused entry goes.
+    pub fn ageing(&self) -> Duration {
+        self.ageing
+    }
+
+    /// Totals.
+    pub fn stats(&self) -> MacStats {
+        self.stats
+    }
+
+    /// Makes room; false if only static entries are left.
+    fn evict(&mut self) -> bool {
+        let Some((&(_, port), ())) = self.owners.last_key_value() else {
+            return false;
+        };
+        let Some((_, &key)) = self.order.get(&port).and_then(|order| order.first_key_value()) else {
+            return false;
+        };
+        self.remove(key);
+        self.stats.evicted += 1;
+        true
+    }
+
+    /// Takes a learned entry out of the eviction order.
+    fn unlink(&mut self, key: MacKey) {
+        if let Some(&entry) = self.entries.get(&key).filter(|e| !e.is_static) {
+            self.count(entry.port, |order| {
+                order.remove(&entry.sequence);
+            });
+        }
+    }
+
+    /// Changes the entries of a port and its place among the owners.
+    fn count(&mut self, port: OfPort, change: impl FnOnce(&mut BTreeMap<u64, MacKey>)) {
+        let order = self.order.entry(port).or_default();
+        self.owners.remove(&(order.len(), port));
+        change(order);
+        if !order.is_empty() {
+            self.owners.insert((order.len(), port), ());
+        }
+    }
+}
+
+impl MacEntry {
+    /// When traffic from it was last seen.
+    pub fn used(&self) -> Duration {
+        self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> MacKey {
+        MacKey { vlan: 0, mac: MacAddr([2, 0, 0, 0, 0, n]) }
+    }
+
+    fn at(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    #[test]
+    fn a_host_that_moves_is_found_at_its_new_port() {
+        let mut t = MacTable::new(10, at(300), 1);
+        assert_eq!(t.learn(key(1), OfPort(1), at(0)), Learned::New);
+        assert_eq!(t.learn(key(1), OfPort(1), at(1)), Learned::Refreshed);
+        assert_eq!(t.learn(key(1), OfPort(2), at(2)), Learned::Moved);
+        assert_eq!(t.lookup(key(1)).unwrap().port, OfPort(2));
+        assert_eq!(t.stats(), MacStats { learned: 1, moved: 1, ..MacStats::default() });
+    }
+
+    #[test]
+    fn the_same_address_in_two_vlans_is_two_hosts() {
+        let mut t = MacTable::new(10, at(300), 1);
+        t.learn(key(1), OfPort(1), at(0));
+        t.learn(MacKey { vlan: 5, ..key(1) }, OfPort(2), at(0));
+        assert_eq!(t.lookup(key(1)).unwrap().port, OfPort(1));
+        assert_eq!(t.len(), 2);
+    }
+
+    #[test]
+    fn unused_entries_age_out_and_refreshed_ones_stay() {
+        let mut t = MacTable::new(10, at(300), 1);
+        t.learn(key(1), OfPort(1), at(0));
+        t.learn(key(2), OfPort(1), at(0));
+        t.refresh(key(2), OfPort(1), at(200));
+        t.refresh(key(1), OfPort(9), at(200));
+        assert_eq!(t.sweep(at(299)), 0);
+        assert_eq!(t.sweep(at(300)), 1);
+        assert!(t.lookup(key(1)).is_none());
+        assert!(t.lookup(key(2)).is_some());
+    }
+
+    #[test]
+    fn a_port_that_floods_addresses_evicts_its_own() {
+        let mut t = MacTable::new(4, at(300), 1);
+        t.learn(key(1), OfPort(1), at(0));
+        for n in 10..100 {
+            t.learn(key(n), OfPort(2), at(1));
+        }
+        assert_eq!(t.len(), 4);
+        assert!(t.lookup(key(1)).is_some());
+        assert_eq!(t.stats().evicted, 87);
+    }
+
+    #[test]
+    fn static_entries_neither_move_nor_age_nor_go() {
+        let mut t = MacTable::new(1, at(300), 1);
+        assert!(t.add_static(key(1), OfPort(1), at(0)));
+        assert_eq!(t.learn(key(1), OfPort(2), at(1)), Learned::Static);
+        assert_eq!(t.learn(key(2), OfPort(2), at(1)), Learned::Static, "no room");
+        assert_eq!(t.sweep(at(10_000)), 0);
+        assert_eq!(t.flush(None), 0);
+        assert_eq!(t.lookup(key(1)).unwrap().port, OfPort(1));
+        assert!(t.remove(key(1)).is_some());
+        assert!(t.is_empty());
+    }
+}

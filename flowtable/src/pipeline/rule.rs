@@ -1,0 +1,164 @@
+//! An entry of a flow table: what the classifier stores behind a match.
+
+use crate::action::Action;
+use crate::flow_mod::FlowFlags;
+use crate::types::{Cookie, OfPort, TableId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`].
+#[derive(Debug)]
+pub struct Rule {
+    /// Where it is.
+    pub table: TableId,
+    /// Given by the user.
+    pub cookie: Cookie,
+    /// Seconds without traffic after which it goes; 0 never.
+    pub idle_timeout: u16,
+    /// Seconds after which it goes; 0 never.
+    pub hard_timeout: u16,
+    /// How willingly it is evicted.
+    pub importance: u16,
+    /// As given.
+    pub flags: FlowFlags,
+    /// What to do.
+    pub actions: Arc<[Action]>,
+    /// Names for humans; most rules have none.
+    pub names: Option<Box<RuleNames>>,
+    /// Counters and times.
+    pub stats: Arc<RuleStats>,
+}
+
+/// Names that a user gave a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleNames {
+    /// Unique.
+    pub name: Option<Arc<str>>,
+    /// Shared by a class of rules.
+    pub label: Option<Arc<str>>,
+}
+
+/// What a rule counts. Times are on the switch's monotonic clock.
+#[derive(Debug)]
+pub struct RuleStats {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    used_ms: AtomicU64,
+    created_ms: u64,
+    modified_ms: AtomicU64,
+}
+
+impl RuleStats {
+    /// Zero, created now.
+    pub fn new(now: Duration) -> Self {
+        let now = now.as_millis() as u64;
+        Self {
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            used_ms: AtomicU64::new(now),
+            created_ms: now,
+            modified_ms: AtomicU64::new(now),
+        }
+    }
+
+    /// Adds traffic that was last seen at `used`.
+    pub fn add(&self, packets: u64, bytes: u64, used: Duration) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.used_ms.fetch_max(used.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Packets and bytes.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.packets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Back to zero.
+    pub fn reset(&self) {
+        self.packets.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// When traffic was last seen, or the rule was added.
+    pub fn used(&self) -> Duration {
+        Duration::from_millis(self.used_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the rule was added.
+    pub fn created(&self) -> Duration {
+        Duration::from_millis(self.created_ms)
+    }
+
+    /// When its actions or timeouts were last changed.
+    pub fn modified(&self) -> Duration {
+        Duration::from_millis(self.modified_ms.load(Ordering::Relaxed))
+    }
+
+    /// Says that it was changed.
+    pub fn touch(&self, now: Duration) {
+        self.modified_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Rule {
+    /// The user's name for it.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.names.as_ref()?.name.as_ref()
+    }
+
+    /// The user's class of it.
+    pub fn label(&self) -> Option<&Arc<str>> {
+        self.names.as_ref()?.label.as_ref()
+    }
+
+    /// Whether its time is over: the reason if so.
+    pub fn expired(&self, now: Duration) -> Option<Expiry> {
+        let over = |since: Duration, seconds: u16| {
+            seconds != 0 && now.saturating_sub(since) >= Duration::from_secs(u64::from(seconds))
+        };
+        if over(self.stats.modified(), self.hard_timeout) {
+            Some(Expiry::Hard)
+        } else if over(self.stats.used().max(self.stats.modified()), self.idle_timeout) {
+            Some(Expiry::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// Whether one of its actions outputs to `port` by number.
+    pub fn outputs_to(&self, port: OfPort) -> bool {
+        any_action(&self.actions, &mut |a| match a {
+            Action::Output { port: p }
+            | Action::OutputTrunc { port: p, .. }
+            | Action::Enqueue { port: p, .. } => *p == port,
+            Action::Controller { .. } => port == OfPort::CONTROLLER,
+            _ => false,
+        })
+    }
+
+    /// Whether one of its actions is the group.
+    pub fn uses_group(&self, group: crate::types::GroupId) -> bool {
+        any_action(&self.actions, &mut |a| matches!(a, Action::Group(g) if *g == group))
+    }
+}
+
+/// Why a rule went by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// No traffic for `idle_timeout` seconds.
+    Idle,
+    /// Older than `hard_timeout` seconds.
+    Hard,
+}
+
+/// Whether `test` holds for one of the actions, nested ones included.
+pub(crate) fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
+    actions.iter().any(|a| {
+        test(a)
+            || match a {
+                Action::Clone(inner) | Action::WriteActions(inner) => any_action(inner, test),
+                _ => false,
+            }
+    })
+}
