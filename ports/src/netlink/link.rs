@@ -37,6 +37,8 @@ pub struct Link {
     pub qdisc: String,
     /// What made it: `veth`, `bridge`, `tun`; empty for hardware.
     pub kind: String,
+    /// How many times somebody asked it to receive what is addressed to others, too.
+    pub promiscuity: u32,
 }
 
 impl Link {
@@ -60,6 +62,7 @@ impl Link {
             master: None,
             qdisc: String::new(),
             kind: String::new(),
+            promiscuity: 0,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -70,6 +73,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::OperState(state) => link.operstate = operstate(*state).to_owned(),
                 LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
                 LinkAttribute::Qdisc(name) => link.qdisc.clone_from(name),
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = infos
