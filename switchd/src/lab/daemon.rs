@@ -8,11 +8,15 @@ use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How long a daemon may take to begin or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells apart the folders and files that this process makes.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A folder for control sockets that goes away with this value.
 #[derive(Debug)]
@@ -24,7 +28,6 @@ impl RunDir {
     /// # Errors
     /// The folder for temporary files is not writable.
     pub fn new() -> Result<Self, LabError> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         // Short, because the address of a Unix socket is.
         let name =
             format!("switchd-lab-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -56,7 +59,8 @@ impl Drop for RunDir {
 pub struct Daemon {
     program: PathBuf,
     child: Child,
-    run_dir: RunDir,
+    run_dir: Arc<RunDir>,
+    log: PathBuf,
 }
 
 impl Daemon {
@@ -68,7 +72,19 @@ impl Daemon {
         program: &Path,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self, LabError> {
-        let mut daemon = Self::spawn(program, arguments)?;
+        Self::start_in(Arc::new(RunDir::new()?), program, arguments)
+    }
+
+    /// As [`Daemon::start`], with its socket in `run_dir`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_in<S: AsRef<OsStr>>(
+        run_dir: Arc<RunDir>,
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Self, LabError> {
+        let mut daemon = Self::spawn_in(run_dir, program, arguments)?;
         let socket = daemon.run_dir.socket();
         let mut ended = None;
         within(PATIENCE, &format!("{} answers at its socket", program.display()), || {
@@ -93,7 +109,7 @@ impl Daemon {
         program: &Path,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self, LabError> {
-        Self::spawn_in(RunDir::new()?, program, arguments)
+        Self::spawn_in(Arc::new(RunDir::new()?), program, arguments)
     }
 
     /// As [`Daemon::spawn`], with its socket in `run_dir`.
@@ -101,22 +117,23 @@ impl Daemon {
     /// # Errors
     /// It could not be started.
     pub fn spawn_in<S: AsRef<OsStr>>(
-        run_dir: RunDir,
+        run_dir: Arc<RunDir>,
         program: &Path,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self, LabError> {
-        let log = run_dir.path().join("switchd.log");
-        let log = File::create(&log).map_err(LabError::os("create", log.display().to_string()))?;
+        let name = format!("log-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let log = run_dir.path().join(name);
+        let file = File::create(&log).map_err(LabError::os("create", log.display().to_string()))?;
         let failed = || LabError::os("start", program.display().to_string());
         let child = Command::new(program)
             .args(arguments)
             .env("SWITCH_RUNDIR", run_dir.path())
             .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(failed())?)
-            .stderr(log)
+            .stdout(file.try_clone().map_err(failed())?)
+            .stderr(file)
             .spawn()
             .map_err(failed())?;
-        Ok(Self { program: program.to_owned(), child, run_dir })
+        Ok(Self { program: program.to_owned(), child, run_dir, log })
     }
 
     /// Its control socket.
@@ -131,7 +148,7 @@ impl Daemon {
 
     /// What it has said so far, on both outputs.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.run_dir.path().join("switchd.log")).unwrap_or_default()
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits for it to end by itself.
@@ -158,17 +175,18 @@ impl Daemon {
         Ok((status, self.log()))
     }
 
-    /// Kills it without a chance to tidy up, as a crash would; the folder with its socket stays
-    /// behind for a successor.
+    /// Kills it without a chance to tidy up, as a crash would.
     ///
     /// # Errors
     /// It had ended before.
-    pub fn crash(mut self) -> Result<RunDir, LabError> {
+    pub fn crash(mut self) -> Result<(), LabError> {
         self.signal(Signal::SIGKILL)?;
-        self.wait()?;
-        // The value's own end must not take the folder away.
-        let run_dir = std::mem::replace(&mut self.run_dir, RunDir::new()?);
-        Ok(run_dir)
+        self.wait().map(drop)
+    }
+
+    /// The folder with its socket: a successor, or a rival, may be started with it.
+    pub fn run_dir(&self) -> Arc<RunDir> {
+        self.run_dir.clone()
     }
 
     fn signal(&self, signal: Signal) -> Result<(), LabError> {
