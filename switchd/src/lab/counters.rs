@@ -82,6 +82,49 @@ impl Counters {
     }
 }
 
+/// What the kernel counted at one interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceCounters {
+    /// Frames it received.
+    pub rx_packets: u64,
+    /// Bytes it received.
+    pub rx_bytes: u64,
+    /// Frames it received and had no room for.
+    pub rx_dropped: u64,
+    /// Frames it sent.
+    pub tx_packets: u64,
+    /// Bytes it sent.
+    pub tx_bytes: u64,
+}
+
+impl InterfaceCounters {
+    /// Reads the counters of `interface` in `namespace`.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn read(namespace: &Namespace, interface: &str) -> Result<Self, LabError> {
+        const PATH: &str = "/proc/thread-self/net/dev";
+        let text =
+            namespace.run(|| fs::read_to_string(PATH))?.map_err(LabError::os("read", PATH))?;
+        Self::find(&text, interface).ok_or_else(|| {
+            LabError::os("read the counters of", interface)(std::io::ErrorKind::NotFound.into())
+        })
+    }
+
+    /// `eth0: BYTES PACKETS ERRS DROP FIFO FRAME COMPRESSED MULTICAST BYTES PACKETS ...`
+    fn find(text: &str, interface: &str) -> Option<Self> {
+        let (_, values) =
+            text.lines().filter_map(|l| l.split_once(':')).find(|(n, _)| n.trim() == interface)?;
+        let values: Vec<u64> = values.split_whitespace().map_while(|v| v.parse().ok()).collect();
+        let &[rx_bytes, rx_packets, _, rx_dropped, _, _, _, _, tx_bytes, tx_packets, ..] =
+            &values[..]
+        else {
+            return None;
+        };
+        Some(Self { rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +139,21 @@ mod tests {
         assert_eq!(counters.get("TcpInCsumErrors"), 3);
         assert_eq!(counters.get("TcpMaxConn"), 0, "not a counter");
         assert_eq!(counters.checksum_errors(), 12);
+    }
+
+    #[test]
+    fn an_interface_is_found_by_its_whole_name() {
+        let text = "Inter-|   Receive\n face |bytes\n\
+                    eth01: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n  \
+                    eth0: 100 2 0 1 0 0 0 0 300 4 0 0 0 0 0 0\n";
+        let expected = InterfaceCounters {
+            rx_packets: 2,
+            rx_bytes: 100,
+            rx_dropped: 1,
+            tx_packets: 4,
+            tx_bytes: 300,
+        };
+        assert_eq!(InterfaceCounters::find(text, "eth0"), Some(expected));
+        assert_eq!(InterfaceCounters::find(text, "eth"), None);
     }
 }

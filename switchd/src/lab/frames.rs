@@ -78,6 +78,38 @@ impl FrameSocket {
         }
     }
 
+    /// Sends `frames` over and over, in bursts of one system call, until `is_over` says so between
+    /// two bursts, and returns how many were accepted. A full queue is tried again.
+    ///
+    /// # Errors
+    /// The kernel refused a frame for another reason.
+    pub fn send_until(
+        &self,
+        frames: &[Vec<u8>],
+        burst: usize,
+        mut is_over: impl FnMut() -> bool,
+    ) -> Result<u64, LabError> {
+        let slices: Vec<_> = frames.iter().map(|f| [IoSlice::new(f)]).collect();
+        let addresses = vec![None; burst];
+        let mut headers = MultiHeaders::<LinkAddr>::preallocate(burst, None);
+        let mut accepted = 0;
+        for burst in slices.chunks(burst).cycle() {
+            if is_over() {
+                break;
+            }
+            let addresses = &addresses[..burst.len()];
+            let flags = MsgFlags::empty();
+            match sendmmsg(self.fd.as_raw_fd(), &mut headers, burst, addresses, [], flags) {
+                Ok(sent) => accepted += sent.count() as u64,
+                Err(nix::Error::ENOBUFS | nix::Error::EAGAIN) => {}
+                Err(e) => {
+                    return Err(LabError::os("send frames through", &self.interface)(e.into()));
+                }
+            }
+        }
+        Ok(accepted)
+    }
+
     /// The next frame, sent or received by anybody at this interface, within `limit`.
     ///
     /// # Errors

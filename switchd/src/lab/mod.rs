@@ -19,7 +19,7 @@ mod namespace;
 pub mod traffic;
 mod wait;
 
-pub use counters::Counters;
+pub use counters::{Counters, InterfaceCounters};
 pub use daemon::{Daemon, RunDir};
 pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};

@@ -5,9 +5,11 @@
 
 mod pattern;
 mod ping;
+mod round_trips;
 mod tcp;
 mod udp;
 
 pub use ping::{Ping, PingReport};
+pub use round_trips::{RoundTripReport, RoundTrips};
 pub use tcp::{TcpTransfer, Transfer};
 pub use udp::{UdpExchange, UdpReport};
