@@ -47,6 +47,26 @@ impl Host {
         Ok(host)
     }
 
+    /// Two hosts at the two ends of one veth pair, with nothing between them.
+    ///
+    /// # Errors
+    /// This is not a laboratory ([`super::enter`]).
+    pub fn cabled_pair(a: HostPlan, b: HostPlan) -> Result<(Self, Self), LabError> {
+        let mut hosts = (Self::without_cable(a, "eth0")?, Self::without_cable(b, "eth0")?);
+        let spec = |host: &Self, mtu| LinkSpec {
+            mac: Some(host.mac()),
+            mtu,
+            up: true,
+            ..LinkSpec::default()
+        };
+        let a_spec = spec(&hosts.0, a.mtu);
+        let b_spec = LinkSpec { netns: Some(hosts.1.namespace.as_fd()), ..spec(&hosts.1, b.mtu) };
+        hosts.0.netlink.create_veth("eth0", &a_spec, "eth0", &b_spec)?;
+        hosts.0.set_addresses()?;
+        hosts.1.set_addresses()?;
+        Ok(hosts)
+    }
+
     /// A host whose interface is the TAP device `name`, which the switch has made in the caller's
     /// namespace. It moves into the host; the switch keeps its end, a file.
     ///
