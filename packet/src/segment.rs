@@ -76,13 +76,12 @@ pub fn segment(
     Ok(count)
 }
 
-/// The size in bytes of the largest segment that `frame` would be cut into, headers included.
+/// The size in bytes of the headers that each segment of `frame` would repeat.
 ///
 /// # Errors
 /// As [`segment`].
-pub fn largest_segment(frame: &Frame<'_>) -> Result<usize, SegmentError> {
-    let plan = Plan::new(frame)?;
-    Ok(plan.inner.end.min(plan.payload + usize::from(frame.offload.gso_size)))
+pub fn gso_header_size(frame: &Frame<'_>) -> Result<usize, SegmentError> {
+    Plan::new(frame).map(|plan| plan.payload)
 }
 
 /// Which segment it is.

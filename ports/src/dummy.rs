@@ -4,6 +4,7 @@
 //! frames and collects what was sent. In the steady state neither direction allocates: buffers go
 //! round. The queues are behind one lock, which only makes sense because nothing else is.
 
+use crate::egress::{Segments, Takes, Way, check_size, way};
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxQueue, RxStats, Shield};
 use crate::{TxFailure, TxQueue};
 use packet::{Batch, Frame, FrameId, HEADROOM, Offload};
@@ -108,7 +109,9 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
     let shared =
         Arc::new(Shared { status: Arc::clone(&status), options, wires: Mutex::new(wires) });
     let rx = DummyRx { shared: Arc::clone(&shared), poll, lent: Vec::new() };
-    let tx = |_| -> Box<dyn TxQueue> { Box::new(DummyTx { shared: Arc::clone(&shared) }) };
+    let tx = |_| -> Box<dyn TxQueue> {
+        Box::new(DummyTx { shared: Arc::clone(&shared), segments: Segments::default() })
+    };
     let port = Port {
         name: name.to_owned(),
         kind: PortKind::Dummy,
@@ -211,6 +214,7 @@ impl RxQueue for DummyRx {
 
 struct DummyTx {
     shared: Arc<Shared>,
+    segments: Segments,
 }
 
 impl TxQueue for DummyTx {
@@ -223,8 +227,7 @@ impl TxQueue for DummyTx {
         let shared = &*self.shared;
         let wires = &mut *shared.wires();
         for &id in ids {
-            let frame = batch.frame(id);
-            if let Err(failure) = wires.accept(frame, shared) {
+            if let Err(failure) = wires.send(batch.frame_mut(id), shared, &mut self.segments) {
                 failures.push((id, failure));
             }
         }
@@ -232,19 +235,49 @@ impl TxQueue for DummyTx {
 }
 
 impl Wires {
-    fn accept(&mut self, frame: &Frame<'_>, shared: &Shared) -> Result<(), TxFailure> {
+    fn send(
+        &mut self,
+        frame: &mut Frame<'_>,
+        shared: &Shared,
+        segments: &mut Segments,
+    ) -> Result<(), TxFailure> {
         if !shared.status.is_link_up() {
             return Err(TxFailure::LinkDown);
         }
-        if self.sent.len() >= shared.options.capacity {
+        let takes = if shared.options.takes_offload { Takes::ALL } else { Takes::NOTHING };
+        let mtu = shared.status.mtu();
+        let way = way(frame, takes, mtu)?;
+        if way != Way::Segment && !frame.offload.is_gso() {
+            check_size(frame, frame.size(), mtu)?;
+        }
+        match way {
+            Way::Direct(offload) => self.accept(frame.bytes(), offload, &shared.options),
+            Way::Complete => {
+                packet::complete(frame).map_err(|_| TxFailure::NoOffload)?;
+                self.accept(frame.bytes(), Offload::NONE, &shared.options)
+            }
+            Way::Segment => segments
+                .cut(frame)?
+                .iter()
+                .try_for_each(|s| self.accept(s.bytes(), Offload::NONE, &shared.options)),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        frame: &[u8],
+        offload: Offload,
+        options: &DummyOptions,
+    ) -> Result<(), TxFailure> {
+        if self.sent.len() >= options.capacity {
             return Err(TxFailure::QueueFull);
         }
         self.sent_count += 1;
-        if shared.options.collects {
+        if options.collects {
             let mut bytes = self.spare.pop().unwrap_or_default();
             bytes.clear();
-            bytes.extend_from_slice(frame.bytes());
-            self.sent.push_back(SentFrame { bytes, offload: frame.offload });
+            bytes.extend_from_slice(frame);
+            self.sent.push_back(SentFrame { bytes, offload });
         }
         Ok(())
     }
@@ -293,6 +326,48 @@ mod tests {
         queues.tx[0].send(&mut batch, &[first], &mut failures);
         assert_eq!(failures, [(first, TxFailure::LinkDown)]);
         assert_eq!(far.sent_count(), 1);
+    }
+
+    /// A TCP segment of `payload` bytes, to be cut after 1,000 of them.
+    fn large_frame(payload: u16) -> (Vec<u8>, Offload) {
+        let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+        bytes.extend((payload + 40).to_be_bytes());
+        bytes.extend([0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        bytes.extend([0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+        bytes.resize(bytes.len() + usize::from(payload), 0);
+        let mut offload = Offload { gso_type: 1, gso_size: 1000, hdr_len: 54, ..Offload::NONE };
+        offload.set_needs_checksum(34, 16);
+        (bytes, offload)
+    }
+
+    #[test]
+    fn a_port_without_offload_gets_segments() {
+        let (bytes, offload) = large_frame(2500);
+        let check = |takes_offload, expected: &[usize]| {
+            let options = DummyOptions { takes_offload, ..DummyOptions::default() };
+            let (mut port, far) = open("p1", options).unwrap();
+            let mut batch = Batch::new();
+            let id = batch.add_copy(Frame::owned(&bytes, offload)).unwrap();
+            let mut failures = Vec::new();
+            port.take_queues().tx[0].send(&mut batch, &[id], &mut failures);
+            assert_eq!(failures, []);
+            let sent = far.sent();
+            assert_eq!(sent.iter().map(|f| f.bytes.len()).collect::<Vec<_>>(), expected);
+            assert!(sent.iter().all(|f| f.offload.is_gso() == takes_offload));
+        };
+        check(true, &[2554]);
+        check(false, &[1054, 1054, 554]);
+    }
+
+    #[test]
+    fn frames_longer_than_the_mtu_are_refused() {
+        let (mut port, far) = open("p1", DummyOptions::default()).unwrap();
+        let mut batch = Batch::new();
+        let long = batch.add_copy(Frame::owned(&[0; 1515], Offload::NONE)).unwrap();
+        let mut failures = Vec::new();
+        port.take_queues().tx[0].send(&mut batch, &[long], &mut failures);
+        assert_eq!(failures, [(long, TxFailure::TooLong { size: 1515, mtu: 1500 })]);
+        assert_eq!(far.sent_count(), 0);
     }
 
     #[test]

@@ -9,14 +9,50 @@
 //! `sys`, which exports safe functions over owned file descriptors.
 #![deny(unsafe_code)]
 
+pub mod afpacket;
 pub mod dummy;
+mod egress;
 mod error;
+mod lock;
 pub mod netlink;
 pub mod netns;
 mod port;
+pub mod shield;
 pub mod spec;
+mod sys;
+pub mod tap;
 
+pub use afpacket::QueueCount;
 pub use error::PortError;
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxQueue, RxStats, Shield, TxFailure, TxQueue,
 };
+
+use spec::{PortSpec, Target};
+
+/// Opens the port that `spec` describes.
+///
+/// The device is looked for in the calling thread's network namespace unless the description names
+/// another one, and stays open wherever the thread goes.
+///
+/// # Errors
+/// What is missing or in the way, by name; nothing was changed then.
+pub fn open(spec: &PortSpec, count: QueueCount) -> Result<Port, PortError> {
+    match &spec.target {
+        Target::System { device } => afpacket::open(&spec.name, device, &spec.options, count),
+        Target::Netns { netns, device } => {
+            let enter =
+                |source| PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source);
+            let namespace = netns::Netns::named(netns).map_err(enter)?;
+            namespace
+                .run(|| afpacket::open(&spec.name, device, &spec.options, count))
+                .map_err(enter)?
+        }
+        Target::Tap { device } => tap::open(&spec.name, device, PortKind::Tap, count),
+        Target::Internal { device } => tap::open(&spec.name, device, PortKind::Internal, count),
+        Target::Dummy => {
+            let options = dummy::DummyOptions { workers: count.tx, ..Default::default() };
+            dummy::open(&spec.name, options).map(|(port, _far_end)| port)
+        }
+    }
+}

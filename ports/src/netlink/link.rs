@@ -4,8 +4,8 @@ use super::{Netlink, NetlinkError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVlan, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader,
-    LinkInfo, LinkLayerType, LinkMessage, State,
+    InfoData, InfoKind, InfoVeth, InfoVlan, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkHeader, LinkInfo, LinkLayerType, LinkMessage, State,
 };
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,0 +1,227 @@
+//! A network device as a port, by packet sockets (packet(7)).
+//!
+//! Receiving is a ring in shared memory ([`rx`]), sending is `sendmmsg` out of the same memory
+//! ([`tx`]); each queue has a socket of its own. With every frame travels its virtio-net header, so
+//! that checksums and segmentation which the hosts left to the device are passed on, not lost.
+//!
+//! A packet socket only listens in: the host's own stack still gets every frame. So the device is
+//! shielded from it ([`crate::shield`]). It is made promiscuous and set up, and put back as it was
+//! when the port is dropped. One switch process at a time has it ([`crate::lock`]).
+//!
+//! Frames leave around the device's queueing discipline only as long as there is none to speak of,
+//! or the user says so: what somebody configured with `tc` holds for a switch, too.
+
+mod rx;
+mod tx;
+
+use crate::lock::Lock;
+use crate::netlink::{Link, Netlink, NetlinkError};
+use crate::shield::Enslaved;
+use crate::spec::{PortOptions, QdiscMode};
+use crate::sys::packet as socket;
+use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, RxQueue, Shield, TxQueue};
+use rx::{DEFAULT_SLOTS, RingRx, WHOLE_FRAME};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use tx::PacketTx;
+
+/// How many queues to open.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueCount {
+    /// Receiving queues; flows are spread over them.
+    pub rx: usize,
+    /// Sending queues: one for each worker.
+    pub tx: usize,
+}
+
+impl Default for QueueCount {
+    fn default() -> Self {
+        Self { rx: 1, tx: 1 }
+    }
+}
+
+/// Opens the device called `device`, in the calling thread's network namespace, as the port `name`.
+///
+/// # Errors
+/// What keeps the device from being a port; it is as it was before.
+pub fn open(
+    name: &str,
+    device: &str,
+    options: &PortOptions,
+    count: QueueCount,
+) -> Result<Port, PortError> {
+    let mut netlink = Netlink::open()?;
+    let link = netlink
+        .find_link(device)?
+        .ok_or_else(|| PortError::NoDevice { name: device.to_owned() })?;
+    if !link.is_ethernet {
+        return Err(PortError::NotEthernet { name: device.to_owned() });
+    }
+    // First of all whether we may: what follows changes the device.
+    drop(socket::socket().map_err(os("open a packet socket for", device))?);
+    let lock = Lock::take(device, link.index)?;
+    let (shield, enslaved, mut warnings) = shield(&mut netlink, &link, options)?;
+    let mut guard = SystemGuard {
+        netlink,
+        index: link.index,
+        device: device.to_owned(),
+        was_up: link.is_up,
+        qdisc: options.qdisc,
+        enslaved,
+        _lock: lock,
+    };
+    if !link.is_up {
+        guard.netlink.set_up(link.index, true)?;
+    }
+    let link = guard.netlink.link(device)?;
+    warnings.extend(address_warning(&mut guard.netlink, &link, shield)?);
+    let status = PortStatus::new(link.is_running(), link.mtu, bypasses(options.qdisc, &link.qdisc));
+
+    let mut queues = Queues::default();
+    let mut fanout = None;
+    let geometry = rx::geometry(
+        options.slots.unwrap_or(DEFAULT_SLOTS),
+        options.slot_size.unwrap_or(WHOLE_FRAME),
+    );
+    for _ in 0..count.rx {
+        let mut open = || {
+            let queue = RingRx::new(socket::socket()?, geometry)?;
+            // From here on it receives, and only now that it is wholly set up.
+            socket::bind(queue.socket(), link.index, true)?;
+            socket::set_promiscuous(queue.socket(), link.index)?;
+            if count.rx > 1 {
+                fanout = Some(socket::join_fanout(queue.socket(), fanout)?);
+            }
+            io::Result::Ok(Box::new(queue) as Box<dyn RxQueue>)
+        };
+        queues.rx.push(open().map_err(os("receive from", device))?);
+    }
+    for _ in 0..count.tx {
+        let open = || {
+            let socket = socket::socket()?;
+            socket::bind(socket.as_fd(), link.index, false)?;
+            PacketTx::new(socket, status.clone())
+        };
+        let queue: Box<dyn TxQueue> = Box::new(open().map_err(os("send to", device))?);
+        queues.tx.push(queue);
+    }
+    Ok(Port {
+        name: name.to_owned(),
+        kind: PortKind::System,
+        mac: link.mac,
+        ifindex: Some(link.index),
+        status,
+        shield,
+        warnings,
+        queues,
+        guard: Some(Box::new(guard)),
+    })
+}
+
+fn os(operation: &'static str, device: &str) -> impl Fn(io::Error) -> PortError {
+    move |source| PortError::os(operation, device, "CAP_NET_RAW", source)
+}
+
+/// Enslaves the device, unless the user does not want it or the kernel cannot.
+fn shield(
+    netlink: &mut Netlink,
+    link: &Link,
+    options: &PortOptions,
+) -> Result<(Shield, Option<Enslaved>, Vec<String>), PortError> {
+    if !options.shield {
+        return Ok((Shield::Exposed, None, Vec::new()));
+    }
+    match Enslaved::new(netlink, link) {
+        Ok(enslaved) => Ok((Shield::Shielded, Some(enslaved), Vec::new())),
+        Err(PortError::Netlink(error)) if is_impossible(&error) => {
+            let warning = format!(
+                "{}: the host's own stack also receives its frames, because the kernel cannot \
+                 shield it ({error})",
+                link.name
+            );
+            Ok((Shield::Exposed, None, vec![warning]))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The kernel has no bridge devices, or the device cannot be in one.
+fn is_impossible(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ELOOP))
+}
+
+fn address_warning(
+    netlink: &mut Netlink,
+    link: &Link,
+    shield: Shield,
+) -> Result<Option<String>, PortError> {
+    let mut addresses = netlink.addresses(link.index)?;
+    addresses.retain(|(ip, _)| match ip {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    });
+    let Some((ip, size)) = addresses.first() else { return Ok(None) };
+    let consequence = match shield {
+        Shield::Shielded => "the host cannot be reached by it while the device is a port",
+        _ => "the host answers for it beside the switch",
+    };
+    Ok(Some(format!("{} has the address {ip}/{size}: {consequence}", link.name)))
+}
+
+/// Whether frames go around the queueing discipline called `qdisc`.
+fn bypasses(mode: QdiscMode, qdisc: &str) -> bool {
+    match mode {
+        QdiscMode::Auto => matches!(qdisc, "noqueue" | "noop" | ""),
+        QdiscMode::Bypass => true,
+        QdiscMode::Honour => false,
+    }
+}
+
+/// Puts the device back as it was.
+struct SystemGuard {
+    netlink: Netlink,
+    index: u32,
+    device: String,
+    was_up: bool,
+    qdisc: QdiscMode,
+    enslaved: Option<Enslaved>,
+    _lock: Lock,
+}
+
+impl Guard for SystemGuard {
+    fn link_changed(&mut self, link: &Link, status: &PortStatus) {
+        status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
+    }
+}
+
+impl Drop for SystemGuard {
+    fn drop(&mut self) {
+        if let Some(enslaved) = self.enslaved.take() {
+            enslaved.free(&mut self.netlink);
+        }
+        if self.was_up {
+            return;
+        }
+        match self.netlink.set_up(self.index, false) {
+            Err(error) if error.errno() != Some(libc::ENODEV) => {
+                tracing::warn!(%error, device = self.device, "cannot set the device down again");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_device_without_queueing_is_bypassed_by_itself() {
+        assert!(bypasses(QdiscMode::Auto, "noqueue"));
+        assert!(!bypasses(QdiscMode::Auto, "htb"));
+        assert!(!bypasses(QdiscMode::Auto, "fq_codel"));
+        assert!(bypasses(QdiscMode::Bypass, "htb"));
+        assert!(!bypasses(QdiscMode::Honour, "noqueue"));
+    }
+}

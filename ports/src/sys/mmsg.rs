@@ -1,0 +1,71 @@
+//! Many datagrams in one system call.
+
+use super::check;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The message headers of a call, kept so that they need not be cleared for each one.
+pub(crate) struct Messages(Box<[libc::mmsghdr]>);
+
+// SAFETY: the pointers in the headers are only used during a call that has just set them.
+unsafe impl Send for Messages {}
+
+impl Messages {
+    /// Room for `count` datagrams.
+    pub(crate) fn new(count: usize) -> Self {
+        // SAFETY: all zero is a valid message header: no address, no data, no control data.
+        Self((0..count).map(|_| unsafe { zeroed() }).collect())
+    }
+
+    /// Sends the first of `datagrams`, in order, as many as the kernel takes at once without waiting.
+    /// Returns how many it took.
+    ///
+    /// # Errors
+    /// The kernel's reason to refuse the very first one.
+    pub(crate) fn send(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        datagrams: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        for (message, datagram) in self.0.iter_mut().zip(datagrams) {
+            // An IoSlice has the layout of an iovec; the kernel does not write through it.
+            message.msg_hdr.msg_iov = (&raw const *datagram).cast::<libc::iovec>().cast_mut();
+            message.msg_hdr.msg_iovlen = 1;
+        }
+        let count = datagrams.len().min(self.0.len()) as libc::c_uint;
+        let flags = libc::MSG_DONTWAIT;
+        // SAFETY: the first `count` headers were just set to point to one valid iovec each, whose
+        // bytes are borrowed for the duration of the call.
+        let sent =
+            check(unsafe { libc::sendmmsg(fd.as_raw_fd(), self.0.as_mut_ptr(), count, flags) })?;
+        Ok(sent as usize)
+    }
+
+    /// Receives datagrams that wait, one into each of `buffers`, and passes the size of each to
+    /// `each`, in order. Returns how many there were.
+    ///
+    /// # Errors
+    /// None waits, or the kernel has another reason.
+    pub(crate) fn receive(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        mut each: impl FnMut(usize),
+    ) -> io::Result<usize> {
+        for (message, buffer) in self.0.iter_mut().zip(&mut *buffers) {
+            // An IoSliceMut has the layout of an iovec.
+            message.msg_hdr.msg_iov = (&raw mut *buffer).cast();
+            message.msg_hdr.msg_iovlen = 1;
+        }
+        let count = buffers.len().min(self.0.len()) as libc::c_uint;
+        let (flags, no_timeout) = (libc::MSG_DONTWAIT, std::ptr::null_mut());
+        // SAFETY: the first `count` headers were just set to point to one valid iovec each, whose
+        // bytes are borrowed exclusively for the duration of the call.
+        let received = check(unsafe {
+            libc::recvmmsg(fd.as_raw_fd(), self.0.as_mut_ptr(), count, flags, no_timeout)
+        })? as usize;
+        self.0[..received].iter().for_each(|message| each(message.msg_len as usize));
+        Ok(received)
+    }
+}

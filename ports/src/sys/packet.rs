@@ -1,0 +1,137 @@
+//! Options of packet sockets (packet(7)).
+
+use super::check;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+// linux/if_packet.h: not all of them are in libc.
+pub(crate) const PACKET_COPY_THRESH: libc::c_int = 7;
+pub(crate) const PACKET_RESERVE: libc::c_int = 12;
+pub(crate) const PACKET_VNET_HDR: libc::c_int = 15;
+pub(crate) const PACKET_QDISC_BYPASS: libc::c_int = 20;
+pub(crate) const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+const PACKET_FANOUT_HASH: u32 = 0;
+const PACKET_FANOUT_FLAG_UNIQUEID: u32 = 0x2000;
+
+/// A packet socket that receives nothing yet: its protocol is none until it is bound to one.
+pub(crate) fn socket() -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
+    // SAFETY: the descriptor is open, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets an option of the packet level to a number.
+pub(crate) fn set_option(
+    fd: BorrowedFd<'_>,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    set(fd, libc::SOL_PACKET, option, &value)
+}
+
+/// Asks for `size` bytes of receive buffer, beyond the system's limit if we may.
+pub(crate) fn set_receive_buffer(fd: BorrowedFd<'_>, size: libc::c_int) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)
+        .or_else(|_| set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &size))
+}
+
+/// Asks for `size` bytes of send buffer, beyond the system's limit if we may.
+pub(crate) fn set_send_buffer(fd: BorrowedFd<'_>, size: libc::c_int) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &size)
+        .or_else(|_| set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &size))
+}
+
+/// Binds to a device; receives every protocol from then on, or nothing.
+pub(crate) fn bind(fd: BorrowedFd<'_>, ifindex: u32, receives: bool) -> io::Result<()> {
+    let protocol = if receives { (libc::ETH_P_ALL as u16).to_be() } else { 0 };
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol,
+        sll_ifindex: ifindex as libc::c_int,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the address is a valid sockaddr_ll of the size given, read during the call only.
+    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size) })?;
+    Ok(())
+}
+
+/// Makes the device promiscuous until the socket is closed.
+pub(crate) fn set_promiscuous(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    let request = libc::packet_mreq {
+        mr_ifindex: ifindex as libc::c_int,
+        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    set(fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+}
+
+/// Shares the frames of a device among sockets by flow. `group` is what the first of them returned.
+pub(crate) fn join_fanout(fd: BorrowedFd<'_>, group: Option<u32>) -> io::Result<u32> {
+    let request = match group {
+        Some(group) => (group & 0xffff) | (PACKET_FANOUT_HASH << 16),
+        None => (PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_UNIQUEID) << 16,
+    };
+    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
+    get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)
+}
+
+/// Frames dropped for want of room since the last call.
+pub(crate) fn take_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let none = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    Ok(get(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS, none)?.tp_drops)
+}
+
+/// The error that waits on a socket and makes it readable, which is gone thereafter.
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    let errno = get(fd, libc::SOL_SOCKET, libc::SO_ERROR, 0)?;
+    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+}
+
+/// A type of which every bit pattern is a value and which may be read byte by byte.
+trait Plain: Copy {}
+impl Plain for libc::c_int {}
+impl Plain for u32 {}
+impl Plain for libc::packet_mreq {}
+impl Plain for libc::tpacket_stats {}
+impl Plain for libc::tpacket_req {}
+
+/// Sizes of a receive ring.
+pub(super) fn set_rx_ring(fd: BorrowedFd<'_>, request: libc::tpacket_req) -> io::Result<()> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)
+}
+
+fn set<T: Plain>(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let size = size_of::<T>() as libc::socklen_t;
+    let pointer: *const T = value;
+    // SAFETY: the pointer is valid for reads of `size` bytes during the call.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer.cast(), size) })?;
+    Ok(())
+}
+
+fn get<T: Plain>(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    mut value: T,
+) -> io::Result<T> {
+    let mut size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointer is valid for writes of `size` bytes during the call, and whatever is
+    // written there is a value of `T`.
+    check(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), level, option, (&raw mut value).cast(), &mut size)
+    })?;
+    Ok(value)
+}

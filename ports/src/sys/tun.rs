@@ -1,0 +1,66 @@
+//! TAP devices (Documentation/networking/tuntap.rst).
+
+use super::check;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+// linux/if_tun.h
+/// The reader takes frames whose checksum is partial.
+pub(crate) const TUN_F_CSUM: u32 = 0x01;
+/// The reader takes TCP over IPv4 to segment.
+pub(crate) const TUN_F_TSO4: u32 = 0x02;
+/// The reader takes TCP over IPv6 to segment.
+pub(crate) const TUN_F_TSO6: u32 = 0x04;
+/// The reader takes TCP with congestion notification to segment.
+pub(crate) const TUN_F_TSO_ECN: u32 = 0x08;
+/// The reader takes UDP over IPv4 to segment.
+pub(crate) const TUN_F_USO4: u32 = 0x20;
+/// The reader takes UDP over IPv6 to segment.
+pub(crate) const TUN_F_USO6: u32 = 0x40;
+
+/// Attaches to the TAP device called `name`, which is made if there is none. It goes away when the
+/// last descriptor is closed unless somebody made it persistent.
+///
+/// Frames are read and written with a virtio-net header before them.
+pub(crate) fn open(name: &str, has_many_queues: bool) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open("/dev/net/tun")?;
+    // SAFETY: all zero is a valid request: a name of no bytes, flags of none.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    if has_many_queues {
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which is valid during the call.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    Ok(file)
+}
+
+/// Says what the reader can take on (`TUN_F_*`). Everything else the kernel finishes before.
+pub(crate) fn set_offload(fd: BorrowedFd<'_>, offload: u32) -> io::Result<()> {
+    let offload = libc::c_ulong::from(offload);
+    // SAFETY: TUNSETOFFLOAD takes a number; no memory is passed.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, offload) })?;
+    Ok(())
+}
+
+/// Says how many bytes the virtio-net header has.
+pub(crate) fn set_header_size(fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
+    let size = size as libc::c_int;
+    // SAFETY: TUNSETVNETHDRSZ reads one int, which is valid during the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! A TAP device as a port: what the switch sends, the host's stack receives on the device, and the
+//! other way round.
+//!
+//! The device is made if it does not exist and goes away with the port then; one that somebody made
+//! persistent stays, and is put back as it was. Frames carry a virtio-net header in both directions,
+//! and the kernel is told that checksums and segmentation may be left to us, so that large frames
+//! pass whole. Reading and writing cost a system call a frame.
+
+use crate::egress::{Segments, Takes, Way, check_size, way};
+use crate::netlink::{Link, Netlink};
+use crate::sys::tun;
+use crate::{Guard, Port, PortError, PortKind, PortStatus, QueueCount, Queues, RxQueue, RxStats};
+use crate::{Shield, TxFailure, TxQueue};
+use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// Bytes for the largest frame a host hands over, its header and our headroom.
+const SLOT: usize = 69_632;
+
+/// Opens the TAP device called `device`, in the calling thread's network namespace, as the port
+/// `name`.
+///
+/// # Errors
+/// The device is not a TAP device or somebody else's, or a privilege is missing.
+pub fn open(
+    name: &str,
+    device: &str,
+    kind: PortKind,
+    count: QueueCount,
+) -> Result<Port, PortError> {
+    let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
+    let mut netlink = Netlink::open()?;
+    let existed = netlink.find_link(device)?;
+    let file = attach(device, existed.as_ref())?;
+    let configure = || {
+        tun::set_header_size(file.as_fd(), VNET_HDR_SIZE)?;
+        let tcp = tun::TUN_F_CSUM | tun::TUN_F_TSO4 | tun::TUN_F_TSO6 | tun::TUN_F_TSO_ECN;
+        // Kernels before 6.2 do not know UDP segmentation.
+        let udp = tun::TUN_F_USO4 | tun::TUN_F_USO6;
+        match tun::set_offload(file.as_fd(), tcp | udp) {
+            Ok(()) => io::Result::Ok(Takes::ALL),
+            Err(_) => {
+                tun::set_offload(file.as_fd(), tcp)?;
+                Ok(Takes { udp: false, ..Takes::ALL })
+            }
+        }
+    };
+    let takes = configure().map_err(os("configure TAP device"))?;
+    let link = netlink.link(device)?;
+    let guard =
+        TapGuard { netlink, index: link.index, sets_down: existed.is_some() && !link.is_up };
+    let mut guard = guard;
+    if !link.is_up {
+        guard.netlink.set_up(link.index, true)?;
+    }
+    let link = guard.netlink.link(device)?;
+    let status = PortStatus::new(link.is_running(), link.mtu, false);
+    let mut queues = Queues::default();
+    for _ in 0..count.tx {
+        let file = file.try_clone().map_err(os("open TAP device"))?;
+        let queue =
+            TapTx { file, takes, status: Arc::clone(&status), segments: Segments::default() };
+        queues.tx.push(Box::new(queue));
+    }
+    queues.rx.push(Box::new(TapRx::new(file)));
+    Ok(Port {
+        name: name.to_owned(),
+        kind,
+        mac: link.mac,
+        ifindex: Some(link.index),
+        status,
+        shield: Shield::NotNeeded,
+        warnings: Vec::new(),
+        queues,
+        guard: Some(Box::new(guard)),
+    })
+}
+
+fn attach(device: &str, existing: Option<&Link>) -> Result<File, PortError> {
+    let attached = tun::open(device, false).or_else(|error| match error.raw_os_error() {
+        // A persistent device may have been made for several queues; we must say the same.
+        Some(libc::EINVAL) if existing.is_some() => tun::open(device, true),
+        _ => Err(error),
+    });
+    attached.map_err(|source| match source.raw_os_error() {
+        Some(libc::EBUSY) => {
+            PortError::InUse { name: device.to_owned(), owner: "another process".to_owned() }
+        }
+        _ => PortError::os("open TAP device", device, "CAP_NET_ADMIN", source),
+    })
+}
+
+struct TapGuard {
+    netlink: Netlink,
+    index: u32,
+    sets_down: bool,
+}
+
+impl Guard for TapGuard {
+    fn link_changed(&mut self, _: &Link, _: &PortStatus) {}
+}
+
+impl Drop for TapGuard {
+    fn drop(&mut self) {
+        if !self.sets_down {
+            return;
+        }
+        match self.netlink.set_up(self.index, false) {
+            Err(error) if error.errno() != Some(libc::ENODEV) => {
+                tracing::warn!(%error, "cannot set a TAP device down again");
+            }
+            _ => {}
+        }
+    }
+}
+
+struct TapRx {
+    file: File,
+    /// One slot for each frame of a batch. Untouched pages of it take no memory.
+    slots: Vec<u8>,
+    stats: RxStats,
+}
+
+impl TapRx {
+    fn new(file: File) -> Self {
+        Self { file, slots: vec![0; SLOT * MAX_BATCH], stats: RxStats::default() }
+    }
+}
+
+impl RxQueue for TapRx {
+    fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
+        let room = batch.room();
+        for slot in self.slots.chunks_exact_mut(SLOT).take(room) {
+            // The kernel's header comes to lie directly before HEADROOM.
+            let into = &mut slot[HEADROOM - VNET_HDR_SIZE..];
+            let size = match self.file.read(into) {
+                Ok(size) if size == into.len() => {
+                    self.stats.truncated += 1;
+                    continue;
+                }
+                Ok(size) if size > VNET_HDR_SIZE => size - VNET_HDR_SIZE,
+                Ok(_) => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                // The device is down or has gone; its events tell.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EIO | libc::EBADFD)) => break,
+                Err(e) => return Err(PortError::os("read from", "TAP device", "CAP_NET_ADMIN", e)),
+            };
+            let header = slot[HEADROOM - VNET_HDR_SIZE..].first_chunk();
+            let offload = header.map_or(Offload::NONE, Offload::from_bytes);
+            batch.push(Frame::lent(slot, HEADROOM, HEADROOM + size, offload));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) {}
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn stats(&mut self) -> RxStats {
+        self.stats
+    }
+}
+
+struct TapTx {
+    file: File,
+    takes: Takes,
+    status: Arc<PortStatus>,
+    segments: Segments,
+}
+
+impl TxQueue for TapTx {
+    fn send(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        failures: &mut Vec<(FrameId, TxFailure)>,
+    ) {
+        let mtu = self.status.mtu();
+        for &id in ids {
+            if let Err(failure) = self.send_one(batch.frame_mut(id), mtu) {
+                failures.push((id, failure));
+            }
+        }
+    }
+}
+
+impl TapTx {
+    fn send_one(&mut self, frame: &mut Frame<'_>, mtu: u32) -> Result<(), TxFailure> {
+        match way(frame, self.takes, mtu)? {
+            Way::Direct(header) => {
+                if !header.is_gso() {
+                    check_size(frame, frame.size(), mtu)?;
+                }
+                write(&mut self.file, frame, header)
+            }
+            Way::Complete => {
+                check_size(frame, frame.size(), mtu)?;
+                packet::complete(frame).map_err(|_| TxFailure::NoOffload)?;
+                write(&mut self.file, frame, Offload::NONE)
+            }
+            Way::Segment => {
+                let mut result = Ok(());
+                for segment in self.segments.cut(frame)? {
+                    result = result.and(write(&mut self.file, segment, Offload::NONE));
+                }
+                result
+            }
+        }
+    }
+}
+
+fn write(file: &mut File, frame: &mut Frame<'_>, header: Offload) -> Result<(), TxFailure> {
+    let header = header.to_bytes();
+    let written = match frame.bytes_with_header(&header) {
+        Some(bytes) => file.write(bytes),
+        None => file.write(&[&header, frame.bytes()].concat()),
+    };
+    match written.map_err(|e| e.raw_os_error().unwrap_or(0)) {
+        Ok(_) => Ok(()),
+        Err(libc::EIO | libc::EBADFD | libc::ENODEV) => Err(TxFailure::LinkDown),
+        Err(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => Err(TxFailure::QueueFull),
+        Err(libc::EINVAL) if header[..2] != [0, 0] => Err(TxFailure::NoOffload),
+        Err(errno) => Err(TxFailure::Other(errno)),
+    }
+}
