@@ -5,6 +5,9 @@
 
 pub mod action;
 pub mod classifier;
+pub mod datapath;
 pub mod flow;
 pub mod flow_mod;
+pub mod group;
+pub mod pipeline;
 pub mod types;

@@ -20,7 +20,7 @@ fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
-fn field<const N: usize>(frame: &mut Frame<'_>, at: usize) -> Option<&mut [u8; N]> {
+fn field<'f, const N: usize>(frame: &'f mut Frame<'_>, at: usize) -> Option<&'f mut [u8; N]> {
     frame.bytes_mut().get_mut(at..)?.first_chunk_mut()
 }
 
@@ -344,9 +344,9 @@ fn set_sctp_ports(frame: &mut Frame<'_>, l4: usize, size: usize, ports: [u8; 4])
     };
     let original = [packet[8], packet[9], packet[10], packet[11]];
     packet[8..12].fill(0);
-    let before = checksum::crc32c(packet).to_le_bytes();
+    let before = checksum::crc32c(packet, &[]).to_le_bytes();
     packet[..4].copy_from_slice(&ports);
-    let after = checksum::crc32c(packet).to_le_bytes();
+    let after = checksum::crc32c(packet, &[]).to_le_bytes();
     for i in 0..4 {
         packet[8 + i] = original[i] ^ before[i] ^ after[i];
     }

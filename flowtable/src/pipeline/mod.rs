@@ -1,0 +1,343 @@
+//! A bridge's policy: tables, ports, learned hosts, and the translation that reads them.
+//!
+//! [`Pipeline`] is shared. Workers read it on a cache miss; the control thread changes it. A reader
+//! holds the locks shared for one translation; a writer holds them exclusively for a slice of its
+//! work. A change of many rules is not atomic because a lock is held, but because lookups use the
+//! published version, and publishing is one store.
+//!
+//! The *generation* counts every change of whatever kind. Workers compare it with the one a cached
+//! flow was translated under, once a batch, after receiving: what was received after a change
+//! returned is never judged by older rules.
+
+pub mod mac_table;
+pub mod ports;
+pub mod recirc;
+pub mod rule;
+pub mod tables;
+pub mod xlate;
+
+#[cfg(test)]
+mod tests;
+
+use crate::classifier::Version;
+use crate::flow::FlowKey;
+use crate::flow_mod::FlowMod;
+use crate::group::GroupMod;
+use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, Learned, MacTable};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use ports::PortTable;
+use recirc::RecircTable;
+use rule::{Expiry, Rule};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+pub use tables::FlowModError;
+use tables::{Change, RuleRef, Tables};
+use xlate::{Learn, TraceStep, Translation, View};
+
+/// Rules changed or freed under one exclusive lock: about a quarter of a millisecond.
+const SLICE: usize = 256;
+
+/// A bridge's policy. See the [module](self).
+#[derive(Debug)]
+pub struct Pipeline {
+    tables: RwLock<Tables>,
+    ports: RwLock<PortTable>,
+    macs: RwLock<MacTable>,
+    recirc: RecircTable,
+    version: AtomicU64,
+    generation: AtomicU64,
+    /// Held by whoever prepares a change: one at a time.
+    writer: Mutex<()>,
+}
+
+/// The policy as it is at one moment. Holds the locks shared; keep it short.
+pub struct Snapshot<'a> {
+    tables: RwLockReadGuard<'a, Tables>,
+    ports: RwLockReadGuard<'a, PortTable>,
+    macs: RwLockReadGuard<'a, MacTable>,
+    recirc: &'a RecircTable,
+    version: Version,
+}
+
+impl Snapshot<'_> {
+    /// What a translation reads.
+    pub fn view(&self) -> View<'_> {
+        View {
+            tables: &self.tables,
+            ports: &self.ports,
+            macs: &self.macs,
+            version: self.version,
+            recirc: self.recirc,
+        }
+    }
+
+    /// Rules and groups.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Ports.
+    pub fn ports(&self) -> &PortTable {
+        &self.ports
+    }
+
+    /// Learned hosts.
+    pub fn macs(&self) -> &MacTable {
+        &self.macs
+    }
+
+    /// The published version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl Pipeline {
+    /// No rule, no port. The seed keys all hash functions.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            tables: RwLock::new(Tables::new(seed)),
+            ports: RwLock::default(),
+            macs: RwLock::new(MacTable::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)),
+            recirc: RecircTable::default(),
+            version: AtomicU64::new(0),
+            generation: AtomicU64::new(1),
+            writer: Mutex::new(()),
+        }
+    }
+
+    /// Counts the changes of everything that a translation depends on.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The policy as it is now.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            tables: self.tables.read(),
+            ports: self.ports.read(),
+            macs: self.macs.read(),
+            recirc: &self.recirc,
+            version: Version(self.version.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Translates a packet.
+    pub fn translate(&self, key: &FlowKey) -> Translation {
+        xlate::translate(self.snapshot().view(), key)
+    }
+
+    /// Translates a packet and tells how.
+    pub fn trace(&self, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
+        xlate::trace(self.snapshot().view(), key)
+    }
+
+    /// Starts a change of rules and groups. Others wait for it to end.
+    pub fn begin(&self) -> Transaction<'_> {
+        let writer = self.writer.lock();
+        let next = Version(self.version.load(Ordering::Relaxed)).next();
+        Transaction { pipeline: self, change: Some(Change::new(next)), _writer: writer }
+    }
+
+    /// Applies all requests or none.
+    ///
+    /// # Errors
+    /// The index of the first request that was refused, and why; nothing has changed.
+    pub fn apply(&self, requests: &[FlowMod], now: Duration) -> Result<(), (usize, FlowModError)> {
+        let mut transaction = self.begin();
+        for (i, request) in requests.iter().enumerate() {
+            transaction.apply(request, now).map_err(|e| (i, e))?;
+        }
+        transaction.commit();
+        Ok(())
+    }
+
+    /// Learns hosts that a translation saw. Only news counts as a change.
+    pub fn learn(&self, hosts: &[Learn], now: Duration) {
+        if hosts.is_empty() {
+            return;
+        }
+        let mut macs = self.macs.write();
+        let mut news = false;
+        for host in hosts {
+            let learned = macs.learn(host.key, host.port, now);
+            news |= matches!(learned, Learned::New | Learned::Moved);
+        }
+        drop(macs);
+        if news {
+            self.changed();
+        }
+    }
+
+    /// Changes the table of learned hosts.
+    pub fn with_macs<R>(&self, change: impl FnOnce(&mut MacTable) -> R) -> R {
+        let result = change(&mut self.macs.write());
+        self.changed();
+        result
+    }
+
+    /// Keeps a host alive whose traffic was seen at `used`, without counting as a change.
+    pub fn refresh_mac(&self, host: &Learn, used: Duration) {
+        self.macs.write().refresh(host.key, host.port, used);
+    }
+
+    /// Removes hosts that have not been seen for too long, and returns how many.
+    pub fn sweep_macs(&self, now: Duration) -> usize {
+        let gone = self.macs.write().sweep(now);
+        if gone > 0 {
+            self.changed();
+        }
+        gone
+    }
+
+    /// Changes the ports.
+    pub fn with_ports<R>(&self, change: impl FnOnce(&mut PortTable) -> R) -> R {
+        let result = change(&mut self.ports.write());
+        self.changed();
+        result
+    }
+
+    /// Removes rules whose time is over and returns them.
+    pub fn expire(&self, now: Duration) -> Vec<(Arc<Rule>, Expiry)> {
+        let over: Vec<(RuleRef, Arc<Rule>, Expiry)> = {
+            let tables = self.tables.read();
+            let version = Version(self.version.load(Ordering::Acquire));
+            let entries = tables.rules(None, version);
+            entries
+                .filter_map(|e| {
+                    let expiry = e.value.expired(now)?;
+                    Some(((e.value.table, e.id), Arc::clone(e.value), expiry))
+                })
+                .collect()
+        };
+        if over.is_empty() {
+            return Vec::new();
+        }
+        let mut transaction = self.begin();
+        let rules: Vec<RuleRef> = over.iter().map(|(at, ..)| *at).collect();
+        transaction.remove(&rules);
+        transaction.commit();
+        over.into_iter().map(|(_, rule, expiry)| (rule, expiry)).collect()
+    }
+
+    /// Frees some removed rules, which no lookup can see any more. True if there are more.
+    pub fn purge(&self) -> bool {
+        let mut freed = Vec::with_capacity(SLICE);
+        let left = {
+            let mut tables = self.tables.write();
+            // A reader takes its version under the lock, so none is older than this one.
+            let oldest = Version(self.version.load(Ordering::Acquire));
+            tables.purge(oldest, SLICE, &mut freed);
+            tables.removed_len()
+        };
+        left > 0 && !freed.is_empty()
+    }
+}
+
+/// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
+/// never happened.
+pub struct Transaction<'a> {
+    pipeline: &'a Pipeline,
+    /// `None` once committed.
+    change: Option<Change>,
+    _writer: MutexGuard<'a, ()>,
+}
+
+impl Transaction<'_> {
+    /// Prepares one request. It sees what the ones before it did.
+    ///
+    /// # Errors
+    /// Why it is refused. The transaction should be dropped then: the request may be half prepared.
+    pub fn apply(&mut self, request: &FlowMod, now: Duration) -> Result<(), FlowModError> {
+        let Some(change) = &mut self.change else {
+            return Ok(());
+        };
+        use crate::flow_mod::Command;
+        let selected = match request.command {
+            Command::Add => Vec::new(),
+            _ => self.pipeline.tables.read().select(request, change.version()),
+        };
+        let is_deletion = matches!(request.command, Command::Delete | Command::DeleteStrict);
+        if is_deletion || selected.len() > SLICE {
+            for slice in selected.chunks(SLICE) {
+                self.pipeline.tables.write().prepare(change, request, slice, now)?;
+            }
+            return Ok(());
+        }
+        self.pipeline.tables.write().prepare(change, request, &selected, now)
+    }
+
+    /// Prepares additions in slices of the lock; for bulk loads.
+    ///
+    /// # Errors
+    /// The index of the first request that was refused, and why. Drop the transaction then.
+    pub fn apply_all(
+        &mut self,
+        requests: &[FlowMod],
+        now: Duration,
+    ) -> Result<(), (usize, FlowModError)> {
+        use crate::flow_mod::Command;
+        let mut done = 0;
+        while done < requests.len() {
+            if requests[done].command != Command::Add {
+                self.apply(&requests[done], now).map_err(|e| (done, e))?;
+                done += 1;
+                continue;
+            }
+            let Some(change) = &mut self.change else {
+                return Ok(());
+            };
+            let mut tables = self.pipeline.tables.write();
+            let slice = requests[done..].iter().take(SLICE);
+            for request in slice.take_while(|r| r.command == Command::Add) {
+                tables.prepare(change, request, &[], now).map_err(|e| (done, e))?;
+                done += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares a change of a group.
+    ///
+    /// # Errors
+    /// Why it is refused. The transaction should be dropped then.
+    pub fn apply_group(&mut self, request: &GroupMod, now: Duration) -> Result<(), FlowModError> {
+        match &mut self.change {
+            Some(change) => self.pipeline.tables.write().prepare_group(change, request, now),
+            None => Ok(()),
+        }
+    }
+
+    fn remove(&mut self, rules: &[RuleRef]) {
+        if let Some(change) = &mut self.change {
+            for slice in rules.chunks(SLICE) {
+                self.pipeline.tables.write().remove(change, slice);
+            }
+        }
+    }
+
+    /// Publishes the change: from now on every lookup sees all of it.
+    pub fn commit(mut self) {
+        let Some(change) = self.change.take() else {
+            return;
+        };
+        if !change.is_empty() {
+            self.pipeline.version.store(change.version().0, Ordering::Release);
+            self.pipeline.changed();
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(change) = self.change.take() {
+            self.pipeline.tables.write().roll_back(change);
+        }
+    }
+}

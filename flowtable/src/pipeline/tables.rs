@@ -1,0 +1,723 @@
+//! The flow tables and groups, changed under versions.
+//!
+//! A change is prepared under the next version, which no lookup uses yet, rule by rule; it is
+//! published by telling the readers that number, or rolled back without a trace.
+
+use super::rule::{Rule, RuleNames, RuleStats};
+use crate::action::Action;
+use crate::classifier::{Classifier, Entry, RuleId, Version};
+use crate::flow::{Match, PipelineKey, PipelineMask};
+use crate::flow_mod::{Command, FlowMod};
+use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
+use crate::types::{Cookie, GroupId, OfPort, TableId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Rules of a table at most.
+pub const MAX_RULES: usize = 1_000_000;
+
+/// A change was refused. Nothing of it is visible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowModError {
+    /// OFPFMFC_TABLE_FULL
+    #[error("table {table} is full: it holds {MAX_RULES} rules")]
+    TableFull {
+        /// Which.
+        table: TableId,
+    },
+    /// OFPFMFC_OVERLAP
+    #[error("table {table} has a rule of priority {priority} that matches some of the same packets (check_overlap)")]
+    Overlap {
+        /// Which.
+        table: TableId,
+        /// Of both rules.
+        priority: u16,
+    },
+    /// OFPBAC_BAD_OUT_GROUP
+    #[error("group {0} does not exist: add it with add-group before the rule that uses it")]
+    UnknownGroup(u32),
+    /// OFPGMFC_GROUP_EXISTS
+    #[error("group {0} exists already: change it with mod-group")]
+    GroupExists(u32),
+    /// OFPGMFC_UNKNOWN_GROUP
+    #[error("group {0} does not exist: add it with add-group")]
+    NoSuchGroup(u32),
+    /// OFPGMFC_INVALID_GROUP
+    #[error("group {group}: {problem}")]
+    InvalidGroup {
+        /// Which.
+        group: u32,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// OFPGMFC_UNKNOWN_BUCKET
+    #[error("group {group} has no bucket {bucket}")]
+    UnknownBucket {
+        /// Which.
+        group: u32,
+        /// Its bucket.
+        bucket: u32,
+    },
+    /// OFPGMFC_BUCKET_EXISTS
+    #[error("group {group} has a bucket {bucket} already")]
+    BucketExists {
+        /// Which.
+        group: u32,
+        /// Its bucket.
+        bucket: u32,
+    },
+    /// OFPGMFC_LOOP
+    #[error("group {0} would refer to itself")]
+    GroupLoop(u32),
+    /// OFPFMFC_UNKNOWN
+    #[error("name=\"{0}\" is the name of another rule")]
+    NameInUse(Arc<str>),
+}
+
+/// One table.
+#[derive(Debug)]
+struct Table {
+    classifier: Classifier<Arc<Rule>>,
+    lookups: AtomicU64,
+    matched: AtomicU64,
+}
+
+/// A group with its counters.
+#[derive(Debug)]
+pub struct GroupEntry {
+    /// What it does.
+    pub group: Group,
+    /// Age and counters.
+    pub counters: Arc<GroupCounters>,
+    /// Keys the choice of `select`.
+    pub hasher: ahash::RandomState,
+}
+
+/// What a group counts.
+#[derive(Debug)]
+pub struct GroupCounters {
+    /// When it was added.
+    pub created: Duration,
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    buckets: Vec<(AtomicU64, AtomicU64)>,
+}
+
+impl GroupCounters {
+    fn new(created: Duration, buckets: usize) -> Self {
+        Self {
+            created,
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            buckets: (0..buckets).map(|_| Default::default()).collect(),
+        }
+    }
+
+    /// Counts traffic through a bucket.
+    pub fn add_bucket(&self, bucket: usize, packets: u64, bytes: u64) {
+        if let Some((p, b)) = self.buckets.get(bucket) {
+            p.fetch_add(packets, Ordering::Relaxed);
+            b.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts traffic through the group.
+    pub fn add(&self, packets: u64, bytes: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Packets and bytes of the group.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.packets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Packets and bytes of each bucket.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.buckets.iter().map(|(p, b)| (p.load(Ordering::Relaxed), b.load(Ordering::Relaxed)))
+    }
+}
+
+/// A group while some version sees it.
+#[derive(Debug)]
+struct GroupSlot {
+    added: Version,
+    removed: Option<Version>,
+    entry: Arc<GroupEntry>,
+}
+
+impl GroupSlot {
+    fn is_visible(&self, version: Version) -> bool {
+        self.added <= version && self.removed.is_none_or(|removed| version < removed)
+    }
+}
+
+/// Rules and groups of a bridge.
+#[derive(Debug)]
+pub struct Tables {
+    tables: Vec<Option<Box<Table>>>,
+    groups: BTreeMap<GroupId, Vec<GroupSlot>>,
+    /// Rules that have a name, by it; several while a change is prepared.
+    names: HashMap<Arc<str>, Vec<(TableId, RuleId)>>,
+    seed: u64,
+}
+
+/// A rule, wherever it is.
+pub type RuleRef = (TableId, RuleId);
+
+/// What a prepared change did, to take it back or to tell about it.
+#[derive(Debug, Default)]
+pub struct Change {
+    version: Version,
+    undo: Vec<Undo>,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Inserted(RuleRef),
+    Removed(RuleRef),
+    GroupAdded(GroupId),
+    GroupRemoved(GroupId),
+}
+
+impl Change {
+    /// A change that will be published as `version`.
+    pub fn new(version: Version) -> Self {
+        Self { version, undo: Vec::new() }
+    }
+
+    /// The version it will be published as.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// It does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.undo.is_empty()
+    }
+
+    /// Rules that it removes and does not replace by another of the same match.
+    pub fn removed(&self) -> impl Iterator<Item = RuleRef> + '_ {
+        self.undo.iter().filter_map(|u| match u {
+            Undo::Removed(rule) => Some(*rule),
+            _ => None,
+        })
+    }
+}
+
+impl Tables {
+    /// Empty tables. The seed keys their hash functions.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            tables: std::iter::repeat_with(|| None).take(TableId::COUNT).collect(),
+            groups: BTreeMap::new(),
+            names: HashMap::new(),
+            seed,
+        }
+    }
+
+    fn table(&self, id: TableId) -> Option<&Table> {
+        self.tables[id.get() as usize].as_deref()
+    }
+
+    fn table_mut(&mut self, id: TableId) -> &mut Table {
+        let seed = self.seed ^ u64::from(id.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.tables[id.get() as usize].get_or_insert_with(|| {
+            Box::new(Table {
+                classifier: Classifier::new(seed),
+                lookups: AtomicU64::new(0),
+                matched: AtomicU64::new(0),
+            })
+        })
+    }
+
+    /// The rule for a packet, at a version; adds the bits that decided to `mask`.
+    pub fn lookup(
+        &self,
+        table: TableId,
+        key: &PipelineKey,
+        version: Version,
+        mask: &mut PipelineMask,
+    ) -> Option<&Arc<Rule>> {
+        self.table(table)?.classifier.lookup(key, version, mask)
+    }
+
+    /// Counts the lookups that a translation made, or that cached flows stand for.
+    pub fn count_lookups(&self, table: TableId, lookups: u64, matched: u64) {
+        if let Some(table) = self.table(table) {
+            table.lookups.fetch_add(lookups, Ordering::Relaxed);
+            table.matched.fetch_add(matched, Ordering::Relaxed);
+        }
+    }
+
+    /// Lookups and matches of a table.
+    pub fn lookup_counts(&self, table: TableId) -> (u64, u64) {
+        self.table(table).map_or((0, 0), |t| {
+            (t.lookups.load(Ordering::Relaxed), t.matched.load(Ordering::Relaxed))
+        })
+    }
+
+    /// Rules in a table.
+    pub fn len(&self, table: TableId) -> usize {
+        self.table(table).map_or(0, |t| t.classifier.len())
+    }
+
+    /// No table has a rule.
+    pub fn is_empty(&self) -> bool {
+        self.tables.iter().flatten().all(|t| t.classifier.is_empty())
+    }
+
+    /// Every rule of one table or all, in the order of the tables.
+    pub fn rules(
+        &self,
+        table: Option<TableId>,
+        version: Version,
+    ) -> impl Iterator<Item = Entry<'_, Arc<Rule>>> {
+        let tables = self.tables.iter().enumerate();
+        tables
+            .filter(move |(n, _)| table.is_none_or(|id| id.get() as usize == *n))
+            .filter_map(|(_, t)| t.as_deref())
+            .flat_map(move |t| t.classifier.iter(version))
+    }
+
+    /// A rule, until it is purged.
+    pub fn rule(&self, (table, id): RuleRef) -> Option<Entry<'_, Arc<Rule>>> {
+        self.table(table)?.classifier.entry(id)
+    }
+
+    fn find(&self, table: TableId, m: &Match, priority: u16, version: Version) -> Option<RuleId> {
+        self.table(table)?.classifier.find(m, priority, version).map(|(id, _)| id)
+    }
+
+    /// A group at a version.
+    pub fn group(&self, id: GroupId, version: Version) -> Option<&Arc<GroupEntry>> {
+        self.groups.get(&id)?.iter().find(|s| s.is_visible(version)).map(|s| &s.entry)
+    }
+
+    /// All groups at a version, in ascending order.
+    pub fn groups(&self, version: Version) -> impl Iterator<Item = &Arc<GroupEntry>> {
+        self.groups.values().flatten().filter(move |s| s.is_visible(version)).map(|s| &s.entry)
+    }
+
+    /// The rules that a request names, before it changes them.
+    pub fn select(&self, fm: &FlowMod, version: Version) -> Vec<RuleRef> {
+        let is_strict = matches!(fm.command, Command::ModifyStrict | Command::DeleteStrict);
+        let wanted = |entry: &Entry<'_, Arc<Rule>>| {
+            let rule = entry.value;
+            let same = if is_strict {
+                entry.priority == fm.priority && entry.matches == fm.matching
+            } else {
+                fm.matching.covers(&entry.matches)
+            };
+            same && fm.cookie_filter.is_none_or(|(value, mask)| has_cookie(rule, value, mask))
+                && fm.out_port.is_none_or(|port| port == OfPort::NONE || rule.outputs_to(port))
+                && fm.out_group.is_none_or(|g| g == GroupId::ANY || rule.uses_group(g))
+        };
+        if is_strict && let Some(table) = fm.table {
+            let found = self
+                .table(table)
+                .and_then(|t| t.classifier.find(&fm.matching, fm.priority, version))
+                .and_then(|(id, _)| self.rule((table, id)))
+                .filter(wanted);
+            return found.map(|e| (table, e.id)).into_iter().collect();
+        }
+        self.rules(fm.table, version)
+            .filter(wanted)
+            .map(|entry| (entry.value.table, entry.id))
+            .collect()
+    }
+
+    /// Prepares one request, on the rules that [`Tables::select`] found for it at the version of the
+    /// change. Several may be prepared under one change; each sees what the ones before it did.
+    ///
+    /// # Errors
+    /// Why it is refused; the caller rolls the change back.
+    pub fn prepare(
+        &mut self,
+        change: &mut Change,
+        fm: &FlowMod,
+        selected: &[RuleRef],
+        now: Duration,
+    ) -> Result<(), FlowModError> {
+        match fm.command {
+            Command::Add => self.add(change, fm, now),
+            Command::Modify | Command::ModifyStrict => {
+                self.check_groups(&fm.actions, change.version)?;
+                if selected.is_empty() && fm.cookie_filter.is_none() {
+                    return self.add(change, fm, now);
+                }
+                selected.iter().for_each(|&rule| self.modify(change, fm, rule, now));
+                Ok(())
+            }
+            Command::Delete | Command::DeleteStrict => {
+                self.remove(change, selected);
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, change: &mut Change, fm: &FlowMod, now: Duration) -> Result<(), FlowModError> {
+        let version = change.version;
+        self.check_groups(&fm.actions, version)?;
+        let table = fm.table.unwrap_or_default();
+        let classifier = &self.table_mut(table).classifier;
+        let old = classifier.find(&fm.matching, fm.priority, version);
+        let replaced = old.map(|(id, rule)| (id, Arc::clone(rule)));
+        if fm.flags.check_overlap && has_overlap(classifier, fm, version) {
+            return Err(FlowModError::Overlap { table, priority: fm.priority });
+        }
+        if replaced.is_none() && classifier.len() >= MAX_RULES {
+            return Err(FlowModError::TableFull { table });
+        }
+        self.check_name(fm, replaced.as_ref().map(|(id, _)| (table, *id)), version)?;
+        // An add starts the counters anew, as OpenFlow 1.0 §4.6 says, with or without reset_counts.
+        let stats = Arc::new(RuleStats::new(now));
+        if let Some((id, _)) = replaced {
+            self.remove(change, &[(table, id)]);
+        }
+        let rule = Rule {
+            table,
+            cookie: fm.cookie,
+            idle_timeout: fm.idle_timeout,
+            hard_timeout: fm.hard_timeout,
+            importance: fm.importance,
+            flags: fm.flags,
+            actions: fm.actions.clone().into(),
+            names: names_of(fm),
+            stats,
+        };
+        self.insert(change, table, &fm.matching, fm.priority, rule);
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        change: &mut Change,
+        table: TableId,
+        matching: &Match,
+        priority: u16,
+        rule: Rule,
+    ) {
+        let name = rule.name().cloned();
+        let classifier = &mut self.table_mut(table).classifier;
+        let id = classifier.insert(matching, priority, change.version, Arc::new(rule));
+        if let Some(name) = name {
+            self.names.entry(name).or_default().push((table, id));
+        }
+        change.undo.push(Undo::Inserted((table, id)));
+    }
+
+    /// Replaces a rule by one with other actions; counters, age and names stay.
+    fn modify(&mut self, change: &mut Change, fm: &FlowMod, at: RuleRef, now: Duration) {
+        let Some(entry) = self.rule(at) else {
+            return;
+        };
+        let (matching, priority, old) = (entry.matches, entry.priority, Arc::clone(entry.value));
+        if fm.flags.reset_counts {
+            old.stats.reset();
+        }
+        old.stats.touch(now);
+        let rule = Rule {
+            table: old.table,
+            cookie: if fm.modify_cookie { fm.cookie } else { old.cookie },
+            idle_timeout: old.idle_timeout,
+            hard_timeout: old.hard_timeout,
+            importance: old.importance,
+            flags: old.flags,
+            actions: fm.actions.clone().into(),
+            names: old.names.clone(),
+            stats: Arc::clone(&old.stats),
+        };
+        self.remove(change, &[at]);
+        self.insert(change, at.0, &matching, priority, rule);
+    }
+
+    /// Prepares the removal of rules, whatever the reason.
+    pub fn remove(&mut self, change: &mut Change, rules: &[RuleRef]) {
+        for &(table, id) in rules {
+            self.table_mut(table).classifier.remove(id, change.version);
+            change.undo.push(Undo::Removed((table, id)));
+        }
+    }
+
+    fn check_name(
+        &self,
+        fm: &FlowMod,
+        replaced: Option<RuleRef>,
+        version: Version,
+    ) -> Result<(), FlowModError> {
+        let Some(name) = &fm.name else {
+            return Ok(());
+        };
+        let holders = self.names.get(name).into_iter().flatten();
+        let taken = holders.filter(|&&at| Some(at) != replaced).any(|&(table, id)| {
+            let rule = self.rule((table, id));
+            rule.is_some_and(|r| self.find(table, &r.matches, r.priority, version) == Some(id))
+        });
+        if taken { Err(FlowModError::NameInUse(Arc::clone(name))) } else { Ok(()) }
+    }
+
+    fn check_groups(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
+        let mut missing = None;
+        super::rule::any_action(actions, &mut |a| match a {
+            Action::Group(id) if self.group(*id, version).is_none() => {
+                missing = Some(id.0);
+                true
+            }
+            _ => false,
+        });
+        missing.map_or(Ok(()), |id| Err(FlowModError::UnknownGroup(id)))
+    }
+
+    /// Prepares a change of a group.
+    ///
+    /// # Errors
+    /// Why it is refused; the caller rolls the change back.
+    pub fn prepare_group(
+        &mut self,
+        change: &mut Change,
+        request: &GroupMod,
+        now: Duration,
+    ) -> Result<(), FlowModError> {
+        let exists = |id| self.group(id, change.version).is_some();
+        match request {
+            GroupMod::Delete(id) => {
+                self.delete_groups(change, *id);
+                Ok(())
+            }
+            GroupMod::Add(group) if exists(group.id) => Err(FlowModError::GroupExists(group.id.0)),
+            GroupMod::Modify(group) if !exists(group.id) => {
+                Err(FlowModError::NoSuchGroup(group.id.0))
+            }
+            GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
+                self.put_group(change, group.clone(), now)
+            }
+            GroupMod::InsertBuckets { group, place, buckets } => {
+                let mut changed = self.existing_group(*group, change.version)?;
+                insert_buckets(&mut changed, *place, buckets)?;
+                self.put_group(change, changed, now)
+            }
+            GroupMod::RemoveBuckets { group, place } => {
+                let mut changed = self.existing_group(*group, change.version)?;
+                remove_buckets(&mut changed, *place)?;
+                self.put_group(change, changed, now)
+            }
+        }
+    }
+
+    fn existing_group(&self, id: GroupId, version: Version) -> Result<Group, FlowModError> {
+        let entry = self.group(id, version).ok_or(FlowModError::NoSuchGroup(id.0))?;
+        Ok(entry.group.clone())
+    }
+
+    /// Adds a group or replaces it; a replaced one keeps its age.
+    fn put_group(
+        &mut self,
+        change: &mut Change,
+        group: Group,
+        now: Duration,
+    ) -> Result<(), FlowModError> {
+        self.check_group(&group, change.version)?;
+        let id = group.id;
+        let old = self.group(id, change.version);
+        let created = old.map_or(now, |old| old.counters.created);
+        self.hide_group(change, id);
+        let entry = Arc::new(GroupEntry {
+            counters: Arc::new(GroupCounters::new(created, group.buckets.len())),
+            group,
+            hasher: ahash::RandomState::with_seeds(self.seed, u64::from(id.0), 0x9209, 1),
+        });
+        let slot = GroupSlot { added: change.version, removed: None, entry };
+        self.groups.entry(id).or_default().push(slot);
+        change.undo.push(Undo::GroupAdded(id));
+        Ok(())
+    }
+
+    fn check_group(&self, group: &Group, version: Version) -> Result<(), FlowModError> {
+        let invalid = |problem| Err(FlowModError::InvalidGroup { group: group.id.0, problem });
+        if group.id > GroupId::MAX {
+            return invalid("the largest group number is 4294967040 (0xffffff00)");
+        }
+        if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
+            return invalid("an indirect group has exactly one bucket");
+        }
+        let unwatched = |b: &crate::group::Bucket| b.watch_port.is_none() && b.watch_group.is_none();
+        if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
+            return invalid("each bucket of a fast failover group watches a port or a group");
+        }
+        for bucket in &group.buckets {
+            for action in &bucket.actions {
+                if let Action::Group(other) = action {
+                    if *other == group.id || self.reaches(*other, group.id, version, 0) {
+                        return Err(FlowModError::GroupLoop(group.id.0));
+                    }
+                    if self.group(*other, version).is_none() {
+                        return Err(FlowModError::UnknownGroup(other.0));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reaches(&self, from: GroupId, to: GroupId, version: Version, depth: u32) -> bool {
+        let Some(entry) = self.group(from, version).filter(|_| depth < 64) else {
+            return false;
+        };
+        let actions = entry.group.buckets.iter().flat_map(|b| &b.actions);
+        actions.into_iter().any(|a| match a {
+            Action::Group(next) => *next == to || self.reaches(*next, to, version, depth + 1),
+            _ => false,
+        })
+    }
+
+    /// Deletes a group, or all, with the rules that use it.
+    fn delete_groups(&mut self, change: &mut Change, id: GroupId) {
+        let version = change.version;
+        let ids: Vec<GroupId> = self
+            .groups(version)
+            .map(|e| e.group.id)
+            .filter(|&g| id == GroupId::ALL || g == id)
+            .collect();
+        for &id in &ids {
+            self.hide_group(change, id);
+        }
+        let users: Vec<RuleRef> = self
+            .rules(None, version)
+            .filter(|e| ids.iter().any(|&id| e.value.uses_group(id)))
+            .map(|e| (e.value.table, e.id))
+            .collect();
+        self.remove(change, &users);
+    }
+
+    fn hide_group(&mut self, change: &mut Change, id: GroupId) {
+        let slots = self.groups.entry(id).or_default();
+        if let Some(slot) = slots.iter_mut().find(|s| s.is_visible(change.version)) {
+            slot.removed = Some(change.version);
+            change.undo.push(Undo::GroupRemoved(id));
+        }
+    }
+
+    /// Takes a prepared change back: nothing of it is or will be visible.
+    pub fn roll_back(&mut self, change: Change) {
+        let version = change.version;
+        for undo in change.undo.into_iter().rev() {
+            match undo {
+                // Added and removed by the same version: visible to none.
+                Undo::Inserted((table, id)) => {
+                    self.table_mut(table).classifier.remove(id, version);
+                }
+                Undo::Removed((table, id)) => self.table_mut(table).classifier.restore(id),
+                Undo::GroupAdded(id) => {
+                    let slots = self.groups.entry(id).or_default();
+                    slots.retain(|s| s.added != version || s.removed.is_some());
+                }
+                Undo::GroupRemoved(id) => {
+                    let slots = self.groups.entry(id).or_default();
+                    if let Some(slot) = slots.iter_mut().rev().find(|s| s.removed == Some(version)) {
+                        slot.removed = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Frees rules that no lookup at `oldest` or later sees, at most `budget`, into `freed`, and
+    /// returns how many there were.
+    pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut Vec<Arc<Rule>>) -> usize {
+        let before = freed.len();
+        for table in self.tables.iter_mut().flatten() {
+            let left = budget - (freed.len() - before);
+            if left == 0 {
+                break;
+            }
+            table.classifier.purge(oldest, left, freed);
+        }
+        for rule in &freed[before..] {
+            if let Some(name) = rule.name()
+                && let Some(holders) = self.names.get_mut(name)
+            {
+                let tables = &self.tables;
+                holders.retain(|(table, id)| {
+                    tables[table.get() as usize]
+                        .as_ref()
+                        .is_some_and(|t| t.classifier.get(*id).is_some())
+                });
+                if holders.is_empty() {
+                    self.names.remove(name);
+                }
+            }
+        }
+        self.groups.retain(|_, slots| {
+            slots.retain(|s| s.removed.is_none_or(|removed| removed > oldest));
+            !slots.is_empty()
+        });
+        freed.len() - before
+    }
+
+    /// Removed rules that wait to be freed.
+    pub fn removed_len(&self) -> usize {
+        self.tables.iter().flatten().map(|t| t.classifier.removed_len()).sum()
+    }
+}
+
+fn has_cookie(rule: &Rule, value: Cookie, mask: Cookie) -> bool {
+    (rule.cookie.0 ^ value.0) & mask.0 == 0
+}
+
+fn has_overlap(classifier: &Classifier<Arc<Rule>>, fm: &FlowMod, version: Version) -> bool {
+    classifier.iter(version).any(|e| {
+        e.priority == fm.priority && e.matches != fm.matching && e.matches.overlaps(&fm.matching)
+    })
+}
+
+/// Where buckets are put or taken, as an index.
+fn bucket_index(group: &Group, id: u32) -> Result<usize, FlowModError> {
+    let unknown = FlowModError::UnknownBucket { group: group.id.0, bucket: id };
+    group.buckets.iter().position(|b| b.id == id).ok_or(unknown)
+}
+
+fn insert_buckets(
+    group: &mut Group,
+    place: BucketPlace,
+    buckets: &[Bucket],
+) -> Result<(), FlowModError> {
+    for new in buckets {
+        if group.buckets.iter().any(|b| b.id == new.id) {
+            return Err(FlowModError::BucketExists { group: group.id.0, bucket: new.id });
+        }
+    }
+    let at = match place {
+        BucketPlace::First => 0,
+        BucketPlace::Last | BucketPlace::All => group.buckets.len(),
+        BucketPlace::Id(id) => bucket_index(group, id)? + 1,
+    };
+    group.buckets.splice(at..at, buckets.iter().cloned());
+    Ok(())
+}
+
+fn remove_buckets(group: &mut Group, place: BucketPlace) -> Result<(), FlowModError> {
+    match place {
+        BucketPlace::All => group.buckets.clear(),
+        BucketPlace::First if !group.buckets.is_empty() => {
+            group.buckets.remove(0);
+        }
+        BucketPlace::First => {}
+        BucketPlace::Last => {
+            group.buckets.pop();
+        }
+        BucketPlace::Id(id) => {
+            let at = bucket_index(group, id)?;
+            group.buckets.remove(at);
+        }
+    }
+    Ok(())
+}
+
+fn names_of(fm: &FlowMod) -> Option<Box<RuleNames>> {
+    (fm.name.is_some() || fm.label.is_some())
+        .then(|| Box::new(RuleNames { name: fm.name.clone(), label: fm.label.clone() }))
+}

@@ -1,0 +1,374 @@
+//! What each action does to the walk.
+
+use super::{Ctx, Suspended, is_ip};
+use crate::action::{Action, Subfield};
+use crate::datapath::{DpAction, DropReason};
+use crate::flow::extract::{eth_type, ip_proto};
+use crate::flow::fields::FieldId;
+use crate::flow::key::frag;
+use crate::types::OfPort;
+
+/// The DSCP bits of the TOS byte.
+const DSCP_MASK: u8 = 0xfc;
+/// The ECN bits of the TOS byte.
+const ECN_MASK: u8 = 0x03;
+
+/// The list is left early: nothing behind this action is executed.
+struct Stop;
+
+impl Ctx<'_> {
+    /// Executes a list, until it ends, an error or `exit`.
+    pub(super) fn actions(&mut self, actions: &[Action]) {
+        for (i, action) in actions.iter().enumerate() {
+            if self.error.is_some() {
+                return;
+            }
+            if self.was_mpls && !self.exit && looks_behind_labels(action) {
+                self.freeze();
+            }
+            if self.exit {
+                if self.freezing {
+                    let actions = actions[i..].to_vec();
+                    self.suspended.push(Suspended { table: self.table, actions });
+                }
+                return;
+            }
+            self.report.action(action);
+            if let Action::CheckPktLarger { len, dst } = action {
+                return self.check_packet_larger(*len, *dst, &actions[i + 1..]);
+            }
+            if self.action(action).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn action(&mut self, action: &Action) -> Result<(), Stop> {
+        match action {
+            Action::Output { port } => self.output(*port),
+            Action::Controller { max_len, reason, controller_id, userdata, .. } => {
+                self.controller(*max_len, *reason, *controller_id, userdata);
+            }
+            Action::OutputReg { src, max_len } => self.output_reg(*src, *max_len),
+            Action::OutputTrunc { port, max_len } => self.output_truncated(*port, *max_len),
+            Action::Enqueue { port, .. } => self.output(*port),
+            Action::SetQueue(_) | Action::PopQueue | Action::Note(_) => {}
+            Action::Group(group) => return self.group(*group).map_err(|_| Stop),
+            Action::SetVlanVid { vid, push_if_untagged } => {
+                self.set_vlan(crate::flow::key::VLAN_VID_MASK, *vid, *push_if_untagged);
+            }
+            Action::SetVlanPcp { pcp, push_if_untagged } => {
+                let tci = u16::from(*pcp) << 13;
+                self.set_vlan(crate::flow::key::VLAN_PCP_MASK, tci, *push_if_untagged);
+            }
+            Action::StripVlan => self.pop_vlan(),
+            Action::PushVlan(tpid) => self.push_vlan(*tpid),
+            Action::SetEthSrc(mac) => self.set(FieldId::EthSrc, mac_value(mac.0)),
+            Action::SetEthDst(mac) => self.set(FieldId::EthDst, mac_value(mac.0)),
+            Action::SetIpv4Src(addr) => self.set(FieldId::Ipv4Src, u128::from(*addr)),
+            Action::SetIpv4Dst(addr) => self.set(FieldId::Ipv4Dst, u128::from(*addr)),
+            Action::SetIpDscp(tos) => self.set_tos(DSCP_MASK, *tos),
+            Action::SetIpEcn(ecn) => self.set_tos(ECN_MASK, *ecn),
+            Action::SetIpTtl(ttl) => self.set(FieldId::IpTtl, u128::from(*ttl)),
+            Action::SetL4Src(port) => self.set_port(true, *port),
+            Action::SetL4Dst(port) => self.set_port(false, *port),
+            Action::SetField { field, value, mask, .. } => self.set_field(*field, *value, *mask),
+            Action::Move { src, dst } => self.move_field(*src, *dst),
+            Action::StackPush(src) => {
+                src.set_mask(&mut self.mask);
+                self.stack.push((src.read(&self.key), src.n_bits));
+            }
+            Action::StackPop(dst) => {
+                if let Some((value, _)) = self.stack.pop() {
+                    self.write(*dst, value);
+                }
+            }
+            Action::DecTtl(_) => return self.dec_ttl(),
+            Action::SetMplsLabel(label) => self.set_label(0xffff_f000, label << 12),
+            Action::SetMplsTc(tc) => self.set_label(0x0000_0e00, u32::from(*tc) << 9),
+            Action::SetMplsTtl(ttl) => self.set_label(0x0000_00ff, u32::from(*ttl)),
+            Action::DecMplsTtl => return self.dec_mpls_ttl().map_err(|()| Stop),
+            Action::PushMpls(ethertype) => self.push_mpls(*ethertype),
+            Action::PopMpls(ethertype) => self.pop_mpls(*ethertype),
+            Action::Resubmit { in_port, table } => {
+                let in_port = match in_port {
+                    None | Some(OfPort::IN_PORT) => self.in_port(),
+                    Some(port) => *port,
+                };
+                self.table_lookup(in_port, table.unwrap_or(self.table), true);
+            }
+            Action::GotoTable(table) => {
+                let in_port = self.in_port();
+                self.table_lookup(in_port, *table, true);
+            }
+            Action::Clone(inner) => self.clone_actions(inner),
+            Action::CheckPktLarger { .. } => {}
+            Action::Exit => self.exit = true,
+            Action::ClearActions => {
+                self.action_set.clear();
+                self.update_actset_output();
+            }
+            Action::WriteActions(actions) => {
+                self.action_set.extend(actions.iter().cloned());
+                self.update_actset_output();
+            }
+            Action::WriteMetadata { value, mask } => {
+                let old = self.key.metadata.get();
+                self.key.metadata.set(old & !mask | value & mask);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a whole field, if the packet has it.
+    fn set(&mut self, field: FieldId, value: u128) {
+        self.set_field(field, value, field.full_mask());
+    }
+
+    fn set_field(&mut self, field: FieldId, value: u128, mask: u128) {
+        field.prerequisite_mask(&mut self.mask);
+        if field.prerequisite_met(&self.key) {
+            field.set_mask(&mut self.mask, mask);
+            field.write(&mut self.key, value, mask);
+            self.tag_consistently(field);
+        }
+    }
+
+    fn move_field(&mut self, src: Subfield, dst: Subfield) {
+        for sub in [src, dst] {
+            sub.field.prerequisite_mask(&mut self.mask);
+            if !sub.field.prerequisite_met(&self.key) {
+                return;
+            }
+        }
+        src.set_mask(&mut self.mask);
+        self.write(dst, src.read(&self.key));
+    }
+
+    fn write(&mut self, dst: Subfield, value: u128) {
+        dst.set_mask(&mut self.mask);
+        dst.write(&mut self.key, value);
+        self.tag_consistently(dst.field);
+    }
+
+    fn set_tos(&mut self, mask: u8, value: u8) {
+        if is_ip(&self.key.flow) {
+            self.mask.flow.nw_tos |= mask;
+            self.key.flow.nw_tos = self.key.flow.nw_tos & !mask | value & mask;
+        }
+    }
+
+    fn set_port(&mut self, source: bool, port: u16) {
+        let flow = &mut self.key.flow;
+        if !is_ip(flow) || flow.nw_frag & frag::LATER != 0 {
+            return;
+        }
+        self.mask.flow.nw_proto = u8::MAX;
+        if matches!(flow.nw_proto, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP) {
+            let (field, mask) = if source {
+                (&mut flow.tp_src, &mut self.mask.flow.tp_src)
+            } else {
+                (&mut flow.tp_dst, &mut self.mask.flow.tp_dst)
+            };
+            field.set(port);
+            mask.set(u16::MAX);
+        }
+    }
+
+    fn dec_ttl(&mut self) -> Result<(), Stop> {
+        if !is_ip(&self.key.flow) {
+            return Ok(());
+        }
+        self.mask.flow.nw_ttl = u8::MAX;
+        if self.key.flow.nw_ttl > 1 {
+            self.key.flow.nw_ttl -= 1;
+            return Ok(());
+        }
+        self.hint = Some(DropReason::InvalidTtl);
+        Err(Stop)
+    }
+
+    fn clone_actions(&mut self, inner: &[Action]) {
+        // Label stacks cannot be put back once popped, so such a clone is one for the datapath.
+        let reversible = !inner.iter().any(|a| matches!(a, Action::PushMpls(_) | Action::PopMpls(_)));
+        if reversible {
+            self.branch(|ctx| ctx.actions(inner));
+            return;
+        }
+        self.commit();
+        let outer = std::mem::take(&mut self.out.actions);
+        let base = self.base;
+        self.branch(|ctx| ctx.actions(inner));
+        self.base = base;
+        let nested = std::mem::replace(&mut self.out.actions, outer);
+        if !nested.is_empty() {
+            self.out.actions.push(DpAction::Clone(nested));
+        }
+    }
+
+    /// Runs a part of the walk, with its action set, whose changes to the packet do not last.
+    pub(super) fn branch(&mut self, run: impl FnOnce(&mut Self)) {
+        if self.depth >= MAX_BRANCH_DEPTH {
+            return self.fail(DropReason::RecursionTooDeep);
+        }
+        let saved = (self.key, self.stack.clone(), self.action_set.clone(), self.was_mpls);
+        self.depth += 1;
+        run(self);
+        if !self.freezing {
+            self.execute_action_set();
+        }
+        if self.freezing {
+            self.finish_freezing();
+        }
+        self.depth -= 1;
+        self.exit = false;
+        (self.key, self.stack, self.action_set, self.was_mpls) = saved;
+    }
+
+    /// The rest of the list depends on the packet's length, which no key holds: both ways are
+    /// translated and the datapath chooses.
+    fn check_packet_larger(&mut self, len: u16, dst: Subfield, rest: &[Action]) {
+        if rest.is_empty() && self.action_set.is_empty() {
+            return;
+        }
+        self.commit();
+        let outer = std::mem::take(&mut self.out.actions);
+        let base = self.base;
+        let mut branches = [Vec::new(), Vec::new()];
+        for (bit, branch) in branches.iter_mut().enumerate() {
+            self.branch(|ctx| {
+                ctx.write(dst, bit as u128);
+                ctx.actions(rest);
+            });
+            self.base = base;
+            *branch = std::mem::take(&mut self.out.actions);
+        }
+        self.out.actions = outer;
+        let [fits, longer] = branches;
+        self.out.actions.push(DpAction::CheckLen { len, longer, fits });
+        // The branches have executed the action set.
+        self.action_set.clear();
+    }
+
+    fn update_actset_output(&mut self) {
+        let mut output = super::OFPP_UNSET;
+        for action in &self.action_set {
+            match action {
+                Action::Group(_) => {
+                    output = super::OFPP_UNSET;
+                    break;
+                }
+                Action::Output { port } => output = widen(*port),
+                _ => {}
+            }
+        }
+        self.key.actset_output.set(output);
+    }
+
+    /// Executes the action set in the order of the standard (OpenFlow 1.3 §5.10) and empties it.
+    pub(super) fn execute_action_set(&mut self) {
+        if self.action_set.is_empty() {
+            return;
+        }
+        let set = std::mem::take(&mut self.action_set);
+        let list = in_order(&set);
+        let outer = std::mem::replace(&mut self.in_action_set, true);
+        self.actions(&list);
+        self.in_action_set = outer;
+    }
+}
+
+/// Clones and groups may nest this deep; resubmits have their own limit.
+const MAX_BRANCH_DEPTH: u32 = super::MAX_DEPTH;
+
+fn mac_value(mac: [u8; 6]) -> u128 {
+    u128::from(crate::datapath::mac_bits(mac))
+}
+
+/// A port number as 32 bits: reserved ones are at the top there, too.
+pub(super) fn widen(port: OfPort) -> u32 {
+    let n = u32::from(port.0);
+    if port >= OfPort::MAX { n | 0xffff_0000 } else { n }
+}
+
+/// The list that an action set stands for; empty if nothing in it says where to go.
+pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
+    fn last(set: &[Action], test: impl Fn(&Action) -> bool) -> Option<Action> {
+        set.iter().rev().find(|a| test(a)).cloned()
+    }
+    let mut list = Vec::with_capacity(set.len());
+    list.extend(last(set, |a| matches!(a, Action::StripVlan)));
+    list.extend(last(set, |a| matches!(a, Action::PopMpls(_))));
+    list.extend(last(set, |a| matches!(a, Action::PushMpls(_))));
+    list.extend(last(set, |a| matches!(a, Action::PushVlan(_))));
+    list.extend(last(set, |a| matches!(a, Action::DecTtl(_))));
+    list.extend(last(set, |a| matches!(a, Action::DecMplsTtl)));
+    list.extend(set.iter().filter(|a| is_set_or_move(a)).cloned());
+    list.extend(last(set, |a| matches!(a, Action::SetQueue(_))));
+    let way = last(set, |a| matches!(a, Action::Group(_)))
+        .or_else(|| last(set, is_output))
+        .or_else(|| last(set, |a| matches!(a, Action::Resubmit { .. })));
+    match way {
+        Some(way) => list.push(way),
+        None => list.clear(),
+    }
+    list
+}
+
+fn is_output(action: &Action) -> bool {
+    matches!(action, Action::Output { .. } | Action::Controller { .. })
+}
+
+fn is_set_or_move(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SetField { .. }
+            | Action::Move { .. }
+            | Action::SetEthSrc(_)
+            | Action::SetEthDst(_)
+            | Action::SetIpv4Src(_)
+            | Action::SetIpv4Dst(_)
+            | Action::SetIpDscp(_)
+            | Action::SetIpEcn(_)
+            | Action::SetIpTtl(_)
+            | Action::SetL4Src(_)
+            | Action::SetL4Dst(_)
+            | Action::SetMplsLabel(_)
+            | Action::SetMplsTc(_)
+            | Action::SetMplsTtl(_)
+            | Action::SetVlanVid { .. }
+            | Action::SetVlanPcp { .. }
+    )
+}
+
+/// Whether an action needs headers that were behind a popped label stack.
+fn looks_behind_labels(action: &Action) -> bool {
+    match action {
+        Action::Output { .. }
+        | Action::OutputTrunc { .. }
+        | Action::OutputReg { .. }
+        | Action::Enqueue { .. }
+        | Action::SetVlanVid { .. }
+        | Action::SetVlanPcp { .. }
+        | Action::SetEthSrc(_)
+        | Action::SetEthDst(_)
+        | Action::SetQueue(_)
+        | Action::Group(_) => false,
+        Action::SetField { field, .. } => is_l3_or_higher(*field),
+        _ => true,
+    }
+}
+
+/// The field belongs to the network header or what is behind it (OVS `mf_is_l3_or_higher`).
+fn is_l3_or_higher(field: FieldId) -> bool {
+    let offset = usize::from(field.def().offset);
+    let l3 = std::mem::offset_of!(crate::flow::FlowKey, nw_proto);
+    let end = size_of::<crate::flow::FlowKey>();
+    let vlan_tpid = std::mem::offset_of!(crate::flow::FlowKey, vlan_tpid);
+    (l3..end).contains(&offset) && !(vlan_tpid..vlan_tpid + 8).contains(&offset)
+}
+
+/// Frames whose label stack hides an IP header.
+pub(super) fn is_mpls(dl_type: u16) -> bool {
+    eth_type::is_mpls(dl_type)
+}

@@ -1,0 +1,248 @@
+//! The difference between what the rules made of the packet and what was emitted so far.
+//!
+//! The order is the one in which the datapath can still find each header: Ethernet, labels that are
+//! to go, network, transport, labels that are to come, tags. A rewrite writes the bits that are in
+//! the mask: those were looked at or set, so every packet of the cached flow agrees in the rest.
+
+use super::actions::is_mpls;
+use super::{Ctx, is_ip, mpls, vlan};
+use crate::datapath::{DpAction, Rewrite, Transport, mac_bits};
+use crate::flow::extract::{ND_ADVERT, ND_SOLICIT, eth_type, ip_proto};
+use crate::flow::key::{FlowKey, VLAN_CFI};
+
+impl Ctx<'_> {
+    /// Emits the difference.
+    pub(super) fn commit(&mut self) {
+        if self.key.flow == self.base {
+            return;
+        }
+        self.commit_eth();
+        let labels_go = is_mpls(self.base.dl_type.get()) && !is_mpls(self.key.flow.dl_type.get());
+        if labels_go {
+            self.commit_mpls();
+        }
+        self.commit_network();
+        self.commit_ports();
+        self.commit_icmp();
+        if !labels_go {
+            self.commit_mpls();
+        }
+        self.commit_tags();
+    }
+
+    fn emit(&mut self, action: DpAction) {
+        self.out.actions.push(action);
+    }
+
+    fn commit_eth(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        if key.dl_src == base.dl_src && key.dl_dst == base.dl_dst {
+            return;
+        }
+        let action = DpAction::SetEth {
+            src: Rewrite::<u64>::new(mac_bits(key.dl_src), mac_bits(mask.dl_src)),
+            dst: Rewrite::<u64>::new(mac_bits(key.dl_dst), mac_bits(mask.dl_dst)),
+        };
+        (self.base.dl_src, self.base.dl_dst) = (key.dl_src, key.dl_dst);
+        self.emit(action);
+    }
+
+    fn commit_network(&mut self) {
+        // Protocol 0 is how a key says that there is no sound network header.
+        self.mask.flow.nw_proto = u8::MAX;
+        if self.key.flow.nw_proto == 0 {
+            return;
+        }
+        match self.base.dl_type.get() {
+            eth_type::IPV4 => self.commit_ipv4(),
+            eth_type::IPV6 => {
+                self.commit_nd();
+                self.commit_ipv6();
+            }
+            eth_type::ARP => self.commit_arp(),
+            _ => {}
+        }
+    }
+
+    fn commit_ipv4(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let same = key.nw_addrs[..8] == base.nw_addrs[..8]
+            && key.nw_tos == base.nw_tos
+            && key.nw_ttl == base.nw_ttl;
+        if same {
+            return;
+        }
+        let action = DpAction::SetIpv4 {
+            src: Rewrite::<u32>::new(key.nw_src(), mask.nw_src()),
+            dst: Rewrite::<u32>::new(key.nw_dst(), mask.nw_dst()),
+            tos: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
+            ttl: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
+        };
+        self.base.nw_addrs = key.nw_addrs;
+        (self.base.nw_tos, self.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
+        self.emit(action);
+    }
+
+    fn commit_ipv6(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let same = key.nw_addrs == base.nw_addrs
+            && key.nw_tos == base.nw_tos
+            && key.nw_ttl == base.nw_ttl
+            && key.ipv6_label == base.ipv6_label;
+        if same {
+            return;
+        }
+        let addr = u128::from_be_bytes;
+        let action = DpAction::SetIpv6 {
+            src: Rewrite::<u128>::new(addr(key.ipv6_src()), addr(mask.ipv6_src())),
+            dst: Rewrite::<u128>::new(addr(key.ipv6_dst()), addr(mask.ipv6_dst())),
+            label: Rewrite::<u32>::new(key.ipv6_label.get(), mask.ipv6_label.get()),
+            tclass: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
+            hop_limit: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
+        };
+        self.base.nw_addrs = key.nw_addrs;
+        (self.base.nw_tos, self.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
+        self.base.ipv6_label = key.ipv6_label;
+        self.emit(action);
+    }
+
+    fn commit_arp(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let same = key.nw_addrs[..8] == base.nw_addrs[..8]
+            && key.nw_proto == base.nw_proto
+            && key.arp_sha == base.arp_sha
+            && key.arp_tha == base.arp_tha;
+        if same {
+            return;
+        }
+        let action = DpAction::SetArp {
+            op: Rewrite::<u16>::new(u16::from(key.nw_proto), u16::from(mask.nw_proto)),
+            spa: Rewrite::<u32>::new(key.nw_src(), mask.nw_src()),
+            tpa: Rewrite::<u32>::new(key.nw_dst(), mask.nw_dst()),
+            sha: Rewrite::<u64>::new(mac_bits(key.arp_sha), mac_bits(mask.arp_sha)),
+            tha: Rewrite::<u64>::new(mac_bits(key.arp_tha), mac_bits(mask.arp_tha)),
+        };
+        self.base.nw_addrs = key.nw_addrs;
+        self.base.nw_proto = key.nw_proto;
+        (self.base.arp_sha, self.base.arp_tha) = (key.arp_sha, key.arp_tha);
+        self.emit(action);
+    }
+
+    fn commit_nd(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let same = key.nd_target == base.nd_target
+            && key.arp_sha == base.arp_sha
+            && key.arp_tha == base.arp_tha;
+        if same || !is_nd(key) {
+            return;
+        }
+        let target = u128::from_be_bytes;
+        let action = DpAction::SetNd {
+            target: Rewrite::<u128>::new(target(key.nd_target), target(mask.nd_target)),
+            sll: Rewrite::<u64>::new(mac_bits(key.arp_sha), mac_bits(mask.arp_sha)),
+            tll: Rewrite::<u64>::new(mac_bits(key.arp_tha), mac_bits(mask.arp_tha)),
+        };
+        self.base.nd_target = key.nd_target;
+        (self.base.arp_sha, self.base.arp_tha) = (key.arp_sha, key.arp_tha);
+        self.emit(action);
+    }
+
+    fn commit_ports(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        if (key.tp_src, key.tp_dst) == (base.tp_src, base.tp_dst) || !is_ip(base) {
+            return;
+        }
+        let transport = match key.nw_proto {
+            ip_proto::TCP => Transport::Tcp,
+            ip_proto::UDP => Transport::Udp,
+            ip_proto::SCTP => Transport::Sctp,
+            _ => return,
+        };
+        let action = DpAction::SetPorts {
+            transport,
+            src: Rewrite::<u16>::new(key.tp_src.get(), mask.tp_src.get()),
+            dst: Rewrite::<u16>::new(key.tp_dst.get(), mask.tp_dst.get()),
+        };
+        (self.base.tp_src, self.base.tp_dst) = (key.tp_src, key.tp_dst);
+        self.emit(action);
+    }
+
+    fn commit_icmp(&mut self) {
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let is_icmp = matches!(
+            (base.dl_type.get(), key.nw_proto),
+            (eth_type::IPV4, ip_proto::ICMP) | (eth_type::IPV6, ip_proto::ICMPV6)
+        );
+        if (key.tp_src, key.tp_dst) == (base.tp_src, base.tp_dst) || !is_icmp {
+            return;
+        }
+        let low = |v: u16| v as u8;
+        let action = DpAction::SetIcmp {
+            icmp_type: Rewrite::<u8>::new(low(key.tp_src.get()), low(mask.tp_src.get())),
+            code: Rewrite::<u8>::new(low(key.tp_dst.get()), low(mask.tp_dst.get())),
+        };
+        (self.base.tp_src, self.base.tp_dst) = (key.tp_src, key.tp_dst);
+        self.emit(action);
+    }
+
+    /// Pops entries of `base` down to the common bottom, pushes what `key` has on top.
+    fn commit_mpls(&mut self) {
+        let mut base_n = mpls::count(&self.base, None);
+        let key = self.key.flow;
+        let key_n = mpls::count(&key, None);
+        let mut common = (1..=base_n.min(key_n))
+            .take_while(|i| self.base.mpls_lse[base_n - i] == key.mpls_lse[key_n - i])
+            .count();
+        while base_n > common {
+            if base_n - 1 == common && key_n > common {
+                let lse = key.mpls_lse[key_n - base_n];
+                self.base.mpls_lse[0] = lse;
+                self.emit(DpAction::SetMpls(Rewrite::<u32>::new(lse.get(), u32::MAX)));
+                common += 1;
+            } else {
+                // Until the last entry goes, the frame is still MPLS.
+                let dl_type = key.dl_type.get();
+                let ethertype =
+                    if !is_mpls(dl_type) && base_n > 1 { eth_type::MPLS } else { dl_type };
+                self.emit(DpAction::PopMpls { ethertype });
+                mpls::pop(&mut self.base, base_n, ethertype);
+                base_n -= 1;
+            }
+        }
+        while base_n < key_n {
+            let lse = key.mpls_lse[key_n - base_n - 1];
+            let ethertype = key.dl_type.get();
+            self.emit(DpAction::PushMpls { lse: lse.get(), ethertype });
+            mpls::push(&mut self.base, base_n, ethertype, false);
+            self.base.mpls_lse[0] = lse;
+            base_n += 1;
+        }
+    }
+
+    /// Tags are replaced from the outside to the common inside.
+    fn commit_tags(&mut self) {
+        let (key, base) = (vlan::tags(&self.key.flow), vlan::tags(&self.base));
+        if key == base {
+            return;
+        }
+        self.mark_tags();
+        let (key_n, base_n) = (vlan::count(&key), vlan::count(&base));
+        let common = (1..=base_n.min(key_n))
+            .take_while(|i| base[base_n - i] == key[key_n - i])
+            .count();
+        for _ in common..base_n {
+            self.emit(DpAction::PopVlan);
+        }
+        for tag in key[..key_n - common].iter().rev() {
+            self.emit(DpAction::PushVlan { tpid: tag.tpid, tci: tag.tci & !VLAN_CFI });
+        }
+        vlan::set_tags(&mut self.base, key);
+    }
+}
+
+/// A neighbour solicitation or advertisement.
+fn is_nd(key: &FlowKey) -> bool {
+    key.nw_proto == ip_proto::ICMPV6
+        && key.tp_dst.get() == 0
+        && [ND_SOLICIT, ND_ADVERT].map(u16::from).contains(&key.tp_src.get())
+}

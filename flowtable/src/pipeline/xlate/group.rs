@@ -1,0 +1,146 @@
+//! Groups.
+
+use super::actions::in_order;
+use super::{Ctx, Note};
+use crate::action::Action;
+use crate::datapath::DropReason;
+use crate::flow::extract::{eth_type, ip_proto};
+use crate::flow::key::{FlowKey, frag};
+use crate::group::{Bucket, GroupType};
+use crate::pipeline::tables::GroupEntry;
+use crate::types::GroupId;
+use std::sync::Arc;
+
+/// The group does not exist: the rest of the list is not executed.
+pub(super) struct NoGroup;
+
+impl Ctx<'_> {
+    pub(super) fn group(&mut self, id: GroupId) -> Result<(), NoGroup> {
+        let Some(entry) = self.view.tables.group(id, self.view.version).cloned() else {
+            self.report.note(|| Note::NoSuchGroup(id));
+            self.hint = Some(DropReason::UnknownGroup);
+            return Err(NoGroup);
+        };
+        let group = &entry.group;
+        match group.kind {
+            GroupType::All | GroupType::Indirect => {
+                for index in 0..group.buckets.len() {
+                    self.bucket(&entry, index);
+                }
+            }
+            GroupType::FastFailover => {
+                let live = group.buckets.iter().position(|b| self.is_alive(b, 0));
+                self.chosen_bucket(&entry, live);
+            }
+            GroupType::Select => {
+                let chosen = self.select(&entry);
+                self.chosen_bucket(&entry, chosen);
+            }
+        }
+        Ok(())
+    }
+
+    fn chosen_bucket(&mut self, entry: &Arc<GroupEntry>, index: Option<usize>) {
+        match index {
+            Some(index) => self.bucket(entry, index),
+            None => {
+                self.report.note(|| Note::NoLiveBucket);
+                self.hint = Some(DropReason::NoLiveBucket);
+            }
+        }
+    }
+
+    /// Executes a bucket as an action set. What it does to the packet does not last.
+    fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
+        let bucket = &entry.group.buckets[index];
+        self.out.groups.push((Arc::clone(entry), index));
+        self.report.note(|| Note::Bucket(index));
+        let list: Vec<Action> = in_order(&bucket.actions);
+        let set = std::mem::take(&mut self.action_set);
+        self.branch(|ctx| ctx.actions(&list));
+        self.action_set = set;
+    }
+
+    /// Whether a bucket can be used: it watches nothing, or something that is alive.
+    fn is_alive(&self, bucket: &Bucket, depth: u32) -> bool {
+        if bucket.watch_port.is_none() && bucket.watch_group.is_none() {
+            return true;
+        }
+        let port = bucket.watch_port.and_then(|p| self.view.ports.get(p));
+        if port.is_some_and(|p| p.link_up && !p.config.down) {
+            return true;
+        }
+        let group = bucket.watch_group.and_then(|g| self.view.tables.group(g, self.view.version));
+        depth < super::MAX_DEPTH
+            && group.is_some_and(|g| g.group.buckets.iter().any(|b| self.is_alive(b, depth + 1)))
+    }
+
+    /// Chooses by a hash of the 5-tuple: each live bucket gets its weight's share of the flows, and a
+    /// flow keeps its bucket as long as that is alive (highest random weight, RFC 2992 §2).
+    fn select(&mut self, entry: &Arc<GroupEntry>) -> Option<usize> {
+        let buckets = &entry.group.buckets;
+        let live: Vec<usize> =
+            (0..buckets.len()).filter(|&i| self.is_alive(&buckets[i], 0)).collect();
+        let flow_hash = match live.len() {
+            0 | 1 => 0,
+            _ => self.flow_hash(entry),
+        };
+        let score = |&i: &usize| {
+            let bits = entry.hasher.hash_one((flow_hash, buckets[i].id));
+            // −ln(u) / weight is smallest with probability weight / sum of weights.
+            let uniform = (bits >> 11) as f64 / (1u64 << 53) as f64;
+            -(uniform.max(f64::MIN_POSITIVE)).ln() / f64::from(buckets[i].weight)
+        };
+        live.into_iter()
+            .filter(|&i| buckets[i].weight > 0)
+            .min_by(|a, b| score(a).total_cmp(&score(b)))
+    }
+
+    fn flow_hash(&mut self, entry: &Arc<GroupEntry>) -> u64 {
+        let selection = &entry.group.selection;
+        if selection.method == "hash" && !selection.fields.is_empty() {
+            let values: Vec<u128> = selection
+                .fields
+                .iter()
+                .map(|&(field, mask)| {
+                    field.prerequisite_mask(&mut self.mask);
+                    if !field.prerequisite_met(&self.key) {
+                        return 0;
+                    }
+                    field.set_mask(&mut self.mask, mask);
+                    field.read(&self.key) & mask
+                })
+                .collect();
+            return entry.hasher.hash_one((selection.param, values));
+        }
+        let tuple = self.five_tuple();
+        entry.hasher.hash_one((selection.param, tuple))
+    }
+
+    /// The fields that tell flows apart, with what was looked at marked.
+    fn five_tuple(&mut self) -> [u64; crate::flow::key::FLOW_WORDS] {
+        let (flow, mask) = (&self.key.flow, &mut self.mask.flow);
+        let mut tuple = FlowKey { dl_type: flow.dl_type, ..FlowKey::default() };
+        match flow.dl_type.get() {
+            eth_type::IPV4 | eth_type::IPV6 => {
+                mask.nw_proto = u8::MAX;
+                mask.nw_addrs = [0xff; 32];
+                tuple.nw_proto = flow.nw_proto;
+                tuple.nw_addrs = flow.nw_addrs;
+                let has_ports =
+                    matches!(flow.nw_proto, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP);
+                if has_ports && flow.nw_frag & frag::ANY == 0 {
+                    mask.tp_src.set(u16::MAX);
+                    mask.tp_dst.set(u16::MAX);
+                    (tuple.tp_src, tuple.tp_dst) = (flow.tp_src, flow.tp_dst);
+                }
+            }
+            _ => {
+                mask.dl_src = [0xff; 6];
+                mask.dl_dst = [0xff; 6];
+                (tuple.dl_src, tuple.dl_dst) = (flow.dl_src, flow.dl_dst);
+            }
+        }
+        *tuple.words()
+    }
+}

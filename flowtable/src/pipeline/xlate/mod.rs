@@ -1,0 +1,347 @@
+//! Translation: a key and the tables in, a flat list of datapath actions and a mask out.
+//!
+//! The walk through the pipeline keeps two pictures of the packet: `key`, as the rules have made it
+//! so far, and `base`, as the datapath actions emitted so far have made it. An output emits the
+//! difference first (`commit`), so rewrites that nobody sees cost nothing.
+//!
+//! `mask` collects every bit that was read of the packet: another packet that agrees in these bits
+//! gets the same actions. Translation is free of side effects: what must happen besides forwarding
+//! is returned as data. The cache miss, the check of a stale entry and `trace` all call it.
+//!
+//! The semantics are those of Open vSwitch (`ofproto/ofproto-dpif-xlate.c` is the text to compare
+//! with), limits included.
+
+mod actions;
+mod commit;
+mod group;
+mod mpls;
+mod normal;
+mod output;
+mod report;
+mod vlan;
+
+pub use report::{Note, TraceStep};
+
+use super::mac_table::{MacKey, MacTable};
+use super::ports::PortTable;
+use super::recirc::{Continuation, FrozenState};
+use super::rule::Rule;
+use super::tables::{GroupEntry, Tables};
+use crate::action::Action;
+use crate::classifier::Version;
+use crate::datapath::{DpAction, DropReason};
+use crate::flow::extract::eth_type;
+use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
+use crate::types::{OfPort, PortNo, TableId};
+use report::Report;
+use std::sync::Arc;
+
+/// Nested resubmits, groups and clones of one frame.
+const MAX_DEPTH: u32 = 64;
+/// Resubmits of one frame in all.
+const MAX_RESUBMITS: u32 = 4096;
+/// Bytes on the stack of one frame.
+const MAX_STACK: usize = 65_536;
+/// Datapath actions of one frame. OVS stops resubmitting at 64 kB of encoded actions.
+const MAX_DP_ACTIONS: usize = 8192;
+/// `actset_output` when the action set has no output (OpenFlow 1.5 §7.2.3.9).
+const OFPP_UNSET: u32 = 0xffff_fff7;
+
+/// Everything that a translation reads.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Rules and groups.
+    pub tables: &'a Tables,
+    /// Ports.
+    pub ports: &'a PortTable,
+    /// Learned hosts.
+    pub macs: &'a MacTable,
+    /// Which state of the tables.
+    pub version: Version,
+    /// Continuations that recirculated frames name.
+    pub recirc: &'a super::recirc::RecircTable,
+}
+
+/// A host to learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learn {
+    /// Which.
+    pub key: MacKey,
+    /// Where.
+    pub port: OfPort,
+}
+
+/// The verdict.
+#[derive(Clone, Debug, Default)]
+pub struct Translation {
+    /// What the datapath does.
+    pub actions: Vec<DpAction>,
+    /// The bits of the packet that mattered.
+    pub mask: FlowMask,
+    /// The rules that were used, in order.
+    pub rules: Vec<Arc<Rule>>,
+    /// Groups and buckets that were used.
+    pub groups: Vec<(Arc<GroupEntry>, usize)>,
+    /// Hosts to learn.
+    pub learn: Vec<Learn>,
+    /// Hosts that were looked up, found or not: the answer depends on them.
+    pub macs: Vec<MacKey>,
+    /// Why nothing is sent, if nothing is.
+    pub drop: Option<DropReason>,
+    /// Recirculation ids in `actions`, kept alive by this.
+    pub continuations: Vec<Arc<Continuation>>,
+}
+
+impl Translation {
+    /// The datapath does the same for both.
+    pub fn same_verdict(&self, other: &Self) -> bool {
+        self.actions == other.actions && self.drop == other.drop
+    }
+}
+
+/// Translates the packet with this key. The key's `in_port` is the datapath's number.
+pub fn translate(view: View<'_>, key: &FlowKey) -> Translation {
+    run(view, key, Report::off()).0
+}
+
+/// As [`translate`], with an account of the walk.
+pub fn trace(view: View<'_>, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
+    let (translation, report) = run(view, key, Report::on());
+    (translation, report.into_steps())
+}
+
+fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
+    let mut ctx = Ctx::new(view, key, report);
+    let no = PortNo(key.in_port.get() as u16);
+    match view.ports.by_no(no) {
+        None => ctx.fail(DropReason::UnknownInPort),
+        Some(port) if port.config.no_recv => ctx.fail(DropReason::PortNoReceive),
+        Some(port) => {
+            ctx.key.flow.in_port.set(u32::from(port.of.0));
+            ctx.base = ctx.key.flow;
+            ctx.start();
+        }
+    }
+    ctx.finish()
+}
+
+/// A list of actions that a freeze interrupted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Suspended {
+    pub(super) table: TableId,
+    pub(super) actions: Vec<Action>,
+}
+
+struct Ctx<'a> {
+    view: View<'a>,
+    /// The packet as the rules have made it. `in_port` is the user's number.
+    key: PipelineKey,
+    /// The packet as the emitted actions have made it.
+    base: FlowKey,
+    mask: PipelineMask,
+    out: Translation,
+    stack: Vec<(u128, u16)>,
+    action_set: Vec<Action>,
+    table: TableId,
+    cookie: u64,
+    depth: u32,
+    resubmits: u32,
+    exit: bool,
+    in_action_set: bool,
+    /// A label stack was popped to its bottom: what is behind it has not been looked at.
+    was_mpls: bool,
+    freezing: bool,
+    suspended: Vec<Suspended>,
+    error: Option<DropReason>,
+    /// The last thing that kept an output from happening.
+    hint: Option<DropReason>,
+    /// Outputs emitted, controllers included.
+    outputs: u32,
+    matched: bool,
+    report: Report,
+}
+
+impl<'a> Ctx<'a> {
+    fn new(view: View<'a>, key: &FlowKey, report: Report) -> Self {
+        let mut pipeline_key = PipelineKey { flow: *key, ..PipelineKey::default() };
+        pipeline_key.actset_output.set(OFPP_UNSET);
+        let mut mask = PipelineMask::default();
+        mask.flow.in_port.set(u32::MAX);
+        mask.flow.recirc_id.set(u32::MAX);
+        mask.flow.dl_type.set(u16::MAX);
+        if is_ip(key) {
+            mask.flow.nw_frag = frag::ANY | frag::LATER;
+        }
+        Self {
+            view,
+            key: pipeline_key,
+            base: *key,
+            mask,
+            out: Translation::default(),
+            stack: Vec::new(),
+            action_set: Vec::new(),
+            table: TableId::default(),
+            cookie: 0,
+            depth: 0,
+            resubmits: 0,
+            exit: false,
+            in_action_set: false,
+            was_mpls: false,
+            freezing: false,
+            suspended: Vec::new(),
+            error: None,
+            hint: None,
+            outputs: 0,
+            matched: false,
+            report,
+        }
+    }
+
+    fn fail(&mut self, reason: DropReason) {
+        self.error = Some(reason);
+    }
+
+    fn start(&mut self) {
+        let recirc_id = self.key.flow.recirc_id.get();
+        if recirc_id == 0 {
+            let in_port = self.in_port();
+            self.table_lookup(in_port, self.table, false);
+            if !self.matched {
+                self.hint = Some(DropReason::TableMiss);
+            }
+        } else {
+            match self.view.recirc.get(recirc_id) {
+                Some(continuation) => self.resume(&continuation.state),
+                None => self.fail(DropReason::RecirculationLimit),
+            }
+        }
+        if self.error.is_none() && !self.freezing {
+            self.execute_action_set();
+        }
+        if self.freezing {
+            self.finish_freezing();
+        }
+    }
+
+    fn in_port(&self) -> OfPort {
+        OfPort(self.key.flow.in_port.get() as u16)
+    }
+
+    /// Looks the packet up as if it had come in on `in_port`, and does what the rule says.
+    fn table_lookup(&mut self, in_port: OfPort, table: TableId, resubmitted: bool) {
+        if self.was_mpls {
+            return self.freeze();
+        }
+        if resubmitted && !self.may_resubmit() {
+            return;
+        }
+        let saved = std::mem::replace(&mut self.table, table);
+        if let Some(rule) = self.rule_for(in_port, table) {
+            self.matched = true;
+            self.report.enter_rule(table, &rule);
+            let deeper = u32::from(resubmitted && table <= saved);
+            if resubmitted {
+                self.resubmits += 1;
+            }
+            self.depth += deeper;
+            let saved_cookie = std::mem::replace(&mut self.cookie, rule.cookie.0);
+            self.out.rules.push(Arc::clone(&rule));
+            self.actions(&rule.actions);
+            self.cookie = saved_cookie;
+            self.depth -= deeper;
+            self.report.leave();
+        } else {
+            self.report.miss(table);
+        }
+        self.table = saved;
+    }
+
+    fn may_resubmit(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH {
+            self.fail(DropReason::RecursionTooDeep);
+        } else if self.resubmits >= MAX_RESUBMITS {
+            self.fail(DropReason::TooManyResubmits);
+        } else if self.stack.len() * 16 >= MAX_STACK {
+            self.fail(DropReason::StackTooDeep);
+        } else {
+            return self.out.actions.len() < MAX_DP_ACTIONS;
+        }
+        false
+    }
+
+    fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<Arc<Rule>> {
+        let mut key = self.key;
+        key.flow.in_port.set(u32::from(in_port.0));
+        if key.flow.nw_frag & frag::ANY != 0 {
+            // `frags=normal`: fragments, the first included, have no ports.
+            key.flow.tp_src.set(0);
+            key.flow.tp_dst.set(0);
+        }
+        self.view.tables.lookup(table, &key, self.view.version, &mut self.mask).cloned()
+    }
+
+    fn freeze(&mut self) {
+        self.freezing = true;
+        self.exit = true;
+    }
+
+    /// Emits what is pending and asks for another pass over the packet.
+    fn finish_freezing(&mut self) {
+        self.commit();
+        let mut state = FrozenState {
+            suspended: std::mem::take(&mut self.suspended),
+            action_set: self.action_set.clone(),
+            stack: self.stack.clone(),
+            key: self.key,
+            table: self.table,
+        };
+        // Only what the next extraction cannot see belongs to the state.
+        state.key.flow = FlowKey { in_port: self.key.flow.in_port, ..FlowKey::default() };
+        if let Some(continuation) = self.view.recirc.allocate(state) {
+            self.out.actions.push(DpAction::Recirculate(continuation.id));
+            self.out.continuations.push(continuation);
+            self.outputs += 1;
+        } else {
+            self.fail(DropReason::RecirculationLimit);
+        }
+        self.freezing = false;
+        self.was_mpls = false;
+        self.exit = false;
+    }
+
+    fn resume(&mut self, state: &FrozenState) {
+        self.matched = true;
+        let flow = FlowKey { in_port: state.key.flow.in_port, ..self.key.flow };
+        self.key = PipelineKey { flow, ..state.key };
+        self.base.in_port = flow.in_port;
+        self.stack.clone_from(&state.stack);
+        self.action_set.clone_from(&state.action_set);
+        for suspended in &state.suspended {
+            if self.exit || self.error.is_some() {
+                break;
+            }
+            self.table = suspended.table;
+            self.actions(&suspended.actions);
+        }
+    }
+
+    fn finish(mut self) -> (Translation, Report) {
+        if let Some(error) = self.error {
+            self.out.actions.clear();
+            self.outputs = 0;
+            self.hint = Some(error);
+            self.report.note(|| Note::Dropped(error));
+        }
+        if self.outputs == 0 {
+            self.out.actions.clear();
+            self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
+        }
+        self.out.mask = self.mask.flow;
+        self.report.finish(self.key, &self.out);
+        (self.out, self.report)
+    }
+}
+
+fn is_ip(key: &FlowKey) -> bool {
+    matches!(key.dl_type.get(), eth_type::IPV4 | eth_type::IPV6)
+}

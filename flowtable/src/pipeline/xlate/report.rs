@@ -1,0 +1,118 @@
+//! An account of the walk, for `trace`. Costs nothing when nobody wants one.
+
+use super::Translation;
+use crate::action::Action;
+use crate::datapath::DropReason;
+use crate::flow::PipelineKey;
+use crate::pipeline::rule::Rule;
+use crate::types::{GroupId, OfPort, TableId};
+use std::sync::Arc;
+
+/// A remark on what an action led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// NORMAL floods.
+    Flood,
+    /// NORMAL knows the port.
+    ForwardLearned,
+    /// NORMAL knows the port, and the frame came from there.
+    LearnedOnInPort,
+    /// NORMAL knows a port that is gone.
+    LearnedPortUnknown,
+    /// NORMAL does not forward link-local addresses.
+    ReservedMulticast,
+    /// The ingress port does not carry the VLAN.
+    VlanNotAllowed,
+    /// The frame ends inside its tag.
+    PartialVlan,
+    /// An output to the ingress port does nothing.
+    SkipInPort,
+    /// The port does not exist.
+    NoSuchPort(OfPort),
+    /// The port does not forward.
+    NoForward(OfPort),
+    /// The group does not exist.
+    NoSuchGroup(GroupId),
+    /// This bucket is executed.
+    Bucket(usize),
+    /// No bucket of the group can be used.
+    NoLiveBucket,
+    /// A limit was reached; nothing is sent.
+    Dropped(DropReason),
+}
+
+/// One line of the account, with its depth.
+#[derive(Clone, Debug)]
+pub struct TraceStep {
+    /// Nesting: a rule's actions are one deeper than the rule.
+    pub depth: u32,
+    /// What happened.
+    pub event: TraceEvent,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum TraceEvent {
+    /// A rule matched.
+    Rule(TableId, Arc<Rule>),
+    /// No rule matched.
+    Miss(TableId),
+    /// An action is executed.
+    Action(Action),
+    /// A remark on the action before.
+    Note(Note),
+    /// The packet as it is at the end.
+    Final(Box<PipelineKey>),
+}
+
+#[derive(Default)]
+pub(super) struct Report {
+    steps: Option<Vec<TraceStep>>,
+    depth: u32,
+}
+
+impl Report {
+    pub(super) fn off() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn on() -> Self {
+        Self { steps: Some(Vec::new()), depth: 0 }
+    }
+
+    pub(super) fn into_steps(self) -> Vec<TraceStep> {
+        self.steps.unwrap_or_default()
+    }
+
+    fn add(&mut self, event: impl FnOnce() -> TraceEvent) {
+        let depth = self.depth;
+        if let Some(steps) = &mut self.steps {
+            steps.push(TraceStep { depth, event: event() });
+        }
+    }
+
+    pub(super) fn enter_rule(&mut self, table: TableId, rule: &Arc<Rule>) {
+        self.add(|| TraceEvent::Rule(table, Arc::clone(rule)));
+        self.depth += 1;
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    pub(super) fn miss(&mut self, table: TableId) {
+        self.add(|| TraceEvent::Miss(table));
+    }
+
+    pub(super) fn action(&mut self, action: &Action) {
+        self.add(|| TraceEvent::Action(action.clone()));
+    }
+
+    pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
+        self.add(|| TraceEvent::Note(note()));
+    }
+
+    pub(super) fn finish(&mut self, key: PipelineKey, _out: &Translation) {
+        self.add(|| TraceEvent::Final(Box::new(key)));
+    }
+}
