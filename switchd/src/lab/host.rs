@@ -76,12 +76,13 @@ impl Host {
         let mut host = Self::without_cable(plan, name)?;
         let mut netlink = Netlink::open()?;
         let index = netlink.link(name)?.index;
+        if let Some(mtu) = plan.mtu {
+            // Here, where the switch hears of it; it keeps it on the way.
+            netlink.set_mtu(index, mtu)?;
+        }
         netlink.move_to_netns(index, host.namespace.as_fd())?;
         let index = host.netlink.link(name)?.index;
         host.netlink.set_mac(index, host.mac())?;
-        if let Some(mtu) = plan.mtu {
-            host.netlink.set_mtu(index, mtu)?;
-        }
         host.netlink.set_up(index, true)?;
         host.set_addresses()?;
         Ok(host)
