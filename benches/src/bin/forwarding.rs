@@ -70,6 +70,7 @@ const SHAPES: [(usize, usize); 3] = [(60, 1), (60, 10_000), (1514, 1)];
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     enter()?;
+    println!("{}", conditions());
     println!("{:<9} {:<24} {:>12}", "through", "measured", "median");
     for &through in &args.through {
         let network = Network::new(through, &args)?;
@@ -90,6 +91,22 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a number means nothing without. A machine that is busy already is the usual reason for a
+/// surprise.
+fn conditions() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let (kernel, cpus, load) =
+        (read("/proc/sys/kernel/osrelease"), read("/proc/cpuinfo"), read("/proc/loadavg"));
+    let models = || cpus.lines().filter_map(|line| line.strip_prefix("model name"));
+    let model = models().next().and_then(|line| line.split_once(": ")).map_or("?", |(_, m)| m);
+    format!(
+        "Linux {}, {} x {model}, load {}",
+        kernel.trim(),
+        models().count(),
+        load.split(' ').next().unwrap_or("?")
+    )
 }
 
 fn median(runs: usize, mut run: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
