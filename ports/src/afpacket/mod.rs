@@ -20,7 +20,7 @@ use crate::shield::Enslaved;
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
 use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, RxQueue, Shield, TxQueue};
-use rx::{DEFAULT_SLOTS, RingRx, WHOLE_FRAME};
+use rx::RingRx;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -80,13 +80,9 @@ pub fn open(
 
     let mut queues = Queues::default();
     let mut fanout = None;
-    let geometry = rx::geometry(
-        options.slots.unwrap_or(DEFAULT_SLOTS),
-        options.slot_size.unwrap_or(WHOLE_FRAME),
-    );
     for _ in 0..count.rx {
         let mut open = || {
-            let queue = RingRx::new(socket::socket()?, geometry)?;
+            let queue = RingRx::new(socket::socket()?, options.slots, options.slot_size)?;
             // From here on it receives, and only now that it is wholly set up.
             socket::bind(queue.socket(), link.index, true)?;
             socket::set_promiscuous(queue.socket(), link.index)?;

@@ -1,7 +1,7 @@
 //! Many datagrams in one system call.
 
 use super::check;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -40,32 +40,5 @@ impl Messages {
         let sent =
             check(unsafe { libc::sendmmsg(fd.as_raw_fd(), self.0.as_mut_ptr(), count, flags) })?;
         Ok(sent as usize)
-    }
-
-    /// Receives datagrams that wait, one into each of `buffers`, and passes the size of each to
-    /// `each`, in order. Returns how many there were.
-    ///
-    /// # Errors
-    /// None waits, or the kernel has another reason.
-    pub(crate) fn receive(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        mut each: impl FnMut(usize),
-    ) -> io::Result<usize> {
-        for (message, buffer) in self.0.iter_mut().zip(&mut *buffers) {
-            // An IoSliceMut has the layout of an iovec.
-            message.msg_hdr.msg_iov = (&raw mut *buffer).cast();
-            message.msg_hdr.msg_iovlen = 1;
-        }
-        let count = buffers.len().min(self.0.len()) as libc::c_uint;
-        let (flags, no_timeout) = (libc::MSG_DONTWAIT, std::ptr::null_mut());
-        // SAFETY: the first `count` headers were just set to point to one valid iovec each, whose
-        // bytes are borrowed exclusively for the duration of the call.
-        let received = check(unsafe {
-            libc::recvmmsg(fd.as_raw_fd(), self.0.as_mut_ptr(), count, flags, no_timeout)
-        })? as usize;
-        self.0[..received].iter().for_each(|message| each(message.msg_len as usize));
-        Ok(received)
     }
 }

@@ -32,10 +32,9 @@ pub(crate) fn set_option(
     set(fd, libc::SOL_PACKET, option, &value)
 }
 
-/// Asks for `size` bytes of receive buffer, beyond the system's limit if we may.
-pub(crate) fn set_receive_buffer(fd: BorrowedFd<'_>, size: libc::c_int) -> io::Result<()> {
+/// Sets the receive buffer to `size` bytes, whatever the system's limit for ordinary processes is.
+pub(crate) fn force_receive_buffer(fd: BorrowedFd<'_>, size: libc::c_int) -> io::Result<()> {
     set(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)
-        .or_else(|_| set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &size))
 }
 
 /// Asks for `size` bytes of send buffer, beyond the system's limit if we may.

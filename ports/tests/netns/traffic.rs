@@ -1,0 +1,228 @@
+//! Frames of real hosts through ports.
+
+use crate::lab::{Host, Opened, Outcome, Wire, experimental, ip, needs};
+use etherparse::PacketBuilder;
+use packet::{Frame, GsoType, Offload};
+use ports::TxFailure;
+use ports::netlink::{LinkSpec, Vxlan};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+/// Sends `size` bytes of TCP from `client` to `server`, who checks them.
+fn stream(client: &Host, server: &Host, address: &str, size: usize) {
+    let body: Vec<u8> = (0..size).map(|i| (i * 31 % 253) as u8).collect();
+    let listener = server.run(|| TcpListener::bind((address, 5001)).unwrap());
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut connection = client.run(|| TcpStream::connect((address, 5001)).unwrap());
+            connection.write_all(&body).unwrap();
+        });
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut received = Vec::new();
+        connection.read_to_end(&mut received).unwrap();
+        sender.join().unwrap();
+        assert!(received == body, "{} of {size} bytes, or others", received.len());
+    });
+}
+
+pub(crate) fn tags_are_kept_in_both_directions() -> Outcome {
+    let hosts = [Host::new("p1", 1), Host::new("p2", 2)];
+    let mut wire = Wire::new("p1", "p2");
+    let mut ends = hosts.each_ref().map(|host| host.run(|| Opened::new("eth0,shield=off")));
+    let ids = [0x8100u16, 0x88a8, 0x9100];
+    let tag_stacks: [&[u16]; 5] = [&ids[..1], &ids[1..2], &[0x8100, 0x88a8], &ids[2..], &[]];
+    for (from, to) in [(0, 1), (1, 0)] {
+        for tags in tag_stacks {
+            let (whole, frame) = udp_frame(hosts[to].mac, tags);
+            let mut passed = None;
+            let (left, right) = ends.split_at_mut(1);
+            let (sender, receiver) = match from {
+                0 => (&mut left[0], &mut right[0]),
+                _ => (&mut right[0], &mut left[0]),
+            };
+            assert_eq!(sender.send(vec![frame]), []);
+            let is_it = |frame: &Frame<'_>| frame.bytes().ends_with(b"tagged");
+            wire.run(
+                || {
+                    receiver.receive_until(|frame| {
+                        if is_it(frame) {
+                            let mut frame = frame.copy_in(Vec::new());
+                            packet::complete(&mut frame).unwrap();
+                            passed = Some(frame.bytes().to_vec());
+                        }
+                        is_it(frame)
+                    });
+                },
+                |is_forth, frame| {
+                    if is_it(frame) {
+                        assert_eq!(is_forth, from == 0);
+                        let at = 34 + 4 * tags.len() as u16;
+                        assert!(frame.offload.needs_checksum());
+                        assert_eq!(frame.offload.csum_start, at, "it moves with the tag");
+                    }
+                },
+            );
+            assert_eq!(passed, Some(whole), "{tags:x?}");
+        }
+    }
+    assert_eq!(wire.failures, []);
+    Ok(())
+}
+
+/// A datagram behind tags, as it is to arrive, and as a host sends it: with a partial checksum.
+fn udp_frame(destination: [u8; 6], tags: &[u16]) -> (Vec<u8>, Frame<'static>) {
+    let mut whole = Vec::new();
+    PacketBuilder::ethernet2([2; 6], destination)
+        .ipv4([10, 0, 0, 77], [10, 0, 0, 78], 64)
+        .udp(9, 9)
+        .write(&mut whole, b"tagged")
+        .unwrap();
+    let mut partial = Frame::owned(&whole, Offload::NONE);
+    let pseudo = packet::checksum::pseudo_header(&[10, 0, 0, 77], &[10, 0, 0, 78], 17, 14);
+    partial.bytes_mut()[40..42].copy_from_slice(&pseudo.to_be_bytes());
+    partial.offload.set_needs_checksum(34, 6);
+    let mut whole = Frame::owned(&whole, Offload::NONE);
+    for (vid, tpid) in tags.iter().enumerate() {
+        assert!(whole.push_tag(*tpid, 0x2001 + vid as u16));
+        assert!(partial.push_tag(*tpid, 0x2001 + vid as u16));
+    }
+    (whole.bytes().to_vec(), partial)
+}
+
+/// One TCP stream; returns the size of the largest frame and how many were copied.
+fn largest_frame(options: &str) -> (usize, u64) {
+    let hosts = [Host::new("p1", 1), Host::new("p2", 2)];
+    let mut wire = Wire::new(&format!("p1{options}"), &format!("p2{options}"));
+    let mut largest = 0;
+    wire.run(
+        || stream(&hosts[0], &hosts[1], "10.0.0.2", 4_000_000),
+        |_, frame| {
+            if frame.size() > 1514 {
+                assert_eq!(frame.offload.gso(), GsoType::TcpV4);
+                largest = largest.max(frame.size());
+            }
+        },
+    );
+    assert_eq!(wire.failures, []);
+    let stats = wire.left.queues.rx[0].stats();
+    assert_eq!((stats.kernel_drops, stats.truncated), (0, 0));
+    (largest, stats.copied)
+}
+
+pub(crate) fn large_frames_pass_whole() -> Outcome {
+    let (largest, copied) = largest_frame("");
+    assert!(largest > 9000, "{largest}");
+    assert!(copied > 0);
+    Ok(())
+}
+
+pub(crate) fn large_slots_do_without_copies() -> Outcome {
+    let (largest, copied) = largest_frame(",slot-size=69632,slots=240");
+    assert!(largest > 9000, "{largest}");
+    assert_eq!(copied, 0);
+    Ok(())
+}
+
+pub(crate) fn tunnels_of_hosts_pass() -> Outcome {
+    let mut hosts = [Host::new("p1", 1), Host::new("p2", 2)];
+    let ends = [("10.0.0.1", "10.0.0.2", "10.8.0.1"), ("10.0.0.2", "10.0.0.1", "10.8.0.2")];
+    for (host, (local, remote, address)) in hosts.iter_mut().zip(ends) {
+        let tunnel = Vxlan { vni: 7, local: ip(local), remote: ip(remote), port: 4789 };
+        // The tunnel's MTU leaves room for its headers in 1,500 bytes.
+        let spec = LinkSpec { up: true, mtu: Some(1450), ..LinkSpec::default() };
+        needs("VXLAN devices", host.netlink.create_vxlan("vx", &spec, tunnel))?;
+        let index = host.netlink.link("vx").unwrap().index;
+        host.netlink.add_address(index, ip(address), 24).unwrap();
+    }
+    let mut wire = Wire::new("p1", "p2");
+    let mut large = 0;
+    wire.run(
+        || stream(&hosts[0], &hosts[1], "10.8.0.2", 2_000_000),
+        |_, frame| large += u32::from(frame.size() > 1514),
+    );
+    assert!(large > 0, "the host leaves cutting to the device inside its tunnel, too");
+    assert_eq!(wire.failures, []);
+    Ok(())
+}
+
+pub(crate) fn own_frames_are_not_heard() -> Outcome {
+    let host = Host::new("p1", 1);
+    let mut port = Opened::new("p1");
+    assert_eq!(port.send(vec![Frame::owned(&experimental([0xff; 6], 60), Offload::NONE)]), []);
+    // Frames arrive in order: had the port heard its own, it would be before this one.
+    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap());
+    socket.send_to(b"x", "10.0.0.77:9").unwrap();
+    port.receive_until(|frame| {
+        assert_ne!(frame.bytes()[12..14], [0x88, 0xb5], "the port heard itself");
+        frame.bytes()[12..14] == [8, 6]
+    });
+    Ok(())
+}
+
+pub(crate) fn ring_overflow_is_counted() -> Outcome {
+    const SENT: u64 = 300;
+    let mut host = Host::new("p1", 1);
+    host.netlink.add_neighbour(host.eth0, ip("10.0.0.2"), [2; 6]).unwrap();
+    let mut port = Opened::new("p1,slots=32,slot-size=1024");
+    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap());
+    for _ in 0..SENT {
+        socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
+    }
+    let mut received = 0;
+    let is_udp = |f: &Frame<'_>| f.bytes()[..6] == [2; 6];
+    port.receive_until(|frame| {
+        received += u64::from(is_udp(frame));
+        received == 32
+    });
+    let drops = port.queues.rx[0].stats().kernel_drops;
+    assert!(drops >= SENT - 32, "{drops}");
+    assert!(port.queues.rx[0].stats().kernel_drops >= drops, "totals, not differences");
+    socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
+    port.receive_until(is_udp);
+    Ok(())
+}
+
+pub(crate) fn a_refused_frame_does_not_stop_the_others() -> Outcome {
+    let host = Host::new("p1", 1);
+    let mut port = Opened::new("p1");
+    let observer = host.run(|| Opened::new("eth0,shield=off"));
+    let tagged = |tpid, size| {
+        let mut frame = Frame::owned(&experimental(host.mac, size), Offload::NONE);
+        assert!(frame.push_tag(tpid, 7));
+        frame
+    };
+    let mut bad = Frame::owned(&experimental(host.mac, 100), Offload::NONE);
+    bad.offload.set_needs_checksum(99, 6);
+    let mut bad_gso = Frame::owned(&experimental(host.mac, 100), Offload::NONE);
+    bad_gso.offload = Offload { gso_type: 1, gso_size: 10, ..Offload::NONE };
+    let failures = port.send(vec![
+        Frame::owned(&experimental(host.mac, 1514), Offload::NONE),
+        Frame::owned(&experimental(host.mac, 1515), Offload::NONE),
+        tagged(0x8100, 1514),
+        tagged(0x88a8, 1514),
+        bad,
+        bad_gso,
+        Frame::owned(&experimental(host.mac, 13), Offload::NONE),
+        Frame::owned(&experimental(host.mac, 77), Offload::NONE),
+    ]);
+    assert_eq!(
+        failures,
+        [
+            (1, TxFailure::TooLong { size: 1515, mtu: 1500 }),
+            (3, TxFailure::TooLong { size: 1518, mtu: 1500 }),
+            (4, TxFailure::NoOffload),
+            (5, TxFailure::NoOffload),
+            (6, TxFailure::TooShort),
+        ]
+    );
+    let mut observer = observer;
+    let mut sizes = Vec::new();
+    observer.receive_until(|frame| {
+        if frame.bytes()[..6] == host.mac {
+            sizes.push(frame.size());
+        }
+        frame.size() == 77
+    });
+    assert_eq!(sizes, [1514, 1518, 77]);
+    Ok(())
+}
