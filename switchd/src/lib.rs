@@ -1,3 +1,11 @@
-//! switchd
+//! The daemon as a library: the switch, its workers, and what watches over them.
+//!
+//! `main` only reads the command line and wires. Tests and benchmarks use [`switch::Switch`] with
+//! ports in memory.
 
 pub mod lab;
+pub mod monitor;
+pub mod options;
+pub mod port_slot;
+pub mod switch;
+mod worker;

@@ -42,8 +42,6 @@ pub struct PortCounters {
     pub tx_bytes: Counter,
     /// Frames received here of which at least one output was accepted.
     pub rx_sent: Counter,
-    /// Frames received here that went to a controller and nowhere else.
-    pub rx_punted: Counter,
     rx_dropped: ReasonCounters,
     tx_failed: ReasonCounters,
 }

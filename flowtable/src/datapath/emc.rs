@@ -76,16 +76,6 @@ impl Emc {
         set[way].replace(entry).map(|old| old.flow)
     }
 
-    /// Places in use.
-    pub(super) fn len(&self) -> usize {
-        self.entries.iter().flatten().filter(|e| !e.flow.is_dead()).count()
-    }
-
-    /// No place is in use.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Places in all.
     pub(super) fn capacity(&self) -> usize {
         self.entries.len()

@@ -78,13 +78,11 @@ pub struct Datapath {
     vlan_limit: u8,
 }
 
-/// What came of one batch. The frames that are neither dropped nor punted wait in the egress.
+/// What came of one batch. The frames that are not dropped wait in the egress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processed {
     /// Frames with at least one output.
     pub queued: u64,
-    /// Frames for a controller, with no other output.
-    pub punted: u64,
     /// Frames dropped.
     pub dropped: u64,
 }
@@ -138,7 +136,6 @@ impl Datapath {
             }
             match self.frame(now, generation, in_port, batch, id, index as u16, egress) {
                 Fate::Queued => done.queued += 1,
-                Fate::Punted => done.punted += 1,
                 Fate::Dropped(reason) => {
                     counters.rx_dropped(reason).add(1);
                     done.dropped += 1;
@@ -232,7 +229,6 @@ impl Datapath {
 /// What became of one frame.
 enum Fate {
     Queued,
-    Punted,
     Dropped(DropReason),
 }
 

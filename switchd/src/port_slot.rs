@@ -1,0 +1,147 @@
+//! A place in the switch for a port: its numbers and counters, whether its device is there or not.
+
+use flowtable::datapath::{DropReason, PortCounters};
+use flowtable::types::{OfPort, PortNo};
+use ports::Port;
+use ports::spec::{PortSpec, Target};
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a port is in its life.
+///
+/// ```text
+///             device appears               carrier, up
+///  Waiting ────────────────────► Down ◄───────────────────► Up
+///     ▲  ▲                        │                          │
+///     │  └──── device goes ───────┴──────────────────────────┘
+///     │ device goes
+///  Error ◄── opening the device fails; tried again when the device changes
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// There is no device of that name.
+    Waiting,
+    /// Open, without carrier or administratively down.
+    Down,
+    /// Open and running.
+    Up,
+    /// The device is there and cannot be used.
+    Error(String),
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waiting"),
+            Self::Down => f.write_str("down"),
+            Self::Up => f.write_str("up"),
+            Self::Error(reason) => write!(f, "error({reason})"),
+        }
+    }
+}
+
+/// A port of the switch.
+pub(crate) struct PortSlot {
+    pub(crate) no: PortNo,
+    pub(crate) of: OfPort,
+    pub(crate) spec: PortSpec,
+    pub(crate) state: PortState,
+    /// The open device. Its queues are with the workers.
+    pub(crate) port: Option<Port>,
+    /// One for each worker; they outlive the device.
+    pub(crate) counters: Vec<Arc<PortCounters>>,
+    /// The MAC address, once known.
+    pub(crate) mac: [u8; 6],
+}
+
+impl PortSlot {
+    pub(crate) fn new(no: PortNo, of: OfPort, spec: PortSpec, workers: usize) -> Self {
+        Self {
+            no,
+            of,
+            spec,
+            state: PortState::Waiting,
+            port: None,
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            mac: [0; 6],
+        }
+    }
+
+    /// The device's name in this network namespace; `None` for a port that no event can tell about.
+    pub(crate) fn device(&self) -> Option<&str> {
+        match &self.spec.target {
+            Target::System { device } | Target::Tap { device } | Target::Internal { device } => {
+                Some(device)
+            }
+            Target::Netns { .. } | Target::Dummy => None,
+        }
+    }
+
+    /// The device is made by the switch when it is missing.
+    pub(crate) fn is_created(&self) -> bool {
+        matches!(self.spec.target, Target::Tap { .. } | Target::Internal { .. } | Target::Dummy)
+    }
+
+    pub(crate) fn totals(&self) -> PortTotals {
+        let mut totals = PortTotals::default();
+        for c in &self.counters {
+            totals.rx_packets += c.rx_packets.get();
+            totals.rx_bytes += c.rx_bytes.get();
+            totals.tx_packets += c.tx_packets.get();
+            totals.tx_bytes += c.tx_bytes.get();
+            totals.rx_sent += c.rx_sent.get();
+            for (i, &reason) in DropReason::ALL.iter().enumerate() {
+                totals.rx_dropped[i] += c.rx_dropped(reason).get();
+                totals.tx_failed[i] += c.tx_failed(reason).get();
+            }
+        }
+        totals
+    }
+}
+
+/// What a port counted, all workers together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortTotals {
+    /// Frames received, dropped ones included.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Frames received of which at least one output was accepted.
+    pub rx_sent: u64,
+    /// Frames received and dropped, by the number of the [`DropReason`].
+    pub rx_dropped: [u64; DropReason::COUNT],
+    /// Outputs that failed, by the number of the [`DropReason`].
+    pub tx_failed: [u64; DropReason::COUNT],
+}
+
+impl Default for PortTotals {
+    fn default() -> Self {
+        Self {
+            rx_packets: 0,
+            rx_bytes: 0,
+            tx_packets: 0,
+            tx_bytes: 0,
+            rx_sent: 0,
+            rx_dropped: [0; DropReason::COUNT],
+            tx_failed: [0; DropReason::COUNT],
+        }
+    }
+}
+
+impl PortTotals {
+    /// Frames received and dropped, with the reasons that occurred.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        let reasons = DropReason::ALL.iter().copied();
+        reasons.zip(self.rx_dropped).filter(|(_, n)| *n > 0)
+    }
+
+    /// Outputs that failed, with the reasons that occurred.
+    pub fn failures(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        let reasons = DropReason::ALL.iter().copied();
+        reasons.zip(self.tx_failed).filter(|(_, n)| *n > 0)
+    }
+}

@@ -1,0 +1,291 @@
+//! A worker: the thread that moves frames.
+//!
+//! It owns its queues, caches and counters. Others talk to it by [`Command`]s, which it takes
+//! between two batches, and read its counters. When nothing has come for a while it sleeps in
+//! `poll(2)` on its receive queues and on the descriptor that announces commands.
+
+use crossbeam::channel::{Receiver, Sender};
+use flowtable::datapath::{Datapath, DropReason, Egress, PortCounters};
+use flowtable::types::PortNo;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
+use packet::{Batch, FrameId};
+use ports::{PortError, RxQueue, RxStats, TxFailure, TxQueue};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long to spin after the last frame. Going to sleep and being woken costs more than this; on a
+/// machine with few cores the hosts behind the ports want the core back, so it is not longer.
+const SPIN: Duration = Duration::from_micros(40);
+/// How often queues are asked for what the kernel counted.
+const STATS_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest sleep: a queue in error is tried again this often.
+const MAX_SLEEP_MS: u16 = 200;
+
+/// What others ask of a worker.
+pub(crate) enum Command {
+    /// Use these queues of a port.
+    Attach {
+        /// Which port.
+        no: PortNo,
+        /// What to receive from.
+        rx: Vec<Box<dyn RxQueue>>,
+        /// What to send to.
+        tx: Option<Box<dyn TxQueue>>,
+        /// Where to count.
+        counters: Arc<PortCounters>,
+    },
+    /// Give the queues of a port up. Answers when they are closed.
+    Detach {
+        /// Which port.
+        no: PortNo,
+        /// Hears when it is done.
+        done: Sender<()>,
+    },
+    /// End.
+    Stop,
+}
+
+/// What a worker tells.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A queue of the port fails to receive.
+    RxFailed {
+        /// Which port.
+        no: PortNo,
+        /// Why.
+        error: PortError,
+    },
+}
+
+/// The state of the thread.
+pub(crate) struct Worker {
+    pub(crate) datapath: Datapath,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) wake: Arc<EventFd>,
+    pub(crate) events: Sender<Event>,
+    /// The switch's monotonic clock begins here.
+    pub(crate) epoch: Instant,
+    pub(crate) rx: Vec<RxPort>,
+    pub(crate) egress: Egress,
+    pub(crate) sender: Transmitter,
+}
+
+/// A receive queue with what belongs to it.
+pub(crate) struct RxPort {
+    no: PortNo,
+    queue: Box<dyn RxQueue>,
+    counters: Arc<PortCounters>,
+    /// What the kernel had counted the last time.
+    stats: RxStats,
+    is_failing: bool,
+}
+
+impl Worker {
+    /// Works until told to stop.
+    pub(crate) fn run(mut self) {
+        let mut last_frame = Instant::now();
+        let mut last_stats = last_frame;
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                if !self.obey(command) {
+                    return;
+                }
+            }
+            let mut now = None;
+            for index in 0..self.rx.len() {
+                if let Some(at) = self.serve(index) {
+                    now = Some(at);
+                }
+            }
+            match now {
+                Some(at) => {
+                    last_frame = at;
+                    if at - last_stats >= STATS_INTERVAL {
+                        last_stats = at;
+                        self.read_stats();
+                    }
+                }
+                None if last_frame.elapsed() < SPIN => std::hint::spin_loop(),
+                None => {
+                    self.read_stats();
+                    last_stats = Instant::now();
+                    self.sleep();
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Attach { no, rx, tx, counters } => {
+                self.rx.extend(rx.into_iter().map(|queue| RxPort {
+                    no,
+                    queue,
+                    counters: Arc::clone(&counters),
+                    stats: RxStats::default(),
+                    is_failing: false,
+                }));
+                self.sender.attach(no, tx, counters);
+                self.egress.grow(no.0 as usize + 1);
+            }
+            Command::Detach { no, done } => {
+                self.read_stats();
+                self.rx.retain(|rx| rx.no != no);
+                self.sender.detach(no);
+                // The other side may have given up waiting.
+                let _ = done.send(());
+            }
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    /// One batch of one queue, all the way through. When something came: the time.
+    fn serve(&mut self, index: usize) -> Option<Instant> {
+        let rx = &mut self.rx[index];
+        let mut batch = Batch::new();
+        if let Err(error) = rx.queue.recv(&mut batch) {
+            if !rx.is_failing {
+                rx.is_failing = true;
+                // A full channel means that the other side has enough to do; it looks for itself.
+                let _ = self.events.try_send(Event::RxFailed { no: rx.no, error });
+            }
+            return None;
+        }
+        rx.is_failing = false;
+        if batch.is_empty() {
+            return None;
+        }
+        // Read after receiving: the generation that `process` loads is then newer than any change
+        // that had returned before these frames arrived.
+        let at = Instant::now();
+        let now = at.duration_since(self.epoch);
+        let (datapath, egress) = (&mut self.datapath, &mut self.egress);
+        let done = datapath.process(now, rx.no, &mut batch, egress, &rx.counters);
+        let failed = self.sender.flush(egress, &mut batch, &rx.counters);
+        rx.counters.rx_sent.add(done.queued - failed);
+        egress.clear(&mut batch);
+        drop(batch);
+        rx.queue.release();
+        Some(at)
+    }
+
+    /// Counts what the kernel dropped before we saw it: received, and dropped.
+    fn read_stats(&mut self) {
+        for rx in &mut self.rx {
+            let stats = rx.queue.stats();
+            let missed = stats.kernel_drops.saturating_sub(rx.stats.kernel_drops);
+            let truncated = stats.truncated.saturating_sub(rx.stats.truncated);
+            if missed + truncated > 0 {
+                rx.counters.rx_packets.add(missed + truncated);
+                rx.counters.rx_dropped(DropReason::RxRingFull).add(missed);
+                rx.counters.rx_dropped(DropReason::RxTruncated).add(truncated);
+            }
+            rx.stats = stats;
+        }
+    }
+
+    fn sleep(&self) {
+        let readable = PollFlags::POLLIN;
+        let mut fds = Vec::with_capacity(self.rx.len() + 1);
+        fds.push(PollFd::new(self.wake.as_fd(), readable));
+        // A queue in error reports that at once, again and again: it is tried after the sleep.
+        let healthy = self.rx.iter().filter(|rx| !rx.is_failing);
+        fds.extend(healthy.filter_map(|rx| Some(PollFd::new(rx.queue.poll_fd()?, readable))));
+        // An interrupted sleep is a short one.
+        let _ = poll(&mut fds, PollTimeout::from(MAX_SLEEP_MS));
+        if fds[0].any() == Some(true) {
+            let _ = self.wake.read();
+        }
+    }
+}
+
+/// The send queues of a worker, by port.
+#[derive(Default)]
+pub(crate) struct Transmitter {
+    ports: Vec<Option<TxPort>>,
+    failures: Vec<(FrameId, TxFailure)>,
+    /// Outputs of this batch that failed.
+    lost: Vec<(usize, DropReason)>,
+}
+
+struct TxPort {
+    queue: Option<Box<dyn TxQueue>>,
+    counters: Arc<PortCounters>,
+}
+
+impl Transmitter {
+    fn attach(&mut self, no: PortNo, queue: Option<Box<dyn TxQueue>>, counters: Arc<PortCounters>) {
+        let index = no.0 as usize;
+        if self.ports.len() <= index {
+            self.ports.resize_with(index + 1, || None);
+        }
+        self.ports[index] = Some(TxPort { queue, counters });
+    }
+
+    fn detach(&mut self, no: PortNo) {
+        if let Some(Some(port)) = self.ports.get_mut(no.0 as usize) {
+            port.queue = None;
+        }
+    }
+
+    /// Sends what is queued. Returns how many received frames have no output left that was accepted;
+    /// those are counted as dropped.
+    fn flush(&mut self, egress: &Egress, batch: &mut Batch<'_>, ingress: &PortCounters) -> u64 {
+        for &no in egress.touched() {
+            self.send(no, egress, batch);
+        }
+        if self.lost.is_empty() { 0 } else { self.settle(egress, ingress) }
+    }
+
+    fn send(&mut self, no: PortNo, egress: &Egress, batch: &mut Batch<'_>) {
+        let ids = egress.queue(no);
+        let Some(Some(port)) = self.ports.get_mut(no.0 as usize) else {
+            let origins = ids.iter().map(|&id| (egress.origin(id), DropReason::NoOutput));
+            return self.lost.extend(origins);
+        };
+        self.failures.clear();
+        match &mut port.queue {
+            Some(queue) => queue.send(batch, ids, &mut self.failures),
+            None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),
+        }
+        let mut bytes: u64 = ids.iter().map(|&id| batch.frame(id).size() as u64).sum();
+        for (id, failure) in &self.failures {
+            bytes -= batch.frame(*id).size() as u64;
+            let reason = drop_reason(*failure);
+            port.counters.tx_failed(reason).add(1);
+            self.lost.push((egress.origin(*id), reason));
+        }
+        port.counters.tx_packets.add((ids.len() - self.failures.len()) as u64);
+        port.counters.tx_bytes.add(bytes);
+    }
+
+    /// Finds the frames of which every output failed.
+    fn settle(&mut self, egress: &Egress, ingress: &PortCounters) -> u64 {
+        self.lost.sort_unstable_by_key(|(origin, _)| *origin);
+        let mut dropped = 0;
+        for lost in self.lost.chunk_by(|a, b| a.0 == b.0) {
+            let (origin, reason) = lost[lost.len() - 1];
+            let queued = egress.touched().iter().flat_map(|&no| egress.queue(no));
+            if queued.filter(|&&id| egress.origin(id) == origin).count() == lost.len() {
+                ingress.rx_dropped(reason).add(1);
+                dropped += 1;
+            }
+        }
+        self.lost.clear();
+        dropped
+    }
+}
+
+fn drop_reason(failure: TxFailure) -> DropReason {
+    match failure {
+        TxFailure::QueueFull => DropReason::TxQueueFull,
+        TxFailure::LinkDown => DropReason::TxLinkDown,
+        TxFailure::TooLong { .. } => DropReason::ExceedsMtu,
+        TxFailure::NoOffload => DropReason::TxOffload,
+        TxFailure::TooShort => DropReason::Runt,
+        TxFailure::Other(_) => DropReason::TxError,
+    }
+}
