@@ -1,5 +1,6 @@
 //! What can go wrong when a port is opened or used, in words that say what would work.
 
+use crate::netlink::NetlinkError;
 use std::io;
 
 /// An operation on a port failed.
@@ -58,15 +59,23 @@ pub enum PortError {
         /// On what.
         object: String,
         /// The kernel's reason.
-        #[source]
         source: io::Error,
     },
     /// A request to the kernel's routing socket failed.
     #[error(transparent)]
-    Netlink(#[from] crate::netlink::NetlinkError),
+    Netlink(NetlinkError),
     /// The text that describes a port is not valid.
     #[error(transparent)]
     Spec(#[from] crate::spec::SpecError),
+}
+
+impl From<NetlinkError> for PortError {
+    fn from(error: NetlinkError) -> Self {
+        match error {
+            NetlinkError::NoDevice { name } => Self::NoDevice { name },
+            error => Self::Netlink(error),
+        }
+    }
 }
 
 impl PortError {

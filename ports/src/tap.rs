@@ -80,17 +80,27 @@ pub fn open(
 }
 
 fn attach(device: &str, existing: Option<&Link>) -> Result<File, PortError> {
-    let attached = tun::open(device, false).or_else(|error| match error.raw_os_error() {
-        // A persistent device may have been made for several queues; we must say the same.
-        Some(libc::EINVAL) if existing.is_some() => tun::open(device, true),
-        _ => Err(error),
-    });
-    attached.map_err(|source| match source.raw_os_error() {
-        Some(libc::EBUSY) => {
-            PortError::InUse { name: device.to_owned(), owner: "another process".to_owned() }
+    let file = tun::open().map_err(|source| PortError::Os {
+        operation: "open",
+        object: tun::CLONE_DEVICE.to_owned(),
+        source,
+    })?;
+    let attached = tun::attach(file.as_fd(), device, false).or_else(|error| {
+        match error.raw_os_error() {
+            // A persistent device may have been made for several queues; we must say the same.
+            Some(libc::EINVAL) if existing.is_some() => tun::attach(file.as_fd(), device, true),
+            _ => Err(error),
         }
-        _ => PortError::os("open TAP device", device, "CAP_NET_ADMIN", source),
-    })
+    });
+    match attached.map_err(|source| (source.raw_os_error(), source)) {
+        Ok(()) => Ok(file),
+        Err((Some(libc::EBUSY), _)) => {
+            Err(PortError::InUse { name: device.to_owned(), owner: "another process".to_owned() })
+        }
+        Err((_, source)) => {
+            Err(PortError::os("attach to TAP device", device, "CAP_NET_ADMIN", source))
+        }
+    }
 }
 
 struct TapGuard {

@@ -1,12 +1,12 @@
 //! A network device as a port, by packet sockets (packet(7)).
 //!
-//! Receiving is a ring in shared memory ([`rx`]), sending is `sendmmsg` out of the same memory
-//! ([`tx`]); each queue has a socket of its own. With every frame travels its virtio-net header, so
+//! Receiving is a ring in shared memory (`rx`), sending is `sendmmsg` out of the same memory
+//! (`tx`); each queue has a socket of its own. With every frame travels its virtio-net header, so
 //! that checksums and segmentation which the hosts left to the device are passed on, not lost.
 //!
 //! A packet socket only listens in: the host's own stack still gets every frame. So the device is
 //! shielded from it ([`crate::shield`]). It is made promiscuous and set up, and put back as it was
-//! when the port is dropped. One switch process at a time has it ([`crate::lock`]).
+//! when the port is dropped. One switch process at a time has it (`lock`).
 //!
 //! Frames leave around the device's queueing discipline only as long as there is none to speak of,
 //! or the user says so: what somebody configured with `tc` holds for a switch, too.
@@ -21,6 +21,7 @@ use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
 use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, RxQueue, Shield, TxQueue};
 use rx::RingRx;
+use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -131,9 +132,10 @@ fn shield(
     match Enslaved::new(netlink, link) {
         Ok(enslaved) => Ok((Shield::Shielded, Some(enslaved), Vec::new())),
         Err(PortError::Netlink(error)) if is_impossible(&error) => {
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             let warning = format!(
                 "{}: the host's own stack also receives its frames, because the kernel cannot \
-                 shield it ({error})",
+                 shield it ({reason})",
                 link.name
             );
             Ok((Shield::Exposed, None, vec![warning]))

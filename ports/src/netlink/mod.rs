@@ -44,7 +44,7 @@ pub enum NetlinkError {
         operation: String,
     },
     /// The kernel refused.
-    #[error("{operation}: {source}")]
+    #[error("{operation}")]
     Refused {
         /// What was asked.
         operation: String,

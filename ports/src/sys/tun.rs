@@ -21,16 +21,23 @@ pub(crate) const TUN_F_USO4: u32 = 0x20;
 /// The reader takes UDP over IPv6 to segment.
 pub(crate) const TUN_F_USO6: u32 = 0x40;
 
-/// Attaches to the TAP device called `name`, which is made if there is none. It goes away when the
-/// last descriptor is closed unless somebody made it persistent.
-///
-/// Frames are read and written with a virtio-net header before them.
-pub(crate) fn open(name: &str, has_many_queues: bool) -> io::Result<File> {
-    let file = OpenOptions::new()
+/// Where TAP devices are made.
+pub(crate) const CLONE_DEVICE: &str = "/dev/net/tun";
+
+/// A descriptor that is not attached to a TAP device yet.
+pub(crate) fn open() -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open("/dev/net/tun")?;
+        .open(CLONE_DEVICE)
+}
+
+/// Attaches the descriptor to the TAP device called `name`, which is made if there is none. It goes
+/// away when the last descriptor is closed unless somebody made it persistent.
+///
+/// Frames are read and written with a virtio-net header before them.
+pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str, has_many_queues: bool) -> io::Result<()> {
     // SAFETY: all zero is a valid request: a name of no bytes, flags of none.
     let mut request: libc::ifreq = unsafe { zeroed() };
     if name.len() >= request.ifr_name.len() {
@@ -45,8 +52,8 @@ pub(crate) fn open(name: &str, has_many_queues: bool) -> io::Result<File> {
     }
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: TUNSETIFF reads and writes one ifreq, which is valid during the call.
-    check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
-    Ok(file)
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    Ok(())
 }
 
 /// Says what the reader can take on (`TUN_F_*`). Everything else the kernel finishes before.

@@ -1,6 +1,7 @@
 //! What opening a port does to its device, and undoes.
 
-use crate::lab::{Host, Opened, Outcome, experimental, ip, needs, netlink, open};
+use crate::lab::{Host, Opened, Outcome, Skip, experimental, ip, needs, netlink, open};
+use nix::sched::{CloneFlags, unshare};
 use packet::{Frame, Offload};
 use ports::netlink::{Events, LinkEvent, LinkSpec, Tbf};
 use ports::shield::BRIDGE;
@@ -36,7 +37,7 @@ pub(crate) fn the_host_stack_is_shielded() -> Outcome {
 
     let mut shielded = Opened::new("p1");
     if shielded.port.shield == Shield::Exposed {
-        return Err(crate::lab::Skip(shielded.port.warnings.join("; ")));
+        return Err(Skip(shielded.port.warnings.join("; ")));
     }
     let bridge = netlink.link(BRIDGE).unwrap();
     assert!(!bridge.is_up);
@@ -130,6 +131,20 @@ pub(crate) fn a_missing_device_is_named() -> Outcome {
     let message = |text| open(text).unwrap_err().to_string();
     assert_eq!(message("veth7"), "port \"veth7\": no such network device");
     assert_eq!(message("lo"), "port \"lo\": not an Ethernet device");
+    Ok(())
+}
+
+pub(crate) fn a_missing_capability_is_named() -> Outcome {
+    let _host = Host::new("p1", 1);
+    // In a further user namespace we have every capability, but none over our network namespace.
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| Skip(format!("no user namespace: {e}")))?;
+    let error = open("p1").unwrap_err();
+    assert!(error.is_denied());
+    assert_eq!(
+        error.to_string(),
+        "open a packet socket for p1: CAP_NET_RAW is missing; run as root, or in a user namespace \
+         of your own"
+    );
     Ok(())
 }
 

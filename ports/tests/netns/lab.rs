@@ -42,11 +42,17 @@ pub(crate) fn enter_namespace() -> Outcome {
     netlink.set_up(lo.index, true).map_err(|e| skip("user namespaces are of no use here", &e))
 }
 
+/// Whether this process is root only among its own.
+pub(crate) fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").expect("a map of users");
+    map.split_whitespace().last() != Some("4294967295")
+}
+
 /// Turns "the kernel was built without it" into a skip.
 pub(crate) fn needs<T>(what: &str, result: Result<T, NetlinkError>) -> Result<T, Skip> {
     result.map_err(|error| match error.errno() {
         Some(libc::EOPNOTSUPP | libc::ENOENT) => Skip(format!("this kernel has no {what}")),
-        _ => panic!("{error}"),
+        _ => panic!("{error:?}"),
     })
 }
 
@@ -104,7 +110,7 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) fn new(text: &str) -> Self {
-        let mut port = open(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut port = open(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
         let queues = port.take_queues();
         Self { port, queues }
     }

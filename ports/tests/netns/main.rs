@@ -36,6 +36,7 @@ const TESTS: &[Test] = &[
     ("a_device_is_put_back_as_it_was", device::a_device_is_put_back_as_it_was),
     ("a_device_is_one_port_at_a_time", device::a_device_is_one_port_at_a_time),
     ("a_missing_device_is_named", device::a_missing_device_is_named),
+    ("a_missing_capability_is_named", device::a_missing_capability_is_named),
     ("queueing_is_honoured_while_there_is_any", device::queueing_is_honoured_while_there_is_any),
     ("events_tell_what_happens_to_a_device", device::events_tell_what_happens_to_a_device),
     ("a_tap_device_carries_frames_and_goes_away", tap::a_tap_device_carries_frames_and_goes_away),

@@ -1,6 +1,6 @@
 //! Frames of real hosts through ports.
 
-use crate::lab::{Host, Opened, Outcome, Wire, experimental, ip, needs};
+use crate::lab::{Host, Opened, Outcome, Wire, experimental, ip, is_in_user_namespace, needs};
 use etherparse::PacketBuilder;
 use packet::{Frame, GsoType, Offload};
 use ports::TxFailure;
@@ -112,7 +112,8 @@ fn largest_frame(options: &str) -> (usize, u64) {
 pub(crate) fn large_frames_pass_whole() -> Outcome {
     let (largest, copied) = largest_frame("");
     assert!(largest > 9000, "{largest}");
-    assert!(copied > 0);
+    // Slots are small, unless we may not have the buffer that this needs.
+    assert_eq!(copied > 0, !is_in_user_namespace());
     Ok(())
 }
 
