@@ -42,6 +42,7 @@ impl Emc {
     #[inline]
     pub(super) fn hash(&self, key: &FlowKey) -> u64 {
         let mut hasher = self.hasher.build_hasher();
+        hasher.write_u16(key.shape.get());
         for word in &key.words()[..used_words(key)] {
             hasher.write_u64(*word);
         }
@@ -56,7 +57,9 @@ impl Emc {
         self.entries[first..first + WAYS]
             .iter()
             .flatten()
-            .find(|e| e.hash == hash && e.key.words()[..n] == key.words()[..n])
+            .find(|e| {
+                e.hash == hash && e.key.shape == key.shape && e.key.words()[..n] == key.words()[..n]
+            })
             .map(|e| &e.flow)
     }
 

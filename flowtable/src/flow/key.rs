@@ -10,7 +10,7 @@
 //! words 9-15  second tag, MPLS, ARP and ND bodies    the few that have them
 //! ```
 //!
-//! Hashing, comparing and masking are loops over the words in use; all words behind them are zero.
+//! Hashing, comparing and masking are loops over the words in use; all words behind them are zero but for the [`shape`](FlowKey::shape).
 //! [`PipelineKey`] puts behind it what rules may also match but no cache needs to know, because it
 //! starts at zero for every frame: registers and `metadata`.
 //!
@@ -74,7 +74,8 @@ pub struct FlowKey {
     pub tp_dst: U16,
     /// TCP flags, low 12 bits.
     pub tcp_flags: U16,
-    /// Number of words in use; derived from the rest, so no match ever looks at it.
+    /// Number of words in use, this one not counted: keys of different shapes differ, whatever their
+    /// words say. Derived from the headers, so no match ever looks at it.
     pub shape: U16,
     /// IPv4 addresses (source, destination) or ARP protocol addresses in the first 8 bytes;
     /// IPv6 source and destination in all 32. Read through the accessors.

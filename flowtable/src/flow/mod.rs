@@ -1,5 +1,6 @@
 //! What is known of a packet, and conditions on it.
 
+pub mod compose;
 pub mod extract;
 pub mod fields;
 pub mod key;
