@@ -1,0 +1,186 @@
+//! Why a request was not carried out.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The text of a rule, match, group or setting is wrong.
+    Text,
+    /// The switch understood and refuses: table full, overlap, unknown group.
+    Switch,
+    /// The bridge, port or entry does not exist.
+    NotFound,
+    /// A limit was reached: too many sessions, too much text.
+    Limit,
+    /// The request is not one of this protocol.
+    Protocol,
+    /// The operating system refused.
+    System,
+}
+
+/// A refusal. Nothing of the request has taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct Refusal {
+    /// What kind.
+    pub reason: Reason,
+    /// What went wrong, without a place.
+    pub message: String,
+    /// What would be right, if there is a good guess.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The text that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The same in the words of OpenFlow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openflow: Option<OpenFlowError>,
+}
+
+/// A piece of the text of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The name that the client gave the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// That line.
+    pub text: String,
+    /// Bytes of the line that are wrong; empty if it is the whole line.
+    pub span: Range<usize>,
+}
+
+/// An error of the OpenFlow protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFlowError {
+    /// `OFPFMFC_OVERLAP`
+    pub name: String,
+    /// Of OpenFlow 1.3.
+    pub r#type: u16,
+    /// Of OpenFlow 1.3.
+    pub code: u16,
+}
+
+impl Refusal {
+    /// With no more than a message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), hint: None, place: None, openflow: None }
+    }
+
+    /// Adds what would be right.
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds the text that it is about.
+    pub fn with_place(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// Adds the error of OpenFlow.
+    pub fn with_openflow(self, error: OpenFlowError) -> Self {
+        Self { openflow: Some(error), ..self }
+    }
+
+    /// For a terminal: the place and the message, the text with carets under the culprit, the hint.
+    ///
+    /// ```text
+    /// flows.txt:12: nw_dst: "10.0.0.300" is not an IPv4 address or prefix
+    ///   ip,nw_dst=10.0.0.300,actions=output:2
+    ///             ^^^^^^^^^^
+    /// hint: did you mean ...
+    /// ```
+    pub fn render(&self) -> String {
+        let mut out = self.to_string();
+        if let Some(place) = &self.place {
+            out.push('\n');
+            place.mark(&mut out);
+        }
+        if let Some(hint) = &self.hint {
+            out.push_str("\nhint: ");
+            out.push_str(hint);
+        }
+        out
+    }
+}
+
+/// Longest part of a line that is shown.
+const SHOWN: usize = 160;
+
+impl Place {
+    /// Appends the line and, below it, the carets. Of a long line only the part around them.
+    fn mark(&self, out: &mut String) {
+        let is_cut = |b: &char| b.is_control();
+        let columns = |range: Range<usize>| self.text.get(range).map_or(0, |t| t.chars().count());
+        let start = columns(0..self.span.start);
+        let width = columns(self.span.clone()).min(SHOWN);
+        let skipped = (start + width.max(1)).saturating_sub(SHOWN).min(start);
+        let shown = self.text.chars().skip(skipped).take(SHOWN);
+        out.push_str("  ");
+        out.extend(shown.map(|c| if is_cut(&c) { ' ' } else { c }));
+        if width > 0 {
+            out.push_str("\n  ");
+            out.extend(std::iter::repeat_n(' ', start - skipped));
+            out.extend(std::iter::repeat_n('^', width));
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Place { file: Some(file), line, .. }) = &self.place {
+            write!(f, "{file}:{line}: ")?;
+        }
+        if let Some(error) = &self.openflow {
+            write!(f, "{}: ", error.name)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str, span: Range<usize>) -> Refusal {
+        let place = Place { file: Some("f.txt".into()), line: 12, text: text.into(), span };
+        Refusal::new(Reason::Text, "no address").with_place(place)
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_culprit() {
+        let shown = refusal("ip,nw_dst=10.0.0.300", 10..20).with_hint("look").render();
+        assert_eq!(
+            shown,
+            "f.txt:12: no address\n  ip,nw_dst=10.0.0.300\n            ^^^^^^^^^^\nhint: look"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_culprit() {
+        let text = format!("{}bad{}", "x,".repeat(1000), "y".repeat(1000));
+        let shown = refusal(&text, 2000..2003).render();
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[1].len(), 2 + SHOWN);
+        let caret = lines[2].find('^').unwrap();
+        assert_eq!(&lines[1][caret..caret + 3], "bad");
+    }
+
+    #[test]
+    fn a_place_that_is_not_in_the_text_does_no_harm() {
+        assert!(refusal("é", 1..9).render().starts_with("f.txt:12: no address\n  é"));
+        assert!(refusal("", 0..0).render().ends_with("  "));
+    }
+
+    #[test]
+    fn openflow_errors_are_named_first() {
+        let error = OpenFlowError { name: "OFPFMFC_OVERLAP".into(), r#type: 5, code: 3 };
+        let shown = Refusal::new(Reason::Switch, "overlaps").with_openflow(error).to_string();
+        assert_eq!(shown, "OFPFMFC_OVERLAP: overlaps");
+    }
+}
