@@ -21,11 +21,13 @@ pub struct Subfield {
 /// A value or mask of any field, right-aligned.
 pub type FieldBits = u128;
 
-/// How the user wrote a field assignment; both mean the same, printing tells them apart.
+/// How a field assignment is written; all mean the same, printing tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetFieldForm {
-    /// `set_field:VALUE[/MASK]->FIELD`
+    /// `set_field:VALUE[/MASK]->FIELD`; no mask is written when it covers the field.
     SetField,
+    /// `set_field:VALUE/MASK->FIELD`, even if the mask covers the field.
+    MaskedSetField,
     /// `load:VALUE->FIELD[a..b]`
     Load,
 }
@@ -138,7 +140,7 @@ pub enum Action {
     StackPush(Subfield),
     /// `pop:DST[..]`
     StackPop(Subfield),
-    /// `dec_ttl`, `dec_ttl(id,...)`
+    /// `dec_ttl` (empty list: controller 0 hears of expired packets), `dec_ttl(id,...)`
     DecTtl(Vec<u16>),
     /// `set_mpls_label:N`
     SetMplsLabel(u32),

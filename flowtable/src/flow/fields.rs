@@ -213,6 +213,9 @@ macro_rules! at {
     (flow.$member:ident [$skip:literal; $len:literal] >> $shift:literal) => {
         Place(offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member) + $skip, $len, $shift)
     };
+    (state.$member:ident [$skip:literal; $len:literal]) => {
+        Place(offset_of!(PipelineKey, $member) + $skip, $len, 0)
+    };
     (state.$member:ident) => {
         at!(PipelineKey, $member, 0, 0)
     };
@@ -241,7 +244,7 @@ fields! {
         [nxm_of("NXM_OF_IN_PORT", 0)];
     InPortOxm: "in_port_oxm" "", 32, at!(flow.in_port[2; 2]), exact, rw, None, Port32,
         [oxm("OXM_OF_IN_PORT", 0)];
-    ActsetOutput: "actset_output" "", 32, at!(state.actset_output), exact, ro, None, Port32,
+    ActsetOutput: "actset_output" "", 32, at!(state.actset_output[2; 2]), exact, ro, None, Port32,
         [onf("ONFOXM_ET_ACTSET_OUTPUT", 43), oxm15("OXM_OF_ACTSET_OUTPUT", 43)];
     ConjId: "conj_id" "", 32, at!(state.conj_id), exact, ro, None, Decimal,
         [nxm_nx("NXM_NX_CONJ_ID", 37)];

@@ -4,7 +4,7 @@
 //! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
 //! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
 
-use super::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI, frag};
+use super::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, VLAN_CFI, frag};
 use super::matching::Match;
 
 /// EtherTypes that fields ask for.
@@ -112,15 +112,21 @@ impl Prerequisite {
         }
     }
 
-    /// Whether every packet of the match has it. Fragments do not count here.
+    /// Whether every packet of the match has it.
     pub fn implied_by(self, matching: &Match) -> bool {
-        let mask = &matching.mask().flow;
+        self.implied(&matching.key().flow, &matching.mask().flow)
+    }
+
+    /// Whether every packet that agrees with `key` in the bits of `mask` has it.
+    pub fn implied(self, key: &FlowKey, mask: &FlowMask) -> bool {
         let exact = match self.depth() {
             Depth::Nothing => true,
             Depth::Vlan => mask.vlan_tci.get() & VLAN_CFI != 0,
             Depth::EtherType => mask.dl_type.get() == u16::MAX,
-            Depth::Protocol | Depth::Transport => {
-                mask.dl_type.get() == u16::MAX && mask.nw_proto == u8::MAX
+            Depth::Protocol => mask.dl_type.get() == u16::MAX && mask.nw_proto == u8::MAX,
+            Depth::Transport => {
+                let is_later = mask.nw_frag & key.nw_frag & frag::LATER != 0;
+                mask.dl_type.get() == u16::MAX && mask.nw_proto == u8::MAX && !is_later
             }
             Depth::NdMessage => {
                 mask.dl_type.get() == u16::MAX
@@ -128,7 +134,7 @@ impl Prerequisite {
                     && mask.tp_src.get() & 0xff == 0xff
             }
         };
-        exact && self.describes(&matching.key().flow)
+        exact && self.describes(key)
     }
 
     /// What a user adds to a match to meet it.
