@@ -1,6 +1,7 @@
 //! The switch under test, as a child process in the laboratory's own namespace.
 
 use super::{LabError, within};
+use control::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -85,11 +86,11 @@ impl Daemon {
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self, LabError> {
         let mut daemon = Self::spawn_in(run_dir, program, arguments)?;
-        let socket = daemon.run_dir.socket();
         let mut ended = None;
         within(PATIENCE, &format!("{} answers at its socket", program.display()), || {
             ended = daemon.child.try_wait().ok().flatten();
-            ended.is_some() || UnixStream::connect(&socket).is_ok()
+            // Greetings, not the mere socket: that is there before the ports are.
+            ended.is_some() || daemon.client().is_ok()
         })?;
         match ended {
             None => Ok(daemon),
@@ -139,6 +140,20 @@ impl Daemon {
     /// Its control socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.socket()
+    }
+
+    /// A session with it, as `ofctl` has one.
+    ///
+    /// # Errors
+    /// It does not answer, or is of another version.
+    pub fn client(&self) -> Result<Client, LabError> {
+        let socket = self.socket();
+        let failed = || LabError::os("connect to", socket.display().to_string());
+        let stream = UnixStream::connect(&socket).map_err(failed())?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(failed())?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(failed())?;
+        let reader = stream.try_clone().map_err(failed())?;
+        Ok(Client::open(reader, stream, env!("CARGO_PKG_NAME"))?)
     }
 
     /// Its process number.

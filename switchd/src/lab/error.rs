@@ -36,6 +36,9 @@ pub enum LabError {
     /// The kernel refused to change the network.
     #[error(transparent)]
     Netlink(#[from] ports::netlink::NetlinkError),
+    /// The switch refused a request, or did not understand it.
+    #[error(transparent)]
+    Control(#[from] control::ClientError),
     /// Something did not happen in time.
     #[error("{what}: not within {waited:?}")]
     Late {
