@@ -111,9 +111,9 @@ impl Client {
         let sent = self.send(operation, text);
         if let Err(ClientError::Stream(StreamError::Io(_))) = sent {
             // A daemon that hangs up says why first.
-            return self.receive(sink).or_else(|e| match e {
-                ClientError::Refused(_) => Err(e),
-                _ => Err(sent.err().unwrap_or(e)),
+            return self.receive(sink).map_err(|e| match e {
+                ClientError::Refused(_) => e,
+                _ => sent.err().unwrap_or(e),
             });
         }
         sent?;

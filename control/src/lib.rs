@@ -39,6 +39,7 @@ pub mod version;
 
 pub use client::{Client, ClientError};
 pub use hello::{Hello, PROTOCOL};
+pub use path::socket_path;
 pub use refusal::{OpenFlowError, Place, Reason, Refusal};
 pub use reply::Reply;
 pub use request::{

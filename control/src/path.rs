@@ -19,7 +19,7 @@ pub fn run_dir() -> PathBuf {
 }
 
 /// The socket in [`run_dir`].
-pub fn socket() -> PathBuf {
+pub fn socket_path() -> PathBuf {
     run_dir().join(SOCKET_NAME)
 }
 
