@@ -10,4 +10,5 @@ pub mod flow;
 pub mod flow_mod;
 pub mod group;
 pub mod pipeline;
+pub mod text;
 pub mod types;

@@ -1,0 +1,166 @@
+//! Ports: numbers, reserved names, and the names of real ports.
+
+use super::error::Fault;
+use super::words::closest;
+use crate::types::OfPort;
+
+/// The names of a switch's ports.
+pub trait PortNames {
+    /// The port with this name.
+    fn number(&self, name: &str) -> Option<OfPort>;
+
+    /// The name of this port.
+    fn name(&self, port: OfPort) -> Option<&str>;
+
+    /// All names, for suggestions.
+    fn all(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// No port has a name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPortNames;
+
+impl PortNames for NoPortNames {
+    fn number(&self, _: &str) -> Option<OfPort> {
+        None
+    }
+
+    fn name(&self, _: OfPort) -> Option<&str> {
+        None
+    }
+}
+
+/// Ports in the order given, as `(number, name)`.
+impl PortNames for Vec<(OfPort, String)> {
+    fn number(&self, name: &str) -> Option<OfPort> {
+        self.iter().find(|(_, n)| n == name).map(|(port, _)| *port)
+    }
+
+    fn name(&self, port: OfPort) -> Option<&str> {
+        self.iter().find(|(p, _)| *p == port).map(|(_, name)| name.as_str())
+    }
+
+    fn all(&self) -> Vec<&str> {
+        self.iter().map(|(_, name)| name.as_str()).collect()
+    }
+}
+
+/// First number that no real port has.
+const FIRST_RESERVED: u32 = OfPort::MAX.0 as u32;
+/// First number with a meaning of its own.
+const FIRST_NAMED: u16 = 0xfff8;
+
+const RESERVED: [(&str, OfPort); 10] = [
+    ("IN_PORT", OfPort::IN_PORT),
+    ("TABLE", OfPort::TABLE),
+    ("NORMAL", OfPort::NORMAL),
+    ("FLOOD", OfPort::FLOOD),
+    ("ALL", OfPort::ALL),
+    ("CONTROLLER", OfPort::CONTROLLER),
+    ("LOCAL", OfPort::LOCAL),
+    ("ANY", OfPort::NONE),
+    ("NONE", OfPort::NONE),
+    ("UNSET", OfPort(0xfff7)),
+];
+
+/// A port by number, reserved name or name.
+pub(super) fn parse(text: &str, names: &dyn PortNames, lenient: bool) -> Result<OfPort, Fault> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return by_number(text, lenient);
+    }
+    if let Some(port) = reserved(text) {
+        return Ok(port);
+    }
+    let name = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    if let Some(port) = names.number(name) {
+        return Ok(port);
+    }
+    let fault = Fault::new(match text {
+        "" => "a port is missing".to_owned(),
+        _ => format!("there is no port {text:?}"),
+    });
+    let known = names.all();
+    let candidates = known.iter().copied().chain(RESERVED.iter().map(|(n, _)| *n));
+    Err(match closest(name, candidates) {
+        Some(close) => fault.hint(format!("did you mean {close:?}?")),
+        None => fault,
+    })
+}
+
+/// A reserved port, whatever the case.
+pub(super) fn reserved(text: &str) -> Option<OfPort> {
+    RESERVED.iter().find(|(n, _)| n.eq_ignore_ascii_case(text)).map(|(_, port)| *port)
+}
+
+fn by_number(text: &str, lenient: bool) -> Result<OfPort, Fault> {
+    let number: u32 =
+        text.parse().map_err(|_| Fault::new(format!("{text} is not a port number")))?;
+    match number {
+        0..FIRST_RESERVED => Ok(OfPort(number as u16)),
+        FIRST_RESERVED..=0xffff if lenient || number as u16 >= FIRST_NAMED => {
+            Ok(OfPort(number as u16))
+        }
+        0xffff_ff00.. => Ok(OfPort(number as u16)),
+        _ => Err(Fault::new(format!("{text} is not a port number"))
+            .hint(format!("ports have the numbers 1 to {}", FIRST_RESERVED - 1))),
+    }
+}
+
+/// Appends a port as tools print it: name if there is one, reserved name, or number.
+pub(super) fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
+    if let Some((name, _)) = RESERVED.iter().find(|(_, p)| *p == port) {
+        out.push_str(name);
+    } else if let Some(name) = names.name(port) {
+        let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        if is_plain {
+            out.push_str(name);
+        } else {
+            out.push('"');
+            out.push_str(name);
+            out.push('"');
+        }
+    } else {
+        super::print::decimal(out, port.0.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Vec<(OfPort, String)> {
+        vec![(OfPort(1), "veth0".to_owned()), (OfPort(2), "br-ex".to_owned())]
+    }
+
+    #[test]
+    fn ports_are_numbers_or_names() {
+        let names = names();
+        let parse = |text| super::parse(text, &names, false).map_err(|e| e.message);
+        assert_eq!(parse("7"), Ok(OfPort(7)));
+        assert_eq!(parse("veth0"), Ok(OfPort(1)));
+        assert_eq!(parse("\"br-ex\""), Ok(OfPort(2)));
+        assert_eq!(parse("local"), Ok(OfPort::LOCAL));
+        assert_eq!(parse("65534"), Ok(OfPort::LOCAL));
+        assert_eq!(parse("4294967294"), Ok(OfPort::LOCAL));
+        for bad in ["", "veth9", "65300", "70000", "-1", "99999999999"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        let error = super::parse("veth1", &names, false).unwrap_err();
+        assert_eq!(error.message, "there is no port \"veth1\"");
+        assert_eq!(error.hint.unwrap(), "did you mean \"veth0\"?");
+    }
+
+    #[test]
+    fn names_that_are_not_words_are_quoted() {
+        let names = names();
+        let mut out = String::new();
+        for port in [1, 2, 3, 0xfffe, 0xffff] {
+            write(&mut out, OfPort(port), &names);
+            out.push(' ');
+        }
+        assert_eq!(out, "veth0 \"br-ex\" 3 LOCAL ANY ");
+    }
+}
