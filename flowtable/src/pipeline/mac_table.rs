@@ -130,7 +130,8 @@ impl MacTable {
     /// Adds an entry that neither ages nor moves. False if the table is full.
     pub fn add_static(&mut self, key: MacKey, port: OfPort, now: Duration) -> bool {
         self.unlink(key);
-        if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity && !self.evict() {
+        if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity && !self.evict()
+        {
             return false;
         }
         self.entries.insert(key, MacEntry { port, is_static: true, used: now, sequence: 0 });
@@ -218,7 +219,8 @@ impl MacTable {
         let Some((&(_, port), ())) = self.owners.last_key_value() else {
             return false;
         };
-        let Some((_, &key)) = self.order.get(&port).and_then(|order| order.first_key_value()) else {
+        let Some((_, &key)) = self.order.get(&port).and_then(|order| order.first_key_value())
+        else {
             return false;
         };
         self.remove(key);

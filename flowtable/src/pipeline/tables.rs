@@ -29,7 +29,9 @@ pub enum FlowModError {
         table: TableId,
     },
     /// OFPFMFC_OVERLAP
-    #[error("table {table} has a rule of priority {priority} that matches some of the same packets (check_overlap)")]
+    #[error(
+        "table {table} has a rule of priority {priority} that matches some of the same packets (check_overlap)"
+    )]
     Overlap {
         /// Which.
         table: TableId,
@@ -359,7 +361,12 @@ impl Tables {
         }
     }
 
-    fn add(&mut self, change: &mut Change, fm: &FlowMod, now: Duration) -> Result<(), FlowModError> {
+    fn add(
+        &mut self,
+        change: &mut Change,
+        fm: &FlowMod,
+        now: Duration,
+    ) -> Result<(), FlowModError> {
         let version = change.version;
         self.check_groups(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
@@ -544,7 +551,8 @@ impl Tables {
         if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
             return invalid("an indirect group has exactly one bucket");
         }
-        let unwatched = |b: &crate::group::Bucket| b.watch_port.is_none() && b.watch_group.is_none();
+        let unwatched =
+            |b: &crate::group::Bucket| b.watch_port.is_none() && b.watch_group.is_none();
         if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
             return invalid("each bucket of a fast failover group watches a port or a group");
         }
@@ -617,7 +625,8 @@ impl Tables {
                 }
                 Undo::GroupRemoved(id) => {
                     let slots = self.groups.entry(id).or_default();
-                    if let Some(slot) = slots.iter_mut().rev().find(|s| s.removed == Some(version)) {
+                    if let Some(slot) = slots.iter_mut().rev().find(|s| s.removed == Some(version))
+                    {
                         slot.removed = None;
                     }
                 }

@@ -1,0 +1,324 @@
+//! The pipeline as a whole: rules as text in, verdicts out.
+
+use super::*;
+use crate::datapath::{DpAction, DropReason};
+use crate::flow::key::{FLOW_WORDS, FlowKey};
+use crate::flow_mod::Command;
+use crate::text::{ParseContext, parse_flow, parse_group, parse_match};
+use crate::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
+use ports::{PortInfo, VlanMode};
+use proptest::prelude::*;
+
+const NOW: Duration = Duration::from_secs(1);
+
+fn context(command: Command) -> ParseContext<'static> {
+    ParseContext { version: OfVersion::OpenFlow13, command, ..ParseContext::default() }
+}
+
+/// Four ports, 1 to 4, with datapath numbers 0 to 3.
+fn pipeline(rules: &[&str]) -> Pipeline {
+    let pipeline = Pipeline::new(7);
+    pipeline.with_ports(|ports| {
+        for n in 1..=4 {
+            let mac = MacAddr([2, 0, 0, 0, 0, n as u8]);
+            ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), &format!("p{n}"), mac));
+        }
+    });
+    add(&pipeline, rules).unwrap();
+    pipeline
+}
+
+fn add(pipeline: &Pipeline, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
+    let rules: Vec<FlowMod> =
+        rules.iter().map(|r| parse_flow(r, &context(Command::Add)).expect(r)).collect();
+    pipeline.apply(&rules, NOW)
+}
+
+fn delete(pipeline: &Pipeline, matching: &str) {
+    let request = parse_flow(matching, &context(Command::Delete)).expect(matching);
+    pipeline.apply(&[request], NOW).unwrap();
+}
+
+/// The key of a packet in the words of a match; `in_port` is given by its OpenFlow number.
+fn key(packet: &str) -> FlowKey {
+    let matching = parse_match(packet, &context(Command::Add)).expect(packet);
+    let mut key = matching.key().flow;
+    key.in_port.set(key.in_port.get() - 1);
+    key
+}
+
+fn outputs(actions: &[DpAction]) -> Vec<u16> {
+    let mut ports: Vec<u16> = actions
+        .iter()
+        .flat_map(|a| match a {
+            DpAction::Output(no) => vec![no.0 + 1],
+            DpAction::Clone(inner) => outputs(inner),
+            _ => vec![],
+        })
+        .collect();
+    ports.sort_unstable();
+    ports
+}
+
+fn check(rules: &[&str], packet: &str, expected: &[u16]) {
+    let translation = pipeline(rules).translate(&key(packet));
+    assert_eq!(outputs(&translation.actions), expected, "{packet} through {rules:?}");
+}
+
+#[test]
+fn the_best_rule_wins() {
+    let rules = ["priority=1,actions=1", "priority=9,tcp,actions=2", "priority=5,ip,actions=3"];
+    check(&rules, "in_port=4,tcp", &[2]);
+    check(&rules, "in_port=4,udp", &[3]);
+    check(&rules, "in_port=4,arp", &[1]);
+}
+
+#[test]
+fn outputs_that_lead_nowhere_are_left_out() {
+    check(&["actions=1,2,77"], "in_port=1,tcp", &[2]);
+    check(&["actions=in_port"], "in_port=1,tcp", &[1]);
+    check(&["actions=flood"], "in_port=3,tcp", &[1, 2, 4]);
+}
+
+#[test]
+fn registers_carry_what_one_table_tells_the_next() {
+    let rules = [
+        "table=0,ip,actions=load:2->NXM_NX_REG0[0..15],resubmit(,1)",
+        "table=0,arp,actions=move:NXM_OF_IN_PORT[]->NXM_NX_REG0[0..15],resubmit(,1)",
+        "table=1,reg0=2,actions=output:NXM_NX_REG0[]",
+        "table=1,reg0=4,actions=in_port",
+    ];
+    check(&rules, "in_port=4,tcp", &[2]);
+    check(&rules, "in_port=4,arp", &[4]);
+    check(&rules, "in_port=3,arp", &[]);
+}
+
+#[test]
+fn the_action_set_comes_last_and_in_its_own_order() {
+    let rules = [
+        "table=0,ip,actions=write_actions(output:2,mod_dl_src:02:00:00:00:00:09),goto_table:1",
+        "table=1,tcp,actions=write_actions(output:3)",
+        "table=1,udp,actions=clear_actions",
+    ];
+    check(&rules, "in_port=1,tcp", &[3]);
+    check(&rules, "in_port=1,udp", &[]);
+    check(&rules, "in_port=1,icmp", &[2]);
+}
+
+#[test]
+fn a_loop_of_resubmits_drops_the_frame_with_its_reason() {
+    let p = pipeline(&["actions=2,resubmit(,0)"]);
+    let translation = p.translate(&key("in_port=1,tcp"));
+    assert_eq!(translation.drop, Some(DropReason::RecursionTooDeep));
+    assert!(translation.actions.is_empty());
+}
+
+#[test]
+fn reasons_tell_why_nothing_is_sent() {
+    let reason = |rules: &[&str], packet: &str| pipeline(rules).translate(&key(packet)).drop;
+    assert_eq!(reason(&[], "in_port=1,tcp"), Some(DropReason::TableMiss));
+    assert_eq!(reason(&["actions=drop"], "in_port=1,tcp"), Some(DropReason::RuleDrop));
+    assert_eq!(reason(&["actions=1"], "in_port=1,tcp"), Some(DropReason::NoOutput));
+    let bpdu = "in_port=1,dl_dst=01:80:c2:00:00:0e,dl_type=0x88cc";
+    assert_eq!(reason(&["actions=normal"], bpdu), Some(DropReason::ReservedMulticast));
+    let tired = "in_port=1,ip,nw_ttl=1";
+    assert_eq!(reason(&["ip,actions=dec_ttl,2"], tired), Some(DropReason::InvalidTtl));
+}
+
+#[test]
+fn normal_learns_and_then_knows() {
+    let p = pipeline(&["actions=normal"]);
+    let (a, b) = ("dl_src=02:00:00:00:00:0a", "dl_dst=02:00:00:00:00:0b");
+    let there = p.translate(&key(&format!("in_port=1,{a},{b},tcp")));
+    assert_eq!(outputs(&there.actions), [2, 3, 4], "unknown: flooded");
+    p.learn(&there.learn, NOW);
+    let back = p.translate(&key("in_port=2,dl_src=02:00:00:00:00:0b,dl_dst=02:00:00:00:00:0a,tcp"));
+    assert_eq!(outputs(&back.actions), [1]);
+    let same = p.translate(&key("in_port=1,dl_src=02:00:00:00:00:0c,dl_dst=02:00:00:00:00:0a,tcp"));
+    assert_eq!(same.drop, Some(DropReason::SamePort));
+    let group = p.translate(&key("in_port=2,dl_src=03:00:00:00:00:0b,tcp"));
+    assert!(group.learn.is_empty(), "nothing is learned from a group address");
+}
+
+#[test]
+fn access_ports_keep_vlans_apart() {
+    let p = pipeline(&["actions=normal"]);
+    p.with_ports(|ports| {
+        ports.get_mut(OfPort(1)).unwrap().vlan = VlanMode::Access(10);
+        ports.get_mut(OfPort(2)).unwrap().vlan = VlanMode::Access(20);
+        ports.get_mut(OfPort(3)).unwrap().vlan = VlanMode::Access(10);
+    });
+    let t = p.translate(&key("in_port=1,tcp"));
+    assert_eq!(outputs(&t.actions), [3, 4], "port 4 is a trunk");
+    assert!(t.actions.contains(&DpAction::PushVlan { tpid: 0x8100, tci: 10 }));
+    let tagged = p.translate(&key("in_port=1,dl_vlan=10,tcp"));
+    assert_eq!(tagged.drop, Some(DropReason::VlanNotAllowed));
+}
+
+#[test]
+fn a_file_with_one_bad_rule_changes_nothing() {
+    let p = pipeline(&["priority=1,actions=1"]);
+    let before = p.generation();
+    let error = add(&p, &["priority=1,actions=2", "tcp,actions=group:9"]).unwrap_err();
+    assert_eq!(error, (1, FlowModError::UnknownGroup(9)));
+    assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
+    assert_eq!(p.generation(), before);
+    assert_eq!(p.snapshot().tables().len(TableId::default()), 1);
+}
+
+#[test]
+fn a_transaction_is_invisible_until_it_is_committed() {
+    let p = pipeline(&["priority=1,actions=1"]);
+    let mut transaction = p.begin();
+    let rule = parse_flow("priority=2,actions=2", &context(Command::Add)).unwrap();
+    transaction.apply(&rule, NOW).unwrap();
+    assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
+    transaction.commit();
+    assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [2]);
+}
+
+#[test]
+fn deleted_rules_are_freed_once_nobody_can_see_them() {
+    let p = pipeline(&["priority=1,actions=1", "priority=2,tcp,actions=2"]);
+    delete(&p, "tcp");
+    assert_eq!(p.snapshot().tables().removed_len(), 1);
+    while p.purge() {}
+    assert_eq!(p.snapshot().tables().removed_len(), 0);
+    assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
+}
+
+#[test]
+fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
+    let p =
+        pipeline(&["priority=1,idle_timeout=10,actions=1", "priority=2,hard_timeout=30,actions=2"]);
+    let rules = p.translate(&key("in_port=4,tcp")).rules;
+    assert!(p.expire(NOW + Duration::from_secs(9)).is_empty());
+    let idle = p.expire(NOW + Duration::from_secs(10));
+    assert_eq!(idle.iter().map(|(_, e)| *e).collect::<Vec<_>>(), [Expiry::Idle]);
+    rules[0].stats.add(1, 60, NOW + Duration::from_secs(29));
+    assert_eq!(p.expire(NOW + Duration::from_secs(30)).len(), 1);
+}
+
+#[test]
+fn deleting_a_group_takes_its_rules_along() {
+    let p = pipeline(&[]);
+    let group = parse_group(
+        "group_id=1,type=all,bucket=output:2,bucket=output:3",
+        crate::text::GroupCommand::Add,
+        &context(Command::Add),
+    );
+    let mut transaction = p.begin();
+    transaction.apply_group(&group.unwrap(), NOW).unwrap();
+    transaction.commit();
+    add(&p, &["tcp,actions=group:1", "udp,actions=4"]).unwrap();
+    assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
+    let mut transaction = p.begin();
+    let all = crate::group::GroupMod::Delete(crate::types::GroupId::ALL);
+    transaction.apply_group(&all, NOW).unwrap();
+    transaction.commit();
+    assert_eq!(p.translate(&key("in_port=1,tcp")).drop, Some(DropReason::TableMiss));
+    assert_eq!(outputs(&p.translate(&key("in_port=1,udp")).actions), [4]);
+}
+
+/// Rules that read, write, branch and loop: everything a mask must account for.
+const CORPUS: &[&str] = &[
+    "table=0,priority=90,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,set_field:1->reg0,resubmit(,1)",
+    "table=0,priority=85,tcp,tcp_flags=+syn-ack,actions=mod_tp_dst:80,resubmit(,1),normal",
+    "table=0,priority=80,udp,tp_dst=0x100/0xff00,actions=move:NXM_OF_UDP_SRC[]->NXM_NX_REG1[0..15],resubmit(,1)",
+    "table=0,priority=70,dl_vlan=5,actions=pop_vlan,set_field:3->reg0,resubmit(,1)",
+    "table=0,priority=60,ipv6,ipv6_src=fe80::/10,actions=set_field:::1/::ff->ipv6_dst,2,clone(mod_dl_src:02:00:00:00:00:77,3)",
+    "table=0,priority=50,arp,arp_op=1,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:2->arp_op,in_port",
+    "table=0,priority=40,ip,nw_frag=later,actions=4",
+    "table=0,priority=30,mpls,mpls_label=3,actions=dec_mpls_ttl,1,pop_mpls:0x0800,resubmit(,2)",
+    "table=0,priority=20,ip,actions=push_mpls:0x8847,set_field:17->mpls_label,output:2",
+    "table=0,priority=10,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00,actions=flood",
+    "table=0,priority=0,actions=normal",
+    "table=1,priority=9,reg0=1,tcp,tp_dst=80,actions=mod_nw_src:1.2.3.4,output:NXM_NX_REG0[]",
+    "table=1,priority=8,reg1=0x35/0xff,actions=push:NXM_NX_REG1[],pop:NXM_NX_REG2[],output:3",
+    "table=1,priority=7,reg0=3,actions=push_vlan:0x88a8,set_field:4100->vlan_vid,output:4",
+    "table=1,priority=6,ip,nw_tos=0xb8,actions=check_pkt_larger(100)->NXM_NX_REG3[0],resubmit(,2)",
+    "table=1,priority=1,actions=write_actions(mod_dl_dst:02:00:00:00:00:66,output:1),goto_table:2",
+    "table=2,priority=5,reg3=1/1,actions=2",
+    "table=2,priority=4,ip,nw_ttl=9,actions=3",
+    "table=2,priority=1,actions=4",
+];
+
+prop_compose! {
+    /// Packets near the corpus: values that its rules look at are likely.
+    fn packet()(
+        in_port in 0u32..4,
+        dl_type in prop_oneof![
+            4 => Just(0x0800u16), 2 => Just(0x86dd), 1 => Just(0x0806), 1 => Just(0x8847), 1 => any::<u16>()
+        ],
+        macs: [u8; 12],
+        tci in prop_oneof![3 => Just(0u16), 1 => Just(0x1005), 1 => any::<u16>().prop_map(|t| t | 0x1000)],
+        proto in prop_oneof![3 => Just(6u8), 3 => Just(17), 1 => Just(1), 1 => Just(58), 1 => any::<u8>()],
+        tos in prop_oneof![Just(0u8), Just(0xb8), any::<u8>()],
+        ttl in prop_oneof![Just(64u8), Just(1), Just(10), any::<u8>()],
+        nw_frag in prop_oneof![6 => Just(0u8), 1 => Just(1), 1 => Just(3)],
+        addrs: [u8; 32],
+        near: bool,
+        ports in prop_oneof![Just([0x35u16, 80]), Just([53, 0x1ff]), any::<[u16; 2]>()],
+        flags in prop_oneof![Just(2u16), Just(0x12), 0u16..4096],
+        lse in prop_oneof![Just(0x3140u32), any::<u32>()],
+    ) -> FlowKey {
+        let mut key = FlowKey::default();
+        key.in_port.set(in_port);
+        key.dl_type.set(dl_type);
+        key.dl_dst.copy_from_slice(&macs[..6]);
+        key.dl_src.copy_from_slice(&macs[6..]);
+        key.vlan_tci.set(tci);
+        match dl_type {
+            0x0800 | 0x86dd | 0x0806 => {
+                (key.nw_proto, key.nw_tos, key.nw_ttl) = (proto, tos, ttl);
+                key.nw_addrs = addrs;
+                if dl_type != 0x86dd {
+                    key.nw_addrs[8..].fill(0);
+                    if near {
+                        key.nw_addrs[4] = 10;
+                    }
+                } else if near {
+                    key.nw_addrs[..2].copy_from_slice(&[0xfe, 0x80]);
+                }
+                if dl_type != 0x0806 {
+                    key.nw_frag = nw_frag;
+                    if nw_frag & 2 == 0 {
+                        key.tp_src.set(ports[0]);
+                        key.tp_dst.set(ports[1]);
+                        if proto == 6 {
+                            key.tcp_flags.set(flags);
+                        }
+                    }
+                }
+            }
+            0x8847 => key.mpls_lse[0].set(lse),
+            _ => {}
+        }
+        key
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn bits_outside_the_mask_do_not_matter(
+        packet in packet(),
+        noise in proptest::array::uniform16(any::<u64>()),
+        rules in proptest::sample::subsequence(CORPUS, 0..=CORPUS.len()),
+    ) {
+        let p = pipeline(&rules);
+        let verdict = p.translate(&packet);
+        let mut other = packet;
+        for i in 0..FLOW_WORDS {
+            other.words_mut()[i] ^= noise[i] & !verdict.mask.words()[i];
+        }
+        // These two are no properties of the packet.
+        (other.recirc_id, other.shape) = (packet.recirc_id, packet.shape);
+        let again = p.translate(&other);
+        prop_assert!(
+            verdict.same_verdict(&again),
+            "{:?}\n{:?}\nmask {:?}\n{:?}", packet, other, verdict.mask, (verdict.actions, again.actions)
+        );
+    }
+}

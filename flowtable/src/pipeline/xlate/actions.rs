@@ -190,7 +190,8 @@ impl Ctx<'_> {
 
     fn clone_actions(&mut self, inner: &[Action]) {
         // Label stacks cannot be put back once popped, so such a clone is one for the datapath.
-        let reversible = !inner.iter().any(|a| matches!(a, Action::PushMpls(_) | Action::PopMpls(_)));
+        let reversible =
+            !inner.iter().any(|a| matches!(a, Action::PushMpls(_) | Action::PopMpls(_)));
         if reversible {
             self.branch(|ctx| ctx.actions(inner));
             return;

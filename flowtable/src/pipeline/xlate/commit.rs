@@ -190,6 +190,11 @@ impl Ctx<'_> {
         let mut base_n = mpls::count(&self.base, None);
         let key = self.key.flow;
         let key_n = mpls::count(&key, None);
+        if (base_n, self.base.mpls_lse) == (key_n, key.mpls_lse) {
+            return;
+        }
+        // An entry is written whole, whatever part of it was set.
+        self.mask.flow.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
         let mut common = (1..=base_n.min(key_n))
             .take_while(|i| self.base.mpls_lse[base_n - i] == key.mpls_lse[key_n - i])
             .count();
@@ -227,9 +232,8 @@ impl Ctx<'_> {
         }
         self.mark_tags();
         let (key_n, base_n) = (vlan::count(&key), vlan::count(&base));
-        let common = (1..=base_n.min(key_n))
-            .take_while(|i| base[base_n - i] == key[key_n - i])
-            .count();
+        let common =
+            (1..=base_n.min(key_n)).take_while(|i| base[base_n - i] == key[key_n - i]).count();
         for _ in common..base_n {
             self.emit(DpAction::PopVlan);
         }

@@ -82,7 +82,8 @@ impl Ctx<'_> {
 
     pub(super) fn output_truncated(&mut self, of: OfPort, max_len: u32) {
         let ports = self.view.ports;
-        let Some(port) = ports.get(of).filter(|p| p.of != self.in_port() && !p.config.no_fwd) else {
+        let Some(port) = ports.get(of).filter(|p| p.of != self.in_port() && !p.config.no_fwd)
+        else {
             self.hint = Some(DropReason::NoOutput);
             return;
         };
