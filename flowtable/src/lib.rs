@@ -11,4 +11,5 @@ pub mod flow_mod;
 pub mod group;
 pub mod pipeline;
 pub mod text;
+pub mod trace;
 pub mod types;

@@ -82,7 +82,11 @@ impl CachedFlow {
         let same_rules = self.rules.len() == t.rules.len()
             && self.rules.iter().zip(&t.rules).all(|(a, b)| Arc::ptr_eq(a, b));
         let same_groups = self.groups.len() == t.groups.len()
-            && self.groups.iter().zip(&t.groups).all(|(a, b)| Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1);
+            && self
+                .groups
+                .iter()
+                .zip(&t.groups)
+                .all(|(a, b)| Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1);
         same_rules
             && same_groups
             && *self.actions == t.actions[..]

@@ -434,8 +434,8 @@ fn set_ethertype(frame: &mut Frame<'_>, ethertype: u16) {
         0 => frame.layers.l3 as usize,
         at => at as usize,
     };
-    let tagged = read::<2>(frame.bytes(), 12)
-        .is_some_and(|t| eth_type::is_vlan(u16::from_be_bytes(t)));
+    let tagged =
+        read::<2>(frame.bytes(), 12).is_some_and(|t| eth_type::is_vlan(u16::from_be_bytes(t)));
     let at = if tagged { l2_end.saturating_sub(2) } else { 12 };
     if let Some(bytes) = field::<2>(frame, at) {
         *bytes = ethertype.to_be_bytes();

@@ -93,13 +93,7 @@ impl Datapath {
         let emc = Emc::new(config.emc_entries, seed);
         let stats = CacheStats::default();
         stats.capacity.set(emc.capacity() as u64);
-        Self {
-            pipeline,
-            registry: Arc::default(),
-            stats: Arc::new(stats),
-            emc,
-            vlan_limit,
-        }
+        Self { pipeline, registry: Arc::default(), stats: Arc::new(stats), emc, vlan_limit }
     }
 
     /// The cached flows.

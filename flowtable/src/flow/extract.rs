@@ -74,12 +74,7 @@ pub(crate) const ND_ADVERT: u8 = 136;
 
 /// Reads the headers of `frame`. At most `vlan_limit` tags are looked at; the type behind them is
 /// `dl_type` even when it announces another tag.
-pub fn extract(
-    in_port: PortNo,
-    recirc_id: u32,
-    frame: &[u8],
-    vlan_limit: u8,
-) -> (FlowKey, Layers) {
+pub fn extract(in_port: PortNo, recirc_id: u32, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
     let mut key = FlowKey::default();
     let mut layers = Layers::default();
     key.in_port.set(u32::from(in_port.0));

@@ -42,7 +42,9 @@ pub mod frag {
 }
 
 /// The headers of one frame and where it came in. See the [module](self) for the layout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C, align(8))]
 pub struct FlowKey {
     /// Ingress port: the datapath's number in cache keys, the OpenFlow number in pipeline keys.
@@ -108,7 +110,9 @@ pub struct FlowKey {
 }
 
 /// A [`FlowKey`] and the state that the pipeline adds: what rules match.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C, align(8))]
 pub struct PipelineKey {
     /// The frame as it is at this point of the pipeline.

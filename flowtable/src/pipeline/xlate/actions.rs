@@ -1,6 +1,6 @@
 //! What each action does to the walk.
 
-use super::{Ctx, Suspended, is_ip};
+use super::{Ctx, Note, Suspended, is_ip};
 use crate::action::{Action, Subfield};
 use crate::datapath::{DpAction, DropReason};
 use crate::flow::extract::{eth_type, ip_proto};
@@ -111,6 +111,8 @@ impl Ctx<'_> {
             Action::WriteActions(actions) => {
                 self.action_set.extend(actions.iter().cloned());
                 self.update_actset_output();
+                let set = &self.action_set;
+                self.report.note(|| Note::ActionSetIs(in_order(set)));
             }
             Action::WriteMetadata { value, mask } => {
                 let old = self.key.metadata.get();
@@ -185,6 +187,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         self.hint = Some(DropReason::InvalidTtl);
+        self.report.note(|| Note::TtlExpired);
         Err(Stop)
     }
 
@@ -273,9 +276,9 @@ impl Ctx<'_> {
         }
         let set = std::mem::take(&mut self.action_set);
         let list = in_order(&set);
-        let outer = std::mem::replace(&mut self.in_action_set, true);
+        self.report.enter_action_set();
         self.actions(&list);
-        self.in_action_set = outer;
+        self.report.leave();
     }
 }
 

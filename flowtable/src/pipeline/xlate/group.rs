@@ -54,11 +54,12 @@ impl Ctx<'_> {
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
         self.out.groups.push((Arc::clone(entry), index));
-        self.report.note(|| Note::Bucket(index));
+        self.report.enter_bucket(index);
         let list: Vec<Action> = in_order(&bucket.actions);
         let set = std::mem::take(&mut self.action_set);
         self.branch(|ctx| ctx.actions(&list));
         self.action_set = set;
+        self.report.leave();
     }
 
     /// Whether a bucket can be used: it watches nothing, or something that is alive.

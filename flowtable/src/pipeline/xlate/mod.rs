@@ -20,7 +20,7 @@ mod output;
 mod report;
 mod vlan;
 
-pub use report::{Note, TraceStep};
+pub use report::{Note, TraceEvent, TraceStep};
 
 use super::mac_table::{MacKey, MacTable};
 use super::ports::PortTable;
@@ -147,7 +147,6 @@ struct Ctx<'a> {
     depth: u32,
     resubmits: u32,
     exit: bool,
-    in_action_set: bool,
     /// A label stack was popped to its bottom: what is behind it has not been looked at.
     was_mpls: bool,
     freezing: bool,
@@ -185,7 +184,6 @@ impl<'a> Ctx<'a> {
             depth: 0,
             resubmits: 0,
             exit: false,
-            in_action_set: false,
             was_mpls: false,
             freezing: false,
             suspended: Vec::new(),

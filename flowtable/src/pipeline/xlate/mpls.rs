@@ -1,7 +1,7 @@
 //! Label stacks. At most three entries are looked at.
 
 use super::actions::is_mpls;
-use super::{Ctx, is_ip};
+use super::{Ctx, Note, is_ip};
 use crate::datapath::DropReason;
 use crate::flow::extract::eth_type;
 use crate::flow::key::{FlowKey, FlowMask};
@@ -116,6 +116,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         self.hint = Some(DropReason::InvalidTtl);
+        self.report.note(|| Note::TtlExpired);
         Err(())
     }
 

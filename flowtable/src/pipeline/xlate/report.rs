@@ -33,8 +33,10 @@ pub enum Note {
     NoForward(OfPort),
     /// The group does not exist.
     NoSuchGroup(GroupId),
-    /// This bucket is executed.
-    Bucket(usize),
+    /// The packet's TTL ran out; the list is left.
+    TtlExpired,
+    /// The action set after a change.
+    ActionSetIs(Vec<Action>),
     /// No bucket of the group can be used.
     NoLiveBucket,
     /// A limit was reached; nothing is sent.
@@ -44,7 +46,7 @@ pub enum Note {
 /// One line of the account, with its depth.
 #[derive(Clone, Debug)]
 pub struct TraceStep {
-    /// Nesting: a rule's actions are one deeper than the rule.
+    /// Nesting: what a rule, a bucket or the action set does is one deeper than itself.
     pub depth: u32,
     /// What happened.
     pub event: TraceEvent,
@@ -59,6 +61,10 @@ pub enum TraceEvent {
     Miss(TableId),
     /// An action is executed.
     Action(Action),
+    /// A bucket of the group is executed: by its place in the list.
+    Bucket(usize),
+    /// The action set is executed.
+    ActionSet,
     /// A remark on the action before.
     Note(Note),
     /// The packet as it is at the end.
@@ -93,6 +99,16 @@ impl Report {
 
     pub(super) fn enter_rule(&mut self, table: TableId, rule: &Arc<Rule>) {
         self.add(|| TraceEvent::Rule(table, Arc::clone(rule)));
+        self.depth += 1;
+    }
+
+    pub(super) fn enter_bucket(&mut self, index: usize) {
+        self.add(|| TraceEvent::Bucket(index));
+        self.depth += 1;
+    }
+
+    pub(super) fn enter_action_set(&mut self) {
+        self.add(|| TraceEvent::ActionSet);
         self.depth += 1;
     }
 

@@ -1,0 +1,220 @@
+//! Datapath actions as `ovs-dpctl` writes them, with the user's port numbers.
+
+use crate::datapath::{DpAction, Rewrite, Transport, mac_of_bits};
+use crate::types::{OfPort, PortNo};
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Appends a list; an empty one is `drop`.
+pub fn write_datapath_actions(
+    out: &mut String,
+    actions: &[DpAction],
+    of: &dyn Fn(PortNo) -> Option<OfPort>,
+) {
+    if actions.is_empty() {
+        out.push_str("drop");
+    }
+    for (i, action) in actions.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        Writer { out, of }.action(action);
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut String,
+    of: &'a dyn Fn(PortNo) -> Option<OfPort>,
+}
+
+macro_rules! put {
+    ($self:expr, $($arg:tt)*) => { let _ = write!($self.out, $($arg)*); };
+}
+
+impl Writer<'_> {
+    fn port(&mut self, no: PortNo) {
+        match (self.of)(no) {
+            Some(of) => {
+                put!(self, "{of}");
+            }
+            None => self.out.push_str("gone"),
+        }
+    }
+
+    fn action(&mut self, action: &DpAction) {
+        match action {
+            DpAction::Output(no) => self.port(*no),
+            DpAction::OutputTrunc { port, max_len } => {
+                put!(self, "trunc({max_len}),");
+                self.port(*port);
+            }
+            DpAction::Controller(meta) => {
+                put!(
+                    self,
+                    "userspace(controller(reason={},controller_id={},max_len={}))",
+                    meta.reason,
+                    meta.controller_id,
+                    meta.max_len
+                );
+            }
+            DpAction::SetEth { src, dst } => self.set("eth", |set| {
+                set.mac("src", *src);
+                set.mac("dst", *dst);
+            }),
+            DpAction::PushVlan { tpid, tci } => {
+                let tpid = if *tpid == 0x8100 { String::new() } else { format!("tpid={tpid:#x},") };
+                put!(self, "push_vlan({tpid}vid={},pcp={})", tci & 0xfff, tci >> 13);
+            }
+            DpAction::PopVlan => self.out.push_str("pop_vlan"),
+            DpAction::SetIpv4 { src, dst, tos, ttl } => self.set("ipv4", |set| {
+                set.ipv4("src", *src);
+                set.ipv4("dst", *dst);
+                set.hex("tos", tos.value.into(), tos.mask.into(), 0xff);
+                set.number("ttl", ttl.value.into(), ttl.mask.into(), 0xff);
+            }),
+            DpAction::SetIpv6 { src, dst, label, tclass, hop_limit } => self.set("ipv6", |set| {
+                set.ipv6("src", *src);
+                set.ipv6("dst", *dst);
+                set.hex("label", label.value.into(), label.mask.into(), 0xf_ffff);
+                set.hex("tclass", tclass.value.into(), tclass.mask.into(), 0xff);
+                set.number("hlimit", hop_limit.value.into(), hop_limit.mask.into(), 0xff);
+            }),
+            DpAction::SetArp { op, spa, tpa, sha, tha } => self.set("arp", |set| {
+                set.ipv4("sip", *spa);
+                set.ipv4("tip", *tpa);
+                set.number("op", op.value.into(), op.mask.into(), 0xff);
+                set.mac("sha", *sha);
+                set.mac("tha", *tha);
+            }),
+            DpAction::SetPorts { transport, src, dst } => {
+                let name = match transport {
+                    Transport::Tcp => "tcp",
+                    Transport::Udp => "udp",
+                    Transport::Sctp => "sctp",
+                };
+                self.set(name, |set| {
+                    set.number("src", src.value.into(), src.mask.into(), 0xffff);
+                    set.number("dst", dst.value.into(), dst.mask.into(), 0xffff);
+                });
+            }
+            DpAction::SetIcmp { icmp_type, code } => self.set("icmp", |set| {
+                set.number("type", icmp_type.value.into(), icmp_type.mask.into(), 0xff);
+                set.number("code", code.value.into(), code.mask.into(), 0xff);
+            }),
+            DpAction::SetNd { target, sll, tll } => self.set("nd", |set| {
+                set.ipv6("target", *target);
+                set.mac("sll", *sll);
+                set.mac("tll", *tll);
+            }),
+            DpAction::PushMpls { lse, ethertype } => {
+                self.out.push_str("push_mpls(");
+                self.lse(*lse);
+                put!(self, ",eth_type={ethertype:#x})");
+            }
+            DpAction::PopMpls { ethertype } => {
+                put!(self, "pop_mpls(eth_type={ethertype:#x})");
+            }
+            DpAction::SetMpls(lse) => {
+                self.out.push_str("set(mpls(");
+                self.lse(lse.value);
+                self.out.push_str("))");
+            }
+            DpAction::CheckLen { len, longer, fits } => {
+                put!(self, "check_pkt_len(size={len},gt(");
+                self.list(longer);
+                self.out.push_str("),le(");
+                self.list(fits);
+                self.out.push_str("))");
+            }
+            DpAction::Clone(actions) => {
+                self.out.push_str("clone(");
+                self.list(actions);
+                self.out.push(')');
+            }
+            DpAction::Recirculate(id) => {
+                put!(self, "recirc({id:#x})");
+            }
+        }
+    }
+
+    fn list(&mut self, actions: &[DpAction]) {
+        write_datapath_actions(self.out, actions, self.of);
+    }
+
+    fn lse(&mut self, lse: u32) {
+        let (label, tc, ttl, bos) = (lse >> 12, lse >> 9 & 7, lse & 0xff, lse >> 8 & 1);
+        put!(self, "label={label},tc={tc},ttl={ttl},bos={bos}");
+    }
+
+    fn set(&mut self, header: &str, fields: impl FnOnce(&mut Set<'_>)) {
+        put!(self, "set({header}(");
+        let mut set = Set { out: self.out, first: true };
+        fields(&mut set);
+        self.out.push_str("))");
+    }
+}
+
+/// The fields of one rewrite that change something.
+struct Set<'a> {
+    out: &'a mut String,
+    first: bool,
+}
+
+impl Set<'_> {
+    fn name(&mut self, name: &str) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(',');
+        }
+        put!(self, "{name}=");
+    }
+
+    fn mac(&mut self, name: &str, rewrite: Rewrite<u64>) {
+        if !rewrite.is_none() {
+            self.name(name);
+            put!(self, "{}", mac_of_bits(rewrite.value));
+            if rewrite.mask != 0xffff_ffff_ffff {
+                put!(self, "/{}", mac_of_bits(rewrite.mask));
+            }
+        }
+    }
+
+    fn ipv4(&mut self, name: &str, rewrite: Rewrite<u32>) {
+        if !rewrite.is_none() {
+            self.name(name);
+            put!(self, "{}", Ipv4Addr::from(rewrite.value));
+            if rewrite.mask != u32::MAX {
+                put!(self, "/{}", Ipv4Addr::from(rewrite.mask));
+            }
+        }
+    }
+
+    fn ipv6(&mut self, name: &str, rewrite: Rewrite<u128>) {
+        if !rewrite.is_none() {
+            self.name(name);
+            put!(self, "{}", Ipv6Addr::from(rewrite.value));
+            if rewrite.mask != u128::MAX {
+                put!(self, "/{}", Ipv6Addr::from(rewrite.mask));
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, value: u64, mask: u64, full: u64) {
+        if mask != 0 {
+            self.name(name);
+            put!(self, "{value}");
+            if mask != full {
+                put!(self, "/{mask:#x}");
+            }
+        }
+    }
+
+    fn hex(&mut self, name: &str, value: u64, mask: u64, full: u64) {
+        if mask != 0 {
+            self.name(name);
+            put!(self, "{value:#x}");
+            if mask != full {
+                put!(self, "/{mask:#x}");
+            }
+        }
+    }
+}

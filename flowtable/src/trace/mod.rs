@@ -1,0 +1,131 @@
+//! Packets, masks and datapath actions in the words of `ofproto/trace` and `ovs-dpctl`.
+//!
+//! The walk itself is recorded by [`crate::pipeline::xlate`]; here is how its parts read.
+
+mod dp_action;
+#[cfg(test)]
+mod tests;
+
+pub use dp_action::write_datapath_actions;
+
+use crate::flow::Match;
+use crate::flow::extract::{eth_type, ip_proto};
+use crate::flow::fields::FieldId;
+use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
+use crate::pipeline::xlate::Note;
+use crate::text::{DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match};
+use crate::types::{OfPort, PortNo};
+
+/// A key whose ingress port is the datapath's number, with the user's number instead.
+pub fn with_of_port(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> FlowKey {
+    let no = PortNo(key.in_port.get() as u16);
+    let mut key = *key;
+    key.in_port.set(u32::from(of(no).unwrap_or(OfPort::NONE).0));
+    key
+}
+
+/// All fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Pipeline fields only if they
+/// are not zero.
+pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
+    let mut mask = PipelineMask::default();
+    for (m, w) in mask.words_mut()[crate::flow::key::FLOW_WORDS..]
+        .iter_mut()
+        .zip(&packet.words()[crate::flow::key::FLOW_WORDS..])
+    {
+        // Whole registers and words: half a word is one register.
+        if w & 0xffff_ffff != 0 {
+            *m |= 0xffff_ffff;
+        }
+        if w >> 32 != 0 {
+            *m |= 0xffff_ffff << 32;
+        }
+    }
+    mask.actset_output.set(0);
+    if packet.metadata.get() != 0 {
+        mask.metadata.set(u64::MAX);
+    }
+    for field in packet_fields(&packet.flow) {
+        field.set_mask(&mut mask, field.full_mask());
+    }
+    write_match(out, &Match::new(packet, &mask), DEFAULT_PRIORITY, names);
+}
+
+/// The fields that a packet of this kind has.
+fn packet_fields(flow: &FlowKey) -> Vec<FieldId> {
+    use FieldId::*;
+    let mut fields = vec![InPort, EthSrc, EthDst, EthType, VlanTci];
+    match flow.dl_type.get() {
+        eth_type::IPV4 => fields.extend([Ipv4Src, Ipv4Dst]),
+        eth_type::IPV6 => fields.extend([Ipv6Src, Ipv6Dst, Ipv6Label]),
+        eth_type::ARP | eth_type::RARP => {
+            fields.extend([ArpSpa, ArpTpa, ArpOp, ArpSha, ArpTha]);
+        }
+        t if eth_type::is_mpls(t) => fields.extend([MplsLabel, MplsTc, MplsBos, MplsTtl]),
+        _ => {}
+    }
+    if matches!(flow.dl_type.get(), eth_type::IPV4 | eth_type::IPV6) {
+        fields.extend([IpProto, NwTos, IpEcn, IpTtl, IpFrag]);
+        match flow.nw_proto {
+            ip_proto::TCP => fields.extend([TcpSrc, TcpDst, TcpFlags]),
+            ip_proto::UDP => fields.extend([UdpSrc, UdpDst]),
+            ip_proto::SCTP => fields.extend([SctpSrc, SctpDst]),
+            ip_proto::ICMP => fields.extend([IcmpType, IcmpCode]),
+            ip_proto::ICMPV6 => {
+                fields.extend([Icmpv6Type, Icmpv6Code]);
+                match flow.tp_src.get() {
+                    135 => fields.extend([NdTarget, NdSll]),
+                    136 => fields.extend([NdTarget, NdTll]),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    fields
+}
+
+/// The bits of a packet that its verdict depends on: `recirc_id=0,eth,tcp,in_port=1,nw_frag=no`.
+pub fn write_megaflow(out: &mut String, key: &FlowKey, mask: &FlowMask, names: &dyn PortNames) {
+    use std::fmt::Write;
+    let _ = write!(out, "recirc_id={:#x},eth,", key.recirc_id.get());
+    if key.recirc_id.get() == 0 {
+        out.truncate(out.len() - "0x0,eth,".len());
+        out.push_str("0,eth,");
+    }
+    let key = PipelineKey { flow: *key, ..PipelineKey::default() };
+    let mut mask = PipelineMask { flow: *mask, ..PipelineMask::default() };
+    mask.flow.recirc_id.set(0);
+    mask.flow.shape.set(0);
+    // Bits of headers that the packet does not have are nobody's business.
+    let mut shown = PipelineMask::default();
+    for field in packet_fields(&key.flow) {
+        let bits = field.read(&mask);
+        field.set_mask(&mut shown, bits);
+    }
+    write_match(out, &Match::new(&key, &shown), DEFAULT_PRIORITY, names);
+}
+
+/// A remark, with the mark that `ofproto/trace` puts before it.
+pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> String {
+    match note {
+        Note::Flood => "-> no learned MAC for destination, flooding".into(),
+        Note::ForwardLearned => "-> forwarding to learned port".into(),
+        Note::LearnedOnInPort => "-> learned port is input port, dropping".into(),
+        Note::LearnedPortUnknown => "-> learned port is unknown, dropping".into(),
+        Note::ReservedMulticast => "-> packet has reserved destination MAC, dropping".into(),
+        Note::VlanNotAllowed => ">> disallowed VLAN VID for this input port, dropping".into(),
+        Note::PartialVlan => ">> dropping packet with partial VLAN tag received on port".into(),
+        Note::SkipInPort => ">> skipping output to input port".into(),
+        Note::NoSuchPort(_) => ">> Nonexistent output port".into(),
+        Note::NoForward(_) => ">> OFPPC_NO_FWD set, skipping output".into(),
+        Note::NoSuchGroup(_) => ">> output to nonexistent group".into(),
+        Note::NoLiveBucket => ">> no live bucket".into(),
+        Note::TtlExpired => ">> IPv4 decrement TTL exception".into(),
+        Note::Dropped(reason) => format!(">> {}, dropping", reason.sentence()),
+        Note::ActionSetIs(actions) => {
+            let mut text = String::from("-> action set is: ");
+            write_actions(&mut text, actions, options);
+            text
+        }
+    }
+}
