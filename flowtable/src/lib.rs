@@ -9,6 +9,7 @@ pub mod datapath;
 pub mod flow;
 pub mod flow_mod;
 pub mod group;
+pub mod lint;
 pub mod pipeline;
 pub mod text;
 pub mod trace;
