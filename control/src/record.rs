@@ -341,6 +341,10 @@ pub enum TraceEventRecord {
     },
     /// An action of the rule.
     Action(String),
+    /// A bucket of the group before: by its place in the list.
+    Bucket(u64),
+    /// What `write_actions` has gathered is done now.
+    ActionSet,
     /// What came of that action.
     Note(String),
 }

@@ -112,8 +112,10 @@ pub enum Operation {
     Drops,
     /// Follows a packet through the tables. [`Reply::Trace`](crate::Reply::Trace)
     Trace {
-        /// The packet, as a match: `in_port=1,tcp,nw_dst=10.0.0.1`.
+        /// The packet, as a match: `in_port=1,tcp,nw_dst=10.0.0.1`; with `packet` only the port.
         flow: String,
+        /// The packet itself, as hexadecimal digits.
+        packet: Option<String>,
         /// Port names in the answer instead of numbers.
         names: bool,
     },
@@ -137,6 +139,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The request's word in JSON, for messages.
+    pub fn name(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            Ok(serde_json::Value::Object(map)) => map.into_iter().map(|(name, _)| name).collect(),
+            _ => String::new(),
+        }
+    }
+
     /// Whether text follows the request, up to [`Kind::End`](crate::frame::Kind::End).
     pub fn takes_text(&self) -> bool {
         matches!(self, Self::FlowMods(_) | Self::ReplaceFlows(_) | Self::GroupMods(_))

@@ -3,9 +3,11 @@
 //! `main` only reads the command line and wires. Tests and benchmarks use [`switch::Switch`] with
 //! ports in memory.
 
+pub mod demo;
 pub mod lab;
 pub mod monitor;
 pub mod options;
 pub mod port_slot;
+pub mod server;
 pub mod switch;
 mod worker;

@@ -1,0 +1,92 @@
+//! From a request to what it does.
+
+use super::session::{BRIDGE, Sender};
+use super::{fdb, flow_dump, flow_mods, groups, ports, status, trace};
+use crate::switch::Switch;
+use control::stream::StreamError;
+use control::{Operation, Reason, Refusal, Reply, Request};
+
+/// A request that was not carried out.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client is told why, and the session goes on.
+    Refused(Box<Refusal>),
+    /// The client is gone.
+    Stream(StreamError),
+}
+
+impl From<Box<Refusal>> for Failure {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+/// Carries out a request. `text` came with it; what it streams goes to `to`.
+pub(super) fn carry_out(
+    switch: &Switch,
+    request: &Request,
+    text: &[u8],
+    to: &mut Sender<'_>,
+) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
+    if let Some(name) = request.bridge.as_deref().filter(|name| *name != BRIDGE) {
+        let message = format!("there is no bridge \"{name}\"");
+        let refusal = Refusal::new(Reason::NotFound, message);
+        return Ok(Err(Box::new(refusal.with_hint(format!("this switch has {BRIDGE}")))));
+    }
+    match dispatch(switch, &request.operation, text, to) {
+        Ok(reply) => Ok(Ok(reply)),
+        Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Failure::Stream(error)) => Err(error),
+    }
+}
+
+fn dispatch(
+    switch: &Switch,
+    operation: &Operation,
+    text: &[u8],
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    Ok(match operation {
+        Operation::FlowMods(mods) => flow_mods::change(switch, mods, text)?,
+        Operation::ReplaceFlows(mods) => flow_mods::replace(switch, mods, text)?,
+        Operation::DumpFlows(query) => flow_dump::dump(switch, query, to)?,
+        Operation::DumpAggregate(query) => flow_dump::aggregate(switch, query)?,
+        Operation::DumpTables => status::tables(switch),
+
+        Operation::GroupMods(mods) => groups::change(switch, mods, text)?,
+        Operation::DumpGroups(query) => groups::dump(switch, query, to)?,
+        Operation::DumpGroupStats(query) => groups::dump_stats(switch, query, to)?,
+
+        Operation::Show => status::show(switch),
+        Operation::DumpPorts { port } => ports::stats(switch, port.as_deref())?,
+        Operation::DumpPortsDesc { port } => ports::describe(switch, port.as_deref())?,
+        Operation::SetPort { port, settings } => ports::set(switch, port, settings)?,
+        Operation::ModPort { port, flag, on } => ports::modify(switch, port, *flag, *on)?,
+
+        Operation::FdbShow => fdb::show(switch, to)?,
+        Operation::FdbFlush { port } => fdb::flush(switch, port.as_deref())?,
+        Operation::FdbAdd { port, vlan, mac } => fdb::add(switch, port, *vlan, mac)?,
+        Operation::FdbDel { vlan, mac } => fdb::remove(switch, *vlan, mac)?,
+        Operation::FdbStats => fdb::stats(switch),
+
+        Operation::CacheShow => status::caches(switch),
+        Operation::Drops => status::drops(switch),
+        Operation::Trace { flow, packet, names } => {
+            trace::trace(switch, flow, packet.as_deref(), *names)?
+        }
+        Operation::Sync => {
+            switch.sync_stats();
+            Reply::Done
+        }
+        other => {
+            let message = format!("this switch has no \"{}\"", other.name());
+            return Err(Failure::Refused(Box::new(Refusal::new(Reason::Protocol, message))));
+        }
+    })
+}

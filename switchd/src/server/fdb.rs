@@ -1,0 +1,129 @@
+//! Learned hosts.
+
+use super::dispatch::Failure;
+use super::names::{find, port_names};
+use super::session::Sender;
+use crate::switch::Switch;
+use control::frame::{Kind, TEXT_SIZE};
+use control::record::{FdbRecord, FdbStatsRecord};
+use control::{Reason, Refusal, Reply};
+use flowtable::pipeline::mac_table::MacKey;
+use flowtable::text::PortNames;
+use flowtable::types::MacAddr;
+
+/// All entries, the one unused for longest first.
+pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failure> {
+    // Hosts whose traffic runs in the caches are as young as it is.
+    switch.sync_stats();
+    let names = port_names(switch.pipeline());
+    let entries = switch.pipeline().snapshot().macs().entries(switch.now());
+    let mut text = String::new();
+    for (key, entry, age) in &entries {
+        let record = FdbRecord {
+            port: entry.port.0,
+            name: names.name(entry.port).map_or_else(|| entry.port.to_string(), str::to_owned),
+            vlan: key.vlan,
+            mac: key.mac.to_string(),
+            age: (!entry.is_static).then_some(age.as_secs()),
+        };
+        super::status::write_record(&mut text, &record);
+        text.push('\n');
+        if text.len() >= TEXT_SIZE / 2 {
+            to.put(Kind::Text, text.as_bytes())?;
+            text.clear();
+        }
+    }
+    to.put(Kind::Text, text.as_bytes())?;
+    Ok(Reply::Listed(entries.len() as u64))
+}
+
+/// Forgets learned entries.
+pub(super) fn flush(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
+    let port = port.map(|text| find(switch.pipeline(), text)).transpose()?;
+    let gone = switch.pipeline().with_macs(|macs| macs.flush(port));
+    Ok(Reply::Changed(gone as u64))
+}
+
+/// Adds a static entry.
+pub(super) fn add(
+    switch: &Switch,
+    port: &str,
+    vlan: u16,
+    mac: &str,
+) -> Result<Reply, Box<Refusal>> {
+    let port = find(switch.pipeline(), port)?;
+    let key = key(vlan, mac)?;
+    let now = switch.now();
+    if switch.pipeline().with_macs(|macs| macs.add_static(key, port, now)) {
+        return Ok(Reply::Done);
+    }
+    let message = "the MAC table is full of static entries";
+    Err(Box::new(Refusal::new(Reason::Limit, message).with_hint("remove one with fdb-del")))
+}
+
+/// Removes an entry.
+pub(super) fn remove(switch: &Switch, vlan: u16, mac: &str) -> Result<Reply, Box<Refusal>> {
+    let key = key(vlan, mac)?;
+    match switch.pipeline().with_macs(|macs| macs.remove(key)) {
+        Some(_) => Ok(Reply::Done),
+        None => {
+            let message = format!("{} is not known in VLAN {vlan}", key.mac);
+            Err(Box::new(Refusal::new(Reason::NotFound, message)))
+        }
+    }
+}
+
+fn key(vlan: u16, mac: &str) -> Result<MacKey, Box<Refusal>> {
+    let bad = |message: String| Box::new(Refusal::new(Reason::Text, message));
+    if vlan > 4095 {
+        return Err(bad(format!("{vlan} is not a VLAN: they are 0 to 4095")));
+    }
+    let mac = parse_mac(mac).ok_or_else(|| bad(format!("\"{mac}\" is not an Ethernet address")))?;
+    if mac.is_multicast() {
+        return Err(bad(format!("{mac} is a multicast address: no single port has it")));
+    }
+    Ok(MacKey { vlan, mac })
+}
+
+fn parse_mac(text: &str) -> Option<MacAddr> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        let part = parts.next().filter(|p| p.len() <= 2 && !p.starts_with('+'))?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(MacAddr(bytes))
+}
+
+/// Counters of learning.
+pub(super) fn stats(switch: &Switch) -> Reply {
+    let snapshot = switch.pipeline().snapshot();
+    let macs = snapshot.macs();
+    let totals = macs.stats();
+    let entries = macs.entries(switch.now());
+    Reply::FdbStats(FdbStatsRecord {
+        current: macs.len() as u64,
+        r#static: entries.iter().filter(|(_, e, _)| e.is_static).count() as u64,
+        max: macs.capacity() as u64,
+        learned: totals.learned,
+        expired: totals.expired,
+        evicted: totals.evicted,
+        moved: totals.moved,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_six_bytes() {
+        assert_eq!(parse_mac("2:0:0:0:0:ff"), Some(MacAddr([2, 0, 0, 0, 0, 255])));
+        for bad in ["", "2:0:0:0:0", "2:0:0:0:0:0:0", "2:0:0:0:0:100", "2:0:0:0:0:+1", "2:0:0:0:0:"]
+        {
+            assert_eq!(parse_mac(bad), None, "{bad}");
+        }
+        assert!(key(4096, "2:0:0:0:0:1").is_err());
+        assert!(key(1, "ff:ff:ff:ff:ff:ff").is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! Lists of rules: found at once, written in slices, so that no lock is held while a client reads.
+
+use super::dispatch::Failure;
+use super::names::{Shown, port_names, shown};
+use super::refuse::{self, Line};
+use super::session::Sender;
+use crate::switch::Switch;
+use control::frame::{Kind, TEXT_SIZE};
+use control::record::{Aggregate, FlowRecord};
+use control::{FlowQuery, Format, Refusal, Reply};
+use flowtable::classifier::Entry;
+use flowtable::flow_mod::{Command, FlowFlags, FlowMod};
+use flowtable::pipeline::rule::Rule;
+use flowtable::pipeline::tables::RuleRef;
+use flowtable::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_flow};
+use flowtable::types::{Cookie, OfVersion, TableId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rules that are written under one lock.
+const SLICE: usize = 256;
+
+/// Lists the rules of a query.
+pub(super) fn dump(
+    switch: &Switch,
+    query: &FlowQuery,
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    let filter = filter(switch, query)?;
+    switch.sync_stats();
+    let names = port_names(switch.pipeline());
+    let names = shown(&names, query.names);
+    let options = PrintOptions { version: query.version, ports: &names, stats: query.stats };
+    let rules = select(switch, &filter);
+    // OpenFlow counts milliseconds here; more digits would only be noise.
+    let now = Duration::from_millis(switch.now().as_millis() as u64);
+    let mut text = String::with_capacity(TEXT_SIZE);
+    let mut listed = 0;
+    for slice in rules.chunks(SLICE) {
+        {
+            let snapshot = switch.pipeline().snapshot();
+            // A rule that was removed and freed meanwhile is left out.
+            for entry in slice.iter().filter_map(|&rule| snapshot.tables().rule(rule)) {
+                let line = flow_line(&entry, now);
+                match query.format {
+                    Format::Text => {
+                        text.push(' ');
+                        line.write(&mut text, &options);
+                    }
+                    Format::Json => write_json(&mut text, &line, query.version, names),
+                }
+                text.push('\n');
+                listed += 1;
+            }
+        }
+        if text.len() >= TEXT_SIZE / 2 {
+            to.put(Kind::Text, text.as_bytes())?;
+            text.clear();
+        }
+    }
+    to.put(Kind::Text, text.as_bytes())?;
+    Ok(Reply::Listed(listed))
+}
+
+/// Adds up the rules of a query.
+pub(super) fn aggregate(switch: &Switch, query: &FlowQuery) -> Result<Reply, Failure> {
+    let filter = filter(switch, query)?;
+    switch.sync_stats();
+    let mut sums = Aggregate::default();
+    for slice in select(switch, &filter).chunks(SLICE) {
+        let snapshot = switch.pipeline().snapshot();
+        for entry in slice.iter().filter_map(|&rule| snapshot.tables().rule(rule)) {
+            let (packets, bytes) = entry.value.stats.totals();
+            sums.packet_count = sums.packet_count.wrapping_add(packets);
+            sums.byte_count = sums.byte_count.wrapping_add(bytes);
+            sums.flow_count += 1;
+        }
+    }
+    Ok(Reply::Aggregate(sums))
+}
+
+fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
+    let names = port_names(switch.pipeline());
+    let context = ParseContext {
+        version: query.version,
+        command: Command::Delete,
+        lenient: false,
+        ports: &names,
+    };
+    let line = Line { file: None, number: 1, text: &query.filter };
+    parse_flow(&query.filter, &context).map_err(|error| refuse::text(&error, line))
+}
+
+fn select(switch: &Switch, filter: &FlowMod) -> Vec<RuleRef> {
+    let snapshot = switch.pipeline().snapshot();
+    snapshot.tables().select(filter, snapshot.version())
+}
+
+fn flow_line<'a>(entry: &'a Entry<'_, Arc<Rule>>, now: Duration) -> FlowLine<'a> {
+    let rule = entry.value;
+    let (packets, bytes) = rule.stats.totals();
+    FlowLine {
+        cookie: rule.cookie,
+        table: rule.table,
+        priority: entry.priority,
+        matching: &entry.matches,
+        actions: &rule.actions,
+        idle_timeout: rule.idle_timeout,
+        hard_timeout: rule.hard_timeout,
+        importance: rule.importance,
+        flags: rule.flags,
+        name: rule.name().map(|name| &**name),
+        label: rule.label().map(|label| &**label),
+        duration: now.saturating_sub(rule.stats.created()),
+        packets,
+        bytes,
+        idle_age: now.saturating_sub(rule.stats.used()),
+        hard_age: now.saturating_sub(rule.stats.modified()),
+    }
+}
+
+fn write_json(out: &mut String, line: &FlowLine<'_>, version: OfVersion, names: Shown<'_>) {
+    let mut text = String::new();
+    let bare = FlowLine {
+        cookie: Cookie(0),
+        table: TableId::default(),
+        priority: DEFAULT_PRIORITY,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        importance: 0,
+        flags: FlowFlags::default(),
+        name: None,
+        label: None,
+        ..*line
+    };
+    bare.write(&mut text, &PrintOptions { version, ports: &names, stats: false });
+    // Matches have no such word: theirs are fields.
+    let (matching, actions) = text.split_once("actions=").unwrap_or((&text, ""));
+    let record = FlowRecord {
+        cookie: format!("{:#x}", line.cookie.0),
+        table: line.table.get(),
+        priority: line.priority,
+        r#match: matching.trim_end().to_owned(),
+        actions: actions.to_owned(),
+        n_packets: line.packets,
+        n_bytes: line.bytes,
+        duration: line.duration.as_secs_f64(),
+        idle_timeout: line.idle_timeout,
+        hard_timeout: line.hard_timeout,
+        idle_age: line.idle_age.as_secs(),
+        hard_age: line.hard_age.as_secs(),
+        importance: line.importance,
+        flags: flag_names(line.flags),
+        name: line.name.map(str::to_owned),
+        label: line.label.map(str::to_owned),
+    };
+    super::status::write_record(out, &record);
+}
+
+fn flag_names(flags: FlowFlags) -> Vec<String> {
+    [
+        (flags.send_flow_rem, "send_flow_rem"),
+        (flags.check_overlap, "check_overlap"),
+        (flags.reset_counts, "reset_counts"),
+        (flags.no_packet_counts, "no_packet_counts"),
+        (flags.no_byte_counts, "no_byte_counts"),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .map(|(_, name)| name.to_owned())
+    .collect()
+}

@@ -1,0 +1,197 @@
+//! Groups: transactions on them, and lists.
+
+use super::dispatch::Failure;
+use super::flow_mods::Lines;
+use super::names::{port_names, shown};
+use super::refuse;
+use super::session::Sender;
+use crate::switch::Switch;
+use control::frame::{Kind, TEXT_SIZE};
+use control::record::{BucketRecord, BucketStatsRecord, GroupRecord, GroupStatsRecord};
+use control::{Format, GroupCommand, GroupMods, GroupQuery, Reason, Refusal, Reply};
+use flowtable::flow_mod::Command;
+use flowtable::group::GroupStats;
+use flowtable::pipeline::tables::{GroupEntry, Tables};
+use flowtable::text::{
+    self, ParseContext, PrintOptions, parse_group, parse_group_file_line, write_actions,
+    write_group, write_group_stats,
+};
+use flowtable::types::GroupId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Changes groups as the text says.
+pub(super) fn change(
+    switch: &Switch,
+    mods: &GroupMods,
+    text: &[u8],
+) -> Result<Reply, Box<Refusal>> {
+    let names = port_names(switch.pipeline());
+    let context = ParseContext {
+        version: mods.version,
+        command: Command::Add,
+        lenient: mods.lenient,
+        ports: &names,
+    };
+    let mut changes = Vec::new();
+    for line in Lines::new(text, mods.file, mods.name.as_deref())? {
+        let change = match mods.file {
+            true => parse_group_file_line(line.text, &context),
+            false => parse_group(line.text, command(mods.command), &context),
+        };
+        changes.push((change.map_err(|error| refuse::text(&error, line))?, line));
+    }
+    let mut transaction = switch.pipeline().begin();
+    for (change, line) in &changes {
+        transaction
+            .apply_group(change, switch.now())
+            .map_err(|error| refuse::flow_mod(&error, *line))?;
+    }
+    transaction.commit();
+    Ok(Reply::Changed(changes.len() as u64))
+}
+
+fn command(command: GroupCommand) -> text::GroupCommand {
+    match command {
+        GroupCommand::Add => text::GroupCommand::Add,
+        GroupCommand::Modify => text::GroupCommand::Modify,
+        GroupCommand::AddOrModify => text::GroupCommand::AddOrModify,
+        GroupCommand::Delete => text::GroupCommand::Delete,
+        GroupCommand::InsertBuckets => text::GroupCommand::InsertBuckets,
+        GroupCommand::RemoveBuckets => text::GroupCommand::RemoveBuckets,
+    }
+}
+
+/// Lists groups.
+pub(super) fn dump(
+    switch: &Switch,
+    query: &GroupQuery,
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    let names = port_names(switch.pipeline());
+    let names = shown(&names, query.names);
+    let options = PrintOptions { version: query.version, ports: &names, stats: true };
+    list(to, &groups(switch, query)?, |out, entry| match query.format {
+        Format::Text => {
+            out.push(' ');
+            write_group(out, &entry.group, &options);
+        }
+        Format::Json => super::status::write_record(out, &record(entry, &options)),
+    })
+}
+
+/// Lists the counters of groups.
+pub(super) fn dump_stats(
+    switch: &Switch,
+    query: &GroupQuery,
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    switch.sync_stats();
+    let names = port_names(switch.pipeline());
+    let names = shown(&names, query.names);
+    let options = PrintOptions { version: query.version, ports: &names, stats: true };
+    let now = Duration::from_millis(switch.now().as_millis() as u64);
+    let groups = groups(switch, query)?;
+    let counts: Vec<u32> = {
+        let snapshot = switch.pipeline().snapshot();
+        let tables = snapshot.tables();
+        groups.iter().map(|e| ref_count(tables, e.group.id, snapshot.version())).collect()
+    };
+    let mut counts = counts.into_iter();
+    list(to, &groups, |out, entry| {
+        let stats = stats(entry, counts.next().unwrap_or_default(), now);
+        match query.format {
+            Format::Text => {
+                out.push(' ');
+                write_group_stats(out, entry.group.id, &stats, &options);
+            }
+            Format::Json => super::status::write_record(out, &stats_record(entry, &stats)),
+        }
+    })
+}
+
+fn groups(switch: &Switch, query: &GroupQuery) -> Result<Vec<Arc<GroupEntry>>, Box<Refusal>> {
+    let snapshot = switch.pipeline().snapshot();
+    let (tables, version) = (snapshot.tables(), snapshot.version());
+    let Some(id) = query.group.filter(|id| *id != GroupId::ALL.0 && *id != GroupId::ANY.0) else {
+        return Ok(tables.groups(version).cloned().collect());
+    };
+    match tables.group(GroupId(id), version) {
+        Some(entry) => Ok(vec![Arc::clone(entry)]),
+        None => {
+            let message = format!("group {id} does not exist");
+            Err(Box::new(Refusal::new(Reason::NotFound, message)))
+        }
+    }
+}
+
+fn list(
+    to: &mut Sender<'_>,
+    groups: &[Arc<GroupEntry>],
+    mut write: impl FnMut(&mut String, &GroupEntry),
+) -> Result<Reply, Failure> {
+    let mut text = String::new();
+    for entry in groups {
+        write(&mut text, entry);
+        text.push('\n');
+        if text.len() >= TEXT_SIZE / 2 {
+            to.put(Kind::Text, text.as_bytes())?;
+            text.clear();
+        }
+    }
+    to.put(Kind::Text, text.as_bytes())?;
+    Ok(Reply::Listed(groups.len() as u64))
+}
+
+fn ref_count(tables: &Tables, id: GroupId, version: flowtable::classifier::Version) -> u32 {
+    tables.rules(None, version).filter(|e| e.value.uses_group(id)).count() as u32
+}
+
+fn stats(entry: &GroupEntry, ref_count: u32, now: Duration) -> GroupStats {
+    let (packets, bytes) = entry.counters.totals();
+    GroupStats {
+        ref_count,
+        packets,
+        bytes,
+        duration: Duration::from_millis(
+            now.saturating_sub(entry.counters.created).as_millis() as u64
+        ),
+        buckets: entry.counters.buckets().collect(),
+    }
+}
+
+fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRecord {
+    let group = &entry.group;
+    let mut text = String::new();
+    write_group(&mut text, group, options);
+    let bucket = |bucket: &flowtable::group::Bucket| {
+        let mut actions = String::new();
+        write_actions(&mut actions, &bucket.actions, options);
+        BucketRecord {
+            bucket_id: bucket.id,
+            weight: bucket.weight,
+            watch_port: bucket.watch_port.map(|port| port.to_string()),
+            watch_group: bucket.watch_group.map(|group| group.0),
+            actions,
+        }
+    };
+    GroupRecord {
+        group_id: group.id.0,
+        r#type: group.kind.name().to_owned(),
+        buckets: group.buckets.iter().map(bucket).collect(),
+        text,
+    }
+}
+
+fn stats_record(entry: &GroupEntry, stats: &GroupStats) -> GroupStatsRecord {
+    let bucket =
+        |&(packet_count, byte_count): &(u64, u64)| BucketStatsRecord { packet_count, byte_count };
+    GroupStatsRecord {
+        group_id: entry.group.id.0,
+        duration: stats.duration.as_secs_f64(),
+        ref_count: stats.ref_count,
+        packet_count: stats.packets,
+        byte_count: stats.bytes,
+        buckets: stats.buckets.iter().map(bucket).collect(),
+    }
+}

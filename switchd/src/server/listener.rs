@@ -1,0 +1,280 @@
+//! The socket: where it is made, who may use it, and what happens to one that is there already.
+//!
+//! A lock file beside the socket says that a daemon lives, whatever became of the socket, so that two
+//! daemons that start together do not remove each other's.
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_socket, getsockopt, listen,
+    socket, sockopt,
+};
+use nix::sys::stat::{Mode, fchmod};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// The control socket could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Somebody listens there.
+    #[error(
+        "control socket {} is in use by {owner}: stop it, or name another with --socket or \
+         $SWITCH_RUNDIR", path.display()
+    )]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+        /// `switchd (process 4711)`
+        owner: String,
+    },
+    /// There is something that is not a socket.
+    #[error("{} is not a socket: it stays; name another path with --socket", path.display())]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The kernel refused.
+    #[error("{operation} {}", path.display())]
+    Os {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Os { operation, path, source }
+    }
+}
+
+/// A socket that accepts sessions. Dropping it removes the socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    /// Held as long as the socket is ours.
+    _lock: Flock<File>,
+}
+
+/// Makes the control socket at `path`, for this user only, and the folder if there is none. A socket
+/// that nobody listens at any more is replaced.
+///
+/// # Errors
+/// Somebody listens there; something else is there; the kernel refused.
+pub fn bind(path: &Path) -> Result<Listener, BindError> {
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(BindError::os("create the folder", folder))?;
+    }
+    let lock = lock(path)?;
+    remove_stale(path)?;
+    let socket = listen_at(path).map_err(BindError::os("create the control socket", path))?;
+    Ok(Listener { socket, path: path.to_owned(), _lock: lock })
+}
+
+impl Listener {
+    /// The next session, if one waits.
+    pub(super) fn accept(&self) -> io::Result<Option<UnixStream>> {
+        match self.socket.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                Ok(Some(stream))
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(None)
+            }
+            Err(e) if e.kind() == ErrorKind::ConnectionAborted => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // What stays is a stale socket, which the next daemon replaces.
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(lock_path(&self.path));
+    }
+}
+
+fn lock_path(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
+fn lock(socket: &Path) -> Result<Flock<File>, BindError> {
+    let path = lock_path(socket);
+    loop {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(BindError::os("create", &path))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) if is_still_at(&lock, &path) => return Ok(lock),
+            // Its last owner removed it between the two calls.
+            Ok(_) => {}
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                let owner = owner(socket).unwrap_or_else(|| "another switchd".to_owned());
+                return Err(BindError::InUse { path: socket.to_owned(), owner });
+            }
+            Err((_, error)) => return Err(BindError::os("lock", &path)(error.into())),
+        }
+    }
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |m: fs::Metadata| (m.dev(), m.ino());
+    match (file.metadata().map(id), fs::metadata(path).map(id)) {
+        (Ok(ours), Ok(there)) => ours == there,
+        _ => false,
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(BindError::os("look at", path)(e)),
+        Ok(m) if !m.file_type().is_socket() => {
+            return Err(BindError::NotASocket { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    if let Some(owner) = owner(path) {
+        return Err(BindError::InUse { path: path.to_owned(), owner });
+    }
+    fs::remove_file(path).map_err(BindError::os("remove the stale socket", path))
+}
+
+/// Who listens at a socket, if anybody.
+fn owner(path: &Path) -> Option<String> {
+    let stream = UnixStream::connect(path).ok()?;
+    let pid = getsockopt(&stream, sockopt::PeerCredentials).ok()?.pid();
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+    let name = name.as_deref().map_or("a process", str::trim);
+    Some(format!("{name} (process {pid})"))
+}
+
+fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let address = UnixAddr::new(path)?;
+    // unix(7): the socket file gets the mode of the socket, so there is no moment with another.
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind_socket(fd.as_raw_fd(), &address)?;
+    listen(&fd, Backlog::MAXCONN)?;
+    Ok(fd.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A folder that goes away.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let n = NEXT.fetch_add(1, Ordering::Relaxed);
+            Self(std::env::temp_dir().join(format!("switchd-bind-{}-{n}", std::process::id())))
+        }
+
+        fn socket(&self) -> PathBuf {
+            self.0.join("switchd.sock")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_socket_is_for_its_owner_and_goes_with_the_daemon() {
+        let folder = Folder::new();
+        let listener = bind(&folder.socket()).unwrap();
+        assert_eq!((mode(&folder.0), mode(&folder.socket())), (0o700, 0o600));
+        drop(listener);
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_live_socket_is_refused_with_its_owner() {
+        let folder = Folder::new();
+        let first = bind(&folder.socket()).unwrap();
+        let error = bind(&folder.socket()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
+        drop(first);
+        bind(&folder.socket()).unwrap();
+    }
+
+    #[test]
+    fn a_live_socket_of_another_program_is_refused_too() {
+        let folder = Folder::new();
+        fs::create_dir(&folder.0).unwrap();
+        let _other = UnixListener::bind(folder.socket()).unwrap();
+        assert!(matches!(bind(&folder.socket()), Err(BindError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced() {
+        let folder = Folder::new();
+        fs::create_dir(&folder.0).unwrap();
+        drop(UnixListener::bind(folder.socket()).unwrap());
+        assert!(folder.socket().exists());
+        let _listener = bind(&folder.socket()).unwrap();
+        UnixStream::connect(folder.socket()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_not_replaced() {
+        let folder = Folder::new();
+        fs::create_dir(&folder.0).unwrap();
+        fs::write(folder.socket(), "precious").unwrap();
+        assert!(matches!(bind(&folder.socket()), Err(BindError::NotASocket { .. })));
+        assert_eq!(fs::read(folder.socket()).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_an_error() {
+        let folder = Folder::new();
+        let error = bind(&folder.0.join("x".repeat(150))).unwrap_err();
+        assert!(matches!(error, BindError::Os { .. }), "{error}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Names of ports, as rules and commands use them.
+
+use super::refuse;
+use control::Refusal;
+use flowtable::pipeline::Pipeline;
+use flowtable::text::PortNames;
+use flowtable::types::OfPort;
+
+/// The ports and their names at one moment.
+pub(super) type NameTable = Vec<(OfPort, String)>;
+
+/// The ports and their names now.
+pub(super) fn port_names(pipeline: &Pipeline) -> NameTable {
+    pipeline.snapshot().ports().iter().map(|p| (p.of, p.name.to_string())).collect()
+}
+
+/// The names to print with: none unless they are wanted.
+pub(super) fn shown(table: &NameTable, wanted: bool) -> Shown<'_> {
+    Shown(wanted.then_some(table))
+}
+
+/// Port names that are printed, or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a>(Option<&'a NameTable>);
+
+impl PortNames for Shown<'_> {
+    fn number(&self, name: &str) -> Option<OfPort> {
+        self.0?.number(name)
+    }
+
+    fn name(&self, port: OfPort) -> Option<&str> {
+        self.0?.name(port)
+    }
+}
+
+/// The port that a user means by a name or a number.
+pub(super) fn find(pipeline: &Pipeline, text: &str) -> Result<OfPort, Box<Refusal>> {
+    let snapshot = pipeline.snapshot();
+    let ports = snapshot.ports();
+    let by_number = || {
+        let number = match text {
+            t if t.eq_ignore_ascii_case("local") => OfPort::LOCAL,
+            t => OfPort(t.parse().ok()?),
+        };
+        ports.get(number)
+    };
+    let port = ports.by_name(text).or_else(by_number);
+    port.map(|p| p.of).ok_or_else(|| refuse::no_port(text))
+}

@@ -1,0 +1,77 @@
+//! Errors of the libraries, as refusals: with their place in the text and OpenFlow's name for them.
+
+use control::{OpenFlowError, Place, Reason, Refusal};
+use flowtable::pipeline::FlowModError;
+use flowtable::text::TextError;
+
+/// The place of a line in the text of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    /// What the client calls the text.
+    pub(super) file: Option<&'a str>,
+    /// From 1.
+    pub(super) number: usize,
+    /// The line.
+    pub(super) text: &'a str,
+}
+
+impl Line<'_> {
+    fn place(&self, span: std::ops::Range<usize>) -> Place {
+        Place {
+            file: self.file.map(str::to_owned),
+            line: self.number,
+            text: self.text.to_owned(),
+            span,
+        }
+    }
+}
+
+/// The text is wrong.
+pub(super) fn text(error: &TextError, line: Line<'_>) -> Box<Refusal> {
+    let mut refusal =
+        Refusal::new(Reason::Text, error.message()).with_place(line.place(error.span()));
+    refusal.hint = error.hint().map(str::to_owned);
+    Box::new(refusal)
+}
+
+/// The tables refuse.
+pub(super) fn flow_mod(error: &FlowModError, line: Line<'_>) -> Box<Refusal> {
+    let refusal = Refusal::new(Reason::Switch, error.to_string())
+        .with_place(line.place(0..0))
+        .with_openflow(openflow(error));
+    Box::new(refusal)
+}
+
+/// There is no such port.
+pub(super) fn no_port(port: &str) -> Box<Refusal> {
+    let refusal = Refusal::new(Reason::NotFound, format!("there is no port \"{port}\""));
+    Box::new(refusal.with_hint("ofctl show lists the ports"))
+}
+
+/// More text than all sessions together may hold.
+pub(super) fn too_much_text() -> Box<Refusal> {
+    let limit = super::budget::MAX_TEXT >> 20;
+    let message = format!("the control sessions together hold more than {limit} MiB of text");
+    Box::new(Refusal::new(Reason::Limit, message).with_hint("send the rules in several requests"))
+}
+
+/// Types of errors in OpenFlow 1.3 (`ofp_error_type`).
+const BAD_ACTION: u16 = 2;
+const FLOW_MOD_FAILED: u16 = 5;
+const GROUP_MOD_FAILED: u16 = 6;
+
+fn openflow(error: &FlowModError) -> OpenFlowError {
+    let (r#type, code, name) = match error {
+        FlowModError::TableFull { .. } => (FLOW_MOD_FAILED, 1, "OFPFMFC_TABLE_FULL"),
+        FlowModError::Overlap { .. } => (FLOW_MOD_FAILED, 3, "OFPFMFC_OVERLAP"),
+        FlowModError::UnknownGroup(_) => (BAD_ACTION, 9, "OFPBAC_BAD_OUT_GROUP"),
+        FlowModError::GroupExists(_) => (GROUP_MOD_FAILED, 0, "OFPGMFC_GROUP_EXISTS"),
+        FlowModError::InvalidGroup { .. } => (GROUP_MOD_FAILED, 1, "OFPGMFC_INVALID_GROUP"),
+        FlowModError::GroupLoop(_) => (GROUP_MOD_FAILED, 7, "OFPGMFC_LOOP"),
+        FlowModError::NoSuchGroup(_) => (GROUP_MOD_FAILED, 8, "OFPGMFC_UNKNOWN_GROUP"),
+        FlowModError::UnknownBucket { .. } => (GROUP_MOD_FAILED, 15, "OFPGMFC_UNKNOWN_BUCKET"),
+        FlowModError::BucketExists { .. } => (GROUP_MOD_FAILED, 16, "OFPGMFC_BUCKET_EXISTS"),
+        _ => (FLOW_MOD_FAILED, 0, "OFPFMFC_UNKNOWN"),
+    };
+    OpenFlowError { name: name.to_owned(), r#type, code }
+}

@@ -1,0 +1,118 @@
+//! One session: greetings, then requests until the client leaves or misbehaves.
+
+use super::{MAX_SESSIONS, Shared, dispatch};
+use control::frame::{Kind, MAX_BODY};
+use control::stream::{FrameReader, FrameWriter, StreamError};
+use control::{Hello, Reason, Refusal, Reply, Request};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A client may think this long between two requests, or between two pieces of one.
+const READ_TIMEOUT: Duration = Duration::from_secs(600);
+/// A client has to say who it is within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing for this long has gone, or might as well.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The greeting and the requests are small; only text is not.
+const MAX_HELLO: usize = 4096;
+
+/// The bridge that a request means which names none.
+pub(super) const BRIDGE: &str = "br0";
+
+/// What a session sends to.
+pub(super) type Sender<'a> = FrameWriter<&'a UnixStream>;
+
+/// Limits how long the session's thread may wait for its client.
+pub(super) fn set_timeouts(stream: &UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(HELLO_TIMEOUT))?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))
+}
+
+/// Tells a client that there are too many.
+pub(super) fn turn_away(stream: &UnixStream) {
+    let refusal = Refusal::new(
+        Reason::Limit,
+        format!("the switch has {MAX_SESSIONS} control sessions already: end one of them"),
+    );
+    // It fits the socket's empty buffer; a client that is gone need not be told.
+    let mut to = FrameWriter::new(stream);
+    let _ = to.put_json(Kind::Reply, &Err::<Reply, _>(refusal)).and_then(|()| to.flush());
+}
+
+/// Serves one client to the end.
+pub(super) fn run(shared: &Shared, stream: UnixStream) -> Result<(), StreamError> {
+    let mut from = FrameReader::new(&stream, MAX_HELLO);
+    let mut to = FrameWriter::new(&stream);
+    let result = converse(shared, &stream, &mut from, &mut to);
+    // Whoever cannot be understood is told why, as far as possible.
+    if let Err(error @ (StreamError::Frame(_) | StreamError::Json(_) | StreamError::OutOfTurn(_))) =
+        &result
+    {
+        let refusal = Refusal::new(Reason::Protocol, error.to_string());
+        to.put_json(Kind::Reply, &Err::<Reply, _>(refusal))?;
+        to.flush()?;
+    }
+    result
+}
+
+fn converse(
+    shared: &Shared,
+    stream: &UnixStream,
+    from: &mut FrameReader<&UnixStream>,
+    to: &mut Sender<'_>,
+) -> Result<(), StreamError> {
+    // A connection without a word is somebody who looks whether we live.
+    let hello: Hello = match from.next_frame()? {
+        None => return Ok(()),
+        Some((Kind::Hello, body)) => serde_json::from_slice(body)?,
+        Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
+    };
+    let mut ours = Hello::new(concat!("switchd ", env!("CARGO_PKG_VERSION")));
+    ours.bridges.push(BRIDGE.to_owned());
+    to.put_json(Kind::Hello, &ours)?;
+    to.flush()?;
+    // The client compares the versions too, and has the user's ear.
+    hello.check().map_err(StreamError::Version)?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    from.set_max_body(MAX_BODY);
+    loop {
+        let request: Request = match from.next_frame()? {
+            None => return Ok(()),
+            Some((Kind::Request, body)) => serde_json::from_slice(body)?,
+            Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
+        };
+        let mut text = shared.budget.text();
+        let mut fits = true;
+        if request.operation.takes_text() {
+            fits = receive_text(from, &mut text)?;
+        }
+        let result = match fits {
+            true => dispatch::carry_out(&shared.switch, &request, text.bytes(), to)?,
+            false => Err(super::refuse::too_much_text()),
+        };
+        to.put_json(Kind::Reply, &result)?;
+        to.flush()?;
+    }
+}
+
+/// Takes the text of a request; false if it is more than the switch can hold, and nothing is kept.
+fn receive_text(
+    from: &mut FrameReader<&UnixStream>,
+    text: &mut super::budget::Text<'_>,
+) -> Result<bool, StreamError> {
+    let mut fits = true;
+    loop {
+        match from.next_frame()?.ok_or(StreamError::CutOff)? {
+            (Kind::Text, _) if !fits => {}
+            (Kind::Text, chunk) => {
+                fits = text.push(chunk);
+                if !fits {
+                    text.clear();
+                }
+            }
+            (Kind::End, _) => return Ok(fits),
+            (kind, _) => return Err(StreamError::OutOfTurn(kind)),
+        }
+    }
+}

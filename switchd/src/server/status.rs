@@ -1,0 +1,82 @@
+//! What the switch is and what it did: ports, tables, caches, drops.
+
+use super::session::BRIDGE;
+use crate::switch::{PortView, Switch};
+use control::Reply;
+use control::record::{
+    CacheCounts, CacheRecord, DropRecord, DropsRecord, SwitchRecord, TableRecord,
+};
+use flowtable::datapath::DropReason;
+use flowtable::pipeline::tables::MAX_RULES;
+use flowtable::types::TableId;
+use serde::Serialize;
+
+/// Appends a record of a list: JSON on one line, without the line feed.
+pub(super) fn write_record<T: Serialize>(out: &mut String, record: &T) {
+    // Our records have no map with keys that are not text, the only thing JSON cannot hold.
+    if let Ok(json) = serde_json::to_string(record) {
+        out.push_str(&json);
+    }
+}
+
+/// The switch and its ports.
+pub(super) fn show(switch: &Switch) -> Reply {
+    Reply::Switch(SwitchRecord {
+        bridge: BRIDGE.to_owned(),
+        datapath_id: format!("{:016x}", switch.datapath_id()),
+        n_tables: TableId::COUNT as u16,
+        ports: super::ports::records(switch),
+    })
+}
+
+/// All tables.
+pub(super) fn tables(switch: &Switch) -> Reply {
+    switch.sync_stats();
+    let snapshot = switch.pipeline().snapshot();
+    let tables = snapshot.tables();
+    let record = |id: TableId| {
+        let (lookup, matched) = tables.lookup_counts(id);
+        let active = tables.len(id) as u64;
+        TableRecord { table: id.get(), active, lookup, matched, max_entries: MAX_RULES as u64 }
+    };
+    Reply::Tables((0..=u8::MAX).filter_map(TableId::new).map(record).collect())
+}
+
+/// What the caches did.
+pub(super) fn caches(switch: &Switch) -> Reply {
+    let caches = switch.caches();
+    let counts = caches.iter().map(|c| CacheCounts {
+        hits: c.hits,
+        misses: c.misses,
+        retranslations: c.retranslations,
+        revalidated: c.revalidated,
+        evictions: c.evictions,
+        capacity: c.capacity,
+    });
+    Reply::Cache(CacheRecord {
+        flows: caches.iter().map(|c| c.entries).sum(),
+        workers: counts.collect(),
+    })
+}
+
+/// What was dropped, and why.
+pub(super) fn drops(switch: &Switch) -> Reply {
+    let ports = switch.ports();
+    let mut drops = DropsRecord::default();
+    for port in &ports {
+        let record = |(reason, packets)| record(port, reason, packets);
+        drops.dropped.extend(port.totals.drops().map(record));
+        drops.failed_outputs.extend(port.totals.failures().map(record));
+    }
+    Reply::Drops(drops)
+}
+
+fn record(port: &PortView, reason: DropReason, packets: u64) -> DropRecord {
+    DropRecord {
+        port: port.of.0,
+        name: port.name.clone(),
+        reason: reason.name().to_owned(),
+        meaning: reason.sentence().to_owned(),
+        packets,
+    }
+}
