@@ -226,6 +226,15 @@ impl PortStatus {
 pub trait Guard: Send {
     /// The device changed: adapts what depends on it beyond [`PortStatus`].
     fn link_changed(&mut self, link: &crate::netlink::Link, status: &PortStatus);
+
+    /// Sets the device up or down.
+    ///
+    /// # Errors
+    /// It has gone.
+    fn set_up(&mut self, up: bool) -> Result<(), crate::PortError>;
+
+    /// The device still exists, wherever it is.
+    fn has_device(&mut self) -> bool;
 }
 
 /// Queues of a port, for the workers.
@@ -243,7 +252,7 @@ pub struct Port {
     pub name: String,
     /// What it is made of.
     pub kind: PortKind,
-    /// Its MAC address at opening.
+    /// Its MAC address.
     pub mac: [u8; 6],
     /// Interface number in its network namespace; `None` for a port in memory.
     pub ifindex: Option<u32>,
@@ -267,9 +276,29 @@ impl Port {
     pub fn link_changed(&mut self, link: &crate::netlink::Link) {
         self.status.set_link_up(link.is_running());
         self.status.set_mtu(link.mtu);
+        self.mac = link.mac;
         if let Some(guard) = &mut self.guard {
             guard.link_changed(link, &self.status);
         }
+    }
+
+    /// Sets the device up or down; a port in memory just says so.
+    ///
+    /// # Errors
+    /// The device has gone.
+    pub fn set_up(&mut self, up: bool) -> Result<(), crate::PortError> {
+        match &mut self.guard {
+            Some(guard) => guard.set_up(up),
+            None => {
+                self.status.set_link_up(up);
+                Ok(())
+            }
+        }
+    }
+
+    /// The device still exists, even if it has left for another network namespace.
+    pub fn has_device(&mut self) -> bool {
+        self.guard.as_mut().is_none_or(|guard| guard.has_device())
     }
 }
 

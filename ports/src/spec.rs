@@ -300,6 +300,13 @@ fn split_options<'a>(
     Ok(options)
 }
 
+impl Target {
+    /// The device is made when the port is opened and missing.
+    pub fn is_created(&self) -> bool {
+        matches!(self, Self::Tap { .. } | Self::Internal { .. } | Self::Dummy)
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

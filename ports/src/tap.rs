@@ -50,9 +50,12 @@ pub fn open(
     };
     let takes = configure().map_err(os("configure TAP device"))?;
     let link = netlink.link(device)?;
-    let guard =
-        TapGuard { netlink, index: link.index, sets_down: existed.is_some() && !link.is_up };
-    let mut guard = guard;
+    let mut guard = TapGuard {
+        file: file.try_clone().map_err(os("open TAP device"))?,
+        netlink,
+        index: link.index,
+        sets_down: existed.is_some() && !link.is_up,
+    };
     if !link.is_up {
         guard.netlink.set_up(link.index, true)?;
     }
@@ -104,6 +107,7 @@ fn attach(device: &str, existing: Option<&Link>) -> Result<File, PortError> {
 }
 
 struct TapGuard {
+    file: File,
     netlink: Netlink,
     index: u32,
     sets_down: bool,
@@ -111,6 +115,14 @@ struct TapGuard {
 
 impl Guard for TapGuard {
     fn link_changed(&mut self, _: &Link, _: &PortStatus) {}
+
+    fn set_up(&mut self, up: bool) -> Result<(), PortError> {
+        Ok(self.netlink.set_up(self.index, up)?)
+    }
+
+    fn has_device(&mut self) -> bool {
+        tun::is_attached(self.file.as_fd())
+    }
 }
 
 impl Drop for TapGuard {

@@ -1,18 +1,21 @@
 //! What happens by itself: devices come and go, time passes.
 //!
-//! One thread listens to the kernel's device events and runs the periodic work of the switch.
+//! One thread listens to the kernel's device events, in every network namespace that ports have
+//! devices in, and runs the periodic work of the switch.
 
-use crate::switch::Switch;
+use crate::switch::{Place, Switch};
 use crate::worker::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ports::netlink::{Events, LinkEvent, Netlink, NetlinkError};
+use ports::netns::Netns;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Time between two rounds of periodic work.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,9 +35,8 @@ impl Monitor {
     pub fn start(switch: Arc<Switch>) -> std::io::Result<Self> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let stop = Arc::new(EventFd::from_value_and_flags(0, flags)?);
-        let events = Events::open().inspect_err(|e| warn!("{e}: ports do not follow their devices"));
         let told = Arc::clone(&stop);
-        let run = move || watch(&switch, events.ok(), &told);
+        let run = move || watch(&switch, &told);
         let thread = std::thread::Builder::new().name("monitor".to_owned()).spawn(run)?;
         let monitor = Self { stop, thread: Some(thread) };
         Ok(monitor)
@@ -50,15 +52,13 @@ impl Drop for Monitor {
     }
 }
 
-fn watch(switch: &Switch, mut events: Option<Events>, stop: &EventFd) {
-    // Events that came before we listened.
-    look_at_all(switch);
+fn watch(switch: &Switch, stop: &EventFd) {
+    let mut listeners: Vec<Listener> = Vec::new();
+    follow_places(switch, &mut listeners);
     let mut last_sweep = Instant::now();
     loop {
         let mut fds = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-        if let Some(events) = &events {
-            fds.push(PollFd::new(events.as_fd(), PollFlags::POLLIN));
-        }
+        fds.extend(listeners.iter().map(|l| PollFd::new(l.events.as_fd(), PollFlags::POLLIN)));
         let left = SWEEP_INTERVAL.saturating_sub(last_sweep.elapsed());
         let timeout = PollTimeout::try_from(left.max(Duration::from_millis(1)));
         // An interrupted sleep is a short one.
@@ -66,54 +66,127 @@ fn watch(switch: &Switch, mut events: Option<Events>, stop: &EventFd) {
         if fds[0].any() == Some(true) {
             return;
         }
-        if let Some(events) = &mut events
-            && let Err(error) = hear(switch, events)
-        {
-            warn!("{error}: looking at all devices instead");
-            look_at_all(switch);
+        drop(fds);
+        for listener in &mut listeners {
+            if let Err(error) = listener.hear(switch) {
+                warn!("{error}: looking at all devices instead");
+                listener.look_at_all(switch);
+            }
         }
         for Event::RxFailed { no, error } in switch.take_events() {
             tracing::debug!("port {}: {error}", switch.port_name(no));
         }
         if last_sweep.elapsed() >= SWEEP_INTERVAL {
             last_sweep = Instant::now();
+            follow_places(switch, &mut listeners);
+            switch.retry_failed_ports();
             switch.sweep();
         }
     }
 }
 
-fn hear(switch: &Switch, events: &mut Events) -> Result<(), NetlinkError> {
-    let mut heard = Vec::new();
-    events.drain(|event| heard.push(event))?;
-    for event in heard {
-        match event {
-            LinkEvent::Present(link) => switch.link_present(&link),
-            LinkEvent::Gone { index, .. } => switch.link_gone(index),
-            LinkEvent::QdiscChanged { index } => {
-                if let Some(link) = Netlink::open()?.find_link_by_index(index)? {
-                    switch.link_present(&link);
-                }
+/// Listens wherever ports have devices, and nowhere else.
+///
+/// A named namespace can be removed and made again under the same name; it is another one then. The
+/// old one would live on as long as somebody listens in it.
+fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
+    let places = switch.places();
+    listeners.retain(|listener| {
+        let stays = places.contains(&listener.place) && listener.is_current();
+        if !stays {
+            switch.place_gone(&listener.place);
+        }
+        stays
+    });
+    for place in places {
+        if listeners.iter().any(|l| l.place == place) {
+            continue;
+        }
+        match Listener::new(place.clone()) {
+            Ok(Some(mut listener)) => {
+                // What happened before we listened.
+                listener.look_at_all(switch);
+                listeners.push(listener);
             }
-            LinkEvent::Lost => look_at_all(switch),
+            // Such a namespace does not exist, or not yet.
+            Ok(None) => {}
+            Err(error) => debug!("{place:?}: {error:#}"),
         }
     }
-    Ok(())
 }
 
-/// Compares all devices with what the ports believe.
-fn look_at_all(switch: &Switch) {
-    let links = match Netlink::open().and_then(|mut netlink| netlink.links()) {
-        Ok(links) => links,
-        Err(error) => return warn!("{error}"),
-    };
-    let present: HashSet<u32> = links.iter().map(|l| l.index).collect();
-    for index in switch.open_devices() {
-        if !present.contains(&index) {
-            switch.link_gone(index);
+/// Hears of the devices of one namespace.
+struct Listener {
+    place: Place,
+    inode: u64,
+    events: Events,
+    netlink: Netlink,
+}
+
+impl Listener {
+    /// `None` if there is no such namespace.
+    fn new(place: Place) -> anyhow::Result<Option<Self>> {
+        let netns = match &place {
+            Place::Here => Netns::current()?,
+            Place::Netns(name) => match Netns::named(name) {
+                Ok(netns) => netns,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        // Needs no privilege where we are already.
+        let (events, netlink) = match &place {
+            Place::Here => (Events::open()?, Netlink::open()?),
+            Place::Netns(_) => (netns.run(Events::open)??, netns.run(Netlink::open)??),
+        };
+        let inode = netns.inode()?;
+        Ok(Some(Self { place, inode, events, netlink }))
+    }
+
+    /// The name still means the namespace that we listen in.
+    fn is_current(&self) -> bool {
+        match &self.place {
+            Place::Here => true,
+            Place::Netns(name) => {
+                let now = Netns::named(name).and_then(|netns| netns.inode());
+                now.is_ok_and(|inode| inode == self.inode)
+            }
         }
     }
-    for link in &links {
-        switch.link_present(link);
+
+    fn hear(&mut self, switch: &Switch) -> Result<(), NetlinkError> {
+        let mut heard = Vec::new();
+        self.events.drain(|event| heard.push(event))?;
+        for event in heard {
+            match event {
+                LinkEvent::Present(link) => switch.link_present(&self.place, &link),
+                LinkEvent::Gone { index, .. } => switch.link_gone(&self.place, index),
+                LinkEvent::QdiscChanged { index } => {
+                    if let Some(link) = self.netlink.find_link_by_index(index)? {
+                        switch.link_present(&self.place, &link);
+                    }
+                }
+                LinkEvent::Lost => self.look_at_all(switch),
+            }
+        }
+        Ok(())
     }
-    switch.retry_ports();
+
+    /// Compares all devices with what the ports believe.
+    fn look_at_all(&mut self, switch: &Switch) {
+        let links = match self.netlink.links() {
+            Ok(links) => links,
+            Err(error) => return warn!("{error}"),
+        };
+        let present: HashSet<u32> = links.iter().map(|l| l.index).collect();
+        for index in switch.open_devices(&self.place) {
+            if !present.contains(&index) {
+                switch.link_gone(&self.place, index);
+            }
+        }
+        for link in &links {
+            switch.link_present(&self.place, link);
+        }
+        switch.retry_ports(&self.place);
+    }
 }

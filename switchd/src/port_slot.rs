@@ -1,11 +1,13 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
+use crate::switch::Place;
 use flowtable::datapath::{DropReason, PortCounters};
 use flowtable::types::{OfPort, PortNo};
 use ports::Port;
 use ports::spec::{PortSpec, Target};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a port is in its life.
 ///
@@ -52,10 +54,20 @@ pub(crate) struct PortSlot {
     pub(crate) counters: Vec<Arc<PortCounters>>,
     /// The MAC address, once known.
     pub(crate) mac: [u8; 6],
+    /// The user wants it down: so does every device that it will have.
+    pub(crate) is_set_down: bool,
+    /// When.
+    pub(crate) added: Duration,
 }
 
 impl PortSlot {
-    pub(crate) fn new(no: PortNo, of: OfPort, spec: PortSpec, workers: usize) -> Self {
+    pub(crate) fn new(
+        no: PortNo,
+        of: OfPort,
+        spec: PortSpec,
+        workers: usize,
+        now: Duration,
+    ) -> Self {
         Self {
             no,
             of,
@@ -64,22 +76,26 @@ impl PortSlot {
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             mac: [0; 6],
+            is_set_down: false,
+            added: now,
         }
     }
 
-    /// The device's name in this network namespace; `None` for a port that no event can tell about.
-    pub(crate) fn device(&self) -> Option<&str> {
+    /// Where the device is and what it is called; `None` for a port in memory.
+    pub(crate) fn device(&self) -> Option<(Place, &str)> {
         match &self.spec.target {
             Target::System { device } | Target::Tap { device } | Target::Internal { device } => {
-                Some(device)
+                Some((Place::Here, device))
             }
-            Target::Netns { .. } | Target::Dummy => None,
+            Target::Netns { netns, device } => Some((Place::Netns(netns.clone()), device)),
+            Target::Dummy => None,
         }
     }
 
-    /// The device is made by the switch when it is missing.
-    pub(crate) fn is_created(&self) -> bool {
-        matches!(self.spec.target, Target::Tap { .. } | Target::Internal { .. } | Target::Dummy)
+    /// The port has this device open.
+    pub(crate) fn has_open(&self, place: &Place, index: u32) -> bool {
+        self.port.as_ref().is_some_and(|p| p.ifindex == Some(index))
+            && self.device().is_some_and(|(p, _)| p == *place)
     }
 
     pub(crate) fn totals(&self) -> PortTotals {

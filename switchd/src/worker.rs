@@ -36,15 +36,21 @@ pub(crate) enum Command {
         /// Where to count.
         counters: Arc<PortCounters>,
     },
-    /// Give the queues of a port up. Answers when they are closed.
+    /// Hand the queues of a port over.
     Detach {
         /// Which port.
         no: PortNo,
-        /// Hears when it is done.
-        done: Sender<()>,
+        /// Who takes them.
+        done: Sender<Detached>,
     },
     /// End.
     Stop,
+}
+
+/// The queues that a worker had of a port, to be closed by somebody with more time.
+pub(crate) struct Detached {
+    _rx: Vec<RxPort>,
+    _tx: Option<Box<dyn TxQueue>>,
 }
 
 /// What a worker tells.
@@ -132,10 +138,10 @@ impl Worker {
             }
             Command::Detach { no, done } => {
                 self.read_stats();
-                self.rx.retain(|rx| rx.no != no);
-                self.sender.detach(no);
-                // The other side may have given up waiting.
-                let _ = done.send(());
+                let rx = self.rx.extract_if(.., |rx| rx.no == no).collect();
+                let tx = self.sender.detach(no);
+                // The other side waits for it.
+                let _ = done.send(Detached { _rx: rx, _tx: tx });
             }
             Command::Stop => return false,
         }
@@ -225,10 +231,8 @@ impl Transmitter {
         self.ports[index] = Some(TxPort { queue, counters });
     }
 
-    fn detach(&mut self, no: PortNo) {
-        if let Some(Some(port)) = self.ports.get_mut(no.0 as usize) {
-            port.queue = None;
-        }
+    fn detach(&mut self, no: PortNo) -> Option<Box<dyn TxQueue>> {
+        self.ports.get_mut(no.0 as usize)?.as_mut()?.queue.take()
     }
 
     /// Sends what is queued. Returns how many received frames have no output left that was accepted;

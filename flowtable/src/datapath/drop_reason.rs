@@ -38,7 +38,7 @@ reasons! {
     PartialVlan "partial_vlan" "the frame ends inside its VLAN tag";
     SamePort "same_port" "the destination was learned on the port that the frame came in on";
     NoFloodTarget "no_flood_target" "there is no other port to flood to";
-    PortNoReceive "port_no_receive" "the ingress port is configured not to receive";
+    PortNoReceive "port_no_receive" "the ingress port is configured not to receive, or down";
     PortNoForward "port_no_forward" "the egress port is configured not to forward";
     UnknownInPort "unknown_in_port" "the ingress port has been removed";
     TooManyResubmits "too_many_resubmits" "more than 4096 resubmits for one frame";

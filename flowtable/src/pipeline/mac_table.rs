@@ -174,6 +174,16 @@ impl MacTable {
         keys.len()
     }
 
+    /// Removes every entry of a port, static ones included, and returns how many there were.
+    pub fn forget_port(&mut self, port: OfPort) -> usize {
+        let keys: Vec<MacKey> =
+            self.entries.iter().filter(|(_, e)| e.port == port).map(|(key, _)| *key).collect();
+        for key in &keys {
+            self.remove(*key);
+        }
+        keys.len()
+    }
+
     /// All entries with their age, ordered by the time of their last use, oldest first.
     pub fn entries(&self, now: Duration) -> Vec<(MacKey, MacEntry, Duration)> {
         let mut all: Vec<_> =

@@ -191,6 +191,14 @@ impl Guard for SystemGuard {
     fn link_changed(&mut self, link: &Link, status: &PortStatus) {
         status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
     }
+
+    fn set_up(&mut self, up: bool) -> Result<(), PortError> {
+        Ok(self.netlink.set_up(self.index, up)?)
+    }
+
+    fn has_device(&mut self) -> bool {
+        self.netlink.find_link_by_index(self.index).is_ok_and(|link| link.is_some())
+    }
 }
 
 impl Drop for SystemGuard {

@@ -71,3 +71,11 @@ pub(crate) fn set_header_size(fd: BorrowedFd<'_>, size: usize) -> io::Result<()>
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
     Ok(())
 }
+
+/// Whether the device of the descriptor still exists, in whatever network namespace.
+pub(crate) fn is_attached(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: all zero is a valid request.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    // SAFETY: TUNGETIFF writes one ifreq, which is valid during the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) }).is_ok()
+}

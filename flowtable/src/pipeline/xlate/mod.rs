@@ -115,7 +115,9 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
     let no = PortNo(key.in_port.get() as u16);
     match view.ports.by_no(no) {
         None => ctx.fail(DropReason::UnknownInPort),
-        Some(port) if port.config.no_recv => ctx.fail(DropReason::PortNoReceive),
+        Some(port) if port.config.no_recv || port.config.down => {
+            ctx.fail(DropReason::PortNoReceive)
+        }
         Some(port) => {
             ctx.key.flow.in_port.set(u32::from(port.of.0));
             ctx.base = ctx.key.flow;

@@ -1,0 +1,187 @@
+//! Ports follow their devices: by name, through whatever happens to them.
+//!
+//! A device that is deleted, renamed or moved to another namespace takes its port's queues with it;
+//! the port stays, with its numbers, settings and counters, and the next device of that name becomes
+//! the port's. Whatever the kernel tells twice changes nothing the second time.
+
+use super::Switch;
+use crate::port_slot::{PortSlot, PortState};
+use crate::worker::Event;
+use ::ports::PortError;
+use ::ports::netlink::Link;
+use flowtable::types::{MacAddr, OfPort, PortNo};
+use tracing::{info, warn};
+
+/// A network namespace that devices of ports live in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The one that the switch runs in.
+    Here,
+    /// The one that `ip netns` knows by this name.
+    Netns(String),
+}
+
+impl Switch {
+    /// The namespaces that ports have, or wait for, devices in.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let mut places: Vec<Place> =
+            self.slots.lock().iter().filter_map(|s| Some(s.device()?.0)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
+    /// A device is there, or has changed.
+    pub(crate) fn link_present(&self, place: &Place, link: &Link) {
+        let mut slots = self.slots.lock();
+        let is_ports = |s: &PortSlot| s.device() == Some((place.clone(), &link.name));
+        for slot in slots.iter_mut().filter(|s| s.has_open(place, link.index) && !is_ports(s)) {
+            self.lose(slot, "its device was renamed");
+        }
+        let Some(slot) = slots.iter_mut().find(|s| is_ports(s)) else {
+            return;
+        };
+        if slot.port.is_some() && !slot.has_open(place, link.index) {
+            self.lose(slot, "its device was replaced");
+        }
+        match &mut slot.port {
+            Some(port) => {
+                port.link_changed(link);
+                self.follow_link(slot);
+            }
+            None => self.try_open(slot),
+        }
+    }
+
+    /// A device is gone.
+    pub(crate) fn link_gone(&self, place: &Place, index: u32) {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.iter_mut().find(|s| s.has_open(place, index)) else {
+            return;
+        };
+        if let Some(port) = &mut slot.port
+            && slot.spec.target.is_created()
+            && port.has_device()
+        {
+            // A TAP device that went to another namespace is still at the other end of our file.
+            // Nobody tells us about it there.
+            port.status.set_link_up(true);
+            return self.follow_link(slot);
+        }
+        self.lose(slot, "its device is gone");
+        if slot.spec.target.is_created() {
+            self.try_open(slot);
+        }
+    }
+
+    /// A whole namespace is gone: nobody can find its devices any more.
+    pub(crate) fn place_gone(&self, place: &Place) {
+        let mut slots = self.slots.lock();
+        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *place);
+        for slot in slots.iter_mut().filter(is_there).filter(|s| s.port.is_some()) {
+            self.lose(slot, "its network namespace is gone");
+        }
+    }
+
+    fn lose(&self, slot: &mut PortSlot, why: &str) {
+        warn!("port {} ({}): {why}; waiting for it", slot.of, slot.spec.name);
+        self.detach(slot);
+        slot.state = PortState::Waiting;
+        self.link_lost(slot.of);
+    }
+
+    fn link_lost(&self, of: OfPort) {
+        self.set_link_up(of, false);
+        let hosts = self.pipeline.with_macs(|macs| macs.flush(Some(of)));
+        if hosts > 0 {
+            info!("port {of}: forgot {hosts} hosts");
+        }
+    }
+
+    fn set_link_up(&self, of: OfPort, up: bool) {
+        self.pipeline.with_ports(|ports| {
+            if let Some(port) = ports.get_mut(of) {
+                port.link_up = up;
+            }
+        });
+    }
+
+    fn follow_link(&self, slot: &mut PortSlot) {
+        let Some(port) = &slot.port else {
+            return;
+        };
+        if port.mac != slot.mac {
+            slot.mac = port.mac;
+            let mac = MacAddr(slot.mac);
+            info!("port {} ({}): its address is now {mac}", slot.of, slot.spec.name);
+            self.pipeline.with_ports(|ports| {
+                if let Some(port) = ports.get_mut(slot.of) {
+                    port.mac = mac;
+                }
+            });
+        }
+        let state = if port.status.is_link_up() { PortState::Up } else { PortState::Down };
+        if state != slot.state {
+            info!("port {} ({}): {state}", slot.of, slot.spec.name);
+            slot.state = state;
+            match slot.state {
+                PortState::Up => self.set_link_up(slot.of, true),
+                _ => self.link_lost(slot.of),
+            }
+        }
+    }
+
+    fn try_open(&self, slot: &mut PortSlot) {
+        match self.open(&slot.spec) {
+            Ok(port) => {
+                self.publish(slot, Some(&port));
+                self.attach(slot, port);
+            }
+            Err(PortError::NoDevice { .. }) => slot.state = PortState::Waiting,
+            Err(error) => {
+                let state = PortState::Error(format!("{:#}", anyhow::Error::from(error)));
+                if slot.state != state {
+                    warn!("port {} ({}): {state}", slot.of, slot.spec.name);
+                    slot.state = state;
+                }
+            }
+        }
+    }
+
+    /// Opens what is missing in a namespace, in case an event was not heard.
+    pub(crate) fn retry_ports(&self, place: &Place) {
+        let mut slots = self.slots.lock();
+        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *place);
+        for slot in slots.iter_mut().filter(is_there).filter(|s| s.port.is_none()) {
+            self.try_open(slot);
+        }
+    }
+
+    /// Tries devices again that could not be used, because what was in the way may be gone.
+    pub(crate) fn retry_failed_ports(&self) {
+        let mut slots = self.slots.lock();
+        let has_failed = |s: &&mut PortSlot| matches!(s.state, PortState::Error(_));
+        for slot in slots.iter_mut().filter(has_failed) {
+            self.try_open(slot);
+        }
+    }
+
+    /// Devices of a namespace that ports have open, to look after when events were lost.
+    pub(crate) fn open_devices(&self, place: &Place) -> Vec<u32> {
+        let slots = self.slots.lock();
+        let is_there = |s: &&PortSlot| s.device().is_some_and(|(p, _)| p == *place);
+        slots.iter().filter(is_there).filter_map(|s| s.port.as_ref()?.ifindex).collect()
+    }
+
+    /// What the workers told since the last call.
+    pub(crate) fn take_events(&self) -> Vec<Event> {
+        self.events.try_iter().collect()
+    }
+
+    /// The name of a port.
+    pub(crate) fn port_name(&self, no: PortNo) -> String {
+        let slots = self.slots.lock();
+        let slot = slots.iter().find(|s| s.no == no);
+        slot.map_or_else(|| format!("#{}", no.0), |s| s.spec.name.clone())
+    }
+}

@@ -1,0 +1,329 @@
+//! Ports come and go by command.
+//!
+//! Opening and closing a device takes milliseconds and happens on the caller's thread. The workers
+//! only take queues over or hand them back between two batches, so that the traffic of other ports
+//! does not notice.
+//!
+//! A port's numbers may belong to another port later. No worker can confuse the two: a port leaves the
+//! pipeline first, which makes every cached flow look again, then the workers, and its numbers are free
+//! only when all of them have let go.
+
+use super::{StartError, Switch};
+use crate::port_slot::{PortSlot, PortState};
+use crate::worker::Command;
+use ::ports::spec::{PortSpec, Target};
+use ::ports::{Port, PortError, QueueCount};
+use crossbeam::channel;
+use flowtable::pipeline::ports::PortInfo;
+use flowtable::types::{MacAddr, OfPort, PortNo};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+impl Switch {
+    /// Adds a port under the lowest free number. A missing device is waited for unless `required`.
+    ///
+    /// # Errors
+    /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not
+    /// added then.
+    pub fn add_port(&self, spec: PortSpec, required: bool) -> Result<OfPort, StartError> {
+        let mut slots = self.slots.lock();
+        let slot = self.new_slot(&slots, spec, None)?;
+        let opened = match self.open(&slot.spec) {
+            Err(PortError::NoDevice { name }) if !required => {
+                warn!("port {}: no device \"{name}\" yet; waiting for it", slot.spec.name);
+                None
+            }
+            Err(error) => return Err(error.into()),
+            Ok(port) => Some(port),
+        };
+        Ok(self.install(&mut slots, slot, opened))
+    }
+
+    /// Adds a port that is open already, for tests and benchmarks.
+    ///
+    /// # Errors
+    /// Its name is taken.
+    pub fn add_open_port(&self, port: Port) -> Result<OfPort, StartError> {
+        let mut slots = self.slots.lock();
+        let spec = PortSpec {
+            name: port.name.clone(),
+            target: Target::Dummy,
+            options: Default::default(),
+            others: Vec::new(),
+        };
+        let slot = self.new_slot(&slots, spec, None)?;
+        Ok(self.install(&mut slots, slot, Some(port)))
+    }
+
+    /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
+    /// port.
+    pub fn remove_port(&self, of: OfPort) -> bool {
+        let mut slots = self.slots.lock();
+        let Some(index) = slots.iter().position(|s| s.of == of) else {
+            return false;
+        };
+        self.pipeline.with_ports(|ports| ports.remove(of));
+        self.pipeline.with_macs(|macs| macs.forget_port(of));
+        let mut slot = slots.remove(index);
+        self.detach(&mut slot);
+        info!("port {of} ({}): removed", slot.spec.name);
+        true
+    }
+
+    /// Changes what the pipeline knows of a port. False if there is no such port.
+    pub fn change_port(&self, of: OfPort, change: impl FnOnce(&mut PortInfo)) -> bool {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.iter_mut().find(|s| s.of == of) else {
+            return false;
+        };
+        let is_down = self.pipeline.with_ports(|ports| {
+            let info = ports.get_mut(of)?;
+            let was_down = info.config.down;
+            change(info);
+            (info.config.down != was_down).then_some(info.config.down)
+        });
+        if let Some(is_down) = is_down {
+            slot.is_set_down = is_down;
+            self.set_device_up(slot, !is_down);
+        }
+        true
+    }
+
+    /// The device of a port follows the port's configuration.
+    pub(super) fn set_device_up(&self, slot: &mut PortSlot, up: bool) {
+        if let Some(port) = &mut slot.port
+            && let Err(error) = port.set_up(up)
+        {
+            warn!("port {} ({}): {error}", slot.of, slot.spec.name);
+        }
+    }
+
+    /// A place for a port, with numbers of its own.
+    fn new_slot(
+        &self,
+        slots: &[PortSlot],
+        spec: PortSpec,
+        wanted: Option<OfPort>,
+    ) -> Result<PortSlot, StartError> {
+        let is_same = |slot: &&PortSlot| {
+            let device = slot.device();
+            slot.spec.name == spec.name || (device.is_some() && slot.spec.target == spec.target)
+        };
+        if slots.iter().any(|s| is_same(&s)) {
+            return Err(StartError::DuplicatePort(spec.name));
+        }
+        let of = match wanted {
+            Some(number) => match slots.iter().find(|s| s.of == number) {
+                None => number,
+                Some(owner) => {
+                    let owner = owner.spec.name.clone();
+                    return Err(StartError::NumberTaken { port: spec.name, number, owner });
+                }
+            },
+            None => {
+                let free =
+                    (1..OfPort::MAX.0).map(OfPort).find(|n| slots.iter().all(|s| s.of != *n));
+                free.ok_or_else(|| StartError::NoNumber(spec.name.clone()))?
+            }
+        };
+        // There are fewer ports than numbers, so one of these is free.
+        let mut used: Vec<u16> = slots.iter().map(|s| s.no.0).collect();
+        used.sort_unstable();
+        let no = (0..).zip(&used).find(|(n, used)| n != *used);
+        let no = PortNo(no.map_or(used.len() as u16, |(n, _)| n));
+        Ok(PortSlot::new(no, of, spec, self.workers.len(), self.now()))
+    }
+
+    fn install(
+        &self,
+        slots: &mut Vec<PortSlot>,
+        mut slot: PortSlot,
+        opened: Option<Port>,
+    ) -> OfPort {
+        self.publish(&slot, opened.as_ref());
+        match opened {
+            Some(port) => self.attach(&mut slot, port),
+            None => {
+                // What is sent to it meanwhile has failed, and is counted there.
+                for (worker, counters) in self.workers.iter().zip(&slot.counters) {
+                    let counters = Arc::clone(counters);
+                    worker.send(Command::Attach {
+                        no: slot.no,
+                        rx: Vec::new(),
+                        tx: None,
+                        counters,
+                    });
+                }
+            }
+        }
+        let of = slot.of;
+        let index = slots.partition_point(|s| s.of < of);
+        slots.insert(index, slot);
+        of
+    }
+
+    pub(super) fn open(&self, spec: &PortSpec) -> Result<Port, PortError> {
+        ::ports::open(spec, QueueCount { rx: 1, tx: self.workers.len() })
+    }
+
+    /// Tells the pipeline about a port. What it was told by commands stays.
+    pub(super) fn publish(&self, slot: &PortSlot, port: Option<&Port>) {
+        let mac = MacAddr(port.map_or(slot.mac, |p| p.mac));
+        let mut info = PortInfo::new(slot.no, slot.of, &slot.spec.name, mac);
+        info.link_up = port.is_some_and(|p| p.status.is_link_up());
+        self.pipeline.with_ports(|ports| {
+            if let Some(old) = ports.get(slot.of) {
+                info = PortInfo { mac, link_up: info.link_up, ..old.clone() };
+            }
+            ports.insert(info);
+        });
+    }
+
+    /// Gives the queues of an open port to the workers.
+    pub(super) fn attach(&self, slot: &mut PortSlot, mut port: Port) {
+        let queues = port.take_queues();
+        let mut tx = queues.tx.into_iter();
+        let mut rx: Vec<Vec<_>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for (i, queue) in queues.rx.into_iter().enumerate() {
+            let worker = (slot.no.0 as usize + i) % rx.len();
+            rx[worker].push(queue);
+        }
+        for ((worker, counters), rx) in self.workers.iter().zip(&slot.counters).zip(rx) {
+            let counters = Arc::clone(counters);
+            worker.send(Command::Attach { no: slot.no, rx, tx: tx.next(), counters });
+        }
+        for warning in &port.warnings {
+            warn!("port {} ({}): {warning}", slot.of, slot.spec.name);
+        }
+        let up = port.status.is_link_up();
+        slot.state = if up { PortState::Up } else { PortState::Down };
+        slot.mac = port.mac;
+        info!("port {} ({}): {}, {}", slot.of, slot.spec.name, slot.state, port.kind.name());
+        slot.port = Some(port);
+        if slot.is_set_down {
+            self.set_device_up(slot, false);
+        }
+    }
+
+    /// Takes the queues of a port from the workers and closes it.
+    pub(super) fn detach(&self, slot: &mut PortSlot) {
+        let (done, finished) = channel::bounded(self.workers.len());
+        for worker in &self.workers {
+            worker.send(Command::Detach { no: slot.no, done: done.clone() });
+        }
+        drop(done);
+        // Ends when every worker has answered, or is gone. The queues end here, because closing a
+        // socket can take longer than a worker has.
+        while finished.recv().is_ok() {}
+        slot.port = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::eventually;
+    use crate::switch::Config;
+    use ::ports::dummy::{self, Dummy, DummyOptions};
+
+    fn switch() -> Switch {
+        Switch::start(Config::new(Vec::new())).unwrap()
+    }
+
+    fn add(switch: &Switch, name: &str) -> (OfPort, Dummy) {
+        let (port, far) = dummy::open(name, DummyOptions::default()).unwrap();
+        (switch.add_open_port(port).unwrap(), far)
+    }
+
+    /// From host `src` to host `dst`; 0xff is everybody.
+    fn frame(dst: u8, src: u8) -> Vec<u8> {
+        let dst = if dst == 0xff { [0xff; 6] } else { [2, 0, 0, 0, 0, dst] };
+        [&dst[..], &[2, 0, 0, 0, 0, src, 0x88, 0xb5], &[0; 46]].concat()
+    }
+
+    fn eventually_gets(far: &Dummy, frames: u64) {
+        eventually("frames to arrive", || far.sent_count() >= frames).unwrap();
+        assert_eq!(far.sent_count(), frames);
+    }
+
+    #[test]
+    fn the_lowest_free_numbers_are_given() {
+        let switch = switch();
+        let numbers: Vec<_> = ["a", "b", "c"].map(|name| add(&switch, name).0.0).into();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert!(switch.remove_port(OfPort(2)));
+        assert!(!switch.remove_port(OfPort(2)));
+        assert_eq!(add(&switch, "d").0, OfPort(2));
+        assert_eq!(add(&switch, "e").0, OfPort(4));
+        let names: Vec<_> = switch.ports().into_iter().map(|p| p.name).collect();
+        assert_eq!(names, ["a", "d", "c", "e"]);
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let switch = switch();
+        let (_, _far) = add(&switch, "a");
+        let (port, _far) = dummy::open("a", DummyOptions::default()).unwrap();
+        let error = switch.add_open_port(port).unwrap_err();
+        assert_eq!(error.to_string(), "port \"a\" is given twice");
+    }
+
+    #[test]
+    fn cached_flows_do_not_reach_the_next_owner_of_a_number() {
+        let switch = switch();
+        let (_, a) = add(&switch, "a");
+        let (of, b) = add(&switch, "b");
+        let (_, c) = add(&switch, "c");
+        b.inject(&frame(0xff, 2));
+        eventually_gets(&a, 1);
+        a.inject(&frame(2, 1));
+        eventually_gets(&b, 1);
+        assert_eq!(c.sent_count(), 1, "only what was for everybody");
+
+        assert!(switch.remove_port(of));
+        let (again, d) = add(&switch, "d");
+        assert_eq!(again, of, "the same number");
+        a.inject(&frame(2, 1));
+        // Nobody knows host 2 any more: the frame is for everybody.
+        eventually_gets(&d, 1);
+        eventually_gets(&c, 2);
+        assert_eq!(b.sent_count(), 1);
+        let totals = &switch.ports()[1].totals;
+        assert_eq!((totals.tx_packets, totals.rx_packets), (1, 0), "the counters are its own");
+    }
+
+    #[test]
+    fn no_frame_of_other_ports_is_lost_while_ports_come_and_go() {
+        let switch = switch();
+        let (_, a) = add(&switch, "a");
+        let (_, b) = add(&switch, "b");
+        b.inject(&frame(0xff, 2));
+        eventually_gets(&a, 1);
+        let mut sent = 0;
+        for round in 0..50 {
+            let (of, _far) = add(&switch, &format!("p{round}"));
+            for _ in 0..100 {
+                a.inject(&frame(2, 1));
+            }
+            assert!(switch.remove_port(of));
+            sent += 100;
+        }
+        eventually_gets(&b, sent);
+        assert_eq!(switch.ports().len(), 2);
+    }
+
+    #[test]
+    fn a_port_that_is_set_down_neither_sends_nor_receives() {
+        let switch = switch();
+        let (of, a) = add(&switch, "a");
+        let (_, b) = add(&switch, "b");
+        assert!(switch.change_port(of, |port| port.config.down = true));
+        a.inject(&frame(0xff, 1));
+        b.inject(&frame(0xff, 2));
+        let dropped = |i: usize| switch.ports()[i].totals.drops().map(|(_, n)| n).sum::<u64>();
+        eventually("frames to be dropped", || dropped(0) == 1 && dropped(1) == 1).unwrap();
+        assert!(switch.change_port(of, |port| port.config.down = false));
+        a.inject(&frame(0xff, 1));
+        eventually_gets(&b, 1);
+    }
+}

@@ -1,0 +1,91 @@
+//! The switch as commands show it.
+
+use super::{Switch, WorkerHandle};
+use crate::port_slot::{PortSlot, PortState, PortTotals};
+use ::ports::{PortKind, Shield};
+use flowtable::pipeline::ports::PortConfig;
+use flowtable::types::{MacAddr, OfPort};
+use std::time::Duration;
+
+/// A port as commands show it.
+#[derive(Clone, Debug)]
+pub struct PortView {
+    /// What rules call it.
+    pub of: OfPort,
+    /// Its name.
+    pub name: String,
+    /// What it is made of, while it is open.
+    pub kind: Option<PortKind>,
+    /// Its MAC address; zero until it was first open.
+    pub mac: MacAddr,
+    /// Where it is in its life.
+    pub state: PortState,
+    /// Whether the host's stack hears it.
+    pub shield: Option<Shield>,
+    /// The device's MTU, while it is open.
+    pub mtu: Option<u32>,
+    /// Its switches.
+    pub config: PortConfig,
+    /// Time since it was added.
+    pub age: Duration,
+    /// What it counted.
+    pub totals: PortTotals,
+    /// What a user should know.
+    pub warnings: Vec<String>,
+}
+
+/// The caches of one worker as commands show them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheView {
+    /// Packets whose flow was cached.
+    pub hits: u64,
+    /// Packets whose flow was not.
+    pub misses: u64,
+    /// Flows in the cache.
+    pub entries: u64,
+    /// Places in the cache.
+    pub capacity: u64,
+    /// Flows pushed out by others.
+    pub evictions: u64,
+    /// Flows translated again after a change.
+    pub retranslations: u64,
+    /// Of these, flows whose verdict had not changed.
+    pub revalidated: u64,
+}
+
+impl Switch {
+    /// All ports, in the order of their numbers.
+    pub fn ports(&self) -> Vec<PortView> {
+        let slots = self.slots.lock();
+        let now = self.now();
+        let snapshot = self.pipeline.snapshot();
+        let view = |slot: &PortSlot| PortView {
+            of: slot.of,
+            name: slot.spec.name.clone(),
+            kind: slot.port.as_ref().map(|p| p.kind),
+            mac: MacAddr(slot.mac),
+            state: slot.state.clone(),
+            shield: slot.port.as_ref().map(|p| p.shield),
+            mtu: slot.port.as_ref().map(|p| p.status.mtu()),
+            config: snapshot.ports().get(slot.of).map(|p| p.config).unwrap_or_default(),
+            age: now.saturating_sub(slot.added),
+            totals: slot.totals(),
+            warnings: slot.port.as_ref().map(|p| p.warnings.clone()).unwrap_or_default(),
+        };
+        slots.iter().map(view).collect()
+    }
+
+    /// The caches, by worker.
+    pub fn caches(&self) -> Vec<CacheView> {
+        let view = |w: &WorkerHandle| CacheView {
+            hits: w.cache.hits.get(),
+            misses: w.cache.misses.get(),
+            entries: w.registry.len() as u64,
+            capacity: w.cache.capacity.get(),
+            evictions: w.cache.evictions.get(),
+            retranslations: w.cache.retranslations.get(),
+            revalidated: w.cache.revalidated.get(),
+        };
+        self.workers.iter().map(view).collect()
+    }
+}
