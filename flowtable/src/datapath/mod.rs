@@ -155,6 +155,8 @@ impl Datapath {
     ) -> Fate {
         let (mut recirc_id, mut outputs, mut punted) = (0, 0, 0);
         let mut reason = None;
+        // A recirculation id is only good while a flow that names it lives.
+        let mut _previous;
         for _ in 0..=MAX_RECIRCULATIONS {
             let frame = batch.frame_mut(id);
             let size = frame.size() as u64;
@@ -170,6 +172,7 @@ impl Datapath {
                 Some((next, next_id)) => (id, recirc_id) = (next, next_id),
                 None => return Fate::of(outputs, punted, reason),
             }
+            _previous = flow;
         }
         Fate::of(outputs, punted, Some(DropReason::RecirculationLimit))
     }

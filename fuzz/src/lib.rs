@@ -1,0 +1,3 @@
+//! The targets, for the programs in `bin`.
+
+pub mod targets;
