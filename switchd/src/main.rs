@@ -1,2 +1,94 @@
-//! switchd
-fn main() {}
+//! Reads the command line, wires, and exits with 0, 1 (failed) or 2 (usage).
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use nix::sys::signal::{SigSet, Signal};
+use ports::spec::PortSpec;
+use std::process::ExitCode;
+use std::sync::Arc;
+use switchd::monitor::Monitor;
+use switchd::options::{Action, Options};
+use switchd::server::Server;
+use switchd::switch::{Config, Switch};
+use tracing::info;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Some(Action::Demo) = options.command {
+        return switchd::demo::run();
+    }
+    start_log(options.verbose);
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let config = config(options)?;
+    // Before any thread: all of them inherit the mask, and the signals wait for us.
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block().context("block signals")?;
+    let socket = match &options.socket {
+        Some(path) => path.clone(),
+        None => control::socket_path(),
+    };
+    // The socket first: a second daemon must not touch the ports of the first.
+    let listener = switchd::server::bind(&socket)?;
+    let switch = Arc::new(Switch::start(config)?);
+    let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
+    let server = Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
+    let names: Vec<String> =
+        switch.ports().iter().map(|p| format!("{}({})", p.of, p.name)).collect();
+    info!("switching {}", names.join(", "));
+    info!("control socket {}", socket.display());
+    let signal = signals.wait().context("wait for signals")?;
+    info!("{signal}: stopping");
+    drop(server);
+    drop(monitor);
+    // The last one: stops the workers and gives the devices back.
+    drop(switch);
+    Ok(())
+}
+
+fn config(options: &Options) -> anyhow::Result<Config> {
+    if options.ports.is_empty() {
+        Options::command()
+            .error(
+                clap::error::ErrorKind::MissingRequiredArgument,
+                "no port is given: name at least one, for example --port veth0",
+            )
+            .exit();
+    }
+    let ports: Result<Vec<PortSpec>, _> =
+        options.ports.iter().map(|text| PortSpec::parse(text, &[])).collect();
+    let ports = ports.unwrap_or_else(|error| {
+        Options::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
+    });
+    let mut config = Config::new(ports);
+    config.require_ports = options.require;
+    config.workers = usize::from(options.workers);
+    config.cache.emc_entries = options.emc_entries as usize;
+    config.vlan_limit = options.vlan_limit;
+    Ok(config)
+}
