@@ -1,13 +1,13 @@
 //! `switchd demo`: what a switch does, shown in a few seconds on a network that exists only for it.
 //!
-//! Three hosts in namespaces of their own, two on veth pairs and one behind a TAP device, with this
-//! very program as the switch between them: no root, no other programs. Before each step stands the
-//! command that a user would type; after it, what was seen. Every step is verified, and the exit
-//! status says whether all of them held. The demo speaks to the switch as `ofctl` does, through its
-//! control socket.
+//! Three hosts in namespaces of their own, two on veth pairs and one behind a TAP device (if this
+//! user may have one), with this very program as the switch between them: no root, no other
+//! programs. Before each step stands the command that a user would type; after it, what was seen.
+//! Every step is verified, and the exit status says whether all of them held. The demo speaks to the
+//! switch as `ofctl` does, through its control socket.
 
 use crate::lab::traffic::{Ping, TcpTransfer, Transfer};
-use crate::lab::{Counters, Daemon, Host, HostPlan, enter};
+use crate::lab::{Counters, Daemon, Host, HostPlan, enter, has_taps};
 use anyhow::{Context, bail, ensure};
 use control::record::{CacheCounts, FlowRecord};
 use control::{Client, Operation, Reply};
@@ -51,19 +51,31 @@ struct Stage {
 
 impl Stage {
     fn set() -> anyhow::Result<Self> {
+        // The cable of the third host, and the port that goes with it.
+        let (cable, port) = if has_taps() { ("tap3 ", "tap:tap3") } else { ("veth3", "veth3") };
         println!(
             "Three hosts and one switch, in network namespaces that only this process has:\n\n    \
              host a 10.0.0.1 ── veth1 ─┐\n    \
              host b 10.0.0.2 ── veth2 ─┼─ switchd\n    \
-             host c 10.0.0.3 ── tap3 ──┘\n"
+             host c 10.0.0.3 ── {cable} ─┘\n"
         );
+        if !has_taps() {
+            println!(
+                "(/dev/net/tun is not for this user, so host c gets a veth pair, not a TAP.)\n"
+            );
+        }
         let a = Host::on_veth(HostPlan::number(1), "veth1")?;
         let b = Host::on_veth(HostPlan::number(2), "veth2")?;
-        command("switchd --port veth1 --port veth2 --port tap:tap3");
+        let c = if has_taps() { None } else { Some(Host::on_veth(HostPlan::number(3), "veth3")?) };
+        command(&format!("switchd --port veth1 --port veth2 --port {port}"));
         let program = std::env::current_exe().context("find this program's own file")?;
-        let ports = ["--port", "veth1", "--port", "veth2", "--port", "tap:tap3"];
+        let ports = ["--port", "veth1", "--port", "veth2", "--port", port];
         let daemon = Daemon::start(&program, ports)?;
-        let c = Host::on_tap(HostPlan::number(3), "tap3")?;
+        let c = match c {
+            Some(c) => c,
+            // The device exists from now on.
+            None => Host::on_tap(HostPlan::number(3), "tap3")?,
+        };
         let client = daemon.client()?;
         Ok(Self { a, b, c, client, daemon })
     }

@@ -129,6 +129,8 @@ impl Daemon {
         let child = Command::new(program)
             .args(arguments)
             .env("SWITCH_RUNDIR", run_dir.path())
+            // What it says is read by programs.
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone().map_err(failed())?)
             .stderr(file)

@@ -10,6 +10,12 @@ const V4_PREFIX: u8 = 24;
 /// Size of the prefix that all hosts of a laboratory share, for IPv6.
 const V6_PREFIX: u8 = 64;
 
+/// Whether this user may make TAP devices: the way to them is a file, which udev opens to everybody,
+/// and which containers and small systems often keep for root or do not have.
+pub fn has_taps() -> bool {
+    std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok()
+}
+
 /// What a host is to be: everything follows from its number unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct HostPlan {

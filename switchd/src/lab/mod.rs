@@ -23,6 +23,6 @@ pub use counters::{Counters, InterfaceCounters};
 pub use daemon::{Daemon, RunDir};
 pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
-pub use host::{Host, HostPlan, VlanTag};
+pub use host::{Host, HostPlan, VlanTag, has_taps};
 pub use namespace::{Namespace, enter};
 pub use wait::{eventually, within};

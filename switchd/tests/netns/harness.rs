@@ -13,7 +13,7 @@ use switchd::lab::{LabError, RunDir, enter, within};
 /// A name and what to do. An error or a panic is a failure, but for [`Unsupported`].
 pub(crate) type Test = (&'static str, fn() -> anyhow::Result<()>);
 
-/// The test needs something that this kernel was built without.
+/// The test needs something that this machine does not have, such as a part of the kernel.
 #[derive(Debug)]
 pub(crate) struct Unsupported(pub(crate) &'static str);
 
@@ -21,7 +21,7 @@ impl std::error::Error for Unsupported {}
 
 impl std::fmt::Display for Unsupported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "this kernel has no {}", self.0)
+        write!(f, "this machine has no {}", self.0)
     }
 }
 
@@ -135,6 +135,7 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
         println!("\n---- {name} ----\n{}", output.trim_end());
     }
     println!("\n{passed} passed, {} failed, {} skipped", failures.len(), skips.len());
+    skips.sort();
     skips.dedup();
     for reason in &skips {
         println!("skipped because {reason}");

@@ -3,12 +3,18 @@
 //! Needs no root where users may have user namespaces, and skips aloud where they may not;
 //! `SWITCHD_REQUIRE=netns` makes that a failure. A name, or a part of one, selects tests.
 
+mod fixture;
+mod frames;
 mod harness;
 mod laboratory;
+mod ownership;
+mod rules;
+mod traffic;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests: Vec<_> = [laboratory::TESTS].concat();
+    let tests: Vec<_> =
+        [frames::TESTS, laboratory::TESTS, ownership::TESTS, rules::TESTS, traffic::TESTS].concat();
     harness::run(&tests)
 }

@@ -1,0 +1,188 @@
+//! What belongs to the switch while it runs, what does not, and what it leaves behind.
+
+use crate::fixture::{Cable, Network, SWITCHD};
+use crate::harness::Test;
+use anyhow::{Context, ensure};
+use ports::netlink::{LinkSpec, Netlink, Tbf};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use switchd::lab::traffic::{Ping, TcpTransfer};
+use switchd::lab::{Daemon, Host, HostPlan, eventually, has_taps};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("ownership::the_switch_s_own_host_does_not_answer", the_host_does_not_answer),
+    ("ownership::a_shaped_port_stays_shaped", a_shaped_port_stays_shaped),
+    ("ownership::devices_are_put_back_at_the_end", devices_are_put_back_at_the_end),
+    ("ownership::devices_are_adopted_after_a_crash", devices_are_adopted_after_a_crash),
+    ("ownership::a_tap_in_another_namespace_is_up", a_tap_in_another_namespace_is_up),
+    ("ownership::a_port_in_use_is_refused_by_name", a_port_in_use_is_refused_by_name),
+    ("ownership::a_bridged_device_is_refused_by_name", a_bridged_device_is_refused_by_name),
+    ("ownership::a_live_socket_is_refused", a_live_socket_is_refused),
+    ("ownership::a_missing_device_is_waited_for", a_missing_device_is_waited_for),
+    ("ownership::a_required_device_must_be_there", a_required_device_must_be_there),
+];
+
+/// An address of the namespace that the switch runs in, on no wire at all: without a shield its
+/// kernel answers for it at every port.
+fn the_host_does_not_answer() -> anyhow::Result<()> {
+    let own = IpAddr::from([10, 0, 0, 99]);
+    let mut netlink = Netlink::open()?;
+    let lo = netlink.link("lo")?.index;
+    netlink.add_address(lo, own, 32)?;
+    let mut network = Network::pair()?;
+    let report = Ping::hopeless(own).run(network.a().namespace())?;
+    ensure!(report.received() == 0, "it answered ARP and ping");
+    // Told the port's MAC address, a host need not ask.
+    let port = netlink.link("veth1")?;
+    let a = &mut network.hosts[0];
+    let cable = a.netlink().link("eth0")?.index;
+    a.netlink().add_neighbour(cable, own, port.mac)?;
+    let report = Ping::hopeless(own).run(network.a().namespace())?;
+    ensure!(report.received() == 0, "it answered ping");
+    // The control: the way through the switch is open.
+    let report = Ping::to(network.b().v4()).run(network.a().namespace())?;
+    ensure!(report.is_complete(), "{report:?}");
+    Ok(())
+}
+
+fn a_shaped_port_stays_shaped() -> anyhow::Result<()> {
+    const MEGABIT: u32 = 1_000_000 / 8;
+    let network = Network::pair()?;
+    let mut netlink = Netlink::open()?;
+    let port = netlink.link("veth2")?.index;
+    netlink.set_root_tbf(port, Tbf { rate: 20 * MEGABIT, burst: 70_000, limit: 200_000 })?;
+    let server = SocketAddr::new(network.b().v4().into(), 5001);
+    // Two megabytes in 0.8 seconds, but for the burst.
+    eventually("the switch notices the new queueing discipline", || {
+        let transfer = TcpTransfer::to(server, 2_000_000)
+            .run(network.a().namespace(), network.b().namespace());
+        transfer.is_ok_and(|t| t.gbit_per_second() < 0.03)
+    })
+    .context("20 Mbit/s are asked for")?;
+    Ok(())
+}
+
+fn devices_are_put_back_at_the_end() -> anyhow::Result<()> {
+    let mut netlink = Netlink::open()?;
+    let _host = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let before = netlink.link("veth1")?;
+    netlink.set_up(before.index, false)?;
+    let down = netlink.link("veth1")?;
+    let links_before = names(&mut netlink)?;
+
+    let mut command = vec!["--port", "veth1"];
+    if has_taps() {
+        command.extend(["--port", "tap:tap1"]);
+    }
+    let daemon = Daemon::start(Path::new(SWITCHD), command)?;
+    let during = netlink.link("veth1")?;
+    ensure!(during.is_up, "the switch sets a port up");
+    ensure!(netlink.find_link("tap1")?.is_some() == has_taps(), "the switch makes TAP devices");
+    let (status, said) = daemon.stop()?;
+    ensure!(status.success(), "{status}: {said}");
+
+    let after = netlink.link("veth1")?;
+    ensure!(!after.is_up && after.master == down.master, "{down:?} became {after:?}");
+    ensure!(after.promiscuity == 0, "still promiscuous");
+    let links_after = names(&mut netlink)?;
+    ensure!(links_after == links_before, "{links_before:?} became {links_after:?}");
+    Ok(())
+}
+
+fn names(netlink: &mut Netlink) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<_> = netlink.links()?.into_iter().map(|link| link.name).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn devices_are_adopted_after_a_crash() -> anyhow::Result<()> {
+    let Network { hosts, daemon } = Network::new(&[Cable::Veth, Cable::Veth])?;
+    let run_dir = daemon.run_dir();
+    daemon.crash()?;
+    ensure!(run_dir.socket().exists(), "the stale socket is part of this test");
+    let mut netlink = Netlink::open()?;
+    let daemon =
+        Daemon::start_in(run_dir, Path::new(SWITCHD), ["--port", "veth1", "--port", "veth2"])?;
+    let report = Ping::to(hosts[1].v4()).run(hosts[0].namespace())?;
+    ensure!(report.is_complete(), "{report:?}: {}", daemon.log());
+    let (status, said) = daemon.stop()?;
+    ensure!(status.success() && netlink.link("veth1")?.master.is_none(), "{status}: {said}");
+    Ok(())
+}
+
+/// Starts a daemon that must end by itself, with a failure, and returns what it said.
+fn refusal(arguments: &[&str]) -> anyhow::Result<String> {
+    refusal_of(&mut Daemon::spawn(Path::new(SWITCHD), arguments)?)
+}
+
+fn refusal_of(daemon: &mut Daemon) -> anyhow::Result<String> {
+    let status = daemon.wait().with_context(|| daemon.log())?;
+    ensure!(!status.success(), "it ended well and said: {}", daemon.log());
+    Ok(daemon.log())
+}
+
+fn a_port_in_use_is_refused_by_name() -> anyhow::Result<()> {
+    let network = Network::pair()?;
+    let said = refusal(&["--port", "veth1"])?;
+    ensure!(said.contains("veth1") && said.contains("in use"), "{said}");
+    ensure!(said.contains(&network.daemon.pid().to_string()), "who has it? {said}");
+    let report = Ping::to(network.b().v4()).run(network.a().namespace())?;
+    ensure!(report.is_complete(), "the rightful owner was disturbed: {report:?}");
+    Ok(())
+}
+
+fn a_bridged_device_is_refused_by_name() -> anyhow::Result<()> {
+    let _host = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let mut netlink = Netlink::open()?;
+    netlink.create_bridge("somebody-else", &LinkSpec { up: true, ..LinkSpec::default() })?;
+    let bridge = netlink.link("somebody-else")?.index;
+    let port = netlink.link("veth1")?.index;
+    netlink.set_master(port, Some(bridge))?;
+    let said = refusal(&["--port", "veth1"])?;
+    ensure!(said.contains("veth1") && said.contains("somebody-else"), "{said}");
+    ensure!(netlink.link("veth1")?.master == Some(bridge), "the bridge lost its port");
+    Ok(())
+}
+
+fn a_live_socket_is_refused() -> anyhow::Result<()> {
+    let network = Network::pair()?;
+    let run_dir = network.daemon.run_dir();
+    let mut rival = Daemon::spawn_in(run_dir, Path::new(SWITCHD), ["--port", "another"])?;
+    let said = refusal_of(&mut rival)?;
+    let socket = network.daemon.socket();
+    ensure!(said.contains(&socket.display().to_string()), "{said}");
+    ensure!(said.contains(&network.daemon.pid().to_string()), "who has it? {said}");
+    std::os::unix::net::UnixStream::connect(socket).context("the socket of the first")?;
+    Ok(())
+}
+
+fn a_missing_device_is_waited_for() -> anyhow::Result<()> {
+    let a = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "veth1", "--port", "veth2"])?;
+    let b = Host::on_veth(HostPlan::number(2), "veth2")?;
+    eventually("the port that came later joins", || {
+        let ping = Ping { count: 1, ..Ping::to(b.v4()) };
+        ping.run(a.namespace()).is_ok_and(|report| report.is_complete())
+    })
+    .with_context(|| daemon.log())?;
+    Ok(())
+}
+
+fn a_required_device_must_be_there() -> anyhow::Result<()> {
+    let _host = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let said = refusal(&["--require", "--port", "veth1", "--port", "veth2"])?;
+    ensure!(said.contains("veth2") && said.contains("no such network device"), "{said}");
+    Ok(())
+}
+
+/// Its device is out of sight, which says nothing about its link.
+fn a_tap_in_another_namespace_is_up() -> anyhow::Result<()> {
+    let network = Network::new(&[Cable::Veth, Cable::Tap])?;
+    let mut client = network.client()?;
+    let mut ports = Vec::new();
+    eventually("the port of the TAP device is up", || {
+        ports = client.ports().unwrap_or_default();
+        ports.iter().any(|p| p.name == "tap2" && p.state.iter().all(|s| s != "LINK_DOWN"))
+    })
+    .with_context(|| format!("{ports:?}"))
+}
