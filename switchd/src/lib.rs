@@ -7,6 +7,7 @@ pub mod demo;
 pub mod lab;
 pub mod monitor;
 pub mod options;
+pub mod port_settings;
 pub mod port_slot;
 pub mod server;
 pub mod switch;

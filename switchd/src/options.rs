@@ -1,6 +1,8 @@
 //! The command line of the daemon.
 
+use crate::switch::{Config, SPEC_KEYS};
 use clap::{ArgAction, Parser, Subcommand};
+use ports::spec::{PortSpec, SpecError};
 use std::path::PathBuf;
 
 /// A software switch for network namespaces, containers and virtual machines.
@@ -11,7 +13,9 @@ use std::path::PathBuf;
 pub struct Options {
     /// A port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME or dummy:NAME,
     /// with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
-    /// ",slots=N", ",slot-size=BYTES". Ports get the numbers 1, 2, 3 ... in the order given
+    /// ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
+    /// in the order given. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20", ",vlan_mode=MODE",
+    /// ",cvlans=5", ",priority_tags=always"; ",protected=true" keeps it from other protected ports
     #[arg(short, long = "port", value_name = "PORT")]
     pub ports: Vec<String>,
     /// A port whose device is missing is an error instead of being waited for
@@ -43,6 +47,23 @@ pub struct Options {
 pub enum Action {
     /// Show what the switch can do, on real frames between hosts of its own. Needs no root
     Demo,
+}
+
+impl Options {
+    /// How to run the switch.
+    ///
+    /// # Errors
+    /// A port is described wrongly.
+    pub fn switch_config(&self) -> Result<Config, SpecError> {
+        let ports: Result<Vec<PortSpec>, _> =
+            self.ports.iter().map(|text| PortSpec::parse(text, &SPEC_KEYS)).collect();
+        let mut config = Config::new(ports?);
+        config.require_ports = self.require;
+        config.workers = usize::from(self.workers);
+        config.cache.emc_entries = self.emc_entries as usize;
+        config.vlan_limit = self.vlan_limit;
+        Ok(config)
+    }
 }
 
 const EXAMPLES: &str = "\

@@ -11,6 +11,7 @@ mod ports;
 mod views;
 
 pub use links::Place;
+pub use ports::SPEC_KEYS;
 pub use views::{CacheView, PortView};
 
 use crate::port_slot::PortSlot;
@@ -90,6 +91,9 @@ pub enum StartError {
         /// The port that came first.
         owner: String,
     },
+    /// A port's settings are not valid.
+    #[error(transparent)]
+    Settings(#[from] crate::port_settings::SettingsError),
     /// All numbers belong to ports.
     #[error("port \"{0}\": the switch has as many ports as there are numbers")]
     NoNumber(String),

@@ -66,6 +66,8 @@ fn dispatch(
         Operation::Show => status::show(switch),
         Operation::DumpPorts { port } => ports::stats(switch, port.as_deref())?,
         Operation::DumpPortsDesc { port } => ports::describe(switch, port.as_deref())?,
+        Operation::AddPort { spec } => ports::add(switch, spec)?,
+        Operation::DelPort { port } => ports::remove(switch, port)?,
         Operation::SetPort { port, settings } => ports::set(switch, port, settings)?,
         Operation::ModPort { port, flag, on } => ports::modify(switch, port, *flag, *on)?,
 

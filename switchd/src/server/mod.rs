@@ -20,10 +20,8 @@ mod refuse;
 mod session;
 mod status;
 mod trace;
-mod vlan;
 
 pub use listener::{BindError, Listener, bind};
-pub use vlan::{KEYS as VLAN_KEYS, VlanSettings, VlanSettingsError};
 
 use crate::switch::Switch;
 use budget::Budget;

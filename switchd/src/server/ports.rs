@@ -1,15 +1,15 @@
 //! Ports: what they are, what they counted, how they behave.
 
 use super::names::find;
-use super::vlan::VlanSettings;
+use crate::port_settings::PortSettings;
 use crate::port_slot::PortState;
-use crate::switch::{PortView, Switch};
+use crate::switch::{PortView, SPEC_KEYS, StartError, Switch};
 use control::record::{PortRecord, PortStatsRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
 use flowtable::datapath::DropReason;
 use flowtable::pipeline::ports::{PortConfig, PortInfo};
 use flowtable::types::OfPort;
-use std::time::Duration;
+use ports::spec::PortSpec;
 
 /// All ports, or one of them.
 pub(super) fn describe(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
@@ -24,8 +24,7 @@ pub(super) fn stats(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Re
     let wanted = wanted(switch, port)?;
     let ports = switch.ports();
     let ports = ports.iter().filter(|p| wanted.is_none_or(|w| w == p.of));
-    let uptime = switch.now();
-    Ok(Reply::PortStats(ports.map(|port| stats_record(port, uptime)).collect()))
+    Ok(Reply::PortStats(ports.map(stats_record).collect()))
 }
 
 fn wanted(switch: &Switch, port: Option<&str>) -> Result<Option<OfPort>, Box<Refusal>> {
@@ -58,7 +57,7 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         config: config_names(port.config),
         state,
         mtu: port.mtu,
-        vlan: info.map(|info| VlanSettings::of(info).to_string()).unwrap_or_default(),
+        vlan: info.map(|info| PortSettings::of(info).to_string()).unwrap_or_default(),
         host_stack: port.shield.map(|shield| shield.name().to_owned()),
         problem,
     }
@@ -81,7 +80,7 @@ fn config_names(config: PortConfig) -> Vec<String> {
 
 /// Losses of the kernel and the ring count as drops; what the switch decides to drop does not, as
 /// in Open vSwitch: `ofctl drops` tells about it.
-fn stats_record(port: &PortView, uptime: Duration) -> PortStatsRecord {
+fn stats_record(port: &PortView) -> PortStatsRecord {
     let totals = &port.totals;
     let rx = |reason: DropReason| totals.rx_dropped[reason as usize];
     let rx_errors = rx(DropReason::RxTruncated) + rx(DropReason::RxError);
@@ -97,17 +96,40 @@ fn stats_record(port: &PortView, uptime: Duration) -> PortStatsRecord {
         tx_bytes: totals.tx_bytes,
         tx_dropped: totals.tx_failed.iter().sum::<u64>() - tx_refused,
         tx_errors: tx_refused,
-        duration: uptime.as_secs_f64(),
+        duration: port.age.as_secs_f64(),
     }
 }
 
-/// Replaces the VLAN configuration of a port.
+/// Adds a port, described as on the daemon's command line.
+pub(super) fn add(switch: &Switch, spec: &str) -> Result<Reply, Box<Refusal>> {
+    let spec = PortSpec::parse(spec, &SPEC_KEYS).map_err(|e| text_refusal(&e))?;
+    switch.add_port(spec, false).map_err(|e| {
+        let reason =
+            if matches!(e, StartError::Settings(_)) { Reason::Text } else { Reason::Switch };
+        Refusal::new(reason, format!("{:#}", anyhow::Error::from(e)))
+    })?;
+    Ok(Reply::Done)
+}
+
+/// Takes a port away.
+pub(super) fn remove(switch: &Switch, port: &str) -> Result<Reply, Box<Refusal>> {
+    switch.remove_port(find(switch.pipeline(), port)?);
+    Ok(Reply::Done)
+}
+
+/// Changes the settings of a port.
 pub(super) fn set(switch: &Switch, port: &str, settings: &str) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.pipeline(), port)?;
-    let settings: VlanSettings =
-        settings.parse().map_err(|e| Refusal::new(Reason::Text, format!("{e}")))?;
-    change(switch, port, |info| settings.apply(info));
+    let mut result = Ok(());
+    switch.change_port(port, |info| {
+        result = PortSettings::of(info).changed(settings).map(|new| new.apply(info));
+    });
+    result.map_err(|e| text_refusal(&e))?;
     Ok(Reply::Done)
+}
+
+fn text_refusal(error: &dyn std::error::Error) -> Box<Refusal> {
+    Box::new(Refusal::new(Reason::Text, error.to_string()))
 }
 
 /// Changes how a port behaves.
@@ -118,7 +140,7 @@ pub(super) fn modify(
     on: bool,
 ) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.pipeline(), port)?;
-    change(switch, port, |info| {
+    switch.change_port(port, |info| {
         let config = &mut info.config;
         *match flag {
             PortFlag::Down => &mut config.down,
@@ -129,8 +151,4 @@ pub(super) fn modify(
         } = on;
     });
     Ok(Reply::Done)
-}
-
-fn change(switch: &Switch, port: OfPort, change: impl FnOnce(&mut PortInfo)) {
-    switch.pipeline().with_ports(|ports| ports.get_mut(port).map(change));
 }

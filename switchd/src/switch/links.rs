@@ -134,7 +134,7 @@ impl Switch {
     fn try_open(&self, slot: &mut PortSlot) {
         match self.open(&slot.spec) {
             Ok(port) => {
-                self.publish(slot, Some(&port));
+                self.publish(slot, Some(&port), |_| ());
                 self.attach(slot, port);
             }
             Err(PortError::NoDevice { .. }) => slot.state = PortState::Waiting,

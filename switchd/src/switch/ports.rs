@@ -9,6 +9,7 @@
 //! only when all of them have let go.
 
 use super::{StartError, Switch};
+use crate::port_settings::{KEYS as PORT_KEYS, PortSettings, SettingsError};
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::Command;
 use ::ports::spec::{PortSpec, Target};
@@ -19,15 +20,51 @@ use flowtable::types::{MacAddr, OfPort, PortNo};
 use std::sync::Arc;
 use tracing::{info, warn};
 
+/// The options of a port that this module reads, beside those of [`::ports::spec`].
+pub const SPEC_KEYS: [&str; PORT_KEYS.len() + 2] = {
+    let mut keys = ["number"; PORT_KEYS.len() + 2];
+    let mut i = 0;
+    while i < PORT_KEYS.len() {
+        keys[i + 1] = PORT_KEYS[i];
+        i += 1;
+    }
+    // As in Open vSwitch's database, where most words have an underscore.
+    keys[i + 1] = "priority_tags";
+    keys
+};
+
+/// The number that a port is to have, and its settings.
+fn read_others(spec: &PortSpec) -> Result<(Option<OfPort>, PortSettings), SettingsError> {
+    let mut number = None;
+    let mut settings = Vec::new();
+    for (key, value) in &spec.others {
+        if key == "number" {
+            let wanted = match value.as_str() {
+                local if local.eq_ignore_ascii_case("local") => Some(OfPort::LOCAL),
+                digits => digits.parse().ok().map(OfPort).filter(|n| n.is_real()),
+            };
+            number = Some(wanted.ok_or_else(|| SettingsError::BadValue {
+                key: "number",
+                value: value.clone(),
+                expected: "a number from 1 to 65279, or LOCAL",
+            })?);
+        } else {
+            settings.push((key.as_str(), value.as_str()));
+        }
+    }
+    Ok((number, PortSettings::from_pairs(settings)?))
+}
+
 impl Switch {
-    /// Adds a port under the lowest free number. A missing device is waited for unless `required`.
+    /// Adds a port, under the lowest free number unless it wants another. A missing device is waited for unless `required`.
     ///
     /// # Errors
     /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not
     /// added then.
     pub fn add_port(&self, spec: PortSpec, required: bool) -> Result<OfPort, StartError> {
+        let (number, settings) = read_others(&spec)?;
         let mut slots = self.slots.lock();
-        let slot = self.new_slot(&slots, spec, None)?;
+        let slot = self.new_slot(&slots, spec, number)?;
         let opened = match self.open(&slot.spec) {
             Err(PortError::NoDevice { name }) if !required => {
                 warn!("port {}: no device \"{name}\" yet; waiting for it", slot.spec.name);
@@ -36,7 +73,7 @@ impl Switch {
             Err(error) => return Err(error.into()),
             Ok(port) => Some(port),
         };
-        Ok(self.install(&mut slots, slot, opened))
+        Ok(self.install(&mut slots, slot, opened, settings))
     }
 
     /// Adds a port that is open already, for tests and benchmarks.
@@ -52,7 +89,7 @@ impl Switch {
             others: Vec::new(),
         };
         let slot = self.new_slot(&slots, spec, None)?;
-        Ok(self.install(&mut slots, slot, Some(port)))
+        Ok(self.install(&mut slots, slot, Some(port), PortSettings::default()))
     }
 
     /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
@@ -139,8 +176,9 @@ impl Switch {
         slots: &mut Vec<PortSlot>,
         mut slot: PortSlot,
         opened: Option<Port>,
+        settings: PortSettings,
     ) -> OfPort {
-        self.publish(&slot, opened.as_ref());
+        self.publish(&slot, opened.as_ref(), |info| settings.apply(info));
         match opened {
             Some(port) => self.attach(&mut slot, port),
             None => {
@@ -166,8 +204,13 @@ impl Switch {
         ::ports::open(spec, QueueCount { rx: 1, tx: self.workers.len() })
     }
 
-    /// Tells the pipeline about a port. What it was told by commands stays.
-    pub(super) fn publish(&self, slot: &PortSlot, port: Option<&Port>) {
+    /// Tells the pipeline about a port. What it was told by commands stays; `set` changes it.
+    pub(super) fn publish(
+        &self,
+        slot: &PortSlot,
+        port: Option<&Port>,
+        set: impl FnOnce(&mut PortInfo),
+    ) {
         let mac = MacAddr(port.map_or(slot.mac, |p| p.mac));
         let mut info = PortInfo::new(slot.no, slot.of, &slot.spec.name, mac);
         info.link_up = port.is_some_and(|p| p.status.is_link_up());
@@ -175,6 +218,7 @@ impl Switch {
             if let Some(old) = ports.get(slot.of) {
                 info = PortInfo { mac, link_up: info.link_up, ..old.clone() };
             }
+            set(&mut info);
             ports.insert(info);
         });
     }
@@ -257,6 +301,27 @@ mod tests {
         assert_eq!(add(&switch, "e").0, OfPort(4));
         let names: Vec<_> = switch.ports().into_iter().map(|p| p.name).collect();
         assert_eq!(names, ["a", "d", "c", "e"]);
+    }
+
+    #[test]
+    fn a_port_can_ask_for_its_number() {
+        let switch = switch();
+        let add = |text| switch.add_port(PortSpec::parse(text, &SPEC_KEYS).unwrap(), true);
+        assert_eq!(add("dummy:a,number=7,tag=10").unwrap(), OfPort(7));
+        assert_eq!(add("dummy:b").unwrap(), OfPort(1));
+        assert_eq!(add("dummy:c,number=LOCAL,trunks=1,2").unwrap(), OfPort::LOCAL);
+        let refused = |text| add(text).unwrap_err().to_string();
+        assert_eq!(refused("dummy:d,number=7"), "port \"d\": number 7 belongs to port \"a\"");
+        assert_eq!(
+            refused("dummy:d,number=0"),
+            "number: \"0\" is not a number from 1 to 65279, or LOCAL"
+        );
+        let settings = |of| {
+            let snapshot = switch.pipeline().snapshot();
+            PortSettings::of(snapshot.ports().get(of).unwrap()).to_string()
+        };
+        assert_eq!(settings(OfPort(7)), "vlan_mode=access tag=10");
+        assert_eq!(settings(OfPort::LOCAL), "vlan_mode=trunk trunks=1,2");
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! How a port takes part in VLANs, as text: `tag=10 vlan_mode=access`.
+//! How a port takes part in the network, as text: `tag=10 vlan_mode=access`.
 //!
-//! The words are those of Open vSwitch's `Port` table. What it would ignore is refused: VLANs out of
-//! range, words that contradict each other.
+//! The words are those of Open vSwitch's `Port` table, and a few of our own. What it would ignore is
+//! refused: VLANs out of range, words that contradict each other.
+//!
+//! The same words stand behind a port on the command line, in `add-port` and in `set-port`. There are
+//! two settings: how the port takes part in VLANs, which takes several words, and whether it is
+//! protected. `set-port` replaces those of which a word is given, and all of them if none is.
 
 use flowtable::flow::extract::eth_type;
 use flowtable::pipeline::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
@@ -13,11 +17,18 @@ use std::sync::Arc;
 pub const KEYS: [&str; 7] =
     ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype", "priority-tags", "protected"];
 
+/// What [`KEYS`] are called besides, by those who like underscores.
+const ALIASES: [(&str, &str); 3] = [
+    ("vlan-mode", "vlan_mode"),
+    ("qinq_ethtype", "qinq-ethtype"),
+    ("priority_tags", "priority-tags"),
+];
+
 const MODES: &str = "access, trunk, native-tagged, native-untagged or dot1q-tunnel";
 
 /// The VLAN configuration of a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VlanSettings {
+pub struct PortSettings {
     /// Which VLANs, and how.
     pub mode: VlanMode,
     /// When untagged frames leave with a priority tag.
@@ -29,7 +40,7 @@ pub struct VlanSettings {
 /// The text is not a VLAN configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum VlanSettingsError {
+pub enum SettingsError {
     /// There is no such word.
     #[error("\"{0}\" is not a setting of a port: they are {keys}", keys = KEYS.join(", "))]
     UnknownKey(String),
@@ -61,15 +72,16 @@ pub enum VlanSettingsError {
 struct Words<'a>([Option<&'a str>; KEYS.len()]);
 
 impl<'a> Words<'a> {
-    fn set(&mut self, key: &str, value: &'a str) -> Result<(), VlanSettingsError> {
+    fn set(&mut self, key: &str, value: &'a str) -> Result<(), SettingsError> {
         // Open vSwitch has both spellings, and a column for the rarer words.
         let word = key.strip_prefix("other_config:").unwrap_or(key).replace('-', "_");
+        let key = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, key)| key);
         let Some(i) = KEYS.iter().position(|k| k.replace('-', "_") == word) else {
-            return Err(VlanSettingsError::UnknownKey(key.to_owned()));
+            return Err(SettingsError::UnknownKey(key.to_owned()));
         };
         match self.0[i].replace(value) {
             None => Ok(()),
-            Some(_) => Err(VlanSettingsError::Twice(KEYS[i])),
+            Some(_) => Err(SettingsError::Twice(KEYS[i])),
         }
     }
 
@@ -78,32 +90,32 @@ impl<'a> Words<'a> {
     }
 
     /// Refuses words that the mode does not use.
-    fn refuse(&self, keys: &[&'static str], mode: &'static str) -> Result<(), VlanSettingsError> {
+    fn refuse(&self, keys: &[&'static str], mode: &'static str) -> Result<(), SettingsError> {
         match keys.iter().find(|key| self.get(key).is_some()) {
-            Some(&key) => Err(VlanSettingsError::Contradiction { key, mode }),
+            Some(&key) => Err(SettingsError::Contradiction { key, mode }),
             None => Ok(()),
         }
     }
 }
 
-impl FromStr for VlanSettings {
-    type Err = VlanSettingsError;
+impl FromStr for PortSettings {
+    type Err = SettingsError;
 
     /// Reads `key=value` words, separated by blanks.
-    fn from_str(text: &str) -> Result<Self, VlanSettingsError> {
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
         let pairs = text.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "")));
         Self::from_pairs(pairs)
     }
 }
 
-impl VlanSettings {
+impl PortSettings {
     /// From words with their values, wherever they stood.
     ///
     /// # Errors
     /// A word is unknown, given twice, contradicts another, or has a value that makes no sense.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, VlanSettingsError> {
+    ) -> Result<Self, SettingsError> {
         let mut words = Words::default();
         for (key, value) in pairs {
             words.set(key, value)?;
@@ -126,6 +138,33 @@ impl VlanSettings {
         })
     }
 
+    /// These settings after a change, as text: a setting of which no word is given stays, but no word
+    /// at all is the default of everything.
+    ///
+    /// # Errors
+    /// As [`PortSettings::from_pairs`].
+    pub fn changed(self, text: &str) -> Result<Self, SettingsError> {
+        let new: Self = text.parse()?;
+        let keys = text.split_whitespace().map(|word| word.split('=').next().unwrap_or(word));
+        let (mut vlan, mut protected) = (false, false);
+        for key in keys {
+            match key {
+                "protected" => protected = true,
+                _ => vlan = true,
+            }
+        }
+        if !vlan && !protected {
+            return Ok(new);
+        }
+        let (mode, priority_tags) =
+            if vlan { (new.mode, new.priority_tags) } else { (self.mode, self.priority_tags) };
+        Ok(Self {
+            mode,
+            priority_tags,
+            protected: if protected { new.protected } else { self.protected },
+        })
+    }
+
     /// The settings of a port.
     pub fn of(port: &PortInfo) -> Self {
         Self {
@@ -143,15 +182,15 @@ impl VlanSettings {
     }
 }
 
-fn bad(key: &'static str, value: &str, expected: &'static str) -> VlanSettingsError {
-    VlanSettingsError::BadValue { key, value: value.to_owned(), expected }
+fn bad(key: &'static str, value: &str, expected: &'static str) -> SettingsError {
+    SettingsError::BadValue { key, value: value.to_owned(), expected }
 }
 
-fn mode(words: &Words<'_>) -> Result<VlanMode, VlanSettingsError> {
+fn mode(words: &Words<'_>) -> Result<VlanMode, SettingsError> {
     const NUMBER: &str = "a VLAN: a number from 0 to 4095";
     const LIST: &str = "a list of VLANs: numbers from 0 to 4095 with commas between";
     let tag = words.get("tag").map(|t| vid(t).ok_or_else(|| bad("tag", t, NUMBER))).transpose()?;
-    let list = |key: &'static str| -> Result<Option<Arc<VlanSet>>, VlanSettingsError> {
+    let list = |key: &'static str| -> Result<Option<Arc<VlanSet>>, SettingsError> {
         let Some(text) = words.get(key) else {
             return Ok(None);
         };
@@ -204,7 +243,7 @@ fn mode_name(mode: &VlanMode) -> &'static str {
     }
 }
 
-impl fmt::Display for VlanSettings {
+impl fmt::Display for PortSettings {
     /// As it is read; nothing for a port with the default settings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
@@ -250,9 +289,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let settings: VlanSettings = text.parse().unwrap();
+        let settings: PortSettings = text.parse().unwrap();
         assert_eq!(settings.to_string(), expected, "{text}");
-        assert_eq!(expected.parse::<VlanSettings>().unwrap(), settings);
+        assert_eq!(expected.parse::<PortSettings>().unwrap(), settings);
     }
 
     #[test]
@@ -275,10 +314,22 @@ mod tests {
         check("priority_tags=if-nonzero", "priority-tags=if-nonzero");
         check("tag= trunks=5 vlan_mode=", "vlan_mode=trunk trunks=5");
         check("other_config:priority-tags=true", "priority-tags=if-nonzero");
+        check("priority_tags=always", "priority-tags=always");
+    }
+
+    #[test]
+    fn a_change_replaces_the_settings_that_it_names() {
+        let check = |before: &str, change: &str, after: &str| {
+            let before: PortSettings = before.parse().unwrap();
+            assert_eq!(before.changed(change).unwrap().to_string(), after, "{change}");
+        };
+        check("tag=10 protected=true", "trunks=1,2", "vlan_mode=trunk trunks=1,2 protected=true");
+        check("tag=10", "protected=true", "vlan_mode=access tag=10 protected=true");
+        check("tag=10 protected=true", "", "");
     }
 
     fn refused(text: &str) -> String {
-        text.parse::<VlanSettings>().unwrap_err().to_string()
+        text.parse::<PortSettings>().unwrap_err().to_string()
     }
 
     #[test]
