@@ -3,7 +3,6 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use nix::sys::signal::{SigSet, Signal};
-use ports::spec::PortSpec;
 use std::process::ExitCode;
 use std::sync::Arc;
 use switchd::monitor::Monitor;
@@ -57,7 +56,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let listener = switchd::server::bind(&socket)?;
     let switch = Arc::new(Switch::start(config)?);
     let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
-    let server = Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
+    let server =
+        Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
     let names: Vec<String> =
         switch.ports().iter().map(|p| format!("{}({})", p.of, p.name)).collect();
     info!("switching {}", names.join(", "));
@@ -80,15 +80,7 @@ fn config(options: &Options) -> anyhow::Result<Config> {
             )
             .exit();
     }
-    let ports: Result<Vec<PortSpec>, _> =
-        options.ports.iter().map(|text| PortSpec::parse(text, &[])).collect();
-    let ports = ports.unwrap_or_else(|error| {
+    Ok(options.switch_config().unwrap_or_else(|error| {
         Options::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
-    });
-    let mut config = Config::new(ports);
-    config.require_ports = options.require;
-    config.workers = usize::from(options.workers);
-    config.cache.emc_entries = options.emc_entries as usize;
-    config.vlan_limit = options.vlan_limit;
-    Ok(config)
+    }))
 }

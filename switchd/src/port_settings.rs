@@ -1,7 +1,8 @@
 //! How a port takes part in the network, as text: `tag=10 vlan_mode=access`.
 //!
 //! The words are those of Open vSwitch's `Port` table, and a few of our own. What it would ignore is
-//! refused: VLANs out of range, words that contradict each other.
+//! refused: VLANs out of range, words that contradict each other. Only `trunks` beside an access
+//! port's `tag` is taken and has no effect, because scripts leave it there.
 //!
 //! The same words stand behind a port on the command line, in `add-port` and in `set-port`. There are
 //! two settings: how the port takes part in VLANs, which takes several words, and whether it is
@@ -16,13 +17,6 @@ use std::sync::Arc;
 /// The words, for messages and for those who read port descriptions.
 pub const KEYS: [&str; 7] =
     ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype", "priority-tags", "protected"];
-
-/// What [`KEYS`] are called besides, by those who like underscores.
-const ALIASES: [(&str, &str); 3] = [
-    ("vlan-mode", "vlan_mode"),
-    ("qinq_ethtype", "qinq-ethtype"),
-    ("priority_tags", "priority-tags"),
-];
 
 const MODES: &str = "access, trunk, native-tagged, native-untagged or dot1q-tunnel";
 
@@ -75,7 +69,6 @@ impl<'a> Words<'a> {
     fn set(&mut self, key: &str, value: &'a str) -> Result<(), SettingsError> {
         // Open vSwitch has both spellings, and a column for the rarer words.
         let word = key.strip_prefix("other_config:").unwrap_or(key).replace('-', "_");
-        let key = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, key)| key);
         let Some(i) = KEYS.iter().position(|k| k.replace('-', "_") == word) else {
             return Err(SettingsError::UnknownKey(key.to_owned()));
         };
@@ -201,7 +194,7 @@ fn mode(words: &Words<'_>) -> Result<VlanMode, SettingsError> {
     let trunks = list("trunks")?;
     let name = words.get("vlan_mode").unwrap_or(if tag.is_some() { "access" } else { "trunk" });
     let (mode, unused): (_, &[&'static str]) = match name {
-        "access" => (VlanMode::Access(tag.unwrap_or(0)), &["trunks", "cvlans", "qinq-ethtype"]),
+        "access" => (VlanMode::Access(tag.unwrap_or(0)), &["cvlans", "qinq-ethtype"]),
         "trunk" => {
             (trunks.map_or(VlanMode::AllVlans, VlanMode::Trunk), &["tag", "cvlans", "qinq-ethtype"])
         }
@@ -336,7 +329,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         assert_eq!(refused("tag=4096"), "tag: \"4096\" is not a VLAN: a number from 0 to 4095");
         assert!(refused("trunks=1,x").starts_with("trunks: \"1,x\" is not a list of VLANs"));
-        assert_eq!(refused("tag=1 trunks=2"), "trunks has no meaning with vlan_mode=access");
+        assert_eq!(refused("tag=1 cvlans=2"), "cvlans has no meaning with vlan_mode=access");
         assert_eq!(refused("vlan_mode=trunk tag=2"), "tag has no meaning with vlan_mode=trunk");
         assert_eq!(refused("tag=1 tag=2"), "tag is given twice");
         assert!(refused("vlan=1").starts_with("\"vlan\" is not a setting of a port: they are"));
