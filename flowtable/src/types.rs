@@ -116,10 +116,18 @@ impl MacAddr {
         self.0[0] & 1 != 0
     }
 
-    /// 01:80:c2:00:00:0x, which bridges do not forward (IEEE 802.1Q-2018 table 8-1).
+    /// An address whose frames stay on the link: 01:80:c2:00:00:0x (IEEE 802.1Q-2018 table 8-1), and
+    /// those of the discovery and spanning tree protocols of Cisco and Extreme, as in Open vSwitch.
     #[inline]
-    pub fn is_reserved_multicast(self) -> bool {
-        self.0[..5] == [0x01, 0x80, 0xc2, 0, 0] && self.0[5] & 0xf0 == 0
+    pub fn is_reserved(self) -> bool {
+        match self.0 {
+            [0x01, 0x80, 0xc2, 0, 0, last] => last & 0xf0 == 0,
+            [0x01, 0x00, 0x0c, 0, 0, 0]
+            | [0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcc | 0xcd | 0xc0..=0xc7]
+            | [0x01, 0x00, 0x0c, 0xcd, 0xcd, 0xcd] => true,
+            [0x00, 0xe0, 0x2b, 0, 0, 0 | 4 | 6] => true,
+            _ => false,
+        }
     }
 }
 

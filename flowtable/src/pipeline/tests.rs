@@ -148,7 +148,7 @@ fn access_ports_keep_vlans_apart() {
         ports.get_mut(OfPort(2)).unwrap().vlan = VlanMode::Access(20);
         ports.get_mut(OfPort(3)).unwrap().vlan = VlanMode::Access(10);
     });
-    let t = p.translate(&key("in_port=1,tcp"));
+    let t = p.translate(&key("in_port=1,dl_dst=02:00:00:00:00:0b,tcp"));
     assert_eq!(outputs(&t.actions), [3, 4], "port 4 is a trunk");
     assert!(t.actions.contains(&DpAction::PushVlan { tpid: 0x8100, tci: 10 }));
     let tagged = p.translate(&key("in_port=1,dl_vlan=10,tcp"));

@@ -35,7 +35,7 @@ impl Ctx<'_> {
         let inside = enter(in_port, outside);
         let vlan = vid(inside);
         let (src, dst) = (MacAddr(flow.dl_src), MacAddr(flow.dl_dst));
-        if dst.is_reserved_multicast() {
+        if dst.is_reserved() {
             self.hint = Some(DropReason::ReservedMulticast);
             return self.report.note(|| Note::ReservedMulticast);
         }
@@ -46,12 +46,15 @@ impl Ctx<'_> {
         }
         let learned = if dst.is_multicast() {
             None
+        } else if dst == src {
+            // Learned just now, if not before.
+            Some(in_port.of)
         } else {
             let key = MacKey { vlan, mac: dst };
             self.out.macs.push(key);
-            self.view.macs.lookup(key)
+            self.view.macs.lookup(key).map(|entry| entry.port)
         };
-        match learned.map(|entry| ports.get(entry.port)) {
+        match learned.map(|port| ports.get(port)) {
             Some(Some(out)) if out.of == in_port.of => {
                 self.report.note(|| Note::LearnedOnInPort);
                 self.hint = Some(DropReason::SamePort);
@@ -149,8 +152,8 @@ fn enter(port: &PortInfo, [outer, inner]: Inside) -> Inside {
     }
 }
 
-/// The tags of a frame once it has left the switch. VLAN 0 leaves without a tag, unless the port
-/// asks for priority tags; `pcp` is the priority that the frame came with.
+/// The tags of a frame once it has left the switch. In VLAN 0 there is no tag, but for a priority that
+/// a trunk carries on, or that the port asks for; `pcp` is the priority that the frame came with.
 fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
     let [outer, inner] = inside;
     let [mut outer, inner] = match port.vlan {
@@ -160,12 +163,12 @@ fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
         _ => [outer, inner],
     };
     if outer.tci & VLAN_VID_MASK == 0 {
-        let wanted = match port.priority_tags {
-            PriorityTags::Never => false,
-            PriorityTags::IfNonzero => pcp != 0,
-            PriorityTags::Always => true,
+        outer = match port.priority_tags {
+            PriorityTags::Never if outer.tci & VLAN_PCP_MASK != 0 => outer,
+            PriorityTags::IfNonzero if pcp != 0 => tag(eth_type::VLAN, 0, pcp),
+            PriorityTags::Always => tag(eth_type::VLAN, 0, pcp),
+            _ => Tag::default(),
         };
-        outer = if wanted { tag(eth_type::VLAN, 0, pcp) } else { Tag::default() };
     }
     if outer.tci == 0 { [inner, Tag::default()] } else { [outer, inner] }
 }
