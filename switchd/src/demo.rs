@@ -119,7 +119,7 @@ impl Stage {
         ensure!(neighbour == mac(self.b.mac()), "a believes that b is {neighbour}");
         seen(&format!("ARP told a that {} is {neighbour}, which is b", self.b.v4()));
         for (from, to) in [(&self.a, &self.b), (&self.b, &self.c)] {
-            let transfer = transfer(from, to, 500 * MEGABYTE)?;
+            let transfer = transfer(from, to, 250 * MEGABYTE)?;
             let (from, to) = (name(from), name(to));
             seen(&format!("{from} sends {to} {}", describe(&transfer)));
         }
@@ -186,7 +186,7 @@ impl Stage {
         let call = TcpTransfer {
             connect: client,
             patience: Duration::from_secs(2),
-            ..TcpTransfer::to(SocketAddr::new(self.b.v4().into(), PORT), 200 * MEGABYTE)
+            ..TcpTransfer::to(SocketAddr::new(self.b.v4().into(), PORT), 100 * MEGABYTE)
         };
         ensure!(
             call.run(self.a.namespace(), self.b.namespace()).is_err(),

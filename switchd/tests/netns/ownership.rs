@@ -11,6 +11,7 @@ use switchd::lab::{Daemon, Host, HostPlan, eventually, has_taps};
 
 pub(crate) const TESTS: &[Test] = &[
     ("ownership::the_switch_s_own_host_does_not_answer", the_host_does_not_answer),
+    ("ownership::an_exposed_port_lets_the_host_answer", an_exposed_port_lets_the_host_answer),
     ("ownership::a_shaped_port_stays_shaped", a_shaped_port_stays_shaped),
     ("ownership::devices_are_put_back_at_the_end", devices_are_put_back_at_the_end),
     ("ownership::devices_are_adopted_after_a_crash", devices_are_adopted_after_a_crash),
@@ -30,10 +31,11 @@ fn the_host_does_not_answer() -> anyhow::Result<()> {
     let lo = netlink.link("lo")?.index;
     netlink.add_address(lo, own, 32)?;
     let mut network = Network::pair()?;
+    let port = netlink.link("veth1")?;
+    netlink.add_route(network.a().v4().into(), 32, None, Some(port.index))?;
     let report = Ping::hopeless(own).run(network.a().namespace())?;
     ensure!(report.received() == 0, "it answered ARP and ping");
     // Told the port's MAC address, a host need not ask.
-    let port = netlink.link("veth1")?;
     let a = &mut network.hosts[0];
     let cable = a.netlink().link("eth0")?.index;
     a.netlink().add_neighbour(cable, own, port.mac)?;
@@ -41,6 +43,22 @@ fn the_host_does_not_answer() -> anyhow::Result<()> {
     ensure!(report.received() == 0, "it answered ping");
     // The control: the way through the switch is open.
     let report = Ping::to(network.b().v4()).run(network.a().namespace())?;
+    ensure!(report.is_complete(), "{report:?}");
+    Ok(())
+}
+
+/// The same with the shield off: the test above would notice.
+fn an_exposed_port_lets_the_host_answer() -> anyhow::Result<()> {
+    let own = IpAddr::from([10, 0, 0, 99]);
+    let mut netlink = Netlink::open()?;
+    let lo = netlink.link("lo")?.index;
+    netlink.add_address(lo, own, 32)?;
+    // A way back: without one the answer would not find its way to the host.
+    let a = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let port = netlink.link("veth1")?.index;
+    netlink.add_route(a.v4().into(), 32, None, Some(port))?;
+    let _daemon = Daemon::start(Path::new(SWITCHD), ["--port", "veth1,shield=off"])?;
+    let report = Ping::to(own).run(a.namespace())?;
     ensure!(report.is_complete(), "{report:?}");
     Ok(())
 }
