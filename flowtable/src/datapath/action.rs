@@ -50,6 +50,17 @@ pub fn mac_of_bits(bits: u64) -> MacAddr {
     MacAddr([a, b, c, d, e, f])
 }
 
+/// What a change of addresses does to the transport checksum of a fragment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FragmentSums {
+    /// What is right: a later fragment has no checksum, an atomic one (RFC 6946) has one.
+    #[default]
+    Right,
+    /// What Open vSwitch 3.1 does: bytes of later IPv4 fragments are changed as if they were one, and
+    /// that of an atomic IPv6 fragment is left wrong.
+    AsOvs,
+}
+
 /// Which transport header a port rewrite edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -118,6 +129,8 @@ pub enum DpAction {
         tos: Rewrite<u8>,
         /// TTL.
         ttl: Rewrite<u8>,
+        /// For fragments.
+        sums: FragmentSums,
     },
     /// Edit the IPv6 header.
     SetIpv6 {
@@ -131,6 +144,8 @@ pub enum DpAction {
         tclass: Rewrite<u8>,
         /// Hop limit.
         hop_limit: Rewrite<u8>,
+        /// For fragments.
+        sums: FragmentSums,
     },
     /// Edit the body of an ARP packet.
     SetArp {

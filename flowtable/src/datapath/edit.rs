@@ -7,7 +7,7 @@
 //! An edit whose header is not there, or cut off, changes nothing: translation decided by the key,
 //! and a cached decision may meet a frame that is odd in bits the key does not show.
 
-use super::action::{Rewrite, Transport, mac_of_bits};
+use super::action::{FragmentSums, Rewrite, Transport, mac_of_bits};
 use crate::flow::extract::{eth_type, ip_proto};
 use packet::{Frame, checksum};
 
@@ -132,6 +132,7 @@ pub(super) fn set_ipv4(
     dst: Rewrite<u32>,
     tos: Rewrite<u8>,
     ttl: Rewrite<u8>,
+    sums: FragmentSums,
 ) {
     let l3 = frame.layers.l3 as usize;
     let Some(header) = read::<20>(frame.bytes(), l3) else {
@@ -142,7 +143,7 @@ pub(super) fn set_ipv4(
         let old: [u8; 4] = [header[at], header[at + 1], header[at + 2], header[at + 3]];
         let new = rewrite.of(u32::from_be_bytes(old)).to_be_bytes();
         if new != old {
-            if !later_fragment {
+            if !later_fragment || sums == FragmentSums::AsOvs {
                 pseudo_header_changed(frame, header[9], &old, &new);
             }
             replace(frame, l3 + at, l3 + 10, old, new);
@@ -174,11 +175,11 @@ fn replace<const N: usize>(
 
 pub(super) fn set_ipv6(
     frame: &mut Frame<'_>,
-    src: Rewrite<u128>,
-    dst: Rewrite<u128>,
+    (src, dst): (Rewrite<u128>, Rewrite<u128>),
     label: Rewrite<u32>,
     tclass: Rewrite<u8>,
     hop_limit: Rewrite<u8>,
+    sums: FragmentSums,
 ) {
     let l3 = frame.layers.l3 as usize;
     let Some(header) = read::<40>(frame.bytes(), l3) else {
@@ -194,7 +195,9 @@ pub(super) fn set_ipv6(
             continue;
         }
         // With a routing header the pseudo-header has the final destination (RFC 8200 §8.1).
-        if !route.later_fragment && (at == 8 || !route.has_segments_left) {
+        let has_sum =
+            !route.later_fragment && !(route.atomic_fragment && sums == FragmentSums::AsOvs);
+        if has_sum && (at == 8 || !route.has_segments_left) {
             pseudo_header_changed(frame, route.proto, &old, &new);
         }
         if let Some(bytes) = field::<16>(frame, l3 + at) {
@@ -218,6 +221,8 @@ struct Ipv6Route {
     proto: u8,
     has_segments_left: bool,
     later_fragment: bool,
+    /// A fragment header in front of a whole packet.
+    atomic_fragment: bool,
 }
 
 impl Ipv6Route {
@@ -229,6 +234,7 @@ impl Ipv6Route {
             proto: bytes.get(l3 + 6).copied().unwrap_or(0),
             has_segments_left: false,
             later_fragment: false,
+            atomic_fragment: false,
         };
         let mut at = l3 + 40;
         while at < l4
@@ -242,7 +248,9 @@ impl Ipv6Route {
                 0 | 60 => (usize::from(ext[1]) + 1) * 8,
                 51 => (usize::from(ext[1]) + 2) * 4,
                 ip_proto::FRAGMENT => {
-                    found.later_fragment = u16::from_be_bytes([ext[2], ext[3]]) & 0xfff8 != 0;
+                    let offset = u16::from_be_bytes([ext[2], ext[3]]);
+                    found.later_fragment = offset & 0xfff8 != 0;
+                    found.atomic_fragment = offset & 0xfff9 == 0;
                     8
                 }
                 _ => break,

@@ -129,9 +129,11 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         DpAction::SetEth { src, dst } => edit::set_eth(frame, src, dst),
         DpAction::PushVlan { tpid, tci } => edit::push_vlan(frame, tpid, tci),
         DpAction::PopVlan => edit::pop_vlan(frame),
-        DpAction::SetIpv4 { src, dst, tos, ttl } => edit::set_ipv4(frame, src, dst, tos, ttl),
-        DpAction::SetIpv6 { src, dst, label, tclass, hop_limit } => {
-            edit::set_ipv6(frame, src, dst, label, tclass, hop_limit);
+        DpAction::SetIpv4 { src, dst, tos, ttl, sums } => {
+            edit::set_ipv4(frame, src, dst, tos, ttl, sums);
+        }
+        DpAction::SetIpv6 { src, dst, label, tclass, hop_limit, sums } => {
+            edit::set_ipv6(frame, (src, dst), label, tclass, hop_limit, sums);
         }
         DpAction::SetArp { op, spa, tpa, sha, tha } => edit::set_arp(frame, op, spa, tpa, sha, tha),
         DpAction::SetPorts { transport, src, dst } => edit::set_ports(frame, transport, src, dst),

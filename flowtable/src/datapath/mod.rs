@@ -16,7 +16,9 @@ mod execute;
 #[cfg(test)]
 mod tests;
 
-pub use action::{ControllerMeta, DpAction, Rewrite, Transport, mac_bits, mac_of_bits};
+pub use action::{
+    ControllerMeta, DpAction, FragmentSums, Rewrite, Transport, mac_bits, mac_of_bits,
+};
 pub use cached_flow::{CachedFlow, FlowRegistry};
 pub use counters::{Counter, PortCounters};
 pub use drop_reason::DropReason;

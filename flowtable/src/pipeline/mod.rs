@@ -20,6 +20,7 @@ pub mod xlate;
 mod tests;
 
 use crate::classifier::Version;
+use crate::datapath::FragmentSums;
 use crate::flow::FlowKey;
 use crate::flow_mod::FlowMod;
 use crate::group::GroupMod;
@@ -47,6 +48,7 @@ pub struct Pipeline {
     recirc: RecircTable,
     version: AtomicU64,
     generation: AtomicU64,
+    fragment_sums: FragmentSums,
     /// Held by whoever prepares a change: one at a time.
     writer: Mutex<()>,
 }
@@ -58,6 +60,7 @@ pub struct Snapshot<'a> {
     macs: RwLockReadGuard<'a, MacTable>,
     recirc: &'a RecircTable,
     version: Version,
+    fragment_sums: FragmentSums,
 }
 
 impl Snapshot<'_> {
@@ -69,6 +72,7 @@ impl Snapshot<'_> {
             macs: &self.macs,
             version: self.version,
             recirc: self.recirc,
+            fragment_sums: self.fragment_sums,
         }
     }
 
@@ -103,8 +107,16 @@ impl Pipeline {
             recirc: RecircTable::default(),
             version: AtomicU64::new(0),
             generation: AtomicU64::new(1),
+            fragment_sums: FragmentSums::default(),
             writer: Mutex::new(()),
         }
+    }
+
+    /// Treats fragments as `sums` says.
+    #[must_use]
+    pub fn with_fragment_sums(mut self, sums: FragmentSums) -> Self {
+        self.fragment_sums = sums;
+        self
     }
 
     /// Counts the changes of everything that a translation depends on.
@@ -124,6 +136,7 @@ impl Pipeline {
             ports: self.ports.read(),
             macs: self.macs.read(),
             recirc: &self.recirc,
+            fragment_sums: self.fragment_sums,
             version: Version(self.version.load(Ordering::Acquire)),
         }
     }

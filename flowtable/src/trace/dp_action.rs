@@ -66,19 +66,21 @@ impl Writer<'_> {
                 put!(self, "push_vlan({tpid}vid={},pcp={})", tci & 0xfff, tci >> 13);
             }
             DpAction::PopVlan => self.out.push_str("pop_vlan"),
-            DpAction::SetIpv4 { src, dst, tos, ttl } => self.set("ipv4", |set| {
+            DpAction::SetIpv4 { src, dst, tos, ttl, .. } => self.set("ipv4", |set| {
                 set.ipv4("src", *src);
                 set.ipv4("dst", *dst);
                 set.hex("tos", tos.value.into(), tos.mask.into(), 0xff);
                 set.number("ttl", ttl.value.into(), ttl.mask.into(), 0xff);
             }),
-            DpAction::SetIpv6 { src, dst, label, tclass, hop_limit } => self.set("ipv6", |set| {
-                set.ipv6("src", *src);
-                set.ipv6("dst", *dst);
-                set.hex("label", label.value.into(), label.mask.into(), 0xf_ffff);
-                set.hex("tclass", tclass.value.into(), tclass.mask.into(), 0xff);
-                set.number("hlimit", hop_limit.value.into(), hop_limit.mask.into(), 0xff);
-            }),
+            DpAction::SetIpv6 { src, dst, label, tclass, hop_limit, .. } => {
+                self.set("ipv6", |set| {
+                    set.ipv6("src", *src);
+                    set.ipv6("dst", *dst);
+                    set.hex("label", label.value.into(), label.mask.into(), 0xf_ffff);
+                    set.hex("tclass", tclass.value.into(), tclass.mask.into(), 0xff);
+                    set.number("hlimit", hop_limit.value.into(), hop_limit.mask.into(), 0xff);
+                })
+            }
             DpAction::SetArp { op, spa, tpa, sha, tha } => self.set("arp", |set| {
                 set.ipv4("sip", *spa);
                 set.ipv4("tip", *tpa);

@@ -29,7 +29,7 @@ use super::rule::Rule;
 use super::tables::{GroupEntry, Tables};
 use crate::action::Action;
 use crate::classifier::Version;
-use crate::datapath::{DpAction, DropReason};
+use crate::datapath::{DpAction, DropReason, FragmentSums};
 use crate::flow::extract::eth_type;
 use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
 use crate::types::{OfPort, PortNo, TableId};
@@ -60,6 +60,8 @@ pub struct View<'a> {
     pub version: Version,
     /// Continuations that recirculated frames name.
     pub recirc: &'a super::recirc::RecircTable,
+    /// Whether fragments are treated as Open vSwitch does.
+    pub fragment_sums: FragmentSums,
 }
 
 /// A host to learn.
