@@ -40,10 +40,10 @@ fn tags_are_kept_to_and_from_a_tap() -> anyhow::Result<()> {
 }
 
 fn keeps_tags(cables: &[Cable]) -> anyhow::Result<()> {
-    // The priority and the DEI bit must survive, too. (A priority without a VLAN is taken off unless
-    // the port is told otherwise, as in Open vSwitch.)
-    const STACKS: [&[(u16, u16)]; 5] = [
+    // Identifier 0 is a priority alone; the DEI bit and the priority must survive, too.
+    const STACKS: [&[(u16, u16)]; 6] = [
         &[(0x8100, 100)],
+        &[(0x8100, 0xe000)],
         &[(0x8100, 0x7fff)],
         &[(0x88a8, 0xb00a)],
         &[(0x88a8, 20), (0x8100, 0x3064)],
