@@ -30,6 +30,10 @@ pub struct Options {
     /// VLAN tags that rules can look at
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub vlan_limit: u8,
+    /// Do what Open vSwitch does where it is wrong, too: take every rule as if ofctl --lenient had
+    /// been said, and treat checksums of fragments its way
+    #[arg(long)]
+    pub lenient: bool,
     /// Path of the control socket [default: switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for
     /// root, else in $XDG_RUNTIME_DIR/switchd]
     #[arg(long, value_name = "PATH")]
@@ -62,6 +66,7 @@ impl Options {
         config.workers = usize::from(self.workers);
         config.cache.emc_entries = self.emc_entries as usize;
         config.vlan_limit = self.vlan_limit;
+        config.lenient = self.lenient;
         Ok(config)
     }
 }

@@ -20,7 +20,7 @@ use ::ports::PortError;
 use ::ports::spec::PortSpec;
 use crossbeam::channel::{self, Receiver, Sender};
 use flowtable::action::Action;
-use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
+use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry, FragmentSums};
 use flowtable::flow::Match;
 use flowtable::flow_mod::{Command as FlowCommand, FlowFlags, FlowMod};
 use flowtable::pipeline::Pipeline;
@@ -52,6 +52,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// VLAN tags that a key holds, 1 or 2.
     pub vlan_limit: u8,
+    /// Do what Open vSwitch does where it is wrong, too: take rules leniently, sum fragments its way.
+    pub lenient: bool,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
 }
@@ -66,6 +68,7 @@ impl Config {
             workers: 1,
             cache: CacheConfig::default(),
             vlan_limit: 1,
+            lenient: false,
             seed: RandomState::new().hash_one(std::process::id()),
         }
     }
@@ -112,6 +115,7 @@ pub enum StartError {
 pub struct Switch {
     pipeline: Arc<Pipeline>,
     epoch: Instant,
+    lenient: bool,
     workers: Vec<WorkerHandle>,
     /// In the order of their numbers.
     slots: Mutex<Vec<PortSlot>>,
@@ -149,12 +153,14 @@ impl Switch {
     }
 
     fn without_ports(config: &Config) -> Result<Self, StartError> {
-        let pipeline = Arc::new(Pipeline::new(config.seed));
+        let sums = if config.lenient { FragmentSums::AsOvs } else { FragmentSums::Right };
+        let pipeline = Arc::new(Pipeline::new(config.seed).with_fragment_sums(sums));
         let epoch = Instant::now();
         let (event_sender, events) = channel::bounded(EVENT_QUEUE);
         let mut switch = Self {
             pipeline: Arc::clone(&pipeline),
             epoch,
+            lenient: config.lenient,
             workers: Vec::new(),
             slots: Mutex::default(),
             events,
@@ -223,6 +229,11 @@ impl Switch {
     /// The policy.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// Rules are to be read leniently, whatever the request says.
+    pub fn is_lenient(&self) -> bool {
+        self.lenient
     }
 
     /// The switch's monotonic clock: time since its start.

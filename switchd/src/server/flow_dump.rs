@@ -84,7 +84,7 @@ fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
     let context = ParseContext {
         version: query.version,
         command: Command::Delete,
-        lenient: false,
+        lenient: switch.is_lenient(),
         ports: &names,
     };
     let line = Line { file: None, number: 1, text: &query.filter };

@@ -65,7 +65,7 @@ impl<'a> Iterator for Lines<'a> {
 /// Changes rules as the text says.
 pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.pipeline());
-    let context = context(mods, &names);
+    let context = context(switch, mods, &names);
     let mut lines = Lines::new(text, mods.file, mods.name.as_deref())?;
     let mut batch = Batch::default();
     // The first rules are read before the tables are touched: most requests have no more.
@@ -91,7 +91,7 @@ pub(super) fn replace(
     text: &[u8],
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.pipeline());
-    let context = ParseContext { command: Command::Add, ..context(mods, &names) };
+    let context = ParseContext { command: Command::Add, ..context(switch, mods, &names) };
     let lines = || Lines::new(text, true, mods.name.as_deref());
     let mut transaction = switch.pipeline().begin();
     let mut places = HashSet::new();
@@ -178,7 +178,8 @@ fn deletion(table: TableId, matching: Match, priority: u16) -> FlowMod {
     }
 }
 
-fn context<'a>(mods: &FlowMods, ports: &'a dyn PortNames) -> ParseContext<'a> {
+fn context<'a>(switch: &Switch, mods: &FlowMods, ports: &'a dyn PortNames) -> ParseContext<'a> {
+    let lenient = mods.lenient || switch.is_lenient();
     let command = match mods.command {
         FlowCommand::Add => Command::Add,
         FlowCommand::Modify => Command::Modify,
@@ -186,7 +187,7 @@ fn context<'a>(mods: &FlowMods, ports: &'a dyn PortNames) -> ParseContext<'a> {
         FlowCommand::Delete => Command::Delete,
         FlowCommand::DeleteStrict => Command::DeleteStrict,
     };
-    ParseContext { version: mods.version, command, lenient: mods.lenient, ports }
+    ParseContext { version: mods.version, command, lenient, ports }
 }
 
 /// Rules that have been read, each with its line.

@@ -30,7 +30,7 @@ pub(super) fn change(
     let context = ParseContext {
         version: mods.version,
         command: Command::Add,
-        lenient: mods.lenient,
+        lenient: mods.lenient || switch.is_lenient(),
         ports: &names,
     };
     let mut changes = Vec::new();
