@@ -79,11 +79,10 @@ impl Ctx<'_> {
 
     fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
         let ports = self.view.ports;
-        let vlan = vid(inside);
         self.hint = Some(DropReason::NoFloodTarget);
         for out in ports.iter() {
             let isolated = out.protected && in_port.protected;
-            if out.of != in_port.of && !out.config.no_flood && !isolated && carries(out, vlan) {
+            if out.of != in_port.of && !out.config.no_flood && !isolated && carries(out, inside) {
                 self.leave(out, inside);
             }
         }
@@ -120,14 +119,20 @@ fn may_enter(port: &PortInfo, vid: u16) -> bool {
     }
 }
 
-/// Whether frames of this VLAN leave here.
-fn carries(port: &PortInfo, vlan: u16) -> bool {
+/// Whether a frame with these tags inside the switch is flooded to this port.
+fn carries(port: &PortInfo, inside: Inside) -> bool {
+    let (vlan, inner) = (vid(inside), inside[1].tci & VLAN_VID_MASK);
     match &port.vlan {
         VlanMode::AllVlans => true,
         VlanMode::Trunk(trunks) => trunks.contains(vlan),
-        VlanMode::Access(tag) | VlanMode::Dot1qTunnel { tag, .. } => *tag == vlan,
+        VlanMode::Access(tag) => *tag == vlan && inner == 0,
         VlanMode::NativeTagged { native, trunks } | VlanMode::NativeUntagged { native, trunks } => {
-            *native == vlan || trunks.as_ref().is_none_or(|t| vlan != 0 && t.contains(vlan))
+            let is_trunked = trunks.as_ref().is_none_or(|t| t.contains(vlan));
+            // Untagged frames are in the native VLAN, so none is in VLAN 0.
+            vlan == *native || (is_trunked && (vlan != 0 || *native == 0))
+        }
+        VlanMode::Dot1qTunnel { tag, cvlans, .. } => {
+            *tag == vlan && cvlans.as_ref().is_none_or(|c| c.contains(inner))
         }
     }
 }
@@ -171,4 +176,58 @@ fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
         };
     }
     if outer.tci == 0 { [inner, Tag::default()] } else { [outer, inner] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::ports::VlanSet;
+    use crate::types::{OfPort, PortNo};
+    use std::sync::Arc;
+
+    fn port(vlan: VlanMode) -> PortInfo {
+        PortInfo { vlan, ..PortInfo::new(PortNo(0), OfPort(1), "p", MacAddr::default()) }
+    }
+
+    fn set(vids: &[u16]) -> Arc<VlanSet> {
+        Arc::new(vids.iter().copied().collect())
+    }
+
+    fn inside(outer: u16, inner: u16) -> Inside {
+        let tagged = |vid| if vid == 0 { Tag::default() } else { tag(eth_type::VLAN, vid, 0) };
+        [tagged(outer), tagged(inner)]
+    }
+
+    #[test]
+    fn each_mode_carries_its_vlans() {
+        let native = |native, trunks| VlanMode::NativeUntagged { native, trunks };
+        let tunnel = |cvlans| VlanMode::Dot1qTunnel { tag: 5, tpid: eth_type::VLAN_8021AD, cvlans };
+        let check = |mode: VlanMode, outer: u16, inner: u16, expected: bool| {
+            let port = port(mode);
+            assert_eq!(carries(&port, inside(outer, inner)), expected, "{:?} {outer}", port.vlan);
+        };
+        check(VlanMode::AllVlans, 0, 0, true);
+        check(VlanMode::Trunk(set(&[10])), 0, 0, false);
+        check(VlanMode::Trunk(set(&[10])), 10, 0, true);
+        check(VlanMode::Access(10), 10, 0, true);
+        check(VlanMode::Access(10), 10, 7, false);
+        check(native(10, None), 0, 0, false);
+        check(native(10, None), 20, 0, true);
+        check(native(10, Some(set(&[20]))), 10, 0, true);
+        check(native(10, Some(set(&[0, 20]))), 0, 0, false);
+        check(native(0, None), 0, 0, true);
+        check(tunnel(None), 5, 7, true);
+        check(tunnel(Some(set(&[8]))), 5, 7, false);
+        check(tunnel(Some(set(&[7]))), 5, 7, true);
+    }
+
+    #[test]
+    fn access_ports_take_no_tagged_frames_and_native_ports_do() {
+        assert!(!may_enter(&port(VlanMode::Access(10)), 10));
+        assert!(may_enter(&port(VlanMode::Access(10)), 0));
+        let native = VlanMode::NativeTagged { native: 10, trunks: Some(set(&[20])) };
+        for (vid, expected) in [(0, true), (10, true), (20, true), (30, false)] {
+            assert_eq!(may_enter(&port(native.clone()), vid), expected, "{vid}");
+        }
+    }
 }
