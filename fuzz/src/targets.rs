@@ -2,7 +2,7 @@
 //! corpus and all past crashes through them.
 
 use flowtable::datapath::{
-    CacheConfig, Datapath, DpAction, Egress, FragmentSums, PortCounters, Rewrite, Transport,
+    CacheConfig, Datapath, DpAction, Egress, AddressSums, PortCounters, Rewrite, Transport,
     execute,
 };
 use flowtable::flow::extract::extract;
@@ -84,7 +84,7 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
             dst: Rewrite::<u32>::new(!word, u32::MAX),
             tos: Rewrite::<u8>::new(byte, wide as u8),
             ttl: Rewrite::<u8>::new(byte, 0xff),
-            sums: FragmentSums::Right,
+            sums: AddressSums::Right,
         },
         6 => DpAction::SetIpv6 {
             src: Rewrite::<u128>::new(wide, !wide),
@@ -92,7 +92,7 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
             label: Rewrite::<u32>::new(word, 0xf_ffff),
             tclass: Rewrite::<u8>::new(byte, 0xff),
             hop_limit: Rewrite::<u8>::new(byte, 0x0f),
-            sums: FragmentSums::AsOvs,
+            sums: AddressSums::AsOvs,
         },
         7 => DpAction::SetArp {
             op: Rewrite::<u16>::new(half, 0xff),

@@ -20,7 +20,7 @@ use ::ports::PortError;
 use ::ports::spec::PortSpec;
 use crossbeam::channel::{self, Receiver, Sender};
 use flowtable::action::Action;
-use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry, FragmentSums};
+use flowtable::datapath::{AddressSums, CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::flow::Match;
 use flowtable::flow_mod::{Command as FlowCommand, FlowFlags, FlowMod};
 use flowtable::pipeline::Pipeline;
@@ -52,7 +52,7 @@ pub struct Config {
     pub cache: CacheConfig,
     /// VLAN tags that a key holds, 1 or 2.
     pub vlan_limit: u8,
-    /// Do what Open vSwitch does where it is wrong, too: take rules leniently, sum fragments its way.
+    /// Do what Open vSwitch does where it is wrong, too: take rules leniently, sum odd packets its way.
     pub lenient: bool,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
@@ -153,8 +153,8 @@ impl Switch {
     }
 
     fn without_ports(config: &Config) -> Result<Self, StartError> {
-        let sums = if config.lenient { FragmentSums::AsOvs } else { FragmentSums::Right };
-        let pipeline = Arc::new(Pipeline::new(config.seed).with_fragment_sums(sums));
+        let sums = if config.lenient { AddressSums::AsOvs } else { AddressSums::Right };
+        let pipeline = Arc::new(Pipeline::new(config.seed).with_address_sums(sums));
         let epoch = Instant::now();
         let (event_sender, events) = channel::bounded(EVENT_QUEUE);
         let mut switch = Self {

@@ -50,14 +50,15 @@ pub fn mac_of_bits(bits: u64) -> MacAddr {
     MacAddr([a, b, c, d, e, f])
 }
 
-/// What a change of addresses does to the transport checksum of a fragment.
+/// What a change of addresses does to the transport checksum of a packet that is not a plain one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FragmentSums {
-    /// What is right: a later fragment has no checksum, an atomic one (RFC 6946) has one.
+pub enum AddressSums {
+    /// What is right: a later fragment has no checksum; an atomic one (RFC 6946) has one, and so has
+    /// a packet with a routing header.
     #[default]
     Right,
-    /// What Open vSwitch 3.1 does: bytes of later IPv4 fragments are changed as if they were one, and
-    /// that of an atomic IPv6 fragment is left wrong.
+    /// What Open vSwitch 3.1 does: bytes of later IPv4 fragments are changed as if they were one; that
+    /// of an atomic IPv6 fragment, or behind a routing header with segments left, is left wrong.
     AsOvs,
 }
 
@@ -129,8 +130,8 @@ pub enum DpAction {
         tos: Rewrite<u8>,
         /// TTL.
         ttl: Rewrite<u8>,
-        /// For fragments.
-        sums: FragmentSums,
+        /// For packets that are not plain ones.
+        sums: AddressSums,
     },
     /// Edit the IPv6 header.
     SetIpv6 {
@@ -144,8 +145,8 @@ pub enum DpAction {
         tclass: Rewrite<u8>,
         /// Hop limit.
         hop_limit: Rewrite<u8>,
-        /// For fragments.
-        sums: FragmentSums,
+        /// For packets that are not plain ones.
+        sums: AddressSums,
     },
     /// Edit the body of an ARP packet.
     SetArp {

@@ -7,7 +7,7 @@
 //! An edit whose header is not there, or cut off, changes nothing: translation decided by the key,
 //! and a cached decision may meet a frame that is odd in bits the key does not show.
 
-use super::action::{FragmentSums, Rewrite, Transport, mac_of_bits};
+use super::action::{AddressSums, Rewrite, Transport, mac_of_bits};
 use crate::flow::extract::{eth_type, ip_proto};
 use packet::{Frame, checksum};
 
@@ -132,7 +132,7 @@ pub(super) fn set_ipv4(
     dst: Rewrite<u32>,
     tos: Rewrite<u8>,
     ttl: Rewrite<u8>,
-    sums: FragmentSums,
+    sums: AddressSums,
 ) {
     let l3 = frame.layers.l3 as usize;
     let Some(header) = read::<20>(frame.bytes(), l3) else {
@@ -143,7 +143,7 @@ pub(super) fn set_ipv4(
         let old: [u8; 4] = [header[at], header[at + 1], header[at + 2], header[at + 3]];
         let new = rewrite.of(u32::from_be_bytes(old)).to_be_bytes();
         if new != old {
-            if !later_fragment || sums == FragmentSums::AsOvs {
+            if !later_fragment || sums == AddressSums::AsOvs {
                 pseudo_header_changed(frame, header[9], &old, &new);
             }
             replace(frame, l3 + at, l3 + 10, old, new);
@@ -179,7 +179,7 @@ pub(super) fn set_ipv6(
     label: Rewrite<u32>,
     tclass: Rewrite<u8>,
     hop_limit: Rewrite<u8>,
-    sums: FragmentSums,
+    sums: AddressSums,
 ) {
     let l3 = frame.layers.l3 as usize;
     let Some(header) = read::<40>(frame.bytes(), l3) else {
@@ -195,8 +195,8 @@ pub(super) fn set_ipv6(
             continue;
         }
         // With a routing header the pseudo-header has the final destination (RFC 8200 §8.1).
-        let has_sum =
-            !route.later_fragment && !(route.atomic_fragment && sums == FragmentSums::AsOvs);
+        let is_odd = route.atomic_fragment || route.has_segments_left;
+        let has_sum = !route.later_fragment && !(is_odd && sums == AddressSums::AsOvs);
         if has_sum && (at == 8 || !route.has_segments_left) {
             pseudo_header_changed(frame, route.proto, &old, &new);
         }

@@ -17,7 +17,7 @@ mod execute;
 mod tests;
 
 pub use action::{
-    ControllerMeta, DpAction, FragmentSums, Rewrite, Transport, mac_bits, mac_of_bits,
+    AddressSums, ControllerMeta, DpAction, Rewrite, Transport, mac_bits, mac_of_bits,
 };
 pub use cached_flow::{CachedFlow, FlowRegistry};
 pub use counters::{Counter, PortCounters};

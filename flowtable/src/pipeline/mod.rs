@@ -20,7 +20,7 @@ pub mod xlate;
 mod tests;
 
 use crate::classifier::Version;
-use crate::datapath::FragmentSums;
+use crate::datapath::AddressSums;
 use crate::flow::FlowKey;
 use crate::flow_mod::FlowMod;
 use crate::group::GroupMod;
@@ -48,7 +48,7 @@ pub struct Pipeline {
     recirc: RecircTable,
     version: AtomicU64,
     generation: AtomicU64,
-    fragment_sums: FragmentSums,
+    address_sums: AddressSums,
     /// Held by whoever prepares a change: one at a time.
     writer: Mutex<()>,
 }
@@ -60,7 +60,7 @@ pub struct Snapshot<'a> {
     macs: RwLockReadGuard<'a, MacTable>,
     recirc: &'a RecircTable,
     version: Version,
-    fragment_sums: FragmentSums,
+    address_sums: AddressSums,
 }
 
 impl Snapshot<'_> {
@@ -72,7 +72,7 @@ impl Snapshot<'_> {
             macs: &self.macs,
             version: self.version,
             recirc: self.recirc,
-            fragment_sums: self.fragment_sums,
+            address_sums: self.address_sums,
         }
     }
 
@@ -107,15 +107,15 @@ impl Pipeline {
             recirc: RecircTable::default(),
             version: AtomicU64::new(0),
             generation: AtomicU64::new(1),
-            fragment_sums: FragmentSums::default(),
+            address_sums: AddressSums::default(),
             writer: Mutex::new(()),
         }
     }
 
-    /// Treats fragments as `sums` says.
+    /// Treats checksums of packets that are not plain ones as `sums` says.
     #[must_use]
-    pub fn with_fragment_sums(mut self, sums: FragmentSums) -> Self {
-        self.fragment_sums = sums;
+    pub fn with_address_sums(mut self, sums: AddressSums) -> Self {
+        self.address_sums = sums;
         self
     }
 
@@ -136,7 +136,7 @@ impl Pipeline {
             ports: self.ports.read(),
             macs: self.macs.read(),
             recirc: &self.recirc,
-            fragment_sums: self.fragment_sums,
+            address_sums: self.address_sums,
             version: Version(self.version.load(Ordering::Acquire)),
         }
     }

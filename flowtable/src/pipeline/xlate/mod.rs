@@ -29,7 +29,7 @@ use super::rule::Rule;
 use super::tables::{GroupEntry, Tables};
 use crate::action::Action;
 use crate::classifier::Version;
-use crate::datapath::{DpAction, DropReason, FragmentSums};
+use crate::datapath::{AddressSums, DpAction, DropReason};
 use crate::flow::extract::eth_type;
 use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
 use crate::types::{OfPort, PortNo, TableId};
@@ -60,8 +60,8 @@ pub struct View<'a> {
     pub version: Version,
     /// Continuations that recirculated frames name.
     pub recirc: &'a super::recirc::RecircTable,
-    /// Whether fragments are treated as Open vSwitch does.
-    pub fragment_sums: FragmentSums,
+    /// How checksums of packets that are not plain ones are treated.
+    pub address_sums: AddressSums,
 }
 
 /// A host to learn.
