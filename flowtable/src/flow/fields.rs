@@ -132,7 +132,7 @@ const fn onf(name: &'static str, number: u8) -> WireName {
 }
 
 const fn ericsson(name: &'static str, number: u8) -> WireName {
-    vendor(name, 0x0005_ad65, number, OfVersion::OpenFlow13)
+    wire(name, 0x1000, number, OfVersion::OpenFlow10)
 }
 
 /// `name alias bits place maskable writable prerequisite form wire`

@@ -48,10 +48,11 @@ impl Checker {
         for (index, action) in actions.iter().enumerate() {
             match action {
                 Action::Clone(nested) => {
-                    // As in Open vSwitch, a clone forgets the mismatches before it.
-                    (self.usable, self.mismatch) = (Protocols::ANY, None);
+                    let before = self.mismatch;
                     self.list(nested, &mut sketch.clone())
                         .map_err(|refused| Refused { index, ..refused })?;
+                    let inside = self.mismatch.map(|(_, needed)| (index, needed));
+                    self.mismatch = before.or(inside);
                 }
                 Action::WriteActions(nested) => {
                     // An action set is executed later, on packets that are not known here.
@@ -95,6 +96,9 @@ impl Checker {
                 return Err(read_only(dst.field));
             }
             Action::SetField { field, .. } => {
+                if !field.def().writable {
+                    return Err(read_only(*field));
+                }
                 let needs_tag = *field == FieldId::VlanVid && !sketch.is_tagged();
                 let prerequisite =
                     if needs_tag { Prerequisite::VlanVid } else { field.def().prerequisite };

@@ -20,12 +20,21 @@ use std::borrow::Cow;
 /// TPID of a tag that is pushed for `mod_vlan_vid`.
 const TPID_8021Q: u16 = 0x8100;
 
-/// A match in a message of the version. Extensible matches have the VLAN id and the priority as
+/// A match in a request of the version. Extensible matches have the VLAN id and the priority as
 /// fields of their own: the priority is exact, and needs a tag.
 pub(super) fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
+    if version < OpenFlow12 { Cow::Borrowed(matching) } else { extensible(matching) }
+}
+
+/// A match in a dump of the version. Those of 1.1 have extensible matches, too.
+pub(super) fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
+    if version < OpenFlow11 { Cow::Borrowed(matching) } else { extensible(matching) }
+}
+
+fn extensible(matching: &Match) -> Cow<'_, Match> {
     let key = matching.key().flow.vlan_tci.get();
     let mask = matching.mask().flow.vlan_tci.get();
-    if version < OpenFlow12 || mask == 0 {
+    if mask == 0 {
         return Cow::Borrowed(matching);
     }
     const ID: u16 = VLAN_VID_MASK | VLAN_CFI;
@@ -237,8 +246,11 @@ impl Writer<'_> {
         let is_whole = form == SetFieldForm::SetField && mask == field.full_mask();
         if self.version >= OpenFlow15 {
             // There is only one form left.
+            let covers = mask & field.full_mask() == field.full_mask();
             let form = match form {
-                SetFieldForm::Load if !fills_its_bytes(field, mask) => SetFieldForm::MaskedSetField,
+                SetFieldForm::Load if covers && !fills_its_bytes(field, mask) => {
+                    SetFieldForm::MaskedSetField
+                }
                 SetFieldForm::Load => SetFieldForm::SetField,
                 form => form,
             };
@@ -247,7 +259,7 @@ impl Writer<'_> {
         } else if form == SetFieldForm::Load {
             self.loads(field, value, mask);
         } else if self.version < OpenFlow12 {
-            self.legacy(field, value, mask);
+            self.legacy(field, value, mask, is_whole);
         } else if is_whole {
             self.set_field(field, value);
         } else {
@@ -255,16 +267,17 @@ impl Writer<'_> {
         }
     }
 
+    /// The Nicira form of a whole field, of which some bits may never be one (`arp_op`, `nw_tos`).
+    fn load_whole(&mut self, field: FieldId, value: u128) {
+        self.loads(field, value, ones(field.def().bits));
+    }
+
     /// The Nicira form: one action for each run of bits, or one with a mask if the field has no
     /// 32-bit number.
     fn loads(&mut self, field: FieldId, value: u128, mask: u128) {
         let has_short_number = field.def().wire.first().is_some_and(|w| w.experimenter == 0);
         if !has_short_number {
-            let is_whole = mask & field.full_mask() == field.full_mask();
-            let form = match is_whole {
-                true => SetFieldForm::SetField,
-                false => SetFieldForm::MaskedSetField,
-            };
+            let (mask, form) = (mask & field.full_mask(), SetFieldForm::SetField);
             self.out.push(Action::SetField { field, value, mask, form });
             return;
         }
@@ -276,7 +289,7 @@ impl Writer<'_> {
     }
 
     /// The actions that 1.0 and 1.1 have for some fields. They have no mask.
-    fn legacy(&mut self, field: FieldId, value: u128, mask: u128) {
+    fn legacy(&mut self, field: FieldId, value: u128, mask: u128, is_whole: bool) {
         match field {
             FieldId::VlanTci if value as u16 & VLAN_CFI == 0 => self.out.push(Action::StripVlan),
             FieldId::VlanTci => {
@@ -295,6 +308,7 @@ impl Writer<'_> {
             FieldId::IpEcn => self.set_ecn(value as u8),
             FieldId::TcpSrc | FieldId::UdpSrc => self.out.push(Action::SetL4Src(value as u16)),
             FieldId::TcpDst | FieldId::UdpDst => self.out.push(Action::SetL4Dst(value as u16)),
+            _ if is_whole => self.load_whole(field, value),
             _ => self.loads(field, value, mask),
         }
     }

@@ -30,6 +30,8 @@ mod print;
 mod protocol;
 mod sketch;
 mod subfield;
+#[cfg(test)]
+mod tests;
 mod value;
 mod words;
 

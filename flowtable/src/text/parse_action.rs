@@ -15,6 +15,9 @@ use crate::types::{GroupId, MacAddr, OfPort, TableId};
 /// How deep `clone(...)` may be nested.
 const MAX_DEPTH: usize = 64;
 
+/// What a message can say of the width of a field that holds a port.
+const MAX_PORT_BITS: u16 = 64;
+
 /// The shortest frame that `output(...,max_len=N)` can send.
 const MIN_TRUNCATED: u32 = 14;
 
@@ -155,6 +158,10 @@ impl<'a> ActionParser<'a> {
     fn one(&mut self, pair: &Pair<'a>) -> Result<Option<Action>, TextError> {
         match pair.key {
             key if key.eq_ignore_ascii_case("clone") => {
+                if self.context.lenient {
+                    // Open vSwitch 3.1 forgets here what the actions before asked for.
+                    self.usable = Protocols::ANY;
+                }
                 Ok(Some(Action::Clone(self.list(pair.value, Place::Nested)?)))
             }
             key if key.eq_ignore_ascii_case("write_actions") => {
@@ -369,7 +376,12 @@ impl<'a> Argument<'a> {
         if !is_field {
             return Err(fault);
         }
-        Ok(Action::OutputReg { src: subfield::parse(self.text)?, max_len: u16::MAX })
+        let src = subfield::parse(self.text)?;
+        if src.n_bits > MAX_PORT_BITS && !self.context.lenient {
+            return Err(Fault::new(format!("output: {} bits are too many", src.n_bits))
+                .hint(format!("name at most {MAX_PORT_BITS}; a port has 16")));
+        }
+        Ok(Action::OutputReg { src, max_len: u16::MAX })
     }
 
     fn truncated_output(self) -> Result<Action, Fault> {
@@ -481,26 +493,28 @@ impl<'a> Argument<'a> {
         if !self.context.lenient && mask == 0 {
             return Err(Fault::new(format!("set_field: {text} changes no bit of {name}")));
         }
-        Ok(Action::SetField { field, value: value & def.legal, mask, form })
+        let value = value & def.legal;
+        Ok(Action::SetField { field, value, mask, form })
     }
 
     /// The value of a `set_field`. A VLAN id may come without the tag-present bit here.
     fn assigned(self, field: FieldId, text: &str) -> Result<Masked, Fault> {
         let lenient = self.context.lenient;
         let is_vlan = matches!(field, FieldId::VlanVid | FieldId::VlanTci);
-        let masked = value::parse(field, text, self.context.ports, lenient || is_vlan)?;
-        let all = ones(8 * field.def().wire_len() as u16);
-        let is_prefix = text.contains('/') && !is_vlan;
-        if !lenient && is_prefix && field.def().form == crate::flow::fields::TextForm::Ipv4 {
-            // In a match a prefix names a network, but here bits of the address would be lost.
-            let exact = text.split('/').next().and_then(|t| value::ipv4(t, false));
-            if exact.is_some_and(|a| u128::from(a) != masked.value) {
-                return Err(Fault::new(format!("{text} has bits outside its mask")));
+        let masked = match text.split_once('/') {
+            // Unlike a match, an assignment can have a mask for every field; dumps of 1.5 do.
+            Some((value, mask)) if !lenient && !field.def().maskable => {
+                let max = ones(8 * field.def().wire_len() as u16);
+                let (value, mask) = (number::at_most(value, max)?, number::at_most(mask, max)?);
+                Masked { value, mask }
             }
-        }
+            _ => value::parse(field, text, self.context.ports, lenient || is_vlan)?,
+        };
+        let all = ones(8 * field.def().wire_len() as u16);
         if masked.value & !all != 0 || masked.value & !field.def().legal & masked.mask != 0 {
             return Err(Fault::new(format!("{text} is too large")));
         }
+        // In a match a prefix names a network, but here bits of an address would be lost.
         if !lenient && masked.value & !masked.mask != 0 {
             return Err(Fault::new(format!("{text} has bits outside its mask")));
         }

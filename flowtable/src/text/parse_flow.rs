@@ -15,7 +15,7 @@ use super::{
 use crate::action::Action;
 use crate::flow::matching::Match;
 use crate::flow_mod::{Command, FlowFlags, FlowMod};
-use crate::types::{Cookie, GroupId, OfVersion};
+use crate::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -207,23 +207,35 @@ impl<'a> Draft<'a> {
     }
 
     /// Sends the rule through a message of the version, and lets the receiver check it.
-    fn finish(self, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
+    fn finish(mut self, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
         let version = context.version;
         let allowed = Protocols::of_version(version);
         if self.usable.and(allowed).is_empty() {
             let fault = no_format(self.usable, allowed);
             return Err(TextError::at(self.text, self.text, fault));
         }
+        self.usable = self.usable.and(allowed);
         self.refuse_loss(context)?;
+        if context.lenient {
+            self.flow_mod.matching = as_standard_match(&self.flow_mod.matching, self.usable);
+            if version == OfVersion::OpenFlow11 {
+                self.flow_mod.matching = without_ecn(&self.flow_mod.matching);
+            }
+        }
         let error = |fault: Fault| TextError::at(self.text, self.actions_text, fault);
         let FlowMod { actions, matching, table, .. } = &self.flow_mod;
         let carried = dialect::actions(actions, version, matching);
-        let is_changed = matches!(carried, Cow::Owned(_));
-        if is_changed {
+        // The receiver takes a rule without a table for one of table 0.
+        let table = match version {
+            OfVersion::OpenFlow10 => *table,
+            _ => table.or(Some(TableId::default())),
+        };
+        let says_goto = matches!(carried.last(), Some(Action::GotoTable(_)));
+        if matches!(carried, Cow::Owned(_)) || says_goto {
             order::check(&carried, Place::Rule)
                 .map_err(|(_, message)| error(Fault::new(message).hint(instead_of_1_0())))?;
             receivable(&carried, version).map_err(error)?;
-            let verdict = consistency::check(&carried, matching, *table)
+            let verdict = consistency::check(&carried, matching, table)
                 .map_err(|refused| error(refused.fault))?;
             if verdict.usable.and(allowed).is_empty() {
                 return Err(error(Fault::new("the actions do not fit the match")));
@@ -259,6 +271,10 @@ impl<'a> Draft<'a> {
                 return Err(TextError::at(self.text, self.culprit(index), fault));
             }
         }
+        if version == OfVersion::OpenFlow11 && *matching != without_ecn(matching) {
+            let fault = Fault::new("OpenFlow 1.1 cannot match nw_ecn").hint(instead_of_1_0());
+            return Err(TextError::at(self.text, self.text, fault));
+        }
         let carried = dialect::matching(matching, version);
         let says_untagged = matching.mask().flow.vlan_tci.get() == u16::MAX
             && matching.key().flow.vlan_tci.get() == 0;
@@ -289,12 +305,33 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// The matches of 1.0 and 1.1 know a VLAN id or none at all: what Open vSwitch makes of a
+/// `vlan_tci` without the tag-present bit if it can avoid an extensible match.
+fn as_standard_match(matching: &Match, usable: Protocols) -> Match {
+    let (key, mask) = (matching.key().flow.vlan_tci.get(), matching.mask().flow.vlan_tci.get());
+    let has_no_tag = mask & 0x1000 != 0 && key & 0x1000 == 0;
+    if !has_no_tag || !usable.has_standard() {
+        return *matching;
+    }
+    let (mut key, mut mask) = (*matching.key(), *matching.mask());
+    key.flow.vlan_tci = 0.into();
+    mask.flow.vlan_tci = u16::MAX.into();
+    Match::new(&key, &mask)
+}
+
+/// The match of 1.1 has no place for the ECN bits.
+fn without_ecn(matching: &Match) -> Match {
+    let mut mask = *matching.mask();
+    mask.flow.nw_tos &= !3;
+    Match::new(matching.key(), &mask)
+}
+
 fn instead_of_1_0() -> &'static str {
     "use -O OpenFlow13"
 }
 
 /// What the receiver of a message refuses, beyond [`consistency`].
-fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
+pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
     use crate::action::SetFieldForm;
     use crate::flow::fields::FieldId;
     for action in actions {
@@ -321,6 +358,11 @@ fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
                 }
                 if *field == FieldId::InPortOxm && version >= OfVersion::OpenFlow12 {
                     return Err(Fault::new("in_port_oxm cannot be set").hint("set in_port"));
+                }
+                if version == OfVersion::OpenFlow15 && value & !mask != 0 {
+                    return Err(Fault::new(format!(
+                        "set_field: {value:#x} has bits outside its mask (OFPBMC_BAD_WILDCARDS)"
+                    )));
                 }
                 if value & !field.full_mask() != 0 {
                     return Err(Fault::new(format!(
@@ -515,7 +557,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             Attribute::Cookie => self.cookie(text)?,
             Attribute::OutPort => {
                 let port = port::parse(text, self.context.ports, self.context.lenient)?;
-                self.flow_mod.out_port = Some(port).filter(|p| *p != crate::types::OfPort::NONE);
+                self.flow_mod.out_port = Some(port).filter(|p| *p != OfPort::NONE);
             }
             Attribute::OutGroup => {
                 self.usable = self.usable.and(Protocols::OF11_UP);
@@ -528,7 +570,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         Ok(())
     }
 
-    fn table(&self, text: &str) -> Result<Option<crate::types::TableId>, Fault> {
+    fn table(&self, text: &str) -> Result<Option<TableId>, Fault> {
         let table = table_number(text)?;
         if table.is_none() && has_actions(self.context.command) && !self.context.lenient {
             return Err(Fault::new("255 means \"all tables\"").hint("tables are 0 to 253"));

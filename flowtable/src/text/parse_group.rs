@@ -9,7 +9,7 @@ use super::words::{Word, lookup};
 use super::{ParseContext, dialect, number, port, subfield, value};
 use crate::flow::matching::Match;
 use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType, Selection};
-use crate::types::{GroupId, OfPort};
+use crate::types::{GroupId, OfPort, OfVersion};
 
 /// What to do with a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,19 +120,18 @@ impl<'a> Reader<'a> {
             return Err(self.error(self.text, fault));
         }
         self.check_selection()?;
-        let mut buckets = Vec::new();
+        let mut buckets: Vec<(Option<u32>, Bucket)> = Vec::new();
         for part in parts {
             if !self.command.takes_buckets() {
                 return Err(self.error(part, "this command takes no buckets"));
             }
-            let bucket = self.bucket(part, buckets.len())?;
+            let bucket = self.bucket(part)?;
+            if bucket.0.is_some() && buckets.iter().any(|(id, _)| *id == bucket.0) {
+                return Err(self.error(part, "two buckets have the same bucket_id"));
+            }
             buckets.push(bucket);
         }
-        let ids = |b: &Bucket| b.id;
-        if (1..buckets.len()).any(|i| buckets[..i].iter().map(ids).any(|id| id == buckets[i].id)) {
-            return Err(self.error(self.text, "two buckets have the same bucket_id"));
-        }
-        self.assemble(id, buckets)
+        self.assemble(id, numbered(buckets))
     }
 
     fn assemble(self, id: GroupId, buckets: Vec<Bucket>) -> Result<GroupMod, TextError> {
@@ -237,6 +236,15 @@ impl<'a> Reader<'a> {
 
     fn check_selection(&self) -> Result<(), TextError> {
         let Selection { method, param, fields } = &self.selection;
+        let version = self.context.version;
+        let has_methods = matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15);
+        if !method.is_empty() && !has_methods {
+            let fault = Fault::new("this version of OpenFlow has no selection_method");
+            return Err(self.error(self.text, fault.hint("use -O OpenFlow15")));
+        }
+        if !method.is_empty() && self.kind != Some(GroupType::Select) {
+            return Err(self.error(self.text, "only select groups have a selection_method"));
+        }
         if !fields.is_empty() && method != "hash" {
             let fault = Fault::new("fields need selection_method=hash");
             return Err(self.error(self.text, fault));
@@ -249,10 +257,11 @@ impl<'a> Reader<'a> {
     }
 
     /// `weight:2,actions=output:1,output:2`: what is no attribute of the bucket is an action.
-    fn bucket(&self, text: &'a str, index: usize) -> Result<Bucket, TextError> {
+    fn bucket(&self, text: &'a str) -> Result<(Option<u32>, Bucket), TextError> {
         let kind = self.kind.unwrap_or(GroupType::All);
+        let mut id = None;
         let mut bucket = Bucket {
-            id: index as u32,
+            id: 0,
             weight: u16::from(kind == GroupType::Select),
             watch_port: None,
             watch_group: None,
@@ -263,7 +272,7 @@ impl<'a> Reader<'a> {
             let key = pair.key.to_ascii_lowercase();
             match key.as_str() {
                 "weight" | "watch_port" | "watch_group" | "bucket_id" => self
-                    .attribute(&mut bucket, &key, pair.value)
+                    .attribute(&mut bucket, &mut id, &key, pair.value)
                     .map_err(|fault| self.error(pair.whole, fault.of(&key)))?,
                 "action" | "actions" => actions.extend(Pairs::new(pair.value)),
                 _ => actions.push(pair),
@@ -283,10 +292,25 @@ impl<'a> Reader<'a> {
             return Err(self.error(text, "this version of OpenFlow lacks one of the actions"));
         }
         bucket.actions = dialect::actions(&list, self.context.version, &Match::any()).into_owned();
-        Ok(bucket)
+        let is_watched = bucket.watch_port.is_some() || bucket.watch_group.is_some();
+        if is_watched && matches!(kind, GroupType::All | GroupType::Indirect) {
+            let fault = format!("buckets of groups of type {} watch nothing", kind.name());
+            return Err(self.error(text, Fault::new(fault).hint("remove watch_port, watch_group")));
+        }
+        if kind == GroupType::FastFailover && !is_watched {
+            let fault = Fault::new("a bucket of a failover group must watch something");
+            return Err(self.error(text, fault.hint("add watch_port:PORT or watch_group:ID")));
+        }
+        Ok((id, bucket))
     }
 
-    fn attribute(&self, bucket: &mut Bucket, key: &str, text: &str) -> Result<(), Fault> {
+    fn attribute(
+        &self,
+        bucket: &mut Bucket,
+        id: &mut Option<u32>,
+        key: &str,
+        text: &str,
+    ) -> Result<(), Fault> {
         match key {
             "weight" => bucket.weight = number::at_most(text, u16::MAX.into())? as u16,
             "watch_port" => {
@@ -300,10 +324,22 @@ impl<'a> Reader<'a> {
                 let id = number::at_most(text, GroupId::MAX.0.into())?;
                 bucket.watch_group = Some(GroupId(id as u32));
             }
-            _ => bucket.id = number::at_most(text, Bucket::MAX_ID.into())? as u32,
+            _ => *id = Some(number::at_most(text, Bucket::MAX_ID.into())? as u32),
         }
         Ok(())
     }
+}
+
+/// Gives the buckets without a number the smallest free ones.
+fn numbered(buckets: Vec<(Option<u32>, Bucket)>) -> Vec<Bucket> {
+    let taken: Vec<u32> = buckets.iter().filter_map(|(id, _)| *id).collect();
+    let mut free = (0..).filter(|id| !taken.contains(id));
+    let number = |(id, bucket): (Option<u32>, Bucket)| {
+        // There are more numbers than buckets.
+        let id = id.or_else(|| free.next()).unwrap_or_default();
+        Bucket { id, ..bucket }
+    };
+    buckets.into_iter().map(number).collect()
 }
 
 fn place(text: &str, command: GroupCommand) -> Result<BucketPlace, Fault> {

@@ -156,6 +156,16 @@ impl<'a> MatchBuilder<'a> {
         if let Some((tci, bits, replaced)) = vlan_bits(field, value, mask) {
             return self.put_vlan(tci, bits, replaced, pair);
         }
+        // Leniently, an ICMP type is all of what is the source port elsewhere.
+        let (field, mask) = match field {
+            FieldId::IcmpType | FieldId::Icmpv6Type if self.lenient && mask != 0 => {
+                (FieldId::TcpSrc, u128::MAX)
+            }
+            FieldId::IcmpCode | FieldId::Icmpv6Code if self.lenient && mask != 0 => {
+                (FieldId::TcpDst, u128::MAX)
+            }
+            _ => (field, mask),
+        };
         let mask = mask & field.full_mask();
         let (old_value, old_mask) = (field.read(&self.key), field.read(&self.mask));
         if !self.lenient && (old_value ^ value) & old_mask & mask != 0 {
@@ -213,6 +223,7 @@ impl<'a> MatchBuilder<'a> {
         }
         if self.lenient {
             self.drop_what_lacks_its_header();
+            self.refuse_what_the_receiver_refuses()?;
         } else {
             self.check_headers()?;
         }
@@ -255,17 +266,23 @@ impl<'a> MatchBuilder<'a> {
             return self.error(seen.whole, fault.hint("remove nw_frag=later or the field"));
         }
         let words: Vec<_> = needed.iter().flat_map(|p| p.keywords()).copied().collect();
-        let fits = |word: &&str| self.agrees_with(word);
-        let word = words.iter().copied().find(|w| fits(w)).unwrap_or(words[0]);
         let list = match words.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-            _ => word.to_owned(),
+            _ => words.concat(),
         };
-        let fault = match needed[0] {
-            Prerequisite::VlanVid => Fault::new(format!("{} needs a VLAN tag", seen.name))
-                .hint("add dl_vlan=ID, or vlan_tci=0x1000/0x1000 for any tag"),
-            _ => Fault::new(format!("{} needs {list}: add \"{word}\" to the match", seen.name))
-                .hint(format!("write {}", self.with_word(word, seen))),
+        let fault = match words.iter().copied().find(|word| self.agrees_with(word)) {
+            _ if needed[0] == Prerequisite::VlanVid => {
+                Fault::new(format!("{} needs a VLAN tag", seen.name))
+                    .hint("add dl_vlan=ID, or vlan_tci=0x1000/0x1000 for any tag")
+            }
+            Some(word) => {
+                Fault::new(format!("{} needs {list}: add \"{word}\" to the match", seen.name))
+                    .hint(format!("write {}", self.with_word(word, seen)))
+            }
+            None => Fault::new(format!(
+                "{} needs {list}, but the rest of the match is for other packets",
+                seen.name
+            )),
         };
         self.error(seen.whole, fault)
     }
@@ -302,6 +319,20 @@ impl<'a> MatchBuilder<'a> {
         format!("{}{word}{separator}{}", &self.text[..start], &self.text[end..])
     }
 
+    /// Open vSwitch sends these, and its switch refuses them.
+    fn refuse_what_the_receiver_refuses(&self) -> Result<(), TextError> {
+        let (key, mask) = (&self.key.flow, &self.mask.flow);
+        let has_ports = mask.tp_src.get() | mask.tp_dst.get() | mask.tcp_flags.get() != 0;
+        let is_transport = has_ports && matches!(key.nw_proto, 6 | 17 | 132);
+        if is_transport && key.nw_frag & frag::LATER != 0 {
+            return Err(self.error(self.text, "ports are not in later fragments"));
+        }
+        if mask.ipv6_label.get() != 0 && !self.is_ipv6() {
+            return Err(self.error(self.text, "ipv6_label needs ipv6"));
+        }
+        Ok(())
+    }
+
     /// What Open vSwitch does when it writes a match into a message: only the fields of the
     /// protocol at hand have a place there.
     fn drop_what_lacks_its_header(&mut self) {
@@ -317,9 +348,8 @@ impl<'a> MatchBuilder<'a> {
         if !has(Prerequisite::Ipv4) && !has(Prerequisite::Arp) {
             bits.nw_addrs = [0; 32];
         }
-        if !has(Prerequisite::Ipv6) {
+        if !has(Prerequisite::Ip) {
             bits.ipv6_label = 0.into();
-            (self.ipv6_key, self.ipv6_mask) = ([0; 2], [0; 2]);
         }
         if !has(Prerequisite::Mpls) {
             bits.mpls_lse = Default::default();
@@ -331,6 +361,11 @@ impl<'a> MatchBuilder<'a> {
         let is_icmp = has(Prerequisite::Icmpv4) && bits.nw_proto != 0;
         if !has_proto(&[6, 17, 132]) && !is_icmp && !is_icmp6 {
             (bits.tp_src, bits.tp_dst) = (0.into(), 0.into());
+        }
+        if is_icmp || is_icmp6 {
+            for part in [&mut bits.tp_src, &mut bits.tp_dst] {
+                *part = if part.get() == 0 { 0 } else { 0xff }.into();
+            }
         }
         if !has_proto(&[6]) {
             bits.tcp_flags = 0.into();

@@ -74,6 +74,11 @@ impl Protocols {
         Self(Self::NXM.0 | Self::NXM_TID.0).contains(self)
     }
 
+    /// Whether a format without extensible matches is among these; it is preferred.
+    pub(super) fn has_standard(self) -> bool {
+        self.0 & (0b11 | Self::OF11.0) != 0
+    }
+
     /// The version of this single format.
     pub(super) fn version(self) -> OfVersion {
         match self.0.trailing_zeros() {

@@ -11,7 +11,7 @@ use super::{number, print};
 use crate::flow::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::flow::key::frag;
 
-/// A value and the bits of it that count, right-aligned.
+/// A value and the bits of it that count, right-aligned. The others may be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Masked {
     pub(super) value: u128,
@@ -176,7 +176,7 @@ impl Reader<'_> {
                 mask
             }
         };
-        Ok(Masked { value: (value & mask).into(), mask: mask.into() })
+        Ok(Masked { value: value.into(), mask: mask.into() })
     }
 
     fn ipv6(&self) -> Result<Masked, Fault> {
@@ -199,7 +199,7 @@ impl Reader<'_> {
                 mask
             }
         };
-        Ok(Masked { value: value & mask, mask })
+        Ok(Masked { value, mask })
     }
 
     fn ethernet(&self) -> Result<Masked, Fault> {
@@ -216,7 +216,7 @@ impl Reader<'_> {
         if !self.lenient {
             self.check_bits(address, value.into(), mask)?;
         }
-        Ok(Masked { value: u128::from(value) & mask, mask })
+        Ok(Masked { value: value.into(), mask })
     }
 
     fn frag(&self) -> Result<Masked, Fault> {
@@ -251,7 +251,7 @@ impl Reader<'_> {
             if (value | mask) & !all != 0 {
                 return Err(Fault::new(format!("{} has unknown TCP flags", self.text)));
             }
-            return Ok(Masked { value: value & mask, mask });
+            return Ok(Masked { value, mask });
         }
         if self.text.starts_with(['+', '-']) {
             return self.signed_flags();
@@ -357,13 +357,13 @@ mod tests {
     fn strict(field: FieldId, text: &str) -> Result<(u128, u128), String> {
         let legal = field.full_mask();
         parse(field, text, &NoPortNames, false)
-            .map(|m| (m.value, m.mask & legal))
+            .map(|m| (m.value & m.mask, m.mask & legal))
             .map_err(|f| f.message)
     }
 
     fn lenient(field: FieldId, text: &str) -> Option<(u128, u128)> {
         let legal = field.full_mask();
-        parse(field, text, &NoPortNames, true).map(|m| (m.value, m.mask & legal)).ok()
+        parse(field, text, &NoPortNames, true).map(|m| (m.value & m.mask, m.mask & legal)).ok()
     }
 
     #[test]

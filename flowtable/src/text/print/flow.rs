@@ -128,7 +128,7 @@ impl FlowLine<'_> {
 
     /// The match and a blank, or nothing.
     fn write_match(&self, out: &mut String, options: &PrintOptions<'_>) {
-        let matching = dialect::matching(self.matching, options.version);
+        let matching = dialect::dumped_matching(self.matching, options.version);
         let start = out.len();
         write_match(out, &matching, self.priority, options.ports);
         if out.len() > start {
