@@ -1,2 +1,109 @@
-//! ofctl
-fn main() {}
+//! `ofctl`: programs and asks a running `switchd`, with the verbs and the output of `ovs-ofctl`.
+//!
+//! `main` reads the command line, wires, and turns the outcome into an exit status: 0 done, 1
+//! refused or failed, 2 usage (and, from `diff-flows`, 2 different).
+
+mod connect;
+mod fdb;
+mod files;
+mod flows;
+mod groups;
+mod offline;
+mod options;
+mod output;
+mod ports;
+mod sort;
+mod status;
+mod tables;
+mod trace;
+
+use clap::Parser;
+use control::ClientError;
+use options::{Options, Verb};
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+/// What a verb ends with, unless it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All is well.
+    Done,
+    /// `diff-flows`: the sources differ.
+    Different,
+    /// `check`: something is wrong, and has been told.
+    Wrong,
+}
+
+/// The command line says something that no verb understands.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Different) => ExitCode::from(2),
+        Ok(Outcome::Wrong) => ExitCode::FAILURE,
+        Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ofctl: {}", describe(&error));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<Outcome> {
+    match &options.verb {
+        Verb::AddFlow(a) | Verb::ModFlows(a) => flows::change(options, a),
+        Verb::AddFlows(a) => flows::add_file(options, a),
+        Verb::DelFlows(a) => flows::delete(options, a),
+        Verb::DumpFlows(a) => flows::dump(options, a),
+        Verb::DumpAggregate(a) => flows::aggregate(options, a),
+        Verb::ReplaceFlows(a) => flows::replace(options, a),
+        Verb::DiffFlows(a) => flows::diff(options, a),
+
+        Verb::AddGroup(a) | Verb::ModGroup(a) => groups::change(options, a),
+        Verb::InsertBuckets(a) | Verb::RemoveBuckets(a) => groups::change(options, a),
+        Verb::AddGroups(a) => groups::add_file(options, a),
+        Verb::DelGroups(a) => groups::delete(options, a),
+        Verb::DumpGroups(a) => groups::dump(options, a),
+        Verb::DumpGroupStats(a) => groups::dump_stats(options, a),
+
+        Verb::Show(a) => ports::show(options, a),
+        Verb::DumpPorts(a) => ports::dump(options, a),
+        Verb::DumpPortsDesc(a) => ports::describe(options, a),
+        Verb::ListPorts(a) => ports::list(options, a),
+        Verb::ModPort(a) => ports::modify(options, a),
+        Verb::SetPort(a) => ports::set(options, a),
+        Verb::DumpTables(a) => tables::dump(options, a),
+
+        Verb::FdbShow(a) => fdb::show(options, a),
+        Verb::FdbFlush(a) => fdb::flush(options, a),
+        Verb::FdbAdd(a) => fdb::add(options, a),
+        Verb::FdbDel(a) => fdb::delete(options, a),
+        Verb::FdbStats(a) => fdb::stats(options, a),
+        Verb::CacheShow(a) => status::caches(options, a),
+        Verb::Drops(a) => status::drops(options, a),
+        Verb::Trace(a) => trace::trace(options, a),
+
+        Verb::ParseFlow(a) => offline::parse_flow(options, &a.flow),
+        Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),
+        Verb::Check(a) => offline::check(options, &a.file),
+    }
+}
+
+/// Whoever read our output has seen enough.
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
+/// For people: a refusal with the text it is about, anything else with its causes.
+fn describe(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<ClientError>().and_then(ClientError::refusal) {
+        Some(refusal) => refusal.render(),
+        None => format!("{error:#}"),
+    }
+}

@@ -1,0 +1,123 @@
+//! Learned hosts.
+
+use crate::connect::{call, unexpected};
+use crate::options::{Options, Words};
+use crate::output::{print, print_json};
+use crate::{Outcome, Usage};
+use control::record::{FdbRecord, FdbStatsRecord};
+use control::{Operation, Reply};
+use flowtable::types::OfPort;
+use std::fmt::Write;
+
+/// `fdb-show`
+pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 0)?;
+    let entries = call.client.fdb()?;
+    match options.how.json {
+        true => print_json(&entries)?,
+        false => print(&render(&entries, options.how.names()))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// `fdb-flush`
+pub(crate) fn flush(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 1)?;
+    let port = call.words.first().cloned();
+    call.client.ask(Operation::FdbFlush { port })?;
+    Ok(Outcome::Done)
+}
+
+/// `fdb-add`
+pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 3, 3)?;
+    let (port, mac) = (call.words[0].clone(), call.words[2].clone());
+    call.client.ask(Operation::FdbAdd { port, vlan: vlan(&call.words[1])?, mac })?;
+    Ok(Outcome::Done)
+}
+
+/// `fdb-del`
+pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 2, 2)?;
+    let mac = call.words[1].clone();
+    call.client.ask(Operation::FdbDel { vlan: vlan(&call.words[0])?, mac })?;
+    Ok(Outcome::Done)
+}
+
+fn vlan(text: &str) -> Result<u16, Usage> {
+    text.parse().map_err(|_| Usage(format!("\"{text}\" is not a VLAN: they are 0 to 4095")))
+}
+
+/// `fdb-stats`
+pub(crate) fn stats(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 0)?;
+    let bridge = call.client.hello().bridges.first().cloned().unwrap_or_default();
+    let Reply::FdbStats(stats) = call.client.ask(Operation::FdbStats)? else {
+        return Err(unexpected());
+    };
+    match options.how.json {
+        true => print_json(&stats)?,
+        false => print(&render_stats(&bridge, &stats))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn render(entries: &[FdbRecord], with_names: bool) -> String {
+    let mut out = " port  VLAN  MAC                Age\n".to_owned();
+    for entry in entries {
+        let port = match with_names {
+            true => entry.name.clone(),
+            false => OfPort(entry.port).to_string(),
+        };
+        let age = entry.age.map_or_else(|| "static".to_owned(), |age| age.to_string());
+        let _ = match entry.age {
+            Some(_) => writeln!(out, "{port:>5}  {:>4}  {}  {age:>3}", entry.vlan, entry.mac),
+            None => writeln!(out, "{port:>5}  {:>4}  {}  {age}", entry.vlan, entry.mac),
+        };
+    }
+    out
+}
+
+fn render_stats(bridge: &str, stats: &FdbStatsRecord) -> String {
+    format!(
+        "Statistics for bridge \"{bridge}\":\n  \
+         Current/maximum MAC entries in the table: {}/{}\n  \
+         Current static MAC entries in the table : {}\n  \
+         Total number of learned MAC entries     : {}\n  \
+         Total number of expired MAC entries     : {}\n  \
+         Total number of evicted MAC entries     : {}\n  \
+         Total number of port moved MAC entries  : {}\n",
+        stats.current,
+        stats.max,
+        stats.r#static,
+        stats.learned,
+        stats.expired,
+        stats.evicted,
+        stats.moved
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_listed_as_open_vswitch_lists_them() {
+        let entry = |port, vlan, age| FdbRecord {
+            port,
+            name: "veth0".to_owned(),
+            vlan,
+            mac: "50:54:00:00:00:01".to_owned(),
+            age,
+        };
+        let entries = [entry(2, 0, Some(13)), entry(1, 4095, Some(7)), entry(1, 0, None)];
+        assert_eq!(
+            render(&entries, false),
+            " port  VLAN  MAC                Age\n    \
+             2     0  50:54:00:00:00:01   13\n    \
+             1  4095  50:54:00:00:00:01    7\n    \
+             1     0  50:54:00:00:00:01  static\n"
+        );
+        assert!(render(&entries, true).contains("\nveth0     0  50:54"));
+    }
+}

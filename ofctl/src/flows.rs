@@ -1,0 +1,364 @@
+//! Rules: changing and listing them.
+
+use crate::connect::{Call, call, explain_timeout, unexpected, wrong_usage};
+use crate::options::{How, Options, Verb, Words};
+use crate::output::{JsonArray, Output, print, print_json};
+use crate::{Outcome, files, sort};
+use control::{Client, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reply};
+use flowtable::flow_mod::{Command, FlowMod};
+use flowtable::text::{
+    FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_flow, strip_comment,
+    write_match,
+};
+use flowtable::types::{OfPort, OfVersion, TableId};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::time::Duration;
+
+/// `add-flow` and `mod-flows`.
+pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let command = match (&options.verb, options.how.strict) {
+        (Verb::ModFlows(_), false) => FlowCommand::Modify,
+        (Verb::ModFlows(_), true) => FlowCommand::ModifyStrict,
+        _ => FlowCommand::Add,
+    };
+    let mut call = call(options, words, 1, 1)?;
+    let mods = FlowMods { command, ..mods(&options.how) };
+    send(&mut call.client, options, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
+}
+
+/// `add-flows`
+pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    send_file(options, words, Operation::FlowMods)
+}
+
+/// `replace-flows`
+pub(crate) fn replace(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    send_file(options, words, Operation::ReplaceFlows)
+}
+
+fn send_file(
+    options: &Options,
+    words: &Words,
+    operation: impl FnOnce(FlowMods) -> Operation,
+) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 1, 1)?;
+    let path = &call.words[0];
+    let name = Some(files::name(path).to_owned());
+    let mods = FlowMods { file: true, name, ..mods(&options.how) };
+    send(&mut call.client, options, operation(mods), &mut files::open(path)?)
+}
+
+/// `del-flows`
+pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let command = if options.how.strict { FlowCommand::DeleteStrict } else { FlowCommand::Delete };
+    let mut call = call(options, words, 0, 1)?;
+    let filter = call.words.first().map_or("", String::as_str);
+    let mods = FlowMods { command, ..mods(&options.how) };
+    let outcome =
+        send(&mut call.client, options, Operation::FlowMods(mods), &mut filter.as_bytes())?;
+    if filter.is_empty() && io::stderr().is_terminal() {
+        eprintln!(
+            "note: without rules the switch drops everything; \
+             ofctl add-flow priority=0,actions=NORMAL makes it a plain switch again"
+        );
+    }
+    Ok(outcome)
+}
+
+fn mods(how: &How) -> FlowMods {
+    FlowMods { version: how.version, lenient: how.lenient, ..FlowMods::default() }
+}
+
+/// Makes a request with text.
+pub(crate) fn send(
+    client: &mut Client,
+    options: &Options,
+    operation: Operation,
+    text: &mut dyn Read,
+) -> anyhow::Result<Outcome> {
+    client
+        .call(operation, text, &mut |_| Ok(()))
+        .map_err(|e| explain_timeout(e.into(), &options.how))?;
+    Ok(Outcome::Done)
+}
+
+/// `dump-flows`
+pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let how = &options.how;
+    let mut call = call(options, words, 0, 1)?;
+    let criteria = sort::criteria(how)?;
+    // Like a reply of the protocol, only when nothing about it is special.
+    let is_plain = criteria.is_empty() && !how.names() && how.stats() && !how.json;
+    let query = FlowQuery {
+        filter: call.words.first().cloned().unwrap_or_default(),
+        version: how.version,
+        format: if how.json { Format::Json } else { Format::Text },
+        names: how.names(),
+        stats: how.stats(),
+        ages: is_plain,
+    };
+    if !criteria.is_empty() {
+        return dump_sorted(call, how, query, &criteria);
+    }
+    let mut out = Output::new();
+    if is_plain {
+        writeln!(out, "{}:", reply_name(how.version, "FLOW", "0x4", "0x2"))?;
+    }
+    stream(&mut call.client, how, Operation::DumpFlows(query), out)
+}
+
+/// Passes a streamed answer on, as text or as a JSON array.
+pub(crate) fn stream(
+    client: &mut Client,
+    how: &How,
+    operation: Operation,
+    mut out: Output,
+) -> anyhow::Result<Outcome> {
+    let result = if how.json {
+        let mut array = JsonArray::new(&mut out);
+        let result = client.call(operation, &mut io::empty(), &mut |text| array.add(text));
+        if result.is_ok() {
+            array.end()?;
+        }
+        result
+    } else {
+        client.call(operation, &mut io::empty(), &mut |text| out.write_all(text.as_bytes()))
+    };
+    result.map_err(|e| explain_timeout(e.into(), how))?;
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn dump_sorted(
+    mut call: Call<'_>,
+    how: &How,
+    query: FlowQuery,
+    criteria: &[sort::Criterion],
+) -> anyhow::Result<Outcome> {
+    let names = port_names(&mut call.client)?;
+    let mut lines = Vec::new();
+    let as_text = FlowQuery { format: Format::Text, ..query.clone() };
+    collect(&mut call.client, how, as_text, &mut lines)?;
+    let context = ParseContext { version: how.version, ports: &names, ..ParseContext::default() };
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    let rules: Result<Vec<FlowMod>, _> =
+        lines.iter().map(|line| parse_flow(line, &context)).collect();
+    let rules = rules.map_err(|e| anyhow::anyhow!("sort the answer of the switch: {e}"))?;
+    order.sort_by(|&a, &b| sort::compare(&rules[a], &rules[b], criteria));
+    let mut out = Output::new();
+    if how.json {
+        let records: Vec<serde_json::Value> = call.client.list(Operation::DumpFlows(query))?;
+        let sorted: Vec<_> = order.iter().filter_map(|&i| records.get(i)).collect();
+        return print_json(&sorted).map(|()| Outcome::Done);
+    }
+    for i in order {
+        writeln!(out, "{}", lines[i])?;
+    }
+    out.finish()?;
+    Ok(Outcome::Done)
+}
+
+fn collect(
+    client: &mut Client,
+    how: &How,
+    query: FlowQuery,
+    lines: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let mut add = |text: &str| {
+        lines.extend(text.lines().map(str::to_owned));
+        Ok(())
+    };
+    client
+        .call(Operation::DumpFlows(query), &mut io::empty(), &mut add)
+        .map_err(|e| explain_timeout(e.into(), how))?;
+    Ok(())
+}
+
+fn port_names(client: &mut Client) -> anyhow::Result<Vec<(OfPort, String)>> {
+    Ok(client.ports()?.into_iter().map(|port| (OfPort(port.port), port.name)).collect())
+}
+
+/// `dump-aggregate`
+pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let how = &options.how;
+    let mut call = call(options, words, 0, 1)?;
+    let filter = call.words.first().cloned().unwrap_or_default();
+    let query = FlowQuery { filter, version: how.version, ..FlowQuery::default() };
+    let Reply::Aggregate(sums) = call.client.ask(Operation::DumpAggregate(query))? else {
+        return Err(unexpected());
+    };
+    if how.json {
+        print_json(&sums)?;
+        return Ok(Outcome::Done);
+    }
+    print(&format!(
+        "{}: packet_count={} byte_count={} flow_count={}\n",
+        reply_name(how.version, "AGGREGATE", "0x4", "0x2"),
+        sums.packet_count,
+        sums.byte_count,
+        sums.flow_count
+    ))?;
+    Ok(Outcome::Done)
+}
+
+/// `NXST_FLOW reply (xid=0x4)`: OpenFlow 1.0 answers in its Nicira extension.
+pub(crate) fn reply_name(version: OfVersion, what: &str, nx_xid: &str, xid: &str) -> String {
+    match version {
+        OfVersion::OpenFlow10 => format!("NXST_{what} reply (xid={nx_xid})"),
+        _ => format!("OFPST_{what} reply {}(xid={xid})", version_mark(version)),
+    }
+}
+
+/// `(OF1.3) `, which messages of OpenFlow 1.0 do not have.
+pub(crate) fn version_mark(version: OfVersion) -> String {
+    match version {
+        OfVersion::OpenFlow10 => String::new(),
+        version => format!("(OF1.{}) ", version as u8),
+    }
+}
+
+/// `diff-flows`
+pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let how = &options.how;
+    let [first, rest @ ..] = &words.words[..] else {
+        return Err(wrong_usage(options));
+    };
+    let second = match rest {
+        [] => None,
+        [second] => Some(second.as_str()),
+        _ => return Err(wrong_usage(options)),
+    };
+    let mut session = None;
+    let first = Source::read(how, Some(first), &mut session)?;
+    let second = Source::read(how, second, &mut session)?;
+    let names = match &mut session {
+        Some(client) => port_names(client)?,
+        None => Vec::new(),
+    };
+    let (first, second) = (first.rules(how, &names)?, second.rules(how, &names)?);
+    let shown: &dyn PortNames = if how.names() { &names } else { &flowtable::text::NoPortNames };
+    let print_options = PrintOptions { version: how.version, ports: shown, stats: false };
+    let text = differences(&first, &second, &print_options);
+    print(&text)?;
+    Ok(if text.is_empty() { Outcome::Done } else { Outcome::Different })
+}
+
+/// Lines of rules.
+struct Source {
+    name: String,
+    text: String,
+}
+
+/// Where a rule is: no two are at the same. The match is there as text, to sort by.
+type RulePlace = (TableId, Reverse<u16>, String);
+
+impl Source {
+    /// From a file, or from a switch: the one with this name, or the one that is running.
+    fn read(how: &How, name: Option<&str>, session: &mut Option<Client>) -> anyhow::Result<Self> {
+        if let Some(path) = name.filter(|name| is_file(name)) {
+            return Ok(Self { name: files::name(path).to_owned(), text: files::read(path)? });
+        }
+        if session.is_none() {
+            *session = Some(crate::connect::connect(how)?);
+        }
+        let mut lines = Vec::new();
+        if let Some(client) = session {
+            client.set_bridge(name.map(str::to_owned));
+            let query = FlowQuery { version: how.version, stats: false, ..FlowQuery::default() };
+            collect(client, how, query, &mut lines)?;
+        }
+        Ok(Self { name: name.unwrap_or("the switch").to_owned(), text: lines.join("\n") })
+    }
+
+    fn rules(
+        &self,
+        how: &How,
+        names: &Vec<(OfPort, String)>,
+    ) -> anyhow::Result<BTreeMap<RulePlace, FlowMod>> {
+        let context = ParseContext {
+            version: how.version,
+            command: Command::Add,
+            lenient: how.lenient,
+            ports: names,
+        };
+        let mut rules = BTreeMap::new();
+        for (i, line) in self.text.lines().enumerate() {
+            let Some(text) = strip_comment(line) else {
+                continue;
+            };
+            let rule = parse_flow(text, &context).map_err(|e: TextError| {
+                anyhow::anyhow!(e.render_in_file(&self.name, i + 1, text))
+            })?;
+            let mut matching = String::new();
+            write_match(&mut matching, &rule.matching, rule.priority, names);
+            rules.insert((rule.table.unwrap_or_default(), Reverse(rule.priority), matching), rule);
+        }
+        Ok(rules)
+    }
+}
+
+/// As ovs-ofctl decides, and standard input.
+fn is_file(source: &str) -> bool {
+    source == "-"
+        || source.starts_with(['/', '.'])
+        || !source.contains(':') && fs::metadata(source).is_ok()
+}
+
+fn differences(
+    first: &BTreeMap<RulePlace, FlowMod>,
+    second: &BTreeMap<RulePlace, FlowMod>,
+    options: &PrintOptions<'_>,
+) -> String {
+    let mut places: Vec<_> = first.keys().chain(second.keys()).collect();
+    places.sort();
+    places.dedup();
+    let mut out = String::new();
+    for place in places {
+        let (old, new) = (first.get(place), second.get(place));
+        if let (Some(old), Some(new)) = (old, new)
+            && is_same(old, new)
+        {
+            continue;
+        }
+        for (sign, rule) in [('-', old), ('+', new)] {
+            if let Some(rule) = rule {
+                out.push(sign);
+                line(rule).write_for_diff(&mut out, options);
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
+    a.cookie == b.cookie
+        && a.idle_timeout == b.idle_timeout
+        && a.hard_timeout == b.hard_timeout
+        && a.importance == b.importance
+        && a.actions == b.actions
+}
+
+fn line(rule: &FlowMod) -> FlowLine<'_> {
+    FlowLine {
+        cookie: rule.cookie,
+        table: rule.table.unwrap_or_default(),
+        priority: rule.priority,
+        matching: &rule.matching,
+        actions: &rule.actions,
+        idle_timeout: rule.idle_timeout,
+        hard_timeout: rule.hard_timeout,
+        importance: rule.importance,
+        flags: rule.flags,
+        name: rule.name.as_deref(),
+        label: rule.label.as_deref(),
+        duration: Duration::ZERO,
+        packets: 0,
+        bytes: 0,
+        idle_age: Duration::ZERO,
+        hard_age: Duration::ZERO,
+    }
+}

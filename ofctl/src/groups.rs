@@ -1,0 +1,85 @@
+//! Groups: changing and listing them.
+
+use crate::connect::call;
+use crate::flows::{reply_name, send, stream};
+use crate::options::{How, Options, Verb, Words};
+use crate::output::Output;
+use crate::{Outcome, Usage, files};
+use control::{Format, GroupCommand, GroupMods, GroupQuery, Operation};
+use std::io::Write;
+
+/// `add-group`, `mod-group`, `insert-buckets`, `remove-buckets`
+pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let command = match (&options.verb, options.how.may_create) {
+        (Verb::ModGroup(_), false) => GroupCommand::Modify,
+        (Verb::ModGroup(_), true) => GroupCommand::AddOrModify,
+        (Verb::InsertBuckets(_), _) => GroupCommand::InsertBuckets,
+        (Verb::RemoveBuckets(_), _) => GroupCommand::RemoveBuckets,
+        _ => GroupCommand::Add,
+    };
+    let mut call = call(options, words, 1, 1)?;
+    let mods = GroupMods { command, ..mods(&options.how) };
+    send(&mut call.client, options, Operation::GroupMods(mods), &mut call.words[0].as_bytes())
+}
+
+/// `add-groups`
+pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 1, 1)?;
+    let path = &call.words[0];
+    let name = Some(files::name(path).to_owned());
+    let mods = GroupMods { file: true, name, ..mods(&options.how) };
+    send(&mut call.client, options, Operation::GroupMods(mods), &mut files::open(path)?)
+}
+
+/// `del-groups`
+pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 1)?;
+    let group = call.words.first().map_or("", String::as_str);
+    let mods = GroupMods { command: GroupCommand::Delete, ..mods(&options.how) };
+    send(&mut call.client, options, Operation::GroupMods(mods), &mut group.as_bytes())
+}
+
+fn mods(how: &How) -> GroupMods {
+    GroupMods { version: how.version, lenient: how.lenient, ..GroupMods::default() }
+}
+
+/// `dump-groups`
+pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    list(options, words, "GROUP_DESC", "0x2", Operation::DumpGroups)
+}
+
+/// `dump-group-stats`
+pub(crate) fn dump_stats(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    list(options, words, "GROUP", "0x6", Operation::DumpGroupStats)
+}
+
+fn list(
+    options: &Options,
+    words: &Words,
+    what: &str,
+    xid: &str,
+    operation: impl FnOnce(GroupQuery) -> Operation,
+) -> anyhow::Result<Outcome> {
+    let how = &options.how;
+    let mut call = call(options, words, 0, 1)?;
+    let query = GroupQuery {
+        group: call.words.first().map_or(Ok(None), |text| group_number(text))?,
+        version: how.version,
+        format: if how.json { Format::Json } else { Format::Text },
+        names: how.names(),
+    };
+    let mut out = Output::new();
+    if !how.json {
+        writeln!(out, "{}:", reply_name(how.version, what, xid, xid))?;
+    }
+    stream(&mut call.client, how, operation(query), out)
+}
+
+/// `7`, `group_id=7` or `all`
+fn group_number(text: &str) -> Result<Option<u32>, Usage> {
+    let number = text.strip_prefix("group_id=").unwrap_or(text);
+    if number.eq_ignore_ascii_case("all") {
+        return Ok(None);
+    }
+    number.parse().map(Some).map_err(|_| Usage(format!("\"{text}\" is not a group's number")))
+}

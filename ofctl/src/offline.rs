@@ -1,0 +1,130 @@
+//! Rules without a switch: how they are understood, and what is wrong with them.
+
+use crate::options::{How, Options};
+use crate::output::print;
+use crate::{Outcome, files};
+use flowtable::flow_mod::FlowMod;
+use flowtable::lint::{LintRule, Problem, Surroundings, lint};
+use flowtable::text::{
+    ParseContext, TextError, describe_flows, parse_flow_file_line, strip_comment,
+};
+use std::fmt::Write;
+
+/// `parse-flow`
+pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcome> {
+    let text = describe_flows([rule], &context(&options.how))
+        .map_err(|(_, error)| anyhow::anyhow!(error.render(rule)))?;
+    print(&text)?;
+    Ok(Outcome::Done)
+}
+
+/// `parse-flows`
+pub(crate) fn parse_flows(options: &Options, path: &str) -> anyhow::Result<Outcome> {
+    let file = files::read(path)?;
+    let text = describe_flows(file.lines(), &context(&options.how))
+        .map_err(|(line, error)| anyhow::anyhow!(place(path, line, &file, &error)))?;
+    print(&text)?;
+    Ok(Outcome::Done)
+}
+
+/// `check`
+pub(crate) fn check(options: &Options, path: &str) -> anyhow::Result<Outcome> {
+    let file = files::read(path)?;
+    let report = report(files::name(path), &file, &context(&options.how));
+    print(&report.text)?;
+    Ok(if report.is_good { Outcome::Done } else { Outcome::Wrong })
+}
+
+fn context(how: &How) -> ParseContext<'static> {
+    ParseContext { version: how.version, lenient: how.lenient, ..ParseContext::default() }
+}
+
+fn place(path: &str, line: usize, file: &str, error: &TextError) -> String {
+    let name = files::name(path);
+    match line.checked_sub(1).and_then(|n| file.lines().nth(n)).and_then(strip_comment) {
+        Some(text) => error.render_in_file(name, line, text),
+        // It is about the file as a whole.
+        None => format!("{name}: {error}"),
+    }
+}
+
+struct Report {
+    text: String,
+    is_good: bool,
+}
+
+/// Everything that is wrong with a file, not only the first thing.
+fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
+    let mut text = String::new();
+    let mut rules: Vec<(usize, FlowMod)> = Vec::new();
+    let mut errors = 0;
+    for (i, line) in file.lines().enumerate() {
+        let Some(line) = strip_comment(line) else {
+            continue;
+        };
+        match parse_flow_file_line(line, context) {
+            Ok(rule) => rules.push((i + 1, rule)),
+            Err(error) => {
+                errors += 1;
+                let _ = writeln!(text, "{}", error.render_in_file(name, i + 1, line));
+            }
+        }
+    }
+    let warnings = warn(&mut text, name, &rules);
+    let _ = writeln!(
+        text,
+        "{name}: {} rules, {errors} errors, {warnings} warnings",
+        rules.len() + errors
+    );
+    Report { text, is_good: errors == 0 }
+}
+
+/// What is allowed and hardly meant.
+fn warn(text: &mut String, name: &str, rules: &[(usize, FlowMod)]) -> usize {
+    let lint_rules: Vec<LintRule<'_>> = rules
+        .iter()
+        .map(|(_, rule)| LintRule {
+            table: rule.table.unwrap_or_default(),
+            priority: rule.priority,
+            matching: &rule.matching,
+            actions: &rule.actions,
+        })
+        .collect();
+    let findings = lint(&lint_rules, &Surroundings::default());
+    for finding in &findings {
+        let line = rules[finding.rule].0;
+        let _ = write!(text, "{name}:{line}: warning: {}", finding.problem);
+        if let Problem::Shadowed { by: other } | Problem::Ambiguous { with: other } =
+            &finding.problem
+        {
+            let _ = write!(text, " (line {})", rules[*other].0);
+        }
+        text.push('\n');
+    }
+    findings.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let file = "# rules\n\
+                    priority=10,ip,actions=output:1\n\
+                    priority=5,ip,nw_dst=10.0.0.1,actions=drop  # never\n\
+                    ip,nw_dst=10.0.0.300,actions=drop\n\
+                    \n\
+                    frob=1,actions=drop\n";
+        let report = report("rules.txt", file, &ParseContext::default());
+        assert!(!report.is_good);
+        insta::assert_snapshot!(report.text);
+    }
+
+    #[test]
+    fn a_good_file_is_good() {
+        let report = report("f", "actions=NORMAL\n", &ParseContext::default());
+        assert!(report.is_good);
+        assert_eq!(report.text, "f: 1 rules, 0 errors, 0 warnings\n");
+    }
+}

@@ -1,0 +1,75 @@
+//! Standard output: buffered, in text or JSON. What comes from the daemon in a stream leaves in one.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+/// Where answers go.
+pub(crate) struct Output {
+    to: BufWriter<StdoutLock<'static>>,
+}
+
+impl Output {
+    /// Standard output.
+    pub(crate) fn new() -> Self {
+        Self { to: BufWriter::with_capacity(1 << 16, io::stdout().lock()) }
+    }
+
+    /// Writes what is buffered.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        Ok(self.to.flush()?)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Prints text as it is.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = Output::new();
+    out.write_all(text.as_bytes())?;
+    out.finish()
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    let mut out = Output::new();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.finish()
+}
+
+/// Turns a stream of JSON records, one a line, into one array.
+pub(crate) struct JsonArray<'a> {
+    out: &'a mut Output,
+    is_empty: bool,
+}
+
+impl<'a> JsonArray<'a> {
+    /// Writes to `out`.
+    pub(crate) fn new(out: &'a mut Output) -> Self {
+        Self { out, is_empty: true }
+    }
+
+    /// Adds records.
+    pub(crate) fn add(&mut self, lines: &str) -> io::Result<()> {
+        for line in lines.lines() {
+            let before: &[u8] = if self.is_empty { b"[\n  " } else { b",\n  " };
+            self.is_empty = false;
+            self.out.write_all(before)?;
+            self.out.write_all(line.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Ends the array.
+    pub(crate) fn end(self) -> io::Result<()> {
+        let end: &[u8] = if self.is_empty { b"[]\n" } else { b"\n]\n" };
+        self.out.write_all(end)
+    }
+}

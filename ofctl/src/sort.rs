@@ -1,0 +1,94 @@
+//! `--sort` and `--rsort`: the order of listed rules.
+
+use crate::Usage;
+use crate::options::How;
+use flowtable::flow::fields::FieldId;
+use flowtable::flow_mod::FlowMod;
+use std::cmp::Ordering;
+
+/// What rules are sorted by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Criterion {
+    /// `None` is the priority.
+    field: Option<FieldId>,
+    is_descending: bool,
+}
+
+/// The criteria of a command line, the most important first.
+pub(crate) fn criteria(how: &How) -> Result<Vec<Criterion>, Usage> {
+    let ascending = how.sort.iter().map(|name| (name, false));
+    let descending = how.rsort.iter().map(|name| (name, true));
+    ascending
+        .chain(descending)
+        .map(|(name, is_descending)| criterion(name, is_descending))
+        .collect()
+}
+
+fn criterion(name: &str, is_descending: bool) -> Result<Criterion, Usage> {
+    if name.eq_ignore_ascii_case("priority") {
+        return Ok(Criterion { field: None, is_descending });
+    }
+    match FieldId::from_name(name) {
+        Some(field) => Ok(Criterion { field: Some(field), is_descending }),
+        None => {
+            Err(Usage(format!("cannot sort by \"{name}\": it is neither priority nor a field")))
+        }
+    }
+}
+
+/// The order of two rules. Rules without a field come last either way.
+pub(crate) fn compare(a: &FlowMod, b: &FlowMod, criteria: &[Criterion]) -> Ordering {
+    for criterion in criteria {
+        let order = match criterion.field {
+            None => a.priority.cmp(&b.priority),
+            Some(field) => match (value(a, field), value(b, field)) {
+                (Some(a), Some(b)) => a.cmp(&b),
+                (Some(_), None) => return Ordering::Less,
+                (None, Some(_)) => return Ordering::Greater,
+                (None, None) => Ordering::Equal,
+            },
+        };
+        match (order, criterion.is_descending) {
+            (Ordering::Equal, _) => {}
+            (order, false) => return order,
+            (order, true) => return order.reverse(),
+        }
+    }
+    Ordering::Equal
+}
+
+fn value(rule: &FlowMod, field: FieldId) -> Option<u128> {
+    let m = &rule.matching;
+    let has_field = field.read(m.mask()) != 0 && field.def().prerequisite.implied_by(m);
+    has_field.then(|| field.read(m.key()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtable::text::{ParseContext, parse_flow};
+
+    /// The rules in order, by their cookies.
+    fn sorted(name: &str, is_descending: bool) -> Vec<u64> {
+        let text = [
+            "cookie=1,priority=5,in_port=2,actions=drop",
+            "cookie=2,priority=1,tcp,tp_dst=80,actions=drop",
+            "cookie=3,priority=9,in_port=1,tcp,tp_dst=22,actions=drop",
+        ];
+        let mut rules: Vec<FlowMod> =
+            text.iter().map(|t| parse_flow(t, &ParseContext::default()).unwrap()).collect();
+        let criteria = [criterion(name, is_descending).unwrap()];
+        rules.sort_by(|a, b| compare(a, b, &criteria));
+        rules.iter().map(|r| r.cookie.0).collect()
+    }
+
+    #[test]
+    fn rules_are_sorted_by_priority_or_a_field() {
+        assert_eq!(sorted("priority", false), [2, 1, 3]);
+        assert_eq!(sorted("priority", true), [3, 1, 2]);
+        assert_eq!(sorted("in_port", false), [3, 1, 2]);
+        assert_eq!(sorted("in_port", true), [1, 3, 2]);
+        assert_eq!(sorted("tcp_dst", true), [2, 3, 1]);
+        assert!(criterion("nonsense", false).is_err());
+    }
+}

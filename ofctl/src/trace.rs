@@ -1,0 +1,192 @@
+//! `trace`: a packet's way through the tables, laid out as `ofproto/trace` does.
+
+use crate::Outcome;
+use crate::connect::{call, explain_timeout, unexpected};
+use crate::options::{Options, Words};
+use crate::output::{print, print_json};
+use control::record::{TraceEventRecord, TraceRecord, TraceStepRecord};
+use control::{Operation, Reply};
+use std::fmt::Write;
+
+/// `trace`
+pub(crate) fn trace(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let how = &options.how;
+    let mut call = call(options, words, 1, 2)?;
+    let flow = call.words[0].clone();
+    let packet = call.words.get(1).cloned();
+    let bridge = call.client.hello().bridges.first().cloned().unwrap_or_default();
+    let operation = Operation::Trace { flow, packet, names: how.names() };
+    let reply = call.client.ask(operation).map_err(|e| explain_timeout(e.into(), how))?;
+    let Reply::Trace(trace) = reply else {
+        return Err(unexpected());
+    };
+    match how.json {
+        true => print_json(&trace)?,
+        false => print(&render(&bridge, &trace))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn render(bridge: &str, trace: &TraceRecord) -> String {
+    let title = format!("bridge(\"{bridge}\")");
+    let mut out = format!("Flow: {}\n\n{title}\n{}\n", trace.flow, "-".repeat(title.len()));
+    let mut layout = Layout { out: &mut out, levels: Vec::new() };
+    for (i, step) in trace.steps.iter().enumerate() {
+        layout.step(step, &trace.steps[i + 1..]);
+    }
+    let last = trace.final_flow.as_deref().unwrap_or("unchanged");
+    let _ = write!(
+        out,
+        "\nFinal flow: {last}\nMegaflow: {}\nDatapath actions: {}\n",
+        trace.megaflow, trace.datapath_actions
+    );
+    if let Some(cause) = &trace.dropped {
+        let _ = writeln!(out, "Dropped: {} ({})", cause.meaning, cause.reason);
+    }
+    out
+}
+
+/// Where steps are put: nested deeper than what led to them, but what comes last of all begins at
+/// the left again, so that a chain of tables does not wander off.
+struct Layout<'a> {
+    out: &'a mut String,
+    /// The level of indentation for each depth.
+    levels: Vec<usize>,
+}
+
+impl Layout<'_> {
+    fn step(&mut self, step: &TraceStepRecord, rest: &[TraceStepRecord]) {
+        let depth = step.depth as usize;
+        let above = depth.checked_sub(1).map_or(0, |d| self.levels.get(d).copied().unwrap_or(d));
+        let is_last = rest.iter().all(|later| later.depth > step.depth);
+        self.levels.truncate(depth);
+        match &step.event {
+            TraceEventRecord::Rule { table, text, cookie, name } => {
+                self.table(depth, above, is_last);
+                let _ = write!(self.out, "{table:2}. {text}");
+                if let Some(cookie) = cookie {
+                    let _ = write!(self.out, ", cookie {cookie}");
+                }
+                if let Some(name) = name {
+                    let _ = write!(self.out, ", name {name}");
+                }
+                self.out.push('\n');
+            }
+            TraceEventRecord::Miss { table } => {
+                self.table(depth, above, is_last);
+                let level = self.levels.last().copied().unwrap_or(0);
+                let _ = writeln!(self.out, "{table:2}. No match.");
+                self.indent(8 * level + 4);
+                self.out.push_str("drop\n");
+            }
+            TraceEventRecord::ActionSet => {
+                self.levels.push(0);
+                self.out.push_str("--. Executing action set:\n");
+            }
+            TraceEventRecord::Bucket(n) => {
+                self.indent(8 * above + 4);
+                self.levels.push(above + 1);
+                let _ = writeln!(self.out, "bucket {n}");
+            }
+            TraceEventRecord::Action(text) => {
+                self.levels.push(above);
+                self.indent(8 * above + 4);
+                let _ = writeln!(self.out, "{text}");
+            }
+            TraceEventRecord::Note(text) => {
+                self.levels.push(above);
+                self.indent(8 * above + 4);
+                let _ = writeln!(self.out, " {text}");
+            }
+        }
+    }
+
+    fn table(&mut self, depth: usize, above: usize, is_last: bool) {
+        let level = if depth == 0 || is_last { above } else { above + 1 };
+        self.levels.push(level);
+        self.indent((8 * level).saturating_sub(4));
+    }
+
+    fn indent(&mut self, columns: usize) {
+        self.out.extend(std::iter::repeat_n(' ', columns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(depth: u32, table: u8, text: &str) -> TraceStepRecord {
+        let text = text.to_owned();
+        let event = TraceEventRecord::Rule { table, text, cookie: None, name: None };
+        TraceStepRecord { depth, event }
+    }
+
+    fn action(depth: u32, text: &str) -> TraceStepRecord {
+        TraceStepRecord { depth, event: TraceEventRecord::Action(text.to_owned()) }
+    }
+
+    fn note(depth: u32, text: &str) -> TraceStepRecord {
+        TraceStepRecord { depth, event: TraceEventRecord::Note(text.to_owned()) }
+    }
+
+    fn miss(depth: u32, table: u8) -> TraceStepRecord {
+        TraceStepRecord { depth, event: TraceEventRecord::Miss { table } }
+    }
+
+    fn traced(steps: Vec<TraceStepRecord>) -> String {
+        let trace = TraceRecord {
+            flow: "udp,in_port=1".to_owned(),
+            steps,
+            megaflow: "recirc_id=0,eth,udp,in_port=1,nw_frag=no".to_owned(),
+            datapath_actions: "2".to_owned(),
+            ..TraceRecord::default()
+        };
+        render("br0", &trace)
+    }
+
+    #[test]
+    fn tables_nest_where_actions_follow() {
+        insta::assert_snapshot!(traced(vec![
+            rule(0, 0, "udp,in_port=1, priority 7"),
+            action(1, "resubmit(,1)"),
+            rule(1, 1, "ip, priority 32768"),
+            action(2, "resubmit(,2)"),
+            rule(2, 2, "priority 1"),
+            action(3, "output:2"),
+            action(2, "output:3"),
+            note(2, ">> skipping output to input port"),
+            action(1, "resubmit(,9)"),
+            miss(1, 9),
+            action(1, "output:3"),
+        ]));
+    }
+
+    #[test]
+    fn a_chain_of_tables_stays_at_the_left() {
+        insta::assert_snapshot!(traced(vec![
+            rule(0, 0, "priority 7"),
+            action(1, "resubmit(,1)"),
+            rule(1, 1, "priority 7"),
+            action(2, "resubmit(,2)"),
+            rule(2, 2, "priority 7"),
+            action(3, "NORMAL"),
+            note(3, "-> no learned MAC for destination, flooding"),
+        ]));
+    }
+
+    #[test]
+    fn buckets_and_the_action_set_have_their_place() {
+        let bucket = |depth, n| TraceStepRecord { depth, event: TraceEventRecord::Bucket(n) };
+        insta::assert_snapshot!(traced(vec![
+            rule(0, 0, "priority 32768"),
+            action(1, "group:5"),
+            bucket(1, 0),
+            action(2, "output:1"),
+            bucket(1, 1),
+            action(2, "output:3"),
+            TraceStepRecord { depth: 0, event: TraceEventRecord::ActionSet },
+            action(1, "group:5"),
+        ]));
+    }
+}
