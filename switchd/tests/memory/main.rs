@@ -1,0 +1,6 @@
+//! The whole switch over ports in memory: no privilege, no kernel interfaces.
+
+mod bench;
+mod counters;
+mod hosts;
+mod rules;
