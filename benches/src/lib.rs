@@ -1,1 +1,6 @@
-//! benches
+//! Workloads and instruments that the benchmarks share.
+
+pub mod cpu_time;
+pub mod null_port;
+pub mod rules;
+pub mod workload;

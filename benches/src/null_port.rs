@@ -1,0 +1,117 @@
+//! Ports without I/O: receiving fabricates frames, sending counts them.
+//!
+//! What is left is what the switch itself costs. The frames are real ones in slots of their own, as
+//! in a receive ring; headers are written anew for each.
+
+use crate::workload::{Family, MACS, Tuple, Workload, template, write_flow};
+use flowtable::datapath::{Datapath, Egress, PortCounters, Processed};
+use flowtable::types::PortNo;
+use packet::{Batch, Frame, HEADROOM, MAX_BATCH, Offload};
+use std::time::{Duration, Instant};
+
+/// Bytes of a slot.
+const SLOT: usize = 256;
+
+/// A receive ring that fills itself.
+pub struct NullRing {
+    slots: Vec<[u8; SLOT]>,
+    family: Family,
+    size: usize,
+}
+
+impl NullRing {
+    /// One batch of slots with frames of this family.
+    pub fn new(family: Family) -> Self {
+        let template = template(family);
+        let mut slot = [0; SLOT];
+        slot[HEADROOM..HEADROOM + template.len()].copy_from_slice(&template);
+        Self { slots: vec![slot; MAX_BATCH], family, size: template.len() }
+    }
+
+    /// Receives a full batch of the workload.
+    #[inline]
+    pub fn fill<'a>(&'a mut self, batch: &mut Batch<'a>, workload: &mut Workload) {
+        self.fill_with(batch, MAX_BATCH, |_| (workload.next_flow(), MACS));
+    }
+
+    /// Receives `count` frames of these flows and MAC addresses (destination, source).
+    #[inline]
+    pub fn fill_with<'a>(
+        &'a mut self,
+        batch: &mut Batch<'a>,
+        count: usize,
+        mut next: impl FnMut(usize) -> (Tuple, [u8; 12]),
+    ) {
+        for (n, slot) in self.slots.iter_mut().take(count).enumerate() {
+            let (flow, macs) = next(n);
+            let Some(frame) = slot[HEADROOM..].first_chunk_mut() else { break };
+            frame[..12].copy_from_slice(&macs);
+            write_flow(frame, self.family, &flow);
+            batch.push(Frame::lent(slot, HEADROOM, HEADROOM + self.size, Offload::NONE));
+        }
+    }
+}
+
+/// A switch between null ports: what a worker does, without the system calls.
+pub struct NullSwitch {
+    /// The fast path.
+    pub datapath: Datapath,
+    /// The ring of the port that receives.
+    pub ring: NullRing,
+    /// What it counts.
+    pub counters: PortCounters,
+    egress: Egress,
+    epoch: Instant,
+    /// Added to the clock.
+    pub skip: Duration,
+    /// Frames sent.
+    pub sent: u64,
+}
+
+impl NullSwitch {
+    /// A switch that receives frames of this family.
+    pub fn new(datapath: Datapath, family: Family) -> Self {
+        Self {
+            datapath,
+            ring: NullRing::new(family),
+            counters: PortCounters::default(),
+            egress: Egress::new(16),
+            epoch: Instant::now(),
+            skip: Duration::ZERO,
+            sent: 0,
+        }
+    }
+
+    /// The switch's clock.
+    pub fn now(&self) -> Duration {
+        self.epoch.elapsed() + self.skip
+    }
+
+    /// One batch from port 0, all the way through.
+    #[inline]
+    pub fn poll(&mut self, workload: &mut Workload) -> Processed {
+        self.poll_with(MAX_BATCH, |_| (workload.next_flow(), MACS))
+    }
+
+    /// As [`NullSwitch::poll`], with frames of one's own.
+    #[inline]
+    pub fn poll_with(
+        &mut self,
+        count: usize,
+        next: impl FnMut(usize) -> (Tuple, [u8; 12]),
+    ) -> Processed {
+        let mut batch = Batch::new();
+        self.ring.fill_with(&mut batch, count, next);
+        let now = self.epoch.elapsed() + self.skip;
+        let done =
+            self.datapath.process(now, PortNo(0), &mut batch, &mut self.egress, &self.counters);
+        for &port in self.egress.touched() {
+            for &id in self.egress.queue(port) {
+                self.sent += u64::from(batch.frame(id).size() != 0);
+            }
+        }
+        self.counters.rx_sent.add(done.queued);
+        self.egress.clear(&mut batch);
+        done
+    }
+}

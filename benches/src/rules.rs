@@ -1,0 +1,72 @@
+//! Rules as the benchmarks need them, in few words.
+
+use flowtable::action::Action;
+use flowtable::flow::{Match, PipelineKey, PipelineMask};
+use flowtable::flow_mod::{Command, FlowFlags, FlowMod};
+use flowtable::pipeline::Pipeline;
+use flowtable::pipeline::ports::PortInfo;
+use flowtable::types::{Cookie, MacAddr, OfPort, PortNo, TableId};
+use std::time::Duration;
+
+/// Adds a rule to a table.
+pub fn add(table: u8, priority: u16, matching: Match, actions: Vec<Action>) -> FlowMod {
+    FlowMod {
+        command: Command::Add,
+        table: TableId::new(table),
+        matching,
+        priority,
+        cookie: Cookie(0),
+        cookie_filter: None,
+        modify_cookie: false,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        importance: 0,
+        flags: FlowFlags::default(),
+        out_port: None,
+        out_group: None,
+        actions,
+        name: None,
+        label: None,
+    }
+}
+
+/// Deletes exactly one rule.
+pub fn delete(table: u8, priority: u16, matching: Match) -> FlowMod {
+    FlowMod { command: Command::DeleteStrict, ..add(table, priority, matching, Vec::new()) }
+}
+
+/// A match on what `set` writes into key and mask.
+pub fn matching(set: impl FnOnce(&mut PipelineKey, &mut PipelineMask)) -> Match {
+    let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
+    set(&mut key, &mut mask);
+    Match::new(&key, &mask)
+}
+
+/// `output:PORT`
+pub fn output(port: u16) -> Vec<Action> {
+    vec![Action::Output { port: OfPort(port) }]
+}
+
+/// Nothing but ports 1 to `ports` with the datapath's numbers 0 and up.
+pub fn pipeline(ports: u16) -> Pipeline {
+    let pipeline = Pipeline::new(7);
+    pipeline.with_ports(|table| {
+        for n in 0..ports {
+            let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);
+            table.insert(PortInfo::new(PortNo(n), OfPort(n + 1), &format!("null{n}"), mac));
+        }
+    });
+    pipeline
+}
+
+/// A pipeline with `ports` ports and these rules.
+///
+/// # Panics
+/// If a rule is refused.
+pub fn pipeline_with(ports: u16, rules: &[FlowMod]) -> Pipeline {
+    let pipeline = pipeline(ports);
+    let mut transaction = pipeline.begin();
+    transaction.apply_all(rules, Duration::ZERO).expect("the rules are valid");
+    transaction.commit();
+    pipeline
+}

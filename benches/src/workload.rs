@@ -1,0 +1,167 @@
+//! What the null ports receive: which flow each frame belongs to, and the frame.
+
+/// A 5-tuple. IPv6 addresses are made of the IPv4 ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Source address.
+    pub src: u32,
+    /// Destination address.
+    pub dst: u32,
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// Protocol.
+    pub proto: u8,
+}
+
+impl Tuple {
+    /// The UDP flow with this number: all of them differ, and the destination ports are 5000 to
+    /// 5015.
+    #[inline]
+    pub fn numbered(n: u32) -> Self {
+        let spread = n.wrapping_mul(0x9e37_79b1);
+        Self {
+            src: 0x0a00_0000 | n,
+            dst: 0x0b00_0000 | spread >> 16,
+            sport: 1024 + (spread >> 20) as u16,
+            dport: 5000 + (n & 15) as u16,
+            proto: 17,
+        }
+    }
+}
+
+/// In which order frames of the flows come.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// One after the other, the worst case of every cache.
+    Rotation,
+    /// Any, evenly.
+    Random,
+}
+
+/// An endless sequence of flows.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    flows: Flows,
+    order: Order,
+    next: u32,
+    rng: SplitMix,
+}
+
+#[derive(Clone, Debug)]
+enum Flows {
+    Numbered(u32),
+    Listed(Vec<Tuple>),
+}
+
+impl Workload {
+    /// `count` UDP flows, [numbered](Tuple::numbered).
+    pub fn numbered(count: u32, order: Order) -> Self {
+        Self { flows: Flows::Numbered(count), order, next: 0, rng: SplitMix(1) }
+    }
+
+    /// These flows, again and again in their order.
+    pub fn listed(flows: Vec<Tuple>) -> Self {
+        Self { flows: Flows::Listed(flows), order: Order::Rotation, next: 0, rng: SplitMix(1) }
+    }
+
+    /// Length of one round.
+    pub fn len(&self) -> usize {
+        match &self.flows {
+            Flows::Numbered(n) => *n as usize,
+            Flows::Listed(list) => list.len(),
+        }
+    }
+
+    /// There are no flows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The flow of the next frame.
+    #[inline]
+    pub fn next_flow(&mut self) -> Tuple {
+        let n = match self.order {
+            Order::Rotation => {
+                let n = self.next;
+                self.next = if n as usize + 1 >= self.len() { 0 } else { n + 1 };
+                n
+            }
+            Order::Random => ((self.rng.next() >> 32) * self.len() as u64 >> 32) as u32,
+        };
+        match &self.flows {
+            Flows::Numbered(_) => Tuple::numbered(n),
+            Flows::Listed(list) => list[n as usize],
+        }
+    }
+}
+
+/// A small generator of numbers that look random (Steele, Lea, Flood 2014).
+#[derive(Clone, Debug)]
+pub struct SplitMix(pub u64);
+
+impl SplitMix {
+    /// The next number.
+    #[inline]
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+}
+
+/// Version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// 60 bytes, 64 with FCS.
+    V4,
+    /// 62 bytes.
+    V6,
+}
+
+/// Destination and source of the frames unless something else writes them.
+pub const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+
+/// A frame without its addresses, ports and protocol. Checksums are zero: nothing looks at them.
+pub fn template(family: Family) -> Vec<u8> {
+    let mut frame = MACS.to_vec();
+    match family {
+        Family::V4 => {
+            frame.extend([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+            frame.resize(60, 0);
+            frame[38..40].copy_from_slice(&26u16.to_be_bytes());
+        }
+        Family::V6 => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64]);
+            frame.resize(62, 0);
+            frame[22..26].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
+            frame[38..42].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
+            frame[58..60].copy_from_slice(&8u16.to_be_bytes());
+        }
+    }
+    frame
+}
+
+/// Makes a frame that was a [`template`] one of this flow.
+#[inline]
+pub fn write_flow(frame: &mut [u8; 62], family: Family, flow: &Tuple) {
+    match family {
+        Family::V4 => {
+            frame[23] = flow.proto;
+            frame[26..30].copy_from_slice(&flow.src.to_be_bytes());
+            frame[30..34].copy_from_slice(&flow.dst.to_be_bytes());
+            frame[34..36].copy_from_slice(&flow.sport.to_be_bytes());
+            frame[36..38].copy_from_slice(&flow.dport.to_be_bytes());
+        }
+        Family::V6 => {
+            frame[20] = flow.proto;
+            frame[34..38].copy_from_slice(&flow.src.to_be_bytes());
+            frame[50..54].copy_from_slice(&flow.dst.to_be_bytes());
+            frame[54..56].copy_from_slice(&flow.sport.to_be_bytes());
+            frame[56..58].copy_from_slice(&flow.dport.to_be_bytes());
+        }
+    }
+}
