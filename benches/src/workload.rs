@@ -88,7 +88,7 @@ impl Workload {
                 self.next = if n as usize + 1 >= self.len() { 0 } else { n + 1 };
                 n
             }
-            Order::Random => ((self.rng.next() >> 32) * self.len() as u64 >> 32) as u32,
+            Order::Random => (((self.rng.next() >> 32) * self.len() as u64) >> 32) as u32,
         };
         match &self.flows {
             Flows::Numbered(_) => Tuple::numbered(n),

@@ -63,7 +63,8 @@ struct Report {
 impl Report {
     fn line(&self, case: &str, value: f64, unit: &str, note: &str) {
         if self.json {
-            let line = serde_json::json!({"case": case, "value": value, "unit": unit, "note": note});
+            let line =
+                serde_json::json!({"case": case, "value": value, "unit": unit, "note": note});
             println!("{line}");
         } else {
             println!("{case:<44} {value:>10.2} {unit:<8} {note}");

@@ -1,14 +1,15 @@
-//! A remembered verdict, and the register of all of them.
+//! A remembered verdict: what happens to the packets that agree in some bits.
 
 use super::DpAction;
 use super::counters::Counter;
 use super::drop_reason::DropReason;
+use crate::flow::key::FLOW_WORDS;
 use crate::flow::{FlowKey, FlowMask};
-use crate::pipeline::Pipeline;
 use crate::pipeline::recirc::Continuation;
 use crate::pipeline::rule::Rule;
 use crate::pipeline::tables::GroupEntry;
 use crate::pipeline::xlate::{Learn, Translation};
+use crate::types::PortNo;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,54 +17,119 @@ use std::time::Duration;
 
 /// Stamp of a flow that nobody may use any more.
 const DEAD: u64 = 0;
+/// Words of a key that are compared without a look at how many there are.
+const HEAD: usize = FlowKey::IPV4_WORDS;
 
-/// What to do with the packets of one key, and what they count towards.
+/// What to do with the packets that agree with a key in the bits of a mask, and what they count
+/// towards.
 ///
 /// Written by the worker that owns it; read by anybody. The stamp says which generation of the
-/// pipeline the verdict was last known to be right for.
+/// pipeline the verdict was last known to be right for. What a hit needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct CachedFlow {
-    /// The packet's key.
-    pub key: FlowKey,
-    /// The bits of it that the verdict depends on.
-    pub mask: FlowMask,
-    /// The verdict.
-    pub actions: Box<[DpAction]>,
-    /// Why nothing is sent, if nothing is.
-    pub drop: Option<DropReason>,
-    rules: Box<[Arc<Rule>]>,
-    groups: Box<[(Arc<GroupEntry>, usize)]>,
-    learn: Box<[Learn]>,
-    _continuations: Box<[Arc<Continuation>]>,
     stamp: AtomicU64,
     packets: Counter,
     bytes: Counter,
     used_ms: Counter,
+    /// The only thing that happens is an output to this port.
+    pub(super) only_output: Option<PortNo>,
+    tail_words: u16,
+    /// Mask and masked value of the first words.
+    head: [(u64, u64); HEAD],
+    /// And of the words behind them, for the few flows that look there.
+    tail: Box<[(u64, u64)]>,
+    /// The verdict.
+    pub actions: Box<[DpAction]>,
+    /// Why nothing is sent, if nothing is.
+    pub drop: Option<DropReason>,
+    /// Place among the worker's masks.
+    pub(super) mask_id: u32,
+    /// Hash of mask and masked key.
+    pub(super) hash: u64,
+    rules: Box<[Arc<Rule>]>,
+    groups: Box<[(Arc<GroupEntry>, usize)]>,
+    learn: Box<[Learn]>,
+    _continuations: Box<[Arc<Continuation>]>,
+    created: Duration,
     /// What has been added to the rules already.
     pushed: Mutex<(u64, u64)>,
-    slot: usize,
+}
+
+/// Where a flow stands among the flows of its worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) mask_id: u32,
+    pub(super) hash: u64,
 }
 
 impl CachedFlow {
-    fn new(key: FlowKey, t: Translation, generation: u64, now: Duration, slot: usize) -> Self {
+    pub(super) fn new(
+        key: &FlowKey,
+        t: Translation,
+        generation: u64,
+        now: Duration,
+        place: Place,
+    ) -> Self {
         let used_ms = Counter::default();
         used_ms.set(now.as_millis() as u64);
+        let (words, mask) = (key.words(), t.mask.words());
+        let pair = |i: usize| (mask[i], words[i] & mask[i]);
+        let end = mask.iter().rposition(|&m| m != 0).map_or(0, |last| last + 1);
+        let tail: Box<[_]> = (HEAD..end.max(HEAD)).map(pair).collect();
         Self {
-            key,
-            mask: t.mask,
-            actions: t.actions.into(),
-            drop: t.drop,
-            rules: t.rules.into(),
-            groups: t.groups.into(),
-            learn: t.learn.into(),
-            _continuations: t.continuations.into(),
             stamp: AtomicU64::new(generation),
             packets: Counter::default(),
             bytes: Counter::default(),
             used_ms,
+            only_output: match t.actions[..] {
+                [DpAction::Output(port)] => Some(port),
+                _ => None,
+            },
+            tail_words: tail.len() as u16,
+            head: std::array::from_fn(pair),
+            tail,
+            actions: t.actions.into(),
+            drop: t.drop,
+            mask_id: place.mask_id,
+            hash: place.hash,
+            rules: t.rules.into(),
+            groups: t.groups.into(),
+            learn: t.learn.into(),
+            _continuations: t.continuations.into(),
+            created: now,
             pushed: Mutex::new((0, 0)),
-            slot,
         }
+    }
+
+    /// Whether the verdict is about packets with this key.
+    #[inline]
+    pub fn covers(&self, key: &FlowKey) -> bool {
+        let words = key.words();
+        let differs = |(word, (mask, value)): (&u64, &(u64, u64))| word & mask ^ value;
+        let head = words.iter().zip(&self.head).map(differs).fold(0, |a, b| a | b);
+        if self.tail_words == 0 {
+            return head == 0;
+        }
+        let tail = words[HEAD..].iter().zip(&self.tail).map(differs).fold(0, |a, b| a | b);
+        head | tail == 0
+    }
+
+    /// The bits that the verdict depends on.
+    pub fn mask(&self) -> FlowMask {
+        self.unpack(|(mask, _)| mask)
+    }
+
+    /// What the packets have in these bits; zero outside of them.
+    pub fn key(&self) -> FlowKey {
+        self.unpack(|(_, value)| value)
+    }
+
+    fn unpack(&self, part: impl Fn((u64, u64)) -> u64) -> FlowKey {
+        let mut key = FlowKey::default();
+        let pairs = self.head.iter().chain(&self.tail);
+        key.words_mut().iter_mut().zip(pairs).for_each(|(word, pair)| *word = part(*pair));
+        key
     }
 
     /// The verdict was right at this generation.
@@ -77,8 +143,13 @@ impl CachedFlow {
         self.stamp.load(Ordering::Relaxed) == DEAD
     }
 
-    /// Whether a new translation of the same key says the same, counters included.
-    pub fn agrees_with(&self, t: &Translation) -> bool {
+    /// Nobody may use it from now on.
+    pub(super) fn condemn(&self) {
+        self.stamp.store(DEAD, Ordering::Relaxed);
+    }
+
+    /// Whether a new translation says the same, counters included.
+    pub(super) fn agrees_with(&self, t: &Translation) -> bool {
         let same_rules = self.rules.len() == t.rules.len()
             && self.rules.iter().zip(&t.rules).all(|(a, b)| Arc::ptr_eq(a, b));
         let same_groups = self.groups.len() == t.groups.len()
@@ -91,12 +162,12 @@ impl CachedFlow {
             && same_groups
             && *self.actions == t.actions[..]
             && self.drop == t.drop
-            && self.mask == t.mask
+            && self.mask() == t.mask
             && *self.learn == t.learn[..]
     }
 
     /// Says that the verdict is right at `generation`, unless the flow has been given up meanwhile.
-    pub fn restamp(&self, generation: u64) -> bool {
+    pub(super) fn restamp(&self, generation: u64) -> bool {
         let old = self.stamp.load(Ordering::Relaxed);
         old != DEAD
             && self
@@ -107,7 +178,7 @@ impl CachedFlow {
 
     /// Counts packets; for the owner only.
     #[inline]
-    pub fn count(&self, packets: u64, bytes: u64, now_ms: u64) {
+    pub(super) fn count(&self, packets: u64, bytes: u64, now_ms: u64) {
         self.packets.add(packets);
         self.bytes.add(bytes);
         self.used_ms.set(now_ms);
@@ -121,6 +192,17 @@ impl CachedFlow {
     /// When the last packet came.
     pub fn used(&self) -> Duration {
         Duration::from_millis(self.used_ms.get())
+    }
+
+    /// When the last packet came, in milliseconds.
+    #[inline]
+    pub(super) fn used_ms(&self) -> u64 {
+        self.used_ms.get()
+    }
+
+    /// When the first packet came.
+    pub fn created(&self) -> Duration {
+        self.created
     }
 
     /// Hosts that its packets keep alive.
@@ -151,88 +233,4 @@ impl CachedFlow {
     }
 }
 
-/// All cached flows of one worker, for others to read. The worker touches it on a miss only.
-#[derive(Debug, Default)]
-pub struct FlowRegistry(Mutex<Slots>);
-
-#[derive(Debug, Default)]
-struct Slots {
-    flows: Vec<Option<Arc<CachedFlow>>>,
-    free: Vec<usize>,
-}
-
-impl FlowRegistry {
-    /// Makes a cached flow of a translation.
-    pub fn install(
-        &self,
-        key: FlowKey,
-        translation: Translation,
-        generation: u64,
-        now: Duration,
-    ) -> Arc<CachedFlow> {
-        let mut slots = self.0.lock();
-        let slot = slots.free.pop().unwrap_or(slots.flows.len());
-        let flow = Arc::new(CachedFlow::new(key, translation, generation, now, slot));
-        match slots.flows.get_mut(slot) {
-            Some(place) => *place = Some(Arc::clone(&flow)),
-            None => slots.flows.push(Some(Arc::clone(&flow))),
-        }
-        flow
-    }
-
-    /// Gives a flow up. What it counted is not lost.
-    pub fn retire(&self, flow: &CachedFlow) {
-        flow.stamp.store(DEAD, Ordering::Relaxed);
-        {
-            let mut slots = self.0.lock();
-            let Slots { flows, free } = &mut *slots;
-            if let Some(place) = flows.get_mut(flow.slot)
-                && place.as_ref().is_some_and(|f| std::ptr::eq(&raw const **f, flow))
-            {
-                *place = None;
-                free.push(flow.slot);
-            }
-        }
-        flow.push_stats();
-    }
-
-    /// All flows.
-    pub fn flows(&self) -> Vec<Arc<CachedFlow>> {
-        self.0.lock().flows.iter().flatten().cloned().collect()
-    }
-
-    /// Number of flows.
-    pub fn len(&self) -> usize {
-        let slots = self.0.lock();
-        slots.flows.len() - slots.free.len()
-    }
-
-    /// There is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Adds everything that was counted to the rules.
-    pub fn push_stats(&self) {
-        for flow in self.flows() {
-            flow.push_stats();
-        }
-    }
-
-    /// Periodic work: counts, keeps hosts alive whose flows are in use, gives idle flows up. Returns
-    /// the number of flows given up.
-    pub fn sweep(&self, pipeline: &Pipeline, now: Duration, max_idle: Duration) -> usize {
-        let mut retired = 0;
-        for flow in self.flows() {
-            flow.push_stats();
-            for host in flow.learn() {
-                pipeline.refresh_mac(host, flow.used());
-            }
-            if now.saturating_sub(flow.used()) >= max_idle {
-                self.retire(&flow);
-                retired += 1;
-            }
-        }
-        retired
-    }
-}
+const _: () = assert!(HEAD <= FLOW_WORDS);

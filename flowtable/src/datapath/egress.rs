@@ -46,6 +46,20 @@ impl Egress {
         queue.push(frame);
     }
 
+    /// Queues received frames that came one after the other.
+    #[inline]
+    pub fn push_run(&mut self, port: PortNo, frames: std::ops::Range<usize>) {
+        let index = port.0 as usize;
+        if index >= self.queues.len() {
+            self.grow(index + 1);
+        }
+        let queue = &mut self.queues[index];
+        if queue.is_empty() && !frames.is_empty() {
+            self.touched.push(port);
+        }
+        queue.extend(frames.map(FrameId::received));
+    }
+
     /// Copies `frame` so that it can be edited without changing what is queued already. `origin` is
     /// the index of the received frame it stands for. `None` when the batch has too many copies.
     pub fn copy(&mut self, batch: &mut Batch<'_>, frame: FrameId, origin: u16) -> Option<FrameId> {

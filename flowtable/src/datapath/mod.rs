@@ -1,17 +1,38 @@
 //! The fast path of one worker: extract, look up, execute.
 //!
-//! A worker owns a [`Datapath`] and shares nothing that it writes. A packet whose key is cached costs
-//! no lock and no allocation; any other is translated at once ([`Pipeline::translate`]) and
-//! remembered. Caches may be emptied at any moment without changing what is forwarded.
+//! A worker owns a [`Datapath`] and shares nothing that it writes but counters. Caches may be emptied
+//! at any moment without changing what is forwarded.
+//!
+//! # A batch
+//!
+//! Work is done for a whole batch at a time, one kind after the other, so that the processor can
+//! have the memory accesses of many packets under way at once:
+//!
+//! 1. Extract every key, and hash it.
+//! 2. Look up the hashes: each names a cached flow, or nothing (`signatures`).
+//! 3. Compare the keys with the flows, and the flows' stamps with the generation.
+//! 4. Execute, in the order of the frames. Frames of one flow in a row are executed and counted
+//!    together. A frame without a flow takes the slow path here.
+//!
+//! A hit costs no allocation, no lock and no locked instruction.
+//!
+//! # The slow path
+//!
+//! The flow may be known though no signature names it: a few masks are probed (`flow_table`). Else
+//! the packet is translated ([`Pipeline::translate`]) if its port has budget for that (`budget`).
+//! Flows with equal mask and masked key are one flow.
 
 mod action;
+mod budget;
 mod cached_flow;
 mod counters;
 mod drop_reason;
 mod edit;
 mod egress;
-mod emc;
 mod execute;
+mod flow_table;
+mod registry;
+mod signatures;
 
 #[cfg(test)]
 mod tests;
@@ -19,18 +40,22 @@ mod tests;
 pub use action::{
     AddressSums, ControllerMeta, DpAction, Rewrite, Transport, mac_bits, mac_of_bits,
 };
-pub use cached_flow::{CachedFlow, FlowRegistry};
+pub use budget::UpcallLimit;
+pub use cached_flow::CachedFlow;
 pub use counters::{Counter, PortCounters};
 pub use drop_reason::DropReason;
 pub use egress::Egress;
 pub use execute::{Executed, execute};
+pub use registry::FlowRegistry;
 
 use crate::flow::FlowKey;
 use crate::flow::extract::{ETH_HEADER_SIZE, extract};
 use crate::pipeline::Pipeline;
-use crate::types::PortNo;
-use emc::Emc;
-use packet::{Batch, FrameId};
+use crate::types::{MacAddr, PortNo};
+use budget::Budget;
+use flow_table::FlowTable;
+use packet::{Batch, FrameId, MAX_BATCH};
+use signatures::{KeyHasher, Signatures};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,13 +65,22 @@ const MAX_RECIRCULATIONS: u32 = 8;
 /// Sizes of the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// Entries of the exact-match cache; 0 turns it off.
+    /// Entries of the signature cache, four bytes each; 0 turns it off.
     pub emc_entries: usize,
+    /// Flows at most; 0 turns all caching off.
+    pub max_flows: usize,
+    /// How many new flows a port may cause to be translated; `None` is any number.
+    pub upcalls: Option<UpcallLimit>,
+}
+
+impl CacheConfig {
+    /// Every packet is translated. For tests: caches do not change what is forwarded.
+    pub const OFF: Self = Self { emc_entries: 0, max_flows: 0, upcalls: None };
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { emc_entries: 8192 }
+        Self { emc_entries: 131_072, max_flows: 200_000, upcalls: Some(UpcallLimit::default()) }
     }
 }
 
@@ -54,18 +88,36 @@ impl Default for CacheConfig {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct CacheStats {
-    /// Packets whose flow was cached and fresh.
+    /// Packets whose flow was found by signature, and was fresh.
     pub hits: Counter,
+    /// Packets whose flow was found by probing masks.
+    pub probe_hits: Counter,
     /// Packets that were translated because their flow was not cached.
     pub misses: Counter,
-    /// Flows translated again because something had changed.
+    /// Packets that were dropped because their port had used up its budget.
+    pub refused: Counter,
+    /// Stale flows that no change concerned.
+    pub restamped: Counter,
+    /// Flows translated again because something that they depend on had changed.
     pub retranslations: Counter,
     /// Of these, flows whose verdict had not changed.
     pub revalidated: Counter,
     /// Flows pushed out by others.
     pub evictions: Counter,
-    /// Places in the cache.
+    /// Signatures written.
+    pub admissions: Counter,
+    /// Signatures pushed out by others.
+    pub signature_evictions: Counter,
+    /// Places for signatures.
     pub capacity: Counter,
+    /// Flows.
+    pub flows: Counter,
+    /// Places for flows.
+    pub max_flows: Counter,
+    /// Masks that flows have.
+    pub masks: Counter,
+    /// Masks that are probed.
+    pub active_masks: Counter,
 }
 
 /// Counters of one worker, by port.
@@ -76,8 +128,13 @@ pub struct Datapath {
     pipeline: Arc<Pipeline>,
     registry: Arc<FlowRegistry>,
     stats: Arc<CacheStats>,
-    emc: Emc,
+    hasher: KeyHasher,
+    signatures: Signatures,
+    flows: FlowTable,
+    budget: Budget,
+    scratch: Box<Scratch>,
     vlan_limit: u8,
+    is_off: bool,
 }
 
 /// What came of one batch. The frames that are not dropped wait in the egress.
@@ -89,13 +146,55 @@ pub struct Processed {
     pub dropped: u64,
 }
 
+/// What is known of the frames of the current batch.
+struct Scratch {
+    keys: [FlowKey; MAX_BATCH],
+    hashes: [u64; MAX_BATCH],
+    sizes: [u32; MAX_BATCH],
+    flows: [u32; MAX_BATCH],
+}
+
+/// In place of a flow: it has to be searched for.
+const UNKNOWN: u32 = u32::MAX;
+/// In place of a flow: the frame is shorter than its header.
+const RUNT: u32 = u32::MAX - 1;
+
+/// What all frames of a batch have in common.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Duration,
+    generation: u64,
+    in_port: PortNo,
+}
+
 impl Datapath {
     /// A fast path in front of `pipeline`. The seed keys the hash functions.
     pub fn new(pipeline: Arc<Pipeline>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
-        let emc = Emc::new(config.emc_entries, seed);
+        let hasher = KeyHasher::new(seed);
+        let is_off = config.max_flows == 0;
+        let signatures = Signatures::new(if is_off { 0 } else { config.emc_entries });
+        let max_flows = config.max_flows.min(signatures::MAX_FLOWS);
         let stats = CacheStats::default();
-        stats.capacity.set(emc.capacity() as u64);
-        Self { pipeline, registry: Arc::default(), stats: Arc::new(stats), emc, vlan_limit }
+        stats.capacity.set(signatures.capacity() as u64);
+        stats.max_flows.set(max_flows as u64);
+        let registry = Arc::<FlowRegistry>::default();
+        Self {
+            pipeline,
+            flows: FlowTable::new(max_flows.max(1), hasher.clone(), Arc::clone(&registry)),
+            registry,
+            stats: Arc::new(stats),
+            hasher,
+            signatures,
+            budget: Budget::new(config.upcalls),
+            scratch: Box::new(Scratch {
+                keys: [FlowKey::default(); MAX_BATCH],
+                hashes: [0; MAX_BATCH],
+                sizes: [0; MAX_BATCH],
+                flows: [UNKNOWN; MAX_BATCH],
+            }),
+            vlan_limit,
+            is_off,
+        }
     }
 
     /// The cached flows.
@@ -118,128 +217,279 @@ impl Datapath {
         egress: &mut Egress,
         counters: &PortCounters,
     ) -> Processed {
-        let generation = self.pipeline.generation();
-        let mut done = Processed::default();
-        let mut bytes = 0;
-        for index in 0..batch.len() {
-            let id = FrameId::received(index);
-            let size = batch.frame(id).size();
-            bytes += size as u64;
-            if size < ETH_HEADER_SIZE {
+        let moment = Moment { now, generation: self.pipeline.generation(), in_port };
+        self.flows.reap();
+        self.extract(in_port, batch);
+        self.look_up(batch.len());
+        self.compare(batch.len(), moment.generation);
+        self.execute(moment, batch, egress, counters)
+    }
+
+    /// Keys, hashes and sizes of all frames.
+    fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
+        let Scratch { keys, hashes, sizes, .. } = &mut *self.scratch;
+        for (i, frame) in batch.received_mut().iter_mut().enumerate() {
+            let (key, layers) = extract(in_port, 0, frame.bytes(), self.vlan_limit);
+            frame.layers = layers;
+            sizes[i] = frame.size() as u32;
+            hashes[i] = self.hasher.hash(&key);
+            keys[i] = key;
+        }
+    }
+
+    /// Flows that the signatures name.
+    fn look_up(&mut self, n: usize) {
+        let Scratch { hashes, flows, .. } = &mut *self.scratch;
+        for (hash, flow) in hashes.iter().zip(flows).take(n) {
+            *flow = self.signatures.first(*hash).unwrap_or(UNKNOWN);
+        }
+    }
+
+    /// Forgets flows that are not the frame's or not fresh.
+    fn compare(&mut self, n: usize, generation: u64) {
+        let Scratch { keys, sizes, flows, .. } = &mut *self.scratch;
+        for ((key, size), index) in keys.iter().zip(sizes).zip(flows).take(n) {
+            let is_right = self
+                .flows
+                .get(*index)
+                .is_some_and(|flow| flow.is_fresh(generation) & flow.covers(key));
+            if !is_right {
+                *index = UNKNOWN;
+            }
+            if (*size as usize) < ETH_HEADER_SIZE {
+                *index = RUNT;
+            }
+        }
+    }
+
+    fn execute(
+        &mut self,
+        moment: Moment,
+        batch: &mut Batch<'_>,
+        egress: &mut Egress,
+        counters: &PortCounters,
+    ) -> Processed {
+        let n = batch.len();
+        let removals = self.flows.removals();
+        let now_ms = moment.now.as_millis() as u64;
+        let (mut done, mut all_bytes, mut slow) = (Processed::default(), 0, 0);
+        let mut at = 0;
+        while at < n {
+            let mut index = self.scratch.flows[at];
+            if index == RUNT {
                 counters.rx_dropped(DropReason::Runt).add(1);
                 done.dropped += 1;
+                all_bytes += u64::from(self.scratch.sizes[at]);
+                at += 1;
                 continue;
             }
-            match self.frame(now, generation, in_port, batch, id, index as u16, egress) {
-                Fate::Queued => done.queued += 1,
-                Fate::Dropped(reason) => {
-                    counters.rx_dropped(reason).add(1);
-                    done.dropped += 1;
+            // Numbers of flows may have changed their meaning since they were compared.
+            let mut is_vague = self.flows.removals() != removals;
+            if index == UNKNOWN || is_vague {
+                slow += 1;
+                let (key, hash) = (self.scratch.keys[at], self.scratch.hashes[at]);
+                match self.flow_of(moment, &key, hash) {
+                    Some(found) => {
+                        index = found;
+                        is_vague = self.flows.removals() != removals;
+                    }
+                    None => {
+                        counters.rx_dropped(DropReason::UpcallBudget).add(1);
+                        done.dropped += 1;
+                        all_bytes += u64::from(self.scratch.sizes[at]);
+                        at += 1;
+                        continue;
+                    }
+                }
+            }
+            let first = at;
+            let mut bytes = u64::from(self.scratch.sizes[at]);
+            at += 1;
+            while at < n && self.scratch.flows[at] == index && !is_vague {
+                bytes += u64::from(self.scratch.sizes[at]);
+                at += 1;
+            }
+            all_bytes += bytes;
+            let run = (at - first) as u64;
+            let Some(flow) = self.flows.get(index) else { continue };
+            flow.count(run, bytes, now_ms);
+            if let Some(port) = flow.only_output {
+                egress.push_run(port, first..at);
+                done.queued += run;
+                continue;
+            }
+            if let (Some(reason), true) = (flow.drop, flow.actions.is_empty()) {
+                counters.rx_dropped(reason).add(run);
+                done.dropped += run;
+                continue;
+            }
+            let flow = Arc::clone(flow);
+            for frame in first..at {
+                match self.frame(moment, batch, frame, &flow, egress) {
+                    None => done.queued += 1,
+                    Some(reason) => {
+                        counters.rx_dropped(reason).add(1);
+                        done.dropped += 1;
+                    }
                 }
             }
         }
-        counters.rx_packets.add(batch.len() as u64);
-        counters.rx_bytes.add(bytes);
+        self.stats.hits.add(n as u64 - slow);
+        self.budget.saw_hits(moment.now, n as u64 - slow);
+        counters.rx_packets.add(n as u64);
+        counters.rx_bytes.add(all_bytes);
         done
     }
 
-    /// Sends one frame through the pipeline, as many rounds as it takes.
-    #[expect(clippy::too_many_arguments, reason = "the state of one frame on its way")]
+    /// Executes the actions of a flow, already counted, on one frame, as many rounds as it takes.
+    /// Returns why the frame is dropped, if it is.
     fn frame(
         &mut self,
-        now: Duration,
-        generation: u64,
-        in_port: PortNo,
+        moment: Moment,
         batch: &mut Batch<'_>,
-        mut id: FrameId,
-        origin: u16,
+        index: usize,
+        flow: &Arc<CachedFlow>,
         egress: &mut Egress,
-    ) -> Fate {
-        let (mut recirc_id, mut outputs, mut punted) = (0, 0, 0);
+    ) -> Option<DropReason> {
+        let mut id = FrameId::received(index);
+        let (mut outputs, mut punted) = (0, 0);
+        // A recirculation id is only good while a flow that names it lives, so it is held.
+        let mut again;
+        let mut flow = flow;
         let mut reason = None;
-        // A recirculation id is only good while a flow that names it lives.
-        let mut _previous;
         for _ in 0..=MAX_RECIRCULATIONS {
-            let frame = batch.frame_mut(id);
-            let size = frame.size() as u64;
-            let (key, layers) = extract(in_port, recirc_id, frame.bytes(), self.vlan_limit);
-            frame.layers = layers;
-            let flow = self.flow(now, generation, &key);
-            flow.count(1, size, now.as_millis() as u64);
-            let executed = execute(&flow.actions, batch, id, origin, egress);
+            let executed = execute(&flow.actions, batch, id, index as u16, egress);
             outputs += executed.outputs;
             punted += executed.punted;
             reason = executed.cut.or(flow.drop).or(reason);
-            match executed.recirculate {
-                Some((next, next_id)) => (id, recirc_id) = (next, next_id),
-                None => return Fate::of(outputs, punted, reason),
-            }
-            _previous = flow;
+            let Some((next, recirc_id)) = executed.recirculate else {
+                return fate(outputs, punted, reason);
+            };
+            id = next;
+            let frame = batch.frame_mut(id);
+            let size = frame.size() as u64;
+            let (key, layers) = extract(moment.in_port, recirc_id, frame.bytes(), self.vlan_limit);
+            frame.layers = layers;
+            let hash = self.hasher.hash(&key);
+            let found = self.flow_of(moment, &key, hash).and_then(|i| self.flows.get(i));
+            let Some(found) = found else {
+                return fate(outputs, punted, Some(DropReason::UpcallBudget));
+            };
+            found.count(1, size, moment.now.as_millis() as u64);
+            again = Arc::clone(found);
+            flow = &again;
         }
-        Fate::of(outputs, punted, Some(DropReason::RecirculationLimit))
+        fate(outputs, punted, Some(DropReason::RecirculationLimit))
     }
 
-    /// The flow of a key: cached, or translated now.
-    #[inline]
-    fn flow(&mut self, now: Duration, generation: u64, key: &FlowKey) -> Arc<CachedFlow> {
-        let hash = self.emc.hash(key);
-        let cached = self.emc.lookup(key, hash);
-        if let Some(flow) = cached
-            && flow.is_fresh(generation)
-        {
-            self.stats.hits.add(1);
-            return Arc::clone(flow);
+    /// The fresh flow of a key, wherever it has to come from. `None` if that is over the budget.
+    fn flow_of(&mut self, moment: Moment, key: &FlowKey, hash: u64) -> Option<u32> {
+        if self.is_off {
+            self.flows.clear();
+            return Some(self.translate(moment, key));
         }
-        let cached = cached.cloned();
-        self.translate(now, generation, key, hash, cached)
+        let by_signature = self
+            .signatures
+            .all(hash)
+            .find(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key)));
+        let known = by_signature.or_else(|| self.flows.probe(key));
+        let index = match known {
+            Some(index) => match self.refresh(moment, index, key) {
+                Some(index) => {
+                    let level = if by_signature.is_some() {
+                        &self.stats.hits
+                    } else {
+                        &self.stats.probe_hits
+                    };
+                    level.add(1);
+                    index
+                }
+                None => self.translate(moment, key),
+            },
+            None => {
+                let source = MacAddr(key.dl_src);
+                if !self.budget.admit(moment.now, usize::from(moment.in_port.0), source) {
+                    self.stats.refused.add(1);
+                    return None;
+                }
+                self.stats.misses.add(1);
+                self.translate(moment, key)
+            }
+        };
+        if by_signature != Some(index) {
+            self.remember(hash, index);
+        }
+        Some(index)
+    }
+
+    /// Makes sure that a flow is right for now; `None` if it is not, and was taken out.
+    #[inline]
+    fn refresh(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<u32> {
+        let flow = self.flows.get(index)?;
+        if flow.is_fresh(moment.generation) {
+            return Some(index);
+        }
+        self.retranslate(moment, index, key)
     }
 
     #[cold]
-    fn translate(
-        &mut self,
-        now: Duration,
-        generation: u64,
-        key: &FlowKey,
-        hash: u64,
-        cached: Option<Arc<CachedFlow>>,
-    ) -> Arc<CachedFlow> {
+    fn retranslate(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<u32> {
+        let flow = self.flows.get(index)?;
+        self.stats.retranslations.add(1);
         let translation = self.pipeline.translate(key);
-        self.pipeline.learn(&translation.learn, now);
-        if let Some(flow) = cached.filter(|flow| !flow.is_dead()) {
-            self.stats.retranslations.add(1);
-            if flow.agrees_with(&translation) && flow.restamp(generation) {
-                self.stats.revalidated.add(1);
-                return flow;
-            }
-        } else {
-            self.stats.misses.add(1);
+        if flow.agrees_with(&translation) && flow.restamp(moment.generation) {
+            self.pipeline.learn(&translation.learn, moment.now);
+            self.stats.revalidated.add(1);
+            return Some(index);
         }
-        let flow = self.registry.install(*key, translation, generation, now);
-        if let Some(old) = self.emc.insert(hash, Arc::clone(&flow)) {
-            if !old.is_dead() && old.key != *key {
-                self.stats.evictions.add(1);
+        self.flows.remove(index);
+        None
+    }
+
+    /// Translates a packet, and returns the new flow, or the one that says the same.
+    #[cold]
+    fn translate(&mut self, moment: Moment, key: &FlowKey) -> u32 {
+        let translation = self.pipeline.translate(key);
+        self.pipeline.learn(&translation.learn, moment.now);
+        let (mut place, same) = self.flows.place(&translation.mask, key);
+        if let Some(index) = same {
+            let agrees = self
+                .flows
+                .get(index)
+                .is_some_and(|f| f.agrees_with(&translation) && f.restamp(moment.generation));
+            if agrees {
+                return index;
             }
-            self.registry.retire(&old);
+            self.flows.remove(index);
+            (place, _) = self.flows.place(&translation.mask, key);
         }
-        flow
+        let flow = CachedFlow::new(key, translation, moment.generation, moment.now, place);
+        let (index, evicted) = self.flows.insert(flow);
+        self.stats.evictions.add(u64::from(evicted));
+        self.stats.flows.set(self.flows.len() as u64);
+        self.stats.masks.set(self.flows.masks() as u64);
+        self.stats.active_masks.set(self.flows.active_masks() as u64);
+        index
+    }
+
+    /// Notes the flow of a hash.
+    fn remember(&mut self, hash: u64, index: u32) {
+        let flows = &self.flows;
+        let age = |i: u32| flows.get(i).map(|f| std::cmp::Reverse(f.used_ms()));
+        let evicted = self.signatures.insert(hash, index, age);
+        self.stats.admissions.add(1);
+        self.stats.signature_evictions.add(u64::from(evicted));
     }
 }
 
-/// What became of one frame.
-enum Fate {
-    Queued,
-    Dropped(DropReason),
-}
-
-impl Fate {
-    fn of(outputs: u32, punted: u32, reason: Option<DropReason>) -> Self {
-        if outputs > 0 {
-            Self::Queued
-        } else if punted > 0 {
-            // Nobody listens yet.
-            Self::Dropped(DropReason::NoController)
-        } else {
-            Self::Dropped(reason.unwrap_or(DropReason::RuleDrop))
-        }
+/// Why a frame is dropped, if it is.
+fn fate(outputs: u32, punted: u32, reason: Option<DropReason>) -> Option<DropReason> {
+    if outputs > 0 {
+        None
+    } else if punted > 0 {
+        // Nobody listens yet.
+        Some(DropReason::NoController)
+    } else {
+        Some(reason.unwrap_or(DropReason::RuleDrop))
     }
 }

@@ -1,0 +1,201 @@
+//! How much slow-path work a port may cause.
+//!
+//! A packet that has to be translated costs as much as dozens of cached ones. While a worker
+//! mostly forwards cached traffic, each port has a rate of translations and a burst; a quarter of
+//! that is the most that one source MAC address gets (by hash), so that a single host cannot use up
+//! what its neighbours behind the same port need for their new flows. What is over it is dropped.
+//!
+//! A worker that has little cached traffic has nobody to protect: nothing is refused, so that a cold
+//! cache fills as fast as it can.
+
+use crate::types::MacAddr;
+use std::time::Duration;
+
+/// Sources told apart on a port.
+const SOURCES: usize = 32;
+/// How much of the port's rate one source may use.
+const SOURCE_SHARE: u32 = 4;
+/// The latest traffic is what came in this time.
+const WINDOW: Duration = Duration::from_millis(1);
+/// Established traffic is protected when it is so many times as much as there are upcalls.
+const PROTECTED: u64 = 4;
+
+/// Translations of new flows that a port may cause while other traffic has to be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpcallLimit {
+    /// A second.
+    pub rate: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+impl Default for UpcallLimit {
+    fn default() -> Self {
+        Self { rate: 100_000, burst: 4096 }
+    }
+}
+
+/// The budget of one worker.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: Option<UpcallLimit>,
+    ports: Vec<PortBudget>,
+    window: Window,
+}
+
+/// What the worker did lately.
+#[derive(Debug, Default)]
+struct Window {
+    start: Duration,
+    hits: u64,
+    upcalls: u64,
+    protects: bool,
+}
+
+#[derive(Clone, Debug)]
+struct PortBudget {
+    all: Bucket,
+    sources: [Bucket; SOURCES],
+}
+
+/// A token bucket, in units of a millionth of an upcall.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: u64,
+    filled: Duration,
+}
+
+const UPCALL: u64 = 1_000_000;
+
+impl Bucket {
+    fn refill(&mut self, limit: UpcallLimit, now: Duration) -> bool {
+        let elapsed = now.saturating_sub(self.filled).as_micros();
+        let full = u64::from(limit.burst) * UPCALL;
+        let new = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(u64::from(limit.rate));
+        self.tokens = self.tokens.saturating_add(new).min(full);
+        self.filled = now;
+        self.tokens >= UPCALL
+    }
+}
+
+impl Budget {
+    pub(super) fn new(limit: Option<UpcallLimit>) -> Self {
+        Self { limit, ports: Vec::new(), window: Window::default() }
+    }
+
+    /// Frames were forwarded from the cache.
+    #[inline]
+    pub(super) fn saw_hits(&mut self, now: Duration, hits: u64) {
+        let window = &mut self.window;
+        window.hits += hits;
+        if now.saturating_sub(window.start) >= WINDOW {
+            window.protects = window.hits > PROTECTED * window.upcalls;
+            (window.start, window.hits, window.upcalls) = (now, 0, 0);
+        }
+    }
+
+    /// Whether a packet of this port and source may be translated.
+    pub(super) fn admit(&mut self, now: Duration, port: usize, source: MacAddr) -> bool {
+        self.window.upcalls += 1;
+        let Some(limit) = self.limit else {
+            return true;
+        };
+        if self.ports.len() <= port {
+            let full = |limit: UpcallLimit| Bucket {
+                tokens: u64::from(limit.burst) * UPCALL,
+                filled: now,
+            };
+            let new = PortBudget { all: full(limit), sources: [full(per_source(limit)); SOURCES] };
+            self.ports.resize(port + 1, new);
+        }
+        let budget = &mut self.ports[port];
+        let source = &mut budget.sources[source_slot(source)];
+        let has_tokens = budget.all.refill(limit, now) & source.refill(per_source(limit), now);
+        if has_tokens {
+            budget.all.tokens -= UPCALL;
+            source.tokens -= UPCALL;
+        }
+        let admitted = has_tokens || !self.window.protects;
+        if !admitted {
+            self.window.upcalls -= 1;
+        }
+        admitted
+    }
+}
+
+fn per_source(limit: UpcallLimit) -> UpcallLimit {
+    UpcallLimit {
+        rate: (limit.rate / SOURCE_SHARE).max(1),
+        burst: (limit.burst / SOURCE_SHARE).max(1),
+    }
+}
+
+fn source_slot(MacAddr([_, _, _, a, b, c]): MacAddr) -> usize {
+    let hash = (u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c)).wrapping_mul(0x9e37_79b1);
+    hash as usize >> 27 & (SOURCES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn random_source(n: u32) -> MacAddr {
+        let [a, b, c, d] = n.wrapping_mul(0x85eb_ca6b).to_be_bytes();
+        MacAddr([2, 0, a, b, c, d])
+    }
+
+    /// A budget of 1,000 upcalls a second and 100 at once, in front of busy caches.
+    fn busy() -> Budget {
+        let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+        budget.saw_hits(at(0), 1000);
+        budget.saw_hits(at(1), 1000);
+        budget
+    }
+
+    #[test]
+    fn a_flood_of_sources_gets_the_burst_and_then_the_rate() {
+        let mut budget = busy();
+        let mut flood =
+            |ms| (0..1000).filter(|&n| budget.admit(at(ms), 0, random_source(n))).count();
+        assert_eq!(flood(1), 100);
+        assert_eq!(flood(1), 0);
+        assert_eq!(flood(11), 10);
+    }
+
+    #[test]
+    fn one_source_leaves_most_of_the_budget_to_its_neighbours() {
+        let mut budget = busy();
+        let admitted = (0..1000).filter(|_| budget.admit(at(1), 0, HOST)).count();
+        assert_eq!(admitted, 25);
+        assert!(budget.admit(at(1), 0, MacAddr([2, 0, 0, 0, 0, 2])));
+    }
+
+    #[test]
+    fn ports_do_not_share_their_budgets() {
+        let mut budget = busy();
+        (0..1000).for_each(|n| _ = budget.admit(at(1), 3, random_source(n)));
+        assert!(budget.admit(at(1), 0, HOST));
+    }
+
+    #[test]
+    fn a_cold_cache_is_filled_without_limit() {
+        let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+        for ms in 0..50 {
+            assert!((0..1000).all(|n| budget.admit(at(ms), 0, random_source(n))));
+            budget.saw_hits(at(ms), 500);
+        }
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_refused() {
+        let mut budget = Budget::new(None);
+        budget.saw_hits(at(5), 1_000_000);
+        assert!((0..10_000).all(|_| budget.admit(at(6), 0, HOST)));
+    }
+}

@@ -1,0 +1,141 @@
+//! The cached flows of one worker, for others to read.
+//!
+//! The worker writes it when a flow comes or goes; a hit does not touch it. Others read it, add up
+//! what was counted, and may *condemn* a flow: the worker stops using it at once, and takes it out
+//! at its next batch, when nothing more can be counted on it.
+
+use super::cached_flow::CachedFlow;
+use crate::pipeline::Pipeline;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Flows looked at under one hold of the lock, which a worker may be waiting for.
+const SLICE: usize = 256;
+
+/// All cached flows of one worker.
+#[derive(Debug, Default)]
+pub struct FlowRegistry {
+    slots: Mutex<Slots>,
+    /// There are condemned flows.
+    has_condemned: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    flows: Vec<Option<Arc<CachedFlow>>>,
+    /// Flows that are not condemned.
+    len: usize,
+    condemned: Vec<u32>,
+}
+
+impl FlowRegistry {
+    /// The flow at `index` is this one now.
+    pub(super) fn put(&self, index: u32, flow: Arc<CachedFlow>) {
+        let mut slots = self.slots.lock();
+        let index = index as usize;
+        if slots.flows.len() <= index {
+            slots.flows.resize(index + 1, None);
+        }
+        slots.flows[index] = Some(flow);
+        slots.len += 1;
+    }
+
+    /// There is no flow at `index` any more.
+    pub(super) fn take(&self, index: u32) {
+        let mut slots = self.slots.lock();
+        if let Some(flow) = slots.flows.get_mut(index as usize).and_then(Option::take)
+            && !flow.is_dead()
+        {
+            slots.len -= 1;
+        }
+    }
+
+    /// Condemned flows to take out, for the worker.
+    #[inline]
+    pub(super) fn take_condemned(&self) -> Option<Vec<u32>> {
+        if !self.has_condemned.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut slots = self.slots.lock();
+        self.has_condemned.store(false, Ordering::Relaxed);
+        Some(std::mem::take(&mut slots.condemned))
+    }
+
+    /// All flows.
+    pub fn flows(&self) -> Vec<Arc<CachedFlow>> {
+        let mut flows = Vec::new();
+        self.for_each(|_, flow| flows.push(Arc::clone(flow)));
+        flows
+    }
+
+    /// Number of flows.
+    pub fn len(&self) -> usize {
+        self.slots.lock().len
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds everything that was counted to the rules.
+    pub fn push_stats(&self) {
+        let slots = self.slices(|flows| flows.to_vec());
+        slots.flatten().flatten().for_each(|flow| flow.push_stats());
+    }
+
+    /// Periodic work: counts, keeps hosts alive whose flows are in use, gives idle flows up. Returns
+    /// the number of flows given up.
+    pub fn sweep(&self, pipeline: &Pipeline, now: Duration, max_idle: Duration) -> usize {
+        let mut idle = Vec::new();
+        self.for_each(|index, flow| {
+            flow.push_stats();
+            for host in flow.learn() {
+                pipeline.refresh_mac(host, flow.used());
+            }
+            if now.saturating_sub(flow.used()) >= max_idle {
+                idle.push((index, Arc::clone(flow)));
+            }
+        });
+        idle.iter().filter(|(index, flow)| self.condemn(*index, flow)).count()
+    }
+
+    /// Gives a flow up, if it still is the one at `index`.
+    fn condemn(&self, index: usize, flow: &Arc<CachedFlow>) -> bool {
+        let mut slots = self.slots.lock();
+        let there = slots.flows.get(index).and_then(Option::as_ref);
+        if flow.is_dead() || !there.is_some_and(|f| Arc::ptr_eq(f, flow)) {
+            return false;
+        }
+        flow.condemn();
+        slots.len -= 1;
+        slots.condemned.push(index as u32);
+        self.has_condemned.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Calls `visit` for every flow that is not condemned, without the lock.
+    fn for_each(&self, mut visit: impl FnMut(usize, &Arc<CachedFlow>)) {
+        for (n, slice) in self.slices(|flows| flows.to_vec()).enumerate() {
+            for (i, flow) in slice.iter().enumerate() {
+                if let Some(flow) = flow.as_ref().filter(|f| !f.is_dead()) {
+                    visit(n * SLICE + i, flow);
+                }
+            }
+        }
+    }
+
+    /// What `copy` makes of each slice of the slots.
+    fn slices<R>(&self, copy: impl Fn(&[Option<Arc<CachedFlow>>]) -> R) -> impl Iterator<Item = R> {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let slots = self.slots.lock();
+            let end = (start + SLICE).min(slots.flows.len());
+            let slice = slots.flows.get(start..end).filter(|s| !s.is_empty())?;
+            start = end;
+            Some(copy(slice))
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! The first cache: which flow did packets with this hash belong to?
+//!
+//! An entry is four bytes: some bits of the packet's hash and the number of a cached flow. It is a
+//! guess; the flow's own mask and key decide ([`CachedFlow::covers`](super::CachedFlow::covers)).
+//! So all microflows of one verdict share one flow, the entries of a hundred thousand of them fit
+//! the second-level cache, and a wrong or outdated entry costs a comparison and nothing else.
+//!
+//! Eight places for each hash. The hash is keyed: nobody can aim at one set.
+
+use crate::flow::FlowKey;
+use crate::flow::key::FLOW_WORDS;
+
+/// Places for each hash: half a cache line.
+const WAYS: usize = 8;
+/// Bits of an entry that number the flow, plus one so that an empty entry is zero.
+const INDEX_BITS: u32 = 20;
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+
+/// Flows that entries can name.
+pub(super) const MAX_FLOWS: usize = INDEX_MASK as usize - 1;
+
+/// Hashes keys under a secret.
+#[derive(Clone, Debug)]
+pub(super) struct KeyHasher([u64; FLOW_WORDS + 1]);
+
+impl KeyHasher {
+    pub(super) fn new(seed: u64) -> Self {
+        let random = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(17), 0xe3c);
+        Self(std::array::from_fn(|i| random.hash_one(i)))
+    }
+
+    /// The hash of the words in use. Sums of products under secret keys: pairs of words are
+    /// independent of each other, so the multiplications overlap.
+    #[inline]
+    pub(super) fn hash(&self, key: &FlowKey) -> u64 {
+        let w = key.words();
+        let s = &self.0;
+        let pair = |i: usize| fold(w[i] ^ s[i], w[i + 1] ^ s[i + 1]);
+        let mut sum = pair(0).wrapping_add(pair(2)).wrapping_add(pair(4));
+        let used = usize::from(key.shape.get());
+        if used > FlowKey::IPV4_WORDS {
+            sum = sum.wrapping_add(pair(6)).wrapping_add(pair(8));
+            if used > FlowKey::IPV6_WORDS {
+                sum = sum.wrapping_add(pair(10)).wrapping_add(pair(12)).wrapping_add(pair(14));
+            }
+        }
+        fold(sum, s[FLOW_WORDS])
+    }
+
+    /// The hash of some words in an order that matters.
+    #[inline]
+    pub(super) fn hash_words(&self, first: u64, words: impl Iterator<Item = (usize, u64)>) -> u64 {
+        let s = &self.0;
+        let sum = words.fold(first, |sum, (i, word)| {
+            sum.wrapping_add(fold(word ^ s[i], s[i + 1])).rotate_left(5)
+        });
+        fold(sum ^ s[0], s[FLOW_WORDS])
+    }
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+type Set = [u32; WAYS];
+
+/// One worker's table of guesses.
+#[derive(Debug)]
+pub(super) struct Signatures {
+    sets: Vec<Set>,
+    /// Sets minus one; there is a power of two of them.
+    set_mask: usize,
+}
+
+impl Signatures {
+    /// Room for about `entries`, rounded up to a power of two; 0 turns it off.
+    pub(super) fn new(entries: usize) -> Self {
+        let sets = match entries {
+            0 => 0,
+            n => n.clamp(WAYS, 1 << 24).next_power_of_two() / WAYS,
+        };
+        Self { sets: vec![Set::default(); sets], set_mask: sets.wrapping_sub(1) }
+    }
+
+    /// Places in all.
+    pub(super) fn capacity(&self) -> usize {
+        self.sets.len() * WAYS
+    }
+
+    #[inline]
+    fn set(&self, hash: u64) -> Option<&Set> {
+        self.sets.get(hash as usize & self.set_mask)
+    }
+
+    /// The first flow that a packet with this hash may belong to.
+    #[inline]
+    pub(super) fn first(&self, hash: u64) -> Option<u32> {
+        let set = self.set(hash)?;
+        let tag = tag(hash);
+        let mut found = 0;
+        // Compared in one go; a search that stops early would be a branch for each place.
+        for entry in set {
+            let same = (entry ^ tag) & !INDEX_MASK == 0 && *entry != 0;
+            found = if same { *entry } else { found };
+        }
+        (found & INDEX_MASK).checked_sub(1)
+    }
+
+    /// All flows that a packet with this hash may belong to.
+    pub(super) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let entries = self.set(hash).into_iter().flatten();
+        let tag = tag(hash);
+        entries
+            .filter(move |&e| (e ^ tag) & !INDEX_MASK == 0)
+            .filter_map(|e| (e & INDEX_MASK).checked_sub(1))
+    }
+
+    /// Remembers that packets with this hash belong to flow `index`. In a full set the entry goes
+    /// whose flow is the most `useless`; returns whether there was no place free.
+    pub(super) fn insert<U: Ord>(
+        &mut self,
+        hash: u64,
+        index: u32,
+        useless: impl Fn(u32) -> Option<U>,
+    ) -> bool {
+        let at = hash as usize & self.set_mask;
+        let Some(set) = self.sets.get_mut(at) else {
+            return false;
+        };
+        let entry = tag(hash) | (index + 1);
+        let flow_of = |e: u32| (e & INDEX_MASK).checked_sub(1);
+        let free = set
+            .iter()
+            .position(|&e| e == entry || flow_of(e).is_none_or(|flow| useless(flow).is_none()));
+        if let Some(way) = free {
+            set[way] = entry;
+            return false;
+        }
+        // Entries of flows that are as useless as each other take turns by hash.
+        let start = (hash >> 40) as usize;
+        let ways = (0..WAYS).map(|i| (start + i) % WAYS);
+        let worst = ways.max_by_key(|&way| flow_of(set[way]).and_then(&useless));
+        set[worst.unwrap_or(0)] = entry;
+        true
+    }
+}
+
+#[inline]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & !INDEX_MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every flow exists, and the higher its number the more useless it is.
+    fn by_number(flow: u32) -> Option<u32> {
+        Some(flow)
+    }
+
+    #[test]
+    fn an_inserted_flow_is_found() {
+        let mut cache = Signatures::new(64);
+        assert_eq!(cache.first(0x1234_5678_0000_0001), None);
+        assert!(!cache.insert(0x1234_5678_0000_0001, 0, by_number));
+        assert_eq!(cache.first(0x1234_5678_0000_0001), Some(0));
+        assert_eq!(cache.first(0x7234_5678_0000_0001), None, "another signature");
+        assert_eq!(cache.first(0x1234_5678_0000_0002), None, "another set");
+    }
+
+    #[test]
+    fn a_full_set_loses_its_most_useless_flow() {
+        let mut cache = Signatures::new(8);
+        let hash = |n: u32| u64::from(n) << 52;
+        for n in 0..8 {
+            assert!(!cache.insert(hash(n), n + 10, by_number));
+        }
+        assert!(cache.insert(hash(8), 3, by_number));
+        assert_eq!(cache.first(hash(7)), None, "flow 17 had to go");
+        assert_eq!(cache.first(hash(8)), Some(3));
+        assert_eq!(cache.all(hash(0)).collect::<Vec<_>>(), [10]);
+    }
+
+    #[test]
+    fn entries_of_flows_that_are_gone_are_free() {
+        let mut cache = Signatures::new(8);
+        for n in 0..8u32 {
+            cache.insert(u64::from(n) << 52, n, by_number);
+        }
+        let gone = |flow| (flow != 5).then_some(flow);
+        assert!(!cache.insert(9 << 52, 9, gone));
+        assert_eq!(cache.first(5 << 52), None);
+        assert_eq!(cache.first(9 << 52), Some(9));
+    }
+
+    #[test]
+    fn a_cache_without_places_remembers_nothing() {
+        let mut cache = Signatures::new(0);
+        assert!(!cache.insert(1, 1, by_number));
+        assert_eq!(cache.first(1), None);
+        assert_eq!(cache.capacity(), 0);
+    }
+
+    #[test]
+    fn keys_that_differ_in_one_bit_have_different_hashes() {
+        let hasher = KeyHasher::new(1);
+        let base = hasher.hash(&FlowKey::default());
+        for word in 0..FlowKey::IPV4_WORDS {
+            for bit in 0..64 {
+                let mut key = FlowKey::default();
+                key.words_mut()[word] ^= 1 << bit;
+                assert_ne!(hasher.hash(&key), base);
+            }
+        }
+    }
+}
