@@ -232,7 +232,8 @@ impl Bench {
                 ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), "p", MacAddr::default()));
             }
         });
-        let config = CacheConfig { emc_entries, ..CacheConfig::default() };
+        let cached = CacheConfig { emc_entries, ..CacheConfig::default() };
+        let config = if emc_entries == 0 { CacheConfig::OFF } else { cached };
         let datapath = Datapath::new(Arc::clone(&pipeline), config, 1, 1);
         Self { pipeline, datapath }
     }

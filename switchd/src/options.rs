@@ -24,8 +24,8 @@ pub struct Options {
     /// Threads that move frames
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub workers: u8,
-    /// Entries of each worker's exact-match cache, rounded up to a power of two; 0 turns it off
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
+    /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
+    #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
     pub emc_entries: u32,
     /// VLAN tags that rules can look at
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
