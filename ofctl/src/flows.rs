@@ -103,31 +103,35 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     if !criteria.is_empty() {
         return dump_sorted(call, how, query, &criteria);
     }
-    let mut out = Output::new();
-    if is_plain {
-        writeln!(out, "{}:", reply_name(how.version, "FLOW", "0x4", "0x2"))?;
-    }
-    stream(&mut call.client, how, Operation::DumpFlows(query), out)
+    let header = match is_plain {
+        true => format!("{}:\n", reply_name(how.version, "FLOW", "0x4", "0x2")),
+        false => String::new(),
+    };
+    stream(&mut call.client, how, Operation::DumpFlows(query), header)
 }
 
-/// Passes a streamed answer on, as text or as a JSON array.
+/// Passes a streamed answer on: as a JSON array, or as text behind a header.
 pub(crate) fn stream(
     client: &mut Client,
     how: &How,
     operation: Operation,
-    mut out: Output,
+    header: String,
 ) -> anyhow::Result<Outcome> {
-    let result = if how.json {
+    let mut out = Output::new();
+    let failed = |e: control::ClientError| explain_timeout(e.into(), how);
+    if how.json {
         let mut array = JsonArray::new(&mut out);
-        let result = client.call(operation, &mut io::empty(), &mut |text| array.add(text));
-        if result.is_ok() {
-            array.end()?;
-        }
-        result
+        client.call(operation, &mut io::empty(), &mut |text| array.add(text)).map_err(failed)?;
+        array.end()?;
     } else {
-        client.call(operation, &mut io::empty(), &mut |text| out.write_all(text.as_bytes()))
-    };
-    result.map_err(|e| explain_timeout(e.into(), how))?;
+        // Not before the first piece of the answer: a refusal has no header.
+        let mut header = Some(header);
+        let mut pass_on = |text: &str| {
+            let header = header.take().unwrap_or_default();
+            out.write_all(header.as_bytes()).and_then(|()| out.write_all(text.as_bytes()))
+        };
+        client.call(operation, &mut io::empty(), &mut pass_on).map_err(failed)?;
+    }
     out.finish()?;
     Ok(Outcome::Done)
 }

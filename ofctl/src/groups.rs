@@ -3,10 +3,8 @@
 use crate::connect::call;
 use crate::flows::{reply_name, send, stream};
 use crate::options::{How, Options, Verb, Words};
-use crate::output::Output;
 use crate::{Outcome, Usage, files};
 use control::{Format, GroupCommand, GroupMods, GroupQuery, Operation};
-use std::io::Write;
 
 /// `add-group`, `mod-group`, `insert-buckets`, `remove-buckets`
 pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
@@ -68,11 +66,8 @@ fn list(
         format: if how.json { Format::Json } else { Format::Text },
         names: how.names(),
     };
-    let mut out = Output::new();
-    if !how.json {
-        writeln!(out, "{}:", reply_name(how.version, what, xid, xid))?;
-    }
-    stream(&mut call.client, how, operation(query), out)
+    let header = format!("{}:\n", reply_name(how.version, what, xid, xid));
+    stream(&mut call.client, how, operation(query), header)
 }
 
 /// `7`, `group_id=7` or `all`

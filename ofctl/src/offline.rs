@@ -3,7 +3,7 @@
 use crate::options::{How, Options};
 use crate::output::print;
 use crate::{Outcome, files};
-use flowtable::flow_mod::FlowMod;
+use flowtable::flow_mod::{Command, FlowMod};
 use flowtable::lint::{LintRule, Problem, Surroundings, lint};
 use flowtable::text::{
     ParseContext, TextError, describe_flows, parse_flow_file_line, strip_comment,
@@ -70,12 +70,10 @@ fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
             }
         }
     }
+    let count = rules.len() + errors;
+    rules.retain(|(_, rule)| rule.command == Command::Add);
     let warnings = warn(&mut text, name, &rules);
-    let _ = writeln!(
-        text,
-        "{name}: {} rules, {errors} errors, {warnings} warnings",
-        rules.len() + errors
-    );
+    let _ = writeln!(text, "{name}: {count} rules, {errors} errors, {warnings} warnings");
     Report { text, is_good: errors == 0 }
 }
 
