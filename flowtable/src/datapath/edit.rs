@@ -196,8 +196,8 @@ pub(super) fn set_ipv6(
         }
         // With a routing header the pseudo-header has the final destination (RFC 8200 §8.1).
         let is_odd = route.atomic_fragment || route.has_segments_left;
-        let has_sum = !route.later_fragment && !(is_odd && sums == AddressSums::AsOvs);
-        if has_sum && (at == 8 || !route.has_segments_left) {
+        let left_alone = route.later_fragment || is_odd && sums == AddressSums::AsOvs;
+        if !left_alone && (at == 8 || !route.has_segments_left) {
             pseudo_header_changed(frame, route.proto, &old, &new);
         }
         if let Some(bytes) = field::<16>(frame, l3 + at) {

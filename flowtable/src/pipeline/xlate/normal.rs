@@ -161,7 +161,7 @@ fn enter(port: &PortInfo, [outer, inner]: Inside) -> Inside {
 /// a trunk carries on, or that the port asks for; `pcp` is the priority that the frame came with.
 fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
     let [outer, inner] = inside;
-    let [mut outer, inner] = match port.vlan {
+    let [mut outer, mut inner] = match port.vlan {
         VlanMode::Access(_) => [Tag::default(); 2],
         VlanMode::NativeUntagged { native, .. } if vid(inside) == native => [inner, Tag::default()],
         VlanMode::Dot1qTunnel { .. } => [inner, Tag::default()],
@@ -174,6 +174,9 @@ fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
             PriorityTags::Always => tag(eth_type::VLAN, 0, pcp),
             _ => Tag::default(),
         };
+    }
+    if inner.tci & (VLAN_VID_MASK | VLAN_PCP_MASK) == 0 {
+        inner = Tag::default();
     }
     if outer.tci == 0 { [inner, Tag::default()] } else { [outer, inner] }
 }
