@@ -1,13 +1,14 @@
 //! The language of rules: `priority=10,tcp,nw_dst=10.0.0.0/8,tp_dst=80,actions=output:2`.
 //!
 //! It is the language of `ovs-ofctl`: what its users type is accepted, what its dumps show is
-//! shown, byte for byte. Three stages lie between the two:
+//! shown, byte for byte. Between text and rule stands a version of OpenFlow, because its messages
+//! shape what they carry:
 //!
 //! ```text
-//! text ──► match and actions as written ──► as a version of OpenFlow carries them ──► FlowMod
-//!   parse_match, parse_action, parse_flow     consistency, order, protocol, dialect
-//! rule ──► as a version of OpenFlow carries it ──► text
-//!            dialect                       print
+//! text ─► match, actions as written ─► checked, as the version carries them ─► FlowMod
+//!         parse_match, parse_action    consistency, order, dialect (request)
+//! rule ─► as the version carries it ─► text
+//!         dialect                      print
 //! ```
 //!
 //! Reading is strict: what Open vSwitch would silently change (`nw_dst=10.0.0.300`,
@@ -15,6 +16,7 @@
 //! where, and what would be right. [`ParseContext::lenient`] does instead what Open vSwitch 3.1
 //! does. Nothing here knows which ports or groups exist, except for the names of ports.
 
+mod argument;
 mod consistency;
 mod dialect;
 mod error;
@@ -28,6 +30,7 @@ mod parse_match;
 mod port;
 mod print;
 mod protocol;
+mod request;
 mod sketch;
 mod subfield;
 #[cfg(test)]

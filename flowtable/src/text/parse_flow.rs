@@ -1,22 +1,20 @@
 //! Reads whole rules: attributes, match and actions.
 
+use super::argument::fits;
 use super::error::{Fault, TextError};
-use super::order::{self, Place};
-use super::pairs::{Delimiter, Pair, Pairs};
-use super::parse_action::{ActionParser, fits};
+use super::pairs::{Pair, Pairs};
 use super::parse_match::MatchBuilder;
 use super::print::{PrintOptions, write_flow_mod};
 use super::protocol::Protocols;
+use super::request::{Draft, no_format};
 use super::words::{Attribute, Flag, Word};
 use super::{
-    DEFAULT_PRIORITY, ParseContext, consistency, dialect, number, port, strip_comment, subfield,
-    table_number, value, words,
+    DEFAULT_PRIORITY, ParseContext, number, port, strip_comment, subfield, table_number, value,
+    words,
 };
-use crate::action::Action;
 use crate::flow::matching::Match;
 use crate::flow_mod::{Command, FlowFlags, FlowMod};
 use crate::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Longest `name` and `label`.
@@ -118,295 +116,23 @@ pub(super) fn only_match(text: &str, context: &ParseContext<'_>) -> Result<Match
     Ok(matching)
 }
 
-fn no_format(usable: Protocols, allowed: Protocols) -> Fault {
-    Fault::new(format!(
-        "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
-    ))
-    .hint("choose another version, like -O OpenFlow13")
-}
-
-/// A rule as the user wrote it, before a message of some version shapes it.
-struct Draft<'a> {
-    text: &'a str,
-    /// Where the actions are in the text.
-    actions_text: &'a str,
-    flow_mod: FlowMod,
-    /// The formats that can carry it.
-    usable: Protocols,
-}
-
-impl<'a> Draft<'a> {
-    fn parse(text: &'a str, context: &ParseContext<'_>) -> Result<Self, TextError> {
-        Self::parse_within(text, text, context)
-    }
-
-    /// Reads `rule`, which is a piece of `text`.
-    fn parse_within(
-        text: &'a str,
-        rule: &'a str,
-        context: &ParseContext<'_>,
-    ) -> Result<Self, TextError> {
-        let mut reader = Reader::new(text, context);
-        let mut actions_text = None;
-        let mut pairs = Pairs::new(rule);
-        while let Some(pair) = pairs.next() {
-            if has_actions(context.command) && is_actions(&pair, &pairs) {
-                let rest = &rule[offset(rule, pair.value)..];
-                let rest = match pair.delimiter {
-                    Delimiter::Sign => rest,
-                    // `actions = ...`
-                    _ => pairs.rest().trim_start().trim_start_matches('='),
-                };
-                actions_text = Some(rest);
-                break;
-            }
-            reader.pair(&pair)?;
-        }
-        let (matching, match_formats) = reader.matching.finish()?;
-        let mut flow_mod = FlowMod { matching, ..reader.flow_mod };
-        let mut usable = reader.usable.and(match_formats);
-        let Some(list) = actions_text else {
-            if has_actions(context.command) {
-                let fault = Fault::new("the actions are missing")
-                    .hint("add actions=output:PORT, or actions=drop");
-                return Err(TextError::at(text, rule, fault));
-            }
-            return Ok(Self { text, actions_text: "", flow_mod, usable });
-        };
-        let mut parser = ActionParser::new(text, context);
-        flow_mod.actions = parser.list(list, Place::Rule)?;
-        usable = usable.and(parser.usable);
-        let mut draft = Self { text, actions_text: list, flow_mod, usable };
-        draft.check_consistency(context)?;
-        Ok(draft)
-    }
-
-    fn culprit(&self, index: usize) -> &'a str {
-        Pairs::new(self.actions_text).nth(index).map_or(self.actions_text, |pair| pair.whole)
-    }
-
-    /// Whether the actions as written fit the match.
-    fn check_consistency(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
-        let FlowMod { actions, matching, table, .. } = &self.flow_mod;
-        let verdict = consistency::check(actions, matching, *table).map_err(|refused| {
-            TextError::at(self.text, self.culprit(refused.index), refused.fault)
-        })?;
-        let before = self.usable.and(Protocols::of_version(context.version));
-        self.usable = self.usable.and(verdict.usable);
-        let after = self.usable.and(Protocols::of_version(context.version));
-        match verdict.mismatch {
-            // Only if the mismatch is why no format is left.
-            Some((index, needed)) if after.is_empty() && !before.is_empty() => {
-                let culprit = self.culprit(index);
-                let name = Pairs::new(culprit).next().map_or(culprit, |pair| pair.key);
-                let fault = consistency::inconsistent(name, needed);
-                Err(TextError::at(self.text, culprit, fault))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends the rule through a message of the version, and lets the receiver check it.
-    fn finish(mut self, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
-        let version = context.version;
-        let allowed = Protocols::of_version(version);
-        if self.usable.and(allowed).is_empty() {
-            let fault = no_format(self.usable, allowed);
-            return Err(TextError::at(self.text, self.text, fault));
-        }
-        self.usable = self.usable.and(allowed);
-        self.refuse_loss(context)?;
-        if context.lenient {
-            self.flow_mod.matching = as_standard_match(&self.flow_mod.matching, self.usable);
-            if version == OfVersion::OpenFlow11 {
-                self.flow_mod.matching = without_ecn(&self.flow_mod.matching);
-            }
-        }
-        let error = |fault: Fault| TextError::at(self.text, self.actions_text, fault);
-        let FlowMod { actions, matching, table, .. } = &self.flow_mod;
-        let carried = dialect::actions(actions, version, matching);
-        // The receiver takes a rule without a table for one of table 0.
-        let table = match version {
-            OfVersion::OpenFlow10 => *table,
-            _ => table.or(Some(TableId::default())),
-        };
-        let says_goto = matches!(carried.last(), Some(Action::GotoTable(_)));
-        if matches!(carried, Cow::Owned(_)) || says_goto {
-            order::check(&carried, Place::Rule)
-                .map_err(|(_, message)| error(Fault::new(message).hint(instead_of_1_0())))?;
-            receivable(&carried, version).map_err(error)?;
-            let verdict = consistency::check(&carried, matching, table)
-                .map_err(|refused| error(refused.fault))?;
-            if verdict.usable.and(allowed).is_empty() {
-                return Err(error(Fault::new("the actions do not fit the match")));
-            }
-        }
-        let mut flow_mod = FlowMod {
-            actions: carried.into_owned(),
-            matching: dialect::matching(matching, version).into_owned(),
-            ..self.flow_mod
-        };
-        if version <= OfVersion::OpenFlow11 && flow_mod.command == Command::Add {
-            // There an add always resets the counters; later versions have a flag for it.
-            flow_mod.flags.reset_counts = true;
-        }
-        if version < OfVersion::OpenFlow14 && context.lenient {
-            flow_mod.importance = 0;
-        }
-        Ok(flow_mod)
-    }
-
-    /// What a message of the version would silently lose.
-    fn refuse_loss(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
-        if context.lenient {
-            return self.refuse_bad_vlan(context);
-        }
-        let version = context.version;
-        let FlowMod { actions, matching, .. } = &self.flow_mod;
-        if version == OfVersion::OpenFlow10 {
-            let lost = |a: &Action| matches!(a, Action::ClearActions | Action::WriteActions(_));
-            if let Some(index) = actions.iter().position(lost) {
-                let fault = Fault::new("OpenFlow 1.0 has no action sets");
-                let fault = fault.hint(instead_of_1_0());
-                return Err(TextError::at(self.text, self.culprit(index), fault));
-            }
-        }
-        if version == OfVersion::OpenFlow11 && *matching != without_ecn(matching) {
-            let fault = Fault::new("OpenFlow 1.1 cannot match nw_ecn").hint(instead_of_1_0());
-            return Err(TextError::at(self.text, self.text, fault));
-        }
-        let carried = dialect::matching(matching, version);
-        let says_untagged = matching.mask().flow.vlan_tci.get() == u16::MAX
-            && matching.key().flow.vlan_tci.get() == 0;
-        if !says_untagged && *carried != *matching {
-            let fault = Fault::new(format!(
-                "OpenFlow 1.{} cannot match these bits of the VLAN tag",
-                version as u8
-            ));
-            let fault = fault.hint("match dl_vlan or dl_vlan_pcp as a whole, or use -O OpenFlow10");
-            return Err(TextError::at(self.text, self.text, fault));
-        }
-        Ok(())
-    }
-
-    /// A priority without a tag is refused by the receiver.
-    fn refuse_bad_vlan(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
-        let flow = &self.flow_mod.matching;
-        let (key, mask) = (flow.key().flow.vlan_tci.get(), flow.mask().flow.vlan_tci.get());
-        let is_bad = context.version >= OfVersion::OpenFlow12
-            && mask & 0xe000 != 0
-            && key & 0x1fff != 0
-            && key & 0x1000 == 0;
-        if is_bad {
-            let fault = Fault::new("vlan_pcp needs a VLAN tag (OFPBMC_BAD_PREREQ)");
-            return Err(TextError::at(self.text, self.text, fault));
-        }
-        Ok(())
-    }
-}
-
-/// The matches of 1.0 and 1.1 know a VLAN id or none at all: what Open vSwitch makes of a
-/// `vlan_tci` without the tag-present bit if it can avoid an extensible match.
-fn as_standard_match(matching: &Match, usable: Protocols) -> Match {
-    let (key, mask) = (matching.key().flow.vlan_tci.get(), matching.mask().flow.vlan_tci.get());
-    let has_no_tag = mask & 0x1000 != 0 && key & 0x1000 == 0;
-    if !has_no_tag || !usable.has_standard() {
-        return *matching;
-    }
-    let (mut key, mut mask) = (*matching.key(), *matching.mask());
-    key.flow.vlan_tci = 0.into();
-    mask.flow.vlan_tci = u16::MAX.into();
-    Match::new(&key, &mask)
-}
-
-/// The match of 1.1 has no place for the ECN bits.
-fn without_ecn(matching: &Match) -> Match {
-    let mut mask = *matching.mask();
-    mask.flow.nw_tos &= !3;
-    Match::new(matching.key(), &mask)
-}
-
-fn instead_of_1_0() -> &'static str {
-    "use -O OpenFlow13"
-}
-
-/// What the receiver of a message refuses, beyond [`consistency`].
-pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
-    use crate::action::SetFieldForm;
-    use crate::flow::fields::FieldId;
-    for action in actions {
-        match action {
-            Action::Clone(nested) => receivable(nested, version)?,
-            Action::WriteActions(nested) => {
-                receivable(nested, version)?;
-                if let Some(action) = nested.iter().find(|a| !order::fits_action_set(a)) {
-                    let mut text = String::new();
-                    super::write_action(&mut text, action, &PrintOptions::default());
-                    return Err(Fault::new(format!(
-                        "{text} cannot be part of an action set (OFPBAC_BAD_TYPE)"
-                    )));
-                }
-            }
-            Action::SetField { field, value, mask, form } if *form != SetFieldForm::Load => {
-                let is_vlan_vid = *field == FieldId::VlanVid && version >= OfVersion::OpenFlow12;
-                if is_vlan_vid && value & mask & 0x1000 == 0 {
-                    let vid = value & 0xfff;
-                    return Err(Fault::new(format!(
-                        "set_field:{value}->vlan_vid lacks the bit 0x1000 (OFPBAC_BAD_SET_ARGUMENT)"
-                    ))
-                    .hint(format!("write set_field:{}->vlan_vid", vid | 0x1000)));
-                }
-                if *field == FieldId::InPortOxm && version >= OfVersion::OpenFlow12 {
-                    return Err(Fault::new("in_port_oxm cannot be set").hint("set in_port"));
-                }
-                if version == OfVersion::OpenFlow15 && value & !mask != 0 {
-                    return Err(Fault::new(format!(
-                        "set_field: {value:#x} has bits outside its mask (OFPBMC_BAD_WILDCARDS)"
-                    )));
-                }
-                if value & !field.full_mask() != 0 {
-                    return Err(Fault::new(format!(
-                        "{value} is no value for {} (OFPBAC_BAD_SET_ARGUMENT)",
-                        field.def().name
-                    )));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn has_actions(command: Command) -> bool {
+pub(super) fn has_actions(command: Command) -> bool {
     matches!(command, Command::Add | Command::Modify | Command::ModifyStrict)
 }
 
-fn is_actions(pair: &Pair<'_>, rest: &Pairs<'_>) -> bool {
-    matches!(pair.key, "actions" | "action")
-        && match pair.delimiter {
-            Delimiter::Sign => true,
-            Delimiter::None => rest.rest().trim_start().starts_with('='),
-            Delimiter::Parentheses => false,
-        }
-}
-
-fn offset(text: &str, part: &str) -> usize {
-    part.as_ptr() as usize - text.as_ptr() as usize
-}
-
 /// Collects everything but the actions.
-struct Reader<'a, 'c> {
+pub(super) struct Reader<'a, 'c> {
     text: &'a str,
     context: &'c ParseContext<'c>,
-    matching: MatchBuilder<'a>,
-    flow_mod: FlowMod,
-    usable: Protocols,
+    pub(super) matching: MatchBuilder<'a>,
+    pub(super) flow_mod: FlowMod,
+    pub(super) usable: Protocols,
     /// Attributes seen, as bits.
     seen: u32,
 }
 
 impl<'a, 'c> Reader<'a, 'c> {
-    fn new(text: &'a str, context: &'c ParseContext<'c>) -> Self {
+    pub(super) fn new(text: &'a str, context: &'c ParseContext<'c>) -> Self {
         let flow_mod = FlowMod {
             command: context.command,
             table: None,
@@ -433,7 +159,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         TextError::at(self.text, part, fault)
     }
 
-    fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
+    pub(super) fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
         let lenient = self.context.lenient;
         match words::lookup(pair.key) {
             Some(Word::Protocol { dl_type, nw_proto }) => {

@@ -257,7 +257,7 @@ fn acceptable(list: Vec<Action>, matching: &Match, version: OfVersion) -> Vec<Ac
         let is_good = order::check(&carried, order::Place::Rule).is_ok()
             && fits(&kept)
             && fits(&carried)
-            && parse_flow::receivable(&carried, version).is_ok();
+            && request::receivable(&carried, version).is_ok();
         if !is_good {
             kept.pop();
         }

@@ -100,9 +100,10 @@ impl Reader<'_> {
     /// Refuses one-bits that would be lost.
     fn check_bits(&self, text: &str, value: u128, mask: u128) -> Result<(), Fault> {
         if value & !mask != 0 {
-            let kept = self.show(value & mask);
+            let mut kept = String::new();
+            print::value(&mut kept, self.field, value & mask, mask, &port::NoPortNames);
             return Err(Fault::new(format!("{text} has bits outside its mask"))
-                .hint(format!("the rule would match {kept}; write that, or another mask")));
+                .hint(format!("only {kept} would count: write that, or another mask")));
         }
         match self.field {
             FieldId::NwTos if value & 3 != 0 => {
@@ -123,12 +124,6 @@ impl Reader<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn show(&self, value: u128) -> String {
-        let mut out = String::new();
-        print::value(&mut out, self.field, value, self.bytes_mask(), &port::NoPortNames);
-        out
     }
 
     fn lenient_integer(&self) -> Result<Masked, Fault> {
