@@ -87,7 +87,11 @@ impl Ctx<'_> {
             self.hint = Some(DropReason::NoOutput);
             return;
         };
+        // As in Open vSwitch, the length counts before tags and labels that are still to be pushed.
+        let before = self.out.actions.len();
         self.commit();
+        let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
+        let max_len = max_len.saturating_add_signed(growth);
         self.out.actions.push(DpAction::OutputTrunc { port: port.no, max_len });
         self.outputs += 1;
     }
@@ -103,5 +107,14 @@ impl Ctx<'_> {
             userdata: userdata.to_vec(),
         })));
         self.outputs += 1;
+    }
+}
+
+/// Bytes by which an action makes the frame longer.
+fn growth(action: &DpAction) -> i32 {
+    match action {
+        DpAction::PushVlan { .. } | DpAction::PushMpls { .. } => 4,
+        DpAction::PopVlan | DpAction::PopMpls { .. } => -4,
+        _ => 0,
     }
 }
