@@ -115,11 +115,9 @@ impl<'a> Draft<'a> {
         }
         self.usable = self.usable.and(allowed);
         self.refuse_loss(context)?;
-        if context.lenient {
-            self.flow_mod.matching = as_standard_match(&self.flow_mod.matching, self.usable);
-            if version == OfVersion::OpenFlow11 {
-                self.flow_mod.matching = without_ecn(&self.flow_mod.matching);
-            }
+        self.flow_mod.matching = as_standard_match(&self.flow_mod.matching, self.usable);
+        if context.lenient && version == OfVersion::OpenFlow11 {
+            self.flow_mod.matching = without_ecn(&self.flow_mod.matching);
         }
         let error = |fault: Fault| TextError::at(self.text, self.actions_text, fault);
         let FlowMod { actions, matching, table, .. } = &self.flow_mod;
@@ -204,8 +202,9 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The matches of 1.0 and 1.1 know a VLAN id or none at all: what Open vSwitch makes of a
-/// `vlan_tci` without the tag-present bit if it can avoid an extensible match.
+/// The matches of 1.0 and 1.1 know a VLAN id or no tag at all: what Open vSwitch makes of a match
+/// without the tag-present bit if it can avoid an extensible match. Strictly, `vlan_vid=0` and the
+/// like are the only ones, and mean the same.
 fn as_standard_match(matching: &Match, usable: Protocols) -> Match {
     let (key, mask) = (matching.key().flow.vlan_tci.get(), matching.mask().flow.vlan_tci.get());
     let has_no_tag = mask & 0x1000 != 0 && key & 0x1000 == 0;
