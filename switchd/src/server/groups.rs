@@ -1,7 +1,7 @@
 //! Groups: transactions on them, and lists.
 
 use super::dispatch::Failure;
-use super::flow_mods::Lines;
+use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::refuse;
 use super::session::Sender;

@@ -7,12 +7,14 @@
 //! Decisions are not made here. A request is parsed, handed to [`Switch`](crate::switch::Switch) or
 //! its pipeline, and the result is put into words.
 
+mod batches;
 mod budget;
 mod dispatch;
 mod fdb;
 mod flow_dump;
 mod flow_mods;
 mod groups;
+mod lines;
 mod listener;
 mod names;
 mod ports;

@@ -1,0 +1,157 @@
+//! The rules of a request, read in batches: ahead of those who apply them if there are many.
+//!
+//! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. At
+//! most a few batches are in memory at a time, and they are used again.
+
+use super::lines::Lines;
+use super::names::NameTable;
+use super::refuse::{self, Line};
+use control::{FlowCommand, FlowMods, Refusal};
+use crossbeam::channel;
+use flowtable::flow_mod::{Command, FlowMod};
+use flowtable::text::{ParseContext, parse_flow, parse_flow_file_line};
+use std::thread;
+
+/// Rules of a batch.
+const BATCH: usize = 256;
+/// Batches that wait to be applied.
+const AHEAD: usize = 4;
+
+/// Rules that have been read, each with its line.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    pub(super) rules: Vec<FlowMod>,
+    pub(super) lines: Vec<Line<'a>>,
+}
+
+impl Batch<'_> {
+    /// There may be more behind it.
+    pub(super) fn is_full(&self) -> bool {
+        self.rules.len() == BATCH
+    }
+}
+
+/// Reads the rules of a request.
+pub(super) struct BatchReader<'a> {
+    lines: Lines<'a>,
+    mods: &'a FlowMods,
+    is_lenient: bool,
+    names: &'a NameTable,
+}
+
+impl<'a> BatchReader<'a> {
+    /// Rules of these lines, in the dialect of `mods`.
+    pub(super) fn new(
+        lines: Lines<'a>,
+        mods: &'a FlowMods,
+        is_lenient: bool,
+        names: &'a NameTable,
+    ) -> Self {
+        Self { lines, mods, is_lenient, names }
+    }
+
+    /// The next rules, in place of those of `batch`.
+    pub(super) fn next_batch(&mut self, mut batch: Batch<'a>) -> Result<Batch<'a>, Box<Refusal>> {
+        batch.rules.clear();
+        batch.lines.clear();
+        let context = context(self.mods, self.is_lenient, self.names);
+        let parse = if self.mods.file { parse_flow_file_line } else { parse_flow };
+        for line in self.lines.by_ref().take(BATCH) {
+            batch.rules.push(parse(line.text, &context).map_err(|e| refuse::text(&e, line))?);
+            batch.lines.push(line);
+        }
+        Ok(batch)
+    }
+
+    /// Reads the rest in a thread of its own while `apply` has the batches, until one of them
+    /// refuses. `spare` is used again.
+    pub(super) fn read_ahead(
+        mut self,
+        spare: Batch<'a>,
+        mut apply: impl FnMut(&Batch<'a>) -> Result<(), Box<Refusal>>,
+    ) -> Result<(), Box<Refusal>> {
+        let (filled, to_apply) = channel::bounded(AHEAD);
+        let (emptied, to_fill) = channel::bounded(AHEAD + 2);
+        // There is room: the channel is new.
+        let _ = emptied.try_send(spare);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                loop {
+                    let batch = self.next_batch(to_fill.try_recv().unwrap_or_default());
+                    let is_last = batch.as_ref().map_or(true, |batch| !batch.is_full());
+                    // Nobody listens once a batch was refused.
+                    if filled.send(batch).is_err() || is_last {
+                        return;
+                    }
+                }
+            });
+            for batch in to_apply {
+                let batch = batch?;
+                apply(&batch)?;
+                let _ = emptied.try_send(batch);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// How the text of a request is read.
+pub(super) fn context<'a>(
+    mods: &FlowMods,
+    is_lenient: bool,
+    ports: &'a NameTable,
+) -> ParseContext<'a> {
+    let command = match mods.command {
+        FlowCommand::Add => Command::Add,
+        FlowCommand::Modify => Command::Modify,
+        FlowCommand::ModifyStrict => Command::ModifyStrict,
+        FlowCommand::Delete => Command::Delete,
+        FlowCommand::DeleteStrict => Command::DeleteStrict,
+    };
+    ParseContext { version: mods.version, command, lenient: mods.lenient || is_lenient, ports }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts the rules that are applied until one is refused, by its cookie.
+    fn read(text: &str, refused: Option<u64>) -> Result<usize, Box<Refusal>> {
+        let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
+        let lines = Lines::new(text.as_bytes(), true, Some("f"))?;
+        let reader = BatchReader::new(lines, &mods, false, &names);
+        let mut count = 0;
+        reader.read_ahead(Batch::default(), |batch| {
+            for (rule, line) in batch.rules.iter().zip(&batch.lines) {
+                if refused == Some(rule.cookie.0) {
+                    let message = format!("line {}", line.number);
+                    return Err(Box::new(Refusal::new(control::Reason::Switch, message)));
+                }
+                assert_eq!(rule.cookie.0, count as u64, "in order");
+                count += 1;
+            }
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    fn rules(n: usize) -> String {
+        (0..n).map(|i| format!("cookie={i},actions=drop\n")).collect()
+    }
+
+    #[test]
+    fn all_rules_arrive_in_order() {
+        for n in [0, 1, BATCH - 1, BATCH, BATCH + 1, 20 * BATCH] {
+            assert_eq!(read(&rules(n), None).unwrap(), n);
+        }
+    }
+
+    #[test]
+    fn whoever_refuses_first_is_heard() {
+        let n = 20 * BATCH;
+        assert_eq!(read(&rules(n), Some(700)).unwrap_err().message, "line 701");
+        let text = rules(n) + "nonsense\n";
+        let refusal = read(&text, None).unwrap_err();
+        assert_eq!(refusal.place.unwrap().line, n + 1);
+    }
+}

@@ -1,0 +1,79 @@
+//! The text of a request as lines, each with its place for messages.
+
+use super::refuse::Line;
+use control::{Reason, Refusal};
+use flowtable::text::strip_comment;
+
+/// The lines of a request's text that say something.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    name: Option<&'a str>,
+    is_file: bool,
+    next: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// Of a file, or of a single rule, which may be empty.
+    pub(super) fn new(
+        text: &'a [u8],
+        is_file: bool,
+        name: Option<&'a str>,
+    ) -> Result<Self, Box<Refusal>> {
+        let text = std::str::from_utf8(text).map_err(|error| {
+            let line = 1 + text[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+            let message = format!("line {line} is not UTF-8 text");
+            Box::new(Refusal::new(Reason::Text, message))
+        })?;
+        Ok(Self { text, name, is_file, next: 1 })
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        if !self.is_file {
+            self.is_file = true;
+            let text = std::mem::take(&mut self.text);
+            return Some(Line { file: self.name, number: 1, text: text.trim_end_matches('\n') });
+        }
+        while !self.text.is_empty() {
+            let (line, rest) = self.text.split_once('\n').unwrap_or((self.text, ""));
+            self.text = rest;
+            self.next += 1;
+            if let Some(text) = strip_comment(line) {
+                return Some(Line { file: self.name, number: self.next - 1, text });
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[u8], is_file: bool) -> Vec<(usize, String)> {
+        let lines = Lines::new(text, is_file, None).unwrap();
+        lines.map(|line| (line.number, line.text.to_owned())).collect()
+    }
+
+    #[test]
+    fn lines_of_a_file_without_content_are_skipped_and_counted() {
+        let expected = [(2, "a".to_owned()), (5, "c".to_owned())];
+        assert_eq!(lines(b"# x\na # b\n\n  \nc", true), expected);
+        assert_eq!(lines(b"", true), []);
+    }
+
+    #[test]
+    fn a_single_rule_may_be_empty_and_keeps_its_text() {
+        assert_eq!(lines(b"", false), [(1, String::new())]);
+        assert_eq!(lines(b"a # b\n", false), [(1, "a # b".to_owned())]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_line() {
+        let refusal = Lines::new(b"a\nb\xff\n", true, None).err().unwrap();
+        assert_eq!(refusal.message, "line 2 is not UTF-8 text");
+    }
+}
