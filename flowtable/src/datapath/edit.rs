@@ -93,7 +93,8 @@ fn pseudo_header_changed(frame: &mut Frame<'_>, proto: u8, old: &[u8], new: &[u8
     let (at, needed) = match proto {
         ip_proto::TCP => (l4 + 16, 20),
         ip_proto::UDP => (l4 + 6, 8),
-        ip_proto::ICMPV6 => (l4 + 2, 8),
+        // ICMP of IPv4 has no pseudo-header; the number means nothing there.
+        ip_proto::ICMPV6 if old.len() == 16 => (l4 + 2, 8),
         _ => return,
     };
     if l4_size(frame) < needed {

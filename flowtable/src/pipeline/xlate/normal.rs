@@ -178,7 +178,8 @@ fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
     if inner.tci & (VLAN_VID_MASK | VLAN_PCP_MASK) == 0 {
         inner = Tag::default();
     }
-    if outer.tci == 0 { [inner, Tag::default()] } else { [outer, inner] }
+    // Without an outer tag there is no inner one either.
+    if outer.tci == 0 { [Tag::default(); 2] } else { [outer, inner] }
 }
 
 #[cfg(test)]
