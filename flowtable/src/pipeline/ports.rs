@@ -91,7 +91,7 @@ impl FromIterator<u16> for VlanSet {
     }
 }
 
-/// When an untagged frame leaves with a priority tag (802.1Q VLAN 0).
+/// When a frame leaves with a priority tag (802.1Q VLAN 0).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PriorityTags {
     /// Not at all.
@@ -99,7 +99,7 @@ pub enum PriorityTags {
     Never,
     /// When its priority is not 0.
     IfNonzero,
-    /// Always.
+    /// When it came with one, even if its priority is 0.
     Always,
 }
 

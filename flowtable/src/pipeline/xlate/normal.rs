@@ -157,27 +157,30 @@ fn enter(port: &PortInfo, [outer, inner]: Inside) -> Inside {
     }
 }
 
-/// The tags of a frame once it has left the switch. In VLAN 0 there is no tag, but for a priority that
-/// a trunk carries on, or that the port asks for; `pcp` is the priority that the frame came with.
+/// The tags of a frame once it has left the switch. A tag that says nothing, neither a VLAN nor a
+/// priority, is not sent, unless the port asks for it and the frame has one. A port with priority tags
+/// repeats `pcp`, the priority that the frame came with.
 fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
     let [outer, inner] = inside;
-    let [mut outer, mut inner] = match port.vlan {
+    let [mut outer, inner] = match port.vlan {
         VlanMode::Access(_) => [Tag::default(); 2],
         VlanMode::NativeUntagged { native, .. } if vid(inside) == native => [inner, Tag::default()],
         VlanMode::Dot1qTunnel { .. } => [inner, Tag::default()],
         _ => [outer, inner],
     };
-    if outer.tci & VLAN_VID_MASK == 0 {
-        outer = match port.priority_tags {
-            PriorityTags::Never if outer.tci & VLAN_PCP_MASK != 0 => outer,
-            PriorityTags::IfNonzero if pcp != 0 => tag(eth_type::VLAN, 0, pcp),
-            PriorityTags::Always => tag(eth_type::VLAN, 0, pcp),
-            _ => Tag::default(),
-        };
+    if port.priority_tags != PriorityTags::Never {
+        outer.tci = outer.tci & !VLAN_PCP_MASK | pcp;
     }
-    if inner.tci & (VLAN_VID_MASK | VLAN_PCP_MASK) == 0 {
-        inner = Tag::default();
-    }
+    let keeps_empty = port.priority_tags == PriorityTags::Always;
+    let [outer, inner] = [outer, inner].map(|Tag { tpid, tci }| {
+        let tci = tci & (VLAN_VID_MASK | VLAN_PCP_MASK);
+        match (tci, tpid) {
+            (0, 0) => Tag::default(),
+            (0, _) if !keeps_empty => Tag::default(),
+            (_, 0) => Tag { tpid: eth_type::VLAN, tci: tci | VLAN_CFI },
+            _ => Tag { tpid, tci: tci | VLAN_CFI },
+        }
+    });
     // Without an outer tag there is no inner one either.
     if outer.tci == 0 { [Tag::default(); 2] } else { [outer, inner] }
 }
