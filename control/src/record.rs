@@ -164,6 +164,9 @@ pub struct PortRecord {
     /// for devices of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_stack: Option<String>,
+    /// The receive ring: `4096 slots of 2048 bytes, 8.0 MiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_ring: Option<String>,
     /// Why the port does not work, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -228,6 +231,9 @@ pub struct FdbStatsRecord {
     pub evicted: u64,
     /// Seen on another port.
     pub moved: u64,
+    /// Seconds until a silent host is forgotten.
+    #[serde(default)]
+    pub ageing: u64,
 }
 
 /// What the caches did.
@@ -349,14 +355,24 @@ pub enum TraceEventRecord {
     Note(String),
 }
 
-/// A thread that forwards.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A thread that forwards. Numbers are since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRecord {
     /// Number.
     pub worker: u32,
-    /// Names of the ports it serves.
-    pub ports: Vec<String>,
     /// The processor it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
+    /// Share of the time in which there was something to do.
+    pub busy_percent: f64,
+    /// Frames received.
+    pub frames: u64,
+    /// Batches that they came in.
+    pub batches: u64,
+    /// Time for a frame, everything included.
+    pub ns_per_frame: f64,
+    /// Batches of 1, 2 to 3, 4 to 7 ... 32 to 63 and 64 frames.
+    pub sizes: Vec<u64>,
+    /// Times it went to sleep.
+    pub sleeps: u64,
 }

@@ -131,6 +131,14 @@ pub enum Operation {
         #[serde(with = "crate::version")]
         version: OfVersion,
     },
+    /// Changes the limits of learning, if any is given.
+    /// [`Reply::FdbStats`](crate::Reply::FdbStats)
+    FdbConfigure {
+        /// Seconds until a silent host is forgotten.
+        ageing: Option<u64>,
+        /// Hosts at most.
+        entries: Option<u64>,
+    },
     /// [`Reply::Workers`](crate::Reply::Workers)
     Workers,
     /// Returns when all packets that were received before are in the counters of their rules.

@@ -2,8 +2,7 @@
 //! corpus and all past crashes through them.
 
 use flowtable::datapath::{
-    CacheConfig, Datapath, DpAction, Egress, AddressSums, PortCounters, Rewrite, Transport,
-    execute,
+    AddressSums, CacheConfig, Datapath, DpAction, Egress, PortCounters, Rewrite, Transport, execute,
 };
 use flowtable::flow::extract::extract;
 use flowtable::flow_mod::{Command, FlowMod};

@@ -48,6 +48,32 @@ fn vlan(text: &str) -> Result<u16, Usage> {
     text.parse().map_err(|_| Usage(format!("\"{text}\" is not a VLAN: they are 0 to 4095")))
 }
 
+/// `fdb-config`
+pub(crate) fn configure(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 2)?;
+    let (mut ageing, mut entries) = (None, None);
+    for word in call.words {
+        let setting = match word.split_once('=') {
+            Some(("ageing", value)) => value.parse().ok().map(|n| (&mut ageing, n)),
+            Some(("entries", value)) => value.parse().ok().map(|n| (&mut entries, n)),
+            _ => None,
+        };
+        let Some((place, number)) = setting else {
+            return Err(Usage(format!("\"{word}\": write ageing=SECONDS or entries=N")).into());
+        };
+        *place = Some(number);
+    }
+    let Reply::FdbStats(stats) = call.client.ask(Operation::FdbConfigure { ageing, entries })?
+    else {
+        return Err(unexpected());
+    };
+    match options.how.json {
+        true => print_json(&stats)?,
+        false => print(&format!("ageing={} entries={}\n", stats.ageing, stats.max))?,
+    }
+    Ok(Outcome::Done)
+}
+
 /// `fdb-stats`
 pub(crate) fn stats(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;

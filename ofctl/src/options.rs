@@ -156,6 +156,12 @@ pub(crate) enum Verb {
     /// Show a port, or all
     #[command(override_usage = "ofctl dump-ports-desc [BRIDGE] [PORT]")]
     DumpPortsDesc(Words),
+    /// Add a port, described as for switchd: veth0, tap:vm1, netns:NAMESPACE/NAME, internal:NAME
+    #[command(override_usage = "ofctl add-port [BRIDGE] PORT [KEY=VALUE]...")]
+    AddPort(Words),
+    /// Take a port away; rules that name it stay
+    #[command(override_usage = "ofctl del-port [BRIDGE] PORT")]
+    DelPort(Words),
     /// List the names of the ports
     #[command(override_usage = "ofctl list-ports [BRIDGE]")]
     ListPorts(Words),
@@ -181,9 +187,15 @@ pub(crate) enum Verb {
     /// Remove a host
     #[command(override_usage = "ofctl fdb-del [BRIDGE] VLAN MAC")]
     FdbDel(Words),
+    /// Show or change the limits of learning
+    #[command(override_usage = "ofctl fdb-config [BRIDGE] [ageing=SECONDS] [entries=N]")]
+    FdbConfig(Words),
     /// Show the counters of learning
     #[command(override_usage = "ofctl fdb-stats [BRIDGE]")]
     FdbStats(Words),
+    /// Show what the threads that move frames did
+    #[command(override_usage = "ofctl workers [BRIDGE]")]
+    Workers(Words),
     /// Show what the caches did
     #[command(override_usage = "ofctl cache-show [BRIDGE]")]
     CacheShow(Words),
@@ -225,6 +237,10 @@ impl Verb {
             Self::Show(_) => "show",
             Self::DumpPorts(_) => "dump-ports",
             Self::DumpPortsDesc(_) => "dump-ports-desc",
+            Self::AddPort(_) => "add-port",
+            Self::DelPort(_) => "del-port",
+            Self::FdbConfig(_) => "fdb-config",
+            Self::Workers(_) => "workers",
             Self::ListPorts(_) => "list-ports",
             Self::ModPort(_) => "mod-port",
             Self::SetPort(_) => "set-port",

@@ -55,6 +55,22 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
+/// `add-port`
+pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 1, usize::MAX)?;
+    let spec = call.words.join(",");
+    call.client.ask(Operation::AddPort { spec })?;
+    Ok(Outcome::Done)
+}
+
+/// `del-port`
+pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 1, 1)?;
+    let port = call.words[0].clone();
+    call.client.ask(Operation::DelPort { port })?;
+    Ok(Outcome::Done)
+}
+
 /// `list-ports`
 pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
@@ -151,9 +167,10 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
     );
     // What a virtual link has no use for; parsers expect it.
     out.push_str("     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n");
-    let lines = [
+    let lines: [(&str, Option<&String>); 4] = [
         ("vlan", (!port.vlan.is_empty()).then_some(&port.vlan)),
         ("host-stack", port.host_stack.as_ref()),
+        ("rx-ring", port.rx_ring.as_ref()),
         ("problem", port.problem.as_ref()),
     ];
     for (name, text) in lines {

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Words};
 use crate::output::{print, print_json};
-use control::record::{CacheRecord, DropRecord, DropsRecord};
+use control::record::{CacheRecord, DropRecord, DropsRecord, WorkerRecord};
 use control::{Operation, Reply};
 use flowtable::types::OfPort;
 use std::fmt::Write;
@@ -20,6 +20,38 @@ pub(crate) fn caches(options: &Options, words: &Words) -> anyhow::Result<Outcome
         false => print(&render_caches(&caches))?,
     }
     Ok(Outcome::Done)
+}
+
+/// `workers`
+pub(crate) fn workers(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 0)?;
+    let Reply::Workers(workers) = call.client.ask(Operation::Workers)? else {
+        return Err(unexpected());
+    };
+    match options.how.json {
+        true => print_json(&workers)?,
+        false => print(&render_workers(&workers))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn render_workers(workers: &[WorkerRecord]) -> String {
+    let mut out = String::new();
+    for w in workers {
+        let cpu = w.cpu.map_or_else(String::new, |cpu| format!(" on processor {cpu}"));
+        let average = w.frames as f64 / w.batches.max(1) as f64;
+        let _ = writeln!(
+            out,
+            "worker {}{cpu}: busy={:.1} %, frames={}, batches={}, frames per batch={average:.1}, \
+             ns per frame={:.0}, sleeps={}",
+            w.worker, w.busy_percent, w.frames, w.batches, w.ns_per_frame, w.sleeps
+        );
+        let ranges = ["1", "2-3", "4-7", "8-15", "16-31", "32-63", "64"];
+        let sizes: Vec<String> =
+            ranges.iter().zip(&w.sizes).map(|(range, n)| format!("{range}:{n}")).collect();
+        let _ = writeln!(out, "  batches by size: {}", sizes.join(" "));
+    }
+    out
 }
 
 /// `drops`

@@ -5,7 +5,7 @@
 //! round. The queues are behind one lock, which only makes sense because nothing else is.
 
 use crate::egress::{Segments, Takes, Way, check_size, way};
-use crate::{Port, PortError, PortKind, PortStatus, Queues, RxQueue, RxStats, Shield};
+use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield};
 use crate::{TxFailure, TxQueue};
 use packet::{Batch, Frame, FrameId, HEADROOM, Offload};
 use std::collections::VecDeque;
@@ -119,6 +119,7 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
         ifindex: None,
         status,
         shield: Shield::NotNeeded,
+        rx_memory: RxMemory::default(),
         warnings: Vec::new(),
         queues: Queues { rx: vec![Box::new(rx)], tx: (0..options.workers).map(tx).collect() },
         guard: None,

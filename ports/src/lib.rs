@@ -25,7 +25,8 @@ pub mod tap;
 pub use afpacket::QueueCount;
 pub use error::PortError;
 pub use port::{
-    Guard, Port, PortKind, PortStatus, Queues, RxQueue, RxStats, Shield, TxFailure, TxQueue,
+    Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
+    TxQueue,
 };
 
 use spec::{PortSpec, Target};

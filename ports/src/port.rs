@@ -237,6 +237,17 @@ pub trait Guard: Send {
     fn has_device(&mut self) -> bool;
 }
 
+/// The memory that frames are received into, all queues together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RxMemory {
+    /// Frames that can wait.
+    pub slots: u32,
+    /// Bytes of a slot.
+    pub slot_size: u32,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// Queues of a port, for the workers.
 #[derive(Default)]
 pub struct Queues {
@@ -260,6 +271,8 @@ pub struct Port {
     pub status: Arc<PortStatus>,
     /// Whether the host's stack hears it.
     pub shield: Shield,
+    /// Memory for frames that come in.
+    pub rx_memory: RxMemory,
     /// What a user should know, in whole sentences.
     pub warnings: Vec<String>,
     pub(crate) queues: Queues,

@@ -9,7 +9,9 @@
 use crate::egress::{Segments, Takes, Way, check_size, way};
 use crate::netlink::{Link, Netlink};
 use crate::sys::tun;
-use crate::{Guard, Port, PortError, PortKind, PortStatus, QueueCount, Queues, RxQueue, RxStats};
+use crate::{
+    Guard, Port, PortError, PortKind, PortStatus, QueueCount, Queues, RxMemory, RxQueue, RxStats,
+};
 use crate::{Shield, TxFailure, TxQueue};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
 use std::fs::File;
@@ -76,6 +78,11 @@ pub fn open(
         ifindex: Some(link.index),
         status,
         shield: Shield::NotNeeded,
+        rx_memory: RxMemory {
+            slots: MAX_BATCH as u32,
+            slot_size: SLOT as u32,
+            bytes: (SLOT * MAX_BATCH) as u64,
+        },
         warnings: Vec::new(),
         queues,
         guard: Some(Box::new(guard)),

@@ -7,7 +7,7 @@ use crate::switch::{Place, Switch};
 use crate::worker::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ports::netlink::{Events, LinkEvent, Netlink, NetlinkError};
+use ports::netlink::{Events, Link, LinkEvent, Netlink, NetlinkError};
 use ports::netns::Netns;
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -159,13 +159,14 @@ impl Listener {
         self.events.drain(|event| heard.push(event))?;
         for event in heard {
             match event {
-                LinkEvent::Present(link) => switch.link_present(&self.place, &link),
-                LinkEvent::Gone { index, .. } => switch.link_gone(&self.place, index),
-                LinkEvent::QdiscChanged { index } => {
+                // What an event says may be over already, and its news known since the device was
+                // opened. Of a device that has gone since, another event will tell.
+                LinkEvent::Present(Link { index, .. }) | LinkEvent::QdiscChanged { index } => {
                     if let Some(link) = self.netlink.find_link_by_index(index)? {
                         switch.link_present(&self.place, &link);
                     }
                 }
+                LinkEvent::Gone { index, .. } => switch.link_gone(&self.place, index),
                 LinkEvent::Lost => self.look_at_all(switch),
             }
         }

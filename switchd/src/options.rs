@@ -1,9 +1,10 @@
 //! The command line of the daemon.
 
-use crate::switch::{Config, SPEC_KEYS};
+use crate::switch::{Config, Poll, SPEC_KEYS};
 use clap::{ArgAction, Parser, Subcommand};
 use ports::spec::{PortSpec, SpecError};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A software switch for network namespaces, containers and virtual machines.
 ///
@@ -24,6 +25,18 @@ pub struct Options {
     /// Threads that move frames
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub workers: u8,
+    /// What workers do while nothing comes
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    pub poll: Poll,
+    /// Processors that workers are bound to, in turn: 0,2-3
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
+    pub cpu: Option<Cpus>,
+    /// Seconds until a silent host is forgotten
+    #[arg(long, value_name = "SEC", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub mac_ageing: u32,
+    /// Hosts that are remembered at most
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub mac_entries: u32,
     /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
     #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
     pub emc_entries: u32,
@@ -53,6 +66,24 @@ pub enum Action {
     Demo,
 }
 
+/// Numbers of processors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpus(pub Vec<usize>);
+
+/// Reads numbers and ranges of numbers, as in `taskset --cpu-list`.
+fn parse_cpus(text: &str) -> Result<Cpus, String> {
+    let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n < 4096);
+    let mut cpus = Vec::new();
+    for piece in text.split(',') {
+        let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => cpus.extend(first..=last),
+            _ => return Err(format!("\"{piece}\" is not a processor: write 0,2-3")),
+        }
+    }
+    Ok(Cpus(cpus))
+}
+
 impl Options {
     /// How to run the switch.
     ///
@@ -64,6 +95,10 @@ impl Options {
         let mut config = Config::new(ports?);
         config.require_ports = self.require;
         config.workers = usize::from(self.workers);
+        config.poll = self.poll;
+        config.cpus = self.cpu.as_ref().map(|cpus| cpus.0.clone()).unwrap_or_default();
+        config.mac_ageing = Duration::from_secs(self.mac_ageing.into());
+        config.mac_entries = self.mac_entries as usize;
         config.cache.emc_entries = self.emc_entries as usize;
         config.vlan_limit = self.vlan_limit;
         config.lenient = self.lenient;
@@ -76,3 +111,35 @@ Examples:
   switchd --port veth0 --port veth1
   switchd --port veth0 --port tap:vm1
   ofctl add-flow \"priority=100,ip,nw_dst=10.0.0.2,actions=output:2\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_numbers_and_ranges() {
+        assert_eq!(parse_cpus("0,2-4").unwrap().0, [0, 2, 3, 4]);
+        assert_eq!(parse_cpus("3-1").unwrap_err(), "\"3-1\" is not a processor: write 0,2-3");
+        assert!(parse_cpus("").is_err());
+        assert!(parse_cpus("99999").is_err());
+    }
+
+    #[test]
+    fn the_command_line_describes_the_switch() {
+        let options = Options::try_parse_from([
+            "switchd",
+            "--port",
+            "veth0,tag=10",
+            "--mac-ageing",
+            "60",
+            "--poll",
+            "block",
+            "--cpu",
+            "1",
+        ]);
+        let config = options.unwrap().switch_config().unwrap();
+        assert_eq!(config.ports[0].others, [("tag".to_owned(), "10".to_owned())]);
+        assert_eq!(config.mac_ageing, Duration::from_secs(60));
+        assert_eq!((config.poll, config.cpus), (Poll::Block, vec![1]));
+    }
+}

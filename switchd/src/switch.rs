@@ -12,10 +12,11 @@ mod views;
 
 pub use links::Place;
 pub use ports::SPEC_KEYS;
-pub use views::{CacheView, PortView};
+pub use views::{CacheView, PortView, WorkerView};
 
 use crate::port_slot::PortSlot;
 use crate::worker::{Command, Event, Transmitter, Worker};
+pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
 use ::ports::spec::PortSpec;
 use crossbeam::channel::{self, Receiver, Sender};
@@ -24,8 +25,11 @@ use flowtable::datapath::{AddressSums, CacheConfig, CacheStats, Datapath, Egress
 use flowtable::flow::Match;
 use flowtable::flow_mod::{Command as FlowCommand, FlowFlags, FlowMod};
 use flowtable::pipeline::Pipeline;
+use flowtable::pipeline::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
 use flowtable::types::{Cookie, OfPort, TableId};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::Pid;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,6 +52,14 @@ pub struct Config {
     pub require_ports: bool,
     /// Threads that move frames.
     pub workers: usize,
+    /// What they do while nothing comes.
+    pub poll: Poll,
+    /// The processors that they are bound to, in turn; none is any.
+    pub cpus: Vec<usize>,
+    /// Hosts that are remembered at most.
+    pub mac_entries: usize,
+    /// How long a silent host is remembered.
+    pub mac_ageing: Duration,
     /// Cache sizes of each.
     pub cache: CacheConfig,
     /// VLAN tags that a key holds, 1 or 2.
@@ -66,6 +78,10 @@ impl Config {
             ports,
             require_ports: false,
             workers: 1,
+            poll: Poll::default(),
+            cpus: Vec::new(),
+            mac_entries: DEFAULT_CAPACITY,
+            mac_ageing: DEFAULT_AGEING,
             cache: CacheConfig::default(),
             vlan_limit: 1,
             lenient: false,
@@ -100,6 +116,9 @@ pub enum StartError {
     /// All numbers belong to ports.
     #[error("port \"{0}\": the switch has as many ports as there are numbers")]
     NoNumber(String),
+    /// A worker cannot be bound to a processor.
+    #[error("processor {0}: this process may not use it, or there is none")]
+    Cpu(usize),
     /// No thread or no descriptor could be had.
     #[error("start worker {worker}")]
     Worker {
@@ -127,6 +146,8 @@ struct WorkerHandle {
     wake: Arc<EventFd>,
     registry: Arc<FlowRegistry>,
     cache: Arc<CacheStats>,
+    stats: Arc<WorkerStats>,
+    cpu: Option<usize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -155,6 +176,11 @@ impl Switch {
     fn without_ports(config: &Config) -> Result<Self, StartError> {
         let sums = if config.lenient { AddressSums::AsOvs } else { AddressSums::Right };
         let pipeline = Arc::new(Pipeline::new(config.seed).with_address_sums(sums));
+        pipeline.with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
+        let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
+        if let Some(&cpu) = config.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false)) {
+            return Err(StartError::Cpu(cpu));
+        }
         let epoch = Instant::now();
         let (event_sender, events) = channel::bounded(EVENT_QUEUE);
         let mut switch = Self {
@@ -170,7 +196,9 @@ impl Switch {
             let datapath =
                 Datapath::new(Arc::clone(&pipeline), config.cache, config.vlan_limit, seed);
             let failed = |source| StartError::Worker { worker: index, source };
-            switch.start_worker(index, datapath, event_sender.clone()).map_err(failed)?;
+            let cpu = config.cpus.get(index % config.cpus.len().max(1)).copied();
+            let events = event_sender.clone();
+            switch.start_worker(index, datapath, events, config.poll, cpu).map_err(failed)?;
         }
         switch.add_default_rule();
         Ok(switch)
@@ -181,12 +209,15 @@ impl Switch {
         index: usize,
         datapath: Datapath,
         events: Sender<Event>,
+        poll: Poll,
+        cpu: Option<usize>,
     ) -> std::io::Result<()> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
         let (commands, receiver) = channel::bounded(COMMAND_QUEUE);
         let registry = Arc::clone(datapath.registry());
         let cache = Arc::clone(datapath.stats());
+        let stats = Arc::<WorkerStats>::default();
         let worker = Worker {
             datapath,
             commands: receiver,
@@ -196,10 +227,25 @@ impl Switch {
             rx: Vec::new(),
             egress: Egress::new(16),
             sender: Transmitter::default(),
+            poll,
+            stats: Arc::clone(&stats),
         };
         let name = format!("worker{index}");
-        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
-        self.workers.push(WorkerHandle { commands, wake, registry, cache, thread: Some(thread) });
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            if let Some(cpu) = cpu {
+                bind_to(cpu);
+            }
+            worker.run();
+        })?;
+        self.workers.push(WorkerHandle {
+            commands,
+            wake,
+            registry,
+            cache,
+            stats,
+            cpu,
+            thread: Some(thread),
+        });
         Ok(())
     }
 
@@ -270,6 +316,15 @@ impl Switch {
             );
         }
         while self.pipeline.purge() {}
+    }
+}
+
+/// Binds the calling thread to a processor.
+fn bind_to(cpu: usize) {
+    let mut set = CpuSet::new();
+    let bound = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    if let Err(error) = bound {
+        tracing::warn!("processor {cpu}: {error}: the worker runs anywhere");
     }
 }
 

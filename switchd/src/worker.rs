@@ -5,7 +5,7 @@
 //! `poll(2)` on its receive queues and on the descriptor that announces commands.
 
 use crossbeam::channel::{Receiver, Sender};
-use flowtable::datapath::{Datapath, DropReason, Egress, PortCounters};
+use flowtable::datapath::{Counter, Datapath, DropReason, Egress, PortCounters};
 use flowtable::types::PortNo;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
@@ -14,6 +14,43 @@ use ports::{PortError, RxQueue, RxStats, TxFailure, TxQueue};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What a worker does while nothing comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Poll {
+    /// Looks again and again: the shortest delay, and a core of its own.
+    Busy,
+    /// Looks for a moment, then sleeps.
+    #[default]
+    Adaptive,
+    /// Sleeps at once: the least work.
+    Block,
+}
+
+/// What a worker did, for anybody to read.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct WorkerStats {
+    /// Batches with at least one frame.
+    pub batches: Counter,
+    /// Frames received.
+    pub frames: Counter,
+    /// Nanoseconds of rounds in which something came.
+    pub busy_ns: Counter,
+    /// Batches of 1, 2 to 3, 4 to 7 ... 32 to 63 and 64 frames.
+    pub sizes: [Counter; 7],
+    /// Times it went to sleep.
+    pub sleeps: Counter,
+}
+
+impl WorkerStats {
+    fn count(&self, frames: usize) {
+        self.batches.add(1);
+        self.frames.add(frames as u64);
+        let class = frames.max(1).ilog2().min(self.sizes.len() as u32 - 1);
+        self.sizes[class as usize].add(1);
+    }
+}
 
 /// How long to spin after the last frame. Going to sleep and being woken costs more than this; on a
 /// machine with few cores the hosts behind the ports want the core back, so it is not longer.
@@ -76,6 +113,8 @@ pub(crate) struct Worker {
     pub(crate) rx: Vec<RxPort>,
     pub(crate) egress: Egress,
     pub(crate) sender: Transmitter,
+    pub(crate) poll: Poll,
+    pub(crate) stats: Arc<WorkerStats>,
 }
 
 /// A receive queue with what belongs to it.
@@ -100,6 +139,7 @@ impl Worker {
                 }
             }
             let mut now = None;
+            let start = Instant::now();
             for index in 0..self.rx.len() {
                 if let Some(at) = self.serve(index) {
                     now = Some(at);
@@ -107,19 +147,35 @@ impl Worker {
             }
             match now {
                 Some(at) => {
-                    last_frame = at;
+                    last_frame = Instant::now();
+                    self.stats.busy_ns.add((last_frame - start).as_nanos() as u64);
                     if at - last_stats >= STATS_INTERVAL {
                         last_stats = at;
                         self.read_stats();
                     }
                 }
-                None if last_frame.elapsed() < SPIN => std::hint::spin_loop(),
+                None if self.spins(last_frame) => {
+                    std::hint::spin_loop();
+                    if start - last_stats >= STATS_INTERVAL {
+                        last_stats = start;
+                        self.read_stats();
+                    }
+                }
                 None => {
                     self.read_stats();
                     last_stats = Instant::now();
                     self.sleep();
                 }
             }
+        }
+    }
+
+    /// It is too early to sleep.
+    fn spins(&self, last_frame: Instant) -> bool {
+        match self.poll {
+            Poll::Busy => true,
+            Poll::Adaptive => last_frame.elapsed() < SPIN,
+            Poll::Block => false,
         }
     }
 
@@ -168,6 +224,7 @@ impl Worker {
         // that had returned before these frames arrived.
         let at = Instant::now();
         let now = at.duration_since(self.epoch);
+        self.stats.count(batch.len());
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
         let done = datapath.process(now, rx.no, &mut batch, egress, &rx.counters);
         let failed = self.sender.flush(egress, &mut batch, &rx.counters);
@@ -194,6 +251,7 @@ impl Worker {
     }
 
     fn sleep(&self) {
+        self.stats.sleeps.add(1);
         let readable = PollFlags::POLLIN;
         let mut fds = Vec::with_capacity(self.rx.len() + 1);
         fds.push(PollFd::new(self.wake.as_fd(), readable));

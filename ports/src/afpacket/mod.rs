@@ -19,7 +19,7 @@ use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::shield::Enslaved;
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
-use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, RxQueue, Shield, TxQueue};
+use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, Shield, TxQueue};
 use rx::RingRx;
 use std::error::Error;
 use std::io;
@@ -81,18 +81,36 @@ pub fn open(
 
     let mut queues = Queues::default();
     let mut fanout = None;
+    let mut rings = Vec::new();
     for _ in 0..count.rx {
         let mut open = || {
             let queue = RingRx::new(socket::socket()?, options.slots, options.slot_size)?;
+            if count.rx > 1 {
+                // Until it has joined the others it would get every frame, as they do.
+                socket::refuse_all(queue.socket())?;
+            }
             // From here on it receives, and only now that it is wholly set up.
             socket::bind(queue.socket(), link.index, true)?;
             socket::set_promiscuous(queue.socket(), link.index)?;
             if count.rx > 1 {
                 fanout = Some(socket::join_fanout(queue.socket(), fanout)?);
             }
-            io::Result::Ok(Box::new(queue) as Box<dyn RxQueue>)
+            io::Result::Ok(queue)
         };
-        queues.rx.push(open().map_err(os("receive from", device))?);
+        rings.push(open().map_err(os("receive from", device))?);
+    }
+    let mut rx_memory = RxMemory::default();
+    for queue in rings {
+        if count.rx > 1 {
+            socket::refuse_none(queue.socket()).map_err(os("receive from", device))?;
+        }
+        let memory = queue.memory();
+        rx_memory = RxMemory {
+            slots: rx_memory.slots + memory.slots,
+            slot_size: memory.slot_size,
+            bytes: rx_memory.bytes + memory.bytes,
+        };
+        queues.rx.push(Box::new(queue));
     }
     for _ in 0..count.tx {
         let open = || {
@@ -110,6 +128,7 @@ pub fn open(
         ifindex: Some(link.index),
         status,
         shield,
+        rx_memory,
         warnings,
         queues,
         guard: Some(Box::new(guard)),

@@ -14,7 +14,7 @@
 
 use crate::sys::packet as socket;
 use crate::sys::ring::{Geometry, Received, RxRing};
-use crate::{PortError, RxQueue, RxStats};
+use crate::{PortError, RxMemory, RxQueue, RxStats};
 use nix::sys::socket::{MsgFlags, recv};
 use packet::{Batch, Frame, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -46,6 +46,7 @@ pub(crate) struct RingRx {
     large: Vec<u8>,
     stats: RxStats,
     idle_calls: u32,
+    memory: RxMemory,
 }
 
 /// The ring that holds `slots` slots of `slot_size` bytes, or a few more.
@@ -79,8 +80,19 @@ impl RingRx {
             socket::set_option(fd, socket::PACKET_COPY_THRESH, slot_size as i32)?;
         }
         let large = vec![0; if is_whole { 0 } else { WHOLE_FRAME as usize * MAX_BATCH }];
-        let ring = RxRing::new(fd, geometry(slots, slot_size))?;
-        Ok(Self { socket, ring, large, stats: RxStats::default(), idle_calls: 0 })
+        let geometry = geometry(slots, slot_size);
+        let ring = RxRing::new(fd, geometry)?;
+        let memory = RxMemory {
+            slots: geometry.blocks * (geometry.block_size / geometry.slot_size),
+            slot_size,
+            bytes: u64::from(geometry.blocks) * u64::from(geometry.block_size),
+        };
+        Ok(Self { socket, ring, large, stats: RxStats::default(), idle_calls: 0, memory })
+    }
+
+    /// The memory of the ring.
+    pub(crate) fn memory(&self) -> RxMemory {
+        self.memory
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
@@ -90,7 +102,7 @@ impl RingRx {
 
 impl RxQueue for RingRx {
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
-        let Self { socket, ring, large, stats, idle_calls } = self;
+        let Self { socket, ring, large, stats, idle_calls, .. } = self;
         let mut buffers = large.chunks_exact_mut(WHOLE_FRAME as usize);
         for (received, slot) in ring.lend().take(batch.room()) {
             let is_queued = received.status & libc::TP_STATUS_COPY != 0;

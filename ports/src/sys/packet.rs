@@ -82,6 +82,31 @@ pub(crate) fn join_fanout(fd: BorrowedFd<'_>, group: Option<u32>) -> io::Result<
     get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)
 }
 
+/// Lets no frame in until [`refuse_none`] (socket(7), `SO_ATTACH_FILTER`).
+pub(crate) fn refuse_all(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // BPF_RET | BPF_K: accept no byte of any frame.
+    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
+    let request = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the request is a valid sock_fprog of the size given, and names one instruction; both
+    // are read during the call only.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const request).cast(),
+            size,
+        )
+    })?;
+    Ok(())
+}
+
+/// Lets frames in again.
+pub(crate) fn refuse_none(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0)
+}
+
 /// Frames dropped for want of room since the last call.
 pub(crate) fn take_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let none = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };

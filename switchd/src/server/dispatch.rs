@@ -75,6 +75,7 @@ fn dispatch(
         Operation::FdbFlush { port } => fdb::flush(switch, port.as_deref())?,
         Operation::FdbAdd { port, vlan, mac } => fdb::add(switch, port, *vlan, mac)?,
         Operation::FdbDel { vlan, mac } => fdb::remove(switch, *vlan, mac)?,
+        Operation::FdbConfigure { ageing, entries } => fdb::configure(switch, *ageing, *entries)?,
         Operation::FdbStats => fdb::stats(switch),
 
         Operation::CacheShow => status::caches(switch),
@@ -82,6 +83,7 @@ fn dispatch(
         Operation::Trace { flow, packet, names } => {
             trace::trace(switch, flow, packet.as_deref(), *names)?
         }
+        Operation::Workers => status::workers(switch),
         Operation::Sync => {
             switch.sync_stats();
             Reply::Done

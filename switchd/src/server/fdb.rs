@@ -10,6 +10,7 @@ use control::{Reason, Refusal, Reply};
 use flowtable::pipeline::mac_table::MacKey;
 use flowtable::text::PortNames;
 use flowtable::types::MacAddr;
+use std::time::Duration;
 
 /// All entries, the one unused for longest first.
 pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failure> {
@@ -95,6 +96,29 @@ fn parse_mac(text: &str) -> Option<MacAddr> {
     parts.next().is_none().then_some(MacAddr(bytes))
 }
 
+/// Changes the limits, if any is given.
+pub(super) fn configure(
+    switch: &Switch,
+    ageing: Option<u64>,
+    entries: Option<u64>,
+) -> Result<Reply, Box<Refusal>> {
+    let bad = |message: &str| Err(Box::new(Refusal::new(Reason::Text, message)));
+    if ageing.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+        return bad("ageing: must be 1 to 86400 seconds");
+    }
+    if entries.is_some_and(|entries| !(10..=1_000_000).contains(&entries)) {
+        return bad("entries: must be 10 to 1000000");
+    }
+    if ageing.is_some() || entries.is_some() {
+        switch.pipeline().with_macs(|macs| {
+            let ageing = ageing.map_or(macs.ageing(), Duration::from_secs);
+            let entries = entries.map_or(macs.capacity(), |entries| entries as usize);
+            macs.configure(entries, ageing);
+        });
+    }
+    Ok(stats(switch))
+}
+
 /// Counters of learning.
 pub(super) fn stats(switch: &Switch) -> Reply {
     let snapshot = switch.pipeline().snapshot();
@@ -109,6 +133,7 @@ pub(super) fn stats(switch: &Switch) -> Reply {
         expired: totals.expired,
         evicted: totals.evicted,
         moved: totals.moved,
+        ageing: macs.ageing().as_secs(),
     })
 }
 

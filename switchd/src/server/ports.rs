@@ -59,6 +59,10 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         mtu: port.mtu,
         vlan: info.map(|info| PortSettings::of(info).to_string()).unwrap_or_default(),
         host_stack: port.shield.map(|shield| shield.name().to_owned()),
+        rx_ring: port.rx_memory.filter(|m| m.bytes > 0).map(|m| {
+            let mebibytes = m.bytes as f64 / f64::from(1 << 20);
+            format!("{} slots of {} bytes, {mebibytes:.1} MiB", m.slots, m.slot_size)
+        }),
         problem,
     }
 }

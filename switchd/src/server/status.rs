@@ -1,10 +1,10 @@
 //! What the switch is and what it did: ports, tables, caches, drops.
 
 use super::session::BRIDGE;
-use crate::switch::{PortView, Switch};
+use crate::switch::{PortView, Switch, WorkerView};
 use control::Reply;
 use control::record::{
-    CacheCounts, CacheRecord, DropRecord, DropsRecord, SwitchRecord, TableRecord,
+    CacheCounts, CacheRecord, DropRecord, DropsRecord, SwitchRecord, TableRecord, WorkerRecord,
 };
 use flowtable::datapath::DropReason;
 use flowtable::pipeline::tables::MAX_RULES;
@@ -57,6 +57,22 @@ pub(super) fn caches(switch: &Switch) -> Reply {
         flows: caches.iter().map(|c| c.entries).sum(),
         workers: counts.collect(),
     })
+}
+
+/// What the workers did.
+pub(super) fn workers(switch: &Switch) -> Reply {
+    let uptime = switch.now().as_secs_f64();
+    let record = |(n, w): (usize, &WorkerView)| WorkerRecord {
+        worker: n as u32,
+        cpu: w.cpu.map(|cpu| cpu as u32),
+        busy_percent: 100.0 * w.busy.as_secs_f64() / uptime,
+        frames: w.frames,
+        batches: w.batches,
+        ns_per_frame: w.busy.as_nanos() as f64 / w.frames.max(1) as f64,
+        sizes: w.sizes.clone(),
+        sleeps: w.sleeps,
+    };
+    Reply::Workers(switch.workers().iter().enumerate().map(record).collect())
 }
 
 /// What was dropped, and why.

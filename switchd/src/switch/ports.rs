@@ -201,7 +201,9 @@ impl Switch {
     }
 
     pub(super) fn open(&self, spec: &PortSpec) -> Result<Port, PortError> {
-        ::ports::open(spec, QueueCount { rx: 1, tx: self.workers.len() })
+        // Every worker has a share of the flows of every port.
+        let count = self.workers.len();
+        ::ports::open(spec, QueueCount { rx: count, tx: count })
     }
 
     /// Tells the pipeline about a port. What it was told by commands stays; `set` changes it.

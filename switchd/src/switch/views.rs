@@ -2,7 +2,7 @@
 
 use super::{Switch, WorkerHandle};
 use crate::port_slot::{PortSlot, PortState, PortTotals};
-use ::ports::{PortKind, Shield};
+use ::ports::{PortKind, RxMemory, Shield};
 use flowtable::pipeline::ports::PortConfig;
 use flowtable::types::{MacAddr, OfPort};
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct PortView {
     pub shield: Option<Shield>,
     /// The device's MTU, while it is open.
     pub mtu: Option<u32>,
+    /// Memory for frames that come in, while it is open.
+    pub rx_memory: Option<RxMemory>,
     /// Its switches.
     pub config: PortConfig,
     /// Time since it was added.
@@ -53,7 +55,37 @@ pub struct CacheView {
     pub revalidated: u64,
 }
 
+/// A worker as commands show it. Numbers are since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The processor that it is bound to.
+    pub cpu: Option<usize>,
+    /// Batches with at least one frame.
+    pub batches: u64,
+    /// Frames received.
+    pub frames: u64,
+    /// Time in which something was there to be done.
+    pub busy: Duration,
+    /// Batches of 1, 2 to 3, 4 to 7 ... 32 to 63 and 64 frames.
+    pub sizes: Vec<u64>,
+    /// Times it went to sleep.
+    pub sleeps: u64,
+}
+
 impl Switch {
+    /// What the workers did.
+    pub fn workers(&self) -> Vec<WorkerView> {
+        let view = |w: &WorkerHandle| WorkerView {
+            cpu: w.cpu,
+            batches: w.stats.batches.get(),
+            frames: w.stats.frames.get(),
+            busy: Duration::from_nanos(w.stats.busy_ns.get()),
+            sizes: w.stats.sizes.iter().map(|n| n.get()).collect(),
+            sleeps: w.stats.sleeps.get(),
+        };
+        self.workers.iter().map(view).collect()
+    }
+
     /// All ports, in the order of their numbers.
     pub fn ports(&self) -> Vec<PortView> {
         let slots = self.slots.lock();
@@ -67,6 +99,7 @@ impl Switch {
             state: slot.state.clone(),
             shield: slot.port.as_ref().map(|p| p.shield),
             mtu: slot.port.as_ref().map(|p| p.status.mtu()),
+            rx_memory: slot.port.as_ref().map(|p| p.rx_memory),
             config: snapshot.ports().get(slot.of).map(|p| p.config).unwrap_or_default(),
             age: now.saturating_sub(slot.added),
             totals: slot.totals(),
