@@ -16,7 +16,8 @@ pub struct Options {
     /// with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
     /// ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
     /// in the order given. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20", ",vlan_mode=MODE",
-    /// ",cvlans=5", ",priority_tags=always"; ",protected=true" keeps it from other protected ports
+    /// ",cvlans=5", ",priority_tags=always"; ",protected=true" keeps it from other protected ports,
+    /// ",storm=N|off" limits the frames a second that are flooded from it
     #[arg(short, long = "port", value_name = "PORT")]
     pub ports: Vec<String>,
     /// A port whose device is missing is an error instead of being waited for

@@ -5,9 +5,10 @@
 //! port's `tag` is taken and has no effect, because scripts leave it there.
 //!
 //! The same words stand behind a port on the command line, in `add-port` and in `set-port`. There are
-//! two settings: how the port takes part in VLANs, which takes several words, and whether it is
-//! protected. `set-port` replaces those of which a word is given, and all of them if none is.
+//! three settings: how the port takes part in VLANs, which takes several words, whether it is
+//! protected, and its storm limit. `set-port` replaces those of which a word is given, and all of them if none is.
 
+use flowtable::datapath::storm::DEFAULT_LIMIT;
 use flowtable::flow::extract::eth_type;
 use flowtable::pipeline::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
 use std::fmt;
@@ -15,13 +16,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// The words, for messages and for those who read port descriptions.
-pub const KEYS: [&str; 7] =
-    ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype", "priority-tags", "protected"];
+pub const KEYS: [&str; 8] =
+    ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype", "priority-tags", "protected", "storm"];
 
 const MODES: &str = "access, trunk, native-tagged, native-untagged or dot1q-tunnel";
 
-/// The VLAN configuration of a port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The settings of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSettings {
     /// Which VLANs, and how.
     pub mode: VlanMode,
@@ -29,6 +30,19 @@ pub struct PortSettings {
     pub priority_tags: PriorityTags,
     /// No frames to and from other protected ports.
     pub protected: bool,
+    /// Frames a second, of each kind, that NORMAL floods from here; `None` is any number.
+    pub storm: Option<u32>,
+}
+
+impl Default for PortSettings {
+    fn default() -> Self {
+        Self {
+            mode: VlanMode::default(),
+            priority_tags: PriorityTags::default(),
+            protected: false,
+            storm: Some(DEFAULT_LIMIT),
+        }
+    }
 }
 
 /// The text is not a VLAN configuration.
@@ -128,6 +142,14 @@ impl PortSettings {
                 Some("true") => true,
                 Some(value) => return Err(bad("protected", value, "true or false")),
             },
+            storm: match words.get("storm") {
+                None => Some(DEFAULT_LIMIT),
+                Some("off") => None,
+                Some(value) => match value.parse() {
+                    Ok(limit @ 1..=1_000_000_000) => Some(limit),
+                    _ => return Err(bad("storm", value, "off or a number of frames a second")),
+                },
+            },
         })
     }
 
@@ -139,14 +161,15 @@ impl PortSettings {
     pub fn changed(self, text: &str) -> Result<Self, SettingsError> {
         let new: Self = text.parse()?;
         let keys = text.split_whitespace().map(|word| word.split('=').next().unwrap_or(word));
-        let (mut vlan, mut protected) = (false, false);
+        let (mut vlan, mut protected, mut storm) = (false, false, false);
         for key in keys {
             match key {
                 "protected" => protected = true,
+                "storm" => storm = true,
                 _ => vlan = true,
             }
         }
-        if !vlan && !protected {
+        if !(vlan || protected || storm) {
             return Ok(new);
         }
         let (mode, priority_tags) =
@@ -155,6 +178,7 @@ impl PortSettings {
             mode,
             priority_tags,
             protected: if protected { new.protected } else { self.protected },
+            storm: if storm { new.storm } else { self.storm },
         })
     }
 
@@ -164,6 +188,7 @@ impl PortSettings {
             mode: port.vlan.clone(),
             priority_tags: port.priority_tags,
             protected: port.protected,
+            storm: port.storm_limit,
         }
     }
 
@@ -172,6 +197,7 @@ impl PortSettings {
         port.vlan = self.mode;
         port.priority_tags = self.priority_tags;
         port.protected = self.protected;
+        port.storm_limit = self.storm;
     }
 }
 
@@ -273,6 +299,11 @@ impl fmt::Display for PortSettings {
         if self.protected {
             words.push("protected=true".to_owned());
         }
+        match self.storm {
+            Some(DEFAULT_LIMIT) => {}
+            Some(limit) => words.push(format!("storm={limit}")),
+            None => words.push("storm=off".to_owned()),
+        }
         f.write_str(&words.join(" "))
     }
 }
@@ -318,7 +349,13 @@ mod tests {
         };
         check("tag=10 protected=true", "trunks=1,2", "vlan_mode=trunk trunks=1,2 protected=true");
         check("tag=10", "protected=true", "vlan_mode=access tag=10 protected=true");
-        check("tag=10 protected=true", "", "");
+        check("tag=10", "storm=50", "vlan_mode=access tag=10 storm=50");
+        check(
+            "tag=10 storm=off",
+            "protected=true",
+            "vlan_mode=access tag=10 protected=true storm=off",
+        );
+        check("tag=10 protected=true storm=5", "", "");
     }
 
     fn refused(text: &str) -> String {

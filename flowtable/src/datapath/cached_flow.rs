@@ -3,6 +3,7 @@
 use super::DpAction;
 use super::counters::Counter;
 use super::drop_reason::DropReason;
+use super::storm::Flood;
 use crate::flow::key::FLOW_WORDS;
 use crate::flow::{FlowKey, FlowMask};
 use crate::pipeline::recirc::Continuation;
@@ -43,6 +44,8 @@ pub struct CachedFlow {
     pub actions: Box<[DpAction]>,
     /// Why nothing is sent, if nothing is.
     pub drop: Option<DropReason>,
+    /// It floods, within limits.
+    pub(super) flood: Option<Flood>,
     /// Place among the worker's masks.
     pub(super) mask_id: u32,
     /// Hash of mask and masked key.
@@ -83,7 +86,7 @@ impl CachedFlow {
             bytes: Counter::default(),
             used_ms,
             only_output: match t.actions[..] {
-                [DpAction::Output(port)] => Some(port),
+                [DpAction::Output(port)] if t.flood.is_none() => Some(port),
                 _ => None,
             },
             tail_words: tail.len() as u16,
@@ -91,6 +94,7 @@ impl CachedFlow {
             tail,
             actions: t.actions.into(),
             drop: t.drop,
+            flood: t.flood,
             mask_id: place.mask_id,
             hash: place.hash,
             rules: t.rules.into(),
@@ -162,6 +166,7 @@ impl CachedFlow {
             && same_groups
             && *self.actions == t.actions[..]
             && self.drop == t.drop
+            && self.flood == t.flood
             && self.mask() == t.mask
             && *self.learn == t.learn[..]
     }

@@ -33,6 +33,7 @@ mod execute;
 mod flow_table;
 mod registry;
 mod signatures;
+pub mod storm;
 
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,7 @@ use packet::{Batch, FrameId, MAX_BATCH};
 use signatures::{KeyHasher, Signatures};
 use std::sync::Arc;
 use std::time::Duration;
+use storm::Storm;
 
 /// Times that one frame may go round.
 const MAX_RECIRCULATIONS: u32 = 8;
@@ -132,6 +134,7 @@ pub struct Datapath {
     signatures: Signatures,
     flows: FlowTable,
     budget: Budget,
+    storm: Storm,
     scratch: Box<Scratch>,
     vlan_limit: u8,
     is_off: bool,
@@ -186,6 +189,7 @@ impl Datapath {
             hasher,
             signatures,
             budget: Budget::new(config.upcalls),
+            storm: Storm::default(),
             scratch: Box::new(Scratch {
                 keys: [FlowKey::default(); MAX_BATCH],
                 hashes: [0; MAX_BATCH],
@@ -324,7 +328,15 @@ impl Datapath {
                 continue;
             }
             let flow = Arc::clone(flow);
-            for frame in first..at {
+            let flooded = match flow.flood {
+                Some(flood) => self.storm.admit(moment.in_port, flood, moment.now, run),
+                None => run,
+            };
+            if flooded < run {
+                counters.rx_dropped(DropReason::Storm).add(run - flooded);
+                done.dropped += run - flooded;
+            }
+            for frame in first..first + flooded as usize {
                 match self.frame(moment, batch, frame, &flow, egress) {
                     None => done.queued += 1,
                     Some(reason) => {

@@ -1,5 +1,6 @@
 //! What translation knows of the ports: numbers, configuration, VLAN membership.
 
+use crate::datapath::storm::DEFAULT_LIMIT;
 use crate::types::{MacAddr, OfPort, PortNo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,6 +125,8 @@ pub struct PortInfo {
     pub priority_tags: PriorityTags,
     /// Never exchanges frames with another protected port under NORMAL.
     pub protected: bool,
+    /// Frames a second, of each kind, that NORMAL floods from here; `None` is any number.
+    pub storm_limit: Option<u32>,
 }
 
 impl PortInfo {
@@ -139,6 +142,7 @@ impl PortInfo {
             vlan: VlanMode::default(),
             priority_tags: PriorityTags::default(),
             protected: false,
+            storm_limit: Some(DEFAULT_LIMIT),
         }
     }
 }

@@ -113,12 +113,18 @@ impl Switch {
         let Some(slot) = slots.iter_mut().find(|s| s.of == of) else {
             return false;
         };
+        let mut moves_hosts = false;
         let is_down = self.pipeline.with_ports(|ports| {
             let info = ports.get_mut(of)?;
-            let was_down = info.config.down;
+            let (was_down, old_vlan) = (info.config.down, info.vlan.clone());
             change(info);
+            moves_hosts = info.vlan != old_vlan;
             (info.config.down != was_down).then_some(info.config.down)
         });
+        if moves_hosts {
+            // They were seen in VLANs that they are not in any more.
+            self.pipeline.with_macs(|macs| macs.flush(Some(of)));
+        }
         if let Some(is_down) = is_down {
             slot.is_set_down = is_down;
             self.set_device_up(slot, !is_down);

@@ -29,6 +29,7 @@ use super::rule::Rule;
 use super::tables::{GroupEntry, Tables};
 use crate::action::Action;
 use crate::classifier::Version;
+use crate::datapath::storm::Flood;
 use crate::datapath::{AddressSums, DpAction, DropReason};
 use crate::flow::extract::eth_type;
 use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
@@ -90,6 +91,8 @@ pub struct Translation {
     pub macs: Vec<MacKey>,
     /// Why nothing is sent, if nothing is.
     pub drop: Option<DropReason>,
+    /// The packet is flooded, which storm control limits.
+    pub flood: Option<Flood>,
     /// Recirculation ids in `actions`, kept alive by this.
     pub continuations: Vec<Arc<Continuation>>,
 }
@@ -97,7 +100,7 @@ pub struct Translation {
 impl Translation {
     /// The datapath does the same for both.
     pub fn same_verdict(&self, other: &Self) -> bool {
-        self.actions == other.actions && self.drop == other.drop
+        self.actions == other.actions && self.drop == other.drop && self.flood == other.flood
     }
 }
 

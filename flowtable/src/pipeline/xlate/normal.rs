@@ -3,6 +3,7 @@
 use super::vlan::{Tag, set_tags, tags};
 use super::{Ctx, Learn, Note};
 use crate::datapath::DropReason;
+use crate::datapath::storm::{Flood, FloodKind};
 use crate::flow::extract::eth_type;
 use crate::flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::pipeline::mac_table::MacKey;
@@ -80,6 +81,13 @@ impl Ctx<'_> {
     fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
         let ports = self.view.ports;
         self.hint = Some(DropReason::NoFloodTarget);
+        let dst = MacAddr(self.key.flow.dl_dst);
+        let kind = match dst {
+            MacAddr::BROADCAST => FloodKind::Broadcast,
+            _ if dst.is_multicast() => FloodKind::Multicast,
+            _ => FloodKind::UnknownUnicast,
+        };
+        self.out.flood = in_port.storm_limit.map(|limit| Flood { kind, limit });
         for out in ports.iter() {
             let isolated = out.protected && in_port.protected;
             if out.of != in_port.of && !out.config.no_flood && !isolated && carries(out, inside) {
