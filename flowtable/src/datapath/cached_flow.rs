@@ -6,10 +6,11 @@ use super::drop_reason::DropReason;
 use super::storm::Flood;
 use crate::flow::key::FLOW_WORDS;
 use crate::flow::{FlowKey, FlowMask};
+use crate::pipeline::changes::{Changes, RecentRules, Watched};
 use crate::pipeline::recirc::Continuation;
 use crate::pipeline::rule::Rule;
 use crate::pipeline::tables::GroupEntry;
-use crate::pipeline::xlate::{Learn, Translation};
+use crate::pipeline::xlate::{Learn, TableSet, Translation};
 use crate::types::PortNo;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct CachedFlow {
     /// The only thing that happens is an output to this port.
     pub(super) only_output: Option<PortNo>,
     tail_words: u16,
+    /// Words that look-ups saw in another form than the packet has them.
+    rewritten: u16,
     /// Mask and masked value of the first words.
     head: [(u64, u64); HEAD],
     /// And of the words behind them, for the few flows that look there.
@@ -55,6 +58,8 @@ pub struct CachedFlow {
     learn: Box<[Learn]>,
     _continuations: Box<[Arc<Continuation>]>,
     created: Duration,
+    tables: TableSet,
+    watched: Watched,
     /// What has been added to the rules already.
     pushed: Mutex<(u64, u64)>,
 }
@@ -73,6 +78,7 @@ impl CachedFlow {
         generation: u64,
         now: Duration,
         place: Place,
+        watched: Watched,
     ) -> Self {
         let used_ms = Counter::default();
         used_ms.set(now.as_millis() as u64);
@@ -90,6 +96,7 @@ impl CachedFlow {
                 _ => None,
             },
             tail_words: tail.len() as u16,
+            rewritten: t.depends.rewritten,
             head: std::array::from_fn(pair),
             tail,
             actions: t.actions.into(),
@@ -102,6 +109,8 @@ impl CachedFlow {
             learn: t.learn.into(),
             _continuations: t.continuations.into(),
             created: now,
+            tables: t.depends.tables,
+            watched,
             pushed: Mutex::new((0, 0)),
         }
     }
@@ -139,12 +148,34 @@ impl CachedFlow {
     /// The verdict was right at this generation.
     #[inline]
     pub fn is_fresh(&self, generation: u64) -> bool {
-        self.stamp.load(Ordering::Relaxed) == generation
+        // It may be newer than a batch that began before it was made; never `DEAD`.
+        self.stamp.load(Ordering::Relaxed) >= generation
     }
 
     /// Nobody may use it any more.
     pub fn is_dead(&self) -> bool {
         self.stamp.load(Ordering::Relaxed) == DEAD
+    }
+
+    /// Whether something has changed since the verdict was last known to be right that it depends
+    /// on, or may depend on.
+    #[inline]
+    pub(super) fn is_concerned(&self, changes: &Changes, rules: &RecentRules) -> bool {
+        let stamp = self.stamp.load(Ordering::Relaxed);
+        let bits = |word: usize| {
+            if self.rewritten >> word & 1 != 0 {
+                return (0, 0);
+            }
+            match word.checked_sub(HEAD) {
+                None => self.head[word],
+                Some(behind) => self.tail.get(behind).copied().unwrap_or_default(),
+            }
+        };
+        stamp == DEAD
+            || rules.any_since(stamp, |rule| {
+                self.tables.may_contain(rule.table) && rule.may_cover(bits)
+            })
+            || changes.concern(&self.watched, stamp)
     }
 
     /// Nobody may use it from now on.
@@ -153,7 +184,7 @@ impl CachedFlow {
     }
 
     /// Whether a new translation says the same, counters included.
-    pub(super) fn agrees_with(&self, t: &Translation) -> bool {
+    pub(super) fn agrees_with(&self, t: &Translation, watched: &Watched) -> bool {
         let same_rules = self.rules.len() == t.rules.len()
             && self.rules.iter().zip(&t.rules).all(|(a, b)| Arc::ptr_eq(a, b));
         let same_groups = self.groups.len() == t.groups.len()
@@ -169,6 +200,8 @@ impl CachedFlow {
             && self.flood == t.flood
             && self.mask() == t.mask
             && *self.learn == t.learn[..]
+            && self.watched == *watched
+            && (self.tables, self.rewritten) == (t.depends.tables, t.depends.rewritten)
     }
 
     /// Says that the verdict is right at `generation`, unless the flow has been given up meanwhile.

@@ -52,6 +52,8 @@ pub use registry::FlowRegistry;
 use crate::flow::FlowKey;
 use crate::flow::extract::{ETH_HEADER_SIZE, extract};
 use crate::pipeline::Pipeline;
+use crate::pipeline::changes::RecentRules;
+use crate::pipeline::xlate::Translation;
 use crate::types::{MacAddr, PortNo};
 use budget::Budget;
 use flow_table::FlowTable;
@@ -135,6 +137,7 @@ pub struct Datapath {
     flows: FlowTable,
     budget: Budget,
     storm: Storm,
+    recent: RecentRules,
     scratch: Box<Scratch>,
     vlan_limit: u8,
     is_off: bool,
@@ -190,6 +193,7 @@ impl Datapath {
             signatures,
             budget: Budget::new(config.upcalls),
             storm: Storm::default(),
+            recent: RecentRules::default(),
             scratch: Box::new(Scratch {
                 keys: [FlowKey::default(); MAX_BATCH],
                 hashes: [0; MAX_BATCH],
@@ -222,6 +226,9 @@ impl Datapath {
         counters: &PortCounters,
     ) -> Processed {
         let moment = Moment { now, generation: self.pipeline.generation(), in_port };
+        if moment.generation > self.recent.read_until() {
+            self.pipeline.changes().follow(&mut self.recent);
+        }
         self.flows.reap();
         self.extract(in_port, batch);
         self.look_up(batch.len());
@@ -441,6 +448,10 @@ impl Datapath {
         if flow.is_fresh(moment.generation) {
             return Some(index);
         }
+        if !flow.is_concerned(self.pipeline.changes(), &self.recent) {
+            self.stats.restamped.add(1);
+            return flow.restamp(moment.generation).then_some(index);
+        }
         self.retranslate(moment, index, key)
     }
 
@@ -449,8 +460,10 @@ impl Datapath {
         let flow = self.flows.get(index)?;
         self.stats.retranslations.add(1);
         let translation = self.pipeline.translate(key);
-        if flow.agrees_with(&translation) && flow.restamp(moment.generation) {
-            self.pipeline.learn(&translation.learn, moment.now);
+        let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
+        if flow.agrees_with(&translation, &watched) && flow.restamp(moment.generation) {
+            let learned = self.pipeline.learn(&translation.learn, moment.now);
+            flow.restamp(stamp_after(moment.generation, &translation, learned));
             self.stats.revalidated.add(1);
             return Some(index);
         }
@@ -462,20 +475,22 @@ impl Datapath {
     #[cold]
     fn translate(&mut self, moment: Moment, key: &FlowKey) -> u32 {
         let translation = self.pipeline.translate(key);
-        self.pipeline.learn(&translation.learn, moment.now);
+        let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
+        let learned = self.pipeline.learn(&translation.learn, moment.now);
+        let stamp = stamp_after(moment.generation, &translation, learned);
         let (mut place, same) = self.flows.place(&translation.mask, key);
         if let Some(index) = same {
             let agrees = self
                 .flows
                 .get(index)
-                .is_some_and(|f| f.agrees_with(&translation) && f.restamp(moment.generation));
+                .is_some_and(|f| f.agrees_with(&translation, &watched) && f.restamp(stamp));
             if agrees {
                 return index;
             }
             self.flows.remove(index);
             (place, _) = self.flows.place(&translation.mask, key);
         }
-        let flow = CachedFlow::new(key, translation, moment.generation, moment.now, place);
+        let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
         let (index, evicted) = self.flows.insert(flow);
         self.stats.evictions.add(u64::from(evicted));
         self.stats.flows.set(self.flows.len() as u64);
@@ -491,6 +506,23 @@ impl Datapath {
         let evicted = self.signatures.insert(hash, index, age);
         self.stats.admissions.add(1);
         self.stats.signature_evictions.add(u64::from(evicted));
+    }
+}
+
+/// The generation that a translation is right for: the one it was made at, or the next if that is
+/// about nothing but the hosts that it made known itself, and it did not ask where they are.
+fn stamp_after(generation: u64, translation: &Translation, learned: Option<u64>) -> u64 {
+    let Translation { learn, macs, .. } = translation;
+    // A host that is learned is among the hosts that were read, once each time.
+    let asks_too = || {
+        learn.iter().any(|host| {
+            let read = macs.iter().filter(|key| **key == host.key).count();
+            read > learn.iter().filter(|other| other.key == host.key).count()
+        })
+    };
+    match learned {
+        Some(next) if next == generation + 1 && !asks_too() => next,
+        _ => generation,
     }
 }
 

@@ -70,6 +70,8 @@ pub struct MacTable {
     ageing: Duration,
     sequence: u64,
     stats: MacStats,
+    /// Hosts that are new, gone or elsewhere since somebody asked.
+    changed: Vec<MacKey>,
 }
 
 impl MacTable {
@@ -84,6 +86,7 @@ impl MacTable {
             ageing,
             sequence: 0,
             stats: MacStats::default(),
+            changed: Vec::new(),
         }
     }
 
@@ -110,6 +113,9 @@ impl MacTable {
             }
             Learned::Refreshed | Learned::Static => {}
         }
+        if result != Learned::Refreshed {
+            self.changed.push(key);
+        }
         self.unlink(key);
         self.sequence += 1;
         let entry = MacEntry { port, is_static: false, used: now, sequence: self.sequence };
@@ -134,6 +140,7 @@ impl MacTable {
         {
             return false;
         }
+        self.changed.push(key);
         self.entries.insert(key, MacEntry { port, is_static: true, used: now, sequence: 0 });
         true
     }
@@ -141,7 +148,9 @@ impl MacTable {
     /// Removes an entry of either kind.
     pub fn remove(&mut self, key: MacKey) -> Option<MacEntry> {
         self.unlink(key);
-        self.entries.remove(&key)
+        let removed = self.entries.remove(&key);
+        self.changed.extend(removed.map(|_| key));
+        removed
     }
 
     /// Removes what has aged out and returns how many there were.
@@ -197,6 +206,11 @@ impl MacTable {
         self.capacity = capacity;
         self.ageing = ageing;
         while self.entries.len() > capacity && self.evict() {}
+    }
+
+    /// Hosts whose entries are new, gone or elsewhere since the last call.
+    pub fn take_changed(&mut self) -> Vec<MacKey> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Number of entries.

@@ -6,9 +6,11 @@
 //! published version, and publishing is one store.
 //!
 //! The *generation* counts every change of whatever kind. Workers compare it with the one a cached
-//! flow was translated under, once a batch, after receiving: what was received after a change
-//! returned is never judged by older rules.
+//! flow was last known to be right for, once a batch, after receiving: what was received after a
+//! change returned is never judged by older rules. [`changes`] tells what a change was about, so that
+//! a flow that it does not concern need not be translated again.
 
+pub mod changes;
 pub mod mac_table;
 pub mod ports;
 pub mod recirc;
@@ -24,11 +26,14 @@ use crate::datapath::AddressSums;
 use crate::flow::FlowKey;
 use crate::flow_mod::FlowMod;
 use crate::group::GroupMod;
-use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, Learned, MacTable};
+use crate::types::{OfPort, TableId};
+use changes::Changes;
+use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, MacKey, MacTable};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use ports::PortTable;
+use ports::{PortInfo, PortTable};
 use recirc::RecircTable;
-use rule::{Expiry, Rule};
+use rule::{Expiry, Rule, RuleMatch};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,6 +44,9 @@ use xlate::{Learn, TraceStep, Translation, View};
 /// Rules changed or freed under one exclusive lock: about a quarter of a millisecond.
 const SLICE: usize = 256;
 
+/// Rules of one change that are compared with cached flows one by one.
+const LOGGED_RULES: usize = 32;
+
 /// A bridge's policy. See the [module](self).
 #[derive(Debug)]
 pub struct Pipeline {
@@ -47,7 +55,7 @@ pub struct Pipeline {
     macs: RwLock<MacTable>,
     recirc: RecircTable,
     version: AtomicU64,
-    generation: AtomicU64,
+    changes: Changes,
     address_sums: AddressSums,
     /// Held by whoever prepares a change: one at a time.
     writer: Mutex<()>,
@@ -106,7 +114,7 @@ impl Pipeline {
             macs: RwLock::new(MacTable::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)),
             recirc: RecircTable::default(),
             version: AtomicU64::new(0),
-            generation: AtomicU64::new(1),
+            changes: Changes::new(seed),
             address_sums: AddressSums::default(),
             writer: Mutex::new(()),
         }
@@ -122,11 +130,12 @@ impl Pipeline {
     /// Counts the changes of everything that a translation depends on.
     #[inline]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.changes.generation()
     }
 
-    fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
+    /// What changed, and when.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The policy as it is now.
@@ -171,27 +180,35 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Learns hosts that a translation saw. Only news counts as a change.
-    pub fn learn(&self, hosts: &[Learn], now: Duration) {
+    /// Learns hosts that a translation saw. Only news counts as a change. Returns the generation of
+    /// that change if it was about nothing but these hosts.
+    pub fn learn(&self, hosts: &[Learn], now: Duration) -> Option<u64> {
         if hosts.is_empty() {
-            return;
+            return None;
         }
-        let mut macs = self.macs.write();
-        let mut news = false;
-        for host in hosts {
-            let learned = macs.learn(host.key, host.port, now);
-            news |= matches!(learned, Learned::New | Learned::Moved);
-        }
-        drop(macs);
-        if news {
-            self.changed();
-        }
+        let changed = {
+            let mut macs = self.macs.write();
+            for host in hosts {
+                macs.learn(host.key, host.port, now);
+            }
+            macs.take_changed()
+        };
+        let generation = self.hosts_changed(&changed)?;
+        let is_own = |key: &MacKey| hosts.iter().any(|host| host.key == *key);
+        changed.iter().all(is_own).then_some(generation)
+    }
+
+    fn hosts_changed(&self, hosts: &[MacKey]) -> Option<u64> {
+        (!hosts.is_empty()).then(|| self.changes.hosts(hosts))
     }
 
     /// Changes the table of learned hosts.
     pub fn with_macs<R>(&self, change: impl FnOnce(&mut MacTable) -> R) -> R {
-        let result = change(&mut self.macs.write());
-        self.changed();
+        let (result, changed) = {
+            let mut macs = self.macs.write();
+            (change(&mut macs), macs.take_changed())
+        };
+        self.hosts_changed(&changed);
         result
     }
 
@@ -202,18 +219,39 @@ impl Pipeline {
 
     /// Removes hosts that have not been seen for too long, and returns how many.
     pub fn sweep_macs(&self, now: Duration) -> usize {
-        let gone = self.macs.write().sweep(now);
-        if gone > 0 {
-            self.changed();
-        }
-        gone
+        self.with_macs(|macs| macs.sweep(now))
     }
 
     /// Changes the ports.
     pub fn with_ports<R>(&self, change: impl FnOnce(&mut PortTable) -> R) -> R {
-        let result = change(&mut self.ports.write());
-        self.changed();
+        let mut ports = self.ports.write();
+        let before = ports.clone();
+        let result = change(&mut ports);
+        let differs = |port: &&PortInfo| {
+            before.get(port.of) != Some(*port) || ports.get(port.of) != Some(*port)
+        };
+        let changed: Vec<OfPort> =
+            before.iter().chain(ports.iter()).filter(differs).map(|port| port.of).collect();
+        drop(ports);
+        if !changed.is_empty() {
+            self.changes.ports(changed.into_iter());
+        }
         result
+    }
+
+    fn tables_changed(&self, change: &Change) {
+        let rules: Vec<RuleMatch> = {
+            let (tables, ports) = (self.tables.read(), self.ports.read());
+            let no_of = |of| ports.get(of).map(|port| port.no);
+            if change.rules().nth(LOGGED_RULES).is_none() {
+                let entries = change.rules().filter_map(|at| Some((at.0, tables.rule(at)?)));
+                entries.map(|(table, e)| RuleMatch::new(table, &e.matches, no_of)).collect()
+            } else {
+                let tables: BTreeSet<TableId> = change.rules().map(|(table, _)| table).collect();
+                tables.into_iter().map(RuleMatch::whole_table).collect()
+            }
+        };
+        self.changes.tables(rules, change.groups());
     }
 
     /// Removes rules whose time is over and returns them.
@@ -342,7 +380,7 @@ impl Transaction<'_> {
         };
         if !change.is_empty() {
             self.pipeline.version.store(change.version().0, Ordering::Release);
-            self.pipeline.changed();
+            self.pipeline.tables_changed(&change);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
 use crate::action::Action;
+use crate::flow::Match;
 use crate::flow_mod::FlowFlags;
-use crate::types::{Cookie, OfPort, TableId};
+use crate::types::{Cookie, OfPort, PortNo, TableId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -140,6 +141,52 @@ impl Rule {
     /// Whether one of its actions is the group.
     pub fn uses_group(&self, group: crate::types::GroupId) -> bool {
         any_action(&self.actions, &mut |a| matches!(a, Action::Group(g) if *g == group))
+    }
+}
+
+/// Which packets a rule is about, in the terms of the datapath's keys. It may cover more of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleMatch {
+    /// The rule's table.
+    pub table: TableId,
+    /// Word, mask and masked value; the narrowest first.
+    words: Box<[(u8, u64, u64)]>,
+}
+
+impl RuleMatch {
+    /// Every packet that is looked up in a table.
+    pub fn whole_table(table: TableId) -> Self {
+        Self { table, words: Box::default() }
+    }
+
+    /// The packets of `matching`; `no_of` tells the datapath's number of a port.
+    pub fn new(table: TableId, matching: &Match, no_of: impl Fn(OfPort) -> Option<PortNo>) -> Self {
+        let (mut key, mut mask) = (matching.key().flow, matching.mask().flow);
+        if mask.in_port.get() != 0 {
+            let of = OfPort(key.in_port.get() as u16);
+            let is_exact = mask.in_port.get() & 0xffff == 0xffff;
+            match no_of(of).filter(|_| is_exact) {
+                Some(no) => key.in_port.set(u32::from(no.0)),
+                None => (key.in_port, mask.in_port) = Default::default(),
+            }
+        }
+        let words = key.words().iter().zip(mask.words()).enumerate();
+        let mut words: Vec<_> = words
+            .filter(|(_, (_, mask))| **mask != 0)
+            .map(|(i, (value, mask))| (i as u8, *mask, *value & *mask))
+            .collect();
+        words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
+        Self { table, words: words.into() }
+    }
+
+    /// Whether a packet may be covered that agrees with a value in the bits of a mask: `bits` gives
+    /// both for each word.
+    #[inline]
+    pub fn may_cover(&self, bits: impl Fn(usize) -> (u64, u64)) -> bool {
+        self.words.iter().all(|&(word, mask, value)| {
+            let (known, own) = bits(usize::from(word));
+            (own ^ value) & mask & known == 0
+        })
     }
 }
 

@@ -201,6 +201,22 @@ impl Change {
         self.undo.is_empty()
     }
 
+    /// Rules that it adds or removes.
+    pub fn rules(&self) -> impl Iterator<Item = RuleRef> + '_ {
+        self.undo.iter().filter_map(|u| match u {
+            Undo::Inserted(rule) | Undo::Removed(rule) => Some(*rule),
+            Undo::GroupAdded(_) | Undo::GroupRemoved(_) => None,
+        })
+    }
+
+    /// Groups that it adds or removes.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.undo.iter().filter_map(|u| match u {
+            Undo::GroupAdded(id) | Undo::GroupRemoved(id) => Some(*id),
+            Undo::Inserted(_) | Undo::Removed(_) => None,
+        })
+    }
+
     /// Rules that it removes and does not replace by another of the same match.
     pub fn removed(&self) -> impl Iterator<Item = RuleRef> + '_ {
         self.undo.iter().filter_map(|u| match u {

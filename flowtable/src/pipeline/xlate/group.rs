@@ -16,12 +16,14 @@ pub(super) struct NoGroup;
 
 impl Ctx<'_> {
     pub(super) fn group(&mut self, id: GroupId) -> Result<(), NoGroup> {
+        self.out.depends.group(id);
         let Some(entry) = self.view.tables.group(id, self.view.version).cloned() else {
             self.report.note(|| Note::NoSuchGroup(id));
             self.hint = Some(DropReason::UnknownGroup);
             return Err(NoGroup);
         };
         let group = &entry.group;
+        self.depend_on_life(&group.buckets, 0);
         match group.kind {
             GroupType::All | GroupType::Indirect => {
                 for index in 0..group.buckets.len() {
@@ -60,6 +62,23 @@ impl Ctx<'_> {
         self.branch(|ctx| ctx.actions(&list));
         self.action_set = set;
         self.report.leave();
+    }
+
+    /// Notes what decides whether the buckets are alive.
+    fn depend_on_life(&mut self, buckets: &[Bucket], depth: u32) {
+        for bucket in buckets {
+            if let Some(port) = bucket.watch_port {
+                self.out.depends.port(port);
+            }
+            if let Some(id) = bucket.watch_group.filter(|_| depth <= super::MAX_DEPTH) {
+                let is_known = self.out.depends.groups.contains(&id);
+                self.out.depends.group(id);
+                let group = self.view.tables.group(id, self.view.version);
+                if let Some(group) = group.filter(|_| !is_known) {
+                    self.depend_on_life(&group.group.buckets, depth + 1);
+                }
+            }
+        }
     }
 
     /// Whether a bucket can be used: it watches nothing, or something that is alive.

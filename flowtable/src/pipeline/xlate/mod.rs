@@ -13,6 +13,7 @@
 
 mod actions;
 mod commit;
+mod dependencies;
 mod group;
 mod mpls;
 mod normal;
@@ -20,6 +21,7 @@ mod output;
 mod report;
 mod vlan;
 
+pub use dependencies::{Dependencies, TableSet};
 pub use report::{Note, TraceEvent, TraceStep};
 
 use super::mac_table::{MacKey, MacTable};
@@ -89,6 +91,8 @@ pub struct Translation {
     pub learn: Vec<Learn>,
     /// Hosts that were looked up, found or not: the answer depends on them.
     pub macs: Vec<MacKey>,
+    /// What else it depends on.
+    pub depends: Dependencies,
     /// Why nothing is sent, if nothing is.
     pub drop: Option<DropReason>,
     /// The packet is flooded, which storm control limits.
@@ -118,14 +122,22 @@ pub fn trace(view: View<'_>, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
 fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
     let mut ctx = Ctx::new(view, key, report);
     let no = PortNo(key.in_port.get() as u16);
-    match view.ports.by_no(no) {
-        None => ctx.fail(DropReason::UnknownInPort),
+    let in_port = view.ports.by_no(no);
+    if let Some(port) = in_port {
+        ctx.out.depends.port(port.of);
+    }
+    match in_port {
+        None => {
+            ctx.out.depends.all_ports = true;
+            ctx.fail(DropReason::UnknownInPort);
+        }
         Some(port) if port.config.no_recv || port.config.down => {
             ctx.fail(DropReason::PortNoReceive)
         }
         Some(port) => {
             ctx.key.flow.in_port.set(u32::from(port.of.0));
             ctx.base = ctx.key.flow;
+            ctx.original = ctx.key.flow;
             ctx.start();
         }
     }
@@ -145,6 +157,8 @@ struct Ctx<'a> {
     key: PipelineKey,
     /// The packet as the emitted actions have made it.
     base: FlowKey,
+    /// The packet as it came.
+    original: FlowKey,
     mask: PipelineMask,
     out: Translation,
     stack: Vec<(u128, u16)>,
@@ -182,6 +196,7 @@ impl<'a> Ctx<'a> {
             view,
             key: pipeline_key,
             base: *key,
+            original: *key,
             mask,
             out: Translation::default(),
             stack: Vec::new(),
@@ -282,6 +297,7 @@ impl<'a> Ctx<'a> {
             key.flow.tp_src.set(0);
             key.flow.tp_dst.set(0);
         }
+        self.out.depends.looked_up(table, &key.flow, &self.original);
         self.view.tables.lookup(table, &key, self.view.version, &mut self.mask).cloned()
     }
 

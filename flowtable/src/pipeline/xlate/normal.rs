@@ -20,6 +20,7 @@ impl Ctx<'_> {
         self.mark_tags();
         let ports = self.view.ports;
         let flow = self.key.flow;
+        self.out.depends.port(self.in_port());
         let Some(in_port) = ports.get(self.in_port()) else {
             self.hint = Some(DropReason::UnknownInPort);
             return;
@@ -55,6 +56,9 @@ impl Ctx<'_> {
             self.out.macs.push(key);
             self.view.macs.lookup(key).map(|entry| entry.port)
         };
+        if let Some(port) = learned {
+            self.out.depends.port(port);
+        }
         match learned.map(|port| ports.get(port)) {
             Some(Some(out)) if out.of == in_port.of => {
                 self.report.note(|| Note::LearnedOnInPort);
@@ -80,6 +84,7 @@ impl Ctx<'_> {
 
     fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
         let ports = self.view.ports;
+        self.out.depends.all_ports = true;
         self.hint = Some(DropReason::NoFloodTarget);
         let dst = MacAddr(self.key.flow.dl_dst);
         let kind = match dst {

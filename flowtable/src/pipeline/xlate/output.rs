@@ -35,6 +35,7 @@ impl Ctx<'_> {
     fn flood(&mut self, wants: impl Fn(&PortInfo) -> bool) {
         let in_port = self.in_port();
         let ports = self.view.ports;
+        self.out.depends.all_ports = true;
         let mut any = false;
         for port in ports.iter().filter(|p| p.of != in_port && wants(p)) {
             any = true;
@@ -47,6 +48,7 @@ impl Ctx<'_> {
 
     /// Emits an output, whatever the ingress port is.
     pub(super) fn send_to(&mut self, of: OfPort) {
+        self.out.depends.port(of);
         let ports = self.view.ports;
         let Some(port) = ports.get(of) else {
             self.report.note(|| Note::NoSuchPort(of));
@@ -81,6 +83,7 @@ impl Ctx<'_> {
     }
 
     pub(super) fn output_truncated(&mut self, of: OfPort, max_len: u32) {
+        self.out.depends.port(of);
         let ports = self.view.ports;
         let Some(port) = ports.get(of).filter(|p| p.of != self.in_port() && !p.config.no_fwd)
         else {

@@ -1,0 +1,213 @@
+//! What changed, and when: so that a cached flow can tell whether a change concerns it.
+//!
+//! The *generation* counts every change. A flow that was right at an older generation is right still
+//! if nothing that its translation read has changed since, and most changes touch little:
+//!
+//! - Rules: a log of the latest changed matches. A flow compares them with its own mask and key. A
+//!   flow that is older than the log has to be translated again, and so has one that a change of
+//!   very many rules may concern, which is logged as one of a whole table.
+//! - Learned hosts, ports and groups: the generation of the latest change, by hash of the host and by
+//!   number. However many hosts are learned, a flow looks at its own two.
+//!
+//! A change is made first and recorded then, and a worker reads the generation before it looks at
+//! anything: it may find a flow stale without need, never right without reason.
+
+use super::mac_table::MacKey;
+use super::rule::RuleMatch;
+use super::xlate::Dependencies;
+use crate::types::{GroupId, OfPort};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Changes of rules that are remembered.
+const LOG: usize = 1024;
+/// Hash buckets of hosts.
+const HOSTS: usize = 16_384;
+/// Buckets of ports, and of groups.
+const NUMBERS: usize = 256;
+
+/// One changed rule, or a whole table.
+#[derive(Debug)]
+pub struct RuleChange {
+    /// When.
+    pub generation: u64,
+    /// Which packets, in which table.
+    pub rule: RuleMatch,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Changes {
+    generation: AtomicU64,
+    hosts: Box<[AtomicU64]>,
+    ports: Box<[AtomicU64]>,
+    any_port: AtomicU64,
+    groups: Box<[AtomicU64]>,
+    hasher: ahash::RandomState,
+    /// Held while anything is recorded.
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// In the order of their generations.
+    rules: VecDeque<Arc<RuleChange>>,
+    /// Changes up to this generation may be missing.
+    complete_since: u64,
+}
+
+fn buckets(n: usize) -> Box<[AtomicU64]> {
+    (0..n).map(|_| AtomicU64::new(0)).collect()
+}
+
+impl Changes {
+    /// Nothing has changed yet. The seed keys the hashes of hosts.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            generation: AtomicU64::new(1),
+            hosts: buckets(HOSTS),
+            ports: buckets(NUMBERS),
+            any_port: AtomicU64::new(0),
+            groups: buckets(NUMBERS),
+            hasher: ahash::RandomState::with_seeds(seed, 0xc4a, !seed, 0x9e5),
+            log: Mutex::default(),
+        }
+    }
+
+    /// Counts the changes.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Records one change under the next generation, which it returns.
+    fn record(&self, what: impl FnOnce(&mut Log, u64)) -> u64 {
+        let mut log = self.log.lock();
+        let generation = self.generation.load(Ordering::Relaxed) + 1;
+        what(&mut log, generation);
+        self.generation.store(generation, Ordering::Release);
+        generation
+    }
+
+    /// Rules and groups have changed.
+    pub(super) fn tables(&self, rules: Vec<RuleMatch>, groups: impl Iterator<Item = GroupId>) {
+        self.record(|log, generation| {
+            for id in groups {
+                self.groups[id.0 as usize % NUMBERS].store(generation, Ordering::Relaxed);
+            }
+            for rule in rules {
+                if log.rules.len() == LOG
+                    && let Some(lost) = log.rules.pop_front()
+                {
+                    log.complete_since = lost.generation;
+                }
+                log.rules.push_back(Arc::new(RuleChange { generation, rule }));
+            }
+        });
+    }
+
+    /// Hosts have come, gone or moved.
+    pub(super) fn hosts(&self, hosts: &[MacKey]) -> u64 {
+        self.record(|_, generation| {
+            for host in hosts {
+                self.hosts[self.host_bucket(host)].store(generation, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Ports have come, gone or changed.
+    pub(super) fn ports(&self, ports: impl Iterator<Item = OfPort>) {
+        self.record(|_, generation| {
+            for port in ports {
+                self.ports[port_bucket(port)].store(generation, Ordering::Relaxed);
+            }
+            self.any_port.store(generation, Ordering::Relaxed);
+        });
+    }
+
+    fn host_bucket(&self, host: &MacKey) -> usize {
+        self.hasher.hash_one(host) as usize % HOSTS
+    }
+
+    /// What `translation` depends on, in the form in which it is compared.
+    pub(crate) fn watch(&self, hosts: &[MacKey], read: &Dependencies) -> Watched {
+        let mut numbers = Vec::new();
+        numbers.extend(hosts.iter().map(|host| (Kind::Host, self.host_bucket(host) as u16)));
+        numbers.extend(read.ports.iter().map(|&p| (Kind::Port, port_bucket(p) as u16)));
+        numbers.extend(read.groups.iter().map(|g| (Kind::Group, g.0 as u16 % NUMBERS as u16)));
+        if read.all_ports {
+            numbers.push((Kind::AnyPort, 0));
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        Watched(numbers.into())
+    }
+
+    /// Whether something other than a rule that is watched has changed after `generation`.
+    pub(crate) fn concern(&self, watched: &Watched, generation: u64) -> bool {
+        watched.0.iter().any(|&(kind, number)| {
+            let changed = match kind {
+                Kind::Host => &self.hosts[usize::from(number)],
+                Kind::Port => &self.ports[usize::from(number)],
+                Kind::Group => &self.groups[usize::from(number)],
+                Kind::AnyPort => &self.any_port,
+            };
+            changed.load(Ordering::Relaxed) > generation
+        })
+    }
+
+    /// Brings a reader's copy of the log up to date.
+    pub(crate) fn follow(&self, copy: &mut RecentRules) {
+        let log = self.log.lock();
+        copy.read_until = self.generation.load(Ordering::Relaxed);
+        copy.complete_since = log.complete_since;
+        let known = copy.rules.back().map_or(0, |last| last.generation);
+        let new = log.rules.iter().rev().take_while(|change| change.generation > known).count();
+        copy.rules.extend(log.rules.range(log.rules.len() - new..).cloned());
+        let surplus = copy.rules.len().saturating_sub(LOG);
+        copy.rules.drain(..surplus);
+    }
+}
+
+fn port_bucket(port: OfPort) -> usize {
+    usize::from(port.0) % NUMBERS
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Host,
+    Port,
+    AnyPort,
+    Group,
+}
+
+/// Buckets that a flow depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched(Box<[(Kind, u16)]>);
+
+/// A worker's copy of the latest changes of rules.
+#[derive(Debug, Default)]
+pub(crate) struct RecentRules {
+    rules: VecDeque<Arc<RuleChange>>,
+    complete_since: u64,
+    read_until: u64,
+}
+
+impl RecentRules {
+    /// Everything up to this generation has been read.
+    #[inline]
+    pub(crate) fn read_until(&self) -> u64 {
+        self.read_until
+    }
+
+    /// Whether a change after `generation` satisfies `test`, or may have: the log is short.
+    pub(crate) fn any_since(&self, generation: u64, test: impl Fn(&RuleMatch) -> bool) -> bool {
+        if generation < self.complete_since {
+            return true;
+        }
+        let newer = self.rules.iter().rev().take_while(|change| change.generation > generation);
+        newer.into_iter().any(|change| test(&change.rule))
+    }
+}
