@@ -6,7 +6,7 @@ use crate::flow::{Match, PipelineKey, PipelineMask};
 /// What a [`Classifier`](super::Classifier) must answer, found the obvious way.
 #[derive(Debug)]
 pub struct LinearClassifier<T> {
-    rules: Rules<T>,
+    rules: Rules<(Match, T)>,
 }
 
 impl<T> Default for LinearClassifier<T> {
@@ -18,7 +18,7 @@ impl<T> Default for LinearClassifier<T> {
 impl<T> LinearClassifier<T> {
     /// See [`Classifier::insert`](super::Classifier::insert).
     pub fn insert(&mut self, m: &Match, priority: u16, version: Version, value: T) -> RuleId {
-        self.rules.insert(m, priority, version, value)
+        self.rules.insert(priority, version, (*m, value))
     }
 
     /// See [`Classifier::remove`](super::Classifier::remove).
@@ -35,7 +35,8 @@ impl<T> LinearClassifier<T> {
     pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut impl Extend<T>) -> usize {
         let mut count = 0;
         while count < budget
-            && let Some((.., value)) = self.rules.pop_removed(oldest)
+            && self.rules.first_removed(oldest).is_some()
+            && let Some((_, value)) = self.rules.pop_removed()
         {
             freed.extend([value]);
             count += 1;
@@ -51,13 +52,13 @@ impl<T> LinearClassifier<T> {
         mask: &mut PipelineMask,
     ) -> Option<&T> {
         let mut best: Option<(Rank, &T)> = None;
-        for entry in self.rules.iter(version) {
-            for (w, m) in mask.words_mut().iter_mut().zip(entry.matches.mask().words()) {
+        for (_, rule) in self.rules.iter().filter(|(_, r)| r.is_visible(version)) {
+            let (m, value) = &rule.value;
+            for (w, m) in mask.words_mut().iter_mut().zip(m.mask().words()) {
                 *w |= m;
             }
-            let rank = self.rules.rank(entry.id);
-            if entry.matches.matches(key) && best.is_none_or(|(r, _)| rank > r) {
-                best = Some((rank, entry.value));
+            if m.matches(key) && best.is_none_or(|(rank, _)| rule.rank() > rank) {
+                best = Some((rule.rank(), value));
             }
         }
         best.map(|(_, value)| value)
@@ -66,25 +67,24 @@ impl<T> LinearClassifier<T> {
     /// See [`Classifier::find`](super::Classifier::find).
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
         self.rules
-            .iter(version)
-            .filter(|e| e.priority == priority && e.matches == *m)
-            .max_by_key(|e| self.rules.rank(e.id))
-            .map(|e| (e.id, e.value))
+            .iter()
+            .filter(|(_, r)| r.is_visible(version) && r.rank().priority() == priority)
+            .filter(|(_, r)| r.value.0 == *m)
+            .max_by_key(|(_, r)| r.rank())
+            .map(|(id, r)| (id, &r.value.1))
     }
 
     /// See [`Classifier::iter`](super::Classifier::iter).
     pub fn iter(&self, version: Version) -> impl Iterator<Item = Entry<'_, T>> {
-        self.rules.iter(version)
+        self.rules.iter().filter(move |(_, r)| r.is_visible(version)).map(|(id, r)| {
+            let (matches, ref value) = r.value;
+            Entry { id, matches, priority: r.rank().priority(), value }
+        })
     }
 
     /// See [`Classifier::get`](super::Classifier::get).
     pub fn get(&self, id: RuleId) -> Option<&T> {
-        self.rules.get(id)
-    }
-
-    /// See [`Classifier::entry`](super::Classifier::entry).
-    pub fn entry(&self, id: RuleId) -> Option<Entry<'_, T>> {
-        self.rules.entry(id)
+        self.rules.get(id).map(|r| &r.value.1)
     }
 
     /// See [`Classifier::len`](super::Classifier::len).

@@ -45,7 +45,7 @@ impl Rank {
     /// Insertions that can be told apart: at a million a second, enough for eight years.
     const SEQUENCE_BITS: u32 = 48;
 
-    pub(super) fn new(priority: u16, sequence: u64) -> Self {
+    fn new(priority: u16, sequence: u64) -> Self {
         let mask = (1 << Self::SEQUENCE_BITS) - 1;
         Self(u64::from(priority) << Self::SEQUENCE_BITS | (!sequence & mask))
     }
@@ -55,10 +55,10 @@ impl Rank {
     }
 }
 
-/// Storage of the rules.
+/// Storage of the rules with what a classifier keeps of each, in numbered slots.
 #[derive(Debug)]
-pub(super) struct Rules<T> {
-    slots: Vec<Slot<T>>,
+pub(super) struct Rules<V> {
+    slots: Vec<Slot<V>>,
     free: Vec<u32>,
     /// In the order of removal.
     removed: VecDeque<RuleId>,
@@ -67,65 +67,96 @@ pub(super) struct Rules<T> {
 }
 
 #[derive(Debug)]
-struct Slot<T> {
-    generation: u32,
-    rule: Option<Rule<T>>,
+enum Slot<V> {
+    Vacant { generation: u32 },
+    Used { generation: u32, rule: Rule<V> },
 }
 
+/// One rule.
 #[derive(Debug)]
-struct Rule<T> {
+pub(super) struct Rule<V> {
     added: Version,
     removed: Version,
     rank: Rank,
-    matches: Match,
-    value: T,
+    /// What the classifier keeps.
+    pub(super) value: V,
 }
 
-impl<T> Default for Rules<T> {
+impl<V> Rule<V> {
+    #[inline]
+    pub(super) fn is_visible(&self, version: Version) -> bool {
+        self.added <= version && version < self.removed
+    }
+
+    #[inline]
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
+    }
+}
+
+impl RuleId {
+    pub(super) fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
+impl<V> Default for Rules<V> {
     fn default() -> Self {
         Self { slots: Vec::new(), free: Vec::new(), removed: VecDeque::new(), len: 0, sequence: 0 }
     }
 }
 
-impl<T> Rule<T> {
-    fn is_visible(&self, version: Version) -> bool {
-        self.added <= version && version < self.removed
-    }
-
-    fn entry(&self, id: RuleId) -> Entry<'_, T> {
-        Entry { id, matches: self.matches, priority: self.rank.priority(), value: &self.value }
-    }
-}
-
-impl<T> Rules<T> {
-    pub(super) fn insert(&mut self, m: &Match, priority: u16, added: Version, value: T) -> RuleId {
+impl<V> Rules<V> {
+    pub(super) fn insert(&mut self, priority: u16, added: Version, value: V) -> RuleId {
         let rank = Rank::new(priority, self.sequence);
         self.sequence += 1;
         self.len += 1;
-        let rule = Some(Rule { added, removed: Version::NEVER, rank, matches: *m, value });
+        let rule = Rule { added, removed: Version::NEVER, rank, value };
         if let Some(slot) = self.free.pop() {
             let place = &mut self.slots[slot as usize];
-            place.rule = rule;
-            return RuleId { slot, generation: place.generation };
+            let generation = match *place {
+                Slot::Vacant { generation } | Slot::Used { generation, .. } => generation,
+            };
+            *place = Slot::Used { generation, rule };
+            return RuleId { slot, generation };
         }
         let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 rules");
-        self.slots.push(Slot { generation: 0, rule });
+        grow(&mut self.slots, 1);
+        self.slots.push(Slot::Used { generation: 0, rule });
         RuleId { slot, generation: 0 }
     }
 
-    fn rule(&self, id: RuleId) -> Option<&Rule<T>> {
-        let slot = self.slots.get(id.slot as usize)?;
-        slot.rule.as_ref().filter(|_| slot.generation == id.generation)
+    /// The rule in a slot.
+    #[inline]
+    pub(super) fn at(&self, slot: u32) -> Option<(RuleId, &Rule<V>)> {
+        match self.slots.get(slot as usize)? {
+            &Slot::Used { generation, ref rule } => Some((RuleId { slot, generation }, rule)),
+            Slot::Vacant { .. } => None,
+        }
     }
 
-    fn rule_mut(&mut self, id: RuleId) -> Option<&mut Rule<T>> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        slot.rule.as_mut().filter(|_| slot.generation == id.generation)
+    /// The rule in a slot, to edit.
+    pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut Rule<V>> {
+        match self.slots.get_mut(slot as usize)? {
+            Slot::Used { rule, .. } => Some(rule),
+            Slot::Vacant { .. } => None,
+        }
+    }
+
+    /// Slots there are, used or not.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    pub(super) fn get(&self, id: RuleId) -> Option<&Rule<V>> {
+        self.at(id.slot).filter(|(at, _)| *at == id).map(|(_, rule)| rule)
     }
 
     pub(super) fn remove(&mut self, id: RuleId, version: Version) {
-        let Some(rule) = self.rule_mut(id) else { return };
-        if rule.removed == Version::NEVER {
+        if self.get(id).is_none_or(|rule| rule.removed != Version::NEVER) {
+            return;
+        }
+        if let Some(rule) = self.at_mut(id.slot) {
             rule.removed = version;
             self.len -= 1;
             self.removed.push_back(id);
@@ -133,59 +164,62 @@ impl<T> Rules<T> {
     }
 
     pub(super) fn restore(&mut self, id: RuleId) {
-        let Some(rule) = self.rule_mut(id) else { return };
-        if rule.removed != Version::NEVER {
+        if self.get(id).is_none_or(|rule| rule.removed == Version::NEVER) {
+            return;
+        }
+        // What is restored was removed last.
+        if let Some(at) = self.removed.iter().rposition(|&r| r == id) {
+            self.removed.remove(at);
+        }
+        if let Some(rule) = self.at_mut(id.slot) {
             rule.removed = Version::NEVER;
             self.len += 1;
-            // What was restored was removed last.
-            if let Some(at) = self.removed.iter().rposition(|&r| r == id) {
-                self.removed.remove(at);
-            }
         }
     }
 
-    /// Takes out the rule removed first, if no lookup at `oldest` or later can see it.
-    pub(super) fn pop_removed(&mut self, oldest: Version) -> Option<(RuleId, Match, T)> {
+    /// The rule that was removed first, if no lookup at `oldest` or later can see it.
+    pub(super) fn first_removed(&self, oldest: Version) -> Option<RuleId> {
         let id = *self.removed.front()?;
-        if self.rule(id)?.removed > oldest {
-            return None;
+        self.get(id).filter(|rule| rule.removed <= oldest).map(|_| id)
+    }
+
+    /// Takes out the rule that was removed first.
+    pub(super) fn pop_removed(&mut self) -> Option<V> {
+        let RuleId { slot, generation } = self.removed.pop_front()?;
+        let place = self.slots.get_mut(slot as usize)?;
+        let vacant = Slot::Vacant { generation: generation.wrapping_add(1) };
+        match std::mem::replace(place, vacant) {
+            Slot::Used { rule, .. } => {
+                self.free.push(slot);
+                Some(rule.value)
+            }
+            Slot::Vacant { .. } => None,
         }
-        self.removed.pop_front();
-        let slot = &mut self.slots[id.slot as usize];
-        let rule = slot.rule.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(id.slot);
-        Some((id, rule.matches, rule.value))
     }
 
-    pub(super) fn rank(&self, id: RuleId) -> Rank {
-        self.rule(id).map_or(Rank(0), |r| r.rank)
-    }
-
-    pub(super) fn is_visible(&self, id: RuleId, version: Version) -> bool {
-        self.rule(id).is_some_and(|r| r.is_visible(version))
-    }
-
-    pub(super) fn get(&self, id: RuleId) -> Option<&T> {
-        self.rule(id).map(|r| &r.value)
-    }
-
-    pub(super) fn entry(&self, id: RuleId) -> Option<Entry<'_, T>> {
-        self.rule(id).map(|r| r.entry(id))
-    }
-
-    pub(super) fn iter(&self, version: Version) -> impl Iterator<Item = Entry<'_, T>> {
-        self.slots.iter().enumerate().filter_map(move |(i, slot)| {
-            let rule = slot.rule.as_ref().filter(|r| r.is_visible(version))?;
-            Some(rule.entry(RuleId { slot: i as u32, generation: slot.generation }))
-        })
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, &Rule<V>)> {
+        (0..self.slots()).filter_map(|slot| self.at(slot))
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    pub(super) fn heap_size(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<V>>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.removed.capacity() * size_of::<RuleId>()
+    }
+
     pub(super) fn removed_len(&self) -> usize {
         self.removed.len()
+    }
+}
+
+/// Makes room for `more` elements. Lists grow by an eighth, not to double their size.
+pub(super) fn grow<E>(list: &mut Vec<E>, more: usize) {
+    if list.capacity() - list.len() < more {
+        let step = if list.len() < 64 { list.len() } else { list.len() / 8 };
+        list.reserve_exact(more.max(step));
     }
 }

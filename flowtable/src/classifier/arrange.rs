@@ -1,0 +1,373 @@
+//! Keeps the rules of a classifier in good groups while it changes.
+//!
+//! Each mask has a *home*, the group that takes its rules. The first plan is made when a table has
+//! [`FIRST_PLAN`] rules, further ones when it has doubled, when it has shrunk to a quarter, or when
+//! new rules meet larger buckets than planned. A plan changes homes, and rules whose group is not
+//! their mask's home any more move one by one: a sweep over the slots goes on with each change of the
+//! table, so that no change takes long. Until it is through, groups that rules leave are still
+//! searched, and answers are right at any time.
+
+use super::group::Group;
+use super::lanes::{HalfSet, Layout};
+use super::masks::{Home, KnownMask};
+use super::plan::{self, Census, PlannedGroup, SAMPLE};
+use super::{Classifier, Filed};
+use crate::flow::{Match, PipelineMask};
+use std::cmp::Reverse;
+
+/// Slots of a table that is small enough to be rearranged at once.
+const SMALL: u32 = 1024;
+/// Slots that are looked at with each change of a larger table.
+const SWEEP: u32 = 16;
+/// Rules in a table before the first plan.
+const FIRST_PLAN: usize = 24;
+/// Groups there should be at most.
+const MAX_GROUPS: usize = 96;
+/// Lines by which rows may become longer in all, to save a group.
+const MAX_WIDENING: usize = 256;
+
+/// What has happened since groups were planned last, and what is left to do.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Rules there were when the groups were planned.
+    planned: usize,
+    /// Rows that a lookup was planned to meet.
+    rows: usize,
+    /// Rules added since.
+    inserted: usize,
+    /// Groups made since.
+    patches: usize,
+    /// Rules added since all rules were at home, and the rows that were in their buckets.
+    observed: usize,
+    met: usize,
+    /// The next slot to look at, and how many are left.
+    sweep: (u32, u32),
+}
+
+impl Progress {
+    /// Whether some rules may not be at home.
+    pub(super) fn is_moving(&self) -> bool {
+        self.sweep.1 > 0
+    }
+
+    /// Whether the groups are not good any more for a table of so many rules.
+    fn is_stale(&self, len: usize) -> bool {
+        let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
+        let shrunk = self.planned > FIRST_PLAN && len < self.planned / 4;
+        let crowded = self.observed > 64 + self.planned / 16
+            && self.met > self.observed * (8 + 2 * self.rows);
+        let patched = self.patches > 8 && self.inserted > self.planned / 16;
+        grown || shrunk || crowded || patched
+    }
+
+    /// Whether a new plan would be worth its time if there is time.
+    fn is_improvable(&self) -> bool {
+        self.inserted > self.planned / 8 || self.patches > 2
+    }
+}
+
+impl<T> Classifier<T> {
+    /// Uses idle time to arrange the rules well for lookups. Moves no more than `budget` of them.
+    /// Returns whether there was nothing left to do.
+    pub fn settle(&mut self, budget: usize) -> bool {
+        if budget == 0 {
+            return false;
+        }
+        if !self.progress.is_moving() {
+            if self.filed_len() < FIRST_PLAN || !self.progress.is_improvable() {
+                return true;
+            }
+            self.replan();
+        }
+        self.sweep(budget.try_into().unwrap_or(u32::MAX));
+        false
+    }
+
+    /// Puts a new rule into its group.
+    pub(super) fn add_row(&mut self, slot: u32, m: &Match) {
+        let met = self.file(slot, m);
+        self.progress.met += met;
+        self.progress.observed += 1;
+        self.progress.inserted += 1;
+        self.arrange();
+    }
+
+    /// Takes a rule out of its group for good.
+    pub(super) fn drop_row(&mut self, slot: u32) {
+        if let Some(number) = self.take_row(slot) {
+            let known = self.masks.get_mut(number);
+            known.remove(slot);
+            if known.rules == 0 {
+                let (home, hash) = (known.home, self.hasher.hash_one(known.mask.words()));
+                self.groups[usize::from(home.group)].drop_mask(home.local);
+                self.masks.remove(hash, number);
+            }
+        }
+    }
+
+    /// Rules in the tables, visible or not.
+    fn filed_len(&self) -> usize {
+        self.rules.len() + self.rules.removed_len()
+    }
+
+    /// The number of a mask, a new one if no rule has it.
+    pub(super) fn mask_number(&mut self, mask: &PipelineMask) -> u32 {
+        let hash = self.hasher.hash_one(mask.words());
+        if let Some(number) = self.masks.find(hash, mask) {
+            return number;
+        }
+        let number = self.masks.next_number();
+        let halves = HalfSet::of(mask);
+        let fitting = self.order.iter().map(|&(_, group)| group).filter(|&group| {
+            let group = &self.groups[usize::from(group)];
+            group.layout().set().contains(halves) && is_part(group.hash_mask(), mask)
+        });
+        let bits = |group: &u16| ones(self.groups[usize::from(*group)].hash_mask());
+        let best = fitting.max_by_key(bits);
+        let home = best.and_then(|group| {
+            let local = self.groups[usize::from(group)].add_mask(number, mask)?;
+            Some(Home { group, local })
+        });
+        let home = home.unwrap_or_else(|| {
+            self.progress.patches += 1;
+            let many = self.order.len() >= MAX_GROUPS;
+            let halves = if many { HalfSet::of(&all_bits()) } else { halves };
+            let hash_mask = if many { PipelineMask::default() } else { *mask };
+            let group = self.add_group(halves, &hash_mask, 0);
+            let local = self.groups[usize::from(group)].add_mask(number, mask);
+            Home { group, local: local.expect("a new group has numbers left") }
+        });
+        let known = KnownMask::new(mask, halves, home);
+        let hasher = &self.hasher;
+        self.masks.add(known, |mask| hasher.hash_one(mask.words()));
+        number
+    }
+
+    fn add_group(&mut self, halves: HalfSet, hash_mask: &PipelineMask, rules: usize) -> u16 {
+        let group = Group::new(Layout::new(halves), hash_mask, &self.keys, rules);
+        match self.vacant_groups.pop() {
+            Some(at) => {
+                self.groups[usize::from(at)] = group;
+                at
+            }
+            None => {
+                self.groups.push(group);
+                (self.groups.len() - 1) as u16
+            }
+        }
+    }
+
+    /// Puts the row of a rule into the group of its mask. Returns how many are in its bucket.
+    fn file(&mut self, slot: u32, m: &Match) -> usize {
+        let Some((_, rule)) = self.rules.at(slot) else { return 0 };
+        let Home { group: number, local } = self.masks.get(rule.value.mask).home;
+        let rank = rule.rank();
+        let rules = &self.rules;
+        let rank_of = |slot| rules.at(slot).map_or(rank, |(_, rule)| rule.rank());
+        let group = &mut self.groups[usize::from(number)];
+        let before = (group.len() > 0).then(|| group.bound());
+        let (hash, met) = group.insert(m.key(), local, slot, rank, rank_of);
+        if before != Some(group.bound()) {
+            self.sort();
+        }
+        if let Some(rule) = self.rules.at_mut(slot) {
+            rule.value.group = number;
+            rule.value.hash = hash;
+        }
+        met
+    }
+
+    /// Takes the row of a rule out of its group. Returns the number of its mask.
+    fn take_row(&mut self, slot: u32) -> Option<u32> {
+        let (_, rule) = self.rules.at(slot)?;
+        let &Filed { hash, mask, group: number, .. } = &rule.value;
+        let group = &mut self.groups[usize::from(number)];
+        let before = group.bound();
+        let local = group.remove(hash, slot)?;
+        if self.masks.get(mask).home.group != number && group.rules_of(local) == 0 {
+            group.drop_mask(local);
+        }
+        if group.len() == 0 || group.bound() != before {
+            self.sort();
+        }
+        Some(mask)
+    }
+
+    /// Makes a group take the rules of a mask from now on. `None` if it cannot.
+    fn rehome(&mut self, number: u32, group: u16) {
+        let known = self.masks.get(number);
+        let (old, mask) = (known.home, known.mask);
+        if old.group == group {
+            return;
+        }
+        let local = match self.groups[usize::from(group)].local_number(number) {
+            Some(local) => Some(local),
+            None => self.groups[usize::from(group)].add_mask(number, &mask),
+        };
+        let Some(local) = local else { return };
+        let left = &mut self.groups[usize::from(old.group)];
+        if left.rules_of(old.local) == 0 {
+            left.drop_mask(old.local);
+        }
+        self.masks.get_mut(number).home = Home { group, local };
+    }
+
+    /// Sorts the groups for the search.
+    fn sort(&mut self) {
+        let groups = self.groups.iter().enumerate().filter(|(_, group)| group.len() > 0);
+        self.order.clear();
+        self.order.extend(groups.map(|(at, group)| (group.bound(), at as u16)));
+        self.order.sort_unstable_by_key(|&(bound, at)| (Reverse(bound), at));
+        let used = self.order.iter().map(|&(_, at)| self.groups[usize::from(at)].width());
+        self.width = used.max().unwrap_or(1);
+    }
+
+    /// Plans the groups anew if the table has changed much, and goes on moving rules.
+    pub(super) fn arrange(&mut self) {
+        if !self.progress.is_moving() && self.progress.is_stale(self.filed_len()) {
+            self.replan();
+        }
+        self.sweep(if self.rules.slots() <= SMALL { u32::MAX } else { SWEEP });
+    }
+
+    /// Looks at so many of the slots that are left to look at.
+    fn sweep(&mut self, budget: u32) {
+        let (first, left) = self.progress.sweep;
+        if left == 0 {
+            return;
+        }
+        let count = budget.min(left);
+        for slot in first..first + count {
+            self.resettle(slot);
+        }
+        self.progress.sweep = (first + count, left - count);
+        if left == count {
+            self.retire_groups();
+            self.progress.met = 0;
+            self.progress.observed = 0;
+        }
+    }
+
+    /// Moves a rule to the group of its mask, if it is not there.
+    fn resettle(&mut self, slot: u32) {
+        let Some((_, rule)) = self.rules.at(slot) else { return };
+        let &Filed { hash, mask, group, .. } = &rule.value;
+        if self.masks.get(mask).home.group == group {
+            return;
+        }
+        if let Some((_, m)) = self.groups[usize::from(group)].rule(hash, slot) {
+            self.take_row(slot);
+            self.file(slot, &m);
+        }
+    }
+
+    /// Gives the memory of groups back that no mask has for its home.
+    fn retire_groups(&mut self) {
+        let mut homes = vec![false; self.groups.len()];
+        for (_, known) in self.masks.iter() {
+            homes[usize::from(known.home.group)] = true;
+        }
+        for &vacant in &self.vacant_groups {
+            homes[usize::from(vacant)] = true;
+        }
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            if !homes[at] && group.len() == 0 {
+                let empty = Layout::new(HalfSet::default());
+                *group = Group::new(empty, &PipelineMask::default(), &self.keys, 0);
+                self.vacant_groups.push(at as u16);
+            }
+        }
+    }
+
+    /// Decides again which masks share a group, and starts to move rules.
+    fn replan(&mut self) {
+        self.seed = self.hasher.hash_one(self.seed);
+        let plan = plan::plan(self.census(), self.seed);
+        let (planned, sweep) = (self.filed_len(), (0, self.rules.slots()));
+        self.progress = Progress { planned, rows: plan.rows, sweep, ..Progress::default() };
+        for PlannedGroup { hash_mask, masks } in plan.groups {
+            self.assign(&hash_mask, masks);
+        }
+    }
+
+    /// Makes masks share groups with this hash mask: one, or several where rows would be much wider.
+    fn assign(&mut self, hash_mask: &PipelineMask, mut masks: Vec<u32>) {
+        masks.sort_by_key(|&number| (Reverse(self.masks.get(number).rules), number));
+        let mut parts: Vec<(HalfSet, usize, Vec<u32>)> = Vec::new();
+        for number in masks {
+            let KnownMask { halves, rules, .. } = *self.masks.get(number);
+            let rules = rules as usize;
+            let fitting = parts.iter_mut().find(|(set, others, _)| {
+                let width = set.union(halves).width();
+                let wider = others * (width - set.width()) + rules * (width - halves.width());
+                wider <= MAX_WIDENING
+            });
+            match fitting {
+                Some((set, others, members)) => {
+                    *set = set.union(halves);
+                    *others += rules;
+                    members.push(number);
+                }
+                None => parts.push((halves, rules, vec![number])),
+            }
+        }
+        for (halves, rules, members) in parts {
+            let existing = self.order.iter().map(|&(_, at)| at).find(|&at| {
+                let group = &self.groups[usize::from(at)];
+                let set = group.layout().set();
+                group.hash_mask() == hash_mask
+                    && !group.is_outgrown()
+                    && set.contains(halves)
+                    && set.width() == halves.width()
+            });
+            let group = existing.unwrap_or_else(|| self.add_group(halves, hash_mask, rules));
+            for number in members {
+                self.rehome(number, group);
+            }
+        }
+    }
+
+    /// All masks, each with a sample of its rules: where possible in proportion, but at least some.
+    fn census(&self) -> Vec<Census<'_>> {
+        let slots = u64::from(self.rules.slots());
+        let random = (0..SAMPLE as u64).map(|n| self.hasher.hash_one((self.seed, n)) % slots);
+        let all = slots <= SAMPLE as u64;
+        let slots: Vec<u64> = if all { (0..slots).collect() } else { random.collect() };
+        let few = self.masks.iter().filter(|_| !all).flat_map(|(_, known)| known.sample());
+        let mut sample: Vec<u32> = slots.into_iter().map(|slot| slot as u32).chain(few).collect();
+        sample.sort_unstable();
+        sample.dedup();
+        let mut census: Vec<Census<'_>> = self
+            .masks
+            .iter()
+            .map(|(number, known)| {
+                let KnownMask { mask, rules, .. } = known;
+                Census { number, mask, rules: *rules, sample: Vec::new() }
+            })
+            .collect();
+        for slot in sample {
+            let Some((_, rule)) = self.rules.at(slot) else { continue };
+            let filed = &rule.value;
+            let group = &self.groups[usize::from(filed.group)];
+            let Ok(at) = census.binary_search_by_key(&filed.mask, |c| c.number) else { continue };
+            if let Some((_, m)) = group.rule(filed.hash, slot) {
+                census[at].sample.push(*m.key());
+            }
+        }
+        census
+    }
+}
+
+fn is_part(part: &PipelineMask, mask: &PipelineMask) -> bool {
+    part.words().iter().zip(mask.words()).all(|(p, m)| p & !m == 0)
+}
+
+fn ones(mask: &PipelineMask) -> u32 {
+    mask.words().iter().map(|w| w.count_ones()).sum()
+}
+
+fn all_bits() -> PipelineMask {
+    let mut mask = PipelineMask::default();
+    mask.words_mut().fill(u64::MAX);
+    mask
+}

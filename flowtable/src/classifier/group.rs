@@ -1,0 +1,367 @@
+//! Rules of several masks in one hash table.
+//!
+//! The hash covers bits that all masks of the group have, its *hash mask*. Rules whose hashes are
+//! equal form a bucket, a list of rows with the best one first, in which each row is compared in
+//! full. So a key has one bucket in a group at most, and that has all rows that can match.
+
+use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
+use super::presence::Presence;
+use super::rows::{Block, Header, Rows};
+use super::rule::Rank;
+use crate::flow::{Match, PipelineKey, PipelineMask};
+use arrayvec::ArrayVec;
+use hashbrown::HashTable;
+
+/// Random numbers for hashing, one for each half of a key.
+pub(super) type HashKeys = [u64; HALVES];
+
+/// One hash table. See the [module](self).
+#[derive(Debug)]
+pub(super) struct Group {
+    layout: Layout,
+    hash_mask: PipelineMask,
+    hash_lines: Vec<Line>,
+    /// For each lane.
+    multipliers: Vec<[u64; LANES]>,
+    masks: Vec<LocalMask>,
+    mask_lines: Vec<Line>,
+    vacant_masks: Vec<u16>,
+    mask_index: HashTable<u16>,
+    buckets: HashTable<Bucket>,
+    rows: Rows,
+    presence: Presence,
+    priorities: Priorities,
+    len: usize,
+}
+
+/// A mask of the group. Rows name it by its place.
+#[derive(Clone, Copy, Debug, Default)]
+struct LocalMask {
+    /// Its number in the classifier.
+    number: u32,
+    rules: u32,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    hash: u32,
+    block: Block,
+}
+
+impl Group {
+    /// A group that is expected to have so many rules.
+    pub(super) fn new(
+        layout: Layout,
+        hash_mask: &PipelineMask,
+        keys: &HashKeys,
+        rules: usize,
+    ) -> Self {
+        let width = layout.width();
+        let hash_lines = layout.pack(hash_mask).to_vec();
+        let mut multipliers = vec![[0; LANES]; width];
+        for (lane, half) in layout.lanes() {
+            multipliers[lane / LANES][lane % LANES] = keys[half];
+        }
+        Self {
+            presence: Presence::new(&layout, &hash_lines, keys, rules),
+            hash_lines,
+            layout,
+            hash_mask: *hash_mask,
+            multipliers,
+            masks: Vec::new(),
+            mask_lines: Vec::new(),
+            vacant_masks: Vec::new(),
+            mask_index: HashTable::new(),
+            buckets: HashTable::new(),
+            rows: Rows::new(width),
+            priorities: Priorities::default(),
+            len: 0,
+        }
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.hash_lines.len()
+    }
+
+    pub(super) fn hash_mask(&self) -> &PipelineMask {
+        &self.hash_mask
+    }
+
+    #[inline]
+    pub(super) fn hash_lines(&self) -> &[Line] {
+        &self.hash_lines
+    }
+
+    /// No rule of the group has a higher priority than this one.
+    pub(super) fn bound(&self) -> u16 {
+        self.priorities.bound()
+    }
+
+    /// Number of rules.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Multilinear hashing (Lemire and Kaser 2014): two keys that differ in the hash mask collide
+    /// with a chance of 2^-32, whoever chose them, because nobody knows the multipliers.
+    #[inline(always)]
+    pub(super) fn hash(&self, key: &[Line]) -> u32 {
+        let mut sum = 0u64;
+        for ((key, mask), by) in key.iter().zip(&self.hash_lines).zip(&self.multipliers) {
+            for ((key, mask), by) in key.0.iter().zip(mask.0).zip(by) {
+                sum = sum.wrapping_add(u64::from(key & mask).wrapping_mul(*by));
+            }
+        }
+        (sum >> 32) as u32
+    }
+
+    /// The rows of the bucket with this hash.
+    #[inline]
+    pub(super) fn bucket(&self, hash: u32) -> Option<Block> {
+        self.buckets.find(spread(hash), |b| b.hash == hash).map(|b| b.block)
+    }
+
+    #[inline]
+    pub(super) fn rows(&self, block: Block) -> &[Line] {
+        self.rows.get(block)
+    }
+
+    /// The packed mask with this number.
+    #[inline(always)]
+    pub(super) fn mask(&self, local: u16, width: usize) -> &[Line] {
+        &self.mask_lines[usize::from(local) * width..][..width]
+    }
+
+    /// Adds a mask without rules. `None` if the group has no number left for it.
+    pub(super) fn add_mask(&mut self, number: u32, mask: &PipelineMask) -> Option<u16> {
+        let width = self.width();
+        let local = match self.vacant_masks.pop() {
+            Some(local) => local,
+            None => {
+                let local = u16::try_from(self.masks.len()).ok()?;
+                self.masks.push(LocalMask::default());
+                self.mask_lines.resize(self.mask_lines.len() + width, Line::default());
+                local
+            }
+        };
+        self.masks[usize::from(local)] = LocalMask { number, rules: 0 };
+        let lines = &mut self.mask_lines[usize::from(local) * width..][..width];
+        lines.copy_from_slice(&self.layout.pack(mask));
+        let masks = &self.masks;
+        let hash_of = |&at: &u16| spread(masks[usize::from(at)].number);
+        self.mask_index.insert_unique(spread(number), local, hash_of);
+        Some(local)
+    }
+
+    /// The number in the group of a mask that has rules or its home here.
+    pub(super) fn local_number(&self, number: u32) -> Option<u16> {
+        let is = |&at: &u16| self.masks[usize::from(at)].number == number;
+        self.mask_index.find(spread(number), is).copied()
+    }
+
+    /// Gives the number of a mask without rules back.
+    pub(super) fn drop_mask(&mut self, local: u16) {
+        let number = self.masks[usize::from(local)].number;
+        if let Ok(found) = self.mask_index.find_entry(spread(number), |&at| at == local) {
+            found.remove();
+        }
+        self.vacant_masks.push(local);
+    }
+
+    /// Rules that a mask has in the group.
+    pub(super) fn rules_of(&self, local: u16) -> u32 {
+        self.masks[usize::from(local)].rules
+    }
+
+    /// Adds a rule. Returns its hash and how many rows there are in its bucket.
+    pub(super) fn insert(
+        &mut self,
+        key: &PipelineKey,
+        local: u16,
+        slot: u32,
+        rank: Rank,
+        rank_of: impl Fn(u32) -> Rank,
+    ) -> (u32, usize) {
+        let mut row = self.layout.pack(key);
+        let hash = self.hash(&row);
+        Header { priority: rank.priority(), mask: local, slot }.write(&mut row[0]);
+        let width = self.width();
+        let len = match self.buckets.find_mut(spread(hash), |b| b.hash == hash) {
+            Some(bucket) => {
+                let lines = self.rows.get(bucket.block);
+                if !has_value(lines, &row, &self.hash_lines) {
+                    self.presence.add(&row);
+                }
+                let at = place(lines, width, rank, rank_of);
+                self.rows.insert(&mut bucket.block, at, &row);
+                bucket.block.len()
+            }
+            None => {
+                self.presence.add(&row);
+                let block = self.rows.create(&row);
+                let bucket = Bucket { hash, block };
+                self.buckets.insert_unique(spread(hash), bucket, |b| spread(b.hash));
+                1
+            }
+        };
+        self.priorities.add(rank.priority());
+        self.masks[usize::from(local)].rules += 1;
+        self.len += 1;
+        (hash, len)
+    }
+
+    /// Takes out a rule and returns the number of its mask in the group.
+    pub(super) fn remove(&mut self, hash: u32, slot: u32) -> Option<u16> {
+        let width = self.width();
+        let mut bucket = self.buckets.find_entry(spread(hash), |b| b.hash == hash).ok()?;
+        let block = &mut bucket.get_mut().block;
+        let lines = self.rows.get(*block);
+        let headers = lines.iter().step_by(width).map(Header::of);
+        let (at, header) = headers.enumerate().find(|(_, h)| h.slot == slot)?;
+        let row: ArrayVec<Line, MAX_WIDTH> = lines[at * width..][..width].iter().copied().collect();
+        self.rows.remove(block, at);
+        if !has_value(self.rows.get(*block), &row, &self.hash_lines) {
+            self.presence.remove(&row);
+        }
+        if block.is_empty() {
+            bucket.remove();
+        }
+        self.priorities.remove(header.priority);
+        self.masks[usize::from(header.mask)].rules -= 1;
+        self.len -= 1;
+        Some(header.mask)
+    }
+
+    /// The header and the match of a rule.
+    pub(super) fn rule(&self, hash: u32, slot: u32) -> Option<(Header, Match)> {
+        let width = self.width();
+        let rows = self.rows(self.bucket(hash)?).chunks_exact(width);
+        let (header, row) =
+            rows.map(|row| (Header::of(&row[0]), row)).find(|(h, _)| h.slot == slot)?;
+        let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
+        self.layout.scatter(row, &mut key);
+        self.layout.scatter(self.mask(header.mask, width), &mut mask);
+        Some((header, Match::new(&key, &mask)))
+    }
+
+    /// The rules with exactly this match, given by its key and the number of its mask.
+    pub(super) fn find(&self, key: &PipelineKey, local: u16) -> impl Iterator<Item = Header> {
+        let packed = self.layout.pack(key);
+        let block = self.bucket(self.hash(&packed));
+        let lines = block.map_or(&[][..], |block| self.rows(block));
+        lines.chunks_exact(self.width()).filter_map(move |row| {
+            let header = Header::of(&row[0]);
+            let same = header.mask == local
+                && row[0].0[super::lanes::HEADER..] == packed[0].0[super::lanes::HEADER..]
+                && row[1..] == packed[1..];
+            same.then_some(header)
+        })
+    }
+
+    /// Which values the buckets have.
+    #[inline]
+    pub(super) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// Whether it has many more rules than it was made for.
+    pub(super) fn is_outgrown(&self) -> bool {
+        self.presence.is_too_small(self.buckets.len())
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_size(&self) -> usize {
+        self.rows.heap_size()
+            + self.buckets.allocation_size()
+            + self.presence.heap_size()
+            + size_of_val(&*self.priorities.rules)
+            + size_of_val(&*self.priorities.highest)
+            + self.masks.capacity() * size_of::<LocalMask>()
+            + self.mask_lines.capacity() * size_of::<Line>()
+    }
+}
+
+/// Whether some row agrees with another one in the hash mask. Only if two hashes are equal by chance,
+/// some rows of a bucket do not.
+fn has_value(lines: &[Line], row: &[Line], hash_lines: &[Line]) -> bool {
+    lines.chunks_exact(row.len()).any(|other| agree(other, row, hash_lines))
+}
+
+/// The place of a new row among those of its bucket.
+fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank) -> usize {
+    let (mut low, mut high) = (0, lines.len() / width);
+    while low < high {
+        let middle = (low + high) / 2;
+        let header = Header::of(&lines[middle * width]);
+        let better = header.priority > rank.priority()
+            || (header.priority == rank.priority() && rank_of(header.slot) > rank);
+        if better { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+/// The table takes its places from the low bits of a hash, and its tags from the high ones.
+#[inline(always)]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Which priorities the rules of a group have, as far as it helps to stop a search early: the
+/// number of rules in each step of 256, and the highest of them since the step was last empty.
+#[derive(Debug)]
+struct Priorities {
+    rules: Box<[u32; 256]>,
+    highest: Box<[u8; 256]>,
+    top: u8,
+}
+
+impl Default for Priorities {
+    fn default() -> Self {
+        Self { rules: Box::new([0; 256]), highest: Box::new([0; 256]), top: 0 }
+    }
+}
+
+impl Priorities {
+    fn add(&mut self, priority: u16) {
+        let [step, low] = priority.to_be_bytes();
+        let at = usize::from(step);
+        self.highest[at] = if self.rules[at] == 0 { low } else { self.highest[at].max(low) };
+        self.rules[at] += 1;
+        self.top = self.top.max(step);
+    }
+
+    fn remove(&mut self, priority: u16) {
+        self.rules[usize::from(priority >> 8)] -= 1;
+        while self.top > 0 && self.rules[usize::from(self.top)] == 0 {
+            self.top -= 1;
+        }
+    }
+
+    fn bound(&self) -> u16 {
+        u16::from_be_bytes([self.top, self.highest[usize::from(self.top)]])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_priority_is_above_the_bound() {
+        let mut p = Priorities::default();
+        for priority in [7, 300, 40_000, 40_010] {
+            p.add(priority);
+        }
+        assert_eq!(p.bound(), 40_010);
+        p.remove(40_010);
+        assert!(p.bound() >= 40_000);
+        p.remove(40_000);
+        assert_eq!(p.bound(), 300);
+        p.remove(300);
+        assert_eq!(p.bound(), 7);
+    }
+}

@@ -1,0 +1,151 @@
+//! Keys and masks as the rules of one group see them: only the 32-bit halves of words that some
+//! rule looks at, side by side in lines of eight lanes that compare with a few vector instructions.
+//!
+//! The lanes hold numbers in host order, so that the leading bits of a prefix are the high ones.
+
+use crate::flow::key::PIPELINE_WORDS;
+use crate::flow::{PipelineKey, PipelineMask};
+use arrayvec::ArrayVec;
+
+/// 32-bit pieces of a key.
+pub(super) const HALVES: usize = 2 * PIPELINE_WORDS;
+/// Numbers in a line.
+pub(super) const LANES: usize = 8;
+/// Lanes at the begin of the first line that hold something else: see [`Row`](super::rows).
+pub(super) const HEADER: usize = 2;
+/// Lines that hold the header and every half of a key.
+pub(super) const MAX_WIDTH: usize = (HEADER + HALVES).div_ceil(LANES);
+
+/// Half a cache line, and never on two of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(32))]
+pub(super) struct Line(pub(super) [u32; LANES]);
+
+/// A set of halves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HalfSet(u128);
+
+impl HalfSet {
+    /// The halves in which a mask has bits.
+    pub(super) fn of(mask: &PipelineMask) -> Self {
+        let used = halves(mask).iter().enumerate().filter(|(_, half)| **half != [0; 4]);
+        Self(used.fold(0, |set, (at, _)| set | 1 << at))
+    }
+
+    pub(super) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) fn contains(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
+    /// Lines that hold the header and these halves.
+    pub(super) fn width(self) -> usize {
+        (HEADER + self.0.count_ones() as usize).div_ceil(LANES)
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        (0..HALVES).filter(move |at| self.0 >> at & 1 != 0)
+    }
+}
+
+/// Which half is in which lane.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    set: HalfSet,
+    halves: ArrayVec<u8, HALVES>,
+}
+
+impl Layout {
+    pub(super) fn new(set: HalfSet) -> Self {
+        Self { set, halves: set.iter().map(|half| half as u8).collect() }
+    }
+
+    pub(super) fn set(&self) -> HalfSet {
+        self.set
+    }
+
+    /// Lines a key has.
+    pub(super) fn width(&self) -> usize {
+        self.set.width()
+    }
+
+    /// For each lane in use, the half that it holds.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.halves.iter().enumerate().map(|(i, &half)| (HEADER + i, usize::from(half)))
+    }
+
+    /// Packs a key or mask. Lanes not in use are left alone.
+    #[inline]
+    pub(super) fn gather(&self, key: &PipelineKey, out: &mut [Line]) {
+        let halves = halves(key);
+        for (lane, half) in self.lanes() {
+            out[lane / LANES].0[lane % LANES] = u32::from_be_bytes(halves[half]);
+        }
+    }
+
+    /// Packs a key or mask.
+    pub(super) fn pack(&self, key: &PipelineKey) -> ArrayVec<Line, MAX_WIDTH> {
+        let mut out: ArrayVec<_, MAX_WIDTH> = (0..self.width()).map(|_| Line::default()).collect();
+        self.gather(key, &mut out);
+        out
+    }
+
+    /// Adds packed bits to a mask.
+    #[inline]
+    pub(super) fn scatter(&self, lines: &[Line], mask: &mut PipelineMask) {
+        let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(mask);
+        for (lane, half) in self.lanes() {
+            let bits = u32::from_be_bytes(halves[half]) | lines[lane / LANES].0[lane % LANES];
+            halves[half] = bits.to_be_bytes();
+        }
+    }
+}
+
+fn halves(key: &PipelineKey) -> &[[u8; 4]; HALVES] {
+    zerocopy::transmute_ref!(key)
+}
+
+/// Whether a packed key agrees with a row in the bits of a mask.
+#[inline(always)]
+pub(super) fn agree(key: &[Line], row: &[Line], mask: &[Line]) -> bool {
+    let mut differ = [0; LANES];
+    for ((key, row), mask) in key.iter().zip(row).zip(mask) {
+        for (lane, differ) in differ.iter_mut().enumerate() {
+            *differ |= (key.0[lane] ^ row.0[lane]) & mask.0[lane];
+        }
+    }
+    differ == [0; LANES]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_hold_the_halves_in_use_in_host_order() {
+        let mut mask = PipelineMask::default();
+        mask.flow.nw_addrs[..4].copy_from_slice(&[255, 255, 0, 0]);
+        mask.flow.tp_dst = 0xfffe.into();
+        mask.regs[31] = 1.into();
+        let layout = Layout::new(HalfSet::of(&mask));
+        assert_eq!(layout.width(), 1);
+        let packed = layout.pack(&mask);
+        assert_eq!(packed[0].0, [0, 0, 0xfffe, 0xffff_0000, 1, 0, 0, 0]);
+        let mut again = PipelineMask::default();
+        layout.scatter(&packed, &mut again);
+        assert_eq!(again, mask);
+    }
+
+    #[test]
+    fn all_halves_fit() {
+        let mut mask = PipelineMask::default();
+        mask.words_mut().fill(0x0102_0304_0506_0708);
+        let layout = Layout::new(HalfSet::of(&mask));
+        assert_eq!(layout.width(), MAX_WIDTH);
+        let mut again = PipelineMask::default();
+        layout.scatter(&layout.pack(&mask), &mut again);
+        assert_eq!(again, mask);
+    }
+}

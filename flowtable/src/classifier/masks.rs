@@ -1,0 +1,138 @@
+//! The masks that rules have, each once, with the group that takes its rules.
+
+use super::lanes::HalfSet;
+use crate::flow::PipelineMask;
+use hashbrown::HashTable;
+
+/// A mask that some rule has.
+#[derive(Debug)]
+pub(super) struct KnownMask {
+    pub(super) mask: PipelineMask,
+    pub(super) halves: HalfSet,
+    pub(super) rules: u32,
+    pub(super) home: Home,
+    /// Slots of some of its rules.
+    sample: [u32; SAMPLE],
+}
+
+/// Rules of a mask that are easily found.
+const SAMPLE: usize = 3;
+/// Not a slot.
+const NONE: u32 = u32::MAX;
+
+impl KnownMask {
+    pub(super) fn new(mask: &PipelineMask, halves: HalfSet, home: Home) -> Self {
+        Self { mask: *mask, halves, rules: 0, home, sample: [NONE; SAMPLE] }
+    }
+
+    /// Counts a new rule. The sample has the slots with the highest hashes, so that it does not
+    /// consist of rules that came together with those in the samples of other masks.
+    pub(super) fn add(&mut self, slot: u32) {
+        self.rules += 1;
+        if let Some(least) = self.sample.iter_mut().min_by_key(|slot| hash(**slot))
+            && hash(slot) > hash(*least)
+        {
+            *least = slot;
+        }
+    }
+
+    /// Counts a rule less.
+    pub(super) fn remove(&mut self, slot: u32) {
+        self.rules -= 1;
+        self.sample.iter_mut().filter(|s| **s == slot).for_each(|s| *s = NONE);
+    }
+
+    /// Slots of some rules.
+    pub(super) fn sample(&self) -> impl Iterator<Item = u32> {
+        self.sample.into_iter().filter(|slot| *slot != NONE)
+    }
+}
+
+/// Spreads slots; least for [`NONE`].
+fn hash(slot: u32) -> u32 {
+    let x = slot.wrapping_add(1).wrapping_mul(0x9e37_79b9);
+    (x ^ x >> 15).wrapping_mul(0x85eb_ca6b)
+}
+
+/// Where new rules of a mask go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home {
+    pub(super) group: u16,
+    /// The mask's number in the group.
+    pub(super) local: u16,
+}
+
+/// All masks, numbered.
+#[derive(Debug, Default)]
+pub(super) struct Masks {
+    list: Vec<Option<KnownMask>>,
+    vacant: Vec<u32>,
+    index: HashTable<u32>,
+    /// The one asked for last: rules come in runs.
+    last: Option<u32>,
+}
+
+impl Masks {
+    pub(super) fn find(&mut self, hash: u64, mask: &PipelineMask) -> Option<u32> {
+        if let Some(last) = self.last
+            && self.is(last, mask)
+        {
+            return Some(last);
+        }
+        self.last = self.peek(hash, mask);
+        self.last
+    }
+
+    /// As [`find`](Self::find), for readers.
+    pub(super) fn peek(&self, hash: u64, mask: &PipelineMask) -> Option<u32> {
+        self.index.find(hash, |&at| self.is(at, mask)).copied()
+    }
+
+    fn is(&self, number: u32, mask: &PipelineMask) -> bool {
+        self.list[number as usize].as_ref().is_some_and(|known| known.mask == *mask)
+    }
+
+    pub(super) fn next_number(&self) -> u32 {
+        self.vacant.last().copied().unwrap_or(self.list.len() as u32)
+    }
+
+    /// Adds a mask as [`next_number`](Self::next_number).
+    pub(super) fn add(&mut self, known: KnownMask, hash_of: impl Fn(&PipelineMask) -> u64) {
+        let number = self.next_number();
+        let hash = hash_of(&known.mask);
+        match self.vacant.pop() {
+            Some(at) => self.list[at as usize] = Some(known),
+            None => self.list.push(Some(known)),
+        }
+        let list = &self.list;
+        self.index.insert_unique(hash, number, |&at| {
+            list[at as usize].as_ref().map_or(0, |known| hash_of(&known.mask))
+        });
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, number: u32) {
+        if let Ok(found) = self.index.find_entry(hash, |&at| at == number) {
+            found.remove();
+        }
+        self.list[number as usize] = None;
+        self.vacant.push(number);
+        self.last = None;
+    }
+
+    pub(super) fn get(&self, number: u32) -> &KnownMask {
+        self.list[number as usize].as_ref().expect("a rule has this mask")
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> &mut KnownMask {
+        self.list[number as usize].as_mut().expect("a rule has this mask")
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &KnownMask)> {
+        let numbered = self.list.iter().enumerate();
+        numbered.filter_map(|(at, known)| Some((at as u32, known.as_ref()?)))
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        self.list.capacity() * size_of::<Option<KnownMask>>() + self.index.allocation_size()
+    }
+}

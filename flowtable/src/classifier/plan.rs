@@ -1,0 +1,367 @@
+//! Decides which masks share a group.
+//!
+//! A group costs a probe in every lookup. Fewer groups mean hash masks with fewer bits, so buckets
+//! with more rows to compare. How many rows a lookup would meet is estimated on a sample of rules:
+//! keys are made that match one sampled rule each (and agree with others elsewhere, as traffic
+//! does), and for each candidate hash mask is counted which of them fall into the buckets of which
+//! rules. Rows a rule adds to a lookup depend on its own group's hash mask only, so that for a set
+//! of hash masks each mask takes the best that it contains; the set is found by adding the hash mask
+//! that saves most until none pays for its probe.
+//!
+//! Candidates are the common masks and what pairs of masks share: first of the commonest ones, then,
+//! in a few rounds, of those that the choice so far serves worst.
+
+use crate::flow::key::PIPELINE_WORDS;
+use crate::flow::{PipelineKey, PipelineMask};
+use std::collections::HashMap;
+
+/// Rules that are looked at, beside a few of each mask.
+pub(super) const SAMPLE: usize = 384;
+/// Masks that are planned for. Rarer ones go where they fit.
+const MASKS: usize = 512;
+/// Masks that are candidates themselves.
+const SINGLE: usize = 32;
+/// Parts of masks that are candidates, and that are counted to find them.
+const HUBS: usize = 96;
+const HUBS_SEEN: usize = 4096;
+/// Masks whose pairwise intersections become candidates in one round.
+const PAIRED: usize = 12;
+const ROUNDS: usize = 5;
+/// Groups a plan has at most.
+const MAX_GROUPS: usize = 32;
+/// Cost of a probe, in nanoseconds.
+const PROBE: f64 = 30.0;
+/// Cost of comparing one row.
+const ROW: f64 = 3.0;
+
+/// A mask with the rules that have it.
+pub(super) struct Census<'a> {
+    pub(super) number: u32,
+    pub(super) mask: &'a PipelineMask,
+    pub(super) rules: u32,
+    /// Keys of some of them.
+    pub(super) sample: Vec<PipelineKey>,
+}
+
+/// Groups to be.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) groups: Vec<PlannedGroup>,
+    /// Rows that a lookup is expected to meet.
+    pub(super) rows: usize,
+}
+
+/// A group to be.
+#[derive(Debug)]
+pub(super) struct PlannedGroup {
+    pub(super) hash_mask: PipelineMask,
+    /// Numbers of the masks.
+    pub(super) masks: Vec<u32>,
+}
+
+/// Plans the groups for all masks of a table.
+pub(super) fn plan(mut census: Vec<Census<'_>>, seed: u64) -> Plan {
+    census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
+    let planner = Planner::new(&census, seed);
+    let choice = planner.choose();
+    let mut groups: Vec<PlannedGroup> = choice
+        .hash_masks
+        .iter()
+        .map(|bits| PlannedGroup { hash_mask: planner.words.expand(bits), masks: Vec::new() })
+        .collect();
+    for (at, c) in census.iter().enumerate() {
+        groups[choice.group_of(at, &planner.words.compress(c.mask))].masks.push(c.number);
+    }
+    groups.retain(|g| !g.masks.is_empty());
+    Plan { groups, rows: choice.rows as usize }
+}
+
+/// Bits of a key or mask in the words that any mask has bits in.
+type Bits = Vec<u64>;
+
+/// Which words these are.
+struct Words(Vec<usize>);
+
+impl Words {
+    fn compress(&self, key: &PipelineKey) -> Bits {
+        self.0.iter().map(|&w| key.words()[w]).collect()
+    }
+
+    fn expand(&self, bits: &[u64]) -> PipelineMask {
+        let mut mask = PipelineMask::default();
+        for (&w, &bits) in self.0.iter().zip(bits) {
+            mask.words_mut()[w] = bits;
+        }
+        mask
+    }
+}
+
+struct Planner {
+    words: Words,
+    masks: Vec<Bits>,
+    rules: Vec<SampledRule>,
+    /// A key for each sampled rule that matches it.
+    queries: Vec<Bits>,
+    total: f64,
+}
+
+struct SampledRule {
+    /// Place of its mask.
+    mask: usize,
+    key: Bits,
+    /// Rules that it stands for.
+    weight: f64,
+}
+
+/// A hash mask with the rows that the rules of each mask add to a lookup, for masks that contain it.
+struct Candidate {
+    hash_mask: Bits,
+    rows: Vec<(usize, f64)>,
+}
+
+/// Hash masks for a table.
+struct Choice {
+    hash_masks: Vec<Bits>,
+    /// The hash mask of each mask that was planned for.
+    groups: Vec<Option<usize>>,
+    rows: f64,
+}
+
+impl Choice {
+    fn group_of(&self, place: usize, mask: &[u64]) -> usize {
+        if let Some(&Some(group)) = self.groups.get(place) {
+            return group;
+        }
+        let fitting = (0..self.hash_masks.len()).filter(|&g| contains(mask, &self.hash_masks[g]));
+        fitting.max_by_key(|&g| ones(&self.hash_masks[g])).expect("no bits fit every mask")
+    }
+}
+
+impl Planner {
+    fn new(census: &[Census<'_>], seed: u64) -> Self {
+        let used = |w: &usize| census.iter().any(|c| c.mask.words()[*w] != 0);
+        let words = Words((0..PIPELINE_WORDS).filter(used).collect());
+        let census = &census[..census.len().min(MASKS)];
+        let masks: Vec<Bits> = census.iter().map(|c| words.compress(c.mask)).collect();
+        let rules: Vec<SampledRule> = census
+            .iter()
+            .enumerate()
+            .flat_map(|(mask, c)| {
+                let weight = f64::from(c.rules) / c.sample.len() as f64;
+                let keys = c.sample.iter().map(|key| words.compress(key));
+                keys.map(move |key| SampledRule { mask, key, weight })
+            })
+            .collect();
+        let total = rules.iter().map(|r| r.weight).sum();
+        let queries = queries(&rules, &masks, seed);
+        Self { words, masks, rules, queries, total }
+    }
+
+    /// What most rules have when one or two halves are left out of their masks.
+    fn hubs(&self) -> Vec<Bits> {
+        let mut weights = vec![0.0; self.masks.len()];
+        for rule in &self.rules {
+            weights[rule.mask] += rule.weight;
+        }
+        let mut hubs: HashMap<Bits, f64> = HashMap::new();
+        for (mask, weight) in self.masks.iter().zip(weights) {
+            let used = |half: &usize| mask[half / 2] & half_bits(*half) != 0;
+            let used: Vec<usize> = (0..2 * mask.len()).filter(used).collect();
+            for (i, a) in used.iter().enumerate() {
+                for b in &used[..=i] {
+                    let mut part = mask.clone();
+                    part[a / 2] &= !half_bits(*a);
+                    part[b / 2] &= !half_bits(*b);
+                    *hubs.entry(part).or_default() += weight;
+                }
+            }
+            if hubs.len() > HUBS_SEEN {
+                break;
+            }
+        }
+        let mut hubs: Vec<(Bits, f64)> = hubs.into_iter().collect();
+        hubs.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        hubs.into_iter().take(HUBS).map(|(part, _)| part).collect()
+    }
+
+    fn choose(&self) -> Choice {
+        let mut meter = Meter::new(self.rules.len());
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut add = |bits: Bits, candidates: &mut Vec<Candidate>| {
+            if candidates.iter().all(|c| c.hash_mask != bits) {
+                let rows = meter.measure(self, &bits);
+                candidates.push(Candidate { hash_mask: bits, rows });
+            }
+        };
+        add(vec![0; self.words.0.len()], &mut candidates);
+        for mask in self.masks.iter().take(SINGLE) {
+            add(mask.clone(), &mut candidates);
+        }
+        for hub in self.hubs() {
+            add(hub, &mut candidates);
+        }
+        let mut worst: Vec<usize> = (0..self.masks.len()).collect();
+        let mut chosen = choose(&candidates, self.masks.len());
+        for _ in 0..ROUNDS {
+            worst.truncate(PAIRED);
+            let known = candidates.len();
+            for (i, &a) in worst.iter().enumerate() {
+                add(self.masks[a].clone(), &mut candidates);
+                for &b in &worst[..i] {
+                    add(shared(&self.masks[a], &self.masks[b]), &mut candidates);
+                }
+                for &c in &chosen {
+                    let bits = shared(&self.masks[a], &candidates[c].hash_mask);
+                    add(bits, &mut candidates);
+                }
+            }
+            if candidates.len() == known {
+                break;
+            }
+            chosen = choose(&candidates, self.masks.len());
+            let (rows, _) = served(&candidates, &chosen, self.masks.len());
+            worst = (0..self.masks.len()).collect();
+            worst.sort_by(|&a, &b| rows[b].total_cmp(&rows[a]));
+        }
+        let (rows, groups) = served(&candidates, &chosen, self.masks.len());
+        let hash_masks = chosen.iter().map(|&c| candidates[c].hash_mask.clone()).collect();
+        Choice { hash_masks, groups, rows: rows.iter().sum() }
+    }
+}
+
+/// The bits of a word that are a 32-bit half.
+fn half_bits(half: usize) -> u64 {
+    0xffff_ffff << (half % 2 * 32)
+}
+
+fn contains(mask: &[u64], part: &[u64]) -> bool {
+    mask.iter().zip(part).all(|(m, p)| p & !m == 0)
+}
+
+fn shared(a: &[u64], b: &[u64]) -> Bits {
+    a.iter().zip(b).map(|(a, b)| a & b).collect()
+}
+
+fn ones(mask: &[u64]) -> u32 {
+    mask.iter().map(|w| w.count_ones()).sum()
+}
+
+/// A key for each sampled rule that matches it. Elsewhere it is as some other rule wants, or random.
+fn queries(rules: &[SampledRule], masks: &[Bits], seed: u64) -> Vec<Bits> {
+    let mut random = seed;
+    let mut next = move || {
+        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (random ^ random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    };
+    rules
+        .iter()
+        .map(|rule| {
+            let other = &rules[next() as usize % rules.len()];
+            let masks = masks[rule.mask].iter().zip(&masks[other.mask]);
+            let keys = rule.key.iter().zip(&other.key);
+            masks.zip(keys).map(|((m, n), (k, l))| k & m | l & n & !m | next() & !(m | n)).collect()
+        })
+        .collect()
+}
+
+/// Measures which keys meet which rules.
+struct Meter {
+    /// Hash and weight of keys, open addressing; weight 0 is vacant.
+    cells: Vec<(u64, f64)>,
+}
+
+impl Meter {
+    fn new(len: usize) -> Self {
+        Self { cells: vec![(0, 0.0); (2 * len).next_power_of_two()] }
+    }
+
+    fn cell(&mut self, hash: u64) -> &mut (u64, f64) {
+        let wrap = self.cells.len() - 1;
+        let mut at = hash as usize & wrap;
+        while self.cells[at].1 != 0.0 && self.cells[at].0 != hash {
+            at = (at + 1) & wrap;
+        }
+        &mut self.cells[at]
+    }
+
+    /// For each mask that contains `hash_mask`, the rows that its rules add to the mean lookup.
+    fn measure(&mut self, planner: &Planner, hash_mask: &[u64]) -> Vec<(usize, f64)> {
+        self.cells.fill((0, 0.0));
+        for (key, rule) in planner.queries.iter().zip(&planner.rules) {
+            let hash = hash(key, hash_mask);
+            let cell = self.cell(hash);
+            *cell = (hash, cell.1 + rule.weight / planner.total);
+        }
+        let mut rows = vec![None; planner.masks.len()];
+        for rule in &planner.rules {
+            if contains(&planner.masks[rule.mask], hash_mask) {
+                // Without the key that was made for this very rule.
+                let met = self.cell(hash(&rule.key, hash_mask)).1 - rule.weight / planner.total;
+                *rows[rule.mask].get_or_insert(0.0) += met.max(0.0) * rule.weight;
+            }
+        }
+        rows.into_iter().enumerate().filter_map(|(mask, rows)| Some((mask, rows?))).collect()
+    }
+}
+
+fn hash(key: &[u64], mask: &[u64]) -> u64 {
+    key.iter().zip(mask).fold(1, |hash, (k, m)| {
+        let x = (hash ^ (k & m)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x ^ x >> 29
+    })
+}
+
+/// Picks candidates until no further one saves more than it costs. The first one is always in.
+fn choose(candidates: &[Candidate], masks: usize) -> Vec<usize> {
+    let mut chosen = vec![0];
+    let (mut current, _) = served(candidates, &chosen, masks);
+    while chosen.len() < MAX_GROUPS {
+        let saved = |c: &Candidate| -> f64 {
+            c.rows.iter().map(|&(mask, rows)| (current[mask] - rows).max(0.0)).sum()
+        };
+        let all = candidates.iter().map(saved).enumerate();
+        let Some((best, saved)) = all.max_by(|a, b| a.1.total_cmp(&b.1)) else { break };
+        if saved * ROW <= PROBE {
+            break;
+        }
+        for &(mask, rows) in &candidates[best].rows {
+            current[mask] = current[mask].min(rows);
+        }
+        chosen.push(best);
+    }
+    // Later choices may have made earlier ones superfluous.
+    let mut at = 1;
+    while at < chosen.len() {
+        let mut rest = chosen.clone();
+        rest.remove(at);
+        let more: f64 =
+            served(candidates, &rest, masks).0.iter().zip(&current).map(|(a, b)| a - b).sum();
+        if more * ROW <= PROBE {
+            chosen = rest;
+            (current, _) = served(candidates, &chosen, masks);
+        } else {
+            at += 1;
+        }
+    }
+    chosen
+}
+
+/// The rows that each mask adds to a lookup under the best of the chosen candidates, and its place
+/// among the chosen ones. Masks of which no rule is in the sample are not served.
+fn served(
+    candidates: &[Candidate],
+    chosen: &[usize],
+    masks: usize,
+) -> (Vec<f64>, Vec<Option<usize>>) {
+    let mut best: Vec<(f64, Option<usize>)> = vec![(0.0, None); masks];
+    for (group, &c) in chosen.iter().enumerate() {
+        for &(mask, rows) in &candidates[c].rows {
+            if best[mask].1.is_none() || rows < best[mask].0 {
+                best[mask] = (rows, Some(group));
+            }
+        }
+    }
+    best.into_iter().unzip()
+}
