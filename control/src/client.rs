@@ -76,8 +76,14 @@ impl Client {
         let mut from = FrameReader::new(Box::new(from) as Box<dyn Read + Send>, MAX_BODY);
         let mut to = FrameWriter::new(Box::new(to) as Box<dyn Write + Send>);
         to.put_json(Kind::Hello, &Hello::new(program))?;
-        to.flush()?;
-        let hello: Hello = match from.next_frame()?.ok_or(StreamError::CutOff)? {
+        let sent = to.flush();
+        // A daemon that has no time hangs up, and says why first.
+        let answer = match (from.next_frame(), sent) {
+            (Ok(Some(frame)), _) => frame,
+            (_, Err(error)) | (Err(error), Ok(())) => return Err(error.into()),
+            (Ok(None), Ok(())) => return Err(StreamError::CutOff.into()),
+        };
+        let hello: Hello = match answer {
             (Kind::Hello, body) => serde_json::from_slice(body).map_err(StreamError::from)?,
             (Kind::Reply, body) => return Err(refusal(body)?.into()),
             (kind, _) => return Err(StreamError::OutOfTurn(kind).into()),

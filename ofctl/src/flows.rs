@@ -5,7 +5,7 @@ use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, print, print_json};
 use crate::{Outcome, files, sort};
 use control::{Client, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reply};
-use flowtable::flow_mod::{Command, FlowMod};
+use flowtable::flow_mod::{Command, FlowFlags, FlowMod};
 use flowtable::text::{
     FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_flow, strip_comment,
     write_match,
@@ -356,7 +356,8 @@ fn line(rule: &FlowMod) -> FlowLine<'_> {
         idle_timeout: rule.idle_timeout,
         hard_timeout: rule.hard_timeout,
         importance: rule.importance,
-        flags: rule.flags,
+        // As in ovs-ofctl, flags make no difference.
+        flags: FlowFlags::default(),
         name: rule.name.as_deref(),
         label: rule.label.as_deref(),
         duration: Duration::ZERO,

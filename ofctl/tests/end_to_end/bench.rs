@@ -1,0 +1,81 @@
+//! A switch with three ports in memory, and `ofctl` run against it.
+
+use ports::dummy::{self, DummyOptions};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use switchd::server::{Server, bind};
+use switchd::switch::{Config, Switch};
+
+pub(crate) struct Bench {
+    folder: PathBuf,
+    _server: Server,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("ofctl-test-{}-{n}", std::process::id()));
+        let listener = bind(&folder.join("switchd.sock")).expect("a folder of our own");
+        let config = Config { seed: 1, ..Config::new(Vec::new()) };
+        let switch = Switch::start(config).expect("a switch without devices starts");
+        for name in ["p1", "p2", "p3"] {
+            let (port, _) = dummy::open(name, DummyOptions::default()).expect("a pipe");
+            switch.add_open_port(port).expect("a name of its own");
+        }
+        let _server = Server::start(listener, Arc::new(switch)).expect("a thread");
+        Self { folder, _server }
+    }
+
+    /// Status, output and errors of `ofctl` with these arguments.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.run_with(arguments, "")
+    }
+
+    /// As [`Bench::run`], with something to read.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ofctl"))
+            .env("SWITCH_RUNDIR", &self.folder)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ofctl was built for this test");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).expect("it reads, or has all in the pipe");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        let text = |bytes| String::from_utf8(bytes).expect("ofctl writes text");
+        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+    }
+
+    /// The output of `ofctl` with these arguments, which has to succeed.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let (status, output, errors) = self.run(arguments);
+        assert_eq!((status, errors.as_str()), (0, ""), "{arguments:?}");
+        output
+    }
+
+    /// A file with this text.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        fs::write(&path, text).expect("a folder of our own");
+        path.to_str().expect("a path in letters").to_owned()
+    }
+
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> String {
+        self.folder.to_str().expect("a path in letters").to_owned()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,255 @@
+//! `ofctl` as a user runs it, against a switch with ports in memory.
+
+mod bench;
+
+use bench::Bench;
+
+#[test]
+fn rules_come_back_as_they_went_in() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "br0", "priority=5,tcp,in_port=p1,actions=output:p2"]);
+    bench.ok(&["add-flow", "cookie=0x2a,table=1,ip,nw_dst=10.0.0.0/24,actions=2"]);
+    let rules = " priority=0 actions=NORMAL\n priority=5,tcp,in_port=1 actions=output:2\n";
+    assert_eq!(bench.ok(&["dump-flows", "--no-stats", "table=0"]), rules);
+    assert_eq!(
+        bench.ok(&["dump-flows", "br0", "--no-stats", "--names", "tcp"]),
+        " priority=5,tcp,in_port=p1 actions=output:p2\n"
+    );
+    assert_eq!(
+        bench.ok(&["--no-stats", "dump-flows", "cookie=0x2a/-1"]),
+        " cookie=0x2a, table=1, ip,nw_dst=10.0.0.0/24 actions=output:2\n"
+    );
+    bench.ok(&["-O", "OpenFlow13", "mod-flows", "tcp,actions=drop"]);
+    assert!(bench.ok(&["dump-flows", "tcp"]).contains("priority=5,tcp,in_port=1 actions=drop\n"));
+    bench.ok(&["--strict", "del-flows", "priority=6,tcp,in_port=1"]);
+    assert!(bench.ok(&["dump-aggregate"]).ends_with("flow_count=3\n"));
+    bench.ok(&["del-flows"]);
+    assert_eq!(bench.ok(&["dump-flows"]), "NXST_FLOW reply (xid=0x4):\n");
+}
+
+#[test]
+fn headers_depend_on_the_version_and_on_who_reads() {
+    let bench = Bench::new();
+    let first_line = |arguments: &[&str]| {
+        let text = bench.ok(arguments);
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(first_line(&["dump-flows"]), "NXST_FLOW reply (xid=0x4):");
+    assert_eq!(first_line(&["-OOpenFlow13", "dump-flows"]), "OFPST_FLOW reply (OF1.3) (xid=0x2):");
+    for plain in ["--names", "--sort", "--no-stats"] {
+        assert!(first_line(&["dump-flows", plain]).ends_with("priority=0 actions=NORMAL"));
+    }
+    assert!(first_line(&["dump-flows"]).starts_with("NXST"));
+    assert!(first_line(&["dump-aggregate"]).starts_with("NXST_AGGREGATE reply (xid=0x4): packet_"));
+    assert_eq!(first_line(&["dump-tables"]), "OFPST_TABLE reply (xid=0x2):");
+    assert_eq!(first_line(&["dump-ports"]), "OFPST_PORT reply (xid=0x2): 3 ports");
+}
+
+#[test]
+fn a_file_is_applied_whole_or_not_at_all() {
+    let bench = Bench::new();
+    let good =
+        bench.file("good", "# two rules\nip,actions=1\n\ndelete priority=0\narp,actions=2 # 2\n");
+    let bad = bench.file("bad.txt", "udp,actions=1\nip,nw_dst=10.0.0.300,actions=drop\n");
+    bench.ok(&[
+        "--bundle",
+        "-OOpenFlow14",
+        "add-flows",
+        &bench.file("g", "ip,actions=1\narp,actions=2\n"),
+    ]);
+    let (status, _, errors) = bench.run(&["add-flows", &good]);
+    assert_eq!(status, 1, "a match has no priority here: {errors}");
+    let (status, _, errors) = bench.run(&["add-flows", &bad]);
+    assert_eq!(status, 1);
+    insta::assert_snapshot!(errors.replace(&bench.folder(), ""), @r#"
+    ofctl: /bad.txt:2: nw_dst: "10.0.0.300" is not an IPv4 address or prefix
+      ip,nw_dst=10.0.0.300,actions=drop
+                ^^^^^^^^^^
+    "#);
+    assert!(bench.ok(&["dump-aggregate"]).ends_with("flow_count=3\n"));
+    let (status, _, errors) = bench.run_with(&["add-flows", "-"], "udp,actions=3\nfrob\n");
+    assert_eq!(status, 1);
+    assert!(errors.starts_with("ofctl: <stdin>:2: unknown keyword \"frob\"\n"), "{errors}");
+}
+
+#[test]
+fn the_switch_refuses_in_the_words_of_openflow() {
+    let bench = Bench::new();
+    let (status, _, errors) = bench.run(&["add-flow", "actions=group:99"]);
+    assert_eq!(status, 1);
+    assert!(errors.starts_with("ofctl: OFPBAC_BAD_OUT_GROUP: group 99 does not exist"), "{errors}");
+    let (status, _, errors) = bench.run(&["dump-flows", "br7", "tcp"]);
+    assert_eq!((status, errors.lines().next()), (1, Some("ofctl: there is no bridge \"br7\"")));
+}
+
+#[test]
+fn sorted_lists_are_in_order() {
+    let bench = Bench::new();
+    let rules = "priority=7,in_port=2,actions=drop\npriority=3,in_port=3,actions=drop\n\
+                 priority=9,udp,actions=drop\n";
+    bench.ok(&["replace-flows", &bench.file("r", rules)]);
+    let sorted = |option: &str| bench.ok(&["--no-stats", "dump-flows", option]);
+    assert_eq!(
+        sorted("--sort"),
+        " priority=3,in_port=3 actions=drop\n priority=7,in_port=2 actions=drop\n \
+         priority=9,udp actions=drop\n"
+    );
+    assert_eq!(
+        sorted("--rsort=in_port"),
+        " priority=3,in_port=3 actions=drop\n priority=7,in_port=2 actions=drop\n \
+         priority=9,udp actions=drop\n"
+    );
+    assert!(sorted("--sort=in_port").starts_with(" priority=7,in_port=2"));
+    assert_eq!(bench.run(&["dump-flows", "--sort=nonsense"]).0, 2);
+}
+
+#[test]
+fn replacing_keeps_what_stays_and_diff_tells_what_differs() {
+    let bench = Bench::new();
+    let old = bench.file("old", "cookie=1,ip,actions=1\nipv6,actions=1\ntable=1,arp,actions=2\n");
+    let new = bench.file("new", "cookie=1,ip,actions=1\nipv6,actions=2\ntable=2,arp,actions=2\n");
+    bench.ok(&["replace-flows", &old]);
+    assert_eq!(bench.ok(&["diff-flows", &old]), "");
+    let (status, text, _) = bench.run(&["diff-flows", "br0", &new]);
+    assert_eq!(status, 2);
+    assert_eq!(
+        text,
+        "-ipv6 actions=output:1\n+ipv6 actions=output:2\n-table=1 arp actions=output:2\n\
+         +table=2 arp actions=output:2\n"
+    );
+    assert_eq!(bench.run(&["diff-flows", &old, &new]), (2, text, String::new()));
+    bench.ok(&["replace-flows", &new]);
+    assert_eq!(bench.ok(&["diff-flows", &new, "br0"]), "");
+    assert_eq!(bench.run(&["diff-flows", &new, "/nonexistent"]).0, 1);
+}
+
+#[test]
+fn groups_are_shown_in_the_dialect_that_is_asked_for() {
+    let bench = Bench::new();
+    let group = "group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=actions=output:2";
+    bench.ok(&["-O", "OpenFlow13", "add-group", "br0", group]);
+    assert_eq!(
+        bench.ok(&["-O", "OpenFlow13", "dump-groups"]),
+        format!("OFPST_GROUP_DESC reply (OF1.3) (xid=0x2):\n {group}\n")
+    );
+    assert!(bench.ok(&["dump-groups", "1"]).contains("bucket=bucket_id:0,weight:2,actions"));
+    bench.ok(&["-OOpenFlow13", "add-flow", "icmp,actions=group:1"]);
+    let stats = bench.ok(&["-OOpenFlow13", "dump-group-stats", "group_id=1"]);
+    assert!(stats.starts_with("OFPST_GROUP reply (OF1.3) (xid=0x6):\n group_id=1,duration="));
+    assert!(stats.contains(",ref_count=1,packet_count=0,byte_count=0,bucket0:"), "{stats}");
+    let (status, _, errors) = bench.run(&["-OOpenFlow13", "add-group", group]);
+    assert_eq!(status, 1);
+    assert!(errors.contains("OFPGMFC_GROUP_EXISTS"), "{errors}");
+    bench.ok(&["-O", "OpenFlow13", "del-groups"]);
+    assert!(!bench.ok(&["dump-flows"]).contains("icmp"), "its rules go with it");
+}
+
+#[test]
+fn ports_are_changed_and_shown() {
+    let bench = Bench::new();
+    bench.ok(&["set-port", "p1", "tag=10 vlan_mode=access"]);
+    bench.ok(&["mod-port", "br0", "p2", "no-flood"]);
+    let shown = bench.ok(&["show"]);
+    assert!(shown.contains(" 1(p1): addr:"), "{shown}");
+    assert!(shown.contains("vlan: vlan_mode=access tag=10"), "{shown}");
+    let port = bench.ok(&["dump-ports-desc", "2"]);
+    assert!(port.contains("config:     NO_FLOOD\n"), "{port}");
+    bench.ok(&["set-port", "p1", ""]);
+    bench.ok(&["mod-port", "p2", "flood"]);
+    assert!(!bench.ok(&["show"]).contains("vlan:"));
+    assert_eq!(bench.ok(&["list-ports"]), "p1\np2\np3\n");
+    assert_eq!(bench.run(&["mod-port", "p9", "up"]).0, 1);
+    assert_eq!(bench.run(&["mod-port", "p1", "sideways"]).0, 2);
+}
+
+#[test]
+fn hosts_are_added_listed_and_removed() {
+    let bench = Bench::new();
+    bench.ok(&["fdb-add", "p2", "5", "02:00:00:00:00:01"]);
+    assert_eq!(
+        bench.ok(&["fdb-show"]),
+        " port  VLAN  MAC                Age\n    2     5  02:00:00:00:00:01  static\n"
+    );
+    assert!(bench.ok(&["fdb-stats"]).contains("Current static MAC entries in the table : 1\n"));
+    bench.ok(&["fdb-flush"]);
+    bench.ok(&["fdb-del", "5", "02:00:00:00:00:01"]);
+    assert_eq!(bench.run(&["fdb-del", "5", "02:00:00:00:00:01"]).0, 1);
+}
+
+#[test]
+fn a_packet_is_followed_through_the_tables() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "in_port=1,ip,actions=resubmit(,1),output:3"]);
+    bench.ok(&["add-flow", "table=1,tcp,cookie=7,actions=mod_nw_dst:10.1.1.1,output:2"]);
+    insta::assert_snapshot!(bench.ok(&["trace", "in_port=p1,tcp,nw_dst=10.0.0.1"]), @r#"
+    Flow: tcp,in_port=1,vlan_tci=0x0000,dl_src=00:00:00:00:00:00,dl_dst=00:00:00:00:00:00,nw_src=0.0.0.0,nw_dst=10.0.0.1,nw_tos=0,nw_ecn=0,nw_ttl=0,nw_frag=no,tp_src=0,tp_dst=0,tcp_flags=0
+
+    bridge("br0")
+    -------------
+     0. ip,in_port=1, priority 32768
+        resubmit(,1)
+         1. tcp, priority 32768, cookie 0x7
+                mod_nw_dst:10.1.1.1
+                output:2
+        output:3
+
+    Final flow: tcp,in_port=1,vlan_tci=0x0000,dl_src=00:00:00:00:00:00,dl_dst=00:00:00:00:00:00,nw_src=0.0.0.0,nw_dst=10.1.1.1,nw_tos=0,nw_ecn=0,nw_ttl=0,nw_frag=no,tp_src=0,tp_dst=0,tcp_flags=0
+    Megaflow: recirc_id=0,eth,tcp,in_port=1,nw_dst=10.0.0.1,nw_frag=no
+    Datapath actions: set(ipv4(dst=10.1.1.1)),2,3
+    "#);
+    assert_eq!(bench.run(&["trace", "tcp"]).0, 1, "it has to come in somewhere");
+}
+
+#[test]
+fn every_dump_is_json_when_asked() {
+    let bench = Bench::new();
+    bench.ok(&["-O", "OpenFlow13", "add-group", "group_id=1,type=all,bucket=output:1"]);
+    bench.ok(&["add-flow", "cookie=0x2a,priority=5,tcp,actions=output:p2"]);
+    bench.ok(&["fdb-add", "p1", "0", "02:00:00:00:00:01"]);
+    for verb in [
+        "dump-flows",
+        "dump-aggregate",
+        "dump-tables",
+        "dump-groups",
+        "dump-group-stats",
+        "show",
+        "dump-ports",
+        "dump-ports-desc",
+        "list-ports",
+        "fdb-show",
+        "fdb-stats",
+        "cache-show",
+        "drops",
+    ] {
+        let text = bench.ok(&["--json", verb]);
+        let value: serde_json::Value = serde_json::from_str(&text).expect(verb);
+        assert!(!value.is_null(), "{verb}");
+    }
+    let text = bench.ok(&["--json", "--names", "dump-flows", "tcp"]);
+    let flows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let flow = &flows[0];
+    assert_eq!(flow["match"], "tcp");
+    assert_eq!(flow["actions"], "output:p2");
+    assert_eq!((flow["cookie"].as_str(), flow["priority"].as_u64()), (Some("0x2a"), Some(5)));
+    let text = bench.ok(&["--json", "trace", "in_port=1,tcp"]);
+    let trace: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(trace["steps"][0]["rule"]["cookie"], "0x2a");
+}
+
+#[test]
+fn statuses_tell_usage_from_failure() {
+    let bench = Bench::new();
+    for (arguments, status) in [
+        (&["frob"][..], 2),
+        (&["add-flow"], 2),
+        (&["add-flow", "br0"], 2),
+        (&["add-flow", "a", "b", "c"], 2),
+        (&["-O", "OpenFlow99", "show"], 2),
+        (&["add-flow", "frob"], 1),
+        (&["add-flows", "/nonexistent"], 1),
+        (&["show", "--socket", "/nonexistent"], 1),
+        (&["--help"], 0),
+    ] {
+        assert_eq!(bench.run(arguments).0, status, "{arguments:?}");
+    }
+}
