@@ -1,6 +1,7 @@
 //! Replays the fuzz corpus and all past crashes, so that what was mended stays so on machines without
 //! a fuzzer.
 
+#[allow(unreachable_pub, reason = "the programs of the fuzzer call them from another crate")]
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::datapath::{DpAction, DropReason};
-use crate::flow::key::{FLOW_WORDS, FlowKey};
+use crate::flow::key::FlowKey;
 use crate::flow_mod::Command;
 use crate::text::{ParseContext, parse_flow, parse_group, parse_match};
 use crate::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
@@ -310,8 +310,9 @@ proptest! {
         let p = pipeline(&rules);
         let verdict = p.translate(&packet);
         let mut other = packet;
-        for i in 0..FLOW_WORDS {
-            other.words_mut()[i] ^= noise[i] & !verdict.mask.words()[i];
+        let words = other.words_mut().iter_mut().zip(noise);
+        for ((word, noise), mask) in words.zip(verdict.mask.words()) {
+            *word ^= noise & !mask;
         }
         // These two are no properties of the packet.
         (other.recirc_id, other.shape) = (packet.recirc_id, packet.shape);
