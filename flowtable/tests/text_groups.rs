@@ -26,7 +26,7 @@ fn check(version: OfVersion, text: &str, dumped: OfVersion, expected: &str) {
     write_group(
         &mut out,
         &group,
-        &PrintOptions { version: dumped, ports: &NoPortNames, stats: false },
+        &PrintOptions { version: dumped, ports: &NoPortNames, stats: false, ages: true },
     );
     assert_eq!(out, expected);
 }
@@ -143,7 +143,7 @@ fn statistics_follow_the_version() {
     };
     let line = |version| {
         let mut out = String::new();
-        let options = PrintOptions { version, ports: &NoPortNames, stats: true };
+        let options = PrintOptions { version, ports: &NoPortNames, stats: true, ages: true };
         write_group_stats(&mut out, GroupId(1), &stats, &options);
         out
     };

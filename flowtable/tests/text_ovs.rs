@@ -69,7 +69,7 @@ fn dump(rule: &FlowMod, version: OfVersion) -> String {
         hard_age: Duration::ZERO,
     };
     let mut out = String::new();
-    line.write(&mut out, &PrintOptions { version, ports: &NoPortNames, stats: false });
+    line.write(&mut out, &PrintOptions { version, ports: &NoPortNames, stats: false, ages: true });
     out
 }
 

@@ -244,7 +244,8 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     };
     let (first, second) = (first.rules(how, &names)?, second.rules(how, &names)?);
     let shown: &dyn PortNames = if how.names() { &names } else { &flowtable::text::NoPortNames };
-    let print_options = PrintOptions { version: how.version, ports: shown, stats: false };
+    let print_options =
+        PrintOptions { version: how.version, ports: shown, stats: false, ages: true };
     let text = differences(&first, &second, &print_options);
     print(&text)?;
     Ok(if text.is_empty() { Outcome::Done } else { Outcome::Different })

@@ -94,7 +94,7 @@ pub fn describe_flows<'t>(
             out.push_str(&format!(" (OF1.{})", version as u8));
         }
         out.push_str(&format!(" (xid={:#x}): ", i + 1));
-        let options = PrintOptions { version, ports: context.ports, stats: false };
+        let options = PrintOptions { version, ports: context.ports, stats: false, ages: true };
         write_flow_mod(&mut out, &flow_mod, has_table, &options);
         out.push('\n');
     }

@@ -331,7 +331,7 @@ proptest! {
     #[test]
     fn what_is_printed_parses_back((version, flow_mod) in flow_mod()) {
         prop_assume!(can_be_asked_for(version, &flow_mod));
-        let options = PrintOptions { version, ports: &NoPortNames, stats: false };
+        let options = PrintOptions { version, ports: &NoPortNames, stats: false, ages: true };
         let text = flow_mod.to_text(&options);
         let context = ParseContext { version, ..ParseContext::default() };
         match parse_flow(&text, &context) {
@@ -362,7 +362,7 @@ proptest! {
             hard_age: std::time::Duration::from_secs(3),
         };
         let mut text = String::new();
-        line.write(&mut text, &PrintOptions { version, ports: &NoPortNames, stats });
+        line.write(&mut text, &PrintOptions { version, ports: &NoPortNames, stats, ages: true });
         let context = ParseContext { version, ..ParseContext::default() };
         let parsed = parse_flow(&text, &context);
         let parsed = parsed.map_err(|e| TestCaseError::fail(shown(&text, &e)))?;
@@ -391,7 +391,7 @@ proptest! {
             _ => true,
         };
         prop_assume!(list.iter().all(is_writable));
-        let options = PrintOptions { version, ports: &NoPortNames, stats: false };
+        let options = PrintOptions { version, ports: &NoPortNames, stats: false, ages: true };
         let mut text = String::new();
         write_actions(&mut text, &list, &options);
         let read = |lenient| {

@@ -30,7 +30,12 @@ pub(super) fn dump(
     switch.sync_stats();
     let names = port_names(switch.pipeline());
     let names = shown(&names, query.names);
-    let options = PrintOptions { version: query.version, ports: &names, stats: query.stats };
+    let options = PrintOptions {
+        version: query.version,
+        ports: &names,
+        stats: query.stats,
+        ages: query.ages,
+    };
     let rules = select(switch, &filter);
     // OpenFlow counts milliseconds here; more digits would only be noise.
     let now = Duration::from_millis(switch.now().as_millis() as u64);
@@ -133,7 +138,7 @@ fn write_json(out: &mut String, line: &FlowLine<'_>, version: OfVersion, names: 
         label: None,
         ..*line
     };
-    bare.write(&mut text, &PrintOptions { version, ports: &names, stats: false });
+    bare.write(&mut text, &PrintOptions { version, ports: &names, stats: false, ages: true });
     // Matches have no such word: theirs are fields.
     let (matching, actions) = text.split_once("actions=").unwrap_or((&text, ""));
     let record = FlowRecord {

@@ -70,7 +70,7 @@ pub(super) fn dump(
 ) -> Result<Reply, Failure> {
     let names = port_names(switch.pipeline());
     let names = shown(&names, query.names);
-    let options = PrintOptions { version: query.version, ports: &names, stats: true };
+    let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     list(to, &groups(switch, query)?, |out, entry| match query.format {
         Format::Text => {
             out.push(' ');
@@ -89,7 +89,7 @@ pub(super) fn dump_stats(
     switch.sync_stats();
     let names = port_names(switch.pipeline());
     let names = shown(&names, query.names);
-    let options = PrintOptions { version: query.version, ports: &names, stats: true };
+    let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     let now = Duration::from_millis(switch.now().as_millis() as u64);
     let groups = groups(switch, query)?;
     let counts: Vec<u32> = {

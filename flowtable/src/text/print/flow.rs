@@ -86,11 +86,11 @@ impl FlowLine<'_> {
         if let Some(label) = self.label {
             put!(out, "label={label}, ");
         }
-        let tells_idle = matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15);
+        let tells_hard = version == OfVersion::OpenFlow10 && options.ages;
+        let tells_idle = tells_hard || version == OfVersion::OpenFlow15;
         if options.stats && tells_idle {
             put!(out, "idle_age={}, ", age(self.idle_age));
         }
-        let tells_hard = version == OfVersion::OpenFlow10;
         let hard_age = u64::from(age(self.hard_age));
         if options.stats && tells_hard && hard_age != self.duration.as_secs() {
             put!(out, "hard_age={hard_age}, ");

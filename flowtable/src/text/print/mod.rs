@@ -31,11 +31,14 @@ pub struct PrintOptions<'a> {
     pub ports: &'a dyn PortNames,
     /// Counters and ages.
     pub stats: bool,
+    /// With `stats`: the ages that OpenFlow 1.0 tells by extension. `ovs-ofctl` leaves them out when
+    /// it sorts rules or names ports.
+    pub ages: bool,
 }
 
 impl Default for PrintOptions<'_> {
     fn default() -> Self {
-        Self { version: OfVersion::default(), ports: &NoPortNames, stats: true }
+        Self { version: OfVersion::default(), ports: &NoPortNames, stats: true, ages: true }
     }
 }
 
