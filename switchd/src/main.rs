@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use nix::sys::signal::{SigSet, Signal};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use switchd::monitor::Monitor;
@@ -37,6 +38,7 @@ fn start_log(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }
