@@ -119,18 +119,6 @@ pub enum Operation {
         /// Port names in the answer instead of numbers.
         names: bool,
     },
-    /// Sends a packet as if a controller had. [`Reply::Done`](crate::Reply::Done)
-    PacketOut {
-        /// Name or number; `CONTROLLER` or `NONE` if it came in nowhere.
-        in_port: String,
-        /// What to do with it.
-        actions: String,
-        /// The frames, as hexadecimal digits.
-        packets: Vec<String>,
-        /// The dialect of `actions`.
-        #[serde(with = "crate::version")]
-        version: OfVersion,
-    },
     /// Changes the limits of learning, if any is given.
     /// [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbConfigure {

@@ -79,8 +79,11 @@ impl How {
     }
 }
 
+/// The highest of the versions: what two peers that may speak all of them agree on.
 fn version(text: &str) -> Result<OfVersion, String> {
-    control::version::parse(text).ok_or_else(|| {
+    let versions: Option<Vec<OfVersion>> =
+        text.split(',').map(|name| control::version::parse(name.trim())).collect();
+    versions.and_then(|versions| versions.into_iter().max()).ok_or_else(|| {
         let names = control::version::NAMES.map(|(_, name)| name);
         format!("versions are {}", names.join(", "))
     })
@@ -334,6 +337,7 @@ mod tests {
             "-O OpenFlow13 --strict add-flow br0 drop",
             "add-flow -OOpenFlow13 br0 drop --strict",
             "add-flow br0 --strict drop -O openflow13",
+            "--protocols=OpenFlow10,OpenFlow13 --strict add-flow br0 drop",
         ] {
             let options = parse(words);
             assert_eq!(options.how.version, OfVersion::OpenFlow13, "{words}");
