@@ -100,11 +100,30 @@ impl NullSwitch {
         count: usize,
         next: impl FnMut(usize) -> (Tuple, [u8; 12]),
     ) -> Processed {
+        self.process(PortNo(0), count, next)
+    }
+
+    /// One frame from another port.
+    pub fn receive_on(
+        &mut self,
+        port: PortNo,
+        frame: impl FnMut(usize) -> (Tuple, [u8; 12]),
+    ) -> Processed {
+        self.process(port, 1, frame)
+    }
+
+    #[inline]
+    fn process(
+        &mut self,
+        in_port: PortNo,
+        count: usize,
+        next: impl FnMut(usize) -> (Tuple, [u8; 12]),
+    ) -> Processed {
         let mut batch = Batch::new();
         self.ring.fill_with(&mut batch, count, next);
         let now = self.epoch.elapsed() + self.skip;
         let done =
-            self.datapath.process(now, PortNo(0), &mut batch, &mut self.egress, &self.counters);
+            self.datapath.process(now, in_port, &mut batch, &mut self.egress, &self.counters);
         for &port in self.egress.touched() {
             for &id in self.egress.queue(port) {
                 self.sent += u64::from(batch.frame(id).size() != 0);

@@ -9,13 +9,17 @@
 
 use benches::cpu_time::{CpuTimer, median};
 use benches::null_port::NullSwitch;
-use benches::rules::{add, matching, output, pipeline_with};
-use benches::workload::{Family, Order, Workload};
+use benches::rules::{add, delete, matching, output, pipeline_with};
+use benches::workload::{Family, MACS, Order, SplitMix, Tuple, Workload};
 use clap::{Parser, ValueEnum};
+use flowtable::action::{Action, Subfield};
 use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::flow::Match;
 use flowtable::flow::extract::eth_type;
+use flowtable::flow::fields::FieldId;
 use flowtable::flow_mod::FlowMod;
 use flowtable::pipeline::Pipeline;
+use flowtable::types::{OfPort, PortNo};
 use packet::MAX_BATCH;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +43,14 @@ struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
-    /// Cached traffic, by number of flows.
+    /// Cached traffic, by number of flows; all in 16 cached flows, or each in one of its own.
     Flows,
+    /// New flows through ten thousand rules, caches cold.
+    Setup,
+    /// Cached traffic while rules change that it does not meet.
+    Churn,
+    /// Cached traffic while somebody sends what makes most work.
+    Attack,
 }
 
 fn main() {
@@ -51,6 +61,9 @@ fn main() {
     for scenario in scenarios {
         match scenario {
             Scenario::Flows => flows(&args, &report),
+            Scenario::Setup => setup(&args, &report),
+            Scenario::Churn => churn(&args, &report),
+            Scenario::Attack => attack(&args, &report),
         }
     }
 }
@@ -93,6 +106,49 @@ fn sixteen_rules(family: Family) -> Vec<FlowMod> {
     (0..16).map(rule).collect()
 }
 
+/// One rule whose action reads the whole 5-tuple, so that every flow is cached by itself.
+fn reading_rule() -> FlowMod {
+    let read = |field: FieldId| Action::Move {
+        src: Subfield { field, offset: 0, n_bits: 16 },
+        dst: Subfield { field: FieldId::Reg(0), offset: 0, n_bits: 16 },
+    };
+    let fields = [FieldId::UdpSrc, FieldId::UdpDst, FieldId::Ipv4Src, FieldId::Ipv4Dst];
+    let mut actions: Vec<Action> = fields.into_iter().map(read).collect();
+    actions.extend(output(2));
+    add(0, 100, udp_to(None), actions)
+}
+
+/// `udp`, or `udp,tp_dst=PORT`.
+fn udp_to(port: Option<u16>) -> Match {
+    matching(|key, mask| {
+        key.flow.dl_type.set(eth_type::IPV4);
+        mask.flow.dl_type.set(u16::MAX);
+        key.flow.nw_proto = 17;
+        mask.flow.nw_proto = u8::MAX;
+        if let Some(port) = port {
+            key.flow.tp_dst.set(port);
+            mask.flow.tp_dst.set(u16::MAX);
+        }
+    })
+}
+
+/// Exactly one UDP flow.
+fn exactly(flow: &Tuple) -> Match {
+    matching(|key, mask| {
+        for (flow_key, [src, dst], [sport, dport], proto, dl_type) in [
+            (&mut key.flow, [flow.src, flow.dst], [flow.sport, flow.dport], 17, eth_type::IPV4),
+            (&mut mask.flow, [u32::MAX; 2], [u16::MAX; 2], u8::MAX, u16::MAX),
+        ] {
+            flow_key.dl_type.set(dl_type);
+            flow_key.nw_proto = proto;
+            flow_key.tp_src.set(sport);
+            flow_key.tp_dst.set(dport);
+            flow_key.nw_addrs[..4].copy_from_slice(&src.to_be_bytes());
+            flow_key.nw_addrs[4..8].copy_from_slice(&dst.to_be_bytes());
+        }
+    })
+}
+
 /// Millions of frames per second over `seconds` of time on the core.
 fn rate(switch: &mut NullSwitch, workload: &mut Workload, seconds: f64) -> f64 {
     let (mut frames, timer) = (0, CpuTimer::start());
@@ -129,15 +185,230 @@ fn flows(args: &Args, report: &Report) {
         (100_000, Order::Random),
         (1_000_000, Order::Rotation),
     ];
-    for family in [Family::V4, Family::V6] {
+    let tables = [
+        ("16_rules", Family::V4, sixteen_rules(Family::V4)),
+        ("16_rules", Family::V6, sixteen_rules(Family::V6)),
+        ("own_verdicts", Family::V4, vec![reading_rule()]),
+    ];
+    for (name, family, rules) in tables {
         for (count, order) in &cases {
-            let mut switch =
-                NullSwitch::new(datapath(pipeline_with(3, &sixteen_rules(family))), family);
+            let mut switch = NullSwitch::new(datapath(pipeline_with(3, &rules)), family);
             let mut workload = Workload::numbered(*count, order.clone());
             warm_up(&mut switch, &mut workload);
             let rates = (0..args.runs).map(|_| rate(&mut switch, &mut workload, args.seconds));
-            let case = format!("flows/{family:?}/{order:?}={count}");
+            let case = format!("flows/{name}/{family:?}/{order:?}={count}");
             report.line(&case, median(rates.collect()), "Mpps", "");
+        }
+    }
+}
+
+fn setup(args: &Args, report: &Report) {
+    const FLOWS: u32 = 50_000;
+    let exact: Vec<FlowMod> = (0..10_000)
+        .map(|n| add(0, 200, exactly(&Tuple::numbered(n * 5)), output(2)))
+        .chain([reading_rule()])
+        .collect();
+    for (name, rules) in [("one_rule", vec![reading_rule()]), ("rules=10001", exact)] {
+        let pipeline = Arc::new(pipeline_with(3, &rules));
+        let mut rates = Vec::new();
+        for _ in 0..args.runs {
+            let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+            let mut switch = NullSwitch::new(datapath, Family::V4);
+            let mut workload = Workload::numbered(FLOWS, Order::Rotation);
+            let timer = CpuTimer::start();
+            for _ in 0..FLOWS as usize / MAX_BATCH {
+                switch.poll(&mut workload);
+            }
+            let set_up = switch.datapath.stats().misses.get() as f64;
+            rates.push(set_up / timer.elapsed().as_secs_f64() / 1e3);
+        }
+        report.line(&format!("setup/{name}"), median(rates), "k/s", "new flows");
+    }
+}
+
+/// A rule change every so often, on the side.
+fn churn_rate(switch: &mut NullSwitch, pipeline: &Pipeline, seconds: f64, per_second: f64) -> f64 {
+    let mut workload = Workload::numbered(10_000, Order::Rotation);
+    let (mut frames, mut changes, mut apart) = (0, 0u32, Duration::ZERO);
+    let timer = CpuTimer::start();
+    loop {
+        for _ in 0..8 {
+            switch.poll(&mut workload);
+        }
+        frames += 8 * MAX_BATCH;
+        let elapsed = (timer.elapsed() - apart).as_secs_f64();
+        if elapsed >= seconds {
+            return frames as f64 / elapsed / 1e6;
+        }
+        // What the control thread does is not this thread's time.
+        let control = CpuTimer::start();
+        while f64::from(changes) < elapsed * per_second {
+            let flow = Tuple { src: 0xc0a8_0000 + changes / 2 % 5000, ..Tuple::numbered(1) };
+            let rule = match changes % 2 {
+                0 => add(0, 300, exactly(&flow), output(3)),
+                _ => delete(0, 300, exactly(&flow)),
+            };
+            pipeline.apply(&[rule], switch.now()).expect("a valid rule");
+            changes += 1;
+        }
+        while pipeline.purge() {}
+        apart += control.elapsed();
+    }
+}
+
+fn churn(args: &Args, report: &Report) {
+    let tables = [("cached=16", sixteen_rules(Family::V4)), ("cached=10000", vec![reading_rule()])];
+    for (name, rules) in tables {
+        let pipeline = Arc::new(pipeline_with(3, &rules));
+        let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+        let mut switch = NullSwitch::new(datapath, Family::V4);
+        warm_up(&mut switch, &mut Workload::numbered(10_000, Order::Rotation));
+        let speeds = [0.0, 1_000.0, 10_000.0];
+        let mut rates = [const { Vec::new() }; 3];
+        for _ in 0..args.runs {
+            for (speed, rates) in speeds.iter().zip(&mut rates) {
+                rates.push(churn_rate(&mut switch, &pipeline, args.seconds, *speed));
+            }
+        }
+        let [calm, ..] = rates.clone().map(median);
+        for (speed, rates) in speeds.iter().zip(rates) {
+            let rate = median(rates);
+            let note = format!("{:.0} %", 100.0 * rate / calm);
+            report.line(&format!("churn/{name}/changes={speed}"), rate, "Mpps", &note);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Attack {
+    /// Rules that make many masks, and addresses and ports that meet all of them.
+    TupleSpace,
+    /// Random 5-tuples where every flow is cached by itself.
+    Tuples,
+    /// Random source MAC addresses under NORMAL.
+    Sources,
+    /// Random destination MAC addresses under NORMAL.
+    Destinations,
+}
+
+impl Attack {
+    fn rules(self) -> Vec<FlowMod> {
+        match self {
+            Self::Tuples => vec![reading_rule()],
+            Self::Sources | Self::Destinations => {
+                let normal = vec![Action::Output { port: OfPort::NORMAL }];
+                vec![add(0, 0, Match::any(), normal)]
+            }
+            Self::TupleSpace => {
+                let source = matching(|key, mask| {
+                    key.flow.dl_type.set(eth_type::IPV4);
+                    mask.flow.dl_type.set(u16::MAX);
+                    key.flow.nw_addrs[0] = 10;
+                    mask.flow.nw_addrs[0] = 255;
+                });
+                let port = matching(|key, mask| {
+                    key.flow.dl_type.set(eth_type::IPV4);
+                    mask.flow.dl_type.set(u16::MAX);
+                    key.flow.nw_proto = 17;
+                    mask.flow.nw_proto = 255;
+                    key.flow.tp_src.set(12_345);
+                    mask.flow.tp_src.set(u16::MAX);
+                });
+                vec![
+                    add(0, 30, udp_to(Some(80)), output(2)),
+                    add(0, 20, source, output(2)),
+                    add(0, 10, port, output(2)),
+                    add(0, 1, Match::any(), Vec::new()),
+                ]
+            }
+        }
+    }
+
+    fn frame(self, rng: &mut SplitMix) -> (Tuple, [u8; 12]) {
+        let (a, b) = (rng.next(), rng.next());
+        let random = Tuple {
+            src: a as u32,
+            dst: (a >> 32) as u32,
+            sport: b as u16,
+            dport: (b >> 16) as u16,
+            proto: 17,
+        };
+        let mut macs = MACS;
+        let [_, _, m @ ..] = b.to_be_bytes();
+        match self {
+            Self::Sources => macs[7..12].copy_from_slice(&m[..5]),
+            Self::Destinations => macs[1..6].copy_from_slice(&m[..5]),
+            Self::TupleSpace | Self::Tuples => {}
+        }
+        (random, macs)
+    }
+}
+
+/// Millions of established frames per second while `per_second` others come.
+fn attacked_rate(
+    switch: &mut NullSwitch,
+    attack: Attack,
+    rng: &mut SplitMix,
+    seconds: f64,
+    per_second: f64,
+) -> f64 {
+    let mut established = Workload::numbered(1_000, Order::Rotation);
+    let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);
+    let timer = CpuTimer::start();
+    while elapsed < seconds {
+        // Spread over the eight batches that follow.
+        let due = ((elapsed * per_second - sent) / 8.0).min(32.0);
+        for _ in 0..8 {
+            let mut debt = due + (rng.next() >> 40) as f64 / (1u64 << 24) as f64;
+            let hostile = if per_second > 0.0 { debt.max(0.0) as usize } else { 0 };
+            debt = hostile as f64;
+            switch.poll_with(MAX_BATCH, |n| match n < hostile {
+                true => attack.frame(rng),
+                false => (established.next_flow(), MACS),
+            });
+            sent += debt;
+            frames += MAX_BATCH - hostile;
+        }
+        elapsed = timer.elapsed().as_secs_f64();
+    }
+    frames as f64 / elapsed / 1e6
+}
+
+fn attack(args: &Args, report: &Report) {
+    use Attack::{Destinations, Sources, TupleSpace, Tuples};
+    for attack in [TupleSpace, Tuples, Sources, Destinations] {
+        let mut switch = NullSwitch::new(datapath(pipeline_with(4, &attack.rules())), Family::V4);
+        let mut rng = SplitMix(3);
+        // The established host's destination is known.
+        let mut reply = MACS;
+        reply.rotate_left(6);
+        switch.receive_on(PortNo(1), |_| (Tuple::numbered(0), reply));
+        warm_up(&mut switch, &mut Workload::numbered(1_000, Order::Rotation));
+        let speeds = [0.0, 100e3, 300e3, 1e6];
+        let mut rates = [const { Vec::new() }; 4];
+        for _ in 0..args.runs {
+            for (speed, rates) in speeds.iter().zip(&mut rates) {
+                attacked_rate(&mut switch, attack, &mut rng, 0.05, *speed);
+                let stats = &switch.datapath.stats().refused;
+                let before = stats.get();
+                let rate = attacked_rate(&mut switch, attack, &mut rng, args.seconds, *speed);
+                let refused = switch.datapath.stats().refused.get() - before;
+                rates.push((rate, refused as f64 / args.seconds));
+            }
+        }
+        let calm = median(rates[0].iter().map(|r| r.0).collect());
+        for (speed, rates) in speeds.iter().zip(&rates) {
+            let rate = median(rates.iter().map(|r| r.0).collect());
+            let refused = median(rates.iter().map(|r| r.1).collect());
+            let stats = switch.datapath.stats();
+            let note = format!(
+                "{:.0} %, {:.0} k/s refused, {} flows, {} masks",
+                100.0 * rate / calm,
+                refused / 1e3,
+                stats.flows.get(),
+                stats.masks.get()
+            );
+            report.line(&format!("attack/{attack:?}/{:.0}k", speed / 1e3), rate, "Mpps", &note);
         }
     }
 }
