@@ -1,12 +1,13 @@
 //! How much slow-path work a port may cause.
 //!
 //! A packet that has to be translated costs as much as dozens of cached ones. While a worker
-//! mostly forwards cached traffic, each port has a rate of translations and a burst; a quarter of
+//! mostly forwards cached traffic, each port has a rate of translations and a burst; half of
 //! that is the most that one source MAC address gets (by hash), so that a single host cannot use up
 //! what its neighbours behind the same port need for their new flows. What is over it is dropped.
 //!
 //! A worker that has little cached traffic has nobody to protect: nothing is refused, so that a cold
-//! cache fills as fast as it can.
+//! cache fills as fast as it can. A flood that begins when there was some finds it protected, and
+//! cannot end that by being many.
 
 use crate::types::MacAddr;
 use std::time::Duration;
@@ -14,11 +15,12 @@ use std::time::Duration;
 /// Sources told apart on a port.
 const SOURCES: usize = 32;
 /// How much of the port's rate one source may use.
-const SOURCE_SHARE: u32 = 4;
+const SOURCE_SHARE: u32 = 2;
 /// The latest traffic is what came in this time.
 const WINDOW: Duration = Duration::from_millis(1);
-/// Established traffic is protected when it is so many times as much as there are upcalls.
-const PROTECTED: u64 = 4;
+/// Established traffic is protected once it is so many times as much as there are upcalls, until it
+/// is so many times less.
+const MUCH: u64 = 4;
 
 /// Translations of new flows that a port may cause while other traffic has to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub struct UpcallLimit {
 
 impl Default for UpcallLimit {
     fn default() -> Self {
-        Self { rate: 100_000, burst: 4096 }
+        Self { rate: 50_000, burst: 4096 }
     }
 }
 
@@ -89,7 +91,10 @@ impl Budget {
         let window = &mut self.window;
         window.hits += hits;
         if now.saturating_sub(window.start) >= WINDOW {
-            window.protects = window.hits > PROTECTED * window.upcalls;
+            window.protects = match window.protects {
+                false => window.hits > MUCH * window.upcalls,
+                true => MUCH * window.hits >= window.upcalls,
+            };
             (window.start, window.hits, window.upcalls) = (now, 0, 0);
         }
     }
@@ -172,7 +177,7 @@ mod tests {
     fn one_source_leaves_most_of_the_budget_to_its_neighbours() {
         let mut budget = busy();
         let admitted = (0..1000).filter(|_| budget.admit(at(1), 0, HOST)).count();
-        assert_eq!(admitted, 25);
+        assert_eq!(admitted, 50);
         assert!(budget.admit(at(1), 0, MacAddr([2, 0, 0, 0, 0, 2])));
     }
 

@@ -14,11 +14,9 @@ use crate::pipeline::xlate::{Learn, TableSet, Translation};
 use crate::types::PortNo;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Stamp of a flow that nobody may use any more.
-const DEAD: u64 = 0;
 /// Words of a key that are compared without a look at how many there are.
 const HEAD: usize = FlowKey::IPV4_WORDS;
 
@@ -31,6 +29,8 @@ const HEAD: usize = FlowKey::IPV4_WORDS;
 #[repr(C)]
 pub struct CachedFlow {
     stamp: AtomicU64,
+    /// Nobody may use it any more.
+    is_dead: AtomicBool,
     packets: Counter,
     bytes: Counter,
     used_ms: Counter,
@@ -39,6 +39,7 @@ pub struct CachedFlow {
     tail_words: u16,
     /// Words that look-ups saw in another form than the packet has them.
     rewritten: u16,
+    tables: TableSet,
     /// Mask and masked value of the first words.
     head: [(u64, u64); HEAD],
     /// And of the words behind them, for the few flows that look there.
@@ -58,7 +59,6 @@ pub struct CachedFlow {
     learn: Box<[Learn]>,
     _continuations: Box<[Arc<Continuation>]>,
     created: Duration,
-    tables: TableSet,
     watched: Watched,
     /// What has been added to the rules already.
     pushed: Mutex<(u64, u64)>,
@@ -88,6 +88,7 @@ impl CachedFlow {
         let tail: Box<[_]> = (HEAD..end.max(HEAD)).map(pair).collect();
         Self {
             stamp: AtomicU64::new(generation),
+            is_dead: AtomicBool::new(false),
             packets: Counter::default(),
             bytes: Counter::default(),
             used_ms,
@@ -148,13 +149,14 @@ impl CachedFlow {
     /// The verdict was right at this generation.
     #[inline]
     pub fn is_fresh(&self, generation: u64) -> bool {
-        // It may be newer than a batch that began before it was made; never `DEAD`.
-        self.stamp.load(Ordering::Relaxed) >= generation
+        // It may be newer than a batch that began before it was made.
+        self.stamp.load(Ordering::Relaxed) >= generation && !self.is_dead()
     }
 
     /// Nobody may use it any more.
+    #[inline]
     pub fn is_dead(&self) -> bool {
-        self.stamp.load(Ordering::Relaxed) == DEAD
+        self.is_dead.load(Ordering::Relaxed)
     }
 
     /// Whether something has changed since the verdict was last known to be right that it depends
@@ -171,16 +173,14 @@ impl CachedFlow {
                 Some(behind) => self.tail.get(behind).copied().unwrap_or_default(),
             }
         };
-        stamp == DEAD
-            || rules.any_since(stamp, |rule| {
-                self.tables.may_contain(rule.table) && rule.may_cover(bits)
-            })
+        self.is_dead()
+            || rules.any_since(stamp, self.tables, bits)
             || changes.concern(&self.watched, stamp)
     }
 
     /// Nobody may use it from now on.
     pub(super) fn condemn(&self) {
-        self.stamp.store(DEAD, Ordering::Relaxed);
+        self.is_dead.store(true, Ordering::Relaxed);
     }
 
     /// Whether a new translation says the same, counters included.
@@ -204,14 +204,10 @@ impl CachedFlow {
             && (self.tables, self.rewritten) == (t.depends.tables, t.depends.rewritten)
     }
 
-    /// Says that the verdict is right at `generation`, unless the flow has been given up meanwhile.
-    pub(super) fn restamp(&self, generation: u64) -> bool {
-        let old = self.stamp.load(Ordering::Relaxed);
-        old != DEAD
-            && self
-                .stamp
-                .compare_exchange(old, generation, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// Says that the verdict is right at `generation`; for the owner only.
+    #[inline]
+    pub(super) fn restamp(&self, generation: u64) {
+        self.stamp.store(generation, Ordering::Relaxed);
     }
 
     /// Counts packets; for the owner only.

@@ -256,20 +256,33 @@ impl Datapath {
         }
     }
 
-    /// Forgets flows that are not the frame's or not fresh.
+    /// Forgets flows that are not the frame's, or that a change may concern.
     fn compare(&mut self, n: usize, generation: u64) {
         let Scratch { keys, sizes, flows, .. } = &mut *self.scratch;
+        let changes = self.pipeline.changes();
+        let mut restamped = 0;
+        let mut is_right_now = |flow: &CachedFlow| {
+            flow.is_fresh(generation) || {
+                let is_untouched = !flow.is_concerned(changes, &self.recent);
+                if is_untouched {
+                    flow.restamp(generation);
+                    restamped += 1;
+                }
+                is_untouched
+            }
+        };
         for ((key, size), index) in keys.iter().zip(sizes).zip(flows).take(n) {
-            let is_right = self
-                .flows
-                .get(*index)
-                .is_some_and(|flow| flow.is_fresh(generation) & flow.covers(key));
+            let is_right =
+                self.flows.get(*index).is_some_and(|flow| flow.covers(key) && is_right_now(flow));
             if !is_right {
                 *index = UNKNOWN;
             }
             if (*size as usize) < ETH_HEADER_SIZE {
                 *index = RUNT;
             }
+        }
+        if restamped > 0 {
+            self.stats.restamped.add(restamped);
         }
     }
 
@@ -450,7 +463,8 @@ impl Datapath {
         }
         if !flow.is_concerned(self.pipeline.changes(), &self.recent) {
             self.stats.restamped.add(1);
-            return flow.restamp(moment.generation).then_some(index);
+            flow.restamp(moment.generation);
+            return Some(index);
         }
         self.retranslate(moment, index, key)
     }
@@ -461,7 +475,7 @@ impl Datapath {
         self.stats.retranslations.add(1);
         let translation = self.pipeline.translate(key);
         let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
-        if flow.agrees_with(&translation, &watched) && flow.restamp(moment.generation) {
+        if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
             let learned = self.pipeline.learn(&translation.learn, moment.now);
             flow.restamp(stamp_after(moment.generation, &translation, learned));
             self.stats.revalidated.add(1);
@@ -483,8 +497,9 @@ impl Datapath {
             let agrees = self
                 .flows
                 .get(index)
-                .is_some_and(|f| f.agrees_with(&translation, &watched) && f.restamp(stamp));
-            if agrees {
+                .filter(|f| f.agrees_with(&translation, &watched) && !f.is_dead());
+            if let Some(flow) = agrees {
+                flow.restamp(stamp);
                 return index;
             }
             self.flows.remove(index);

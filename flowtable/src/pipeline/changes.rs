@@ -3,8 +3,8 @@
 //! The *generation* counts every change. A flow that was right at an older generation is right still
 //! if nothing that its translation read has changed since, and most changes touch little:
 //!
-//! - Rules: a log of the latest changed matches. A flow compares them with its own mask and key. A
-//!   flow that is older than the log has to be translated again, and so has one that a change of
+//! - Rules: a log of the latest changed matches. A flow compares them with its own mask and key;
+//!   first with what the latest ones have in common, which is mostly enough. A flow that is older than the log has to be translated again, and so has one that a change of
 //!   very many rules may concern, which is logged as one of a whole table.
 //! - Learned hosts, ports and groups: the generation of the latest change, by hash of the host and by
 //!   number. However many hosts are learned, a flow looks at its own two.
@@ -13,9 +13,11 @@
 //! anything: it may find a flow stale without need, never right without reason.
 
 use super::mac_table::MacKey;
-use super::rule::RuleMatch;
-use super::xlate::Dependencies;
+use super::rule::{RuleMatch, may_cover};
+use super::xlate::{Dependencies, TableSet};
+use crate::flow::key::FLOW_WORDS;
 use crate::types::{GroupId, OfPort};
+use arrayvec::ArrayVec;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub struct Changes {
     ports: Box<[AtomicU64]>,
     any_port: AtomicU64,
     groups: Box<[AtomicU64]>,
+    /// The latest change of anything but rules.
+    other: AtomicU64,
     hasher: ahash::RandomState,
     /// Held while anything is recorded.
     log: Mutex<Log>,
@@ -71,6 +75,7 @@ impl Changes {
             ports: buckets(NUMBERS),
             any_port: AtomicU64::new(0),
             groups: buckets(NUMBERS),
+            other: AtomicU64::new(0),
             hasher: ahash::RandomState::with_seeds(seed, 0xc4a, !seed, 0x9e5),
             log: Mutex::default(),
         }
@@ -96,6 +101,7 @@ impl Changes {
         self.record(|log, generation| {
             for id in groups {
                 self.groups[id.0 as usize % NUMBERS].store(generation, Ordering::Relaxed);
+                self.other.store(generation, Ordering::Relaxed);
             }
             for rule in rules {
                 if log.rules.len() == LOG
@@ -111,6 +117,7 @@ impl Changes {
     /// Hosts have come, gone or moved.
     pub(super) fn hosts(&self, hosts: &[MacKey]) -> u64 {
         self.record(|_, generation| {
+            self.other.store(generation, Ordering::Relaxed);
             for host in hosts {
                 self.hosts[self.host_bucket(host)].store(generation, Ordering::Relaxed);
             }
@@ -124,6 +131,7 @@ impl Changes {
                 self.ports[port_bucket(port)].store(generation, Ordering::Relaxed);
             }
             self.any_port.store(generation, Ordering::Relaxed);
+            self.other.store(generation, Ordering::Relaxed);
         });
     }
 
@@ -146,7 +154,12 @@ impl Changes {
     }
 
     /// Whether something other than a rule that is watched has changed after `generation`.
+    #[inline]
     pub(crate) fn concern(&self, watched: &Watched, generation: u64) -> bool {
+        self.other.load(Ordering::Relaxed) > generation && self.concern_one(watched, generation)
+    }
+
+    fn concern_one(&self, watched: &Watched, generation: u64) -> bool {
         watched.0.iter().any(|&(kind, number)| {
             let changed = match kind {
                 Kind::Host => &self.hosts[usize::from(number)],
@@ -168,6 +181,10 @@ impl Changes {
         copy.rules.extend(log.rules.range(log.rules.len() - new..).cloned());
         let surplus = copy.rules.len().saturating_sub(LOG);
         copy.rules.drain(..surplus);
+        drop(log);
+        if new > 0 {
+            copy.summarise();
+        }
     }
 }
 
@@ -193,7 +210,21 @@ pub(crate) struct RecentRules {
     rules: VecDeque<Arc<RuleChange>>,
     complete_since: u64,
     read_until: u64,
+    /// What the latest changes have in common, the shortest summary first.
+    summaries: ArrayVec<Summary, 3>,
 }
+
+/// Bits that all changes after a generation have in common: what does not agree with them is
+/// concerned by none.
+#[derive(Debug)]
+struct Summary {
+    since: u64,
+    tables: TableSet,
+    words: Vec<(u8, u64, u64)>,
+}
+
+/// Changes that the summaries are about.
+const SUMMARIES: [usize; 3] = [4, 32, 256];
 
 impl RecentRules {
     /// Everything up to this generation has been read.
@@ -202,12 +233,56 @@ impl RecentRules {
         self.read_until
     }
 
-    /// Whether a change after `generation` satisfies `test`, or may have: the log is short.
-    pub(crate) fn any_since(&self, generation: u64, test: impl Fn(&RuleMatch) -> bool) -> bool {
+    /// Whether a change after `generation` may concern packets that were looked up in `tables` and
+    /// agree with a value in the bits of a mask: `bits` gives both for each word.
+    #[inline]
+    pub(crate) fn any_since(
+        &self,
+        generation: u64,
+        tables: TableSet,
+        bits: impl Fn(usize) -> (u64, u64),
+    ) -> bool {
         if generation < self.complete_since {
             return true;
         }
+        if let Some(summary) = self.summaries.iter().find(|s| s.since <= generation)
+            && !(summary.tables.meets(tables) && may_cover(&summary.words, &bits))
+        {
+            return false;
+        }
         let newer = self.rules.iter().rev().take_while(|change| change.generation > generation);
-        newer.into_iter().any(|change| test(&change.rule))
+        newer.into_iter().any(|change| {
+            tables.may_contain(change.rule.table) && may_cover(&change.rule.words, &bits)
+        })
+    }
+
+    fn summarise(&mut self) {
+        self.summaries.clear();
+        for n in SUMMARIES {
+            let first = self.rules.len().saturating_sub(n);
+            let before = first.checked_sub(1).and_then(|last| self.rules.get(last));
+            let since = before.map_or(self.complete_since, |change| change.generation);
+            let mut tables = TableSet::default();
+            let mut common: Option<[(u64, u64); FLOW_WORDS]> = None;
+            for change in self.rules.range(first..) {
+                tables.insert(change.rule.table);
+                let mut own = [(0, 0); FLOW_WORDS];
+                for &(word, mask, value) in &change.rule.words {
+                    own[usize::from(word)] = (mask, value);
+                }
+                let common = common.get_or_insert(own);
+                for ((mask, value), (own_mask, own_value)) in common.iter_mut().zip(own) {
+                    *mask &= own_mask & !(*value ^ own_value);
+                    *value &= *mask;
+                }
+            }
+            let words = common.into_iter().flatten().enumerate();
+            let mut words: Vec<_> = words
+                .filter(|(_, (mask, _))| *mask != 0)
+                .map(|(word, (mask, value))| (word as u8, mask, value))
+                .collect();
+            words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
+            self.summaries.push(Summary { since, tables, words });
+        }
     }
 }

@@ -150,7 +150,7 @@ pub struct RuleMatch {
     /// The rule's table.
     pub table: TableId,
     /// Word, mask and masked value; the narrowest first.
-    words: Box<[(u8, u64, u64)]>,
+    pub(super) words: Box<[(u8, u64, u64)]>,
 }
 
 impl RuleMatch {
@@ -178,16 +178,16 @@ impl RuleMatch {
         words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
         Self { table, words: words.into() }
     }
+}
 
-    /// Whether a packet may be covered that agrees with a value in the bits of a mask: `bits` gives
-    /// both for each word.
-    #[inline]
-    pub fn may_cover(&self, bits: impl Fn(usize) -> (u64, u64)) -> bool {
-        self.words.iter().all(|&(word, mask, value)| {
-            let (known, own) = bits(usize::from(word));
-            (own ^ value) & mask & known == 0
-        })
-    }
+/// Whether a packet may agree with `words` that agrees with a value in the bits of a mask: `bits`
+/// gives both for each word.
+#[inline]
+pub(super) fn may_cover(words: &[(u8, u64, u64)], bits: &impl Fn(usize) -> (u64, u64)) -> bool {
+    words.iter().all(|&(word, mask, value)| {
+        let (known, own) = bits(usize::from(word));
+        (own ^ value) & mask & known == 0
+    })
 }
 
 /// Why a rule went by itself.

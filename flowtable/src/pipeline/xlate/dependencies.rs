@@ -13,6 +13,12 @@ impl TableSet {
         self.0 |= 1 << (table.get() % 64);
     }
 
+    /// Whether a table may be in both.
+    #[inline]
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether a table is in it. It may say so of one that is not.
     #[inline]
     pub fn may_contain(self, table: TableId) -> bool {
