@@ -54,6 +54,8 @@ pub(crate) struct PortSlot {
     pub(crate) counters: Vec<Arc<PortCounters>>,
     /// The MAC address, once known.
     pub(crate) mac: [u8; 6],
+    /// Its device is being opened, without the lock on the ports.
+    pub(crate) is_opening: bool,
     /// The user wants it down: so does every device that it will have.
     pub(crate) is_set_down: bool,
     /// When.
@@ -76,6 +78,7 @@ impl PortSlot {
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             mac: [0; 6],
+            is_opening: false,
             is_set_down: false,
             added: now,
         }

@@ -359,6 +359,16 @@ impl Netlink {
         })
     }
 
+    /// Gives a device another name. Older kernels want it to be down.
+    ///
+    /// # Errors
+    /// No such device, the name is taken, or the privilege is missing.
+    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
+        self.set(index, LinkAttribute::IfName(name.to_owned()), || {
+            format!("rename interface {index} to \"{name}\"")
+        })
+    }
+
     /// Enslaves a device to a bridge, or frees it.
     ///
     /// # Errors

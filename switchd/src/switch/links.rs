@@ -8,7 +8,7 @@ use super::Switch;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::Event;
 use ::ports::PortError;
-use ::ports::netlink::Link;
+use ::ports::netlink::{Link, Netlink};
 use flowtable::types::{MacAddr, OfPort, PortNo};
 use tracing::{info, warn};
 
@@ -83,9 +83,23 @@ impl Switch {
         }
     }
 
+    /// What was told about the device while it was being opened was not heard.
+    pub(super) fn look_again(&self, slot: &mut PortSlot) {
+        let Some((Place::Here, device)) = slot.device() else {
+            return;
+        };
+        let link = Netlink::open().and_then(|mut netlink| netlink.find_link(device));
+        if let (Ok(Some(link)), Some(port)) = (link, &mut slot.port)
+            && port.ifindex == Some(link.index)
+        {
+            port.link_changed(&link);
+            self.follow_link(slot);
+        }
+    }
+
     fn lose(&self, slot: &mut PortSlot, why: &str) {
         warn!("port {} ({}): {why}; waiting for it", slot.of, slot.spec.name);
-        self.detach(slot);
+        drop(self.detach(slot));
         slot.state = PortState::Waiting;
         self.link_lost(slot.of);
     }
@@ -132,6 +146,9 @@ impl Switch {
     }
 
     fn try_open(&self, slot: &mut PortSlot) {
+        if slot.is_opening {
+            return;
+        }
         match self.open(&slot.spec) {
             Ok(port) => {
                 self.publish(slot, Some(&port), |_| ());

@@ -11,7 +11,7 @@
 use super::{StartError, Switch};
 use crate::port_settings::{KEYS as PORT_KEYS, PortSettings, SettingsError};
 use crate::port_slot::{PortSlot, PortState};
-use crate::worker::Command;
+use crate::worker::{Command, Detached};
 use ::ports::spec::{PortSpec, Target};
 use ::ports::{Port, PortError, QueueCount};
 use crossbeam::channel;
@@ -32,6 +32,13 @@ pub const SPEC_KEYS: [&str; PORT_KEYS.len() + 2] = {
     keys[i + 1] = "priority_tags";
     keys
 };
+
+/// A port that nobody uses any more. Dropping it closes its sockets, which takes longer than a worker
+/// has, and gives its device back.
+pub(super) struct Closing {
+    _queues: Vec<Detached>,
+    _port: Option<Port>,
+}
 
 /// The number that a port is to have, and its settings.
 fn read_others(spec: &PortSpec) -> Result<(Option<OfPort>, PortSettings), SettingsError> {
@@ -63,17 +70,36 @@ impl Switch {
     /// added then.
     pub fn add_port(&self, spec: PortSpec, required: bool) -> Result<OfPort, StartError> {
         let (number, settings) = read_others(&spec)?;
-        let mut slots = self.slots.lock();
-        let slot = self.new_slot(&slots, spec, number)?;
-        let opened = match self.open(&slot.spec) {
-            Err(PortError::NoDevice { name }) if !required => {
-                warn!("port {}: no device \"{name}\" yet; waiting for it", slot.spec.name);
-                None
-            }
-            Err(error) => return Err(error.into()),
-            Ok(port) => Some(port),
+        let of = {
+            let mut slots = self.slots.lock();
+            let mut slot = self.new_slot(&slots, spec.clone(), number)?;
+            slot.is_opening = true;
+            self.install(&mut slots, slot, None, settings)
         };
-        Ok(self.install(&mut slots, slot, opened, settings))
+        // Takes a while, in which others may add ports, too.
+        let opened = self.open(&spec);
+        let mut slots = self.slots.lock();
+        let slot = slots.iter_mut().find(|s| s.of == of && s.is_opening && s.spec == spec);
+        let Some(slot) = slot else {
+            // Somebody has removed it meanwhile.
+            return Ok(of);
+        };
+        slot.is_opening = false;
+        match opened {
+            Ok(port) => {
+                self.publish(slot, Some(&port), |_| ());
+                self.attach(slot, port);
+                self.look_again(slot);
+            }
+            Err(PortError::NoDevice { name }) if !required => {
+                warn!("port {of} ({}): no device \"{name}\" yet; waiting for it", spec.name);
+            }
+            Err(error) => {
+                self.uninstall(&mut slots, of);
+                return Err(error.into());
+            }
+        }
+        Ok(of)
     }
 
     /// Adds a port that is open already, for tests and benchmarks.
@@ -95,16 +121,19 @@ impl Switch {
     /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
     /// port.
     pub fn remove_port(&self, of: OfPort) -> bool {
-        let mut slots = self.slots.lock();
-        let Some(index) = slots.iter().position(|s| s.of == of) else {
-            return false;
-        };
+        let closing = self.uninstall(&mut self.slots.lock(), of);
+        // Takes a while, in which others need not wait.
+        closing.is_some()
+    }
+
+    fn uninstall(&self, slots: &mut Vec<PortSlot>, of: OfPort) -> Option<Closing> {
+        let index = slots.iter().position(|s| s.of == of)?;
         self.pipeline.with_ports(|ports| ports.remove(of));
         self.pipeline.with_macs(|macs| macs.forget_port(of));
         let mut slot = slots.remove(index);
-        self.detach(&mut slot);
+        let closing = self.detach(&mut slot);
         info!("port {of} ({}): removed", slot.spec.name);
-        true
+        Some(closing)
     }
 
     /// Changes what the pipeline knows of a port. False if there is no such port.
@@ -257,17 +286,15 @@ impl Switch {
         }
     }
 
-    /// Takes the queues of a port from the workers and closes it.
-    pub(super) fn detach(&self, slot: &mut PortSlot) {
+    /// Takes the queues of a port from the workers. What is returned closes it.
+    pub(super) fn detach(&self, slot: &mut PortSlot) -> Closing {
         let (done, finished) = channel::bounded(self.workers.len());
         for worker in &self.workers {
             worker.send(Command::Detach { no: slot.no, done: done.clone() });
         }
         drop(done);
-        // Ends when every worker has answered, or is gone. The queues end here, because closing a
-        // socket can take longer than a worker has.
-        while finished.recv().is_ok() {}
-        slot.port = None;
+        // Ends when every worker has answered, or is gone.
+        Closing { _queues: finished.iter().collect(), _port: slot.port.take() }
     }
 }
 

@@ -7,6 +7,7 @@ mod fixture;
 mod frames;
 mod harness;
 mod laboratory;
+mod life;
 mod ownership;
 mod rules;
 mod traffic;
@@ -14,7 +15,14 @@ mod traffic;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests: Vec<_> =
-        [frames::TESTS, laboratory::TESTS, ownership::TESTS, rules::TESTS, traffic::TESTS].concat();
+    let tests: Vec<_> = [
+        frames::TESTS,
+        laboratory::TESTS,
+        life::TESTS,
+        ownership::TESTS,
+        rules::TESTS,
+        traffic::TESTS,
+    ]
+    .concat();
     harness::run(&tests)
 }
