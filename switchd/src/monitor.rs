@@ -7,7 +7,7 @@ use crate::switch::{Place, Switch};
 use crate::worker::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use ports::netlink::{Events, Link, LinkEvent, Netlink, NetlinkError};
+use ports::netlink::{Events, LinkEvent, Netlink, NetlinkError};
 use ports::netns::Netns;
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -160,8 +160,12 @@ impl Listener {
         for event in heard {
             match event {
                 // What an event says may be over already, and its news known since the device was
-                // opened. Of a device that has gone since, another event will tell.
-                LinkEvent::Present(Link { index, .. }) | LinkEvent::QdiscChanged { index } => {
+                // opened. Of a device that has gone since, it is the last that we hear.
+                LinkEvent::Present(link) => {
+                    let now = self.netlink.find_link_by_index(link.index)?;
+                    switch.link_present(&self.place, &now.unwrap_or(link));
+                }
+                LinkEvent::QdiscChanged { index } => {
                     if let Some(link) = self.netlink.find_link_by_index(index)? {
                         switch.link_present(&self.place, &link);
                     }

@@ -165,7 +165,9 @@ fn shield(
 
 /// The kernel has no bridge devices, or the device cannot be in one.
 fn is_impossible(error: &NetlinkError) -> bool {
-    matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ELOOP))
+    // A bridge has room for 1,023 devices (EXFULL).
+    let errnos = [libc::EOPNOTSUPP, libc::EINVAL, libc::ELOOP, libc::EXFULL];
+    error.errno().is_some_and(|errno| errnos.contains(&errno))
 }
 
 fn address_warning(
