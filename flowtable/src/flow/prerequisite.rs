@@ -4,27 +4,9 @@
 //! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
 //! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
 
+use super::extract::{eth_type, ip_proto};
 use super::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, VLAN_CFI, frag};
 use super::matching::Match;
-
-/// EtherTypes that fields ask for.
-mod ether_type {
-    pub(super) const IPV4: u16 = 0x0800;
-    pub(super) const IPV6: u16 = 0x86dd;
-    pub(super) const ARP: u16 = 0x0806;
-    pub(super) const RARP: u16 = 0x8035;
-    pub(super) const MPLS: u16 = 0x8847;
-    pub(super) const MPLS_MULTICAST: u16 = 0x8848;
-}
-
-/// IP protocols that fields ask for.
-mod ip_proto {
-    pub(super) const ICMP: u8 = 1;
-    pub(super) const TCP: u8 = 6;
-    pub(super) const UDP: u8 = 17;
-    pub(super) const ICMPV6: u8 = 58;
-    pub(super) const SCTP: u8 = 132;
-}
 
 /// Neighbour discovery messages (RFC 4861) with the fields that match them.
 mod nd_type {
@@ -170,7 +152,7 @@ impl Prerequisite {
     }
 
     fn describes(self, flow: &FlowKey) -> bool {
-        use ether_type::*;
+        use eth_type::{ARP, IPV4, IPV6, RARP, is_mpls};
         let dl_type = flow.dl_type.get();
         let is_ip = matches!(dl_type, IPV4 | IPV6);
         let is_nd = |ty| {
@@ -182,7 +164,7 @@ impl Prerequisite {
         match self {
             Self::None => true,
             Self::VlanVid => flow.vlan_tci.get() & VLAN_CFI != 0,
-            Self::Mpls => matches!(dl_type, MPLS | MPLS_MULTICAST),
+            Self::Mpls => is_mpls(dl_type),
             Self::Arp => matches!(dl_type, ARP | RARP),
             Self::Ipv4 => dl_type == IPV4,
             Self::Ipv6 => dl_type == IPV6,

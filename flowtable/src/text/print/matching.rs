@@ -1,6 +1,7 @@
 //! Matches: `priority=10,tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`.
 
 use super::{frag_word, hex, ipv4_masked, ipv6_masked, mac_masked, put, tcp_flags};
+use crate::flow::extract::{eth_type, ip_proto};
 use crate::flow::fields::FieldId;
 use crate::flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::flow::matching::Match;
@@ -8,19 +9,6 @@ use crate::text::DEFAULT_PRIORITY;
 use crate::text::port::{self, PortNames};
 use crate::types::OfPort;
 use std::fmt::Write;
-
-mod ether {
-    pub(super) const IPV4: u16 = 0x0800;
-    pub(super) const IPV6: u16 = 0x86dd;
-    pub(super) const ARP: u16 = 0x0806;
-    pub(super) const RARP: u16 = 0x8035;
-    pub(super) const MPLS: u16 = 0x8847;
-    pub(super) const MPLS_MULTICAST: u16 = 0x8848;
-}
-
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
-const TCP: u8 = 6;
 
 /// Appends a match in the order and words of Open vSwitch; the default priority is not shown.
 pub fn write_match(out: &mut String, matching: &Match, priority: u16, names: &dyn PortNames) {
@@ -46,7 +34,7 @@ impl Printer<'_> {
         let key = &self.matching.key().flow;
         let mask = &self.matching.mask().flow;
         let dl_type = key.dl_type.get();
-        let is_arp = matches!(dl_type, ether::ARP | ether::RARP);
+        let is_arp = matches!(dl_type, eth_type::ARP | eth_type::RARP);
 
         self.hexadecimal("pkt_mark", FieldId::PktMark);
         self.decimal("conj_id", FieldId::ConjId);
@@ -69,7 +57,7 @@ impl Printer<'_> {
             put!(self.out, "dl_type={dl_type:#06x},");
         }
         match dl_type {
-            ether::IPV6 => {
+            eth_type::IPV6 => {
                 self.ipv6("ipv6_src", FieldId::Ipv6Src);
                 self.ipv6("ipv6_dst", FieldId::Ipv6Dst);
                 self.ipv6_label();
@@ -122,20 +110,20 @@ impl Printer<'_> {
         }
         let proto = (mask.nw_proto != 0).then_some(key.nw_proto);
         let (word, says_proto) = match (key.dl_type.get(), proto) {
-            (ether::IPV4, Some(ICMP)) => ("icmp,", true),
-            (ether::IPV4, Some(TCP)) => ("tcp,", true),
-            (ether::IPV4, Some(17)) => ("udp,", true),
-            (ether::IPV4, Some(132)) => ("sctp,", true),
-            (ether::IPV4, _) => ("ip,", false),
-            (ether::IPV6, Some(ICMPV6)) => ("icmp6,", true),
-            (ether::IPV6, Some(TCP)) => ("tcp6,", true),
-            (ether::IPV6, Some(17)) => ("udp6,", true),
-            (ether::IPV6, Some(132)) => ("sctp6,", true),
-            (ether::IPV6, _) => ("ipv6,", false),
-            (ether::ARP, _) => ("arp,", false),
-            (ether::RARP, _) => ("rarp,", false),
-            (ether::MPLS, _) => ("mpls,", false),
-            (ether::MPLS_MULTICAST, _) => ("mplsm,", false),
+            (eth_type::IPV4, Some(ip_proto::ICMP)) => ("icmp,", true),
+            (eth_type::IPV4, Some(ip_proto::TCP)) => ("tcp,", true),
+            (eth_type::IPV4, Some(17)) => ("udp,", true),
+            (eth_type::IPV4, Some(132)) => ("sctp,", true),
+            (eth_type::IPV4, _) => ("ip,", false),
+            (eth_type::IPV6, Some(ip_proto::ICMPV6)) => ("icmp6,", true),
+            (eth_type::IPV6, Some(ip_proto::TCP)) => ("tcp6,", true),
+            (eth_type::IPV6, Some(17)) => ("udp6,", true),
+            (eth_type::IPV6, Some(132)) => ("sctp6,", true),
+            (eth_type::IPV6, _) => ("ipv6,", false),
+            (eth_type::ARP, _) => ("arp,", false),
+            (eth_type::RARP, _) => ("rarp,", false),
+            (eth_type::MPLS, _) => ("mpls,", false),
+            (eth_type::MPLS_MCAST, _) => ("mplsm,", false),
             _ => return (false, false),
         };
         self.out.push_str(word);
@@ -169,11 +157,11 @@ impl Printer<'_> {
 
     fn transport(&mut self, dl_type: u16, nw_proto: u8) {
         match (dl_type, nw_proto) {
-            (ether::IPV4, ICMP) => {
+            (eth_type::IPV4, ip_proto::ICMP) => {
                 self.decimal("icmp_type", FieldId::IcmpType);
                 self.decimal("icmp_code", FieldId::IcmpCode);
             }
-            (ether::IPV6, ICMPV6) => {
+            (eth_type::IPV6, ip_proto::ICMPV6) => {
                 self.decimal("icmp_type", FieldId::Icmpv6Type);
                 self.decimal("icmp_code", FieldId::Icmpv6Code);
                 self.ipv6("nd_target", FieldId::NdTarget);
@@ -187,7 +175,8 @@ impl Printer<'_> {
                 self.decimal("tp_dst", FieldId::TcpDst);
             }
         }
-        let is_tcp = matches!(dl_type, ether::IPV4 | ether::IPV6) && nw_proto == TCP;
+        let is_tcp =
+            matches!(dl_type, eth_type::IPV4 | eth_type::IPV6) && nw_proto == ip_proto::TCP;
         let mask = self.mask(FieldId::TcpFlags);
         if is_tcp && mask != 0 {
             self.out.push_str("tcp_flags=");
