@@ -1,0 +1,46 @@
+//! A packet whose flow is cached costs no allocation, whatever else the switch is busy with.
+
+use benches::null_port::NullSwitch;
+use benches::rules::{add, matching, output, pipeline_with};
+use benches::workload::{Family, Order, Workload};
+use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::flow::Match;
+use std::sync::Arc;
+
+fn check(family: Family, flows: u32) {
+    let rules = [add(0, 1, Match::any(), output(2))];
+    let pipeline = Arc::new(pipeline_with(3, &rules));
+    let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+    let mut switch = NullSwitch::new(datapath, family);
+    let mut workload = Workload::numbered(flows, Order::Rotation);
+    let mut round = |switch: &mut NullSwitch| {
+        for _ in 0..4 * flows.div_ceil(64) {
+            switch.poll(&mut workload);
+        }
+    };
+    round(&mut switch);
+    let before = switch.datapath.stats().hits.get();
+    let during = allocation_counter::measure(|| round(&mut switch));
+    assert_eq!(during.count_total, 0, "{family:?}, {flows} flows");
+    let hits = switch.datapath.stats().hits.get() - before;
+    assert_eq!(hits, u64::from(4 * flows.div_ceil(64) * 64), "all of them hits");
+
+    // A flow that a change does not concern is stamped anew, also without allocating.
+    let elsewhere = matching(|key, mask| {
+        key.flow.in_port.set(3);
+        mask.flow.in_port.set(u32::MAX);
+    });
+    pipeline.apply(&[add(0, 9, elsewhere, output(1))], switch.now()).expect("a valid rule");
+    // One batch reads what changed.
+    round(&mut switch);
+    assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);
+    assert_eq!(switch.datapath.stats().retranslations.get(), 0);
+}
+
+#[test]
+fn a_hit_allocates_nothing() {
+    for family in [Family::V4, Family::V6] {
+        check(family, 1);
+        check(family, 1_000);
+    }
+}
