@@ -304,6 +304,7 @@ mod tests {
     use crate::lab::eventually;
     use crate::switch::Config;
     use ::ports::dummy::{self, Dummy, DummyOptions};
+    use flowtable::datapath::DropReason;
 
     fn switch() -> Switch {
         Switch::start(Config::new(Vec::new())).unwrap()
@@ -410,6 +411,37 @@ mod tests {
         }
         eventually_gets(&b, sent);
         assert_eq!(switch.ports().len(), 2);
+    }
+
+    #[test]
+    fn protected_ports_exchange_nothing() {
+        let switch = switch();
+        let [(of_a, a), (of_b, b), (_, c)] = ["a", "b", "c"].map(|name| add(&switch, name));
+        for of in [of_a, of_b] {
+            assert!(switch.change_port(of, |port| port.protected = true));
+        }
+        a.inject(&frame(0xff, 1));
+        eventually_gets(&c, 1);
+        c.inject(&frame(1, 3));
+        eventually_gets(&a, 1);
+        b.inject(&frame(1, 2));
+        let dropped = || switch.ports()[1].totals.drops().map(|(_, n)| n).sum::<u64>();
+        eventually("the frame to be dropped", || dropped() == 1).unwrap();
+        assert_eq!((a.sent_count(), b.sent_count()), (1, 0));
+    }
+
+    #[test]
+    fn what_exceeds_the_storm_limit_is_dropped_and_counted() {
+        let switch = switch();
+        let (of, a) = add(&switch, "a");
+        let (_, b) = add(&switch, "b");
+        assert!(switch.change_port(of, |port| port.storm_limit = Some(1)));
+        for _ in 0..100 {
+            a.inject(&frame(0xff, 1));
+        }
+        let storm = || switch.ports()[0].totals.rx_dropped[DropReason::Storm as usize];
+        eventually("all to be flooded or dropped", || storm() + b.sent_count() == 100).unwrap();
+        assert!(b.sent_count() < 50, "{} passed", b.sent_count());
     }
 
     #[test]
