@@ -1,5 +1,6 @@
 //! Workloads and instruments that the benchmarks share.
 
+pub mod classbench;
 pub mod cpu_time;
 pub mod null_port;
 pub mod rules;
