@@ -30,7 +30,7 @@ pub(crate) struct How {
     /// Show numbers of ports [default: when the output is no terminal]
     #[arg(long, global = true)]
     no_names: bool,
-    /// Show counters and ages of rules [default]
+    /// Show counters and ages of rules (the default)
     #[arg(long, global = true)]
     stats: bool,
     /// Leave out counters and ages of rules
