@@ -10,7 +10,7 @@
 use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
-use super::plan::{self, Census, PlannedGroup, SAMPLE};
+use super::plan::{self, Census, MASKS, PlannedGroup, SAMPLE};
 use super::{Classifier, Filed};
 use crate::flow::{Match, PipelineMask};
 use std::cmp::Reverse;
@@ -20,7 +20,7 @@ const SMALL: u32 = 1024;
 /// Slots that are looked at with each change of a larger table.
 const SWEEP: u32 = 16;
 /// Rules in a table before the first plan.
-const FIRST_PLAN: usize = 24;
+const FIRST_PLAN: usize = 4;
 /// Groups there should be at most.
 const MAX_GROUPS: usize = 96;
 /// Lines by which rows may become longer in all, to save a group.
@@ -327,13 +327,19 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// All masks, each with a sample of its rules: where possible in proportion, but at least some.
+    /// All masks, each with a sample of its rules: where possible in proportion, but at least some
+    /// of each that is planned for.
     fn census(&self) -> Vec<Census<'_>> {
         let slots = u64::from(self.rules.slots());
         let random = (0..SAMPLE as u64).map(|n| self.hasher.hash_one((self.seed, n)) % slots);
         let all = slots <= SAMPLE as u64;
         let slots: Vec<u64> = if all { (0..slots).collect() } else { random.collect() };
-        let few = self.masks.iter().filter(|_| !all).flat_map(|(_, known)| known.sample());
+        let mut common: Vec<&KnownMask> = self.masks.iter().map(|(_, known)| known).collect();
+        if common.len() > MASKS {
+            common.select_nth_unstable_by_key(MASKS, |known| Reverse(known.rules));
+            common.truncate(MASKS);
+        }
+        let few = common.iter().filter(|_| !all).flat_map(|known| known.sample());
         let mut sample: Vec<u32> = slots.into_iter().map(|slot| slot as u32).chain(few).collect();
         sample.sort_unstable();
         sample.dedup();

@@ -29,32 +29,33 @@
 //!
 //! # Several masks in one table
 //!
-//! A [group](group) takes rules of many masks and hashes only bits that all of them have, so a few
-//! groups do for all rules (Daly and others, TupleMerge, 2019). A bucket can have rules that differ in
-//! other bits. They lie side by side as [rows](rows), packed to the 32-bit [lanes] that the group's
-//! rules look at, the best first; comparing one is a few vector instructions. A small table is one
-//! group that hashes nothing: linear search.
+//! A group takes rules of many masks and hashes only bits that all of them have, so a few groups do
+//! for all rules (Daly and others, TupleMerge, 2019). A bucket can have rules that differ in other
+//! bits. They lie side by side as rows, packed to the 32-bit lanes that the group's rules look at, the
+//! best first; comparing one is a few vector instructions. A small table becomes one group that hashes
+//! nothing: linear search.
 //!
 //! # Which masks share a group
 //!
-//! More hashed bits mean shorter buckets but more groups. A [planner](plan) estimates both on a sample
-//! of the rules and picks the groups that make lookups cheapest. Plans are renewed as the table
-//! changes, and rules [move](arrange) a few at a time.
+//! More hashed bits mean shorter buckets but more groups. A planner estimates both on a sample of the
+//! rules and picks the groups that make lookups cheapest. Plans are renewed as the table changes, and
+//! rules move a few at a time.
 //!
 //! # Stopping early
 //!
-//! Groups are searched in the order of their best priorities. When the best rule found beats all
-//! that the next group has, the [search](search) is over. So it is within a bucket.
+//! Groups are searched in the order of their best priorities. When the best rule found beats all that
+//! the next group has, the search is over. So it is within a bucket.
 //!
 //! # Narrow masks
 //!
 //! The bits of the winner's mask are needed anyway, and they explain most of what did not match. So
-//! the search only notes which buckets it met, and explains them when the winner is known: a row that
-//! differs from the key in a bit of the mask costs nothing, another one costs the leading bits of one
-//! lane up to a difference. If there was no bucket at all, a [filter](presence) knows in most cases
-//! that no rule of the group has, say, the first byte of the key's source address, and these eight
-//! bits are all that the answer needs. Unlike staged lookup and tries in Open vSwitch, nothing of this is
-//! done before the winner is known, nor where its mask suffices.
+//! the search only notes which buckets it met, and explains them when the winner is known. A bucket
+//! that was found costs the bits that were hashed; a row in it that differs from the key in a bit of
+//! the mask costs nothing, another one costs the leading bits of one lane up to a difference. Where
+//! there was no bucket at all, a filter knows in most cases that no rule of the group has, say, the
+//! first byte of the key's source address, and these eight bits are all that the answer needs. Unlike
+//! staged lookup and tries in Open vSwitch, nothing of this is done before the winner is known, nor
+//! where its mask suffices.
 
 mod arrange;
 mod group;

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 /// Rules that are looked at, beside a few of each mask.
 pub(super) const SAMPLE: usize = 384;
 /// Masks that are planned for. Rarer ones go where they fit.
-const MASKS: usize = 512;
+pub(super) const MASKS: usize = 512;
 /// Masks that are candidates themselves.
 const SINGLE: usize = 32;
 /// Parts of masks that are candidates, and that are counted to find them.

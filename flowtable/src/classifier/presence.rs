@@ -8,7 +8,7 @@ use super::group::HashKeys;
 use super::lanes::{LANES, Layout, Line};
 
 /// Cells for each expected bucket.
-const CELLS: usize = 32;
+const CELLS: usize = 16;
 /// Cells there are at least.
 const FEWEST: usize = 1024;
 /// A counter that reached this is not counted down any more.
