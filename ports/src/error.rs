@@ -51,6 +51,18 @@ pub enum PortError {
         /// The capability's name.
         capability: &'static str,
     },
+    /// The device that makes TAP devices cannot be opened.
+    #[error(
+        "port \"{name}\": /dev/net/tun cannot be opened for reading and writing; run as root, or ask \
+         for access to it (where it does not exist: modprobe tun)"
+    )]
+    NoTun {
+        /// The port's name.
+        name: String,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel refused for another reason.
     #[error("{operation} {object}")]
     Os {
@@ -99,6 +111,7 @@ impl PortError {
     pub fn is_denied(&self) -> bool {
         match self {
             Self::Denied { .. } => true,
+            Self::NoTun { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::Netlink(e) => e.is_denied(),
             _ => false,
         }

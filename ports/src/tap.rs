@@ -90,11 +90,8 @@ pub fn open(
 }
 
 fn attach(device: &str, existing: Option<&Link>) -> Result<File, PortError> {
-    let file = tun::open().map_err(|source| PortError::Os {
-        operation: "open",
-        object: tun::CLONE_DEVICE.to_owned(),
-        source,
-    })?;
+    let no_tun = |source| PortError::NoTun { name: device.to_owned(), source };
+    let file = tun::open().map_err(no_tun)?;
     let attached = tun::attach(file.as_fd(), device, false).or_else(|error| {
         match error.raw_os_error() {
             // A persistent device may have been made for several queues; we must say the same.

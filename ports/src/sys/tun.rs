@@ -22,7 +22,7 @@ pub(crate) const TUN_F_USO4: u32 = 0x20;
 pub(crate) const TUN_F_USO6: u32 = 0x40;
 
 /// Where TAP devices are made.
-pub(crate) const CLONE_DEVICE: &str = "/dev/net/tun";
+const CLONE_DEVICE: &str = "/dev/net/tun";
 
 /// A descriptor that is not attached to a TAP device yet.
 pub(crate) fn open() -> io::Result<File> {

@@ -122,7 +122,10 @@ impl Switch {
     /// port.
     pub fn remove_port(&self, of: OfPort) -> bool {
         let closing = self.uninstall(&mut self.slots.lock(), of);
-        // Takes a while, in which others need not wait.
+        if closing.is_some() {
+            info!("port {of}: removed");
+        }
+        // Closing takes a while, in which others need not wait.
         closing.is_some()
     }
 
@@ -132,7 +135,6 @@ impl Switch {
         self.pipeline.with_macs(|macs| macs.forget_port(of));
         let mut slot = slots.remove(index);
         let closing = self.detach(&mut slot);
-        info!("port {of} ({}): removed", slot.spec.name);
         Some(closing)
     }
 
