@@ -4,7 +4,7 @@
 //! lock of the switch while it reads or writes its socket: a client that is slow or hostile delays
 //! nobody, uses a bounded amount of memory and loses its session when it stops reading.
 //!
-//! Decisions are not made here. A request is parsed, handed to [`Switch`](crate::switch::Switch) or
+//! Decisions are not made here. A request is parsed, handed to [`Switch`] or
 //! its pipeline, and the result is put into words.
 
 mod batches;
