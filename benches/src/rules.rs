@@ -2,32 +2,16 @@
 
 use flowtable::action::Action;
 use flowtable::flow::{Match, PipelineKey, PipelineMask};
-use flowtable::flow_mod::{Command, FlowFlags, FlowMod};
+use flowtable::flow_mod::{Command, FlowMod};
 use flowtable::pipeline::Pipeline;
 use flowtable::pipeline::ports::PortInfo;
-use flowtable::types::{Cookie, MacAddr, OfPort, PortNo, TableId};
+use flowtable::types::{MacAddr, OfPort, PortNo, TableId};
 use std::time::Duration;
 
 /// Adds a rule to a table.
 pub fn add(table: u8, priority: u16, matching: Match, actions: Vec<Action>) -> FlowMod {
-    FlowMod {
-        command: Command::Add,
-        table: TableId::new(table),
-        matching,
-        priority,
-        cookie: Cookie(0),
-        cookie_filter: None,
-        modify_cookie: false,
-        idle_timeout: 0,
-        hard_timeout: 0,
-        importance: 0,
-        flags: FlowFlags::default(),
-        out_port: None,
-        out_group: None,
-        actions,
-        name: None,
-        label: None,
-    }
+    let table = TableId::new(table);
+    FlowMod { table, ..FlowMod::new(Command::Add, priority, matching, actions) }
 }
 
 /// Deletes exactly one rule.

@@ -71,3 +71,27 @@ pub struct FlowMod {
     /// A class for humans; counters add up by label.
     pub label: Option<Arc<str>>,
 }
+
+impl FlowMod {
+    /// A change with nothing but the essentials: table not named, no cookie, no timeouts, no filters.
+    pub fn new(command: Command, priority: u16, matching: Match, actions: Vec<Action>) -> Self {
+        Self {
+            command,
+            table: None,
+            matching,
+            priority,
+            cookie: Cookie(0),
+            cookie_filter: None,
+            modify_cookie: false,
+            idle_timeout: 0,
+            hard_timeout: 0,
+            importance: 0,
+            flags: FlowFlags::default(),
+            out_port: None,
+            out_group: None,
+            actions,
+            name: None,
+            label: None,
+        }
+    }
+}

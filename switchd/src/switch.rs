@@ -23,10 +23,10 @@ use crossbeam::channel::{self, Receiver, Sender};
 use flowtable::action::Action;
 use flowtable::datapath::{AddressSums, CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::flow::Match;
-use flowtable::flow_mod::{Command as FlowCommand, FlowFlags, FlowMod};
+use flowtable::flow_mod::{Command as FlowCommand, FlowMod};
 use flowtable::pipeline::Pipeline;
 use flowtable::pipeline::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
-use flowtable::types::{Cookie, OfPort, TableId};
+use flowtable::types::{OfPort, TableId};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -251,23 +251,10 @@ impl Switch {
 
     /// What every switch does until it is told otherwise: one visible rule.
     fn add_default_rule(&self) {
+        let actions = vec![Action::Output { port: OfPort::NORMAL }];
         let rule = FlowMod {
-            command: FlowCommand::Add,
             table: Some(TableId::default()),
-            matching: Match::any(),
-            priority: 0,
-            cookie: Cookie(0),
-            cookie_filter: None,
-            modify_cookie: false,
-            idle_timeout: 0,
-            hard_timeout: 0,
-            importance: 0,
-            flags: FlowFlags::default(),
-            out_port: None,
-            out_group: None,
-            actions: vec![Action::Output { port: OfPort::NORMAL }],
-            name: None,
-            label: None,
+            ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)
         };
         self.pipeline.apply(&[rule], self.now()).expect("an empty table takes a rule");
     }

@@ -13,7 +13,7 @@ use super::{
     words,
 };
 use crate::flow::matching::Match;
-use crate::flow_mod::{Command, FlowFlags, FlowMod};
+use crate::flow_mod::{Command, FlowMod};
 use crate::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
 use std::sync::Arc;
 
@@ -133,24 +133,7 @@ pub(super) struct Reader<'a, 'c> {
 
 impl<'a, 'c> Reader<'a, 'c> {
     pub(super) fn new(text: &'a str, context: &'c ParseContext<'c>) -> Self {
-        let flow_mod = FlowMod {
-            command: context.command,
-            table: None,
-            matching: Match::any(),
-            priority: DEFAULT_PRIORITY,
-            cookie: Cookie(0),
-            cookie_filter: None,
-            modify_cookie: false,
-            idle_timeout: 0,
-            hard_timeout: 0,
-            importance: 0,
-            flags: FlowFlags::default(),
-            out_port: None,
-            out_group: None,
-            actions: Vec::new(),
-            name: None,
-            label: None,
-        };
+        let flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
         let matching = MatchBuilder::new(text, context.lenient);
         Self { text, context, matching, flow_mod, usable: Protocols::ANY, seen: 0 }
     }
