@@ -349,7 +349,10 @@ impl Datapath {
             }
             let flow = Arc::clone(flow);
             let flooded = match flow.flood {
-                Some(flood) => self.storm.admit(moment.in_port, flood, moment.now, run),
+                Some(flood) => {
+                    let control = self.pipeline.storm_control();
+                    self.storm.admit(control, moment.in_port, flood, moment.now, run)
+                }
                 None => run,
             };
             if flooded < run {

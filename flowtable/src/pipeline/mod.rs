@@ -23,6 +23,7 @@ mod tests;
 
 use crate::classifier::Version;
 use crate::datapath::AddressSums;
+use crate::datapath::storm::StormControl;
 use crate::flow::FlowKey;
 use crate::flow_mod::FlowMod;
 use crate::group::GroupMod;
@@ -56,6 +57,7 @@ pub struct Pipeline {
     recirc: RecircTable,
     version: AtomicU64,
     changes: Changes,
+    storm: StormControl,
     address_sums: AddressSums,
     /// Held by whoever prepares a change: one at a time.
     writer: Mutex<()>,
@@ -115,6 +117,7 @@ impl Pipeline {
             recirc: RecircTable::default(),
             version: AtomicU64::new(0),
             changes: Changes::new(seed),
+            storm: StormControl::default(),
             address_sums: AddressSums::default(),
             writer: Mutex::new(()),
         }
@@ -200,6 +203,11 @@ impl Pipeline {
 
     fn hosts_changed(&self, hosts: &[MacKey]) -> Option<u64> {
         (!hosts.is_empty()).then(|| self.changes.hosts(hosts))
+    }
+
+    /// What may still be flooded, of each port, all workers together.
+    pub fn storm_control(&self) -> &StormControl {
+        &self.storm
     }
 
     /// Changes the table of learned hosts.
