@@ -26,7 +26,7 @@ pub use afpacket::QueueCount;
 pub use error::PortError;
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
-    TxQueue,
+    TxQueue, Whereabouts,
 };
 
 use spec::{PortSpec, Target};

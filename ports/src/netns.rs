@@ -78,6 +78,13 @@ impl Netns {
     }
 }
 
+impl From<OwnedFd> for Netns {
+    /// The namespace behind a descriptor that the kernel gave.
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -233,13 +233,33 @@ pub trait Guard: Send {
     /// It has gone.
     fn set_up(&mut self, up: bool) -> Result<(), crate::PortError>;
 
-    /// The device still exists, wherever it is.
-    fn has_device(&mut self) -> bool;
+    /// Where the device is, if it can leave without the port noticing.
+    fn whereabouts(&mut self) -> Whereabouts {
+        Whereabouts::Gone
+    }
+}
+
+/// Where the device of an open port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In a network namespace, the number of whose inode this is.
+    At {
+        /// See [`crate::netns::Netns::inode`].
+        netns: u64,
+        /// The device.
+        link: crate::netlink::Link,
+    },
+    /// Somewhere where it cannot be looked at.
+    OutOfSight,
+    /// Nowhere.
+    Gone,
 }
 
 /// The memory that frames are received into, all queues together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RxMemory {
+    /// Receive queues.
+    pub queues: u32,
     /// Frames that can wait.
     pub slots: u32,
     /// Bytes of a slot.
@@ -309,9 +329,10 @@ impl Port {
         }
     }
 
-    /// The device still exists, even if it has left for another network namespace.
-    pub fn has_device(&mut self) -> bool {
-        self.guard.as_mut().is_none_or(|guard| guard.has_device())
+    /// Where the device is now. A TAP device stays at the other end of its port's descriptors wherever
+    /// it goes; of another device that has left, this says that it is gone.
+    pub fn whereabouts(&mut self) -> Whereabouts {
+        self.guard.as_mut().map_or(Whereabouts::Gone, |guard| guard.whereabouts())
     }
 }
 

@@ -8,7 +8,11 @@
 use std::fmt;
 
 /// Options that this crate interprets.
-const KEYS: [&str; 5] = ["name", "shield", "qdisc", "slots", "slot-size"];
+const KEYS: [&str; 6] = ["name", "queues", "shield", "qdisc", "slots", "slot-size"];
+
+/// Those of them that mean something for a TAP device, and for memory.
+const TAP_KEYS: [&str; 2] = ["name", "queues"];
+const DUMMY_KEYS: [&str; 1] = ["name"];
 
 /// A port as the user described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub enum Target {
 /// Options of a port, each with a default that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortOptions {
+    /// Receive queues; one for each worker unless said otherwise.
+    pub queues: Option<u8>,
     /// Keep the frames of the device from the host's own network stack.
     pub shield: bool,
     /// What to do about the device's queueing discipline.
@@ -67,7 +73,7 @@ pub struct PortOptions {
 
 impl Default for PortOptions {
     fn default() -> Self {
-        Self { shield: true, qdisc: QdiscMode::Auto, slots: None, slot_size: None }
+        Self { queues: None, shield: true, qdisc: QdiscMode::Auto, slots: None, slot_size: None }
     }
 }
 
@@ -120,6 +126,18 @@ pub enum SpecError {
         /// What was given.
         key: String,
         /// The names of all options.
+        known: String,
+    },
+    /// An option that this kind of port does not have.
+    #[error("port \"{port}\": {key} has no meaning for {kind}; there are {known}")]
+    Meaningless {
+        /// The port's name.
+        port: String,
+        /// What was given.
+        key: String,
+        /// What the port is made of.
+        kind: &'static str,
+        /// The names of its options.
         known: String,
     },
     /// An option is given without a value.
@@ -194,11 +212,24 @@ impl PortSpec {
             value: value.clone(),
             expected,
         };
+        let own_keys = self.target.keys();
         let options = &mut self.options;
         match key {
             "name" => {
                 check_name(&value)?;
                 self.name = value;
+            }
+            _ if KEYS.contains(&key) && !own_keys.contains(&key) => {
+                return Err(SpecError::Meaningless {
+                    port: port.to_owned(),
+                    key: key.to_owned(),
+                    kind: self.target.kind(),
+                    known: names(own_keys, other_keys),
+                });
+            }
+            "queues" => {
+                let queues = value.parse().ok().filter(|n| (1..=64).contains(n));
+                options.queues = Some(queues.ok_or_else(|| invalid("a number from 1 to 64"))?);
             }
             "shield" => {
                 options.shield = match value.as_str() {
@@ -227,16 +258,39 @@ impl PortSpec {
             }
             _ if other_keys.contains(&key) => self.others.push((key.to_owned(), value)),
             _ => {
-                let known: Vec<&str> = KEYS.iter().chain(other_keys).copied().collect();
                 return Err(SpecError::Key {
                     port: port.to_owned(),
                     key: key.to_owned(),
-                    known: known.join(", "),
+                    known: names(own_keys, other_keys),
                 });
             }
         }
         Ok(())
     }
+}
+
+impl Target {
+    /// The options that it has.
+    fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Self::System { .. } | Self::Netns { .. } => &KEYS,
+            Self::Tap { .. } | Self::Internal { .. } => &TAP_KEYS,
+            Self::Dummy => &DUMMY_KEYS,
+        }
+    }
+
+    /// What errors call it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::System { .. } | Self::Netns { .. } => "a network device",
+            Self::Tap { .. } | Self::Internal { .. } => "a TAP device",
+            Self::Dummy => "a port in memory",
+        }
+    }
+}
+
+fn names(own: &[&str], others: &[&str]) -> String {
+    [own, others].concat().join(", ")
 }
 
 fn parse_target(head: &str) -> Result<(Target, String), SpecError> {
@@ -347,13 +401,13 @@ mod tests {
 
     #[test]
     fn options_are_read_and_foreign_ones_handed_back() {
-        let text =
-            "netns:blue/eth0,name=blue,shield=off,qdisc=bypass,slots=64,slot-size=2048,tag=7";
+        let text = "netns:blue/eth0,name=blue,queues=2,shield=off,qdisc=bypass,slots=64,slot-size=2048,tag=7";
         let spec = PortSpec::parse(text, &["tag"]).unwrap();
         assert_eq!(spec.name, "blue");
         assert_eq!(
             spec.options,
             PortOptions {
+                queues: Some(2),
                 shield: false,
                 qdisc: QdiscMode::Bypass,
                 slots: Some(64),
@@ -380,8 +434,8 @@ mod tests {
         );
         check_error(
             "veth0,colour=red",
-            "port \"veth0\": no option is called \"colour\"; there are name, shield, qdisc, slots, \
-             slot-size, tag, trunks",
+            "port \"veth0\": no option is called \"colour\"; there are name, queues, shield, qdisc, \
+             slots, slot-size, tag, trunks",
         );
         check_error("veth0,shield", "port \"veth0\": \"shield\" is not an option; write key=value");
         check_error("veth0,", "port \"veth0\": \"\" is not an option; write key=value");
@@ -393,6 +447,11 @@ mod tests {
             "veth0,qdisc=none",
             "port \"veth0\": qdisc=none: must be auto, bypass or honour",
         );
+        check_error(
+            "tap:vm1,tag=7,shield=off",
+            "port \"vm1\": shield has no meaning for a TAP device; there are name, queues, tag, trunks",
+        );
+        check_error("tap:vm1,queues=0", "port \"vm1\": queues=0: must be a number from 1 to 64");
         check_error(
             "veth0,slots=1",
             "port \"veth0\": slots=1: must be a number from 16 to 1048576",

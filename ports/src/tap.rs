@@ -5,14 +5,19 @@
 //! persistent stays, and is put back as it was. Frames carry a virtio-net header in both directions,
 //! and the kernel is told that checksums and segmentation may be left to us, so that large frames
 //! pass whole. Reading and writing cost a system call a frame.
+//!
+//! A device can have several queues, each a descriptor of its own. The kernel spreads flows over them,
+//! and moves a flow to the queue on which its answers are written: to the worker that has both.
 
 use crate::egress::{Segments, Takes, Way, check_size, way};
-use crate::netlink::{Link, Netlink};
+use crate::lock::Lock;
+use crate::netlink::{Link, Netlink, NetlinkError};
+use crate::netns::Netns;
 use crate::sys::tun;
 use crate::{
     Guard, Port, PortError, PortKind, PortStatus, QueueCount, Queues, RxMemory, RxQueue, RxStats,
 };
-use crate::{Shield, TxFailure, TxQueue};
+use crate::{Shield, TxFailure, TxQueue, Whereabouts};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -36,7 +41,9 @@ pub fn open(
     let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
     let mut netlink = Netlink::open()?;
     let existed = netlink.find_link(device)?;
-    let file = attach(device, existed.as_ref())?;
+    // Whoever may join a device of several queues would, and take a share of its frames.
+    let lock = existed.as_ref().map(|link| Lock::take(device, link.index)).transpose()?;
+    let (file, others) = attach_queues(device, existed.is_some(), count.rx)?;
     let configure = || {
         tun::set_header_size(file.as_fd(), VNET_HDR_SIZE)?;
         let tcp = tun::TUN_F_CSUM | tun::TUN_F_TSO4 | tun::TUN_F_TSO6 | tun::TUN_F_TSO_ECN;
@@ -52,25 +59,35 @@ pub fn open(
     };
     let takes = configure().map_err(os("configure TAP device"))?;
     let link = netlink.link(device)?;
+    let lock = lock.map_or_else(|| Lock::take(device, link.index), Ok)?;
     let mut guard = TapGuard {
         file: file.try_clone().map_err(os("open TAP device"))?,
         netlink,
         index: link.index,
         sets_down: existed.is_some() && !link.is_up,
+        _lock: lock,
     };
     if !link.is_up {
         guard.netlink.set_up(link.index, true)?;
     }
     let link = guard.netlink.link(device)?;
     let status = PortStatus::new(link.is_running(), link.mtu, false);
+    let mut warnings = Vec::new();
+    if others.len() + 1 < count.rx {
+        warnings.push(format!("{device} was made for a single queue: one worker receives from it"));
+    }
+    let files: Vec<File> = std::iter::once(file).chain(others).collect();
     let mut queues = Queues::default();
-    for _ in 0..count.tx {
+    for file in files.iter().cycle().take(count.tx) {
         let file = file.try_clone().map_err(os("open TAP device"))?;
         let queue =
             TapTx { file, takes, status: Arc::clone(&status), segments: Segments::default() };
         queues.tx.push(Box::new(queue));
     }
-    queues.rx.push(Box::new(TapRx::new(file)));
+    for file in files {
+        queues.rx.push(Box::new(TapRx::new(file)));
+    }
+    let slots = MAX_BATCH * queues.rx.len();
     Ok(Port {
         name: name.to_owned(),
         kind,
@@ -79,53 +96,101 @@ pub fn open(
         status,
         shield: Shield::NotNeeded,
         rx_memory: RxMemory {
-            slots: MAX_BATCH as u32,
+            queues: queues.rx.len() as u32,
+            slots: slots as u32,
             slot_size: SLOT as u32,
-            bytes: (SLOT * MAX_BATCH) as u64,
+            bytes: (slots * SLOT) as u64,
         },
-        warnings: Vec::new(),
+        warnings,
         queues,
         guard: Some(Box::new(guard)),
     })
 }
 
-fn attach(device: &str, existing: Option<&Link>) -> Result<File, PortError> {
+/// A descriptor for each of `count` queues, the first one apart; fewer for a device that was made so.
+fn attach_queues(device: &str, exists: bool, count: usize) -> Result<(File, Vec<File>), PortError> {
+    let attach = |has_many| attach(device, has_many);
+    let has_many = count > 1;
+    let (first, has_many) = match attach(has_many) {
+        Ok(file) => (file, has_many),
+        // A persistent device was made for one queue or for many; we must say the same.
+        Err(PortError::Os { source, .. })
+            if exists && source.raw_os_error() == Some(libc::EINVAL) =>
+        {
+            (attach(!has_many)?, !has_many)
+        }
+        Err(error) => return Err(error),
+    };
+    let others = if has_many { count.saturating_sub(1) } else { 0 };
+    let others: Result<Vec<File>, PortError> = (0..others).map(|_| attach(true)).collect();
+    Ok((first, others?))
+}
+
+fn attach(device: &str, has_many_queues: bool) -> Result<File, PortError> {
     let no_tun = |source| PortError::NoTun { name: device.to_owned(), source };
     let file = tun::open().map_err(no_tun)?;
-    let attached = tun::attach(file.as_fd(), device, false).or_else(|error| {
-        match error.raw_os_error() {
-            // A persistent device may have been made for several queues; we must say the same.
-            Some(libc::EINVAL) if existing.is_some() => tun::attach(file.as_fd(), device, true),
-            _ => Err(error),
-        }
-    });
-    match attached.map_err(|source| (source.raw_os_error(), source)) {
+    match tun::attach(file.as_fd(), device, has_many_queues) {
         Ok(()) => Ok(file),
-        Err((Some(libc::EBUSY), _)) => {
+        Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {
             Err(PortError::InUse { name: device.to_owned(), owner: "another process".to_owned() })
         }
-        Err((_, source)) => {
-            Err(PortError::os("attach to TAP device", device, "CAP_NET_ADMIN", source))
-        }
+        Err(source) => Err(PortError::os("attach to TAP device", device, "CAP_NET_ADMIN", source)),
     }
 }
 
+/// Puts the device back as it was, wherever it has gone.
 struct TapGuard {
     file: File,
     netlink: Netlink,
     index: u32,
     sets_down: bool,
+    _lock: Lock,
+}
+
+impl TapGuard {
+    fn try_set_up(&mut self, up: bool) -> Result<(), NetlinkError> {
+        let Ok(netns) = self.netns() else {
+            return self.netlink.set_up(self.index, up);
+        };
+        let set_up = || {
+            let mut netlink = Netlink::open()?;
+            let index = netlink.link(&self.name().unwrap_or_default())?.index;
+            netlink.set_up(index, up)
+        };
+        match netns.run(set_up) {
+            Ok(result) => result,
+            Err(_) => self.netlink.set_up(self.index, up),
+        }
+    }
+
+    fn netns(&self) -> io::Result<Netns> {
+        tun::device_netns(self.file.as_fd()).map(Netns::from)
+    }
+
+    fn name(&self) -> io::Result<String> {
+        tun::device_name(self.file.as_fd())
+    }
+
+    fn find(&self, name: &str) -> Option<Whereabouts> {
+        let netns = self.netns().ok()?;
+        let find = || Netlink::open().and_then(|mut netlink| netlink.find_link(name));
+        let link = netns.run(find).ok()?.ok()??;
+        Some(Whereabouts::At { netns: netns.inode().ok()?, link })
+    }
 }
 
 impl Guard for TapGuard {
     fn link_changed(&mut self, _: &Link, _: &PortStatus) {}
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {
-        Ok(self.netlink.set_up(self.index, up)?)
+        Ok(self.try_set_up(up)?)
     }
 
-    fn has_device(&mut self) -> bool {
-        tun::is_attached(self.file.as_fd())
+    fn whereabouts(&mut self) -> Whereabouts {
+        match self.name() {
+            Ok(name) => self.find(&name).unwrap_or(Whereabouts::OutOfSight),
+            Err(_) => Whereabouts::Gone,
+        }
     }
 }
 
@@ -134,7 +199,7 @@ impl Drop for TapGuard {
         if !self.sets_down {
             return;
         }
-        match self.netlink.set_up(self.index, false) {
+        match self.try_set_up(false) {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
                 tracing::warn!(%error, "cannot set a TAP device down again");
             }

@@ -54,11 +54,13 @@ impl Drop for Monitor {
 
 fn watch(switch: &Switch, stop: &EventFd) {
     let mut listeners: Vec<Listener> = Vec::new();
+    let mut elsewhere: Option<Events> = None;
     follow_places(switch, &mut listeners);
     let mut last_sweep = Instant::now();
     loop {
         let mut fds = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-        fds.extend(listeners.iter().map(|l| PollFd::new(l.events.as_fd(), PollFlags::POLLIN)));
+        let events = listeners.iter().map(|l| &l.events).chain(&elsewhere);
+        fds.extend(events.map(|e| PollFd::new(e.as_fd(), PollFlags::POLLIN)));
         let left = SWEEP_INTERVAL.saturating_sub(last_sweep.elapsed());
         let timeout = PollTimeout::try_from(left.max(Duration::from_millis(1)));
         // An interrupted sleep is a short one.
@@ -73,6 +75,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
                 listener.look_at_all(switch);
             }
         }
+        hear_elsewhere(switch, &mut elsewhere);
         for Event::RxFailed { no, error } in switch.take_events() {
             tracing::debug!("port {}: {error}", switch.port_name(no));
         }
@@ -80,6 +83,8 @@ fn watch(switch: &Switch, stop: &EventFd) {
             last_sweep = Instant::now();
             follow_places(switch, &mut listeners);
             switch.retry_failed_ports();
+            // A namespace that ends takes the devices in it along in silence.
+            switch.look_after_away();
             switch.sweep();
         }
     }
@@ -112,6 +117,29 @@ fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
             Ok(None) => {}
             Err(error) => debug!("{place:?}: {error:#}"),
         }
+    }
+}
+
+/// Hears of TAP devices that have left for a namespace of which nobody told us the name. Listening in
+/// there would keep it alive.
+fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
+    if !switch.has_away_ports() {
+        *elsewhere = None;
+        return;
+    }
+    let mut is_news = elsewhere.is_none();
+    if elsewhere.is_none() {
+        // Without it they are looked at twice a second, which is better than nothing.
+        *elsewhere = Events::open_everywhere().inspect_err(|error| debug!("{error}")).ok();
+    }
+    if let Some(events) = elsewhere
+        && let Err(error) = events.drain(|_| is_news = true)
+    {
+        debug!("{error}");
+        is_news = true;
+    }
+    if is_news {
+        switch.look_after_away();
     }
 }
 

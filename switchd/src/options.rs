@@ -14,7 +14,7 @@ use std::time::Duration;
 pub struct Options {
     /// A port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME or dummy:NAME,
     /// with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
-    /// ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
+    /// ",queues=N", ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
     /// in the order given. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20", ",vlan_mode=MODE",
     /// ",cvlans=5", ",priority_tags=always"; ",protected=true" keeps it from other protected ports,
     /// ",storm=N|off" limits the frames a second that are flooded from it

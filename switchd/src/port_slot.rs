@@ -54,6 +54,8 @@ pub(crate) struct PortSlot {
     pub(crate) counters: Vec<Arc<PortCounters>>,
     /// The MAC address, once known.
     pub(crate) mac: [u8; 6],
+    /// The open device, a TAP device, has left for another network namespace.
+    pub(crate) is_away: bool,
     /// Its device is being opened, without the lock on the ports.
     pub(crate) is_opening: bool,
     /// The user wants it down: so does every device that it will have.
@@ -78,6 +80,7 @@ impl PortSlot {
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             mac: [0; 6],
+            is_away: false,
             is_opening: false,
             is_set_down: false,
             added: now,
@@ -97,8 +100,13 @@ impl PortSlot {
 
     /// The port has this device open.
     pub(crate) fn has_open(&self, place: &Place, index: u32) -> bool {
-        self.port.as_ref().is_some_and(|p| p.ifindex == Some(index))
-            && self.device().is_some_and(|(p, _)| p == *place)
+        self.open_device(place) == Some(index)
+    }
+
+    /// The number of the device that the port has open in this place.
+    pub(crate) fn open_device(&self, place: &Place) -> Option<u32> {
+        let is_there = !self.is_away && self.device().is_some_and(|(p, _)| p == *place);
+        self.port.as_ref().filter(|_| is_there)?.ifindex
     }
 
     pub(crate) fn totals(&self) -> PortTotals {

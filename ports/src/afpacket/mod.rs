@@ -106,6 +106,7 @@ pub fn open(
         }
         let memory = queue.memory();
         rx_memory = RxMemory {
+            queues: rx_memory.queues + memory.queues,
             slots: rx_memory.slots + memory.slots,
             slot_size: memory.slot_size,
             bytes: rx_memory.bytes + memory.bytes,
@@ -215,10 +216,6 @@ impl Guard for SystemGuard {
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {
         Ok(self.netlink.set_up(self.index, up)?)
-    }
-
-    fn has_device(&mut self) -> bool {
-        self.netlink.find_link_by_index(self.index).is_ok_and(|link| link.is_some())
     }
 }
 

@@ -83,6 +83,7 @@ impl RingRx {
         let geometry = geometry(slots, slot_size);
         let ring = RxRing::new(fd, geometry)?;
         let memory = RxMemory {
+            queues: 1,
             slots: geometry.blocks * (geometry.block_size / geometry.slot_size),
             slot_size,
             bytes: u64::from(geometry.blocks) * u64::from(geometry.block_size),

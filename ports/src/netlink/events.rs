@@ -48,12 +48,29 @@ impl Events {
     /// # Errors
     /// The kernel has no memory or no file descriptor left.
     pub fn open() -> Result<Self, NetlinkError> {
+        Self::listen(false)
+    }
+
+    /// Begins to listen in this network namespace and in those that it knows of, such as the ones that
+    /// its devices have moved to, without keeping them alive. Interface numbers do not say which of them
+    /// is meant: an event is a reason to look, no more.
+    ///
+    /// # Errors
+    /// The kernel has no memory or no file descriptor left.
+    pub fn open_everywhere() -> Result<Self, NetlinkError> {
+        Self::listen(true)
+    }
+
+    fn listen(everywhere: bool) -> Result<Self, NetlinkError> {
         let open = || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.bind_auto()?;
             socket.add_membership(RTNLGRP_LINK)?;
             socket.add_membership(RTNLGRP_TC)?;
             socket.set_non_blocking(true)?;
+            if everywhere {
+                socket.set_listen_all_namespaces(true)?;
+            }
             Ok(socket)
         };
         let socket = open().map_err(|e| NetlinkError::refused("listen to device events", e))?;

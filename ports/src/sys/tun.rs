@@ -4,7 +4,7 @@ use super::check;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::zeroed;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 // linux/if_tun.h
@@ -72,10 +72,23 @@ pub(crate) fn set_header_size(fd: BorrowedFd<'_>, size: usize) -> io::Result<()>
     Ok(())
 }
 
-/// Whether the device of the descriptor still exists, in whatever network namespace.
-pub(crate) fn is_attached(fd: BorrowedFd<'_>) -> bool {
+/// The name of the descriptor's device, in whatever network namespace it is.
+pub(crate) fn device_name(fd: BorrowedFd<'_>) -> io::Result<String> {
     // SAFETY: all zero is a valid request.
     let mut request: libc::ifreq = unsafe { zeroed() };
     // SAFETY: TUNGETIFF writes one ifreq, which is valid during the call.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) }).is_ok()
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    let name: Vec<u8> =
+        request.ifr_name.iter().map(|c| *c as u8).take_while(|byte| *byte != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// The network namespace that the descriptor's device is in (since Linux 5.10).
+pub(crate) fn device_netns(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // linux/if_tun.h: _IO('T', 227)
+    const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
+    // SAFETY: TUNGETDEVNETNS takes no argument.
+    let netns = check(unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETDEVNETNS, 0) })?;
+    // SAFETY: the kernel has just made the descriptor, for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(netns) })
 }

@@ -56,7 +56,7 @@ pub(crate) fn a_tap_device_carries_frames_and_goes_away() -> Outcome {
     netlink.set_up(link.index, false).unwrap();
     assert_eq!(port.send(vec![Frame::owned(&bytes, Offload::NONE)]), [(0, TxFailure::LinkDown)]);
     let error = open("tap:t1").unwrap_err();
-    assert_eq!(error.to_string(), "port \"t1\": in use by another process");
+    assert_eq!(error.to_string(), "port \"t1\": in use by this process already");
     drop(port);
     assert_eq!(netlink.find_link("t1").unwrap(), None);
     Ok(())

@@ -61,7 +61,11 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         host_stack: port.shield.map(|shield| shield.name().to_owned()),
         rx_ring: port.rx_memory.filter(|m| m.bytes > 0).map(|m| {
             let mebibytes = m.bytes as f64 / f64::from(1 << 20);
-            format!("{} slots of {} bytes, {mebibytes:.1} MiB", m.slots, m.slot_size)
+            let queues = match m.queues {
+                0 | 1 => String::new(),
+                n => format!(" in {n} queues"),
+            };
+            format!("{} slots of {} bytes{queues}, {mebibytes:.1} MiB", m.slots, m.slot_size)
         }),
         problem,
     }

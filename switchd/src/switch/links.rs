@@ -7,8 +7,9 @@
 use super::Switch;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::Event;
-use ::ports::PortError;
 use ::ports::netlink::{Link, Netlink};
+use ::ports::netns::Netns;
+use ::ports::{Port, PortError, Whereabouts};
 use flowtable::types::{MacAddr, OfPort, PortNo};
 use tracing::{info, warn};
 
@@ -37,10 +38,15 @@ impl Switch {
         let is_ports = |s: &PortSlot| s.device() == Some((place.clone(), &link.name));
         for slot in slots.iter_mut().filter(|s| s.has_open(place, link.index) && !is_ports(s)) {
             self.lose(slot, "its device was renamed");
+            self.make_again(slot);
         }
         let Some(slot) = slots.iter_mut().find(|s| is_ports(s)) else {
             return;
         };
+        if slot.is_away {
+            // It is back, or another device has its name.
+            return self.follow_away(slot);
+        }
         if slot.port.is_some() && !slot.has_open(place, link.index) {
             self.lose(slot, "its device was replaced");
         }
@@ -59,16 +65,61 @@ impl Switch {
         let Some(slot) = slots.iter_mut().find(|s| s.has_open(place, index)) else {
             return;
         };
-        if let Some(port) = &mut slot.port
-            && slot.spec.target.is_created()
-            && port.has_device()
-        {
-            // A TAP device that went to another namespace is still at the other end of our file.
-            // Nobody tells us about it there.
-            port.status.set_link_up(true);
-            return self.follow_link(slot);
+        let still_there = |port: &mut Port| port.whereabouts() != Whereabouts::Gone;
+        if slot.port.as_mut().is_some_and(still_there) {
+            info!(
+                "port {} ({}): its device has left for another namespace",
+                slot.of, slot.spec.name
+            );
+            slot.is_away = true;
+            return self.follow_away(slot);
         }
         self.lose(slot, "its device is gone");
+        self.make_again(slot);
+    }
+
+    /// Devices have left for namespaces where nobody tells about them.
+    pub(crate) fn has_away_ports(&self) -> bool {
+        self.slots.lock().iter().any(|s| s.is_away)
+    }
+
+    /// Looks how the devices are that have left.
+    pub(crate) fn look_after_away(&self) {
+        self.slots.lock().iter_mut().filter(|s| s.is_away).for_each(|slot| self.follow_away(slot));
+    }
+
+    fn follow_away(&self, slot: &mut PortSlot) {
+        let Some(port) = &mut slot.port else {
+            return;
+        };
+        match port.whereabouts() {
+            Whereabouts::At { netns, link } => {
+                let is_back =
+                    Netns::current().and_then(|here| here.inode()).is_ok_and(|i| i == netns);
+                if is_back {
+                    slot.is_away = false;
+                    port.ifindex = Some(link.index);
+                }
+                port.link_changed(&link);
+                self.follow_link(slot);
+                if is_back && slot.device() != Some((Place::Here, &link.name)) {
+                    self.lose(slot, "its device was renamed");
+                    self.make_again(slot);
+                }
+            }
+            Whereabouts::OutOfSight => {
+                port.status.set_link_up(true);
+                self.follow_link(slot);
+            }
+            Whereabouts::Gone => {
+                self.lose(slot, "its device is gone");
+                self.make_again(slot);
+            }
+        }
+    }
+
+    /// A device that belongs to its port needs nobody to make it.
+    fn make_again(&self, slot: &mut PortSlot) {
         if slot.spec.target.is_created() {
             self.try_open(slot);
         }
@@ -101,6 +152,7 @@ impl Switch {
         warn!("port {} ({}): {why}; waiting for it", slot.of, slot.spec.name);
         drop(self.detach(slot));
         slot.state = PortState::Waiting;
+        slot.is_away = false;
         self.link_lost(slot.of);
     }
 
@@ -186,8 +238,7 @@ impl Switch {
     /// Devices of a namespace that ports have open, to look after when events were lost.
     pub(crate) fn open_devices(&self, place: &Place) -> Vec<u32> {
         let slots = self.slots.lock();
-        let is_there = |s: &&PortSlot| s.device().is_some_and(|(p, _)| p == *place);
-        slots.iter().filter(is_there).filter_map(|s| s.port.as_ref()?.ifindex).collect()
+        slots.iter().filter_map(|s| s.open_device(place)).collect()
     }
 
     /// What the workers told since the last call.

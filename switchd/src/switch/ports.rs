@@ -13,7 +13,7 @@ use crate::port_settings::{KEYS as PORT_KEYS, PortSettings, SettingsError};
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::{Command, Detached};
 use ::ports::spec::{PortSpec, Target};
-use ::ports::{Port, PortError, QueueCount};
+use ::ports::{Port, PortError, QueueCount, Queues};
 use crossbeam::channel;
 use flowtable::pipeline::ports::PortInfo;
 use flowtable::types::{MacAddr, OfPort, PortNo};
@@ -240,7 +240,8 @@ impl Switch {
     pub(super) fn open(&self, spec: &PortSpec) -> Result<Port, PortError> {
         // Every worker has a share of the flows of every port.
         let count = self.workers.len();
-        ::ports::open(spec, QueueCount { rx: count, tx: count })
+        let rx = spec.options.queues.map_or(count, usize::from);
+        ::ports::open(spec, QueueCount { rx, tx: count })
     }
 
     /// Tells the pipeline about a port. What it was told by commands stays; `set` changes it.
@@ -264,12 +265,17 @@ impl Switch {
 
     /// Gives the queues of an open port to the workers.
     pub(super) fn attach(&self, slot: &mut PortSlot, mut port: Port) {
-        let queues = port.take_queues();
-        let mut tx = queues.tx.into_iter();
+        let Queues { rx: rx_queues, mut tx } = port.take_queues();
+        // Ports with few queues are spread over the workers. Who has the first to receive from has the
+        // first to send to, and so on: they can belong together.
+        let first = usize::from(slot.no.0) % self.workers.len();
+        if first < tx.len() {
+            tx.rotate_right(first);
+        }
+        let mut tx = tx.into_iter();
         let mut rx: Vec<Vec<_>> = self.workers.iter().map(|_| Vec::new()).collect();
-        for (i, queue) in queues.rx.into_iter().enumerate() {
-            let worker = (slot.no.0 as usize + i) % rx.len();
-            rx[worker].push(queue);
+        for (i, queue) in rx_queues.into_iter().enumerate() {
+            rx[(first + i) % self.workers.len()].push(queue);
         }
         for ((worker, counters), rx) in self.workers.iter().zip(&slot.counters).zip(rx) {
             let counters = Arc::clone(counters);

@@ -9,7 +9,7 @@ use ports::spec::PortSpec;
 use ports::{Port, QueueCount, RxQueue};
 use std::path::Path;
 use std::time::Duration;
-use switchd::lab::{Daemon, Host, HostPlan, has_taps};
+use switchd::lab::{Daemon, Host, HostPlan, eventually, has_taps};
 
 /// The program under test.
 pub(crate) const SWITCHD: &str = env!("CARGO_BIN_EXE_switchd");
@@ -74,7 +74,20 @@ impl Network {
             // The device exists from now on, and the switch keeps its end of it.
             None => Host::on_tap(plan(i), &tap_name(i)).context("plug a host into a TAP"),
         });
-        Ok(Self { hosts: hosts.collect::<anyhow::Result<_>>()?, daemon })
+        let network = Self { hosts: hosts.collect::<anyhow::Result<_>>()?, daemon };
+        network.wait_for_links()?;
+        Ok(network)
+    }
+
+    /// The device of a TAP port was down on its way into its host.
+    fn wait_for_links(&self) -> anyhow::Result<()> {
+        let mut client = self.client()?;
+        let mut are_up = || {
+            let ports = client.ports().unwrap_or_default();
+            ports.len() >= self.hosts.len()
+                && ports.iter().zip(&self.hosts).all(|(p, _)| p.state.is_empty())
+        };
+        eventually("the ports of all hosts are up", &mut are_up).with_context(|| self.daemon.log())
     }
 
     /// Two hosts on veth pairs.

@@ -10,7 +10,9 @@ mod laboratory;
 mod life;
 mod ownership;
 mod rules;
+mod taps;
 mod traffic;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -21,7 +23,9 @@ fn main() -> ExitCode {
         life::TESTS,
         ownership::TESTS,
         rules::TESTS,
+        taps::TESTS,
         traffic::TESTS,
+        workers::TESTS,
     ]
     .concat();
     harness::run(&tests)

@@ -1,0 +1,110 @@
+//! TAP devices lead a life of their own: they move into the hosts that they are made for, and the port
+//! stays at the other end.
+
+use crate::fixture::{Cable, Network, SWITCHD};
+use crate::harness::{Test, Unsupported};
+use anyhow::{Context, ensure};
+use control::Client;
+use control::record::PortRecord;
+use ports::netlink::Netlink;
+use std::os::fd::AsFd;
+use std::path::Path;
+use switchd::lab::traffic::Ping;
+use switchd::lab::{Daemon, Namespace, eventually, has_taps};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("taps::a_device_is_followed_into_another_namespace", followed),
+    ("taps::a_port_set_down_sets_its_device_down_wherever_it_is", set_down),
+    ("taps::a_device_that_comes_back_is_still_the_port", comes_back),
+    ("taps::a_device_that_ends_with_its_namespace_is_made_again", ends_with_its_namespace),
+    ("taps::a_device_that_is_renamed_is_made_again", renamed),
+];
+
+fn pair() -> anyhow::Result<Network> {
+    Network::new(&[Cable::Veth, Cable::Tap])
+}
+
+fn tap(client: &mut Client) -> anyhow::Result<PortRecord> {
+    client.ports()?.into_iter().find(|p| p.name == "tap2").context("there is no port tap2")
+}
+
+/// Waits until the port is as it should be.
+fn becomes(
+    client: &mut Client,
+    what: &str,
+    is_so: impl Fn(&PortRecord) -> bool,
+) -> anyhow::Result<()> {
+    Ok(eventually(what, || tap(client).is_ok_and(|port| is_so(&port)))?)
+}
+
+fn followed() -> anyhow::Result<()> {
+    let mut network = pair()?;
+    let mut client = network.client()?;
+    let netlink = network.hosts[1].netlink();
+    let index = netlink.link("tap2")?.index;
+    netlink.set_mtu(index, 1400)?;
+    becomes(&mut client, "the MTU is known", |port| port.mtu == Some(1400))?;
+    netlink.set_mac(index, [2, 0, 0, 0, 0, 0x22])?;
+    becomes(&mut client, "the address is known", |port| port.mac == "02:00:00:00:00:22")?;
+    netlink.set_up(index, false)?;
+    becomes(&mut client, "the link is down", |port| port.state == ["LINK_DOWN"])?;
+    netlink.set_up(index, true)?;
+    becomes(&mut client, "the link is up", |port| port.state.is_empty())?;
+    ensure!(Ping::to(network.b().v4()).run(network.a().namespace())?.is_complete());
+    Ok(())
+}
+
+fn set_down() -> anyhow::Result<()> {
+    let mut network = pair()?;
+    let mut client = network.client()?;
+    for on in [true, false] {
+        let port = "tap2".to_owned();
+        client.ask(control::Operation::ModPort { port, flag: control::PortFlag::Down, on })?;
+        ensure!(network.hosts[1].netlink().link("tap2")?.is_up != on, "the device did not follow");
+    }
+    becomes(&mut client, "the link is up", |port| port.state.is_empty())
+}
+
+fn comes_back() -> anyhow::Result<()> {
+    let mut network = pair()?;
+    let mut client = network.client()?;
+    let here = Namespace::current()?;
+    let host = network.hosts[1].netlink();
+    let index = host.link("tap2")?.index;
+    host.move_to_netns(index, here.as_fd())?;
+    let mut netlink = Netlink::open()?;
+    let index = netlink.link("tap2")?.index;
+    netlink.set_mtu(index, 1300)?;
+    becomes(&mut client, "it is followed here", |port| port.mtu == Some(1300))?;
+    netlink.delete_link(index)?;
+    becomes(&mut client, "another one is made", |port| {
+        port.mtu == Some(1500) && port.state.is_empty()
+    })?;
+    ensure!(netlink.link("tap2")?.index != index);
+    Ok(())
+}
+
+fn ends_with_its_namespace() -> anyhow::Result<()> {
+    let mut network = pair()?;
+    let mut netlink = Netlink::open()?;
+    ensure!(netlink.find_link("tap2")?.is_none(), "it is with its host");
+    drop(network.hosts.pop());
+    eventually("it is here again", || netlink.find_link("tap2").is_ok_and(|l| l.is_some()))
+        .with_context(|| network.daemon.log())?;
+    becomes(&mut network.client()?, "the port is up", |port| port.state.is_empty())
+}
+
+fn renamed() -> anyhow::Result<()> {
+    if !has_taps() {
+        return Err(Unsupported("TAP devices for this user (/dev/net/tun cannot be opened)").into());
+    }
+    let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "internal:tap2"])?;
+    let mut netlink = Netlink::open()?;
+    let old = netlink.link("tap2")?.index;
+    netlink.set_up(old, false)?;
+    netlink.rename(old, "other")?;
+    eventually("another one is made", || netlink.link("tap2").is_ok_and(|l| l.index != old))
+        .with_context(|| daemon.log())?;
+    ensure!(netlink.find_link("other")?.is_none(), "the old one stays behind");
+    becomes(&mut daemon.client()?, "the port is up", |port| port.state.is_empty())
+}
