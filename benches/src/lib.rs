@@ -3,5 +3,6 @@
 pub mod classbench;
 pub mod cpu_time;
 pub mod null_port;
+pub mod report;
 pub mod rules;
 pub mod workload;

@@ -1,0 +1,148 @@
+//! The report as a picture: a panel for each column, in it a bar for each row.
+//!
+//! Written by hand because it is little: rectangles and text in one file that needs no font, script or
+//! program. Colours follow the reader's light or dark page by a media query, which no chart library
+//! at hand writes.
+
+use super::{Better, Cell, Column, Report, Role, figure};
+use std::fmt::Write;
+
+const WIDTH: usize = 960;
+const MARGIN: usize = 24;
+/// Panels beside each other.
+const ACROSS: usize = 2;
+const PANEL_GAP: usize = 32;
+const PANEL_WIDTH: usize = (WIDTH - 2 * MARGIN - (ACROSS - 1) * PANEL_GAP) / ACROSS;
+const HEADING: usize = 30;
+const ROW: usize = 22;
+const BAR: usize = 14;
+/// Place for the names left of the bars, and for the numbers right of them.
+const NAMES: usize = 150;
+const NUMBERS: usize = 64;
+const LENGTH: f64 = (PANEL_WIDTH - NAMES - NUMBERS) as f64;
+/// Title, conditions, legend.
+const TOP: usize = 92;
+
+const STYLE: &str = "\
+svg{background:#fff}text{font:12px system-ui,sans-serif;fill:#24292f}\
+.title{font-size:18px;font-weight:600}.head{font-weight:600}.soft{fill:#6e7781}\
+.end{text-anchor:end}.axis{stroke:#d0d7de}.range{stroke:#24292f}\
+.ours{fill:#0969da}.rival{fill:#a8b1bb}.limit{fill:#dde3e9}\
+@media(prefers-color-scheme:dark){svg{background:#0d1117}text{fill:#e6edf3}.soft{fill:#8d96a0}\
+.axis{stroke:#30363d}.range{stroke:#e6edf3}\
+.ours{fill:#4493f8}.rival{fill:#656d76}.limit{fill:#343b43}}";
+
+pub(super) fn draw(report: &Report) -> String {
+    let panel_height = HEADING + report.rows.len() * ROW + 18;
+    let height = TOP + report.columns.len().div_ceil(ACROSS) * panel_height + MARGIN;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>{}</title>\n\
+         <style>{STYLE}</style>\n",
+        escape(&report.title)
+    );
+    text(&mut svg, "title", MARGIN, 34, &report.title);
+    text(&mut svg, "soft", MARGIN, 54, &report.conditions.to_string());
+    legend(&mut svg, report);
+    for (index, column) in report.columns.iter().enumerate() {
+        let x = MARGIN + index % ACROSS * (PANEL_WIDTH + PANEL_GAP);
+        let y = TOP + index / ACROSS * panel_height;
+        panel(&mut svg, report, index, column, x, y);
+    }
+    svg + "</svg>\n"
+}
+
+fn legend(svg: &mut String, report: &Report) {
+    let mut x = MARGIN;
+    for (role, name) in
+        [(Role::Ours, "this switch"), (Role::Rival, "others"), (Role::Limit, "no switch")]
+    {
+        if report.rows.iter().any(|row| row.role == role) {
+            rectangle(svg, class(role), x, 66, 12.0);
+            text(svg, "soft", x + 18, 78, name);
+            x += 110;
+        }
+    }
+    text(svg, "soft", x, 78, "median; the line spans all runs");
+}
+
+fn panel(svg: &mut String, report: &Report, index: usize, column: &Column, x: usize, y: usize) {
+    let better = match column.better {
+        Better::Higher => "",
+        Better::Lower => ", less is better",
+    };
+    text(svg, "head", x, y + 16, &format!("{} ({}{better})", column.name, column.unit));
+    let cells = || report.cells.iter().map(|cells| &cells[index]);
+    let largest = cells().filter_map(Cell::range).map(|(_, high)| high).fold(0.0, f64::max);
+    let scale = if largest > 0.0 { LENGTH / largest } else { 0.0 };
+    let bars = x + NAMES;
+    for (place, (row, cell)) in report.rows.iter().zip(cells()).enumerate() {
+        let top = y + HEADING + place * ROW;
+        let line = top + BAR - 2;
+        text(svg, "end", bars - 8, line, &row.name);
+        let (Some(value), Some((low, high))) = (cell.median(), cell.range()) else {
+            let word = if *cell == Cell::Blank { "–" } else { "fails" };
+            text(svg, "soft", bars + 6, line, word);
+            continue;
+        };
+        rectangle(svg, class(row.role), bars, top, value * scale);
+        let (from, to) = (bars as f64 + low * scale, bars as f64 + high * scale);
+        let middle = top + BAR / 2;
+        let _ = writeln!(
+            svg,
+            "<path class=\"range\" d=\"M{from:.1} {middle}H{to:.1}\"><title>{} to {}</title></path>",
+            figure(low),
+            figure(high)
+        );
+        text(svg, "", to as usize + 6, line, &figure(value));
+    }
+    let bottom = y + HEADING + report.rows.len() * ROW;
+    let _ = writeln!(svg, "<path class=\"axis\" d=\"M{bars} {}V{bottom}\"/>", y + HEADING - 4);
+}
+
+fn class(role: Role) -> &'static str {
+    match role {
+        Role::Ours => "ours",
+        Role::Rival => "rival",
+        Role::Limit => "limit",
+    }
+}
+
+// Writing to a string cannot fail.
+fn rectangle(svg: &mut String, class: &str, x: usize, y: usize, width: f64) {
+    let _ = writeln!(
+        svg,
+        "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\"/>"
+    );
+}
+
+fn text(svg: &mut String, class: &str, x: usize, y: usize, text: &str) {
+    let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>", escape(text));
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sample;
+
+    #[test]
+    fn there_is_a_bar_for_each_value_and_a_word_for_each_failure() {
+        let svg = super::draw(&sample());
+        // Three values, and two colours in the legend.
+        assert_eq!(svg.matches("<rect").count(), 3 + 2);
+        assert_eq!(svg.matches(">fails</text>").count(), 1);
+        assert!(svg.contains("OVS &lt;3.1&gt;"));
+        assert!(svg.contains("prefers-color-scheme:dark"));
+    }
+
+    #[test]
+    fn the_longest_bar_fills_its_panel() {
+        let svg = super::draw(&sample());
+        // 0.63 is the largest run, 0.62 the median of its row.
+        let longest = super::LENGTH * 0.62 / 0.63;
+        assert!(svg.contains(&format!("width=\"{longest:.1}\"")), "{svg}");
+    }
+}
