@@ -6,14 +6,14 @@ use crate::{Outcome, files};
 use flowtable::flow_mod::{Command, FlowMod};
 use flowtable::lint::{LintRule, Problem, Surroundings, lint};
 use flowtable::text::{
-    ParseContext, TextError, describe_flows, parse_flow_file_line, strip_comment,
+    ParseContext, TextError, describe_flow, describe_flows, parse_flow_file_line, strip_comment,
 };
 use std::fmt::Write;
 
 /// `parse-flow`
 pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcome> {
-    let text = describe_flows([rule], &context(&options.how))
-        .map_err(|(_, error)| anyhow::anyhow!(error.render(rule)))?;
+    let text = describe_flow(rule, &context(&options.how))
+        .map_err(|error| anyhow::anyhow!(error.render(rule)))?;
     print(&text)?;
     Ok(Outcome::Done)
 }

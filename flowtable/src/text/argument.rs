@@ -289,7 +289,11 @@ impl<'a> Argument<'a> {
 
     pub(super) fn controller_ids(self) -> Result<Vec<u16>, Fault> {
         let parts = self.text.split([',', ' ']).filter(|part| !part.is_empty());
-        parts.map(|part| self.with("dec_ttl", part).u16(u16::MAX)).collect()
+        let id = |part| match self.context.lenient {
+            true => Ok(number::strtoull(part, 10).map_or(0, |(n, _)| n as u16)),
+            false => self.with("dec_ttl", part).u16(u16::MAX),
+        };
+        parts.map(id).collect()
     }
 
     pub(super) fn resubmit(self) -> Result<Action, Fault> {

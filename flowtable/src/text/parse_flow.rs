@@ -60,6 +60,16 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
     draft.finish(&context)
 }
 
+/// What `ovs-ofctl parse-flow` prints for a rule.
+///
+/// # Errors
+///
+/// As [`parse_flow`], and if no format of the version can carry the rule.
+pub fn describe_flow(rule: &str, context: &ParseContext<'_>) -> Result<String, TextError> {
+    let draft = Draft::parse(rule, context)?;
+    describe(draft.usable, vec![(1, draft)], context).map_err(|(_, error)| error)
+}
+
 /// What `ovs-ofctl parse-flows` prints for these lines: usable formats, the one chosen, and each
 /// rule as its message shows it. Comments and empty lines are skipped.
 ///
@@ -80,6 +90,14 @@ pub fn describe_flows<'t>(
             drafts.push((i + 1, draft));
         }
     }
+    describe(usable, drafts, context)
+}
+
+fn describe(
+    usable: Protocols,
+    drafts: Vec<(usize, Draft<'_>)>,
+    context: &ParseContext<'_>,
+) -> Result<String, (usize, TextError)> {
     let allowed = Protocols::of_version(context.version);
     let Some(chosen) = usable.and(allowed).first() else {
         return Err((0, TextError::at("", "", no_format(usable, allowed))));

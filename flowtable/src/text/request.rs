@@ -47,9 +47,14 @@ impl<'a> Draft<'a> {
     ) -> Result<Self, TextError> {
         let mut reader = Reader::new(text, context);
         let mut actions_text = None;
-        let mut pairs = Pairs::new(rule);
+        let takes_actions = has_actions(context.command);
+        let mut matching = rule;
+        if takes_actions && context.lenient {
+            (matching, actions_text) = cut_leniently(rule);
+        }
+        let mut pairs = Pairs::new(matching);
         while let Some(pair) = pairs.next() {
-            if has_actions(context.command) && is_actions(&pair, &pairs) {
+            if takes_actions && is_actions(&pair, &pairs) {
                 let rest = &rule[offset(rule, pair.value)..];
                 let rest = match pair.delimiter {
                     Delimiter::Sign => rest,
@@ -65,7 +70,7 @@ impl<'a> Draft<'a> {
         let mut flow_mod = FlowMod { matching, ..reader.flow_mod };
         let mut usable = reader.usable.and(match_formats);
         let Some(list) = actions_text else {
-            if has_actions(context.command) {
+            if takes_actions {
                 let fault = Fault::new("the actions are missing")
                     .hint("add actions=output:PORT, or actions=drop");
                 return Err(TextError::at(text, rule, fault));
@@ -271,6 +276,15 @@ pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// Match and actions as Open vSwitch tells them apart: wherever `action` occurs the match ends, and
+/// the actions follow the next equals sign.
+fn cut_leniently(rule: &str) -> (&str, Option<&str>) {
+    match rule.split_once("action") {
+        Some((matching, rest)) => (matching, rest.split_once('=').map(|(_, actions)| actions)),
+        None => (rule, None),
+    }
 }
 
 fn is_actions(pair: &Pair<'_>, rest: &Pairs<'_>) -> bool {

@@ -514,3 +514,27 @@ fn masks_of_every_field_survive_printing() {
         }
     }
 }
+
+#[test]
+fn an_exact_field_takes_no_mask_but_all_ones() {
+    let parse =
+        |text: &str| parse_flow(text, &ParseContext::default()).map_err(|e| e.message().to_owned());
+    assert_eq!(parse("ip,nw_ecn=2/3,actions=drop"), Err("nw_ecn: the field takes no mask".into()));
+    assert!(parse("mpls,mpls_bos=1/1,actions=drop").is_err());
+    assert_eq!(parse("ip,nw_proto=6/0xff,actions=drop"), parse("tcp,actions=drop"));
+}
+
+#[test]
+fn lenient_reading_finds_actions_where_open_vswitch_does() {
+    let context = ParseContext { lenient: true, ..ParseContext::default() };
+    let parse = |text: &str| parse_flow(text, &context).unwrap();
+    assert_eq!(parse("tcpactionable=output:1"), parse("tcp,actions=output:1"));
+    assert_eq!(parse("tcp,actions=dec_ttl(x)"), parse("tcp,actions=dec_ttl(0)"));
+    assert!(parse_flow("tcpactionable=output:1", &ParseContext::default()).is_err());
+}
+
+#[test]
+fn a_rule_without_a_word_has_no_actions() {
+    let error = describe_flow("", &ParseContext::default()).unwrap_err();
+    assert_eq!(error.message(), "the actions are missing");
+}

@@ -65,11 +65,10 @@ impl Reader<'_> {
 
     fn check_mask(&self, masked: Masked) -> Result<Masked, Fault> {
         let Masked { value, mask } = masked;
-        let is_partial = mask != 0 && mask & self.def.legal != self.def.legal;
+        // As Open vSwitch: not even a mask of just the bits that the field has.
+        let is_partial = mask != 0 && mask != self.bytes_mask();
         if is_partial && !self.def.maskable {
-            return Err(
-                Fault::new(format!("{} takes no mask", self.def.name)).hint("give the value alone")
-            );
+            return Err(Fault::new("the field takes no mask").hint("give the value alone"));
         }
         Ok(Masked { value, mask })
     }
@@ -138,6 +137,10 @@ impl Reader<'_> {
             None if rest.is_empty() => self.bytes_mask(),
             None => return Err(bad()),
         };
+        // The one value that Open vSwitch's parser lets through, and its switch does not.
+        if self.field == FieldId::Ipv6Label && value & mask & !self.def.legal != 0 {
+            return Err(bad());
+        }
         Ok(Masked { value, mask })
     }
 
