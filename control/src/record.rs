@@ -304,6 +304,16 @@ pub struct TraceRecord {
     pub dropped: Option<DropCause>,
 }
 
+/// What became of a packet that was made by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketOutRecord {
+    /// Names of the ports that sent it.
+    pub sent_to: Vec<String>,
+    /// Why none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<DropCause>,
+}
+
 /// Why a packet is not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropCause {

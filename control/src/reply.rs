@@ -1,8 +1,8 @@
 //! How the daemon answers.
 
 use crate::record::{
-    Aggregate, CacheRecord, DropsRecord, FdbStatsRecord, PortRecord, PortStatsRecord, SwitchRecord,
-    TableRecord, TraceRecord, WorkerRecord,
+    Aggregate, CacheRecord, DropsRecord, FdbStatsRecord, PacketOutRecord, PortRecord,
+    PortStatsRecord, SwitchRecord, TableRecord, TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,8 @@ pub enum Reply {
     Drops(DropsRecord),
     /// A packet's way.
     Trace(TraceRecord),
+    /// What became of a packet that was made by hand.
+    PacketOut(PacketOutRecord),
     /// Threads.
     Workers(Vec<WorkerRecord>),
 }

@@ -39,6 +39,9 @@ pub enum Operation {
     /// [`Reply::Listed`](crate::Reply::Listed)
     DumpGroupStats(GroupQuery),
 
+    /// Sends a packet that somebody made by hand. [`Reply::PacketOut`](crate::Reply::PacketOut)
+    PacketOut(PacketOutRequest),
+
     /// [`Reply::Switch`](crate::Reply::Switch)
     Show,
     /// [`Reply::PortStats`](crate::Reply::PortStats)
@@ -261,6 +264,18 @@ pub struct GroupMods {
     /// As [`FlowMods::name`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// A packet to send.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketOutRequest {
+    /// `in_port=1,packet=ffffffffffff02...,actions=TABLE`
+    pub text: String,
+    /// The dialect.
+    #[serde(with = "crate::version")]
+    pub version: OfVersion,
+    /// As [`FlowMods::lenient`].
+    pub lenient: bool,
 }
 
 /// Which groups, and how to show them.

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod flow_mod;
 pub mod group;
 pub mod lint;
+pub mod packet_out;
 pub mod pipeline;
 pub mod text;
 pub mod trace;

@@ -60,6 +60,11 @@ impl fmt::Display for OfPort {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortNo(pub u16);
 
+impl PortNo {
+    /// No port: where a packet-out comes from that names none.
+    pub const NONE: Self = Self(u16::MAX);
+}
+
 /// A flow table's number, 0 to 253.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(u8);

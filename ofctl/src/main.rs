@@ -11,6 +11,7 @@ mod groups;
 mod offline;
 mod options;
 mod output;
+mod packet_out;
 mod ports;
 mod sort;
 mod status;
@@ -69,6 +70,8 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DelGroups(a) => groups::delete(options, a),
         Verb::DumpGroups(a) => groups::dump(options, a),
         Verb::DumpGroupStats(a) => groups::dump_stats(options, a),
+
+        Verb::PacketOut(a) => packet_out::send(options, a),
 
         Verb::Show(a) => ports::show(options, a),
         Verb::DumpPorts(a) => ports::dump(options, a),

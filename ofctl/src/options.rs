@@ -150,6 +150,12 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl dump-group-stats [BRIDGE] [GROUP]")]
     DumpGroupStats(Words),
 
+    /// Send a packet, given as hexadecimal digits; TABLE asks the rules what to do with it
+    #[command(
+        override_usage = "ofctl packet-out [BRIDGE] \"[in_port=PORT,][metadata=N,][regN=N,]packet=HEX,actions=ACTIONS\"\n       ofctl packet-out [BRIDGE] PORT ACTIONS HEX..."
+    )]
+    PacketOut(Words),
+
     /// Show the switch and its ports
     #[command(override_usage = "ofctl show [BRIDGE]")]
     Show(Words),
@@ -237,6 +243,7 @@ impl Verb {
             Self::RemoveBuckets(_) => "remove-buckets",
             Self::DumpGroups(_) => "dump-groups",
             Self::DumpGroupStats(_) => "dump-group-stats",
+            Self::PacketOut(_) => "packet-out",
             Self::Show(_) => "show",
             Self::DumpPorts(_) => "dump-ports",
             Self::DumpPortsDesc(_) => "dump-ports-desc",

@@ -1,5 +1,7 @@
 //! `dump-tables`: counters of the tables, equal ones folded.
 
+mod features;
+
 use crate::Outcome;
 use crate::connect::{call, unexpected};
 use crate::flows::version_mark;
@@ -23,16 +25,15 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// What OpenFlow 1.0 tells of every table.
-const MATCHING: &str = "    matching:
-      exact match or wildcard: in_port eth_{src,dst,type} vlan_{vid,pcp} \
-     ip_{src,dst} nw_{proto,tos} tcp_{src,dst}\n";
+/// The table from which no rule can go on: it is told apart in versions that tell what tables can do.
+const LAST: u8 = 253;
 
 fn render(tables: &[TableRecord], version: OfVersion) -> String {
     let mut out = format!("OFPST_TABLE reply {}(xid=0x2):\n", version_mark(version));
-    let tells_features = version < OfVersion::OpenFlow13;
+    let is_special = |t: &TableRecord| t.table == LAST && features::last(version).is_some();
     let same = |a: &TableRecord, b: &TableRecord| {
-        (a.active, a.lookup, a.matched) == (b.active, b.lookup, b.matched)
+        (a.active, a.lookup, a.matched, is_special(a))
+            == (b.active, b.lookup, b.matched, is_special(b))
     };
     for (n, run) in tables.chunk_by(same).enumerate() {
         let first = &run[0];
@@ -40,11 +41,13 @@ fn render(tables: &[TableRecord], version: OfVersion) -> String {
             out.push('\n');
         }
         put_table(&mut out, first);
-        if tells_features && n == 0 {
-            let _ = writeln!(out, "    max_entries={}", first.max_entries);
-            out.push_str(MATCHING);
-        } else if tells_features {
-            out.push_str("    (same features)\n");
+        match features::of_all(version) {
+            Some(features) if n == 0 => out.push_str(features),
+            Some(_) if is_special(first) => {
+                out.push_str(features::last(version).unwrap_or_default());
+            }
+            Some(_) => out.push_str("    (same features)\n"),
+            None => {}
         }
         put_ditto(&mut out, &run[1..]);
     }
@@ -89,5 +92,11 @@ mod tests {
     #[test]
     fn the_first_version_tells_what_can_be_matched() {
         insta::assert_snapshot!(render(&tables()[..6], OfVersion::OpenFlow10));
+    }
+
+    #[test]
+    fn the_next_versions_tell_what_tables_can_do() {
+        insta::assert_snapshot!(render(&tables(), OfVersion::OpenFlow11));
+        insta::assert_snapshot!(render(&tables(), OfVersion::OpenFlow12));
     }
 }

@@ -4,8 +4,9 @@
 //! slots and the handles of the workers. Frames never come here.
 //!
 //! This file starts it and does the periodic work. Ports are added, changed and removed in `ports`,
-//! follow their devices in `links`, and `views` is what commands show.
+//! follow their devices in `links`; `inject` sends packets that were made by hand, and `views` is what commands show.
 
+mod inject;
 mod links;
 mod ports;
 mod views;

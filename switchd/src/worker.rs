@@ -6,10 +6,11 @@
 
 use crossbeam::channel::{Receiver, Sender};
 use flowtable::datapath::{Counter, Datapath, DropReason, Egress, PortCounters};
+use flowtable::packet_out::PacketOut;
 use flowtable::types::PortNo;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
-use packet::{Batch, FrameId};
+use packet::{Batch, Frame, FrameId, Offload};
 use ports::{PortError, RxQueue, RxStats, TxFailure, TxQueue};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -80,8 +81,29 @@ pub(crate) enum Command {
         /// Who takes them.
         done: Sender<Detached>,
     },
+    /// Send a packet that somebody made by hand.
+    PacketOut(Box<Injection>),
     /// End.
     Stop,
+}
+
+/// A packet-out on its way.
+pub(crate) struct Injection {
+    /// The port that it seems to come from.
+    pub(crate) in_port: PortNo,
+    /// What to send, and how.
+    pub(crate) packet: PacketOut,
+    /// Who wants to know what became of it.
+    pub(crate) done: Sender<Injected>,
+}
+
+/// What became of a packet-out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Injected {
+    /// Ports that sent it.
+    pub(crate) sent_to: Vec<PortNo>,
+    /// Why no port did.
+    pub(crate) dropped: Option<DropReason>,
 }
 
 /// The queues that a worker had of a port, to be closed by somebody with more time.
@@ -199,6 +221,11 @@ impl Worker {
                 // The other side waits for it.
                 let _ = done.send(Detached { _rx: rx, _tx: tx });
             }
+            Command::PacketOut(injection) => {
+                let done = self.inject(injection.in_port, &injection.packet);
+                // The other side waits for it.
+                let _ = injection.done.send(done);
+            }
             Command::Stop => return false,
         }
         true
@@ -233,6 +260,26 @@ impl Worker {
         drop(batch);
         rx.queue.release();
         Some(at)
+    }
+
+    /// A packet-out, all the way through. Nobody received it, so it counts at the ports that send it
+    /// and nowhere else.
+    fn inject(&mut self, in_port: PortNo, packet: &PacketOut) -> Injected {
+        let counters = PortCounters::default();
+        let mut batch = Batch::new();
+        batch.push(Frame::owned(&packet.packet, Offload::NONE));
+        let now = self.epoch.elapsed();
+        let (datapath, egress) = (&mut self.datapath, &mut self.egress);
+        datapath.inject(now, in_port, packet, &mut batch, egress, &counters);
+        let before: Vec<_> =
+            egress.touched().iter().map(|&no| (no, self.sender.sent_by(no))).collect();
+        self.sender.flush(egress, &mut batch, &counters);
+        egress.clear(&mut batch);
+        let has_sent = |&(no, before): &(PortNo, u64)| self.sender.sent_by(no) > before;
+        Injected {
+            sent_to: before.iter().filter(|port| has_sent(port)).map(|(no, _)| *no).collect(),
+            dropped: DropReason::ALL.iter().copied().find(|&r| counters.rx_dropped(r).get() > 0),
+        }
     }
 
     /// Counts what the kernel dropped before we saw it: received, and dropped.
@@ -291,6 +338,12 @@ impl Transmitter {
 
     fn detach(&mut self, no: PortNo) -> Option<Box<dyn TxQueue>> {
         self.ports.get_mut(no.0 as usize)?.as_mut()?.queue.take()
+    }
+
+    /// Frames that a port has sent.
+    fn sent_by(&self, no: PortNo) -> u64 {
+        let port = self.ports.get(usize::from(no.0)).and_then(Option::as_ref);
+        port.map_or(0, |port| port.counters.tx_packets.get())
     }
 
     /// Sends what is queued. Returns how many received frames have no output left that was accepted;

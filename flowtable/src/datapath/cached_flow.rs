@@ -7,11 +7,12 @@ use super::storm::Flood;
 use crate::flow::key::FLOW_WORDS;
 use crate::flow::{FlowKey, FlowMask};
 use crate::pipeline::changes::{Changes, RecentRules, Watched};
+use crate::pipeline::lookup_counts::LookupCounts;
 use crate::pipeline::recirc::Continuation;
 use crate::pipeline::rule::Rule;
 use crate::pipeline::tables::GroupEntry;
 use crate::pipeline::xlate::{Learn, TableSet, Translation};
-use crate::types::PortNo;
+use crate::types::{PortNo, TableId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +56,8 @@ pub struct CachedFlow {
     /// Hash of mask and masked key.
     pub(super) hash: u64,
     rules: Box<[Arc<Rule>]>,
+    /// Tables that had no rule for its packets.
+    misses: Box<[TableId]>,
     groups: Box<[(Arc<GroupEntry>, usize)]>,
     learn: Box<[Learn]>,
     _continuations: Box<[Arc<Continuation>]>,
@@ -106,6 +109,7 @@ impl CachedFlow {
             mask_id: place.mask_id,
             hash: place.hash,
             rules: t.rules.into(),
+            misses: t.misses.into(),
             groups: t.groups.into(),
             learn: t.learn.into(),
             _continuations: t.continuations.into(),
@@ -195,6 +199,7 @@ impl CachedFlow {
                 .all(|(a, b)| Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1);
         same_rules
             && same_groups
+            && *self.misses == t.misses[..]
             && *self.actions == t.actions[..]
             && self.drop == t.drop
             && self.flood == t.flood
@@ -244,8 +249,8 @@ impl CachedFlow {
         &self.learn
     }
 
-    /// Adds what it counted since the last time to its rules and groups.
-    pub fn push_stats(&self) {
+    /// Adds what it counted since the last time to its rules, its groups and the tables' `lookups`.
+    pub fn push_stats(&self, lookups: &LookupCounts) {
         let mut pushed = self.pushed.lock();
         let (packets, bytes) = self.totals();
         let (new_packets, new_bytes) = (packets - pushed.0, bytes.wrapping_sub(pushed.1));
@@ -256,6 +261,10 @@ impl CachedFlow {
         let used = self.used();
         for rule in &self.rules {
             rule.stats.add(new_packets, new_bytes, used);
+            lookups.add_matched(rule.table, new_packets);
+        }
+        for &table in &self.misses {
+            lookups.add_missed(table, new_packets);
         }
         for (i, (entry, bucket)) in self.groups.iter().enumerate() {
             entry.counters.add_bucket(*bucket, new_packets, new_bytes);

@@ -175,7 +175,7 @@ impl FlowTable {
         }
         self.registry.take(index);
         flow.condemn();
-        flow.push_stats();
+        flow.push_stats(self.registry.lookups());
         self.free.push(index);
         self.len -= 1;
         self.removals += 1;

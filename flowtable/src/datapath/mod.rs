@@ -31,6 +31,7 @@ mod edit;
 mod egress;
 mod execute;
 mod flow_table;
+mod inject;
 mod registry;
 mod signatures;
 pub mod storm;
@@ -183,7 +184,7 @@ impl Datapath {
         let stats = CacheStats::default();
         stats.capacity.set(signatures.capacity() as u64);
         stats.max_flows.set(max_flows as u64);
-        let registry = Arc::<FlowRegistry>::default();
+        let registry = Arc::new(FlowRegistry::new(Arc::clone(pipeline.lookups())));
         Self {
             pipeline,
             flows: FlowTable::new(max_flows.max(1), hasher.clone(), Arc::clone(&registry)),
@@ -226,14 +227,19 @@ impl Datapath {
         counters: &PortCounters,
     ) -> Processed {
         let moment = Moment { now, generation: self.pipeline.generation(), in_port };
-        if moment.generation > self.recent.read_until() {
-            self.pipeline.changes().follow(&mut self.recent);
-        }
-        self.flows.reap();
+        self.catch_up(moment.generation);
         self.extract(in_port, batch);
         self.look_up(batch.len());
         self.compare(batch.len(), moment.generation);
         self.execute(moment, batch, egress, counters)
+    }
+
+    /// Between two batches: learns what changed, lets go of flows that others gave up.
+    fn catch_up(&mut self, generation: u64) {
+        if generation > self.recent.read_until() {
+            self.pipeline.changes().follow(&mut self.recent);
+        }
+        self.flows.reap();
     }
 
     /// Keys, hashes and sizes of all frames.

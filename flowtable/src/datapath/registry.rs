@@ -6,6 +6,7 @@
 
 use super::cached_flow::CachedFlow;
 use crate::pipeline::Pipeline;
+use crate::pipeline::lookup_counts::LookupCounts;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ pub struct FlowRegistry {
     slots: Mutex<Slots>,
     /// There are condemned flows.
     has_condemned: AtomicBool,
+    /// Where flows count the tables that they stand for.
+    lookups: Arc<LookupCounts>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,16 @@ struct Slots {
 }
 
 impl FlowRegistry {
+    /// No flows yet. What they count goes to their rules and to `lookups`.
+    pub(super) fn new(lookups: Arc<LookupCounts>) -> Self {
+        Self { lookups, ..Self::default() }
+    }
+
+    /// Where flows count the tables that they stand for.
+    pub(super) fn lookups(&self) -> &LookupCounts {
+        &self.lookups
+    }
+
     /// The flow at `index` is this one now.
     pub(super) fn put(&self, index: u32, flow: Arc<CachedFlow>) {
         let mut slots = self.slots.lock();
@@ -83,7 +96,7 @@ impl FlowRegistry {
     /// Adds everything that was counted to the rules.
     pub fn push_stats(&self) {
         let slots = self.slices(|flows| flows.to_vec());
-        slots.flatten().flatten().for_each(|flow| flow.push_stats());
+        slots.flatten().flatten().for_each(|flow| flow.push_stats(&self.lookups));
     }
 
     /// Periodic work: counts, keeps hosts alive whose flows are in use, gives idle flows up. Returns
@@ -91,7 +104,7 @@ impl FlowRegistry {
     pub fn sweep(&self, pipeline: &Pipeline, now: Duration, max_idle: Duration) -> usize {
         let mut idle = Vec::new();
         self.for_each(|index, flow| {
-            flow.push_stats();
+            flow.push_stats(&self.lookups);
             for host in flow.learn() {
                 pipeline.refresh_mac(host, flow.used());
             }

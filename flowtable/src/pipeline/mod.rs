@@ -11,6 +11,7 @@
 //! a flow that it does not concern need not be translated again.
 
 pub mod changes;
+pub mod lookup_counts;
 pub mod mac_table;
 pub mod ports;
 pub mod recirc;
@@ -21,14 +22,16 @@ pub mod xlate;
 #[cfg(test)]
 mod tests;
 
+use crate::action::Action;
 use crate::classifier::Version;
 use crate::datapath::AddressSums;
 use crate::datapath::storm::StormControl;
-use crate::flow::FlowKey;
+use crate::flow::{FlowKey, PipelineKey};
 use crate::flow_mod::FlowMod;
 use crate::group::GroupMod;
 use crate::types::{OfPort, TableId};
 use changes::Changes;
+use lookup_counts::LookupCounts;
 use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, MacKey, MacTable};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use ports::{PortInfo, PortTable};
@@ -58,6 +61,7 @@ pub struct Pipeline {
     version: AtomicU64,
     changes: Changes,
     storm: StormControl,
+    lookups: Arc<LookupCounts>,
     address_sums: AddressSums,
     /// Held by whoever prepares a change: one at a time.
     writer: Mutex<()>,
@@ -118,6 +122,7 @@ impl Pipeline {
             version: AtomicU64::new(0),
             changes: Changes::new(seed),
             storm: StormControl::default(),
+            lookups: Arc::default(),
             address_sums: AddressSums::default(),
             writer: Mutex::new(()),
         }
@@ -141,6 +146,11 @@ impl Pipeline {
         &self.changes
     }
 
+    /// How often the tables were asked; cached flows add to it when they add to their rules.
+    pub fn lookups(&self) -> &Arc<LookupCounts> {
+        &self.lookups
+    }
+
     /// The policy as it is now.
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
@@ -156,6 +166,11 @@ impl Pipeline {
     /// Translates a packet.
     pub fn translate(&self, key: &FlowKey) -> Translation {
         xlate::translate(self.snapshot().view(), key)
+    }
+
+    /// Translates a packet-out.
+    pub fn translate_packet_out(&self, key: &PipelineKey, actions: &[Action]) -> Translation {
+        xlate::translate_packet_out(self.snapshot().view(), key, actions)
     }
 
     /// Translates a packet and tells how.

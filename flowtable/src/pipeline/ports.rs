@@ -145,6 +145,12 @@ impl PortInfo {
             storm_limit: Some(DEFAULT_LIMIT),
         }
     }
+
+    /// Where a packet-out comes from that names no port: a trunk of all VLANs.
+    pub fn nowhere() -> Self {
+        let port = Self::new(PortNo::NONE, OfPort::NONE, "", MacAddr::default());
+        Self { storm_limit: None, ..port }
+    }
 }
 
 /// The ports of a bridge.

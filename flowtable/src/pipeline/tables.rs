@@ -83,8 +83,6 @@ pub enum FlowModError {
 #[derive(Debug)]
 struct Table {
     classifier: Classifier<Arc<Rule>>,
-    lookups: AtomicU64,
-    matched: AtomicU64,
 }
 
 /// A group with its counters.
@@ -243,13 +241,8 @@ impl Tables {
 
     fn table_mut(&mut self, id: TableId) -> &mut Table {
         let seed = self.seed ^ u64::from(id.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.tables[id.get() as usize].get_or_insert_with(|| {
-            Box::new(Table {
-                classifier: Classifier::new(seed),
-                lookups: AtomicU64::new(0),
-                matched: AtomicU64::new(0),
-            })
-        })
+        self.tables[id.get() as usize]
+            .get_or_insert_with(|| Box::new(Table { classifier: Classifier::new(seed) }))
     }
 
     /// The rule for a packet, at a version; adds the bits that decided to `mask`.
@@ -261,21 +254,6 @@ impl Tables {
         mask: &mut PipelineMask,
     ) -> Option<&Arc<Rule>> {
         self.table(table)?.classifier.lookup(key, version, mask)
-    }
-
-    /// Counts the lookups that a translation made, or that cached flows stand for.
-    pub fn count_lookups(&self, table: TableId, lookups: u64, matched: u64) {
-        if let Some(table) = self.table(table) {
-            table.lookups.fetch_add(lookups, Ordering::Relaxed);
-            table.matched.fetch_add(matched, Ordering::Relaxed);
-        }
-    }
-
-    /// Lookups and matches of a table.
-    pub fn lookup_counts(&self, table: TableId) -> (u64, u64) {
-        self.table(table).map_or((0, 0), |t| {
-            (t.lookups.load(Ordering::Relaxed), t.matched.load(Ordering::Relaxed))
-        })
     }
 
     /// Rules in a table.
@@ -483,7 +461,11 @@ impl Tables {
         if taken { Err(FlowModError::NameInUse(Arc::clone(name))) } else { Ok(()) }
     }
 
-    fn check_groups(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
+    /// Whether the groups that actions name exist.
+    ///
+    /// # Errors
+    /// Names one that does not.
+    pub fn check_groups(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let mut missing = None;
         super::rule::any_action(actions, &mut |a| match a {
             Action::Group(id) if self.group(*id, version).is_none() => {

@@ -22,6 +22,7 @@ mod dialect;
 mod error;
 mod number;
 mod order;
+mod packet_out;
 mod pairs;
 mod parse_action;
 mod parse_flow;
@@ -39,6 +40,7 @@ mod value;
 mod words;
 
 pub use error::TextError;
+pub use packet_out::parse_packet_out;
 pub use parse_flow::{describe_flow, describe_flows, parse_flow, parse_flow_file_line};
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line};
 pub use port::{NoPortNames, PortNames};

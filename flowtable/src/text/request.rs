@@ -54,13 +54,7 @@ impl<'a> Draft<'a> {
         }
         let mut pairs = Pairs::new(matching);
         while let Some(pair) = pairs.next() {
-            if takes_actions && is_actions(&pair, &pairs) {
-                let rest = &rule[offset(rule, pair.value)..];
-                let rest = match pair.delimiter {
-                    Delimiter::Sign => rest,
-                    // `actions = ...`
-                    _ => pairs.rest().trim_start().trim_start_matches('='),
-                };
+            if takes_actions && let Some(rest) = behind_actions(rule, &pair, &pairs) {
                 actions_text = Some(rest);
                 break;
             }
@@ -287,13 +281,25 @@ fn cut_leniently(rule: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn is_actions(pair: &Pair<'_>, rest: &Pairs<'_>) -> bool {
-    matches!(pair.key, "actions" | "action")
-        && match pair.delimiter {
-            Delimiter::Sign => true,
-            Delimiter::None => rest.rest().trim_start().starts_with('='),
-            Delimiter::Parentheses => false,
+/// The list of actions, if `pair` begins it: the rest of the text, whatever it is. `pairs` is behind
+/// the pair.
+pub(super) fn behind_actions<'a>(
+    text: &'a str,
+    pair: &Pair<'a>,
+    pairs: &Pairs<'a>,
+) -> Option<&'a str> {
+    if !matches!(pair.key, "actions" | "action") {
+        return None;
+    }
+    match pair.delimiter {
+        Delimiter::Sign => text.get(offset(text, pair.value)..),
+        // `actions = ...`
+        Delimiter::None => {
+            let rest = pairs.rest().trim_start();
+            rest.starts_with('=').then(|| rest.trim_start_matches('='))
         }
+        Delimiter::Parentheses => None,
+    }
 }
 
 fn offset(text: &str, part: &str) -> usize {

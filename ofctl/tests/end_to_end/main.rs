@@ -255,3 +255,27 @@ fn statuses_tell_usage_from_failure() {
         assert_eq!(bench.run(arguments).0, status, "{arguments:?}");
     }
 }
+
+#[test]
+fn a_packet_out_is_sent_or_says_why_not() {
+    const FRAME: &str = "ffffffffffff02000000000188b50000";
+    let bench = Bench::new();
+    let text = format!("in_port=p1,packet={FRAME},actions=TABLE");
+    assert_eq!(bench.run(&["packet-out", "br0", &text]), (0, String::new(), String::new()));
+    assert!(bench.ok(&["dump-tables"]).contains("active=1, lookup=1, matched=1"));
+    assert!(bench.ok(&["dump-flows"]).contains("n_packets=1, n_bytes=16,"));
+    // The old form, with several packets.
+    bench.ok(&["packet-out", "NONE", "2,3", FRAME, FRAME]);
+    assert!(bench.ok(&["dump-ports", "p2"]).contains("tx pkts=3, bytes=48,"));
+    let sent = bench.ok(&["--json", "packet-out", &format!("packet={FRAME} actions=p1,3")]);
+    assert_eq!(sent, "[\n  {\n    \"sent_to\": [\n      \"p1\",\n      \"p3\"\n    ]\n  }\n]\n");
+    let (status, _, errors) = bench.run(&["packet-out", &format!("packet={FRAME} actions=77")]);
+    assert_eq!(status, 0);
+    assert!(errors.starts_with("ofctl: the packet was dropped: every output "), "{errors}");
+    let (status, _, errors) = bench.run(&["packet-out", &format!("in_port=9,{text}")]);
+    assert_eq!(status, 1);
+    assert!(errors.starts_with("ofctl: in_port: given twice\n"), "{errors}");
+    let nowhere = format!("in_port=9,packet={FRAME},actions=2");
+    assert!(bench.run(&["packet-out", &nowhere]).2.starts_with("ofctl: there is no port \"9\"\n"));
+    assert_eq!(bench.run(&["packet-out", "1", "2"]).0, 2);
+}

@@ -1,7 +1,7 @@
 //! From a request to what it does.
 
 use super::session::{BRIDGE, Sender};
-use super::{fdb, flow_dump, flow_mods, groups, ports, status, trace};
+use super::{fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace};
 use crate::switch::Switch;
 use control::stream::StreamError;
 use control::{Operation, Reason, Refusal, Reply, Request};
@@ -62,6 +62,8 @@ fn dispatch(
         Operation::GroupMods(mods) => groups::change(switch, mods, text)?,
         Operation::DumpGroups(query) => groups::dump(switch, query, to)?,
         Operation::DumpGroupStats(query) => groups::dump_stats(switch, query, to)?,
+
+        Operation::PacketOut(request) => packet_out::send(switch, request)?,
 
         Operation::Show => status::show(switch),
         Operation::DumpPorts { port } => ports::stats(switch, port.as_deref())?,

@@ -17,6 +17,7 @@ mod groups;
 mod lines;
 mod listener;
 mod names;
+mod packet_out;
 mod ports;
 mod refuse;
 mod session;

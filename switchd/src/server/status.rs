@@ -35,7 +35,7 @@ pub(super) fn tables(switch: &Switch) -> Reply {
     let snapshot = switch.pipeline().snapshot();
     let tables = snapshot.tables();
     let record = |id: TableId| {
-        let (lookup, matched) = tables.lookup_counts(id);
+        let (lookup, matched) = switch.pipeline().lookups().get(id);
         let active = tables.len(id) as u64;
         TableRecord { table: id.get(), active, lookup, matched, max_entries: MAX_RULES as u64 }
     };

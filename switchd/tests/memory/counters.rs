@@ -2,6 +2,7 @@
 
 use crate::bench::{Bench, dropped, frame, wait};
 use flowtable::datapath::DropReason;
+use flowtable::types::TableId;
 use ports::dummy::DummyOptions;
 
 #[test]
@@ -87,4 +88,21 @@ fn a_port_that_loses_its_link_costs_others_nothing() {
     bench.settle(100);
     wait(|| bench.ports[2].sent_count() == 100);
     assert_eq!(bench.ports[1].sent_count(), 0);
+}
+
+#[test]
+fn tables_count_what_the_cache_forwards() {
+    let bench = Bench::new(2);
+    bench
+        .add(&["priority=9,in_port=1,actions=resubmit(,1),resubmit(,7),2", "table=7,actions=drop"]);
+    for n in 0..1000 {
+        bench.ports[0].inject(&frame(1, 2, n));
+    }
+    bench.settle(1000);
+    bench.switch.sync_stats();
+    let lookups = |n| bench.switch.pipeline().lookups().get(TableId::new(n).unwrap());
+    assert_eq!(lookups(0), (1000, 1000));
+    assert_eq!(lookups(1), (1000, 0));
+    assert_eq!(lookups(7), (1000, 1000));
+    assert_eq!(lookups(8), (0, 0));
 }

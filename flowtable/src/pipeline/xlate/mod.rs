@@ -25,7 +25,7 @@ pub use dependencies::{Dependencies, TableSet};
 pub use report::{Note, TraceEvent, TraceStep};
 
 use super::mac_table::{MacKey, MacTable};
-use super::ports::PortTable;
+use super::ports::{PortInfo, PortTable};
 use super::recirc::{Continuation, FrozenState};
 use super::rule::Rule;
 use super::tables::{GroupEntry, Tables};
@@ -85,6 +85,8 @@ pub struct Translation {
     pub mask: FlowMask,
     /// The rules that were used, in order.
     pub rules: Vec<Arc<Rule>>,
+    /// Tables in which no rule matched, as often as that happened.
+    pub misses: Vec<TableId>,
     /// Groups and buckets that were used.
     pub groups: Vec<(Arc<GroupEntry>, usize)>,
     /// Hosts to learn.
@@ -113,6 +115,18 @@ pub fn translate(view: View<'_>, key: &FlowKey) -> Translation {
     run(view, key, Report::off()).0
 }
 
+/// Translates what a packet-out does to a packet with this key, whose `in_port` is the user's number.
+/// It need not be a port's.
+pub fn translate_packet_out(view: View<'_>, key: &PipelineKey, actions: &[Action]) -> Translation {
+    let mut ctx = Ctx::new(view, &key.flow, Report::off());
+    ctx.key = PipelineKey { actset_output: OFPP_UNSET.into(), ..*key };
+    match view.ports.get(ctx.in_port()) {
+        Some(port) if !receives(port) => ctx.fail(DropReason::PortNoReceive),
+        _ => ctx.start_with(actions),
+    }
+    ctx.finish().0
+}
+
 /// As [`translate`], with an account of the walk.
 pub fn trace(view: View<'_>, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
     let (translation, report) = run(view, key, Report::on());
@@ -127,13 +141,13 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
         ctx.out.depends.port(port.of);
     }
     match in_port {
+        // A packet-out that recirculates; its state knows what it calls its port.
+        None if no == PortNo::NONE && key.recirc_id.get() != 0 => ctx.start(),
         None => {
             ctx.out.depends.all_ports = true;
             ctx.fail(DropReason::UnknownInPort);
         }
-        Some(port) if port.config.no_recv || port.config.down => {
-            ctx.fail(DropReason::PortNoReceive)
-        }
+        Some(port) if !receives(port) => ctx.fail(DropReason::PortNoReceive),
         Some(port) => {
             ctx.key.flow.in_port.set(u32::from(port.of.0));
             ctx.base = ctx.key.flow;
@@ -221,6 +235,15 @@ impl<'a> Ctx<'a> {
         self.error = Some(reason);
     }
 
+    /// Does what a packet-out says.
+    fn start_with(&mut self, actions: &[Action]) {
+        self.actions(actions);
+        if !self.matched && !self.out.misses.is_empty() {
+            self.hint = Some(DropReason::TableMiss);
+        }
+        self.end_of_pass();
+    }
+
     fn start(&mut self) {
         let recirc_id = self.key.flow.recirc_id.get();
         if recirc_id == 0 {
@@ -235,6 +258,10 @@ impl<'a> Ctx<'a> {
                 None => self.fail(DropReason::RecirculationLimit),
             }
         }
+        self.end_of_pass();
+    }
+
+    fn end_of_pass(&mut self) {
         if self.error.is_none() && !self.freezing {
             self.execute_action_set();
         }
@@ -271,6 +298,7 @@ impl<'a> Ctx<'a> {
             self.depth -= deeper;
             self.report.leave();
         } else {
+            self.out.misses.push(table);
             self.report.miss(table);
         }
         self.table = saved;
@@ -361,6 +389,10 @@ impl<'a> Ctx<'a> {
         self.report.finish(self.key, &self.out);
         (self.out, self.report)
     }
+}
+
+fn receives(port: &PortInfo) -> bool {
+    !port.config.no_recv && !port.config.down
 }
 
 fn is_ip(key: &FlowKey) -> bool {

@@ -8,7 +8,7 @@ use crate::flow::extract::eth_type;
 use crate::flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::pipeline::mac_table::MacKey;
 use crate::pipeline::ports::{PortInfo, PriorityTags, VlanMode};
-use crate::types::MacAddr;
+use crate::types::{MacAddr, OfPort};
 
 /// The tags of a frame inside the switch, where every frame belongs to a VLAN: outermost first.
 type Inside = [Tag; 2];
@@ -21,10 +21,20 @@ impl Ctx<'_> {
         let ports = self.view.ports;
         let flow = self.key.flow;
         self.out.depends.port(self.in_port());
-        let Some(in_port) = ports.get(self.in_port()) else {
-            self.hint = Some(DropReason::UnknownInPort);
-            return;
+        let nowhere;
+        let in_port = match ports.get(self.in_port()) {
+            Some(port) => port,
+            // A packet-out; there is nothing to learn from it.
+            None if matches!(self.in_port(), OfPort::CONTROLLER | OfPort::NONE) => {
+                nowhere = PortInfo::nowhere();
+                &nowhere
+            }
+            None => {
+                self.hint = Some(DropReason::UnknownInPort);
+                return;
+            }
         };
+        let learns = in_port.of != OfPort::NONE;
         if eth_type::is_vlan(flow.dl_type.get()) && flow.vlan_tci.get() & VLAN_CFI == 0 {
             self.hint = Some(DropReason::PartialVlan);
             return self.report.note(|| Note::PartialVlan);
@@ -41,14 +51,14 @@ impl Ctx<'_> {
             self.hint = Some(DropReason::ReservedMulticast);
             return self.report.note(|| Note::ReservedMulticast);
         }
-        if !src.is_multicast() {
+        if learns && !src.is_multicast() {
             let key = MacKey { vlan, mac: src };
             self.out.macs.push(key);
             self.out.learn.push(Learn { key, port: in_port.of });
         }
         let learned = if dst.is_multicast() {
             None
-        } else if dst == src {
+        } else if learns && dst == src {
             // Learned just now, if not before.
             Some(in_port.of)
         } else {

@@ -1,0 +1,48 @@
+//! Packets that a client hands over to be sent.
+
+use super::names::port_names;
+use super::refuse::{self, Line};
+use crate::switch::Switch;
+use control::record::{DropCause, PacketOutRecord};
+use control::{PacketOutRequest, Reason, Refusal, Reply};
+use flowtable::flow_mod::Command;
+use flowtable::pipeline::Snapshot;
+use flowtable::text::{ParseContext, parse_packet_out};
+use flowtable::types::{OfPort, PortNo};
+
+/// Sends a packet, and says what became of it.
+pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply, Box<Refusal>> {
+    let names = port_names(switch.pipeline());
+    let lenient = request.lenient || switch.is_lenient();
+    let context =
+        ParseContext { version: request.version, command: Command::Add, lenient, ports: &names };
+    let line = Line { file: None, number: 1, text: &request.text };
+    let packet = parse_packet_out(&request.text, &context).map_err(|e| refuse::text(&e, line))?;
+    {
+        let snapshot = switch.pipeline().snapshot();
+        let is_nowhere = matches!(packet.in_port, OfPort::CONTROLLER | OfPort::NONE);
+        if !lenient && !is_nowhere && snapshot.ports().get(packet.in_port).is_none() {
+            return Err(refuse::no_port(&packet.in_port.to_string()));
+        }
+        snapshot
+            .tables()
+            .check_groups(&packet.actions, snapshot.version())
+            .map_err(|error| refuse::flow_mod(&error, line))?;
+    }
+    let done = switch.inject(packet).ok_or_else(|| {
+        Box::new(Refusal::new(Reason::System, "the switch is about to end and sends nothing"))
+    })?;
+    let snapshot = switch.pipeline().snapshot();
+    Ok(Reply::PacketOut(PacketOutRecord {
+        sent_to: done.sent_to.iter().filter_map(|&no| name(&snapshot, no)).collect(),
+        dropped: done.dropped.map(|reason| DropCause {
+            reason: reason.name().to_owned(),
+            meaning: reason.sentence().to_owned(),
+        }),
+    }))
+}
+
+/// The name of a port, unless it was taken away meanwhile.
+fn name(snapshot: &Snapshot<'_>, no: PortNo) -> Option<String> {
+    snapshot.ports().by_no(no).map(|port| port.name.to_string())
+}
