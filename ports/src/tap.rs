@@ -44,20 +44,7 @@ pub fn open(
     // Whoever may join a device of several queues would, and take a share of its frames.
     let lock = existed.as_ref().map(|link| Lock::take(device, link.index)).transpose()?;
     let (file, others) = attach_queues(device, existed.is_some(), count.rx)?;
-    let configure = || {
-        tun::set_header_size(file.as_fd(), VNET_HDR_SIZE)?;
-        let tcp = tun::TUN_F_CSUM | tun::TUN_F_TSO4 | tun::TUN_F_TSO6 | tun::TUN_F_TSO_ECN;
-        // Kernels before 6.2 do not know UDP segmentation.
-        let udp = tun::TUN_F_USO4 | tun::TUN_F_USO6;
-        match tun::set_offload(file.as_fd(), tcp | udp) {
-            Ok(()) => io::Result::Ok(Takes::ALL),
-            Err(_) => {
-                tun::set_offload(file.as_fd(), tcp)?;
-                Ok(Takes { udp: false, ..Takes::ALL })
-            }
-        }
-    };
-    let takes = configure().map_err(os("configure TAP device"))?;
+    let takes = configure(&file).map_err(os("configure TAP device"))?;
     let link = netlink.link(device)?;
     let lock = lock.map_or_else(|| Lock::take(device, link.index), Ok)?;
     let mut guard = TapGuard {
@@ -105,6 +92,34 @@ pub fn open(
         queues,
         guard: Some(Box::new(guard)),
     })
+}
+
+/// The plain descriptor of the TAP device called `device`, which is made if it does not exist: each read
+/// and each write is one frame behind a virtio-net header of [`VNET_HDR_SIZE`] bytes, and neither waits.
+/// For programs that want to do without the switch.
+///
+/// # Errors
+/// The device is not a TAP device or somebody else's, or a privilege is missing.
+pub fn plain(device: &str) -> Result<File, PortError> {
+    let file = attach(device, false)?;
+    configure(&file)
+        .map_err(|e| PortError::os("configure TAP device", device, "CAP_NET_ADMIN", e))?;
+    Ok(file)
+}
+
+/// Sets what goes with each frame, and how much work may be left to us.
+fn configure(file: &File) -> io::Result<Takes> {
+    tun::set_header_size(file.as_fd(), VNET_HDR_SIZE)?;
+    let tcp = tun::TUN_F_CSUM | tun::TUN_F_TSO4 | tun::TUN_F_TSO6 | tun::TUN_F_TSO_ECN;
+    // Kernels before 6.2 do not know UDP segmentation.
+    let udp = tun::TUN_F_USO4 | tun::TUN_F_USO6;
+    match tun::set_offload(file.as_fd(), tcp | udp) {
+        Ok(()) => Ok(Takes::ALL),
+        Err(_) => {
+            tun::set_offload(file.as_fd(), tcp)?;
+            Ok(Takes { udp: false, ..Takes::ALL })
+        }
+    }
 }
 
 /// A descriptor for each of `count` queues, the first one apart; fewer for a device that was made so.

@@ -1,255 +1,231 @@
-//! How fast frames get from one host to another: through the switch, through the Linux bridge, and
-//! through nothing but a veth pair, all measured the same way.
+//! How fast frames get from one host to another: through the switch, through others in its place, and
+//! through nothing but a veth pair. See [`benches::forwarding`].
 //!
 //! ```text
 //! cargo build --release && cargo run --release -p benches --bin forwarding
 //! ```
-//!
-//! The network is a laboratory ([`switchd::lab`]): no root, no other programs. The generator is
-//! pinned to the first core and the switch to the second, so that neither is measured waiting for
-//! the other; TCP ends run where the scheduler puts them, as they would. Each number is the median
-//! of several runs. What it does not do: compare with numbers from another day or machine.
 
-use anyhow::{Context, bail, ensure};
-use clap::{Parser, ValueEnum};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
-use ports::netlink::{LinkSpec, Netlink};
-use std::net::SocketAddr;
+use anyhow::{Context, ensure};
+use benches::forwarding::{
+    Figure, Geometry, Measure, Network, Programs, Through, goals::goals, tap_loop,
+};
+use benches::report::{ColumnId, Conditions, Report, Role, RowId};
+use clap::Parser;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-use switchd::lab::traffic::{Ping, RoundTrips, TcpTransfer};
-use switchd::lab::{Daemon, FrameSocket, Host, HostPlan, InterfaceCounters, enter};
+use std::process::ExitCode;
+use std::time::Duration;
+use switchd::lab::enter;
 
-/// Frames of one system call of the generator.
-const BURST: usize = 64;
-
-/// Measure frames per second, TCP throughput and round trips between two hosts.
+/// Measure frames, TCP and round trips between two hosts, through the switch and others in its place.
+///
+/// Builds its own network namespaces and needs no root; what cannot be measured is skipped, with the
+/// reason. Everything is measured in turn, several times; the table shows medians.
 #[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  forwarding
+  forwarding --through switchd,ovs --measure frames --goals
+  forwarding --json results.json --svg results.svg
+  forwarding --geometry --measure frames,tcp")]
 struct Args {
-    /// What to put between the hosts.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "cable,bridge,switchd")]
+    /// What to put between the hosts [default: everything]
+    #[arg(long, value_enum, value_delimiter = ',')]
     through: Vec<Through>,
-    /// What to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "frames,tcp,round-trips")]
+    /// What to measure [default: everything]
+    #[arg(long, value_enum, value_delimiter = ',')]
     measure: Vec<Measure>,
-    /// Seconds of one run.
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
-    /// Runs of which the median is taken.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// The switch; the one built beside this program unless said otherwise.
+    /// Seconds that a figure is measured in each run
+    #[arg(long, default_value = "0.5", value_parser = seconds)]
+    seconds: Duration,
+    /// Runs of which the median is taken
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Compare receive rings of the switch instead: their slots and the size of those
+    #[arg(long, conflicts_with = "goals")]
+    geometry: bool,
+    /// Compare the results with the goals; exit with 1 if one is missed
     #[arg(long)]
+    goals: bool,
+    /// Write the results as JSON to this file, or - for stdout instead of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the results as a picture to this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// The switch; the one built beside this program unless said otherwise
+    #[arg(long, value_name = "PATH")]
     switchd: Option<PathBuf>,
+    /// Move frames between these two TAP devices: what the switch is compared with
+    #[arg(long, hide = true, value_delimiter = ',')]
+    tap_loop: Option<Vec<String>>,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Through {
-    /// A veth pair from host to host.
-    Cable,
-    /// The kernel's bridge.
-    Bridge,
-    /// The switch, with its default rule (`actions=NORMAL`).
-    Switchd,
+/// Reads a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("\"{text}\" is not a number of seconds from 0.01 to 3600"))
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Measure {
-    /// Frames per second: small and full ones, of one flow and of ten thousand.
-    Frames,
-    /// One TCP stream with the kernel's default offloads.
-    Tcp,
-    /// One byte there and back over TCP.
-    RoundTrips,
-}
-
-/// Frames to send: how long, and of how many flows.
-const SHAPES: [(usize, usize); 3] = [(60, 1), (60, 10_000), (1514, 1)];
-
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    if let Some(devices) = &args.tap_loop {
+        let devices = <&[String; 2]>::try_from(&devices[..]).context("two devices")?;
+        return tap_loop::run(devices).map(|()| ExitCode::SUCCESS);
+    }
+    // Before anything is measured, lest it was in vain.
+    let mut picture = args.svg.as_ref().map(create).transpose()?;
+    let is_stdout = args.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    let mut json = args.json.as_ref().filter(|_| !is_stdout).map(create).transpose()?;
+    let mut board = Board::new(&args);
     enter()?;
-    println!("{}", conditions());
-    println!("{:<9} {:<24} {:>12}", "through", "measured", "median");
-    for &through in &args.through {
-        let network = Network::new(through, &args)?;
-        if args.measure.contains(&Measure::Frames) {
-            for (size, flows) in SHAPES {
-                let rate = median(args.runs, || network.frame_rate(size, flows, args.seconds))?;
-                let name = format!("frames/{size}B/flows={flows}");
-                network.print(&name, format!("{:.3} Mpps", rate / 1e6));
-            }
-        }
-        if args.measure.contains(&Measure::Tcp) {
-            let rate = median(args.runs, || network.tcp_rate(args.seconds))?;
-            network.print("tcp/streams=1", format!("{rate:.2} Gbit/s"));
-        }
-        if args.measure.contains(&Measure::RoundTrips) {
-            let rate = median(args.runs, || network.round_trip_rate(args.seconds))?;
-            network.print("round_trips/1B", format!("{rate:.0} /s"));
-        }
+    board.build(&args)?;
+    board.measure(&args);
+    if args.goals {
+        board.compare();
     }
-    Ok(())
+    let report = &board.report;
+    if is_stdout {
+        print!("{}", report.to_json());
+    } else {
+        print!("{report}");
+    }
+    if let Some(file) = &mut json {
+        file.write_all(report.to_json().as_bytes()).context("write the results")?;
+    }
+    if let Some(file) = &mut picture {
+        file.write_all(report.to_svg().as_bytes()).context("write the picture")?;
+    }
+    let is_missed = report.goals().iter().any(|goal| goal.is_met() == Some(false));
+    Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What a number means nothing without. A machine that is busy already is the usual reason for a
-/// surprise.
-fn conditions() -> String {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let (kernel, cpus, load) =
-        (read("/proc/sys/kernel/osrelease"), read("/proc/cpuinfo"), read("/proc/loadavg"));
-    let models = || cpus.lines().filter_map(|line| line.strip_prefix("model name"));
-    let model = models().next().and_then(|line| line.split_once(": ")).map_or("?", |(_, m)| m);
-    format!(
-        "Linux {}, {} x {model}, load {}",
-        kernel.trim(),
-        models().count(),
-        load.split(' ').next().unwrap_or("?")
-    )
+fn create(path: &PathBuf) -> anyhow::Result<std::fs::File> {
+    std::fs::File::create(path).with_context(|| format!("create {}", path.display()))
 }
 
-fn median(runs: usize, mut run: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
-    let mut results = (0..runs.max(1)).map(|_| run()).collect::<anyhow::Result<Vec<_>>>()?;
-    results.sort_by(f64::total_cmp);
-    Ok(results[results.len() / 2])
+/// The networks, and what is known of them.
+struct Board {
+    report: Report,
+    entries: Vec<Entry>,
+    columns: Vec<(Figure, ColumnId)>,
 }
 
-/// Two hosts and what is between them.
-struct Network {
+/// A row of the table, with its network unless it could not be built.
+struct Entry {
     through: Through,
-    a: Host,
-    b: Host,
-    /// Kept for its end, which ends the switch.
-    _daemon: Option<Daemon>,
+    geometry: Option<Geometry>,
+    name: String,
+    row: RowId,
+    network: Option<Network>,
 }
 
-impl Network {
-    fn new(through: Through, args: &Args) -> anyhow::Result<Self> {
-        // Names of their own, as the kernel takes its time to remove those of the network before.
-        let tag = match through {
-            Through::Cable => 'c',
-            Through::Bridge => 'b',
-            Through::Switchd => 's',
-        };
-        let ports = [format!("{tag}veth1"), format!("{tag}veth2")];
-        let [a, b] = [1, 2].map(HostPlan::number);
-        let (a, b) = if through == Through::Cable {
-            Host::cabled_pair(a, b)?
+impl Board {
+    fn new(args: &Args) -> Self {
+        let mut report = Report::new("Forwarding", Conditions::here());
+        let chosen = |through| args.through.is_empty() || args.through.contains(&through);
+        let wanted: Vec<_> = if args.geometry {
+            let switchd = |geometry| (Through::Switchd, Some(geometry));
+            Geometry::COMPARED.into_iter().map(switchd).collect()
         } else {
-            (Host::on_veth(a, &ports[0])?, Host::on_veth(b, &ports[1])?)
+            let all = Through::ALL.iter().copied();
+            all.filter(|through| chosen(*through)).map(|through| (through, None)).collect()
         };
-        let daemon = match through {
-            Through::Cable => None,
-            Through::Bridge => {
-                bridge(&ports)?;
-                None
+        let mut entries = Vec::new();
+        for (through, geometry) in wanted {
+            let (name, role) = match geometry {
+                None => (through.name().to_owned(), through.role()),
+                Some(geometry) => (geometry.to_string(), Role::Ours),
+            };
+            let row = report.row(&name, role);
+            entries.push(Entry { through, geometry, name, row, network: None });
+        }
+        let figures = measures(args).into_iter().flat_map(Measure::steps).flat_map(|s| s.figures());
+        let columns = figures
+            .map(|figure| (figure, report.column(&figure.name(), figure.unit(), figure.better())));
+        let columns = columns.collect();
+        Self { report, entries, columns }
+    }
+
+    fn build(&mut self, args: &Args) -> anyhow::Result<()> {
+        let this = std::env::current_exe()?;
+        let beside = this.with_file_name("switchd");
+        let programs = Programs {
+            switchd: args.switchd.clone().unwrap_or(beside),
+            tap_loop: (this, "--tap-loop"),
+        };
+        for entry in &mut self.entries {
+            progress(&format!("building {}", entry.name));
+            match Network::build(entry.through, entry.geometry, &programs) {
+                Ok(network) => entry.network = Some(network),
+                Err(error) => self.report.note(format!("{} skipped: {error:#}", entry.name)),
             }
-            Through::Switchd => Some(start_switchd(&ports, args)?),
-        };
-        let network = Self { through, a, b, _daemon: daemon };
-        let report = Ping::to(network.b.v4()).run(network.a.namespace())?;
-        ensure!(report.received() > 0, "the hosts do not reach each other");
-        Ok(network)
+        }
+        progress("");
+        ensure!(self.entries.iter().any(|entry| entry.network.is_some()), "{}", self.report);
+        Ok(())
     }
 
-    fn print(&self, measured: &str, value: String) {
-        let through = self.through.to_possible_value().expect("no value is skipped");
-        println!("{:<9} {measured:<24} {value:>12}", through.get_name());
+    /// Everything in turn, so that what disturbs the machine for a while disturbs all of them.
+    fn measure(&mut self, args: &Args) {
+        let steps: Vec<_> = measures(args).into_iter().flat_map(Measure::steps).collect();
+        let mut hopeless = Vec::new();
+        let total = usize::from(args.runs) * steps.len() * self.entries.len();
+        let mut done = 0;
+        for run in 1..=args.runs {
+            for &step in &steps {
+                for entry in &self.entries {
+                    done += 1;
+                    let Some(network) = &entry.network else { continue };
+                    if hopeless.contains(&(entry.row, step)) {
+                        continue;
+                    }
+                    let figures = step.figures();
+                    let what = figures[0].name();
+                    progress(&format!("{done}/{total} run {run}: {what}, {}", entry.name));
+                    let columns =
+                        figures.iter().filter_map(|figure| column(&self.columns, *figure));
+                    match step.run(network, args.seconds) {
+                        Ok(values) => columns.zip(values).for_each(|(column, value)| {
+                            self.report.record(entry.row, column, value)
+                        }),
+                        Err(error) => {
+                            hopeless.push((entry.row, step));
+                            let error = format!("{error:#}");
+                            columns.for_each(|c| self.report.miss(entry.row, c, error.as_str()));
+                        }
+                    }
+                }
+            }
+        }
+        progress("");
     }
 
-    /// Frames per second that arrive while the generator sends as fast as it can.
-    fn frame_rate(&self, size: usize, flows: usize, seconds: f64) -> anyhow::Result<f64> {
-        // The receiving kernel drops what is for another MAC address first thing, so that its work
-        // hardly counts; a frame from that address tells the switch where it is.
-        let sink = [2, 0, 0, 0, 0, 0xee];
-        let receiver = self.b.run(|| FrameSocket::open_to_send(self.b.interface()))??;
-        receiver.send(&udp_frame(self.a.mac(), sink, 60, 1))?;
-        let frames: Vec<_> =
-            (0..flows).map(|flow| udp_frame(sink, self.a.mac(), size, flow as u16)).collect();
-        let frames = if flows == 1 { vec![frames[0].clone(); BURST] } else { frames };
-        let sender = self.a.run(|| FrameSocket::open_to_send(self.a.interface()))??;
-        on_core(0, || {
-            // The first moments fill caches and queues.
-            let warm = Instant::now() + Duration::from_millis(100);
-            sender.send_until(&frames, BURST, || Instant::now() > warm)?;
-            let before = InterfaceCounters::read(self.b.namespace(), self.b.interface())?;
-            let start = Instant::now();
-            let end = start + Duration::from_secs_f64(seconds);
-            sender.send_until(&frames, BURST, || Instant::now() > end)?;
-            let elapsed = start.elapsed();
-            let after = InterfaceCounters::read(self.b.namespace(), self.b.interface())?;
-            Ok((after.rx_packets - before.rx_packets) as f64 / elapsed.as_secs_f64())
-        })
-    }
-
-    /// Gbit/s of one stream that lasts about `seconds`.
-    fn tcp_rate(&self, seconds: f64) -> anyhow::Result<f64> {
-        let server = SocketAddr::new(self.b.v4().into(), 5001);
-        let run = |bytes| -> anyhow::Result<f64> {
-            let transfer =
-                TcpTransfer::to(server, bytes).run(self.a.namespace(), self.b.namespace())?;
-            Ok(transfer.gbit_per_second())
-        };
-        let guess = run(100_000_000)?;
-        run((guess * 1e9 / 8.0 * seconds) as u64)
-    }
-
-    fn round_trip_rate(&self, seconds: f64) -> anyhow::Result<f64> {
-        let series = RoundTrips {
-            address: SocketAddr::new(self.b.v4().into(), 5002),
-            duration: Duration::from_secs_f64(seconds),
-        };
-        Ok(series.run(self.a.namespace(), self.b.namespace())?.per_second())
+    fn compare(&mut self) {
+        let goals = goals(|through, figure| {
+            let entry = self.entries.iter().find(|entry| entry.through == through)?;
+            self.report.median(entry.row, column(&self.columns, figure)?)
+        });
+        goals.into_iter().for_each(|goal| self.report.goal(goal));
     }
 }
 
-fn bridge(ports: &[String]) -> anyhow::Result<()> {
-    let mut netlink = Netlink::open()?;
-    netlink.create_bridge("bridge", &LinkSpec { up: true, ..LinkSpec::default() })?;
-    let bridge = netlink.link("bridge")?.index;
-    for port in ports {
-        let port = netlink.link(port)?.index;
-        netlink.set_master(port, Some(bridge))?;
+fn measures(args: &Args) -> Vec<Measure> {
+    let all = Measure::ALL.iter().copied();
+    all.filter(|m| args.measure.is_empty() || args.measure.contains(m)).collect()
+}
+
+fn column(columns: &[(Figure, ColumnId)], figure: Figure) -> Option<ColumnId> {
+    columns.iter().find(|(known, _)| *known == figure).map(|(_, column)| *column)
+}
+
+/// One line on a terminal that is written over and over; nothing elsewhere.
+fn progress(text: &str) {
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        // It is for the impatient only.
+        let _ = write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush());
     }
-    Ok(())
-}
-
-fn start_switchd(ports: &[String], args: &Args) -> anyhow::Result<Daemon> {
-    let program = match &args.switchd {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("switchd"),
-    };
-    if !program.exists() {
-        bail!("{}: not built yet; run \"cargo build --release\"", program.display());
-    }
-    let arguments: Vec<_> = ports.iter().flat_map(|port| ["--port", port]).collect();
-    // A child inherits the cores of the thread that starts it.
-    on_core(1, || Daemon::start(&program, arguments).context("start the switch"))
-}
-
-/// Runs `f` on one core, if the machine has more than one.
-fn on_core<T>(core: usize, f: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let this_thread = Pid::from_raw(0);
-    let all = sched_getaffinity(this_thread)?;
-    let available: Vec<_> =
-        (0..CpuSet::count()).filter(|&core| all.is_set(core).unwrap_or(false)).collect();
-    let mut one = CpuSet::new();
-    one.set(available[core % available.len()])?;
-    sched_setaffinity(this_thread, &one)?;
-    let result = f();
-    sched_setaffinity(this_thread, &all)?;
-    result
-}
-
-/// A UDP datagram in a frame of `size` bytes; `flow` is its source port.
-fn udp_frame(destination: [u8; 6], source: [u8; 6], size: usize, flow: u16) -> Vec<u8> {
-    let payload = size - 14 - 20 - 8;
-    let mut frame = Vec::with_capacity(size);
-    etherparse::PacketBuilder::ethernet2(source, destination)
-        .ipv4([10, 0, 0, 201], [10, 0, 0, 202], 64)
-        .udp(flow.wrapping_add(1024), 9)
-        .write(&mut frame, &vec![0; payload])
-        .expect("a vector takes everything");
-    frame
 }

@@ -1,46 +1,79 @@
 //! The report for a terminal: one line a row, reasons and goals below.
 
-use super::{Cell, Report, figure};
+use super::{Cell, Column, Report, figure};
 use std::fmt;
+use std::ops::Range;
+
+/// Between two columns.
+const GAP: usize = 2;
+/// A table that is wider goes on below.
+const WIDTH: usize = 100;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n{}\n", self.title, self.conditions)?;
         let first = self.rows.iter().map(|row| width(&row.name)).max().unwrap_or(0);
-        let widths: Vec<_> = self
-            .columns
-            .iter()
-            .map(|column| width(&column.name).max(width(&column.unit)).max(7))
-            .collect();
-        for line in [|c: &super::Column| c.name.clone(), |c: &super::Column| c.unit.clone()] {
+        let (mut from, mut used) = (0, first);
+        for (index, column) in self.columns.iter().enumerate() {
+            let wide = GAP + column.width();
+            if used + wide > WIDTH && index > from {
+                self.write_table(f, first, from..index)?;
+                writeln!(f)?;
+                (from, used) = (index, first);
+            }
+            used += wide;
+        }
+        self.write_table(f, first, from..self.columns.len())?;
+        self.write_remarks(f)
+    }
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        width(&self.name).max(width(&self.unit)).max(7)
+    }
+}
+
+impl Report {
+    /// The columns that fit beside each other.
+    fn write_table(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        first: usize,
+        range: Range<usize>,
+    ) -> fmt::Result {
+        let columns = &self.columns[range.clone()];
+        for line in [|c: &Column| c.name.clone(), |c: &Column| c.unit.clone()] {
             write!(f, "{:first$}", "")?;
-            for (column, width) in self.columns.iter().zip(&widths) {
-                write!(f, "  {:>width$}", line(column))?;
+            for column in columns {
+                write!(f, "{:GAP$}{:>width$}", "", line(column), width = column.width())?;
             }
             writeln!(f)?;
         }
         for (row, cells) in self.rows.iter().zip(&self.cells) {
             write!(f, "{:first$}", row.name)?;
-            for (cell, width) in cells.iter().zip(&widths) {
+            for (cell, column) in cells[range.clone()].iter().zip(columns) {
                 let text = match cell {
                     Cell::Blank => "-".to_owned(),
                     Cell::Missing(_) => "fails".to_owned(),
                     Cell::Runs(_) => figure(cell.median().unwrap_or(f64::NAN)),
                 };
-                write!(f, "  {text:>width$}")?;
+                write!(f, "{:GAP$}{text:>width$}", "", width = column.width())?;
             }
             writeln!(f)?;
         }
-        self.write_remarks(f)
+        Ok(())
     }
-}
 
-impl Report {
     fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut remarks = Vec::new();
         for (row, cells) in self.rows.iter().zip(&self.cells) {
+            // What failed for one reason is told once.
+            let mut before = None;
             for (column, cell) in self.columns.iter().zip(cells) {
-                if let Cell::Missing(reason) = cell {
+                if let Cell::Missing(reason) = cell
+                    && before.replace(reason) != Some(reason)
+                {
                     remarks.push(format!("{}, {}: {reason}", row.name, column.name));
                 }
             }

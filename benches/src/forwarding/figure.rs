@@ -1,0 +1,71 @@
+//! The numbers that a measurement gives: the columns of the table.
+
+use crate::report::Better;
+
+/// A number about what is between two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Figure {
+    /// Frames per second that arrive: how many bytes each, of how many flows.
+    Frames(usize, usize),
+    /// Processor time that a million small frames take, of sender and switch together.
+    CpuPerFrame,
+    /// Throughput of so many TCP streams.
+    Tcp(usize),
+    /// Requests of one byte that are answered in a second.
+    RoundTrips,
+    /// The time that half of the answers do not exceed.
+    RoundTripMedian,
+    /// The time that 99 % of the answers do not exceed.
+    RoundTripTail,
+    /// Processor time that the switch takes while nothing comes.
+    IdleCpu,
+    /// Memory that the switch's processes occupy.
+    Memory,
+}
+
+impl Figure {
+    /// Small and full frames, of one flow and of many.
+    pub const FRAMES: [Self; 4] = [
+        Self::Frames(60, 1),
+        Self::Frames(60, 10_000),
+        Self::Frames(1514, 1),
+        Self::Frames(1514, 10_000),
+    ];
+
+    /// What the table calls it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Frames(size, 1) => format!("{size} B, 1 flow"),
+            Self::Frames(size, flows) => format!("{size} B, {}k flows", flows / 1000),
+            Self::CpuPerFrame => "CPU, 60 B".to_owned(),
+            Self::Tcp(1) => "1 TCP stream".to_owned(),
+            Self::Tcp(streams) => format!("{streams} streams"),
+            Self::RoundTrips => "round trips".to_owned(),
+            Self::RoundTripMedian => "p50".to_owned(),
+            Self::RoundTripTail => "p99".to_owned(),
+            Self::IdleCpu => "idle CPU".to_owned(),
+            Self::Memory => "memory".to_owned(),
+        }
+    }
+
+    /// In what.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Frames(..) => "Mpps",
+            Self::CpuPerFrame => "s/M frames",
+            Self::Tcp(_) => "Gbit/s",
+            Self::RoundTrips => "/s",
+            Self::RoundTripMedian | Self::RoundTripTail => "µs",
+            Self::IdleCpu => "% of a core",
+            Self::Memory => "MiB",
+        }
+    }
+
+    /// Which of two is better.
+    pub fn better(self) -> Better {
+        match self {
+            Self::Frames(..) | Self::Tcp(_) | Self::RoundTrips => Better::Higher,
+            _ => Better::Lower,
+        }
+    }
+}

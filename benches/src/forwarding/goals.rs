@@ -1,0 +1,57 @@
+//! What the switch is to reach, as ratios of figures of one run.
+
+use super::{Figure, Through};
+use crate::report::Goal;
+
+/// The goals, from the medians that `median` knows.
+pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
+    let small = Figure::Frames(60, 1);
+    let many = Figure::Frames(60, 10_000);
+    let ratio = |name: &str, factor, (ours, figure), (theirs, other)| {
+        Goal::at_least(name, median(ours, figure), factor, median(theirs, other))
+    };
+    // TCP does not get through Open vSwitch at default offloads without the option.
+    let ovs_round_trips =
+        [Through::Ovs, Through::OvsTso].map(|through| median(through, Figure::RoundTrips));
+    let ovs_round_trips = ovs_round_trips.into_iter().flatten().reduce(f64::max);
+    let round_trips = median(Through::Switchd, Figure::RoundTrips);
+    use Through::{Bridge, Ovs, OvsTso, Switchd, SwitchdRules, Tap, TapLoop};
+    let (tcp, idle) = (Figure::Tcp(1), median(Switchd, Figure::IdleCpu));
+    vec![
+        ratio("60 B frames, against OVS userspace", 2.2, (Switchd, small), (Ovs, small)),
+        ratio(
+            "60 B frames of 10,000 flows, against 1 flow",
+            0.95,
+            (Switchd, many),
+            (Switchd, small),
+        ),
+        ratio("1 TCP stream, against OVS with its TSO option", 1.5, (Switchd, tcp), (OvsTso, tcp)),
+        ratio("1 TCP stream, against the Linux bridge", 0.75, (Switchd, tcp), (Bridge, tcp)),
+        Goal::at_least("round trips, against OVS userspace", round_trips, 2.5, ovs_round_trips),
+        ratio("60 B frames on TAP, against a read/write loop", 1.0, (Tap, small), (TapLoop, small)),
+        ratio(
+            "60 B frames, 1,000 rules against NORMAL alone",
+            0.95,
+            (SwitchdRules, many),
+            (Switchd, many),
+        ),
+        Goal::below("idle CPU, % of a core", idle, 1.0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_are_compared_with_the_better_open_vswitch() {
+        let goals = goals(|through, figure| match (through, figure) {
+            (Through::Switchd, Figure::RoundTrips) => Some(30.0),
+            (Through::Ovs, Figure::RoundTrips) => Some(5.0),
+            (Through::OvsTso, Figure::RoundTrips) => Some(10.0),
+            _ => None,
+        });
+        let measured: Vec<_> = goals.iter().filter_map(|goal| goal.measured).collect();
+        assert_eq!(measured, [3.0]);
+    }
+}

@@ -1,0 +1,185 @@
+//! How each figure is measured.
+
+use super::processes::{self, on_core};
+use super::{Figure, Network};
+use clap::ValueEnum;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use switchd::lab::traffic::{RoundTrips, TcpLoad};
+use switchd::lab::{FrameSocket, InterfaceCounters};
+
+/// Frames of one system call of the generator.
+const BURST: usize = 64;
+/// The first moments fill caches and queues.
+const WARM_UP: Duration = Duration::from_millis(100);
+/// Streams of the TCP measurement with several.
+const STREAMS: usize = 4;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measure {
+    /// Frames per second: small and full ones, of one flow and of ten thousand; and processor time
+    Frames,
+    /// One TCP stream and four, with the kernel's default offloads
+    Tcp,
+    /// One byte there and back over TCP
+    RoundTrips,
+    /// What the switch takes while nothing comes
+    Idle,
+}
+
+impl Measure {
+    /// All of them, in the order of the table.
+    pub const ALL: &[Self] = &[Self::Frames, Self::Tcp, Self::RoundTrips, Self::Idle];
+
+    /// The steps it is measured in. Each gives one or several figures.
+    pub fn steps(self) -> Vec<Step> {
+        match self {
+            Self::Frames => Figure::FRAMES
+                .into_iter()
+                .filter_map(|figure| match figure {
+                    Figure::Frames(size, flows) => Some(Step::Frames { size, flows }),
+                    _ => None,
+                })
+                .collect(),
+            Self::Tcp => vec![Step::Tcp { streams: 1 }, Step::Tcp { streams: STREAMS }],
+            Self::RoundTrips => vec![Step::RoundTrips],
+            Self::Idle => vec![Step::Idle],
+        }
+    }
+}
+
+/// Something that is measured at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Frames as fast as they go.
+    Frames {
+        /// Bytes of a frame.
+        size: usize,
+        /// How many flows they are of.
+        flows: usize,
+    },
+    /// Streams as fast as they go.
+    Tcp {
+        /// How many.
+        streams: usize,
+    },
+    /// One byte there and back.
+    RoundTrips,
+    /// Nothing.
+    Idle,
+}
+
+impl Step {
+    /// What comes of it.
+    pub fn figures(self) -> Vec<Figure> {
+        match self {
+            Self::Frames { size: 60, flows: 1 } => vec![Figure::Frames(60, 1), Figure::CpuPerFrame],
+            Self::Frames { size, flows } => vec![Figure::Frames(size, flows)],
+            Self::Tcp { streams } => vec![Figure::Tcp(streams)],
+            Self::RoundTrips => {
+                vec![Figure::RoundTrips, Figure::RoundTripMedian, Figure::RoundTripTail]
+            }
+            Self::Idle => vec![Figure::IdleCpu, Figure::Memory],
+        }
+    }
+
+    /// Measures once, for about `duration`. The values are those of [`Step::figures`], in their order;
+    /// none if the step does not apply.
+    ///
+    /// # Errors
+    /// Nothing gets through.
+    pub fn run(self, network: &Network, duration: Duration) -> anyhow::Result<Vec<f64>> {
+        let (from, to) = (network.a.namespace(), network.b.namespace());
+        let at = |port| SocketAddr::new(network.b.v4().into(), port);
+        match self {
+            Self::Frames { size, flows } => frames(network, size, flows, duration),
+            Self::Tcp { streams } => {
+                let load = TcpLoad { address: at(5001), streams, duration };
+                Ok(vec![load.run(from, to)?.gbit_per_second()])
+            }
+            Self::RoundTrips => {
+                let report = RoundTrips { address: at(5002), duration }.run(from, to)?;
+                let quantile = |share| report.quantile(share).as_secs_f64() * 1e6;
+                Ok(vec![report.per_second(), quantile(0.5), quantile(0.99)])
+            }
+            Self::Idle => idle(&network.pids(), duration),
+        }
+    }
+}
+
+/// Frames per second that arrive while the generator sends as fast as it can; of small ones of one
+/// flow also the time they take.
+fn frames(
+    network: &Network,
+    size: usize,
+    flows: usize,
+    duration: Duration,
+) -> anyhow::Result<Vec<f64>> {
+    let Network { a, b, .. } = network;
+    // The receiving kernel drops what is for another MAC address first thing, so that its work hardly
+    // counts; a frame from that address tells the switch where it is.
+    let sink = [2, 0, 0, 0, 0, 0xee];
+    let receiver = b.run(|| FrameSocket::open_to_send(b.interface()))??;
+    receiver.send(&udp_frame(a.mac(), sink, 60, 1))?;
+    let frames: Vec<_> =
+        (0..flows).map(|flow| udp_frame(sink, a.mac(), size, flow as u16)).collect();
+    let frames = if flows == 1 { vec![frames[0].clone(); BURST] } else { frames };
+    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    let pids = [network.pids(), processes::softirq_threads(), vec![std::process::id()]].concat();
+    on_core(0, || {
+        let warm = Instant::now() + WARM_UP;
+        sender.send_until(&frames, BURST, || Instant::now() > warm)?;
+        let (cpu, before) = (processes::cpu_time(&pids)?, received(network)?);
+        let start = Instant::now();
+        let end = start + duration;
+        sender.send_until(&frames, BURST, || Instant::now() > end)?;
+        let elapsed = start.elapsed();
+        let (arrived, cpu) = (received(network)? - before, processes::cpu_time(&pids)? - cpu);
+        anyhow::ensure!(arrived > 0, "no frame arrived");
+        let rate = arrived as f64 / elapsed.as_secs_f64() / 1e6;
+        let cpu = cpu.as_secs_f64() / (arrived as f64 / 1e6);
+        Ok(if (size, flows) == (60, 1) { vec![rate, cpu] } else { vec![rate] })
+    })
+}
+
+fn received(network: &Network) -> anyhow::Result<u64> {
+    let Network { b, .. } = network;
+    Ok(InterfaceCounters::read(b.namespace(), b.interface())?.rx_packets)
+}
+
+/// Percent of a processor and MiB of memory that processes take while nothing comes.
+fn idle(pids: &[u32], duration: Duration) -> anyhow::Result<Vec<f64>> {
+    if pids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (start, before) = (Instant::now(), processes::cpu_time(pids)?);
+    std::thread::sleep(duration);
+    let cpu = processes::cpu_time(pids)? - before;
+    let share = cpu.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
+    Ok(vec![share, processes::memory(pids)? as f64 / f64::from(1 << 20)])
+}
+
+/// A UDP datagram in a frame of `size` bytes; `flow` is its source port.
+fn udp_frame(destination: [u8; 6], source: [u8; 6], size: usize, flow: u16) -> Vec<u8> {
+    let payload = size - 14 - 20 - 8;
+    let mut frame = Vec::with_capacity(size);
+    etherparse::PacketBuilder::ethernet2(source, destination)
+        .ipv4([10, 0, 0, 201], [10, 0, 0, 202], 64)
+        .udp(flow.wrapping_add(1024), 9)
+        .write(&mut frame, &vec![0; payload])
+        .expect("a vector takes everything");
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_as_long_as_asked_for() {
+        for size in [60, 1514] {
+            assert_eq!(udp_frame([2; 6], [4; 6], size, 7).len(), size);
+        }
+    }
+}

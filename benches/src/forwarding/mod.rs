@@ -1,0 +1,27 @@
+//! Frames from one host to another: through the switch, through others in its place, and through
+//! nothing but a cable, all measured the same way.
+//!
+//! - [`Through`] is what can be between two hosts, [`Network`] two hosts with it between them.
+//! - [`Measure`] is what can be measured, [`Figure`] a number that comes of it.
+//! - [`goals`] compares figures of one run.
+//!
+//! The networks are laboratories ([`switchd::lab`]): no root. All of them stand side by side, so that
+//! a run can measure one after the other in turn: what disturbs a machine for a minute then disturbs
+//! all of them. Generator and switch are pinned to two processors, so that neither is measured
+//! waiting for the other; TCP ends run where the scheduler puts them, as they would.
+
+mod figure;
+pub mod goals;
+mod measure;
+mod network;
+mod ovs;
+mod processes;
+mod rules;
+pub mod tap_loop;
+mod through;
+
+pub use figure::Figure;
+pub use measure::{Measure, Step};
+pub use network::{Network, Programs};
+pub use processes::on_core;
+pub use through::{Geometry, Through};

@@ -1,0 +1,167 @@
+//! Two hosts and what is between them, in network namespaces of their own.
+
+use super::ovs::OpenVswitch;
+use super::rules::filters;
+use super::{Geometry, Through, on_core};
+use anyhow::{Context, bail, ensure};
+use control::FlowCommand;
+use ports::netlink::{LinkSpec, Netlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use switchd::lab::traffic::Ping;
+use switchd::lab::{Daemon, Host, HostPlan, Namespace, eventually, has_taps};
+
+/// The processor that the switch is pinned to; the generator has the first one.
+const SWITCH_CORE: usize = 1;
+
+/// What is started beside this program.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The switch.
+    pub switchd: PathBuf,
+    /// This program, of which [`super::tap_loop`] is a second life; its arguments are the devices.
+    pub tap_loop: (PathBuf, &'static str),
+}
+
+/// Two hosts and what is between them.
+pub struct Network {
+    pub(super) a: Host,
+    pub(super) b: Host,
+    middle: Middle,
+    /// Where the switch is.
+    _namespace: Namespace,
+}
+
+/// What runs, kept for its end.
+enum Middle {
+    Kernel,
+    Switchd(Daemon),
+    Ovs(OpenVswitch),
+    TapLoop(KilledChild),
+}
+
+impl Network {
+    /// Builds the network and has one host ping the other.
+    ///
+    /// # Errors
+    /// What is missing, or does not work.
+    pub fn build(
+        through: Through,
+        geometry: Option<Geometry>,
+        programs: &Programs,
+    ) -> anyhow::Result<Self> {
+        if through.uses_taps() && !has_taps() {
+            bail!("/dev/net/tun cannot be opened: run as root, or allow TAP devices");
+        }
+        let namespace = Namespace::new()?;
+        let (a, b, middle) = namespace.run(|| build_here(through, geometry, programs))??;
+        let network = Self { a, b, middle, _namespace: namespace };
+        let report = Ping::to(network.b.v4()).run(network.a.namespace())?;
+        ensure!(report.received() > 0, "the hosts do not reach each other");
+        Ok(network)
+    }
+
+    /// The processes that do the forwarding; none if the kernel does.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        match &self.middle {
+            Middle::Kernel => Vec::new(),
+            Middle::Switchd(daemon) => vec![daemon.pid()],
+            Middle::Ovs(ovs) => ovs.pids(),
+            Middle::TapLoop(child) => vec![child.0.id()],
+        }
+    }
+}
+
+/// Builds everything in the calling thread's namespace.
+fn build_here(
+    through: Through,
+    geometry: Option<Geometry>,
+    programs: &Programs,
+) -> anyhow::Result<(Host, Host, Middle)> {
+    let plans = [1, 2].map(HostPlan::number);
+    if through == Through::Cable {
+        let (a, b) = Host::cabled_pair(plans[0], plans[1])?;
+        return Ok((a, b, Middle::Kernel));
+    }
+    let devices = ["port1", "port2"].map(str::to_owned);
+    let switchd = |kind: &str| -> anyhow::Result<Middle> {
+        let options = geometry.map(|geometry| format!(",{geometry}")).unwrap_or_default();
+        let ports = devices.each_ref().map(|device| format!("{kind}{device}{options}"));
+        start_switchd(&programs.switchd, &ports, through.has_rules()).map(Middle::Switchd)
+    };
+    if through.uses_taps() {
+        // Whoever makes the devices keeps their other ends, and the hosts get them afterwards.
+        let middle = match through {
+            Through::TapLoop => Middle::TapLoop(start_tap_loop(programs, &devices)?),
+            _ => switchd("tap:")?,
+        };
+        let a = Host::on_tap(plans[0], &devices[0])?;
+        let b = Host::on_tap(plans[1], &devices[1])?;
+        return Ok((a, b, middle));
+    }
+    let a = Host::on_veth(plans[0], &devices[0])?;
+    let b = Host::on_veth(plans[1], &devices[1])?;
+    let middle = match through {
+        Through::Ovs | Through::OvsTso => {
+            let tso = through == Through::OvsTso;
+            Middle::Ovs(on_core(SWITCH_CORE, || OpenVswitch::start(&devices, tso))?)
+        }
+        Through::Bridge => {
+            bridge(&devices)?;
+            Middle::Kernel
+        }
+        _ => switchd("")?,
+    };
+    Ok((a, b, middle))
+}
+
+fn bridge(ports: &[String]) -> anyhow::Result<()> {
+    let mut netlink = Netlink::open()?;
+    netlink.create_bridge("bridge", &LinkSpec { up: true, ..LinkSpec::default() })?;
+    let bridge = netlink.link("bridge")?.index;
+    for port in ports {
+        let port = netlink.link(port)?.index;
+        netlink.set_master(port, Some(bridge))?;
+    }
+    Ok(())
+}
+
+fn start_switchd(program: &Path, ports: &[String], has_rules: bool) -> anyhow::Result<Daemon> {
+    if !program.exists() {
+        bail!("{}: not built yet; run \"cargo build --release\"", program.display());
+    }
+    let arguments: Vec<_> = ports.iter().flat_map(|port| ["--port", port]).collect();
+    // A child inherits the processors of the thread that starts it.
+    let daemon =
+        on_core(SWITCH_CORE, || Daemon::start(program, arguments).context("start the switch"))?;
+    if has_rules {
+        daemon.client()?.change_flows(FlowCommand::Add, &filters())?;
+    }
+    Ok(daemon)
+}
+
+fn start_tap_loop(programs: &Programs, devices: &[String; 2]) -> anyhow::Result<KilledChild> {
+    let (program, argument) = &programs.tap_loop;
+    let spawn = || {
+        let mut command = Command::new(program);
+        command.arg(argument).arg(devices.join(",")).stdin(Stdio::null());
+        command.spawn().map(KilledChild).context("start the TAP loop")
+    };
+    let child = on_core(SWITCH_CORE, spawn)?;
+    let mut netlink = Netlink::open()?;
+    eventually("the TAP devices are there", || {
+        devices.iter().all(|device| netlink.link(device).is_ok_and(|link| link.is_up))
+    })?;
+    Ok(child)
+}
+
+/// A process that ends with this value.
+struct KilledChild(Child);
+
+impl Drop for KilledChild {
+    fn drop(&mut self) {
+        // Both fail if it has ended, which is what they are for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,88 @@
+//! What the processes of a switch take of the machine, and where threads run.
+
+use anyhow::Context;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Runs `f` on one of the processors this thread may use: the first, the second ... A process started
+/// there stays there.
+pub fn on_core<T>(core: usize, f: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let this_thread = Pid::from_raw(0);
+    let all = sched_getaffinity(this_thread)?;
+    let available: Vec<_> =
+        (0..CpuSet::count()).filter(|&core| all.is_set(core).unwrap_or(false)).collect();
+    let mut one = CpuSet::new();
+    one.set(available[core % available.len()])?;
+    sched_setaffinity(this_thread, &one)?;
+    let result = f();
+    sched_setaffinity(this_thread, &all)?;
+    result
+}
+
+/// Time that all threads of these processes have been on a processor so far.
+///
+/// # Errors
+/// One of them has ended.
+pub(super) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|pid| cpu_time_of(*pid)).sum()
+}
+
+fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
+    let mut sum = 0;
+    let tasks = format!("/proc/{pid}/task");
+    for task in fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
+        // A thread may end in between.
+        sum += nanoseconds(&task?.path()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// The first word of `schedstat`: nanoseconds on a processor.
+fn nanoseconds(task: &Path) -> Option<u64> {
+    fs::read_to_string(task.join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// The kernel's threads for work that interrupts leave behind. Some of the forwarding is done there,
+/// when it is too much for the thread that was interrupted.
+pub(super) fn softirq_threads() -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_softirq = |pid: &u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.starts_with("ksoftirqd/"))
+    };
+    pids.filter(is_softirq).collect()
+}
+
+/// Bytes that these processes occupy; what they share with others counts by share (proc(5), `Pss`).
+///
+/// # Errors
+/// One of them has ended.
+pub(super) fn memory(pids: &[u32]) -> anyhow::Result<u64> {
+    pids.iter().map(|pid| memory_of(*pid)).sum()
+}
+
+fn memory_of(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
+    let kib: u64 =
+        kib.and_then(|kib| kib.parse().ok()).with_context(|| format!("no Pss in {path}"))?;
+    Ok(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_used_time_and_memory() {
+        let this = [std::process::id()];
+        assert!(cpu_time(&this).unwrap() > Duration::ZERO);
+        assert!(memory(&this).unwrap() > 100_000);
+        assert!(cpu_time(&[u32::MAX]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! What can be between two hosts.
+
+use crate::report::Role;
+use clap::ValueEnum;
+
+/// What is put between two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Through {
+    /// A veth pair from host to host
+    Cable,
+    /// The kernel's bridge
+    Bridge,
+    /// The switch with its default rule, actions=NORMAL
+    Switchd,
+    /// The switch with 1,000 rules
+    SwitchdRules,
+    /// The switch, hosts on TAP devices
+    Tap,
+    /// The switch with 1,000 rules, hosts on TAP devices
+    TapRules,
+    /// A loop that reads from one TAP device and writes to the other
+    TapLoop,
+    /// Open vSwitch's userspace datapath as it is
+    Ovs,
+    /// Open vSwitch's userspace datapath with userspace-tso-enable
+    OvsTso,
+}
+
+impl Through {
+    /// All of them, in the order of the table.
+    pub const ALL: &[Self] = &[
+        Self::Cable,
+        Self::Bridge,
+        Self::Switchd,
+        Self::SwitchdRules,
+        Self::Ovs,
+        Self::OvsTso,
+        Self::Tap,
+        Self::TapRules,
+        Self::TapLoop,
+    ];
+
+    /// What the table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cable => "veth to veth",
+            Self::Bridge => "Linux bridge",
+            Self::Switchd => "switchd",
+            Self::SwitchdRules => "switchd, 1,000 rules",
+            Self::Tap => "switchd on TAP",
+            Self::TapRules => "on TAP, 1,000 rules",
+            Self::TapLoop => "TAP read/write loop",
+            Self::Ovs => "OVS userspace",
+            Self::OvsTso => "OVS with TSO option",
+        }
+    }
+
+    /// Whose result it is.
+    pub fn role(self) -> Role {
+        match self {
+            Self::Cable => Role::Limit,
+            Self::Switchd | Self::SwitchdRules | Self::Tap | Self::TapRules => Role::Ours,
+            Self::Bridge | Self::TapLoop | Self::Ovs | Self::OvsTso => Role::Rival,
+        }
+    }
+
+    /// The hosts are behind TAP devices, not veth pairs.
+    pub fn uses_taps(self) -> bool {
+        matches!(self, Self::Tap | Self::TapRules | Self::TapLoop)
+    }
+
+    /// The rule table is not the default one.
+    pub fn has_rules(self) -> bool {
+        matches!(self, Self::SwitchdRules | Self::TapRules)
+    }
+}
+
+/// Slots of the switch's receive rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// How many.
+    pub slots: u32,
+    /// Bytes of one.
+    pub size: u32,
+}
+
+impl Geometry {
+    /// Few slots for whole frames, and more and more slots for small ones.
+    pub const COMPARED: [Self; 5] = [
+        Self { slots: 480, size: 69_632 },
+        Self { slots: 512, size: 2048 },
+        Self { slots: 4096, size: 2048 },
+        Self { slots: 16_384, size: 2048 },
+        Self { slots: 2048, size: 4096 },
+    ];
+}
+
+impl std::fmt::Display for Geometry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "slots={},slot-size={}", self.slots, self.size)
+    }
+}
