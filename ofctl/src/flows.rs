@@ -165,7 +165,8 @@ fn dump_sorted(
     Ok(Outcome::Done)
 }
 
-fn collect(
+/// Rules, a line each.
+pub(crate) fn collect(
     client: &mut Client,
     how: &How,
     query: FlowQuery,
@@ -181,7 +182,7 @@ fn collect(
     Ok(())
 }
 
-fn port_names(client: &mut Client) -> anyhow::Result<Vec<(OfPort, String)>> {
+pub(crate) fn port_names(client: &mut Client) -> anyhow::Result<Vec<(OfPort, String)>> {
     Ok(client.ports()?.into_iter().map(|port| (OfPort(port.port), port.name)).collect())
 }
 
@@ -306,7 +307,7 @@ impl Source {
 }
 
 /// As ovs-ofctl decides, and standard input.
-fn is_file(source: &str) -> bool {
+pub(crate) fn is_file(source: &str) -> bool {
     source == "-"
         || source.starts_with(['/', '.'])
         || !source.contains(':') && fs::metadata(source).is_ok()
@@ -347,7 +348,8 @@ fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
         && a.actions == b.actions
 }
 
-fn line(rule: &FlowMod) -> FlowLine<'_> {
+/// A rule without counters, as a dump shows it.
+pub(crate) fn line(rule: &FlowMod) -> FlowLine<'_> {
     FlowLine {
         cookie: rule.cookie,
         table: rule.table.unwrap_or_default(),

@@ -8,6 +8,7 @@ mod fdb;
 mod files;
 mod flows;
 mod groups;
+mod lint;
 mod offline;
 mod options;
 mod output;
@@ -31,7 +32,7 @@ enum Outcome {
     Done,
     /// `diff-flows`: the sources differ.
     Different,
-    /// `check`: something is wrong, and has been told.
+    /// `check`, `lint`: something is wrong, and has been told.
     Wrong,
 }
 
@@ -97,6 +98,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::ParseFlow(a) => offline::parse_flow(options, &a.flow),
         Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),
         Verb::Check(a) => offline::check(options, &a.file),
+        Verb::Lint(a) => lint::lint(options, a),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::options::{How, Options};
 use crate::output::print;
 use crate::{Outcome, files};
 use flowtable::flow_mod::{Command, FlowMod};
-use flowtable::lint::{LintRule, Problem, Surroundings, lint};
+use flowtable::lint::{LintRule, MAX_STEPS, Surroundings, lint};
 use flowtable::text::{
     ParseContext, TextError, describe_flow, describe_flows, parse_flow_file_line, strip_comment,
 };
@@ -88,13 +88,11 @@ fn warn(text: &mut String, name: &str, rules: &[(usize, FlowMod)]) -> usize {
             actions: &rule.actions,
         })
         .collect();
-    let findings = lint(&lint_rules, &Surroundings::default());
+    let findings = lint(&lint_rules, &Surroundings::default(), MAX_STEPS).findings;
     for finding in &findings {
         let line = rules[finding.rule].0;
         let _ = write!(text, "{name}:{line}: warning: {}", finding.problem);
-        if let Problem::Shadowed { by: other } | Problem::Ambiguous { with: other } =
-            &finding.problem
-        {
+        if let Some(other) = finding.problem.others().first() {
             let _ = write!(text, " (line {})", rules[*other].0);
         }
         text.push('\n');

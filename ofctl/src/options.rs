@@ -221,6 +221,10 @@ pub(crate) enum Verb {
     ParseFlows(File),
     /// Look for mistakes in a file of rules, without a switch
     Check(File),
+    /// Look for rules that can never match, overlap, loop or lead nowhere: in a file, or in the
+    /// switch; exit status 1 if there are any
+    #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
+    Lint(Words),
 }
 
 impl Verb {
@@ -266,6 +270,7 @@ impl Verb {
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",
             Self::Check(_) => "check",
+            Self::Lint(_) => "lint",
         }
     }
 }
@@ -319,9 +324,10 @@ Examples:
   ofctl -O OpenFlow13 add-group \"group_id=1,type=select,bucket=output:1,bucket=output:2\"
   ofctl show; ofctl dump-ports; ofctl fdb-show; ofctl drops
   ofctl trace \"in_port=1,tcp,nw_dst=10.0.0.2,tp_dst=80\"
+  ofctl lint; ofctl lint rules.txt              rules that are hardly meant
   ofctl dump-flows --json
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage (diff-flows: 2 different).";
+Exit status: 0 done, 1 refused or failed (lint, check: something found), 2 wrong usage (diff-flows: different).";
 
 #[cfg(test)]
 mod tests {

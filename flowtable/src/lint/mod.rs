@@ -1,16 +1,26 @@
 //! Rules that are allowed and hardly meant: never matching, ambiguous, endless, leading nowhere.
 //!
-//! Looks at rules pair by pair, so it finds a rule that *one* better rule hides, not one that several
-//! hide together. Nothing here changes anything.
+//! Finds a rule that *one* better rule hides, not one that several hide together. Rules are compared
+//! by their masks ([`cover`], [`overlap`]), so that a hundred thousand of them take seconds; what
+//! takes longer than a limit is left out, and the report says so. Nothing here changes anything.
 
+mod cover;
+mod destination;
+mod loops;
+mod overlap;
+mod region;
 #[cfg(test)]
 mod tests;
 
 use crate::action::Action;
 use crate::flow::Match;
 use crate::types::{GroupId, OfPort, TableId};
+use cover::Cover;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// Comparisons that one report may take: a few seconds.
+pub const MAX_STEPS: u64 = 100_000_000;
 
 /// A rule to look at.
 #[derive(Clone, Debug)]
@@ -25,10 +35,10 @@ pub struct LintRule<'a> {
     pub actions: &'a [Action],
 }
 
-/// What is known of the switch. Without it, ports and groups are not looked at.
+/// What is known of the switch. What is not known is not looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// Ports that exist.
+    /// Ports that exist, `LOCAL` included if there is one.
     pub ports: Option<BTreeSet<OfPort>>,
     /// Groups that exist.
     pub groups: Option<BTreeSet<GroupId>>,
@@ -57,9 +67,16 @@ pub enum Problem {
         /// The other rule.
         with: usize,
     },
-    /// Its packets can come back to its table without end.
+    /// A later rule of the same table, match and priority takes its place.
+    Replaced {
+        /// The later rule.
+        by: usize,
+    },
+    /// Its packets can come back to it without end.
     Loop {
-        /// The tables they go through.
+        /// The rules they go through, itself first.
+        rules: Vec<usize>,
+        /// The tables of these rules.
         tables: Vec<TableId>,
     },
     /// It sends packets to a table without rules.
@@ -85,10 +102,41 @@ impl Problem {
         match self {
             Self::Shadowed { .. } => "shadowed",
             Self::Ambiguous { .. } => "ambiguous",
+            Self::Replaced { .. } => "replaced",
             Self::Loop { .. } => "loop",
             Self::EmptyTable { .. } => "empty_table",
             Self::MissingPort { .. } => "missing_port",
             Self::MissingGroup { .. } => "missing_group",
+        }
+    }
+
+    /// The rules that it is about too.
+    pub fn others(&self) -> &[usize] {
+        match self {
+            Self::Shadowed { by } | Self::Replaced { by } => std::slice::from_ref(by),
+            Self::Ambiguous { with } => std::slice::from_ref(with),
+            Self::Loop { rules, .. } => rules.get(1..).unwrap_or_default(),
+            Self::EmptyTable { .. } | Self::MissingPort { .. } | Self::MissingGroup { .. } => &[],
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> String {
+        match self {
+            Self::Shadowed { .. } => "delete it, or give it a higher priority".into(),
+            Self::Ambiguous { .. } => {
+                "give one of them a higher priority: which one wins is not defined".into()
+            }
+            Self::Replaced { .. } => "delete one of them".into(),
+            Self::Loop { .. } => {
+                "end the way with a rule that does not resubmit, or match a register that it sets"
+                    .into()
+            }
+            Self::EmptyTable { table } => {
+                format!("add a rule to table {table}, or do not send packets there")
+            }
+            Self::MissingPort { .. } => "add the port, or output to another one".into(),
+            Self::MissingGroup { .. } => "add the group first".into(),
         }
     }
 }
@@ -100,7 +148,10 @@ impl fmt::Display for Problem {
             Self::Ambiguous { .. } => {
                 f.write_str("overlaps with a rule of the same priority that does something else")
             }
-            Self::Loop { tables } => {
+            Self::Replaced { .. } => {
+                f.write_str("has no effect: a later rule has the same match and priority")
+            }
+            Self::Loop { tables, .. } => {
                 f.write_str("its packets can go round: tables ")?;
                 for table in tables {
                     write!(f, "{table} → ")?;
@@ -118,43 +169,82 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Looks at all rules; findings are in the order of the rules they are about.
-pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    pairs(rules, &mut findings);
-    destinations(rules, surroundings, &mut findings);
-    loops(rules, &mut findings);
-    findings.sort_by_key(|f| f.rule);
-    findings
+/// What was found, and what was not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of the rules they are about.
+    pub findings: Vec<Finding>,
+    /// What took more steps than were allowed: there may be more of it.
+    pub unfinished: Vec<&'static str>,
 }
 
-/// Compares each rule with the better ones of its table.
-fn pairs(rules: &[LintRule<'_>], findings: &mut Vec<Finding>) {
-    let mut by_table: BTreeMap<TableId, Vec<usize>> = BTreeMap::new();
+/// Looks at all rules, with at most so many comparisons ([`MAX_STEPS`]).
+pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings, steps: u64) -> Report {
+    let mut report = Report::default();
+    let mut steps = Steps { left: steps };
+    let mut tables: BTreeMap<TableId, Vec<usize>> = BTreeMap::new();
     for (i, rule) in rules.iter().enumerate() {
-        by_table.entry(rule.table).or_default().push(i);
+        tables.entry(rule.table).or_default().push(i);
     }
-    for mut order in by_table.into_values() {
-        order.sort_by_key(|&i| std::cmp::Reverse(rules[i].priority));
-        for (n, &i) in order.iter().enumerate() {
-            let rule = &rules[i];
-            let better = &order[..n];
-            let shadow = better.iter().copied().find(|&b| {
-                rules[b].priority > rule.priority && rules[b].matching.covers(rule.matching)
-            });
-            if let Some(by) = shadow {
-                findings.push(Finding { rule: i, problem: Problem::Shadowed { by } });
-                continue;
-            }
-            let equals = better.iter().rev().copied();
-            let twin = equals.take_while(|&b| rules[b].priority == rule.priority).find(|&b| {
-                rules[b].actions != rule.actions && rules[b].matching.overlaps(rule.matching)
-            });
-            if let Some(with) = twin {
-                findings.push(Finding { rule: i, problem: Problem::Ambiguous { with } });
-            }
+    for members in tables.values_mut() {
+        overlap::replaced(rules, members, &mut report.findings);
+    }
+    let tables: BTreeMap<TableId, Table> = tables
+        .into_iter()
+        .map(|(id, members)| (id, Table { cover: Cover::new(rules, &members), members }))
+        .collect();
+    for table in tables.values() {
+        if !pairs(rules, table, &mut report.findings, &mut steps) {
+            report.unfinished.push("rules that hide or overlap each other");
+            break;
         }
     }
+    destination::check(rules, &tables, surroundings, &mut report.findings);
+    if !loops::check(rules, &tables, &mut report.findings, &mut steps) {
+        report.unfinished.push("loops");
+    }
+    report.findings.sort_by_key(|f| f.rule);
+    report
+}
+
+/// The rules of one table that have an effect, in order.
+struct Table {
+    members: Vec<usize>,
+    cover: Cover,
+}
+
+/// Counts down what a report may cost.
+struct Steps {
+    left: u64,
+}
+
+impl Steps {
+    /// False when there are not so many left.
+    fn take(&mut self, n: usize) -> bool {
+        self.left = self.left.saturating_sub(n as u64);
+        self.left > 0
+    }
+}
+
+/// Compares each rule with the better ones of its table; false if that took too long.
+fn pairs(
+    rules: &[LintRule<'_>],
+    table: &Table,
+    findings: &mut Vec<Finding>,
+    steps: &mut Steps,
+) -> bool {
+    let mut visible = Vec::with_capacity(table.members.len());
+    for &rule in &table.members {
+        let LintRule { matching, priority, .. } = rules[rule];
+        if !steps.take(table.cover.len()) {
+            return false;
+        }
+        match table.cover.above(matching, priority) {
+            Some(by) => findings.push(Finding { rule, problem: Problem::Shadowed { by } }),
+            None => visible.push(rule),
+        }
+    }
+    overlap::check(rules, &visible, findings, steps)
 }
 
 /// Calls `visit` with every action, nested ones included.
@@ -165,104 +255,4 @@ fn each_action<'a>(actions: &'a [Action], visit: &mut dyn FnMut(&'a Action)) {
             each_action(inner, visit);
         }
     }
-}
-
-fn destinations(rules: &[LintRule<'_>], around: &Surroundings, findings: &mut Vec<Finding>) {
-    let tables: BTreeSet<TableId> = rules.iter().map(|r| r.table).collect();
-    for (rule, r) in rules.iter().enumerate() {
-        let mut seen: Vec<Problem> = Vec::new();
-        each_action(r.actions, &mut |action| {
-            let problem = match action {
-                Action::Output { port }
-                | Action::OutputTrunc { port, .. }
-                | Action::Enqueue { port, .. } => missing_port(*port, around),
-                Action::Group(group) => around
-                    .groups
-                    .as_ref()
-                    .filter(|groups| !groups.contains(group))
-                    .map(|_| Problem::MissingGroup { group: *group }),
-                Action::GotoTable(table) | Action::Resubmit { table: Some(table), .. } => {
-                    (!tables.contains(table)).then_some(Problem::EmptyTable { table: *table })
-                }
-                _ => None,
-            };
-            if let Some(problem) = problem.filter(|p| !seen.contains(p)) {
-                seen.push(problem);
-            }
-        });
-        findings.extend(seen.into_iter().map(|problem| Finding { rule, problem }));
-    }
-}
-
-fn missing_port(port: OfPort, around: &Surroundings) -> Option<Problem> {
-    let ports = around.ports.as_ref()?;
-    let is_number = port < OfPort::MAX;
-    (is_number && !ports.contains(&port)).then_some(Problem::MissingPort { port })
-}
-
-/// Tables that a rule sends its packets to.
-fn next_tables(rule: &LintRule<'_>) -> BTreeSet<TableId> {
-    let mut next = BTreeSet::new();
-    each_action(rule.actions, &mut |action| match action {
-        Action::GotoTable(table) => {
-            next.insert(*table);
-        }
-        Action::Resubmit { table, .. } => {
-            next.insert(table.unwrap_or(rule.table));
-        }
-        _ => {}
-    });
-    next
-}
-
-/// Finds rules from which a way leads back to their own table.
-///
-/// A way of tables is not yet a way of a packet (the rules on it may exclude each other, or the
-/// resubmit changes the port), so this errs on the side of telling; only a rule that can match its
-/// own packets again when it resubmits to its own table unchanged is certain.
-fn loops(rules: &[LintRule<'_>], findings: &mut Vec<Finding>) {
-    let mut edges: BTreeMap<TableId, BTreeSet<TableId>> = BTreeMap::new();
-    let next: Vec<BTreeSet<TableId>> = rules.iter().map(next_tables).collect();
-    for (rule, next) in rules.iter().zip(&next) {
-        edges.entry(rule.table).or_default().extend(next);
-    }
-    for (i, (rule, next)) in rules.iter().zip(&next).enumerate() {
-        // A backward step starts each loop; told at the rule that makes it.
-        let back = next.iter().filter(|t| **t <= rule.table);
-        for start in back {
-            if let Some(mut tables) = way(&edges, *start, rule.table) {
-                tables.rotate_right(1);
-                findings.push(Finding { rule: i, problem: Problem::Loop { tables } });
-                break;
-            }
-        }
-    }
-}
-
-/// The shortest way from one table to another, both included.
-fn way(
-    edges: &BTreeMap<TableId, BTreeSet<TableId>>,
-    from: TableId,
-    to: TableId,
-) -> Option<Vec<TableId>> {
-    let mut came_from: BTreeMap<TableId, TableId> = BTreeMap::new();
-    let mut queue = std::collections::VecDeque::from([from]);
-    let mut seen = BTreeSet::from([from]);
-    while let Some(table) = queue.pop_front() {
-        if table == to {
-            let mut tables = vec![to];
-            while let Some(&previous) = came_from.get(tables.last()?) {
-                tables.push(previous);
-            }
-            tables.reverse();
-            return Some(tables);
-        }
-        for &next in edges.get(&table).into_iter().flatten() {
-            if seen.insert(next) {
-                came_from.insert(next, table);
-                queue.push_back(next);
-            }
-        }
-    }
-    None
 }

@@ -3,9 +3,12 @@ use crate::flow_mod::FlowMod;
 use crate::text::{ParseContext, parse_flow};
 use crate::types::OfVersion;
 
-fn findings(rules: &[&str]) -> Vec<(usize, String)> {
+fn parse(rules: &[&str]) -> Vec<FlowMod> {
     let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
-    let rules: Vec<FlowMod> = rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect();
+    rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect()
+}
+
+fn report(rules: &[FlowMod], steps: u64) -> Report {
     let rules: Vec<LintRule<'_>> = rules
         .iter()
         .map(|r| LintRule {
@@ -17,8 +20,13 @@ fn findings(rules: &[&str]) -> Vec<(usize, String)> {
         .collect();
     let around =
         Surroundings { ports: Some([OfPort(1), OfPort(2)].into()), groups: Some(BTreeSet::new()) };
-    let found = lint(&rules, &around);
-    found.into_iter().map(|f| (f.rule, f.problem.name().to_owned())).collect()
+    lint(&rules, &around, steps)
+}
+
+fn findings(rules: &[&str]) -> Vec<(usize, String)> {
+    let report = report(&parse(rules), MAX_STEPS);
+    assert!(report.unfinished.is_empty());
+    report.findings.into_iter().map(|f| (f.rule, f.problem.name().to_owned())).collect()
 }
 
 fn check(rules: &[&str], expected: &[(usize, &str)]) {
@@ -42,9 +50,100 @@ fn overlap_at_one_priority_matters_if_the_actions_differ() {
 }
 
 #[test]
+fn the_first_rule_that_overlaps_is_named() {
+    let rules = parse(&[
+        "priority=5,tcp,tp_src=1,actions=1",
+        "priority=5,tcp,tp_src=2,actions=2",
+        "priority=5,ip,nw_dst=10.0.0.1,actions=1",
+        "priority=5,ip,nw_src=10.0.0.1,actions=1",
+    ]);
+    let withs: Vec<_> = report(&rules, MAX_STEPS).findings.into_iter().map(|f| f.problem).collect();
+    assert_eq!(withs, [Problem::Ambiguous { with: 1 }, Problem::Ambiguous { with: 1 }]);
+}
+
+#[test]
+fn a_rule_that_is_hidden_is_not_ambiguous_too() {
+    let hidden = "priority=5,tcp,tp_dst=80,actions=2";
+    check(
+        &["priority=9,tcp,actions=1", hidden, "priority=5,ip,nw_dst=10.0.0.1,actions=1"],
+        &[(1, "shadowed")],
+    );
+}
+
+#[test]
+fn a_rule_that_is_given_twice_is_replaced() {
+    check(&["tcp,actions=1", "udp,actions=1", "tcp,actions=2"], &[(0, "replaced")]);
+    check(&["tcp,actions=1", "table=1,tcp,actions=1", "priority=1,udp,actions=1"], &[]);
+}
+
+/// Every rule against every other, as the definition says.
+fn by_comparing_all(rules: &[FlowMod]) -> Vec<(usize, &'static str)> {
+    let is_shadowed = |r: &FlowMod| {
+        rules.iter().any(|b| b.priority > r.priority && b.matching.covers(&r.matching))
+    };
+    let mut found = Vec::new();
+    for (i, rule) in rules.iter().enumerate() {
+        if is_shadowed(rule) {
+            found.push((i, "shadowed"));
+        } else if rules[..i].iter().any(|b| {
+            b.priority == rule.priority
+                && b.actions != rule.actions
+                && b.matching.overlaps(&rule.matching)
+                && !is_shadowed(b)
+        }) {
+            found.push((i, "ambiguous"));
+        }
+    }
+    found
+}
+
+#[test]
+fn masks_find_what_comparing_all_rules_finds() {
+    let mut texts = Vec::new();
+    // A small generator is seed enough: every run sees the same rules.
+    let mut state = 1u32;
+    let mut random = |n: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % n
+    };
+    let mut seen = BTreeSet::new();
+    while texts.len() < 300 {
+        let mut matching = format!("priority={},ip", random(4));
+        for (field, bits) in [("nw_src", random(3)), ("nw_dst", random(3))] {
+            if bits > 0 {
+                matching += &format!(",{field}=10.{}.{}.0/{}", random(2), random(2), bits * 8 + 8);
+            }
+        }
+        let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+        let text = format!("{matching},actions={}", 1 + random(2));
+        let rule = parse_flow(&text, &context).expect(&text);
+        if seen.insert(format!("{} {:?}", rule.priority, rule.matching)) {
+            texts.push(text);
+        }
+        if seen.len() > 150 {
+            break;
+        }
+    }
+    let rules = parse(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let found: Vec<_> =
+        report(&rules, MAX_STEPS).findings.iter().map(|f| (f.rule, f.problem.name())).collect();
+    assert_eq!(found, by_comparing_all(&rules));
+    assert!(found.iter().any(|f| f.1 == "ambiguous") && found.iter().any(|f| f.1 == "shadowed"));
+}
+
+#[test]
+fn what_takes_too_long_is_left_out_and_said() {
+    let rules = parse(&["priority=9,ip,actions=1", "priority=5,tcp,actions=2"]);
+    let report = report(&rules, 1);
+    assert_eq!(report.unfinished, ["rules that hide or overlap each other"]);
+    assert_eq!(report.findings, []);
+}
+
+#[test]
 fn outputs_must_lead_somewhere() {
     check(&["actions=1,77"], &[(0, "missing_port")]);
-    check(&["actions=normal,in_port,local,controller"], &[]);
+    check(&["actions=normal,in_port,controller"], &[]);
+    check(&["actions=local"], &[(0, "missing_port")]);
     check(&["actions=group:5"], &[(0, "missing_group")]);
     check(&["ip,actions=goto_table:5"], &[(0, "empty_table")]);
     check(&["ip,actions=write_actions(output:9)"], &[(0, "missing_port")]);
@@ -58,7 +157,26 @@ fn a_way_back_to_the_same_table_is_a_loop() {
 }
 
 #[test]
+fn a_resubmit_that_cannot_come_back_is_no_loop() {
+    // As if from another port.
+    check(&["in_port=1,actions=resubmit(2,0)", "in_port=2,actions=1"], &[]);
+    check(&["in_port=1,actions=resubmit(2,0)", "in_port=2,actions=resubmit(1,0)"], &[(1, "loop")]);
+    // A register that ends the way.
+    check(
+        &["priority=9,reg0=1,actions=2", "priority=1,actions=set_field:1->reg0,resubmit(,0)"],
+        &[],
+    );
+    // Other packets.
+    check(&["tcp,actions=resubmit(,1)", "table=1,udp,actions=resubmit(,0)"], &[]);
+    check(&["ip,actions=dec_ttl,resubmit(,0)"], &[(0, "loop")]);
+    check(&["ip,nw_ttl=1,actions=mod_nw_ttl:2,resubmit(,0)", "udp,nw_ttl=2,actions=1"], &[]);
+    check(&["actions=clone(resubmit(,0))"], &[(0, "loop")]);
+}
+
+#[test]
 fn problems_read_as_sentences() {
-    let looped = Problem::Loop { tables: vec![TableId::new(1).unwrap(), TableId::default()] };
+    let tables = vec![TableId::new(1).unwrap(), TableId::default()];
+    let looped = Problem::Loop { rules: vec![5, 3], tables };
     assert_eq!(looped.to_string(), "its packets can go round: tables 1 → 0 → 1");
+    assert_eq!(looped.others(), [3]);
 }
