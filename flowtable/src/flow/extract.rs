@@ -3,7 +3,7 @@
 //! Extraction never fails: a truncated or absurd header ends the walk, and what was read so far is
 //! the key. What counts as absurd follows Open vSwitch, because rules are written against it: an IPv4
 //! header whose lengths contradict each other has no network fields at all (they read as zero), a TCP
-//! header of fewer than 20 bytes has no ports.
+//! header that is cut off, or shorter than it may be, has no ports.
 //!
 //! Bytes behind the length that the IP header states are padding and never read.
 
@@ -296,7 +296,7 @@ fn transport(key: &mut FlowKey, layers: &mut Layers, walk: Walk<'_>) {
     let is_ipv4 = key.dl_type.get() == eth_type::IPV4;
     match key.nw_proto {
         ip_proto::TCP => {
-            if let Some(tcp) = walk.peek::<20>() {
+            if let Some(tcp) = walk.peek::<20>().filter(|tcp| is_sound_tcp(tcp, walk.left())) {
                 set_ports(key, tcp);
                 key.tcp_flags.set(u16::from_be_bytes([tcp[12], tcp[13]]) & 0x0fff);
             }
@@ -324,6 +324,12 @@ fn transport(key: &mut FlowKey, layers: &mut Layers, walk: Walk<'_>) {
         ip_proto::ICMPV6 if !is_ipv4 => icmpv6(key, walk),
         _ => {}
     }
+}
+
+/// The header is as long as it says (RFC 9293 §3.1), in a packet that has `left` bytes from here on.
+#[inline]
+fn is_sound_tcp(tcp: &[u8; 20], left: usize) -> bool {
+    (20..=left).contains(&(usize::from(tcp[12] >> 4) * 4))
 }
 
 #[inline]
@@ -391,4 +397,81 @@ fn arp(key: &mut FlowKey, walk: Walk<'_>) {
     key.nw_addrs[..4].copy_from_slice(&arp[14..18]);
     key.arp_tha.copy_from_slice(&arp[18..24]);
     key.nw_addrs[4..8].copy_from_slice(&arp[24..28]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::compose::compose;
+
+    /// Where the IP header begins in an untagged frame, and the transport header behind 20 bytes of it.
+    const IP: usize = 14;
+    const TCP: usize = IP + 20;
+
+    fn tcp() -> Vec<u8> {
+        let mut key = FlowKey { nw_proto: ip_proto::TCP, nw_ttl: 64, ..FlowKey::default() };
+        key.dl_type.set(eth_type::IPV4);
+        key.nw_addrs[..8].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        key.tp_src.set(1000);
+        key.tp_dst.set(80);
+        compose(&key)
+    }
+
+    /// Protocol and ports of a TCP packet once its bytes were edited.
+    fn seen(edit: impl FnOnce(&mut Vec<u8>)) -> (u8, u16, u16) {
+        let mut frame = tcp();
+        edit(&mut frame);
+        let (key, _) = extract(PortNo(0), 0, &frame, 1);
+        (key.nw_proto, key.tp_src.get(), key.tp_dst.get())
+    }
+
+    #[test]
+    fn tcp_headers_that_cannot_be_as_long_as_they_say_have_no_ports() {
+        for words in 0..16u8 {
+            // The IP packet ends where 24 bytes of TCP do.
+            let found = seen(|frame| {
+                frame[IP + 3] = 44;
+                frame[TCP + 12] = words << 4;
+            });
+            let ports = if (5..=6).contains(&words) { (1000, 80) } else { (0, 0) };
+            assert_eq!(found, (6, ports.0, ports.1), "{words} words");
+        }
+    }
+
+    #[test]
+    fn ip_headers_that_contradict_themselves_have_no_fields() {
+        assert_eq!(seen(|frame| frame[IP] = 0x44), (0, 0, 0), "a header of 16 bytes");
+        assert_eq!(seen(|frame| frame[IP] = 0x4f), (0, 0, 0), "one longer than the packet");
+        assert_eq!(seen(|frame| frame[IP + 2] = 0xff), (0, 0, 0), "a packet longer than the frame");
+        assert_eq!(
+            seen(|frame| frame[IP] = 0x65),
+            (6, 1000, 80),
+            "the version is nobody's business"
+        );
+    }
+
+    #[test]
+    fn later_fragments_have_no_ports() {
+        assert_eq!(seen(|frame| frame[IP + 6] = 0x20), (6, 1000, 80), "the first one has");
+        assert_eq!(seen(|frame| frame[IP + 7] = 1), (6, 0, 0));
+    }
+
+    #[test]
+    fn padding_is_not_read() {
+        assert_eq!(seen(|frame| frame[IP + 3] = 20), (6, 0, 0), "the ports would be padding");
+    }
+
+    #[test]
+    fn the_type_behind_the_tags_that_are_looked_at_is_the_type_of_the_frame() {
+        let mut frame = tcp();
+        for tag in [[0x81, 0, 0, 5], [0x88, 0xa8, 0, 7]] {
+            frame.splice(12..12, tag);
+        }
+        let seen = |limit| {
+            let (key, _) = extract(PortNo(0), 0, &frame, limit);
+            (key.vlan_tci.get(), key.vlan2_tci.get(), key.dl_type.get(), key.tp_dst.get())
+        };
+        assert_eq!(seen(1), (VLAN_CFI | 7, 0, eth_type::VLAN, 0));
+        assert_eq!(seen(2), (VLAN_CFI | 7, VLAN_CFI | 5, eth_type::IPV4, 80));
+    }
 }
