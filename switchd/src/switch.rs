@@ -136,6 +136,7 @@ pub struct Switch {
     pipeline: Arc<Pipeline>,
     epoch: Instant,
     lenient: bool,
+    vlan_limit: u8,
     workers: Vec<WorkerHandle>,
     /// In the order of their numbers.
     slots: Mutex<Vec<PortSlot>>,
@@ -188,6 +189,7 @@ impl Switch {
             pipeline: Arc::clone(&pipeline),
             epoch,
             lenient: config.lenient,
+            vlan_limit: config.vlan_limit,
             workers: Vec::new(),
             slots: Mutex::default(),
             events,
@@ -268,6 +270,11 @@ impl Switch {
     /// Rules are to be read leniently, whatever the request says.
     pub fn is_lenient(&self) -> bool {
         self.lenient
+    }
+
+    /// Tags that rules can look at.
+    pub fn vlan_limit(&self) -> u8 {
+        self.vlan_limit
     }
 
     /// The switch's monotonic clock: time since its start.

@@ -23,9 +23,6 @@ use flowtable::types::OfPort;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Tags that a traced packet may have.
-const VLAN_LIMIT: u8 = 2;
-
 /// Traces the packet that `flow` describes, or the one in `packet`.
 pub(super) fn trace(
     switch: &Switch,
@@ -50,7 +47,7 @@ pub(super) fn trace(
         0 => no_in_port(),
         _ => refuse::no_port(&in_port.to_string()),
     })?;
-    let (key, _) = extract(no, 0, &frame, VLAN_LIMIT);
+    let (key, _) = extract(no, 0, &frame, switch.vlan_limit());
     let (translation, steps) = pipeline.trace(&key);
     let rules = describe_rules(switch, &steps, &options);
     let snapshot = pipeline.snapshot();
