@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub vlan_limit: u8,
     /// Do what Open vSwitch does where it is wrong, too: take every rule as if ofctl --lenient had
-    /// been said, and treat checksums of fragments and routed packets its way
+    /// been said, treat checksums of fragments and routed packets its way, recirculate as it does
     #[arg(long)]
     pub lenient: bool,
     /// Path of the control socket [default: switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for

@@ -22,11 +22,11 @@ use ::ports::PortError;
 use ::ports::spec::PortSpec;
 use crossbeam::channel::{self, Receiver, Sender};
 use flowtable::action::Action;
-use flowtable::datapath::{AddressSums, CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
+use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::flow::Match;
 use flowtable::flow_mod::{Command as FlowCommand, FlowMod};
-use flowtable::pipeline::Pipeline;
 use flowtable::pipeline::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
+use flowtable::pipeline::{Conduct, Pipeline};
 use flowtable::types::{OfPort, TableId};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -65,7 +65,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// VLAN tags that a key holds, 1 or 2.
     pub vlan_limit: u8,
-    /// Do what Open vSwitch does where it is wrong, too: take rules leniently, sum odd packets its way.
+    /// Do what Open vSwitch does where it is wrong, too: take rules leniently, sum odd packets and
+    /// recirculate its way.
     pub lenient: bool,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
@@ -176,8 +177,8 @@ impl Switch {
     }
 
     fn without_ports(config: &Config) -> Result<Self, StartError> {
-        let sums = if config.lenient { AddressSums::AsOvs } else { AddressSums::Right };
-        let pipeline = Arc::new(Pipeline::new(config.seed).with_address_sums(sums));
+        let conduct = if config.lenient { Conduct::AsOvs } else { Conduct::Sensible };
+        let pipeline = Arc::new(Pipeline::new(config.seed).with_conduct(conduct));
         pipeline.with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
         if let Some(&cpu) = config.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false)) {

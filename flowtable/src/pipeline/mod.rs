@@ -11,6 +11,7 @@
 //! a flow that it does not concern need not be translated again.
 
 pub mod changes;
+mod conduct;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod ports;
@@ -24,13 +25,13 @@ mod tests;
 
 use crate::action::Action;
 use crate::classifier::Version;
-use crate::datapath::AddressSums;
 use crate::datapath::storm::StormControl;
 use crate::flow::{FlowKey, PipelineKey};
 use crate::flow_mod::FlowMod;
 use crate::group::GroupMod;
 use crate::types::{OfPort, TableId};
 use changes::Changes;
+pub use conduct::Conduct;
 use lookup_counts::LookupCounts;
 use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, MacKey, MacTable};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -62,7 +63,7 @@ pub struct Pipeline {
     changes: Changes,
     storm: StormControl,
     lookups: Arc<LookupCounts>,
-    address_sums: AddressSums,
+    conduct: Conduct,
     /// Held by whoever prepares a change: one at a time.
     writer: Mutex<()>,
 }
@@ -74,7 +75,7 @@ pub struct Snapshot<'a> {
     macs: RwLockReadGuard<'a, MacTable>,
     recirc: &'a RecircTable,
     version: Version,
-    address_sums: AddressSums,
+    conduct: Conduct,
 }
 
 impl Snapshot<'_> {
@@ -86,7 +87,7 @@ impl Snapshot<'_> {
             macs: &self.macs,
             version: self.version,
             recirc: self.recirc,
-            address_sums: self.address_sums,
+            conduct: self.conduct,
         }
     }
 
@@ -123,15 +124,15 @@ impl Pipeline {
             changes: Changes::new(seed),
             storm: StormControl::default(),
             lookups: Arc::default(),
-            address_sums: AddressSums::default(),
+            conduct: Conduct::default(),
             writer: Mutex::new(()),
         }
     }
 
-    /// Treats checksums of packets that are not plain ones as `sums` says.
+    /// Follows `conduct` where Open vSwitch and good sense part.
     #[must_use]
-    pub fn with_address_sums(mut self, sums: AddressSums) -> Self {
-        self.address_sums = sums;
+    pub fn with_conduct(mut self, conduct: Conduct) -> Self {
+        self.conduct = conduct;
         self
     }
 
@@ -158,7 +159,7 @@ impl Pipeline {
             ports: self.ports.read(),
             macs: self.macs.read(),
             recirc: &self.recirc,
-            address_sums: self.address_sums,
+            conduct: self.conduct,
             version: Version(self.version.load(Ordering::Acquire)),
         }
     }

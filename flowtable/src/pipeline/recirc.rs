@@ -23,6 +23,8 @@ pub(super) struct FrozenState {
     /// Registers, metadata and ingress port; the headers are extracted anew.
     pub(super) key: PipelineKey,
     pub(super) table: TableId,
+    /// The packet has been hashed for a `select` group.
+    pub(super) hashed: bool,
 }
 
 /// A state with its id.

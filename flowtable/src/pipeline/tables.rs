@@ -554,17 +554,15 @@ impl Tables {
         if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
             return invalid("each bucket of a fast failover group watches a port or a group");
         }
-        for bucket in &group.buckets {
-            for action in &bucket.actions {
-                if let Action::Group(other) = action {
-                    if *other == group.id || self.reaches(*other, group.id, version, 0) {
-                        return Err(FlowModError::GroupLoop(group.id.0));
-                    }
-                    if self.group(*other, version).is_none() {
-                        return Err(FlowModError::UnknownGroup(other.0));
-                    }
-                }
+        // A group that a bucket names may come later, as in Open vSwitch; only circles are refused.
+        let loops = |action: &Action| match action {
+            Action::Group(other) => {
+                *other == group.id || self.reaches(*other, group.id, version, 0)
             }
+            _ => false,
+        };
+        if group.buckets.iter().flat_map(|bucket| &bucket.actions).any(loops) {
+            return Err(FlowModError::GroupLoop(group.id.0));
         }
         Ok(())
     }

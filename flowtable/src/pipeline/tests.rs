@@ -34,6 +34,16 @@ fn add(pipeline: &Pipeline, rules: &[&str]) -> Result<(), (usize, FlowModError)>
     pipeline.apply(&rules, NOW)
 }
 
+fn add_groups(pipeline: &Pipeline, groups: &[&str]) {
+    let mut transaction = pipeline.begin();
+    let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
+    for text in groups {
+        let group = parse_group(text, crate::text::GroupCommand::Add, &context);
+        transaction.apply_group(&group.expect(text), NOW).expect(text);
+    }
+    transaction.commit();
+}
+
 fn delete(pipeline: &Pipeline, matching: &str) {
     let request = parse_flow(matching, &context(Command::Delete)).expect(matching);
     pipeline.apply(&[request], NOW).unwrap();
@@ -202,14 +212,7 @@ fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
 #[test]
 fn deleting_a_group_takes_its_rules_along() {
     let p = pipeline(&[]);
-    let group = parse_group(
-        "group_id=1,type=all,bucket=output:2,bucket=output:3",
-        crate::text::GroupCommand::Add,
-        &context(Command::Add),
-    );
-    let mut transaction = p.begin();
-    transaction.apply_group(&group.unwrap(), NOW).unwrap();
-    transaction.commit();
+    add_groups(&p, &["group_id=1,type=all,bucket=output:2,bucket=output:3"]);
     add(&p, &["tcp,actions=group:1", "udp,actions=4"]).unwrap();
     assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
     let mut transaction = p.begin();
@@ -218,6 +221,81 @@ fn deleting_a_group_takes_its_rules_along() {
     transaction.commit();
     assert_eq!(p.translate(&key("in_port=1,tcp")).drop, Some(DropReason::TableMiss));
     assert_eq!(outputs(&p.translate(&key("in_port=1,udp")).actions), [4]);
+}
+
+#[test]
+fn exit_in_a_clone_ends_all_lists_and_in_a_bucket_only_the_bucket() {
+    let p = pipeline(&[]);
+    add_groups(&p, &["group_id=1,type=all,bucket=resubmit(,1),bucket=output:4"]);
+    let rules = [
+        "table=0,tcp,actions=clone(resubmit(,1)),output:2",
+        "table=0,udp,actions=group:1,output:2",
+        "table=1,actions=output:3,exit,output:4",
+    ];
+    add(&p, &rules).unwrap();
+    assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [3]);
+    assert_eq!(outputs(&p.translate(&key("in_port=1,udp")).actions), [2, 3, 4]);
+}
+
+#[test]
+fn buckets_leave_what_they_push_and_take_back_what_they_set() {
+    let p = pipeline(&[]);
+    add_groups(&p, &["group_id=1,type=all,bucket=resubmit(,1)"]);
+    let rules = [
+        "table=0,actions=group:1,pop:NXM_NX_REG1[],output:NXM_NX_REG1[],output:NXM_NX_REG0[]",
+        "table=1,actions=set_field:3->reg0,push:NXM_NX_REG0[],write_actions(output:4)",
+    ];
+    add(&p, &rules).unwrap();
+    assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [3, 4]);
+}
+
+#[test]
+fn a_bucket_may_name_a_group_that_comes_later_but_not_itself() {
+    let p = pipeline(&[]);
+    let groups = [
+        "group_id=1,type=all,bucket=group:2,bucket=output:3",
+        "group_id=2,type=indirect,bucket=output:2",
+    ];
+    add_groups(&p, &groups[..1]);
+    add(&p, &["actions=group:1"]).unwrap();
+    assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [3]);
+    add_groups(&p, &groups[1..]);
+    assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
+    let circle = "group_id=2,type=all,bucket=group:1";
+    let group = parse_group(circle, crate::text::GroupCommand::Modify, &context(Command::Add));
+    let refused = p.begin().apply_group(&group.unwrap(), NOW);
+    assert_eq!(refused, Err(FlowModError::GroupLoop(2)));
+}
+
+#[test]
+fn too_many_labels_are_the_trouble_of_one_bucket() {
+    let p = pipeline(&[]);
+    let push = "push_mpls:0x8847,".repeat(4);
+    add_groups(&p, &["group_id=1,type=all,bucket=resubmit(,1),bucket=output:3"]);
+    add(&p, &["actions=group:1,2", &format!("table=1,actions={push}output:4")]).unwrap();
+    assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
+}
+
+/// What a rule with a clone around a group does, and whether the packet goes round.
+fn clone_around(group: &str, conduct: Conduct) -> (Vec<u16>, bool) {
+    let p = pipeline(&[]).with_conduct(conduct);
+    add_groups(&p, &[&format!("group_id=1,type=select,{group}")]);
+    add(&p, &["actions=clone(group:1),output:2"]).unwrap();
+    let actions = p.translate(&key("in_port=1,tcp")).actions;
+    let goes_round = actions.iter().any(|a| matches!(a, DpAction::Recirculate(_)));
+    (outputs(&actions), goes_round)
+}
+
+#[test]
+fn only_a_switch_like_open_vswitch_recirculates_for_a_select_group() {
+    let buckets = |weight: u16| format!("bucket=weight:{weight},output:3,bucket=weight:1,output:3");
+    for group in [buckets(1), buckets(255), format!("selection_method=dp_hash,{}", buckets(7))] {
+        assert_eq!(clone_around(&group, Conduct::Sensible), (vec![2, 3], false), "{group}");
+        assert_eq!(clone_around(&group, Conduct::AsOvs), (vec![], true), "{group}");
+    }
+    for group in [buckets(256), format!("selection_method=hash,fields=eth_dst,{}", buckets(1))] {
+        assert_eq!(clone_around(&group, Conduct::AsOvs), (vec![2, 3], false), "{group}");
+    }
 }
 
 /// Rules that read, write, branch and loop: everything a mask must account for.

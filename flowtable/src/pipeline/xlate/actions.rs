@@ -40,6 +40,11 @@ impl Ctx<'_> {
             if self.action(action).is_err() {
                 return;
             }
+            // What froze is a rule that was resubmitted to, or this action, which begins anew then.
+            if self.freezing && self.suspended.is_empty() && self.error.is_none() {
+                let actions = actions[i..].to_vec();
+                return self.suspended.push(Suspended { table: self.table, actions });
+            }
         }
     }
 
@@ -210,27 +215,35 @@ impl Ctx<'_> {
         }
     }
 
-    /// Runs a part of the walk, with its action set, whose changes to the packet do not last.
-    pub(super) fn branch(&mut self, run: impl FnOnce(&mut Self)) {
+    /// Runs a part of the walk that is nested in another.
+    pub(super) fn deeper(&mut self, run: impl FnOnce(&mut Self)) {
         if self.depth >= MAX_BRANCH_DEPTH {
             return self.fail(DropReason::RecursionTooDeep);
         }
-        let saved = (self.key, self.stack.clone(), self.action_set.clone(), self.was_mpls);
         self.depth += 1;
         run(self);
-        if !self.freezing {
-            self.execute_action_set();
-        }
-        if self.freezing {
-            self.finish_freezing();
-        }
         self.depth -= 1;
-        self.exit = false;
+    }
+
+    /// Runs a part of the walk, with its action set, whose changes to the packet do not last. `exit`
+    /// does: it ends all lists.
+    fn branch(&mut self, run: impl FnOnce(&mut Self)) {
+        let saved = (self.key, self.stack.clone(), self.action_set.clone(), self.was_mpls);
+        self.deeper(|ctx| {
+            run(ctx);
+            if !ctx.freezing {
+                ctx.execute_action_set();
+            }
+            if ctx.freezing {
+                ctx.finish_freezing();
+            }
+        });
         (self.key, self.stack, self.action_set, self.was_mpls) = saved;
     }
 
     /// The rest of the list depends on the packet's length, which no key holds: both ways are
-    /// translated and the datapath chooses.
+    /// translated and the datapath chooses. What follows is common to both again; whether it is
+    /// executed is what longer packets say, as in Open vSwitch.
     fn check_packet_larger(&mut self, len: u16, dst: Subfield, rest: &[Action]) {
         if rest.is_empty() && self.action_set.is_empty() {
             return;
@@ -239,19 +252,25 @@ impl Ctx<'_> {
         let outer = std::mem::take(&mut self.out.actions);
         let base = self.base;
         let mut branches = [Vec::new(), Vec::new()];
+        let mut exit = false;
         for (bit, branch) in branches.iter_mut().enumerate() {
+            self.exit = false;
             self.branch(|ctx| {
                 ctx.write(dst, bit as u128);
                 ctx.actions(rest);
             });
             self.base = base;
             *branch = std::mem::take(&mut self.out.actions);
+            exit = self.exit;
         }
+        self.exit = exit;
         self.out.actions = outer;
         let [fits, longer] = branches;
         self.out.actions.push(DpAction::CheckLen { len, longer, fits });
         // The branches have executed the action set.
-        self.action_set.clear();
+        if !self.view.conduct.repeats_action_set() {
+            self.action_set.clear();
+        }
     }
 
     fn update_actset_output(&mut self) {

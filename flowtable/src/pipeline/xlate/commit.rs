@@ -77,7 +77,7 @@ impl Ctx<'_> {
             dst: Rewrite::<u32>::new(key.nw_dst(), mask.nw_dst()),
             tos: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
             ttl: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
-            sums: self.view.address_sums,
+            sums: self.view.conduct.address_sums(),
         };
         self.base.nw_addrs = key.nw_addrs;
         (self.base.nw_tos, self.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
@@ -100,7 +100,7 @@ impl Ctx<'_> {
             label: Rewrite::<u32>::new(key.ipv6_label.get(), mask.ipv6_label.get()),
             tclass: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
             hop_limit: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
-            sums: self.view.address_sums,
+            sums: self.view.conduct.address_sums(),
         };
         self.base.nw_addrs = key.nw_addrs;
         (self.base.nw_tos, self.base.nw_ttl) = (key.nw_tos, key.nw_ttl);

@@ -34,6 +34,12 @@ impl Ctx<'_> {
                 let live = group.buckets.iter().position(|b| self.is_alive(b, 0));
                 self.chosen_bucket(&entry, live);
             }
+            // The choice looks behind popped labels.
+            GroupType::Select if self.was_mpls => self.freeze(),
+            GroupType::Select if !self.hashed && self.view.conduct.recirculates_for(group) => {
+                self.hashes = true;
+                self.freeze();
+            }
             GroupType::Select => {
                 let chosen = self.select(&entry);
                 self.chosen_bucket(&entry, chosen);
@@ -52,15 +58,23 @@ impl Ctx<'_> {
         }
     }
 
-    /// Executes a bucket as an action set. What it does to the packet does not last.
+    /// Executes a bucket as an action set. What it does to the packet does not last, nor does `exit`;
+    /// what rules that it resubmits to leave in the action set and on the stack does.
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
         self.out.groups.push((Arc::clone(entry), index));
         self.report.enter_bucket(index);
         let list: Vec<Action> = in_order(&bucket.actions);
-        let set = std::mem::take(&mut self.action_set);
-        self.branch(|ctx| ctx.actions(&list));
-        self.action_set = set;
+        let (key, was_mpls) = (self.key, self.was_mpls);
+        self.deeper(|ctx| ctx.actions(&list));
+        if self.freezing {
+            self.finish_freezing();
+        }
+        (self.key, self.was_mpls, self.exit) = (key, was_mpls, false);
+        // Labels that the switch cannot count are this bucket's trouble alone.
+        if self.error == Some(DropReason::TooManyLabels) {
+            self.hint = self.error.take();
+        }
         self.report.leave();
     }
 

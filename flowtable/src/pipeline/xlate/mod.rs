@@ -24,6 +24,7 @@ mod vlan;
 pub use dependencies::{Dependencies, TableSet};
 pub use report::{Note, TraceEvent, TraceStep};
 
+use super::conduct::Conduct;
 use super::mac_table::{MacKey, MacTable};
 use super::ports::{PortInfo, PortTable};
 use super::recirc::{Continuation, FrozenState};
@@ -32,7 +33,7 @@ use super::tables::{GroupEntry, Tables};
 use crate::action::Action;
 use crate::classifier::Version;
 use crate::datapath::storm::Flood;
-use crate::datapath::{AddressSums, DpAction, DropReason};
+use crate::datapath::{DpAction, DropReason};
 use crate::flow::extract::eth_type;
 use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
 use crate::types::{OfPort, PortNo, TableId};
@@ -63,8 +64,8 @@ pub struct View<'a> {
     pub version: Version,
     /// Continuations that recirculated frames name.
     pub recirc: &'a super::recirc::RecircTable,
-    /// How checksums of packets that are not plain ones are treated.
-    pub address_sums: AddressSums,
+    /// Whom to follow where Open vSwitch and good sense part.
+    pub conduct: Conduct,
 }
 
 /// A host to learn.
@@ -185,6 +186,10 @@ struct Ctx<'a> {
     /// A label stack was popped to its bottom: what is behind it has not been looked at.
     was_mpls: bool,
     freezing: bool,
+    /// The packet was hashed in an earlier pass, for `select` groups.
+    hashed: bool,
+    /// It is hashed for the next one.
+    hashes: bool,
     suspended: Vec<Suspended>,
     error: Option<DropReason>,
     /// The last thing that kept an output from happening.
@@ -222,6 +227,8 @@ impl<'a> Ctx<'a> {
             exit: false,
             was_mpls: false,
             freezing: false,
+            hashed: false,
+            hashes: false,
             suspended: Vec::new(),
             error: None,
             hint: None,
@@ -343,6 +350,7 @@ impl<'a> Ctx<'a> {
             stack: self.stack.clone(),
             key: self.key,
             table: self.table,
+            hashed: self.hashed || self.hashes,
         };
         // Only what the next extraction cannot see belongs to the state.
         state.key.flow = FlowKey { in_port: self.key.flow.in_port, ..FlowKey::default() };
@@ -355,7 +363,7 @@ impl<'a> Ctx<'a> {
         }
         self.freezing = false;
         self.was_mpls = false;
-        self.exit = false;
+        self.exit = self.view.conduct.recirculation_exits();
     }
 
     fn resume(&mut self, state: &FrozenState) {
@@ -365,6 +373,7 @@ impl<'a> Ctx<'a> {
         self.base.in_port = flow.in_port;
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
+        self.hashed = state.hashed;
         for suspended in &state.suspended {
             if self.exit || self.error.is_some() {
                 break;
