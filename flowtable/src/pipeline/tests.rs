@@ -298,6 +298,31 @@ fn only_a_switch_like_open_vswitch_recirculates_for_a_select_group() {
     }
 }
 
+#[test]
+fn what_waits_for_a_pass_waits_for_the_next_one_too() {
+    let p = pipeline(&[]).with_conduct(Conduct::AsOvs);
+    add_groups(&p, &["group_id=1,type=select,bucket=output:3"]);
+    let rules = [
+        "table=0,mpls,actions=resubmit(,1),output:2",
+        "table=1,mpls,actions=pop_mpls:0x0800,resubmit(,2),output:4",
+        "table=2,actions=group:1",
+    ];
+    add(&p, &rules).unwrap();
+    let mut packet = key("in_port=1,mpls,mpls_label=5,mpls_bos=1");
+    let (mut sent, mut passes, mut held) = (Vec::new(), 0, Vec::new());
+    loop {
+        passes += 1;
+        let translation = p.translate(&packet);
+        sent.extend(outputs(&translation.actions));
+        let Some(DpAction::Recirculate(id)) = translation.actions.last() else { break };
+        packet = key("in_port=1,ip");
+        packet.recirc_id.set(*id);
+        // An id is good as long as the flow that names it lives.
+        held.push(translation);
+    }
+    assert_eq!((passes, sent), (3, vec![2, 3, 4]), "labels, then the hash, then the rest");
+}
+
 /// Rules that read, write, branch and loop: everything a mask must account for.
 const CORPUS: &[&str] = &[
     "table=0,priority=90,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,set_field:1->reg0,resubmit(,1)",

@@ -19,6 +19,13 @@ struct Stop;
 impl Ctx<'_> {
     /// Executes a list, until it ends, an error or `exit`.
     pub(super) fn actions(&mut self, actions: &[Action]) {
+        let is_last = self.is_last;
+        self.list(actions);
+        self.is_last = is_last;
+    }
+
+    fn list(&mut self, actions: &[Action]) {
+        let is_last_list = self.is_last;
         for (i, action) in actions.iter().enumerate() {
             if self.error.is_some() {
                 return;
@@ -28,11 +35,11 @@ impl Ctx<'_> {
             }
             if self.exit {
                 if self.freezing {
-                    let actions = actions[i..].to_vec();
-                    self.suspended.push(Suspended { table: self.table, actions });
+                    self.suspend(&actions[i..]);
                 }
                 return;
             }
+            self.is_last = is_last_list && i + 1 == actions.len() && self.action_set.is_empty();
             self.report.action(action);
             if let Action::CheckPktLarger { len, dst } = action {
                 return self.check_packet_larger(*len, *dst, &actions[i + 1..]);
@@ -42,10 +49,14 @@ impl Ctx<'_> {
             }
             // What froze is a rule that was resubmitted to, or this action, which begins anew then.
             if self.freezing && self.suspended.is_empty() && self.error.is_none() {
-                let actions = actions[i..].to_vec();
-                return self.suspended.push(Suspended { table: self.table, actions });
+                return self.suspend(&actions[i..]);
             }
         }
+    }
+
+    fn suspend(&mut self, actions: &[Action]) {
+        let (table, cookie) = (self.table, self.cookie);
+        self.suspended.push(Suspended { table, cookie, actions: actions.to_vec() });
     }
 
     fn action(&mut self, action: &Action) -> Result<(), Stop> {
@@ -197,16 +208,19 @@ impl Ctx<'_> {
     }
 
     fn clone_actions(&mut self, inner: &[Action]) {
-        // Label stacks cannot be put back once popped, so such a clone is one for the datapath.
-        let reversible =
-            !inner.iter().any(|a| matches!(a, Action::PushMpls(_) | Action::PopMpls(_)));
-        if reversible {
+        // Label stacks cannot be put back once popped, so such a clone is one for the datapath. So is
+        // one that truncates: Open vSwitch then counts from the packet as the clone finds it.
+        let is_reversible = !inner.iter().any(|a| {
+            matches!(a, Action::PushMpls(_) | Action::PopMpls(_) | Action::OutputTrunc { .. })
+        });
+        if is_reversible || self.is_last {
             self.branch(|ctx| ctx.actions(inner));
             return;
         }
         self.commit();
         let outer = std::mem::take(&mut self.out.actions);
         let base = self.base;
+        self.is_last = true;
         self.branch(|ctx| ctx.actions(inner));
         self.base = base;
         let nested = std::mem::replace(&mut self.out.actions, outer);
@@ -255,6 +269,7 @@ impl Ctx<'_> {
         let mut exit = false;
         for (bit, branch) in branches.iter_mut().enumerate() {
             self.exit = false;
+            self.is_last = true;
             self.branch(|ctx| {
                 ctx.write(dst, bit as u128);
                 ctx.actions(rest);
@@ -295,6 +310,7 @@ impl Ctx<'_> {
         }
         let set = std::mem::take(&mut self.action_set);
         let list = in_order(&set);
+        self.is_last = true;
         self.report.enter_action_set();
         self.actions(&list);
         self.report.leave();

@@ -26,7 +26,9 @@ impl Ctx<'_> {
         self.depend_on_life(&group.buckets, 0);
         match group.kind {
             GroupType::All | GroupType::Indirect => {
+                let is_last = self.is_last;
                 for index in 0..group.buckets.len() {
+                    self.is_last = is_last && index + 1 == group.buckets.len();
                     self.bucket(&entry, index);
                 }
             }

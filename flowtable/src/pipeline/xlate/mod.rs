@@ -163,6 +163,7 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Suspended {
     pub(super) table: TableId,
+    pub(super) cookie: u64,
     pub(super) actions: Vec<Action>,
 }
 
@@ -183,6 +184,8 @@ struct Ctx<'a> {
     depth: u32,
     resubmits: u32,
     exit: bool,
+    /// Nothing that could change the packet follows the action that is executed.
+    is_last: bool,
     /// A label stack was popped to its bottom: what is behind it has not been looked at.
     was_mpls: bool,
     freezing: bool,
@@ -225,6 +228,7 @@ impl<'a> Ctx<'a> {
             depth: 0,
             resubmits: 0,
             exit: false,
+            is_last: true,
             was_mpls: false,
             freezing: false,
             hashed: false,
@@ -374,12 +378,19 @@ impl<'a> Ctx<'a> {
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
         self.hashed = state.hashed;
-        for suspended in &state.suspended {
-            if self.exit || self.error.is_some() {
-                break;
+        let mut lists = state.suspended.iter();
+        while let Some(list) = lists.next()
+            && self.error.is_none()
+        {
+            self.is_last = lists.len() == 0;
+            (self.table, self.cookie) = (list.table, list.cookie);
+            self.actions(&list.actions);
+            if self.freezing {
+                return self.suspended.extend(lists.cloned());
             }
-            self.table = suspended.table;
-            self.actions(&suspended.actions);
+            if self.exit {
+                return;
+            }
         }
     }
 

@@ -19,6 +19,7 @@ impl Ctx<'_> {
             OfPort::ALL => self.flood(|_| true),
             OfPort::CONTROLLER => self.controller(u16::MAX, OFPR_ACTION, 0, &[]),
             OfPort::TABLE => {
+                self.is_last = false;
                 let in_port = self.in_port();
                 self.table_lookup(in_port, crate::types::TableId::default(), true);
             }
