@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// `frame` with the tags in front, outermost first, each as TPID and TCI.
-fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+pub(crate) fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
     let mut bytes = frame[..12].to_vec();
     for (tpid, tci) in tags {
         bytes.extend_from_slice(&tpid.to_be_bytes());

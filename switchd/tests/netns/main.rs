@@ -12,6 +12,7 @@ mod ownership;
 mod rules;
 mod taps;
 mod traffic;
+mod vlans;
 mod workers;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         rules::TESTS,
         taps::TESTS,
         traffic::TESTS,
+        vlans::TESTS,
         workers::TESTS,
     ]
     .concat();
