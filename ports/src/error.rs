@@ -13,6 +13,14 @@ pub enum PortError {
         /// The port's name.
         name: String,
     },
+    /// The network namespace does not exist.
+    #[error("port \"{name}\": no network namespace is called \"{netns}\"; \"ip netns\" lists them")]
+    NoNetns {
+        /// The port's name.
+        name: String,
+        /// The namespace's name.
+        netns: String,
+    },
     /// Something else owns the device.
     #[error(
         "port \"{name}\": the device belongs to \"{master}\"; free it with \
@@ -105,6 +113,11 @@ impl PortError {
             Some(libc::ENODEV) => Self::NoDevice { name: object.to_owned() },
             _ => Self::Os { operation, object: object.to_owned(), source },
         }
+    }
+
+    /// There is no such device, or not even a namespace for it: waiting may help.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::NoDevice { .. } | Self::NoNetns { .. })
     }
 
     /// The privilege to do it is missing.

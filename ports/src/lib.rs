@@ -30,6 +30,7 @@ pub use port::{
 };
 
 use spec::{PortSpec, Target};
+use std::io::{self, ErrorKind};
 
 /// Opens the port that `spec` describes.
 ///
@@ -42,8 +43,12 @@ pub fn open(spec: &PortSpec, count: QueueCount) -> Result<Port, PortError> {
     match &spec.target {
         Target::System { device } => afpacket::open(&spec.name, device, &spec.options, count),
         Target::Netns { netns, device } => {
-            let enter =
-                |source| PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source);
+            let enter = |source: io::Error| match source.kind() {
+                ErrorKind::NotFound => {
+                    PortError::NoNetns { name: spec.name.clone(), netns: netns.clone() }
+                }
+                _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
+            };
             let namespace = netns::Netns::named(netns).map_err(enter)?;
             namespace
                 .run(|| afpacket::open(&spec.name, device, &spec.options, count))

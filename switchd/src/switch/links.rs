@@ -9,7 +9,7 @@ use crate::port_slot::{PortSlot, PortState};
 use crate::worker::Event;
 use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
-use ::ports::{Port, PortError, Whereabouts};
+use ::ports::{Port, Whereabouts};
 use flowtable::types::{MacAddr, OfPort, PortNo};
 use tracing::{info, warn};
 
@@ -206,7 +206,7 @@ impl Switch {
                 self.publish(slot, Some(&port), |_| ());
                 self.attach(slot, port);
             }
-            Err(PortError::NoDevice { .. }) => slot.state = PortState::Waiting,
+            Err(error) if error.is_missing() => slot.state = PortState::Waiting,
             Err(error) => {
                 let state = PortState::Error(format!("{:#}", anyhow::Error::from(error)));
                 if slot.state != state {

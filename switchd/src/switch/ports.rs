@@ -94,6 +94,9 @@ impl Switch {
             Err(PortError::NoDevice { name }) if !required => {
                 warn!("port {of} ({}): no device \"{name}\" yet; waiting for it", spec.name);
             }
+            Err(PortError::NoNetns { netns, .. }) if !required => {
+                warn!("port {of} ({}): no namespace \"{netns}\" yet; waiting for it", spec.name);
+            }
             Err(error) => {
                 self.uninstall(&mut slots, of);
                 return Err(error.into());

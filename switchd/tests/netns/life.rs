@@ -31,21 +31,21 @@ fn three() -> anyhow::Result<Network> {
     Network::new(&[Cable::Veth; 3])
 }
 
-fn port(client: &mut Client, name: &str) -> anyhow::Result<PortRecord> {
+pub(crate) fn port(client: &mut Client, name: &str) -> anyhow::Result<PortRecord> {
     let ports = client.ports()?;
     ports.into_iter().find(|p| p.name == name).with_context(|| format!("there is no port {name}"))
 }
 
-fn is_up(client: &mut Client, name: &str) -> bool {
+pub(crate) fn is_up(client: &mut Client, name: &str) -> bool {
     port(client, name).is_ok_and(|p| p.problem.is_none() && p.state.is_empty())
 }
 
-fn is_waiting(client: &mut Client, name: &str) -> bool {
+pub(crate) fn is_waiting(client: &mut Client, name: &str) -> bool {
     port(client, name).is_ok_and(|p| p.problem.as_deref() == Some("waiting"))
 }
 
 /// Pings from the first host to the second without a pause while `event` happens; none may be lost.
-fn undisturbed<R>(
+pub(crate) fn undisturbed<R>(
     from: &Host,
     to: &Host,
     event: impl FnOnce() -> anyhow::Result<R>,

@@ -9,6 +9,7 @@ mod harness;
 mod laboratory;
 mod life;
 mod ownership;
+mod places;
 mod rules;
 mod taps;
 mod traffic;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         laboratory::TESTS,
         life::TESTS,
         ownership::TESTS,
+        places::TESTS,
         rules::TESTS,
         taps::TESTS,
         traffic::TESTS,
