@@ -2,17 +2,22 @@
 
 use crate::fixture::{Cable, Network, SWITCHD};
 use crate::harness::Test;
+use crate::life::undisturbed;
 use anyhow::{Context, ensure};
+use control::record::DropRecord;
+use control::{Operation, Reply};
 use ports::netlink::{LinkSpec, Netlink, Tbf};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use switchd::lab::traffic::{Ping, TcpTransfer};
-use switchd::lab::{Daemon, Host, HostPlan, eventually, has_taps};
+use switchd::lab::{Daemon, FrameSocket, Host, HostPlan, eventually, experimental_frame, has_taps};
 
 pub(crate) const TESTS: &[Test] = &[
     ("ownership::the_switch_s_own_host_does_not_answer", the_host_does_not_answer),
     ("ownership::an_exposed_port_lets_the_host_answer", an_exposed_port_lets_the_host_answer),
     ("ownership::a_shaped_port_stays_shaped", a_shaped_port_stays_shaped),
+    ("ownership::shaping_is_gone_around_if_asked_for", shaping_is_gone_around_if_asked_for),
+    ("ownership::a_full_queue_holds_up_nobody_else", a_full_queue_holds_up_nobody_else),
     ("ownership::devices_are_put_back_at_the_end", devices_are_put_back_at_the_end),
     ("ownership::devices_are_adopted_after_a_crash", devices_are_adopted_after_a_crash),
     ("ownership::a_tap_in_another_namespace_is_up", a_tap_in_another_namespace_is_up),
@@ -77,6 +82,64 @@ fn a_shaped_port_stays_shaped() -> anyhow::Result<()> {
         transfer.is_ok_and(|t| t.gbit_per_second() < 0.03)
     })
     .context("20 Mbit/s are asked for")?;
+    Ok(())
+}
+
+/// Shaping that lets next to nothing pass.
+const HARDLY_ANYTHING: Tbf = Tbf { rate: 1000, burst: 2000, limit: 4000 };
+
+/// Two ports that are hardly let through by their queueing disciplines get the same frames.
+fn shaping_is_gone_around_if_asked_for() -> anyhow::Result<()> {
+    const FRAMES: u64 = 50;
+    let names = ["veth1", "veth2", "veth3"];
+    let hosts = (1..).zip(names).map(|(n, name)| Host::on_veth(HostPlan::number(n), name));
+    let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+    let mut netlink = Netlink::open()?;
+    for name in &names[1..] {
+        let index = netlink.link(name)?.index;
+        netlink.set_root_tbf(index, HARDLY_ANYTHING)?;
+    }
+    let ports = ["--port", "veth1", "--port", "veth2,qdisc=bypass", "--port", "veth3"];
+    let daemon = Daemon::start(Path::new(SWITCHD), ports)?;
+    let mut client = daemon.client()?;
+    client.add_flow("priority=9,dl_type=0x88b5,actions=2,3")?;
+    let sender = hosts[0].run(|| FrameSocket::open_to_send(hosts[0].interface()))??;
+    for _ in 0..FRAMES {
+        sender.send(&experimental_frame([0xff; 6], hosts[0].mac(), &[0; 1000]))?;
+    }
+    let mut stats = Vec::new();
+    eventually("every frame has gone one way or the other", || {
+        stats = client.port_stats().unwrap_or_default();
+        stats.get(2).is_some_and(|p| p.tx_packets + p.tx_dropped >= FRAMES)
+    })?;
+    ensure!(stats[1].tx_packets >= FRAMES && stats[1].tx_dropped == 0, "{stats:?}");
+    ensure!(stats[2].tx_dropped > FRAMES / 2, "{stats:?}");
+    Ok(())
+}
+
+/// One host is sent far more than its port lets through, while two others talk.
+fn a_full_queue_holds_up_nobody_else() -> anyhow::Result<()> {
+    let network = Network::new(&[Cable::Veth; 4])?;
+    let [a, _, c, d] = &network.hosts[..] else { anyhow::bail!("four hosts") };
+    let mut client = network.client()?;
+    client.add_flow("priority=9,dl_type=0x88b5,actions=2")?;
+    let mut netlink = Netlink::open()?;
+    let index = netlink.link("veth2")?.index;
+    netlink.set_root_tbf(index, HARDLY_ANYTHING)?;
+    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    let burst = vec![experimental_frame([0xff; 6], a.mac(), &[0; 1000]); 30];
+    undisturbed(c, d, || {
+        Ok(eventually("a hundred bursts find the queue full", || {
+            let _ = sender.send_all(&burst);
+            client.port_stats().is_ok_and(|stats| stats[1].tx_dropped > 100 * burst.len() as u64)
+        })?)
+    })
+    .with_context(|| network.daemon.log())?;
+    let Reply::Drops(drops) = client.ask(Operation::Drops)? else {
+        anyhow::bail!("not a list of drops");
+    };
+    let is_it = |d: &DropRecord| d.name == "veth2" && d.reason == "tx_queue_full";
+    ensure!(drops.failed_outputs.iter().any(is_it), "{drops:?}");
     Ok(())
 }
 
