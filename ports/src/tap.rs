@@ -225,21 +225,22 @@ impl Drop for TapGuard {
 
 struct TapRx {
     file: File,
-    /// One slot for each frame of a batch. Untouched pages of it take no memory.
-    slots: Vec<u8>,
+    /// A slot for each frame of a batch, made when there are so many for the first time.
+    slots: Vec<Vec<u8>>,
     stats: RxStats,
 }
 
 impl TapRx {
     fn new(file: File) -> Self {
-        Self { file, slots: vec![0; SLOT * MAX_BATCH], stats: RxStats::default() }
+        Self { file, slots: vec![Vec::new(); MAX_BATCH], stats: RxStats::default() }
     }
 }
 
 impl RxQueue for TapRx {
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
         let room = batch.room();
-        for slot in self.slots.chunks_exact_mut(SLOT).take(room) {
+        for slot in self.slots.iter_mut().take(room) {
+            slot.resize(SLOT, 0);
             // The kernel's header comes to lie directly before HEADROOM.
             let into = &mut slot[HEADROOM - VNET_HDR_SIZE..];
             let size = match self.file.read(into) {

@@ -29,8 +29,9 @@ const SMALL_SLOTS: u32 = 4096;
 
 const BLOCK: u32 = 1 << 20;
 
-/// Bytes of frames larger than a slot that may wait; the kernel doubles it.
-const LARGE_WAITING: i32 = 16 << 20;
+/// Bytes of frames larger than a slot that may wait; the kernel doubles it. With the ring and the buffers
+/// below a port stays under 40 MB.
+const LARGE_WAITING: i32 = 12 << 20;
 
 /// Receive calls that found nothing, after which the socket is asked for an error that might be what
 /// makes it readable.
@@ -41,9 +42,9 @@ const TPID_8021Q: u16 = 0x8100;
 pub(crate) struct RingRx {
     socket: OwnedFd,
     ring: RxRing,
-    /// Buffers for the frames of a batch that are larger than a slot; empty if none can be. Pages of
-    /// it that were never used take no memory.
-    large: Vec<u8>,
+    /// A buffer for each frame of a batch that is larger than a slot, made when there is the first;
+    /// none if none can be.
+    large: Vec<Vec<u8>>,
     stats: RxStats,
     idle_calls: u32,
     memory: RxMemory,
@@ -79,7 +80,7 @@ impl RingRx {
         if !is_whole {
             socket::set_option(fd, socket::PACKET_COPY_THRESH, slot_size as i32)?;
         }
-        let large = vec![0; if is_whole { 0 } else { WHOLE_FRAME as usize * MAX_BATCH }];
+        let large = vec![Vec::new(); if is_whole { 0 } else { MAX_BATCH }];
         let geometry = geometry(slots, slot_size);
         let ring = RxRing::new(fd, geometry)?;
         let memory = RxMemory {
@@ -104,7 +105,7 @@ impl RingRx {
 impl RxQueue for RingRx {
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
         let Self { socket, ring, large, stats, idle_calls, .. } = self;
-        let mut buffers = large.chunks_exact_mut(WHOLE_FRAME as usize);
+        let mut buffers = large.iter_mut();
         for (received, slot) in ring.lend().take(batch.room()) {
             let is_queued = received.status & libc::TP_STATUS_COPY != 0;
             let frame = if is_queued {
@@ -157,9 +158,10 @@ impl RxQueue for RingRx {
 #[cold]
 fn fetch<'a>(
     socket: BorrowedFd<'_>,
-    buffer: &'a mut [u8],
+    buffer: &'a mut Vec<u8>,
     received: Received,
 ) -> Option<Frame<'a>> {
+    buffer.resize(WHOLE_FRAME as usize, 0);
     let size = recv(socket.as_raw_fd(), &mut buffer[HEADROOM..], MsgFlags::MSG_DONTWAIT);
     let size =
         size.inspect_err(|error| tracing::debug!(%error, "a large frame is missing")).ok()?;

@@ -8,6 +8,7 @@ mod frames;
 mod harness;
 mod laboratory;
 mod life;
+mod memory;
 mod ownership;
 mod places;
 mod rules;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         frames::TESTS,
         laboratory::TESTS,
         life::TESTS,
+        memory::TESTS,
         ownership::TESTS,
         places::TESTS,
         rules::TESTS,
