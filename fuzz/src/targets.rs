@@ -7,8 +7,11 @@ use flowtable::datapath::{
 use flowtable::flow::extract::extract;
 use flowtable::flow_mod::{Command, FlowMod};
 use flowtable::pipeline::Pipeline;
+use flowtable::pipeline::mac_table::DEFAULT_AGEING;
 use flowtable::pipeline::ports::PortInfo;
-use flowtable::text::{ParseContext, PrintOptions, parse_flow};
+use flowtable::text::{
+    GroupCommand, ParseContext, PrintOptions, parse_flow, parse_group, parse_packet_out,
+};
 use flowtable::types::{MacAddr, OfPort, OfVersion, PortNo};
 use packet::{Batch, Frame, FrameId, Offload};
 use std::sync::Arc;
@@ -120,7 +123,8 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
     }
 }
 
-/// Text is refused or understood; what is understood can be printed, and read back as the same.
+/// Text is refused or understood, as a rule, a group and a packet-out; a rule that is understood can
+/// be printed, and read back as the same.
 ///
 /// The first byte chooses the dialect.
 pub fn rule(data: &[u8]) {
@@ -145,6 +149,8 @@ pub fn rule(data: &[u8]) {
     };
     let lenient = choice & 0x80 != 0;
     let context = ParseContext { version, command, lenient, ..ParseContext::default() };
+    let _ = parse_packet_out(text, &context);
+    let _ = parse_group(text, GroupCommand::Add, &context);
     let Ok(first) = parse_flow(text, &context) else {
         return;
     };
@@ -196,8 +202,10 @@ const RULES: [&str; 16] = [
 ///
 /// The input is a script: a byte below 128 changes a rule, any other sends a frame.
 pub fn verdict(data: &[u8]) {
-    let mut cached = Bench::new(64);
-    let mut plain = Bench::new(0);
+    // Small enough that flows push each other out.
+    let small = CacheConfig { emc_entries: 64, max_flows: 16, upcalls: None };
+    let mut cached = Bench::new(small);
+    let mut plain = Bench::new(CacheConfig::OFF);
     let mut bytes = Bytes(data);
     let mut now = Duration::ZERO;
     while !bytes.0.is_empty() {
@@ -224,15 +232,14 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(emc_entries: usize) -> Self {
+    fn new(config: CacheConfig) -> Self {
         let pipeline = Arc::new(Pipeline::new(1));
+        pipeline.with_macs(|macs| macs.configure(64, DEFAULT_AGEING));
         pipeline.with_ports(|ports| {
             for n in 1..=4 {
                 ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), "p", MacAddr::default()));
             }
         });
-        let cached = CacheConfig { emc_entries, ..CacheConfig::default() };
-        let config = if emc_entries == 0 { CacheConfig::OFF } else { cached };
         let datapath = Datapath::new(Arc::clone(&pipeline), config, 1, 1);
         Self { pipeline, datapath }
     }

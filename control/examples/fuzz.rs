@@ -1,0 +1,136 @@
+//! Fuzzes on any machine with Rust: mutates the corpus at random and calls the targets of `fuzz/`.
+//!
+//! The real fuzzer (`fuzz/run`) learns which inputs reach new code and finds more, but needs a C++
+//! compiler. This one is for every check: the same seed gives the same inputs everywhere. An input
+//! that crashes is left in `fuzz/crashes`.
+//!
+//!     cargo run -p control --example fuzz -- [SEED] [FACTOR]
+
+#[allow(unreachable_pub, reason = "the programs of the fuzzer call them from another crate")]
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// Each target, and how many inputs take a few seconds without optimisation.
+const TARGETS: [(&str, fn(&[u8]), u32); 4] = [
+    ("frame", targets::frame, 1_500_000),
+    ("rule", targets::rule, 400_000),
+    ("control", targets::control, 2_000_000),
+    ("verdict", targets::verdict, 12_000),
+];
+
+/// Inputs are not longer than this.
+const MAX_SIZE: usize = 512;
+/// Mutants that are mutated further: without coverage all are equally good, so few are enough.
+const POOL: usize = 256;
+
+/// What a crash is reported with.
+static CURRENT: Mutex<(&str, Vec<u8>)> = Mutex::new(("", Vec::new()));
+
+fn main() {
+    let mut words = std::env::args().skip(1);
+    let mut number = |default: u64| words.next().and_then(|w| w.parse().ok()).unwrap_or(default);
+    let (seed, factor) = (number(1), number(1) as u32);
+    println!("seed {seed}");
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        keep_crash();
+    }));
+    for (name, target, rounds) in TARGETS {
+        let start = Instant::now();
+        let rounds = rounds * factor;
+        run(name, target, rounds, Random(seed));
+        println!("{name}: {rounds} inputs in {:.1} s", start.elapsed().as_secs_f64());
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(name)
+}
+
+fn keep_crash() {
+    let Ok(current) = CURRENT.lock() else { return };
+    let path = folder("crashes").join(format!("{}-mutant", current.0));
+    let _ = fs::create_dir_all(folder("crashes"));
+    match fs::write(&path, &current.1) {
+        Ok(()) => eprintln!("the input is in {}", path.display()),
+        Err(error) => eprintln!("{}: {error}: the input is {:?}", path.display(), current.1),
+    }
+}
+
+fn run(name: &'static str, target: fn(&[u8]), rounds: u32, mut random: Random) {
+    let corpus =
+        fs::read_dir(folder("corpus").join(name)).expect("the corpus is in the repository");
+    let mut paths: Vec<PathBuf> =
+        corpus.map(|file| file.expect("a readable folder").path()).collect();
+    // The order of a folder differs between machines.
+    paths.sort();
+    let seeds: Vec<Vec<u8>> =
+        paths.iter().map(|path| fs::read(path).expect("a readable file")).collect();
+    let mut pool = seeds.clone();
+    for _ in 0..rounds {
+        // Back to the roots often: a mutant of a mutant of a mutant is noise.
+        let base = if random.below(2) == 0 { &seeds } else { &pool };
+        let mut input = base[random.below(base.len())].clone();
+        for _ in 0..=random.below(4) {
+            let other = &pool[random.below(pool.len())];
+            mutate(&mut input, other, &mut random);
+        }
+        input.truncate(MAX_SIZE);
+        *CURRENT.lock().expect("no crash yet") = (name, input.clone());
+        target(&input);
+        if pool.len() < POOL {
+            pool.push(input);
+        } else {
+            let at = random.below(POOL);
+            pool[at] = input;
+        }
+    }
+}
+
+/// Changes an input a little; `other` gives material.
+fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    const SPECIAL: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, b',', b'=', b'/', b'(', b')', b':', b'9'];
+    let at = random.below(input.len() + 1);
+    let end = (at + 1 + random.below(8)).min(input.len());
+    match random.below(8) {
+        0 if at < input.len() => input[at] ^= 1 << random.below(8),
+        1 if at < input.len() => input[at] = random.below(256) as u8,
+        2 if at < input.len() => input[at] = SPECIAL[random.below(SPECIAL.len())],
+        3 => input.insert(at, SPECIAL[random.below(SPECIAL.len())]),
+        4 => drop(input.drain(at.min(end)..end)),
+        5 => {
+            let piece = input[at.min(end)..end].to_vec();
+            let to = random.below(input.len() + 1);
+            input.splice(to..to, piece);
+        }
+        6 if !other.is_empty() => {
+            let from = random.below(other.len());
+            let to = from + random.below(other.len() - from) + 1;
+            input.splice(at..at, other[from..to].iter().copied());
+        }
+        7 => input.truncate(at),
+        _ => {}
+    }
+}
+
+/// SplitMix64: small, and good enough to choose bytes with.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
