@@ -10,9 +10,9 @@ use std::sync::Arc;
 pub enum Command {
     /// Add, replacing a rule with the same match and priority.
     Add,
-    /// Change the actions of every rule that the match covers; add if none (OpenFlow 1.0).
+    /// Change the actions of every rule that the match covers.
     Modify,
-    /// Change the actions of the one rule with this match and priority; add if none.
+    /// Change the actions of the one rule with this match and priority.
     ModifyStrict,
     /// Delete every rule that the match covers.
     Delete,
@@ -52,6 +52,9 @@ pub struct FlowMod {
     pub cookie_filter: Option<(Cookie, Cookie)>,
     /// A modification changes the cookie (it was given as `cookie=N`).
     pub modify_cookie: bool,
+    /// A modification adds the rule if there is none to modify, unless it selects by cookie, name or
+    /// label.
+    pub adds_if_none: bool,
     /// Seconds without traffic after which the rule goes; 0 never.
     pub idle_timeout: u16,
     /// Seconds after which the rule goes; 0 never.
@@ -66,9 +69,9 @@ pub struct FlowMod {
     pub out_group: Option<GroupId>,
     /// What to do with the packets.
     pub actions: Vec<Action>,
-    /// A unique name for humans.
+    /// A unique name for humans; unless this is an add, only the rule that has it.
     pub name: Option<Arc<str>>,
-    /// A class for humans; counters add up by label.
+    /// A class for humans; unless this is an add, only rules that have it.
     pub label: Option<Arc<str>>,
 }
 
@@ -83,6 +86,7 @@ impl FlowMod {
             cookie: Cookie(0),
             cookie_filter: None,
             modify_cookie: false,
+            adds_if_none: matches!(command, Command::Modify | Command::ModifyStrict),
             idle_timeout: 0,
             hard_timeout: 0,
             importance: 0,

@@ -127,12 +127,11 @@ impl Rule {
         }
     }
 
-    /// Whether one of its actions outputs to `port` by number.
+    /// Whether one of its actions outputs to `port` by number. As in Open vSwitch, one that truncates
+    /// does not count.
     pub fn outputs_to(&self, port: OfPort) -> bool {
         any_action(&self.actions, &mut |a| match a {
-            Action::Output { port: p }
-            | Action::OutputTrunc { port: p, .. }
-            | Action::Enqueue { port: p, .. } => *p == port,
+            Action::Output { port: p } | Action::Enqueue { port: p, .. } => *p == port,
             Action::Controller { .. } => port == OfPort::CONTROLLER,
             _ => false,
         })

@@ -309,6 +309,8 @@ impl Tables {
                 fm.matching.covers(&entry.matches)
             };
             same && fm.cookie_filter.is_none_or(|(value, mask)| has_cookie(rule, value, mask))
+                && fm.name.as_ref().is_none_or(|name| rule.name() == Some(name))
+                && fm.label.as_ref().is_none_or(|label| rule.label() == Some(label))
                 && fm.out_port.is_none_or(|port| port == OfPort::NONE || rule.outputs_to(port))
                 && fm.out_group.is_none_or(|g| g == GroupId::ANY || rule.uses_group(g))
         };
@@ -342,7 +344,8 @@ impl Tables {
             Command::Add => self.add(change, fm, now),
             Command::Modify | Command::ModifyStrict => {
                 self.check_groups(&fm.actions, change.version)?;
-                if selected.is_empty() && fm.cookie_filter.is_none() {
+                let selects = fm.cookie_filter.is_some() || fm.name.is_some() || fm.label.is_some();
+                if selected.is_empty() && fm.adds_if_none && !selects {
                     return self.add(change, fm, now);
                 }
                 selected.iter().for_each(|&rule| self.modify(change, fm, rule, now));

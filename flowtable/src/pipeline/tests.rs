@@ -209,6 +209,34 @@ fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
     assert_eq!(p.expire(NOW + Duration::from_secs(30)).len(), 1);
 }
 
+/// Cookies and actions of the rules of table 0 after a modification in a version.
+fn modified(version: OfVersion, rule: &str, modification: &str) -> Vec<(u64, usize)> {
+    let pipeline = pipeline(&[rule]);
+    let context = ParseContext { version, ..context(Command::Modify) };
+    let request = parse_flow(modification, &context).unwrap();
+    pipeline.apply(&[request], NOW).unwrap();
+    let snapshot = pipeline.snapshot();
+    let rules = snapshot.tables().rules(None, snapshot.version());
+    rules.map(|rule| (rule.value.cookie.0, rule.value.actions.len())).collect()
+}
+
+#[test]
+fn what_a_modification_does_depends_on_the_version() {
+    use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
+    // Nothing to modify: only the first versions add.
+    for (version, rules) in [(OpenFlow10, 2), (OpenFlow11, 2), (OpenFlow12, 1), (OpenFlow15, 1)] {
+        let result = modified(version, "tcp,actions=1", "udp,actions=2");
+        assert_eq!(result.len(), rules, "{version:?}");
+        let result = modified(version, "tcp,actions=1", "cookie=5/-1,udp,actions=2");
+        assert_eq!(result.len(), 1, "{version:?}");
+    }
+    // A new cookie: only the first version sets it.
+    for (version, cookie) in [(OpenFlow10, 7), (OpenFlow11, 3), (OpenFlow12, 3)] {
+        let result = modified(version, "cookie=3,tcp,actions=1", "cookie=7,tcp,actions=2,3");
+        assert_eq!(result, [(cookie, 2)], "{version:?}");
+    }
+}
+
 #[test]
 fn deleting_a_group_takes_its_rules_along() {
     let p = pipeline(&[]);

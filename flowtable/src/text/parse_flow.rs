@@ -224,12 +224,11 @@ impl<'a, 'c> Reader<'a, 'c> {
     fn takes(&self, attribute: Attribute) -> bool {
         let command = self.context.command;
         match attribute {
-            Attribute::Table | Attribute::Cookie => true,
+            Attribute::Table | Attribute::Cookie | Attribute::Name | Attribute::Label => true,
             Attribute::Priority => command != Command::Delete,
             Attribute::IdleTimeout | Attribute::HardTimeout => has_actions(command),
             Attribute::Importance => command == Command::Add,
             Attribute::OutPort | Attribute::OutGroup => !has_actions(command),
-            Attribute::Name | Attribute::Label => has_actions(command),
         }
     }
 

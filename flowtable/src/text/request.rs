@@ -146,6 +146,12 @@ impl<'a> Draft<'a> {
             // There an add always resets the counters; later versions have a flag for it.
             flow_mod.flags.reset_counts = true;
         }
+        // Modifications that find nothing to modify add only in the first two versions, and only in
+        // the first one `cookie=N` is news for the rules that they modify.
+        flow_mod.adds_if_none &= version <= OfVersion::OpenFlow11;
+        if flow_mod.command != Command::Add {
+            flow_mod.modify_cookie &= version == OfVersion::OpenFlow10;
+        }
         if version < OfVersion::OpenFlow14 && context.lenient {
             flow_mod.importance = 0;
         }

@@ -288,6 +288,7 @@ fn flow_mod() -> impl Strategy<Value = (OfVersion, FlowMod)> {
                 cookie: Cookie(cookie.unwrap_or_default()),
                 cookie_filter: None,
                 modify_cookie: cookie.is_some(),
+                adds_if_none: false,
                 idle_timeout,
                 hard_timeout,
                 importance: 0,

@@ -280,3 +280,25 @@ fn a_packet_out_is_sent_or_says_why_not() {
     assert!(bench.run(&["packet-out", &nowhere]).2.starts_with("ofctl: there is no port \"9\"\n"));
     assert_eq!(bench.run(&["packet-out", "1", "2"]).0, 2);
 }
+
+#[test]
+fn names_and_labels_select_rules() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "name=web,label=shop,priority=7,tcp,tp_dst=80,actions=2"]);
+    bench.ok(&["add-flow", "name=tls,label=shop,priority=7,tcp,tp_dst=443,actions=2"]);
+    let web = " name=web, label=shop, priority=7,tcp,tp_dst=80 actions=output:2\n";
+    assert_eq!(bench.ok(&["--no-stats", "dump-flows", "name=web"]), web);
+    assert!(bench.ok(&["dump-aggregate", "label=shop"]).ends_with("flow_count=2\n"));
+    let (status, _, errors) = bench.run(&["add-flow", "name=web,udp,actions=drop"]);
+    assert_eq!(status, 1);
+    assert!(errors.contains("name=\"web\" is the name of another rule"), "{errors}");
+    // What is printed can be fed back.
+    bench.ok(&["del-flows", "name=web"]);
+    bench.ok(&["add-flow", web.trim()]);
+    bench.ok(&["mod-flows", "name=web,actions=drop"]);
+    bench.ok(&["mod-flows", "name=nobody,actions=drop"]);
+    assert!(bench.ok(&["dump-flows", "name=web"]).contains("tp_dst=80 actions=drop\n"));
+    assert!(bench.ok(&["dump-aggregate"]).ends_with("flow_count=3\n"));
+    bench.ok(&["del-flows", "label=shop"]);
+    assert!(bench.ok(&["dump-aggregate"]).ends_with("flow_count=1\n"));
+}

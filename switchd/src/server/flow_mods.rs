@@ -74,10 +74,9 @@ pub(super) fn replace(
 /// The rule with the match and priority of `rule`, as the transaction that is under way has it.
 fn rule_at_place_of(switch: &Switch, rule: &mut FlowMod) -> Option<(RuleRef, Arc<Rule>)> {
     let snapshot = switch.pipeline().snapshot();
-    rule.table = Some(rule.table.unwrap_or_default());
-    rule.command = Command::DeleteStrict;
-    let found = snapshot.tables().select(rule, snapshot.version().next());
-    rule.command = Command::Add;
+    let table = *rule.table.get_or_insert_default();
+    let same_place = deletion(table, rule.matching, rule.priority);
+    let found = snapshot.tables().select(&same_place, snapshot.version().next());
     let place = *found.first()?;
     Some((place, Arc::clone(snapshot.tables().rule(place)?.value)))
 }
@@ -116,21 +115,7 @@ fn is_same(wanted: &FlowMod, rule: &Rule) -> bool {
 
 fn deletion(table: TableId, matching: Match, priority: u16) -> FlowMod {
     FlowMod {
-        command: Command::DeleteStrict,
         table: Some(table),
-        matching,
-        priority,
-        cookie: Default::default(),
-        cookie_filter: None,
-        modify_cookie: false,
-        idle_timeout: 0,
-        hard_timeout: 0,
-        importance: 0,
-        flags: Default::default(),
-        out_port: None,
-        out_group: None,
-        actions: Vec::new(),
-        name: None,
-        label: None,
+        ..FlowMod::new(Command::DeleteStrict, priority, matching, Vec::new())
     }
 }

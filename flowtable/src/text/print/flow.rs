@@ -203,6 +203,11 @@ pub fn write_flow_mod(
     if let Some((value, mask)) = flow_mod.cookie_filter {
         put!(out, "cookie:{:#x}/{:#x} ", value.0, mask.0);
     }
+    for (key, value) in [("name", &flow_mod.name), ("label", &flow_mod.label)] {
+        if let Some(value) = value {
+            put!(out, "{key}:{value} ");
+        }
+    }
     if flow_mod.idle_timeout != 0 {
         put!(out, "idle:{} ", flow_mod.idle_timeout);
     }
