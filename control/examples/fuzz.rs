@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Each target, and how many inputs take a few seconds without optimisation.
-const TARGETS: [(&str, fn(&[u8]), u32); 4] = [
+/// A target, and how many inputs take a few seconds.
+type Target = (&'static str, fn(&[u8]), u32);
+
+const TARGETS: [Target; 4] = [
     ("frame", targets::frame, 1_500_000),
     ("rule", targets::rule, 400_000),
     ("control", targets::control, 2_000_000),

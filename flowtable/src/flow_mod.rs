@@ -40,7 +40,7 @@ pub struct FlowFlags {
 pub struct FlowMod {
     /// What to do.
     pub command: Command,
-    /// Which table; `None` means table 0 for add and modify, all tables for delete.
+    /// Which table; `None` means table 0 for an add, all tables for the others.
     pub table: Option<TableId>,
     /// Which packets.
     pub matching: Match,

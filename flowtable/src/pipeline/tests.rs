@@ -238,6 +238,25 @@ fn what_a_modification_does_depends_on_the_version() {
 }
 
 #[test]
+fn which_tables_are_meant_without_one_depends_on_the_version() {
+    use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
+    let left = |version, command, text: &str| {
+        let pipeline = pipeline(&["tcp,actions=1", "table=2,tcp,actions=1"]);
+        let request = parse_flow(text, &ParseContext { version, ..context(command) }).unwrap();
+        pipeline.apply(&[request], NOW).unwrap();
+        let snapshot = pipeline.snapshot();
+        let rules = snapshot.tables().rules(None, snapshot.version());
+        rules.filter(|rule| rule.value.outputs_to(OfPort(1))).count()
+    };
+    for (version, deleted, modified) in
+        [(OpenFlow10, 0, 0), (OpenFlow11, 1, 1), (OpenFlow12, 0, 1), (OpenFlow15, 0, 1)]
+    {
+        assert_eq!(left(version, Command::Delete, "tcp"), deleted, "{version:?}");
+        assert_eq!(left(version, Command::Modify, "tcp,actions=2"), modified, "{version:?}");
+    }
+}
+
+#[test]
 fn deleting_a_group_takes_its_rules_along() {
     let p = pipeline(&[]);
     add_groups(&p, &["group_id=1,type=all,bucket=output:2,bucket=output:3"]);

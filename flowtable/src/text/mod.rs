@@ -41,7 +41,9 @@ mod words;
 
 pub use error::TextError;
 pub use packet_out::parse_packet_out;
-pub use parse_flow::{describe_flow, describe_flows, parse_flow, parse_flow_file_line};
+pub use parse_flow::{
+    describe_flow, describe_flows, parse_filter, parse_flow, parse_flow_file_line,
+};
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line};
 pub use port::{NoPortNames, PortNames};
 pub use print::{

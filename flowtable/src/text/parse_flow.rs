@@ -35,7 +35,28 @@ const MAX_NAME: usize = 63;
 /// Says which part of the text is wrong, and why.
 pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     let draft = Draft::parse(text, context)?;
-    draft.finish(context)
+    draft.finish(context).map(|flow_mod| at_its_table(flow_mod, context.version))
+}
+
+/// Reads what selects rules in a dump: a match, and the attributes that a deletion selects by.
+///
+/// # Errors
+///
+/// As [`parse_flow`].
+pub fn parse_filter(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
+    let context = ParseContext { command: Command::Delete, ..*context };
+    Draft::parse(text, &context)?.finish(&context)
+}
+
+/// A request that names no table is about all of them, or about table 0, as the version will have it.
+fn at_its_table(flow_mod: FlowMod, version: OfVersion) -> FlowMod {
+    let is_first_table = match flow_mod.command {
+        Command::Add => false,
+        Command::Modify | Command::ModifyStrict => version >= OfVersion::OpenFlow11,
+        Command::Delete | Command::DeleteStrict => version == OfVersion::OpenFlow11,
+    };
+    let first = is_first_table.then(TableId::default);
+    FlowMod { table: flow_mod.table.or(first), ..flow_mod }
 }
 
 /// Reads a line of a file of rules, which may begin with a command: `delete table=3`.
@@ -57,7 +78,7 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
     // The error must point into the line, so the command is cut off only for the reader.
     let context = ParseContext { command, ..*context };
     let draft = Draft::parse_within(line, &text[end..], &context)?;
-    draft.finish(&context)
+    draft.finish(&context).map(|flow_mod| at_its_table(flow_mod, context.version))
 }
 
 /// What `ovs-ofctl parse-flow` prints for a rule.

@@ -9,10 +9,10 @@ use control::frame::{Kind, TEXT_SIZE};
 use control::record::{Aggregate, FlowRecord};
 use control::{FlowQuery, Format, Refusal, Reply};
 use flowtable::classifier::Entry;
-use flowtable::flow_mod::{Command, FlowFlags, FlowMod};
+use flowtable::flow_mod::{FlowFlags, FlowMod};
 use flowtable::pipeline::rule::Rule;
 use flowtable::pipeline::tables::RuleRef;
-use flowtable::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_flow};
+use flowtable::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_filter};
 use flowtable::types::{Cookie, OfVersion, TableId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,12 +88,12 @@ fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
     let names = port_names(switch.pipeline());
     let context = ParseContext {
         version: query.version,
-        command: Command::Delete,
         lenient: switch.is_lenient(),
         ports: &names,
+        ..ParseContext::default()
     };
     let line = Line { file: None, number: 1, text: &query.filter };
-    parse_flow(&query.filter, &context).map_err(|error| refuse::text(&error, line))
+    parse_filter(&query.filter, &context).map_err(|error| refuse::text(&error, line))
 }
 
 fn select(switch: &Switch, filter: &FlowMod) -> Vec<RuleRef> {
