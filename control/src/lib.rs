@@ -44,5 +44,5 @@ pub use refusal::{OpenFlowError, Place, Reason, Refusal};
 pub use reply::Reply;
 pub use request::{
     FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods, GroupQuery, Operation,
-    PacketOutRequest, PortFlag, Request,
+    PacketOutRequest, PortFlag, Request, TraceQuery,
 };

@@ -302,6 +302,39 @@ pub struct TraceRecord {
     /// Why nothing is sent, if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<DropCause>,
+    /// Hosts that NORMAL learns from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learns: Vec<LearnRecord>,
+    /// How it ends, in a sentence, if an explanation was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// What happens when the datapath looks the packet up again, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recirculated: Option<Box<TraceRecord>>,
+}
+
+/// A host that a packet makes known. A trace learns nothing; a packet would.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearnRecord {
+    /// `02:00:00:00:00:01`
+    pub mac: String,
+    /// 0 for untagged.
+    pub vlan: u16,
+    /// Number or name.
+    pub port: String,
+    /// The port where it is known now, if it is.
+    pub known: Option<String>,
+}
+
+/// A rule that could have been expected to win, and did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRecord {
+    /// Its match and priority: `tcp,in_port=1, priority 10`.
+    pub rule: String,
+    /// A field, `priority` or `order`.
+    pub on: String,
+    /// In words, with the values of packet and rule.
+    pub reason: String,
 }
 
 /// What became of a packet that was made by hand.
@@ -349,10 +382,27 @@ pub enum TraceEventRecord {
         /// Its name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+        /// It has no actions: it drops.
+        #[serde(default)]
+        is_empty: bool,
     },
     /// No rule matched.
     Miss {
         /// In this table.
+        table: u8,
+    },
+    /// Of the look-up before: the rules that came nearest, if an explanation was asked for.
+    Lost {
+        /// The nearest first.
+        rules: Vec<LostRecord>,
+        /// How many more there are.
+        others: u64,
+        /// There were more rules than are compared.
+        is_limited: bool,
+    },
+    /// The packet is back, and what was left of the rules of this table is done.
+    Resume {
+        /// Which.
         table: u8,
     },
     /// An action of the rule.
@@ -363,6 +413,8 @@ pub enum TraceEventRecord {
     ActionSet,
     /// What came of that action.
     Note(String),
+    /// The action or the note before, in a sentence, if an explanation was asked for.
+    Sentence(String),
 }
 
 /// A thread that forwards. Numbers are since the start.

@@ -114,14 +114,7 @@ pub enum Operation {
     /// [`Reply::Drops`](crate::Reply::Drops)
     Drops,
     /// Follows a packet through the tables. [`Reply::Trace`](crate::Reply::Trace)
-    Trace {
-        /// The packet, as a match: `in_port=1,tcp,nw_dst=10.0.0.1`; with `packet` only the port.
-        flow: String,
-        /// The packet itself, as hexadecimal digits.
-        packet: Option<String>,
-        /// Port names in the answer instead of numbers.
-        names: bool,
-    },
+    Trace(TraceQuery),
     /// Changes the limits of learning, if any is given.
     /// [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbConfigure {
@@ -276,6 +269,31 @@ pub struct PacketOutRequest {
     pub version: OfVersion,
     /// As [`FlowMods::lenient`].
     pub lenient: bool,
+}
+
+/// A packet to follow, and how to tell of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceQuery {
+    /// The packet, as a match: `in_port=1,tcp,nw_dst=10.0.0.1`. With `packet` it says where that
+    /// comes in, with `from` and `to` what is not known of these.
+    pub flow: String,
+    /// The packet itself, as hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packet: Option<String>,
+    /// The host that sends it: a MAC address that was learned, or an IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The host that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Sentences, and the rules that lost.
+    #[serde(default)]
+    pub explain: bool,
+    /// The dialect of the answer.
+    #[serde(default, with = "crate::version")]
+    pub version: OfVersion,
+    /// Port names in the answer instead of numbers.
+    pub names: bool,
 }
 
 /// Which groups, and how to show them.

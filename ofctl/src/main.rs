@@ -4,6 +4,7 @@
 //! refused or failed, 2 usage (and, from `diff-flows`, 2 different).
 
 mod connect;
+mod explain;
 mod fdb;
 mod files;
 mod flows;

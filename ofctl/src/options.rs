@@ -97,6 +97,28 @@ pub(crate) struct Words {
     pub(crate) words: Vec<String>,
 }
 
+/// A packet to follow.
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// The flow, and perhaps the packet, as `ovs-appctl ofproto/trace` takes them
+    #[command(flatten)]
+    pub(crate) words: Words,
+    /// The packet itself, in hexadecimal digits; - is standard input. It comes in where FLOW says
+    /// (in_port=1), or where its source address was learned
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["from", "to"])]
+    pub(crate) packet: Option<String>,
+    /// The host that sends it: a MAC address that was learned, or an IP address. Gives the port, the
+    /// VLAN and the address; FLOW gives the rest, or it is a ping
+    #[arg(long, value_name = "HOST")]
+    pub(crate) from: Option<String>,
+    /// The host that it is for
+    #[arg(long, value_name = "HOST")]
+    pub(crate) to: Option<String>,
+    /// In sentences, with the rules that lost and what they lost on
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -212,8 +234,10 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl drops [BRIDGE]")]
     Drops(Words),
     /// Follow a packet through the tables, without sending anything
-    #[command(override_usage = "ofctl trace [BRIDGE] FLOW [PACKET]")]
-    Trace(Words),
+    #[command(
+        override_usage = "ofctl trace [BRIDGE] FLOW [--explain]\n       ofctl trace [BRIDGE] [FLOW] --packet HEX [--explain]\n       ofctl trace [BRIDGE] [FLOW] --from HOST --to HOST [--explain]"
+    )]
+    Trace(Trace),
 
     /// Show how a rule is understood, without a switch
     ParseFlow(Flow),
@@ -323,7 +347,8 @@ Examples:
   ofctl --strict del-flows \"priority=100,ip,nw_dst=10.0.0.2\"
   ofctl -O OpenFlow13 add-group \"group_id=1,type=select,bucket=output:1,bucket=output:2\"
   ofctl show; ofctl dump-ports; ofctl fdb-show; ofctl drops
-  ofctl trace \"in_port=1,tcp,nw_dst=10.0.0.2,tp_dst=80\"
+  ofctl trace \"in_port=1,tcp,nw_dst=10.0.0.2,tp_dst=80\" --explain
+  ofctl trace tcp,tp_dst=80 --from 02:00:00:00:00:01 --to 02:00:00:00:00:02
   ofctl lint; ofctl lint rules.txt              rules that are hardly meant
   ofctl dump-flows --json
 

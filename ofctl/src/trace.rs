@@ -1,33 +1,64 @@
 //! `trace`: a packet's way through the tables, laid out as `ofproto/trace` does.
 
-use crate::Outcome;
 use crate::connect::{call, explain_timeout, unexpected};
-use crate::options::{Options, Words};
+use crate::options::{Options, Trace};
 use crate::output::{print, print_json};
+use crate::{Outcome, explain, files};
 use control::record::{TraceEventRecord, TraceRecord, TraceStepRecord};
-use control::{Operation, Reply};
+use control::{Operation, Reply, TraceQuery};
 use std::fmt::Write;
 
 /// `trace`
-pub(crate) fn trace(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outcome> {
     let how = &options.how;
-    let mut call = call(options, words, 1, 2)?;
-    let flow = call.words[0].clone();
-    let packet = call.words.get(1).cloned();
+    let Trace { words, packet, from, to, explain } = arguments;
+    let has_hosts = from.is_some() || to.is_some();
+    let needs_flow = packet.is_none() && !has_hosts;
+    let packet = match packet.as_deref() {
+        Some("-") => Some(files::read("-")?),
+        packet => packet.map(str::to_owned),
+    };
+    let may_have_packet = packet.is_none() && !has_hosts;
+    let most = 1 + usize::from(may_have_packet);
+    let mut call = call(options, words, usize::from(needs_flow), most)?;
+    let query = TraceQuery {
+        flow: call.words.first().cloned().unwrap_or_default(),
+        packet: packet.or_else(|| call.words.get(1).cloned()),
+        from: from.clone(),
+        to: to.clone(),
+        explain: *explain,
+        version: how.version,
+        names: how.names(),
+    };
     let bridge = call.client.hello().bridges.first().cloned().unwrap_or_default();
-    let operation = Operation::Trace { flow, packet, names: how.names() };
-    let reply = call.client.ask(operation).map_err(|e| explain_timeout(e.into(), how))?;
+    let reply =
+        call.client.ask(Operation::Trace(query)).map_err(|e| explain_timeout(e.into(), how))?;
     let Reply::Trace(trace) = reply else {
         return Err(unexpected());
     };
     match how.json {
         true => print_json(&trace)?,
+        false if *explain => print(&explain::render(&trace))?,
         false => print(&render(&bridge, &trace))?,
     }
     Ok(Outcome::Done)
 }
 
+/// A pass, and those after it, each with the recirculation that it begins with as its title.
 fn render(bridge: &str, trace: &TraceRecord) -> String {
+    let mut out = render_pass(bridge, trace);
+    let mut next = trace.recirculated.as_deref();
+    while let Some(pass) = next {
+        let id = pass.flow.split(',').next().and_then(|word| word.strip_prefix("recirc_id="));
+        let line = "=".repeat(79);
+        let _ = write!(out, "\n{line}\nrecirc({})\n{line}\n\n", id.unwrap_or_default());
+        out.push_str(&render_pass(bridge, pass));
+        next = pass.recirculated.as_deref();
+    }
+    out
+}
+
+fn render_pass(bridge: &str, trace: &TraceRecord) -> String {
     let title = format!("bridge(\"{bridge}\")");
     let mut out = format!("Flow: {}\n\n{title}\n{}\n", trace.flow, "-".repeat(title.len()));
     let mut layout = Layout { out: &mut out, levels: Vec::new() };
@@ -61,7 +92,7 @@ impl Layout<'_> {
         let is_last = rest.iter().all(|later| later.depth > step.depth);
         self.levels.truncate(depth);
         match &step.event {
-            TraceEventRecord::Rule { table, text, cookie, name } => {
+            TraceEventRecord::Rule { table, text, cookie, name, is_empty } => {
                 self.table(depth, above, is_last);
                 let _ = write!(self.out, "{table:2}. {text}");
                 if let Some(cookie) = cookie {
@@ -71,6 +102,10 @@ impl Layout<'_> {
                     let _ = write!(self.out, ", name {name}");
                 }
                 self.out.push('\n');
+                if *is_empty {
+                    self.indent(8 * self.levels.last().copied().unwrap_or(0) + 4);
+                    self.out.push_str("drop\n");
+                }
             }
             TraceEventRecord::Miss { table } => {
                 self.table(depth, above, is_last);
@@ -93,6 +128,12 @@ impl Layout<'_> {
                 self.indent(8 * above + 4);
                 let _ = writeln!(self.out, "{text}");
             }
+            TraceEventRecord::Resume { table } => {
+                self.levels.push(0);
+                let _ = writeln!(self.out, "thaw\n        Resuming from table {table}");
+            }
+            // These belong to an explanation.
+            TraceEventRecord::Lost { .. } | TraceEventRecord::Sentence(_) => {}
             TraceEventRecord::Note(text) => {
                 self.levels.push(above);
                 self.indent(8 * above + 4);
@@ -118,7 +159,8 @@ mod tests {
 
     fn rule(depth: u32, table: u8, text: &str) -> TraceStepRecord {
         let text = text.to_owned();
-        let event = TraceEventRecord::Rule { table, text, cookie: None, name: None };
+        let event =
+            TraceEventRecord::Rule { table, text, cookie: None, name: None, is_empty: false };
         TraceStepRecord { depth, event }
     }
 

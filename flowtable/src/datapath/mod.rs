@@ -65,7 +65,7 @@ use std::time::Duration;
 use storm::Storm;
 
 /// Times that one frame may go round.
-const MAX_RECIRCULATIONS: u32 = 8;
+pub(crate) const MAX_RECIRCULATIONS: u32 = 8;
 
 /// Sizes of the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,7 @@ pub use parse_flow::{
 };
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line};
 pub use port::{NoPortNames, PortNames};
+pub(crate) use print::subfield as write_subfield;
 pub use print::{
     FlowLine, PrintOptions, write_action, write_actions, write_flow_mod, write_group,
     write_group_stats, write_match,

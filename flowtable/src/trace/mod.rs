@@ -1,19 +1,32 @@
 //! Packets, masks and datapath actions in the words of `ofproto/trace` and `ovs-dpctl`.
 //!
-//! The walk itself is recorded by [`crate::pipeline::xlate`]; here is how its parts read.
+//! One walk through the tables is recorded by [`crate::pipeline::xlate`]; [`walk`] follows a frame
+//! through all of them. The rest is how that reads: in the lines of `ofproto/trace`, or in sentences
+//! ([`sentence`]) that also name the rules that lost ([`rivals`]).
 
+mod difference;
 mod dp_action;
+mod rivals;
+mod sentence;
 #[cfg(test)]
 mod tests;
+mod walk;
 
+pub use difference::{Difference, differences};
 pub use dp_action::write_datapath_actions;
+pub use rivals::{Lost, Rival, Rivals};
+pub use sentence::{action_sentence, note_sentence, outcome_sentence};
+pub use walk::{Pass, walk};
 
+use crate::action::{Action, Subfield};
 use crate::flow::Match;
 use crate::flow::extract::{eth_type, ip_proto};
 use crate::flow::fields::FieldId;
 use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
 use crate::pipeline::xlate::Note;
-use crate::text::{DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match};
+use crate::text::{
+    DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match, write_subfield,
+};
 use crate::types::{OfPort, PortNo};
 
 /// A key whose ingress port is the datapath's number, with the user's number instead.
@@ -87,10 +100,11 @@ fn packet_fields(flow: &FlowKey) -> Vec<FieldId> {
 /// The bits of a packet that its verdict depends on: `recirc_id=0,eth,tcp,in_port=1,nw_frag=no`.
 pub fn write_megaflow(out: &mut String, key: &FlowKey, mask: &FlowMask, names: &dyn PortNames) {
     use std::fmt::Write;
-    let _ = write!(out, "recirc_id={:#x},eth,", key.recirc_id.get());
-    if key.recirc_id.get() == 0 {
-        out.truncate(out.len() - "0x0,eth,".len());
-        out.push_str("0,eth,");
+    match key.recirc_id.get() {
+        0 => out.push_str("recirc_id=0,eth,"),
+        id => {
+            let _ = write!(out, "recirc_id={id:#x},eth,");
+        }
     }
     let key = PipelineKey { flow: *key, ..PipelineKey::default() };
     let mut mask = PipelineMask { flow: *mask, ..PipelineMask::default() };
@@ -105,11 +119,28 @@ pub fn write_megaflow(out: &mut String, key: &FlowKey, mask: &FlowMask, names: &
     write_match(out, &Match::new(&key, &shown), DEFAULT_PRIORITY, names);
 }
 
-/// A remark, with the mark that `ofproto/trace` puts before it.
-pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> String {
-    match note {
+fn subfield_text(subfield: Subfield) -> String {
+    let mut text = String::new();
+    write_subfield(&mut text, subfield);
+    text
+}
+
+/// A remark, with the mark that `ofproto/trace` puts before it;
+/// `None` for one that it does not make.
+pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
+    let set = |verb: &str, actions: &[Action]| {
+        let mut text = format!("-> action set {verb}: ");
+        match actions {
+            [] => text.push_str("empty"),
+            actions => write_actions(&mut text, actions, options),
+        }
+        text
+    };
+    Some(match note {
         Note::Flood => "-> no learned MAC for destination, flooding".into(),
         Note::ForwardLearned => "-> forwarding to learned port".into(),
+        Note::LeftOut(..) => return None,
+        Note::Protected(_) => "-> learned port is protected, as the input port is, dropping".into(),
         Note::LearnedOnInPort => "-> learned port is input port, dropping".into(),
         Note::LearnedPortUnknown => "-> learned port is unknown, dropping".into(),
         Note::ReservedMulticast => "-> packet has reserved destination MAC, dropping".into(),
@@ -118,14 +149,15 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> String {
         Note::SkipInPort => ">> skipping output to input port".into(),
         Note::NoSuchPort(_) => ">> Nonexistent output port".into(),
         Note::NoForward(_) => ">> OFPPC_NO_FWD set, skipping output".into(),
+        Note::PortDown(_) => ">> port is down, skipping output".into(),
+        Note::OutputPortIs(port) => format!("-> output port is {port}"),
+        Note::FieldIsNow(dst, value) => format!("-> {} is now {value:#x}", subfield_text(*dst)),
+        Note::UsingBucket(bucket) => format!("-> using bucket {bucket}"),
         Note::NoSuchGroup(_) => ">> output to nonexistent group".into(),
         Note::NoLiveBucket => ">> no live bucket".into(),
         Note::TtlExpired => ">> IPv4 decrement TTL exception".into(),
         Note::Dropped(reason) => format!(">> {}, dropping", reason.sentence()),
-        Note::ActionSetIs(actions) => {
-            let mut text = String::from("-> action set is: ");
-            write_actions(&mut text, actions, options);
-            text
-        }
-    }
+        Note::ActionSetIs(actions) => set("is", actions),
+        Note::ActionSetWas(actions) => set("was", actions),
+    })
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod lint;
+mod trace;
 
 use bench::Bench;
 

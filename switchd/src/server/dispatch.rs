@@ -82,9 +82,7 @@ fn dispatch(
 
         Operation::CacheShow => status::caches(switch),
         Operation::Drops => status::drops(switch),
-        Operation::Trace { flow, packet, names } => {
-            trace::trace(switch, flow, packet.as_deref(), *names)?
-        }
+        Operation::Trace(query) => trace::trace(switch, query)?,
         Operation::Workers => status::workers(switch),
         Operation::Sync => {
             switch.sync_stats();

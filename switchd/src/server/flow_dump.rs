@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Rules that are written under one lock.
-const SLICE: usize = 256;
+pub(super) const SLICE: usize = 256;
 
 /// Lists the rules of a query.
 pub(super) fn dump(

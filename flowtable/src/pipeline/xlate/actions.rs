@@ -121,6 +121,8 @@ impl Ctx<'_> {
             Action::CheckPktLarger { .. } => {}
             Action::Exit => self.exit = true,
             Action::ClearActions => {
+                let set = &self.action_set;
+                self.report.note(|| Note::ActionSetWas(in_order(set)));
                 self.action_set.clear();
                 self.update_actset_output();
             }
@@ -160,7 +162,9 @@ impl Ctx<'_> {
             }
         }
         src.set_mask(&mut self.mask);
-        self.write(dst, src.read(&self.key));
+        let value = src.read(&self.key);
+        self.write(dst, value);
+        self.report.note(|| Note::FieldIsNow(dst, value));
     }
 
     fn write(&mut self, dst: Subfield, value: u128) {

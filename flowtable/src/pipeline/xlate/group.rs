@@ -52,7 +52,10 @@ impl Ctx<'_> {
 
     fn chosen_bucket(&mut self, entry: &Arc<GroupEntry>, index: Option<usize>) {
         match index {
-            Some(index) => self.bucket(entry, index),
+            Some(index) => {
+                self.report.note(|| Note::UsingBucket(index));
+                self.bucket(entry, index);
+            }
             None => {
                 self.report.note(|| Note::NoLiveBucket);
                 self.hint = Some(DropReason::NoLiveBucket);

@@ -22,7 +22,7 @@ mod report;
 mod vlan;
 
 pub use dependencies::{Dependencies, TableSet};
-pub use report::{Note, TraceEvent, TraceStep};
+pub use report::{LeftOut, Note, TraceEvent, TraceStep};
 
 use super::conduct::Conduct;
 use super::mac_table::{MacKey, MacTable};
@@ -243,6 +243,9 @@ impl<'a> Ctx<'a> {
     }
 
     fn fail(&mut self, reason: DropReason) {
+        if self.error.is_none() {
+            self.report.note(|| Note::Dropped(reason));
+        }
         self.error = Some(reason);
     }
 
@@ -337,6 +340,7 @@ impl<'a> Ctx<'a> {
             key.flow.tp_dst.set(0);
         }
         self.out.depends.looked_up(table, &key.flow, &self.original);
+        self.report.lookup(table, &key);
         self.view.tables.lookup(table, &key, self.view.version, &mut self.mask).cloned()
     }
 
@@ -384,6 +388,7 @@ impl<'a> Ctx<'a> {
         {
             self.is_last = lists.len() == 0;
             (self.table, self.cookie) = (list.table, list.cookie);
+            self.report.resume(list.table);
             self.actions(&list.actions);
             if self.freezing {
                 return self.suspended.extend(lists.cloned());
@@ -399,7 +404,6 @@ impl<'a> Ctx<'a> {
             self.out.actions.clear();
             self.outputs = 0;
             self.hint = Some(error);
-            self.report.note(|| Note::Dropped(error));
         }
         if self.outputs == 0 {
             self.out.actions.clear();
@@ -415,6 +419,7 @@ fn receives(port: &PortInfo) -> bool {
     !port.config.no_recv && !port.config.down
 }
 
-fn is_ip(key: &FlowKey) -> bool {
+/// IPv4 or IPv6.
+pub(crate) fn is_ip(key: &FlowKey) -> bool {
     matches!(key.dl_type.get(), eth_type::IPV4 | eth_type::IPV6)
 }

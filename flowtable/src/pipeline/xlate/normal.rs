@@ -1,7 +1,7 @@
 //! `NORMAL`: what an Ethernet switch does without rules.
 
 use super::vlan::{Tag, set_tags, tags};
-use super::{Ctx, Learn, Note};
+use super::{Ctx, Learn, LeftOut, Note};
 use crate::datapath::DropReason;
 use crate::datapath::storm::{Flood, FloodKind};
 use crate::flow::extract::eth_type;
@@ -75,6 +75,7 @@ impl Ctx<'_> {
                 self.hint = Some(DropReason::SamePort);
             }
             Some(Some(out)) if out.protected && in_port.protected => {
+                self.report.note(|| Note::Protected(out.of));
                 self.hint = Some(DropReason::NoOutput);
             }
             Some(Some(out)) => {
@@ -103,10 +104,10 @@ impl Ctx<'_> {
             _ => FloodKind::UnknownUnicast,
         };
         self.out.flood = in_port.storm_limit.map(|limit| Flood { kind, limit });
-        for out in ports.iter() {
-            let isolated = out.protected && in_port.protected;
-            if out.of != in_port.of && !out.config.no_flood && !isolated && carries(out, inside) {
-                self.leave(out, inside);
+        for out in ports.iter().filter(|out| out.of != in_port.of) {
+            match left_out(in_port, out, inside) {
+                None => self.leave(out, inside),
+                Some(why) => self.report.note(|| Note::LeftOut(out.of, why)),
             }
         }
     }
@@ -142,7 +143,20 @@ fn may_enter(port: &PortInfo, vid: u16) -> bool {
     }
 }
 
-/// Whether a frame with these tags inside the switch is flooded to this port.
+/// Why a frame with these tags inside the switch is not flooded to a port, if it is not.
+fn left_out(in_port: &PortInfo, out: &PortInfo, inside: Inside) -> Option<LeftOut> {
+    if out.config.no_flood {
+        Some(LeftOut::NoFlood)
+    } else if out.protected && in_port.protected {
+        Some(LeftOut::Protected)
+    } else if !carries(out, inside) {
+        Some(LeftOut::Vlan(vid(inside)))
+    } else {
+        None
+    }
+}
+
+/// Whether a port takes part in the VLAN of a frame with these tags inside the switch.
 fn carries(port: &PortInfo, inside: Inside) -> bool {
     let (vlan, inner) = (vid(inside), inside[1].tci & VLAN_VID_MASK);
     match &port.vlan {

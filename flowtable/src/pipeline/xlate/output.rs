@@ -1,6 +1,6 @@
 //! Outputs: one port, several, or somebody who is no port.
 
-use super::{Ctx, Note};
+use super::{Ctx, LeftOut, Note};
 use crate::action::Subfield;
 use crate::datapath::{ControllerMeta, DpAction, DropReason};
 use crate::pipeline::ports::PortInfo;
@@ -38,9 +38,13 @@ impl Ctx<'_> {
         let ports = self.view.ports;
         self.out.depends.all_ports = true;
         let mut any = false;
-        for port in ports.iter().filter(|p| p.of != in_port && wants(p)) {
-            any = true;
-            self.send_to(port.of);
+        for port in ports.iter().filter(|p| p.of != in_port) {
+            if wants(port) {
+                any = true;
+                self.send_to(port.of);
+            } else {
+                self.report.note(|| Note::LeftOut(port.of, LeftOut::NoFlood));
+            }
         }
         if !any {
             self.hint = Some(DropReason::NoFloodTarget);
@@ -62,6 +66,7 @@ impl Ctx<'_> {
             return;
         }
         if port.config.down {
+            self.report.note(|| Note::PortDown(of));
             self.hint = Some(DropReason::TxLinkDown);
             return;
         }
@@ -74,7 +79,10 @@ impl Ctx<'_> {
         src.set_mask(&mut self.mask);
         let value = src.read(&self.key);
         match u16::try_from(value) {
-            Ok(port) => self.output(OfPort(port)),
+            Ok(port) => {
+                self.report.note(|| Note::OutputPortIs(OfPort(port)));
+                self.output(OfPort(port));
+            }
             // 32-bit numbers of reserved ports.
             Err(_) if (0xffff_ff00..=0xffff_ffff).contains(&value) => {
                 self.output(OfPort(value as u16));

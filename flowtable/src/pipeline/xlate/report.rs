@@ -1,7 +1,7 @@
 //! An account of the walk, for `trace`. Costs nothing when nobody wants one.
 
 use super::Translation;
-use crate::action::Action;
+use crate::action::{Action, Subfield};
 use crate::datapath::DropReason;
 use crate::flow::PipelineKey;
 use crate::pipeline::rule::Rule;
@@ -25,22 +25,47 @@ pub enum Note {
     VlanNotAllowed,
     /// The frame ends inside its tag.
     PartialVlan,
+    /// NORMAL knows the port, and both are protected from each other.
+    Protected(OfPort),
+    /// A flood leaves the port out.
+    LeftOut(OfPort, LeftOut),
     /// An output to the ingress port does nothing.
     SkipInPort,
     /// The port does not exist.
     NoSuchPort(OfPort),
     /// The port does not forward.
     NoForward(OfPort),
+    /// The port is down.
+    PortDown(OfPort),
+    /// The port that a field names.
+    OutputPortIs(OfPort),
+    /// What a field has got from another one.
+    FieldIsNow(Subfield, u128),
+    /// The bucket that the group chose, by its place in the list.
+    UsingBucket(usize),
     /// The group does not exist.
     NoSuchGroup(GroupId),
     /// The packet's TTL ran out; the list is left.
     TtlExpired,
     /// The action set after a change.
     ActionSetIs(Vec<Action>),
+    /// The action set before it was cleared.
+    ActionSetWas(Vec<Action>),
     /// No bucket of the group can be used.
     NoLiveBucket,
     /// A limit was reached; nothing is sent.
     Dropped(DropReason),
+}
+
+/// Why a flood leaves a port out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It is configured so.
+    NoFlood,
+    /// It is protected, and so is the ingress port.
+    Protected,
+    /// It does not carry this VLAN.
+    Vlan(u16),
 }
 
 /// One line of the account, with its depth.
@@ -55,6 +80,10 @@ pub struct TraceStep {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum TraceEvent {
+    /// The packet is looked up in a table, as it is then. What comes of it follows.
+    Lookup(TableId, Box<PipelineKey>),
+    /// Another pass goes on where the one before stopped, in this table.
+    Resume(TableId),
     /// A rule matched.
     Rule(TableId, Arc<Rule>),
     /// No rule matched.
@@ -95,6 +124,14 @@ impl Report {
         if let Some(steps) = &mut self.steps {
             steps.push(TraceStep { depth, event: event() });
         }
+    }
+
+    pub(super) fn lookup(&mut self, table: TableId, key: &PipelineKey) {
+        self.add(|| TraceEvent::Lookup(table, Box::new(*key)));
+    }
+
+    pub(super) fn resume(&mut self, table: TableId) {
+        self.add(|| TraceEvent::Resume(table));
     }
 
     pub(super) fn enter_rule(&mut self, table: TableId, rule: &Arc<Rule>) {

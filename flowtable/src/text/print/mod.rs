@@ -205,7 +205,7 @@ fn wire_name(def: &'static FieldDef) -> &'static str {
 }
 
 /// Appends `NXM_NX_REG0[0..7]`.
-pub(super) fn subfield(out: &mut String, sub: Subfield) {
+pub(crate) fn subfield(out: &mut String, sub: Subfield) {
     let def = sub.field.def();
     out.push_str(wire_name(def));
     if sub.offset == 0 && sub.n_bits == def.bits {

@@ -1,0 +1,158 @@
+//! Where a packet is not what a match wants, field by field.
+
+use crate::flow::Match;
+use crate::flow::fields::FieldId;
+use crate::flow::key::{PipelineKey, PipelineMask, VLAN_CFI};
+use crate::text::{DEFAULT_PRIORITY, PortNames, write_match};
+
+/// Fields that are looked at before all others, as people would: the others depend on them.
+const FIRST: [FieldId; 4] = [FieldId::InPort, FieldId::VlanTci, FieldId::EthType, FieldId::IpProto];
+
+/// The fields in which a packet is not what the match wants.
+pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
+    let mut left = PipelineMask::default();
+    let wanted = matching.key().words().iter().zip(matching.mask().words());
+    let words = packet.words().iter().zip(wanted);
+    let mut any = 0;
+    for (bits, (have, (want, mask))) in left.words_mut().iter_mut().zip(words) {
+        *bits = (have ^ want) & mask;
+        any |= *bits;
+    }
+    if any == 0 {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for field in FIRST.into_iter().chain(FieldId::all()) {
+        // Fields share bits: those of the packet's kind come to the same place.
+        let is_meant = FIRST.contains(&field) || field.prerequisite_met(matching.key());
+        if is_meant && field.read(&left) != 0 {
+            found.push(field);
+            clear(field, &mut left);
+        }
+    }
+    found
+}
+
+/// A field of a packet beside what a match wants there, as they are written in matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// `tp_dst=443`, `udp`, `no VLAN tag`
+    pub packet: String,
+    /// `tp_dst=80`, `tcp`, `dl_vlan=5`
+    pub wanted: String,
+}
+
+impl Difference {
+    /// Of one of the [`differences`].
+    pub fn new(
+        field: FieldId,
+        matching: &Match,
+        packet: &PipelineKey,
+        names: &dyn PortNames,
+    ) -> Self {
+        if matches!(field, FieldId::EthType | FieldId::IpProto) {
+            let has_proto = matching.mask().flow.nw_proto != 0;
+            return Self {
+                packet: kind(packet, true, names),
+                wanted: kind(matching.key(), has_proto, names),
+            };
+        }
+        let text = |key: &PipelineKey| match field {
+            FieldId::VlanTci if key.flow.vlan_tci.get() & VLAN_CFI == 0 => "no VLAN tag".into(),
+            _ => one_field(field, matching.mask(), key, names),
+        };
+        Self { packet: text(packet), wanted: text(matching.key()) }
+    }
+}
+
+fn clear(field: FieldId, mask: &mut PipelineMask) {
+    let keep = *mask;
+    field.write(mask, 0, u128::MAX);
+    // Some fields of a tag set the bit that says there is one.
+    mask.flow.vlan_tci.set(mask.flow.vlan_tci.get() & keep.flow.vlan_tci.get());
+}
+
+/// `tcp`, `arp`, `dl_type=0x88cc`
+fn kind(key: &PipelineKey, with_proto: bool, names: &dyn PortNames) -> String {
+    let mut mask = PipelineMask::default();
+    mask.flow.dl_type.set(u16::MAX);
+    if with_proto && crate::pipeline::xlate::is_ip(&key.flow) {
+        mask.flow.nw_proto = u8::MAX;
+    }
+    shown(key, &mask, names)
+}
+
+/// The bits of one field that `mask` has. The names of some depend on the kind of the packet, which
+/// is added for the printer and taken away again.
+fn one_field(
+    field: FieldId,
+    mask: &PipelineMask,
+    key: &PipelineKey,
+    names: &dyn PortNames,
+) -> String {
+    let mut context = PipelineMask::default();
+    context.flow.dl_type = mask.flow.dl_type;
+    context.flow.nw_proto = mask.flow.nw_proto;
+    let mut with_field = context;
+    field.set_mask(&mut with_field, field.read(mask));
+    let around = shown(key, &context, names);
+    let text = shown(key, &with_field, names);
+    let words = text.split(',').filter(|word| !around.split(',').any(|other| other == *word));
+    words.collect::<Vec<_>>().join(",")
+}
+
+fn shown(key: &PipelineKey, mask: &PipelineMask, names: &dyn PortNames) -> String {
+    let mut out = String::new();
+    write_match(&mut out, &Match::new(key, mask), DEFAULT_PRIORITY, names);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{NoPortNames, ParseContext, parse_match};
+
+    fn check(rule: &str, packet: &str, expected: &[(&str, &str)]) {
+        let context = ParseContext::default();
+        let matching = parse_match(rule, &context).expect(rule);
+        let packet = *parse_match(packet, &context).expect(packet).key();
+        let found: Vec<_> = differences(&matching, &packet)
+            .into_iter()
+            .map(|field| Difference::new(field, &matching, &packet, &NoPortNames))
+            .map(|d| (d.packet, d.wanted))
+            .collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(p, w)| ((*p).to_owned(), (*w).to_owned())).collect();
+        assert_eq!(found, expected, "{rule}");
+    }
+
+    #[test]
+    fn fields_are_named_as_in_matches() {
+        let packet = "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=443";
+        check("tcp,tp_dst=443", packet, &[]);
+        check("tcp,tp_dst=80", packet, &[("tp_dst=443", "tp_dst=80")]);
+        check("ip,nw_dst=10.1.0.0/16", packet, &[("nw_dst=10.0.0.0/16", "nw_dst=10.1.0.0/16")]);
+        check("in_port=2", packet, &[("in_port=1", "in_port=2")]);
+        check("reg3=7", packet, &[("reg3=0", "reg3=0x7")]);
+    }
+
+    #[test]
+    fn the_kind_of_a_packet_comes_first() {
+        check("udp,tp_dst=53", "tcp,tp_dst=80", &[("tcp", "udp"), ("tp_dst=80", "tp_dst=53")]);
+        check("arp", "tcp", &[("tcp", "arp")]);
+        check("ip", "in_port=1,dl_type=0x88cc", &[("dl_type=0x88cc", "ip")]);
+        check("icmp,icmp_type=8", "icmp,icmp_type=0", &[("icmp_type=0", "icmp_type=8")]);
+        check("ipv6,ipv6_src=::1", "ipv6,ipv6_src=::2", &[("ipv6_src=::2", "ipv6_src=::1")]);
+    }
+
+    #[test]
+    fn tags_are_there_or_not() {
+        check("dl_vlan=5", "tcp", &[("no VLAN tag", "dl_vlan=5")]);
+        check("dl_vlan=5", "tcp,dl_vlan=6", &[("dl_vlan=6", "dl_vlan=5")]);
+        check(
+            "vlan_tci=0",
+            "tcp,dl_vlan=6,dl_vlan_pcp=0",
+            &[("dl_vlan=6,dl_vlan_pcp=0", "no VLAN tag")],
+        );
+    }
+}

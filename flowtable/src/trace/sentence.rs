@@ -1,0 +1,218 @@
+//! Actions, remarks and verdicts in sentences, for `ofctl trace --explain`.
+
+use crate::action::Action;
+use crate::datapath::DpAction;
+use crate::pipeline::xlate::{LeftOut, Note, Translation};
+use crate::text::{PortNames, PrintOptions, write_action, write_actions};
+use crate::types::{OfPort, PortNo};
+
+/// What an action does.
+pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
+    let names = options.ports;
+    let list = |actions: &[Action]| {
+        let mut text = String::new();
+        write_actions(&mut text, actions, options);
+        text
+    };
+    match action {
+        Action::Output { port } => output(*port, names),
+        Action::OutputTrunc { port, max_len } => {
+            format!("{}, cut to {max_len} bytes", output(*port, names))
+        }
+        Action::OutputReg { .. } => "send it to the port whose number is in a field".into(),
+        Action::Controller { .. } => "give it to the controller".into(),
+        Action::Enqueue { port, queue } => format!("{}, queue {queue}", output(*port, names)),
+        Action::Group(group) => format!("do what group {} says", group.0),
+        Action::GotoTable(table) => format!("go on in table {table}"),
+        Action::Resubmit { in_port, table } => {
+            let whereto = match table {
+                Some(table) => format!("look it up in table {table}"),
+                None => "look it up in this table again".to_owned(),
+            };
+            match in_port.filter(|port| *port != OfPort::IN_PORT) {
+                Some(port) => format!("{whereto}, as if it had come in on {}", name(port, names)),
+                None => whereto,
+            }
+        }
+        Action::Clone(inner) => format!("do this with a copy: {}", list(inner)),
+        Action::WriteActions(inner) => format!("keep this for the end: {}", list(inner)),
+        Action::ClearActions => "forget what was kept for the end".into(),
+        Action::Exit => "stop here".into(),
+        Action::StripVlan => "take its outer VLAN tag off".into(),
+        Action::PushVlan(_) => "put a VLAN tag on".into(),
+        Action::PushMpls(_) => "put an MPLS label on".into(),
+        Action::PopMpls(_) => "take its outer MPLS label off".into(),
+        Action::DecTtl(_) | Action::DecMplsTtl => "lower its TTL by one".into(),
+        Action::Note(_) | Action::SetQueue(_) | Action::PopQueue => {
+            "nothing that changes its way".into()
+        }
+        Action::StackPush(_) | Action::StackPop(_) | Action::CheckPktLarger { .. } => {
+            list(std::slice::from_ref(action))
+        }
+        _ => {
+            let mut text = String::from("change it: ");
+            write_action(&mut text, action, options);
+            text
+        }
+    }
+}
+
+fn output(port: OfPort, names: &dyn PortNames) -> String {
+    match port {
+        OfPort::IN_PORT => "send it back out of the port it came in on".into(),
+        OfPort::NORMAL => "switch it by its MAC addresses".into(),
+        OfPort::FLOOD => "send it to all ports that take part in flooding".into(),
+        OfPort::ALL => "send it to all other ports".into(),
+        OfPort::CONTROLLER => "give it to the controller".into(),
+        OfPort::TABLE => "look it up in table 0".into(),
+        OfPort::NONE => "send it nowhere".into(),
+        port => format!("send it to {}", name(port, names)),
+    }
+}
+
+/// `port 1`, `port veth0`, `LOCAL`
+fn name(port: OfPort, names: &dyn PortNames) -> String {
+    match names.name(port) {
+        Some(name) => format!("port {name}"),
+        None if port.reserved_name().is_some() => port.to_string(),
+        None => format!("port {port}"),
+    }
+}
+
+/// What came of an action. `None` if the action says it all.
+pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
+    let name = |port: &OfPort| name(*port, options.ports);
+    Some(match note {
+        Note::Flood => "no port is known for its destination address, so it is flooded".into(),
+        Note::ForwardLearned => {
+            "its destination address was learned, so only that port gets it".into()
+        }
+        Note::LearnedOnInPort => {
+            "its destination address was learned on the port it came in on, so it is dropped".into()
+        }
+        Note::Protected(port) => {
+            format!(
+                "its destination is at {}, and both ports are protected: they never exchange frames",
+                name(port)
+            )
+        }
+        Note::LearnedPortUnknown => {
+            "its destination address was learned on a port that is gone, so it is dropped".into()
+        }
+        Note::ReservedMulticast => {
+            "its destination is a link-local address that switches do not forward".into()
+        }
+        Note::VlanNotAllowed => "the ingress port does not carry its VLAN, so it is dropped".into(),
+        Note::PartialVlan => "it ends inside its VLAN tag, so it is dropped".into(),
+        Note::SkipInPort => {
+            "it came in there, and only output:IN_PORT sends a packet back: left out".into()
+        }
+        Note::NoSuchPort(port) => format!("there is no {}: left out", name(port)),
+        Note::NoForward(port) => format!("{} is configured not to forward: left out", name(port)),
+        Note::PortDown(port) => format!("{} is down: left out", name(port)),
+        Note::LeftOut(port, LeftOut::NoFlood) => {
+            format!("{} is left out: it is configured with no-flood", name(port))
+        }
+        Note::LeftOut(port, LeftOut::Protected) => {
+            format!("{} is left out: it is protected, as is the ingress port", name(port))
+        }
+        Note::LeftOut(port, LeftOut::Vlan(vlan)) => {
+            format!("{} is left out: it does not carry VLAN {vlan}", name(port))
+        }
+        Note::NoSuchGroup(group) => format!("there is no group {}", group.0),
+        Note::NoLiveBucket => "none of the group's buckets is alive".into(),
+        Note::UsingBucket(bucket) => format!("the group chose bucket {bucket}"),
+        Note::OutputPortIs(port) => format!("the field names {}", name(port)),
+        Note::TtlExpired => "its TTL ran out: the rest of the list is not executed".into(),
+        Note::Dropped(reason) => format!("{}: nothing at all is sent", reason.sentence()),
+        Note::ActionSetWas(_) | Note::FieldIsNow(..) => return None,
+        Note::ActionSetIs(actions) if actions.is_empty() => {
+            "nothing is kept for the end that would send it".into()
+        }
+        Note::ActionSetIs(actions) => {
+            let mut text = String::from("kept for the end: ");
+            write_actions(&mut text, actions, options);
+            text
+        }
+    })
+}
+
+/// How it ends.
+pub fn outcome_sentence(
+    translation: &Translation,
+    names: &dyn PortNames,
+    of: &dyn Fn(PortNo) -> Option<OfPort>,
+) -> String {
+    if let Some(reason) = translation.drop {
+        return format!("It is dropped: {} ({}).", reason.sentence(), reason.name());
+    }
+    let mut ends = Ends::default();
+    ends.visit(&translation.actions);
+    let mut ports: Vec<String> = Vec::new();
+    for no in ends.ports {
+        let text = of(no).map_or_else(|| "a port that is gone".to_owned(), |p| name(p, names));
+        if !ports.contains(&text) {
+            ports.push(text);
+        }
+    }
+    let mut parts = Vec::new();
+    if !ports.is_empty() {
+        let changed = if ends.is_changed { ", changed on the way" } else { "" };
+        parts.push(format!("it is sent to {}{changed}", and(&ports)));
+    }
+    if ends.is_punted {
+        parts.push("it is given to the controller".to_owned());
+    }
+    if ends.recirculates {
+        parts.push("it is looked up again, because its headers have changed".to_owned());
+    }
+    if ends.depends_on_length {
+        parts.push("what is sent where depends on its length".to_owned());
+    }
+    let mut text = parts.join("; ");
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text.push('.');
+    text
+}
+
+/// Where datapath actions end.
+#[derive(Default)]
+struct Ends {
+    ports: Vec<PortNo>,
+    is_changed: bool,
+    is_punted: bool,
+    recirculates: bool,
+    depends_on_length: bool,
+}
+
+impl Ends {
+    fn visit(&mut self, actions: &[DpAction]) {
+        for action in actions {
+            match action {
+                DpAction::Output(port) | DpAction::OutputTrunc { port, .. } => {
+                    self.ports.push(*port);
+                }
+                DpAction::Controller(_) => self.is_punted = true,
+                DpAction::Recirculate(_) => self.recirculates = true,
+                DpAction::Clone(inner) => self.visit(inner),
+                DpAction::CheckLen { longer, fits, .. } => {
+                    self.depends_on_length = true;
+                    self.visit(longer);
+                    self.visit(fits);
+                }
+                _ => self.is_changed = true,
+            }
+        }
+    }
+}
+
+/// `a, b and c`
+fn and(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}

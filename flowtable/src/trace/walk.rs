@@ -1,0 +1,45 @@
+//! A frame's way, as often as it is looked up: once, and again after each recirculation.
+
+use crate::datapath::{Egress, MAX_RECIRCULATIONS, execute};
+use crate::flow::FlowKey;
+use crate::flow::extract::extract;
+use crate::pipeline::Pipeline;
+use crate::pipeline::xlate::{TraceStep, Translation};
+use crate::types::PortNo;
+use packet::{Batch, Frame, FrameId, Offload};
+
+/// One look-up of the frame.
+#[derive(Debug)]
+pub struct Pass {
+    /// The frame as it is then; `in_port` is the datapath's number.
+    pub key: FlowKey,
+    /// The verdict.
+    pub translation: Translation,
+    /// How it came about.
+    pub steps: Vec<TraceStep>,
+}
+
+/// Follows a frame that comes in on `in_port`. There is one pass at least. Nothing is sent, learned
+/// or counted: what the datapath would do is done to a copy.
+pub fn walk(pipeline: &Pipeline, in_port: PortNo, frame: &[u8], vlan_limit: u8) -> Vec<Pass> {
+    let mut batch = Batch::new();
+    batch.push(Frame::owned(frame, Offload::NONE));
+    let mut egress = Egress::new(0);
+    let mut id = FrameId::received(0);
+    let mut recirc_id = 0;
+    let mut passes = Vec::new();
+    // The passes hold what the recirculation ids stand for.
+    for _ in 0..=MAX_RECIRCULATIONS {
+        let frame = batch.frame_mut(id);
+        let (key, layers) = extract(in_port, recirc_id, frame.bytes(), vlan_limit);
+        frame.layers = layers;
+        let (translation, steps) = pipeline.trace(&key);
+        let executed = execute(&translation.actions, &mut batch, id, 0, &mut egress);
+        passes.push(Pass { key, translation, steps });
+        match executed.recirculate {
+            Some(next) => (id, recirc_id) = next,
+            None => break,
+        }
+    }
+    passes
+}

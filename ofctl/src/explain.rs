@@ -1,0 +1,211 @@
+//! `trace --explain`: a packet's way in sentences, with the rules that lost and what they lost on.
+
+use control::record::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
+use std::fmt::Write;
+
+/// The whole way, passes after recirculation included.
+pub(crate) fn render(trace: &TraceRecord) -> String {
+    let mut out = String::new();
+    let mut next = Some(trace);
+    while let Some(pass) = next {
+        render_pass(&mut out, pass);
+        next = pass.recirculated.as_deref();
+        if next.is_some() {
+            out.push_str("\nIt comes back:\n\n");
+        }
+    }
+    out
+}
+
+fn render_pass(out: &mut String, trace: &TraceRecord) {
+    let _ = writeln!(out, "The packet: {}\n", trace.flow);
+    let mut account = Account { out, levels: Vec::new(), action: None };
+    for (i, step) in trace.steps.iter().enumerate() {
+        account.step(step, &trace.steps[i + 1..]);
+    }
+    account.finish_action();
+    let _ = writeln!(out, "\n{}", trace.outcome.as_deref().unwrap_or_default());
+    if let Some(last) = &trace.final_flow {
+        let _ = writeln!(out, "In the end it is: {last}");
+    }
+    for learn in &trace.learns {
+        learned(out, learn);
+    }
+    let _ = writeln!(out, "Every packet that agrees in this goes the same way: {}", trace.megaflow);
+}
+
+fn learned(out: &mut String, LearnRecord { mac, vlan, port, known }: &LearnRecord) {
+    let _ = match known {
+        None => writeln!(
+            out,
+            "A real one would teach the switch that {mac} is at port {port}, VLAN {vlan}."
+        ),
+        Some(known) if known == port => {
+            writeln!(out, "That {mac} is at port {port}, VLAN {vlan}, is known already.")
+        }
+        Some(known) => writeln!(
+            out,
+            "A real one would teach the switch that {mac}, VLAN {vlan}, is at port {port} and no longer at {known}."
+        ),
+    };
+}
+
+/// Steps as they are told: actions below their rule, what they lead to below them. A table that is
+/// the last thing of all begins at the left again, so that a chain of tables does not wander off.
+struct Account<'a> {
+    out: &'a mut String,
+    /// The indentation of the rule, bucket or action set at each depth.
+    levels: Vec<usize>,
+    /// An action that waits for its sentence, with its indentation.
+    action: Option<(usize, String)>,
+}
+
+impl Account<'_> {
+    fn step(&mut self, step: &TraceStepRecord, rest: &[TraceStepRecord]) {
+        let depth = step.depth as usize;
+        // The indentation of actions at this depth; what they lead to is one deeper.
+        let below = depth.checked_sub(1).and_then(|above| self.levels.get(above));
+        let actions = below.map_or(depth, |level| level + 1);
+        if let TraceEventRecord::Sentence(text) = &step.event {
+            return match self.action.take() {
+                Some((level, action)) => self.line(level, &format!("{action}: {text}")),
+                None => self.line(actions + 1, text),
+            };
+        }
+        self.finish_action();
+        let is_last = rest.iter().all(|later| {
+            later.depth > step.depth || matches!(later.event, TraceEventRecord::Lost { .. })
+        });
+        let level = match depth {
+            0 => 0,
+            _ if is_last => actions - 1,
+            _ => actions + 1,
+        };
+        let begins = matches!(
+            step.event,
+            TraceEventRecord::Rule { .. }
+                | TraceEventRecord::Miss { .. }
+                | TraceEventRecord::Bucket(_)
+                | TraceEventRecord::ActionSet
+                | TraceEventRecord::Resume { .. }
+        );
+        if begins {
+            self.levels.truncate(depth);
+            self.levels.push(level);
+        }
+        match &step.event {
+            TraceEventRecord::Rule { table, text, cookie, name, is_empty } => {
+                let name = name.as_ref().map(|name| format!(" called {name}"));
+                let cookie = cookie.as_ref().map(|cookie| format!(", cookie {cookie},"));
+                let (name, cookie) = (name.unwrap_or_default(), cookie.unwrap_or_default());
+                self.line(
+                    depth,
+                    &format!("Table {table}: the rule{name} \"{text}\"{cookie} matches."),
+                );
+                if *is_empty {
+                    self.line(level + 1, "It has no actions: it drops what it matches.");
+                }
+            }
+            TraceEventRecord::Miss { table } => {
+                self.line(level, &format!("Table {table}: no rule matches."));
+            }
+            TraceEventRecord::Lost { rules, others, is_limited } => {
+                self.lost(
+                    self.levels.last().map_or(0, |level| level + 1),
+                    rules,
+                    *others,
+                    *is_limited,
+                );
+            }
+            TraceEventRecord::Action(text) => self.action = Some((actions, text.clone())),
+            TraceEventRecord::Bucket(n) => self.line(level, &format!("Bucket {n}:")),
+            TraceEventRecord::ActionSet => self.line(level, "At the end, what was kept is done:"),
+            TraceEventRecord::Resume { table } => {
+                self.line(level, &format!("Table {table}: the rest of the rule is done."));
+            }
+            // A remark is for the other format; its sentence follows.
+            TraceEventRecord::Note(_) | TraceEventRecord::Sentence(_) => {}
+        }
+    }
+
+    fn lost(&mut self, level: usize, rules: &[LostRecord], others: u64, is_limited: bool) {
+        for LostRecord { rule, on, reason } in rules {
+            self.line(level, &format!("not \"{rule}\", which lost on {on}: {reason}"));
+        }
+        match (others, rules.is_empty()) {
+            (0, _) => {}
+            (1, false) => self.line(level, "nor one other rule, which differs in more"),
+            (n, false) => self.line(level, &format!("nor {n} other rules, which differ in more")),
+            (1, true) => self.line(level, "one rule of no lower priority differs in much"),
+            (n, true) => {
+                self.line(level, &format!("{n} rules of no lower priority differ in much"));
+            }
+        }
+        if is_limited {
+            self.line(level, "(not all rules were compared: there are too many)");
+        }
+    }
+
+    /// The action has no sentence.
+    fn finish_action(&mut self) {
+        if let Some((level, action)) = self.action.take() {
+            self.line(level, &action);
+        }
+    }
+
+    fn line(&mut self, level: usize, text: &str) {
+        self.out.extend(std::iter::repeat_n("  ", level));
+        self.out.push_str(text);
+        self.out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_a_line_as_deep_as_it_is() {
+        let step = |depth, event| TraceStepRecord { depth, event };
+        let lost = LostRecord {
+            rule: "tcp,tp_dst=80, priority 20".to_owned(),
+            on: "tcp_dst".to_owned(),
+            reason: "the packet has tp_dst=443, the rule wants tp_dst=80".to_owned(),
+        };
+        let trace = TraceRecord {
+            flow: "tcp,in_port=1".to_owned(),
+            steps: vec![
+                step(
+                    0,
+                    TraceEventRecord::Rule {
+                        table: 0,
+                        text: "tcp, priority 10".to_owned(),
+                        cookie: Some("0x1".to_owned()),
+                        name: None,
+                        is_empty: false,
+                    },
+                ),
+                step(0, TraceEventRecord::Lost { rules: vec![lost], others: 2, is_limited: false }),
+                step(1, TraceEventRecord::Action("output:7".to_owned())),
+                step(1, TraceEventRecord::Sentence("send it to port 7".to_owned())),
+                step(1, TraceEventRecord::Note(">> Nonexistent output port".to_owned())),
+                step(1, TraceEventRecord::Sentence("there is no port 7".to_owned())),
+            ],
+            outcome: Some("It is dropped.".to_owned()),
+            megaflow: "recirc_id=0,eth,tcp".to_owned(),
+            ..TraceRecord::default()
+        };
+        insta::assert_snapshot!(render(&trace), @r#"
+        The packet: tcp,in_port=1
+
+        Table 0: the rule "tcp, priority 10", cookie 0x1, matches.
+          not "tcp,tp_dst=80, priority 20", which lost on tcp_dst: the packet has tp_dst=443, the rule wants tp_dst=80
+          nor 2 other rules, which differ in more
+          output:7: send it to port 7
+            there is no port 7
+
+        It is dropped.
+        Every packet that agrees in this goes the same way: recirc_id=0,eth,tcp
+        "#);
+    }
+}

@@ -1,0 +1,135 @@
+//! `ofctl trace`: of hosts, of bytes, and in sentences.
+
+use crate::bench::Bench;
+
+const HOST_1: &str = "02:00:00:00:00:01";
+const HOST_2: &str = "02:00:00:00:00:02";
+
+/// The error, which has to be one.
+fn refused(bench: &Bench, arguments: &[&str]) -> String {
+    let (status, _, errors) = bench.run(&[&["trace"], arguments].concat());
+    assert_eq!(status, 1, "{arguments:?}: {errors}");
+    errors
+}
+
+#[test]
+fn an_explanation_names_the_rules_that_lost() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "priority=20,tcp,tp_dst=80,actions=drop"]);
+    bench.ok(&["add-flow", "priority=10,ip,actions=resubmit(,1),output:3"]);
+    bench.ok(&["add-flow", "priority=5,tcp,tp_dst=443,actions=2"]);
+    bench.ok(&["add-flow", "table=1,dl_vlan=5,actions=1"]);
+    let flow = "in_port=1,tcp,nw_dst=10.0.0.2,tp_dst=443";
+    let text = bench.ok(&["trace", flow, "--explain"]);
+    let told: Vec<&str> =
+        text.lines().skip(2).take_while(|line| !line.starts_with("Every")).collect();
+    assert_eq!(
+        told,
+        [
+            "Table 0: the rule \"ip, priority 10\" matches.",
+            "  not \"tcp,tp_dst=443, priority 5\", which lost on priority: it matches too, but its priority is lower",
+            "  not \"tcp,tp_dst=80, priority 20\", which lost on tcp_dst: the packet has tp_dst=443, the rule wants tp_dst=80",
+            "  resubmit(,1): look it up in table 1",
+            "    Table 1: no rule matches.",
+            "      not \"dl_vlan=5, priority 32768\", which lost on vlan_tci: the packet has no VLAN tag, the rule wants dl_vlan=5",
+            "  output:3: send it to port 3",
+            "",
+            "It is sent to port 3.",
+        ]
+    );
+    let json = bench.ok(&["--json", "trace", flow, "--explain"]);
+    let trace: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(trace["steps"][1]["lost"]["rules"][0]["on"], "priority");
+}
+
+#[test]
+fn a_flood_is_explained_port_by_port() {
+    let bench = Bench::new();
+    bench.ok(&["set-port", "p1", "protected=true"]);
+    bench.ok(&["set-port", "p3", "protected=true"]);
+    bench.ok(&["mod-port", "p2", "no-flood"]);
+    let text =
+        bench.ok(&["trace", &format!("in_port=1,dl_src={HOST_1},dl_dst={HOST_2}"), "--explain"]);
+    assert!(text.contains("    port 2 is left out: it is configured with no-flood\n"), "{text}");
+    assert!(text.contains("    port 3 is left out: it is protected, as is the ingress"), "{text}");
+    assert!(
+        text.contains("\nIt is dropped: there is no other port to flood to (no_flood_target).\n"),
+        "{text}"
+    );
+    let learned = format!("would teach the switch that {HOST_1} is at port 1, VLAN 0.\n");
+    assert!(text.contains(&learned), "{text}");
+    assert!(bench.ok(&["--json", "fdb-show"]).starts_with("[]"), "a trace teaches nothing");
+}
+
+#[test]
+fn hosts_give_the_port_the_vlan_and_the_addresses() {
+    let bench = Bench::new();
+    bench.ok(&["fdb-add", "p1", "10", HOST_1]);
+    bench.ok(&["fdb-add", "p3", "10", HOST_2]);
+    let between = ["trace", "--from", HOST_1, "--to", HOST_2];
+    let text = bench.ok(&between);
+    assert!(text.starts_with(&format!(
+        "Flow: icmp,in_port=1,dl_vlan=10,dl_vlan_pcp=0,dl_src={HOST_1},dl_dst={HOST_2},"
+    )));
+    assert!(text.ends_with("\nDatapath actions: 3\n"), "{text}");
+    let text = bench.ok(&[&between[..], &["br0", "tcp,tcp_dst=80"]].concat());
+    assert!(text.contains(",nw_ttl=64,") && text.contains(",tp_dst=80,"), "{text}");
+    // An access port gets and sends its VLAN without a tag.
+    bench.ok(&["set-port", "p1", "tag=10"]);
+    assert!(bench.ok(&between).contains(",vlan_tci=0x0000,dl_src"));
+    assert!(bench.ok(&between).ends_with("push_vlan(vid=10,pcp=0),3\n"));
+
+    let errors = refused(&bench, &["--from", "02:00:00:00:00:09"]);
+    assert!(
+        errors.starts_with("ofctl: no host 02:00:00:00:00:09 was learned\nhint: 02:00:00:00:00:0")
+    );
+    assert!(refused(&bench, &["--from", "10.9.8.7"]).contains("which host has 10.9.8.7"));
+    assert!(refused(&bench, &["--from", "fred"]).contains("neither a MAC address"));
+    assert!(refused(&bench, &["in_port=2", "--from", HOST_1]).contains("another in_port"));
+    bench.ok(&["fdb-add", "p2", "20", HOST_1]);
+    assert!(refused(&bench, &["--from", HOST_1]).contains("VLAN 10 (port 1) and VLAN 20 (port 2)"));
+    assert!(bench.ok(&["trace", "in_port=2", "--from", HOST_1]).contains(",dl_vlan=20,"));
+}
+
+#[test]
+fn a_packet_is_taken_as_bytes() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "arp,actions=output:3"]);
+    let dump = "\t0x0000:  ffff ffff ffff 0200 0000 0001 0806 0001\n\
+                \t0x0010:  0800 0604 0001 0200 0000 0001 0a00 0001\n\
+                \t0x0020:  0000 0000 0000 0a00 0002\n";
+    let (status, text, _) = bench.run_with(&["trace", "in_port=p2", "--packet", "-"], dump);
+    assert_eq!(status, 0);
+    assert!(text.contains("Flow: arp,in_port=2,") && text.contains("arp_tpa=10.0.0.2"), "{text}");
+    let hex = "ffffffffffff02000000000108060001";
+    assert!(refused(&bench, &["--packet", hex]).contains("was not learned"));
+    bench.ok(&["fdb-add", "p1", "0", HOST_1]);
+    assert!(bench.ok(&["trace", "--packet", hex]).contains("in_port=1,"));
+    assert!(bench.ok(&["trace", "br0", "in_port=1", hex]).contains("in_port=1,"));
+    assert!(
+        refused(&bench, &["tcp", "--packet", hex])
+            .contains("the packet has arp, the flow says tcp")
+    );
+    assert!(refused(&bench, &["in_port=1", "--packet", "020"]).contains("half a byte"));
+    assert!(refused(&bench, &["in_port=1", "--packet", "0200"]).contains("has 2 bytes"));
+    assert_eq!(bench.run(&["trace", "--packet", hex, "--from", HOST_1]).0, 2);
+    assert_eq!(bench.run(&["trace"]).0, 2);
+}
+
+#[test]
+fn what_comes_back_is_followed_again() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "mpls,actions=pop_mpls:0x0800,resubmit(,1)"]);
+    bench.ok(&["add-flow", "table=1,udp,tp_dst=53,actions=dec_ttl,output:2"]);
+    let hex = "0200000000020200000000018847 00064140 4500001c000000004011 66ce 0a000001 0a000002 \
+               03e8003500080000";
+    let text = bench.ok(&["trace", "in_port=1", "--packet", hex]);
+    let (first, second) = text.split_once(&"=".repeat(79)).expect("two passes");
+    assert!(first.contains("\nDatapath actions: pop_mpls(eth_type=0x800),recirc(0x"), "{first}");
+    assert!(second.starts_with("\nrecirc(0x"), "{second}");
+    assert!(second.contains("\nFlow: recirc_id=0x"), "{second}");
+    assert!(second.contains("\nthaw\n        Resuming from table 0\n"), "{second}");
+    assert!(second.ends_with("\nDatapath actions: set(ipv4(ttl=63)),2\n"), "{second}");
+    let text = bench.ok(&["trace", "in_port=1", "--explain", "--packet", hex]);
+    assert!(text.contains("\nIt comes back:\n\nThe packet: recirc_id=0x"), "{text}");
+}

@@ -1,0 +1,80 @@
+//! The rules of a table that lost a look-up.
+//!
+//! Rules are looked at in slices, so that no lock is held long, and there is a limit for one trace.
+
+use super::super::flow_dump::SLICE;
+use super::words::{Described, describe};
+use crate::switch::Switch;
+use control::record::{LostRecord, TraceEventRecord};
+use flowtable::flow::{Match, PipelineKey};
+use flowtable::flow_mod::{Command, FlowMod};
+use flowtable::pipeline::rule::Rule;
+use flowtable::pipeline::tables::RuleRef;
+use flowtable::text::PrintOptions;
+use flowtable::trace::Rivals;
+use flowtable::types::TableId;
+use std::sync::Arc;
+
+/// Rules that one trace compares with its packet: about a second's work.
+const MAX_COMPARED: usize = 1_000_000;
+
+/// Looks for the rules that lost, within the limit of a trace.
+pub(super) struct Losers<'a> {
+    switch: &'a Switch,
+    options: PrintOptions<'a>,
+    left: usize,
+}
+
+impl<'a> Losers<'a> {
+    pub(super) fn new(switch: &'a Switch, options: PrintOptions<'a>) -> Self {
+        Self { switch, options, left: MAX_COMPARED }
+    }
+
+    /// Of the look-up of `packet` that `winner` won, or no rule. `None` if there is none to name.
+    pub(super) fn of(
+        &mut self,
+        table: TableId,
+        packet: &PipelineKey,
+        winner: Option<(&Arc<Rule>, &Described)>,
+    ) -> Option<TraceEventRecord> {
+        let mut rules = self.rules(table);
+        let is_limited = rules.len() > self.left;
+        rules.truncate(self.left);
+        self.left -= rules.len();
+        let best = winner.map(|(_, won)| (won.priority, &won.matching));
+        let mut rivals = Rivals::new(packet, best);
+        for slice in rules.chunks(SLICE) {
+            let snapshot = self.switch.pipeline().snapshot();
+            for &at in slice {
+                let Some(entry) = snapshot.tables().rule(at) else {
+                    continue;
+                };
+                if winner.is_none_or(|(won, _)| !Arc::ptr_eq(won, entry.value)) {
+                    rivals.consider(entry.priority, &entry.matches, entry.priority);
+                }
+            }
+        }
+        let (named, others) = rivals.finish(self.options.ports);
+        let rules: Vec<LostRecord> = named
+            .into_iter()
+            .map(|rival| LostRecord {
+                rule: describe(&rival.matching, rival.rule, &self.options),
+                on: rival.lost.on().to_owned(),
+                reason: rival.lost.reason(),
+            })
+            .collect();
+        let others = others as u64;
+        (!rules.is_empty() || others > 0 || is_limited).then_some(TraceEventRecord::Lost {
+            rules,
+            others,
+            is_limited,
+        })
+    }
+
+    fn rules(&self, table: TableId) -> Vec<RuleRef> {
+        let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+        let snapshot = self.switch.pipeline().snapshot();
+        let filter = FlowMod { table: Some(table), ..every };
+        snapshot.tables().select(&filter, snapshot.version())
+    }
+}
