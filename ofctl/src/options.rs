@@ -197,7 +197,8 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl list-ports [BRIDGE]")]
     ListPorts(Words),
     /// Change how a port behaves: up, down, flood, no-flood, receive, no-receive, forward, no-forward
-    #[command(override_usage = "ofctl mod-port [BRIDGE] PORT ACTION")]
+    #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
+        up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
     /// Replace the VLAN settings of a port: tag, vlan_mode, trunks, cvlans, priority-tags, protected
     #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]

@@ -289,8 +289,15 @@ impl Target {
     }
 }
 
+/// For messages: each key once, in the spelling that comes first.
 fn names(own: &[&str], others: &[&str]) -> String {
-    [own, others].concat().join(", ")
+    let mut names: Vec<&str> = Vec::new();
+    for key in own.iter().chain(others) {
+        if names.iter().all(|n| n.replace('-', "_") != key.replace('-', "_")) {
+            names.push(key);
+        }
+    }
+    names.join(", ")
 }
 
 fn parse_target(head: &str) -> Result<(Target, String), SpecError> {

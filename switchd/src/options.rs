@@ -1,8 +1,8 @@
 //! The command line of the daemon.
 
-use crate::switch::{Config, Poll, SPEC_KEYS};
+use crate::switch::{Config, Poll, SPEC_KEYS, check_settings};
 use clap::{ArgAction, Parser, Subcommand};
-use ports::spec::{PortSpec, SpecError};
+use ports::spec::PortSpec;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,9 +90,13 @@ impl Options {
     ///
     /// # Errors
     /// A port is described wrongly.
-    pub fn switch_config(&self) -> Result<Config, SpecError> {
-        let ports: Result<Vec<PortSpec>, _> =
-            self.ports.iter().map(|text| PortSpec::parse(text, &SPEC_KEYS)).collect();
+    pub fn switch_config(&self) -> anyhow::Result<Config> {
+        let read = |text: &String| {
+            let spec = PortSpec::parse(text, &SPEC_KEYS)?;
+            check_settings(&spec)?;
+            anyhow::Ok(spec)
+        };
+        let ports: anyhow::Result<Vec<PortSpec>> = self.ports.iter().map(read).collect();
         let mut config = Config::new(ports?);
         config.require_ports = self.require;
         config.workers = usize::from(self.workers);

@@ -147,7 +147,9 @@ impl PortSettings {
                 Some("off") => None,
                 Some(value) => match value.parse() {
                     Ok(limit @ 1..=1_000_000_000) => Some(limit),
-                    _ => return Err(bad("storm", value, "off or a number of frames a second")),
+                    _ => {
+                        return Err(bad("storm", value, "off or frames a second: 1 to 1000000000"));
+                    }
                 },
             },
         })

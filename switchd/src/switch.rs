@@ -12,7 +12,7 @@ mod ports;
 mod views;
 
 pub use links::Place;
-pub use ports::SPEC_KEYS;
+pub use ports::{SPEC_KEYS, check_settings};
 pub use views::{CacheView, PortView, WorkerView};
 
 use crate::port_slot::PortSlot;
@@ -99,9 +99,17 @@ pub enum StartError {
     /// A port cannot be used, and waiting would not help or was not wanted.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// Two ports have the same name, or the same device.
+    /// Two ports have the same name.
     #[error("port \"{0}\" is given twice")]
     DuplicatePort(String),
+    /// Two ports have the same device.
+    #[error("port \"{port}\": its device belongs to port \"{owner}\"")]
+    DeviceTaken {
+        /// The port that came second.
+        port: String,
+        /// The port that came first.
+        owner: String,
+    },
     /// Two ports want the same number.
     #[error("port \"{port}\": number {number} belongs to port \"{owner}\"")]
     NumberTaken {
@@ -113,8 +121,13 @@ pub enum StartError {
         owner: String,
     },
     /// A port's settings are not valid.
-    #[error(transparent)]
-    Settings(#[from] crate::port_settings::SettingsError),
+    #[error("port \"{port}\": {error}")]
+    Settings {
+        /// The port.
+        port: String,
+        /// What is wrong.
+        error: crate::port_settings::SettingsError,
+    },
     /// All numbers belong to ports.
     #[error("port \"{0}\": the switch has as many ports as there are numbers")]
     NoNumber(String),

@@ -113,7 +113,7 @@ pub(super) fn add(switch: &Switch, spec: &str) -> Result<Reply, Box<Refusal>> {
     let spec = PortSpec::parse(spec, &SPEC_KEYS).map_err(|e| text_refusal(&e))?;
     switch.add_port(spec, false).map_err(|e| {
         let reason =
-            if matches!(e, StartError::Settings(_)) { Reason::Text } else { Reason::Switch };
+            if matches!(e, StartError::Settings { .. }) { Reason::Text } else { Reason::Switch };
         Refusal::new(reason, format!("{:#}", anyhow::Error::from(e)))
     })?;
     Ok(Reply::Done)

@@ -40,8 +40,21 @@ pub(super) struct Closing {
     _port: Option<Port>,
 }
 
+/// Whether the options of a port that this module reads are valid.
+///
+/// # Errors
+/// The first that is not.
+pub fn check_settings(spec: &PortSpec) -> Result<(), StartError> {
+    read_others(spec).map(drop)
+}
+
 /// The number that a port is to have, and its settings.
-fn read_others(spec: &PortSpec) -> Result<(Option<OfPort>, PortSettings), SettingsError> {
+fn read_others(spec: &PortSpec) -> Result<(Option<OfPort>, PortSettings), StartError> {
+    let wrong = |error| StartError::Settings { port: spec.name.clone(), error };
+    try_read_others(spec).map_err(wrong)
+}
+
+fn try_read_others(spec: &PortSpec) -> Result<(Option<OfPort>, PortSettings), SettingsError> {
     let mut number = None;
     let mut settings = Vec::new();
     for (key, value) in &spec.others {
@@ -182,12 +195,13 @@ impl Switch {
         spec: PortSpec,
         wanted: Option<OfPort>,
     ) -> Result<PortSlot, StartError> {
-        let is_same = |slot: &&PortSlot| {
-            let device = slot.device();
-            slot.spec.name == spec.name || (device.is_some() && slot.spec.target == spec.target)
-        };
-        if slots.iter().any(|s| is_same(&s)) {
+        if slots.iter().any(|s| s.spec.name == spec.name) {
             return Err(StartError::DuplicatePort(spec.name));
+        }
+        let has_device = |s: &&PortSlot| s.device().is_some() && s.spec.target == spec.target;
+        if let Some(owner) = slots.iter().find(has_device) {
+            let owner = owner.spec.name.clone();
+            return Err(StartError::DeviceTaken { port: spec.name, owner });
         }
         let of = match wanted {
             Some(number) => match slots.iter().find(|s| s.of == number) {
@@ -361,7 +375,7 @@ mod tests {
         assert_eq!(refused("dummy:d,number=7"), "port \"d\": number 7 belongs to port \"a\"");
         assert_eq!(
             refused("dummy:d,number=0"),
-            "number: \"0\" is not a number from 1 to 65279, or LOCAL"
+            "port \"d\": number: \"0\" is not a number from 1 to 65279, or LOCAL"
         );
         let settings = |of| {
             let snapshot = switch.pipeline().snapshot();
