@@ -7,6 +7,7 @@ use crate::flows::{collect, is_file, line, port_names};
 use crate::options::{How, Options, Words};
 use crate::output::{print, print_json};
 use crate::{Outcome, files};
+use anyhow::Context;
 use control::record::GroupRecord;
 use control::{Client, FlowQuery, Format, GroupQuery, Operation};
 use flowtable::flow_mod::{Command, FlowMod};
@@ -25,7 +26,8 @@ pub(crate) fn lint(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let subject = match &words.words[..] {
         [] => Subject::of_switch(how, None)?,
         [file] if is_file(file) => Subject::of_file(how, file)?,
-        [bridge] => Subject::of_switch(how, Some(bridge))?,
+        [bridge] => Subject::of_switch(how, Some(bridge))
+            .with_context(|| format!("{bridge:?} is not a file"))?,
         _ => return Err(wrong_usage(options)),
     };
     let rules: Vec<LintRule<'_>> = subject
@@ -100,9 +102,9 @@ impl Subject {
     /// What a switch holds.
     fn of_switch(how: &How, bridge: Option<&String>) -> anyhow::Result<Self> {
         let mut client = connect(how)?;
-        if let Some(name) = bridge.filter(|name| !client.hello().bridges.contains(name)) {
+        if bridge.is_some_and(|name| !client.hello().bridges.contains(name)) {
             let bridges = client.hello().bridges.join(", ");
-            anyhow::bail!("{name:?} is neither a file nor a bridge: this switch has {bridges}");
+            anyhow::bail!("it is not a bridge either: this switch has {bridges}");
         }
         client.set_bridge(bridge.cloned());
         let mut subject = Self::default();
