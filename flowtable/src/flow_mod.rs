@@ -50,7 +50,7 @@ pub struct FlowMod {
     pub cookie: Cookie,
     /// Only rules whose cookie agrees here: (value, mask). For modify and delete.
     pub cookie_filter: Option<(Cookie, Cookie)>,
-    /// A modification changes the cookie (it was given as `cookie=N`).
+    /// A modification changes the cookie.
     pub modify_cookie: bool,
     /// A modification adds the rule if there is none to modify, unless it selects by cookie, name or
     /// label.

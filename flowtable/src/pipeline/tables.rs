@@ -370,10 +370,12 @@ impl Tables {
         let classifier = &self.table_mut(table).classifier;
         let old = classifier.find(&fm.matching, fm.priority, version);
         let replaced = old.map(|(id, rule)| (id, Arc::clone(rule)));
-        if fm.flags.check_overlap && has_overlap(classifier, fm, version) {
+        // As in Open vSwitch, a rule that takes another's place may overlap with what that did.
+        let is_new = replaced.is_none();
+        if is_new && fm.flags.check_overlap && has_overlap(classifier, fm, version) {
             return Err(FlowModError::Overlap { table, priority: fm.priority });
         }
-        if replaced.is_none() && classifier.len() >= MAX_RULES {
+        if is_new && classifier.len() >= MAX_RULES {
             return Err(FlowModError::TableFull { table });
         }
         self.check_name(fm, replaced.as_ref().map(|(id, _)| (table, *id)), version)?;

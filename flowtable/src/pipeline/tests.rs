@@ -230,7 +230,9 @@ fn what_a_modification_does_depends_on_the_version() {
         let result = modified(version, "tcp,actions=1", "cookie=5/-1,udp,actions=2");
         assert_eq!(result.len(), 1, "{version:?}");
     }
-    // A new cookie: only the first version sets it.
+    // A new cookie: only the first version sets it, and there none is 0.
+    assert_eq!(modified(OpenFlow10, "cookie=3,tcp,actions=1", "tcp,actions=2"), [(0, 1)]);
+    assert_eq!(modified(OpenFlow10, "cookie=3,actions=1", "cookie=3/-1,actions=2"), [(3, 1)]);
     for (version, cookie) in [(OpenFlow10, 7), (OpenFlow11, 3), (OpenFlow12, 3)] {
         let result = modified(version, "cookie=3,tcp,actions=1", "cookie=7,tcp,actions=2,3");
         assert_eq!(result, [(cookie, 2)], "{version:?}");
@@ -254,6 +256,13 @@ fn which_tables_are_meant_without_one_depends_on_the_version() {
         assert_eq!(left(version, Command::Delete, "tcp"), deleted, "{version:?}");
         assert_eq!(left(version, Command::Modify, "tcp,actions=2"), modified, "{version:?}");
     }
+}
+
+#[test]
+fn a_rule_that_takes_the_place_of_another_may_overlap() {
+    let pipeline = pipeline(&["priority=3,tcp,actions=1", "priority=3,ip,actions=1"]);
+    assert!(add(&pipeline, &["check_overlap,priority=3,ip,actions=2"]).is_ok());
+    assert!(add(&pipeline, &["check_overlap,priority=3,tcp,tp_dst=5,actions=2"]).is_err());
 }
 
 #[test]

@@ -147,10 +147,15 @@ impl<'a> Draft<'a> {
             flow_mod.flags.reset_counts = true;
         }
         // Modifications that find nothing to modify add only in the first two versions, and only in
-        // the first one `cookie=N` is news for the rules that they modify.
+        // the first one they bring their cookie to the rules that they modify, even if it is 0.
         flow_mod.adds_if_none &= version <= OfVersion::OpenFlow11;
         if flow_mod.command != Command::Add {
-            flow_mod.modify_cookie &= version == OfVersion::OpenFlow10;
+            let selects = flow_mod.cookie_filter.is_some()
+                || flow_mod.name.is_some()
+                || flow_mod.label.is_some();
+            let is_told = flow_mod.modify_cookie || !selects;
+            flow_mod.modify_cookie =
+                has_actions(flow_mod.command) && version == OfVersion::OpenFlow10 && is_told;
         }
         if version < OfVersion::OpenFlow14 && context.lenient {
             flow_mod.importance = 0;
