@@ -21,6 +21,8 @@ pub mod tables;
 pub mod xlate;
 
 #[cfg(test)]
+mod mask_property;
+#[cfg(test)]
 mod tests;
 
 use crate::action::Action;

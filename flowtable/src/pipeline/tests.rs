@@ -7,7 +7,6 @@ use crate::flow_mod::Command;
 use crate::text::{ParseContext, parse_flow, parse_group, parse_match};
 use crate::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
 use ports::{PortInfo, VlanMode};
-use proptest::prelude::*;
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -16,7 +15,7 @@ fn context(command: Command) -> ParseContext<'static> {
 }
 
 /// Four ports, 1 to 4, with datapath numbers 0 to 3.
-fn pipeline(rules: &[&str]) -> Pipeline {
+pub(super) fn pipeline(rules: &[&str]) -> Pipeline {
     let pipeline = Pipeline::new(7);
     pipeline.with_ports(|ports| {
         for n in 1..=4 {
@@ -28,13 +27,13 @@ fn pipeline(rules: &[&str]) -> Pipeline {
     pipeline
 }
 
-fn add(pipeline: &Pipeline, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
+pub(super) fn add(pipeline: &Pipeline, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
     let rules: Vec<FlowMod> =
         rules.iter().map(|r| parse_flow(r, &context(Command::Add)).expect(r)).collect();
     pipeline.apply(&rules, NOW)
 }
 
-fn add_groups(pipeline: &Pipeline, groups: &[&str]) {
+pub(super) fn add_groups(pipeline: &Pipeline, groups: &[&str]) {
     let mut transaction = pipeline.begin();
     let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
     for text in groups {
@@ -377,108 +376,4 @@ fn what_waits_for_a_pass_waits_for_the_next_one_too() {
         held.push(translation);
     }
     assert_eq!((passes, sent), (3, vec![2, 3, 4]), "labels, then the hash, then the rest");
-}
-
-/// Rules that read, write, branch and loop: everything a mask must account for.
-const CORPUS: &[&str] = &[
-    "table=0,priority=90,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,set_field:1->reg0,resubmit(,1)",
-    "table=0,priority=85,tcp,tcp_flags=+syn-ack,actions=mod_tp_dst:80,resubmit(,1),normal",
-    "table=0,priority=80,udp,tp_dst=0x100/0xff00,actions=move:NXM_OF_UDP_SRC[]->NXM_NX_REG1[0..15],resubmit(,1)",
-    "table=0,priority=70,dl_vlan=5,actions=pop_vlan,set_field:3->reg0,resubmit(,1)",
-    "table=0,priority=60,ipv6,ipv6_src=fe80::/10,actions=set_field:::1/::ff->ipv6_dst,2,clone(mod_dl_src:02:00:00:00:00:77,3)",
-    "table=0,priority=50,arp,arp_op=1,actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:2->arp_op,in_port",
-    "table=0,priority=40,ip,nw_frag=later,actions=4",
-    "table=0,priority=30,mpls,mpls_label=3,actions=dec_mpls_ttl,1,pop_mpls:0x0800,resubmit(,2)",
-    "table=0,priority=20,ip,actions=push_mpls:0x8847,set_field:17->mpls_label,output:2",
-    "table=0,priority=10,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00,actions=flood",
-    "table=0,priority=0,actions=normal",
-    "table=1,priority=9,reg0=1,tcp,tp_dst=80,actions=mod_nw_src:1.2.3.4,output:NXM_NX_REG0[]",
-    "table=1,priority=8,reg1=0x35/0xff,actions=push:NXM_NX_REG1[],pop:NXM_NX_REG2[],output:3",
-    "table=1,priority=7,reg0=3,actions=push_vlan:0x88a8,set_field:4100->vlan_vid,output:4",
-    "table=1,priority=6,ip,nw_tos=0xb8,actions=check_pkt_larger(100)->NXM_NX_REG3[0],resubmit(,2)",
-    "table=1,priority=1,actions=write_actions(mod_dl_dst:02:00:00:00:00:66,output:1),goto_table:2",
-    "table=2,priority=5,reg3=1/1,actions=2",
-    "table=2,priority=4,ip,nw_ttl=9,actions=3",
-    "table=2,priority=1,actions=4",
-];
-
-prop_compose! {
-    /// Packets near the corpus: values that its rules look at are likely.
-    fn packet()(
-        in_port in 0u32..4,
-        dl_type in prop_oneof![
-            4 => Just(0x0800u16), 2 => Just(0x86dd), 1 => Just(0x0806), 1 => Just(0x8847), 1 => any::<u16>()
-        ],
-        macs: [u8; 12],
-        tci in prop_oneof![3 => Just(0u16), 1 => Just(0x1005), 1 => any::<u16>().prop_map(|t| t | 0x1000)],
-        proto in prop_oneof![3 => Just(6u8), 3 => Just(17), 1 => Just(1), 1 => Just(58), 1 => any::<u8>()],
-        tos in prop_oneof![Just(0u8), Just(0xb8), any::<u8>()],
-        ttl in prop_oneof![Just(64u8), Just(1), Just(10), any::<u8>()],
-        nw_frag in prop_oneof![6 => Just(0u8), 1 => Just(1), 1 => Just(3)],
-        addrs: [u8; 32],
-        near: bool,
-        ports in prop_oneof![Just([0x35u16, 80]), Just([53, 0x1ff]), any::<[u16; 2]>()],
-        flags in prop_oneof![Just(2u16), Just(0x12), 0u16..4096],
-        lse in prop_oneof![Just(0x3140u32), any::<u32>()],
-    ) -> FlowKey {
-        let mut key = FlowKey::default();
-        key.in_port.set(in_port);
-        key.dl_type.set(dl_type);
-        key.dl_dst.copy_from_slice(&macs[..6]);
-        key.dl_src.copy_from_slice(&macs[6..]);
-        key.vlan_tci.set(tci);
-        match dl_type {
-            0x0800 | 0x86dd | 0x0806 => {
-                (key.nw_proto, key.nw_tos, key.nw_ttl) = (proto, tos, ttl);
-                key.nw_addrs = addrs;
-                if dl_type != 0x86dd {
-                    key.nw_addrs[8..].fill(0);
-                    if near {
-                        key.nw_addrs[4] = 10;
-                    }
-                } else if near {
-                    key.nw_addrs[..2].copy_from_slice(&[0xfe, 0x80]);
-                }
-                if dl_type != 0x0806 {
-                    key.nw_frag = nw_frag;
-                    if nw_frag & 2 == 0 {
-                        key.tp_src.set(ports[0]);
-                        key.tp_dst.set(ports[1]);
-                        if proto == 6 {
-                            key.tcp_flags.set(flags);
-                        }
-                    }
-                }
-            }
-            0x8847 => key.mpls_lse[0].set(lse),
-            _ => {}
-        }
-        key
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
-
-    #[test]
-    fn bits_outside_the_mask_do_not_matter(
-        packet in packet(),
-        noise in proptest::array::uniform16(any::<u64>()),
-        rules in proptest::sample::subsequence(CORPUS, 0..=CORPUS.len()),
-    ) {
-        let p = pipeline(&rules);
-        let verdict = p.translate(&packet);
-        let mut other = packet;
-        let words = other.words_mut().iter_mut().zip(noise);
-        for ((word, noise), mask) in words.zip(verdict.mask.words()) {
-            *word ^= noise & !mask;
-        }
-        // These two are no properties of the packet.
-        (other.recirc_id, other.shape) = (packet.recirc_id, packet.shape);
-        let again = p.translate(&other);
-        prop_assert!(
-            verdict.same_verdict(&again),
-            "{:?}\n{:?}\nmask {:?}\n{:?}", packet, other, verdict.mask, (verdict.actions, again.actions)
-        );
-    }
 }

@@ -104,9 +104,10 @@ impl Ctx<'_> {
         }
     }
 
+    /// An error leaves the list; a packet without labels is one, too, as in Open vSwitch.
     pub(super) fn dec_mpls_ttl(&mut self) -> Result<(), ()> {
         if !is_mpls(self.key.flow.dl_type.get()) {
-            return Ok(());
+            return Err(());
         }
         let ttl = self.key.flow.mpls_lse[0].get() & 0xff;
         let mask = &mut self.mask.flow.mpls_lse[0];

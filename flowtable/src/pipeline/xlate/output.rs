@@ -83,10 +83,6 @@ impl Ctx<'_> {
                 self.report.note(|| Note::OutputPortIs(OfPort(port)));
                 self.output(OfPort(port));
             }
-            // 32-bit numbers of reserved ports.
-            Err(_) if (0xffff_ff00..=0xffff_ffff).contains(&value) => {
-                self.output(OfPort(value as u16));
-            }
             Err(_) => self.hint = Some(DropReason::NoOutput),
         }
     }
