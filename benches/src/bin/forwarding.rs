@@ -27,7 +27,8 @@ Examples:
   forwarding
   forwarding --through switchd,ovs --measure frames --goals
   forwarding --json results.json --svg results.svg
-  forwarding --geometry --measure frames,tcp")]
+  forwarding --geometry --measure frames,tcp
+  forwarding --geometry=480x69632,4096x2048")]
 struct Args {
     /// What to put between the hosts [default: everything]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -41,9 +42,10 @@ struct Args {
     /// Runs of which the median is taken
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// Compare receive rings of the switch instead: their slots and the size of those
-    #[arg(long, conflicts_with = "goals")]
-    geometry: bool,
+    /// Compare receive rings of the switch instead: slots and their size, as 4096x2048
+    #[arg(long, value_name = "RING", value_delimiter = ',', num_args = 0.., require_equals = true)]
+    #[arg(conflicts_with_all = ["goals", "through"])]
+    geometry: Option<Vec<Geometry>>,
     /// Compare the results with the goals; exit with 1 if one is missed
     #[arg(long)]
     goals: bool,
@@ -126,9 +128,9 @@ impl Board {
     fn new(args: &Args) -> Self {
         let mut report = Report::new("Forwarding", Conditions::here());
         let chosen = |through| args.through.is_empty() || args.through.contains(&through);
-        let wanted: Vec<_> = if args.geometry {
-            let switchd = |geometry| (Through::Switchd, Some(geometry));
-            Geometry::COMPARED.into_iter().map(switchd).collect()
+        let wanted: Vec<_> = if let Some(geometries) = &args.geometry {
+            let compared = if geometries.is_empty() { Geometry::COMPARED } else { geometries };
+            compared.iter().map(|geometry| (Through::Switchd, Some(*geometry))).collect()
         } else {
             let all = Through::ALL.iter().copied();
             all.filter(|through| chosen(*through)).map(|through| (through, None)).collect()

@@ -86,7 +86,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// Few slots for whole frames, and more and more slots for small ones.
-    pub const COMPARED: [Self; 5] = [
+    pub const COMPARED: &[Self] = &[
         Self { slots: 480, size: 69_632 },
         Self { slots: 512, size: 2048 },
         Self { slots: 4096, size: 2048 },
@@ -95,8 +95,37 @@ impl Geometry {
     ];
 }
 
+impl std::str::FromStr for Geometry {
+    type Err = String;
+
+    /// `4096x2048`: so many slots of so many bytes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (slots, size) = text.split_once('x').unwrap_or_default();
+        match (slots.parse(), size.parse()) {
+            (Ok(slots), Ok(size)) => Ok(Self { slots, size }),
+            _ => {
+                Err(format!("\"{text}\" is not a number of slots and their size: write 4096x2048"))
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Geometry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "slots={},slot-size={}", self.slots, self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_geometry_is_slots_times_bytes() {
+        let geometry: Geometry = "480x69632".parse().unwrap();
+        assert_eq!(geometry.to_string(), "slots=480,slot-size=69632");
+        for text in ["", "480", "x2048", "480x", "480x2048x2"] {
+            assert!(text.parse::<Geometry>().is_err(), "{text}");
+        }
     }
 }
