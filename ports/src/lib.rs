@@ -18,6 +18,7 @@ pub mod netlink;
 pub mod netns;
 mod port;
 pub mod shield;
+pub mod source;
 pub mod spec;
 mod sys;
 pub mod tap;

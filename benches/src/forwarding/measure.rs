@@ -3,6 +3,7 @@
 use super::processes::{self, on_core};
 use super::{Figure, Network};
 use clap::ValueEnum;
+use ports::source::FrameSource;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use switchd::lab::traffic::{RoundTrips, TcpLoad};
@@ -124,16 +125,13 @@ fn frames(
     receiver.send(&udp_frame(a.mac(), sink, 60, 1))?;
     let frames: Vec<_> =
         (0..flows).map(|flow| udp_frame(sink, a.mac(), size, flow as u16)).collect();
-    let frames = if flows == 1 { vec![frames[0].clone(); BURST] } else { frames };
-    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    let mut generator = a.run(|| Generator::open(a.interface(), frames))??;
     let pids = [network.pids(), processes::softirq_threads(), vec![std::process::id()]].concat();
     on_core(0, || {
-        let warm = Instant::now() + WARM_UP;
-        sender.send_until(&frames, BURST, || Instant::now() > warm)?;
+        generator.run(WARM_UP)?;
         let (cpu, before) = (processes::cpu_time(&pids)?, received(network)?);
         let start = Instant::now();
-        let end = start + duration;
-        sender.send_until(&frames, BURST, || Instant::now() > end)?;
+        generator.run(duration)?;
         let elapsed = start.elapsed();
         let (arrived, cpu) = (received(network)? - before, processes::cpu_time(&pids)? - cpu);
         anyhow::ensure!(arrived > 0, "no frame arrived");
@@ -141,6 +139,41 @@ fn frames(
         let cpu = cpu.as_secs_f64() / (arrived as f64 / 1e6);
         Ok(if (size, flows) == (60, 1) { vec![rate, cpu] } else { vec![rate] })
     })
+}
+
+/// What sends frames: the fastest source the kernel offers, as slow ones would be what is measured.
+enum Generator {
+    Xdp(FrameSource),
+    /// Where that cannot be had.
+    Socket(FrameSocket, Vec<Vec<u8>>),
+}
+
+impl Generator {
+    /// Opens it at an interface of the calling thread's namespace.
+    fn open(interface: &str, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
+        if let Ok(source) = FrameSource::open(interface, &frames) {
+            return Ok(Self::Xdp(source));
+        }
+        let frames = if frames.len() == 1 { vec![frames[0].clone(); BURST] } else { frames };
+        Ok(Self::Socket(FrameSocket::open_to_send(interface)?, frames))
+    }
+
+    /// Sends for a while.
+    fn run(&mut self, duration: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + duration;
+        match self {
+            Self::Xdp(source) => {
+                while Instant::now() < end {
+                    source.send(BURST as u32)?;
+                }
+                Ok(())
+            }
+            Self::Socket(socket, frames) => {
+                socket.send_until(frames, BURST, || Instant::now() > end)?;
+                Ok(())
+            }
+        }
+    }
 }
 
 fn received(network: &Network) -> anyhow::Result<u64> {

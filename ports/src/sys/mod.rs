@@ -7,6 +7,7 @@ pub(crate) mod mmsg;
 pub(crate) mod packet;
 pub(crate) mod ring;
 pub(crate) mod tun;
+pub(crate) mod xdp;
 
 use std::io;
 

@@ -27,6 +27,7 @@ const TESTS: &[Test] = &[
     ("large_slots_do_without_copies", traffic::large_slots_do_without_copies),
     ("tunnels_of_hosts_pass", traffic::tunnels_of_hosts_pass),
     ("own_frames_are_not_heard", traffic::own_frames_are_not_heard),
+    ("a_source_sends_its_frames_in_rotation", traffic::a_source_sends_its_frames_in_rotation),
     ("ring_overflow_is_counted", traffic::ring_overflow_is_counted),
     ("a_refused_frame_does_not_stop_the_others", traffic::a_refused_frame_does_not_stop_the_others),
     ("the_host_stack_is_shielded", device::the_host_stack_is_shielded),

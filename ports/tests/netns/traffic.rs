@@ -1,10 +1,13 @@
 //! Frames of real hosts through ports.
 
-use crate::lab::{Host, Opened, Outcome, Wire, experimental, ip, is_in_user_namespace, needs};
+use crate::lab::{
+    Host, Opened, Outcome, Skip, Wire, experimental, ip, is_in_user_namespace, needs,
+};
 use etherparse::PacketBuilder;
 use packet::{Frame, GsoType, Offload};
 use ports::TxFailure;
 use ports::netlink::{LinkSpec, Vxlan};
+use ports::source::FrameSource;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -157,6 +160,28 @@ pub(crate) fn own_frames_are_not_heard() -> Outcome {
         assert_ne!(frame.bytes()[12..14], [0x88, 0xb5], "the port heard itself");
         frame.bytes()[12..14] == [8, 6]
     });
+    Ok(())
+}
+
+pub(crate) fn a_source_sends_its_frames_in_rotation() -> Outcome {
+    let host = Host::new("p1", 1);
+    let mut port = Opened::new("p1");
+    let frames: Vec<_> = [60, 1514, 200].map(|size| experimental(host.mac, size)).into();
+    let mut source = match host.run(|| FrameSource::open("eth0", &frames)) {
+        Ok(source) => source,
+        Err(error) => return Err(Skip(format!("no AF_XDP here: {error}"))),
+    };
+    assert_eq!((source.send(2).unwrap(), source.send(5).unwrap()), (2, 5));
+    let mut sizes = Vec::new();
+    port.receive_until(|frame| {
+        if frame.bytes()[12..14] == [0x88, 0xb5] {
+            sizes.push(frame.size());
+        }
+        sizes.len() == 7
+    });
+    assert_eq!(sizes, [60, 1514, 200, 60, 1514, 200, 60]);
+    // What could not be a frame is refused.
+    assert!(host.run(|| FrameSource::open("eth0", &[vec![0; 4000]])).is_err());
     Ok(())
 }
 

@@ -1,0 +1,58 @@
+//! Frames over and over, as fast as the kernel takes them: for measurements.
+//!
+//! An AF_XDP socket makes a frame for less than a packet socket does, which counts when the sender is
+//! what limits a measurement. The frames are ordinary ones for everybody behind it.
+
+use crate::PortError;
+use crate::netlink::Netlink;
+use crate::sys::xdp::XdpTx;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long the socket of somebody before may take to go: the kernel does that later.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A source of frames at one device.
+pub struct FrameSource {
+    device: String,
+    tx: XdpTx,
+    next: usize,
+    frames: usize,
+}
+
+impl FrameSource {
+    /// A source at `device` of the calling thread's network namespace, of these frames in rotation, of
+    /// 2,048 bytes at most.
+    ///
+    /// # Errors
+    /// There is no such device, the kernel has no AF_XDP, or a privilege is missing.
+    pub fn open(device: &str, frames: &[Vec<u8>]) -> Result<Self, PortError> {
+        let index = Netlink::open()?.link(device)?.index;
+        let start = Instant::now();
+        let tx = loop {
+            match XdpTx::new(index, frames) {
+                Ok(tx) => break tx,
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(e) => return Err(Self::error("open an AF_XDP socket at", device, e)),
+            }
+        };
+        Ok(Self { device: device.to_owned(), tx, next: 0, frames: frames.len() })
+    }
+
+    /// Sends up to `count` of the next frames and returns how many were accepted.
+    ///
+    /// # Errors
+    /// The device is down or has gone.
+    pub fn send(&mut self, count: u32) -> Result<u32, PortError> {
+        let sent = self.tx.send(self.next, count);
+        let sent = sent.map_err(|e| Self::error("send through", &self.device, e))?;
+        self.next = (self.next + sent as usize) % self.frames;
+        Ok(sent)
+    }
+
+    fn error(operation: &'static str, device: &str, error: io::Error) -> PortError {
+        PortError::os(operation, device, "CAP_NET_RAW", error)
+    }
+}
