@@ -3,6 +3,7 @@
 pub mod classbench;
 pub mod cpu_time;
 pub mod forwarding;
+pub mod generate;
 pub mod null_port;
 pub mod report;
 pub mod rules;

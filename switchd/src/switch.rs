@@ -277,7 +277,7 @@ impl Switch {
     }
 
     /// The policy.
-    pub fn pipeline(&self) -> &Pipeline {
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
     }
 
