@@ -4,13 +4,15 @@
 //! [`FIRST_PLAN`] rules, further ones when it has doubled, when it has shrunk to a quarter, or when
 //! new rules meet larger buckets than planned. A plan changes homes, and rules whose group is not
 //! their mask's home any more move one by one: a sweep over the slots goes on with each change of the
-//! table, so that no change takes long. Until it is through, groups that rules leave are still
+//! table, so that no change takes long. Making a plan takes some milliseconds, in which nobody needs to
+//! wait: whoever asks for that ([`Classifier::planned_aside`]) takes a draft, thinks, and brings the
+//! plan back. Until the sweep is through, groups that rules leave are still
 //! searched, and answers are right at any time.
 
 use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
-use super::plan::{self, Census, MASKS, PlannedGroup, SAMPLE};
+use super::plan::{Census, Draft, MASKS, Plan, PlannedGroup, SAMPLE};
 use super::{Classifier, Filed};
 use crate::flow::{Match, PipelineMask};
 use std::cmp::Reverse;
@@ -21,6 +23,8 @@ const SMALL: u32 = 1024;
 const SWEEP: u32 = 16;
 /// Rules in a table before the first plan.
 const FIRST_PLAN: usize = 4;
+/// Rules that may be added without a plan by those who wanted to make it.
+const NEGLECTED: u16 = 256;
 /// Groups there should be at most.
 const MAX_GROUPS: usize = 96;
 /// Lines by which rows may become longer in all, to save a group.
@@ -60,6 +64,11 @@ impl Progress {
         grown || shrunk || crowded || patched
     }
 
+    /// Whether nobody has made a plan although it is time.
+    fn is_neglected(&self) -> bool {
+        self.inserted > 4 * (self.planned + usize::from(NEGLECTED))
+    }
+
     /// Whether a new plan would be worth its time if there is time.
     fn is_improvable(&self) -> bool {
         self.inserted > self.planned / 8 || self.patches > 2
@@ -74,13 +83,46 @@ impl<T> Classifier<T> {
             return false;
         }
         if !self.progress.is_moving() {
-            if self.filed_len() < FIRST_PLAN || !self.progress.is_improvable() {
-                return true;
+            match self.draft(true).filter(|_| !self.is_planned_aside) {
+                Some(draft) => self.adopt(draft.plan()),
+                None => return true,
             }
-            self.replan();
         }
         self.sweep(budget.try_into().unwrap_or(u32::MAX));
         false
+    }
+
+    /// What a new plan is made from, if it is time for one; with time to spare, if it would be any
+    /// better.
+    pub fn draft(&self, is_idle: bool) -> Option<Draft> {
+        let len = self.filed_len();
+        let is_due = self.progress.is_stale(len)
+            || is_idle && len >= FIRST_PLAN && self.progress.is_improvable();
+        let seed = self.hasher.hash_one(self.seed);
+        (is_due && !self.progress.is_moving()).then(|| Draft { census: self.census(seed), seed })
+    }
+
+    /// Decides anew which masks share a group, and starts to move rules. Rules may have changed since
+    /// the draft of the plan was made.
+    pub fn adopt(&mut self, plan: Plan) {
+        if self.progress.is_moving() {
+            return;
+        }
+        self.seed = self.hasher.hash_one(self.seed);
+        let (planned, sweep) = (self.filed_len(), (0, self.rules.slots()));
+        self.progress = Progress { planned, rows: plan.rows, sweep, ..Progress::default() };
+        for PlannedGroup { hash_mask, mut masks } in plan.groups {
+            // A number may be another mask's by now.
+            masks.retain(|&number| {
+                self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask)
+            });
+            self.assign(&hash_mask, masks);
+        }
+    }
+
+    /// Whether rules are on the move: [`settle`](Self::settle) goes on with that.
+    pub fn is_moving(&self) -> bool {
+        self.progress.is_moving()
     }
 
     /// Puts a new rule into its group.
@@ -224,8 +266,10 @@ impl<T> Classifier<T> {
 
     /// Plans the groups anew if the table has changed much, and goes on moving rules.
     pub(super) fn arrange(&mut self) {
-        if !self.progress.is_moving() && self.progress.is_stale(self.filed_len()) {
-            self.replan();
+        if (!self.is_planned_aside || self.progress.is_neglected())
+            && let Some(draft) = self.draft(false)
+        {
+            self.adopt(draft.plan());
         }
         self.sweep(if self.rules.slots() <= SMALL { u32::MAX } else { SWEEP });
     }
@@ -279,17 +323,6 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Decides again which masks share a group, and starts to move rules.
-    fn replan(&mut self) {
-        self.seed = self.hasher.hash_one(self.seed);
-        let plan = plan::plan(self.census(), self.seed);
-        let (planned, sweep) = (self.filed_len(), (0, self.rules.slots()));
-        self.progress = Progress { planned, rows: plan.rows, sweep, ..Progress::default() };
-        for PlannedGroup { hash_mask, masks } in plan.groups {
-            self.assign(&hash_mask, masks);
-        }
-    }
-
     /// Makes masks share groups with this hash mask: one, or several where rows would be much wider.
     fn assign(&mut self, hash_mask: &PipelineMask, mut masks: Vec<u32>) {
         masks.sort_by_key(|&number| (Reverse(self.masks.get(number).rules), number));
@@ -329,9 +362,9 @@ impl<T> Classifier<T> {
 
     /// All masks, each with a sample of its rules: where possible in proportion, but at least some
     /// of each that is planned for.
-    fn census(&self) -> Vec<Census<'_>> {
+    fn census(&self, seed: u64) -> Vec<Census> {
         let slots = u64::from(self.rules.slots());
-        let random = (0..SAMPLE as u64).map(|n| self.hasher.hash_one((self.seed, n)) % slots);
+        let random = (0..SAMPLE as u64).map(|n| self.hasher.hash_one((seed, n)) % slots);
         let all = slots <= SAMPLE as u64;
         let slots: Vec<u64> = if all { (0..slots).collect() } else { random.collect() };
         let mut common: Vec<&KnownMask> = self.masks.iter().map(|(_, known)| known).collect();
@@ -343,12 +376,12 @@ impl<T> Classifier<T> {
         let mut sample: Vec<u32> = slots.into_iter().map(|slot| slot as u32).chain(few).collect();
         sample.sort_unstable();
         sample.dedup();
-        let mut census: Vec<Census<'_>> = self
+        let mut census: Vec<Census> = self
             .masks
             .iter()
             .map(|(number, known)| {
-                let KnownMask { mask, rules, .. } = known;
-                Census { number, mask, rules: *rules, sample: Vec::new() }
+                let &KnownMask { mask, rules, .. } = known;
+                Census { number, mask, rules, sample: Vec::new() }
             })
             .collect();
         for slot in sample {

@@ -4,6 +4,7 @@
 //! equal form a bucket, a list of rows with the best one first, in which each row is compared in
 //! full. So a key has one bucket in a group at most, and that has all rows that can match.
 
+use super::buckets::{Buckets, spread};
 use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
 use super::presence::Presence;
 use super::rows::{Block, Header, Rows};
@@ -27,7 +28,7 @@ pub(super) struct Group {
     mask_lines: Vec<Line>,
     vacant_masks: Vec<u16>,
     mask_index: HashTable<u16>,
-    buckets: HashTable<Bucket>,
+    buckets: Buckets,
     rows: Rows,
     presence: Presence,
     priorities: Priorities,
@@ -40,12 +41,6 @@ struct LocalMask {
     /// Its number in the classifier.
     number: u32,
     rules: u32,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    hash: u32,
-    block: Block,
 }
 
 impl Group {
@@ -72,7 +67,7 @@ impl Group {
             mask_lines: Vec::new(),
             vacant_masks: Vec::new(),
             mask_index: HashTable::new(),
-            buckets: HashTable::new(),
+            buckets: Buckets::new(rules),
             rows: Rows::new(width),
             priorities: Priorities::default(),
             len: 0,
@@ -122,7 +117,7 @@ impl Group {
     /// The rows of the bucket with this hash.
     #[inline]
     pub(super) fn bucket(&self, hash: u32) -> Option<Block> {
-        self.buckets.find(spread(hash), |b| b.hash == hash).map(|b| b.block)
+        self.buckets.find(hash)
     }
 
     #[inline]
@@ -190,21 +185,20 @@ impl Group {
         let hash = self.hash(&row);
         Header { priority: rank.priority(), mask: local, slot }.write(&mut row[0]);
         let width = self.width();
-        let len = match self.buckets.find_mut(spread(hash), |b| b.hash == hash) {
-            Some(bucket) => {
-                let lines = self.rows.get(bucket.block);
+        let len = match self.buckets.find_mut(hash) {
+            Some(block) => {
+                let lines = self.rows.get(*block);
                 if !has_value(lines, &row, &self.hash_lines) {
                     self.presence.add(&row);
                 }
                 let at = place(lines, width, rank, rank_of);
-                self.rows.insert(&mut bucket.block, at, &row);
-                bucket.block.len()
+                self.rows.insert(block, at, &row);
+                block.len()
             }
             None => {
                 self.presence.add(&row);
                 let block = self.rows.create(&row);
-                let bucket = Bucket { hash, block };
-                self.buckets.insert_unique(spread(hash), bucket, |b| spread(b.hash));
+                self.buckets.insert(hash, block);
                 1
             }
         };
@@ -217,8 +211,7 @@ impl Group {
     /// Takes out a rule and returns the number of its mask in the group.
     pub(super) fn remove(&mut self, hash: u32, slot: u32) -> Option<u16> {
         let width = self.width();
-        let mut bucket = self.buckets.find_entry(spread(hash), |b| b.hash == hash).ok()?;
-        let block = &mut bucket.get_mut().block;
+        let block = self.buckets.find_mut(hash)?;
         let lines = self.rows.get(*block);
         let headers = lines.iter().step_by(width).map(Header::of);
         let (at, header) = headers.enumerate().find(|(_, h)| h.slot == slot)?;
@@ -228,7 +221,7 @@ impl Group {
             self.presence.remove(&row);
         }
         if block.is_empty() {
-            bucket.remove();
+            self.buckets.remove(hash);
         }
         self.priorities.remove(header.priority);
         self.masks[usize::from(header.mask)].rules -= 1;
@@ -276,7 +269,7 @@ impl Group {
     /// Bytes on the heap.
     pub(super) fn heap_size(&self) -> usize {
         self.rows.heap_size()
-            + self.buckets.allocation_size()
+            + self.buckets.heap_size()
             + self.presence.heap_size()
             + size_of_val(&*self.priorities.rules)
             + size_of_val(&*self.priorities.highest)
@@ -302,12 +295,6 @@ fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank
         if better { low = middle + 1 } else { high = middle }
     }
     low
-}
-
-/// The table takes its places from the low bits of a hash, and its tags from the high ones.
-#[inline(always)]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Which priorities the rules of a group have, as far as it helps to stop a search early: the

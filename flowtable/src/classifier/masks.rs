@@ -119,6 +119,11 @@ impl Masks {
         self.last = None;
     }
 
+    /// Whether some rule has this mask still.
+    pub(super) fn is_known(&self, number: u32) -> bool {
+        self.list.get(number as usize).is_some_and(Option::is_some)
+    }
+
     pub(super) fn get(&self, number: u32) -> &KnownMask {
         self.list[number as usize].as_ref().expect("a rule has this mask")
     }

@@ -58,6 +58,7 @@
 //! where its mask suffices.
 
 mod arrange;
+mod buckets;
 mod group;
 mod lanes;
 mod linear;
@@ -72,6 +73,7 @@ mod search;
 mod tests;
 
 pub use linear::LinearClassifier;
+pub use plan::{Draft, Plan};
 pub use rule::{Entry, RuleId, Version};
 
 use crate::flow::{Match, PipelineKey, PipelineMask};
@@ -93,6 +95,7 @@ pub struct Classifier<T> {
     /// Largest width of a group.
     width: usize,
     progress: Progress,
+    is_planned_aside: bool,
     keys: Box<HashKeys>,
     hasher: ahash::RandomState,
     seed: u64,
@@ -123,10 +126,19 @@ impl<T> Classifier<T> {
             order: Vec::new(),
             width: 1,
             progress: Progress::default(),
+            is_planned_aside: false,
             keys,
             hasher,
             seed,
         }
+    }
+
+    /// Leaves it to the owner to make plans, with [`draft`](Self::draft), [`Draft::plan`] and
+    /// [`adopt`](Self::adopt) after changes: most of that needs no lock. Otherwise changes make them.
+    #[must_use]
+    pub fn planned_aside(mut self) -> Self {
+        self.is_planned_aside = true;
+        self
     }
 
     /// Adds a rule that lookups see from `version` on.
@@ -209,8 +221,23 @@ impl<T> Classifier<T> {
 
     /// All rules that are visible at `version`, in no particular order.
     pub fn iter(&self, version: Version) -> impl Iterator<Item = Entry<'_, T>> {
-        let visible = self.rules.iter().filter(move |(_, rule)| rule.is_visible(version));
-        visible.filter_map(|(id, _)| self.entry(id))
+        self.values(0..self.places(), version).filter_map(|(id, _)| self.entry(id))
+    }
+
+    /// Places for rules, taken or not: a rule has the same one from its insertion until it is purged.
+    pub fn places(&self) -> u32 {
+        self.rules.slots()
+    }
+
+    /// The values of the rules in some places that are visible at `version`.
+    pub fn values(
+        &self,
+        places: std::ops::Range<u32>,
+        version: Version,
+    ) -> impl Iterator<Item = (RuleId, &T)> {
+        let rules = places.filter_map(|place| self.rules.at(place));
+        let visible = rules.filter(move |(_, rule)| rule.is_visible(version));
+        visible.map(|(id, rule)| (id, &rule.value.value))
     }
 
     /// The value of a rule, visible or not, until it is purged.

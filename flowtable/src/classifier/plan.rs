@@ -35,17 +35,32 @@ const PROBE: f64 = 30.0;
 const ROW: f64 = 3.0;
 
 /// A mask with the rules that have it.
-pub(super) struct Census<'a> {
+#[derive(Debug)]
+pub(super) struct Census {
     pub(super) number: u32,
-    pub(super) mask: &'a PipelineMask,
+    pub(super) mask: PipelineMask,
     pub(super) rules: u32,
     /// Keys of some of them.
     pub(super) sample: Vec<PipelineKey>,
 }
 
+/// What a plan is made from: no more than a sample of the rules, so that they may change meanwhile.
+#[derive(Debug)]
+pub struct Draft {
+    pub(super) census: Vec<Census>,
+    pub(super) seed: u64,
+}
+
+impl Draft {
+    /// Thinks: some milliseconds.
+    pub fn plan(self) -> Plan {
+        plan(self.census, self.seed)
+    }
+}
+
 /// Groups to be.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub struct Plan {
     pub(super) groups: Vec<PlannedGroup>,
     /// Rows that a lookup is expected to meet.
     pub(super) rows: usize,
@@ -60,7 +75,7 @@ pub(super) struct PlannedGroup {
 }
 
 /// Plans the groups for all masks of a table.
-pub(super) fn plan(mut census: Vec<Census<'_>>, seed: u64) -> Plan {
+fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
     census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
     let planner = Planner::new(&census, seed);
     let choice = planner.choose();
@@ -70,7 +85,7 @@ pub(super) fn plan(mut census: Vec<Census<'_>>, seed: u64) -> Plan {
         .map(|bits| PlannedGroup { hash_mask: planner.words.expand(bits), masks: Vec::new() })
         .collect();
     for (at, c) in census.iter().enumerate() {
-        groups[choice.group_of(at, &planner.words.compress(c.mask))].masks.push(c.number);
+        groups[choice.group_of(at, &planner.words.compress(&c.mask))].masks.push(c.number);
     }
     groups.retain(|g| !g.masks.is_empty());
     Plan { groups, rows: choice.rows as usize }
@@ -138,11 +153,11 @@ impl Choice {
 }
 
 impl Planner {
-    fn new(census: &[Census<'_>], seed: u64) -> Self {
+    fn new(census: &[Census], seed: u64) -> Self {
         let used = |w: &usize| census.iter().any(|c| c.mask.words()[*w] != 0);
         let words = Words((0..PIPELINE_WORDS).filter(used).collect());
         let census = &census[..census.len().min(MASKS)];
-        let masks: Vec<Bits> = census.iter().map(|c| words.compress(c.mask)).collect();
+        let masks: Vec<Bits> = census.iter().map(|c| words.compress(&c.mask)).collect();
         let rules: Vec<SampledRule> = census
             .iter()
             .enumerate()

@@ -37,14 +37,19 @@ pub(super) struct Block {
     len: u32,
 }
 
-/// Memory for the rows of one group.
+/// Memory for the rows of one group. It comes in pieces, so that more can be had without moving what is
+/// there.
 #[derive(Debug)]
 pub(super) struct Rows {
-    lines: Vec<Line>,
+    /// Of [`PIECE`] rows, or of one larger block.
+    pieces: Vec<Vec<Line>>,
     width: usize,
     /// Vacated blocks by class.
     vacant: Vec<Vec<u32>>,
 }
+
+/// Rows of a piece.
+const PIECE: usize = 1024;
 
 /// The class of the smallest block for so many rows.
 fn class(len: u32) -> usize {
@@ -70,25 +75,31 @@ fn capacity(class: usize) -> u32 {
 
 impl Rows {
     pub(super) fn new(width: usize) -> Self {
-        Self { lines: Vec::new(), width, vacant: Vec::new() }
+        Self { pieces: Vec::new(), width, vacant: Vec::new() }
     }
 
     /// The lines of a block's rows.
     #[inline]
     pub(super) fn get(&self, block: Block) -> &[Line] {
-        &self.lines[self.range(block)]
+        let piece = &self.pieces[block.start as usize / PIECE];
+        &piece[self.range(block)]
     }
 
+    fn get_mut(&mut self, block: Block) -> &mut [Line] {
+        let range = self.range(block);
+        &mut self.pieces[block.start as usize / PIECE][range]
+    }
+
+    /// The place of a block in its piece.
     fn range(&self, block: Block) -> std::ops::Range<usize> {
-        let start = block.start as usize * self.width;
+        let start = block.start as usize % PIECE * self.width;
         start..start + block.len as usize * self.width
     }
 
     /// A block with one row.
     pub(super) fn create(&mut self, row: &[Line]) -> Block {
         let block = Block { start: self.allocate(0), len: 1 };
-        let range = self.range(block);
-        self.lines[range].copy_from_slice(row);
+        self.get_mut(block).copy_from_slice(row);
         block
     }
 
@@ -101,18 +112,17 @@ impl Rows {
             self.vacate(old);
         }
         block.len += 1;
-        let range = self.range(*block);
-        let lines = &mut self.lines[range];
-        let at = at * self.width;
-        lines.copy_within(at..lines.len() - self.width, at + self.width);
-        lines[at..at + self.width].copy_from_slice(row);
+        let width = self.width;
+        let lines = self.get_mut(*block);
+        let at = at * width;
+        lines.copy_within(at..lines.len() - width, at + width);
+        lines[at..at + width].copy_from_slice(row);
     }
 
     /// Takes out a row. An empty block is gone.
     pub(super) fn remove(&mut self, block: &mut Block, at: usize) {
-        let range = self.range(*block);
-        let lines = &mut self.lines[range];
-        lines.copy_within((at + 1) * self.width.., at * self.width);
+        let width = self.width;
+        self.get_mut(*block).copy_within((at + 1) * width.., at * width);
         let old = *block;
         block.len -= 1;
         if block.len == 0 {
@@ -126,24 +136,39 @@ impl Rows {
     }
 
     fn copy(&mut self, from: Block, start: u32) {
-        let range = self.range(from);
-        self.lines.copy_within(range, start as usize * self.width);
+        let to = Block { start, ..from };
+        let [from_piece, to_piece] = [from, to].map(|block| block.start as usize / PIECE);
+        let [from, to] = [from, to].map(|block| self.range(block));
+        if from_piece == to_piece {
+            self.pieces[to_piece].copy_within(from, to.start);
+        } else if let Ok([source, target]) = self.pieces.get_disjoint_mut([from_piece, to_piece]) {
+            target[to].copy_from_slice(&source[from]);
+        }
     }
 
     pub(super) fn heap_size(&self) -> usize {
         let vacant: usize = self.vacant.iter().map(|v| v.capacity() * size_of::<u32>()).sum();
-        self.lines.capacity() * size_of::<Line>() + vacant
+        let lines: usize = self.pieces.iter().map(Vec::capacity).sum();
+        lines * size_of::<Line>() + vacant
     }
 
     fn allocate(&mut self, class: usize) -> u32 {
         if let Some(start) = self.vacant.get_mut(class).and_then(Vec::pop) {
             return start;
         }
-        let start = u32::try_from(self.lines.len() / self.width).expect("fewer than 2^32 rows");
         let more = capacity(class) as usize * self.width;
-        grow(&mut self.lines, more);
-        self.lines.resize(self.lines.len() + more, Line::default());
-        start
+        let fits = |piece: &Vec<Line>| piece.len() + more <= PIECE * self.width;
+        if !self.pieces.last().is_some_and(fits) {
+            // The first piece of a small group is a small one, and a large block has one for itself.
+            let room = if self.pieces.is_empty() { 0 } else { PIECE * self.width };
+            self.pieces.push(Vec::with_capacity(room.max(more)));
+        }
+        let number = self.pieces.len() - 1;
+        let piece = &mut self.pieces[number];
+        let start = number * PIECE + piece.len() / self.width;
+        grow(piece, more);
+        piece.resize(piece.len() + more, Line::default());
+        u32::try_from(start).expect("fewer than 2^32 rows")
     }
 
     fn vacate(&mut self, block: Block) {
@@ -180,6 +205,31 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_any_size_are_within_a_piece() {
+        let line = |n: u32| [Line([n; 8]), Line([!n; 8])];
+        let mut rows = Rows::new(2);
+        let mut blocks: Vec<Block> = (0..3).map(|n| rows.create(&line(n))).collect();
+        for n in 3..9000 {
+            let block = match n % 90 {
+                0 => 0,
+                1..40 => 1,
+                _ => 2,
+            };
+            let at = blocks[block].len();
+            rows.insert(&mut blocks[block], at, &line(n));
+        }
+        for block in &blocks {
+            let numbers: Vec<u32> = rows.get(*block).chunks(2).map(|row| row[0].0[0]).collect();
+            assert_eq!(numbers.len(), block.len());
+            assert!(
+                numbers.is_sorted()
+                    && rows.get(*block).chunks(2).all(|row| row == line(row[0].0[0]))
+            );
+        }
+        assert_eq!(blocks.iter().map(|block| block.len()).sum::<usize>(), 9000);
+    }
+
+    #[test]
     fn rows_keep_their_order_while_blocks_grow_and_shrink() {
         let line = |n: usize| Line([n as u32; 8]);
         let mut rows = Rows::new(1);
@@ -192,11 +242,11 @@ mod tests {
         let expected: Vec<Line> =
             std::iter::once(99).chain((0..50).filter(|n| *n != 24)).map(line).collect();
         assert_eq!(rows.get(block), expected);
-        let size = rows.lines.len();
+        let size = rows.pieces[0].len();
         while !block.is_empty() {
             rows.remove(&mut block, 0);
         }
         rows.create(&[line(7)]);
-        assert!(rows.lines.len() < size + 100);
+        assert!(rows.pieces[0].len() < size + 100);
     }
 }

@@ -58,13 +58,16 @@ impl Rank {
 /// Storage of the rules with what a classifier keeps of each, in numbered slots.
 #[derive(Debug)]
 pub(super) struct Rules<V> {
-    slots: Vec<Slot<V>>,
+    /// In pieces of [`PIECE`] slots: more of them come without moving those that are there.
+    slots: Vec<Vec<Slot<V>>>,
     free: Vec<u32>,
     /// In the order of removal.
     removed: VecDeque<RuleId>,
     len: usize,
     sequence: u64,
 }
+
+const PIECE: usize = 1024;
 
 #[derive(Debug)]
 enum Slot<V> {
@@ -113,23 +116,28 @@ impl<V> Rules<V> {
         self.len += 1;
         let rule = Rule { added, removed: Version::NEVER, rank, value };
         if let Some(slot) = self.free.pop() {
-            let place = &mut self.slots[slot as usize];
+            let place = &mut self.slots[slot as usize / PIECE][slot as usize % PIECE];
             let generation = match *place {
                 Slot::Vacant { generation } | Slot::Used { generation, .. } => generation,
             };
             *place = Slot::Used { generation, rule };
             return RuleId { slot, generation };
         }
-        let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 rules");
-        grow(&mut self.slots, 1);
-        self.slots.push(Slot::Used { generation: 0, rule });
+        let slot = self.slots();
+        if (slot as usize).is_multiple_of(PIECE) {
+            // The first piece of a small table is a small one.
+            self.slots.push(Vec::with_capacity(if slot == 0 { 0 } else { PIECE }));
+        }
+        let piece = &mut self.slots[slot as usize / PIECE];
+        grow(piece, 1);
+        piece.push(Slot::Used { generation: 0, rule });
         RuleId { slot, generation: 0 }
     }
 
     /// The rule in a slot.
     #[inline]
     pub(super) fn at(&self, slot: u32) -> Option<(RuleId, &Rule<V>)> {
-        match self.slots.get(slot as usize)? {
+        match self.slots.get(slot as usize / PIECE)?.get(slot as usize % PIECE)? {
             &Slot::Used { generation, ref rule } => Some((RuleId { slot, generation }, rule)),
             Slot::Vacant { .. } => None,
         }
@@ -137,7 +145,7 @@ impl<V> Rules<V> {
 
     /// The rule in a slot, to edit.
     pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut Rule<V>> {
-        match self.slots.get_mut(slot as usize)? {
+        match self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)? {
             Slot::Used { rule, .. } => Some(rule),
             Slot::Vacant { .. } => None,
         }
@@ -145,7 +153,9 @@ impl<V> Rules<V> {
 
     /// Slots there are, used or not.
     pub(super) fn slots(&self) -> u32 {
-        self.slots.len() as u32
+        let last = self.slots.last().map_or(0, Vec::len);
+        let slots = self.slots.len().saturating_sub(1) * PIECE + last;
+        u32::try_from(slots).expect("fewer than 2^32 rules")
     }
 
     pub(super) fn get(&self, id: RuleId) -> Option<&Rule<V>> {
@@ -186,7 +196,7 @@ impl<V> Rules<V> {
     /// Takes out the rule that was removed first.
     pub(super) fn pop_removed(&mut self) -> Option<V> {
         let RuleId { slot, generation } = self.removed.pop_front()?;
-        let place = self.slots.get_mut(slot as usize)?;
+        let place = self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)?;
         let vacant = Slot::Vacant { generation: generation.wrapping_add(1) };
         match std::mem::replace(place, vacant) {
             Slot::Used { rule, .. } => {
@@ -206,7 +216,7 @@ impl<V> Rules<V> {
     }
 
     pub(super) fn heap_size(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot<V>>()
+        self.slots.iter().map(Vec::capacity).sum::<usize>() * size_of::<Slot<V>>()
             + self.free.capacity() * size_of::<u32>()
             + self.removed.capacity() * size_of::<RuleId>()
     }

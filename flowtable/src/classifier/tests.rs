@@ -288,6 +288,33 @@ fn check_family(rule: fn(&mut Random) -> Match, priorities: u64) {
 }
 
 #[test]
+fn a_plan_may_be_made_while_rules_change() {
+    let mut r = Random(0xa51de);
+    let mut pair = Pair::new(5);
+    pair.fast = Classifier::new(5).planned_aside();
+    let mut plans = 0;
+    for round in 0..40 {
+        for _ in 0..50 {
+            let m = mixed_rule(&mut r);
+            let priority = r.below(100) as u16;
+            pair.insert(m, priority);
+        }
+        let draft = pair.fast.draft(false);
+        // Between the draft and its plan, masks come and go, and their numbers are given to others.
+        if round % 3 == 0 {
+            pair.churn(&mut r);
+        }
+        if let Some(draft) = draft {
+            plans += 1;
+            pair.fast.adopt(draft.plan());
+        }
+        pair.check(&mut r, 20);
+    }
+    assert!((3..20).contains(&plans), "{plans} plans");
+    assert!(pair.fast.groups_len() < 40, "{} groups", pair.fast.groups_len());
+}
+
+#[test]
 fn ipv6_prefixes_are_found() {
     check_family(ipv6_rule, 1 << 16);
 }
