@@ -20,6 +20,13 @@ pub enum Command {
     DeleteStrict,
 }
 
+impl Command {
+    /// It is about the one rule with this match and priority.
+    pub fn is_strict(self) -> bool {
+        matches!(self, Self::ModifyStrict | Self::DeleteStrict)
+    }
+}
+
 /// Flags of a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowFlags {
@@ -76,6 +83,11 @@ pub struct FlowMod {
 }
 
 impl FlowMod {
+    /// It names rules, if any, whatever they match.
+    pub fn names_every_match(&self) -> bool {
+        !self.command.is_strict() && self.matching == Match::any()
+    }
+
     /// A change with nothing but the essentials: table not named, no cookie, no timeouts, no filters.
     pub fn new(command: Command, priority: u16, matching: Match, actions: Vec<Action>) -> Self {
         Self {

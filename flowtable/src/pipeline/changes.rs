@@ -13,12 +13,12 @@
 //! anything: it may find a flow stale without need, never right without reason.
 
 use super::mac_table::MacKey;
+use super::publication::Generations;
 use super::rule::{RuleMatch, may_cover};
 use super::xlate::{Dependencies, TableSet};
 use crate::flow::key::FLOW_WORDS;
 use crate::types::{GroupId, OfPort};
 use arrayvec::ArrayVec;
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,7 @@ pub struct RuleChange {
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Changes {
-    generation: AtomicU64,
+    generations: Generations<Log>,
     hosts: Box<[AtomicU64]>,
     ports: Box<[AtomicU64]>,
     any_port: AtomicU64,
@@ -50,8 +50,6 @@ pub struct Changes {
     /// The latest change of anything but rules.
     other: AtomicU64,
     hasher: ahash::RandomState,
-    /// Held while anything is recorded.
-    log: Mutex<Log>,
 }
 
 #[derive(Debug, Default)]
@@ -70,35 +68,25 @@ impl Changes {
     /// Nothing has changed yet. The seed keys the hashes of hosts.
     pub fn new(seed: u64) -> Self {
         Self {
-            generation: AtomicU64::new(1),
+            generations: Generations::new(Log::default()),
             hosts: buckets(HOSTS),
             ports: buckets(NUMBERS),
             any_port: AtomicU64::new(0),
             groups: buckets(NUMBERS),
             other: AtomicU64::new(0),
             hasher: ahash::RandomState::with_seeds(seed, 0xc4a, !seed, 0x9e5),
-            log: Mutex::default(),
         }
     }
 
     /// Counts the changes.
     #[inline]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// Records one change under the next generation, which it returns.
-    fn record(&self, what: impl FnOnce(&mut Log, u64)) -> u64 {
-        let mut log = self.log.lock();
-        let generation = self.generation.load(Ordering::Relaxed) + 1;
-        what(&mut log, generation);
-        self.generation.store(generation, Ordering::Release);
-        generation
+        self.generations.latest()
     }
 
     /// Rules and groups have changed.
     pub(super) fn tables(&self, rules: Vec<RuleMatch>, groups: impl Iterator<Item = GroupId>) {
-        self.record(|log, generation| {
+        self.generations.record(|log, generation| {
             for id in groups {
                 self.groups[id.0 as usize % NUMBERS].store(generation, Ordering::Relaxed);
                 self.other.store(generation, Ordering::Relaxed);
@@ -116,7 +104,7 @@ impl Changes {
 
     /// Hosts have come, gone or moved.
     pub(super) fn hosts(&self, hosts: &[MacKey]) -> u64 {
-        self.record(|_, generation| {
+        self.generations.record(|_, generation| {
             self.other.store(generation, Ordering::Relaxed);
             for host in hosts {
                 self.hosts[self.host_bucket(host)].store(generation, Ordering::Relaxed);
@@ -126,7 +114,7 @@ impl Changes {
 
     /// Ports have come, gone or changed.
     pub(super) fn ports(&self, ports: impl Iterator<Item = OfPort>) {
-        self.record(|_, generation| {
+        self.generations.record(|_, generation| {
             for port in ports {
                 self.ports[port_bucket(port)].store(generation, Ordering::Relaxed);
             }
@@ -173,8 +161,8 @@ impl Changes {
 
     /// Brings a reader's copy of the log up to date.
     pub(crate) fn follow(&self, copy: &mut RecentRules) {
-        let log = self.log.lock();
-        copy.read_until = self.generation.load(Ordering::Relaxed);
+        let (log, latest) = self.generations.log();
+        copy.read_until = latest;
         copy.complete_since = log.complete_since;
         let known = copy.rules.back().map_or(0, |last| last.generation);
         let new = log.rules.iter().rev().take_while(|change| change.generation > known).count();

@@ -113,6 +113,11 @@ impl Rule {
         self.names.as_ref()?.label.as_ref()
     }
 
+    /// Whether it goes by itself some time.
+    pub fn has_timeout(&self) -> bool {
+        self.idle_timeout != 0 || self.hard_timeout != 0
+    }
+
     /// Whether its time is over: the reason if so.
     pub fn expired(&self, now: Duration) -> Option<Expiry> {
         let over = |since: Duration, seconds: u16| {

@@ -3,9 +3,10 @@
 //! A change is prepared under the next version, which no lookup uses yet, rule by rule; it is
 //! published by telling the readers that number, or rolled back without a trace.
 
+use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
 use crate::action::Action;
-use crate::classifier::{Classifier, Entry, RuleId, Version};
+use crate::classifier::{Classifier, Draft, Entry, Plan, RuleId, Version};
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use crate::flow_mod::{Command, FlowMod};
 use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
@@ -83,6 +84,8 @@ pub enum FlowModError {
 #[derive(Debug)]
 struct Table {
     classifier: Classifier<Arc<Rule>>,
+    /// Rules with a timeout, until they are freed.
+    timed: usize,
 }
 
 /// A group with its counters.
@@ -163,10 +166,36 @@ pub struct Tables {
     /// Rules that have a name, by it; several while a change is prepared.
     names: HashMap<Arc<str>, Vec<(TableId, RuleId)>>,
     seed: u64,
+    recent_actions: RecentActions,
 }
 
 /// A rule, wherever it is.
 pub type RuleRef = (TableId, RuleId);
+
+/// Which tables are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// One.
+    One(TableId),
+    /// Those that have rules with timeouts.
+    Timed,
+}
+
+impl Scope {
+    /// The tables that a request names.
+    pub fn of(request: &FlowMod) -> Self {
+        request.table.map_or(Self::All, Self::One)
+    }
+}
+
+/// How far a walk over the rules has come: a table, and a place in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    table: usize,
+    at: u32,
+}
 
 /// What a prepared change did, to take it back or to tell about it.
 #[derive(Debug, Default)]
@@ -192,6 +221,11 @@ impl Change {
     /// The version it will be published as.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Makes room to note so many steps more.
+    pub fn reserve(&mut self, steps: usize) {
+        self.undo.reserve(steps);
     }
 
     /// It does nothing.
@@ -232,6 +266,7 @@ impl Tables {
             groups: BTreeMap::new(),
             names: HashMap::new(),
             seed,
+            recent_actions: RecentActions::new(seed),
         }
     }
 
@@ -241,8 +276,10 @@ impl Tables {
 
     fn table_mut(&mut self, id: TableId) -> &mut Table {
         let seed = self.seed ^ u64::from(id.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.tables[id.get() as usize]
-            .get_or_insert_with(|| Box::new(Table { classifier: Classifier::new(seed) }))
+        self.tables[id.get() as usize].get_or_insert_with(|| {
+            let classifier = Classifier::new(seed).planned_aside();
+            Box::new(Table { classifier, timed: 0 })
+        })
     }
 
     /// The rule for a packet, at a version; adds the bits that decided to `mask`.
@@ -298,34 +335,70 @@ impl Tables {
         self.groups.values().flatten().filter(move |s| s.is_visible(version)).map(|s| &s.entry)
     }
 
+    /// Some more rules, from a place on, which moves behind them; `None` at the end. Rules that are
+    /// removed and freed between two calls are missed, and others that come may be seen.
+    pub fn slice(
+        &self,
+        scope: Scope,
+        place: &mut Place,
+        budget: usize,
+        version: Version,
+    ) -> Option<impl Iterator<Item = (RuleRef, &Arc<Rule>)>> {
+        while place.table < TableId::COUNT {
+            let id = TableId::new(place.table as u8).filter(|id| match scope {
+                Scope::One(one) => *id == one,
+                Scope::All | Scope::Timed => true,
+            });
+            if let Some(id) = id
+                && let Some(table) = self.table(id)
+                && (scope != Scope::Timed || table.timed > 0)
+                && place.at < table.classifier.places()
+            {
+                let end = table.classifier.places().min(place.at + budget as u32);
+                let places = place.at..end;
+                place.at = end;
+                let rules = table.classifier.values(places, version);
+                return Some(rules.map(move |(rule, value)| ((id, rule), value)));
+            }
+            *place = Place { table: place.table + 1, at: 0 };
+        }
+        None
+    }
+
+    /// Whether a request names a rule.
+    pub fn is_named(&self, fm: &FlowMod, at: RuleRef, rule: &Rule) -> bool {
+        fm.cookie_filter.is_none_or(|(value, mask)| has_cookie(rule, value, mask))
+            && fm.name.as_ref().is_none_or(|name| rule.name() == Some(name))
+            && fm.label.as_ref().is_none_or(|label| rule.label() == Some(label))
+            && fm.out_port.is_none_or(|port| port == OfPort::NONE || rule.outputs_to(port))
+            && fm.out_group.is_none_or(|g| g == GroupId::ANY || rule.uses_group(g))
+            && (fm.names_every_match()
+                || self.rule(at).is_some_and(|entry| {
+                    if fm.command.is_strict() {
+                        entry.priority == fm.priority && entry.matches == fm.matching
+                    } else {
+                        fm.matching.covers(&entry.matches)
+                    }
+                }))
+    }
+
     /// The rules that a request names, before it changes them.
     pub fn select(&self, fm: &FlowMod, version: Version) -> Vec<RuleRef> {
-        let is_strict = matches!(fm.command, Command::ModifyStrict | Command::DeleteStrict);
-        let wanted = |entry: &Entry<'_, Arc<Rule>>| {
-            let rule = entry.value;
-            let same = if is_strict {
-                entry.priority == fm.priority && entry.matches == fm.matching
-            } else {
-                fm.matching.covers(&entry.matches)
-            };
-            same && fm.cookie_filter.is_none_or(|(value, mask)| has_cookie(rule, value, mask))
-                && fm.name.as_ref().is_none_or(|name| rule.name() == Some(name))
-                && fm.label.as_ref().is_none_or(|label| rule.label() == Some(label))
-                && fm.out_port.is_none_or(|port| port == OfPort::NONE || rule.outputs_to(port))
-                && fm.out_group.is_none_or(|g| g == GroupId::ANY || rule.uses_group(g))
-        };
-        if is_strict && let Some(table) = fm.table {
-            let found = self
-                .table(table)
-                .and_then(|t| t.classifier.find(&fm.matching, fm.priority, version))
-                .and_then(|(id, _)| self.rule((table, id)))
-                .filter(wanted);
-            return found.map(|e| (table, e.id)).into_iter().collect();
+        if fm.command.is_strict()
+            && let Some(table) = fm.table
+        {
+            let found = self.table(table);
+            let found = found.and_then(|t| t.classifier.find(&fm.matching, fm.priority, version));
+            let found = found.map(|(id, rule)| ((table, id), rule));
+            let named = found.filter(|(at, rule)| self.is_named(fm, *at, rule));
+            return named.map(|(at, _)| at).into_iter().collect();
         }
-        self.rules(fm.table, version)
-            .filter(wanted)
-            .map(|entry| (entry.value.table, entry.id))
-            .collect()
+        let (mut place, mut selected) = (Place::default(), Vec::new());
+        while let Some(slice) = self.slice(Scope::of(fm), &mut place, usize::MAX >> 33, version) {
+            let named = slice.filter(|(at, rule)| self.is_named(fm, *at, rule));
+            selected.extend(named.map(|(at, _)| at));
+        }
+        selected
     }
 
     /// Prepares one request, on the rules that [`Tables::select`] found for it at the version of the
@@ -391,7 +464,7 @@ impl Tables {
             hard_timeout: fm.hard_timeout,
             importance: fm.importance,
             flags: fm.flags,
-            actions: fm.actions.clone().into(),
+            actions: self.recent_actions.share(&fm.actions),
             names: names_of(fm),
             stats,
         };
@@ -408,7 +481,10 @@ impl Tables {
         rule: Rule,
     ) {
         let name = rule.name().cloned();
-        let classifier = &mut self.table_mut(table).classifier;
+        let timed = rule.has_timeout();
+        let table_entry = self.table_mut(table);
+        table_entry.timed += usize::from(timed);
+        let classifier = &mut table_entry.classifier;
         let id = classifier.insert(matching, priority, change.version, Arc::new(rule));
         if let Some(name) = name {
             self.names.entry(name).or_default().push((table, id));
@@ -433,7 +509,7 @@ impl Tables {
             hard_timeout: old.hard_timeout,
             importance: old.importance,
             flags: old.flags,
-            actions: fm.actions.clone().into(),
+            actions: self.recent_actions.share(&fm.actions),
             names: old.names.clone(),
             stats: Arc::clone(&old.stats),
         };
@@ -610,10 +686,12 @@ impl Tables {
         }
     }
 
-    /// Takes a prepared change back: nothing of it is or will be visible.
-    pub fn roll_back(&mut self, change: Change) {
+    /// Takes a prepared change back, the latest steps first and so many at most: nothing of it is or
+    /// will be visible.
+    pub fn roll_back(&mut self, change: &mut Change, steps: usize) {
         let version = change.version;
-        for undo in change.undo.into_iter().rev() {
+        let left = change.undo.len().saturating_sub(steps);
+        for undo in change.undo.drain(left..).rev() {
             match undo {
                 // Added and removed by the same version: visible to none.
                 Undo::Inserted((table, id)) => {
@@ -647,6 +725,11 @@ impl Tables {
             table.classifier.purge(oldest, left, freed);
         }
         for rule in &freed[before..] {
+            if rule.has_timeout()
+                && let Some(table) = &mut self.tables[rule.table.get() as usize]
+            {
+                table.timed -= 1;
+            }
             if let Some(name) = rule.name()
                 && let Some(holders) = self.names.get_mut(name)
             {
@@ -666,6 +749,25 @@ impl Tables {
             !slots.is_empty()
         });
         freed.len() - before
+    }
+
+    /// What is needed to plan a table anew that has changed much; with time to spare, one that has
+    /// changed at all.
+    pub fn draft(&self, is_idle: bool) -> Option<(TableId, Draft)> {
+        self.tables.iter().enumerate().find_map(|(n, table)| {
+            let draft = table.as_ref()?.classifier.draft(is_idle)?;
+            Some((TableId::new(n as u8)?, draft))
+        })
+    }
+
+    /// Rearranges a table as planned, a few rules with each change of it.
+    pub fn adopt(&mut self, table: TableId, plan: Plan) {
+        self.table_mut(table).classifier.adopt(plan);
+    }
+
+    /// Whether rules are being moved to where a plan wants them; purging goes on with it.
+    pub fn is_moving(&self) -> bool {
+        self.tables.iter().flatten().any(|t| t.classifier.is_moving())
     }
 
     /// Removed rules that wait to be freed.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::datapath::{DpAction, DropReason};
 use crate::flow::key::FlowKey;
-use crate::flow_mod::Command;
+use crate::flow_mod::{Command, FlowMod};
 use crate::text::{ParseContext, parse_flow, parse_group, parse_match};
 use crate::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
 use ports::{PortInfo, VlanMode};
@@ -194,6 +194,65 @@ fn deleted_rules_are_freed_once_nobody_can_see_them() {
     while p.purge() {}
     assert_eq!(p.snapshot().tables().removed_len(), 0);
     assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
+}
+
+/// So many rules, with cookies from `first` on.
+fn numbered(first: usize, count: usize) -> Vec<FlowMod> {
+    let rule =
+        |n| format!("cookie={n},priority=7,ip,nw_dst=10.0.{}.{},actions=1", n / 256, n % 256);
+    let rules = (first..first + count).map(rule);
+    rules.map(|rule| parse_flow(&rule, &context(Command::Add)).expect(&rule)).collect()
+}
+
+#[test]
+fn a_walk_shows_the_rules_as_they_were_when_it_began() {
+    let p = pipeline(&[]);
+    p.apply(&numbered(0, 5 * SLICE), NOW).unwrap();
+    let every = parse_flow("", &context(Command::Delete)).unwrap();
+    let mut walk = p.walk(&every);
+    let mut seen = Vec::new();
+    assert!(walk.next_slice(|entry| seen.push(entry.value.cookie.0)));
+    // Some are replaced, all others deleted and their places given to new ones.
+    delete(&p, "");
+    while p.purge() {}
+    p.apply(&numbered(3 * SLICE, 5 * SLICE), NOW).unwrap();
+    while walk.next_slice(|entry| seen.push(entry.value.cookie.0)) {}
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..5 * SLICE as u64));
+    drop(walk);
+    while p.purge() {}
+    assert_eq!(p.snapshot().tables().removed_len(), 0, "nobody looks at them any more");
+}
+
+#[test]
+fn a_walk_shows_what_its_filter_names() {
+    let p =
+        pipeline(&["cookie=1,tcp,actions=1", "cookie=2,udp,actions=2", "table=3,tcp,actions=2"]);
+    let count = |filter| {
+        let filter = parse_flow(filter, &context(Command::Delete)).unwrap();
+        let (mut walk, mut count) = (p.walk(&filter), 0);
+        while walk.next_slice(|_| count += 1) {}
+        count
+    };
+    let counts = ["", "tcp", "table=0", "cookie=2/-1", "out_port=2", "table=9", "arp"].map(count);
+    assert_eq!(counts, [3, 2, 2, 1, 2, 0, 0]);
+}
+
+#[test]
+fn a_change_of_many_slices_can_be_taken_back() {
+    let p = pipeline(&["cookie=7,priority=7,ip,nw_dst=10.0.0.5,actions=2", "priority=1,actions=3"]);
+    let mut transaction = p.begin();
+    transaction.apply_all(&numbered(0, 3 * SLICE + 1), NOW).unwrap();
+    transaction.apply(&parse_flow("udp", &context(Command::Delete)).unwrap(), NOW).unwrap();
+    drop(transaction);
+    assert_eq!(outputs(&p.translate(&key("in_port=4,ip,nw_dst=10.0.0.5")).actions), [2]);
+    assert_eq!(outputs(&p.translate(&key("in_port=4,ip,nw_dst=10.0.0.6")).actions), [3]);
+    while p.purge() {}
+    let snapshot = p.snapshot();
+    assert_eq!(
+        (snapshot.tables().len(TableId::default()), snapshot.tables().removed_len()),
+        (2, 0)
+    );
 }
 
 #[test]

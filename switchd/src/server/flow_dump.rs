@@ -1,4 +1,5 @@
-//! Lists of rules: found at once, written in slices, so that no lock is held while a client reads.
+//! Lists of rules, found and written in slices: no lock is held while a client reads, and no more than
+//! a piece of the list is in memory.
 
 use super::dispatch::Failure;
 use super::names::{Shown, port_names, shown};
@@ -11,14 +12,10 @@ use control::{FlowQuery, Format, Refusal, Reply};
 use flowtable::classifier::Entry;
 use flowtable::flow_mod::{FlowFlags, FlowMod};
 use flowtable::pipeline::rule::Rule;
-use flowtable::pipeline::tables::RuleRef;
 use flowtable::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_filter};
 use flowtable::types::{Cookie, OfVersion, TableId};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Rules that are written under one lock.
-pub(super) const SLICE: usize = 256;
 
 /// Lists the rules of a query.
 pub(super) fn dump(
@@ -36,28 +33,24 @@ pub(super) fn dump(
         stats: query.stats,
         ages: query.ages,
     };
-    let rules = select(switch, &filter);
     // OpenFlow counts milliseconds here; more digits would only be noise.
     let now = Duration::from_millis(switch.now().as_millis() as u64);
     let mut text = String::with_capacity(TEXT_SIZE);
     let mut listed = 0;
-    for slice in rules.chunks(SLICE) {
-        {
-            let snapshot = switch.pipeline().snapshot();
-            // A rule that was removed and freed meanwhile is left out.
-            for entry in slice.iter().filter_map(|&rule| snapshot.tables().rule(rule)) {
-                let line = flow_line(&entry, now);
-                match query.format {
-                    Format::Text => {
-                        text.push(' ');
-                        line.write(&mut text, &options);
-                    }
-                    Format::Json => write_json(&mut text, &line, query.version, names),
-                }
-                text.push('\n');
-                listed += 1;
+    let mut write = |text: &mut String, entry: &Entry<'_, Arc<Rule>>| {
+        let line = flow_line(entry, now);
+        match query.format {
+            Format::Text => {
+                text.push(' ');
+                line.write(text, &options);
             }
+            Format::Json => write_json(text, &line, query.version, names),
         }
+        text.push('\n');
+        listed += 1;
+    };
+    let mut walk = switch.pipeline().walk(&filter);
+    while walk.next_slice(|entry| write(&mut text, &entry)) {
         if text.len() >= TEXT_SIZE / 2 {
             to.put(Kind::Text, text.as_bytes())?;
             text.clear();
@@ -72,15 +65,14 @@ pub(super) fn aggregate(switch: &Switch, query: &FlowQuery) -> Result<Reply, Fai
     let filter = filter(switch, query)?;
     switch.sync_stats();
     let mut sums = Aggregate::default();
-    for slice in select(switch, &filter).chunks(SLICE) {
-        let snapshot = switch.pipeline().snapshot();
-        for entry in slice.iter().filter_map(|&rule| snapshot.tables().rule(rule)) {
-            let (packets, bytes) = entry.value.stats.totals();
-            sums.packet_count = sums.packet_count.wrapping_add(packets);
-            sums.byte_count = sums.byte_count.wrapping_add(bytes);
-            sums.flow_count += 1;
-        }
-    }
+    let mut add = |rule: &Rule| {
+        let (packets, bytes) = rule.stats.totals();
+        sums.packet_count = sums.packet_count.wrapping_add(packets);
+        sums.byte_count = sums.byte_count.wrapping_add(bytes);
+        sums.flow_count += 1;
+    };
+    let mut walk = switch.pipeline().walk(&filter);
+    while walk.next_slice(|entry| add(entry.value)) {}
     Ok(Reply::Aggregate(sums))
 }
 
@@ -94,11 +86,6 @@ fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
     };
     let line = Line { file: None, number: 1, text: &query.filter };
     parse_filter(&query.filter, &context).map_err(|error| refuse::text(&error, line))
-}
-
-fn select(switch: &Switch, filter: &FlowMod) -> Vec<RuleRef> {
-    let snapshot = switch.pipeline().snapshot();
-    snapshot.tables().select(filter, snapshot.version())
 }
 
 fn flow_line<'a>(entry: &'a Entry<'_, Arc<Rule>>, now: Duration) -> FlowLine<'a> {

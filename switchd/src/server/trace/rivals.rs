@@ -2,7 +2,6 @@
 //!
 //! Rules are looked at in slices, so that no lock is held long, and there is a limit for one trace.
 
-use super::super::flow_dump::SLICE;
 use super::words::{Described, describe};
 use crate::switch::Switch;
 use control::record::{LostRecord, TraceEventRecord};
@@ -15,6 +14,8 @@ use flowtable::trace::Rivals;
 use flowtable::types::TableId;
 use std::sync::Arc;
 
+/// Rules that are compared under one lock.
+const SLICE: usize = 64;
 /// Rules that one trace compares with its packet: about a second's work.
 const MAX_COMPARED: usize = 1_000_000;
 

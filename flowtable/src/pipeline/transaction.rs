@@ -1,0 +1,142 @@
+//! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
+
+use super::tables::{Change, FlowModError, RuleRef};
+use super::{Pipeline, SLICE};
+use crate::flow_mod::{Command, FlowMod};
+use crate::group::GroupMod;
+use parking_lot::MutexGuard;
+use std::time::Duration;
+
+/// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
+/// never happened.
+pub struct Transaction<'a> {
+    pipeline: &'a Pipeline,
+    /// `None` once committed.
+    change: Option<Change>,
+    _writer: MutexGuard<'a, ()>,
+}
+
+impl Pipeline {
+    /// Starts a change of rules and groups. Others wait for it to end.
+    pub fn begin(&self) -> Transaction<'_> {
+        let (writer, next) = self.tables.begin();
+        Transaction { pipeline: self, change: Some(Change::new(next)), _writer: writer }
+    }
+
+    /// Applies all requests or none.
+    ///
+    /// # Errors
+    /// The index of the first request that was refused, and why; nothing has changed.
+    pub fn apply(&self, requests: &[FlowMod], now: Duration) -> Result<(), (usize, FlowModError)> {
+        let mut transaction = self.begin();
+        for (i, request) in requests.iter().enumerate() {
+            transaction.apply(request, now).map_err(|e| (i, e))?;
+        }
+        transaction.commit();
+        Ok(())
+    }
+}
+
+impl Transaction<'_> {
+    /// Prepares one request. It sees what the ones before it did.
+    ///
+    /// # Errors
+    /// Why it is refused. The transaction should be dropped then: the request may be half prepared.
+    pub fn apply(&mut self, request: &FlowMod, now: Duration) -> Result<(), FlowModError> {
+        let Some(change) = &mut self.change else {
+            return Ok(());
+        };
+        let tables = &self.pipeline.tables;
+        let selected = match request.command {
+            Command::Add => Vec::new(),
+            _ => self.pipeline.select(request, change.version()),
+        };
+        let is_deletion = matches!(request.command, Command::Delete | Command::DeleteStrict);
+        if is_deletion || selected.len() > SLICE {
+            for slice in selected.chunks(SLICE) {
+                change.reserve(2 * SLICE);
+                tables.step(|tables| tables.prepare(change, request, slice, now))?;
+            }
+            return Ok(());
+        }
+        tables.step(|tables| tables.prepare(change, request, &selected, now))
+    }
+
+    /// Prepares many requests, additions in slices of the lock; for bulk loads.
+    ///
+    /// # Errors
+    /// The index of the first request that was refused, and why. Drop the transaction then.
+    pub fn apply_all(
+        &mut self,
+        requests: &[FlowMod],
+        now: Duration,
+    ) -> Result<(), (usize, FlowModError)> {
+        let mut done = 0;
+        while done < requests.len() {
+            if requests[done].command != Command::Add {
+                self.apply(&requests[done], now).map_err(|e| (done, e))?;
+                done += 1;
+                continue;
+            }
+            let Some(change) = &mut self.change else {
+                return Ok(());
+            };
+            change.reserve(2 * SLICE);
+            self.pipeline.tables.step(|tables| {
+                let slice = requests[done..].iter().take(SLICE);
+                for request in slice.take_while(|r| r.command == Command::Add) {
+                    tables.prepare(change, request, &[], now).map_err(|e| (done, e))?;
+                    done += 1;
+                }
+                Ok(())
+            })?;
+            self.pipeline.plan(false);
+        }
+        Ok(())
+    }
+
+    /// Prepares a change of a group.
+    ///
+    /// # Errors
+    /// Why it is refused. The transaction should be dropped then.
+    pub fn apply_group(&mut self, request: &GroupMod, now: Duration) -> Result<(), FlowModError> {
+        match &mut self.change {
+            Some(change) => {
+                self.pipeline.tables.step(|tables| tables.prepare_group(change, request, now))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Prepares the removal of rules, whatever the reason.
+    pub(super) fn remove(&mut self, rules: &[RuleRef]) {
+        if let Some(change) = &mut self.change {
+            for slice in rules.chunks(SLICE) {
+                change.reserve(SLICE);
+                self.pipeline.tables.step(|tables| tables.remove(change, slice));
+            }
+        }
+    }
+
+    /// Publishes the change: from now on every lookup sees all of it.
+    pub fn commit(mut self) {
+        let Some(change) = self.change.take() else {
+            return;
+        };
+        if !change.is_empty() {
+            self.pipeline.tables.publish(change.version());
+            // Not before: a worker that knows of the change must find it.
+            self.pipeline.tables_changed(&change);
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(mut change) = self.change.take() {
+            while !change.is_empty() {
+                self.pipeline.tables.step(|tables| tables.roll_back(&mut change, SLICE));
+            }
+        }
+    }
+}
