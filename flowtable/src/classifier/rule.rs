@@ -61,8 +61,9 @@ pub(super) struct Rules<V> {
     /// In pieces of [`PIECE`] slots: more of them come without moving those that are there.
     slots: Vec<Vec<Slot<V>>>,
     free: Vec<u32>,
-    /// In the order of removal.
+    /// In the order of removal, with some that were restored since.
     removed: VecDeque<RuleId>,
+    removed_len: usize,
     len: usize,
     sequence: u64,
 }
@@ -105,7 +106,14 @@ impl RuleId {
 
 impl<V> Default for Rules<V> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), removed: VecDeque::new(), len: 0, sequence: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            removed: VecDeque::new(),
+            removed_len: 0,
+            len: 0,
+            sequence: 0,
+        }
     }
 }
 
@@ -170,6 +178,7 @@ impl<V> Rules<V> {
             rule.removed = version;
             self.len -= 1;
             self.removed.push_back(id);
+            self.removed_len += 1;
         }
     }
 
@@ -177,20 +186,25 @@ impl<V> Rules<V> {
         if self.get(id).is_none_or(|rule| rule.removed == Version::NEVER) {
             return;
         }
-        // What is restored was removed last.
-        if let Some(at) = self.removed.iter().rposition(|&r| r == id) {
-            self.removed.remove(at);
-        }
         if let Some(rule) = self.at_mut(id.slot) {
             rule.removed = Version::NEVER;
             self.len += 1;
+            self.removed_len -= 1;
         }
     }
 
     /// The rule that was removed first, if no lookup at `oldest` or later can see it.
-    pub(super) fn first_removed(&self, oldest: Version) -> Option<RuleId> {
-        let id = *self.removed.front()?;
-        self.get(id).filter(|rule| rule.removed <= oldest).map(|_| id)
+    pub(super) fn first_removed(&mut self, oldest: Version) -> Option<RuleId> {
+        loop {
+            let id = *self.removed.front()?;
+            match self.get(id) {
+                Some(rule) if rule.removed != Version::NEVER => {
+                    return (rule.removed <= oldest).then_some(id);
+                }
+                // Restored; or removed once more after that, and freed.
+                _ => self.removed.pop_front(),
+            };
+        }
     }
 
     /// Takes out the rule that was removed first.
@@ -201,6 +215,7 @@ impl<V> Rules<V> {
         match std::mem::replace(place, vacant) {
             Slot::Used { rule, .. } => {
                 self.free.push(slot);
+                self.removed_len -= 1;
                 Some(rule.value)
             }
             Slot::Vacant { .. } => None,
@@ -222,7 +237,7 @@ impl<V> Rules<V> {
     }
 
     pub(super) fn removed_len(&self) -> usize {
-        self.removed.len()
+        self.removed_len
     }
 }
 

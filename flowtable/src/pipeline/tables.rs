@@ -693,9 +693,9 @@ impl Tables {
         let left = change.undo.len().saturating_sub(steps);
         for undo in change.undo.drain(left..).rev() {
             match undo {
-                // Added and removed by the same version: visible to none.
+                // Nobody has seen it nor will, so it may be freed at once.
                 Undo::Inserted((table, id)) => {
-                    self.table_mut(table).classifier.remove(id, version);
+                    self.table_mut(table).classifier.remove(id, Version::default());
                 }
                 Undo::Removed((table, id)) => self.table_mut(table).classifier.restore(id),
                 Undo::GroupAdded(id) => {

@@ -245,9 +245,9 @@ fn a_change_of_many_slices_can_be_taken_back() {
     transaction.apply_all(&numbered(0, 3 * SLICE + 1), NOW).unwrap();
     transaction.apply(&parse_flow("udp", &context(Command::Delete)).unwrap(), NOW).unwrap();
     drop(transaction);
+    while p.purge() {}
     assert_eq!(outputs(&p.translate(&key("in_port=4,ip,nw_dst=10.0.0.5")).actions), [2]);
     assert_eq!(outputs(&p.translate(&key("in_port=4,ip,nw_dst=10.0.0.6")).actions), [3]);
-    while p.purge() {}
     let snapshot = p.snapshot();
     assert_eq!(
         (snapshot.tables().len(TableId::default()), snapshot.tables().removed_len()),
