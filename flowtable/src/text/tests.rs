@@ -539,3 +539,10 @@ fn a_rule_without_a_word_has_no_actions() {
     let error = describe_flow("", &ParseContext::default()).unwrap_err();
     assert_eq!(error.message(), "the actions are missing");
 }
+
+#[test]
+fn an_assignment_to_bits_that_the_field_lacks_is_refused() {
+    let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
+    let error = parse_flow("ip,actions=load:0->NXM_OF_IP_TOS[0..1]", &context).unwrap_err();
+    assert_eq!(error.message(), "changes no bit of nw_tos");
+}
