@@ -171,7 +171,7 @@ impl Changes {
         copy.rules.drain(..surplus);
         drop(log);
         if new > 0 {
-            copy.summarise();
+            copy.summarise(new);
         }
     }
 }
@@ -199,20 +199,47 @@ pub(crate) struct RecentRules {
     complete_since: u64,
     read_until: u64,
     /// What the latest changes have in common, the shortest summary first.
-    summaries: ArrayVec<Summary, 3>,
+    summaries: ArrayVec<Summary, { SUMMARIES.len() }>,
 }
 
 /// Bits that all changes after a generation have in common: what does not agree with them is
 /// concerned by none.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Summary {
     since: u64,
+    changes: usize,
     tables: TableSet,
-    words: Vec<(u8, u64, u64)>,
+    common: [(u64, u64); FLOW_WORDS],
+    /// Words of `common` that are not empty, the narrowest first.
+    words: ArrayVec<(u8, u64, u64), FLOW_WORDS>,
 }
 
-/// Changes that the summaries are about.
+/// Changes that the summaries are about; they grow to twice as many.
 const SUMMARIES: [usize; 3] = [4, 32, 256];
+
+impl Summary {
+    /// Covers these changes, too.
+    fn extend<'a>(&mut self, changes: impl Iterator<Item = &'a Arc<RuleChange>>) {
+        for rule in changes.map(|change| &change.rule) {
+            self.tables.insert(rule.table);
+            let mut own = [(0, 0); FLOW_WORDS];
+            for &(word, mask, value) in &rule.words {
+                own[usize::from(word)] = (mask, value);
+            }
+            if self.changes == 0 {
+                self.common = own;
+            }
+            for ((mask, value), (own_mask, own_value)) in self.common.iter_mut().zip(own) {
+                *mask &= own_mask & !(*value ^ own_value);
+                *value &= *mask;
+            }
+            self.changes += 1;
+        }
+        let words = self.common.iter().enumerate().filter(|(_, (mask, _))| *mask != 0);
+        self.words = words.map(|(i, &(mask, value))| (i as u8, mask, value)).collect();
+        self.words.sort_unstable_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
+    }
+}
 
 impl RecentRules {
     /// Everything up to this generation has been read.
@@ -244,33 +271,65 @@ impl RecentRules {
         })
     }
 
-    fn summarise(&mut self) {
-        self.summaries.clear();
-        for n in SUMMARIES {
-            let first = self.rules.len().saturating_sub(n);
-            let before = first.checked_sub(1).and_then(|last| self.rules.get(last));
-            let since = before.map_or(self.complete_since, |change| change.generation);
-            let mut tables = TableSet::default();
-            let mut common: Option<[(u64, u64); FLOW_WORDS]> = None;
-            for change in self.rules.range(first..) {
-                tables.insert(change.rule.table);
-                let mut own = [(0, 0); FLOW_WORDS];
-                for &(word, mask, value) in &change.rule.words {
-                    own[usize::from(word)] = (mask, value);
+    /// Takes the `new` latest changes into the summaries. One that has grown to twice its size is made
+    /// anew, so that a change costs the same whatever the sizes are.
+    fn summarise(&mut self, new: usize) {
+        let latest = |n: usize| self.rules.range(self.rules.len().saturating_sub(n)..);
+        if self.summaries.is_empty() {
+            self.summaries.extend(SUMMARIES.map(|_| Summary::default()));
+        }
+        for (summary, size) in self.summaries.iter_mut().zip(SUMMARIES) {
+            if summary.changes == 0 || summary.changes + new > 2 * size {
+                let before = self.rules.len().checked_sub(size + 1).and_then(|i| self.rules.get(i));
+                let since = before.map_or(self.complete_since, |change| change.generation);
+                *summary = Summary { since, ..Summary::default() };
+                summary.extend(latest(size));
+            } else {
+                summary.extend(latest(new));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::TableId;
+
+    /// A change of one rule of table 0 that matches one word.
+    fn rule(value: u64) -> RuleMatch {
+        RuleMatch {
+            words: [(5, u64::MAX, value)].into(),
+            ..RuleMatch::whole_table(TableId::default())
+        }
+    }
+
+    #[test]
+    fn summaries_lose_no_change_however_many_come_at_once() {
+        let changes = Changes::new(1);
+        let mut copy = RecentRules::default();
+        let mut tables = TableSet::default();
+        tables.insert(TableId::default());
+        let mut made = Vec::new();
+        for step in 0..600u64 {
+            for n in 0..step % 7 {
+                let value = 1000 + step * n % 13;
+                changes.tables(vec![rule(value)], std::iter::empty());
+                made.push((changes.generation(), value));
+            }
+            changes.follow(&mut copy);
+            let now = changes.generation();
+            let remembered = made.len().saturating_sub(LOG);
+            for since in [1, 3, 5, 40, 300, 900].map(|age| now.saturating_sub(age)) {
+                if made.get(remembered).is_some_and(|&(first, _)| since < first) {
+                    continue;
                 }
-                let common = common.get_or_insert(own);
-                for ((mask, value), (own_mask, own_value)) in common.iter_mut().zip(own) {
-                    *mask &= own_mask & !(*value ^ own_value);
-                    *value &= *mask;
+                for value in [1, 1000, 1007, 1012, 2000] {
+                    let is_concerned = made.iter().any(|&(g, v)| g > since && v == value);
+                    let bits = |word| if word == 5 { (u64::MAX, value) } else { (0, 0) };
+                    assert_eq!(copy.any_since(since, tables, bits), is_concerned, "{step} {since}");
                 }
             }
-            let words = common.into_iter().flatten().enumerate();
-            let mut words: Vec<_> = words
-                .filter(|(_, (mask, _))| *mask != 0)
-                .map(|(word, (mask, value))| (word as u8, mask, value))
-                .collect();
-            words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
-            self.summaries.push(Summary { since, tables, words });
         }
     }
 }
