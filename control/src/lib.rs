@@ -43,6 +43,6 @@ pub use path::socket_path;
 pub use refusal::{OpenFlowError, Place, Reason, Refusal};
 pub use reply::Reply;
 pub use request::{
-    FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods, GroupQuery, Operation,
-    PacketOutRequest, PortFlag, Request, TraceQuery,
+    CachedFlowQuery, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods, GroupQuery,
+    Operation, PacketOutRequest, PortFlag, Request, TraceQuery,
 };

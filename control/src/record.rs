@@ -245,21 +245,121 @@ pub struct CacheRecord {
     pub workers: Vec<CacheCounts>,
 }
 
-/// What one worker's cache did.
+/// What one worker's caches did. Each received packet is in one of the first four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheCounts {
-    /// Packets whose flow was cached.
+    /// Packets whose flow was found by their signature.
     pub hits: u64,
-    /// Packets whose flow was not, and went through the tables.
+    /// Packets whose flow was found by probing masks.
+    pub probe_hits: u64,
+    /// Packets whose flow was not cached, and that went through the tables.
     pub misses: u64,
-    /// Cached flows that were translated again after a change.
-    pub retranslations: u64,
-    /// Of these, flows whose verdict had not changed.
-    pub revalidated: u64,
+    /// Packets that would have had to, and were dropped: their port had used up its budget.
+    pub refused: u64,
+
+    /// Places for signatures.
+    pub signatures: u64,
+    /// Signatures written.
+    pub admissions: u64,
+    /// Signatures pushed out by others.
+    pub signature_evictions: u64,
+
+    /// Flows that are cached now.
+    pub flows: u64,
+    /// Places for flows.
+    pub max_flows: u64,
     /// Flows pushed out by others.
     pub evictions: u64,
-    /// Places.
-    pub capacity: u64,
+    /// Masks that the flows have.
+    pub masks: u64,
+    /// Masks that are probed.
+    pub active_masks: u64,
+
+    /// Times a flow was found stale, and no change concerned it.
+    pub restamps: u64,
+    /// Times a flow was translated again because of a change.
+    pub retranslations: u64,
+    /// Of these, times when the verdict was the same as before.
+    pub revalidated: u64,
+
+    /// Translations of new flows that a port may cause in a second while others' traffic is
+    /// protected; 0 is any number.
+    pub budget_rate: u64,
+    /// And at once.
+    pub budget_burst: u64,
+    /// Translations that were paid for from the budgets.
+    pub budget_used: u64,
+    /// Established traffic is being protected: the budget is in force.
+    pub protecting: bool,
+}
+
+impl CacheCounts {
+    /// The counts of both; the budget is each worker's own.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            hits: self.hits + other.hits,
+            probe_hits: self.probe_hits + other.probe_hits,
+            misses: self.misses + other.misses,
+            refused: self.refused + other.refused,
+            signatures: self.signatures + other.signatures,
+            admissions: self.admissions + other.admissions,
+            signature_evictions: self.signature_evictions + other.signature_evictions,
+            flows: self.flows + other.flows,
+            max_flows: self.max_flows + other.max_flows,
+            evictions: self.evictions + other.evictions,
+            masks: self.masks + other.masks,
+            active_masks: self.active_masks + other.active_masks,
+            restamps: self.restamps + other.restamps,
+            retranslations: self.retranslations + other.retranslations,
+            revalidated: self.revalidated + other.revalidated,
+            budget_rate: self.budget_rate.max(other.budget_rate),
+            budget_burst: self.budget_burst.max(other.budget_burst),
+            budget_used: self.budget_used + other.budget_used,
+            protecting: self.protecting || other.protecting,
+        }
+    }
+}
+
+/// A cached flow: a verdict about the packets that agree in some bits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CachedFlowRecord {
+    /// The worker that has it.
+    pub worker: u32,
+    /// Which packets, as `ovs-dpctl dump-flows` says it:
+    /// `recirc_id(0),in_port(1),eth_type(0x0806)`.
+    pub flow: String,
+    /// Packets.
+    pub n_packets: u64,
+    /// Their bytes.
+    pub n_bytes: u64,
+    /// Seconds since the last packet; `None` if there was none.
+    pub used: Option<f64>,
+    /// Seconds since the flow was made.
+    pub age: f64,
+    /// What the datapath does: `set(eth(dst=02:00:00:00:00:01)),2`.
+    pub actions: String,
+    /// Why nothing is sent, if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<DropCause>,
+    /// What made it look at its bits, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<ReasonRecord>,
+}
+
+/// Why a cached flow depends on some bits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonRecord {
+    /// The bits, as in the flow.
+    pub bits: String,
+    /// `always`, `rule`, `other_rules`, `miss`, `action` or `changed`.
+    pub cause: String,
+    /// The table of the rule or rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u8>,
+    /// The rule or the action: `tcp, priority 100`, `dec_ttl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// What was not forwarded.

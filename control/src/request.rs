@@ -111,6 +111,9 @@ pub enum Operation {
 
     /// [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
+    /// Lists the flows in the caches. Answer: text as [`Format`] says.
+    /// [`Reply::Listed`](crate::Reply::Listed)
+    DumpCachedFlows(CachedFlowQuery),
     /// [`Reply::Drops`](crate::Reply::Drops)
     Drops,
     /// Follows a packet through the tables. [`Reply::Trace`](crate::Reply::Trace)
@@ -221,6 +224,19 @@ impl Default for FlowQuery {
             ages: false,
         }
     }
+}
+
+/// Which cached flows, and how to show them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedFlowQuery {
+    /// A match: the flows that its packets may belong to; empty is every flow.
+    pub filter: String,
+    /// How.
+    pub format: Format,
+    /// Port names instead of numbers.
+    pub names: bool,
+    /// With each flow what made it look at the bits it looks at.
+    pub why: bool,
 }
 
 /// What happens to the groups of the text.

@@ -203,7 +203,8 @@ const RULES: [&str; 16] = [
 /// The input is a script: a byte below 128 changes a rule, any other sends a frame.
 pub fn verdict(data: &[u8]) {
     // Small enough that flows push each other out.
-    let small = CacheConfig { emc_entries: 64, max_flows: 16, upcalls: None };
+    let small =
+        CacheConfig { emc_entries: 64, max_flows: 16, upcalls: None, ..CacheConfig::default() };
     let mut cached = Bench::new(small);
     let mut plain = Bench::new(CacheConfig::OFF);
     let mut bytes = Bytes(data);

@@ -3,6 +3,7 @@
 //! `main` reads the command line, wires, and turns the outcome into an exit status: 0 done, 1
 //! refused or failed, 2 usage (and, from `diff-flows`, 2 different).
 
+mod cached_flows;
 mod connect;
 mod explain;
 mod fdb;
@@ -93,6 +94,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::Workers(a) => status::workers(options, a),
         Verb::FdbStats(a) => fdb::stats(options, a),
         Verb::CacheShow(a) => status::caches(options, a),
+        Verb::DumpCachedFlows(a) => cached_flows::dump(options, a),
         Verb::Drops(a) => status::drops(options, a),
         Verb::Trace(a) => trace::trace(options, a),
 

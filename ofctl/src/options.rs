@@ -119,6 +119,17 @@ pub(crate) struct Trace {
     pub(crate) explain: bool,
 }
 
+/// What `dump-cached-flows` needs.
+#[derive(Debug, Args)]
+pub(crate) struct CachedFlows {
+    /// Which.
+    #[command(flatten)]
+    pub(crate) words: Words,
+    /// Tell what made each flow depend on the bits that it depends on
+    #[arg(long)]
+    pub(crate) why: bool,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -231,6 +242,9 @@ pub(crate) enum Verb {
     /// Show what the caches did
     #[command(override_usage = "ofctl cache-show [BRIDGE]")]
     CacheShow(Words),
+    /// List the flows that the workers have cached, or those that packets of a match may belong to
+    #[command(override_usage = "ofctl dump-cached-flows [BRIDGE] [MATCH] [--why]")]
+    DumpCachedFlows(CachedFlows),
     /// Show what was not forwarded, and why
     #[command(override_usage = "ofctl drops [BRIDGE]")]
     Drops(Words),
@@ -290,6 +304,7 @@ impl Verb {
             Self::FdbDel(_) => "fdb-del",
             Self::FdbStats(_) => "fdb-stats",
             Self::CacheShow(_) => "cache-show",
+            Self::DumpCachedFlows(_) => "dump-cached-flows",
             Self::Drops(_) => "drops",
             Self::Trace(_) => "trace",
             Self::ParseFlow(_) => "parse-flow",

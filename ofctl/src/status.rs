@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Words};
 use crate::output::{print, print_json};
-use control::record::{CacheRecord, DropRecord, DropsRecord, WorkerRecord};
+use control::record::{CacheCounts, CacheRecord, DropRecord, DropsRecord, WorkerRecord};
 use control::{Operation, Reply};
 use flowtable::types::OfPort;
 use std::fmt::Write;
@@ -70,21 +70,55 @@ pub(crate) fn drops(options: &Options, words: &Words) -> anyhow::Result<Outcome>
 fn render_caches(caches: &CacheRecord) -> String {
     let mut out = format!("cached flows: {}\n", caches.flows);
     for (n, worker) in caches.workers.iter().enumerate() {
-        let packets = worker.hits + worker.misses + worker.retranslations;
-        let percent = if packets == 0 { 0.0 } else { 100.0 * worker.hits as f64 / packets as f64 };
-        let _ = writeln!(
-            out,
-            "worker {n}: hits={} ({percent:.1} %), misses={}, retranslations={}, \
-             revalidated={}, evictions={}, capacity={}",
-            worker.hits,
-            worker.misses,
-            worker.retranslations,
-            worker.revalidated,
-            worker.evictions,
-            worker.capacity
-        );
+        render_worker(&mut out, &format!("worker {n}"), worker);
+    }
+    if caches.workers.len() > 1 {
+        let total = caches.workers.iter().fold(CacheCounts::default(), |a, b| a.plus(b));
+        render_worker(&mut out, "total", &total);
     }
     out
+}
+
+fn render_worker(out: &mut String, title: &str, w: &CacheCounts) {
+    let packets = w.hits + w.probe_hits + w.misses + w.refused;
+    let percent = |n: u64| 100.0 * n as f64 / packets.max(1) as f64;
+    let budget = match (w.budget_rate, w.protecting) {
+        (0, _) => "no budget".to_owned(),
+        (rate, is_in_force) => format!(
+            "budget of a port {rate} a second and {} at once ({}), {} used",
+            w.budget_burst,
+            if is_in_force { "in force" } else { "not in force" },
+            w.budget_used
+        ),
+    };
+    let _ = write!(
+        out,
+        "{title}: {packets} packets\n  \
+         signatures: {} hits ({:.1} %), {} places, {} admissions, {} evictions\n  \
+         masks:      {} hits ({:.1} %), {} of {} masks probed\n  \
+         tables:     {} misses ({:.1} %), {} refused ({:.1} %), {budget}\n  \
+         flows:      {} of {}, {} evictions\n  \
+         changes:    {} re-stamps, {} re-translations, {} of them with the same verdict\n",
+        w.hits,
+        percent(w.hits),
+        w.signatures,
+        w.admissions,
+        w.signature_evictions,
+        w.probe_hits,
+        percent(w.probe_hits),
+        w.active_masks,
+        w.masks,
+        w.misses,
+        percent(w.misses),
+        w.refused,
+        percent(w.refused),
+        w.flows,
+        w.max_flows,
+        w.evictions,
+        w.restamps,
+        w.retranslations,
+        w.revalidated,
+    );
 }
 
 fn render_drops(drops: &DropsRecord) -> String {
@@ -118,6 +152,44 @@ fn render_drops(drops: &DropsRecord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn caches_are_told_level_by_level() {
+        let worker = CacheCounts {
+            hits: 970,
+            probe_hits: 20,
+            misses: 10,
+            signatures: 131_072,
+            admissions: 30,
+            flows: 8,
+            max_flows: 200_000,
+            masks: 3,
+            active_masks: 1,
+            restamps: 5,
+            retranslations: 2,
+            revalidated: 1,
+            budget_rate: 50_000,
+            budget_burst: 4096,
+            budget_used: 6,
+            protecting: true,
+            ..CacheCounts::default()
+        };
+        let caches = CacheRecord { flows: 8, workers: vec![worker] };
+        insta::assert_snapshot!(render_caches(&caches), @r"
+        cached flows: 8
+        worker 0: 1000 packets
+          signatures: 970 hits (97.0 %), 131072 places, 30 admissions, 0 evictions
+          masks:      20 hits (2.0 %), 1 of 3 masks probed
+          tables:     10 misses (1.0 %), 0 refused (0.0 %), budget of a port 50000 a second and 4096 at once (in force), 6 used
+          flows:      8 of 200000, 0 evictions
+          changes:    5 re-stamps, 2 re-translations, 1 of them with the same verdict
+        ");
+        let two = CacheRecord { flows: 16, workers: vec![worker; 2] };
+        assert!(
+            render_caches(&two)
+                .contains("total: 2000 packets\n  signatures: 1940 hits (97.0 %), 262144")
+        );
+    }
 
     #[test]
     fn drops_are_told_with_their_reasons() {

@@ -33,7 +33,9 @@ pub struct UpcallLimit {
 
 impl Default for UpcallLimit {
     fn default() -> Self {
-        Self { rate: 50_000, burst: 4096 }
+        // A second's worth at once: tens of thousands of connections that come back after an
+        // outage are set up in a tenth of a second, and a flood gets that only once.
+        Self { rate: 50_000, burst: 50_000 }
     }
 }
 
@@ -97,6 +99,12 @@ impl Budget {
             };
             (window.start, window.hits, window.upcalls) = (now, 0, 0);
         }
+    }
+
+    /// There is established traffic to protect, and a limit to do it with.
+    #[inline]
+    pub(super) fn protects(&self) -> bool {
+        self.window.protects && self.limit.is_some()
     }
 
     /// Whether a packet of this port and source may be translated.

@@ -41,7 +41,7 @@ pub struct CachedFlow {
     /// Words that look-ups saw in another form than the packet has them.
     rewritten: u16,
     tables: TableSet,
-    /// Mask and masked value of the first words.
+    /// Mask and value of the first words, the value as the first packet had it.
     head: [(u64, u64); HEAD],
     /// And of the words behind them, for the few flows that look there.
     tail: Box<[(u64, u64)]>,
@@ -86,7 +86,7 @@ impl CachedFlow {
         let used_ms = Counter::default();
         used_ms.set(now.as_millis() as u64);
         let (words, mask) = (key.words(), t.mask.words());
-        let pair = |i: usize| (mask[i], words[i] & mask[i]);
+        let pair = |i: usize| (mask[i], words[i]);
         let end = mask.iter().rposition(|&m| m != 0).map_or(0, |last| last + 1);
         let tail: Box<[_]> = (HEAD..end.max(HEAD)).map(pair).collect();
         Self {
@@ -124,7 +124,7 @@ impl CachedFlow {
     #[inline]
     pub fn covers(&self, key: &FlowKey) -> bool {
         let words = key.words();
-        let differs = |(word, (mask, value)): (&u64, &(u64, u64))| word & mask ^ value;
+        let differs = |(word, (mask, value)): (&u64, &(u64, u64))| (word ^ value) & mask;
         let head = words.iter().zip(&self.head).map(differs).fold(0, |a, b| a | b);
         if self.tail_words == 0 {
             return head == 0;
@@ -138,7 +138,7 @@ impl CachedFlow {
         self.unpack(|(mask, _)| mask)
     }
 
-    /// What the packets have in these bits; zero outside of them.
+    /// The packet that made it, as far as it was kept: behind the last word that matters it is zero.
     pub fn key(&self) -> FlowKey {
         self.unpack(|(_, value)| value)
     }
@@ -242,6 +242,11 @@ impl CachedFlow {
     /// When the first packet came.
     pub fn created(&self) -> Duration {
         self.created
+    }
+
+    /// The rules that made the verdict.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
     }
 
     /// Hosts that its packets keep alive.

@@ -15,7 +15,7 @@ use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 
 /// Masks that are probed at most.
-const MAX_ACTIVE: usize = 8;
+pub(super) const MAX_ACTIVE: usize = 8;
 /// An active mask finds at least one in so many misses: a translation costs as much as some dozen
 /// probes.
 const WORTH: u32 = 32;
@@ -37,6 +37,7 @@ pub(super) struct FlowTable {
     mask_ids: HashMap<[u64; FLOW_WORDS], u32, ahash::RandomState>,
     free_masks: Vec<u32>,
     active: Vec<u32>,
+    max_active: usize,
     misses: u32,
     /// Where the search for a flow to evict goes on.
     hand: usize,
@@ -57,8 +58,14 @@ struct Mask {
 }
 
 impl FlowTable {
-    /// Room for `capacity` flows, of which others learn through `registry`.
-    pub(super) fn new(capacity: usize, hasher: KeyHasher, registry: Arc<FlowRegistry>) -> Self {
+    /// Room for `capacity` flows, of which others learn through `registry`, and no more than
+    /// `max_active` masks probed.
+    pub(super) fn new(
+        capacity: usize,
+        max_active: usize,
+        hasher: KeyHasher,
+        registry: Arc<FlowRegistry>,
+    ) -> Self {
         Self {
             flows: Vec::new(),
             free: Vec::new(),
@@ -75,6 +82,7 @@ impl FlowTable {
             masks: Vec::new(),
             free_masks: Vec::new(),
             active: Vec::new(),
+            max_active,
             misses: 0,
             hand: 0,
             removals: 0,
@@ -256,6 +264,6 @@ impl FlowTable {
         }
         worthy.sort_unstable_by(|a, b| b.cmp(a));
         self.active.clear();
-        self.active.extend(worthy.iter().take(MAX_ACTIVE).map(|&(_, id)| id));
+        self.active.extend(worthy.iter().take(self.max_active).map(|&(_, id)| id));
     }
 }

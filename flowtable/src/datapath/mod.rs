@@ -74,18 +74,25 @@ pub struct CacheConfig {
     pub emc_entries: usize,
     /// Flows at most; 0 turns all caching off.
     pub max_flows: usize,
+    /// Masks probed for a flow that no signature names, up to 8; 0 turns that off.
+    pub max_probes: usize,
     /// How many new flows a port may cause to be translated; `None` is any number.
     pub upcalls: Option<UpcallLimit>,
 }
 
 impl CacheConfig {
     /// Every packet is translated. For tests: caches do not change what is forwarded.
-    pub const OFF: Self = Self { emc_entries: 0, max_flows: 0, upcalls: None };
+    pub const OFF: Self = Self { emc_entries: 0, max_flows: 0, max_probes: 0, upcalls: None };
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { emc_entries: 131_072, max_flows: 200_000, upcalls: Some(UpcallLimit::default()) }
+        Self {
+            emc_entries: 131_072,
+            max_flows: 200_000,
+            max_probes: flow_table::MAX_ACTIVE,
+            upcalls: Some(UpcallLimit::default()),
+        }
     }
 }
 
@@ -123,6 +130,14 @@ pub struct CacheStats {
     pub masks: Counter,
     /// Masks that are probed.
     pub active_masks: Counter,
+    /// The budget of a port: translations a second, 0 for any number.
+    pub budget_rate: Counter,
+    /// And at once.
+    pub budget_burst: Counter,
+    /// Translations that were paid for from the budgets.
+    pub budget_used: Counter,
+    /// 1 while established traffic is protected, and the budgets are in force.
+    pub protecting: Counter,
 }
 
 /// Counters of one worker, by port.
@@ -184,10 +199,19 @@ impl Datapath {
         let stats = CacheStats::default();
         stats.capacity.set(signatures.capacity() as u64);
         stats.max_flows.set(max_flows as u64);
+        if let Some(limit) = config.upcalls {
+            stats.budget_rate.set(limit.rate.into());
+            stats.budget_burst.set(limit.burst.into());
+        }
         let registry = Arc::new(FlowRegistry::new(Arc::clone(pipeline.lookups())));
         Self {
             pipeline,
-            flows: FlowTable::new(max_flows.max(1), hasher.clone(), Arc::clone(&registry)),
+            flows: FlowTable::new(
+                max_flows.max(1),
+                config.max_probes.min(flow_table::MAX_ACTIVE),
+                hasher.clone(),
+                Arc::clone(&registry),
+            ),
             registry,
             stats: Arc::new(stats),
             hasher,
@@ -377,6 +401,7 @@ impl Datapath {
         }
         self.stats.hits.add(n as u64 - slow);
         self.budget.saw_hits(moment.now, n as u64 - slow);
+        self.stats.protecting.set(self.budget.protects().into());
         counters.rx_packets.add(n as u64);
         counters.rx_bytes.add(all_bytes);
         done
@@ -454,6 +479,7 @@ impl Datapath {
                     return None;
                 }
                 self.stats.misses.add(1);
+                self.stats.budget_used.add(self.budget.protects().into());
                 self.translate(moment, key)
             }
         };

@@ -52,6 +52,7 @@ pub use print::{
     write_group_stats, write_match,
 };
 pub use protocol::Protocols;
+pub(crate) use value::TCP_FLAGS;
 
 use crate::action::Action;
 use crate::flow::matching::Match;

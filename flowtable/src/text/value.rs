@@ -19,7 +19,7 @@ pub(super) struct Masked {
 }
 
 /// Names of TCP flags, from bit 0.
-pub(super) const TCP_FLAGS: [&str; 12] =
+pub(crate) const TCP_FLAGS: [&str; 12] =
     ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
 /// Reads `VALUE[/MASK]` or `*` for a field.

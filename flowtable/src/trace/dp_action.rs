@@ -1,15 +1,15 @@
-//! Datapath actions as `ovs-dpctl` writes them, with the user's port numbers.
+//! Datapath actions as `ovs-dpctl` writes them, with the user's ports.
 
 use crate::datapath::{DpAction, Rewrite, Transport, mac_of_bits};
-use crate::types::{OfPort, PortNo};
-use std::fmt::Write;
+use crate::types::PortNo;
+use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Appends a list; an empty one is `drop`.
-pub fn write_datapath_actions(
+pub fn write_datapath_actions<P: Display>(
     out: &mut String,
     actions: &[DpAction],
-    of: &dyn Fn(PortNo) -> Option<OfPort>,
+    of: &dyn Fn(PortNo) -> Option<P>,
 ) {
     if actions.is_empty() {
         out.push_str("drop");
@@ -22,16 +22,16 @@ pub fn write_datapath_actions(
     }
 }
 
-struct Writer<'a> {
+struct Writer<'a, P> {
     out: &'a mut String,
-    of: &'a dyn Fn(PortNo) -> Option<OfPort>,
+    of: &'a dyn Fn(PortNo) -> Option<P>,
 }
 
 macro_rules! put {
     ($self:expr, $($arg:tt)*) => { let _ = write!($self.out, $($arg)*); };
 }
 
-impl Writer<'_> {
+impl<P: Display> Writer<'_, P> {
     fn port(&mut self, no: PortNo) {
         match (self.of)(no) {
             Some(of) => {

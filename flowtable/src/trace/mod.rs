@@ -6,17 +6,21 @@
 
 mod difference;
 mod dp_action;
+mod dp_flow;
 mod rivals;
 mod sentence;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod why;
 
 pub use difference::{Difference, differences};
 pub use dp_action::write_datapath_actions;
+pub use dp_flow::write_datapath_flow;
 pub use rivals::{Lost, Rival, Rivals};
 pub use sentence::{action_sentence, note_sentence, outcome_sentence};
 pub use walk::{Pass, walk};
+pub use why::{Cause, Reason, reasons};
 
 use crate::action::{Action, Subfield};
 use crate::flow::Match;

@@ -1,6 +1,6 @@
 //! A switch with three ports in memory, and `ofctl` run against it.
 
-use ports::dummy::{self, DummyOptions};
+use ports::dummy::{self, Dummy, DummyOptions};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,6 +12,8 @@ use switchd::switch::{Config, Switch};
 
 pub(crate) struct Bench {
     folder: PathBuf,
+    /// The far ends of the ports.
+    pub(crate) ports: Vec<Dummy>,
     _server: Server,
 }
 
@@ -23,12 +25,14 @@ impl Bench {
         let listener = bind(&folder.join("switchd.sock")).expect("a folder of our own");
         let config = Config { seed: 1, ..Config::new(Vec::new()) };
         let switch = Switch::start(config).expect("a switch without devices starts");
-        for name in ["p1", "p2", "p3"] {
-            let (port, _) = dummy::open(name, DummyOptions::default()).expect("a pipe");
+        let add = |name| {
+            let (port, far_end) = dummy::open(name, DummyOptions::default()).expect("a pipe");
             switch.add_open_port(port).expect("a name of its own");
-        }
+            far_end
+        };
+        let ports = ["p1", "p2", "p3"].map(add).into();
         let _server = Server::start(listener, Arc::new(switch)).expect("a thread");
-        Self { folder, _server }
+        Self { folder, ports, _server }
     }
 
     /// Status, output and errors of `ofctl` with these arguments.

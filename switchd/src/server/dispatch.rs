@@ -1,7 +1,7 @@
 //! From a request to what it does.
 
 use super::session::{BRIDGE, Sender};
-use super::{fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace};
+use super::{cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace};
 use crate::switch::Switch;
 use control::stream::StreamError;
 use control::{Operation, Reason, Refusal, Reply, Request};
@@ -81,6 +81,7 @@ fn dispatch(
         Operation::FdbStats => fdb::stats(switch),
 
         Operation::CacheShow => status::caches(switch),
+        Operation::DumpCachedFlows(query) => cached_flows::dump(switch, query, to)?,
         Operation::Drops => status::drops(switch),
         Operation::Trace(query) => trace::trace(switch, query)?,
         Operation::Workers => status::workers(switch),

@@ -9,6 +9,7 @@
 
 mod batches;
 mod budget;
+mod cached_flows;
 mod dispatch;
 mod fdb;
 mod flow_dump;

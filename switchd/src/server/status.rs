@@ -1,7 +1,7 @@
 //! What the switch is and what it did: ports, tables, caches, drops.
 
 use super::session::BRIDGE;
-use crate::switch::{PortView, Switch, WorkerView};
+use crate::switch::{CacheView, PortView, Switch, WorkerView};
 use control::Reply;
 use control::record::{
     CacheCounts, CacheRecord, DropRecord, DropsRecord, SwitchRecord, TableRecord, WorkerRecord,
@@ -44,19 +44,29 @@ pub(super) fn tables(switch: &Switch) -> Reply {
 
 /// What the caches did.
 pub(super) fn caches(switch: &Switch) -> Reply {
-    let caches = switch.caches();
-    let counts = caches.iter().map(|c| CacheCounts {
-        hits: c.hits,
-        misses: c.misses,
-        retranslations: c.retranslations,
-        revalidated: c.revalidated,
-        evictions: c.evictions,
-        capacity: c.capacity,
-    });
-    Reply::Cache(CacheRecord {
-        flows: caches.iter().map(|c| c.entries).sum(),
-        workers: counts.collect(),
-    })
+    let counts = |CacheView { stats, flows }: &CacheView| CacheCounts {
+        hits: stats.hits.get(),
+        probe_hits: stats.probe_hits.get(),
+        misses: stats.misses.get(),
+        refused: stats.refused.get(),
+        signatures: stats.capacity.get(),
+        admissions: stats.admissions.get(),
+        signature_evictions: stats.signature_evictions.get(),
+        flows: *flows as u64,
+        max_flows: stats.max_flows.get(),
+        evictions: stats.evictions.get(),
+        masks: stats.masks.get(),
+        active_masks: stats.active_masks.get(),
+        restamps: stats.restamped.get(),
+        retranslations: stats.retranslations.get(),
+        revalidated: stats.revalidated.get(),
+        budget_rate: stats.budget_rate.get(),
+        budget_burst: stats.budget_burst.get(),
+        budget_used: stats.budget_used.get(),
+        protecting: stats.protecting.get() != 0,
+    };
+    let workers: Vec<CacheCounts> = switch.caches().iter().map(counts).collect();
+    Reply::Cache(CacheRecord { flows: workers.iter().map(|w| w.flows).sum(), workers })
 }
 
 /// What the workers did.

@@ -3,8 +3,10 @@
 use super::{Switch, WorkerHandle};
 use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::{PortKind, RxMemory, Shield};
+use flowtable::datapath::{CacheStats, CachedFlow};
 use flowtable::pipeline::ports::PortConfig;
 use flowtable::types::{MacAddr, OfPort};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A port as commands show it.
@@ -37,22 +39,12 @@ pub struct PortView {
 }
 
 /// The caches of one worker as commands show them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CacheView {
-    /// Packets whose flow was cached.
-    pub hits: u64,
-    /// Packets whose flow was not.
-    pub misses: u64,
-    /// Flows in the cache.
-    pub entries: u64,
-    /// Places in the cache.
-    pub capacity: u64,
-    /// Flows pushed out by others.
-    pub evictions: u64,
-    /// Flows translated again after a change.
-    pub retranslations: u64,
-    /// Of these, flows whose verdict had not changed.
-    pub revalidated: u64,
+    /// What they did.
+    pub stats: Arc<CacheStats>,
+    /// Flows that they hold.
+    pub flows: usize,
 }
 
 /// A worker as commands show it. Numbers are since the start.
@@ -108,17 +100,15 @@ impl Switch {
         slots.iter().map(view).collect()
     }
 
+    /// The cached flows, by worker.
+    pub fn cached_flows(&self) -> Vec<Vec<Arc<CachedFlow>>> {
+        self.workers.iter().map(|worker| worker.registry.flows()).collect()
+    }
+
     /// The caches, by worker.
     pub fn caches(&self) -> Vec<CacheView> {
-        let view = |w: &WorkerHandle| CacheView {
-            hits: w.cache.hits.get(),
-            misses: w.cache.misses.get(),
-            entries: w.registry.len() as u64,
-            capacity: w.cache.capacity.get(),
-            evictions: w.cache.evictions.get(),
-            retranslations: w.cache.retranslations.get(),
-            revalidated: w.cache.revalidated.get(),
-        };
+        let view =
+            |w: &WorkerHandle| CacheView { stats: Arc::clone(&w.cache), flows: w.registry.len() };
         self.workers.iter().map(view).collect()
     }
 }

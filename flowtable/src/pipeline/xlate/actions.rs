@@ -40,6 +40,7 @@ impl Ctx<'_> {
                 return;
             }
             self.is_last = is_last_list && i + 1 == actions.len() && self.action_set.is_empty();
+            self.report.read(&self.mask.flow);
             self.report.action(action);
             if let Action::CheckPktLarger { len, dst } = action {
                 return self.check_packet_larger(*len, *dst, &actions[i + 1..]);

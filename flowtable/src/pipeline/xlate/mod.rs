@@ -297,9 +297,11 @@ impl<'a> Ctx<'a> {
             return;
         }
         let saved = std::mem::replace(&mut self.table, table);
+        self.report.read(&self.mask.flow);
         if let Some(rule) = self.rule_for(in_port, table) {
             self.matched = true;
             self.report.enter_rule(table, &rule);
+            self.report.read(&self.mask.flow);
             let deeper = u32::from(resubmitted && table <= saved);
             if resubmitted {
                 self.resubmits += 1;
@@ -314,6 +316,7 @@ impl<'a> Ctx<'a> {
         } else {
             self.out.misses.push(table);
             self.report.miss(table);
+            self.report.read(&self.mask.flow);
         }
         self.table = saved;
     }
@@ -410,6 +413,7 @@ impl<'a> Ctx<'a> {
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
         self.out.mask = self.mask.flow;
+        self.report.read(&self.mask.flow);
         self.report.finish(self.key, &self.out);
         (self.out, self.report)
     }

@@ -3,7 +3,7 @@
 use super::Translation;
 use crate::action::{Action, Subfield};
 use crate::datapath::DropReason;
-use crate::flow::PipelineKey;
+use crate::flow::{FlowMask, PipelineKey};
 use crate::pipeline::rule::Rule;
 use crate::types::{GroupId, OfPort, TableId};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct TraceStep {
     pub depth: u32,
     /// What happened.
     pub event: TraceEvent,
+    /// The bits of the packet that nothing before had read.
+    pub reads: FlowMask,
 }
 
 /// What happened.
@@ -104,6 +106,8 @@ pub enum TraceEvent {
 pub(super) struct Report {
     steps: Option<Vec<TraceStep>>,
     depth: u32,
+    /// Bits that have been read already.
+    known: FlowMask,
 }
 
 impl Report {
@@ -112,7 +116,7 @@ impl Report {
     }
 
     pub(super) fn on() -> Self {
-        Self { steps: Some(Vec::new()), depth: 0 }
+        Self { steps: Some(Vec::new()), ..Self::default() }
     }
 
     pub(super) fn into_steps(self) -> Vec<TraceStep> {
@@ -122,7 +126,25 @@ impl Report {
     fn add(&mut self, event: impl FnOnce() -> TraceEvent) {
         let depth = self.depth;
         if let Some(steps) = &mut self.steps {
-            steps.push(TraceStep { depth, event: event() });
+            steps.push(TraceStep { depth, event: event(), reads: FlowMask::default() });
+        }
+    }
+
+    /// All bits read so far: those that are new are put down to the latest step that may read; to
+    /// none, if there was none yet.
+    pub(super) fn read(&mut self, mask: &FlowMask) {
+        let Some(steps) = &mut self.steps else { return };
+        let can_read = |event: &TraceEvent| {
+            matches!(event, TraceEvent::Rule(..) | TraceEvent::Miss(_) | TraceEvent::Action(_))
+        };
+        let reader = steps.iter_mut().rev().find(|step| can_read(&step.event));
+        let mut reader = reader.map(|step| &mut step.reads);
+        let words = self.known.words_mut().iter_mut().zip(mask.words());
+        for (i, (known, word)) in words.enumerate() {
+            if let Some(reads) = &mut reader {
+                reads.words_mut()[i] |= word & !*known;
+            }
+            *known |= word;
         }
     }
 

@@ -124,7 +124,7 @@ impl<'a> Words<'a> {
     fn steps(&self, steps: &[TraceStep], losers: &mut Losers<'_>) -> Vec<TraceStepRecord> {
         let mut records = Vec::with_capacity(steps.len());
         let mut lookup: Option<(TableId, &PipelineKey)> = None;
-        for TraceStep { depth, event } in steps {
+        for TraceStep { depth, event, .. } in steps {
             let mut add = |event| records.push(TraceStepRecord { depth: *depth, event });
             let mut losers_of = |winner| {
                 let (table, packet) = lookup.take().filter(|_| self.explain)?;

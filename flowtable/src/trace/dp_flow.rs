@@ -1,0 +1,403 @@
+//! The packets of a cached flow as `ovs-dpctl dump-flows` writes them.
+//!
+//! `recirc_id(0),in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0,proto=6,frag=no),tcp(dst=80)`:
+//! a header for each layer, in it the fields of which a bit matters, and a mask where not all do.
+//! Values are those of a packet, also where no bit matters. What Open vSwitch prints of its own packet
+//! types, marks and connections is left out, for there is none.
+
+use crate::flow::extract::{eth_type, ip_proto};
+use crate::flow::key::{FlowKey, FlowMask, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
+use crate::text::TCP_FLAGS;
+use crate::types::MacAddr;
+use std::fmt::{Display, LowerHex, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Bits of `ipv6_label`.
+const LABEL_BITS: u32 = 0xf_ffff;
+/// Bits of `tcp_flags`.
+const FLAG_BITS: u16 = 0xfff;
+
+/// Appends the bits of `key` that `mask` names, for a packet that came in on `in_port`.
+pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_port: &str) {
+    let mut headers = Headers { out, is_first: true };
+    if mask.recirc_id.get() != 0 {
+        let id = key.recirc_id.get();
+        headers.put(match id {
+            0 => "recirc_id(0)".to_owned(),
+            id => format!("recirc_id({id:#x})"),
+        });
+    }
+    if mask.in_port.get() != 0 {
+        headers.put(format!("in_port({in_port})"));
+    }
+    let mut ethernet = Fields::new("eth");
+    ethernet.mac("src", key.dl_src, mask.dl_src);
+    ethernet.mac("dst", key.dl_dst, mask.dl_dst);
+    headers.fields(ethernet);
+    let tags = tags(key, mask);
+    // Types nest what they announce. Without them, in a part of a flow, nothing does.
+    let nests = mask.dl_type.get() != 0;
+    for Tag { tpid, tci, mask } in &tags {
+        if nests {
+            headers.put(format!("eth_type({tpid:#06x})"));
+        }
+        if nests || *mask != 0 {
+            headers.fields(vlan(*tci, *mask));
+        }
+        if nests {
+            headers.put("encap(".to_owned());
+            headers.is_first = true;
+        }
+    }
+    network(&mut headers, key, mask);
+    headers.out.extend(tags.iter().filter(|_| nests).map(|_| ')'));
+}
+
+/// What lies behind the tags.
+fn network(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
+    let dl_type = key.dl_type.get();
+    if mask.dl_type.get() != 0 {
+        headers.put(format!("eth_type({dl_type:#06x})"));
+    }
+    match dl_type {
+        eth_type::IPV4 => headers.fields(ipv4(key, mask)),
+        eth_type::IPV6 => headers.fields(ipv6(key, mask)),
+        eth_type::ARP | eth_type::RARP => headers.fields(arp(key, mask)),
+        t if eth_type::is_mpls(t) => labels(headers, key, mask),
+        _ => {}
+    }
+    if matches!(dl_type, eth_type::IPV4 | eth_type::IPV6) && key.nw_frag & frag::LATER == 0 {
+        transport(headers, key, mask);
+    }
+}
+
+fn ipv4(key: &FlowKey, mask: &FlowMask) -> Fields {
+    let mut fields = Fields::new("ipv4");
+    fields.address("src", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.nw_src()));
+    fields.address("dst", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.nw_dst()));
+    fields.number("proto", key.nw_proto, mask.nw_proto, u8::MAX);
+    fields.hex("tos", key.nw_tos, mask.nw_tos, u8::MAX);
+    fields.number("ttl", key.nw_ttl, mask.nw_ttl, u8::MAX);
+    fields.frag(key, mask);
+    fields
+}
+
+fn ipv6(key: &FlowKey, mask: &FlowMask) -> Fields {
+    let mut fields = Fields::new("ipv6");
+    fields.address("src", Ipv6Addr::from(key.ipv6_src()), Ipv6Addr::from(mask.ipv6_src()));
+    fields.address("dst", Ipv6Addr::from(key.ipv6_dst()), Ipv6Addr::from(mask.ipv6_dst()));
+    fields.hex("label", key.ipv6_label.get(), mask.ipv6_label.get(), LABEL_BITS);
+    fields.number("proto", key.nw_proto, mask.nw_proto, u8::MAX);
+    fields.hex("tclass", key.nw_tos, mask.nw_tos, u8::MAX);
+    fields.number("hlimit", key.nw_ttl, mask.nw_ttl, u8::MAX);
+    fields.frag(key, mask);
+    fields
+}
+
+fn arp(key: &FlowKey, mask: &FlowMask) -> Fields {
+    let mut fields = Fields::new("arp");
+    fields.address("sip", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.nw_src()));
+    fields.address("tip", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.nw_dst()));
+    fields.number("op", key.nw_proto, mask.nw_proto, u8::MAX);
+    fields.mac("sha", key.arp_sha, mask.arp_sha);
+    fields.mac("tha", key.arp_tha, mask.arp_tha);
+    fields
+}
+
+/// Masks of label stack entries are always written, as Open vSwitch does.
+fn labels(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
+    for (lse, mask) in key.mpls_lse.iter().zip(&mask.mpls_lse) {
+        let (lse, mask) = (lse.get(), mask.get());
+        if mask != 0 {
+            headers.put(format!(
+                "mpls(label={}/{:#x},tc={}/{:x},ttl={}/{:#x},bos={}/{:x})",
+                lse >> 12,
+                mask >> 12,
+                lse >> 9 & 7,
+                mask >> 9 & 7,
+                lse & 0xff,
+                mask & 0xff,
+                lse >> 8 & 1,
+                mask >> 8 & 1
+            ));
+        }
+    }
+}
+
+fn transport(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
+    let ports = |name, src, dst| {
+        let mut fields = Fields::new(name);
+        fields.number(src, key.tp_src.get(), mask.tp_src.get(), u16::MAX);
+        fields.number(dst, key.tp_dst.get(), mask.tp_dst.get(), u16::MAX);
+        fields
+    };
+    // The type and code of ICMP lie in the low bytes of the ports.
+    let icmp = |name| {
+        let mut fields = Fields::new(name);
+        fields.number("type", key.tp_src.get() as u8, mask.tp_src.get() as u8, u8::MAX);
+        fields.number("code", key.tp_dst.get() as u8, mask.tp_dst.get() as u8, u8::MAX);
+        fields
+    };
+    match key.nw_proto {
+        ip_proto::TCP => {
+            headers.fields(ports("tcp", "src", "dst"));
+            let (flags, flags_mask) = (key.tcp_flags.get(), mask.tcp_flags.get());
+            if flags_mask != 0 {
+                headers.put(format!("tcp_flags({})", tcp_flags(flags, flags_mask)));
+            }
+        }
+        ip_proto::UDP => headers.fields(ports("udp", "src", "dst")),
+        ip_proto::SCTP => headers.fields(ports("sctp", "src", "dst")),
+        ip_proto::ICMP => headers.fields(icmp("icmp")),
+        ip_proto::ICMPV6 => {
+            headers.fields(icmp("icmpv6"));
+            let mut fields = Fields::new("nd");
+            let [target, target_mask] = [key.nd_target, mask.nd_target].map(Ipv6Addr::from);
+            fields.address("target", target, target_mask);
+            fields.mac("sll", key.arp_sha, mask.arp_sha);
+            fields.mac("tll", key.arp_tha, mask.arp_tha);
+            headers.fields(fields);
+        }
+        _ => {}
+    }
+}
+
+/// `+syn-ack`, or `syn|ack` if all flags matter.
+fn tcp_flags(flags: u16, mask: u16) -> String {
+    let name = |bit: usize| TCP_FLAGS[bit];
+    let bits = (0..TCP_FLAGS.len()).filter(|bit| mask >> bit & 1 != 0);
+    let is_set = |bit: &usize| flags >> bit & 1 != 0;
+    if mask == FLAG_BITS {
+        let set: Vec<&str> = bits.filter(is_set).map(name).collect();
+        return if set.is_empty() { "0".to_owned() } else { set.join("|") };
+    }
+    bits.map(|bit| format!("{}{}", if is_set(&bit) { '+' } else { '-' }, name(bit))).collect()
+}
+
+struct Tag {
+    tpid: u16,
+    tci: u16,
+    mask: u16,
+}
+
+/// The tags of a packet that has some.
+fn tags(key: &FlowKey, mask: &FlowMask) -> Vec<Tag> {
+    let outer = (key.vlan_tpid.get(), key.vlan_tci.get(), mask.vlan_tci.get());
+    let inner = (key.vlan2_tpid.get(), key.vlan2_tci.get(), mask.vlan2_tci.get());
+    [outer, inner]
+        .into_iter()
+        .filter(|(_, tci, _)| tci & VLAN_CFI != 0)
+        .map(|(tpid, tci, mask)| Tag {
+            tpid: if tpid == 0 { eth_type::VLAN } else { tpid },
+            tci,
+            mask,
+        })
+        .collect()
+}
+
+fn vlan(tci: u16, mask: u16) -> Fields {
+    let mut fields = Fields::new("vlan");
+    let (vid, vid_mask) = (tci & VLAN_VID_MASK, mask & VLAN_VID_MASK);
+    let (pcp, pcp_mask) = (tci >> 13, (mask & VLAN_PCP_MASK) >> 13);
+    // Both or none, and a mask of zero where only the other one matters.
+    for (name, value, mask, full) in
+        [("vid", vid, vid_mask, VLAN_VID_MASK), ("pcp", pcp, pcp_mask, VLAN_PCP_MASK >> 13)]
+    {
+        fields.put(
+            name,
+            match mask == full {
+                true => value.to_string(),
+                false => format!("{value}/{mask:#x}"),
+            },
+        );
+    }
+    fields
+}
+
+/// Headers, with commas between them.
+struct Headers<'a> {
+    out: &'a mut String,
+    is_first: bool,
+}
+
+impl Headers<'_> {
+    fn put(&mut self, header: String) {
+        if !std::mem::take(&mut self.is_first) {
+            self.out.push(',');
+        }
+        self.out.push_str(&header);
+    }
+
+    /// A header of which something matters.
+    fn fields(&mut self, fields: Fields) {
+        if !fields.text.is_empty() {
+            self.put(format!("{}({})", fields.name, fields.text));
+        }
+    }
+}
+
+/// The fields of a header of which a bit matters.
+struct Fields {
+    name: &'static str,
+    text: String,
+}
+
+impl Fields {
+    fn new(name: &'static str) -> Self {
+        Self { name, text: String::new() }
+    }
+
+    fn put(&mut self, name: &str, value: String) {
+        let comma = if self.text.is_empty() { "" } else { "," };
+        let _ = write!(self.text, "{comma}{name}={value}");
+    }
+
+    fn number<N: Display + LowerHex + Default + PartialEq>(
+        &mut self,
+        name: &str,
+        value: N,
+        mask: N,
+        full: N,
+    ) {
+        if mask == full {
+            self.put(name, value.to_string());
+        } else if mask != N::default() {
+            self.put(name, format!("{value}/{mask:#x}"));
+        }
+    }
+
+    fn hex<N: LowerHex + Default + PartialEq>(&mut self, name: &str, value: N, mask: N, full: N) {
+        let value = match value == N::default() {
+            true => "0".to_owned(),
+            false => format!("{value:#x}"),
+        };
+        if mask == full {
+            self.put(name, value);
+        } else if mask != N::default() {
+            self.put(name, format!("{value}/{mask:#x}"));
+        }
+    }
+
+    fn mac(&mut self, name: &str, value: [u8; 6], mask: [u8; 6]) {
+        if mask == [0xff; 6] {
+            self.put(name, MacAddr(value).to_string());
+        } else if mask != [0; 6] {
+            self.put(name, format!("{}/{}", MacAddr(value), MacAddr(mask)));
+        }
+    }
+
+    /// `mask` is an address, too: `10.0.0.0/255.255.255.0`.
+    fn address<A: Display + Octets>(&mut self, name: &str, value: A, mask: A) {
+        if mask.is_all(0xff) {
+            self.put(name, value.to_string());
+        } else if !mask.is_all(0) {
+            self.put(name, format!("{value}/{mask}"));
+        }
+    }
+
+    fn frag(&mut self, key: &FlowKey, mask: &FlowMask) {
+        if mask.nw_frag == 0 {
+            return;
+        }
+        let kind = match key.nw_frag & (frag::ANY | frag::LATER) {
+            0 => "no",
+            frag::ANY => "first",
+            _ => "later",
+        };
+        self.put("frag", kind.to_owned());
+    }
+}
+
+trait Octets {
+    fn is_all(&self, octet: u8) -> bool;
+}
+
+impl Octets for Ipv4Addr {
+    fn is_all(&self, octet: u8) -> bool {
+        self.octets() == [octet; 4]
+    }
+}
+
+impl Octets for Ipv6Addr {
+    fn is_all(&self, octet: u8) -> bool {
+        self.octets() == [octet; 16]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{ParseContext, parse_match};
+
+    /// The bits of `packet` that a rule with `mask` reads.
+    #[track_caller]
+    fn check(packet: &str, mask: &str, expected: &str) {
+        let parse = |text| parse_match(text, &ParseContext::default()).expect(text);
+        let (key, mut mask) = (parse(packet).key().flow, parse(mask).mask().flow);
+        mask.recirc_id.set(u32::MAX);
+        let mut out = String::new();
+        write_datapath_flow(&mut out, &key, &mask, "1");
+        assert_eq!(out, format!("recirc_id(0),{expected}"));
+    }
+
+    #[test]
+    fn headers_read_as_in_open_vswitch() {
+        check(
+            "in_port=1,tcp,nw_dst=10.0.0.0,tp_dst=80,tcp_flags=+syn-ack,nw_ttl=64",
+            "in_port=1,tcp,nw_dst=10.0.0.0/24,tp_dst=80,tcp_flags=+syn-ack,nw_ttl=64,nw_frag=no",
+            "in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0,proto=6,ttl=64,frag=no),\
+             tcp(dst=80),tcp_flags(+syn-ack)",
+        );
+        check(
+            "udp,tp_src=0x1000,nw_tos=16",
+            "udp,tp_src=0x1000/0xf000,nw_tos=0",
+            "eth_type(0x0800),ipv4(proto=17,tos=0x10/0xfc),udp(src=4096/0xf000)",
+        );
+        check(
+            "udp6,ipv6_dst=2001:db8::,ipv6_label=5",
+            "udp6,ipv6_dst=2001:db8::/32,ipv6_label=5",
+            "eth_type(0x86dd),ipv6(dst=2001:db8::/ffff:ffff::,label=0x5,proto=17)",
+        );
+        check(
+            "dl_src=aa:00:00:00:00:00,dl_type=0x9000",
+            "dl_src=aa:00:00:00:00:00/ff:00:00:00:00:00,dl_type=0x9000",
+            "eth(src=aa:00:00:00:00:00/ff:00:00:00:00:00),eth_type(0x9000)",
+        );
+    }
+
+    #[test]
+    fn tags_enclose_what_they_tag() {
+        check(
+            "dl_vlan=5,dl_vlan_pcp=3,ip",
+            "dl_vlan=5,dl_vlan_pcp=3,ip",
+            "eth_type(0x8100),vlan(vid=5,pcp=3),encap(eth_type(0x0800))",
+        );
+        check("dl_vlan=9,arp", "dl_vlan=1", "vlan(vid=9,pcp=0/0x0)");
+    }
+
+    #[test]
+    fn other_protocols_have_their_headers() {
+        check(
+            "arp,arp_op=1,arp_spa=10.0.0.1,arp_sha=aa:00:00:00:00:01",
+            "arp,arp_op=1,arp_spa=10.0.0.1,arp_sha=aa:00:00:00:00:01",
+            "eth_type(0x0806),arp(sip=10.0.0.1,op=1,sha=aa:00:00:00:00:01)",
+        );
+        check(
+            "icmp,icmp_type=8,icmp_code=0",
+            "icmp,icmp_type=8,icmp_code=0",
+            "eth_type(0x0800),ipv4(proto=1),icmp(type=8,code=0)",
+        );
+        check(
+            "icmp6,icmp_type=135,nd_target=fe80::1,nd_sll=aa:00:00:00:00:02",
+            "icmp6,icmp_type=135,nd_target=fe80::1,nd_sll=aa:00:00:00:00:02",
+            "eth_type(0x86dd),ipv6(proto=58),icmpv6(type=135),\
+             nd(target=fe80::1,sll=aa:00:00:00:00:02)",
+        );
+        check(
+            "mpls,mpls_label=100,mpls_bos=1,mpls_ttl=64",
+            "mpls,mpls_label=100,mpls_bos=1",
+            "eth_type(0x8847),mpls(label=100/0xfffff,tc=0/0,ttl=64/0x0,bos=1/1)",
+        );
+        check("sctp,tp_dst=5", "sctp,tp_dst=5", "eth_type(0x0800),ipv4(proto=132),sctp(dst=5)");
+    }
+}

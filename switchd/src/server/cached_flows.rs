@@ -1,0 +1,242 @@
+//! The flows in the caches of the workers, and why they look at the bits they look at.
+//!
+//! A cached flow is read while its worker goes on; the list is what was there at some moment of the
+//! dump. For the reasons each flow's packet is translated again, so they are those of the rules as
+//! they are now.
+
+use super::dispatch::Failure;
+use super::names::{NameTable, port_names, shown};
+use super::refuse::{self, Line};
+use super::session::Sender;
+use crate::switch::Switch;
+use control::frame::{Kind, TEXT_SIZE};
+use control::record::{CachedFlowRecord, DropCause, ReasonRecord};
+use control::{CachedFlowQuery, Format, Reason as RefusalReason, Refusal, Reply};
+use flowtable::datapath::CachedFlow;
+use flowtable::flow::key::{FLOW_WORDS, FlowKey, FlowMask};
+use flowtable::pipeline::ports::PortTable;
+use flowtable::pipeline::rule::Rule;
+use flowtable::text::{
+    DEFAULT_PRIORITY, ParseContext, PortNames, PrintOptions, parse_match, write_action, write_match,
+};
+use flowtable::trace::{Cause, reasons, write_datapath_actions, write_datapath_flow};
+use flowtable::types::{OfPort, PortNo};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Lists the cached flows of a query.
+pub(super) fn dump(
+    switch: &Switch,
+    query: &CachedFlowQuery,
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    let names = port_names(switch.pipeline());
+    let filter = Filter::parse(switch, &query.filter, &names)?;
+    let mut workers = switch.cached_flows();
+    workers.iter_mut().for_each(|flows| flows.retain(|flow| filter.may_cover(flow)));
+    let rules = match query.why {
+        true => describe_rules(switch, workers.iter().flatten(), &shown(&names, query.names)),
+        false => HashMap::new(),
+    };
+    let ports = switch.pipeline().snapshot().ports().clone();
+    let names = shown(&names, query.names);
+    let writer = Writer { switch, query, ports, names: &names, rules, now: switch.now() };
+    let mut text = String::with_capacity(TEXT_SIZE);
+    for (worker, flows) in workers.iter().enumerate() {
+        if workers.len() > 1 && query.format == Format::Text {
+            let _ = writeln!(text, "flow-dump from worker {worker}:");
+        }
+        for flow in flows {
+            let record = writer.record(worker as u32, flow);
+            match query.format {
+                Format::Text => write_text(&mut text, &record),
+                Format::Json => super::status::write_record(&mut text, &record),
+            }
+            text.push('\n');
+            if text.len() >= TEXT_SIZE / 2 {
+                to.put(Kind::Text, text.as_bytes())?;
+                text.clear();
+            }
+        }
+    }
+    to.put(Kind::Text, text.as_bytes())?;
+    Ok(Reply::Listed(workers.iter().map(|flows| flows.len() as u64).sum()))
+}
+
+/// Which flows are wanted: those that a packet of a match may belong to.
+struct Filter {
+    key: FlowKey,
+    mask: FlowMask,
+}
+
+impl Filter {
+    fn parse(switch: &Switch, text: &str, names: &NameTable) -> Result<Self, Box<Refusal>> {
+        let context = ParseContext { ports: names, ..ParseContext::default() };
+        let line = Line { file: None, number: 1, text };
+        let wanted = parse_match(text, &context).map_err(|error| refuse::text(&error, line))?;
+        if wanted.mask().words()[FLOW_WORDS..].iter().any(|word| *word != 0) {
+            let message = "cached flows are about packets, which have no registers or metadata";
+            let refusal = Refusal::new(RefusalReason::Text, message);
+            return Err(Box::new(refusal.with_hint("name only fields of the packet, or in_port")));
+        }
+        let (mut key, mask) = (wanted.key().flow, wanted.mask().flow);
+        if mask.in_port.get() != 0 {
+            let of = OfPort(key.in_port.get() as u16);
+            let no = switch.pipeline().snapshot().ports().get(of).map(|port| port.no);
+            let no = no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
+            key.in_port.set(no.0.into());
+        }
+        Ok(Self { key, mask })
+    }
+
+    fn may_cover(&self, flow: &CachedFlow) -> bool {
+        let (key, mask) = (flow.key(), flow.mask());
+        let values = key.words().iter().zip(self.key.words());
+        let masks = mask.words().iter().zip(self.mask.words());
+        values.zip(masks).all(|((a, b), (m, n))| (a ^ b) & m & n == 0)
+    }
+}
+
+/// What is told of a rule.
+struct RuleWords {
+    matched: FlowMask,
+    text: String,
+}
+
+/// The rules that made the flows.
+fn describe_rules<'a>(
+    switch: &Switch,
+    flows: impl Iterator<Item = &'a Arc<CachedFlow>>,
+    names: &dyn PortNames,
+) -> HashMap<*const Rule, RuleWords> {
+    let used = flows.flat_map(|flow| flow.rules()).map(Arc::as_ptr);
+    let wanted: std::collections::HashSet<*const Rule> = used.collect();
+    let snapshot = switch.pipeline().snapshot();
+    let rules = snapshot.tables().rules(None, snapshot.version());
+    let rules = rules.filter(|entry| wanted.contains(&Arc::as_ptr(entry.value)));
+    let describe = |entry: flowtable::classifier::Entry<'_, Arc<Rule>>| {
+        let mut text = String::new();
+        write_match(&mut text, &entry.matches, DEFAULT_PRIORITY, names);
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{comma}priority {}", entry.priority);
+        if entry.value.cookie.0 != 0 {
+            let _ = write!(text, ", cookie {:#x}", entry.value.cookie.0);
+        }
+        if let Some(name) = entry.value.name() {
+            let _ = write!(text, ", name {name}");
+        }
+        (Arc::as_ptr(entry.value), RuleWords { matched: entry.matches.mask().flow, text })
+    };
+    rules.map(describe).collect()
+}
+
+struct Writer<'a> {
+    switch: &'a Switch,
+    query: &'a CachedFlowQuery,
+    ports: PortTable,
+    names: &'a dyn PortNames,
+    rules: HashMap<*const Rule, RuleWords>,
+    now: Duration,
+}
+
+impl Writer<'_> {
+    fn record(&self, worker: u32, flow: &CachedFlow) -> CachedFlowRecord {
+        let (n_packets, n_bytes) = flow.totals();
+        let mut actions = String::new();
+        write_datapath_actions(&mut actions, &flow.actions, &|no| self.port(no));
+        let since = |then| self.now.saturating_sub(then).as_millis() as f64 / 1000.0;
+        CachedFlowRecord {
+            worker,
+            flow: self.flow(&flow.key(), &flow.mask()),
+            n_packets,
+            n_bytes,
+            used: (n_packets > 0).then(|| since(flow.used())),
+            age: since(flow.created()),
+            actions,
+            dropped: flow.drop.filter(|_| flow.actions.is_empty()).map(|reason| DropCause {
+                reason: reason.name().to_owned(),
+                meaning: reason.sentence().to_owned(),
+            }),
+            why: if self.query.why { self.why(flow) } else { Vec::new() },
+        }
+    }
+
+    fn port(&self, no: PortNo) -> Option<String> {
+        let of = self.ports.by_no(no)?.of;
+        Some(self.names.name(of).map_or_else(|| of.to_string(), str::to_owned))
+    }
+
+    fn flow(&self, key: &FlowKey, mask: &FlowMask) -> String {
+        let in_port = self.port(PortNo(key.in_port.get() as u16));
+        let mut text = String::new();
+        write_datapath_flow(&mut text, key, mask, in_port.as_deref().unwrap_or("gone"));
+        text
+    }
+
+    fn why(&self, flow: &CachedFlow) -> Vec<ReasonRecord> {
+        let key = flow.key();
+        let (translation, steps) = self.switch.pipeline().trace(&key);
+        let matched = |rule: &Arc<Rule>| Some(self.rules.get(&Arc::as_ptr(rule))?.matched);
+        let reasons = reasons(&translation.mask, &steps, matched);
+        let mut told: Vec<ReasonRecord> = reasons
+            .into_iter()
+            .map(|reason| self.reason(self.flow(&key, &reason.bits), &reason.cause))
+            // Bits that no packet of this kind has.
+            .filter(|reason| !reason.bits.is_empty())
+            .collect();
+        let is_the_same = *flow.actions == translation.actions[..] && flow.drop == translation.drop;
+        if !is_the_same {
+            let cause = "changed".to_owned();
+            told.push(ReasonRecord { cause, ..ReasonRecord::default() });
+        }
+        told
+    }
+
+    fn reason(&self, bits: String, cause: &Cause) -> ReasonRecord {
+        let (cause, table, text) = match cause {
+            Cause::Always => ("always", None, None),
+            Cause::Rule(table, rule) => {
+                let words = self.rules.get(&Arc::as_ptr(rule));
+                ("rule", Some(table), words.map(|words| words.text.clone()))
+            }
+            Cause::OtherRules(table) => ("other_rules", Some(table), None),
+            Cause::Miss(table) => ("miss", Some(table), None),
+            Cause::Action(action) => {
+                let mut text = String::new();
+                let options = PrintOptions { ports: self.names, ..PrintOptions::default() };
+                write_action(&mut text, action, &options);
+                ("action", None, Some(text))
+            }
+        };
+        ReasonRecord { bits, cause: cause.to_owned(), table: table.map(|t| t.get()), text }
+    }
+}
+
+/// The line of `ovs-dpctl dump-flows`, and under it the reasons.
+fn write_text(out: &mut String, record: &CachedFlowRecord) {
+    let CachedFlowRecord { flow, n_packets, n_bytes, actions, .. } = record;
+    let used = record.used.map_or_else(|| "never".to_owned(), |used| format!("{used:.3}s"));
+    let _ =
+        write!(out, "{flow}, packets:{n_packets}, bytes:{n_bytes}, used:{used}, actions:{actions}");
+    let width = record.why.iter().map(|reason| reason.bits.len()).max().unwrap_or(0);
+    for reason in &record.why {
+        let table = reason.table.unwrap_or_default();
+        let text = reason.text.as_deref().unwrap_or("a rule that is gone");
+        let bits = &reason.bits;
+        let _ = match reason.cause.as_str() {
+            "always" => write!(out, "\n    {bits:width$}  always"),
+            "rule" => write!(out, "\n    {bits:width$}  table {table}: {text}"),
+            "other_rules" => {
+                write!(out, "\n    {bits:width$}  table {table}: rules out others")
+            }
+            "miss" => write!(out, "\n    {bits:width$}  table {table}: rules out all rules"),
+            "action" => write!(out, "\n    {bits:width$}  action {text}"),
+            _ => write!(out, "\n    (the rules have changed since; its next packet will tell)"),
+        };
+    }
+    if let (Some(cause), false) = (&record.dropped, record.why.is_empty()) {
+        let _ = write!(out, "\n    dropped: {} ({})", cause.meaning, cause.reason);
+    }
+}
