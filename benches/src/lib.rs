@@ -1,6 +1,7 @@
 //! Workloads and instruments that the benchmarks share.
 
 pub mod classbench;
+pub mod classbench_like;
 pub mod cpu_time;
 pub mod forwarding;
 pub mod generate;

@@ -7,10 +7,13 @@
 //! Rates are frames per second of the thread's time on its core, the fabrication of the frames and
 //! the reading of the clock included; each is the median of several runs.
 
+mod attack;
+mod tables;
+
 use benches::cpu_time::{CpuTimer, median};
 use benches::null_port::NullSwitch;
 use benches::rules::{add, delete, matching, output, pipeline_with};
-use benches::workload::{Family, MACS, Order, SplitMix, Tuple, Workload};
+use benches::workload::{Family, Order, Tuple, Workload};
 use clap::{Parser, ValueEnum};
 use flowtable::action::{Action, Subfield};
 use flowtable::datapath::{CacheConfig, Datapath};
@@ -19,8 +22,8 @@ use flowtable::flow::extract::eth_type;
 use flowtable::flow::fields::FieldId;
 use flowtable::flow_mod::FlowMod;
 use flowtable::pipeline::Pipeline;
-use flowtable::types::{OfPort, PortNo};
 use packet::MAX_BATCH;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +39,9 @@ struct Args {
     /// Runs of which the median is taken.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// A folder with ClassBench sets, acl1_10000.rules.gz and so on.
+    #[arg(long, value_name = "DIR")]
+    classbench: Option<PathBuf>,
     /// One JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
@@ -51,6 +57,10 @@ enum Scenario {
     Churn,
     /// Cached traffic while somebody sends what makes most work.
     Attack,
+    /// The traces of ClassBench sets, made ones unless a folder is named.
+    Classbench,
+    /// A pipeline of twenty tables, with caches and without.
+    Deep,
 }
 
 fn main() {
@@ -63,7 +73,9 @@ fn main() {
             Scenario::Flows => flows(&args, &report),
             Scenario::Setup => setup(&args, &report),
             Scenario::Churn => churn(&args, &report),
-            Scenario::Attack => attack(&args, &report),
+            Scenario::Attack => attack::run(&args, &report),
+            Scenario::Classbench => tables::classbench(&args, &report),
+            Scenario::Deep => tables::deep(&args, &report),
         }
     }
 }
@@ -275,140 +287,6 @@ fn churn(args: &Args, report: &Report) {
             let rate = median(rates);
             let note = format!("{:.0} %", 100.0 * rate / calm);
             report.line(&format!("churn/{name}/changes={speed}"), rate, "Mpps", &note);
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Attack {
-    /// Rules that make many masks, and addresses and ports that meet all of them.
-    TupleSpace,
-    /// Random 5-tuples where every flow is cached by itself.
-    Tuples,
-    /// Random source MAC addresses under NORMAL.
-    Sources,
-    /// Random destination MAC addresses under NORMAL.
-    Destinations,
-}
-
-impl Attack {
-    fn rules(self) -> Vec<FlowMod> {
-        match self {
-            Self::Tuples => vec![reading_rule()],
-            Self::Sources | Self::Destinations => {
-                let normal = vec![Action::Output { port: OfPort::NORMAL }];
-                vec![add(0, 0, Match::any(), normal)]
-            }
-            Self::TupleSpace => {
-                let source = matching(|key, mask| {
-                    key.flow.dl_type.set(eth_type::IPV4);
-                    mask.flow.dl_type.set(u16::MAX);
-                    key.flow.nw_addrs[0] = 10;
-                    mask.flow.nw_addrs[0] = 255;
-                });
-                let port = matching(|key, mask| {
-                    key.flow.dl_type.set(eth_type::IPV4);
-                    mask.flow.dl_type.set(u16::MAX);
-                    key.flow.nw_proto = 17;
-                    mask.flow.nw_proto = 255;
-                    key.flow.tp_src.set(12_345);
-                    mask.flow.tp_src.set(u16::MAX);
-                });
-                vec![
-                    add(0, 30, udp_to(Some(80)), output(2)),
-                    add(0, 20, source, output(2)),
-                    add(0, 10, port, output(2)),
-                    add(0, 1, Match::any(), Vec::new()),
-                ]
-            }
-        }
-    }
-
-    fn frame(self, rng: &mut SplitMix) -> (Tuple, [u8; 12]) {
-        let (a, b) = (rng.next(), rng.next());
-        let random = Tuple {
-            src: a as u32,
-            dst: (a >> 32) as u32,
-            sport: b as u16,
-            dport: (b >> 16) as u16,
-            proto: 17,
-        };
-        let mut macs = MACS;
-        let [_, _, m @ ..] = b.to_be_bytes();
-        match self {
-            Self::Sources => macs[7..12].copy_from_slice(&m[..5]),
-            Self::Destinations => macs[1..6].copy_from_slice(&m[..5]),
-            Self::TupleSpace | Self::Tuples => {}
-        }
-        (random, macs)
-    }
-}
-
-/// Millions of established frames per second while `per_second` others come.
-fn attacked_rate(
-    switch: &mut NullSwitch,
-    attack: Attack,
-    rng: &mut SplitMix,
-    seconds: f64,
-    per_second: f64,
-) -> f64 {
-    let mut established = Workload::numbered(1_000, Order::Rotation);
-    let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);
-    let timer = CpuTimer::start();
-    while elapsed < seconds {
-        // Spread over the eight batches that follow.
-        let due = ((elapsed * per_second - sent) / 8.0).min(32.0);
-        for _ in 0..8 {
-            let mut debt = due + (rng.next() >> 40) as f64 / (1u64 << 24) as f64;
-            let hostile = if per_second > 0.0 { debt.max(0.0) as usize } else { 0 };
-            debt = hostile as f64;
-            switch.poll_with(MAX_BATCH, |n| match n < hostile {
-                true => attack.frame(rng),
-                false => (established.next_flow(), MACS),
-            });
-            sent += debt;
-            frames += MAX_BATCH - hostile;
-        }
-        elapsed = timer.elapsed().as_secs_f64();
-    }
-    frames as f64 / elapsed / 1e6
-}
-
-fn attack(args: &Args, report: &Report) {
-    use Attack::{Destinations, Sources, TupleSpace, Tuples};
-    for attack in [TupleSpace, Tuples, Sources, Destinations] {
-        let mut switch = NullSwitch::new(datapath(pipeline_with(4, &attack.rules())), Family::V4);
-        let mut rng = SplitMix(3);
-        // The established host's destination is known.
-        let mut reply = MACS;
-        reply.rotate_left(6);
-        switch.receive_on(PortNo(1), |_| (Tuple::numbered(0), reply));
-        warm_up(&mut switch, &mut Workload::numbered(1_000, Order::Rotation));
-        let speeds = [0.0, 100e3, 300e3, 1e6];
-        let mut rates = [const { Vec::new() }; 4];
-        for _ in 0..args.runs {
-            for (speed, rates) in speeds.iter().zip(&mut rates) {
-                attacked_rate(&mut switch, attack, &mut rng, 0.05, *speed);
-                let stats = &switch.datapath.stats().refused;
-                let before = stats.get();
-                let rate = attacked_rate(&mut switch, attack, &mut rng, args.seconds, *speed);
-                let refused = switch.datapath.stats().refused.get() - before;
-                rates.push((rate, refused as f64 / args.seconds));
-            }
-        }
-        let calm = median(rates[0].iter().map(|r| r.0).collect());
-        for (speed, rates) in speeds.iter().zip(&rates) {
-            let rate = median(rates.iter().map(|r| r.0).collect());
-            let refused = median(rates.iter().map(|r| r.1).collect());
-            let stats = switch.datapath.stats();
-            let note = format!(
-                "{:.0} %, {:.0} k/s refused, {} flows, {} masks",
-                100.0 * rate / calm,
-                refused / 1e3,
-                stats.flows.get(),
-                stats.masks.get()
-            );
-            report.line(&format!("attack/{attack:?}/{:.0}k", speed / 1e3), rate, "Mpps", &note);
         }
     }
 }

@@ -1,0 +1,150 @@
+//! Rule sets and traces like those of ClassBench, made up: for machines that do not have the files.
+//!
+//! What makes a set hard for a classifier is kept: how long the prefixes are and how they nest, how
+//! often a port is any, one, or a range, and that traffic meets the corners of the rules. Three
+//! families differ in that as access lists (`acl`), firewalls (`fw`) and chains (`ipc`) do: access
+//! lists know both addresses well, firewalls often neither, chains are between. Numbers for a made
+//! set are not numbers for the file of the same name; they are for comparing one day with another.
+
+use crate::classbench::{Filter, Header, Set, prefix_mask};
+use crate::workload::SplitMix;
+
+/// Headers for each filter, on average.
+const HEADERS: usize = 2;
+
+/// What is typical of a family, in percent of the filters.
+struct Family {
+    any_src: u64,
+    any_dst: u64,
+    /// Of the addresses that are not any, those that are a host's.
+    hosts: u64,
+    any_sport: u64,
+    any_dport: u64,
+    dport_ranges: u64,
+}
+
+const FAMILIES: [(&str, Family); 3] = [
+    (
+        "acl",
+        Family {
+            any_src: 5,
+            any_dst: 2,
+            hosts: 55,
+            any_sport: 99,
+            any_dport: 25,
+            dport_ranges: 15,
+        },
+    ),
+    (
+        "fw",
+        Family {
+            any_src: 35,
+            any_dst: 15,
+            hosts: 60,
+            any_sport: 85,
+            any_dport: 45,
+            dport_ranges: 10,
+        },
+    ),
+    (
+        "ipc",
+        Family { any_src: 8, any_dst: 8, hosts: 65, any_sport: 75, any_dport: 55, dport_ranges: 8 },
+    ),
+];
+
+/// A set of each family with about so many filters.
+pub fn sets(filters: usize) -> Vec<Set> {
+    FAMILIES
+        .iter()
+        .zip(1..)
+        .map(|((name, family), seed)| set(name, family, filters, seed))
+        .collect()
+}
+
+fn set(name: &str, family: &Family, size: usize, seed: u64) -> Set {
+    let mut dice = Dice(SplitMix(seed));
+    // Networks of which the prefixes are parts, so that they nest.
+    let networks: Vec<u32> = (0..64).map(|_| dice.number() as u32 & 0xffff_0000).collect();
+    let mut filters: Vec<Filter> =
+        (0..size).map(|_| filter(&mut dice, family, &networks)).collect();
+    // The narrow ones first, as people write them, and what nobody could meet left out.
+    filters.sort_by_key(|f| std::cmp::Reverse(f.src.1 + f.dst.1));
+    filters.dedup();
+    let headers = (0..HEADERS * size).map(|_| {
+        let filter = filters[dice.below(filters.len() as u64) as usize];
+        corner(&mut dice, &filter)
+    });
+    let trace = headers.collect();
+    Set { name: format!("{name}~{size}"), filters, trace }
+}
+
+fn filter(dice: &mut Dice, family: &Family, networks: &[u32]) -> Filter {
+    let mut prefix = |any| match dice.percent() {
+        p if p < any => (0, 0),
+        _ => {
+            let network = networks[dice.below(networks.len() as u64) as usize];
+            let len = if dice.percent() < family.hosts { 32 } else { 16 + dice.below(14) as u32 };
+            ((network | dice.number() as u32 & 0xffff) & prefix_mask(len), len)
+        }
+    };
+    let (src, dst) = (prefix(family.any_src), prefix(family.any_dst));
+    const SERVICES: [u16; 12] = [20, 21, 22, 25, 53, 80, 110, 123, 443, 1433, 3306, 8080];
+    let service = SERVICES[dice.below(12) as usize];
+    let dport = match dice.percent() {
+        p if p < family.any_dport => (0, u16::MAX),
+        p if p < family.any_dport + family.dport_ranges => match dice.below(2) {
+            0 => (1024, u16::MAX),
+            _ => (service, service + 1 + dice.below(200) as u16),
+        },
+        _ => (service, service),
+    };
+    let sport = if dice.percent() < family.any_sport { (0, u16::MAX) } else { (service, service) };
+    let has_ports = (sport, dport) != ((0, u16::MAX), (0, u16::MAX));
+    let proto = match dice.percent() {
+        p if p < 70 || has_ports => (if p % 3 == 0 { 17 } else { 6 }, u8::MAX),
+        p if p < 85 => (1, u8::MAX),
+        _ => (0, 0),
+    };
+    Filter { src, dst, sport, dport, proto }
+}
+
+/// A header at an edge of a filter.
+fn corner(dice: &mut Dice, f: &Filter) -> Header {
+    let mut end = |value: u32, mask: u32| if dice.below(2) == 0 { value } else { value | !mask };
+    let (src, dst) = (end(f.src.0, prefix_mask(f.src.1)), end(f.dst.0, prefix_mask(f.dst.1)));
+    let mut port = |(first, last)| if dice.below(2) == 0 { first } else { last };
+    let (sport, dport) = (port(f.sport), port(f.dport));
+    let proto = if f.proto.1 == 0 { 6 } else { f.proto.0 };
+    Header { src, dst, sport, dport, proto }
+}
+
+struct Dice(SplitMix);
+
+impl Dice {
+    fn number(&mut self) -> u64 {
+        self.0.next()
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        ((self.number() >> 32) * n) >> 32
+    }
+
+    fn percent(&mut self) -> u64 {
+        self.below(100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_set_is_the_same_every_time_and_its_trace_meets_it() {
+        let (once, twice) = (sets(500), sets(500));
+        for (a, b) in once.iter().zip(&twice) {
+            assert_eq!((&a.filters, &a.trace), (&b.filters, &b.trace));
+            let is_met = |h: &Header| a.filters.iter().any(|f| f.matches(h));
+            assert!(a.trace.iter().all(is_met), "{}", a.name);
+        }
+    }
+}
