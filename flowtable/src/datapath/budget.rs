@@ -33,9 +33,9 @@ pub struct UpcallLimit {
 
 impl Default for UpcallLimit {
     fn default() -> Self {
-        // A second's worth at once: tens of thousands of connections that come back after an
-        // outage are set up in a tenth of a second, and a flood gets that only once.
-        Self { rate: 50_000, burst: 50_000 }
+        // At once as much as some thousands of connections need that come back after an outage. A
+        // second's worth let 100,000 made-up hosts a second take a fifth of the others' rate.
+        Self { rate: 50_000, burst: 8192 }
     }
 }
 
