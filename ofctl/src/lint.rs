@@ -30,16 +30,7 @@ pub(crate) fn lint(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
             .with_context(|| format!("{bridge:?} is not a file"))?,
         _ => return Err(wrong_usage(options)),
     };
-    let rules: Vec<LintRule<'_>> = subject
-        .rules
-        .iter()
-        .map(|(_, rule)| LintRule {
-            table: rule.table.unwrap_or_default(),
-            priority: rule.priority,
-            matching: &rule.matching,
-            actions: &rule.actions,
-        })
-        .collect();
+    let rules: Vec<LintRule<'_>> = subject.rules.iter().map(|(_, rule)| rule.into()).collect();
     let report = look(&rules, &subject.around, MAX_STEPS);
     let is_good = report.findings.is_empty();
     let record = subject.describe(how, report);

@@ -79,15 +79,7 @@ fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
 
 /// What is allowed and hardly meant.
 fn warn(text: &mut String, name: &str, rules: &[(usize, FlowMod)]) -> usize {
-    let lint_rules: Vec<LintRule<'_>> = rules
-        .iter()
-        .map(|(_, rule)| LintRule {
-            table: rule.table.unwrap_or_default(),
-            priority: rule.priority,
-            matching: &rule.matching,
-            actions: &rule.actions,
-        })
-        .collect();
+    let lint_rules: Vec<LintRule<'_>> = rules.iter().map(|(_, rule)| rule.into()).collect();
     let findings = lint(&lint_rules, &Surroundings::default(), MAX_STEPS).findings;
     for finding in &findings {
         let line = rules[finding.rule].0;

@@ -1,7 +1,7 @@
 //! Rules that are allowed and hardly meant: never matching, ambiguous, endless, leading nowhere.
 //!
 //! Finds a rule that *one* better rule hides, not one that several hide together. Rules are compared
-//! by their masks ([`cover`], [`overlap`]), so that a hundred thousand of them take seconds; what
+//! by their masks (`cover`, `overlap`), so that a hundred thousand of them take seconds; what
 //! takes longer than a limit is left out, and the report says so. Nothing here changes anything.
 
 mod cover;
@@ -14,6 +14,7 @@ mod tests;
 
 use crate::action::Action;
 use crate::flow::Match;
+use crate::flow_mod::FlowMod;
 use crate::types::{GroupId, OfPort, TableId};
 use cover::Cover;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,18 @@ pub struct LintRule<'a> {
     pub matching: &'a Match,
     /// Its actions.
     pub actions: &'a [Action],
+}
+
+impl<'a> From<&'a FlowMod> for LintRule<'a> {
+    /// The rule that this adds.
+    fn from(rule: &'a FlowMod) -> Self {
+        Self {
+            table: rule.table.unwrap_or_default(),
+            priority: rule.priority,
+            matching: &rule.matching,
+            actions: &rule.actions,
+        }
+    }
 }
 
 /// What is known of the switch. What is not known is not looked at.

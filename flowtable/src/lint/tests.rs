@@ -9,15 +9,7 @@ fn parse(rules: &[&str]) -> Vec<FlowMod> {
 }
 
 fn report(rules: &[FlowMod], steps: u64) -> Report {
-    let rules: Vec<LintRule<'_>> = rules
-        .iter()
-        .map(|r| LintRule {
-            table: r.table.unwrap_or_default(),
-            priority: r.priority,
-            matching: &r.matching,
-            actions: &r.actions,
-        })
-        .collect();
+    let rules: Vec<LintRule<'_>> = rules.iter().map(LintRule::from).collect();
     let around =
         Surroundings { ports: Some([OfPort(1), OfPort(2)].into()), groups: Some(BTreeSet::new()) };
     lint(&rules, &around, steps)

@@ -3,7 +3,7 @@
 //! [`Pipeline`] is shared. Workers read it on a cache miss; the control thread changes it. A reader
 //! holds the locks shared for one translation; a writer holds them exclusively for a slice of its
 //! work. A change of many rules is not atomic because a lock is held, but because lookups use the
-//! published version, and publishing is one store ([`publication`]).
+//! published version, and publishing is one store (`publication`).
 //!
 //! The *generation* counts every change of whatever kind. Workers compare it with the one a cached
 //! flow was last known to be right for, once a batch, after receiving: what was received after a

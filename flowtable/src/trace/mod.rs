@@ -2,7 +2,7 @@
 //!
 //! One walk through the tables is recorded by [`crate::pipeline::xlate`]; [`walk`] follows a frame
 //! through all of them. The rest is how that reads: in the lines of `ofproto/trace`, or in sentences
-//! ([`sentence`]) that also name the rules that lost ([`rivals`]).
+//! (`sentence`) that also name the rules that lost (`rivals`).
 
 mod difference;
 mod dp_action;
