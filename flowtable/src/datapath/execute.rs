@@ -10,14 +10,14 @@ use packet::{Batch, Frame, FrameId, GsoType};
 const MAX_STEPS: u32 = 16_384;
 
 /// What came of a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Executed {
     /// Outputs queued.
     pub outputs: u32,
     /// Times it was to be given to a controller.
     pub punted: u32,
-    /// It must be looked up again under this id.
-    pub recirculate: Option<(FrameId, u32)>,
+    /// Frames that must be looked up again, each under its id, in this order.
+    pub recirculate: Vec<(FrameId, u32)>,
     /// Why the steps were cut short.
     pub cut: Option<DropReason>,
 }
@@ -42,7 +42,7 @@ struct Run<'r, 'a> {
     /// The frame as it is at this step.
     id: FrameId,
     origin: u16,
-    /// It is queued for a port, so an edit must work on a copy.
+    /// It is queued for a port or for another look-up, so an edit must work on a copy.
     queued: bool,
     steps: u32,
     done: Executed,
@@ -95,7 +95,9 @@ impl<'a> Run<'_, 'a> {
             }
             DpAction::Recirculate(id) => {
                 if self.editable().is_some() {
-                    self.done.recirculate = Some((self.id, *id));
+                    self.done.recirculate.push((self.id, *id));
+                    // What follows must not change the frame that waits.
+                    self.queued = true;
                 }
             }
             edit => {

@@ -66,6 +66,8 @@ use storm::Storm;
 
 /// Times that one frame may go round.
 pub(crate) const MAX_RECIRCULATIONS: u32 = 8;
+/// Look-ups of frames that go round, for one received frame: each round may make several.
+const MAX_LOOKUPS: u32 = 64;
 
 /// Sizes of the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,21 +419,33 @@ impl Datapath {
         flow: &Arc<CachedFlow>,
         egress: &mut Egress,
     ) -> Option<DropReason> {
-        let mut id = FrameId::received(index);
-        let (mut outputs, mut punted) = (0, 0);
-        // A recirculation id is only good while a flow that names it lives, so it is held.
-        let mut again;
-        let mut flow = flow;
-        let mut reason = None;
-        for _ in 0..=MAX_RECIRCULATIONS {
-            let executed = execute(&flow.actions, batch, id, index as u16, egress);
-            outputs += executed.outputs;
-            punted += executed.punted;
-            reason = executed.cut.or(flow.drop).or(reason);
-            let Some((next, recirc_id)) = executed.recirculate else {
-                return fate(outputs, punted, reason);
-            };
-            id = next;
+        let mut outcome = Outcome::default();
+        let place = FramePlace { received: index, id: FrameId::received(index), round: 0 };
+        self.round(moment, batch, place, flow, egress, &mut outcome);
+        outcome.fate()
+    }
+
+    /// Executes the actions of a flow, already counted, and then those of the flows that frames of it
+    /// belong to when they go round.
+    fn round(
+        &mut self,
+        moment: Moment,
+        batch: &mut Batch<'_>,
+        place: FramePlace,
+        flow: &Arc<CachedFlow>,
+        egress: &mut Egress,
+        outcome: &mut Outcome,
+    ) {
+        let executed = execute(&flow.actions, batch, place.id, place.received as u16, egress);
+        outcome.outputs += executed.outputs;
+        outcome.punted += executed.punted;
+        outcome.reason = executed.cut.or(flow.drop).or(outcome.reason);
+        for (id, recirc_id) in executed.recirculate {
+            outcome.lookups += 1;
+            if place.round == MAX_RECIRCULATIONS || outcome.lookups > MAX_LOOKUPS {
+                outcome.reason = Some(DropReason::RecirculationLimit);
+                return;
+            }
             let frame = batch.frame_mut(id);
             let size = frame.size() as u64;
             let (key, layers) = extract(moment.in_port, recirc_id, frame.bytes(), self.vlan_limit);
@@ -439,13 +453,15 @@ impl Datapath {
             let hash = self.hasher.hash(&key);
             let found = self.flow_of(moment, &key, hash).and_then(|i| self.flows.get(i));
             let Some(found) = found else {
-                return fate(outputs, punted, Some(DropReason::UpcallBudget));
+                outcome.reason = Some(DropReason::UpcallBudget);
+                continue;
             };
             found.count(1, size, moment.now.as_millis() as u64);
-            again = Arc::clone(found);
-            flow = &again;
+            // A recirculation id is only good while a flow that names it lives, so it is held.
+            let found = Arc::clone(found);
+            let place = FramePlace { id, round: place.round + 1, ..place };
+            self.round(moment, batch, place, &found, egress, outcome);
         }
-        fate(outputs, punted, Some(DropReason::RecirculationLimit))
     }
 
     /// The fresh flow of a key, wherever it has to come from. `None` if that is over the budget.
@@ -576,14 +592,36 @@ fn stamp_after(generation: u64, translation: &Translation, learned: Option<u64>)
     }
 }
 
-/// Why a frame is dropped, if it is.
-fn fate(outputs: u32, punted: u32, reason: Option<DropReason>) -> Option<DropReason> {
-    if outputs > 0 {
-        None
-    } else if punted > 0 {
-        // Nobody listens yet.
-        Some(DropReason::NoController)
-    } else {
-        Some(reason.unwrap_or(DropReason::RuleDrop))
+/// A frame that is being executed.
+#[derive(Clone, Copy)]
+struct FramePlace {
+    /// The received frame that it comes from.
+    received: usize,
+    id: FrameId,
+    /// Times that it went round.
+    round: u32,
+}
+
+/// What came of a received frame and its copies so far.
+#[derive(Default)]
+struct Outcome {
+    outputs: u32,
+    punted: u32,
+    /// Look-ups of frames that went round.
+    lookups: u32,
+    reason: Option<DropReason>,
+}
+
+impl Outcome {
+    /// Why the frame is dropped, if it is.
+    fn fate(&self) -> Option<DropReason> {
+        if self.outputs > 0 {
+            None
+        } else if self.punted > 0 {
+            // Nobody listens yet.
+            Some(DropReason::NoController)
+        } else {
+            Some(self.reason.unwrap_or(DropReason::RuleDrop))
+        }
     }
 }

@@ -129,8 +129,8 @@ prop_compose! {
     }
 }
 
-/// What leaves where, and the id of another pass, when the steps are done to a frame with this key.
-fn effect(actions: &[DpAction], key: &FlowKey) -> (Vec<(u16, Vec<u8>)>, Option<u32>) {
+/// What leaves where, and the ids of other passes, when the steps are done to a frame with this key.
+fn effect(actions: &[DpAction], key: &FlowKey) -> (Vec<(u16, Vec<u8>)>, Vec<u32>) {
     let mut batch = Batch::new();
     let bytes = compose(key);
     batch.push(Frame::owned(&bytes, Offload::NONE));
@@ -142,7 +142,7 @@ fn effect(actions: &[DpAction], key: &FlowKey) -> (Vec<(u16, Vec<u8>)>, Option<u
         egress.queue(PortNo(port)).iter().map(move |&id| (port, id)).collect::<Vec<_>>()
     });
     let sent = sent.map(|(port, id)| (port, batch.frame(id).bytes().to_vec())).collect();
-    (sent, executed.recirculate.map(|(_, id)| id))
+    (sent, executed.recirculate.into_iter().map(|(_, id)| id).collect())
 }
 
 /// Bits to flip: about half of all, or a few.

@@ -25,21 +25,21 @@ pub fn walk(pipeline: &Pipeline, in_port: PortNo, frame: &[u8], vlan_limit: u8) 
     let mut batch = Batch::new();
     batch.push(Frame::owned(frame, Offload::NONE));
     let mut egress = Egress::new(0);
-    let mut id = FrameId::received(0);
-    let mut recirc_id = 0;
     let mut passes = Vec::new();
+    let mut waiting = vec![(FrameId::received(0), 0)];
     // The passes hold what the recirculation ids stand for.
-    for _ in 0..=MAX_RECIRCULATIONS {
+    while let Some((id, recirc_id)) = waiting.pop() {
+        if passes.len() > MAX_RECIRCULATIONS as usize {
+            break;
+        }
         let frame = batch.frame_mut(id);
         let (key, layers) = extract(in_port, recirc_id, frame.bytes(), vlan_limit);
         frame.layers = layers;
         let (translation, steps) = pipeline.trace(&key);
         let executed = execute(&translation.actions, &mut batch, id, 0, &mut egress);
         passes.push(Pass { key, translation, steps });
-        match executed.recirculate {
-            Some(next) => (id, recirc_id) = next,
-            None => break,
-        }
+        // The first of them goes next.
+        waiting.extend(executed.recirculate.into_iter().rev());
     }
     passes
 }
