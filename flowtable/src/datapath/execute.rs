@@ -30,8 +30,16 @@ pub fn execute(
     origin: u16,
     egress: &mut Egress,
 ) -> Executed {
-    let mut run =
-        Run { batch, egress, id, origin, queued: false, steps: 0, done: Executed::default() };
+    let mut run = Run {
+        batch,
+        egress,
+        id,
+        origin,
+        queued: false,
+        waits: false,
+        steps: 0,
+        done: Executed::default(),
+    };
     run.list(actions);
     run.done
 }
@@ -42,8 +50,10 @@ struct Run<'r, 'a> {
     /// The frame as it is at this step.
     id: FrameId,
     origin: u16,
-    /// It is queued for a port or for another look-up, so an edit must work on a copy.
+    /// It is queued for a port, so an edit must work on a copy.
     queued: bool,
+    /// It is to be looked up again and then edited in place, so anything else must work on a copy.
+    waits: bool,
     steps: u32,
     done: Executed,
 }
@@ -64,6 +74,9 @@ impl<'a> Run<'_, 'a> {
     fn step(&mut self, action: &DpAction) {
         match action {
             DpAction::Output(port) => {
+                if self.waits && self.editable().is_none() {
+                    return;
+                }
                 self.egress.push(*port, self.id);
                 self.queued = true;
                 self.done.outputs += 1;
@@ -86,18 +99,17 @@ impl<'a> Run<'_, 'a> {
                 self.list(if is_longer { longer } else { fits });
             }
             DpAction::Clone(actions) => {
-                let saved = (self.id, self.queued);
+                let saved = (self.id, self.queued, self.waits);
                 if let Some(copy) = self.copy() {
-                    (self.id, self.queued) = (copy, false);
+                    (self.id, self.queued, self.waits) = (copy, false, false);
                     self.list(actions);
-                    (self.id, self.queued) = saved;
+                    (self.id, self.queued, self.waits) = saved;
                 }
             }
             DpAction::Recirculate(id) => {
                 if self.editable().is_some() {
                     self.done.recirculate.push((self.id, *id));
-                    // What follows must not change the frame that waits.
-                    self.queued = true;
+                    self.waits = true;
                 }
             }
             edit => {
@@ -116,11 +128,11 @@ impl<'a> Run<'_, 'a> {
         copy
     }
 
-    /// The frame, or a copy if the frame is queued as it is now.
+    /// The frame, or a copy if somebody else needs the frame as it is now.
     fn editable(&mut self) -> Option<&mut Frame<'a>> {
-        if self.queued {
+        if self.queued || self.waits {
             self.id = self.copy()?;
-            self.queued = false;
+            (self.queued, self.waits) = (false, false);
         }
         Some(self.batch.frame_mut(self.id))
     }
