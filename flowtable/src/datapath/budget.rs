@@ -5,10 +5,18 @@
 //! that is the most that one source MAC address gets (by hash), so that a single host cannot use up
 //! what its neighbours behind the same port need for their new flows. What is over it is dropped.
 //!
+//! A flood with a new source address in each frame uses up what the port has, so part of it on top is for
+//! [established](super::established) sources alone: their new connections get in beside any flood of
+//! strangers. A host that is new itself does not, as nothing tells it from the flood.
+//!
 //! A worker that has little cached traffic has nobody to protect: nothing is refused, so that a cold
 //! cache fills as fast as it can. A flood that begins when there was some finds it protected, and
 //! cannot end that by being many.
+//!
+//! Flows that are translated *again* because of a change have no budget: there are no more of them than
+//! flows were cached, and what the budget would refuse is the traffic it is there to protect.
 
+use super::established::Source;
 use crate::types::MacAddr;
 use std::time::Duration;
 
@@ -16,6 +24,8 @@ use std::time::Duration;
 const SOURCES: usize = 32;
 /// How much of the port's rate one source may use.
 const SOURCE_SHARE: u32 = 2;
+/// What established sources get on top is this part of the port's rate.
+const RESERVE_SHARE: u32 = 4;
 /// The latest traffic is what came in this time.
 const WINDOW: Duration = Duration::from_millis(1);
 /// Established traffic is protected once it is so many times as much as there are upcalls, until it
@@ -34,8 +44,14 @@ pub struct UpcallLimit {
 impl Default for UpcallLimit {
     fn default() -> Self {
         // At once as much as some thousands of connections need that come back after an outage. A
-        // second's worth let 100,000 made-up hosts a second take a fifth of the others' rate.
-        Self { rate: 50_000, burst: 8192 }
+        // made-up host costs 2 us, so that a flood of them costs less than a tenth of the others' rate.
+        Self { rate: 40_000, burst: 4096 }
+    }
+}
+
+impl UpcallLimit {
+    fn part(self, share: u32) -> Self {
+        Self { rate: (self.rate / share).max(1), burst: (self.burst / share).max(1) }
     }
 }
 
@@ -58,8 +74,36 @@ struct Window {
 
 #[derive(Clone, Debug)]
 struct PortBudget {
+    everybody: Share,
+    established: Share,
+}
+
+/// What all sources may use together, and each of them.
+#[derive(Clone, Debug)]
+struct Share {
+    limit: UpcallLimit,
     all: Bucket,
     sources: [Bucket; SOURCES],
+}
+
+impl Share {
+    fn full(limit: UpcallLimit, now: Duration) -> Self {
+        let bucket =
+            |limit: UpcallLimit| Bucket { tokens: u64::from(limit.burst) * UPCALL, filled: now };
+        Self { limit, all: bucket(limit), sources: [bucket(limit.part(SOURCE_SHARE)); SOURCES] }
+    }
+
+    /// Takes an upcall from it for this source, if that is in it.
+    fn take(&mut self, now: Duration, source: MacAddr) -> bool {
+        let source = &mut self.sources[source_slot(source)];
+        let has_tokens =
+            self.all.refill(self.limit, now) & source.refill(self.limit.part(SOURCE_SHARE), now);
+        if has_tokens {
+            self.all.tokens -= UPCALL;
+            source.tokens -= UPCALL;
+        }
+        has_tokens
+    }
 }
 
 /// A token bucket, in units of a millionth of an upcall.
@@ -107,39 +151,34 @@ impl Budget {
         self.window.protects && self.limit.is_some()
     }
 
-    /// Whether a packet of this port and source may be translated.
-    pub(super) fn admit(&mut self, now: Duration, port: usize, source: MacAddr) -> bool {
+    /// Whether a packet of this source may be translated. Whether that is established is asked only if
+    /// the answer depends on it.
+    pub(super) fn admit(
+        &mut self,
+        now: Duration,
+        source: Source,
+        is_established: impl FnOnce() -> bool,
+    ) -> bool {
         self.window.upcalls += 1;
         let Some(limit) = self.limit else {
             return true;
         };
+        let port = usize::from(source.port.0);
         if self.ports.len() <= port {
-            let full = |limit: UpcallLimit| Bucket {
-                tokens: u64::from(limit.burst) * UPCALL,
-                filled: now,
+            let new = PortBudget {
+                everybody: Share::full(limit, now),
+                established: Share::full(limit.part(RESERVE_SHARE), now),
             };
-            let new = PortBudget { all: full(limit), sources: [full(per_source(limit)); SOURCES] };
             self.ports.resize(port + 1, new);
         }
         let budget = &mut self.ports[port];
-        let source = &mut budget.sources[source_slot(source)];
-        let has_tokens = budget.all.refill(limit, now) & source.refill(per_source(limit), now);
-        if has_tokens {
-            budget.all.tokens -= UPCALL;
-            source.tokens -= UPCALL;
-        }
-        let admitted = has_tokens || !self.window.protects;
+        let admitted = budget.everybody.take(now, source.mac)
+            || !self.window.protects
+            || is_established() && budget.established.take(now, source.mac);
         if !admitted {
             self.window.upcalls -= 1;
         }
         admitted
-    }
-}
-
-fn per_source(limit: UpcallLimit) -> UpcallLimit {
-    UpcallLimit {
-        rate: (limit.rate / SOURCE_SHARE).max(1),
-        burst: (limit.burst / SOURCE_SHARE).max(1),
     }
 }
 
@@ -151,16 +190,22 @@ fn source_slot(MacAddr([_, _, _, a, b, c]): MacAddr) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::PortNo;
 
-    const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const HOST: Source = Source { port: PortNo(0), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
-    fn random_source(n: u32) -> MacAddr {
+    fn random_source(n: u32) -> Source {
         let [a, b, c, d] = n.wrapping_mul(0x85eb_ca6b).to_be_bytes();
-        MacAddr([2, 0, a, b, c, d])
+        Source { mac: MacAddr([2, 0, a, b, c, d]), ..HOST }
+    }
+
+    /// A stranger asks.
+    fn admit(budget: &mut Budget, ms: u64, source: Source) -> bool {
+        budget.admit(at(ms), source, || false)
     }
 
     /// A budget of 1,000 upcalls a second and 100 at once, in front of busy caches.
@@ -175,7 +220,7 @@ mod tests {
     fn a_flood_of_sources_gets_the_burst_and_then_the_rate() {
         let mut budget = busy();
         let mut flood =
-            |ms| (0..1000).filter(|&n| budget.admit(at(ms), 0, random_source(n))).count();
+            |ms| (0..1000).filter(|&n| admit(&mut budget, ms, random_source(n))).count();
         assert_eq!(flood(1), 100);
         assert_eq!(flood(1), 0);
         assert_eq!(flood(11), 10);
@@ -184,23 +229,41 @@ mod tests {
     #[test]
     fn one_source_leaves_most_of_the_budget_to_its_neighbours() {
         let mut budget = busy();
-        let admitted = (0..1000).filter(|_| budget.admit(at(1), 0, HOST)).count();
+        let admitted = (0..1000).filter(|_| admit(&mut budget, 1, HOST)).count();
         assert_eq!(admitted, 50);
-        assert!(budget.admit(at(1), 0, MacAddr([2, 0, 0, 0, 0, 2])));
+        assert!(admit(&mut budget, 1, Source { mac: MacAddr([2, 0, 0, 0, 0, 2]), ..HOST }));
     }
 
     #[test]
     fn ports_do_not_share_their_budgets() {
         let mut budget = busy();
-        (0..1000).for_each(|n| _ = budget.admit(at(1), 3, random_source(n)));
-        assert!(budget.admit(at(1), 0, HOST));
+        let elsewhere = |n| Source { port: PortNo(3), ..random_source(n) };
+        (0..1000).for_each(|n| _ = admit(&mut budget, 1, elsewhere(n)));
+        assert!(admit(&mut budget, 1, HOST));
+    }
+
+    #[test]
+    fn established_sources_get_in_beside_a_flood_of_strangers_but_not_without_end() {
+        let mut budget = busy();
+        (0..1000).for_each(|n| _ = admit(&mut budget, 1, random_source(n)));
+        assert!(!admit(&mut budget, 1, HOST), "a stranger");
+        let admitted = (0..100).filter(|_| budget.admit(at(1), HOST, || true)).count();
+        assert_eq!(admitted, 12, "half of a quarter of 100");
+        let other = Source { mac: MacAddr([2, 0, 0, 0, 0, 2]), ..HOST };
+        assert!(budget.admit(at(1), other, || true));
+    }
+
+    #[test]
+    fn nobody_asks_whether_a_source_is_established_while_there_is_enough() {
+        let mut budget = busy();
+        assert!(budget.admit(at(1), HOST, || unreachable!()));
     }
 
     #[test]
     fn a_cold_cache_is_filled_without_limit() {
         let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
         for ms in 0..50 {
-            assert!((0..1000).all(|n| budget.admit(at(ms), 0, random_source(n))));
+            assert!((0..1000).all(|n| admit(&mut budget, ms, random_source(n))));
             budget.saw_hits(at(ms), 500);
         }
     }
@@ -209,6 +272,6 @@ mod tests {
     fn without_a_limit_nothing_is_refused() {
         let mut budget = Budget::new(None);
         budget.saw_hits(at(5), 1_000_000);
-        assert!((0..10_000).all(|_| budget.admit(at(6), 0, HOST)));
+        assert!((0..10_000).all(|_| admit(&mut budget, 6, HOST)));
     }
 }

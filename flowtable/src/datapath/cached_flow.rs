@@ -3,6 +3,7 @@
 use super::DpAction;
 use super::counters::Counter;
 use super::drop_reason::DropReason;
+use super::established::{ESTABLISHED_AFTER, Source};
 use super::storm::Flood;
 use crate::flow::key::FLOW_WORDS;
 use crate::flow::{FlowKey, FlowMask};
@@ -237,6 +238,12 @@ impl CachedFlow {
     #[inline]
     pub(super) fn used_ms(&self) -> u64 {
         self.used_ms.get()
+    }
+
+    /// The source of its first packet, if others followed for some time.
+    pub(super) fn established_source(&self) -> Option<Source> {
+        let lasted = self.used().saturating_sub(self.created);
+        (lasted >= ESTABLISHED_AFTER).then(|| Source::of(&self.key()))
     }
 
     /// When the first packet came.

@@ -29,6 +29,7 @@ mod counters;
 mod drop_reason;
 mod edit;
 mod egress;
+mod established;
 mod execute;
 mod flow_table;
 mod inject;
@@ -57,6 +58,7 @@ use crate::pipeline::changes::RecentRules;
 use crate::pipeline::xlate::Translation;
 use crate::types::{MacAddr, PortNo};
 use budget::Budget;
+use established::Source;
 use flow_table::FlowTable;
 use packet::{Batch, FrameId, MAX_BATCH};
 use signatures::{KeyHasher, Signatures};
@@ -489,8 +491,9 @@ impl Datapath {
                 None => self.translate(moment, key),
             },
             None => {
-                let source = MacAddr(key.dl_src);
-                if !self.budget.admit(moment.now, usize::from(moment.in_port.0), source) {
+                let source = Source { port: moment.in_port, mac: MacAddr(key.dl_src) };
+                let is_established = || self.registry.established().contains(source);
+                if !self.budget.admit(moment.now, source, is_established) {
                     self.stats.refused.add(1);
                     return None;
                 }

@@ -5,6 +5,7 @@
 //! at its next batch, when nothing more can be counted on it.
 
 use super::cached_flow::CachedFlow;
+use super::established::EstablishedSources;
 use crate::pipeline::Pipeline;
 use crate::pipeline::lookup_counts::LookupCounts;
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ pub struct FlowRegistry {
     has_condemned: AtomicBool,
     /// Where flows count the tables that they stand for.
     lookups: Arc<LookupCounts>,
+    established: EstablishedSources,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,11 @@ impl FlowRegistry {
     /// Where flows count the tables that they stand for.
     pub(super) fn lookups(&self) -> &LookupCounts {
         &self.lookups
+    }
+
+    /// Hosts that had flows for some time, as of the last sweep.
+    pub(super) fn established(&self) -> &EstablishedSources {
+        &self.established
     }
 
     /// The flow at `index` is this one now.
@@ -99,19 +106,22 @@ impl FlowRegistry {
         slots.flatten().flatten().for_each(|flow| flow.push_stats(&self.lookups));
     }
 
-    /// Periodic work: counts, keeps hosts alive whose flows are in use, gives idle flows up. Returns
-    /// the number of flows given up.
+    /// Periodic work: counts, keeps hosts alive whose flows are in use, tells the sources that are
+    /// established, gives idle flows up. Returns the number of flows given up.
     pub fn sweep(&self, pipeline: &Pipeline, now: Duration, max_idle: Duration) -> usize {
         let mut idle = Vec::new();
+        let mut established = Vec::new();
         self.for_each(|index, flow| {
             flow.push_stats(&self.lookups);
             for host in flow.learn() {
                 pipeline.refresh_mac(host, flow.used());
             }
+            established.extend(flow.established_source());
             if now.saturating_sub(flow.used()) >= max_idle {
                 idle.push((index, Arc::clone(flow)));
             }
         });
+        self.established.replace(established);
         idle.iter().filter(|(index, flow)| self.condemn(*index, flow)).count()
     }
 

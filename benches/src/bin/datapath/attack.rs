@@ -5,17 +5,20 @@
 //! connections of the established host got through with their first frame and with one of three.
 //! Then the attack stops, and the first tenth of a second without it is measured.
 
-use crate::{Args, Report, datapath, reading_rule, warm_up};
+use crate::{Args, Report, reading_rule, warm_up};
 use benches::cpu_time::{CpuTimer, median};
 use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, MACS, Order, SplitMix, Tuple, Workload};
 use flowtable::action::Action;
+use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::flow::Match;
 use flowtable::flow::extract::eth_type;
 use flowtable::flow_mod::FlowMod;
 use flowtable::types::{OfPort, PortNo};
 use packet::MAX_BATCH;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attack {
@@ -147,14 +150,18 @@ struct Field {
 
 impl Field {
     fn new(attack: Attack) -> Self {
-        let pipeline = pipeline_with(4, &attack.rules());
-        let mut switch = NullSwitch::new(datapath(pipeline), attack.family());
+        let pipeline = Arc::new(pipeline_with(4, &attack.rules()));
+        let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+        let mut switch = NullSwitch::new(datapath, attack.family());
         // The established host's destination is known.
         let mut reply = MACS;
         reply.rotate_left(6);
         switch.receive_on(PortNo(1), |_| (Tuple::numbered(0), reply));
         let mut established = Workload::numbered(1_000, Order::Rotation);
         warm_up(&mut switch, &mut established);
+        // What the monitor does twice a second.
+        let (registry, now) = (switch.datapath.registry(), switch.now());
+        registry.sweep(&pipeline, now, Duration::from_secs(10));
         Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000 }
     }
 
