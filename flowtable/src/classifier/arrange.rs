@@ -21,6 +21,9 @@ use std::cmp::Reverse;
 const SMALL: u32 = 1024;
 /// Slots that are looked at with each change of a larger table.
 const SWEEP: u32 = 16;
+/// Rules that are moved with each change: enough to be through before the table has doubled again, and few,
+/// because readers may be waiting.
+const MOVES: u32 = 2;
 /// Rules in a table before the first plan.
 const FIRST_PLAN: usize = 4;
 /// Rules that may be added without a plan by those who wanted to make it.
@@ -83,12 +86,16 @@ impl<T> Classifier<T> {
             return false;
         }
         if !self.progress.is_moving() {
-            match self.draft(true).filter(|_| !self.is_planned_aside) {
+            if self.is_planned_aside {
+                return true;
+            }
+            match self.draft(true) {
                 Some(draft) => self.adopt(draft.plan()),
                 None => return true,
             }
         }
-        self.sweep(budget.try_into().unwrap_or(u32::MAX));
+        let budget = budget.try_into().unwrap_or(u32::MAX);
+        self.sweep(budget, budget);
         false
     }
 
@@ -271,41 +278,47 @@ impl<T> Classifier<T> {
         {
             self.adopt(draft.plan());
         }
-        self.sweep(if self.rules.slots() <= SMALL { u32::MAX } else { SWEEP });
+        if self.rules.slots() <= SMALL {
+            self.sweep(u32::MAX, u32::MAX);
+        } else {
+            self.sweep(SWEEP, MOVES);
+        }
     }
 
-    /// Looks at so many of the slots that are left to look at.
-    fn sweep(&mut self, budget: u32) {
+    /// Looks at so many of the slots that are left to look at, or fewer, once so many rules have moved.
+    fn sweep(&mut self, looks: u32, moves: u32) {
         let (first, left) = self.progress.sweep;
         if left == 0 {
             return;
         }
-        let count = budget.min(left);
-        for slot in first..first + count {
-            self.resettle(slot);
+        let (mut looked, mut moved) = (0, 0);
+        while looked < looks.min(left) && moved < moves {
+            moved += u32::from(self.resettle(first + looked));
+            looked += 1;
         }
-        self.progress.sweep = (first + count, left - count);
-        if left == count {
+        self.progress.sweep = (first + looked, left - looked);
+        if left == looked {
             self.retire_groups();
             self.progress.met = 0;
             self.progress.observed = 0;
         }
     }
 
-    /// Moves a rule to the group of its mask, if it is not there.
-    fn resettle(&mut self, slot: u32) {
-        let Some((_, rule)) = self.rules.at(slot) else { return };
+    /// Moves a rule to the group of its mask, if it is not there. Returns whether it was not.
+    fn resettle(&mut self, slot: u32) -> bool {
+        let Some((_, rule)) = self.rules.at(slot) else { return false };
         let &Filed { hash, mask, group, .. } = &rule.value;
         if self.masks.get(mask).home.group == group {
-            return;
+            return false;
         }
         if let Some((_, m)) = self.groups[usize::from(group)].rule(hash, slot) {
             self.take_row(slot);
             self.file(slot, &m);
         }
+        true
     }
 
-    /// Gives the memory of groups back that no mask has for its home.
+    /// Empties the places of groups that no mask has for its home.
     fn retire_groups(&mut self) {
         let mut homes = vec![false; self.groups.len()];
         for (_, known) in self.masks.iter() {
@@ -317,9 +330,13 @@ impl<T> Classifier<T> {
         for (at, group) in self.groups.iter_mut().enumerate() {
             if !homes[at] && group.len() == 0 {
                 let empty = Layout::new(HalfSet::default());
-                *group = Group::new(empty, &PipelineMask::default(), &self.keys, 0);
+                let empty = Group::new(empty, &PipelineMask::default(), &self.keys, 0);
+                self.retired.0.push(std::mem::replace(group, empty));
                 self.vacant_groups.push(at as u16);
             }
+        }
+        if !self.is_planned_aside {
+            drop(self.take_retired());
         }
     }
 

@@ -91,6 +91,7 @@ pub struct Classifier<T> {
     masks: Masks,
     groups: Vec<Group>,
     vacant_groups: Vec<u16>,
+    retired: Retired,
     order: Vec<(u16, u16)>,
     /// Largest width of a group.
     width: usize,
@@ -99,6 +100,18 @@ pub struct Classifier<T> {
     keys: Box<HashKeys>,
     hasher: ahash::RandomState,
     seed: u64,
+}
+
+/// Memory that rules have left. Giving megabytes back to the system takes milliseconds, so whoever holds a
+/// lock on the classifier should let go of that first.
+#[derive(Debug, Default)]
+pub struct Retired(Vec<Group>);
+
+impl Retired {
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// A value and where its rule's row is.
@@ -123,6 +136,7 @@ impl<T> Classifier<T> {
             masks: Masks::default(),
             groups: Vec::new(),
             vacant_groups: Vec::new(),
+            retired: Retired::default(),
             order: Vec::new(),
             width: 1,
             progress: Progress::default(),
@@ -134,7 +148,8 @@ impl<T> Classifier<T> {
     }
 
     /// Leaves it to the owner to make plans, with [`draft`](Self::draft), [`Draft::plan`] and
-    /// [`adopt`](Self::adopt) after changes: most of that needs no lock. Otherwise changes make them.
+    /// [`adopt`](Self::adopt) after changes, and to [free](Self::take_retired) what they leave: most of
+    /// that needs no lock. Otherwise changes do both.
     #[must_use]
     pub fn planned_aside(mut self) -> Self {
         self.is_planned_aside = true;
@@ -268,6 +283,16 @@ impl<T> Classifier<T> {
         self.rules.removed_len()
     }
 
+    /// What rules have left since the last call, to be dropped.
+    pub fn take_retired(&mut self) -> Retired {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// Memory that rules have left and nobody has [taken](Self::take_retired).
+    pub fn retired(&self) -> &Retired {
+        &self.retired
+    }
+
     /// Number of hash tables that a lookup may have to probe.
     pub fn groups_len(&self) -> usize {
         self.order.len()
@@ -275,7 +300,8 @@ impl<T> Classifier<T> {
 
     /// Bytes on the heap, without what the values own.
     pub fn heap_size(&self) -> usize {
-        let groups: usize = self.groups.iter().map(Group::heap_size).sum();
+        let groups = self.groups.iter().chain(&self.retired.0);
+        let groups: usize = groups.map(Group::heap_size).sum();
         groups + self.rules.heap_size() + self.masks.heap_size()
     }
 }

@@ -55,8 +55,9 @@ pub use transaction::Transaction;
 pub use walk::Walk;
 use xlate::{Learn, TraceStep, Translation, View};
 
-/// Rules looked at, changed or freed under one lock: some ten microseconds.
-const SLICE: usize = 64;
+/// Rules looked at, changed or freed under one lock: some ten microseconds, and a few hundred where masks are few
+/// and buckets large.
+const SLICE: usize = 16;
 
 /// Removed rules that may wait for those who hold a version.
 const MAX_HELD: usize = 1 << 20;
@@ -302,9 +303,17 @@ impl Pipeline {
         is_moving || left > 0 && !freed.is_empty()
     }
 
-    /// Rearranges a table for lookups if it has changed much: the thinking is done without the lock.
+    /// Rearranges a table for lookups if it has changed much, and frees the memory that rules have left.
+    /// What takes long is done without the lock.
     fn plan(&self, is_idle: bool) {
-        let draft = self.tables.read().0.draft(is_idle);
+        let (draft, has_retired) = {
+            let (tables, _) = self.tables.read();
+            (tables.draft(is_idle), tables.has_retired())
+        };
+        if has_retired {
+            let retired = self.tables.step(Tables::take_retired);
+            drop(retired);
+        }
         if let Some((table, draft)) = draft {
             let plan = draft.plan();
             self.tables.step(|tables| tables.adopt(table, plan));

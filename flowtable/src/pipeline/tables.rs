@@ -6,7 +6,7 @@
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
 use crate::action::Action;
-use crate::classifier::{Classifier, Draft, Entry, Plan, RuleId, Version};
+use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Version};
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use crate::flow_mod::{Command, FlowMod};
 use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
@@ -749,6 +749,16 @@ impl Tables {
             !slots.is_empty()
         });
         freed.len() - before
+    }
+
+    /// There is memory that rules have left.
+    pub fn has_retired(&self) -> bool {
+        self.tables.iter().flatten().any(|table| !table.classifier.retired().is_empty())
+    }
+
+    /// That memory, to be dropped without the lock.
+    pub fn take_retired(&mut self) -> Vec<Retired> {
+        self.tables.iter_mut().flatten().map(|table| table.classifier.take_retired()).collect()
     }
 
     /// What is needed to plan a table anew that has changed much; with time to spare, one that has
