@@ -84,7 +84,7 @@ pub fn open(
     let mut rings = Vec::new();
     for _ in 0..count.rx {
         let mut open = || {
-            let queue = RingRx::new(socket::socket()?, options.slots, options.slot_size)?;
+            let queue = RingRx::new(socket::socket()?, options, count.rx)?;
             if count.rx > 1 {
                 // Until it has joined the others it would get every frame, as they do.
                 socket::refuse_all(queue.socket())?;

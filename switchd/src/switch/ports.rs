@@ -12,13 +12,17 @@ use super::{StartError, Switch};
 use crate::port_settings::{KEYS as PORT_KEYS, PortSettings, SettingsError};
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::{Command, Detached};
-use ::ports::spec::{PortSpec, Target};
+use ::ports::spec::{PortOptions, PortSpec, Target};
 use ::ports::{Port, PortError, QueueCount, Queues};
 use crossbeam::channel;
 use flowtable::pipeline::ports::PortInfo;
 use flowtable::types::{MacAddr, OfPort, PortNo};
 use std::sync::Arc;
 use tracing::{info, warn};
+
+/// Ports whose receive rings have room for whole frames, 32 MiB each: those of a small switch. Hundreds of
+/// ports have to do with less.
+const LARGE_RINGS: usize = 8;
 
 /// The options of a port that this module reads, beside those of [`::ports::spec`].
 pub const SPEC_KEYS: [&str; PORT_KEYS.len() + 2] = {
@@ -75,16 +79,24 @@ fn try_read_others(spec: &PortSpec) -> Result<(Option<OfPort>, PortSettings), Se
     Ok((number, PortSettings::from_pairs(settings)?))
 }
 
+/// Whether the ring of one more port may be a large one: if nobody said how large, and there are few.
+fn may_have_large_ring(slots: &[PortSlot], spec: &PortSpec) -> bool {
+    let PortOptions { slots: number, slot_size: size, .. } = spec.options;
+    let is_open = spec.target.has_ring() && (number, size) == (None, None);
+    is_open && slots.iter().filter(|s| s.spec.options.large_ring).count() < LARGE_RINGS
+}
+
 impl Switch {
     /// Adds a port, under the lowest free number unless it wants another. A missing device is waited for unless `required`.
     ///
     /// # Errors
     /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not
     /// added then.
-    pub fn add_port(&self, spec: PortSpec, required: bool) -> Result<OfPort, StartError> {
+    pub fn add_port(&self, mut spec: PortSpec, required: bool) -> Result<OfPort, StartError> {
         let (number, settings) = read_others(&spec)?;
         let of = {
             let mut slots = self.slots.lock();
+            spec.options.large_ring = may_have_large_ring(&slots, &spec);
             let mut slot = self.new_slot(&slots, spec.clone(), number)?;
             slot.is_opening = true;
             self.install(&mut slots, slot, None, settings)
