@@ -19,8 +19,9 @@ use crate::{
 };
 use crate::{Shield, TxFailure, TxQueue, Whereabouts};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
+use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -244,7 +245,7 @@ impl RxQueue for TapRx {
             slot.resize(SLOT, 0);
             // The kernel's header comes to lie directly before HEADROOM.
             let into = &mut slot[HEADROOM - VNET_HDR_SIZE..];
-            let size = match self.file.read(into) {
+            let size = match rustix::io::read(&self.file, &mut *into).map_err(io::Error::from) {
                 Ok(size) if size == into.len() => {
                     self.stats.truncated += 1;
                     continue;
@@ -305,17 +306,17 @@ impl TapTx {
                 if !header.is_gso() {
                     check_size(frame, frame.size(), mtu)?;
                 }
-                write(&mut self.file, frame, header)
+                write(&self.file, frame, header)
             }
             Way::Complete => {
                 check_size(frame, frame.size(), mtu)?;
                 packet::complete(frame).map_err(|_| TxFailure::NoOffload)?;
-                write(&mut self.file, frame, Offload::NONE)
+                write(&self.file, frame, Offload::NONE)
             }
             Way::Segment => {
                 let mut result = Ok(());
                 for segment in self.segments.cut(frame)? {
-                    result = result.and(write(&mut self.file, segment, Offload::NONE));
+                    result = result.and(write(&self.file, segment, Offload::NONE));
                 }
                 result
             }
@@ -323,13 +324,13 @@ impl TapTx {
     }
 }
 
-fn write(file: &mut File, frame: &mut Frame<'_>, header: Offload) -> Result<(), TxFailure> {
+fn write(file: &File, frame: &mut Frame<'_>, header: Offload) -> Result<(), TxFailure> {
     let header = header.to_bytes();
     let written = match frame.bytes_with_header(&header) {
-        Some(bytes) => file.write(bytes),
-        None => file.write(&[&header, frame.bytes()].concat()),
+        Some(bytes) => rustix::io::write(file, bytes),
+        None => rustix::io::write(file, &[&header, frame.bytes()].concat()),
     };
-    match written.map_err(|e| e.raw_os_error().unwrap_or(0)) {
+    match written.map_err(Errno::raw_os_error) {
         Ok(_) => Ok(()),
         Err(libc::EIO | libc::EBADFD | libc::ENODEV) => Err(TxFailure::LinkDown),
         Err(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => Err(TxFailure::QueueFull),
