@@ -29,6 +29,7 @@ pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
     TxQueue, Whereabouts,
 };
+pub use sys::heap::free_evenly;
 
 use spec::{PortSpec, Target};
 use std::io::{self, ErrorKind};

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     if let Some(Action::Demo) = options.command {
         return switchd::demo::run();
     }
+    ports::free_evenly();
     start_log(options.verbose);
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
