@@ -41,6 +41,7 @@ reasons! {
     NoFloodTarget "no_flood_target" "there is no other port to flood to";
     PortNoReceive "port_no_receive" "the ingress port is configured not to receive, or down";
     PortNoForward "port_no_forward" "the egress port is configured not to forward";
+    Protected "protected" "the ingress port and the egress port are both protected";
     UnknownInPort "unknown_in_port" "the ingress port has been removed";
     TooManyResubmits "too_many_resubmits" "more than 4096 resubmits for one frame";
     RecursionTooDeep "recursion_too_deep" "resubmits or groups nested deeper than 64";

@@ -90,6 +90,26 @@ fn outputs_that_lead_nowhere_are_left_out() {
 }
 
 #[test]
+fn protected_ports_exchange_nothing_whatever_the_rules_say() {
+    let reached = |rule: &str| {
+        let p = pipeline(&[rule]);
+        p.with_ports(|ports| {
+            for n in [1, 2] {
+                ports.get_mut(OfPort(n)).unwrap().protected = true;
+            }
+        });
+        let translation = p.translate(&key("in_port=1,tcp"));
+        (outputs(&translation.actions), translation.drop)
+    };
+    let nowhere = (vec![], Some(DropReason::Protected));
+    assert_eq!(reached("actions=flood"), (vec![3, 4], None));
+    assert_eq!(reached("actions=2"), nowhere);
+    assert_eq!(reached("actions=in_port"), nowhere);
+    assert_eq!(reached("actions=output(port=2,max_len=20)"), nowhere);
+    assert_eq!(reached("actions=load:3->NXM_OF_IN_PORT[],2"), (vec![2], None));
+}
+
+#[test]
 fn registers_carry_what_one_table_tells_the_next() {
     let rules = [
         "table=0,ip,actions=load:2->NXM_NX_REG0[0..15],resubmit(,1)",

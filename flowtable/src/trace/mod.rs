@@ -144,7 +144,7 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::Flood => "-> no learned MAC for destination, flooding".into(),
         Note::ForwardLearned => "-> forwarding to learned port".into(),
         Note::LeftOut(..) => return None,
-        Note::Protected(_) => "-> learned port is protected, as the input port is, dropping".into(),
+        Note::Protected(_) => ">> Flow is between protected ports, skipping output.".into(),
         Note::LearnedOnInPort => "-> learned port is input port, dropping".into(),
         Note::LearnedPortUnknown => "-> learned port is unknown, dropping".into(),
         Note::ReservedMulticast => "-> packet has reserved destination MAC, dropping".into(),

@@ -91,10 +91,7 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
             "its destination address was learned on the port it came in on, so it is dropped".into()
         }
         Note::Protected(port) => {
-            format!(
-                "its destination is at {}, and both ports are protected: they never exchange frames",
-                name(port)
-            )
+            format!("{} is protected, as is the ingress port: left out", name(port))
         }
         Note::LearnedPortUnknown => {
             "its destination address was learned on a port that is gone, so it is dropped".into()
@@ -112,9 +109,6 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
         Note::PortDown(port) => format!("{} is down: left out", name(port)),
         Note::LeftOut(port, LeftOut::NoFlood) => {
             format!("{} is left out: it is configured with no-flood", name(port))
-        }
-        Note::LeftOut(port, LeftOut::Protected) => {
-            format!("{} is left out: it is protected, as is the ingress port", name(port))
         }
         Note::LeftOut(port, LeftOut::Vlan(vlan)) => {
             format!("{} is left out: it does not carry VLAN {vlan}", name(port))

@@ -51,11 +51,10 @@ fn a_flood_is_explained_port_by_port() {
     let text =
         bench.ok(&["trace", &format!("in_port=1,dl_src={HOST_1},dl_dst={HOST_2}"), "--explain"]);
     assert!(text.contains("    port 2 is left out: it is configured with no-flood\n"), "{text}");
-    assert!(text.contains("    port 3 is left out: it is protected, as is the ingress"), "{text}");
-    assert!(
-        text.contains("\nIt is dropped: there is no other port to flood to (no_flood_target).\n"),
-        "{text}"
-    );
+    assert!(text.contains("    port 3 is protected, as is the ingress port: left out\n"), "{text}");
+    let why =
+        "\nIt is dropped: the ingress port and the egress port are both protected (protected).\n";
+    assert!(text.contains(why), "{text}");
     let learned = format!("would teach the switch that {HOST_1} is at port 1, VLAN 0.\n");
     assert!(text.contains(&learned), "{text}");
     assert!(bench.ok(&["--json", "fdb-show"]).starts_with("[]"), "a trace teaches nothing");

@@ -74,10 +74,6 @@ impl Ctx<'_> {
                 self.report.note(|| Note::LearnedOnInPort);
                 self.hint = Some(DropReason::SamePort);
             }
-            Some(Some(out)) if out.protected && in_port.protected => {
-                self.report.note(|| Note::Protected(out.of));
-                self.hint = Some(DropReason::NoOutput);
-            }
             Some(Some(out)) => {
                 self.report.note(|| Note::ForwardLearned);
                 self.leave(out, inside);
@@ -105,7 +101,7 @@ impl Ctx<'_> {
         };
         self.out.flood = in_port.storm_limit.map(|limit| Flood { kind, limit });
         for out in ports.iter().filter(|out| out.of != in_port.of) {
-            match left_out(in_port, out, inside) {
+            match left_out(out, inside) {
                 None => self.leave(out, inside),
                 Some(why) => self.report.note(|| Note::LeftOut(out.of, why)),
             }
@@ -144,11 +140,9 @@ fn may_enter(port: &PortInfo, vid: u16) -> bool {
 }
 
 /// Why a frame with these tags inside the switch is not flooded to a port, if it is not.
-fn left_out(in_port: &PortInfo, out: &PortInfo, inside: Inside) -> Option<LeftOut> {
+fn left_out(out: &PortInfo, inside: Inside) -> Option<LeftOut> {
     if out.config.no_flood {
         Some(LeftOut::NoFlood)
-    } else if out.protected && in_port.protected {
-        Some(LeftOut::Protected)
     } else if !carries(out, inside) {
         Some(LeftOut::Vlan(vid(inside)))
     } else {

@@ -4,7 +4,7 @@ use super::{Ctx, LeftOut, Note};
 use crate::action::Subfield;
 use crate::datapath::{ControllerMeta, DpAction, DropReason};
 use crate::pipeline::ports::PortInfo;
-use crate::types::OfPort;
+use crate::types::{OfPort, PortNo};
 
 /// `OFPR_ACTION`: the packet-in was asked for by an action.
 const OFPR_ACTION: u8 = 1;
@@ -24,12 +24,15 @@ impl Ctx<'_> {
                 self.table_lookup(in_port, crate::types::TableId::default(), true);
             }
             OfPort::NONE => {}
-            port if port == self.in_port() => {
-                self.report.note(|| Note::SkipInPort);
-                self.hint = Some(DropReason::NoOutput);
-            }
+            port if port == self.in_port() => self.skip_in_port(),
             port => self.send_to(port),
         }
+    }
+
+    /// Only `IN_PORT` sends a packet back to where it came from.
+    fn skip_in_port(&mut self) {
+        self.report.note(|| Note::SkipInPort);
+        self.hint = Some(DropReason::NoOutput);
     }
 
     /// A copy to every port but the ingress that `wants` it.
@@ -51,28 +54,33 @@ impl Ctx<'_> {
         }
     }
 
-    /// Emits an output, whatever the ingress port is.
+    /// Emits an output, whether it is the ingress port or not.
     pub(super) fn send_to(&mut self, of: OfPort) {
+        if let Some(no) = self.egress(of) {
+            self.commit();
+            self.out.actions.push(DpAction::Output(no));
+            self.outputs += 1;
+        }
+    }
+
+    /// The datapath's number of a port, if packets of this one's ingress port may leave there.
+    fn egress(&mut self, of: OfPort) -> Option<PortNo> {
+        let (ports, in_port) = (self.view.ports, self.in_port());
         self.out.depends.port(of);
-        let ports = self.view.ports;
-        let Some(port) = ports.get(of) else {
-            self.report.note(|| Note::NoSuchPort(of));
-            self.hint = Some(DropReason::NoOutput);
-            return;
+        self.out.depends.port(in_port);
+        let is_protected = |of| ports.get(of).is_some_and(|port| port.protected);
+        let (note, why) = match ports.get(of) {
+            None => (Note::NoSuchPort(of), DropReason::NoOutput),
+            Some(port) if port.config.no_fwd => (Note::NoForward(of), DropReason::PortNoForward),
+            Some(port) if port.config.down => (Note::PortDown(of), DropReason::TxLinkDown),
+            Some(_) if is_protected(of) && is_protected(in_port) => {
+                (Note::Protected(of), DropReason::Protected)
+            }
+            Some(port) => return Some(port.no),
         };
-        if port.config.no_fwd {
-            self.report.note(|| Note::NoForward(of));
-            self.hint = Some(DropReason::PortNoForward);
-            return;
-        }
-        if port.config.down {
-            self.report.note(|| Note::PortDown(of));
-            self.hint = Some(DropReason::TxLinkDown);
-            return;
-        }
-        self.commit();
-        self.out.actions.push(DpAction::Output(port.no));
-        self.outputs += 1;
+        self.report.note(|| note);
+        self.hint = Some(why);
+        None
     }
 
     pub(super) fn output_reg(&mut self, src: Subfield, _max_len: u16) {
@@ -88,11 +96,10 @@ impl Ctx<'_> {
     }
 
     pub(super) fn output_truncated(&mut self, of: OfPort, max_len: u32) {
-        self.out.depends.port(of);
-        let ports = self.view.ports;
-        let Some(port) = ports.get(of).filter(|p| p.of != self.in_port() && !p.config.no_fwd)
-        else {
-            self.hint = Some(DropReason::NoOutput);
+        if of == self.in_port() {
+            return self.skip_in_port();
+        }
+        let Some(no) = self.egress(of) else {
             return;
         };
         // As in Open vSwitch, the length counts before tags and labels that are still to be pushed.
@@ -100,7 +107,7 @@ impl Ctx<'_> {
         self.commit();
         let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
         let max_len = max_len.saturating_add_signed(growth);
-        self.out.actions.push(DpAction::OutputTrunc { port: port.no, max_len });
+        self.out.actions.push(DpAction::OutputTrunc { port: no, max_len });
         self.outputs += 1;
     }
 

@@ -25,7 +25,7 @@ pub enum Note {
     VlanNotAllowed,
     /// The frame ends inside its tag.
     PartialVlan,
-    /// NORMAL knows the port, and both are protected from each other.
+    /// The port and the ingress port are protected from each other.
     Protected(OfPort),
     /// A flood leaves the port out.
     LeftOut(OfPort, LeftOut),
@@ -62,8 +62,6 @@ pub enum Note {
 pub enum LeftOut {
     /// It is configured so.
     NoFlood,
-    /// It is protected, and so is the ingress port.
-    Protected,
     /// It does not carry this VLAN.
     Vlan(u16),
 }
