@@ -155,6 +155,22 @@ fn reasons_tell_why_nothing_is_sent() {
 }
 
 #[test]
+fn what_a_port_does_not_receive_is_counted_by_the_rule_that_it_meets() {
+    let p = pipeline(&["tcp,actions=resubmit(,1)", "table=1,actions=2"]);
+    p.with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().config.no_recv = true);
+    let met = |packet: &str| {
+        let translation = p.translate(&key(packet));
+        assert_eq!(
+            (translation.drop, translation.actions),
+            (Some(DropReason::PortNoReceive), vec![])
+        );
+        (translation.rules.len(), translation.misses.len())
+    };
+    assert_eq!(met("in_port=1,tcp"), (1, 0));
+    assert_eq!(met("in_port=1,arp"), (0, 1));
+}
+
+#[test]
 fn normal_learns_and_then_knows() {
     let p = pipeline(&["actions=normal"]);
     let (a, b) = ("dl_src=02:00:00:00:00:0a", "dl_dst=02:00:00:00:00:0b");

@@ -148,12 +148,11 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
             ctx.out.depends.all_ports = true;
             ctx.fail(DropReason::UnknownInPort);
         }
-        Some(port) if !receives(port) => ctx.fail(DropReason::PortNoReceive),
         Some(port) => {
             ctx.key.flow.in_port.set(u32::from(port.of.0));
             ctx.base = ctx.key.flow;
             ctx.original = ctx.key.flow;
-            ctx.start();
+            if receives(port) { ctx.start() } else { ctx.refuse() }
         }
     }
     ctx.finish()
@@ -273,6 +272,21 @@ impl<'a> Ctx<'a> {
             }
         }
         self.end_of_pass();
+    }
+
+    /// Drops a packet whose port does not receive. As in Open vSwitch, the rule that it meets counts it.
+    fn refuse(&mut self) {
+        if self.key.flow.recirc_id.get() == 0 {
+            match self.rule_for(self.in_port(), self.table) {
+                Some(rule) => {
+                    self.report.enter_rule(self.table, &rule);
+                    self.report.leave();
+                    self.out.rules.push(rule);
+                }
+                None => self.out.misses.push(self.table),
+            }
+        }
+        self.fail(DropReason::PortNoReceive);
     }
 
     fn end_of_pass(&mut self) {
