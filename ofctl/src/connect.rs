@@ -52,6 +52,24 @@ pub(crate) fn call<'a>(
     least: usize,
     most: usize,
 ) -> anyhow::Result<Call<'a>> {
+    let call = port_call(options, words, least, most)?;
+    match call.words {
+        // Nothing but the bridge.
+        [name] if least == 1 && call.client.hello().bridges.contains(name) => {
+            Err(wrong_usage(options))
+        }
+        _ => Ok(call),
+    }
+}
+
+/// As [`call`], for a verb whose first word is a port. A port can be called as the bridge is, as the
+/// `LOCAL` port of Open vSwitch is: where no word can be spared, it is the port.
+pub(crate) fn port_call<'a>(
+    options: &'a Options,
+    words: &'a Words,
+    least: usize,
+    most: usize,
+) -> anyhow::Result<Call<'a>> {
     let words = &words.words[..];
     // Before the connection, so that a wrong command is told without a switch.
     if words.len() < least || words.len() > most.saturating_add(1) {
@@ -59,13 +77,12 @@ pub(crate) fn call<'a>(
     }
     let mut client = connect(&options.how)?;
     let has_bridge = match words {
-        [first, ..] => words.len() > most || client.hello().bridges.contains(first),
-        [] => false,
+        [first, ..] if words.len() > least => {
+            words.len() > most || client.hello().bridges.contains(first)
+        }
+        _ => false,
     };
     let (bridge, words) = words.split_at(usize::from(has_bridge));
-    if words.len() < least {
-        return Err(wrong_usage(options));
-    }
     client.set_bridge(bridge.first().cloned());
     Ok(Call { client, words })
 }

@@ -1,6 +1,6 @@
 //! Learned hosts.
 
-use crate::connect::{call, unexpected};
+use crate::connect::{call, port_call, unexpected};
 use crate::options::{Options, Words};
 use crate::output::{print, print_json};
 use crate::{Outcome, Usage};
@@ -30,7 +30,7 @@ pub(crate) fn flush(options: &Options, words: &Words) -> anyhow::Result<Outcome>
 
 /// `fdb-add`
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let mut call = call(options, words, 3, 3)?;
+    let mut call = port_call(options, words, 3, 3)?;
     let (port, mac) = (call.words[0].clone(), call.words[2].clone());
     call.client.ask(Operation::FdbAdd { port, vlan: vlan(&call.words[1])?, mac })?;
     Ok(Outcome::Done)

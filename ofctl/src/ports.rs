@@ -1,7 +1,7 @@
 //! Ports: showing and changing them.
 
 use crate::Outcome;
-use crate::connect::{call, unexpected, wrong_usage};
+use crate::connect::{call, port_call, unexpected, wrong_usage};
 use crate::flows::version_mark;
 use crate::options::{Options, PortAction, Words};
 use crate::output::{print, print_json};
@@ -65,7 +65,7 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
 
 /// `del-port`
 pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let mut call = call(options, words, 1, 1)?;
+    let mut call = port_call(options, words, 1, 1)?;
     let port = call.words[0].clone();
     call.client.ask(Operation::DelPort { port })?;
     Ok(Outcome::Done)
@@ -84,7 +84,7 @@ pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 
 /// `mod-port`
 pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let mut call = call(options, words, 2, 2)?;
+    let mut call = port_call(options, words, 2, 2)?;
     let port = call.words[0].clone();
     let Ok(action) = PortAction::from_str(&call.words[1], true) else {
         return Err(wrong_usage(options));
@@ -107,7 +107,10 @@ pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome
 
 /// `set-port`
 pub(crate) fn set(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let mut call = call(options, words, 1, usize::MAX)?;
+    // They follow a port, whatever it is called.
+    let is_setting = |word: &&String| word.is_empty() || word.contains('=');
+    let settings = words.words.iter().rev().take_while(is_setting).count();
+    let mut call = port_call(options, words, 1 + settings, usize::MAX)?;
     let port = call.words[0].clone();
     let settings = call.words[1..].join(" ");
     call.client.ask(Operation::SetPort { port, settings })?;

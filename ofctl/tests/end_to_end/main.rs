@@ -163,6 +163,15 @@ fn ports_are_changed_and_shown() {
     bench.ok(&["mod-port", "p2", "flood"]);
     assert!(!bench.ok(&["show"]).contains("vlan:"));
     assert_eq!(bench.ok(&["list-ports"]), "p1\np2\np3\n");
+    // The bridge's name is a port's, too, as the LOCAL port's often is.
+    bench.ok(&["add-port", "dummy:br0", "number=LOCAL"]);
+    bench.ok(&["mod-port", "br0", "no-flood"]);
+    bench.ok(&["set-port", "br0", "tag=5", "protected=true"]);
+    let port = bench.ok(&["dump-ports-desc", "LOCAL"]);
+    assert!(port.contains("config:     NO_FLOOD\n") && port.contains("tag=5"), "{port}");
+    bench.ok(&["set-port", "br0", "br0", ""]);
+    bench.ok(&["del-port", "br0"]);
+    assert_eq!(bench.ok(&["list-ports", "br0"]), "p1\np2\np3\n");
     assert_eq!(bench.run(&["mod-port", "p9", "up"]).0, 1);
     assert_eq!(bench.run(&["mod-port", "p1", "sideways"]).0, 2);
 }
