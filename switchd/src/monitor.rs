@@ -71,7 +71,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
         drop(fds);
         for listener in &mut listeners {
             if let Err(error) = listener.hear(switch) {
-                warn!("{error}: looking at all devices instead");
+                warn!("{:#}: looking at all devices instead", anyhow::Error::from(error));
                 listener.look_at_all(switch);
             }
         }
@@ -130,12 +130,15 @@ fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
     let mut is_news = elsewhere.is_none();
     if elsewhere.is_none() {
         // Without it they are looked at twice a second, which is better than nothing.
-        *elsewhere = Events::open_everywhere().inspect_err(|error| debug!("{error}")).ok();
+        match Events::open_everywhere() {
+            Ok(events) => *elsewhere = Some(events),
+            Err(error) => debug!("{:#}", anyhow::Error::from(error)),
+        }
     }
     if let Some(events) = elsewhere
         && let Err(error) = events.drain(|_| is_news = true)
     {
-        debug!("{error}");
+        debug!("{:#}", anyhow::Error::from(error));
         is_news = true;
     }
     if is_news {
@@ -209,7 +212,7 @@ impl Listener {
     fn look_at_all(&mut self, switch: &Switch) {
         let links = match self.netlink.links() {
             Ok(links) => links,
-            Err(error) => return warn!("{error}"),
+            Err(error) => return warn!("{:#}", anyhow::Error::from(error)),
         };
         let present: HashSet<u32> = links.iter().map(|l| l.index).collect();
         for index in switch.open_devices(&self.place) {

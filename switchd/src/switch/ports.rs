@@ -196,7 +196,8 @@ impl Switch {
         if let Some(port) = &mut slot.port
             && let Err(error) = port.set_up(up)
         {
-            warn!("port {} ({}): {error}", slot.of, slot.spec.name);
+            let error = anyhow::Error::from(error);
+            warn!("port {} ({}): {error:#}", slot.of, slot.spec.name);
         }
     }
 
