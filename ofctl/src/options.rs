@@ -207,11 +207,13 @@ pub(crate) enum Verb {
     /// List the names of the ports
     #[command(override_usage = "ofctl list-ports [BRIDGE]")]
     ListPorts(Words),
-    /// Change how a port behaves: up, down, flood, no-flood, receive, no-receive, forward, no-forward
+    /// Change how a port behaves: up, down, flood, no-flood, receive, no-receive, forward, no-forward,
+    /// packet-in, no-packet-in
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
-    /// Replace the VLAN settings of a port: tag, vlan_mode, trunks, cvlans, priority-tags, protected
+    /// Change the settings of a port: VLANs (tag, vlan_mode, trunks, cvlans, qinq-ethtype, priority-tags),
+    /// protected, storm; all of them to their default if none is named
     #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]
     SetPort(Words),
     /// Show the counters of the tables

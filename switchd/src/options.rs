@@ -15,9 +15,10 @@ pub struct Options {
     /// A port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME or dummy:NAME,
     /// with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
     /// ",queues=N", ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
-    /// in the order given. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20", ",vlan_mode=MODE",
-    /// ",cvlans=5", ",priority_tags=always"; ",protected=true" keeps it from other protected ports,
-    /// ",storm=N|off" limits the frames a second that are flooded from it
+    /// in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
+    /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
+    /// ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true" keeps it
+    /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it
     #[arg(short, long = "port", value_name = "PORT")]
     pub ports: Vec<String>,
     /// A port whose device is missing is an error instead of being waited for
