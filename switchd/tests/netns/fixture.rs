@@ -79,6 +79,12 @@ impl Network {
         Ok(network)
     }
 
+    /// Adds a host whose port comes behind those of the others.
+    pub(crate) fn plug(&mut self, host: Host) -> anyhow::Result<()> {
+        self.hosts.push(host);
+        self.wait_for_links()
+    }
+
     /// The device of a TAP port was down on its way into its host.
     fn wait_for_links(&self) -> anyhow::Result<()> {
         let mut client = self.client()?;

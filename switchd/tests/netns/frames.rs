@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Long enough for a frame to arrive on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
-const BROADCAST: [u8; 6] = [0xff; 6];
+pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// `frame` with the tags in front, outermost first, each as TPID and TCI.
 pub(crate) fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {

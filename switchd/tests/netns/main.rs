@@ -11,6 +11,7 @@ mod life;
 mod memory;
 mod ownership;
 mod places;
+mod reserved;
 mod rules;
 mod taps;
 mod traffic;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         memory::TESTS,
         ownership::TESTS,
         places::TESTS,
+        reserved::TESTS,
         rules::TESTS,
         taps::TESTS,
         traffic::TESTS,

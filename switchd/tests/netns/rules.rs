@@ -162,7 +162,7 @@ fn tagged_tcp_crosses_a_cable() -> anyhow::Result<()> {
 }
 
 /// Adds a rule in the dialect of OpenFlow 1.3, which has tags of both kinds.
-fn add_flow_13(network: &Network, rule: &str) -> anyhow::Result<()> {
+pub(crate) fn add_flow_13(network: &Network, rule: &str) -> anyhow::Result<()> {
     let mods = FlowMods { version: OfVersion::OpenFlow13, ..FlowMods::default() };
     let request = Operation::FlowMods(mods);
     network.client()?.call(request, &mut rule.as_bytes(), &mut |_| Ok(()))?;

@@ -72,7 +72,7 @@ fn parse_tags(text: &str) -> Option<Vec<(u16, u16)>> {
 }
 
 /// The tags of a frame as text, and what is behind the Ethernet type of ours.
-fn read(frame: &[u8]) -> Option<(String, &[u8])> {
+pub(crate) fn read(frame: &[u8]) -> Option<(String, &[u8])> {
     let mut tags = Vec::new();
     let mut rest = frame.get(12..)?;
     loop {
