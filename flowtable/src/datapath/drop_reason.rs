@@ -56,7 +56,7 @@ reasons! {
     UpcallBudget "upcall_budget" "too many new flows from this port at once";
     TxQueueFull "tx_queue_full" "the egress queue is full";
     TxLinkDown "tx_link_down" "the egress port is down";
-    ExceedsMtu "exceeds_mtu" "the frame is longer than the egress port can send";
+    ExceedsMtu "exceeds_mtu" "the frame is longer than the egress port can send: its MTU leaves room for one 802.1Q tag, not for an 802.1ad tag or a second one";
     TxOffload "tx_offload" "the frame's segmentation or checksum cannot be completed";
     TxError "tx_error" "the egress port refused the frame";
     RxTruncated "rx_truncated" "the frame did not fit its receive slot";

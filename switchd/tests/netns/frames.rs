@@ -2,14 +2,17 @@
 
 use crate::fixture::{Cable, Network, Observer};
 use crate::harness::Test;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use control::record::DropRecord;
+use control::{Client, Operation, Reply};
 use std::time::Duration;
 use switchd::lab::traffic::Ping;
-use switchd::lab::{EXPERIMENTAL, FrameSocket, Host, experimental_frame};
+use switchd::lab::{EXPERIMENTAL, FrameSocket, Host, eventually, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[
     ("frames::tags_are_kept_in_both_directions", tags_are_kept_in_both_directions),
     ("frames::tags_are_kept_to_and_from_a_tap", tags_are_kept_to_and_from_a_tap),
+    ("frames::a_full_frame_has_room_for_one_802_1q_tag", a_full_frame_has_room_for_one_tag),
     ("frames::the_order_is_kept", the_order_is_kept),
     ("frames::runts_and_garbage_do_no_harm", runts_and_garbage_do_no_harm),
     ("frames::link_local_multicast_stays_on_its_link", link_local_multicast_stays),
@@ -66,6 +69,52 @@ fn keeps_tags(cables: &[Cable]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the MTU leaves no room for is dropped by that name, and the name is explained.
+fn a_full_frame_has_room_for_one_tag() -> anyhow::Result<()> {
+    const STACKS: [(&[(u16, u16)], bool); 4] = [
+        (&[], true),
+        (&[(0x8100, 0x6064)], true),
+        (&[(0x88a8, 0x6064)], false),
+        (&[(0x88a8, 20), (0x8100, 30)], false),
+    ];
+    for egress in [Cable::Veth, Cable::tap_if_possible()] {
+        let mut network = Network::new(&[Cable::Veth, egress])?;
+        let mut client = network.client()?;
+        // The sender's own device has room for all of them.
+        let index = network.hosts[0].netlink().link("eth0")?.index;
+        network.hosts[0].netlink().set_mtu(index, 1508)?;
+        let (a, b) = (network.a(), network.b());
+        let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+        let mut observer = Observer::at(b)?;
+        for (i, (tags, passes)) in (1u8..).zip(STACKS) {
+            // 1,518 bytes with tags: what the kernel takes across a cable of 1,500.
+            let payload = vec![i; 1500 - 4 * tags.len().saturating_sub(1)];
+            let frame = tagged(&experimental_frame(BROADCAST, a.mac(), &payload), tags);
+            let before = exceeds_mtu(&mut client)?.0;
+            sender.send(&frame)?;
+            if passes {
+                ensure!(observer.find(PATIENCE, |f| f == frame)?, "{tags:x?} on {egress:?}");
+                continue;
+            }
+            eventually("the frame is dropped", || {
+                exceeds_mtu(&mut client).is_ok_and(|(count, _)| count == before + 1)
+            })
+            .with_context(|| format!("{tags:x?} on {egress:?}"))?;
+            let (_, sentence) = exceeds_mtu(&mut client)?;
+            ensure!(sentence.contains("802.1ad"), "{sentence}");
+        }
+    }
+    Ok(())
+}
+
+/// How many frames the second port has not sent for their length, and what that means.
+fn exceeds_mtu(client: &mut Client) -> anyhow::Result<(u64, String)> {
+    let Reply::Drops(drops) = client.ask(Operation::Drops)? else { bail!("no drops") };
+    let is_it = |d: &&DropRecord| d.port == 2 && d.reason == "exceeds_mtu";
+    let found = drops.failed_outputs.iter().find(is_it);
+    Ok(found.map(|d| (d.packets, d.meaning.clone())).unwrap_or_default())
 }
 
 fn the_order_is_kept() -> anyhow::Result<()> {
