@@ -9,9 +9,8 @@ use anyhow::{Context, ensure};
 use benches::forwarding::{
     Figure, Geometry, Measure, Network, Programs, Through, goals::goals, tap_loop,
 };
-use benches::report::{ColumnId, Conditions, Report, Role, RowId};
+use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
 use clap::Parser;
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,15 +45,8 @@ struct Args {
     #[arg(long, value_name = "RING", value_delimiter = ',', num_args = 0.., require_equals = true)]
     #[arg(conflicts_with_all = ["goals", "through"])]
     geometry: Option<Vec<Geometry>>,
-    /// Compare the results with the goals; exit with 1 if one is missed
-    #[arg(long)]
-    goals: bool,
-    /// Write the results as JSON to this file, or - for stdout instead of the table
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write the results as a picture to this file
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
     /// The switch; the one built beside this program unless said otherwise
     #[arg(long, value_name = "PATH")]
     switchd: Option<PathBuf>,
@@ -77,40 +69,21 @@ fn main() -> anyhow::Result<ExitCode> {
         let devices = <&[String; 2]>::try_from(&devices[..]).context("two devices")?;
         return tap_loop::run(devices).map(|()| ExitCode::SUCCESS);
     }
-    // Before anything is measured, lest it was in vain.
-    let mut picture = args.svg.as_ref().map(create).transpose()?;
-    let is_stdout = args.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    let mut json = args.json.as_ref().filter(|_| !is_stdout).map(create).transpose()?;
+    let outputs = args.output.open()?;
     let mut board = Board::new(&args);
     enter()?;
     board.build(&args)?;
     board.measure(&args);
-    if args.goals {
+    if args.output.goals {
         board.compare();
     }
-    let report = &board.report;
-    if is_stdout {
-        print!("{}", report.to_json());
-    } else {
-        print!("{report}");
-    }
-    if let Some(file) = &mut json {
-        file.write_all(report.to_json().as_bytes()).context("write the results")?;
-    }
-    if let Some(file) = &mut picture {
-        file.write_all(report.to_svg().as_bytes()).context("write the picture")?;
-    }
-    let is_missed = report.goals().iter().any(|goal| goal.is_met() == Some(false));
-    Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn create(path: &PathBuf) -> anyhow::Result<std::fs::File> {
-    std::fs::File::create(path).with_context(|| format!("create {}", path.display()))
+    outputs.write(&board.finish())
 }
 
 /// The networks, and what is known of them.
 struct Board {
     report: Report,
+    table: Table,
     entries: Vec<Entry>,
     columns: Vec<(Figure, ColumnId)>,
 }
@@ -126,7 +99,8 @@ struct Entry {
 
 impl Board {
     fn new(args: &Args) -> Self {
-        let mut report = Report::new("Forwarding", Conditions::here());
+        let report = Report::new("Forwarding", Conditions::here());
+        let mut table = Table::default();
         let chosen = |through| args.through.is_empty() || args.through.contains(&through);
         let wanted: Vec<_> = if let Some(geometries) = &args.geometry {
             let compared = if geometries.is_empty() { Geometry::COMPARED } else { geometries };
@@ -141,14 +115,14 @@ impl Board {
                 None => (through.name().to_owned(), through.role()),
                 Some(geometry) => (geometry.to_string(), Role::Ours),
             };
-            let row = report.row(&name, role);
+            let row = table.row(&name, role);
             entries.push(Entry { through, geometry, name, row, network: None });
         }
         let figures = measures(args).into_iter().flat_map(Measure::steps).flat_map(|s| s.figures());
         let columns = figures
-            .map(|figure| (figure, report.column(&figure.name(), figure.unit(), figure.better())));
+            .map(|figure| (figure, table.column(&figure.name(), figure.unit(), figure.better())));
         let columns = columns.collect();
-        Self { report, entries, columns }
+        Self { report, table, entries, columns }
     }
 
     fn build(&mut self, args: &Args) -> anyhow::Result<()> {
@@ -191,12 +165,12 @@ impl Board {
                         figures.iter().filter_map(|figure| column(&self.columns, *figure));
                     match step.run(network, args.seconds) {
                         Ok(values) => columns.zip(values).for_each(|(column, value)| {
-                            self.report.record(entry.row, column, value)
+                            self.table.record(entry.row, column, value)
                         }),
                         Err(error) => {
                             hopeless.push((entry.row, step));
                             let error = format!("{error:#}");
-                            columns.for_each(|c| self.report.miss(entry.row, c, error.as_str()));
+                            columns.for_each(|c| self.table.miss(entry.row, c, error.as_str()));
                         }
                     }
                 }
@@ -208,9 +182,14 @@ impl Board {
     fn compare(&mut self) {
         let goals = goals(|through, figure| {
             let entry = self.entries.iter().find(|entry| entry.through == through)?;
-            self.report.median(entry.row, column(&self.columns, figure)?)
+            self.table.median(entry.row, column(&self.columns, figure)?)
         });
         goals.into_iter().for_each(|goal| self.report.goal(goal));
+    }
+
+    fn finish(mut self) -> Report {
+        self.report.add(self.table);
+        self.report
     }
 }
 
@@ -221,13 +200,4 @@ fn measures(args: &Args) -> Vec<Measure> {
 
 fn column(columns: &[(Figure, ColumnId)], figure: Figure) -> Option<ColumnId> {
     columns.iter().find(|(known, _)| *known == figure).map(|(_, column)| *column)
-}
-
-/// One line on a terminal that is written over and over; nothing elsewhere.
-fn progress(text: &str) {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        // It is for the impatient only.
-        let _ = write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush());
-    }
 }

@@ -8,7 +8,7 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
     let small = Figure::Frames(60, 1);
     let many = Figure::Frames(60, 10_000);
     let ratio = |name: &str, factor, (ours, figure), (theirs, other)| {
-        Goal::at_least(name, median(ours, figure), factor, median(theirs, other))
+        Goal::ratio(name, median(ours, figure), factor, median(theirs, other))
     };
     // TCP does not get through Open vSwitch at default offloads without the option.
     let ovs_round_trips =
@@ -27,7 +27,7 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
         ),
         ratio("1 TCP stream, against OVS with its TSO option", 1.5, (Switchd, tcp), (OvsTso, tcp)),
         ratio("1 TCP stream, against the Linux bridge", 0.75, (Switchd, tcp), (Bridge, tcp)),
-        Goal::at_least("round trips, against OVS userspace", round_trips, 2.5, ovs_round_trips),
+        Goal::ratio("round trips, against OVS userspace", round_trips, 2.5, ovs_round_trips),
         ratio("60 B frames on TAP, against a read/write loop", 1.0, (Tap, small), (TapLoop, small)),
         ratio(
             "60 B frames, 1,000 rules against NORMAL alone",

@@ -1,13 +1,13 @@
-//! Goals: a ratio of two results of the same run that should be reached.
+//! Goals: a number, or a ratio of two results of the same run, that should be reached.
 
 use serde::Serialize;
 
-/// A ratio that was wanted, and the one that was measured.
+/// A number that was wanted, and the one that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Goal {
-    /// What is compared with what.
+    /// What is to be reached, or compared with what.
     pub name: String,
-    /// What was measured; absent if one side is.
+    /// What was measured; absent if it, or one side of a ratio, is.
     pub measured: Option<f64>,
     /// The limit.
     pub wanted: Wanted,
@@ -19,15 +19,26 @@ pub struct Goal {
 pub enum Wanted {
     /// Not less.
     AtLeast(f64),
+    /// Not more.
+    AtMost(f64),
     /// Less.
     Below(f64),
 }
 
 impl Goal {
+    /// `measured` is to be at least `limit`.
+    pub fn at_least(name: &str, measured: Option<f64>, limit: f64) -> Self {
+        Self { name: name.to_owned(), measured, wanted: Wanted::AtLeast(limit) }
+    }
+
     /// `ours` is to be at least `factor` times `theirs`.
-    pub fn at_least(name: &str, ours: Option<f64>, factor: f64, theirs: Option<f64>) -> Self {
-        let measured = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
-        Self { name: name.to_owned(), measured, wanted: Wanted::AtLeast(factor) }
+    pub fn ratio(name: &str, ours: Option<f64>, factor: f64, theirs: Option<f64>) -> Self {
+        Self::at_least(name, ours.zip(theirs).map(|(ours, theirs)| ours / theirs), factor)
+    }
+
+    /// `measured` is to be `limit` or less.
+    pub fn at_most(name: &str, measured: Option<f64>, limit: f64) -> Self {
+        Self { name: name.to_owned(), measured, wanted: Wanted::AtMost(limit) }
     }
 
     /// `measured` is to be less than `limit`.
@@ -39,6 +50,7 @@ impl Goal {
     pub fn is_met(&self) -> Option<bool> {
         self.measured.map(|measured| match self.wanted {
             Wanted::AtLeast(limit) => measured >= limit,
+            Wanted::AtMost(limit) => measured <= limit,
             Wanted::Below(limit) => measured < limit,
         })
     }
@@ -53,9 +65,14 @@ impl std::fmt::Display for Goal {
         };
         let wanted = match self.wanted {
             Wanted::AtLeast(limit) => format!(">= {limit}"),
+            Wanted::AtMost(limit) => format!("<= {limit}"),
             Wanted::Below(limit) => format!("< {limit}"),
         };
-        let measured = self.measured.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let measured = match self.measured {
+            None => "-".to_owned(),
+            Some(number) if number.abs() < 100.0 => format!("{number:.2}"),
+            Some(number) => format!("{number:.0}"),
+        };
         write!(f, "{:<62} {wanted:>7} {measured:>6}  {verdict}", self.name)
     }
 }
@@ -66,9 +83,22 @@ mod tests {
 
     #[test]
     fn a_goal_without_both_sides_is_neither_met_nor_missed() {
-        assert_eq!(Goal::at_least("twice", Some(2.0), 2.0, None).is_met(), None);
-        assert_eq!(Goal::at_least("twice", Some(2.0), 2.0, Some(1.0)).is_met(), Some(true));
-        assert_eq!(Goal::at_least("twice", Some(1.9), 2.0, Some(1.0)).is_met(), Some(false));
+        assert_eq!(Goal::ratio("twice", Some(2.0), 2.0, None).is_met(), None);
+        assert_eq!(Goal::ratio("twice", Some(2.0), 2.0, Some(1.0)).is_met(), Some(true));
+        assert_eq!(Goal::ratio("twice", Some(1.9), 2.0, Some(1.0)).is_met(), Some(false));
+    }
+
+    #[test]
+    fn a_limit_may_be_reached_unless_it_is_to_stay_below() {
+        assert_eq!(Goal::at_least("rate", Some(1.0), 1.0).is_met(), Some(true));
+        assert_eq!(Goal::at_most("wrong", Some(0.0), 0.0).is_met(), Some(true));
+        assert_eq!(Goal::at_most("wrong", Some(1.0), 0.0).is_met(), Some(false));
         assert_eq!(Goal::below("idle", Some(1.0), 1.0).is_met(), Some(false));
+    }
+
+    #[test]
+    fn large_numbers_have_no_decimals() {
+        let goal = Goal::at_least("setup", Some(1323.74), 300.0).to_string();
+        assert!(goal.ends_with(" >= 300   1324  met"), "{goal}");
     }
 }

@@ -1,10 +1,12 @@
-//! The report as a picture: a panel for each column, in it a bar for each row.
+//! The report as a picture: a panel for each column of a table, in it a bar for each row.
 //!
 //! Written by hand because it is little: rectangles and text in one file that needs no font, script or
 //! program. Colours follow the reader's light or dark page by a media query, which no chart library
 //! at hand writes.
 
-use super::{Better, Cell, Column, Report, Role, figure};
+use super::number::figure;
+use super::table::{Cell, Column};
+use super::{Better, Report, Role, Table};
 use std::fmt::Write;
 
 const WIDTH: usize = 960;
@@ -13,6 +15,7 @@ const MARGIN: usize = 24;
 const ACROSS: usize = 2;
 const PANEL_GAP: usize = 32;
 const PANEL_WIDTH: usize = (WIDTH - 2 * MARGIN - (ACROSS - 1) * PANEL_GAP) / ACROSS;
+const TABLE_HEADING: usize = 40;
 const HEADING: usize = 30;
 const ROW: usize = 22;
 const BAR: usize = 14;
@@ -25,7 +28,7 @@ const TOP: usize = 92;
 
 const STYLE: &str = "\
 svg{background:#fff}text{font:12px system-ui,sans-serif;fill:#24292f}\
-.title{font-size:18px;font-weight:600}.head{font-weight:600}.soft{fill:#6e7781}\
+.title{font-size:18px;font-weight:600}.table{font-size:15px;font-weight:600}.head{font-weight:600}.soft{fill:#6e7781}\
 .end{text-anchor:end}.axis{stroke:#d0d7de}.range{stroke:#24292f}\
 .ours{fill:#0969da}.rival{fill:#a8b1bb}.limit{fill:#dde3e9}\
 @media(prefers-color-scheme:dark){svg{background:#0d1117}text{fill:#e6edf3}.soft{fill:#8d96a0}\
@@ -33,8 +36,7 @@ svg{background:#fff}text{font:12px system-ui,sans-serif;fill:#24292f}\
 .ours{fill:#4493f8}.rival{fill:#656d76}.limit{fill:#343b43}}";
 
 pub(super) fn draw(report: &Report) -> String {
-    let panel_height = HEADING + report.rows.len() * ROW + 18;
-    let height = TOP + report.columns.len().div_ceil(ACROSS) * panel_height + MARGIN;
+    let height = TOP + report.tables.iter().map(table_height).sum::<usize>() + MARGIN;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>{}</title>\n\
@@ -44,20 +46,48 @@ pub(super) fn draw(report: &Report) -> String {
     text(&mut svg, "title", MARGIN, 34, &report.title);
     text(&mut svg, "soft", MARGIN, 54, &report.conditions.to_string());
     legend(&mut svg, report);
-    for (index, column) in report.columns.iter().enumerate() {
-        let x = MARGIN + index % ACROSS * (PANEL_WIDTH + PANEL_GAP);
-        let y = TOP + index / ACROSS * panel_height;
-        panel(&mut svg, report, index, column, x, y);
+    let mut y = TOP;
+    for table in &report.tables {
+        panels(&mut svg, table, y);
+        y += table_height(table);
     }
     svg + "</svg>\n"
 }
 
+/// The columns that have a panel, with their places in the table.
+fn drawn(table: &Table) -> impl Iterator<Item = (usize, &Column)> {
+    table.columns.iter().enumerate().filter(|(_, column)| column.better != Better::Neither)
+}
+
+fn panel_height(table: &Table) -> usize {
+    HEADING + table.rows.len() * ROW + 18
+}
+
+/// Of a table with its heading; nothing is drawn of one that has facts only.
+fn table_height(table: &Table) -> usize {
+    let panels = drawn(table).count();
+    let heading = if table.name.is_empty() || panels == 0 { 0 } else { TABLE_HEADING };
+    heading + panels.div_ceil(ACROSS) * panel_height(table)
+}
+
+fn panels(svg: &mut String, table: &Table, mut y: usize) {
+    if !table.name.is_empty() && drawn(table).next().is_some() {
+        text(svg, "table", MARGIN, y + 24, &format!("{}: {}", table.name, table.about));
+        y += TABLE_HEADING;
+    }
+    for (place, (index, column)) in drawn(table).enumerate() {
+        let x = MARGIN + place % ACROSS * (PANEL_WIDTH + PANEL_GAP);
+        panel(svg, table, index, column, x, y + place / ACROSS * panel_height(table));
+    }
+}
+
 fn legend(svg: &mut String, report: &Report) {
+    let rows = || report.tables.iter().flat_map(|table| &table.rows);
     let mut x = MARGIN;
     for (role, name) in
         [(Role::Ours, "this switch"), (Role::Rival, "others"), (Role::Limit, "no switch")]
     {
-        if report.rows.iter().any(|row| row.role == role) {
+        if rows().any(|row| row.role == role) {
             rectangle(svg, class(role), x, 66, 12.0);
             text(svg, "soft", x + 18, 78, name);
             x += 110;
@@ -66,17 +96,18 @@ fn legend(svg: &mut String, report: &Report) {
     text(svg, "soft", x, 78, "median; the line spans all runs");
 }
 
-fn panel(svg: &mut String, report: &Report, index: usize, column: &Column, x: usize, y: usize) {
+fn panel(svg: &mut String, table: &Table, index: usize, column: &Column, x: usize, y: usize) {
     let better = match column.better {
-        Better::Higher => "",
+        Better::Higher | Better::Neither => "",
         Better::Lower => ", less is better",
     };
-    text(svg, "head", x, y + 16, &format!("{} ({}{better})", column.name, column.unit));
-    let cells = || report.cells.iter().map(|cells| &cells[index]);
+    let heading = format!("{} ({}{better})", column.name, column.unit);
+    text(svg, "head", x, y + 16, &heading);
+    let cells = || table.cells.iter().map(|cells| &cells[index]);
     let largest = cells().filter_map(Cell::range).map(|(_, high)| high).fold(0.0, f64::max);
     let scale = if largest > 0.0 { LENGTH / largest } else { 0.0 };
     let bars = x + NAMES;
-    for (place, (row, cell)) in report.rows.iter().zip(cells()).enumerate() {
+    for (place, (row, cell)) in table.rows.iter().zip(cells()).enumerate() {
         let top = y + HEADING + place * ROW;
         let line = top + BAR - 2;
         text(svg, "end", bars - 8, line, &row.name);
@@ -96,7 +127,7 @@ fn panel(svg: &mut String, report: &Report, index: usize, column: &Column, x: us
         );
         text(svg, "", to as usize + 6, line, &figure(value));
     }
-    let bottom = y + HEADING + report.rows.len() * ROW;
+    let bottom = y + HEADING + table.rows.len() * ROW;
     let _ = writeln!(svg, "<path class=\"axis\" d=\"M{bars} {}V{bottom}\"/>", y + HEADING - 4);
 }
 
@@ -126,7 +157,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::sample;
+    use super::super::tests::{larger_sample, sample};
 
     #[test]
     fn there_is_a_bar_for_each_value_and_a_word_for_each_failure() {
@@ -144,5 +175,13 @@ mod tests {
         // 0.63 is the largest run, 0.62 the median of its row.
         let longest = super::LENGTH * 0.62 / 0.63;
         assert!(svg.contains(&format!("width=\"{longest:.1}\"")), "{svg}");
+    }
+
+    #[test]
+    fn facts_are_not_drawn() {
+        let svg = super::draw(&larger_sample());
+        assert!(svg.contains(">setup: new flows, caches cold</text>"));
+        assert!(svg.contains(">new flows (k/s)</text>"));
+        assert!(!svg.contains(">rules ()</text>"));
     }
 }
