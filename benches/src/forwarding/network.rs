@@ -50,7 +50,7 @@ impl Network {
         geometry: Option<Geometry>,
         programs: &Programs,
     ) -> anyhow::Result<Self> {
-        if through.uses_taps() && !has_taps() {
+        if through.needs_tun() && !has_taps() {
             bail!("/dev/net/tun cannot be opened: run as root, or allow TAP devices");
         }
         let namespace = Namespace::new()?;

@@ -69,6 +69,11 @@ impl Through {
         matches!(self, Self::Tap | Self::TapRules | Self::TapLoop)
     }
 
+    /// It opens /dev/net/tun: Open vSwitch does so for the bridge's own port.
+    pub fn needs_tun(self) -> bool {
+        self.uses_taps() || matches!(self, Self::Ovs | Self::OvsTso)
+    }
+
     /// The rule table is not the default one.
     pub fn has_rules(self) -> bool {
         matches!(self, Self::SwitchdRules | Self::TapRules)
