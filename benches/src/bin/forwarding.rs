@@ -140,7 +140,16 @@ impl Board {
             }
         }
         progress("");
-        ensure!(self.entries.iter().any(|entry| entry.network.is_some()), "{}", self.report);
+        let mut networks =
+            self.entries.iter().filter_map(|entry| entry.network.as_ref()).peekable();
+        ensure!(networks.peek().is_some(), "{}", self.report);
+        let slow_source = networks.find_map(Network::slow_source);
+        if let Some(reason) = slow_source.filter(|_| measures(args).contains(&Measure::Frames)) {
+            self.report.note(format!(
+                "frames come from a packet socket, which is slow; raise \"ulimit -l\", or run as root: \
+                 {reason}"
+            ));
+        }
         Ok(())
     }
 

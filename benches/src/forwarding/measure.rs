@@ -7,10 +7,12 @@ use ports::source::FrameSource;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use switchd::lab::traffic::{RoundTrips, TcpLoad};
-use switchd::lab::{FrameSocket, InterfaceCounters};
+use switchd::lab::{FrameSocket, Host, InterfaceCounters};
 
 /// Frames of one system call of the generator.
 const BURST: usize = 64;
+/// Flows of the measurements with many.
+const MOST_FLOWS: usize = 10_000;
 /// The first moments fill caches and queues.
 const WARM_UP: Duration = Duration::from_millis(100);
 /// Streams of the TCP measurement with several.
@@ -125,7 +127,7 @@ fn frames(
     receiver.send(&udp_frame(a.mac(), sink, 60, 1))?;
     let frames: Vec<_> =
         (0..flows).map(|flow| udp_frame(sink, a.mac(), size, flow as u16)).collect();
-    let mut generator = a.run(|| Generator::open(a.interface(), frames))??;
+    let mut generator = a.run(|| Generator::open(network, frames))??;
     let pids = [network.pids(), processes::softirq_threads(), vec![std::process::id()]].concat();
     on_core(0, || {
         generator.run(WARM_UP)?;
@@ -141,6 +143,14 @@ fn frames(
     })
 }
 
+/// Why frames have to come from a packet socket. It is asked for the most flows, as many frames may
+/// be more locked memory than the user is allowed: all measurements then do without.
+pub(super) fn slow_source(host: &Host) -> anyhow::Result<Option<String>> {
+    let frames = vec![vec![0; 60]; MOST_FLOWS];
+    let opened = host.run(|| FrameSource::open(host.interface(), &frames))?;
+    Ok(opened.err().map(|error| format!("{:#}", anyhow::Error::new(error))))
+}
+
 /// What sends frames: the fastest source the kernel offers, as slow ones would be what is measured.
 enum Generator {
     Xdp(FrameSource),
@@ -149,10 +159,11 @@ enum Generator {
 }
 
 impl Generator {
-    /// Opens it at an interface of the calling thread's namespace.
-    fn open(interface: &str, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
-        if let Ok(source) = FrameSource::open(interface, &frames) {
-            return Ok(Self::Xdp(source));
+    /// Opens it at the interface of a host, in whose namespace the calling thread is.
+    fn open(network: &Network, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
+        let interface = network.a.interface();
+        if network.slow_source.is_none() {
+            return Ok(Self::Xdp(FrameSource::open(interface, &frames)?));
         }
         let frames = if frames.len() == 1 { vec![frames[0].clone(); BURST] } else { frames };
         Ok(Self::Socket(FrameSocket::open_to_send(interface)?, frames))

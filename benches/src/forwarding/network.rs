@@ -1,5 +1,6 @@
 //! Two hosts and what is between them, in network namespaces of their own.
 
+use super::measure::slow_source;
 use super::ovs::OpenVswitch;
 use super::rules::filters;
 use super::{Geometry, Through, on_core};
@@ -28,6 +29,8 @@ pub struct Network {
     pub(super) a: Host,
     pub(super) b: Host,
     middle: Middle,
+    /// Why frames have to come from a source that is not the fastest.
+    pub(super) slow_source: Option<String>,
     /// Where the switch is.
     _namespace: Namespace,
 }
@@ -55,10 +58,16 @@ impl Network {
         }
         let namespace = Namespace::new()?;
         let (a, b, middle) = namespace.run(|| build_here(through, geometry, programs))??;
-        let network = Self { a, b, middle, _namespace: namespace };
+        let slow_source = slow_source(&a)?;
+        let network = Self { a, b, middle, slow_source, _namespace: namespace };
         let report = Ping::to(network.b.v4()).run(network.a.namespace())?;
         ensure!(report.received() > 0, "the hosts do not reach each other");
         Ok(network)
+    }
+
+    /// Why frames are sent by a packet socket, which is slower than AF_XDP, if they are.
+    pub fn slow_source(&self) -> Option<&str> {
+        self.slow_source.as_deref()
     }
 
     /// The processes that do the forwarding; none if the kernel does.
