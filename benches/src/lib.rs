@@ -5,6 +5,7 @@ pub mod classbench_like;
 pub mod cpu_time;
 pub mod forwarding;
 pub mod generate;
+pub mod interrupt;
 pub mod null_port;
 pub mod report;
 pub mod rules;

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use benches::forwarding::{
     Figure, Geometry, Measure, Network, Programs, Through, goals::goals, tap_loop,
 };
+use benches::interrupt::{self, Guard};
 use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
 use clap::Parser;
 use std::path::PathBuf;
@@ -72,6 +73,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let outputs = args.output.open()?;
     let mut board = Board::new(&args);
     enter()?;
+    // After that, which the kernel refuses to a process with threads.
+    interrupt::watch()?;
+    let _guard = Guard::new();
     board.build(&args)?;
     board.measure(&args);
     if args.output.goals {
@@ -133,6 +137,7 @@ impl Board {
             tap_loop: (this, "--tap-loop"),
         };
         for entry in &mut self.entries {
+            interrupt::check()?;
             progress(&format!("building {}", entry.name));
             match Network::build(entry.through, entry.geometry, &programs) {
                 Ok(network) => entry.network = Some(network),
@@ -172,7 +177,13 @@ impl Board {
                     progress(&format!("{done}/{total} run {run}: {what}, {}", entry.name));
                     let columns =
                         figures.iter().filter_map(|figure| column(&self.columns, *figure));
-                    match step.run(network, args.seconds) {
+                    let result = step.run(network, args.seconds);
+                    if interrupt::has_come() {
+                        progress("");
+                        self.report.note("interrupted: not everything was measured");
+                        return;
+                    }
+                    match result {
                         Ok(values) => columns.zip(values).for_each(|(column, value)| {
                             self.table.record(entry.row, column, value)
                         }),

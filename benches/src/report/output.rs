@@ -1,6 +1,7 @@
 //! Where a report goes: to the terminal, and to the files that were asked for.
 
 use super::Report;
+use crate::interrupt;
 use anyhow::Context;
 use clap::Args;
 use std::fs::File;
@@ -48,7 +49,7 @@ impl OutputArgs {
 }
 
 impl Outputs {
-    /// Writes the report everywhere. The exit code tells whether a goal was missed.
+    /// Writes the report everywhere. The exit code tells whether a goal was missed, or Ctrl-C came.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -63,6 +64,9 @@ impl Outputs {
         }
         if let Some(file) = &mut self.svg {
             file.write_all(report.to_svg().as_bytes()).context("write the picture")?;
+        }
+        if interrupt::has_come() {
+            return Ok(interrupt::EXIT_CODE.into());
         }
         let is_missed = report.goals().iter().any(|goal| goal.is_met() == Some(false));
         Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
