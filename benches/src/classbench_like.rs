@@ -23,50 +23,73 @@ struct Family {
     dport_ranges: u64,
 }
 
-const FAMILIES: [(&str, Family); 3] = [
-    (
-        "acl",
-        Family {
-            any_src: 5,
-            any_dst: 2,
-            hosts: 55,
-            any_sport: 99,
-            any_dport: 25,
-            dport_ranges: 15,
-        },
-    ),
-    (
-        "fw",
-        Family {
-            any_src: 35,
-            any_dst: 15,
-            hosts: 60,
-            any_sport: 85,
-            any_dport: 45,
-            dport_ranges: 10,
-        },
-    ),
-    (
-        "ipc",
-        Family { any_src: 8, any_dst: 8, hosts: 65, any_sport: 75, any_dport: 55, dport_ranges: 8 },
-    ),
-];
-
-/// A set of each family with about so many filters.
-pub fn sets(filters: usize) -> Vec<Set> {
-    FAMILIES
-        .iter()
-        .zip(1..)
-        .map(|((name, family), seed)| set(name, family, filters, seed))
-        .collect()
+/// The kinds of sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Access lists.
+    Acl,
+    /// Firewalls.
+    Fw,
+    /// Chains of Linux's packet filter.
+    Ipc,
 }
 
-fn set(name: &str, family: &Family, size: usize, seed: u64) -> Set {
-    let mut dice = Dice(SplitMix(seed));
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Acl, Self::Fw, Self::Ipc];
+
+    /// As in the names of sets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acl => "acl",
+            Self::Fw => "fw",
+            Self::Ipc => "ipc",
+        }
+    }
+
+    fn family(self) -> Family {
+        match self {
+            Self::Acl => Family {
+                any_src: 5,
+                any_dst: 2,
+                hosts: 55,
+                any_sport: 99,
+                any_dport: 25,
+                dport_ranges: 15,
+            },
+            Self::Fw => Family {
+                any_src: 35,
+                any_dst: 15,
+                hosts: 60,
+                any_sport: 85,
+                any_dport: 45,
+                dport_ranges: 10,
+            },
+            Self::Ipc => Family {
+                any_src: 8,
+                any_dst: 8,
+                hosts: 65,
+                any_sport: 75,
+                any_dport: 55,
+                dport_ranges: 8,
+            },
+        }
+    }
+}
+
+/// What a set is called, lest it is taken for the file.
+pub fn name(kind: Kind, filters: usize) -> String {
+    format!("{}~{filters}", kind.name())
+}
+
+/// A set of this kind with about so many filters.
+pub fn set(kind: Kind, size: usize) -> Set {
+    let family = kind.family();
+    let mut dice = Dice(SplitMix(1 + kind as u64));
     // Networks of which the prefixes are parts, so that they nest.
     let networks: Vec<u32> = (0..64).map(|_| dice.number() as u32 & 0xffff_0000).collect();
     let mut filters: Vec<Filter> =
-        (0..size).map(|_| filter(&mut dice, family, &networks)).collect();
+        (0..size).map(|_| filter(&mut dice, &family, &networks)).collect();
     // The narrow ones first, as people write them, and what nobody could meet left out.
     filters.sort_by_key(|f| std::cmp::Reverse(f.src.1 + f.dst.1));
     filters.dedup();
@@ -75,7 +98,7 @@ fn set(name: &str, family: &Family, size: usize, seed: u64) -> Set {
         corner(&mut dice, &filter)
     });
     let trace = headers.collect();
-    Set { name: format!("{name}~{size}"), filters, trace }
+    Set { name: name(kind, size), filters, trace }
 }
 
 fn filter(dice: &mut Dice, family: &Family, networks: &[u32]) -> Filter {
@@ -140,8 +163,8 @@ mod tests {
 
     #[test]
     fn a_made_set_is_the_same_every_time_and_its_trace_meets_it() {
-        let (once, twice) = (sets(500), sets(500));
-        for (a, b) in once.iter().zip(&twice) {
+        for kind in Kind::ALL {
+            let (a, b) = (set(kind, 500), set(kind, 500));
             assert_eq!((&a.filters, &a.trace), (&b.filters, &b.trace));
             let is_met = |h: &Header| a.filters.iter().any(|f| f.matches(h));
             assert!(a.trace.iter().all(is_met), "{}", a.name);

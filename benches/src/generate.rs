@@ -33,9 +33,14 @@ pub const FAMILIES: [Family; 6] = [
 pub type Family = (&'static str, fn(usize, &mut SplitMix) -> Vec<(u16, Match)>);
 
 impl RuleSet {
+    /// What [`generate`](Self::generate) calls a set.
+    pub fn name((name, _): Family, count: usize) -> String {
+        format!("{name}_{count}")
+    }
+
     /// About `count` rules of a family.
-    pub fn generate((name, make): Family, count: usize) -> Self {
-        Self { name: format!("{name}_{count}"), rules: make(count, &mut SplitMix(7)) }
+    pub fn generate(family: Family, count: usize) -> Self {
+        Self { name: Self::name(family, count), rules: family.1(count, &mut SplitMix(7)) }
     }
 
     /// Keys of packets, most of which match some rule.

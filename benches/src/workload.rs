@@ -32,7 +32,7 @@ impl Tuple {
 }
 
 /// In which order frames of the flows come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// One after the other, the worst case of every cache.
     Rotation,

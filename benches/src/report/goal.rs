@@ -57,6 +57,7 @@ impl Goal {
 }
 
 impl std::fmt::Display for Goal {
+    /// The width is that of the name.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let verdict = match self.is_met() {
             None => "not measured",
@@ -73,7 +74,8 @@ impl std::fmt::Display for Goal {
             Some(number) if number.abs() < 100.0 => format!("{number:.2}"),
             Some(number) => format!("{number:.0}"),
         };
-        write!(f, "{:<62} {wanted:>7} {measured:>6}  {verdict}", self.name)
+        let width = f.width().unwrap_or(0);
+        write!(f, "{:<width$} {wanted:>7} {measured:>6}  {verdict}", self.name)
     }
 }
 

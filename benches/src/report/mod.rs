@@ -61,9 +61,11 @@ impl Report {
         Self { title, conditions, tables: Vec::new(), goals: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a table below the others.
+    /// Adds a table below the others, unless it has no rows.
     pub fn add(&mut self, table: Table) {
-        self.tables.push(table);
+        if !table.rows.is_empty() {
+            self.tables.push(table);
+        }
     }
 
     /// Adds a sentence below the tables.

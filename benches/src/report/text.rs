@@ -113,9 +113,10 @@ impl Report {
             writeln!(f, "\n{}", remarks.join("\n"))?;
         }
         if !self.goals.is_empty() {
-            writeln!(f, "\n{:<62} {:>7} {:>6}", "goal", "wanted", "is")?;
+            let name = self.goals.iter().map(|goal| width(&goal.name)).max().unwrap_or(0);
+            writeln!(f, "\n{:<name$} {:>7} {:>6}", "goal", "wanted", "is")?;
             for goal in &self.goals {
-                writeln!(f, "{goal}")?;
+                writeln!(f, "{goal:name$}")?;
             }
         }
         Ok(())

@@ -1,0 +1,73 @@
+//! Cached traffic while somebody sends what makes most work.
+//!
+//! Each attack runs at three speeds on top of 1,000 established flows. Told are the established
+//! frames' rate against no attack, what the attack got into the caches, and how many of 1,000 new
+//! connections of the established host got through with their first frame and with one of three.
+//! Then the attack stops, and the first tenth of a second without it is measured, and how long it takes
+//! until all is as before.
+
+mod field;
+mod kinds;
+
+use crate::Bench;
+use benches::report::{Better, Goal, Role, Table, progress};
+use field::Field;
+use kinds::Attack;
+
+/// Frames a second, and how much of the rate without is wanted, in percent.
+const SPEEDS: [(&str, f64, Option<f64>); 3] =
+    [("100k/s", 100e3, Some(80.0)), ("300k/s", 300e3, None), ("1M/s", 1e6, Some(60.0))];
+/// Seconds after which all is to be as before.
+const BACK_WITHIN: f64 = 1.0;
+
+pub(crate) fn run(bench: &mut Bench) {
+    let mut results = Table::new("attack", "frames of 1,000 established flows during an attack");
+    let calm = results.column("no attack", "Mpps", Better::Higher);
+    let shares = SPEEDS.map(|(speed, ..)| results.column(speed, "%", Better::Higher));
+    let after = results.column("after", "%", Better::Higher);
+    let back = results.column("back in", "s", Better::Lower);
+    let facts = ["flows", "masks", "probed"].map(|name| results.column(name, "", Better::Neither));
+    let mut news = Table::new(
+        "connections",
+        "new connections that get through, with the first frame and with one of three",
+    );
+    let mut columns = |what, unit, better| {
+        SPEEDS.map(|(speed, ..)| news.column(&format!("{what}, {speed}"), unit, better))
+    };
+    let firsts = columns("at once", "%", Better::Higher);
+    let anys = columns("of three", "%", Better::Higher);
+    let refusals = columns("refused", "k/s", Better::Neither);
+    for attack in Attack::ALL {
+        let name = attack.name();
+        let (row, new) = (results.row(name, Role::Ours), news.row(name, Role::Ours));
+        let mut field = Field::new(attack);
+        for run in 1..=bench.args.runs {
+            progress(&format!("attack: {name}, run {run}"));
+            let undisturbed = field.spell(bench.args.seconds, 0.0).rate;
+            results.record(row, calm, undisturbed);
+            for (n, (_, speed, _)) in SPEEDS.into_iter().enumerate() {
+                let spell = field.spell(bench.args.seconds, speed);
+                results.record(row, shares[n], 100.0 * spell.rate / undisturbed);
+                news.record(new, firsts[n], 100.0 * spell.first);
+                news.record(new, anys[n], 100.0 * spell.any);
+                news.record(new, refusals[n], spell.refused / 1e3);
+            }
+            let (rate, seconds) = field.recover(undisturbed);
+            results.record(row, after, 100.0 * rate / undisturbed);
+            results.record(row, back, seconds);
+        }
+        let stats = field.switch.datapath.stats();
+        let values = [&stats.flows, &stats.masks, &stats.active_masks];
+        facts.iter().zip(values).for_each(|(fact, n)| results.record(row, *fact, n.get() as f64));
+        for ((speed, _, wanted), share) in SPEEDS.into_iter().zip(shares) {
+            if let Some(wanted) = wanted {
+                let goal = format!("attack, {name}, {speed}: % of the rate without");
+                bench.goal(Goal::at_least(&goal, results.median(row, share), wanted));
+            }
+        }
+        let goal = format!("attack, {name}: seconds until all is as before");
+        bench.goal(Goal::at_most(&goal, results.median(row, back), BACK_WITHIN));
+    }
+    bench.report.add(results);
+    bench.report.add(news);
+}

@@ -1,0 +1,76 @@
+//! ClassBench sets as rules, and the headers of their traces as traffic, in their order, caches warm.
+//! What no rule matches is dropped.
+
+use crate::Bench;
+use crate::sets::Wanted;
+use benches::classbench::Header;
+use benches::classbench_like::Kind;
+use benches::generate::RuleSet;
+use benches::null_port::NullSwitch;
+use benches::report::{Better, Goal, Role, Table, progress};
+use benches::rules::{add, output, pipeline_with};
+use benches::workload::{Family, Tuple, Workload};
+use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::flow_mod::FlowMod;
+use std::sync::Arc;
+
+/// The sets, and the Mpps that are wanted.
+const SETS: [(Wanted, Option<f64>); 5] = [
+    (Wanted(Kind::Acl, 1_000), None),
+    (Wanted(Kind::Acl, 10_000), Some(9.0)),
+    (Wanted(Kind::Acl, 100_000), Some(4.0)),
+    (Wanted(Kind::Fw, 10_000), Some(8.0)),
+    (Wanted(Kind::Ipc, 10_000), Some(7.0)),
+];
+
+pub(crate) fn run(bench: &mut Bench) {
+    let about = match bench.args.classbench {
+        Some(_) => "traces of ClassBench sets",
+        None => "traces of sets that are made like those of ClassBench",
+    };
+    let mut results = Table::new("classbench", about);
+    let rate = results.column("rate", "Mpps", Better::Higher);
+    let facts = ["rules", "headers", "flows", "masks"]
+        .map(|name| results.column(name, "", Better::Neither));
+    for (wanted, limit) in SETS {
+        let name = wanted.name(bench);
+        if !bench.wants(&name) {
+            continue;
+        }
+        progress(&format!("classbench: {name}"));
+        let row = results.row(&name, Role::Ours);
+        let set = match wanted.get(bench) {
+            Ok(set) => set,
+            Err(error) => {
+                results.miss(row, rate, format!("{error:#}"));
+                continue;
+            }
+        };
+        let rules: Vec<FlowMod> = RuleSet::from(&set)
+            .rules
+            .into_iter()
+            .map(|(priority, m)| add(0, priority, m, output(2)))
+            .collect();
+        let pipeline = Arc::new(pipeline_with(3, &rules));
+        let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 42);
+        let mut switch = NullSwitch::new(datapath, Family::V4);
+        let mut workload = Workload::listed(set.trace.iter().map(tuple).collect());
+        switch.warm_up(&mut workload);
+        for _ in 0..bench.args.runs {
+            results.record(row, rate, switch.rate(&mut workload, bench.args.seconds));
+        }
+        let stats = switch.datapath.stats();
+        let [flows, masks] = [&stats.flows, &stats.masks].map(|counter| counter.get() as f64);
+        let values = [rules.len() as f64, workload.len() as f64, flows, masks];
+        facts.into_iter().zip(values).for_each(|(fact, value)| results.record(row, fact, value));
+        if let Some(limit) = limit {
+            let name = format!("classbench, {}: Mpps", wanted.goal_name(bench));
+            bench.goal(Goal::at_least(&name, results.median(row, rate), limit));
+        }
+    }
+    bench.report.add(results);
+}
+
+fn tuple(&Header { src, dst, sport, dport, proto }: &Header) -> Tuple {
+    Tuple { src, dst, sport, dport, proto }
+}

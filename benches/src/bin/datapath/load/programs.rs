@@ -1,0 +1,70 @@
+//! The programs that were built beside this one, and a folder for their files.
+
+use anyhow::{Context, bail, ensure};
+use benches::interrupt::{self, Guard};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How to get them.
+const BUILD: &str = if cfg!(debug_assertions) {
+    "cargo build -p switchd -p ofctl"
+} else {
+    "cargo build --release -p switchd -p ofctl"
+};
+
+/// Whether all of them are there.
+///
+/// # Errors
+/// One is not; how to build it is told.
+pub(super) fn find() -> anyhow::Result<()> {
+    program("switchd").and(program("ofctl")).map(drop)
+}
+
+/// One of them, to be started.
+pub(super) fn program(name: &str) -> anyhow::Result<Command> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.exists() {
+        bail!("{}: not built yet; run \"{BUILD}\"", path.display());
+    }
+    Ok(Command::new(path))
+}
+
+/// Runs `ofctl` to its end and says how long that took.
+pub(super) fn ofctl(socket: &Path, arguments: &[&str]) -> anyhow::Result<Duration> {
+    interrupt::check()?;
+    let mut command = program("ofctl")?;
+    command.arg("--socket").arg(socket).args(arguments).stdout(Stdio::null());
+    let start = Instant::now();
+    let status = command.status().context("run ofctl")?;
+    ensure!(status.success(), "ofctl {} failed", arguments.join(" "));
+    Ok(start.elapsed())
+}
+
+/// A folder that goes away with this value, also after Ctrl-C.
+pub(super) struct Folder {
+    path: PathBuf,
+    _guard: Guard,
+}
+
+impl Folder {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let _guard = Guard::new();
+        let path = std::env::temp_dir().join(format!("switchd-load-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Self { path, _guard })
+    }
+
+    /// A file in it.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays is a small folder among temporary files.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

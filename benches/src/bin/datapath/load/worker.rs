@@ -1,0 +1,63 @@
+//! A worker that watches the clock, and the kernel's account of it.
+
+use benches::null_port::NullSwitch;
+use benches::workload::{Family, MACS, Order, Tuple, Workload};
+use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::pipeline::Pipeline;
+use nix::unistd::gettid;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// It forwards hits, and one new flow a batch, which has to ask the tables.
+#[derive(Default)]
+pub(super) struct Worker {
+    longest: AtomicU64,
+    stop: AtomicBool,
+    /// Of its thread.
+    id: AtomicI32,
+}
+
+impl Worker {
+    /// Forwards until [`stop`](Self::stop).
+    pub(super) fn forward(&self, pipeline: Arc<Pipeline>) {
+        self.id.store(gettid().as_raw(), Ordering::Relaxed);
+        let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 1);
+        let mut switch = NullSwitch::new(datapath, Family::V4);
+        let mut known = Workload::numbered(1000, Order::Rotation);
+        let mut fresh = 1000;
+        let mut last = Instant::now();
+        while !self.stop.load(Ordering::Relaxed) {
+            switch.poll_with(32, |n| {
+                if n > 0 {
+                    return (known.next_flow(), MACS);
+                }
+                fresh += 1;
+                (Tuple::numbered(fresh), MACS)
+            });
+            let now = Instant::now();
+            self.longest.fetch_max((now - last).as_nanos() as u64, Ordering::Relaxed);
+            last = now;
+        }
+    }
+
+    /// Has it end.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// The longest time between two batches since this was asked last.
+    pub(super) fn take_longest(&self) -> Duration {
+        Duration::from_nanos(self.longest.swap(0, Ordering::Relaxed))
+    }
+
+    /// How often it was taken off its core without having asked for it, so far (proc(5)). Gaps that are
+    /// not ours, nor the scheduler's, are the hypervisor's.
+    pub(super) fn times_taken_off(&self) -> Option<u64> {
+        let path = format!("/proc/self/task/{}/status", self.id.load(Ordering::Relaxed));
+        let status = fs::read_to_string(path).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+        line?.trim().parse().ok()
+    }
+}
