@@ -19,10 +19,11 @@ const TABLE_HEADING: usize = 40;
 const HEADING: usize = 30;
 const ROW: usize = 22;
 const BAR: usize = 14;
-/// Place for the names left of the bars, and for the numbers right of them.
+/// Place for the names left of the bars, at least, and for the numbers right of them.
 const NAMES: usize = 150;
 const NUMBERS: usize = 64;
-const LENGTH: f64 = (PANEL_WIDTH - NAMES - NUMBERS) as f64;
+/// Of a letter, about, and rather too much.
+const LETTER: usize = 7;
 /// Title, conditions, legend.
 const TOP: usize = 92;
 
@@ -70,6 +71,17 @@ fn table_height(table: &Table) -> usize {
     heading + panels.div_ceil(ACROSS) * panel_height(table)
 }
 
+/// Place for the names of this table.
+fn names_width(table: &Table) -> usize {
+    let longest = table.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+    (longest * LETTER).clamp(NAMES, PANEL_WIDTH / 2 + NUMBERS)
+}
+
+/// Of the longest bar.
+fn length(table: &Table) -> f64 {
+    (PANEL_WIDTH - names_width(table) - NUMBERS) as f64
+}
+
 fn panels(svg: &mut String, table: &Table, mut y: usize) {
     if !table.name.is_empty() && drawn(table).next().is_some() {
         text(svg, "table", MARGIN, y + 24, &format!("{}: {}", table.name, table.about));
@@ -97,16 +109,17 @@ fn legend(svg: &mut String, report: &Report) {
 }
 
 fn panel(svg: &mut String, table: &Table, index: usize, column: &Column, x: usize, y: usize) {
-    let better = match column.better {
-        Better::Higher | Better::Neither => "",
-        Better::Lower => ", less is better",
+    let less = if column.better == Better::Lower { "less is better" } else { "" };
+    let remarks: Vec<_> = [&*column.unit, less].into_iter().filter(|it| !it.is_empty()).collect();
+    let heading = match remarks.is_empty() {
+        true => column.name.clone(),
+        false => format!("{} ({})", column.name, remarks.join(", ")),
     };
-    let heading = format!("{} ({}{better})", column.name, column.unit);
     text(svg, "head", x, y + 16, &heading);
     let cells = || table.cells.iter().map(|cells| &cells[index]);
     let largest = cells().filter_map(Cell::range).map(|(_, high)| high).fold(0.0, f64::max);
-    let scale = if largest > 0.0 { LENGTH / largest } else { 0.0 };
-    let bars = x + NAMES;
+    let scale = if largest > 0.0 { length(table) / largest } else { 0.0 };
+    let bars = x + names_width(table);
     for (place, (row, cell)) in table.rows.iter().zip(cells()).enumerate() {
         let top = y + HEADING + place * ROW;
         let line = top + BAR - 2;
@@ -157,7 +170,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{larger_sample, sample};
+    use super::super::tests::{larger_sample, sample, sample_table};
 
     #[test]
     fn there_is_a_bar_for_each_value_and_a_word_for_each_failure() {
@@ -173,7 +186,7 @@ mod tests {
     fn the_longest_bar_fills_its_panel() {
         let svg = super::draw(&sample());
         // 0.63 is the largest run, 0.62 the median of its row.
-        let longest = super::LENGTH * 0.62 / 0.63;
+        let longest = super::length(&sample_table()) * 0.62 / 0.63;
         assert!(svg.contains(&format!("width=\"{longest:.1}\"")), "{svg}");
     }
 
@@ -182,6 +195,6 @@ mod tests {
         let svg = super::draw(&larger_sample());
         assert!(svg.contains(">setup: new flows, caches cold</text>"));
         assert!(svg.contains(">new flows (k/s)</text>"));
-        assert!(!svg.contains(">rules ()</text>"));
+        assert!(!svg.contains(">rules</text>"));
     }
 }

@@ -128,6 +128,8 @@ impl Bench {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    // As the daemon does, whose part this program plays in some scenarios.
+    ports::free_evenly();
     let args = Args::parse();
     let outputs = args.output.open()?;
     interrupt::watch()?;

@@ -9,6 +9,7 @@ use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::types::PortNo;
 use packet::MAX_BATCH;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The share of the rate without an attack that counts as no attack.
 const RECOVERED: f64 = 0.95;
@@ -39,7 +40,7 @@ pub(super) struct Field {
 impl Field {
     pub(super) fn new(attack: Attack) -> Self {
         let pipeline = Arc::new(pipeline_with(4, &attack.rules()));
-        let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 42);
+        let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, attack.family());
         // The established host's destination is known.
         let mut reply = MACS;
@@ -47,6 +48,9 @@ impl Field {
         switch.receive_on(PortNo(1), |_| (Tuple::numbered(0), reply));
         let mut established = Workload::numbered(1_000, Order::Rotation);
         switch.warm_up(&mut established);
+        // What the monitor does twice a second: now the host is known to be established.
+        let (registry, now) = (switch.datapath.registry(), switch.now());
+        registry.sweep(&pipeline, now, Duration::from_secs(10));
         Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000 }
     }
 
