@@ -115,7 +115,7 @@ fn a_port_can_have_a_single_queue() -> anyhow::Result<()> {
         rings = ports.into_iter().filter_map(|p| p.rx_ring).collect();
         rings.len() == 3
     })?;
-    ensure!(rings[0].starts_with("8192 slots of 2048 bytes in 2 queues"), "{rings:?}");
-    ensure!(rings[2].starts_with("4096 slots of 2048 bytes,"), "{rings:?}");
+    ensure!(rings[0].starts_with("480 slots of 69632 bytes in 2 queues"), "{rings:?}");
+    ensure!(rings[2].starts_with("480 slots of 69632 bytes,"), "{rings:?}");
     Ok(())
 }
