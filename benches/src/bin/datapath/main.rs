@@ -21,6 +21,7 @@ mod rules;
 mod sets;
 mod setup;
 
+use anyhow::ensure;
 use benches::interrupt;
 use benches::report::{Conditions, Goal, OutputArgs, Report, progress};
 use clap::{Parser, ValueEnum};
@@ -131,12 +132,14 @@ fn main() -> anyhow::Result<ExitCode> {
     // As the daemon does, whose part this program plays in some scenarios.
     ports::free_evenly();
     let args = Args::parse();
+    if let Some(dir) = &args.classbench {
+        ensure!(dir.is_dir(), "--classbench: {}: no such folder", dir.display());
+    }
     let outputs = args.output.open()?;
     interrupt::watch()?;
     let report = Report::new("Datapath", Conditions::here());
     let mut bench = Bench { args, report };
-    let all = Scenario::value_variants();
-    for scenario in all {
+    for scenario in Scenario::value_variants() {
         if bench.args.scenarios.is_empty() || bench.args.scenarios.contains(scenario) {
             if let Err(error) = scenario.run(&mut bench) {
                 let name = format!("{scenario:?}").to_lowercase();
