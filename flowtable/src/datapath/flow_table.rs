@@ -24,10 +24,15 @@ const PERIOD: u32 = 512;
 /// Flows looked at to find one to evict.
 const SAMPLE: usize = 8;
 
+/// In place of a number: the flow that is used for this batch only.
+pub(super) const GUEST: u32 = u32::MAX - 2;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct FlowTable {
     flows: Vec<Option<Arc<CachedFlow>>>,
+    /// The latest flow that was not worth a place.
+    guest: Option<Arc<CachedFlow>>,
     free: Vec<u32>,
     len: usize,
     capacity: usize,
@@ -68,6 +73,7 @@ impl FlowTable {
     ) -> Self {
         Self {
             flows: Vec::new(),
+            guest: None,
             free: Vec::new(),
             len: 0,
             capacity,
@@ -93,7 +99,40 @@ impl FlowTable {
     /// A flow by its number.
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&Arc<CachedFlow>> {
-        self.flows.get(index as usize)?.as_ref()
+        match self.flows.get(index as usize) {
+            Some(flow) => flow.as_ref(),
+            None => self.guest(index),
+        }
+    }
+
+    #[cold]
+    fn guest(&self, index: u32) -> Option<&Arc<CachedFlow>> {
+        self.guest.as_ref().filter(|_| index == GUEST)
+    }
+
+    /// Makes a flow the [`GUEST`], in place of another one.
+    pub(super) fn receive_guest(&mut self, flow: CachedFlow) {
+        self.dismiss_guest();
+        self.guest = Some(Arc::new(flow));
+    }
+
+    /// Lets the guest go. What it counted is not lost.
+    #[inline]
+    pub(super) fn dismiss_guest(&mut self) {
+        if let Some(guest) = self.guest.take() {
+            guest.push_stats(self.registry.lookups());
+        }
+    }
+
+    /// There is no room for another flow.
+    pub(super) fn is_full(&self) -> bool {
+        self.len >= self.capacity
+    }
+
+    /// Whether there is a flow that covers exactly the packets that agree with `key` under `mask`.
+    pub(super) fn has(&self, mask: &FlowMask, key: &FlowKey) -> bool {
+        let id = self.mask_ids.get(mask.words());
+        id.is_some_and(|&id| self.find(id, self.hash(id, key), key).is_some())
     }
 
     /// Flows taken out, ever.
@@ -150,7 +189,7 @@ impl FlowTable {
     /// one that has not been used for long goes; that is told, too.
     pub(super) fn insert(&mut self, flow: CachedFlow) -> (u32, bool) {
         self.masks[flow.mask_id as usize].flows += 1;
-        let evicted = self.len >= self.capacity && self.evict();
+        let evicted = self.is_full() && self.evict();
         let flow = Arc::new(flow);
         let index = self.free.pop().unwrap_or(self.flows.len() as u32);
         let slot = Some(Arc::clone(&flow));

@@ -23,6 +23,7 @@
 //! Flows with equal mask and masked key are one flow.
 
 mod action;
+mod admission;
 mod budget;
 mod cached_flow;
 mod counters;
@@ -57,9 +58,11 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::changes::RecentRules;
 use crate::pipeline::xlate::Translation;
 use crate::types::{MacAddr, PortNo};
+use admission::Admission;
 use budget::Budget;
+use cached_flow::Place;
 use established::Source;
-use flow_table::FlowTable;
+use flow_table::{FlowTable, GUEST};
 use packet::{Batch, FrameId, MAX_BATCH};
 use signatures::{KeyHasher, Signatures};
 use std::sync::Arc;
@@ -155,6 +158,7 @@ pub struct Datapath {
     hasher: KeyHasher,
     signatures: Signatures,
     flows: FlowTable,
+    admission: Admission,
     budget: Budget,
     storm: Storm,
     recent: RecentRules,
@@ -210,6 +214,7 @@ impl Datapath {
         let registry = Arc::new(FlowRegistry::new(Arc::clone(pipeline.lookups())));
         Self {
             pipeline,
+            admission: Admission::new(max_flows),
             flows: FlowTable::new(
                 max_flows.max(1),
                 config.max_probes.min(flow_table::MAX_ACTIVE),
@@ -259,7 +264,9 @@ impl Datapath {
         self.extract(in_port, batch);
         self.look_up(batch.len());
         self.compare(batch.len(), moment.generation);
-        self.execute(moment, batch, egress, counters)
+        let processed = self.execute(moment, batch, egress, counters);
+        self.flows.dismiss_guest();
+        processed
     }
 
     /// Between two batches: learns what changed, lets go of flows that others gave up.
@@ -502,7 +509,7 @@ impl Datapath {
                 self.translate(moment, key)
             }
         };
-        if by_signature != Some(index) {
+        if by_signature != Some(index) && index != GUEST {
             self.remember(hash, index);
         }
         Some(index)
@@ -546,6 +553,12 @@ impl Datapath {
         let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
         let learned = self.pipeline.learn(&translation.learn, moment.now);
         let stamp = stamp_after(moment.generation, &translation, learned);
+        if !self.is_worth_a_place(&translation, key) {
+            let place = Place::default();
+            let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
+            self.flows.receive_guest(flow);
+            return GUEST;
+        }
         let (mut place, same) = self.flows.place(&translation.mask, key);
         if let Some(index) = same {
             let agrees = self
@@ -566,6 +579,14 @@ impl Datapath {
         self.stats.masks.set(self.flows.masks() as u64);
         self.stats.active_masks.set(self.flows.active_masks() as u64);
         index
+    }
+
+    /// Whether a flow should be remembered, or is already.
+    fn is_worth_a_place(&mut self, translation: &Translation, key: &FlowKey) -> bool {
+        let hits = self.stats.hits.get() + self.stats.probe_hits.get();
+        self.is_off
+            || self.admission.admits(self.flows.is_full(), hits)
+            || self.flows.has(&translation.mask, key)
     }
 
     /// Notes the flow of a hash.
