@@ -52,6 +52,9 @@ pub enum SettingsError {
     /// There is no such word.
     #[error("\"{0}\" is not a setting of a port: they are {keys}", keys = KEYS.join(", "))]
     UnknownKey(String),
+    /// A word has no value. What was meant can be the opposite of the default.
+    #[error("{0}: write {0}=VALUE")]
+    NoValue(&'static str),
     /// A word is there twice.
     #[error("{0} is given twice")]
     Twice(&'static str),
@@ -79,13 +82,28 @@ pub enum SettingsError {
 #[derive(Default)]
 struct Words<'a>([Option<&'a str>; KEYS.len()]);
 
+/// The place of a word among [`KEYS`].
+fn place(key: &str) -> Result<usize, SettingsError> {
+    // Open vSwitch has both spellings, and a column for the rarer words.
+    let word = key.strip_prefix("other_config:").unwrap_or(key).replace('-', "_");
+    let place = KEYS.iter().position(|k| k.replace('-', "_") == word);
+    place.ok_or_else(|| SettingsError::UnknownKey(key.to_owned()))
+}
+
+/// Splits `key=value` words, separated by blanks.
+fn split(text: &str) -> Result<Vec<(&str, &str)>, SettingsError> {
+    let words = text.split_whitespace();
+    words
+        .map(|word| match word.split_once('=') {
+            Some(pair) => Ok(pair),
+            None => Err(SettingsError::NoValue(KEYS[place(word)?])),
+        })
+        .collect()
+}
+
 impl<'a> Words<'a> {
     fn set(&mut self, key: &str, value: &'a str) -> Result<(), SettingsError> {
-        // Open vSwitch has both spellings, and a column for the rarer words.
-        let word = key.strip_prefix("other_config:").unwrap_or(key).replace('-', "_");
-        let Some(i) = KEYS.iter().position(|k| k.replace('-', "_") == word) else {
-            return Err(SettingsError::UnknownKey(key.to_owned()));
-        };
+        let i = place(key)?;
         match self.0[i].replace(value) {
             None => Ok(()),
             Some(_) => Err(SettingsError::Twice(KEYS[i])),
@@ -110,8 +128,7 @@ impl FromStr for PortSettings {
 
     /// Reads `key=value` words, separated by blanks.
     fn from_str(text: &str) -> Result<Self, SettingsError> {
-        let pairs = text.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, "")));
-        Self::from_pairs(pairs)
+        Self::from_pairs(split(text)?)
     }
 }
 
@@ -161,16 +178,16 @@ impl PortSettings {
     /// # Errors
     /// As [`PortSettings::from_pairs`].
     pub fn changed(self, text: &str) -> Result<Self, SettingsError> {
-        let new: Self = text.parse()?;
-        let keys = text.split_whitespace().map(|word| word.split('=').next().unwrap_or(word));
+        let words = split(text)?;
         let (mut vlan, mut protected, mut storm) = (false, false, false);
-        for key in keys {
-            match key {
+        for (key, _) in &words {
+            match KEYS[place(key)?] {
                 "protected" => protected = true,
                 "storm" => storm = true,
                 _ => vlan = true,
             }
         }
+        let new = Self::from_pairs(words)?;
         if !(vlan || protected || storm) {
             return Ok(new);
         }
@@ -357,6 +374,7 @@ mod tests {
             "protected=true",
             "vlan_mode=access tag=10 protected=true storm=off",
         );
+        check("tag=10", "other_config:storm=50", "vlan_mode=access tag=10 storm=50");
         check("tag=10 protected=true storm=5", "", "");
     }
 
@@ -371,6 +389,7 @@ mod tests {
         assert_eq!(refused("tag=1 cvlans=2"), "cvlans has no meaning with vlan_mode=access");
         assert_eq!(refused("vlan_mode=trunk tag=2"), "tag has no meaning with vlan_mode=trunk");
         assert_eq!(refused("tag=1 tag=2"), "tag is given twice");
+        assert_eq!(refused("protected"), "protected: write protected=VALUE");
         assert!(refused("vlan=1").starts_with("\"vlan\" is not a setting of a port: they are"));
         assert!(refused("vlan_mode=foo").ends_with(MODES));
     }
