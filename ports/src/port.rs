@@ -227,6 +227,11 @@ pub trait Guard: Send {
     /// The device changed: adapts what depends on it beyond [`PortStatus`].
     fn link_changed(&mut self, link: &crate::netlink::Link, status: &PortStatus);
 
+    /// Somebody else has made the device theirs, without asking.
+    fn is_taken(&self, _link: &crate::netlink::Link) -> bool {
+        false
+    }
+
     /// Sets the device up or down.
     ///
     /// # Errors
@@ -313,6 +318,11 @@ impl Port {
         if let Some(guard) = &mut self.guard {
             guard.link_changed(link, &self.status);
         }
+    }
+
+    /// Whether somebody else has made the device theirs, as a bridge does.
+    pub fn is_taken(&self, link: &crate::netlink::Link) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.is_taken(link))
     }
 
     /// Sets the device up or down; a port in memory just says so.

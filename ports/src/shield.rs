@@ -56,9 +56,19 @@ impl Enslaved {
         }
     }
 
-    /// Frees the device again, as far as it still exists.
+    /// The device has another master by now: it is somebody else's.
+    pub(crate) fn is_taken(&self, link: &Link) -> bool {
+        link.master.is_some_and(|master| master != self.bridge)
+    }
+
+    /// Frees the device again, as far as it still exists and is not somebody else's.
     pub(crate) fn free(self, netlink: &mut Netlink) {
-        match netlink.set_master(self.index, None) {
+        let is_ours = |link: Option<Link>| link.is_some_and(|link| !self.is_taken(&link));
+        let freed = match netlink.find_link_by_index(self.index).map(is_ours) {
+            Ok(true) => netlink.set_master(self.index, None),
+            other => other.map(drop),
+        };
+        match freed {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
                 tracing::warn!(%error, "cannot free a port from {BRIDGE}");
             }

@@ -212,6 +212,19 @@ struct SystemGuard {
 impl Guard for SystemGuard {
     fn link_changed(&mut self, link: &Link, status: &PortStatus) {
         status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
+        // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
+        if self.enslaved.is_some() && link.master.is_none() {
+            match Enslaved::new(&mut self.netlink, link) {
+                Ok(enslaved) => self.enslaved = Some(enslaved),
+                Err(error) => {
+                    tracing::debug!(%error, device = self.device, "cannot shield it again");
+                }
+            }
+        }
+    }
+
+    fn is_taken(&self, link: &Link) -> bool {
+        self.enslaved.as_ref().is_some_and(|enslaved| enslaved.is_taken(link))
     }
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {

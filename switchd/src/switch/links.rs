@@ -50,6 +50,9 @@ impl Switch {
         if slot.port.is_some() && !slot.has_open(place, link.index) {
             self.lose(slot, "its device was replaced");
         }
+        if slot.port.as_ref().is_some_and(|port| port.is_taken(link)) {
+            self.lose(slot, "its device was taken away");
+        }
         match &mut slot.port {
             Some(port) => {
                 port.link_changed(link);

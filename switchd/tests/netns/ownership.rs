@@ -2,7 +2,7 @@
 
 use crate::fixture::{Cable, Network, SWITCHD};
 use crate::harness::Test;
-use crate::life::undisturbed;
+use crate::life::{is_up, port, undisturbed};
 use anyhow::{Context, ensure};
 use control::record::DropRecord;
 use control::{Operation, Reply};
@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("ownership::a_tap_in_another_namespace_is_up", a_tap_in_another_namespace_is_up),
     ("ownership::a_port_in_use_is_refused_by_name", a_port_in_use_is_refused_by_name),
     ("ownership::a_bridged_device_is_refused_by_name", a_bridged_device_is_refused_by_name),
+    ("ownership::a_port_is_shielded_again_or_lost", a_port_is_shielded_again_or_lost),
     ("ownership::a_live_socket_is_refused", a_live_socket_is_refused),
     ("ownership::a_missing_device_is_waited_for", a_missing_device_is_waited_for),
     ("ownership::a_required_device_must_be_there", a_required_device_must_be_there),
@@ -222,6 +223,32 @@ fn a_bridged_device_is_refused_by_name() -> anyhow::Result<()> {
     let said = refusal(&["--port", "veth1"])?;
     ensure!(said.contains("veth1") && said.contains("somebody-else"), "{said}");
     ensure!(netlink.link("veth1")?.master == Some(bridge), "the bridge lost its port");
+    Ok(())
+}
+
+/// Without its shield the host's stack would hear it, and in a bridge frames would go two ways.
+fn a_port_is_shielded_again_or_lost() -> anyhow::Result<()> {
+    let network = Network::pair()?;
+    let mut client = network.client()?;
+    let mut netlink = Netlink::open()?;
+    let (device, shield) = (netlink.link("veth1")?.index, netlink.link("veth1")?.master);
+    netlink.set_master(device, None)?;
+    eventually("it is shielded again", || {
+        netlink.link("veth1").is_ok_and(|link| shield.is_some() && link.master == shield)
+    })?;
+    netlink.create_bridge("somebody-else", &LinkSpec { up: true, ..LinkSpec::default() })?;
+    let bridge = netlink.link("somebody-else")?.index;
+    netlink.set_master(device, Some(bridge))?;
+    eventually("the port says whose its device is", || {
+        let problem = port(&mut client, "veth1").ok().and_then(|port| port.problem);
+        problem.is_some_and(|problem| problem.contains("somebody-else"))
+    })
+    .with_context(|| network.daemon.log())?;
+    ensure!(netlink.link("veth1")?.master == Some(bridge), "the bridge lost its port");
+    netlink.set_master(device, None)?;
+    eventually("the port is up again", || is_up(&mut client, "veth1"))?;
+    ensure!(netlink.link("veth1")?.master == shield, "it is not shielded");
+    ensure!(Ping::to(network.b().v4()).run(network.a().namespace())?.is_complete());
     Ok(())
 }
 
