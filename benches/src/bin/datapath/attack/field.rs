@@ -1,4 +1,7 @@
 //! Where an attack happens, and what is seen of it.
+//!
+//! Rates of a shared machine change from one tenth of a second to the next, so each spell of an attack has
+//! one without right before and right after it, and is compared with these two.
 
 use super::kinds::Attack;
 use benches::cpu_time::CpuTimer;
@@ -6,18 +9,27 @@ use benches::null_port::NullSwitch;
 use benches::rules::pipeline_with;
 use benches::workload::{MACS, Order, SplitMix, Tuple, Workload};
 use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::pipeline::Pipeline;
 use flowtable::types::PortNo;
 use packet::MAX_BATCH;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
+/// Established flows.
+const FLOWS: u32 = 1_000;
 /// The share of the rate without an attack that counts as no attack.
 const RECOVERED: f64 = 0.95;
+/// Seconds in which an attack uses up what its port has saved.
+const LEAD: f64 = 0.1;
+/// How often the daemon looks at what is cached.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What one spell of an attack did.
 #[derive(Clone, Copy)]
 pub(super) struct Spell {
-    /// Millions of established frames per second.
+    /// Millions of established frames per second, before and after it.
+    pub(super) calm: f64,
+    /// And during it.
     pub(super) rate: f64,
     /// Frames per second that the budget of new flows refused.
     pub(super) refused: f64,
@@ -25,6 +37,51 @@ pub(super) struct Spell {
     pub(super) first: f64,
     /// And with any.
     pub(super) any: f64,
+    /// The rate of the first tenth of a second after it.
+    pub(super) tenth: f64,
+    /// Seconds until the rate was nearly that of before.
+    pub(super) recovery: f64,
+}
+
+/// Established flows, each from a host of its own to another one.
+struct Established(Workload);
+
+impl Established {
+    #[inline]
+    fn next_frame(&mut self) -> (Tuple, [u8; 12]) {
+        let flow = self.0.next_flow();
+        // The addresses of numbered flows end in their numbers.
+        let [_, _, high, low] = flow.src.to_be_bytes();
+        let mut macs = MACS;
+        macs[3..5].copy_from_slice(&[high, low]);
+        macs[9..11].copy_from_slice(&[high, low]);
+        (flow, macs)
+    }
+}
+
+/// What the daemon does about cached flows from time to time, until this is dropped.
+struct Monitor {
+    _stop: mpsc::Sender<()>,
+}
+
+impl Monitor {
+    fn start(pipeline: &Arc<Pipeline>, switch: &NullSwitch) -> Self {
+        let (pipeline, registry) = (Arc::clone(pipeline), Arc::clone(switch.datapath.registry()));
+        let (start, epoch) = (switch.now(), Instant::now());
+        let (stop, stopped) = mpsc::channel();
+        std::thread::spawn(move || {
+            loop {
+                let now = start + epoch.elapsed();
+                registry.sweep(&pipeline, now, Duration::from_secs(10));
+                pipeline.sweep_macs(now);
+                let is_over = stopped.recv_timeout(SWEEP_INTERVAL);
+                if is_over != Err(mpsc::RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        });
+        Self { _stop: stop }
+    }
 }
 
 /// A switch with established traffic, and somebody who attacks it.
@@ -32,9 +89,10 @@ pub(super) struct Field {
     pub(super) switch: NullSwitch,
     attack: Attack,
     rng: SplitMix,
-    established: Workload,
+    established: Established,
     /// Connections made so far.
     made: u32,
+    _monitor: Monitor,
 }
 
 impl Field {
@@ -42,16 +100,22 @@ impl Field {
         let pipeline = Arc::new(pipeline_with(4, &attack.rules()));
         let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, attack.family());
-        // The established host's destination is known.
-        let mut reply = MACS;
-        reply.rotate_left(6);
-        switch.receive_on(PortNo(1), |_| (Tuple::numbered(0), reply));
-        let mut established = Workload::numbered(1_000, Order::Rotation);
-        switch.warm_up(&mut established);
-        // What the monitor does twice a second: now the host is known to be established.
-        let (registry, now) = (switch.datapath.registry(), switch.now());
-        registry.sweep(&pipeline, now, Duration::from_secs(10));
-        Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000 }
+        let mut established = Established(Workload::numbered(FLOWS, Order::Rotation));
+        // It is known where the destinations are.
+        for _ in 0..FLOWS {
+            let (flow, mut reply) = established.next_frame();
+            reply.rotate_left(6);
+            switch.receive_on(PortNo(1), |_| (flow, reply));
+        }
+        // Twice, a second apart: now the first sweep finds the sources established.
+        for _ in 0..2 {
+            for _ in 0..FLOWS {
+                switch.poll_with(1, |_| established.next_frame());
+            }
+            switch.skip += Duration::from_secs(1);
+        }
+        let monitor = Monitor::start(&pipeline, &switch);
+        Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000, _monitor: monitor }
     }
 
     /// Established frames for some time while `per_second` others come.
@@ -67,7 +131,7 @@ impl Field {
                 let hostile = if per_second > 0.0 { debt.max(0.0) as usize } else { 0 };
                 switch.poll_with(MAX_BATCH, |n| match n < hostile {
                     true => attack.frame(rng),
-                    false => (established.next_flow(), MACS),
+                    false => established.next_frame(),
                 });
                 sent += hostile as f64;
                 frames += MAX_BATCH - hostile;
@@ -79,12 +143,16 @@ impl Field {
 
     /// The attack at some speed for a while, and new connections under it.
     pub(super) fn spell(&mut self, seconds: f64, per_second: f64) -> Spell {
-        self.run(0.05, per_second);
-        let before = self.switch.datapath.stats().refused.get();
+        let before = self.run(seconds / 2.0, 0.0);
+        self.run(LEAD, per_second);
+        let refusals = |field: &Self| field.switch.datapath.stats().refused.get();
+        let refused = refusals(self);
         let rate = self.run(seconds, per_second);
-        let refused = (self.switch.datapath.stats().refused.get() - before) as f64 / seconds;
+        let refused = (refusals(self) - refused) as f64 / seconds;
         let (first, any) = self.connect(per_second);
-        Spell { rate, refused, first, any }
+        let (tenth, recovery) = self.recover(before);
+        let after = self.run(seconds / 2.0, 0.0);
+        Spell { calm: (before + after) / 2.0, rate, refused, first, any, tenth, recovery }
     }
 
     /// Makes connections while the attack goes on, a hundredth of a second between their frames.
@@ -113,9 +181,9 @@ impl Field {
         (share(first), share(any))
     }
 
-    /// Ends the attack. Returns the rate of the first tenth of a second, and the seconds until a tenth
-    /// had nearly the rate of before, with that tenth; it waits for three.
-    pub(super) fn recover(&mut self, calm: f64) -> (f64, f64) {
+    /// Returns the rate of the first tenth of a second after an attack, and the seconds until a tenth had
+    /// nearly the rate of before, with that tenth; it waits for three.
+    fn recover(&mut self, calm: f64) -> (f64, f64) {
         const TENTH: f64 = 0.1;
         const PATIENCE: u32 = 30;
         let first = self.run(TENTH, 0.0);

@@ -1,10 +1,10 @@
 //! Cached traffic while somebody sends what makes most work.
 //!
-//! Each attack runs at three speeds on top of 1,000 established flows. Told are the established
-//! frames' rate against no attack, what the attack got into the caches, and how many of 1,000 new
-//! connections of the established host got through with their first frame and with one of three.
-//! Then the attack stops, and the first tenth of a second without it is measured, and how long it takes
-//! until all is as before.
+//! Each attack runs at three speeds on top of 1,000 established flows, each between two hosts of its own.
+//! Told are the established frames' rate against that right before and right after, what the attack got
+//! into the caches, and how many of 1,000 new connections of an established host got through with their
+//! first frame and with one of three. The first tenth of a second after an attack is measured, and how
+//! long it takes until all is as before.
 
 mod field;
 mod kinds;
@@ -43,18 +43,16 @@ pub(crate) fn run(bench: &mut Bench) {
         let mut field = Field::new(attack);
         for run in 1..=bench.args.runs {
             progress(&format!("attack: {name}, run {run}"));
-            let undisturbed = field.spell(bench.args.seconds, 0.0).rate;
-            results.record(row, calm, undisturbed);
             for (n, (_, speed, _)) in SPEEDS.into_iter().enumerate() {
                 let spell = field.spell(bench.args.seconds, speed);
-                results.record(row, shares[n], 100.0 * spell.rate / undisturbed);
+                results.record(row, calm, spell.calm);
+                results.record(row, shares[n], 100.0 * spell.rate / spell.calm);
+                results.record(row, after, 100.0 * spell.tenth / spell.calm);
+                results.record(row, back, spell.recovery);
                 news.record(new, firsts[n], 100.0 * spell.first);
                 news.record(new, anys[n], 100.0 * spell.any);
                 news.record(new, refusals[n], spell.refused / 1e3);
             }
-            let (rate, seconds) = field.recover(undisturbed);
-            results.record(row, after, 100.0 * rate / undisturbed);
-            results.record(row, back, seconds);
         }
         let stats = field.switch.datapath.stats();
         let values = [&stats.flows, &stats.masks, &stats.active_masks];
