@@ -1,7 +1,9 @@
 //! Where hosts were seen: MAC learning per VLAN.
 //!
-//! Bounded. When the table is full, the entry unused for longest of the port that owns most entries
-//! has to go, so that a port that floods addresses only evicts its own.
+//! Bounded. When the table is full, the port that owns most entries loses one, so that a port that
+//! floods addresses only evicts its own. Of these, hosts that were seen for some time are kept before
+//! those that were seen once, as made-up ones are; unless they have most of the port's places, so that
+//! new hosts can become known. Within either kind the one unused for longest goes.
 
 use crate::types::{MacAddr, OfPort};
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +13,11 @@ use std::time::Duration;
 pub const DEFAULT_CAPACITY: usize = 8192;
 /// Seconds until an entry without traffic goes, unless configured otherwise.
 pub const DEFAULT_AGEING: Duration = Duration::from_secs(300);
+
+/// How long a host has to be seen on a port until it is kept before others.
+const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
+/// This part of the port's entries is left to other hosts.
+const STRANGERS_SHARE: usize = 4;
 
 /// A host in a VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +35,8 @@ pub struct MacEntry {
     pub port: OfPort,
     /// Given by a user: never ages, never moves.
     pub is_static: bool,
+    /// When it was first seen on the port.
+    since: Duration,
     used: Duration,
     sequence: u64,
 }
@@ -58,12 +67,40 @@ pub struct MacStats {
     pub moved: u64,
 }
 
+/// The learned entries of a port, by the order of their last use.
+#[derive(Debug, Default)]
+struct Owned {
+    established: BTreeMap<u64, MacKey>,
+    strangers: BTreeMap<u64, MacKey>,
+}
+
+impl Owned {
+    fn len(&self) -> usize {
+        self.established.len() + self.strangers.len()
+    }
+
+    /// Where an entry stands.
+    fn rank_of(&mut self, entry: &MacEntry) -> &mut BTreeMap<u64, MacKey> {
+        if entry.is_established() { &mut self.established } else { &mut self.strangers }
+    }
+
+    /// The one to do without.
+    fn least(&self) -> Option<MacKey> {
+        let has_many_strangers = self.strangers.len() * STRANGERS_SHARE > self.len();
+        let [first, second] = match has_many_strangers || self.established.is_empty() {
+            true => [&self.strangers, &self.established],
+            false => [&self.established, &self.strangers],
+        };
+        first.values().chain(second.values()).next().copied()
+    }
+}
+
 /// The table.
 #[derive(Debug)]
 pub struct MacTable {
     entries: HashMap<MacKey, MacEntry, ahash::RandomState>,
-    /// Learned entries of each port by the order of their last use.
-    order: HashMap<OfPort, BTreeMap<u64, MacKey>, ahash::RandomState>,
+    /// Learned entries of each port.
+    owned: HashMap<OfPort, Owned, ahash::RandomState>,
     /// Ports by the number of entries they own, for eviction.
     owners: BTreeMap<(usize, OfPort), ()>,
     capacity: usize,
@@ -80,7 +117,7 @@ impl MacTable {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed ^ 0x3ac, seed.rotate_left(7));
         Self {
             entries: HashMap::with_hasher(hasher.clone()),
-            order: HashMap::with_hasher(hasher),
+            owned: HashMap::with_hasher(hasher),
             owners: BTreeMap::new(),
             capacity,
             ageing,
@@ -97,11 +134,11 @@ impl MacTable {
 
     /// A host was seen on a port.
     pub fn learn(&mut self, key: MacKey, port: OfPort, now: Duration) -> Learned {
-        let result = match self.entries.get(&key) {
+        let (result, since) = match self.entries.get(&key) {
             Some(entry) if entry.is_static => return Learned::Static,
-            Some(entry) if entry.port == port => Learned::Refreshed,
-            Some(_) => Learned::Moved,
-            None => Learned::New,
+            Some(entry) if entry.port == port => (Learned::Refreshed, entry.since),
+            Some(_) => (Learned::Moved, now),
+            None => (Learned::New, now),
         };
         match result {
             Learned::Moved => self.stats.moved += 1,
@@ -118,10 +155,10 @@ impl MacTable {
         }
         self.unlink(key);
         self.sequence += 1;
-        let entry = MacEntry { port, is_static: false, used: now, sequence: self.sequence };
+        let entry = MacEntry { port, is_static: false, since, used: now, sequence: self.sequence };
         self.entries.insert(key, entry);
-        self.count(port, |order| {
-            order.insert(entry.sequence, key);
+        self.count(port, |owned| {
+            owned.rank_of(&entry).insert(entry.sequence, key);
         });
         result
     }
@@ -141,7 +178,8 @@ impl MacTable {
             return false;
         }
         self.changed.push(key);
-        self.entries.insert(key, MacEntry { port, is_static: true, used: now, sequence: 0 });
+        let entry = MacEntry { port, is_static: true, since: now, used: now, sequence: 0 };
+        self.entries.insert(key, entry);
         true
     }
 
@@ -243,8 +281,7 @@ impl MacTable {
         let Some((&(_, port), ())) = self.owners.last_key_value() else {
             return false;
         };
-        let Some((_, &key)) = self.order.get(&port).and_then(|order| order.first_key_value())
-        else {
+        let Some(key) = self.owned.get(&port).and_then(Owned::least) else {
             return false;
         };
         self.remove(key);
@@ -255,19 +292,21 @@ impl MacTable {
     /// Takes a learned entry out of the eviction order.
     fn unlink(&mut self, key: MacKey) {
         if let Some(&entry) = self.entries.get(&key).filter(|e| !e.is_static) {
-            self.count(entry.port, |order| {
-                order.remove(&entry.sequence);
+            self.count(entry.port, |owned| {
+                owned.rank_of(&entry).remove(&entry.sequence);
             });
         }
     }
 
     /// Changes the entries of a port and its place among the owners.
-    fn count(&mut self, port: OfPort, change: impl FnOnce(&mut BTreeMap<u64, MacKey>)) {
-        let order = self.order.entry(port).or_default();
-        self.owners.remove(&(order.len(), port));
-        change(order);
-        if !order.is_empty() {
-            self.owners.insert((order.len(), port), ());
+    fn count(&mut self, port: OfPort, change: impl FnOnce(&mut Owned)) {
+        let owned = self.owned.entry(port).or_default();
+        let before = owned.len();
+        change(owned);
+        let after = owned.len();
+        self.owners.remove(&(before, port));
+        if after > 0 {
+            self.owners.insert((after, port), ());
         }
     }
 }
@@ -276,6 +315,11 @@ impl MacEntry {
     /// When traffic from it was last seen.
     pub fn used(&self) -> Duration {
         self.used
+    }
+
+    /// It was seen for some time.
+    fn is_established(&self) -> bool {
+        self.used.saturating_sub(self.since) >= ESTABLISHED_AFTER
     }
 }
 
@@ -333,6 +377,46 @@ mod tests {
         assert_eq!(t.len(), 4);
         assert!(t.lookup(key(1)).is_some());
         assert_eq!(t.stats().evicted, 87);
+    }
+
+    #[test]
+    fn a_host_that_was_seen_for_some_time_stays_beside_a_flood_on_its_port() {
+        let mut t = MacTable::new(8, at(300), 1);
+        t.learn(key(1), OfPort(1), at(0));
+        t.learn(key(2), OfPort(1), at(0));
+        t.refresh(key(1), OfPort(1), at(1));
+        for n in 10..100 {
+            t.learn(key(n), OfPort(1), at(2));
+        }
+        assert!(t.lookup(key(1)).is_some());
+        assert!(t.lookup(key(2)).is_none(), "it was seen once");
+    }
+
+    #[test]
+    fn hosts_that_stay_leave_places_to_new_ones() {
+        let mut t = MacTable::new(8, at(300), 1);
+        for n in 0..8 {
+            t.learn(key(n), OfPort(1), at(0));
+            t.refresh(key(n), OfPort(1), at(1));
+        }
+        t.learn(key(20), OfPort(1), at(2));
+        t.learn(key(21), OfPort(1), at(2));
+        t.learn(key(22), OfPort(1), at(2));
+        let known = |n| t.lookup(key(n)).is_some();
+        assert_eq!([20, 21, 22].map(known), [true; 3]);
+        assert_eq!((0..8).filter(|&n| known(n)).count(), 5);
+        assert!(known(7), "the one that was seen last");
+    }
+
+    #[test]
+    fn a_host_that_moves_has_to_stay_again() {
+        let mut t = MacTable::new(2, at(300), 1);
+        t.learn(key(1), OfPort(1), at(0));
+        t.refresh(key(1), OfPort(1), at(1));
+        t.learn(key(1), OfPort(2), at(2));
+        t.learn(key(2), OfPort(2), at(2));
+        t.learn(key(3), OfPort(2), at(2));
+        assert!(t.lookup(key(1)).is_none());
     }
 
     #[test]
