@@ -5,19 +5,22 @@
 //! that is the most that one source MAC address gets (by hash), so that a single host cannot use up
 //! what its neighbours behind the same port need for their new flows. What is over it is dropped.
 //!
+//! A host that is not known yet costs twice, as it has to be learned, which everybody hears of.
+//!
 //! A flood with a new source address in each frame uses up what the port has, so part of it on top is for
 //! [established](super::established) sources alone: their new connections get in beside any flood of
 //! strangers. A host that is new itself does not, as nothing tells it from the flood.
 //!
 //! A worker that has little cached traffic has nobody to protect: nothing is refused, so that a cold
 //! cache fills as fast as it can. A flood that begins when there was some finds it protected, and
-//! cannot end that by being many.
+//! cannot end that by being many; a moment with nothing but new flows does not end it either. Where a flood
+//! was there first, it takes a second in which the worker did not keep up until the others are protected.
 //!
 //! Flows that are translated *again* because of a change have no budget: there are no more of them than
 //! flows were cached, and what the budget would refuse is the traffic it is there to protect.
 
 use super::established::Source;
-use crate::types::MacAddr;
+use crate::types::{MacAddr, PortNo};
 use std::time::Duration;
 
 /// Sources told apart on a port.
@@ -26,11 +29,14 @@ const SOURCES: usize = 32;
 const SOURCE_SHARE: u32 = 2;
 /// What established sources get on top is this part of the port's rate.
 const RESERVE_SHARE: u32 = 4;
-/// The latest traffic is what came in this time.
-const WINDOW: Duration = Duration::from_millis(1);
-/// Established traffic is protected once it is so many times as much as there are upcalls, until it
-/// is so many times less.
+/// Established traffic is protected once it was for this time [`MUCH`] times as much as there were upcalls,
+const MOMENT: Duration = Duration::from_millis(1);
+/// until it was for this time so many times less.
+const WHILE: Duration = Duration::from_millis(100);
 const MUCH: u64 = 4;
+/// It is also protected once it was for so many times [`WHILE`] on end half as much as there were upcalls, and
+/// the worker could not keep up.
+const LONG: u32 = 10;
 
 /// Translations of new flows that a port may cause while other traffic has to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +49,8 @@ pub struct UpcallLimit {
 
 impl Default for UpcallLimit {
     fn default() -> Self {
-        // At once as much as some thousands of connections need that come back after an outage. A
-        // made-up host costs 2 us, so that a flood of them costs less than a tenth of the others' rate.
+        // At once as much as some thousands of connections need that come back after an outage. An
+        // upcall costs 2 us, so that a flood of them costs less than a tenth of the others' rate.
         Self { rate: 40_000, burst: 4096 }
     }
 }
@@ -60,16 +66,42 @@ impl UpcallLimit {
 pub(super) struct Budget {
     limit: Option<UpcallLimit>,
     ports: Vec<PortBudget>,
-    window: Window,
+    traffic: Traffic,
 }
 
 /// What the worker did lately.
 #[derive(Debug, Default)]
-struct Window {
+struct Traffic {
+    moment: Tally,
+    period: Tally,
+    /// Periods on end in which upcalls kept the worker from its established traffic.
+    crowded: u32,
+    protects: bool,
+}
+
+/// What the worker did in some time.
+#[derive(Debug, Default)]
+struct Tally {
     start: Duration,
     hits: u64,
     upcalls: u64,
-    protects: bool,
+    batches: u64,
+    /// Batches with as many frames as go into one: more were waiting.
+    full: u64,
+}
+
+impl Tally {
+    fn count(&mut self, hits: u64, is_full: bool) {
+        self.hits += hits;
+        self.batches += 1;
+        self.full += u64::from(is_full);
+    }
+
+    /// What there was until `now`, if that is a whole `period`; then counts from zero.
+    fn end(&mut self, now: Duration, period: Duration) -> Option<Self> {
+        let is_over = now.saturating_sub(self.start) >= period;
+        is_over.then(|| std::mem::replace(self, Self { start: now, ..Self::default() }))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +138,15 @@ impl Share {
     }
 }
 
+impl PortBudget {
+    fn full(limit: UpcallLimit, now: Duration) -> Self {
+        Self {
+            everybody: Share::full(limit, now),
+            established: Share::full(limit.part(RESERVE_SHARE), now),
+        }
+    }
+}
+
 /// A token bucket, in units of a millionth of an upcall.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -117,6 +158,9 @@ const UPCALL: u64 = 1_000_000;
 
 impl Bucket {
     fn refill(&mut self, limit: UpcallLimit, now: Duration) -> bool {
+        if now == self.filled {
+            return self.tokens >= UPCALL;
+        }
         let elapsed = now.saturating_sub(self.filled).as_micros();
         let full = u64::from(limit.burst) * UPCALL;
         let new = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(u64::from(limit.rate));
@@ -128,27 +172,30 @@ impl Bucket {
 
 impl Budget {
     pub(super) fn new(limit: Option<UpcallLimit>) -> Self {
-        Self { limit, ports: Vec::new(), window: Window::default() }
+        Self { limit, ports: Vec::new(), traffic: Traffic::default() }
     }
 
-    /// Frames were forwarded from the cache.
+    /// A batch is done, with so many frames forwarded from the cache. `is_full` if no more fitted in it.
     #[inline]
-    pub(super) fn saw_hits(&mut self, now: Duration, hits: u64) {
-        let window = &mut self.window;
-        window.hits += hits;
-        if now.saturating_sub(window.start) >= WINDOW {
-            window.protects = match window.protects {
-                false => window.hits > MUCH * window.upcalls,
-                true => MUCH * window.hits >= window.upcalls,
-            };
-            (window.start, window.hits, window.upcalls) = (now, 0, 0);
+    pub(super) fn saw_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
+        let Traffic { moment, period, crowded, protects } = &mut self.traffic;
+        moment.count(hits, is_full);
+        period.count(hits, is_full);
+        if let Some(seen) = moment.end(now, MOMENT) {
+            *protects |= seen.hits > MUCH * seen.upcalls;
+        }
+        if let Some(seen) = period.end(now, WHILE) {
+            *protects &= MUCH * seen.hits >= seen.upcalls;
+            let is_crowded = 2 * seen.full > seen.batches && 2 * seen.hits >= seen.upcalls;
+            *crowded = if is_crowded { *crowded + 1 } else { 0 };
+            *protects |= *crowded >= LONG;
         }
     }
 
     /// There is established traffic to protect, and a limit to do it with.
     #[inline]
     pub(super) fn protects(&self) -> bool {
-        self.window.protects && self.limit.is_some()
+        self.traffic.protects && self.limit.is_some()
     }
 
     /// Whether a packet of this source may be translated. Whether that is established is asked only if
@@ -159,26 +206,28 @@ impl Budget {
         source: Source,
         is_established: impl FnOnce() -> bool,
     ) -> bool {
-        self.window.upcalls += 1;
         let Some(limit) = self.limit else {
             return true;
         };
         let port = usize::from(source.port.0);
         if self.ports.len() <= port {
-            let new = PortBudget {
-                everybody: Share::full(limit, now),
-                established: Share::full(limit.part(RESERVE_SHARE), now),
-            };
-            self.ports.resize(port + 1, new);
+            self.ports.resize(port + 1, PortBudget::full(limit, now));
         }
         let budget = &mut self.ports[port];
         let admitted = budget.everybody.take(now, source.mac)
-            || !self.window.protects
+            || !self.traffic.protects
             || is_established() && budget.established.take(now, source.mac);
-        if !admitted {
-            self.window.upcalls -= 1;
-        }
+        self.traffic.moment.upcalls += u64::from(admitted);
+        self.traffic.period.upcalls += u64::from(admitted);
         admitted
+    }
+
+    /// An upcall from this port cost twice as much as others.
+    pub(super) fn charge(&mut self, port: PortNo) {
+        if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
+            let all = &mut port.everybody.all;
+            all.tokens = all.tokens.saturating_sub(UPCALL);
+        }
     }
 }
 
@@ -190,7 +239,6 @@ fn source_slot(MacAddr([_, _, _, a, b, c]): MacAddr) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::PortNo;
 
     const HOST: Source = Source { port: PortNo(0), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
 
@@ -211,8 +259,8 @@ mod tests {
     /// A budget of 1,000 upcalls a second and 100 at once, in front of busy caches.
     fn busy() -> Budget {
         let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
-        budget.saw_hits(at(0), 1000);
-        budget.saw_hits(at(1), 1000);
+        budget.saw_batch(at(0), 1000, true);
+        budget.saw_batch(at(1), 1000, true);
         budget
     }
 
@@ -232,6 +280,17 @@ mod tests {
         let admitted = (0..1000).filter(|_| admit(&mut budget, 1, HOST)).count();
         assert_eq!(admitted, 50);
         assert!(admit(&mut budget, 1, Source { mac: MacAddr([2, 0, 0, 0, 0, 2]), ..HOST }));
+    }
+
+    #[test]
+    fn hosts_that_have_to_be_learned_cost_twice() {
+        let mut budget = busy();
+        let learned = (0..1000).filter(|&n| {
+            let admitted = admit(&mut budget, 1, random_source(n));
+            budget.charge(HOST.port);
+            admitted
+        });
+        assert_eq!(learned.count(), 50);
     }
 
     #[test]
@@ -264,14 +323,44 @@ mod tests {
         let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
         for ms in 0..50 {
             assert!((0..1000).all(|n| admit(&mut budget, ms, random_source(n))));
-            budget.saw_hits(at(ms), 500);
+            budget.saw_batch(at(ms), 500, true);
+        }
+    }
+
+    #[test]
+    fn some_new_connections_on_end_do_not_leave_the_others_without_protection() {
+        let mut budget = busy();
+        let established = |n| Source { mac: random_source(n).mac, ..HOST };
+        for ms in 2..5 {
+            (0..1000).for_each(|n| _ = budget.admit(at(ms), established(n), || true));
+            budget.saw_batch(at(ms), 0, true);
+        }
+        assert!(budget.protects());
+        // It ends with the traffic.
+        for ms in 5..300 {
+            (0..100).for_each(|n| _ = admit(&mut budget, ms, random_source(n)));
+            budget.saw_batch(at(ms), 0, true);
+        }
+        assert!(!budget.protects());
+    }
+
+    #[test]
+    fn a_flood_that_was_there_first_is_limited_after_a_while_if_the_worker_cannot_keep_up() {
+        for is_full in [true, false] {
+            let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+            for ms in 0..1200 {
+                (0..32).for_each(|n| _ = admit(&mut budget, ms, random_source(n)));
+                budget.saw_batch(at(ms), 32, is_full);
+                assert!(ms > 900 || !budget.protects());
+            }
+            assert_eq!(budget.protects(), is_full);
         }
     }
 
     #[test]
     fn without_a_limit_nothing_is_refused() {
         let mut budget = Budget::new(None);
-        budget.saw_hits(at(5), 1_000_000);
+        budget.saw_batch(at(5), 1_000_000, true);
         assert!((0..10_000).all(|_| admit(&mut budget, 6, HOST)));
     }
 }

@@ -7,13 +7,14 @@
 use crate::flow::FlowKey;
 use crate::types::{MacAddr, PortNo};
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// How long a flow has to be in use until its source is established: longer than a retry or two take.
 pub(super) const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
 
 /// A host as a port sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source {
     /// Where its packets come in.
     pub(super) port: PortNo,
@@ -28,22 +29,27 @@ impl Source {
     }
 }
 
-/// The established sources of one worker, in order.
-#[derive(Debug, Default)]
-pub(super) struct EstablishedSources(Mutex<Vec<Source>>);
+/// The established sources of one worker.
+#[derive(Debug)]
+pub(super) struct EstablishedSources(Mutex<HashSet<Source, ahash::RandomState>>);
 
 impl EstablishedSources {
+    /// None yet. The seed keys the hash function.
+    pub(super) fn new(seed: u64) -> Self {
+        let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(23), 0xe57);
+        Self(Mutex::new(HashSet::with_hasher(hasher)))
+    }
+
     /// Whether this is one of them.
     pub(super) fn contains(&self, source: Source) -> bool {
-        self.0.lock().binary_search(&source).is_ok()
+        self.0.lock().contains(&source)
     }
 
     /// From now on these are, each of them given once or more.
-    pub(super) fn replace(&self, mut sources: Vec<Source>) {
-        sources.sort_unstable();
-        sources.dedup();
-        sources.shrink_to_fit();
-        let old = std::mem::replace(&mut *self.0.lock(), sources);
+    pub(super) fn replace(&self, sources: impl Iterator<Item = Source>) {
+        let mut new = HashSet::with_hasher(self.0.lock().hasher().clone());
+        new.extend(sources);
+        let old = std::mem::replace(&mut *self.0.lock(), new);
         // Freed without the lock.
         drop(old);
     }

@@ -54,9 +54,9 @@ pub use registry::FlowRegistry;
 
 use crate::flow::FlowKey;
 use crate::flow::extract::{ETH_HEADER_SIZE, extract};
-use crate::pipeline::Pipeline;
 use crate::pipeline::changes::RecentRules;
 use crate::pipeline::xlate::Translation;
+use crate::pipeline::{News, Pipeline};
 use crate::types::{MacAddr, PortNo};
 use admission::Admission;
 use budget::Budget;
@@ -211,7 +211,7 @@ impl Datapath {
             stats.budget_rate.set(limit.rate.into());
             stats.budget_burst.set(limit.burst.into());
         }
-        let registry = Arc::new(FlowRegistry::new(Arc::clone(pipeline.lookups())));
+        let registry = Arc::new(FlowRegistry::new(Arc::clone(pipeline.lookups()), seed));
         Self {
             pipeline,
             admission: Admission::new(max_flows),
@@ -259,6 +259,7 @@ impl Datapath {
         egress: &mut Egress,
         counters: &PortCounters,
     ) -> Processed {
+        self.pipeline.announce_learned(now);
         let moment = Moment { now, generation: self.pipeline.generation(), in_port };
         self.catch_up(moment.generation);
         self.extract(in_port, batch);
@@ -411,7 +412,7 @@ impl Datapath {
             }
         }
         self.stats.hits.add(n as u64 - slow);
-        self.budget.saw_hits(moment.now, n as u64 - slow);
+        self.budget.saw_batch(moment.now, n as u64 - slow, n == MAX_BATCH);
         self.stats.protecting.set(self.budget.protects().into());
         counters.rx_packets.add(n as u64);
         counters.rx_bytes.add(all_bytes);
@@ -537,8 +538,8 @@ impl Datapath {
         let translation = self.pipeline.translate(key);
         let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
-            let learned = self.pipeline.learn(&translation.learn, moment.now);
-            flow.restamp(stamp_after(moment.generation, &translation, learned));
+            let news = self.pipeline.learn(&translation.learn, moment.now);
+            flow.restamp(stamp_after(moment.generation, &translation, news));
             self.stats.revalidated.add(1);
             return Some(index);
         }
@@ -551,8 +552,12 @@ impl Datapath {
     fn translate(&mut self, moment: Moment, key: &FlowKey) -> u32 {
         let translation = self.pipeline.translate(key);
         let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
-        let learned = self.pipeline.learn(&translation.learn, moment.now);
-        let stamp = stamp_after(moment.generation, &translation, learned);
+        let news = self.pipeline.learn(&translation.learn, moment.now);
+        if news.is_any {
+            // It costs about as much as another translation.
+            self.budget.charge(moment.in_port);
+        }
+        let stamp = stamp_after(moment.generation, &translation, news);
         if !self.is_worth_a_place(&translation, key) {
             let place = Place::default();
             let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
@@ -601,7 +606,7 @@ impl Datapath {
 
 /// The generation that a translation is right for: the one it was made at, or the next if that is
 /// about nothing but the hosts that it made known itself, and it did not ask where they are.
-fn stamp_after(generation: u64, translation: &Translation, learned: Option<u64>) -> u64 {
+fn stamp_after(generation: u64, translation: &Translation, news: News) -> u64 {
     let Translation { learn, macs, .. } = translation;
     // A host that is learned is among the hosts that were read, once each time.
     let asks_too = || {
@@ -610,7 +615,7 @@ fn stamp_after(generation: u64, translation: &Translation, learned: Option<u64>)
             read > learn.iter().filter(|other| other.key == host.key).count()
         })
     };
-    match learned {
+    match news.announced {
         Some(next) if next == generation + 1 && !asks_too() => next,
         _ => generation,
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 const SLICE: usize = 256;
 
 /// All cached flows of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FlowRegistry {
     slots: Mutex<Slots>,
     /// There are condemned flows.
@@ -36,9 +36,14 @@ struct Slots {
 }
 
 impl FlowRegistry {
-    /// No flows yet. What they count goes to their rules and to `lookups`.
-    pub(super) fn new(lookups: Arc<LookupCounts>) -> Self {
-        Self { lookups, ..Self::default() }
+    /// No flows yet. What they count goes to their rules and to `lookups`. The seed keys hash functions.
+    pub(super) fn new(lookups: Arc<LookupCounts>, seed: u64) -> Self {
+        Self {
+            slots: Mutex::default(),
+            has_condemned: AtomicBool::default(),
+            lookups,
+            established: EstablishedSources::new(seed),
+        }
     }
 
     /// Where flows count the tables that they stand for.
@@ -113,7 +118,9 @@ impl FlowRegistry {
         let mut established = Vec::new();
         self.for_each(|index, flow| {
             flow.push_stats(&self.lookups);
-            for host in flow.learn() {
+            // Its first packet was when they were learned.
+            let hosts = if flow.used() > flow.created() { flow.learn() } else { &[] };
+            for host in hosts {
                 pipeline.refresh_mac(host, flow.used());
             }
             established.extend(flow.established_source());
@@ -121,7 +128,7 @@ impl FlowRegistry {
                 idle.push((index, Arc::clone(flow)));
             }
         });
-        self.established.replace(established);
+        self.established.replace(established.into_iter());
         idle.iter().filter(|(index, flow)| self.condemn(*index, flow)).count()
     }
 

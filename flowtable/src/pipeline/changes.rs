@@ -7,7 +7,9 @@
 //!   first with what the latest ones have in common, which is mostly enough. A flow that is older than the log has to be translated again, and so has one that a change of
 //!   very many rules may concern, which is logged as one of a whole table.
 //! - Learned hosts, ports and groups: the generation of the latest change, by hash of the host and by
-//!   number. However many hosts are learned, a flow looks at its own two.
+//!   number. However many hosts are learned, a flow looks at its own two. Each host has two places by two
+//!   hashes, and it is concerned if both have changed: that another one shares both is rare, while a flood
+//!   of made-up hosts soon has changed every single one.
 //!
 //! A change is made first and recorded then, and a worker reads the generation before it looks at
 //! anything: it may find a flow stale without need, never right without reason.
@@ -25,8 +27,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Changes of rules that are remembered.
 const LOG: usize = 1024;
-/// Hash buckets of hosts.
-const HOSTS: usize = 16_384;
+/// Hash buckets of hosts: as many as there are numbers of 16 bits.
+const HOSTS: usize = 1 << 16;
 /// Buckets of ports, and of groups.
 const NUMBERS: usize = 256;
 
@@ -106,8 +108,8 @@ impl Changes {
     pub(super) fn hosts(&self, hosts: &[MacKey]) -> u64 {
         self.generations.record(|_, generation| {
             self.other.store(generation, Ordering::Relaxed);
-            for host in hosts {
-                self.hosts[self.host_bucket(host)].store(generation, Ordering::Relaxed);
+            for bucket in hosts.iter().flat_map(|host| self.host_buckets(host)) {
+                self.hosts[usize::from(bucket)].store(generation, Ordering::Relaxed);
             }
         })
     }
@@ -123,22 +125,23 @@ impl Changes {
         });
     }
 
-    fn host_bucket(&self, host: &MacKey) -> usize {
-        self.hasher.hash_one(host) as usize % HOSTS
+    fn host_buckets(&self, host: &MacKey) -> [u16; 2] {
+        let hash = self.hasher.hash_one(host);
+        [hash as u16, (hash >> 16) as u16]
     }
 
     /// What `translation` depends on, in the form in which it is compared.
     pub(crate) fn watch(&self, hosts: &[MacKey], read: &Dependencies) -> Watched {
-        let mut numbers = Vec::new();
-        numbers.extend(hosts.iter().map(|host| (Kind::Host, self.host_bucket(host) as u16)));
-        numbers.extend(read.ports.iter().map(|&p| (Kind::Port, port_bucket(p) as u16)));
-        numbers.extend(read.groups.iter().map(|g| (Kind::Group, g.0 as u16 % NUMBERS as u16)));
+        let mut all = Vec::new();
+        all.extend(hosts.iter().map(|host| Watch::Host(self.host_buckets(host))));
+        all.extend(read.ports.iter().map(|&p| Watch::Port(port_bucket(p) as u16)));
+        all.extend(read.groups.iter().map(|g| Watch::Group(g.0 as u16 % NUMBERS as u16)));
         if read.all_ports {
-            numbers.push((Kind::AnyPort, 0));
+            all.push(Watch::AnyPort);
         }
-        numbers.sort_unstable();
-        numbers.dedup();
-        Watched(numbers.into())
+        all.sort_unstable();
+        all.dedup();
+        Watched(all.into())
     }
 
     /// Whether something other than a rule that is watched has changed after `generation`.
@@ -148,14 +151,14 @@ impl Changes {
     }
 
     fn concern_one(&self, watched: &Watched, generation: u64) -> bool {
-        watched.0.iter().any(|&(kind, number)| {
-            let changed = match kind {
-                Kind::Host => &self.hosts[usize::from(number)],
-                Kind::Port => &self.ports[usize::from(number)],
-                Kind::Group => &self.groups[usize::from(number)],
-                Kind::AnyPort => &self.any_port,
-            };
-            changed.load(Ordering::Relaxed) > generation
+        let has_changed = |cell: &AtomicU64| cell.load(Ordering::Relaxed) > generation;
+        watched.0.iter().any(|watch| match *watch {
+            Watch::Host(buckets) => {
+                buckets.iter().all(|&bucket| has_changed(&self.hosts[usize::from(bucket)]))
+            }
+            Watch::Port(number) => has_changed(&self.ports[usize::from(number)]),
+            Watch::AnyPort => has_changed(&self.any_port),
+            Watch::Group(number) => has_changed(&self.groups[usize::from(number)]),
         })
     }
 
@@ -180,17 +183,18 @@ fn port_bucket(port: OfPort) -> usize {
     usize::from(port.0) % NUMBERS
 }
 
+/// Something that a flow depends on, by its buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Host,
-    Port,
+enum Watch {
+    Host([u16; 2]),
+    Port(u16),
     AnyPort,
-    Group,
+    Group(u16),
 }
 
-/// Buckets that a flow depends on.
+/// All that a flow depends on but rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Watched(Box<[(Kind, u16)]>);
+pub(crate) struct Watched(Box<[Watch]>);
 
 /// A worker's copy of the latest changes of rules.
 #[derive(Debug, Default)]

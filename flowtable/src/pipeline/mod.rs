@@ -10,6 +10,7 @@
 //! change returned is never judged by older rules. [`changes`] tells what a change was about, so that
 //! a flow that it does not concern need not be translated again.
 
+mod announcements;
 pub mod changes;
 mod conduct;
 pub mod lookup_counts;
@@ -37,6 +38,7 @@ use crate::classifier::Version;
 use crate::datapath::storm::StormControl;
 use crate::flow::{FlowKey, PipelineKey};
 use crate::types::{OfPort, TableId};
+use announcements::Announcements;
 use changes::Changes;
 pub use conduct::Conduct;
 use lookup_counts::LookupCounts;
@@ -73,9 +75,19 @@ pub struct Pipeline {
     macs: RwLock<MacTable>,
     recirc: RecircTable,
     changes: Changes,
+    announcements: Announcements,
     storm: StormControl,
     lookups: Arc<LookupCounts>,
     conduct: Conduct,
+}
+
+/// What came of learning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// A host was not known there before.
+    pub is_any: bool,
+    /// The generation of an announcement of these hosts, if that was about no others.
+    pub announced: Option<u64>,
 }
 
 /// The policy as it is at one moment. Holds the locks shared; keep it short.
@@ -131,6 +143,7 @@ impl Pipeline {
             macs: RwLock::new(MacTable::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)),
             recirc: RecircTable::default(),
             changes: Changes::new(seed),
+            announcements: Announcements::default(),
             storm: StormControl::default(),
             lookups: Arc::default(),
             conduct: Conduct::default(),
@@ -188,11 +201,11 @@ impl Pipeline {
         xlate::trace(self.snapshot().view(), key)
     }
 
-    /// Learns hosts that a translation saw. Only news counts as a change. Returns the generation of
-    /// that change if it was about nothing but these hosts.
-    pub fn learn(&self, hosts: &[Learn], now: Duration) -> Option<u64> {
+    /// Learns hosts that a translation saw. Only news counts as a change, and is announced now or, if there
+    /// is much of it, by and by.
+    pub fn learn(&self, hosts: &[Learn], now: Duration) -> News {
         if hosts.is_empty() {
-            return None;
+            return News::default();
         }
         let changed = {
             let mut macs = self.macs.write();
@@ -201,13 +214,21 @@ impl Pipeline {
             }
             macs.take_changed()
         };
-        let generation = self.hosts_changed(&changed)?;
+        let is_any = !changed.is_empty();
         let is_own = |key: &MacKey| hosts.iter().any(|host| host.key == *key);
-        changed.iter().all(is_own).then_some(generation)
+        let announced = self.announcements.add(changed, now).and_then(|due| {
+            let generation = self.changes.hosts(&due);
+            due.iter().all(is_own).then_some(generation)
+        });
+        News { is_any, announced }
     }
 
-    fn hosts_changed(&self, hosts: &[MacKey]) -> Option<u64> {
-        (!hosts.is_empty()).then(|| self.changes.hosts(hosts))
+    /// Announces learned hosts that have waited for that, if it is time.
+    #[inline]
+    pub fn announce_learned(&self, now: Duration) {
+        if let Some(due) = self.announcements.due(now) {
+            self.changes.hosts(&due);
+        }
     }
 
     /// What may still be flooded, of each port, all workers together.
@@ -221,7 +242,9 @@ impl Pipeline {
             let mut macs = self.macs.write();
             (change(&mut macs), macs.take_changed())
         };
-        self.hosts_changed(&changed);
+        if !changed.is_empty() {
+            self.changes.hosts(&changed);
+        }
         result
     }
 
