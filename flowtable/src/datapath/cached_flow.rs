@@ -42,9 +42,11 @@ pub struct CachedFlow {
     /// Words that look-ups saw in another form than the packet has them.
     rewritten: u16,
     tables: TableSet,
-    /// Mask and value of the first words, the value as the first packet had it.
-    head: [(u64, u64); HEAD],
-    /// And of the words behind them, for the few flows that look there.
+    /// The first words of the mask,
+    head_mask: [u64; HEAD],
+    /// and of the first packet's key.
+    head_key: [u64; HEAD],
+    /// Mask and key in the words behind them, for the few flows that look there.
     tail: Box<[(u64, u64)]>,
     /// The verdict.
     pub actions: Box<[DpAction]>,
@@ -102,7 +104,8 @@ impl CachedFlow {
             },
             tail_words: tail.len() as u16,
             rewritten: t.depends.rewritten,
-            head: std::array::from_fn(pair),
+            head_mask: std::array::from_fn(|i| mask[i]),
+            head_key: std::array::from_fn(|i| words[i]),
             tail,
             actions: t.actions.into(),
             drop: t.drop,
@@ -125,13 +128,14 @@ impl CachedFlow {
     #[inline]
     pub fn covers(&self, key: &FlowKey) -> bool {
         let words = key.words();
-        let differs = |(word, (mask, value)): (&u64, &(u64, u64))| (word ^ value) & mask;
-        let head = words.iter().zip(&self.head).map(differs).fold(0, |a, b| a | b);
+        let differs = |word, mask, value| (word ^ value) & mask;
+        let head = (0..HEAD)
+            .fold(0, |bits, i| bits | differs(words[i], self.head_mask[i], self.head_key[i]));
         if self.tail_words == 0 {
             return head == 0;
         }
-        let tail = words[HEAD..].iter().zip(&self.tail).map(differs).fold(0, |a, b| a | b);
-        head | tail == 0
+        let tail = words[HEAD..].iter().zip(&self.tail);
+        tail.fold(head, |bits, (&word, &(mask, value))| bits | differs(word, mask, value)) == 0
     }
 
     /// The bits that the verdict depends on.
@@ -146,8 +150,9 @@ impl CachedFlow {
 
     fn unpack(&self, part: impl Fn((u64, u64)) -> u64) -> FlowKey {
         let mut key = FlowKey::default();
-        let pairs = self.head.iter().chain(&self.tail);
-        key.words_mut().iter_mut().zip(pairs).for_each(|(word, pair)| *word = part(*pair));
+        let head = self.head_mask.into_iter().zip(self.head_key);
+        let pairs = head.chain(self.tail.iter().copied());
+        key.words_mut().iter_mut().zip(pairs).for_each(|(word, pair)| *word = part(pair));
         key
     }
 
@@ -174,7 +179,7 @@ impl CachedFlow {
                 return (0, 0);
             }
             match word.checked_sub(HEAD) {
-                None => self.head[word],
+                None => (self.head_mask[word], self.head_key[word]),
                 Some(behind) => self.tail.get(behind).copied().unwrap_or_default(),
             }
         };

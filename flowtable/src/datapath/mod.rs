@@ -53,7 +53,7 @@ pub use execute::{Executed, execute};
 pub use registry::FlowRegistry;
 
 use crate::flow::FlowKey;
-use crate::flow::extract::{ETH_HEADER_SIZE, extract};
+use crate::flow::extract::{ETH_HEADER_SIZE, extract, extract_into};
 use crate::pipeline::changes::RecentRules;
 use crate::pipeline::xlate::Translation;
 use crate::pipeline::{News, Pipeline};
@@ -282,11 +282,10 @@ impl Datapath {
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
         let Scratch { keys, hashes, sizes, .. } = &mut *self.scratch;
         for (i, frame) in batch.received_mut().iter_mut().enumerate() {
-            let (key, layers) = extract(in_port, 0, frame.bytes(), self.vlan_limit);
-            frame.layers = layers;
+            let key = &mut keys[i];
+            frame.layers = extract_into(key, in_port, 0, frame.bytes(), self.vlan_limit);
             sizes[i] = frame.size() as u32;
-            hashes[i] = self.hasher.hash(&key);
-            keys[i] = key;
+            hashes[i] = self.hasher.hash(key);
         }
     }
 

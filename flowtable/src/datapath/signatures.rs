@@ -94,18 +94,19 @@ impl Signatures {
         self.sets.get(hash as usize & self.set_mask)
     }
 
-    /// The first flow that a packet with this hash may belong to.
+    /// A flow that a packet with this hash may belong to.
     #[inline]
     pub(super) fn first(&self, hash: u64) -> Option<u32> {
         let set = self.set(hash)?;
         let tag = tag(hash);
-        let mut found = 0;
-        // Compared in one go; a search that stops early would be a branch for each place.
-        for entry in set {
-            let same = (entry ^ tag) & !INDEX_MASK == 0 && *entry != 0;
-            found = if same { *entry } else { found };
-        }
-        (found & INDEX_MASK).checked_sub(1)
+        // Compared in one go: a search that stops early would be a branch for each place. Numbers with
+        // a sign, because vectors of those have a maximum on every processor.
+        let named = set.map(|entry| {
+            let is_same = (entry ^ tag) & !INDEX_MASK == 0;
+            if is_same { (entry & INDEX_MASK) as i32 } else { 0 }
+        });
+        let [a, b, c, d] = std::array::from_fn(|i| named[i].max(named[i + WAYS / 2]));
+        (a.max(b).max(c.max(d)) as u32).checked_sub(1)
     }
 
     /// All flows that a packet with this hash may belong to.

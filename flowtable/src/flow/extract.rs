@@ -76,12 +76,26 @@ pub(crate) const ND_ADVERT: u8 = 136;
 /// `dl_type` even when it announces another tag.
 pub fn extract(in_port: PortNo, recirc_id: u32, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
     let mut key = FlowKey::default();
+    let layers = extract_into(&mut key, in_port, recirc_id, frame, vlan_limit);
+    (key, layers)
+}
+
+/// As [`extract`], into a key of whatever contents: copying it costs as much as reading an IPv4 header.
+#[inline]
+pub(crate) fn extract_into(
+    key: &mut FlowKey,
+    in_port: PortNo,
+    recirc_id: u32,
+    frame: &[u8],
+    vlan_limit: u8,
+) -> Layers {
+    *key = FlowKey::default();
     let mut layers = Layers::default();
     key.in_port.set(u32::from(in_port.0));
     key.recirc_id.set(recirc_id);
     key.shape.set(FlowKey::L2_WORDS as u16);
     let Some(eth) = frame.first_chunk::<ETH_HEADER_SIZE>() else {
-        return (key, layers);
+        return layers;
     };
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *eth;
     key.dl_dst = [d0, d1, d2, d3, d4, d5];
@@ -89,7 +103,7 @@ pub fn extract(in_port: PortNo, recirc_id: u32, frame: &[u8], vlan_limit: u8) ->
     let mut walk = Walk { frame, pos: ETH_HEADER_SIZE, end: frame.len() };
     let mut dl_type = u16::from_be_bytes([t0, t1]);
     if eth_type::is_vlan(dl_type) {
-        dl_type = tags(&mut key, &mut walk, dl_type, vlan_limit);
+        dl_type = tags(key, &mut walk, dl_type, vlan_limit);
     }
     if dl_type < 0x600 {
         dl_type = snap_type(&mut walk);
@@ -97,16 +111,16 @@ pub fn extract(in_port: PortNo, recirc_id: u32, frame: &[u8], vlan_limit: u8) ->
     key.dl_type.set(dl_type);
     if eth_type::is_mpls(dl_type) {
         layers.l2_5 = walk.pos as u16;
-        labels(&mut key, &mut walk);
+        labels(key, &mut walk);
     }
     layers.l3 = walk.pos as u16;
     match dl_type {
-        eth_type::IPV4 => ipv4(&mut key, &mut layers, walk),
-        eth_type::IPV6 => ipv6(&mut key, &mut layers, walk),
-        eth_type::ARP | eth_type::RARP => arp(&mut key, walk),
+        eth_type::IPV4 => ipv4(key, &mut layers, walk),
+        eth_type::IPV6 => ipv6(key, &mut layers, walk),
+        eth_type::ARP | eth_type::RARP => arp(key, walk),
         _ => {}
     }
-    (key, layers)
+    layers
 }
 
 /// A position in the frame and the end of what may be read.
