@@ -12,7 +12,7 @@
 use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
-use super::plan::{Census, Draft, MASKS, Plan, PlannedGroup, SAMPLE};
+use super::plan::{Census, Draft, MASKS, Plan, PlannedGroup, RARE, SAMPLE};
 use super::{Classifier, Filed};
 use crate::flow::{Match, PipelineMask};
 use std::cmp::Reverse;
@@ -40,13 +40,11 @@ pub(super) struct Progress {
     planned: usize,
     /// Rows that a lookup was planned to meet.
     rows: usize,
-    /// Rules added since.
+    /// Rules added since, and the rows that were in their buckets.
     inserted: usize,
+    met: usize,
     /// Groups made since.
     patches: usize,
-    /// Rules added since all rules were at home, and the rows that were in their buckets.
-    observed: usize,
-    met: usize,
     /// The next slot to look at, and how many are left.
     sweep: (u32, u32),
 }
@@ -61,8 +59,7 @@ impl Progress {
     fn is_stale(&self, len: usize) -> bool {
         let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
         let shrunk = self.planned > FIRST_PLAN && len < self.planned / 4;
-        let crowded = self.observed > 64 + self.planned / 16
-            && self.met > self.observed * (8 + 2 * self.rows);
+        let crowded = self.is_crowded(64 + self.planned / 16);
         let patched = self.patches > 8 && self.inserted > self.planned / 16;
         grown || shrunk || crowded || patched
     }
@@ -74,7 +71,12 @@ impl Progress {
 
     /// Whether a new plan would be worth its time if there is time.
     fn is_improvable(&self) -> bool {
-        self.inserted > self.planned / 8 || self.patches > 2
+        self.inserted > self.planned / 8 || self.patches > 2 || self.is_crowded(64)
+    }
+
+    /// Whether new rules met much more than was planned, and more than `rules` should have met.
+    fn is_crowded(&self, rules: usize) -> bool {
+        self.met > self.inserted.max(rules) * (8 + 2 * self.rows)
     }
 }
 
@@ -136,7 +138,6 @@ impl<T> Classifier<T> {
     pub(super) fn add_row(&mut self, slot: u32, m: &Match) {
         let met = self.file(slot, m);
         self.progress.met += met;
-        self.progress.observed += 1;
         self.progress.inserted += 1;
         self.arrange();
     }
@@ -299,8 +300,6 @@ impl<T> Classifier<T> {
         self.progress.sweep = (first + looked, left - looked);
         if left == looked {
             self.retire_groups();
-            self.progress.met = 0;
-            self.progress.observed = 0;
         }
     }
 
@@ -385,12 +384,16 @@ impl<T> Classifier<T> {
         let all = slots <= SAMPLE as u64;
         let slots: Vec<u64> = if all { (0..slots).collect() } else { random.collect() };
         let mut common: Vec<&KnownMask> = self.masks.iter().map(|(_, known)| known).collect();
+        let mut rare = Vec::new();
         if common.len() > MASKS {
             common.select_nth_unstable_by_key(MASKS, |known| Reverse(known.rules));
-            common.truncate(MASKS);
+            rare = common.split_off(MASKS);
         }
         let few = common.iter().filter(|_| !all).flat_map(|known| known.sample());
-        let mut sample: Vec<u32> = slots.into_iter().map(|slot| slot as u32).chain(few).collect();
+        let some = rare.iter().step_by(1 + rare.len() / RARE);
+        let some = some.filter(|_| !all).filter_map(|known| known.sample().next());
+        let slots = slots.into_iter().map(|slot| slot as u32);
+        let mut sample: Vec<u32> = slots.chain(few).chain(some).collect();
         sample.sort_unstable();
         sample.dedup();
         let mut census: Vec<Census> = self

@@ -10,15 +10,26 @@
 //!
 //! Candidates are the common masks and what pairs of masks share: first of the commonest ones, then,
 //! in a few rounds, of those that the choice so far serves worst.
+//!
+//! There may be thousands of masks. The commonest are planned for one by one, the others in classes of
+//! masks that are alike, each of which counts as one mask: that which all of the class share. Those with
+//! nothing in common go where they fit.
 
 use crate::flow::key::PIPELINE_WORDS;
 use crate::flow::{PipelineKey, PipelineMask};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rules that are looked at, beside a few of each mask.
 pub(super) const SAMPLE: usize = 384;
-/// Masks that are planned for. Rarer ones go where they fit.
-pub(super) const MASKS: usize = 512;
+/// Masks that are planned for one by one.
+pub(super) const MASKS: usize = 384;
+/// Rarer masks of which a rule is looked at.
+pub(super) const RARE: usize = 1024;
+/// Classes of rarer ones.
+const CLASSES: usize = 128;
+/// Masks are alike if they have as many bits in each half of each word, in steps of so many: the smallest
+/// step for which there are not too many classes.
+const STEPS: [u32; 4] = [4, 8, 16, 64];
 /// Masks that are candidates themselves.
 const SINGLE: usize = 32;
 /// Parts of masks that are candidates, and that are counted to find them.
@@ -30,7 +41,7 @@ const ROUNDS: usize = 5;
 /// Groups a plan has at most.
 const MAX_GROUPS: usize = 32;
 /// Cost of a probe, in nanoseconds.
-const PROBE: f64 = 30.0;
+const PROBE: f64 = 60.0;
 /// Cost of comparing one row.
 const ROW: f64 = 3.0;
 
@@ -77,18 +88,75 @@ pub(super) struct PlannedGroup {
 /// Plans the groups for all masks of a table.
 fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
     census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
-    let planner = Planner::new(&census, seed);
+    let words = Words::used_by(&census);
+    let classes = Class::all(&census, &words);
+    let planner = Planner::new(words, &classes, seed);
     let choice = planner.choose();
     let mut groups: Vec<PlannedGroup> = choice
         .hash_masks
         .iter()
         .map(|bits| PlannedGroup { hash_mask: planner.words.expand(bits), masks: Vec::new() })
         .collect();
-    for (at, c) in census.iter().enumerate() {
-        groups[choice.group_of(at, &planner.words.compress(&c.mask))].masks.push(c.number);
+    for (at, class) in classes.iter().enumerate() {
+        for member in &class.members {
+            let group = choice.group_of(at, &planner.words.compress(&member.mask));
+            groups[group].masks.push(member.number);
+        }
     }
     groups.retain(|g| !g.masks.is_empty());
     Plan { groups, rows: choice.rows as usize }
+}
+
+/// Masks that are planned for as one.
+struct Class<'a> {
+    /// What all of them have.
+    mask: Bits,
+    members: Vec<&'a Census>,
+}
+
+impl<'a> Class<'a> {
+    /// The classes of all masks, which come in the order of their rules.
+    fn all(census: &'a [Census], words: &Words) -> Vec<Self> {
+        let (common, rare) = census.split_at(census.len().min(MASKS));
+        let mut classes: Vec<Self> = common
+            .iter()
+            .map(|mask| Self { mask: words.compress(&mask.mask), members: vec![mask] })
+            .collect();
+        let alike = STEPS.iter().map(|&step| Self::alike(rare, words, step));
+        let few =
+            alike.reduce(|finer, coarser| if finer.len() <= CLASSES { finer } else { coarser });
+        let mut few = few.unwrap_or_default();
+        let surplus = few.split_off(few.len().min(CLASSES));
+        classes.extend(few);
+        classes.extend(surplus.into_iter().reduce(Self::join));
+        classes
+    }
+
+    /// Classes of masks that have about as many bits in each half of each word.
+    fn alike(masks: &'a [Census], words: &Words, step: u32) -> Vec<Self> {
+        let mut classes: BTreeMap<Vec<u32>, Self> = BTreeMap::new();
+        for member in masks {
+            let mask = words.compress(&member.mask);
+            let counts = (0..2 * mask.len()).map(|h| (mask[h / 2] & half_bits(h)).count_ones());
+            let about = counts.map(|n| if n == 0 { 0 } else { 1 + n / step }).collect();
+            let class = classes
+                .entry(about)
+                .or_insert_with(|| Self { mask: mask.clone(), members: Vec::new() });
+            class.mask = shared(&class.mask, &mask);
+            class.members.push(member);
+        }
+        classes.into_values().collect()
+    }
+
+    fn join(mut self, other: Self) -> Self {
+        self.mask = shared(&self.mask, &other.mask);
+        self.members.extend(other.members);
+        self
+    }
+
+    fn rules(&self) -> f64 {
+        self.members.iter().map(|member| f64::from(member.rules)).sum()
+    }
 }
 
 /// Bits of a key or mask in the words that any mask has bits in.
@@ -98,6 +166,11 @@ type Bits = Vec<u64>;
 struct Words(Vec<usize>);
 
 impl Words {
+    fn used_by(census: &[Census]) -> Self {
+        let is_used = |w: &usize| census.iter().any(|c| c.mask.words()[*w] != 0);
+        Self((0..PIPELINE_WORDS).filter(is_used).collect())
+    }
+
     fn compress(&self, key: &PipelineKey) -> Bits {
         self.0.iter().map(|&w| key.words()[w]).collect()
     }
@@ -144,7 +217,9 @@ struct Choice {
 
 impl Choice {
     fn group_of(&self, place: usize, mask: &[u64]) -> usize {
-        if let Some(&Some(group)) = self.groups.get(place) {
+        if let Some(&Some(group)) = self.groups.get(place)
+            && ones(&self.hash_masks[group]) > 0
+        {
             return group;
         }
         let fitting = (0..self.hash_masks.len()).filter(|&g| contains(mask, &self.hash_masks[g]));
@@ -153,20 +228,18 @@ impl Choice {
 }
 
 impl Planner {
-    fn new(census: &[Census], seed: u64) -> Self {
-        let used = |w: &usize| census.iter().any(|c| c.mask.words()[*w] != 0);
-        let words = Words((0..PIPELINE_WORDS).filter(used).collect());
-        let census = &census[..census.len().min(MASKS)];
-        let masks: Vec<Bits> = census.iter().map(|c| words.compress(&c.mask)).collect();
-        let rules: Vec<SampledRule> = census
-            .iter()
-            .enumerate()
-            .flat_map(|(mask, c)| {
-                let weight = f64::from(c.rules) / c.sample.len() as f64;
-                let keys = c.sample.iter().map(|key| words.compress(key));
-                keys.map(move |key| SampledRule { mask, key, weight })
-            })
-            .collect();
+    fn new(words: Words, classes: &[Class<'_>], seed: u64) -> Self {
+        let masks: Vec<Bits> = classes.iter().map(|class| class.mask.clone()).collect();
+        let mut rules = Vec::new();
+        for (mask, class) in classes.iter().enumerate() {
+            if class.members.len() > 1 && ones(&class.mask) == 0 {
+                continue;
+            }
+            let keys: Vec<_> = class.members.iter().flat_map(|member| &member.sample).collect();
+            let weight = class.rules() / keys.len() as f64;
+            let keys = keys.into_iter().map(|key| words.compress(key));
+            rules.extend(keys.map(|key| SampledRule { mask, key, weight }));
+        }
         let total = rules.iter().map(|r| r.weight).sum();
         let queries = queries(&rules, &masks, seed);
         Self { words, masks, rules, queries, total }
