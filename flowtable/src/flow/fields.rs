@@ -494,15 +494,28 @@ fn bytes<'k>(key: &'k PipelineKey, def: &FieldDef) -> &'k [u8] {
 }
 
 fn get(key: &PipelineKey, def: &FieldDef) -> u128 {
-    let mut value = [0; 16];
-    value[16 - def.len as usize..].copy_from_slice(bytes(key, def));
-    u128::from_be_bytes(value)
+    match *bytes(key, def) {
+        [a] => a.into(),
+        [a, b] => u16::from_be_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_be_bytes([a, b, c, d]).into(),
+        ref bytes => {
+            let mut value = [0; 16];
+            value[16 - bytes.len()..].copy_from_slice(bytes);
+            u128::from_be_bytes(value)
+        }
+    }
 }
 
 fn put(key: &mut PipelineKey, def: &FieldDef, value: u128) {
-    let len = def.len as usize;
-    key.as_mut_bytes()[def.offset as usize..][..len]
-        .copy_from_slice(&value.to_be_bytes()[16 - len..]);
+    match &mut key.as_mut_bytes()[def.offset as usize..][..def.len as usize] {
+        [a] => *a = value as u8,
+        [a, b] => [*a, *b] = (value as u16).to_be_bytes(),
+        [a, b, c, d] => [*a, *b, *c, *d] = (value as u32).to_be_bytes(),
+        bytes => {
+            let skip = 16 - bytes.len();
+            bytes.copy_from_slice(&value.to_be_bytes()[skip..]);
+        }
+    }
 }
 
 /// Reserved ports are 0xfff8.. in 16 bits and 0xfffffff8.. in 32.

@@ -43,20 +43,38 @@ impl<'a> Pairs<'a> {
     }
 }
 
-fn is_blank(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+/// Kinds of bytes that end something, as bits.
+const SEPARATOR: u8 = 1;
+const SIGN: u8 = 2;
+const OPEN: u8 = 4;
+const CLOSE: u8 = 8;
+
+/// The kind of each byte: every byte of a rule is looked at, and one look has to do.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    (kinds[b',' as usize], kinds[b' ' as usize]) = (SEPARATOR, SEPARATOR);
+    (kinds[b'\t' as usize], kinds[b'\r' as usize]) = (SEPARATOR, SEPARATOR);
+    kinds[b'\n' as usize] = SEPARATOR;
+    (kinds[b':' as usize], kinds[b'=' as usize]) = (SIGN, SIGN);
+    (kinds[b'(' as usize], kinds[b')' as usize]) = (OPEN, CLOSE);
+    kinds
+};
+
+fn is(b: u8, kinds: u8) -> bool {
+    KINDS[usize::from(b)] & kinds != 0
 }
 
-fn is_separator(b: u8) -> bool {
-    b == b',' || is_blank(b)
+/// Bytes in front of the first one of these kinds.
+fn len_before(text: &[u8], kinds: u8) -> usize {
+    text.iter().position(|&b| is(b, kinds)).unwrap_or(text.len())
 }
 
-/// Length of a value that ends before a byte for which `ends` holds, outside parentheses.
-fn value_len(text: &[u8], ends: impl Fn(u8) -> bool) -> (usize, bool) {
+/// Length of a value that ends before a byte of the kind, outside parentheses.
+fn value_len(text: &[u8], end: u8) -> (usize, bool) {
     let mut level = 0u32;
-    for (i, &b) in text.iter().enumerate() {
+    for (i, &b) in text.iter().enumerate().skip(len_before(text, end | OPEN | CLOSE)) {
         match b {
-            _ if level == 0 && ends(b) => return (i, true),
+            _ if level == 0 && is(b, end) => return (i, true),
             b'(' => level += 1,
             b')' => level = level.saturating_sub(1),
             _ => {}
@@ -69,14 +87,14 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = Pair<'a>;
 
     fn next(&mut self) -> Option<Pair<'a>> {
-        let text = self.rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+        let start = self.rest.bytes().position(|b| !is(b, SEPARATOR)).unwrap_or(self.rest.len());
+        let text = &self.rest[start..];
         let bytes = text.as_bytes();
         if bytes.is_empty() {
             self.rest = text;
             return None;
         }
-        let ends_key = |&b: &u8| matches!(b, b':' | b'=' | b'(') || is_separator(b);
-        let key_len = bytes.iter().position(ends_key).unwrap_or(bytes.len());
+        let key_len = len_before(bytes, SIGN | OPEN | SEPARATOR);
         let delimiter = match bytes.get(key_len) {
             Some(b':' | b'=') => Delimiter::Sign,
             Some(b'(') => Delimiter::Parentheses,
@@ -86,14 +104,14 @@ impl<'a> Iterator for Pairs<'a> {
         let (end, whole_end, is_closed) = match delimiter {
             Delimiter::None => (start, start, true),
             Delimiter::Sign => {
-                let (len, is_closed) = value_len(&bytes[start..], is_separator);
+                let (len, is_closed) = value_len(&bytes[start..], SEPARATOR);
                 (start + len, start + len, is_closed)
             }
             Delimiter::Parentheses => {
-                let (len, is_balanced) = value_len(&bytes[start..], |b| b == b')');
+                let (len, is_balanced) = value_len(&bytes[start..], CLOSE);
                 let close = start + len;
                 if bytes[close..].starts_with(b")->") {
-                    let (tail, _) = value_len(&bytes[close..], is_separator);
+                    let (tail, _) = value_len(&bytes[close..], SEPARATOR);
                     (close + tail, close + tail, true)
                 } else {
                     let has_end = close < bytes.len();

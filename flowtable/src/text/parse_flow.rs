@@ -34,8 +34,10 @@ const MAX_NAME: usize = 63;
 ///
 /// Says which part of the text is wrong, and why.
 pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
-    let draft = Draft::parse(text, context)?;
-    draft.finish(context).map(|flow_mod| at_its_table(flow_mod, context.version))
+    let mut draft = Draft::parse(text, context)?;
+    draft.send(context)?;
+    name_table(&mut draft.flow_mod, context.version);
+    Ok(draft.flow_mod)
 }
 
 /// Reads what selects rules in a dump: a match, and the attributes that a deletion selects by.
@@ -45,18 +47,19 @@ pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, Tex
 /// As [`parse_flow`].
 pub fn parse_filter(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     let context = ParseContext { command: Command::Delete, ..*context };
-    Draft::parse(text, &context)?.finish(&context)
+    let mut draft = Draft::parse(text, &context)?;
+    draft.send(&context)?;
+    Ok(draft.flow_mod)
 }
 
 /// A request that names no table is about all of them, or about table 0, as the version will have it.
-fn at_its_table(flow_mod: FlowMod, version: OfVersion) -> FlowMod {
+fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
     let is_first_table = match flow_mod.command {
         Command::Add => false,
         Command::Modify | Command::ModifyStrict => version >= OfVersion::OpenFlow11,
         Command::Delete | Command::DeleteStrict => version == OfVersion::OpenFlow11,
     };
-    let first = is_first_table.then(TableId::default);
-    FlowMod { table: flow_mod.table.or(first), ..flow_mod }
+    flow_mod.table = flow_mod.table.or(is_first_table.then(TableId::default));
 }
 
 /// Reads a line of a file of rules, which may begin with a command: `delete table=3`.
@@ -66,7 +69,8 @@ fn at_its_table(flow_mod: FlowMod, version: OfVersion) -> FlowMod {
 /// As [`parse_flow`].
 pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     let text = line.trim_start();
-    let end = text.find([',', ' ', '\t', '\r', '\n']).unwrap_or(text.len());
+    let ends = |b| matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n');
+    let end = text.bytes().position(ends).unwrap_or(text.len());
     let command = match &text[..end] {
         "add" => Command::Add,
         "delete" => Command::Delete,
@@ -77,8 +81,10 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
     };
     // The error must point into the line, so the command is cut off only for the reader.
     let context = ParseContext { command, ..*context };
-    let draft = Draft::parse_within(line, &text[end..], &context)?;
-    draft.finish(&context).map(|flow_mod| at_its_table(flow_mod, context.version))
+    let mut draft = Draft::parse_within(line, &text[end..], &context)?;
+    draft.send(&context)?;
+    name_table(&mut draft.flow_mod, context.version);
+    Ok(draft.flow_mod)
 }
 
 /// What `ovs-ofctl parse-flow` prints for a rule.
@@ -124,9 +130,9 @@ fn describe(
         return Err((0, TextError::at("", "", no_format(usable, allowed))));
     };
     let mut out = format!("usable protocols: {usable}\nchosen protocol: {chosen}\n");
-    for (i, (line, draft)) in drafts.into_iter().enumerate() {
+    for (i, (line, mut draft)) in drafts.into_iter().enumerate() {
         let has_table = chosen.has_explicit_table();
-        let flow_mod = draft.finish(context).map_err(|error| (line, error))?;
+        draft.send(context).map_err(|error| (line, error))?;
         let version = chosen.version();
         out.push_str(if chosen.is_nxm() { "NXT_FLOW_MOD" } else { "OFPT_FLOW_MOD" });
         if version != OfVersion::OpenFlow10 {
@@ -134,7 +140,7 @@ fn describe(
         }
         out.push_str(&format!(" (xid={:#x}): ", i + 1));
         let options = PrintOptions { version, ports: context.ports, stats: false, ages: true };
-        write_flow_mod(&mut out, &flow_mod, has_table, &options);
+        write_flow_mod(&mut out, &draft.flow_mod, has_table, &options);
         out.push('\n');
     }
     Ok(out)

@@ -209,7 +209,7 @@ impl<'a> MatchBuilder<'a> {
     }
 
     /// The match, and the formats that can carry it.
-    pub(super) fn finish(mut self) -> Result<(Match, Protocols), TextError> {
+    pub(super) fn finish(&mut self) -> Result<(Match, Protocols), TextError> {
         if self.is_ipv6() {
             // Only extensible matches have these fields of IPv6.
             let mask = &self.mask.flow;

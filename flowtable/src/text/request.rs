@@ -29,7 +29,7 @@ pub(super) struct Draft<'a> {
     text: &'a str,
     /// Where the actions are in the text.
     actions_text: &'a str,
-    flow_mod: FlowMod,
+    pub(super) flow_mod: FlowMod,
     /// The formats that can carry it.
     pub(super) usable: Protocols,
 }
@@ -61,20 +61,21 @@ impl<'a> Draft<'a> {
             reader.pair(&pair)?;
         }
         let (matching, match_formats) = reader.matching.finish()?;
-        let mut flow_mod = FlowMod { matching, ..reader.flow_mod };
-        let mut usable = reader.usable.and(match_formats);
+        let usable = reader.usable.and(match_formats);
+        let mut draft = Self { text, actions_text: "", flow_mod: reader.flow_mod, usable };
+        draft.flow_mod.matching = matching;
         let Some(list) = actions_text else {
             if takes_actions {
                 let fault = Fault::new("the actions are missing")
                     .hint("add actions=output:PORT, or actions=drop");
                 return Err(TextError::at(text, rule, fault));
             }
-            return Ok(Self { text, actions_text: "", flow_mod, usable });
+            return Ok(draft);
         };
         let mut parser = ActionParser::new(text, context);
-        flow_mod.actions = parser.list(list, Place::Rule)?;
-        usable = usable.and(parser.usable);
-        let mut draft = Self { text, actions_text: list, flow_mod, usable };
+        draft.flow_mod.actions = parser.list(list, Place::Rule)?;
+        draft.actions_text = list;
+        draft.usable = usable.and(parser.usable);
         draft.check_consistency(context)?;
         Ok(draft)
     }
@@ -105,7 +106,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Sends the rule through a message of the version, and lets the receiver check it.
-    pub(super) fn finish(mut self, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
+    pub(super) fn send(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let version = context.version;
         let allowed = Protocols::of_version(version);
         if self.usable.and(allowed).is_empty() {
@@ -114,7 +115,9 @@ impl<'a> Draft<'a> {
         }
         self.usable = self.usable.and(allowed);
         self.refuse_loss(context)?;
-        self.flow_mod.matching = as_standard_match(&self.flow_mod.matching, self.usable);
+        if let Some(matching) = as_standard_match(&self.flow_mod.matching, self.usable) {
+            self.flow_mod.matching = matching;
+        }
         if context.lenient && version == OfVersion::OpenFlow11 {
             self.flow_mod.matching = without_ecn(&self.flow_mod.matching);
         }
@@ -137,11 +140,21 @@ impl<'a> Draft<'a> {
                 return Err(error(Fault::new("the actions do not fit the match")));
             }
         }
-        let mut flow_mod = FlowMod {
-            actions: carried.into_owned(),
-            matching: dialect::matching(matching, version).into_owned(),
-            ..self.flow_mod
+        let matching = match dialect::matching(matching, version) {
+            Cow::Owned(matching) => Some(matching),
+            Cow::Borrowed(_) => None,
         };
+        let carried = match carried {
+            Cow::Owned(actions) => Some(actions),
+            Cow::Borrowed(_) => None,
+        };
+        let flow_mod = &mut self.flow_mod;
+        if let Some(matching) = matching {
+            flow_mod.matching = matching;
+        }
+        if let Some(actions) = carried {
+            flow_mod.actions = actions;
+        }
         if version <= OfVersion::OpenFlow11 && flow_mod.command == Command::Add {
             // There an add always resets the counters; later versions have a flag for it.
             flow_mod.flags.reset_counts = true;
@@ -160,7 +173,7 @@ impl<'a> Draft<'a> {
         if version < OfVersion::OpenFlow14 && context.lenient {
             flow_mod.importance = 0;
         }
-        Ok(flow_mod)
+        Ok(())
     }
 
     /// What a message of the version would silently lose.
@@ -182,10 +195,10 @@ impl<'a> Draft<'a> {
             let fault = Fault::new("OpenFlow 1.1 cannot match nw_ecn").hint(instead_of_1_0());
             return Err(TextError::at(self.text, self.text, fault));
         }
-        let carried = dialect::matching(matching, version);
         let says_untagged = matching.mask().flow.vlan_tci.get() == u16::MAX
             && matching.key().flow.vlan_tci.get() == 0;
-        if !says_untagged && *carried != *matching {
+        let is_altered = matches!(dialect::matching(matching, version), Cow::Owned(_));
+        if is_altered && !says_untagged {
             let fault = Fault::new(format!(
                 "OpenFlow 1.{} cannot match these bits of the VLAN tag",
                 version as u8
@@ -214,17 +227,17 @@ impl<'a> Draft<'a> {
 
 /// The matches of 1.0 and 1.1 know a VLAN id or no tag at all: what Open vSwitch makes of a match
 /// without the tag-present bit if it can avoid an extensible match. Strictly, `vlan_vid=0` and the
-/// like are the only ones, and mean the same.
-fn as_standard_match(matching: &Match, usable: Protocols) -> Match {
+/// like are the only ones, and mean the same. `None` for any other match, which stays as it is.
+fn as_standard_match(matching: &Match, usable: Protocols) -> Option<Match> {
     let (key, mask) = (matching.key().flow.vlan_tci.get(), matching.mask().flow.vlan_tci.get());
     let has_no_tag = mask & 0x1000 != 0 && key & 0x1000 == 0;
     if !has_no_tag || !usable.has_standard() {
-        return *matching;
+        return None;
     }
     let (mut key, mut mask) = (*matching.key(), *matching.mask());
     key.flow.vlan_tci = 0.into();
     mask.flow.vlan_tci = u16::MAX.into();
-    Match::new(&key, &mask)
+    Some(Match::new(&key, &mask))
 }
 
 /// The match of 1.1 has no place for the ECN bits.
