@@ -91,6 +91,8 @@ fn converse(
             true => dispatch::carry_out(&shared.switch, &request, text.bytes(), to)?,
             false => Err(super::refuse::too_much_text()),
         };
+        // Before the answer, so that nothing of the request is left when it is there.
+        drop(text);
         to.put_json(Kind::Reply, &result)?;
         to.flush()?;
     }
