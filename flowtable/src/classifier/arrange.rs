@@ -40,13 +40,17 @@ pub(super) struct Progress {
     planned: usize,
     /// Rows that a lookup was planned to meet.
     rows: usize,
-    /// Rules added since, and the rows that were in their buckets.
+    /// Rules added since, but for those that were expected.
     inserted: usize,
+    /// All rules added since, and the rows that were in their buckets.
+    observed: usize,
     met: usize,
     /// Groups made since.
     patches: usize,
     /// The next slot to look at, and how many are left.
     sweep: (u32, u32),
+    /// Rules that are expected.
+    coming: usize,
 }
 
 impl Progress {
@@ -55,10 +59,15 @@ impl Progress {
         self.sweep.1 > 0
     }
 
+    /// Sets how many rules will be added soon.
+    pub(super) fn expect(&mut self, rules: usize) {
+        self.coming = rules;
+    }
+
     /// Whether the groups are not good any more for a table of so many rules.
     fn is_stale(&self, len: usize) -> bool {
         let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
-        let shrunk = self.planned > FIRST_PLAN && len < self.planned / 4;
+        let shrunk = self.planned > FIRST_PLAN && len + self.coming < self.planned / 4;
         let crowded = self.is_crowded(64 + self.planned / 16);
         let patched = self.patches > 8 && self.inserted > self.planned / 16;
         grown || shrunk || crowded || patched
@@ -71,12 +80,13 @@ impl Progress {
 
     /// Whether a new plan would be worth its time if there is time.
     fn is_improvable(&self) -> bool {
-        self.inserted > self.planned / 8 || self.patches > 2 || self.is_crowded(64)
+        let has_changed = self.inserted > self.planned / 8 || self.patches > 2;
+        self.coming == 0 && (has_changed || self.is_crowded(64))
     }
 
     /// Whether new rules met much more than was planned, and more than `rules` should have met.
     fn is_crowded(&self, rules: usize) -> bool {
-        self.met > self.inserted.max(rules) * (8 + 2 * self.rows)
+        self.met > self.observed.max(rules) * (8 + 2 * self.rows)
     }
 }
 
@@ -114,18 +124,23 @@ impl<T> Classifier<T> {
     /// Decides anew which masks share a group, and starts to move rules. Rules may have changed since
     /// the draft of the plan was made.
     pub fn adopt(&mut self, plan: Plan) {
-        if self.progress.is_moving() {
+        // Expected rules need the plan that was made for them, whatever was adopted meanwhile.
+        if self.progress.is_moving() && self.expected.is_empty() {
             return;
         }
         self.seed = self.hasher.hash_one(self.seed);
-        let (planned, sweep) = (self.filed_len(), (0, self.rules.slots()));
-        self.progress = Progress { planned, rows: plan.rows, sweep, ..Progress::default() };
+        let coming = self.progress.coming;
+        let (planned, sweep) = (self.filed_len() + coming, (0, self.rules.slots()));
+        self.progress = Progress { planned, rows: plan.rows, sweep, coming, ..Progress::default() };
         for PlannedGroup { hash_mask, mut masks } in plan.groups {
             // A number may be another mask's by now.
             masks.retain(|&number| {
                 self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask)
             });
             self.assign(&hash_mask, masks);
+        }
+        if !self.progress.is_moving() {
+            self.retire_groups();
         }
     }
 
@@ -138,25 +153,34 @@ impl<T> Classifier<T> {
     pub(super) fn add_row(&mut self, slot: u32, m: &Match) {
         let met = self.file(slot, m);
         self.progress.met += met;
-        self.progress.inserted += 1;
+        self.progress.observed += 1;
+        match self.progress.coming {
+            0 => self.progress.inserted += 1,
+            _ => self.progress.coming -= 1,
+        }
         self.arrange();
     }
 
     /// Takes a rule out of its group for good.
     pub(super) fn drop_row(&mut self, slot: u32) {
         if let Some(number) = self.take_row(slot) {
-            let known = self.masks.get_mut(number);
-            known.remove(slot);
-            if known.rules == 0 {
-                let (home, hash) = (known.home, self.hasher.hash_one(known.mask.words()));
-                self.groups[usize::from(home.group)].drop_mask(home.local);
-                self.masks.remove(hash, number);
-            }
+            self.masks.get_mut(number).remove(slot);
+            self.drop_mask_without_rules(number);
+        }
+    }
+
+    /// Forgets a mask if no rule has it.
+    pub(super) fn drop_mask_without_rules(&mut self, number: u32) {
+        let known = self.masks.get(number);
+        if known.rules == 0 {
+            let (home, hash) = (known.home, self.hasher.hash_one(known.mask.words()));
+            self.groups[usize::from(home.group)].drop_mask(home.local);
+            self.masks.remove(hash, number);
         }
     }
 
     /// Rules in the tables, visible or not.
-    fn filed_len(&self) -> usize {
+    pub(super) fn filed_len(&self) -> usize {
         self.rules.len() + self.rules.removed_len()
     }
 
@@ -193,7 +217,12 @@ impl<T> Classifier<T> {
         number
     }
 
-    fn add_group(&mut self, halves: HalfSet, hash_mask: &PipelineMask, rules: usize) -> u16 {
+    pub(super) fn add_group(
+        &mut self,
+        halves: HalfSet,
+        hash_mask: &PipelineMask,
+        rules: usize,
+    ) -> u16 {
         let group = Group::new(Layout::new(halves), hash_mask, &self.keys, rules);
         match self.vacant_groups.pop() {
             Some(at) => {
@@ -341,11 +370,11 @@ impl<T> Classifier<T> {
 
     /// Makes masks share groups with this hash mask: one, or several where rows would be much wider.
     fn assign(&mut self, hash_mask: &PipelineMask, mut masks: Vec<u32>) {
-        masks.sort_by_key(|&number| (Reverse(self.masks.get(number).rules), number));
+        masks.sort_by_key(|&number| (Reverse(self.masks.get(number).planned_rules()), number));
         let mut parts: Vec<(HalfSet, usize, Vec<u32>)> = Vec::new();
         for number in masks {
-            let KnownMask { halves, rules, .. } = *self.masks.get(number);
-            let rules = rules as usize;
+            let known = self.masks.get(number);
+            let (halves, rules) = (known.halves, known.planned_rules() as usize);
             let fitting = parts.iter_mut().find(|(set, others, _)| {
                 let width = set.union(halves).width();
                 let wider = others * (width - set.width()) + rules * (width - halves.width());
@@ -378,7 +407,7 @@ impl<T> Classifier<T> {
 
     /// All masks, each with a sample of its rules: where possible in proportion, but at least some
     /// of each that is planned for.
-    fn census(&self, seed: u64) -> Vec<Census> {
+    pub(super) fn census(&self, seed: u64) -> Vec<Census> {
         let slots = u64::from(self.rules.slots());
         let random = (0..SAMPLE as u64).map(|n| self.hasher.hash_one((seed, n)) % slots);
         let all = slots <= SAMPLE as u64;

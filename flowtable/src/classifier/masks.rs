@@ -10,6 +10,8 @@ pub(super) struct KnownMask {
     pub(super) mask: PipelineMask,
     pub(super) halves: HalfSet,
     pub(super) rules: u32,
+    /// Rules that will be added soon.
+    pub(super) expected: u32,
     pub(super) home: Home,
     /// Slots of some of its rules.
     sample: [u32; SAMPLE],
@@ -22,7 +24,12 @@ const NONE: u32 = u32::MAX;
 
 impl KnownMask {
     pub(super) fn new(mask: &PipelineMask, halves: HalfSet, home: Home) -> Self {
-        Self { mask: *mask, halves, rules: 0, home, sample: [NONE; SAMPLE] }
+        Self { mask: *mask, halves, rules: 0, expected: 0, home, sample: [NONE; SAMPLE] }
+    }
+
+    /// Rules that there will be.
+    pub(super) fn planned_rules(&self) -> u32 {
+        self.rules.saturating_add(self.expected)
     }
 
     /// Counts a new rule. The sample has the slots with the highest hashes, so that it does not

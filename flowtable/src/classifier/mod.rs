@@ -39,7 +39,8 @@
 //!
 //! More hashed bits mean shorter buckets but more groups. A planner estimates both on a sample of the
 //! rules and picks the groups that make lookups cheapest. Plans are renewed as the table changes, and
-//! rules move a few at a time.
+//! rules move a few at a time. A table that is [told](Classifier::expect) of many rules to come is
+//! planned for all of them.
 //!
 //! # Stopping early
 //!
@@ -59,6 +60,7 @@
 
 mod arrange;
 mod buckets;
+mod expect;
 mod group;
 mod lanes;
 mod linear;
@@ -72,6 +74,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+pub use expect::Sample;
 pub use linear::LinearClassifier;
 pub use plan::{Draft, Plan};
 pub use rule::{Entry, RuleId, Version};
@@ -96,6 +99,8 @@ pub struct Classifier<T> {
     /// Largest width of a group.
     width: usize,
     progress: Progress,
+    /// Numbers of masks that rules will have.
+    expected: Vec<u32>,
     is_planned_aside: bool,
     keys: Box<HashKeys>,
     hasher: ahash::RandomState,
@@ -140,6 +145,7 @@ impl<T> Classifier<T> {
             order: Vec::new(),
             width: 1,
             progress: Progress::default(),
+            expected: Vec::new(),
             is_planned_aside: false,
             keys,
             hasher,

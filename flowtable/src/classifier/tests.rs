@@ -1,6 +1,6 @@
 //! The classifier against the linear search.
 
-use super::{Classifier, LinearClassifier, RuleId, Version};
+use super::{Classifier, LinearClassifier, RuleId, Sample, Version};
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use proptest::prelude::*;
 
@@ -312,6 +312,56 @@ fn a_plan_may_be_made_while_rules_change() {
     }
     assert!((3..20).contains(&plans), "{plans} plans");
     assert!(pair.fast.groups_len() < 40, "{} groups", pair.fast.groups_len());
+}
+
+#[test]
+fn rules_that_were_expected_stay_where_they_are_put() {
+    let mut r = Random(0xe4bec);
+    let rules: Vec<Match> = (0..3000).map(|_| ethernet_rule(&mut r)).collect();
+    let mut sample = Sample::default();
+    (0..500).for_each(|_| sample.add(&r.pick(&rules)));
+    let mut pair = Pair::new(5);
+    pair.fast = Classifier::new(5).planned_aside();
+    let draft = pair.fast.expect(sample, rules.len()).expect("they are many");
+    pair.fast.adopt(draft.plan());
+    for m in rules {
+        let priority = r.below(500) as u16;
+        pair.insert(m, priority);
+        assert!(pair.fast.draft(false).is_none() && !pair.fast.is_moving());
+    }
+    pair.fast.expect_no_more();
+    assert!(pair.fast.draft(false).is_none());
+    pair.check(&mut r, 300);
+}
+
+#[test]
+fn masks_that_were_expected_in_vain_are_forgotten() {
+    let mut r = Random(0xe4bec);
+    let rules: Vec<Match> = (0..500).map(|_| mixed_rule(&mut r)).collect();
+    let mut pair = Pair::new(5);
+    for m in &rules[..100] {
+        pair.insert(*m, 7);
+    }
+    let mut sample = Sample::default();
+    rules.iter().for_each(|m| sample.add(m));
+    let masks = pair.fast.masks.iter().count();
+    let draft = pair.fast.expect(sample, 100_000).expect("they are many");
+    let mut adopt = Some(draft.plan());
+    for step in 0..300 {
+        // Whatever is adopted in between, and however many of the rules go again.
+        if step == 100 {
+            adopt.take().into_iter().for_each(|plan| pair.fast.adopt(plan));
+        }
+        if step % 50 == 49 {
+            pair.churn(&mut r);
+        }
+        pair.insert(rules[step % 100], 8);
+    }
+    pair.check(&mut r, 100);
+    pair.fast.expect_no_more();
+    assert_eq!(pair.fast.masks.iter().count(), masks);
+    while !pair.fast.settle(64) {}
+    pair.check(&mut r, 100);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
 use crate::action::Action;
-use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Version};
+use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Sample, Version};
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use crate::flow_mod::{Command, FlowMod};
 use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
@@ -768,6 +768,16 @@ impl Tables {
             let draft = table.as_ref()?.classifier.draft(is_idle)?;
             Some((TableId::new(n as u8)?, draft))
         })
+    }
+
+    /// What is needed to plan a table for `count` additions like those of a sample.
+    pub fn expect(&mut self, table: TableId, sample: Sample, count: usize) -> Option<Draft> {
+        self.table_mut(table).classifier.expect(sample, count)
+    }
+
+    /// What was expected has come, or will not.
+    pub fn expect_no_more(&mut self, table: TableId) {
+        self.table_mut(table).classifier.expect_no_more();
     }
 
     /// Rearranges a table as planned, a few rules with each change of it.

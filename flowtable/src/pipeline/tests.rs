@@ -292,6 +292,26 @@ fn a_change_of_many_slices_can_be_taken_back() {
 }
 
 #[test]
+fn what_was_expected_need_not_come() {
+    let p = pipeline(&["table=3,udp,actions=output:2"]);
+    let sample = numbered(0, 1000);
+    for (count, is_committed) in [(2000, false), (4000, true)] {
+        let mut transaction = p.begin();
+        transaction.expect(&sample, count);
+        transaction.apply_all(&numbered(0, 2000), NOW).unwrap();
+        if is_committed {
+            transaction.commit();
+        }
+    }
+    while p.purge() {}
+    let filter = parse_flow("table=0,ip", &context(Command::Delete)).unwrap();
+    let mut walk = p.walk(&filter);
+    let mut count = 0;
+    while walk.next_slice(|_| count += 1) {}
+    assert_eq!(count, 2000);
+}
+
+#[test]
 fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
     let p =
         pipeline(&["priority=1,idle_timeout=10,actions=1", "priority=2,hard_timeout=30,actions=2"]);

@@ -2,9 +2,12 @@
 
 use super::tables::{Change, FlowModError, RuleRef};
 use super::{Pipeline, SLICE};
+use crate::classifier::Sample;
 use crate::flow_mod::{Command, FlowMod};
 use crate::group::GroupMod;
+use crate::types::TableId;
 use parking_lot::MutexGuard;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
@@ -13,6 +16,8 @@ pub struct Transaction<'a> {
     pipeline: &'a Pipeline,
     /// `None` once committed.
     change: Option<Change>,
+    /// Tables that have been made ready for many rules.
+    expecting: Vec<TableId>,
     _writer: MutexGuard<'a, ()>,
 }
 
@@ -20,7 +25,8 @@ impl Pipeline {
     /// Starts a change of rules and groups. Others wait for it to end.
     pub fn begin(&self) -> Transaction<'_> {
         let (writer, next) = self.tables.begin();
-        Transaction { pipeline: self, change: Some(Change::new(next)), _writer: writer }
+        let change = Some(Change::new(next));
+        Transaction { pipeline: self, change, expecting: Vec::new(), _writer: writer }
     }
 
     /// Applies all requests or none.
@@ -95,6 +101,24 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Makes tables ready for `count` requests like those of a sample, which is in no particular order: a
+    /// table that grows much is planned once, for its size at the end. Nothing depends on it but time.
+    pub fn expect(&mut self, sample: &[FlowMod], count: usize) {
+        let mut tables: BTreeMap<TableId, Sample> = BTreeMap::new();
+        for request in sample.iter().filter(|request| request.command == Command::Add) {
+            tables.entry(request.table.unwrap_or_default()).or_default().add(&request.matching);
+        }
+        for (table, part) in tables {
+            let count = count * part.len() / sample.len();
+            let draft = self.pipeline.tables.step(|tables| tables.expect(table, part, count));
+            if let Some(draft) = draft {
+                self.expecting.push(table);
+                let plan = draft.plan();
+                self.pipeline.tables.step(|tables| tables.adopt(table, plan));
+            }
+        }
+    }
+
     /// Prepares a change of a group.
     ///
     /// # Errors
@@ -137,6 +161,9 @@ impl Drop for Transaction<'_> {
             while !change.is_empty() {
                 self.pipeline.tables.step(|tables| tables.roll_back(&mut change, SLICE));
             }
+        }
+        for &table in &self.expecting {
+            self.pipeline.tables.step(|tables| tables.expect_no_more(table));
         }
     }
 }

@@ -17,6 +17,9 @@ const BATCH: usize = 256;
 /// Batches that wait to be applied.
 const AHEAD: usize = 4;
 
+/// Bytes of text of which it pays to look at a sample first.
+const MUCH: usize = 512 << 10;
+
 /// Rules that have been read, each with its line.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
@@ -61,6 +64,23 @@ impl<'a> BatchReader<'a> {
             batch.lines.push(line);
         }
         Ok(batch)
+    }
+
+    /// Some of the rules behind those that were read, and about how many there are, if they are many.
+    /// What is wrong with any of them is told when its turn comes.
+    pub(super) fn sample(&self) -> Option<(Vec<FlowMod>, usize)> {
+        if self.lines.size() < MUCH {
+            return None;
+        }
+        let context = context(self.mods, self.is_lenient, self.names);
+        let (mut rules, mut size) = (Vec::new(), 0);
+        for line in self.lines.sample() {
+            rules.extend(parse_flow_file_line(line.text, &context));
+            size += line.text.len() + 1;
+        }
+        // As if all lines were as long as these, and as many of them were rules.
+        let count = self.lines.size() * rules.len() / size.max(1);
+        Some((rules, count))
     }
 
     /// Reads the rest in a thread of its own while `apply` has the batches, until one of them
@@ -144,6 +164,23 @@ mod tests {
         for n in [0, 1, BATCH - 1, BATCH, BATCH + 1, 20 * BATCH] {
             assert_eq!(read(&rules(n), None).unwrap(), n);
         }
+    }
+
+    #[test]
+    fn a_sample_tells_about_how_many_rules_there_are() {
+        let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
+        let sample = |text: &str| {
+            let lines = Lines::new(text.as_bytes(), true, None).unwrap();
+            let reader = BatchReader::new(lines, &mods, false, &names);
+            reader.sample().map(|(rules, count)| (rules.len(), count))
+        };
+        assert_eq!(sample(&rules(1000)), None);
+        let (len, count) = sample(&rules(50_000)).unwrap();
+        assert!(len > 1000 && count.abs_diff(50_000) < 500, "{len} of {count}");
+        let (len, count) =
+            sample(&(rules(25_000) + &"nonsense=30001,action=x\n".repeat(25_000))).unwrap();
+        assert!(len.abs_diff(512) < 100 && count.abs_diff(25_000) < 3000, "{len} of {count}");
+        assert_eq!(sample(&"?\n".repeat(500_000)), Some((0, 0)));
     }
 
     #[test]

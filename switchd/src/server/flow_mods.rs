@@ -23,7 +23,11 @@ pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Re
     let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names);
     // The first rules are read before the tables are touched: most requests have no more.
     let first = reader.next_batch(Batch::default())?;
+    let sample = if first.is_full() { reader.sample() } else { None };
     let mut transaction = switch.pipeline().begin();
+    if let Some((sample, count)) = sample {
+        transaction.expect(&sample, count);
+    }
     let now = switch.now();
     let mut changed = 0;
     let mut apply = |batch: &Batch<'_>| {

@@ -4,7 +4,12 @@ use super::refuse::Line;
 use control::{Reason, Refusal};
 use flowtable::text::strip_comment;
 
+/// Lines in a sample.
+const SAMPLE: usize = 1024;
+const JUMP: usize = 389;
+
 /// The lines of a request's text that say something.
+#[derive(Clone)]
 pub(super) struct Lines<'a> {
     text: &'a str,
     name: Option<&'a str>,
@@ -25,6 +30,22 @@ impl<'a> Lines<'a> {
             Box::new(Refusal::new(Reason::Text, message))
         })?;
         Ok(Self { text, name, is_file, next: 1 })
+    }
+
+    /// Bytes that are left.
+    pub(super) fn size(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Lines from all over what is ahead, in no particular order, as if each were the first one.
+    pub(super) fn sample(&self) -> impl Iterator<Item = Line<'a>> {
+        // A number without a common factor jumps to and fro, and meets each place once.
+        let places = (0..SAMPLE).map(|n| n * JUMP % SAMPLE * self.text.len() / SAMPLE);
+        places.filter_map(|place| {
+            let behind = self.text.as_bytes()[place..].iter().position(|&b| b == b'\n')?;
+            let text = &self.text[place + behind + 1..];
+            Self { text, ..self.clone() }.next()
+        })
     }
 }
 
@@ -63,6 +84,21 @@ mod tests {
         let expected = [(2, "a".to_owned()), (5, "c".to_owned())];
         assert_eq!(lines(b"# x\na # b\n\n  \nc", true), expected);
         assert_eq!(lines(b"", true), []);
+    }
+
+    #[test]
+    fn a_sample_has_lines_from_all_over() {
+        let text: String = (0..5000).map(|n| format!("# {n}\nrule {n}\n")).collect();
+        let lines = Lines::new(text.as_bytes(), true, None).unwrap();
+        let numbers = lines.sample().map(|line| line.text["rule ".len()..].parse().unwrap());
+        let mut numbers: Vec<usize> = numbers.collect();
+        assert!(numbers.len() > SAMPLE - 3 && !numbers.is_sorted());
+        numbers.sort_unstable();
+        assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] < 10));
+        assert!(numbers[0] < 10 && numbers.last().is_some_and(|n| *n > 4980));
+        let short = Lines::new(b"a\nb", true, None).unwrap();
+        assert!(short.sample().all(|line| line.text == "b"));
+        assert_eq!(Lines::new(b"", true, None).unwrap().sample().count(), 0);
     }
 
     #[test]
