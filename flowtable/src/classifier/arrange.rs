@@ -173,9 +173,9 @@ impl<T> Classifier<T> {
     pub(super) fn drop_mask_without_rules(&mut self, number: u32) {
         let known = self.masks.get(number);
         if known.rules == 0 {
-            let (home, hash) = (known.home, self.hasher.hash_one(known.mask.words()));
+            let home = known.home;
             self.groups[usize::from(home.group)].drop_mask(home.local);
-            self.masks.remove(hash, number);
+            self.masks.remove(number, &self.hasher);
         }
     }
 
@@ -186,8 +186,7 @@ impl<T> Classifier<T> {
 
     /// The number of a mask, a new one if no rule has it.
     pub(super) fn mask_number(&mut self, mask: &PipelineMask) -> u32 {
-        let hash = self.hasher.hash_one(mask.words());
-        if let Some(number) = self.masks.find(hash, mask) {
+        if let Some(number) = self.masks.find(mask, &self.hasher) {
             return number;
         }
         let number = self.masks.next_number();
@@ -212,8 +211,7 @@ impl<T> Classifier<T> {
             Home { group, local: local.expect("a new group has numbers left") }
         });
         let known = KnownMask::new(mask, halves, home);
-        let hasher = &self.hasher;
-        self.masks.add(known, |mask| hasher.hash_one(mask.words()));
+        self.masks.add(known, &self.hasher);
         number
     }
 

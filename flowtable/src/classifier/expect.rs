@@ -102,15 +102,13 @@ impl<T> Classifier<T> {
             union.words_mut().iter_mut().zip(words).for_each(|(all, word)| *all |= word);
         }
         let group = self.add_group(HalfSet::of(&union), &PipelineMask::default(), 0);
-        let hasher = self.hasher.clone();
         let mut number_of = |mask: &PipelineMask| {
-            let hash = hasher.hash_one(mask.words());
-            self.masks.find(hash, mask).unwrap_or_else(|| {
+            self.masks.find(mask, &self.hasher).unwrap_or_else(|| {
                 let number = self.masks.next_number();
                 let local = self.groups[usize::from(group)].add_mask(number, mask);
                 let local = local.expect("a sample has fewer masks than a group can have");
                 let known = KnownMask::new(mask, HalfSet::of(mask), Home { group, local });
-                self.masks.add(known, |mask| hasher.hash_one(mask.words()));
+                self.masks.add(known, &self.hasher);
                 number
             })
         };

@@ -2,6 +2,7 @@
 
 use super::lanes::HalfSet;
 use crate::flow::PipelineMask;
+use ahash::RandomState;
 use hashbrown::HashTable;
 
 /// A mask that some rule has.
@@ -80,23 +81,25 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    pub(super) fn find(&mut self, hash: u64, mask: &PipelineMask) -> Option<u32> {
+    pub(super) fn find(&mut self, mask: &PipelineMask, hasher: &RandomState) -> Option<u32> {
+        self.last = self.peek(mask, hasher);
+        self.last
+    }
+
+    /// As [`find`](Self::find), for readers.
+    pub(super) fn peek(&self, mask: &PipelineMask, hasher: &RandomState) -> Option<u32> {
         if let Some(last) = self.last
             && self.is(last, mask)
         {
             return Some(last);
         }
-        self.last = self.peek(hash, mask);
-        self.last
-    }
-
-    /// As [`find`](Self::find), for readers.
-    pub(super) fn peek(&self, hash: u64, mask: &PipelineMask) -> Option<u32> {
+        let hash = hasher.hash_one(mask.words());
         self.index.find(hash, |&at| self.is(at, mask)).copied()
     }
 
     fn is(&self, number: u32, mask: &PipelineMask) -> bool {
-        self.list[number as usize].as_ref().is_some_and(|known| known.mask == *mask)
+        let known = self.list[number as usize].as_ref();
+        known.is_some_and(|known| known.mask.words() == mask.words())
     }
 
     pub(super) fn next_number(&self) -> u32 {
@@ -104,20 +107,22 @@ impl Masks {
     }
 
     /// Adds a mask as [`next_number`](Self::next_number).
-    pub(super) fn add(&mut self, known: KnownMask, hash_of: impl Fn(&PipelineMask) -> u64) {
+    pub(super) fn add(&mut self, known: KnownMask, hasher: &RandomState) {
         let number = self.next_number();
-        let hash = hash_of(&known.mask);
+        let hash = hasher.hash_one(known.mask.words());
         match self.vacant.pop() {
             Some(at) => self.list[at as usize] = Some(known),
             None => self.list.push(Some(known)),
         }
         let list = &self.list;
         self.index.insert_unique(hash, number, |&at| {
-            list[at as usize].as_ref().map_or(0, |known| hash_of(&known.mask))
+            list[at as usize].as_ref().map_or(0, |known| hasher.hash_one(known.mask.words()))
         });
     }
 
-    pub(super) fn remove(&mut self, hash: u64, number: u32) {
+    pub(super) fn remove(&mut self, number: u32, hasher: &RandomState) {
+        let Some(known) = &self.list[number as usize] else { return };
+        let hash = hasher.hash_one(known.mask.words());
         if let Ok(found) = self.index.find_entry(hash, |&at| at == number) {
             found.remove();
         }

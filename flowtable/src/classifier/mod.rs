@@ -222,8 +222,7 @@ impl<T> Classifier<T> {
 
     /// The rule with exactly this match and priority that is visible at `version`.
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
-        let hash = self.hasher.hash_one(m.mask().words());
-        let number = self.masks.peek(hash, m.mask())?;
+        let number = self.masks.peek(m.mask(), &self.hasher)?;
         let home = self.masks.get(number).home;
         let at_home = self.groups[usize::from(home.group)].find(m.key(), home.local);
         let moving = self.progress.is_moving();
@@ -238,6 +237,18 @@ impl<T> Classifier<T> {
             .filter(|(_, rule)| rule.is_visible(version))
             .max_by_key(|(_, rule)| rule.rank())
             .map(|(id, rule)| (id, &rule.value.value))
+    }
+
+    /// The rule with exactly this match and priority, for another one that takes its place: as
+    /// [`find`](Self::find), and the match's mask need not be looked for again.
+    pub fn find_to_replace(
+        &mut self,
+        m: &Match,
+        priority: u16,
+        version: Version,
+    ) -> Option<RuleId> {
+        self.masks.find(m.mask(), &self.hasher)?;
+        self.find(m, priority, version).map(|(id, _)| id)
     }
 
     /// All rules that are visible at `version`, in no particular order.

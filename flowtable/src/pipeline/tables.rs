@@ -161,6 +161,7 @@ impl GroupSlot {
 /// Rules and groups of a bridge.
 #[derive(Debug)]
 pub struct Tables {
+    /// As far as they have been used.
     tables: Vec<Option<Box<Table>>>,
     groups: BTreeMap<GroupId, Vec<GroupSlot>>,
     /// Rules that have a name, by it; several while a change is prepared.
@@ -262,7 +263,7 @@ impl Tables {
     /// Empty tables. The seed keys their hash functions.
     pub fn new(seed: u64) -> Self {
         Self {
-            tables: std::iter::repeat_with(|| None).take(TableId::COUNT).collect(),
+            tables: Vec::new(),
             groups: BTreeMap::new(),
             names: HashMap::new(),
             seed,
@@ -271,12 +272,16 @@ impl Tables {
     }
 
     fn table(&self, id: TableId) -> Option<&Table> {
-        self.tables[id.get() as usize].as_deref()
+        self.tables.get(usize::from(id.get()))?.as_deref()
     }
 
     fn table_mut(&mut self, id: TableId) -> &mut Table {
         let seed = self.seed ^ u64::from(id.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.tables[id.get() as usize].get_or_insert_with(|| {
+        let at = usize::from(id.get());
+        if at >= self.tables.len() {
+            self.tables.resize_with(at + 1, || None);
+        }
+        self.tables[at].get_or_insert_with(|| {
             let classifier = Classifier::new(seed).planned_aside();
             Box::new(Table { classifier, timed: 0 })
         })
@@ -440,9 +445,8 @@ impl Tables {
         let version = change.version;
         self.check_groups(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
-        let classifier = &self.table_mut(table).classifier;
-        let old = classifier.find(&fm.matching, fm.priority, version);
-        let replaced = old.map(|(id, rule)| (id, Arc::clone(rule)));
+        let classifier = &mut self.table_mut(table).classifier;
+        let replaced = classifier.find_to_replace(&fm.matching, fm.priority, version);
         // As in Open vSwitch, a rule that takes another's place may overlap with what that did.
         let is_new = replaced.is_none();
         if is_new && fm.flags.check_overlap && has_overlap(classifier, fm, version) {
@@ -451,10 +455,10 @@ impl Tables {
         if is_new && classifier.len() >= MAX_RULES {
             return Err(FlowModError::TableFull { table });
         }
-        self.check_name(fm, replaced.as_ref().map(|(id, _)| (table, *id)), version)?;
+        self.check_name(fm, replaced.map(|id| (table, id)), version)?;
         // An add starts the counters anew, as OpenFlow 1.0 §4.6 says, with or without reset_counts.
         let stats = Arc::new(RuleStats::new(now));
-        if let Some((id, _)) = replaced {
+        if let Some(id) = replaced {
             self.remove(change, &[(table, id)]);
         }
         let rule = Rule {
@@ -726,7 +730,7 @@ impl Tables {
         }
         for rule in &freed[before..] {
             if rule.has_timeout()
-                && let Some(table) = &mut self.tables[rule.table.get() as usize]
+                && let Some(table) = &mut self.tables[usize::from(rule.table.get())]
             {
                 table.timed -= 1;
             }
