@@ -9,7 +9,7 @@ use super::refuse::{self, Line};
 use control::{FlowCommand, FlowMods, Refusal};
 use crossbeam::channel;
 use flowtable::flow_mod::{Command, FlowMod};
-use flowtable::text::{ParseContext, parse_flow, parse_flow_file_line};
+use flowtable::text::{ParseContext, parse_flow, parse_flow_file_line, strip_comment};
 use std::thread;
 
 /// Rules of a batch.
@@ -75,10 +75,11 @@ impl<'a> BatchReader<'a> {
         let context = context(self.mods, self.is_lenient, self.names);
         let (mut rules, mut size) = (Vec::new(), 0);
         for line in self.lines.sample() {
-            rules.extend(parse_flow_file_line(line.text, &context));
-            size += line.text.len() + 1;
+            let rule = strip_comment(line).map(|text| parse_flow_file_line(text, &context));
+            rules.extend(rule.and_then(Result::ok));
+            size += line.len() + 1;
         }
-        // As if all lines were as long as these, and as many of them were rules.
+        // As if all lines were as long as these, and rules as often.
         let count = self.lines.size() * rules.len() / size.max(1);
         Some((rules, count))
     }
