@@ -135,7 +135,7 @@ impl<T> Classifier<T> {
         for PlannedGroup { hash_mask, mut masks } in plan.groups {
             // A number may be another mask's by now.
             masks.retain(|&number| {
-                self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask)
+                self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask())
             });
             self.assign(&hash_mask, masks);
         }
@@ -273,7 +273,7 @@ impl<T> Classifier<T> {
     /// Makes a group take the rules of a mask from now on. `None` if it cannot.
     fn rehome(&mut self, number: u32, group: u16) {
         let known = self.masks.get(number);
-        let (old, mask) = (known.home, known.mask);
+        let (old, mask) = (known.home, known.mask());
         if old.group == group {
             return;
         }
@@ -427,7 +427,7 @@ impl<T> Classifier<T> {
             .masks
             .iter()
             .map(|(number, known)| {
-                let &KnownMask { mask, rules, .. } = known;
+                let (mask, rules) = (known.mask(), known.rules);
                 Census { number, mask, rules, sample: Vec::new() }
             })
             .collect();

@@ -271,8 +271,7 @@ impl Group {
         self.rows.heap_size()
             + self.buckets.heap_size()
             + self.presence.heap_size()
-            + size_of_val(&*self.priorities.rules)
-            + size_of_val(&*self.priorities.highest)
+            + size_of_val(&*self.priorities.steps)
             + self.masks.capacity() * size_of::<LocalMask>()
             + self.mask_lines.capacity() * size_of::<Line>()
     }
@@ -299,37 +298,41 @@ fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank
 
 /// Which priorities the rules of a group have, as far as it helps to stop a search early: the
 /// number of rules in each step of 256, and the highest of them since the step was last empty.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Priorities {
-    rules: Box<[u32; 256]>,
-    highest: Box<[u8; 256]>,
+    /// 256 of them, or none if there never was a rule.
+    steps: Box<[Step]>,
     top: u8,
 }
 
-impl Default for Priorities {
-    fn default() -> Self {
-        Self { rules: Box::new([0; 256]), highest: Box::new([0; 256]), top: 0 }
-    }
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    rules: u32,
+    highest: u8,
 }
 
 impl Priorities {
     fn add(&mut self, priority: u16) {
         let [step, low] = priority.to_be_bytes();
-        let at = usize::from(step);
-        self.highest[at] = if self.rules[at] == 0 { low } else { self.highest[at].max(low) };
-        self.rules[at] += 1;
+        if self.steps.is_empty() {
+            self.steps = [Step::default(); 256].into();
+        }
+        let at = &mut self.steps[usize::from(step)];
+        at.highest = if at.rules == 0 { low } else { at.highest.max(low) };
+        at.rules += 1;
         self.top = self.top.max(step);
     }
 
     fn remove(&mut self, priority: u16) {
-        self.rules[usize::from(priority >> 8)] -= 1;
-        while self.top > 0 && self.rules[usize::from(self.top)] == 0 {
+        self.steps[usize::from(priority >> 8)].rules -= 1;
+        while self.top > 0 && self.steps[usize::from(self.top)].rules == 0 {
             self.top -= 1;
         }
     }
 
     fn bound(&self) -> u16 {
-        u16::from_be_bytes([self.top, self.highest[usize::from(self.top)]])
+        let highest = self.steps.get(usize::from(self.top)).map_or(0, |step| step.highest);
+        u16::from_be_bytes([self.top, highest])
     }
 }
 

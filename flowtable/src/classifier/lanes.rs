@@ -46,7 +46,26 @@ impl HalfSet {
     }
 
     fn iter(self) -> impl Iterator<Item = usize> {
-        (0..HALVES).filter(move |at| self.0 >> at & 1 != 0)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let next = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            next
+        })
+    }
+
+    /// These halves of a mask.
+    pub(super) fn pick(self, mask: &PipelineMask) -> Box<[[u8; 4]]> {
+        let halves = halves(mask);
+        self.iter().map(|at| halves[at]).collect()
+    }
+
+    /// The mask that has [picked](Self::pick) bits in these halves, and nothing elsewhere.
+    pub(super) fn put(self, picked: &[[u8; 4]]) -> PipelineMask {
+        let mut mask = PipelineMask::default();
+        let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(&mut mask);
+        self.iter().zip(picked).for_each(|(at, bits)| halves[at] = *bits);
+        mask
     }
 }
 

@@ -1,6 +1,7 @@
 //! The masks that rules have, each once, with the group that takes its rules.
 
 use super::lanes::HalfSet;
+use super::rule::grow;
 use crate::flow::PipelineMask;
 use ahash::RandomState;
 use hashbrown::HashTable;
@@ -8,8 +9,9 @@ use hashbrown::HashTable;
 /// A mask that some rule has.
 #[derive(Debug)]
 pub(super) struct KnownMask {
-    pub(super) mask: PipelineMask,
     pub(super) halves: HalfSet,
+    /// Its bits in these halves: there may be as many masks as rules.
+    bits: Box<[[u8; 4]]>,
     pub(super) rules: u32,
     /// Rules that will be added soon.
     pub(super) expected: u32,
@@ -25,7 +27,16 @@ const NONE: u32 = u32::MAX;
 
 impl KnownMask {
     pub(super) fn new(mask: &PipelineMask, halves: HalfSet, home: Home) -> Self {
-        Self { mask: *mask, halves, rules: 0, expected: 0, home, sample: [NONE; SAMPLE] }
+        let bits = halves.pick(mask);
+        Self { halves, bits, rules: 0, expected: 0, home, sample: [NONE; SAMPLE] }
+    }
+
+    pub(super) fn mask(&self) -> PipelineMask {
+        self.halves.put(&self.bits)
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one(self.mask().words())
     }
 
     /// Rules that there will be.
@@ -99,7 +110,7 @@ impl Masks {
 
     fn is(&self, number: u32, mask: &PipelineMask) -> bool {
         let known = self.list[number as usize].as_ref();
-        known.is_some_and(|known| known.mask.words() == mask.words())
+        known.is_some_and(|known| known.mask().words() == mask.words())
     }
 
     pub(super) fn next_number(&self) -> u32 {
@@ -109,20 +120,23 @@ impl Masks {
     /// Adds a mask as [`next_number`](Self::next_number).
     pub(super) fn add(&mut self, known: KnownMask, hasher: &RandomState) {
         let number = self.next_number();
-        let hash = hasher.hash_one(known.mask.words());
+        let hash = known.hash(hasher);
         match self.vacant.pop() {
             Some(at) => self.list[at as usize] = Some(known),
-            None => self.list.push(Some(known)),
+            None => {
+                grow(&mut self.list, 1);
+                self.list.push(Some(known));
+            }
         }
         let list = &self.list;
         self.index.insert_unique(hash, number, |&at| {
-            list[at as usize].as_ref().map_or(0, |known| hasher.hash_one(known.mask.words()))
+            list[at as usize].as_ref().map_or(0, |known| known.hash(hasher))
         });
     }
 
     pub(super) fn remove(&mut self, number: u32, hasher: &RandomState) {
         let Some(known) = &self.list[number as usize] else { return };
-        let hash = hasher.hash_one(known.mask.words());
+        let hash = known.hash(hasher);
         if let Ok(found) = self.index.find_entry(hash, |&at| at == number) {
             found.remove();
         }
@@ -150,6 +164,8 @@ impl Masks {
     }
 
     pub(super) fn heap_size(&self) -> usize {
-        self.list.capacity() * size_of::<Option<KnownMask>>() + self.index.allocation_size()
+        let bits: usize = self.iter().map(|(_, known)| size_of_val(&*known.bits)).sum();
+        let list = self.list.capacity() * size_of::<Option<KnownMask>>();
+        list + bits + self.index.allocation_size()
     }
 }

@@ -80,13 +80,17 @@ impl Presence {
                 lanes.push(Lane { lane: lane as u8, start, end });
             }
         }
-        let cells = (CELLS * buckets).max(FEWEST).next_power_of_two();
+        // A group that hashes nothing has nothing to remember.
+        let cells = match lanes.is_empty() {
+            true => 2,
+            false => (CELLS * buckets).max(FEWEST).next_power_of_two(),
+        };
         Self { cells: vec![0; cells / 2].into(), lanes, steps }
     }
 
     /// Whether there are many more buckets than it was made for.
     pub(super) fn is_too_small(&self, buckets: usize) -> bool {
-        buckets * CELLS > 4 * self.cells.len()
+        !self.lanes.is_empty() && buckets * CELLS > 4 * self.cells.len()
     }
 
     /// Counts a new bucket.

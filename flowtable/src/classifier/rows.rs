@@ -49,7 +49,7 @@ pub(super) struct Rows {
 }
 
 /// Rows of a piece.
-const PIECE: usize = 1024;
+const PIECE: usize = 256;
 
 /// The class of the smallest block for so many rows.
 fn class(len: u32) -> usize {

@@ -68,7 +68,7 @@ pub(super) struct Rules<V> {
     sequence: u64,
 }
 
-const PIECE: usize = 1024;
+const PIECE: usize = 256;
 
 #[derive(Debug)]
 enum Slot<V> {
