@@ -38,11 +38,12 @@ struct Probe {
     block: Option<Block>,
 }
 
-/// The key, and the mask so far, as the groups of one layout see them.
+/// The key, and the mask so far, as the groups of one layout see them. The mask is packed when it is needed.
 struct Packed<'a, const W: usize> {
     layout: Option<&'a Layout>,
     key: [Line; W],
     mask: [Line; W],
+    has_mask: bool,
 }
 
 impl<'a, T> Search<'a, '_, T> {
@@ -56,12 +57,13 @@ impl<'a, T> Search<'a, '_, T> {
                 break;
             }
             let group = &self.groups[usize::from(number)];
-            packed.turn(group.layout(), self.key, mask);
+            packed.turn_key(group.layout(), self.key, mask);
             let block = group.bucket(group.hash(&packed.key));
             if let Some(block) = block {
                 self.scan::<W>(group, block, &packed.key, &mut best);
             }
             if probes.try_push(Probe { group: number, block }).is_err() {
+                packed.turn(group.layout(), self.key, mask);
                 packed.add_all(group, block);
             }
         }
@@ -121,26 +123,39 @@ impl<'a, T> Search<'a, '_, T> {
 
 impl<'a, const W: usize> Packed<'a, W> {
     fn new() -> Self {
-        Self { layout: None, key: [Line::default(); W], mask: [Line::default(); W] }
+        let lines = [Line::default(); W];
+        Self { layout: None, key: lines, mask: lines, has_mask: false }
     }
 
-    /// Sees to it that key and mask are in this layout.
+    /// Sees to it that the key is in this layout.
     #[inline(always)]
-    fn turn(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
+    fn turn_key(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
         if self.layout.is_some_and(|current| current.set() == layout.set()) {
             return;
         }
         self.flush(mask);
         layout.gather(key, &mut self.key);
-        layout.gather(mask, &mut self.mask);
         self.layout = Some(layout);
+    }
+
+    /// Sees to it that key and mask are in this layout.
+    #[inline(always)]
+    fn turn(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
+        self.turn_key(layout, key, mask);
+        if !self.has_mask {
+            layout.gather(mask, &mut self.mask);
+            self.has_mask = true;
+        }
     }
 
     /// Writes the bits that were added to the mask.
     #[inline(always)]
     fn flush(&mut self, mask: &mut PipelineMask) {
-        if let Some(layout) = self.layout {
+        if let Some(layout) = self.layout
+            && self.has_mask
+        {
             layout.scatter(&self.mask, mask);
+            self.has_mask = false;
         }
     }
 
