@@ -30,8 +30,10 @@ const FIRST_PLAN: usize = 4;
 const NEGLECTED: u16 = 256;
 /// Groups there should be at most.
 const MAX_GROUPS: usize = 96;
-/// Lines by which rows may become longer in all, to save a group.
+/// Lines by which the rows of a mask, or those it joins, may become longer to save a group: so many, or
+/// one for each of so many rules of the table.
 const MAX_WIDENING: usize = 256;
+const RULES_TO_WIDEN: usize = 8;
 
 /// What has happened since groups were planned last, and what is left to do.
 #[derive(Debug, Default)]
@@ -132,12 +134,14 @@ impl<T> Classifier<T> {
         let coming = self.progress.coming;
         let (planned, sweep) = (self.filed_len() + coming, (0, self.rules.slots()));
         self.progress = Progress { planned, rows: plan.rows, sweep, coming, ..Progress::default() };
+        let all = self.masks.iter().map(|(_, known)| known.halves);
+        let all = all.fold(HalfSet::default(), HalfSet::union);
         for PlannedGroup { hash_mask, mut masks } in plan.groups {
             // A number may be another mask's by now.
             masks.retain(|&number| {
                 self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask())
             });
-            self.assign(&hash_mask, masks);
+            self.assign(&hash_mask, masks, all);
         }
         if !self.progress.is_moving() {
             self.retire_groups();
@@ -367,7 +371,11 @@ impl<T> Classifier<T> {
     }
 
     /// Makes masks share groups with this hash mask: one, or several where rows would be much wider.
-    fn assign(&mut self, hash_mask: &PipelineMask, mut masks: Vec<u32>) {
+    ///
+    /// Groups take `all` halves, those of any mask, where this costs no line: a key is packed once for
+    /// groups that are alike.
+    fn assign(&mut self, hash_mask: &PipelineMask, mut masks: Vec<u32>, all: HalfSet) {
+        let max_widening = MAX_WIDENING.max(self.progress.planned / RULES_TO_WIDEN);
         masks.sort_by_key(|&number| (Reverse(self.masks.get(number).planned_rules()), number));
         let mut parts: Vec<(HalfSet, usize, Vec<u32>)> = Vec::new();
         for number in masks {
@@ -376,7 +384,7 @@ impl<T> Classifier<T> {
             let fitting = parts.iter_mut().find(|(set, others, _)| {
                 let width = set.union(halves).width();
                 let wider = others * (width - set.width()) + rules * (width - halves.width());
-                wider <= MAX_WIDENING
+                wider <= max_widening
             });
             match fitting {
                 Some((set, others, members)) => {
@@ -388,6 +396,7 @@ impl<T> Classifier<T> {
             }
         }
         for (halves, rules, members) in parts {
+            let halves = if all.width() == halves.width() { all } else { halves };
             let existing = self.order.iter().map(|&(_, at)| at).find(|&at| {
                 let group = &self.groups[usize::from(at)];
                 let set = group.layout().set();
