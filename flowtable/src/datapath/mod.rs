@@ -557,7 +557,10 @@ impl Datapath {
             self.budget.charge(moment.in_port);
         }
         let stamp = stamp_after(moment.generation, &translation, news);
-        if !self.is_worth_a_place(&translation, key) {
+        // A host that was made up does not send a second frame. While others are protected from a
+        // flood of those, that is waited for: each flow displaces something of theirs.
+        let waits = news.is_any && self.budget.protects();
+        if waits || !self.is_worth_a_place(&translation, key) {
             let place = Place::default();
             let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
             self.flows.receive_guest(flow);
