@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub mac_entries: u32,
     /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
-    #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
+    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
     pub emc_entries: u32,
     /// VLAN tags that rules can look at
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]

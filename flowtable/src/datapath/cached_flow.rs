@@ -39,13 +39,13 @@ pub struct CachedFlow {
     /// The only thing that happens is an output to this port.
     pub(super) only_output: Option<PortNo>,
     tail_words: u16,
-    /// Words that look-ups saw in another form than the packet has them.
-    rewritten: u16,
-    tables: TableSet,
     /// The first words of the mask,
     head_mask: [u64; HEAD],
     /// and of the first packet's key.
     head_key: [u64; HEAD],
+    /// Words that look-ups saw in another form than the packet has them.
+    rewritten: u16,
+    tables: TableSet,
     /// Mask and key in the words behind them, for the few flows that look there.
     tail: Box<[(u64, u64)]>,
     /// The verdict.

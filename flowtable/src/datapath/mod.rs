@@ -95,7 +95,7 @@ impl CacheConfig {
 impl Default for CacheConfig {
     fn default() -> Self {
         Self {
-            emc_entries: 131_072,
+            emc_entries: 262_144,
             max_flows: 200_000,
             max_probes: flow_table::MAX_ACTIVE,
             upcalls: Some(UpcallLimit::default()),
@@ -599,8 +599,9 @@ impl Datapath {
     /// Notes the flow of a hash.
     fn remember(&mut self, hash: u64, index: u32) {
         let flows = &self.flows;
-        let age = |i: u32| flows.get(i).map(|f| std::cmp::Reverse(f.used_ms()));
-        let evicted = self.signatures.insert(hash, index, age);
+        // In about seconds: those in use are alike.
+        let used = |i: u32| flows.get(i).map(|f| f.used_ms() >> 10);
+        let evicted = self.signatures.insert(hash, index, used);
         self.stats.admissions.add(1);
         self.stats.signature_evictions.add(u64::from(evicted));
     }

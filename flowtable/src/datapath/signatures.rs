@@ -118,32 +118,31 @@ impl Signatures {
             .filter_map(|e| (e & INDEX_MASK).checked_sub(1))
     }
 
-    /// Remembers that packets with this hash belong to flow `index`. In a full set the entry goes
-    /// whose flow is the most `useless`; returns whether there was no place free.
+    /// Remembers that packets with this hash belong to flow `index`. In a full set one of two entries
+    /// goes: the one whose flow is gone or, by `used`, out of use for longer. Returns whether one had to.
+    ///
+    /// Which two they are is up to the hash. Where more flows than there are places come in turn, to take
+    /// the oldest of all would be the worst choice, as that is the next to come: none would ever be found.
+    /// This way some of them fight for a place, and the others keep theirs.
     pub(super) fn insert<U: Ord>(
         &mut self,
         hash: u64,
         index: u32,
-        useless: impl Fn(u32) -> Option<U>,
+        used: impl Fn(u32) -> Option<U>,
     ) -> bool {
         let at = hash as usize & self.set_mask;
         let Some(set) = self.sets.get_mut(at) else {
             return false;
         };
         let entry = tag(hash) | (index + 1);
-        let flow_of = |e: u32| (e & INDEX_MASK).checked_sub(1);
-        let free = set
-            .iter()
-            .position(|&e| e == entry || flow_of(e).is_none_or(|flow| useless(flow).is_none()));
-        if let Some(way) = free {
+        if let Some(way) = set.iter().position(|&e| e == entry || e & INDEX_MASK == 0) {
             set[way] = entry;
             return false;
         }
-        // Entries of flows that are as useless as each other take turns by hash.
-        let start = (hash >> 40) as usize;
-        let ways = (0..WAYS).map(|i| (start + i) % WAYS);
-        let worst = ways.max_by_key(|&way| flow_of(set[way]).and_then(&useless));
-        set[worst.unwrap_or(0)] = entry;
+        let [first, second] = [40, 43].map(|bit| (hash >> bit) as usize % WAYS);
+        let used = |way: usize| used((set[way] & INDEX_MASK) - 1);
+        let way = if used(second) < used(first) { second } else { first };
+        set[way] = entry;
         true
     }
 }
@@ -157,9 +156,21 @@ fn tag(hash: u64) -> u32 {
 mod tests {
     use super::*;
 
-    /// Every flow exists, and the higher its number the more useless it is.
+    /// Every flow exists, and was used at the time that is its number.
     fn by_number(flow: u32) -> Option<u32> {
         Some(flow)
+    }
+
+    /// A hash with a tag of its own that looks at these two places of a full set.
+    fn hash(n: u32, ways: [u64; 2]) -> u64 {
+        u64::from(n) << 52 | ways[0] << 40 | ways[1] << 43
+    }
+
+    /// One set, full of flows 10 to 17.
+    fn full_set() -> Signatures {
+        let mut cache = Signatures::new(WAYS);
+        (0..8).for_each(|n| assert!(!cache.insert(hash(n, [0, 0]), n + 10, by_number)));
+        cache
     }
 
     #[test]
@@ -173,28 +184,47 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_loses_its_most_useless_flow() {
-        let mut cache = Signatures::new(8);
-        let hash = |n: u32| u64::from(n) << 52;
-        for n in 0..8 {
-            assert!(!cache.insert(hash(n), n + 10, by_number));
-        }
-        assert!(cache.insert(hash(8), 3, by_number));
-        assert_eq!(cache.first(hash(7)), None, "flow 17 had to go");
-        assert_eq!(cache.first(hash(8)), Some(3));
-        assert_eq!(cache.all(hash(0)).collect::<Vec<_>>(), [10]);
+    fn of_two_entries_of_a_full_set_the_older_goes() {
+        let mut cache = full_set();
+        assert!(cache.insert(hash(8, [6, 3]), 30, by_number));
+        assert_eq!(cache.first(hash(3, [0, 0])), None);
+        assert_eq!(cache.first(hash(8, [6, 3])), Some(30));
+        assert!(cache.insert(hash(9, [2, 3]), 31, by_number));
+        assert_eq!(cache.first(hash(2, [0, 0])), None);
+        assert_eq!(cache.all(hash(0, [0, 0])).collect::<Vec<_>>(), [10]);
     }
 
     #[test]
-    fn entries_of_flows_that_are_gone_are_free() {
-        let mut cache = Signatures::new(8);
-        for n in 0..8u32 {
-            cache.insert(u64::from(n) << 52, n, by_number);
+    fn an_entry_whose_flow_is_gone_goes_first() {
+        let mut cache = full_set();
+        let gone = |flow| (flow != 15).then_some(flow);
+        assert!(cache.insert(hash(9, [1, 5]), 9, gone));
+        assert_eq!(cache.first(hash(5, [0, 0])), None);
+        assert_eq!(cache.first(hash(9, [1, 5])), Some(9));
+    }
+
+    #[test]
+    fn of_more_flows_than_places_that_come_in_turn_most_are_found() {
+        let mut cache = Signatures::new(4096);
+        let hasher = KeyHasher::new(1);
+        let hashes: Vec<u64> = (0..4096)
+            .map(|n| {
+                let mut key = FlowKey::default();
+                key.tp_src.set(n);
+                hasher.hash(&key)
+            })
+            .collect();
+        let mut found = 0;
+        for _ in 0..10 {
+            for (flow, &hash) in (0..).zip(&hashes) {
+                let is_found = cache.first(hash) == Some(flow);
+                found += u32::from(is_found);
+                if !is_found {
+                    cache.insert(hash, flow, |_| Some(0));
+                }
+            }
         }
-        let gone = |flow| (flow != 5).then_some(flow);
-        assert!(!cache.insert(9 << 52, 9, gone));
-        assert_eq!(cache.first(5 << 52), None);
-        assert_eq!(cache.first(9 << 52), Some(9));
+        assert!(found > 25_000, "{found} of 40,960, of which the first 4,096 cannot be");
     }
 
     #[test]
