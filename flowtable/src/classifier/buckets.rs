@@ -68,6 +68,10 @@ impl Buckets {
         }
     }
 
+    pub(super) fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
+        self.parts.iter_mut().flatten().map(|bucket| &mut bucket.block)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

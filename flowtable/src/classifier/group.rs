@@ -266,6 +266,21 @@ impl Group {
         self.presence.is_too_small(self.buckets.len())
     }
 
+    /// Gives back the room that rows have left, if it is more than the others need and these are no more
+    /// than `budget`. Returns how many there were to copy.
+    pub(super) fn compact(&mut self, budget: usize) -> usize {
+        let needed = self.len * self.width() * size_of::<Line>();
+        if self.len > budget || self.rows.heap_size() <= 2 * needed {
+            return 0;
+        }
+        let mut rows = Rows::new(self.width());
+        for block in self.buckets.blocks_mut() {
+            *block = rows.copy_from(&self.rows, *block);
+        }
+        self.rows = rows;
+        self.len
+    }
+
     /// Bytes on the heap.
     pub(super) fn heap_size(&self) -> usize {
         self.rows.heap_size()

@@ -103,6 +103,13 @@ impl Rows {
         block
     }
 
+    /// Copies a block of other rows.
+    pub(super) fn copy_from(&mut self, rows: &Self, block: Block) -> Block {
+        let copy = Block { start: self.allocate(class(block.len)), ..block };
+        self.get_mut(copy).copy_from_slice(rows.get(block));
+        copy
+    }
+
     /// Puts a row before the one numbered `at`.
     pub(super) fn insert(&mut self, block: &mut Block, at: usize, row: &[Line]) {
         let old = *block;
@@ -227,6 +234,21 @@ mod tests {
             );
         }
         assert_eq!(blocks.iter().map(|block| block.len()).sum::<usize>(), 9000);
+    }
+
+    #[test]
+    fn a_copied_block_takes_no_more_room_than_it_needs() {
+        let line = |n: u32| Line([n; 8]);
+        let mut rows = Rows::new(1);
+        let mut block = rows.create(&[line(0)]);
+        (1..1000).for_each(|n| rows.insert(&mut block, n, &[line(n as u32)]));
+        (10..1000).for_each(|_| rows.remove(&mut block, 10));
+        let mut few = Rows::new(1);
+        let copy = few.copy_from(&rows, block);
+        assert_eq!(few.get(copy), (0..10).map(line).collect::<Vec<_>>());
+        assert!(
+            few.heap_size() < 20 * size_of::<Line>() && rows.heap_size() > 100 * few.heap_size()
+        );
     }
 
     #[test]
