@@ -8,7 +8,7 @@ use super::buckets::{Buckets, spread};
 use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
 use super::presence::Presence;
 use super::rows::{Block, Header, Rows};
-use super::rule::Rank;
+use super::rule::{Rank, grow};
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use arrayvec::ArrayVec;
 use hashbrown::HashTable;
@@ -138,7 +138,9 @@ impl Group {
             Some(local) => local,
             None => {
                 let local = u16::try_from(self.masks.len()).ok()?;
+                grow(&mut self.masks, 1);
                 self.masks.push(LocalMask::default());
+                grow(&mut self.mask_lines, width);
                 self.mask_lines.resize(self.mask_lines.len() + width, Line::default());
                 local
             }
