@@ -2,6 +2,7 @@
 
 use crate::switch::{Config, Poll, SPEC_KEYS, check_settings};
 use clap::{ArgAction, Parser, Subcommand};
+use flowtable::datapath::UpcallLimit;
 use ports::spec::PortSpec;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,13 @@ pub struct Options {
     /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
     #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
     pub emc_entries: u32,
+    /// Flows that each worker caches at most; 0 turns caching off
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub flow_limit: u32,
+    /// New flows a second that a port may cause, and a tenth of that at once, while cached traffic has to be
+    /// protected from them; "off" is any number. What is over it is dropped as upcall_budget
+    #[arg(long, value_name = "N|off", default_value = "40000", value_parser = parse_upcall_limit)]
+    pub upcall_limit: Upcalls,
     /// VLAN tags that rules can look at
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub vlan_limit: u8,
@@ -86,6 +94,20 @@ fn parse_cpus(text: &str) -> Result<Cpus, String> {
     Ok(Cpus(cpus))
 }
 
+/// New flows that a port may cause, if there is a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upcalls(pub Option<UpcallLimit>);
+
+fn parse_upcall_limit(text: &str) -> Result<Upcalls, String> {
+    if text == "off" {
+        return Ok(Upcalls(None));
+    }
+    match text.parse() {
+        Ok(rate) if rate > 0 => Ok(Upcalls(Some(UpcallLimit::per_second(rate)))),
+        _ => Err("must be a number of new flows a second above 0, or off".to_owned()),
+    }
+}
+
 impl Options {
     /// How to run the switch.
     ///
@@ -106,6 +128,8 @@ impl Options {
         config.mac_ageing = Duration::from_secs(self.mac_ageing.into());
         config.mac_entries = self.mac_entries as usize;
         config.cache.emc_entries = self.emc_entries as usize;
+        config.cache.max_flows = self.flow_limit as usize;
+        config.cache.upcalls = self.upcall_limit.0;
         config.vlan_limit = self.vlan_limit;
         config.lenient = self.lenient;
         Ok(config)
@@ -121,6 +145,7 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowtable::datapath::CacheConfig;
 
     #[test]
     fn processors_are_numbers_and_ranges() {
@@ -128,6 +153,23 @@ mod tests {
         assert_eq!(parse_cpus("3-1").unwrap_err(), "\"3-1\" is not a processor: write 0,2-3");
         assert!(parse_cpus("").is_err());
         assert!(parse_cpus("99999").is_err());
+    }
+
+    #[test]
+    fn the_limit_of_new_flows_is_a_rate_or_off() {
+        let cache = |arguments: &[&str]| {
+            let all = std::iter::once("switchd").chain(arguments.iter().copied());
+            Options::try_parse_from(all).map(|options| options.switch_config().unwrap().cache)
+        };
+        assert_eq!(cache(&[]).unwrap(), CacheConfig::default());
+        let changed = cache(&["--upcall-limit", "100000", "--flow-limit", "7"]).unwrap();
+        assert_eq!(changed.upcalls, Some(UpcallLimit { rate: 100_000, burst: 10_000 }));
+        assert_eq!(changed.max_flows, 7);
+        assert_eq!(cache(&["--upcall-limit", "off"]).unwrap().upcalls, None);
+        for wrong in ["0", "-1", "many", "5000000000", ""] {
+            let error = cache(&[&format!("--upcall-limit={wrong}")]).unwrap_err().to_string();
+            assert!(error.contains("must be a number of new flows a second"), "{error}");
+        }
     }
 
     #[test]

@@ -49,13 +49,18 @@ pub struct UpcallLimit {
 
 impl Default for UpcallLimit {
     fn default() -> Self {
-        // At once as much as some thousands of connections need that come back after an outage. An
-        // upcall costs 2 us, so that a flood of them costs less than a tenth of the others' rate.
-        Self { rate: 40_000, burst: 4096 }
+        // An upcall costs 2 us, so that a flood of them costs less than a tenth of the others' rate.
+        Self::per_second(40_000)
     }
 }
 
 impl UpcallLimit {
+    /// So many a second, and a tenth of that at once: with the default as much as some thousands of
+    /// connections need that come back after an outage.
+    pub fn per_second(rate: u32) -> Self {
+        Self { rate, burst: (rate / 10).max(1) }
+    }
+
     fn part(self, share: u32) -> Self {
         Self { rate: (self.rate / share).max(1), burst: (self.burst / share).max(1) }
     }

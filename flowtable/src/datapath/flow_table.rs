@@ -240,11 +240,6 @@ impl FlowTable {
         }
     }
 
-    /// Takes everything out.
-    pub(super) fn clear(&mut self) {
-        (0..self.flows.len() as u32).for_each(|index| self.remove(index));
-    }
-
     /// Of some flows, takes out the one that was used last the longest ago.
     fn evict(&mut self) -> bool {
         let n = self.flows.len();

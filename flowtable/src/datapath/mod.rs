@@ -476,7 +476,7 @@ impl Datapath {
     /// The fresh flow of a key, wherever it has to come from. `None` if that is over the budget.
     fn flow_of(&mut self, moment: Moment, key: &FlowKey, hash: u64) -> Option<u32> {
         if self.is_off {
-            self.flows.clear();
+            self.stats.misses.add(1);
             return Some(self.translate(moment, key));
         }
         let by_signature = self
@@ -591,9 +591,9 @@ impl Datapath {
     /// Whether a flow should be remembered, or is already.
     fn is_worth_a_place(&mut self, translation: &Translation, key: &FlowKey) -> bool {
         let hits = self.stats.hits.get() + self.stats.probe_hits.get();
-        self.is_off
-            || self.admission.admits(self.flows.is_full(), hits)
-            || self.flows.has(&translation.mask, key)
+        !self.is_off
+            && (self.admission.admits(self.flows.is_full(), hits)
+                || self.flows.has(&translation.mask, key))
     }
 
     /// Notes the flow of a hash.
