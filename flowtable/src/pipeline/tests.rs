@@ -186,6 +186,21 @@ fn normal_learns_and_then_knows() {
 }
 
 #[test]
+fn normal_knows_what_it_learns_from_the_same_frame() {
+    let p = pipeline(&[
+        "priority=1,actions=mod_dl_dst:02:00:00:00:00:03,normal,set_field:02:00:00:00:00:04->eth_src,normal",
+        "priority=2,dl_dst=02:00:00:00:00:03,actions=normal",
+    ]);
+    let from_3 = "in_port=1,dl_src=02:00:00:00:00:03";
+    let to = |dst: &str| outputs(&p.translate(&key(&format!("{from_3},dl_dst={dst}"))).actions);
+    assert_eq!(to("02:00:00:00:00:03"), [], "its own address");
+    assert_eq!(to("02:00:00:00:00:09"), [], "made its own address, and again from another source");
+    let host = MacKey { vlan: 0, mac: MacAddr([2, 0, 0, 0, 0, 3]) };
+    assert!(p.with_macs(|macs| macs.add_static(host, OfPort(2), Duration::ZERO)));
+    assert_eq!(to("02:00:00:00:00:03"), [2], "a user knows better");
+}
+
+#[test]
 fn access_ports_keep_vlans_apart() {
     let p = pipeline(&["actions=normal"]);
     p.with_ports(|ports| {

@@ -56,16 +56,7 @@ impl Ctx<'_> {
             self.out.macs.push(key);
             self.out.learn.push(Learn { key, port: in_port.of });
         }
-        let learned = if dst.is_multicast() {
-            None
-        } else if learns && dst == src {
-            // Learned just now, if not before.
-            Some(in_port.of)
-        } else {
-            let key = MacKey { vlan, mac: dst };
-            self.out.macs.push(key);
-            self.view.macs.lookup(key).map(|entry| entry.port)
-        };
+        let learned = if dst.is_multicast() { None } else { self.whereabouts(vlan, dst) };
         if let Some(port) = learned {
             self.out.depends.port(port);
         }
@@ -87,6 +78,21 @@ impl Ctx<'_> {
                 self.flood_vlan(in_port, inside);
             }
         }
+    }
+
+    /// Where a host is. It may be one that this translation learns, at its own source address or that of a
+    /// `NORMAL` before; only a user who says otherwise is right nevertheless.
+    fn whereabouts(&mut self, vlan: u16, mac: MacAddr) -> Option<OfPort> {
+        let key = MacKey { vlan, mac };
+        let known = self.view.macs.lookup(key);
+        let learned = self.out.learn.iter().find(|host| host.key == key);
+        if let Some(host) = learned
+            && !known.is_some_and(|entry| entry.is_static)
+        {
+            return Some(host.port);
+        }
+        self.out.macs.push(key);
+        known.map(|entry| entry.port)
     }
 
     fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
