@@ -13,6 +13,7 @@ use super::prerequisite::Prerequisite;
 use crate::action::Subfield;
 use crate::types::OfVersion;
 use std::mem::offset_of;
+use std::ops::Range;
 use zerocopy::IntoBytes;
 
 /// How a value is written in text.
@@ -62,14 +63,19 @@ pub struct FieldDef {
     pub alias: Option<&'static str>,
     /// Width that text and subfields see.
     pub bits: u16,
+    /// All bits of the bytes that a value has in a message.
+    pub whole: u128,
     /// Bits that can be one. Not all of `bits` for `nw_tos` and `arp_op`; one more for `vlan_vid`.
     pub legal: u128,
     /// First byte in [`PipelineKey`].
     pub offset: u16,
     /// Number of bytes there, big-endian.
     pub len: u8,
-    /// Distance of the lowest bit from the end of those bytes.
+    /// Distance of the lowest bit from the end of the 64-bit word that those bytes are in; 0 if they
+    /// are two words.
     pub shift: u8,
+    /// As many one-bits as there are in those bytes from the lowest bit on, or in one of the words.
+    pub room: u64,
     /// Any mask is possible in a match; otherwise all bits or none.
     pub maskable: bool,
     /// Actions can change it.
@@ -85,12 +91,47 @@ pub struct FieldDef {
 impl FieldDef {
     /// Bytes of a value in a message.
     pub const fn wire_len(&self) -> usize {
-        match self.bits {
-            0..=8 => 1,
-            9..=16 => 2,
-            17..=32 => 4,
-            n => n as usize / 8,
+        wire_len(self.bits)
+    }
+
+    /// Where a field is that is longer than a word.
+    fn wide(&self) -> Range<usize> {
+        usize::from(self.offset)..usize::from(self.offset) + usize::from(WIDE)
+    }
+
+    /// The bits of the field in a key, right-aligned.
+    #[inline]
+    pub(super) fn get(&self, key: &PipelineKey) -> u128 {
+        if self.len == WIDE {
+            let bytes = &key.as_bytes()[self.wide()];
+            return u128::from_be_bytes(bytes.try_into().expect("a range of this size"));
         }
+        let word = u64::from_be(key.words()[usize::from(self.offset / 8)]);
+        (word >> self.shift & self.room & self.legal as u64).into()
+    }
+
+    /// Changes the bits of `mask`.
+    #[inline]
+    pub(super) fn put(&self, key: &mut PipelineKey, value: u128, mask: u128) {
+        if self.len == WIDE {
+            let bytes = &mut key.as_mut_bytes()[self.wide()];
+            let old = u128::from_be_bytes((&*bytes).try_into().expect("a range of this size"));
+            bytes.copy_from_slice(&(old & !mask | value & mask).to_be_bytes());
+            return;
+        }
+        let mask = (mask as u64 & self.legal as u64 & self.room) << self.shift;
+        let value = (value as u64) << self.shift;
+        let word = &mut key.words_mut()[usize::from(self.offset / 8)];
+        *word = *word & !mask.to_be() | (value & mask).to_be();
+    }
+}
+
+const fn wire_len(bits: u16) -> usize {
+    match bits {
+        0..=8 => 1,
+        9..=16 => 2,
+        17..=32 => 4,
+        n => n as usize / 8,
     }
 }
 
@@ -99,9 +140,24 @@ pub const fn ones(n: u16) -> u128 {
     if n >= 128 { u128::MAX } else { (1 << n) - 1 }
 }
 
-/// Bytes of the key and a shift.
+/// Bytes of the key, and the distance of a field from the end of them.
 #[derive(Clone, Copy)]
 struct Place(usize, u8, u8);
+
+/// Bytes of the fields that are longer than a word.
+const WIDE: u8 = 16;
+
+impl Place {
+    const fn shift(self) -> u8 {
+        let Self(offset, len, shift) = self;
+        if len == WIDE { 0 } else { 64 - 8 * (offset as u8 % 8 + len) + shift }
+    }
+
+    const fn room(self) -> u64 {
+        let Self(_, len, shift) = self;
+        if len == WIDE { u64::MAX } else { u64::MAX >> (64 - 8 * len + shift) }
+    }
+}
 
 const fn wire(name: &'static str, class: u16, number: u8, since: OfVersion) -> WireName {
     WireName { name, class, number, experimenter: 0, since }
@@ -145,10 +201,12 @@ macro_rules! def {
             name: $name,
             alias: if $alias.is_empty() { None } else { Some($alias) },
             bits: $bits,
+            whole: ones(8 * wire_len($bits) as u16),
             legal: ones($bits),
             offset: PLACE.0 as u16,
             len: PLACE.1,
-            shift: PLACE.2,
+            shift: PLACE.shift(),
+            room: PLACE.room(),
             maskable: def!(@ $mask),
             writable: def!(@ $access),
             prerequisite: Prerequisite::$pre,
@@ -426,14 +484,16 @@ impl FieldId {
     }
 
     /// All bits of the field.
+    #[inline]
     pub fn full_mask(self) -> u128 {
         self.def().legal
     }
 
     /// The field's value, right-aligned.
+    #[inline]
     pub fn read(self, key: &PipelineKey) -> u128 {
         let def = self.def();
-        let value = get(key, def) >> def.shift & def.legal;
+        let value = def.get(key);
         match def.form {
             TextForm::Port32 => widen_port(value),
             _ => value,
@@ -445,21 +505,18 @@ impl FieldId {
     /// Writing `dl_vlan`, `dl_vlan_pcp` or `vlan_pcp` makes the frame tagged, as in Open vSwitch;
     /// `vlan_tci` and `vlan_vid` carry the tag-present bit themselves. The other fields are written
     /// blindly: ask [`FieldId::prerequisite_met`] first.
+    #[inline]
     pub fn write(self, key: &mut PipelineKey, value: u128, mask: u128) {
-        let def = self.def();
-        let mask = (mask & def.legal) << def.shift;
-        let old = get(key, def);
-        put(key, def, old & !mask | (value << def.shift) & mask);
+        self.def().put(key, value, mask);
         if matches!(self, Self::DlVlan | Self::DlVlanPcp | Self::VlanPcp) {
             key.flow.vlan_tci |= VLAN_CFI;
         }
     }
 
     /// Marks bits of the field as looked at.
+    #[inline]
     pub fn set_mask(self, mask: &mut PipelineMask, bits: u128) {
-        let def = self.def();
-        let old = get(mask, def);
-        put(mask, def, old | (bits & def.legal) << def.shift);
+        self.def().put(mask, u128::MAX, bits);
     }
 
     /// Whether the packet has the header that holds the field.
@@ -486,35 +543,6 @@ impl FieldId {
     pub fn wire_name(self, version: OfVersion) -> Option<&'static WireName> {
         let names = self.def().wire;
         names.iter().rev().find(|w| w.since <= version).or(names.first())
-    }
-}
-
-fn bytes<'k>(key: &'k PipelineKey, def: &FieldDef) -> &'k [u8] {
-    &key.as_bytes()[def.offset as usize..][..def.len as usize]
-}
-
-fn get(key: &PipelineKey, def: &FieldDef) -> u128 {
-    match *bytes(key, def) {
-        [a] => a.into(),
-        [a, b] => u16::from_be_bytes([a, b]).into(),
-        [a, b, c, d] => u32::from_be_bytes([a, b, c, d]).into(),
-        ref bytes => {
-            let mut value = [0; 16];
-            value[16 - bytes.len()..].copy_from_slice(bytes);
-            u128::from_be_bytes(value)
-        }
-    }
-}
-
-fn put(key: &mut PipelineKey, def: &FieldDef, value: u128) {
-    match &mut key.as_mut_bytes()[def.offset as usize..][..def.len as usize] {
-        [a] => *a = value as u8,
-        [a, b] => [*a, *b] = (value as u16).to_be_bytes(),
-        [a, b, c, d] => [*a, *b, *c, *d] = (value as u32).to_be_bytes(),
-        bytes => {
-            let skip = 16 - bytes.len();
-            bytes.copy_from_slice(&value.to_be_bytes()[skip..]);
-        }
     }
 }
 
