@@ -18,24 +18,44 @@ pub(super) fn at_most(text: &str, max: u128) -> Result<u128, Fault> {
 /// A decimal or hexadecimal number.
 pub(super) fn integer(text: &str) -> Result<u128, Fault> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (digits, radix) = match hex {
-        Some(digits) => (digits, 16),
-        None => (text, 10),
+    let is_octal = hex.is_none() && text.len() > 1 && text.starts_with('0');
+    let value = match hex {
+        Some(hex) => digits::<16>(hex),
+        None => digits::<10>(text),
     };
+    match value {
+        Some(value) if !is_octal => Ok(value.into()),
+        _ => long_or_wrong(text, hex, is_octal),
+    }
+}
+
+/// The value of digits, if there is nothing else and it surely fits: some values of more than 59 bits
+/// are not read.
+pub(super) fn digits<const RADIX: u32>(text: &str) -> Option<u64> {
+    let mut value = 0u64;
+    for b in text.bytes() {
+        if value >> (u64::BITS - RADIX.ilog2() - 1) != 0 {
+            return None;
+        }
+        value = value * u64::from(RADIX) + u64::from((b as char).to_digit(RADIX)?);
+    }
+    (!text.is_empty()).then_some(value)
+}
+
+/// What is a longer number, or none.
+#[cold]
+fn long_or_wrong(text: &str, hex: Option<&str>, is_octal: bool) -> Result<u128, Fault> {
+    let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
     if digits.is_empty() || !digits.bytes().all(|b| (b as char).is_digit(radix)) {
         return Err(Fault::new(match text {
             "" => "a number is missing".to_owned(),
             _ => format!("{text:?} is not a number"),
         }));
     }
-    if radix == 10 && digits.len() > 1 && digits.starts_with('0') {
+    if is_octal {
         return Err(octal(text));
     }
-    match u64::from_str_radix(digits, radix) {
-        Ok(value) => Ok(value.into()),
-        Err(_) => u128::from_str_radix(digits, radix)
-            .map_err(|_| Fault::new(format!("{text} is too large"))),
-    }
+    u128::from_str_radix(digits, radix).map_err(|_| Fault::new(format!("{text} is too large")))
 }
 
 /// Leading zeros mean octal to some programs and nothing to others.

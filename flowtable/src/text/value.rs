@@ -60,7 +60,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn bytes_mask(&self) -> u128 {
-        ones(8 * self.def.wire_len() as u16)
+        self.def.whole
     }
 
     fn check_mask(&self, masked: Masked) -> Result<Masked, Fault> {
@@ -152,10 +152,11 @@ impl Reader<'_> {
 
     fn ipv4(&self) -> Result<Masked, Fault> {
         let bad = || Fault::new(format!("{:?} is not an IPv4 address or prefix", self.text));
-        let (address, mask) = split_mask(self.text);
-        let value = ipv4(address, self.lenient).ok_or_else(bad)?;
-        let mask = match mask {
-            None => u32::MAX,
+        let (value, rest) = ipv4_and_rest(self.text.as_bytes(), self.lenient).ok_or_else(bad)?;
+        let (address, rest) = self.text.split_at(self.text.len() - rest.len());
+        let mask = match rest.strip_prefix('/') {
+            None if rest.is_empty() => u32::MAX,
+            None => return Err(bad()),
             Some(bits) if !bits.bytes().any(|b| b == b'.') => {
                 prefix(bits, 32).map(|n| !low_bits(n, 32) as u32)?
             }
@@ -293,9 +294,8 @@ fn split_mask(text: &str) -> (&str, Option<&str>) {
 }
 
 fn prefix(text: &str, max: u16) -> Result<u16, Fault> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse() {
-        Ok(n) if n <= max && plain => Ok(n),
+    match number::digits::<10>(text) {
+        Some(n) if n <= max.into() => Ok(n as u16),
         _ => Err(Fault::new(format!("{text:?} is not a prefix length"))
             .hint(format!("prefixes have 0 to {max} bits"))),
     }
@@ -308,23 +308,37 @@ fn low_bits(prefix: u16, width: u16) -> u128 {
 
 /// Four numbers. Leniently they wrap at 256, as Open vSwitch's scanner does.
 pub(super) fn ipv4(text: &str, lenient: bool) -> Option<u32> {
-    let mut value = 0u32;
-    let mut parts = text.as_bytes().split(|&b| b == b'.');
-    for _ in 0..4 {
-        value = value << 8 | u32::from(octet(parts.next()?, lenient)?);
-    }
-    parts.next().is_none().then_some(value)
+    let (value, rest) = ipv4_and_rest(text.as_bytes(), lenient)?;
+    rest.is_empty().then_some(value)
 }
 
-fn octet(text: &[u8], lenient: bool) -> Option<u8> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let mut digits = text.iter().map(|b| b - b'0');
-    match lenient {
-        true => Some(digits.fold(0u8, |n, digit| n.wrapping_mul(10).wrapping_add(digit))),
-        false if text.len() > 1 && text[0] == b'0' => None,
-        false => digits.try_fold(0u8, |n, digit| n.checked_mul(10)?.checked_add(digit)),
+/// The address in front, and what is behind it.
+fn ipv4_and_rest(text: &[u8], lenient: bool) -> Option<(u32, &[u8])> {
+    let (mut address, mut octets) = (0, 0);
+    let (mut octet, mut start, mut end) = (0u32, 0, 0);
+    loop {
+        let digit = text.get(end).map_or(u8::MAX, |b| b.wrapping_sub(b'0'));
+        if digit <= 9 {
+            octet = octet.wrapping_mul(10).wrapping_add(digit.into());
+            end += 1;
+            continue;
+        }
+        let len = end - start;
+        if len == 0 {
+            return None;
+        }
+        let is_plain = len <= 3 && octet <= 0xff && (len == 1 || text[start] != b'0');
+        if !is_plain && !lenient {
+            return None;
+        }
+        (address, octets) = (address << 8 | octet & 0xff, octets + 1);
+        if octets == 4 {
+            return Some((address, &text[end..]));
+        }
+        if text.get(end) != Some(&b'.') {
+            return None;
+        }
+        (octet, start, end) = (0, end + 1, end + 1);
     }
 }
 
