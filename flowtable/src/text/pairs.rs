@@ -64,15 +64,61 @@ fn is(b: u8, kinds: u8) -> bool {
     KINDS[usize::from(b)] & kinds != 0
 }
 
-/// Bytes in front of the first one of these kinds.
-fn len_before(text: &[u8], kinds: u8) -> usize {
-    text.iter().position(|&b| is(b, kinds)).unwrap_or(text.len())
+/// Bytes in front of the first comma or blank.
+pub(super) fn word_len(text: &str) -> usize {
+    len_before(text.as_bytes(), SEPARATOR)
 }
 
-/// Length of a value that ends before a byte of the kind, outside parentheses.
+/// Bytes in front of the first one of these kinds.
+#[inline(always)]
+fn len_before(text: &[u8], kinds: u8) -> usize {
+    let mut len = 0;
+    while let Some(chunk) = text[len..].first_chunk() {
+        let candidates = candidates(u64::from_le_bytes(*chunk), kinds);
+        if candidates == 0 {
+            len += chunk.len();
+            continue;
+        }
+        len += candidates.trailing_zeros() as usize / 8;
+        if is(text[len], kinds) {
+            return len;
+        }
+        len += 1;
+    }
+    while len < text.len() && !is(text[len], kinds) {
+        len += 1;
+    }
+    len
+}
+
+/// The highest bit of the first of eight bytes that may be of these kinds; what is above it says
+/// nothing. Letters, digits, dots and slashes are not, and pass eight at a time.
+fn candidates(chunk: u64, kinds: u8) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // Of bytes that are smaller than `n`, the lowest for certain.
+    let below = |bytes: u64, n: u8| bytes.wrapping_sub(EACH * u64::from(n)) & !bytes;
+    let mut found = below(chunk, b',' + 1);
+    if kinds & SIGN != 0 {
+        // From `:` to `?`.
+        found |= below(chunk ^ (EACH * 0x3f), 0x40 - b':');
+    }
+    found & (EACH << 7)
+}
+
+/// Length of a value that ends before a byte of the kind, outside parentheses; whether they are closed.
+#[inline(always)]
 fn value_len(text: &[u8], end: u8) -> (usize, bool) {
+    let len = len_before(text, end | OPEN | CLOSE);
+    match text.get(len) {
+        Some(&b) if !is(b, end) => nested_value_len(text, len, end),
+        _ => (len, true),
+    }
+}
+
+/// The same if there is a parenthesis behind `len` bytes.
+fn nested_value_len(text: &[u8], len: usize, end: u8) -> (usize, bool) {
     let mut level = 0u32;
-    for (i, &b) in text.iter().enumerate().skip(len_before(text, end | OPEN | CLOSE)) {
+    for (i, &b) in text.iter().enumerate().skip(len) {
         match b {
             _ if level == 0 && is(b, end) => return (i, true),
             b'(' => level += 1,
@@ -87,7 +133,7 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = Pair<'a>;
 
     fn next(&mut self) -> Option<Pair<'a>> {
-        let start = self.rest.bytes().position(|b| !is(b, SEPARATOR)).unwrap_or(self.rest.len());
+        let start = self.rest.bytes().take_while(|&b| is(b, SEPARATOR)).count();
         let text = &self.rest[start..];
         let bytes = text.as_bytes();
         if bytes.is_empty() {
@@ -119,14 +165,10 @@ impl<'a> Iterator for Pairs<'a> {
                 }
             }
         };
-        self.rest = &text[whole_end..];
-        Some(Pair {
-            key: &text[..key_len],
-            delimiter,
-            value: &text[start..end],
-            whole: &text[..whole_end],
-            is_closed,
-        })
+        let (whole, rest) = text.split_at(whole_end);
+        self.rest = rest;
+        let (key, value) = (&whole[..key_len], &whole[start..end]);
+        Some(Pair { key, delimiter, value, whole, is_closed })
     }
 }
 
@@ -154,6 +196,20 @@ mod tests {
     #[test]
     fn an_arrow_behind_parentheses_belongs_to_the_value() {
         check("check_pkt_larger(9)->r[0],1", &[("check_pkt_larger", "9)->r[0]"), ("1", "")]);
+    }
+
+    #[test]
+    fn every_byte_is_looked_at_wherever_it_stands() {
+        for kinds in [SEPARATOR, SIGN | OPEN | SEPARATOR, SEPARATOR | OPEN | CLOSE] {
+            for (b, at) in (0..=u8::MAX).flat_map(|b| (0..20).map(move |at| (b, at))) {
+                for other in [b'a', b'?', b'+', 0xc3, b';'] {
+                    let mut text = [other; 20];
+                    text[at] = b;
+                    let expected = if is(b, kinds) { at } else { text.len() };
+                    assert_eq!(len_before(&text, kinds), expected, "{b:#x} at {at}");
+                }
+            }
+        }
     }
 
     #[test]

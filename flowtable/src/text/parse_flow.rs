@@ -2,7 +2,7 @@
 
 use super::argument::fits;
 use super::error::{Fault, TextError};
-use super::pairs::{Pair, Pairs};
+use super::pairs::{Pair, Pairs, word_len};
 use super::parse_match::MatchBuilder;
 use super::print::{PrintOptions, write_flow_mod};
 use super::protocol::Protocols;
@@ -69,8 +69,7 @@ fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
 /// As [`parse_flow`].
 pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     let text = line.trim_start();
-    let ends = |b| matches!(b, b',' | b' ' | b'\t' | b'\r' | b'\n');
-    let end = text.bytes().position(ends).unwrap_or(text.len());
+    let end = word_len(text);
     let command = match &text[..end] {
         "add" => Command::Add,
         "delete" => Command::Delete,
