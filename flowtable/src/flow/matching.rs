@@ -1,5 +1,6 @@
 //! A condition on packets: a masked key and its mask.
 
+use super::fields::FieldId;
 use super::key::{PipelineKey, PipelineMask};
 
 /// Which packets. Canonical: bits outside the mask are zero.
@@ -18,6 +19,15 @@ impl Match {
     /// The packets that agree with `key` in the bits of `mask`.
     pub fn new(key: &PipelineKey, mask: &PipelineMask) -> Self {
         Self { key: key.masked(mask), mask: *mask }
+    }
+
+    /// Says of the bits `replaced` of a field that those of `mask` are as in `value`, and of the others
+    /// nothing. That a VLAN id implies a tag is up to the caller.
+    #[inline]
+    pub fn set(&mut self, field: FieldId, value: u128, mask: u128, replaced: u128) {
+        let def = field.def();
+        def.put(&mut self.key, value & mask, replaced);
+        def.put(&mut self.mask, mask, replaced);
     }
 
     /// The values, zero outside the mask.

@@ -200,7 +200,7 @@ impl<'a> Argument<'a> {
     pub(super) fn set_field(self, usable: &mut Protocols) -> Result<Action, Fault> {
         let (text, name) = self.split_arrow()?;
         let field = match words::lookup(name) {
-            Some(words::Word::Field(field)) => field,
+            Some(&words::Word::Field(field)) => field,
             _ => {
                 let fault = subfield::unknown(name);
                 return Err(match any_field(name) {
@@ -219,7 +219,7 @@ impl<'a> Argument<'a> {
         }
         let Masked { value, mask } = self.assigned(field, text).map_err(|f| f.of(name))?;
         *usable = usable.and(Protocols::for_value(field));
-        let is_whole = mask == ones(8 * def.wire_len() as u16);
+        let is_whole = mask == def.whole;
         let covers = mask & def.legal == def.legal;
         let form = match covers && !is_whole {
             true => SetFieldForm::MaskedSetField,
@@ -240,13 +240,13 @@ impl<'a> Argument<'a> {
         let masked = match text.split_once('/') {
             // Unlike a match, an assignment can have a mask for every field; dumps of 1.5 do.
             Some((value, mask)) if !lenient && !field.def().maskable => {
-                let max = ones(8 * field.def().wire_len() as u16);
+                let max = field.def().whole;
                 let (value, mask) = (number::at_most(value, max)?, number::at_most(mask, max)?);
                 Masked { value, mask }
             }
             _ => value::parse(field, text, self.context.ports, lenient || is_vlan)?,
         };
-        let all = ones(8 * field.def().wire_len() as u16);
+        let all = field.def().whole;
         if masked.value & !all != 0 || masked.value & !field.def().legal & masked.mask != 0 {
             return Err(Fault::new(format!("{text} is too large")));
         }

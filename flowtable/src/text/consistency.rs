@@ -44,7 +44,7 @@ struct Checker {
 }
 
 impl Checker {
-    fn list(&mut self, actions: &[Action], sketch: &mut Sketch) -> Result<(), Refused> {
+    fn list(&mut self, actions: &[Action], sketch: &mut Sketch<'_>) -> Result<(), Refused> {
         for (index, action) in actions.iter().enumerate() {
             match action {
                 Action::Clone(nested) => {
@@ -76,7 +76,7 @@ impl Checker {
     }
 
     /// What the action needs to have an effect.
-    fn one(&self, action: &Action, sketch: &Sketch) -> Result<Option<Prerequisite>, Fault> {
+    fn one(&self, action: &Action, sketch: &Sketch<'_>) -> Result<Option<Prerequisite>, Fault> {
         let mut needed = None;
         match action {
             Action::Output { port } | Action::OutputTrunc { port, .. } => output_port(*port)?,
@@ -148,7 +148,7 @@ fn output_port(port: OfPort) -> Result<(), Fault> {
     Err(Fault::new(format!("port {} is no output (OFPBAC_BAD_OUT_PORT)", port.0)))
 }
 
-fn readable(sub: Subfield, sketch: &Sketch) -> Result<(), Fault> {
+fn readable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Fault> {
     let def = sub.field.def();
     match sketch.meets(def.prerequisite) {
         true => Ok(()),
@@ -156,7 +156,7 @@ fn readable(sub: Subfield, sketch: &Sketch) -> Result<(), Fault> {
     }
 }
 
-fn writable(sub: Subfield, sketch: &Sketch) -> Result<(), Fault> {
+fn writable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Fault> {
     if !sub.field.def().writable {
         return Err(read_only(sub.field));
     }

@@ -92,7 +92,7 @@ fn is_universal(action: &Action) -> bool {
     )
 }
 
-fn list(actions: &[Action], version: OfVersion, sketch: &mut Sketch) -> Vec<Action> {
+fn list(actions: &[Action], version: OfVersion, sketch: &mut Sketch<'_>) -> Vec<Action> {
     let mut out = Vec::with_capacity(actions.len());
     for action in actions {
         Writer { version, sketch, out: &mut out }.write(action);
@@ -103,7 +103,7 @@ fn list(actions: &[Action], version: OfVersion, sketch: &mut Sketch) -> Vec<Acti
 
 struct Writer<'a> {
     version: OfVersion,
-    sketch: &'a Sketch,
+    sketch: &'a Sketch<'a>,
     out: &'a mut Vec<Action>,
 }
 

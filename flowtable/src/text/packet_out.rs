@@ -62,9 +62,10 @@ pub fn parse_packet_out(text: &str, context: &ParseContext<'_>) -> Result<Packet
             return Err(TextError::at(text, text, fault.hint(hint)));
         }
     };
-    let (state, _) = reader.state.finish()?;
+    reader.state.finish()?;
+    let state = *reader.state.matching().key();
     let in_port = reader.in_port.unwrap_or(OfPort::CONTROLLER);
-    Ok(PacketOut { in_port, packet, state: *state.key(), actions })
+    Ok(PacketOut { in_port, packet, state, actions })
 }
 
 struct Reader<'a> {
@@ -93,11 +94,11 @@ impl<'a> Reader<'a> {
                 self.in_port = Some(self.port(pair.value).map_err(error)?);
             }
             _ => match words::lookup(pair.key) {
-                Some(Word::Field(field)) if is_state(field) => {
+                Some(&Word::Field(field)) if is_state(field) => {
                     let context = self.context;
                     let masked = value::parse(field, pair.value, context.ports, context.lenient)
                         .map_err(error)?;
-                    self.state.field(field, masked, pair.key, pair.whole)?;
+                    self.state.field(field, &masked, pair.key, pair.whole)?;
                 }
                 Some(Word::Field(_) | Word::Protocol { .. }) => {
                     let fault = Fault::new("it is told by the packet, not beside it")

@@ -123,7 +123,8 @@ impl<'a> ActionParser<'a> {
         pairs: impl Iterator<Item = Pair<'a>> + Clone,
         place: Place,
     ) -> Result<Vec<Action>, TextError> {
-        let mut actions = Vec::new();
+        // Most rules have one action.
+        let mut actions = Vec::with_capacity(1);
         let mut drop = None;
         for pair in pairs.clone() {
             if !pair.is_closed && !self.context.lenient {

@@ -34,7 +34,13 @@ const MAX_NAME: usize = 63;
 ///
 /// Says which part of the text is wrong, and why.
 pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
-    let mut draft = Draft::parse(text, context)?;
+    parse_within(text, text, context)
+}
+
+/// Reads `rule`, which is a piece of `text`. Rules are large, so they are read in place.
+fn parse_within(text: &str, rule: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
+    let mut draft = Draft::new(text, context);
+    draft.read(rule, context)?;
     draft.send(context)?;
     name_table(&mut draft.flow_mod, context.version);
     Ok(draft.flow_mod)
@@ -79,11 +85,7 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
         _ => return parse_flow(line, context),
     };
     // The error must point into the line, so the command is cut off only for the reader.
-    let context = ParseContext { command, ..*context };
-    let mut draft = Draft::parse_within(line, &text[end..], &context)?;
-    draft.send(&context)?;
-    name_table(&mut draft.flow_mod, context.version);
-    Ok(draft.flow_mod)
+    parse_within(line, &text[end..], &ParseContext { command, ..*context })
 }
 
 /// What `ovs-ofctl parse-flow` prints for a rule.
@@ -148,7 +150,8 @@ fn describe(
 /// A match without attributes.
 pub(super) fn only_match(text: &str, context: &ParseContext<'_>) -> Result<Match, TextError> {
     let context = ParseContext { command: Command::Delete, ..*context };
-    let mut reader = Reader::new(text, &context);
+    let mut flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
+    let mut reader = Reader::new(text, &context, &mut flow_mod);
     for pair in Pairs::new(text) {
         if let Some(Word::Attribute(_) | Word::Flag(_)) = words::lookup(pair.key) {
             let fault = format!("{} is not part of a match", pair.key);
@@ -156,8 +159,8 @@ pub(super) fn only_match(text: &str, context: &ParseContext<'_>) -> Result<Match
         }
         reader.pair(&pair)?;
     }
-    let (matching, _) = reader.matching.finish()?;
-    Ok(matching)
+    reader.finish()?;
+    Ok(flow_mod.matching)
 }
 
 pub(super) fn has_actions(command: Command) -> bool {
@@ -168,18 +171,30 @@ pub(super) fn has_actions(command: Command) -> bool {
 pub(super) struct Reader<'a, 'c> {
     text: &'a str,
     context: &'c ParseContext<'c>,
-    pub(super) matching: MatchBuilder<'a>,
-    pub(super) flow_mod: FlowMod,
-    pub(super) usable: Protocols,
+    matching: MatchBuilder<'a>,
+    flow_mod: &'c mut FlowMod,
+    usable: Protocols,
     /// Attributes seen, as bits.
     seen: u32,
 }
 
 impl<'a, 'c> Reader<'a, 'c> {
-    pub(super) fn new(text: &'a str, context: &'c ParseContext<'c>) -> Self {
-        let flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
+    /// `flow_mod` is as a rule without words is.
+    #[inline]
+    pub(super) fn new(
+        text: &'a str,
+        context: &'c ParseContext<'c>,
+        flow_mod: &'c mut FlowMod,
+    ) -> Self {
         let matching = MatchBuilder::new(text, context.lenient);
         Self { text, context, matching, flow_mod, usable: Protocols::ANY, seen: 0 }
+    }
+
+    /// Puts the match where it belongs; the formats that can carry what was read.
+    pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
+        let formats = self.matching.finish()?;
+        self.flow_mod.matching = *self.matching.matching();
+        Ok(self.usable.and(formats))
     }
 
     fn error(&self, part: &str, fault: impl Into<Fault>) -> TextError {
@@ -189,25 +204,25 @@ impl<'a, 'c> Reader<'a, 'c> {
     pub(super) fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
         let lenient = self.context.lenient;
         match words::lookup(pair.key) {
-            Some(Word::Protocol { dl_type, nw_proto }) => {
+            Some(&Word::Protocol { dl_type, nw_proto }) => {
                 self.no_value(pair)?;
                 self.matching.protocol(pair.key, dl_type, nw_proto)
             }
-            Some(Word::Field(field)) => {
+            Some(&Word::Field(field)) => {
                 let masked = value::parse(field, pair.value, self.context.ports, lenient).map_err(
                     |fault| {
                         let part = if pair.value.is_empty() { pair.whole } else { pair.value };
                         self.error(part, fault.of(pair.key))
                     },
                 )?;
-                self.matching.field(field, masked, pair.key, pair.whole)
+                self.matching.field(field, &masked, pair.key, pair.whole)
             }
-            Some(Word::Flag(flag)) if self.takes_flags() => {
+            Some(&Word::Flag(flag)) if self.takes_flags() => {
                 self.no_value(pair)?;
                 self.flag(flag);
                 Ok(())
             }
-            Some(Word::Attribute(attribute)) if self.takes(attribute) => {
+            Some(&Word::Attribute(attribute)) if self.takes(attribute) => {
                 self.attribute(attribute, pair)
             }
             Some(Word::Ethernet) => self.no_value(pair),

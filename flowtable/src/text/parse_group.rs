@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
 
     fn fields(&mut self, text: &str) -> Result<(), Fault> {
         for pair in Pairs::new(text) {
-            let Some(Word::Field(field)) = lookup(pair.key) else {
+            let Some(&Word::Field(field)) = lookup(pair.key) else {
                 return Err(subfield::unknown(pair.key));
             };
             if self.selection.fields.iter().any(|(f, _)| *f == field) {

@@ -8,8 +8,8 @@ use super::error::{Fault, TextError};
 use super::protocol::Protocols;
 use super::value::Masked;
 use crate::action::Subfield;
-use crate::flow::fields::{FieldId, ones};
-use crate::flow::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI, frag};
+use crate::flow::fields::FieldId;
+use crate::flow::key::{FlowKey, VLAN_CFI, frag};
 use crate::flow::matching::Match;
 use crate::flow::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
@@ -34,8 +34,7 @@ struct Seen<'a> {
 pub(super) struct MatchBuilder<'a> {
     text: &'a str,
     lenient: bool,
-    key: PipelineKey,
-    mask: PipelineMask,
+    matching: Match,
     ipv6_key: [u128; 2],
     ipv6_mask: [u128; 2],
     seen: ArrayVec<Seen<'a>, MAX_FIELDS>,
@@ -44,12 +43,12 @@ pub(super) struct MatchBuilder<'a> {
 
 impl<'a> MatchBuilder<'a> {
     /// `text` is what error messages are about.
+    #[inline]
     pub(super) fn new(text: &'a str, lenient: bool) -> Self {
         Self {
             text,
             lenient,
-            key: PipelineKey::default(),
-            mask: PipelineMask::default(),
+            matching: Match::any(),
             ipv6_key: [0; 2],
             ipv6_mask: [0; 2],
             seen: ArrayVec::new(),
@@ -68,9 +67,10 @@ impl<'a> MatchBuilder<'a> {
         dl_type: u16,
         nw_proto: Option<u8>,
     ) -> Result<(), TextError> {
-        self.put(FieldId::EthType, whole(FieldId::EthType, dl_type.into()), word, word)?;
+        let seen = |field| Seen { field, name: word, whole: word, is_part: false };
+        self.put(&seen(FieldId::EthType), &exactly(FieldId::EthType, dl_type.into()))?;
         if let Some(proto) = nw_proto {
-            self.put(FieldId::IpProto, whole(FieldId::IpProto, proto.into()), word, word)?;
+            self.put(&seen(FieldId::IpProto), &exactly(FieldId::IpProto, proto.into()))?;
         }
         Ok(())
     }
@@ -79,13 +79,17 @@ impl<'a> MatchBuilder<'a> {
     pub(super) fn field(
         &mut self,
         field: FieldId,
-        masked: Masked,
+        masked: &Masked,
         name: &'a str,
         pair: &'a str,
     ) -> Result<(), TextError> {
-        self.usable = self.usable.and(Protocols::for_match(field, masked));
-        self.remember(Seen { field, name, whole: pair, is_part: false })?;
-        self.put(field, masked, name, pair)
+        self.add(Seen { field, name, whole: pair, is_part: false }, masked)
+    }
+
+    fn add(&mut self, seen: Seen<'a>, masked: &Masked) -> Result<(), TextError> {
+        self.usable = self.usable.and(Protocols::for_match(seen.field, masked));
+        self.remember(&seen)?;
+        self.put(&seen, masked)
     }
 
     /// `name[a..b]=value`
@@ -108,19 +112,17 @@ impl<'a> MatchBuilder<'a> {
             return Err(self.error(pair, format!("{} can only be matched as a whole", def.name)));
         }
         let masked = Masked { value: old_value & !sub.mask() | bits, mask };
-        self.usable = self.usable.and(Protocols::for_match(field, masked));
-        self.remember(Seen { field, name, whole: pair, is_part: true })?;
-        self.put(field, masked, name, pair)
+        self.add(Seen { field, name, whole: pair, is_part: true }, &masked)
     }
 
-    fn remember(&mut self, seen: Seen<'a>) -> Result<(), TextError> {
+    fn remember(&mut self, seen: &Seen<'a>) -> Result<(), TextError> {
         let is_twice =
             |other: &Seen<'_>| other.field == seen.field && !(other.is_part && seen.is_part);
         if !self.lenient && self.seen.iter().any(is_twice) {
             let fault = Fault::new(format!("{} is given twice", seen.name));
             return Err(self.error(seen.whole, fault.hint("remove one of them")));
         }
-        match self.seen.try_push(seen) {
+        match self.seen.try_push(*seen) {
             Ok(()) => Ok(()),
             // The lenient reader sets fields without looking back.
             Err(_) if self.lenient => Ok(()),
@@ -128,91 +130,60 @@ impl<'a> MatchBuilder<'a> {
         }
     }
 
+    #[cold]
     fn contradiction(&self, pair: &str) -> TextError {
         self.error(pair, format!("{pair} contradicts an earlier part of the match"))
     }
 
     /// The bits set so far.
     fn get(&self, field: FieldId) -> (u128, u128) {
-        match ipv6_slot(field) {
-            Some(slot) => (self.ipv6_key[slot], self.ipv6_mask[slot]),
-            None => (field.read(&self.key), field.read(&self.mask)),
+        match field {
+            FieldId::Ipv6Src => (self.ipv6_key[0], self.ipv6_mask[0]),
+            FieldId::Ipv6Dst => (self.ipv6_key[1], self.ipv6_mask[1]),
+            _ => (field.read(self.matching.key()), field.read(self.matching.mask())),
         }
     }
 
-    fn put(
-        &mut self,
-        field: FieldId,
-        masked: Masked,
-        name: &str,
-        pair: &str,
-    ) -> Result<(), TextError> {
-        let Masked { value, mask } = masked;
-        if let Some(slot) = ipv6_slot(field) {
-            self.ipv6_key[slot] = value & mask;
-            self.ipv6_mask[slot] = mask;
+    fn put(&mut self, seen: &Seen<'_>, masked: &Masked) -> Result<(), TextError> {
+        use FieldId::*;
+        let Masked { value, mask } = *masked;
+        let (field, value, mask, replaced) = match seen.field {
+            Ipv6Src | Ipv6Dst => {
+                let slot = usize::from(seen.field == Ipv6Dst);
+                (self.ipv6_key[slot], self.ipv6_mask[slot]) = (value & mask, mask);
+                return Ok(());
+            }
+            VlanTci | DlVlan | VlanVid | DlVlanPcp | VlanPcp => {
+                let (tci, bits, replaced) = vlan_bits(seen.field, value, mask);
+                (VlanTci, tci.into(), bits.into(), replaced.into())
+            }
+            // Leniently, an ICMP type is all of what is the source port elsewhere.
+            IcmpType | Icmpv6Type if self.lenient && mask != 0 => {
+                (TcpSrc, value, u128::MAX, u128::MAX)
+            }
+            IcmpCode | Icmpv6Code if self.lenient && mask != 0 => {
+                (TcpDst, value, u128::MAX, u128::MAX)
+            }
+            field => (field, value, mask, u128::MAX),
+        };
+        if self.lenient {
+            self.matching.set(field, value, mask, replaced);
             return Ok(());
         }
-        if let Some((tci, bits, replaced)) = vlan_bits(field, value, mask) {
-            return self.put_vlan(tci, bits, replaced, pair);
-        }
-        // Leniently, an ICMP type is all of what is the source port elsewhere.
-        let (field, mask) = match field {
-            FieldId::IcmpType | FieldId::Icmpv6Type if self.lenient && mask != 0 => {
-                (FieldId::TcpSrc, u128::MAX)
-            }
-            FieldId::IcmpCode | FieldId::Icmpv6Code if self.lenient && mask != 0 => {
-                (FieldId::TcpDst, u128::MAX)
-            }
-            _ => (field, mask),
-        };
         let mask = mask & field.full_mask();
-        let (old_value, old_mask) = (field.read(&self.key), field.read(&self.mask));
-        if !self.lenient && (old_value ^ value) & old_mask & mask != 0 {
-            let is_protocol = matches!(field, FieldId::EthType | FieldId::IpProto);
-            return Err(if is_protocol && name == pair {
-                self.error(pair, format!("{name} contradicts an earlier part of the match"))
-            } else {
-                self.contradiction(pair)
-            });
+        let common = mask & field.read(self.matching.mask());
+        if common != 0 && (field.read(self.matching.key()) ^ value) & common != 0 {
+            return Err(self.contradiction(seen.whole));
         }
-        // Leniently, what was set before is replaced.
-        let (value, mask) = match self.lenient {
-            true => (value & mask, mask),
-            false => (old_value & old_mask | value & mask, old_mask | mask),
-        };
-        field.write(&mut self.key, value, u128::MAX);
-        field.write(&mut self.mask, mask, u128::MAX);
+        self.matching.set(field, value, mask, mask);
         Ok(())
     }
 
-    fn put_vlan(
-        &mut self,
-        tci: u16,
-        bits: u16,
-        replaced: u16,
-        pair: &str,
-    ) -> Result<(), TextError> {
-        let flow_key = &mut self.key.flow.vlan_tci;
-        let flow_mask = &mut self.mask.flow.vlan_tci;
-        let (old, old_bits) = (flow_key.get(), flow_mask.get());
-        if self.lenient {
-            *flow_key = (old & !replaced | tci).into();
-            *flow_mask = (old_bits & !replaced | bits).into();
-        } else if (old ^ tci) & old_bits & bits != 0 {
-            return Err(self.contradiction(pair));
-        } else {
-            *flow_key = (old | tci).into();
-            *flow_mask = (old_bits | bits).into();
-        }
-        Ok(())
-    }
-
-    /// The match, and the formats that can carry it.
-    pub(super) fn finish(&mut self) -> Result<(Match, Protocols), TextError> {
+    /// Checks the match; the formats that can carry it.
+    pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         if self.is_ipv6() {
             // Only extensible matches have these fields of IPv6.
-            let mask = &self.mask.flow;
+            let mask = &self.matching.mask().flow;
             let has_inner = mask.nw_proto != 0
                 || mask.nw_tos != 0
                 || mask.tp_src.get() != 0
@@ -230,35 +201,41 @@ impl<'a> MatchBuilder<'a> {
         if self.is_ipv6() {
             self.put_ipv6_addresses();
         }
-        Ok((Match::new(&self.key, &self.mask), self.usable))
+        Ok(self.usable)
+    }
+
+    /// What was collected; after [`MatchBuilder::finish`] it is complete.
+    pub(super) fn matching(&self) -> &Match {
+        &self.matching
     }
 
     fn is_ipv6(&self) -> bool {
-        Prerequisite::Ipv6.implied(&self.key.flow, &self.mask.flow)
+        Prerequisite::Ipv6.implied_by(&self.matching)
     }
 
     fn put_ipv6_addresses(&mut self) {
         for (slot, field) in [FieldId::Ipv6Src, FieldId::Ipv6Dst].into_iter().enumerate() {
-            field.write(&mut self.key, self.ipv6_key[slot], u128::MAX);
-            field.write(&mut self.mask, self.ipv6_mask[slot], u128::MAX);
+            self.matching.set(field, self.ipv6_key[slot], self.ipv6_mask[slot], u128::MAX);
         }
     }
 
     fn check_headers(&self) -> Result<(), TextError> {
-        let (key, mask) = (&self.key.flow, &self.mask.flow);
+        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().flow);
         for seen in &self.seen {
-            let (_, bits) = self.get(seen.field);
-            if bits == 0 || needed(seen).iter().any(|p| p.implied(key, mask)) {
+            if needed(seen).iter().any(|p| p.implied(key, mask)) {
                 continue;
             }
-            return Err(self.missing_header(seen, key));
+            let (_, bits) = self.get(seen.field);
+            if bits != 0 {
+                return Err(self.missing_header(seen, key));
+            }
         }
         Ok(())
     }
 
     fn missing_header(&self, seen: &Seen<'_>, key: &FlowKey) -> TextError {
         let needed = needed(seen);
-        let is_later = self.mask.flow.nw_frag & key.nw_frag & frag::LATER != 0;
+        let is_later = self.matching.mask().flow.nw_frag & key.nw_frag & frag::LATER != 0;
         let is_transport =
             matches!(needed[0], Prerequisite::Tcp | Prerequisite::Udp | Prerequisite::Sctp);
         if is_later && is_transport {
@@ -290,11 +267,11 @@ impl<'a> MatchBuilder<'a> {
     /// Whether adding the protocol word would not contradict what there is.
     fn agrees_with(&self, words: &str) -> bool {
         let word = words.split(',').next().unwrap_or_default();
-        let Some(super::words::Word::Protocol { dl_type, nw_proto }) = super::words::lookup(word)
+        let Some(&super::words::Word::Protocol { dl_type, nw_proto }) = super::words::lookup(word)
         else {
             return true;
         };
-        let (key, mask) = (&self.key.flow, &self.mask.flow);
+        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().flow);
         let type_agrees = mask.dl_type.get() == 0 || key.dl_type.get() == dl_type;
         let proto_agrees = mask.nw_proto == 0 || nw_proto.is_none_or(|p| p == key.nw_proto);
         type_agrees && proto_agrees
@@ -321,7 +298,7 @@ impl<'a> MatchBuilder<'a> {
 
     /// Open vSwitch sends these, and its switch refuses them.
     fn refuse_what_the_receiver_refuses(&self) -> Result<(), TextError> {
-        let (key, mask) = (&self.key.flow, &self.mask.flow);
+        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().flow);
         let has_ports = mask.tp_src.get() | mask.tp_dst.get() | mask.tcp_flags.get() != 0;
         let is_transport = has_ports && matches!(key.nw_proto, 6 | 17 | 132);
         if is_transport && key.nw_frag & frag::LATER != 0 {
@@ -336,8 +313,8 @@ impl<'a> MatchBuilder<'a> {
     /// What Open vSwitch does when it writes a match into a message: only the fields of the
     /// protocol at hand have a place there.
     fn drop_what_lacks_its_header(&mut self) {
-        let key = self.key;
-        let (flow, bits) = (&key.flow, &mut self.mask.flow);
+        let (key, mut mask) = (*self.matching.key(), *self.matching.mask());
+        let (flow, bits) = (&key.flow, &mut mask.flow);
         let has = |p: Prerequisite| p.met(&key);
         if !has(Prerequisite::Ip) {
             (bits.nw_tos, bits.nw_ttl, bits.nw_frag) = (0, 0, 0);
@@ -383,32 +360,23 @@ impl<'a> MatchBuilder<'a> {
                 bits.arp_tha = [0; 6];
             }
         }
-        self.key = key.masked(&self.mask);
+        self.matching = Match::new(&key, &mask);
     }
 }
 
-fn whole(field: FieldId, value: u128) -> Masked {
-    Masked { value, mask: ones(8 * field.def().wire_len() as u16) }
-}
-
-fn ipv6_slot(field: FieldId) -> Option<usize> {
-    match field {
-        FieldId::Ipv6Src => Some(0),
-        FieldId::Ipv6Dst => Some(1),
-        _ => None,
-    }
+fn exactly(field: FieldId, value: u128) -> Masked {
+    Masked { value, mask: field.def().whole }
 }
 
 /// For the VLAN fields: bits of the tag control information, which of them count, and which
 /// earlier ones they replace. A VLAN id or priority implies the tag-present bit.
-fn vlan_bits(field: FieldId, value: u128, mask: u128) -> Option<(u16, u16, u16)> {
+fn vlan_bits(field: FieldId, value: u128, mask: u128) -> (u16, u16, u16) {
     const ID: u16 = 0x0fff;
     const PCP: u16 = 0xe000;
     let (value16, mask16) = (value as u16, mask as u16);
     let has_mask = mask != 0;
     let pick = |bits: u16| if has_mask { bits } else { 0 };
-    Some(match field {
-        FieldId::VlanTci => (value16 & mask16, mask16, u16::MAX),
+    match field {
         FieldId::DlVlan if has_mask && value == DL_VLAN_NONE => (0, u16::MAX, u16::MAX),
         FieldId::DlVlan => (pick(value16 & ID | VLAN_CFI), pick(ID | VLAN_CFI), ID | VLAN_CFI),
         FieldId::VlanVid => {
@@ -418,8 +386,8 @@ fn vlan_bits(field: FieldId, value: u128, mask: u128) -> Option<(u16, u16, u16)>
         FieldId::DlVlanPcp | FieldId::VlanPcp => {
             (pick((value16 & 7) << 13 | VLAN_CFI), pick(PCP | VLAN_CFI), pick(PCP | VLAN_CFI))
         }
-        _ => return None,
-    })
+        _ => (value16 & mask16, mask16, u16::MAX),
+    }
 }
 
 /// What one of must hold for the field, by the name that the user gave it: some names serve several

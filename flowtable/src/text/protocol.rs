@@ -4,7 +4,7 @@
 //! the Nicira extensions, can carry. Fields, masks and actions each restrict the set.
 
 use super::value::Masked;
-use crate::flow::fields::{FieldId, ones};
+use crate::flow::fields::FieldId;
 use crate::types::OfVersion;
 use std::fmt;
 
@@ -92,9 +92,9 @@ impl Protocols {
     }
 
     /// The formats that can carry a match on a field.
-    pub(super) fn for_match(field: FieldId, masked: Masked) -> Self {
+    pub(super) fn for_match(field: FieldId, masked: &Masked) -> Self {
         let def = field.def();
-        let all = ones(8 * def.wire_len() as u16);
+        let all = def.whole;
         let mask = masked.mask & all;
         if mask == 0 {
             Self::ANY
@@ -192,9 +192,9 @@ mod tests {
     fn masks_need_newer_formats() {
         let prefix = Masked { value: 0, mask: 0xffffff00 };
         let holes = Masked { value: 0, mask: 0xff00ff00 };
-        assert_eq!(Protocols::for_match(FieldId::Ipv4Src, prefix), Protocols::ANY);
-        assert_eq!(Protocols::for_match(FieldId::Ipv4Src, holes), Protocols::NXM_OF11_UP);
-        assert_eq!(Protocols::for_match(FieldId::TcpSrc, prefix), Protocols::NXM_OXM);
-        assert_eq!(Protocols::for_match(FieldId::Reg(0), prefix), Protocols::NXM_OXM);
+        assert_eq!(Protocols::for_match(FieldId::Ipv4Src, &prefix), Protocols::ANY);
+        assert_eq!(Protocols::for_match(FieldId::Ipv4Src, &holes), Protocols::NXM_OF11_UP);
+        assert_eq!(Protocols::for_match(FieldId::TcpSrc, &prefix), Protocols::NXM_OXM);
+        assert_eq!(Protocols::for_match(FieldId::Reg(0), &prefix), Protocols::NXM_OXM);
     }
 }

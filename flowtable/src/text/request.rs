@@ -9,7 +9,7 @@ use super::pairs::{Delimiter, Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::parse_flow::{Reader, has_actions};
 use super::protocol::Protocols;
-use super::{ParseContext, PrintOptions, consistency, dialect};
+use super::{DEFAULT_PRIORITY, ParseContext, PrintOptions, consistency, dialect};
 use crate::action::{Action, SetFieldForm};
 use crate::flow::fields::FieldId;
 use crate::flow::matching::Match;
@@ -36,16 +36,26 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn parse(text: &'a str, context: &ParseContext<'_>) -> Result<Self, TextError> {
-        Self::parse_within(text, text, context)
+        let mut draft = Self::new(text, context);
+        draft.read(text, context)?;
+        Ok(draft)
     }
 
-    /// Reads `rule`, which is a piece of `text`.
-    pub(super) fn parse_within(
-        text: &'a str,
+    /// Of `text`, which is yet to be read.
+    #[inline]
+    pub(super) fn new(text: &'a str, context: &ParseContext<'_>) -> Self {
+        let flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
+        Self { text, actions_text: "", flow_mod, usable: Protocols::ANY }
+    }
+
+    /// Reads `rule`, which is a piece of the text.
+    pub(super) fn read(
+        &mut self,
         rule: &'a str,
         context: &ParseContext<'_>,
-    ) -> Result<Self, TextError> {
-        let mut reader = Reader::new(text, context);
+    ) -> Result<(), TextError> {
+        let text = self.text;
+        let mut reader = Reader::new(text, context, &mut self.flow_mod);
         let mut actions_text = None;
         let takes_actions = has_actions(context.command);
         let mut matching = rule;
@@ -53,31 +63,27 @@ impl<'a> Draft<'a> {
             (matching, actions_text) = cut_leniently(rule);
         }
         let mut pairs = Pairs::new(matching);
-        while let Some(pair) = pairs.next() {
-            if takes_actions && let Some(rest) = behind_actions(rule, &pair, &pairs) {
+        while let Some(pair) = &pairs.next() {
+            if takes_actions && let Some(rest) = behind_actions(rule, pair, &pairs) {
                 actions_text = Some(rest);
                 break;
             }
-            reader.pair(&pair)?;
+            reader.pair(pair)?;
         }
-        let (matching, match_formats) = reader.matching.finish()?;
-        let usable = reader.usable.and(match_formats);
-        let mut draft = Self { text, actions_text: "", flow_mod: reader.flow_mod, usable };
-        draft.flow_mod.matching = matching;
+        self.usable = reader.finish()?;
         let Some(list) = actions_text else {
             if takes_actions {
                 let fault = Fault::new("the actions are missing")
                     .hint("add actions=output:PORT, or actions=drop");
                 return Err(TextError::at(text, rule, fault));
             }
-            return Ok(draft);
+            return Ok(());
         };
         let mut parser = ActionParser::new(text, context);
-        draft.flow_mod.actions = parser.list(list, Place::Rule)?;
-        draft.actions_text = list;
-        draft.usable = usable.and(parser.usable);
-        draft.check_consistency(context)?;
-        Ok(draft)
+        self.flow_mod.actions = parser.list(list, Place::Rule)?;
+        self.actions_text = list;
+        self.usable = self.usable.and(parser.usable);
+        self.check_consistency(context)
     }
 
     fn culprit(&self, index: usize) -> &'a str {

@@ -5,22 +5,23 @@
 
 use crate::action::Action;
 use crate::flow::fields::FieldId;
-use crate::flow::key::{PipelineKey, VLAN_CFI};
+use crate::flow::key::{FlowKey, PipelineKey, VLAN_CFI};
 use crate::flow::matching::Match;
 use crate::flow::prerequisite::Prerequisite;
+use std::borrow::Cow;
 
-/// What is known of a packet.
+/// What is known of a packet. As long as no action changes it, that is the key of the match.
 #[derive(Clone)]
-pub(super) struct Sketch {
-    key: PipelineKey,
+pub(super) struct Sketch<'a> {
+    key: Cow<'a, PipelineKey>,
     /// The tag behind the outer one.
     inner_tci: u16,
 }
 
-impl Sketch {
+impl<'a> Sketch<'a> {
     /// What a match says.
-    pub(super) fn new(matching: &Match) -> Self {
-        Self { key: *matching.key(), inner_tci: 0 }
+    pub(super) fn new(matching: &'a Match) -> Self {
+        Self { key: Cow::Borrowed(matching.key()), inner_tci: 0 }
     }
 
     pub(super) fn is_tagged(&self) -> bool {
@@ -41,26 +42,31 @@ impl Sketch {
 
     /// The packet behind the action.
     pub(super) fn apply(&mut self, action: &Action) {
-        let flow = &mut self.key.flow;
         match action {
-            Action::SetVlanVid { .. } | Action::SetVlanPcp { .. } => flow.vlan_tci |= VLAN_CFI,
+            Action::SetVlanVid { .. } | Action::SetVlanPcp { .. } => {
+                self.flow().vlan_tci |= VLAN_CFI;
+            }
             Action::StripVlan => {
-                flow.vlan_tci = self.inner_tci.into();
-                self.inner_tci = 0;
+                let inner = std::mem::take(&mut self.inner_tci);
+                self.flow().vlan_tci = inner.into();
             }
             Action::PushVlan(_) => {
-                self.inner_tci = flow.vlan_tci.get();
-                flow.vlan_tci = VLAN_CFI.into();
+                self.inner_tci = self.key.flow.vlan_tci.get();
+                self.flow().vlan_tci = VLAN_CFI.into();
             }
             Action::SetField { field: FieldId::VlanTci, value, .. } => {
-                flow.vlan_tci = (*value as u16).into();
+                self.flow().vlan_tci = (*value as u16).into();
             }
             Action::PushMpls(ty) => {
-                flow.dl_type = (*ty).into();
-                flow.nw_proto = 0;
+                self.flow().dl_type = (*ty).into();
+                self.flow().nw_proto = 0;
             }
-            Action::PopMpls(ty) => flow.dl_type = (*ty).into(),
+            Action::PopMpls(ty) => self.flow().dl_type = (*ty).into(),
             _ => {}
         }
+    }
+
+    fn flow(&mut self) -> &mut FlowKey {
+        &mut self.key.to_mut().flow
     }
 }

@@ -171,8 +171,8 @@ static FIELD_NAMES: LazyLock<Index<FieldId>> = LazyLock::new(|| {
 });
 
 /// The meaning of a word in a match or rule.
-pub(super) fn lookup(word: &str) -> Option<Word> {
-    MATCH_WORDS.get(word).copied()
+pub(super) fn lookup(word: &str) -> Option<&'static Word> {
+    MATCH_WORDS.get(word)
 }
 
 /// A field by any of its names, those of OpenFlow messages included.
@@ -246,12 +246,12 @@ mod tests {
 
     #[test]
     fn every_name_of_a_field_is_found() {
-        assert_eq!(lookup("nw_src"), Some(Word::Field(FieldId::Ipv4Src)));
-        assert_eq!(lookup("ip_src"), Some(Word::Field(FieldId::Ipv4Src)));
+        assert_eq!(lookup("nw_src"), Some(&Word::Field(FieldId::Ipv4Src)));
+        assert_eq!(lookup("ip_src"), Some(&Word::Field(FieldId::Ipv4Src)));
         assert_eq!(lookup("NXM_OF_IP_SRC"), None);
         assert_eq!(field("NXM_OF_IP_SRC"), Some(FieldId::Ipv4Src));
         assert_eq!(field("OXM_OF_PKT_REG3"), Some(FieldId::XReg(3)));
-        assert_eq!(lookup("tcp6"), Some(protocol(0x86dd, Some(6))));
+        assert_eq!(lookup("tcp6"), Some(&protocol(0x86dd, Some(6))));
     }
 
     #[test]
