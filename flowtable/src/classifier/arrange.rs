@@ -13,6 +13,7 @@ use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
 use super::plan::{Census, Draft, MASKS, Plan, PlannedGroup, RARE, SAMPLE};
+use super::presence::{self, Cells};
 use super::{Classifier, Filed};
 use crate::flow::{Match, PipelineMask};
 use std::cmp::Reverse;
@@ -138,12 +139,12 @@ impl<T> Classifier<T> {
         self.progress = Progress { planned, rows: plan.rows, sweep, coming, ..Progress::default() };
         let all = self.masks.iter().map(|(_, known)| known.halves);
         let all = all.fold(HalfSet::default(), HalfSet::union);
-        for PlannedGroup { hash_mask, mut masks } in plan.groups {
+        for PlannedGroup { hash_mask, mut masks, cells } in plan.groups {
             // A number may be another mask's by now.
             masks.retain(|&number| {
                 self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask())
             });
-            self.assign(&hash_mask, masks, all);
+            self.assign(&hash_mask, masks, all, cells);
         }
         if !self.progress.is_moving() {
             self.retire_groups();
@@ -212,7 +213,8 @@ impl<T> Classifier<T> {
             let many = self.order.len() >= MAX_GROUPS;
             let halves = if many { HalfSet::of(&all_bits()) } else { halves };
             let hash_mask = if many { PipelineMask::default() } else { *mask };
-            let group = self.add_group(halves, &hash_mask, 0);
+            let cells = presence::cells(&hash_mask, 0);
+            let group = self.add_group(halves, &hash_mask, 0, cells);
             let local = self.groups[usize::from(group)].add_mask(number, mask);
             Home { group, local: local.expect("a new group has numbers left") }
         });
@@ -226,8 +228,9 @@ impl<T> Classifier<T> {
         halves: HalfSet,
         hash_mask: &PipelineMask,
         rules: usize,
+        cells: Cells,
     ) -> u16 {
-        let group = Group::new(Layout::new(halves), hash_mask, &self.keys, rules);
+        let group = Group::new(Layout::new(halves), hash_mask, &self.keys, rules, cells);
         match self.vacant_groups.pop() {
             Some(at) => {
                 self.groups[usize::from(at)] = group;
@@ -363,12 +366,18 @@ impl<T> Classifier<T> {
         let mut compactable = COMPACTED;
         for (at, group) in self.groups.iter_mut().enumerate() {
             if !homes[at] && group.len() == 0 {
-                let empty = Layout::new(HalfSet::default());
-                let empty = Group::new(empty, &PipelineMask::default(), &self.keys, 0);
-                self.retired.0.push(std::mem::replace(group, empty));
+                let (empty, no_bits) = (Layout::new(HalfSet::default()), PipelineMask::default());
+                let cells = presence::cells(&no_bits, 0);
+                let empty = Group::new(empty, &no_bits, &self.keys, 0, cells);
+                self.retired.groups.push(std::mem::replace(group, empty));
                 self.vacant_groups.push(at as u16);
             }
-            compactable -= group.compact(compactable);
+            if group.len() <= compactable
+                && let Some(rows) = group.compact()
+            {
+                compactable -= group.len();
+                self.retired.rows.push(rows);
+            }
         }
         if !self.is_planned_aside {
             drop(self.take_retired());
@@ -379,7 +388,15 @@ impl<T> Classifier<T> {
     ///
     /// Groups take `all` halves, those of any mask, where this costs no line: a key is packed once for
     /// groups that are alike.
-    fn assign(&mut self, hash_mask: &PipelineMask, mut masks: Vec<u32>, all: HalfSet) {
+    ///
+    /// The first group takes the `cells`, if it is as large as was planned.
+    fn assign(
+        &mut self,
+        hash_mask: &PipelineMask,
+        mut masks: Vec<u32>,
+        all: HalfSet,
+        cells: Cells,
+    ) {
         let max_widening = MAX_WIDENING.max(self.progress.planned / RULES_TO_WIDEN);
         masks.sort_by_key(|&number| (Reverse(self.masks.get(number).planned_rules()), number));
         let mut parts: Vec<(HalfSet, usize, Vec<u32>)> = Vec::new();
@@ -400,6 +417,7 @@ impl<T> Classifier<T> {
                 None => parts.push((halves, rules, vec![number])),
             }
         }
+        let mut prepared = Some(cells);
         for (halves, rules, members) in parts {
             let halves = if all.width() == halves.width() { all } else { halves };
             let existing = self.order.iter().map(|&(_, at)| at).find(|&at| {
@@ -410,11 +428,16 @@ impl<T> Classifier<T> {
                     && set.contains(halves)
                     && set.width() == halves.width()
             });
-            let group = existing.unwrap_or_else(|| self.add_group(halves, hash_mask, rules));
+            let group = existing.unwrap_or_else(|| {
+                let cells = prepared.take_if(|cells| presence::suits(cells, rules));
+                let cells = cells.unwrap_or_else(|| presence::cells(hash_mask, rules));
+                self.add_group(halves, hash_mask, rules, cells)
+            });
             for number in members {
                 self.rehome(number, group);
             }
         }
+        self.retired.cells.extend(prepared);
     }
 
     /// All masks, each with a sample of its rules: where possible in proportion, but at least some

@@ -9,6 +9,7 @@ use super::Classifier;
 use super::lanes::HalfSet;
 use super::masks::{Home, KnownMask};
 use super::plan::{Draft, MASKS, SAMPLE};
+use super::presence;
 use crate::flow::key::PIPELINE_WORDS;
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use std::collections::BTreeMap;
@@ -101,7 +102,9 @@ impl<T> Classifier<T> {
         for words in sample.masks.keys() {
             union.words_mut().iter_mut().zip(words).for_each(|(all, word)| *all |= word);
         }
-        let group = self.add_group(HalfSet::of(&union), &PipelineMask::default(), 0);
+        let no_bits = PipelineMask::default();
+        let cells = presence::cells(&no_bits, 0);
+        let group = self.add_group(HalfSet::of(&union), &no_bits, 0, cells);
         let mut number_of = |mask: &PipelineMask| {
             self.masks.find(mask, &self.hasher).unwrap_or_else(|| {
                 let number = self.masks.next_number();

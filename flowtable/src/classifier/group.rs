@@ -6,7 +6,7 @@
 
 use super::buckets::{Buckets, spread};
 use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
-use super::presence::Presence;
+use super::presence::{Cells, Presence};
 use super::rows::{Block, Header, Rows};
 use super::rule::{Rank, grow};
 use crate::flow::{Match, PipelineKey, PipelineMask};
@@ -44,12 +44,13 @@ struct LocalMask {
 }
 
 impl Group {
-    /// A group that is expected to have so many rules.
+    /// A group that is expected to have so many rules, with unused cells for as many buckets.
     pub(super) fn new(
         layout: Layout,
         hash_mask: &PipelineMask,
         keys: &HashKeys,
         rules: usize,
+        cells: Cells,
     ) -> Self {
         let width = layout.width();
         let hash_lines = layout.pack(hash_mask).to_vec();
@@ -58,7 +59,7 @@ impl Group {
             multipliers[lane / LANES][lane % LANES] = keys[half];
         }
         Self {
-            presence: Presence::new(&layout, &hash_lines, keys, rules),
+            presence: Presence::new(&layout, &hash_lines, keys, cells),
             hash_lines,
             layout,
             hash_mask: *hash_mask,
@@ -268,19 +269,17 @@ impl Group {
         self.presence.is_too_small(self.buckets.len())
     }
 
-    /// Gives back the room that rows have left, if it is more than the others need and these are no more
-    /// than `budget`. Returns how many there were to copy.
-    pub(super) fn compact(&mut self, budget: usize) -> usize {
+    /// Copies the rows to less room if they have left more than they need; returns the old room then.
+    pub(super) fn compact(&mut self) -> Option<Rows> {
         let needed = self.len * self.width() * size_of::<Line>();
-        if self.len > budget || self.rows.heap_size() <= 2 * needed {
-            return 0;
+        if self.rows.heap_size() <= 2 * needed {
+            return None;
         }
         let mut rows = Rows::new(self.width());
         for block in self.buckets.blocks_mut() {
             *block = rows.copy_from(&self.rows, *block);
         }
-        self.rows = rows;
-        self.len
+        Some(std::mem::replace(&mut self.rows, rows))
     }
 
     /// Bytes on the heap.

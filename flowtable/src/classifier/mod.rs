@@ -67,6 +67,7 @@ mod linear;
 mod masks;
 mod plan;
 mod presence;
+mod queue;
 mod rows;
 mod rule;
 mod search;
@@ -84,6 +85,8 @@ use arrange::Progress;
 use group::{Group, HashKeys};
 use lanes::HALVES;
 use masks::Masks;
+use presence::Cells;
+use rows::Rows;
 use rule::Rules;
 use search::Search;
 
@@ -110,12 +113,16 @@ pub struct Classifier<T> {
 /// Memory that rules have left. Giving megabytes back to the system takes milliseconds, so whoever holds a
 /// lock on the classifier should let go of that first.
 #[derive(Debug, Default)]
-pub struct Retired(Vec<Group>);
+pub struct Retired {
+    groups: Vec<Group>,
+    rows: Vec<Rows>,
+    cells: Vec<Cells>,
+}
 
 impl Retired {
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.groups.is_empty() && self.rows.is_empty() && self.cells.is_empty()
     }
 }
 
@@ -317,8 +324,10 @@ impl<T> Classifier<T> {
 
     /// Bytes on the heap, without what the values own.
     pub fn heap_size(&self) -> usize {
-        let groups = self.groups.iter().chain(&self.retired.0);
+        let groups = self.groups.iter().chain(&self.retired.groups);
         let groups: usize = groups.map(Group::heap_size).sum();
-        groups + self.rules.heap_size() + self.masks.heap_size()
+        let rows: usize = self.retired.rows.iter().map(Rows::heap_size).sum();
+        let cells: usize = self.retired.cells.iter().map(|cells| size_of_val(&**cells)).sum();
+        groups + rows + cells + self.rules.heap_size() + self.masks.heap_size()
     }
 }

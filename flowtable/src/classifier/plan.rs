@@ -15,6 +15,7 @@
 //! masks that are alike, each of which counts as one mask: that which all of the class share. Those with
 //! nothing in common go where they fit.
 
+use super::presence::{self, Cells};
 use crate::flow::key::PIPELINE_WORDS;
 use crate::flow::{PipelineKey, PipelineMask};
 use std::collections::{BTreeMap, HashMap};
@@ -83,6 +84,8 @@ pub(super) struct PlannedGroup {
     pub(super) hash_mask: PipelineMask,
     /// Numbers of the masks.
     pub(super) masks: Vec<u32>,
+    /// For as many buckets as they have rules, made here as there is time for it.
+    pub(super) cells: Cells,
 }
 
 /// Plans the groups for all masks of a table.
@@ -92,19 +95,20 @@ fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
     let classes = Class::all(&census, &words);
     let planner = Planner::new(words, &classes, seed);
     let choice = planner.choose();
-    let mut groups: Vec<PlannedGroup> = choice
-        .hash_masks
-        .iter()
-        .map(|bits| PlannedGroup { hash_mask: planner.words.expand(bits), masks: Vec::new() })
-        .collect();
+    let mut members: Vec<Vec<&Census>> = vec![Vec::new(); choice.hash_masks.len()];
     for (at, class) in classes.iter().enumerate() {
-        for member in &class.members {
-            let group = choice.group_of(at, &planner.words.compress(&member.mask));
-            groups[group].masks.push(member.number);
+        for &member in &class.members {
+            members[choice.group_of(at, &planner.words.compress(&member.mask))].push(member);
         }
     }
-    groups.retain(|g| !g.masks.is_empty());
-    Plan { groups, rows: choice.rows as usize }
+    let planned = choice.hash_masks.iter().zip(&members).filter(|(_, members)| !members.is_empty());
+    let groups = planned.map(|(bits, members)| {
+        let hash_mask = planner.words.expand(bits);
+        let rules: usize = members.iter().map(|member| member.rules as usize).sum();
+        let masks = members.iter().map(|member| member.number).collect();
+        PlannedGroup { hash_mask, masks, cells: presence::cells(&hash_mask, rules) }
+    });
+    Plan { groups: groups.collect(), rows: choice.rows as usize }
 }
 
 /// Masks that are planned for as one.

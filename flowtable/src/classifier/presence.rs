@@ -6,6 +6,7 @@
 
 use super::group::HashKeys;
 use super::lanes::{LANES, Layout, Line};
+use crate::flow::PipelineMask;
 
 /// Cells for each expected bucket.
 const CELLS: usize = 16;
@@ -18,11 +19,27 @@ const BYTES: [u32; 4] = [0xff00_0000, 0xffff_0000, 0xffff_ff00, u32::MAX];
 /// Bits in a lane from which it pays to look at its leading bytes.
 const MANY: u32 = 17;
 
+/// Two counters of four bits each; a power of two of them.
+pub(super) type Cells = Box<[u8]>;
+
+/// For so many buckets of this hash mask. That they are zeroed takes a millisecond if they are very many.
+pub(super) fn cells(hash_mask: &PipelineMask, buckets: usize) -> Cells {
+    // A group that hashes nothing has nothing to remember.
+    let hashes = hash_mask.words().iter().any(|word| *word != 0);
+    let cells = if hashes { (CELLS * buckets).max(FEWEST).next_power_of_two() } else { 2 };
+    vec![0; cells / 2].into()
+}
+
+/// Whether cells are neither few nor very many for so many buckets.
+pub(super) fn suits(cells: &Cells, buckets: usize) -> bool {
+    let wanted = CELLS * buckets;
+    (wanted..=4 * wanted.max(FEWEST)).contains(&(2 * cells.len()))
+}
+
 /// The values of one group. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Presence {
-    /// Two counters of four bits each.
-    cells: Box<[u8]>,
+    cells: Cells,
     lanes: Vec<Lane>,
     steps: Vec<Step>,
 }
@@ -54,12 +71,8 @@ impl Step {
 }
 
 impl Presence {
-    pub(super) fn new(
-        layout: &Layout,
-        hash_lines: &[Line],
-        keys: &HashKeys,
-        buckets: usize,
-    ) -> Self {
+    /// With cells that have not been used.
+    pub(super) fn new(layout: &Layout, hash_lines: &[Line], keys: &HashKeys, cells: Cells) -> Self {
         let (mut lanes, mut steps) = (Vec::new(), Vec::<Step>::new());
         for (lane, half) in layout.lanes() {
             let all = hash_lines[lane / LANES].0[lane % LANES];
@@ -80,12 +93,7 @@ impl Presence {
                 lanes.push(Lane { lane: lane as u8, start, end });
             }
         }
-        // A group that hashes nothing has nothing to remember.
-        let cells = match lanes.is_empty() {
-            true => 2,
-            false => (CELLS * buckets).max(FEWEST).next_power_of_two(),
-        };
-        Self { cells: vec![0; cells / 2].into(), lanes, steps }
+        Self { cells, lanes, steps }
     }
 
     /// Whether there are many more buckets than it was made for.
@@ -168,7 +176,7 @@ mod tests {
         let hash_lines = layout.pack(&mask);
         let keys =
             std::array::from_fn(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * i as u64 + 1));
-        let mut presence = Presence::new(&layout, &hash_lines, &keys, 10);
+        let mut presence = Presence::new(&layout, &hash_lines, &keys, cells(&mask, 10));
         let packed = |addr: [u8; 4]| {
             let mut key = PipelineKey::default();
             key.flow.nw_addrs[..4].copy_from_slice(&addr);

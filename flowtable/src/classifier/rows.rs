@@ -44,12 +44,14 @@ pub(super) struct Rows {
     /// Of [`PIECE`] rows, or of one larger block.
     pieces: Vec<Vec<Line>>,
     width: usize,
-    /// Vacated blocks by class.
-    vacant: Vec<Vec<u32>>,
+    /// By class, the block that was vacated last; its first lane names the one before.
+    vacant: Vec<u32>,
 }
 
 /// Rows of a piece.
 const PIECE: usize = 256;
+/// Not a block.
+const NONE: u32 = u32::MAX;
 
 /// The class of the smallest block for so many rows.
 fn class(len: u32) -> usize {
@@ -154,13 +156,13 @@ impl Rows {
     }
 
     pub(super) fn heap_size(&self) -> usize {
-        let vacant: usize = self.vacant.iter().map(|v| v.capacity() * size_of::<u32>()).sum();
         let lines: usize = self.pieces.iter().map(Vec::capacity).sum();
-        lines * size_of::<Line>() + vacant
+        lines * size_of::<Line>()
     }
 
     fn allocate(&mut self, class: usize) -> u32 {
-        if let Some(start) = self.vacant.get_mut(class).and_then(Vec::pop) {
+        if let Some(&start) = self.vacant.get(class).filter(|start| **start != NONE) {
+            self.vacant[class] = *self.link(start);
             return start;
         }
         let more = capacity(class) as usize * self.width;
@@ -181,9 +183,15 @@ impl Rows {
     fn vacate(&mut self, block: Block) {
         let class = class(block.len);
         if self.vacant.len() <= class {
-            self.vacant.resize_with(class + 1, Vec::new);
+            self.vacant.resize(class + 1, NONE);
         }
-        self.vacant[class].push(block.start);
+        *self.link(block.start) = std::mem::replace(&mut self.vacant[class], block.start);
+    }
+
+    /// Where a vacated block names the next one.
+    fn link(&mut self, start: u32) -> &mut u32 {
+        let at = start as usize % PIECE * self.width;
+        &mut self.pieces[start as usize / PIECE][at].0[0]
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules themselves: identity, order and life time. What finds them is elsewhere.
 
+use super::queue::Queue;
 use crate::flow::Match;
-use std::collections::VecDeque;
 
 /// A state of the tables. Rules name the version that added and the one that removed them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,9 +60,10 @@ impl Rank {
 pub(super) struct Rules<V> {
     /// In pieces of [`PIECE`] slots: more of them come without moving those that are there.
     slots: Vec<Vec<Slot<V>>>,
-    free: Vec<u32>,
+    /// The slot that became vacant last, and names the one before.
+    free: Option<u32>,
     /// In the order of removal, with some that were restored since.
-    removed: VecDeque<RuleId>,
+    removed: Queue<RuleId>,
     removed_len: usize,
     len: usize,
     sequence: u64,
@@ -72,7 +73,7 @@ const PIECE: usize = 256;
 
 #[derive(Debug)]
 enum Slot<V> {
-    Vacant { generation: u32 },
+    Vacant { generation: u32, next: Option<u32> },
     Used { generation: u32, rule: Rule<V> },
 }
 
@@ -108,8 +109,8 @@ impl<V> Default for Rules<V> {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
-            free: Vec::new(),
-            removed: VecDeque::new(),
+            free: None,
+            removed: Queue::default(),
             removed_len: 0,
             len: 0,
             sequence: 0,
@@ -123,13 +124,13 @@ impl<V> Rules<V> {
         self.sequence += 1;
         self.len += 1;
         let rule = Rule { added, removed: Version::NEVER, rank, value };
-        if let Some(slot) = self.free.pop() {
+        if let Some(slot) = self.free {
             let place = &mut self.slots[slot as usize / PIECE][slot as usize % PIECE];
-            let generation = match *place {
-                Slot::Vacant { generation } | Slot::Used { generation, .. } => generation,
-            };
-            *place = Slot::Used { generation, rule };
-            return RuleId { slot, generation };
+            if let Slot::Vacant { generation, next } = *place {
+                self.free = next;
+                *place = Slot::Used { generation, rule };
+                return RuleId { slot, generation };
+            }
         }
         let slot = self.slots();
         if (slot as usize).is_multiple_of(PIECE) {
@@ -211,10 +212,10 @@ impl<V> Rules<V> {
     pub(super) fn pop_removed(&mut self) -> Option<V> {
         let RuleId { slot, generation } = self.removed.pop_front()?;
         let place = self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)?;
-        let vacant = Slot::Vacant { generation: generation.wrapping_add(1) };
+        let vacant = Slot::Vacant { generation: generation.wrapping_add(1), next: self.free };
         match std::mem::replace(place, vacant) {
             Slot::Used { rule, .. } => {
-                self.free.push(slot);
+                self.free = Some(slot);
                 self.removed_len -= 1;
                 Some(rule.value)
             }
@@ -232,8 +233,7 @@ impl<V> Rules<V> {
 
     pub(super) fn heap_size(&self) -> usize {
         self.slots.iter().map(Vec::capacity).sum::<usize>() * size_of::<Slot<V>>()
-            + self.free.capacity() * size_of::<u32>()
-            + self.removed.capacity() * size_of::<RuleId>()
+            + self.removed.heap_size()
     }
 
     pub(super) fn removed_len(&self) -> usize {

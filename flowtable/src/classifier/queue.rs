@@ -1,0 +1,67 @@
+//! A queue that grows without moving what is in it.
+//!
+//! One in a single piece of memory moves to twice the room when it is full, and of hundreds of thousands of
+//! elements nobody should have to wait for that.
+
+use std::collections::VecDeque;
+
+/// Elements of a piece.
+const PIECE: usize = 1024;
+
+/// Elements in the order in which they were added.
+#[derive(Debug)]
+pub(super) struct Queue<E>(VecDeque<VecDeque<E>>);
+
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<E> Queue<E> {
+    pub(super) fn front(&self) -> Option<&E> {
+        self.0.front()?.front()
+    }
+
+    pub(super) fn push_back(&mut self, element: E) {
+        if let Some(piece) = self.0.back_mut().filter(|piece| piece.len() < PIECE) {
+            return piece.push_back(element);
+        }
+        // The only piece of a short queue is a small one.
+        let mut piece = VecDeque::with_capacity(if self.0.is_empty() { 1 } else { PIECE });
+        piece.push_back(element);
+        self.0.push_back(piece);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<E> {
+        let piece = self.0.front_mut()?;
+        let element = piece.pop_front();
+        if piece.is_empty() {
+            self.0.pop_front();
+        }
+        element
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        let elements: usize = self.0.iter().map(VecDeque::capacity).sum();
+        self.0.capacity() * size_of::<VecDeque<E>>() + elements * size_of::<E>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_come_in_their_order_however_many_they_are() {
+        let mut queue = Queue::default();
+        for n in [0, 1, PIECE, 3 * PIECE + 5] {
+            (0..n).for_each(|i| queue.push_back(i));
+            for i in 0..n {
+                assert_eq!((queue.front().copied(), queue.pop_front()), (Some(i), Some(i)));
+            }
+            assert_eq!((queue.front(), queue.heap_size() < 1000), (None, true));
+            assert_eq!(queue.pop_front(), None);
+        }
+    }
+}
