@@ -188,6 +188,11 @@ impl CachedFlow {
             || changes.concern(&self.watched, stamp)
     }
 
+    /// Whether a host that it depends on has come, gone or moved since then.
+    pub(super) fn is_concerned_by_hosts(&self, changes: &Changes) -> bool {
+        changes.concern_host(&self.watched, self.stamp.load(Ordering::Relaxed))
+    }
+
     /// Nobody may use it from now on.
     pub(super) fn condemn(&self) {
         self.is_dead.store(true, Ordering::Relaxed);

@@ -534,6 +534,9 @@ impl Datapath {
     fn retranslate(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<u32> {
         let flow = self.flows.get(index)?;
         self.stats.retranslations.add(1);
+        if flow.is_concerned_by_hosts(self.pipeline.changes()) {
+            self.pipeline.translated_for_hosts();
+        }
         let translation = self.pipeline.translate(key);
         let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {

@@ -6,16 +6,22 @@
 //! a new host is flooded and one for a host that moved goes where it was, as in any switch that has not
 //! heard yet; with the limit below that is for some milliseconds, and only while more hosts come and go
 //! than that.
+//!
+//! A host that moves concerns all flows from it and to it, which are translated again. An address that is
+//! seen on two ports, as when somebody borrows that of a router, would have that happen at each announcement.
+//! So these wait the longer the more translations the ones before have caused.
 
 use super::mac_table::MacKey;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// From one announcement to the next while there are many.
 const INTERVAL: Duration = Duration::from_millis(4);
 /// Announcements that may be made at once if there were few before.
 const BURST: u32 = 64;
+/// For each translation that they cause: some ten times what it takes.
+const TRANSLATION: Duration = Duration::from_micros(10);
 
 /// Hosts that workers have not heard of. See the [module](self).
 #[derive(Debug, Default)]
@@ -23,18 +29,21 @@ pub(super) struct Announcements {
     /// There are some.
     is_waiting: AtomicBool,
     waiting: Mutex<Waiting>,
+    /// Translations since the last announcement that it has caused.
+    caused: AtomicU32,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     hosts: Vec<MacKey>,
-    /// When all announcements of the past would have been made, had they kept the interval.
+    /// When all announcements of the past would have been made, had they kept their intervals.
     paid_until: Duration,
 }
 
 impl Waiting {
-    /// All of them, if there may be an announcement.
-    fn take(&mut self, now: Duration) -> Option<Vec<MacKey>> {
+    /// All of them, if there may be an announcement after those that caused so many translations.
+    fn take(&mut self, now: Duration, caused: u32) -> Option<Vec<MacKey>> {
+        self.paid_until += TRANSLATION * caused;
         if self.hosts.is_empty() || self.paid_until > now + INTERVAL * (BURST - 1) {
             return None;
         }
@@ -51,9 +60,14 @@ impl Announcements {
         }
         let mut waiting = self.waiting.lock();
         waiting.hosts.extend(hosts);
-        let due = waiting.take(now);
+        let due = waiting.take(now, self.caused.swap(0, Ordering::Relaxed));
         self.is_waiting.store(due.is_none(), Ordering::Relaxed);
         due
+    }
+
+    /// A flow was translated again because a host that it depends on was announced.
+    pub(super) fn caused_translation(&self) {
+        self.caused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The hosts that are to be announced by now, if there are any.
@@ -63,7 +77,7 @@ impl Announcements {
             return None;
         }
         let mut waiting = self.waiting.lock();
-        let due = waiting.take(now);
+        let due = waiting.take(now, self.caused.swap(0, Ordering::Relaxed));
         self.is_waiting.store(!waiting.hosts.is_empty(), Ordering::Relaxed);
         due
     }
@@ -87,6 +101,21 @@ mod tests {
             assert_eq!(announcements.add(vec![host(n)], now), Some(vec![host(n)]));
             assert_eq!(announcements.due(now), None);
         }
+    }
+
+    #[test]
+    fn announcements_that_cause_much_work_are_made_seldom() {
+        let announcements = Announcements::default();
+        let mut times = 0;
+        for n in 0..10_000 {
+            let now = Duration::from_millis(n);
+            let due = [announcements.due(now), announcements.add(vec![host(1)], now)];
+            for _ in due.iter().flatten() {
+                times += 1;
+                (0..10_000).for_each(|_| announcements.caused_translation());
+            }
+        }
+        assert!((90..110).contains(&times), "{times} in ten seconds");
     }
 
     #[test]

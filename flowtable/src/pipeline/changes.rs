@@ -151,15 +151,25 @@ impl Changes {
     }
 
     fn concern_one(&self, watched: &Watched, generation: u64) -> bool {
+        watched.0.iter().any(|&watch| self.has_changed(watch, generation))
+    }
+
+    /// Whether a host that is watched has come, gone or moved after `generation`.
+    pub(crate) fn concern_host(&self, watched: &Watched, generation: u64) -> bool {
+        let mut hosts = watched.0.iter().filter(|watch| matches!(watch, Watch::Host(_)));
+        hosts.any(|&watch| self.has_changed(watch, generation))
+    }
+
+    fn has_changed(&self, watch: Watch, generation: u64) -> bool {
         let has_changed = |cell: &AtomicU64| cell.load(Ordering::Relaxed) > generation;
-        watched.0.iter().any(|watch| match *watch {
+        match watch {
             Watch::Host(buckets) => {
                 buckets.iter().all(|&bucket| has_changed(&self.hosts[usize::from(bucket)]))
             }
             Watch::Port(number) => has_changed(&self.ports[usize::from(number)]),
             Watch::AnyPort => has_changed(&self.any_port),
             Watch::Group(number) => has_changed(&self.groups[usize::from(number)]),
-        })
+        }
     }
 
     /// Brings a reader's copy of the log up to date.

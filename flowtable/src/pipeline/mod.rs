@@ -231,6 +231,11 @@ impl Pipeline {
         }
     }
 
+    /// A flow was translated again because hosts that it depends on have come, gone or moved.
+    pub(crate) fn translated_for_hosts(&self) {
+        self.announcements.caused_translation();
+    }
+
     /// What may still be flooded, of each port, all workers together.
     pub fn storm_control(&self) -> &StormControl {
         &self.storm
