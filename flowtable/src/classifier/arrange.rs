@@ -147,7 +147,7 @@ impl<T> Classifier<T> {
             self.assign(&hash_mask, masks, all, cells);
         }
         if !self.progress.is_moving() {
-            self.retire_groups();
+            self.give_back_room();
         }
     }
 
@@ -213,8 +213,8 @@ impl<T> Classifier<T> {
             let many = self.order.len() >= MAX_GROUPS;
             let halves = if many { HalfSet::of(&all_bits()) } else { halves };
             let hash_mask = if many { PipelineMask::default() } else { *mask };
-            let cells = presence::cells(&hash_mask, 0);
-            let group = self.add_group(halves, &hash_mask, 0, cells);
+            let group = Group::unplanned(Layout::new(halves), &hash_mask, &self.keys);
+            let group = self.add_group(group);
             let local = self.groups[usize::from(group)].add_mask(number, mask);
             Home { group, local: local.expect("a new group has numbers left") }
         });
@@ -223,14 +223,8 @@ impl<T> Classifier<T> {
         number
     }
 
-    pub(super) fn add_group(
-        &mut self,
-        halves: HalfSet,
-        hash_mask: &PipelineMask,
-        rules: usize,
-        cells: Cells,
-    ) -> u16 {
-        let group = Group::new(Layout::new(halves), hash_mask, &self.keys, rules, cells);
+    /// Finds a number for a group.
+    pub(super) fn add_group(&mut self, group: Group) -> u16 {
         match self.vacant_groups.pop() {
             Some(at) => {
                 self.groups[usize::from(at)] = group;
@@ -335,7 +329,7 @@ impl<T> Classifier<T> {
         }
         self.progress.sweep = (first + looked, left - looked);
         if left == looked {
-            self.retire_groups();
+            self.give_back_room();
         }
     }
 
@@ -355,7 +349,7 @@ impl<T> Classifier<T> {
 
     /// Rules are where they belong: gives back what they have left behind, that is groups that no mask has
     /// for its home, and room in the others.
-    fn retire_groups(&mut self) {
+    fn give_back_room(&mut self) {
         let mut homes = vec![false; self.groups.len()];
         for (_, known) in self.masks.iter() {
             homes[usize::from(known.home.group)] = true;
@@ -366,9 +360,8 @@ impl<T> Classifier<T> {
         let mut compactable = COMPACTED;
         for (at, group) in self.groups.iter_mut().enumerate() {
             if !homes[at] && group.len() == 0 {
-                let (empty, no_bits) = (Layout::new(HalfSet::default()), PipelineMask::default());
-                let cells = presence::cells(&no_bits, 0);
-                let empty = Group::new(empty, &no_bits, &self.keys, 0, cells);
+                let layout = Layout::new(HalfSet::default());
+                let empty = Group::unplanned(layout, &PipelineMask::default(), &self.keys);
                 self.retired.groups.push(std::mem::replace(group, empty));
                 self.vacant_groups.push(at as u16);
             }
@@ -431,7 +424,8 @@ impl<T> Classifier<T> {
             let group = existing.unwrap_or_else(|| {
                 let cells = prepared.take_if(|cells| presence::suits(cells, rules));
                 let cells = cells.unwrap_or_else(|| presence::cells(hash_mask, rules));
-                self.add_group(halves, hash_mask, rules, cells)
+                let layout = Layout::new(halves);
+                self.add_group(Group::new(layout, hash_mask, &self.keys, rules, cells))
             });
             for number in members {
                 self.rehome(number, group);

@@ -6,10 +6,10 @@
 //! a rule comes; [`Classifier::expect_no_more`] forgets those that none came for.
 
 use super::Classifier;
-use super::lanes::HalfSet;
+use super::group::Group;
+use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
 use super::plan::{Draft, MASKS, SAMPLE};
-use super::presence;
 use crate::flow::key::PIPELINE_WORDS;
 use crate::flow::{Match, PipelineKey, PipelineMask};
 use std::collections::BTreeMap;
@@ -102,9 +102,9 @@ impl<T> Classifier<T> {
         for words in sample.masks.keys() {
             union.words_mut().iter_mut().zip(words).for_each(|(all, word)| *all |= word);
         }
-        let no_bits = PipelineMask::default();
-        let cells = presence::cells(&no_bits, 0);
-        let group = self.add_group(HalfSet::of(&union), &no_bits, 0, cells);
+        let layout = Layout::new(HalfSet::of(&union));
+        let group = Group::unplanned(layout, &PipelineMask::default(), &self.keys);
+        let group = self.add_group(group);
         let mut number_of = |mask: &PipelineMask| {
             self.masks.find(mask, &self.hasher).unwrap_or_else(|| {
                 let number = self.masks.next_number();

@@ -6,7 +6,7 @@
 
 use super::buckets::{Buckets, spread};
 use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
-use super::presence::{Cells, Presence};
+use super::presence::{self, Cells, Presence};
 use super::rows::{Block, Header, Rows};
 use super::rule::{Rank, grow};
 use crate::flow::{Match, PipelineKey, PipelineMask};
@@ -44,6 +44,11 @@ struct LocalMask {
 }
 
 impl Group {
+    /// A group of which nobody knows how many rules it will have.
+    pub(super) fn unplanned(layout: Layout, hash_mask: &PipelineMask, keys: &HashKeys) -> Self {
+        Self::new(layout, hash_mask, keys, 0, presence::cells(hash_mask, 0))
+    }
+
     /// A group that is expected to have so many rules, with unused cells for as many buckets.
     pub(super) fn new(
         layout: Layout,

@@ -216,7 +216,7 @@ impl Datapath {
             pipeline,
             admission: Admission::new(max_flows),
             flows: FlowTable::new(
-                max_flows.max(1),
+                max_flows,
                 config.max_probes.min(flow_table::MAX_ACTIVE),
                 hasher.clone(),
                 Arc::clone(&registry),

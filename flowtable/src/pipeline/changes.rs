@@ -161,14 +161,14 @@ impl Changes {
     }
 
     fn has_changed(&self, watch: Watch, generation: u64) -> bool {
-        let has_changed = |cell: &AtomicU64| cell.load(Ordering::Relaxed) > generation;
+        let is_newer = |cell: &AtomicU64| cell.load(Ordering::Relaxed) > generation;
         match watch {
             Watch::Host(buckets) => {
-                buckets.iter().all(|&bucket| has_changed(&self.hosts[usize::from(bucket)]))
+                buckets.iter().all(|&bucket| is_newer(&self.hosts[usize::from(bucket)]))
             }
-            Watch::Port(number) => has_changed(&self.ports[usize::from(number)]),
-            Watch::AnyPort => has_changed(&self.any_port),
-            Watch::Group(number) => has_changed(&self.groups[usize::from(number)]),
+            Watch::Port(number) => is_newer(&self.ports[usize::from(number)]),
+            Watch::AnyPort => is_newer(&self.any_port),
+            Watch::Group(number) => is_newer(&self.groups[usize::from(number)]),
         }
     }
 
