@@ -25,6 +25,8 @@ use anyhow::ensure;
 use benches::interrupt;
 use benches::report::{Conditions, Goal, OutputArgs, Report, progress};
 use clap::{Parser, ValueEnum};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,6 +107,8 @@ impl Scenario {
 struct Bench {
     args: Args,
     report: Report,
+    /// Names of the sets of rules that there were to measure.
+    sets: RefCell<BTreeSet<String>>,
 }
 
 impl Bench {
@@ -124,7 +128,19 @@ impl Bench {
 
     /// Whether a set of rules was asked for.
     fn wants(&self, set: &str) -> bool {
+        self.sets.borrow_mut().insert(set.to_owned());
         self.args.sets.is_empty() || self.args.sets.iter().any(|name| name == set)
+    }
+
+    /// Says which sets were asked for that there are none of, in the scenarios that ran.
+    fn name_unknown_sets(&mut self) {
+        let known = self.sets.take();
+        let unknown: Vec<_> =
+            self.args.sets.iter().filter(|set| !known.contains(*set)).cloned().collect();
+        let known: Vec<_> = known.into_iter().collect();
+        for set in unknown {
+            self.skip(&format!("--sets: there is no {set:?} here; there are {}", known.join(", ")));
+        }
     }
 }
 
@@ -138,7 +154,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let outputs = args.output.open()?;
     interrupt::watch()?;
     let report = Report::new("Datapath", Conditions::here());
-    let mut bench = Bench { args, report };
+    let mut bench = Bench { args, report, sets: RefCell::default() };
     for scenario in Scenario::value_variants() {
         if bench.args.scenarios.is_empty() || bench.args.scenarios.contains(scenario) {
             if let Err(error) = scenario.run(&mut bench) {
@@ -149,6 +165,9 @@ fn main() -> anyhow::Result<ExitCode> {
                 break;
             }
         }
+    }
+    if !interrupt::has_come() {
+        bench.name_unknown_sets();
     }
     progress("");
     outputs.write(&bench.report)
