@@ -8,13 +8,13 @@
 
 use anyhow::{Context, ensure};
 use control::{Client, Operation, Reply};
+use lab::traffic::{Ping, TcpTransfer};
+use lab::{Daemon, Host, HostPlan, enter, eventually};
 use ports::netlink::{LinkSpec, Netlink};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use switchd::lab::traffic::{Ping, TcpTransfer};
-use switchd::lab::{Daemon, Host, HostPlan, enter, eventually};
 
 /// Devices that come and go.
 const DEVICES: u64 = 20;

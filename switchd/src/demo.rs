@@ -6,11 +6,11 @@
 //! Every step is verified, and the exit status says whether all of them held. The demo speaks to the
 //! switch as `ofctl` does, through its control socket.
 
-use crate::lab::traffic::{Ping, TcpTransfer, Transfer};
-use crate::lab::{Counters, Daemon, Host, HostPlan, enter, has_taps};
 use anyhow::{Context, bail, ensure};
 use control::record::{CacheCounts, FlowRecord};
 use control::{Client, Operation, Reply};
+use lab::traffic::{Ping, TcpTransfer, Transfer};
+use lab::{Counters, Daemon, Host, HostPlan, enter, has_taps};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;

@@ -4,7 +4,6 @@
 //! ports in memory.
 
 pub mod demo;
-pub mod lab;
 pub mod monitor;
 pub mod options;
 pub mod port_settings;

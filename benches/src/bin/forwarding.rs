@@ -12,10 +12,10 @@ use benches::forwarding::{
 use benches::interrupt::{self, Guard};
 use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
 use clap::Parser;
+use lab::enter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use switchd::lab::enter;
 
 /// Measure frames, TCP and round trips between two hosts, through the switch and others in its place.
 ///

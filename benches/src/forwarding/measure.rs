@@ -3,11 +3,11 @@
 use super::processes::{self, on_core};
 use super::{Figure, Network};
 use clap::ValueEnum;
+use lab::traffic::{RoundTrips, TcpLoad};
+use lab::{FrameSocket, Host, InterfaceCounters};
 use ports::source::FrameSource;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use switchd::lab::traffic::{RoundTrips, TcpLoad};
-use switchd::lab::{FrameSocket, Host, InterfaceCounters};
 
 /// Frames of one system call of the generator.
 const BURST: usize = 64;

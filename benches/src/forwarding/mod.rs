@@ -5,7 +5,7 @@
 //! - [`Measure`] is what can be measured, [`Figure`] a number that comes of it.
 //! - [`goals`] compares figures of one run.
 //!
-//! The networks are laboratories ([`switchd::lab`]): no root. All of them stand side by side, so that
+//! The networks are laboratories ([`lab`]): no root. All of them stand side by side, so that
 //! a run can measure one after the other in turn: what disturbs a machine for a minute then disturbs
 //! all of them. Generator and switch are pinned to two processors, so that neither is measured
 //! waiting for the other; TCP ends run where the scheduler puts them, as they would.

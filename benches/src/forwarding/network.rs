@@ -6,11 +6,11 @@ use super::rules::filters;
 use super::{Geometry, Through, on_core};
 use anyhow::{Context, bail, ensure};
 use control::FlowCommand;
+use lab::traffic::Ping;
+use lab::{Daemon, Host, HostPlan, Namespace, eventually, has_taps};
 use ports::netlink::{LinkSpec, Netlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use switchd::lab::traffic::Ping;
-use switchd::lab::{Daemon, Host, HostPlan, Namespace, eventually, has_taps};
 
 /// The processor that the switch is pinned to; the generator has the first one.
 const SWITCH_CORE: usize = 1;

@@ -3,11 +3,11 @@
 //! The system's own Open vSwitch, its database and its kernel module are neither used nor touched.
 
 use anyhow::{Context, bail, ensure};
+use lab::{RunDir, within};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use switchd::lab::{RunDir, within};
 
 /// How long a step of its start may take.
 const PATIENCE: Duration = Duration::from_secs(10);

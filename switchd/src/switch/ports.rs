@@ -339,10 +339,10 @@ impl Switch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::eventually;
     use crate::switch::Config;
     use ::ports::dummy::{self, Dummy, DummyOptions};
     use flowtable::datapath::DropReason;
+    use lab::eventually;
 
     fn switch() -> Switch {
         Switch::start(Config::new(Vec::new())).unwrap()

@@ -3,13 +3,13 @@
 use crate::harness::Unsupported;
 use anyhow::Context;
 use control::Client;
+use lab::{Daemon, Host, HostPlan, eventually, has_taps};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use packet::Batch;
 use ports::spec::PortSpec;
 use ports::{Port, QueueCount, RxQueue};
 use std::path::Path;
 use std::time::Duration;
-use switchd::lab::{Daemon, Host, HostPlan, eventually, has_taps};
 
 /// The program under test.
 pub(crate) const SWITCHD: &str = env!("CARGO_BIN_EXE_switchd");

@@ -5,9 +5,9 @@ use crate::harness::Test;
 use anyhow::{Context, bail, ensure};
 use control::record::DropRecord;
 use control::{Client, Operation, Reply};
+use lab::traffic::Ping;
+use lab::{EXPERIMENTAL, FrameSocket, Host, eventually, experimental_frame};
 use std::time::Duration;
-use switchd::lab::traffic::Ping;
-use switchd::lab::{EXPERIMENTAL, FrameSocket, Host, eventually, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[
     ("frames::tags_are_kept_in_both_directions", tags_are_kept_in_both_directions),

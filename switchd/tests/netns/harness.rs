@@ -4,11 +4,11 @@
 //! parent starts this same program once a test, in a process group of its own, with the test's name
 //! in the environment; at the deadline the whole group ends, the switch under test included.
 
+use lab::{LabError, RunDir, enter, within};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use switchd::lab::{LabError, RunDir, enter, within};
 
 /// A name and what to do. An error or a panic is a failure, but for [`Unsupported`].
 pub(crate) type Test = (&'static str, fn() -> anyhow::Result<()>);

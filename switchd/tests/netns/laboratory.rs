@@ -3,11 +3,11 @@
 
 use crate::harness::{Test, unsupported_if_missing};
 use anyhow::ensure;
+use lab::traffic::{Ping, TcpTransfer, UdpExchange};
+use lab::{Counters, FrameSocket, Host, HostPlan, VlanTag, experimental_frame};
 use ports::netlink::{LinkSpec, Netlink};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use switchd::lab::traffic::{Ping, TcpTransfer, UdpExchange};
-use switchd::lab::{Counters, FrameSocket, Host, HostPlan, VlanTag, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[
     ("laboratory::hosts_on_a_bridge_reach_each_other", hosts_on_a_bridge_reach_each_other),

@@ -6,13 +6,13 @@ use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::record::PortRecord;
 use control::{Client, Operation, PortFlag};
+use lab::traffic::Ping;
+use lab::{Daemon, Host, Namespace, eventually, within};
 use ports::netlink::{LinkSpec, Netlink};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchd::lab::traffic::Ping;
-use switchd::lab::{Daemon, Host, Namespace, eventually, within};
 
 pub(crate) const TESTS: &[Test] = &[
     ("life::a_device_that_is_made_again_is_the_port_again", made_again),

@@ -4,11 +4,11 @@ use crate::fixture::{Cable, Network};
 use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::Operation;
+use lab::traffic::TcpTransfer;
+use lab::{FrameSocket, experimental_frame};
 use ports::netlink::{LinkSpec, Netlink};
 use std::fs;
 use std::net::SocketAddr;
-use switchd::lab::traffic::TcpTransfer;
-use switchd::lab::{FrameSocket, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[
     ("memory::a_port_has_what_show_says_and_no_more_than_40_mb", a_port_is_bounded),

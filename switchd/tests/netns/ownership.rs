@@ -6,11 +6,11 @@ use crate::life::{is_up, port, undisturbed};
 use anyhow::{Context, ensure};
 use control::record::DropRecord;
 use control::{Client, Operation, Reply};
+use lab::traffic::{Ping, TcpTransfer};
+use lab::{Daemon, FrameSocket, Host, HostPlan, eventually, experimental_frame, has_taps};
 use ports::netlink::{LinkSpec, Netlink, Tbf};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use switchd::lab::traffic::{Ping, TcpTransfer};
-use switchd::lab::{Daemon, FrameSocket, Host, HostPlan, eventually, experimental_frame, has_taps};
 
 pub(crate) const TESTS: &[Test] = &[
     ("ownership::the_switch_s_own_host_does_not_answer", the_host_does_not_answer),

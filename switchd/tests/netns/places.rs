@@ -5,14 +5,14 @@ use crate::harness::Test;
 use crate::life::{is_up, is_waiting, port, undisturbed};
 use anyhow::{Context, ensure};
 use control::Operation;
+use lab::traffic::Ping;
+use lab::{Daemon, Host, HostPlan, Namespace, eventually};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use ports::netlink::Netlink;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use switchd::lab::traffic::Ping;
-use switchd::lab::{Daemon, Host, HostPlan, Namespace, eventually};
 
 pub(crate) const TESTS: &[Test] = &[
     ("places::ports_are_in_namespaces_of_their_own", ports_are_in_namespaces_of_their_own),

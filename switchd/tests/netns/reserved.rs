@@ -8,11 +8,11 @@ use crate::rules::add_flow_13;
 use crate::vlans::read;
 use anyhow::{Context, ensure};
 use control::{Client, Operation, PortFlag};
+use lab::traffic::Ping;
+use lab::{FrameSocket, Host, HostPlan, experimental_frame, has_taps};
 use ports::netlink::Netlink;
 use std::net::IpAddr;
 use std::time::Duration;
-use switchd::lab::traffic::Ping;
-use switchd::lab::{FrameSocket, Host, HostPlan, experimental_frame, has_taps};
 
 pub(crate) const TESTS: &[Test] = &[
     ("reserved::ports_do_as_in_open_vswitch", as_in_open_vswitch),

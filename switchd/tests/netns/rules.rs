@@ -6,15 +6,15 @@ use anyhow::{Context, ensure};
 use control::record::DropsRecord;
 use control::{Client, FlowMods, Operation, PortFlag, Reply};
 use flowtable::types::OfVersion;
+use lab::traffic::{Ping, TcpTransfer, UdpExchange};
+use lab::{
+    Counters, EXPERIMENTAL, FrameSocket, Host, HostPlan, InterfaceCounters, eventually,
+    experimental_frame,
+};
 use ports::netlink::{LinkSpec, Netlink};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-use switchd::lab::traffic::{Ping, TcpTransfer, UdpExchange};
-use switchd::lab::{
-    Counters, EXPERIMENTAL, FrameSocket, Host, HostPlan, InterfaceCounters, eventually,
-    experimental_frame,
-};
 
 pub(crate) const TESTS: &[Test] = &[
     ("rules::a_drop_rule_bites_until_it_is_deleted", a_drop_rule_bites_until_it_is_deleted),

@@ -6,11 +6,11 @@ use crate::harness::{Test, Unsupported};
 use anyhow::{Context, ensure};
 use control::Client;
 use control::record::PortRecord;
+use lab::traffic::Ping;
+use lab::{Daemon, Namespace, eventually, has_taps};
 use ports::netlink::Netlink;
 use std::os::fd::AsFd;
 use std::path::Path;
-use switchd::lab::traffic::Ping;
-use switchd::lab::{Daemon, Namespace, eventually, has_taps};
 
 pub(crate) const TESTS: &[Test] = &[
     ("taps::a_device_is_followed_into_another_namespace", followed),

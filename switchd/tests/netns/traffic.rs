@@ -3,12 +3,12 @@
 use crate::fixture::{Cable, Network};
 use crate::harness::{Test, unsupported_if_missing};
 use anyhow::{Context, ensure};
+use lab::traffic::{Ping, TcpTransfer, UdpExchange};
+use lab::{Counters, FrameSocket, Host};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use switchd::lab::traffic::{Ping, TcpTransfer, UdpExchange};
-use switchd::lab::{Counters, FrameSocket, Host};
 
 pub(crate) const TESTS: &[Test] = &[
     ("traffic::flows_between_veth_ports", || flows(VETHS)),

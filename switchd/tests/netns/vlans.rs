@@ -5,8 +5,8 @@ use crate::frames::tagged;
 use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::Operation;
+use lab::{EXPERIMENTAL, FrameSocket, experimental_frame};
 use std::time::Duration;
-use switchd::lab::{EXPERIMENTAL, FrameSocket, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[("vlans::ports_do_as_in_open_vswitch", as_in_open_vswitch)];
 

@@ -4,10 +4,10 @@ use crate::fixture::{Cable, Network};
 use crate::harness::Test;
 use anyhow::ensure;
 use control::{Client, Operation, Reply};
+use lab::traffic::Ping;
+use lab::{FrameSocket, Host, eventually};
 use ports::netlink::{LinkSpec, Netlink};
 use std::time::Duration;
-use switchd::lab::traffic::Ping;
-use switchd::lab::{FrameSocket, Host, eventually};
 
 pub(crate) const TESTS: &[Test] = &[
     ("workers::nothing_comes_twice", nothing_comes_twice),

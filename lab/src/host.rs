@@ -1,6 +1,6 @@
 //! A host on the network under test: a namespace with one cable to the switch.
 
-use super::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use ports::netlink::{LinkSpec, Netlink, Vxlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -40,7 +40,7 @@ impl Host {
     /// A host on a veth pair, whose other end lies in the caller's namespace as `switch_end`, up.
     ///
     /// # Errors
-    /// The name is taken, or this is not a laboratory ([`super::enter`]).
+    /// The name is taken, or this is not a laboratory ([`crate::enter`]).
     pub fn on_veth(plan: HostPlan, switch_end: &str) -> Result<Self, LabError> {
         let mut host = Self::without_cable(plan, "eth0")?;
         let here = Namespace::current()?;
@@ -56,7 +56,7 @@ impl Host {
     /// Two hosts at the two ends of one veth pair, with nothing between them.
     ///
     /// # Errors
-    /// This is not a laboratory ([`super::enter`]).
+    /// This is not a laboratory ([`crate::enter`]).
     pub fn cabled_pair(a: HostPlan, b: HostPlan) -> Result<(Self, Self), LabError> {
         let mut hosts = (Self::without_cable(a, "eth0")?, Self::without_cable(b, "eth0")?);
         let spec = |host: &Self, mtu| LinkSpec {
@@ -77,7 +77,7 @@ impl Host {
     /// namespace. It moves into the host; the switch keeps its end, a file.
     ///
     /// # Errors
-    /// There is no such device, or this is not a laboratory ([`super::enter`]).
+    /// There is no such device, or this is not a laboratory ([`crate::enter`]).
     pub fn on_tap(plan: HostPlan, name: &str) -> Result<Self, LabError> {
         let mut host = Self::without_cable(plan, name)?;
         let mut netlink = Netlink::open()?;

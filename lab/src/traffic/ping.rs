@@ -1,6 +1,6 @@
 //! Echo requests, over IPv4 (RFC 792) and IPv6 (RFC 4443).
 
-use crate::lab::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

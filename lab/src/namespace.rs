@@ -1,6 +1,6 @@
 //! Network namespaces, and how to get one without being root.
 
-use super::LabError;
+use crate::LabError;
 use nix::sched::{CloneFlags, unshare};
 use ports::netlink::Netlink;
 use ports::netns::Netns;

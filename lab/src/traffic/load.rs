@@ -1,7 +1,7 @@
 //! TCP streams for a while, counted where they arrive: what `iperf3` does. Contents are not compared,
 //! because that would be measured, too; [`super::TcpTransfer`] does.
 
-use crate::lab::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Datagrams that are sent back unchanged.
 
 use super::pattern::Pattern;
-use crate::lab::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};

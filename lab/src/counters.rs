@@ -1,6 +1,6 @@
 //! What the kernel counted in a namespace: above all, that it found no wrong checksum.
 
-use super::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use std::collections::HashMap;
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! Requests and responses of one byte over TCP: how long a frame is on its way when nothing hurries
 //! it along.
 
-use crate::lab::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! A TCP connection that carries a known stream, timed at the receiver.
 
 use super::pattern::Pattern;
-use crate::lab::{LabError, Namespace};
+use crate::{LabError, Namespace};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The switch under test, as a child process in the laboratory's own namespace.
 
-use super::{LabError, within};
+use crate::{LabError, within};
 use control::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

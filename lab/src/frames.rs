@@ -1,6 +1,6 @@
 //! Frames as bytes: a packet socket at one interface, to send anything and to see everything.
 
-use super::LabError;
+use crate::LabError;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, bind, recv,
     send, sendmmsg, socket, sockopt,

@@ -1,6 +1,6 @@
 //! Waiting for something to become true, with a deadline instead of a guess.
 
-use super::LabError;
+use crate::LabError;
 use std::time::{Duration, Instant};
 
 /// Pause between two looks.
