@@ -1,9 +1,9 @@
 //! The daemon as a library: the switch, its workers, and what watches over them.
 //!
-//! `main` only reads the command line and wires. Tests and benchmarks use [`switch::Switch`] with
+//! [`daemon::main`] reads the command line and wires. Tests and benchmarks use [`switch::Switch`] with
 //! ports in memory.
 
-pub mod demo;
+pub mod daemon;
 pub mod monitor;
 pub mod options;
 pub mod port_settings;

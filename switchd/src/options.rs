@@ -1,7 +1,7 @@
 //! The command line of the daemon.
 
 use crate::switch::{Config, Poll, SPEC_KEYS, check_settings};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser};
 use flowtable::datapath::UpcallLimit;
 use ports::spec::PortSpec;
 use std::path::PathBuf;
@@ -64,16 +64,6 @@ pub struct Options {
     /// Says more; twice for everything. RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-    /// What to do instead of switching
-    #[command(subcommand)]
-    pub command: Option<Action>,
-}
-
-/// What to do instead of switching.
-#[derive(Debug, Subcommand)]
-pub enum Action {
-    /// Show what the switch can do, on real frames between hosts of its own. Needs no root
-    Demo,
 }
 
 /// Numbers of processors.

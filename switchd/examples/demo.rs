@@ -1,10 +1,12 @@
-//! `switchd demo`: what a switch does, shown in a few seconds on a network that exists only for it.
+//! `cargo demo`: what a switch does, shown in a few seconds on a network that exists only for it.
 //!
 //! Three hosts in namespaces of their own, two on veth pairs and one behind a TAP device (if this
 //! user may have one), with this very program as the switch between them: no root, no other
-//! programs. Before each step stands the command that a user would type; after it, what was seen.
-//! Every step is verified, and the exit status says whether all of them held. The demo speaks to the
-//! switch as `ofctl` does, through its control socket.
+//! programs. With arguments the program is that switch ([`switchd::daemon`]), without any the demo.
+//!
+//! Before each step stands the command that a user would type; after it, what was seen. Every step is
+//! verified, and the exit status says whether all of them held. The demo speaks to the switch as
+//! `ofctl` does, through its control socket.
 
 use anyhow::{Context, bail, ensure};
 use control::record::{CacheCounts, FlowRecord};
@@ -19,9 +21,16 @@ const MEGABYTE: u64 = 1_000_000;
 /// Where servers listen.
 const PORT: u16 = 8080;
 
-/// Shows everything and returns whether it held. Call it first in `main`: it moves the process into
-/// namespaces of its own, which the kernel refuses to a process with threads.
-pub fn run() -> ExitCode {
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        return switchd::daemon::main();
+    }
+    show()
+}
+
+/// Shows everything and tells whether it held. The first thing in the life of the process, because it
+/// moves into namespaces of its own, which the kernel refuses to a process with threads.
+fn show() -> ExitCode {
     if let Err(e) = enter() {
         eprintln!("The demo builds a network in namespaces of its own, and cannot here:\n{e}");
         return ExitCode::FAILURE;

@@ -1,0 +1,92 @@
+//! The daemon's life, from its command line to the signal that ends it.
+//!
+//! A function of the library, so that another program can be the switch, too: the demo starts itself
+//! again as the switch between its hosts, and needs no second program to be built.
+
+use crate::monitor::Monitor;
+use crate::options::Options;
+use crate::server::Server;
+use crate::switch::{Config, Switch};
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use nix::sys::signal::{SigSet, Signal};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing::info;
+
+/// Is the switch that this process's arguments describe, until SIGINT or SIGTERM. The status is 0, 1 if
+/// it failed, 2 if the arguments are wrong. Call it in `main`, before any thread is started: threads
+/// inherit which signals are blocked.
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    ports::free_evenly();
+    start_log(options.verbose);
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let config = config(options)?;
+    // Before any thread: all of them inherit the mask, and the signals wait for us.
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block().context("block signals")?;
+    let socket = match &options.socket {
+        Some(path) => path.clone(),
+        None => control::socket_path(),
+    };
+    // The socket first: a second daemon must not touch the ports of the first.
+    let listener = crate::server::bind(&socket)?;
+    let switch = Arc::new(Switch::start(config)?);
+    let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
+    let server =
+        Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
+    let names: Vec<String> =
+        switch.ports().iter().map(|p| format!("{}({})", p.of, p.name)).collect();
+    info!("switching {}", names.join(", "));
+    info!("control socket {}", socket.display());
+    let signal = signals.wait().context("wait for signals")?;
+    info!("{signal}: stopping");
+    drop(server);
+    drop(monitor);
+    // The last one: stops the workers and gives the devices back.
+    drop(switch);
+    Ok(())
+}
+
+fn config(options: &Options) -> anyhow::Result<Config> {
+    if options.ports.is_empty() {
+        Options::command()
+            .error(
+                clap::error::ErrorKind::MissingRequiredArgument,
+                "no port is given: name at least one, for example --port veth0",
+            )
+            .exit();
+    }
+    Ok(options.switch_config().unwrap_or_else(|error| {
+        Options::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
+    }))
+}
