@@ -87,10 +87,17 @@ fn fold(mut total: u64) -> u16 {
     total as u16
 }
 
-/// The CRC32c (Castagnoli) of `bytes`, followed by `more`. SCTP stores it in little-endian order.
-pub fn crc32c(bytes: &[u8], more: &[u8]) -> u32 {
+/// A checksum of zero in its other form, 0xffff: to UDP, zero means "no checksum", and to the others
+/// both are the same number (RFC 768).
+#[inline]
+pub fn nonzero(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
+/// The CRC32c (Castagnoli) of `parts`, one behind the other. SCTP stores it in little-endian order.
+pub fn crc32c<const N: usize>(parts: [&[u8]; N]) -> u32 {
     let step = |crc: u32, byte: &u8| (crc >> 8) ^ CRC32C[usize::from(crc as u8 ^ byte)];
-    !bytes.iter().chain(more).fold(!0, step)
+    !parts.iter().fold(!0, |crc, part| part.iter().fold(crc, step))
 }
 
 const CRC32C: [u32; 256] = {
@@ -143,8 +150,8 @@ mod tests {
 
     #[test]
     fn crc32c_has_its_check_value() {
-        assert_eq!(crc32c(b"123456789", b""), 0xe306_9283);
-        assert_eq!(crc32c(b"1234", b"56789"), 0xe306_9283);
+        assert_eq!(crc32c([b"123456789"]), 0xe306_9283);
+        assert_eq!(crc32c([b"1234", b"56789"]), 0xe306_9283);
     }
 
     proptest! {

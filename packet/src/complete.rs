@@ -1,6 +1,6 @@
 //! Finishing in software the checksum that a sender left to the device.
 
-use crate::checksum::{crc32c, sum};
+use crate::checksum::{crc32c, nonzero, sum};
 use crate::outer::{Ip, SCTP};
 use crate::{Frame, Offload};
 
@@ -42,7 +42,7 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
             let packet = bytes.get_mut(start..end).filter(|p| p.len() >= SCTP_CHECKSUM + 4);
             let (head, rest) = packet.ok_or(error)?.split_at_mut(SCTP_CHECKSUM);
             rest[..4].fill(0);
-            let crc = crc32c(head, rest);
+            let crc = crc32c([head, rest]);
             rest[..4].copy_from_slice(&crc.to_le_bytes());
         }
         None => {
@@ -59,11 +59,6 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
 }
 
 const SCTP_CHECKSUM: usize = 8;
-
-/// Zero is "no checksum" to UDP, and to the others the same number as its other form (RFC 768).
-pub(crate) fn nonzero(checksum: u16) -> u16 {
-    if checksum == 0 { 0xffff } else { checksum }
-}
 
 /// Where the SCTP packet that begins at `start` ends; `None` if it is not SCTP.
 fn sctp_end(bytes: &[u8], start: usize) -> Option<usize> {
@@ -132,7 +127,7 @@ mod tests {
         bytes.extend([0; 10]);
         let mut frame = Frame::owned(&bytes, partial(34, 8));
         complete(&mut frame).unwrap();
-        assert_eq!(frame.bytes()[42..46], crc32c(&sctp, &[]).to_le_bytes());
+        assert_eq!(frame.bytes()[42..46], crc32c([&sctp]).to_le_bytes());
     }
 
     #[test]

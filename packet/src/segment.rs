@@ -13,8 +13,7 @@
 //! Datagrams to be cut into IP fragments (`GsoType::UdpFragment`) are not supported: no kernel of the
 //! last years asks for it.
 
-use crate::checksum::{add, pseudo_header, sum};
-use crate::complete::nonzero;
+use crate::checksum::{add, nonzero, pseudo_header, sum};
 use crate::outer::{GRE, Ip, TCP, UDP, Version, behind_ethernet};
 use crate::{Frame, GsoType, HEADROOM, Offload};
 

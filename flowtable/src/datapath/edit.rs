@@ -353,9 +353,9 @@ fn set_sctp_ports(frame: &mut Frame<'_>, l4: usize, size: usize, ports: [u8; 4])
     };
     let original = [packet[8], packet[9], packet[10], packet[11]];
     packet[8..12].fill(0);
-    let before = checksum::crc32c(packet, &[]).to_le_bytes();
+    let before = checksum::crc32c([packet]).to_le_bytes();
     packet[..4].copy_from_slice(&ports);
-    let after = checksum::crc32c(packet, &[]).to_le_bytes();
+    let after = checksum::crc32c([packet]).to_le_bytes();
     for i in 0..4 {
         packet[8 + i] = original[i] ^ before[i] ^ after[i];
     }

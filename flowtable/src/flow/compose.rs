@@ -174,7 +174,7 @@ fn with_checksum(key: &FlowKey, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<
         (ip_proto::ICMPV6, eth_type::IPV6) => (2, true),
         (ip_proto::ICMP | ip_proto::IGMP, eth_type::IPV4) => (2, false),
         (ip_proto::SCTP, _) => {
-            let crc = checksum::crc32c(&l4, &[]);
+            let crc = checksum::crc32c([&l4]);
             l4[8..12].copy_from_slice(&crc.to_le_bytes());
             return l4;
         }
