@@ -19,6 +19,7 @@ mod offload;
 mod outer;
 mod segment;
 mod vlan;
+pub mod wire;
 
 pub use batch::{Batch, FrameId, MAX_BATCH};
 pub use complete::{CompleteError, complete};

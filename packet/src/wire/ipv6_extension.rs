@@ -1,0 +1,215 @@
+//! Extension headers of IPv6: hop-by-hop and destination options, routing, fragment (RFC 8200 §4) and
+//! authentication (RFC 4302).
+//!
+//! An extension header does not say what it is; the header before it does. So a view of one knows its
+//! number, of [`ip_proto`].
+
+use super::{Field, WireError, check_size, ip_proto, put_u16, put_u32, u16_at, u32_at};
+use std::fmt;
+
+/// Places of the fields in a header.
+#[allow(missing_docs, reason = "the names are the standard's")]
+pub mod field {
+    use super::Field;
+
+    pub const NEXT_HEADER: usize = 0;
+    /// Not in a fragment header, which is of one size.
+    pub const SIZE: usize = 1;
+    /// Of a routing header.
+    pub const SEGMENTS_LEFT: usize = 3;
+    /// Of a fragment header: the offset in multiples of eight bytes, and flags in the lower three bits.
+    pub const OFFSET_AND_FLAGS: Field = 2..4;
+    /// Of a fragment header.
+    pub const IDENTIFICATION: Field = 4..8;
+}
+
+/// Bytes of the shortest extension header, and of every fragment header.
+pub const HEADER_SIZE: usize = 8;
+
+/// The bit of a fragment header's `OFFSET_AND_FLAGS` that every fragment but the last has.
+pub const MORE_FRAGMENTS: u16 = 0x0001;
+/// The bits of `OFFSET_AND_FLAGS` that say where a fragment belongs, in bytes.
+pub const OFFSET_MASK: u16 = 0xfff8;
+
+/// A view over an extension header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Extension<T> {
+    kind: u8,
+    buffer: T,
+}
+
+impl<T: AsRef<[u8]>> Ipv6Extension<T> {
+    /// Takes `buffer` for the extension header with the number `kind` without looking at it
+    /// ([what may panic then](super#panics)).
+    #[inline]
+    pub const fn new_unchecked(kind: u8, buffer: T) -> Self {
+        Self { kind, buffer }
+    }
+
+    /// Takes `buffer` for the extension header with the number `kind`.
+    ///
+    /// # Errors
+    /// The header is cut off.
+    #[inline]
+    pub fn new_checked(kind: u8, buffer: T) -> Result<Self, WireError> {
+        const NAME: &str = "IPv6 extension";
+        check_size(NAME, buffer.as_ref(), HEADER_SIZE)?;
+        let extension = Self { kind, buffer };
+        check_size(NAME, extension.buffer.as_ref(), extension.header_size())?;
+        Ok(extension)
+    }
+
+    /// The bytes that the view was made of.
+    #[inline]
+    pub fn into_inner(self) -> T {
+        self.buffer
+    }
+
+    /// Which extension header this is, by the header before it.
+    #[inline]
+    pub fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// What follows, a number of [`ip_proto`].
+    #[inline]
+    pub fn next_header(&self) -> u8 {
+        self.buffer.as_ref()[field::NEXT_HEADER]
+    }
+
+    /// Bytes of this header: at least 8.
+    #[inline]
+    pub fn header_size(&self) -> usize {
+        let stated = usize::from(self.buffer.as_ref()[field::SIZE]);
+        match self.kind {
+            ip_proto::FRAGMENT => HEADER_SIZE,
+            // RFC 4302 §2.2: in words of four bytes, minus two.
+            ip_proto::AUTHENTICATION => (stated + 2) * 4,
+            _ => (stated + 1) * 8,
+        }
+    }
+
+    /// Of a routing header: routers that are still to be visited. While there are some, the destination
+    /// in the fixed header is not the last one.
+    #[inline]
+    pub fn segments_left(&self) -> u8 {
+        self.buffer.as_ref()[field::SEGMENTS_LEFT]
+    }
+
+    /// Of a fragment header: [`MORE_FRAGMENTS`] and the offset ([`OFFSET_MASK`]).
+    #[inline]
+    pub fn offset_and_flags(&self) -> u16 {
+        u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS)
+    }
+
+    /// Of a fragment header: a fragment other than the first, so that no transport header follows.
+    #[inline]
+    pub fn is_later_fragment(&self) -> bool {
+        self.offset_and_flags() & OFFSET_MASK != 0
+    }
+
+    /// Of a fragment header: it stands in front of a whole packet (RFC 6946).
+    #[inline]
+    pub fn is_atomic_fragment(&self) -> bool {
+        self.offset_and_flags() & (OFFSET_MASK | MORE_FRAGMENTS) == 0
+    }
+
+    /// Of a fragment header: the number that fragments of one packet have in common.
+    #[inline]
+    pub fn identification(&self) -> u32 {
+        u32_at(self.buffer.as_ref(), field::IDENTIFICATION)
+    }
+}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6Extension<T> {
+    /// Writes what follows.
+    #[inline]
+    pub fn set_next_header(&mut self, value: u8) {
+        self.buffer.as_mut()[field::NEXT_HEADER] = value;
+    }
+
+    /// Writes [`MORE_FRAGMENTS`] and the offset of a fragment header.
+    #[inline]
+    pub fn set_offset_and_flags(&mut self, value: u16) {
+        put_u16(self.buffer.as_mut(), field::OFFSET_AND_FLAGS, value);
+    }
+
+    /// Writes the number that fragments of one packet have in common.
+    #[inline]
+    pub fn set_identification(&mut self, value: u32) {
+        put_u32(self.buffer.as_mut(), field::IDENTIFICATION, value);
+    }
+}
+
+impl<T: AsRef<[u8]>> fmt::Display for Ipv6Extension<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, next, size) = (self.kind, self.next_header(), self.header_size());
+        write!(f, "IPv6 extension {kind} next={next} size={size}")?;
+        match kind {
+            ip_proto::FRAGMENT => {
+                let (at, id) = (self.offset_and_flags() & OFFSET_MASK, self.identification());
+                write!(f, " fragment at {at} id={id}")
+            }
+            ip_proto::ROUTING => write!(f, " segments_left={}", self.segments_left()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pnet_packet::ipv6::{FragmentPacket, RoutingPacket};
+    use proptest::prelude::*;
+
+    fn extension(kind: u8, bytes: &[u8]) -> Ipv6Extension<&[u8]> {
+        Ipv6Extension::new_checked(kind, bytes).unwrap()
+    }
+
+    #[test]
+    fn sizes_are_counted_in_the_units_of_their_kind() {
+        let bytes = [6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (kind, size) in [
+            (ip_proto::HOP_BY_HOP, 16),
+            (ip_proto::ROUTING, 16),
+            (ip_proto::DESTINATION_OPTIONS, 16),
+            (ip_proto::AUTHENTICATION, 12),
+            (ip_proto::FRAGMENT, 8),
+        ] {
+            assert_eq!(extension(kind, &bytes).header_size(), size, "{kind}");
+            assert!(Ipv6Extension::new_checked(kind, &bytes[..size - 1]).is_err(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn fragments_say_where_they_belong() {
+        let later = extension(ip_proto::FRAGMENT, &[17, 0, 0x05, 0xa9, 0, 0, 0, 7]);
+        assert!(later.is_later_fragment() && !later.is_atomic_fragment());
+        assert_eq!(later.to_string(), "IPv6 extension 44 next=17 size=8 fragment at 1448 id=7");
+        let first = extension(ip_proto::FRAGMENT, &[17, 0, 0, 1, 0, 0, 0, 7]);
+        assert!(!first.is_later_fragment() && !first.is_atomic_fragment());
+        assert!(extension(ip_proto::FRAGMENT, &[17, 0, 0, 6, 0, 0, 0, 7]).is_atomic_fragment());
+    }
+
+    proptest! {
+        #[test]
+        fn another_code_reads_what_was_written(next: u8, offset: u16, id: u32) {
+            let mut bytes = [0; HEADER_SIZE];
+            let mut fragment = Ipv6Extension::new_unchecked(ip_proto::FRAGMENT, &mut bytes);
+            fragment.set_next_header(next);
+            fragment.set_offset_and_flags(offset);
+            fragment.set_identification(id);
+            let theirs = FragmentPacket::new(&bytes).unwrap();
+            prop_assert_eq!(theirs.get_next_header().0, next);
+            prop_assert_eq!(theirs.get_fragment_offset_with_flags(), offset);
+            prop_assert_eq!(theirs.get_id(), id);
+        }
+
+        #[test]
+        fn segments_left_agree_with_another_code(bytes: [u8; 8]) {
+            let ours = Ipv6Extension::new_unchecked(ip_proto::ROUTING, &bytes);
+            let theirs = RoutingPacket::new(&bytes).unwrap();
+            prop_assert_eq!(ours.segments_left(), theirs.get_segments_left());
+        }
+    }
+}
