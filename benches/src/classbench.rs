@@ -6,7 +6,7 @@
 //!
 //! The files are read through `gzip -dc`.
 
-use flowtable::flow::{Match, PipelineKey, PipelineMask};
+use flow::{Match, PipelineKey, PipelineMask};
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};

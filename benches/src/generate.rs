@@ -7,8 +7,8 @@
 
 use crate::classbench::{Filter, Set, prefix_mask};
 use crate::workload::SplitMix;
-use flowtable::flow::key::VLAN_CFI;
-use flowtable::flow::{Match, PipelineKey, PipelineMask};
+use flow::key::VLAN_CFI;
+use flow::{Match, PipelineKey, PipelineMask};
 
 /// Priorities and matches.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@
 
 use crate::cpu_time::CpuTimer;
 use crate::workload::{Family, MACS, Tuple, Workload, template, write_flow};
+use flow::types::PortNo;
 use flowtable::datapath::{Datapath, Egress, PortCounters, Processed};
-use flowtable::types::PortNo;
 use packet::{Batch, Frame, HEADROOM, MAX_BATCH, Offload};
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,11 @@
 //! Rules as the benchmarks need them, in few words.
 
-use flowtable::action::Action;
-use flowtable::flow::{Match, PipelineKey, PipelineMask};
-use flowtable::flow_mod::{Command, FlowMod};
+use flow::action::Action;
+use flow::flow_mod::{Command, FlowMod};
+use flow::types::{MacAddr, OfPort, PortNo, TableId};
+use flow::{Match, PipelineKey, PipelineMask};
 use flowtable::pipeline::Pipeline;
 use flowtable::pipeline::ports::PortInfo;
-use flowtable::types::{MacAddr, OfPort, PortNo, TableId};
 use std::time::Duration;
 
 /// Adds a rule to a table.

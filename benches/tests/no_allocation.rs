@@ -3,8 +3,8 @@
 use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
+use flow::Match;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::flow::Match;
 use std::sync::Arc;
 
 fn check(family: Family, flows: u32) {

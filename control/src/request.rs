@@ -1,6 +1,6 @@
 //! What can be asked of the daemon.
 
-use flowtable::types::OfVersion;
+use flow::types::OfVersion;
 use serde::{Deserialize, Serialize};
 
 /// A request: the operation and the bridge that it is about.

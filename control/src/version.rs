@@ -1,6 +1,6 @@
 //! Names of OpenFlow versions, in text and in requests.
 
-use flowtable::types::OfVersion;
+use flow::types::OfVersion;
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// All versions with the names that `-O` takes.

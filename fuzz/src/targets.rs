@@ -1,18 +1,17 @@
 //! What is fuzzed, as plain functions of bytes: the fuzzer calls them, and `cargo test` replays the
 //! corpus and all past crashes through them.
 
-use flowtable::datapath::{
-    AddressSums, CacheConfig, Datapath, DpAction, Egress, PortCounters, Rewrite, Transport, execute,
+use flow::extract::extract;
+use flow::flow_mod::{Command, FlowMod};
+use flow::text::{
+    GroupCommand, ParseContext, PrintOptions, parse_flow, parse_group, parse_packet_out,
 };
-use flowtable::flow::extract::extract;
-use flowtable::flow_mod::{Command, FlowMod};
+use flow::types::{MacAddr, OfPort, OfVersion, PortNo};
+use flow::verdict::{AddressSums, DpAction, Rewrite, Transport};
+use flowtable::datapath::{CacheConfig, Datapath, Egress, PortCounters, execute};
 use flowtable::pipeline::Pipeline;
 use flowtable::pipeline::mac_table::DEFAULT_AGEING;
 use flowtable::pipeline::ports::PortInfo;
-use flowtable::text::{
-    GroupCommand, ParseContext, PrintOptions, parse_flow, parse_group, parse_packet_out,
-};
-use flowtable::types::{MacAddr, OfPort, OfVersion, PortNo};
 use packet::{Batch, Frame, FrameId, Offload};
 use std::sync::Arc;
 use std::time::Duration;

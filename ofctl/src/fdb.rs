@@ -6,7 +6,7 @@ use crate::output::{print, print_json};
 use crate::{Outcome, Usage};
 use control::record::{FdbRecord, FdbStatsRecord};
 use control::{Operation, Reply};
-use flowtable::types::OfPort;
+use flow::types::OfPort;
 use std::fmt::Write;
 
 /// `fdb-show`

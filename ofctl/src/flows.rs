@@ -5,12 +5,12 @@ use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, print, print_json};
 use crate::{Outcome, files, sort};
 use control::{Client, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reply};
-use flowtable::flow_mod::{Command, FlowFlags, FlowMod};
-use flowtable::text::{
+use flow::flow_mod::{Command, FlowFlags, FlowMod};
+use flow::text::{
     FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_flow, strip_comment,
     write_match,
 };
-use flowtable::types::{OfPort, OfVersion, TableId};
+use flow::types::{OfPort, OfVersion, TableId};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
@@ -244,7 +244,7 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
         None => Vec::new(),
     };
     let (first, second) = (first.rules(how, &names)?, second.rules(how, &names)?);
-    let shown: &dyn PortNames = if how.names() { &names } else { &flowtable::text::NoPortNames };
+    let shown: &dyn PortNames = if how.names() { &names } else { &flow::text::NoPortNames };
     let print_options =
         PrintOptions { version: how.version, ports: shown, stats: false, ages: true };
     let text = differences(&first, &second, &print_options);

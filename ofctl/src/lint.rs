@@ -10,13 +10,13 @@ use crate::{Outcome, files};
 use anyhow::Context;
 use control::record::GroupRecord;
 use control::{Client, FlowQuery, Format, GroupQuery, Operation};
-use flowtable::flow_mod::{Command, FlowMod};
-use flowtable::lint::{LintRule, MAX_STEPS, Report, Surroundings, lint as look};
-use flowtable::text::{
+use flow::flow_mod::{Command, FlowMod};
+use flow::lint::{LintRule, MAX_STEPS, Report, Surroundings, lint as look};
+use flow::text::{
     NoPortNames, ParseContext, PortNames, PrintOptions, TextError, parse_flow,
     parse_flow_file_line, strip_comment,
 };
-use flowtable::types::{GroupId, OfPort, OfVersion};
+use flow::types::{GroupId, OfPort, OfVersion};
 use serde::Serialize;
 use std::fmt::Write;
 

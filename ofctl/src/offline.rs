@@ -3,9 +3,9 @@
 use crate::options::{How, Options};
 use crate::output::print;
 use crate::{Outcome, files};
-use flowtable::flow_mod::{Command, FlowMod};
-use flowtable::lint::{LintRule, MAX_STEPS, Surroundings, lint};
-use flowtable::text::{
+use flow::flow_mod::{Command, FlowMod};
+use flow::lint::{LintRule, MAX_STEPS, Surroundings, lint};
+use flow::text::{
     ParseContext, TextError, describe_flow, describe_flows, parse_flow_file_line, strip_comment,
 };
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! The command line, as typed. What the words mean is the verbs' business.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use flowtable::types::OfVersion;
+use flow::types::OfVersion;
 use std::path::PathBuf;
 
 /// Programs and asks a running switchd.

@@ -8,7 +8,7 @@ use crate::output::{print, print_json};
 use clap::ValueEnum;
 use control::record::{PortRecord, PortStatsRecord, SwitchRecord};
 use control::{Operation, PortFlag, Reply};
-use flowtable::types::{OfPort, OfVersion};
+use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
 /// `show`

@@ -2,8 +2,8 @@
 
 use crate::Usage;
 use crate::options::How;
-use flowtable::flow::fields::FieldId;
-use flowtable::flow_mod::FlowMod;
+use flow::fields::FieldId;
+use flow::flow_mod::FlowMod;
 use std::cmp::Ordering;
 
 /// What rules are sorted by.
@@ -66,7 +66,7 @@ fn value(rule: &FlowMod, field: FieldId) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowtable::text::{ParseContext, parse_flow};
+    use flow::text::{ParseContext, parse_flow};
 
     /// The rules in order, by their cookies.
     fn sorted(name: &str, is_descending: bool) -> Vec<u64> {

@@ -6,7 +6,7 @@ use crate::options::{Options, Words};
 use crate::output::{print, print_json};
 use control::record::{CacheCounts, CacheRecord, DropRecord, DropsRecord, WorkerRecord};
 use control::{Operation, Reply};
-use flowtable::types::OfPort;
+use flow::types::OfPort;
 use std::fmt::Write;
 
 /// `cache-show`

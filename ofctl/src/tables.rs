@@ -9,7 +9,7 @@ use crate::options::{Options, Words};
 use crate::output::{print, print_json};
 use control::record::TableRecord;
 use control::{Operation, Reply};
-use flowtable::types::OfVersion;
+use flow::types::OfVersion;
 use std::fmt::Write;
 
 /// `dump-tables`

@@ -8,8 +8,8 @@
 //! three settings: how the port takes part in VLANs, which takes several words, whether it is
 //! protected, and its storm limit. `set-port` replaces those of which a word is given, and all of them if none is.
 
-use flowtable::datapath::storm::DEFAULT_LIMIT;
-use flowtable::flow::extract::eth_type;
+use flow::extract::eth_type;
+use flow::verdict::DEFAULT_STORM_LIMIT;
 use flowtable::pipeline::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
 use std::fmt;
 use std::str::FromStr;
@@ -40,7 +40,7 @@ impl Default for PortSettings {
             mode: VlanMode::default(),
             priority_tags: PriorityTags::default(),
             protected: false,
-            storm: Some(DEFAULT_LIMIT),
+            storm: Some(DEFAULT_STORM_LIMIT),
         }
     }
 }
@@ -160,7 +160,7 @@ impl PortSettings {
                 Some(value) => return Err(bad("protected", value, "true or false")),
             },
             storm: match words.get("storm") {
-                None => Some(DEFAULT_LIMIT),
+                None => Some(DEFAULT_STORM_LIMIT),
                 Some("off") => None,
                 Some(value) => match value.parse() {
                     Ok(limit @ 1..=1_000_000_000) => Some(limit),
@@ -319,7 +319,7 @@ impl fmt::Display for PortSettings {
             words.push("protected=true".to_owned());
         }
         match self.storm {
-            Some(DEFAULT_LIMIT) => {}
+            Some(DEFAULT_STORM_LIMIT) => {}
             Some(limit) => words.push(format!("storm={limit}")),
             None => words.push("storm=off".to_owned()),
         }

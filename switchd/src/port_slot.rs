@@ -1,8 +1,9 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
 use crate::switch::Place;
-use flowtable::datapath::{DropReason, PortCounters};
-use flowtable::types::{OfPort, PortNo};
+use flow::types::{OfPort, PortNo};
+use flow::verdict::DropReason;
+use flowtable::datapath::PortCounters;
 use ports::Port;
 use ports::spec::{PortSpec, Target};
 use std::fmt;

@@ -21,13 +21,13 @@ pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
 use ::ports::spec::PortSpec;
 use crossbeam::channel::{self, Receiver, Sender};
-use flowtable::action::Action;
+use flow::Match;
+use flow::action::Action;
+use flow::flow_mod::{Command as FlowCommand, FlowMod};
+use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
-use flowtable::flow::Match;
-use flowtable::flow_mod::{Command as FlowCommand, FlowMod};
 use flowtable::pipeline::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
 use flowtable::pipeline::{Conduct, Pipeline};
-use flowtable::types::{OfPort, TableId};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -301,7 +301,7 @@ impl Switch {
         let slots = self.slots.lock();
         let mac =
             slots.iter().map(|s| s.mac).find(|mac| *mac != [0; 6]).unwrap_or([2, 0, 0, 0, 0, 0]);
-        flowtable::datapath::mac_bits(mac)
+        flow::types::mac_bits(mac)
     }
 
     /// Adds everything that the caches counted to the rules and groups.

@@ -5,9 +5,10 @@
 //! `poll(2)` on its receive queues and on the descriptor that announces commands.
 
 use crossbeam::channel::{Receiver, Sender};
-use flowtable::datapath::{Counter, Datapath, DropReason, Egress, PortCounters};
-use flowtable::packet_out::PacketOut;
-use flowtable::types::PortNo;
+use flow::packet_out::PacketOut;
+use flow::types::PortNo;
+use flow::verdict::DropReason;
+use flowtable::datapath::{Counter, Datapath, Egress, PortCounters};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, FrameId, Offload};

@@ -15,7 +15,7 @@ use super::masks::{Home, KnownMask};
 use super::plan::{Census, Draft, MASKS, Plan, PlannedGroup, RARE, SAMPLE};
 use super::presence::{self, Cells};
 use super::{Classifier, Filed};
-use crate::flow::{Match, PipelineMask};
+use flow::{Match, PipelineMask};
 use std::cmp::Reverse;
 
 /// Slots of a table that is small enough to be rearranged at once.

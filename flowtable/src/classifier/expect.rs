@@ -10,8 +10,8 @@ use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
 use super::plan::{Draft, MASKS, SAMPLE};
-use crate::flow::key::PIPELINE_WORDS;
-use crate::flow::{Match, PipelineKey, PipelineMask};
+use flow::key::PIPELINE_WORDS;
+use flow::{Match, PipelineKey, PipelineMask};
 use std::collections::BTreeMap;
 
 /// Additions from which it pays.

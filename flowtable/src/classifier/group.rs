@@ -9,8 +9,8 @@ use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
 use super::presence::{self, Cells, Presence};
 use super::rows::{Block, Header, Rows};
 use super::rule::{Rank, grow};
-use crate::flow::{Match, PipelineKey, PipelineMask};
 use arrayvec::ArrayVec;
+use flow::{Match, PipelineKey, PipelineMask};
 use hashbrown::HashTable;
 
 /// Random numbers for hashing, one for each half of a key.

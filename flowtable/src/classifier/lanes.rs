@@ -3,9 +3,9 @@
 //!
 //! The lanes hold numbers in host order, so that the leading bits of a prefix are the high ones.
 
-use crate::flow::key::PIPELINE_WORDS;
-use crate::flow::{PipelineKey, PipelineMask};
 use arrayvec::ArrayVec;
+use flow::key::PIPELINE_WORDS;
+use flow::{PipelineKey, PipelineMask};
 
 /// 32-bit pieces of a key.
 pub(super) const HALVES: usize = 2 * PIPELINE_WORDS;

@@ -1,7 +1,7 @@
 //! The same questions answered by looking at every rule: the oracle in tests.
 
 use super::rule::{Entry, Rank, RuleId, Rules, Version};
-use crate::flow::{Match, PipelineKey, PipelineMask};
+use flow::{Match, PipelineKey, PipelineMask};
 
 /// What a [`Classifier`](super::Classifier) must answer, found the obvious way.
 #[derive(Debug)]

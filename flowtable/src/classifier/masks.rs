@@ -2,8 +2,8 @@
 
 use super::lanes::HalfSet;
 use super::rule::grow;
-use crate::flow::PipelineMask;
 use ahash::RandomState;
+use flow::PipelineMask;
 use hashbrown::HashTable;
 
 /// A mask that some rule has.

@@ -80,8 +80,8 @@ pub use linear::LinearClassifier;
 pub use plan::{Draft, Plan};
 pub use rule::{Entry, RuleId, Version};
 
-use crate::flow::{Match, PipelineKey, PipelineMask};
 use arrange::Progress;
+use flow::{Match, PipelineKey, PipelineMask};
 use group::{Group, HashKeys};
 use lanes::HALVES;
 use masks::Masks;

@@ -16,8 +16,8 @@
 //! nothing in common go where they fit.
 
 use super::presence::{self, Cells};
-use crate::flow::key::PIPELINE_WORDS;
-use crate::flow::{PipelineKey, PipelineMask};
+use flow::key::PIPELINE_WORDS;
+use flow::{PipelineKey, PipelineMask};
 use std::collections::{BTreeMap, HashMap};
 
 /// Rules that are looked at, beside a few of each mask.

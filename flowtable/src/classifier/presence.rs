@@ -6,7 +6,7 @@
 
 use super::group::HashKeys;
 use super::lanes::{LANES, Layout, Line};
-use crate::flow::PipelineMask;
+use flow::PipelineMask;
 
 /// Cells for each expected bucket.
 const CELLS: usize = 16;
@@ -165,7 +165,7 @@ fn place(hash: usize, bytes: usize) -> (usize, u8) {
 mod tests {
     use super::*;
     use crate::classifier::lanes::HalfSet;
-    use crate::flow::PipelineKey;
+    use flow::PipelineKey;
 
     #[test]
     fn absent_values_are_explained_by_few_bits() {

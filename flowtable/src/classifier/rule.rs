@@ -1,7 +1,7 @@
 //! The rules themselves: identity, order and life time. What finds them is elsewhere.
 
 use super::queue::Queue;
-use crate::flow::Match;
+use flow::Match;
 
 /// A state of the tables. Rules name the version that added and the one that removed them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

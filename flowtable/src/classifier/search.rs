@@ -5,8 +5,8 @@ use super::group::Group;
 use super::lanes::{HEADER, LANES, Layout, Line, agree};
 use super::rows::{Block, Header};
 use super::rule::{Rules, Version};
-use crate::flow::{PipelineKey, PipelineMask};
 use arrayvec::ArrayVec;
+use flow::{PipelineKey, PipelineMask};
 
 /// Groups whose probes are remembered. Further ones are explained with all their bits.
 const REMEMBERED: usize = 64;

@@ -1,7 +1,7 @@
 //! The classifier against the linear search.
 
 use super::{Classifier, LinearClassifier, RuleId, Sample, Version};
-use crate::flow::{Match, PipelineKey, PipelineMask};
+use flow::{Match, PipelineKey, PipelineMask};
 use proptest::prelude::*;
 
 fn dst(addr: u32, len: u32) -> Match {

@@ -20,7 +20,7 @@
 //! flows were cached, and what the budget would refuse is the traffic it is there to protect.
 
 use super::established::Source;
-use crate::types::{MacAddr, PortNo};
+use flow::types::{MacAddr, PortNo};
 use std::time::Duration;
 
 /// Sources told apart on a port.

@@ -1,19 +1,17 @@
 //! A remembered verdict: what happens to the packets that agree in some bits.
 
-use super::DpAction;
 use super::counters::Counter;
-use super::drop_reason::DropReason;
 use super::established::{ESTABLISHED_AFTER, Source};
-use super::storm::Flood;
-use crate::flow::key::FLOW_WORDS;
-use crate::flow::{FlowKey, FlowMask};
 use crate::pipeline::changes::{Changes, RecentRules, Watched};
 use crate::pipeline::lookup_counts::LookupCounts;
 use crate::pipeline::recirc::Continuation;
 use crate::pipeline::rule::Rule;
 use crate::pipeline::tables::GroupEntry;
 use crate::pipeline::xlate::{Learn, TableSet, Translation};
-use crate::types::{PortNo, TableId};
+use flow::key::FLOW_WORDS;
+use flow::types::{PortNo, TableId};
+use flow::verdict::{DpAction, DropReason, Flood};
+use flow::{FlowKey, FlowMask};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

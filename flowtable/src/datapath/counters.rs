@@ -1,6 +1,6 @@
 //! Counters with one writer and any number of readers.
 
-use super::drop_reason::DropReason;
+use flow::verdict::DropReason;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter that one thread adds to and others read: an addition is a plain load and store, not a

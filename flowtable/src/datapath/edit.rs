@@ -7,8 +7,9 @@
 //! An edit whose header is not there, or cut off, changes nothing: translation decided by the key,
 //! and a cached decision may meet a frame that is odd in bits the key does not show.
 
-use super::action::{AddressSums, Rewrite, Transport, mac_of_bits};
-use crate::flow::extract::{eth_type, ip_proto};
+use flow::extract::{eth_type, ip_proto};
+use flow::types::{mac_bits, mac_of_bits};
+use flow::verdict::{AddressSums, Rewrite, Transport};
 use packet::{Frame, checksum};
 
 /// Tag size in bytes.
@@ -63,13 +64,13 @@ fn close_gap(frame: &mut Frame<'_>, at: usize) {
 pub(super) fn set_eth(frame: &mut Frame<'_>, src: Rewrite<u64>, dst: Rewrite<u64>) {
     for (at, rewrite) in [(0, dst), (6, src)] {
         if let Some(mac) = field::<6>(frame, at) {
-            *mac = mac_of_bits(rewrite.of(super::action::mac_bits(*mac))).0;
+            *mac = mac_of_bits(rewrite.of(mac_bits(*mac))).0;
         }
     }
 }
 
 pub(super) fn push_vlan(frame: &mut Frame<'_>, tpid: u16, tci: u16) {
-    const CFI: u16 = crate::flow::key::VLAN_CFI;
+    const CFI: u16 = flow::key::VLAN_CFI;
     if open_gap(frame, 12)
         && let Some(tag) = field::<TAG>(frame, 12)
     {
@@ -282,14 +283,8 @@ pub(super) fn set_arp(
         arp[at..at + 4].copy_from_slice(&rewrite.of(old).to_be_bytes());
     }
     for (at, rewrite) in [(8, sha), (18, tha)] {
-        let old = super::action::mac_bits([
-            arp[at],
-            arp[at + 1],
-            arp[at + 2],
-            arp[at + 3],
-            arp[at + 4],
-            arp[at + 5],
-        ]);
+        let old =
+            mac_bits([arp[at], arp[at + 1], arp[at + 2], arp[at + 3], arp[at + 4], arp[at + 5]]);
         arp[at..at + 6].copy_from_slice(&mac_of_bits(rewrite.of(old)).0);
     }
 }
@@ -412,7 +407,7 @@ pub(super) fn set_nd(
         if !rewrite.is_none() {
             let [_, _, a, b, c, d, e, f] = option;
             let old = [a, b, c, d, e, f];
-            let new = mac_of_bits(rewrite.of(super::action::mac_bits(old))).0;
+            let new = mac_of_bits(rewrite.of(mac_bits(old))).0;
             replace_summed(frame, at + 2, l4 + 2, partial, old, new);
         }
         at += size;

@@ -1,6 +1,6 @@
 //! Frames on their way out, by port, until the batch is flushed.
 
-use crate::types::PortNo;
+use flow::types::PortNo;
 use packet::{Batch, FrameId};
 
 /// Which frames of the current batch go to which port, and the bookkeeping that tells later which

@@ -4,8 +4,8 @@
 //! looks at all flows anyway, finds them, and hands them over as a whole: the worker only asks, and only
 //! on the slow path. A made-up source that is used once never gets in here.
 
-use crate::flow::FlowKey;
-use crate::types::{MacAddr, PortNo};
+use flow::FlowKey;
+use flow::types::{MacAddr, PortNo};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::time::Duration;

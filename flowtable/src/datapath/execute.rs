@@ -1,9 +1,8 @@
 //! Does what a list of [`DpAction`]s says to one frame.
 
-use super::action::DpAction;
-use super::drop_reason::DropReason;
 use super::edit;
 use super::egress::Egress;
+use flow::verdict::{DpAction, DropReason};
 use packet::{Batch, Frame, FrameId, GsoType};
 
 /// Steps that one frame may take, copies and branches included.

@@ -9,8 +9,8 @@
 use super::cached_flow::{CachedFlow, Place};
 use super::registry::FlowRegistry;
 use super::signatures::KeyHasher;
-use crate::flow::key::FLOW_WORDS;
-use crate::flow::{FlowKey, FlowMask};
+use flow::key::FLOW_WORDS;
+use flow::{FlowKey, FlowMask};
 use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 

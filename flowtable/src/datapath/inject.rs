@@ -6,10 +6,10 @@
 
 use super::cached_flow::{CachedFlow, Place};
 use super::{Datapath, Egress, Moment, PortCounters, Processed};
-use crate::flow::extract::extract;
-use crate::flow::key::PipelineKey;
-use crate::packet_out::PacketOut;
-use crate::types::PortNo;
+use flow::extract::extract;
+use flow::key::PipelineKey;
+use flow::packet_out::PacketOut;
+use flow::types::PortNo;
 use packet::Batch;
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,12 +22,10 @@
 //! the packet is translated ([`Pipeline::translate`]) if its port has budget for that (`budget`).
 //! Flows with equal mask and masked key are one flow.
 
-mod action;
 mod admission;
 mod budget;
 mod cached_flow;
 mod counters;
-mod drop_reason;
 mod edit;
 mod egress;
 mod established;
@@ -36,38 +34,34 @@ mod flow_table;
 mod inject;
 mod registry;
 mod signatures;
-pub mod storm;
 
 #[cfg(test)]
 mod tests;
 
-pub use action::{
-    AddressSums, ControllerMeta, DpAction, Rewrite, Transport, mac_bits, mac_of_bits,
-};
 pub use budget::UpcallLimit;
 pub use cached_flow::CachedFlow;
 pub use counters::{Counter, PortCounters};
-pub use drop_reason::DropReason;
 pub use egress::Egress;
 pub use execute::{Executed, execute};
 pub use registry::FlowRegistry;
 
-use crate::flow::FlowKey;
-use crate::flow::extract::{ETH_HEADER_SIZE, extract, extract_into};
 use crate::pipeline::changes::RecentRules;
 use crate::pipeline::xlate::Translation;
 use crate::pipeline::{News, Pipeline};
-use crate::types::{MacAddr, PortNo};
+use crate::storm::Storm;
 use admission::Admission;
 use budget::Budget;
 use cached_flow::Place;
 use established::Source;
+use flow::FlowKey;
+use flow::extract::{ETH_HEADER_SIZE, extract, extract_into};
+use flow::types::{MacAddr, PortNo};
+use flow::verdict::DropReason;
 use flow_table::{FlowTable, GUEST};
 use packet::{Batch, FrameId, MAX_BATCH};
 use signatures::{KeyHasher, Signatures};
 use std::sync::Arc;
 use std::time::Duration;
-use storm::Storm;
 
 /// Times that one frame may go round.
 pub(crate) const MAX_RECIRCULATIONS: u32 = 8;

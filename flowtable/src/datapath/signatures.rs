@@ -7,8 +7,8 @@
 //!
 //! Eight places for each hash. The hash is keyed: nobody can aim at one set.
 
-use crate::flow::FlowKey;
-use crate::flow::key::FLOW_WORDS;
+use flow::FlowKey;
+use flow::key::FLOW_WORDS;
 
 /// Places for each hash: half a cache line.
 const WAYS: usize = 8;

@@ -86,7 +86,7 @@ impl Announcements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::MacAddr;
+    use flow::types::MacAddr;
 
     fn host(n: u32) -> MacKey {
         let [a, b, c, d] = n.to_be_bytes();

@@ -18,9 +18,9 @@ use super::mac_table::MacKey;
 use super::publication::Generations;
 use super::rule::{RuleMatch, may_cover};
 use super::xlate::{Dependencies, TableSet};
-use crate::flow::key::FLOW_WORDS;
-use crate::types::{GroupId, OfPort};
 use arrayvec::ArrayVec;
+use flow::key::FLOW_WORDS;
+use flow::types::{GroupId, OfPort};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -308,7 +308,7 @@ impl RecentRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::TableId;
+    use flow::types::TableId;
 
     /// A change of one rule of table 0 that matches one word.
     fn rule(value: u64) -> RuleMatch {

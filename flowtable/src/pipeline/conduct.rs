@@ -2,10 +2,10 @@
 //!
 //! `switchd --lenient` follows Open vSwitch, so that the two can be compared frame by frame.
 //! `docs/differences-from-ovs.md` tells users the same. How rules are *read* leniently is the flow
-//! language's business ([`crate::text`]).
+//! language's business ([`flow::text`]).
 
-use crate::datapath::AddressSums;
-use crate::group::{Bucket, Group, GroupType};
+use flow::group::{Bucket, Group, GroupType};
+use flow::verdict::AddressSums;
 
 /// Whom to follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Translation counts nothing: a cached flow remembers which tables its translation asked, and adds
 //! its packets here when it adds them to its rules. So the counts are exact, and a hit pays nothing.
 
-use crate::types::TableId;
+use flow::types::TableId;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of all tables.

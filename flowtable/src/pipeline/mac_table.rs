@@ -5,7 +5,7 @@
 //! those that were seen once, as made-up ones are; unless they have most of the port's places, so that
 //! new hosts can become known. Within either kind the one unused for longest goes.
 
-use crate::types::{MacAddr, OfPort};
+use flow::types::{MacAddr, OfPort};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 

@@ -5,11 +5,12 @@
 
 use super::tests::{add, add_groups, pipeline};
 use super::*;
-use crate::datapath::{DpAction, Egress, execute};
-use crate::flow::compose::compose;
-use crate::flow::extract::extract;
-use crate::flow::key::FLOW_WORDS;
-use crate::types::PortNo;
+use crate::datapath::{Egress, execute};
+use flow::compose::compose;
+use flow::extract::extract;
+use flow::key::FLOW_WORDS;
+use flow::types::PortNo;
+use flow::verdict::DpAction;
 use packet::{Batch, Frame, FrameId, Offload};
 use proptest::prelude::*;
 

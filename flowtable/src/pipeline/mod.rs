@@ -33,14 +33,14 @@ mod publication_model;
 #[cfg(test)]
 mod tests;
 
-use crate::action::Action;
 use crate::classifier::Version;
-use crate::datapath::storm::StormControl;
-use crate::flow::{FlowKey, PipelineKey};
-use crate::types::{OfPort, TableId};
+use crate::storm::StormControl;
 use announcements::Announcements;
 use changes::Changes;
 pub use conduct::Conduct;
+use flow::action::Action;
+use flow::types::{OfPort, TableId};
+use flow::{FlowKey, PipelineKey};
 use lookup_counts::LookupCounts;
 use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, MacKey, MacTable};
 use parking_lot::{RwLock, RwLockReadGuard};

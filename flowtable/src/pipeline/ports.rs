@@ -1,7 +1,7 @@
 //! What translation knows of the ports: numbers, configuration, VLAN membership.
 
-use crate::datapath::storm::DEFAULT_LIMIT;
-use crate::types::{MacAddr, OfPort, PortNo};
+use flow::types::{MacAddr, OfPort, PortNo};
+use flow::verdict::DEFAULT_STORM_LIMIT;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -142,7 +142,7 @@ impl PortInfo {
             vlan: VlanMode::default(),
             priority_tags: PriorityTags::default(),
             protected: false,
-            storm_limit: Some(DEFAULT_LIMIT),
+            storm_limit: Some(DEFAULT_STORM_LIMIT),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A large table has few different ones, as a rule: a port each, or `drop`. A list that is not found
 //! is only not shared, so there is no need to remember all, nor to forget any in time.
 
-use crate::action::Action;
+use flow::action::Action;
 use std::sync::Arc;
 
 /// Lists that are remembered, each at the place that its hash names.

@@ -4,9 +4,9 @@
 //! lives as long as somebody holds its [`Continuation`]; the table only remembers it weakly.
 
 use super::xlate::Suspended;
-use crate::action::Action;
-use crate::flow::PipelineKey;
-use crate::types::TableId;
+use flow::PipelineKey;
+use flow::action::Action;
+use flow::types::TableId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -30,7 +30,7 @@ pub(super) struct FrozenState {
 /// A state with its id.
 #[derive(Debug)]
 pub struct Continuation {
-    /// Names it in [`DpAction::Recirculate`](crate::datapath::DpAction::Recirculate) and in keys.
+    /// Names it in [`DpAction::Recirculate`](flow::verdict::DpAction::Recirculate) and in keys.
     pub id: u32,
     pub(super) state: FrozenState,
 }

@@ -1,9 +1,9 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
-use crate::action::Action;
-use crate::flow::Match;
-use crate::flow_mod::FlowFlags;
-use crate::types::{Cookie, OfPort, PortNo, TableId};
+use flow::Match;
+use flow::action::Action;
+use flow::flow_mod::FlowFlags;
+use flow::types::{Cookie, OfPort, PortNo, TableId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -143,7 +143,7 @@ impl Rule {
     }
 
     /// Whether one of its actions is the group.
-    pub fn uses_group(&self, group: crate::types::GroupId) -> bool {
+    pub fn uses_group(&self, group: flow::types::GroupId) -> bool {
         any_action(&self.actions, &mut |a| matches!(a, Action::Group(g) if *g == group))
     }
 }

@@ -5,12 +5,12 @@
 
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
-use crate::action::Action;
 use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Sample, Version};
-use crate::flow::{Match, PipelineKey, PipelineMask};
-use crate::flow_mod::{Command, FlowMod};
-use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
-use crate::types::{Cookie, GroupId, OfPort, TableId};
+use flow::action::Action;
+use flow::flow_mod::{Command, FlowMod};
+use flow::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
+use flow::types::{Cookie, GroupId, OfPort, TableId};
+use flow::{Match, PipelineKey, PipelineMask};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -634,8 +634,7 @@ impl Tables {
         if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
             return invalid("an indirect group has exactly one bucket");
         }
-        let unwatched =
-            |b: &crate::group::Bucket| b.watch_port.is_none() && b.watch_group.is_none();
+        let unwatched = |b: &flow::group::Bucket| b.watch_port.is_none() && b.watch_group.is_none();
         if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
             return invalid("each bucket of a fast failover group watches a port or a group");
         }

@@ -1,11 +1,11 @@
 //! The pipeline as a whole: rules as text in, verdicts out.
 
 use super::*;
-use crate::datapath::{DpAction, DropReason};
-use crate::flow::key::FlowKey;
-use crate::flow_mod::{Command, FlowMod};
-use crate::text::{ParseContext, parse_flow, parse_group, parse_match};
-use crate::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
+use flow::flow_mod::{Command, FlowMod};
+use flow::key::FlowKey;
+use flow::text::{ParseContext, parse_flow, parse_group, parse_match};
+use flow::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
+use flow::verdict::{DpAction, DropReason};
 use ports::{PortInfo, VlanMode};
 
 const NOW: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(super) fn add_groups(pipeline: &Pipeline, groups: &[&str]) {
     let mut transaction = pipeline.begin();
     let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
     for text in groups {
-        let group = parse_group(text, crate::text::GroupCommand::Add, &context);
+        let group = parse_group(text, flow::text::GroupCommand::Add, &context);
         transaction.apply_group(&group.expect(text), NOW).expect(text);
     }
     transaction.commit();
@@ -401,7 +401,7 @@ fn deleting_a_group_takes_its_rules_along() {
     add(&p, &["tcp,actions=group:1", "udp,actions=4"]).unwrap();
     assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
     let mut transaction = p.begin();
-    let all = crate::group::GroupMod::Delete(crate::types::GroupId::ALL);
+    let all = flow::group::GroupMod::Delete(flow::types::GroupId::ALL);
     transaction.apply_group(&all, NOW).unwrap();
     transaction.commit();
     assert_eq!(p.translate(&key("in_port=1,tcp")).drop, Some(DropReason::TableMiss));
@@ -447,7 +447,7 @@ fn a_bucket_may_name_a_group_that_comes_later_but_not_itself() {
     add_groups(&p, &groups[1..]);
     assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
     let circle = "group_id=2,type=all,bucket=group:1";
-    let group = parse_group(circle, crate::text::GroupCommand::Modify, &context(Command::Add));
+    let group = parse_group(circle, flow::text::GroupCommand::Modify, &context(Command::Add));
     let refused = p.begin().apply_group(&group.unwrap(), NOW);
     assert_eq!(refused, Err(FlowModError::GroupLoop(2)));
 }

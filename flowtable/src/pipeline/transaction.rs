@@ -3,9 +3,9 @@
 use super::tables::{Change, FlowModError, RuleRef};
 use super::{Pipeline, SLICE};
 use crate::classifier::Sample;
-use crate::flow_mod::{Command, FlowMod};
-use crate::group::GroupMod;
-use crate::types::TableId;
+use flow::flow_mod::{Command, FlowMod};
+use flow::group::GroupMod;
+use flow::types::TableId;
 use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -7,8 +7,8 @@ use super::publication::Hold;
 use super::tables::{Place, RuleRef, Scope, Tables};
 use super::{Pipeline, SLICE};
 use crate::classifier::{Entry, Version};
-use crate::flow_mod::FlowMod;
 use crate::pipeline::rule::Rule;
+use flow::flow_mod::FlowMod;
 use std::sync::Arc;
 
 /// A walk over the rules that a request names, as they were when it began.

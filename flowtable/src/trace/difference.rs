@@ -1,9 +1,9 @@
 //! Where a packet is not what a match wants, field by field.
 
-use crate::flow::Match;
-use crate::flow::fields::FieldId;
-use crate::flow::key::{PipelineKey, PipelineMask, VLAN_CFI};
-use crate::text::{DEFAULT_PRIORITY, PortNames, write_match};
+use flow::Match;
+use flow::fields::FieldId;
+use flow::key::{PipelineKey, PipelineMask, VLAN_CFI};
+use flow::text::{DEFAULT_PRIORITY, PortNames, write_match};
 
 /// Fields that are looked at before all others, as people would: the others depend on them.
 const FIRST: [FieldId; 4] = [FieldId::InPort, FieldId::VlanTci, FieldId::EthType, FieldId::IpProto];
@@ -110,7 +110,7 @@ fn shown(key: &PipelineKey, mask: &PipelineMask, names: &dyn PortNames) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{NoPortNames, ParseContext, parse_match};
+    use flow::text::{NoPortNames, ParseContext, parse_match};
 
     fn check(rule: &str, packet: &str, expected: &[(&str, &str)]) {
         let context = ParseContext::default();

@@ -1,7 +1,8 @@
 //! Datapath actions as `ovs-dpctl` writes them, with the user's ports.
 
-use crate::datapath::{DpAction, Rewrite, Transport, mac_of_bits};
-use crate::types::PortNo;
+use flow::types::PortNo;
+use flow::types::mac_of_bits;
+use flow::verdict::{DpAction, Rewrite, Transport};
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -5,10 +5,10 @@
 //! Values are those of a packet, also where no bit matters. What Open vSwitch prints of its own packet
 //! types, marks and connections is left out, for there is none.
 
-use crate::flow::extract::{eth_type, ip_proto};
-use crate::flow::key::{FlowKey, FlowMask, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
-use crate::text::TCP_FLAGS;
-use crate::types::MacAddr;
+use flow::extract::{eth_type, ip_proto};
+use flow::key::{FlowKey, FlowMask, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
+use flow::text::TCP_FLAGS;
+use flow::types::MacAddr;
 use std::fmt::{Display, LowerHex, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -327,7 +327,7 @@ impl Octets for Ipv6Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{ParseContext, parse_match};
+    use flow::text::{ParseContext, parse_match};
 
     /// The bits of `packet` that a rule with `mask` reads.
     #[track_caller]

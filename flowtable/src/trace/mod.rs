@@ -22,16 +22,16 @@ pub use sentence::{action_sentence, note_sentence, outcome_sentence};
 pub use walk::{Pass, walk};
 pub use why::{Cause, Reason, reasons};
 
-use crate::action::{Action, Subfield};
-use crate::flow::Match;
-use crate::flow::extract::{eth_type, ip_proto};
-use crate::flow::fields::FieldId;
-use crate::flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
 use crate::pipeline::xlate::Note;
-use crate::text::{
+use flow::Match;
+use flow::action::{Action, Subfield};
+use flow::extract::{eth_type, ip_proto};
+use flow::fields::FieldId;
+use flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
+use flow::text::{
     DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match, write_subfield,
 };
-use crate::types::{OfPort, PortNo};
+use flow::types::{OfPort, PortNo};
 
 /// A key whose ingress port is the datapath's number, with the user's number instead.
 pub fn with_of_port(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> FlowKey {
@@ -45,9 +45,9 @@ pub fn with_of_port(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> Flo
 /// are not zero.
 pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
     let mut mask = PipelineMask::default();
-    for (m, w) in mask.words_mut()[crate::flow::key::FLOW_WORDS..]
+    for (m, w) in mask.words_mut()[flow::key::FLOW_WORDS..]
         .iter_mut()
-        .zip(&packet.words()[crate::flow::key::FLOW_WORDS..])
+        .zip(&packet.words()[flow::key::FLOW_WORDS..])
     {
         // Whole registers and words: half a word is one register.
         if w & 0xffff_ffff != 0 {

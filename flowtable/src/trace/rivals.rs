@@ -4,9 +4,9 @@
 //! more about the packet. Of those the few are named that came nearest.
 
 use super::difference::{Difference, differences};
-use crate::flow::fields::FieldId;
-use crate::flow::{Match, PipelineKey};
-use crate::text::PortNames;
+use flow::fields::FieldId;
+use flow::text::PortNames;
+use flow::{Match, PipelineKey};
 use std::cmp::Reverse;
 
 /// Rules that are named at most.
@@ -141,7 +141,7 @@ fn differing_bits(matching: &Match, packet: &PipelineKey) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{NoPortNames, ParseContext, parse_flow, parse_match};
+    use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match};
 
     /// Rules, the winner first; returns who is named, with what they lost on.
     fn check(packet: &str, winner: Option<&str>, rules: &[&str], expected: &[(&str, &str)]) {

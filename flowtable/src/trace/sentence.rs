@@ -1,10 +1,10 @@
 //! Actions, remarks and verdicts in sentences, for `ofctl trace --explain`.
 
-use crate::action::Action;
-use crate::datapath::DpAction;
 use crate::pipeline::xlate::{LeftOut, Note, Translation};
-use crate::text::{PortNames, PrintOptions, write_action, write_actions};
-use crate::types::{OfPort, PortNo};
+use flow::action::Action;
+use flow::text::{PortNames, PrintOptions, write_action, write_actions};
+use flow::types::{OfPort, PortNo};
+use flow::verdict::DpAction;
 
 /// What an action does.
 pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {

@@ -1,9 +1,9 @@
 use super::*;
-use crate::flow_mod::Command;
 use crate::pipeline::Pipeline;
 use crate::pipeline::ports::PortInfo;
-use crate::text::{NoPortNames, ParseContext, parse_flow, parse_match};
-use crate::types::{MacAddr, OfVersion};
+use flow::flow_mod::Command;
+use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match};
+use flow::types::{MacAddr, OfVersion};
 use std::time::Duration;
 
 /// Packet, megaflow and datapath actions, a line each.

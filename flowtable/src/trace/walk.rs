@@ -1,11 +1,11 @@
 //! A frame's way, as often as it is looked up: once, and again after each recirculation.
 
 use crate::datapath::{Egress, MAX_RECIRCULATIONS, execute};
-use crate::flow::FlowKey;
-use crate::flow::extract::extract;
 use crate::pipeline::Pipeline;
 use crate::pipeline::xlate::{TraceStep, Translation};
-use crate::types::PortNo;
+use flow::FlowKey;
+use flow::extract::extract;
+use flow::types::PortNo;
 use packet::{Batch, Frame, FrameId, Offload};
 
 /// One look-up of the frame.

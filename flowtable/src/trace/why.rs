@@ -1,10 +1,10 @@
 //! Why a verdict depends on the bits that it depends on: which look-up or action read each first.
 
-use crate::action::Action;
-use crate::flow::FlowMask;
 use crate::pipeline::rule::Rule;
 use crate::pipeline::xlate::{TraceEvent, TraceStep};
-use crate::types::TableId;
+use flow::FlowMask;
+use flow::action::Action;
+use flow::types::TableId;
 use std::sync::Arc;
 
 /// Bits of a packet, and what made them matter.

@@ -1,7 +1,7 @@
 //! What tables can do, in the words of each version: OpenFlow 1.0 to 1.2 tell it with the counters,
 //! later ones do not.
 
-use flowtable::types::OfVersion;
+use flow::types::OfVersion;
 
 const OF10: &str = "    max_entries=1000000
     matching:

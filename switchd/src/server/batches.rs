@@ -8,8 +8,8 @@ use super::names::NameTable;
 use super::refuse::{self, Line};
 use control::{FlowCommand, FlowMods, Refusal};
 use crossbeam::channel;
-use flowtable::flow_mod::{Command, FlowMod};
-use flowtable::text::{ParseContext, parse_flow, parse_flow_file_line, strip_comment};
+use flow::flow_mod::{Command, FlowMod};
+use flow::text::{ParseContext, parse_flow, parse_flow_file_line, strip_comment};
 use std::thread;
 
 /// Rules of a batch.

@@ -12,15 +12,15 @@ use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{CachedFlowRecord, DropCause, ReasonRecord};
 use control::{CachedFlowQuery, Format, Reason as RefusalReason, Refusal, Reply};
-use flowtable::datapath::CachedFlow;
-use flowtable::flow::key::{FLOW_WORDS, FlowKey, FlowMask};
-use flowtable::pipeline::ports::PortTable;
-use flowtable::pipeline::rule::Rule;
-use flowtable::text::{
+use flow::key::{FLOW_WORDS, FlowKey, FlowMask};
+use flow::text::{
     DEFAULT_PRIORITY, ParseContext, PortNames, PrintOptions, parse_match, write_action, write_match,
 };
+use flow::types::{OfPort, PortNo};
+use flowtable::datapath::CachedFlow;
+use flowtable::pipeline::ports::PortTable;
+use flowtable::pipeline::rule::Rule;
 use flowtable::trace::{Cause, reasons, write_datapath_actions, write_datapath_flow};
-use flowtable::types::{OfPort, PortNo};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;

@@ -7,9 +7,9 @@ use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{FdbRecord, FdbStatsRecord};
 use control::{Reason, Refusal, Reply};
+use flow::text::PortNames;
+use flow::types::MacAddr;
 use flowtable::pipeline::mac_table::MacKey;
-use flowtable::text::PortNames;
-use flowtable::types::MacAddr;
 use std::time::Duration;
 
 /// All entries, the one unused for longest first.

@@ -9,11 +9,11 @@ use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{Aggregate, FlowRecord};
 use control::{FlowQuery, Format, Refusal, Reply};
+use flow::flow_mod::{FlowFlags, FlowMod};
+use flow::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_filter};
+use flow::types::{Cookie, OfVersion, TableId};
 use flowtable::classifier::Entry;
-use flowtable::flow_mod::{FlowFlags, FlowMod};
 use flowtable::pipeline::rule::Rule;
-use flowtable::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_filter};
-use flowtable::types::{Cookie, OfVersion, TableId};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,13 +6,13 @@ use super::names::port_names;
 use super::refuse;
 use crate::switch::Switch;
 use control::{FlowMods, Refusal, Reply};
-use flowtable::flow::Match;
-use flowtable::flow_mod::{Command, FlowMod};
+use flow::Match;
+use flow::flow_mod::{Command, FlowMod};
+use flow::text::{ParseContext, parse_flow};
+use flow::types::TableId;
 use flowtable::pipeline::Transaction;
 use flowtable::pipeline::rule::Rule;
 use flowtable::pipeline::tables::RuleRef;
-use flowtable::text::{ParseContext, parse_flow};
-use flowtable::types::TableId;
 use std::collections::HashSet;
 use std::sync::Arc;
 

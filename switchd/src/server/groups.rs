@@ -9,14 +9,14 @@ use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{BucketRecord, BucketStatsRecord, GroupRecord, GroupStatsRecord};
 use control::{Format, GroupCommand, GroupMods, GroupQuery, Reason, Refusal, Reply};
-use flowtable::flow_mod::Command;
-use flowtable::group::GroupStats;
-use flowtable::pipeline::tables::{GroupEntry, Tables};
-use flowtable::text::{
+use flow::flow_mod::Command;
+use flow::group::GroupStats;
+use flow::text::{
     self, ParseContext, PrintOptions, parse_group, parse_group_file_line, write_actions,
     write_group, write_group_stats,
 };
-use flowtable::types::GroupId;
+use flow::types::GroupId;
+use flowtable::pipeline::tables::{GroupEntry, Tables};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRecord {
     let group = &entry.group;
     let mut text = String::new();
     write_group(&mut text, group, options);
-    let bucket = |bucket: &flowtable::group::Bucket| {
+    let bucket = |bucket: &flow::group::Bucket| {
         let mut actions = String::new();
         write_actions(&mut actions, &bucket.actions, options);
         BucketRecord {

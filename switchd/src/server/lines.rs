@@ -2,7 +2,7 @@
 
 use super::refuse::Line;
 use control::{Reason, Refusal};
-use flowtable::text::strip_comment;
+use flow::text::strip_comment;
 
 /// Lines in a sample.
 const SAMPLE: usize = 1024;

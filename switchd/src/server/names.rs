@@ -2,9 +2,9 @@
 
 use super::refuse;
 use control::Refusal;
+use flow::text::PortNames;
+use flow::types::OfPort;
 use flowtable::pipeline::Pipeline;
-use flowtable::text::PortNames;
-use flowtable::types::OfPort;
 
 /// The ports and their names at one moment.
 pub(super) type NameTable = Vec<(OfPort, String)>;

@@ -5,10 +5,10 @@ use super::refuse::{self, Line};
 use crate::switch::Switch;
 use control::record::{DropCause, PacketOutRecord};
 use control::{PacketOutRequest, Reason, Refusal, Reply};
-use flowtable::flow_mod::Command;
+use flow::flow_mod::Command;
+use flow::text::{ParseContext, parse_packet_out};
+use flow::types::{OfPort, PortNo};
 use flowtable::pipeline::Snapshot;
-use flowtable::text::{ParseContext, parse_packet_out};
-use flowtable::types::{OfPort, PortNo};
 
 /// Sends a packet, and says what became of it.
 pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply, Box<Refusal>> {

@@ -6,9 +6,9 @@ use crate::port_slot::PortState;
 use crate::switch::{PortView, SPEC_KEYS, StartError, Switch};
 use control::record::{PortRecord, PortStatsRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
-use flowtable::datapath::DropReason;
+use flow::types::OfPort;
+use flow::verdict::DropReason;
 use flowtable::pipeline::ports::{PortConfig, PortInfo};
-use flowtable::types::OfPort;
 use ports::spec::PortSpec;
 
 /// All ports, or one of them.

@@ -1,8 +1,8 @@
 //! Errors of the libraries, as refusals: with their place in the text and OpenFlow's name for them.
 
 use control::{OpenFlowError, Place, Reason, Refusal};
+use flow::text::TextError;
 use flowtable::pipeline::FlowModError;
-use flowtable::text::TextError;
 
 /// The place of a line in the text of a request.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@ use control::Reply;
 use control::record::{
     CacheCounts, CacheRecord, DropRecord, DropsRecord, SwitchRecord, TableRecord, WorkerRecord,
 };
-use flowtable::datapath::DropReason;
+use flow::types::TableId;
+use flow::verdict::DropReason;
 use flowtable::pipeline::tables::MAX_RULES;
-use flowtable::types::TableId;
 use serde::Serialize;
 
 /// Appends a record of a list: JSON on one line, without the line feed.

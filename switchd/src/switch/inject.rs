@@ -6,8 +6,8 @@
 use super::Switch;
 use crate::worker::{Command, Injected, Injection};
 use crossbeam::channel;
-use flowtable::packet_out::PacketOut;
-use flowtable::types::PortNo;
+use flow::packet_out::PacketOut;
+use flow::types::PortNo;
 
 impl Switch {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
@@ -24,9 +24,9 @@ impl Switch {
 #[cfg(test)]
 mod tests {
     use crate::switch::{Config, Switch};
-    use flowtable::datapath::DropReason;
-    use flowtable::text::{ParseContext, parse_flow, parse_packet_out};
-    use flowtable::types::{OfPort, TableId};
+    use flow::text::{ParseContext, parse_flow, parse_packet_out};
+    use flow::types::{OfPort, TableId};
+    use flow::verdict::DropReason;
     use ports::dummy::{self, Dummy, DummyOptions};
 
     /// From host 1 to everybody.

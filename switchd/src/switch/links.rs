@@ -10,7 +10,7 @@ use crate::worker::Event;
 use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
 use ::ports::{Port, Whereabouts};
-use flowtable::types::{MacAddr, OfPort, PortNo};
+use flow::types::{MacAddr, OfPort, PortNo};
 use tracing::{info, warn};
 
 /// A network namespace that devices of ports live in.

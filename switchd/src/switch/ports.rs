@@ -15,8 +15,8 @@ use crate::worker::{Command, Detached};
 use ::ports::spec::{PortOptions, PortSpec, Target};
 use ::ports::{Port, PortError, QueueCount, Queues};
 use crossbeam::channel;
+use flow::types::{MacAddr, OfPort, PortNo};
 use flowtable::pipeline::ports::PortInfo;
-use flowtable::types::{MacAddr, OfPort, PortNo};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -341,7 +341,7 @@ mod tests {
     use super::*;
     use crate::switch::Config;
     use ::ports::dummy::{self, Dummy, DummyOptions};
-    use flowtable::datapath::DropReason;
+    use flow::verdict::DropReason;
     use lab::eventually;
 
     fn switch() -> Switch {

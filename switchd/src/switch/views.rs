@@ -3,9 +3,9 @@
 use super::{Switch, WorkerHandle};
 use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::{PortKind, RxMemory, Shield};
+use flow::types::{MacAddr, OfPort};
 use flowtable::datapath::{CacheStats, CachedFlow};
 use flowtable::pipeline::ports::PortConfig;
-use flowtable::types::{MacAddr, OfPort};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! A switch with ports in memory, and waiting for it without sleeping blindly.
 
-use flowtable::flow_mod::{Command, FlowMod};
-use flowtable::text::{ParseContext, parse_flow};
-use flowtable::types::OfVersion;
+use flow::flow_mod::{Command, FlowMod};
+use flow::text::{ParseContext, parse_flow};
+use flow::types::OfVersion;
 use ports::dummy::{Dummy, DummyOptions};
 use std::time::{Duration, Instant};
 use switchd::switch::{Config, PortView, Switch};

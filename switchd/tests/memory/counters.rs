@@ -1,8 +1,8 @@
 //! Every frame has one outcome, and the sums match.
 
 use crate::bench::{Bench, dropped, frame, wait};
-use flowtable::datapath::DropReason;
-use flowtable::types::TableId;
+use flow::types::TableId;
+use flow::verdict::DropReason;
 use ports::dummy::DummyOptions;
 
 #[test]

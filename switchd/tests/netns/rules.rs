@@ -5,7 +5,7 @@ use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::record::DropsRecord;
 use control::{Client, FlowMods, Operation, PortFlag, Reply};
-use flowtable::types::OfVersion;
+use flow::types::OfVersion;
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{
     Counters, EXPERIMENTAL, FrameSocket, Host, HostPlan, InterfaceCounters, eventually,

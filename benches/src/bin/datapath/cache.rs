@@ -12,8 +12,8 @@ use benches::null_port::NullSwitch;
 use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::{add, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
+use flow::Match;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::flow::Match;
 use flowtable::pipeline::Pipeline;
 use std::sync::Arc;
 

@@ -10,8 +10,8 @@ use benches::null_port::NullSwitch;
 use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::{add, output, pipeline_with};
 use benches::workload::{Family, Tuple, Workload};
+use flow::flow_mod::FlowMod;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::flow_mod::FlowMod;
 use std::sync::Arc;
 
 /// The sets, and the Mpps that are wanted.

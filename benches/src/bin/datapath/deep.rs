@@ -6,11 +6,11 @@ use benches::null_port::NullSwitch;
 use benches::report::{Better, Role, Table, progress};
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
-use flowtable::action::Action;
+use flow::action::Action;
+use flow::extract::eth_type;
+use flow::flow_mod::FlowMod;
+use flow::types::TableId;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::flow::extract::eth_type;
-use flowtable::flow_mod::FlowMod;
-use flowtable::types::TableId;
 use std::sync::Arc;
 
 const TABLES: u8 = 20;

@@ -9,8 +9,8 @@ use benches::null_port::NullSwitch;
 use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::pipeline_with;
 use benches::workload::{Family, Order, Workload};
+use flow::flow_mod::FlowMod;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::flow_mod::FlowMod;
 use std::sync::Arc;
 
 /// How many flows, how their frames come, and the Mpps that are wanted.

@@ -2,11 +2,11 @@
 
 use benches::rules::{add, matching, output};
 use benches::workload::{Family, Tuple};
-use flowtable::action::{Action, Subfield};
-use flowtable::flow::Match;
-use flowtable::flow::extract::eth_type;
-use flowtable::flow::fields::FieldId;
-use flowtable::flow_mod::FlowMod;
+use flow::Match;
+use flow::action::{Action, Subfield};
+use flow::extract::eth_type;
+use flow::fields::FieldId;
+use flow::flow_mod::FlowMod;
 
 /// 16 rules that tell the flows apart by their destination port.
 pub(crate) fn sixteen_rules(family: Family) -> Vec<FlowMod> {

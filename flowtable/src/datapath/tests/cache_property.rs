@@ -2,7 +2,7 @@
 //! without, while rules, groups, ports and hosts come and go.
 
 use super::*;
-use crate::text::{GroupCommand, parse_group};
+use flow::text::{GroupCommand, parse_group};
 use proptest::prelude::*;
 
 /// Rules that lead packets through several tables, rewrite, learn, and come and go.

@@ -1,12 +1,12 @@
 //! What each action does to the walk.
 
 use super::{Ctx, Note, Suspended, is_ip};
-use crate::action::{Action, Subfield};
-use crate::datapath::{DpAction, DropReason};
-use crate::flow::extract::{eth_type, ip_proto};
-use crate::flow::fields::FieldId;
-use crate::flow::key::frag;
-use crate::types::OfPort;
+use flow::action::{Action, Subfield};
+use flow::extract::{eth_type, ip_proto};
+use flow::fields::FieldId;
+use flow::key::frag;
+use flow::types::OfPort;
+use flow::verdict::{DpAction, DropReason};
 
 /// The DSCP bits of the TOS byte.
 const DSCP_MASK: u8 = 0xfc;
@@ -72,11 +72,11 @@ impl Ctx<'_> {
             Action::SetQueue(_) | Action::PopQueue | Action::Note(_) => {}
             Action::Group(group) => return self.group(*group).map_err(|_| Stop),
             Action::SetVlanVid { vid, push_if_untagged } => {
-                self.set_vlan(crate::flow::key::VLAN_VID_MASK, *vid, *push_if_untagged);
+                self.set_vlan(flow::key::VLAN_VID_MASK, *vid, *push_if_untagged);
             }
             Action::SetVlanPcp { pcp, push_if_untagged } => {
                 let tci = u16::from(*pcp) << 13;
-                self.set_vlan(crate::flow::key::VLAN_PCP_MASK, tci, *push_if_untagged);
+                self.set_vlan(flow::key::VLAN_PCP_MASK, tci, *push_if_untagged);
             }
             Action::StripVlan => self.pop_vlan(),
             Action::PushVlan(tpid) => self.push_vlan(*tpid),
@@ -326,7 +326,7 @@ impl Ctx<'_> {
 const MAX_BRANCH_DEPTH: u32 = super::MAX_DEPTH;
 
 fn mac_value(mac: [u8; 6]) -> u128 {
-    u128::from(crate::datapath::mac_bits(mac))
+    u128::from(flow::types::mac_bits(mac))
 }
 
 /// A port number as 32 bits: reserved ones are at the top there, too.
@@ -406,9 +406,9 @@ fn looks_behind_labels(action: &Action) -> bool {
 /// The field belongs to the network header or what is behind it (OVS `mf_is_l3_or_higher`).
 fn is_l3_or_higher(field: FieldId) -> bool {
     let offset = usize::from(field.def().offset);
-    let l3 = std::mem::offset_of!(crate::flow::FlowKey, nw_proto);
-    let end = size_of::<crate::flow::FlowKey>();
-    let vlan_tpid = std::mem::offset_of!(crate::flow::FlowKey, vlan_tpid);
+    let l3 = std::mem::offset_of!(flow::FlowKey, nw_proto);
+    let end = size_of::<flow::FlowKey>();
+    let vlan_tpid = std::mem::offset_of!(flow::FlowKey, vlan_tpid);
     (l3..end).contains(&offset) && !(vlan_tpid..vlan_tpid + 8).contains(&offset)
 }
 

@@ -6,9 +6,10 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, is_ip, mpls, vlan};
-use crate::datapath::{DpAction, Rewrite, Transport, mac_bits};
-use crate::flow::extract::{ND_ADVERT, ND_SOLICIT, eth_type, ip_proto};
-use crate::flow::key::{FlowKey, VLAN_CFI};
+use flow::extract::{ND_ADVERT, ND_SOLICIT, eth_type, ip_proto};
+use flow::key::{FlowKey, VLAN_CFI};
+use flow::types::mac_bits;
+use flow::verdict::{DpAction, Rewrite, Transport};
 
 impl Ctx<'_> {
     /// Emits the difference.

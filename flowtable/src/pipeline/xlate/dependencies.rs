@@ -1,7 +1,7 @@
 //! What a translation read besides the packet and the hosts.
 
-use crate::flow::FlowKey;
-use crate::types::{GroupId, OfPort, TableId};
+use flow::FlowKey;
+use flow::types::{GroupId, OfPort, TableId};
 
 /// A set of tables; those whose numbers are equal modulo 64 are one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use super::actions::in_order;
 use super::{Ctx, Note};
-use crate::action::Action;
-use crate::datapath::DropReason;
-use crate::flow::extract::{eth_type, ip_proto};
-use crate::flow::key::{FlowKey, frag};
-use crate::group::{Bucket, GroupType};
 use crate::pipeline::tables::GroupEntry;
-use crate::types::GroupId;
+use flow::action::Action;
+use flow::extract::{eth_type, ip_proto};
+use flow::group::{Bucket, GroupType};
+use flow::key::{FlowKey, frag};
+use flow::types::GroupId;
+use flow::verdict::DropReason;
 use std::sync::Arc;
 
 /// The group does not exist: the rest of the list is not executed.
@@ -157,7 +157,7 @@ impl Ctx<'_> {
     }
 
     /// The fields that tell flows apart, with what was looked at marked.
-    fn five_tuple(&mut self) -> [u64; crate::flow::key::FLOW_WORDS] {
+    fn five_tuple(&mut self) -> [u64; flow::key::FLOW_WORDS] {
         let (flow, mask) = (&self.key.flow, &mut self.mask.flow);
         let mut tuple = FlowKey { dl_type: flow.dl_type, ..FlowKey::default() };
         match flow.dl_type.get() {

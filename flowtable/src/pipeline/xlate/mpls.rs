@@ -2,9 +2,9 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, Note, is_ip};
-use crate::datapath::DropReason;
-use crate::flow::extract::eth_type;
-use crate::flow::key::{FlowKey, FlowMask};
+use flow::extract::eth_type;
+use flow::key::{FlowKey, FlowMask};
+use flow::verdict::DropReason;
 
 /// Entries that a key holds.
 const MAX_LABELS: usize = 3;

@@ -2,13 +2,13 @@
 
 use super::vlan::{Tag, set_tags, tags};
 use super::{Ctx, Learn, LeftOut, Note};
-use crate::datapath::DropReason;
-use crate::datapath::storm::{Flood, FloodKind};
-use crate::flow::extract::eth_type;
-use crate::flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::pipeline::mac_table::MacKey;
 use crate::pipeline::ports::{PortInfo, PriorityTags, VlanMode};
-use crate::types::{MacAddr, OfPort};
+use flow::extract::eth_type;
+use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
+use flow::types::{MacAddr, OfPort};
+use flow::verdict::DropReason;
+use flow::verdict::{Flood, FloodKind};
 
 /// The tags of a frame inside the switch, where every frame belongs to a VLAN: outermost first.
 type Inside = [Tag; 2];
@@ -226,7 +226,7 @@ fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
 mod tests {
     use super::*;
     use crate::pipeline::ports::VlanSet;
-    use crate::types::{OfPort, PortNo};
+    use flow::types::{OfPort, PortNo};
     use std::sync::Arc;
 
     fn port(vlan: VlanMode) -> PortInfo {

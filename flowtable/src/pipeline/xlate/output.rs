@@ -1,10 +1,10 @@
 //! Outputs: one port, several, or somebody who is no port.
 
 use super::{Ctx, LeftOut, Note};
-use crate::action::Subfield;
-use crate::datapath::{ControllerMeta, DpAction, DropReason};
 use crate::pipeline::ports::PortInfo;
-use crate::types::{OfPort, PortNo};
+use flow::action::Subfield;
+use flow::types::{OfPort, PortNo};
+use flow::verdict::{ControllerMeta, DpAction, DropReason};
 
 /// `OFPR_ACTION`: the packet-in was asked for by an action.
 const OFPR_ACTION: u8 = 1;
@@ -21,7 +21,7 @@ impl Ctx<'_> {
             OfPort::TABLE => {
                 self.is_last = false;
                 let in_port = self.in_port();
-                self.table_lookup(in_port, crate::types::TableId::default(), true);
+                self.table_lookup(in_port, flow::types::TableId::default(), true);
             }
             OfPort::NONE => {}
             port if port == self.in_port() => self.skip_in_port(),

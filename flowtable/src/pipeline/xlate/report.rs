@@ -1,11 +1,11 @@
 //! An account of the walk, for `trace`. Costs nothing when nobody wants one.
 
 use super::Translation;
-use crate::action::{Action, Subfield};
-use crate::datapath::DropReason;
-use crate::flow::{FlowMask, PipelineKey};
 use crate::pipeline::rule::Rule;
-use crate::types::{GroupId, OfPort, TableId};
+use flow::action::{Action, Subfield};
+use flow::types::{GroupId, OfPort, TableId};
+use flow::verdict::DropReason;
+use flow::{FlowMask, PipelineKey};
 use std::sync::Arc;
 
 /// A remark on what an action led to.

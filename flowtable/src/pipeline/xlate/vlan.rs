@@ -1,9 +1,9 @@
 //! The two outermost tags of a packet, as a small stack.
 
 use super::Ctx;
-use crate::flow::extract::eth_type;
-use crate::flow::fields::FieldId;
-use crate::flow::key::{FlowKey, VLAN_CFI};
+use flow::extract::eth_type;
+use flow::fields::FieldId;
+use flow::key::{FlowKey, VLAN_CFI};
 
 /// A tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

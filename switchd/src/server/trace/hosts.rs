@@ -6,12 +6,12 @@
 use super::packet::Draft;
 use crate::switch::Switch;
 use control::{Reason, Refusal, TraceQuery};
-use flowtable::flow::Match;
-use flowtable::flow::extract::{eth_type, ip_proto};
-use flowtable::flow::fields::FieldId;
-use flowtable::flow::key::{VLAN_CFI, VLAN_VID_MASK};
+use flow::Match;
+use flow::extract::{eth_type, ip_proto};
+use flow::fields::FieldId;
+use flow::key::{VLAN_CFI, VLAN_VID_MASK};
+use flow::types::{MacAddr, OfPort};
 use flowtable::pipeline::ports::{PortInfo, VlanMode};
-use flowtable::types::{MacAddr, OfPort};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Time to live of a packet that a host sends.
@@ -256,7 +256,7 @@ fn unknown(switch: &Switch, mac: MacAddr) -> Refusal {
 }
 
 fn bits(mac: MacAddr) -> u128 {
-    flowtable::datapath::mac_bits(mac.0).into()
+    flow::types::mac_bits(mac.0).into()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod words;
 use super::names::{port_names, shown};
 use crate::switch::Switch;
 use control::{Refusal, Reply, TraceQuery};
-use flowtable::text::PrintOptions;
+use flow::text::PrintOptions;
 use flowtable::trace::walk;
 use words::Words;
 

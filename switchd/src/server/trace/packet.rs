@@ -5,15 +5,15 @@ use super::super::refuse::{self, Line};
 use super::hosts;
 use crate::switch::Switch;
 use control::{Reason, Refusal, TraceQuery};
-use flowtable::flow::Match;
-use flowtable::flow::compose::compose;
-use flowtable::flow::extract::{ETH_HEADER_SIZE, extract};
-use flowtable::flow::fields::FieldId;
-use flowtable::flow::key::{FlowKey, PipelineKey, PipelineMask, VLAN_VID_MASK};
+use flow::Match;
+use flow::compose::compose;
+use flow::extract::{ETH_HEADER_SIZE, extract};
+use flow::fields::FieldId;
+use flow::key::{FlowKey, PipelineKey, PipelineMask, VLAN_VID_MASK};
+use flow::text::{ParseContext, parse_match};
+use flow::types::{MacAddr, OfPort, PortNo};
 use flowtable::pipeline::mac_table::MacKey;
-use flowtable::text::{ParseContext, parse_match};
 use flowtable::trace::{Difference, differences};
-use flowtable::types::{MacAddr, OfPort, PortNo};
 
 /// The longest frame that a port receives.
 const MAX_SIZE: usize = 65_535;

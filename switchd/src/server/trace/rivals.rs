@@ -5,13 +5,13 @@
 use super::words::{Described, describe};
 use crate::switch::Switch;
 use control::record::{LostRecord, TraceEventRecord};
-use flowtable::flow::{Match, PipelineKey};
-use flowtable::flow_mod::{Command, FlowMod};
+use flow::flow_mod::{Command, FlowMod};
+use flow::text::PrintOptions;
+use flow::types::TableId;
+use flow::{Match, PipelineKey};
 use flowtable::pipeline::rule::Rule;
 use flowtable::pipeline::tables::RuleRef;
-use flowtable::text::PrintOptions;
 use flowtable::trace::Rivals;
-use flowtable::types::TableId;
 use std::sync::Arc;
 
 /// Rules that are compared under one lock.

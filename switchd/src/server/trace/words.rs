@@ -3,16 +3,16 @@
 use super::rivals::Losers;
 use crate::switch::Switch;
 use control::record::{DropCause, LearnRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
-use flowtable::flow::key::PipelineKey;
-use flowtable::flow::{FlowKey, Match};
+use flow::key::PipelineKey;
+use flow::text::{DEFAULT_PRIORITY, PrintOptions, write_action, write_match};
+use flow::types::{OfPort, PortNo, TableId};
+use flow::{FlowKey, Match};
 use flowtable::pipeline::rule::Rule;
 use flowtable::pipeline::xlate::{Learn, TraceEvent, TraceStep};
-use flowtable::text::{DEFAULT_PRIORITY, PrintOptions, write_action, write_match};
 use flowtable::trace::{
     Pass, action_sentence, note_sentence, note_text, outcome_sentence, with_of_port,
     write_datapath_actions, write_megaflow, write_packet,
 };
-use flowtable::types::{OfPort, PortNo, TableId};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -3,11 +3,11 @@
 use crate::rules::reading_rule;
 use benches::rules::{add, matching, output};
 use benches::workload::{Family, MACS, SplitMix, Tuple};
-use flowtable::action::Action;
-use flowtable::flow::extract::eth_type;
-use flowtable::flow::{FlowKey, FlowMask, Match};
-use flowtable::flow_mod::FlowMod;
-use flowtable::types::OfPort;
+use flow::action::Action;
+use flow::extract::eth_type;
+use flow::flow_mod::FlowMod;
+use flow::types::OfPort;
+use flow::{FlowKey, FlowMask, Match};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attack {

@@ -3,7 +3,7 @@
 use super::table::shuffle;
 use benches::classbench::{Filter, Header, Set};
 use benches::generate::{Family, RuleSet};
-use flowtable::flow::{Match, PipelineKey};
+use flow::{Match, PipelineKey};
 use std::collections::HashMap;
 
 /// Packets of a made trace.

@@ -2,8 +2,8 @@
 
 use super::contents::Contents;
 use benches::cpu_time::CpuTimer;
+use flow::{PipelineKey, PipelineMask};
 use flowtable::classifier::{Classifier, RuleId, Version};
-use flowtable::flow::{PipelineKey, PipelineMask};
 use std::cmp::Reverse;
 use std::hint::black_box;
 use std::time::Duration;

@@ -24,7 +24,7 @@ use benches::classbench_like::Kind;
 use benches::generate::{FAMILIES, RuleSet};
 use benches::interrupt;
 use benches::report::{Better, ColumnId, Goal, Role, Table, progress};
-use flowtable::text::{NoPortNames, write_match};
+use flow::text::{NoPortNames, write_match};
 use pauses::Step;
 use programs::Folder;
 use std::fmt::Write;

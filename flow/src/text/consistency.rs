@@ -1,0 +1,185 @@
+//! Whether the actions of a rule can apply to the packets of its match.
+//!
+//! OpenFlow 1.0 lets an action that does not fit do nothing; later versions refuse the rule
+//! (`OFPBAC_MATCH_INCONSISTENT`). Some actions are refused by all. This follows Open vSwitch.
+
+use super::error::Fault;
+use super::protocol::Protocols;
+use super::sketch::Sketch;
+use crate::action::{Action, Subfield};
+use crate::fields::FieldId;
+use crate::matching::Match;
+use crate::prerequisite::Prerequisite;
+use crate::types::{OfPort, TableId};
+
+/// What the check of a list found.
+pub(super) struct Verdict {
+    /// The formats that accept the list.
+    pub(super) usable: Protocols,
+    /// The first action that can do nothing, and what it would need.
+    pub(super) mismatch: Option<(usize, Prerequisite)>,
+}
+
+/// An action that no version accepts, by its index.
+pub(super) struct Refused {
+    pub(super) index: usize,
+    pub(super) fault: Fault,
+}
+
+/// Checks the actions of a rule in a table (`None`: not known).
+pub(super) fn check(
+    actions: &[Action],
+    matching: &Match,
+    table: Option<TableId>,
+) -> Result<Verdict, Refused> {
+    let mut checker = Checker { table, usable: Protocols::ANY, mismatch: None };
+    checker.list(actions, &mut Sketch::new(matching))?;
+    Ok(Verdict { usable: checker.usable, mismatch: checker.mismatch })
+}
+
+struct Checker {
+    table: Option<TableId>,
+    usable: Protocols,
+    mismatch: Option<(usize, Prerequisite)>,
+}
+
+impl Checker {
+    fn list(&mut self, actions: &[Action], sketch: &mut Sketch<'_>) -> Result<(), Refused> {
+        for (index, action) in actions.iter().enumerate() {
+            match action {
+                Action::Clone(nested) => {
+                    let before = self.mismatch;
+                    self.list(nested, &mut sketch.clone())
+                        .map_err(|refused| Refused { index, ..refused })?;
+                    let inside = self.mismatch.map(|(_, needed)| (index, needed));
+                    self.mismatch = before.or(inside);
+                }
+                Action::WriteActions(nested) => {
+                    // An action set is executed later, on packets that are not known here.
+                    let mut set = Self { table: None, usable: Protocols::ANY, mismatch: None };
+                    set.list(nested, &mut sketch.clone())
+                        .map_err(|refused| Refused { index, ..refused })?;
+                }
+                _ => match self.one(action, sketch) {
+                    Ok(None) => {}
+                    Ok(Some(needed)) if sketch.meets(needed) => {}
+                    Ok(Some(needed)) => {
+                        self.usable = self.usable.and(Protocols::OF10);
+                        self.mismatch = self.mismatch.or(Some((index, needed)));
+                    }
+                    Err(fault) => return Err(Refused { index, fault }),
+                },
+            }
+            sketch.apply(action);
+        }
+        Ok(())
+    }
+
+    /// What the action needs to have an effect.
+    fn one(&self, action: &Action, sketch: &Sketch<'_>) -> Result<Option<Prerequisite>, Fault> {
+        let mut needed = None;
+        match action {
+            Action::Output { port } | Action::OutputTrunc { port, .. } => output_port(*port)?,
+            Action::Enqueue { port, .. } => {
+                let is_queue_port = matches!(*port, OfPort::IN_PORT | OfPort::LOCAL);
+                if *port >= OfPort::MAX && !is_queue_port {
+                    return Err(Fault::new(format!("{port} has no queues (OFPBAC_BAD_OUT_PORT)")));
+                }
+            }
+            Action::OutputReg { src, .. } | Action::StackPush(src) => readable(*src, sketch)?,
+            Action::StackPop(dst) => writable(*dst, sketch)?,
+            Action::Move { src, dst } => {
+                readable(*src, sketch)?;
+                writable(*dst, sketch)?;
+            }
+            Action::CheckPktLarger { dst, .. } if !dst.field.def().writable => {
+                return Err(read_only(dst.field));
+            }
+            Action::SetField { field, .. } => {
+                if !field.def().writable {
+                    return Err(read_only(*field));
+                }
+                let needs_tag = *field == FieldId::VlanVid && !sketch.is_tagged();
+                let prerequisite =
+                    if needs_tag { Prerequisite::VlanVid } else { field.def().prerequisite };
+                if !sketch.meets(prerequisite) {
+                    return Err(inconsistent(field.def().name, prerequisite));
+                }
+            }
+            Action::SetVlanVid { push_if_untagged: false, .. }
+            | Action::SetVlanPcp { push_if_untagged: false, .. }
+            | Action::StripVlan => needed = Some(Prerequisite::VlanVid),
+            Action::PushVlan(_) if sketch.has_two_tags() => {
+                return Err(Fault::new("a frame cannot have three VLAN tags (OFPBAC_BAD_TAG)"));
+            }
+            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => needed = Some(Prerequisite::Ipv4),
+            Action::SetIpDscp(_)
+            | Action::SetIpEcn(_)
+            | Action::SetIpTtl(_)
+            | Action::DecTtl(_) => needed = Some(Prerequisite::Ip),
+            Action::SetL4Src(_) | Action::SetL4Dst(_) => {
+                let transports = [Prerequisite::Tcp, Prerequisite::Udp, Prerequisite::Sctp];
+                if !transports.iter().any(|&p| sketch.meets(p)) {
+                    needed = Some(Prerequisite::Tcp);
+                }
+            }
+            Action::SetMplsLabel(_)
+            | Action::SetMplsTc(_)
+            | Action::SetMplsTtl(_)
+            | Action::DecMplsTtl
+            | Action::PopMpls(_) => needed = Some(Prerequisite::Mpls),
+            Action::GotoTable(target) if self.table.is_some_and(|t| *target <= t) => {
+                let fault = Fault::new(format!(
+                    "goto_table:{target} does not go forward (OFPBIC_BAD_TABLE_ID)"
+                ));
+                return Err(fault.hint("use resubmit to go back"));
+            }
+            _ => {}
+        }
+        Ok(needed)
+    }
+}
+
+fn output_port(port: OfPort) -> Result<(), Fault> {
+    let is_special = (OfPort::IN_PORT..=OfPort::LOCAL).contains(&port);
+    if port < OfPort::MAX || is_special {
+        return Ok(());
+    }
+    Err(Fault::new(format!("port {} is no output (OFPBAC_BAD_OUT_PORT)", port.0)))
+}
+
+fn readable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Fault> {
+    let def = sub.field.def();
+    match sketch.meets(def.prerequisite) {
+        true => Ok(()),
+        false => Err(inconsistent(def.name, def.prerequisite)),
+    }
+}
+
+fn writable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Fault> {
+    if !sub.field.def().writable {
+        return Err(read_only(sub.field));
+    }
+    readable(sub, sketch)
+}
+
+fn read_only(field: FieldId) -> Fault {
+    Fault::new(format!("{} cannot be changed", field.def().name))
+}
+
+/// The message for an action that can do nothing.
+pub(super) fn inconsistent(name: &str, needed: Prerequisite) -> Fault {
+    let words = needed.keywords();
+    let add = words.first().copied().unwrap_or_default();
+    let action_needs = match needed {
+        Prerequisite::VlanVid => "a VLAN tag",
+        _ => add,
+    };
+    Fault::new(format!(
+        "{name} needs {action_needs}, which the match does not say (OFPBAC_MATCH_INCONSISTENT)"
+    ))
+    .hint(match needed {
+        Prerequisite::VlanVid => "add dl_vlan=ID to the match, or push_vlan in front".to_owned(),
+        _ => format!("add {add} to the match"),
+    })
+}

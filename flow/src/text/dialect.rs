@@ -1,0 +1,329 @@
+//! A rule as a version of OpenFlow expresses it.
+//!
+//! A rule is sent to the switch in a message of one version and dumped in another, and each has its
+//! own vocabulary: `mod_nw_tos:8` of 1.0 is `set_field:2->ip_dscp` in 1.3, `goto_table:4` of 1.3
+//! is `resubmit(,4)` in 1.0, which has no `push_vlan` at all. This is the way of a rule through a
+//! message: what comes out at the other end. Parsing applies it for the version of the request,
+//! printing for the version of the dump, and both follow Open vSwitch, losses included: 1.0 forgets
+//! the mask of a `set_field` that it writes as `mod_dl_src`, and all of `write_actions`.
+
+use super::sketch::Sketch;
+use crate::action::{Action, SetFieldForm};
+use crate::fields::{FieldId, ones};
+use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
+use crate::matching::Match;
+use crate::text::print::runs;
+use crate::types::{MacAddr, OfVersion};
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
+use std::borrow::Cow;
+
+/// TPID of a tag that is pushed for `mod_vlan_vid`.
+const TPID_8021Q: u16 = 0x8100;
+
+/// A match in a request of the version. Extensible matches have the VLAN id and the priority as
+/// fields of their own: the priority is exact, and needs a tag.
+pub(super) fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
+    if version < OpenFlow12 { Cow::Borrowed(matching) } else { extensible(matching) }
+}
+
+/// A match in a dump of the version. Those of 1.1 have extensible matches, too.
+pub(super) fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
+    if version < OpenFlow11 { Cow::Borrowed(matching) } else { extensible(matching) }
+}
+
+fn extensible(matching: &Match) -> Cow<'_, Match> {
+    let key = matching.key().flow.vlan_tci.get();
+    let mask = matching.mask().flow.vlan_tci.get();
+    if mask == 0 {
+        return Cow::Borrowed(matching);
+    }
+    const ID: u16 = VLAN_VID_MASK | VLAN_CFI;
+    let (id, id_mask) = (key & ID, mask & ID);
+    let (tci, tci_mask) = if id != 0 && mask & VLAN_PCP_MASK != 0 {
+        (key | VLAN_CFI, id_mask | VLAN_CFI | VLAN_PCP_MASK)
+    } else {
+        (id, id_mask)
+    };
+    if (tci, tci_mask) == (key, mask) {
+        return Cow::Borrowed(matching);
+    }
+    let (mut key, mut mask) = (*matching.key(), *matching.mask());
+    key.flow.vlan_tci = tci.into();
+    mask.flow.vlan_tci = tci_mask.into();
+    Cow::Owned(Match::new(&key, &mask))
+}
+
+/// The actions of a rule in a message of the version.
+pub(super) fn actions<'a>(
+    actions: &'a [Action],
+    version: OfVersion,
+    matching: &Match,
+) -> Cow<'a, [Action]> {
+    if actions.iter().all(is_universal) {
+        return Cow::Borrowed(actions);
+    }
+    Cow::Owned(list(actions, version, &mut Sketch::new(matching)))
+}
+
+/// The same in every version, whatever the packet.
+fn is_universal(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Output { .. }
+            | Action::Controller { .. }
+            | Action::OutputReg { .. }
+            | Action::OutputTrunc { .. }
+            | Action::SetQueue(_)
+            | Action::PopQueue
+            | Action::Group(_)
+            | Action::StripVlan
+            | Action::Move { .. }
+            | Action::StackPush(_)
+            | Action::StackPop(_)
+            | Action::DecTtl(_)
+            | Action::SetMplsTtl(_)
+            | Action::DecMplsTtl
+            | Action::PushMpls(_)
+            | Action::PopMpls(_)
+            | Action::Resubmit { .. }
+            | Action::CheckPktLarger { .. }
+            | Action::Exit
+            | Action::WriteMetadata { .. }
+    )
+}
+
+fn list(actions: &[Action], version: OfVersion, sketch: &mut Sketch<'_>) -> Vec<Action> {
+    let mut out = Vec::with_capacity(actions.len());
+    for action in actions {
+        Writer { version, sketch, out: &mut out }.write(action);
+        sketch.apply(action);
+    }
+    out
+}
+
+struct Writer<'a> {
+    version: OfVersion,
+    sketch: &'a Sketch<'a>,
+    out: &'a mut Vec<Action>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, action: &Action) {
+        let version = self.version;
+        match action {
+            Action::SetVlanVid { vid, push_if_untagged } => {
+                self.tag_first(*push_if_untagged);
+                self.set_vlan_vid(*vid);
+            }
+            Action::SetVlanPcp { pcp, push_if_untagged } => {
+                self.tag_first(*push_if_untagged);
+                self.set_vlan_pcp(*pcp);
+            }
+            // 1.0 tags a frame when it sets its VLAN id, which is expected to follow.
+            Action::PushVlan(_) if version == OpenFlow10 => {}
+            Action::SetEthSrc(mac) if version >= OpenFlow12 => {
+                self.set_field(FieldId::EthSrc, mac_bits(*mac));
+            }
+            Action::SetEthDst(mac) if version >= OpenFlow12 => {
+                self.set_field(FieldId::EthDst, mac_bits(*mac));
+            }
+            Action::SetIpv4Src(address) if version >= OpenFlow12 => {
+                self.set_field(FieldId::Ipv4Src, (*address).into());
+            }
+            Action::SetIpv4Dst(address) if version >= OpenFlow12 => {
+                self.set_field(FieldId::Ipv4Dst, (*address).into());
+            }
+            Action::SetIpDscp(tos) if version >= OpenFlow12 => {
+                self.set_field(FieldId::IpDscp, u128::from(tos >> 2));
+            }
+            Action::SetIpEcn(ecn) => self.set_ecn(*ecn),
+            Action::SetIpTtl(ttl) if version == OpenFlow10 => {
+                self.load(FieldId::IpTtl, (*ttl).into());
+            }
+            Action::SetL4Src(port) if version >= OpenFlow12 => {
+                let fields = [FieldId::TcpSrc, FieldId::UdpSrc, FieldId::SctpSrc];
+                self.set_l4(fields, *port, action);
+            }
+            Action::SetL4Dst(port) if version >= OpenFlow12 => {
+                let fields = [FieldId::TcpDst, FieldId::UdpDst, FieldId::SctpDst];
+                self.set_l4(fields, *port, action);
+            }
+            Action::SetMplsLabel(label) if version >= OpenFlow12 => {
+                self.set_field(FieldId::MplsLabel, (*label).into());
+            }
+            Action::SetMplsTc(tc) if version >= OpenFlow12 => {
+                self.set_field(FieldId::MplsTc, (*tc).into());
+            }
+            Action::SetField { field, value, mask, form } => {
+                self.assignment(*field, *value, *mask, *form);
+            }
+            Action::Enqueue { port, queue } if version >= OpenFlow11 => {
+                self.out.extend([
+                    Action::SetQueue(*queue),
+                    Action::Output { port: *port },
+                    Action::PopQueue,
+                ]);
+            }
+            Action::Clone(actions) => {
+                let actions = list(actions, version, &mut self.sketch.clone());
+                self.out.push(Action::Clone(actions));
+            }
+            Action::WriteActions(actions) if version >= OpenFlow11 => {
+                let actions = list(actions, version, &mut self.sketch.clone());
+                // An empty instruction is not sent.
+                if !actions.is_empty() {
+                    self.out.push(Action::WriteActions(actions));
+                }
+            }
+            Action::WriteActions(_) => {}
+            Action::ClearActions if version == OpenFlow10 => {}
+            Action::GotoTable(table) if version == OpenFlow10 => {
+                self.out.push(Action::Resubmit { in_port: None, table: Some(*table) });
+            }
+            Action::Note(bytes) => {
+                // A note fills its message: 6 bytes, then multiples of 8.
+                let mut bytes = bytes.clone();
+                let len = (bytes.len() + 2).max(1).next_multiple_of(8) - 2;
+                bytes.resize(len, 0);
+                self.out.push(Action::Note(bytes));
+            }
+            _ => self.out.push(action.clone()),
+        }
+    }
+
+    fn set_field(&mut self, field: FieldId, value: u128) {
+        let mask = field.full_mask();
+        self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::SetField });
+    }
+
+    fn load(&mut self, field: FieldId, value: u128) {
+        let mask = ones(field.def().bits);
+        self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::Load });
+    }
+
+    /// 1.0 sets a VLAN id by pushing a tag if there is none; later versions say so.
+    fn tag_first(&mut self, push_if_untagged: bool) {
+        if self.version > OpenFlow10 && push_if_untagged && !self.sketch.is_tagged() {
+            self.out.push(Action::PushVlan(TPID_8021Q));
+        }
+    }
+
+    fn set_vlan_vid(&mut self, vid: u16) {
+        match self.version {
+            OpenFlow10 => self.out.push(Action::SetVlanVid { vid, push_if_untagged: true }),
+            OpenFlow11 => self.out.push(Action::SetVlanVid { vid, push_if_untagged: false }),
+            _ => self.set_field(FieldId::VlanVid, (vid | VLAN_CFI).into()),
+        }
+    }
+
+    fn set_vlan_pcp(&mut self, pcp: u8) {
+        match self.version {
+            OpenFlow10 => self.out.push(Action::SetVlanPcp { pcp, push_if_untagged: true }),
+            OpenFlow11 => self.out.push(Action::SetVlanPcp { pcp, push_if_untagged: false }),
+            _ => self.set_field(FieldId::VlanPcp, pcp.into()),
+        }
+    }
+
+    fn set_ecn(&mut self, ecn: u8) {
+        match self.version {
+            OpenFlow10 => self.load(FieldId::IpEcn, ecn.into()),
+            OpenFlow11 => self.out.push(Action::SetIpEcn(ecn)),
+            _ => self.set_field(FieldId::IpEcn, ecn.into()),
+        }
+    }
+
+    /// The field depends on the protocol; without one the old action stays.
+    fn set_l4(&mut self, [tcp, udp, sctp]: [FieldId; 3], port: u16, action: &Action) {
+        match self.sketch.nw_proto() {
+            6 => self.set_field(tcp, port.into()),
+            17 => self.set_field(udp, port.into()),
+            132 => self.set_field(sctp, port.into()),
+            _ => self.out.push(action.clone()),
+        }
+    }
+
+    fn assignment(&mut self, field: FieldId, value: u128, mask: u128, form: SetFieldForm) {
+        let is_whole = form == SetFieldForm::SetField && mask == field.full_mask();
+        if self.version >= OpenFlow15 {
+            // There is only one form left.
+            let covers = mask & field.full_mask() == field.full_mask();
+            let form = match form {
+                SetFieldForm::Load if covers && !fills_its_bytes(field, mask) => {
+                    SetFieldForm::MaskedSetField
+                }
+                SetFieldForm::Load => SetFieldForm::SetField,
+                form => form,
+            };
+            let mask = if form == SetFieldForm::SetField { mask & field.full_mask() } else { mask };
+            self.out.push(Action::SetField { field, value, mask, form });
+        } else if form == SetFieldForm::Load {
+            self.loads(field, value, mask);
+        } else if self.version < OpenFlow12 {
+            self.legacy(field, value, mask, is_whole);
+        } else if is_whole {
+            self.set_field(field, value);
+        } else {
+            self.loads(field, value, mask);
+        }
+    }
+
+    /// The Nicira form of a whole field, of which some bits may never be one (`arp_op`, `nw_tos`).
+    fn load_whole(&mut self, field: FieldId, value: u128) {
+        self.loads(field, value, ones(field.def().bits));
+    }
+
+    /// The Nicira form: one action for each run of bits, or one with a mask if the field has no
+    /// 32-bit number.
+    fn loads(&mut self, field: FieldId, value: u128, mask: u128) {
+        let has_short_number = field.def().wire.first().is_some_and(|w| w.experimenter == 0);
+        if !has_short_number {
+            let (mask, form) = (mask & field.full_mask(), SetFieldForm::SetField);
+            self.out.push(Action::SetField { field, value, mask, form });
+            return;
+        }
+        for sub in runs(field, mask) {
+            let mask = sub.mask();
+            let value = value & mask;
+            self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::Load });
+        }
+    }
+
+    /// The actions that 1.0 and 1.1 have for some fields. They have no mask.
+    fn legacy(&mut self, field: FieldId, value: u128, mask: u128, is_whole: bool) {
+        match field {
+            FieldId::VlanTci if value as u16 & VLAN_CFI == 0 => self.out.push(Action::StripVlan),
+            FieldId::VlanTci => {
+                self.tag_first(true);
+                self.set_vlan_vid(value as u16 & VLAN_VID_MASK);
+                self.set_vlan_pcp((value as u16 >> 13) as u8);
+            }
+            FieldId::VlanVid => self.set_vlan_vid(value as u16 & VLAN_VID_MASK),
+            FieldId::VlanPcp => self.set_vlan_pcp(value as u8),
+            FieldId::EthSrc => self.out.push(Action::SetEthSrc(bits_mac(value))),
+            FieldId::EthDst => self.out.push(Action::SetEthDst(bits_mac(value))),
+            FieldId::Ipv4Src => self.out.push(Action::SetIpv4Src(value as u32)),
+            FieldId::Ipv4Dst => self.out.push(Action::SetIpv4Dst(value as u32)),
+            FieldId::NwTos => self.out.push(Action::SetIpDscp(value as u8)),
+            FieldId::IpDscp => self.out.push(Action::SetIpDscp((value as u8) << 2)),
+            FieldId::IpEcn => self.set_ecn(value as u8),
+            FieldId::TcpSrc | FieldId::UdpSrc => self.out.push(Action::SetL4Src(value as u16)),
+            FieldId::TcpDst | FieldId::UdpDst => self.out.push(Action::SetL4Dst(value as u16)),
+            _ if is_whole => self.load_whole(field, value),
+            _ => self.loads(field, value, mask),
+        }
+    }
+}
+
+/// A mask of all bytes of the field, padding included.
+fn fills_its_bytes(field: FieldId, mask: u128) -> bool {
+    mask == ones(8 * field.def().wire_len() as u16)
+}
+
+fn mac_bits(mac: MacAddr) -> u128 {
+    mac.0.iter().fold(0, |bits, &byte| bits << 8 | u128::from(byte))
+}
+
+fn bits_mac(bits: u128) -> MacAddr {
+    let [_, _, a, b, c, d, e, f] = (bits as u64).to_be_bytes();
+    MacAddr([a, b, c, d, e, f])
+}

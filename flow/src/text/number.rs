@@ -1,0 +1,160 @@
+//! Numbers.
+//!
+//! Strictly: decimal or `0x`, without sign, and it must fit. Leniently: what C's `strtoull` and
+//! Open vSwitch make of it, which accepts octal, signs and, for 32 bits, silently drops the rest.
+
+use super::error::Fault;
+
+/// A number of at most `max`.
+pub(super) fn at_most(text: &str, max: u128) -> Result<u128, Fault> {
+    let value = integer(text)?;
+    if value > max {
+        let fault = Fault::new(format!("{text} is too large"));
+        return Err(fault.hint(format!("the largest value is {}", in_base_of(text, max))));
+    }
+    Ok(value)
+}
+
+/// A decimal or hexadecimal number.
+pub(super) fn integer(text: &str) -> Result<u128, Fault> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let is_octal = hex.is_none() && text.len() > 1 && text.starts_with('0');
+    let value = match hex {
+        Some(hex) => digits::<16>(hex),
+        None => digits::<10>(text),
+    };
+    match value {
+        Some(value) if !is_octal => Ok(value.into()),
+        _ => long_or_wrong(text, hex, is_octal),
+    }
+}
+
+/// The value of digits, if there is nothing else and it surely fits: some values of more than 59 bits
+/// are not read.
+pub(super) fn digits<const RADIX: u32>(text: &str) -> Option<u64> {
+    let mut value = 0u64;
+    for b in text.bytes() {
+        if value >> (u64::BITS - RADIX.ilog2() - 1) != 0 {
+            return None;
+        }
+        value = value * u64::from(RADIX) + u64::from((b as char).to_digit(RADIX)?);
+    }
+    (!text.is_empty()).then_some(value)
+}
+
+/// What is a longer number, or none.
+#[cold]
+fn long_or_wrong(text: &str, hex: Option<&str>, is_octal: bool) -> Result<u128, Fault> {
+    let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
+    if digits.is_empty() || !digits.bytes().all(|b| (b as char).is_digit(radix)) {
+        return Err(Fault::new(match text {
+            "" => "a number is missing".to_owned(),
+            _ => format!("{text:?} is not a number"),
+        }));
+    }
+    if is_octal {
+        return Err(octal(text));
+    }
+    u128::from_str_radix(digits, radix).map_err(|_| Fault::new(format!("{text} is too large")))
+}
+
+/// Leading zeros mean octal to some programs and nothing to others.
+fn octal(text: &str) -> Fault {
+    let plain = text.trim_start_matches('0');
+    let plain = if plain.is_empty() { "0" } else { plain };
+    let fault = Fault::new(format!("{text} has leading zeros, which could mean octal"));
+    match u128::from_str_radix(text, 8) {
+        Ok(value) if value.to_string() != plain => {
+            fault.hint(format!("write {plain}, or {value} if octal was meant"))
+        }
+        _ => fault.hint(format!("write {plain}")),
+    }
+}
+
+fn in_base_of(text: &str, value: u128) -> String {
+    if text.starts_with("0x") { format!("{value:#x}") } else { value.to_string() }
+}
+
+/// C's `strtoull(text, &rest, base)`; base 0 means that a prefix decides. `None` on overflow or
+/// without a digit.
+pub(super) fn strtoull(text: &str, base: u32) -> Option<(u64, &str)> {
+    let body = text.trim_start_matches([' ', '\t', '\r', '\n']);
+    let (negative, body) = match body.as_bytes().first() {
+        Some(b'-') => (true, &body[1..]),
+        Some(b'+') => (false, &body[1..]),
+        _ => (false, body),
+    };
+    let is_hex = |s: &str| {
+        let b = s.as_bytes();
+        b.len() > 2 && b[0] == b'0' && b[1] | 0x20 == b'x' && b[2].is_ascii_hexdigit()
+    };
+    let (radix, digits) = match base {
+        0 if is_hex(body) => (16, &body[2..]),
+        0 if body.starts_with('0') => (8, body),
+        0 => (10, body),
+        _ => (base, body),
+    };
+    let len = digits.bytes().take_while(|&b| (b as char).is_digit(radix)).count();
+    let value = u64::from_str_radix(digits.get(..len)?, radix).ok()?;
+    Some((if negative { value.wrapping_neg() } else { value }, &digits[len..]))
+}
+
+/// Open vSwitch's `parse_int_string`: a number for a field of `bytes` bytes, and what follows it.
+pub(super) fn field_bytes(text: &str, bytes: usize) -> Option<(u128, &str)> {
+    let limit = crate::fields::ones(8 * bytes as u16);
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        let mut value: u128 = 0;
+        for (i, b) in hex.bytes().enumerate() {
+            let Some(digit) = (b as char).to_digit(16) else {
+                return Some((value, &hex[i..]));
+            };
+            if value >> 124 != 0 {
+                return None;
+            }
+            value = value << 4 | digit as u128;
+            if value > limit {
+                return None;
+            }
+        }
+        return Some((value, ""));
+    }
+    let (value, rest) = strtoull(text, 0)?;
+    (value as u128 <= limit).then_some((value as u128, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_numbers_fit_or_fail() {
+        assert_eq!(integer("0").unwrap(), 0);
+        assert_eq!(integer("0x1F").unwrap(), 31);
+        assert_eq!(at_most("65535", 65535).unwrap(), 65535);
+        let error = at_most("5000", 4095).unwrap_err();
+        assert_eq!(error.message, "5000 is too large");
+        assert_eq!(error.hint.unwrap(), "the largest value is 4095");
+        for bad in ["", "-1", "+1", " 1", "1 ", "0x", "1a", "0xg", "٣"] {
+            assert!(integer(bad).is_err(), "{bad}");
+        }
+        assert!(integer(&"9".repeat(60)).is_err());
+    }
+
+    #[test]
+    fn leading_zeros_are_not_guessed() {
+        assert_eq!(integer("010").unwrap_err().hint.unwrap(), "write 10, or 8 if octal was meant");
+        assert_eq!(integer("00").unwrap_err().hint.unwrap(), "write 0");
+    }
+
+    #[test]
+    fn lenient_numbers_are_those_of_c() {
+        assert_eq!(strtoull("010", 0), Some((8, "")));
+        assert_eq!(strtoull("-1", 0), Some((u64::MAX, "")));
+        assert_eq!(strtoull("0x", 0), Some((0, "x")));
+        assert_eq!(strtoull("12/3", 0), Some((12, "/3")));
+        assert_eq!(strtoull("x", 0), None);
+        assert_eq!(field_bytes("0x12345", 2), None);
+        assert_eq!(field_bytes("0x1/0x2", 2), Some((1, "/0x2")));
+        assert_eq!(field_bytes("-1", 2), None);
+    }
+}

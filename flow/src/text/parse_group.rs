@@ -1,0 +1,353 @@
+//! Reads groups: `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=output:2`.
+
+use super::error::{Fault, TextError};
+use super::order::Place;
+use super::pairs::{Pair, Pairs};
+use super::parse_action::ActionParser;
+use super::protocol::Protocols;
+use super::words::{Word, lookup};
+use super::{ParseContext, dialect, number, port, subfield, value};
+use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType, Selection};
+use crate::matching::Match;
+use crate::types::{GroupId, OfPort, OfVersion};
+
+/// What to do with a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupCommand {
+    /// `add-group`
+    Add,
+    /// `mod-group`
+    Modify,
+    /// `--may-create mod-group`
+    AddOrModify,
+    /// `del-groups`
+    Delete,
+    /// `insert-buckets`
+    InsertBuckets,
+    /// `remove-buckets`
+    RemoveBuckets,
+}
+
+impl GroupCommand {
+    fn describes_group(self) -> bool {
+        matches!(self, Self::Add | Self::Modify | Self::AddOrModify)
+    }
+
+    fn takes_buckets(self) -> bool {
+        self.describes_group() || self == Self::InsertBuckets
+    }
+
+    fn takes_place(self) -> bool {
+        matches!(self, Self::InsertBuckets | Self::RemoveBuckets)
+    }
+}
+
+/// Longest name of a selection method.
+const MAX_METHOD: usize = 15;
+
+/// Reads a change of the groups.
+///
+/// # Errors
+///
+/// Says which part of the text is wrong, and why.
+pub fn parse_group(
+    text: &str,
+    command: GroupCommand,
+    context: &ParseContext<'_>,
+) -> Result<GroupMod, TextError> {
+    Reader::new(text, command, context).read(text)
+}
+
+/// Reads a line of a file of groups, which may begin with a command: `modify group_id=1,...`.
+///
+/// # Errors
+///
+/// As [`parse_group`].
+pub fn parse_group_file_line(
+    line: &str,
+    context: &ParseContext<'_>,
+) -> Result<GroupMod, TextError> {
+    let text = line.trim_start();
+    let end = text.find([',', ' ', '\t', '\r', '\n']).unwrap_or(text.len());
+    let (command, end) = match &text[..end] {
+        "add" => (GroupCommand::Add, end),
+        "modify" => (GroupCommand::Modify, end),
+        "add_or_mod" => (GroupCommand::AddOrModify, end),
+        "delete" => (GroupCommand::Delete, end),
+        "insert_bucket" => (GroupCommand::InsertBuckets, end),
+        "remove_bucket" => (GroupCommand::RemoveBuckets, end),
+        _ => (GroupCommand::Add, 0),
+    };
+    Reader::new(line, command, context).read(&text[end..])
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    command: GroupCommand,
+    context: &'a ParseContext<'a>,
+    id: Option<GroupId>,
+    kind: Option<GroupType>,
+    selection: Selection,
+    place: Option<BucketPlace>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, command: GroupCommand, context: &'a ParseContext<'a>) -> Self {
+        let selection = Selection::default();
+        Self { text, command, context, id: None, kind: None, selection, place: None }
+    }
+
+    fn error(&self, part: &str, fault: impl Into<Fault>) -> TextError {
+        TextError::at(self.text, part, fault)
+    }
+
+    fn read(mut self, group: &'a str) -> Result<GroupMod, TextError> {
+        if self.command == GroupCommand::Delete && group.trim().is_empty() {
+            return Ok(GroupMod::Delete(GroupId::ALL));
+        }
+        let mut parts = group.split("bucket=");
+        let head = parts.next().unwrap_or_default();
+        for pair in Pairs::new(head) {
+            self.pair(&pair)?;
+        }
+        let Some(id) = self.id else {
+            let fault = Fault::new("the group's number is missing").hint("add group_id=N");
+            return Err(self.error(self.text, fault));
+        };
+        if self.command.describes_group() && self.kind.is_none() {
+            let fault = Fault::new("the group's type is missing");
+            let fault = fault.hint("add type=all, type=select, type=indirect or type=ff");
+            return Err(self.error(self.text, fault));
+        }
+        self.check_selection()?;
+        let mut buckets: Vec<(Option<u32>, Bucket)> = Vec::new();
+        for part in parts {
+            if !self.command.takes_buckets() {
+                return Err(self.error(part, "this command takes no buckets"));
+            }
+            let bucket = self.bucket(part)?;
+            if bucket.0.is_some() && buckets.iter().any(|(id, _)| *id == bucket.0) {
+                return Err(self.error(part, "two buckets have the same bucket_id"));
+            }
+            buckets.push(bucket);
+        }
+        self.assemble(id, numbered(buckets))
+    }
+
+    fn assemble(self, id: GroupId, buckets: Vec<Bucket>) -> Result<GroupMod, TextError> {
+        if self.kind == Some(GroupType::Indirect) && buckets.len() != 1 {
+            let fault = format!("an indirect group has one bucket, not {}", buckets.len());
+            return Err(self.error(self.text, fault));
+        }
+        if self.command.takes_place() && self.place.is_none() {
+            let fault = Fault::new("command_bucket_id is missing");
+            let fault = fault.hint("add command_bucket_id=first, last or a number");
+            return Err(self.error(self.text, fault));
+        }
+        let place = self.place.unwrap_or(BucketPlace::All);
+        let kind = self.kind.unwrap_or(GroupType::All);
+        let group = |buckets| Group { id, kind, selection: self.selection.clone(), buckets };
+        Ok(match self.command {
+            GroupCommand::Add => GroupMod::Add(group(buckets)),
+            GroupCommand::Modify => GroupMod::Modify(group(buckets)),
+            GroupCommand::AddOrModify => GroupMod::AddOrModify(group(buckets)),
+            GroupCommand::Delete => GroupMod::Delete(id),
+            GroupCommand::InsertBuckets => GroupMod::InsertBuckets { group: id, place, buckets },
+            GroupCommand::RemoveBuckets => GroupMod::RemoveBuckets { group: id, place },
+        })
+    }
+
+    fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
+        let allowed = match pair.key {
+            "group_id" => true,
+            "command_bucket_id" => self.command.takes_place(),
+            "type" | "selection_method" | "selection_method_param" | "fields" => {
+                self.command.describes_group()
+            }
+            key => {
+                return Err(self.error(key, format!("unknown keyword {key:?}")));
+            }
+        };
+        if !allowed {
+            let fault = format!("{} has no meaning in this command", pair.key);
+            return Err(self.error(pair.whole, fault));
+        }
+        self.set(pair).map_err(|fault| self.error(pair.whole, fault.of(pair.key)))
+    }
+
+    fn set(&mut self, pair: &Pair<'a>) -> Result<(), Fault> {
+        let text = pair.value;
+        match pair.key {
+            "group_id" if text == "all" => self.id = Some(GroupId::ALL),
+            "group_id" => {
+                let id = number::at_most(text, GroupId::MAX.0.into())?;
+                self.id = Some(GroupId(id as u32));
+            }
+            "type" => {
+                self.kind = Some(match text {
+                    "all" => GroupType::All,
+                    "select" => GroupType::Select,
+                    "indirect" => GroupType::Indirect,
+                    "ff" | "fast_failover" => GroupType::FastFailover,
+                    _ => {
+                        return Err(Fault::new(format!("{text:?} is not a type of groups"))
+                            .hint("the types are all, select, indirect and ff"));
+                    }
+                });
+            }
+            "selection_method" if text.len() > MAX_METHOD => {
+                return Err(Fault::new(format!("a name has at most {MAX_METHOD} bytes")));
+            }
+            "selection_method" => self.selection.method = text.to_owned(),
+            "selection_method_param" => {
+                self.selection.param = number::at_most(text, u64::MAX.into())? as u64;
+            }
+            "fields" => self.fields(text)?,
+            _ => self.place = Some(place(text, self.command)?),
+        }
+        Ok(())
+    }
+
+    fn fields(&mut self, text: &str) -> Result<(), Fault> {
+        for pair in Pairs::new(text) {
+            let Some(&Word::Field(field)) = lookup(pair.key) else {
+                return Err(subfield::unknown(pair.key));
+            };
+            if self.selection.fields.iter().any(|(f, _)| *f == field) {
+                return Err(Fault::new(format!("{} is given twice", pair.key)));
+            }
+            let mask = match pair.value {
+                "" => field.full_mask(),
+                text => {
+                    let masked = value::parse(field, text, self.context.ports, true)?;
+                    masked.value & field.full_mask()
+                }
+            };
+            if mask == 0 {
+                return Err(Fault::new(format!("{}: the mask must not be zero", pair.key)));
+            }
+            if mask != field.full_mask() && !field.def().maskable {
+                return Err(Fault::new(format!("{} takes no mask", pair.key)));
+            }
+            self.selection.fields.push((field, mask));
+        }
+        Ok(())
+    }
+
+    fn check_selection(&self) -> Result<(), TextError> {
+        let Selection { method, param, fields } = &self.selection;
+        let version = self.context.version;
+        let has_methods = matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15);
+        if !method.is_empty() && !has_methods {
+            let fault = Fault::new("this version of OpenFlow has no selection_method");
+            return Err(self.error(self.text, fault.hint("use -O OpenFlow15")));
+        }
+        if !method.is_empty() && self.kind != Some(GroupType::Select) {
+            return Err(self.error(self.text, "only select groups have a selection_method"));
+        }
+        if !fields.is_empty() && method != "hash" {
+            let fault = Fault::new("fields need selection_method=hash");
+            return Err(self.error(self.text, fault));
+        }
+        if *param != 0 && method.is_empty() {
+            let fault = Fault::new("selection_method_param needs selection_method");
+            return Err(self.error(self.text, fault));
+        }
+        Ok(())
+    }
+
+    /// `weight:2,actions=output:1,output:2`: what is no attribute of the bucket is an action.
+    fn bucket(&self, text: &'a str) -> Result<(Option<u32>, Bucket), TextError> {
+        let kind = self.kind.unwrap_or(GroupType::All);
+        let mut id = None;
+        let mut bucket = Bucket {
+            id: 0,
+            weight: u16::from(kind == GroupType::Select),
+            watch_port: None,
+            watch_group: None,
+            actions: Vec::new(),
+        };
+        let mut actions: Vec<Pair<'a>> = Vec::new();
+        for pair in Pairs::new(text) {
+            let key = pair.key.to_ascii_lowercase();
+            match key.as_str() {
+                "weight" | "watch_port" | "watch_group" | "bucket_id" => self
+                    .attribute(&mut bucket, &mut id, &key, pair.value)
+                    .map_err(|fault| self.error(pair.whole, fault.of(&key)))?,
+                "action" | "actions" => actions.extend(Pairs::new(pair.value)),
+                _ => actions.push(pair),
+            }
+        }
+        if kind != GroupType::Select && bucket.weight != 0 {
+            return Err(self.error(text, "only buckets of select groups have a weight"));
+        }
+        if actions.is_empty() {
+            let fault = Fault::new("the bucket's actions are missing");
+            return Err(self.error(text, fault.hint("add actions=output:PORT, or actions=drop")));
+        }
+        let mut parser = ActionParser::new(self.text, self.context);
+        let list = parser.pairs(actions.iter().copied(), Place::Nested)?;
+        let allowed = Protocols::of_version(self.context.version);
+        if parser.usable.and(allowed).is_empty() {
+            return Err(self.error(text, "this version of OpenFlow lacks one of the actions"));
+        }
+        bucket.actions = dialect::actions(&list, self.context.version, &Match::any()).into_owned();
+        let is_watched = bucket.watch_port.is_some() || bucket.watch_group.is_some();
+        if is_watched && matches!(kind, GroupType::All | GroupType::Indirect) {
+            let fault = format!("buckets of groups of type {} watch nothing", kind.name());
+            return Err(self.error(text, Fault::new(fault).hint("remove watch_port, watch_group")));
+        }
+        if kind == GroupType::FastFailover && !is_watched {
+            let fault = Fault::new("a bucket of a failover group must watch something");
+            return Err(self.error(text, fault.hint("add watch_port:PORT or watch_group:ID")));
+        }
+        Ok((id, bucket))
+    }
+
+    fn attribute(
+        &self,
+        bucket: &mut Bucket,
+        id: &mut Option<u32>,
+        key: &str,
+        text: &str,
+    ) -> Result<(), Fault> {
+        match key {
+            "weight" => bucket.weight = number::at_most(text, u16::MAX.into())? as u16,
+            "watch_port" => {
+                let port = port::parse(text, self.context.ports, self.context.lenient)?;
+                if port >= OfPort::MAX && port != OfPort::NONE {
+                    return Err(Fault::new(format!("port {port} cannot be watched")));
+                }
+                bucket.watch_port = Some(port).filter(|p| *p != OfPort::NONE);
+            }
+            "watch_group" => {
+                let id = number::at_most(text, GroupId::MAX.0.into())?;
+                bucket.watch_group = Some(GroupId(id as u32));
+            }
+            _ => *id = Some(number::at_most(text, Bucket::MAX_ID.into())? as u32),
+        }
+        Ok(())
+    }
+}
+
+/// Gives the buckets without a number the smallest free ones.
+fn numbered(buckets: Vec<(Option<u32>, Bucket)>) -> Vec<Bucket> {
+    let taken: Vec<u32> = buckets.iter().filter_map(|(id, _)| *id).collect();
+    let mut free = (0..).filter(|id| !taken.contains(id));
+    let number = |(id, bucket): (Option<u32>, Bucket)| {
+        // There are more numbers than buckets.
+        let id = id.or_else(|| free.next()).unwrap_or_default();
+        Bucket { id, ..bucket }
+    };
+    buckets.into_iter().map(number).collect()
+}
+
+fn place(text: &str, command: GroupCommand) -> Result<BucketPlace, Fault> {
+    match text {
+        "first" => Ok(BucketPlace::First),
+        "last" => Ok(BucketPlace::Last),
+        "all" if command == GroupCommand::RemoveBuckets => Ok(BucketPlace::All),
+        "all" => Err(Fault::new("buckets can be put first or last, not everywhere")),
+        _ => Ok(BucketPlace::Id(number::at_most(text, Bucket::MAX_ID.into())? as u32)),
+    }
+}

@@ -1,0 +1,292 @@
+//! Actions: `mod_vlan_vid:5,output:2`.
+//!
+//! Printed as they are; which actions a version of OpenFlow has is the `dialect` module's business.
+//! Only `strip_vlan` and `pop_vlan` are one action with two names.
+
+use super::PrintOptions;
+use super::{decimal, hex, ipv4, put, subfield, value};
+use crate::action::{Action, SetFieldForm, Subfield};
+use crate::fields::{FieldId, ones};
+use crate::text::port::{self, PortNames};
+use crate::types::{OfPort, OfVersion};
+use std::fmt::Write;
+
+/// Names of the reasons for which a packet goes to a controller, by number.
+pub(in crate::text) const REASONS: [&str; 6] =
+    ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
+
+/// The reason of an explicit action.
+pub(in crate::text) const REASON_ACTION: u8 = 1;
+
+/// Appends a list of actions; an empty one is `drop`.
+pub fn write_actions(out: &mut String, actions: &[Action], options: &PrintOptions<'_>) {
+    if actions.is_empty() {
+        out.push_str("drop");
+    }
+    for (i, action) in actions.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_action(out, action, options);
+    }
+}
+
+/// Appends one action.
+pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_>) {
+    let names = options.ports;
+    match action {
+        Action::Output { port } => output(out, *port, names),
+        Action::Controller { .. } => controller(out, action),
+        Action::OutputReg { src, .. } => with_subfield(out, "output:", *src),
+        Action::OutputTrunc { port, max_len } => {
+            out.push_str("output(port=");
+            port::write(out, *port, names);
+            put!(out, ",max_len={max_len})");
+        }
+        Action::Enqueue { port, queue } => {
+            out.push_str("enqueue:");
+            port::write(out, *port, names);
+            put!(out, ":{queue}");
+        }
+        Action::SetQueue(queue) => {
+            put!(out, "set_queue:{queue}");
+        }
+        Action::PopQueue => out.push_str("pop_queue"),
+        Action::Group(id) => {
+            put!(out, "group:{}", id.0);
+        }
+        Action::SetVlanVid { vid, push_if_untagged } => {
+            put!(out, "{}_vlan_vid:{vid}", if *push_if_untagged { "mod" } else { "set" });
+        }
+        Action::SetVlanPcp { pcp, push_if_untagged } => {
+            put!(out, "{}_vlan_pcp:{pcp}", if *push_if_untagged { "mod" } else { "set" });
+        }
+        Action::StripVlan if options.version == OfVersion::OpenFlow10 => {
+            out.push_str("strip_vlan");
+        }
+        Action::StripVlan => out.push_str("pop_vlan"),
+        Action::PushVlan(tpid) => {
+            put!(out, "push_vlan:{tpid:#x}");
+        }
+        Action::SetEthSrc(mac) => {
+            put!(out, "mod_dl_src:{mac}");
+        }
+        Action::SetEthDst(mac) => {
+            put!(out, "mod_dl_dst:{mac}");
+        }
+        Action::SetIpv4Src(address) => {
+            out.push_str("mod_nw_src:");
+            ipv4(out, *address);
+        }
+        Action::SetIpv4Dst(address) => {
+            out.push_str("mod_nw_dst:");
+            ipv4(out, *address);
+        }
+        Action::SetIpDscp(tos) => {
+            put!(out, "mod_nw_tos:{tos}");
+        }
+        Action::SetIpEcn(ecn) => {
+            put!(out, "mod_nw_ecn:{ecn}");
+        }
+        Action::SetIpTtl(ttl) => {
+            put!(out, "mod_nw_ttl:{ttl}");
+        }
+        Action::SetL4Src(port) => {
+            put!(out, "mod_tp_src:{port}");
+        }
+        Action::SetL4Dst(port) => {
+            put!(out, "mod_tp_dst:{port}");
+        }
+        Action::SetField { field, value, mask, form: SetFieldForm::Load } => {
+            loads(out, *field, *value, *mask);
+        }
+        Action::SetField { field, value: bits, mask, form } => {
+            let def = field.def();
+            let is_whole = *form == SetFieldForm::SetField && *mask == def.legal;
+            let mask = if is_whole { ones(8 * def.wire_len() as u16) } else { *mask };
+            out.push_str("set_field:");
+            value(out, *field, *bits, mask, names);
+            out.push_str("->");
+            out.push_str(field.def().name);
+        }
+        Action::Move { src, dst } => {
+            with_subfield(out, "move:", *src);
+            with_subfield(out, "->", *dst);
+        }
+        Action::StackPush(src) => with_subfield(out, "push:", *src),
+        Action::StackPop(dst) => with_subfield(out, "pop:", *dst),
+        Action::DecTtl(ids) => {
+            out.push_str("dec_ttl");
+            for (i, id) in ids.iter().enumerate() {
+                put!(out, "{}{id}", if i == 0 { '(' } else { ',' });
+            }
+            if !ids.is_empty() {
+                out.push(')');
+            }
+        }
+        Action::SetMplsLabel(label) => {
+            put!(out, "set_mpls_label({label})");
+        }
+        Action::SetMplsTc(tc) => {
+            put!(out, "set_mpls_tc({tc})");
+        }
+        Action::SetMplsTtl(ttl) => {
+            put!(out, "set_mpls_ttl({ttl})");
+        }
+        Action::DecMplsTtl => out.push_str("dec_mpls_ttl"),
+        Action::PushMpls(ty) => {
+            put!(out, "push_mpls:{ty:#06x}");
+        }
+        Action::PopMpls(ty) => {
+            put!(out, "pop_mpls:{ty:#06x}");
+        }
+        Action::Resubmit { in_port: Some(port), table: None } => {
+            out.push_str("resubmit:");
+            port::write(out, *port, names);
+        }
+        Action::Resubmit { in_port, table } => {
+            out.push_str("resubmit(");
+            if let Some(port) = in_port {
+                port::write(out, *port, names);
+            }
+            out.push(',');
+            if let Some(table) = table {
+                decimal(out, table.get().into());
+            }
+            out.push(')');
+        }
+        Action::Clone(actions) => nested(out, "clone(", actions, options),
+        Action::CheckPktLarger { len, dst } => {
+            put!(out, "check_pkt_larger({len})");
+            with_subfield(out, "->", *dst);
+        }
+        Action::Exit => out.push_str("exit"),
+        Action::Note(bytes) => {
+            out.push_str("note:");
+            dotted_hex(out, bytes);
+        }
+        Action::ClearActions => out.push_str("clear_actions"),
+        Action::WriteActions(actions) => nested(out, "write_actions(", actions, options),
+        Action::WriteMetadata { value, mask } => {
+            out.push_str("write_metadata:");
+            hex(out, (*value).into());
+            if *mask != u64::MAX {
+                out.push('/');
+                hex(out, (*mask).into());
+            }
+        }
+        Action::GotoTable(table) => {
+            put!(out, "goto_table:{table}");
+        }
+    }
+}
+
+fn nested(out: &mut String, name: &str, actions: &[Action], options: &PrintOptions<'_>) {
+    out.push_str(name);
+    write_actions(out, actions, options);
+    out.push(')');
+}
+
+fn with_subfield(out: &mut String, name: &str, sub: Subfield) {
+    out.push_str(name);
+    subfield(out, sub);
+}
+
+fn output(out: &mut String, port: OfPort, names: &dyn PortNames) {
+    if port < OfPort::MAX {
+        out.push_str("output:");
+    }
+    port::write(out, port, names);
+    if port == OfPort::CONTROLLER {
+        // A bare port number asks for nothing of the packet.
+        out.push_str(":0");
+    }
+}
+
+fn controller(out: &mut String, action: &Action) {
+    let Action::Controller { max_len, reason, controller_id, userdata, pause, meter_id } = action
+    else {
+        return;
+    };
+    if is_plain_controller(action) {
+        put!(out, "CONTROLLER:{max_len}");
+        return;
+    }
+    out.push_str("controller(");
+    if *reason != REASON_ACTION {
+        match REASONS.get(*reason as usize) {
+            Some(name) => {
+                put!(out, "reason={name},");
+            }
+            None => {
+                put!(out, "reason={reason},");
+            }
+        }
+    }
+    if *max_len != u16::MAX {
+        put!(out, "max_len={max_len},");
+    }
+    if *controller_id != 0 {
+        put!(out, "id={controller_id},");
+    }
+    if !userdata.is_empty() {
+        out.push_str("userdata=");
+        dotted_hex(out, userdata);
+        out.push(',');
+    }
+    if *pause {
+        out.push_str("pause,");
+    }
+    if let Some(meter) = meter_id {
+        put!(out, "meter_id={meter},");
+    }
+    out.pop();
+    out.push(')');
+}
+
+/// Nothing but a length: that is an output to the port `CONTROLLER`.
+pub(in crate::text) fn is_plain_controller(action: &Action) -> bool {
+    matches!(action, Action::Controller {
+        reason: REASON_ACTION,
+        controller_id: 0,
+        userdata,
+        pause: false,
+        meter_id: None,
+        ..
+    } if userdata.is_empty())
+}
+
+fn dotted_hex(out: &mut String, bytes: &[u8]) {
+    for (i, byte) in bytes.iter().enumerate() {
+        if i > 0 {
+            out.push('.');
+        }
+        put!(out, "{byte:02x}");
+    }
+}
+
+/// The runs of one-bits in a mask, each of at most 64 bits, lowest first.
+pub(in crate::text) fn runs(field: FieldId, mask: u128) -> impl Iterator<Item = Subfield> {
+    let mut rest = mask & ones(field.def().bits);
+    std::iter::from_fn(move || {
+        if rest == 0 {
+            return None;
+        }
+        let offset = rest.trailing_zeros() as u16;
+        let n_bits = (rest >> offset).trailing_ones().min(64) as u16;
+        rest &= !(ones(n_bits) << offset);
+        Some(Subfield { field, offset, n_bits })
+    })
+}
+
+/// Several `load`s when the mask has gaps.
+fn loads(out: &mut String, field: FieldId, bits: u128, mask: u128) {
+    for (i, sub) in runs(field, mask).enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        out.push_str("load:");
+        hex(out, bits >> sub.offset & ones(sub.n_bits));
+        with_subfield(out, "->", sub);
+    }
+}

@@ -1,0 +1,286 @@
+//! Whole rules: the lines of `dump-flows`, and of `parse-flow`.
+
+use super::{PrintOptions, decimal, duration, put, write_actions, write_match};
+use crate::action::Action;
+use crate::flow_mod::{Command, FlowFlags, FlowMod};
+use crate::matching::Match;
+use crate::text::{DEFAULT_PRIORITY, dialect};
+use crate::types::{Cookie, OfVersion, TableId};
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// A rule and its statistics, as a dump shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowLine<'a> {
+    /// The rule's cookie.
+    pub cookie: Cookie,
+    /// Where it is.
+    pub table: TableId,
+    /// Its priority.
+    pub priority: u16,
+    /// Its match.
+    pub matching: &'a Match,
+    /// Its actions.
+    pub actions: &'a [Action],
+    /// Seconds without traffic until it goes; 0 never.
+    pub idle_timeout: u16,
+    /// Seconds until it goes; 0 never.
+    pub hard_timeout: u16,
+    /// How willingly it is evicted.
+    pub importance: u16,
+    /// Its flags.
+    pub flags: FlowFlags,
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// Its label.
+    pub label: Option<&'a str>,
+    /// Age.
+    pub duration: Duration,
+    /// Packets that hit it.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Time since the last hit.
+    pub idle_age: Duration,
+    /// Time since the last modification.
+    pub hard_age: Duration,
+}
+
+impl FlowLine<'_> {
+    /// Appends the line, without the blank in front and the line feed behind:
+    /// `cookie=0x0, duration=1.038s, table=0, n_packets=5, n_bytes=426, priority=0 actions=NORMAL`.
+    ///
+    /// Ages are shown in the versions that tell them, 1.0 (with the Nicira extension) and 1.5.
+    pub fn write(&self, out: &mut String, options: &PrintOptions<'_>) {
+        let version = options.version;
+        if options.stats || self.cookie.0 != 0 {
+            put!(out, "cookie={:#x}, ", self.cookie.0);
+        }
+        if options.stats {
+            out.push_str("duration=");
+            duration(out, self.duration);
+            out.push_str(", ");
+        }
+        if options.stats || self.table.get() != 0 {
+            put!(out, "table={}, ", self.table);
+        }
+        if options.stats {
+            put!(out, "n_packets={}, n_bytes={}, ", self.packets, self.bytes);
+        }
+        if self.idle_timeout != 0 {
+            put!(out, "idle_timeout={}, ", self.idle_timeout);
+        }
+        if self.hard_timeout != 0 {
+            put!(out, "hard_timeout={}, ", self.hard_timeout);
+        }
+        if version >= OfVersion::OpenFlow13 {
+            write_flags(out, self.flags);
+        }
+        if self.importance != 0 && version >= OfVersion::OpenFlow14 {
+            put!(out, "importance={}, ", self.importance);
+        }
+        if let Some(name) = self.name {
+            put!(out, "name={name}, ");
+        }
+        if let Some(label) = self.label {
+            put!(out, "label={label}, ");
+        }
+        let tells_hard = version == OfVersion::OpenFlow10 && options.ages;
+        let tells_idle = tells_hard || version == OfVersion::OpenFlow15;
+        if options.stats && tells_idle {
+            put!(out, "idle_age={}, ", age(self.idle_age));
+        }
+        let hard_age = u64::from(age(self.hard_age));
+        if options.stats && tells_hard && hard_age != self.duration.as_secs() {
+            put!(out, "hard_age={hard_age}, ");
+        }
+        self.write_rule(out, options);
+    }
+
+    /// Appends the line of `diff-flows`, which has no statistics and the match first:
+    /// `table=1 priority=10,icmp cookie=0x2a idle_timeout=30 actions=drop`.
+    pub fn write_for_diff(&self, out: &mut String, options: &PrintOptions<'_>) {
+        if self.table.get() != 0 {
+            put!(out, "table={} ", self.table);
+        }
+        self.write_match(out, options);
+        if self.cookie.0 != 0 {
+            put!(out, "cookie={:#x} ", self.cookie.0);
+        }
+        if self.idle_timeout != 0 {
+            put!(out, "idle_timeout={} ", self.idle_timeout);
+        }
+        if self.hard_timeout != 0 {
+            put!(out, "hard_timeout={} ", self.hard_timeout);
+        }
+        if self.importance != 0 {
+            put!(out, "importance={} ", self.importance);
+        }
+        write_flags(out, self.flags);
+        self.write_list(out, options);
+    }
+
+    fn write_rule(&self, out: &mut String, options: &PrintOptions<'_>) {
+        self.write_match(out, options);
+        self.write_list(out, options);
+    }
+
+    /// The match and a blank, or nothing.
+    fn write_match(&self, out: &mut String, options: &PrintOptions<'_>) {
+        let matching = dialect::dumped_matching(self.matching, options.version);
+        let start = out.len();
+        write_match(out, &matching, self.priority, options.ports);
+        if out.len() > start {
+            out.push(' ');
+        }
+    }
+
+    fn write_list(&self, out: &mut String, options: &PrintOptions<'_>) {
+        out.push_str("actions=");
+        let actions: Cow<'_, [Action]> =
+            dialect::actions(self.actions, options.version, self.matching);
+        write_actions(out, &actions, options);
+    }
+}
+
+/// An age in seconds; the protocol has 16 bits for it.
+fn age(age: Duration) -> u16 {
+    age.as_secs().min(u64::from(u16::MAX) - 1) as u16
+}
+
+/// The flags, each with a blank behind.
+fn write_flags(out: &mut String, flags: FlowFlags) {
+    for (is_set, name) in [
+        (flags.send_flow_rem, "send_flow_rem "),
+        (flags.check_overlap, "check_overlap "),
+        (flags.reset_counts, "reset_counts "),
+        (flags.no_packet_counts, "no_packet_counts "),
+        (flags.no_byte_counts, "no_byte_counts "),
+    ] {
+        if is_set {
+            out.push_str(name);
+        }
+    }
+}
+
+/// Appends a request as `parse-flow` shows it, from the command on:
+/// `ADD table:1 priority=5,ip cookie:0x1 actions=drop`.
+///
+/// `explicit_table` says that the message has a table number even if the request has none.
+pub fn write_flow_mod(
+    out: &mut String,
+    flow_mod: &FlowMod,
+    explicit_table: bool,
+    options: &PrintOptions<'_>,
+) {
+    let is_delete = matches!(flow_mod.command, Command::Delete | Command::DeleteStrict);
+    out.push_str(match flow_mod.command {
+        Command::Add => "ADD",
+        Command::Modify => "MOD",
+        Command::ModifyStrict => "MOD_STRICT",
+        Command::Delete => "DEL",
+        Command::DeleteStrict => "DEL_STRICT",
+    });
+    let table = match flow_mod.table {
+        Some(table) => table.get(),
+        None if explicit_table => u8::MAX,
+        None => 0,
+    };
+    if table != 0 {
+        put!(out, " table:{table}");
+    }
+    out.push(' ');
+    let matching = dialect::matching(&flow_mod.matching, options.version);
+    let start = out.len();
+    write_match(out, &matching, flow_mod.priority, options.ports);
+    if out.len() > start {
+        out.push(' ');
+    }
+    if flow_mod.cookie.0 != 0 && flow_mod.cookie.0 != u64::MAX && !is_delete {
+        put!(out, "cookie:{:#x} ", flow_mod.cookie.0);
+    }
+    if let Some((value, mask)) = flow_mod.cookie_filter {
+        put!(out, "cookie:{:#x}/{:#x} ", value.0, mask.0);
+    }
+    for (key, value) in [("name", &flow_mod.name), ("label", &flow_mod.label)] {
+        if let Some(value) = value {
+            put!(out, "{key}:{value} ");
+        }
+    }
+    if flow_mod.idle_timeout != 0 {
+        put!(out, "idle:{} ", flow_mod.idle_timeout);
+    }
+    if flow_mod.hard_timeout != 0 {
+        put!(out, "hard:{} ", flow_mod.hard_timeout);
+    }
+    if flow_mod.importance != 0 && options.version >= OfVersion::OpenFlow14 {
+        put!(out, "importance:{} ", flow_mod.importance);
+    }
+    if let Some(port) = flow_mod.out_port {
+        out.push_str("out_port:");
+        crate::text::port::write(out, port, options.ports);
+        out.push(' ');
+    }
+    let mut flags = flow_mod.flags;
+    // 1.0 and 1.1 have no such flag: an add always resets.
+    flags.reset_counts &= options.version >= OfVersion::OpenFlow12;
+    write_flags(out, flags);
+    out.push_str("actions=");
+    let actions = dialect::actions(&flow_mod.actions, options.version, &flow_mod.matching);
+    write_actions(out, &actions, options);
+}
+
+impl FlowMod {
+    /// The request as text that parses back to it (with the same command in the context).
+    pub fn to_text(&self, options: &PrintOptions<'_>) -> String {
+        let mut out = String::new();
+        if let Some(table) = self.table {
+            put!(out, "table={table},");
+        }
+        match self.cookie_filter {
+            Some((value, mask)) => {
+                put!(out, "cookie={:#x}/{:#x},", value.0, mask.0);
+            }
+            None if self.modify_cookie || self.cookie.0 != 0 => {
+                put!(out, "cookie={:#x},", self.cookie.0);
+            }
+            None => {}
+        }
+        for (name, value) in [
+            ("idle_timeout", self.idle_timeout),
+            ("hard_timeout", self.hard_timeout),
+            ("importance", self.importance),
+        ] {
+            if value != 0 {
+                put!(out, "{name}={value},");
+            }
+        }
+        if let Some(port) = self.out_port {
+            out.push_str("out_port=");
+            crate::text::port::write(&mut out, port, options.ports);
+            out.push(',');
+        }
+        if let Some(group) = self.out_group {
+            out.push_str("out_group=");
+            decimal(&mut out, group.0.into());
+            out.push(',');
+        }
+        for (name, value) in [("name", &self.name), ("label", &self.label)] {
+            if let Some(value) = value {
+                put!(out, "{name}={value},");
+            }
+        }
+        let mut flags = self.flags;
+        flags.reset_counts &= options.version >= OfVersion::OpenFlow12;
+        write_flags(&mut out, flags);
+        let with_priority = !matches!(self.command, Command::Delete);
+        let priority = if with_priority { self.priority } else { DEFAULT_PRIORITY };
+        write_match(&mut out, &self.matching, priority, options.ports);
+        if !matches!(self.command, Command::Delete | Command::DeleteStrict) {
+            out.push_str(" actions=");
+            write_actions(&mut out, &self.actions, options);
+        }
+        out
+    }
+}

@@ -1,0 +1,103 @@
+//! Groups: the lines of `dump-groups` and `dump-group-stats`.
+
+use super::{PrintOptions, duration, put, value, write_actions};
+use crate::fields::ones;
+use crate::group::{Bucket, Group, GroupStats, GroupType};
+use crate::matching::Match;
+use crate::text::dialect;
+use crate::text::port::{self, NoPortNames};
+use crate::types::{GroupId, OfVersion};
+use std::fmt::Write;
+
+/// Versions that know buckets by id and have selection methods; 1.0 does by extension.
+fn has_properties(version: OfVersion) -> bool {
+    matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15)
+}
+
+/// Appends `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=actions=output:2`.
+pub fn write_group(out: &mut String, group: &Group, options: &PrintOptions<'_>) {
+    put!(out, "group_id={},type={}", group.id.0, group.kind.name());
+    if has_properties(options.version) {
+        write_selection(out, group);
+    }
+    for bucket in &group.buckets {
+        out.push_str(",bucket=");
+        write_bucket(out, bucket, group.kind, options);
+    }
+}
+
+fn write_selection(out: &mut String, group: &Group) {
+    let selection = &group.selection;
+    if selection.method.is_empty() {
+        return;
+    }
+    put!(out, ",selection_method={}", selection.method);
+    if selection.param != 0 {
+        put!(out, ",selection_method_param={}", selection.param);
+    }
+    let (open, close) = match selection.fields.len() {
+        0 => return,
+        1 => ('=', ""),
+        _ => ('(', ")"),
+    };
+    put!(out, ",fields{open}");
+    for (i, &(field, mask)) in selection.fields.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        let def = field.def();
+        out.push_str(def.name);
+        if mask & def.legal != def.legal {
+            out.push('=');
+            value(out, field, mask, ones(8 * def.wire_len() as u16), &NoPortNames);
+        }
+    }
+    out.push_str(close);
+}
+
+fn write_bucket(out: &mut String, bucket: &Bucket, kind: GroupType, options: &PrintOptions<'_>) {
+    if has_properties(options.version) {
+        put!(out, "bucket_id:{},", bucket.id);
+    }
+    let default_weight = if kind == GroupType::Select { 1 } else { 0 };
+    if bucket.weight != default_weight {
+        put!(out, "weight:{},", bucket.weight);
+    }
+    if let Some(watch) = bucket.watch_port {
+        out.push_str("watch_port:");
+        port::write(out, watch, options.ports);
+        out.push(',');
+    }
+    if let Some(group) = bucket.watch_group {
+        put!(out, "watch_group:{},", group.0);
+    }
+    out.push_str("actions=");
+    // Open vSwitch does not look at a match for the actions of buckets.
+    let actions = dialect::actions(&bucket.actions, options.version, &Match::any());
+    write_actions(out, &actions, options);
+}
+
+/// Appends `group_id=1,duration=0.025s,ref_count=0,packet_count=0,byte_count=0,bucket0:...`.
+pub fn write_group_stats(
+    out: &mut String,
+    id: GroupId,
+    stats: &GroupStats,
+    options: &PrintOptions<'_>,
+) {
+    put!(out, "group_id={},", id.0);
+    if !matches!(options.version, OfVersion::OpenFlow11 | OfVersion::OpenFlow12) {
+        out.push_str("duration=");
+        duration(out, stats.duration);
+        out.push(',');
+    }
+    put!(
+        out,
+        "ref_count={},packet_count={},byte_count={}",
+        stats.ref_count,
+        stats.packets,
+        stats.bytes
+    );
+    for (i, (packets, bytes)) in stats.buckets.iter().enumerate() {
+        put!(out, ",bucket{i}:packet_count={packets},byte_count={bytes}");
+    }
+}

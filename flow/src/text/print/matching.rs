@@ -1,0 +1,267 @@
+//! Matches: `priority=10,tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`.
+
+use super::{frag_word, hex, ipv4_masked, ipv6_masked, mac_masked, put, tcp_flags};
+use crate::extract::{eth_type, ip_proto};
+use crate::fields::FieldId;
+use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
+use crate::matching::Match;
+use crate::text::DEFAULT_PRIORITY;
+use crate::text::port::{self, PortNames};
+use crate::types::OfPort;
+use std::fmt::Write;
+
+/// Appends a match in the order and words of Open vSwitch; the default priority is not shown.
+pub fn write_match(out: &mut String, matching: &Match, priority: u16, names: &dyn PortNames) {
+    let start = out.len();
+    if priority != DEFAULT_PRIORITY {
+        put!(out, "priority={priority},");
+    }
+    Printer { out, matching, names }.run();
+    if out.len() > start {
+        out.pop();
+    }
+}
+
+/// Every method appends what it has, each with a comma behind.
+struct Printer<'a> {
+    out: &'a mut String,
+    matching: &'a Match,
+    names: &'a dyn PortNames,
+}
+
+impl Printer<'_> {
+    fn run(mut self) {
+        let key = &self.matching.key().flow;
+        let mask = &self.matching.mask().flow;
+        let dl_type = key.dl_type.get();
+        let is_arp = matches!(dl_type, eth_type::ARP | eth_type::RARP);
+
+        self.hexadecimal("pkt_mark", FieldId::PktMark);
+        self.decimal("conj_id", FieldId::ConjId);
+        if self.mask(FieldId::ActsetOutput) != 0 {
+            self.port("actset_output", self.value(FieldId::ActsetOutput) as u16);
+        }
+        let (has_type_word, has_proto_word) = self.protocol();
+        for n in 0..32 {
+            let field = FieldId::Reg(n);
+            self.hexadecimal(field.def().name, field);
+        }
+        self.hexadecimal("metadata", FieldId::Metadata);
+        if self.mask(FieldId::InPort) != 0 {
+            self.port("in_port", self.value(FieldId::InPort) as u16);
+        }
+        self.vlan();
+        self.ethernet("dl_src", FieldId::EthSrc);
+        self.ethernet("dl_dst", FieldId::EthDst);
+        if mask.dl_type.get() != 0 && !has_type_word {
+            put!(self.out, "dl_type={dl_type:#06x},");
+        }
+        match dl_type {
+            eth_type::IPV6 => {
+                self.ipv6("ipv6_src", FieldId::Ipv6Src);
+                self.ipv6("ipv6_dst", FieldId::Ipv6Dst);
+                self.ipv6_label();
+            }
+            _ if is_arp => {
+                self.ipv4("arp_spa", FieldId::Ipv4Src);
+                self.ipv4("arp_tpa", FieldId::Ipv4Dst);
+            }
+            _ => {
+                self.ipv4("nw_src", FieldId::Ipv4Src);
+                self.ipv4("nw_dst", FieldId::Ipv4Dst);
+            }
+        }
+        if !has_proto_word {
+            self.decimal(if is_arp { "arp_op" } else { "nw_proto" }, FieldId::IpProto);
+        }
+        if is_arp {
+            self.ethernet("arp_sha", FieldId::ArpSha);
+            self.ethernet("arp_tha", FieldId::ArpTha);
+        }
+        self.decimal("nw_tos", FieldId::NwTos);
+        self.decimal("nw_ecn", FieldId::IpEcn);
+        self.decimal("nw_ttl", FieldId::IpTtl);
+        self.decimal("mpls_label", FieldId::MplsLabel);
+        self.decimal("mpls_tc", FieldId::MplsTc);
+        self.decimal("mpls_ttl", FieldId::MplsTtl);
+        self.decimal("mpls_bos", FieldId::MplsBos);
+        if mask.nw_frag != 0 {
+            self.out.push_str("nw_frag=");
+            frag_word(self.out, key.nw_frag.into(), mask.nw_frag.into());
+            self.out.push(',');
+        }
+        self.transport(dl_type, key.nw_proto);
+    }
+
+    fn mask(&self, field: FieldId) -> u128 {
+        field.read(self.matching.mask())
+    }
+
+    fn value(&self, field: FieldId) -> u128 {
+        field.read(self.matching.key())
+    }
+
+    /// `tcp`, `ip` and the like. Returns whether that said the EtherType, and the IP protocol.
+    fn protocol(&mut self) -> (bool, bool) {
+        let key = &self.matching.key().flow;
+        let mask = &self.matching.mask().flow;
+        if mask.dl_type.get() == 0 {
+            return (false, false);
+        }
+        let proto = (mask.nw_proto != 0).then_some(key.nw_proto);
+        let (word, says_proto) = match (key.dl_type.get(), proto) {
+            (eth_type::IPV4, Some(ip_proto::ICMP)) => ("icmp,", true),
+            (eth_type::IPV4, Some(ip_proto::TCP)) => ("tcp,", true),
+            (eth_type::IPV4, Some(17)) => ("udp,", true),
+            (eth_type::IPV4, Some(132)) => ("sctp,", true),
+            (eth_type::IPV4, _) => ("ip,", false),
+            (eth_type::IPV6, Some(ip_proto::ICMPV6)) => ("icmp6,", true),
+            (eth_type::IPV6, Some(ip_proto::TCP)) => ("tcp6,", true),
+            (eth_type::IPV6, Some(17)) => ("udp6,", true),
+            (eth_type::IPV6, Some(132)) => ("sctp6,", true),
+            (eth_type::IPV6, _) => ("ipv6,", false),
+            (eth_type::ARP, _) => ("arp,", false),
+            (eth_type::RARP, _) => ("rarp,", false),
+            (eth_type::MPLS, _) => ("mpls,", false),
+            (eth_type::MPLS_MCAST, _) => ("mplsm,", false),
+            _ => return (false, false),
+        };
+        self.out.push_str(word);
+        (true, says_proto)
+    }
+
+    fn vlan(&mut self) {
+        let mask = self.matching.mask().flow.vlan_tci.get();
+        let tci = self.matching.key().flow.vlan_tci.get();
+        if mask == 0 {
+            return;
+        }
+        let (vid, pcp) = (mask & VLAN_VID_MASK, mask & VLAN_PCP_MASK);
+        let is_tagged = mask & tci & VLAN_CFI != 0;
+        let is_whole = |part, all| part == 0 || part == all;
+        let has_fields =
+            is_whole(vid, VLAN_VID_MASK) && is_whole(pcp, VLAN_PCP_MASK) && vid | pcp != 0;
+        if is_tagged && has_fields {
+            if vid != 0 {
+                put!(self.out, "dl_vlan={},", tci & VLAN_VID_MASK);
+            }
+            if pcp != 0 {
+                put!(self.out, "dl_vlan_pcp={},", tci >> 13);
+            }
+        } else if mask == u16::MAX {
+            put!(self.out, "vlan_tci={tci:#06x},");
+        } else {
+            put!(self.out, "vlan_tci={tci:#06x}/{mask:#06x},");
+        }
+    }
+
+    fn transport(&mut self, dl_type: u16, nw_proto: u8) {
+        match (dl_type, nw_proto) {
+            (eth_type::IPV4, ip_proto::ICMP) => {
+                self.decimal("icmp_type", FieldId::IcmpType);
+                self.decimal("icmp_code", FieldId::IcmpCode);
+            }
+            (eth_type::IPV6, ip_proto::ICMPV6) => {
+                self.decimal("icmp_type", FieldId::Icmpv6Type);
+                self.decimal("icmp_code", FieldId::Icmpv6Code);
+                self.ipv6("nd_target", FieldId::NdTarget);
+                self.ethernet("nd_sll", FieldId::NdSll);
+                self.ethernet("nd_tll", FieldId::NdTll);
+                self.decimal("nd_reserved", FieldId::NdReserved);
+                self.decimal("nd_options_type", FieldId::NdOptionsType);
+            }
+            _ => {
+                self.decimal("tp_src", FieldId::TcpSrc);
+                self.decimal("tp_dst", FieldId::TcpDst);
+            }
+        }
+        let is_tcp =
+            matches!(dl_type, eth_type::IPV4 | eth_type::IPV6) && nw_proto == ip_proto::TCP;
+        let mask = self.mask(FieldId::TcpFlags);
+        if is_tcp && mask != 0 {
+            self.out.push_str("tcp_flags=");
+            tcp_flags(self.out, self.value(FieldId::TcpFlags), mask);
+            self.out.push(',');
+        }
+    }
+
+    fn begin(&mut self, name: &str) {
+        self.out.push_str(name);
+        self.out.push('=');
+    }
+
+    fn port(&mut self, name: &str, number: u16) {
+        self.begin(name);
+        port::write(self.out, OfPort(number), self.names);
+        self.out.push(',');
+    }
+
+    /// Decimal when exact, hexadecimal with a mask.
+    fn decimal(&mut self, name: &str, field: FieldId) {
+        let mask = self.mask(field);
+        if mask == 0 {
+            return;
+        }
+        let value = self.value(field);
+        self.begin(name);
+        if mask == field.full_mask() {
+            super::decimal(self.out, value);
+        } else {
+            put!(self.out, "{value:#x}/{mask:#x}");
+        }
+        self.out.push(',');
+    }
+
+    fn hexadecimal(&mut self, name: &str, field: FieldId) {
+        let mask = self.mask(field);
+        if mask == 0 {
+            return;
+        }
+        self.begin(name);
+        hex(self.out, self.value(field));
+        if mask != field.full_mask() {
+            self.out.push('/');
+            hex(self.out, mask);
+        }
+        self.out.push(',');
+    }
+
+    fn ipv6_label(&mut self) {
+        let mask = self.mask(FieldId::Ipv6Label);
+        if mask == 0 {
+            return;
+        }
+        put!(self.out, "ipv6_label={:#07x}", self.value(FieldId::Ipv6Label));
+        if mask != FieldId::Ipv6Label.full_mask() {
+            put!(self.out, "/{mask:#07x}");
+        }
+        self.out.push(',');
+    }
+
+    fn ethernet(&mut self, name: &str, field: FieldId) {
+        let mask = self.mask(field);
+        if mask != 0 {
+            self.begin(name);
+            mac_masked(self.out, self.value(field), mask);
+            self.out.push(',');
+        }
+    }
+
+    fn ipv4(&mut self, name: &str, field: FieldId) {
+        let mask = self.mask(field) as u32;
+        if mask != 0 {
+            self.begin(name);
+            ipv4_masked(self.out, self.value(field) as u32, mask);
+            self.out.push(',');
+        }
+    }
+
+    fn ipv6(&mut self, name: &str, field: FieldId) {
+        let mask = self.mask(field);
+        if mask != 0 {
+            self.begin(name);
+            ipv6_masked(self.out, self.value(field), mask);
+            self.out.push(',');
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Flow formats: which messages could carry a rule.
+//!
+//! A rule that a user adds with `-O OpenFlow10` must be one that some message of OpenFlow 1.0, with
+//! the Nicira extensions, can carry. Fields, masks and actions each restrict the set.
+
+use super::value::Masked;
+use crate::fields::FieldId;
+use crate::types::OfVersion;
+use std::fmt;
+
+/// A set of flow formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols(u16);
+
+impl Protocols {
+    /// OpenFlow 1.0 without extensions but a table number; bit 0 is the same without one.
+    pub(super) const OF10_STD_TID: Self = Self(1 << 1);
+    /// OpenFlow 1.0 with extensible matches.
+    pub(super) const NXM: Self = Self(1 << 2);
+    /// The same with a table number.
+    pub(super) const NXM_TID: Self = Self(1 << 3);
+    pub(super) const OF11: Self = Self(1 << 4);
+    pub(super) const OF13_UP: Self = Self(0b111 << 6);
+    pub(super) const OXM: Self = Self(0b1111 << 5);
+    /// Every format.
+    pub const ANY: Self = Self(0b1_1111_1111);
+
+    pub(super) const OF10: Self = Self(0b1111);
+    pub(super) const NXM_OXM: Self = Self(0b1100 | Self::OXM.0);
+    pub(super) const NXM_OF11_UP: Self = Self(Self::NXM_OXM.0 | Self::OF11.0);
+    pub(super) const OF11_UP: Self = Self(Self::OXM.0 | Self::OF11.0);
+    /// Formats with a table number.
+    pub(super) const WITH_TABLE: Self =
+        Self(Self::OF10_STD_TID.0 | Self::NXM_TID.0 | Self::OF11_UP.0);
+
+    /// The formats of one version.
+    pub fn of_version(version: OfVersion) -> Self {
+        match version {
+            OfVersion::OpenFlow10 => Self::OF10,
+            OfVersion::OpenFlow11 => Self::OF11,
+            OfVersion::OpenFlow12 => Self(1 << 5),
+            OfVersion::OpenFlow13 => Self(1 << 6),
+            OfVersion::OpenFlow14 => Self(1 << 7),
+            OfVersion::OpenFlow15 => Self(1 << 8),
+        }
+    }
+
+    /// The formats in both sets.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// No format at all.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The preferred one.
+    pub fn first(self) -> Option<Self> {
+        (self.0 != 0).then(|| Self(1 << self.0.trailing_zeros()))
+    }
+
+    /// Whether messages of this single format have a table number that can be absent.
+    pub(super) fn has_explicit_table(self) -> bool {
+        Self(Self::OF10_STD_TID.0 | Self::NXM_TID.0).contains(self)
+    }
+
+    /// Whether this single format is one with extensible matches.
+    pub(super) fn is_nxm(self) -> bool {
+        Self(Self::NXM.0 | Self::NXM_TID.0).contains(self)
+    }
+
+    /// Whether a format without extensible matches is among these; it is preferred.
+    pub(super) fn has_standard(self) -> bool {
+        self.0 & (0b11 | Self::OF11.0) != 0
+    }
+
+    /// The version of this single format.
+    pub(super) fn version(self) -> OfVersion {
+        match self.0.trailing_zeros() {
+            4 => OfVersion::OpenFlow11,
+            5 => OfVersion::OpenFlow12,
+            6 => OfVersion::OpenFlow13,
+            7 => OfVersion::OpenFlow14,
+            8 => OfVersion::OpenFlow15,
+            _ => OfVersion::OpenFlow10,
+        }
+    }
+
+    /// The formats that can carry a match on a field.
+    pub(super) fn for_match(field: FieldId, masked: &Masked) -> Self {
+        let def = field.def();
+        let all = def.whole;
+        let mask = masked.mask & all;
+        if mask == 0 {
+            Self::ANY
+        } else if mask == all {
+            Self::for_value(field)
+        } else {
+            Self::for_mask(field, mask)
+        }
+    }
+
+    /// The formats that can carry an exact value of a field.
+    pub(super) fn for_value(field: FieldId) -> Self {
+        use FieldId::*;
+        match field {
+            InPort | EthSrc | EthDst | EthType | VlanTci | VlanVid | VlanPcp | DlVlan
+            | DlVlanPcp | Ipv4Src | Ipv4Dst | IpProto | NwTos | IpDscp | ArpOp | ArpSpa
+            | ArpTpa | TcpSrc | TcpDst | UdpSrc | UdpDst | IcmpType | IcmpCode => Self::ANY,
+            InPortOxm | Metadata | MplsLabel | MplsTc | IpEcn | SctpSrc | SctpDst => {
+                Self::NXM_OF11_UP
+            }
+            _ => Self::NXM_OXM,
+        }
+    }
+
+    fn for_mask(field: FieldId, mask: u128) -> Self {
+        use FieldId::*;
+        match field {
+            Ipv4Src | Ipv4Dst | ArpSpa | ArpTpa => {
+                let mask = mask as u32;
+                let is_prefix = mask.leading_ones() + mask.trailing_zeros() == 32;
+                if is_prefix { Self::ANY } else { Self::NXM_OF11_UP }
+            }
+            EthSrc | EthDst | Metadata => Self::NXM_OF11_UP,
+            _ => Self::NXM_OXM,
+        }
+    }
+}
+
+/// `any`, or names like `NXM,OXM,OpenFlow11`.
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const STD: Protocols = Protocols(0b11);
+        const NXM: Protocols = Protocols(0b1100);
+        const SETS: [(Protocols, &str); 4] =
+            [(Protocols::ANY, "any"), (STD, "OpenFlow10"), (NXM, "NXM"), (Protocols::OXM, "OXM")];
+        const SINGLE: [&str; 9] = [
+            "OpenFlow10-table_id",
+            "OpenFlow10+table_id",
+            "NXM-table_id",
+            "NXM+table_id",
+            "OpenFlow11",
+            "OXM-OpenFlow12",
+            "OXM-OpenFlow13",
+            "OXM-OpenFlow14",
+            "OXM-OpenFlow15",
+        ];
+        let mut rest = *self;
+        let mut separator = "";
+        if rest.is_empty() {
+            return f.write_str("none");
+        }
+        for (set, name) in SETS {
+            if rest.contains(set) {
+                write!(f, "{separator}{name}")?;
+                rest.0 &= !set.0;
+                separator = ",";
+            }
+        }
+        for (bit, name) in SINGLE.iter().enumerate() {
+            if rest.0 >> bit & 1 != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = ",";
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_named_as_open_vswitch_names_them() {
+        let check = |set: Protocols, expected: &str| assert_eq!(set.to_string(), expected);
+        check(Protocols::ANY, "any");
+        check(Protocols::WITH_TABLE, "OXM,OpenFlow10+table_id,NXM+table_id,OpenFlow11");
+        check(Protocols::NXM_OF11_UP, "NXM,OXM,OpenFlow11");
+        check(Protocols::OF10, "OpenFlow10,NXM");
+        check(Protocols::OF13_UP, "OXM-OpenFlow13,OXM-OpenFlow14,OXM-OpenFlow15");
+        check(Protocols::ANY.first().unwrap(), "OpenFlow10-table_id");
+    }
+
+    #[test]
+    fn masks_need_newer_formats() {
+        let prefix = Masked { value: 0, mask: 0xffffff00 };
+        let holes = Masked { value: 0, mask: 0xff00ff00 };
+        assert_eq!(Protocols::for_match(FieldId::Ipv4Src, &prefix), Protocols::ANY);
+        assert_eq!(Protocols::for_match(FieldId::Ipv4Src, &holes), Protocols::NXM_OF11_UP);
+        assert_eq!(Protocols::for_match(FieldId::TcpSrc, &prefix), Protocols::NXM_OXM);
+        assert_eq!(Protocols::for_match(FieldId::Reg(0), &prefix), Protocols::NXM_OXM);
+    }
+}

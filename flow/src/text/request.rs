@@ -1,0 +1,340 @@
+//! A rule on its way into a message: from what the user wrote to what the switch gets.
+//!
+//! The rule is checked as written, carried by a message of the version that was asked for, and
+//! checked again as its receiver would. Strictly, what the message would lose is an error.
+
+use super::error::{Fault, TextError};
+use super::order::{self, Place};
+use super::pairs::{Delimiter, Pair, Pairs};
+use super::parse_action::ActionParser;
+use super::parse_flow::{Reader, has_actions};
+use super::protocol::Protocols;
+use super::{DEFAULT_PRIORITY, ParseContext, PrintOptions, consistency, dialect};
+use crate::action::{Action, SetFieldForm};
+use crate::fields::FieldId;
+use crate::flow_mod::{Command, FlowMod};
+use crate::matching::Match;
+use crate::types::{OfVersion, TableId};
+use std::borrow::Cow;
+
+pub(super) fn no_format(usable: Protocols, allowed: Protocols) -> Fault {
+    Fault::new(format!(
+        "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
+    ))
+    .hint("choose another version, like -O OpenFlow13")
+}
+
+/// A rule as the user wrote it, before a message of some version shapes it.
+pub(super) struct Draft<'a> {
+    text: &'a str,
+    /// Where the actions are in the text.
+    actions_text: &'a str,
+    pub(super) flow_mod: FlowMod,
+    /// The formats that can carry it.
+    pub(super) usable: Protocols,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn parse(text: &'a str, context: &ParseContext<'_>) -> Result<Self, TextError> {
+        let mut draft = Self::new(text, context);
+        draft.read(text, context)?;
+        Ok(draft)
+    }
+
+    /// Of `text`, which is yet to be read.
+    #[inline]
+    pub(super) fn new(text: &'a str, context: &ParseContext<'_>) -> Self {
+        let flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
+        Self { text, actions_text: "", flow_mod, usable: Protocols::ANY }
+    }
+
+    /// Reads `rule`, which is a piece of the text.
+    pub(super) fn read(
+        &mut self,
+        rule: &'a str,
+        context: &ParseContext<'_>,
+    ) -> Result<(), TextError> {
+        let text = self.text;
+        let mut reader = Reader::new(text, context, &mut self.flow_mod);
+        let mut actions_text = None;
+        let takes_actions = has_actions(context.command);
+        let mut matching = rule;
+        if takes_actions && context.lenient {
+            (matching, actions_text) = cut_leniently(rule);
+        }
+        let mut pairs = Pairs::new(matching);
+        while let Some(pair) = &pairs.next() {
+            if takes_actions && let Some(rest) = behind_actions(rule, pair, &pairs) {
+                actions_text = Some(rest);
+                break;
+            }
+            reader.pair(pair)?;
+        }
+        self.usable = reader.finish()?;
+        let Some(list) = actions_text else {
+            if takes_actions {
+                let fault = Fault::new("the actions are missing")
+                    .hint("add actions=output:PORT, or actions=drop");
+                return Err(TextError::at(text, rule, fault));
+            }
+            return Ok(());
+        };
+        let mut parser = ActionParser::new(text, context);
+        self.flow_mod.actions = parser.list(list, Place::Rule)?;
+        self.actions_text = list;
+        self.usable = self.usable.and(parser.usable);
+        self.check_consistency(context)
+    }
+
+    fn culprit(&self, index: usize) -> &'a str {
+        Pairs::new(self.actions_text).nth(index).map_or(self.actions_text, |pair| pair.whole)
+    }
+
+    /// Whether the actions as written fit the match.
+    fn check_consistency(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
+        let FlowMod { actions, matching, table, .. } = &self.flow_mod;
+        let verdict = consistency::check(actions, matching, *table).map_err(|refused| {
+            TextError::at(self.text, self.culprit(refused.index), refused.fault)
+        })?;
+        let before = self.usable.and(Protocols::of_version(context.version));
+        self.usable = self.usable.and(verdict.usable);
+        let after = self.usable.and(Protocols::of_version(context.version));
+        match verdict.mismatch {
+            // Only if the mismatch is why no format is left.
+            Some((index, needed)) if after.is_empty() && !before.is_empty() => {
+                let culprit = self.culprit(index);
+                let name = Pairs::new(culprit).next().map_or(culprit, |pair| pair.key);
+                let fault = consistency::inconsistent(name, needed);
+                Err(TextError::at(self.text, culprit, fault))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the rule through a message of the version, and lets the receiver check it.
+    pub(super) fn send(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
+        let version = context.version;
+        let allowed = Protocols::of_version(version);
+        if self.usable.and(allowed).is_empty() {
+            let fault = no_format(self.usable, allowed);
+            return Err(TextError::at(self.text, self.text, fault));
+        }
+        self.usable = self.usable.and(allowed);
+        self.refuse_loss(context)?;
+        if let Some(matching) = as_standard_match(&self.flow_mod.matching, self.usable) {
+            self.flow_mod.matching = matching;
+        }
+        if context.lenient && version == OfVersion::OpenFlow11 {
+            self.flow_mod.matching = without_ecn(&self.flow_mod.matching);
+        }
+        let error = |fault: Fault| TextError::at(self.text, self.actions_text, fault);
+        let FlowMod { actions, matching, table, .. } = &self.flow_mod;
+        let carried = dialect::actions(actions, version, matching);
+        // The receiver takes a rule without a table for one of table 0.
+        let table = match version {
+            OfVersion::OpenFlow10 => *table,
+            _ => table.or(Some(TableId::default())),
+        };
+        let says_goto = matches!(carried.last(), Some(Action::GotoTable(_)));
+        if matches!(carried, Cow::Owned(_)) || says_goto {
+            order::check(&carried, Place::Rule)
+                .map_err(|(_, message)| error(Fault::new(message).hint(instead_of_1_0())))?;
+            receivable(&carried, version).map_err(error)?;
+            let verdict = consistency::check(&carried, matching, table)
+                .map_err(|refused| error(refused.fault))?;
+            if verdict.usable.and(allowed).is_empty() {
+                return Err(error(Fault::new("the actions do not fit the match")));
+            }
+        }
+        let matching = match dialect::matching(matching, version) {
+            Cow::Owned(matching) => Some(matching),
+            Cow::Borrowed(_) => None,
+        };
+        let carried = match carried {
+            Cow::Owned(actions) => Some(actions),
+            Cow::Borrowed(_) => None,
+        };
+        let flow_mod = &mut self.flow_mod;
+        if let Some(matching) = matching {
+            flow_mod.matching = matching;
+        }
+        if let Some(actions) = carried {
+            flow_mod.actions = actions;
+        }
+        if version <= OfVersion::OpenFlow11 && flow_mod.command == Command::Add {
+            // There an add always resets the counters; later versions have a flag for it.
+            flow_mod.flags.reset_counts = true;
+        }
+        // Modifications that find nothing to modify add only in the first two versions, and only in
+        // the first one they bring their cookie to the rules that they modify, even if it is 0.
+        flow_mod.adds_if_none &= version <= OfVersion::OpenFlow11;
+        if flow_mod.command != Command::Add {
+            let selects = flow_mod.cookie_filter.is_some()
+                || flow_mod.name.is_some()
+                || flow_mod.label.is_some();
+            let is_told = flow_mod.modify_cookie || !selects;
+            flow_mod.modify_cookie =
+                has_actions(flow_mod.command) && version == OfVersion::OpenFlow10 && is_told;
+        }
+        if version < OfVersion::OpenFlow14 && context.lenient {
+            flow_mod.importance = 0;
+        }
+        Ok(())
+    }
+
+    /// What a message of the version would silently lose.
+    fn refuse_loss(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
+        if context.lenient {
+            return self.refuse_bad_vlan(context);
+        }
+        let version = context.version;
+        let FlowMod { actions, matching, .. } = &self.flow_mod;
+        if version == OfVersion::OpenFlow10 {
+            let lost = |a: &Action| matches!(a, Action::ClearActions | Action::WriteActions(_));
+            if let Some(index) = actions.iter().position(lost) {
+                let fault = Fault::new("OpenFlow 1.0 has no action sets");
+                let fault = fault.hint(instead_of_1_0());
+                return Err(TextError::at(self.text, self.culprit(index), fault));
+            }
+        }
+        if version == OfVersion::OpenFlow11 && *matching != without_ecn(matching) {
+            let fault = Fault::new("OpenFlow 1.1 cannot match nw_ecn").hint(instead_of_1_0());
+            return Err(TextError::at(self.text, self.text, fault));
+        }
+        let says_untagged = matching.mask().flow.vlan_tci.get() == u16::MAX
+            && matching.key().flow.vlan_tci.get() == 0;
+        let is_altered = matches!(dialect::matching(matching, version), Cow::Owned(_));
+        if is_altered && !says_untagged {
+            let fault = Fault::new(format!(
+                "OpenFlow 1.{} cannot match these bits of the VLAN tag",
+                version as u8
+            ));
+            let fault = fault.hint("match dl_vlan or dl_vlan_pcp as a whole, or use -O OpenFlow10");
+            return Err(TextError::at(self.text, self.text, fault));
+        }
+        Ok(())
+    }
+
+    /// A priority without a tag is refused by the receiver.
+    fn refuse_bad_vlan(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
+        let flow = &self.flow_mod.matching;
+        let (key, mask) = (flow.key().flow.vlan_tci.get(), flow.mask().flow.vlan_tci.get());
+        let is_bad = context.version >= OfVersion::OpenFlow12
+            && mask & 0xe000 != 0
+            && key & 0x1fff != 0
+            && key & 0x1000 == 0;
+        if is_bad {
+            let fault = Fault::new("vlan_pcp needs a VLAN tag (OFPBMC_BAD_PREREQ)");
+            return Err(TextError::at(self.text, self.text, fault));
+        }
+        Ok(())
+    }
+}
+
+/// The matches of 1.0 and 1.1 know a VLAN id or no tag at all: what Open vSwitch makes of a match
+/// without the tag-present bit if it can avoid an extensible match. Strictly, `vlan_vid=0` and the
+/// like are the only ones, and mean the same. `None` for any other match, which stays as it is.
+fn as_standard_match(matching: &Match, usable: Protocols) -> Option<Match> {
+    let (key, mask) = (matching.key().flow.vlan_tci.get(), matching.mask().flow.vlan_tci.get());
+    let has_no_tag = mask & 0x1000 != 0 && key & 0x1000 == 0;
+    if !has_no_tag || !usable.has_standard() {
+        return None;
+    }
+    let (mut key, mut mask) = (*matching.key(), *matching.mask());
+    key.flow.vlan_tci = 0.into();
+    mask.flow.vlan_tci = u16::MAX.into();
+    Some(Match::new(&key, &mask))
+}
+
+/// The match of 1.1 has no place for the ECN bits.
+fn without_ecn(matching: &Match) -> Match {
+    let mut mask = *matching.mask();
+    mask.flow.nw_tos &= !3;
+    Match::new(matching.key(), &mask)
+}
+
+fn instead_of_1_0() -> &'static str {
+    "use -O OpenFlow13"
+}
+
+/// What the receiver of a message refuses, beyond [`consistency`].
+pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
+    for action in actions {
+        match action {
+            Action::Clone(nested) => receivable(nested, version)?,
+            Action::WriteActions(nested) => {
+                receivable(nested, version)?;
+                if let Some(action) = nested.iter().find(|a| !order::fits_action_set(a)) {
+                    let mut text = String::new();
+                    super::write_action(&mut text, action, &PrintOptions::default());
+                    return Err(Fault::new(format!(
+                        "{text} cannot be part of an action set (OFPBAC_BAD_TYPE)"
+                    )));
+                }
+            }
+            Action::SetField { field, value, mask, form } if *form != SetFieldForm::Load => {
+                let is_vlan_vid = *field == FieldId::VlanVid && version >= OfVersion::OpenFlow12;
+                if is_vlan_vid && value & mask & 0x1000 == 0 {
+                    let vid = value & 0xfff;
+                    return Err(Fault::new(format!(
+                        "set_field:{value}->vlan_vid lacks the bit 0x1000 (OFPBAC_BAD_SET_ARGUMENT)"
+                    ))
+                    .hint(format!("write set_field:{}->vlan_vid", vid | 0x1000)));
+                }
+                if *field == FieldId::InPortOxm && version >= OfVersion::OpenFlow12 {
+                    return Err(Fault::new("in_port_oxm cannot be set").hint("set in_port"));
+                }
+                if version == OfVersion::OpenFlow15 && value & !mask != 0 {
+                    return Err(Fault::new(format!(
+                        "set_field: {value:#x} has bits outside its mask (OFPBMC_BAD_WILDCARDS)"
+                    )));
+                }
+                if mask & field.full_mask() == 0 {
+                    return Err(Fault::new(format!("changes no bit of {}", field.def().name)));
+                }
+                if value & !field.full_mask() != 0 {
+                    return Err(Fault::new(format!(
+                        "{value} is no value for {} (OFPBAC_BAD_SET_ARGUMENT)",
+                        field.def().name
+                    )));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Match and actions as Open vSwitch tells them apart: wherever `action` occurs the match ends, and
+/// the actions follow the next equals sign.
+fn cut_leniently(rule: &str) -> (&str, Option<&str>) {
+    match rule.split_once("action") {
+        Some((matching, rest)) => (matching, rest.split_once('=').map(|(_, actions)| actions)),
+        None => (rule, None),
+    }
+}
+
+/// The list of actions, if `pair` begins it: the rest of the text, whatever it is. `pairs` is behind
+/// the pair.
+pub(super) fn behind_actions<'a>(
+    text: &'a str,
+    pair: &Pair<'a>,
+    pairs: &Pairs<'a>,
+) -> Option<&'a str> {
+    if !matches!(pair.key, "actions" | "action") {
+        return None;
+    }
+    match pair.delimiter {
+        Delimiter::Sign => text.get(offset(text, pair.value)..),
+        // `actions = ...`
+        Delimiter::None => {
+            let rest = pairs.rest().trim_start();
+            rest.starts_with('=').then(|| rest.trim_start_matches('='))
+        }
+        Delimiter::Parentheses => None,
+    }
+}
+
+fn offset(text: &str, part: &str) -> usize {
+    part.as_ptr() as usize - text.as_ptr() as usize
+}

@@ -1,0 +1,447 @@
+//! Values of fields: `10.0.0.0/8`, `0x1000/0x1000`, `+syn-ack`, `later`.
+//!
+//! Strict reading refuses what does not fit and what would be dropped: bits of the value outside
+//! an explicit mask, bits that the field does not have. A prefix length is no such mask: everybody
+//! writes `10.0.0.1/24` for the network of 10.0.0.1. Lenient reading does what Open vSwitch 3.1
+//! does, which truncates and wraps.
+
+use super::error::Fault;
+use super::port::{self, PortNames};
+use super::{number, print};
+use crate::fields::{FieldDef, FieldId, TextForm, ones};
+use crate::key::frag;
+
+/// A value and the bits of it that count, right-aligned. The others may be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Masked {
+    pub(super) value: u128,
+    pub(super) mask: u128,
+}
+
+/// Names of TCP flags, from bit 0.
+pub const TCP_FLAGS: [&str; 12] =
+    ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
+
+/// Reads `VALUE[/MASK]` or `*` for a field.
+pub(super) fn parse(
+    field: FieldId,
+    text: &str,
+    names: &dyn PortNames,
+    lenient: bool,
+) -> Result<Masked, Fault> {
+    let def = field.def();
+    if text == "*" {
+        return Ok(Masked { value: 0, mask: 0 });
+    }
+    if text.is_empty() && !lenient {
+        return Err(Fault::new("a value is missing"));
+    }
+    // Open vSwitch takes an absent value for "anything".
+    let text = if text.is_empty() { "0/0" } else { text };
+    let reader = Reader { field, def, text, lenient };
+    let masked = match def.form {
+        TextForm::Decimal | TextForm::Hexadecimal => reader.integer(),
+        TextForm::Port | TextForm::Port32 => reader.port(names),
+        TextForm::Ipv4 => reader.ipv4(),
+        TextForm::Ipv6 => reader.ipv6(),
+        TextForm::Ethernet => reader.ethernet(),
+        TextForm::Frag => reader.frag(),
+        TextForm::TcpFlags => reader.tcp_flags(),
+    }?;
+    reader.check_mask(masked)
+}
+
+struct Reader<'a> {
+    field: FieldId,
+    def: &'static FieldDef,
+    text: &'a str,
+    lenient: bool,
+}
+
+impl Reader<'_> {
+    fn bytes_mask(&self) -> u128 {
+        self.def.whole
+    }
+
+    fn check_mask(&self, masked: Masked) -> Result<Masked, Fault> {
+        let Masked { value, mask } = masked;
+        // As Open vSwitch: not even a mask of just the bits that the field has.
+        let is_partial = mask != 0 && mask != self.bytes_mask();
+        if is_partial && !self.def.maskable {
+            return Err(Fault::new("the field takes no mask").hint("give the value alone"));
+        }
+        Ok(Masked { value, mask })
+    }
+
+    fn integer(&self) -> Result<Masked, Fault> {
+        if self.lenient {
+            return self.lenient_integer();
+        }
+        let (value, mask) = split_mask(self.text);
+        let max = match self.field {
+            // Open vSwitch's way to write "no tag".
+            FieldId::DlVlan if value == "0xffff" || value == "65535" => 0xffff,
+            FieldId::VlanVid => self.def.legal,
+            _ => ones(self.def.bits),
+        };
+        let number = number::at_most(value, max)?;
+        let mask = match mask {
+            Some(mask) => number::at_most(mask, self.bytes_mask())?,
+            None => self.bytes_mask(),
+        };
+        self.check_bits(value, number, mask)?;
+        Ok(Masked { value: number, mask })
+    }
+
+    /// Refuses one-bits that would be lost.
+    fn check_bits(&self, text: &str, value: u128, mask: u128) -> Result<(), Fault> {
+        if value & !mask != 0 {
+            let mut kept = String::new();
+            print::value(&mut kept, self.field, value & mask, mask, &port::NoPortNames);
+            return Err(Fault::new(format!("{text} has bits outside its mask"))
+                .hint(format!("only {kept} would count: write that, or another mask")));
+        }
+        match self.field {
+            FieldId::NwTos if value & 3 != 0 => {
+                Err(Fault::new(format!("{text} has ECN bits, which nw_tos does not match"))
+                    .hint(format!("write nw_tos={},nw_ecn={}", value & 0xfc, value & 3)))
+            }
+            FieldId::ArpOp if value > 0xff => {
+                Err(Fault::new(format!("{text} is too large")).hint("the largest value is 255"))
+            }
+            FieldId::VlanTci if value != 0 && value & 0x1000 == 0 && mask & 0x1000 != 0 => {
+                Err(Fault::new(format!("{text} without the bit 0x1000 says \"untagged\"")).hint(
+                    format!("write {:#06x} for a tagged frame, or vlan_tci=0", value | 0x1000),
+                ))
+            }
+            FieldId::VlanVid if value != 0 && value & 0x1000 == 0 && mask & 0x1000 != 0 => {
+                Err(Fault::new(format!("{text} without the bit 0x1000 says \"untagged\""))
+                    .hint(format!("write dl_vlan={value}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lenient_integer(&self) -> Result<Masked, Fault> {
+        let bytes = self.def.wire_len();
+        let bad = || Fault::new(format!("{:?} is not a value for {}", self.text, self.def.name));
+        let (value, rest) = number::field_bytes(self.text, bytes).ok_or_else(bad)?;
+        let mask = match rest.strip_prefix('/') {
+            Some(rest) => match number::field_bytes(rest, bytes) {
+                Some((mask, "")) => mask,
+                _ => return Err(bad()),
+            },
+            None if rest.is_empty() => self.bytes_mask(),
+            None => return Err(bad()),
+        };
+        // The one value that Open vSwitch's parser lets through, and its switch does not.
+        if self.field == FieldId::Ipv6Label && value & mask & !self.def.legal != 0 {
+            return Err(bad());
+        }
+        Ok(Masked { value, mask })
+    }
+
+    fn port(&self, names: &dyn PortNames) -> Result<Masked, Fault> {
+        let port = port::parse(self.text, names, self.lenient)?;
+        let value = match self.def.form {
+            TextForm::Port32 if port.0 >= 0xff00 => 0xffff_0000 | port.0 as u128,
+            _ => port.0.into(),
+        };
+        Ok(Masked { value, mask: self.bytes_mask() })
+    }
+
+    fn ipv4(&self) -> Result<Masked, Fault> {
+        let bad = || Fault::new(format!("{:?} is not an IPv4 address or prefix", self.text));
+        let (value, rest) = ipv4_and_rest(self.text.as_bytes(), self.lenient).ok_or_else(bad)?;
+        let (address, rest) = self.text.split_at(self.text.len() - rest.len());
+        let mask = match rest.strip_prefix('/') {
+            None if rest.is_empty() => u32::MAX,
+            None => return Err(bad()),
+            Some(bits) if !bits.bytes().any(|b| b == b'.') => {
+                prefix(bits, 32).map(|n| !low_bits(n, 32) as u32)?
+            }
+            Some(mask) => {
+                let mask = ipv4(mask, self.lenient).ok_or_else(bad)?;
+                let is_prefix = mask.leading_ones() + mask.trailing_zeros() == 32;
+                if !self.lenient && !is_prefix {
+                    self.check_bits(address, value.into(), mask.into())?;
+                }
+                mask
+            }
+        };
+        Ok(Masked { value: value.into(), mask: mask.into() })
+    }
+
+    fn ipv6(&self) -> Result<Masked, Fault> {
+        let bad = || Fault::new(format!("{:?} is not an IPv6 address or prefix", self.text));
+        let parse = |text: &str| text.parse::<std::net::Ipv6Addr>().map(u128::from);
+        let (address, mask) = split_mask(self.text);
+        let value = parse(address).map_err(|_| bad())?;
+        let mask = match mask {
+            None => u128::MAX,
+            Some(bits) if !bits.contains(':') => prefix(bits, 128).map(|n| !low_bits(n, 128))?,
+            Some(mask) => {
+                let mask = parse(mask).map_err(|_| bad())?;
+                let is_prefix = mask.leading_ones() + mask.trailing_zeros() == 128;
+                if !self.lenient && !is_prefix {
+                    self.check_bits(address, value, mask)?;
+                }
+                mask
+            }
+        };
+        Ok(Masked { value, mask })
+    }
+
+    fn ethernet(&self) -> Result<Masked, Fault> {
+        let bad = || Fault::new(format!("{:?} is not an Ethernet address", self.text));
+        let (address, mask) = split_mask(self.text);
+        let value = mac(address, self.lenient).ok_or_else(bad)?;
+        let mask = match mask {
+            None => ones(48),
+            Some(mask) => mac(mask, self.lenient).ok_or_else(bad)?.into(),
+        };
+        if !self.lenient {
+            self.check_bits(address, value.into(), mask)?;
+        }
+        Ok(Masked { value: value.into(), mask })
+    }
+
+    fn frag(&self) -> Result<Masked, Fault> {
+        const ALL: u8 = frag::ANY | frag::LATER;
+        let (value, mask) = match self.text {
+            "no" => (0, ALL),
+            "yes" => (frag::ANY, frag::ANY),
+            "first" => (frag::ANY, ALL),
+            "later" => (ALL, ALL),
+            "not_later" => (0, frag::LATER),
+            _ => {
+                return Err(Fault::new(format!("{:?} says nothing of fragments", self.text))
+                    .hint("write no, yes, first, later or not_later"));
+            }
+        };
+        Ok(Masked { value: value.into(), mask: mask.into() })
+    }
+
+    /// `+syn-ack`, `syn|ack` or numbers.
+    fn tcp_flags(&self) -> Result<Masked, Fault> {
+        let all = self.def.legal;
+        if let Some((value, mask)) = self.text.split_once('/') {
+            let (value, mask) = if self.lenient {
+                let read = |t| number::field_bytes(t, 4).map(|(n, _)| n);
+                let bad = || Fault::new(format!("{:?} is not a set of TCP flags", self.text));
+                (read(value).ok_or_else(bad)?, read(mask).ok_or_else(bad)?)
+            } else {
+                let (v, m) = (number::at_most(value, all)?, number::at_most(mask, all)?);
+                self.check_bits(value, v, m)?;
+                (v, m)
+            };
+            if (value | mask) & !all != 0 {
+                return Err(Fault::new(format!("{} has unknown TCP flags", self.text)));
+            }
+            return Ok(Masked { value, mask });
+        }
+        if self.text.starts_with(['+', '-']) {
+            return self.signed_flags();
+        }
+        let mut value = 0;
+        for part in self.text.split('|') {
+            value |= match flag(part) {
+                Ok(bit) => bit,
+                Err(_) if part.starts_with(|c: char| c.is_ascii_digit()) => {
+                    number::at_most(part, all)?
+                }
+                Err(fault) => return Err(fault),
+            };
+        }
+        Ok(Masked { value, mask: self.bytes_mask() })
+    }
+
+    fn signed_flags(&self) -> Result<Masked, Fault> {
+        let (mut value, mut mask) = (0, 0);
+        let mut rest = self.text;
+        while let Some(sign) = rest.chars().next() {
+            // Every piece begins with a sign: the first by the caller's test, the others by `find`.
+            let end = rest[1..].find(['+', '-']).map_or(rest.len(), |i| i + 1);
+            let bit = flag(&rest[1..end])?;
+            if mask & bit != 0 {
+                return Err(Fault::new(format!("TCP flag {:?} is given twice", &rest[1..end])));
+            }
+            mask |= bit;
+            if sign == '+' {
+                value |= bit;
+            }
+            rest = &rest[end..];
+        }
+        Ok(Masked { value, mask })
+    }
+}
+
+fn flag(name: &str) -> Result<u128, Fault> {
+    match TCP_FLAGS.iter().position(|&f| f == name) {
+        Some(bit) => Ok(1 << bit),
+        None => Err(Fault::new(format!("{name:?} is not a TCP flag"))
+            .hint("the flags are fin syn rst psh ack urg ece cwr ns; write +syn-ack or syn|ack")),
+    }
+}
+
+/// The parts of `VALUE/MASK`.
+fn split_mask(text: &str) -> (&str, Option<&str>) {
+    // Not `split_once`: for a few bytes its search takes long to start.
+    match text.bytes().position(|b| b == b'/') {
+        Some(slash) => (&text[..slash], Some(&text[slash + 1..])),
+        None => (text, None),
+    }
+}
+
+fn prefix(text: &str, max: u16) -> Result<u16, Fault> {
+    match number::digits::<10>(text) {
+        Some(n) if n <= max.into() => Ok(n as u16),
+        _ => Err(Fault::new(format!("{text:?} is not a prefix length"))
+            .hint(format!("prefixes have 0 to {max} bits"))),
+    }
+}
+
+/// The bits behind a prefix.
+fn low_bits(prefix: u16, width: u16) -> u128 {
+    ones(width - prefix)
+}
+
+/// Four numbers. Leniently they wrap at 256, as Open vSwitch's scanner does.
+pub(super) fn ipv4(text: &str, lenient: bool) -> Option<u32> {
+    let (value, rest) = ipv4_and_rest(text.as_bytes(), lenient)?;
+    rest.is_empty().then_some(value)
+}
+
+/// The address in front, and what is behind it.
+fn ipv4_and_rest(text: &[u8], lenient: bool) -> Option<(u32, &[u8])> {
+    let (mut address, mut octets) = (0, 0);
+    let (mut octet, mut start, mut end) = (0u32, 0, 0);
+    loop {
+        let digit = text.get(end).map_or(u8::MAX, |b| b.wrapping_sub(b'0'));
+        if digit <= 9 {
+            octet = octet.wrapping_mul(10).wrapping_add(digit.into());
+            end += 1;
+            continue;
+        }
+        let len = end - start;
+        if len == 0 {
+            return None;
+        }
+        let is_plain = len <= 3 && octet <= 0xff && (len == 1 || text[start] != b'0');
+        if !is_plain && !lenient {
+            return None;
+        }
+        (address, octets) = (address << 8 | octet & 0xff, octets + 1);
+        if octets == 4 {
+            return Some((address, &text[end..]));
+        }
+        if text.get(end) != Some(&b'.') {
+            return None;
+        }
+        (octet, start, end) = (0, end + 1, end + 1);
+    }
+}
+
+/// Six hexadecimal numbers.
+pub(super) fn mac(text: &str, lenient: bool) -> Option<u64> {
+    let mut value = 0u64;
+    let mut parts = text.split(':');
+    for _ in 0..6 {
+        let part = parts.next()?;
+        let is_short = lenient || part.len() <= 2;
+        if part.is_empty() || !is_short || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let octet = part.chars().filter_map(|c| c.to_digit(16));
+        let octet = octet.fold(0u8, |n, digit| n.wrapping_mul(16).wrapping_add(digit as u8));
+        value = value << 8 | u64::from(octet);
+    }
+    parts.next().is_none().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use port::NoPortNames;
+
+    fn strict(field: FieldId, text: &str) -> Result<(u128, u128), String> {
+        let legal = field.full_mask();
+        parse(field, text, &NoPortNames, false)
+            .map(|m| (m.value & m.mask, m.mask & legal))
+            .map_err(|f| f.message)
+    }
+
+    fn lenient(field: FieldId, text: &str) -> Option<(u128, u128)> {
+        let legal = field.full_mask();
+        parse(field, text, &NoPortNames, true).map(|m| (m.value & m.mask, m.mask & legal)).ok()
+    }
+
+    #[test]
+    fn addresses_have_prefixes_or_masks() {
+        use FieldId::{EthDst, Ipv4Src, Ipv6Src};
+        assert_eq!(strict(Ipv4Src, "10.0.0.1"), Ok((0x0a000001, 0xffffffff)));
+        assert_eq!(strict(Ipv4Src, "10.0.0.1/24"), Ok((0x0a000000, 0xffffff00)));
+        assert_eq!(strict(Ipv4Src, "10.0.0.1/255.255.0.0"), Ok((0x0a000000, 0xffff0000)));
+        assert_eq!(strict(Ipv4Src, "0.0.0.0/0"), Ok((0, 0)));
+        assert_eq!(strict(Ipv6Src, "fe80::1/10"), Ok((0xfe80 << 112, 0xffc0 << 112)));
+        assert_eq!(strict(Ipv6Src, "::1/::3"), Ok((1, 3)));
+        assert_eq!(strict(EthDst, "01:00:00:00:00:00/01:00:00:00:00:00"), Ok((1 << 40, 1 << 40)));
+        assert_eq!(strict(EthDst, "1:2:3:4:5:f"), Ok((0x01020304050f, ones(48))));
+    }
+
+    #[test]
+    fn what_would_be_altered_is_refused() {
+        use FieldId::*;
+        for (field, text) in [
+            (Ipv4Dst, "10.0.0.300"),
+            (Ipv4Dst, "10.0.0"),
+            (Ipv4Dst, "10.0.0.1.2"),
+            (Ipv4Dst, "10.0.0.01"),
+            (Ipv4Dst, "10.0.0.0/33"),
+            (Ipv4Dst, "10.0.0.1/255.0.255.0"),
+            (Ipv6Dst, "fe80::/129"),
+            (EthSrc, "00:00:00:00:00:100"),
+            (EthSrc, "00:00:00:00:00"),
+            (EthSrc, "00:00:00:00:00:03/00:00:00:00:00:01"),
+            (DlVlan, "5000"),
+            (DlVlan, "5/1"),
+            (DlVlanPcp, "8"),
+            (VlanTci, "5"),
+            (VlanVid, "5"),
+            (NwTos, "3"),
+            (ArpOp, "256"),
+            (TcpSrc, "80/0xff00"),
+            (TcpSrc, "65536"),
+            (TcpFlags, "0x1000"),
+            (TcpFlags, "+syn+syn"),
+            (TcpFlags, "+sin"),
+            (IpFrag, "maybe"),
+            (InPort, "eth0"),
+            (TcpSrc, ""),
+        ] {
+            assert!(strict(field, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lenient_reading_alters_as_open_vswitch_does() {
+        use FieldId::*;
+        assert_eq!(lenient(Ipv4Dst, "10.0.0.300"), Some((0x0a00002c, 0xffffffff)));
+        assert_eq!(lenient(DlVlan, "5000"), Some((5000, 0xfff)));
+        assert_eq!(lenient(TcpSrc, "010"), Some((8, 0xffff)));
+        assert_eq!(lenient(TcpSrc, ""), Some((0, 0)));
+        assert_eq!(lenient(TcpSrc, "65536"), None);
+    }
+
+    #[test]
+    fn flags_and_fragments_have_words() {
+        use FieldId::{IpFrag, TcpFlags};
+        assert_eq!(strict(TcpFlags, "+syn-ack"), Ok((2, 0x12)));
+        assert_eq!(strict(TcpFlags, "syn|ack"), Ok((0x12, 0xfff)));
+        assert_eq!(strict(TcpFlags, "0x10/0x12"), Ok((0x10, 0x12)));
+        assert_eq!(strict(TcpFlags, "+[800]"), Ok((0x800, 0x800)));
+        assert_eq!(strict(IpFrag, "not_later"), Ok((0, 2)));
+        assert_eq!(strict(IpFrag, "first"), Ok((1, 3)));
+        assert_eq!(strict(TcpFlags, "*"), Ok((0, 0)));
+    }
+}

@@ -1,0 +1,275 @@
+//! The words that may stand left of a value in a match, and the nearest one to a misspelt word.
+
+use crate::fields::FieldId;
+use ahash::RandomState;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// What a word of a match or a rule means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// A field.
+    Field(FieldId),
+    /// `tcp`: an EtherType and perhaps an IP protocol.
+    Protocol { dl_type: u16, nw_proto: Option<u8> },
+    /// `eth`: Ethernet, which everything is.
+    Ethernet,
+    /// An attribute of the rule.
+    Attribute(Attribute),
+    /// A flag of the rule.
+    Flag(Flag),
+    /// Printed in dumps, without meaning in a request.
+    Ignored,
+}
+
+/// Attributes of a rule that have a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attribute {
+    Table,
+    Priority,
+    Cookie,
+    IdleTimeout,
+    HardTimeout,
+    Importance,
+    OutPort,
+    OutGroup,
+    Name,
+    Label,
+}
+
+/// Flags of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    SendFlowRem,
+    CheckOverlap,
+    ResetCounts,
+    NoPacketCounts,
+    NoByteCounts,
+}
+
+const fn protocol(dl_type: u16, nw_proto: Option<u8>) -> Word {
+    Word::Protocol { dl_type, nw_proto }
+}
+
+const WORDS: &[(&str, Word)] = &[
+    ("ip", protocol(0x0800, None)),
+    ("ipv4", protocol(0x0800, None)),
+    ("ip4", protocol(0x0800, None)),
+    ("icmp", protocol(0x0800, Some(1))),
+    ("tcp", protocol(0x0800, Some(6))),
+    ("udp", protocol(0x0800, Some(17))),
+    ("sctp", protocol(0x0800, Some(132))),
+    ("arp", protocol(0x0806, None)),
+    ("rarp", protocol(0x8035, None)),
+    ("ipv6", protocol(0x86dd, None)),
+    ("ip6", protocol(0x86dd, None)),
+    ("icmp6", protocol(0x86dd, Some(58))),
+    ("tcp6", protocol(0x86dd, Some(6))),
+    ("udp6", protocol(0x86dd, Some(17))),
+    ("sctp6", protocol(0x86dd, Some(132))),
+    ("mpls", protocol(0x8847, None)),
+    ("mplsm", protocol(0x8848, None)),
+    ("eth", Word::Ethernet),
+    ("table", Word::Attribute(Attribute::Table)),
+    ("priority", Word::Attribute(Attribute::Priority)),
+    ("cookie", Word::Attribute(Attribute::Cookie)),
+    ("idle_timeout", Word::Attribute(Attribute::IdleTimeout)),
+    ("hard_timeout", Word::Attribute(Attribute::HardTimeout)),
+    ("importance", Word::Attribute(Attribute::Importance)),
+    ("out_port", Word::Attribute(Attribute::OutPort)),
+    ("out_group", Word::Attribute(Attribute::OutGroup)),
+    ("name", Word::Attribute(Attribute::Name)),
+    ("label", Word::Attribute(Attribute::Label)),
+    ("send_flow_rem", Word::Flag(Flag::SendFlowRem)),
+    ("check_overlap", Word::Flag(Flag::CheckOverlap)),
+    ("reset_counts", Word::Flag(Flag::ResetCounts)),
+    ("no_packet_counts", Word::Flag(Flag::NoPacketCounts)),
+    ("no_byte_counts", Word::Flag(Flag::NoByteCounts)),
+    ("duration", Word::Ignored),
+    ("n_packets", Word::Ignored),
+    ("n_bytes", Word::Ignored),
+    ("idle_age", Word::Ignored),
+    ("hard_age", Word::Ignored),
+    ("no_readonly_table", Word::Ignored),
+    ("allow_hidden_fields", Word::Ignored),
+];
+
+/// Fields of Open vSwitch that this switch does not have.
+const FOREIGN_FIELDS: &[&str] = &[
+    "dp_hash",
+    "recirc_id",
+    "packet_type",
+    "skb_priority",
+    "tun_id",
+    "tunnel_id",
+    "tun_src",
+    "tun_dst",
+    "tun_ipv6_src",
+    "tun_ipv6_dst",
+    "tun_flags",
+    "tun_ttl",
+    "tun_tos",
+    "tun_gbp_id",
+    "tun_gbp_flags",
+    "tun_erspan_idx",
+    "tun_erspan_ver",
+    "tun_erspan_dir",
+    "tun_erspan_hwid",
+    "tun_gtpu_flags",
+    "tun_gtpu_msgtype",
+    "ct_state",
+    "ct_zone",
+    "ct_mark",
+    "ct_label",
+    "ct_nw_proto",
+    "ct_nw_src",
+    "ct_nw_dst",
+    "ct_ipv6_src",
+    "ct_ipv6_dst",
+    "ct_tp_src",
+    "ct_tp_dst",
+    "nsh_flags",
+    "nsh_mdtype",
+    "nsh_np",
+    "nsh_spi",
+    "nsp",
+    "nsh_si",
+    "nsi",
+    "nsh_c1",
+    "nsh_c2",
+    "nsh_c3",
+    "nsh_c4",
+    "nsh_ttl",
+];
+
+type Index<T> = HashMap<&'static str, T, RandomState>;
+
+fn index<T>(words: impl IntoIterator<Item = (&'static str, T)>) -> Index<T> {
+    // The words are ours, so the seeds need not be secret.
+    let mut map = HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4));
+    map.extend(words);
+    map
+}
+
+static MATCH_WORDS: LazyLock<Index<Word>> = LazyLock::new(|| {
+    let fields = FieldId::all().flat_map(|field| {
+        let def = field.def();
+        [Some(def.name), def.alias]
+            .into_iter()
+            .flatten()
+            .map(move |name| (name, Word::Field(field)))
+    });
+    index(WORDS.iter().copied().chain(fields))
+});
+
+static FIELD_NAMES: LazyLock<Index<FieldId>> = LazyLock::new(|| {
+    index(FieldId::all().flat_map(|field| {
+        let def = field.def();
+        let wire = def.wire.iter().map(|w| w.name);
+        [def.name].into_iter().chain(def.alias).chain(wire).map(move |name| (name, field))
+    }))
+});
+
+/// The meaning of a word in a match or rule.
+pub(super) fn lookup(word: &str) -> Option<&'static Word> {
+    MATCH_WORDS.get(word)
+}
+
+/// A field by any of its names, those of OpenFlow messages included.
+pub(super) fn field(name: &str) -> Option<FieldId> {
+    FIELD_NAMES.get(name).copied()
+}
+
+/// Open vSwitch has it, this switch does not.
+pub(super) fn is_foreign_field(name: &str) -> bool {
+    FOREIGN_FIELDS.contains(&name) || name.starts_with("tun_metadata")
+}
+
+/// The word of a match or rule nearest to a misspelt one.
+pub(super) fn nearest(word: &str) -> Option<&'static str> {
+    closest(word, MATCH_WORDS.keys().copied())
+}
+
+/// The field name nearest to a misspelt one.
+pub(super) fn nearest_field(name: &str) -> Option<&'static str> {
+    closest(name, FIELD_NAMES.keys().copied())
+}
+
+/// The candidate nearest to a misspelt word, if any is near: one edit in short words, two in
+/// words of five letters, three from nine letters on.
+pub(super) fn closest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    const LONGEST: usize = 64;
+    if word.len() > LONGEST {
+        return None;
+    }
+    let limit = match word.len() {
+        0..=1 => return None,
+        2..=4 => 1,
+        5..=8 => 2,
+        _ => 3,
+    };
+    candidates
+        .into_iter()
+        .filter(|c| c.len() <= LONGEST && c.len().abs_diff(word.len()) <= limit)
+        .map(|c| (distance(word.as_bytes(), c.as_bytes()), c))
+        .filter(|&(d, _)| d <= limit)
+        .min()
+        .map(|(_, c)| c)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that make `a` of `b`, whatever the
+/// case (optimal string alignment).
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect(), vec![0; b.len() + 1]];
+    for i in 1..=a.len() {
+        let [before, previous, current] = &mut rows;
+        current[0] = i;
+        for j in 1..=b.len() {
+            let same = a[i - 1].eq_ignore_ascii_case(&b[j - 1]);
+            let replaced = previous[j - 1] + usize::from(!same);
+            current[j] = replaced.min(previous[j] + 1).min(current[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                current[j] = current[j].min(before[j - 2] + 1);
+            }
+        }
+        rows.rotate_left(1);
+    }
+    rows[1][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_field_is_found() {
+        assert_eq!(lookup("nw_src"), Some(&Word::Field(FieldId::Ipv4Src)));
+        assert_eq!(lookup("ip_src"), Some(&Word::Field(FieldId::Ipv4Src)));
+        assert_eq!(lookup("NXM_OF_IP_SRC"), None);
+        assert_eq!(field("NXM_OF_IP_SRC"), Some(FieldId::Ipv4Src));
+        assert_eq!(field("OXM_OF_PKT_REG3"), Some(FieldId::XReg(3)));
+        assert_eq!(lookup("tcp6"), Some(&protocol(0x86dd, Some(6))));
+    }
+
+    #[test]
+    fn misspelt_words_are_recognised() {
+        assert_eq!(nearest("nw_dts"), Some("nw_dst"));
+        assert_eq!(nearest("prioritty"), Some("priority"));
+        assert_eq!(nearest("tp_dest"), Some("tp_dst"));
+        assert_eq!(nearest("elephant"), None);
+        assert_eq!(nearest("x"), None);
+        assert_eq!(nearest(&"n".repeat(1000)), None);
+        assert_eq!(nearest_field("NXM_NX_RAG0"), Some("NXM_NX_REG0"));
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance(b"", b"abc"), 3);
+        assert_eq!(distance(b"abc", b"abc"), 0);
+        assert_eq!(distance(b"abc", b"acb"), 1);
+        assert_eq!(distance(b"kitten", b"sitting"), 3);
+    }
+}

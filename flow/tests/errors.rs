@@ -1,0 +1,251 @@
+//! What a user reads when a rule is refused.
+
+use flow::flow_mod::Command;
+use flow::text::{ParseContext, parse_flow, parse_flow_file_line};
+use flow::types::{OfPort, OfVersion};
+
+fn error(rule: &str, context: &ParseContext<'_>) -> String {
+    match parse_flow(rule, context) {
+        Ok(_) => panic!("accepted: {rule}"),
+        Err(error) => error.render(rule),
+    }
+}
+
+fn check(rule: &str, expected: &[&str]) {
+    let shown = error(rule, &ParseContext::default());
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines, expected, "{rule}");
+}
+
+#[test]
+fn values_that_do_not_fit_are_marked() {
+    check(
+        "ip,nw_dst=10.0.0.300,actions=output:2",
+        &[
+            r#"nw_dst: "10.0.0.300" is not an IPv4 address or prefix"#,
+            "  ip,nw_dst=10.0.0.300,actions=output:2",
+            "            ^^^^^^^^^^",
+        ],
+    );
+    check(
+        "dl_vlan=5000,actions=drop",
+        &[
+            "dl_vlan: 5000 is too large",
+            "  dl_vlan=5000,actions=drop",
+            "          ^^^^",
+            "hint: the largest value is 4095",
+        ],
+    );
+    check(
+        "ip,nw_tos=3,actions=drop",
+        &[
+            "nw_tos: 3 has ECN bits, which nw_tos does not match",
+            "  ip,nw_tos=3,actions=drop",
+            "            ^",
+            "hint: write nw_tos=0,nw_ecn=3",
+        ],
+    );
+    check(
+        "tcp,tp_src=80/0xff00,actions=drop",
+        &[
+            "tp_src: 80 has bits outside its mask",
+            "  tcp,tp_src=80/0xff00,actions=drop",
+            "             ^^^^^^^^^",
+            "hint: only 0/0xff00 would count: write that, or another mask",
+        ],
+    );
+}
+
+#[test]
+fn missing_protocols_come_with_the_corrected_rule() {
+    check(
+        "priority=5,tcp_dst=80,actions=drop",
+        &[
+            r#"tcp_dst needs tcp or tcp6: add "tcp" to the match"#,
+            "  priority=5,tcp_dst=80,actions=drop",
+            "             ^^^^^^^^^^",
+            "hint: write priority=5,tcp,tcp_dst=80,actions=drop",
+        ],
+    );
+    check(
+        "ip,tcp_dst=80,actions=drop",
+        &[
+            r#"tcp_dst needs tcp or tcp6: add "tcp" to the match"#,
+            "  ip,tcp_dst=80,actions=drop",
+            "     ^^^^^^^^^^",
+            "hint: write tcp,tcp_dst=80,actions=drop",
+        ],
+    );
+    check(
+        "ipv6,tp_dst=80,actions=drop",
+        &[
+            r#"tp_dst needs tcp, tcp6, udp, udp6, sctp or sctp6: add "tcp6" to the match"#,
+            "  ipv6,tp_dst=80,actions=drop",
+            "       ^^^^^^^^^",
+            "hint: write tcp6,tp_dst=80,actions=drop",
+        ],
+    );
+    check(
+        "nw_dst=10.0.0.1,actions=drop",
+        &[
+            r#"nw_dst needs ip, arp or rarp: add "ip" to the match"#,
+            "  nw_dst=10.0.0.1,actions=drop",
+            "  ^^^^^^^^^^^^^^^",
+            "hint: write ip,nw_dst=10.0.0.1,actions=drop",
+        ],
+    );
+    check(
+        "udp,tcp_dst=80,actions=drop",
+        &[
+            "tcp_dst needs tcp or tcp6, but the rest of the match is for other packets",
+            "  udp,tcp_dst=80,actions=drop",
+            "      ^^^^^^^^^^",
+        ],
+    );
+}
+
+#[test]
+fn contradictions_are_not_settled_by_order() {
+    check(
+        "in_port=1,in_port=2,actions=drop",
+        &[
+            "in_port is given twice",
+            "  in_port=1,in_port=2,actions=drop",
+            "            ^^^^^^^^^",
+            "hint: remove one of them",
+        ],
+    );
+    check(
+        "ip,arp,actions=drop",
+        &["arp contradicts an earlier part of the match", "  ip,arp,actions=drop", "     ^^^"],
+    );
+    check(
+        "dl_vlan=5,vlan_tci=0,actions=drop",
+        &[
+            "vlan_tci=0 contradicts an earlier part of the match",
+            "  dl_vlan=5,vlan_tci=0,actions=drop",
+            "            ^^^^^^^^^^",
+        ],
+    );
+}
+
+#[test]
+fn misspelt_words_get_a_suggestion() {
+    check(
+        "ip,nw_dts=10.0.0.1,actions=drop",
+        &[
+            r#"unknown keyword "nw_dts""#,
+            "  ip,nw_dts=10.0.0.1,actions=drop",
+            "     ^^^^^^",
+            "hint: did you mean nw_dst?",
+        ],
+    );
+    check(
+        "actions=outptu:1",
+        &[
+            r#"there is no action "outptu""#,
+            "  actions=outptu:1",
+            "                 ^",
+            "hint: did you mean output?",
+        ],
+    );
+    check(
+        "actions=load:1->NXM_NX_REGO[]",
+        &[
+            r#"there is no field "NXM_NX_REGO""#,
+            "  actions=load:1->NXM_NX_REGO[]",
+            "               ^^^^^^^^^^^^^^^^",
+            "hint: did you mean NXM_NX_REG0?",
+        ],
+    );
+    let ports = vec![(OfPort(1), "veth0".to_owned())];
+    let context = ParseContext { ports: &ports, ..ParseContext::default() };
+    let shown = error("in_port=vet0,actions=drop", &context);
+    assert!(shown.starts_with(r#"in_port: there is no port "vet0""#), "{shown}");
+    assert!(shown.ends_with(r#"hint: did you mean "veth0"?"#), "{shown}");
+}
+
+#[test]
+fn actions_must_suit_the_match_from_1_1_on() {
+    let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+    let rule = "actions=mod_nw_src:10.0.0.1,output:1";
+    assert_eq!(
+        error(rule, &context).lines().collect::<Vec<_>>(),
+        [
+            "mod_nw_src needs ip, which the match does not say (OFPBAC_MATCH_INCONSISTENT)",
+            "  actions=mod_nw_src:10.0.0.1,output:1",
+            "          ^^^^^^^^^^^^^^^^^^^",
+            "hint: add ip to the match",
+        ]
+    );
+    assert!(parse_flow(rule, &ParseContext::default()).is_ok(), "1.0 lets it do nothing");
+    check(
+        "actions=push_vlan:0x8100,output:1",
+        &[
+            "none of the usable flow formats (OXM,OpenFlow11) is among the allowed flow formats \
+             (OpenFlow10,NXM)",
+            "  actions=push_vlan:0x8100,output:1",
+            "  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+            "hint: choose another version, like -O OpenFlow13",
+        ],
+    );
+}
+
+#[test]
+fn instructions_have_an_order() {
+    check(
+        "actions=goto_table:5,output:1",
+        &[
+            "an action must come before goto_table",
+            "  actions=goto_table:5,output:1",
+            "                       ^^^^^^^^",
+        ],
+    );
+    check(
+        "actions=output:1,drop",
+        &[
+            "drop must not be accompanied by other actions",
+            "  actions=output:1,drop",
+            "                   ^^^^",
+            "hint: remove drop",
+        ],
+    );
+    check(
+        "table=3,actions=goto_table:3",
+        &[
+            "goto_table:3 does not go forward (OFPBIC_BAD_TABLE_ID)",
+            "  table=3,actions=goto_table:3",
+            "                  ^^^^^^^^^^^^",
+            "hint: use resubmit to go back",
+        ],
+    );
+}
+
+#[test]
+fn attributes_belong_to_commands() {
+    check(
+        "ip",
+        &[
+            "the actions are missing",
+            "  ip",
+            "  ^^",
+            "hint: add actions=output:PORT, or actions=drop",
+        ],
+    );
+    let context = ParseContext { command: Command::Delete, ..ParseContext::default() };
+    assert!(error("ip,actions=drop", &context).starts_with("this command takes no actions"));
+    assert!(error("priority=5,ip", &context).starts_with("priority has no meaning"));
+    assert!(error("cookie=5", &context).starts_with("cookie: a mask is missing"));
+    assert!(parse_flow("cookie=5/-1,out_port=2,table=255", &context).is_ok());
+}
+
+#[test]
+fn lines_of_files_name_their_place() {
+    let line = "delete_strict priority=5,nw_dst=1.2.3.4";
+    let error = parse_flow_file_line(line, &ParseContext::default()).unwrap_err();
+    let shown = error.render_in_file("flows.txt", 12, line);
+    assert!(shown.starts_with("flows.txt:12: nw_dst needs ip"), "{shown}");
+    assert_eq!(&line[error.span()], "nw_dst=1.2.3.4");
+    let parsed = parse_flow_file_line("modify ip actions=drop", &ParseContext::default()).unwrap();
+    assert_eq!(parsed.command, Command::Modify);
+}
