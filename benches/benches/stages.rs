@@ -36,8 +36,8 @@ fn datapath(c: &mut Criterion) {
     group.throughput(Throughput::Elements(MAX_BATCH as u64));
     for (name, family) in FAMILIES {
         for flows in [1, 1_000, 10_000] {
-            let pipeline = Arc::new(pipeline_with(2, &[add(0, 1, matching(|_, _| {}), output(2))]));
-            let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 1);
+            let policy = Arc::new(pipeline_with(2, &[add(0, 1, matching(|_, _| {}), output(2))]));
+            let datapath = Datapath::new(policy, CacheConfig::default(), 1, 1);
             let mut switch = NullSwitch::new(datapath, family);
             let mut workload = Workload::numbered(flows, Order::Rotation);
             for _ in 0..flows {

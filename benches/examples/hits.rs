@@ -27,8 +27,8 @@ fn main() -> anyhow::Result<()> {
         "v6" => Family::V6,
         other => bail!("\"{other}\" is neither v4 nor v6"),
     };
-    let pipeline = Arc::new(pipeline_with(2, &[add(0, 1, matching(|_, _| {}), output(2))]));
-    let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 1);
+    let policy = Arc::new(pipeline_with(2, &[add(0, 1, matching(|_, _| {}), output(2))]));
+    let datapath = Datapath::new(policy, CacheConfig::default(), 1, 1);
     let mut switch = NullSwitch::new(datapath, family);
     let mut workload = Workload::numbered(flows, Order::Rotation);
     for _ in 0..batches {

@@ -4,8 +4,8 @@ use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{MacAddr, OfPort, PortNo, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
-use flowtable::pipeline::Pipeline;
-use flowtable::pipeline::ports::PortInfo;
+use flowtable::policy::Policy;
+use flowtable::policy::ports::PortInfo;
 use std::time::Duration;
 
 /// Adds a rule to a table.
@@ -32,25 +32,25 @@ pub fn output(port: u16) -> Vec<Action> {
 }
 
 /// Nothing but ports 1 to `ports` with the datapath's numbers 0 and up.
-pub fn pipeline(ports: u16) -> Pipeline {
-    let pipeline = Pipeline::new(7);
-    pipeline.with_ports(|table| {
+pub fn policy(ports: u16) -> Policy {
+    let policy = Policy::new(7);
+    policy.with_ports(|table| {
         for n in 0..ports {
             let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);
             table.insert(PortInfo::new(PortNo(n), OfPort(n + 1), &format!("null{n}"), mac));
         }
     });
-    pipeline
+    policy
 }
 
 /// A pipeline with `ports` ports and these rules.
 ///
 /// # Panics
 /// If a rule is refused.
-pub fn pipeline_with(ports: u16, rules: &[FlowMod]) -> Pipeline {
-    let pipeline = pipeline(ports);
-    let mut transaction = pipeline.begin();
+pub fn pipeline_with(ports: u16, rules: &[FlowMod]) -> Policy {
+    let policy = policy(ports);
+    let mut transaction = policy.begin();
     transaction.apply_all(rules, Duration::ZERO).expect("the rules are valid");
     transaction.commit();
-    pipeline
+    policy
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 fn check(family: Family, flows: u32) {
     let rules = [add(0, 1, Match::any(), output(2))];
-    let pipeline = Arc::new(pipeline_with(3, &rules));
-    let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+    let policy = Arc::new(pipeline_with(3, &rules));
+    let datapath = Datapath::new(Arc::clone(&policy), CacheConfig::default(), 1, 42);
     let mut switch = NullSwitch::new(datapath, family);
     let mut workload = Workload::numbered(flows, Order::Rotation);
     let mut round = |switch: &mut NullSwitch| {
@@ -30,7 +30,7 @@ fn check(family: Family, flows: u32) {
         key.flow.in_port.set(3);
         mask.flow.in_port.set(u32::MAX);
     });
-    pipeline.apply(&[add(0, 9, elsewhere, output(1))], switch.now()).expect("a valid rule");
+    policy.apply(&[add(0, 9, elsewhere, output(1))], switch.now()).expect("a valid rule");
     // One batch reads what changed.
     round(&mut switch);
     assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);

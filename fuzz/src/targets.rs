@@ -9,9 +9,9 @@ use flow::text::{
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo};
 use flow::verdict::{AddressSums, DpAction, Rewrite, Transport};
 use flowtable::datapath::{CacheConfig, Datapath, Egress, PortCounters, execute};
-use flowtable::pipeline::Pipeline;
-use flowtable::pipeline::mac_table::DEFAULT_AGEING;
-use flowtable::pipeline::ports::PortInfo;
+use flowtable::policy::Policy;
+use flowtable::policy::mac_table::DEFAULT_AGEING;
+use flowtable::policy::ports::PortInfo;
 use packet::{Batch, Frame, FrameId, Offload};
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,21 +227,21 @@ pub fn verdict(data: &[u8]) {
 }
 
 struct Bench {
-    pipeline: Arc<Pipeline>,
+    policy: Arc<Policy>,
     datapath: Datapath,
 }
 
 impl Bench {
     fn new(config: CacheConfig) -> Self {
-        let pipeline = Arc::new(Pipeline::new(1));
-        pipeline.with_macs(|macs| macs.configure(64, DEFAULT_AGEING));
-        pipeline.with_ports(|ports| {
+        let policy = Arc::new(Policy::new(1));
+        policy.with_macs(|macs| macs.configure(64, DEFAULT_AGEING));
+        policy.with_ports(|ports| {
             for n in 1..=4 {
                 ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), "p", MacAddr::default()));
             }
         });
-        let datapath = Datapath::new(Arc::clone(&pipeline), config, 1, 1);
-        Self { pipeline, datapath }
+        let datapath = Datapath::new(Arc::clone(&policy), config, 1, 1);
+        Self { policy, datapath }
     }
 
     fn change(&self, text: &str, command: Command, now: Duration) {
@@ -251,7 +251,7 @@ impl Bench {
             ..ParseContext::default()
         };
         let rule = parse_flow(text, &context).expect("a rule of ours");
-        let _ = self.pipeline.apply(&[FlowMod { command, ..rule }], now);
+        let _ = self.policy.apply(&[FlowMod { command, ..rule }], now);
     }
 
     /// What leaves, by port.

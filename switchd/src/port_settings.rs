@@ -10,7 +10,7 @@
 
 use flow::extract::eth_type;
 use flow::verdict::DEFAULT_STORM_LIMIT;
-use flowtable::pipeline::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
+use flowtable::policy::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The switch: one owner of the desired state, whatever asks for changes.
 //!
-//! [`Switch`] is shared by the control sessions and the monitor. It owns the pipeline, the port
+//! [`Switch`] is shared by the control sessions and the monitor. It owns the policy, the port
 //! slots and the handles of the workers. Frames never come here.
 //!
 //! This file starts it and does the periodic work. Ports are added, changed and removed in `ports`,
@@ -26,8 +26,8 @@ use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
-use flowtable::pipeline::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
-use flowtable::pipeline::{Conduct, Pipeline};
+use flowtable::policy::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
+use flowtable::policy::{Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -147,7 +147,7 @@ pub enum StartError {
 
 /// A running switch. Dropping it stops the workers and gives the devices back.
 pub struct Switch {
-    pipeline: Arc<Pipeline>,
+    policy: Arc<Policy>,
     epoch: Instant,
     lenient: bool,
     vlan_limit: u8,
@@ -191,8 +191,8 @@ impl Switch {
 
     fn without_ports(config: &Config) -> Result<Self, StartError> {
         let conduct = if config.lenient { Conduct::AsOvs } else { Conduct::Sensible };
-        let pipeline = Arc::new(Pipeline::new(config.seed).with_conduct(conduct));
-        pipeline.with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
+        let policy = Arc::new(Policy::new(config.seed).with_conduct(conduct));
+        policy.with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
         if let Some(&cpu) = config.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false)) {
             return Err(StartError::Cpu(cpu));
@@ -200,7 +200,7 @@ impl Switch {
         let epoch = Instant::now();
         let (event_sender, events) = channel::bounded(EVENT_QUEUE);
         let mut switch = Self {
-            pipeline: Arc::clone(&pipeline),
+            policy: Arc::clone(&policy),
             epoch,
             lenient: config.lenient,
             vlan_limit: config.vlan_limit,
@@ -211,7 +211,7 @@ impl Switch {
         for index in 0..config.workers.max(1) {
             let seed = config.seed.wrapping_add(index as u64);
             let datapath =
-                Datapath::new(Arc::clone(&pipeline), config.cache, config.vlan_limit, seed);
+                Datapath::new(Arc::clone(&policy), config.cache, config.vlan_limit, seed);
             let failed = |source| StartError::Worker { worker: index, source };
             let cpu = config.cpus.get(index % config.cpus.len().max(1)).copied();
             let events = event_sender.clone();
@@ -273,12 +273,12 @@ impl Switch {
             table: Some(TableId::default()),
             ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)
         };
-        self.pipeline.apply(&[rule], self.now()).expect("an empty table takes a rule");
+        self.policy.apply(&[rule], self.now()).expect("an empty table takes a rule");
     }
 
     /// The policy.
-    pub fn pipeline(&self) -> &Arc<Pipeline> {
-        &self.pipeline
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// Rules are to be read leniently, whatever the request says.
@@ -315,16 +315,16 @@ impl Switch {
     pub fn sweep(&self) {
         let now = self.now();
         for worker in &self.workers {
-            worker.registry.sweep(&self.pipeline, now, MAX_IDLE);
+            worker.registry.sweep(&self.policy, now, MAX_IDLE);
         }
-        self.pipeline.sweep_macs(now);
-        for (rule, expiry) in self.pipeline.expire(now) {
+        self.policy.sweep_macs(now);
+        for (rule, expiry) in self.policy.expire(now) {
             info!(
                 "table {}: a rule with cookie {:#x} expired ({expiry:?})",
                 rule.table, rule.cookie.0
             );
         }
-        while self.pipeline.purge() {}
+        while self.policy.purge() {}
     }
 }
 

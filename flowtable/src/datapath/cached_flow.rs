@@ -2,12 +2,12 @@
 
 use super::counters::Counter;
 use super::established::{ESTABLISHED_AFTER, Source};
-use crate::pipeline::changes::{Changes, RecentRules, Watched};
-use crate::pipeline::lookup_counts::LookupCounts;
-use crate::pipeline::recirc::Continuation;
-use crate::pipeline::rule::Rule;
-use crate::pipeline::tables::GroupEntry;
-use crate::pipeline::xlate::{Learn, TableSet, Translation};
+use crate::policy::changes::{Changes, RecentRules, Watched};
+use crate::policy::lookup_counts::LookupCounts;
+use crate::policy::recirc::Continuation;
+use crate::policy::rule::Rule;
+use crate::policy::tables::GroupEntry;
+use crate::policy::xlate::{Learn, TableSet, Translation};
 use flow::key::FLOW_WORDS;
 use flow::types::{PortNo, TableId};
 use flow::verdict::{DpAction, DropReason, Flood};

@@ -30,16 +30,16 @@ impl Datapath {
         let Some(frame) = batch.received_mut().first_mut() else {
             return Processed::default();
         };
-        let moment = Moment { now, generation: self.pipeline.generation(), in_port };
+        let moment = Moment { now, generation: self.policy.generation(), in_port };
         self.catch_up(moment.generation);
         let (mut flow, layers) = extract(in_port, 0, frame.bytes(), self.vlan_limit);
         frame.layers = layers;
         let size = frame.size() as u64;
         flow.in_port.set(u32::from(packet.in_port.0));
         let key = PipelineKey { flow, ..packet.state };
-        let translation = self.pipeline.translate_packet_out(&key, &packet.actions);
-        self.pipeline.learn(&translation.learn, now);
-        let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
+        let translation = self.policy.translate_packet_out(&key, &packet.actions);
+        self.policy.learn(&translation.learn, now);
+        let watched = self.policy.changes().watch(&translation.macs, &translation.depends);
         let place = Place::default();
         let flow = CachedFlow::new(&flow, translation, moment.generation, now, place, watched);
         let flow = Arc::new(flow);

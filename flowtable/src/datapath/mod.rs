@@ -19,7 +19,7 @@
 //! # The slow path
 //!
 //! The flow may be known though no signature names it: a few masks are probed (`flow_table`). Else
-//! the packet is translated ([`Pipeline::translate`]) if its port has budget for that (`budget`).
+//! the packet is translated ([`Policy::translate`]) if its port has budget for that (`budget`).
 //! Flows with equal mask and masked key are one flow.
 
 mod admission;
@@ -45,9 +45,9 @@ pub use egress::Egress;
 pub use execute::{Executed, execute};
 pub use registry::FlowRegistry;
 
-use crate::pipeline::changes::RecentRules;
-use crate::pipeline::xlate::Translation;
-use crate::pipeline::{News, Pipeline};
+use crate::policy::changes::RecentRules;
+use crate::policy::xlate::Translation;
+use crate::policy::{News, Policy};
 use crate::storm::Storm;
 use admission::Admission;
 use budget::Budget;
@@ -146,7 +146,7 @@ pub type Counters = Vec<Arc<PortCounters>>;
 
 /// The fast path of one worker.
 pub struct Datapath {
-    pipeline: Arc<Pipeline>,
+    policy: Arc<Policy>,
     registry: Arc<FlowRegistry>,
     stats: Arc<CacheStats>,
     hasher: KeyHasher,
@@ -193,7 +193,7 @@ struct Moment {
 
 impl Datapath {
     /// A fast path in front of `pipeline`. The seed keys the hash functions.
-    pub fn new(pipeline: Arc<Pipeline>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
+    pub fn new(policy: Arc<Policy>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
         let hasher = KeyHasher::new(seed);
         let is_off = config.max_flows == 0;
         let signatures = Signatures::new(if is_off { 0 } else { config.emc_entries });
@@ -205,9 +205,9 @@ impl Datapath {
             stats.budget_rate.set(limit.rate.into());
             stats.budget_burst.set(limit.burst.into());
         }
-        let registry = Arc::new(FlowRegistry::new(Arc::clone(pipeline.lookups()), seed));
+        let registry = Arc::new(FlowRegistry::new(Arc::clone(policy.lookups()), seed));
         Self {
-            pipeline,
+            policy,
             admission: Admission::new(max_flows),
             flows: FlowTable::new(
                 max_flows,
@@ -253,8 +253,8 @@ impl Datapath {
         egress: &mut Egress,
         counters: &PortCounters,
     ) -> Processed {
-        self.pipeline.announce_learned(now);
-        let moment = Moment { now, generation: self.pipeline.generation(), in_port };
+        self.policy.announce_learned(now);
+        let moment = Moment { now, generation: self.policy.generation(), in_port };
         self.catch_up(moment.generation);
         self.extract(in_port, batch);
         self.look_up(batch.len());
@@ -267,7 +267,7 @@ impl Datapath {
     /// Between two batches: learns what changed, lets go of flows that others gave up.
     fn catch_up(&mut self, generation: u64) {
         if generation > self.recent.read_until() {
-            self.pipeline.changes().follow(&mut self.recent);
+            self.policy.changes().follow(&mut self.recent);
         }
         self.flows.reap();
     }
@@ -294,7 +294,7 @@ impl Datapath {
     /// Forgets flows that are not the frame's, or that a change may concern.
     fn compare(&mut self, n: usize, generation: u64) {
         let Scratch { keys, sizes, flows, .. } = &mut *self.scratch;
-        let changes = self.pipeline.changes();
+        let changes = self.policy.changes();
         let mut restamped = 0;
         let mut is_right_now = |flow: &CachedFlow| {
             flow.is_fresh(generation) || {
@@ -385,7 +385,7 @@ impl Datapath {
             let flow = Arc::clone(flow);
             let flooded = match flow.flood {
                 Some(flood) => {
-                    let control = self.pipeline.storm_control();
+                    let control = self.policy.storm_control();
                     self.storm.admit(control, moment.in_port, flood, moment.now, run)
                 }
                 None => run,
@@ -516,7 +516,7 @@ impl Datapath {
         if flow.is_fresh(moment.generation) {
             return Some(index);
         }
-        if !flow.is_concerned(self.pipeline.changes(), &self.recent) {
+        if !flow.is_concerned(self.policy.changes(), &self.recent) {
             self.stats.restamped.add(1);
             flow.restamp(moment.generation);
             return Some(index);
@@ -528,13 +528,13 @@ impl Datapath {
     fn retranslate(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<u32> {
         let flow = self.flows.get(index)?;
         self.stats.retranslations.add(1);
-        if flow.is_concerned_by_hosts(self.pipeline.changes()) {
-            self.pipeline.translated_for_hosts();
+        if flow.is_concerned_by_hosts(self.policy.changes()) {
+            self.policy.translated_for_hosts();
         }
-        let translation = self.pipeline.translate(key);
-        let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
+        let translation = self.policy.translate(key);
+        let watched = self.policy.changes().watch(&translation.macs, &translation.depends);
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
-            let news = self.pipeline.learn(&translation.learn, moment.now);
+            let news = self.policy.learn(&translation.learn, moment.now);
             flow.restamp(stamp_after(moment.generation, &translation, news));
             self.stats.revalidated.add(1);
             return Some(index);
@@ -546,9 +546,9 @@ impl Datapath {
     /// Translates a packet, and returns the new flow, or the one that says the same.
     #[cold]
     fn translate(&mut self, moment: Moment, key: &FlowKey) -> u32 {
-        let translation = self.pipeline.translate(key);
-        let watched = self.pipeline.changes().watch(&translation.macs, &translation.depends);
-        let news = self.pipeline.learn(&translation.learn, moment.now);
+        let translation = self.policy.translate(key);
+        let watched = self.policy.changes().watch(&translation.macs, &translation.depends);
+        let news = self.policy.learn(&translation.learn, moment.now);
         if news.is_any {
             // It costs about as much as another translation.
             self.budget.charge(moment.in_port);

@@ -6,8 +6,8 @@
 
 use super::cached_flow::CachedFlow;
 use super::established::EstablishedSources;
-use crate::pipeline::Pipeline;
-use crate::pipeline::lookup_counts::LookupCounts;
+use crate::policy::Policy;
+use crate::policy::lookup_counts::LookupCounts;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,7 +113,7 @@ impl FlowRegistry {
 
     /// Periodic work: counts, keeps hosts alive whose flows are in use, tells the sources that are
     /// established, gives idle flows up. Returns the number of flows given up.
-    pub fn sweep(&self, pipeline: &Pipeline, now: Duration, max_idle: Duration) -> usize {
+    pub fn sweep(&self, policy: &Policy, now: Duration, max_idle: Duration) -> usize {
         let mut idle = Vec::new();
         let mut established = Vec::new();
         self.for_each(|index, flow| {
@@ -121,7 +121,7 @@ impl FlowRegistry {
             // Its first packet was when they were learned.
             let hosts = if flow.used() > flow.created() { flow.learn() } else { &[] };
             for host in hosts {
-                pipeline.refresh_mac(host, flow.used());
+                policy.refresh_mac(host, flow.used());
             }
             established.extend(flow.established_source());
             if now.saturating_sub(flow.used()) >= max_idle {

@@ -76,7 +76,7 @@ fn clear(field: FieldId, mask: &mut PipelineMask) {
 fn kind(key: &PipelineKey, with_proto: bool, names: &dyn PortNames) -> String {
     let mut mask = PipelineMask::default();
     mask.flow.dl_type.set(u16::MAX);
-    if with_proto && crate::pipeline::xlate::is_ip(&key.flow) {
+    if with_proto && crate::policy::xlate::is_ip(&key.flow) {
         mask.flow.nw_proto = u8::MAX;
     }
     shown(key, &mask, names)

@@ -1,6 +1,6 @@
 //! Packets, masks and datapath actions in the words of `ofproto/trace` and `ovs-dpctl`.
 //!
-//! One walk through the tables is recorded by [`crate::pipeline::xlate`]; [`walk`] follows a frame
+//! One walk through the tables is recorded by [`crate::policy::xlate`]; [`walk`] follows a frame
 //! through all of them. The rest is how that reads: in the lines of `ofproto/trace`, or in sentences
 //! (`sentence`) that also name the rules that lost (`rivals`).
 
@@ -22,7 +22,7 @@ pub use sentence::{action_sentence, note_sentence, outcome_sentence};
 pub use walk::{Pass, walk};
 pub use why::{Cause, Reason, reasons};
 
-use crate::pipeline::xlate::Note;
+use crate::policy::xlate::Note;
 use flow::Match;
 use flow::action::{Action, Subfield};
 use flow::extract::{eth_type, ip_proto};
@@ -41,7 +41,7 @@ pub fn with_of_port(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> Flo
     key
 }
 
-/// All fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Pipeline fields only if they
+/// All fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Policy fields only if they
 /// are not zero.
 pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
     let mut mask = PipelineMask::default();

@@ -1,6 +1,6 @@
 //! Actions, remarks and verdicts in sentences, for `ofctl trace --explain`.
 
-use crate::pipeline::xlate::{LeftOut, Note, Translation};
+use crate::policy::xlate::{LeftOut, Note, Translation};
 use flow::action::Action;
 use flow::text::{PortNames, PrintOptions, write_action, write_actions};
 use flow::types::{OfPort, PortNo};

@@ -1,6 +1,6 @@
 use super::*;
-use crate::pipeline::Pipeline;
-use crate::pipeline::ports::PortInfo;
+use crate::policy::Policy;
+use crate::policy::ports::PortInfo;
 use flow::flow_mod::Command;
 use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match};
 use flow::types::{MacAddr, OfVersion};
@@ -13,16 +13,16 @@ fn traced(rules: &[&str], packet: &str) -> String {
         command: Command::Add,
         ..ParseContext::default()
     };
-    let pipeline = Pipeline::new(1);
-    pipeline.with_ports(|ports| {
+    let policy = Policy::new(1);
+    policy.with_ports(|ports| {
         for n in 1..=3 {
             ports.insert(PortInfo::new(PortNo(n), OfPort(n), "p", MacAddr::default()));
         }
     });
     let rules: Vec<_> = rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect();
-    pipeline.apply(&rules, Duration::ZERO).unwrap();
+    policy.apply(&rules, Duration::ZERO).unwrap();
     let key = *parse_match(packet, &context).expect(packet).key();
-    let verdict = pipeline.translate(&key.flow);
+    let verdict = policy.translate(&key.flow);
     let mut out = String::new();
     write_packet(&mut out, &key, &NoPortNames);
     out.push('\n');

@@ -1,8 +1,8 @@
 //! A frame's way, as often as it is looked up: once, and again after each recirculation.
 
 use crate::datapath::{Egress, MAX_RECIRCULATIONS, execute};
-use crate::pipeline::Pipeline;
-use crate::pipeline::xlate::{TraceStep, Translation};
+use crate::policy::Policy;
+use crate::policy::xlate::{TraceStep, Translation};
 use flow::FlowKey;
 use flow::extract::extract;
 use flow::types::PortNo;
@@ -21,7 +21,7 @@ pub struct Pass {
 
 /// Follows a frame that comes in on `in_port`. There is one pass at least. Nothing is sent, learned
 /// or counted: what the datapath would do is done to a copy.
-pub fn walk(pipeline: &Pipeline, in_port: PortNo, frame: &[u8], vlan_limit: u8) -> Vec<Pass> {
+pub fn walk(policy: &Policy, in_port: PortNo, frame: &[u8], vlan_limit: u8) -> Vec<Pass> {
     let mut batch = Batch::new();
     batch.push(Frame::owned(frame, Offload::NONE));
     let mut egress = Egress::new(0);
@@ -35,7 +35,7 @@ pub fn walk(pipeline: &Pipeline, in_port: PortNo, frame: &[u8], vlan_limit: u8) 
         let frame = batch.frame_mut(id);
         let (key, layers) = extract(in_port, recirc_id, frame.bytes(), vlan_limit);
         frame.layers = layers;
-        let (translation, steps) = pipeline.trace(&key);
+        let (translation, steps) = policy.trace(&key);
         let executed = execute(&translation.actions, &mut batch, id, 0, &mut egress);
         passes.push(Pass { key, translation, steps });
         // The first of them goes next.

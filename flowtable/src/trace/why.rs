@@ -1,7 +1,7 @@
 //! Why a verdict depends on the bits that it depends on: which look-up or action read each first.
 
-use crate::pipeline::rule::Rule;
-use crate::pipeline::xlate::{TraceEvent, TraceStep};
+use crate::policy::rule::Rule;
+use crate::policy::xlate::{TraceEvent, TraceStep};
 use flow::FlowMask;
 use flow::action::Action;
 use flow::types::TableId;

@@ -18,8 +18,8 @@ use flow::text::{
 };
 use flow::types::{OfPort, PortNo};
 use flowtable::datapath::CachedFlow;
-use flowtable::pipeline::ports::PortTable;
-use flowtable::pipeline::rule::Rule;
+use flowtable::policy::ports::PortTable;
+use flowtable::policy::rule::Rule;
 use flowtable::trace::{Cause, reasons, write_datapath_actions, write_datapath_flow};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -32,7 +32,7 @@ pub(super) fn dump(
     query: &CachedFlowQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
-    let names = port_names(switch.pipeline());
+    let names = port_names(switch.policy());
     let filter = Filter::parse(switch, &query.filter, &names)?;
     let mut workers = switch.cached_flows();
     workers.iter_mut().for_each(|flows| flows.retain(|flow| filter.may_cover(flow)));
@@ -40,7 +40,7 @@ pub(super) fn dump(
         true => describe_rules(switch, workers.iter().flatten(), &shown(&names, query.names)),
         false => HashMap::new(),
     };
-    let ports = switch.pipeline().snapshot().ports().clone();
+    let ports = switch.policy().snapshot().ports().clone();
     let names = shown(&names, query.names);
     let writer = Writer { switch, query, ports, names: &names, rules, now: switch.now() };
     let mut text = String::with_capacity(TEXT_SIZE);
@@ -84,7 +84,7 @@ impl Filter {
         let (mut key, mask) = (wanted.key().flow, wanted.mask().flow);
         if mask.in_port.get() != 0 {
             let of = OfPort(key.in_port.get() as u16);
-            let no = switch.pipeline().snapshot().ports().get(of).map(|port| port.no);
+            let no = switch.policy().snapshot().ports().get(of).map(|port| port.no);
             let no = no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
             key.in_port.set(no.0.into());
         }
@@ -113,7 +113,7 @@ fn describe_rules<'a>(
 ) -> HashMap<*const Rule, RuleWords> {
     let used = flows.flat_map(|flow| flow.rules()).map(Arc::as_ptr);
     let wanted: std::collections::HashSet<*const Rule> = used.collect();
-    let snapshot = switch.pipeline().snapshot();
+    let snapshot = switch.policy().snapshot();
     let rules = snapshot.tables().rules(None, snapshot.version());
     let rules = rules.filter(|entry| wanted.contains(&Arc::as_ptr(entry.value)));
     let describe = |entry: flowtable::classifier::Entry<'_, Arc<Rule>>| {
@@ -177,7 +177,7 @@ impl Writer<'_> {
 
     fn why(&self, flow: &CachedFlow) -> Vec<ReasonRecord> {
         let key = flow.key();
-        let (translation, steps) = self.switch.pipeline().trace(&key);
+        let (translation, steps) = self.switch.policy().trace(&key);
         let matched = |rule: &Arc<Rule>| Some(self.rules.get(&Arc::as_ptr(rule))?.matched);
         let reasons = reasons(&translation.mask, &steps, matched);
         let mut told: Vec<ReasonRecord> = reasons

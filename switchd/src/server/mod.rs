@@ -5,7 +5,7 @@
 //! nobody, uses a bounded amount of memory and loses its session when it stops reading.
 //!
 //! Decisions are not made here. A request is parsed, handed to [`Switch`] or
-//! its pipeline, and the result is put into words.
+//! its policy, and the result is put into words.
 
 mod batches;
 mod budget;

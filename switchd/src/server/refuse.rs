@@ -2,7 +2,7 @@
 
 use control::{OpenFlowError, Place, Reason, Refusal};
 use flow::text::TextError;
-use flowtable::pipeline::FlowModError;
+use flowtable::policy::FlowModError;
 
 /// The place of a line in the text of a request.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use control::record::{
 };
 use flow::types::TableId;
 use flow::verdict::DropReason;
-use flowtable::pipeline::tables::MAX_RULES;
+use flowtable::policy::tables::MAX_RULES;
 use serde::Serialize;
 
 /// Appends a record of a list: JSON on one line, without the line feed.
@@ -32,10 +32,10 @@ pub(super) fn show(switch: &Switch) -> Reply {
 /// All tables.
 pub(super) fn tables(switch: &Switch) -> Reply {
     switch.sync_stats();
-    let snapshot = switch.pipeline().snapshot();
+    let snapshot = switch.policy().snapshot();
     let tables = snapshot.tables();
     let record = |id: TableId| {
-        let (lookup, matched) = switch.pipeline().lookups().get(id);
+        let (lookup, matched) = switch.policy().lookups().get(id);
         let active = tables.len(id) as u64;
         TableRecord { table: id.get(), active, lookup, matched, max_entries: MAX_RULES as u64 }
     };

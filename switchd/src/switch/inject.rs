@@ -12,7 +12,7 @@ use flow::types::PortNo;
 impl Switch {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
-        let no = self.pipeline.snapshot().ports().get(packet.in_port).map(|port| port.no);
+        let no = self.policy.snapshot().ports().get(packet.in_port).map(|port| port.no);
         let in_port = no.unwrap_or(PortNo::NONE);
         let (done, finished) = channel::bounded(1);
         let injection = Injection { in_port, packet, done };
@@ -43,7 +43,7 @@ mod tests {
         let far = far.collect();
         let rules: Vec<_> =
             rules.iter().map(|r| parse_flow(r, &ParseContext::default()).unwrap()).collect();
-        switch.pipeline().apply(&rules, switch.now()).unwrap();
+        switch.policy().apply(&rules, switch.now()).unwrap();
         (switch, far)
     }
 
@@ -52,7 +52,7 @@ mod tests {
         let text = text.replace("FRAME", FRAME);
         let packet = parse_packet_out(&text, &ParseContext::default()).unwrap();
         let done = switch.inject(packet).unwrap();
-        let snapshot = switch.pipeline().snapshot();
+        let snapshot = switch.policy().snapshot();
         let of = |no| snapshot.ports().by_no(no).unwrap().of.0;
         match done.dropped {
             Some(reason) => Err(reason),
@@ -87,10 +87,10 @@ mod tests {
     fn a_packet_out_counts_at_rules_tables_and_egress_and_at_no_ingress() {
         let (switch, _far) = switch(&[]);
         inject(&switch, "in_port=1,packet=FRAME,actions=TABLE,resubmit(,1)").unwrap();
-        let tables = switch.pipeline().lookups();
+        let tables = switch.policy().lookups();
         let of = |n| tables.get(TableId::new(n).unwrap());
         assert_eq!((of(0), of(1), of(2)), ((1, 1), (1, 0), (0, 0)));
-        let snapshot = switch.pipeline().snapshot();
+        let snapshot = switch.policy().snapshot();
         let normal = snapshot.tables().rules(None, snapshot.version()).next().unwrap();
         assert_eq!(normal.value.stats.totals(), (1, 16));
         drop(snapshot);
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_packet_out_teaches_where_its_sender_is() {
         let (switch, _far) = switch(&[]);
-        let hosts = |switch: &Switch| switch.pipeline().snapshot().macs().len();
+        let hosts = |switch: &Switch| switch.policy().snapshot().macs().len();
         inject(&switch, "packet=FRAME,actions=NORMAL").unwrap();
         assert_eq!(hosts(&switch), 0, "from nowhere");
         inject(&switch, "in_port=3,packet=FRAME,actions=NORMAL").unwrap();
@@ -120,6 +120,6 @@ mod tests {
         assert_eq!(inject(&switch, &text), Ok(vec![2]));
         let text = format!("in_port=NONE,packet={packet},actions=pop_mpls:0x0800,NORMAL");
         assert_eq!(inject(&switch, &text), Ok(vec![1, 2, 3]));
-        assert!(switch.pipeline().snapshot().ports().get(OfPort::NONE).is_none());
+        assert!(switch.policy().snapshot().ports().get(OfPort::NONE).is_none());
     }
 }

@@ -5,7 +5,7 @@ use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::{PortKind, RxMemory, Shield};
 use flow::types::{MacAddr, OfPort};
 use flowtable::datapath::{CacheStats, CachedFlow};
-use flowtable::pipeline::ports::PortConfig;
+use flowtable::policy::ports::PortConfig;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl Switch {
     pub fn ports(&self) -> Vec<PortView> {
         let slots = self.slots.lock();
         let now = self.now();
-        let snapshot = self.pipeline.snapshot();
+        let snapshot = self.policy.snapshot();
         let view = |slot: &PortSlot| PortView {
             of: slot.of,
             name: slot.spec.name.clone(),

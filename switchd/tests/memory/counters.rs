@@ -69,7 +69,7 @@ fn rules_count_what_the_cache_forwards() {
     }
     bench.settle(1000);
     bench.switch.sync_stats();
-    let snapshot = bench.switch.pipeline().snapshot();
+    let snapshot = bench.switch.policy().snapshot();
     let rules = snapshot.tables().rules(None, snapshot.version());
     let best = rules.max_by_key(|r| r.priority).expect("a rule");
     assert_eq!(best.value.stats.totals(), (1000, 60_000));
@@ -100,7 +100,7 @@ fn tables_count_what_the_cache_forwards() {
     }
     bench.settle(1000);
     bench.switch.sync_stats();
-    let lookups = |n| bench.switch.pipeline().lookups().get(TableId::new(n).unwrap());
+    let lookups = |n| bench.switch.policy().lookups().get(TableId::new(n).unwrap());
     assert_eq!(lookups(0), (1000, 1000));
     assert_eq!(lookups(1), (1000, 0));
     assert_eq!(lookups(7), (1000, 1000));

@@ -14,7 +14,7 @@ use benches::rules::{add, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
 use flow::Match;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::pipeline::Pipeline;
+use flowtable::policy::Policy;
 use std::sync::Arc;
 
 const FLOWS: [(&str, u32); 4] = [
@@ -36,13 +36,13 @@ pub(crate) fn run(bench: &mut Bench) {
     let ratio = results.column("ratio", "", Better::Higher);
     let refused = results.column("refused", "%", Better::Neither);
     for (table, rules) in tables {
-        let pipeline = Arc::new(pipeline_with(3, &rules));
+        let policy = Arc::new(pipeline_with(3, &rules));
         for (flows, count) in FLOWS {
             let case = format!("{table}, {flows}");
             progress(&format!("cache: {case}"));
             let row = results.row(&case, Role::Ours);
-            let mut cached = Side::new(&pipeline, CacheConfig::default(), count);
-            let mut plain = Side::new(&pipeline, CacheConfig::OFF, count);
+            let mut cached = Side::new(&policy, CacheConfig::default(), count);
+            let mut plain = Side::new(&policy, CacheConfig::OFF, count);
             cached.switch.warm_up(&mut cached.workload);
             for _ in 0..bench.args.runs {
                 let (ours, share) = cached.forwarded(bench.args.seconds);
@@ -66,8 +66,8 @@ struct Side {
 }
 
 impl Side {
-    fn new(pipeline: &Arc<Pipeline>, caches: CacheConfig, flows: u32) -> Self {
-        let datapath = Datapath::new(Arc::clone(pipeline), caches, 1, 42);
+    fn new(policy: &Arc<Policy>, caches: CacheConfig, flows: u32) -> Self {
+        let datapath = Datapath::new(Arc::clone(policy), caches, 1, 42);
         let switch = NullSwitch::new(datapath, Family::V4);
         Self { switch, workload: Workload::numbered(flows, Order::Rotation) }
     }

@@ -10,7 +10,7 @@ use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::{add, delete, output, pipeline_with};
 use benches::workload::{Family, Order, Tuple, Workload};
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::pipeline::Pipeline;
+use flowtable::policy::Policy;
 use packet::MAX_BATCH;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,12 +33,12 @@ pub(crate) fn run(bench: &mut Bench) {
     for (table, rules) in tables {
         progress(&format!("churn: {table}"));
         let row = results.row(table, Role::Ours);
-        let pipeline = Arc::new(pipeline_with(3, &rules));
-        let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+        let policy = Arc::new(pipeline_with(3, &rules));
+        let datapath = Datapath::new(Arc::clone(&policy), CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, Family::V4);
         switch.warm_up(&mut Workload::numbered(FLOWS, Order::Rotation));
         for _ in 0..bench.args.runs {
-            let mut measure = |speed| rate(&mut switch, &pipeline, bench.args.seconds, speed);
+            let mut measure = |speed| rate(&mut switch, &policy, bench.args.seconds, speed);
             let undisturbed = measure(0.0);
             results.record(row, calm, undisturbed);
             for ((_, speed, _), (column, share)) in SPEEDS.iter().zip(rates.iter().zip(&shares)) {
@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &mut Bench) {
 }
 
 /// Millions of frames per second, with so many changes.
-fn rate(switch: &mut NullSwitch, pipeline: &Pipeline, seconds: f64, per_second: f64) -> f64 {
+fn rate(switch: &mut NullSwitch, policy: &Policy, seconds: f64, per_second: f64) -> f64 {
     let mut workload = Workload::numbered(FLOWS, Order::Rotation);
     let (mut frames, mut changes, mut apart) = (0, 0u32, Duration::ZERO);
     let timer = CpuTimer::start();
@@ -77,10 +77,10 @@ fn rate(switch: &mut NullSwitch, pipeline: &Pipeline, seconds: f64, per_second: 
                 0 => add(0, 300, exactly(&flow), output(3)),
                 _ => delete(0, 300, exactly(&flow)),
             };
-            pipeline.apply(&[rule], switch.now()).expect("a valid rule");
+            policy.apply(&[rule], switch.now()).expect("a valid rule");
             changes += 1;
         }
-        while pipeline.purge() {}
+        while policy.purge() {}
         apart += control.elapsed();
     }
 }

@@ -51,8 +51,8 @@ pub(crate) fn run(bench: &mut Bench) {
             .into_iter()
             .map(|(priority, m)| add(0, priority, m, output(2)))
             .collect();
-        let pipeline = Arc::new(pipeline_with(3, &rules));
-        let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 42);
+        let policy = Arc::new(pipeline_with(3, &rules));
+        let datapath = Datapath::new(policy, CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, Family::V4);
         let mut workload = Workload::listed(set.trace.iter().map(tuple).collect());
         switch.warm_up(&mut workload);

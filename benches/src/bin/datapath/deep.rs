@@ -20,7 +20,7 @@ pub(crate) fn run(bench: &mut Bench) {
     let mut results = Table::new("deep", "twenty tables of resubmits");
     let columns = [("1,000 flows", 1_000), ("1,000,000 flows", 1_000_000)]
         .map(|(name, flows)| (results.column(name, "Mpps", Better::Higher), flows));
-    let pipeline = Arc::new(pipeline_with(3, &rules()));
+    let policy = Arc::new(pipeline_with(3, &rules()));
     for (name, config) in [
         ("all caches", on),
         ("no masks probed", CacheConfig { max_probes: 0, ..on }),
@@ -30,7 +30,7 @@ pub(crate) fn run(bench: &mut Bench) {
         let row = results.row(name, Role::Ours);
         for (column, flows) in columns {
             let config = CacheConfig { upcalls: None, ..config };
-            let datapath = Datapath::new(Arc::clone(&pipeline), config, 1, 42);
+            let datapath = Datapath::new(Arc::clone(&policy), config, 1, 42);
             let mut switch = NullSwitch::new(datapath, Family::V4);
             let mut workload = Workload::numbered(flows, Order::Rotation);
             if config != off {

@@ -36,8 +36,8 @@ pub(crate) fn run(bench: &mut Bench) {
         let column = results.column(table, "Mpps", Better::Higher);
         for (row, (name, count, order, wanted)) in rows.into_iter().zip(CASES) {
             progress(&format!("flows: {table}, {name}"));
-            let pipeline = Arc::new(pipeline_with(3, &rules));
-            let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 42);
+            let policy = Arc::new(pipeline_with(3, &rules));
+            let datapath = Datapath::new(policy, CacheConfig::default(), 1, 42);
             let mut switch = NullSwitch::new(datapath, family);
             let mut workload = Workload::numbered(count, order);
             switch.warm_up(&mut workload);

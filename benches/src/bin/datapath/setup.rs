@@ -21,9 +21,9 @@ pub(crate) fn run(bench: &mut Bench) {
     for (table, rules) in [("1 rule", vec![reading_rule()]), ("10,001 rules", exact_rules())] {
         progress(&format!("setup: {table}"));
         let row = results.row(table, Role::Ours);
-        let pipeline = Arc::new(pipeline_with(3, &rules));
+        let policy = Arc::new(pipeline_with(3, &rules));
         for _ in 0..bench.args.runs {
-            let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+            let datapath = Datapath::new(Arc::clone(&policy), CacheConfig::default(), 1, 42);
             let mut switch = NullSwitch::new(datapath, Family::V4);
             let mut workload = Workload::numbered(FLOWS, Order::Rotation);
             let timer = CpuTimer::start();

@@ -108,19 +108,19 @@ fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
             let (matching, _) = RULES[*n].split_once("actions=").unwrap();
             bench.change(Command::DeleteStrict, &format!("{matching}actions=drop"));
         }
-        Step::NoFlood(port, on) => bench.pipeline.with_ports(|ports| {
+        Step::NoFlood(port, on) => bench.policy.with_ports(|ports| {
             ports.get_mut(OfPort(*port)).unwrap().config.no_flood = *on;
         }),
-        Step::Link(port, on) => bench.pipeline.with_ports(|ports| {
+        Step::Link(port, on) => bench.policy.with_ports(|ports| {
             ports.get_mut(OfPort(*port)).unwrap().link_up = *on;
         }),
         Step::Forget => {
-            bench.pipeline.with_macs(|macs| macs.flush(Some(OfPort(1))));
+            bench.policy.with_macs(|macs| macs.flush(Some(OfPort(1))));
         }
         Step::Wait => {
             bench.now += Duration::from_secs(6);
             let registry = Arc::clone(bench.datapath.registry());
-            registry.sweep(&bench.pipeline, bench.now, Duration::from_secs(10));
+            registry.sweep(&bench.policy, bench.now, Duration::from_secs(10));
         }
     }
     Vec::new()

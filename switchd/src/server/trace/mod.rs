@@ -16,10 +16,10 @@ use words::Words;
 
 /// Traces the packet that the query means.
 pub(super) fn trace(switch: &Switch, query: &TraceQuery) -> Result<Reply, Box<Refusal>> {
-    let pipeline = switch.pipeline();
-    let table = port_names(pipeline);
+    let policy = switch.policy();
+    let table = port_names(policy);
     let (in_port, frame) = packet::meant(switch, query, &table)?;
-    let passes = walk(pipeline, in_port, &frame, switch.vlan_limit());
+    let passes = walk(policy, in_port, &frame, switch.vlan_limit());
     let names = shown(&table, query.names);
     let options = PrintOptions { version: query.version, ports: &names, ..PrintOptions::default() };
     let words = Words::new(switch, &passes, options, query.explain);

@@ -12,7 +12,7 @@ use flow::fields::FieldId;
 use flow::key::{FlowKey, PipelineKey, PipelineMask, VLAN_VID_MASK};
 use flow::text::{ParseContext, parse_match};
 use flow::types::{MacAddr, OfPort, PortNo};
-use flowtable::pipeline::mac_table::MacKey;
+use flowtable::policy::mac_table::MacKey;
 use flowtable::trace::{Difference, differences};
 
 /// The longest frame that a port receives.
@@ -61,7 +61,7 @@ fn port_of(
     flow: &Match,
     frame: Option<&[u8]>,
 ) -> Result<(PortNo, OfPort), Box<Refusal>> {
-    let snapshot = switch.pipeline().snapshot();
+    let snapshot = switch.policy().snapshot();
     let is_given = flow.mask().flow.in_port.get() != 0;
     let of = if is_given {
         Some(OfPort(flow.key().flow.in_port.get() as u16))

@@ -9,8 +9,8 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::text::PrintOptions;
 use flow::types::TableId;
 use flow::{Match, PipelineKey};
-use flowtable::pipeline::rule::Rule;
-use flowtable::pipeline::tables::RuleRef;
+use flowtable::policy::rule::Rule;
+use flowtable::policy::tables::RuleRef;
 use flowtable::trace::Rivals;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl<'a> Losers<'a> {
         let best = winner.map(|(_, won)| (won.priority, &won.matching));
         let mut rivals = Rivals::new(packet, best);
         for slice in rules.chunks(SLICE) {
-            let snapshot = self.switch.pipeline().snapshot();
+            let snapshot = self.switch.policy().snapshot();
             for &at in slice {
                 let Some(entry) = snapshot.tables().rule(at) else {
                     continue;
@@ -74,7 +74,7 @@ impl<'a> Losers<'a> {
 
     fn rules(&self, table: TableId) -> Vec<RuleRef> {
         let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
-        let snapshot = self.switch.pipeline().snapshot();
+        let snapshot = self.switch.policy().snapshot();
         let filter = FlowMod { table: Some(table), ..every };
         snapshot.tables().select(&filter, snapshot.version())
     }

@@ -7,8 +7,8 @@ use flow::key::PipelineKey;
 use flow::text::{DEFAULT_PRIORITY, PrintOptions, write_action, write_match};
 use flow::types::{OfPort, PortNo, TableId};
 use flow::{FlowKey, Match};
-use flowtable::pipeline::rule::Rule;
-use flowtable::pipeline::xlate::{Learn, TraceEvent, TraceStep};
+use flowtable::policy::rule::Rule;
+use flowtable::policy::xlate::{Learn, TraceEvent, TraceStep};
 use flowtable::trace::{
     Pass, action_sentence, note_sentence, note_text, outcome_sentence, with_of_port,
     write_datapath_actions, write_megaflow, write_packet,
@@ -49,7 +49,7 @@ impl<'a> Words<'a> {
         options: PrintOptions<'a>,
         explain: bool,
     ) -> Self {
-        let snapshot = switch.pipeline().snapshot();
+        let snapshot = switch.policy().snapshot();
         let ports = snapshot.ports().iter().map(|port| (port.no, port.of)).collect();
         let steps = passes.iter().flat_map(|pass| &pass.steps);
         let used = steps.filter_map(|step| match &step.event {
@@ -108,7 +108,7 @@ impl<'a> Words<'a> {
     }
 
     fn learn(&self, learn: &Learn) -> LearnRecord {
-        let snapshot = self.switch.pipeline().snapshot();
+        let snapshot = self.switch.policy().snapshot();
         LearnRecord {
             mac: learn.key.mac.to_string(),
             vlan: learn.key.vlan,

@@ -10,7 +10,7 @@ use benches::rules::pipeline_with;
 use benches::workload::{MACS, Order, SplitMix, Tuple, Workload};
 use flow::types::PortNo;
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::pipeline::Pipeline;
+use flowtable::policy::Policy;
 use packet::MAX_BATCH;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -65,15 +65,15 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn start(pipeline: &Arc<Pipeline>, switch: &NullSwitch) -> Self {
-        let (pipeline, registry) = (Arc::clone(pipeline), Arc::clone(switch.datapath.registry()));
+    fn start(policy: &Arc<Policy>, switch: &NullSwitch) -> Self {
+        let (policy, registry) = (Arc::clone(policy), Arc::clone(switch.datapath.registry()));
         let (start, epoch) = (switch.now(), Instant::now());
         let (stop, stopped) = mpsc::channel();
         std::thread::spawn(move || {
             loop {
                 let now = start + epoch.elapsed();
-                registry.sweep(&pipeline, now, Duration::from_secs(10));
-                pipeline.sweep_macs(now);
+                registry.sweep(&policy, now, Duration::from_secs(10));
+                policy.sweep_macs(now);
                 let is_over = stopped.recv_timeout(SWEEP_INTERVAL);
                 if is_over != Err(mpsc::RecvTimeoutError::Timeout) {
                     return;
@@ -97,8 +97,8 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) fn new(attack: Attack) -> Self {
-        let pipeline = Arc::new(pipeline_with(4, &attack.rules()));
-        let datapath = Datapath::new(Arc::clone(&pipeline), CacheConfig::default(), 1, 42);
+        let policy = Arc::new(pipeline_with(4, &attack.rules()));
+        let datapath = Datapath::new(Arc::clone(&policy), CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, attack.family());
         let mut established = Established(Workload::numbered(FLOWS, Order::Rotation));
         // It is known where the destinations are.
@@ -114,7 +114,7 @@ impl Field {
             }
             switch.skip += Duration::from_secs(1);
         }
-        let monitor = Monitor::start(&pipeline, &switch);
+        let monitor = Monitor::start(&policy, &switch);
         Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000, _monitor: monitor }
     }
 

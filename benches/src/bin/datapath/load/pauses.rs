@@ -8,7 +8,7 @@ use super::worker::Worker;
 use anyhow::Context;
 use benches::interrupt;
 use flow::types::{MacAddr, OfPort, PortNo};
-use flowtable::pipeline::ports::PortInfo;
+use flowtable::policy::ports::PortInfo;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn watch(daemon: &Daemon, file: &Path, core: usize) -> anyhow::Result<Vec<Pause>
         scope.spawn(|| {
             // A worker anywhere is better than none.
             let _ = bind_to(&[core]);
-            worker.forward(Arc::clone(daemon.switch.pipeline()));
+            worker.forward(Arc::clone(daemon.switch.policy()));
         });
         std::thread::sleep(WARM_UP);
         let pause = |step: Step| {
@@ -134,7 +134,7 @@ impl Daemon {
         let socket = folder.file("socket");
         let listener = bind(&socket)?;
         let switch = Arc::new(Switch::start(Config::new(Vec::new()))?);
-        switch.pipeline().with_ports(|ports| {
+        switch.policy().with_ports(|ports| {
             for n in 0..4 {
                 let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);
                 ports.insert(PortInfo::new(PortNo(n), OfPort(n + 1), &format!("null{n}"), mac));

@@ -3,7 +3,7 @@
 use benches::null_port::NullSwitch;
 use benches::workload::{Family, MACS, Order, Tuple, Workload};
 use flowtable::datapath::{CacheConfig, Datapath};
-use flowtable::pipeline::Pipeline;
+use flowtable::policy::Policy;
 use nix::unistd::gettid;
 use std::fs;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Forwards until [`stop`](Self::stop).
-    pub(super) fn forward(&self, pipeline: Arc<Pipeline>) {
+    pub(super) fn forward(&self, policy: Arc<Policy>) {
         self.id.store(gettid().as_raw(), Ordering::Relaxed);
-        let datapath = Datapath::new(pipeline, CacheConfig::default(), 1, 1);
+        let datapath = Datapath::new(policy, CacheConfig::default(), 1, 1);
         let mut switch = NullSwitch::new(datapath, Family::V4);
         let mut known = Workload::numbered(1000, Order::Rotation);
         let mut fresh = 1000;

@@ -5,15 +5,15 @@
 
 use super::publication::Hold;
 use super::tables::{Place, RuleRef, Scope, Tables};
-use super::{Pipeline, SLICE};
+use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
-use crate::pipeline::rule::Rule;
+use crate::policy::rule::Rule;
 use flow::flow_mod::FlowMod;
 use std::sync::Arc;
 
 /// A walk over the rules that a request names, as they were when it began.
 pub struct Walk<'a> {
-    pipeline: &'a Pipeline,
+    policy: &'a Policy,
     filter: &'a FlowMod,
     hold: Hold<'a, Tables>,
     place: Place,
@@ -22,7 +22,7 @@ pub struct Walk<'a> {
 impl Walk<'_> {
     /// Shows the next few rules to `visit`, under the lock. False at the end.
     pub fn next_slice(&mut self, mut visit: impl FnMut(Entry<'_, Arc<Rule>>)) -> bool {
-        let (tables, _) = self.pipeline.tables.read();
+        let (tables, _) = self.policy.tables.read();
         let scope = Scope::of(self.filter);
         let Some(slice) = tables.slice(scope, &mut self.place, SLICE, self.hold.version()) else {
             return false;
@@ -33,10 +33,10 @@ impl Walk<'_> {
     }
 }
 
-impl Pipeline {
+impl Policy {
     /// The rules that `filter` names. For a deletion these are the ones that it would delete.
     pub fn walk<'a>(&'a self, filter: &'a FlowMod) -> Walk<'a> {
-        Walk { pipeline: self, filter, hold: self.tables.hold(), place: Place::default() }
+        Walk { policy: self, filter, hold: self.tables.hold(), place: Place::default() }
     }
 
     /// The rules that a request names, at the version of a change that is being prepared.

@@ -1,7 +1,7 @@
 //! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
 
 use super::tables::{Change, FlowModError, RuleRef};
-use super::{Pipeline, SLICE};
+use super::{Policy, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
 /// never happened.
 pub struct Transaction<'a> {
-    pipeline: &'a Pipeline,
+    policy: &'a Policy,
     /// `None` once committed.
     change: Option<Change>,
     /// Tables that have been made ready for many rules.
@@ -21,12 +21,12 @@ pub struct Transaction<'a> {
     _writer: MutexGuard<'a, ()>,
 }
 
-impl Pipeline {
+impl Policy {
     /// Starts a change of rules and groups. Others wait for it to end.
     pub fn begin(&self) -> Transaction<'_> {
         let (writer, next) = self.tables.begin();
         let change = Some(Change::new(next));
-        Transaction { pipeline: self, change, expecting: Vec::new(), _writer: writer }
+        Transaction { policy: self, change, expecting: Vec::new(), _writer: writer }
     }
 
     /// Applies all requests or none.
@@ -52,10 +52,10 @@ impl Transaction<'_> {
         let Some(change) = &mut self.change else {
             return Ok(());
         };
-        let tables = &self.pipeline.tables;
+        let tables = &self.policy.tables;
         let selected = match request.command {
             Command::Add => Vec::new(),
-            _ => self.pipeline.select(request, change.version()),
+            _ => self.policy.select(request, change.version()),
         };
         let is_deletion = matches!(request.command, Command::Delete | Command::DeleteStrict);
         if is_deletion || selected.len() > SLICE {
@@ -88,7 +88,7 @@ impl Transaction<'_> {
                 return Ok(());
             };
             change.reserve(2 * SLICE);
-            self.pipeline.tables.step(|tables| {
+            self.policy.tables.step(|tables| {
                 let slice = requests[done..].iter().take(SLICE);
                 for request in slice.take_while(|r| r.command == Command::Add) {
                     tables.prepare(change, request, &[], now).map_err(|e| (done, e))?;
@@ -96,7 +96,7 @@ impl Transaction<'_> {
                 }
                 Ok(())
             })?;
-            self.pipeline.plan(false);
+            self.policy.plan(false);
         }
         Ok(())
     }
@@ -110,11 +110,11 @@ impl Transaction<'_> {
         }
         for (table, part) in tables {
             let count = count * part.len() / sample.len();
-            let draft = self.pipeline.tables.step(|tables| tables.expect(table, part, count));
+            let draft = self.policy.tables.step(|tables| tables.expect(table, part, count));
             if let Some(draft) = draft {
                 self.expecting.push(table);
                 let plan = draft.plan();
-                self.pipeline.tables.step(|tables| tables.adopt(table, plan));
+                self.policy.tables.step(|tables| tables.adopt(table, plan));
             }
         }
     }
@@ -126,7 +126,7 @@ impl Transaction<'_> {
     pub fn apply_group(&mut self, request: &GroupMod, now: Duration) -> Result<(), FlowModError> {
         match &mut self.change {
             Some(change) => {
-                self.pipeline.tables.step(|tables| tables.prepare_group(change, request, now))
+                self.policy.tables.step(|tables| tables.prepare_group(change, request, now))
             }
             None => Ok(()),
         }
@@ -137,7 +137,7 @@ impl Transaction<'_> {
         if let Some(change) = &mut self.change {
             for slice in rules.chunks(SLICE) {
                 change.reserve(SLICE);
-                self.pipeline.tables.step(|tables| tables.remove(change, slice));
+                self.policy.tables.step(|tables| tables.remove(change, slice));
             }
         }
     }
@@ -148,9 +148,9 @@ impl Transaction<'_> {
             return;
         };
         if !change.is_empty() {
-            self.pipeline.tables.publish(change.version());
+            self.policy.tables.publish(change.version());
             // Not before: a worker that knows of the change must find it.
-            self.pipeline.tables_changed(&change);
+            self.policy.tables_changed(&change);
         }
     }
 }
@@ -159,11 +159,11 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(mut change) = self.change.take() {
             while !change.is_empty() {
-                self.pipeline.tables.step(|tables| tables.roll_back(&mut change, SLICE));
+                self.policy.tables.step(|tables| tables.roll_back(&mut change, SLICE));
             }
         }
         for &table in &self.expecting {
-            self.pipeline.tables.step(|tables| tables.expect_no_more(table));
+            self.policy.tables.step(|tables| tables.expect_no_more(table));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A bridge's policy: tables, ports, learned hosts, and the translation that reads them.
 //!
-//! [`Pipeline`] is shared. Workers read it on a cache miss; the control thread changes it. A reader
+//! [`Policy`] is shared. Workers read it on a cache miss; the control thread changes it. A reader
 //! holds the locks shared for one translation; a writer holds them exclusively for a slice of its
 //! work. A change of many rules is not atomic because a lock is held, but because lookups use the
 //! published version, and publishing is one store (`publication`).
@@ -69,7 +69,7 @@ const LOGGED_RULES: usize = 32;
 
 /// A bridge's policy. See the [module](self).
 #[derive(Debug)]
-pub struct Pipeline {
+pub struct Policy {
     tables: Published<Tables>,
     ports: RwLock<PortTable>,
     macs: RwLock<MacTable>,
@@ -134,7 +134,7 @@ impl Snapshot<'_> {
     }
 }
 
-impl Pipeline {
+impl Policy {
     /// No rule, no port. The seed keys all hash functions.
     pub fn new(seed: u64) -> Self {
         Self {

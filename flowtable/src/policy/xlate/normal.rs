@@ -2,8 +2,8 @@
 
 use super::vlan::{Tag, set_tags, tags};
 use super::{Ctx, Learn, LeftOut, Note};
-use crate::pipeline::mac_table::MacKey;
-use crate::pipeline::ports::{PortInfo, PriorityTags, VlanMode};
+use crate::policy::mac_table::MacKey;
+use crate::policy::ports::{PortInfo, PriorityTags, VlanMode};
 use flow::extract::eth_type;
 use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::types::{MacAddr, OfPort};
@@ -225,7 +225,7 @@ fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::ports::VlanSet;
+    use crate::policy::ports::VlanSet;
     use flow::types::{OfPort, PortNo};
     use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Outputs: one port, several, or somebody who is no port.
 
 use super::{Ctx, LeftOut, Note};
-use crate::pipeline::ports::PortInfo;
+use crate::policy::ports::PortInfo;
 use flow::action::Subfield;
 use flow::types::{OfPort, PortNo};
 use flow::verdict::{ControllerMeta, DpAction, DropReason};

@@ -1,7 +1,7 @@
 //! An account of the walk, for `trace`. Costs nothing when nobody wants one.
 
 use super::Translation;
-use crate::pipeline::rule::Rule;
+use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
 use flow::types::{GroupId, OfPort, TableId};
 use flow::verdict::DropReason;

@@ -15,26 +15,26 @@ fn context(command: Command) -> ParseContext<'static> {
 }
 
 /// Four ports, 1 to 4, with datapath numbers 0 to 3.
-pub(super) fn pipeline(rules: &[&str]) -> Pipeline {
-    let pipeline = Pipeline::new(7);
-    pipeline.with_ports(|ports| {
+pub(super) fn policy(rules: &[&str]) -> Policy {
+    let policy = Policy::new(7);
+    policy.with_ports(|ports| {
         for n in 1..=4 {
             let mac = MacAddr([2, 0, 0, 0, 0, n as u8]);
             ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), &format!("p{n}"), mac));
         }
     });
-    add(&pipeline, rules).unwrap();
-    pipeline
+    add(&policy, rules).unwrap();
+    policy
 }
 
-pub(super) fn add(pipeline: &Pipeline, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
+pub(super) fn add(policy: &Policy, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
     let rules: Vec<FlowMod> =
         rules.iter().map(|r| parse_flow(r, &context(Command::Add)).expect(r)).collect();
-    pipeline.apply(&rules, NOW)
+    policy.apply(&rules, NOW)
 }
 
-pub(super) fn add_groups(pipeline: &Pipeline, groups: &[&str]) {
-    let mut transaction = pipeline.begin();
+pub(super) fn add_groups(policy: &Policy, groups: &[&str]) {
+    let mut transaction = policy.begin();
     let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
     for text in groups {
         let group = parse_group(text, flow::text::GroupCommand::Add, &context);
@@ -43,9 +43,9 @@ pub(super) fn add_groups(pipeline: &Pipeline, groups: &[&str]) {
     transaction.commit();
 }
 
-fn delete(pipeline: &Pipeline, matching: &str) {
+fn delete(policy: &Policy, matching: &str) {
     let request = parse_flow(matching, &context(Command::Delete)).expect(matching);
-    pipeline.apply(&[request], NOW).unwrap();
+    policy.apply(&[request], NOW).unwrap();
 }
 
 /// The key of a packet in the words of a match; `in_port` is given by its OpenFlow number.
@@ -70,7 +70,7 @@ fn outputs(actions: &[DpAction]) -> Vec<u16> {
 }
 
 fn check(rules: &[&str], packet: &str, expected: &[u16]) {
-    let translation = pipeline(rules).translate(&key(packet));
+    let translation = policy(rules).translate(&key(packet));
     assert_eq!(outputs(&translation.actions), expected, "{packet} through {rules:?}");
 }
 
@@ -92,7 +92,7 @@ fn outputs_that_lead_nowhere_are_left_out() {
 #[test]
 fn protected_ports_exchange_nothing_whatever_the_rules_say() {
     let reached = |rule: &str| {
-        let p = pipeline(&[rule]);
+        let p = policy(&[rule]);
         p.with_ports(|ports| {
             for n in [1, 2] {
                 ports.get_mut(OfPort(n)).unwrap().protected = true;
@@ -136,7 +136,7 @@ fn the_action_set_comes_last_and_in_its_own_order() {
 
 #[test]
 fn a_loop_of_resubmits_drops_the_frame_with_its_reason() {
-    let p = pipeline(&["actions=2,resubmit(,0)"]);
+    let p = policy(&["actions=2,resubmit(,0)"]);
     let translation = p.translate(&key("in_port=1,tcp"));
     assert_eq!(translation.drop, Some(DropReason::RecursionTooDeep));
     assert!(translation.actions.is_empty());
@@ -144,7 +144,7 @@ fn a_loop_of_resubmits_drops_the_frame_with_its_reason() {
 
 #[test]
 fn reasons_tell_why_nothing_is_sent() {
-    let reason = |rules: &[&str], packet: &str| pipeline(rules).translate(&key(packet)).drop;
+    let reason = |rules: &[&str], packet: &str| policy(rules).translate(&key(packet)).drop;
     assert_eq!(reason(&[], "in_port=1,tcp"), Some(DropReason::TableMiss));
     assert_eq!(reason(&["actions=drop"], "in_port=1,tcp"), Some(DropReason::RuleDrop));
     assert_eq!(reason(&["actions=1"], "in_port=1,tcp"), Some(DropReason::NoOutput));
@@ -156,7 +156,7 @@ fn reasons_tell_why_nothing_is_sent() {
 
 #[test]
 fn what_a_port_does_not_receive_is_counted_by_the_rule_that_it_meets() {
-    let p = pipeline(&["tcp,actions=resubmit(,1)", "table=1,actions=2"]);
+    let p = policy(&["tcp,actions=resubmit(,1)", "table=1,actions=2"]);
     p.with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().config.no_recv = true);
     let met = |packet: &str| {
         let translation = p.translate(&key(packet));
@@ -172,7 +172,7 @@ fn what_a_port_does_not_receive_is_counted_by_the_rule_that_it_meets() {
 
 #[test]
 fn normal_learns_and_then_knows() {
-    let p = pipeline(&["actions=normal"]);
+    let p = policy(&["actions=normal"]);
     let (a, b) = ("dl_src=02:00:00:00:00:0a", "dl_dst=02:00:00:00:00:0b");
     let there = p.translate(&key(&format!("in_port=1,{a},{b},tcp")));
     assert_eq!(outputs(&there.actions), [2, 3, 4], "unknown: flooded");
@@ -187,7 +187,7 @@ fn normal_learns_and_then_knows() {
 
 #[test]
 fn normal_knows_what_it_learns_from_the_same_frame() {
-    let p = pipeline(&[
+    let p = policy(&[
         "priority=1,actions=mod_dl_dst:02:00:00:00:00:03,normal,set_field:02:00:00:00:00:04->eth_src,normal",
         "priority=2,dl_dst=02:00:00:00:00:03,actions=normal",
     ]);
@@ -202,7 +202,7 @@ fn normal_knows_what_it_learns_from_the_same_frame() {
 
 #[test]
 fn access_ports_keep_vlans_apart() {
-    let p = pipeline(&["actions=normal"]);
+    let p = policy(&["actions=normal"]);
     p.with_ports(|ports| {
         ports.get_mut(OfPort(1)).unwrap().vlan = VlanMode::Access(10);
         ports.get_mut(OfPort(2)).unwrap().vlan = VlanMode::Access(20);
@@ -217,7 +217,7 @@ fn access_ports_keep_vlans_apart() {
 
 #[test]
 fn a_file_with_one_bad_rule_changes_nothing() {
-    let p = pipeline(&["priority=1,actions=1"]);
+    let p = policy(&["priority=1,actions=1"]);
     let before = p.generation();
     let error = add(&p, &["priority=1,actions=2", "tcp,actions=group:9"]).unwrap_err();
     assert_eq!(error, (1, FlowModError::UnknownGroup(9)));
@@ -228,7 +228,7 @@ fn a_file_with_one_bad_rule_changes_nothing() {
 
 #[test]
 fn a_transaction_is_invisible_until_it_is_committed() {
-    let p = pipeline(&["priority=1,actions=1"]);
+    let p = policy(&["priority=1,actions=1"]);
     let mut transaction = p.begin();
     let rule = parse_flow("priority=2,actions=2", &context(Command::Add)).unwrap();
     transaction.apply(&rule, NOW).unwrap();
@@ -239,7 +239,7 @@ fn a_transaction_is_invisible_until_it_is_committed() {
 
 #[test]
 fn deleted_rules_are_freed_once_nobody_can_see_them() {
-    let p = pipeline(&["priority=1,actions=1", "priority=2,tcp,actions=2"]);
+    let p = policy(&["priority=1,actions=1", "priority=2,tcp,actions=2"]);
     delete(&p, "tcp");
     assert_eq!(p.snapshot().tables().removed_len(), 1);
     while p.purge() {}
@@ -257,7 +257,7 @@ fn numbered(first: usize, count: usize) -> Vec<FlowMod> {
 
 #[test]
 fn a_walk_shows_the_rules_as_they_were_when_it_began() {
-    let p = pipeline(&[]);
+    let p = policy(&[]);
     p.apply(&numbered(0, 5 * SLICE), NOW).unwrap();
     let every = parse_flow("", &context(Command::Delete)).unwrap();
     let mut walk = p.walk(&every);
@@ -277,8 +277,7 @@ fn a_walk_shows_the_rules_as_they_were_when_it_began() {
 
 #[test]
 fn a_walk_shows_what_its_filter_names() {
-    let p =
-        pipeline(&["cookie=1,tcp,actions=1", "cookie=2,udp,actions=2", "table=3,tcp,actions=2"]);
+    let p = policy(&["cookie=1,tcp,actions=1", "cookie=2,udp,actions=2", "table=3,tcp,actions=2"]);
     let count = |filter| {
         let filter = parse_flow(filter, &context(Command::Delete)).unwrap();
         let (mut walk, mut count) = (p.walk(&filter), 0);
@@ -291,7 +290,7 @@ fn a_walk_shows_what_its_filter_names() {
 
 #[test]
 fn a_change_of_many_slices_can_be_taken_back() {
-    let p = pipeline(&["cookie=7,priority=7,ip,nw_dst=10.0.0.5,actions=2", "priority=1,actions=3"]);
+    let p = policy(&["cookie=7,priority=7,ip,nw_dst=10.0.0.5,actions=2", "priority=1,actions=3"]);
     let mut transaction = p.begin();
     transaction.apply_all(&numbered(0, 3 * SLICE + 1), NOW).unwrap();
     transaction.apply(&parse_flow("udp", &context(Command::Delete)).unwrap(), NOW).unwrap();
@@ -308,7 +307,7 @@ fn a_change_of_many_slices_can_be_taken_back() {
 
 #[test]
 fn what_was_expected_need_not_come() {
-    let p = pipeline(&["table=3,udp,actions=output:2"]);
+    let p = policy(&["table=3,udp,actions=output:2"]);
     let sample = numbered(0, 1000);
     for (count, is_committed) in [(2000, false), (4000, true)] {
         let mut transaction = p.begin();
@@ -329,7 +328,7 @@ fn what_was_expected_need_not_come() {
 #[test]
 fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
     let p =
-        pipeline(&["priority=1,idle_timeout=10,actions=1", "priority=2,hard_timeout=30,actions=2"]);
+        policy(&["priority=1,idle_timeout=10,actions=1", "priority=2,hard_timeout=30,actions=2"]);
     let rules = p.translate(&key("in_port=4,tcp")).rules;
     assert!(p.expire(NOW + Duration::from_secs(9)).is_empty());
     let idle = p.expire(NOW + Duration::from_secs(10));
@@ -340,11 +339,11 @@ fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
 
 /// Cookies and actions of the rules of table 0 after a modification in a version.
 fn modified(version: OfVersion, rule: &str, modification: &str) -> Vec<(u64, usize)> {
-    let pipeline = pipeline(&[rule]);
+    let policy = policy(&[rule]);
     let context = ParseContext { version, ..context(Command::Modify) };
     let request = parse_flow(modification, &context).unwrap();
-    pipeline.apply(&[request], NOW).unwrap();
-    let snapshot = pipeline.snapshot();
+    policy.apply(&[request], NOW).unwrap();
+    let snapshot = policy.snapshot();
     let rules = snapshot.tables().rules(None, snapshot.version());
     rules.map(|rule| (rule.value.cookie.0, rule.value.actions.len())).collect()
 }
@@ -372,10 +371,10 @@ fn what_a_modification_does_depends_on_the_version() {
 fn which_tables_are_meant_without_one_depends_on_the_version() {
     use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
     let left = |version, command, text: &str| {
-        let pipeline = pipeline(&["tcp,actions=1", "table=2,tcp,actions=1"]);
+        let policy = policy(&["tcp,actions=1", "table=2,tcp,actions=1"]);
         let request = parse_flow(text, &ParseContext { version, ..context(command) }).unwrap();
-        pipeline.apply(&[request], NOW).unwrap();
-        let snapshot = pipeline.snapshot();
+        policy.apply(&[request], NOW).unwrap();
+        let snapshot = policy.snapshot();
         let rules = snapshot.tables().rules(None, snapshot.version());
         rules.filter(|rule| rule.value.outputs_to(OfPort(1))).count()
     };
@@ -389,14 +388,14 @@ fn which_tables_are_meant_without_one_depends_on_the_version() {
 
 #[test]
 fn a_rule_that_takes_the_place_of_another_may_overlap() {
-    let pipeline = pipeline(&["priority=3,tcp,actions=1", "priority=3,ip,actions=1"]);
-    assert!(add(&pipeline, &["check_overlap,priority=3,ip,actions=2"]).is_ok());
-    assert!(add(&pipeline, &["check_overlap,priority=3,tcp,tp_dst=5,actions=2"]).is_err());
+    let policy = policy(&["priority=3,tcp,actions=1", "priority=3,ip,actions=1"]);
+    assert!(add(&policy, &["check_overlap,priority=3,ip,actions=2"]).is_ok());
+    assert!(add(&policy, &["check_overlap,priority=3,tcp,tp_dst=5,actions=2"]).is_err());
 }
 
 #[test]
 fn deleting_a_group_takes_its_rules_along() {
-    let p = pipeline(&[]);
+    let p = policy(&[]);
     add_groups(&p, &["group_id=1,type=all,bucket=output:2,bucket=output:3"]);
     add(&p, &["tcp,actions=group:1", "udp,actions=4"]).unwrap();
     assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
@@ -410,7 +409,7 @@ fn deleting_a_group_takes_its_rules_along() {
 
 #[test]
 fn exit_in_a_clone_ends_all_lists_and_in_a_bucket_only_the_bucket() {
-    let p = pipeline(&[]);
+    let p = policy(&[]);
     add_groups(&p, &["group_id=1,type=all,bucket=resubmit(,1),bucket=output:4"]);
     let rules = [
         "table=0,tcp,actions=clone(resubmit(,1)),output:2",
@@ -424,7 +423,7 @@ fn exit_in_a_clone_ends_all_lists_and_in_a_bucket_only_the_bucket() {
 
 #[test]
 fn buckets_leave_what_they_push_and_take_back_what_they_set() {
-    let p = pipeline(&[]);
+    let p = policy(&[]);
     add_groups(&p, &["group_id=1,type=all,bucket=resubmit(,1)"]);
     let rules = [
         "table=0,actions=group:1,pop:NXM_NX_REG1[],output:NXM_NX_REG1[],output:NXM_NX_REG0[]",
@@ -436,7 +435,7 @@ fn buckets_leave_what_they_push_and_take_back_what_they_set() {
 
 #[test]
 fn a_bucket_may_name_a_group_that_comes_later_but_not_itself() {
-    let p = pipeline(&[]);
+    let p = policy(&[]);
     let groups = [
         "group_id=1,type=all,bucket=group:2,bucket=output:3",
         "group_id=2,type=indirect,bucket=output:2",
@@ -454,7 +453,7 @@ fn a_bucket_may_name_a_group_that_comes_later_but_not_itself() {
 
 #[test]
 fn too_many_labels_are_the_trouble_of_one_bucket() {
-    let p = pipeline(&[]);
+    let p = policy(&[]);
     let push = "push_mpls:0x8847,".repeat(4);
     add_groups(&p, &["group_id=1,type=all,bucket=resubmit(,1),bucket=output:3"]);
     add(&p, &["actions=group:1,2", &format!("table=1,actions={push}output:4")]).unwrap();
@@ -463,7 +462,7 @@ fn too_many_labels_are_the_trouble_of_one_bucket() {
 
 /// What a rule with a clone around a group does, and whether the packet goes round.
 fn clone_around(group: &str, conduct: Conduct) -> (Vec<u16>, bool) {
-    let p = pipeline(&[]).with_conduct(conduct);
+    let p = policy(&[]).with_conduct(conduct);
     add_groups(&p, &[&format!("group_id=1,type=select,{group}")]);
     add(&p, &["actions=clone(group:1),output:2"]).unwrap();
     let actions = p.translate(&key("in_port=1,tcp")).actions;
@@ -485,7 +484,7 @@ fn only_a_switch_like_open_vswitch_recirculates_for_a_select_group() {
 
 #[test]
 fn what_waits_for_a_pass_waits_for_the_next_one_too() {
-    let p = pipeline(&[]).with_conduct(Conduct::AsOvs);
+    let p = policy(&[]).with_conduct(Conduct::AsOvs);
     add_groups(&p, &["group_id=1,type=select,bucket=output:3"]);
     let rules = [
         "table=0,mpls,actions=resubmit(,1),output:2",

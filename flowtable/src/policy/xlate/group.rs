@@ -2,7 +2,7 @@
 
 use super::actions::in_order;
 use super::{Ctx, Note};
-use crate::pipeline::tables::GroupEntry;
+use crate::policy::tables::GroupEntry;
 use flow::action::Action;
 use flow::extract::{eth_type, ip_proto};
 use flow::group::{Bucket, GroupType};

@@ -3,7 +3,7 @@
 //! An over-wide cached flow is how switches let packets pass that no rule lets pass (CVE-2023-1668,
 //! CVE-2023-5366), so this is tried with rules and groups that read and write every kind of header.
 
-use super::tests::{add, add_groups, pipeline};
+use super::tests::{add, add_groups, policy};
 use super::*;
 use crate::datapath::{Egress, execute};
 use flow::compose::compose;
@@ -167,7 +167,7 @@ proptest! {
         rules in proptest::sample::subsequence(RULES, 0..=RULES.len()),
     ) {
         let conduct = if as_ovs { Conduct::AsOvs } else { Conduct::Sensible };
-        let p = pipeline(&[]).with_conduct(conduct);
+        let p = policy(&[]).with_conduct(conduct);
         add_groups(&p, GROUPS);
         add(&p, &rules).unwrap();
         let verdict = p.translate(&packet);
