@@ -16,6 +16,7 @@ mod error;
 mod frames;
 mod host;
 mod namespace;
+mod source;
 pub mod traffic;
 mod wait;
 
@@ -25,4 +26,5 @@ pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
 pub use host::{Host, HostPlan, VlanTag, has_taps};
 pub use namespace::{Namespace, enter};
+pub use source::FrameSource;
 pub use wait::{eventually, within};

@@ -18,7 +18,6 @@ pub mod netlink;
 pub mod netns;
 mod port;
 pub mod shield;
-pub mod source;
 pub mod spec;
 mod sys;
 pub mod tap;
@@ -30,6 +29,7 @@ pub use port::{
     TxQueue, Whereabouts,
 };
 pub use sys::heap::free_evenly;
+pub use sys::xdp;
 
 use spec::{PortSpec, Target};
 use std::io::{self, ErrorKind};

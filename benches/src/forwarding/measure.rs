@@ -4,8 +4,7 @@ use super::processes::{self, on_core};
 use super::{Figure, Network};
 use clap::ValueEnum;
 use lab::traffic::{RoundTrips, TcpLoad};
-use lab::{FrameSocket, Host, InterfaceCounters};
-use ports::source::FrameSource;
+use lab::{FrameSocket, FrameSource, Host, InterfaceCounters};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

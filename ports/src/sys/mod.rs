@@ -8,7 +8,7 @@ pub(crate) mod mmsg;
 pub(crate) mod packet;
 pub(crate) mod ring;
 pub(crate) mod tun;
-pub(crate) mod xdp;
+pub mod xdp;
 
 use std::io;
 

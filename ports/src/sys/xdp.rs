@@ -1,5 +1,8 @@
 //! Sending through AF_XDP sockets (Documentation/networking/af_xdp.rst): copy mode, no receiving.
 //!
+//! No port uses this: it is how test networks make frames for measurements. It is here because all
+//! `unsafe` code is.
+//!
 //! Frames lie in memory that the kernel knows (UMEM), in chunks. A ring of descriptors says which chunks
 //! to send; another one tells which were sent, and only has to be emptied here.
 
@@ -16,7 +19,7 @@ const CHUNK: usize = 2048;
 const RING: u32 = 2048;
 
 /// A socket that sends, and the frames it sends.
-pub(crate) struct XdpTx {
+pub struct XdpTx {
     // Before the memory: fields are dropped in order, and the kernel uses it as long as this is open.
     fd: OwnedFd,
     tx: Mapping,
@@ -27,8 +30,13 @@ pub(crate) struct XdpTx {
 }
 
 impl XdpTx {
-    /// A socket at the first queue of a device, with these frames.
-    pub(crate) fn new(ifindex: u32, frames: &[Vec<u8>]) -> io::Result<Self> {
+    /// A socket at the first queue of the device with interface number `ifindex`, with frames of 2,048
+    /// bytes at most.
+    ///
+    /// # Errors
+    /// `InvalidInput` without a frame or with one that is too long; otherwise the kernel's reason.
+    /// `ResourceBusy` while another AF_XDP socket of that queue is open.
+    pub fn new(ifindex: u32, frames: &[Vec<u8>]) -> io::Result<Self> {
         if frames.is_empty() || frames.iter().any(|frame| frame.len() > CHUNK) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -78,7 +86,10 @@ impl XdpTx {
 
     /// Sends `count` frames from the one at `first` on, beginning again after the last, as far as there
     /// is room, and returns how many were accepted.
-    pub(crate) fn send(&mut self, first: usize, count: u32) -> io::Result<u32> {
+    ///
+    /// # Errors
+    /// The device is down or has gone.
+    pub fn send(&mut self, first: usize, count: u32) -> io::Result<u32> {
         let (tx, completions) = (&self.offsets.tx, &self.offsets.cr);
         let sent = self.completions.word(completions.producer).load(Ordering::Acquire);
         self.completions.word(completions.consumer).store(sent, Ordering::Release);

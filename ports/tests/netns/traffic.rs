@@ -3,11 +3,11 @@
 use crate::lab::{
     Host, Opened, Outcome, Skip, Wire, experimental, ip, is_in_user_namespace, needs,
 };
+use ::lab::FrameSource;
 use etherparse::PacketBuilder;
 use packet::{Frame, GsoType, Offload};
 use ports::TxFailure;
 use ports::netlink::{LinkSpec, Vxlan};
-use ports::source::FrameSource;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 

@@ -3,9 +3,9 @@
 //! An AF_XDP socket makes a frame for less than a packet socket does, which counts when the sender is
 //! what limits a measurement. The frames are ordinary ones for everybody behind it.
 
-use crate::PortError;
-use crate::netlink::Netlink;
-use crate::sys::xdp::XdpTx;
+use crate::LabError;
+use ports::netlink::Netlink;
+use ports::xdp::XdpTx;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ impl FrameSource {
     ///
     /// # Errors
     /// There is no such device, the kernel has no AF_XDP, or a privilege is missing.
-    pub fn open(device: &str, frames: &[Vec<u8>]) -> Result<Self, PortError> {
+    pub fn open(device: &str, frames: &[Vec<u8>]) -> Result<Self, LabError> {
         let index = Netlink::open()?.link(device)?.index;
         let start = Instant::now();
         let tx = loop {
@@ -35,7 +35,7 @@ impl FrameSource {
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err(e) => return Err(Self::error("open an AF_XDP socket at", device, e)),
+                Err(e) => return Err(LabError::os("open an AF_XDP socket at", device)(e)),
             }
         };
         Ok(Self { device: device.to_owned(), tx, next: 0, frames: frames.len() })
@@ -45,14 +45,10 @@ impl FrameSource {
     ///
     /// # Errors
     /// The device is down or has gone.
-    pub fn send(&mut self, count: u32) -> Result<u32, PortError> {
-        let sent = self.tx.send(self.next, count);
-        let sent = sent.map_err(|e| Self::error("send through", &self.device, e))?;
+    pub fn send(&mut self, count: u32) -> Result<u32, LabError> {
+        let failed = |error| LabError::os("send through", &self.device)(error);
+        let sent = self.tx.send(self.next, count).map_err(failed)?;
         self.next = (self.next + sent as usize) % self.frames;
         Ok(sent)
-    }
-
-    fn error(operation: &'static str, device: &str, error: io::Error) -> PortError {
-        PortError::os(operation, device, "CAP_NET_RAW", error)
     }
 }
