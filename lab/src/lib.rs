@@ -14,6 +14,7 @@ mod counters;
 mod daemon;
 mod error;
 mod frames;
+pub mod harness;
 mod host;
 mod namespace;
 mod source;

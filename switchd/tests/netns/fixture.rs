@@ -1,8 +1,8 @@
 //! A switch under test with its hosts.
 
-use crate::harness::Unsupported;
 use anyhow::Context;
 use control::Client;
+use lab::harness::Unsupported;
 use lab::{Daemon, Host, HostPlan, eventually, has_taps};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use packet::Batch;
@@ -122,7 +122,7 @@ fn require_taps() -> anyhow::Result<()> {
     if has_taps() {
         return Ok(());
     }
-    Err(Unsupported("TAP devices for this user (/dev/net/tun cannot be opened)").into())
+    Err(Unsupported::lacking("TAP devices for this user (/dev/net/tun cannot be opened)"))
 }
 
 /// The switch's end of the veth pair of host `i + 1`.

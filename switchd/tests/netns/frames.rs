@@ -1,10 +1,10 @@
 //! Frames as bytes: what is sent on one side comes out on the other, and nothing else does.
 
 use crate::fixture::{Cable, Network, Observer};
-use crate::harness::Test;
 use anyhow::{Context, bail, ensure};
 use control::record::DropRecord;
 use control::{Client, Operation, Reply};
+use lab::harness::Test;
 use lab::traffic::Ping;
 use lab::{EXPERIMENTAL, FrameSocket, Host, eventually, experimental_frame};
 use std::time::Duration;

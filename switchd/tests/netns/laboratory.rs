@@ -1,8 +1,8 @@
 //! The laboratory itself, with a Linux bridge in the place of the switch: what these tests rely on
 //! holds, so that a failure elsewhere is about the switch.
 
-use crate::harness::{Test, unsupported_if_missing};
 use anyhow::ensure;
+use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Counters, FrameSocket, Host, HostPlan, VlanTag, experimental_frame};
 use ports::netlink::{LinkSpec, Netlink};

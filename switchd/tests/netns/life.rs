@@ -2,10 +2,10 @@
 //! the traffic of others does not notice.
 
 use crate::fixture::{Cable, Network, SWITCHD};
-use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::record::PortRecord;
 use control::{Client, Operation, PortFlag};
+use lab::harness::Test;
 use lab::traffic::Ping;
 use lab::{Daemon, Host, Namespace, eventually, within};
 use ports::netlink::{LinkSpec, Netlink};

@@ -5,7 +5,6 @@
 
 mod fixture;
 mod frames;
-mod harness;
 mod laboratory;
 mod life;
 mod memory;
@@ -36,5 +35,5 @@ fn main() -> ExitCode {
         workers::TESTS,
     ]
     .concat();
-    harness::run(&tests)
+    lab::harness::run(&tests)
 }

@@ -1,9 +1,9 @@
 //! What a port costs in memory, as the kernel counts it.
 
 use crate::fixture::{Cable, Network};
-use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::Operation;
+use lab::harness::Test;
 use lab::traffic::TcpTransfer;
 use lab::{FrameSocket, experimental_frame};
 use ports::netlink::{LinkSpec, Netlink};

@@ -1,11 +1,11 @@
 //! What belongs to the switch while it runs, what does not, and what it leaves behind.
 
 use crate::fixture::{Cable, Network, SWITCHD};
-use crate::harness::Test;
 use crate::life::{is_up, port, undisturbed};
 use anyhow::{Context, ensure};
 use control::record::DropRecord;
 use control::{Client, Operation, Reply};
+use lab::harness::Test;
 use lab::traffic::{Ping, TcpTransfer};
 use lab::{Daemon, FrameSocket, Host, HostPlan, eventually, experimental_frame, has_taps};
 use ports::netlink::{LinkSpec, Netlink, Tbf};

@@ -1,10 +1,10 @@
 //! Ports in other network namespaces, named as `ip netns` names them.
 
 use crate::fixture::SWITCHD;
-use crate::harness::Test;
 use crate::life::{is_up, is_waiting, port, undisturbed};
 use anyhow::{Context, ensure};
 use control::Operation;
+use lab::harness::Test;
 use lab::traffic::Ping;
 use lab::{Daemon, Host, HostPlan, Namespace, eventually};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};

@@ -3,11 +3,11 @@
 
 use crate::fixture::{Cable, Network, Observer};
 use crate::frames::BROADCAST;
-use crate::harness::{Test, Unsupported};
 use crate::rules::add_flow_13;
 use crate::vlans::read;
 use anyhow::{Context, ensure};
 use control::{Client, Operation, PortFlag};
+use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
 use lab::{FrameSocket, Host, HostPlan, experimental_frame, has_taps};
 use ports::netlink::Netlink;
@@ -160,7 +160,9 @@ fn as_in_open_vswitch() -> anyhow::Result<()> {
 
 fn the_host_itself_is_at_local() -> anyhow::Result<()> {
     if !has_taps() {
-        return Err(Unsupported("TAP devices for this user (/dev/net/tun cannot be opened)").into());
+        return Err(Unsupported::lacking(
+            "TAP devices for this user (/dev/net/tun cannot be opened)",
+        ));
     }
     let local = ["--port", "internal:sw0,number=LOCAL"];
     let network = Network::with(&[Cable::Veth], None, &local)?;

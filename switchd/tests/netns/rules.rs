@@ -1,11 +1,11 @@
 //! Rules at work on the kernel's own traffic.
 
 use crate::fixture::{Cable, Network, Observer};
-use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::record::DropsRecord;
 use control::{Client, FlowMods, Operation, PortFlag, Reply};
 use flow::types::OfVersion;
+use lab::harness::Test;
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{
     Counters, EXPERIMENTAL, FrameSocket, Host, HostPlan, InterfaceCounters, eventually,

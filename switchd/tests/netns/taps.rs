@@ -2,10 +2,10 @@
 //! stays at the other end.
 
 use crate::fixture::{Cable, Network, SWITCHD};
-use crate::harness::{Test, Unsupported};
 use anyhow::{Context, ensure};
 use control::Client;
 use control::record::PortRecord;
+use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
 use lab::{Daemon, Namespace, eventually, has_taps};
 use ports::netlink::Netlink;
@@ -96,7 +96,9 @@ fn ends_with_its_namespace() -> anyhow::Result<()> {
 
 fn renamed() -> anyhow::Result<()> {
     if !has_taps() {
-        return Err(Unsupported("TAP devices for this user (/dev/net/tun cannot be opened)").into());
+        return Err(Unsupported::lacking(
+            "TAP devices for this user (/dev/net/tun cannot be opened)",
+        ));
     }
     let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "internal:tap2"])?;
     let mut netlink = Netlink::open()?;

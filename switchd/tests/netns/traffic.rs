@@ -1,8 +1,8 @@
 //! The kernel's own protocols through the switch, with every offload as the kernel sets it.
 
 use crate::fixture::{Cable, Network};
-use crate::harness::{Test, unsupported_if_missing};
 use anyhow::{Context, ensure};
+use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Counters, FrameSocket, Host};
 use nix::sys::socket::{setsockopt, sockopt};

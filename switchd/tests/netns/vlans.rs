@@ -2,9 +2,9 @@
 
 use crate::fixture::{Cable, Network, Observer};
 use crate::frames::tagged;
-use crate::harness::Test;
 use anyhow::{Context, ensure};
 use control::Operation;
+use lab::harness::Test;
 use lab::{EXPERIMENTAL, FrameSocket, experimental_frame};
 use std::time::Duration;
 

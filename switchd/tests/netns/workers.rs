@@ -1,9 +1,9 @@
 //! Several workers: each has a share of the flows of a port, and each flow stays in order.
 
 use crate::fixture::{Cable, Network};
-use crate::harness::Test;
 use anyhow::ensure;
 use control::{Client, Operation, Reply};
+use lab::harness::Test;
 use lab::traffic::Ping;
 use lab::{FrameSocket, Host, eventually};
 use ports::netlink::{LinkSpec, Netlink};

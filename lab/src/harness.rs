@@ -1,23 +1,34 @@
 //! Runs each test in a process of its own, inside a laboratory of its own, and tells how it went.
 //!
+//! For test programs with `harness = false`, whose `main` calls [`run`] with a list of tests. Arguments
+//! are parts of test names, or options of libtest. `SWITCHD_REQUIRE=netns` turns a test that cannot have
+//! a laboratory from a skipped one into a failed one.
+//!
 //! `unshare(CLONE_NEWUSER)` works only in a process without threads, so libtest cannot do it. The
 //! parent starts this same program once a test, in a process group of its own, with the test's name
 //! in the environment; at the deadline the whole group ends, the switch under test included.
 
-use lab::{LabError, RunDir, enter, within};
+use crate::{LabError, RunDir, enter, within};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A name and what to do. An error or a panic is a failure, but for [`Unsupported`].
-pub(crate) type Test = (&'static str, fn() -> anyhow::Result<()>);
+pub type Test = (&'static str, fn() -> anyhow::Result<()>);
 
 /// The test needs something that this machine does not have, such as a part of the kernel.
 #[derive(Debug)]
-pub(crate) struct Unsupported(pub(crate) &'static str);
+pub struct Unsupported(pub String);
 
 impl std::error::Error for Unsupported {}
+
+impl Unsupported {
+    /// The error of a test that needs `thing`.
+    pub fn lacking(thing: impl Into<String>) -> anyhow::Error {
+        Self(thing.into()).into()
+    }
+}
 
 impl std::fmt::Display for Unsupported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,16 +37,22 @@ impl std::fmt::Display for Unsupported {
 }
 
 /// Turns the refusal of a kernel that lacks `thing` into [`Unsupported`].
-pub(crate) fn unsupported_if_missing<T>(
-    result: Result<T, LabError>,
-    thing: &'static str,
+///
+/// # Errors
+/// That, or `result`'s own error if it is another one.
+pub fn unsupported_if_missing<T>(
+    result: Result<T, impl Into<LabError>>,
+    thing: &str,
 ) -> anyhow::Result<T> {
-    result.map_err(|e| match &e {
-        LabError::Netlink(n) if n.errno() == Some(nix::Error::EOPNOTSUPP as i32) => {
-            Unsupported(thing).into()
-        }
-        _ => e.into(),
+    result.map_err(|e| match e.into() {
+        LabError::Netlink(n) if is_missing(n.errno()) => Unsupported::lacking(thing),
+        e => e.into(),
     })
+}
+
+/// What a kernel answers that was built without the kind of device or queueing discipline asked for.
+fn is_missing(errno: Option<i32>) -> bool {
+    [nix::Error::EOPNOTSUPP as i32, nix::Error::ENOENT as i32].map(Some).contains(&errno)
 }
 
 /// The variable that names the test to the child.
@@ -96,8 +113,8 @@ impl Selection {
     }
 }
 
-/// Does what the command line asks for.
-pub(crate) fn run(tests: &[Test]) -> ExitCode {
+/// Runs the tests that the command line asks for, and tells whether all of them passed.
+pub fn run(tests: &[Test]) -> ExitCode {
     if let Ok(name) = std::env::var(TEST) {
         return be_child(tests, &name);
     }
