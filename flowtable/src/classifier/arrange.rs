@@ -243,9 +243,9 @@ impl<T> Classifier<T> {
         let Home { group: number, local } = self.masks.get(rule.value.mask).home;
         let rank = rule.rank();
         let rules = &self.rules;
-        let rank_of = |slot| rules.at(slot).map_or(rank, |(_, rule)| rule.rank());
         let group = &mut self.groups[usize::from(number)];
         let before = (group.len() > 0).then(|| group.bound());
+        let rank_of = |slot| rules.rank_of(slot);
         let (hash, met) = group.insert(m.key(), local, slot, rank, rank_of);
         if before != Some(group.bound()) {
             self.sort();
@@ -260,10 +260,11 @@ impl<T> Classifier<T> {
     /// Takes the row of a rule out of its group. Returns the number of its mask.
     fn take_row(&mut self, slot: u32) -> Option<u32> {
         let (_, rule) = self.rules.at(slot)?;
+        let (rank, rules) = (rule.rank(), &self.rules);
         let &Filed { hash, mask, group: number, .. } = &rule.value;
         let group = &mut self.groups[usize::from(number)];
         let before = group.bound();
-        let local = group.remove(hash, slot)?;
+        let local = group.remove(hash, slot, rank, |slot| rules.rank_of(slot))?;
         if self.masks.get(mask).home.group != number && group.rules_of(local) == 0 {
             group.drop_mask(local);
         }
@@ -336,11 +337,11 @@ impl<T> Classifier<T> {
     /// Moves a rule to the group of its mask, if it is not there. Returns whether it was not.
     fn resettle(&mut self, slot: u32) -> bool {
         let Some((_, rule)) = self.rules.at(slot) else { return false };
-        let &Filed { hash, mask, group, .. } = &rule.value;
+        let &Filed { mask, group, .. } = &rule.value;
         if self.masks.get(mask).home.group == group {
             return false;
         }
-        if let Some((_, m)) = self.groups[usize::from(group)].rule(hash, slot) {
+        if let Some(m) = self.match_of(slot) {
             self.take_row(slot);
             self.file(slot, &m);
         }
@@ -464,10 +465,9 @@ impl<T> Classifier<T> {
             .collect();
         for slot in sample {
             let Some((_, rule)) = self.rules.at(slot) else { continue };
-            let filed = &rule.value;
-            let group = &self.groups[usize::from(filed.group)];
-            let Ok(at) = census.binary_search_by_key(&filed.mask, |c| c.number) else { continue };
-            if let Some((_, m)) = group.rule(filed.hash, slot) {
+            let mask = rule.value.mask;
+            let Ok(at) = census.binary_search_by_key(&mask, |c| c.number) else { continue };
+            if let Some(m) = self.match_of(slot) {
                 census[at].sample.push(*m.key());
             }
         }

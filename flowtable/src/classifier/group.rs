@@ -217,12 +217,21 @@ impl Group {
     }
 
     /// Takes out a rule and returns the number of its mask in the group.
-    pub(super) fn remove(&mut self, hash: u32, slot: u32) -> Option<u16> {
+    pub(super) fn remove(
+        &mut self,
+        hash: u32,
+        slot: u32,
+        rank: Rank,
+        rank_of: impl Fn(u32) -> Rank,
+    ) -> Option<u16> {
         let width = self.width();
         let block = self.buckets.find_mut(hash)?;
         let lines = self.rows.get(*block);
-        let headers = lines.iter().step_by(width).map(Header::of);
-        let (at, header) = headers.enumerate().find(|(_, h)| h.slot == slot)?;
+        let at = place(lines, width, rank, rank_of);
+        let header = Header::of(lines.get(at * width)?);
+        if header.slot != slot {
+            return None;
+        }
         let row: ArrayVec<Line, MAX_WIDTH> = lines[at * width..][..width].iter().copied().collect();
         self.rows.remove(block, at);
         if !has_value(self.rows.get(*block), &row, &self.hash_lines) {
@@ -237,16 +246,26 @@ impl Group {
         Some(header.mask)
     }
 
-    /// The header and the match of a rule.
-    pub(super) fn rule(&self, hash: u32, slot: u32) -> Option<(Header, Match)> {
+    /// The match of a rule, which is looked for by its rank: buckets may be large.
+    pub(super) fn rule(
+        &self,
+        hash: u32,
+        slot: u32,
+        rank: Rank,
+        rank_of: impl Fn(u32) -> Rank,
+    ) -> Option<Match> {
         let width = self.width();
-        let rows = self.rows(self.bucket(hash)?).chunks_exact(width);
-        let (header, row) =
-            rows.map(|row| (Header::of(&row[0]), row)).find(|(h, _)| h.slot == slot)?;
+        let lines = self.rows(self.bucket(hash)?);
+        let at = place(lines, width, rank, rank_of);
+        let row = lines.get(at * width..(at + 1) * width)?;
+        let header = Header::of(&row[0]);
+        if header.slot != slot {
+            return None;
+        }
         let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
         self.layout.scatter(row, &mut key);
         self.layout.scatter(self.mask(header.mask, width), &mut mask);
-        Some((header, Match::new(&key, &mask)))
+        Some(Match::new(&key, &mask))
     }
 
     /// The rules with exactly this match, given by its key and the number of its mask.
@@ -304,7 +323,7 @@ fn has_value(lines: &[Line], row: &[Line], hash_lines: &[Line]) -> bool {
     lines.chunks_exact(row.len()).any(|other| agree(other, row, hash_lines))
 }
 
-/// The place of a new row among those of its bucket.
+/// The place of a row among those of its bucket, or the one where it would be.
 fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank) -> usize {
     let (mut low, mut high) = (0, lines.len() / width);
     while low < high {

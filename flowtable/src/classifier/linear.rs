@@ -18,7 +18,7 @@ impl<T> Default for LinearClassifier<T> {
 impl<T> LinearClassifier<T> {
     /// See [`Classifier::insert`](super::Classifier::insert).
     pub fn insert(&mut self, m: &Match, priority: u16, version: Version, value: T) -> RuleId {
-        self.rules.insert(priority, version, (*m, value))
+        self.rules.insert(priority, version, |_| (*m, value))
     }
 
     /// See [`Classifier::remove`](super::Classifier::remove).

@@ -173,8 +173,19 @@ impl<T> Classifier<T> {
     ///
     /// It may equal another rule in match and priority; where both are visible, the older one wins.
     pub fn insert(&mut self, m: &Match, priority: u16, version: Version, value: T) -> RuleId {
+        self.insert_with(m, priority, version, |_| value)
+    }
+
+    /// As [`insert`](Self::insert), for a value that knows the name of its rule.
+    pub fn insert_with(
+        &mut self,
+        m: &Match,
+        priority: u16,
+        version: Version,
+        value: impl FnOnce(RuleId) -> T,
+    ) -> RuleId {
         let mask = self.mask_number(m.mask());
-        let filed = Filed { value, hash: 0, mask, group: 0 };
+        let filed = |id| Filed { value: value(id), hash: 0, mask, group: 0 };
         let id = self.rules.insert(priority, version, filed);
         self.masks.get_mut(mask).add(id.slot());
         self.add_row(id.slot(), m);
@@ -286,10 +297,16 @@ impl<T> Classifier<T> {
 
     /// A rule with all that the classifier knows of it, visible or not, until it is purged.
     pub fn entry(&self, id: RuleId) -> Option<Entry<'_, T>> {
-        let filed = &self.rules.get(id)?.value;
-        let group = &self.groups[usize::from(filed.group)];
-        let (header, matches) = group.rule(filed.hash, id.slot())?;
-        Some(Entry { id, matches, priority: header.priority, value: &filed.value })
+        let rule = self.rules.get(id)?;
+        let matches = self.match_of(id.slot())?;
+        Some(Entry { id, matches, priority: rule.rank().priority(), value: &rule.value.value })
+    }
+
+    /// The match of the rule in a slot, from its row.
+    fn match_of(&self, slot: u32) -> Option<Match> {
+        let (_, rule) = self.rules.at(slot)?;
+        let group = &self.groups[usize::from(rule.value.group)];
+        group.rule(rule.value.hash, slot, rule.rank(), |slot| self.rules.rank_of(slot))
     }
 
     /// Number of rules that have not been removed.

@@ -18,7 +18,7 @@ impl Version {
 }
 
 /// Names a rule of one classifier, also after it is gone: identities are not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId {
     slot: u32,
     generation: u32,
@@ -119,17 +119,24 @@ impl<V> Default for Rules<V> {
 }
 
 impl<V> Rules<V> {
-    pub(super) fn insert(&mut self, priority: u16, added: Version, value: V) -> RuleId {
+    /// Adds a rule; `value` makes what is kept of it from its name.
+    pub(super) fn insert(
+        &mut self,
+        priority: u16,
+        added: Version,
+        value: impl FnOnce(RuleId) -> V,
+    ) -> RuleId {
         let rank = Rank::new(priority, self.sequence);
         self.sequence += 1;
         self.len += 1;
-        let rule = Rule { added, removed: Version::NEVER, rank, value };
+        let rule = |id| Rule { added, removed: Version::NEVER, rank, value: value(id) };
         if let Some(slot) = self.free {
             let place = &mut self.slots[slot as usize / PIECE][slot as usize % PIECE];
             if let Slot::Vacant { generation, next } = *place {
                 self.free = next;
-                *place = Slot::Used { generation, rule };
-                return RuleId { slot, generation };
+                let id = RuleId { slot, generation };
+                *place = Slot::Used { generation, rule: rule(id) };
+                return id;
             }
         }
         let slot = self.slots();
@@ -139,8 +146,9 @@ impl<V> Rules<V> {
         }
         let piece = &mut self.slots[slot as usize / PIECE];
         grow(piece, 1);
-        piece.push(Slot::Used { generation: 0, rule });
-        RuleId { slot, generation: 0 }
+        let id = RuleId { slot, generation: 0 };
+        piece.push(Slot::Used { generation: 0, rule: rule(id) });
+        id
     }
 
     /// The rule in a slot.
@@ -165,6 +173,11 @@ impl<V> Rules<V> {
         let last = self.slots.last().map_or(0, Vec::len);
         let slots = self.slots.len().saturating_sub(1) * PIECE + last;
         u32::try_from(slots).expect("fewer than 2^32 rules")
+    }
+
+    /// The rank of the rule in a slot; that of a vacant slot is below all.
+    pub(super) fn rank_of(&self, slot: u32) -> Rank {
+        self.at(slot).map_or(Rank(0), |(_, rule)| rule.rank)
     }
 
     pub(super) fn get(&self, id: RuleId) -> Option<&Rule<V>> {
