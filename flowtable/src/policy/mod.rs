@@ -40,7 +40,7 @@ use changes::Changes;
 pub use conduct::Conduct;
 use flow::action::Action;
 use flow::types::{OfPort, TableId};
-use flow::{FlowKey, PipelineKey};
+use flow::{FlowKey, Match, PipelineKey};
 use lookup_counts::LookupCounts;
 use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, MacKey, MacTable};
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -184,6 +184,12 @@ impl Policy {
             conduct: self.conduct,
             version,
         }
+    }
+
+    /// Priority and match of a rule. `None` if it has been removed and freed.
+    pub fn match_of(&self, rule: &Rule) -> Option<(u16, Match)> {
+        let (tables, _) = self.tables.read();
+        tables.rule(rule.place()).map(|entry| (entry.priority, entry.matches))
     }
 
     /// Translates a packet.

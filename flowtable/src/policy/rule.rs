@@ -1,5 +1,7 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
+use super::tables::RuleRef;
+use crate::classifier::RuleId;
 use flow::Match;
 use flow::action::Action;
 use flow::flow_mod::FlowFlags;
@@ -11,8 +13,10 @@ use std::time::Duration;
 /// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`].
 #[derive(Debug)]
 pub struct Rule {
-    /// Where it is.
+    /// The table that it is in.
     pub table: TableId,
+    /// Its name in the classifier of that table.
+    pub id: RuleId,
     /// Given by the user.
     pub cookie: Cookie,
     /// Seconds without traffic after which it goes; 0 never.
@@ -103,6 +107,11 @@ impl RuleStats {
 }
 
 impl Rule {
+    /// Where it is.
+    pub fn place(&self) -> RuleRef {
+        (self.table, self.id)
+    }
+
     /// The user's name for it.
     pub fn name(&self) -> Option<&Arc<str>> {
         self.names.as_ref()?.name.as_ref()

@@ -461,14 +461,16 @@ impl Tables {
         if let Some(id) = replaced {
             self.remove(change, &[(table, id)]);
         }
-        let rule = Rule {
+        let actions = self.recent_actions.share(&fm.actions);
+        let rule = |id| Rule {
             table,
+            id,
             cookie: fm.cookie,
             idle_timeout: fm.idle_timeout,
             hard_timeout: fm.hard_timeout,
             importance: fm.importance,
             flags: fm.flags,
-            actions: self.recent_actions.share(&fm.actions),
+            actions,
             names: names_of(fm),
             stats,
         };
@@ -482,18 +484,17 @@ impl Tables {
         table: TableId,
         matching: &Match,
         priority: u16,
-        rule: Rule,
+        rule: impl FnOnce(RuleId) -> Rule,
     ) {
-        let name = rule.name().cloned();
-        let timed = rule.has_timeout();
-        let table_entry = self.table_mut(table);
-        table_entry.timed += usize::from(timed);
-        let classifier = &mut table_entry.classifier;
-        let id = classifier.insert(matching, priority, change.version, Arc::new(rule));
-        if let Some(name) = name {
-            self.names.entry(name).or_default().push((table, id));
-        }
+        let held = self.table_mut(table);
+        let rule = |id| Arc::new(rule(id));
+        let id = held.classifier.insert_with(matching, priority, change.version, rule);
         change.undo.push(Undo::Inserted((table, id)));
+        let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
+        held.timed += usize::from(rule.has_timeout());
+        if let Some(name) = rule.name() {
+            self.names.entry(Arc::clone(name)).or_default().push((table, id));
+        }
     }
 
     /// Replaces a rule by one with other actions; counters, age and names stay.
@@ -506,14 +507,16 @@ impl Tables {
             old.stats.reset();
         }
         old.stats.touch(now);
-        let rule = Rule {
+        let actions = self.recent_actions.share(&fm.actions);
+        let rule = |id| Rule {
             table: old.table,
+            id,
             cookie: if fm.modify_cookie { fm.cookie } else { old.cookie },
             idle_timeout: old.idle_timeout,
             hard_timeout: old.hard_timeout,
             importance: old.importance,
             flags: old.flags,
-            actions: self.recent_actions.share(&fm.actions),
+            actions,
             names: old.names.clone(),
             stats: Arc::clone(&old.stats),
         };

@@ -12,6 +12,7 @@ use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{CachedFlowRecord, DropCause, ReasonRecord};
 use control::{CachedFlowQuery, Format, Reason as RefusalReason, Refusal, Reply};
+use flow::Match;
 use flow::key::{FLOW_WORDS, FlowKey, FlowMask};
 use flow::text::{
     DEFAULT_PRIORITY, ParseContext, PortNames, PrintOptions, parse_match, write_action, write_match,
@@ -20,6 +21,7 @@ use flow::types::{OfPort, PortNo};
 use flowtable::datapath::CachedFlow;
 use flowtable::policy::ports::PortTable;
 use flowtable::policy::rule::Rule;
+use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{Cause, reasons, write_datapath_actions, write_datapath_flow};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -36,13 +38,9 @@ pub(super) fn dump(
     let filter = Filter::parse(switch, &query.filter, &names)?;
     let mut workers = switch.cached_flows();
     workers.iter_mut().for_each(|flows| flows.retain(|flow| filter.may_cover(flow)));
-    let rules = match query.why {
-        true => describe_rules(switch, workers.iter().flatten(), &shown(&names, query.names)),
-        false => HashMap::new(),
-    };
     let ports = switch.policy().snapshot().ports().clone();
     let names = shown(&names, query.names);
-    let writer = Writer { switch, query, ports, names: &names, rules, now: switch.now() };
+    let writer = Writer { switch, query, ports, names: &names, now: switch.now() };
     let mut text = String::with_capacity(TEXT_SIZE);
     for (worker, flows) in workers.iter().enumerate() {
         if workers.len() > 1 && query.format == Format::Text {
@@ -105,31 +103,37 @@ struct RuleWords {
     text: String,
 }
 
-/// The rules that made the flows.
-fn describe_rules<'a>(
+/// The rules that won when a packet was translated.
+fn describe_rules(
     switch: &Switch,
-    flows: impl Iterator<Item = &'a Arc<CachedFlow>>,
+    steps: &[TraceStep],
     names: &dyn PortNames,
 ) -> HashMap<*const Rule, RuleWords> {
-    let used = flows.flat_map(|flow| flow.rules()).map(Arc::as_ptr);
-    let wanted: std::collections::HashSet<*const Rule> = used.collect();
-    let snapshot = switch.policy().snapshot();
-    let rules = snapshot.tables().rules(None, snapshot.version());
-    let rules = rules.filter(|entry| wanted.contains(&Arc::as_ptr(entry.value)));
-    let describe = |entry: flowtable::classifier::Entry<'_, Arc<Rule>>| {
+    let won = steps.iter().filter_map(|step| match &step.event {
+        TraceEvent::Rule(_, rule) => Some(rule),
+        _ => None,
+    });
+    let words = won.filter_map(|rule| {
+        let (priority, matching) = switch.policy().match_of(rule)?;
+        Some((Arc::as_ptr(rule), RuleWords::new(rule, priority, &matching, names)))
+    });
+    words.collect()
+}
+
+impl RuleWords {
+    fn new(rule: &Rule, priority: u16, matching: &Match, names: &dyn PortNames) -> Self {
         let mut text = String::new();
-        write_match(&mut text, &entry.matches, DEFAULT_PRIORITY, names);
+        write_match(&mut text, matching, DEFAULT_PRIORITY, names);
         let comma = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{comma}priority {}", entry.priority);
-        if entry.value.cookie.0 != 0 {
-            let _ = write!(text, ", cookie {:#x}", entry.value.cookie.0);
+        let _ = write!(text, "{comma}priority {priority}");
+        if rule.cookie.0 != 0 {
+            let _ = write!(text, ", cookie {:#x}", rule.cookie.0);
         }
-        if let Some(name) = entry.value.name() {
+        if let Some(name) = rule.name() {
             let _ = write!(text, ", name {name}");
         }
-        (Arc::as_ptr(entry.value), RuleWords { matched: entry.matches.mask().flow, text })
-    };
-    rules.map(describe).collect()
+        Self { matched: matching.mask().flow, text }
+    }
 }
 
 struct Writer<'a> {
@@ -137,7 +141,6 @@ struct Writer<'a> {
     query: &'a CachedFlowQuery,
     ports: PortTable,
     names: &'a dyn PortNames,
-    rules: HashMap<*const Rule, RuleWords>,
     now: Duration,
 }
 
@@ -178,11 +181,12 @@ impl Writer<'_> {
     fn why(&self, flow: &CachedFlow) -> Vec<ReasonRecord> {
         let key = flow.key();
         let (translation, steps) = self.switch.policy().trace(&key);
-        let matched = |rule: &Arc<Rule>| Some(self.rules.get(&Arc::as_ptr(rule))?.matched);
+        let rules = describe_rules(self.switch, &steps, self.names);
+        let matched = |rule: &Arc<Rule>| Some(rules.get(&Arc::as_ptr(rule))?.matched);
         let reasons = reasons(&translation.mask, &steps, matched);
         let mut told: Vec<ReasonRecord> = reasons
             .into_iter()
-            .map(|reason| self.reason(self.flow(&key, &reason.bits), &reason.cause))
+            .map(|reason| self.reason(self.flow(&key, &reason.bits), &reason.cause, &rules))
             // Bits that no packet of this kind has.
             .filter(|reason| !reason.bits.is_empty())
             .collect();
@@ -194,11 +198,16 @@ impl Writer<'_> {
         told
     }
 
-    fn reason(&self, bits: String, cause: &Cause) -> ReasonRecord {
+    fn reason(
+        &self,
+        bits: String,
+        cause: &Cause,
+        rules: &HashMap<*const Rule, RuleWords>,
+    ) -> ReasonRecord {
         let (cause, table, text) = match cause {
             Cause::Always => ("always", None, None),
             Cause::Rule(table, rule) => {
-                let words = self.rules.get(&Arc::as_ptr(rule));
+                let words = rules.get(&Arc::as_ptr(rule));
                 ("rule", Some(table), words.map(|words| words.text.clone()))
             }
             Cause::OtherRules(table) => ("other_rules", Some(table), None),

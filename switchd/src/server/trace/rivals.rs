@@ -1,6 +1,7 @@
 //! The rules of a table that lost a look-up.
 //!
-//! Rules are looked at in slices, so that no lock is held long, and there is a limit for one trace.
+//! All rules of the table are compared, in slices, so that no lock is held long; and there is a limit
+//! for one trace.
 
 use super::words::{Described, describe};
 use crate::switch::Switch;
@@ -9,13 +10,12 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::text::PrintOptions;
 use flow::types::TableId;
 use flow::{Match, PipelineKey};
+use flowtable::classifier::Entry;
 use flowtable::policy::rule::Rule;
-use flowtable::policy::tables::RuleRef;
+
 use flowtable::trace::Rivals;
 use std::sync::Arc;
 
-/// Rules that are compared under one lock.
-const SLICE: usize = 64;
 /// Rules that one trace compares with its packet: about a second's work.
 const MAX_COMPARED: usize = 1_000_000;
 
@@ -38,23 +38,23 @@ impl<'a> Losers<'a> {
         packet: &PipelineKey,
         winner: Option<(&Arc<Rule>, &Described)>,
     ) -> Option<TraceEventRecord> {
-        let mut rules = self.rules(table);
-        let is_limited = rules.len() > self.left;
-        rules.truncate(self.left);
-        self.left -= rules.len();
         let best = winner.map(|(_, won)| (won.priority, &won.matching));
         let mut rivals = Rivals::new(packet, best);
-        for slice in rules.chunks(SLICE) {
-            let snapshot = self.switch.policy().snapshot();
-            for &at in slice {
-                let Some(entry) = snapshot.tables().rule(at) else {
-                    continue;
-                };
-                if winner.is_none_or(|(won, _)| !Arc::ptr_eq(won, entry.value)) {
-                    rivals.consider(entry.priority, &entry.matches, entry.priority);
-                }
+        let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+        let in_table = FlowMod { table: Some(table), ..every };
+        let mut walk = self.switch.policy().walk(&in_table);
+        let mut is_limited = false;
+        let mut compare = |entry: Entry<'_, Arc<Rule>>| {
+            if self.left == 0 {
+                is_limited = true;
+                return;
             }
-        }
+            self.left -= 1;
+            if winner.is_none_or(|(won, _)| !Arc::ptr_eq(won, entry.value)) {
+                rivals.consider(entry.priority, &entry.matches, entry.priority);
+            }
+        };
+        while walk.next_slice(&mut compare) {}
         let (named, others) = rivals.finish(self.options.ports);
         let rules: Vec<LostRecord> = named
             .into_iter()
@@ -70,12 +70,5 @@ impl<'a> Losers<'a> {
             others,
             is_limited,
         })
-    }
-
-    fn rules(&self, table: TableId) -> Vec<RuleRef> {
-        let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
-        let snapshot = self.switch.policy().snapshot();
-        let filter = FlowMod { table: Some(table), ..every };
-        snapshot.tables().select(&filter, snapshot.version())
     }
 }

@@ -26,7 +26,6 @@ pub(super) struct Words<'a> {
 }
 
 /// A rule that a trace names.
-#[derive(Default)]
 pub(super) struct Described {
     pub(super) matching: Match,
     pub(super) priority: u16,
@@ -49,20 +48,18 @@ impl<'a> Words<'a> {
         options: PrintOptions<'a>,
         explain: bool,
     ) -> Self {
-        let snapshot = switch.policy().snapshot();
-        let ports = snapshot.ports().iter().map(|port| (port.no, port.of)).collect();
+        let pipeline = switch.policy();
+        let ports = pipeline.snapshot().ports().iter().map(|port| (port.no, port.of)).collect();
         let steps = passes.iter().flat_map(|pass| &pass.steps);
-        let used = steps.filter_map(|step| match &step.event {
-            TraceEvent::Rule(_, rule) => Some((Arc::as_ptr(rule), Described::default())),
+        let won = steps.filter_map(|step| match &step.event {
+            TraceEvent::Rule(_, rule) => Some(rule),
             _ => None,
         });
-        let mut rules: HashMap<*const Rule, Described> = used.collect();
-        for entry in snapshot.tables().rules(None, snapshot.version()) {
-            if let Some(rule) = rules.get_mut(&Arc::as_ptr(entry.value)) {
-                *rule = Described { matching: entry.matches, priority: entry.priority };
-            }
-        }
-        Self { switch, options, ports, rules, explain }
+        let described = won.filter_map(|rule| {
+            let (priority, matching) = pipeline.match_of(rule)?;
+            Some((Arc::as_ptr(rule), Described { matching, priority }))
+        });
+        Self { switch, options, ports, rules: described.collect(), explain }
     }
 
     /// The first of the passes, which has the others in it.
