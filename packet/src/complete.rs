@@ -1,7 +1,8 @@
 //! Finishing in software the checksum that a sender left to the device.
 
-use crate::checksum::{crc32c, nonzero, sum};
-use crate::outer::{Ip, SCTP};
+use crate::checksum::{nonzero, sum};
+use crate::outer::Ip;
+use crate::wire::{SctpPacket, ip_proto, ipv4, ipv6, sctp};
 use crate::{Frame, Offload};
 
 /// The checksum request of a frame contradicts its bytes.
@@ -35,15 +36,12 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
     }
     let error = CompleteError { start: csum_start, offset: csum_offset, size: frame.size() };
     let (start, offset) = (usize::from(csum_start), usize::from(csum_offset));
-    let sctp = sctp_end(frame.bytes(), start).filter(|_| offset == SCTP_CHECKSUM);
+    let sctp_end = sctp_end(frame.bytes(), start).filter(|_| offset == SCTP_CHECKSUM);
     let bytes = frame.bytes_mut();
-    match sctp {
+    match sctp_end {
         Some(end) => {
-            let packet = bytes.get_mut(start..end).filter(|p| p.len() >= SCTP_CHECKSUM + 4);
-            let (head, rest) = packet.ok_or(error)?.split_at_mut(SCTP_CHECKSUM);
-            rest[..4].fill(0);
-            let crc = crc32c([head, rest]);
-            rest[..4].copy_from_slice(&crc.to_le_bytes());
+            let packet = bytes.get_mut(start..end).ok_or(error)?;
+            SctpPacket::new_checked(packet).map_err(|_| error)?.fill_checksum();
         }
         None => {
             let covered = bytes.get_mut(start..).ok_or(error)?;
@@ -58,7 +56,8 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
     Ok(())
 }
 
-const SCTP_CHECKSUM: usize = 8;
+/// Only SCTP has its checksum there.
+const SCTP_CHECKSUM: usize = sctp::field::CHECKSUM.start;
 
 /// Where the SCTP packet that begins at `start` ends; `None` if it is not SCTP.
 fn sctp_end(bytes: &[u8], start: usize) -> Option<usize> {
@@ -67,17 +66,17 @@ fn sctp_end(bytes: &[u8], start: usize) -> Option<usize> {
         outermost
     } else {
         // Inside a tunnel: an IP header ends where summing begins.
-        Ip::v4(bytes, start.checked_sub(20)?)
-            .or_else(|| Ip::v6(bytes, start.checked_sub(40)?))
+        Ip::v4(bytes, start.checked_sub(ipv4::HEADER_SIZE)?)
+            .or_else(|| Ip::v6(bytes, start.checked_sub(ipv6::HEADER_SIZE)?))
             .filter(|ip| ip.payload == start)?
     };
-    (ip.protocol == SCTP && !ip.is_later_fragment).then_some(ip.end)
+    (ip.protocol == ip_proto::SCTP && !ip.is_later_fragment).then_some(ip.end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checksum::pseudo_header;
+    use crate::checksum::{crc32c, pseudo_header};
     use etherparse::PacketBuilder;
     use proptest::prelude::*;
 

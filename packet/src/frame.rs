@@ -21,6 +21,19 @@ pub struct Layers {
     pub padding: u16,
 }
 
+impl Layers {
+    /// First byte behind the Ethernet header and its tags: of the label stack, or of the network header.
+    pub(crate) fn l2_end(self) -> u16 {
+        if self.l2_5 != 0 { self.l2_5 } else { self.l3 }
+    }
+
+    /// The positions after the bytes before all of them grew (`by > 0`) or shrank.
+    fn shifted(self, by: i16) -> Self {
+        let shift = |at: u16| if at == 0 { 0 } else { at.saturating_add_signed(by) };
+        Self { l2_5: shift(self.l2_5), l3: shift(self.l3), l4: shift(self.l4), ..self }
+    }
+}
+
 enum Storage<'a> {
     Lent(&'a mut [u8]),
     Owned(Vec<u8>),
@@ -163,6 +176,34 @@ impl<'a> Frame<'a> {
     pub fn bytes_and_before(&self, n: usize) -> Option<&[u8]> {
         let start = (self.start as usize).checked_sub(n)?;
         Some(&self.buffer()[start..self.end as usize])
+    }
+
+    /// Opens a gap of `n` bytes at `at`: the bytes before it move into the headroom, and positions in
+    /// `offload` and `layers` follow what lies behind it. Returns `false`, and changes nothing, if the
+    /// frame ends before `at` or there is no room.
+    #[must_use]
+    pub(crate) fn open_gap(&mut self, at: usize, n: usize) -> bool {
+        if at > self.size() || !self.grow_front(n) {
+            return false;
+        }
+        self.bytes_mut().copy_within(n..n + at, 0);
+        self.shift_positions(n as i16);
+        true
+    }
+
+    /// Takes out the `n` bytes at `at`, the reverse of [`Frame::open_gap`].
+    ///
+    /// # Panics
+    /// If the frame ends before `at + n`.
+    pub(crate) fn close_gap(&mut self, at: usize, n: usize) {
+        self.bytes_mut().copy_within(..at, n);
+        self.shrink_front(n);
+        self.shift_positions(-(n as i16));
+    }
+
+    fn shift_positions(&mut self, by: i16) {
+        self.offload.shift(i32::from(by));
+        self.layers = self.layers.shifted(by);
     }
 
     /// A copy with a buffer of its own; `buf` is reused as its allocation.

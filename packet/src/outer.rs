@@ -1,13 +1,9 @@
 //! Where the outermost IP header and the header behind it lie, read with just enough parsing for
 //! checksums and segmentation. This is not key extraction: it stops at what it does not know.
 
+use crate::wire::vlan::skip_tags;
+use crate::wire::{Ipv4Packet, Ipv6Extension, Ipv6Packet, eth_type, ip_proto, ipv4, ipv6};
 use crate::{Frame, GsoType};
-
-pub(crate) const ETHERNET: usize = 14;
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
-pub(crate) const GRE: u8 = 47;
-pub(crate) const SCTP: u8 = 132;
 
 /// IPv4 or IPv6, with where its header begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,73 +31,47 @@ pub(crate) struct Ip {
 impl Ip {
     /// The outermost one; `None` if the frame does not carry IP directly behind Ethernet and tags.
     pub(crate) fn outermost(bytes: &[u8]) -> Option<Self> {
-        let (ethertype, start) = behind_ethernet(bytes, 0)?;
+        let (ethertype, start) = skip_tags(bytes, 0)?;
         match ethertype {
-            0x0800 => Self::v4(bytes, start),
-            0x86dd => Self::v6(bytes, start),
+            eth_type::IPV4 => Self::v4(bytes, start),
+            eth_type::IPV6 => Self::v6(bytes, start),
             _ => None,
         }
     }
 
     /// The header that begins at `start`, if an IPv4 header can.
     pub(crate) fn v4(bytes: &[u8], start: usize) -> Option<Self> {
-        let header = bytes.get(start..)?;
-        let (fixed, _) = header.split_first_chunk::<20>()?;
-        let size = usize::from(fixed[0] & 0x0f) * 4;
-        if fixed[0] >> 4 != 4 || size < 20 || header.len() < size {
-            return None;
-        }
-        // Zero stands for "longer than the field can say".
-        let total = match usize::from(u16::from_be_bytes([fixed[2], fixed[3]])) {
-            0 => header.len(),
-            total => total.clamp(size, header.len()),
-        };
-        Some(Self {
+        let header = Ipv4Packet::new_checked(bytes.get(start..)?).ok()?;
+        (header.version() == 4).then(|| Self {
             version: Version::V4,
             start,
-            payload: start + size,
-            end: start + total,
-            protocol: fixed[9],
-            is_later_fragment: u16::from_be_bytes([fixed[6], fixed[7]]) & 0x1fff != 0,
+            payload: start + header.header_size(),
+            end: start + header.end(),
+            protocol: header.protocol(),
+            is_later_fragment: header.is_later_fragment(),
         })
     }
 
-    /// The header that begins at `start`, if an IPv6 header can.
+    /// The header that begins at `start`, if an IPv6 header can, and its extension headers.
     pub(crate) fn v6(bytes: &[u8], start: usize) -> Option<Self> {
-        let header = bytes.get(start..)?;
-        let (fixed, _) = header.split_first_chunk::<40>()?;
-        if fixed[0] >> 4 != 6 {
+        let header = Ipv6Packet::new_checked(bytes.get(start..)?).ok()?;
+        if header.version() != 6 {
             return None;
         }
-        let end = match usize::from(u16::from_be_bytes([fixed[4], fixed[5]])) {
-            0 => bytes.len(),
-            payload => (start + 40 + payload).min(bytes.len()),
-        };
         let mut ip = Self {
             version: Version::V6,
             start,
-            payload: start + 40,
-            end,
-            protocol: fixed[6],
+            payload: start + ipv6::HEADER_SIZE,
+            end: start + header.end(),
+            protocol: header.next_header(),
             is_later_fragment: false,
         };
-        while !ip.is_later_fragment {
-            let extension = bytes.get(ip.payload..end)?;
-            let size = match (ip.protocol, extension) {
-                (0 | 43 | 60, [_, len, ..]) => (usize::from(*len) + 1) * 8,
-                (51, [_, len, ..]) => (usize::from(*len) + 2) * 4,
-                (44, [_, _, high, low, ..]) => {
-                    ip.is_later_fragment = u16::from_be_bytes([*high, *low]) & 0xfff8 != 0;
-                    8
-                }
-                (0 | 43 | 44 | 51 | 60, _) => return None,
-                _ => break,
-            };
-            if extension.len() < size {
-                return None;
-            }
-            ip.protocol = extension[0];
-            ip.payload += size;
+        while ip_proto::is_ipv6_extension(ip.protocol) && !ip.is_later_fragment {
+            let rest = bytes.get(ip.payload..ip.end)?;
+            let extension = Ipv6Extension::new_checked(ip.protocol, rest).ok()?;
+            ip.is_later_fragment = extension.is_later_fragment();
+            ip.protocol = extension.next_header();
+            ip.payload += extension.header_size();
         }
         Some(ip)
     }
@@ -109,22 +79,10 @@ impl Ip {
     /// Source and destination address.
     pub(crate) fn addresses(self, bytes: &[u8]) -> (&[u8], &[u8]) {
         let (at, size) = match self.version {
-            Version::V4 => (self.start + 12, 4),
-            Version::V6 => (self.start + 8, 16),
+            Version::V4 => (self.start + ipv4::field::ADDRESSES.start, 4),
+            Version::V6 => (self.start + ipv6::field::ADDRESSES.start, 16),
         };
-        (&bytes[at..at + size], &bytes[at + size..at + 2 * size])
-    }
-}
-
-/// The EtherType behind the MACs at `at` and any tags, and where what it names begins.
-pub(crate) fn behind_ethernet(bytes: &[u8], at: usize) -> Option<(u16, usize)> {
-    let mut next = at + ETHERNET;
-    loop {
-        let ethertype = bytes.get(next - 2..next)?;
-        match u16::from_be_bytes([ethertype[0], ethertype[1]]) {
-            0x8100 | 0x88a8 | 0x9100 => next += 4,
-            ethertype => return Some((ethertype, next)),
-        }
+        bytes[at..at + 2 * size].split_at(size)
     }
 }
 
@@ -143,9 +101,9 @@ pub fn offload_matches_outer_l4(frame: &Frame<'_>) -> bool {
     };
     let kind_matches = match offload.gso() {
         GsoType::None => true,
-        GsoType::TcpV4 => ip.protocol == TCP && ip.version == Version::V4,
-        GsoType::TcpV6 => ip.protocol == TCP && ip.version == Version::V6,
-        GsoType::UdpL4 | GsoType::UdpFragment => ip.protocol == UDP,
+        GsoType::TcpV4 => ip.protocol == ip_proto::TCP && ip.version == Version::V4,
+        GsoType::TcpV6 => ip.protocol == ip_proto::TCP && ip.version == Version::V6,
+        GsoType::UdpL4 | GsoType::UdpFragment => ip.protocol == ip_proto::UDP,
         GsoType::Unknown(_) => false,
     };
     kind_matches && (!offload.needs_checksum() || usize::from(offload.csum_start) == ip.payload)
@@ -167,7 +125,7 @@ mod tests {
         bytes.extend([0x88, 0xa8, 0, 5, 0x81, 0, 0, 6]);
         bytes.extend(&V4_TCP[12..]);
         let ip = Ip::outermost(&bytes).unwrap();
-        assert_eq!((ip.start, ip.payload, ip.protocol), (22, 42, TCP));
+        assert_eq!((ip.start, ip.payload, ip.protocol), (22, 42, ip_proto::TCP));
         assert_eq!(ip.addresses(&bytes), (&[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
     }
 
@@ -180,7 +138,7 @@ mod tests {
         bytes.extend([17, 0, 0, 0, 0, 0, 0, 0]); // destination options
         bytes.extend([0; 8]); // UDP
         let ip = Ip::outermost(&bytes).unwrap();
-        assert_eq!((ip.version, ip.payload, ip.protocol), (Version::V6, 70, UDP));
+        assert_eq!((ip.version, ip.payload, ip.protocol), (Version::V6, 70, ip_proto::UDP));
         assert_eq!(ip.end, bytes.len());
     }
 

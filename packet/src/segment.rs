@@ -14,7 +14,13 @@
 //! last years asks for it.
 
 use crate::checksum::{add, nonzero, pseudo_header, sum};
-use crate::outer::{GRE, Ip, TCP, UDP, Version, behind_ethernet};
+use crate::outer::{Ip, Version};
+use crate::wire::ip_proto::{self, GRE, TCP, UDP};
+use crate::wire::tcp::flag;
+use crate::wire::vlan::skip_tags;
+use crate::wire::{
+    GenevePacket, GrePacket, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket, ipv4, ipv6, udp, vxlan,
+};
 use crate::{Frame, GsoType, HEADROOM, Offload};
 
 /// A frame cannot be cut.
@@ -135,14 +141,11 @@ impl Plan {
             return Err(error);
         }
         let transport = &bytes[at..inner.end];
-        let header = match (protocol, transport) {
-            (TCP, [_, _, _, _, _, _, _, _, _, _, _, _, offset, ..]) => {
-                Some(usize::from(offset >> 4) * 4).filter(|size| *size >= 20)
-            }
-            (UDP, _) => Some(8),
-            _ => None,
+        let header = match protocol {
+            TCP => TcpPacket::new_checked(transport).map(|tcp| tcp.header_size()),
+            _ => UdpPacket::new_checked(transport).map(|_| udp::HEADER_SIZE),
         };
-        let header = header.filter(|size| transport.len() >= *size).ok_or(error)?;
+        let header = header.map_err(|_| error)?;
         let outer = outermost.filter(|ip| ip.start != inner.start);
         if let Some(outer) = outer {
             check_tunnel(bytes, outer, inner)?;
@@ -159,16 +162,9 @@ impl Plan {
         }
         let Some(outer) = self.outer else { return };
         fix_ip(segment, outer, position.index);
-        let at = outer.payload;
         match outer.protocol {
-            UDP if segment[at + 6..at + 8] == [0, 0] => set_udp_size(segment, at),
-            UDP => fix_udp(segment, outer),
-            // RFC 2784: the checksum covers the GRE header and what follows.
-            GRE if segment[at] & 0x80 != 0 => {
-                segment[at + 4..at + 6].fill(0);
-                let checksum = !sum(&segment[at..]);
-                segment[at + 4..at + 6].copy_from_slice(&checksum.to_be_bytes());
-            }
+            UDP => fix_udp_of_tunnel(segment, outer),
+            GRE => GrePacket::new_unchecked(&mut segment[outer.payload..]).fill_checksum(),
             _ => {}
         }
     }
@@ -181,14 +177,14 @@ impl Plan {
 fn ip_before(bytes: &[u8], at: usize, protocol: u8, kind: GsoType) -> Option<Ip> {
     let fits = |ip: &Ip| ip.payload == at && ip.protocol == protocol && !ip.is_later_fragment;
     let v4 = || {
-        (20..=60).step_by(4).find_map(|size| {
+        (ipv4::HEADER_SIZE..=60).step_by(4).find_map(|size| {
             let ip = Ip::v4(bytes, at.checked_sub(size)?).filter(fits)?;
             (ip.end == bytes.len() && sum(&bytes[ip.start..at]) == 0xffff).then_some(ip)
         })
     };
     // Extension headers come in multiples of eight bytes; hosts send few.
     let v6 = || {
-        (40..=256).step_by(8).find_map(|size| {
+        (ipv6::HEADER_SIZE..=256).step_by(8).find_map(|size| {
             let ip = Ip::v6(bytes, at.checked_sub(size)?).filter(fits)?;
             (ip.end == bytes.len()).then_some(ip)
         })
@@ -206,26 +202,21 @@ fn check_tunnel(bytes: &[u8], outer: Ip, inner: Ip) -> Result<(), SegmentError> 
     let is_inner = |start: usize| start == inner.start;
     // An inner Ethernet frame with its tags, up to the inner IP header.
     let is_inner_ethernet =
-        |start: usize| behind_ethernet(bytes, start).is_some_and(|(_, l3)| is_inner(l3));
-    let at = outer.payload;
+        |start: usize| skip_tags(bytes, start).is_some_and(|(_, l3)| is_inner(l3));
+    let begins = |start: usize| is_inner(start) || is_inner_ethernet(start);
     let is_known = match outer.protocol {
         _ if outer.is_later_fragment => false,
-        4 | 41 => is_inner(at),
-        UDP if bytes.len() >= at + 16 => {
-            let inside = at + 8;
-            let geneve = inside + 8 + usize::from(bytes[inside] & 0x3f) * 4;
-            // IP in UDP; VXLAN and VXLAN-GPE; Geneve with options.
-            is_inner(inside)
-                || is_inner(inside + 8)
-                || is_inner_ethernet(inside + 8)
-                || is_inner(geneve)
-                || is_inner_ethernet(geneve)
+        ip_proto::IPV4 | ip_proto::IPV6 => is_inner(outer.payload),
+        UDP => {
+            let inside = outer.payload + udp::HEADER_SIZE;
+            let geneve = GenevePacket::new_checked(bytes.get(inside..).unwrap_or_default());
+            let is_vxlan_or_gpe = || begins(inside + vxlan::HEADER_SIZE);
+            let is_geneve = || geneve.is_ok_and(|geneve| begins(inside + geneve.header_size()));
+            let is_ip_in_udp = is_inner(inside);
+            is_ip_in_udp || is_vxlan_or_gpe() || is_geneve()
         }
-        GRE if bytes.len() >= at + 4 => {
-            // RFC 2784, RFC 2890: checksum, key and sequence number are optional.
-            let options = (bytes[at] & 0xb0).count_ones() as usize;
-            is_inner(at + 4 + options * 4) || is_inner_ethernet(at + 4 + options * 4)
-        }
+        GRE => GrePacket::new_checked(&bytes[outer.payload..])
+            .is_ok_and(|gre| begins(outer.payload + gre.header_size())),
         _ => false,
     };
     if is_known { Ok(()) } else { Err(error) }
@@ -233,53 +224,62 @@ fn check_tunnel(bytes: &[u8], outer: Ip, inner: Ip) -> Result<(), SegmentError> 
 
 /// Length, identification and header checksum, for a header whose packet ends with the frame.
 fn fix_ip(segment: &mut [u8], ip: Ip, index: usize) {
-    let size = segment.len() - ip.start;
-    let header = &mut segment[ip.start..ip.payload];
+    let packet = &mut segment[ip.start..];
+    let size = packet.len();
     match ip.version {
         Version::V4 => {
-            header[2..4].copy_from_slice(&(size as u16).to_be_bytes());
-            let id = u16::from_be_bytes([header[4], header[5]]).wrapping_add(index as u16);
-            header[4..6].copy_from_slice(&id.to_be_bytes());
-            header[10..12].fill(0);
-            let checksum = !sum(header);
-            header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            let mut header = Ipv4Packet::new_unchecked(packet);
+            header.set_total_size(size as u16);
+            header.set_identification(header.identification().wrapping_add(index as u16));
+            header.fill_checksum();
         }
-        Version::V6 => header[4..6].copy_from_slice(&((size - 40) as u16).to_be_bytes()),
+        Version::V6 => {
+            let payload = (size - ipv6::HEADER_SIZE) as u16;
+            Ipv6Packet::new_unchecked(packet).set_payload_size(payload);
+        }
     }
 }
 
 fn fix_tcp(segment: &mut [u8], ip: Ip, position: Position) {
-    const FIN: u8 = 0x01;
-    const PSH: u8 = 0x08;
-    const CWR: u8 = 0x80;
-    let tcp = &mut segment[ip.payload..];
-    let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
-    let sequence = sequence.wrapping_add(position.from as u32);
-    tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
+    let mut tcp = TcpPacket::new_unchecked(&mut segment[ip.payload..]);
+    tcp.set_sequence(tcp.sequence().wrapping_add(position.from as u32));
+    let mut flags = tcp.flags();
     if !position.is_last {
-        tcp[13] &= !(FIN | PSH);
+        flags &= !(flag::FIN | flag::PSH);
     }
     if position.index > 0 {
-        tcp[13] &= !CWR;
+        flags &= !flag::CWR;
     }
-    let checksum = transport_checksum(segment, ip, 16);
-    segment[ip.payload + 16..ip.payload + 18].copy_from_slice(&checksum.to_be_bytes());
+    tcp.set_flags(flags);
+    tcp.set_checksum(0);
+    let checksum = transport_checksum(segment, ip);
+    TcpPacket::new_unchecked(&mut segment[ip.payload..]).set_checksum(checksum);
 }
 
 fn fix_udp(segment: &mut [u8], ip: Ip) {
-    set_udp_size(segment, ip.payload);
-    let checksum = nonzero(transport_checksum(segment, ip, 6));
-    segment[ip.payload + 6..ip.payload + 8].copy_from_slice(&checksum.to_be_bytes());
+    set_udp_size(segment, ip).set_checksum(0);
+    let checksum = nonzero(transport_checksum(segment, ip));
+    UdpPacket::new_unchecked(&mut segment[ip.payload..]).set_checksum(checksum);
 }
 
-fn set_udp_size(segment: &mut [u8], at: usize) {
-    let size = (segment.len() - at) as u16;
-    segment[at + 4..at + 6].copy_from_slice(&size.to_be_bytes());
+/// As [`fix_udp`], but a datagram without checksum, which tunnels often send, gets none (RFC 768).
+fn fix_udp_of_tunnel(segment: &mut [u8], ip: Ip) {
+    let has_checksum = set_udp_size(segment, ip).checksum() != 0;
+    if has_checksum {
+        fix_udp(segment, ip);
+    }
 }
 
-fn transport_checksum(segment: &mut [u8], ip: Ip, offset: usize) -> u16 {
-    let field = ip.payload + offset;
-    segment[field..field + 2].fill(0);
+fn set_udp_size(segment: &mut [u8], ip: Ip) -> UdpPacket<&mut [u8]> {
+    let datagram = &mut segment[ip.payload..];
+    let size = datagram.len() as u16;
+    let mut udp = UdpPacket::new_unchecked(datagram);
+    udp.set_size(size);
+    udp
+}
+
+/// The checksum of the transport packet behind `ip`, whose checksum field is zero by now.
+fn transport_checksum(segment: &[u8], ip: Ip) -> u16 {
     let transport = &segment[ip.payload..];
     let (source, destination) = ip.addresses(segment);
     let pseudo = pseudo_header(source, destination, ip.protocol, transport.len() as u32);

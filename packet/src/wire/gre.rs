@@ -151,12 +151,11 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> GrePacket<T> {
     /// Computes the checksum over all bytes of the view (RFC 2784 §2.3) and writes it, if the flags have
     /// one.
     pub fn fill_checksum(&mut self) {
-        if let Some(field) = self.optional(CHECKSUM, 0) {
+        if let Some(Field { start, .. }) = self.optional(CHECKSUM, 0) {
             let bytes = self.buffer.as_mut();
-            // The two reserved bytes behind the checksum are zero.
-            put_u32(bytes, field.clone(), 0);
+            put_u16(bytes, start..start + 2, 0);
             let checksum = !crate::checksum::sum(bytes);
-            put_u16(bytes, field.start..field.start + 2, checksum);
+            put_u16(bytes, start..start + 2, checksum);
         }
     }
 }

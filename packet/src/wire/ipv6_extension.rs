@@ -89,11 +89,17 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         }
     }
 
-    /// Of a routing header: routers that are still to be visited. While there are some, the destination
-    /// in the fixed header is not the last one.
+    /// Of a routing header: routers that are still to be visited.
     #[inline]
     pub fn segments_left(&self) -> u8 {
         self.buffer.as_ref()[field::SEGMENTS_LEFT]
+    }
+
+    /// A routing header that names routers still to be visited: the destination in the fixed header is
+    /// not the last one.
+    #[inline]
+    pub fn has_segments_left(&self) -> bool {
+        self.kind == ip_proto::ROUTING && self.segments_left() != 0
     }
 
     /// Of a fragment header: [`MORE_FRAGMENTS`] and the offset ([`OFFSET_MASK`]).
@@ -102,16 +108,17 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS)
     }
 
-    /// Of a fragment header: a fragment other than the first, so that no transport header follows.
+    /// A fragment header of a fragment other than the first: no transport header follows.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
-        self.offset_and_flags() & OFFSET_MASK != 0
+        self.kind == ip_proto::FRAGMENT && self.offset_and_flags() & OFFSET_MASK != 0
     }
 
-    /// Of a fragment header: it stands in front of a whole packet (RFC 6946).
+    /// A fragment header in front of a whole packet (RFC 6946).
     #[inline]
     pub fn is_atomic_fragment(&self) -> bool {
-        self.offset_and_flags() & (OFFSET_MASK | MORE_FRAGMENTS) == 0
+        let is_cut = self.offset_and_flags() & (OFFSET_MASK | MORE_FRAGMENTS) != 0;
+        self.kind == ip_proto::FRAGMENT && !is_cut
     }
 
     /// Of a fragment header: the number that fragments of one packet have in common.
@@ -189,6 +196,15 @@ mod tests {
         let first = extension(ip_proto::FRAGMENT, &[17, 0, 0, 1, 0, 0, 0, 7]);
         assert!(!first.is_later_fragment() && !first.is_atomic_fragment());
         assert!(extension(ip_proto::FRAGMENT, &[17, 0, 0, 6, 0, 0, 0, 7]).is_atomic_fragment());
+    }
+
+    #[test]
+    fn bytes_mean_nothing_in_a_header_of_another_kind() {
+        let options = extension(ip_proto::HOP_BY_HOP, &[17, 0, 0x05, 0xa9, 0, 0, 0, 7]);
+        assert!(!options.is_later_fragment() && !options.has_segments_left());
+        let routing = extension(ip_proto::ROUTING, &[17, 0, 0, 1, 0, 0, 0, 0]);
+        assert!(routing.has_segments_left() && !routing.is_later_fragment());
+        assert!(!extension(ip_proto::ROUTING, &[17, 0, 0, 0, 0, 0, 0, 0]).is_atomic_fragment());
     }
 
     proptest! {
