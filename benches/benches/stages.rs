@@ -6,13 +6,14 @@ use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload, template};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flow::extract::{eth_type, extract};
+use flow::extract::extract;
 use flow::text::{ParseContext, parse_flow};
 use flow::types::PortNo;
 use flow::{PipelineKey, PipelineMask};
 use flowtable::classifier::{Classifier, Version};
 use flowtable::datapath::{CacheConfig, Datapath};
 use packet::MAX_BATCH;
+use packet::wire::eth_type;
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -3,9 +3,9 @@
 //! For tests, `trace` and packets that users describe in words. Payloads are empty or zero; lengths
 //! and checksums are right.
 
-use super::extract::{ND_ADVERT, ND_SOLICIT, eth_type, ip_proto};
 use super::key::{ETH_TYPE_NONE, FlowKey, VLAN_CFI, frag};
 use packet::checksum;
+use packet::wire::{eth_type, icmpv6_type, ip_proto};
 
 /// Smallest frame on a wire, without FCS.
 const MIN_FRAME: usize = 60;
@@ -137,7 +137,8 @@ fn transport(key: &FlowKey) -> Vec<u8> {
         }
         ip_proto::ICMPV6 if !is_ipv4 => {
             l4.extend([src as u8, dst as u8, 0, 0]);
-            let is_nd = [ND_SOLICIT, ND_ADVERT].contains(&(src as u8)) && dst == 0;
+            let is_nd = [icmpv6_type::ND_SOLICIT, icmpv6_type::ND_ADVERT].contains(&(src as u8))
+                && dst == 0;
             if is_nd {
                 neighbour_discovery(&mut l4, key);
             } else {

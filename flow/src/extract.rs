@@ -10,68 +10,7 @@
 use super::key::{ETH_TYPE_NONE, FlowKey, VLAN_CFI, frag};
 use crate::types::PortNo;
 use packet::Layers;
-
-/// EtherType numbers that extraction looks at (IEEE 802 numbers registry).
-pub mod eth_type {
-    /// IPv4
-    pub const IPV4: u16 = 0x0800;
-    /// ARP
-    pub const ARP: u16 = 0x0806;
-    /// RARP
-    pub const RARP: u16 = 0x8035;
-    /// IPv6
-    pub const IPV6: u16 = 0x86dd;
-    /// 802.1Q customer tag
-    pub const VLAN: u16 = 0x8100;
-    /// 802.1ad service tag
-    pub const VLAN_8021AD: u16 = 0x88a8;
-    /// MPLS unicast
-    pub const MPLS: u16 = 0x8847;
-    /// MPLS multicast
-    pub const MPLS_MCAST: u16 = 0x8848;
-
-    /// A tag protocol identifier.
-    #[inline]
-    pub fn is_vlan(t: u16) -> bool {
-        t == VLAN || t == VLAN_8021AD
-    }
-
-    /// An MPLS label stack follows.
-    #[inline]
-    pub fn is_mpls(t: u16) -> bool {
-        t == MPLS || t == MPLS_MCAST
-    }
-}
-
-/// IP protocol numbers that extraction looks at.
-pub mod ip_proto {
-    /// ICMP
-    pub const ICMP: u8 = 1;
-    /// IGMP
-    pub const IGMP: u8 = 2;
-    /// TCP
-    pub const TCP: u8 = 6;
-    /// UDP
-    pub const UDP: u8 = 17;
-    /// IPv6 fragment header
-    pub const FRAGMENT: u8 = 44;
-    /// ICMPv6
-    pub const ICMPV6: u8 = 58;
-    /// SCTP
-    pub const SCTP: u8 = 132;
-    pub(super) const HOP_BY_HOP: u8 = 0;
-    pub(super) const ROUTING: u8 = 43;
-    pub(super) const AUTHENTICATION: u8 = 51;
-    pub(super) const DESTINATION: u8 = 60;
-}
-
-/// Ethernet header size in bytes; a shorter frame is a runt.
-pub const ETH_HEADER_SIZE: usize = 14;
-
-/// ICMPv6 type of a neighbour solicitation (RFC 4861 §4.3), whose body is looked at.
-pub const ND_SOLICIT: u8 = 135;
-/// ICMPv6 type of a neighbour advertisement (RFC 4861 §4.4), whose body is looked at.
-pub const ND_ADVERT: u8 = 136;
+use packet::wire::{eth_type, ethernet, icmpv6_type, ip_proto, nd_option};
 
 /// Reads the headers of `frame`. At most `vlan_limit` tags are looked at; the type behind them is
 /// `dl_type` even when it announces another tag.
@@ -95,13 +34,13 @@ pub fn extract_into(
     key.in_port.set(u32::from(in_port.0));
     key.recirc_id.set(recirc_id);
     key.shape.set(FlowKey::L2_WORDS as u16);
-    let Some(eth) = frame.first_chunk::<ETH_HEADER_SIZE>() else {
+    let Some(eth) = frame.first_chunk::<{ ethernet::HEADER_SIZE }>() else {
         return layers;
     };
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *eth;
     key.dl_dst = [d0, d1, d2, d3, d4, d5];
     key.dl_src = [s0, s1, s2, s3, s4, s5];
-    let mut walk = Walk { frame, pos: ETH_HEADER_SIZE, end: frame.len() };
+    let mut walk = Walk { frame, pos: ethernet::HEADER_SIZE, end: frame.len() };
     let mut dl_type = u16::from_be_bytes([t0, t1]);
     if eth_type::is_vlan(dl_type) {
         dl_type = tags(key, &mut walk, dl_type, vlan_limit);
@@ -276,7 +215,7 @@ fn extension_headers(first: u8, walk: &mut Walk<'_>) -> Option<(u8, u8)> {
     let (mut next, mut nw_frag) = (first, 0);
     loop {
         match next {
-            ip_proto::HOP_BY_HOP | ip_proto::ROUTING | ip_proto::DESTINATION => {
+            ip_proto::HOP_BY_HOP | ip_proto::ROUTING | ip_proto::DESTINATION_OPTIONS => {
                 let ext = walk.peek::<8>()?;
                 next = ext[0];
                 walk.skip((usize::from(ext[1]) + 1) * 8)?;
@@ -363,7 +302,7 @@ fn icmpv6(key: &mut FlowKey, mut walk: Walk<'_>) {
         return;
     };
     set_type_and_code(key, icmp[0], icmp[1]);
-    if !matches!(icmp[0], ND_SOLICIT | ND_ADVERT) || icmp[1] != 0 {
+    if !matches!(icmp[0], icmpv6_type::ND_SOLICIT | icmpv6_type::ND_ADVERT) || icmp[1] != 0 {
         return;
     }
     use_words(key, super::key::FLOW_WORDS);
@@ -379,8 +318,13 @@ fn icmpv6(key: &mut FlowKey, mut walk: Walk<'_>) {
         if size == 0 || size > walk.left() {
             break;
         }
-        if size == 8 && (kind == 1 || kind == 2) {
-            let slot = if kind == 1 { &mut key.arp_sha } else { &mut key.arp_tha };
+        if size == 8 && matches!(kind, nd_option::SOURCE_LINK_LAYER | nd_option::TARGET_LINK_LAYER)
+        {
+            let slot = if kind == nd_option::SOURCE_LINK_LAYER {
+                &mut key.arp_sha
+            } else {
+                &mut key.arp_tha
+            };
             if *slot != [0; 6] {
                 key.nd_target = [0; 16];
                 key.arp_sha = [0; 6];

@@ -4,9 +4,9 @@
 //! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
 //! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
 
-use super::extract::{eth_type, ip_proto};
 use super::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, VLAN_CFI, frag};
 use super::matching::Match;
+use packet::wire::{eth_type, ip_proto};
 
 /// Neighbour discovery messages (RFC 4861) with the fields that match them.
 mod nd_type {

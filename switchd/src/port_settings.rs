@@ -8,9 +8,9 @@
 //! three settings: how the port takes part in VLANs, which takes several words, whether it is
 //! protected, and its storm limit. `set-port` replaces those of which a word is given, and all of them if none is.
 
-use flow::extract::eth_type;
 use flow::verdict::DEFAULT_STORM_LIMIT;
 use flowtable::policy::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
+use packet::wire::eth_type;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

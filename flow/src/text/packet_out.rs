@@ -10,12 +10,13 @@ use super::request::{behind_actions, no_format, receivable};
 use super::words::{self, Word};
 use super::{ParseContext, consistency, dialect, port, value};
 use crate::action::Action;
-use crate::extract::{ETH_HEADER_SIZE, extract};
+use crate::extract::extract;
 use crate::fields::FieldId;
 use crate::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
 use crate::matching::Match;
 use crate::packet_out::PacketOut;
 use crate::types::{OfPort, PortNo};
+use packet::wire::ethernet;
 use zerocopy::FromBytes;
 
 /// VLAN tags that are looked at to know which actions fit the packet.
@@ -143,8 +144,9 @@ fn frame(hex: &str) -> Result<Vec<u8>, Fault> {
     let digit = |d: u8| char::from(d).to_digit(16).unwrap_or(0) as u8;
     let bytes: Vec<u8> = hex.as_bytes().chunks(2).map(|d| digit(d[0]) << 4 | digit(d[1])).collect();
     match bytes.len() {
-        len if len < ETH_HEADER_SIZE => Err(Fault::new(format!(
-            "{len} bytes are no frame: an Ethernet header has {ETH_HEADER_SIZE}"
+        len if len < ethernet::HEADER_SIZE => Err(Fault::new(format!(
+            "{len} bytes are no frame: an Ethernet header has {}",
+            ethernet::HEADER_SIZE
         ))),
         len if len > MAX_FRAME => {
             Err(Fault::new(format!("{len} bytes are no frame: it has {MAX_FRAME} at most")))

@@ -7,9 +7,9 @@
 //! An edit whose header is not there, or cut off, changes nothing: translation decided by the key,
 //! and a cached decision may meet a frame that is odd in bits the key does not show.
 
-use flow::extract::{eth_type, ip_proto};
 use flow::types::{mac_bits, mac_of_bits};
 use flow::verdict::{AddressSums, Rewrite, Transport};
+use packet::wire::{eth_type, ip_proto};
 use packet::{Frame, checksum};
 
 /// Tag size in bytes.

@@ -54,10 +54,11 @@ use budget::Budget;
 use cached_flow::Place;
 use established::Source;
 use flow::FlowKey;
-use flow::extract::{ETH_HEADER_SIZE, extract, extract_into};
+use flow::extract::{extract, extract_into};
 use flow::types::{MacAddr, PortNo};
 use flow::verdict::DropReason;
 use flow_table::{FlowTable, GUEST};
+use packet::wire::ethernet;
 use packet::{Batch, FrameId, MAX_BATCH};
 use signatures::{KeyHasher, Signatures};
 use std::sync::Arc;
@@ -312,7 +313,7 @@ impl Datapath {
             if !is_right {
                 *index = UNKNOWN;
             }
-            if (*size as usize) < ETH_HEADER_SIZE {
+            if (*size as usize) < ethernet::HEADER_SIZE {
                 *index = RUNT;
             }
         }

@@ -5,10 +5,10 @@
 //! Values are those of a packet, also where no bit matters. What Open vSwitch prints of its own packet
 //! types, marks and connections is left out, for there is none.
 
-use flow::extract::{eth_type, ip_proto};
 use flow::key::{FlowKey, FlowMask, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
 use flow::text::TCP_FLAGS;
 use flow::types::MacAddr;
+use packet::wire::{eth_type, ip_proto};
 use std::fmt::{Display, LowerHex, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 

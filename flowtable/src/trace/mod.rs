@@ -25,13 +25,13 @@ pub use why::{Cause, Reason, reasons};
 use crate::policy::xlate::Note;
 use flow::Match;
 use flow::action::{Action, Subfield};
-use flow::extract::{eth_type, ip_proto};
 use flow::fields::FieldId;
 use flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
 use flow::text::{
     DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match, write_subfield,
 };
 use flow::types::{OfPort, PortNo};
+use packet::wire::{eth_type, ip_proto};
 
 /// A key whose ingress port is the datapath's number, with the user's number instead.
 pub fn with_of_port(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> FlowKey {

@@ -7,10 +7,10 @@ use benches::report::{Better, Role, Table, progress};
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
 use flow::action::Action;
-use flow::extract::eth_type;
 use flow::flow_mod::FlowMod;
 use flow::types::TableId;
 use flowtable::datapath::{CacheConfig, Datapath};
+use packet::wire::eth_type;
 use std::sync::Arc;
 
 const TABLES: u8 = 20;

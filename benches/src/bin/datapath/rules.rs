@@ -4,9 +4,9 @@ use benches::rules::{add, matching, output};
 use benches::workload::{Family, Tuple};
 use flow::Match;
 use flow::action::{Action, Subfield};
-use flow::extract::eth_type;
 use flow::fields::FieldId;
 use flow::flow_mod::FlowMod;
+use packet::wire::eth_type;
 
 /// 16 rules that tell the flows apart by their destination port.
 pub(crate) fn sixteen_rules(family: Family) -> Vec<FlowMod> {

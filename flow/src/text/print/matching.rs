@@ -1,13 +1,13 @@
 //! Matches: `priority=10,tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`.
 
 use super::{frag_word, hex, ipv4_masked, ipv6_masked, mac_masked, put, tcp_flags};
-use crate::extract::{eth_type, ip_proto};
 use crate::fields::FieldId;
 use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
 use crate::text::DEFAULT_PRIORITY;
 use crate::text::port::{self, PortNames};
 use crate::types::OfPort;
+use packet::wire::{eth_type, ip_proto};
 use std::fmt::Write;
 
 /// Appends a match in the order and words of Open vSwitch; the default priority is not shown.

@@ -2,11 +2,11 @@
 
 use super::{Ctx, Note, Suspended, is_ip};
 use flow::action::{Action, Subfield};
-use flow::extract::{eth_type, ip_proto};
 use flow::fields::FieldId;
 use flow::key::frag;
 use flow::types::OfPort;
 use flow::verdict::{DpAction, DropReason};
+use packet::wire::{eth_type, ip_proto};
 
 /// The DSCP bits of the TOS byte.
 const DSCP_MASK: u8 = 0xfc;

@@ -6,10 +6,10 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, is_ip, mpls, vlan};
-use flow::extract::{ND_ADVERT, ND_SOLICIT, eth_type, ip_proto};
 use flow::key::{FlowKey, VLAN_CFI};
 use flow::types::mac_bits;
 use flow::verdict::{DpAction, Rewrite, Transport};
+use packet::wire::{eth_type, icmpv6_type, ip_proto};
 
 impl Ctx<'_> {
     /// Emits the difference.
@@ -251,5 +251,7 @@ impl Ctx<'_> {
 fn is_nd(key: &FlowKey) -> bool {
     key.nw_proto == ip_proto::ICMPV6
         && key.tp_dst.get() == 0
-        && [ND_SOLICIT, ND_ADVERT].map(u16::from).contains(&key.tp_src.get())
+        && [icmpv6_type::ND_SOLICIT, icmpv6_type::ND_ADVERT]
+            .map(u16::from)
+            .contains(&key.tp_src.get())
 }

@@ -4,11 +4,11 @@ use super::actions::in_order;
 use super::{Ctx, Note};
 use crate::policy::tables::GroupEntry;
 use flow::action::Action;
-use flow::extract::{eth_type, ip_proto};
 use flow::group::{Bucket, GroupType};
 use flow::key::{FlowKey, frag};
 use flow::types::GroupId;
 use flow::verdict::DropReason;
+use packet::wire::{eth_type, ip_proto};
 use std::sync::Arc;
 
 /// The group does not exist: the rest of the list is not executed.

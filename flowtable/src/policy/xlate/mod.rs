@@ -32,11 +32,11 @@ use super::rule::Rule;
 use super::tables::{GroupEntry, Tables};
 use crate::classifier::Version;
 use flow::action::Action;
-use flow::extract::eth_type;
 use flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
 use flow::types::{OfPort, PortNo, TableId};
 use flow::verdict::Flood;
 use flow::verdict::{DpAction, DropReason};
+use packet::wire::eth_type;
 use report::Report;
 use std::sync::Arc;
 

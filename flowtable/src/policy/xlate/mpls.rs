@@ -2,9 +2,9 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, Note, is_ip};
-use flow::extract::eth_type;
 use flow::key::{FlowKey, FlowMask};
 use flow::verdict::DropReason;
+use packet::wire::eth_type;
 
 /// Entries that a key holds.
 const MAX_LABELS: usize = 3;

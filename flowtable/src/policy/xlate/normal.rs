@@ -4,11 +4,11 @@ use super::vlan::{Tag, set_tags, tags};
 use super::{Ctx, Learn, LeftOut, Note};
 use crate::policy::mac_table::MacKey;
 use crate::policy::ports::{PortInfo, PriorityTags, VlanMode};
-use flow::extract::eth_type;
 use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::types::{MacAddr, OfPort};
 use flow::verdict::DropReason;
 use flow::verdict::{Flood, FloodKind};
+use packet::wire::eth_type;
 
 /// The tags of a frame inside the switch, where every frame belongs to a VLAN: outermost first.
 type Inside = [Tag; 2];

@@ -1,9 +1,9 @@
 //! The two outermost tags of a packet, as a small stack.
 
 use super::Ctx;
-use flow::extract::eth_type;
 use flow::fields::FieldId;
 use flow::key::{FlowKey, VLAN_CFI};
+use packet::wire::eth_type;
 
 /// A tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use super::packet::Draft;
 use crate::switch::Switch;
 use control::{Reason, Refusal, TraceQuery};
 use flow::Match;
-use flow::extract::{eth_type, ip_proto};
 use flow::fields::FieldId;
 use flow::key::{VLAN_CFI, VLAN_VID_MASK};
 use flow::types::{MacAddr, OfPort};
 use flowtable::policy::ports::{PortInfo, VlanMode};
+use packet::wire::{eth_type, ip_proto};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Time to live of a packet that a host sends.

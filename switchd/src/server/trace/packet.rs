@@ -7,13 +7,14 @@ use crate::switch::Switch;
 use control::{Reason, Refusal, TraceQuery};
 use flow::Match;
 use flow::compose::compose;
-use flow::extract::{ETH_HEADER_SIZE, extract};
+use flow::extract::extract;
 use flow::fields::FieldId;
 use flow::key::{FlowKey, PipelineKey, PipelineMask, VLAN_VID_MASK};
 use flow::text::{ParseContext, parse_match};
 use flow::types::{MacAddr, OfPort, PortNo};
 use flowtable::policy::mac_table::MacKey;
 use flowtable::trace::{Difference, differences};
+use packet::wire::ethernet;
 
 /// The longest frame that a port receives.
 const MAX_SIZE: usize = 65_535;
@@ -127,8 +128,9 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, Box<Refusal>> {
         )));
     }
     match digits.len() / 2 {
-        size if size < ETH_HEADER_SIZE => Err(bad(format!(
-            "the packet has {size} bytes: an Ethernet header alone has {ETH_HEADER_SIZE}"
+        size if size < ethernet::HEADER_SIZE => Err(bad(format!(
+            "the packet has {size} bytes: an Ethernet header alone has {}",
+            ethernet::HEADER_SIZE
         ))),
         size if size > MAX_SIZE => {
             Err(bad(format!("the packet has {size} bytes: no port receives more than {MAX_SIZE}")))

@@ -4,10 +4,10 @@ use crate::rules::reading_rule;
 use benches::rules::{add, matching, output};
 use benches::workload::{Family, MACS, SplitMix, Tuple};
 use flow::action::Action;
-use flow::extract::eth_type;
 use flow::flow_mod::FlowMod;
 use flow::types::OfPort;
 use flow::{FlowKey, FlowMask, Match};
+use packet::wire::eth_type;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attack {
