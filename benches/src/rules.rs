@@ -4,6 +4,7 @@ use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{MacAddr, OfPort, PortNo, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
+use flowtable::policy::BridgeId;
 use flowtable::policy::Policy;
 use flowtable::policy::ports::PortInfo;
 use std::time::Duration;
@@ -33,8 +34,8 @@ pub fn output(port: u16) -> Vec<Action> {
 
 /// Nothing but ports 1 to `ports` with the datapath's numbers 0 and up.
 pub fn policy(ports: u16) -> Policy {
-    let policy = Policy::new(7);
-    policy.with_ports(|table| {
+    let policy = Policy::with_one_bridge(7);
+    policy.bridge(BridgeId::FIRST).with_ports(|table| {
         for n in 0..ports {
             let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);
             table.insert(PortInfo::new(PortNo(n), OfPort(n + 1), &format!("null{n}"), mac));
@@ -49,7 +50,7 @@ pub fn policy(ports: u16) -> Policy {
 /// If a rule is refused.
 pub fn pipeline_with(ports: u16, rules: &[FlowMod]) -> Policy {
     let policy = policy(ports);
-    let mut transaction = policy.begin();
+    let mut transaction = policy.bridge(BridgeId::FIRST).begin();
     transaction.apply_all(rules, Duration::ZERO).expect("the rules are valid");
     transaction.commit();
     policy

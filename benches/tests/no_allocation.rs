@@ -5,6 +5,7 @@ use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
 use flow::Match;
 use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::policy::BridgeId;
 use std::sync::Arc;
 
 fn check(family: Family, flows: u32) {
@@ -30,7 +31,10 @@ fn check(family: Family, flows: u32) {
         key.flow.in_port.set(3);
         mask.flow.in_port.set(u32::MAX);
     });
-    policy.apply(&[add(0, 9, elsewhere, output(1))], switch.now()).expect("a valid rule");
+    policy
+        .bridge(BridgeId::FIRST)
+        .apply(&[add(0, 9, elsewhere, output(1))], switch.now())
+        .expect("a valid rule");
     // One batch reads what changed.
     round(&mut switch);
     assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);

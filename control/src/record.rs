@@ -507,6 +507,8 @@ pub enum TraceEventRecord {
     },
     /// An action of the rule.
     Action(String),
+    /// The packet comes in at another bridge, of this name, through a patch port.
+    Bridge(String),
     /// A bucket of the group before: by its place in the list.
     Bucket(u64),
     /// What `write_actions` has gathered is done now.

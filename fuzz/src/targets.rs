@@ -9,6 +9,7 @@ use flow::text::{
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo};
 use flow::verdict::{AddressSums, DpAction, Rewrite, Transport};
 use flowtable::datapath::{CacheConfig, Datapath, Egress, PortCounters, execute};
+use flowtable::policy::BridgeId;
 use flowtable::policy::Policy;
 use flowtable::policy::mac_table::DEFAULT_AGEING;
 use flowtable::policy::ports::PortInfo;
@@ -233,9 +234,9 @@ struct Bench {
 
 impl Bench {
     fn new(config: CacheConfig) -> Self {
-        let policy = Arc::new(Policy::new(1));
-        policy.with_macs(|macs| macs.configure(64, DEFAULT_AGEING));
-        policy.with_ports(|ports| {
+        let policy = Arc::new(Policy::with_one_bridge(1));
+        policy.bridge(BridgeId::FIRST).with_macs(|macs| macs.configure(64, DEFAULT_AGEING));
+        policy.bridge(BridgeId::FIRST).with_ports(|ports| {
             for n in 1..=4 {
                 ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), "p", MacAddr::default()));
             }
@@ -251,7 +252,7 @@ impl Bench {
             ..ParseContext::default()
         };
         let rule = parse_flow(text, &context).expect("a rule of ours");
-        let _ = self.policy.apply(&[FlowMod { command, ..rule }], now);
+        let _ = self.policy.bridge(BridgeId::FIRST).apply(&[FlowMod { command, ..rule }], now);
     }
 
     /// What leaves, by port.

@@ -85,6 +85,7 @@ impl Account<'_> {
             step.event,
             TraceEventRecord::Rule { .. }
                 | TraceEventRecord::Miss { .. }
+                | TraceEventRecord::Bridge(_)
                 | TraceEventRecord::Bucket(_)
                 | TraceEventRecord::ActionSet
                 | TraceEventRecord::Resume { .. }
@@ -118,6 +119,9 @@ impl Account<'_> {
                 );
             }
             TraceEventRecord::Action(text) => self.action = Some((actions, text.clone())),
+            TraceEventRecord::Bridge(name) => {
+                self.line(level, &format!("It comes in at bridge {name}:"));
+            }
             TraceEventRecord::Bucket(n) => self.line(level, &format!("Bucket {n}:")),
             TraceEventRecord::ActionSet => self.line(level, "At the end, what was kept is done:"),
             TraceEventRecord::Resume { table } => {

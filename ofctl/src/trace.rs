@@ -114,6 +114,14 @@ impl Layout<'_> {
                 self.indent(8 * level + 4);
                 self.out.push_str("drop\n");
             }
+            TraceEventRecord::Bridge(name) => {
+                let title = format!("bridge(\"{name}\")");
+                self.out.push('\n');
+                self.table(depth, above, is_last);
+                let _ = writeln!(self.out, "{title}");
+                self.indent((8 * self.levels.last().copied().unwrap_or(0)).saturating_sub(4));
+                let _ = writeln!(self.out, "{}", "-".repeat(title.len()));
+            }
             TraceEventRecord::ActionSet => {
                 self.levels.push(0);
                 self.out.push_str("--. Executing action set:\n");

@@ -27,7 +27,7 @@ use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::policy::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
-use flowtable::policy::{Conduct, Policy};
+use flowtable::policy::{Bridge, BridgeId, Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -191,8 +191,10 @@ impl Switch {
 
     fn without_ports(config: &Config) -> Result<Self, StartError> {
         let conduct = if config.lenient { Conduct::AsOvs } else { Conduct::Sensible };
-        let policy = Arc::new(Policy::new(config.seed).with_conduct(conduct));
-        policy.with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
+        let policy = Arc::new(Policy::with_one_bridge(config.seed).with_conduct(conduct));
+        policy
+            .bridge(BridgeId::FIRST)
+            .with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
         if let Some(&cpu) = config.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false)) {
             return Err(StartError::Cpu(cpu));
@@ -273,12 +275,17 @@ impl Switch {
             table: Some(TableId::default()),
             ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)
         };
-        self.policy.apply(&[rule], self.now()).expect("an empty table takes a rule");
+        self.bridge().apply(&[rule], self.now()).expect("an empty table takes a rule");
     }
 
     /// The policy.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// The bridge that commands are about.
+    pub fn bridge(&self) -> Bridge<'_> {
+        self.policy.bridge(BridgeId::FIRST)
     }
 
     /// Rules are to be read leniently, whatever the request says.

@@ -33,6 +33,7 @@ reasons! {
     TableMiss "table_miss" "no rule of the table matches";
     RuleDrop "rule_drop" "the rule that matched has no output";
     NoOutput "no_output" "every output that the rules name leads nowhere: the ingress port, or a port that does not exist";
+    NoPatchPeer "no_patch_peer" "the patch port's peer does not exist, or does not name this port as its peer";
     ReservedMulticast "reserved_multicast" "the destination is a link-local address (01:80:c2:00:00:0x and the like) that switches do not forward";
     VlanNotAllowed "vlan_not_allowed" "the ingress port does not carry the frame's VLAN";
     PartialVlan "partial_vlan" "the frame ends inside its VLAN tag";

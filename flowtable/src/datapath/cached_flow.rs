@@ -2,14 +2,15 @@
 
 use super::counters::Counter;
 use super::established::{ESTABLISHED_AFTER, Source};
+use crate::policy::TableRef;
 use crate::policy::changes::{Changes, RecentRules, Watched};
 use crate::policy::lookup_counts::LookupCounts;
 use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
 use crate::policy::tables::GroupEntry;
-use crate::policy::xlate::{Learn, TableSet, Translation};
+use crate::policy::xlate::{Learn, PatchCrossing, TableSet, Translation};
 use flow::key::FLOW_WORDS;
-use flow::types::{PortNo, TableId};
+use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason, Flood};
 use flow::{FlowKey, FlowMask};
 use parking_lot::Mutex;
@@ -58,7 +59,9 @@ pub struct CachedFlow {
     pub(super) hash: u64,
     rules: Box<[Arc<Rule>]>,
     /// Tables that had no rule for its packets.
-    misses: Box<[TableId]>,
+    misses: Box<[TableRef]>,
+    /// Patches that its packets go through.
+    patches: Box<[PatchCrossing]>,
     groups: Box<[(Arc<GroupEntry>, usize)]>,
     learn: Box<[Learn]>,
     _continuations: Box<[Arc<Continuation>]>,
@@ -112,6 +115,7 @@ impl CachedFlow {
             hash: place.hash,
             rules: t.rules.into(),
             misses: t.misses.into(),
+            patches: t.patches.into(),
             groups: t.groups.into(),
             learn: t.learn.into(),
             _continuations: t.continuations.into(),
@@ -209,6 +213,8 @@ impl CachedFlow {
         same_rules
             && same_groups
             && *self.misses == t.misses[..]
+            && self.patches.len() == t.patches.len()
+            && self.patches.iter().zip(&t.patches).all(|(a, b)| a.is_same(b))
             && *self.actions == t.actions[..]
             && self.drop == t.drop
             && self.flood == t.flood
@@ -269,7 +275,7 @@ impl CachedFlow {
         &self.learn
     }
 
-    /// Adds what it counted since the last time to its rules, its groups and the tables' `lookups`.
+    /// Adds what it counted since the last time to its rules, groups and patches, and the tables' `lookups`.
     pub fn push_stats(&self, lookups: &LookupCounts) {
         let mut pushed = self.pushed.lock();
         let (packets, bytes) = self.totals();
@@ -281,10 +287,13 @@ impl CachedFlow {
         let used = self.used();
         for rule in &self.rules {
             rule.stats.add(new_packets, new_bytes, used);
-            lookups.add_matched(rule.table, new_packets);
+            lookups.add_matched(rule.table_ref(), new_packets);
         }
         for &table in &self.misses {
             lookups.add_missed(table, new_packets);
+        }
+        for patch in &self.patches {
+            patch.count(new_packets, new_bytes);
         }
         for (i, (entry, bucket)) in self.groups.iter().enumerate() {
             entry.counters.add_bucket(*bucket, new_packets, new_bytes);

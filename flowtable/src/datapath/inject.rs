@@ -6,6 +6,7 @@
 
 use super::cached_flow::{CachedFlow, Place};
 use super::{Datapath, Egress, Moment, PortCounters, Processed};
+use crate::policy::BridgeId;
 use flow::extract::extract;
 use flow::key::PipelineKey;
 use flow::packet_out::PacketOut;
@@ -15,12 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Datapath {
-    /// Does what a packet-out says with its frame, the only one in `batch`. `in_port` is the
+    /// Does what a packet-out of a bridge says with its frame, the only one in `batch`. `in_port` is the
     /// datapath's number of its port. The frame was not received by anybody, so `counters` should
     /// be nobody's: they tell what became of it.
     pub fn inject(
         &mut self,
         now: Duration,
+        bridge: BridgeId,
         in_port: PortNo,
         packet: &PacketOut,
         batch: &mut Batch<'_>,
@@ -37,9 +39,9 @@ impl Datapath {
         let size = frame.size() as u64;
         flow.in_port.set(u32::from(packet.in_port.0));
         let key = PipelineKey { flow, ..packet.state };
-        let translation = self.policy.translate_packet_out(&key, &packet.actions);
+        let translation = self.policy.bridge(bridge).translate_packet_out(&key, &packet.actions);
         self.policy.learn(&translation.learn, now);
-        let watched = self.policy.changes().watch(&translation.macs, &translation.depends);
+        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
         let place = Place::default();
         let flow = CachedFlow::new(&flow, translation, moment.generation, now, place, watched);
         let flow = Arc::new(flow);

@@ -46,7 +46,7 @@ pub use execute::{Executed, execute};
 pub use registry::FlowRegistry;
 
 use crate::policy::changes::RecentRules;
-use crate::policy::xlate::Translation;
+use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
 use crate::storm::Storm;
 use admission::Admission;
@@ -533,7 +533,7 @@ impl Datapath {
             self.policy.translated_for_hosts();
         }
         let translation = self.policy.translate(key);
-        let watched = self.policy.changes().watch(&translation.macs, &translation.depends);
+        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
             let news = self.policy.learn(&translation.learn, moment.now);
             flow.restamp(stamp_after(moment.generation, &translation, news));
@@ -548,7 +548,7 @@ impl Datapath {
     #[cold]
     fn translate(&mut self, moment: Moment, key: &FlowKey) -> u32 {
         let translation = self.policy.translate(key);
-        let watched = self.policy.changes().watch(&translation.macs, &translation.depends);
+        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
         let news = self.policy.learn(&translation.learn, moment.now);
         if news.is_any {
             // It costs about as much as another translation.
@@ -608,12 +608,12 @@ impl Datapath {
 /// The generation that a translation is right for: the one it was made at, or the next if that is
 /// about nothing but the hosts that it made known itself, and it did not ask where they are.
 fn stamp_after(generation: u64, translation: &Translation, news: News) -> u64 {
-    let Translation { learn, macs, .. } = translation;
+    let Translation { learn, hosts, .. } = translation;
     // A host that is learned is among the hosts that were read, once each time.
     let asks_too = || {
-        learn.iter().any(|host| {
-            let read = macs.iter().filter(|key| **key == host.key).count();
-            read > learn.iter().filter(|other| other.key == host.key).count()
+        learn.iter().any(|Learn { host, .. }| {
+            let read = hosts.iter().filter(|read| *read == host).count();
+            read > learn.iter().filter(|other| other.host == *host).count()
         })
     };
     match news.announced {

@@ -11,7 +11,7 @@
 //! seen on two ports, as when somebody borrows that of a router, would have that happen at each announcement.
 //! So these wait the longer the more translations the ones before have caused.
 
-use super::mac_table::MacKey;
+use super::mac_table::HostRef;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -35,14 +35,14 @@ pub(super) struct Announcements {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    hosts: Vec<MacKey>,
+    hosts: Vec<HostRef>,
     /// When all announcements of the past would have been made, had they kept their intervals.
     paid_until: Duration,
 }
 
 impl Waiting {
     /// All of them, if there may be an announcement after those that caused so many translations.
-    fn take(&mut self, now: Duration, caused: u32) -> Option<Vec<MacKey>> {
+    fn take(&mut self, now: Duration, caused: u32) -> Option<Vec<HostRef>> {
         self.paid_until += TRANSLATION * caused;
         if self.hosts.is_empty() || self.paid_until > now + INTERVAL * (BURST - 1) {
             return None;
@@ -54,7 +54,7 @@ impl Waiting {
 
 impl Announcements {
     /// These hosts have changed. Returns all that are to be announced now.
-    pub(super) fn add(&self, hosts: Vec<MacKey>, now: Duration) -> Option<Vec<MacKey>> {
+    pub(super) fn add(&self, hosts: Vec<HostRef>, now: Duration) -> Option<Vec<HostRef>> {
         if hosts.is_empty() {
             return None;
         }
@@ -72,7 +72,7 @@ impl Announcements {
 
     /// The hosts that are to be announced by now, if there are any.
     #[inline]
-    pub(super) fn due(&self, now: Duration) -> Option<Vec<MacKey>> {
+    pub(super) fn due(&self, now: Duration) -> Option<Vec<HostRef>> {
         if !self.is_waiting.load(Ordering::Relaxed) {
             return None;
         }
@@ -86,11 +86,14 @@ impl Announcements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::bridge::BridgeId;
+    use crate::policy::mac_table::MacKey;
     use flow::types::MacAddr;
 
-    fn host(n: u32) -> MacKey {
+    fn host(n: u32) -> HostRef {
         let [a, b, c, d] = n.to_be_bytes();
-        MacKey { vlan: 0, mac: MacAddr([2, 0, a, b, c, d]) }
+        let key = MacKey { vlan: 0, mac: MacAddr([2, 0, a, b, c, d]) };
+        HostRef { bridge: BridgeId::FIRST, key }
     }
 
     #[test]

@@ -14,13 +14,14 @@
 //! A change is made first and recorded then, and a worker reads the generation before it looks at
 //! anything: it may find a flow stale without need, never right without reason.
 
-use super::mac_table::MacKey;
+use super::bridge::{BridgeId, PortRef};
+use super::mac_table::HostRef;
 use super::publication::Generations;
 use super::rule::{RuleMatch, may_cover};
 use super::xlate::{Dependencies, TableSet};
 use arrayvec::ArrayVec;
 use flow::key::FLOW_WORDS;
-use flow::types::{GroupId, OfPort};
+use flow::types::GroupId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,9 @@ const LOG: usize = 1024;
 const HOSTS: usize = 1 << 16;
 /// Buckets of ports, and of groups.
 const NUMBERS: usize = 256;
+
+/// Buckets of bridges.
+const BRIDGES: usize = 64;
 
 /// One changed rule, or a whole table.
 #[derive(Debug)]
@@ -47,6 +51,9 @@ pub struct Changes {
     generations: Generations<Log>,
     hosts: Box<[AtomicU64]>,
     ports: Box<[AtomicU64]>,
+    /// The latest change of any port of the bridges in each bucket.
+    ports_of: Box<[AtomicU64]>,
+    /// The latest change of any port of any bridge.
     any_port: AtomicU64,
     groups: Box<[AtomicU64]>,
     /// The latest change of anything but rules.
@@ -73,6 +80,7 @@ impl Changes {
             generations: Generations::new(Log::default()),
             hosts: buckets(HOSTS),
             ports: buckets(NUMBERS),
+            ports_of: buckets(BRIDGES),
             any_port: AtomicU64::new(0),
             groups: buckets(NUMBERS),
             other: AtomicU64::new(0),
@@ -87,10 +95,14 @@ impl Changes {
     }
 
     /// Rules and groups have changed.
-    pub(super) fn tables(&self, rules: Vec<RuleMatch>, groups: impl Iterator<Item = GroupId>) {
+    pub(super) fn tables(
+        &self,
+        rules: Vec<RuleMatch>,
+        groups: impl Iterator<Item = (BridgeId, GroupId)>,
+    ) {
         self.generations.record(|log, generation| {
-            for id in groups {
-                self.groups[id.0 as usize % NUMBERS].store(generation, Ordering::Relaxed);
+            for group in groups {
+                self.groups[group_bucket(group)].store(generation, Ordering::Relaxed);
                 self.other.store(generation, Ordering::Relaxed);
             }
             for rule in rules {
@@ -105,7 +117,7 @@ impl Changes {
     }
 
     /// Hosts have come, gone or moved.
-    pub(super) fn hosts(&self, hosts: &[MacKey]) -> u64 {
+    pub(super) fn hosts(&self, hosts: &[HostRef]) -> u64 {
         self.generations.record(|_, generation| {
             self.other.store(generation, Ordering::Relaxed);
             for bucket in hosts.iter().flat_map(|host| self.host_buckets(host)) {
@@ -115,30 +127,30 @@ impl Changes {
     }
 
     /// Ports have come, gone or changed.
-    pub(super) fn ports(&self, ports: impl Iterator<Item = OfPort>) {
+    pub(super) fn ports(&self, ports: impl Iterator<Item = PortRef>) {
         self.generations.record(|_, generation| {
             for port in ports {
                 self.ports[port_bucket(port)].store(generation, Ordering::Relaxed);
+                self.ports_of[bridge_bucket(port.bridge)].store(generation, Ordering::Relaxed);
             }
             self.any_port.store(generation, Ordering::Relaxed);
             self.other.store(generation, Ordering::Relaxed);
         });
     }
 
-    fn host_buckets(&self, host: &MacKey) -> [u16; 2] {
+    fn host_buckets(&self, host: &HostRef) -> [u16; 2] {
         let hash = self.hasher.hash_one(host);
         [hash as u16, (hash >> 16) as u16]
     }
 
     /// What `translation` depends on, in the form in which it is compared.
-    pub(crate) fn watch(&self, hosts: &[MacKey], read: &Dependencies) -> Watched {
+    pub(crate) fn watch(&self, hosts: &[HostRef], read: &Dependencies) -> Watched {
         let mut all = Vec::new();
         all.extend(hosts.iter().map(|host| Watch::Host(self.host_buckets(host))));
         all.extend(read.ports.iter().map(|&p| Watch::Port(port_bucket(p) as u16)));
-        all.extend(read.groups.iter().map(|g| Watch::Group(g.0 as u16 % NUMBERS as u16)));
-        if read.all_ports {
-            all.push(Watch::AnyPort);
-        }
+        all.extend(read.groups.iter().map(|&g| Watch::Group(group_bucket(g) as u16)));
+        all.extend(read.all_ports.iter().map(|&b| Watch::AnyPortOf(bridge_bucket(b) as u16)));
+        all.extend(read.misses_port.then_some(Watch::AnyPort));
         all.sort_unstable();
         all.dedup();
         Watched(all.into())
@@ -167,6 +179,7 @@ impl Changes {
                 buckets.iter().all(|&bucket| is_newer(&self.hosts[usize::from(bucket)]))
             }
             Watch::Port(number) => is_newer(&self.ports[usize::from(number)]),
+            Watch::AnyPortOf(number) => is_newer(&self.ports_of[usize::from(number)]),
             Watch::AnyPort => is_newer(&self.any_port),
             Watch::Group(number) => is_newer(&self.groups[usize::from(number)]),
         }
@@ -189,8 +202,16 @@ impl Changes {
     }
 }
 
-fn port_bucket(port: OfPort) -> usize {
-    usize::from(port.0) % NUMBERS
+fn port_bucket(at: PortRef) -> usize {
+    (usize::from(at.port.0) + 37 * at.bridge.index()) % NUMBERS
+}
+
+fn group_bucket((bridge, group): (BridgeId, GroupId)) -> usize {
+    (group.0 as usize + 37 * bridge.index()) % NUMBERS
+}
+
+fn bridge_bucket(bridge: BridgeId) -> usize {
+    bridge.index() % BRIDGES
 }
 
 /// Something that a flow depends on, by its buckets.
@@ -198,6 +219,7 @@ fn port_bucket(port: OfPort) -> usize {
 enum Watch {
     Host([u16; 2]),
     Port(u16),
+    AnyPortOf(u16),
     AnyPort,
     Group(u16),
 }
@@ -308,13 +330,13 @@ impl RecentRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flow::types::TableId;
+    use crate::policy::bridge::TableRef;
 
     /// A change of one rule of table 0 that matches one word.
     fn rule(value: u64) -> RuleMatch {
         RuleMatch {
             words: [(5, u64::MAX, value)].into(),
-            ..RuleMatch::whole_table(TableId::default())
+            ..RuleMatch::whole_table(TableRef::default())
         }
     }
 
@@ -323,7 +345,7 @@ mod tests {
         let changes = Changes::new(1);
         let mut copy = RecentRules::default();
         let mut tables = TableSet::default();
-        tables.insert(TableId::default());
+        tables.insert(TableRef::default());
         let mut made = Vec::new();
         for step in 0..600u64 {
             for n in 0..step % 7 {

@@ -3,12 +3,16 @@
 //! Translation counts nothing: a cached flow remembers which tables its translation asked, and adds
 //! its packets here when it adds them to its rules. So the counts are exact, and a hit pays nothing.
 
+use super::bridge::{BridgeId, TableRef};
 use flow::types::TableId;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts of all tables.
+/// Counts of all tables of all bridges. The tables of a bridge get their memory when the bridge is added first.
 #[derive(Debug)]
-pub struct LookupCounts(Box<[Counts]>);
+pub struct LookupCounts(Box<[OnceLock<TableCounts>]>);
+
+type TableCounts = Box<[Counts]>;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -18,30 +22,43 @@ struct Counts {
 
 impl Default for LookupCounts {
     fn default() -> Self {
-        Self(std::iter::repeat_with(Counts::default).take(TableId::COUNT).collect())
+        Self(std::iter::repeat_with(OnceLock::new).take(BridgeId::COUNT).collect())
     }
 }
 
 impl LookupCounts {
-    /// So many packets found a rule.
-    pub fn add_matched(&self, table: TableId, packets: u64) {
+    /// Counts packets that found a rule.
+    pub fn add_matched(&self, table: TableRef, packets: u64) {
         self.of(table).matched.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// So many packets found none.
-    pub fn add_missed(&self, table: TableId, packets: u64) {
+    /// Counts packets that found no rule.
+    pub fn add_missed(&self, table: TableRef, packets: u64) {
         self.of(table).missed.fetch_add(packets, Ordering::Relaxed);
     }
 
     /// Packets that were looked up, and those of them that found a rule.
-    pub fn get(&self, table: TableId) -> (u64, u64) {
+    pub fn get(&self, table: TableRef) -> (u64, u64) {
         let Counts { matched, missed } = self.of(table);
         let matched = matched.load(Ordering::Relaxed);
         (matched + missed.load(Ordering::Relaxed), matched)
     }
 
-    fn of(&self, table: TableId) -> &Counts {
-        &self.0[usize::from(table.get())]
+    /// Begins anew for the tables of a bridge.
+    pub(super) fn clear(&self, bridge: BridgeId) {
+        for counts in self.tables_of(bridge) {
+            counts.matched.store(0, Ordering::Relaxed);
+            counts.missed.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn of(&self, at: TableRef) -> &Counts {
+        &self.tables_of(at.bridge)[usize::from(at.table.get())]
+    }
+
+    fn tables_of(&self, bridge: BridgeId) -> &[Counts] {
+        self.0[bridge.index()]
+            .get_or_init(|| std::iter::repeat_with(Counts::default).take(TableId::COUNT).collect())
     }
 }
 
@@ -52,10 +69,11 @@ mod tests {
     #[test]
     fn a_miss_is_a_lookup_too() {
         let counts = LookupCounts::default();
-        let last = TableId::new(253).unwrap();
+        let at = |n| TableRef { bridge: BridgeId::at(1023), table: TableId::new(n).unwrap() };
+        let last = at(253);
         counts.add_matched(last, 5);
         counts.add_missed(last, 2);
         assert_eq!(counts.get(last), (7, 5));
-        assert_eq!(counts.get(TableId::default()), (0, 0));
+        assert_eq!(counts.get(at(0)), (0, 0));
     }
 }

@@ -5,6 +5,7 @@
 //! those that were seen once, as made-up ones are; unless they have most of the port's places, so that
 //! new hosts can become known. Within either kind the one unused for longest goes.
 
+use super::bridge::BridgeId;
 use flow::types::{MacAddr, OfPort};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -26,6 +27,15 @@ pub struct MacKey {
     pub vlan: u16,
     /// Unicast.
     pub mac: MacAddr,
+}
+
+/// A host of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostRef {
+    /// The bridge that knows it.
+    pub bridge: BridgeId,
+    /// Its VLAN and address there.
+    pub key: MacKey,
 }
 
 /// What is known of it.
@@ -125,6 +135,20 @@ impl MacTable {
             stats: MacStats::default(),
             changed: Vec::new(),
         }
+    }
+
+    /// An empty table with the default limits.
+    pub(super) fn with_defaults(seed: u64) -> Self {
+        Self::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)
+    }
+
+    /// Removes every entry, and begins to count anew.
+    pub(super) fn clear(&mut self) {
+        let keys: Vec<MacKey> = self.entries.keys().copied().collect();
+        for key in keys {
+            self.remove(key);
+        }
+        self.stats = MacStats::default();
     }
 
     /// Where the host is, if its entry has not aged out.

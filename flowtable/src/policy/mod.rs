@@ -1,4 +1,4 @@
-//! A bridge's policy: tables, ports, learned hosts, and the translation that reads them.
+//! The switch's policy: bridges with their tables, ports and learned hosts, and the translation that reads them.
 //!
 //! [`Policy`] is shared. Workers read it on a cache miss; the control thread changes it. A reader
 //! holds the locks shared for one translation; a writer holds them exclusively for a slice of its
@@ -11,6 +11,7 @@
 //! a flow that it does not concern need not be translated again.
 
 mod announcements;
+pub mod bridge;
 pub mod changes;
 mod conduct;
 pub mod lookup_counts;
@@ -29,6 +30,8 @@ pub mod xlate;
 #[cfg(test)]
 mod mask_property;
 #[cfg(test)]
+mod patch_tests;
+#[cfg(test)]
 mod publication_model;
 #[cfg(test)]
 mod tests;
@@ -36,15 +39,16 @@ mod tests;
 use crate::classifier::Version;
 use crate::storm::StormControl;
 use announcements::Announcements;
+use bridge::Shape;
+pub use bridge::{AddBridgeError, Bridge, BridgeId, PerBridge, PortRef, TableRef};
 use changes::Changes;
 pub use conduct::Conduct;
-use flow::action::Action;
-use flow::types::{OfPort, TableId};
-use flow::{FlowKey, Match, PipelineKey};
+use flow::types::{PortNo, TableId};
+use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
-use mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY, MacKey, MacTable};
-use parking_lot::{RwLock, RwLockReadGuard};
-use ports::{PortInfo, PortTable};
+use mac_table::{HostRef, MacTable};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use ports::{PortInfo, PortTable, PortTables};
 use publication::Published;
 use recirc::RecircTable;
 use rule::{Expiry, Rule, RuleMatch};
@@ -67,12 +71,14 @@ const MAX_HELD: usize = 1 << 20;
 /// Rules of one change that are compared with cached flows one by one.
 const LOGGED_RULES: usize = 32;
 
-/// A bridge's policy. See the [module](self).
+/// The policy of all bridges. See the [module](self).
 #[derive(Debug)]
 pub struct Policy {
-    tables: Published<Tables>,
-    ports: RwLock<PortTable>,
-    macs: RwLock<MacTable>,
+    tables: Published<PerBridge<Tables>>,
+    ports: RwLock<PortTables>,
+    macs: RwLock<PerBridge<MacTable>>,
+    shape: Mutex<Shape>,
+    seed: u64,
     recirc: RecircTable,
     changes: Changes,
     announcements: Announcements,
@@ -90,18 +96,19 @@ pub struct News {
     pub announced: Option<u64>,
 }
 
-/// The policy as it is at one moment. Holds the locks shared; keep it short.
+/// The policy as it is at one moment, seen from one bridge. Holds the locks shared; keep it short.
 pub struct Snapshot<'a> {
-    tables: RwLockReadGuard<'a, Tables>,
-    ports: RwLockReadGuard<'a, PortTable>,
-    macs: RwLockReadGuard<'a, MacTable>,
+    bridge: BridgeId,
+    tables: RwLockReadGuard<'a, PerBridge<Tables>>,
+    ports: RwLockReadGuard<'a, PortTables>,
+    macs: RwLockReadGuard<'a, PerBridge<MacTable>>,
     recirc: &'a RecircTable,
     version: Version,
     conduct: Conduct,
 }
 
 impl Snapshot<'_> {
-    /// What a translation reads.
+    /// What a translation reads, of all bridges.
     pub fn view(&self) -> View<'_> {
         View {
             tables: &self.tables,
@@ -113,19 +120,24 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Rules and groups.
+    /// Rules and groups of the bridge.
     pub fn tables(&self) -> &Tables {
-        &self.tables
+        self.tables.of(self.bridge)
     }
 
-    /// Ports.
+    /// Ports of the bridge.
     pub fn ports(&self) -> &PortTable {
+        self.ports.of(self.bridge)
+    }
+
+    /// Ports of all bridges.
+    pub fn all_ports(&self) -> &PortTables {
         &self.ports
     }
 
-    /// Learned hosts.
+    /// Learned hosts of the bridge.
     pub fn macs(&self) -> &MacTable {
-        &self.macs
+        self.macs.of(self.bridge)
     }
 
     /// The published version.
@@ -135,12 +147,14 @@ impl Snapshot<'_> {
 }
 
 impl Policy {
-    /// No rule, no port. The seed keys all hash functions.
+    /// No bridge. The seed keys all hash functions.
     pub fn new(seed: u64) -> Self {
         Self {
-            tables: Published::new(Tables::new(seed)),
+            tables: Published::new(PerBridge::default()),
             ports: RwLock::default(),
-            macs: RwLock::new(MacTable::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)),
+            macs: RwLock::default(),
+            shape: Mutex::default(),
+            seed,
             recirc: RecircTable::default(),
             changes: Changes::new(seed),
             announcements: Announcements::default(),
@@ -148,6 +162,13 @@ impl Policy {
             lookups: Arc::default(),
             conduct: Conduct::default(),
         }
+    }
+
+    /// One bridge, [`BridgeId::FIRST`], which is called `br0`.
+    pub fn with_one_bridge(seed: u64) -> Self {
+        let policy = Self::new(seed);
+        policy.add_bridge("br0").expect("the first bridge of a new policy");
+        policy
     }
 
     /// Follows `conduct` where Open vSwitch and good sense part.
@@ -173,10 +194,11 @@ impl Policy {
         &self.lookups
     }
 
-    /// The policy as it is now.
-    pub fn snapshot(&self) -> Snapshot<'_> {
+    /// The policy as it is now, seen from a bridge.
+    fn snapshot_of(&self, bridge: BridgeId) -> Snapshot<'_> {
         let (tables, version) = self.tables.read();
         Snapshot {
+            bridge,
             tables,
             ports: self.ports.read(),
             macs: self.macs.read(),
@@ -189,22 +211,24 @@ impl Policy {
     /// Priority and match of a rule. `None` if it has been removed and freed.
     pub fn match_of(&self, rule: &Rule) -> Option<(u16, Match)> {
         let (tables, _) = self.tables.read();
-        tables.rule(rule.place()).map(|entry| (entry.priority, entry.matches))
+        let entry = tables.of(rule.bridge).rule(rule.place());
+        entry.map(|entry| (entry.priority, entry.matches))
     }
 
-    /// Translates a packet.
+    /// Translates a packet. Its ingress port tells the bridge.
     pub fn translate(&self, key: &FlowKey) -> Translation {
-        xlate::translate(self.snapshot().view(), key)
-    }
-
-    /// Translates a packet-out.
-    pub fn translate_packet_out(&self, key: &PipelineKey, actions: &[Action]) -> Translation {
-        xlate::translate_packet_out(self.snapshot().view(), key, actions)
+        xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key)
     }
 
     /// Translates a packet and tells how.
     pub fn trace(&self, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
-        xlate::trace(self.snapshot().view(), key)
+        xlate::trace(self.snapshot_of(BridgeId::FIRST).view(), key)
+    }
+
+    /// The bridge and the number in it of a port that the datapath knows by this number.
+    pub fn port_ref(&self, port_no: PortNo) -> Option<PortRef> {
+        let ports = self.ports.read();
+        ports.by_port_no(port_no).map(|(bridge, port)| PortRef { bridge, port: port.of })
     }
 
     /// Learns hosts that a translation saw. Only news counts as a change, and is announced now or, if there
@@ -213,15 +237,19 @@ impl Policy {
         if hosts.is_empty() {
             return News::default();
         }
-        let changed = {
+        let changed: Vec<HostRef> = {
             let mut macs = self.macs.write();
-            for host in hosts {
-                macs.learn(host.key, host.port, now);
+            let mut changed = Vec::new();
+            for Learn { host, port } in hosts {
+                let table = macs.of_mut(host.bridge);
+                table.learn(host.key, *port, now);
+                let keys = table.take_changed().into_iter();
+                changed.extend(keys.map(|key| HostRef { bridge: host.bridge, key }));
             }
-            macs.take_changed()
+            changed
         };
         let is_any = !changed.is_empty();
-        let is_own = |key: &MacKey| hosts.iter().any(|host| host.key == *key);
+        let is_own = |changed: &HostRef| hosts.iter().any(|learn| learn.host == *changed);
         let announced = self.announcements.add(changed, now).and_then(|due| {
             let generation = self.changes.hosts(&due);
             due.iter().all(is_own).then_some(generation)
@@ -247,63 +275,108 @@ impl Policy {
         &self.storm
     }
 
-    /// Changes the table of learned hosts.
-    pub fn with_macs<R>(&self, change: impl FnOnce(&mut MacTable) -> R) -> R {
+    fn with_macs<R>(&self, bridge: BridgeId, change: impl FnOnce(&mut MacTable) -> R) -> R {
         let (result, changed) = {
             let mut macs = self.macs.write();
-            (change(&mut macs), macs.take_changed())
+            let table = macs.of_mut(bridge);
+            (change(table), table.take_changed())
         };
         if !changed.is_empty() {
-            self.changes.hosts(&changed);
+            let hosts: Vec<_> = changed.into_iter().map(|key| HostRef { bridge, key }).collect();
+            self.changes.hosts(&hosts);
         }
         result
     }
 
     /// Keeps a host alive whose traffic was seen at `used`, without counting as a change.
-    pub fn refresh_mac(&self, host: &Learn, used: Duration) {
-        self.macs.write().refresh(host.key, host.port, used);
+    pub fn refresh_mac(&self, Learn { host, port }: &Learn, used: Duration) {
+        self.macs.write().of_mut(host.bridge).refresh(host.key, *port, used);
     }
 
     /// Removes hosts that have not been seen for too long, and returns how many.
     pub fn sweep_macs(&self, now: Duration) -> usize {
-        self.with_macs(|macs| macs.sweep(now))
+        let bridges = self.bridges();
+        bridges.iter().map(|(id, _)| self.with_macs(*id, |macs| macs.sweep(now))).sum()
     }
 
-    /// Changes the ports.
-    pub fn with_ports<R>(&self, change: impl FnOnce(&mut PortTable) -> R) -> R {
-        let mut ports = self.ports.write();
-        let before = ports.clone();
-        let result = change(&mut ports);
-        let differs = |port: &&PortInfo| {
-            before.get(port.of) != Some(*port) || ports.get(port.of) != Some(*port)
-        };
-        let changed: Vec<OfPort> =
-            before.iter().chain(ports.iter()).filter(differs).map(|port| port.of).collect();
-        drop(ports);
+    fn with_ports<R>(&self, bridge: BridgeId, change: impl FnOnce(&mut PortTable) -> R) -> R {
+        let (result, changed) = self.ports.write().change(bridge, change);
         if !changed.is_empty() {
             self.changes.ports(changed.into_iter());
         }
         result
     }
 
-    fn tables_changed(&self, change: &Change) {
+    fn tables_changed(&self, bridge: BridgeId, change: &Change) {
+        let at = |table| TableRef { bridge, table };
         let rules: Vec<RuleMatch> = if change.rules().nth(LOGGED_RULES).is_none() {
             let ((tables, _), ports) = (self.tables.read(), self.ports.read());
-            let no_of = |of| ports.get(of).map(|port| port.no);
-            let entries = change.rules().filter_map(|at| Some((at.0, tables.rule(at)?)));
-            entries.map(|(table, e)| RuleMatch::new(table, &e.matches, no_of)).collect()
+            let (tables, ports) = (tables.of(bridge), ports.of(bridge));
+            let port_no_of = |of| ports.get(of).and_then(PortInfo::port_no);
+            let entries = change.rules().filter_map(|rule| Some((rule.0, tables.rule(rule)?)));
+            entries.map(|(table, e)| RuleMatch::new(at(table), &e.matches, port_no_of)).collect()
         } else {
             let tables: BTreeSet<TableId> = change.rules().map(|(table, _)| table).collect();
-            tables.into_iter().map(RuleMatch::whole_table).collect()
+            tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect()
         };
-        self.changes.tables(rules, change.groups());
+        self.changes.tables(rules, change.groups().map(|group| (bridge, group)));
     }
 
-    /// Removes rules whose time is over and returns them.
+    /// Removes rules of all bridges whose time is over and returns them.
     pub fn expire(&self, now: Duration) -> Vec<(Arc<Rule>, Expiry)> {
+        self.bridges().into_iter().flat_map(|(id, _)| self.bridge(id).expire(now)).collect()
+    }
+
+    /// Frees some removed rules, which no lookup can see any more, and goes on rearranging the others
+    /// for lookups. True if there is more to do.
+    pub fn purge(&self) -> bool {
+        let mut freed = Vec::with_capacity(SLICE);
+        let (left, is_moving) = self.tables.step(|tables| {
+            let mut oldest = self.tables.oldest();
+            let removed: usize = tables.iter().map(|(_, tables)| tables.removed_len()).sum();
+            if removed > MAX_HELD {
+                // Who holds a version for so long has to do without the rest of it.
+                oldest = self.tables.version();
+            }
+            for tables in tables.values_mut() {
+                if freed.len() < SLICE {
+                    tables.purge(oldest, SLICE - freed.len(), &mut freed);
+                }
+            }
+            (removed - freed.len(), tables.iter().any(|(_, tables)| tables.is_moving()))
+        });
+        self.plan(left == 0);
+        is_moving || left > 0 && !freed.is_empty()
+    }
+
+    /// Rearranges a table for lookups if it has changed much, and frees the memory that rules have left.
+    /// What takes long is done without the lock.
+    fn plan(&self, is_idle: bool) {
+        let (draft, has_retired) = {
+            let (tables, _) = self.tables.read();
+            let draft = tables.iter().find_map(|(id, tables)| Some((id, tables.draft(is_idle)?)));
+            (draft, tables.iter().any(|(_, tables)| tables.has_retired()))
+        };
+        if has_retired {
+            let retired: Vec<_> = self
+                .tables
+                .step(|tables| tables.values_mut().flat_map(Tables::take_retired).collect());
+            drop(retired);
+        }
+        if let Some((bridge, (table, draft))) = draft {
+            let plan = draft.plan();
+            self.tables.step(|tables| tables.of_mut(bridge).adopt(table, plan));
+        }
+    }
+}
+
+impl Bridge<'_> {
+    /// Removes rules whose time is over and returns them.
+    pub fn expire(self, now: Duration) -> Vec<(Arc<Rule>, Expiry)> {
         let (mut place, mut over) = (Place::default(), Vec::new());
         loop {
-            let (tables, version) = self.tables.read();
+            let (tables, version) = self.policy.tables.read();
+            let tables = tables.of(self.id);
             let Some(slice) = tables.slice(Scope::Timed, &mut place, SLICE, version) else { break };
             over.extend(slice.filter_map(|(at, rule)| {
                 let expiry = rule.expired(now)?;
@@ -318,39 +391,5 @@ impl Policy {
         transaction.remove(&rules);
         transaction.commit();
         over.into_iter().map(|(_, rule, expiry)| (rule, expiry)).collect()
-    }
-
-    /// Frees some removed rules, which no lookup can see any more, and goes on rearranging the others
-    /// for lookups. True if there is more to do.
-    pub fn purge(&self) -> bool {
-        let mut freed = Vec::with_capacity(SLICE);
-        let (left, is_moving) = self.tables.step(|tables| {
-            let mut oldest = self.tables.oldest();
-            if tables.removed_len() > MAX_HELD {
-                // Who holds a version for so long has to do without the rest of it.
-                oldest = self.tables.version();
-            }
-            tables.purge(oldest, SLICE, &mut freed);
-            (tables.removed_len(), tables.is_moving())
-        });
-        self.plan(left == 0);
-        is_moving || left > 0 && !freed.is_empty()
-    }
-
-    /// Rearranges a table for lookups if it has changed much, and frees the memory that rules have left.
-    /// What takes long is done without the lock.
-    fn plan(&self, is_idle: bool) {
-        let (draft, has_retired) = {
-            let (tables, _) = self.tables.read();
-            (tables.draft(is_idle), tables.has_retired())
-        };
-        if has_retired {
-            let retired = self.tables.step(Tables::take_retired);
-            drop(retired);
-        }
-        if let Some((table, draft)) = draft {
-            let plan = draft.plan();
-            self.tables.step(|tables| tables.adopt(table, plan));
-        }
     }
 }

@@ -1,9 +1,11 @@
-//! What translation knows of the ports: numbers, configuration, VLAN membership.
+//! What translation knows of the ports: numbers, configuration, VLAN membership, and what is behind them.
 
+use super::bridge::{BridgeId, PerBridge, PortRef};
 use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Switches of a port (OpenFlow 1.0 `ofp_port_config`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,12 +106,86 @@ pub enum PriorityTags {
     Always,
 }
 
+/// What is behind a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// Queues of the datapath, under this number.
+    Queues(PortNo),
+    /// Another bridge.
+    Patch(Arc<PatchPort>),
+}
+
+/// One end of a patch: what leaves here comes in at its peer, a patch port of this or another bridge that names this
+/// one as its peer in turn.
+#[derive(Debug)]
+pub struct PatchPort {
+    /// The name of the port at the other end.
+    pub peer: Arc<str>,
+    /// What went through it.
+    pub counters: PatchCounters,
+}
+
+impl PartialEq for PatchPort {
+    /// What was counted is no difference.
+    fn eq(&self, other: &Self) -> bool {
+        self.peer == other.peer
+    }
+}
+
+impl Eq for PatchPort {}
+
+/// Traffic through one end of a patch. Cached flows add to it when they add to their rules.
+#[derive(Debug, Default)]
+pub struct PatchCounters {
+    received: Traffic,
+    sent: Traffic,
+}
+
+#[derive(Debug, Default)]
+struct Traffic {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Traffic {
+    fn add(&self, packets: u64, bytes: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> (u64, u64) {
+        (self.packets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl PatchCounters {
+    /// Counts packets that came in from the peer.
+    pub fn add_received(&self, packets: u64, bytes: u64) {
+        self.received.add(packets, bytes);
+    }
+
+    /// Counts packets that left for the peer.
+    pub fn add_sent(&self, packets: u64, bytes: u64) {
+        self.sent.add(packets, bytes);
+    }
+
+    /// Packets that came in from the peer, and their bytes.
+    pub fn received(&self) -> (u64, u64) {
+        self.received.get()
+    }
+
+    /// Packets that left for the peer, and their bytes.
+    pub fn sent(&self) -> (u64, u64) {
+        self.sent.get()
+    }
+}
+
 /// One port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortInfo {
-    /// The datapath's number.
-    pub no: PortNo,
-    /// The user's number.
+    /// What is behind it.
+    pub attachment: Attachment,
+    /// The number that rules of its bridge call it by.
     pub of: OfPort,
     /// The user's name.
     pub name: Arc<str>,
@@ -133,7 +209,7 @@ impl PortInfo {
     /// A port with all switches at their default.
     pub fn new(no: PortNo, of: OfPort, name: &str, mac: MacAddr) -> Self {
         Self {
-            no,
+            attachment: Attachment::Queues(no),
             of,
             name: name.into(),
             mac,
@@ -146,6 +222,34 @@ impl PortInfo {
         }
     }
 
+    /// One end of a patch to the port that is called `peer`, with all switches at their default.
+    pub fn patch(of: OfPort, name: &str, peer: &str, mac: MacAddr) -> Self {
+        let patch = PatchPort { peer: peer.into(), counters: PatchCounters::default() };
+        let port = Self::new(PortNo::NONE, of, name, mac);
+        Self { attachment: Attachment::Patch(Arc::new(patch)), ..port }
+    }
+
+    /// The datapath's number of its queues; `None` if it has none, as a patch port.
+    pub fn port_no(&self) -> Option<PortNo> {
+        match self.attachment {
+            Attachment::Queues(port_no) => Some(port_no),
+            Attachment::Patch(_) => None,
+        }
+    }
+
+    /// The patch that it is an end of, if it is one.
+    pub fn as_patch(&self) -> Option<&Arc<PatchPort>> {
+        match &self.attachment {
+            Attachment::Patch(patch) => Some(patch),
+            Attachment::Queues(_) => None,
+        }
+    }
+
+    /// Whether frames that come in are looked at.
+    pub fn receives(&self) -> bool {
+        !self.config.no_recv && !self.config.down
+    }
+
     /// Where a packet-out comes from that names no port: a trunk of all VLANs.
     pub fn nowhere() -> Self {
         let port = Self::new(PortNo::NONE, OfPort::NONE, "", MacAddr::default());
@@ -153,30 +257,39 @@ impl PortInfo {
     }
 }
 
-/// The ports of a bridge.
+/// The ports of a bridge, and the bridge's name.
 #[derive(Clone, Debug, Default)]
 pub struct PortTable {
     by_of: BTreeMap<OfPort, PortInfo>,
-    of_by_no: Vec<Option<OfPort>>,
+    bridge_name: Arc<str>,
+    /// Ports that somebody may have changed, as they were before.
+    touched: BTreeMap<OfPort, Option<PortInfo>>,
 }
 
 impl PortTable {
+    /// The name of the bridge; empty if it was removed.
+    pub fn bridge_name(&self) -> &Arc<str> {
+        &self.bridge_name
+    }
+
     /// Adds or replaces a port.
     pub fn insert(&mut self, port: PortInfo) {
-        self.remove(port.of);
-        let index = port.no.0 as usize;
-        if self.of_by_no.len() <= index {
-            self.of_by_no.resize(index + 1, None);
-        }
-        self.of_by_no[index] = Some(port.of);
+        self.touch(port.of);
         self.by_of.insert(port.of, port);
     }
 
     /// Takes a port out.
     pub fn remove(&mut self, of: OfPort) -> Option<PortInfo> {
-        let port = self.by_of.remove(&of)?;
-        self.of_by_no[port.no.0 as usize] = None;
-        Some(port)
+        self.touch(of);
+        self.by_of.remove(&of)
+    }
+
+    /// Takes all ports out.
+    pub fn clear(&mut self) {
+        let ports: Vec<OfPort> = self.by_of.keys().copied().collect();
+        for port in ports {
+            self.remove(port);
+        }
     }
 
     /// By the user's number.
@@ -186,13 +299,8 @@ impl PortTable {
 
     /// By the user's number, to change.
     pub fn get_mut(&mut self, of: OfPort) -> Option<&mut PortInfo> {
+        self.touch(of);
         self.by_of.get_mut(&of)
-    }
-
-    /// By the datapath's number.
-    pub fn by_no(&self, no: PortNo) -> Option<&PortInfo> {
-        let of = (*self.of_by_no.get(no.0 as usize)?)?;
-        self.by_of.get(&of)
     }
 
     /// By name.
@@ -213,5 +321,112 @@ impl PortTable {
     /// There is none.
     pub fn is_empty(&self) -> bool {
         self.by_of.is_empty()
+    }
+
+    /// Remembers a port as it is before it may change.
+    fn touch(&mut self, of: OfPort) {
+        let Self { by_of, touched, .. } = self;
+        touched.entry(of).or_insert_with(|| by_of.get(&of).cloned());
+    }
+}
+
+/// The ports of all bridges, and where to find them by what the datapath and patches know of them.
+#[derive(Debug, Default)]
+pub struct PortTables {
+    tables: PerBridge<PortTable>,
+    /// By the datapath's number.
+    by_port_no: Vec<Option<PortRef>>,
+    /// Patch ports by name. Names are unique in a switch; should one be given twice, the latest is found.
+    patches: HashMap<Arc<str>, PortRef>,
+}
+
+impl PortTables {
+    pub(super) fn push_bridge(&mut self) {
+        self.tables.push(PortTable::default());
+    }
+
+    pub(super) fn name_bridge(&mut self, bridge: BridgeId, name: Arc<str>) {
+        self.tables.of_mut(bridge).bridge_name = name;
+    }
+
+    /// The bridges that have not been removed.
+    pub(super) fn bridges(&self) -> impl Iterator<Item = (BridgeId, &PortTable)> {
+        self.tables.iter().filter(|(_, table)| !table.bridge_name.is_empty())
+    }
+
+    /// The ports of a bridge.
+    pub fn of(&self, bridge: BridgeId) -> &PortTable {
+        self.tables.of(bridge)
+    }
+
+    /// A port by its number in its bridge.
+    pub fn get(&self, at: PortRef) -> Option<&PortInfo> {
+        self.of(at.bridge).get(at.port)
+    }
+
+    /// A port by the datapath's number.
+    pub fn by_port_no(&self, port_no: PortNo) -> Option<(BridgeId, &PortInfo)> {
+        let at = (*self.by_port_no.get(usize::from(port_no.0))?)?;
+        Some((at.bridge, self.get(at)?))
+    }
+
+    /// The other end of a patch: the patch port that it names, if that names it in turn.
+    pub fn peer(&self, name: &str, patch: &PatchPort) -> Option<(BridgeId, &PortInfo)> {
+        let at = *self.patches.get(&patch.peer)?;
+        let peer = self.get(at)?;
+        let is_mutual = peer.as_patch().is_some_and(|back| *back.peer == *name);
+        is_mutual.then_some((at.bridge, peer))
+    }
+
+    /// Changes the ports of a bridge. Returns what `change` does and the ports that differ.
+    pub(super) fn change<R>(
+        &mut self,
+        bridge: BridgeId,
+        change: impl FnOnce(&mut PortTable) -> R,
+    ) -> (R, Vec<PortRef>) {
+        let table = self.tables.of_mut(bridge);
+        let result = change(table);
+        let touched = std::mem::take(&mut table.touched);
+        let mut changed = Vec::new();
+        for (port, before) in touched {
+            let at = PortRef { bridge, port };
+            let now = self.get(at).cloned();
+            if before != now {
+                before.iter().for_each(|before| self.forget(at, before));
+                now.iter().for_each(|now| self.note(at, now));
+                changed.push(at);
+            }
+        }
+        (result, changed)
+    }
+
+    fn forget(&mut self, at: PortRef, port: &PortInfo) {
+        match &port.attachment {
+            Attachment::Queues(port_no) => {
+                if let Some(place) = self.by_port_no.get_mut(usize::from(port_no.0)) {
+                    *place = None;
+                }
+            }
+            Attachment::Patch(_) => {
+                if self.patches.get(&port.name) == Some(&at) {
+                    self.patches.remove(&port.name);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, at: PortRef, port: &PortInfo) {
+        match &port.attachment {
+            Attachment::Queues(port_no) => {
+                let index = usize::from(port_no.0);
+                if self.by_port_no.len() <= index {
+                    self.by_port_no.resize(index + 1, None);
+                }
+                self.by_port_no[index] = Some(at);
+            }
+            Attachment::Patch(_) => {
+                self.patches.insert(Arc::clone(&port.name), at);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Equal states share an id, so that packets of one flow keep hitting the same cached flow. A state
 //! lives as long as somebody holds its [`Continuation`]; the table only remembers it weakly.
 
+use super::bridge::BridgeId;
 use super::xlate::Suspended;
 use flow::PipelineKey;
 use flow::action::Action;
@@ -22,6 +23,8 @@ pub(super) struct FrozenState {
     pub(super) stack: Vec<(u128, u16)>,
     /// Registers, metadata and ingress port; the headers are extracted anew.
     pub(super) key: PipelineKey,
+    /// The bridge that the packet is in.
+    pub(super) bridge: BridgeId,
     pub(super) table: TableId,
     /// The packet has been hashed for a `select` group.
     pub(super) hashed: bool,

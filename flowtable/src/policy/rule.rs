@@ -1,5 +1,6 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
+use super::bridge::{BridgeId, TableRef};
 use super::tables::RuleRef;
 use crate::classifier::RuleId;
 use flow::Match;
@@ -13,6 +14,8 @@ use std::time::Duration;
 /// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`].
 #[derive(Debug)]
 pub struct Rule {
+    /// The bridge that has it.
+    pub bridge: BridgeId,
     /// The table that it is in.
     pub table: TableId,
     /// Its name in the classifier of that table.
@@ -107,9 +110,14 @@ impl RuleStats {
 }
 
 impl Rule {
-    /// Where it is.
+    /// Where it is in its bridge.
     pub fn place(&self) -> RuleRef {
         (self.table, self.id)
+    }
+
+    /// The table that it is in.
+    pub fn table_ref(&self) -> TableRef {
+        TableRef { bridge: self.bridge, table: self.table }
     }
 
     /// The user's name for it.
@@ -161,19 +169,23 @@ impl Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleMatch {
     /// The rule's table.
-    pub table: TableId,
+    pub table: TableRef,
     /// Word, mask and masked value; the narrowest first.
     pub(super) words: Box<[(u8, u64, u64)]>,
 }
 
 impl RuleMatch {
     /// Every packet that is looked up in a table.
-    pub fn whole_table(table: TableId) -> Self {
+    pub fn whole_table(table: TableRef) -> Self {
         Self { table, words: Box::default() }
     }
 
     /// The packets of `matching`; `no_of` tells the datapath's number of a port.
-    pub fn new(table: TableId, matching: &Match, no_of: impl Fn(OfPort) -> Option<PortNo>) -> Self {
+    pub fn new(
+        table: TableRef,
+        matching: &Match,
+        no_of: impl Fn(OfPort) -> Option<PortNo>,
+    ) -> Self {
         let (mut key, mut mask) = (matching.key().flow, matching.mask().flow);
         if mask.in_port.get() != 0 {
             let of = OfPort(key.in_port.get() as u16);

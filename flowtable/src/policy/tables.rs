@@ -3,6 +3,7 @@
 //! A change is prepared under the next version, which no lookup uses yet, rule by rule; it is
 //! published by telling the readers that number, or rolled back without a trace.
 
+use super::bridge::BridgeId;
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
 use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Sample, Version};
@@ -161,6 +162,7 @@ impl GroupSlot {
 /// Rules and groups of a bridge.
 #[derive(Debug)]
 pub struct Tables {
+    bridge: BridgeId,
     /// As far as they have been used.
     tables: Vec<Option<Box<Table>>>,
     groups: BTreeMap<GroupId, Vec<GroupSlot>>,
@@ -260,9 +262,10 @@ impl Change {
 }
 
 impl Tables {
-    /// Empty tables. The seed keys their hash functions.
-    pub fn new(seed: u64) -> Self {
+    /// Empty tables of a bridge. The seed keys their hash functions.
+    pub fn new(bridge: BridgeId, seed: u64) -> Self {
         Self {
+            bridge,
             tables: Vec::new(),
             groups: BTreeMap::new(),
             names: HashMap::new(),
@@ -462,7 +465,9 @@ impl Tables {
             self.remove(change, &[(table, id)]);
         }
         let actions = self.recent_actions.share(&fm.actions);
+        let bridge = self.bridge;
         let rule = |id| Rule {
+            bridge,
             table,
             id,
             cookie: fm.cookie,
@@ -509,6 +514,7 @@ impl Tables {
         old.stats.touch(now);
         let actions = self.recent_actions.share(&fm.actions);
         let rule = |id| Rule {
+            bridge: old.bridge,
             table: old.table,
             id,
             cookie: if fm.modify_cookie { fm.cookie } else { old.cookie },

@@ -6,6 +6,7 @@ use flow::key::FlowKey;
 use flow::text::{ParseContext, parse_flow, parse_group, parse_match};
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason};
+use mac_table::MacKey;
 use ports::{PortInfo, VlanMode};
 
 const NOW: Duration = Duration::from_secs(1);
@@ -16,8 +17,8 @@ fn context(command: Command) -> ParseContext<'static> {
 
 /// Four ports, 1 to 4, with datapath numbers 0 to 3.
 pub(super) fn policy(rules: &[&str]) -> Policy {
-    let policy = Policy::new(7);
-    policy.with_ports(|ports| {
+    let policy = Policy::with_one_bridge(7);
+    policy.bridge(BridgeId::FIRST).with_ports(|ports| {
         for n in 1..=4 {
             let mac = MacAddr([2, 0, 0, 0, 0, n as u8]);
             ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), &format!("p{n}"), mac));
@@ -30,11 +31,11 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
 pub(super) fn add(policy: &Policy, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
     let rules: Vec<FlowMod> =
         rules.iter().map(|r| parse_flow(r, &context(Command::Add)).expect(r)).collect();
-    policy.apply(&rules, NOW)
+    policy.bridge(BridgeId::FIRST).apply(&rules, NOW)
 }
 
 pub(super) fn add_groups(policy: &Policy, groups: &[&str]) {
-    let mut transaction = policy.begin();
+    let mut transaction = policy.bridge(BridgeId::FIRST).begin();
     let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
     for text in groups {
         let group = parse_group(text, flow::text::GroupCommand::Add, &context);
@@ -45,7 +46,7 @@ pub(super) fn add_groups(policy: &Policy, groups: &[&str]) {
 
 fn delete(policy: &Policy, matching: &str) {
     let request = parse_flow(matching, &context(Command::Delete)).expect(matching);
-    policy.apply(&[request], NOW).unwrap();
+    policy.bridge(BridgeId::FIRST).apply(&[request], NOW).unwrap();
 }
 
 /// The key of a packet in the words of a match; `in_port` is given by its OpenFlow number.
@@ -93,7 +94,7 @@ fn outputs_that_lead_nowhere_are_left_out() {
 fn protected_ports_exchange_nothing_whatever_the_rules_say() {
     let reached = |rule: &str| {
         let p = policy(&[rule]);
-        p.with_ports(|ports| {
+        p.bridge(BridgeId::FIRST).with_ports(|ports| {
             for n in [1, 2] {
                 ports.get_mut(OfPort(n)).unwrap().protected = true;
             }
@@ -157,7 +158,8 @@ fn reasons_tell_why_nothing_is_sent() {
 #[test]
 fn what_a_port_does_not_receive_is_counted_by_the_rule_that_it_meets() {
     let p = policy(&["tcp,actions=resubmit(,1)", "table=1,actions=2"]);
-    p.with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().config.no_recv = true);
+    p.bridge(BridgeId::FIRST)
+        .with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().config.no_recv = true);
     let met = |packet: &str| {
         let translation = p.translate(&key(packet));
         assert_eq!(
@@ -196,14 +198,18 @@ fn normal_knows_what_it_learns_from_the_same_frame() {
     assert_eq!(to("02:00:00:00:00:03"), [], "its own address");
     assert_eq!(to("02:00:00:00:00:09"), [], "made its own address, and again from another source");
     let host = MacKey { vlan: 0, mac: MacAddr([2, 0, 0, 0, 0, 3]) };
-    assert!(p.with_macs(|macs| macs.add_static(host, OfPort(2), Duration::ZERO)));
+    assert!(p.bridge(BridgeId::FIRST).with_macs(|macs| macs.add_static(
+        host,
+        OfPort(2),
+        Duration::ZERO
+    )));
     assert_eq!(to("02:00:00:00:00:03"), [2], "a user knows better");
 }
 
 #[test]
 fn access_ports_keep_vlans_apart() {
     let p = policy(&["actions=normal"]);
-    p.with_ports(|ports| {
+    p.bridge(BridgeId::FIRST).with_ports(|ports| {
         ports.get_mut(OfPort(1)).unwrap().vlan = VlanMode::Access(10);
         ports.get_mut(OfPort(2)).unwrap().vlan = VlanMode::Access(20);
         ports.get_mut(OfPort(3)).unwrap().vlan = VlanMode::Access(10);
@@ -223,13 +229,13 @@ fn a_file_with_one_bad_rule_changes_nothing() {
     assert_eq!(error, (1, FlowModError::UnknownGroup(9)));
     assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
     assert_eq!(p.generation(), before);
-    assert_eq!(p.snapshot().tables().len(TableId::default()), 1);
+    assert_eq!(p.bridge(BridgeId::FIRST).snapshot().tables().len(TableId::default()), 1);
 }
 
 #[test]
 fn a_transaction_is_invisible_until_it_is_committed() {
     let p = policy(&["priority=1,actions=1"]);
-    let mut transaction = p.begin();
+    let mut transaction = p.bridge(BridgeId::FIRST).begin();
     let rule = parse_flow("priority=2,actions=2", &context(Command::Add)).unwrap();
     transaction.apply(&rule, NOW).unwrap();
     assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
@@ -241,9 +247,9 @@ fn a_transaction_is_invisible_until_it_is_committed() {
 fn deleted_rules_are_freed_once_nobody_can_see_them() {
     let p = policy(&["priority=1,actions=1", "priority=2,tcp,actions=2"]);
     delete(&p, "tcp");
-    assert_eq!(p.snapshot().tables().removed_len(), 1);
+    assert_eq!(p.bridge(BridgeId::FIRST).snapshot().tables().removed_len(), 1);
     while p.purge() {}
-    assert_eq!(p.snapshot().tables().removed_len(), 0);
+    assert_eq!(p.bridge(BridgeId::FIRST).snapshot().tables().removed_len(), 0);
     assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
 }
 
@@ -258,21 +264,25 @@ fn numbered(first: usize, count: usize) -> Vec<FlowMod> {
 #[test]
 fn a_walk_shows_the_rules_as_they_were_when_it_began() {
     let p = policy(&[]);
-    p.apply(&numbered(0, 5 * SLICE), NOW).unwrap();
+    p.bridge(BridgeId::FIRST).apply(&numbered(0, 5 * SLICE), NOW).unwrap();
     let every = parse_flow("", &context(Command::Delete)).unwrap();
-    let mut walk = p.walk(&every);
+    let mut walk = p.bridge(BridgeId::FIRST).walk(&every);
     let mut seen = Vec::new();
     assert!(walk.next_slice(|entry| seen.push(entry.value.cookie.0)));
     // Some are replaced, all others deleted and their places given to new ones.
     delete(&p, "");
     while p.purge() {}
-    p.apply(&numbered(3 * SLICE, 5 * SLICE), NOW).unwrap();
+    p.bridge(BridgeId::FIRST).apply(&numbered(3 * SLICE, 5 * SLICE), NOW).unwrap();
     while walk.next_slice(|entry| seen.push(entry.value.cookie.0)) {}
     seen.sort_unstable();
     assert!(seen.into_iter().eq(0..5 * SLICE as u64));
     drop(walk);
     while p.purge() {}
-    assert_eq!(p.snapshot().tables().removed_len(), 0, "nobody looks at them any more");
+    assert_eq!(
+        p.bridge(BridgeId::FIRST).snapshot().tables().removed_len(),
+        0,
+        "nobody looks at them any more"
+    );
 }
 
 #[test]
@@ -280,7 +290,7 @@ fn a_walk_shows_what_its_filter_names() {
     let p = policy(&["cookie=1,tcp,actions=1", "cookie=2,udp,actions=2", "table=3,tcp,actions=2"]);
     let count = |filter| {
         let filter = parse_flow(filter, &context(Command::Delete)).unwrap();
-        let (mut walk, mut count) = (p.walk(&filter), 0);
+        let (mut walk, mut count) = (p.bridge(BridgeId::FIRST).walk(&filter), 0);
         while walk.next_slice(|_| count += 1) {}
         count
     };
@@ -291,14 +301,14 @@ fn a_walk_shows_what_its_filter_names() {
 #[test]
 fn a_change_of_many_slices_can_be_taken_back() {
     let p = policy(&["cookie=7,priority=7,ip,nw_dst=10.0.0.5,actions=2", "priority=1,actions=3"]);
-    let mut transaction = p.begin();
+    let mut transaction = p.bridge(BridgeId::FIRST).begin();
     transaction.apply_all(&numbered(0, 3 * SLICE + 1), NOW).unwrap();
     transaction.apply(&parse_flow("udp", &context(Command::Delete)).unwrap(), NOW).unwrap();
     drop(transaction);
     while p.purge() {}
     assert_eq!(outputs(&p.translate(&key("in_port=4,ip,nw_dst=10.0.0.5")).actions), [2]);
     assert_eq!(outputs(&p.translate(&key("in_port=4,ip,nw_dst=10.0.0.6")).actions), [3]);
-    let snapshot = p.snapshot();
+    let snapshot = p.bridge(BridgeId::FIRST).snapshot();
     assert_eq!(
         (snapshot.tables().len(TableId::default()), snapshot.tables().removed_len()),
         (2, 0)
@@ -310,7 +320,7 @@ fn what_was_expected_need_not_come() {
     let p = policy(&["table=3,udp,actions=output:2"]);
     let sample = numbered(0, 1000);
     for (count, is_committed) in [(2000, false), (4000, true)] {
-        let mut transaction = p.begin();
+        let mut transaction = p.bridge(BridgeId::FIRST).begin();
         transaction.expect(&sample, count);
         transaction.apply_all(&numbered(0, 2000), NOW).unwrap();
         if is_committed {
@@ -319,7 +329,7 @@ fn what_was_expected_need_not_come() {
     }
     while p.purge() {}
     let filter = parse_flow("table=0,ip", &context(Command::Delete)).unwrap();
-    let mut walk = p.walk(&filter);
+    let mut walk = p.bridge(BridgeId::FIRST).walk(&filter);
     let mut count = 0;
     while walk.next_slice(|_| count += 1) {}
     assert_eq!(count, 2000);
@@ -342,8 +352,8 @@ fn modified(version: OfVersion, rule: &str, modification: &str) -> Vec<(u64, usi
     let policy = policy(&[rule]);
     let context = ParseContext { version, ..context(Command::Modify) };
     let request = parse_flow(modification, &context).unwrap();
-    policy.apply(&[request], NOW).unwrap();
-    let snapshot = policy.snapshot();
+    policy.bridge(BridgeId::FIRST).apply(&[request], NOW).unwrap();
+    let snapshot = policy.bridge(BridgeId::FIRST).snapshot();
     let rules = snapshot.tables().rules(None, snapshot.version());
     rules.map(|rule| (rule.value.cookie.0, rule.value.actions.len())).collect()
 }
@@ -373,8 +383,8 @@ fn which_tables_are_meant_without_one_depends_on_the_version() {
     let left = |version, command, text: &str| {
         let policy = policy(&["tcp,actions=1", "table=2,tcp,actions=1"]);
         let request = parse_flow(text, &ParseContext { version, ..context(command) }).unwrap();
-        policy.apply(&[request], NOW).unwrap();
-        let snapshot = policy.snapshot();
+        policy.bridge(BridgeId::FIRST).apply(&[request], NOW).unwrap();
+        let snapshot = policy.bridge(BridgeId::FIRST).snapshot();
         let rules = snapshot.tables().rules(None, snapshot.version());
         rules.filter(|rule| rule.value.outputs_to(OfPort(1))).count()
     };
@@ -399,7 +409,7 @@ fn deleting_a_group_takes_its_rules_along() {
     add_groups(&p, &["group_id=1,type=all,bucket=output:2,bucket=output:3"]);
     add(&p, &["tcp,actions=group:1", "udp,actions=4"]).unwrap();
     assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
-    let mut transaction = p.begin();
+    let mut transaction = p.bridge(BridgeId::FIRST).begin();
     let all = flow::group::GroupMod::Delete(flow::types::GroupId::ALL);
     transaction.apply_group(&all, NOW).unwrap();
     transaction.commit();
@@ -447,7 +457,7 @@ fn a_bucket_may_name_a_group_that_comes_later_but_not_itself() {
     assert_eq!(outputs(&p.translate(&key("in_port=1,tcp")).actions), [2, 3]);
     let circle = "group_id=2,type=all,bucket=group:1";
     let group = parse_group(circle, flow::text::GroupCommand::Modify, &context(Command::Add));
-    let refused = p.begin().apply_group(&group.unwrap(), NOW);
+    let refused = p.bridge(BridgeId::FIRST).begin().apply_group(&group.unwrap(), NOW);
     assert_eq!(refused, Err(FlowModError::GroupLoop(2)));
 }
 

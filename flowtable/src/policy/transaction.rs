@@ -1,7 +1,7 @@
 //! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
 
-use super::tables::{Change, FlowModError, RuleRef};
-use super::{Policy, SLICE};
+use super::tables::{Change, FlowModError, RuleRef, Tables};
+use super::{Bridge, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
 /// never happened.
 pub struct Transaction<'a> {
-    policy: &'a Policy,
+    bridge: Bridge<'a>,
     /// `None` once committed.
     change: Option<Change>,
     /// Tables that have been made ready for many rules.
@@ -21,19 +21,24 @@ pub struct Transaction<'a> {
     _writer: MutexGuard<'a, ()>,
 }
 
-impl Policy {
-    /// Starts a change of rules and groups. Others wait for it to end.
-    pub fn begin(&self) -> Transaction<'_> {
-        let (writer, next) = self.tables.begin();
+impl<'a> Bridge<'a> {
+    /// Starts a change of rules and groups. Others wait for it to end, those who change another bridge too.
+    pub fn begin(self) -> Transaction<'a> {
+        let (writer, next) = self.policy.tables.begin();
         let change = Some(Change::new(next));
-        Transaction { policy: self, change, expecting: Vec::new(), _writer: writer }
+        Transaction { bridge: self, change, expecting: Vec::new(), _writer: writer }
+    }
+
+    /// One step of a change: short, as readers wait.
+    fn step<R>(self, step: impl FnOnce(&mut Tables) -> R) -> R {
+        self.policy.tables.step(|tables| step(tables.of_mut(self.id)))
     }
 
     /// Applies all requests or none.
     ///
     /// # Errors
     /// The index of the first request that was refused, and why; nothing has changed.
-    pub fn apply(&self, requests: &[FlowMod], now: Duration) -> Result<(), (usize, FlowModError)> {
+    pub fn apply(self, requests: &[FlowMod], now: Duration) -> Result<(), (usize, FlowModError)> {
         let mut transaction = self.begin();
         for (i, request) in requests.iter().enumerate() {
             transaction.apply(request, now).map_err(|e| (i, e))?;
@@ -52,20 +57,20 @@ impl Transaction<'_> {
         let Some(change) = &mut self.change else {
             return Ok(());
         };
-        let tables = &self.policy.tables;
+        let bridge = self.bridge;
         let selected = match request.command {
             Command::Add => Vec::new(),
-            _ => self.policy.select(request, change.version()),
+            _ => bridge.select(request, change.version()),
         };
         let is_deletion = matches!(request.command, Command::Delete | Command::DeleteStrict);
         if is_deletion || selected.len() > SLICE {
             for slice in selected.chunks(SLICE) {
                 change.reserve(2 * SLICE);
-                tables.step(|tables| tables.prepare(change, request, slice, now))?;
+                bridge.step(|tables| tables.prepare(change, request, slice, now))?;
             }
             return Ok(());
         }
-        tables.step(|tables| tables.prepare(change, request, &selected, now))
+        bridge.step(|tables| tables.prepare(change, request, &selected, now))
     }
 
     /// Prepares many requests, additions in slices of the lock; for bulk loads.
@@ -88,7 +93,7 @@ impl Transaction<'_> {
                 return Ok(());
             };
             change.reserve(2 * SLICE);
-            self.policy.tables.step(|tables| {
+            self.bridge.step(|tables| {
                 let slice = requests[done..].iter().take(SLICE);
                 for request in slice.take_while(|r| r.command == Command::Add) {
                     tables.prepare(change, request, &[], now).map_err(|e| (done, e))?;
@@ -96,7 +101,7 @@ impl Transaction<'_> {
                 }
                 Ok(())
             })?;
-            self.policy.plan(false);
+            self.bridge.policy.plan(false);
         }
         Ok(())
     }
@@ -110,11 +115,11 @@ impl Transaction<'_> {
         }
         for (table, part) in tables {
             let count = count * part.len() / sample.len();
-            let draft = self.policy.tables.step(|tables| tables.expect(table, part, count));
+            let draft = self.bridge.step(|tables| tables.expect(table, part, count));
             if let Some(draft) = draft {
                 self.expecting.push(table);
                 let plan = draft.plan();
-                self.policy.tables.step(|tables| tables.adopt(table, plan));
+                self.bridge.step(|tables| tables.adopt(table, plan));
             }
         }
     }
@@ -125,9 +130,7 @@ impl Transaction<'_> {
     /// Why it is refused. The transaction should be dropped then.
     pub fn apply_group(&mut self, request: &GroupMod, now: Duration) -> Result<(), FlowModError> {
         match &mut self.change {
-            Some(change) => {
-                self.policy.tables.step(|tables| tables.prepare_group(change, request, now))
-            }
+            Some(change) => self.bridge.step(|tables| tables.prepare_group(change, request, now)),
             None => Ok(()),
         }
     }
@@ -137,7 +140,7 @@ impl Transaction<'_> {
         if let Some(change) = &mut self.change {
             for slice in rules.chunks(SLICE) {
                 change.reserve(SLICE);
-                self.policy.tables.step(|tables| tables.remove(change, slice));
+                self.bridge.step(|tables| tables.remove(change, slice));
             }
         }
     }
@@ -148,9 +151,10 @@ impl Transaction<'_> {
             return;
         };
         if !change.is_empty() {
-            self.policy.tables.publish(change.version());
+            let policy = self.bridge.policy;
+            policy.tables.publish(change.version());
             // Not before: a worker that knows of the change must find it.
-            self.policy.tables_changed(&change);
+            policy.tables_changed(self.bridge.id, &change);
         }
     }
 }
@@ -159,11 +163,11 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(mut change) = self.change.take() {
             while !change.is_empty() {
-                self.policy.tables.step(|tables| tables.roll_back(&mut change, SLICE));
+                self.bridge.step(|tables| tables.roll_back(&mut change, SLICE));
             }
         }
         for &table in &self.expecting {
-            self.policy.tables.step(|tables| tables.expect_no_more(table));
+            self.bridge.step(|tables| tables.expect_no_more(table));
         }
     }
 }

@@ -154,6 +154,8 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::NoSuchPort(_) => ">> Nonexistent output port".into(),
         Note::NoForward(_) => ">> OFPPC_NO_FWD set, skipping output".into(),
         Note::PortDown(_) => ">> port is down, skipping output".into(),
+        Note::NoPatchPeer(_) => ">> patch port has no peer, skipping output".into(),
+        Note::CannotTruncate(_) => ">> Cannot truncate output to patch port".into(),
         Note::OutputPortIs(port) => format!("-> output port is {port}"),
         Note::FieldIsNow(dst, value) => format!("-> {} is now {value:#x}", subfield_text(*dst)),
         Note::UsingBucket(bucket) => format!("-> using bucket {bucket}"),

@@ -107,6 +107,12 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
         Note::NoSuchPort(port) => format!("there is no {}: left out", name(port)),
         Note::NoForward(port) => format!("{} is configured not to forward: left out", name(port)),
         Note::PortDown(port) => format!("{} is down: left out", name(port)),
+        Note::NoPatchPeer(peer) => {
+            format!("no patch port called \"{peer}\" names this one as its peer: left out")
+        }
+        Note::CannotTruncate(port) => {
+            format!("{} is a patch port, which takes whole packets only: left out", name(port))
+        }
         Note::LeftOut(port, LeftOut::NoFlood) => {
             format!("{} is left out: it is configured with no-flood", name(port))
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::BridgeId;
 use crate::policy::Policy;
 use crate::policy::ports::PortInfo;
 use flow::flow_mod::Command;
@@ -13,14 +14,14 @@ fn traced(rules: &[&str], packet: &str) -> String {
         command: Command::Add,
         ..ParseContext::default()
     };
-    let policy = Policy::new(1);
-    policy.with_ports(|ports| {
+    let policy = Policy::with_one_bridge(1);
+    policy.bridge(BridgeId::FIRST).with_ports(|ports| {
         for n in 1..=3 {
             ports.insert(PortInfo::new(PortNo(n), OfPort(n), "p", MacAddr::default()));
         }
     });
     let rules: Vec<_> = rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect();
-    policy.apply(&rules, Duration::ZERO).unwrap();
+    policy.bridge(BridgeId::FIRST).apply(&rules, Duration::ZERO).unwrap();
     let key = *parse_match(packet, &context).expect(packet).key();
     let verdict = policy.translate(&key.flow);
     let mut out = String::new();

@@ -19,7 +19,7 @@ use flow::text::{
 };
 use flow::types::{OfPort, PortNo};
 use flowtable::datapath::CachedFlow;
-use flowtable::policy::ports::PortTable;
+use flowtable::policy::ports::PortInfo;
 use flowtable::policy::rule::Rule;
 use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{Cause, reasons, write_datapath_actions, write_datapath_flow};
@@ -34,11 +34,11 @@ pub(super) fn dump(
     query: &CachedFlowQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let filter = Filter::parse(switch, &query.filter, &names)?;
     let mut workers = switch.cached_flows();
     workers.iter_mut().for_each(|flows| flows.retain(|flow| filter.may_cover(flow)));
-    let ports = switch.policy().snapshot().ports().clone();
+    let ports = port_labels(switch, query.names);
     let names = shown(&names, query.names);
     let writer = Writer { switch, query, ports, names: &names, now: switch.now() };
     let mut text = String::with_capacity(TEXT_SIZE);
@@ -63,6 +63,21 @@ pub(super) fn dump(
     Ok(Reply::Listed(workers.iter().map(|flows| flows.len() as u64).sum()))
 }
 
+/// What ports are called: by name if that is wanted, or if there are several bridges, each with numbers of its own.
+fn port_labels(switch: &Switch, names: bool) -> HashMap<PortNo, String> {
+    let policy = switch.policy();
+    let bridges = policy.bridges();
+    let uses_names = names || bridges.len() > 1;
+    let mut labels = HashMap::new();
+    for (bridge, _) in bridges {
+        for port in policy.bridge(bridge).snapshot().ports().iter() {
+            let label = if uses_names { port.name.to_string() } else { port.of.to_string() };
+            labels.extend(port.port_no().map(|port_no| (port_no, label)));
+        }
+    }
+    labels
+}
+
 /// Which flows are wanted: those that a packet of a match may belong to.
 struct Filter {
     key: FlowKey,
@@ -82,7 +97,7 @@ impl Filter {
         let (mut key, mask) = (wanted.key().flow, wanted.mask().flow);
         if mask.in_port.get() != 0 {
             let of = OfPort(key.in_port.get() as u16);
-            let no = switch.policy().snapshot().ports().get(of).map(|port| port.no);
+            let no = switch.bridge().snapshot().ports().get(of).and_then(PortInfo::port_no);
             let no = no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
             key.in_port.set(no.0.into());
         }
@@ -139,7 +154,8 @@ impl RuleWords {
 struct Writer<'a> {
     switch: &'a Switch,
     query: &'a CachedFlowQuery,
-    ports: PortTable,
+    /// What the ports of all bridges are called here.
+    ports: HashMap<PortNo, String>,
     names: &'a dyn PortNames,
     now: Duration,
 }
@@ -167,8 +183,7 @@ impl Writer<'_> {
     }
 
     fn port(&self, no: PortNo) -> Option<String> {
-        let of = self.ports.by_no(no)?.of;
-        Some(self.names.name(of).map_or_else(|| of.to_string(), str::to_owned))
+        self.ports.get(&no).cloned()
     }
 
     fn flow(&self, key: &FlowKey, mask: &FlowMask) -> String {

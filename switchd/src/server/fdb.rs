@@ -16,8 +16,8 @@ use std::time::Duration;
 pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failure> {
     // Hosts whose traffic runs in the caches are as young as it is.
     switch.sync_stats();
-    let names = port_names(switch.policy());
-    let entries = switch.policy().snapshot().macs().entries(switch.now());
+    let names = port_names(switch.bridge());
+    let entries = switch.bridge().snapshot().macs().entries(switch.now());
     let mut text = String::new();
     for (key, entry, age) in &entries {
         let record = FdbRecord {
@@ -40,8 +40,8 @@ pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failur
 
 /// Forgets learned entries.
 pub(super) fn flush(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
-    let port = port.map(|text| find(switch.policy(), text)).transpose()?;
-    let gone = switch.policy().with_macs(|macs| macs.flush(port));
+    let port = port.map(|text| find(switch.bridge(), text)).transpose()?;
+    let gone = switch.bridge().with_macs(|macs| macs.flush(port));
     Ok(Reply::Changed(gone as u64))
 }
 
@@ -52,10 +52,10 @@ pub(super) fn add(
     vlan: u16,
     mac: &str,
 ) -> Result<Reply, Box<Refusal>> {
-    let port = find(switch.policy(), port)?;
+    let port = find(switch.bridge(), port)?;
     let key = key(vlan, mac)?;
     let now = switch.now();
-    if switch.policy().with_macs(|macs| macs.add_static(key, port, now)) {
+    if switch.bridge().with_macs(|macs| macs.add_static(key, port, now)) {
         return Ok(Reply::Done);
     }
     let message = "the MAC table is full of static entries";
@@ -65,7 +65,7 @@ pub(super) fn add(
 /// Removes an entry.
 pub(super) fn remove(switch: &Switch, vlan: u16, mac: &str) -> Result<Reply, Box<Refusal>> {
     let key = key(vlan, mac)?;
-    match switch.policy().with_macs(|macs| macs.remove(key)) {
+    match switch.bridge().with_macs(|macs| macs.remove(key)) {
         Some(_) => Ok(Reply::Done),
         None => {
             let message = format!("{} is not known in VLAN {vlan}", key.mac);
@@ -110,7 +110,7 @@ pub(super) fn configure(
         return bad("entries: must be 10 to 1000000");
     }
     if ageing.is_some() || entries.is_some() {
-        switch.policy().with_macs(|macs| {
+        switch.bridge().with_macs(|macs| {
             let ageing = ageing.map_or(macs.ageing(), Duration::from_secs);
             let entries = entries.map_or(macs.capacity(), |entries| entries as usize);
             macs.configure(entries, ageing);
@@ -121,7 +121,7 @@ pub(super) fn configure(
 
 /// Counters of learning.
 pub(super) fn stats(switch: &Switch) -> Reply {
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let macs = snapshot.macs();
     let totals = macs.stats();
     let entries = macs.entries(switch.now());

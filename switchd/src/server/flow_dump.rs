@@ -25,7 +25,7 @@ pub(super) fn dump(
 ) -> Result<Reply, Failure> {
     let filter = filter(switch, query)?;
     switch.sync_stats();
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let names = shown(&names, query.names);
     let options = PrintOptions {
         version: query.version,
@@ -49,7 +49,7 @@ pub(super) fn dump(
         text.push('\n');
         listed += 1;
     };
-    let mut walk = switch.policy().walk(&filter);
+    let mut walk = switch.bridge().walk(&filter);
     while walk.next_slice(|entry| write(&mut text, &entry)) {
         if text.len() >= TEXT_SIZE / 2 {
             to.put(Kind::Text, text.as_bytes())?;
@@ -71,13 +71,13 @@ pub(super) fn aggregate(switch: &Switch, query: &FlowQuery) -> Result<Reply, Fai
         sums.byte_count = sums.byte_count.wrapping_add(bytes);
         sums.flow_count += 1;
     };
-    let mut walk = switch.policy().walk(&filter);
+    let mut walk = switch.bridge().walk(&filter);
     while walk.next_slice(|entry| add(entry.value)) {}
     Ok(Reply::Aggregate(sums))
 }
 
 fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let context = ParseContext {
         version: query.version,
         lenient: switch.is_lenient(),

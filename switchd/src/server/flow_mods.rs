@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 /// Changes rules as the text says.
 pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
     let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names);
     // The first rules are read before the tables are touched: most requests have no more.
     let first = reader.next_batch(Batch::default())?;
     let sample = if first.is_full() { reader.sample() } else { None };
-    let mut transaction = switch.policy().begin();
+    let mut transaction = switch.bridge().begin();
     if let Some((sample, count)) = sample {
         transaction.expect(&sample, count);
     }
@@ -50,11 +50,11 @@ pub(super) fn replace(
     mods: &FlowMods,
     text: &[u8],
 ) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let context =
         ParseContext { command: Command::Add, ..context(mods, switch.is_lenient(), &names) };
     let lines = || Lines::new(text, true, mods.name.as_deref());
-    let mut transaction = switch.policy().begin();
+    let mut transaction = switch.bridge().begin();
     let mut places = HashSet::new();
     for line in lines()? {
         let mut rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
@@ -77,7 +77,7 @@ pub(super) fn replace(
 
 /// The rule with the match and priority of `rule`, as the transaction that is under way has it.
 fn rule_at_place_of(switch: &Switch, rule: &mut FlowMod) -> Option<(RuleRef, Arc<Rule>)> {
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let table = *rule.table.get_or_insert_default();
     let same_place = deletion(table, rule.matching, rule.priority);
     let found = snapshot.tables().select(&same_place, snapshot.version().next());
@@ -92,13 +92,13 @@ fn delete_all_but(
     kept: &HashSet<RuleRef>,
 ) -> u64 {
     let others: Vec<RuleRef> = {
-        let snapshot = switch.policy().snapshot();
+        let snapshot = switch.bridge().snapshot();
         let rules = snapshot.tables().rules(None, snapshot.version());
         rules.map(|e| (e.value.table, e.id)).filter(|rule| !kept.contains(rule)).collect()
     };
     for &(table, id) in &others {
         let deletion = {
-            let snapshot = switch.policy().snapshot();
+            let snapshot = switch.bridge().snapshot();
             snapshot.tables().rule((table, id)).map(|e| deletion(table, e.matches, e.priority))
         };
         // Deleting what is there cannot be refused.

@@ -26,7 +26,7 @@ pub(super) fn change(
     mods: &GroupMods,
     text: &[u8],
 ) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let context = ParseContext {
         version: mods.version,
         command: Command::Add,
@@ -41,7 +41,7 @@ pub(super) fn change(
         };
         changes.push((change.map_err(|error| refuse::text(&error, line))?, line));
     }
-    let mut transaction = switch.policy().begin();
+    let mut transaction = switch.bridge().begin();
     for (change, line) in &changes {
         transaction
             .apply_group(change, switch.now())
@@ -68,7 +68,7 @@ pub(super) fn dump(
     query: &GroupQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     list(to, &groups(switch, query)?, |out, entry| match query.format {
@@ -87,13 +87,13 @@ pub(super) fn dump_stats(
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     switch.sync_stats();
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     let now = Duration::from_millis(switch.now().as_millis() as u64);
     let groups = groups(switch, query)?;
     let counts: Vec<u32> = {
-        let snapshot = switch.policy().snapshot();
+        let snapshot = switch.bridge().snapshot();
         let tables = snapshot.tables();
         groups.iter().map(|e| ref_count(tables, e.group.id, snapshot.version())).collect()
     };
@@ -111,7 +111,7 @@ pub(super) fn dump_stats(
 }
 
 fn groups(switch: &Switch, query: &GroupQuery) -> Result<Vec<Arc<GroupEntry>>, Box<Refusal>> {
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let (tables, version) = (snapshot.tables(), snapshot.version());
     let Some(id) = query.group.filter(|id| *id != GroupId::ALL.0 && *id != GroupId::ANY.0) else {
         return Ok(tables.groups(version).cloned().collect());

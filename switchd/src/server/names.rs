@@ -4,14 +4,14 @@ use super::refuse;
 use control::Refusal;
 use flow::text::PortNames;
 use flow::types::OfPort;
-use flowtable::policy::Policy;
+use flowtable::policy::Bridge;
 
 /// The ports and their names at one moment.
 pub(super) type NameTable = Vec<(OfPort, String)>;
 
 /// The ports and their names now.
-pub(super) fn port_names(policy: &Policy) -> NameTable {
-    policy.snapshot().ports().iter().map(|p| (p.of, p.name.to_string())).collect()
+pub(super) fn port_names(bridge: Bridge<'_>) -> NameTable {
+    bridge.snapshot().ports().iter().map(|p| (p.of, p.name.to_string())).collect()
 }
 
 /// The names to print with: none unless they are wanted.
@@ -34,8 +34,8 @@ impl PortNames for Shown<'_> {
 }
 
 /// The port that a user means by a name or a number.
-pub(super) fn find(policy: &Policy, text: &str) -> Result<OfPort, Box<Refusal>> {
-    let snapshot = policy.snapshot();
+pub(super) fn find(bridge: Bridge<'_>, text: &str) -> Result<OfPort, Box<Refusal>> {
+    let snapshot = bridge.snapshot();
     let ports = snapshot.ports();
     let by_number = || {
         let number = match text {

@@ -12,14 +12,14 @@ use flowtable::policy::Snapshot;
 
 /// Sends a packet, and says what became of it.
 pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.policy());
+    let names = port_names(switch.bridge());
     let lenient = request.lenient || switch.is_lenient();
     let context =
         ParseContext { version: request.version, command: Command::Add, lenient, ports: &names };
     let line = Line { file: None, number: 1, text: &request.text };
     let packet = parse_packet_out(&request.text, &context).map_err(|e| refuse::text(&e, line))?;
     {
-        let snapshot = switch.policy().snapshot();
+        let snapshot = switch.bridge().snapshot();
         let is_nowhere = matches!(packet.in_port, OfPort::CONTROLLER | OfPort::NONE);
         if !lenient && !is_nowhere && snapshot.ports().get(packet.in_port).is_none() {
             return Err(refuse::no_port(&packet.in_port.to_string()));
@@ -32,7 +32,7 @@ pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply,
     let done = switch.inject(packet).ok_or_else(|| {
         Box::new(Refusal::new(Reason::System, "the switch is about to end and sends nothing"))
     })?;
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     Ok(Reply::PacketOut(PacketOutRecord {
         sent_to: done.sent_to.iter().filter_map(|&no| name(&snapshot, no)).collect(),
         dropped: done.dropped.map(|reason| DropCause {
@@ -44,5 +44,5 @@ pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply,
 
 /// The name of a port, unless it was taken away meanwhile.
 fn name(snapshot: &Snapshot<'_>, no: PortNo) -> Option<String> {
-    snapshot.ports().by_no(no).map(|port| port.name.to_string())
+    snapshot.all_ports().by_port_no(no).map(|(_, port)| port.name.to_string())
 }

@@ -28,13 +28,13 @@ pub(super) fn stats(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Re
 }
 
 fn wanted(switch: &Switch, port: Option<&str>) -> Result<Option<OfPort>, Box<Refusal>> {
-    port.map(|text| find(switch.policy(), text)).transpose()
+    port.map(|text| find(switch.bridge(), text)).transpose()
 }
 
 /// All ports.
 pub(super) fn records(switch: &Switch) -> Vec<PortRecord> {
     let ports = switch.ports();
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let record = |port: &PortView| record(port, snapshot.ports().get(port.of));
     ports.iter().map(record).collect()
 }
@@ -121,13 +121,13 @@ pub(super) fn add(switch: &Switch, spec: &str) -> Result<Reply, Box<Refusal>> {
 
 /// Takes a port away.
 pub(super) fn remove(switch: &Switch, port: &str) -> Result<Reply, Box<Refusal>> {
-    switch.remove_port(find(switch.policy(), port)?);
+    switch.remove_port(find(switch.bridge(), port)?);
     Ok(Reply::Done)
 }
 
 /// Changes the settings of a port.
 pub(super) fn set(switch: &Switch, port: &str, settings: &str) -> Result<Reply, Box<Refusal>> {
-    let port = find(switch.policy(), port)?;
+    let port = find(switch.bridge(), port)?;
     let mut result = Ok(());
     switch.change_port(port, |info| {
         result = PortSettings::of(info).changed(settings).map(|new| new.apply(info));
@@ -147,7 +147,7 @@ pub(super) fn modify(
     flag: PortFlag,
     on: bool,
 ) -> Result<Reply, Box<Refusal>> {
-    let port = find(switch.policy(), port)?;
+    let port = find(switch.bridge(), port)?;
     switch.change_port(port, |info| {
         let config = &mut info.config;
         *match flag {

@@ -8,6 +8,7 @@ use control::record::{
 };
 use flow::types::TableId;
 use flow::verdict::DropReason;
+use flowtable::policy::TableRef;
 use flowtable::policy::tables::MAX_RULES;
 use serde::Serialize;
 
@@ -32,10 +33,11 @@ pub(super) fn show(switch: &Switch) -> Reply {
 /// All tables.
 pub(super) fn tables(switch: &Switch) -> Reply {
     switch.sync_stats();
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let tables = snapshot.tables();
     let record = |id: TableId| {
-        let (lookup, matched) = switch.policy().lookups().get(id);
+        let (lookup, matched) =
+            switch.policy().lookups().get(TableRef { bridge: switch.bridge().id(), table: id });
         let active = tables.len(id) as u64;
         TableRecord { table: id.get(), active, lookup, matched, max_entries: MAX_RULES as u64 }
     };

@@ -8,14 +8,15 @@ use crate::worker::{Command, Injected, Injection};
 use crossbeam::channel;
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
+use flowtable::policy::ports::PortInfo;
 
 impl Switch {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
-        let no = self.policy.snapshot().ports().get(packet.in_port).map(|port| port.no);
+        let no = self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
         let in_port = no.unwrap_or(PortNo::NONE);
         let (done, finished) = channel::bounded(1);
-        let injection = Injection { in_port, packet, done };
+        let injection = Injection { bridge: self.bridge().id(), in_port, packet, done };
         self.workers.first()?.send(Command::PacketOut(Box::new(injection)));
         finished.recv().ok()
     }
@@ -27,6 +28,7 @@ mod tests {
     use flow::text::{ParseContext, parse_flow, parse_packet_out};
     use flow::types::{OfPort, TableId};
     use flow::verdict::DropReason;
+    use flowtable::policy::TableRef;
     use ports::dummy::{self, Dummy, DummyOptions};
 
     /// From host 1 to everybody.
@@ -43,7 +45,7 @@ mod tests {
         let far = far.collect();
         let rules: Vec<_> =
             rules.iter().map(|r| parse_flow(r, &ParseContext::default()).unwrap()).collect();
-        switch.policy().apply(&rules, switch.now()).unwrap();
+        switch.bridge().apply(&rules, switch.now()).unwrap();
         (switch, far)
     }
 
@@ -52,8 +54,8 @@ mod tests {
         let text = text.replace("FRAME", FRAME);
         let packet = parse_packet_out(&text, &ParseContext::default()).unwrap();
         let done = switch.inject(packet).unwrap();
-        let snapshot = switch.policy().snapshot();
-        let of = |no| snapshot.ports().by_no(no).unwrap().of.0;
+        let snapshot = switch.bridge().snapshot();
+        let of = |no| snapshot.all_ports().by_port_no(no).unwrap().1.of.0;
         match done.dropped {
             Some(reason) => Err(reason),
             None => Ok(done.sent_to.into_iter().map(of).collect()),
@@ -88,9 +90,10 @@ mod tests {
         let (switch, _far) = switch(&[]);
         inject(&switch, "in_port=1,packet=FRAME,actions=TABLE,resubmit(,1)").unwrap();
         let tables = switch.policy().lookups();
-        let of = |n| tables.get(TableId::new(n).unwrap());
+        let at = |n| TableRef { bridge: switch.bridge().id(), table: TableId::new(n).unwrap() };
+        let of = |n| tables.get(at(n));
         assert_eq!((of(0), of(1), of(2)), ((1, 1), (1, 0), (0, 0)));
-        let snapshot = switch.policy().snapshot();
+        let snapshot = switch.bridge().snapshot();
         let normal = snapshot.tables().rules(None, snapshot.version()).next().unwrap();
         assert_eq!(normal.value.stats.totals(), (1, 16));
         drop(snapshot);
@@ -102,7 +105,7 @@ mod tests {
     #[test]
     fn a_packet_out_teaches_where_its_sender_is() {
         let (switch, _far) = switch(&[]);
-        let hosts = |switch: &Switch| switch.policy().snapshot().macs().len();
+        let hosts = |switch: &Switch| switch.bridge().snapshot().macs().len();
         inject(&switch, "packet=FRAME,actions=NORMAL").unwrap();
         assert_eq!(hosts(&switch), 0, "from nowhere");
         inject(&switch, "in_port=3,packet=FRAME,actions=NORMAL").unwrap();
@@ -120,6 +123,6 @@ mod tests {
         assert_eq!(inject(&switch, &text), Ok(vec![2]));
         let text = format!("in_port=NONE,packet={packet},actions=pop_mpls:0x0800,NORMAL");
         assert_eq!(inject(&switch, &text), Ok(vec![1, 2, 3]));
-        assert!(switch.policy().snapshot().ports().get(OfPort::NONE).is_none());
+        assert!(switch.bridge().snapshot().ports().get(OfPort::NONE).is_none());
     }
 }

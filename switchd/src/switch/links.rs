@@ -161,14 +161,14 @@ impl Switch {
 
     fn link_lost(&self, of: OfPort) {
         self.set_link_up(of, false);
-        let hosts = self.policy.with_macs(|macs| macs.flush(Some(of)));
+        let hosts = self.bridge().with_macs(|macs| macs.flush(Some(of)));
         if hosts > 0 {
             info!("port {of}: forgot {hosts} hosts");
         }
     }
 
     fn set_link_up(&self, of: OfPort, up: bool) {
-        self.policy.with_ports(|ports| {
+        self.bridge().with_ports(|ports| {
             if let Some(port) = ports.get_mut(of) {
                 port.link_up = up;
             }
@@ -183,7 +183,7 @@ impl Switch {
             slot.mac = port.mac;
             let mac = MacAddr(slot.mac);
             info!("port {} ({}): its address is now {mac}", slot.of, slot.spec.name);
-            self.policy.with_ports(|ports| {
+            self.bridge().with_ports(|ports| {
                 if let Some(port) = ports.get_mut(slot.of) {
                     port.mac = mac;
                 }

@@ -159,8 +159,8 @@ impl Switch {
 
     fn uninstall(&self, slots: &mut Vec<PortSlot>, of: OfPort) -> Option<Closing> {
         let index = slots.iter().position(|s| s.of == of)?;
-        self.policy.with_ports(|ports| ports.remove(of));
-        self.policy.with_macs(|macs| macs.forget_port(of));
+        self.bridge().with_ports(|ports| ports.remove(of));
+        self.bridge().with_macs(|macs| macs.forget_port(of));
         let mut slot = slots.remove(index);
         let closing = self.detach(&mut slot);
         Some(closing)
@@ -173,7 +173,7 @@ impl Switch {
             return false;
         };
         let mut moves_hosts = false;
-        let is_down = self.policy.with_ports(|ports| {
+        let is_down = self.bridge().with_ports(|ports| {
             let info = ports.get_mut(of)?;
             let (was_down, old_vlan) = (info.config.down, info.vlan.clone());
             change(info);
@@ -182,7 +182,7 @@ impl Switch {
         });
         if moves_hosts {
             // They were seen in VLANs that they are not in any more.
-            self.policy.with_macs(|macs| macs.flush(Some(of)));
+            self.bridge().with_macs(|macs| macs.flush(Some(of)));
         }
         if let Some(is_down) = is_down {
             slot.is_set_down = is_down;
@@ -284,7 +284,7 @@ impl Switch {
         let mac = MacAddr(port.map_or(slot.mac, |p| p.mac));
         let mut info = PortInfo::new(slot.no, slot.of, &slot.spec.name, mac);
         info.link_up = port.is_some_and(|p| p.status.is_link_up());
-        self.policy.with_ports(|ports| {
+        self.bridge().with_ports(|ports| {
             if let Some(old) = ports.get(slot.of) {
                 info = PortInfo { mac, link_up: info.link_up, ..old.clone() };
             }
@@ -391,7 +391,7 @@ mod tests {
             "port \"d\": number: \"0\" is not a number from 1 to 65279, or LOCAL"
         );
         let settings = |of| {
-            let snapshot = switch.policy().snapshot();
+            let snapshot = switch.bridge().snapshot();
             PortSettings::of(snapshot.ports().get(of).unwrap()).to_string()
         };
         assert_eq!(settings(OfPort(7)), "vlan_mode=access tag=10");

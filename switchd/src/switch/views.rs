@@ -82,7 +82,7 @@ impl Switch {
     pub fn ports(&self) -> Vec<PortView> {
         let slots = self.slots.lock();
         let now = self.now();
-        let snapshot = self.policy.snapshot();
+        let snapshot = self.bridge().snapshot();
         let view = |slot: &PortSlot| PortView {
             of: slot.of,
             name: slot.spec.name.clone(),

@@ -3,6 +3,7 @@
 use crate::bench::{Bench, dropped, frame, wait};
 use flow::types::TableId;
 use flow::verdict::DropReason;
+use flowtable::policy::TableRef;
 use ports::dummy::DummyOptions;
 
 #[test]
@@ -69,7 +70,7 @@ fn rules_count_what_the_cache_forwards() {
     }
     bench.settle(1000);
     bench.switch.sync_stats();
-    let snapshot = bench.switch.policy().snapshot();
+    let snapshot = bench.switch.bridge().snapshot();
     let rules = snapshot.tables().rules(None, snapshot.version());
     let best = rules.max_by_key(|r| r.priority).expect("a rule");
     assert_eq!(best.value.stats.totals(), (1000, 60_000));
@@ -100,9 +101,13 @@ fn tables_count_what_the_cache_forwards() {
     }
     bench.settle(1000);
     bench.switch.sync_stats();
-    let lookups = |n| bench.switch.policy().lookups().get(TableId::new(n).unwrap());
+    let lookups = |n| bench.switch.policy().lookups().get(table(&bench.switch, n));
     assert_eq!(lookups(0), (1000, 1000));
     assert_eq!(lookups(1), (1000, 0));
     assert_eq!(lookups(7), (1000, 1000));
     assert_eq!(lookups(8), (0, 0));
+}
+
+fn table(switch: &switchd::switch::Switch, number: u8) -> TableRef {
+    TableRef { bridge: switch.bridge().id(), table: TableId::new(number).unwrap() }
 }

@@ -10,6 +10,7 @@ use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::{add, delete, output, pipeline_with};
 use benches::workload::{Family, Order, Tuple, Workload};
 use flowtable::datapath::{CacheConfig, Datapath};
+use flowtable::policy::BridgeId;
 use flowtable::policy::Policy;
 use packet::MAX_BATCH;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ fn rate(switch: &mut NullSwitch, policy: &Policy, seconds: f64, per_second: f64)
                 0 => add(0, 300, exactly(&flow), output(3)),
                 _ => delete(0, 300, exactly(&flow)),
             };
-            policy.apply(&[rule], switch.now()).expect("a valid rule");
+            policy.bridge(BridgeId::FIRST).apply(&[rule], switch.now()).expect("a valid rule");
             changes += 1;
         }
         while policy.purge() {}

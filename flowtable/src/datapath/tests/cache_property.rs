@@ -2,6 +2,7 @@
 //! without, while rules, groups, ports and hosts come and go.
 
 use super::*;
+use crate::policy::BridgeId;
 use flow::text::{GroupCommand, parse_group};
 use proptest::prelude::*;
 
@@ -108,14 +109,14 @@ fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
             let (matching, _) = RULES[*n].split_once("actions=").unwrap();
             bench.change(Command::DeleteStrict, &format!("{matching}actions=drop"));
         }
-        Step::NoFlood(port, on) => bench.policy.with_ports(|ports| {
+        Step::NoFlood(port, on) => bench.policy.bridge(BridgeId::FIRST).with_ports(|ports| {
             ports.get_mut(OfPort(*port)).unwrap().config.no_flood = *on;
         }),
-        Step::Link(port, on) => bench.policy.with_ports(|ports| {
+        Step::Link(port, on) => bench.policy.bridge(BridgeId::FIRST).with_ports(|ports| {
             ports.get_mut(OfPort(*port)).unwrap().link_up = *on;
         }),
         Step::Forget => {
-            bench.policy.with_macs(|macs| macs.flush(Some(OfPort(1))));
+            bench.policy.bridge(BridgeId::FIRST).with_macs(|macs| macs.flush(Some(OfPort(1))));
         }
         Step::Wait => {
             bench.now += Duration::from_secs(6);

@@ -212,7 +212,7 @@ impl Ctx<'_> {
         Err(Stop)
     }
 
-    fn clone_actions(&mut self, inner: &[Action]) {
+    pub(super) fn clone_actions(&mut self, inner: &[Action]) {
         // Label stacks cannot be put back once popped, so such a clone is one for the datapath. So is
         // one that truncates: Open vSwitch then counts from the packet as the clone finds it.
         let is_reversible = !inner.iter().any(|a| {

@@ -1,16 +1,17 @@
 //! What a translation read besides the packet and the hosts.
 
+use crate::policy::bridge::{BridgeId, PortRef, TableRef};
 use flow::FlowKey;
-use flow::types::{GroupId, OfPort, TableId};
+use flow::types::GroupId;
 
-/// A set of tables; those whose numbers are equal modulo 64 are one.
+/// A set of tables; some tables count as one, so that the set has 64 members at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableSet(u64);
 
 impl TableSet {
     /// Adds a table.
-    pub fn insert(&mut self, table: TableId) {
-        self.0 |= 1 << (table.get() % 64);
+    pub fn insert(&mut self, table: TableRef) {
+        self.0 |= Self::bit(table);
     }
 
     /// Whether a table may be in both.
@@ -21,8 +22,14 @@ impl TableSet {
 
     /// Whether a table is in it. It may say so of one that is not.
     #[inline]
-    pub fn may_contain(self, table: TableId) -> bool {
-        self.0 >> (table.get() % 64) & 1 != 0
+    pub fn may_contain(self, table: TableRef) -> bool {
+        self.0 & Self::bit(table) != 0
+    }
+
+    /// Tables of the first bridge keep their order; those of others are spread between them.
+    fn bit(at: TableRef) -> u64 {
+        let number = u64::from(at.table.get()) + 37 * u64::from(at.bridge.get());
+        1 << (number % 64)
     }
 }
 
@@ -34,31 +41,39 @@ pub struct Dependencies {
     /// Words of the key that were not the packet's own in some look-up.
     pub rewritten: u16,
     /// Ports that were looked at, existing or not.
-    pub ports: Vec<OfPort>,
-    /// Which ports there are mattered.
-    pub all_ports: bool,
+    pub ports: Vec<PortRef>,
+    /// Bridges of which it mattered which ports there are.
+    pub all_ports: Vec<BridgeId>,
+    /// A port was looked for in all bridges, and was not found.
+    pub misses_port: bool,
     /// Groups that were looked at, existing or not.
-    pub groups: Vec<GroupId>,
+    pub groups: Vec<(BridgeId, GroupId)>,
 }
 
 impl Dependencies {
     /// A look-up with `key`, where the packet came with `original`.
-    pub(super) fn looked_up(&mut self, table: TableId, key: &FlowKey, original: &FlowKey) {
+    pub(super) fn looked_up(&mut self, table: TableRef, key: &FlowKey, original: &FlowKey) {
         self.tables.insert(table);
         for (i, (word, own)) in key.words().iter().zip(original.words()).enumerate() {
             self.rewritten |= u16::from(word != own) << i;
         }
     }
 
-    pub(super) fn port(&mut self, port: OfPort) {
+    pub(super) fn port(&mut self, port: PortRef) {
         if !self.ports.contains(&port) {
             self.ports.push(port);
         }
     }
 
-    pub(super) fn group(&mut self, group: GroupId) {
-        if !self.groups.contains(&group) {
-            self.groups.push(group);
+    pub(super) fn all_ports(&mut self, bridge: BridgeId) {
+        if !self.all_ports.contains(&bridge) {
+            self.all_ports.push(bridge);
+        }
+    }
+
+    pub(super) fn group(&mut self, bridge: BridgeId, group: GroupId) {
+        if !self.groups.contains(&(bridge, group)) {
+            self.groups.push((bridge, group));
         }
     }
 }

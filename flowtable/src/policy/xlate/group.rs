@@ -16,8 +16,8 @@ pub(super) struct NoGroup;
 
 impl Ctx<'_> {
     pub(super) fn group(&mut self, id: GroupId) -> Result<(), NoGroup> {
-        self.out.depends.group(id);
-        let Some(entry) = self.view.tables.group(id, self.view.version).cloned() else {
+        self.out.depends.group(self.bridge, id);
+        let Some(entry) = self.tables().group(id, self.view.version).cloned() else {
             self.report.note(|| Note::NoSuchGroup(id));
             self.hint = Some(DropReason::UnknownGroup);
             return Err(NoGroup);
@@ -87,12 +87,12 @@ impl Ctx<'_> {
     fn depend_on_life(&mut self, buckets: &[Bucket], depth: u32) {
         for bucket in buckets {
             if let Some(port) = bucket.watch_port {
-                self.out.depends.port(port);
+                self.depend_on_port(port);
             }
             if let Some(id) = bucket.watch_group.filter(|_| depth <= super::MAX_DEPTH) {
-                let is_known = self.out.depends.groups.contains(&id);
-                self.out.depends.group(id);
-                let group = self.view.tables.group(id, self.view.version);
+                let is_known = self.out.depends.groups.contains(&(self.bridge, id));
+                self.out.depends.group(self.bridge, id);
+                let group = self.tables().group(id, self.view.version);
                 if let Some(group) = group.filter(|_| !is_known) {
                     self.depend_on_life(&group.group.buckets, depth + 1);
                 }
@@ -105,11 +105,11 @@ impl Ctx<'_> {
         if bucket.watch_port.is_none() && bucket.watch_group.is_none() {
             return true;
         }
-        let port = bucket.watch_port.and_then(|p| self.view.ports.get(p));
+        let port = bucket.watch_port.and_then(|p| self.ports().get(p));
         if port.is_some_and(|p| p.link_up && !p.config.down) {
             return true;
         }
-        let group = bucket.watch_group.and_then(|g| self.view.tables.group(g, self.view.version));
+        let group = bucket.watch_group.and_then(|g| self.tables().group(g, self.view.version));
         depth < super::MAX_DEPTH
             && group.is_some_and(|g| g.group.buckets.iter().any(|b| self.is_alive(b, depth + 1)))
     }

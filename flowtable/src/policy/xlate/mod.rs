@@ -18,15 +18,18 @@ mod group;
 mod mpls;
 mod normal;
 mod output;
+mod patch;
 mod report;
 mod vlan;
 
 pub use dependencies::{Dependencies, TableSet};
+pub use patch::PatchCrossing;
 pub use report::{LeftOut, Note, TraceEvent, TraceStep};
 
+use super::bridge::{BridgeId, PerBridge, PortRef, TableRef};
 use super::conduct::Conduct;
-use super::mac_table::{MacKey, MacTable};
-use super::ports::{PortInfo, PortTable};
+use super::mac_table::{HostRef, MacTable};
+use super::ports::{PortTable, PortTables};
 use super::recirc::{Continuation, FrozenState};
 use super::rule::Rule;
 use super::tables::{GroupEntry, Tables};
@@ -55,11 +58,11 @@ const OFPP_UNSET: u32 = 0xffff_fff7;
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// Rules and groups.
-    pub tables: &'a Tables,
+    pub tables: &'a PerBridge<Tables>,
     /// Ports.
-    pub ports: &'a PortTable,
+    pub ports: &'a PortTables,
     /// Learned hosts.
-    pub macs: &'a MacTable,
+    pub macs: &'a PerBridge<MacTable>,
     /// Which state of the tables.
     pub version: Version,
     /// Continuations that recirculated frames name.
@@ -71,9 +74,9 @@ pub struct View<'a> {
 /// A host to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Learn {
-    /// Which.
-    pub key: MacKey,
-    /// Where.
+    /// The host, in its bridge.
+    pub host: HostRef,
+    /// The port of that bridge behind which it is.
     pub port: OfPort,
 }
 
@@ -87,13 +90,15 @@ pub struct Translation {
     /// The rules that were used, in order.
     pub rules: Vec<Arc<Rule>>,
     /// Tables in which no rule matched, as often as that happened.
-    pub misses: Vec<TableId>,
+    pub misses: Vec<TableRef>,
+    /// Patches that the packet goes through.
+    pub patches: Vec<PatchCrossing>,
     /// Groups and buckets that were used.
     pub groups: Vec<(Arc<GroupEntry>, usize)>,
     /// Hosts to learn.
     pub learn: Vec<Learn>,
     /// Hosts that were looked up, found or not: the answer depends on them.
-    pub macs: Vec<MacKey>,
+    pub hosts: Vec<HostRef>,
     /// What else it depends on.
     pub depends: Dependencies,
     /// Why nothing is sent, if nothing is.
@@ -104,13 +109,6 @@ pub struct Translation {
     pub continuations: Vec<Arc<Continuation>>,
 }
 
-impl Translation {
-    /// The datapath does the same for both.
-    pub fn same_verdict(&self, other: &Self) -> bool {
-        self.actions == other.actions && self.drop == other.drop && self.flood == other.flood
-    }
-}
-
 /// Translates the packet with this key. The key's `in_port` is the datapath's number.
 pub fn translate(view: View<'_>, key: &FlowKey) -> Translation {
     run(view, key, Report::off()).0
@@ -118,11 +116,17 @@ pub fn translate(view: View<'_>, key: &FlowKey) -> Translation {
 
 /// Translates what a packet-out does to a packet with this key, whose `in_port` is the user's number.
 /// It need not be a port's.
-pub fn translate_packet_out(view: View<'_>, key: &PipelineKey, actions: &[Action]) -> Translation {
+pub fn translate_packet_out(
+    view: View<'_>,
+    bridge: BridgeId,
+    key: &PipelineKey,
+    actions: &[Action],
+) -> Translation {
     let mut ctx = Ctx::new(view, &key.flow, Report::off());
+    ctx.bridge = bridge;
     ctx.key = PipelineKey { actset_output: OFPP_UNSET.into(), ..*key };
-    match view.ports.get(ctx.in_port()) {
-        Some(port) if !receives(port) => ctx.fail(DropReason::PortNoReceive),
+    match ctx.ports().get(ctx.in_port()) {
+        Some(port) if !port.receives() => ctx.fail(DropReason::PortNoReceive),
         _ => ctx.start_with(actions),
     }
     ctx.finish().0
@@ -137,22 +141,20 @@ pub fn trace(view: View<'_>, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
 fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
     let mut ctx = Ctx::new(view, key, report);
     let no = PortNo(key.in_port.get() as u16);
-    let in_port = view.ports.by_no(no);
-    if let Some(port) = in_port {
-        ctx.out.depends.port(port.of);
-    }
-    match in_port {
-        // A packet-out that recirculates; its state knows what it calls its port.
+    match view.ports.by_port_no(no) {
+        // A packet-out that recirculates; its state knows its bridge, and what that calls its port.
         None if no == PortNo::NONE && key.recirc_id.get() != 0 => ctx.start(),
         None => {
-            ctx.out.depends.all_ports = true;
+            ctx.out.depends.misses_port = true;
             ctx.fail(DropReason::UnknownInPort);
         }
-        Some(port) => {
+        Some((bridge, port)) => {
+            ctx.bridge = bridge;
+            ctx.depend_on_port(port.of);
             ctx.key.flow.in_port.set(u32::from(port.of.0));
             ctx.base = ctx.key.flow;
             ctx.original = ctx.key.flow;
-            if receives(port) { ctx.start() } else { ctx.refuse() }
+            if port.receives() { ctx.start() } else { ctx.refuse() }
         }
     }
     ctx.finish()
@@ -168,7 +170,9 @@ pub(super) struct Suspended {
 
 struct Ctx<'a> {
     view: View<'a>,
-    /// The packet as the rules have made it. `in_port` is the user's number.
+    /// The bridge that the packet is in.
+    bridge: BridgeId,
+    /// The packet as the rules have made it. `in_port` is the number that the bridge knows.
     key: PipelineKey,
     /// The packet as the emitted actions have made it.
     base: FlowKey,
@@ -215,6 +219,7 @@ impl<'a> Ctx<'a> {
         }
         Self {
             view,
+            bridge: BridgeId::FIRST,
             key: pipeline_key,
             base: *key,
             original: *key,
@@ -239,6 +244,30 @@ impl<'a> Ctx<'a> {
             matched: false,
             report,
         }
+    }
+
+    fn tables(&self) -> &'a Tables {
+        self.view.tables.of(self.bridge)
+    }
+
+    fn ports(&self) -> &'a PortTable {
+        self.view.ports.of(self.bridge)
+    }
+
+    fn macs(&self) -> &'a MacTable {
+        self.view.macs.of(self.bridge)
+    }
+
+    fn depend_on_port(&mut self, port: OfPort) {
+        self.out.depends.port(PortRef { bridge: self.bridge, port });
+    }
+
+    fn depend_on_all_ports(&mut self) {
+        self.out.depends.all_ports(self.bridge);
+    }
+
+    fn miss(&mut self, table: TableId) {
+        self.out.misses.push(TableRef { bridge: self.bridge, table });
     }
 
     fn fail(&mut self, reason: DropReason) {
@@ -283,7 +312,7 @@ impl<'a> Ctx<'a> {
                     self.report.leave();
                     self.out.rules.push(rule);
                 }
-                None => self.out.misses.push(self.table),
+                None => self.miss(self.table),
             }
         }
         self.fail(DropReason::PortNoReceive);
@@ -304,6 +333,17 @@ impl<'a> Ctx<'a> {
 
     /// Looks the packet up as if it had come in on `in_port`, and does what the rule says.
     fn table_lookup(&mut self, in_port: OfPort, table: TableId, resubmitted: bool) {
+        self.look_up_and(in_port, table, resubmitted, Self::actions);
+    }
+
+    /// Looks the packet up as if it had come in on `in_port`, and gives the actions of the rule to `execute`.
+    fn look_up_and(
+        &mut self,
+        in_port: OfPort,
+        table: TableId,
+        resubmitted: bool,
+        execute: impl FnOnce(&mut Self, &[Action]),
+    ) {
         if self.was_mpls {
             return self.freeze();
         }
@@ -323,12 +363,12 @@ impl<'a> Ctx<'a> {
             self.depth += deeper;
             let saved_cookie = std::mem::replace(&mut self.cookie, rule.cookie.0);
             self.out.rules.push(Arc::clone(&rule));
-            self.actions(&rule.actions);
+            execute(self, &rule.actions);
             self.cookie = saved_cookie;
             self.depth -= deeper;
             self.report.leave();
         } else {
-            self.out.misses.push(table);
+            self.miss(table);
             self.report.miss(table);
             self.report.read(&self.mask.flow);
         }
@@ -356,9 +396,10 @@ impl<'a> Ctx<'a> {
             key.flow.tp_src.set(0);
             key.flow.tp_dst.set(0);
         }
-        self.out.depends.looked_up(table, &key.flow, &self.original);
+        let at = TableRef { bridge: self.bridge, table };
+        self.out.depends.looked_up(at, &key.flow, &self.original);
         self.report.lookup(table, &key);
-        self.view.tables.lookup(table, &key, self.view.version, &mut self.mask).cloned()
+        self.tables().lookup(table, &key, self.view.version, &mut self.mask).cloned()
     }
 
     fn freeze(&mut self) {
@@ -374,6 +415,7 @@ impl<'a> Ctx<'a> {
             action_set: self.action_set.clone(),
             stack: self.stack.clone(),
             key: self.key,
+            bridge: self.bridge,
             table: self.table,
             hashed: self.hashed || self.hashes,
         };
@@ -395,6 +437,7 @@ impl<'a> Ctx<'a> {
         self.matched = true;
         let flow = FlowKey { in_port: state.key.flow.in_port, ..self.key.flow };
         self.key = PipelineKey { flow, ..state.key };
+        self.bridge = state.bridge;
         self.base.in_port = flow.in_port;
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
@@ -431,10 +474,6 @@ impl<'a> Ctx<'a> {
         self.report.finish(self.key, &self.out);
         (self.out, self.report)
     }
-}
-
-fn receives(port: &PortInfo) -> bool {
-    !port.config.no_recv && !port.config.down
 }
 
 /// IPv4 or IPv6.

@@ -2,7 +2,7 @@
 
 use super::vlan::{Tag, set_tags, tags};
 use super::{Ctx, Learn, LeftOut, Note};
-use crate::policy::mac_table::MacKey;
+use crate::policy::mac_table::{HostRef, MacKey};
 use crate::policy::ports::{PortInfo, PriorityTags, VlanMode};
 use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::types::{MacAddr, OfPort};
@@ -18,9 +18,9 @@ impl Ctx<'_> {
         self.mask.flow.dl_src = [0xff; 6];
         self.mask.flow.dl_dst = [0xff; 6];
         self.mark_tags();
-        let ports = self.view.ports;
+        let ports = self.ports();
         let flow = self.key.flow;
-        self.out.depends.port(self.in_port());
+        self.depend_on_port(self.in_port());
         let nowhere;
         let in_port = match ports.get(self.in_port()) {
             Some(port) => port,
@@ -52,13 +52,13 @@ impl Ctx<'_> {
             return self.report.note(|| Note::ReservedMulticast);
         }
         if learns && !src.is_multicast() {
-            let key = MacKey { vlan, mac: src };
-            self.out.macs.push(key);
-            self.out.learn.push(Learn { key, port: in_port.of });
+            let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac: src } };
+            self.out.hosts.push(host);
+            self.out.learn.push(Learn { host, port: in_port.of });
         }
         let learned = if dst.is_multicast() { None } else { self.whereabouts(vlan, dst) };
         if let Some(port) = learned {
-            self.out.depends.port(port);
+            self.depend_on_port(port);
         }
         match learned.map(|port| ports.get(port)) {
             Some(Some(out)) if out.of == in_port.of => {
@@ -83,21 +83,20 @@ impl Ctx<'_> {
     /// Where a host is. It may be one that this translation learns, at its own source address or that of a
     /// `NORMAL` before; only a user who says otherwise is right nevertheless.
     fn whereabouts(&mut self, vlan: u16, mac: MacAddr) -> Option<OfPort> {
-        let key = MacKey { vlan, mac };
-        let known = self.view.macs.lookup(key);
-        let learned = self.out.learn.iter().find(|host| host.key == key);
-        if let Some(host) = learned
+        let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac } };
+        let known = self.macs().lookup(host.key);
+        let learned = self.out.learn.iter().find(|learn| learn.host == host);
+        if let Some(learn) = learned
             && !known.is_some_and(|entry| entry.is_static)
         {
-            return Some(host.port);
+            return Some(learn.port);
         }
-        self.out.macs.push(key);
+        self.out.hosts.push(host);
         known.map(|entry| entry.port)
     }
 
     fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
-        let ports = self.view.ports;
-        self.out.depends.all_ports = true;
+        self.depend_on_all_ports();
         self.hint = Some(DropReason::NoFloodTarget);
         let dst = MacAddr(self.key.flow.dl_dst);
         let kind = match dst {
@@ -105,8 +104,10 @@ impl Ctx<'_> {
             _ if dst.is_multicast() => FloodKind::Multicast,
             _ => FloodKind::UnknownUnicast,
         };
-        self.out.flood = in_port.storm_limit.map(|limit| Flood { kind, limit });
-        for out in ports.iter().filter(|out| out.of != in_port.of) {
+        // A flood in a second bridge is part of the one in the first, and the stricter limit holds.
+        let flood = in_port.storm_limit.map(|limit| Flood { kind, limit });
+        self.out.flood = self.out.flood.into_iter().chain(flood).min_by_key(|flood| flood.limit);
+        for out in self.ports().iter().filter(|out| out.of != in_port.of) {
             match left_out(out, inside) {
                 None => self.leave(out, inside),
                 Some(why) => self.report.note(|| Note::LeftOut(out.of, why)),
@@ -119,7 +120,10 @@ impl Ctx<'_> {
         let saved = self.key.flow;
         let pcp = self.key.flow.vlan_tci.get() & VLAN_PCP_MASK;
         set_tags(&mut self.key.flow, outside(out, inside, pcp));
+        // Other outputs may follow.
+        let is_last = std::mem::replace(&mut self.is_last, false);
         self.send_to(out.of);
+        self.is_last = is_last;
         let flow = &mut self.key.flow;
         flow.vlan_tci = saved.vlan_tci;
         flow.vlan_tpid = saved.vlan_tpid;

@@ -1,15 +1,15 @@
 //! Outputs: one port, several, or somebody who is no port.
 
 use super::{Ctx, LeftOut, Note};
-use crate::policy::ports::PortInfo;
+use crate::policy::ports::{Attachment, PortInfo};
 use flow::action::Subfield;
-use flow::types::{OfPort, PortNo};
+use flow::types::OfPort;
 use flow::verdict::{ControllerMeta, DpAction, DropReason};
 
 /// `OFPR_ACTION`: the packet-in was asked for by an action.
 const OFPR_ACTION: u8 = 1;
 
-impl Ctx<'_> {
+impl<'a> Ctx<'a> {
     /// `output:PORT` and the reserved ports.
     pub(super) fn output(&mut self, port: OfPort) {
         match port {
@@ -38,10 +38,11 @@ impl Ctx<'_> {
     /// A copy to every port but the ingress that `wants` it.
     fn flood(&mut self, wants: impl Fn(&PortInfo) -> bool) {
         let in_port = self.in_port();
-        let ports = self.view.ports;
-        self.out.depends.all_ports = true;
+        self.depend_on_all_ports();
+        // More outputs follow.
+        let is_last = std::mem::replace(&mut self.is_last, false);
         let mut any = false;
-        for port in ports.iter().filter(|p| p.of != in_port) {
+        for port in self.ports().iter().filter(|p| p.of != in_port) {
             if wants(port) {
                 any = true;
                 self.send_to(port.of);
@@ -52,22 +53,29 @@ impl Ctx<'_> {
         if !any {
             self.hint = Some(DropReason::NoFloodTarget);
         }
+        self.is_last = is_last;
     }
 
     /// Emits an output, whether it is the ingress port or not.
     pub(super) fn send_to(&mut self, of: OfPort) {
-        if let Some(no) = self.egress(of) {
-            self.commit();
-            self.out.actions.push(DpAction::Output(no));
-            self.outputs += 1;
+        let Some(port) = self.egress(of) else {
+            return;
+        };
+        match &port.attachment {
+            Attachment::Queues(port_no) => {
+                self.commit();
+                self.out.actions.push(DpAction::Output(*port_no));
+                self.outputs += 1;
+            }
+            Attachment::Patch(patch) => self.cross(port, patch),
         }
     }
 
-    /// The datapath's number of a port, if packets of this one's ingress port may leave there.
-    fn egress(&mut self, of: OfPort) -> Option<PortNo> {
-        let (ports, in_port) = (self.view.ports, self.in_port());
-        self.out.depends.port(of);
-        self.out.depends.port(in_port);
+    /// A port, if packets of this one's ingress port may leave there.
+    fn egress(&mut self, of: OfPort) -> Option<&'a PortInfo> {
+        let (ports, in_port) = (self.ports(), self.in_port());
+        self.depend_on_port(of);
+        self.depend_on_port(in_port);
         let is_protected = |of| ports.get(of).is_some_and(|port| port.protected);
         let (note, why) = match ports.get(of) {
             None => (Note::NoSuchPort(of), DropReason::NoOutput),
@@ -76,7 +84,7 @@ impl Ctx<'_> {
             Some(_) if is_protected(of) && is_protected(in_port) => {
                 (Note::Protected(of), DropReason::Protected)
             }
-            Some(port) => return Some(port.no),
+            Some(port) => return Some(port),
         };
         self.report.note(|| note);
         self.hint = Some(why);
@@ -99,7 +107,12 @@ impl Ctx<'_> {
         if of == self.in_port() {
             return self.skip_in_port();
         }
-        let Some(no) = self.egress(of) else {
+        let Some(port) = self.egress(of) else {
+            return;
+        };
+        let Attachment::Queues(port_no) = port.attachment else {
+            self.report.note(|| Note::CannotTruncate(of));
+            self.hint = Some(DropReason::NoOutput);
             return;
         };
         // As in Open vSwitch, the length counts before tags and labels that are still to be pushed.
@@ -107,7 +120,7 @@ impl Ctx<'_> {
         self.commit();
         let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
         let max_len = max_len.saturating_add_signed(growth);
-        self.out.actions.push(DpAction::OutputTrunc { port: no, max_len });
+        self.out.actions.push(DpAction::OutputTrunc { port: port_no, max_len });
         self.outputs += 1;
     }
 

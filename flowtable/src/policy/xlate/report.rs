@@ -37,6 +37,10 @@ pub enum Note {
     NoForward(OfPort),
     /// The port is down.
     PortDown(OfPort),
+    /// The patch port's peer, by its name, does not exist or does not name this port in turn.
+    NoPatchPeer(Arc<str>),
+    /// The port is a patch port, which takes whole packets only.
+    CannotTruncate(OfPort),
     /// The port that a field names.
     OutputPortIs(OfPort),
     /// What a field has got from another one.
@@ -80,6 +84,8 @@ pub struct TraceStep {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum TraceEvent {
+    /// The packet is in this bridge from now on, until the events are less deep again.
+    Bridge(Arc<str>),
     /// The packet is looked up in a table, as it is then. What comes of it follows.
     Lookup(TableId, Box<PipelineKey>),
     /// Another pass goes on where the one before stopped, in this table.
@@ -152,6 +158,11 @@ impl Report {
 
     pub(super) fn resume(&mut self, table: TableId) {
         self.add(|| TraceEvent::Resume(table));
+    }
+
+    pub(super) fn enter_bridge(&mut self, name: &Arc<str>) {
+        self.add(|| TraceEvent::Bridge(Arc::clone(name)));
+        self.depth += 1;
     }
 
     pub(super) fn enter_rule(&mut self, table: TableId, rule: &Arc<Rule>) {

@@ -47,7 +47,7 @@ pub(super) fn between(
         set(&mut draft, FieldId::InPort, place.port.0.into(), "in_port")?;
         set(&mut draft, FieldId::EthSrc, bits(from.mac), "dl_src")?;
         let tag = {
-            let snapshot = switch.policy().snapshot();
+            let snapshot = switch.bridge().snapshot();
             snapshot.ports().get(place.port).and_then(|port| tag_on_the_wire(port, place.vlan))
         };
         if let Some(vlan) = tag.filter(|_| !draft.has(FieldId::VlanTci)) {
@@ -165,7 +165,7 @@ fn narrow(places: &mut Vec<Place>, fits: impl Fn(&Place) -> bool) {
 }
 
 fn places(switch: &Switch, mac: MacAddr) -> Vec<Place> {
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let entries = snapshot.macs().entries(switch.now());
     let here = entries.into_iter().filter(|(key, ..)| key.mac == mac);
     here.map(|(key, entry, _)| Place { vlan: key.vlan, port: entry.port }).collect()
@@ -237,7 +237,7 @@ fn mac_in(ip: Ipv6Addr) -> Option<MacAddr> {
 
 /// The host is not in the table; perhaps one with a similar address was meant.
 fn unknown(switch: &Switch, mac: MacAddr) -> Refusal {
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let entries = snapshot.macs().entries(switch.now());
     let differs = |other: MacAddr| {
         let (a, b) = (mac.to_string(), other.to_string());

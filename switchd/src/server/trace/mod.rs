@@ -17,7 +17,7 @@ use words::Words;
 /// Traces the packet that the query means.
 pub(super) fn trace(switch: &Switch, query: &TraceQuery) -> Result<Reply, Box<Refusal>> {
     let policy = switch.policy();
-    let table = port_names(policy);
+    let table = port_names(switch.bridge());
     let (in_port, frame) = packet::meant(switch, query, &table)?;
     let passes = walk(policy, in_port, &frame, switch.vlan_limit());
     let names = shown(&table, query.names);

@@ -62,7 +62,7 @@ fn port_of(
     flow: &Match,
     frame: Option<&[u8]>,
 ) -> Result<(PortNo, OfPort), Box<Refusal>> {
-    let snapshot = switch.policy().snapshot();
+    let snapshot = switch.bridge().snapshot();
     let is_given = flow.mask().flow.in_port.get() != 0;
     let of = if is_given {
         Some(OfPort(flow.key().flow.in_port.get() as u16))
@@ -78,9 +78,14 @@ fn port_of(
         return Err(no_in_port(frame));
     };
     match snapshot.ports().get(of) {
-        Some(port) => Ok((port.no, of)),
+        Some(port) => port.port_no().map(|port_no| (port_no, of)).ok_or_else(patch_port),
         None => Err(refuse::no_port(&of.to_string())),
     }
+}
+
+fn patch_port() -> Box<Refusal> {
+    let message = "nothing is received on a patch port itself";
+    Box::new(Refusal::new(Reason::Text, message).with_hint("trace from a port of the other bridge"))
 }
 
 fn no_in_port(frame: Option<&[u8]>) -> Box<Refusal> {

@@ -42,7 +42,7 @@ impl<'a> Losers<'a> {
         let mut rivals = Rivals::new(packet, best);
         let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
         let in_table = FlowMod { table: Some(table), ..every };
-        let mut walk = self.switch.policy().walk(&in_table);
+        let mut walk = self.switch.bridge().walk(&in_table);
         let mut is_limited = false;
         let mut compare = |entry: Entry<'_, Arc<Rule>>| {
             if self.left == 0 {

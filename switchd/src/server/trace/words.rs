@@ -48,15 +48,18 @@ impl<'a> Words<'a> {
         options: PrintOptions<'a>,
         explain: bool,
     ) -> Self {
-        let pipeline = switch.policy();
-        let ports = pipeline.snapshot().ports().iter().map(|port| (port.no, port.of)).collect();
+        let policy = switch.policy();
+        let snapshot = switch.bridge().snapshot();
+        let ports =
+            snapshot.ports().iter().filter_map(|port| Some((port.port_no()?, port.of))).collect();
+        drop(snapshot);
         let steps = passes.iter().flat_map(|pass| &pass.steps);
         let won = steps.filter_map(|step| match &step.event {
             TraceEvent::Rule(_, rule) => Some(rule),
             _ => None,
         });
         let described = won.filter_map(|rule| {
-            let (priority, matching) = pipeline.match_of(rule)?;
+            let (priority, matching) = policy.match_of(rule)?;
             Some((Arc::as_ptr(rule), Described { matching, priority }))
         });
         Self { switch, options, ports, rules: described.collect(), explain }
@@ -105,12 +108,12 @@ impl<'a> Words<'a> {
     }
 
     fn learn(&self, learn: &Learn) -> LearnRecord {
-        let snapshot = self.switch.policy().snapshot();
+        let snapshot = self.switch.bridge().snapshot();
         LearnRecord {
-            mac: learn.key.mac.to_string(),
-            vlan: learn.key.vlan,
+            mac: learn.host.key.mac.to_string(),
+            vlan: learn.host.key.vlan,
             port: self.port(learn.port),
-            known: snapshot.macs().lookup(learn.key).map(|entry| self.port(entry.port)),
+            known: snapshot.macs().lookup(learn.host.key).map(|entry| self.port(entry.port)),
         }
     }
 
@@ -149,6 +152,7 @@ impl<'a> Words<'a> {
                         add(TraceEventRecord::Sentence(sentence));
                     }
                 }
+                TraceEvent::Bridge(name) => add(TraceEventRecord::Bridge(name.to_string())),
                 TraceEvent::Bucket(index) => add(TraceEventRecord::Bucket(*index as u64)),
                 TraceEvent::ActionSet => add(TraceEventRecord::ActionSet),
                 TraceEvent::Note(note) => {

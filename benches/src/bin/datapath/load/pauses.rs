@@ -134,7 +134,7 @@ impl Daemon {
         let socket = folder.file("socket");
         let listener = bind(&socket)?;
         let switch = Arc::new(Switch::start(Config::new(Vec::new()))?);
-        switch.policy().with_ports(|ports| {
+        switch.bridge().with_ports(|ports| {
             for n in 0..4 {
                 let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);
                 ports.insert(PortInfo::new(PortNo(n), OfPort(n + 1), &format!("null{n}"), mac));

@@ -1,0 +1,244 @@
+//! Bridges: which there are, and one of them to look at or to change.
+//!
+//! All bridges of a switch share one lock for their rules, one for their ports and one for their hosts, and one
+//! version and generation. A translation that crosses from one bridge to another therefore takes no further lock,
+//! and two translations that cross in opposite directions cannot wait for each other.
+//!
+//! A bridge that is removed leaves an empty place, which the next new bridge takes. Whoever still has its number
+//! then finds no rule, port or host there.
+
+use super::mac_table::MacTable;
+use super::ports::PortTable;
+use super::tables::Tables;
+use super::{Policy, Snapshot, xlate};
+use flow::action::Action;
+use flow::flow_mod::{Command, FlowMod};
+use flow::key::PipelineKey;
+use flow::types::{OfPort, TableId};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A bridge's number in the policy, from 0 to [`BridgeId::COUNT`] - 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BridgeId(u16);
+
+impl BridgeId {
+    /// Bridges that a switch can have.
+    pub const COUNT: usize = 1024;
+    /// The bridge that was added first.
+    pub const FIRST: Self = Self(0);
+
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The bridge with this index. The caller has made sure that it is below [`BridgeId::COUNT`].
+    pub(super) fn at(index: usize) -> Self {
+        debug_assert!(index < Self::COUNT);
+        Self(index as u16)
+    }
+
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// A table of a bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableRef {
+    /// The bridge that has the table.
+    pub bridge: BridgeId,
+    /// The table's number in the bridge.
+    pub table: TableId,
+}
+
+/// A port of a bridge, by the number that the bridge's rules know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRef {
+    /// The bridge that has the port.
+    pub bridge: BridgeId,
+    /// The port's number in the bridge.
+    pub port: OfPort,
+}
+
+impl fmt::Display for BridgeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A value for each bridge. Grows with the number of bridges and never shrinks, so that a [`BridgeId`] that was given
+/// out stays valid.
+#[derive(Debug)]
+pub struct PerBridge<T>(Vec<T>);
+
+impl<T> Default for PerBridge<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> PerBridge<T> {
+    pub(super) fn push(&mut self, value: T) {
+        self.0.push(value);
+    }
+
+    /// The value of a bridge.
+    ///
+    /// # Panics
+    /// The number was not given out by this policy.
+    pub fn of(&self, bridge: BridgeId) -> &T {
+        &self.0[bridge.index()]
+    }
+
+    /// The value of a bridge, to change.
+    ///
+    /// # Panics
+    /// The number was not given out by this policy.
+    pub(super) fn of_mut(&mut self, bridge: BridgeId) -> &mut T {
+        &mut self.0[bridge.index()]
+    }
+
+    /// The values in the order of the bridges' numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (BridgeId, &T)> {
+        self.0.iter().enumerate().map(|(index, value)| (BridgeId::at(index), value))
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut()
+    }
+}
+
+/// A switch has [`BridgeId::COUNT`] bridges already, or one of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddBridgeError {
+    /// Another bridge has the name.
+    #[error("bridge \"{0}\" exists already")]
+    Exists(Arc<str>),
+    /// There are as many bridges as there can be.
+    #[error("the switch has {} bridges already, as many as there can be", BridgeId::COUNT)]
+    TooMany,
+}
+
+/// One bridge of a policy: its rules, groups, ports and hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Bridge<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) id: BridgeId,
+}
+
+impl<'a> Bridge<'a> {
+    /// Its number.
+    pub fn id(self) -> BridgeId {
+        self.id
+    }
+
+    /// The policy that it belongs to.
+    pub fn policy(self) -> &'a Policy {
+        self.policy
+    }
+
+    /// Its name. Empty once it was removed.
+    pub fn name(self) -> Arc<str> {
+        Arc::clone(self.policy.ports.read().of(self.id).bridge_name())
+    }
+
+    /// Its state at this moment. Holds locks shared; keep it short.
+    pub fn snapshot(self) -> Snapshot<'a> {
+        self.policy.snapshot_of(self.id)
+    }
+
+    /// Translates a packet-out of this bridge.
+    pub fn translate_packet_out(self, key: &PipelineKey, actions: &[Action]) -> xlate::Translation {
+        xlate::translate_packet_out(self.snapshot().view(), self.id, key, actions)
+    }
+
+    /// Changes the table of its hosts.
+    pub fn with_macs<R>(self, change: impl FnOnce(&mut MacTable) -> R) -> R {
+        self.policy.with_macs(self.id, change)
+    }
+
+    /// Changes its ports.
+    pub fn with_ports<R>(self, change: impl FnOnce(&mut PortTable) -> R) -> R {
+        self.policy.with_ports(self.id, change)
+    }
+}
+
+impl Policy {
+    /// Adds a bridge without rules and ports.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn add_bridge(&self, name: &str) -> Result<BridgeId, AddBridgeError> {
+        // Whoever adds or removes a bridge holds this, so that the three locks below can be taken one at a time.
+        let mut shape = self.shape.lock();
+        let name: Arc<str> = name.into();
+        if self.find_bridge(&name).is_some() {
+            return Err(AddBridgeError::Exists(name));
+        }
+        let id = match shape.free.pop() {
+            Some(id) => id,
+            None if shape.count < BridgeId::COUNT => {
+                let id = BridgeId::at(shape.count);
+                shape.count += 1;
+                let seed = self.seed ^ u64::from(id.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                self.tables.step(|tables| tables.push(Tables::new(id, seed)));
+                self.macs.write().push(MacTable::with_defaults(seed));
+                self.ports.write().push_bridge();
+                id
+            }
+            None => return Err(AddBridgeError::TooMany),
+        };
+        self.lookups.clear(id);
+        self.ports.write().name_bridge(id, name);
+        Ok(id)
+    }
+
+    /// Removes a bridge with its rules, groups, ports and hosts. Does nothing if it was removed already.
+    pub fn remove_bridge(&self, id: BridgeId, now: Duration) {
+        let mut shape = self.shape.lock();
+        if self.bridge(id).name().is_empty() {
+            return;
+        }
+        self.with_ports(id, PortTable::clear);
+        self.ports.write().name_bridge(id, Arc::default());
+        let everything = FlowMod::new(Command::Delete, 0, flow::Match::any(), Vec::new());
+        let mut transaction = self.bridge(id).begin();
+        // Deletions are never refused.
+        let _ = transaction.apply(&everything, now);
+        let all_groups = flow::group::GroupMod::Delete(flow::types::GroupId::ALL);
+        let _ = transaction.apply_group(&all_groups, now);
+        transaction.commit();
+        self.with_macs(id, MacTable::clear);
+        shape.free.push(id);
+    }
+
+    /// One bridge. A number whose bridge was removed names an empty one.
+    pub fn bridge(&self, id: BridgeId) -> Bridge<'_> {
+        Bridge { policy: self, id }
+    }
+
+    /// The bridge with this name.
+    pub fn find_bridge(&self, name: &str) -> Option<Bridge<'_>> {
+        let ports = self.ports.read();
+        let found = ports.bridges().find(|(_, table)| **table.bridge_name() == *name);
+        found.map(|(id, _)| self.bridge(id))
+    }
+
+    /// All bridges with their names, in the order of their numbers.
+    pub fn bridges(&self) -> Vec<(BridgeId, Arc<str>)> {
+        let ports = self.ports.read();
+        ports.bridges().map(|(id, table)| (id, Arc::clone(table.bridge_name()))).collect()
+    }
+}
+
+/// Which numbers of bridges are in use.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    /// Numbers given out so far.
+    count: usize,
+    /// Those of them whose bridge was removed.
+    free: Vec<BridgeId>,
+}

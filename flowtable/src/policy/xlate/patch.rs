@@ -1,0 +1,93 @@
+//! Patches: a packet that leaves one bridge and comes in at another, within one translation.
+//!
+//! The bridges see two ports, one each. What the second bridge does to the packet and to its pipeline state does not
+//! last when the first one goes on, nor do errors: as in Open vSwitch (`patch_port_output`), each bridge is a switch of
+//! its own. A packet that goes round between bridges ends like one that is resubmitted without end, at
+//! [`MAX_DEPTH`](super::MAX_DEPTH).
+
+use super::{Ctx, Note, OFPP_UNSET};
+use crate::policy::ports::{PatchPort, PortInfo};
+use flow::key::PipelineKey;
+use flow::types::TableId;
+use flow::verdict::DropReason;
+use std::sync::Arc;
+
+/// A patch that a packet goes through, to count it at both ends.
+#[derive(Clone, Debug)]
+pub struct PatchCrossing {
+    /// The end at which it leaves.
+    pub from: Arc<PatchPort>,
+    /// The end at which it comes in.
+    pub to: Arc<PatchPort>,
+}
+
+impl PatchCrossing {
+    /// Counts packets at both ends.
+    pub fn count(&self, packets: u64, bytes: u64) {
+        self.from.counters.add_sent(packets, bytes);
+        self.to.counters.add_received(packets, bytes);
+    }
+
+    /// Both are about the same two ends.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.from, &other.from) && Arc::ptr_eq(&self.to, &other.to)
+    }
+}
+
+impl Ctx<'_> {
+    /// Sends the packet through a patch port of this bridge.
+    pub(super) fn cross(&mut self, port: &PortInfo, patch: &Arc<PatchPort>) {
+        let Some((bridge, peer)) = self.view.ports.peer(&port.name, patch) else {
+            self.out.depends.misses_port = true;
+            self.hint = Some(DropReason::NoPatchPeer);
+            return self.report.note(|| Note::NoPatchPeer(Arc::clone(&patch.peer)));
+        };
+        if let Some(to) = peer.as_patch() {
+            let (from, to) = (Arc::clone(patch), Arc::clone(to));
+            self.out.patches.push(PatchCrossing { from, to });
+        }
+        let first = (self.bridge, self.key, self.exit, self.matched, self.was_mpls);
+        let (stack, action_set) =
+            (std::mem::take(&mut self.stack), std::mem::take(&mut self.action_set));
+        self.bridge = bridge;
+        self.depend_on_port(peer.of);
+        let name = self.ports().bridge_name();
+        self.report.enter_bridge(name);
+        self.key = arriving(&self.key, peer);
+        if peer.receives() {
+            self.pass_through(peer);
+        } else {
+            self.hint = Some(DropReason::PortNoReceive);
+        }
+        self.report.leave();
+        (self.bridge, self.key, self.exit, self.matched, self.was_mpls) = first;
+        (self.stack, self.action_set) = (stack, action_set);
+        if let Some(error) = self.error.take() {
+            self.hint = Some(error);
+        }
+    }
+
+    /// All that the second bridge does with the packet.
+    fn pass_through(&mut self, peer: &PortInfo) {
+        self.matched = false;
+        // A rule that pops labels would spoil the packet for what the first bridge still does with it; as the
+        // contents of a clone, it does not.
+        self.look_up_and(peer.of, TableId::default(), true, Self::clone_actions);
+        if !self.matched && self.error.is_none() {
+            self.hint = Some(DropReason::TableMiss);
+        }
+        self.end_of_pass();
+    }
+}
+
+/// The packet as a bridge gets it that has not seen it before: without what the first one wrote beside it.
+fn arriving(key: &PipelineKey, peer: &PortInfo) -> PipelineKey {
+    let mut flow = key.flow;
+    flow.in_port.set(u32::from(peer.of.0));
+    PipelineKey {
+        flow,
+        pkt_mark: key.pkt_mark,
+        actset_output: OFPP_UNSET.into(),
+        ..PipelineKey::default()
+    }
+}
