@@ -5,30 +5,43 @@
 //! valgrind --tool=callgrind target/release/examples/hits 1000 v4 2000
 //! ```
 //!
-//! Arguments are the number of flows, `v4` or `v6`, and the number of batches of 64 frames. What is
-//! counted for 2,000 batches and not for 1,000 is what 64,000 frames cost.
+//! Arguments are the number of flows, `v4`, `v6` or `arp`, and the number of batches of 64 frames. What
+//! is counted for 2,000 batches and not for 1,000 is what 64,000 frames cost. Words behind them change
+//! what is measured: with `miss` nothing is cached and each frame is translated; with `normal` the rule
+//! says `NORMAL` instead of `output:2`.
 
 use anyhow::{Context, bail};
 use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
+use flow::action::Action;
+use flow::types::OfPort;
 use flowtable::datapath::{CacheConfig, Datapath};
 use std::sync::Arc;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [flows, family, batches] = &arguments[..] else {
-        bail!("three arguments are needed: FLOWS v4|v6 BATCHES");
+    let [flows, family, batches, options @ ..] = &arguments[..] else {
+        bail!("three arguments are needed: FLOWS v4|v6|arp BATCHES [miss] [normal]");
     };
     let flows = flows.parse().with_context(|| format!("FLOWS: \"{flows}\""))?;
     let batches: usize = batches.parse().with_context(|| format!("BATCHES: \"{batches}\""))?;
     let family = match family.as_str() {
         "v4" => Family::V4,
         "v6" => Family::V6,
-        other => bail!("\"{other}\" is neither v4 nor v6"),
+        "arp" => Family::Arp,
+        other => bail!("\"{other}\" is none of v4, v6 and arp"),
     };
-    let policy = Arc::new(pipeline_with(2, &[add(0, 1, matching(|_, _| {}), output(2))]));
-    let datapath = Datapath::new(policy, CacheConfig::default(), 1, 1);
+    let (mut caches, mut actions) = (CacheConfig::default(), output(2));
+    for option in options {
+        match option.as_str() {
+            "miss" => caches = CacheConfig::OFF,
+            "normal" => actions = vec![Action::Output { port: OfPort::NORMAL }],
+            other => bail!("\"{other}\" is neither miss nor normal"),
+        }
+    }
+    let policy = Arc::new(pipeline_with(2, &[add(0, 1, matching(|_, _| {}), actions)]));
+    let datapath = Datapath::new(policy, caches, 1, 1);
     let mut switch = NullSwitch::new(datapath, family);
     let mut workload = Workload::numbered(flows, Order::Rotation);
     for _ in 0..batches {

@@ -113,13 +113,16 @@ impl SplitMix {
     }
 }
 
-/// Version of IP.
+/// What the frames of a flow carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// 60 bytes, 64 with FCS.
+    /// IPv4: 60 bytes, 64 with FCS.
     V4,
-    /// 62 bytes.
+    /// IPv6: 62 bytes.
     V6,
+    /// ARP requests of the flow's source for its destination: 60 bytes. Ports and protocol of a flow do
+    /// not show.
+    Arp,
 }
 
 /// Destination and source of the frames unless something else writes them.
@@ -140,6 +143,11 @@ pub fn template(family: Family) -> Vec<u8> {
             frame[22..26].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
             frame[38..42].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
             frame[58..60].copy_from_slice(&8u16.to_be_bytes());
+        }
+        Family::Arp => {
+            frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
+            frame.extend([2, 0, 0, 0, 0, 1]);
+            frame.resize(60, 0);
         }
     }
     frame
@@ -162,6 +170,10 @@ pub fn write_flow(frame: &mut [u8; 62], family: Family, flow: &Tuple) {
             frame[50..54].copy_from_slice(&flow.dst.to_be_bytes());
             frame[54..56].copy_from_slice(&flow.sport.to_be_bytes());
             frame[56..58].copy_from_slice(&flow.dport.to_be_bytes());
+        }
+        Family::Arp => {
+            frame[28..32].copy_from_slice(&flow.src.to_be_bytes());
+            frame[38..42].copy_from_slice(&flow.dst.to_be_bytes());
         }
     }
 }

@@ -43,7 +43,7 @@ fn check(family: Family, flows: u32) {
 
 #[test]
 fn a_hit_allocates_nothing() {
-    for family in [Family::V4, Family::V6] {
+    for family in [Family::V4, Family::V6, Family::Arp] {
         check(family, 1);
         check(family, 1_000);
     }
