@@ -3,13 +3,13 @@
 //! An over-wide cached flow is how switches let packets pass that no rule lets pass (CVE-2023-1668,
 //! CVE-2023-5366), so this is tried with rules and groups that read and write every kind of header.
 
-use super::tests::{add, add_groups, policy};
+use super::tests::{add, add_groups, add_to, policy};
 use super::*;
 use crate::datapath::{Egress, execute};
 use flow::compose::compose;
 use flow::extract::extract;
 use flow::key::FLOW_WORDS;
-use flow::types::PortNo;
+use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DpAction;
 use packet::{Batch, Frame, FrameId, Offload};
 use proptest::prelude::*;
@@ -54,6 +54,34 @@ const GROUPS: &[&str] = &[
     "group_id=4,type=select,selection_method=hash,fields(ip_src=255.255.0.0,tcp_dst),\
      bucket=output:1,bucket=output:4",
 ];
+
+/// Rules of the first bridge that lead to the second one, or back from there.
+const PATCH_RULES: &[&str] = &[
+    "table=0,priority=87,udp,tp_src=0x35,actions=mod_nw_tos:8,output:5,mod_dl_src:02:00:00:00:00:55,1",
+    "table=1,priority=11,ip,nw_ttl=10,actions=set_field:1->reg0,output:5,4",
+    "table=2,priority=3,in_port=5,actions=mod_dl_src:02:00:00:00:00:56,3",
+];
+
+/// A second bridge, with ports 1 and 2, behind a patch that is port 5 of either.
+fn add_second_bridge(policy: &Policy, rules: &[&str]) {
+    let second = policy.add_bridge("br1").unwrap();
+    let patch = |bridge, name, peer| {
+        policy.bridge(bridge).with_ports(|ports| {
+            ports.insert(PortInfo::patch(OfPort(5), name, peer, MacAddr::default()));
+        });
+    };
+    patch(BridgeId::FIRST, "pa", "pb");
+    patch(second, "pb", "pa");
+    policy.bridge(second).with_ports(|ports| {
+        for n in 1..=2 {
+            ports.insert(PortInfo::new(PortNo(3 + n), OfPort(n), "q", MacAddr::default()));
+        }
+    });
+    add(policy, PATCH_RULES).unwrap();
+    let without_groups = rules.iter().copied().filter(|rule| !rule.contains("group:"));
+    let rules: Vec<&str> = without_groups.chain(["priority=1,actions=NORMAL"]).collect();
+    add_to(policy, second, &rules).unwrap();
+}
 
 prop_compose! {
     /// Packets near the rules: values that they look at are likely.
@@ -137,9 +165,9 @@ fn effect(actions: &[DpAction], key: &FlowKey) -> (Vec<(u16, Vec<u8>)>, Vec<u32>
     batch.push(Frame::owned(&bytes, Offload::NONE));
     let id = FrameId::received(0);
     (_, batch.frame_mut(id).layers) = extract(PortNo(0), 0, &bytes, 2);
-    let mut egress = Egress::new(4);
+    let mut egress = Egress::new(6);
     let executed = execute(actions, &mut batch, id, 0, &mut egress);
-    let sent = (0..4).flat_map(|port| {
+    let sent = (0..6).flat_map(|port| {
         egress.queue(PortNo(port)).iter().map(move |&id| (port, id)).collect::<Vec<_>>()
     });
     let sent = sent.map(|(port, id)| (port, batch.frame(id).bytes().to_vec())).collect();
@@ -165,11 +193,13 @@ proptest! {
         noise in noise(),
         as_ovs: bool,
         rules in proptest::sample::subsequence(RULES, 0..=RULES.len()),
+        behind in proptest::sample::subsequence(RULES, 0..=RULES.len()),
     ) {
         let conduct = if as_ovs { Conduct::AsOvs } else { Conduct::Sensible };
         let p = policy(&[]).with_conduct(conduct);
         add_groups(&p, GROUPS);
         add(&p, &rules).unwrap();
+        add_second_bridge(&p, &behind);
         let verdict = p.translate(&packet);
         let mut other = packet;
         let words = other.words_mut().iter_mut().zip(noise);

@@ -29,9 +29,17 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
 }
 
 pub(super) fn add(policy: &Policy, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
+    add_to(policy, BridgeId::FIRST, rules)
+}
+
+pub(super) fn add_to(
+    policy: &Policy,
+    bridge: BridgeId,
+    rules: &[&str],
+) -> Result<(), (usize, FlowModError)> {
     let rules: Vec<FlowMod> =
         rules.iter().map(|r| parse_flow(r, &context(Command::Add)).expect(r)).collect();
-    policy.bridge(BridgeId::FIRST).apply(&rules, NOW)
+    policy.bridge(bridge).apply(&rules, NOW)
 }
 
 pub(super) fn add_groups(policy: &Policy, groups: &[&str]) {

@@ -2,7 +2,7 @@
 //! without, while rules, groups, ports and hosts come and go.
 
 use super::*;
-use crate::policy::BridgeId;
+use crate::policy::ports::PortTable;
 use flow::text::{GroupCommand, parse_group};
 use proptest::prelude::*;
 
@@ -51,13 +51,14 @@ const GROUPS: [[&str; 2]; 3] = [
 #[derive(Clone, Debug)]
 enum Step {
     Send(u16, FlowKey, usize),
-    Add(usize),
-    Delete(usize),
-    /// A group, in either of its forms; or none any more.
-    Group(usize, Option<usize>),
-    NoFlood(u16, bool),
-    Link(u16, bool),
-    Forget,
+    /// A rule, in one of the bridges.
+    Add(usize, usize),
+    Delete(usize, usize),
+    /// A group, in one of the bridges, in either of its forms; or none any more.
+    Group(usize, usize, Option<usize>),
+    NoFlood(usize, u16, bool),
+    Link(usize, u16, bool),
+    Forget(usize),
     Wait,
 }
 
@@ -80,13 +81,13 @@ fn step() -> impl Strategy<Value = Step> {
     });
     prop_oneof![
         8 => (0u16..4, key, 1usize..4).prop_map(|(p, k, n)| Step::Send(p, k, n)),
-        3 => (0..RULES.len()).prop_map(Step::Add),
-        2 => (0..RULES.len()).prop_map(Step::Delete),
-        2 => (0..GROUPS.len(), proptest::option::weighted(0.8, 0usize..2))
-            .prop_map(|(n, form)| Step::Group(n, form)),
-        1 => (1u16..=4, any::<bool>()).prop_map(|(p, on)| Step::NoFlood(p, on)),
-        1 => (1u16..=4, any::<bool>()).prop_map(|(p, on)| Step::Link(p, on)),
-        1 => Just(Step::Forget),
+        3 => (0usize..2, 0..RULES.len()).prop_map(|(b, n)| Step::Add(b, n)),
+        2 => (0usize..2, 0..RULES.len()).prop_map(|(b, n)| Step::Delete(b, n)),
+        2 => (0usize..2, 0..GROUPS.len(), proptest::option::weighted(0.8, 0usize..2))
+            .prop_map(|(b, n, form)| Step::Group(b, n, form)),
+        1 => (0usize..2, 1u16..=4, any::<bool>()).prop_map(|(b, p, on)| Step::NoFlood(b, p, on)),
+        1 => (0usize..2, 1u16..=4, any::<bool>()).prop_map(|(b, p, on)| Step::Link(b, p, on)),
+        1 => (0usize..2).prop_map(Step::Forget),
         1 => Just(Step::Wait),
     ]
 }
@@ -96,27 +97,30 @@ fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
         // What a batch learns is for the next one, so packets that differ come in different ones.
         Step::Send(port, key, n) => return bench.send(*port, &vec![*key; *n]),
         // A rule that names a group which is not there is refused, in both.
-        Step::Add(n) => _ = bench.try_change(Command::Add, &format!("cookie={n},{}", RULES[*n])),
-        Step::Group(n, form) => {
+        Step::Add(bridge, n) => {
+            _ = bench.change_in(*bridge, Command::Add, &format!("cookie={n},{}", RULES[*n]));
+        }
+        Step::Group(bridge, n, form) => {
             let (command, text) = match form {
                 Some(form) => (GroupCommand::AddOrModify, GROUPS[*n][*form]),
                 None => (GroupCommand::Delete, ["group_id=1", "group_id=2", "group_id=3"][*n]),
             };
             let request = parse_group(text, command, &ParseContext::default()).expect(text);
-            bench.change_groups(&request).unwrap();
+            bench.change_groups(*bridge, &request).unwrap();
         }
-        Step::Delete(n) => {
+        Step::Delete(bridge, n) => {
             let (matching, _) = RULES[*n].split_once("actions=").unwrap();
-            bench.change(Command::DeleteStrict, &format!("{matching}actions=drop"));
+            let text = format!("{matching}actions=drop");
+            bench.change_in(*bridge, Command::DeleteStrict, &text).unwrap();
         }
-        Step::NoFlood(port, on) => bench.policy.bridge(BridgeId::FIRST).with_ports(|ports| {
-            ports.get_mut(OfPort(*port)).unwrap().config.no_flood = *on;
-        }),
-        Step::Link(port, on) => bench.policy.bridge(BridgeId::FIRST).with_ports(|ports| {
-            ports.get_mut(OfPort(*port)).unwrap().link_up = *on;
-        }),
-        Step::Forget => {
-            bench.policy.bridge(BridgeId::FIRST).with_macs(|macs| macs.flush(Some(OfPort(1))));
+        Step::NoFlood(bridge, port, on) => {
+            change_port(bench, *bridge, *port, |port| port.config.no_flood = *on);
+        }
+        Step::Link(bridge, port, on) => {
+            change_port(bench, *bridge, *port, |port| port.link_up = *on);
+        }
+        Step::Forget(bridge) => {
+            bench.bridge(*bridge).with_macs(|macs| macs.flush(Some(OfPort(1))));
         }
         Step::Wait => {
             bench.now += Duration::from_secs(6);
@@ -127,23 +131,34 @@ fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
     Vec::new()
 }
 
+/// Changes a port, if the bridge has it.
+fn change_port(bench: &Bench, bridge: usize, port: u16, change: impl FnOnce(&mut PortInfo)) {
+    let find_and_change = |ports: &mut PortTable| ports.get_mut(OfPort(port)).map(change);
+    bench.bridge(bridge).with_ports(find_and_change);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn caches_change_nothing_but_the_speed(
         steps in proptest::collection::vec(step(), 1..80),
         tiny: bool,
+        is_pair: bool,
     ) {
         let cached = CacheConfig { upcalls: None, ..CacheConfig::default() };
         let config = CacheConfig { emc_entries: 8, max_flows: 3, upcalls: None, ..cached };
-        let mut with = Bench::new(if tiny { config } else { cached }, &RULES[..1]);
-        let mut without = Bench::new(CacheConfig::OFF, &RULES[..1]);
+        let bench = if is_pair { Bench::pair } else { Bench::new };
+        let mut with = bench(if tiny { config } else { cached }, &RULES[..1]);
+        let mut without = bench(CacheConfig::OFF, &RULES[..1]);
         for step in &steps {
             prop_assert_eq!(take(&mut with, step), take(&mut without, step), "{:?}", step);
         }
         for cookie in 0..RULES.len() as u64 {
-            prop_assert_eq!(with.packets_of(cookie), without.packets_of(cookie), "{}", cookie);
+            for bridge in 0..2 {
+                let packets = [&with, &without].map(|bench| bench.packets_in(bridge, cookie));
+                prop_assert_eq!(packets[0], packets[1], "cookie {} of bridge {}", cookie, bridge);
+            }
         }
         for (a, b) in with.counters.iter().zip(&without.counters) {
             prop_assert_eq!(a.rx_packets.get(), b.rx_packets.get());
