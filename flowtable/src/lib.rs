@@ -5,6 +5,6 @@
 
 pub mod classifier;
 pub mod datapath;
+pub mod overload;
 pub mod policy;
-pub mod storm;
 pub mod trace;

@@ -2,7 +2,7 @@
 
 use crate::switch::{Config, Poll, SPEC_KEYS, check_settings};
 use clap::{ArgAction, Parser};
-use flowtable::datapath::UpcallLimit;
+use flowtable::overload::UpcallLimit;
 use ports::spec::PortSpec;
 use std::path::PathBuf;
 use std::time::Duration;

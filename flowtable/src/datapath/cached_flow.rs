@@ -1,7 +1,7 @@
 //! A remembered verdict: what happens to the packets that agree in some bits.
 
 use super::counters::Counter;
-use super::established::{ESTABLISHED_AFTER, Source};
+use crate::overload::{ESTABLISHED_AFTER, Source};
 use crate::policy::TableRef;
 use crate::policy::changes::{Changes, RecentRules, Watched};
 use crate::policy::lookup_counts::LookupCounts;

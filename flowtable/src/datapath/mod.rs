@@ -19,16 +19,13 @@
 //! # The slow path
 //!
 //! The flow may be known though no signature names it: a few masks are probed (`flow_table`). Else
-//! the packet is translated ([`Policy::translate`]) if its port has budget for that (`budget`).
+//! the packet is translated ([`Policy::translate`]) if its port has budget for that ([`overload`](crate::overload)).
 //! Flows with equal mask and masked key are one flow.
 
-mod admission;
-mod budget;
 mod cached_flow;
 mod counters;
 mod edit;
 mod egress;
-mod established;
 mod execute;
 mod flow_table;
 mod inject;
@@ -38,21 +35,17 @@ mod signatures;
 #[cfg(test)]
 mod tests;
 
-pub use budget::UpcallLimit;
 pub use cached_flow::CachedFlow;
 pub use counters::{Counter, PortCounters};
 pub use egress::Egress;
 pub use execute::{Executed, execute};
 pub use registry::FlowRegistry;
 
+use crate::overload::{Admission, Source, Storm, UpcallBudget, UpcallLimit};
 use crate::policy::changes::RecentRules;
 use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
-use crate::storm::Storm;
-use admission::Admission;
-use budget::Budget;
 use cached_flow::Place;
-use established::Source;
 use flow::FlowKey;
 use flow::extract::{extract, extract_into};
 use flow::types::{MacAddr, PortNo};
@@ -154,7 +147,7 @@ pub struct Datapath {
     signatures: Signatures,
     flows: FlowTable,
     admission: Admission,
-    budget: Budget,
+    budget: UpcallBudget,
     storm: Storm,
     recent: RecentRules,
     scratch: Box<Scratch>,
@@ -220,7 +213,7 @@ impl Datapath {
             stats: Arc::new(stats),
             hasher,
             signatures,
-            budget: Budget::new(config.upcalls),
+            budget: UpcallBudget::new(config.upcalls),
             storm: Storm::default(),
             recent: RecentRules::default(),
             scratch: Box::new(Scratch {

@@ -5,7 +5,7 @@
 //! at its next batch, when nothing more can be counted on it.
 
 use super::cached_flow::CachedFlow;
-use super::established::EstablishedSources;
+use crate::overload::EstablishedSources;
 use crate::policy::Policy;
 use crate::policy::lookup_counts::LookupCounts;
 use parking_lot::Mutex;

@@ -10,7 +10,6 @@
 //! change returned is never judged by older rules. [`changes`] tells what a change was about, so that
 //! a flow that it does not concern need not be translated again.
 
-mod announcements;
 pub mod bridge;
 pub mod changes;
 mod conduct;
@@ -37,8 +36,7 @@ mod publication_model;
 mod tests;
 
 use crate::classifier::Version;
-use crate::storm::StormControl;
-use announcements::Announcements;
+use crate::overload::{Announcements, StormControl};
 use bridge::Shape;
 pub use bridge::{AddBridgeError, Bridge, BridgeId, PerBridge, PortRef, TableRef};
 use changes::Changes;
@@ -81,7 +79,7 @@ pub struct Policy {
     seed: u64,
     recirc: RecircTable,
     changes: Changes,
-    announcements: Announcements,
+    announcements: Announcements<HostRef>,
     storm: StormControl,
     lookups: Arc<LookupCounts>,
     conduct: Conduct,

@@ -8,7 +8,6 @@
 //! its policy, and the result is put into words.
 
 mod batches;
-mod budget;
 mod cached_flows;
 mod dispatch;
 mod fdb;
@@ -23,12 +22,12 @@ mod ports;
 mod refuse;
 mod session;
 mod status;
+mod text_budget;
 mod trace;
 
 pub use listener::{BindError, Listener, bind};
 
 use crate::switch::Switch;
-use budget::Budget;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
@@ -39,6 +38,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use text_budget::TextBudget;
 use tracing::{debug, warn};
 
 /// Sessions at the same time.
@@ -53,7 +53,7 @@ pub struct Server {
 /// What sessions share.
 struct Shared {
     switch: Arc<Switch>,
-    budget: Budget,
+    texts: TextBudget,
     open: Mutex<HashMap<u64, OpenSession>>,
 }
 
@@ -73,7 +73,8 @@ impl Server {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let stop = Arc::new(EventFd::from_value_and_flags(0, flags)?);
         let told = Arc::clone(&stop);
-        let shared = Arc::new(Shared { switch, budget: Budget::default(), open: Mutex::default() });
+        let shared =
+            Arc::new(Shared { switch, texts: TextBudget::default(), open: Mutex::default() });
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || serve(&listener, &shared, &told))?;

@@ -50,7 +50,7 @@ pub(super) fn no_port(port: &str) -> Box<Refusal> {
 
 /// More text than all sessions together may hold.
 pub(super) fn too_much_text() -> Box<Refusal> {
-    let limit = super::budget::MAX_TEXT >> 20;
+    let limit = super::text_budget::MAX_TEXT >> 20;
     let message = format!("the control sessions together hold more than {limit} MiB of text");
     Box::new(Refusal::new(Reason::Limit, message).with_hint("send the rules in several requests"))
 }

@@ -82,7 +82,7 @@ fn converse(
             Some((Kind::Request, body)) => serde_json::from_slice(body)?,
             Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
         };
-        let mut text = shared.budget.text();
+        let mut text = shared.texts.text();
         let mut fits = true;
         if request.operation.takes_text() {
             fits = receive_text(from, &mut text)?;
@@ -101,7 +101,7 @@ fn converse(
 /// Takes the text of a request; false if it is more than the switch can hold, and nothing is kept.
 fn receive_text(
     from: &mut FrameReader<&UnixStream>,
-    text: &mut super::budget::Text<'_>,
+    text: &mut super::text_budget::Text<'_>,
 ) -> Result<bool, StreamError> {
     let mut fits = true;
     loop {

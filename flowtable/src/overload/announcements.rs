@@ -11,7 +11,6 @@
 //! seen on two ports, as when somebody borrows that of a router, would have that happen at each announcement.
 //! So these wait the longer the more translations the ones before have caused.
 
-use super::mac_table::HostRef;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,26 +22,26 @@ const BURST: u32 = 64;
 /// For each translation that they cause: some ten times what it takes.
 const TRANSLATION: Duration = Duration::from_micros(10);
 
-/// Hosts that workers have not heard of. See the [module](self).
-#[derive(Debug, Default)]
-pub(super) struct Announcements {
+/// Hosts that workers have not heard of. What names a host (`H`) is the caller's business. See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Announcements<H> {
     /// There are some.
     is_waiting: AtomicBool,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Waiting<H>>,
     /// Translations since the last announcement that it has caused.
     caused: AtomicU32,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    hosts: Vec<HostRef>,
+#[derive(Debug)]
+struct Waiting<H> {
+    hosts: Vec<H>,
     /// When all announcements of the past would have been made, had they kept their intervals.
     paid_until: Duration,
 }
 
-impl Waiting {
+impl<H> Waiting<H> {
     /// All of them, if there may be an announcement after those that caused so many translations.
-    fn take(&mut self, now: Duration, caused: u32) -> Option<Vec<HostRef>> {
+    fn take(&mut self, now: Duration, caused: u32) -> Option<Vec<H>> {
         self.paid_until += TRANSLATION * caused;
         if self.hosts.is_empty() || self.paid_until > now + INTERVAL * (BURST - 1) {
             return None;
@@ -52,9 +51,20 @@ impl Waiting {
     }
 }
 
-impl Announcements {
+impl<H> Default for Announcements<H> {
+    fn default() -> Self {
+        let waiting = Waiting { hosts: Vec::new(), paid_until: Duration::ZERO };
+        Self {
+            is_waiting: AtomicBool::new(false),
+            waiting: Mutex::new(waiting),
+            caused: AtomicU32::new(0),
+        }
+    }
+}
+
+impl<H> Announcements<H> {
     /// These hosts have changed. Returns all that are to be announced now.
-    pub(super) fn add(&self, hosts: Vec<HostRef>, now: Duration) -> Option<Vec<HostRef>> {
+    pub(crate) fn add(&self, hosts: Vec<H>, now: Duration) -> Option<Vec<H>> {
         if hosts.is_empty() {
             return None;
         }
@@ -66,13 +76,13 @@ impl Announcements {
     }
 
     /// A flow was translated again because a host that it depends on was announced.
-    pub(super) fn caused_translation(&self) {
+    pub(crate) fn caused_translation(&self) {
         self.caused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The hosts that are to be announced by now, if there are any.
     #[inline]
-    pub(super) fn due(&self, now: Duration) -> Option<Vec<HostRef>> {
+    pub(crate) fn due(&self, now: Duration) -> Option<Vec<H>> {
         if !self.is_waiting.load(Ordering::Relaxed) {
             return None;
         }
@@ -86,22 +96,12 @@ impl Announcements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::bridge::BridgeId;
-    use crate::policy::mac_table::MacKey;
-    use flow::types::MacAddr;
-
-    fn host(n: u32) -> HostRef {
-        let [a, b, c, d] = n.to_be_bytes();
-        let key = MacKey { vlan: 0, mac: MacAddr([2, 0, a, b, c, d]) };
-        HostRef { bridge: BridgeId::FIRST, key }
-    }
-
     #[test]
     fn few_hosts_are_announced_at_once() {
         let announcements = Announcements::default();
         for n in 0..1000 {
             let now = INTERVAL * n;
-            assert_eq!(announcements.add(vec![host(n)], now), Some(vec![host(n)]));
+            assert_eq!(announcements.add(vec![n], now), Some(vec![n]));
             assert_eq!(announcements.due(now), None);
         }
     }
@@ -112,7 +112,7 @@ mod tests {
         let mut times = 0;
         for n in 0..10_000 {
             let now = Duration::from_millis(n);
-            let due = [announcements.due(now), announcements.add(vec![host(1)], now)];
+            let due = [announcements.due(now), announcements.add(vec![1], now)];
             for _ in due.iter().flatten() {
                 times += 1;
                 (0..10_000).for_each(|_| announcements.caused_translation());
@@ -127,12 +127,12 @@ mod tests {
         let (mut announced, mut times) = (Vec::new(), 0);
         for n in 0..100_000 {
             let now = Duration::from_micros(10 * n);
-            let due = [announcements.due(now), announcements.add(vec![host(n as u32)], now)];
+            let due = [announcements.due(now), announcements.add(vec![n], now)];
             times += due.iter().flatten().count();
             announced.extend(due.into_iter().flatten().flatten());
         }
         announced.extend(announcements.due(Duration::from_secs(2)).into_iter().flatten());
-        assert_eq!(announced, (0..100_000).map(host).collect::<Vec<_>>());
+        assert_eq!(announced, (0..100_000).collect::<Vec<_>>());
         assert!((250..320).contains(&times), "{times} announcements in a second");
     }
 }

@@ -68,7 +68,7 @@ impl UpcallLimit {
 
 /// The budget of one worker.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct UpcallBudget {
     limit: Option<UpcallLimit>,
     ports: Vec<PortBudget>,
     traffic: Traffic,
@@ -175,14 +175,14 @@ impl Bucket {
     }
 }
 
-impl Budget {
-    pub(super) fn new(limit: Option<UpcallLimit>) -> Self {
+impl UpcallBudget {
+    pub(crate) fn new(limit: Option<UpcallLimit>) -> Self {
         Self { limit, ports: Vec::new(), traffic: Traffic::default() }
     }
 
     /// A batch is done, with so many frames forwarded from the cache. `is_full` if no more fitted in it.
     #[inline]
-    pub(super) fn saw_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
+    pub(crate) fn saw_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
         let Traffic { moment, period, crowded, protects } = &mut self.traffic;
         moment.count(hits, is_full);
         period.count(hits, is_full);
@@ -199,13 +199,13 @@ impl Budget {
 
     /// There is established traffic to protect, and a limit to do it with.
     #[inline]
-    pub(super) fn protects(&self) -> bool {
+    pub(crate) fn protects(&self) -> bool {
         self.traffic.protects && self.limit.is_some()
     }
 
     /// Whether a packet of this source may be translated. Whether that is established is asked only if
     /// the answer depends on it.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         now: Duration,
         source: Source,
@@ -228,7 +228,7 @@ impl Budget {
     }
 
     /// An upcall from this port cost twice as much as others.
-    pub(super) fn charge(&mut self, port: PortNo) {
+    pub(crate) fn charge(&mut self, port: PortNo) {
         if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
             let all = &mut port.everybody.all;
             all.tokens = all.tokens.saturating_sub(UPCALL);
@@ -257,13 +257,13 @@ mod tests {
     }
 
     /// A stranger asks.
-    fn admit(budget: &mut Budget, ms: u64, source: Source) -> bool {
+    fn admit(budget: &mut UpcallBudget, ms: u64, source: Source) -> bool {
         budget.admit(at(ms), source, || false)
     }
 
     /// A budget of 1,000 upcalls a second and 100 at once, in front of busy caches.
-    fn busy() -> Budget {
-        let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+    fn busy() -> UpcallBudget {
+        let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
         budget.saw_batch(at(0), 1000, true);
         budget.saw_batch(at(1), 1000, true);
         budget
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_cold_cache_is_filled_without_limit() {
-        let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+        let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
         for ms in 0..50 {
             assert!((0..1000).all(|n| admit(&mut budget, ms, random_source(n))));
             budget.saw_batch(at(ms), 500, true);
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn a_flood_that_was_there_first_is_limited_after_a_while_if_the_worker_cannot_keep_up() {
         for is_full in [true, false] {
-            let mut budget = Budget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+            let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
             for ms in 0..1200 {
                 (0..32).for_each(|n| _ = admit(&mut budget, ms, random_source(n)));
                 budget.saw_batch(at(ms), 32, is_full);
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_refused() {
-        let mut budget = Budget::new(None);
+        let mut budget = UpcallBudget::new(None);
         budget.saw_batch(at(5), 1_000_000, true);
         assert!((0..10_000).all(|_| admit(&mut budget, 6, HOST)));
     }

@@ -11,42 +11,42 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 /// How long a flow has to be in use until its source is established: longer than a retry or two take.
-pub(super) const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
 
 /// A host as a port sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Where its packets come in.
-    pub(super) port: PortNo,
+    pub(crate) port: PortNo,
     /// From whom they are.
-    pub(super) mac: MacAddr,
+    pub(crate) mac: MacAddr,
 }
 
 impl Source {
     /// The source of a packet with a key of the datapath, whose port numbers are 16 bits wide.
-    pub(super) fn of(key: &FlowKey) -> Self {
+    pub(crate) fn of(key: &FlowKey) -> Self {
         Self { port: PortNo(key.in_port.get() as u16), mac: MacAddr(key.dl_src) }
     }
 }
 
 /// The established sources of one worker.
 #[derive(Debug)]
-pub(super) struct EstablishedSources(Mutex<HashSet<Source, ahash::RandomState>>);
+pub(crate) struct EstablishedSources(Mutex<HashSet<Source, ahash::RandomState>>);
 
 impl EstablishedSources {
     /// None yet. The seed keys the hash function.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(23), 0xe57);
         Self(Mutex::new(HashSet::with_hasher(hasher)))
     }
 
     /// Whether this is one of them.
-    pub(super) fn contains(&self, source: Source) -> bool {
+    pub(crate) fn contains(&self, source: Source) -> bool {
         self.0.lock().contains(&source)
     }
 
     /// From now on these are, each of them given once or more.
-    pub(super) fn replace(&self, sources: impl Iterator<Item = Source>) {
+    pub(crate) fn replace(&self, sources: impl Iterator<Item = Source>) {
         let mut new = HashSet::with_hasher(self.0.lock().hasher().clone());
         new.extend(sources);
         let old = std::mem::replace(&mut *self.0.lock(), new);

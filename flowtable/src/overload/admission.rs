@@ -11,7 +11,7 @@ const SPARSE: u64 = 64;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     period: u64,
     translations: u64,
     /// Hits at the beginning of the period.
@@ -21,13 +21,13 @@ pub(super) struct Admission {
 
 impl Admission {
     /// For a cache of so many flows.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let period = (capacity as u64).clamp(1, PERIOD);
         Self { period, translations: 0, hits: 0, pays: true }
     }
 
     /// Whether a new flow should be remembered. `hits` counts the packets that found a flow.
-    pub(super) fn admits(&mut self, is_full: bool, hits: u64) -> bool {
+    pub(crate) fn admits(&mut self, is_full: bool, hits: u64) -> bool {
         self.translations += 1;
         if self.translations.is_multiple_of(self.period) {
             self.pays = hits - self.hits >= self.period;

@@ -7,18 +7,18 @@ pub(super) const MAX_TEXT: usize = 512 << 20;
 
 /// Counts the text that is held.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub(super) struct TextBudget {
     used: AtomicUsize,
 }
 
 /// The text of one transaction, within the budget.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
-    budget: &'a Budget,
+    budget: &'a TextBudget,
     bytes: Vec<u8>,
 }
 
-impl Budget {
+impl TextBudget {
     /// Room for a new transaction.
     pub(super) fn text(&self) -> Text<'_> {
         Text { budget: self, bytes: Vec::new() }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn sessions_share_the_room_and_give_it_back() {
-        let budget = Budget::default();
+        let budget = TextBudget::default();
         let half = vec![0; MAX_TEXT / 2];
         let mut first = budget.text();
         assert!(first.push(&half));

@@ -1,0 +1,27 @@
+//! Protections against overload: what keeps one port, one host or one loop from taking the switch away
+//! from everybody else.
+//!
+//! | Threat | Mechanism | Constants | Tests | Benchmark |
+//! | --- | --- | --- | --- | --- |
+//! | Frames of ever new flows keep a worker busy with translations | `upcall_budget`: a port and a source MAC address may cause a number of translations a second while established traffic has to be protected | [`UpcallLimit`] (40,000 a second, a tenth of that at once), `SOURCE_SHARE`, `MUCH`, `MOMENT`, `WHILE`, `LONG` | in the module; `a_flood_is_refused_and_established_traffic_is_not` | `datapath attack` |
+//! | That budget is used up by strangers when a known host opens a connection | `established`: hosts whose flows have been in use for half a second have a reserve | `ESTABLISHED_AFTER`, `RESERVE_SHARE` | `an_established_host_makes_new_connections_beside_a_flood_of_made_up_ones` | `datapath attack`, table `connections` |
+//! | Flows that are used once push out those that are in use | `admission`: full caches take one new flow in 64 while remembering does not pay | `PERIOD`, `SPARSE` | in the module | `datapath cache` |
+//! | A loop of cables, or a host gone mad, has every frame flooded to all ports | `storm`: a port may have a number of frames a second flooded by `NORMAL`, of each kind of flood | [`DEFAULT_STORM_LIMIT`](flow::verdict::DEFAULT_STORM_LIMIT) (10,000 a second), `BURST` | in the module | none: a loop of two cables is `switchd/tests/netns/life.rs` |
+//! | Addresses that move from port to port have cached flows checked and translated again at every frame | `announcements`: workers hear of learned hosts together, every four milliseconds, and the more seldom the more translations that causes | `INTERVAL`, `BURST`, `TRANSLATION` | in the module; `an_address_on_two_ports_does_not_keep_all_its_flows_busy` | `datapath attack` |
+//!
+//! A worker owns its `UpcallBudget` and its `Admission`. [`StormControl`], `EstablishedSources` and
+//! `Announcements` are shared, and a cached frame that is not flooded touches none of them.
+
+mod admission;
+mod announcements;
+mod established;
+mod storm;
+mod upcall_budget;
+
+pub(crate) use admission::Admission;
+pub(crate) use announcements::Announcements;
+pub(crate) use established::{ESTABLISHED_AFTER, EstablishedSources, Source};
+pub(crate) use storm::Storm;
+pub use storm::StormControl;
+pub(crate) use upcall_budget::UpcallBudget;
+pub use upcall_budget::UpcallLimit;
