@@ -7,6 +7,7 @@ use flow::{Match, PipelineKey, PipelineMask};
 use flowtable::policy::BridgeId;
 use flowtable::policy::Policy;
 use flowtable::policy::ports::PortInfo;
+use packet::wire::eth_type;
 use std::time::Duration;
 
 /// Adds a rule to a table.
@@ -30,6 +31,13 @@ pub fn matching(set: impl FnOnce(&mut PipelineKey, &mut PipelineMask)) -> Match 
 /// `output:PORT`
 pub fn output(port: u16) -> Vec<Action> {
     vec![Action::Output { port: OfPort(port) }]
+}
+
+/// `pop_mpls:0x0800,resubmit(,1)`: table 1 needs to see what is behind the label, so the frame is looked
+/// up a second time.
+pub fn pop_label() -> Vec<Action> {
+    let table = TableId::new(1);
+    vec![Action::PopMpls(eth_type::IPV4), Action::Resubmit { in_port: None, table }]
 }
 
 /// Nothing but ports 1 to `ports` with the datapath's numbers 0 and up.

@@ -123,10 +123,15 @@ pub enum Family {
     /// ARP requests of the flow's source for its destination: 60 bytes. Ports and protocol of a flow do
     /// not show.
     Arp,
+    /// The IPv4 frame behind a label: 64 bytes.
+    Mpls,
 }
 
 /// Destination and source of the frames unless something else writes them.
 pub const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+
+/// EtherType and an entry at the bottom of the stack: label 16, TTL 64.
+const LABEL: [u8; 6] = [0x88, 0x47, 0x00, 0x01, 0x01, 64];
 
 /// A frame without its addresses, ports and protocol. Checksums are zero: nothing looks at them.
 pub fn template(family: Family) -> Vec<u8> {
@@ -148,6 +153,10 @@ pub fn template(family: Family) -> Vec<u8> {
             frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
             frame.extend([2, 0, 0, 0, 0, 1]);
             frame.resize(60, 0);
+        }
+        Family::Mpls => {
+            frame.extend(LABEL);
+            frame.extend(&template(Family::V4)[14..]);
         }
     }
     frame
@@ -174,6 +183,15 @@ pub fn write_flow(frame: &mut [u8; 62], family: Family, flow: &Tuple) {
         Family::Arp => {
             frame[28..32].copy_from_slice(&flow.src.to_be_bytes());
             frame[38..42].copy_from_slice(&flow.dst.to_be_bytes());
+        }
+        Family::Mpls => {
+            // Popping the label has moved the addresses over it.
+            frame[12..18].copy_from_slice(&LABEL);
+            frame[27] = flow.proto;
+            frame[30..34].copy_from_slice(&flow.src.to_be_bytes());
+            frame[34..38].copy_from_slice(&flow.dst.to_be_bytes());
+            frame[38..40].copy_from_slice(&flow.sport.to_be_bytes());
+            frame[40..42].copy_from_slice(&flow.dport.to_be_bytes());
         }
     }
 }

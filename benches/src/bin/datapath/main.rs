@@ -17,6 +17,7 @@ mod classifier;
 mod deep;
 mod flows;
 mod load;
+mod recirculation;
 mod rules;
 mod sets;
 mod setup;
@@ -78,6 +79,8 @@ enum Scenario {
     Attack,
     /// A pipeline of twenty tables, with caches and without
     Deep,
+    /// Frames that are looked up twice: popped labels, and select groups as in Open vSwitch
+    Recirculation,
     /// The traces of ClassBench sets, made ones unless a folder is named
     Classbench,
     /// The classifier alone, on ClassBench sets or made ones, against linear search
@@ -95,6 +98,7 @@ impl Scenario {
             Self::Churn => churn::run(bench),
             Self::Attack => attack::run(bench),
             Self::Deep => deep::run(bench),
+            Self::Recirculation => recirculation::run(bench),
             Self::Classbench => classbench::run(bench),
             Self::Classifier => classifier::run(bench),
             Self::Load => return load::run(bench),
