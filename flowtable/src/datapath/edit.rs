@@ -2,161 +2,54 @@
 //!
 //! Each edit keeps three things right: the checksums that cover what it changed (RFC 1624), the
 //! [`Offload`](packet::Offload) positions, and the [`Layers`](packet::Layers). A partial checksum
-//! holds only the sum of the pseudo-header, so it follows addresses but not ports.
+//! holds only the sum of the pseudo header, so it follows addresses but not ports.
 //!
 //! An edit whose header is not there, or cut off, changes nothing: translation decided by the key,
-//! and a cached decision may meet a frame that is odd in bits the key does not show.
+//! and a cached decision may meet a frame that is odd in bits the key does not show. Nor does a push
+//! that finds no headroom, once 32 tags or labels have used up what a copy of the frame has of it.
 
+use flow::key::VLAN_CFI;
 use flow::types::{mac_bits, mac_of_bits};
 use flow::verdict::{AddressSums, Rewrite, Transport};
-use packet::wire::{eth_type, ip_proto};
+use packet::wire::{
+    ArpPacket, EthernetFrame, IcmpPacket, Ipv4Packet, Ipv6Extension, Ipv6Packet, MplsEntry,
+    NdOption, NdPacket, SctpPacket, TcpPacket, UdpPacket, arp, ethernet, icmp, icmpv6, ip_proto,
+    ipv4, ipv6, mpls, nd, nd_option, tcp, udp,
+};
 use packet::{Frame, checksum};
+use std::net::Ipv4Addr;
 
-/// Tag size in bytes.
-const TAG: usize = 4;
-/// Label stack entry size in bytes.
-const LSE: usize = 4;
-
-fn read<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
+/// A copy of the `N` bytes at `at`.
+fn read<const N: usize>(frame: &Frame<'_>, at: usize) -> Option<[u8; N]> {
+    frame.bytes().get(at..)?.first_chunk().copied()
 }
 
-fn field<'f, const N: usize>(frame: &'f mut Frame<'_>, at: usize) -> Option<&'f mut [u8; N]> {
+/// The `N` bytes at `at`, to edit.
+fn bytes_at<'f, const N: usize>(frame: &'f mut Frame<'_>, at: usize) -> Option<&'f mut [u8; N]> {
     frame.bytes_mut().get_mut(at..)?.first_chunk_mut()
 }
 
-/// Bytes of the transport header and its payload, padding left out.
-fn l4_size(frame: &Frame<'_>) -> usize {
-    let l4 = frame.layers.l4 as usize;
-    if l4 == 0 {
-        return 0;
-    }
-    frame.size().saturating_sub(l4 + frame.layers.padding as usize)
+/// The transport header and its payload, without the frame's padding; `None` if extraction found no
+/// transport header.
+fn l4_packet<'f>(frame: &'f Frame<'_>) -> Option<&'f [u8]> {
+    let start = usize::from(frame.layers.l4);
+    let end = frame.size().checked_sub(frame.layers.padding.into())?;
+    frame.bytes().get(start..end).filter(|_| start != 0)
 }
 
-/// Moves all positions behind the Ethernet header.
-fn shift_layers(frame: &mut Frame<'_>, by: i16) {
-    frame.offload.shift(i32::from(by));
-    for at in [&mut frame.layers.l2_5, &mut frame.layers.l3, &mut frame.layers.l4] {
-        if *at != 0 {
-            *at = at.saturating_add_signed(by);
-        }
-    }
-}
-
-/// Opens a gap of four bytes at `at`; the bytes before it move into the headroom.
-fn open_gap(frame: &mut Frame<'_>, at: usize) -> bool {
-    if at > frame.size() || !frame.grow_front(4) {
-        return false;
-    }
-    frame.bytes_mut().copy_within(4..4 + at, 0);
-    shift_layers(frame, 4);
-    true
-}
-
-/// Closes the four bytes at `at`.
-fn close_gap(frame: &mut Frame<'_>, at: usize) {
-    frame.bytes_mut().copy_within(..at, 4);
-    frame.shrink_front(4);
-    shift_layers(frame, -4);
-}
-
-pub(super) fn set_eth(frame: &mut Frame<'_>, src: Rewrite<u64>, dst: Rewrite<u64>) {
-    for (at, rewrite) in [(0, dst), (6, src)] {
-        if let Some(mac) = field::<6>(frame, at) {
-            *mac = mac_of_bits(rewrite.of(mac_bits(*mac))).0;
-        }
-    }
-}
-
-pub(super) fn push_vlan(frame: &mut Frame<'_>, tpid: u16, tci: u16) {
-    const CFI: u16 = flow::key::VLAN_CFI;
-    if open_gap(frame, 12)
-        && let Some(tag) = field::<TAG>(frame, 12)
-    {
-        tag[..2].copy_from_slice(&tpid.to_be_bytes());
-        tag[2..].copy_from_slice(&(tci & !CFI).to_be_bytes());
-    }
-}
-
-pub(super) fn pop_vlan(frame: &mut Frame<'_>) {
-    let Some(head) = read::<18>(frame.bytes(), 0) else {
-        return;
-    };
-    if eth_type::is_vlan(u16::from_be_bytes([head[12], head[13]])) {
-        close_gap(frame, 12);
-    }
-}
-
-/// Replaces `old` by `new` in the transport checksum's pseudo-header.
-fn pseudo_header_changed(frame: &mut Frame<'_>, proto: u8, old: &[u8], new: &[u8]) {
-    let l4 = frame.layers.l4 as usize;
-    let (at, needed) = match proto {
-        ip_proto::TCP => (l4 + 16, 20),
-        ip_proto::UDP => (l4 + 6, 8),
-        // ICMP of IPv4 has no pseudo-header; the number means nothing there.
-        ip_proto::ICMPV6 if old.len() == 16 => (l4 + 2, 8),
-        _ => return,
-    };
-    if l4_size(frame) < needed {
-        return;
-    }
-    let partial = has_partial_checksum(frame);
-    let Some(sum) = field::<2>(frame, at) else {
-        return;
-    };
-    if partial {
-        checksum::update_partial(sum, old, new);
-    } else {
-        update_transport(sum, proto, old, new);
-    }
-}
-
-/// Updates a complete transport checksum. UDP without one keeps none (RFC 768).
-fn update_transport(sum: &mut [u8; 2], proto: u8, old: &[u8], new: &[u8]) {
-    let is_udp = proto == ip_proto::UDP;
-    if is_udp && *sum == [0, 0] {
-        return;
-    }
-    checksum::update(sum, old, new);
-    if is_udp && *sum == [0, 0] {
-        *sum = [0xff, 0xff];
-    }
-}
-
+/// The sender left the checksum of the transport header that extraction found to the device.
 fn has_partial_checksum(frame: &Frame<'_>) -> bool {
     frame.offload.needs_checksum() && frame.offload.csum_start == frame.layers.l4
 }
 
-pub(super) fn set_ipv4(
-    frame: &mut Frame<'_>,
-    src: Rewrite<u32>,
-    dst: Rewrite<u32>,
-    tos: Rewrite<u8>,
-    ttl: Rewrite<u8>,
-    sums: AddressSums,
-) {
-    let l3 = frame.layers.l3 as usize;
-    let Some(header) = read::<20>(frame.bytes(), l3) else {
-        return;
-    };
-    let later_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
-    for (at, rewrite) in [(12, src), (16, dst)] {
-        let old: [u8; 4] = [header[at], header[at + 1], header[at + 2], header[at + 3]];
-        let new = rewrite.of(u32::from_be_bytes(old)).to_be_bytes();
-        if new != old {
-            if !later_fragment || sums == AddressSums::AsOvs {
-                pseudo_header_changed(frame, header[9], &old, &new);
-            }
-            replace(frame, l3 + at, l3 + 10, old, new);
-        }
+/// Writes `new` at `at`.
+fn write<const N: usize>(frame: &mut Frame<'_>, at: usize, new: [u8; N]) {
+    if let Some(bytes) = bytes_at::<N>(frame, at) {
+        *bytes = new;
     }
-    // The checksum is a sum of 16-bit words: replace the whole word the byte is in.
-    replace(frame, l3, l3 + 10, [header[0], header[1]], [header[0], tos.of(header[1])]);
-    replace(frame, l3 + 8, l3 + 10, [header[8], header[9]], [ttl.of(header[8]), header[9]]);
 }
 
-/// Writes `new` at `at` and updates the complete checksum at `sum_at`.
+/// Writes `new` over `old` at `at` and updates the complete checksum at `sum_at`.
 fn replace<const N: usize>(
     frame: &mut Frame<'_>,
     at: usize,
@@ -167,12 +60,121 @@ fn replace<const N: usize>(
     if old == new {
         return;
     }
-    if let Some(bytes) = field::<N>(frame, at) {
-        *bytes = new;
-    }
-    if let Some(sum) = field::<2>(frame, sum_at) {
+    write(frame, at, new);
+    if let Some(sum) = bytes_at::<2>(frame, sum_at) {
         checksum::update(sum, &old, &new);
     }
+}
+
+/// As [`replace`], for bytes of an ICMP or ICMPv6 message. A partial checksum does not cover them yet.
+fn replace_in_icmp<const N: usize>(frame: &mut Frame<'_>, at: usize, old: [u8; N], new: [u8; N]) {
+    if has_partial_checksum(frame) {
+        write(frame, at, new);
+    } else {
+        let sum_at = usize::from(frame.layers.l4) + icmp::field::CHECKSUM.start;
+        replace(frame, at, sum_at, old, new);
+    }
+}
+
+/// Updates the transport checksum, complete or partial, after `new` took the place of `old` among the
+/// addresses of the pseudo header.
+fn pseudo_header_changed(frame: &mut Frame<'_>, proto: u8, old: &[u8], new: &[u8]) {
+    let is_ipv6 = old.len() == 16;
+    let (field, header_size) = match proto {
+        ip_proto::TCP => (tcp::field::CHECKSUM, tcp::HEADER_SIZE),
+        ip_proto::UDP => (udp::field::CHECKSUM, udp::HEADER_SIZE),
+        // ICMP of IPv4 has no pseudo header, and its number is another one.
+        ip_proto::ICMPV6 if is_ipv6 => (icmpv6::field::CHECKSUM, icmpv6::HEADER_SIZE),
+        _ => return,
+    };
+    if l4_packet(frame).is_none_or(|packet| packet.len() < header_size) {
+        return;
+    }
+    let is_partial = has_partial_checksum(frame);
+    let at = usize::from(frame.layers.l4) + field.start;
+    let Some(sum) = bytes_at::<2>(frame, at) else {
+        return;
+    };
+    match proto {
+        _ if is_partial => checksum::update_partial(sum, old, new),
+        ip_proto::UDP => checksum::update_udp(sum, old, new),
+        _ => checksum::update(sum, old, new),
+    }
+}
+
+pub(super) fn set_eth(frame: &mut Frame<'_>, src: Rewrite<u64>, dst: Rewrite<u64>) {
+    let Some(header) = bytes_at::<{ ethernet::HEADER_SIZE }>(frame, 0) else {
+        return;
+    };
+    let mut header = EthernetFrame::new_unchecked(header);
+    header.set_src_addr(rewritten_mac(src, header.src_addr()));
+    header.set_dst_addr(rewritten_mac(dst, header.dst_addr()));
+}
+
+fn rewritten_mac(rewrite: Rewrite<u64>, old: [u8; 6]) -> [u8; 6] {
+    mac_of_bits(rewrite.of(mac_bits(old))).0
+}
+
+pub(super) fn push_vlan(frame: &mut Frame<'_>, tpid: u16, tci: u16) {
+    let _ = frame.push_tag(tpid, tci & !VLAN_CFI);
+}
+
+pub(super) fn pop_vlan(frame: &mut Frame<'_>) {
+    frame.pop_tag();
+}
+
+pub(super) fn push_mpls(frame: &mut Frame<'_>, lse: u32, ethertype: u16) {
+    let _ = frame.push_label(lse, ethertype);
+}
+
+pub(super) fn pop_mpls(frame: &mut Frame<'_>, ethertype: u16) {
+    frame.pop_label(ethertype);
+}
+
+pub(super) fn set_mpls(frame: &mut Frame<'_>, rewrite: Rewrite<u32>) {
+    let at = usize::from(frame.layers.l2_5);
+    if at != 0
+        && let Some(entry) = bytes_at::<{ mpls::HEADER_SIZE }>(frame, at)
+    {
+        let mut entry = MplsEntry::new_unchecked(entry);
+        entry.set_entry(rewrite.of(entry.entry()));
+    }
+}
+
+pub(super) fn set_ipv4(
+    frame: &mut Frame<'_>,
+    src: Rewrite<u32>,
+    dst: Rewrite<u32>,
+    tos: Rewrite<u8>,
+    ttl: Rewrite<u8>,
+    sums: AddressSums,
+) {
+    let l3 = usize::from(frame.layers.l3);
+    let sum_at = l3 + ipv4::field::CHECKSUM.start;
+    let Some(bytes) = read::<{ ipv4::HEADER_SIZE }>(frame, l3) else {
+        return;
+    };
+    let header = Ipv4Packet::new_unchecked(&bytes);
+    let addresses = [
+        (ipv4::field::SRC_ADDR, header.src_addr(), src),
+        (ipv4::field::DST_ADDR, header.dst_addr(), dst),
+    ];
+    for (field, old, rewrite) in addresses {
+        let new = Ipv4Addr::from_bits(rewrite.of(old.to_bits()));
+        if new != old {
+            let (old, new) = (old.octets(), new.octets());
+            if !header.is_later_fragment() || sums == AddressSums::AsOvs {
+                pseudo_header_changed(frame, header.protocol(), &old, &new);
+            }
+            replace(frame, l3 + field.start, sum_at, old, new);
+        }
+    }
+    // The checksum is a sum of 16-bit words: replace the whole word that the byte is in.
+    let [version, old_tos] = [bytes[ipv4::field::VERSION_AND_IHL], header.tos()];
+    replace(frame, l3, sum_at, [version, old_tos], [version, tos.of(old_tos)]);
+    let [old_ttl, proto] = [header.ttl(), header.protocol()];
+    let ttl_at = l3 + ipv4::field::TTL;
+    replace(frame, ttl_at, sum_at, [old_ttl, proto], [ttl.of(old_ttl), proto]);
 }
 
 pub(super) fn set_ipv6(
@@ -183,84 +185,76 @@ pub(super) fn set_ipv6(
     hop_limit: Rewrite<u8>,
     sums: AddressSums,
 ) {
-    let l3 = frame.layers.l3 as usize;
-    let Some(header) = read::<40>(frame.bytes(), l3) else {
+    let l3 = usize::from(frame.layers.l3);
+    let Some(header) = read::<{ ipv6::HEADER_SIZE }>(frame, l3) else {
         return;
     };
-    let route = Ipv6Route::read(frame);
-    for (at, rewrite) in [(8, src), (24, dst)] {
-        let Some(old) = read::<16>(&header, at) else {
-            return;
-        };
-        let new = rewrite.of(u128::from_be_bytes(old)).to_be_bytes();
-        if new == old {
-            continue;
-        }
-        // With a routing header the pseudo-header has the final destination (RFC 8200 §8.1).
-        let is_odd = route.atomic_fragment || route.has_segments_left;
-        let left_alone = route.later_fragment || is_odd && sums == AddressSums::AsOvs;
-        if !left_alone && (at == 8 || !route.has_segments_left) {
-            pseudo_header_changed(frame, route.proto, &old, &new);
-        }
-        if let Some(bytes) = field::<16>(frame, l3 + at) {
-            *bytes = new;
+    let mut header = Ipv6Packet::new_unchecked(header);
+    let extensions = Extensions::read(frame, header.next_header());
+    let (old_src, old_dst) = (header.src_addr(), header.dst_addr());
+    header.set_src_addr(src.of(old_src.to_bits()).into());
+    header.set_dst_addr(dst.of(old_dst.to_bits()).into());
+    header.set_flow_label(label.of(header.flow_label()));
+    header.set_traffic_class(tclass.of(header.traffic_class()));
+    header.set_hop_limit(hop_limit.of(header.hop_limit()));
+    if extensions.has_sum_to_update(sums) {
+        for (old, new, is_summed) in [
+            (old_src, header.src_addr(), true),
+            // The pseudo header has the final destination (RFC 8200 §8.1).
+            (old_dst, header.dst_addr(), !extensions.has_segments_left),
+        ] {
+            if is_summed && old != new {
+                pseudo_header_changed(frame, extensions.proto, &old.octets(), &new.octets());
+            }
         }
     }
-    let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-    let new_class = tclass.of((first >> 20) as u8);
-    let new_label = label.of(first & 0x000f_ffff) & 0x000f_ffff;
-    let new_first = first & 0xf000_0000 | u32::from(new_class) << 20 | new_label;
-    if let Some(bytes) = field::<4>(frame, l3) {
-        *bytes = new_first.to_be_bytes();
-    }
-    if let Some(bytes) = field::<1>(frame, l3 + 7) {
-        bytes[0] = hop_limit.of(bytes[0]);
-    }
+    write(frame, l3, header.into_inner());
 }
 
-/// What the extension headers say about the transport checksum.
-struct Ipv6Route {
+/// What the extension headers of an IPv6 packet say about the transport checksum.
+struct Extensions {
+    /// The protocol behind them.
     proto: u8,
     has_segments_left: bool,
-    later_fragment: bool,
-    /// A fragment header in front of a whole packet.
-    atomic_fragment: bool,
+    is_later_fragment: bool,
+    is_atomic_fragment: bool,
 }
 
-impl Ipv6Route {
-    fn read(frame: &Frame<'_>) -> Self {
-        let bytes = frame.bytes();
-        let l3 = frame.layers.l3 as usize;
-        let l4 = frame.layers.l4 as usize;
+impl Extensions {
+    /// Reads those between the fixed header, which names `first`, and the transport header.
+    fn read(frame: &Frame<'_>, first: u8) -> Self {
         let mut found = Self {
-            proto: bytes.get(l3 + 6).copied().unwrap_or(0),
+            proto: first,
             has_segments_left: false,
-            later_fragment: false,
-            atomic_fragment: false,
+            is_later_fragment: false,
+            is_atomic_fragment: false,
         };
-        let mut at = l3 + 40;
-        while at < l4
-            && let Some(ext) = read::<8>(bytes, at)
+        let mut at = usize::from(frame.layers.l3) + ipv6::HEADER_SIZE;
+        let end = usize::from(frame.layers.l4);
+        while at < end
+            && ip_proto::is_ipv6_extension(found.proto)
+            && let Some(rest) = frame.bytes().get(at..end)
+            && let Ok(extension) = Ipv6Extension::new_checked(found.proto, rest)
         {
-            let size = match found.proto {
-                43 => {
-                    found.has_segments_left |= ext[3] != 0;
-                    (usize::from(ext[1]) + 1) * 8
-                }
-                0 | 60 => (usize::from(ext[1]) + 1) * 8,
-                51 => (usize::from(ext[1]) + 2) * 4,
-                ip_proto::FRAGMENT => {
-                    let offset = u16::from_be_bytes([ext[2], ext[3]]);
-                    found.later_fragment = offset & 0xfff8 != 0;
-                    found.atomic_fragment = offset & 0xfff9 == 0;
-                    8
-                }
-                _ => break,
-            };
-            found.proto = ext[0];
-            at += size;
+            found.has_segments_left |= extension.has_segments_left();
+            if extension.kind() == ip_proto::FRAGMENT {
+                found.is_later_fragment = extension.is_later_fragment();
+                found.is_atomic_fragment = extension.is_atomic_fragment();
+            }
+            found.proto = extension.next_header();
+            at += extension.header_size();
         }
         found
+    }
+
+    /// A transport header is there, and its checksum follows a change of addresses.
+    fn has_sum_to_update(&self, sums: AddressSums) -> bool {
+        match sums {
+            AddressSums::Right => !self.is_later_fragment,
+            AddressSums::AsOvs => {
+                !self.is_later_fragment && !self.is_atomic_fragment && !self.has_segments_left
+            }
+        }
     }
 }
 
@@ -272,21 +266,16 @@ pub(super) fn set_arp(
     sha: Rewrite<u64>,
     tha: Rewrite<u64>,
 ) {
-    let l3 = frame.layers.l3 as usize;
-    let Some(arp) = field::<28>(frame, l3) else {
+    let l3 = usize::from(frame.layers.l3);
+    let Some(arp) = bytes_at::<{ arp::HEADER_SIZE }>(frame, l3) else {
         return;
     };
-    let old_op = u16::from_be_bytes([arp[6], arp[7]]);
-    arp[6..8].copy_from_slice(&op.of(old_op).to_be_bytes());
-    for (at, rewrite) in [(14, spa), (24, tpa)] {
-        let old = u32::from_be_bytes([arp[at], arp[at + 1], arp[at + 2], arp[at + 3]]);
-        arp[at..at + 4].copy_from_slice(&rewrite.of(old).to_be_bytes());
-    }
-    for (at, rewrite) in [(8, sha), (18, tha)] {
-        let old =
-            mac_bits([arp[at], arp[at + 1], arp[at + 2], arp[at + 3], arp[at + 4], arp[at + 5]]);
-        arp[at..at + 6].copy_from_slice(&mac_of_bits(rewrite.of(old)).0);
-    }
+    let mut arp = ArpPacket::new_unchecked(arp);
+    arp.set_operation(op.of(arp.operation()));
+    arp.set_sender_protocol(spa.of(arp.sender_protocol().to_bits()).into());
+    arp.set_target_protocol(tpa.of(arp.target_protocol().to_bits()).into());
+    arp.set_sender_hardware(rewritten_mac(sha, arp.sender_hardware()));
+    arp.set_target_hardware(rewritten_mac(tha, arp.target_hardware()));
 }
 
 pub(super) fn set_ports(
@@ -295,12 +284,16 @@ pub(super) fn set_ports(
     src: Rewrite<u16>,
     dst: Rewrite<u16>,
 ) {
-    let l4 = frame.layers.l4 as usize;
-    let size = l4_size(frame);
-    if l4 == 0 || size < 8 {
+    let Some(packet) = l4_packet(frame) else {
         return;
-    }
-    let Some(old) = read::<4>(frame.bytes(), l4) else {
+    };
+    let is_sound = match transport {
+        Transport::Tcp => TcpPacket::new_checked(packet).is_ok(),
+        Transport::Udp => UdpPacket::new_checked(packet).is_ok(),
+        Transport::Sctp => SctpPacket::new_checked(packet).is_ok(),
+    };
+    // All three begin with the ports.
+    let Some(&old) = packet.first_chunk::<4>().filter(|_| is_sound) else {
         return;
     };
     let [a, b, c, d] = old;
@@ -310,69 +303,43 @@ pub(super) fn set_ports(
     if new == old {
         return;
     }
-    let partial = has_partial_checksum(frame);
+    let l4 = usize::from(frame.layers.l4);
+    let is_partial = has_partial_checksum(frame);
     match transport {
-        Transport::Tcp => {
-            let header = read::<20>(frame.bytes(), l4).map_or(0, |t| usize::from(t[12] >> 4) * 4);
-            if header < 20 || header > size {
-                return;
-            }
-            if !partial && let Some(sum) = field::<2>(frame, l4 + 16) {
-                update_transport(sum, ip_proto::TCP, &old, &new);
-            }
-        }
+        _ if is_partial => write(frame, l4, new),
+        Transport::Tcp => replace(frame, l4, l4 + tcp::field::CHECKSUM.start, old, new),
         Transport::Udp => {
-            if !partial && let Some(sum) = field::<2>(frame, l4 + 6) {
-                update_transport(sum, ip_proto::UDP, &old, &new);
+            write(frame, l4, new);
+            if let Some(sum) = bytes_at::<2>(frame, l4 + udp::field::CHECKSUM.start) {
+                checksum::update_udp(sum, &old, &new);
             }
         }
-        Transport::Sctp => {
-            if size < 12 {
-                return;
-            }
-            if !partial {
-                return set_sctp_ports(frame, l4, size, new);
-            }
-        }
-    }
-    if let Some(ports) = field::<4>(frame, l4) {
-        *ports = new;
+        Transport::Sctp => set_sctp_ports(frame, new),
     }
 }
 
 /// SCTP sums the whole packet with CRC32c, which cannot be updated from four bytes cheaply. A wrong
-/// sum stays wrong: the difference is applied, not the right value.
-fn set_sctp_ports(frame: &mut Frame<'_>, l4: usize, size: usize, ports: [u8; 4]) {
-    let Some(packet) = frame.bytes_mut().get_mut(l4..l4 + size) else {
+/// checksum stays wrong: the difference is applied, not the right value.
+fn set_sctp_ports(frame: &mut Frame<'_>, ports: [u8; 4]) {
+    let (l4, size) = (usize::from(frame.layers.l4), l4_packet(frame).map_or(0, <[u8]>::len));
+    let packet = frame.bytes_mut().get_mut(l4..l4 + size);
+    let Some(Ok(mut sctp)) = packet.map(SctpPacket::new_checked) else {
         return;
     };
-    let original = [packet[8], packet[9], packet[10], packet[11]];
-    packet[8..12].fill(0);
-    let before = checksum::crc32c([packet]).to_le_bytes();
-    packet[..4].copy_from_slice(&ports);
-    let after = checksum::crc32c([packet]).to_le_bytes();
-    for i in 0..4 {
-        packet[8 + i] = original[i] ^ before[i] ^ after[i];
-    }
+    let wrong_bits = sctp.checksum() ^ sctp.computed_checksum();
+    sctp.set_ports(ports);
+    sctp.set_checksum(wrong_bits ^ sctp.computed_checksum());
 }
 
+/// Of ICMP and of ICMPv6, whose headers begin alike.
 pub(super) fn set_icmp(frame: &mut Frame<'_>, icmp_type: Rewrite<u8>, code: Rewrite<u8>) {
-    let l4 = frame.layers.l4 as usize;
-    if l4 == 0 || l4_size(frame) < 8 {
-        return;
-    }
-    let partial = has_partial_checksum(frame);
-    let Some([t, c]) = read::<2>(frame.bytes(), l4) else {
+    let Some(Ok(message)) = l4_packet(frame).map(IcmpPacket::new_checked) else {
         return;
     };
-    let new = [icmp_type.of(t), code.of(c)];
-    if partial {
-        if let Some(bytes) = field::<2>(frame, l4) {
-            *bytes = new;
-        }
-    } else {
-        replace(frame, l4, l4 + 2, [t, c], new);
-    }
+    let old = [message.icmp_type(), message.code()];
+    let new = [icmp_type.of(old[0]), code.of(old[1])];
+    let at = usize::from(frame.layers.l4) + icmp::field::TYPE_AND_CODE.start;
+    replace_in_icmp(frame, at, old, new);
 }
 
 pub(super) fn set_nd(
@@ -381,102 +348,31 @@ pub(super) fn set_nd(
     sll: Rewrite<u64>,
     tll: Rewrite<u64>,
 ) {
-    let l4 = frame.layers.l4 as usize;
-    let end = l4 + l4_size(frame);
-    if l4 == 0 || end < l4 + 24 {
+    let l4 = usize::from(frame.layers.l4);
+    let Some(Ok(message)) = l4_packet(frame).map(NdPacket::new_checked) else {
         return;
-    }
-    let partial = has_partial_checksum(frame);
-    if let Some(old) = read::<16>(frame.bytes(), l4 + 8) {
-        let new = target.of(u128::from_be_bytes(old)).to_be_bytes();
-        replace_summed(frame, l4 + 8, l4 + 2, partial, old, new);
-    }
-    let mut at = l4 + 24;
-    while at + 8 <= end
-        && let Some(option) = read::<8>(frame.bytes(), at)
-    {
-        let size = usize::from(option[1]) * 8;
-        if size == 0 || at + size > end {
-            break;
-        }
-        let rewrite = match (option[0], size) {
-            (1, 8) => sll,
-            (2, 8) => tll,
+    };
+    let old = message.target().octets();
+    let new = target.of(u128::from_be_bytes(old)).to_be_bytes();
+    replace_in_icmp(frame, l4 + nd::field::TARGET.start, old, new);
+    let mut at = nd::HEADER_SIZE;
+    while let Some(option) = nd_option_at(frame, at) {
+        let rewrite = match option.option_type() {
+            nd_option::SOURCE_LINK_LAYER => sll,
+            nd_option::TARGET_LINK_LAYER => tll,
             _ => Rewrite::default(),
         };
-        if !rewrite.is_none() {
-            let [_, _, a, b, c, d, e, f] = option;
-            let old = [a, b, c, d, e, f];
-            let new = mac_of_bits(rewrite.of(mac_bits(old))).0;
-            replace_summed(frame, at + 2, l4 + 2, partial, old, new);
+        let size = option.size();
+        if size == nd::OPTION_SIZE && !rewrite.is_none() {
+            let old = option.mac();
+            let new = rewritten_mac(rewrite, old);
+            replace_in_icmp(frame, l4 + at + nd::option_field::MAC.start, old, new);
         }
         at += size;
     }
 }
 
-/// As [`replace`], for bytes that a partial checksum does not cover yet.
-fn replace_summed<const N: usize>(
-    frame: &mut Frame<'_>,
-    at: usize,
-    sum_at: usize,
-    partial: bool,
-    old: [u8; N],
-    new: [u8; N],
-) {
-    if partial {
-        if let Some(bytes) = field::<N>(frame, at) {
-            *bytes = new;
-        }
-    } else {
-        replace(frame, at, sum_at, old, new);
-    }
-}
-
-/// Writes the type in front of the network header or the label stack.
-fn set_ethertype(frame: &mut Frame<'_>, ethertype: u16) {
-    let l2_end = match frame.layers.l2_5 {
-        0 => frame.layers.l3 as usize,
-        at => at as usize,
-    };
-    let tagged =
-        read::<2>(frame.bytes(), 12).is_some_and(|t| eth_type::is_vlan(u16::from_be_bytes(t)));
-    let at = if tagged { l2_end.saturating_sub(2) } else { 12 };
-    if let Some(bytes) = field::<2>(frame, at) {
-        *bytes = ethertype.to_be_bytes();
-    }
-}
-
-pub(super) fn push_mpls(frame: &mut Frame<'_>, lse: u32, ethertype: u16) {
-    let at = match frame.layers.l2_5 {
-        0 => frame.layers.l3,
-        at => at,
-    };
-    if at == 0 || !open_gap(frame, at as usize) {
-        return;
-    }
-    frame.layers.l2_5 = at;
-    set_ethertype(frame, ethertype);
-    if let Some(bytes) = field::<LSE>(frame, at as usize) {
-        *bytes = lse.to_be_bytes();
-    }
-}
-
-pub(super) fn pop_mpls(frame: &mut Frame<'_>, ethertype: u16) {
-    let at = frame.layers.l2_5;
-    let Some(lse) = read::<LSE>(frame.bytes(), at as usize).filter(|_| at != 0) else {
-        return;
-    };
-    set_ethertype(frame, ethertype);
-    close_gap(frame, at as usize);
-    let is_bottom = lse[2] & 1 != 0;
-    frame.layers.l2_5 = if is_bottom { 0 } else { at };
-}
-
-pub(super) fn set_mpls(frame: &mut Frame<'_>, rewrite: Rewrite<u32>) {
-    let at = frame.layers.l2_5 as usize;
-    if at != 0
-        && let Some(lse) = field::<LSE>(frame, at)
-    {
-        *lse = rewrite.of(u32::from_be_bytes(*lse)).to_be_bytes();
-    }
+/// The option at `at` bytes from the start of the ICMPv6 message.
+fn nd_option_at<'f>(frame: &'f Frame<'_>, at: usize) -> Option<NdOption<&'f [u8]>> {
+    NdOption::new_checked(l4_packet(frame)?.get(at..)?).ok()
 }

@@ -103,6 +103,12 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> SctpPacket<T> {
         put_u16(self.buffer.as_mut(), field::DST_PORT, value);
     }
 
+    /// Writes both ports, the source's first, in network order.
+    #[inline]
+    pub fn set_ports(&mut self, value: [u8; 4]) {
+        self.buffer.as_mut()[field::PORTS].copy_from_slice(&value);
+    }
+
     /// Writes the number by which the receiver knows its association.
     #[inline]
     pub fn set_verification_tag(&mut self, value: u32) {
