@@ -26,6 +26,7 @@ use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
+use flowtable::policy::effects::Effect;
 use flowtable::policy::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
 use flowtable::policy::{Bridge, BridgeId, Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -325,13 +326,19 @@ impl Switch {
             worker.registry.sweep(&self.policy, now, MAX_IDLE);
         }
         self.policy.sweep_macs(now);
-        for (rule, expiry) in self.policy.expire(now) {
-            info!(
-                "table {}: a rule with cookie {:#x} expired ({expiry:?})",
-                rule.table, rule.cookie.0
-            );
+        for effects in self.policy.expire(now) {
+            let mut walk = self.policy.effects(&effects);
+            while walk.next_slice(|effect| log_expiry(&effect)) {}
         }
         while self.policy.purge() {}
+    }
+}
+
+fn log_expiry(effect: &Effect<'_>) {
+    if let Effect::RuleRemoved(entry, why) = effect {
+        let rule = entry.value;
+        let why = why.name();
+        info!("table {}: a rule with cookie {:#x} expired ({why})", rule.table, rule.cookie.0);
     }
 }
 

@@ -290,6 +290,11 @@ impl<T> Classifier<T> {
         visible.map(|(id, rule)| (id, &rule.value.value))
     }
 
+    /// Whether lookups at `version` see a rule; false for one that was purged.
+    pub fn is_visible(&self, id: RuleId, version: Version) -> bool {
+        self.rules.get(id).is_some_and(|rule| rule.is_visible(version))
+    }
+
     /// The value of a rule, visible or not, until it is purged.
     pub fn get(&self, id: RuleId) -> Option<&T> {
         self.rules.get(id).map(|rule| &rule.value.value)

@@ -13,6 +13,7 @@
 pub mod bridge;
 pub mod changes;
 mod conduct;
+pub mod effects;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod ports;
@@ -41,6 +42,7 @@ use bridge::Shape;
 pub use bridge::{AddBridgeError, Bridge, BridgeId, PerBridge, PortRef, TableRef};
 use changes::Changes;
 pub use conduct::Conduct;
+use effects::{Effects, Removal};
 use flow::types::{PortNo, TableId};
 use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
@@ -49,12 +51,12 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use ports::{PortInfo, PortTable, PortTables};
 use publication::Published;
 use recirc::RecircTable;
-use rule::{Expiry, Rule, RuleMatch};
+use rule::{Rule, RuleMatch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 pub use tables::FlowModError;
-use tables::{Change, Place, RuleRef, Scope, Tables};
+use tables::{Change, Place, Scope, Tables};
 pub use transaction::Transaction;
 pub use walk::Walk;
 use xlate::{Learn, TraceStep, Translation, View};
@@ -320,9 +322,9 @@ impl Policy {
         self.changes.tables(rules, change.groups().map(|group| (bridge, group)));
     }
 
-    /// Removes rules of all bridges whose time is over and returns them.
-    pub fn expire(&self, now: Duration) -> Vec<(Arc<Rule>, Expiry)> {
-        self.bridges().into_iter().flat_map(|(id, _)| self.bridge(id).expire(now)).collect()
+    /// Removes rules of all bridges whose time is over. Returns what that did, bridge by bridge.
+    pub fn expire(&self, now: Duration) -> Vec<Effects> {
+        self.bridges().into_iter().filter_map(|(id, _)| self.bridge(id).expire(now)).collect()
     }
 
     /// Frees some removed rules, which no lookup can see any more, and goes on rearranging the others
@@ -369,8 +371,8 @@ impl Policy {
 }
 
 impl Bridge<'_> {
-    /// Removes rules whose time is over and returns them.
-    pub fn expire(self, now: Duration) -> Vec<(Arc<Rule>, Expiry)> {
+    /// Removes rules whose time is over. `None` if there were none.
+    pub fn expire(self, now: Duration) -> Option<Effects> {
         let (mut place, mut over) = (Place::default(), Vec::new());
         loop {
             let (tables, version) = self.policy.tables.read();
@@ -378,16 +380,14 @@ impl Bridge<'_> {
             let Some(slice) = tables.slice(Scope::Timed, &mut place, SLICE, version) else { break };
             over.extend(slice.filter_map(|(at, rule)| {
                 let expiry = rule.expired(now)?;
-                Some((at, Arc::clone(rule), expiry))
+                Some((at, Removal::from(expiry)))
             }));
         }
         if over.is_empty() {
-            return Vec::new();
+            return None;
         }
         let mut transaction = self.begin();
-        let rules: Vec<RuleRef> = over.iter().map(|(at, ..)| *at).collect();
-        transaction.remove(&rules);
-        transaction.commit();
-        over.into_iter().map(|(_, rule, expiry)| (rule, expiry)).collect()
+        transaction.remove(&over);
+        Some(transaction.commit())
     }
 }

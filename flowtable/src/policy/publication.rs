@@ -18,6 +18,7 @@
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock, RwLockReadGuard, give_way};
 use crate::classifier::Version;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Something with versions. See the [module](self).
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Published<T> {
     content: RwLock<T>,
     version: AtomicU64,
     /// Versions that are held, and how often.
-    held: Mutex<BTreeMap<Version, usize>>,
+    held: Arc<Mutex<BTreeMap<Version, usize>>>,
     /// Held by whoever prepares a change.
     writer: Mutex<()>,
 }
@@ -36,7 +37,7 @@ impl<T> Published<T> {
         Self {
             content: RwLock::new(content),
             version: AtomicU64::new(0),
-            held: Mutex::new(BTreeMap::new()),
+            held: Arc::new(Mutex::new(BTreeMap::new())),
             writer: Mutex::new(()),
         }
     }
@@ -81,31 +82,31 @@ impl<T> Published<T> {
     }
 
     /// The published version. What it sees is not freed as long as it is held.
-    pub(super) fn hold(&self) -> Hold<'_, T> {
+    pub(super) fn hold(&self) -> Hold {
         let mut held = self.held.lock();
         // Not before: whoever asks for the oldest in between would be told a later one.
         let version = self.version();
         *held.entry(version).or_default() += 1;
-        Hold { published: self, version }
+        Hold { held: Arc::clone(&self.held), version }
     }
 }
 
 /// A version that is held.
 #[derive(Debug)]
-pub(super) struct Hold<'a, T> {
-    published: &'a Published<T>,
+pub(super) struct Hold {
+    held: Arc<Mutex<BTreeMap<Version, usize>>>,
     version: Version,
 }
 
-impl<T> Hold<'_, T> {
+impl Hold {
     pub(super) fn version(&self) -> Version {
         self.version
     }
 }
 
-impl<T> Drop for Hold<'_, T> {
+impl Drop for Hold {
     fn drop(&mut self) {
-        let mut held = self.published.held.lock();
+        let mut held = self.held.lock();
         if let Some(count) = held.get_mut(&self.version) {
             *count -= 1;
             if *count == 0 {

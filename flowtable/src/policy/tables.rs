@@ -4,6 +4,7 @@
 //! published by telling the readers that number, or rolled back without a trace.
 
 use super::bridge::BridgeId;
+use super::effects::Removal;
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
 use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Sample, Version};
@@ -204,21 +205,26 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Change {
     version: Version,
-    undo: Vec<Undo>,
+    steps: Vec<Step>,
 }
 
+/// One step of a change.
 #[derive(Debug)]
-enum Undo {
+pub(super) enum Step {
+    /// A rule was inserted.
     Inserted(RuleRef),
-    Removed(RuleRef),
+    /// A rule was removed; with `None`, the next step inserts what a modification made of it.
+    Removed(RuleRef, Option<Removal>),
+    /// A group was added, perhaps in place of one of the same number, which was removed just before.
     GroupAdded(GroupId),
+    /// A group was removed.
     GroupRemoved(GroupId),
 }
 
 impl Change {
     /// A change that will be published as `version`.
     pub fn new(version: Version) -> Self {
-        Self { version, undo: Vec::new() }
+        Self { version, steps: Vec::new() }
     }
 
     /// The version it will be published as.
@@ -228,36 +234,33 @@ impl Change {
 
     /// Makes room to note so many steps more.
     pub fn reserve(&mut self, steps: usize) {
-        self.undo.reserve(steps);
+        self.steps.reserve(steps);
     }
 
     /// It does nothing.
     pub fn is_empty(&self) -> bool {
-        self.undo.is_empty()
+        self.steps.is_empty()
     }
 
     /// Rules that it adds or removes.
     pub fn rules(&self) -> impl Iterator<Item = RuleRef> + '_ {
-        self.undo.iter().filter_map(|u| match u {
-            Undo::Inserted(rule) | Undo::Removed(rule) => Some(*rule),
-            Undo::GroupAdded(_) | Undo::GroupRemoved(_) => None,
+        self.steps.iter().filter_map(|step| match step {
+            Step::Inserted(rule) | Step::Removed(rule, _) => Some(*rule),
+            Step::GroupAdded(_) | Step::GroupRemoved(_) => None,
         })
     }
 
     /// Groups that it adds or removes.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
-        self.undo.iter().filter_map(|u| match u {
-            Undo::GroupAdded(id) | Undo::GroupRemoved(id) => Some(*id),
-            Undo::Inserted(_) | Undo::Removed(_) => None,
+        self.steps.iter().filter_map(|step| match step {
+            Step::GroupAdded(id) | Step::GroupRemoved(id) => Some(*id),
+            Step::Inserted(_) | Step::Removed(..) => None,
         })
     }
 
-    /// Rules that it removes and does not replace by another of the same match.
-    pub fn removed(&self) -> impl Iterator<Item = RuleRef> + '_ {
-        self.undo.iter().filter_map(|u| match u {
-            Undo::Removed(rule) => Some(*rule),
-            _ => None,
-        })
+    /// What it did, in order.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 }
 
@@ -327,6 +330,11 @@ impl Tables {
     /// A rule, until it is purged.
     pub fn rule(&self, (table, id): RuleRef) -> Option<Entry<'_, Arc<Rule>>> {
         self.table(table)?.classifier.entry(id)
+    }
+
+    /// Whether lookups at `version` see a rule.
+    pub(super) fn is_visible(&self, (table, id): RuleRef, version: Version) -> bool {
+        self.table(table).is_some_and(|table| table.classifier.is_visible(id, version))
     }
 
     fn find(&self, table: TableId, m: &Match, priority: u16, version: Version) -> Option<RuleId> {
@@ -433,7 +441,7 @@ impl Tables {
                 Ok(())
             }
             Command::Delete | Command::DeleteStrict => {
-                self.remove(change, selected);
+                self.remove(change, selected, Removal::Delete);
                 Ok(())
             }
         }
@@ -462,7 +470,7 @@ impl Tables {
         // An add starts the counters anew, as OpenFlow 1.0 §4.6 says, with or without reset_counts.
         let stats = Arc::new(RuleStats::new(now));
         if let Some(id) = replaced {
-            self.remove(change, &[(table, id)]);
+            self.remove(change, &[(table, id)], Removal::Replaced);
         }
         let actions = self.recent_actions.share(&fm.actions);
         let bridge = self.bridge;
@@ -494,7 +502,7 @@ impl Tables {
         let held = self.table_mut(table);
         let rule = |id| Arc::new(rule(id));
         let id = held.classifier.insert_with(matching, priority, change.version, rule);
-        change.undo.push(Undo::Inserted((table, id)));
+        change.steps.push(Step::Inserted((table, id)));
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
         if let Some(name) = rule.name() {
@@ -526,16 +534,18 @@ impl Tables {
             names: old.names.clone(),
             stats: Arc::clone(&old.stats),
         };
-        self.remove(change, &[at]);
+        self.remove_step(change, at, None);
         self.insert(change, at.0, &matching, priority, rule);
     }
 
-    /// Prepares the removal of rules, whatever the reason.
-    pub fn remove(&mut self, change: &mut Change, rules: &[RuleRef]) {
-        for &(table, id) in rules {
-            self.table_mut(table).classifier.remove(id, change.version);
-            change.undo.push(Undo::Removed((table, id)));
-        }
+    /// Prepares the removal of rules, for one reason.
+    pub fn remove(&mut self, change: &mut Change, rules: &[RuleRef], why: Removal) {
+        rules.iter().for_each(|&rule| self.remove_step(change, rule, Some(why)));
+    }
+
+    fn remove_step(&mut self, change: &mut Change, rule: RuleRef, why: Option<Removal>) {
+        self.table_mut(rule.0).classifier.remove(rule.1, change.version);
+        change.steps.push(Step::Removed(rule, why));
     }
 
     fn check_name(
@@ -631,7 +641,7 @@ impl Tables {
         });
         let slot = GroupSlot { added: change.version, removed: None, entry };
         self.groups.entry(id).or_default().push(slot);
-        change.undo.push(Undo::GroupAdded(id));
+        change.steps.push(Step::GroupAdded(id));
         Ok(())
     }
 
@@ -687,14 +697,14 @@ impl Tables {
             .filter(|e| ids.iter().any(|&id| e.value.uses_group(id)))
             .map(|e| (e.value.table, e.id))
             .collect();
-        self.remove(change, &users);
+        self.remove(change, &users, Removal::GroupDelete);
     }
 
     fn hide_group(&mut self, change: &mut Change, id: GroupId) {
         let slots = self.groups.entry(id).or_default();
         if let Some(slot) = slots.iter_mut().find(|s| s.is_visible(change.version)) {
             slot.removed = Some(change.version);
-            change.undo.push(Undo::GroupRemoved(id));
+            change.steps.push(Step::GroupRemoved(id));
         }
     }
 
@@ -702,19 +712,19 @@ impl Tables {
     /// will be visible.
     pub fn roll_back(&mut self, change: &mut Change, steps: usize) {
         let version = change.version;
-        let left = change.undo.len().saturating_sub(steps);
-        for undo in change.undo.drain(left..).rev() {
-            match undo {
+        let left = change.steps.len().saturating_sub(steps);
+        for step in change.steps.drain(left..).rev() {
+            match step {
                 // Nobody has seen it nor will, so it may be freed at once.
-                Undo::Inserted((table, id)) => {
+                Step::Inserted((table, id)) => {
                     self.table_mut(table).classifier.remove(id, Version::default());
                 }
-                Undo::Removed((table, id)) => self.table_mut(table).classifier.restore(id),
-                Undo::GroupAdded(id) => {
+                Step::Removed((table, id), _) => self.table_mut(table).classifier.restore(id),
+                Step::GroupAdded(id) => {
                     let slots = self.groups.entry(id).or_default();
                     slots.retain(|s| s.added != version || s.removed.is_some());
                 }
-                Undo::GroupRemoved(id) => {
+                Step::GroupRemoved(id) => {
                     let slots = self.groups.entry(id).or_default();
                     if let Some(slot) = slots.iter_mut().rev().find(|s| s.removed == Some(version))
                     {

@@ -1,5 +1,6 @@
 //! The pipeline as a whole: rules as text in, verdicts out.
 
+use super::effects::tests::told;
 use super::*;
 use flow::flow_mod::{Command, FlowMod};
 use flow::key::FlowKey;
@@ -39,7 +40,7 @@ pub(super) fn add_to(
 ) -> Result<(), (usize, FlowModError)> {
     let rules: Vec<FlowMod> =
         rules.iter().map(|r| parse_flow(r, &context(Command::Add)).expect(r)).collect();
-    policy.bridge(bridge).apply(&rules, NOW)
+    policy.bridge(bridge).apply(&rules, NOW).map(drop)
 }
 
 pub(super) fn add_groups(policy: &Policy, groups: &[&str]) {
@@ -350,9 +351,10 @@ fn timeouts_count_from_the_last_packet_and_from_the_beginning() {
     let rules = p.translate(&key("in_port=4,tcp")).rules;
     assert!(p.expire(NOW + Duration::from_secs(9)).is_empty());
     let idle = p.expire(NOW + Duration::from_secs(10));
-    assert_eq!(idle.iter().map(|(_, e)| *e).collect::<Vec<_>>(), [Expiry::Idle]);
+    assert_eq!(told(&p, &idle[0]), ["removed idle in 0: 1"]);
     rules[0].stats.add(1, 60, NOW + Duration::from_secs(29));
-    assert_eq!(p.expire(NOW + Duration::from_secs(30)).len(), 1);
+    let hard = p.expire(NOW + Duration::from_secs(30));
+    assert_eq!(told(&p, &hard[0]), ["removed hard in 0: 2"]);
 }
 
 /// Cookies and actions of the rules of table 0 after a modification in a version.

@@ -1,5 +1,6 @@
 //! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
 
+use super::effects::{Effects, Removal};
 use super::tables::{Change, FlowModError, RuleRef, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::Sample;
@@ -34,17 +35,20 @@ impl<'a> Bridge<'a> {
         self.policy.tables.step(|tables| step(tables.of_mut(self.id)))
     }
 
-    /// Applies all requests or none.
+    /// Applies all requests or none, and returns what they did.
     ///
     /// # Errors
     /// The index of the first request that was refused, and why; nothing has changed.
-    pub fn apply(self, requests: &[FlowMod], now: Duration) -> Result<(), (usize, FlowModError)> {
+    pub fn apply(
+        self,
+        requests: &[FlowMod],
+        now: Duration,
+    ) -> Result<Effects, (usize, FlowModError)> {
         let mut transaction = self.begin();
         for (i, request) in requests.iter().enumerate() {
             transaction.apply(request, now).map_err(|e| (i, e))?;
         }
-        transaction.commit();
-        Ok(())
+        Ok(transaction.commit())
     }
 }
 
@@ -135,27 +139,30 @@ impl Transaction<'_> {
         }
     }
 
-    /// Prepares the removal of rules, whatever the reason.
-    pub(super) fn remove(&mut self, rules: &[RuleRef]) {
+    /// Prepares the removal of rules, each for a reason.
+    pub(super) fn remove(&mut self, rules: &[(RuleRef, Removal)]) {
         if let Some(change) = &mut self.change {
             for slice in rules.chunks(SLICE) {
                 change.reserve(SLICE);
-                self.bridge.step(|tables| tables.remove(change, slice));
+                self.bridge.step(|tables| {
+                    slice.iter().for_each(|(rule, why)| tables.remove(change, &[*rule], *why));
+                });
             }
         }
     }
 
-    /// Publishes the change: from now on every lookup sees all of it.
-    pub fn commit(mut self) {
-        let Some(change) = self.change.take() else {
-            return;
-        };
+    /// Publishes the change: from now on every lookup sees all of it. Returns what it did.
+    pub fn commit(mut self) -> Effects {
+        let policy = self.bridge.policy;
+        // Before the change is published, so that nothing of what it removes is freed before it is told.
+        let before = policy.tables.hold();
+        let change = self.change.take().unwrap_or_default();
         if !change.is_empty() {
-            let policy = self.bridge.policy;
             policy.tables.publish(change.version());
             // Not before: a worker that knows of the change must find it.
             policy.tables_changed(self.bridge.id, &change);
         }
+        Effects::new(self.bridge.id, change, before)
     }
 }
 

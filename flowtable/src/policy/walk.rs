@@ -4,8 +4,8 @@
 //! is with them; and yet what is seen is one state of the tables, because its version is held.
 
 use super::publication::Hold;
-use super::tables::{Place, RuleRef, Scope, Tables};
-use super::{Bridge, PerBridge, SLICE};
+use super::tables::{Place, RuleRef, Scope};
+use super::{Bridge, SLICE};
 use crate::classifier::{Entry, Version};
 use crate::policy::rule::Rule;
 use flow::flow_mod::FlowMod;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Walk<'a> {
     bridge: Bridge<'a>,
     filter: &'a FlowMod,
-    hold: Hold<'a, PerBridge<Tables>>,
+    hold: Hold,
     place: Place,
 }
 

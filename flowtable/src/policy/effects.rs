@@ -1,0 +1,331 @@
+//! What a committed transaction did: the rules and groups that it added, changed and removed.
+//!
+//! An [`Effects`] is small, however much was changed: it names rules, and holds the version from before the
+//! transaction, so that the rules that were removed are not freed before they have been told of. Whoever
+//! drops it unread has paid for nothing but that.
+//!
+//! Told is the difference between the version before and the version after. A rule that one request of a
+//! transaction adds and a later one deletes was never there.
+
+use super::bridge::BridgeId;
+use super::publication::Hold;
+use super::rule::{Expiry, Rule};
+use super::tables::{Change, GroupEntry, RuleRef, Step, Tables};
+use super::{Policy, SLICE};
+use crate::classifier::{Entry, Version};
+use flow::types::GroupId;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Why a rule was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// It saw no traffic for `idle_timeout` seconds.
+    Idle,
+    /// It was there for `hard_timeout` seconds.
+    Hard,
+    /// A request deleted it.
+    Delete,
+    /// A group that it used was deleted.
+    GroupDelete,
+    /// A request added a rule of the same table, match and priority.
+    Replaced,
+}
+
+impl Removal {
+    /// The word for it in lists; those that Open vSwitch has are its own.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Hard => "hard",
+            Self::Delete => "delete",
+            Self::GroupDelete => "group_delete",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+impl From<Expiry> for Removal {
+    fn from(expiry: Expiry) -> Self {
+        match expiry {
+            Expiry::Idle => Self::Idle,
+            Expiry::Hard => Self::Hard,
+        }
+    }
+}
+
+/// One thing that a transaction did.
+#[derive(Debug)]
+pub enum Effect<'a> {
+    /// There is a new rule.
+    RuleAdded(Entry<'a, Arc<Rule>>),
+    /// A rule has other actions or another cookie; this is what it is now.
+    RuleChanged(Entry<'a, Arc<Rule>>),
+    /// A rule is gone. Its counters are final once every worker has finished the batch that it was at when
+    /// the transaction was committed, and cached flows have added what they counted.
+    RuleRemoved(Entry<'a, Arc<Rule>>, Removal),
+    /// There is a new group.
+    GroupAdded(&'a Arc<GroupEntry>),
+    /// A group has another type or other buckets; this is what it is now.
+    GroupChanged(&'a Arc<GroupEntry>),
+    /// A group is gone.
+    GroupRemoved(&'a Arc<GroupEntry>),
+}
+
+/// What a committed transaction did. See the [module](self).
+#[derive(Debug)]
+pub struct Effects {
+    bridge: BridgeId,
+    change: Change,
+    before: Hold,
+}
+
+impl Effects {
+    pub(super) fn new(bridge: BridgeId, change: Change, before: Hold) -> Self {
+        Self { bridge, change, before }
+    }
+
+    /// The bridge that was changed.
+    pub fn bridge(&self) -> BridgeId {
+        self.bridge
+    }
+
+    /// The transaction changed nothing.
+    pub fn is_empty(&self) -> bool {
+        self.change.is_empty()
+    }
+
+    /// Steps that the transaction took: at least as many as there are effects.
+    pub fn steps(&self) -> usize {
+        self.change.steps().len()
+    }
+
+    /// Rules were removed, or replaced.
+    pub fn has_removed_rules(&self) -> bool {
+        self.change.steps().iter().any(|step| matches!(step, Step::Removed(_, Some(_))))
+    }
+}
+
+/// Tells what a transaction did, some steps at a time.
+#[derive(Debug)]
+pub struct EffectsWalk<'a> {
+    policy: &'a Policy,
+    effects: &'a Effects,
+    place: usize,
+    /// The rule that the next one to be inserted takes the place of, by a modification.
+    modified: Option<RuleRef>,
+    /// Rules that came and went within the transaction, and whether they stood for one that was there before.
+    passing: HashMap<RuleRef, bool>,
+    groups: HashSet<GroupId>,
+    missed: u64,
+}
+
+impl Policy {
+    /// Walks over what a transaction of this policy did.
+    pub fn effects<'a>(&'a self, effects: &'a Effects) -> EffectsWalk<'a> {
+        EffectsWalk {
+            policy: self,
+            effects,
+            place: 0,
+            modified: None,
+            passing: HashMap::new(),
+            groups: HashSet::new(),
+            missed: 0,
+        }
+    }
+}
+
+impl EffectsWalk<'_> {
+    /// Tells `visit` of the next few effects, under the lock of the tables. False at the end.
+    pub fn next_slice(&mut self, mut visit: impl FnMut(Effect<'_>)) -> bool {
+        let steps = self.effects.change.steps();
+        let end = steps.len().min(self.place + SLICE);
+        let Some(slice) = steps.get(self.place..end).filter(|slice| !slice.is_empty()) else {
+            return false;
+        };
+        self.place = end;
+        let (tables, _) = self.policy.tables.read();
+        let tables = tables.of(self.effects.bridge);
+        for step in slice {
+            self.tell(tables, step, &mut visit);
+        }
+        true
+    }
+
+    /// Rules that could not be told of, because too many removed ones waited to be freed.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    fn tell(&mut self, tables: &Tables, step: &Step, visit: &mut impl FnMut(Effect<'_>)) {
+        match *step {
+            Step::Removed(rule, None) => self.modified = Some(rule),
+            Step::Removed(rule, Some(why)) => {
+                if self.was_there(tables, rule) {
+                    self.tell_rule(tables, rule, |entry| visit(Effect::RuleRemoved(entry, why)));
+                }
+            }
+            Step::Inserted(rule) => {
+                let modified = self.modified.take();
+                let was_there = modified.is_some_and(|old| self.was_there(tables, old));
+                if !tables.is_visible(rule, self.after()) {
+                    self.passing.insert(rule, was_there);
+                } else if was_there {
+                    self.tell_rule(tables, rule, |entry| visit(Effect::RuleChanged(entry)));
+                } else {
+                    self.tell_rule(tables, rule, |entry| visit(Effect::RuleAdded(entry)));
+                }
+            }
+            Step::GroupAdded(id) | Step::GroupRemoved(id) => {
+                if self.groups.insert(id) {
+                    self.tell_group(tables, id, visit);
+                }
+            }
+        }
+    }
+
+    /// Whether a rule is, or stands for, one from before the transaction.
+    fn was_there(&self, tables: &Tables, rule: RuleRef) -> bool {
+        let stands_for = self.passing.get(&rule).copied();
+        stands_for.unwrap_or_else(|| tables.is_visible(rule, self.before()))
+    }
+
+    fn tell_rule(
+        &mut self,
+        tables: &Tables,
+        rule: RuleRef,
+        visit: impl FnOnce(Entry<'_, Arc<Rule>>),
+    ) {
+        match tables.rule(rule) {
+            Some(entry) => visit(entry),
+            None => self.missed += 1,
+        }
+    }
+
+    fn tell_group(&self, tables: &Tables, id: GroupId, visit: &mut impl FnMut(Effect<'_>)) {
+        match (tables.group(id, self.before()), tables.group(id, self.after())) {
+            (None, Some(group)) => visit(Effect::GroupAdded(group)),
+            (Some(_), Some(group)) => visit(Effect::GroupChanged(group)),
+            (Some(group), None) => visit(Effect::GroupRemoved(group)),
+            (None, None) => {}
+        }
+    }
+
+    fn before(&self) -> Version {
+        self.effects.before.version()
+    }
+
+    fn after(&self) -> Version {
+        self.effects.change.version()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::tests::{add_groups, policy};
+    use super::*;
+    use flow::flow_mod::Command;
+    use flow::group::GroupMod;
+    use flow::text::{ParseContext, parse_flow_file_line, write_actions};
+    use flow::types::OfVersion;
+    use std::time::Duration;
+
+    const NOW: Duration = Duration::from_secs(2);
+
+    /// What a transaction did in words: `added in 0: output:1`.
+    pub(in crate::policy) fn told(policy: &Policy, effects: &Effects) -> Vec<String> {
+        let rule = |what: &str, entry: Entry<'_, Arc<Rule>>| {
+            let mut actions = String::new();
+            write_actions(&mut actions, &entry.value.actions, &Default::default());
+            let actions = actions.trim_start_matches("output:");
+            format!("{what} in {}: {actions}", entry.value.table)
+        };
+        let group = |what: &str, entry: &GroupEntry| format!("{what} group {}", entry.group.id.0);
+        let mut walk = policy.effects(effects);
+        let mut told = Vec::new();
+        while walk.next_slice(|effect| {
+            told.push(match effect {
+                Effect::RuleAdded(entry) => rule("added", entry),
+                Effect::RuleChanged(entry) => rule("changed", entry),
+                Effect::RuleRemoved(entry, why) => rule(&format!("removed {}", why.name()), entry),
+                Effect::GroupAdded(entry) => group("added", entry),
+                Effect::GroupChanged(entry) => group("changed", entry),
+                Effect::GroupRemoved(entry) => group("removed", entry),
+            });
+        }) {}
+        assert_eq!(walk.missed(), 0);
+        told
+    }
+
+    /// Applies the lines of a file of rules as one transaction.
+    fn apply(policy: &Policy, lines: &[&str]) -> Effects {
+        let context = ParseContext {
+            version: OfVersion::OpenFlow15,
+            command: Command::Add,
+            ..ParseContext::default()
+        };
+        let requests: Vec<_> =
+            lines.iter().map(|line| parse_flow_file_line(line, &context).expect(line)).collect();
+        policy.bridge(BridgeId::FIRST).apply(&requests, NOW).expect("applied")
+    }
+
+    fn check(before: &[&str], lines: &[&str], expected: &[&str]) {
+        let policy = policy(before);
+        let effects = apply(&policy, lines);
+        assert_eq!(told(&policy, &effects), expected, "{lines:?} on {before:?}");
+        assert!(effects.steps() >= expected.len());
+        let removes = expected.iter().any(|told| told.starts_with("removed"));
+        assert!(effects.has_removed_rules() || !removes);
+    }
+
+    #[test]
+    fn rules_are_added_changed_and_removed() {
+        check(&[], &["ip,actions=1", "table=1,arp,actions=2"], &["added in 0: 1", "added in 1: 2"]);
+        check(&["ip,actions=1"], &["modify ip,actions=2"], &["changed in 0: 2"]);
+        check(&["ip,actions=1"], &["delete tcp"], &[]);
+        check(&["ip,actions=1"], &["delete ip"], &["removed delete in 0: 1"]);
+    }
+
+    #[test]
+    fn a_rule_in_the_place_of_another_one_replaces_it() {
+        check(&["ip,actions=1"], &["ip,actions=2"], &["removed replaced in 0: 1", "added in 0: 2"]);
+    }
+
+    #[test]
+    fn only_the_difference_between_before_and_after_is_told() {
+        check(&[], &["ip,actions=1", "delete ip"], &[]);
+        check(&[], &["ip,actions=1", "modify ip,actions=2"], &["added in 0: 2"]);
+        check(&[], &["ip,actions=1", "ip,actions=2"], &["added in 0: 2"]);
+        let twice = ["modify ip,actions=2", "modify ip,actions=3"];
+        check(&["ip,actions=1"], &twice, &["changed in 0: 3"]);
+        let gone = ["modify ip,actions=2", "delete ip"];
+        check(&["ip,actions=1"], &gone, &["removed delete in 0: 2"]);
+        check(&[], &["ip,actions=1", "modify ip,actions=2", "delete ip"], &[]);
+    }
+
+    #[test]
+    fn a_group_takes_its_rules_along() {
+        let policy = policy(&[]);
+        add_groups(&policy, &["group_id=1,type=all,bucket=output:1"]);
+        apply(&policy, &["ip,actions=group:1"]);
+        let mut transaction = policy.bridge(BridgeId::FIRST).begin();
+        let all = GroupMod::Delete(GroupId::ALL);
+        transaction.apply_group(&all, NOW).expect("deleted");
+        let effects = transaction.commit();
+        let expected = ["removed group 1", "removed group_delete in 0: group:1"];
+        assert_eq!(told(&policy, &effects), expected);
+    }
+
+    #[test]
+    fn what_is_freed_is_told_before() {
+        let policy = policy(&["ip,actions=1"]);
+        let effects = apply(&policy, &["delete ip"]);
+        let later = apply(&policy, &["arp,actions=3"]);
+        while policy.purge() {}
+        assert_eq!(told(&policy, &effects), ["removed delete in 0: 1"]);
+        drop(effects);
+        while policy.purge() {}
+        assert_eq!(told(&policy, &later), ["added in 0: 3"]);
+        assert_eq!(policy.bridge(BridgeId::FIRST).snapshot().tables().removed_len(), 0);
+    }
+}
