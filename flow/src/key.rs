@@ -16,6 +16,7 @@
 //!
 //! Masks have the same layout: [`FlowMask`] is a key whose one-bits matter.
 
+use crate::bit_set::{BitSet, blocks};
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -23,6 +24,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const FLOW_WORDS: usize = 16;
 /// Words of a [`PipelineKey`].
 pub const PIPELINE_WORDS: usize = FLOW_WORDS + 19;
+
+/// A set of words of a [`FlowKey`].
+pub type WordSet = BitSet<{ blocks(FLOW_WORDS) }>;
 
 /// `vlan_tci`: the bit that says "a tag is present" in keys and matches (the CFI/DEI bit on the wire).
 pub const VLAN_CFI: u16 = 0x1000;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod bit_set;
 pub mod compose;
 pub mod extract;
 pub mod fields;

@@ -4,6 +4,7 @@
 //! The lanes hold numbers in host order, so that the leading bits of a prefix are the high ones.
 
 use arrayvec::ArrayVec;
+use flow::bit_set::{BitSet, blocks};
 use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
 
@@ -23,51 +24,45 @@ pub(super) struct Line(pub(super) [u32; LANES]);
 
 /// A set of halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HalfSet(u128);
+pub(super) struct HalfSet(BitSet<{ blocks(HALVES) }>);
 
 impl HalfSet {
     /// The halves in which a mask has bits.
     pub(super) fn of(mask: &PipelineMask) -> Self {
         let used = halves(mask).iter().enumerate().filter(|(_, half)| **half != [0; 4]);
-        Self(used.fold(0, |set, (at, _)| set | 1 << at))
+        Self(used.map(|(at, _)| at).collect())
     }
 
     pub(super) fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        Self(self.0.union(other.0))
     }
 
     pub(super) fn contains(self, other: Self) -> bool {
-        other.0 & !self.0 == 0
+        self.0.includes(&other.0)
     }
 
     /// Lines that hold the header and these halves.
     pub(super) fn width(self) -> usize {
-        (HEADER + self.0.count_ones() as usize).div_ceil(LANES)
-    }
-
-    fn iter(self) -> impl Iterator<Item = usize> {
-        let mut left = self.0;
-        std::iter::from_fn(move || {
-            let next = (left != 0).then(|| left.trailing_zeros() as usize);
-            left &= left.wrapping_sub(1);
-            next
-        })
+        (HEADER + self.0.len()).div_ceil(LANES)
     }
 
     /// These halves of a mask.
     pub(super) fn pick(self, mask: &PipelineMask) -> Box<[[u8; 4]]> {
         let halves = halves(mask);
-        self.iter().map(|at| halves[at]).collect()
+        self.0.iter().map(|at| halves[at]).collect()
     }
 
     /// The mask that has [picked](Self::pick) bits in these halves, and nothing elsewhere.
     pub(super) fn put(self, picked: &[[u8; 4]]) -> PipelineMask {
         let mut mask = PipelineMask::default();
         let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(&mut mask);
-        self.iter().zip(picked).for_each(|(at, bits)| halves[at] = *bits);
+        self.0.iter().zip(picked).for_each(|(at, bits)| halves[at] = *bits);
         mask
     }
 }
+
+// A layout has a byte for the number of each half.
+const _: () = assert!(HALVES <= 256);
 
 /// Which half is in which lane.
 #[derive(Clone, Debug)]
@@ -78,7 +73,7 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(set: HalfSet) -> Self {
-        Self { set, halves: set.iter().map(|half| half as u8).collect() }
+        Self { set, halves: set.0.iter().map(|half| half as u8).collect() }
     }
 
     pub(super) fn set(&self) -> HalfSet {

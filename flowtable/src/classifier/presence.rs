@@ -49,8 +49,8 @@ pub(super) struct Presence {
 struct Lane {
     lane: u8,
     /// Its steps, the one with the fewest bits first.
-    start: u8,
-    end: u8,
+    start: u16,
+    end: u16,
 }
 
 /// All or the leading bits of the hash mask in one lane.
@@ -76,7 +76,7 @@ impl Presence {
         let (mut lanes, mut steps) = (Vec::new(), Vec::<Step>::new());
         for (lane, half) in layout.lanes() {
             let all = hash_lines[lane / LANES].0[lane % LANES];
-            let start = steps.len() as u8;
+            let start = steps.len() as u16;
             let few = all.count_ones() < MANY;
             let prefixes: &[u32] = if few { &BYTES[3..] } else { &BYTES };
             for &prefix in prefixes {
@@ -88,7 +88,7 @@ impl Presence {
                     steps.push(Step { lane: lane as u8, bits, multiplier });
                 }
             }
-            let end = steps.len() as u8;
+            let end = steps.len() as u16;
             if start < end {
                 lanes.push(Lane { lane: lane as u8, start, end });
             }
@@ -166,6 +166,25 @@ mod tests {
     use super::*;
     use crate::classifier::lanes::HalfSet;
     use flow::PipelineKey;
+
+    #[test]
+    fn lanes_are_explained_by_their_own_values_however_many_there_are() {
+        let mut mask = PipelineKey::default();
+        mask.words_mut().fill(u64::MAX);
+        let layout = Layout::new(HalfSet::of(&mask));
+        let hash_lines = layout.pack(&mask);
+        let keys =
+            std::array::from_fn(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * i as u64 + 1));
+        let mut presence = Presence::new(&layout, &hash_lines, &keys, cells(&mask, 1 << 16));
+        let known = layout.pack(&PipelineKey::default());
+        presence.add(&known);
+        assert_eq!(presence.explain(&known, &known), None);
+        for (lane, _) in layout.lanes() {
+            let mut key = known.clone();
+            key[lane / LANES].0[lane % LANES] = 0x0100_0000;
+            assert_eq!(presence.explain(&key, &known), Some((lane, 0xff00_0000)));
+        }
+    }
 
     #[test]
     fn absent_values_are_explained_by_few_bits() {

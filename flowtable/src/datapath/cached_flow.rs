@@ -9,7 +9,7 @@ use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
 use crate::policy::tables::GroupEntry;
 use crate::policy::xlate::{Learn, PatchCrossing, TableSet, Translation};
-use flow::key::FLOW_WORDS;
+use flow::key::{FLOW_WORDS, WordSet};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason, Flood};
 use flow::{FlowKey, FlowMask};
@@ -43,7 +43,7 @@ pub struct CachedFlow {
     /// and of the first packet's key.
     head_key: [u64; HEAD],
     /// Words that look-ups saw in another form than the packet has them.
-    rewritten: u16,
+    rewritten: WordSet,
     tables: TableSet,
     /// Mask and key in the words behind them, for the few flows that look there.
     tail: Box<[(u64, u64)]>,
@@ -177,7 +177,7 @@ impl CachedFlow {
     pub(super) fn is_concerned(&self, changes: &Changes, rules: &RecentRules) -> bool {
         let stamp = self.stamp.load(Ordering::Relaxed);
         let bits = |word: usize| {
-            if self.rewritten >> word & 1 != 0 {
+            if self.rewritten.contains(word) {
                 return (0, 0);
             }
             match word.checked_sub(HEAD) {
@@ -305,4 +305,4 @@ impl CachedFlow {
     }
 }
 
-const _: () = assert!(HEAD <= FLOW_WORDS);
+const _: () = assert!(HEAD <= FLOW_WORDS && FLOW_WORDS <= u16::MAX as usize);

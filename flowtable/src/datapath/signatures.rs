@@ -37,6 +37,7 @@ impl KeyHasher {
         let s = &self.0;
         let pair = |i: usize| fold(w[i] ^ s[i], w[i + 1] ^ s[i + 1]);
         let mut sum = pair(0).wrapping_add(pair(2)).wrapping_add(pair(4));
+        const { assert!(FLOW_WORDS == 16, "every word goes into the hash") }
         let used = usize::from(key.shape.get());
         if used > FlowKey::IPV4_WORDS {
             sum = sum.wrapping_add(pair(6)).wrapping_add(pair(8));

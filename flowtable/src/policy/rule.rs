@@ -205,6 +205,9 @@ impl RuleMatch {
     }
 }
 
+// Words are numbered by one byte.
+const _: () = assert!(flow::key::FLOW_WORDS <= 256);
+
 /// Whether a packet may agree with `words` that agrees with a value in the bits of a mask: `bits`
 /// gives both for each word.
 #[inline]

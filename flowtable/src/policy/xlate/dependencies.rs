@@ -1,7 +1,7 @@
 //! What a translation read besides the packet and the hosts.
 
 use crate::policy::bridge::{BridgeId, PortRef, TableRef};
-use flow::FlowKey;
+use flow::key::{FlowKey, WordSet};
 use flow::types::GroupId;
 
 /// A set of tables; some tables count as one, so that the set has 64 members at most.
@@ -39,7 +39,7 @@ pub struct Dependencies {
     /// Tables that were looked into.
     pub tables: TableSet,
     /// Words of the key that were not the packet's own in some look-up.
-    pub rewritten: u16,
+    pub rewritten: WordSet,
     /// Ports that were looked at, existing or not.
     pub ports: Vec<PortRef>,
     /// Bridges of which it mattered which ports there are.
@@ -55,7 +55,9 @@ impl Dependencies {
     pub(super) fn looked_up(&mut self, table: TableRef, key: &FlowKey, original: &FlowKey) {
         self.tables.insert(table);
         for (i, (word, own)) in key.words().iter().zip(original.words()).enumerate() {
-            self.rewritten |= u16::from(word != own) << i;
+            if word != own {
+                self.rewritten.insert(i);
+            }
         }
     }
 
