@@ -10,7 +10,7 @@ use crate::types::{GroupId, MacAddr, OfPort, TableId};
 /// A run of bits in a field: `NXM_NX_REG0[4..7]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subfield {
-    /// The field.
+    /// The field that the bits are in.
     pub field: FieldId,
     /// Lowest bit, counted from the least significant.
     pub offset: u16,
@@ -37,7 +37,7 @@ pub enum SetFieldForm {
 pub enum Action {
     /// `output:PORT`, bare `PORT` and the reserved ports.
     Output {
-        /// Where to.
+        /// The port, or one of the reserved ports.
         port: OfPort,
     },
     /// `controller:MAX_LEN` and `controller(...)`.
@@ -46,7 +46,7 @@ pub enum Action {
         max_len: u16,
         /// `action`, `no_match`, `invalid_ttl` ... as its OpenFlow number.
         reason: u8,
-        /// Which controller; 0 by default.
+        /// The controller that gets the packet (`id=`); 0 is every controller that has not asked for another id.
         controller_id: u16,
         /// Bytes returned with the packet-in.
         userdata: Vec<u8>,
@@ -57,23 +57,23 @@ pub enum Action {
     },
     /// `output:SRC[a..b]`: the port number is in a field.
     OutputReg {
-        /// The field.
+        /// The bits that hold the port number.
         src: Subfield,
-        /// Bytes for a controller.
+        /// Bytes of the packet that a controller gets, should the field name the controller.
         max_len: u16,
     },
     /// `output(port=PORT,max_len=N)`: a truncated copy.
     OutputTrunc {
-        /// Where to.
+        /// The port, or one of the reserved ports.
         port: OfPort,
         /// At most this many bytes of the frame.
         max_len: u32,
     },
     /// `enqueue:PORT:QUEUE`
     Enqueue {
-        /// Where to.
+        /// The port, or one of the reserved ports.
         port: OfPort,
-        /// Which queue of it.
+        /// The number of the queue at that port.
         queue: u32,
     },
     /// `set_queue:N`
@@ -120,20 +120,20 @@ pub enum Action {
     SetL4Dst(u16),
     /// `set_field` and `load`.
     SetField {
-        /// The field.
+        /// The field that is written.
         field: FieldId,
         /// New bits, right-aligned in the field; zero outside `mask`.
         value: FieldBits,
-        /// Which bits are written.
+        /// One-bits say which bits of the field are written.
         mask: FieldBits,
         /// How it was written.
         form: SetFieldForm,
     },
     /// `move:SRC[..]->DST[..]`
     Move {
-        /// From.
+        /// The bits that are copied.
         src: Subfield,
-        /// To; same number of bits.
+        /// The bits that are written; as many as are copied.
         dst: Subfield,
     },
     /// `push:SRC[..]`
@@ -180,9 +180,9 @@ pub enum Action {
     WriteActions(Vec<Action>),
     /// `write_metadata:VALUE[/MASK]`
     WriteMetadata {
-        /// New bits.
+        /// The new bits; zero outside `mask`.
         value: u64,
-        /// Which bits are written.
+        /// One-bits say which bits of `metadata` are written.
         mask: u64,
     },
     /// `goto_table:N`

@@ -135,7 +135,7 @@ const fn wire_len(bits: u16) -> usize {
     }
 }
 
-/// `n` one-bits.
+/// A number whose lowest `n` bits are one.
 pub const fn ones(n: u16) -> u128 {
     if n >= 128 { u128::MAX } else { (1 << n) - 1 }
 }

@@ -42,14 +42,14 @@ pub struct FlowFlags {
     pub no_byte_counts: bool,
 }
 
-/// One change.
+/// One request to change the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowMod {
-    /// What to do.
+    /// Whether rules are added, changed or deleted.
     pub command: Command,
     /// Which table; `None` means table 0 for an add, all tables for the others.
     pub table: Option<TableId>,
-    /// Which packets.
+    /// The packets that the new rule is about, or that select the rules to change.
     pub matching: Match,
     /// 0 to 65535; the highest matching wins.
     pub priority: u16,
@@ -68,7 +68,7 @@ pub struct FlowMod {
     pub hard_timeout: u16,
     /// How willingly the rule is evicted from a full table; the lowest goes first.
     pub importance: u16,
-    /// Flags.
+    /// Flags of the new rule.
     pub flags: FlowFlags,
     /// Only rules that output here. For deletions.
     pub out_port: Option<OfPort>,

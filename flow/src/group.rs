@@ -58,20 +58,20 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Largest `id`.
+    /// The largest number of a bucket (`OFPG_BUCKET_MAX`, OpenFlow 1.5.1 section 7.3.4.3.1).
     pub const MAX_ID: u32 = 0xffff_ff00;
 }
 
-/// A group.
+/// A group as a user states it: lists of actions, and how one of them is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its number.
+    /// The number by which rules and other groups call it.
     pub id: GroupId,
     /// Which buckets see a packet.
     pub kind: GroupType,
     /// How a `select` group chooses.
     pub selection: Selection,
-    /// In order.
+    /// The buckets in the order in which they were given.
     pub buckets: Vec<Bucket>,
 }
 
@@ -101,18 +101,18 @@ pub enum GroupMod {
     Delete(GroupId),
     /// Puts buckets into a group.
     InsertBuckets {
-        /// Which group.
+        /// The group that changes.
         group: GroupId,
-        /// Where.
+        /// The place in the group's list at which they go in.
         place: BucketPlace,
-        /// What.
+        /// The new buckets, in order.
         buckets: Vec<Bucket>,
     },
     /// Takes buckets out of a group.
     RemoveBuckets {
-        /// Which group.
+        /// The group that changes.
         group: GroupId,
-        /// Which of its buckets.
+        /// The bucket or buckets that are taken out.
         place: BucketPlace,
     },
 }
@@ -124,9 +124,9 @@ pub struct GroupStats {
     pub ref_count: u32,
     /// Packets that came in.
     pub packets: u64,
-    /// Their bytes.
+    /// Bytes of the packets that came in.
     pub bytes: u64,
-    /// Age.
+    /// Time since the group was added.
     pub duration: std::time::Duration,
     /// (packets, bytes) of each bucket.
     pub buckets: Vec<(u64, u64)>,

@@ -11,7 +11,7 @@ pub struct Match {
 }
 
 impl Match {
-    /// Everything.
+    /// The match of every packet.
     pub fn any() -> Self {
         Self::default()
     }

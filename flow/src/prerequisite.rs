@@ -17,7 +17,7 @@ mod nd_type {
 /// What a field needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prerequisite {
-    /// Nothing.
+    /// Every packet has the field.
     None,
     /// A VLAN tag.
     VlanVid,
@@ -25,17 +25,17 @@ pub enum Prerequisite {
     Mpls,
     /// ARP or RARP.
     Arp,
-    /// IPv4.
+    /// Only IPv4 packets have the field.
     Ipv4,
-    /// IPv6.
+    /// Only IPv6 packets have the field.
     Ipv6,
     /// IPv4 or IPv6.
     Ip,
-    /// TCP.
+    /// Only TCP segments over IPv4 or IPv6 have the field.
     Tcp,
-    /// UDP.
+    /// Only UDP datagrams over IPv4 or IPv6 have the field.
     Udp,
-    /// SCTP.
+    /// Only SCTP packets over IPv4 or IPv6 have the field.
     Sctp,
     /// ICMP of IPv4.
     Icmpv4,

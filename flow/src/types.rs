@@ -19,11 +19,11 @@ impl OfPort {
     pub const FLOOD: Self = Self(0xfffb);
     /// All ports but the ingress.
     pub const ALL: Self = Self(0xfffc);
-    /// The controller.
+    /// The controller, who gets the packet in a packet-in.
     pub const CONTROLLER: Self = Self(0xfffd);
     /// The switch's own host.
     pub const LOCAL: Self = Self(0xfffe);
-    /// No port.
+    /// No port at all: an output to it does nothing.
     pub const NONE: Self = Self(0xffff);
 
     /// The reserved port's name in upper case, as OpenFlow tools print it.
@@ -78,7 +78,7 @@ impl TableId {
         ((n as usize) < Self::COUNT).then_some(Self(n))
     }
 
-    /// The number.
+    /// The number of the table, 0 to 253.
     pub fn get(self) -> u8 {
         self.0
     }
@@ -112,7 +112,7 @@ impl GroupId {
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// ff:ff:ff:ff:ff:ff
+    /// The address of everybody, ff:ff:ff:ff:ff:ff.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
     /// The group bit is set: multicast or broadcast.

@@ -26,13 +26,13 @@ pub const MAX_STEPS: u64 = 100_000_000;
 /// A rule to look at.
 #[derive(Clone, Debug)]
 pub struct LintRule<'a> {
-    /// Its table.
+    /// The table that the rule is in.
     pub table: TableId,
-    /// Its priority.
+    /// The rule's priority; of the rules that match, the highest wins.
     pub priority: u16,
-    /// Its match.
+    /// The packets that the rule is about.
     pub matching: &'a Match,
-    /// Its actions.
+    /// What the rule does with them.
     pub actions: &'a [Action],
 }
 

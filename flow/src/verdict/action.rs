@@ -23,7 +23,7 @@ macro_rules! rewrite {
                 Self { value: value & mask, mask }
             }
 
-            /// Changes nothing.
+            /// No bit is written.
             pub fn is_none(self) -> bool {
                 self.mask == 0
             }
@@ -53,11 +53,11 @@ pub enum AddressSums {
 /// Which transport header a port rewrite edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// TCP
+    /// The ports of a TCP header; its checksum covers them.
     Tcp,
-    /// UDP
+    /// The ports of a UDP header; its checksum covers them unless it is zero.
     Udp,
-    /// SCTP
+    /// The ports of an SCTP header; its CRC32c covers them.
     Sctp,
 }
 
@@ -68,7 +68,7 @@ pub struct ControllerMeta {
     pub max_len: u16,
     /// OpenFlow reason number.
     pub reason: u8,
-    /// Which controller.
+    /// The id of the controller that gets the packet; 0 is every one that has not asked for another id.
     pub controller_id: u16,
     /// Table that sent it.
     pub table: u8,
@@ -78,25 +78,25 @@ pub struct ControllerMeta {
     pub userdata: Vec<u8>,
 }
 
-/// One step.
+/// One step of what the datapath does with a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DpAction {
     /// Send the frame as it is now.
     Output(PortNo),
     /// Send a copy of at most `max_len` bytes.
     OutputTrunc {
-        /// Where to.
+        /// The datapath's number of the port that sends the copy.
         port: PortNo,
-        /// Bytes.
+        /// Bytes of the copy at most, counted from the Ethernet header.
         max_len: u32,
     },
     /// Give a copy to a controller.
     Controller(Box<ControllerMeta>),
     /// Edit the MAC addresses, as [`mac_bits`].
     SetEth {
-        /// Source.
+        /// The source address, in the lower 48 bits.
         src: Rewrite<u64>,
-        /// Destination.
+        /// The destination address, in the lower 48 bits.
         dst: Rewrite<u64>,
     },
     /// Put a tag in front of the outermost one.
@@ -110,35 +110,35 @@ pub enum DpAction {
     PopVlan,
     /// Edit the IPv4 header.
     SetIpv4 {
-        /// Source address.
+        /// The IPv4 source address.
         src: Rewrite<u32>,
-        /// Destination address.
+        /// The IPv4 destination address.
         dst: Rewrite<u32>,
-        /// TOS.
+        /// The whole TOS byte: DSCP and ECN.
         tos: Rewrite<u8>,
-        /// TTL.
+        /// Hops that are left.
         ttl: Rewrite<u8>,
         /// For packets that are not plain ones.
         sums: AddressSums,
     },
     /// Edit the IPv6 header.
     SetIpv6 {
-        /// Source address.
+        /// The IPv6 source address.
         src: Rewrite<u128>,
-        /// Destination address.
+        /// The IPv6 destination address.
         dst: Rewrite<u128>,
-        /// Flow label.
+        /// The flow label, in the lower 20 bits.
         label: Rewrite<u32>,
-        /// Traffic class.
+        /// The whole traffic class: DSCP and ECN.
         tclass: Rewrite<u8>,
-        /// Hop limit.
+        /// Hops that are left.
         hop_limit: Rewrite<u8>,
         /// For packets that are not plain ones.
         sums: AddressSums,
     },
     /// Edit the body of an ARP packet.
     SetArp {
-        /// Opcode.
+        /// The operation: 1 asks, 2 answers (RFC 826).
         op: Rewrite<u16>,
         /// Sender protocol address.
         spa: Rewrite<u32>,
@@ -153,21 +153,21 @@ pub enum DpAction {
     SetPorts {
         /// Of which header.
         transport: Transport,
-        /// Source.
+        /// The source port.
         src: Rewrite<u16>,
-        /// Destination.
+        /// The destination port.
         dst: Rewrite<u16>,
     },
     /// Edit ICMP or ICMPv6 type and code.
     SetIcmp {
-        /// Type.
+        /// The message's type.
         icmp_type: Rewrite<u8>,
-        /// Code.
+        /// The message's code.
         code: Rewrite<u8>,
     },
     /// Edit a neighbour solicitation or advertisement.
     SetNd {
-        /// Target address.
+        /// The address that the message asks or tells about.
         target: Rewrite<u128>,
         /// Source link-layer address option.
         sll: Rewrite<u64>,
@@ -176,7 +176,7 @@ pub enum DpAction {
     },
     /// Put a label stack entry in front and set the EtherType.
     PushMpls {
-        /// The entry.
+        /// The whole label stack entry (RFC 3032 section 2.1).
         lse: u32,
         /// MPLS unicast or multicast.
         ethertype: u16,
@@ -190,11 +190,11 @@ pub enum DpAction {
     SetMpls(Rewrite<u32>),
     /// Go on by the frame's length, without tags.
     CheckLen {
-        /// Bytes.
+        /// Bytes that the frame is compared with, Ethernet header included, VLAN tags not.
         len: u16,
-        /// If it is longer.
+        /// What is done with a frame of more than `len` bytes.
         longer: Vec<DpAction>,
-        /// Otherwise.
+        /// What is done with a frame of `len` bytes or fewer.
         fits: Vec<DpAction>,
     },
     /// Do the steps on a copy, then go on with the frame as it was.

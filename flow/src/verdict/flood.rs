@@ -18,7 +18,7 @@ pub enum FloodKind {
 /// A verdict floods, and may do so this often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flood {
-    /// What.
+    /// What makes the frame one for everybody.
     pub kind: FloodKind,
     /// Frames a second, all verdicts of this kind and port together.
     pub limit: u32,

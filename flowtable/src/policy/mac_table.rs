@@ -25,7 +25,7 @@ const STRANGERS_SHARE: usize = 4;
 pub struct MacKey {
     /// 0 for untagged.
     pub vlan: u16,
-    /// Unicast.
+    /// The address of one host; never a group address.
     pub mac: MacAddr,
 }
 
@@ -56,7 +56,7 @@ pub struct MacEntry {
 pub enum Learned {
     /// Known there already; its age is zero again.
     Refreshed,
-    /// New.
+    /// The host was not known before.
     New,
     /// Seen on another port before.
     Moved,
@@ -105,7 +105,7 @@ impl Owned {
     }
 }
 
-/// The table.
+/// The hosts of one bridge, learned or given.
 #[derive(Debug)]
 pub struct MacTable {
     entries: HashMap<MacKey, MacEntry, ahash::RandomState>,

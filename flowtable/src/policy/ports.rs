@@ -111,7 +111,7 @@ pub enum PriorityTags {
 pub enum Attachment {
     /// Queues of the datapath, under this number.
     Queues(PortNo),
-    /// Another bridge.
+    /// A patch to a port of this or another bridge.
     Patch(Arc<PatchPort>),
 }
 
@@ -180,7 +180,7 @@ impl PatchCounters {
     }
 }
 
-/// One port.
+/// One port of a bridge, as translation sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortInfo {
     /// What is behind it.
@@ -189,15 +189,15 @@ pub struct PortInfo {
     pub of: OfPort,
     /// The user's name.
     pub name: Arc<str>,
-    /// Its hardware address.
+    /// The MAC address of its device; zero while it has none.
     pub mac: MacAddr,
-    /// Switches.
+    /// Switches that `mod-port` sets.
     pub config: PortConfig,
     /// The device is up and has a carrier.
     pub link_up: bool,
-    /// VLANs.
+    /// Which VLANs the port carries, and how.
     pub vlan: VlanMode,
-    /// Priority tags.
+    /// When frames leave with a priority tag.
     pub priority_tags: PriorityTags,
     /// Never exchanges frames with another protected port under NORMAL.
     pub protected: bool,
@@ -292,18 +292,18 @@ impl PortTable {
         }
     }
 
-    /// By the user's number.
+    /// The port that rules call by this number, if any.
     pub fn get(&self, of: OfPort) -> Option<&PortInfo> {
         self.by_of.get(&of)
     }
 
-    /// By the user's number, to change.
+    /// The port that rules call by this number, to change.
     pub fn get_mut(&mut self, of: OfPort) -> Option<&mut PortInfo> {
         self.touch(of);
         self.by_of.get_mut(&of)
     }
 
-    /// By name.
+    /// The port that has this name, if any.
     pub fn by_name(&self, name: &str) -> Option<&PortInfo> {
         self.iter().find(|p| &*p.name == name)
     }
@@ -313,12 +313,12 @@ impl PortTable {
         self.by_of.values()
     }
 
-    /// Number of ports.
+    /// Ports that the bridge has, LOCAL included.
     pub fn len(&self) -> usize {
         self.by_of.len()
     }
 
-    /// There is none.
+    /// The bridge has no port.
     pub fn is_empty(&self) -> bool {
         self.by_of.is_empty()
     }

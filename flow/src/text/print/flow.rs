@@ -17,11 +17,11 @@ pub struct FlowLine<'a> {
     pub cookie: Cookie,
     /// Where it is.
     pub table: TableId,
-    /// Its priority.
+    /// The rule's priority, 0 to 65535; the default, 32768, is not printed.
     pub priority: u16,
-    /// Its match.
+    /// The packets that the rule is about.
     pub matching: &'a Match,
-    /// Its actions.
+    /// What the rule does with them; an empty list is printed as `drop`.
     pub actions: &'a [Action],
     /// Seconds without traffic until it goes; 0 never.
     pub idle_timeout: u16,
@@ -29,17 +29,17 @@ pub struct FlowLine<'a> {
     pub hard_timeout: u16,
     /// How willingly it is evicted.
     pub importance: u16,
-    /// Its flags.
+    /// Flags that the rule was added with.
     pub flags: FlowFlags,
-    /// Its name.
+    /// The unique name that a user gave the rule, if any.
     pub name: Option<&'a str>,
-    /// Its label.
+    /// The class that a user put the rule into, if any.
     pub label: Option<&'a str>,
-    /// Age.
+    /// Time since the rule was added.
     pub duration: Duration,
     /// Packets that hit it.
     pub packets: u64,
-    /// Their bytes.
+    /// Bytes of the packets that matched, Ethernet headers included.
     pub bytes: u64,
     /// Time since the last hit.
     pub idle_age: Duration,
