@@ -8,6 +8,7 @@
 //! then finds no rule, port or host there.
 
 use super::mac_table::MacTable;
+use super::observer::Observed;
 use super::ports::PortTable;
 use super::tables::Tables;
 use super::{Policy, Snapshot, xlate};
@@ -192,7 +193,8 @@ impl Policy {
             None => return Err(AddBridgeError::TooMany),
         };
         self.lookups.clear(id);
-        self.ports.write().name_bridge(id, name);
+        self.ports.write().name_bridge(id, Arc::clone(&name));
+        self.observe(|| Observed::BridgeAdded { bridge: id, name });
         Ok(id)
     }
 
@@ -212,7 +214,14 @@ impl Policy {
         let _ = transaction.apply_group(&all_groups, now);
         transaction.commit();
         self.with_macs(id, MacTable::clear);
+        self.observe(|| Observed::BridgeRemoved { bridge: id });
         shape.free.push(id);
+    }
+
+    fn observe(&self, observed: impl FnOnce() -> Observed) {
+        if let Some(observer) = &self.observer {
+            observer.observe(observed());
+        }
     }
 
     /// One bridge. A number whose bridge was removed names an empty one.

@@ -258,7 +258,7 @@ pub(super) mod tests {
     }
 
     /// Applies the lines of a file of rules as one transaction.
-    fn apply(policy: &Policy, lines: &[&str]) -> Effects {
+    fn apply(policy: &Policy, lines: &[&str]) -> Arc<Effects> {
         let context = ParseContext {
             version: OfVersion::OpenFlow15,
             command: Command::Add,

@@ -64,6 +64,66 @@ pub enum Learned {
     Static,
 }
 
+/// A host that came, went or moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostChange {
+    /// The host.
+    pub key: MacKey,
+    /// What happened to it.
+    pub what: HostEvent,
+}
+
+/// What happened to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// It was seen for the first time.
+    Learned {
+        /// Where it was seen.
+        port: OfPort,
+    },
+    /// It was seen on another port than before.
+    Moved {
+        /// Where it was.
+        from: OfPort,
+        /// Where it is.
+        to: OfPort,
+    },
+    /// A user gave it a port for good.
+    Given {
+        /// The port.
+        port: OfPort,
+    },
+    /// The table does not know it any more.
+    Forgotten {
+        /// Where it was.
+        port: OfPort,
+        /// Why the table forgot it.
+        why: Forgetting,
+    },
+}
+
+/// Why a host was forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgetting {
+    /// It was silent for too long.
+    Expired,
+    /// The table was full.
+    Evicted,
+    /// A user removed it, or its port lost its link, its VLAN or its place in the bridge.
+    Flushed,
+}
+
+impl Forgetting {
+    /// The word for it in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Flushed => "flushed",
+        }
+    }
+}
+
 /// Totals since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MacStats {
@@ -118,7 +178,7 @@ pub struct MacTable {
     sequence: u64,
     stats: MacStats,
     /// Hosts that are new, gone or elsewhere since somebody asked.
-    changed: Vec<MacKey>,
+    changed: Vec<HostChange>,
 }
 
 impl MacTable {
@@ -161,22 +221,21 @@ impl MacTable {
         let (result, since) = match self.entries.get(&key) {
             Some(entry) if entry.is_static => return Learned::Static,
             Some(entry) if entry.port == port => (Learned::Refreshed, entry.since),
-            Some(_) => (Learned::Moved, now),
-            None => (Learned::New, now),
-        };
-        match result {
-            Learned::Moved => self.stats.moved += 1,
-            Learned::New => {
-                self.stats.learned += 1;
+            Some(entry) => {
+                let from = entry.port;
+                self.stats.moved += 1;
+                self.note(key, HostEvent::Moved { from, to: port });
+                (Learned::Moved, now)
+            }
+            None => {
                 if self.entries.len() >= self.capacity && !self.evict() {
                     return Learned::Static;
                 }
+                self.stats.learned += 1;
+                self.note(key, HostEvent::Learned { port });
+                (Learned::New, now)
             }
-            Learned::Refreshed | Learned::Static => {}
-        }
-        if result != Learned::Refreshed {
-            self.changed.push(key);
-        }
+        };
         self.unlink(key);
         self.sequence += 1;
         let entry = MacEntry { port, is_static: false, since, used: now, sequence: self.sequence };
@@ -201,7 +260,7 @@ impl MacTable {
         {
             return false;
         }
-        self.changed.push(key);
+        self.note(key, HostEvent::Given { port });
         let entry = MacEntry { port, is_static: true, since: now, used: now, sequence: 0 };
         self.entries.insert(key, entry);
         true
@@ -209,10 +268,18 @@ impl MacTable {
 
     /// Removes an entry of either kind.
     pub fn remove(&mut self, key: MacKey) -> Option<MacEntry> {
+        self.forget(key, Forgetting::Flushed)
+    }
+
+    fn forget(&mut self, key: MacKey, why: Forgetting) -> Option<MacEntry> {
         self.unlink(key);
-        let removed = self.entries.remove(&key);
-        self.changed.extend(removed.map(|_| key));
-        removed
+        let removed = self.entries.remove(&key)?;
+        self.note(key, HostEvent::Forgotten { port: removed.port, why });
+        Some(removed)
+    }
+
+    fn note(&mut self, key: MacKey, what: HostEvent) {
+        self.changed.push(HostChange { key, what });
     }
 
     /// Removes what has aged out and returns how many there were.
@@ -225,7 +292,7 @@ impl MacTable {
             .map(|(key, _)| *key)
             .collect();
         for key in &old {
-            self.remove(*key);
+            self.forget(*key, Forgetting::Expired);
         }
         self.stats.expired += old.len() as u64;
         old.len()
@@ -270,8 +337,8 @@ impl MacTable {
         while self.entries.len() > capacity && self.evict() {}
     }
 
-    /// Hosts whose entries are new, gone or elsewhere since the last call.
-    pub fn take_changed(&mut self) -> Vec<MacKey> {
+    /// Hosts that came, went or moved since the last call, in order.
+    pub fn take_changed(&mut self) -> Vec<HostChange> {
         std::mem::take(&mut self.changed)
     }
 
@@ -308,7 +375,7 @@ impl MacTable {
         let Some(key) = self.owned.get(&port).and_then(Owned::least) else {
             return false;
         };
-        self.remove(key);
+        self.forget(key, Forgetting::Evicted);
         self.stats.evicted += 1;
         true
     }

@@ -16,6 +16,7 @@ mod conduct;
 pub mod effects;
 pub mod lookup_counts;
 pub mod mac_table;
+pub mod observer;
 pub mod ports;
 mod publication;
 mod recent_actions;
@@ -47,6 +48,7 @@ use flow::types::{PortNo, TableId};
 use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
 use mac_table::{HostRef, MacTable};
+use observer::{Observed, Observer};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use ports::{PortInfo, PortTable, PortTables};
 use publication::Published;
@@ -85,6 +87,7 @@ pub struct Policy {
     storm: StormControl,
     lookups: Arc<LookupCounts>,
     conduct: Conduct,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// What came of learning.
@@ -161,6 +164,7 @@ impl Policy {
             storm: StormControl::default(),
             lookups: Arc::default(),
             conduct: Conduct::default(),
+            observer: None,
         }
     }
 
@@ -176,6 +180,18 @@ impl Policy {
     pub fn with_conduct(mut self, conduct: Conduct) -> Self {
         self.conduct = conduct;
         self
+    }
+
+    /// Tells `observer` of every change. Bridges that are there already are not told.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// The observer, if it wants to know of rules, groups, ports and hosts.
+    fn listener(&self) -> Option<&dyn Observer> {
+        self.observer.as_deref().filter(|observer| observer.is_listening())
     }
 
     /// Counts the changes of everything that a translation depends on.
@@ -243,8 +259,7 @@ impl Policy {
             for Learn { host, port } in hosts {
                 let table = macs.of_mut(host.bridge);
                 table.learn(host.key, *port, now);
-                let keys = table.take_changed().into_iter();
-                changed.extend(keys.map(|key| HostRef { bridge: host.bridge, key }));
+                changed.extend(self.take_changed_hosts(host.bridge, table));
             }
             changed
         };
@@ -279,13 +294,25 @@ impl Policy {
         let (result, changed) = {
             let mut macs = self.macs.write();
             let table = macs.of_mut(bridge);
-            (change(table), table.take_changed())
+            let result = change(table);
+            (result, self.take_changed_hosts(bridge, table))
         };
         if !changed.is_empty() {
-            let hosts: Vec<_> = changed.into_iter().map(|key| HostRef { bridge, key }).collect();
-            self.changes.hosts(&hosts);
+            self.changes.hosts(&changed);
         }
         result
+    }
+
+    /// The hosts that have changed, of which the observer is told while nobody else changes any.
+    fn take_changed_hosts(&self, bridge: BridgeId, table: &mut MacTable) -> Vec<HostRef> {
+        let changes = table.take_changed();
+        let hosts = changes.iter().map(|change| HostRef { bridge, key: change.key }).collect();
+        if !changes.is_empty()
+            && let Some(observer) = self.listener()
+        {
+            observer.observe(Observed::Hosts { bridge, changes });
+        }
+        hosts
     }
 
     /// Keeps a host alive whose traffic was seen at `used`, without counting as a change.
@@ -300,10 +327,17 @@ impl Policy {
     }
 
     fn with_ports<R>(&self, bridge: BridgeId, change: impl FnOnce(&mut PortTable) -> R) -> R {
-        let (result, changed) = self.ports.write().change(bridge, change);
-        if !changed.is_empty() {
-            self.changes.ports(changed.into_iter());
+        let mut ports = self.ports.write();
+        let (result, changed) = ports.change(bridge, change);
+        if changed.is_empty() {
+            return result;
         }
+        let refs: Vec<PortRef> = changed.iter().map(|change| change.at).collect();
+        if let Some(observer) = self.listener() {
+            observer.observe(Observed::Ports(changed));
+        }
+        drop(ports);
+        self.changes.ports(refs.into_iter());
         result
     }
 
@@ -323,7 +357,7 @@ impl Policy {
     }
 
     /// Removes rules of all bridges whose time is over. Returns what that did, bridge by bridge.
-    pub fn expire(&self, now: Duration) -> Vec<Effects> {
+    pub fn expire(&self, now: Duration) -> Vec<Arc<Effects>> {
         self.bridges().into_iter().filter_map(|(id, _)| self.bridge(id).expire(now)).collect()
     }
 
@@ -372,7 +406,7 @@ impl Policy {
 
 impl Bridge<'_> {
     /// Removes rules whose time is over. `None` if there were none.
-    pub fn expire(self, now: Duration) -> Option<Effects> {
+    pub fn expire(self, now: Duration) -> Option<Arc<Effects>> {
         let (mut place, mut over) = (Place::default(), Vec::new());
         loop {
             let (tables, version) = self.policy.tables.read();

@@ -1,6 +1,7 @@
 //! What translation knows of the ports: numbers, configuration, VLAN membership, and what is behind them.
 
 use super::bridge::{BridgeId, PerBridge, PortRef};
+use super::observer::PortChange;
 use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
 use std::collections::{BTreeMap, HashMap};
@@ -378,23 +379,23 @@ impl PortTables {
         is_mutual.then_some((at.bridge, peer))
     }
 
-    /// Changes the ports of a bridge. Returns what `change` does and the ports that differ.
+    /// Changes the ports of a bridge. Returns what `change` returns, and the ports that differ.
     pub(super) fn change<R>(
         &mut self,
         bridge: BridgeId,
         change: impl FnOnce(&mut PortTable) -> R,
-    ) -> (R, Vec<PortRef>) {
+    ) -> (R, Vec<PortChange>) {
         let table = self.tables.of_mut(bridge);
         let result = change(table);
         let touched = std::mem::take(&mut table.touched);
         let mut changed = Vec::new();
         for (port, before) in touched {
             let at = PortRef { bridge, port };
-            let now = self.get(at).cloned();
-            if before != now {
+            let after = self.get(at).cloned();
+            if before != after {
                 before.iter().for_each(|before| self.forget(at, before));
-                now.iter().for_each(|now| self.note(at, now));
-                changed.push(at);
+                after.iter().for_each(|after| self.note(at, after));
+                changed.push(PortChange { at, before, after });
             }
         }
         (result, changed)

@@ -1,6 +1,7 @@
 //! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
 
 use super::effects::{Effects, Removal};
+use super::observer::Observed;
 use super::tables::{Change, FlowModError, RuleRef, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::Sample;
@@ -9,6 +10,7 @@ use flow::group::GroupMod;
 use flow::types::TableId;
 use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
@@ -43,7 +45,7 @@ impl<'a> Bridge<'a> {
         self,
         requests: &[FlowMod],
         now: Duration,
-    ) -> Result<Effects, (usize, FlowModError)> {
+    ) -> Result<Arc<Effects>, (usize, FlowModError)> {
         let mut transaction = self.begin();
         for (i, request) in requests.iter().enumerate() {
             transaction.apply(request, now).map_err(|e| (i, e))?;
@@ -152,7 +154,7 @@ impl Transaction<'_> {
     }
 
     /// Publishes the change: from now on every lookup sees all of it. Returns what it did.
-    pub fn commit(mut self) -> Effects {
+    pub fn commit(mut self) -> Arc<Effects> {
         let policy = self.bridge.policy;
         // Before the change is published, so that nothing of what it removes is freed before it is told.
         let before = policy.tables.hold();
@@ -162,7 +164,12 @@ impl Transaction<'_> {
             // Not before: a worker that knows of the change must find it.
             policy.tables_changed(self.bridge.id, &change);
         }
-        Effects::new(self.bridge.id, change, before)
+        let effects = Arc::new(Effects::new(self.bridge.id, change, before));
+        if let Some(observer) = policy.listener().filter(|_| !effects.is_empty()) {
+            // No other transaction is committed before this one has ended, so they are told in order.
+            observer.observe(Observed::Effects(Arc::clone(&effects)));
+        }
+        effects
     }
 }
 

@@ -1,0 +1,204 @@
+//! Who hears of changes while they are made: for monitors, the log, and controllers that want to be told.
+//!
+//! A policy tells one observer of everything, at the place that makes the change, in the order in which
+//! others see the changes. The observer is called under locks and by workers, so it must not wait, and must
+//! not ask or change the policy: it puts what it is told into a bounded queue, or counts it as lost.
+
+use super::bridge::{BridgeId, PortRef};
+use super::effects::Effects;
+use super::mac_table::HostChange;
+use super::ports::PortInfo;
+use std::fmt;
+use std::sync::Arc;
+
+/// Hears of changes. See the [module](self).
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// Somebody wants to know of rules, groups, ports and hosts. Asked before anything is gathered for the
+    /// observer; bridges are told in any case.
+    fn is_listening(&self) -> bool;
+
+    /// Takes what happened, without waiting.
+    fn observe(&self, observed: Observed);
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Observed {
+    /// There is a new bridge.
+    BridgeAdded {
+        /// The bridge's number, which may have been another one's before.
+        bridge: BridgeId,
+        /// The bridge's name.
+        name: Arc<str>,
+    },
+    /// A bridge is gone, after its ports, rules, groups and hosts.
+    BridgeRemoved {
+        /// The number that the bridge had.
+        bridge: BridgeId,
+    },
+    /// A transaction changed rules or groups of a bridge.
+    Effects(Arc<Effects>),
+    /// Ports came, went or changed.
+    Ports(Vec<PortChange>),
+    /// Hosts of a bridge came, went or moved.
+    Hosts {
+        /// The bridge that knows them.
+        bridge: BridgeId,
+        /// In the order in which they changed.
+        changes: Vec<HostChange>,
+    },
+}
+
+/// A port before and after a change. At least one is there.
+#[derive(Clone, Debug)]
+pub struct PortChange {
+    /// The port's bridge, and its number there.
+    pub at: PortRef,
+    /// `None` if the port was added.
+    pub before: Option<PortInfo>,
+    /// `None` if the port was removed.
+    pub after: Option<PortInfo>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mac_table::{Forgetting, HostEvent, MacKey};
+    use super::super::tests::{add_to, policy};
+    use super::super::{Policy, xlate::Learn};
+    use super::*;
+    use crate::policy::effects::tests::told;
+    use crate::policy::mac_table::HostRef;
+    use flow::types::{MacAddr, OfPort, PortNo};
+    use parking_lot::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    #[derive(Debug, Default)]
+    struct Recorder {
+        is_listening: AtomicBool,
+        observed: Mutex<Vec<Observed>>,
+    }
+
+    impl Observer for Recorder {
+        fn is_listening(&self) -> bool {
+            self.is_listening.load(Ordering::Relaxed)
+        }
+
+        fn observe(&self, observed: Observed) {
+            self.observed.lock().push(observed);
+        }
+    }
+
+    impl Recorder {
+        fn take(&self) -> Vec<Observed> {
+            std::mem::take(&mut self.observed.lock())
+        }
+    }
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn observed() -> (Policy, Arc<Recorder>) {
+        let recorder = Arc::new(Recorder::default());
+        (policy(&[]).with_observer(Arc::<Recorder>::clone(&recorder)), recorder)
+    }
+
+    fn learn(policy: &Policy, port: u16, at: Duration) {
+        let key = MacKey { vlan: 0, mac: MacAddr([2, 0, 0, 0, 0, 9]) };
+        let host = HostRef { bridge: BridgeId::FIRST, key };
+        policy.learn(&[Learn { host, port: OfPort(port) }], at);
+    }
+
+    #[test]
+    fn who_does_not_listen_hears_of_bridges_only() {
+        let (policy, recorder) = observed();
+        add_to(&policy, BridgeId::FIRST, &["ip,actions=1"]).unwrap();
+        learn(&policy, 1, NOW);
+        let second = policy.add_bridge("br1").unwrap();
+        policy.remove_bridge(second, NOW);
+        let told = recorder.take();
+        assert!(
+            matches!(&told[..], [
+                Observed::BridgeAdded { name, .. },
+                Observed::BridgeRemoved { bridge },
+            ] if **name == *"br1" && *bridge == second),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn rules_are_told_in_the_order_of_their_transactions() {
+        let (policy, recorder) = observed();
+        recorder.is_listening.store(true, Ordering::Relaxed);
+        add_to(&policy, BridgeId::FIRST, &["ip,actions=1"]).unwrap();
+        add_to(&policy, BridgeId::FIRST, &["ip,actions=2"]).unwrap();
+        drop(policy.bridge(BridgeId::FIRST).begin().commit());
+        let words: Vec<String> = recorder
+            .take()
+            .iter()
+            .flat_map(|observed| match observed {
+                Observed::Effects(effects) => self::told(&policy, effects),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(words, ["added in 0: 1", "removed replaced in 0: 1", "added in 0: 2"]);
+    }
+
+    #[test]
+    fn hosts_are_told_from_where_to_where() {
+        let (policy, recorder) = observed();
+        recorder.is_listening.store(true, Ordering::Relaxed);
+        let bridge = policy.bridge(BridgeId::FIRST);
+        learn(&policy, 1, NOW);
+        learn(&policy, 1, NOW);
+        learn(&policy, 2, NOW);
+        policy.sweep_macs(NOW + Duration::from_secs(1000));
+        bridge.with_macs(|macs| macs.configure(1, Duration::from_secs(300)));
+        learn(&policy, 3, NOW);
+        bridge.with_macs(|macs| macs.flush(Some(OfPort(3))));
+        let events: Vec<HostEvent> = recorder
+            .take()
+            .into_iter()
+            .flat_map(|observed| match observed {
+                Observed::Hosts { changes, .. } => changes,
+                other => panic!("{other:?}"),
+            })
+            .map(|change| change.what)
+            .collect();
+        let forgotten = |port, why| HostEvent::Forgotten { port: OfPort(port), why };
+        assert_eq!(
+            events,
+            [
+                HostEvent::Learned { port: OfPort(1) },
+                HostEvent::Moved { from: OfPort(1), to: OfPort(2) },
+                forgotten(2, Forgetting::Expired),
+                HostEvent::Learned { port: OfPort(3) },
+                forgotten(3, Forgetting::Flushed),
+            ]
+        );
+    }
+
+    #[test]
+    fn ports_are_told_before_and_after() {
+        let (policy, recorder) = observed();
+        recorder.is_listening.store(true, Ordering::Relaxed);
+        let bridge = policy.bridge(BridgeId::FIRST);
+        bridge.with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().link_up = false);
+        bridge.with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().link_up = false);
+        bridge.with_ports(|ports| ports.remove(OfPort(2)));
+        let mac = MacAddr([2, 0, 0, 0, 0, 9]);
+        bridge.with_ports(|ports| ports.insert(PortInfo::new(PortNo(9), OfPort(9), "p9", mac)));
+        let changes: Vec<_> = recorder
+            .take()
+            .into_iter()
+            .flat_map(|observed| match observed {
+                Observed::Ports(changes) => changes,
+                other => panic!("{other:?}"),
+            })
+            .map(|PortChange { at, before, after }| {
+                (at.port.0, before.map(|port| port.link_up), after.map(|port| port.link_up))
+            })
+            .collect();
+        let (up, down) = (Some(true), Some(false));
+        assert_eq!(changes, [(1, up, down), (2, up, None), (9, None, up)]);
+    }
+}
