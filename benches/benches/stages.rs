@@ -61,9 +61,9 @@ fn classifier(c: &mut Criterion) {
         for n in 0..rules {
             let m = matching(|key, mask| {
                 key.flow.dl_type.set(eth_type::IPV4);
-                mask.flow.dl_type.set(u16::MAX);
+                mask.bits.flow.dl_type.set(u16::MAX);
                 key.flow.nw_addrs[4..8].copy_from_slice(&n.to_be_bytes());
-                mask.flow.nw_addrs[4..8].fill(0xff);
+                mask.bits.flow.nw_addrs[4..8].fill(0xff);
             });
             classifier.insert(&m, 1 + (n % 100) as u16, Version::default(), n);
         }

@@ -81,7 +81,7 @@ impl Filter {
                     proto: self.proto.0,
                 };
                 let mut mask = PipelineMask::default();
-                let flow = &mut mask.flow;
+                let flow = &mut mask.bits.flow;
                 flow.dl_type = u16::MAX.into();
                 flow.nw_proto = self.proto.1;
                 flow.tp_src = sport.1.into();

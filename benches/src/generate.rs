@@ -132,7 +132,7 @@ fn macs(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let mac = |n: usize, random: &mut SplitMix| {
         matching(|key, mask| {
             key.flow.dl_dst = mac_of(n, random);
-            mask.flow.dl_dst = [0xff; 6];
+            mask.bits.flow.dl_dst = [0xff; 6];
         })
     };
     (0..count).map(|n| (100, mac(n, random))).collect()
@@ -143,9 +143,9 @@ fn vlan_macs(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let mac = |n: usize, random: &mut SplitMix| {
         matching(|key, mask| {
             key.flow.vlan_tci = (VLAN_CFI | (1 + n % 4000) as u16).into();
-            mask.flow.vlan_tci = (VLAN_CFI | 0xfff).into();
+            mask.bits.flow.vlan_tci = (VLAN_CFI | 0xfff).into();
             key.flow.dl_dst = mac_of(n, random);
-            mask.flow.dl_dst = [0xff; 6];
+            mask.bits.flow.dl_dst = [0xff; 6];
         })
     };
     (0..count).map(|n| (100, mac(n, random))).collect()
@@ -172,18 +172,18 @@ fn ipv6_acl(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     for place in 0..count {
         let m = matching(|key, mask| {
             key.flow.dl_type = 0x86dd.into();
-            mask.flow.dl_type = u16::MAX.into();
+            mask.bits.flow.dl_type = u16::MAX.into();
             for at in [0, 16] {
                 let (value, bits) = address(random);
                 key.flow.nw_addrs[at..at + 16].copy_from_slice(&value);
-                mask.flow.nw_addrs[at..at + 16].copy_from_slice(&bits);
+                mask.bits.flow.nw_addrs[at..at + 16].copy_from_slice(&bits);
             }
             if random.next() & 3 != 0 {
                 key.flow.nw_proto = pick(random, &[6, 17]);
-                mask.flow.nw_proto = u8::MAX;
+                mask.bits.flow.nw_proto = u8::MAX;
                 if random.next() & 3 != 0 {
                     key.flow.tp_dst = pick(random, &[22, 53, 80, 443, 8080]).into();
-                    mask.flow.tp_dst = u16::MAX.into();
+                    mask.bits.flow.tp_dst = u16::MAX.into();
                 }
             }
         });
@@ -207,7 +207,7 @@ fn random_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
             // Few values of each word, so that rules overlap.
             let values = SplitMix(random.next() % 64).next();
             key.words_mut().fill(values);
-            let flow = &mut mask.flow;
+            let flow = &mut mask.bits.flow;
             flow.in_port = (some(random, 16) as u32).into();
             flow.dl_type = (some(random, 16) as u16).into();
             flow.dl_src = some(random, 48).to_be_bytes()[2..].try_into().expect("six bytes");
@@ -216,7 +216,7 @@ fn random_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
             flow.nw_addrs[4..8].copy_from_slice(&(some(random, 32) as u32).to_be_bytes());
             flow.tp_src = (some(random, 16) as u16).into();
             flow.tp_dst = (some(random, 16) as u16).into();
-            mask.regs[0] = (some(random, 32) as u32).into();
+            mask.bits.regs[0] = (some(random, 32) as u32).into();
         });
         (priority(place, count), m)
     };
@@ -230,8 +230,8 @@ fn own_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
             key.flow.nw_addrs[..8].copy_from_slice(&random.next().to_be_bytes());
             // The number of the rule in some bits, noise in others.
             let bits = (place as u64) << 40 | (random.next() & random.next()) >> 24;
-            mask.flow.nw_addrs[..8].copy_from_slice(&bits.to_be_bytes());
-            mask.flow.dl_type = u16::MAX.into();
+            mask.bits.flow.nw_addrs[..8].copy_from_slice(&bits.to_be_bytes());
+            mask.bits.flow.dl_type = u16::MAX.into();
             key.flow.dl_type = 0x0800.into();
         });
         (priority(place, count), m)

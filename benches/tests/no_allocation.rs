@@ -29,7 +29,7 @@ fn check(family: Family, flows: u32) {
     // A flow that a change does not concern is stamped anew, also without allocating.
     let elsewhere = matching(|key, mask| {
         key.flow.in_port.set(3);
-        mask.flow.in_port.set(u32::MAX);
+        mask.bits.flow.in_port.set(u32::MAX);
     });
     policy
         .bridge(BridgeId::FIRST)

@@ -516,7 +516,19 @@ impl FieldId {
     /// Marks bits of the field as looked at.
     #[inline]
     pub fn set_mask(self, mask: &mut PipelineMask, bits: u128) {
-        self.def().put(mask, u128::MAX, bits);
+        self.def().put(&mut mask.bits, u128::MAX, bits);
+    }
+
+    /// Marks bits of the field as of no interest.
+    #[inline]
+    pub fn clear_mask(self, mask: &mut PipelineMask, bits: u128) {
+        self.def().put(&mut mask.bits, 0, bits);
+    }
+
+    /// The bits of the field that are marked as looked at.
+    #[inline]
+    pub fn get_mask(self, mask: &PipelineMask) -> u128 {
+        self.def().get(&mask.bits)
     }
 
     /// Whether the packet has the header that holds the field.
@@ -611,7 +623,7 @@ mod tests {
             assert_eq!(field.read(&key), value, "{}", def.name);
             let mut mask = PipelineMask::default();
             field.set_mask(&mut mask, full);
-            key.flow.vlan_tci &= mask.flow.vlan_tci;
+            key.flow.vlan_tci &= mask.bits.flow.vlan_tci;
             assert_eq!(key.masked(&mask), key, "{}", def.name);
         }
     }
@@ -671,6 +683,6 @@ mod tests {
         assert_eq!(sub.read(&key), 0xff);
         let mut mask = PipelineMask::default();
         sub.set_mask(&mut mask);
-        assert_eq!(mask.regs[1].get(), 0xff0);
+        assert_eq!(mask.bits.regs[1].get(), 0xff0);
     }
 }

@@ -14,7 +14,8 @@
 //! [`PipelineKey`] puts behind it what rules may also match but no cache needs to know, because it
 //! starts at zero for every frame: registers and `metadata`.
 //!
-//! Masks have the same layout: [`FlowMask`] is a key whose one-bits matter.
+//! A [`Mask`] has the layout of its key, and the one-bits in it matter. It is a type of its own, so that nobody
+//! takes one for the other.
 
 use crate::bit_set::{BitSet, blocks};
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
@@ -135,10 +136,20 @@ pub struct PipelineKey {
     pub _pad: U32,
 }
 
-/// One-bits matter. Same layout as the key.
-pub type FlowMask = FlowKey;
-/// One-bits matter. Same layout as the key.
-pub type PipelineMask = PipelineKey;
+/// Which bits of a key matter: those that are one in `bits`, which has the layout of the key.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Mask<K> {
+    /// One-bits where the key matters.
+    pub bits: K,
+}
+
+/// Which bits of a [`FlowKey`] matter.
+pub type FlowMask = Mask<FlowKey>;
+/// Which bits of a [`PipelineKey`] matter.
+pub type PipelineMask = Mask<PipelineKey>;
 
 const _: () = assert!(size_of::<FlowKey>() == 8 * FLOW_WORDS);
 const _: () = assert!(size_of::<PipelineKey>() == 8 * PIPELINE_WORDS);
@@ -217,6 +228,34 @@ impl PipelineKey {
     }
 }
 
+impl FlowMask {
+    /// The mask as words.
+    #[inline]
+    pub fn words(&self) -> &[u64; FLOW_WORDS] {
+        self.bits.words()
+    }
+
+    /// The mask as words, to edit.
+    #[inline]
+    pub fn words_mut(&mut self) -> &mut [u64; FLOW_WORDS] {
+        self.bits.words_mut()
+    }
+}
+
+impl PipelineMask {
+    /// The mask as words.
+    #[inline]
+    pub fn words(&self) -> &[u64; PIPELINE_WORDS] {
+        self.bits.words()
+    }
+
+    /// The mask as words, to edit.
+    #[inline]
+    pub fn words_mut(&mut self) -> &mut [u64; PIPELINE_WORDS] {
+        self.bits.words_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +274,7 @@ mod tests {
         let mut mask = PipelineMask::default();
         a.flow.nw_ttl = 64;
         assert!(a.matches(&PipelineKey::default(), &mask));
-        mask.flow.nw_ttl = 0xff;
+        mask.bits.flow.nw_ttl = 0xff;
         assert!(!a.matches(&PipelineKey::default(), &mask));
         assert_eq!(a.masked(&mask).flow.nw_ttl, 64);
     }

@@ -27,7 +27,7 @@ impl Match {
     pub fn set(&mut self, field: FieldId, value: u128, mask: u128, replaced: u128) {
         let def = field.def();
         def.put(&mut self.key, value & mask, replaced);
-        def.put(&mut self.mask, mask, replaced);
+        def.put(&mut self.mask.bits, mask, replaced);
     }
 
     /// The values, zero outside the mask.

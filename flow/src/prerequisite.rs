@@ -4,7 +4,7 @@
 //! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
 //! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
 
-use super::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, VLAN_CFI, frag};
+use super::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI, frag};
 use super::matching::Match;
 use packet::wire::{eth_type, ip_proto};
 
@@ -73,7 +73,7 @@ impl Prerequisite {
 
     /// Marks what [`Prerequisite::met`] looked at, or more.
     pub fn mark(self, mask: &mut PipelineMask) {
-        let flow = &mut mask.flow;
+        let flow = &mut mask.bits.flow;
         let depth = self.depth();
         if depth == Depth::Vlan {
             flow.vlan_tci |= VLAN_CFI;
@@ -96,11 +96,12 @@ impl Prerequisite {
 
     /// Whether every packet of the match has it.
     pub fn implied_by(self, matching: &Match) -> bool {
-        self.implied(&matching.key().flow, &matching.mask().flow)
+        self.implied(matching.key(), matching.mask())
     }
 
     /// Whether every packet that agrees with `key` in the bits of `mask` has it.
-    pub fn implied(self, key: &FlowKey, mask: &FlowMask) -> bool {
+    pub fn implied(self, key: &PipelineKey, mask: &PipelineMask) -> bool {
+        let (key, mask) = (&key.flow, &mask.bits.flow);
         let exact = match self.depth() {
             Depth::Nothing => true,
             Depth::Vlan => mask.vlan_tci.get() & VLAN_CFI != 0,
@@ -223,10 +224,10 @@ mod tests {
     fn a_match_implies_what_it_names_exactly() {
         let key = packet(0x0800, 6);
         let mut mask = PipelineMask::default();
-        mask.flow.dl_type = u16::MAX.into();
+        mask.bits.flow.dl_type = u16::MAX.into();
         assert!(Prerequisite::Ipv4.implied_by(&Match::new(&key, &mask)));
         assert!(!Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
-        mask.flow.nw_proto = u8::MAX;
+        mask.bits.flow.nw_proto = u8::MAX;
         assert!(Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::action::Action;
 use crate::fields::FieldId;
-use crate::key::FlowMask;
+use crate::key::FlowKey;
 use crate::types::{OfPort, TableId};
 use crate::{Match, PipelineKey, PipelineMask};
 
@@ -91,8 +91,8 @@ impl Region {
             | Action::DecMplsTtl
             | Action::PushMpls(_)
             | Action::PopMpls(_) => {
-                let in_port = self.mask.flow.in_port;
-                self.mask.flow = FlowMask { in_port, ..FlowMask::default() };
+                let in_port = self.mask.bits.flow.in_port;
+                self.mask.bits.flow = FlowKey { in_port, ..FlowKey::default() };
             }
             _ => {}
         }
@@ -109,8 +109,8 @@ impl Region {
 
     fn forget_bits(&mut self, field: FieldId, bits: u128) {
         match is_vlan(field) {
-            true => FieldId::VlanTci.write(&mut self.mask, 0, u128::MAX),
-            false => field.write(&mut self.mask, 0, bits),
+            true => FieldId::VlanTci.clear_mask(&mut self.mask, u128::MAX),
+            false => field.clear_mask(&mut self.mask, bits),
         }
     }
 }

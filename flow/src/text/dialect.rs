@@ -33,7 +33,7 @@ pub(super) fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, M
 
 fn extensible(matching: &Match) -> Cow<'_, Match> {
     let key = matching.key().flow.vlan_tci.get();
-    let mask = matching.mask().flow.vlan_tci.get();
+    let mask = matching.mask().bits.flow.vlan_tci.get();
     if mask == 0 {
         return Cow::Borrowed(matching);
     }
@@ -49,7 +49,7 @@ fn extensible(matching: &Match) -> Cow<'_, Match> {
     }
     let (mut key, mut mask) = (*matching.key(), *matching.mask());
     key.flow.vlan_tci = tci.into();
-    mask.flow.vlan_tci = tci_mask.into();
+    mask.bits.flow.vlan_tci = tci_mask.into();
     Cow::Owned(Match::new(&key, &mask))
 }
 

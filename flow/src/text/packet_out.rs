@@ -12,7 +12,7 @@ use super::{ParseContext, consistency, dialect, port, value};
 use crate::action::Action;
 use crate::extract::extract;
 use crate::fields::FieldId;
-use crate::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
+use crate::key::{FlowKey, PipelineKey, PipelineMask};
 use crate::matching::Match;
 use crate::packet_out::PacketOut;
 use crate::types::{OfPort, PortNo};
@@ -193,9 +193,10 @@ fn actions(
 /// The match of this packet alone.
 fn exactly(packet: &[u8]) -> Match {
     let (flow, _) = extract(PortNo::default(), 0, packet, VLAN_LIMIT);
-    let all: FlowMask = FlowKey::read_from_bytes(&[0xff; size_of::<FlowKey>()]).unwrap_or_default();
+    let all = FlowKey::read_from_bytes(&[0xff; size_of::<FlowKey>()]).unwrap_or_default();
     let key = PipelineKey { flow, ..PipelineKey::default() };
-    Match::new(&key, &PipelineMask { flow: all, ..PipelineMask::default() })
+    let bits = PipelineKey { flow: all, ..PipelineKey::default() };
+    Match::new(&key, &PipelineMask { bits })
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl<'a> MatchBuilder<'a> {
         match field {
             FieldId::Ipv6Src => (self.ipv6_key[0], self.ipv6_mask[0]),
             FieldId::Ipv6Dst => (self.ipv6_key[1], self.ipv6_mask[1]),
-            _ => (field.read(self.matching.key()), field.read(self.matching.mask())),
+            _ => (field.read(self.matching.key()), field.get_mask(self.matching.mask())),
         }
     }
 
@@ -171,7 +171,7 @@ impl<'a> MatchBuilder<'a> {
             return Ok(());
         }
         let mask = mask & field.full_mask();
-        let common = mask & field.read(self.matching.mask());
+        let common = mask & field.get_mask(self.matching.mask());
         if common != 0 && (field.read(self.matching.key()) ^ value) & common != 0 {
             return Err(self.contradiction(seen.whole));
         }
@@ -183,7 +183,7 @@ impl<'a> MatchBuilder<'a> {
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         if self.is_ipv6() {
             // Only extensible matches have these fields of IPv6.
-            let mask = &self.matching.mask().flow;
+            let mask = &self.matching.mask().bits.flow;
             let has_inner = mask.nw_proto != 0
                 || mask.nw_tos != 0
                 || mask.tp_src.get() != 0
@@ -220,14 +220,13 @@ impl<'a> MatchBuilder<'a> {
     }
 
     fn check_headers(&self) -> Result<(), TextError> {
-        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().flow);
         for seen in &self.seen {
-            if needed(seen).iter().any(|p| p.implied(key, mask)) {
+            if needed(seen).iter().any(|p| p.implied_by(&self.matching)) {
                 continue;
             }
             let (_, bits) = self.get(seen.field);
             if bits != 0 {
-                return Err(self.missing_header(seen, key));
+                return Err(self.missing_header(seen, &self.matching.key().flow));
             }
         }
         Ok(())
@@ -235,7 +234,7 @@ impl<'a> MatchBuilder<'a> {
 
     fn missing_header(&self, seen: &Seen<'_>, key: &FlowKey) -> TextError {
         let needed = needed(seen);
-        let is_later = self.matching.mask().flow.nw_frag & key.nw_frag & frag::LATER != 0;
+        let is_later = self.matching.mask().bits.flow.nw_frag & key.nw_frag & frag::LATER != 0;
         let is_transport =
             matches!(needed[0], Prerequisite::Tcp | Prerequisite::Udp | Prerequisite::Sctp);
         if is_later && is_transport {
@@ -271,7 +270,7 @@ impl<'a> MatchBuilder<'a> {
         else {
             return true;
         };
-        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().flow);
+        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().bits.flow);
         let type_agrees = mask.dl_type.get() == 0 || key.dl_type.get() == dl_type;
         let proto_agrees = mask.nw_proto == 0 || nw_proto.is_none_or(|p| p == key.nw_proto);
         type_agrees && proto_agrees
@@ -298,7 +297,7 @@ impl<'a> MatchBuilder<'a> {
 
     /// Open vSwitch sends these, and its switch refuses them.
     fn refuse_what_the_receiver_refuses(&self) -> Result<(), TextError> {
-        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().flow);
+        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().bits.flow);
         let has_ports = mask.tp_src.get() | mask.tp_dst.get() | mask.tcp_flags.get() != 0;
         let is_transport = has_ports && matches!(key.nw_proto, 6 | 17 | 132);
         if is_transport && key.nw_frag & frag::LATER != 0 {
@@ -314,7 +313,7 @@ impl<'a> MatchBuilder<'a> {
     /// protocol at hand have a place there.
     fn drop_what_lacks_its_header(&mut self) {
         let (key, mut mask) = (*self.matching.key(), *self.matching.mask());
-        let (flow, bits) = (&key.flow, &mut mask.flow);
+        let (flow, bits) = (&key.flow, &mut mask.bits.flow);
         let has = |p: Prerequisite| p.met(&key);
         if !has(Prerequisite::Ip) {
             (bits.nw_tos, bits.nw_ttl, bits.nw_frag) = (0, 0, 0);

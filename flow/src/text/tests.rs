@@ -82,7 +82,7 @@ fn matching() -> impl Strategy<Value = Match> {
             let is_vlan = def.name.contains("vlan");
             let is_port =
                 matches!(field, FieldId::InPort | FieldId::InPortOxm | FieldId::ActsetOutput);
-            let is_met = def.prerequisite.implied(&key.flow, &mask.flow);
+            let is_met = def.prerequisite.implied(&key, &mask);
             if depends || is_icmp || is_vlan || !is_met {
                 continue;
             }
@@ -90,8 +90,8 @@ fn matching() -> impl Strategy<Value = Match> {
             // There are words for five of the combinations.
             let (value, bits) = match field {
                 FieldId::IpFrag => {
-                    let has_ports = mask.flow.tp_src.get() | mask.flow.tp_dst.get() != 0
-                        || mask.flow.tcp_flags.get() != 0;
+                    let has_ports = mask.bits.flow.tp_src.get() | mask.bits.flow.tp_dst.get() != 0
+                        || mask.bits.flow.tcp_flags.get() != 0;
                     let words = [(0, 3), (1, 1), (1, 3), (0, 2), (3, 3)];
                     words[value as usize % if has_ports { 4 } else { 5 }]
                 }
@@ -101,7 +101,7 @@ fn matching() -> impl Strategy<Value = Match> {
             field.set_mask(&mut mask, bits);
         }
         key.flow.vlan_tci = tci.0.into();
-        mask.flow.vlan_tci = tci.1.into();
+        mask.bits.flow.vlan_tci = tci.1.into();
         Match::new(&key, &mask)
     })
 }

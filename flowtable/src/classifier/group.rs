@@ -58,7 +58,7 @@ impl Group {
         cells: Cells,
     ) -> Self {
         let width = layout.width();
-        let hash_lines = layout.pack(hash_mask).to_vec();
+        let hash_lines = layout.pack(&hash_mask.bits).to_vec();
         let mut multipliers = vec![[0; LANES]; width];
         for (lane, half) in layout.lanes() {
             multipliers[lane / LANES][lane % LANES] = keys[half];
@@ -153,7 +153,7 @@ impl Group {
         };
         self.masks[usize::from(local)] = LocalMask { number, rules: 0 };
         let lines = &mut self.mask_lines[usize::from(local) * width..][..width];
-        lines.copy_from_slice(&self.layout.pack(mask));
+        lines.copy_from_slice(&self.layout.pack(&mask.bits));
         let masks = &self.masks;
         let hash_of = |&at: &u16| spread(masks[usize::from(at)].number);
         self.mask_index.insert_unique(spread(number), local, hash_of);
@@ -264,7 +264,7 @@ impl Group {
         }
         let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
         self.layout.scatter(row, &mut key);
-        self.layout.scatter(self.mask(header.mask, width), &mut mask);
+        self.layout.scatter(self.mask(header.mask, width), &mut mask.bits);
         Some(Match::new(&key, &mask))
     }
 

@@ -29,7 +29,7 @@ pub(super) struct HalfSet(BitSet<{ blocks(HALVES) }>);
 impl HalfSet {
     /// The halves in which a mask has bits.
     pub(super) fn of(mask: &PipelineMask) -> Self {
-        let used = halves(mask).iter().enumerate().filter(|(_, half)| **half != [0; 4]);
+        let used = halves(&mask.bits).iter().enumerate().filter(|(_, half)| **half != [0; 4]);
         Self(used.map(|(at, _)| at).collect())
     }
 
@@ -48,7 +48,7 @@ impl HalfSet {
 
     /// These halves of a mask.
     pub(super) fn pick(self, mask: &PipelineMask) -> Box<[[u8; 4]]> {
-        let halves = halves(mask);
+        let halves = halves(&mask.bits);
         self.0.iter().map(|at| halves[at]).collect()
     }
 
@@ -90,7 +90,7 @@ impl Layout {
         self.halves.iter().enumerate().map(|(i, &half)| (HEADER + i, usize::from(half)))
     }
 
-    /// Packs a key or mask. Lanes not in use are left alone.
+    /// Packs a key, or the bits of a mask. Lanes not in use are left alone.
     #[inline]
     pub(super) fn gather(&self, key: &PipelineKey, out: &mut [Line]) {
         let halves = halves(key);
@@ -99,17 +99,17 @@ impl Layout {
         }
     }
 
-    /// Packs a key or mask.
+    /// Packs a key, or the bits of a mask.
     pub(super) fn pack(&self, key: &PipelineKey) -> ArrayVec<Line, MAX_WIDTH> {
         let mut out: ArrayVec<_, MAX_WIDTH> = (0..self.width()).map(|_| Line::default()).collect();
         self.gather(key, &mut out);
         out
     }
 
-    /// Adds packed bits to a mask.
+    /// Adds packed bits to a key, or to the bits of a mask.
     #[inline]
-    pub(super) fn scatter(&self, lines: &[Line], mask: &mut PipelineMask) {
-        let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(mask);
+    pub(super) fn scatter(&self, lines: &[Line], key: &mut PipelineKey) {
+        let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(key);
         for (lane, half) in self.lanes() {
             let bits = u32::from_be_bytes(halves[half]) | lines[lane / LANES].0[lane % LANES];
             halves[half] = bits.to_be_bytes();
@@ -140,15 +140,15 @@ mod tests {
     #[test]
     fn lanes_hold_the_halves_in_use_in_host_order() {
         let mut mask = PipelineMask::default();
-        mask.flow.nw_addrs[..4].copy_from_slice(&[255, 255, 0, 0]);
-        mask.flow.tp_dst = 0xfffe.into();
-        mask.regs[31] = 1.into();
+        mask.bits.flow.nw_addrs[..4].copy_from_slice(&[255, 255, 0, 0]);
+        mask.bits.flow.tp_dst = 0xfffe.into();
+        mask.bits.regs[31] = 1.into();
         let layout = Layout::new(HalfSet::of(&mask));
         assert_eq!(layout.width(), 1);
-        let packed = layout.pack(&mask);
+        let packed = layout.pack(&mask.bits);
         assert_eq!(packed[0].0, [0, 0, 0xfffe, 0xffff_0000, 1, 0, 0, 0]);
         let mut again = PipelineMask::default();
-        layout.scatter(&packed, &mut again);
+        layout.scatter(&packed, &mut again.bits);
         assert_eq!(again, mask);
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let layout = Layout::new(HalfSet::of(&mask));
         assert_eq!(layout.width(), MAX_WIDTH);
         let mut again = PipelineMask::default();
-        layout.scatter(&layout.pack(&mask), &mut again);
+        layout.scatter(&layout.pack(&mask.bits), &mut again.bits);
         assert_eq!(again, mask);
     }
 }

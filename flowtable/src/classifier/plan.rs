@@ -98,7 +98,7 @@ fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
     let mut members: Vec<Vec<&Census>> = vec![Vec::new(); choice.hash_masks.len()];
     for (at, class) in classes.iter().enumerate() {
         for &member in &class.members {
-            members[choice.group_of(at, &planner.words.compress(&member.mask))].push(member);
+            members[choice.group_of(at, &planner.words.compress(&member.mask.bits))].push(member);
         }
     }
     let planned = choice.hash_masks.iter().zip(&members).filter(|(_, members)| !members.is_empty());
@@ -124,7 +124,7 @@ impl<'a> Class<'a> {
         let (common, rare) = census.split_at(census.len().min(MASKS));
         let mut classes: Vec<Self> = common
             .iter()
-            .map(|mask| Self { mask: words.compress(&mask.mask), members: vec![mask] })
+            .map(|mask| Self { mask: words.compress(&mask.mask.bits), members: vec![mask] })
             .collect();
         let alike = STEPS.iter().map(|&step| Self::alike(rare, words, step));
         let few =
@@ -140,7 +140,7 @@ impl<'a> Class<'a> {
     fn alike(masks: &'a [Census], words: &Words, step: u32) -> Vec<Self> {
         let mut classes: BTreeMap<Vec<u32>, Self> = BTreeMap::new();
         for member in masks {
-            let mask = words.compress(&member.mask);
+            let mask = words.compress(&member.mask.bits);
             let counts = (0..2 * mask.len()).map(|h| (mask[h / 2] & half_bits(h)).count_ones());
             let about = counts.map(|n| if n == 0 { 0 } else { 1 + n / step }).collect();
             let class = classes

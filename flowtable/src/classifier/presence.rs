@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn lanes_are_explained_by_their_own_values_however_many_there_are() {
-        let mut mask = PipelineKey::default();
+        let mut mask = PipelineMask::default();
         mask.words_mut().fill(u64::MAX);
         let layout = Layout::new(HalfSet::of(&mask));
-        let hash_lines = layout.pack(&mask);
+        let hash_lines = layout.pack(&mask.bits);
         let keys =
             std::array::from_fn(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * i as u64 + 1));
         let mut presence = Presence::new(&layout, &hash_lines, &keys, cells(&mask, 1 << 16));
@@ -188,11 +188,11 @@ mod tests {
 
     #[test]
     fn absent_values_are_explained_by_few_bits() {
-        let mut mask = PipelineKey::default();
-        mask.flow.nw_addrs[..4].copy_from_slice(&[255; 4]);
-        mask.flow.nw_proto = 255;
+        let mut mask = PipelineMask::default();
+        mask.bits.flow.nw_addrs[..4].copy_from_slice(&[255; 4]);
+        mask.bits.flow.nw_proto = 255;
         let layout = Layout::new(HalfSet::of(&mask));
-        let hash_lines = layout.pack(&mask);
+        let hash_lines = layout.pack(&mask.bits);
         let keys =
             std::array::from_fn(|i| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * i as u64 + 1));
         let mut presence = Presence::new(&layout, &hash_lines, &keys, cells(&mask, 10));

@@ -143,7 +143,7 @@ impl<'a, const W: usize> Packed<'a, W> {
     fn turn(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
         self.turn_key(layout, key, mask);
         if !self.has_mask {
-            layout.gather(mask, &mut self.mask);
+            layout.gather(&mask.bits, &mut self.mask);
             self.has_mask = true;
         }
     }
@@ -154,7 +154,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         if let Some(layout) = self.layout
             && self.has_mask
         {
-            layout.scatter(&self.mask, mask);
+            layout.scatter(&self.mask, &mut mask.bits);
             self.has_mask = false;
         }
     }

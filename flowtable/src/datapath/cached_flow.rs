@@ -142,7 +142,7 @@ impl CachedFlow {
 
     /// The bits that the verdict depends on.
     pub fn mask(&self) -> FlowMask {
-        self.unpack(|(mask, _)| mask)
+        FlowMask { bits: self.unpack(|(mask, _)| mask) }
     }
 
     /// The packet that made it, as far as it was kept: behind the last word that matters it is zero.

@@ -186,7 +186,7 @@ impl RuleMatch {
         matching: &Match,
         no_of: impl Fn(OfPort) -> Option<PortNo>,
     ) -> Self {
-        let (mut key, mut mask) = (matching.key().flow, matching.mask().flow);
+        let (mut key, mut mask) = (matching.key().flow, matching.mask().bits.flow);
         if mask.in_port.get() != 0 {
             let of = OfPort(key.in_port.get() as u16);
             let is_exact = mask.in_port.get() & 0xffff == 0xffff;

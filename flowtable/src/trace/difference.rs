@@ -25,9 +25,9 @@ pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
     for field in FIRST.into_iter().chain(FieldId::all()) {
         // Fields share bits: those of the packet's kind come to the same place.
         let is_meant = FIRST.contains(&field) || field.prerequisite_met(matching.key());
-        if is_meant && field.read(&left) != 0 {
+        if is_meant && field.get_mask(&left) != 0 {
             found.push(field);
-            clear(field, &mut left);
+            field.clear_mask(&mut left, u128::MAX);
         }
     }
     found
@@ -51,7 +51,7 @@ impl Difference {
         names: &dyn PortNames,
     ) -> Self {
         if matches!(field, FieldId::EthType | FieldId::IpProto) {
-            let has_proto = matching.mask().flow.nw_proto != 0;
+            let has_proto = matching.mask().bits.flow.nw_proto != 0;
             return Self {
                 packet: kind(packet, true, names),
                 wanted: kind(matching.key(), has_proto, names),
@@ -65,19 +65,12 @@ impl Difference {
     }
 }
 
-fn clear(field: FieldId, mask: &mut PipelineMask) {
-    let keep = *mask;
-    field.write(mask, 0, u128::MAX);
-    // Some fields of a tag set the bit that says there is one.
-    mask.flow.vlan_tci.set(mask.flow.vlan_tci.get() & keep.flow.vlan_tci.get());
-}
-
 /// `tcp`, `arp`, `dl_type=0x88cc`
 fn kind(key: &PipelineKey, with_proto: bool, names: &dyn PortNames) -> String {
     let mut mask = PipelineMask::default();
-    mask.flow.dl_type.set(u16::MAX);
+    mask.bits.flow.dl_type.set(u16::MAX);
     if with_proto && crate::policy::xlate::is_ip(&key.flow) {
-        mask.flow.nw_proto = u8::MAX;
+        mask.bits.flow.nw_proto = u8::MAX;
     }
     shown(key, &mask, names)
 }
@@ -91,10 +84,10 @@ fn one_field(
     names: &dyn PortNames,
 ) -> String {
     let mut context = PipelineMask::default();
-    context.flow.dl_type = mask.flow.dl_type;
-    context.flow.nw_proto = mask.flow.nw_proto;
+    context.bits.flow.dl_type = mask.bits.flow.dl_type;
+    context.bits.flow.nw_proto = mask.bits.flow.nw_proto;
     let mut with_field = context;
-    field.set_mask(&mut with_field, field.read(mask));
+    field.set_mask(&mut with_field, field.get_mask(mask));
     let around = shown(key, &context, names);
     let text = shown(key, &with_field, names);
     let words = text.split(',').filter(|word| !around.split(',').any(|other| other == *word));

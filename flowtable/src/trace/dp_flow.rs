@@ -20,23 +20,23 @@ const FLAG_BITS: u16 = 0xfff;
 /// Appends the bits of `key` that `mask` names, for a packet that came in on `in_port`.
 pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_port: &str) {
     let mut headers = Headers { out, is_first: true };
-    if mask.recirc_id.get() != 0 {
+    if mask.bits.recirc_id.get() != 0 {
         let id = key.recirc_id.get();
         headers.put(match id {
             0 => "recirc_id(0)".to_owned(),
             id => format!("recirc_id({id:#x})"),
         });
     }
-    if mask.in_port.get() != 0 {
+    if mask.bits.in_port.get() != 0 {
         headers.put(format!("in_port({in_port})"));
     }
     let mut ethernet = Fields::new("eth");
-    ethernet.mac("src", key.dl_src, mask.dl_src);
-    ethernet.mac("dst", key.dl_dst, mask.dl_dst);
+    ethernet.mac("src", key.dl_src, mask.bits.dl_src);
+    ethernet.mac("dst", key.dl_dst, mask.bits.dl_dst);
     headers.fields(ethernet);
     let tags = tags(key, mask);
     // Types nest what they announce. Without them, in a part of a flow, nothing does.
-    let nests = mask.dl_type.get() != 0;
+    let nests = mask.bits.dl_type.get() != 0;
     for Tag { tpid, tci, mask } in &tags {
         if nests {
             headers.put(format!("eth_type({tpid:#06x})"));
@@ -56,7 +56,7 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
 /// What lies behind the tags.
 fn network(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
     let dl_type = key.dl_type.get();
-    if mask.dl_type.get() != 0 {
+    if mask.bits.dl_type.get() != 0 {
         headers.put(format!("eth_type({dl_type:#06x})"));
     }
     match dl_type {
@@ -73,40 +73,40 @@ fn network(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
 
 fn ipv4(key: &FlowKey, mask: &FlowMask) -> Fields {
     let mut fields = Fields::new("ipv4");
-    fields.address("src", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.nw_src()));
-    fields.address("dst", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.nw_dst()));
-    fields.number("proto", key.nw_proto, mask.nw_proto, u8::MAX);
-    fields.hex("tos", key.nw_tos, mask.nw_tos, u8::MAX);
-    fields.number("ttl", key.nw_ttl, mask.nw_ttl, u8::MAX);
+    fields.address("src", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.bits.nw_src()));
+    fields.address("dst", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.bits.nw_dst()));
+    fields.number("proto", key.nw_proto, mask.bits.nw_proto, u8::MAX);
+    fields.hex("tos", key.nw_tos, mask.bits.nw_tos, u8::MAX);
+    fields.number("ttl", key.nw_ttl, mask.bits.nw_ttl, u8::MAX);
     fields.frag(key, mask);
     fields
 }
 
 fn ipv6(key: &FlowKey, mask: &FlowMask) -> Fields {
     let mut fields = Fields::new("ipv6");
-    fields.address("src", Ipv6Addr::from(key.ipv6_src()), Ipv6Addr::from(mask.ipv6_src()));
-    fields.address("dst", Ipv6Addr::from(key.ipv6_dst()), Ipv6Addr::from(mask.ipv6_dst()));
-    fields.hex("label", key.ipv6_label.get(), mask.ipv6_label.get(), LABEL_BITS);
-    fields.number("proto", key.nw_proto, mask.nw_proto, u8::MAX);
-    fields.hex("tclass", key.nw_tos, mask.nw_tos, u8::MAX);
-    fields.number("hlimit", key.nw_ttl, mask.nw_ttl, u8::MAX);
+    fields.address("src", Ipv6Addr::from(key.ipv6_src()), Ipv6Addr::from(mask.bits.ipv6_src()));
+    fields.address("dst", Ipv6Addr::from(key.ipv6_dst()), Ipv6Addr::from(mask.bits.ipv6_dst()));
+    fields.hex("label", key.ipv6_label.get(), mask.bits.ipv6_label.get(), LABEL_BITS);
+    fields.number("proto", key.nw_proto, mask.bits.nw_proto, u8::MAX);
+    fields.hex("tclass", key.nw_tos, mask.bits.nw_tos, u8::MAX);
+    fields.number("hlimit", key.nw_ttl, mask.bits.nw_ttl, u8::MAX);
     fields.frag(key, mask);
     fields
 }
 
 fn arp(key: &FlowKey, mask: &FlowMask) -> Fields {
     let mut fields = Fields::new("arp");
-    fields.address("sip", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.nw_src()));
-    fields.address("tip", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.nw_dst()));
-    fields.number("op", key.nw_proto, mask.nw_proto, u8::MAX);
-    fields.mac("sha", key.arp_sha, mask.arp_sha);
-    fields.mac("tha", key.arp_tha, mask.arp_tha);
+    fields.address("sip", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.bits.nw_src()));
+    fields.address("tip", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.bits.nw_dst()));
+    fields.number("op", key.nw_proto, mask.bits.nw_proto, u8::MAX);
+    fields.mac("sha", key.arp_sha, mask.bits.arp_sha);
+    fields.mac("tha", key.arp_tha, mask.bits.arp_tha);
     fields
 }
 
 /// Masks of label stack entries are always written, as Open vSwitch does.
 fn labels(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
-    for (lse, mask) in key.mpls_lse.iter().zip(&mask.mpls_lse) {
+    for (lse, mask) in key.mpls_lse.iter().zip(&mask.bits.mpls_lse) {
         let (lse, mask) = (lse.get(), mask.get());
         if mask != 0 {
             headers.put(format!(
@@ -127,21 +127,21 @@ fn labels(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
 fn transport(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
     let ports = |name, src, dst| {
         let mut fields = Fields::new(name);
-        fields.number(src, key.tp_src.get(), mask.tp_src.get(), u16::MAX);
-        fields.number(dst, key.tp_dst.get(), mask.tp_dst.get(), u16::MAX);
+        fields.number(src, key.tp_src.get(), mask.bits.tp_src.get(), u16::MAX);
+        fields.number(dst, key.tp_dst.get(), mask.bits.tp_dst.get(), u16::MAX);
         fields
     };
     // The type and code of ICMP lie in the low bytes of the ports.
     let icmp = |name| {
         let mut fields = Fields::new(name);
-        fields.number("type", key.tp_src.get() as u8, mask.tp_src.get() as u8, u8::MAX);
-        fields.number("code", key.tp_dst.get() as u8, mask.tp_dst.get() as u8, u8::MAX);
+        fields.number("type", key.tp_src.get() as u8, mask.bits.tp_src.get() as u8, u8::MAX);
+        fields.number("code", key.tp_dst.get() as u8, mask.bits.tp_dst.get() as u8, u8::MAX);
         fields
     };
     match key.nw_proto {
         ip_proto::TCP => {
             headers.fields(ports("tcp", "src", "dst"));
-            let (flags, flags_mask) = (key.tcp_flags.get(), mask.tcp_flags.get());
+            let (flags, flags_mask) = (key.tcp_flags.get(), mask.bits.tcp_flags.get());
             if flags_mask != 0 {
                 headers.put(format!("tcp_flags({})", tcp_flags(flags, flags_mask)));
             }
@@ -152,10 +152,10 @@ fn transport(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
         ip_proto::ICMPV6 => {
             headers.fields(icmp("icmpv6"));
             let mut fields = Fields::new("nd");
-            let [target, target_mask] = [key.nd_target, mask.nd_target].map(Ipv6Addr::from);
+            let [target, target_mask] = [key.nd_target, mask.bits.nd_target].map(Ipv6Addr::from);
             fields.address("target", target, target_mask);
-            fields.mac("sll", key.arp_sha, mask.arp_sha);
-            fields.mac("tll", key.arp_tha, mask.arp_tha);
+            fields.mac("sll", key.arp_sha, mask.bits.arp_sha);
+            fields.mac("tll", key.arp_tha, mask.bits.arp_tha);
             headers.fields(fields);
         }
         _ => {}
@@ -182,8 +182,8 @@ struct Tag {
 
 /// The tags of a packet that has some.
 fn tags(key: &FlowKey, mask: &FlowMask) -> Vec<Tag> {
-    let outer = (key.vlan_tpid.get(), key.vlan_tci.get(), mask.vlan_tci.get());
-    let inner = (key.vlan2_tpid.get(), key.vlan2_tci.get(), mask.vlan2_tci.get());
+    let outer = (key.vlan_tpid.get(), key.vlan_tci.get(), mask.bits.vlan_tci.get());
+    let inner = (key.vlan2_tpid.get(), key.vlan2_tci.get(), mask.bits.vlan2_tci.get());
     [outer, inner]
         .into_iter()
         .filter(|(_, tci, _)| tci & VLAN_CFI != 0)
@@ -296,7 +296,7 @@ impl Fields {
     }
 
     fn frag(&mut self, key: &FlowKey, mask: &FlowMask) {
-        if mask.nw_frag == 0 {
+        if mask.bits.nw_frag == 0 {
             return;
         }
         let kind = match key.nw_frag & (frag::ANY | frag::LATER) {
@@ -333,8 +333,9 @@ mod tests {
     #[track_caller]
     fn check(packet: &str, mask: &str, expected: &str) {
         let parse = |text| parse_match(text, &ParseContext::default()).expect(text);
-        let (key, mut mask) = (parse(packet).key().flow, parse(mask).mask().flow);
-        mask.recirc_id.set(u32::MAX);
+        let (key, mut mask) =
+            (parse(packet).key().flow, FlowMask { bits: parse(mask).mask().bits.flow });
+        mask.bits.recirc_id.set(u32::MAX);
         let mut out = String::new();
         write_datapath_flow(&mut out, &key, &mask, "1");
         assert_eq!(out, format!("recirc_id(0),{expected}"));

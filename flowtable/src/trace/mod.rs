@@ -57,9 +57,9 @@ pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortName
             *m |= 0xffff_ffff << 32;
         }
     }
-    mask.actset_output.set(0);
+    mask.bits.actset_output.set(0);
     if packet.metadata.get() != 0 {
-        mask.metadata.set(u64::MAX);
+        mask.bits.metadata.set(u64::MAX);
     }
     for field in packet_fields(&packet.flow) {
         field.set_mask(&mut mask, field.full_mask());
@@ -111,13 +111,12 @@ pub fn write_megaflow(out: &mut String, key: &FlowKey, mask: &FlowMask, names: &
         }
     }
     let key = PipelineKey { flow: *key, ..PipelineKey::default() };
-    let mut mask = PipelineMask { flow: *mask, ..PipelineMask::default() };
-    mask.flow.recirc_id.set(0);
-    mask.flow.shape.set(0);
+    let bits = PipelineKey { flow: mask.bits, ..PipelineKey::default() };
+    let mask = PipelineMask { bits };
     // Bits of headers that the packet does not have are nobody's business.
     let mut shown = PipelineMask::default();
     for field in packet_fields(&key.flow) {
-        let bits = field.read(&mask);
+        let bits = field.get_mask(&mask);
         field.set_mask(&mut shown, bits);
     }
     write_match(out, &Match::new(&key, &shown), DEFAULT_PRIORITY, names);

@@ -94,8 +94,8 @@ impl Filter {
             let refusal = Refusal::new(RefusalReason::Text, message);
             return Err(Box::new(refusal.with_hint("name only fields of the packet, or in_port")));
         }
-        let (mut key, mask) = (wanted.key().flow, wanted.mask().flow);
-        if mask.in_port.get() != 0 {
+        let (mut key, mask) = (wanted.key().flow, FlowMask { bits: wanted.mask().bits.flow });
+        if mask.bits.in_port.get() != 0 {
             let of = OfPort(key.in_port.get() as u16);
             let no = switch.bridge().snapshot().ports().get(of).and_then(PortInfo::port_no);
             let no = no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
@@ -147,7 +147,7 @@ impl RuleWords {
         if let Some(name) = rule.name() {
             let _ = write!(text, ", name {name}");
         }
-        Self { matched: matching.mask().flow, text }
+        Self { matched: FlowMask { bits: matching.mask().bits.flow }, text }
     }
 }
 

@@ -93,7 +93,7 @@ fn selecting(conduct: Conduct) -> Policy {
 fn labelled() -> Match {
     matching(|key, mask| {
         key.flow.dl_type.set(eth_type::MPLS);
-        mask.flow.dl_type.set(u16::MAX);
+        mask.bits.flow.dl_type.set(u16::MAX);
     })
 }
 

@@ -14,11 +14,11 @@ pub(crate) fn sixteen_rules(family: Family) -> Vec<FlowMod> {
     let rule = |n: u16| {
         let m = matching(|key, mask| {
             key.flow.dl_type.set(dl_type);
-            mask.flow.dl_type.set(u16::MAX);
+            mask.bits.flow.dl_type.set(u16::MAX);
             key.flow.nw_proto = 17;
-            mask.flow.nw_proto = u8::MAX;
+            mask.bits.flow.nw_proto = u8::MAX;
             key.flow.tp_dst.set(5000 + n);
-            mask.flow.tp_dst.set(u16::MAX);
+            mask.bits.flow.tp_dst.set(u16::MAX);
         });
         add(0, 100, m, output(2 + n % 2))
     };
@@ -40,9 +40,9 @@ pub(crate) fn reading_rule() -> FlowMod {
 fn udp() -> Match {
     matching(|key, mask| {
         key.flow.dl_type.set(eth_type::IPV4);
-        mask.flow.dl_type.set(u16::MAX);
+        mask.bits.flow.dl_type.set(u16::MAX);
         key.flow.nw_proto = 17;
-        mask.flow.nw_proto = u8::MAX;
+        mask.bits.flow.nw_proto = u8::MAX;
     })
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn exactly(flow: &Tuple) -> Match {
     matching(|key, mask| {
         for (flow_key, [src, dst], [sport, dport], proto, dl_type) in [
             (&mut key.flow, [flow.src, flow.dst], [flow.sport, flow.dport], 17, eth_type::IPV4),
-            (&mut mask.flow, [u32::MAX; 2], [u16::MAX; 2], u8::MAX, u16::MAX),
+            (&mut mask.bits.flow, [u32::MAX; 2], [u16::MAX; 2], u8::MAX, u16::MAX),
         ] {
             flow_key.dl_type.set(dl_type);
             flow_key.nw_proto = proto;

@@ -32,7 +32,7 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn run(mut self) {
         let key = &self.matching.key().flow;
-        let mask = &self.matching.mask().flow;
+        let mask = &self.matching.mask().bits.flow;
         let dl_type = key.dl_type.get();
         let is_arp = matches!(dl_type, eth_type::ARP | eth_type::RARP);
 
@@ -94,7 +94,7 @@ impl Printer<'_> {
     }
 
     fn mask(&self, field: FieldId) -> u128 {
-        field.read(self.matching.mask())
+        field.get_mask(self.matching.mask())
     }
 
     fn value(&self, field: FieldId) -> u128 {
@@ -104,7 +104,7 @@ impl Printer<'_> {
     /// `tcp`, `ip` and the like. Returns whether that said the EtherType, and the IP protocol.
     fn protocol(&mut self) -> (bool, bool) {
         let key = &self.matching.key().flow;
-        let mask = &self.matching.mask().flow;
+        let mask = &self.matching.mask().bits.flow;
         if mask.dl_type.get() == 0 {
             return (false, false);
         }
@@ -131,7 +131,7 @@ impl Printer<'_> {
     }
 
     fn vlan(&mut self) {
-        let mask = self.matching.mask().flow.vlan_tci.get();
+        let mask = self.matching.mask().bits.flow.vlan_tci.get();
         let tci = self.matching.key().flow.vlan_tci.get();
         if mask == 0 {
             return;

@@ -40,7 +40,7 @@ impl Ctx<'_> {
                 return;
             }
             self.is_last = is_last_list && i + 1 == actions.len() && self.action_set.is_empty();
-            self.report.read(&self.mask.flow);
+            self.report.read(&self.flow_mask());
             self.report.action(action);
             if let Action::CheckPktLarger { len, dst } = action {
                 return self.check_packet_larger(*len, *dst, &actions[i + 1..]);
@@ -176,7 +176,7 @@ impl Ctx<'_> {
 
     fn set_tos(&mut self, mask: u8, value: u8) {
         if is_ip(&self.key.flow) {
-            self.mask.flow.nw_tos |= mask;
+            self.mask.bits.flow.nw_tos |= mask;
             self.key.flow.nw_tos = self.key.flow.nw_tos & !mask | value & mask;
         }
     }
@@ -186,12 +186,12 @@ impl Ctx<'_> {
         if !is_ip(flow) || flow.nw_frag & frag::LATER != 0 {
             return;
         }
-        self.mask.flow.nw_proto = u8::MAX;
+        self.mask.bits.flow.nw_proto = u8::MAX;
         if matches!(flow.nw_proto, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP) {
             let (field, mask) = if source {
-                (&mut flow.tp_src, &mut self.mask.flow.tp_src)
+                (&mut flow.tp_src, &mut self.mask.bits.flow.tp_src)
             } else {
-                (&mut flow.tp_dst, &mut self.mask.flow.tp_dst)
+                (&mut flow.tp_dst, &mut self.mask.bits.flow.tp_dst)
             };
             field.set(port);
             mask.set(u16::MAX);
@@ -202,7 +202,7 @@ impl Ctx<'_> {
         if !is_ip(&self.key.flow) {
             return Ok(());
         }
-        self.mask.flow.nw_ttl = u8::MAX;
+        self.mask.bits.flow.nw_ttl = u8::MAX;
         if self.key.flow.nw_ttl > 1 {
             self.key.flow.nw_ttl -= 1;
             return Ok(());

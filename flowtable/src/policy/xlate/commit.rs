@@ -36,7 +36,7 @@ impl Ctx<'_> {
     }
 
     fn commit_eth(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         if key.dl_src == base.dl_src && key.dl_dst == base.dl_dst {
             return;
         }
@@ -50,7 +50,7 @@ impl Ctx<'_> {
 
     fn commit_network(&mut self) {
         // Protocol 0 is how a key says that there is no sound network header.
-        self.mask.flow.nw_proto = u8::MAX;
+        self.mask.bits.flow.nw_proto = u8::MAX;
         if self.key.flow.nw_proto == 0 {
             return;
         }
@@ -66,7 +66,7 @@ impl Ctx<'_> {
     }
 
     fn commit_ipv4(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl;
@@ -86,7 +86,7 @@ impl Ctx<'_> {
     }
 
     fn commit_ipv6(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         let same = key.nw_addrs == base.nw_addrs
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl
@@ -110,7 +110,7 @@ impl Ctx<'_> {
     }
 
     fn commit_arp(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_proto == base.nw_proto
             && key.arp_sha == base.arp_sha
@@ -132,7 +132,7 @@ impl Ctx<'_> {
     }
 
     fn commit_nd(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         let same = key.nd_target == base.nd_target
             && key.arp_sha == base.arp_sha
             && key.arp_tha == base.arp_tha;
@@ -151,7 +151,7 @@ impl Ctx<'_> {
     }
 
     fn commit_ports(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         if (key.tp_src, key.tp_dst) == (base.tp_src, base.tp_dst) || !is_ip(base) {
             return;
         }
@@ -171,7 +171,7 @@ impl Ctx<'_> {
     }
 
     fn commit_icmp(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.flow);
+        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
         let is_icmp = matches!(
             (base.dl_type.get(), key.nw_proto),
             (eth_type::IPV4, ip_proto::ICMP) | (eth_type::IPV6, ip_proto::ICMPV6)
@@ -197,7 +197,7 @@ impl Ctx<'_> {
             return;
         }
         // An entry is written whole, whatever part of it was set.
-        self.mask.flow.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
+        self.mask.bits.flow.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
         let mut common = (1..=base_n.min(key_n))
             .take_while(|i| self.base.mpls_lse[base_n - i] == key.mpls_lse[key_n - i])
             .count();

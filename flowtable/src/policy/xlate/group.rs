@@ -158,7 +158,7 @@ impl Ctx<'_> {
 
     /// The fields that tell flows apart, with what was looked at marked.
     fn five_tuple(&mut self) -> [u64; flow::key::FLOW_WORDS] {
-        let (flow, mask) = (&self.key.flow, &mut self.mask.flow);
+        let (flow, mask) = (&self.key.flow, &mut self.mask.bits.flow);
         let mut tuple = FlowKey { dl_type: flow.dl_type, ..FlowKey::default() };
         match flow.dl_type.get() {
             eth_type::IPV4 | eth_type::IPV6 => {

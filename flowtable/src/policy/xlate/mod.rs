@@ -211,11 +211,11 @@ impl<'a> Ctx<'a> {
         let mut pipeline_key = PipelineKey { flow: *key, ..PipelineKey::default() };
         pipeline_key.actset_output.set(OFPP_UNSET);
         let mut mask = PipelineMask::default();
-        mask.flow.in_port.set(u32::MAX);
-        mask.flow.recirc_id.set(u32::MAX);
-        mask.flow.dl_type.set(u16::MAX);
+        mask.bits.flow.in_port.set(u32::MAX);
+        mask.bits.flow.recirc_id.set(u32::MAX);
+        mask.bits.flow.dl_type.set(u16::MAX);
         if is_ip(key) {
-            mask.flow.nw_frag = frag::ANY | frag::LATER;
+            mask.bits.flow.nw_frag = frag::ANY | frag::LATER;
         }
         Self {
             view,
@@ -268,6 +268,11 @@ impl<'a> Ctx<'a> {
 
     fn miss(&mut self, table: TableId) {
         self.out.misses.push(TableRef { bridge: self.bridge, table });
+    }
+
+    /// The bits of the packet itself that were read so far.
+    fn flow_mask(&self) -> FlowMask {
+        FlowMask { bits: self.mask.bits.flow }
     }
 
     fn fail(&mut self, reason: DropReason) {
@@ -351,11 +356,11 @@ impl<'a> Ctx<'a> {
             return;
         }
         let saved = std::mem::replace(&mut self.table, table);
-        self.report.read(&self.mask.flow);
+        self.report.read(&self.flow_mask());
         if let Some(rule) = self.rule_for(in_port, table) {
             self.matched = true;
             self.report.enter_rule(table, &rule);
-            self.report.read(&self.mask.flow);
+            self.report.read(&self.flow_mask());
             let deeper = u32::from(resubmitted && table <= saved);
             if resubmitted {
                 self.resubmits += 1;
@@ -370,7 +375,7 @@ impl<'a> Ctx<'a> {
         } else {
             self.miss(table);
             self.report.miss(table);
-            self.report.read(&self.mask.flow);
+            self.report.read(&self.flow_mask());
         }
         self.table = saved;
     }
@@ -469,8 +474,8 @@ impl<'a> Ctx<'a> {
             self.out.actions.clear();
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
-        self.out.mask = self.mask.flow;
-        self.report.read(&self.mask.flow);
+        self.out.mask = self.flow_mask();
+        self.report.read(&self.flow_mask());
         self.report.finish(self.key, &self.out);
         (self.out, self.report)
     }

@@ -2,7 +2,7 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, Note, is_ip};
-use flow::key::{FlowKey, FlowMask};
+use flow::key::FlowKey;
 use flow::verdict::DropReason;
 use packet::wire::eth_type;
 
@@ -13,8 +13,8 @@ const BOS: u32 = 0x100;
 /// Label of an empty stack entry in front of IPv6 (RFC 3032 §2.1).
 const IPV6_EXPLICIT_NULL: u32 = 2;
 
-/// Number of entries, and which bits told.
-pub(super) fn count(key: &FlowKey, mask: Option<&mut FlowMask>) -> usize {
+/// Number of entries; the bits that told are marked in `mask`.
+pub(super) fn count(key: &FlowKey, mask: Option<&mut FlowKey>) -> usize {
     if !is_mpls(key.dl_type.get()) {
         return 0;
     }
@@ -92,12 +92,12 @@ pub(super) fn pop(key: &mut FlowKey, n: usize, ethertype: u16) -> bool {
 
 impl Ctx<'_> {
     fn labels(&mut self) -> usize {
-        count(&self.key.flow, Some(&mut self.mask.flow))
+        count(&self.key.flow, Some(&mut self.mask.bits.flow))
     }
 
     pub(super) fn set_label(&mut self, field_mask: u32, bits: u32) {
         if is_mpls(self.key.flow.dl_type.get()) {
-            let mask = &mut self.mask.flow.mpls_lse[0];
+            let mask = &mut self.mask.bits.flow.mpls_lse[0];
             mask.set(mask.get() | field_mask);
             let lse = &mut self.key.flow.mpls_lse[0];
             lse.set(lse.get() & !field_mask | bits & field_mask);
@@ -110,7 +110,7 @@ impl Ctx<'_> {
             return Err(());
         }
         let ttl = self.key.flow.mpls_lse[0].get() & 0xff;
-        let mask = &mut self.mask.flow.mpls_lse[0];
+        let mask = &mut self.mask.bits.flow.mpls_lse[0];
         mask.set(mask.get() | 0xff);
         if ttl > 1 {
             self.set_label(0xff, ttl - 1);
@@ -130,11 +130,11 @@ impl Ctx<'_> {
             // What was done to the headers must be emitted while the datapath still sees them.
             self.commit();
             if is_ip(&self.key.flow) {
-                self.mask.flow.nw_tos |= 0xfc;
-                self.mask.flow.nw_ttl = u8::MAX;
+                self.mask.bits.flow.nw_tos |= 0xfc;
+                self.mask.bits.flow.nw_ttl = u8::MAX;
             }
         } else {
-            self.mask.flow.mpls_lse[..n].iter_mut().for_each(|m| m.set(u32::MAX));
+            self.mask.bits.flow.mpls_lse[..n].iter_mut().for_each(|m| m.set(u32::MAX));
         }
         push(&mut self.key.flow, n, ethertype, true);
     }
@@ -142,7 +142,7 @@ impl Ctx<'_> {
     pub(super) fn pop_mpls(&mut self, ethertype: u16) {
         let n = self.labels();
         if n > 1 {
-            self.mask.flow.mpls_lse[1..n].iter_mut().for_each(|m| m.set(u32::MAX));
+            self.mask.bits.flow.mpls_lse[1..n].iter_mut().for_each(|m| m.set(u32::MAX));
         }
         if pop(&mut self.key.flow, n, ethertype) {
             if !is_mpls(ethertype) {

@@ -15,8 +15,8 @@ type Inside = [Tag; 2];
 
 impl Ctx<'_> {
     pub(super) fn normal(&mut self) {
-        self.mask.flow.dl_src = [0xff; 6];
-        self.mask.flow.dl_dst = [0xff; 6];
+        self.mask.bits.flow.dl_src = [0xff; 6];
+        self.mask.bits.flow.dl_dst = [0xff; 6];
         self.mark_tags();
         let ports = self.ports();
         let flow = self.key.flow;

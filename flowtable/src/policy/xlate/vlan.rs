@@ -40,7 +40,7 @@ pub(super) fn count(tags: &[Tag; 2]) -> usize {
 impl Ctx<'_> {
     /// Everything about the tags was looked at.
     pub(super) fn mark_tags(&mut self) {
-        let mask = &mut self.mask.flow;
+        let mask = &mut self.mask.bits.flow;
         mask.vlan_tci.set(u16::MAX);
         mask.vlan_tpid.set(u16::MAX);
         mask.vlan2_tci.set(u16::MAX);
@@ -48,7 +48,7 @@ impl Ctx<'_> {
     }
 
     pub(super) fn set_vlan(&mut self, field_mask: u16, bits: u16, push_if_untagged: bool) {
-        self.mask.flow.vlan_tci |= VLAN_CFI | field_mask;
+        self.mask.bits.flow.vlan_tci |= VLAN_CFI | field_mask;
         let tci = self.key.flow.vlan_tci.get();
         if tci & VLAN_CFI != 0 || push_if_untagged {
             self.key.flow.vlan_tci.set(tci & !field_mask | bits & field_mask | VLAN_CFI);

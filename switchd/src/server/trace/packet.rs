@@ -63,7 +63,7 @@ fn port_of(
     frame: Option<&[u8]>,
 ) -> Result<(PortNo, OfPort), Box<Refusal>> {
     let snapshot = switch.bridge().snapshot();
-    let is_given = flow.mask().flow.in_port.get() != 0;
+    let is_given = flow.mask().bits.flow.in_port.get() != 0;
     let of = if is_given {
         Some(OfPort(flow.key().flow.in_port.get() as u16))
     } else {
@@ -161,12 +161,12 @@ impl Draft {
 
     /// Whether anything is said of a field.
     pub(super) fn has(&self, field: FieldId) -> bool {
-        field.read(&self.mask) != 0
+        field.get_mask(&self.mask) != 0
     }
 
     /// Gives a field a value. False if it has another one.
     pub(super) fn set(&mut self, field: FieldId, value: u128) -> bool {
-        let known = field.read(&self.mask);
+        let known = field.get_mask(&self.mask);
         let agrees = (field.read(&self.key) ^ value) & known == 0;
         if agrees {
             field.write(&mut self.key, value, u128::MAX);
