@@ -151,6 +151,15 @@ impl Host {
         self.namespace.run(f)
     }
 
+    /// States the MAC address of a neighbour, so that this host sends to it without asking.
+    ///
+    /// # Errors
+    /// The interface has gone.
+    pub fn add_neighbour(&mut self, address: IpAddr, mac: [u8; 6]) -> Result<(), LabError> {
+        let index = self.netlink.link(&self.interface)?.index;
+        Ok(self.netlink.add_neighbour(index, address, mac)?)
+    }
+
     /// Adds a VLAN interface on top of its cable, with an address of its own.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod namespace;
 mod source;
 pub mod traffic;
 mod wait;
+mod wire;
 
 pub use counters::{Counters, InterfaceCounters};
 pub use daemon::{Daemon, RunDir};
@@ -29,3 +30,4 @@ pub use host::{Host, HostPlan, VlanTag, has_taps};
 pub use namespace::{Namespace, enter};
 pub use source::FrameSource;
 pub use wait::{eventually, within};
+pub use wire::{OpenPort, Wire};

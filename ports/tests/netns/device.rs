@@ -1,6 +1,8 @@
 //! What opening a port does to its device, and undoes.
 
-use crate::lab::{Host, Opened, Outcome, Skip, experimental, ip, needs, netlink, open};
+use crate::fixture::{experimental, host, ip, netlink, open};
+use lab::harness::{Test, Unsupported, unsupported_if_missing};
+use lab::{Host, OpenPort};
 use nix::sched::{CloneFlags, unshare};
 use packet::{Frame, Offload};
 use ports::netlink::{Events, LinkEvent, LinkSpec, Tbf};
@@ -8,51 +10,74 @@ use ports::shield::BRIDGE;
 use ports::{Shield, TxFailure};
 use std::net::UdpSocket;
 
+pub(crate) const TESTS: &[Test] = &[
+    ("device::the_host_stack_is_shielded", the_host_stack_is_shielded),
+    ("device::a_device_of_another_bridge_is_refused", a_device_of_another_bridge_is_refused),
+    ("device::a_shield_left_by_a_crash_is_adopted", a_shield_left_by_a_crash_is_adopted),
+    ("device::addresses_are_warned_of", addresses_are_warned_of),
+    ("device::a_device_is_put_back_as_it_was", a_device_is_put_back_as_it_was),
+    ("device::a_device_is_one_port_at_a_time", a_device_is_one_port_at_a_time),
+    ("device::a_missing_device_is_named", a_missing_device_is_named),
+    ("device::a_missing_capability_is_named", a_missing_capability_is_named),
+    ("device::queueing_is_honoured_while_there_is_any", queueing_is_honoured_while_there_is_any),
+    ("device::events_tell_what_happens_to_a_device", events_tell_what_happens_to_a_device),
+];
+
 /// A datagram to the switch's own address: does the stack of the switch's namespace get it?
-fn stack_receives(port: &mut Opened, host: &mut Host, socket: &UdpSocket) -> bool {
-    host.netlink.add_neighbour(host.eth0, ip("10.0.0.9"), port.port.mac).unwrap();
-    let sender = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap());
+fn stack_receives(
+    port: &mut OpenPort,
+    host: &mut Host,
+    socket: &UdpSocket,
+) -> anyhow::Result<bool> {
+    host.add_neighbour(ip("10.0.0.9"), port.port.mac)?;
+    let sender = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap())?;
     // When the port has heard the last one, the stack has had the first ones.
     for number in 0..20 {
         sender.send_to(&[number], "10.0.0.9:9").unwrap();
     }
-    port.receive_until(|frame| frame.bytes().ends_with(&[19]) || frame.bytes()[42] == 19);
+    port.receive_until(|frame| frame.bytes().ends_with(&[19]) || frame.bytes()[42] == 19)?;
     socket.set_nonblocking(true).unwrap();
-    socket.recv(&mut [0; 10]).is_ok()
+    Ok(socket.recv(&mut [0; 10]).is_ok())
 }
 
-pub(crate) fn the_host_stack_is_shielded() -> Outcome {
-    let mut host = Host::new("p1", 1);
+fn the_host_stack_is_shielded() -> anyhow::Result<()> {
+    let mut host = host("p1", 1)?;
     let mut netlink = netlink();
     let lo = netlink.link("lo").unwrap().index;
     netlink.set_up(lo, true).unwrap();
     netlink.add_address(lo, ip("10.0.0.9"), 32).unwrap();
     let socket = UdpSocket::bind("10.0.0.9:9").unwrap();
 
-    let mut exposed = Opened::new("p1,shield=off");
+    let mut exposed = OpenPort::open("p1,shield=off")?;
     assert_eq!(exposed.port.shield, Shield::Exposed);
-    assert!(stack_receives(&mut exposed, &mut host, &socket), "otherwise this test proves nothing");
+    assert!(
+        stack_receives(&mut exposed, &mut host, &socket)?,
+        "otherwise this test proves nothing"
+    );
     drop(exposed);
     while socket.recv(&mut [0; 10]).is_ok() {}
 
-    let mut shielded = Opened::new("p1");
+    let mut shielded = OpenPort::open("p1")?;
     if shielded.port.shield == Shield::Exposed {
-        return Err(Skip(shielded.port.warnings.join("; ")));
+        return Err(Unsupported::lacking(format!("shield: {}", shielded.port.warnings.join("; "))));
     }
     let bridge = netlink.link(BRIDGE).unwrap();
     assert!(!bridge.is_up);
     assert_eq!(netlink.link("p1").unwrap().master, Some(bridge.index));
-    assert!(!stack_receives(&mut shielded, &mut host, &socket));
+    assert!(!stack_receives(&mut shielded, &mut host, &socket)?);
     drop(shielded);
     assert_eq!(netlink.link("p1").unwrap().master, None);
     assert_eq!(netlink.find_link(BRIDGE).unwrap(), None);
     Ok(())
 }
 
-pub(crate) fn a_device_of_another_bridge_is_refused() -> Outcome {
-    let _host = Host::new("p1", 1);
+fn a_device_of_another_bridge_is_refused() -> anyhow::Result<()> {
+    let _host = host("p1", 1)?;
     let mut netlink = netlink();
-    needs("bridge devices", netlink.create_bridge("docker0", &LinkSpec::default()))?;
+    unsupported_if_missing(
+        netlink.create_bridge("docker0", &LinkSpec::default()),
+        "bridge devices",
+    )?;
     let (bridge, p1) = (netlink.link("docker0").unwrap().index, netlink.link("p1").unwrap().index);
     netlink.set_master(p1, Some(bridge)).unwrap();
     let error = open("p1").unwrap_err();
@@ -68,11 +93,11 @@ pub(crate) fn a_device_of_another_bridge_is_refused() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn a_shield_left_by_a_crash_is_adopted() -> Outcome {
-    let _hosts = [Host::new("p1", 1), Host::new("p2", 2)];
+fn a_shield_left_by_a_crash_is_adopted() -> anyhow::Result<()> {
+    let _hosts = [host("p1", 1)?, host("p2", 2)?];
     let mut netlink = netlink();
     let up = LinkSpec { up: true, ..LinkSpec::default() };
-    needs("bridge devices", netlink.create_bridge(BRIDGE, &up))?;
+    unsupported_if_missing(netlink.create_bridge(BRIDGE, &up), "bridge devices")?;
     let (bridge, p1) = (netlink.link(BRIDGE).unwrap().index, netlink.link("p1").unwrap().index);
     netlink.set_master(p1, Some(bridge)).unwrap();
     let first = open("p1").unwrap();
@@ -87,8 +112,8 @@ pub(crate) fn a_shield_left_by_a_crash_is_adopted() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn addresses_are_warned_of() -> Outcome {
-    let _host = Host::new("p1", 1);
+fn addresses_are_warned_of() -> anyhow::Result<()> {
+    let _host = host("p1", 1)?;
     let mut netlink = netlink();
     let p1 = netlink.link("p1").unwrap().index;
     assert_eq!(open("p1").unwrap().warnings, [""; 0]);
@@ -100,8 +125,8 @@ pub(crate) fn addresses_are_warned_of() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn a_device_is_put_back_as_it_was() -> Outcome {
-    let _host = Host::new("p1", 1);
+fn a_device_is_put_back_as_it_was() -> anyhow::Result<()> {
+    let _host = host("p1", 1)?;
     let mut netlink = netlink();
     let before = netlink.link("p1").unwrap();
     assert!(!before.is_up);
@@ -116,8 +141,8 @@ pub(crate) fn a_device_is_put_back_as_it_was() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn a_device_is_one_port_at_a_time() -> Outcome {
-    let _host = Host::new("p1", 1);
+fn a_device_is_one_port_at_a_time() -> anyhow::Result<()> {
+    let _host = host("p1", 1)?;
     let first = open("p1").unwrap();
     let error = open("p1").unwrap_err();
     assert_eq!(error.to_string(), "port \"p1\": in use by this process already");
@@ -127,17 +152,18 @@ pub(crate) fn a_device_is_one_port_at_a_time() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn a_missing_device_is_named() -> Outcome {
+fn a_missing_device_is_named() -> anyhow::Result<()> {
     let message = |text| open(text).unwrap_err().to_string();
     assert_eq!(message("veth7"), "port \"veth7\": no such network device");
     assert_eq!(message("lo"), "port \"lo\": not an Ethernet device");
     Ok(())
 }
 
-pub(crate) fn a_missing_capability_is_named() -> Outcome {
-    let _host = Host::new("p1", 1);
+fn a_missing_capability_is_named() -> anyhow::Result<()> {
+    let _host = host("p1", 1)?;
     // In a further user namespace we have every capability, but none over our network namespace.
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|e| Skip(format!("no user namespace: {e}")))?;
+    unshare(CloneFlags::CLONE_NEWUSER)
+        .map_err(|e| Unsupported::lacking(format!("user namespaces: {e}")))?;
     let error = open("p1").unwrap_err();
     assert!(error.is_denied());
     assert_eq!(
@@ -148,20 +174,20 @@ pub(crate) fn a_missing_capability_is_named() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn queueing_is_honoured_while_there_is_any() -> Outcome {
-    let host = Host::new("p1", 1);
+fn queueing_is_honoured_while_there_is_any() -> anyhow::Result<()> {
+    let host = host("p1", 1)?;
     let mut netlink = netlink();
     let p1 = netlink.link("p1").unwrap().index;
     netlink.set_up(p1, true).unwrap();
     // Room for a few frames, and a rate at which none of them leaves during this test.
     let slow = Tbf { rate: 1000, burst: 2000, limit: 4000 };
-    needs("token bucket", netlink.set_root_tbf(p1, slow))?;
+    unsupported_if_missing(netlink.set_root_tbf(p1, slow), "token bucket")?;
     let frames = || {
-        let frame = || Frame::owned(&experimental(host.mac, 1000), Offload::NONE);
+        let frame = || Frame::owned(&experimental(host.mac(), 1000), Offload::NONE);
         (0..64).map(|_| frame()).collect::<Vec<_>>()
     };
 
-    let mut port = Opened::new("p1");
+    let mut port = OpenPort::open("p1")?;
     assert!(!port.port.status.bypasses_qdisc());
     let failures = port.send(frames());
     assert!(failures.len() > 50, "{}", failures.len());
@@ -173,23 +199,23 @@ pub(crate) fn queueing_is_honoured_while_there_is_any() -> Outcome {
     drop(port);
 
     netlink.set_root_tbf(p1, slow).unwrap();
-    let mut port = Opened::new("p1,qdisc=bypass");
+    let mut port = OpenPort::open("p1,qdisc=bypass")?;
     assert_eq!(port.send(frames()), []);
     drop(port);
     netlink.delete_root_qdisc(p1).unwrap();
-    let mut port = Opened::new("p1,qdisc=honour");
+    let mut port = OpenPort::open("p1,qdisc=honour")?;
     assert!(!port.port.status.bypasses_qdisc());
     assert_eq!(port.send(frames()), []);
     Ok(())
 }
 
-pub(crate) fn events_tell_what_happens_to_a_device() -> Outcome {
+fn events_tell_what_happens_to_a_device() -> anyhow::Result<()> {
     let mut events = Events::open().unwrap();
-    let host = Host::new("p1", 1);
-    let mut port = Opened::new("p1,shield=off");
+    let host = host("p1", 1)?;
+    let mut port = OpenPort::open("p1,shield=off")?;
     let mut netlink = netlink();
     let p1 = netlink.link("p1").unwrap().index;
-    let mut heard = |port: &mut Opened| {
+    let mut heard = |port: &mut OpenPort| {
         let mut gone = false;
         events
             .drain(|event| match event {
@@ -203,7 +229,7 @@ pub(crate) fn events_tell_what_happens_to_a_device() -> Outcome {
             .unwrap();
         gone
     };
-    let frame = || vec![Frame::owned(&experimental(host.mac, 100), Offload::NONE)];
+    let frame = || vec![Frame::owned(&experimental(host.mac(), 100), Offload::NONE)];
     netlink.set_mtu(p1, 1400).unwrap();
     assert!(!heard(&mut port));
     assert_eq!(port.port.status.mtu(), 1400);

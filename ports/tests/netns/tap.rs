@@ -1,17 +1,24 @@
 //! TAP devices, with the stack of the test's own namespace as the host.
 
-use crate::lab::{Opened, Outcome, Skip, ip, netlink, open};
+use crate::fixture::{ip, netlink, open};
 use etherparse::PacketBuilder;
+use lab::harness::{Test, Unsupported};
+use lab::{OpenPort, has_taps};
 use packet::{Frame, Offload};
 use ports::{PortKind, TxFailure};
-use std::fs::File;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-pub(crate) fn a_tap_device_carries_frames_and_goes_away() -> Outcome {
-    let can_open = File::options().read(true).write(true).open("/dev/net/tun");
-    can_open.map_err(|e| Skip(format!("/dev/net/tun: {e}")))?;
-    let mut port = Opened::new("tap:t1");
+pub(crate) const TESTS: &[Test] = &[(
+    "tap::a_tap_device_carries_frames_and_goes_away",
+    a_tap_device_carries_frames_and_goes_away,
+)];
+
+fn a_tap_device_carries_frames_and_goes_away() -> anyhow::Result<()> {
+    if !has_taps() {
+        return Err(Unsupported::lacking("TAP devices for this user"));
+    }
+    let mut port = OpenPort::open("tap:t1")?;
     assert_eq!(port.port.kind, PortKind::Tap);
     assert!(port.port.status.is_link_up());
     let mut netlink = netlink();
@@ -31,7 +38,7 @@ pub(crate) fn a_tap_device_carries_frames_and_goes_away() -> Outcome {
             assert_eq!((frame.offload.csum_start, frame.offload.csum_offset), (34, 6));
         }
         is_it
-    });
+    })?;
 
     // To the host, once complete and once with the checksum left to it.
     let mut bytes = Vec::new();

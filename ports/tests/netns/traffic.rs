@@ -1,42 +1,55 @@
 //! Frames of real hosts through ports.
 
-use crate::lab::{
-    Host, Opened, Outcome, Skip, Wire, experimental, ip, is_in_user_namespace, needs,
-};
-use ::lab::FrameSource;
+use crate::fixture::{experimental, host, ip};
+use anyhow::ensure;
 use etherparse::PacketBuilder;
+use lab::harness::{Test, Unsupported, unsupported_if_missing};
+use lab::{FrameSource, Host, OpenPort, Wire};
 use packet::{Frame, GsoType, Offload};
 use ports::TxFailure;
 use ports::netlink::{LinkSpec, Vxlan};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
+pub(crate) const TESTS: &[Test] = &[
+    ("traffic::tags_are_kept_in_both_directions", tags_are_kept_in_both_directions),
+    ("traffic::large_frames_pass_whole", large_frames_pass_whole),
+    ("traffic::large_slots_do_without_copies", large_slots_do_without_copies),
+    ("traffic::tunnels_of_hosts_pass", tunnels_of_hosts_pass),
+    ("traffic::own_frames_are_not_heard", own_frames_are_not_heard),
+    ("traffic::a_source_sends_its_frames_in_rotation", a_source_sends_its_frames_in_rotation),
+    ("traffic::ring_overflow_is_counted", ring_overflow_is_counted),
+    ("traffic::a_refused_frame_does_not_stop_the_others", a_refused_frame_does_not_stop_the_others),
+];
+
 /// Sends `size` bytes of TCP from `client` to `server`, who checks them.
-fn stream(client: &Host, server: &Host, address: &str, size: usize) {
+fn stream(client: &Host, server: &Host, address: &str, size: usize) -> anyhow::Result<()> {
     let body: Vec<u8> = (0..size).map(|i| (i * 31 % 253) as u8).collect();
-    let listener = server.run(|| TcpListener::bind((address, 5001)).unwrap());
+    let listener = server.run(|| TcpListener::bind((address, 5001)))??;
     std::thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let mut connection = client.run(|| TcpStream::connect((address, 5001)).unwrap());
-            connection.write_all(&body).unwrap();
+        let sender = scope.spawn(|| -> anyhow::Result<()> {
+            let mut connection = client.run(|| TcpStream::connect((address, 5001)))??;
+            Ok(connection.write_all(&body)?)
         });
-        let (mut connection, _) = listener.accept().unwrap();
+        let (mut connection, _) = listener.accept()?;
         let mut received = Vec::new();
-        connection.read_to_end(&mut received).unwrap();
-        sender.join().unwrap();
-        assert!(received == body, "{} of {size} bytes, or others", received.len());
-    });
+        connection.read_to_end(&mut received)?;
+        sender.join().expect("the sender does not panic")?;
+        ensure!(received == body, "{} of {size} bytes, or others", received.len());
+        Ok(())
+    })
 }
 
-pub(crate) fn tags_are_kept_in_both_directions() -> Outcome {
-    let hosts = [Host::new("p1", 1), Host::new("p2", 2)];
-    let mut wire = Wire::new("p1", "p2");
-    let mut ends = hosts.each_ref().map(|host| host.run(|| Opened::new("eth0,shield=off")));
+fn tags_are_kept_in_both_directions() -> anyhow::Result<()> {
+    let hosts = [host("p1", 1)?, host("p2", 2)?];
+    let mut wire = Wire::between("p1", "p2")?;
+    let open_end = |host: &Host| anyhow::Ok(host.run(|| OpenPort::open("eth0,shield=off"))??);
+    let mut ends = [open_end(&hosts[0])?, open_end(&hosts[1])?];
     let ids = [0x8100u16, 0x88a8, 0x9100];
     let tag_stacks: [&[u16]; 5] = [&ids[..1], &ids[1..2], &[0x8100, 0x88a8], &ids[2..], &[]];
     for (from, to) in [(0, 1), (1, 0)] {
         for tags in tag_stacks {
-            let (whole, frame) = udp_frame(hosts[to].mac, tags);
+            let (whole, frame) = udp_frame(hosts[to].mac(), tags);
             let mut passed = None;
             let (left, right) = ends.split_at_mut(1);
             let (sender, receiver) = match from {
@@ -54,7 +67,7 @@ pub(crate) fn tags_are_kept_in_both_directions() -> Outcome {
                             passed = Some(frame.bytes().to_vec());
                         }
                         is_it(frame)
-                    });
+                    })
                 },
                 |is_forth, frame| {
                     if is_it(frame) {
@@ -64,7 +77,7 @@ pub(crate) fn tags_are_kept_in_both_directions() -> Outcome {
                         assert_eq!(frame.offload.csum_start, at, "it moves with the tag");
                     }
                 },
-            );
+            )??;
             assert_eq!(passed, Some(whole), "{tags:x?}");
         }
     }
@@ -93,9 +106,9 @@ fn udp_frame(destination: [u8; 6], tags: &[u16]) -> (Vec<u8>, Frame<'static>) {
 }
 
 /// One TCP stream; returns the size of the largest frame and how many were copied.
-fn largest_frame(options: &str) -> (usize, u64) {
-    let hosts = [Host::new("p1", 1), Host::new("p2", 2)];
-    let mut wire = Wire::new(&format!("p1{options}"), &format!("p2{options}"));
+fn largest_frame(options: &str) -> anyhow::Result<(usize, u64)> {
+    let hosts = [host("p1", 1)?, host("p2", 2)?];
+    let mut wire = Wire::between(&format!("p1{options}"), &format!("p2{options}"))?;
     let mut largest = 0;
     wire.run(
         || stream(&hosts[0], &hosts[1], "10.0.0.2", 4_000_000),
@@ -105,72 +118,76 @@ fn largest_frame(options: &str) -> (usize, u64) {
                 largest = largest.max(frame.size());
             }
         },
-    );
+    )??;
     assert_eq!(wire.failures, []);
     let stats = wire.left.queues.rx[0].stats();
     assert_eq!((stats.kernel_drops, stats.truncated), (0, 0));
-    (largest, stats.copied)
+    Ok((largest, stats.copied))
 }
 
-pub(crate) fn large_frames_pass_whole() -> Outcome {
-    let (largest, copied) = largest_frame("");
+/// Whether this process is root only among its own.
+fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").expect("a map of users");
+    map.split_whitespace().last() != Some("4294967295")
+}
+
+fn large_frames_pass_whole() -> anyhow::Result<()> {
+    let (largest, copied) = largest_frame("")?;
     assert!(largest > 9000, "{largest}");
     // Slots are small, unless we may not have the buffer that this needs.
     assert_eq!(copied > 0, !is_in_user_namespace());
     Ok(())
 }
 
-pub(crate) fn large_slots_do_without_copies() -> Outcome {
-    let (largest, copied) = largest_frame(",slot-size=69632,slots=240");
+fn large_slots_do_without_copies() -> anyhow::Result<()> {
+    let (largest, copied) = largest_frame(",slot-size=69632,slots=240")?;
     assert!(largest > 9000, "{largest}");
     assert_eq!(copied, 0);
     Ok(())
 }
 
-pub(crate) fn tunnels_of_hosts_pass() -> Outcome {
-    let mut hosts = [Host::new("p1", 1), Host::new("p2", 2)];
+fn tunnels_of_hosts_pass() -> anyhow::Result<()> {
+    let mut hosts = [host("p1", 1)?, host("p2", 2)?];
     let ends = [("10.0.0.1", "10.0.0.2", "10.8.0.1"), ("10.0.0.2", "10.0.0.1", "10.8.0.2")];
     for (host, (local, remote, address)) in hosts.iter_mut().zip(ends) {
         let tunnel = Vxlan { vni: 7, local: ip(local), remote: ip(remote), port: 4789 };
         // The tunnel's MTU leaves room for its headers in 1,500 bytes.
         let spec = LinkSpec { up: true, mtu: Some(1450), ..LinkSpec::default() };
-        needs("VXLAN devices", host.netlink.create_vxlan("vx", &spec, tunnel))?;
-        let index = host.netlink.link("vx").unwrap().index;
-        host.netlink.add_address(index, ip(address), 24).unwrap();
+        unsupported_if_missing(host.netlink().create_vxlan("vx", &spec, tunnel), "VXLAN devices")?;
+        let index = host.netlink().link("vx").unwrap().index;
+        host.netlink().add_address(index, ip(address), 24).unwrap();
     }
-    let mut wire = Wire::new("p1", "p2");
+    let mut wire = Wire::between("p1", "p2")?;
     let mut large = 0;
     wire.run(
         || stream(&hosts[0], &hosts[1], "10.8.0.2", 2_000_000),
         |_, frame| large += u32::from(frame.size() > 1514),
-    );
+    )??;
     assert!(large > 0, "the host leaves cutting to the device inside its tunnel, too");
     assert_eq!(wire.failures, []);
     Ok(())
 }
 
-pub(crate) fn own_frames_are_not_heard() -> Outcome {
-    let host = Host::new("p1", 1);
-    let mut port = Opened::new("p1");
+fn own_frames_are_not_heard() -> anyhow::Result<()> {
+    let host = host("p1", 1)?;
+    let mut port = OpenPort::open("p1")?;
     assert_eq!(port.send(vec![Frame::owned(&experimental([0xff; 6], 60), Offload::NONE)]), []);
     // Frames arrive in order: had the port heard its own, it would be before this one.
-    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap());
+    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap())?;
     socket.send_to(b"x", "10.0.0.77:9").unwrap();
     port.receive_until(|frame| {
         assert_ne!(frame.bytes()[12..14], [0x88, 0xb5], "the port heard itself");
         frame.bytes()[12..14] == [8, 6]
-    });
+    })?;
     Ok(())
 }
 
-pub(crate) fn a_source_sends_its_frames_in_rotation() -> Outcome {
-    let host = Host::new("p1", 1);
-    let mut port = Opened::new("p1");
-    let frames: Vec<_> = [60, 1514, 200].map(|size| experimental(host.mac, size)).into();
-    let mut source = match host.run(|| FrameSource::open("eth0", &frames)) {
-        Ok(source) => source,
-        Err(error) => return Err(Skip(format!("no AF_XDP here: {error}"))),
-    };
+fn a_source_sends_its_frames_in_rotation() -> anyhow::Result<()> {
+    let host = host("p1", 1)?;
+    let mut port = OpenPort::open("p1")?;
+    let frames: Vec<_> = [60, 1514, 200].map(|size| experimental(host.mac(), size)).into();
+    let lacking = |error| Unsupported::lacking(format!("AF_XDP: {error}"));
+    let mut source = host.run(|| FrameSource::open("eth0", &frames))?.map_err(lacking)?;
     assert_eq!((source.send(2).unwrap(), source.send(5).unwrap()), (2, 5));
     let mut sizes = Vec::new();
     port.receive_until(|frame| {
@@ -178,19 +195,19 @@ pub(crate) fn a_source_sends_its_frames_in_rotation() -> Outcome {
             sizes.push(frame.size());
         }
         sizes.len() == 7
-    });
+    })?;
     assert_eq!(sizes, [60, 1514, 200, 60, 1514, 200, 60]);
     // What could not be a frame is refused.
-    assert!(host.run(|| FrameSource::open("eth0", &[vec![0; 4000]])).is_err());
+    assert!(host.run(|| FrameSource::open("eth0", &[vec![0; 4000]]))?.is_err());
     Ok(())
 }
 
-pub(crate) fn ring_overflow_is_counted() -> Outcome {
+fn ring_overflow_is_counted() -> anyhow::Result<()> {
     const SENT: u64 = 300;
-    let mut host = Host::new("p1", 1);
-    host.netlink.add_neighbour(host.eth0, ip("10.0.0.2"), [2; 6]).unwrap();
-    let mut port = Opened::new("p1,slots=32,slot-size=1024");
-    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap());
+    let mut host = host("p1", 1)?;
+    host.add_neighbour(ip("10.0.0.2"), [2; 6]).unwrap();
+    let mut port = OpenPort::open("p1,slots=32,slot-size=1024")?;
+    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0").unwrap())?;
     for _ in 0..SENT {
         socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
     }
@@ -199,37 +216,37 @@ pub(crate) fn ring_overflow_is_counted() -> Outcome {
     port.receive_until(|frame| {
         received += u64::from(is_udp(frame));
         received == 32
-    });
+    })?;
     let drops = port.queues.rx[0].stats().kernel_drops;
     assert!(drops >= SENT - 32, "{drops}");
     assert!(port.queues.rx[0].stats().kernel_drops >= drops, "totals, not differences");
     socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
-    port.receive_until(is_udp);
+    port.receive_until(is_udp)?;
     Ok(())
 }
 
-pub(crate) fn a_refused_frame_does_not_stop_the_others() -> Outcome {
-    let host = Host::new("p1", 1);
-    let mut port = Opened::new("p1");
-    let observer = host.run(|| Opened::new("eth0,shield=off"));
+fn a_refused_frame_does_not_stop_the_others() -> anyhow::Result<()> {
+    let host = host("p1", 1)?;
+    let mut port = OpenPort::open("p1")?;
+    let mut observer = host.run(|| OpenPort::open("eth0,shield=off"))??;
     let tagged = |tpid, size| {
-        let mut frame = Frame::owned(&experimental(host.mac, size), Offload::NONE);
+        let mut frame = Frame::owned(&experimental(host.mac(), size), Offload::NONE);
         assert!(frame.push_tag(tpid, 7));
         frame
     };
-    let mut bad = Frame::owned(&experimental(host.mac, 100), Offload::NONE);
+    let mut bad = Frame::owned(&experimental(host.mac(), 100), Offload::NONE);
     bad.offload.set_needs_checksum(99, 6);
-    let mut bad_gso = Frame::owned(&experimental(host.mac, 100), Offload::NONE);
+    let mut bad_gso = Frame::owned(&experimental(host.mac(), 100), Offload::NONE);
     bad_gso.offload = Offload { gso_type: 1, gso_size: 10, ..Offload::NONE };
     let failures = port.send(vec![
-        Frame::owned(&experimental(host.mac, 1514), Offload::NONE),
-        Frame::owned(&experimental(host.mac, 1515), Offload::NONE),
+        Frame::owned(&experimental(host.mac(), 1514), Offload::NONE),
+        Frame::owned(&experimental(host.mac(), 1515), Offload::NONE),
         tagged(0x8100, 1514),
         tagged(0x88a8, 1514),
         bad,
         bad_gso,
-        Frame::owned(&experimental(host.mac, 13), Offload::NONE),
-        Frame::owned(&experimental(host.mac, 77), Offload::NONE),
+        Frame::owned(&experimental(host.mac(), 13), Offload::NONE),
+        Frame::owned(&experimental(host.mac(), 77), Offload::NONE),
     ]);
     assert_eq!(
         failures,
@@ -241,14 +258,13 @@ pub(crate) fn a_refused_frame_does_not_stop_the_others() -> Outcome {
             (6, TxFailure::TooShort),
         ]
     );
-    let mut observer = observer;
     let mut sizes = Vec::new();
     observer.receive_until(|frame| {
-        if frame.bytes()[..6] == host.mac {
+        if frame.bytes()[..6] == host.mac() {
             sizes.push(frame.size());
         }
         frame.size() == 77
-    });
+    })?;
     assert_eq!(sizes, [1514, 1518, 77]);
     Ok(())
 }

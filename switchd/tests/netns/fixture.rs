@@ -3,11 +3,7 @@
 use anyhow::Context;
 use control::Client;
 use lab::harness::Unsupported;
-use lab::{Daemon, Host, HostPlan, eventually, has_taps};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use packet::Batch;
-use ports::spec::PortSpec;
-use ports::{Port, QueueCount, RxQueue};
+use lab::{Daemon, Host, HostPlan, OpenPort, eventually, has_taps};
 use std::path::Path;
 use std::time::Duration;
 
@@ -136,42 +132,21 @@ fn tap_name(i: usize) -> String {
 
 /// Sees the frames that a host receives as they were on the wire, outer tag included, which the
 /// kernel takes off before an ordinary packet socket looks.
-pub(crate) struct Observer {
-    queue: Box<dyn RxQueue>,
-    _port: Port,
-}
+pub(crate) struct Observer(OpenPort);
 
 impl Observer {
     /// An observer at the host's cable. It sees what comes from now on.
     pub(crate) fn at(host: &Host) -> anyhow::Result<Self> {
-        let spec = PortSpec::parse(&format!("{},shield=off", host.interface()), &[])?;
-        let mut port = host.run(|| ports::open(&spec, QueueCount::default()))??;
-        let queue = port.take_queues().rx.pop().context("a port has a receive queue")?;
-        Ok(Self { queue, _port: port })
+        let port = format!("{},shield=off", host.interface());
+        Ok(Self(host.run(|| OpenPort::open(&port))??))
     }
 
-    /// Looks at frames in order until `wanted` says yes to one; `false` if none came within `limit`
-    /// after the last.
+    /// Looks at frames in order until `wanted` says yes to one; `false` if none came within `limit`.
     pub(crate) fn find(
         &mut self,
         limit: Duration,
         mut wanted: impl FnMut(&[u8]) -> bool,
     ) -> anyhow::Result<bool> {
-        loop {
-            let mut batch = Batch::new();
-            self.queue.recv(&mut batch)?;
-            let is_idle = batch.is_empty();
-            let is_found = batch.received().iter().any(|frame| wanted(frame.bytes()));
-            drop(batch);
-            self.queue.release();
-            if is_found {
-                return Ok(true);
-            }
-            let fd = self.queue.poll_fd().context("the queue can be polled")?;
-            let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-            if is_idle && poll(&mut fds, PollTimeout::try_from(limit)?)? == 0 {
-                return Ok(false);
-            }
-        }
+        Ok(self.0.find(limit, |frame| wanted(frame.bytes()))?)
     }
 }
