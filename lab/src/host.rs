@@ -1,9 +1,7 @@
 //! A host on the network under test: a namespace with one cable to the switch.
 
-use crate::{LabError, Namespace};
-use ports::netlink::{LinkSpec, Netlink, Vxlan};
+use crate::{LabError, LinkSpec, Namespace, Netlink, Vxlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
 
 /// Size of the prefix that all hosts of a laboratory share, for IPv4.
 const V4_PREFIX: u8 = 24;
@@ -47,7 +45,7 @@ impl Host {
         let spec =
             LinkSpec { mac: Some(host.mac()), mtu: plan.mtu, up: true, ..LinkSpec::default() };
         let switch_spec =
-            LinkSpec { mtu: plan.mtu, up: true, netns: Some(here.as_fd()), ..LinkSpec::default() };
+            LinkSpec { mtu: plan.mtu, up: true, netns: Some(&here), ..LinkSpec::default() };
         host.netlink.create_veth("eth0", &spec, switch_end, &switch_spec)?;
         host.set_addresses()?;
         Ok(host)
@@ -66,7 +64,7 @@ impl Host {
             ..LinkSpec::default()
         };
         let a_spec = spec(&hosts.0, a.mtu);
-        let b_spec = LinkSpec { netns: Some(hosts.1.namespace.as_fd()), ..spec(&hosts.1, b.mtu) };
+        let b_spec = LinkSpec { netns: Some(&hosts.1.namespace), ..spec(&hosts.1, b.mtu) };
         hosts.0.netlink.create_veth("eth0", &a_spec, "eth0", &b_spec)?;
         hosts.0.set_addresses()?;
         hosts.1.set_addresses()?;
@@ -86,7 +84,7 @@ impl Host {
             // Here, where the switch hears of it; it keeps it on the way.
             netlink.set_mtu(index, mtu)?;
         }
-        netlink.move_to_netns(index, host.namespace.as_fd())?;
+        netlink.move_to_netns(index, &host.namespace)?;
         let index = host.netlink.link(name)?.index;
         host.netlink.set_mac(index, host.mac())?;
         host.netlink.set_up(index, true)?;
@@ -157,7 +155,7 @@ impl Host {
     /// The interface has gone.
     pub fn add_neighbour(&mut self, address: IpAddr, mac: [u8; 6]) -> Result<(), LabError> {
         let index = self.netlink.link(&self.interface)?.index;
-        Ok(self.netlink.add_neighbour(index, address, mac)?)
+        self.netlink.add_neighbour(index, address, mac)
     }
 
     /// Adds a VLAN interface on top of its cable, with an address of its own.

@@ -4,7 +4,7 @@
 //! one further namespace for each [`Host`], joined to it by a veth pair or a TAP device. Hosts are
 //! plain Linux: their stack and their offloads are as the kernel makes them, which is the point.
 //! Nothing here needs root or a program that somebody would have to install: user namespaces give
-//! the rights, [`ports::netlink`] does what `ip` does, and [`traffic`] does what `ping` and
+//! the rights, [`Netlink`] does what `ip` does, and [`traffic`] does what `ping` and
 //! `iperf3` do.
 //!
 //! The demo, the namespaced tests and the forwarding benchmark are built on it. It is not part of
@@ -17,6 +17,7 @@ mod frames;
 pub mod harness;
 mod host;
 mod namespace;
+mod netlink;
 mod source;
 pub mod traffic;
 mod wait;
@@ -28,6 +29,7 @@ pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
 pub use host::{Host, HostPlan, VlanTag, has_taps};
 pub use namespace::{Namespace, enter};
+pub use netlink::{LinkSpec, Netlink, Tbf, Vxlan};
 pub use source::FrameSource;
 pub use wait::{eventually, within};
 pub use wire::{OpenPort, Wire};

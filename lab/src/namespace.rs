@@ -1,8 +1,7 @@
 //! Network namespaces, and how to get one without being root.
 
-use crate::LabError;
+use crate::{LabError, Netlink};
 use nix::sched::{CloneFlags, unshare};
-use ports::netlink::Netlink;
 use ports::netns::Netns;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -95,7 +94,15 @@ impl Namespace {
     /// # Errors
     /// The process has no rights over namespaces: [`enter`] gives them.
     pub fn new() -> Result<Self, LabError> {
-        let made = Netns::new().map(Self).map_err(LabError::os("create", NAMESPACE))?;
+        let create = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Netns::current()
+        };
+        // A thread of its own, because the caller stays where it is.
+        let made = std::thread::scope(|scope| scope.spawn(create).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .map_err(LabError::os("create", NAMESPACE))?;
+        let made = Self(made);
         made.start()?;
         Ok(made)
     }

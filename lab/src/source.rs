@@ -3,8 +3,7 @@
 //! An AF_XDP socket makes a frame for less than a packet socket does, which counts when the sender is
 //! what limits a measurement. The frames are ordinary ones for everybody behind it.
 
-use crate::LabError;
-use ports::netlink::Netlink;
+use crate::{LabError, Netlink};
 use ports::xdp::XdpTx;
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,10 +1,9 @@
 //! Network namespaces: naming them and doing something inside one.
 //!
 //! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there. So a
-//! port in another namespace, or a whole test lab, needs no process of its own: only a thread that
-//! enters, opens and ends. No thread that outlives a call ever changes its namespace here.
+//! port in another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that outlives a call ever changes its namespace here.
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,20 +24,6 @@ impl Netns {
         Ok(Self(File::open("/proc/thread-self/ns/net")?.into()))
     }
 
-    /// A new, empty one that goes away with its last user. Its loopback device is down.
-    ///
-    /// # Errors
-    /// `CAP_SYS_ADMIN` is missing in the caller's user namespace.
-    pub fn new() -> io::Result<Self> {
-        std::thread::scope(|scope| {
-            let made = scope.spawn(|| {
-                unshare(CloneFlags::CLONE_NEWNET)?;
-                Self::current()
-            });
-            made.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
-        })
-    }
-
     /// The one that `ip netns add NAME` made.
     ///
     /// # Errors
@@ -50,14 +35,6 @@ impl Netns {
         Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
     }
 
-    /// The one that a process is in.
-    ///
-    /// # Errors
-    /// There is no such process, or it is somebody else's.
-    pub fn of_process(pid: u32) -> io::Result<Self> {
-        Ok(Self(File::open(format!("/proc/{pid}/ns/net"))?.into()))
-    }
-
     /// Runs `f` on a thread inside and returns what it returns.
     ///
     /// # Errors
@@ -66,7 +43,13 @@ impl Netns {
     /// # Panics
     /// If `f` does.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> io::Result<R> {
-        run_in(self.0.as_fd(), f)
+        std::thread::scope(|scope| {
+            let run = scope.spawn(move || {
+                setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+                Ok(f())
+            });
+            run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// A number that no other network namespace of this machine has at the same time.
@@ -89,18 +72,4 @@ impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-/// As [`Netns::run`], for a namespace that somebody else keeps.
-pub(crate) fn run_in<R: Send>(
-    netns: BorrowedFd<'_>,
-    f: impl FnOnce() -> R + Send,
-) -> io::Result<R> {
-    std::thread::scope(|scope| {
-        let run = scope.spawn(move || {
-            setns(netns, CloneFlags::CLONE_NEWNET)?;
-            Ok(f())
-        });
-        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }

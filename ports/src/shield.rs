@@ -10,7 +10,7 @@
 //! Nothing but `ip link` shows it, as the master of the device.
 
 use crate::PortError;
-use crate::netlink::{Link, LinkSpec, Netlink};
+use crate::netlink::{Link, Netlink};
 
 /// The name of the bridge device that shields ports.
 pub const BRIDGE: &str = "switchd-shield";
@@ -81,7 +81,7 @@ impl Enslaved {
 /// The interface number of the bridge, which is down.
 fn find_or_make(netlink: &mut Netlink) -> Result<u32, PortError> {
     if netlink.find_link(BRIDGE)?.is_none() {
-        match netlink.create_bridge(BRIDGE, &LinkSpec::default()) {
+        match netlink.create_bridge(BRIDGE) {
             // Another process was faster.
             Err(e) if e.errno() == Some(libc::EEXIST) => {}
             made => made?,

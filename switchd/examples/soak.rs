@@ -9,8 +9,7 @@
 use anyhow::{Context, ensure};
 use control::{Client, Operation, Reply};
 use lab::traffic::{Ping, TcpTransfer};
-use lab::{Daemon, Host, HostPlan, enter, eventually};
-use ports::netlink::{LinkSpec, Netlink};
+use lab::{Daemon, Host, HostPlan, LinkSpec, Netlink, enter, eventually};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

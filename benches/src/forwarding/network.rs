@@ -7,8 +7,7 @@ use super::{Geometry, Through, on_core};
 use anyhow::{Context, bail, ensure};
 use control::FlowCommand;
 use lab::traffic::Ping;
-use lab::{Daemon, Host, HostPlan, Namespace, eventually, has_taps};
-use ports::netlink::{LinkSpec, Netlink};
+use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually, has_taps};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 

@@ -5,8 +5,8 @@
 //! switch it looks again for a moment before it sleeps. It runs as a process of its own, as the switch.
 
 use anyhow::Context;
+use lab::Netlink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ports::netlink::Netlink;
 use ports::tap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};

@@ -1,14 +1,12 @@
-//! Network devices: asking about them, making, changing and removing them.
+//! Network devices: asking about them, setting them up and down, and bridges, which keep them apart.
 
 use super::{Netlink, NetlinkError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVlan, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkHeader, LinkInfo, LinkLayerType, LinkMessage, State,
+    InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkLayerType,
+    LinkMessage, State,
 };
-use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A network device as the kernel described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,47 +101,6 @@ fn operstate(state: State) -> &'static str {
     }
 }
 
-/// Tunnel parameters of a VXLAN device.
-#[derive(Clone, Copy, Debug)]
-pub struct Vxlan {
-    /// Network identifier.
-    pub vni: u32,
-    /// This end's address.
-    pub local: IpAddr,
-    /// The other end's address.
-    pub remote: IpAddr,
-    /// UDP port of both ends.
-    pub port: u16,
-}
-
-/// A device to make.
-#[derive(Clone, Debug, Default)]
-pub struct LinkSpec<'a> {
-    /// MAC address; the kernel chooses one if absent.
-    pub mac: Option<[u8; 6]>,
-    /// MTU; the kernel's default if absent.
-    pub mtu: Option<u32>,
-    /// Set it up at once.
-    pub up: bool,
-    /// The network namespace to make it in; the socket's own if absent.
-    pub netns: Option<BorrowedFd<'a>>,
-}
-
-impl LinkSpec<'_> {
-    fn message(&self, name: &str) -> LinkMessage {
-        let mut message = link_message(0);
-        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        message.attributes.extend(self.mac.map(|m| LinkAttribute::Address(m.to_vec())));
-        message.attributes.extend(self.mtu.map(LinkAttribute::Mtu));
-        message.attributes.extend(self.netns.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
-        if self.up {
-            message.header.flags = LinkFlags::Up;
-            message.header.change_mask = LinkFlags::Up;
-        }
-        message
-    }
-}
-
 impl Netlink {
     /// The device called `name`; `None` if there is none.
     ///
@@ -210,117 +167,20 @@ impl Netlink {
         }
     }
 
-    /// Makes a pair of devices, each the other end of the other's cable.
-    ///
-    /// # Errors
-    /// A name is taken, or the privilege is missing; nothing was made. Only if the peer could not be
-    /// set up as asked, the pair is there.
-    pub fn create_veth(
-        &mut self,
-        name: &str,
-        spec: &LinkSpec<'_>,
-        peer: &str,
-        peer_spec: &LinkSpec<'_>,
-    ) -> Result<(), NetlinkError> {
-        // The kernel refuses to set a peer up that has no other end yet.
-        let down = LinkSpec { up: false, ..peer_spec.clone() };
-        let data = InfoData::Veth(InfoVeth::Peer(down.message(peer)));
-        self.create(name, spec, InfoKind::Veth, Some(data))?;
-        if !peer_spec.up {
-            return Ok(());
-        }
-        let set_up = |netlink: &mut Self| {
-            let index = netlink.link(peer)?.index;
-            netlink.set_up(index, true)
-        };
-        match peer_spec.netns {
-            None => set_up(self),
-            Some(netns) => crate::netns::run_in(netns, || set_up(&mut Self::open()?))
-                .map_err(|e| NetlinkError::refused("enter the peer's network namespace", e))?,
-        }
-    }
-
-    /// Makes a device that swallows what is sent to it.
+    /// Makes a bridge device without ports, which is down.
     ///
     /// # Errors
     /// The name is taken, or the privilege is missing; nothing was made.
-    pub fn create_dummy(&mut self, name: &str, spec: &LinkSpec<'_>) -> Result<(), NetlinkError> {
-        self.create(name, spec, InfoKind::Dummy, None)
-    }
-
-    /// Makes a bridge device without ports.
-    ///
-    /// # Errors
-    /// The name is taken, or the privilege is missing; nothing was made.
-    pub fn create_bridge(&mut self, name: &str, spec: &LinkSpec<'_>) -> Result<(), NetlinkError> {
-        self.create(name, spec, InfoKind::Bridge, None)
-    }
-
-    /// Makes a VXLAN tunnel to one remote end.
-    ///
-    /// # Errors
-    /// The name is taken, or the privilege is missing; nothing was made.
-    pub fn create_vxlan(
-        &mut self,
-        name: &str,
-        spec: &LinkSpec<'_>,
-        tunnel: Vxlan,
-    ) -> Result<(), NetlinkError> {
-        let data = vec![
-            InfoVxlan::Id(tunnel.vni),
-            match tunnel.local {
-                IpAddr::V4(ip) => InfoVxlan::Local(ip),
-                IpAddr::V6(ip) => InfoVxlan::Local6(ip),
-            },
-            match tunnel.remote {
-                IpAddr::V4(ip) => InfoVxlan::Group(ip),
-                IpAddr::V6(ip) => InfoVxlan::Group6(ip),
-            },
-            InfoVxlan::Port(tunnel.port),
-        ];
-        self.create(name, spec, InfoKind::Vxlan, Some(InfoData::Vxlan(data)))
-    }
-
-    /// Makes an interface that tags what it sends through `parent` and receives what carries the
-    /// tag: `tpid` 0x8100 (802.1Q) or 0x88a8 (802.1ad), `vid` 1 to 4094.
-    ///
-    /// # Errors
-    /// The name or the VLAN is taken, the kernel has no VLAN support, or the privilege is missing;
-    /// nothing was made.
-    pub fn create_vlan(
-        &mut self,
-        name: &str,
-        spec: &LinkSpec<'_>,
-        parent: u32,
-        tpid: u16,
-        vid: u16,
-    ) -> Result<(), NetlinkError> {
-        let data = InfoData::Vlan(vec![InfoVlan::Id(vid), InfoVlan::Protocol(tpid.into())]);
-        let mut message = spec.message(name);
-        message.attributes.push(LinkAttribute::Link(parent));
-        let info = vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)];
+    pub fn create_bridge(&mut self, name: &str) -> Result<(), NetlinkError> {
+        let mut message = link_message(0);
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let info = vec![LinkInfo::Kind(InfoKind::Bridge)];
         message.attributes.push(LinkAttribute::LinkInfo(info));
         self.request(
-            || format!("create vlan \"{name}\""),
+            || format!("create bridge \"{name}\""),
             RouteNetlinkMessage::NewLink(message),
             NLM_F_CREATE | NLM_F_EXCL,
         )
-    }
-
-    fn create(
-        &mut self,
-        name: &str,
-        spec: &LinkSpec<'_>,
-        kind: InfoKind,
-        data: Option<InfoData>,
-    ) -> Result<(), NetlinkError> {
-        let operation = format!("create {kind} \"{name}\"");
-        let mut message = spec.message(name);
-        let mut info = vec![LinkInfo::Kind(kind)];
-        info.extend(data.map(LinkInfo::Data));
-        message.attributes.push(LinkAttribute::LinkInfo(info));
-        let message = RouteNetlinkMessage::NewLink(message);
-        self.request(|| operation, message, NLM_F_CREATE | NLM_F_EXCL)
     }
 
     /// Sets a device up or down.
@@ -339,36 +199,6 @@ impl Netlink {
         )
     }
 
-    /// Sets the MTU.
-    ///
-    /// # Errors
-    /// No such device, not a size it can have, or the privilege is missing.
-    pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), NetlinkError> {
-        self.set(index, LinkAttribute::Mtu(mtu), || {
-            format!("set MTU of interface {index} to {mtu}")
-        })
-    }
-
-    /// Sets the MAC address.
-    ///
-    /// # Errors
-    /// No such device, not an address it can have, or the privilege is missing.
-    pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> Result<(), NetlinkError> {
-        self.set(index, LinkAttribute::Address(mac.to_vec()), || {
-            format!("set MAC address of interface {index}")
-        })
-    }
-
-    /// Gives a device another name. Older kernels want it to be down.
-    ///
-    /// # Errors
-    /// No such device, the name is taken, or the privilege is missing.
-    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
-        self.set(index, LinkAttribute::IfName(name.to_owned()), || {
-            format!("rename interface {index} to \"{name}\"")
-        })
-    }
-
     /// Enslaves a device to a bridge, or frees it.
     ///
     /// # Errors
@@ -377,16 +207,6 @@ impl Netlink {
         self.set(index, LinkAttribute::Controller(master.unwrap_or(0)), || match master {
             Some(master) => format!("enslave interface {index} to interface {master}"),
             None => format!("free interface {index} from its master"),
-        })
-    }
-
-    /// Moves a device to another network namespace. It is down and without addresses there.
-    ///
-    /// # Errors
-    /// No such device, its name is taken there, or the privilege is missing.
-    pub fn move_to_netns(&mut self, index: u32, netns: BorrowedFd<'_>) -> Result<(), NetlinkError> {
-        self.set(index, LinkAttribute::NetNsFd(netns.as_raw_fd()), || {
-            format!("move interface {index} to another network namespace")
         })
     }
 
@@ -399,7 +219,11 @@ impl Netlink {
         self.request(|| format!("delete interface {index}"), message, 0)
     }
 
-    fn set(
+    /// Changes one attribute of a device.
+    ///
+    /// # Errors
+    /// No such device, it does not take the value, or the privilege is missing.
+    pub fn set(
         &mut self,
         index: u32,
         attribute: LinkAttribute,
@@ -411,7 +235,9 @@ impl Netlink {
     }
 }
 
-fn link_message(index: u32) -> LinkMessage {
+/// A message about the device with interface number `index`; 0 is a device that is described by
+/// attributes.
+pub fn link_message(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header = LinkHeader { index, link_layer_type: LinkLayerType::Netrom, ..message.header };
     message

@@ -1,7 +1,7 @@
 //! The kernel's routing socket (rtnetlink(7)): network devices, their addresses, their queues.
 //!
-//! [`Netlink`] asks and waits for the answer; it is for control threads and test labs, never for the
-//! path of a frame. [`Events`] is a second socket that hears of changes and can be polled.
+//! [`Netlink`] asks and waits for the answer; it is for control threads, never for the path of a frame.
+//! What only test networks need, such as making veth pairs, is not here but in the crate `lab`. [`Events`] is a second socket that hears of changes and can be polled.
 //!
 //! A socket belongs for ever to the network namespace it was opened in. To work in another one, open
 //! it there: `namespace.run(Netlink::open)` ([`crate::netns::Netns::run`]).
@@ -9,11 +9,9 @@
 mod address;
 mod events;
 mod link;
-mod qdisc;
 
 pub use events::{Events, LinkEvent};
-pub use link::{Link, LinkSpec, Vxlan};
-pub use qdisc::Tbf;
+pub use link::{Link, link_message};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
@@ -110,8 +108,12 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, received: Vec::with_capacity(RECEIVE_SIZE) })
     }
 
-    /// Sends a request and waits until the kernel has carried it out.
-    fn request(
+    /// Sends a request and waits until the kernel has carried it out. `operation` names it in errors, and
+    /// `flags` are those of netlink(7) beside `NLM_F_REQUEST` and `NLM_F_ACK`.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn request(
         &mut self,
         operation: impl FnOnce() -> String,
         message: RouteNetlinkMessage,

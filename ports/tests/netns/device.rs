@@ -2,10 +2,10 @@
 
 use crate::fixture::{experimental, host, ip, netlink, open};
 use lab::harness::{Test, Unsupported, unsupported_if_missing};
-use lab::{Host, OpenPort};
+use lab::{Host, LinkSpec, OpenPort, Tbf};
 use nix::sched::{CloneFlags, unshare};
 use packet::{Frame, Offload};
-use ports::netlink::{Events, LinkEvent, LinkSpec, Tbf};
+use ports::netlink::{Events, LinkEvent};
 use ports::shield::BRIDGE;
 use ports::{Shield, TxFailure};
 use std::net::UdpSocket;

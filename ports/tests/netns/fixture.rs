@@ -1,7 +1,6 @@
 //! What several of these tests begin with.
 
-use lab::{Host, HostPlan};
-use ports::netlink::Netlink;
+use lab::{Host, HostPlan, Netlink};
 use ports::spec::PortSpec;
 use ports::{Port, PortError, QueueCount};
 use std::net::IpAddr;

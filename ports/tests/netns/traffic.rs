@@ -4,10 +4,9 @@ use crate::fixture::{experimental, host, ip};
 use anyhow::ensure;
 use etherparse::PacketBuilder;
 use lab::harness::{Test, Unsupported, unsupported_if_missing};
-use lab::{FrameSource, Host, OpenPort, Wire};
+use lab::{FrameSource, Host, LinkSpec, OpenPort, Vxlan, Wire};
 use packet::{Frame, GsoType, Offload};
 use ports::TxFailure;
-use ports::netlink::{LinkSpec, Vxlan};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 

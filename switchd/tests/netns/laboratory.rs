@@ -4,8 +4,7 @@
 use anyhow::ensure;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
-use lab::{Counters, FrameSocket, Host, HostPlan, VlanTag, experimental_frame};
-use ports::netlink::{LinkSpec, Netlink};
+use lab::{Counters, FrameSocket, Host, HostPlan, LinkSpec, Netlink, VlanTag, experimental_frame};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

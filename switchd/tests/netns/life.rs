@@ -7,9 +7,7 @@ use control::record::PortRecord;
 use control::{Client, Operation, PortFlag};
 use lab::harness::Test;
 use lab::traffic::Ping;
-use lab::{Daemon, Host, Namespace, eventually, within};
-use ports::netlink::{LinkSpec, Netlink};
-use std::os::fd::AsFd;
+use lab::{Daemon, Host, LinkSpec, Namespace, Netlink, eventually, within};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -73,7 +71,7 @@ pub(crate) fn undisturbed<R>(
 fn plug_in_again(host: &mut Host) -> anyhow::Result<()> {
     let here = Namespace::current()?;
     let spec = LinkSpec { mac: Some(host.mac()), up: true, ..LinkSpec::default() };
-    let switch_end = LinkSpec { up: true, netns: Some(here.as_fd()), ..LinkSpec::default() };
+    let switch_end = LinkSpec { up: true, netns: Some(&here), ..LinkSpec::default() };
     let v4 = host.v4();
     host.netlink().create_veth("eth0", &spec, "veth1", &switch_end)?;
     let index = host.netlink().link("eth0")?.index;
@@ -132,11 +130,11 @@ fn moved_away() -> anyhow::Result<()> {
     undisturbed(network.b(), &network.hosts[2], || {
         let mut netlink = Netlink::open()?;
         let index = netlink.link("veth1")?.index;
-        netlink.move_to_netns(index, there.as_fd())?;
+        netlink.move_to_netns(index, &there)?;
         eventually("the port waits", || is_waiting(&mut client, "veth1"))?;
         let mut netlink = there.run(Netlink::open)??;
         let index = netlink.link("veth1")?.index;
-        netlink.move_to_netns(index, here.as_fd())?;
+        netlink.move_to_netns(index, &here)?;
         Ok(eventually("the port is up again", || is_up(&mut client, "veth1"))?)
     })?;
     ensure!(Ping::to(network.b().v4()).run(network.a().namespace())?.is_complete());

@@ -5,8 +5,7 @@ use anyhow::{Context, ensure};
 use control::Operation;
 use lab::harness::Test;
 use lab::traffic::TcpTransfer;
-use lab::{FrameSocket, experimental_frame};
-use ports::netlink::{LinkSpec, Netlink};
+use lab::{FrameSocket, LinkSpec, Netlink, experimental_frame};
 use std::fs;
 use std::net::SocketAddr;
 

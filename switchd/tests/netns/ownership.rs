@@ -7,8 +7,10 @@ use control::record::DropRecord;
 use control::{Client, Operation, Reply};
 use lab::harness::Test;
 use lab::traffic::{Ping, TcpTransfer};
-use lab::{Daemon, FrameSocket, Host, HostPlan, eventually, experimental_frame, has_taps};
-use ports::netlink::{LinkSpec, Netlink, Tbf};
+use lab::{
+    Daemon, FrameSocket, Host, HostPlan, LinkSpec, Netlink, Tbf, eventually, experimental_frame,
+    has_taps,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 

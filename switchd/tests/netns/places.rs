@@ -6,12 +6,10 @@ use anyhow::{Context, ensure};
 use control::Operation;
 use lab::harness::Test;
 use lab::traffic::Ping;
-use lab::{Daemon, Host, HostPlan, Namespace, eventually};
+use lab::{Daemon, Host, HostPlan, Namespace, Netlink, eventually};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use ports::netlink::Netlink;
 use std::fs;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -58,7 +56,7 @@ fn host_in(number: u8, namespace: &Namespace) -> anyhow::Result<Host> {
     let host = Host::on_veth(HostPlan::number(number), "eth9")?;
     let mut netlink = Netlink::open()?;
     let index = netlink.link("eth9")?.index;
-    netlink.move_to_netns(index, namespace.as_fd())?;
+    netlink.move_to_netns(index, namespace)?;
     Ok(host)
 }
 
@@ -120,11 +118,11 @@ fn a_device_leaves() -> anyhow::Result<()> {
     let mut client = daemon.client()?;
     let mut here = blue.run(Netlink::open)??;
     let index = here.link("eth9")?.index;
-    here.move_to_netns(index, other.as_fd())?;
+    here.move_to_netns(index, &other)?;
     eventually("the port waits", || is_waiting(&mut client, "eth9"))?;
     let mut there = other.run(Netlink::open)??;
     let index = there.link("eth9")?.index;
-    there.move_to_netns(index, blue.as_fd())?;
+    there.move_to_netns(index, &blue)?;
     Ok(eventually("the port is up again", || is_up(&mut client, "eth9"))?)
 }
 

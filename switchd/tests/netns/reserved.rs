@@ -9,8 +9,7 @@ use anyhow::{Context, ensure};
 use control::{Client, Operation, PortFlag};
 use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
-use lab::{FrameSocket, Host, HostPlan, experimental_frame, has_taps};
-use ports::netlink::Netlink;
+use lab::{FrameSocket, Host, HostPlan, Netlink, experimental_frame, has_taps};
 use std::net::IpAddr;
 use std::time::Duration;
 

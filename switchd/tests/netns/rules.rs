@@ -8,10 +8,9 @@ use flow::types::OfVersion;
 use lab::harness::Test;
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{
-    Counters, EXPERIMENTAL, FrameSocket, Host, HostPlan, InterfaceCounters, eventually,
-    experimental_frame,
+    Counters, EXPERIMENTAL, FrameSocket, Host, HostPlan, InterfaceCounters, LinkSpec, Netlink,
+    eventually, experimental_frame,
 };
-use ports::netlink::{LinkSpec, Netlink};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;

@@ -7,9 +7,7 @@ use control::Client;
 use control::record::PortRecord;
 use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
-use lab::{Daemon, Namespace, eventually, has_taps};
-use ports::netlink::Netlink;
-use std::os::fd::AsFd;
+use lab::{Daemon, Namespace, Netlink, eventually, has_taps};
 use std::path::Path;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -71,7 +69,7 @@ fn comes_back() -> anyhow::Result<()> {
     let here = Namespace::current()?;
     let host = network.hosts[1].netlink();
     let index = host.link("tap2")?.index;
-    host.move_to_netns(index, here.as_fd())?;
+    host.move_to_netns(index, &here)?;
     let mut netlink = Netlink::open()?;
     let index = netlink.link("tap2")?.index;
     netlink.set_mtu(index, 1300)?;

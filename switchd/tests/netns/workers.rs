@@ -5,8 +5,7 @@ use anyhow::ensure;
 use control::{Client, Operation, Reply};
 use lab::harness::Test;
 use lab::traffic::Ping;
-use lab::{FrameSocket, Host, eventually};
-use ports::netlink::{LinkSpec, Netlink};
+use lab::{FrameSocket, Host, LinkSpec, Netlink, eventually};
 use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[

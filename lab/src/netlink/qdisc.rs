@@ -1,6 +1,7 @@
 //! Queueing disciplines: enough to put a slow link under a port in a test.
 
-use super::{Netlink, NetlinkError};
+use super::Netlink;
+use crate::LabError;
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcHeader, TcMessage, TcOption};
@@ -26,7 +27,7 @@ impl Netlink {
     ///
     /// # Errors
     /// No such device, the kernel has no `tbf`, or the privilege is missing.
-    pub fn set_root_tbf(&mut self, index: u32, tbf: Tbf) -> Result<(), NetlinkError> {
+    pub fn set_root_tbf(&mut self, index: u32, tbf: Tbf) -> Result<(), LabError> {
         let mut message = root_message(index);
         message.header.handle = TcHandle { major: 1, minor: 0 };
         message.attributes.push(TcAttribute::Kind("tbf".to_owned()));
@@ -35,23 +36,23 @@ impl Netlink {
             option(TCA_TBF_PARMS, tbf_parameters(tbf)),
             option(TCA_TBF_BURST, tbf.burst.to_ne_bytes().to_vec()),
         ]));
-        self.request(
+        Ok(self.request(
             || format!("set tbf as queueing discipline of interface {index}"),
             RouteNetlinkMessage::NewQueueDiscipline(message),
             NLM_F_CREATE | NLM_F_REPLACE,
-        )
+        )?)
     }
 
     /// Removes the root queueing discipline of a device; the default one comes back.
     ///
     /// # Errors
     /// No such device, it has the default one, or the privilege is missing.
-    pub fn delete_root_qdisc(&mut self, index: u32) -> Result<(), NetlinkError> {
-        self.request(
+    pub fn delete_root_qdisc(&mut self, index: u32) -> Result<(), LabError> {
+        Ok(self.request(
             || format!("delete the queueing discipline of interface {index}"),
             RouteNetlinkMessage::DelQueueDiscipline(root_message(index)),
             0,
-        )
+        )?)
     }
 }
 

@@ -1,0 +1,132 @@
+//! Addresses, routes and neighbours of hosts.
+
+use super::Netlink;
+use crate::LabError;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressScope,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourHeader, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use std::net::{IpAddr, Ipv4Addr};
+
+impl Netlink {
+    /// Gives a device an address. An IPv6 address can be used at once: no duplicate is looked for.
+    ///
+    /// # Errors
+    /// No such device, it has the address already, or the privilege is missing.
+    pub fn add_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), LabError> {
+        let mut message = AddressMessage::default();
+        message.header = AddressHeader {
+            family: family(address),
+            prefix_len,
+            scope: AddressScope::Universe,
+            index,
+            ..AddressHeader::default()
+        };
+        message.attributes.push(AddressAttribute::Address(address));
+        message.attributes.push(AddressAttribute::Local(address));
+        match address {
+            IpAddr::V4(ip) if prefix_len < 31 => {
+                let hosts = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
+                let broadcast = Ipv4Addr::from(u32::from(ip) | hosts);
+                message.attributes.push(AddressAttribute::Broadcast(broadcast));
+            }
+            IpAddr::V4(_) => {}
+            IpAddr::V6(_) => {
+                message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+            }
+        }
+        Ok(self.request(
+            || format!("add address {address}/{prefix_len} to interface {index}"),
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?)
+    }
+
+    /// Adds a route to `destination/prefix_len`, through `gateway` or directly on the device.
+    ///
+    /// # Errors
+    /// No such device, the gateway cannot be reached, or the privilege is missing.
+    pub fn add_route(
+        &mut self,
+        destination: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+        index: Option<u32>,
+    ) -> Result<(), LabError> {
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: family(destination),
+            destination_prefix_length: prefix_len,
+            table: RouteHeader::RT_TABLE_MAIN,
+            protocol: RouteProtocol::Static,
+            scope: if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link },
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
+        };
+        if prefix_len > 0 {
+            message.attributes.push(RouteAttribute::Destination(route_address(destination)));
+        }
+        message.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(route_address(g))));
+        message.attributes.extend(index.map(RouteAttribute::Oif));
+        Ok(self.request(
+            || format!("add route to {destination}/{prefix_len}"),
+            RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?)
+    }
+
+    /// States the MAC address of a neighbour, so that nobody asks for it.
+    ///
+    /// # Errors
+    /// No such device, or the privilege is missing.
+    pub fn add_neighbour(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        mac: [u8; 6],
+    ) -> Result<(), LabError> {
+        let mut message = NeighbourMessage::default();
+        message.header = NeighbourHeader {
+            family: family(address),
+            ifindex: index,
+            state: NeighbourState::Permanent,
+            ..NeighbourHeader::default()
+        };
+        message.attributes.push(NeighbourAttribute::Destination(match address {
+            IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+            IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+        }));
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+        Ok(self.request(
+            || format!("add neighbour {address} to interface {index}"),
+            RouteNetlinkMessage::NewNeighbour(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )?)
+    }
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    }
+}
