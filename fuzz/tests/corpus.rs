@@ -1,12 +1,8 @@
 //! Replays the fuzz corpus and all past crashes, so that what was mended stays so on machines without
 //! a fuzzer.
 
-#[allow(unreachable_pub, reason = "the programs of the fuzzer call them from another crate")]
-#[path = "../../fuzz/src/targets.rs"]
-mod targets;
-
 fn replay(name: &str, target: fn(&[u8])) {
-    let folder = format!("{}/../fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+    let folder = format!("{}/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
     let files = std::fs::read_dir(&folder).expect("the corpus is in the repository");
     let mut count = 0;
     for file in files {
@@ -19,20 +15,20 @@ fn replay(name: &str, target: fn(&[u8])) {
 
 #[test]
 fn frames() {
-    replay("frame", targets::frame);
+    replay("frame", fuzz::frame);
 }
 
 #[test]
 fn rules() {
-    replay("rule", targets::rule);
+    replay("rule", fuzz::rule);
 }
 
 #[test]
 fn control_messages() {
-    replay("control", targets::control);
+    replay("control", fuzz::control);
 }
 
 #[test]
 fn cached_and_translated_verdicts() {
-    replay("verdict", targets::verdict);
+    replay("verdict", fuzz::verdict);
 }

@@ -1,14 +1,10 @@
-//! Fuzzes on any machine with Rust: mutates the corpus at random and calls the targets of `fuzz/`.
+//! Fuzzes on any machine with Rust: mutates the corpus at random and calls the targets.
 //!
 //! The real fuzzer (`fuzz/run`) learns which inputs reach new code and finds more, but needs a C++
 //! compiler. This one is for every check: the same seed gives the same inputs everywhere. An input
 //! that crashes is left in `fuzz/crashes`.
 //!
-//!     cargo run -p control --example fuzz -- [SEED] [FACTOR]
-
-#[allow(unreachable_pub, reason = "the programs of the fuzzer call them from another crate")]
-#[path = "../../fuzz/src/targets.rs"]
-mod targets;
+//!     cargo run -p fuzz --example fuzz -- [SEED] [FACTOR]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +15,10 @@ use std::time::Instant;
 type Target = (&'static str, fn(&[u8]), u32);
 
 const TARGETS: [Target; 4] = [
-    ("frame", targets::frame, 1_500_000),
-    ("rule", targets::rule, 400_000),
-    ("control", targets::control, 2_000_000),
-    ("verdict", targets::verdict, 12_000),
+    ("frame", fuzz::frame, 1_500_000),
+    ("rule", fuzz::rule, 400_000),
+    ("control", fuzz::control, 2_000_000),
+    ("verdict", fuzz::verdict, 12_000),
 ];
 
 /// Inputs are not longer than this.
@@ -52,7 +48,7 @@ fn main() {
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 fn keep_crash() {
