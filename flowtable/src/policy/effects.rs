@@ -8,9 +8,10 @@
 //! transaction adds and a later one deletes was never there.
 
 use super::bridge::BridgeId;
+use super::groups::GroupEntry;
 use super::publication::Hold;
 use super::rule::{Expiry, Rule};
-use super::tables::{Change, GroupEntry, RuleRef, Step, Tables};
+use super::tables::{Change, RuleRef, Step, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
 use flow::types::GroupId;

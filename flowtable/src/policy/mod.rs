@@ -14,6 +14,8 @@ pub mod bridge;
 pub mod changes;
 mod conduct;
 pub mod effects;
+mod group_mods;
+pub mod groups;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod observer;

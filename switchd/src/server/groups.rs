@@ -16,7 +16,8 @@ use flow::text::{
     write_group, write_group_stats,
 };
 use flow::types::GroupId;
-use flowtable::policy::tables::{GroupEntry, Tables};
+use flowtable::policy::groups::GroupEntry;
+use flowtable::policy::tables::Tables;
 use std::sync::Arc;
 use std::time::Duration;
 

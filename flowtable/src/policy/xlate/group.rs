@@ -2,7 +2,7 @@
 
 use super::actions::in_order;
 use super::{Ctx, Note};
-use crate::policy::tables::GroupEntry;
+use crate::policy::groups::GroupEntry;
 use flow::action::Action;
 use flow::group::{Bucket, GroupType};
 use flow::key::{FlowKey, frag};

@@ -28,11 +28,12 @@ pub use report::{LeftOut, Note, TraceEvent, TraceStep};
 
 use super::bridge::{BridgeId, PerBridge, PortRef, TableRef};
 use super::conduct::Conduct;
+use super::groups::GroupEntry;
 use super::mac_table::{HostRef, MacTable};
 use super::ports::{PortTable, PortTables};
 use super::recirc::{Continuation, FrozenState};
 use super::rule::Rule;
-use super::tables::{GroupEntry, Tables};
+use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
