@@ -5,6 +5,7 @@
 
 pub mod classifier;
 pub mod datapath;
+mod effort;
 pub mod overload;
 pub mod policy;
 pub mod trace;

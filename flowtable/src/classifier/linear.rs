@@ -22,8 +22,8 @@ impl<T> LinearClassifier<T> {
     }
 
     /// See [`Classifier::remove`](super::Classifier::remove).
-    pub fn remove(&mut self, id: RuleId, version: Version) {
-        self.rules.remove(id, version);
+    pub fn remove(&mut self, id: RuleId, version: Version) -> bool {
+        self.rules.remove(id, version)
     }
 
     /// See [`Classifier::restore`](super::Classifier::restore).

@@ -194,12 +194,18 @@ impl<T> Classifier<T> {
 
     /// Hides a rule from the lookups at `version` and later. Its place is kept until it is purged.
     ///
-    /// Does nothing if the rule does not exist any more.
-    pub fn remove(&mut self, id: RuleId, version: Version) {
-        self.rules.remove(id, version);
+    /// Returns whether it was there to be hidden: it may have been removed before.
+    pub fn remove(&mut self, id: RuleId, version: Version) -> bool {
+        self.rules.remove(id, version)
     }
 
-    /// Takes back a [`remove`](Self::remove) that was not published yet.
+    /// Removes a rule whose version was not published, and will not be with this rule.
+    pub fn discard(&mut self, id: RuleId) {
+        self.rules.discard(id);
+    }
+
+    /// Takes back a [`remove`](Self::remove) that was not published yet. Costs the purge nothing if the
+    /// latest is taken back first.
     pub fn restore(&mut self, id: RuleId) {
         self.rules.restore(id);
     }

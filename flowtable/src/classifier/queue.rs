@@ -42,6 +42,28 @@ impl<E> Queue<E> {
         element
     }
 
+    pub(super) fn push_front(&mut self, element: E) {
+        if let Some(piece) = self.0.front_mut().filter(|piece| piece.len() < PIECE) {
+            return piece.push_front(element);
+        }
+        let mut piece = VecDeque::with_capacity(if self.0.is_empty() { 1 } else { PIECE });
+        piece.push_front(element);
+        self.0.push_front(piece);
+    }
+
+    pub(super) fn back(&self) -> Option<&E> {
+        self.0.back()?.back()
+    }
+
+    pub(super) fn pop_back(&mut self) -> Option<E> {
+        let piece = self.0.back_mut()?;
+        let element = piece.pop_back();
+        if piece.is_empty() {
+            self.0.pop_back();
+        }
+        element
+    }
+
     pub(super) fn heap_size(&self) -> usize {
         let elements: usize = self.0.iter().map(VecDeque::capacity).sum();
         self.0.capacity() * size_of::<VecDeque<E>>() + elements * size_of::<E>()
@@ -63,5 +85,18 @@ mod tests {
             assert_eq!((queue.front(), queue.heap_size() < 1000), (None, true));
             assert_eq!(queue.pop_front(), None);
         }
+    }
+
+    #[test]
+    fn elements_come_and_go_at_both_ends() {
+        let mut queue = Queue::default();
+        (0..2 * PIECE).for_each(|i| queue.push_front(i));
+        (0..5).for_each(|i| queue.push_back(i));
+        assert_eq!((queue.back().copied(), queue.pop_back()), (Some(4), Some(4)));
+        for i in (0..2 * PIECE).rev().chain(0..4) {
+            assert_eq!(queue.pop_front(), Some(i));
+        }
+        assert_eq!(queue.back(), None);
+        assert_eq!(queue.pop_back(), None);
     }
 }

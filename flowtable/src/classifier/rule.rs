@@ -1,6 +1,7 @@
 //! The rules themselves: identity, order and life time. What finds them is elsewhere.
 
 use super::queue::Queue;
+use crate::effort;
 use flow::Match;
 
 /// A state of the tables. Rules name the version that added and the one that removed them.
@@ -62,7 +63,8 @@ pub(super) struct Rules<V> {
     slots: Vec<Vec<Slot<V>>>,
     /// The slot that became vacant last, and names the one before.
     free: Option<u32>,
-    /// In the order of removal, with some that were restored since.
+    /// In the order in which they may be freed. A rule that was restored since is skipped, unless its
+    /// removal was the latest and is gone from here.
     removed: Queue<RuleId>,
     removed_len: usize,
     len: usize,
@@ -154,6 +156,7 @@ impl<V> Rules<V> {
     /// The rule in a slot.
     #[inline]
     pub(super) fn at(&self, slot: u32) -> Option<(RuleId, &Rule<V>)> {
+        effort::looked_at_one();
         match self.slots.get(slot as usize / PIECE)?.get(slot as usize % PIECE)? {
             &Slot::Used { generation, ref rule } => Some((RuleId { slot, generation }, rule)),
             Slot::Vacant { .. } => None,
@@ -184,9 +187,9 @@ impl<V> Rules<V> {
         self.at(id.slot).filter(|(at, _)| *at == id).map(|(_, rule)| rule)
     }
 
-    pub(super) fn remove(&mut self, id: RuleId, version: Version) {
+    pub(super) fn remove(&mut self, id: RuleId, version: Version) -> bool {
         if self.get(id).is_none_or(|rule| rule.removed != Version::NEVER) {
-            return;
+            return false;
         }
         if let Some(rule) = self.at_mut(id.slot) {
             rule.removed = version;
@@ -194,11 +197,29 @@ impl<V> Rules<V> {
             self.removed.push_back(id);
             self.removed_len += 1;
         }
+        true
     }
 
+    /// Removes a rule that no version has shown nor will: it is the first to be freed.
+    pub(super) fn discard(&mut self, id: RuleId) {
+        if self.get(id).is_none_or(|rule| rule.removed != Version::NEVER) {
+            return;
+        }
+        if let Some(rule) = self.at_mut(id.slot) {
+            rule.removed = Version::default();
+            self.len -= 1;
+            self.removed.push_front(id);
+            self.removed_len += 1;
+        }
+    }
+
+    /// Takes a removal back. If it was the latest one, nothing is left of it.
     pub(super) fn restore(&mut self, id: RuleId) {
         if self.get(id).is_none_or(|rule| rule.removed == Version::NEVER) {
             return;
+        }
+        if self.removed.back() == Some(&id) {
+            self.removed.pop_back();
         }
         if let Some(rule) = self.at_mut(id.slot) {
             rule.removed = Version::NEVER;

@@ -1,142 +1,187 @@
 //! Changes of groups: what is allowed, and what becomes of the rules that use them.
+//!
+//! As with rules, no step holds the lock for more than a few groups or rules, however many a request is
+//! about: all groups may be deleted at once, and groups may name others in long chains.
 
+use super::SLICE;
 use super::effects::Removal;
-use super::groups::{GroupCounters, GroupEntry, GroupSlot};
+use super::groups::{GroupCounters, GroupEntry};
 use super::tables::{Change, FlowModError, RuleRef, Step, Tables};
+use super::transaction::Transaction;
 use crate::classifier::Version;
 use flow::action::Action;
 use flow::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
 use flow::types::GroupId;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Tables {
+impl Transaction<'_> {
     /// Prepares a change of a group.
     ///
     /// # Errors
-    /// Why it is refused; the caller rolls the change back.
-    pub fn prepare_group(
-        &mut self,
-        change: &mut Change,
-        request: &GroupMod,
-        now: Duration,
-    ) -> Result<(), FlowModError> {
-        let exists = |id| self.group(id, change.version).is_some();
-        match request {
-            GroupMod::Delete(id) => {
-                self.delete_groups(change, *id);
-                Ok(())
-            }
-            GroupMod::Add(group) if exists(group.id) => Err(FlowModError::GroupExists(group.id.0)),
-            GroupMod::Modify(group) if !exists(group.id) => {
-                Err(FlowModError::NoSuchGroup(group.id.0))
-            }
-            GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
-                self.put_group(change, group.clone(), now)
-            }
-            GroupMod::InsertBuckets { group, place, buckets } => {
-                let mut changed = self.existing_group(*group, change.version)?;
-                insert_buckets(&mut changed, *place, buckets)?;
-                self.put_group(change, changed, now)
-            }
-            GroupMod::RemoveBuckets { group, place } => {
-                let mut changed = self.existing_group(*group, change.version)?;
-                remove_buckets(&mut changed, *place)?;
-                self.put_group(change, changed, now)
-            }
-        }
-    }
-
-    fn existing_group(&self, id: GroupId, version: Version) -> Result<Group, FlowModError> {
-        let entry = self.group(id, version).ok_or(FlowModError::NoSuchGroup(id.0))?;
-        Ok(entry.group.clone())
-    }
-
-    /// Adds a group or replaces it; a replaced one keeps its age.
-    fn put_group(
-        &mut self,
-        change: &mut Change,
-        group: Group,
-        now: Duration,
-    ) -> Result<(), FlowModError> {
-        self.check_group(&group, change.version)?;
-        let id = group.id;
-        let old = self.group(id, change.version);
-        let created = old.map_or(now, |old| old.counters.created);
-        self.hide_group(change, id);
-        let entry = Arc::new(GroupEntry {
-            counters: Arc::new(GroupCounters::new(created, group.buckets.len())),
-            group,
-            hasher: ahash::RandomState::with_seeds(self.seed, u64::from(id.0), 0x9209, 1),
-        });
-        let slot = GroupSlot { added: change.version, removed: None, entry };
-        self.groups.entry(id).or_default().push(slot);
-        change.steps.push(Step::GroupAdded(id));
-        Ok(())
-    }
-
-    fn check_group(&self, group: &Group, version: Version) -> Result<(), FlowModError> {
-        let invalid = |problem| Err(FlowModError::InvalidGroup { group: group.id.0, problem });
-        if group.id > GroupId::MAX {
-            return invalid("the largest group number is 4294967040 (0xffffff00)");
-        }
-        if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
-            return invalid("an indirect group has exactly one bucket");
-        }
-        let unwatched = |b: &flow::group::Bucket| b.watch_port.is_none() && b.watch_group.is_none();
-        if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
-            return invalid("each bucket of a fast failover group watches a port or a group");
-        }
-        // A group that a bucket names may come later, as in Open vSwitch; only circles are refused.
-        let loops = |action: &Action| match action {
-            Action::Group(other) => {
-                *other == group.id || self.reaches(*other, group.id, version, 0)
-            }
-            _ => false,
+    /// Why it is refused. The transaction should be dropped then.
+    pub fn apply_group(&mut self, request: &GroupMod, now: Duration) -> Result<(), FlowModError> {
+        let Some(version) = self.change.as_ref().map(Change::version) else {
+            return Ok(());
         };
-        if group.buckets.iter().flat_map(|bucket| &bucket.actions).any(loops) {
+        if let GroupMod::Delete(id) = request {
+            self.delete_groups(*id, version);
+            return Ok(());
+        }
+        let group =
+            self.bridge.policy.tables.read().0.of(self.bridge.id).group_after(request, version)?;
+        check(&group)?;
+        // A group that a bucket names may come later, as in Open vSwitch; only circles are refused.
+        if self.leads_back(&group, version) {
             return Err(FlowModError::GroupLoop(group.id.0));
         }
+        if let Some(change) = &mut self.change {
+            self.bridge.step(|tables| tables.put_group(change, group, now));
+        }
         Ok(())
     }
 
-    fn reaches(&self, from: GroupId, to: GroupId, version: Version, depth: u32) -> bool {
-        let Some(entry) = self.group(from, version).filter(|_| depth < 64) else {
-            return false;
-        };
-        let actions = entry.group.buckets.iter().flat_map(|b| &b.actions);
-        actions.into_iter().any(|a| match a {
-            Action::Group(next) => *next == to || self.reaches(*next, to, version, depth + 1),
-            _ => false,
-        })
+    /// Whether a group would be executed as a part of itself.
+    fn leads_back(&self, group: &Group, version: Version) -> bool {
+        let mut found: HashSet<GroupId> = next_groups(group).collect();
+        let mut left: Vec<GroupId> = found.iter().copied().collect();
+        while !left.is_empty() {
+            let (tables, _) = self.bridge.policy.tables.read();
+            let tables = tables.of(self.bridge.id);
+            for id in left.split_off(left.len().saturating_sub(SLICE)) {
+                if id == group.id {
+                    return true;
+                }
+                let next = tables.group(id, version).into_iter();
+                let next = next.flat_map(|entry| next_groups(&entry.group));
+                left.extend(next.filter(|id| found.insert(*id)));
+            }
+        }
+        false
     }
 
     /// Deletes a group, or all, with the rules that use it.
-    fn delete_groups(&mut self, change: &mut Change, id: GroupId) {
-        let version = change.version;
-        let ids: Vec<GroupId> = self
-            .groups(version)
-            .map(|e| e.group.id)
-            .filter(|&g| id == GroupId::ALL || g == id)
-            .collect();
-        for &id in &ids {
-            self.hide_group(change, id);
+    fn delete_groups(&mut self, id: GroupId, version: Version) {
+        if id != GroupId::ALL {
+            return self.delete_slice(&[id], version);
         }
-        let users: Vec<RuleRef> = self
-            .rules(None, version)
-            .filter(|e| ids.iter().any(|&id| e.value.uses_group(id)))
-            .map(|e| (e.value.table, e.id))
-            .collect();
-        self.remove(change, &users, Removal::GroupDelete);
+        let mut last = None;
+        loop {
+            let slice: Vec<GroupId> = {
+                let (tables, _) = self.bridge.policy.tables.read();
+                let tables = tables.of(self.bridge.id);
+                tables.groups.behind(last, version).take(SLICE).map(|(id, _)| id).collect()
+            };
+            if slice.is_empty() {
+                return;
+            }
+            last = slice.last().copied();
+            self.delete_slice(&slice, version);
+        }
     }
 
-    fn hide_group(&mut self, change: &mut Change, id: GroupId) {
-        let slots = self.groups.entry(id).or_default();
-        if let Some(slot) = slots.iter_mut().find(|s| s.is_visible(change.version)) {
-            slot.removed = Some(change.version);
-            change.steps.push(Step::GroupRemoved(id));
+    fn delete_slice(&mut self, ids: &[GroupId], version: Version) {
+        if let Some(change) = &mut self.change {
+            self.bridge.step(|tables| {
+                for &id in ids {
+                    if tables.groups.hide(id, version) {
+                        change.steps.push(Step::GroupRemoved(id));
+                    }
+                }
+            });
+        }
+        for &id in ids {
+            let mut last = None;
+            loop {
+                let users: Vec<(RuleRef, Removal)> = {
+                    let (tables, _) = self.bridge.policy.tables.read();
+                    let tables = tables.of(self.bridge.id);
+                    let users = tables.groups.users(id, last).take(SLICE);
+                    users.map(|rule| (rule, Removal::GroupDelete)).collect()
+                };
+                if users.is_empty() {
+                    break;
+                }
+                last = users.last().map(|(rule, _)| *rule);
+                self.remove(&users);
+            }
         }
     }
+}
+
+impl Tables {
+    /// What a group is after a request, unless that deletes it.
+    fn group_after(&self, request: &GroupMod, version: Version) -> Result<Group, FlowModError> {
+        let existing = |id: GroupId| {
+            let entry = self.group(id, version).ok_or(FlowModError::NoSuchGroup(id.0))?;
+            Ok(entry.group.clone())
+        };
+        match request {
+            GroupMod::Add(group) if self.group(group.id, version).is_some() => {
+                Err(FlowModError::GroupExists(group.id.0))
+            }
+            GroupMod::Modify(group) if self.group(group.id, version).is_none() => {
+                Err(FlowModError::NoSuchGroup(group.id.0))
+            }
+            GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
+                Ok(group.clone())
+            }
+            GroupMod::InsertBuckets { group, place, buckets } => {
+                let mut changed = existing(*group)?;
+                insert_buckets(&mut changed, *place, buckets)?;
+                Ok(changed)
+            }
+            GroupMod::RemoveBuckets { group, place } => {
+                let mut changed = existing(*group)?;
+                remove_buckets(&mut changed, *place)?;
+                Ok(changed)
+            }
+            GroupMod::Delete(id) => existing(*id),
+        }
+    }
+
+    /// Adds a group or replaces it; a replaced one keeps its age.
+    fn put_group(&mut self, change: &mut Change, group: Group, now: Duration) {
+        let (id, version) = (group.id, change.version());
+        let old = self.group(id, version);
+        let created = old.map_or(now, |old| old.counters.created);
+        if self.groups.hide(id, version) {
+            change.steps.push(Step::GroupRemoved(id));
+        }
+        let entry = GroupEntry {
+            counters: Arc::new(GroupCounters::new(created, group.buckets.len())),
+            group,
+            hasher: ahash::RandomState::with_seeds(self.seed, u64::from(id.0), 0x9209, 1),
+        };
+        self.groups.add(Arc::new(entry), version);
+        change.steps.push(Step::GroupAdded(id));
+    }
+}
+
+/// Whether a group is allowed, whatever others there are.
+fn check(group: &Group) -> Result<(), FlowModError> {
+    let invalid = |problem| Err(FlowModError::InvalidGroup { group: group.id.0, problem });
+    if group.id > GroupId::MAX {
+        return invalid("the largest group number is 4294967040 (0xffffff00)");
+    }
+    if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
+        return invalid("an indirect group has exactly one bucket");
+    }
+    let unwatched = |b: &Bucket| b.watch_port.is_none() && b.watch_group.is_none();
+    if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
+        return invalid("each bucket of a fast failover group watches a port or a group");
+    }
+    Ok(())
+}
+
+/// The groups that a group's buckets go on to.
+fn next_groups(group: &Group) -> impl Iterator<Item = GroupId> {
+    let actions = group.buckets.iter().flat_map(|bucket| &bucket.actions);
+    actions.filter_map(|action| match action {
+        Action::Group(id) => Some(*id),
+        _ => None,
+    })
 }
 
 /// Where buckets are put or taken, as an index.

@@ -1,7 +1,13 @@
 //! Groups under versions, with what they count.
 
+use super::rule::Rule;
+use super::tables::RuleRef;
 use crate::classifier::Version;
+use crate::effort;
 use flow::group::Group;
+use flow::types::GroupId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -62,16 +68,144 @@ impl GroupCounters {
     }
 }
 
+/// The groups of a bridge, and which rules use them.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    slots: BTreeMap<GroupId, Vec<GroupSlot>>,
+    /// Groups that wait to be freed, in the order of the versions that removed them.
+    removed: VecDeque<(Version, GroupId)>,
+    /// Rules that have a group among their actions, until they are freed. With this nobody looks through
+    /// all rules for those of a group.
+    users: BTreeMap<GroupId, BTreeSet<RuleRef>>,
+}
+
 /// A group while some version sees it.
 #[derive(Debug)]
-pub(super) struct GroupSlot {
-    pub(super) added: Version,
-    pub(super) removed: Option<Version>,
-    pub(super) entry: Arc<GroupEntry>,
+struct GroupSlot {
+    added: Version,
+    removed: Option<Version>,
+    entry: Arc<GroupEntry>,
 }
 
 impl GroupSlot {
-    pub(super) fn is_visible(&self, version: Version) -> bool {
+    fn is_visible(&self, version: Version) -> bool {
         self.added <= version && self.removed.is_none_or(|removed| version < removed)
     }
+}
+
+impl Groups {
+    /// A group at a version.
+    pub(super) fn get(&self, id: GroupId, version: Version) -> Option<&Arc<GroupEntry>> {
+        effort::looked_at_one();
+        self.slots.get(&id)?.iter().find(|s| s.is_visible(version)).map(|s| &s.entry)
+    }
+
+    /// The groups with higher numbers than `after` at a version, in ascending order; `None` for those
+    /// that it does not see.
+    pub(super) fn behind(
+        &self,
+        after: Option<GroupId>,
+        version: Version,
+    ) -> impl Iterator<Item = (GroupId, Option<&Arc<GroupEntry>>)> {
+        let slots = self.slots.range((behind(after), Bound::Unbounded));
+        slots.map(move |(&id, slots)| {
+            effort::looked_at_one();
+            (id, slots.iter().find(|s| s.is_visible(version)).map(|s| &s.entry))
+        })
+    }
+
+    /// Adds a group that is seen from `version` on.
+    pub(super) fn add(&mut self, entry: Arc<GroupEntry>, version: Version) {
+        let slots = self.slots.entry(entry.group.id).or_default();
+        slots.push(GroupSlot { added: version, removed: None, entry });
+    }
+
+    /// Takes back [`add`](Self::add).
+    pub(super) fn take_back(&mut self, id: GroupId, version: Version) {
+        if let Some(slots) = self.slots.get_mut(&id) {
+            slots.retain(|s| s.added != version || s.removed.is_some());
+            if slots.is_empty() {
+                self.slots.remove(&id);
+            }
+        }
+    }
+
+    /// Hides a group from `version` on. Returns whether there was one to hide.
+    pub(super) fn hide(&mut self, id: GroupId, version: Version) -> bool {
+        let slots = self.slots.get_mut(&id).into_iter().flatten();
+        let Some(slot) = slots.into_iter().find(|s| s.is_visible(version)) else { return false };
+        slot.removed = Some(version);
+        self.removed.push_back((version, id));
+        true
+    }
+
+    /// Takes back the latest [`hide`](Self::hide).
+    pub(super) fn restore(&mut self, id: GroupId, version: Version) {
+        let slots = self.slots.get_mut(&id).into_iter().flatten();
+        if let Some(slot) = slots.rev().find(|s| s.removed == Some(version)) {
+            slot.removed = None;
+            self.removed.pop_back();
+        }
+    }
+
+    /// Frees groups that nobody at `oldest` or later sees, at most `budget`, into `freed`.
+    pub(super) fn purge(
+        &mut self,
+        oldest: Version,
+        budget: usize,
+        freed: &mut Vec<Arc<GroupEntry>>,
+    ) {
+        for _ in 0..budget {
+            let Some(&(version, id)) = self.removed.front().filter(|(v, _)| *v <= oldest) else {
+                return;
+            };
+            self.removed.pop_front();
+            let Some(slots) = self.slots.get_mut(&id) else { continue };
+            let gone = slots.extract_if(.., |slot| slot.removed == Some(version));
+            freed.extend(gone.map(|slot| slot.entry));
+            if slots.is_empty() {
+                self.slots.remove(&id);
+            }
+        }
+    }
+
+    /// Groups that wait to be freed.
+    pub(super) fn removed_len(&self) -> usize {
+        self.removed.len()
+    }
+
+    /// Remembers which groups a rule uses.
+    pub(super) fn add_user(&mut self, rule: &Rule) {
+        rule.each_group(|id| {
+            self.users.entry(id).or_default().insert(rule.place());
+        });
+    }
+
+    /// Forgets a rule that is freed.
+    pub(super) fn forget_user(&mut self, rule: &Rule) {
+        rule.each_group(|id| {
+            if let Some(users) = self.users.get_mut(&id) {
+                users.remove(&rule.place());
+                if users.is_empty() {
+                    self.users.remove(&id);
+                }
+            }
+        });
+    }
+
+    /// Rules that use a group, those behind `after`, visible or not.
+    pub(super) fn users(
+        &self,
+        id: GroupId,
+        after: Option<RuleRef>,
+    ) -> impl Iterator<Item = RuleRef> {
+        let users = self.users.get(&id).into_iter();
+        let users = users.flat_map(move |users| users.range((behind(after), Bound::Unbounded)));
+        users.copied().inspect(|_| effort::looked_at_one())
+    }
+}
+
+/// From behind `after` on, or from the start.
+fn behind<K>(after: Option<K>) -> Bound<K> {
+    after.map_or(Bound::Unbounded, Bound::Excluded)
 }

@@ -53,16 +53,16 @@ use mac_table::{HostRef, MacTable};
 use observer::{Observed, Observer};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use ports::{PortInfo, PortTable, PortTables};
-use publication::Published;
+use publication::{Published, Reading};
 use recirc::RecircTable;
 use rule::{Rule, RuleMatch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 pub use tables::FlowModError;
-use tables::{Change, Place, Scope, Tables};
+use tables::{Change, Freed, Place, Scope, Tables};
 pub use transaction::Transaction;
-pub use walk::Walk;
+pub use walk::{GroupWalk, Walk};
 use xlate::{Learn, TraceStep, Translation, View};
 
 /// Rules looked at, changed or freed under one lock: some ten microseconds, and a few hundred where masks are few
@@ -104,7 +104,7 @@ pub struct News {
 /// The policy as it is at one moment, seen from one bridge. Holds the locks shared; keep it short.
 pub struct Snapshot<'a> {
     bridge: BridgeId,
-    tables: RwLockReadGuard<'a, PerBridge<Tables>>,
+    tables: Reading<'a, PerBridge<Tables>>,
     ports: RwLockReadGuard<'a, PortTables>,
     macs: RwLockReadGuard<'a, PerBridge<MacTable>>,
     recirc: &'a RecircTable,
@@ -358,6 +358,12 @@ impl Policy {
         self.changes.tables(rules, change.groups().map(|group| (bridge, group)));
     }
 
+    /// Rules and groups that were looked at under the longest hold of the tables' lock since the last
+    /// call. `None` in builds that do not count them.
+    pub fn take_longest_hold(&self) -> Option<u64> {
+        self.tables.longest.take()
+    }
+
     /// Removes rules of all bridges whose time is over. Returns what that did, bridge by bridge.
     pub fn expire(&self, now: Duration) -> Vec<Arc<Effects>> {
         self.bridges().into_iter().filter_map(|(id, _)| self.bridge(id).expire(now)).collect()
@@ -366,7 +372,7 @@ impl Policy {
     /// Frees some removed rules, which no lookup can see any more, and goes on rearranging the others
     /// for lookups. True if there is more to do.
     pub fn purge(&self) -> bool {
-        let mut freed = Vec::with_capacity(SLICE);
+        let mut freed = Freed::with_capacity(SLICE);
         let (left, is_moving) = self.tables.step(|tables| {
             let mut oldest = self.tables.oldest();
             let removed: usize = tables.iter().map(|(_, tables)| tables.removed_len()).sum();
@@ -374,11 +380,7 @@ impl Policy {
                 // Who holds a version for so long has to do without the rest of it.
                 oldest = self.tables.version();
             }
-            for tables in tables.values_mut() {
-                if freed.len() < SLICE {
-                    tables.purge(oldest, SLICE - freed.len(), &mut freed);
-                }
-            }
+            tables.values_mut().for_each(|tables| tables.purge(oldest, SLICE, &mut freed));
             (removed - freed.len(), tables.iter().any(|(_, tables)| tables.is_moving()))
         });
         self.plan(left == 0);

@@ -6,7 +6,7 @@ use crate::classifier::RuleId;
 use flow::Match;
 use flow::action::Action;
 use flow::flow_mod::FlowFlags;
-use flow::types::{Cookie, OfPort, PortNo, TableId};
+use flow::types::{Cookie, GroupId, OfPort, PortNo, TableId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -160,8 +160,18 @@ impl Rule {
     }
 
     /// Whether one of its actions is the group.
-    pub fn uses_group(&self, group: flow::types::GroupId) -> bool {
+    pub fn uses_group(&self, group: GroupId) -> bool {
         any_action(&self.actions, &mut |a| matches!(a, Action::Group(g) if *g == group))
+    }
+
+    /// The groups among its actions, each as often as it is there.
+    pub(super) fn each_group(&self, mut visit: impl FnMut(GroupId)) {
+        any_action(&self.actions, &mut |action| {
+            if let Action::Group(id) = action {
+                visit(*id);
+            }
+            false
+        });
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::bridge::BridgeId;
 use super::effects::Removal;
-use super::groups::{GroupEntry, GroupSlot};
+use super::groups::{GroupEntry, Groups};
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
 use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Sample, Version};
@@ -13,7 +13,7 @@ use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ pub struct Tables {
     bridge: BridgeId,
     /// As far as they have been used.
     tables: Vec<Option<Box<Table>>>,
-    pub(super) groups: BTreeMap<GroupId, Vec<GroupSlot>>,
+    pub(super) groups: Groups,
     /// Rules that have a name, by it; several while a change is prepared.
     names: HashMap<Arc<str>, Vec<(TableId, RuleId)>>,
     pub(super) seed: u64,
@@ -135,6 +135,30 @@ pub struct Place {
 pub struct Change {
     pub(super) version: Version,
     pub(super) steps: Vec<Step>,
+}
+
+/// What nobody sees any more. Dropped without the lock, as there may be much of it.
+#[derive(Debug, Default)]
+pub struct Freed {
+    rules: Vec<Arc<Rule>>,
+    groups: Vec<Arc<GroupEntry>>,
+}
+
+impl Freed {
+    /// Nothing yet, with room for so many rules.
+    pub fn with_capacity(rules: usize) -> Self {
+        Self { rules: Vec::with_capacity(rules), groups: Vec::new() }
+    }
+
+    /// How many rules and groups it is.
+    pub fn len(&self) -> usize {
+        self.rules.len() + self.groups.len()
+    }
+
+    /// There was nothing to free.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// One step of a change.
@@ -199,7 +223,7 @@ impl Tables {
         Self {
             bridge,
             tables: Vec::new(),
-            groups: BTreeMap::new(),
+            groups: Groups::default(),
             names: HashMap::new(),
             seed,
             recent_actions: RecentActions::new(seed),
@@ -272,12 +296,7 @@ impl Tables {
 
     /// A group at a version.
     pub fn group(&self, id: GroupId, version: Version) -> Option<&Arc<GroupEntry>> {
-        self.groups.get(&id)?.iter().find(|s| s.is_visible(version)).map(|s| &s.entry)
-    }
-
-    /// All groups at a version, in ascending order.
-    pub fn groups(&self, version: Version) -> impl Iterator<Item = &Arc<GroupEntry>> {
-        self.groups.values().flatten().filter(move |s| s.is_visible(version)).map(|s| &s.entry)
+        self.groups.get(id, version)
     }
 
     /// Some more rules, from a place on, which moves behind them; `None` at the end. Rules that are
@@ -434,6 +453,7 @@ impl Tables {
         change.steps.push(Step::Inserted((table, id)));
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
+        self.groups.add_user(&rule);
         if let Some(name) = rule.name() {
             self.names.entry(Arc::clone(name)).or_default().push((table, id));
         }
@@ -473,8 +493,9 @@ impl Tables {
     }
 
     fn remove_step(&mut self, change: &mut Change, rule: RuleRef, why: Option<Removal>) {
-        self.table_mut(rule.0).classifier.remove(rule.1, change.version);
-        change.steps.push(Step::Removed(rule, why));
+        if self.table_mut(rule.0).classifier.remove(rule.1, change.version) {
+            change.steps.push(Step::Removed(rule, why));
+        }
     }
 
     fn check_name(
@@ -517,38 +538,27 @@ impl Tables {
         let left = change.steps.len().saturating_sub(steps);
         for step in change.steps.drain(left..).rev() {
             match step {
-                // Nobody has seen it nor will, so it may be freed at once.
-                Step::Inserted((table, id)) => {
-                    self.table_mut(table).classifier.remove(id, Version::default());
-                }
+                Step::Inserted((table, id)) => self.table_mut(table).classifier.discard(id),
                 Step::Removed((table, id), _) => self.table_mut(table).classifier.restore(id),
-                Step::GroupAdded(id) => {
-                    let slots = self.groups.entry(id).or_default();
-                    slots.retain(|s| s.added != version || s.removed.is_some());
-                }
-                Step::GroupRemoved(id) => {
-                    let slots = self.groups.entry(id).or_default();
-                    if let Some(slot) = slots.iter_mut().rev().find(|s| s.removed == Some(version))
-                    {
-                        slot.removed = None;
-                    }
-                }
+                Step::GroupAdded(id) => self.groups.take_back(id, version),
+                Step::GroupRemoved(id) => self.groups.restore(id, version),
             }
         }
     }
 
-    /// Frees rules that no lookup at `oldest` or later sees, at most `budget`, into `freed`, and
-    /// returns how many there were.
-    pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut Vec<Arc<Rule>>) -> usize {
-        let before = freed.len();
+    /// Frees rules and groups that no lookup at `oldest` or later sees, into `freed`, which takes
+    /// `budget` of either.
+    pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut Freed) {
+        let before = freed.rules.len();
         for table in self.tables.iter_mut().flatten() {
-            let left = budget - (freed.len() - before);
+            let left = budget.saturating_sub(freed.rules.len());
             if left == 0 {
                 break;
             }
-            table.classifier.purge(oldest, left, freed);
+            table.classifier.purge(oldest, left, &mut freed.rules);
         }
-        for rule in &freed[before..] {
+        for rule in &freed.rules[before..] {
+            self.groups.forget_user(rule);
             if rule.has_timeout()
                 && let Some(table) = &mut self.tables[usize::from(rule.table.get())]
             {
@@ -568,11 +578,7 @@ impl Tables {
                 }
             }
         }
-        self.groups.retain(|_, slots| {
-            slots.retain(|s| s.removed.is_none_or(|removed| removed > oldest));
-            !slots.is_empty()
-        });
-        freed.len() - before
+        self.groups.purge(oldest, budget.saturating_sub(freed.groups.len()), &mut freed.groups);
     }
 
     /// There is memory that rules have left.
@@ -614,9 +620,10 @@ impl Tables {
         self.tables.iter().flatten().any(|t| t.classifier.is_moving())
     }
 
-    /// Removed rules that wait to be freed.
+    /// Removed rules and groups that wait to be freed.
     pub fn removed_len(&self) -> usize {
-        self.tables.iter().flatten().map(|t| t.classifier.removed_len()).sum()
+        let rules: usize = self.tables.iter().flatten().map(|t| t.classifier.removed_len()).sum();
+        rules + self.groups.removed_len()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The pipeline as a whole: rules as text in, verdicts out.
 
+mod holds;
+
 use super::effects::tests::told;
 use super::*;
 use flow::flow_mod::{Command, FlowMod};

@@ -6,7 +6,6 @@ use super::tables::{Change, FlowModError, RuleRef, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
-use flow::group::GroupMod;
 use flow::types::TableId;
 use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
@@ -16,9 +15,9 @@ use std::time::Duration;
 /// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
 /// never happened.
 pub struct Transaction<'a> {
-    bridge: Bridge<'a>,
+    pub(super) bridge: Bridge<'a>,
     /// `None` once committed.
-    change: Option<Change>,
+    pub(super) change: Option<Change>,
     /// Tables that have been made ready for many rules.
     expecting: Vec<TableId>,
     _writer: MutexGuard<'a, ()>,
@@ -33,7 +32,7 @@ impl<'a> Bridge<'a> {
     }
 
     /// One step of a change: short, as readers wait.
-    fn step<R>(self, step: impl FnOnce(&mut Tables) -> R) -> R {
+    pub(super) fn step<R>(self, step: impl FnOnce(&mut Tables) -> R) -> R {
         self.policy.tables.step(|tables| step(tables.of_mut(self.id)))
     }
 
@@ -127,17 +126,6 @@ impl Transaction<'_> {
                 let plan = draft.plan();
                 self.bridge.step(|tables| tables.adopt(table, plan));
             }
-        }
-    }
-
-    /// Prepares a change of a group.
-    ///
-    /// # Errors
-    /// Why it is refused. The transaction should be dropped then.
-    pub fn apply_group(&mut self, request: &GroupMod, now: Duration) -> Result<(), FlowModError> {
-        match &mut self.change {
-            Some(change) => self.bridge.step(|tables| tables.prepare_group(change, request, now)),
-            None => Ok(()),
         }
     }
 

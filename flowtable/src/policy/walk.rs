@@ -1,14 +1,16 @@
-//! All rules of a bridge, looked at in slices.
+//! All rules and groups of a bridge, looked at in slices.
 //!
-//! Others get the lock between the slices, however many rules there are and however slow the caller
+//! Others get the lock between the slices, however many of them there are and however slow the caller
 //! is with them; and yet what is seen is one state of the tables, because its version is held.
 
 use super::publication::Hold;
 use super::tables::{Place, RuleRef, Scope};
 use super::{Bridge, SLICE};
 use crate::classifier::{Entry, Version};
+use crate::policy::groups::GroupEntry;
 use crate::policy::rule::Rule;
 use flow::flow_mod::FlowMod;
+use flow::types::GroupId;
 use std::sync::Arc;
 
 /// A walk over the rules that a request names, as they were when it began.
@@ -34,7 +36,61 @@ impl Walk<'_> {
     }
 }
 
+/// A walk over the groups, in ascending order, as they were when it began.
+pub struct GroupWalk<'a> {
+    bridge: Bridge<'a>,
+    hold: Hold,
+    last: Option<GroupId>,
+}
+
+impl GroupWalk<'_> {
+    /// The next few groups; `None` at the end.
+    pub fn next_slice(&mut self) -> Option<Vec<Arc<GroupEntry>>> {
+        let (tables, _) = self.bridge.policy.tables.read();
+        let tables = tables.of(self.bridge.id);
+        let slice = tables.groups.behind(self.last, self.hold.version()).take(SLICE);
+        let mut is_over = true;
+        let looked_at = slice.inspect(|(id, _)| (self.last, is_over) = (Some(*id), false));
+        let groups = looked_at.filter_map(|(_, entry)| entry.cloned()).collect();
+        (!is_over).then_some(groups)
+    }
+
+    /// One of the groups.
+    pub fn get(&self, id: GroupId) -> Option<Arc<GroupEntry>> {
+        self.bridge
+            .policy
+            .tables
+            .read()
+            .0
+            .of(self.bridge.id)
+            .group(id, self.hold.version())
+            .cloned()
+    }
+
+    /// How many rules have a group among their actions.
+    pub fn users_of(&self, id: GroupId) -> u32 {
+        let (mut last, mut count) = (None, 0);
+        loop {
+            let (tables, _) = self.bridge.policy.tables.read();
+            let tables = tables.of(self.bridge.id);
+            let mut is_over = true;
+            for user in tables.groups.users(id, last).take(SLICE) {
+                (last, is_over) = (Some(user), false);
+                count += u32::from(tables.is_visible(user, self.hold.version()));
+            }
+            if is_over {
+                return count;
+            }
+        }
+    }
+}
+
 impl<'a> Bridge<'a> {
+    /// All groups.
+    pub fn walk_groups(self) -> GroupWalk<'a> {
+        GroupWalk { bridge: self, hold: self.policy.tables.hold(), last: None }
+    }
+
     /// The rules that `filter` names. For a deletion these are the ones that it would delete.
     pub fn walk(self, filter: &'a FlowMod) -> Walk<'a> {
         Walk { bridge: self, filter, hold: self.policy.tables.hold(), place: Place::default() }

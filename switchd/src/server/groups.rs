@@ -16,9 +16,8 @@ use flow::text::{
     write_group, write_group_stats,
 };
 use flow::types::GroupId;
+use flowtable::policy::GroupWalk;
 use flowtable::policy::groups::GroupEntry;
-use flowtable::policy::tables::Tables;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Changes groups as the text says.
@@ -72,7 +71,7 @@ pub(super) fn dump(
     let names = port_names(switch.bridge());
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
-    list(to, &groups(switch, query)?, |out, entry| match query.format {
+    list(switch, query, to, |out, entry, _| match query.format {
         Format::Text => {
             out.push(' ');
             write_group(out, &entry.group, &options);
@@ -92,15 +91,8 @@ pub(super) fn dump_stats(
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     let now = Duration::from_millis(switch.now().as_millis() as u64);
-    let groups = groups(switch, query)?;
-    let counts: Vec<u32> = {
-        let snapshot = switch.bridge().snapshot();
-        let tables = snapshot.tables();
-        groups.iter().map(|e| ref_count(tables, e.group.id, snapshot.version())).collect()
-    };
-    let mut counts = counts.into_iter();
-    list(to, &groups, |out, entry| {
-        let stats = stats(entry, counts.next().unwrap_or_default(), now);
+    list(switch, query, to, |out, entry, groups| {
+        let stats = stats(entry, groups.users_of(entry.group.id), now);
         match query.format {
             Format::Text => {
                 out.push(' ');
@@ -111,41 +103,38 @@ pub(super) fn dump_stats(
     })
 }
 
-fn groups(switch: &Switch, query: &GroupQuery) -> Result<Vec<Arc<GroupEntry>>, Box<Refusal>> {
-    let snapshot = switch.bridge().snapshot();
-    let (tables, version) = (snapshot.tables(), snapshot.version());
-    let Some(id) = query.group.filter(|id| *id != GroupId::ALL.0 && *id != GroupId::ANY.0) else {
-        return Ok(tables.groups(version).cloned().collect());
-    };
-    match tables.group(GroupId(id), version) {
-        Some(entry) => Ok(vec![Arc::clone(entry)]),
-        None => {
-            let message = format!("group {id} does not exist");
-            Err(Box::new(Refusal::new(Reason::NotFound, message)))
-        }
-    }
-}
-
+/// Writes the groups of a query, a line each.
 fn list(
+    switch: &Switch,
+    query: &GroupQuery,
     to: &mut Sender<'_>,
-    groups: &[Arc<GroupEntry>],
-    mut write: impl FnMut(&mut String, &GroupEntry),
+    mut write: impl FnMut(&mut String, &GroupEntry, &GroupWalk<'_>),
 ) -> Result<Reply, Failure> {
-    let mut text = String::new();
-    for entry in groups {
-        write(&mut text, entry);
-        text.push('\n');
+    let mut groups = switch.bridge().walk_groups();
+    let (mut text, mut listed) = (String::new(), 0);
+    let only = query.group.filter(|id| *id != GroupId::ALL.0 && *id != GroupId::ANY.0);
+    let mut slice = match only {
+        Some(id) => Some(vec![groups.get(GroupId(id)).ok_or_else(|| unknown(id))?]),
+        None => groups.next_slice(),
+    };
+    while let Some(entries) = slice {
+        for entry in &entries {
+            write(&mut text, entry, &groups);
+            text.push('\n');
+        }
+        listed += entries.len() as u64;
         if text.len() >= TEXT_SIZE / 2 {
             to.put(Kind::Text, text.as_bytes())?;
             text.clear();
         }
+        slice = if only.is_some() { None } else { groups.next_slice() };
     }
     to.put(Kind::Text, text.as_bytes())?;
-    Ok(Reply::Listed(groups.len() as u64))
+    Ok(Reply::Listed(listed))
 }
 
-fn ref_count(tables: &Tables, id: GroupId, version: flowtable::classifier::Version) -> u32 {
-    tables.rules(None, version).filter(|e| e.value.uses_group(id)).count() as u32
+fn unknown(id: u32) -> Box<Refusal> {
+    Box::new(Refusal::new(Reason::NotFound, format!("group {id} does not exist")))
 }
 
 fn stats(entry: &GroupEntry, ref_count: u32, now: Duration) -> GroupStats {
