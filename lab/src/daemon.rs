@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a daemon may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a daemon may take to begin, to answer or to end: with a thousand ports, and on a busy
+/// machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tells apart the folders and files that this process makes.
 static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -31,5 +31,5 @@ pub use host::{Host, HostPlan, VlanTag, has_taps};
 pub use namespace::{Namespace, enter};
 pub use netlink::{LinkSpec, Netlink, Tbf, Vxlan};
 pub use source::FrameSource;
-pub use wait::{eventually, within};
+pub use wait::{PATIENCE, eventually, within};
 pub use wire::{OpenPort, Wire};

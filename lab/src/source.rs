@@ -3,13 +3,10 @@
 //! An AF_XDP socket makes a frame for less than a packet socket does, which counts when the sender is
 //! what limits a measurement. The frames are ordinary ones for everybody behind it.
 
-use crate::{LabError, Netlink};
+use crate::{LabError, Netlink, PATIENCE};
 use ports::xdp::XdpTx;
 use std::io;
 use std::time::{Duration, Instant};
-
-/// How long the socket of somebody before may take to go: the kernel does that later.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A source of frames at one device.
 pub struct FrameSource {
@@ -31,6 +28,7 @@ impl FrameSource {
         let tx = loop {
             match XdpTx::new(index, frames) {
                 Ok(tx) => break tx,
+                // The kernel closes the socket of somebody before in its own time.
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(5));
                 }

@@ -1,17 +1,15 @@
 //! Ports without a switch: one in the hands of a test, and two with somebody between them who only
 //! passes frames on.
 
-use crate::LabError;
+use crate::{LabError, PATIENCE};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use packet::{Batch, Frame, FrameId};
 use ports::spec::PortSpec;
 use ports::{Port, PortError, QueueCount, Queues, TxFailure};
 use std::time::{Duration, Instant};
 
-/// How long [`OpenPort::receive_until`] waits for a frame that should come at once.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest time of one look at the queues: how late the end of the work beside [`Wire::run`] is seen.
-const STEP_MILLISECONDS: u8 = 20;
+const STEP: Duration = Duration::from_millis(20);
 
 /// A port with one receiving and one sending queue, which the test serves instead of a worker.
 ///
@@ -73,14 +71,14 @@ impl OpenPort {
             if is_found || is_late {
                 return Ok(is_found);
             }
-            wait_for_frames(&[self]);
+            wait_for_frames(&[self], end.saturating_duration_since(Instant::now()).min(STEP));
         }
     }
 
     /// Waits for frames and shows each to `wanted`, until it says yes.
     ///
     /// # Errors
-    /// It did not within 20 seconds, or the queue broke.
+    /// It did not as long as [`PATIENCE`] lasts, or the queue broke.
     pub fn receive_until(
         &mut self,
         wanted: impl FnMut(&Frame<'_>) -> bool,
@@ -128,7 +126,7 @@ impl Wire {
         std::thread::scope(|scope| {
             let work = scope.spawn(work);
             while !work.is_finished() {
-                wait_for_frames(&[&self.left, &self.right]);
+                wait_for_frames(&[&self.left, &self.right], STEP);
                 let Self { left, right, failures } = self;
                 pass(&mut left.queues, &mut right.queues, failures, |f| inspect(true, f))?;
                 pass(&mut right.queues, &mut left.queues, failures, |f| inspect(false, f))?;
@@ -157,13 +155,14 @@ fn pass(
     Ok(())
 }
 
-/// Waits until one of the ports has a frame, or for a moment.
-fn wait_for_frames(ports: &[&OpenPort]) {
+/// Waits until one of the ports has a frame, or `limit` is over, rounded up to whole milliseconds.
+fn wait_for_frames(ports: &[&OpenPort], limit: Duration) {
     let mut fds: Vec<PollFd<'_>> = ports
         .iter()
         .filter_map(|p| p.queues.rx[0].poll_fd())
         .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
         .collect();
+    let limit = limit.as_nanos().div_ceil(1_000_000) as u16;
     // An interrupted wait is a short one.
-    let _ = poll(&mut fds, PollTimeout::from(STEP_MILLISECONDS));
+    let _ = poll(&mut fds, PollTimeout::from(limit));
 }

@@ -1,14 +1,12 @@
 //! TCP streams for a while, counted where they arrive: what `iperf3` does. Contents are not compared,
 //! because that would be measured, too; [`super::TcpTransfer`] does.
 
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Longest silence of a stream.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How long streams find their speed before they are counted.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// Bytes of one read or write, as of `iperf3`.

@@ -1,6 +1,6 @@
 //! Echo requests, over IPv4 (RFC 792) and IPv6 (RFC 4443).
 
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, PATIENCE};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -49,13 +49,14 @@ impl PingReport {
 }
 
 impl Ping {
-    /// Three small requests with a second of patience each.
+    /// Three small requests, with [`PATIENCE`] for each answer: one that is late is not lost.
     pub fn to(target: impl Into<IpAddr>) -> Self {
-        Self { target: target.into(), count: 3, payload_size: 56, patience: Duration::from_secs(1) }
+        Self { target: target.into(), count: 3, payload_size: 56, patience: PATIENCE }
     }
 
-    /// One request that nobody is expected to answer, with little patience.
-    pub fn hopeless(target: impl Into<IpAddr>) -> Self {
+    /// One request that is given up soon: nobody is expected to answer, or it is one of many in a loop
+    /// that ends with the first answer.
+    pub fn brief(target: impl Into<IpAddr>) -> Self {
         Self { count: 1, patience: Duration::from_millis(300), ..Self::to(target) }
     }
 

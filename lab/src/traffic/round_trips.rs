@@ -1,13 +1,10 @@
 //! Requests and responses of one byte over TCP: how long a frame is on its way when nothing hurries
 //! it along.
 
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-
-/// Longest time one answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A series of requests over one connection, each sent when the one before was answered.
 #[derive(Clone, Copy, Debug)]

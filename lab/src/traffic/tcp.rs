@@ -1,7 +1,7 @@
 //! A TCP connection that carries a known stream, timed at the receiver.
 
 use super::pattern::Pattern;
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -36,9 +36,9 @@ impl Transfer {
 }
 
 impl TcpTransfer {
-    /// `bytes` to a receiver at `address`, with five seconds of patience.
+    /// `bytes` to a receiver at `address`, with [`PATIENCE`].
     pub fn to(address: SocketAddr, bytes: u64) -> Self {
-        Self { listen: address, connect: address, bytes, patience: Duration::from_secs(5) }
+        Self { listen: address, connect: address, bytes, patience: PATIENCE }
     }
 
     /// Sends from one namespace to the other and compares every byte at the receiver.

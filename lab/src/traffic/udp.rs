@@ -1,7 +1,7 @@
 //! Datagrams that are sent back unchanged.
 
 use super::pattern::Pattern;
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, PATIENCE};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,14 +40,9 @@ impl UdpReport {
 }
 
 impl UdpExchange {
-    /// Datagrams of `sizes` to `address`, with a second of patience each.
+    /// Datagrams of `sizes` to `address`, with [`PATIENCE`] for each answer.
     pub fn to(address: SocketAddr, sizes: &[usize]) -> Self {
-        Self {
-            listen: address,
-            connect: address,
-            sizes: sizes.to_vec(),
-            patience: Duration::from_secs(1),
-        }
+        Self { listen: address, connect: address, sizes: sizes.to_vec(), patience: PATIENCE }
     }
 
     /// Exchanges the datagrams. A missing answer is not an error.

@@ -3,11 +3,10 @@
 use crate::fixture::{ip, netlink, open};
 use etherparse::PacketBuilder;
 use lab::harness::{Test, Unsupported};
-use lab::{OpenPort, has_taps};
+use lab::{OpenPort, PATIENCE, has_taps};
 use packet::{Frame, Offload};
 use ports::{PortKind, TxFailure};
 use std::net::UdpSocket;
-use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[(
     "tap::a_tap_device_carries_frames_and_goes_away",
@@ -26,7 +25,7 @@ fn a_tap_device_carries_frames_and_goes_away() -> anyhow::Result<()> {
     netlink.add_address(link.index, ip("10.0.0.1"), 24).unwrap();
     netlink.add_neighbour(link.index, ip("10.0.0.2"), [2; 6]).unwrap();
     let socket = UdpSocket::bind("10.0.0.1:7").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
 
     // From the host, which leaves the checksum to us.
     socket.send_to(b"out", "10.0.0.2:9").unwrap();

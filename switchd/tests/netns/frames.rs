@@ -6,8 +6,7 @@ use control::record::DropRecord;
 use control::{Client, Operation, Reply};
 use lab::harness::Test;
 use lab::traffic::Ping;
-use lab::{EXPERIMENTAL, FrameSocket, Host, eventually, experimental_frame};
-use std::time::Duration;
+use lab::{EXPERIMENTAL, FrameSocket, Host, PATIENCE, eventually, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[
     ("frames::tags_are_kept_in_both_directions", tags_are_kept_in_both_directions),
@@ -19,8 +18,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("frames::a_learned_address_is_not_flooded", a_learned_address_is_not_flooded),
 ];
 
-/// Long enough for a frame to arrive on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// `frame` with the tags in front, outermost first, each as TPID and TCI.
@@ -149,7 +146,7 @@ fn runts_and_garbage_do_no_harm() -> anyhow::Result<()> {
         }
         // At first the garbage may still fill a queue and leave no room for a request.
         eventually("the hosts hear each other after the garbage", || {
-            Ping::to(to.v4()).run(from.namespace()).is_ok_and(|report| report.is_complete())
+            Ping::brief(to.v4()).run(from.namespace()).is_ok_and(|report| report.is_complete())
         })
         .with_context(|| network.daemon.log())?;
     }

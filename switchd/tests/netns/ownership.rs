@@ -41,13 +41,13 @@ fn the_host_does_not_answer() -> anyhow::Result<()> {
     let mut network = Network::pair()?;
     let port = netlink.link("veth1")?;
     netlink.add_route(network.a().v4().into(), 32, None, Some(port.index))?;
-    let report = Ping::hopeless(own).run(network.a().namespace())?;
+    let report = Ping::brief(own).run(network.a().namespace())?;
     ensure!(report.received() == 0, "it answered ARP and ping");
     // Told the port's MAC address, a host need not ask.
     let a = &mut network.hosts[0];
     let cable = a.netlink().link("eth0")?.index;
     a.netlink().add_neighbour(cable, own, port.mac)?;
-    let report = Ping::hopeless(own).run(network.a().namespace())?;
+    let report = Ping::brief(own).run(network.a().namespace())?;
     ensure!(report.received() == 0, "it answered ping");
     // The control: the way through the switch is open.
     let report = Ping::to(network.b().v4()).run(network.a().namespace())?;
@@ -280,8 +280,7 @@ fn a_missing_device_is_waited_for() -> anyhow::Result<()> {
     let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "veth1", "--port", "veth2"])?;
     let b = Host::on_veth(HostPlan::number(2), "veth2")?;
     eventually("the port that came later joins", || {
-        let ping = Ping { count: 1, ..Ping::to(b.v4()) };
-        ping.run(a.namespace()).is_ok_and(|report| report.is_complete())
+        Ping::brief(b.v4()).run(a.namespace()).is_ok_and(|report| report.is_complete())
     })
     .with_context(|| daemon.log())?;
     Ok(())

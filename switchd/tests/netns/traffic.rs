@@ -4,7 +4,7 @@ use crate::fixture::{Cable, Network};
 use anyhow::{Context, ensure};
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
-use lab::{Counters, FrameSocket, Host};
+use lab::{Counters, FrameSocket, Host, PATIENCE};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,7 +116,7 @@ fn large_udp_stays_datagrams(cables: &[Cable]) -> anyhow::Result<()> {
     for address in [IpAddr::from(b.v4()), b.v6().into()] {
         let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let receiver = b.run(|| UdpSocket::bind((address, 5001)))??;
-        receiver.set_read_timeout(Some(Duration::from_secs(2)))?;
+        receiver.set_read_timeout(Some(PATIENCE))?;
         let sender = a.run(|| UdpSocket::bind(any))??;
         sender.connect((address, 5001))?;
         // The first datagram finds the neighbour: a burst would not wait for that.

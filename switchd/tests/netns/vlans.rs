@@ -5,13 +5,10 @@ use crate::frames::tagged;
 use anyhow::{Context, ensure};
 use control::Operation;
 use lab::harness::Test;
-use lab::{EXPERIMENTAL, FrameSocket, experimental_frame};
-use std::time::Duration;
+use lab::{EXPERIMENTAL, FrameSocket, PATIENCE, experimental_frame};
 
 pub(crate) const TESTS: &[Test] = &[("vlans::ports_do_as_in_open_vswitch", as_in_open_vswitch)];
 
-/// Long enough for a frame to arrive on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(2);
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// Ethernet type of frames that pass whatever the settings, behind the others.
 const LAST: u16 = 0x88b6;

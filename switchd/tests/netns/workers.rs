@@ -74,6 +74,7 @@ fn flows_stay_in_order(cables: &[Cable]) -> anyhow::Result<()> {
     let network = Network::with(cables, None, &["--workers", "2"])?;
     let mut client = network.client()?;
     client.add_flow("priority=9,in_port=1,udp,actions=output:2")?;
+    let before = frames(&mut client)?;
     let (a, b) = (network.a(), network.b());
     let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
     let mut receiver = b.run(|| FrameSocket::open(b.interface()))??;
@@ -95,10 +96,15 @@ fn flows_stay_in_order(cables: &[Cable]) -> anyhow::Result<()> {
         if seen.iter().all(|last| *last >= OVERLOAD) {
             break;
         }
-        ensure!(number < OVERLOAD + 100, "flows do not come through: {seen:?}");
+        ensure!(number < OVERLOAD + 500, "flows do not come through: {seen:?}");
     }
-    let frames = frames(&mut client)?;
-    ensure!(frames.iter().all(|n| *n > u64::from(OVERLOAD)), "not shared: {frames:?}");
+    // Every flow has come through, so each worker has had at least a frame for each of its flows. How
+    // many more it had of those that are more than anybody can carry is up to the scheduler.
+    eventually("each worker has a share of the flows", || {
+        frames(&mut client).is_ok_and(|now| {
+            now.iter().zip(&before).all(|(now, before)| now - before >= u64::from(FLOWS / 8))
+        })
+    })?;
     Ok(())
 }
 
