@@ -5,7 +5,11 @@
 
 use super::key::{ETH_TYPE_NONE, FlowKey, VLAN_CFI, frag};
 use packet::checksum;
-use packet::wire::{eth_type, icmpv6_type, ip_proto};
+use packet::wire::{
+    ArpPacket, IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet, NdOption, NdPacket,
+    SctpPacket, TcpPacket, UdpPacket, VlanTag, arp, eth_type, icmp, ip_proto, ipv4, ipv6,
+    ipv6_extension, mpls, nd, nd_option, sctp, tcp, udp, vlan,
+};
 
 /// Smallest frame on a wire, without FCS.
 const MIN_FRAME: usize = 60;
@@ -47,63 +51,81 @@ pub fn compose(key: &FlowKey) -> Vec<u8> {
 }
 
 fn push_tag(frame: &mut Vec<u8>, tpid: u16, tci: u16) {
-    frame.extend(tpid.to_be_bytes());
-    frame.extend((tci & !VLAN_CFI).to_be_bytes());
+    let mut tag = VlanTag::new_unchecked([0; vlan::HEADER_SIZE]);
+    tag.set_tpid(tpid);
+    tag.set_tci(tci & !VLAN_CFI);
+    frame.extend(tag.into_inner());
 }
 
 fn labels(frame: &mut Vec<u8>, key: &FlowKey) {
-    for (i, lse) in key.mpls_lse.iter().enumerate() {
+    for lse in &key.mpls_lse {
         frame.extend(lse.get().to_be_bytes());
-        if lse.get() & 0x100 != 0 || i == 2 {
+        if lse.get() & mpls::BOTTOM != 0 {
             break;
         }
     }
 }
 
 fn arp(frame: &mut Vec<u8>, key: &FlowKey) {
-    frame.extend([0, 1, 8, 0, 6, 4, 0, key.nw_proto]);
-    frame.extend(key.arp_sha);
-    frame.extend(key.nw_src().to_be_bytes());
-    frame.extend(key.arp_tha);
-    frame.extend(key.nw_dst().to_be_bytes());
+    let mut arp = ArpPacket::new_unchecked([0; arp::HEADER_SIZE]);
+    arp.set_ethernet_ipv4();
+    arp.set_operation(key.nw_proto.into());
+    arp.set_sender_hardware(key.arp_sha);
+    arp.set_sender_protocol(key.nw_src().into());
+    arp.set_target_hardware(key.arp_tha);
+    arp.set_target_protocol(key.nw_dst().into());
+    frame.extend(arp.into_inner());
 }
 
 fn ipv4(frame: &mut Vec<u8>, key: &FlowKey) {
     let l4 = transport(key);
-    let start = frame.len();
-    let offset: u16 = match key.nw_frag {
-        f if f & frag::LATER != 0 => 0x2001,
-        f if f & frag::ANY != 0 => 0x2000,
+    let mut ip = Ipv4Packet::new_unchecked([0; ipv4::HEADER_SIZE]);
+    ip.set_version_and_header_size(ipv4::HEADER_SIZE);
+    ip.set_tos(key.nw_tos);
+    ip.set_total_size((ipv4::HEADER_SIZE + l4.len()) as u16);
+    ip.set_flags_and_offset(match key.nw_frag {
+        f if f & frag::LATER != 0 => ipv4::MORE_FRAGMENTS | 1,
+        f if f & frag::ANY != 0 => ipv4::MORE_FRAGMENTS,
         _ => 0,
-    };
-    frame.extend([0x45, key.nw_tos]);
-    frame.extend((20 + l4.len() as u16).to_be_bytes());
-    frame.extend([0, 0]);
-    frame.extend(offset.to_be_bytes());
-    frame.extend([key.nw_ttl, key.nw_proto, 0, 0]);
-    frame.extend(&key.nw_addrs[..8]);
-    let sum = !checksum::sum(&frame[start..]);
-    frame[start + 10..start + 12].copy_from_slice(&sum.to_be_bytes());
+    });
+    ip.set_ttl(key.nw_ttl);
+    ip.set_protocol(key.nw_proto);
+    ip.set_src_addr(key.nw_src().into());
+    ip.set_dst_addr(key.nw_dst().into());
+    ip.fill_checksum();
+    frame.extend(ip.into_inner());
     frame.extend(with_checksum(key, l4, &key.nw_addrs[..4], &key.nw_addrs[4..8]));
 }
 
 fn ipv6(frame: &mut Vec<u8>, key: &FlowKey) {
     let l4 = transport(key);
-    let is_later = key.nw_frag & frag::LATER != 0;
-    let fragment: &[u8] = match key.nw_frag {
-        // The protocol of a later fragment is the fragment header itself.
-        f if f & frag::LATER != 0 => &[59, 0, 0, 0x09, 0, 0, 0, 1],
-        f if f & frag::ANY != 0 => &[key.nw_proto, 0, 0, 0x01, 0, 0, 0, 1],
-        _ => &[],
-    };
-    let next = if fragment.is_empty() || is_later { key.nw_proto } else { ip_proto::FRAGMENT };
-    let first = 6 << 28 | u32::from(key.nw_tos) << 20 | key.ipv6_label.get() & 0x000f_ffff;
-    frame.extend(first.to_be_bytes());
-    frame.extend(((fragment.len() + l4.len()) as u16).to_be_bytes());
-    frame.extend([next, key.nw_ttl]);
-    frame.extend(key.nw_addrs);
-    frame.extend(fragment);
+    let fragment = (key.nw_frag & (frag::ANY | frag::LATER) != 0).then(|| fragment_header(key));
+    let fragment_size = fragment.map_or(0, |header| header.len());
+    let mut ip = Ipv6Packet::new_unchecked([0; ipv6::HEADER_SIZE]);
+    ip.set_version_class_label(key.nw_tos, key.ipv6_label.get());
+    ip.set_payload_size((fragment_size + l4.len()) as u16);
+    ip.set_next_header(if fragment.is_some() { ip_proto::FRAGMENT } else { key.nw_proto });
+    ip.set_hop_limit(key.nw_ttl);
+    let mut header = ip.into_inner();
+    header[ipv6::field::ADDRESSES].copy_from_slice(&key.nw_addrs);
+    frame.extend(header);
+    frame.extend(fragment.into_iter().flatten());
     frame.extend(with_checksum(key, l4, &key.nw_addrs[..16], &key.nw_addrs[16..]));
+}
+
+/// The fragment header of a first or a later fragment. More fragments follow either.
+fn fragment_header(key: &FlowKey) -> [u8; ipv6_extension::HEADER_SIZE] {
+    let bytes = [0; ipv6_extension::HEADER_SIZE];
+    let mut fragment = Ipv6Extension::new_unchecked(ip_proto::FRAGMENT, bytes);
+    // The protocol of a later fragment, to rules, is the fragment header itself.
+    let (next_header, offset) = match key.nw_frag & frag::LATER {
+        0 => (key.nw_proto, 0),
+        _ => (ip_proto::NO_NEXT_HEADER, 8),
+    };
+    fragment.set_next_header(next_header);
+    fragment.set_offset_and_flags(offset | ipv6_extension::MORE_FRAGMENTS);
+    fragment.set_identification(1);
+    fragment.into_inner()
 }
 
 /// The transport header, without checksum.
@@ -113,81 +135,94 @@ fn transport(key: &FlowKey) -> Vec<u8> {
     }
     let is_ipv4 = key.dl_type.get() == eth_type::IPV4;
     let (src, dst) = (key.tp_src.get(), key.tp_dst.get());
-    let mut l4 = Vec::new();
     match key.nw_proto {
         ip_proto::TCP => {
-            l4.extend(src.to_be_bytes());
-            l4.extend(dst.to_be_bytes());
-            l4.extend([0; 8]);
-            l4.extend((0x5000 | key.tcp_flags.get() & 0x0fff).to_be_bytes());
-            l4.extend([0; 6]);
+            let mut tcp = TcpPacket::new_unchecked([0; tcp::HEADER_SIZE]);
+            tcp.set_src_port(src);
+            tcp.set_dst_port(dst);
+            tcp.set_header_size(tcp::HEADER_SIZE);
+            tcp.set_flags(key.tcp_flags.get());
+            tcp.into_inner().to_vec()
         }
         ip_proto::UDP => {
-            l4.extend(src.to_be_bytes());
-            l4.extend(dst.to_be_bytes());
-            l4.extend([0, 8, 0, 0]);
+            let mut udp = UdpPacket::new_unchecked([0; udp::HEADER_SIZE]);
+            udp.set_src_port(src);
+            udp.set_dst_port(dst);
+            udp.set_size(udp::HEADER_SIZE as u16);
+            udp.into_inner().to_vec()
         }
         ip_proto::SCTP => {
-            l4.extend(src.to_be_bytes());
-            l4.extend(dst.to_be_bytes());
-            l4.extend([0; 8]);
+            let mut sctp = SctpPacket::new_unchecked([0; sctp::HEADER_SIZE]);
+            sctp.set_src_port(src);
+            sctp.set_dst_port(dst);
+            sctp.into_inner().to_vec()
         }
-        ip_proto::ICMP | ip_proto::IGMP if is_ipv4 => {
-            l4.extend([src as u8, dst as u8, 0, 0, 0, 0, 0, 0]);
-        }
+        ip_proto::ICMP | ip_proto::IGMP if is_ipv4 => icmp_header(src as u8, dst as u8).to_vec(),
         ip_proto::ICMPV6 if !is_ipv4 => {
-            l4.extend([src as u8, dst as u8, 0, 0]);
-            let is_nd = [icmpv6_type::ND_SOLICIT, icmpv6_type::ND_ADVERT].contains(&(src as u8))
-                && dst == 0;
-            if is_nd {
-                neighbour_discovery(&mut l4, key);
-            } else {
-                l4.extend([0; 4]);
+            let header = icmp_header(src as u8, dst as u8);
+            match Icmpv6Packet::new_unchecked(header).is_nd() {
+                true => neighbour_discovery(header, key),
+                false => header.to_vec(),
             }
         }
-        _ => {}
+        _ => Vec::new(),
+    }
+}
+
+/// ICMP, IGMP and ICMPv6 begin alike.
+fn icmp_header(icmp_type: u8, code: u8) -> [u8; icmp::HEADER_SIZE] {
+    let mut icmp = IcmpPacket::new_unchecked([0; icmp::HEADER_SIZE]);
+    icmp.set_icmp_type(icmp_type);
+    icmp.set_code(code);
+    icmp.into_inner()
+}
+
+/// A message with the target, and the options that `nd_options_type` or their addresses ask for.
+fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &FlowKey) -> Vec<u8> {
+    let mut l4 = header.to_vec();
+    l4.resize(nd::HEADER_SIZE, 0);
+    let mut message = NdPacket::new_unchecked(&mut l4);
+    message.set_reserved(key.nd_reserved.get());
+    message.set_target(key.nd_target.into());
+    let mut options =
+        [(nd_option::SOURCE_LINK_LAYER, key.arp_sha), (nd_option::TARGET_LINK_LAYER, key.arp_tha)];
+    if key.nd_options_type == nd_option::TARGET_LINK_LAYER {
+        options.reverse();
+    }
+    for (option_type, mac) in options {
+        if mac != [0; 6] || key.nd_options_type == option_type {
+            let mut option = NdOption::new_unchecked([0; nd::OPTION_SIZE]);
+            option.set_mac(option_type, mac);
+            l4.extend(option.into_inner());
+        }
     }
     l4
 }
 
-fn neighbour_discovery(l4: &mut Vec<u8>, key: &FlowKey) {
-    l4.extend(key.nd_reserved.get().to_be_bytes());
-    l4.extend(key.nd_target);
-    let mut options = [(1, key.arp_sha), (2, key.arp_tha)];
-    if key.nd_options_type == 2 {
-        options.reverse();
-    }
-    for (kind, mac) in options {
-        if mac != [0; 6] || key.nd_options_type == kind {
-            l4.extend([kind, 1]);
-            l4.extend(mac);
-        }
-    }
-}
-
+/// The transport packet with its checksum.
 fn with_checksum(key: &FlowKey, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<u8> {
     if key.nw_frag & frag::LATER != 0 {
         return l4;
     }
-    let (at, pseudo) = match (key.nw_proto, key.dl_type.get()) {
-        (ip_proto::TCP, _) => (16, true),
-        (ip_proto::UDP, _) => (6, true),
-        (ip_proto::ICMPV6, eth_type::IPV6) => (2, true),
-        (ip_proto::ICMP | ip_proto::IGMP, eth_type::IPV4) => (2, false),
+    let (field, has_pseudo_header) = match (key.nw_proto, key.dl_type.get()) {
+        (ip_proto::TCP, _) => (tcp::field::CHECKSUM, true),
+        (ip_proto::UDP, _) => (udp::field::CHECKSUM, true),
+        (ip_proto::ICMPV6, eth_type::IPV6) => (icmp::field::CHECKSUM, true),
+        (ip_proto::ICMP | ip_proto::IGMP, eth_type::IPV4) => (icmp::field::CHECKSUM, false),
         (ip_proto::SCTP, _) => {
-            let crc = checksum::crc32c([&l4]);
-            l4[8..12].copy_from_slice(&crc.to_le_bytes());
+            SctpPacket::new_unchecked(&mut l4).fill_checksum();
             return l4;
         }
         _ => return l4,
     };
     let mut sum = checksum::sum(&l4);
-    if pseudo {
+    if has_pseudo_header {
         let header = checksum::pseudo_header(src, dst, key.nw_proto, l4.len() as u32);
         sum = checksum::add(sum, header);
     }
-    let sum = if !sum == 0 && key.nw_proto == ip_proto::UDP { 0xffff } else { !sum };
-    l4[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    let is_udp = key.nw_proto == ip_proto::UDP;
+    let checksum = if is_udp { checksum::nonzero(!sum) } else { !sum };
+    l4[field].copy_from_slice(&checksum.to_be_bytes());
     l4
 }
 
