@@ -10,7 +10,11 @@
 use super::key::{ETH_TYPE_NONE, FlowKey, VLAN_CFI, frag};
 use crate::types::PortNo;
 use packet::Layers;
-use packet::wire::{eth_type, ethernet, icmpv6_type, ip_proto, nd_option};
+use packet::wire::{
+    ArpPacket, EthernetFrame, IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet,
+    NdPacket, TcpPacket, UdpPacket, arp, eth_type, ethernet, icmp, icmpv6, ip_proto, ipv4, ipv6,
+    ipv6_extension, nd, nd_option, sctp, tcp, udp,
+};
 
 /// Reads the headers of `frame`. At most `vlan_limit` tags are looked at; the type behind them is
 /// `dl_type` even when it announces another tag.
@@ -37,15 +41,15 @@ pub fn extract_into(
     let Some(eth) = frame.first_chunk::<{ ethernet::HEADER_SIZE }>() else {
         return layers;
     };
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *eth;
-    key.dl_dst = [d0, d1, d2, d3, d4, d5];
-    key.dl_src = [s0, s1, s2, s3, s4, s5];
+    let eth = EthernetFrame::new_unchecked(eth);
+    key.dl_dst = eth.dst_addr();
+    key.dl_src = eth.src_addr();
     let mut walk = Walk { frame, pos: ethernet::HEADER_SIZE, end: frame.len() };
-    let mut dl_type = u16::from_be_bytes([t0, t1]);
+    let mut dl_type = eth.ethertype();
     if eth_type::is_vlan(dl_type) {
         dl_type = tags(key, &mut walk, dl_type, vlan_limit);
     }
-    if dl_type < 0x600 {
+    if dl_type < eth_type::LEAST {
         dl_type = snap_type(&mut walk);
     }
     key.dl_type.set(dl_type);
@@ -161,25 +165,26 @@ fn use_words(key: &mut FlowKey, n: usize) {
 
 #[inline]
 fn ipv4(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
-    let Some(header) = walk.peek::<20>() else {
+    let Some(bytes) = walk.peek::<{ ipv4::HEADER_SIZE }>() else {
         return;
     };
-    let header_size = usize::from(header[0] & 0x0f) * 4;
-    let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let header = Ipv4Packet::new_unchecked(bytes);
+    let (header_size, total) = (header.header_size(), usize::from(header.total_size()));
     let left = walk.left();
-    if header_size < 20 || header_size > total || total > left || left - total > 0xffff {
+    let is_sound = header_size >= ipv4::HEADER_SIZE && header_size <= total && total <= left;
+    if !is_sound || left - total > 0xffff {
         return;
     }
     layers.padding = (left - total) as u16;
     walk.end -= left - total;
     use_words(key, FlowKey::IPV4_WORDS);
-    key.nw_addrs[..8].copy_from_slice(&header[12..20]);
-    key.nw_tos = header[1];
-    key.nw_ttl = header[8];
-    key.nw_proto = header[9];
-    let offset = u16::from_be_bytes([header[6], header[7]]);
-    if offset & 0x3fff != 0 {
-        key.nw_frag = if offset & 0x1fff != 0 { frag::ANY | frag::LATER } else { frag::ANY };
+    key.nw_addrs[..8].copy_from_slice(&bytes[ipv4::field::ADDRESSES]);
+    key.nw_tos = header.tos();
+    key.nw_ttl = header.ttl();
+    key.nw_proto = header.protocol();
+    if header.is_fragment() {
+        let is_later = header.is_later_fragment();
+        key.nw_frag = if is_later { frag::ANY | frag::LATER } else { frag::ANY };
     }
     walk.pos += header_size;
     transport(key, layers, walk);
@@ -187,24 +192,24 @@ fn ipv4(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
 
 fn ipv6(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
     let left = walk.left();
-    let Some(header) = walk.take::<40>() else {
+    let Some(bytes) = walk.take::<{ ipv6::HEADER_SIZE }>() else {
         return;
     };
-    let total = 40 + usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let header = Ipv6Packet::new_unchecked(bytes);
+    let total = ipv6::HEADER_SIZE + usize::from(header.payload_size());
     if total > left || left - total > 0xffff {
         return;
     }
     layers.padding = (left - total) as u16;
     walk.end -= left - total;
     use_words(key, FlowKey::IPV6_WORDS);
-    key.nw_addrs.copy_from_slice(&header[8..40]);
-    let Some((nw_proto, nw_frag)) = extension_headers(header[6], &mut walk) else {
+    key.nw_addrs.copy_from_slice(&bytes[ipv6::field::ADDRESSES]);
+    let Some((nw_proto, nw_frag)) = extension_headers(header.next_header(), &mut walk) else {
         return;
     };
-    let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-    key.nw_tos = (first >> 20) as u8;
-    key.ipv6_label.set(first & 0x000f_ffff);
-    key.nw_ttl = header[7];
+    key.nw_tos = header.traffic_class();
+    key.ipv6_label.set(header.flow_label());
+    key.nw_ttl = header.hop_limit();
     key.nw_proto = nw_proto;
     key.nw_frag = nw_frag;
     transport(key, layers, walk);
@@ -213,32 +218,20 @@ fn ipv6(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
 /// Walks to the header that is no extension; `None` if one of them is cut off.
 fn extension_headers(first: u8, walk: &mut Walk<'_>) -> Option<(u8, u8)> {
     let (mut next, mut nw_frag) = (first, 0);
-    loop {
-        match next {
-            ip_proto::HOP_BY_HOP | ip_proto::ROUTING | ip_proto::DESTINATION_OPTIONS => {
-                let ext = walk.peek::<8>()?;
-                next = ext[0];
-                walk.skip((usize::from(ext[1]) + 1) * 8)?;
-            }
-            ip_proto::AUTHENTICATION => {
-                let ext = walk.peek::<8>()?;
-                next = ext[0];
-                walk.skip((usize::from(ext[1]) + 2) * 4)?;
-            }
-            ip_proto::FRAGMENT => {
-                let ext = walk.take::<8>()?;
-                next = ext[0];
-                let offset = u16::from_be_bytes([ext[2], ext[3]]);
-                if offset != 0 {
-                    nw_frag = frag::ANY;
-                    if offset & 0xfff8 != 0 {
-                        return Some((ip_proto::FRAGMENT, frag::ANY | frag::LATER));
-                    }
-                }
-            }
-            _ => return Some((next, nw_frag)),
+    while ip_proto::is_ipv6_extension(next) {
+        let bytes = walk.peek::<{ ipv6_extension::HEADER_SIZE }>()?;
+        let extension = Ipv6Extension::new_unchecked(next, bytes);
+        walk.skip(extension.header_size())?;
+        if extension.is_later_fragment() {
+            return Some((ip_proto::FRAGMENT, frag::ANY | frag::LATER));
         }
+        // Reserved bits make a fragment of a whole packet, as in Open vSwitch.
+        if next == ip_proto::FRAGMENT && extension.offset_and_flags() != 0 {
+            nw_frag = frag::ANY;
+        }
+        next = extension.next_header();
     }
+    Some((next, nw_frag))
 }
 
 #[inline]
@@ -250,29 +243,28 @@ fn transport(key: &mut FlowKey, layers: &mut Layers, walk: Walk<'_>) {
     let is_ipv4 = key.dl_type.get() == eth_type::IPV4;
     match key.nw_proto {
         ip_proto::TCP => {
-            if let Some(tcp) = walk.peek::<20>().filter(|tcp| is_sound_tcp(tcp, walk.left())) {
-                set_ports(key, tcp);
-                key.tcp_flags.set(u16::from_be_bytes([tcp[12], tcp[13]]) & 0x0fff);
+            if let Some(bytes) = walk.peek::<{ tcp::HEADER_SIZE }>() {
+                let tcp = TcpPacket::new_unchecked(bytes);
+                // The header is as long as it says (RFC 9293 §3.1).
+                if (tcp::HEADER_SIZE..=walk.left()).contains(&tcp.header_size()) {
+                    set_ports(key, bytes);
+                    key.tcp_flags.set(tcp.flags());
+                }
             }
         }
         ip_proto::UDP => {
-            if let Some(udp) = walk.peek::<8>() {
+            if let Some(udp) = walk.peek::<{ udp::HEADER_SIZE }>() {
                 set_ports(key, udp);
             }
         }
         ip_proto::SCTP => {
-            if let Some(sctp) = walk.peek::<12>() {
+            if let Some(sctp) = walk.peek::<{ sctp::HEADER_SIZE }>() {
                 set_ports(key, sctp);
             }
         }
-        ip_proto::ICMP if is_ipv4 => {
-            if let Some(icmp) = walk.peek::<8>() {
-                set_type_and_code(key, icmp[0], icmp[1]);
-            }
-        }
-        ip_proto::IGMP if is_ipv4 => {
-            if let Some(igmp) = walk.peek::<8>() {
-                set_type_and_code(key, igmp[0], igmp[1]);
+        ip_proto::ICMP | ip_proto::IGMP if is_ipv4 => {
+            if let Some(icmp) = walk.peek::<{ icmp::HEADER_SIZE }>() {
+                set_type_and_code(key, icmp);
             }
         }
         ip_proto::ICMPV6 if !is_ipv4 => icmpv6(key, walk),
@@ -280,82 +272,75 @@ fn transport(key: &mut FlowKey, layers: &mut Layers, walk: Walk<'_>) {
     }
 }
 
-/// The header is as long as it says (RFC 9293 §3.1), in a packet that has `left` bytes from here on.
-#[inline]
-fn is_sound_tcp(tcp: &[u8; 20], left: usize) -> bool {
-    (20..=left).contains(&(usize::from(tcp[12] >> 4) * 4))
-}
-
+/// TCP, UDP and SCTP begin with the ports.
 #[inline]
 fn set_ports<const N: usize>(key: &mut FlowKey, header: &[u8; N]) {
-    key.tp_src.set(u16::from_be_bytes([header[0], header[1]]));
-    key.tp_dst.set(u16::from_be_bytes([header[2], header[3]]));
+    let udp = UdpPacket::new_unchecked(header);
+    key.tp_src.set(udp.src_port());
+    key.tp_dst.set(udp.dst_port());
 }
 
-fn set_type_and_code(key: &mut FlowKey, icmp_type: u8, icmp_code: u8) {
-    key.tp_src.set(u16::from(icmp_type));
-    key.tp_dst.set(u16::from(icmp_code));
+/// ICMP, ICMPv6 and IGMP begin with a type; what IGMP has behind it is called code as well.
+fn set_type_and_code(key: &mut FlowKey, header: &[u8; icmp::HEADER_SIZE]) {
+    let icmp = IcmpPacket::new_unchecked(header);
+    key.tp_src.set(u16::from(icmp.icmp_type()));
+    key.tp_dst.set(u16::from(icmp.code()));
 }
 
-fn icmpv6(key: &mut FlowKey, mut walk: Walk<'_>) {
-    let Some(icmp) = walk.take::<8>() else {
+fn icmpv6(key: &mut FlowKey, walk: Walk<'_>) {
+    let Some(header) = walk.peek::<{ icmpv6::HEADER_SIZE }>() else {
         return;
     };
-    set_type_and_code(key, icmp[0], icmp[1]);
-    if !matches!(icmp[0], icmpv6_type::ND_SOLICIT | icmpv6_type::ND_ADVERT) || icmp[1] != 0 {
+    set_type_and_code(key, header);
+    if !Icmpv6Packet::new_unchecked(header).is_nd() {
         return;
     }
     use_words(key, super::key::FLOW_WORDS);
-    key.nd_reserved.set(u32::from_be_bytes([icmp[4], icmp[5], icmp[6], icmp[7]]));
-    let Some(&target) = walk.take::<16>() else {
+    key.nd_reserved.set(NdPacket::new_unchecked(header).reserved());
+    let Ok(message) = NdPacket::new_checked(&walk.frame[walk.pos..walk.end]) else {
         return;
     };
-    key.nd_target = target;
-    // Options (RFC 4861 §4.6): type, length in units of 8 bytes, then here a MAC address. The same
-    // address option twice makes the whole message invalid.
-    while let Some(&[kind, units, a, b, c, d, e, f]) = walk.peek() {
-        let size = usize::from(units) * 8;
-        if size == 0 || size > walk.left() {
-            break;
+    key.nd_target = message.target().octets();
+    for option in message.options() {
+        let slot = match option.option_type() {
+            nd_option::SOURCE_LINK_LAYER => &mut key.arp_sha,
+            nd_option::TARGET_LINK_LAYER => &mut key.arp_tha,
+            _ => continue,
+        };
+        if option.size() != nd::OPTION_SIZE {
+            continue;
         }
-        if size == 8 && matches!(kind, nd_option::SOURCE_LINK_LAYER | nd_option::TARGET_LINK_LAYER)
-        {
-            let slot = if kind == nd_option::SOURCE_LINK_LAYER {
-                &mut key.arp_sha
-            } else {
-                &mut key.arp_tha
-            };
-            if *slot != [0; 6] {
-                key.nd_target = [0; 16];
-                key.arp_sha = [0; 6];
-                key.arp_tha = [0; 6];
-                return;
-            }
-            *slot = [a, b, c, d, e, f];
-            if key.nd_options_type == 0 {
-                key.nd_options_type = kind;
-            }
+        // The same address option twice makes the whole message invalid.
+        if *slot != [0; 6] {
+            key.nd_target = [0; 16];
+            key.arp_sha = [0; 6];
+            key.arp_tha = [0; 6];
+            return;
         }
-        walk.pos += size;
+        *slot = option.mac();
+        if key.nd_options_type == 0 {
+            key.nd_options_type = option.option_type();
+        }
     }
 }
 
 fn arp(key: &mut FlowKey, walk: Walk<'_>) {
-    // Ethernet and IPv4 only (RFC 826): hardware type 1, protocol 0x0800, sizes 6 and 4.
-    let Some(arp) = walk.peek::<28>() else {
+    let Some(bytes) = walk.peek::<{ arp::HEADER_SIZE }>() else {
         return;
     };
-    if arp[..6] != [0, 1, 8, 0, 6, 4] {
+    let arp = ArpPacket::new_unchecked(bytes);
+    if !arp.is_ethernet_ipv4() {
         return;
     }
     use_words(key, super::key::FLOW_WORDS);
-    if arp[6] == 0 {
-        key.nw_proto = arp[7];
+    // To rules, an operation of more than eight bits is none.
+    if let [0, operation] = bytes[arp::field::OPERATION] {
+        key.nw_proto = operation;
     }
-    key.arp_sha.copy_from_slice(&arp[8..14]);
-    key.nw_addrs[..4].copy_from_slice(&arp[14..18]);
-    key.arp_tha.copy_from_slice(&arp[18..24]);
-    key.nw_addrs[4..8].copy_from_slice(&arp[24..28]);
+    key.arp_sha = arp.sender_hardware();
+    key.nw_addrs[..4].copy_from_slice(&bytes[arp::field::SENDER_PROTOCOL]);
+    key.arp_tha = arp.target_hardware();
+    key.nw_addrs[4..8].copy_from_slice(&bytes[arp::field::TARGET_PROTOCOL]);
 }
 
 #[cfg(test)]
