@@ -16,10 +16,10 @@ use std::io::{self, Read, Write};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The daemon says no.
+    /// The daemon understood the request and did not carry it out.
     #[error(transparent)]
     Refused(#[from] Box<Refusal>),
-    /// The conversation failed.
+    /// The connection broke, or what came through it was not this protocol.
     #[error(transparent)]
     Stream(#[from] StreamError),
     /// The text of the request could not be read.
@@ -31,10 +31,10 @@ pub enum ClientError {
     /// A line of a request does not fit a message.
     #[error("line {line} is longer than {MAX_BODY} bytes")]
     LineTooLong {
-        /// Counted from 1.
+        /// The number of the line, from 1.
         line: usize,
     },
-    /// The daemon answered something else.
+    /// The daemon's answer does not belong to the request.
     #[error("the switch answered something that does not fit the request")]
     UnexpectedReply,
 }

@@ -25,7 +25,7 @@ pub const TEXT_SIZE: usize = 256 << 10;
 pub enum Kind {
     /// JSON [`Hello`](crate::Hello): the first frame in each direction.
     Hello = 1,
-    /// JSON [`Request`](crate::Request).
+    /// JSON [`Request`](crate::Request): the client asks for something.
     Request = 2,
     /// Whole lines of text; part of a request or of an answer.
     Text = 3,
@@ -54,7 +54,7 @@ impl TryFrom<u8> for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// Announced by the header, or given to [`encode`].
+    /// The body is longer than allowed: announced by a header, or given to [`encode`].
     #[error("a message of {size} bytes is too long: the control protocol takes {max}")]
     TooLong {
         /// Bytes of the body.
@@ -97,7 +97,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Nothing received yet. Bodies longer than `max_body` will be refused.
+    /// A decoder that has received nothing yet and refuses bodies longer than `max_body`.
     pub fn new(max_body: usize) -> Self {
         Self { bytes: Vec::new(), start: 0, max_body }
     }

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 /// come from the same build.
 pub const PROTOCOL: u32 = 1;
 
-/// Who speaks.
+/// Who speaks, and in which version of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL`] of the sender.
     pub protocol: u32,
-    /// Name and version of the program.
+    /// Name and version of the sender: `ofctl 0.1.0`.
     pub program: String,
     /// From the daemon: the bridges it runs, the default one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -19,7 +19,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Of this version.
+    /// A greeting in this version of the protocol.
     pub fn new(program: impl Into<String>) -> Self {
         Self { protocol: PROTOCOL, program: program.into(), bridges: Vec::new() }
     }

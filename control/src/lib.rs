@@ -40,7 +40,7 @@ pub mod version;
 pub use client::{Client, ClientError};
 pub use hello::{Hello, PROTOCOL};
 pub use path::socket_path;
-pub use refusal::{OpenFlowError, Place, Reason, Refusal};
+pub use refusal::{OpenFlowError, Reason, Refusal, TextPlace};
 pub use reply::Reply;
 pub use request::{
     CachedFlowQuery, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods, GroupQuery,

@@ -6,152 +6,152 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A rule.
+/// A rule of a flow table, with its counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlowRecord {
-    /// `0x2a`
+    /// Hexadecimal: `0x2a`.
     pub cookie: String,
-    /// Table.
+    /// The table it is in, from 0 to 253.
     pub table: u8,
-    /// Priority.
+    /// Of the rules that match a packet, the one with the largest number wins.
     pub priority: u16,
-    /// Which packets, without the priority: `tcp,in_port=1`.
+    /// Which packets it matches, without the priority: `tcp,in_port=1`.
     pub r#match: String,
-    /// What happens to them.
+    /// What happens to them, as `add-flow` takes it: `mod_tp_dst:80,output:2`.
     pub actions: String,
-    /// Packets that matched.
+    /// Packets it decided about, cached flows included.
     pub n_packets: u64,
-    /// Their bytes.
+    /// Bytes of these packets, Ethernet headers included.
     pub n_bytes: u64,
     /// Seconds since the rule was added.
     pub duration: f64,
-    /// Seconds without traffic after which it goes; 0 never.
+    /// Seconds without traffic after which the rule is deleted; 0 is never.
     pub idle_timeout: u16,
-    /// Seconds after which it goes; 0 never.
+    /// Seconds after which the rule is deleted, with traffic or without; 0 is never.
     pub hard_timeout: u16,
-    /// Seconds without traffic.
+    /// Seconds since the last packet it matched, or since it was added.
     pub idle_age: u64,
-    /// Seconds since it was changed.
+    /// Seconds since the rule was last changed.
     pub hard_age: u64,
-    /// How willingly it is evicted.
+    /// The larger, the later it is evicted from a full table (OpenFlow 1.4).
     pub importance: u16,
-    /// `send_flow_rem` ...
+    /// Flags as `add-flow` takes them: `send_flow_rem`, `reset_counts`.
     pub flags: Vec<String>,
-    /// Its unique name.
+    /// The name that no other rule has; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its class.
+    /// The label that it shares with other rules; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }
 
-/// Sums over rules.
+/// Sums over the rules that a request covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aggregate {
-    /// Packets.
+    /// Packets that these rules matched.
     pub packet_count: u64,
-    /// Bytes.
+    /// Bytes of these packets.
     pub byte_count: u64,
-    /// Rules.
+    /// How many rules there are.
     pub flow_count: u64,
 }
 
-/// A table.
+/// A flow table: how full it is, and how often it is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRecord {
-    /// Number.
+    /// Its number, from 0 to 253.
     pub table: u8,
-    /// Rules in it.
+    /// Rules that are in it now.
     pub active: u64,
-    /// Packets that were looked up.
+    /// Packets that were looked up in it, cached flows included.
     pub lookup: u64,
-    /// Packets that a rule matched.
+    /// Packets of these that a rule matched.
     pub matched: u64,
     /// Rules it can hold.
     pub max_entries: u64,
 }
 
-/// A group.
+/// An OpenFlow group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// Number.
+    /// The number by which rules name it.
     pub group_id: u32,
     /// `all`, `select`, `indirect` or `ff`.
     pub r#type: String,
-    /// In order.
+    /// Its buckets, in the order in which they are tried.
     pub buckets: Vec<BucketRecord>,
-    /// The same as text, as `add-group` takes it.
+    /// The whole group as text, as `add-group` takes it.
     pub text: String,
 }
 
 /// A bucket of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRecord {
-    /// Unique in the group.
+    /// A number that is unique in the group.
     pub bucket_id: u32,
-    /// Share of the packets, in a `select` group.
+    /// Share of the packets, in a group of type `select`: 2 gets twice as many as 1.
     pub weight: u16,
-    /// Alive while this port is up.
+    /// The bucket is alive while this port is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch_port: Option<String>,
-    /// Alive while this group has a bucket that is.
+    /// The bucket is alive while this group has a bucket that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch_group: Option<u32>,
-    /// What happens to the packets.
+    /// What happens to the packets that it gets.
     pub actions: String,
 }
 
 /// Counters of a group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupStatsRecord {
-    /// Number.
+    /// The number by which rules name the group.
     pub group_id: u32,
-    /// Seconds since it was added.
+    /// Seconds since the group was added.
     pub duration: f64,
-    /// Rules that use it.
+    /// Rules and groups that send packets to it.
     pub ref_count: u32,
-    /// Packets.
+    /// Packets that came to the group.
     pub packet_count: u64,
-    /// Bytes.
+    /// Bytes of these packets.
     pub byte_count: u64,
-    /// Of each bucket, in order.
+    /// Counters of its buckets, in their order.
     pub buckets: Vec<BucketStatsRecord>,
 }
 
 /// Counters of a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketStatsRecord {
-    /// Packets.
+    /// Packets that the bucket got.
     pub packet_count: u64,
-    /// Bytes.
+    /// Bytes of these packets.
     pub byte_count: u64,
 }
 
-/// The switch.
+/// A bridge, as `ofctl show` tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchRecord {
     /// Name of the bridge.
     pub bridge: String,
-    /// 16 hexadecimal digits.
+    /// The bridge's identifier in OpenFlow: 16 hexadecimal digits.
     pub datapath_id: String,
-    /// Number of tables.
+    /// How many flow tables it has.
     pub n_tables: u16,
-    /// Ports.
+    /// Its ports, by number.
     pub ports: Vec<PortRecord>,
 }
 
-/// A port.
+/// A port: what it is, how it is configured, and what state it is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRecord {
-    /// OpenFlow number.
+    /// Its OpenFlow number, by which rules name it.
     pub port: u16,
-    /// Name.
+    /// Its name, which no other port has.
     pub name: String,
-    /// Hardware address.
+    /// Its hardware address: `02:00:00:00:00:01`.
     pub mac: String,
-    /// `system`, `tap`, `dummy` ...
+    /// What carries its frames: `system`, `tap`, `internal`, `dummy`.
     pub kind: String,
-    /// `PORT_DOWN`, `NO_FLOOD` ...
+    /// How it is told to behave, in the words of OpenFlow: `PORT_DOWN`, `NO_FLOOD`.
     pub config: Vec<String>,
     /// `LINK_DOWN`; with OpenFlow 1.1 and later `LIVE`.
     pub state: Vec<String>,
@@ -175,61 +175,61 @@ pub struct PortRecord {
 /// Counters of a port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PortStatsRecord {
-    /// OpenFlow number.
+    /// The port's OpenFlow number.
     pub port: u16,
-    /// Name.
+    /// The port's name.
     pub name: String,
-    /// Frames received, dropped ones included.
+    /// Frames received, those dropped later included.
     pub rx_packets: u64,
-    /// Their bytes.
+    /// Bytes of the frames received.
     pub rx_bytes: u64,
-    /// Frames that the port lost on the way in.
+    /// Frames that the port lost on the way in, for want of room.
     pub rx_dropped: u64,
     /// Frames that could not be read.
     pub rx_errors: u64,
-    /// Frames sent.
+    /// Frames that the port has sent.
     pub tx_packets: u64,
-    /// Their bytes.
+    /// Bytes of the frames sent.
     pub tx_bytes: u64,
-    /// Frames that the port did not take.
+    /// Frames that the port did not take, because its queue was full or its link down.
     pub tx_dropped: u64,
-    /// Frames that the port refused for what they are.
+    /// Frames that the port refused for what they are, such as their length.
     pub tx_errors: u64,
     /// Seconds since the port was added.
     pub duration: f64,
 }
 
-/// A host's address.
+/// A host that is known: the port and VLAN where its address was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FdbRecord {
-    /// OpenFlow number.
+    /// OpenFlow number of the port.
     pub port: u16,
     /// Name of the port.
     pub name: String,
-    /// 0 for untagged.
+    /// The VLAN it was seen in; 0 for frames without a tag.
     pub vlan: u16,
-    /// Address.
+    /// The host's address: `02:00:00:00:00:01`.
     pub mac: String,
-    /// Seconds without traffic; `None` for an entry that does not age.
+    /// Seconds since its last frame; `None` for a static entry, which does not age.
     pub age: Option<u64>,
 }
 
 /// Counters of MAC learning.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FdbStatsRecord {
-    /// Entries, static ones included.
+    /// Entries now, static ones included.
     pub current: u64,
-    /// Static entries.
+    /// Entries that were added by hand, and neither age nor move.
     pub r#static: u64,
-    /// Entries that fit.
+    /// Entries that there is room for.
     pub max: u64,
-    /// Learned since the start.
+    /// Hosts learned since the start.
     pub learned: u64,
-    /// Aged out.
+    /// Hosts forgotten because they were silent for too long.
     pub expired: u64,
-    /// Pushed out by others.
+    /// Hosts forgotten to make room for others.
     pub evicted: u64,
-    /// Seen on another port.
+    /// Times a known host was seen at another port.
     pub moved: u64,
     /// Seconds until a silent host is forgotten.
     #[serde(default)]
@@ -239,13 +239,13 @@ pub struct FdbStatsRecord {
 /// What the caches did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRecord {
-    /// Flows that are cached now.
+    /// Flows that all workers together have cached now.
     pub flows: u64,
-    /// One for each worker.
+    /// Counts of each worker's caches, by its number.
     pub workers: Vec<CacheCounts>,
 }
 
-/// What one worker's caches did. Each received packet is in one of the first four.
+/// What one worker's caches did. Each received packet is in one of the first four counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheCounts {
     /// Packets whose flow was found by their signature.
@@ -254,42 +254,43 @@ pub struct CacheCounts {
     pub probe_hits: u64,
     /// Packets whose flow was not cached, and that went through the tables.
     pub misses: u64,
-    /// Packets that would have had to, and were dropped: their port had used up its budget.
+    /// Packets that needed a translation and were dropped, because their port had used up its
+    /// budget.
     pub refused: u64,
 
-    /// Places for signatures.
+    /// Signatures that there is room for.
     pub signatures: u64,
-    /// Signatures written.
+    /// Signatures that were written.
     pub admissions: u64,
-    /// Signatures pushed out by others.
+    /// Signatures that were overwritten by those of other flows.
     pub signature_evictions: u64,
 
     /// Flows that are cached now.
     pub flows: u64,
-    /// Places for flows.
+    /// Flows that there is room for.
     pub max_flows: u64,
-    /// Flows pushed out by others.
+    /// Flows that were removed to make room for others.
     pub evictions: u64,
-    /// Masks that the flows have.
+    /// Different masks that the cached flows have.
     pub masks: u64,
-    /// Masks that are probed.
+    /// Masks of these that packets are probed with.
     pub active_masks: u64,
 
-    /// Times a flow was found stale, and no change concerned it.
+    /// Times a cached flow was older than a change, and no change concerned it.
     pub restamps: u64,
-    /// Times a flow was translated again because of a change.
+    /// Times a cached flow was translated again because of a change.
     pub retranslations: u64,
-    /// Of these, times when the verdict was the same as before.
+    /// Times that translating a flow again gave the same verdict as before.
     pub revalidated: u64,
 
     /// Translations of new flows that a port may cause in a second while others' traffic is
     /// protected; 0 is any number.
     pub budget_rate: u64,
-    /// And at once.
+    /// Translations of new flows that a port may cause at once, after a time without any.
     pub budget_burst: u64,
     /// Translations that were paid for from the budgets.
     pub budget_used: u64,
-    /// Established traffic is being protected: the budget is in force.
+    /// Established traffic is being protected now: the budget is in force.
     pub protecting: bool,
 }
 
@@ -324,14 +325,14 @@ impl CacheCounts {
 /// A cached flow: a verdict about the packets that agree in some bits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CachedFlowRecord {
-    /// The worker that has it.
+    /// The number of the worker that has it.
     pub worker: u32,
     /// Which packets, as `ovs-dpctl dump-flows` says it:
     /// `recirc_id(0),in_port(1),eth_type(0x0806)`.
     pub flow: String,
-    /// Packets.
+    /// Packets that the cached flow decided about.
     pub n_packets: u64,
-    /// Their bytes.
+    /// Bytes of these packets.
     pub n_bytes: u64,
     /// Seconds since the last packet; `None` if there was none.
     pub used: Option<f64>,
@@ -342,7 +343,7 @@ pub struct CachedFlowRecord {
     /// Why nothing is sent, if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<DropCause>,
-    /// What made it look at its bits, if that was asked for.
+    /// What made the translation look at its bits, if that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<ReasonRecord>,
 }
@@ -350,7 +351,7 @@ pub struct CachedFlowRecord {
 /// Why a cached flow depends on some bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonRecord {
-    /// The bits, as in the flow.
+    /// The bits, written as in [`CachedFlowRecord::flow`].
     pub bits: String,
     /// `always`, `rule`, `other_rules`, `miss`, `action` or `changed`.
     pub cause: String,
@@ -362,27 +363,27 @@ pub struct ReasonRecord {
     pub text: Option<String>,
 }
 
-/// What was not forwarded.
+/// Frames that were not forwarded, by port and reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropsRecord {
-    /// Frames received and dropped.
+    /// Frames that were received and dropped, by the port that received them.
     pub dropped: Vec<DropRecord>,
     /// Outputs that failed, by egress port; the frame may have left by another one.
     pub failed_outputs: Vec<DropRecord>,
 }
 
-/// One reason at one port.
+/// How many frames one port lost for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropRecord {
-    /// OpenFlow number.
+    /// OpenFlow number of the port.
     pub port: u16,
     /// Name of the port.
     pub name: String,
-    /// `table_miss` ...
+    /// The reason as one word: `table_miss`.
     pub reason: String,
-    /// What that means.
+    /// The reason as a sentence for people.
     pub meaning: String,
-    /// Frames.
+    /// Frames that were dropped for it.
     pub packets: u64,
 }
 
@@ -416,11 +417,11 @@ pub struct TraceRecord {
 /// A host that a packet makes known. A trace learns nothing; a packet would.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LearnRecord {
-    /// `02:00:00:00:00:01`
+    /// The host's address: `02:00:00:00:00:01`.
     pub mac: String,
-    /// 0 for untagged.
+    /// The VLAN it is seen in; 0 for frames without a tag.
     pub vlan: u16,
-    /// Number or name.
+    /// The port where the packet shows it: a number, or a name if names were asked for.
     pub port: String,
     /// The port where it is known now, if it is.
     pub known: Option<String>,
@@ -431,9 +432,9 @@ pub struct LearnRecord {
 pub struct LostRecord {
     /// Its match and priority: `tcp,in_port=1, priority 10`.
     pub rule: String,
-    /// A field, `priority` or `order`.
+    /// What decided against it: the name of a field, `priority` or `order`.
     pub on: String,
-    /// In words, with the values of packet and rule.
+    /// The same in words, with the values of packet and rule.
     pub reason: String,
 }
 
@@ -442,7 +443,7 @@ pub struct LostRecord {
 pub struct PacketOutRecord {
     /// Names of the ports that sent it.
     pub sent_to: Vec<String>,
-    /// Why none did.
+    /// Why no port sent it, if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<DropCause>,
 }
@@ -450,18 +451,18 @@ pub struct PacketOutRecord {
 /// Why a packet is not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropCause {
-    /// `table_miss` ...
+    /// The reason as one word: `table_miss`.
     pub reason: String,
-    /// What that means.
+    /// The reason as a sentence for people.
     pub meaning: String,
 }
 
-/// One step of a packet.
+/// One step of a packet on its way through the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceStepRecord {
-    /// Nesting.
+    /// How deep the step is nested in `resubmit`, groups and patch ports; 0 at the top.
     pub depth: u32,
-    /// What happened.
+    /// What happened in this step.
     #[serde(flatten)]
     pub event: TraceEventRecord,
 }
@@ -470,73 +471,73 @@ pub struct TraceStepRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TraceEventRecord {
-    /// A rule matched.
+    /// A rule matched, and its actions follow.
     Rule {
-        /// Its table.
+        /// The table that the rule is in.
         table: u8,
         /// Its match and priority: `tcp,in_port=1, priority 10`.
         text: String,
-        /// Its cookie, if it is not 0.
+        /// Its cookie in hexadecimal; absent if it is 0.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cookie: Option<String>,
-        /// Its name.
+        /// Its name; absent without one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        /// It has no actions: it drops.
+        /// It has no actions, so the packet is dropped.
         #[serde(default)]
         is_empty: bool,
     },
-    /// No rule matched.
+    /// No rule of a table matched.
     Miss {
-        /// In this table.
+        /// The table that was asked.
         table: u8,
     },
-    /// Of the look-up before: the rules that came nearest, if an explanation was asked for.
+    /// The rules that came nearest to winning the look-up before, if an explanation was asked for.
     Lost {
-        /// The nearest first.
+        /// The rules, the nearest first.
         rules: Vec<LostRecord>,
-        /// How many more there are.
+        /// How many rules lost that are not listed.
         others: u64,
-        /// There were more rules than are compared.
+        /// Only some of the rules were compared, because the table has too many.
         is_limited: bool,
     },
-    /// The packet is back, and what was left of the rules of this table is done.
+    /// A nested table is done, and the actions left of a rule that sent the packet there go on.
     Resume {
-        /// Which.
+        /// The table of the rule that goes on.
         table: u8,
     },
-    /// An action of the rule.
+    /// An action of the rule, as text.
     Action(String),
     /// The packet comes in at another bridge, of this name, through a patch port.
     Bridge(String),
-    /// A bucket of the group before: by its place in the list.
+    /// A bucket of the group before, by its place in the list, from 0.
     Bucket(u64),
-    /// What `write_actions` has gathered is done now.
+    /// The actions that `write_actions` has gathered are carried out now.
     ActionSet,
-    /// What came of that action.
+    /// What came of the action before.
     Note(String),
     /// The action or the note before, in a sentence, if an explanation was asked for.
     Sentence(String),
 }
 
-/// A thread that forwards. Numbers are since the start.
+/// A thread that forwards. Counts are since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerRecord {
-    /// Number.
+    /// Its number, from 0.
     pub worker: u32,
-    /// The processor it is bound to.
+    /// The processor it is bound to; absent if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
-    /// Share of the time in which there was something to do.
+    /// Share of its time in which there was something to do, from 0 to 100.
     pub busy_percent: f64,
-    /// Frames received.
+    /// Frames that it has received.
     pub frames: u64,
-    /// Batches that they came in.
+    /// Batches that these frames came in.
     pub batches: u64,
-    /// Time for a frame, everything included.
+    /// Nanoseconds of processor time for a frame, receiving and sending included.
     pub ns_per_frame: f64,
-    /// Batches of 1, 2 to 3, 4 to 7 ... 32 to 63 and 64 frames.
+    /// How many batches had 1 frame, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32 to 63, and 64.
     pub sizes: Vec<u64>,
-    /// Times it went to sleep.
+    /// Times it went to sleep because no frame came.
     pub sleeps: u64,
 }

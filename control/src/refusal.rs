@@ -23,51 +23,51 @@ pub enum Reason {
     System,
 }
 
-/// A refusal. Nothing of the request has taken effect.
+/// Why a request was not carried out. Nothing of it has taken effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Refusal {
-    /// What kind.
+    /// What kind of thing went wrong, for programs.
     pub reason: Reason,
-    /// What went wrong, without a place.
+    /// What went wrong, for people, without the place.
     pub message: String,
-    /// What would be right, if there is a good guess.
+    /// What would be right, if the daemon has a good guess.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The text that it is about.
+    /// The piece of the request's text that is wrong, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
-    /// The same in the words of OpenFlow.
+    pub place: Option<TextPlace>,
+    /// The error that OpenFlow has for it, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openflow: Option<OpenFlowError>,
 }
 
 /// A piece of the text of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// The name that the client gave the text.
+pub struct TextPlace {
+    /// The name that the client gave the text; absent if it gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// The line, counted from 1.
     pub line: usize,
-    /// That line.
+    /// The whole line.
     pub text: String,
     /// Bytes of the line that are wrong; empty if it is the whole line.
     pub span: Range<usize>,
 }
 
-/// An error of the OpenFlow protocol.
+/// An error of the OpenFlow protocol, with the numbers of OpenFlow 1.3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFlowError {
-    /// `OFPFMFC_OVERLAP`
+    /// Its name in the specification: `OFPFMFC_OVERLAP`.
     pub name: String,
-    /// Of OpenFlow 1.3.
+    /// Number of its type (`OFPET_*`).
     pub r#type: u16,
-    /// Of OpenFlow 1.3.
+    /// Its number within the type.
     pub code: u16,
 }
 
 impl Refusal {
-    /// With no more than a message.
+    /// A refusal that has no more to say than a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), hint: None, place: None, openflow: None }
     }
@@ -77,12 +77,12 @@ impl Refusal {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Adds the text that it is about.
-    pub fn with_place(self, place: Place) -> Self {
+    /// Adds the piece of text that is wrong.
+    pub fn with_place(self, place: TextPlace) -> Self {
         Self { place: Some(place), ..self }
     }
 
-    /// Adds the error of OpenFlow.
+    /// Adds the error that OpenFlow has for it.
     pub fn with_openflow(self, error: OpenFlowError) -> Self {
         Self { openflow: Some(error), ..self }
     }
@@ -112,7 +112,7 @@ impl Refusal {
 /// Longest part of a line that is shown.
 const SHOWN: usize = 160;
 
-impl Place {
+impl TextPlace {
     /// Appends the line and, below it, the carets. Of a long line only the part around them.
     fn mark(&self, out: &mut String) {
         let is_cut = |b: &char| b.is_control();
@@ -133,7 +133,7 @@ impl Place {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Place { file: Some(file), line, .. }) = &self.place {
+        if let Some(TextPlace { file: Some(file), line, .. }) = &self.place {
             write!(f, "{file}:{line}: ")?;
         }
         if let Some(error) = &self.openflow {
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str, span: Range<usize>) -> Refusal {
-        let place = Place { file: Some("f.txt".into()), line: 12, text: text.into(), span };
+        let place = TextPlace { file: Some("f.txt".into()), line: 12, text: text.into(), span };
         Refusal::new(Reason::Text, "no address").with_place(place)
     }
 

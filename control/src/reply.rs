@@ -12,32 +12,32 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reply {
-    /// There is nothing to say.
+    /// The request was carried out, and there is no result.
     Done,
-    /// So many requests were carried out, or entries removed.
+    /// How many requests of the text were carried out, or how many entries were removed.
     Changed(u64),
-    /// So many entries were listed, in text before this.
+    /// How many entries were listed, in the text before this reply.
     Listed(u64),
-    /// Sums.
+    /// Sums over the rules that were asked for.
     Aggregate(Aggregate),
-    /// Tables 0 to 253.
+    /// All tables, from 0 to 253.
     Tables(Vec<TableRecord>),
-    /// The switch and its ports.
+    /// The bridge and its ports.
     Switch(SwitchRecord),
-    /// Ports.
+    /// The ports that were asked for.
     Ports(Vec<PortRecord>),
-    /// Counters of ports.
+    /// Counters of the ports that were asked for.
     PortStats(Vec<PortStatsRecord>),
-    /// Counters of MAC learning.
+    /// What MAC learning did.
     FdbStats(FdbStatsRecord),
-    /// Caches.
+    /// What the caches of all workers did.
     Cache(CacheRecord),
-    /// What was dropped, and why.
+    /// What was dropped, by port and reason.
     Drops(DropsRecord),
-    /// A packet's way.
+    /// A packet's way through the tables.
     Trace(TraceRecord),
     /// What became of a packet that was made by hand.
     PacketOut(PacketOutRecord),
-    /// Threads.
+    /// What the threads do that forward, by their numbers.
     Workers(Vec<WorkerRecord>),
 }

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 /// A request: the operation and the bridge that it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// `None` is the only bridge, or `br0`.
+    /// The bridge's name; `None` is the only bridge there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// What to do.
+    /// What is asked of the bridge.
     pub operation: Operation,
 }
 
-/// What to do. Each variant names the [`Reply`](crate::Reply) it is answered with; text that goes
-/// with a request or its answer is mentioned there, all others have none.
+/// What is asked. Each variant names the [`Reply`](crate::Reply) it is answered with; text that
+/// goes with a request or its answer is mentioned there, all others have none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub enum Operation {
     DumpFlows(FlowQuery),
     /// Adds up the counters of rules. [`Reply::Aggregate`](crate::Reply::Aggregate)
     DumpAggregate(FlowQuery),
-    /// [`Reply::Tables`](crate::Reply::Tables)
+    /// Lists the flow tables with their counters. [`Reply::Tables`](crate::Reply::Tables)
     DumpTables,
 
     /// Changes groups, all or none. Text: one group a line. [`Reply::Changed`](crate::Reply::Changed)
@@ -42,16 +42,16 @@ pub enum Operation {
     /// Sends a packet that somebody made by hand. [`Reply::PacketOut`](crate::Reply::PacketOut)
     PacketOut(PacketOutRequest),
 
-    /// [`Reply::Switch`](crate::Reply::Switch)
+    /// Describes the bridge and its ports. [`Reply::Switch`](crate::Reply::Switch)
     Show,
-    /// [`Reply::PortStats`](crate::Reply::PortStats)
+    /// Lists the counters of ports. [`Reply::PortStats`](crate::Reply::PortStats)
     DumpPorts {
-        /// Name or number; `None` is all.
+        /// A port's name or number; `None` is all ports.
         port: Option<String>,
     },
-    /// [`Reply::Ports`](crate::Reply::Ports)
+    /// Describes ports. [`Reply::Ports`](crate::Reply::Ports)
     DumpPortsDesc {
-        /// Name or number; `None` is all.
+        /// A port's name or number; `None` is all ports.
         port: Option<String>,
     },
     /// Adds a port. [`Reply::Done`](crate::Reply::Done)
@@ -59,74 +59,74 @@ pub enum Operation {
         /// As `switchd --port` takes it: `veth0`, `tap:tap0,tag=10`.
         spec: String,
     },
-    /// Takes a port away. [`Reply::Done`](crate::Reply::Done)
+    /// Removes a port. [`Reply::Done`](crate::Reply::Done)
     DelPort {
-        /// Name or number.
+        /// The port's name or number.
         port: String,
     },
     /// Replaces the VLAN configuration of a port; what is not named returns to its default.
     /// [`Reply::Done`](crate::Reply::Done)
     SetPort {
-        /// Name or number.
+        /// The port's name or number.
         port: String,
-        /// `tag=10 vlan_mode=access trunks=1,2`
+        /// The settings as words: `tag=10 vlan_mode=access trunks=1,2`.
         settings: String,
     },
-    /// Changes how a port behaves. [`Reply::Done`](crate::Reply::Done)
+    /// Sets or clears a flag of a port. [`Reply::Done`](crate::Reply::Done)
     ModPort {
-        /// Name or number.
+        /// The port's name or number.
         port: String,
-        /// What.
+        /// The flag to change.
         flag: PortFlag,
-        /// To what.
+        /// Whether the flag is set from now on.
         on: bool,
     },
 
-    /// Answer: text, one JSON [`FdbRecord`](crate::record::FdbRecord) a line.
-    /// [`Reply::Listed`](crate::Reply::Listed)
+    /// Lists the hosts that are known. Answer: text, one JSON
+    /// [`FdbRecord`](crate::record::FdbRecord) a line. [`Reply::Listed`](crate::Reply::Listed)
     FdbShow,
     /// Forgets learned addresses. [`Reply::Changed`](crate::Reply::Changed)
     FdbFlush {
-        /// Name or number; `None` is all.
+        /// The port's name or number; `None` is all ports.
         port: Option<String>,
     },
     /// Adds an address that neither ages nor moves. [`Reply::Done`](crate::Reply::Done)
     FdbAdd {
-        /// Name or number.
+        /// Name or number of the port where the address is.
         port: String,
-        /// 0 to 4095.
+        /// The VLAN it is in, from 0 (no tag) to 4095.
         vlan: u16,
-        /// `02:00:00:00:00:01`
+        /// The address: `02:00:00:00:00:01`.
         mac: String,
     },
     /// Removes an address of either kind. [`Reply::Done`](crate::Reply::Done)
     FdbDel {
-        /// 0 to 4095.
+        /// The VLAN it is in, from 0 (no tag) to 4095.
         vlan: u16,
-        /// `02:00:00:00:00:01`
+        /// The address: `02:00:00:00:00:01`.
         mac: String,
     },
-    /// [`Reply::FdbStats`](crate::Reply::FdbStats)
+    /// Counts what MAC learning did. [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbStats,
 
-    /// [`Reply::Cache`](crate::Reply::Cache)
+    /// Counts what the workers' caches did. [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
     /// Lists the flows in the caches. Answer: text as [`Format`] says.
     /// [`Reply::Listed`](crate::Reply::Listed)
     DumpCachedFlows(CachedFlowQuery),
-    /// [`Reply::Drops`](crate::Reply::Drops)
+    /// Lists why frames were dropped. [`Reply::Drops`](crate::Reply::Drops)
     Drops,
     /// Follows a packet through the tables. [`Reply::Trace`](crate::Reply::Trace)
     Trace(TraceQuery),
-    /// Changes the limits of learning, if any is given.
+    /// Changes the limits of MAC learning that are given.
     /// [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbConfigure {
-        /// Seconds until a silent host is forgotten.
+        /// Seconds until a silent host is forgotten; `None` leaves it.
         ageing: Option<u64>,
-        /// Hosts at most.
+        /// Hosts that are remembered at most; `None` leaves it.
         entries: Option<u64>,
     },
-    /// [`Reply::Workers`](crate::Reply::Workers)
+    /// Tells what the threads do that forward. [`Reply::Workers`](crate::Reply::Workers)
     Workers,
     /// Returns when all packets that were received before are in the counters of their rules.
     /// [`Reply::Done`](crate::Reply::Done)
@@ -149,32 +149,32 @@ impl Operation {
     }
 }
 
-/// What happens to the rules of the text.
+/// What happens to the rules of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowCommand {
-    /// Add them.
+    /// The rules are added; one with the same match and priority is replaced.
     #[default]
     Add,
-    /// Change the actions of the rules they cover.
+    /// The rules that a line's match covers get its actions.
     Modify,
-    /// Change the actions of exactly these rules.
+    /// The rule with exactly a line's match and priority gets its actions.
     ModifyStrict,
-    /// Delete the rules they cover; an empty line deletes every rule.
+    /// The rules that a line's match covers are deleted; an empty line covers every rule.
     Delete,
-    /// Delete exactly these rules.
+    /// The rule with exactly a line's match and priority is deleted.
     DeleteStrict,
 }
 
-/// A transaction on rules.
+/// A transaction on rules: the text that follows holds in full, or changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowMods {
-    /// For lines that do not begin with a command of their own.
+    /// What to do with lines that do not begin with a command of their own.
     pub command: FlowCommand,
-    /// Lines may begin with `add`, `modify`, `modify_strict`, `delete` or `delete_strict`, lines
-    /// with nothing but a comment are skipped: a file. Otherwise the text is one rule.
+    /// The text is a file: lines may begin with `add`, `modify`, `modify_strict`, `delete` or
+    /// `delete_strict`, and those with nothing but a comment are skipped. Otherwise it is one rule.
     pub file: bool,
-    /// The dialect.
+    /// The OpenFlow version whose dialect the text is in.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
     /// Text that Open vSwitch takes and silently alters is taken likewise, not refused.
@@ -200,16 +200,16 @@ pub enum Format {
 pub struct FlowQuery {
     /// `tcp,table=1`, `cookie=0x1/-1`, `out_port=2`; empty is every rule.
     pub filter: String,
-    /// The dialect of the filter and of the answer.
+    /// The OpenFlow version whose dialect the filter and the answer are in.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// How.
+    /// How the list is written.
     pub format: Format,
-    /// Port names instead of numbers.
+    /// Ports appear with their names instead of their numbers.
     pub names: bool,
-    /// Counters and ages too.
+    /// Counters and ages are shown, too.
     pub stats: bool,
-    /// `idle_age` and `hard_age` too.
+    /// `idle_age` and `hard_age` are shown, too.
     pub ages: bool,
 }
 
@@ -229,61 +229,62 @@ impl Default for FlowQuery {
 /// Which cached flows, and how to show them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CachedFlowQuery {
-    /// A match: the flows that its packets may belong to; empty is every flow.
+    /// A match: flows that its packets may belong to are listed. Empty is every flow.
     pub filter: String,
-    /// How.
+    /// How the list is written.
     pub format: Format,
-    /// Port names instead of numbers.
+    /// Ports appear with their names instead of their numbers.
     pub names: bool,
-    /// With each flow what made it look at the bits it looks at.
+    /// Each flow comes with what made its translation look at its bits.
     pub why: bool,
 }
 
-/// What happens to the groups of the text.
+/// What happens to the groups of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupCommand {
-    /// Add them.
+    /// The groups are added; it is an error if one exists.
     #[default]
     Add,
-    /// Replace groups that exist.
+    /// The groups replace those of the same number; it is an error if one does not exist.
     Modify,
-    /// Replace or add.
+    /// The groups replace those of the same number, or are added.
     AddOrModify,
-    /// Delete groups, and the rules that use them; an empty line deletes every group.
+    /// The groups are deleted with the rules that use them; an empty line deletes every group.
     Delete,
-    /// Put buckets in.
+    /// The buckets of a line are added to those of its group.
     InsertBuckets,
-    /// Take buckets out.
+    /// The buckets that a line names are removed from its group.
     RemoveBuckets,
 }
 
-/// A transaction on groups.
+/// A transaction on groups: the text that follows holds in full, or changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMods {
-    /// For lines that do not begin with a command of their own.
+    /// What to do with lines that do not begin with a command of their own.
     pub command: GroupCommand,
-    /// As [`FlowMods::file`].
+    /// The text is a file, as with [`FlowMods::file`].
     pub file: bool,
-    /// The dialect.
+    /// The OpenFlow version whose dialect the text is in.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// As [`FlowMods::lenient`].
+    /// What Open vSwitch alters silently is taken, as with [`FlowMods::lenient`].
     pub lenient: bool,
-    /// As [`FlowMods::name`].
+    /// What the text is called in messages, as with [`FlowMods::name`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// A packet to send.
+/// A packet to send, as `ofctl packet-out` does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketOutRequest {
-    /// `in_port=1,packet=ffffffffffff02...,actions=TABLE`
+    /// Where it comes in, its bytes, and what to do with it:
+    /// `in_port=1,packet=ffffffffffff02...,actions=TABLE`.
     pub text: String,
-    /// The dialect.
+    /// The OpenFlow version whose dialect the text is in.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// As [`FlowMods::lenient`].
+    /// What Open vSwitch alters silently is taken, as with [`FlowMods::lenient`].
     pub lenient: bool,
 }
 
@@ -299,46 +300,46 @@ pub struct TraceQuery {
     /// The host that sends it: a MAC address that was learned, or an IP address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The host that it is for.
+    /// The host that it is for, named in the same ways.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Sentences, and the rules that lost.
+    /// Each step comes with a sentence, and each look-up with the rules that lost.
     #[serde(default)]
     pub explain: bool,
-    /// The dialect of the answer.
+    /// The OpenFlow version whose dialect the answer is in.
     #[serde(default, with = "crate::version")]
     pub version: OfVersion,
-    /// Port names in the answer instead of numbers.
+    /// Ports appear with their names instead of their numbers.
     pub names: bool,
 }
 
 /// Which groups, and how to show them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupQuery {
-    /// `None` is all.
+    /// The number of one group; `None` is all groups.
     pub group: Option<u32>,
-    /// The dialect of the answer.
+    /// The OpenFlow version whose dialect the answer is in.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// How.
+    /// How the list is written.
     pub format: Format,
-    /// Port names instead of numbers.
+    /// Ports appear with their names instead of their numbers.
     pub names: bool,
 }
 
-/// How a port behaves.
+/// What a port can be told not to do (`OFPPC_*` in OpenFlow).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PortFlag {
-    /// Administratively down.
+    /// The port is set down, and its device with it.
     Down,
-    /// Frames that come in are dropped.
+    /// Frames that it receives are dropped.
     NoReceive,
-    /// Left out by FLOOD.
+    /// FLOOD and NORMAL's floods leave it out.
     NoFlood,
-    /// Nothing is sent.
+    /// Nothing is sent through it.
     NoForward,
-    /// Table misses send no packet-in.
+    /// Table misses of its packets are not reported to a controller.
     NoPacketIn,
 }
 

@@ -9,28 +9,28 @@ use std::io::{self, ErrorKind, Read, Write};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The other side is gone, or too slow.
+    /// The peer is gone, or did not read or write for too long.
     #[error("the control connection failed")]
     Io(#[from] io::Error),
-    /// It closed the connection in the middle of a message, or before answering.
+    /// The peer closed the connection in the middle of a message, or before answering.
     #[error("the control connection ended in the middle of the conversation")]
     CutOff,
-    /// It does not speak this protocol.
+    /// The peer does not speak this protocol.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// A body is not what its kind promises.
+    /// A body is not the JSON that its kind promises.
     #[error("a message of the control protocol cannot be read")]
     Json(#[from] serde_json::Error),
-    /// A message that does not belong here.
+    /// A message of another kind was due.
     #[error("a message of kind {0:?} came out of turn")]
     OutOfTurn(Kind),
-    /// The peer is of another version.
+    /// The peer speaks another version of the protocol; the text is for the user.
     #[error("{0}")]
     Version(String),
 }
 
 impl StreamError {
-    /// The other side took too long.
+    /// Whether the peer did not read or write for as long as the connection allows.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Io(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
@@ -45,12 +45,13 @@ pub struct FrameReader<R> {
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Refuses bodies longer than `max_body`, until [`FrameReader::set_max_body`].
+    /// A reader that has received nothing yet and refuses bodies longer than `max_body`, until
+    /// [`FrameReader::set_max_body`].
     pub fn new(from: R, max_body: usize) -> Self {
         Self { from, decoder: Decoder::new(max_body), space: vec![0; 64 << 10].into() }
     }
 
-    /// Changes the size that is refused.
+    /// Changes the size of the bodies that are refused, in bytes.
     pub fn set_max_body(&mut self, max_body: usize) {
         self.decoder.set_max_body(max_body.min(MAX_BODY));
     }
@@ -98,7 +99,7 @@ pub struct FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Nothing is sent before the first [`FrameWriter::flush`].
+    /// A writer that sends nothing before the first [`FrameWriter::flush`].
     pub fn new(to: W) -> Self {
         Self { to, bytes: Vec::new() }
     }
@@ -123,7 +124,7 @@ impl<W: Write> FrameWriter<W> {
         self.put(kind, &serde_json::to_vec(value)?)
     }
 
-    /// Sends everything.
+    /// Sends what has gathered.
     ///
     /// # Errors
     /// The stream failed.

@@ -23,12 +23,12 @@ pub fn parse(text: &str) -> Option<OfVersion> {
     NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(version, _)| *version)
 }
 
-/// For serde's `with`.
+/// Writes a version by its name, for serde's `with`.
 pub(crate) fn serialize<S: Serializer>(version: &OfVersion, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(name(*version))
 }
 
-/// For serde's `with`.
+/// Reads a version by its name, for serde's `with`.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<OfVersion, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
     parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no OpenFlow version")))

@@ -1,6 +1,6 @@
 //! Errors of the libraries, as refusals: with their place in the text and OpenFlow's name for them.
 
-use control::{OpenFlowError, Place, Reason, Refusal};
+use control::{OpenFlowError, Reason, Refusal, TextPlace};
 use flow::text::TextError;
 use flowtable::policy::FlowModError;
 
@@ -16,8 +16,8 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn place(&self, span: std::ops::Range<usize>) -> Place {
-        Place {
+    fn place(&self, span: std::ops::Range<usize>) -> TextPlace {
+        TextPlace {
             file: self.file.map(str::to_owned),
             line: self.number,
             text: self.text.to_owned(),
