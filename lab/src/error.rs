@@ -39,9 +39,6 @@ pub enum LabError {
     /// A port could not be opened, or its queue broke.
     #[error(transparent)]
     Port(#[from] ports::PortError),
-    /// A port is described wrongly.
-    #[error(transparent)]
-    PortSpec(#[from] ports::spec::SpecError),
     /// The switch refused a request, or did not understand it.
     #[error(transparent)]
     Control(#[from] control::ClientError),

@@ -1,11 +1,11 @@
 //! Ports without a switch: one in the hands of a test, and two with somebody between them who only
 //! passes frames on.
 
+use crate::port_text::open_port;
 use crate::{LabError, PATIENCE};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use packet::{Batch, Frame, FrameId};
-use ports::spec::PortSpec;
-use ports::{Port, PortError, QueueCount, Queues, TxFailure};
+use ports::{Port, PortError, Queues, TxFailure};
 use std::time::{Duration, Instant};
 
 /// Longest time of one look at the queues: how late the end of the work beside [`Wire::run`] is seen.
@@ -23,13 +23,12 @@ pub struct OpenPort {
 }
 
 impl OpenPort {
-    /// Opens the port that `text` describes, in the syntax of the daemon's `--port`, in the calling
-    /// thread's namespace.
+    /// Opens the port that `text` describes, as [`open_port`] does.
     ///
     /// # Errors
-    /// As of [`ports::open`], or the description is wrong.
+    /// As of [`ports::open`].
     pub fn open(text: &str) -> Result<Self, LabError> {
-        let mut port = ports::open(&PortSpec::parse(text, &[])?, QueueCount::default())?;
+        let mut port = open_port(text)?;
         let queues = port.take_queues();
         Ok(Self { port, queues })
     }

@@ -84,9 +84,6 @@ pub enum PortError {
     /// A request to the kernel's routing socket failed.
     #[error(transparent)]
     Netlink(NetlinkError),
-    /// The text that describes a port is not valid.
-    #[error(transparent)]
-    Spec(#[from] crate::spec::SpecError),
 }
 
 impl From<NetlinkError> for PortError {

@@ -1,6 +1,6 @@
 //! Frames in and out.
 //!
-//! [`open`] turns the description of a port ([`spec::PortSpec`]) into a [`Port`] with queues that
+//! [`open`] makes a [`Port`] of what [`spec::Target`] names, with queues that
 //! speak of batches of [`packet::Frame`]s, whatever lies behind: a network device ([`afpacket`]), a
 //! TAP device ([`tap`]) or memory ([`dummy`]). [`netlink`] and [`netns`] are how ports, the demo and
 //! the tests handle the network devices of the host.
@@ -31,36 +31,39 @@ pub use port::{
 pub use sys::heap::free_evenly;
 pub use sys::xdp;
 
-use spec::{PortSpec, Target};
+use spec::{PortOptions, Target};
 use std::io::{self, ErrorKind};
 
-/// Opens the port that `spec` describes.
+/// Opens `target` as the port `name`.
 ///
-/// The device is looked for in the calling thread's network namespace unless the description names
+/// The device is looked for in the calling thread's network namespace unless the target names
 /// another one, and stays open wherever the thread goes.
 ///
 /// # Errors
 /// What is missing or in the way, by name; nothing was changed then.
-pub fn open(spec: &PortSpec, count: QueueCount) -> Result<Port, PortError> {
-    match &spec.target {
-        Target::System { device } => afpacket::open(&spec.name, device, &spec.options, count),
+pub fn open(
+    name: &str,
+    target: &Target,
+    options: &PortOptions,
+    count: QueueCount,
+) -> Result<Port, PortError> {
+    match target {
+        Target::System { device } => afpacket::open(name, device, options, count),
         Target::Netns { netns, device } => {
             let enter = |source: io::Error| match source.kind() {
                 ErrorKind::NotFound => {
-                    PortError::NoNetns { name: spec.name.clone(), netns: netns.clone() }
+                    PortError::NoNetns { name: name.to_owned(), netns: netns.clone() }
                 }
                 _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
             };
             let namespace = netns::Netns::named(netns).map_err(enter)?;
-            namespace
-                .run(|| afpacket::open(&spec.name, device, &spec.options, count))
-                .map_err(enter)?
+            namespace.run(|| afpacket::open(name, device, options, count)).map_err(enter)?
         }
-        Target::Tap { device } => tap::open(&spec.name, device, PortKind::Tap, count),
-        Target::Internal { device } => tap::open(&spec.name, device, PortKind::Internal, count),
+        Target::Tap { device } => tap::open(name, device, PortKind::Tap, count),
+        Target::Internal { device } => tap::open(name, device, PortKind::Internal, count),
         Target::Dummy => {
             let options = dummy::DummyOptions { workers: count.tx, ..Default::default() };
-            dummy::open(&spec.name, options).map(|(port, _far_end)| port)
+            dummy::open(name, options).map(|(port, _far_end)| port)
         }
     }
 }

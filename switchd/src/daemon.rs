@@ -8,7 +8,6 @@ use crate::options::Options;
 use crate::server::Server;
 use crate::switch::{Config, Switch};
 use anyhow::Context;
-use clap::{CommandFactory, Parser};
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -19,7 +18,8 @@ use tracing::info;
 /// it failed, 2 if the arguments are wrong. Call it in `main`, before any thread is started: threads
 /// inherit which signals are blocked.
 pub fn main() -> ExitCode {
-    let options = Options::parse();
+    let arguments = std::env::args_os().skip(1);
+    let options = Options::read(arguments).unwrap_or_else(|error| error.exit());
     ports::free_evenly();
     start_log(options.verbose);
     match run(&options) {
@@ -48,7 +48,7 @@ fn start_log(verbose: u8) {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let config = config(options)?;
+    let config = Config::new(options.desired().map_err(|error| error.exit_if_usage())?);
     // Before any thread: all of them inherit the mask, and the signals wait for us.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -75,18 +75,4 @@ fn run(options: &Options) -> anyhow::Result<()> {
     // The last one: stops the workers and gives the devices back.
     drop(switch);
     Ok(())
-}
-
-fn config(options: &Options) -> anyhow::Result<Config> {
-    if options.ports.is_empty() {
-        Options::command()
-            .error(
-                clap::error::ErrorKind::MissingRequiredArgument,
-                "no port is given: name at least one, for example --port veth0",
-            )
-            .exit();
-    }
-    Ok(options.switch_config().unwrap_or_else(|error| {
-        Options::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
-    }))
 }

@@ -4,9 +4,9 @@
 //! ports in memory.
 
 pub mod daemon;
+pub mod desired;
 pub mod monitor;
 pub mod options;
-pub mod port_settings;
 pub mod port_slot;
 pub mod server;
 pub mod switch;

@@ -1,183 +1,312 @@
 //! The command line of the daemon.
 
-use crate::switch::{Config, Poll, SPEC_KEYS, check_settings};
-use clap::{ArgAction, Parser};
-use flowtable::overload::UpcallLimit;
-use ports::spec::PortSpec;
-use std::path::PathBuf;
-use std::time::Duration;
+use crate::desired::file::{self, FileError};
+use crate::desired::{
+    BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
+};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is wanted.
+    pub command_line: CommandLine,
+    /// The file that says what is wanted, too.
+    pub config: Option<PathBuf>,
+    /// Path of the control socket; `None` is the usual one.
+    pub socket: Option<PathBuf>,
+    /// How much more than usual is said.
+    pub verbose: u8,
+}
 
 /// A software switch for network namespaces, containers and virtual machines.
 ///
 /// Joins the given ports to one Ethernet switch, at once. Rules are added with ofctl.
 #[derive(Debug, Parser)]
 #[command(name = "switchd", version, after_help = EXAMPLES)]
-pub struct Options {
-    /// A port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME or dummy:NAME,
-    /// with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
+struct Arguments {
+    /// A bridge: the ports behind it are its own. May be repeated; ports before the first belong to br0
+    #[arg(short, long = "bridge", value_name = "NAME")]
+    bridges: Vec<String>,
+    /// The datapath id of the bridge named before it: 16 hexadecimal digits [default: made of a MAC address]
+    #[arg(long = "datapath-id", value_name = "ID")]
+    datapath_ids: Vec<DatapathId>,
+    /// A port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME, patch:NAME,peer=NAME or
+    /// dummy:NAME, with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
     /// ",queues=N", ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
     /// in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
     /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
     /// ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true" keeps it
-    /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it
+    /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it; ",down=true",
+    /// ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
-    pub ports: Vec<String>,
-    /// A port whose device is missing is an error instead of being waited for
-    #[arg(long)]
-    pub require: bool,
-    /// Threads that move frames
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub workers: u8,
-    /// What workers do while nothing comes
-    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
-    pub poll: Poll,
-    /// Processors that workers are bound to, in turn: 0,2-3
-    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
-    pub cpu: Option<Cpus>,
-    /// Seconds until a silent host is forgotten
-    #[arg(long, value_name = "SEC", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub mac_ageing: u32,
-    /// Hosts that are remembered at most
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    pub mac_entries: u32,
-    /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
-    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(0..=1 << 22))]
-    pub emc_entries: u32,
-    /// Flows that each worker caches at most; 0 turns caching off
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub flow_limit: u32,
-    /// New flows a second that a port may cause, and a tenth of that at once, while cached traffic has to be
-    /// protected from them; "off" is any number. What is over it is dropped as upcall_budget
-    #[arg(long, value_name = "N|off", default_value = "40000", value_parser = parse_upcall_limit)]
-    pub upcall_limit: Upcalls,
-    /// VLAN tags that rules can look at
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub vlan_limit: u8,
-    /// Do what Open vSwitch does where it is wrong, too: take every rule as if ofctl --lenient had
-    /// been said, treat checksums of fragments and routed packets its way, recirculate as it does
-    #[arg(long)]
-    pub lenient: bool,
+    ports: Vec<String>,
+    /// Start as this file says, which ofctl show-config has written; the other options add to it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
     /// Path of the control socket [default: switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for
     /// root, else in $XDG_RUNTIME_DIR/switchd]
     #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
+    socket: Option<PathBuf>,
     /// Says more; twice for everything. RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
-}
-
-/// Numbers of processors.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cpus(pub Vec<usize>);
-
-/// Reads numbers and ranges of numbers, as in `taskset --cpu-list`.
-fn parse_cpus(text: &str) -> Result<Cpus, String> {
-    let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n < 4096);
-    let mut cpus = Vec::new();
-    for piece in text.split(',') {
-        let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
-        match (number(first), number(last)) {
-            (Some(first), Some(last)) if first <= last => cpus.extend(first..=last),
-            _ => return Err(format!("\"{piece}\" is not a processor: write 0,2-3")),
-        }
-    }
-    Ok(Cpus(cpus))
-}
-
-/// New flows that a port may cause, if there is a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upcalls(pub Option<UpcallLimit>);
-
-fn parse_upcall_limit(text: &str) -> Result<Upcalls, String> {
-    if text == "off" {
-        return Ok(Upcalls(None));
-    }
-    match text.parse() {
-        Ok(rate) if rate > 0 => Ok(Upcalls(Some(UpcallLimit::per_second(rate)))),
-        _ => Err("must be a number of new flows a second above 0, or off".to_owned()),
-    }
+    verbose: u8,
 }
 
 impl Options {
-    /// How to run the switch.
+    /// Reads a command line, the program's name not included.
     ///
     /// # Errors
-    /// A port is described wrongly.
-    pub fn switch_config(&self) -> anyhow::Result<Config> {
-        let read = |text: &String| {
-            let spec = PortSpec::parse(text, &SPEC_KEYS)?;
-            check_settings(&spec)?;
-            anyhow::Ok(spec)
-        };
-        let ports: anyhow::Result<Vec<PortSpec>> = self.ports.iter().map(read).collect();
-        let mut config = Config::new(ports?);
-        config.require_ports = self.require;
-        config.workers = usize::from(self.workers);
-        config.poll = self.poll;
-        config.cpus = self.cpu.as_ref().map(|cpus| cpus.0.clone()).unwrap_or_default();
-        config.mac_ageing = Duration::from_secs(self.mac_ageing.into());
-        config.mac_entries = self.mac_entries as usize;
-        config.cache.emc_entries = self.emc_entries as usize;
-        config.cache.max_flows = self.flow_limit as usize;
-        config.cache.upcalls = self.upcall_limit.0;
-        config.vlan_limit = self.vlan_limit;
-        config.lenient = self.lenient;
-        Ok(config)
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read<T: Into<OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let program = std::iter::once(OsString::from("switchd"));
+        let all = program.chain(arguments.into_iter().map(Into::into));
+        let matches = command().try_get_matches_from(all)?;
+        let arguments = Arguments::from_arg_matches(&matches)?;
+        let bridges = bridges(&arguments, &matches);
+        if bridges.is_empty() && arguments.config.is_none() {
+            let message = "no port is given: name at least one, for example --port veth0";
+            return Err(command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
+        }
+        let command_line = CommandLine { settings: arguments.settings, bridges };
+        let Arguments { config, socket, verbose, .. } = arguments;
+        Ok(Self { command_line, config, socket, verbose })
     }
+
+    /// What is wanted, by the command line and the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or one of them says something that is wrong or contradicts the other.
+    pub fn desired(&self) -> Result<Desired, OptionsError> {
+        let file = self.config.as_deref().map(read_file).transpose()?;
+        Ok(self.command_line.merge(file)?)
+    }
+}
+
+fn read_file(path: &Path) -> Result<FromFile, OptionsError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| OptionsError::Read { name: name.clone(), source })?;
+    let desired = file::read(&text, &name)?;
+    Ok(FromFile { name, desired })
+}
+
+/// The command line, alone or with its file, makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The file cannot be read.
+    #[error("read {name}")]
+    Read {
+        /// The file's name.
+        name: String,
+        /// The kernel's reason.
+        source: std::io::Error,
+    },
+    /// The file is not valid.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The command line is not valid, or contradicts the file.
+    #[error(transparent)]
+    CommandLine(#[from] ContradictionError),
+}
+
+impl OptionsError {
+    /// Ends the process as any other wrong command line would, if that is where the mistake is.
+    pub(crate) fn exit_if_usage(self) -> Self {
+        match self {
+            Self::CommandLine(error) => {
+                command().error(clap::error::ErrorKind::ValueValidation, error).exit()
+            }
+            other => other,
+        }
+    }
+}
+
+/// The command line, with the default of each setting in its help.
+fn command() -> clap::Command {
+    let mut command = Arguments::command();
+    for (key, default) in Settings::defaults().words() {
+        if matches!(&*default, "true" | "false") {
+            continue;
+        }
+        let id = key.replace('-', "_");
+        command = command.mut_arg(id, |argument| {
+            let help = argument.get_help().map(|help| help.to_string()).unwrap_or_default();
+            argument.help(format!("{help} [default: {default}]"))
+        });
+    }
+    command
+}
+
+/// `--bridge`s, with the `--port`s and `--datapath-id`s that stand behind each of them.
+fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
+    enum Word<'a> {
+        Bridge(&'a str),
+        Id(DatapathId),
+        Port(&'a str),
+    }
+    let places = |id| matches.indices_of(id).into_iter().flatten();
+    let mut words: Vec<(usize, Word<'_>)> = Vec::new();
+    words.extend(places("bridges").zip(arguments.bridges.iter().map(|name| Word::Bridge(name))));
+    words.extend(places("datapath_ids").zip(arguments.datapath_ids.iter().map(|id| Word::Id(*id))));
+    words.extend(places("ports").zip(arguments.ports.iter().map(|port| Word::Port(port))));
+    words.sort_by_key(|(place, _)| *place);
+    let mut bridges: Vec<BridgeWords> = Vec::new();
+    for (_, word) in words {
+        if let Word::Bridge(name) = word {
+            bridges.push(BridgeWords { name: Some(name.to_owned()), ..BridgeWords::default() });
+            continue;
+        }
+        let needs_new = match (&word, bridges.last()) {
+            (_, None) => true,
+            // A second id for a bridge is told as a contradiction.
+            (Word::Id(_), Some(bridge)) => bridge.datapath_id.is_some(),
+            _ => false,
+        };
+        if needs_new {
+            let name = bridges.last().and_then(|b| b.name.clone());
+            bridges.push(BridgeWords { name, ..BridgeWords::default() });
+        }
+        if let Some(bridge) = bridges.last_mut() {
+            match word {
+                Word::Id(id) => bridge.datapath_id = Some(id),
+                Word::Port(port) => bridge.ports.push(port.to_owned()),
+                Word::Bridge(_) => {}
+            }
+        }
+    }
+    bridges
 }
 
 const EXAMPLES: &str = "\
 Examples:
   switchd --port veth0 --port veth1
   switchd --port veth0 --port tap:vm1
+  switchd --bridge br0 --port veth0 --port veth1 --bridge br1 --port veth2
+  ofctl show-config > switch.toml; switchd --config switch.toml
   ofctl add-flow \"priority=100,ip,nw_dst=10.0.0.2,actions=output:2\"";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::Poll;
     use flowtable::datapath::CacheConfig;
+    use flowtable::overload::UpcallLimit;
+    use std::time::Duration;
 
-    #[test]
-    fn processors_are_numbers_and_ranges() {
-        assert_eq!(parse_cpus("0,2-4").unwrap().0, [0, 2, 3, 4]);
-        assert_eq!(parse_cpus("3-1").unwrap_err(), "\"3-1\" is not a processor: write 0,2-3");
-        assert!(parse_cpus("").is_err());
-        assert!(parse_cpus("99999").is_err());
+    fn desired(arguments: &[&str]) -> Desired {
+        Options::read(arguments.iter().copied()).unwrap().desired().unwrap()
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        match Options::read(arguments.iter().copied()) {
+            Ok(options) => options.desired().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// The bridges with their ports.
+    fn bridges(arguments: &[&str]) -> Vec<String> {
+        let desired = desired(arguments);
+        let told = |b: &crate::desired::Bridge| {
+            let ports: Vec<String> = b.ports.iter().map(|p| p.to_string()).collect();
+            let id = b.datapath_id.map(|id| format!(" {id}")).unwrap_or_default();
+            format!("{}{id}: {}", b.name, ports.join(" "))
+        };
+        desired.bridges.iter().map(told).collect()
     }
 
     #[test]
     fn the_limit_of_new_flows_is_a_rate_or_off() {
         let cache = |arguments: &[&str]| {
-            let all = std::iter::once("switchd").chain(arguments.iter().copied());
-            Options::try_parse_from(all).map(|options| options.switch_config().unwrap().cache)
+            let all = [&["--port", "veth0"], arguments].concat();
+            desired(&all).settings.resolved().cache
         };
-        assert_eq!(cache(&[]).unwrap(), CacheConfig::default());
-        let changed = cache(&["--upcall-limit", "100000", "--flow-limit", "7"]).unwrap();
+        assert_eq!(cache(&[]), CacheConfig::default());
+        let changed = cache(&["--upcall-limit", "100000", "--flow-limit", "7"]);
         assert_eq!(changed.upcalls, Some(UpcallLimit { rate: 100_000, burst: 10_000 }));
         assert_eq!(changed.max_flows, 7);
-        assert_eq!(cache(&["--upcall-limit", "off"]).unwrap().upcalls, None);
+        assert_eq!(cache(&["--upcall-limit", "off"]).upcalls, None);
         for wrong in ["0", "-1", "many", "5000000000", ""] {
-            let error = cache(&[&format!("--upcall-limit={wrong}")]).unwrap_err().to_string();
+            let error = refused(&["--port", "veth0", &format!("--upcall-limit={wrong}")]);
             assert!(error.contains("must be a number of new flows a second"), "{error}");
         }
     }
 
     #[test]
     fn the_command_line_describes_the_switch() {
-        let options = Options::try_parse_from([
-            "switchd",
-            "--port",
-            "veth0,tag=10",
-            "--mac-ageing",
-            "60",
-            "--poll",
-            "block",
-            "--cpu",
-            "1",
-        ]);
-        let config = options.unwrap().switch_config().unwrap();
-        assert_eq!(config.ports[0].others, [("tag".to_owned(), "10".to_owned())]);
-        assert_eq!(config.mac_ageing, Duration::from_secs(60));
-        assert_eq!((config.poll, config.cpus), (Poll::Block, vec![1]));
+        let arguments = ["--port", "veth0,tag=10", "--mac-ageing", "60", "--poll", "block"];
+        let desired = desired(&[&arguments[..], &["--cpu", "1", "--lenient"]].concat());
+        assert_eq!(desired.bridges[0].ports[0].settings.to_string(), "vlan_mode=access tag=10");
+        let settings = desired.settings.resolved();
+        assert_eq!(settings.mac_ageing, Duration::from_secs(60));
+        assert_eq!((settings.poll, settings.cpus), (Poll::Block, vec![1]));
+        assert!(settings.lenient && !settings.require);
+    }
+
+    #[test]
+    fn numbers_have_limits() {
+        let error = refused(&["--port", "veth0", "--workers", "0"]);
+        assert!(
+            error.contains("'0' for '--workers <N>': must be a number from 1 to 64"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn ports_belong_to_the_bridge_named_before_them() {
+        assert_eq!(bridges(&["--port", "a", "-p", "b"]), ["br0: a,number=1 b,number=2"]);
+        assert_eq!(
+            bridges(&["--port", "a", "--bridge", "br1", "--port=b", "-p", "c", "-b", "br2"]),
+            ["br0: a,number=1", "br1: b,number=1 c,number=2", "br2: "]
+        );
+        assert_eq!(
+            bridges(&["--bridge", "x", "-p", "a", "--bridge", "y", "--bridge", "x", "-p", "b"]),
+            ["x: a,number=1 b,number=2", "y: "]
+        );
+        assert_eq!(bridges(&["-p", "internal:br0"]), ["br0: internal:br0,number=LOCAL"]);
+    }
+
+    #[test]
+    fn datapath_ids_belong_to_the_bridge_named_before_them() {
+        let ids = ["00000000000000aa", "00000000000000bb"];
+        assert_eq!(
+            bridges(&["-b", "x", "--datapath-id", ids[0], "-b", "y", "--datapath-id", ids[1]]),
+            ["x 00000000000000aa: ", "y 00000000000000bb: "]
+        );
+        let twice = refused(&["-b", "x", "--datapath-id", ids[0], "--datapath-id", ids[1]]);
+        assert_eq!(
+            twice,
+            "bridge \"x\": --datapath-id is 00000000000000bb, but 00000000000000aa is given as well; \
+             leave one of them out"
+        );
+        assert!(refused(&["-b", "x", "--datapath-id", "1"]).contains("16 hexadecimal digits"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        assert!(refused(&[]).contains("no port is given: name at least one"));
+        assert!(refused(&["-b", "a/b"]).starts_with("bridge \"a/b\": not a bridge's name"));
+        assert_eq!(refused(&["-p", "a", "-p", "a"]), "port \"a\" is given twice");
+        assert_eq!(
+            refused(&["-b", "x", "-p", "a", "-b", "y", "-p", "a"]),
+            "port \"a\": its device belongs to port \"a\" of bridge \"x\"; to move it, take it away there \
+             with \"ofctl del-port x a\", then add it to \"y\""
+        );
+        assert!(refused(&["--config", "/no/file.toml"]).starts_with("read /no/file.toml"));
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults() {
+        let help = command().render_help().to_string();
+        for default in ["[default: 200000]", "[default: adaptive]", "[default: 300]"] {
+            assert!(help.contains(default), "{default} in {help}");
+        }
     }
 }

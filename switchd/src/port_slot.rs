@@ -1,11 +1,14 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
+use crate::desired;
 use crate::switch::Place;
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;
+use flowtable::policy::ports::Attachment;
+use flowtable::policy::{BridgeId, PortRef};
 use ports::Port;
-use ports::spec::{PortSpec, Target};
+use ports::spec::Target;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,9 +48,16 @@ impl fmt::Display for PortState {
 
 /// A port of the switch.
 pub(crate) struct PortSlot {
-    pub(crate) no: PortNo,
+    /// The bridge that has it.
+    pub(crate) bridge: BridgeId,
+    /// What is behind it.
+    pub(crate) attachment: Attachment,
+    /// The number that rules of its bridge call it by.
     pub(crate) of: OfPort,
-    pub(crate) spec: PortSpec,
+    /// What is wanted of it.
+    pub(crate) spec: desired::Port,
+    /// Its receive ring is to have room for whole frames, if it has one and nobody chose its size.
+    pub(crate) large_ring: bool,
     pub(crate) state: PortState,
     /// The open device. Its queues are with the workers.
     pub(crate) port: Option<Port>,
@@ -59,38 +69,50 @@ pub(crate) struct PortSlot {
     pub(crate) is_away: bool,
     /// Its device is being opened, without the lock on the ports.
     pub(crate) is_opening: bool,
-    /// The user wants it down: so does every device that it will have.
-    pub(crate) is_set_down: bool,
     /// When.
     pub(crate) added: Duration,
 }
 
 impl PortSlot {
     pub(crate) fn new(
-        no: PortNo,
-        of: OfPort,
-        spec: PortSpec,
+        at: PortRef,
+        attachment: Attachment,
+        spec: desired::Port,
         workers: usize,
         now: Duration,
     ) -> Self {
         Self {
-            no,
-            of,
+            bridge: at.bridge,
+            attachment,
+            of: at.port,
             spec,
+            large_ring: false,
             state: PortState::Waiting,
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             mac: [0; 6],
             is_away: false,
             is_opening: false,
-            is_set_down: false,
             added: now,
         }
     }
 
-    /// Where the device is and what it is called; `None` for a port in memory.
+    /// Its bridge, and its number there.
+    pub(crate) fn at(&self) -> PortRef {
+        PortRef { bridge: self.bridge, port: self.of }
+    }
+
+    /// The datapath's number of its queues; `None` for a patch port.
+    pub(crate) fn port_no(&self) -> Option<PortNo> {
+        match self.attachment {
+            Attachment::Queues(port_no) => Some(port_no),
+            Attachment::Patch(_) => None,
+        }
+    }
+
+    /// Where the device is and what it is called; `None` for a port without one.
     pub(crate) fn device(&self) -> Option<(Place, &str)> {
-        match &self.spec.target {
+        match self.spec.kind.target()? {
             Target::System { device } | Target::Tap { device } | Target::Internal { device } => {
                 Some((Place::Here, device))
             }
@@ -112,6 +134,12 @@ impl PortSlot {
 
     pub(crate) fn totals(&self) -> PortTotals {
         let mut totals = PortTotals::default();
+        if let Attachment::Patch(patch) = &self.attachment {
+            (totals.rx_packets, totals.rx_bytes) = patch.counters.received();
+            (totals.tx_packets, totals.tx_bytes) = patch.counters.sent();
+            // What becomes of them is counted at the port where they were received.
+            totals.rx_sent = totals.rx_packets;
+        }
         for c in &self.counters {
             totals.rx_packets += c.rx_packets.get();
             totals.rx_bytes += c.rx_bytes.get();

@@ -1,34 +1,33 @@
 //! The switch: one owner of the desired state, whatever asks for changes.
 //!
-//! [`Switch`] is shared by the control sessions and the monitor. It owns the policy, the port
-//! slots and the handles of the workers. Frames never come here.
+//! [`Switch`] is shared by the control sessions and the monitor. It owns what is wanted, the policy, the
+//! port slots and the handles of the workers. Frames never come here.
 //!
-//! This file starts it and does the periodic work. Ports are added, changed and removed in `ports`,
-//! follow their devices in `links`; `inject` sends packets that were made by hand, and `views` is what commands show.
+//! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
+//! knows about opening and closing; ports follow their devices in `links`; `inject` sends packets that were made by hand, and `views` is what commands show.
 
 mod inject;
 mod links;
 mod ports;
+mod reconcile;
 mod views;
 
 pub use links::Place;
-pub use ports::{SPEC_KEYS, check_settings};
 pub use views::{CacheView, PortView, WorkerView};
 
+use crate::desired::{Desired, DesiredError, Resolved};
 use crate::port_slot::PortSlot;
 use crate::worker::{Command, Event, Transmitter, Worker};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
-use ::ports::spec::PortSpec;
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::Match;
 use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
-use flowtable::datapath::{CacheConfig, CacheStats, Datapath, Egress, FlowRegistry};
+use flowtable::datapath::{CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::policy::effects::Effect;
-use flowtable::policy::mac_table::{DEFAULT_AGEING, DEFAULT_CAPACITY};
-use flowtable::policy::{Bridge, BridgeId, Conduct, Policy};
+use flowtable::policy::{self, BridgeId, Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -45,93 +44,33 @@ const COMMAND_QUEUE: usize = 1024;
 /// Events that nobody has looked at yet.
 const EVENT_QUEUE: usize = 1024;
 
-/// How to run a switch.
+/// How to start a switch.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The ports, in the order of their numbers, which begin at 1.
-    pub ports: Vec<PortSpec>,
-    /// A port that cannot be opened at the start is an error.
-    pub require_ports: bool,
-    /// Threads that move frames.
-    pub workers: usize,
-    /// What they do while nothing comes.
-    pub poll: Poll,
-    /// The processors that they are bound to, in turn; none is any.
-    pub cpus: Vec<usize>,
-    /// Hosts that are remembered at most.
-    pub mac_entries: usize,
-    /// How long a silent host is remembered.
-    pub mac_ageing: Duration,
-    /// Cache sizes of each.
-    pub cache: CacheConfig,
-    /// VLAN tags that a key holds, 1 or 2.
-    pub vlan_limit: u8,
-    /// Do what Open vSwitch does where it is wrong, too: take rules leniently, sum odd packets and
-    /// recirculate its way.
-    pub lenient: bool,
+    /// What is wanted.
+    pub desired: Desired,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
 }
 
 impl Config {
-    /// Defaults for everything but the ports.
-    pub fn new(ports: Vec<PortSpec>) -> Self {
+    /// A switch that is to be as somebody wants it.
+    pub fn new(desired: Desired) -> Self {
         use std::hash::{BuildHasher, RandomState};
-        Self {
-            ports,
-            require_ports: false,
-            workers: 1,
-            poll: Poll::default(),
-            cpus: Vec::new(),
-            mac_entries: DEFAULT_CAPACITY,
-            mac_ageing: DEFAULT_AGEING,
-            cache: CacheConfig::default(),
-            vlan_limit: 1,
-            lenient: false,
-            seed: RandomState::new().hash_one(std::process::id()),
-        }
+        Self { desired, seed: RandomState::new().hash_one(std::process::id()) }
     }
 }
 
-/// The switch could not start.
+/// The switch could not start, or what is wanted cannot be made so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A port cannot be used, and waiting would not help or was not wanted.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// Two ports have the same name.
-    #[error("port \"{0}\" is given twice")]
-    DuplicatePort(String),
-    /// Two ports have the same device.
-    #[error("port \"{port}\": its device belongs to port \"{owner}\"")]
-    DeviceTaken {
-        /// The port that came second.
-        port: String,
-        /// The port that came first.
-        owner: String,
-    },
-    /// Two ports want the same number.
-    #[error("port \"{port}\": number {number} belongs to port \"{owner}\"")]
-    NumberTaken {
-        /// The port that came second.
-        port: String,
-        /// The number.
-        number: OfPort,
-        /// The port that came first.
-        owner: String,
-    },
-    /// A port's settings are not valid.
-    #[error("port \"{port}\": {error}")]
-    Settings {
-        /// The port.
-        port: String,
-        /// What is wrong.
-        error: crate::port_settings::SettingsError,
-    },
-    /// All numbers belong to ports.
-    #[error("port \"{0}\": the switch has as many ports as there are numbers")]
-    NoNumber(String),
+    /// It contradicts what is wanted already.
+    #[error(transparent)]
+    Desired(#[from] DesiredError),
     /// A worker cannot be bound to a processor.
     #[error("processor {0}: this process may not use it, or there is none")]
     Cpu(usize),
@@ -153,6 +92,8 @@ pub struct Switch {
     lenient: bool,
     vlan_limit: u8,
     workers: Vec<WorkerHandle>,
+    /// What somebody wants. Locked before `slots`.
+    desired: Mutex<Desired>,
     /// In the order of their numbers.
     slots: Mutex<Vec<PortSlot>>,
     events: Receiver<Event>,
@@ -178,26 +119,28 @@ impl WorkerHandle {
 }
 
 impl Switch {
-    /// Starts the workers and opens the ports. Missing devices are waited for.
+    /// Starts the workers and opens the ports. Missing devices are waited for unless the settings say
+    /// otherwise.
     ///
     /// # Errors
     /// What cannot be opened; nothing is left behind then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let switch = Self::without_ports(&config)?;
-        for spec in &config.ports {
-            switch.add_port(spec.clone(), config.require_ports)?;
-        }
+        let settings = config.desired.settings.resolved();
+        let switch = Self::without_ports(&settings, config.seed)?;
+        switch.desired.lock().settings = config.desired.settings.clone();
+        switch.reconcile(settings.require, |desired| {
+            *desired = config.desired;
+            Ok::<(), StartError>(())
+        })?;
         Ok(switch)
     }
 
-    fn without_ports(config: &Config) -> Result<Self, StartError> {
-        let conduct = if config.lenient { Conduct::AsOvs } else { Conduct::Sensible };
-        let policy = Arc::new(Policy::with_one_bridge(config.seed).with_conduct(conduct));
-        policy
-            .bridge(BridgeId::FIRST)
-            .with_macs(|macs| macs.configure(config.mac_entries, config.mac_ageing));
+    fn without_ports(settings: &Resolved, seed: u64) -> Result<Self, StartError> {
+        let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
+        let policy = Arc::new(Policy::new(seed).with_conduct(conduct));
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
-        if let Some(&cpu) = config.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false)) {
+        if let Some(&cpu) = settings.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false))
+        {
             return Err(StartError::Cpu(cpu));
         }
         let epoch = Instant::now();
@@ -205,22 +148,22 @@ impl Switch {
         let mut switch = Self {
             policy: Arc::clone(&policy),
             epoch,
-            lenient: config.lenient,
-            vlan_limit: config.vlan_limit,
+            lenient: settings.lenient,
+            vlan_limit: settings.vlan_limit,
             workers: Vec::new(),
+            desired: Mutex::default(),
             slots: Mutex::default(),
             events,
         };
-        for index in 0..config.workers.max(1) {
-            let seed = config.seed.wrapping_add(index as u64);
+        for index in 0..settings.workers {
+            let seed = seed.wrapping_add(index as u64);
             let datapath =
-                Datapath::new(Arc::clone(&policy), config.cache, config.vlan_limit, seed);
+                Datapath::new(Arc::clone(&policy), settings.cache, settings.vlan_limit, seed);
             let failed = |source| StartError::Worker { worker: index, source };
-            let cpu = config.cpus.get(index % config.cpus.len().max(1)).copied();
+            let cpu = settings.cpus.get(index % settings.cpus.len().max(1)).copied();
             let events = event_sender.clone();
-            switch.start_worker(index, datapath, events, config.poll, cpu).map_err(failed)?;
+            switch.start_worker(index, datapath, events, settings.poll, cpu).map_err(failed)?;
         }
-        switch.add_default_rule();
         Ok(switch)
     }
 
@@ -269,14 +212,14 @@ impl Switch {
         Ok(())
     }
 
-    /// What every switch does until it is told otherwise: one visible rule.
-    fn add_default_rule(&self) {
+    /// What every bridge does until it is told otherwise: one visible rule.
+    fn add_default_rule(&self, bridge: policy::Bridge<'_>) {
         let actions = vec![Action::Output { port: OfPort::NORMAL }];
         let rule = FlowMod {
             table: Some(TableId::default()),
             ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)
         };
-        self.bridge().apply(&[rule], self.now()).expect("an empty table takes a rule");
+        bridge.apply(&[rule], self.now()).expect("an empty table takes a rule");
     }
 
     /// The policy.
@@ -285,7 +228,7 @@ impl Switch {
     }
 
     /// The bridge that commands are about.
-    pub fn bridge(&self) -> Bridge<'_> {
+    pub fn bridge(&self) -> policy::Bridge<'_> {
         self.policy.bridge(BridgeId::FIRST)
     }
 

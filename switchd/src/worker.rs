@@ -14,12 +14,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, FrameId, Offload};
 use ports::{PortError, RxQueue, RxStats, TxFailure, TxQueue};
+use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a worker does while nothing comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Poll {
     /// Looks again and again: the shortest delay, and a core of its own.
     Busy,

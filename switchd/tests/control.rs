@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use switchd::desired::{DEFAULT_BRIDGE, Desired};
 use switchd::server::{MAX_SESSIONS, Server, bind};
 use switchd::switch::{Config, Switch};
 
@@ -28,10 +29,11 @@ impl Daemon {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("switchd-ctl-{}-{n}", std::process::id()));
         let listener = bind(&folder.join("s")).unwrap();
-        let switch = Switch::start(Config { seed: 1, ..Config::new(Vec::new()) }).unwrap();
+        let switch =
+            Switch::start(Config { seed: 1, ..Config::new(Desired::one_bridge()) }).unwrap();
         for name in ["p1", "p2"] {
             let (port, _) = dummy::open(name, DummyOptions::default()).unwrap();
-            switch.add_open_port(port).unwrap();
+            switch.add_open_port(DEFAULT_BRIDGE, port).unwrap();
         }
         let switch = Arc::new(switch);
         let _server = Server::start(listener, Arc::clone(&switch)).unwrap();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use switchd::desired::{DEFAULT_BRIDGE, Desired};
 use switchd::server::{Server, bind};
 use switchd::switch::{Config, Switch};
 
@@ -23,11 +24,11 @@ impl Bench {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("ofctl-test-{}-{n}", std::process::id()));
         let listener = bind(&folder.join("switchd.sock")).expect("a folder of our own");
-        let config = Config { seed: 1, ..Config::new(Vec::new()) };
+        let config = Config { seed: 1, ..Config::new(Desired::one_bridge()) };
         let switch = Switch::start(config).expect("a switch without devices starts");
         let add = |name| {
             let (port, far_end) = dummy::open(name, DummyOptions::default()).expect("a pipe");
-            switch.add_open_port(port).expect("a name of its own");
+            switch.add_open_port(DEFAULT_BRIDGE, port).expect("a name of its own");
             far_end
         };
         let ports = ["p1", "p2", "p3"].map(add).into();

@@ -1,8 +1,7 @@
 //! What several of these tests begin with.
 
+pub(crate) use lab::open_port as open;
 use lab::{Host, HostPlan, Netlink};
-use ports::spec::PortSpec;
-use ports::{Port, PortError, QueueCount};
 use std::net::IpAddr;
 
 /// A routing socket in the namespace of the test.
@@ -21,11 +20,6 @@ pub(crate) fn host(port: &str, number: u8) -> anyhow::Result<Host> {
     let index = netlink.link(port)?.index;
     netlink.set_up(index, false)?;
     Ok(host)
-}
-
-/// Opens the port that `text` describes.
-pub(crate) fn open(text: &str) -> Result<Port, PortError> {
-    ports::open(&PortSpec::parse(text, &[]).expect("a port"), QueueCount::default())
 }
 
 /// An Ethernet frame of a type nobody answers, with `size` bytes.

@@ -1,15 +1,15 @@
 //! Ports: what they are, what they counted, how they behave.
 
 use super::names::find;
-use crate::port_settings::PortSettings;
+use super::session::BRIDGE;
+use crate::desired::{Port, PortSettings};
 use crate::port_slot::PortState;
-use crate::switch::{PortView, SPEC_KEYS, StartError, Switch};
+use crate::switch::{PortView, Switch};
 use control::record::{PortRecord, PortStatsRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
 use flow::types::OfPort;
 use flow::verdict::DropReason;
 use flowtable::policy::ports::{PortConfig, PortInfo};
-use ports::spec::PortSpec;
 
 /// All ports, or one of them.
 pub(super) fn describe(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
@@ -110,18 +110,16 @@ fn stats_record(port: &PortView) -> PortStatsRecord {
 
 /// Adds a port, described as on the daemon's command line.
 pub(super) fn add(switch: &Switch, spec: &str) -> Result<Reply, Box<Refusal>> {
-    let spec = PortSpec::parse(spec, &SPEC_KEYS).map_err(|e| text_refusal(&e))?;
-    switch.add_port(spec, false).map_err(|e| {
-        let reason =
-            if matches!(e, StartError::Settings { .. }) { Reason::Text } else { Reason::Switch };
-        Refusal::new(reason, format!("{:#}", anyhow::Error::from(e)))
-    })?;
+    let port = Port::parse(spec).map_err(|e| text_refusal(&e))?;
+    switch
+        .add_port(BRIDGE, port)
+        .map_err(|e| Refusal::new(Reason::Switch, format!("{:#}", anyhow::Error::from(e))))?;
     Ok(Reply::Done)
 }
 
 /// Takes a port away.
 pub(super) fn remove(switch: &Switch, port: &str) -> Result<Reply, Box<Refusal>> {
-    switch.remove_port(find(switch.bridge(), port)?);
+    switch.remove_port(BRIDGE, find(switch.bridge(), port)?);
     Ok(Reply::Done)
 }
 
@@ -129,8 +127,8 @@ pub(super) fn remove(switch: &Switch, port: &str) -> Result<Reply, Box<Refusal>>
 pub(super) fn set(switch: &Switch, port: &str, settings: &str) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.bridge(), port)?;
     let mut result = Ok(());
-    switch.change_port(port, |info| {
-        result = PortSettings::of(info).changed(settings).map(|new| new.apply(info));
+    switch.change_port(BRIDGE, port, |port| {
+        result = port.settings.clone().changed(settings).map(|new| port.settings = new);
     });
     result.map_err(|e| text_refusal(&e))?;
     Ok(Reply::Done)
@@ -148,8 +146,8 @@ pub(super) fn modify(
     on: bool,
 ) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.bridge(), port)?;
-    switch.change_port(port, |info| {
-        let config = &mut info.config;
+    switch.change_port(BRIDGE, port, |port| {
+        let config = &mut port.config;
         *match flag {
             PortFlag::Down => &mut config.down,
             PortFlag::NoReceive => &mut config.no_recv,

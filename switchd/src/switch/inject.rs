@@ -24,6 +24,7 @@ impl Switch {
 
 #[cfg(test)]
 mod tests {
+    use crate::desired::{DEFAULT_BRIDGE, Desired};
     use crate::switch::{Config, Switch};
     use flow::text::{ParseContext, parse_flow, parse_packet_out};
     use flow::types::{OfPort, TableId};
@@ -35,11 +36,11 @@ mod tests {
     const FRAME: &str = "ffffffffffff02000000000188b50000";
 
     fn switch(rules: &[&str]) -> (Switch, Vec<Dummy>) {
-        let switch = Switch::start(Config::new(Vec::new())).unwrap();
+        let switch = Switch::start(Config::new(Desired::one_bridge())).unwrap();
         let open = |n: usize| dummy::open(&format!("p{n}"), DummyOptions::default()).unwrap();
         let far = (1..=3).map(|n| {
             let (port, far) = open(n);
-            switch.add_open_port(port).unwrap();
+            switch.add_open_port(DEFAULT_BRIDGE, port).unwrap();
             far
         });
         let far = far.collect();

@@ -9,8 +9,9 @@ use crate::port_slot::{PortSlot, PortState};
 use crate::worker::Event;
 use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
+use ::ports::spec::Target;
 use ::ports::{Port, Whereabouts};
-use flow::types::{MacAddr, OfPort, PortNo};
+use flow::types::{MacAddr, PortNo};
 use tracing::{info, warn};
 
 /// A network namespace that devices of ports live in.
@@ -123,7 +124,7 @@ impl Switch {
 
     /// A device that belongs to its port needs nobody to make it.
     fn make_again(&self, slot: &mut PortSlot) {
-        if slot.spec.target.is_created() {
+        if slot.spec.kind.target().is_some_and(Target::is_created) {
             self.try_open(slot);
         }
     }
@@ -156,20 +157,21 @@ impl Switch {
         drop(self.detach(slot));
         slot.state = PortState::Waiting;
         slot.is_away = false;
-        self.link_lost(slot.of);
+        self.link_lost(slot);
     }
 
-    fn link_lost(&self, of: OfPort) {
-        self.set_link_up(of, false);
-        let hosts = self.bridge().with_macs(|macs| macs.flush(Some(of)));
+    fn link_lost(&self, slot: &PortSlot) {
+        self.set_link_up(slot, false);
+        let bridge = self.policy.bridge(slot.bridge);
+        let hosts = bridge.with_macs(|macs| macs.flush(Some(slot.of)));
         if hosts > 0 {
-            info!("port {of}: forgot {hosts} hosts");
+            info!("port {}: forgot {hosts} hosts", slot.of);
         }
     }
 
-    fn set_link_up(&self, of: OfPort, up: bool) {
-        self.bridge().with_ports(|ports| {
-            if let Some(port) = ports.get_mut(of) {
+    fn set_link_up(&self, slot: &PortSlot, up: bool) {
+        self.policy.bridge(slot.bridge).with_ports(|ports| {
+            if let Some(port) = ports.get_mut(slot.of) {
                 port.link_up = up;
             }
         });
@@ -183,7 +185,7 @@ impl Switch {
             slot.mac = port.mac;
             let mac = MacAddr(slot.mac);
             info!("port {} ({}): its address is now {mac}", slot.of, slot.spec.name);
-            self.bridge().with_ports(|ports| {
+            self.policy.bridge(slot.bridge).with_ports(|ports| {
                 if let Some(port) = ports.get_mut(slot.of) {
                     port.mac = mac;
                 }
@@ -194,8 +196,8 @@ impl Switch {
             info!("port {} ({}): {state}", slot.of, slot.spec.name);
             slot.state = state;
             match slot.state {
-                PortState::Up => self.set_link_up(slot.of, true),
-                _ => self.link_lost(slot.of),
+                PortState::Up => self.set_link_up(slot, true),
+                _ => self.link_lost(slot),
             }
         }
     }
@@ -204,9 +206,9 @@ impl Switch {
         if slot.is_opening {
             return;
         }
-        match self.open(&slot.spec) {
+        match self.open(&slot.spec, slot.large_ring) {
             Ok(port) => {
-                self.publish(slot, Some(&port), |_| ());
+                self.publish(slot, Some(&port));
                 self.attach(slot, port);
             }
             Err(error) if error.is_missing() => slot.state = PortState::Waiting,
@@ -252,7 +254,7 @@ impl Switch {
     /// The name of a port.
     pub(crate) fn port_name(&self, no: PortNo) -> String {
         let slots = self.slots.lock();
-        let slot = slots.iter().find(|s| s.no == no);
+        let slot = slots.iter().find(|s| s.port_no() == Some(no));
         slot.map_or_else(|| format!("#{}", no.0), |s| s.spec.name.clone())
     }
 }

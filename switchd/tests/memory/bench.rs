@@ -5,6 +5,7 @@ use flow::text::{ParseContext, parse_flow};
 use flow::types::OfVersion;
 use ports::dummy::{Dummy, DummyOptions};
 use std::time::{Duration, Instant};
+use switchd::desired::{DEFAULT_BRIDGE, Desired};
 use switchd::switch::{Config, PortView, Switch};
 
 /// Longest wait for something that must happen: it takes milliseconds, but for a machine that is busy
@@ -24,12 +25,12 @@ impl Bench {
 
     /// A switch with a port for each of the options.
     pub(crate) fn with_options(options: &[DummyOptions]) -> Self {
-        let config = Config { seed: 42, ..Config::new(Vec::new()) };
+        let config = Config { seed: 42, ..Config::new(Desired::one_bridge()) };
         let switch = Switch::start(config).expect("a switch without devices starts");
         let add = |(i, options): (usize, &DummyOptions)| {
             let (port, far_end) =
                 ports::dummy::open(&format!("p{}", i + 1), *options).expect("a pipe");
-            switch.add_open_port(port).expect("a name of its own");
+            switch.add_open_port(DEFAULT_BRIDGE, port).expect("a name of its own");
             far_end
         };
         let ports = options.iter().enumerate().map(add).collect();

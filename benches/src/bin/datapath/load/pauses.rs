@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use switchd::desired::Desired;
 use switchd::monitor::Monitor;
 use switchd::server::{Server, bind};
 use switchd::switch::{Config, Switch};
@@ -133,7 +134,7 @@ impl Daemon {
     fn start(folder: &Folder) -> anyhow::Result<Self> {
         let socket = folder.file("socket");
         let listener = bind(&socket)?;
-        let switch = Arc::new(Switch::start(Config::new(Vec::new()))?);
+        let switch = Arc::new(Switch::start(Config::new(Desired::one_bridge()))?);
         switch.bridge().with_ports(|ports| {
             for n in 0..4 {
                 let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);

@@ -8,6 +8,7 @@
 //! three settings: how the port takes part in VLANs, which takes several words, whether it is
 //! protected, and its storm limit. `set-port` replaces those of which a word is given, and all of them if none is.
 
+use super::word::Word;
 use flow::verdict::DEFAULT_STORM_LIMIT;
 use flowtable::policy::ports::{PortInfo, PriorityTags, VlanMode, VlanSet};
 use packet::wire::eth_type;
@@ -16,7 +17,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// The words, for messages and for those who read port descriptions.
-pub const KEYS: [&str; 8] =
+pub(super) const KEYS: [&str; 8] =
     ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype", "priority-tags", "protected", "storm"];
 
 const MODES: &str = "access, trunk, native-tagged, native-untagged or dot1q-tunnel";
@@ -78,9 +79,29 @@ pub enum SettingsError {
     },
 }
 
-/// The words as given.
-#[derive(Default)]
-struct Words<'a>([Option<&'a str>; KEYS.len()]);
+/// What has been said about the settings of a port so far, word by word.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SettingsDraft {
+    is_given: [bool; KEYS.len()],
+    mode: Option<Mode>,
+    tag: Option<u16>,
+    trunks: Option<Arc<VlanSet>>,
+    cvlans: Option<Arc<VlanSet>>,
+    tpid: Option<u16>,
+    priority_tags: PriorityTags,
+    protected: bool,
+    storm: Option<Option<u32>>,
+}
+
+/// The values of `vlan_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Trunk,
+    Access,
+    NativeTagged,
+    NativeUntagged,
+    Dot1qTunnel,
+}
 
 /// The place of a word among [`KEYS`].
 fn place(key: &str) -> Result<usize, SettingsError> {
@@ -101,24 +122,144 @@ fn split(text: &str) -> Result<Vec<(&str, &str)>, SettingsError> {
         .collect()
 }
 
-impl<'a> Words<'a> {
-    fn set(&mut self, key: &str, value: &'a str) -> Result<(), SettingsError> {
+impl SettingsDraft {
+    /// Takes a word with its value. An empty value is the default, as in Open vSwitch's database.
+    ///
+    /// # Errors
+    /// The word is unknown, given twice, or its value makes no sense.
+    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), SettingsError> {
         let i = place(key)?;
-        match self.0[i].replace(value) {
-            None => Ok(()),
-            Some(_) => Err(SettingsError::Twice(KEYS[i])),
+        let key = KEYS[i];
+        if std::mem::replace(&mut self.is_given[i], true) {
+            return Err(SettingsError::Twice(key));
+        }
+        let value = if value.is_empty() { None } else { Some(value) };
+        match key {
+            "vlan_mode" => self.mode = value.map(Mode::parse).transpose()?,
+            "tag" => {
+                let expected = "a VLAN: a number from 0 to 4095";
+                self.tag =
+                    value.map(|t| vid(t).ok_or_else(|| bad("tag", t, expected))).transpose()?;
+            }
+            "trunks" => self.trunks = value.map(|list| vlans("trunks", list)).transpose()?,
+            "cvlans" => self.cvlans = value.map(|list| vlans("cvlans", list)).transpose()?,
+            "qinq-ethtype" => {
+                self.tpid = match value {
+                    None => None,
+                    Some("802.1ad" | "0x88a8") => Some(eth_type::VLAN_8021AD),
+                    Some("802.1q" | "0x8100") => Some(eth_type::VLAN),
+                    Some(value) => return Err(bad("qinq-ethtype", value, "802.1ad or 802.1q")),
+                };
+            }
+            "priority-tags" => {
+                self.priority_tags = match value {
+                    None | Some("never" | "false") => PriorityTags::Never,
+                    Some("if-nonzero" | "true") => PriorityTags::IfNonzero,
+                    Some("always") => PriorityTags::Always,
+                    Some(value) => {
+                        return Err(bad("priority-tags", value, "never, if-nonzero or always"));
+                    }
+                };
+            }
+            "protected" => {
+                self.protected = match value {
+                    None | Some("false") => false,
+                    Some("true") => true,
+                    Some(value) => return Err(bad("protected", value, "true or false")),
+                };
+            }
+            _storm => {
+                self.storm = match value {
+                    None => None,
+                    Some("off") => Some(None),
+                    Some(value) => match value.parse() {
+                        Ok(limit @ 1..=1_000_000_000) => Some(Some(limit)),
+                        _ => {
+                            let expected = "off or frames a second: 1 to 1000000000";
+                            return Err(bad("storm", value, expected));
+                        }
+                    },
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings that these words make.
+    ///
+    /// # Errors
+    /// Two words contradict each other.
+    pub(super) fn finish(self) -> Result<PortSettings, SettingsError> {
+        let (priority_tags, protected) = (self.priority_tags, self.protected);
+        let storm = self.storm.unwrap_or(Some(DEFAULT_STORM_LIMIT));
+        Ok(PortSettings { mode: self.vlan_mode()?, priority_tags, protected, storm })
+    }
+
+    fn vlan_mode(self) -> Result<VlanMode, SettingsError> {
+        let implied = if self.tag.is_some() { Mode::Access } else { Mode::Trunk };
+        let mode = self.mode.unwrap_or(implied);
+        let given = [
+            ("tag", self.tag.is_some()),
+            ("trunks", self.trunks.is_some()),
+            ("cvlans", self.cvlans.is_some()),
+            ("qinq-ethtype", self.tpid.is_some()),
+        ];
+        let unused = |(key, is_given): &(&str, bool)| *is_given && mode.unused().contains(key);
+        if let Some((key, _)) = given.into_iter().find(unused) {
+            return Err(SettingsError::Contradiction { key, mode: mode.name() });
+        }
+        let tag = self.tag.unwrap_or(0);
+        Ok(match mode {
+            Mode::Trunk => self.trunks.map_or(VlanMode::AllVlans, VlanMode::Trunk),
+            Mode::Access => VlanMode::Access(tag),
+            Mode::NativeTagged => VlanMode::NativeTagged { native: tag, trunks: self.trunks },
+            Mode::NativeUntagged => VlanMode::NativeUntagged { native: tag, trunks: self.trunks },
+            Mode::Dot1qTunnel => {
+                let tpid = self.tpid.unwrap_or(eth_type::VLAN_8021AD);
+                VlanMode::Dot1qTunnel { tag, tpid, cvlans: self.cvlans }
+            }
+        })
+    }
+}
+
+impl Mode {
+    fn parse(text: &str) -> Result<Self, SettingsError> {
+        Ok(match text {
+            "trunk" => Self::Trunk,
+            "access" => Self::Access,
+            "native-tagged" => Self::NativeTagged,
+            "native-untagged" => Self::NativeUntagged,
+            "dot1q-tunnel" => Self::Dot1qTunnel,
+            other => return Err(bad("vlan_mode", other, MODES)),
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Trunk => "trunk",
+            Self::Access => "access",
+            Self::NativeTagged => "native-tagged",
+            Self::NativeUntagged => "native-untagged",
+            Self::Dot1qTunnel => "dot1q-tunnel",
         }
     }
 
-    fn get(&self, key: &str) -> Option<&'a str> {
-        KEYS.iter().position(|k| *k == key).and_then(|i| self.0[i]).filter(|v| !v.is_empty())
+    /// The words that mean nothing in this mode. `trunks` beside an access port's tag is left alone.
+    fn unused(self) -> &'static [&'static str] {
+        match self {
+            Self::Trunk => &["tag", "cvlans", "qinq-ethtype"],
+            Self::Access | Self::NativeTagged | Self::NativeUntagged => &["cvlans", "qinq-ethtype"],
+            Self::Dot1qTunnel => &["trunks"],
+        }
     }
 
-    /// Refuses words that the mode does not use.
-    fn refuse(&self, keys: &[&'static str], mode: &'static str) -> Result<(), SettingsError> {
-        match keys.iter().find(|key| self.get(key).is_some()) {
-            Some(&key) => Err(SettingsError::Contradiction { key, mode }),
-            None => Ok(()),
+    fn of(mode: &VlanMode) -> Self {
+        match mode {
+            VlanMode::AllVlans | VlanMode::Trunk(_) => Self::Trunk,
+            VlanMode::Access(_) => Self::Access,
+            VlanMode::NativeTagged { .. } => Self::NativeTagged,
+            VlanMode::NativeUntagged { .. } => Self::NativeUntagged,
+            VlanMode::Dot1qTunnel { .. } => Self::Dot1qTunnel,
         }
     }
 }
@@ -140,36 +281,11 @@ impl PortSettings {
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, SettingsError> {
-        let mut words = Words::default();
+        let mut draft = SettingsDraft::default();
         for (key, value) in pairs {
-            words.set(key, value)?;
+            draft.set(key, value)?;
         }
-        Ok(Self {
-            mode: mode(&words)?,
-            priority_tags: match words.get("priority-tags") {
-                None | Some("never" | "false") => PriorityTags::Never,
-                Some("if-nonzero" | "true") => PriorityTags::IfNonzero,
-                Some("always") => PriorityTags::Always,
-                Some(value) => {
-                    return Err(bad("priority-tags", value, "never, if-nonzero or always"));
-                }
-            },
-            protected: match words.get("protected") {
-                None | Some("false") => false,
-                Some("true") => true,
-                Some(value) => return Err(bad("protected", value, "true or false")),
-            },
-            storm: match words.get("storm") {
-                None => Some(DEFAULT_STORM_LIMIT),
-                Some("off") => None,
-                Some(value) => match value.parse() {
-                    Ok(limit @ 1..=1_000_000_000) => Some(limit),
-                    _ => {
-                        return Err(bad("storm", value, "off or frames a second: 1 to 1000000000"));
-                    }
-                },
-            },
-        })
+        draft.finish()
     }
 
     /// These settings after a change, as text: a setting of which no word is given stays, but no word
@@ -224,46 +340,11 @@ fn bad(key: &'static str, value: &str, expected: &'static str) -> SettingsError 
     SettingsError::BadValue { key, value: value.to_owned(), expected }
 }
 
-fn mode(words: &Words<'_>) -> Result<VlanMode, SettingsError> {
-    const NUMBER: &str = "a VLAN: a number from 0 to 4095";
-    const LIST: &str = "a list of VLANs: numbers from 0 to 4095 with commas between";
-    let tag = words.get("tag").map(|t| vid(t).ok_or_else(|| bad("tag", t, NUMBER))).transpose()?;
-    let list = |key: &'static str| -> Result<Option<Arc<VlanSet>>, SettingsError> {
-        let Some(text) = words.get(key) else {
-            return Ok(None);
-        };
-        let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-        let set: Option<VlanSet> = text.split(',').map(vid).collect();
-        set.map(|set| Some(Arc::new(set))).ok_or_else(|| bad(key, text, LIST))
-    };
-    let trunks = list("trunks")?;
-    let name = words.get("vlan_mode").unwrap_or(if tag.is_some() { "access" } else { "trunk" });
-    let (mode, unused): (_, &[&'static str]) = match name {
-        "access" => (VlanMode::Access(tag.unwrap_or(0)), &["cvlans", "qinq-ethtype"]),
-        "trunk" => {
-            (trunks.map_or(VlanMode::AllVlans, VlanMode::Trunk), &["tag", "cvlans", "qinq-ethtype"])
-        }
-        "native-tagged" => (
-            VlanMode::NativeTagged { native: tag.unwrap_or(0), trunks },
-            &["cvlans", "qinq-ethtype"],
-        ),
-        "native-untagged" => (
-            VlanMode::NativeUntagged { native: tag.unwrap_or(0), trunks },
-            &["cvlans", "qinq-ethtype"],
-        ),
-        "dot1q-tunnel" => {
-            let tpid = match words.get("qinq-ethtype") {
-                None | Some("802.1ad" | "0x88a8") => eth_type::VLAN_8021AD,
-                Some("802.1q" | "0x8100") => eth_type::VLAN,
-                Some(value) => return Err(bad("qinq-ethtype", value, "802.1ad or 802.1q")),
-            };
-            let cvlans = list("cvlans")?;
-            (VlanMode::Dot1qTunnel { tag: tag.unwrap_or(0), tpid, cvlans }, &["trunks"])
-        }
-        other => return Err(bad("vlan_mode", other, MODES)),
-    };
-    words.refuse(unused, mode_name(&mode))?;
-    Ok(mode)
+fn vlans(key: &'static str, text: &str) -> Result<Arc<VlanSet>, SettingsError> {
+    let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let set: Option<VlanSet> = text.split(',').map(vid).collect();
+    let expected = "a list of VLANs: numbers from 0 to 4095 with commas between";
+    set.map(Arc::new).ok_or_else(|| bad(key, text, expected))
 }
 
 fn vid(text: &str) -> Option<u16> {
@@ -271,58 +352,50 @@ fn vid(text: &str) -> Option<u16> {
     is_number.then(|| text.parse().ok())?.filter(|vid| *vid <= 4095)
 }
 
-fn mode_name(mode: &VlanMode) -> &'static str {
-    match mode {
-        VlanMode::AllVlans | VlanMode::Trunk(_) => "trunk",
-        VlanMode::Access(_) => "access",
-        VlanMode::NativeTagged { .. } => "native-tagged",
-        VlanMode::NativeUntagged { .. } => "native-untagged",
-        VlanMode::Dot1qTunnel { .. } => "dot1q-tunnel",
+impl PortSettings {
+    /// The words that make these settings; none for the default.
+    pub fn words(&self) -> Vec<(&'static str, Word)> {
+        let mut words = Vec::new();
+        if self.mode != VlanMode::AllVlans {
+            words.push(("vlan_mode", Word::text(Mode::of(&self.mode).name())));
+        }
+        let (tag, trunks, cvlans) = match &self.mode {
+            VlanMode::AllVlans => (None, None, None),
+            VlanMode::Trunk(trunks) => (None, Some(trunks), None),
+            VlanMode::Access(tag) => (Some(*tag), None, None),
+            VlanMode::NativeTagged { native, trunks }
+            | VlanMode::NativeUntagged { native, trunks } => (Some(*native), trunks.as_ref(), None),
+            VlanMode::Dot1qTunnel { tag, cvlans, .. } => (Some(*tag), None, cvlans.as_ref()),
+        };
+        let list = |set: &Arc<VlanSet>| Word::List(set.iter().map(i64::from).collect());
+        words.extend(tag.map(|tag| ("tag", Word::number(tag))));
+        words.extend(trunks.map(|set| ("trunks", list(set))));
+        words.extend(cvlans.map(|set| ("cvlans", list(set))));
+        if matches!(self.mode, VlanMode::Dot1qTunnel { tpid: eth_type::VLAN, .. }) {
+            words.push(("qinq-ethtype", Word::text("802.1q")));
+        }
+        match self.priority_tags {
+            PriorityTags::Never => {}
+            PriorityTags::IfNonzero => words.push(("priority-tags", Word::text("if-nonzero"))),
+            PriorityTags::Always => words.push(("priority-tags", Word::text("always"))),
+        }
+        if self.protected {
+            words.push(("protected", Word::Flag(true)));
+        }
+        match self.storm {
+            Some(DEFAULT_STORM_LIMIT) => {}
+            Some(limit) => words.push(("storm", Word::number(limit))),
+            None => words.push(("storm", Word::text("off"))),
+        }
+        words
     }
 }
 
 impl fmt::Display for PortSettings {
     /// As it is read; nothing for a port with the default settings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = Vec::new();
-        if self.mode != VlanMode::AllVlans {
-            words.push(format!("vlan_mode={}", mode_name(&self.mode)));
-        }
-        let (tag, lists) = match &self.mode {
-            VlanMode::AllVlans => (None, [("trunks", None), ("cvlans", None)]),
-            VlanMode::Trunk(trunks) => (None, [("trunks", Some(trunks)), ("cvlans", None)]),
-            VlanMode::Access(tag) => (Some(tag), [("trunks", None), ("cvlans", None)]),
-            VlanMode::NativeTagged { native, trunks }
-            | VlanMode::NativeUntagged { native, trunks } => {
-                (Some(native), [("trunks", trunks.as_ref()), ("cvlans", None)])
-            }
-            VlanMode::Dot1qTunnel { tag, cvlans, .. } => {
-                (Some(tag), [("trunks", None), ("cvlans", cvlans.as_ref())])
-            }
-        };
-        words.extend(tag.map(|tag| format!("tag={tag}")));
-        for (key, set) in lists {
-            if let Some(set) = set {
-                let vids: Vec<String> = set.iter().map(|vid| vid.to_string()).collect();
-                words.push(format!("{key}={}", vids.join(",")));
-            }
-        }
-        if matches!(self.mode, VlanMode::Dot1qTunnel { tpid: eth_type::VLAN, .. }) {
-            words.push("qinq-ethtype=802.1q".to_owned());
-        }
-        match self.priority_tags {
-            PriorityTags::Never => {}
-            PriorityTags::IfNonzero => words.push("priority-tags=if-nonzero".to_owned()),
-            PriorityTags::Always => words.push("priority-tags=always".to_owned()),
-        }
-        if self.protected {
-            words.push("protected=true".to_owned());
-        }
-        match self.storm {
-            Some(DEFAULT_STORM_LIMIT) => {}
-            Some(limit) => words.push(format!("storm={limit}")),
-            None => words.push("storm=off".to_owned()),
-        }
+        let words: Vec<String> =
+            self.words().iter().map(|(key, value)| format!("{key}={value}")).collect();
         f.write_str(&words.join(" "))
     }
 }

@@ -1,0 +1,37 @@
+//! Ports for tests in a line: `eth0,shield=off`, `tap:t1`.
+
+use ports::spec::{PortOptions, QdiscMode, Target};
+use ports::{Port, PortError, QueueCount};
+
+/// Opens the port that `text` describes, in the calling thread's network namespace: a network device, or
+/// `tap:` and a TAP device, with options behind commas as for the daemon's `--port`.
+///
+/// # Errors
+/// As of [`ports::open`].
+///
+/// # Panics
+/// The text, which is the test's own, does not describe a port.
+pub fn open_port(text: &str) -> Result<Port, PortError> {
+    let (head, tail) = text.split_once(',').map_or((text, None), |(head, tail)| (head, Some(tail)));
+    let (target, name) = match head.strip_prefix("tap:") {
+        Some(name) => (Target::Tap { device: name.to_owned() }, name),
+        None => (Target::System { device: head.to_owned() }, head),
+    };
+    let mut options = PortOptions::default();
+    for option in tail.into_iter().flat_map(|tail| tail.split(',')) {
+        set(&mut options, option);
+    }
+    ports::open(name, &target, &options, QueueCount::default())
+}
+
+fn set(options: &mut PortOptions, option: &str) {
+    let number = |text: &str| Some(text.parse().expect("a number"));
+    match option.split_once('=').expect("an option is key=value") {
+        ("shield", "off") => options.shield = false,
+        ("qdisc", "bypass") => options.qdisc = QdiscMode::Bypass,
+        ("qdisc", "honour") => options.qdisc = QdiscMode::Honour,
+        ("slots", n) => options.slots = number(n),
+        ("slot-size", n) => options.slot_size = number(n),
+        (key, value) => panic!("{key}={value}: no test has needed this option before"),
+    }
+}

@@ -1,0 +1,12 @@
+//! What a bridge may be called: what its `LOCAL` port's network device may be called.
+
+use super::error::DesiredError;
+use super::kind::is_device_name;
+
+/// Refuses what cannot be a bridge's name.
+pub(super) fn check(name: &str) -> Result<(), DesiredError> {
+    match is_device_name(name) {
+        true => Ok(()),
+        false => Err(DesiredError::BridgeName(name.to_owned())),
+    }
+}

@@ -1,0 +1,95 @@
+//! What cannot be wanted, because something else is wanted already.
+
+use flow::types::OfPort;
+
+/// An edit that contradicts what is wanted already. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DesiredError {
+    /// No device could have the bridge's name.
+    #[error(
+        "bridge \"{0}\": not a bridge's name: 1 to 15 bytes without \"/\", \":\", \"=\", \",\" or \
+         blanks, as for a network device"
+    )]
+    BridgeName(String),
+    /// Two bridges have the same name.
+    #[error("there is a bridge \"{0}\" already")]
+    DuplicateBridge(String),
+    /// There are as many bridges as there can be.
+    #[error("bridge \"{0}\": the switch has as many bridges as there can be; take one away first")]
+    TooManyBridges(String),
+    /// There are as many ports as there can be.
+    #[error("port \"{0}\": the switch has as many ports as there can be; take one away first")]
+    TooManyPorts(String),
+    /// A bridge is called as a port of another one.
+    #[error("bridge \"{bridge}\": bridge \"{owner}\" has a port of that name")]
+    BridgeNameTaken {
+        /// The new bridge.
+        bridge: String,
+        /// The bridge that has the port.
+        owner: String,
+    },
+    /// There is no such bridge.
+    #[error("there is no bridge \"{name}\"")]
+    NoBridge {
+        /// What was given.
+        name: String,
+        /// The bridges that there are.
+        known: Vec<String>,
+    },
+    /// Two ports of a bridge have the same name.
+    #[error("port \"{0}\" is given twice")]
+    DuplicatePort(String),
+    /// Ports of two bridges have the same name.
+    #[error(
+        "port \"{port}\": bridge \"{owner}\" has a port of that name; give this one another: name=NAME"
+    )]
+    PortElsewhere {
+        /// The port that came second.
+        port: String,
+        /// The bridge of the port that came first.
+        owner: String,
+    },
+    /// A port is called as another bridge.
+    #[error("port \"{port}\": another bridge has that name; give the port another: name=NAME")]
+    PortNameTaken {
+        /// The port.
+        port: String,
+    },
+    /// Two ports of a bridge have the same device.
+    #[error("port \"{port}\": its device belongs to port \"{owner}\"")]
+    DeviceTaken {
+        /// The port that came second.
+        port: String,
+        /// The port that came first.
+        owner: String,
+    },
+    /// Ports of two bridges have the same device.
+    #[error(
+        "port \"{port}\": its device belongs to port \"{holder}\" of bridge \"{owner}\"; to move it, \
+         take it away there with \"ofctl del-port {owner} {holder}\", then add it to \"{bridge}\""
+    )]
+    DeviceElsewhere {
+        /// The port that came second.
+        port: String,
+        /// The port that has the device.
+        holder: String,
+        /// The bridge of that port.
+        owner: String,
+        /// The bridge that the port was to be added to.
+        bridge: String,
+    },
+    /// Two ports of a bridge want the same number.
+    #[error("port \"{port}\": number {number} belongs to port \"{owner}\"")]
+    NumberTaken {
+        /// The port that came second.
+        port: String,
+        /// The number.
+        number: OfPort,
+        /// The port that came first.
+        owner: String,
+    },
+    /// All numbers belong to ports.
+    #[error("port \"{0}\": the bridge has as many ports as there are numbers")]
+    NoNumber(String),
+}

@@ -1,0 +1,320 @@
+//! What is wanted, as a file: TOML, written by `ofctl show-config`, read by `switchd --config`.
+//!
+//! What is not written has its default. Reading a file that was written gives the same again.
+
+use super::error::DesiredError;
+use super::port_draft::PortDraft;
+use super::{Bridge, DatapathId, Desired, MacAgeing, MacEntries, Settings};
+use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+use std::ops::Range;
+use toml::Spanned;
+
+/// A file is not valid. The place is that of the first mistake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct FileError {
+    /// The file's name.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong there.
+    pub message: String,
+    /// The line, with carets below the mistake.
+    excerpt: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, message, excerpt } = self;
+        write!(f, "{file}:{line}:{column}: {message}\n{excerpt}")
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// The first mistake: a key that nobody knows, a value that makes no sense, or two entries that
+/// contradict each other.
+pub fn read(text: &str, file: &str) -> Result<Desired, FileError> {
+    let mistake = |(message, place): (String, Option<Range<usize>>)| {
+        FileError::new(file, text, message, place.unwrap_or(0..0))
+    };
+    let draft: Draft<Spanned<String>, Spanned<PortDraft>> =
+        toml::from_str(text).map_err(|e| mistake((rephrase(e.message()), e.span())))?;
+    draft.finish().map_err(mistake)
+}
+
+/// Writes a file.
+pub fn write(desired: &Desired) -> String {
+    // All values are numbers, booleans, texts and lists of numbers under keys that are text.
+    toml::to_string(desired).expect("what is wanted can be written as TOML")
+}
+
+/// serde speaks of the fields of a Rust structure, whoever wrote a file of its keys.
+fn rephrase(message: &str) -> String {
+    let message =
+        message.replace("unknown field", "unknown key").replace("missing field", "missing key");
+    message.replace('`', "\"")
+}
+
+impl FileError {
+    fn new(file: &str, text: &str, message: String, place: Range<usize>) -> Self {
+        let start = text.floor_char_boundary(place.start);
+        let end = text.floor_char_boundary(place.end).max(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
+        let line = text[line_start..].lines().next().unwrap_or("");
+        let before = text[line_start..start].chars().count();
+        let marked = text[start..end].lines().next().unwrap_or("").chars().count().max(1);
+        let excerpt = format!("  {line}\n  {}{}", " ".repeat(before), "^".repeat(marked));
+        Self {
+            file: file.to_owned(),
+            line: text[..start].matches('\n').count() + 1,
+            column: before + 1,
+            message,
+            excerpt,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Desired {
+    /// From any format. [`read`] says where in a file a contradiction is.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let draft = Draft::<String, PortDraft>::deserialize(deserializer)?;
+        draft.finish().map_err(|(message, _)| de::Error::custom(message))
+    }
+}
+
+/// What was written, entry by entry, each of them valid by itself. `N` is a name and `P` a port, both with
+/// their place if the format knows it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft<N, P> {
+    #[serde(default)]
+    switch: Settings,
+    #[serde(default = "Vec::new")]
+    bridge: Vec<BridgeDraft<N, P>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct BridgeDraft<N, P> {
+    name: N,
+    datapath_id: Option<DatapathId>,
+    mac_ageing: Option<MacAgeing>,
+    mac_entries: Option<MacEntries>,
+    #[serde(default = "Vec::new")]
+    port: Vec<P>,
+}
+
+/// A value that may know where it was written.
+trait Placed<T> {
+    fn split(self) -> (T, Option<Range<usize>>);
+}
+
+impl<T> Placed<T> for Spanned<T> {
+    fn split(self) -> (T, Option<Range<usize>>) {
+        let span = self.span();
+        (self.into_inner(), Some(span))
+    }
+}
+
+impl Placed<Self> for String {
+    fn split(self) -> (Self, Option<Range<usize>>) {
+        (self, None)
+    }
+}
+
+impl Placed<Self> for PortDraft {
+    fn split(self) -> (Self, Option<Range<usize>>) {
+        (self, None)
+    }
+}
+
+impl<N: Placed<String>, P: Placed<PortDraft>> Draft<N, P> {
+    /// Adds one entry after the other, as commands would.
+    fn finish(self) -> Result<Desired, (String, Option<Range<usize>>)> {
+        let mut desired = Desired { settings: self.switch, bridges: Vec::new() };
+        for bridge in self.bridge {
+            let BridgeDraft { name, datapath_id, mac_ageing, mac_entries, port } = bridge;
+            let (name, place) = name.split();
+            let bridge = Bridge { datapath_id, mac_ageing, mac_entries, ..Bridge::new(&name) };
+            let wrong = |e: DesiredError| (e.to_string(), place);
+            desired.add_bridge(bridge).map_err(wrong)?;
+            for port in port {
+                let (draft, place) = port.split();
+                let port = draft.finish().map_err(|e| (e.to_string(), place.clone()))?;
+                desired.add_port(&name, port).map_err(|e| (e.to_string(), place))?;
+            }
+        }
+        Ok(desired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that can be said.
+    const FULL: &str = "\
+[switch]
+require = true
+workers = 2
+poll = \"busy\"
+cpu = [0, 1]
+mac-ageing = 60
+mac-entries = 100
+emc-entries = 0
+flow-limit = 1000
+upcall-limit = \"off\"
+vlan-limit = 2
+lenient = true
+
+[[bridge]]
+name = \"br-int\"
+datapath-id = \"00000000000000aa\"
+mac-ageing = 30
+mac-entries = 50
+
+[[bridge.port]]
+device = \"netns:blue/eth0\"
+name = \"blue\"
+number = 7
+queues = 2
+shield = false
+qdisc = \"honour\"
+slots = 64
+slot-size = 2048
+vlan_mode = \"native-tagged\"
+tag = 5
+trunks = [7, 9]
+priority-tags = \"always\"
+protected = true
+storm = 500
+down = true
+no-receive = true
+no-flood = true
+no-forward = true
+no-packet-in = true
+
+[[bridge.port]]
+device = \"internal:br-int\"
+number = \"LOCAL\"
+
+[[bridge.port]]
+device = \"patch:int-br-ex\"
+peer = \"phy-br-ex\"
+number = 1
+storm = \"off\"
+
+[[bridge]]
+name = \"br-ex\"
+
+[[bridge.port]]
+device = \"patch:phy-br-ex\"
+peer = \"int-br-ex\"
+number = 1
+vlan_mode = \"dot1q-tunnel\"
+tag = 5
+cvlans = [10, 11]
+qinq-ethtype = \"802.1q\"
+";
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let desired = read(FULL, "f.toml").unwrap();
+        assert_eq!(write(&desired), FULL);
+        assert_eq!(read(&write(&desired), "f.toml").unwrap(), desired);
+        let json = serde_json::to_string(&desired).unwrap();
+        assert_eq!(serde_json::from_str::<Desired>(&json).unwrap(), desired);
+    }
+
+    #[test]
+    fn every_key_can_be_written() {
+        for key in super::super::port_draft::file_keys() {
+            assert!(FULL.contains(&format!("\n{key} = ")), "{key}");
+        }
+        for (key, _) in read(FULL, "").unwrap().settings.words() {
+            assert!(FULL.contains(&format!("\n{key} = ")), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_say_little() {
+        let desired =
+            read("[[bridge]]\nname = \"br0\"\nport = [{ device = \"veth0\" }]", "").unwrap();
+        assert_eq!(desired.bridges[0].ports[0].number, Some(flow::types::OfPort(1)));
+        assert_eq!(read("", "").unwrap(), Desired::default());
+        let cpus = read("[switch]\ncpu = \"0,2-3\"", "").unwrap().settings.cpu;
+        assert_eq!(cpus.unwrap().0, [0, 2, 3]);
+    }
+
+    fn check_error(text: &str, message: &str) {
+        let error = read(text, "f.toml").unwrap_err();
+        assert_eq!(error.to_string(), message, "{text}");
+    }
+
+    const BRIDGE: &str =
+        "[[bridge]]\nname = \"br0\"\n[[bridge.port]]\ndevice = \"a\"\n[[bridge.port]]\n";
+
+    #[test]
+    fn mistakes_have_a_place_and_say_what_would_work() {
+        check_error(
+            "[switch]\nworker = 2",
+            "f.toml:2:1: unknown key \"worker\", expected one of \"require\", \"workers\", \"poll\", \"cpu\", \
+             \"mac-ageing\", \"mac-entries\", \"emc-entries\", \"flow-limit\", \"upcall-limit\", \"vlan-limit\", \
+             \"lenient\"\n  worker = 2\n  ^^^^^^",
+        );
+        check_error(
+            "[switch]\n  workers = 65",
+            "f.toml:2:13: 65: must be a number from 1 to 64\n    workers = 65\n              ^^",
+        );
+        check_error(
+            "[switch]\npoll = \"never\"",
+            "f.toml:2:8: unknown variant \"never\", expected one of \"busy\", \"adaptive\", \"block\"\n  \
+             poll = \"never\"\n         ^^^^^^^",
+        );
+        check_error(
+            "[[bridge]]\nname = \"a/b\"",
+            "f.toml:2:8: bridge \"a/b\": not a bridge's name: 1 to 15 bytes without \"/\", \":\", \"=\", \",\" or \
+             blanks, as for a network device\n  name = \"a/b\"\n         ^^^^^",
+        );
+        check_error(
+            "[[bridge]]\nname = \"a\"\ndatapath-id = \"1\"",
+            "f.toml:3:15: \"1\": must be 16 hexadecimal digits, not all 0, for example 00002a1b3c4d5e6f\n  \
+             datapath-id = \"1\"\n                ^^^",
+        );
+        check_error("[[bridge]]", "f.toml:1:1: missing key \"name\"\n  [[bridge]]\n  ^^^^^^^^^^");
+        check_error(
+            &format!("{BRIDGE}device = \"b\"\ntag = 4096"),
+            "f.toml:7:7: tag: \"4096\" is not a VLAN: a number from 0 to 4095\n  tag = 4096\n        ^^^^",
+        );
+        check_error(
+            &format!("{BRIDGE}device = \"b\"\ntrunks = [1, \"x\"]"),
+            "f.toml:7:14: invalid type: string \"x\", expected i64\n  trunks = [1, \"x\"]\n               ^^^",
+        );
+    }
+
+    #[test]
+    fn contradictions_have_the_place_of_the_second() {
+        check_error(
+            &format!("{BRIDGE}device = \"b\"\ntag = 1\nvlan_mode = \"trunk\""),
+            "f.toml:5:1: port \"b\": tag has no meaning with vlan_mode=trunk\n  [[bridge.port]]\n  \
+             ^^^^^^^^^^^^^^^",
+        );
+        check_error(
+            &format!("{BRIDGE}device = \"b\"\nnumber = 1"),
+            "f.toml:5:1: port \"b\": number 1 belongs to port \"a\"\n  [[bridge.port]]\n  ^^^^^^^^^^^^^^^",
+        );
+        check_error(
+            &format!("{BRIDGE}tag = 1"),
+            "f.toml:5:1: a port needs device=, for example device = \"veth0\"\n  [[bridge.port]]\n  \
+             ^^^^^^^^^^^^^^^",
+        );
+        check_error(
+            "[[bridge]]\nname = \"a\"\n[[bridge]]\nname = \"a\"",
+            "f.toml:4:8: there is a bridge \"a\" already\n  name = \"a\"\n         ^^^",
+        );
+    }
+}

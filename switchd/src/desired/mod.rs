@@ -1,0 +1,271 @@
+//! The state that somebody wants: bridges, their ports with all settings, and how the switch runs.
+//!
+//! The command line, the file of `--config`, the control socket and whoever else asks for changes edit
+//! a [`Desired`]; the switch makes it so ([`crate::switch`]). It says nothing about what is there: a
+//! port whose device is missing is wanted all the same. Rules, groups and hosts do not belong to it.
+//!
+//! Editing it checks what can be known without looking at devices: names and numbers that are taken,
+//! a device that two ports want. Every edit is all or nothing.
+//!
+//! [`file`] writes it as TOML and reads that back.
+
+mod bounded;
+mod bridge_name;
+mod datapath_id;
+mod error;
+pub mod file;
+mod kind;
+mod merge;
+mod port;
+mod port_draft;
+mod port_error;
+mod port_settings;
+mod settings;
+mod steps;
+mod word;
+
+pub use bounded::Bounded;
+pub use datapath_id::DatapathId;
+pub use error::DesiredError;
+pub use kind::Kind;
+pub use merge::{BridgeWords, CommandLine, ContradictionError, FromFile};
+pub use port::Port;
+pub use port_error::{OptionError, PortTextError};
+pub use port_settings::{PortSettings, SettingsError};
+pub use settings::{Cpus, MacAgeing, MacEntries, Resolved, Settings, Upcalls};
+pub use steps::{Step, steps};
+pub use word::Word;
+
+use flow::types::OfPort;
+use flowtable::policy::BridgeId;
+use ports::spec::Target;
+use serde::Serialize;
+
+/// The bridge of a switch of which nobody named one.
+pub const DEFAULT_BRIDGE: &str = "br0";
+
+/// Ports of all bridges together: each has a number of the datapath, which are fewer than those of a bridge.
+const MAX_PORTS: usize = 65_000;
+
+/// What somebody wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Desired {
+    /// How the switch runs. The file's `[switch]`.
+    #[serde(rename = "switch", skip_serializing_if = "is_default")]
+    pub settings: Settings,
+    /// The bridges, in the order in which they were added. The file's `[[bridge]]`.
+    #[serde(rename = "bridge", skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<Bridge>,
+}
+
+/// A bridge that somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Bridge {
+    /// Its name, which a network device can have.
+    pub name: String,
+    /// Its datapath id; `None` derives it from a MAC address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datapath_id: Option<DatapathId>,
+    /// Seconds until a silent host is forgotten; `None` is what the switch's settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_ageing: Option<MacAgeing>,
+    /// Hosts that are remembered at most; `None` is what the switch's settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_entries: Option<MacEntries>,
+    /// Its ports, in the order in which they were added. The file's `[[bridge.port]]`.
+    #[serde(rename = "port", skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+}
+
+fn is_default(settings: &Settings) -> bool {
+    *settings == Settings::default()
+}
+
+impl Desired {
+    /// One bridge, [`DEFAULT_BRIDGE`], without ports.
+    pub fn one_bridge() -> Self {
+        let bridges = vec![Bridge::new(DEFAULT_BRIDGE)];
+        Self { settings: Settings::default(), bridges }
+    }
+
+    /// The bridge of this name.
+    ///
+    /// # Errors
+    /// There is none; the error lists those that there are.
+    pub fn bridge(&self, name: &str) -> Result<&Bridge, DesiredError> {
+        self.bridges.iter().find(|b| b.name == name).ok_or_else(|| self.no_bridge(name))
+    }
+
+    /// The bridge of this name, to change.
+    ///
+    /// # Errors
+    /// As [`Self::bridge`].
+    pub fn bridge_mut(&mut self, name: &str) -> Result<&mut Bridge, DesiredError> {
+        match self.bridges.iter().position(|b| b.name == name) {
+            Some(i) => Ok(&mut self.bridges[i]),
+            None => Err(self.no_bridge(name)),
+        }
+    }
+
+    fn no_bridge(&self, name: &str) -> DesiredError {
+        let known = self.bridges.iter().map(|b| b.name.clone()).collect();
+        DesiredError::NoBridge { name: name.to_owned(), known }
+    }
+
+    /// Adds a bridge without ports.
+    ///
+    /// # Errors
+    /// Its name cannot be one, or is taken.
+    pub fn add_bridge(&mut self, bridge: Bridge) -> Result<(), DesiredError> {
+        bridge_name::check(&bridge.name)?;
+        if self.bridges.iter().any(|b| b.name == bridge.name) {
+            return Err(DesiredError::DuplicateBridge(bridge.name));
+        }
+        if self.bridges.len() == BridgeId::COUNT {
+            return Err(DesiredError::TooManyBridges(bridge.name));
+        }
+        let others = self.bridges.iter().flat_map(|b| b.ports.iter().map(move |p| (b, p)));
+        if let Some((owner, _)) = others.into_iter().find(|(_, p)| p.name == bridge.name) {
+            let owner = owner.name.clone();
+            return Err(DesiredError::BridgeNameTaken { bridge: bridge.name, owner });
+        }
+        self.bridges.push(bridge);
+        Ok(())
+    }
+
+    /// Takes a bridge away, with its ports.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn remove_bridge(&mut self, name: &str) -> Result<Bridge, DesiredError> {
+        match self.bridges.iter().position(|b| b.name == name) {
+            Some(i) => Ok(self.bridges.remove(i)),
+            None => Err(self.no_bridge(name)),
+        }
+    }
+
+    /// Adds a port to a bridge, under the lowest free number unless it wants another. The device that is
+    /// called as the bridge, if it is an `internal:` one, becomes its `LOCAL` port, as in Open vSwitch.
+    ///
+    /// # Errors
+    /// There is no such bridge, or the port's name, device or number is taken.
+    pub fn add_port(&mut self, bridge: &str, mut port: Port) -> Result<OfPort, DesiredError> {
+        self.check_name(bridge, &port)?;
+        self.check_device(bridge, &port)?;
+        if self.bridges.iter().map(|b| b.ports.len()).sum::<usize>() == MAX_PORTS {
+            return Err(DesiredError::TooManyPorts(port.name));
+        }
+        let bridge = self.bridge_mut(bridge)?;
+        let number = bridge.number_for(&port)?;
+        port.number = Some(number);
+        bridge.ports.push(port);
+        Ok(number)
+    }
+
+    /// Names of ports are unique in the switch, because a patch port names its peer only.
+    fn check_name(&self, bridge: &str, port: &Port) -> Result<(), DesiredError> {
+        let owner = self.bridges.iter().find(|b| b.ports.iter().any(|p| p.name == port.name));
+        match owner {
+            Some(owner) if owner.name == bridge => {
+                return Err(DesiredError::DuplicatePort(port.name.clone()));
+            }
+            // It is the same device, and the error about that says more.
+            Some(owner) if owner.ports.iter().any(|p| p.has_device_of(port)) => {}
+            Some(owner) => {
+                let (port, owner) = (port.name.clone(), owner.name.clone());
+                return Err(DesiredError::PortElsewhere { port, owner });
+            }
+            None => {}
+        }
+        match self.bridges.iter().find(|b| b.name == port.name && b.name != bridge) {
+            Some(_) => Err(DesiredError::PortNameTaken { port: port.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A device belongs to one port.
+    fn check_device(&self, bridge: &str, port: &Port) -> Result<(), DesiredError> {
+        for owner in &self.bridges {
+            let Some(holder) = owner.ports.iter().find(|p| p.has_device_of(port)) else {
+                continue;
+            };
+            let (port, holder) = (port.name.clone(), holder.name.clone());
+            return Err(if owner.name == bridge {
+                DesiredError::DeviceTaken { port, owner: holder }
+            } else {
+                let (bridge, owner) = (bridge.to_owned(), owner.name.clone());
+                DesiredError::DeviceElsewhere { port, holder, owner, bridge }
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a port away from a bridge.
+    pub fn remove_port(&mut self, bridge: &str, number: OfPort) -> Option<Port> {
+        let ports = &mut self.bridge_mut(bridge).ok()?.ports;
+        let index = ports.iter().position(|p| p.number == Some(number))?;
+        Some(ports.remove(index))
+    }
+
+    /// A port of a bridge, to change.
+    pub fn port_mut(&mut self, bridge: &str, number: OfPort) -> Option<&mut Port> {
+        let ports = &mut self.bridge_mut(bridge).ok()?.ports;
+        ports.iter_mut().find(|p| p.number == Some(number))
+    }
+}
+
+impl Bridge {
+    /// A bridge without ports and with default settings.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            datapath_id: None,
+            mac_ageing: None,
+            mac_entries: None,
+            ports: Vec::new(),
+        }
+    }
+
+    /// The number that a port gets which is added now.
+    fn number_for(&self, port: &Port) -> Result<OfPort, DesiredError> {
+        let is_local =
+            matches!(&port.kind, Kind::Device(Target::Internal { device }) if *device == self.name);
+        let wanted = port.number.or(is_local.then_some(OfPort::LOCAL));
+        match wanted {
+            Some(number) => match self.ports.iter().find(|p| p.number == Some(number)) {
+                None => Ok(number),
+                Some(owner) => {
+                    let (port, owner) = (port.name.clone(), owner.name.clone());
+                    Err(DesiredError::NumberTaken { port, number, owner })
+                }
+            },
+            None => {
+                let free = self.lowest_free_number();
+                free.ok_or_else(|| DesiredError::NoNumber(port.name.clone()))
+            }
+        }
+    }
+
+    fn lowest_free_number(&self) -> Option<OfPort> {
+        let mut used: Vec<u16> = self.ports.iter().filter_map(|p| Some(p.number?.0)).collect();
+        used.sort_unstable();
+        let gap = (1..).zip(&used).find(|(number, used)| number != *used);
+        let number = gap.map_or(used.len() as u16 + 1, |(number, _)| number);
+        Some(OfPort(number)).filter(|number| *number < OfPort::MAX)
+    }
+}
+
+impl Port {
+    /// Both are made of the same device.
+    fn has_device_of(&self, other: &Self) -> bool {
+        let place = |port: &Self| -> Option<(Option<String>, String)> {
+            let netns = match port.kind.target()? {
+                Target::Netns { netns, .. } => Some(netns.clone()),
+                _ => None,
+            };
+            Some((netns, port.kind.own_name()?.to_owned()))
+        };
+        place(self).is_some_and(|device| place(other) == Some(device))
+    }
+}

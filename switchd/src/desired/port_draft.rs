@@ -1,0 +1,288 @@
+//! A port's description while it is read, option by option, from the command line or from a file.
+//!
+//! Every option has one reader here, whoever wrote it. An option is checked by itself when it is given,
+//! so that a file's reader can point at it, and together with the others at the end.
+
+use super::kind::{self, Head, Kind};
+use super::port::Port;
+use super::port_error::{OptionError, PortTextError};
+use super::port_settings::{KEYS as SETTINGS_KEYS, SettingsDraft, SettingsError};
+use super::word::Word;
+use flow::types::OfPort;
+use flowtable::policy::ports::PortConfig;
+use ports::spec::{PortOptions, QdiscMode};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+/// The option that says what the port is made of. On the command line it has no key: it comes first.
+pub(super) const DEVICE: &str = "device";
+
+/// Options that only some kinds of port have.
+const KIND_KEYS: [&str; 7] = ["name", "queues", "shield", "qdisc", "slots", "slot-size", "peer"];
+
+/// Options that only make sense together.
+const VLAN_KEYS: [&str; 5] = ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype"];
+
+/// The switches of a port that `mod-port` turns, too.
+pub(super) const FLAGS: [&str; 5] =
+    ["down", "no-receive", "no-flood", "no-forward", "no-packet-in"];
+
+/// What has been said about a port so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PortDraft {
+    head: Option<(Head, String)>,
+    given: Vec<&'static str>,
+    name: Option<String>,
+    peer: Option<String>,
+    number: Option<OfPort>,
+    options: PortOptions,
+    config: PortConfig,
+    settings: SettingsDraft,
+}
+
+/// The options that every kind of port has.
+fn shared_keys() -> impl Iterator<Item = &'static str> {
+    std::iter::once("number").chain(SETTINGS_KEYS).chain(FLAGS)
+}
+
+/// The names of all options of a port in a file.
+pub(super) fn file_keys() -> Vec<&'static str> {
+    std::iter::once(DEVICE).chain(KIND_KEYS).chain(shared_keys()).collect()
+}
+
+impl PortDraft {
+    /// Takes what the port is made of: `veth0`, `tap:vm1`.
+    pub(super) fn set_device(&mut self, text: &str) -> Result<(), PortTextError> {
+        self.head = Some(kind::parse(text)?);
+        Ok(())
+    }
+
+    /// The name that the port has unless an option says otherwise.
+    pub(super) fn own_name(&self) -> &str {
+        self.head.as_ref().map_or("", |(_, name)| name)
+    }
+
+    /// The options that somebody chose: those that were given, and the VLAN mode that some of them imply.
+    pub(super) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let is_vlan = |key: &&str| VLAN_KEYS.contains(key);
+        let device = std::iter::once(DEVICE);
+        let mode = self.given.iter().any(is_vlan).then_some("vlan_mode");
+        device.chain(self.given.iter().copied()).chain(mode)
+    }
+
+    /// Takes one option.
+    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), OptionError> {
+        let key = self.find_key(key)?;
+        if self.given.contains(&key) {
+            return Err(OptionError::Twice { key });
+        }
+        self.given.push(key);
+        match key {
+            "name" => self.name = Some(read_name(key, value)?),
+            "peer" => self.peer = Some(read_name(key, value)?),
+            "number" => self.number = Some(read_number(value)?),
+            "queues" | "shield" | "qdisc" | "slots" | "slot-size" => {
+                set_option(&mut self.options, key, value)?;
+            }
+            _ if FLAGS.contains(&key) => {
+                let expected = "true or false";
+                let flag = read_flag(value).ok_or_else(|| wrong(key, value, expected))?;
+                *flag_of(&mut self.config, key) = flag;
+            }
+            _ => self.settings.set(key, value)?,
+        }
+        Ok(())
+    }
+
+    /// The option that is meant: Open vSwitch's words have an underscore, most others a hyphen.
+    fn find_key(&self, key: &str) -> Result<&'static str, OptionError> {
+        let word = key.replace('_', "-");
+        let mut keys = KIND_KEYS.into_iter().chain(shared_keys());
+        keys.find(|known| known.replace('_', "-") == word)
+            .ok_or_else(|| OptionError::Key { key: key.to_owned(), known: self.known() })
+    }
+
+    /// The names of the options, for messages.
+    fn known(&self) -> String {
+        let own = self.head.as_ref().map_or(&KIND_KEYS[..], |(head, _)| head.keys());
+        let keys: Vec<&str> = own.iter().copied().chain(shared_keys()).collect();
+        keys.join(", ")
+    }
+
+    /// The port that all of this describes.
+    pub(super) fn finish(self) -> Result<Port, PortTextError> {
+        let Some((head, own_name)) = &self.head else {
+            return Err(PortTextError::NoDevice);
+        };
+        let port = self.name.clone().unwrap_or_else(|| own_name.clone());
+        let own_keys = head.keys();
+        let wrong = |error| PortTextError::Option { port: own_name.clone(), error };
+        if let Some(key) =
+            self.given.iter().find(|key| KIND_KEYS.contains(key) && !own_keys.contains(key))
+        {
+            let (kind, known) = (head.describe(), self.known());
+            return Err(wrong(OptionError::Meaningless { key: (*key).to_owned(), kind, known }));
+        }
+        let kind = match head.clone() {
+            Head::Device(target) => Kind::Device(target),
+            Head::Patch => {
+                let peer = self.peer.clone().ok_or_else(|| wrong(OptionError::NoPeer))?;
+                if peer == port {
+                    return Err(wrong(OptionError::OwnPeer(peer)));
+                }
+                Kind::Patch { peer }
+            }
+        };
+        let settings = self.settings.clone().finish().map_err(|error| wrong(error.into()))?;
+        Ok(Port {
+            name: port,
+            kind,
+            number: self.number,
+            options: self.options,
+            settings,
+            config: self.config,
+        })
+    }
+}
+
+/// The switch of this name.
+pub(super) fn flag_of<'a>(config: &'a mut PortConfig, key: &str) -> &'a mut bool {
+    match key {
+        "down" => &mut config.down,
+        "no-receive" => &mut config.no_recv,
+        "no-flood" => &mut config.no_flood,
+        "no-forward" => &mut config.no_fwd,
+        _no_packet_in => &mut config.no_packet_in,
+    }
+}
+
+fn wrong(key: &'static str, value: &str, expected: &'static str) -> OptionError {
+    OptionError::Value { key, value: value.to_owned(), expected }
+}
+
+fn read_name(key: &'static str, value: &str) -> Result<String, OptionError> {
+    match kind::is_device_name(value) {
+        true => Ok(value.to_owned()),
+        false => Err(OptionError::Name { key, name: value.to_owned() }),
+    }
+}
+
+fn read_number(value: &str) -> Result<OfPort, OptionError> {
+    let number = match value {
+        local if local.eq_ignore_ascii_case("local") => Some(OfPort::LOCAL),
+        digits => digits.parse().ok().map(OfPort).filter(|n| n.is_real()),
+    };
+    let wrong = || SettingsError::BadValue {
+        key: "number",
+        value: value.to_owned(),
+        expected: "a number from 1 to 65279, or LOCAL",
+    };
+    Ok(number.ok_or_else(wrong)?)
+}
+
+fn read_flag(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn set_option(
+    options: &mut PortOptions,
+    key: &'static str,
+    value: &str,
+) -> Result<(), OptionError> {
+    let invalid = |expected| wrong(key, value, expected);
+    match key {
+        "queues" => {
+            let queues = value.parse().ok().filter(|n| (1..=64).contains(n));
+            options.queues = Some(queues.ok_or_else(|| invalid("a number from 1 to 64"))?);
+        }
+        "shield" => {
+            options.shield = match value {
+                "on" | "true" => true,
+                "off" | "false" => false,
+                _ => return Err(invalid("on or off")),
+            };
+        }
+        "qdisc" => {
+            options.qdisc = match value {
+                "auto" => QdiscMode::Auto,
+                "bypass" => QdiscMode::Bypass,
+                "honour" => QdiscMode::Honour,
+                _ => return Err(invalid("auto, bypass or honour")),
+            };
+        }
+        "slots" => {
+            let slots = value.parse().ok().filter(|n| (16..=1 << 20).contains(n));
+            options.slots = Some(slots.ok_or_else(|| invalid("a number from 16 to 1048576"))?);
+        }
+        _slot_size => {
+            let size = value.parse().ok().filter(|n| (512..=1 << 20).contains(n) && n % 16 == 0);
+            let expected = "a multiple of 16 from 512 to 1048576 (bytes)";
+            options.slot_size = Some(size.ok_or_else(|| invalid(expected))?);
+        }
+    }
+    Ok(())
+}
+
+impl<'de> Deserialize<'de> for PortDraft {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DraftVisitor)
+    }
+}
+
+struct DraftVisitor;
+
+impl<'de> Visitor<'de> for DraftVisitor {
+    type Value = PortDraft;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a port")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PortDraft, A::Error> {
+        let mut draft = PortDraft::default();
+        while let Some(Key(key)) = map.next_key()? {
+            map.next_value_seed(OptionSeed { draft: &mut draft, key: &key })?;
+        }
+        Ok(draft)
+    }
+}
+
+/// The name of an option. Refused when it is read, so that the file's reader points at it.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        if key != DEVICE && PortDraft::default().find_key(&key).is_err() {
+            return Err(D::Error::custom(format_args!(
+                "no key of a port is called \"{key}\"; there are {}",
+                file_keys().join(", ")
+            )));
+        }
+        Ok(Self(key))
+    }
+}
+
+/// The value of an option, which goes into the draft at once.
+struct OptionSeed<'a> {
+    draft: &'a mut PortDraft,
+    key: &'a str,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for OptionSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let value = Word::deserialize(deserializer)?.to_string();
+        if self.key == DEVICE {
+            self.draft.set_device(&value).map_err(D::Error::custom)
+        } else {
+            self.draft.set(self.key, &value).map_err(D::Error::custom)
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What is wrong with the description of a port, and what would have worked.
+
+use super::port_settings::SettingsError;
+
+/// A port's description is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortTextError {
+    /// The device's name cannot be one.
+    #[error(
+        "port \"{name}\": not a network device name: 1 to 15 bytes without \"/\", \":\" or blanks"
+    )]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// The word before the colon is none of ours.
+    #[error(
+        "port \"{text}\": no kind of port is called \"{kind}\"; write NAME, netns:NAMESPACE/NAME, \
+         tap:NAME, internal:NAME, patch:NAME or dummy:NAME"
+    )]
+    Kind {
+        /// The whole description.
+        text: String,
+        /// The word.
+        kind: String,
+    },
+    /// `netns:` without a namespace and a device.
+    #[error("port \"{text}\": write netns:NAMESPACE/NAME, for example netns:blue/eth0")]
+    Netns {
+        /// The whole description.
+        text: String,
+    },
+    /// Nothing says what the port is made of.
+    #[error("a port needs device=, for example device = \"veth0\"")]
+    NoDevice,
+    /// An option is wrong.
+    #[error("port \"{port}\": {error}")]
+    Option {
+        /// The port's name.
+        port: String,
+        /// What is wrong.
+        error: OptionError,
+    },
+}
+
+/// An option of a port is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionError {
+    /// An option nobody knows.
+    #[error("no option is called \"{key}\"; there are {known}")]
+    Key {
+        /// What was given.
+        key: String,
+        /// The names of all options.
+        known: String,
+    },
+    /// An option that this kind of port does not have.
+    #[error("{key} has no meaning for {kind}; there are {known}")]
+    Meaningless {
+        /// What was given.
+        key: String,
+        /// What the port is made of.
+        kind: &'static str,
+        /// The names of its options.
+        known: String,
+    },
+    /// An option is given without a value.
+    #[error("\"{text}\" is not an option; write key=value")]
+    NoValue {
+        /// What was given.
+        text: String,
+    },
+    /// An option is given twice.
+    #[error("option \"{key}\" is given twice")]
+    Twice {
+        /// The option.
+        key: &'static str,
+    },
+    /// The name for the port cannot be one.
+    #[error(
+        "{key}={name}: must be the name of a network device: 1 to 15 bytes without \"/\", \":\" or blanks"
+    )]
+    Name {
+        /// `name` or `peer`.
+        key: &'static str,
+        /// What was given.
+        name: String,
+    },
+    /// An option's value is not one.
+    #[error("{key}={value}: must be {expected}")]
+    Value {
+        /// The option.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What would have worked.
+        expected: &'static str,
+    },
+    /// A patch port leads nowhere.
+    #[error("a patch port needs peer=NAME, the name of the patch port at the other end")]
+    NoPeer,
+    /// A patch port leads to itself.
+    #[error("peer={0}: a patch port cannot be its own peer; name the patch port at the other end")]
+    OwnPeer(String),
+    /// How it takes part in the bridge is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}

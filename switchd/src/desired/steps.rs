@@ -1,0 +1,188 @@
+//! From one desired state to the next: what the switch has to do.
+
+use super::{Bridge, Desired, Port};
+use flow::types::OfPort;
+use std::collections::HashMap;
+
+/// One thing to do. Carried out in order, no step meets a name, a number or a device that is still taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Close a port.
+    RemovePort {
+        /// The name of its bridge.
+        bridge: &'a str,
+        /// The port as it was.
+        port: &'a Port,
+        /// Its number.
+        number: OfPort,
+    },
+    /// Take a bridge away that has no ports any more.
+    RemoveBridge(&'a Bridge),
+    /// Make a bridge. Its ports follow.
+    AddBridge(&'a Bridge),
+    /// Give a bridge other settings.
+    ChangeBridge(&'a Bridge),
+    /// Open a port.
+    AddPort {
+        /// The name of its bridge.
+        bridge: &'a str,
+        /// The port.
+        port: &'a Port,
+        /// Its number.
+        number: OfPort,
+    },
+    /// Give a port other settings, without opening its device again.
+    ChangePort {
+        /// The name of its bridge.
+        bridge: &'a str,
+        /// The port as it is to be.
+        port: &'a Port,
+        /// Its number.
+        number: OfPort,
+    },
+}
+
+/// What leads from `before` to `after`.
+pub fn steps<'a>(before: &'a Desired, after: &'a Desired) -> Vec<Step<'a>> {
+    let mut all = Changes::default();
+    for old in &before.bridges {
+        let new = after.bridges.iter().find(|b| b.name == old.name);
+        all.compare(Some(old), new);
+    }
+    for new in &after.bridges {
+        if before.bridges.iter().all(|b| b.name != new.name) {
+            all.compare(None, Some(new));
+        }
+    }
+    let Changes { closing, bridges, opening } = all;
+    closing.into_iter().chain(bridges).chain(opening).collect()
+}
+
+#[derive(Default)]
+struct Changes<'a> {
+    closing: Vec<Step<'a>>,
+    bridges: Vec<Step<'a>>,
+    opening: Vec<Step<'a>>,
+}
+
+impl<'a> Changes<'a> {
+    fn compare(&mut self, old: Option<&'a Bridge>, new: Option<&'a Bridge>) {
+        match (old, new) {
+            (None, Some(new)) => self.bridges.push(Step::AddBridge(new)),
+            // Before the new ones, one of which may be called as a port of this was.
+            (Some(old), None) => self.bridges.insert(0, Step::RemoveBridge(old)),
+            (Some(old), Some(new)) if settings(old) != settings(new) => {
+                self.bridges.push(Step::ChangeBridge(new));
+            }
+            _ => {}
+        }
+        let (old_ports, new_ports) = (numbered(old), numbered(new));
+        let (was, is): (HashMap<_, _>, HashMap<_, _>) =
+            (old_ports.iter().copied().collect(), new_ports.iter().copied().collect());
+        if let Some(Bridge { name: bridge, .. }) = old {
+            let stays = |(number, port): &&(OfPort, &Port)| {
+                is.get(number).is_some_and(|new| is_same(port, new))
+            };
+            let gone = old_ports.iter().filter(|port| !stays(port));
+            self.closing.extend(gone.map(|&(number, port)| Step::RemovePort {
+                bridge,
+                port,
+                number,
+            }));
+        }
+        if let Some(Bridge { name: bridge, .. }) = new {
+            for (number, port) in new_ports {
+                match was.get(&number) {
+                    Some(old) if **old == *port => {}
+                    Some(old) if is_same(old, port) => {
+                        self.opening.push(Step::ChangePort { bridge, port, number });
+                    }
+                    _ => self.opening.push(Step::AddPort { bridge, port, number }),
+                }
+            }
+        }
+    }
+}
+
+/// What a bridge has besides ports.
+fn settings(bridge: &Bridge) -> Bridge {
+    Bridge { ports: Vec::new(), ..bridge.clone() }
+}
+
+/// Its ports with their numbers, which all ports have that a bridge has taken.
+fn numbered(bridge: Option<&Bridge>) -> Vec<(OfPort, &Port)> {
+    let ports = bridge.into_iter().flat_map(|b| &b.ports);
+    ports.filter_map(|p| Some((p.number?, p))).collect()
+}
+
+/// Whether one can become the other while it is open.
+fn is_same(a: &Port, b: &Port) -> bool {
+    (&a.name, &a.kind, &a.options) == (&b.name, &b.kind, &b.options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(bridges: &[(&str, &[&str])]) -> Desired {
+        let mut desired = Desired::default();
+        for (name, ports) in bridges {
+            desired.add_bridge(Bridge::new(*name)).unwrap();
+            for port in *ports {
+                desired.add_port(name, Port::parse(port).unwrap()).unwrap();
+            }
+        }
+        desired
+    }
+
+    fn check(before: &[(&str, &[&str])], after: &[(&str, &[&str])], expected: &[&str]) {
+        let (before, after) = (desired(before), desired(after));
+        let told = |step: &Step<'_>| match step {
+            Step::RemovePort { bridge, port, .. } => format!("close {bridge} {port}"),
+            Step::RemoveBridge(bridge) => format!("remove {}", bridge.name),
+            Step::AddBridge(bridge) => format!("add {}", bridge.name),
+            Step::ChangeBridge(bridge) => format!("change {}", bridge.name),
+            Step::AddPort { bridge, port, .. } => format!("open {bridge} {port}"),
+            Step::ChangePort { bridge, port, .. } => format!("change {bridge} {port}"),
+        };
+        let steps: Vec<String> = steps(&before, &after).iter().map(told).collect();
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn what_stays_needs_no_step() {
+        check(&[("br0", &["a", "b"])], &[("br0", &["a", "b"])], &[]);
+    }
+
+    #[test]
+    fn ports_are_opened_closed_and_changed() {
+        check(
+            &[("br0", &["a", "b,number=2", "c,number=3"])],
+            &[("br0", &["a,tag=1", "b,number=2,shield=off", "d,number=4"])],
+            &[
+                "close br0 b,number=2",
+                "close br0 c,number=3",
+                "change br0 a,number=1,vlan_mode=access,tag=1",
+                "open br0 b,number=2,shield=false",
+                "open br0 d,number=4",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_device_that_moves_is_free_before_it_is_opened_again() {
+        check(
+            &[("br0", &["a"]), ("br1", &[])],
+            &[("br1", &["a"]), ("br2", &[])],
+            &["close br0 a,number=1", "remove br0", "add br2", "open br1 a,number=1"],
+        );
+    }
+
+    #[test]
+    fn a_bridge_with_other_settings_keeps_its_ports() {
+        let before = desired(&[("br0", &["a"])]);
+        let mut after = before.clone();
+        after.bridges[0].mac_ageing = Some(super::super::Bounded::of(9));
+        assert_eq!(steps(&before, &after), [Step::ChangeBridge(&after.bridges[0])]);
+    }
+}

@@ -1,0 +1,207 @@
+//! What is wanted becomes what is.
+//!
+//! Every change of bridges and ports, whoever asks for it, is an edit of [`Desired`]; the difference to what
+//! was wanted before is carried out here, step by step. What can be refused is refused before the first step.
+//! Only opening a device can fail after that: the port is not wanted any more then.
+//!
+//! Opening and closing takes milliseconds a device. The lock on what is wanted is not held meanwhile, so
+//! that other changes, and whoever looks, need not wait.
+
+use super::ports::Closing;
+use super::{StartError, Switch};
+use crate::desired::{self, Bridge, Desired, DesiredError, MacAgeing, Resolved, Step, steps};
+use flow::types::OfPort;
+use flowtable::policy::PortRef;
+use std::time::Duration;
+use tracing::info;
+
+impl Switch {
+    /// What is wanted now.
+    pub fn desired(&self) -> Desired {
+        self.desired.lock().clone()
+    }
+
+    /// Adds a bridge without ports. Its only rule is the one that every new bridge has.
+    ///
+    /// # Errors
+    /// Its name cannot be one, or is taken.
+    pub fn add_bridge(&self, bridge: Bridge) -> Result<(), StartError> {
+        self.reconcile(false, |desired| desired.add_bridge(bridge))
+    }
+
+    /// Takes a bridge away, with its ports, rules, groups and hosts.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn remove_bridge(&self, name: &str) -> Result<(), StartError> {
+        self.reconcile(false, |desired| desired.remove_bridge(name)).map(drop)
+    }
+
+    /// Changes the settings of a bridge.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn change_bridge(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Bridge),
+    ) -> Result<(), StartError> {
+        self.reconcile(false, |desired| desired.bridge_mut(name).map(change))
+    }
+
+    /// Adds a port to a bridge, under the lowest free number unless it wants another. A missing device is
+    /// waited for.
+    ///
+    /// # Errors
+    /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not
+    /// added then.
+    pub fn add_port(&self, bridge: &str, port: desired::Port) -> Result<OfPort, StartError> {
+        self.reconcile(false, |desired| desired.add_port(bridge, port))
+    }
+
+    /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
+    /// port.
+    pub fn remove_port(&self, bridge: &str, of: OfPort) -> bool {
+        let edit = |desired: &mut Desired| Ok::<_, DesiredError>(desired.remove_port(bridge, of));
+        self.reconcile(false, edit).is_ok_and(|port| port.is_some())
+    }
+
+    /// Changes the settings of a port. False if there is no such port.
+    pub fn change_port(
+        &self,
+        bridge: &str,
+        of: OfPort,
+        change: impl FnOnce(&mut desired::Port),
+    ) -> bool {
+        let edit = |desired: &mut Desired| {
+            let port = desired.port_mut(bridge, of);
+            Ok::<_, DesiredError>(port.map(change).is_some())
+        };
+        self.reconcile(false, edit).unwrap_or(false)
+    }
+
+    /// Adds a port that is open already to a bridge, for tests and benchmarks.
+    ///
+    /// # Errors
+    /// Its name is taken.
+    pub fn add_open_port(&self, bridge: &str, port: ::ports::Port) -> Result<OfPort, StartError> {
+        let kind = desired::Kind::Device(::ports::spec::Target::Dummy);
+        let mut wanted = desired::Port::new(port.name.clone(), kind);
+        let mut desired = self.desired.lock();
+        let of = desired.add_port(bridge, wanted.clone())?;
+        wanted.number = Some(of);
+        self.install(self.port_ref(bridge, of), wanted, Some(port));
+        Ok(of)
+    }
+
+    /// Edits what is wanted and makes it so. Ports whose device is missing are waited for unless `required`.
+    ///
+    /// # Errors
+    /// That of the edit, with nothing changed; or that of the first device that could not be opened. The
+    /// ports of such devices are not wanted any more then; everything else is done.
+    pub(super) fn reconcile<T, E: Into<StartError>>(
+        &self,
+        required: bool,
+        edit: impl FnOnce(&mut Desired) -> Result<T, E>,
+    ) -> Result<T, StartError> {
+        let mut desired = self.desired.lock();
+        let mut wanted = desired.clone();
+        let answer = edit(&mut wanted).map_err(Into::into)?;
+        let settings = wanted.settings.resolved();
+        let (mut closing, mut opening) = (Vec::new(), Vec::new());
+        for step in steps(&desired, &wanted) {
+            self.begin(step, &settings, &mut closing, &mut opening);
+        }
+        *desired = wanted;
+        drop(desired);
+        // Closes them. A device may be wanted again at once, by another port.
+        drop(closing);
+        self.open_all(opening, required)?;
+        Ok(answer)
+    }
+
+    /// Does all of a step that takes no time.
+    fn begin(
+        &self,
+        step: Step<'_>,
+        settings: &Resolved,
+        closing: &mut Vec<Closing>,
+        opening: &mut Vec<Opening>,
+    ) {
+        match step {
+            Step::RemovePort { bridge, port, number } => {
+                if let Some(closed) = self.uninstall(self.port_ref(bridge, number)) {
+                    closing.push(closed);
+                    info!("port {number} ({}): removed", port.name);
+                }
+            }
+            Step::RemoveBridge(bridge) => {
+                if let Some(gone) = self.policy.find_bridge(&bridge.name) {
+                    self.policy.remove_bridge(gone.id(), self.now());
+                }
+                info!("bridge {}: removed", bridge.name);
+            }
+            Step::AddBridge(bridge) => {
+                // What would refuse it was looked for when it was wanted.
+                let id =
+                    self.policy.add_bridge(&bridge.name).expect("the name and a place are free");
+                self.add_default_rule(self.policy.bridge(id));
+                self.configure(bridge, settings);
+            }
+            Step::ChangeBridge(bridge) => self.configure(bridge, settings),
+            Step::AddPort { bridge, port, number } => {
+                self.install(self.port_ref(bridge, number), port.clone(), None);
+                if port.kind.target().is_some() {
+                    let (bridge, port) = (bridge.to_owned(), port.clone());
+                    opening.push(Opening { bridge, port, number });
+                }
+            }
+            Step::ChangePort { bridge, port, number } => {
+                self.change(self.port_ref(bridge, number), port);
+            }
+        }
+    }
+
+    /// Gives a bridge the settings that are wanted.
+    fn configure(&self, wanted: &Bridge, settings: &Resolved) {
+        let entries = wanted.mac_entries.map_or(settings.mac_entries, |n| n.get() as usize);
+        let seconds = |n: MacAgeing| Duration::from_secs(n.get().into());
+        let ageing = wanted.mac_ageing.map_or(settings.mac_ageing, seconds);
+        if let Some(bridge) = self.policy.find_bridge(&wanted.name) {
+            bridge.with_macs(|macs| macs.configure(entries, ageing));
+        }
+    }
+
+    /// Opens ports that have their place already.
+    fn open_all(&self, opening: Vec<Opening>, required: bool) -> Result<(), StartError> {
+        let mut result = Ok(());
+        for Opening { bridge, port, number } in opening {
+            let at = self.port_ref(&bridge, number);
+            if let Err(error) = self.open_installed(at, &port, required) {
+                let mut desired = self.desired.lock();
+                if desired.port_mut(&bridge, number).is_some_and(|p| p.name == port.name) {
+                    desired.remove_port(&bridge, number);
+                    drop(self.uninstall(at));
+                }
+                result = result.and(Err(error.into()));
+            }
+        }
+        result
+    }
+
+    /// A port by its bridge's name. Of a bridge that is gone no port is found.
+    fn port_ref(&self, bridge: &str, port: OfPort) -> PortRef {
+        let bridge = self.policy.find_bridge(bridge).map(|bridge| bridge.id());
+        PortRef {
+            bridge: bridge.unwrap_or_default(),
+            port: if bridge.is_some() { port } else { OfPort::NONE },
+        }
+    }
+}
+
+/// A port that has a place, and whose device is to be opened.
+struct Opening {
+    bridge: String,
+    port: desired::Port,
+    number: OfPort,
+}
