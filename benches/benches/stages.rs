@@ -6,9 +6,8 @@ use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload, template};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flow::extract::extract;
+use flow::extract::{Arrival, extract};
 use flow::text::{ParseContext, parse_flow};
-use flow::types::PortNo;
 use flow::{PipelineKey, PipelineMask};
 use flowtable::classifier::{Classifier, Version};
 use flowtable::datapath::{CacheConfig, Datapath};
@@ -25,7 +24,7 @@ fn extraction(c: &mut Criterion) {
     for (name, family) in FAMILIES {
         let frame = template(family);
         group.bench_function(BenchmarkId::new("udp", name), |b| {
-            b.iter(|| extract(PortNo(0), 0, black_box(&frame), 1));
+            b.iter(|| extract(Arrival::default(), black_box(&frame), 1));
         });
     }
     group.finish();
@@ -60,17 +59,17 @@ fn classifier(c: &mut Criterion) {
         let mut classifier = Classifier::new(1);
         for n in 0..rules {
             let m = matching(|key, mask| {
-                key.flow.dl_type.set(eth_type::IPV4);
-                mask.bits.flow.dl_type.set(u16::MAX);
-                key.flow.nw_addrs[4..8].copy_from_slice(&n.to_be_bytes());
-                mask.bits.flow.nw_addrs[4..8].fill(0xff);
+                key.headers.dl_type.set(eth_type::IPV4);
+                mask.bits.headers.dl_type.set(u16::MAX);
+                key.headers.nw_addrs[4..8].copy_from_slice(&n.to_be_bytes());
+                mask.bits.headers.nw_addrs[4..8].fill(0xff);
             });
             classifier.insert(&m, 1 + (n % 100) as u16, Version::default(), n);
         }
         let packet = |n: u32| {
             let mut key = PipelineKey::default();
-            key.flow.dl_type.set(eth_type::IPV4);
-            key.flow.nw_addrs[4..8].copy_from_slice(&n.to_be_bytes());
+            key.headers.dl_type.set(eth_type::IPV4);
+            key.headers.nw_addrs[4..8].copy_from_slice(&n.to_be_bytes());
             key
         };
         let (hit, miss) = (packet(rules / 2), packet(rules + 1));

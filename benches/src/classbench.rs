@@ -81,7 +81,7 @@ impl Filter {
                     proto: self.proto.0,
                 };
                 let mut mask = PipelineMask::default();
-                let flow = &mut mask.bits.flow;
+                let flow = &mut mask.bits.headers;
                 flow.dl_type = u16::MAX.into();
                 flow.nw_proto = self.proto.1;
                 flow.tp_src = sport.1.into();
@@ -99,7 +99,7 @@ impl Header {
     /// The key of an IPv4 packet.
     pub fn key(&self) -> PipelineKey {
         let mut key = PipelineKey::default();
-        let flow = &mut key.flow;
+        let flow = &mut key.headers;
         flow.dl_type = 0x0800.into();
         flow.nw_proto = self.proto;
         flow.tp_src = self.sport.into();

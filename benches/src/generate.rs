@@ -8,6 +8,7 @@
 use crate::classbench::{Filter, Set, prefix_mask};
 use crate::workload::SplitMix;
 use flow::key::VLAN_CFI;
+use flow::types::OfPort;
 use flow::{Match, PipelineKey, PipelineMask};
 
 /// Priorities and matches.
@@ -131,8 +132,8 @@ fn matching(set: impl FnOnce(&mut PipelineKey, &mut PipelineMask)) -> Match {
 fn macs(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let mac = |n: usize, random: &mut SplitMix| {
         matching(|key, mask| {
-            key.flow.dl_dst = mac_of(n, random);
-            mask.bits.flow.dl_dst = [0xff; 6];
+            key.headers.dl_dst = mac_of(n, random);
+            mask.bits.headers.dl_dst = [0xff; 6];
         })
     };
     (0..count).map(|n| (100, mac(n, random))).collect()
@@ -142,10 +143,10 @@ fn macs(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
 fn vlan_macs(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let mac = |n: usize, random: &mut SplitMix| {
         matching(|key, mask| {
-            key.flow.vlan_tci = (VLAN_CFI | (1 + n % 4000) as u16).into();
-            mask.bits.flow.vlan_tci = (VLAN_CFI | 0xfff).into();
-            key.flow.dl_dst = mac_of(n, random);
-            mask.bits.flow.dl_dst = [0xff; 6];
+            key.headers.vlan_tci = (VLAN_CFI | (1 + n % 4000) as u16).into();
+            mask.bits.headers.vlan_tci = (VLAN_CFI | 0xfff).into();
+            key.headers.dl_dst = mac_of(n, random);
+            mask.bits.headers.dl_dst = [0xff; 6];
         })
     };
     (0..count).map(|n| (100, mac(n, random))).collect()
@@ -171,19 +172,19 @@ fn ipv6_acl(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let mut rules = Vec::with_capacity(count);
     for place in 0..count {
         let m = matching(|key, mask| {
-            key.flow.dl_type = 0x86dd.into();
-            mask.bits.flow.dl_type = u16::MAX.into();
+            key.headers.dl_type = 0x86dd.into();
+            mask.bits.headers.dl_type = u16::MAX.into();
             for at in [0, 16] {
                 let (value, bits) = address(random);
-                key.flow.nw_addrs[at..at + 16].copy_from_slice(&value);
-                mask.bits.flow.nw_addrs[at..at + 16].copy_from_slice(&bits);
+                key.headers.nw_addrs[at..at + 16].copy_from_slice(&value);
+                mask.bits.headers.nw_addrs[at..at + 16].copy_from_slice(&bits);
             }
             if random.next() & 3 != 0 {
-                key.flow.nw_proto = pick(random, &[6, 17]);
-                mask.bits.flow.nw_proto = u8::MAX;
+                key.headers.nw_proto = pick(random, &[6, 17]);
+                mask.bits.headers.nw_proto = u8::MAX;
                 if random.next() & 3 != 0 {
-                    key.flow.tp_dst = pick(random, &[22, 53, 80, 443, 8080]).into();
-                    mask.bits.flow.tp_dst = u16::MAX.into();
+                    key.headers.tp_dst = pick(random, &[22, 53, 80, 443, 8080]).into();
+                    mask.bits.headers.tp_dst = u16::MAX.into();
                 }
             }
         });
@@ -207,8 +208,8 @@ fn random_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
             // Few values of each word, so that rules overlap.
             let values = SplitMix(random.next() % 64).next();
             key.words_mut().fill(values);
-            let flow = &mut mask.bits.flow;
-            flow.in_port = (some(random, 16) as u32).into();
+            mask.bits.in_port.set(OfPort(some(random, 16) as u16));
+            let flow = &mut mask.bits.headers;
             flow.dl_type = (some(random, 16) as u16).into();
             flow.dl_src = some(random, 48).to_be_bytes()[2..].try_into().expect("six bytes");
             flow.nw_proto = some(random, 8) as u8;
@@ -227,12 +228,12 @@ fn random_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
 fn own_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let rule = |place: usize, random: &mut SplitMix| {
         let m = matching(|key, mask| {
-            key.flow.nw_addrs[..8].copy_from_slice(&random.next().to_be_bytes());
+            key.headers.nw_addrs[..8].copy_from_slice(&random.next().to_be_bytes());
             // The number of the rule in some bits, noise in others.
             let bits = (place as u64) << 40 | (random.next() & random.next()) >> 24;
-            mask.bits.flow.nw_addrs[..8].copy_from_slice(&bits.to_be_bytes());
-            mask.bits.flow.dl_type = u16::MAX.into();
-            key.flow.dl_type = 0x0800.into();
+            mask.bits.headers.nw_addrs[..8].copy_from_slice(&bits.to_be_bytes());
+            mask.bits.headers.dl_type = u16::MAX.into();
+            key.headers.dl_type = 0x0800.into();
         });
         (priority(place, count), m)
     };

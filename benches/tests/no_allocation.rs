@@ -4,6 +4,8 @@ use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
 use flow::Match;
+use flow::key::KeyOfPort;
+use flow::types::OfPort;
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::BridgeId;
 use std::sync::Arc;
@@ -28,8 +30,8 @@ fn check(family: Family, flows: u32) {
 
     // A flow that a change does not concern is stamped anew, also without allocating.
     let elsewhere = matching(|key, mask| {
-        key.flow.in_port.set(3);
-        mask.bits.flow.in_port.set(u32::MAX);
+        key.in_port.set(OfPort(3));
+        mask.bits.in_port = KeyOfPort::ALL_BITS;
     });
     policy
         .bridge(BridgeId::FIRST)

@@ -3,7 +3,7 @@
 //! For tests, `trace` and packets that users describe in words. Payloads are empty or zero; lengths
 //! and checksums are right.
 
-use super::key::{ETH_TYPE_NONE, FlowKey, VLAN_CFI, frag};
+use super::key::{ETH_TYPE_NONE, Headers, VLAN_CFI, frag};
 use packet::checksum;
 use packet::wire::{
     ArpPacket, IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet, NdOption, NdPacket,
@@ -16,7 +16,7 @@ const MIN_FRAME: usize = 60;
 
 /// Builds a frame. What contradicts itself in the key (ports of a protocol without ports) is left
 /// out. Only the first of the label stack entries up to the bottom are used.
-pub fn compose(key: &FlowKey) -> Vec<u8> {
+pub fn compose(key: &Headers) -> Vec<u8> {
     let mut frame = Vec::with_capacity(128);
     frame.extend(key.dl_dst);
     frame.extend(key.dl_src);
@@ -57,7 +57,7 @@ fn push_tag(frame: &mut Vec<u8>, tpid: u16, tci: u16) {
     frame.extend(tag.into_inner());
 }
 
-fn labels(frame: &mut Vec<u8>, key: &FlowKey) {
+fn labels(frame: &mut Vec<u8>, key: &Headers) {
     for lse in &key.mpls_lse {
         frame.extend(lse.get().to_be_bytes());
         if lse.get() & mpls::BOTTOM != 0 {
@@ -66,7 +66,7 @@ fn labels(frame: &mut Vec<u8>, key: &FlowKey) {
     }
 }
 
-fn arp(frame: &mut Vec<u8>, key: &FlowKey) {
+fn arp(frame: &mut Vec<u8>, key: &Headers) {
     let mut arp = ArpPacket::new_unchecked([0; arp::HEADER_SIZE]);
     arp.set_ethernet_ipv4();
     arp.set_operation(key.nw_proto.into());
@@ -77,7 +77,7 @@ fn arp(frame: &mut Vec<u8>, key: &FlowKey) {
     frame.extend(arp.into_inner());
 }
 
-fn ipv4(frame: &mut Vec<u8>, key: &FlowKey) {
+fn ipv4(frame: &mut Vec<u8>, key: &Headers) {
     let l4 = transport(key);
     let mut ip = Ipv4Packet::new_unchecked([0; ipv4::HEADER_SIZE]);
     ip.set_version_and_header_size(ipv4::HEADER_SIZE);
@@ -97,7 +97,7 @@ fn ipv4(frame: &mut Vec<u8>, key: &FlowKey) {
     frame.extend(with_checksum(key, l4, &key.nw_addrs[..4], &key.nw_addrs[4..8]));
 }
 
-fn ipv6(frame: &mut Vec<u8>, key: &FlowKey) {
+fn ipv6(frame: &mut Vec<u8>, key: &Headers) {
     let l4 = transport(key);
     let fragment = (key.nw_frag & (frag::ANY | frag::LATER) != 0).then(|| fragment_header(key));
     let fragment_size = fragment.map_or(0, |header| header.len());
@@ -114,7 +114,7 @@ fn ipv6(frame: &mut Vec<u8>, key: &FlowKey) {
 }
 
 /// The fragment header of a first or a later fragment. More fragments follow either.
-fn fragment_header(key: &FlowKey) -> [u8; ipv6_extension::HEADER_SIZE] {
+fn fragment_header(key: &Headers) -> [u8; ipv6_extension::HEADER_SIZE] {
     let bytes = [0; ipv6_extension::HEADER_SIZE];
     let mut fragment = Ipv6Extension::new_unchecked(ip_proto::FRAGMENT, bytes);
     // The protocol of a later fragment, to rules, is the fragment header itself.
@@ -129,7 +129,7 @@ fn fragment_header(key: &FlowKey) -> [u8; ipv6_extension::HEADER_SIZE] {
 }
 
 /// The transport header, without checksum.
-fn transport(key: &FlowKey) -> Vec<u8> {
+fn transport(key: &Headers) -> Vec<u8> {
     if key.nw_frag & frag::LATER != 0 {
         return vec![0; 8];
     }
@@ -178,7 +178,7 @@ fn icmp_header(icmp_type: u8, code: u8) -> [u8; icmp::HEADER_SIZE] {
 }
 
 /// A message with the target, and the options that `nd_options_type` or their addresses ask for.
-fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &FlowKey) -> Vec<u8> {
+fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &Headers) -> Vec<u8> {
     let mut l4 = header.to_vec();
     l4.resize(nd::HEADER_SIZE, 0);
     let mut message = NdPacket::new_unchecked(&mut l4);
@@ -200,7 +200,7 @@ fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &FlowKey) -> Vec<u8
 }
 
 /// The transport packet with its checksum.
-fn with_checksum(key: &FlowKey, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<u8> {
+fn with_checksum(key: &Headers, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<u8> {
     if key.nw_frag & frag::LATER != 0 {
         return l4;
     }
@@ -229,7 +229,8 @@ fn with_checksum(key: &FlowKey, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::extract;
+    use crate::extract::{Arrival, extract};
+    use crate::key::FlowKey;
     use crate::types::PortNo;
     use proptest::prelude::*;
 
@@ -241,8 +242,8 @@ mod tests {
         fn l2()(
             dst: [u8; 6], src: [u8; 6],
             tag in prop_oneof![Just(None), any::<(u16, bool)>().prop_map(Some)],
-        ) -> FlowKey {
-            let mut key = FlowKey { dl_dst: dst, dl_src: src, ..FlowKey::default() };
+        ) -> Headers {
+            let mut key = Headers { dl_dst: dst, dl_src: src, ..Headers::default() };
             key.shape.set(FlowKey::L2_WORDS as u16);
             key.dl_type.set(0x9000);
             if let Some((tci, service)) = tag {
@@ -261,7 +262,7 @@ mod tests {
             mut key in l2(), v6: bool, addrs in addrs(), tos: u8, ttl: u8, label in 0u32..1 << 20,
             proto in prop_oneof![Just(6u8), Just(17), Just(132), Just(1), Just(58), Just(47)],
             src: u16, dst: u16, flags in 0u16..1 << 12, fragment in 0u8..3,
-        ) -> FlowKey {
+        ) -> Headers {
             key.dl_type.set(if v6 { eth_type::IPV6 } else { eth_type::IPV4 });
             (key.nw_tos, key.nw_ttl, key.nw_proto) = (tos, ttl, proto);
             if v6 {
@@ -299,7 +300,7 @@ mod tests {
         fn nd()(
             mut key in l2(), addrs in addrs(), solicit: bool, target: [u8; 16], reserved: u32,
             sll: [u8; 6], tll: [u8; 6], which in 0u8..4,
-        ) -> FlowKey {
+        ) -> Headers {
             key.dl_type.set(eth_type::IPV6);
             key.shape.set(16);
             key.nw_addrs = addrs;
@@ -320,7 +321,7 @@ mod tests {
     prop_compose! {
         fn arp_key()(
             mut key in l2(), reverse: bool, op: u8, sha: [u8; 6], tha: [u8; 6], a: [u8; 8],
-        ) -> FlowKey {
+        ) -> Headers {
             key.dl_type.set(if reverse { eth_type::RARP } else { eth_type::ARP });
             key.shape.set(16);
             key.nw_proto = op;
@@ -332,7 +333,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn mpls_key()(mut key in l2(), n in 1usize..4, lse: [u32; 3], multicast: bool) -> FlowKey {
+        fn mpls_key()(mut key in l2(), n in 1usize..4, lse: [u32; 3], multicast: bool) -> Headers {
             key.dl_type.set(if multicast { eth_type::MPLS_MCAST } else { eth_type::MPLS });
             key.shape.set(16);
             for (i, lse) in lse.iter().enumerate().take(n) {
@@ -349,16 +350,15 @@ mod tests {
             key in prop_oneof![l2(), ip(), nd(), arp_key(), mpls_key()]
         ) {
             let frame = compose(&key);
-            let (found, _) = extract(PortNo(0), 0, &frame, 1);
-            prop_assert_eq!(found, key);
+            let (found, _) = extract(Arrival::default(), &frame, 1);
+            prop_assert_eq!(found.headers, key);
         }
 
         #[test]
         fn extraction_takes_anything(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let (key, _) = extract(PortNo(1), 0, &frame, 2);
-            let used = key.shape.get() as usize;
-            let mut key = key;
-            key.shape.set(0);
+            let (mut key, _) = extract(Arrival::on(PortNo(1)), &frame, 2);
+            let used = key.headers.shape.get() as usize;
+            key.headers.shape.set(0);
             prop_assert!(key.words()[used..].iter().all(|&w| w == 0));
         }
     }
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn composed_checksums_convince_an_independent_reader() {
         use pnet_packet::{Packet, ethernet, ipv4, tcp};
-        let mut key = FlowKey::default();
+        let mut key = Headers::default();
         key.dl_type.set(eth_type::IPV4);
         key.nw_proto = ip_proto::TCP;
         key.nw_addrs[..8].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);

@@ -7,7 +7,7 @@
 //!
 //! Bytes behind the length that the IP header states are padding and never read.
 
-use super::key::{ETH_TYPE_NONE, FlowKey, VLAN_CFI, frag};
+use super::key::{ETH_TYPE_NONE, FlowKey, Headers, VLAN_CFI, frag};
 use crate::types::PortNo;
 use packet::Layers;
 use packet::wire::{
@@ -16,27 +16,39 @@ use packet::wire::{
     ipv6_extension, nd, nd_option, sctp, tcp, udp,
 };
 
+/// What is known of a frame beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// The port that it came in on.
+    pub port_no: PortNo,
+    /// Which saved pipeline state this pass continues; 0 is a fresh frame.
+    pub recirc_id: u32,
+}
+
+impl Arrival {
+    /// A fresh frame from a port.
+    #[inline]
+    pub fn on(port_no: PortNo) -> Self {
+        Self { port_no, recirc_id: 0 }
+    }
+}
+
 /// Reads the headers of `frame`. At most `vlan_limit` tags are looked at; the type behind them is
 /// `dl_type` even when it announces another tag.
-pub fn extract(in_port: PortNo, recirc_id: u32, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
+pub fn extract(arrival: Arrival, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
     let mut key = FlowKey::default();
-    let layers = extract_into(&mut key, in_port, recirc_id, frame, vlan_limit);
+    let layers = extract_into(&mut key, arrival, frame, vlan_limit);
     (key, layers)
 }
 
 /// As [`extract`], into a key of whatever contents: copying it costs as much as reading an IPv4 header.
 #[inline]
-pub fn extract_into(
-    key: &mut FlowKey,
-    in_port: PortNo,
-    recirc_id: u32,
-    frame: &[u8],
-    vlan_limit: u8,
-) -> Layers {
+pub fn extract_into(key: &mut FlowKey, arrival: Arrival, frame: &[u8], vlan_limit: u8) -> Layers {
     *key = FlowKey::default();
+    key.port_no.set(arrival.port_no);
+    key.recirc_id.set(arrival.recirc_id);
+    let key = &mut key.headers;
     let mut layers = Layers::default();
-    key.in_port.set(u32::from(in_port.0));
-    key.recirc_id.set(recirc_id);
     key.shape.set(FlowKey::L2_WORDS as u16);
     let Some(eth) = frame.first_chunk::<{ ethernet::HEADER_SIZE }>() else {
         return layers;
@@ -102,7 +114,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Reads tags and returns the type behind them. `tpid` is the first tag's.
-fn tags(key: &mut FlowKey, walk: &mut Walk<'_>, tpid: u16, limit: u8) -> u16 {
+fn tags(key: &mut Headers, walk: &mut Walk<'_>, tpid: u16, limit: u8) -> u16 {
     let mut dl_type = tpid;
     for n in 0..limit.min(2) {
         if !eth_type::is_vlan(dl_type) {
@@ -139,7 +151,7 @@ fn snap_type(walk: &mut Walk<'_>) -> u16 {
 }
 
 /// Keeps the first three entries, walks to the bottom of the stack.
-fn labels(key: &mut FlowKey, walk: &mut Walk<'_>) {
+fn labels(key: &mut Headers, walk: &mut Walk<'_>) {
     let mut n = 0;
     while let Some(&lse) = walk.take::<4>() {
         if let Some(slot) = key.mpls_lse.get_mut(n) {
@@ -157,14 +169,14 @@ fn labels(key: &mut FlowKey, walk: &mut Walk<'_>) {
 
 /// The key uses at least `n` words.
 #[inline]
-fn use_words(key: &mut FlowKey, n: usize) {
+fn use_words(key: &mut Headers, n: usize) {
     if (key.shape.get() as usize) < n {
         key.shape.set(n as u16);
     }
 }
 
 #[inline]
-fn ipv4(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
+fn ipv4(key: &mut Headers, layers: &mut Layers, mut walk: Walk<'_>) {
     let Some(bytes) = walk.peek::<{ ipv4::HEADER_SIZE }>() else {
         return;
     };
@@ -190,7 +202,7 @@ fn ipv4(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
     transport(key, layers, walk);
 }
 
-fn ipv6(key: &mut FlowKey, layers: &mut Layers, mut walk: Walk<'_>) {
+fn ipv6(key: &mut Headers, layers: &mut Layers, mut walk: Walk<'_>) {
     let left = walk.left();
     let Some(bytes) = walk.take::<{ ipv6::HEADER_SIZE }>() else {
         return;
@@ -235,7 +247,7 @@ fn extension_headers(first: u8, walk: &mut Walk<'_>) -> Option<(u8, u8)> {
 }
 
 #[inline]
-fn transport(key: &mut FlowKey, layers: &mut Layers, walk: Walk<'_>) {
+fn transport(key: &mut Headers, layers: &mut Layers, walk: Walk<'_>) {
     layers.l4 = walk.pos as u16;
     if key.nw_frag & frag::LATER != 0 {
         return;
@@ -274,20 +286,20 @@ fn transport(key: &mut FlowKey, layers: &mut Layers, walk: Walk<'_>) {
 
 /// TCP, UDP and SCTP begin with the ports.
 #[inline]
-fn set_ports<const N: usize>(key: &mut FlowKey, header: &[u8; N]) {
+fn set_ports<const N: usize>(key: &mut Headers, header: &[u8; N]) {
     let udp = UdpPacket::new_unchecked(header);
     key.tp_src.set(udp.src_port());
     key.tp_dst.set(udp.dst_port());
 }
 
 /// ICMP, ICMPv6 and IGMP begin with a type; what IGMP has behind it is called code as well.
-fn set_type_and_code(key: &mut FlowKey, header: &[u8; icmp::HEADER_SIZE]) {
+fn set_type_and_code(key: &mut Headers, header: &[u8; icmp::HEADER_SIZE]) {
     let icmp = IcmpPacket::new_unchecked(header);
     key.tp_src.set(u16::from(icmp.icmp_type()));
     key.tp_dst.set(u16::from(icmp.code()));
 }
 
-fn icmpv6(key: &mut FlowKey, walk: Walk<'_>) {
+fn icmpv6(key: &mut Headers, walk: Walk<'_>) {
     let Some(header) = walk.peek::<{ icmpv6::HEADER_SIZE }>() else {
         return;
     };
@@ -324,7 +336,7 @@ fn icmpv6(key: &mut FlowKey, walk: Walk<'_>) {
     }
 }
 
-fn arp(key: &mut FlowKey, walk: Walk<'_>) {
+fn arp(key: &mut Headers, walk: Walk<'_>) {
     let Some(bytes) = walk.peek::<{ arp::HEADER_SIZE }>() else {
         return;
     };
@@ -353,7 +365,7 @@ mod tests {
     const TCP: usize = IP + 20;
 
     fn tcp() -> Vec<u8> {
-        let mut key = FlowKey { nw_proto: ip_proto::TCP, nw_ttl: 64, ..FlowKey::default() };
+        let mut key = Headers { nw_proto: ip_proto::TCP, nw_ttl: 64, ..Headers::default() };
         key.dl_type.set(eth_type::IPV4);
         key.nw_addrs[..8].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
         key.tp_src.set(1000);
@@ -365,7 +377,7 @@ mod tests {
     fn seen(edit: impl FnOnce(&mut Vec<u8>)) -> (u8, u16, u16) {
         let mut frame = tcp();
         edit(&mut frame);
-        let (key, _) = extract(PortNo(0), 0, &frame, 1);
+        let (FlowKey { headers: key, .. }, _) = extract(Arrival::default(), &frame, 1);
         (key.nw_proto, key.tp_src.get(), key.tp_dst.get())
     }
 
@@ -412,7 +424,7 @@ mod tests {
             frame.splice(12..12, tag);
         }
         let seen = |limit| {
-            let (key, _) = extract(PortNo(0), 0, &frame, limit);
+            let (FlowKey { headers: key, .. }, _) = extract(Arrival::default(), &frame, limit);
             (key.vlan_tci.get(), key.vlan2_tci.get(), key.dl_type.get(), key.tp_dst.get())
         };
         assert_eq!(seen(1), (VLAN_CFI | 7, 0, eth_type::VLAN, 0));

@@ -8,7 +8,7 @@
 //!
 //! What a field needs before it means anything is its [`Prerequisite`].
 
-use super::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI};
+use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI};
 use super::prerequisite::Prerequisite;
 use crate::action::Subfield;
 use crate::types::OfVersion;
@@ -259,17 +259,17 @@ macro_rules! fields {
 
 /// Bytes of the key that hold a member, or part of it.
 macro_rules! at {
-    (flow.$member:ident) => {
-        at!(FlowKey, $member, 0, 0)
+    (headers.$member:ident) => {
+        at!(Headers, $member, 0, 0)
     };
-    (flow.$member:ident >> $shift:literal) => {
-        at!(FlowKey, $member, 0, $shift)
+    (headers.$member:ident >> $shift:literal) => {
+        at!(Headers, $member, 0, $shift)
     };
-    (flow.$member:ident [$skip:literal; $len:literal]) => {
-        Place(offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member) + $skip, $len, 0)
+    (headers.$member:ident [$skip:literal; $len:literal]) => {
+        Place(offset_of!(PipelineKey, headers) + offset_of!(Headers, $member) + $skip, $len, 0)
     };
-    (flow.$member:ident [$skip:literal; $len:literal] >> $shift:literal) => {
-        Place(offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member) + $skip, $len, $shift)
+    (headers.$member:ident [$skip:literal; $len:literal] >> $shift:literal) => {
+        Place(offset_of!(PipelineKey, headers) + offset_of!(Headers, $member) + $skip, $len, $shift)
     };
     (state.$member:ident [$skip:literal; $len:literal]) => {
         Place(offset_of!(PipelineKey, $member) + $skip, $len, 0)
@@ -277,10 +277,10 @@ macro_rules! at {
     (state.$member:ident) => {
         at!(PipelineKey, $member, 0, 0)
     };
-    (FlowKey, $member:ident, $skip:literal, $shift:literal) => {
+    (Headers, $member:ident, $skip:literal, $shift:literal) => {
         Place(
-            offset_of!(PipelineKey, flow) + offset_of!(FlowKey, $member),
-            member_len(|k: &FlowKey| &k.$member),
+            offset_of!(PipelineKey, headers) + offset_of!(Headers, $member),
+            member_len(|k: &Headers| &k.$member),
             $shift,
         )
     };
@@ -298,9 +298,9 @@ const fn member_len<K, T>(_: fn(&K) -> &T) -> u8 {
 fields! {
     Metadata: "metadata" "", 64, at!(state.metadata), any, rw, None, Hexadecimal,
         [oxm("OXM_OF_METADATA", 2)];
-    InPort: "in_port" "", 16, at!(flow.in_port[2; 2]), exact, rw, None, Port,
+    InPort: "in_port" "", 16, at!(state.in_port[2; 2]), exact, rw, None, Port,
         [nxm_of("NXM_OF_IN_PORT", 0)];
-    InPortOxm: "in_port_oxm" "", 32, at!(flow.in_port[2; 2]), exact, rw, None, Port32,
+    InPortOxm: "in_port_oxm" "", 32, at!(state.in_port[2; 2]), exact, rw, None, Port32,
         [oxm("OXM_OF_IN_PORT", 0)];
     ActsetOutput: "actset_output" "", 32, at!(state.actset_output[2; 2]), exact, ro, None, Port32,
         [onf("ONFOXM_ET_ACTSET_OUTPUT", 43), oxm15("OXM_OF_ACTSET_OUTPUT", 43)];
@@ -308,93 +308,93 @@ fields! {
         [nxm_nx("NXM_NX_CONJ_ID", 37)];
     PktMark: "pkt_mark" "", 32, at!(state.pkt_mark), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_PKT_MARK", 33)];
-    EthSrc: "eth_src" "dl_src", 48, at!(flow.dl_src), any, rw, None, Ethernet,
+    EthSrc: "eth_src" "dl_src", 48, at!(headers.dl_src), any, rw, None, Ethernet,
         [nxm_of("NXM_OF_ETH_SRC", 2), oxm("OXM_OF_ETH_SRC", 4)];
-    EthDst: "eth_dst" "dl_dst", 48, at!(flow.dl_dst), any, rw, None, Ethernet,
+    EthDst: "eth_dst" "dl_dst", 48, at!(headers.dl_dst), any, rw, None, Ethernet,
         [nxm_of("NXM_OF_ETH_DST", 1), oxm("OXM_OF_ETH_DST", 3)];
-    EthType: "eth_type" "dl_type", 16, at!(flow.dl_type), exact, ro, None, Hexadecimal,
+    EthType: "eth_type" "dl_type", 16, at!(headers.dl_type), exact, ro, None, Hexadecimal,
         [nxm_of("NXM_OF_ETH_TYPE", 3), oxm("OXM_OF_ETH_TYPE", 5)];
-    VlanTci: "vlan_tci" "", 16, at!(flow.vlan_tci), any, rw, None, Hexadecimal,
+    VlanTci: "vlan_tci" "", 16, at!(headers.vlan_tci), any, rw, None, Hexadecimal,
         [nxm_of("NXM_OF_VLAN_TCI", 4)];
-    DlVlan: "dl_vlan" "", 12, at!(flow.vlan_tci), exact, rw, None, Decimal,
+    DlVlan: "dl_vlan" "", 12, at!(headers.vlan_tci), exact, rw, None, Decimal,
         [];
-    VlanVid: "vlan_vid" "", 12, at!(flow.vlan_tci), any, rw, None, Decimal,
+    VlanVid: "vlan_vid" "", 12, at!(headers.vlan_tci), any, rw, None, Decimal,
         [oxm("OXM_OF_VLAN_VID", 6)], legal 0x1fff;
-    DlVlanPcp: "dl_vlan_pcp" "", 3, at!(flow.vlan_tci >> 13), exact, rw, None, Decimal,
+    DlVlanPcp: "dl_vlan_pcp" "", 3, at!(headers.vlan_tci >> 13), exact, rw, None, Decimal,
         [];
-    VlanPcp: "vlan_pcp" "", 3, at!(flow.vlan_tci >> 13), exact, rw, VlanVid, Decimal,
+    VlanPcp: "vlan_pcp" "", 3, at!(headers.vlan_tci >> 13), exact, rw, VlanVid, Decimal,
         [oxm("OXM_OF_VLAN_PCP", 7)];
-    MplsLabel: "mpls_label" "", 20, at!(flow.mpls_lse[0; 4] >> 12), exact, rw, Mpls, Decimal,
+    MplsLabel: "mpls_label" "", 20, at!(headers.mpls_lse[0; 4] >> 12), exact, rw, Mpls, Decimal,
         [oxm("OXM_OF_MPLS_LABEL", 34)];
-    MplsTc: "mpls_tc" "", 3, at!(flow.mpls_lse[0; 4] >> 9), exact, rw, Mpls, Decimal,
+    MplsTc: "mpls_tc" "", 3, at!(headers.mpls_lse[0; 4] >> 9), exact, rw, Mpls, Decimal,
         [oxm("OXM_OF_MPLS_TC", 35)];
-    MplsBos: "mpls_bos" "", 1, at!(flow.mpls_lse[0; 4] >> 8), exact, ro, Mpls, Decimal,
+    MplsBos: "mpls_bos" "", 1, at!(headers.mpls_lse[0; 4] >> 8), exact, ro, Mpls, Decimal,
         [oxm("OXM_OF_MPLS_BOS", 36)];
-    MplsTtl: "mpls_ttl" "", 8, at!(flow.mpls_lse[0; 4]), exact, rw, Mpls, Decimal,
+    MplsTtl: "mpls_ttl" "", 8, at!(headers.mpls_lse[0; 4]), exact, rw, Mpls, Decimal,
         [nxm_nx("NXM_NX_MPLS_TTL", 30)];
-    Ipv4Src: "ip_src" "nw_src", 32, at!(flow.nw_addrs[0; 4]), any, rw, Ipv4, Ipv4,
+    Ipv4Src: "ip_src" "nw_src", 32, at!(headers.nw_addrs[0; 4]), any, rw, Ipv4, Ipv4,
         [nxm_of("NXM_OF_IP_SRC", 7), oxm("OXM_OF_IPV4_SRC", 11)];
-    Ipv4Dst: "ip_dst" "nw_dst", 32, at!(flow.nw_addrs[4; 4]), any, rw, Ipv4, Ipv4,
+    Ipv4Dst: "ip_dst" "nw_dst", 32, at!(headers.nw_addrs[4; 4]), any, rw, Ipv4, Ipv4,
         [nxm_of("NXM_OF_IP_DST", 8), oxm("OXM_OF_IPV4_DST", 12)];
-    Ipv6Src: "ipv6_src" "", 128, at!(flow.nw_addrs[0; 16]), any, rw, Ipv6, Ipv6,
+    Ipv6Src: "ipv6_src" "", 128, at!(headers.nw_addrs[0; 16]), any, rw, Ipv6, Ipv6,
         [nxm_nx("NXM_NX_IPV6_SRC", 19), oxm("OXM_OF_IPV6_SRC", 26)];
-    Ipv6Dst: "ipv6_dst" "", 128, at!(flow.nw_addrs[16; 16]), any, rw, Ipv6, Ipv6,
+    Ipv6Dst: "ipv6_dst" "", 128, at!(headers.nw_addrs[16; 16]), any, rw, Ipv6, Ipv6,
         [nxm_nx("NXM_NX_IPV6_DST", 20), oxm("OXM_OF_IPV6_DST", 27)];
-    Ipv6Label: "ipv6_label" "", 20, at!(flow.ipv6_label), any, rw, Ipv6, Hexadecimal,
+    Ipv6Label: "ipv6_label" "", 20, at!(headers.ipv6_label), any, rw, Ipv6, Hexadecimal,
         [nxm_nx("NXM_NX_IPV6_LABEL", 27), oxm("OXM_OF_IPV6_FLABEL", 28)];
-    IpProto: "nw_proto" "ip_proto", 8, at!(flow.nw_proto), exact, ro, Ip, Decimal,
+    IpProto: "nw_proto" "ip_proto", 8, at!(headers.nw_proto), exact, ro, Ip, Decimal,
         [nxm_of("NXM_OF_IP_PROTO", 6), oxm("OXM_OF_IP_PROTO", 10)];
-    NwTos: "nw_tos" "", 8, at!(flow.nw_tos), exact, rw, Ip, Decimal,
+    NwTos: "nw_tos" "", 8, at!(headers.nw_tos), exact, rw, Ip, Decimal,
         [nxm_of("NXM_OF_IP_TOS", 5)], legal 0xfc;
-    IpDscp: "ip_dscp" "", 6, at!(flow.nw_tos >> 2), exact, rw, Ip, Decimal,
+    IpDscp: "ip_dscp" "", 6, at!(headers.nw_tos >> 2), exact, rw, Ip, Decimal,
         [oxm("OXM_OF_IP_DSCP", 8)];
-    IpEcn: "nw_ecn" "ip_ecn", 2, at!(flow.nw_tos), exact, rw, Ip, Decimal,
+    IpEcn: "nw_ecn" "ip_ecn", 2, at!(headers.nw_tos), exact, rw, Ip, Decimal,
         [nxm_nx("NXM_NX_IP_ECN", 28), oxm("OXM_OF_IP_ECN", 9)];
-    IpTtl: "nw_ttl" "", 8, at!(flow.nw_ttl), exact, rw, Ip, Decimal,
+    IpTtl: "nw_ttl" "", 8, at!(headers.nw_ttl), exact, rw, Ip, Decimal,
         [nxm_nx("NXM_NX_IP_TTL", 29)];
-    IpFrag: "ip_frag" "nw_frag", 2, at!(flow.nw_frag), any, ro, Ip, Frag,
+    IpFrag: "ip_frag" "nw_frag", 2, at!(headers.nw_frag), any, ro, Ip, Frag,
         [nxm_nx("NXM_NX_IP_FRAG", 26)];
-    ArpOp: "arp_op" "", 16, at!(flow.nw_proto), exact, rw, Arp, Decimal,
+    ArpOp: "arp_op" "", 16, at!(headers.nw_proto), exact, rw, Arp, Decimal,
         [nxm_of("NXM_OF_ARP_OP", 15), oxm("OXM_OF_ARP_OP", 21)], legal 0xff;
-    ArpSpa: "arp_spa" "", 32, at!(flow.nw_addrs[0; 4]), any, rw, Arp, Ipv4,
+    ArpSpa: "arp_spa" "", 32, at!(headers.nw_addrs[0; 4]), any, rw, Arp, Ipv4,
         [nxm_of("NXM_OF_ARP_SPA", 16), oxm("OXM_OF_ARP_SPA", 22)];
-    ArpTpa: "arp_tpa" "", 32, at!(flow.nw_addrs[4; 4]), any, rw, Arp, Ipv4,
+    ArpTpa: "arp_tpa" "", 32, at!(headers.nw_addrs[4; 4]), any, rw, Arp, Ipv4,
         [nxm_of("NXM_OF_ARP_TPA", 17), oxm("OXM_OF_ARP_TPA", 23)];
-    ArpSha: "arp_sha" "", 48, at!(flow.arp_sha), any, rw, Arp, Ethernet,
+    ArpSha: "arp_sha" "", 48, at!(headers.arp_sha), any, rw, Arp, Ethernet,
         [nxm_nx("NXM_NX_ARP_SHA", 17), oxm("OXM_OF_ARP_SHA", 24)];
-    ArpTha: "arp_tha" "", 48, at!(flow.arp_tha), any, rw, Arp, Ethernet,
+    ArpTha: "arp_tha" "", 48, at!(headers.arp_tha), any, rw, Arp, Ethernet,
         [nxm_nx("NXM_NX_ARP_THA", 18), oxm("OXM_OF_ARP_THA", 25)];
-    TcpSrc: "tcp_src" "tp_src", 16, at!(flow.tp_src), any, rw, Tcp, Decimal,
+    TcpSrc: "tcp_src" "tp_src", 16, at!(headers.tp_src), any, rw, Tcp, Decimal,
         [nxm_of("NXM_OF_TCP_SRC", 9), oxm("OXM_OF_TCP_SRC", 13)];
-    TcpDst: "tcp_dst" "tp_dst", 16, at!(flow.tp_dst), any, rw, Tcp, Decimal,
+    TcpDst: "tcp_dst" "tp_dst", 16, at!(headers.tp_dst), any, rw, Tcp, Decimal,
         [nxm_of("NXM_OF_TCP_DST", 10), oxm("OXM_OF_TCP_DST", 14)];
-    TcpFlags: "tcp_flags" "", 12, at!(flow.tcp_flags), any, ro, Tcp, TcpFlags,
+    TcpFlags: "tcp_flags" "", 12, at!(headers.tcp_flags), any, ro, Tcp, TcpFlags,
         [nxm_nx("NXM_NX_TCP_FLAGS", 34), onf("ONFOXM_ET_TCP_FLAGS", 42), oxm15("OXM_OF_TCP_FLAGS", 42)];
-    UdpSrc: "udp_src" "", 16, at!(flow.tp_src), any, rw, Udp, Decimal,
+    UdpSrc: "udp_src" "", 16, at!(headers.tp_src), any, rw, Udp, Decimal,
         [nxm_of("NXM_OF_UDP_SRC", 11), oxm("OXM_OF_UDP_SRC", 15)];
-    UdpDst: "udp_dst" "", 16, at!(flow.tp_dst), any, rw, Udp, Decimal,
+    UdpDst: "udp_dst" "", 16, at!(headers.tp_dst), any, rw, Udp, Decimal,
         [nxm_of("NXM_OF_UDP_DST", 12), oxm("OXM_OF_UDP_DST", 16)];
-    SctpSrc: "sctp_src" "", 16, at!(flow.tp_src), any, rw, Sctp, Decimal,
+    SctpSrc: "sctp_src" "", 16, at!(headers.tp_src), any, rw, Sctp, Decimal,
         [oxm("OXM_OF_SCTP_SRC", 17)];
-    SctpDst: "sctp_dst" "", 16, at!(flow.tp_dst), any, rw, Sctp, Decimal,
+    SctpDst: "sctp_dst" "", 16, at!(headers.tp_dst), any, rw, Sctp, Decimal,
         [oxm("OXM_OF_SCTP_DST", 18)];
-    IcmpType: "icmp_type" "", 8, at!(flow.tp_src[1; 1]), exact, rw, Icmpv4, Decimal,
+    IcmpType: "icmp_type" "", 8, at!(headers.tp_src[1; 1]), exact, rw, Icmpv4, Decimal,
         [nxm_of("NXM_OF_ICMP_TYPE", 13), oxm("OXM_OF_ICMPV4_TYPE", 19)];
-    IcmpCode: "icmp_code" "", 8, at!(flow.tp_dst[1; 1]), exact, rw, Icmpv4, Decimal,
+    IcmpCode: "icmp_code" "", 8, at!(headers.tp_dst[1; 1]), exact, rw, Icmpv4, Decimal,
         [nxm_of("NXM_OF_ICMP_CODE", 14), oxm("OXM_OF_ICMPV4_CODE", 20)];
-    Icmpv6Type: "icmpv6_type" "", 8, at!(flow.tp_src[1; 1]), exact, rw, Icmpv6, Decimal,
+    Icmpv6Type: "icmpv6_type" "", 8, at!(headers.tp_src[1; 1]), exact, rw, Icmpv6, Decimal,
         [nxm_nx("NXM_NX_ICMPV6_TYPE", 21), oxm("OXM_OF_ICMPV6_TYPE", 29)];
-    Icmpv6Code: "icmpv6_code" "", 8, at!(flow.tp_dst[1; 1]), exact, rw, Icmpv6, Decimal,
+    Icmpv6Code: "icmpv6_code" "", 8, at!(headers.tp_dst[1; 1]), exact, rw, Icmpv6, Decimal,
         [nxm_nx("NXM_NX_ICMPV6_CODE", 22), oxm("OXM_OF_ICMPV6_CODE", 30)];
-    NdTarget: "nd_target" "", 128, at!(flow.nd_target), any, rw, Nd, Ipv6,
+    NdTarget: "nd_target" "", 128, at!(headers.nd_target), any, rw, Nd, Ipv6,
         [nxm_nx("NXM_NX_ND_TARGET", 23), oxm("OXM_OF_IPV6_ND_TARGET", 31)];
-    NdSll: "nd_sll" "", 48, at!(flow.arp_sha), any, rw, NdSolicit, Ethernet,
+    NdSll: "nd_sll" "", 48, at!(headers.arp_sha), any, rw, NdSolicit, Ethernet,
         [nxm_nx("NXM_NX_ND_SLL", 24), oxm("OXM_OF_IPV6_ND_SLL", 32)];
-    NdTll: "nd_tll" "", 48, at!(flow.arp_tha), any, rw, NdAdvert, Ethernet,
+    NdTll: "nd_tll" "", 48, at!(headers.arp_tha), any, rw, NdAdvert, Ethernet,
         [nxm_nx("NXM_NX_ND_TLL", 25), oxm("OXM_OF_IPV6_ND_TLL", 33)];
-    NdReserved: "nd_reserved" "", 32, at!(flow.nd_reserved), exact, rw, Nd, Decimal,
+    NdReserved: "nd_reserved" "", 32, at!(headers.nd_reserved), exact, rw, Nd, Decimal,
         [ericsson("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)];
-    NdOptionsType: "nd_options_type" "", 8, at!(flow.nd_options_type), exact, rw, Nd, Decimal,
+    NdOptionsType: "nd_options_type" "", 8, at!(headers.nd_options_type), exact, rw, Nd, Decimal,
         [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)];
 }
 
@@ -509,7 +509,7 @@ impl FieldId {
     pub fn write(self, key: &mut PipelineKey, value: u128, mask: u128) {
         self.def().put(key, value, mask);
         if matches!(self, Self::DlVlan | Self::DlVlanPcp | Self::VlanPcp) {
-            key.flow.vlan_tci |= VLAN_CFI;
+            key.headers.vlan_tci |= VLAN_CFI;
         }
     }
 
@@ -529,6 +529,11 @@ impl FieldId {
     #[inline]
     pub fn get_mask(self, mask: &PipelineMask) -> u128 {
         self.def().get(&mask.bits)
+    }
+
+    /// Whether all bits of the field are marked as looked at.
+    pub fn is_exact(self, mask: &PipelineMask) -> bool {
+        self.get_mask(mask) == self.full_mask()
     }
 
     /// Whether the packet has the header that holds the field.
@@ -594,6 +599,7 @@ impl Subfield {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::OfPort;
     use std::collections::HashSet;
 
     #[test]
@@ -623,7 +629,7 @@ mod tests {
             assert_eq!(field.read(&key), value, "{}", def.name);
             let mut mask = PipelineMask::default();
             field.set_mask(&mut mask, full);
-            key.flow.vlan_tci &= mask.bits.flow.vlan_tci;
+            key.headers.vlan_tci &= mask.bits.headers.vlan_tci;
             assert_eq!(key.masked(&mask), key, "{}", def.name);
         }
     }
@@ -644,26 +650,26 @@ mod tests {
         let mut key = PipelineKey::default();
         FieldId::IpDscp.write(&mut key, 46, u128::MAX);
         FieldId::IpEcn.write(&mut key, 1, u128::MAX);
-        assert_eq!(key.flow.nw_tos, 46 << 2 | 1);
+        assert_eq!(key.headers.nw_tos, 46 << 2 | 1);
         assert_eq!(FieldId::NwTos.read(&key), 46 << 2);
         FieldId::IcmpType.write(&mut key, 8, u128::MAX);
-        assert_eq!(key.flow.tp_src.get(), 8);
+        assert_eq!(key.headers.tp_src.get(), 8);
         FieldId::MplsLabel.write(&mut key, 0xabcde, u128::MAX);
         FieldId::MplsTtl.write(&mut key, 64, u128::MAX);
-        assert_eq!(key.flow.mpls_lse[0].get(), 0xabcde040);
+        assert_eq!(key.headers.mpls_lse[0].get(), 0xabcde040);
         FieldId::Ipv4Dst.write(&mut key, 0x0a00_0001, u128::MAX);
-        assert_eq!(key.flow.nw_dst(), 0x0a00_0001);
+        assert_eq!(key.headers.nw_dst(), 0x0a00_0001);
     }
 
     #[test]
     fn setting_a_vlan_id_makes_a_frame_tagged() {
         let mut key = PipelineKey::default();
         FieldId::DlVlan.write(&mut key, 5, u128::MAX);
-        assert_eq!(key.flow.vlan_tci.get(), 0x1005);
+        assert_eq!(key.headers.vlan_tci.get(), 0x1005);
         assert_eq!(FieldId::VlanVid.read(&key), 0x1005);
         assert_eq!(FieldId::DlVlan.read(&key), 5);
         FieldId::DlVlanPcp.write(&mut key, 3, u128::MAX);
-        assert_eq!(key.flow.vlan_tci.get(), 0x7005);
+        assert_eq!(key.headers.vlan_tci.get(), 0x7005);
     }
 
     #[test]
@@ -671,7 +677,7 @@ mod tests {
         let mut key = PipelineKey::default();
         FieldId::InPortOxm.write(&mut key, 0xffff_fffe, u128::MAX);
         assert_eq!(FieldId::InPort.read(&key), 0xfffe);
-        assert_eq!(key.flow.in_port.get(), 0xfffe);
+        assert_eq!(key.in_port.get(), OfPort::LOCAL);
     }
 
     #[test]

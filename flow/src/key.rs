@@ -1,7 +1,16 @@
 //! What the switch knows about one frame: plain old data in network byte order.
 //!
-//! [`FlowKey`] is what caches look at: the ingress port and the packet's headers. It is laid out in
-//! segments of 64-bit words, the common ones first, so that a frame pays only for what it has:
+//! [`Headers`] are what the frame says. Two keys put something beside them:
+//!
+//! - [`FlowKey`] is what caches look at: the datapath's number of the ingress port and the pass.
+//! - [`PipelineKey`] is what rules match: OpenFlow's number of the ingress port, and what no cache needs to know,
+//!   because it starts at zero for every frame: registers and `metadata`.
+//!
+//! The two numbers of a port have types of their own, [`PortNo`] and [`OfPort`], in keys as elsewhere. Word `n` of a
+//! `FlowKey` has the same headers as word `n` of a `PipelineKey`, for all words but the first.
+//!
+//! A [`FlowKey`] is laid out in segments of 64-bit words, the common ones first, so that a frame pays only for what it
+//! has:
 //!
 //! ```text
 //! words 0-2   ingress, Ethernet, outer VLAN tag      every frame
@@ -10,21 +19,24 @@
 //! words 9-15  second tag, MPLS, ARP and ND bodies    the few that have them
 //! ```
 //!
-//! Hashing, comparing and masking are loops over the words in use; all words behind them are zero but for the [`shape`](FlowKey::shape).
-//! [`PipelineKey`] puts behind it what rules may also match but no cache needs to know, because it
-//! starts at zero for every frame: registers and `metadata`.
+//! Hashing, comparing and masking are loops over the words in use; all words behind them are zero but for the
+//! [`shape`](Headers::shape).
 //!
 //! A [`Mask`] has the layout of its key, and the one-bits in it matter. It is a type of its own, so that nobody
 //! takes one for the other.
 
 use crate::bit_set::{BitSet, blocks};
+use crate::types::{OfPort, PortNo};
+use std::mem::offset_of;
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Words of [`Headers`].
+pub const HEADER_WORDS: usize = 15;
 /// Words of a [`FlowKey`].
-pub const FLOW_WORDS: usize = 16;
+pub const FLOW_WORDS: usize = 1 + HEADER_WORDS;
 /// Words of a [`PipelineKey`].
-pub const PIPELINE_WORDS: usize = FLOW_WORDS + 19;
+pub const PIPELINE_WORDS: usize = FLOW_WORDS + 18;
 
 /// A set of words of a [`FlowKey`].
 pub type WordSet = BitSet<{ blocks(FLOW_WORDS) }>;
@@ -46,16 +58,58 @@ pub mod frag {
     pub const LATER: u8 = 2;
 }
 
-/// The headers of one frame and where it came in. See the [module](self) for the layout.
+/// Declares a port number of a key: 32 bits wide, of which the upper half is zero.
+macro_rules! key_port {
+    ($(#[$doc:meta])* $name:ident, $port:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+        )]
+        #[repr(transparent)]
+        pub struct $name(U32);
+
+        impl $name {
+            /// For masks: every bit of the number matters.
+            pub const ALL_BITS: Self = Self(U32::new(u32::MAX));
+
+            /// The port.
+            #[inline]
+            pub fn get(self) -> $port {
+                $port(self.0.get() as u16)
+            }
+
+            /// Puts another port in place of this one.
+            #[inline]
+            pub fn set(&mut self, port: $port) {
+                *self = port.into();
+            }
+        }
+
+        impl From<$port> for $name {
+            #[inline]
+            fn from(port: $port) -> Self {
+                Self(u32::from(port.0).into())
+            }
+        }
+    };
+}
+
+key_port! {
+    /// A port of the datapath, as a [`FlowKey`] holds it.
+    KeyPortNo, PortNo
+}
+
+key_port! {
+    /// A port of OpenFlow, as a [`PipelineKey`] holds it.
+    KeyOfPort, OfPort
+}
+
+/// The headers of one frame. See the [module](self) for the layout.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C, align(8))]
-pub struct FlowKey {
-    /// Ingress port: the datapath's number in cache keys, the OpenFlow number in pipeline keys.
-    pub in_port: U32,
-    /// Which saved pipeline state this pass continues; 0 is a fresh frame.
-    pub recirc_id: U32,
+pub struct Headers {
     /// Destination MAC.
     pub dl_dst: [u8; 6],
     /// EtherType behind the tags, or [`ETH_TYPE_NONE`].
@@ -114,26 +168,40 @@ pub struct FlowKey {
     pub nd_target: [u8; 16],
 }
 
-/// A [`FlowKey`] and the state that the pipeline adds: what rules match.
+/// What caches look at: the headers of one frame, and where it came in.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C, align(8))]
+pub struct FlowKey {
+    /// The port that the frame came in on.
+    pub port_no: KeyPortNo,
+    /// Which saved pipeline state this pass continues; 0 is a fresh frame.
+    pub recirc_id: U32,
+    /// What the frame says.
+    pub headers: Headers,
+}
+
+/// What rules match: headers as they are at this point of the pipeline, and the state beside them.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C, align(8))]
 pub struct PipelineKey {
+    /// The port that the frame came in on, or that a rule says it came in on.
+    pub in_port: KeyOfPort,
+    /// `pkt_mark`.
+    pub pkt_mark: U32,
     /// The frame as it is at this point of the pipeline.
-    pub flow: FlowKey,
+    pub headers: Headers,
     /// OpenFlow `metadata`.
     pub metadata: U64,
     /// `reg0` to `reg31`.
     pub regs: [U32; 32],
-    /// `pkt_mark`.
-    pub pkt_mark: U32,
     /// Output port in the action set.
     pub actset_output: U32,
     /// `conj_id`.
     pub conj_id: U32,
-    /// Zero.
-    pub _pad: U32,
 }
 
 /// Which bits of a key matter: those that are one in `bits`, which has the layout of the key.
@@ -151,8 +219,10 @@ pub type FlowMask = Mask<FlowKey>;
 /// Which bits of a [`PipelineKey`] matter.
 pub type PipelineMask = Mask<PipelineKey>;
 
+const _: () = assert!(size_of::<Headers>() == 8 * HEADER_WORDS);
 const _: () = assert!(size_of::<FlowKey>() == 8 * FLOW_WORDS);
 const _: () = assert!(size_of::<PipelineKey>() == 8 * PIPELINE_WORDS);
+const _: () = assert!(offset_of!(FlowKey, headers) == offset_of!(PipelineKey, headers));
 
 impl FlowKey {
     /// Words that a frame without a network header uses.
@@ -172,6 +242,14 @@ impl FlowKey {
     #[inline]
     pub fn words_mut(&mut self) -> &mut [u64; FLOW_WORDS] {
         zerocopy::transmute_mut!(self)
+    }
+}
+
+impl Headers {
+    /// The headers as words, for comparing.
+    #[inline]
+    pub fn words(&self) -> &[u64; HEADER_WORDS] {
+        zerocopy::transmute_ref!(self)
     }
 
     /// IPv4 source or ARP sender protocol address.
@@ -259,23 +337,23 @@ impl PipelineMask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::mem::offset_of;
 
     #[test]
     fn segments_begin_at_their_words() {
-        assert_eq!(offset_of!(FlowKey, nw_proto), 8 * FlowKey::L2_WORDS);
-        assert_eq!(offset_of!(FlowKey, nw_addrs) + 8, 8 * FlowKey::IPV4_WORDS);
-        assert_eq!(offset_of!(FlowKey, vlan_tpid), 8 * FlowKey::IPV6_WORDS);
+        let at = |offset| offset_of!(FlowKey, headers) + offset;
+        assert_eq!(at(offset_of!(Headers, nw_proto)), 8 * FlowKey::L2_WORDS);
+        assert_eq!(at(offset_of!(Headers, nw_addrs)) + 8, 8 * FlowKey::IPV4_WORDS);
+        assert_eq!(at(offset_of!(Headers, vlan_tpid)), 8 * FlowKey::IPV6_WORDS);
     }
 
     #[test]
     fn masked_bits_do_not_count() {
         let mut a = PipelineKey::default();
         let mut mask = PipelineMask::default();
-        a.flow.nw_ttl = 64;
+        a.headers.nw_ttl = 64;
         assert!(a.matches(&PipelineKey::default(), &mask));
-        mask.bits.flow.nw_ttl = 0xff;
+        mask.bits.headers.nw_ttl = 0xff;
         assert!(!a.matches(&PipelineKey::default(), &mask));
-        assert_eq!(a.masked(&mask).flow.nw_ttl, 64);
+        assert_eq!(a.masked(&mask).headers.nw_ttl, 64);
     }
 }

@@ -20,5 +20,5 @@ pub mod text;
 pub mod types;
 pub mod verdict;
 
-pub use key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
+pub use key::{FlowKey, FlowMask, Headers, PipelineKey, PipelineMask};
 pub use matching::Match;

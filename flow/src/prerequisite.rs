@@ -4,7 +4,7 @@
 //! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
 //! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
 
-use super::key::{FlowKey, PipelineKey, PipelineMask, VLAN_CFI, frag};
+use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI, frag};
 use super::matching::Match;
 use packet::wire::{eth_type, ip_proto};
 
@@ -63,7 +63,7 @@ enum Depth {
 impl Prerequisite {
     /// Whether the packet has it. A later fragment has no TCP, UDP or SCTP header.
     pub fn met(self, key: &PipelineKey) -> bool {
-        let flow = &key.flow;
+        let flow = &key.headers;
         let has_ports = flow.nw_frag & frag::LATER == 0;
         match self {
             Self::Tcp | Self::Udp | Self::Sctp => has_ports && self.describes(flow),
@@ -73,7 +73,7 @@ impl Prerequisite {
 
     /// Marks what [`Prerequisite::met`] looked at, or more.
     pub fn mark(self, mask: &mut PipelineMask) {
-        let flow = &mut mask.bits.flow;
+        let flow = &mut mask.bits.headers;
         let depth = self.depth();
         if depth == Depth::Vlan {
             flow.vlan_tci |= VLAN_CFI;
@@ -101,7 +101,7 @@ impl Prerequisite {
 
     /// Whether every packet that agrees with `key` in the bits of `mask` has it.
     pub fn implied(self, key: &PipelineKey, mask: &PipelineMask) -> bool {
-        let (key, mask) = (&key.flow, &mask.bits.flow);
+        let (key, mask) = (&key.headers, &mask.bits.headers);
         let exact = match self.depth() {
             Depth::Nothing => true,
             Depth::Vlan => mask.vlan_tci.get() & VLAN_CFI != 0,
@@ -152,7 +152,7 @@ impl Prerequisite {
         }
     }
 
-    fn describes(self, flow: &FlowKey) -> bool {
+    fn describes(self, flow: &Headers) -> bool {
         use eth_type::{ARP, IPV4, IPV6, RARP, is_mpls};
         let dl_type = flow.dl_type.get();
         let is_ip = matches!(dl_type, IPV4 | IPV6);
@@ -188,8 +188,8 @@ mod tests {
 
     fn packet(dl_type: u16, nw_proto: u8) -> PipelineKey {
         let mut key = PipelineKey::default();
-        key.flow.dl_type = dl_type.into();
-        key.flow.nw_proto = nw_proto;
+        key.headers.dl_type = dl_type.into();
+        key.headers.nw_proto = nw_proto;
         key
     }
 
@@ -204,16 +204,16 @@ mod tests {
     #[test]
     fn later_fragments_have_no_ports() {
         let mut key = packet(0x0800, 17);
-        key.flow.nw_frag = frag::ANY;
+        key.headers.nw_frag = frag::ANY;
         assert!(Prerequisite::Udp.met(&key));
-        key.flow.nw_frag |= frag::LATER;
+        key.headers.nw_frag |= frag::LATER;
         assert!(!Prerequisite::Udp.met(&key));
     }
 
     #[test]
     fn the_answer_depends_on_marked_bits_only() {
         let mut key = packet(0x86dd, 58);
-        key.flow.tp_src = 135.into();
+        key.headers.tp_src = 135.into();
         let mut mask = PipelineMask::default();
         Prerequisite::NdSolicit.mark(&mut mask);
         assert!(Prerequisite::NdSolicit.met(&key.masked(&mask)));
@@ -224,10 +224,10 @@ mod tests {
     fn a_match_implies_what_it_names_exactly() {
         let key = packet(0x0800, 6);
         let mut mask = PipelineMask::default();
-        mask.bits.flow.dl_type = u16::MAX.into();
+        mask.bits.headers.dl_type = u16::MAX.into();
         assert!(Prerequisite::Ipv4.implied_by(&Match::new(&key, &mask)));
         assert!(!Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
-        mask.bits.flow.nw_proto = u8::MAX;
+        mask.bits.headers.nw_proto = u8::MAX;
         assert!(Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
     }
 }

@@ -3,7 +3,7 @@
 //! crashes through them.
 #![forbid(unsafe_code)]
 
-use flow::extract::extract;
+use flow::extract::{Arrival, extract};
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::{
     GroupCommand, ParseContext, PrintOptions, parse_flow, parse_group, parse_packet_out,
@@ -51,7 +51,7 @@ pub fn frame(data: &[u8]) {
     let frame = bytes.0;
     let mut batch = Batch::new();
     let mut received = Frame::owned(frame, offload);
-    let (_, layers) = extract(PortNo(0), 0, frame, 1 + (data.len() & 1) as u8);
+    let (_, layers) = extract(Arrival::default(), frame, 1 + (data.len() & 1) as u8);
     received.layers = layers;
     batch.push(received);
     let mut egress = Egress::new(4);

@@ -5,7 +5,7 @@
 
 use crate::action::Action;
 use crate::fields::FieldId;
-use crate::key::FlowKey;
+use crate::key::Headers;
 use crate::types::{OfPort, TableId};
 use crate::{Match, PipelineKey, PipelineMask};
 
@@ -91,8 +91,7 @@ impl Region {
             | Action::DecMplsTtl
             | Action::PushMpls(_)
             | Action::PopMpls(_) => {
-                let in_port = self.mask.bits.flow.in_port;
-                self.mask.bits.flow = FlowKey { in_port, ..FlowKey::default() };
+                self.mask.bits.headers = Headers::default();
             }
             _ => {}
         }

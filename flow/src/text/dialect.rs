@@ -32,8 +32,8 @@ pub(super) fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, M
 }
 
 fn extensible(matching: &Match) -> Cow<'_, Match> {
-    let key = matching.key().flow.vlan_tci.get();
-    let mask = matching.mask().bits.flow.vlan_tci.get();
+    let key = matching.key().headers.vlan_tci.get();
+    let mask = matching.mask().bits.headers.vlan_tci.get();
     if mask == 0 {
         return Cow::Borrowed(matching);
     }
@@ -48,8 +48,8 @@ fn extensible(matching: &Match) -> Cow<'_, Match> {
         return Cow::Borrowed(matching);
     }
     let (mut key, mut mask) = (*matching.key(), *matching.mask());
-    key.flow.vlan_tci = tci.into();
-    mask.bits.flow.vlan_tci = tci_mask.into();
+    key.headers.vlan_tci = tci.into();
+    mask.bits.headers.vlan_tci = tci_mask.into();
     Cow::Owned(Match::new(&key, &mask))
 }
 

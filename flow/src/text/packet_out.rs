@@ -10,12 +10,12 @@ use super::request::{behind_actions, no_format, receivable};
 use super::words::{self, Word};
 use super::{ParseContext, consistency, dialect, port, value};
 use crate::action::Action;
-use crate::extract::extract;
+use crate::extract::{Arrival, extract};
 use crate::fields::FieldId;
-use crate::key::{FlowKey, PipelineKey, PipelineMask};
+use crate::key::{FlowKey, Headers, PipelineKey, PipelineMask};
 use crate::matching::Match;
 use crate::packet_out::PacketOut;
-use crate::types::{OfPort, PortNo};
+use crate::types::OfPort;
 use packet::wire::ethernet;
 use zerocopy::FromBytes;
 
@@ -192,10 +192,10 @@ fn actions(
 
 /// The match of this packet alone.
 fn exactly(packet: &[u8]) -> Match {
-    let (flow, _) = extract(PortNo::default(), 0, packet, VLAN_LIMIT);
-    let all = FlowKey::read_from_bytes(&[0xff; size_of::<FlowKey>()]).unwrap_or_default();
-    let key = PipelineKey { flow, ..PipelineKey::default() };
-    let bits = PipelineKey { flow: all, ..PipelineKey::default() };
+    let (FlowKey { headers, .. }, _) = extract(Arrival::default(), packet, VLAN_LIMIT);
+    let all = Headers::read_from_bytes(&[0xff; size_of::<Headers>()]).unwrap_or_default();
+    let key = PipelineKey { headers, ..PipelineKey::default() };
+    let bits = PipelineKey { headers: all, ..PipelineKey::default() };
     Match::new(&key, &PipelineMask { bits })
 }
 

@@ -9,7 +9,7 @@ use super::protocol::Protocols;
 use super::value::Masked;
 use crate::action::Subfield;
 use crate::fields::FieldId;
-use crate::key::{FlowKey, VLAN_CFI, frag};
+use crate::key::{Headers, VLAN_CFI, frag};
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
@@ -183,7 +183,7 @@ impl<'a> MatchBuilder<'a> {
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         if self.is_ipv6() {
             // Only extensible matches have these fields of IPv6.
-            let mask = &self.matching.mask().bits.flow;
+            let mask = &self.matching.mask().bits.headers;
             let has_inner = mask.nw_proto != 0
                 || mask.nw_tos != 0
                 || mask.tp_src.get() != 0
@@ -226,15 +226,15 @@ impl<'a> MatchBuilder<'a> {
             }
             let (_, bits) = self.get(seen.field);
             if bits != 0 {
-                return Err(self.missing_header(seen, &self.matching.key().flow));
+                return Err(self.missing_header(seen, &self.matching.key().headers));
             }
         }
         Ok(())
     }
 
-    fn missing_header(&self, seen: &Seen<'_>, key: &FlowKey) -> TextError {
+    fn missing_header(&self, seen: &Seen<'_>, key: &Headers) -> TextError {
         let needed = needed(seen);
-        let is_later = self.matching.mask().bits.flow.nw_frag & key.nw_frag & frag::LATER != 0;
+        let is_later = self.matching.mask().bits.headers.nw_frag & key.nw_frag & frag::LATER != 0;
         let is_transport =
             matches!(needed[0], Prerequisite::Tcp | Prerequisite::Udp | Prerequisite::Sctp);
         if is_later && is_transport {
@@ -270,7 +270,7 @@ impl<'a> MatchBuilder<'a> {
         else {
             return true;
         };
-        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().bits.flow);
+        let (key, mask) = (&self.matching.key().headers, &self.matching.mask().bits.headers);
         let type_agrees = mask.dl_type.get() == 0 || key.dl_type.get() == dl_type;
         let proto_agrees = mask.nw_proto == 0 || nw_proto.is_none_or(|p| p == key.nw_proto);
         type_agrees && proto_agrees
@@ -297,7 +297,7 @@ impl<'a> MatchBuilder<'a> {
 
     /// Open vSwitch sends these, and its switch refuses them.
     fn refuse_what_the_receiver_refuses(&self) -> Result<(), TextError> {
-        let (key, mask) = (&self.matching.key().flow, &self.matching.mask().bits.flow);
+        let (key, mask) = (&self.matching.key().headers, &self.matching.mask().bits.headers);
         let has_ports = mask.tp_src.get() | mask.tp_dst.get() | mask.tcp_flags.get() != 0;
         let is_transport = has_ports && matches!(key.nw_proto, 6 | 17 | 132);
         if is_transport && key.nw_frag & frag::LATER != 0 {
@@ -313,7 +313,7 @@ impl<'a> MatchBuilder<'a> {
     /// protocol at hand have a place there.
     fn drop_what_lacks_its_header(&mut self) {
         let (key, mut mask) = (*self.matching.key(), *self.matching.mask());
-        let (flow, bits) = (&key.flow, &mut mask.bits.flow);
+        let (flow, bits) = (&key.headers, &mut mask.bits.headers);
         let has = |p: Prerequisite| p.met(&key);
         if !has(Prerequisite::Ip) {
             (bits.nw_tos, bits.nw_ttl, bits.nw_frag) = (0, 0, 0);

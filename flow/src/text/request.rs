@@ -201,8 +201,8 @@ impl<'a> Draft<'a> {
             let fault = Fault::new("OpenFlow 1.1 cannot match nw_ecn").hint(instead_of_1_0());
             return Err(TextError::at(self.text, self.text, fault));
         }
-        let says_untagged = matching.mask().bits.flow.vlan_tci.get() == u16::MAX
-            && matching.key().flow.vlan_tci.get() == 0;
+        let says_untagged = matching.mask().bits.headers.vlan_tci.get() == u16::MAX
+            && matching.key().headers.vlan_tci.get() == 0;
         let is_altered = matches!(dialect::matching(matching, version), Cow::Owned(_));
         if is_altered && !says_untagged {
             let fault = Fault::new(format!(
@@ -218,7 +218,8 @@ impl<'a> Draft<'a> {
     /// A priority without a tag is refused by the receiver.
     fn refuse_bad_vlan(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let flow = &self.flow_mod.matching;
-        let (key, mask) = (flow.key().flow.vlan_tci.get(), flow.mask().bits.flow.vlan_tci.get());
+        let (key, mask) =
+            (flow.key().headers.vlan_tci.get(), flow.mask().bits.headers.vlan_tci.get());
         let is_bad = context.version >= OfVersion::OpenFlow12
             && mask & 0xe000 != 0
             && key & 0x1fff != 0
@@ -236,21 +237,21 @@ impl<'a> Draft<'a> {
 /// like are the only ones, and mean the same. `None` for any other match, which stays as it is.
 fn as_standard_match(matching: &Match, usable: Protocols) -> Option<Match> {
     let (key, mask) =
-        (matching.key().flow.vlan_tci.get(), matching.mask().bits.flow.vlan_tci.get());
+        (matching.key().headers.vlan_tci.get(), matching.mask().bits.headers.vlan_tci.get());
     let has_no_tag = mask & 0x1000 != 0 && key & 0x1000 == 0;
     if !has_no_tag || !usable.has_standard() {
         return None;
     }
     let (mut key, mut mask) = (*matching.key(), *matching.mask());
-    key.flow.vlan_tci = 0.into();
-    mask.bits.flow.vlan_tci = u16::MAX.into();
+    key.headers.vlan_tci = 0.into();
+    mask.bits.headers.vlan_tci = u16::MAX.into();
     Some(Match::new(&key, &mask))
 }
 
 /// The match of 1.1 has no place for the ECN bits.
 fn without_ecn(matching: &Match) -> Match {
     let mut mask = *matching.mask();
-    mask.bits.flow.nw_tos &= !3;
+    mask.bits.headers.nw_tos &= !3;
     Match::new(matching.key(), &mask)
 }
 

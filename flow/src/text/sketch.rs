@@ -5,7 +5,7 @@
 
 use crate::action::Action;
 use crate::fields::FieldId;
-use crate::key::{FlowKey, PipelineKey, VLAN_CFI};
+use crate::key::{Headers, PipelineKey, VLAN_CFI};
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ impl<'a> Sketch<'a> {
     }
 
     pub(super) fn is_tagged(&self) -> bool {
-        self.key.flow.vlan_tci.get() & VLAN_CFI != 0
+        self.key.headers.vlan_tci.get() & VLAN_CFI != 0
     }
 
     pub(super) fn has_two_tags(&self) -> bool {
@@ -33,7 +33,7 @@ impl<'a> Sketch<'a> {
     }
 
     pub(super) fn nw_proto(&self) -> u8 {
-        self.key.flow.nw_proto
+        self.key.headers.nw_proto
     }
 
     pub(super) fn meets(&self, prerequisite: Prerequisite) -> bool {
@@ -44,29 +44,29 @@ impl<'a> Sketch<'a> {
     pub(super) fn apply(&mut self, action: &Action) {
         match action {
             Action::SetVlanVid { .. } | Action::SetVlanPcp { .. } => {
-                self.flow().vlan_tci |= VLAN_CFI;
+                self.headers().vlan_tci |= VLAN_CFI;
             }
             Action::StripVlan => {
                 let inner = std::mem::take(&mut self.inner_tci);
-                self.flow().vlan_tci = inner.into();
+                self.headers().vlan_tci = inner.into();
             }
             Action::PushVlan(_) => {
-                self.inner_tci = self.key.flow.vlan_tci.get();
-                self.flow().vlan_tci = VLAN_CFI.into();
+                self.inner_tci = self.key.headers.vlan_tci.get();
+                self.headers().vlan_tci = VLAN_CFI.into();
             }
             Action::SetField { field: FieldId::VlanTci, value, .. } => {
-                self.flow().vlan_tci = (*value as u16).into();
+                self.headers().vlan_tci = (*value as u16).into();
             }
             Action::PushMpls(ty) => {
-                self.flow().dl_type = (*ty).into();
-                self.flow().nw_proto = 0;
+                self.headers().dl_type = (*ty).into();
+                self.headers().nw_proto = 0;
             }
-            Action::PopMpls(ty) => self.flow().dl_type = (*ty).into(),
+            Action::PopMpls(ty) => self.headers().dl_type = (*ty).into(),
             _ => {}
         }
     }
 
-    fn flow(&mut self) -> &mut FlowKey {
-        &mut self.key.to_mut().flow
+    fn headers(&mut self) -> &mut Headers {
+        &mut self.key.to_mut().headers
     }
 }

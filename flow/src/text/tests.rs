@@ -90,8 +90,9 @@ fn matching() -> impl Strategy<Value = Match> {
             // There are words for five of the combinations.
             let (value, bits) = match field {
                 FieldId::IpFrag => {
-                    let has_ports = mask.bits.flow.tp_src.get() | mask.bits.flow.tp_dst.get() != 0
-                        || mask.bits.flow.tcp_flags.get() != 0;
+                    let has_ports = mask.bits.headers.tp_src.get() | mask.bits.headers.tp_dst.get()
+                        != 0
+                        || mask.bits.headers.tcp_flags.get() != 0;
                     let words = [(0, 3), (1, 1), (1, 3), (0, 2), (3, 3)];
                     words[value as usize % if has_ports { 4 } else { 5 }]
                 }
@@ -100,8 +101,8 @@ fn matching() -> impl Strategy<Value = Match> {
             field.write(&mut key, value & bits, bits);
             field.set_mask(&mut mask, bits);
         }
-        key.flow.vlan_tci = tci.0.into();
-        mask.bits.flow.vlan_tci = tci.1.into();
+        key.headers.vlan_tci = tci.0.into();
+        mask.bits.headers.vlan_tci = tci.1.into();
         Match::new(&key, &mask)
     })
 }

@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn lanes_hold_the_halves_in_use_in_host_order() {
         let mut mask = PipelineMask::default();
-        mask.bits.flow.nw_addrs[..4].copy_from_slice(&[255, 255, 0, 0]);
-        mask.bits.flow.tp_dst = 0xfffe.into();
+        mask.bits.headers.nw_addrs[..4].copy_from_slice(&[255, 255, 0, 0]);
+        mask.bits.headers.tp_dst = 0xfffe.into();
         mask.bits.regs[31] = 1.into();
         let layout = Layout::new(HalfSet::of(&mask));
         assert_eq!(layout.width(), 1);

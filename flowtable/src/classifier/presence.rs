@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn absent_values_are_explained_by_few_bits() {
         let mut mask = PipelineMask::default();
-        mask.bits.flow.nw_addrs[..4].copy_from_slice(&[255; 4]);
-        mask.bits.flow.nw_proto = 255;
+        mask.bits.headers.nw_addrs[..4].copy_from_slice(&[255; 4]);
+        mask.bits.headers.nw_proto = 255;
         let layout = Layout::new(HalfSet::of(&mask));
         let hash_lines = layout.pack(&mask.bits);
         let keys =
@@ -198,8 +198,8 @@ mod tests {
         let mut presence = Presence::new(&layout, &hash_lines, &keys, cells(&mask, 10));
         let packed = |addr: [u8; 4]| {
             let mut key = PipelineKey::default();
-            key.flow.nw_addrs[..4].copy_from_slice(&addr);
-            key.flow.nw_proto = 6;
+            key.headers.nw_addrs[..4].copy_from_slice(&addr);
+            key.headers.nw_proto = 6;
             layout.pack(&key)
         };
         let none = layout.pack(&PipelineKey::default());

@@ -1,14 +1,16 @@
 //! The classifier against the linear search.
 
 use super::{Classifier, LinearClassifier, RuleId, Sample, Version};
+use flow::key::{KeyOfPort, PIPELINE_WORDS};
+use flow::types::OfPort;
 use flow::{Match, PipelineKey, PipelineMask};
 use proptest::prelude::*;
 
 fn dst(addr: u32, len: u32) -> Match {
     let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
-    key.flow.nw_addrs[4..8].copy_from_slice(&addr.to_be_bytes());
+    key.headers.nw_addrs[4..8].copy_from_slice(&addr.to_be_bytes());
     let bits = u32::MAX.checked_shl(32 - len).unwrap_or(0);
-    mask.bits.flow.nw_addrs[4..8].copy_from_slice(&bits.to_be_bytes());
+    mask.bits.headers.nw_addrs[4..8].copy_from_slice(&bits.to_be_bytes());
     Match::new(&key, &mask)
 }
 
@@ -74,7 +76,7 @@ fn a_miss_needs_few_bits() {
     while !c.settle(100) {}
     let mut mask = PipelineMask::default();
     c.lookup(dst(0x0b010203, 32).key(), Version(1), &mut mask);
-    assert!(mask.bits.flow.nw_dst().count_ones() <= 8, "{:08x}", mask.bits.flow.nw_dst());
+    assert!(mask.bits.headers.nw_dst().count_ones() <= 8, "{:08x}", mask.bits.headers.nw_dst());
 }
 
 /// Numbers without a pattern (splitmix64).
@@ -110,17 +112,17 @@ fn prefix<const N: usize>(r: &mut Random, len: u32) -> ([u8; N], [u8; N]) {
 
 fn ipv6_rule(r: &mut Random) -> Match {
     let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
-    (key.flow.dl_type, mask.bits.flow.dl_type) = (0x86dd.into(), u16::MAX.into());
+    (key.headers.dl_type, mask.bits.headers.dl_type) = (0x86dd.into(), u16::MAX.into());
     for half in [0..16, 16..32] {
         let len = r.pick(&[0, 32, 48, 56, 64, 64, 128]);
         let (value, bits) = prefix::<16>(r, len);
-        key.flow.nw_addrs[half.clone()].copy_from_slice(&value);
-        mask.bits.flow.nw_addrs[half].copy_from_slice(&bits);
+        key.headers.nw_addrs[half.clone()].copy_from_slice(&value);
+        mask.bits.headers.nw_addrs[half].copy_from_slice(&bits);
     }
     if r.below(2) == 0 {
-        (key.flow.nw_proto, mask.bits.flow.nw_proto) = (6, u8::MAX);
+        (key.headers.nw_proto, mask.bits.headers.nw_proto) = (6, u8::MAX);
         let bits = r.pick(&[0xffff_u16, 0xffff, 0xfff0, 0xe000]);
-        (key.flow.tp_dst, mask.bits.flow.tp_dst) =
+        (key.headers.tp_dst, mask.bits.headers.tp_dst) =
             ((r.below(4) as u16 * 0x1111).into(), bits.into());
     }
     Match::new(&key, &mask)
@@ -128,13 +130,13 @@ fn ipv6_rule(r: &mut Random) -> Match {
 
 fn ethernet_rule(r: &mut Random) -> Match {
     let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
-    key.flow.in_port = (r.below(6) as u32).into();
-    mask.bits.flow.in_port = r.pick(&[0, u32::MAX]).into();
-    key.flow.vlan_tci = (0x1000 | r.below(9) as u16 | (r.below(8) as u16) << 13).into();
-    mask.bits.flow.vlan_tci = r.pick(&[0, 0x1000, 0x1fff, 0xffff]).into();
+    key.in_port.set(OfPort(r.below(6) as u16));
+    mask.bits.in_port = r.pick(&[KeyOfPort::default(), KeyOfPort::ALL_BITS]);
+    key.headers.vlan_tci = (0x1000 | r.below(9) as u16 | (r.below(8) as u16) << 13).into();
+    mask.bits.headers.vlan_tci = r.pick(&[0, 0x1000, 0x1fff, 0xffff]).into();
     for (mac, bits) in [
-        (&mut key.flow.dl_dst, &mut mask.bits.flow.dl_dst),
-        (&mut key.flow.dl_src, &mut mask.bits.flow.dl_src),
+        (&mut key.headers.dl_dst, &mut mask.bits.headers.dl_dst),
+        (&mut key.headers.dl_src, &mut mask.bits.headers.dl_src),
     ] {
         *mac = [r.below(2) as u8, 2, 3, 4, r.below(2) as u8, r.below(64) as u8];
         *bits = r.pick(&[[0; 6], [255; 6], [255; 6], [1, 0, 0, 0, 0, 0], [255, 255, 255, 0, 0, 0]]);
@@ -392,7 +394,7 @@ fn rules_of_all_kinds_are_found() {
 
 /// Rules and keys from few values, so that they meet.
 fn arb_match() -> impl Strategy<Value = Match> {
-    let word = (0usize..35, any::<u64>(), 0u32..=64);
+    let word = (0..PIPELINE_WORDS, any::<u64>(), 0u32..=64);
     proptest::collection::vec(word, 0..5).prop_map(|words| {
         let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
         for (at, value, len) in words {

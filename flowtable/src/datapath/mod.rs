@@ -47,7 +47,7 @@ use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
 use cached_flow::Place;
 use flow::FlowKey;
-use flow::extract::{extract, extract_into};
+use flow::extract::{Arrival, extract, extract_into};
 use flow::types::{MacAddr, PortNo};
 use flow::verdict::DropReason;
 use flow_table::{FlowTable, GUEST};
@@ -268,10 +268,11 @@ impl Datapath {
 
     /// Keys, hashes and sizes of all frames.
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
+        let arrival = Arrival::on(in_port);
         let Scratch { keys, hashes, sizes, .. } = &mut *self.scratch;
         for (i, frame) in batch.received_mut().iter_mut().enumerate() {
             let key = &mut keys[i];
-            frame.layers = extract_into(key, in_port, 0, frame.bytes(), self.vlan_limit);
+            frame.layers = extract_into(key, arrival, frame.bytes(), self.vlan_limit);
             sizes[i] = frame.size() as u32;
             hashes[i] = self.hasher.hash(key);
         }
@@ -445,7 +446,8 @@ impl Datapath {
             }
             let frame = batch.frame_mut(id);
             let size = frame.size() as u64;
-            let (key, layers) = extract(moment.in_port, recirc_id, frame.bytes(), self.vlan_limit);
+            let arrival = Arrival { port_no: moment.in_port, recirc_id };
+            let (key, layers) = extract(arrival, frame.bytes(), self.vlan_limit);
             frame.layers = layers;
             let hash = self.hasher.hash(&key);
             let found = self.flow_of(moment, &key, hash).and_then(|i| self.flows.get(i));
@@ -486,7 +488,7 @@ impl Datapath {
                 None => self.translate(moment, key),
             },
             None => {
-                let source = Source { port: moment.in_port, mac: MacAddr(key.dl_src) };
+                let source = Source { port: moment.in_port, mac: MacAddr(key.headers.dl_src) };
                 let is_established = || self.registry.established().contains(source);
                 if !self.budget.admit(moment.now, source, is_established) {
                     self.stats.refused.add(1);

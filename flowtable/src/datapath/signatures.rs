@@ -38,7 +38,7 @@ impl KeyHasher {
         let pair = |i: usize| fold(w[i] ^ s[i], w[i + 1] ^ s[i + 1]);
         let mut sum = pair(0).wrapping_add(pair(2)).wrapping_add(pair(4));
         const { assert!(FLOW_WORDS == 16, "every word goes into the hash") }
-        let used = usize::from(key.shape.get());
+        let used = usize::from(key.headers.shape.get());
         if used > FlowKey::IPV4_WORDS {
             sum = sum.wrapping_add(pair(6)).wrapping_add(pair(8));
             if used > FlowKey::IPV6_WORDS {
@@ -211,7 +211,7 @@ mod tests {
         let hashes: Vec<u64> = (0..4096)
             .map(|n| {
                 let mut key = FlowKey::default();
-                key.tp_src.set(n);
+                key.headers.tp_src.set(n);
                 hasher.hash(&key)
             })
             .collect();

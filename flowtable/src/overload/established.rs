@@ -23,9 +23,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The source of a packet with a key of the datapath, whose port numbers are 16 bits wide.
+    /// The source of a packet with a key of the datapath.
     pub(crate) fn of(key: &FlowKey) -> Self {
-        Self { port: PortNo(key.in_port.get() as u16), mac: MacAddr(key.dl_src) }
+        Self { port: key.port_no.get(), mac: MacAddr(key.headers.dl_src) }
     }
 }
 

@@ -6,8 +6,9 @@
 use super::tests::{add, add_groups, add_to, policy};
 use super::*;
 use crate::datapath::{Egress, execute};
+use flow::Headers;
 use flow::compose::compose;
-use flow::extract::extract;
+use flow::extract::{Arrival, extract};
 use flow::key::FLOW_WORDS;
 use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DpAction;
@@ -86,7 +87,7 @@ fn add_second_bridge(policy: &Policy, rules: &[&str]) {
 prop_compose! {
     /// Packets near the rules: values that they look at are likely.
     fn packet()(
-        in_port in 0u32..4,
+        in_port in 0u16..4,
         dl_type in prop_oneof![
             4 => Just(0x0800u16), 2 => Just(0x86dd), 1 => Just(0x0806), 1 => Just(0x8847), 1 => any::<u16>()
         ],
@@ -105,8 +106,7 @@ prop_compose! {
         lse in prop_oneof![Just([0x3140u32, 0, 0]), any::<[u32; 3]>()],
         nd: [u8; 28],
     ) -> FlowKey {
-        let mut key = FlowKey::default();
-        key.in_port.set(in_port);
+        let mut key = Headers::default();
         key.dl_type.set(dl_type);
         key.dl_dst.copy_from_slice(&macs[..6]);
         key.dl_src.copy_from_slice(&macs[6..]);
@@ -154,17 +154,17 @@ prop_compose! {
             }
             _ => {}
         }
-        key
+        FlowKey { port_no: PortNo(in_port).into(), headers: key, ..FlowKey::default() }
     }
 }
 
 /// What leaves where, and the ids of other passes, when the steps are done to a frame with this key.
-fn effect(actions: &[DpAction], key: &FlowKey) -> (Vec<(u16, Vec<u8>)>, Vec<u32>) {
+fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)>, Vec<u32>) {
     let mut batch = Batch::new();
     let bytes = compose(key);
     batch.push(Frame::owned(&bytes, Offload::NONE));
     let id = FrameId::received(0);
-    (_, batch.frame_mut(id).layers) = extract(PortNo(0), 0, &bytes, 2);
+    (_, batch.frame_mut(id).layers) = extract(Arrival::default(), &bytes, 2);
     let mut egress = Egress::new(6);
     let executed = execute(actions, &mut batch, id, 0, &mut egress);
     let sent = (0..6).flat_map(|port| {
@@ -207,14 +207,15 @@ proptest! {
             *word ^= noise & !mask;
         }
         // These two are no properties of the packet.
-        (other.recirc_id, other.shape) = (packet.recirc_id, packet.shape);
+        other.recirc_id = packet.recirc_id;
+        other.headers.shape = packet.headers.shape;
         let again = p.translate(&other);
         // Not the lists are compared: a bit that the second translation looked at may be written as
         // it is, which changes nothing.
         prop_assert_eq!((again.drop, again.flood), (verdict.drop, verdict.flood));
         prop_assert_eq!(
-            effect(&verdict.actions, &other),
-            effect(&again.actions, &other),
+            effect(&verdict.actions, &other.headers),
+            effect(&again.actions, &other.headers),
             "{:?}\n{:?}\nmask {:?}", packet, other, verdict.mask
         );
     }

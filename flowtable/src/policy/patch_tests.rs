@@ -1,6 +1,7 @@
 //! Two bridges that are joined by a patch: what each sees, and what comes out.
 
 use super::*;
+use flow::FlowKey;
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::{ParseContext, parse_flow, parse_match};
@@ -58,9 +59,8 @@ impl Pair {
     /// What becomes of a packet that comes in at port 1 of the first bridge.
     fn translate(&self, packet: &str) -> Translation {
         let context = ParseContext::default();
-        let mut key = parse_match(packet, &context).expect(packet).key().flow;
-        key.in_port.set(0);
-        self.policy.translate(&key)
+        let headers = parse_match(packet, &context).expect(packet).key().headers;
+        self.policy.translate(&FlowKey { headers, ..FlowKey::default() })
     }
 
     fn outputs(&self, packet: &str) -> Vec<u16> {
@@ -233,11 +233,20 @@ fn a_pass_that_begins_in_the_second_bridge_goes_on_there() {
     let Some(DpAction::Recirculate(id)) = first.actions.last() else {
         panic!("{:?}", first.actions);
     };
-    let mut key = parse_match(PACKET, &ParseContext::default()).unwrap().key().flow;
-    key.in_port.set(0);
-    key.recirc_id.set(*id);
+    let headers = parse_match(PACKET, &ParseContext::default()).unwrap().key().headers;
+    let key = FlowKey { recirc_id: (*id).into(), headers, ..FlowKey::default() };
     let again = pair.policy.translate(&key);
     assert_eq!(again.actions, [DpAction::Output(PortNo(3))]);
+}
+
+#[test]
+fn a_port_number_of_another_bridge_is_not_the_packets_own() {
+    // The second bridge looks the packet up as if it had come in at a port that has, by chance, the number of the
+    // first bridge's port where it did. A change of a rule for that port is about this packet.
+    let pair = Pair::new(&["actions=output:10"], &["actions=resubmit(1,1)"]);
+    assert!(pair.translate(PACKET).depends.rewritten.contains(0));
+    let pair = Pair::new(&["actions=resubmit(,1)"], &[]);
+    assert!(!pair.translate(PACKET).depends.rewritten.contains(0));
 }
 
 #[test]

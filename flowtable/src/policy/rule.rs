@@ -5,7 +5,9 @@ use super::tables::RuleRef;
 use crate::classifier::RuleId;
 use flow::Match;
 use flow::action::Action;
+use flow::fields::FieldId;
 use flow::flow_mod::FlowFlags;
+use flow::key::{FLOW_WORDS, FlowKey, KeyPortNo};
 use flow::types::{Cookie, GroupId, OfPort, PortNo, TableId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -196,15 +198,15 @@ impl RuleMatch {
         matching: &Match,
         no_of: impl Fn(OfPort) -> Option<PortNo>,
     ) -> Self {
-        let (mut key, mut mask) = (matching.key().flow, matching.mask().bits.flow);
-        if mask.in_port.get() != 0 {
-            let of = OfPort(key.in_port.get() as u16);
-            let is_exact = mask.in_port.get() & 0xffff == 0xffff;
-            match no_of(of).filter(|_| is_exact) {
-                Some(no) => key.in_port.set(u32::from(no.0)),
-                None => (key.in_port, mask.in_port) = Default::default(),
-            }
-        }
+        let (key, mask) = (matching.key(), matching.mask());
+        let of_port = FieldId::InPort.is_exact(mask).then(|| key.in_port.get());
+        let (port_no, port_bits) = match of_port.and_then(no_of) {
+            Some(port_no) => (port_no.into(), KeyPortNo::ALL_BITS),
+            None => Default::default(),
+        };
+        let recirc_id = 0.into();
+        let key = FlowKey { port_no, recirc_id, headers: key.headers };
+        let mask = FlowKey { port_no: port_bits, recirc_id, headers: mask.bits.headers };
         let words = key.words().iter().zip(mask.words()).enumerate();
         let mut words: Vec<_> = words
             .filter(|(_, (_, mask))| **mask != 0)
@@ -216,7 +218,7 @@ impl RuleMatch {
 }
 
 // Words are numbered by one byte.
-const _: () = assert!(flow::key::FLOW_WORDS <= 256);
+const _: () = assert!(FLOW_WORDS <= 256);
 
 /// Whether a packet may agree with `words` that agrees with a value in the bits of a mask: `bits`
 /// gives both for each word.

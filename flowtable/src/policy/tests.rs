@@ -5,7 +5,7 @@ mod holds;
 use super::effects::tests::told;
 use super::*;
 use flow::flow_mod::{Command, FlowMod};
-use flow::key::FlowKey;
+use flow::key::{FlowKey, PipelineKey};
 use flow::text::{ParseContext, parse_flow, parse_group, parse_match};
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason};
@@ -63,9 +63,8 @@ fn delete(policy: &Policy, matching: &str) {
 /// The key of a packet in the words of a match; `in_port` is given by its OpenFlow number.
 fn key(packet: &str) -> FlowKey {
     let matching = parse_match(packet, &context(Command::Add)).expect(packet);
-    let mut key = matching.key().flow;
-    key.in_port.set(key.in_port.get() - 1);
-    key
+    let &PipelineKey { in_port, headers, .. } = matching.key();
+    FlowKey { port_no: PortNo(in_port.get().0 - 1).into(), headers, ..FlowKey::default() }
 }
 
 fn outputs(actions: &[DpAction]) -> Vec<u16> {

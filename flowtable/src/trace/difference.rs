@@ -51,14 +51,14 @@ impl Difference {
         names: &dyn PortNames,
     ) -> Self {
         if matches!(field, FieldId::EthType | FieldId::IpProto) {
-            let has_proto = matching.mask().bits.flow.nw_proto != 0;
+            let has_proto = matching.mask().bits.headers.nw_proto != 0;
             return Self {
                 packet: kind(packet, true, names),
                 wanted: kind(matching.key(), has_proto, names),
             };
         }
         let text = |key: &PipelineKey| match field {
-            FieldId::VlanTci if key.flow.vlan_tci.get() & VLAN_CFI == 0 => "no VLAN tag".into(),
+            FieldId::VlanTci if key.headers.vlan_tci.get() & VLAN_CFI == 0 => "no VLAN tag".into(),
             _ => one_field(field, matching.mask(), key, names),
         };
         Self { packet: text(packet), wanted: text(matching.key()) }
@@ -68,9 +68,9 @@ impl Difference {
 /// `tcp`, `arp`, `dl_type=0x88cc`
 fn kind(key: &PipelineKey, with_proto: bool, names: &dyn PortNames) -> String {
     let mut mask = PipelineMask::default();
-    mask.bits.flow.dl_type.set(u16::MAX);
-    if with_proto && crate::policy::xlate::is_ip(&key.flow) {
-        mask.bits.flow.nw_proto = u8::MAX;
+    mask.bits.headers.dl_type.set(u16::MAX);
+    if with_proto && crate::policy::xlate::is_ip(&key.headers) {
+        mask.bits.headers.nw_proto = u8::MAX;
     }
     shown(key, &mask, names)
 }
@@ -84,8 +84,8 @@ fn one_field(
     names: &dyn PortNames,
 ) -> String {
     let mut context = PipelineMask::default();
-    context.bits.flow.dl_type = mask.bits.flow.dl_type;
-    context.bits.flow.nw_proto = mask.bits.flow.nw_proto;
+    context.bits.headers.dl_type = mask.bits.headers.dl_type;
+    context.bits.headers.nw_proto = mask.bits.headers.nw_proto;
     let mut with_field = context;
     field.set_mask(&mut with_field, field.get_mask(mask));
     let around = shown(key, &context, names);

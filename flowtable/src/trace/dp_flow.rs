@@ -5,7 +5,7 @@
 //! Values are those of a packet, also where no bit matters. What Open vSwitch prints of its own packet
 //! types, marks and connections is left out, for there is none.
 
-use flow::key::{FlowKey, FlowMask, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
+use flow::key::{FlowKey, FlowMask, KeyPortNo, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
 use flow::text::TCP_FLAGS;
 use flow::types::MacAddr;
 use packet::wire::{eth_type, ip_proto};
@@ -19,7 +19,7 @@ const FLAG_BITS: u16 = 0xfff;
 
 /// Appends the bits of `key` that `mask` names, for a packet that came in on `in_port`.
 pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_port: &str) {
-    let mut headers = Headers { out, is_first: true };
+    let mut headers = Printer { out, is_first: true };
     if mask.bits.recirc_id.get() != 0 {
         let id = key.recirc_id.get();
         headers.put(match id {
@@ -27,16 +27,16 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
             id => format!("recirc_id({id:#x})"),
         });
     }
-    if mask.bits.in_port.get() != 0 {
+    if mask.bits.port_no != KeyPortNo::default() {
         headers.put(format!("in_port({in_port})"));
     }
     let mut ethernet = Fields::new("eth");
-    ethernet.mac("src", key.dl_src, mask.bits.dl_src);
-    ethernet.mac("dst", key.dl_dst, mask.bits.dl_dst);
+    ethernet.mac("src", key.headers.dl_src, mask.bits.headers.dl_src);
+    ethernet.mac("dst", key.headers.dl_dst, mask.bits.headers.dl_dst);
     headers.fields(ethernet);
     let tags = tags(key, mask);
     // Types nest what they announce. Without them, in a part of a flow, nothing does.
-    let nests = mask.bits.dl_type.get() != 0;
+    let nests = mask.bits.headers.dl_type.get() != 0;
     for Tag { tpid, tci, mask } in &tags {
         if nests {
             headers.put(format!("eth_type({tpid:#06x})"));
@@ -54,9 +54,9 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
 }
 
 /// What lies behind the tags.
-fn network(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
-    let dl_type = key.dl_type.get();
-    if mask.bits.dl_type.get() != 0 {
+fn network(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
+    let dl_type = key.headers.dl_type.get();
+    if mask.bits.headers.dl_type.get() != 0 {
         headers.put(format!("eth_type({dl_type:#06x})"));
     }
     match dl_type {
@@ -66,47 +66,77 @@ fn network(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
         t if eth_type::is_mpls(t) => labels(headers, key, mask),
         _ => {}
     }
-    if matches!(dl_type, eth_type::IPV4 | eth_type::IPV6) && key.nw_frag & frag::LATER == 0 {
+    if matches!(dl_type, eth_type::IPV4 | eth_type::IPV6) && key.headers.nw_frag & frag::LATER == 0
+    {
         transport(headers, key, mask);
     }
 }
 
 fn ipv4(key: &FlowKey, mask: &FlowMask) -> Fields {
     let mut fields = Fields::new("ipv4");
-    fields.address("src", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.bits.nw_src()));
-    fields.address("dst", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.bits.nw_dst()));
-    fields.number("proto", key.nw_proto, mask.bits.nw_proto, u8::MAX);
-    fields.hex("tos", key.nw_tos, mask.bits.nw_tos, u8::MAX);
-    fields.number("ttl", key.nw_ttl, mask.bits.nw_ttl, u8::MAX);
+    fields.address(
+        "src",
+        Ipv4Addr::from(key.headers.nw_src()),
+        Ipv4Addr::from(mask.bits.headers.nw_src()),
+    );
+    fields.address(
+        "dst",
+        Ipv4Addr::from(key.headers.nw_dst()),
+        Ipv4Addr::from(mask.bits.headers.nw_dst()),
+    );
+    fields.number("proto", key.headers.nw_proto, mask.bits.headers.nw_proto, u8::MAX);
+    fields.hex("tos", key.headers.nw_tos, mask.bits.headers.nw_tos, u8::MAX);
+    fields.number("ttl", key.headers.nw_ttl, mask.bits.headers.nw_ttl, u8::MAX);
     fields.frag(key, mask);
     fields
 }
 
 fn ipv6(key: &FlowKey, mask: &FlowMask) -> Fields {
     let mut fields = Fields::new("ipv6");
-    fields.address("src", Ipv6Addr::from(key.ipv6_src()), Ipv6Addr::from(mask.bits.ipv6_src()));
-    fields.address("dst", Ipv6Addr::from(key.ipv6_dst()), Ipv6Addr::from(mask.bits.ipv6_dst()));
-    fields.hex("label", key.ipv6_label.get(), mask.bits.ipv6_label.get(), LABEL_BITS);
-    fields.number("proto", key.nw_proto, mask.bits.nw_proto, u8::MAX);
-    fields.hex("tclass", key.nw_tos, mask.bits.nw_tos, u8::MAX);
-    fields.number("hlimit", key.nw_ttl, mask.bits.nw_ttl, u8::MAX);
+    fields.address(
+        "src",
+        Ipv6Addr::from(key.headers.ipv6_src()),
+        Ipv6Addr::from(mask.bits.headers.ipv6_src()),
+    );
+    fields.address(
+        "dst",
+        Ipv6Addr::from(key.headers.ipv6_dst()),
+        Ipv6Addr::from(mask.bits.headers.ipv6_dst()),
+    );
+    fields.hex(
+        "label",
+        key.headers.ipv6_label.get(),
+        mask.bits.headers.ipv6_label.get(),
+        LABEL_BITS,
+    );
+    fields.number("proto", key.headers.nw_proto, mask.bits.headers.nw_proto, u8::MAX);
+    fields.hex("tclass", key.headers.nw_tos, mask.bits.headers.nw_tos, u8::MAX);
+    fields.number("hlimit", key.headers.nw_ttl, mask.bits.headers.nw_ttl, u8::MAX);
     fields.frag(key, mask);
     fields
 }
 
 fn arp(key: &FlowKey, mask: &FlowMask) -> Fields {
     let mut fields = Fields::new("arp");
-    fields.address("sip", Ipv4Addr::from(key.nw_src()), Ipv4Addr::from(mask.bits.nw_src()));
-    fields.address("tip", Ipv4Addr::from(key.nw_dst()), Ipv4Addr::from(mask.bits.nw_dst()));
-    fields.number("op", key.nw_proto, mask.bits.nw_proto, u8::MAX);
-    fields.mac("sha", key.arp_sha, mask.bits.arp_sha);
-    fields.mac("tha", key.arp_tha, mask.bits.arp_tha);
+    fields.address(
+        "sip",
+        Ipv4Addr::from(key.headers.nw_src()),
+        Ipv4Addr::from(mask.bits.headers.nw_src()),
+    );
+    fields.address(
+        "tip",
+        Ipv4Addr::from(key.headers.nw_dst()),
+        Ipv4Addr::from(mask.bits.headers.nw_dst()),
+    );
+    fields.number("op", key.headers.nw_proto, mask.bits.headers.nw_proto, u8::MAX);
+    fields.mac("sha", key.headers.arp_sha, mask.bits.headers.arp_sha);
+    fields.mac("tha", key.headers.arp_tha, mask.bits.headers.arp_tha);
     fields
 }
 
 /// Masks of label stack entries are always written, as Open vSwitch does.
-fn labels(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
-    for (lse, mask) in key.mpls_lse.iter().zip(&mask.bits.mpls_lse) {
+fn labels(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
+    for (lse, mask) in key.headers.mpls_lse.iter().zip(&mask.bits.headers.mpls_lse) {
         let (lse, mask) = (lse.get(), mask.get());
         if mask != 0 {
             headers.put(format!(
@@ -124,24 +154,35 @@ fn labels(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
     }
 }
 
-fn transport(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
+fn transport(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     let ports = |name, src, dst| {
         let mut fields = Fields::new(name);
-        fields.number(src, key.tp_src.get(), mask.bits.tp_src.get(), u16::MAX);
-        fields.number(dst, key.tp_dst.get(), mask.bits.tp_dst.get(), u16::MAX);
+        fields.number(src, key.headers.tp_src.get(), mask.bits.headers.tp_src.get(), u16::MAX);
+        fields.number(dst, key.headers.tp_dst.get(), mask.bits.headers.tp_dst.get(), u16::MAX);
         fields
     };
     // The type and code of ICMP lie in the low bytes of the ports.
     let icmp = |name| {
         let mut fields = Fields::new(name);
-        fields.number("type", key.tp_src.get() as u8, mask.bits.tp_src.get() as u8, u8::MAX);
-        fields.number("code", key.tp_dst.get() as u8, mask.bits.tp_dst.get() as u8, u8::MAX);
+        fields.number(
+            "type",
+            key.headers.tp_src.get() as u8,
+            mask.bits.headers.tp_src.get() as u8,
+            u8::MAX,
+        );
+        fields.number(
+            "code",
+            key.headers.tp_dst.get() as u8,
+            mask.bits.headers.tp_dst.get() as u8,
+            u8::MAX,
+        );
         fields
     };
-    match key.nw_proto {
+    match key.headers.nw_proto {
         ip_proto::TCP => {
             headers.fields(ports("tcp", "src", "dst"));
-            let (flags, flags_mask) = (key.tcp_flags.get(), mask.bits.tcp_flags.get());
+            let (flags, flags_mask) =
+                (key.headers.tcp_flags.get(), mask.bits.headers.tcp_flags.get());
             if flags_mask != 0 {
                 headers.put(format!("tcp_flags({})", tcp_flags(flags, flags_mask)));
             }
@@ -152,10 +193,11 @@ fn transport(headers: &mut Headers<'_>, key: &FlowKey, mask: &FlowMask) {
         ip_proto::ICMPV6 => {
             headers.fields(icmp("icmpv6"));
             let mut fields = Fields::new("nd");
-            let [target, target_mask] = [key.nd_target, mask.bits.nd_target].map(Ipv6Addr::from);
+            let [target, target_mask] =
+                [key.headers.nd_target, mask.bits.headers.nd_target].map(Ipv6Addr::from);
             fields.address("target", target, target_mask);
-            fields.mac("sll", key.arp_sha, mask.bits.arp_sha);
-            fields.mac("tll", key.arp_tha, mask.bits.arp_tha);
+            fields.mac("sll", key.headers.arp_sha, mask.bits.headers.arp_sha);
+            fields.mac("tll", key.headers.arp_tha, mask.bits.headers.arp_tha);
             headers.fields(fields);
         }
         _ => {}
@@ -182,8 +224,13 @@ struct Tag {
 
 /// The tags of a packet that has some.
 fn tags(key: &FlowKey, mask: &FlowMask) -> Vec<Tag> {
-    let outer = (key.vlan_tpid.get(), key.vlan_tci.get(), mask.bits.vlan_tci.get());
-    let inner = (key.vlan2_tpid.get(), key.vlan2_tci.get(), mask.bits.vlan2_tci.get());
+    let outer =
+        (key.headers.vlan_tpid.get(), key.headers.vlan_tci.get(), mask.bits.headers.vlan_tci.get());
+    let inner = (
+        key.headers.vlan2_tpid.get(),
+        key.headers.vlan2_tci.get(),
+        mask.bits.headers.vlan2_tci.get(),
+    );
     [outer, inner]
         .into_iter()
         .filter(|(_, tci, _)| tci & VLAN_CFI != 0)
@@ -214,13 +261,13 @@ fn vlan(tci: u16, mask: u16) -> Fields {
     fields
 }
 
-/// Headers, with commas between them.
-struct Headers<'a> {
+/// Printer, with commas between them.
+struct Printer<'a> {
     out: &'a mut String,
     is_first: bool,
 }
 
-impl Headers<'_> {
+impl Printer<'_> {
     fn put(&mut self, header: String) {
         if !std::mem::take(&mut self.is_first) {
             self.out.push(',');
@@ -296,10 +343,10 @@ impl Fields {
     }
 
     fn frag(&mut self, key: &FlowKey, mask: &FlowMask) {
-        if mask.bits.nw_frag == 0 {
+        if mask.bits.headers.nw_frag == 0 {
             return;
         }
-        let kind = match key.nw_frag & (frag::ANY | frag::LATER) {
+        let kind = match key.headers.nw_frag & (frag::ANY | frag::LATER) {
             0 => "no",
             frag::ANY => "first",
             _ => "later",
@@ -327,15 +374,21 @@ impl Octets for Ipv6Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flow::fields::FieldId;
     use flow::text::{ParseContext, parse_match};
 
     /// The bits of `packet` that a rule with `mask` reads.
     #[track_caller]
     fn check(packet: &str, mask: &str, expected: &str) {
         let parse = |text| parse_match(text, &ParseContext::default()).expect(text);
-        let (key, mut mask) =
-            (parse(packet).key().flow, FlowMask { bits: parse(mask).mask().bits.flow });
-        mask.bits.recirc_id.set(u32::MAX);
+        let (key, mask) = (*parse(packet).key(), *parse(mask).mask());
+        let key = FlowKey { headers: key.headers, ..FlowKey::default() };
+        let port_no = match FieldId::InPort.is_exact(&mask) {
+            true => KeyPortNo::ALL_BITS,
+            false => KeyPortNo::default(),
+        };
+        let bits = FlowKey { port_no, recirc_id: u32::MAX.into(), headers: mask.bits.headers };
+        let mask = FlowMask { bits };
         let mut out = String::new();
         write_datapath_flow(&mut out, &key, &mask, "1");
         assert_eq!(out, format!("recirc_id(0),{expected}"));

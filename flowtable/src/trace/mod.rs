@@ -26,49 +26,37 @@ use crate::policy::xlate::Note;
 use flow::Match;
 use flow::action::{Action, Subfield};
 use flow::fields::FieldId;
-use flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask};
+use flow::key::{FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask};
 use flow::text::{
     DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match, write_subfield,
 };
 use flow::types::{OfPort, PortNo};
 use packet::wire::{eth_type, ip_proto};
 
-/// A key whose ingress port is the datapath's number, with the user's number instead.
-pub fn with_of_port(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> FlowKey {
-    let no = PortNo(key.in_port.get() as u16);
-    let mut key = *key;
-    key.in_port.set(u32::from(of(no).unwrap_or(OfPort::NONE).0));
-    key
+/// What rules match of a frame with this key when it comes in.
+pub fn as_it_comes_in(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> PipelineKey {
+    let of_port = of(key.port_no.get()).unwrap_or(OfPort::NONE);
+    PipelineKey { in_port: of_port.into(), headers: key.headers, ..PipelineKey::default() }
 }
 
 /// All fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Policy fields only if they
 /// are not zero.
 pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
     let mut mask = PipelineMask::default();
-    for (m, w) in mask.words_mut()[flow::key::FLOW_WORDS..]
-        .iter_mut()
-        .zip(&packet.words()[flow::key::FLOW_WORDS..])
-    {
-        // Whole registers and words: half a word is one register.
-        if w & 0xffff_ffff != 0 {
-            *m |= 0xffff_ffff;
-        }
-        if w >> 32 != 0 {
-            *m |= 0xffff_ffff << 32;
-        }
-    }
-    mask.bits.actset_output.set(0);
-    if packet.metadata.get() != 0 {
-        mask.bits.metadata.set(u64::MAX);
-    }
-    for field in packet_fields(&packet.flow) {
+    let state = FieldId::all().filter(|field| is_state(*field) && field.read(packet) != 0);
+    for field in packet_fields(&packet.headers).into_iter().chain(state) {
         field.set_mask(&mut mask, field.full_mask());
     }
     write_match(out, &Match::new(packet, &mask), DEFAULT_PRIORITY, names);
 }
 
+/// A field that is kept beside the packet, under the name that is short.
+fn is_state(field: FieldId) -> bool {
+    matches!(field, FieldId::Metadata | FieldId::PktMark | FieldId::ConjId | FieldId::Reg(_))
+}
+
 /// The fields that a packet of this kind has.
-fn packet_fields(flow: &FlowKey) -> Vec<FieldId> {
+fn packet_fields(flow: &Headers) -> Vec<FieldId> {
     use FieldId::*;
     let mut fields = vec![InPort, EthSrc, EthDst, EthType, VlanTci];
     match flow.dl_type.get() {
@@ -101,25 +89,34 @@ fn packet_fields(flow: &FlowKey) -> Vec<FieldId> {
     fields
 }
 
-/// The bits of a packet that its verdict depends on: `recirc_id=0,eth,tcp,in_port=1,nw_frag=no`.
-pub fn write_megaflow(out: &mut String, key: &FlowKey, mask: &FlowMask, names: &dyn PortNames) {
+/// The bits of a packet that its verdict depends on: `recirc_id=0,eth,tcp,in_port=1,nw_frag=no`. `key` is the
+/// packet as it came in.
+pub fn write_megaflow(
+    out: &mut String,
+    recirc_id: u32,
+    key: &PipelineKey,
+    mask: &FlowMask,
+    names: &dyn PortNames,
+) {
     use std::fmt::Write;
-    match key.recirc_id.get() {
+    match recirc_id {
         0 => out.push_str("recirc_id=0,eth,"),
         id => {
             let _ = write!(out, "recirc_id={id:#x},eth,");
         }
     }
-    let key = PipelineKey { flow: *key, ..PipelineKey::default() };
-    let bits = PipelineKey { flow: mask.bits, ..PipelineKey::default() };
-    let mask = PipelineMask { bits };
+    let mut read = PipelineMask::default();
+    read.bits.headers = mask.bits.headers;
+    if mask.bits.port_no == KeyPortNo::ALL_BITS {
+        read.bits.in_port = KeyOfPort::ALL_BITS;
+    }
     // Bits of headers that the packet does not have are nobody's business.
     let mut shown = PipelineMask::default();
-    for field in packet_fields(&key.flow) {
-        let bits = field.get_mask(&mask);
+    for field in packet_fields(&key.headers) {
+        let bits = field.get_mask(&read);
         field.set_mask(&mut shown, bits);
     }
-    write_match(out, &Match::new(&key, &shown), DEFAULT_PRIORITY, names);
+    write_match(out, &Match::new(key, &shown), DEFAULT_PRIORITY, names);
 }
 
 fn subfield_text(subfield: Subfield) -> String {

@@ -23,11 +23,13 @@ fn traced(rules: &[&str], packet: &str) -> String {
     let rules: Vec<_> = rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect();
     policy.bridge(BridgeId::FIRST).apply(&rules, Duration::ZERO).unwrap();
     let key = *parse_match(packet, &context).expect(packet).key();
-    let verdict = policy.translate(&key.flow);
+    let port_no = PortNo(key.in_port.get().0).into();
+    let flow_key = FlowKey { port_no, headers: key.headers, ..FlowKey::default() };
+    let verdict = policy.translate(&flow_key);
     let mut out = String::new();
     write_packet(&mut out, &key, &NoPortNames);
     out.push('\n');
-    write_megaflow(&mut out, &key.flow, &verdict.mask, &NoPortNames);
+    write_megaflow(&mut out, 0, &key, &verdict.mask, &NoPortNames);
     out.push('\n');
     write_datapath_actions(&mut out, &verdict.actions, &|no| Some(OfPort(no.0)));
     out

@@ -4,14 +4,14 @@ use crate::datapath::{Egress, MAX_RECIRCULATIONS, execute};
 use crate::policy::Policy;
 use crate::policy::xlate::{TraceStep, Translation};
 use flow::FlowKey;
-use flow::extract::extract;
+use flow::extract::{Arrival, extract};
 use flow::types::PortNo;
 use packet::{Batch, Frame, FrameId, Offload};
 
 /// One look-up of the frame.
 #[derive(Debug)]
 pub struct Pass {
-    /// The frame as it is then; `in_port` is the datapath's number.
+    /// The frame as it is then.
     pub key: FlowKey,
     /// The verdict.
     pub translation: Translation,
@@ -33,7 +33,8 @@ pub fn walk(policy: &Policy, in_port: PortNo, frame: &[u8], vlan_limit: u8) -> V
             break;
         }
         let frame = batch.frame_mut(id);
-        let (key, layers) = extract(in_port, recirc_id, frame.bytes(), vlan_limit);
+        let (key, layers) =
+            extract(Arrival { port_no: in_port, recirc_id }, frame.bytes(), vlan_limit);
         frame.layers = layers;
         let (translation, steps) = policy.trace(&key);
         let executed = execute(&translation.actions, &mut batch, id, 0, &mut egress);

@@ -13,11 +13,12 @@ use control::frame::{Kind, TEXT_SIZE};
 use control::record::{CachedFlowRecord, DropCause, ReasonRecord};
 use control::{CachedFlowQuery, Format, Reason as RefusalReason, Refusal, Reply};
 use flow::Match;
-use flow::key::{FLOW_WORDS, FlowKey, FlowMask};
+use flow::fields::FieldId;
+use flow::key::{FlowKey, FlowMask, KeyPortNo, PipelineMask};
 use flow::text::{
     DEFAULT_PRIORITY, ParseContext, PortNames, PrintOptions, parse_match, write_action, write_match,
 };
-use flow::types::{OfPort, PortNo};
+use flow::types::PortNo;
 use flowtable::datapath::CachedFlow;
 use flowtable::policy::ports::PortInfo;
 use flowtable::policy::rule::Rule;
@@ -89,17 +90,21 @@ impl Filter {
         let context = ParseContext { ports: names, ..ParseContext::default() };
         let line = Line { file: None, number: 1, text };
         let wanted = parse_match(text, &context).map_err(|error| refuse::text(&error, line))?;
-        if wanted.mask().words()[FLOW_WORDS..].iter().any(|word| *word != 0) {
+        let mut state = *wanted.mask();
+        (state.bits.in_port, state.bits.headers) = Default::default();
+        if state != PipelineMask::default() {
             let message = "cached flows are about packets, which have no registers or metadata";
             let refusal = Refusal::new(RefusalReason::Text, message);
             return Err(Box::new(refusal.with_hint("name only fields of the packet, or in_port")));
         }
-        let (mut key, mask) = (wanted.key().flow, FlowMask { bits: wanted.mask().bits.flow });
-        if mask.bits.in_port.get() != 0 {
-            let of = OfPort(key.in_port.get() as u16);
+        let mut key = FlowKey { headers: wanted.key().headers, ..FlowKey::default() };
+        let mut mask = flow_mask(wanted.mask());
+        if FieldId::InPort.is_exact(wanted.mask()) {
+            let of = wanted.key().in_port.get();
             let no = switch.bridge().snapshot().ports().get(of).and_then(PortInfo::port_no);
             let no = no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
-            key.in_port.set(no.0.into());
+            key.port_no.set(no);
+            mask.bits.port_no = KeyPortNo::ALL_BITS;
         }
         Ok(Self { key, mask })
     }
@@ -110,6 +115,11 @@ impl Filter {
         let masks = mask.words().iter().zip(self.mask.words());
         values.zip(masks).all(|((a, b), (m, n))| (a ^ b) & m & n == 0)
     }
+}
+
+/// The bits of packets that a rule's mask has.
+fn flow_mask(mask: &PipelineMask) -> FlowMask {
+    FlowMask { bits: FlowKey { headers: mask.bits.headers, ..FlowKey::default() } }
 }
 
 /// What is told of a rule.
@@ -147,7 +157,7 @@ impl RuleWords {
         if let Some(name) = rule.name() {
             let _ = write!(text, ", name {name}");
         }
-        Self { matched: FlowMask { bits: matching.mask().bits.flow }, text }
+        Self { matched: flow_mask(matching.mask()), text }
     }
 }
 
@@ -187,7 +197,7 @@ impl Writer<'_> {
     }
 
     fn flow(&self, key: &FlowKey, mask: &FlowMask) -> String {
-        let in_port = self.port(PortNo(key.in_port.get() as u16));
+        let in_port = self.port(key.port_no.get());
         let mut text = String::new();
         write_datapath_flow(&mut text, key, mask, in_port.as_deref().unwrap_or("gone"));
         text

@@ -53,12 +53,12 @@ fn rules() -> Vec<FlowMod> {
         };
         // In each table one of sixteen ports is told apart.
         let port = matching(|key, mask| {
-            key.flow.dl_type.set(eth_type::IPV4);
-            mask.bits.flow.dl_type.set(u16::MAX);
-            key.flow.nw_proto = 17;
-            mask.bits.flow.nw_proto = u8::MAX;
-            key.flow.tp_dst.set(5000 + u16::from(table) % 16);
-            mask.bits.flow.tp_dst.set(u16::MAX);
+            key.headers.dl_type.set(eth_type::IPV4);
+            mask.bits.headers.dl_type.set(u16::MAX);
+            key.headers.nw_proto = 17;
+            mask.bits.headers.nw_proto = u8::MAX;
+            key.headers.tp_dst.set(5000 + u16::from(table) % 16);
+            mask.bits.headers.tp_dst.set(u16::MAX);
         });
         rules.push(add(table, 10, port, actions.clone()));
         rules.push(add(table, 1, matching(|_, _| {}), actions));

@@ -92,8 +92,8 @@ fn selecting(conduct: Conduct) -> Policy {
 
 fn labelled() -> Match {
     matching(|key, mask| {
-        key.flow.dl_type.set(eth_type::MPLS);
-        mask.bits.flow.dl_type.set(u16::MAX);
+        key.headers.dl_type.set(eth_type::MPLS);
+        mask.bits.headers.dl_type.set(u16::MAX);
     })
 }
 

@@ -13,12 +13,12 @@ pub(crate) fn sixteen_rules(family: Family) -> Vec<FlowMod> {
     let dl_type = if family == Family::V4 { eth_type::IPV4 } else { eth_type::IPV6 };
     let rule = |n: u16| {
         let m = matching(|key, mask| {
-            key.flow.dl_type.set(dl_type);
-            mask.bits.flow.dl_type.set(u16::MAX);
-            key.flow.nw_proto = 17;
-            mask.bits.flow.nw_proto = u8::MAX;
-            key.flow.tp_dst.set(5000 + n);
-            mask.bits.flow.tp_dst.set(u16::MAX);
+            key.headers.dl_type.set(dl_type);
+            mask.bits.headers.dl_type.set(u16::MAX);
+            key.headers.nw_proto = 17;
+            mask.bits.headers.nw_proto = u8::MAX;
+            key.headers.tp_dst.set(5000 + n);
+            mask.bits.headers.tp_dst.set(u16::MAX);
         });
         add(0, 100, m, output(2 + n % 2))
     };
@@ -39,10 +39,10 @@ pub(crate) fn reading_rule() -> FlowMod {
 
 fn udp() -> Match {
     matching(|key, mask| {
-        key.flow.dl_type.set(eth_type::IPV4);
-        mask.bits.flow.dl_type.set(u16::MAX);
-        key.flow.nw_proto = 17;
-        mask.bits.flow.nw_proto = u8::MAX;
+        key.headers.dl_type.set(eth_type::IPV4);
+        mask.bits.headers.dl_type.set(u16::MAX);
+        key.headers.nw_proto = 17;
+        mask.bits.headers.nw_proto = u8::MAX;
     })
 }
 
@@ -50,8 +50,8 @@ fn udp() -> Match {
 pub(crate) fn exactly(flow: &Tuple) -> Match {
     matching(|key, mask| {
         for (flow_key, [src, dst], [sport, dport], proto, dl_type) in [
-            (&mut key.flow, [flow.src, flow.dst], [flow.sport, flow.dport], 17, eth_type::IPV4),
-            (&mut mask.bits.flow, [u32::MAX; 2], [u16::MAX; 2], u8::MAX, u16::MAX),
+            (&mut key.headers, [flow.src, flow.dst], [flow.sport, flow.dport], 17, eth_type::IPV4),
+            (&mut mask.bits.headers, [u32::MAX; 2], [u16::MAX; 2], u8::MAX, u16::MAX),
         ] {
             flow_key.dl_type.set(dl_type);
             flow_key.nw_proto = proto;

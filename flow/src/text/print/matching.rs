@@ -31,8 +31,8 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn run(mut self) {
-        let key = &self.matching.key().flow;
-        let mask = &self.matching.mask().bits.flow;
+        let key = &self.matching.key().headers;
+        let mask = &self.matching.mask().bits.headers;
         let dl_type = key.dl_type.get();
         let is_arp = matches!(dl_type, eth_type::ARP | eth_type::RARP);
 
@@ -103,8 +103,8 @@ impl Printer<'_> {
 
     /// `tcp`, `ip` and the like. Returns whether that said the EtherType, and the IP protocol.
     fn protocol(&mut self) -> (bool, bool) {
-        let key = &self.matching.key().flow;
-        let mask = &self.matching.mask().bits.flow;
+        let key = &self.matching.key().headers;
+        let mask = &self.matching.mask().bits.headers;
         if mask.dl_type.get() == 0 {
             return (false, false);
         }
@@ -131,8 +131,8 @@ impl Printer<'_> {
     }
 
     fn vlan(&mut self) {
-        let mask = self.matching.mask().bits.flow.vlan_tci.get();
-        let tci = self.matching.key().flow.vlan_tci.get();
+        let mask = self.matching.mask().bits.headers.vlan_tci.get();
+        let tci = self.matching.key().headers.vlan_tci.get();
         if mask == 0 {
             return;
         }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::policy::ports::PortTable;
+use flow::Headers;
 use flow::text::{GroupCommand, parse_group};
 use proptest::prelude::*;
 
@@ -50,7 +51,7 @@ const GROUPS: [[&str; 2]; 3] = [
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send(u16, FlowKey, usize),
+    Send(u16, Headers, usize),
     /// A rule, in one of the bridges.
     Add(usize, usize),
     Delete(usize, usize),
@@ -68,7 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         let mut key = udp(src, dst, port);
         if (1..4).contains(&label) {
             // What is behind the labels is no part of the key: all zeroes, which is no IPv4.
-            key = FlowKey { dl_dst: key.dl_dst, dl_src: key.dl_src, ..FlowKey::default() };
+            key = Headers { dl_dst: key.dl_dst, dl_src: key.dl_src, ..Headers::default() };
             key.dl_type.set(0x8847);
             key.mpls_lse[0].set(label << 12 | 0x100 | 64);
             return key;

@@ -4,6 +4,7 @@ use super::{Ctx, Note, Suspended, is_ip};
 use flow::action::{Action, Subfield};
 use flow::fields::FieldId;
 use flow::key::frag;
+use flow::prerequisite::Prerequisite;
 use flow::types::OfPort;
 use flow::verdict::{DpAction, DropReason};
 use packet::wire::{eth_type, ip_proto};
@@ -40,7 +41,7 @@ impl Ctx<'_> {
                 return;
             }
             self.is_last = is_last_list && i + 1 == actions.len() && self.action_set.is_empty();
-            self.report.read(&self.flow_mask());
+            self.report.read(&self.mask);
             self.report.action(action);
             if let Action::CheckPktLarger { len, dst } = action {
                 return self.check_packet_larger(*len, *dst, &actions[i + 1..]);
@@ -175,23 +176,23 @@ impl Ctx<'_> {
     }
 
     fn set_tos(&mut self, mask: u8, value: u8) {
-        if is_ip(&self.key.flow) {
-            self.mask.bits.flow.nw_tos |= mask;
-            self.key.flow.nw_tos = self.key.flow.nw_tos & !mask | value & mask;
+        if is_ip(&self.key.headers) {
+            self.mask.bits.headers.nw_tos |= mask;
+            self.key.headers.nw_tos = self.key.headers.nw_tos & !mask | value & mask;
         }
     }
 
     fn set_port(&mut self, source: bool, port: u16) {
-        let flow = &mut self.key.flow;
+        let flow = &mut self.key.headers;
         if !is_ip(flow) || flow.nw_frag & frag::LATER != 0 {
             return;
         }
-        self.mask.bits.flow.nw_proto = u8::MAX;
+        self.mask.bits.headers.nw_proto = u8::MAX;
         if matches!(flow.nw_proto, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP) {
             let (field, mask) = if source {
-                (&mut flow.tp_src, &mut self.mask.bits.flow.tp_src)
+                (&mut flow.tp_src, &mut self.mask.bits.headers.tp_src)
             } else {
-                (&mut flow.tp_dst, &mut self.mask.bits.flow.tp_dst)
+                (&mut flow.tp_dst, &mut self.mask.bits.headers.tp_dst)
             };
             field.set(port);
             mask.set(u16::MAX);
@@ -199,12 +200,12 @@ impl Ctx<'_> {
     }
 
     fn dec_ttl(&mut self) -> Result<(), Stop> {
-        if !is_ip(&self.key.flow) {
+        if !is_ip(&self.key.headers) {
             return Ok(());
         }
-        self.mask.bits.flow.nw_ttl = u8::MAX;
-        if self.key.flow.nw_ttl > 1 {
-            self.key.flow.nw_ttl -= 1;
+        self.mask.bits.headers.nw_ttl = u8::MAX;
+        if self.key.headers.nw_ttl > 1 {
+            self.key.headers.nw_ttl -= 1;
             return Ok(());
         }
         self.hint = Some(DropReason::InvalidTtl);
@@ -405,11 +406,7 @@ fn looks_behind_labels(action: &Action) -> bool {
 
 /// The field belongs to the network header or what is behind it (OVS `mf_is_l3_or_higher`).
 fn is_l3_or_higher(field: FieldId) -> bool {
-    let offset = usize::from(field.def().offset);
-    let l3 = std::mem::offset_of!(flow::FlowKey, nw_proto);
-    let end = size_of::<flow::FlowKey>();
-    let vlan_tpid = std::mem::offset_of!(flow::FlowKey, vlan_tpid);
-    (l3..end).contains(&offset) && !(vlan_tpid..vlan_tpid + 8).contains(&offset)
+    !matches!(field.def().prerequisite, Prerequisite::None | Prerequisite::VlanVid)
 }
 
 /// Frames whose label stack hides an IP header.

@@ -6,7 +6,7 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, is_ip, mpls, vlan};
-use flow::key::{FlowKey, VLAN_CFI};
+use flow::key::{Headers, VLAN_CFI};
 use flow::types::mac_bits;
 use flow::verdict::{DpAction, Rewrite, Transport};
 use packet::wire::{eth_type, icmpv6_type, ip_proto};
@@ -14,11 +14,12 @@ use packet::wire::{eth_type, icmpv6_type, ip_proto};
 impl Ctx<'_> {
     /// Emits the difference.
     pub(super) fn commit(&mut self) {
-        if self.key.flow == self.base {
+        if self.key.headers == self.base {
             return;
         }
         self.commit_eth();
-        let labels_go = is_mpls(self.base.dl_type.get()) && !is_mpls(self.key.flow.dl_type.get());
+        let labels_go =
+            is_mpls(self.base.dl_type.get()) && !is_mpls(self.key.headers.dl_type.get());
         if labels_go {
             self.commit_mpls();
         }
@@ -36,7 +37,7 @@ impl Ctx<'_> {
     }
 
     fn commit_eth(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         if key.dl_src == base.dl_src && key.dl_dst == base.dl_dst {
             return;
         }
@@ -50,8 +51,8 @@ impl Ctx<'_> {
 
     fn commit_network(&mut self) {
         // Protocol 0 is how a key says that there is no sound network header.
-        self.mask.bits.flow.nw_proto = u8::MAX;
-        if self.key.flow.nw_proto == 0 {
+        self.mask.bits.headers.nw_proto = u8::MAX;
+        if self.key.headers.nw_proto == 0 {
             return;
         }
         match self.base.dl_type.get() {
@@ -66,7 +67,7 @@ impl Ctx<'_> {
     }
 
     fn commit_ipv4(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl;
@@ -86,7 +87,7 @@ impl Ctx<'_> {
     }
 
     fn commit_ipv6(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         let same = key.nw_addrs == base.nw_addrs
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl
@@ -110,7 +111,7 @@ impl Ctx<'_> {
     }
 
     fn commit_arp(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_proto == base.nw_proto
             && key.arp_sha == base.arp_sha
@@ -132,7 +133,7 @@ impl Ctx<'_> {
     }
 
     fn commit_nd(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         let same = key.nd_target == base.nd_target
             && key.arp_sha == base.arp_sha
             && key.arp_tha == base.arp_tha;
@@ -151,7 +152,7 @@ impl Ctx<'_> {
     }
 
     fn commit_ports(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         if (key.tp_src, key.tp_dst) == (base.tp_src, base.tp_dst) || !is_ip(base) {
             return;
         }
@@ -171,7 +172,7 @@ impl Ctx<'_> {
     }
 
     fn commit_icmp(&mut self) {
-        let (key, base, mask) = (&self.key.flow, &self.base, &self.mask.bits.flow);
+        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
         let is_icmp = matches!(
             (base.dl_type.get(), key.nw_proto),
             (eth_type::IPV4, ip_proto::ICMP) | (eth_type::IPV6, ip_proto::ICMPV6)
@@ -191,13 +192,13 @@ impl Ctx<'_> {
     /// Pops entries of `base` down to the common bottom, pushes what `key` has on top.
     fn commit_mpls(&mut self) {
         let mut base_n = mpls::count(&self.base, None);
-        let key = self.key.flow;
+        let key = self.key.headers;
         let key_n = mpls::count(&key, None);
         if (base_n, self.base.mpls_lse) == (key_n, key.mpls_lse) {
             return;
         }
         // An entry is written whole, whatever part of it was set.
-        self.mask.bits.flow.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
+        self.mask.bits.headers.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
         let mut common = (1..=base_n.min(key_n))
             .take_while(|i| self.base.mpls_lse[base_n - i] == key.mpls_lse[key_n - i])
             .count();
@@ -229,7 +230,7 @@ impl Ctx<'_> {
 
     /// Tags are replaced from the outside to the common inside.
     fn commit_tags(&mut self) {
-        let (key, base) = (vlan::tags(&self.key.flow), vlan::tags(&self.base));
+        let (key, base) = (vlan::tags(&self.key.headers), vlan::tags(&self.base));
         if key == base {
             return;
         }
@@ -248,7 +249,7 @@ impl Ctx<'_> {
 }
 
 /// A neighbour solicitation or advertisement.
-fn is_nd(key: &FlowKey) -> bool {
+fn is_nd(key: &Headers) -> bool {
     key.nw_proto == ip_proto::ICMPV6
         && key.tp_dst.get() == 0
         && [icmpv6_type::ND_SOLICIT, icmpv6_type::ND_ADVERT]

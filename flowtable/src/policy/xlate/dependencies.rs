@@ -1,7 +1,7 @@
 //! What a translation read besides the packet and the hosts.
 
 use crate::policy::bridge::{BridgeId, PortRef, TableRef};
-use flow::key::{FlowKey, WordSet};
+use flow::key::{FLOW_WORDS, HEADER_WORDS, Headers, WordSet};
 use flow::types::GroupId;
 
 /// A set of tables; some tables count as one, so that the set has 64 members at most.
@@ -38,7 +38,7 @@ impl TableSet {
 pub struct Dependencies {
     /// Tables that were looked into.
     pub tables: TableSet,
-    /// Words of the key that were not the packet's own in some look-up.
+    /// Words of a [`FlowKey`](flow::FlowKey) that were not the packet's own in some look-up.
     pub rewritten: WordSet,
     /// Ports that were looked at, existing or not.
     pub ports: Vec<PortRef>,
@@ -51,12 +51,23 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    /// A look-up with `key`, where the packet came with `original`.
-    pub(super) fn looked_up(&mut self, table: TableRef, key: &FlowKey, original: &FlowKey) {
+    /// A look-up of a packet with these headers, that came with `original`. `is_own_port` says that it was looked
+    /// up with the port of this bridge that it came in on.
+    pub(super) fn looked_up(
+        &mut self,
+        table: TableRef,
+        is_own_port: bool,
+        headers: &Headers,
+        original: &Headers,
+    ) {
+        const FIRST: usize = FLOW_WORDS - HEADER_WORDS;
         self.tables.insert(table);
-        for (i, (word, own)) in key.words().iter().zip(original.words()).enumerate() {
+        if !is_own_port {
+            self.rewritten.insert(0);
+        }
+        for (i, (word, own)) in headers.words().iter().zip(original.words()).enumerate() {
             if word != own {
-                self.rewritten.insert(i);
+                self.rewritten.insert(FIRST + i);
             }
         }
     }

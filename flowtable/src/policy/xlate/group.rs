@@ -5,7 +5,7 @@ use super::{Ctx, Note};
 use crate::policy::groups::GroupEntry;
 use flow::action::Action;
 use flow::group::{Bucket, GroupType};
-use flow::key::{FlowKey, frag};
+use flow::key::{Headers, frag};
 use flow::types::GroupId;
 use flow::verdict::DropReason;
 use packet::wire::{eth_type, ip_proto};
@@ -157,9 +157,9 @@ impl Ctx<'_> {
     }
 
     /// The fields that tell flows apart, with what was looked at marked.
-    fn five_tuple(&mut self) -> [u64; flow::key::FLOW_WORDS] {
-        let (flow, mask) = (&self.key.flow, &mut self.mask.bits.flow);
-        let mut tuple = FlowKey { dl_type: flow.dl_type, ..FlowKey::default() };
+    fn five_tuple(&mut self) -> [u64; flow::key::HEADER_WORDS] {
+        let (flow, mask) = (&self.key.headers, &mut self.mask.bits.headers);
+        let mut tuple = Headers { dl_type: flow.dl_type, ..Headers::default() };
         match flow.dl_type.get() {
             eth_type::IPV4 | eth_type::IPV6 => {
                 mask.nw_proto = u8::MAX;

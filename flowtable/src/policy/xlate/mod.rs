@@ -36,7 +36,9 @@ use super::rule::Rule;
 use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
-use flow::key::{FlowKey, FlowMask, PipelineKey, PipelineMask, frag};
+use flow::key::{
+    FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask, frag,
+};
 use flow::types::{OfPort, PortNo, TableId};
 use flow::verdict::Flood;
 use flow::verdict::{DpAction, DropReason};
@@ -110,20 +112,19 @@ pub struct Translation {
     pub continuations: Vec<Arc<Continuation>>,
 }
 
-/// Translates the packet with this key. The key's `in_port` is the datapath's number.
+/// Translates the packet with this key.
 pub fn translate(view: View<'_>, key: &FlowKey) -> Translation {
     run(view, key, Report::off()).0
 }
 
-/// Translates what a packet-out does to a packet with this key, whose `in_port` is the user's number.
-/// It need not be a port's.
+/// Translates what a packet-out does to a packet with this key, whose `in_port` need not be a port's number.
 pub fn translate_packet_out(
     view: View<'_>,
     bridge: BridgeId,
     key: &PipelineKey,
     actions: &[Action],
 ) -> Translation {
-    let mut ctx = Ctx::new(view, &key.flow, Report::off());
+    let mut ctx = Ctx::new(view, &key.headers, Report::off());
     ctx.bridge = bridge;
     ctx.key = PipelineKey { actset_output: OFPP_UNSET.into(), ..*key };
     match ctx.ports().get(ctx.in_port()) {
@@ -140,11 +141,12 @@ pub fn trace(view: View<'_>, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
 }
 
 fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
-    let mut ctx = Ctx::new(view, key, report);
-    let no = PortNo(key.in_port.get() as u16);
-    match view.ports.by_port_no(no) {
+    let mut ctx = Ctx::new(view, &key.headers, report);
+    let port_no = key.port_no.get();
+    ctx.recirc_id = key.recirc_id.get();
+    match view.ports.by_port_no(port_no) {
         // A packet-out that recirculates; its state knows its bridge, and what that calls its port.
-        None if no == PortNo::NONE && key.recirc_id.get() != 0 => ctx.start(),
+        None if port_no == PortNo::NONE && ctx.recirc_id != 0 => ctx.start(),
         None => {
             ctx.out.depends.misses_port = true;
             ctx.fail(DropReason::UnknownInPort);
@@ -152,9 +154,8 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
         Some((bridge, port)) => {
             ctx.bridge = bridge;
             ctx.depend_on_port(port.of);
-            ctx.key.flow.in_port.set(u32::from(port.of.0));
-            ctx.base = ctx.key.flow;
-            ctx.original = ctx.key.flow;
+            ctx.key.in_port.set(port.of);
+            ctx.own_port = Some((bridge, port.of));
             if port.receives() { ctx.start() } else { ctx.refuse() }
         }
     }
@@ -173,12 +174,16 @@ struct Ctx<'a> {
     view: View<'a>,
     /// The bridge that the packet is in.
     bridge: BridgeId,
-    /// The packet as the rules have made it. `in_port` is the number that the bridge knows.
+    /// The packet as the rules have made it.
     key: PipelineKey,
     /// The packet as the emitted actions have made it.
-    base: FlowKey,
+    base: Headers,
     /// The packet as it came.
-    original: FlowKey,
+    original: Headers,
+    /// The port that it came in on, if that is one.
+    own_port: Option<(BridgeId, OfPort)>,
+    /// Which saved state this pass continues; 0 is a fresh packet.
+    recirc_id: u32,
     mask: PipelineMask,
     out: Translation,
     stack: Vec<(u128, u16)>,
@@ -208,22 +213,23 @@ struct Ctx<'a> {
 }
 
 impl<'a> Ctx<'a> {
-    fn new(view: View<'a>, key: &FlowKey, report: Report) -> Self {
-        let mut pipeline_key = PipelineKey { flow: *key, ..PipelineKey::default() };
-        pipeline_key.actset_output.set(OFPP_UNSET);
+    fn new(view: View<'a>, headers: &Headers, report: Report) -> Self {
+        let mut key = PipelineKey { headers: *headers, ..PipelineKey::default() };
+        key.actset_output.set(OFPP_UNSET);
         let mut mask = PipelineMask::default();
-        mask.bits.flow.in_port.set(u32::MAX);
-        mask.bits.flow.recirc_id.set(u32::MAX);
-        mask.bits.flow.dl_type.set(u16::MAX);
-        if is_ip(key) {
-            mask.bits.flow.nw_frag = frag::ANY | frag::LATER;
+        mask.bits.in_port = KeyOfPort::ALL_BITS;
+        mask.bits.headers.dl_type.set(u16::MAX);
+        if is_ip(headers) {
+            mask.bits.headers.nw_frag = frag::ANY | frag::LATER;
         }
         Self {
             view,
             bridge: BridgeId::FIRST,
-            key: pipeline_key,
-            base: *key,
-            original: *key,
+            key,
+            base: *headers,
+            original: *headers,
+            own_port: None,
+            recirc_id: 0,
             mask,
             out: Translation::default(),
             stack: Vec::new(),
@@ -271,9 +277,11 @@ impl<'a> Ctx<'a> {
         self.out.misses.push(TableRef { bridge: self.bridge, table });
     }
 
-    /// The bits of the packet itself that were read so far.
+    /// The bits of the datapath's key that were read so far. Every translation reads the port and the pass.
     fn flow_mask(&self) -> FlowMask {
-        FlowMask { bits: self.mask.bits.flow }
+        let headers = self.mask.bits.headers;
+        let (port_no, recirc_id) = (KeyPortNo::ALL_BITS, u32::MAX.into());
+        FlowMask { bits: FlowKey { port_no, recirc_id, headers } }
     }
 
     fn fail(&mut self, reason: DropReason) {
@@ -293,15 +301,14 @@ impl<'a> Ctx<'a> {
     }
 
     fn start(&mut self) {
-        let recirc_id = self.key.flow.recirc_id.get();
-        if recirc_id == 0 {
+        if self.recirc_id == 0 {
             let in_port = self.in_port();
             self.table_lookup(in_port, self.table, false);
             if !self.matched {
                 self.hint = Some(DropReason::TableMiss);
             }
         } else {
-            match self.view.recirc.get(recirc_id) {
+            match self.view.recirc.get(self.recirc_id) {
                 Some(continuation) => self.resume(&continuation.state),
                 None => self.fail(DropReason::RecirculationLimit),
             }
@@ -311,7 +318,7 @@ impl<'a> Ctx<'a> {
 
     /// Drops a packet whose port does not receive. As in Open vSwitch, the rule that it meets counts it.
     fn refuse(&mut self) {
-        if self.key.flow.recirc_id.get() == 0 {
+        if self.recirc_id == 0 {
             match self.rule_for(self.in_port(), self.table) {
                 Some(rule) => {
                     self.report.enter_rule(self.table, &rule);
@@ -334,7 +341,7 @@ impl<'a> Ctx<'a> {
     }
 
     fn in_port(&self) -> OfPort {
-        OfPort(self.key.flow.in_port.get() as u16)
+        self.key.in_port.get()
     }
 
     /// Looks the packet up as if it had come in on `in_port`, and does what the rule says.
@@ -357,11 +364,11 @@ impl<'a> Ctx<'a> {
             return;
         }
         let saved = std::mem::replace(&mut self.table, table);
-        self.report.read(&self.flow_mask());
+        self.report.read(&self.mask);
         if let Some(rule) = self.rule_for(in_port, table) {
             self.matched = true;
             self.report.enter_rule(table, &rule);
-            self.report.read(&self.flow_mask());
+            self.report.read(&self.mask);
             let deeper = u32::from(resubmitted && table <= saved);
             if resubmitted {
                 self.resubmits += 1;
@@ -376,7 +383,7 @@ impl<'a> Ctx<'a> {
         } else {
             self.miss(table);
             self.report.miss(table);
-            self.report.read(&self.flow_mask());
+            self.report.read(&self.mask);
         }
         self.table = saved;
     }
@@ -396,14 +403,15 @@ impl<'a> Ctx<'a> {
 
     fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<Arc<Rule>> {
         let mut key = self.key;
-        key.flow.in_port.set(u32::from(in_port.0));
-        if key.flow.nw_frag & frag::ANY != 0 {
+        key.in_port.set(in_port);
+        if key.headers.nw_frag & frag::ANY != 0 {
             // `frags=normal`: fragments, the first included, have no ports.
-            key.flow.tp_src.set(0);
-            key.flow.tp_dst.set(0);
+            key.headers.tp_src.set(0);
+            key.headers.tp_dst.set(0);
         }
         let at = TableRef { bridge: self.bridge, table };
-        self.out.depends.looked_up(at, &key.flow, &self.original);
+        let is_own_port = self.own_port == Some((self.bridge, in_port));
+        self.out.depends.looked_up(at, is_own_port, &key.headers, &self.original);
         self.report.lookup(table, &key);
         self.tables().lookup(table, &key, self.view.version, &mut self.mask).cloned()
     }
@@ -426,7 +434,7 @@ impl<'a> Ctx<'a> {
             hashed: self.hashed || self.hashes,
         };
         // Only what the next extraction cannot see belongs to the state.
-        state.key.flow = FlowKey { in_port: self.key.flow.in_port, ..FlowKey::default() };
+        state.key.headers = Headers::default();
         if let Some(continuation) = self.view.recirc.allocate(state) {
             self.out.actions.push(DpAction::Recirculate(continuation.id));
             self.out.continuations.push(continuation);
@@ -441,10 +449,8 @@ impl<'a> Ctx<'a> {
 
     fn resume(&mut self, state: &FrozenState) {
         self.matched = true;
-        let flow = FlowKey { in_port: state.key.flow.in_port, ..self.key.flow };
-        self.key = PipelineKey { flow, ..state.key };
+        self.key = PipelineKey { headers: self.key.headers, ..state.key };
         self.bridge = state.bridge;
-        self.base.in_port = flow.in_port;
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
         self.hashed = state.hashed;
@@ -476,13 +482,13 @@ impl<'a> Ctx<'a> {
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
         self.out.mask = self.flow_mask();
-        self.report.read(&self.flow_mask());
+        self.report.read(&self.mask);
         self.report.finish(self.key, &self.out);
         (self.out, self.report)
     }
 }
 
 /// IPv4 or IPv6.
-pub(crate) fn is_ip(key: &FlowKey) -> bool {
+pub(crate) fn is_ip(key: &Headers) -> bool {
     matches!(key.dl_type.get(), eth_type::IPV4 | eth_type::IPV6)
 }

@@ -2,7 +2,7 @@
 
 use super::actions::is_mpls;
 use super::{Ctx, Note, is_ip};
-use flow::key::FlowKey;
+use flow::key::Headers;
 use flow::verdict::DropReason;
 use packet::wire::eth_type;
 
@@ -14,7 +14,7 @@ const BOS: u32 = 0x100;
 const IPV6_EXPLICIT_NULL: u32 = 2;
 
 /// Number of entries; the bits that told are marked in `mask`.
-pub(super) fn count(key: &FlowKey, mask: Option<&mut FlowKey>) -> usize {
+pub(super) fn count(key: &Headers, mask: Option<&mut Headers>) -> usize {
     if !is_mpls(key.dl_type.get()) {
         return 0;
     }
@@ -36,7 +36,7 @@ pub(super) fn count(key: &FlowKey, mask: Option<&mut FlowKey>) -> usize {
 }
 
 /// Puts an entry in front. A first one says what the IP header said.
-pub(super) fn push(key: &mut FlowKey, n: usize, ethertype: u16, hide_l3: bool) {
+pub(super) fn push(key: &mut Headers, n: usize, ethertype: u16, hide_l3: bool) {
     if n > 0 {
         for i in (1..=n.min(MAX_LABELS - 1)).rev() {
             key.mpls_lse[i] = key.mpls_lse[i - 1];
@@ -64,10 +64,8 @@ pub(super) fn push(key: &mut FlowKey, n: usize, ethertype: u16, hide_l3: bool) {
 }
 
 /// Clears all fields of the network header and behind.
-fn hide_headers_behind_labels(key: &mut FlowKey) {
-    *key = FlowKey {
-        in_port: key.in_port,
-        recirc_id: key.recirc_id,
+fn hide_headers_behind_labels(key: &mut Headers) {
+    *key = Headers {
         dl_dst: key.dl_dst,
         dl_type: key.dl_type,
         dl_src: key.dl_src,
@@ -75,12 +73,12 @@ fn hide_headers_behind_labels(key: &mut FlowKey) {
         vlan_tpid: key.vlan_tpid,
         vlan2_tpid: key.vlan2_tpid,
         vlan2_tci: key.vlan2_tci,
-        ..FlowKey::default()
+        ..Headers::default()
     };
 }
 
 /// Takes the first entry off; false if the packet has none, or a stack too deep to know its rest.
-pub(super) fn pop(key: &mut FlowKey, n: usize, ethertype: u16) -> bool {
+pub(super) fn pop(key: &mut Headers, n: usize, ethertype: u16) -> bool {
     if n == 0 || (n == MAX_LABELS && key.mpls_lse[n - 1].get() & BOS == 0) {
         return false;
     }
@@ -92,25 +90,25 @@ pub(super) fn pop(key: &mut FlowKey, n: usize, ethertype: u16) -> bool {
 
 impl Ctx<'_> {
     fn labels(&mut self) -> usize {
-        count(&self.key.flow, Some(&mut self.mask.bits.flow))
+        count(&self.key.headers, Some(&mut self.mask.bits.headers))
     }
 
     pub(super) fn set_label(&mut self, field_mask: u32, bits: u32) {
-        if is_mpls(self.key.flow.dl_type.get()) {
-            let mask = &mut self.mask.bits.flow.mpls_lse[0];
+        if is_mpls(self.key.headers.dl_type.get()) {
+            let mask = &mut self.mask.bits.headers.mpls_lse[0];
             mask.set(mask.get() | field_mask);
-            let lse = &mut self.key.flow.mpls_lse[0];
+            let lse = &mut self.key.headers.mpls_lse[0];
             lse.set(lse.get() & !field_mask | bits & field_mask);
         }
     }
 
     /// An error leaves the list; a packet without labels is one, too, as in Open vSwitch.
     pub(super) fn dec_mpls_ttl(&mut self) -> Result<(), ()> {
-        if !is_mpls(self.key.flow.dl_type.get()) {
+        if !is_mpls(self.key.headers.dl_type.get()) {
             return Err(());
         }
-        let ttl = self.key.flow.mpls_lse[0].get() & 0xff;
-        let mask = &mut self.mask.bits.flow.mpls_lse[0];
+        let ttl = self.key.headers.mpls_lse[0].get() & 0xff;
+        let mask = &mut self.mask.bits.headers.mpls_lse[0];
         mask.set(mask.get() | 0xff);
         if ttl > 1 {
             self.set_label(0xff, ttl - 1);
@@ -129,22 +127,22 @@ impl Ctx<'_> {
         if n == 0 {
             // What was done to the headers must be emitted while the datapath still sees them.
             self.commit();
-            if is_ip(&self.key.flow) {
-                self.mask.bits.flow.nw_tos |= 0xfc;
-                self.mask.bits.flow.nw_ttl = u8::MAX;
+            if is_ip(&self.key.headers) {
+                self.mask.bits.headers.nw_tos |= 0xfc;
+                self.mask.bits.headers.nw_ttl = u8::MAX;
             }
         } else {
-            self.mask.bits.flow.mpls_lse[..n].iter_mut().for_each(|m| m.set(u32::MAX));
+            self.mask.bits.headers.mpls_lse[..n].iter_mut().for_each(|m| m.set(u32::MAX));
         }
-        push(&mut self.key.flow, n, ethertype, true);
+        push(&mut self.key.headers, n, ethertype, true);
     }
 
     pub(super) fn pop_mpls(&mut self, ethertype: u16) {
         let n = self.labels();
         if n > 1 {
-            self.mask.bits.flow.mpls_lse[1..n].iter_mut().for_each(|m| m.set(u32::MAX));
+            self.mask.bits.headers.mpls_lse[1..n].iter_mut().for_each(|m| m.set(u32::MAX));
         }
-        if pop(&mut self.key.flow, n, ethertype) {
+        if pop(&mut self.key.headers, n, ethertype) {
             if !is_mpls(ethertype) {
                 self.was_mpls = true;
             }

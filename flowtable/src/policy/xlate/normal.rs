@@ -15,11 +15,11 @@ type Inside = [Tag; 2];
 
 impl Ctx<'_> {
     pub(super) fn normal(&mut self) {
-        self.mask.bits.flow.dl_src = [0xff; 6];
-        self.mask.bits.flow.dl_dst = [0xff; 6];
+        self.mask.bits.headers.dl_src = [0xff; 6];
+        self.mask.bits.headers.dl_dst = [0xff; 6];
         self.mark_tags();
         let ports = self.ports();
-        let flow = self.key.flow;
+        let flow = self.key.headers;
         self.depend_on_port(self.in_port());
         let nowhere;
         let in_port = match ports.get(self.in_port()) {
@@ -98,7 +98,7 @@ impl Ctx<'_> {
     fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
         self.depend_on_all_ports();
         self.hint = Some(DropReason::NoFloodTarget);
-        let dst = MacAddr(self.key.flow.dl_dst);
+        let dst = MacAddr(self.key.headers.dl_dst);
         let kind = match dst {
             MacAddr::BROADCAST => FloodKind::Broadcast,
             _ if dst.is_multicast() => FloodKind::Multicast,
@@ -117,14 +117,14 @@ impl Ctx<'_> {
 
     /// Sends the frame out of a port with the tags that the port wants.
     fn leave(&mut self, out: &PortInfo, inside: Inside) {
-        let saved = self.key.flow;
-        let pcp = self.key.flow.vlan_tci.get() & VLAN_PCP_MASK;
-        set_tags(&mut self.key.flow, outside(out, inside, pcp));
+        let saved = self.key.headers;
+        let pcp = self.key.headers.vlan_tci.get() & VLAN_PCP_MASK;
+        set_tags(&mut self.key.headers, outside(out, inside, pcp));
         // Other outputs may follow.
         let is_last = std::mem::replace(&mut self.is_last, false);
         self.send_to(out.of);
         self.is_last = is_last;
-        let flow = &mut self.key.flow;
+        let flow = &mut self.key.headers;
         flow.vlan_tci = saved.vlan_tci;
         flow.vlan_tpid = saved.vlan_tpid;
         flow.vlan2_tci = saved.vlan2_tci;

@@ -82,11 +82,10 @@ impl Ctx<'_> {
 
 /// The packet as a bridge gets it that has not seen it before: without what the first one wrote beside it.
 fn arriving(key: &PipelineKey, peer: &PortInfo) -> PipelineKey {
-    let mut flow = key.flow;
-    flow.in_port.set(u32::from(peer.of.0));
     PipelineKey {
-        flow,
+        in_port: peer.of.into(),
         pkt_mark: key.pkt_mark,
+        headers: key.headers,
         actset_output: OFPP_UNSET.into(),
         ..PipelineKey::default()
     }

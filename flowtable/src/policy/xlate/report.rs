@@ -5,7 +5,7 @@ use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
 use flow::types::{GroupId, OfPort, TableId};
 use flow::verdict::DropReason;
-use flow::{FlowMask, PipelineKey};
+use flow::{FlowMask, PipelineKey, PipelineMask};
 use std::sync::Arc;
 
 /// A remark on what an action led to.
@@ -136,7 +136,7 @@ impl Report {
 
     /// All bits read so far: those that are new are put down to the latest step that may read; to
     /// none, if there was none yet.
-    pub(super) fn read(&mut self, mask: &FlowMask) {
+    pub(super) fn read(&mut self, mask: &PipelineMask) {
         let Some(steps) = &mut self.steps else { return };
         let can_read = |event: &TraceEvent| {
             matches!(event, TraceEvent::Rule(..) | TraceEvent::Miss(_) | TraceEvent::Action(_))
@@ -144,7 +144,8 @@ impl Report {
         let reader = steps.iter_mut().rev().find(|step| can_read(&step.event));
         let mut reader = reader.map(|step| &mut step.reads);
         let words = self.known.words_mut().iter_mut().zip(mask.words());
-        for (i, (known, word)) in words.enumerate() {
+        // The first word is the port, which every translation reads.
+        for (i, (known, word)) in words.enumerate().skip(1) {
             if let Some(reads) = &mut reader {
                 reads.words_mut()[i] |= word & !*known;
             }

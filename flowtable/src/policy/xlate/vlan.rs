@@ -2,7 +2,7 @@
 
 use super::Ctx;
 use flow::fields::FieldId;
-use flow::key::{FlowKey, VLAN_CFI};
+use flow::key::{Headers, VLAN_CFI};
 use packet::wire::eth_type;
 
 /// A tag.
@@ -14,7 +14,7 @@ pub(super) struct Tag {
 }
 
 /// Tags of a packet, outermost first; a zero `tci` ends them.
-pub(super) fn tags(key: &FlowKey) -> [Tag; 2] {
+pub(super) fn tags(key: &Headers) -> [Tag; 2] {
     let outer = match (key.vlan_tci.get(), key.vlan_tpid.get()) {
         (0, _) => Tag::default(),
         (tci, 0) => Tag { tpid: eth_type::VLAN, tci },
@@ -24,7 +24,7 @@ pub(super) fn tags(key: &FlowKey) -> [Tag; 2] {
 }
 
 /// Stores tags in a key.
-pub(super) fn set_tags(key: &mut FlowKey, [outer, inner]: [Tag; 2]) {
+pub(super) fn set_tags(key: &mut Headers, [outer, inner]: [Tag; 2]) {
     let is_default = outer.tpid == eth_type::VLAN || outer.tci == 0;
     key.vlan_tpid.set(if is_default { 0 } else { outer.tpid });
     key.vlan_tci.set(outer.tci);
@@ -40,7 +40,7 @@ pub(super) fn count(tags: &[Tag; 2]) -> usize {
 impl Ctx<'_> {
     /// Everything about the tags was looked at.
     pub(super) fn mark_tags(&mut self) {
-        let mask = &mut self.mask.bits.flow;
+        let mask = &mut self.mask.bits.headers;
         mask.vlan_tci.set(u16::MAX);
         mask.vlan_tpid.set(u16::MAX);
         mask.vlan2_tci.set(u16::MAX);
@@ -48,23 +48,23 @@ impl Ctx<'_> {
     }
 
     pub(super) fn set_vlan(&mut self, field_mask: u16, bits: u16, push_if_untagged: bool) {
-        self.mask.bits.flow.vlan_tci |= VLAN_CFI | field_mask;
-        let tci = self.key.flow.vlan_tci.get();
+        self.mask.bits.headers.vlan_tci |= VLAN_CFI | field_mask;
+        let tci = self.key.headers.vlan_tci.get();
         if tci & VLAN_CFI != 0 || push_if_untagged {
-            self.key.flow.vlan_tci.set(tci & !field_mask | bits & field_mask | VLAN_CFI);
+            self.key.headers.vlan_tci.set(tci & !field_mask | bits & field_mask | VLAN_CFI);
         }
     }
 
     pub(super) fn push_vlan(&mut self, tpid: u16) {
         self.mark_tags();
-        let [outer, _] = tags(&self.key.flow);
-        set_tags(&mut self.key.flow, [Tag { tpid, tci: VLAN_CFI }, outer]);
+        let [outer, _] = tags(&self.key.headers);
+        set_tags(&mut self.key.headers, [Tag { tpid, tci: VLAN_CFI }, outer]);
     }
 
     pub(super) fn pop_vlan(&mut self) {
         self.mark_tags();
-        let [_, inner] = tags(&self.key.flow);
-        set_tags(&mut self.key.flow, [inner, Tag::default()]);
+        let [_, inner] = tags(&self.key.headers);
+        set_tags(&mut self.key.headers, [inner, Tag::default()]);
     }
 
     /// A tag without its presence bit is none: writing `vlan_tci` can take the tag away.
@@ -77,7 +77,7 @@ impl Ctx<'_> {
                 | FieldId::DlVlan
                 | FieldId::DlVlanPcp
         );
-        if is_vlan && self.key.flow.vlan_tci.get() & VLAN_CFI == 0 {
+        if is_vlan && self.key.headers.vlan_tci.get() & VLAN_CFI == 0 {
             self.pop_vlan();
         }
     }

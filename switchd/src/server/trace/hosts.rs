@@ -90,7 +90,7 @@ fn kind(draft: &mut Draft, ips: (Option<IpAddr>, Option<IpAddr>)) -> Result<(), 
         draft.set(FieldId::IpProto, proto.into());
         draft.set(field, echo);
     }
-    let dl_type = draft.flow().dl_type.get();
+    let dl_type = draft.key().headers.dl_type.get();
     if matches!(dl_type, eth_type::IPV4 | eth_type::IPV6) && !draft.has(FieldId::IpTtl) {
         draft.set(FieldId::IpTtl, TTL);
     }
@@ -98,7 +98,7 @@ fn kind(draft: &mut Draft, ips: (Option<IpAddr>, Option<IpAddr>)) -> Result<(), 
 }
 
 fn addresses(draft: &mut Draft, ips: (Option<IpAddr>, Option<IpAddr>)) -> Result<(), Box<Refusal>> {
-    let is_v6 = draft.flow().dl_type.get() == eth_type::IPV6;
+    let is_v6 = draft.key().headers.dl_type.get() == eth_type::IPV6;
     let fields = match is_v6 {
         true => [(ips.0, FieldId::Ipv6Src, "ipv6_src"), (ips.1, FieldId::Ipv6Dst, "ipv6_dst")],
         // ARP keeps its addresses in the same place.
@@ -133,11 +133,11 @@ fn sender(
         return Err(Box::new(unknown(switch, from.mac)));
     }
     if draft.has(FieldId::InPort) {
-        let port = OfPort(draft.flow().in_port.get() as u16);
+        let port = draft.key().in_port.get();
         narrow(&mut found, |place| place.port == port);
     }
     if draft.has(FieldId::VlanTci) {
-        let vlan = draft.flow().vlan_tci.get() & VLAN_VID_MASK;
+        let vlan = draft.key().headers.vlan_tci.get() & VLAN_VID_MASK;
         narrow(&mut found, |place| place.vlan == vlan);
     }
     if let Some(to) = to {

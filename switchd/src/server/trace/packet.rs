@@ -7,13 +7,13 @@ use crate::switch::Switch;
 use control::{Reason, Refusal, TraceQuery};
 use flow::Match;
 use flow::compose::compose;
-use flow::extract::extract;
+use flow::extract::{Arrival, extract};
 use flow::fields::FieldId;
 use flow::key::{FlowKey, PipelineKey, PipelineMask, VLAN_VID_MASK};
 use flow::text::{ParseContext, parse_match};
 use flow::types::{MacAddr, OfPort, PortNo};
 use flowtable::policy::mac_table::MacKey;
-use flowtable::trace::{Difference, differences};
+use flowtable::trace::{Difference, as_it_comes_in, differences};
 use packet::wire::ethernet;
 
 /// The longest frame that a port receives.
@@ -40,9 +40,8 @@ pub(super) fn meant(
         Some(hex) => {
             let frame = parse_hex(hex)?;
             let (in_port, of) = port_of(switch, &flow, Some(&frame))?;
-            let (mut key, _) = extract(in_port, 0, &frame, switch.vlan_limit());
-            key.in_port.set(of.0.into());
-            agrees(&flow, &key, names)?;
+            let (key, _) = extract(Arrival::on(in_port), &frame, switch.vlan_limit());
+            agrees(&flow, &as_it_comes_in(&key, |_| Some(of)), names)?;
             Ok((in_port, frame))
         }
         None => {
@@ -51,7 +50,7 @@ pub(super) fn meant(
                 false => flow,
             };
             let (in_port, _) = port_of(switch, &flow, None)?;
-            Ok((in_port, compose(&flow.key().flow)))
+            Ok((in_port, compose(&flow.key().headers)))
         }
     }
 }
@@ -63,14 +62,15 @@ fn port_of(
     frame: Option<&[u8]>,
 ) -> Result<(PortNo, OfPort), Box<Refusal>> {
     let snapshot = switch.bridge().snapshot();
-    let is_given = flow.mask().bits.flow.in_port.get() != 0;
+    let is_given = FieldId::InPort.is_exact(flow.mask());
     let of = if is_given {
-        Some(OfPort(flow.key().flow.in_port.get() as u16))
+        Some(flow.key().in_port.get())
     } else {
         frame.and_then(|frame| {
-            let (key, _) = extract(PortNo::default(), 0, frame, switch.vlan_limit());
-            let vlan = key.vlan_tci.get() & VLAN_VID_MASK;
-            let host = MacKey { vlan, mac: MacAddr(key.dl_src) };
+            let (FlowKey { headers, .. }, _) =
+                extract(Arrival::default(), frame, switch.vlan_limit());
+            let vlan = headers.vlan_tci.get() & VLAN_VID_MASK;
+            let host = MacKey { vlan, mac: MacAddr(headers.dl_src) };
             snapshot.macs().lookup(host).map(|entry| entry.port)
         })
     };
@@ -103,12 +103,11 @@ fn no_in_port(frame: Option<&[u8]>) -> Box<Refusal> {
 }
 
 /// What is said of a packet beside its bytes has to be true.
-fn agrees(flow: &Match, key: &FlowKey, names: &NameTable) -> Result<(), Box<Refusal>> {
-    let packet = PipelineKey { flow: *key, ..PipelineKey::default() };
-    let Some(&field) = differences(flow, &packet).first() else {
+fn agrees(flow: &Match, packet: &PipelineKey, names: &NameTable) -> Result<(), Box<Refusal>> {
+    let Some(&field) = differences(flow, packet).first() else {
         return Ok(());
     };
-    let Difference { packet, wanted } = Difference::new(field, flow, &packet, names);
+    let Difference { packet, wanted } = Difference::new(field, flow, packet, names);
     let message = format!("the packet has {packet}, the flow says {wanted}");
     Err(Box::new(Refusal::new(Reason::Text, message).with_hint("in_port alone is enough")))
 }
@@ -155,8 +154,8 @@ impl Draft {
         Self { key: *flow.key(), mask: *flow.mask() }
     }
 
-    pub(super) fn flow(&self) -> &FlowKey {
-        &self.key.flow
+    pub(super) fn key(&self) -> &PipelineKey {
+        &self.key
     }
 
     /// Whether anything is said of a field.

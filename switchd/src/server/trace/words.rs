@@ -3,14 +3,14 @@
 use super::rivals::Losers;
 use crate::switch::Switch;
 use control::record::{DropCause, LearnRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
+use flow::Match;
 use flow::key::PipelineKey;
 use flow::text::{DEFAULT_PRIORITY, PrintOptions, write_action, write_match};
 use flow::types::{OfPort, PortNo, TableId};
-use flow::{FlowKey, Match};
 use flowtable::policy::rule::Rule;
 use flowtable::policy::xlate::{Learn, TraceEvent, TraceStep};
 use flowtable::trace::{
-    Pass, action_sentence, note_sentence, note_text, outcome_sentence, with_of_port,
+    Pass, action_sentence, as_it_comes_in, note_sentence, note_text, outcome_sentence,
     write_datapath_actions, write_megaflow, write_packet,
 };
 use std::collections::HashMap;
@@ -80,14 +80,14 @@ impl<'a> Words<'a> {
     fn pass(&self, pass: &Pass, losers: &mut Losers<'_>) -> TraceRecord {
         let Pass { key, translation, steps } = pass;
         let of = |no| self.ports.get(&no).copied();
-        let key = with_of_port(key, of);
-        let flow = self.packet(&key, &PipelineKey { flow: key, ..PipelineKey::default() });
+        let (recirc_id, key) = (key.recirc_id.get(), as_it_comes_in(key, of));
+        let flow = self.packet(recirc_id, &key);
         let last = steps.iter().rev().find_map(|step| match &step.event {
-            TraceEvent::Final(last) => Some(self.packet(&key, last)),
+            TraceEvent::Final(last) => Some(self.packet(recirc_id, last)),
             _ => None,
         });
         let mut megaflow = String::new();
-        write_megaflow(&mut megaflow, &key, &translation.mask, self.options.ports);
+        write_megaflow(&mut megaflow, recirc_id, &key, &translation.mask, self.options.ports);
         let mut datapath_actions = String::new();
         write_datapath_actions(&mut datapath_actions, &translation.actions, &of);
         let outcome = || outcome_sentence(translation, self.options.ports, &of);
@@ -178,9 +178,9 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// All fields of a packet in the pass that began with `first`.
-    fn packet(&self, first: &FlowKey, key: &PipelineKey) -> String {
-        let mut out = match first.recirc_id.get() {
+    /// All fields of a packet in the pass with this id.
+    fn packet(&self, recirc_id: u32, key: &PipelineKey) -> String {
+        let mut out = match recirc_id {
             0 => String::new(),
             id => format!("recirc_id={id:#x},"),
         };

@@ -6,7 +6,7 @@ use benches::workload::{Family, MACS, SplitMix, Tuple};
 use flow::action::Action;
 use flow::flow_mod::FlowMod;
 use flow::types::OfPort;
-use flow::{FlowKey, Match};
+use flow::{Headers, Match};
 use packet::wire::eth_type;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +91,14 @@ impl Attack {
 /// "Allow a few, drop the rest": a port, a network, another port.
 fn allow_a_few(family: Family) -> Vec<FlowMod> {
     let dl_type = if family == Family::V4 { eth_type::IPV4 } else { eth_type::IPV6 };
-    let of_type = |set: &dyn Fn(&mut FlowKey, &mut FlowKey)| {
+    let of_type = |set: &dyn Fn(&mut Headers, &mut Headers)| {
         matching(|key, mask| {
-            key.flow.dl_type.set(dl_type);
-            mask.bits.flow.dl_type.set(u16::MAX);
-            set(&mut key.flow, &mut mask.bits.flow);
+            key.headers.dl_type.set(dl_type);
+            mask.bits.headers.dl_type.set(u16::MAX);
+            set(&mut key.headers, &mut mask.bits.headers);
         })
     };
-    let udp = |set: &dyn Fn(&mut FlowKey, &mut FlowKey)| {
+    let udp = |set: &dyn Fn(&mut Headers, &mut Headers)| {
         of_type(&|key, mask| {
             (key.nw_proto, mask.nw_proto) = (17, u8::MAX);
             set(key, mask);

@@ -150,7 +150,7 @@ impl<'a> Classified<'a> {
             let mut mask = PipelineMask::default();
             self.classifier.lookup(key, self.version, &mut mask);
             all += mask.words().iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-            let flow = &mask.bits.flow;
+            let flow = &mask.bits.headers;
             let ports = [flow.tp_src, flow.tp_dst].map(|p| u64::from(p.get().count_ones()));
             let addrs = [flow.nw_src(), flow.nw_dst()].map(|a| u64::from(a.count_ones()));
             let proto = u64::from(flow.nw_proto.count_ones());
