@@ -475,7 +475,7 @@ impl<T> Classifier<T> {
     }
 }
 
-fn is_part(part: &PipelineMask, mask: &PipelineMask) -> bool {
+pub(super) fn is_part(part: &PipelineMask, mask: &PipelineMask) -> bool {
     part.words().iter().zip(mask.words()).all(|(p, m)| p & !m == 0)
 }
 

@@ -102,6 +102,11 @@ impl Group {
         self.priorities.bound()
     }
 
+    /// Whether there may be a rule of this priority.
+    pub(super) fn may_have(&self, priority: u16) -> bool {
+        self.priorities.may_have(priority)
+    }
+
     /// Number of rules.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -268,11 +273,17 @@ impl Group {
         Some(Match::new(&key, &mask))
     }
 
-    /// The rules with exactly this match, given by its key and the number of its mask.
-    pub(super) fn find(&self, key: &PipelineKey, local: u16) -> impl Iterator<Item = Header> {
+    /// The rules of a priority with exactly this match, given by its key and the number of its mask.
+    pub(super) fn find(
+        &self,
+        key: &PipelineKey,
+        priority: u16,
+        local: u16,
+    ) -> impl Iterator<Item = Header> {
         let packed = self.layout.pack(key);
         let block = self.bucket(self.hash(&packed));
         let lines = block.map_or(&[][..], |block| self.rows(block));
+        let lines = of_priority(lines, self.width(), priority);
         lines.chunks_exact(self.width()).filter_map(move |row| {
             let header = Header::of(&row[0]);
             let same = header.mask == local
@@ -323,6 +334,21 @@ fn has_value(lines: &[Line], row: &[Line], hash_lines: &[Line]) -> bool {
     lines.chunks_exact(row.len()).any(|other| agree(other, row, hash_lines))
 }
 
+/// The rows of a priority among those of a bucket.
+pub(super) fn of_priority(lines: &[Line], width: usize, priority: u16) -> &[Line] {
+    // Above this place are the rows of a higher priority, or those down to this one.
+    let end_of = |is_above: &dyn Fn(u16) -> bool| {
+        let (mut low, mut high) = (0, lines.len() / width);
+        while low < high {
+            let middle = (low + high) / 2;
+            let above = is_above(Header::of(&lines[middle * width]).priority);
+            if above { low = middle + 1 } else { high = middle }
+        }
+        low * width
+    };
+    &lines[end_of(&|other| other > priority)..end_of(&|other| other >= priority)]
+}
+
 /// The place of a row among those of its bucket, or the one where it would be.
 fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank) -> usize {
     let (mut low, mut high) = (0, lines.len() / width);
@@ -370,6 +396,12 @@ impl Priorities {
         }
     }
 
+    fn may_have(&self, priority: u16) -> bool {
+        let [step, low] = priority.to_be_bytes();
+        let step = self.steps.get(usize::from(step));
+        step.is_some_and(|step| step.rules > 0 && low <= step.highest)
+    }
+
     fn bound(&self) -> u16 {
         let highest = self.steps.get(usize::from(self.top)).map_or(0, |step| step.highest);
         u16::from_be_bytes([self.top, highest])
@@ -391,6 +423,7 @@ mod tests {
         assert!(p.bound() >= 40_000);
         p.remove(40_000);
         assert_eq!(p.bound(), 300);
+        assert!(p.may_have(300) && p.may_have(7) && !p.may_have(8) && !p.may_have(40_000));
         p.remove(300);
         assert_eq!(p.bound(), 7);
     }

@@ -74,6 +74,12 @@ impl<T> LinearClassifier<T> {
             .map(|(id, r)| (id, &r.value.1))
     }
 
+    /// See [`Classifier::overlaps`](super::Classifier::overlaps).
+    pub fn overlaps(&self, m: &Match, priority: u16, version: Version) -> bool {
+        self.iter(version)
+            .any(|e| e.priority == priority && e.matches != *m && e.matches.overlaps(m))
+    }
+
     /// See [`Classifier::iter`](super::Classifier::iter).
     pub fn iter(&self, version: Version) -> impl Iterator<Item = Entry<'_, T>> {
         self.rules.iter().filter(move |(_, r)| r.is_visible(version)).map(|(id, r)| {

@@ -65,6 +65,7 @@ mod group;
 mod lanes;
 mod linear;
 mod masks;
+mod overlap;
 mod plan;
 mod presence;
 mod queue;
@@ -248,15 +249,14 @@ impl<T> Classifier<T> {
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
         let number = self.masks.peek(m.mask(), &self.hasher)?;
         let home = self.masks.get(number).home;
-        let at_home = self.groups[usize::from(home.group)].find(m.key(), home.local);
+        let at_home = self.groups[usize::from(home.group)].find(m.key(), priority, home.local);
         let moving = self.progress.is_moving();
         let elsewhere = self.groups.iter().filter(|_| moving).flat_map(|group| {
             let local = group.local_number(number);
-            local.into_iter().flat_map(|local| group.find(m.key(), local))
+            local.into_iter().flat_map(|local| group.find(m.key(), priority, local))
         });
         at_home
             .chain(elsewhere)
-            .filter(|header| header.priority == priority)
             .filter_map(|header| self.rules.at(header.slot))
             .filter(|(_, rule)| rule.is_visible(version))
             .max_by_key(|(_, rule)| rule.rank())

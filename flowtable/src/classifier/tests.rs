@@ -392,6 +392,25 @@ fn rules_of_all_kinds_are_found() {
     check_family(mixed_rule, 40);
 }
 
+#[test]
+fn whether_rules_overlap_is_told_by_one_bucket_if_their_masks_are_alike() {
+    let mut c = Classifier::new(7);
+    for host in 0..10_000 {
+        c.insert(&dst(0x0a00_0000 + host, 32), 7, Version(1), "host");
+    }
+    c.insert(&dst(0x0a00_0000, 24), 9, Version(1), "net");
+    let host = dst(0x0a00_0001, 32);
+    assert_eq!(c.overlaps(&host, 7, Version(1)), Some(false), "it is there already");
+    assert_eq!(c.overlaps(&dst(0x0b00_0001, 32), 7, Version(1)), Some(false));
+    assert_eq!(c.overlaps(&host, 9, Version(1)), Some(true));
+    assert_eq!(c.overlaps(&host, 9, Version(0)), Some(false), "nothing was there then");
+    assert_eq!(c.overlaps(&host, 8, Version(1)), Some(false));
+    let half = dst(0x0a00_0000, 25);
+    assert_eq!(c.overlaps(&half, 7, Version(1)), None);
+    assert!(c.overlaps_among(0..c.places(), &half, 7, Version(1)));
+    assert!(!c.overlaps_among(0..c.places(), &half, 6, Version(1)));
+}
+
 /// Rules and keys from few values, so that they meet.
 fn arb_match() -> impl Strategy<Value = Match> {
     let word = (0..PIPELINE_WORDS, any::<u64>(), 0u32..=64);
@@ -416,6 +435,7 @@ enum Op {
     Purge(usize),
     Settle(usize),
     Lookup(Match, u64),
+    Overlap(Match, u16),
 }
 
 fn arb_op() -> impl Strategy<Value = Op> {
@@ -427,6 +447,7 @@ fn arb_op() -> impl Strategy<Value = Op> {
         1 => (0usize..4).prop_map(Op::Purge),
         1 => (0usize..4).prop_map(Op::Settle),
         6 => (arb_match(), any::<u64>()).prop_map(|(m, flips)| Op::Lookup(m, flips)),
+        3 => (arb_match(), 0u16..4).prop_map(|(m, p)| Op::Overlap(m, p)),
     ]
 }
 
@@ -476,6 +497,14 @@ proptest! {
                     }
                     prop_assert_eq!(found, slow.lookup(&other, v, &mut PipelineMask::default()));
                 },
+                Op::Overlap(m, p) => {
+                    let expected = slow.overlaps(&m, p, version.next());
+                    let one_by_one = (0..fast.places())
+                        .any(|at| fast.overlaps_among(at..at + 1, &m, p, version.next()));
+                    prop_assert_eq!(one_by_one, expected);
+                    let at_once = fast.overlaps(&m, p, version.next());
+                    prop_assert!(at_once.is_none_or(|found| found == expected));
+                }
                 Op::Remove(_) | Op::Restore(_) => {}
             }
             prop_assert_eq!(fast.len(), slow.len());

@@ -14,6 +14,7 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -217,6 +218,15 @@ impl Change {
     }
 }
 
+/// What was found for a request before it is prepared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Found<'a> {
+    /// The rules that it names.
+    pub selected: &'a [RuleRef],
+    /// It asks for no overlap, and there would be one.
+    pub overlaps: bool,
+}
+
 impl Tables {
     /// Empty tables of a bridge. The seed keys their hash functions.
     pub fn new(bridge: BridgeId, seed: u64) -> Self {
@@ -267,8 +277,9 @@ impl Tables {
         self.tables.iter().flatten().all(|t| t.classifier.is_empty())
     }
 
-    /// Every rule of one table or all, in the order of the tables.
-    pub fn rules(
+    /// Every rule of one table or all, in the order of the tables: too much for one lock but in tests.
+    #[cfg(test)]
+    pub(crate) fn rules(
         &self,
         table: Option<TableId>,
         version: Version,
@@ -288,6 +299,12 @@ impl Tables {
     /// Whether lookups at `version` see a rule.
     pub(super) fn is_visible(&self, (table, id): RuleRef, version: Version) -> bool {
         self.table(table).is_some_and(|table| table.classifier.is_visible(id, version))
+    }
+
+    /// The rule with the table, match and priority of a request.
+    pub fn rule_like(&self, fm: &FlowMod, version: Version) -> Option<&Arc<Rule>> {
+        let classifier = &self.table(fm.table.unwrap_or_default())?.classifier;
+        classifier.find(&fm.matching, fm.priority, version).map(|(_, rule)| rule)
     }
 
     fn find(&self, table: TableId, m: &Match, priority: u16, version: Version) -> Option<RuleId> {
@@ -346,27 +363,43 @@ impl Tables {
                 }))
     }
 
-    /// The rules that a request names, before it changes them.
-    pub fn select(&self, fm: &FlowMod, version: Version) -> Vec<RuleRef> {
-        if fm.command.is_strict()
-            && let Some(table) = fm.table
-        {
-            let found = self.table(table);
-            let found = found.and_then(|t| t.classifier.find(&fm.matching, fm.priority, version));
-            let found = found.map(|(id, rule)| ((table, id), rule));
-            let named = found.filter(|(at, rule)| self.is_named(fm, *at, rule));
-            return named.map(|(at, _)| at).into_iter().collect();
-        }
-        let (mut place, mut selected) = (Place::default(), Vec::new());
-        while let Some(slice) = self.slice(Scope::of(fm), &mut place, usize::MAX >> 33, version) {
-            let named = slice.filter(|(at, rule)| self.is_named(fm, *at, rule));
-            selected.extend(named.map(|(at, _)| at));
-        }
-        selected
+    /// The rule of a table that a strict request names.
+    pub fn find_named(&self, fm: &FlowMod, table: TableId, version: Version) -> Option<RuleRef> {
+        let found = self.table(table)?.classifier.find(&fm.matching, fm.priority, version);
+        let found = found.map(|(id, rule)| ((table, id), rule));
+        found.filter(|(at, rule)| self.is_named(fm, *at, rule)).map(|(at, _)| at)
     }
 
-    /// Prepares one request, on the rules that [`Tables::select`] found for it at the version of the
-    /// change. Several may be prepared under one change; each sees what the ones before it did.
+    /// Tables that have or had rules.
+    pub fn used(&self) -> impl Iterator<Item = TableId> {
+        let tables = self.tables.iter().enumerate().filter(|(_, table)| table.is_some());
+        tables.filter_map(|(n, _)| TableId::new(n as u8))
+    }
+
+    /// Whether a new rule overlaps with one of its table and priority. `None` if many have to be compared for
+    /// that, with [`overlaps_among`](Self::overlaps_among).
+    pub fn overlaps(&self, fm: &FlowMod, version: Version) -> Option<bool> {
+        let Some(table) = self.table(fm.table.unwrap_or_default()) else { return Some(false) };
+        table.classifier.overlaps(&fm.matching, fm.priority, version)
+    }
+
+    /// Whether a new rule overlaps with one of its table and priority in some places; `None` if there are no
+    /// such places.
+    pub fn overlaps_among(
+        &self,
+        places: Range<u32>,
+        fm: &FlowMod,
+        version: Version,
+    ) -> Option<bool> {
+        let classifier = &self.table(fm.table.unwrap_or_default())?.classifier;
+        let places = places.start..places.end.min(classifier.places());
+        let found =
+            || classifier.overlaps_among(places.clone(), &fm.matching, fm.priority, version);
+        (!places.is_empty()).then(found)
+    }
+
+    /// Prepares one request, on what was found for it at the version of the change. Several may be prepared
+    /// under one change; each sees what the ones before it did.
     ///
     /// # Errors
     /// Why it is refused; the caller rolls the change back.
@@ -374,16 +407,17 @@ impl Tables {
         &mut self,
         change: &mut Change,
         fm: &FlowMod,
-        selected: &[RuleRef],
+        found: Found<'_>,
         now: Duration,
     ) -> Result<(), FlowModError> {
+        let Found { selected, overlaps } = found;
         match fm.command {
-            Command::Add => self.add(change, fm, now),
+            Command::Add => self.add(change, fm, overlaps, now),
             Command::Modify | Command::ModifyStrict => {
                 self.check_groups(&fm.actions, change.version)?;
                 let selects = fm.cookie_filter.is_some() || fm.name.is_some() || fm.label.is_some();
                 if selected.is_empty() && fm.adds_if_none && !selects {
-                    return self.add(change, fm, now);
+                    return self.add(change, fm, overlaps, now);
                 }
                 selected.iter().for_each(|&rule| self.modify(change, fm, rule, now));
                 Ok(())
@@ -399,6 +433,7 @@ impl Tables {
         &mut self,
         change: &mut Change,
         fm: &FlowMod,
+        overlaps: bool,
         now: Duration,
     ) -> Result<(), FlowModError> {
         let version = change.version;
@@ -408,7 +443,7 @@ impl Tables {
         let replaced = classifier.find_to_replace(&fm.matching, fm.priority, version);
         // As in Open vSwitch, a rule that takes another's place may overlap with what that did.
         let is_new = replaced.is_none();
-        if is_new && fm.flags.check_overlap && has_overlap(classifier, fm, version) {
+        if is_new && overlaps {
             return Err(FlowModError::Overlap { table, priority: fm.priority });
         }
         if is_new && classifier.len() >= MAX_RULES {
@@ -629,12 +664,6 @@ impl Tables {
 
 fn has_cookie(rule: &Rule, value: Cookie, mask: Cookie) -> bool {
     (rule.cookie.0 ^ value.0) & mask.0 == 0
-}
-
-fn has_overlap(classifier: &Classifier<Arc<Rule>>, fm: &FlowMod, version: Version) -> bool {
-    classifier.iter(version).any(|e| {
-        e.priority == fm.priority && e.matches != fm.matching && e.matches.overlaps(&fm.matching)
-    })
 }
 
 fn names_of(fm: &FlowMod) -> Option<Box<RuleNames>> {

@@ -2,13 +2,14 @@
 
 use super::effects::{Effects, Removal};
 use super::observer::Observed;
-use super::tables::{Change, FlowModError, RuleRef, Tables};
+use super::rule::Rule;
+use super::tables::{Change, FlowModError, Found, Place, RuleRef, Scope, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::TableId;
 use parking_lot::MutexGuard;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,15 +68,20 @@ impl Transaction<'_> {
             Command::Add => Vec::new(),
             _ => bridge.select(request, change.version()),
         };
+        // Of an addition, or of a change that adds what it does not find.
+        let is_checked = selected.is_empty() && request.flags.check_overlap;
+        let overlaps = is_checked && bridge.overlaps(request, change.version());
         let is_deletion = matches!(request.command, Command::Delete | Command::DeleteStrict);
         if is_deletion || selected.len() > SLICE {
             for slice in selected.chunks(SLICE) {
                 change.reserve(2 * SLICE);
-                bridge.step(|tables| tables.prepare(change, request, slice, now))?;
+                let found = Found { selected: slice, overlaps };
+                bridge.step(|tables| tables.prepare(change, request, found, now))?;
             }
             return Ok(());
         }
-        bridge.step(|tables| tables.prepare(change, request, &selected, now))
+        let found = Found { selected: &selected, overlaps };
+        bridge.step(|tables| tables.prepare(change, request, found, now))
     }
 
     /// Prepares many requests, additions in slices of the lock; for bulk loads.
@@ -89,7 +95,7 @@ impl Transaction<'_> {
     ) -> Result<(), (usize, FlowModError)> {
         let mut done = 0;
         while done < requests.len() {
-            if requests[done].command != Command::Add {
+            if !is_simple(&requests[done]) {
                 self.apply(&requests[done], now).map_err(|e| (done, e))?;
                 done += 1;
                 continue;
@@ -100,8 +106,10 @@ impl Transaction<'_> {
             change.reserve(2 * SLICE);
             self.bridge.step(|tables| {
                 let slice = requests[done..].iter().take(SLICE);
-                for request in slice.take_while(|r| r.command == Command::Add) {
-                    tables.prepare(change, request, &[], now).map_err(|e| (done, e))?;
+                for request in slice.take_while(|request| is_simple(request)) {
+                    tables
+                        .prepare(change, request, Found::default(), now)
+                        .map_err(|e| (done, e))?;
                     done += 1;
                 }
                 Ok(())
@@ -141,6 +149,34 @@ impl Transaction<'_> {
         }
     }
 
+    /// The rule with the table, match and priority of a request.
+    pub fn rule_like(&self, request: &FlowMod) -> Option<Arc<Rule>> {
+        let version = self.change.as_ref()?.version();
+        let (tables, _) = self.bridge.policy.tables.read();
+        tables.of(self.bridge.id).rule_like(request, version).cloned()
+    }
+
+    /// Prepares the deletion of all rules but some. Returns how many there are.
+    pub fn delete_all_but(&mut self, kept: &HashSet<RuleRef>) -> usize {
+        let Some(version) = self.change.as_ref().map(Change::version) else {
+            return 0;
+        };
+        let (mut place, mut deleted) = (Place::default(), 0);
+        loop {
+            let others: Vec<(RuleRef, Removal)> = {
+                let (tables, _) = self.bridge.policy.tables.read();
+                let tables = tables.of(self.bridge.id);
+                let Some(slice) = tables.slice(Scope::All, &mut place, SLICE, version) else {
+                    return deleted;
+                };
+                let others = slice.map(|(at, _)| at).filter(|at| !kept.contains(at));
+                others.map(|at| (at, Removal::Delete)).collect()
+            };
+            deleted += others.len();
+            self.remove(&others);
+        }
+    }
+
     /// Publishes the change: from now on every lookup sees all of it. Returns what it did.
     pub fn commit(mut self) -> Arc<Effects> {
         let policy = self.bridge.policy;
@@ -159,6 +195,11 @@ impl Transaction<'_> {
         }
         effects
     }
+}
+
+/// Whether a request needs nothing to be looked for before it is prepared.
+fn is_simple(request: &FlowMod) -> bool {
+    request.command == Command::Add && !request.flags.check_overlap
 }
 
 impl Drop for Transaction<'_> {

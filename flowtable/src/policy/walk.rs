@@ -4,13 +4,13 @@
 //! is with them; and yet what is seen is one state of the tables, because its version is held.
 
 use super::publication::Hold;
-use super::tables::{Place, RuleRef, Scope};
+use super::tables::{Place, RuleRef, Scope, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::{Entry, Version};
 use crate::policy::groups::GroupEntry;
 use crate::policy::rule::Rule;
 use flow::flow_mod::FlowMod;
-use flow::types::GroupId;
+use flow::types::{GroupId, TableId};
 use std::sync::Arc;
 
 /// A walk over the rules that a request names, as they were when it began.
@@ -24,15 +24,10 @@ pub struct Walk<'a> {
 impl Walk<'_> {
     /// Shows the next few rules to `visit`, under the lock. False at the end.
     pub fn next_slice(&mut self, mut visit: impl FnMut(Entry<'_, Arc<Rule>>)) -> bool {
-        let (tables, _) = self.bridge.policy.tables.read();
-        let tables = tables.of(self.bridge.id);
-        let scope = Scope::of(self.filter);
-        let Some(slice) = tables.slice(scope, &mut self.place, SLICE, self.hold.version()) else {
-            return false;
-        };
-        let wanted = slice.filter(|(at, rule)| tables.is_named(self.filter, *at, rule));
-        wanted.filter_map(|(at, _)| tables.rule(at)).for_each(&mut visit);
-        true
+        let version = self.hold.version();
+        self.bridge.visit_slice(self.filter, &mut self.place, version, |tables, at| {
+            tables.rule(at).into_iter().for_each(&mut visit);
+        })
     }
 }
 
@@ -98,17 +93,63 @@ impl<'a> Bridge<'a> {
 
     /// The rules that a request names, at the version of a change that is being prepared.
     pub(super) fn select(self, request: &FlowMod, version: Version) -> Vec<RuleRef> {
-        if request.command.is_strict() && request.table.is_some() {
-            return self.policy.tables.read().0.of(self.id).select(request, version);
+        if request.command.is_strict() {
+            return self.select_strictly(request, version);
         }
         let (mut place, mut selected) = (Place::default(), Vec::new());
-        loop {
+        while self.visit_slice(request, &mut place, version, |_, at| selected.push(at)) {}
+        selected
+    }
+
+    /// At most one rule of each table.
+    fn select_strictly(self, request: &FlowMod, version: Version) -> Vec<RuleRef> {
+        let tables: Vec<TableId> = match request.table {
+            Some(table) => vec![table],
+            None => self.policy.tables.read().0.of(self.id).used().collect(),
+        };
+        let find = |table| {
             let (tables, _) = self.policy.tables.read();
-            let tables = tables.of(self.id);
-            let slice = tables.slice(Scope::of(request), &mut place, SLICE, version);
-            let Some(slice) = slice else { return selected };
-            let named = slice.filter(|(at, rule)| tables.is_named(request, *at, rule));
-            selected.extend(named.map(|(at, _)| at));
+            tables.of(self.id).find_named(request, table, version)
+        };
+        tables.into_iter().filter_map(find).collect()
+    }
+
+    /// Whether a rule that is to be added overlaps with one of its priority.
+    pub(super) fn overlaps(self, request: &FlowMod, version: Version) -> bool {
+        let read = || self.policy.tables.read().0;
+        if let Some(overlaps) = read().of(self.id).overlaps(request, version) {
+            return overlaps;
         }
+        let mut first = 0;
+        loop {
+            let Some(overlaps) =
+                read().of(self.id).overlaps_among(first..first + SLICE as u32, request, version)
+            else {
+                return false;
+            };
+            if overlaps {
+                return true;
+            }
+            first += SLICE as u32;
+        }
+    }
+
+    /// Shows `visit` those of the next few rules that a request names at `version`, under the lock. False
+    /// at the end.
+    fn visit_slice(
+        self,
+        request: &FlowMod,
+        place: &mut Place,
+        version: Version,
+        mut visit: impl FnMut(&Tables, RuleRef),
+    ) -> bool {
+        let (tables, _) = self.policy.tables.read();
+        let tables = tables.of(self.id);
+        let Some(slice) = tables.slice(Scope::of(request), place, SLICE, version) else {
+            return false;
+        };
+        let named = slice.filter(|(at, rule)| tables.is_named(request, *at, rule));
+        named.for_each(|(at, _)| visit(tables, at));
+        true
     }
 }

@@ -6,15 +6,10 @@ use super::names::port_names;
 use super::refuse;
 use crate::switch::Switch;
 use control::{FlowMods, Refusal, Reply};
-use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::{ParseContext, parse_flow};
-use flow::types::TableId;
-use flowtable::policy::Transaction;
 use flowtable::policy::rule::Rule;
-use flowtable::policy::tables::RuleRef;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Changes rules as the text says.
 pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Reply, Box<Refusal>> {
@@ -57,15 +52,14 @@ pub(super) fn replace(
     let mut transaction = switch.bridge().begin();
     let mut places = HashSet::new();
     for line in lines()? {
-        let mut rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
-        places.extend(rule_at_place_of(switch, &mut rule).map(|(place, _)| place));
+        let rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
+        places.extend(transaction.rule_like(&rule).map(|old| old.place()));
     }
     // First, so that a full table has room for the new ones.
-    let mut changed = delete_all_but(switch, &mut transaction, &places);
+    let mut changed = transaction.delete_all_but(&places) as u64;
     for line in lines()? {
-        let mut rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
-        let old = rule_at_place_of(switch, &mut rule);
-        if !old.is_some_and(|(_, old)| is_same(&rule, &old)) {
+        let rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
+        if !transaction.rule_like(&rule).is_some_and(|old| is_same(&rule, &old)) {
             let added = transaction.apply(&rule, switch.now());
             added.map_err(|error| refuse::flow_mod(&error, line))?;
             changed += 1;
@@ -73,38 +67,6 @@ pub(super) fn replace(
     }
     transaction.commit();
     Ok(Reply::Changed(changed))
-}
-
-/// The rule with the match and priority of `rule`, as the transaction that is under way has it.
-fn rule_at_place_of(switch: &Switch, rule: &mut FlowMod) -> Option<(RuleRef, Arc<Rule>)> {
-    let snapshot = switch.bridge().snapshot();
-    let table = *rule.table.get_or_insert_default();
-    let same_place = deletion(table, rule.matching, rule.priority);
-    let found = snapshot.tables().select(&same_place, snapshot.version().next());
-    let place = *found.first()?;
-    Some((place, Arc::clone(snapshot.tables().rule(place)?.value)))
-}
-
-/// Deletes the rules that are not among `kept`, and returns how many there were.
-fn delete_all_but(
-    switch: &Switch,
-    transaction: &mut Transaction<'_>,
-    kept: &HashSet<RuleRef>,
-) -> u64 {
-    let others: Vec<RuleRef> = {
-        let snapshot = switch.bridge().snapshot();
-        let rules = snapshot.tables().rules(None, snapshot.version());
-        rules.map(|e| (e.value.table, e.id)).filter(|rule| !kept.contains(rule)).collect()
-    };
-    for &(table, id) in &others {
-        let deletion = {
-            let snapshot = switch.bridge().snapshot();
-            snapshot.tables().rule((table, id)).map(|e| deletion(table, e.matches, e.priority))
-        };
-        // Deleting what is there cannot be refused.
-        let _ = deletion.map(|deletion| transaction.apply(&deletion, switch.now()));
-    }
-    others.len() as u64
 }
 
 fn is_same(wanted: &FlowMod, rule: &Rule) -> bool {
@@ -115,11 +77,4 @@ fn is_same(wanted: &FlowMod, rule: &Rule) -> bool {
         && wanted.name.as_ref() == rule.name()
         && wanted.label.as_ref() == rule.label()
         && wanted.actions[..] == rule.actions[..]
-}
-
-fn deletion(table: TableId, matching: Match, priority: u16) -> FlowMod {
-    FlowMod {
-        table: Some(table),
-        ..FlowMod::new(Command::DeleteStrict, priority, matching, Vec::new())
-    }
 }

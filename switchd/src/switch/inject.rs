@@ -26,6 +26,8 @@ impl Switch {
 mod tests {
     use crate::desired::{DEFAULT_BRIDGE, Desired};
     use crate::switch::{Config, Switch};
+    use flow::Match;
+    use flow::flow_mod::{self, FlowMod};
     use flow::text::{ParseContext, parse_flow, parse_packet_out};
     use flow::types::{OfPort, TableId};
     use flow::verdict::DropReason;
@@ -94,10 +96,10 @@ mod tests {
         let at = |n| TableRef { bridge: switch.bridge().id(), table: TableId::new(n).unwrap() };
         let of = |n| tables.get(at(n));
         assert_eq!((of(0), of(1), of(2)), ((1, 1), (1, 0), (0, 0)));
-        let snapshot = switch.bridge().snapshot();
-        let normal = snapshot.tables().rules(None, snapshot.version()).next().unwrap();
-        assert_eq!(normal.value.stats.totals(), (1, 16));
-        drop(snapshot);
+        let every = FlowMod::new(flow_mod::Command::Delete, 0, Match::any(), Vec::new());
+        let (mut walk, mut totals) = (switch.bridge().walk(&every), Vec::new());
+        while walk.next_slice(|normal| totals.push(normal.value.stats.totals())) {}
+        assert_eq!(totals, [(1, 16)]);
         let ports = switch.ports();
         assert!(ports.iter().all(|port| port.totals.rx_packets == 0));
         assert_eq!(ports.iter().map(|port| port.totals.tx_packets).collect::<Vec<_>>(), [0, 1, 1]);

@@ -135,6 +135,20 @@ fn nothing_looks_at_more_than_a_few_rules_or_groups_under_one_lock() {
         assert_eq!(refused, Err(FlowModError::GroupLoop(GROUPS as u32)));
     });
     check(&p, "replacing rules", || bridge(&p).apply(&crowd(), NOW).unwrap());
+    check(&p, "adding a rule that may overlap with none", || {
+        let apart = request("check_overlap,priority=7,arp,actions=2", Command::Add);
+        bridge(&p).apply(&[apart], NOW).unwrap();
+    });
+    check(&p, "deleting all rules but some", || {
+        let mut transaction = bridge(&p).begin();
+        let arp = request("priority=7,arp", Command::DeleteStrict);
+        let kept = transaction.rule_like(&arp).map(|rule| rule.place());
+        assert_eq!(transaction.delete_all_but(&kept.into_iter().collect()), RULES);
+    });
+    check(&p, "deleting one rule", || {
+        let arp = request("priority=7,arp", Command::DeleteStrict);
+        bridge(&p).apply(&[arp], NOW).unwrap();
+    });
     check(&p, "changing all rules", || {
         bridge(&p).apply(&[request("ip,actions=3,group:9", Command::Modify)], NOW).unwrap();
     });
