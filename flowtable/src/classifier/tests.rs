@@ -160,7 +160,7 @@ fn register_rule(r: &mut Random) -> Match {
 fn scattered_rule(r: &mut Random) -> Match {
     let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
     for _ in 0..r.below(5) {
-        let word = r.pick(&[0_usize, 1, 3, 4, 5, 5, 17, 34]);
+        let word = r.pick(&[0_usize, 1, 3, 4, 5, 5, 17, PIPELINE_WORDS - 1]);
         key.words_mut()[word] = r.next() & 0x0303_0303_0303_0303;
         mask.words_mut()[word] = r.next() & r.next() & 0x0f0f_0f0f_0f0f_0f0f;
     }
@@ -417,7 +417,7 @@ fn arb_match() -> impl Strategy<Value = Match> {
     proptest::collection::vec(word, 0..5).prop_map(|words| {
         let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
         for (at, value, len) in words {
-            let at = [0, 3, 5, 5, 16, 20, 34][at % 7];
+            let at = [0, 3, 5, 5, 16, 20, PIPELINE_WORDS - 1][at % 7];
             key.words_mut()[at] |= value & 0x0000_0011_0000_0003;
             mask.words_mut()[at] |=
                 u64::MAX.checked_shl(64 - len).unwrap_or(0) & value.rotate_left(7);
