@@ -85,15 +85,15 @@ impl Counters {
 /// What the kernel counted at one interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceCounters {
-    /// Frames it received.
+    /// Frames that the interface has received.
     pub rx_packets: u64,
-    /// Bytes it received.
+    /// Bytes of the frames received.
     pub rx_bytes: u64,
-    /// Frames it received and had no room for.
+    /// Frames that the interface received and the kernel had no room for.
     pub rx_dropped: u64,
-    /// Frames it sent.
+    /// Frames that the interface has sent.
     pub tx_packets: u64,
-    /// Bytes it sent.
+    /// Bytes of the frames sent.
     pub tx_bytes: u64,
 }
 

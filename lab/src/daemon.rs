@@ -38,7 +38,7 @@ impl RunDir {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -140,7 +140,7 @@ impl Daemon {
         Ok(Self { program: program.to_owned(), child, run_dir, log })
     }
 
-    /// Its control socket.
+    /// The path of the daemon's control socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.socket()
     }
@@ -159,20 +159,20 @@ impl Daemon {
         Ok(Client::open(reader, stream, env!("CARGO_PKG_NAME"))?)
     }
 
-    /// Its process number.
+    /// The number of the daemon's process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has said so far, on both outputs.
+    /// What the daemon has said so far, on both outputs.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for the daemon to end by itself.
     ///
     /// # Errors
-    /// It does not.
+    /// It does not end within two minutes.
     pub fn wait(&mut self) -> Result<ExitStatus, LabError> {
         let what = format!("{} ends", self.program.display());
         let mut ended = None;
@@ -202,7 +202,7 @@ impl Daemon {
         self.wait().map(drop)
     }
 
-    /// The folder with its socket: a successor, or a rival, may be started with it.
+    /// The folder with the daemon's socket: a successor, or a rival, may be started with it.
     pub fn run_dir(&self) -> Arc<RunDir> {
         self.run_dir.clone()
     }

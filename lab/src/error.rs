@@ -11,25 +11,25 @@ pub enum LabError {
     /// The kernel does not let this user have namespaces of its own.
     #[error("{step} is not allowed here: {advice}")]
     Denied {
-        /// What was tried.
+        /// The thing that is not allowed, as the subject of a sentence.
         step: &'static str,
-        /// What would make it work.
+        /// What would make it work on this machine.
         advice: String,
     },
     /// A process with threads cannot change its user namespace.
     #[error("this process has {threads} threads: enter the laboratory before the first is started")]
     HasThreads {
-        /// How many there are.
+        /// How many threads the process has.
         threads: usize,
     },
-    /// The kernel refused.
+    /// The kernel refused a system call.
     #[error("{operation} {object}")]
     Os {
-        /// What was tried.
+        /// What was asked of the kernel: `connect to`.
         operation: &'static str,
-        /// On what.
+        /// On which file, address or interface.
         object: String,
-        /// The kernel's reason.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -42,40 +42,40 @@ pub enum LabError {
     /// The switch refused a request, or did not understand it.
     #[error(transparent)]
     Control(#[from] control::ClientError),
-    /// Something did not happen in time.
+    /// Something did not happen before its deadline.
     #[error("{what}: not within {waited:?}")]
     Late {
-        /// What was waited for.
+        /// The condition that was waited for, in words.
         what: String,
-        /// How long.
+        /// The time after which waiting was given up.
         waited: Duration,
     },
     /// Bytes arrived that nobody sent.
     #[error("the data from {from} differs from what was sent, first in the block at byte {at}")]
     Corrupt {
-        /// The sender.
+        /// The address of the sender.
         from: SocketAddr,
-        /// Where the differing block begins.
+        /// The position in the stream where the differing block begins.
         at: u64,
     },
-    /// The connection ended early.
+    /// A connection ended before all its bytes had arrived.
     #[error("the connection from {from} ended after {received} of {expected} bytes")]
     Short {
-        /// The sender.
+        /// The address of the sender.
         from: SocketAddr,
-        /// What arrived.
+        /// Bytes that arrived.
         received: u64,
-        /// What was sent.
+        /// Bytes that should have arrived.
         expected: u64,
     },
     /// The switch ended although nobody asked it to.
     #[error("{program} ended with {status} and said: {said}")]
     DaemonEnded {
-        /// Its file.
+        /// The path of its program.
         program: String,
-        /// How it ended.
+        /// The exit status, or the signal that ended it.
         status: std::process::ExitStatus,
-        /// Its last words.
+        /// All that it said, on both outputs.
         said: String,
     },
 }

@@ -17,7 +17,7 @@ pub fn has_taps() -> bool {
 /// What a host is to be: everything follows from its number unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct HostPlan {
-    /// 1 to 254; the last byte of its addresses.
+    /// The last byte of its addresses, from 1 to 254.
     pub number: u8,
     /// MTU of its cable, on both ends; the kernel's default if absent.
     pub mtu: Option<u32>,
@@ -111,37 +111,37 @@ impl Host {
         Ok(())
     }
 
-    /// Its MAC address.
+    /// The MAC address of its cable: `02:00:00:00:00:NUMBER`.
     pub fn mac(&self) -> [u8; 6] {
         [2, 0, 0, 0, 0, self.number]
     }
 
-    /// Its IPv4 address.
+    /// Its IPv4 address: `10.0.0.NUMBER`.
     pub fn v4(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, self.number)
     }
 
-    /// Its IPv6 address.
+    /// Its IPv6 address: `fd00::NUMBER`.
     pub fn v6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, self.number.into())
     }
 
-    /// The name of its interface.
+    /// The name of its cable in its own namespace: `eth0`, or the name of its TAP device.
     pub fn interface(&self) -> &str {
         &self.interface
     }
 
-    /// The namespace it lives in.
+    /// The namespace that the host is.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// A routing socket inside it.
+    /// A routing socket in the host's namespace.
     pub fn netlink(&mut self) -> &mut Netlink {
         &mut self.netlink
     }
 
-    /// Runs `f` inside it; see [`Namespace::run`].
+    /// Runs `f` in the host's namespace; see [`Namespace::run`].
     ///
     /// # Errors
     /// The process has no rights over the namespace.
@@ -211,14 +211,14 @@ impl Host {
 /// A VLAN tag that an interface puts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VlanTag {
-    /// 0x8100 for 802.1Q, 0x88a8 for 802.1ad.
+    /// The tag's protocol identifier: 0x8100 for 802.1Q, 0x88a8 for 802.1ad.
     pub tpid: u16,
-    /// 1 to 4094.
+    /// The VLAN's number, from 1 to 4094.
     pub vid: u16,
 }
 
 impl HostPlan {
-    /// Host `number`, with the kernel's default MTU.
+    /// The last byte of its addresses, from 1 to 254.
     pub fn number(number: u8) -> Self {
         Self { number, mtu: None }
     }

@@ -91,11 +91,11 @@ impl OpenPort {
 
 /// Two ports and nothing between them but somebody who passes frames on.
 pub struct Wire {
-    /// One end.
+    /// The port at one end.
     pub left: OpenPort,
-    /// The other end.
+    /// The port at the other end.
     pub right: OpenPort,
-    /// Why frames could not be passed on.
+    /// Why frames could not be sent by the other port, in order.
     pub failures: Vec<TxFailure>,
 }
 

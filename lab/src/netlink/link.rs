@@ -15,24 +15,24 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Tunnel parameters of a VXLAN device.
 #[derive(Clone, Copy, Debug)]
 pub struct Vxlan {
-    /// Network identifier.
+    /// The VXLAN network identifier, of 24 bits.
     pub vni: u32,
-    /// This end's address.
+    /// The address of this end of the tunnel.
     pub local: IpAddr,
-    /// The other end's address.
+    /// The address of the other end.
     pub remote: IpAddr,
-    /// UDP port of both ends.
+    /// The UDP port at both ends; 4789 is the registered one.
     pub port: u16,
 }
 
-/// A device to make.
+/// What a new device is to be like.
 #[derive(Clone, Debug, Default)]
 pub struct LinkSpec<'a> {
     /// MAC address; the kernel chooses one if absent.
     pub mac: Option<[u8; 6]>,
     /// MTU; the kernel's default if absent.
     pub mtu: Option<u32>,
-    /// Set it up at once.
+    /// The device is set up at once.
     pub up: bool,
     /// The network namespace to make it in; the socket's own if absent.
     pub netns: Option<&'a Namespace>,

@@ -14,7 +14,7 @@ const TC_LINKLAYER_ETHERNET: u8 = 1;
 /// A token bucket: the simplest queueing discipline with a queue that fills.
 #[derive(Clone, Copy, Debug)]
 pub struct Tbf {
-    /// Bytes per second.
+    /// How fast the bucket fills, in bytes a second.
     pub rate: u32,
     /// Bytes that may pass at once; at least one frame.
     pub burst: u32,

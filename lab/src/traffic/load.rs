@@ -17,23 +17,23 @@ const BLOCK: usize = 128 * 1024;
 pub struct TcpLoad {
     /// Where the receiver listens.
     pub address: SocketAddr,
-    /// How many.
+    /// How many streams run at the same time.
     pub streams: usize,
-    /// How long they are counted.
+    /// How long bytes are counted; the time until streams find their speed comes before.
     pub duration: Duration,
 }
 
-/// What arrived while it was counted.
+/// How much arrived while it was counted.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadReport {
-    /// Of all streams together.
+    /// Bytes that arrived through all streams together.
     pub bytes: u64,
-    /// How long it was counted.
+    /// How long they were counted.
     pub elapsed: Duration,
 }
 
 impl LoadReport {
-    /// Billions of bits per second.
+    /// The rate of all streams together, in billions of bits a second.
     pub fn gbit_per_second(&self) -> f64 {
         self.bytes as f64 * 8.0 / self.elapsed.as_secs_f64().max(1e-9) / 1e9
     }

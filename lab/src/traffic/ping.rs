@@ -12,27 +12,27 @@ const HEADER_SIZE: usize = 8;
 /// A series of echo requests, each sent when the one before was answered or given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Ping {
-    /// Who is to answer.
+    /// The address that is to answer.
     pub target: IpAddr,
-    /// How many requests.
+    /// How many requests are sent.
     pub count: u16,
-    /// Bytes after the ICMP header.
+    /// Bytes after the ICMP header of each request.
     pub payload_size: usize,
-    /// How long to wait for each answer.
+    /// How long to wait for each answer, before the next request.
     pub patience: Duration,
 }
 
-/// What came back.
+/// How many requests were sent, and how long their answers took.
 #[derive(Clone, Debug, Default)]
 pub struct PingReport {
-    /// Requests sent.
+    /// Requests that were sent.
     pub sent: u16,
-    /// The time each answer took.
+    /// The time from each request that was answered to its answer, in order.
     pub round_trips: Vec<Duration>,
 }
 
 impl PingReport {
-    /// Number of answers.
+    /// How many requests were answered.
     pub fn received(&self) -> u16 {
         self.round_trips.len() as u16
     }

@@ -23,7 +23,7 @@ pub struct RoundTripReport {
 }
 
 impl RoundTripReport {
-    /// Answers per second.
+    /// Answers in a second, on average.
     pub fn per_second(&self) -> f64 {
         self.sorted.len() as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }

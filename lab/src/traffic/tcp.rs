@@ -13,23 +13,23 @@ pub struct TcpTransfer {
     pub listen: SocketAddr,
     /// Where the sender connects to: the same, unless something on the way rewrites it.
     pub connect: SocketAddr,
-    /// How much to send.
+    /// Bytes to send.
     pub bytes: u64,
-    /// Longest silence before the transfer is given up.
+    /// Longest silence before the transfer is given up, at either end.
     pub patience: Duration,
 }
 
 /// A transfer that arrived, whole and unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer {
-    /// What arrived.
+    /// Bytes that arrived and were compared.
     pub bytes: u64,
     /// From the connection's beginning to its last byte.
     pub elapsed: Duration,
 }
 
 impl Transfer {
-    /// Billions of bits per second.
+    /// The rate of the transfer, in billions of bits a second.
     pub fn gbit_per_second(&self) -> f64 {
         self.bytes as f64 * 8.0 / self.elapsed.as_secs_f64().max(1e-9) / 1e9
     }

@@ -23,12 +23,12 @@ pub struct UdpExchange {
     pub patience: Duration,
 }
 
-/// What came back.
+/// How many datagrams were sent, and how many came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UdpReport {
-    /// Datagrams sent.
+    /// Datagrams that were sent.
     pub sent: usize,
-    /// Answers with the same contents.
+    /// Datagrams that came back with the same contents.
     pub received: usize,
 }
 
