@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How a port in memory behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct DummyOptions {
-    /// Its MAC address.
+    /// The MAC address of the port.
     pub mac: [u8; 6],
-    /// Its MTU, without link header.
+    /// The MTU of the port, in bytes without link header.
     pub mtu: u32,
-    /// Frames are accepted with checksum and segmentation left to do.
+    /// Frames are accepted with checksum and segmentation work left to do.
     pub takes_offload: bool,
     /// Whether sent frames are kept for [`Dummy::sent`], or only counted.
     pub collects: bool,

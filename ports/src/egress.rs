@@ -10,12 +10,12 @@ use crate::TxFailure;
 const ETHERNET: usize = 14;
 const TAG: usize = 4;
 
-/// The work a port takes on.
+/// The work on unfinished frames that a port takes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Takes {
-    /// Partial checksums, and TCP to segment.
+    /// It completes partial checksums and segments TCP.
     pub(crate) checksum_and_tcp: bool,
-    /// UDP to segment.
+    /// It segments UDP.
     pub(crate) udp: bool,
 }
 
@@ -27,11 +27,11 @@ impl Takes {
 /// How a frame goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// As it is, with this description of what is left to do.
+    /// As it is, with this description of the work that is left to the port.
     Direct(Offload),
-    /// As it is once its checksum has been completed.
+    /// As it is, once its checksum has been completed in software.
     Complete,
-    /// Cut into segments.
+    /// Cut into segments in software.
     Segment,
 }
 

@@ -10,15 +10,15 @@ pub enum PortError {
     /// The device does not exist in this network namespace (or has gone since).
     #[error("port \"{name}\": no such network device")]
     NoDevice {
-        /// The port's name.
+        /// The name of the port in the switch.
         name: String,
     },
     /// The network namespace does not exist.
     #[error("port \"{name}\": no network namespace is called \"{netns}\"; \"ip netns\" lists them")]
     NoNetns {
-        /// The port's name.
+        /// The name of the port in the switch.
         name: String,
-        /// The namespace's name.
+        /// The name of the namespace, as in `ip netns`.
         netns: String,
     },
     /// Something else owns the device.
@@ -27,15 +27,15 @@ pub enum PortError {
          \"ip link set {name} nomaster\", or use shield=off to share it"
     )]
     HasMaster {
-        /// The port's name.
+        /// The name of the port in the switch.
         name: String,
-        /// The device it is enslaved to.
+        /// The name of the device it is enslaved to.
         master: String,
     },
     /// Another switch process has the port.
     #[error("port \"{name}\": in use by {owner}")]
     InUse {
-        /// The port's name.
+        /// The name of the port in the switch.
         name: String,
         /// "process 1234", or what is known of it.
         owner: String,
@@ -43,7 +43,7 @@ pub enum PortError {
     /// The device does not carry Ethernet frames.
     #[error("port \"{name}\": not an Ethernet device")]
     NotEthernet {
-        /// The port's name.
+        /// The name of the port in the switch.
         name: String,
     },
     /// The kernel wants a capability that this process lacks.
@@ -52,11 +52,11 @@ pub enum PortError {
          your own"
     )]
     Denied {
-        /// What was tried.
+        /// What was asked of the kernel: `open a packet socket for`.
         operation: &'static str,
-        /// On what.
+        /// On which device, file or namespace.
         object: String,
-        /// The capability's name.
+        /// The capability's name as in capabilities(7): `CAP_NET_RAW`.
         capability: &'static str,
     },
     /// The device that makes TAP devices cannot be opened.
@@ -65,20 +65,20 @@ pub enum PortError {
          for access to it (where it does not exist: modprobe tun)"
     )]
     NoTun {
-        /// The port's name.
+        /// The name of the port in the switch.
         name: String,
-        /// The kernel's reason.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
     /// The kernel refused for another reason.
     #[error("{operation} {object}")]
     Os {
-        /// What was tried.
+        /// What was asked of the kernel.
         operation: &'static str,
-        /// On what.
+        /// On which device, file or namespace.
         object: String,
-        /// The kernel's reason.
+        /// The kernel's error.
         source: io::Error,
     },
     /// A request to the kernel's routing socket failed.
@@ -117,7 +117,7 @@ impl PortError {
         matches!(self, Self::NoDevice { .. } | Self::NoNetns { .. })
     }
 
-    /// The privilege to do it is missing.
+    /// Whether a privilege is missing, so that root would succeed.
     pub fn is_denied(&self) -> bool {
         match self {
             Self::Denied { .. } => true,

@@ -77,7 +77,7 @@ pub enum TxFailure {
     LinkDown,
     /// The frame, or one segment of it, is longer than the device takes.
     TooLong {
-        /// Bytes without FCS.
+        /// Bytes of the frame, link header included, without the frame check sequence.
         size: u32,
         /// The device's MTU; the link header is not counted in it.
         mtu: u32,
@@ -127,18 +127,18 @@ impl std::fmt::Display for TxFailure {
 /// What a port is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PortKind {
-    /// A network device, by AF_PACKET.
+    /// A network device of the host, through AF_PACKET.
     System,
     /// A TAP device whose other end is the host or a virtual machine.
     Tap,
     /// A TAP device named after the switch, through which the host itself takes part.
     Internal,
-    /// Memory.
+    /// Memory of this process, for tests.
     Dummy,
 }
 
 impl PortKind {
-    /// The name commands use.
+    /// The word that commands print and take.
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -161,7 +161,7 @@ pub enum Shield {
 }
 
 impl Shield {
-    /// The name commands use.
+    /// The word that commands print.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shielded => "shielded",
@@ -206,17 +206,17 @@ impl PortStatus {
         self.bypass_qdisc.load(Ordering::Relaxed)
     }
 
-    /// Says whether the device is up with a carrier.
+    /// Tells workers whether the device is up with a carrier.
     pub fn set_link_up(&self, up: bool) {
         self.link_up.store(up, Ordering::Relaxed);
     }
 
-    /// Says what the MTU is.
+    /// Tells workers the device's MTU, in bytes without link header.
     pub fn set_mtu(&self, mtu: u32) {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
-    /// Says whether to go around the queueing discipline.
+    /// Tells workers whether frames go around the queueing discipline.
     pub fn set_bypass_qdisc(&self, bypass: bool) {
         self.bypass_qdisc.store(bypass, Ordering::Relaxed);
     }
@@ -247,29 +247,30 @@ pub trait Guard: Send {
 /// Where the device of an open port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// In a network namespace, the number of whose inode this is.
+    /// In a network namespace that can be looked at.
     At {
-        /// See [`crate::netns::Netns::inode`].
+        /// The inode number of the namespace ([`crate::netns::Netns::inode`]), which no other one
+        /// has.
         netns: u64,
-        /// The device.
+        /// The device as the kernel describes it there.
         link: crate::netlink::Link,
     },
     /// Somewhere where it cannot be looked at.
     OutOfSight,
-    /// Nowhere.
+    /// The device no longer exists.
     Gone,
 }
 
 /// The memory that frames are received into, all queues together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RxMemory {
-    /// Receive queues.
+    /// Receive queues, each with a ring of its own.
     pub queues: u32,
-    /// Frames that can wait.
+    /// Frames that can wait in all rings together.
     pub slots: u32,
-    /// Bytes of a slot.
+    /// Bytes of a slot, the kernel's header included.
     pub slot_size: u32,
-    /// Bytes.
+    /// Bytes of all rings together.
     pub bytes: u64,
 }
 
@@ -282,23 +283,23 @@ pub struct Queues {
     pub tx: Vec<Box<dyn TxQueue>>,
 }
 
-/// An open port.
+/// An open port: what the control thread keeps of it after workers have taken the queues.
 pub struct Port {
     /// The name it was opened by.
     pub name: String,
     /// What it is made of.
     pub kind: PortKind,
-    /// Its MAC address.
+    /// The MAC address of its device.
     pub mac: [u8; 6],
     /// Interface number in its network namespace; `None` for a port in memory.
     pub ifindex: Option<u32>,
     /// What can change while it is open.
     pub status: Arc<PortStatus>,
-    /// Whether the host's stack hears it.
+    /// Whether the host's own stack hears its frames, too.
     pub shield: Shield,
-    /// Memory for frames that come in.
+    /// The memory that its frames are received into.
     pub rx_memory: RxMemory,
-    /// What a user should know, in whole sentences.
+    /// What a user should know about it, in whole sentences.
     pub warnings: Vec<String>,
     pub(crate) queues: Queues,
     pub(crate) guard: Option<Box<dyn Guard>>,

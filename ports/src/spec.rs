@@ -9,24 +9,24 @@ use std::fmt;
 pub enum Target {
     /// `NAME`: a network device of this network namespace.
     System {
-        /// The device's name.
+        /// The name of the device.
         device: String,
     },
     /// `netns:NAMESPACE/NAME`: a network device of a named network namespace.
     Netns {
         /// The namespace's name, as in `ip netns`.
         netns: String,
-        /// The device's name in there.
+        /// The name of the device in there.
         device: String,
     },
     /// `tap:NAME`: a TAP device, made if it does not exist.
     Tap {
-        /// The device's name.
+        /// The name of the device, which is the host's end.
         device: String,
     },
     /// `internal:NAME`: a TAP device through which the host itself takes part.
     Internal {
-        /// The device's name.
+        /// The name of the device, which is the host's end.
         device: String,
     },
     /// A port in memory.
@@ -67,12 +67,13 @@ impl Default for PortOptions {
 /// Whether frames pass the queueing discipline of the device they leave by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QdiscMode {
-    /// If somebody configured one: bypassed only while it is `noqueue`.
+    /// Frames pass a discipline that somebody configured: it is bypassed only while it is
+    /// `noqueue`.
     #[default]
     Auto,
-    /// Never: frames go to the device directly.
+    /// Frames never pass it, but go to the device directly.
     Bypass,
-    /// Always.
+    /// Frames always pass it, `noqueue` included.
     Honour,
 }
 

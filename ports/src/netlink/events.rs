@@ -20,9 +20,9 @@ pub enum LinkEvent {
     Present(Link),
     /// A device is no longer in this network namespace.
     Gone {
-        /// Its interface number, which may be given to another device.
+        /// The device's interface number, which may be given to another device.
         index: u32,
-        /// Its name.
+        /// The name that the device had.
         name: String,
     },
     /// The root queueing discipline of a device changed: look at it again

@@ -13,9 +13,9 @@ use netlink_packet_route::link::{
 pub struct Link {
     /// Interface number; its own in each network namespace.
     pub index: u32,
-    /// Interface name.
+    /// Interface name; unique in its network namespace.
     pub name: String,
-    /// Its MAC address; zero for a device without one.
+    /// The MAC address; zero for a device without one.
     pub mac: [u8; 6],
     /// Bytes of a frame without link header.
     pub mtu: u32,

@@ -38,23 +38,23 @@ pub enum NetlinkError {
         "{operation}: CAP_NET_ADMIN is missing; run as root, or in a user namespace of your own"
     )]
     Denied {
-        /// What was asked.
+        /// What was asked of the kernel: `create bridge "br0"`.
         operation: String,
     },
-    /// The kernel refused.
+    /// The kernel refused the request.
     #[error("{operation}")]
     Refused {
-        /// What was asked.
+        /// What was asked of the kernel.
         operation: String,
-        /// The kernel's reason.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The kernel answered something that is not a netlink message we know.
     #[error("{operation}: the kernel's answer is not understood: {reason}")]
     Undecodable {
-        /// What was asked.
+        /// What was asked of the kernel.
         operation: String,
-        /// The decoder's reason.
+        /// What the decoder says about the message.
         reason: String,
     },
 }
@@ -68,7 +68,7 @@ impl NetlinkError {
         }
     }
 
-    /// The privilege to do it is missing.
+    /// Whether a privilege is missing, so that root would succeed.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Denied { .. })
     }

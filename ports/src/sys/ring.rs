@@ -24,7 +24,7 @@ pub(crate) struct Geometry {
     pub(crate) slot_size: u32,
     /// Bytes of a block, a power of two not smaller than a slot.
     pub(crate) block_size: u32,
-    /// Number of blocks.
+    /// Blocks that the ring consists of.
     pub(crate) blocks: u32,
 }
 
@@ -33,7 +33,7 @@ impl Geometry {
         self.block_size / self.slot_size
     }
 
-    /// Number of slots.
+    /// Slots in all blocks together.
     pub(crate) fn slots(self) -> u32 {
         self.slots_per_block() * self.blocks
     }
@@ -46,7 +46,7 @@ impl Geometry {
 /// What the kernel says of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
-    /// `TP_STATUS_*`.
+    /// The slot's status word, of bits `TP_STATUS_*` (packet(7)).
     pub(crate) status: u32,
     /// The frame's size on the wire.
     pub(crate) wire_size: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Received {
     pub(crate) end: usize,
     /// The tag that was taken out of the frame, if `status` says so.
     pub(crate) vlan_tci: u16,
-    /// Its EtherType, if `status` says so.
+    /// The EtherType of that tag, if `status` says so.
     pub(crate) vlan_tpid: u16,
 }
 
