@@ -22,37 +22,37 @@ pub struct Filter {
     pub sport: (u16, u16),
     /// Destination ports, first and last.
     pub dport: (u16, u16),
-    /// Protocol and its mask.
+    /// Number of the protocol, and the mask of its bits that count.
     pub proto: (u8, u8),
 }
 
 /// One line of a `.trace.gz` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Header {
-    /// Source address.
+    /// IPv4 source address, in host order.
     pub src: u32,
-    /// Destination address.
+    /// IPv4 destination address, in host order.
     pub dst: u32,
-    /// Source port.
+    /// Source port, in host order.
     pub sport: u16,
-    /// Destination port.
+    /// Destination port, in host order.
     pub dport: u16,
-    /// Protocol.
+    /// Number of the protocol: 6 for TCP, 17 for UDP.
     pub proto: u8,
 }
 
 /// A filter set and a trace made for it.
 #[derive(Clone, Debug)]
 pub struct Set {
-    /// For example `acl1_1000`.
+    /// The name of the set's files: `acl1_1000`.
     pub name: String,
-    /// The best one first.
+    /// The filters, the best one first.
     pub filters: Vec<Filter>,
-    /// In the order of the file.
+    /// The headers of its trace, in the order of the file.
     pub trace: Vec<Header>,
 }
 
-/// `len` leading one-bits.
+/// The mask of a prefix: `len` one-bits, then zeros. 0 to 32.
 pub fn prefix_mask(len: u32) -> u32 {
     u32::MAX.checked_shl(32 - len).unwrap_or(0)
 }

@@ -26,19 +26,19 @@ struct Family {
 /// The kinds of sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Access lists.
+    /// Access lists, as routers have them.
     Acl,
-    /// Firewalls.
+    /// Rules of firewalls.
     Fw,
     /// Chains of Linux's packet filter.
     Ipc,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds, in the order of the tables.
     pub const ALL: [Self; 3] = [Self::Acl, Self::Fw, Self::Ipc];
 
-    /// As in the names of sets.
+    /// How the names of sets of this kind begin.
     pub fn name(self) -> &'static str {
         match self {
             Self::Acl => "acl",

@@ -7,17 +7,17 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Measures from its creation on.
+/// Measures the processor time of the calling thread from its creation on.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuTimer(Duration);
 
 impl CpuTimer {
-    /// Starts now.
+    /// A timer that starts now.
     pub fn start() -> Self {
         Self(on_core())
     }
 
-    /// Time on the core since the start.
+    /// The time that the thread has spent on a core since the start.
     pub fn elapsed(self) -> Duration {
         on_core() - self.0
     }

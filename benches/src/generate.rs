@@ -11,12 +11,12 @@ use flow::key::VLAN_CFI;
 use flow::types::OfPort;
 use flow::{Match, PipelineKey, PipelineMask};
 
-/// Priorities and matches.
+/// Rules for a classifier, with their priorities.
 #[derive(Clone, Debug)]
 pub struct RuleSet {
-    /// For tables of results.
+    /// What tables of results call it.
     pub name: String,
-    /// In the order in which they are added.
+    /// Priorities and matches, in the order in which they are added.
     pub rules: Vec<(u16, Match)>,
 }
 
@@ -34,7 +34,7 @@ pub const FAMILIES: [Family; 6] = [
 pub type Family = (&'static str, fn(usize, &mut SplitMix) -> Vec<(u16, Match)>);
 
 impl RuleSet {
-    /// What [`generate`](Self::generate) calls a set.
+    /// What tables of results call it.
     pub fn name((name, _): Family, count: usize) -> String {
         format!("{name}_{count}")
     }

@@ -38,7 +38,7 @@ pub fn has_come() -> bool {
     HAS_COME.load(Ordering::SeqCst)
 }
 
-/// Says so as an error.
+/// An error once a signal has come, for use with `?`.
 ///
 /// # Errors
 /// A signal has come.
@@ -52,7 +52,7 @@ pub fn check() -> anyhow::Result<()> {
 pub struct Guard(());
 
 impl Guard {
-    /// Takes one.
+    /// A guard that holds until it is dropped.
     #[expect(clippy::new_without_default, reason = "it is not a value but a promise")]
     pub fn new() -> Self {
         GUARDS.fetch_add(1, Ordering::SeqCst);

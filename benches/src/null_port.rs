@@ -55,17 +55,17 @@ impl NullRing {
 
 /// A switch between null ports: what a worker does, without the system calls.
 pub struct NullSwitch {
-    /// The fast path.
+    /// The fast path that is measured.
     pub datapath: Datapath,
     /// The ring of the port that receives.
     pub ring: NullRing,
-    /// What it counts.
+    /// The counters of the port that receives.
     pub counters: PortCounters,
     egress: Egress,
     epoch: Instant,
-    /// Added to the clock.
+    /// Time added to the clock, so that a benchmark need not wait.
     pub skip: Duration,
-    /// Frames sent.
+    /// How many frames have been sent.
     pub sent: u64,
 }
 
@@ -83,7 +83,7 @@ impl NullSwitch {
         }
     }
 
-    /// The switch's clock.
+    /// The time on the switch's clock: since its creation, and what was skipped.
     pub fn now(&self) -> Duration {
         self.epoch.elapsed() + self.skip
     }

@@ -28,7 +28,7 @@ pub fn matching(set: impl FnOnce(&mut PipelineKey, &mut PipelineMask)) -> Match 
     Match::new(&key, &mask)
 }
 
-/// `output:PORT`
+/// The actions `output:PORT`.
 pub fn output(port: u16) -> Vec<Action> {
     vec![Action::Output { port: OfPort(port) }]
 }

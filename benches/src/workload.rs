@@ -3,15 +3,15 @@
 /// A 5-tuple. IPv6 addresses are made of the IPv4 ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuple {
-    /// Source address.
+    /// IPv4 source address, in host order.
     pub src: u32,
-    /// Destination address.
+    /// IPv4 destination address, in host order.
     pub dst: u32,
-    /// Source port.
+    /// Source port, in host order.
     pub sport: u16,
-    /// Destination port.
+    /// Destination port, in host order.
     pub dport: u16,
-    /// Protocol.
+    /// Number of the protocol: 6 for TCP, 17 for UDP.
     pub proto: u8,
 }
 
@@ -31,12 +31,12 @@ impl Tuple {
     }
 }
 
-/// In which order frames of the flows come.
+/// In which order flows have frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// One after the other, the worst case of every cache.
+    /// One frame of each flow in turn, the worst case of every cache.
     Rotation,
-    /// Any, evenly.
+    /// Each frame is of any flow, all with equal chances.
     Random,
 }
 
@@ -66,7 +66,7 @@ impl Workload {
         Self { flows: Flows::Listed(flows), order: Order::Rotation, next: 0, rng: SplitMix(1) }
     }
 
-    /// Length of one round.
+    /// How many flows there are.
     pub fn len(&self) -> usize {
         match &self.flows {
             Flows::Numbered(n) => *n as usize,
@@ -102,7 +102,7 @@ impl Workload {
 pub struct SplitMix(pub u64);
 
 impl SplitMix {
-    /// The next number.
+    /// The next number of the sequence, of 64 bits.
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> u64 {
@@ -113,12 +113,12 @@ impl SplitMix {
     }
 }
 
-/// What the frames of a flow carry.
+/// The kind of frame that a flow has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// IPv4: 60 bytes, 64 with FCS.
+    /// UDP or TCP over IPv4: 60 bytes, 64 with the frame check sequence.
     V4,
-    /// IPv6: 62 bytes.
+    /// UDP or TCP over IPv6: 62 bytes.
     V6,
     /// ARP requests of the flow's source for its destination: 60 bytes. Ports and protocol of a flow do
     /// not show.

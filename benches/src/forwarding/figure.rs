@@ -9,7 +9,7 @@ pub enum Figure {
     Frames(usize, usize),
     /// Processor time that a million small frames take, of sender and switch together.
     CpuPerFrame,
-    /// Throughput of so many TCP streams.
+    /// Throughput of this many TCP streams together.
     Tcp(usize),
     /// Requests of one byte that are answered in a second.
     RoundTrips,
@@ -48,7 +48,7 @@ impl Figure {
         }
     }
 
-    /// In what.
+    /// The unit that the table gives the numbers in.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Frames(..) => "Mpps",

@@ -58,22 +58,22 @@ pub enum Step {
     Frames {
         /// Bytes of a frame.
         size: usize,
-        /// How many flows they are of.
+        /// How many flows the frames are of.
         flows: usize,
     },
-    /// Streams as fast as they go.
+    /// TCP streams as fast as they go.
     Tcp {
-        /// How many.
+        /// How many streams run at the same time.
         streams: usize,
     },
-    /// One byte there and back.
+    /// One byte there and back over TCP, again and again.
     RoundTrips,
-    /// Nothing.
+    /// The hosts are silent, and the switch is watched.
     Idle,
 }
 
 impl Step {
-    /// What comes of it.
+    /// The numbers that it gives.
     pub fn figures(self) -> Vec<Figure> {
         match self {
             Self::Frames { size: 60, flows: 1 } => vec![Figure::Frames(60, 1), Figure::CpuPerFrame],

@@ -14,10 +14,10 @@ use std::process::{Child, Command, Stdio};
 /// The processor that the switch is pinned to; the generator has the first one.
 const SWITCH_CORE: usize = 1;
 
-/// What is started beside this program.
+/// The programs that are started beside this one.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// The switch.
+    /// The path of the switch.
     pub switchd: PathBuf,
     /// This program, of which [`super::tap_loop`] is a second life; its arguments are the devices.
     pub tap_loop: (PathBuf, &'static str),
@@ -30,11 +30,11 @@ pub struct Network {
     middle: Middle,
     /// Why frames have to come from a source that is not the fastest.
     pub(super) slow_source: Option<String>,
-    /// Where the switch is.
+    /// The namespace that the switch is in.
     _namespace: Namespace,
 }
 
-/// What runs, kept for its end.
+/// What is between the hosts; it ends with this value.
 enum Middle {
     Kernel,
     Switchd(Daemon),

@@ -72,7 +72,7 @@ impl OpenVswitch {
         Ok(ovs)
     }
 
-    /// Its processes.
+    /// The numbers of its processes: the database server and the switch.
     pub(super) fn pids(&self) -> Vec<u32> {
         self.server.iter().chain(&self.vswitchd).map(Child::id).collect()
     }

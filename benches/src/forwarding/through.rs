@@ -80,12 +80,12 @@ impl Through {
     }
 }
 
-/// Slots of the switch's receive rings.
+/// The sizes of the switch's receive rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// How many.
+    /// How many slots a port has.
     pub slots: u32,
-    /// Bytes of one.
+    /// Bytes of one slot.
     pub size: u32,
 }
 

@@ -15,11 +15,11 @@ pub struct Conditions {
     pub kernel: String,
     /// Model of the processor.
     pub cpu: String,
-    /// Number of processors.
+    /// How many processors the machine has.
     pub cores: usize,
-    /// Load of the last minute, before the measurement.
+    /// Average number of runnable processes in the minute before the measurement.
     pub load: f64,
-    /// The command line.
+    /// The command line of the measurement.
     pub command: String,
 }
 

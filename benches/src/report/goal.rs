@@ -9,7 +9,7 @@ pub struct Goal {
     pub name: String,
     /// What was measured; absent if it, or one side of a ratio, is.
     pub measured: Option<f64>,
-    /// The limit.
+    /// The limit that it is compared with.
     pub wanted: Wanted,
 }
 
@@ -17,11 +17,11 @@ pub struct Goal {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// Not less.
+    /// The number must not be less than this.
     AtLeast(f64),
-    /// Not more.
+    /// The number must not be more than this.
     AtMost(f64),
-    /// Less.
+    /// The number must be less than this.
     Below(f64),
 }
 

@@ -23,7 +23,7 @@ pub struct OutputArgs {
     svg: Option<PathBuf>,
 }
 
-/// The files, open.
+/// The files of a report, open for writing.
 #[derive(Debug)]
 pub struct Outputs {
     json: Option<File>,

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 const WIDTH: usize = 960;
 const MARGIN: usize = 24;
-/// Panels beside each other.
+/// How many panels are beside each other.
 const ACROSS: usize = 2;
 const PANEL_GAP: usize = 32;
 const PANEL_WIDTH: usize = (WIDTH - 2 * MARGIN - (ACROSS - 1) * PANEL_GAP) / ACROSS;
@@ -19,12 +19,12 @@ const TABLE_HEADING: usize = 40;
 const HEADING: usize = 30;
 const ROW: usize = 22;
 const BAR: usize = 14;
-/// Place for the names left of the bars, at least, and for the numbers right of them.
+/// Least width of the names left of the bars; the numbers right of them have the next one.
 const NAMES: usize = 150;
 const NUMBERS: usize = 64;
-/// Of a letter, about, and rather too much.
+/// Width of a letter, about, and rather too much.
 const LETTER: usize = 7;
-/// Title, conditions, legend.
+/// Height of title, conditions and legend.
 const TOP: usize = 92;
 
 const STYLE: &str = "\
@@ -64,20 +64,20 @@ fn panel_height(table: &Table) -> usize {
     HEADING + table.rows.len() * ROW + 18
 }
 
-/// Of a table with its heading; nothing is drawn of one that has facts only.
+/// Height of a table with its heading; nothing is drawn of one that has facts only.
 fn table_height(table: &Table) -> usize {
     let panels = drawn(table).count();
     let heading = if table.name.is_empty() || panels == 0 { 0 } else { TABLE_HEADING };
     heading + panels.div_ceil(ACROSS) * panel_height(table)
 }
 
-/// Place for the names of this table.
+/// Width of the names of this table, left of its bars.
 fn names_width(table: &Table) -> usize {
     let longest = table.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     (longest * LETTER).clamp(NAMES, PANEL_WIDTH / 2 + NUMBERS)
 }
 
-/// Of the longest bar.
+/// Length of the longest bar of this table.
 fn length(table: &Table) -> f64 {
     (PANEL_WIDTH - names_width(table) - NUMBERS) as f64
 }

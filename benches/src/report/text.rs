@@ -6,7 +6,7 @@ use super::{Better, Report, Table};
 use std::fmt::{self, Write};
 use std::ops::Range;
 
-/// Between two columns.
+/// Blanks between two columns.
 const GAP: usize = 2;
 /// A table that is wider goes on below.
 const WIDTH: usize = 100;

@@ -56,17 +56,17 @@ pub(crate) fn run(bench: &mut Bench) {
     bench.report.add(results);
 }
 
-/// `mpls,actions=pop_mpls:0x0800,resubmit(,1)` and a rule behind it.
+/// A policy with the rule `mpls,actions=pop_mpls:0x0800,resubmit(,1)` and one behind it.
 fn popping(conduct: Conduct) -> Policy {
     with_rules(conduct, &[add(0, 1, labelled(), pop_label()), add(1, 1, Match::any(), output(2))])
 }
 
-/// `mpls,actions=output:2`
+/// A policy with the rule `mpls,actions=output:2`.
 fn switching() -> Policy {
     with_rules(Conduct::Sensible, &[add(0, 1, labelled(), output(2))])
 }
 
-/// `actions=group:1` with two buckets.
+/// A policy with the rule `actions=group:1`, whose group has two buckets.
 fn selecting(conduct: Conduct) -> Policy {
     let bucket = |id, port| Bucket {
         id,

@@ -15,11 +15,11 @@ use packet::MAX_BATCH;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// Established flows.
+/// How many flows are established before an attack.
 const FLOWS: u32 = 1_000;
 /// The share of the rate without an attack that counts as no attack.
 const RECOVERED: f64 = 0.95;
-/// Seconds in which an attack uses up what its port has saved.
+/// Seconds in which an attack uses up what the budget of its port has saved.
 const LEAD: f64 = 0.1;
 /// How often the daemon looks at what is cached.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -27,19 +27,19 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// What one spell of an attack did.
 #[derive(Clone, Copy)]
 pub(super) struct Spell {
-    /// Millions of established frames per second, before and after it.
+    /// Millions of established frames per second, before and after the attack.
     pub(super) calm: f64,
-    /// And during it.
+    /// Millions of established frames per second during the attack.
     pub(super) rate: f64,
     /// Frames per second that the budget of new flows refused.
     pub(super) refused: f64,
-    /// Share of new connections that got through, with the first of their frames.
+    /// Share of new connections, from 0 to 1, of which the first frame got through.
     pub(super) first: f64,
-    /// And with any.
+    /// Share of new connections, from 0 to 1, of which at least one frame got through.
     pub(super) any: f64,
-    /// The rate of the first tenth of a second after it.
+    /// Millions of established frames per second in the first tenth of a second after the attack.
     pub(super) tenth: f64,
-    /// Seconds until the rate was nearly that of before.
+    /// Seconds after the attack until the rate was nearly that of before.
     pub(super) recovery: f64,
 }
 

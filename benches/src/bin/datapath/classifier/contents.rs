@@ -6,24 +6,24 @@ use benches::generate::{Family, RuleSet};
 use flow::{Match, PipelineKey};
 use std::collections::HashMap;
 
-/// Packets of a made trace.
+/// How many packets are made for a set that has no trace of its own.
 const PACKETS: usize = 20_000;
 /// Rules that packets are compared with by linear search, about, of a made set: it costs some seconds.
 const COMPARISONS: usize = 50_000_000;
 /// Filters of ClassBench are compared faster.
 const FILTER_COMPARISONS: usize = 2_000_000_000;
 
-/// Rules and packets.
+/// The rules of one set, and packets to look up among them.
 pub(super) struct Contents {
-    /// Of the set.
+    /// The name of the set: `acl1_1000`.
     pub(super) name: String,
     /// Priorities and rules, in the order in which they are inserted. The rules of one entry, a filter
     /// with port ranges, come and go together, and no packet matches two of them.
     pub(super) entries: Vec<(u16, Vec<Match>)>,
-    /// Packets.
+    /// The packets, as keys, in the order in which they are looked up.
     pub(super) keys: Vec<PipelineKey>,
     source: Source,
-    /// As many of the packets are compared with linear search.
+    /// How many of the packets are compared with linear search.
     compared: usize,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Classified<'a> {
 }
 
 impl<'a> Classified<'a> {
-    /// An empty one.
+    /// A classifier without rules, to be filled with `contents`.
     pub(super) fn new(contents: &'a Contents) -> Self {
         let entries = vec![(Vec::new(), 0); contents.entries.len()];
         Self {
@@ -34,17 +34,17 @@ impl<'a> Classified<'a> {
         }
     }
 
-    /// Rules.
+    /// How many rules it holds.
     pub(super) fn len(&self) -> usize {
         self.classifier.len()
     }
 
-    /// Groups of masks.
+    /// How many groups of masks it probes.
     pub(super) fn groups_len(&self) -> usize {
         self.classifier.groups_len()
     }
 
-    /// Bytes.
+    /// Bytes that it occupies on the heap.
     pub(super) fn heap_size(&self) -> usize {
         self.classifier.heap_size()
     }
@@ -168,7 +168,7 @@ fn cpu_time(work: impl FnOnce()) -> Duration {
     timer.elapsed()
 }
 
-/// Fisher-Yates.
+/// Puts the list into an order that depends on the seed alone (Fisher-Yates).
 pub(super) fn shuffle<E>(list: &mut [E], seed: u64) {
     let mut noise = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for last in (1..list.len()).rev() {

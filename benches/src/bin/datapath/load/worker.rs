@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// It forwards hits, and one new flow a batch, which has to ask the tables.
+/// A worker that forwards hits, and one new flow a batch, which has to ask the tables.
 #[derive(Default)]
 pub(super) struct Worker {
     longest: AtomicU64,
     stop: AtomicBool,
-    /// Of its thread.
+    /// The number of its thread, as the kernel has it.
     id: AtomicI32,
 }
 
 impl Worker {
-    /// Forwards until [`stop`](Self::stop).
+    /// Forwards until [`stop`](Self::stop) is called.
     pub(super) fn forward(&self, policy: Arc<Policy>) {
         self.id.store(gettid().as_raw(), Ordering::Relaxed);
         let datapath = Datapath::new(policy, CacheConfig::default(), 1, 1);
@@ -42,7 +42,7 @@ impl Worker {
         }
     }
 
-    /// Has it end.
+    /// Makes [`forward`](Self::forward) return after its current batch.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
