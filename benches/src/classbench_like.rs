@@ -12,8 +12,8 @@ use crate::workload::SplitMix;
 /// Headers for each filter, on average.
 const HEADERS: usize = 2;
 
-/// What is typical of a family, in percent of the filters.
-struct Family {
+/// What is typical of a kind of set, in percent of its filters.
+struct Shares {
     any_src: u64,
     any_dst: u64,
     /// Of the addresses that are not any, those that are a host's.
@@ -25,7 +25,7 @@ struct Family {
 
 /// The kinds of sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SetKind {
     /// Access lists, as routers have them.
     Acl,
     /// Rules of firewalls.
@@ -34,7 +34,7 @@ pub enum Kind {
     Ipc,
 }
 
-impl Kind {
+impl SetKind {
     /// All kinds, in the order of the tables.
     pub const ALL: [Self; 3] = [Self::Acl, Self::Fw, Self::Ipc];
 
@@ -47,9 +47,9 @@ impl Kind {
         }
     }
 
-    fn family(self) -> Family {
+    fn shares(self) -> Shares {
         match self {
-            Self::Acl => Family {
+            Self::Acl => Shares {
                 any_src: 5,
                 any_dst: 2,
                 hosts: 55,
@@ -57,7 +57,7 @@ impl Kind {
                 any_dport: 25,
                 dport_ranges: 15,
             },
-            Self::Fw => Family {
+            Self::Fw => Shares {
                 any_src: 35,
                 any_dst: 15,
                 hosts: 60,
@@ -65,7 +65,7 @@ impl Kind {
                 any_dport: 45,
                 dport_ranges: 10,
             },
-            Self::Ipc => Family {
+            Self::Ipc => Shares {
                 any_src: 8,
                 any_dst: 8,
                 hosts: 65,
@@ -78,18 +78,18 @@ impl Kind {
 }
 
 /// What a set is called, lest it is taken for the file.
-pub fn name(kind: Kind, filters: usize) -> String {
+pub fn name(kind: SetKind, filters: usize) -> String {
     format!("{}~{filters}", kind.name())
 }
 
 /// A set of this kind with about so many filters.
-pub fn set(kind: Kind, size: usize) -> Set {
-    let family = kind.family();
+pub fn set(kind: SetKind, size: usize) -> Set {
+    let shares = kind.shares();
     let mut dice = Dice(SplitMix(1 + kind as u64));
     // Networks of which the prefixes are parts, so that they nest.
     let networks: Vec<u32> = (0..64).map(|_| dice.number() as u32 & 0xffff_0000).collect();
     let mut filters: Vec<Filter> =
-        (0..size).map(|_| filter(&mut dice, &family, &networks)).collect();
+        (0..size).map(|_| filter(&mut dice, &shares, &networks)).collect();
     // The narrow ones first, as people write them, and what nobody could meet left out.
     filters.sort_by_key(|f| std::cmp::Reverse(f.src.1 + f.dst.1));
     filters.dedup();
@@ -101,27 +101,27 @@ pub fn set(kind: Kind, size: usize) -> Set {
     Set { name: name(kind, size), filters, trace }
 }
 
-fn filter(dice: &mut Dice, family: &Family, networks: &[u32]) -> Filter {
+fn filter(dice: &mut Dice, shares: &Shares, networks: &[u32]) -> Filter {
     let mut prefix = |any| match dice.percent() {
         p if p < any => (0, 0),
         _ => {
             let network = networks[dice.below(networks.len() as u64) as usize];
-            let len = if dice.percent() < family.hosts { 32 } else { 16 + dice.below(14) as u32 };
+            let len = if dice.percent() < shares.hosts { 32 } else { 16 + dice.below(14) as u32 };
             ((network | dice.number() as u32 & 0xffff) & prefix_mask(len), len)
         }
     };
-    let (src, dst) = (prefix(family.any_src), prefix(family.any_dst));
+    let (src, dst) = (prefix(shares.any_src), prefix(shares.any_dst));
     const SERVICES: [u16; 12] = [20, 21, 22, 25, 53, 80, 110, 123, 443, 1433, 3306, 8080];
     let service = SERVICES[dice.below(12) as usize];
     let dport = match dice.percent() {
-        p if p < family.any_dport => (0, u16::MAX),
-        p if p < family.any_dport + family.dport_ranges => match dice.below(2) {
+        p if p < shares.any_dport => (0, u16::MAX),
+        p if p < shares.any_dport + shares.dport_ranges => match dice.below(2) {
             0 => (1024, u16::MAX),
             _ => (service, service + 1 + dice.below(200) as u16),
         },
         _ => (service, service),
     };
-    let sport = if dice.percent() < family.any_sport { (0, u16::MAX) } else { (service, service) };
+    let sport = if dice.percent() < shares.any_sport { (0, u16::MAX) } else { (service, service) };
     let has_ports = (sport, dport) != ((0, u16::MAX), (0, u16::MAX));
     let proto = match dice.percent() {
         p if p < 70 || has_ports => (if p % 3 == 0 { 17 } else { 6 }, u8::MAX),
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_made_set_is_the_same_every_time_and_its_trace_meets_it() {
-        for kind in Kind::ALL {
+        for kind in SetKind::ALL {
             let (a, b) = (set(kind, 500), set(kind, 500));
             assert_eq!((&a.filters, &a.trace), (&b.filters, &b.trace));
             let is_met = |h: &Header| a.filters.iter().any(|f| f.matches(h));

@@ -164,7 +164,7 @@ impl Host {
     /// The VLAN exists, or the kernel has no VLAN support.
     pub fn add_vlan(
         &mut self,
-        tag: VlanTag,
+        tag: InterfaceVlan,
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), LabError> {
@@ -210,7 +210,7 @@ impl Host {
 
 /// A VLAN tag that an interface puts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VlanTag {
+pub struct InterfaceVlan {
     /// The tag's protocol identifier: 0x8100 for 802.1Q, 0x88a8 for 802.1ad.
     pub tpid: u16,
     /// The VLAN's number, from 1 to 4094.

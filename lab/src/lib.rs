@@ -28,7 +28,7 @@ pub use counters::{Counters, InterfaceCounters};
 pub use daemon::{Daemon, RunDir};
 pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
-pub use host::{Host, HostPlan, VlanTag, has_taps};
+pub use host::{Host, HostPlan, InterfaceVlan, has_taps};
 pub use namespace::{Namespace, enter};
 pub use netlink::{LinkSpec, Netlink, Tbf, Vxlan};
 pub use port_text::open_port;

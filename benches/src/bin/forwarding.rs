@@ -7,7 +7,7 @@
 
 use anyhow::{Context, ensure};
 use benches::forwarding::{
-    Figure, Geometry, Measure, Network, Programs, Through, goals::goals, tap_loop,
+    Figure, Measure, Network, Programs, RingGeometry, Through, goals::goals, tap_loop,
 };
 use benches::interrupt::{self, Guard};
 use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
@@ -45,7 +45,7 @@ struct Args {
     /// Compare receive rings of the switch instead: slots and their size, as 4096x2048
     #[arg(long, value_name = "RING", value_delimiter = ',', num_args = 0.., require_equals = true)]
     #[arg(conflicts_with_all = ["goals", "through"])]
-    geometry: Option<Vec<Geometry>>,
+    geometry: Option<Vec<RingGeometry>>,
     #[command(flatten)]
     output: OutputArgs,
     /// The switch; the one built beside this program unless said otherwise
@@ -95,7 +95,7 @@ struct Board {
 /// A row of the table, with its network unless it could not be built.
 struct Entry {
     through: Through,
-    geometry: Option<Geometry>,
+    geometry: Option<RingGeometry>,
     name: String,
     row: RowId,
     network: Option<Network>,
@@ -107,7 +107,7 @@ impl Board {
         let mut table = Table::default();
         let chosen = |through| args.through.is_empty() || args.through.contains(&through);
         let wanted: Vec<_> = if let Some(geometries) = &args.geometry {
-            let compared = if geometries.is_empty() { Geometry::COMPARED } else { geometries };
+            let compared = if geometries.is_empty() { RingGeometry::COMPARED } else { geometries };
             compared.iter().map(|geometry| (Through::Switchd, Some(*geometry))).collect()
         } else {
             let all = Through::ALL.iter().copied();

@@ -24,4 +24,4 @@ pub use figure::Figure;
 pub use measure::{Measure, Step};
 pub use network::{Network, Programs};
 pub use processes::on_core;
-pub use through::{Geometry, Through};
+pub use through::{RingGeometry, Through};

@@ -3,7 +3,7 @@
 use super::measure::slow_source;
 use super::ovs::OpenVswitch;
 use super::rules::filters;
-use super::{Geometry, Through, on_core};
+use super::{RingGeometry, Through, on_core};
 use anyhow::{Context, bail, ensure};
 use control::FlowCommand;
 use lab::traffic::Ping;
@@ -49,7 +49,7 @@ impl Network {
     /// What is missing, or does not work.
     pub fn build(
         through: Through,
-        geometry: Option<Geometry>,
+        geometry: Option<RingGeometry>,
         programs: &Programs,
     ) -> anyhow::Result<Self> {
         if through.needs_tun() && !has_taps() {
@@ -83,7 +83,7 @@ impl Network {
 /// Builds everything in the calling thread's namespace.
 fn build_here(
     through: Through,
-    geometry: Option<Geometry>,
+    geometry: Option<RingGeometry>,
     programs: &Programs,
 ) -> anyhow::Result<(Host, Host, Middle)> {
     let plans = [1, 2].map(HostPlan::number);

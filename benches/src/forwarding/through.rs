@@ -82,14 +82,14 @@ impl Through {
 
 /// The sizes of the switch's receive rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub struct RingGeometry {
     /// How many slots a port has.
     pub slots: u32,
     /// Bytes of one slot.
     pub size: u32,
 }
 
-impl Geometry {
+impl RingGeometry {
     /// Few slots for whole frames, and more and more slots for small ones.
     pub const COMPARED: &[Self] = &[
         Self { slots: 480, size: 69_632 },
@@ -100,7 +100,7 @@ impl Geometry {
     ];
 }
 
-impl std::str::FromStr for Geometry {
+impl std::str::FromStr for RingGeometry {
     type Err = String;
 
     /// `4096x2048`: so many slots of so many bytes.
@@ -115,7 +115,7 @@ impl std::str::FromStr for Geometry {
     }
 }
 
-impl std::fmt::Display for Geometry {
+impl std::fmt::Display for RingGeometry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "slots={},slot-size={}", self.slots, self.size)
     }
@@ -127,10 +127,10 @@ mod tests {
 
     #[test]
     fn a_geometry_is_slots_times_bytes() {
-        let geometry: Geometry = "480x69632".parse().unwrap();
+        let geometry: RingGeometry = "480x69632".parse().unwrap();
         assert_eq!(geometry.to_string(), "slots=480,slot-size=69632");
         for text in ["", "480", "x2048", "480x", "480x2048x2"] {
-            assert!(text.parse::<Geometry>().is_err(), "{text}");
+            assert!(text.parse::<RingGeometry>().is_err(), "{text}");
         }
     }
 }

@@ -10,13 +10,13 @@ pub struct Goal {
     /// What was measured; absent if it, or one side of a ratio, is.
     pub measured: Option<f64>,
     /// The limit that it is compared with.
-    pub wanted: Wanted,
+    pub wanted: GoalLimit,
 }
 
 /// The limit of a goal.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wanted {
+pub enum GoalLimit {
     /// The number must not be less than this.
     AtLeast(f64),
     /// The number must not be more than this.
@@ -28,7 +28,7 @@ pub enum Wanted {
 impl Goal {
     /// `measured` is to be at least `limit`.
     pub fn at_least(name: &str, measured: Option<f64>, limit: f64) -> Self {
-        Self { name: name.to_owned(), measured, wanted: Wanted::AtLeast(limit) }
+        Self { name: name.to_owned(), measured, wanted: GoalLimit::AtLeast(limit) }
     }
 
     /// `ours` is to be at least `factor` times `theirs`.
@@ -38,20 +38,20 @@ impl Goal {
 
     /// `measured` is to be `limit` or less.
     pub fn at_most(name: &str, measured: Option<f64>, limit: f64) -> Self {
-        Self { name: name.to_owned(), measured, wanted: Wanted::AtMost(limit) }
+        Self { name: name.to_owned(), measured, wanted: GoalLimit::AtMost(limit) }
     }
 
     /// `measured` is to be less than `limit`.
     pub fn below(name: &str, measured: Option<f64>, limit: f64) -> Self {
-        Self { name: name.to_owned(), measured, wanted: Wanted::Below(limit) }
+        Self { name: name.to_owned(), measured, wanted: GoalLimit::Below(limit) }
     }
 
     /// Whether it was reached; absent if it was not measured.
     pub fn is_met(&self) -> Option<bool> {
         self.measured.map(|measured| match self.wanted {
-            Wanted::AtLeast(limit) => measured >= limit,
-            Wanted::AtMost(limit) => measured <= limit,
-            Wanted::Below(limit) => measured < limit,
+            GoalLimit::AtLeast(limit) => measured >= limit,
+            GoalLimit::AtMost(limit) => measured <= limit,
+            GoalLimit::Below(limit) => measured < limit,
         })
     }
 }
@@ -65,9 +65,9 @@ impl std::fmt::Display for Goal {
             Some(false) => "MISSED",
         };
         let wanted = match self.wanted {
-            Wanted::AtLeast(limit) => format!(">= {limit}"),
-            Wanted::AtMost(limit) => format!("<= {limit}"),
-            Wanted::Below(limit) => format!("< {limit}"),
+            GoalLimit::AtLeast(limit) => format!(">= {limit}"),
+            GoalLimit::AtMost(limit) => format!("<= {limit}"),
+            GoalLimit::Below(limit) => format!("< {limit}"),
         };
         let measured = match self.measured {
             None => "-".to_owned(),

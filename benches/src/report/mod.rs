@@ -39,7 +39,7 @@ mod table;
 mod text;
 
 pub use conditions::Conditions;
-pub use goal::{Goal, Wanted};
+pub use goal::{Goal, GoalLimit};
 pub use output::{OutputArgs, Outputs};
 pub use progress::progress;
 pub use table::{Better, ColumnId, Role, RowId, Table};

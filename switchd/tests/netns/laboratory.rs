@@ -5,7 +5,8 @@ use anyhow::ensure;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{
-    Counters, FrameSocket, Host, HostPlan, LinkSpec, Netlink, PATIENCE, VlanTag, experimental_frame,
+    Counters, FrameSocket, Host, HostPlan, InterfaceVlan, LinkSpec, Netlink, PATIENCE,
+    experimental_frame,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -60,7 +61,8 @@ fn a_missing_host_does_not_answer() -> anyhow::Result<()> {
 
 fn a_vlan_leads_to_the_other_host() -> anyhow::Result<()> {
     let (mut a, mut b) = bridged_pair()?;
-    for tag in [VlanTag { tpid: 0x8100, vid: 100 }, VlanTag { tpid: 0x88a8, vid: 200 }] {
+    for tag in [InterfaceVlan { tpid: 0x8100, vid: 100 }, InterfaceVlan { tpid: 0x88a8, vid: 200 }]
+    {
         let network = tag.vid as u8;
         unsupported_if_missing(
             a.add_vlan(tag, IpAddr::from([10, network, 0, 1]), 24),

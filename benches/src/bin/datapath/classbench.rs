@@ -4,7 +4,7 @@
 use crate::Bench;
 use crate::sets::Wanted;
 use benches::classbench::Header;
-use benches::classbench_like::Kind;
+use benches::classbench_like::SetKind;
 use benches::generate::RuleSet;
 use benches::null_port::NullSwitch;
 use benches::report::{Better, Goal, Role, Table, progress};
@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 /// The sets, and the Mpps that are wanted.
 const SETS: [(Wanted, Option<f64>); 5] = [
-    (Wanted(Kind::Acl, 1_000), None),
-    (Wanted(Kind::Acl, 10_000), Some(9.0)),
-    (Wanted(Kind::Acl, 100_000), Some(4.0)),
-    (Wanted(Kind::Fw, 10_000), Some(8.0)),
-    (Wanted(Kind::Ipc, 10_000), Some(7.0)),
+    (Wanted(SetKind::Acl, 1_000), None),
+    (Wanted(SetKind::Acl, 10_000), Some(9.0)),
+    (Wanted(SetKind::Acl, 100_000), Some(4.0)),
+    (Wanted(SetKind::Fw, 10_000), Some(8.0)),
+    (Wanted(SetKind::Ipc, 10_000), Some(7.0)),
 ];
 
 pub(crate) fn run(bench: &mut Bench) {

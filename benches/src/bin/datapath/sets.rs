@@ -3,11 +3,11 @@
 use crate::Bench;
 use anyhow::Context;
 use benches::classbench::Set;
-use benches::classbench_like::{self, Kind};
+use benches::classbench_like::{self, SetKind};
 
 /// A set that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted(pub(crate) Kind, pub(crate) usize);
+pub(crate) struct Wanted(pub(crate) SetKind, pub(crate) usize);
 
 impl Wanted {
     /// The name of its file.

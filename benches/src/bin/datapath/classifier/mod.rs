@@ -10,7 +10,7 @@ mod table;
 
 use crate::Bench;
 use crate::sets::Wanted;
-use benches::classbench_like::Kind;
+use benches::classbench_like::SetKind;
 use benches::generate::{FAMILIES, RuleSet};
 use benches::report::{Better, ColumnId, Goal, Role, RowId, Table, progress};
 use contents::Contents;
@@ -20,8 +20,11 @@ use table::Classified;
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 /// Million lookups a second that are wanted for each size, in the order of the trace. In any order half
 /// of it is enough.
-const WANTED: [(Kind, [f64; 3]); 3] =
-    [(Kind::Acl, [10.0, 4.5, 2.4]), (Kind::Fw, [3.4, 3.4, 2.8]), (Kind::Ipc, [6.0, 3.3, 1.9])];
+const WANTED: [(SetKind, [f64; 3]); 3] = [
+    (SetKind::Acl, [10.0, 4.5, 2.4]),
+    (SetKind::Fw, [3.4, 3.4, 2.8]),
+    (SetKind::Ipc, [6.0, 3.3, 1.9]),
+];
 /// Bytes of memory for a rule.
 const BYTES: f64 = 150.0;
 /// Million rules that are inserted, and removed, in a second.

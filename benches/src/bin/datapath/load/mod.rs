@@ -20,7 +20,7 @@ mod worker;
 
 use crate::Bench;
 use crate::sets::Wanted;
-use benches::classbench_like::Kind;
+use benches::classbench_like::SetKind;
 use benches::generate::{FAMILIES, RuleSet};
 use benches::interrupt;
 use benches::report::{Better, ColumnId, Goal, Role, Table, progress};
@@ -67,7 +67,7 @@ fn sets(bench: &Bench) -> anyhow::Result<Vec<RuleSet>> {
         let set = RuleSet::generate(FAMILIES[0], RULES);
         return Ok(if bench.wants(&set.name) { vec![set] } else { Vec::new() });
     }
-    Kind::ALL
+    SetKind::ALL
         .into_iter()
         .map(|kind| Wanted(kind, RULES))
         .filter(|wanted| bench.wants(&wanted.name(bench)))
