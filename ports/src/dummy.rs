@@ -1,8 +1,8 @@
 //! A port in memory, for tests and for measuring everything but I/O.
 //!
 //! The switch sees an ordinary [`Port`]; the test holds the [`Dummy`] at its other end, injects
-//! frames and collects what was sent. In the steady state neither direction allocates: buffers go
-//! round. The queues are behind one lock, which only makes sense because nothing else is.
+//! frames and collects what was sent. In the steady state neither direction allocates: buffers are
+//! used again. One lock guards both directions, which a test can afford.
 
 use crate::egress::{Segments, Takes, Way, check_size, way};
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield};
@@ -46,9 +46,9 @@ impl Default for DummyOptions {
 /// A frame that came out of the switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentFrame {
-    /// From the destination MAC on.
+    /// Its bytes, from the destination MAC address on.
     pub bytes: Vec<u8>,
-    /// What is left to do.
+    /// Checksum and segmentation work that is left to do.
     pub offload: Offload,
 }
 
@@ -67,12 +67,12 @@ struct Shared {
 
 #[derive(Debug)]
 struct Wires {
-    /// Into the switch. Each buffer has [`HEADROOM`] bytes before the frame.
+    /// Frames on their way into the switch. Each buffer has [`HEADROOM`] bytes before the frame.
     injected: VecDeque<(Vec<u8>, Offload)>,
-    /// Out of the switch.
+    /// Frames that came out of the switch and were not asked for yet.
     sent: VecDeque<SentFrame>,
     sent_count: u64,
-    /// Buffers to use again.
+    /// Buffers whose frames are done, to be used again.
     spare: Vec<Vec<u8>>,
     /// Holds one byte while `injected` is not empty, so that the switch can sleep.
     wake: PipeWriter,
@@ -133,7 +133,7 @@ impl Dummy {
         self.inject_with(bytes, Offload::NONE);
     }
 
-    /// Puts a frame whose sender left something undone on the wire towards the switch.
+    /// Puts a frame on the wire towards the switch whose sender left checksum or segmentation work undone.
     pub fn inject_with(&self, bytes: &[u8], offload: Offload) {
         let mut wires = self.shared.wires();
         let mut buf = wires.spare.pop().unwrap_or_default();

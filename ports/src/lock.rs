@@ -1,4 +1,4 @@
-//! One switch process a device.
+//! At most one switch process uses a device.
 //!
 //! The lock is a listening Unix socket with an abstract name. Such names belong to the network
 //! namespace, as the device does, and go away with the process however it ends. Whoever finds the

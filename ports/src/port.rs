@@ -35,7 +35,7 @@ pub trait RxQueue: Send {
     /// Becomes readable when frames wait; `None` if only polling by [`RxQueue::recv`] can tell.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Totals since the queue was opened.
+    /// Counts since the queue was opened.
     fn stats(&mut self) -> RxStats;
 }
 
@@ -47,8 +47,8 @@ pub trait TxQueue: Send {
     /// every other one was accepted. Work left undone ([`packet::Offload`]) that the port cannot
     /// take on is done here.
     ///
-    /// Bytes of a frame are as before on return, except for a software-completed checksum; its
-    /// headroom is not.
+    /// On return the bytes of a frame are as before, except for a checksum that was completed in
+    /// software. Its headroom may be overwritten.
     fn send(
         &mut self,
         batch: &mut Batch<'_>,
@@ -57,14 +57,14 @@ pub trait TxQueue: Send {
     );
 }
 
-/// Totals of a receive queue.
+/// Counts of a receive queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RxStats {
     /// Frames that found no free slot, as counted by the kernel.
     pub kernel_drops: u64,
-    /// Frames longer than a slot, not delivered.
+    /// Frames that were longer than a slot and could not be received.
     pub truncated: u64,
-    /// Frames that came by a system call of their own, being longer than a slot.
+    /// Frames that were longer than a slot and received by a system call of their own.
     pub copied: u64,
 }
 
@@ -89,20 +89,6 @@ pub enum TxFailure {
     TooShort,
     /// The kernel refused it with this error number.
     Other(i32),
-}
-
-impl TxFailure {
-    /// The name counters and commands use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::LinkDown => "link_down",
-            Self::TooLong { .. } => "exceeds_mtu",
-            Self::NoOffload => "bad_offload",
-            Self::TooShort => "too_short",
-            Self::Other(_) => "tx_error",
-        }
-    }
 }
 
 impl std::fmt::Display for TxFailure {
@@ -152,11 +138,11 @@ impl PortKind {
 /// Whether the host's own network stack sees the frames of a port, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shield {
-    /// It does not: the switch alone decides about every frame.
+    /// The stack sees none: the switch alone decides about every frame.
     Shielded,
-    /// It does, and may answer or route a frame that the rules drop.
+    /// The stack sees them all, and may answer or route a frame that the rules drop.
     Exposed,
-    /// There is no such stack behind this kind of port.
+    /// This kind of port has no stack of the host behind it.
     NotNeeded,
 }
 
@@ -171,7 +157,7 @@ impl Shield {
     }
 }
 
-/// What the control thread knows about the device and the queues must know.
+/// The state of a device that its queues need to know.
 ///
 /// Written by the control thread, read by workers once a batch.
 #[derive(Debug, Default)]
@@ -182,7 +168,7 @@ pub struct PortStatus {
 }
 
 impl PortStatus {
-    /// The state at opening.
+    /// The state of a device when its port is opened.
     pub fn new(link_up: bool, mtu: u32, bypass_qdisc: bool) -> Arc<Self> {
         Arc::new(Self {
             link_up: link_up.into(),
@@ -222,12 +208,12 @@ impl PortStatus {
     }
 }
 
-/// What a kind of port keeps alive, and puts back when dropped.
+/// What keeps a port's device as the port needs it, and puts it back as it was when dropped.
 pub trait Guard: Send {
     /// The device changed: adapts what depends on it beyond [`PortStatus`].
     fn link_changed(&mut self, link: &crate::netlink::Link, status: &PortStatus);
 
-    /// Somebody else has made the device theirs, without asking.
+    /// Whether somebody else, such as a bridge, has taken the device although it is a port.
     fn is_taken(&self, _link: &crate::netlink::Link) -> bool {
         false
     }

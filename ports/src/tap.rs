@@ -43,7 +43,8 @@ pub fn open(
     let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
     let mut netlink = Netlink::open()?;
     let existed = netlink.find_link(device)?;
-    // Whoever may join a device of several queues would, and take a share of its frames.
+    // The kernel lets several processes join a device of several queues, and gives each a share of its
+    // frames: only the lock keeps a second switch away.
     let lock = existed.as_ref().map(|link| Lock::take(device, link.index)).transpose()?;
     let (file, others) = attach_queues(device, existed.is_some(), count.rx)?;
     let takes = configure(&file).map_err(os("configure TAP device"))?;
@@ -109,7 +110,8 @@ pub fn plain(device: &str) -> Result<File, PortError> {
     Ok(file)
 }
 
-/// Sets what goes with each frame, and how much work may be left to us.
+/// Asks for a virtio-net header with each frame, and tells the kernel that checksums and segmentation may
+/// be left to us. Returns what the kernel takes on of frames that we write.
 fn configure(file: &File) -> io::Result<Takes> {
     tun::set_header_size(file.as_fd(), VNET_HDR_SIZE)?;
     let tcp = tun::TUN_F_CSUM | tun::TUN_F_TSO4 | tun::TUN_F_TSO6 | tun::TUN_F_TSO_ECN;
@@ -124,13 +126,14 @@ fn configure(file: &File) -> io::Result<Takes> {
     }
 }
 
-/// A descriptor for each of `count` queues, the first one apart; fewer for a device that was made so.
+/// A descriptor for each of `count` queues, the first one apart; a device that was made for one queue has
+/// one.
 fn attach_queues(device: &str, exists: bool, count: usize) -> Result<(File, Vec<File>), PortError> {
     let attach = |has_many| attach(device, has_many);
     let has_many = count > 1;
     let (first, has_many) = match attach(has_many) {
         Ok(file) => (file, has_many),
-        // A persistent device was made for one queue or for many; we must say the same.
+        // A persistent device was made for one queue or for several, and refuses the other.
         Err(PortError::Os { source, .. })
             if exists && source.raw_os_error() == Some(libc::EINVAL) =>
         {
@@ -227,7 +230,7 @@ impl Drop for TapGuard {
 
 struct TapRx {
     file: File,
-    /// A slot for each frame of a batch, made when there are so many for the first time.
+    /// A slot for each frame of a batch, which gets its memory when it is used for the first time.
     slots: Vec<Vec<u8>>,
     stats: RxStats,
 }
@@ -243,7 +246,7 @@ impl RxQueue for TapRx {
         let room = batch.room();
         for slot in self.slots.iter_mut().take(room) {
             slot.resize(SLOT, 0);
-            // The kernel's header comes to lie directly before HEADROOM.
+            // The virtio-net header ends where the frame begins, at HEADROOM.
             let into = &mut slot[HEADROOM - VNET_HDR_SIZE..];
             let size = match rustix::io::read(&self.file, &mut *into).map_err(io::Error::from) {
                 Ok(size) if size == into.len() => {
@@ -254,7 +257,7 @@ impl RxQueue for TapRx {
                 Ok(_) => continue,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                // The device is down or has gone; its events tell.
+                // The device is down or has gone. Events of the routing socket tell the monitor.
                 Err(e) if matches!(e.raw_os_error(), Some(libc::EIO | libc::EBADFD)) => break,
                 Err(e) => return Err(PortError::os("read from", "TAP device", "CAP_NET_ADMIN", e)),
             };
