@@ -79,11 +79,12 @@ pub struct Effects {
     bridge: BridgeId,
     change: Change,
     before: Hold,
+    is_expiry: bool,
 }
 
 impl Effects {
-    pub(super) fn new(bridge: BridgeId, change: Change, before: Hold) -> Self {
-        Self { bridge, change, before }
+    pub(super) fn new(bridge: BridgeId, change: Change, before: Hold, is_expiry: bool) -> Self {
+        Self { bridge, change, before, is_expiry }
     }
 
     /// The bridge that was changed.
@@ -99,6 +100,11 @@ impl Effects {
     /// Steps that the transaction took: at least as many as there are effects.
     pub fn steps(&self) -> usize {
         self.change.steps().len()
+    }
+
+    /// Nobody asked for it: it removed rules whose time was over.
+    pub fn is_expiry(&self) -> bool {
+        self.is_expiry
     }
 
     /// Rules were removed, or replaced.

@@ -425,7 +425,7 @@ impl Bridge<'_> {
             return None;
         }
         let mut transaction = self.begin();
-        transaction.remove(&over);
+        transaction.expire(&over);
         Some(transaction.commit())
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Hears of changes. See the [module](self).
 pub trait Observer: fmt::Debug + Send + Sync {
     /// Somebody wants to know of rules, groups, ports and hosts. Asked before anything is gathered for the
-    /// observer; bridges are told in any case.
+    /// observer. Bridges, and rules whose time is over, are told in any case.
     fn is_listening(&self) -> bool;
 
     /// Takes what happened, without waiting.

@@ -21,6 +21,8 @@ pub struct Transaction<'a> {
     pub(super) change: Option<Change>,
     /// Tables that have been made ready for many rules.
     expecting: Vec<TableId>,
+    /// It removes rules whose time is over.
+    is_expiry: bool,
     _writer: MutexGuard<'a, ()>,
 }
 
@@ -29,7 +31,13 @@ impl<'a> Bridge<'a> {
     pub fn begin(self) -> Transaction<'a> {
         let (writer, next) = self.policy.tables.begin();
         let change = Some(Change::new(next));
-        Transaction { bridge: self, change, expecting: Vec::new(), _writer: writer }
+        Transaction {
+            bridge: self,
+            change,
+            expecting: Vec::new(),
+            is_expiry: false,
+            _writer: writer,
+        }
     }
 
     /// One step of a change: short, as readers wait.
@@ -137,6 +145,12 @@ impl Transaction<'_> {
         }
     }
 
+    /// Prepares the removal of rules whose time is over.
+    pub(super) fn expire(&mut self, rules: &[(RuleRef, Removal)]) {
+        self.is_expiry = true;
+        self.remove(rules);
+    }
+
     /// Prepares the removal of rules, each for a reason.
     pub(super) fn remove(&mut self, rules: &[(RuleRef, Removal)]) {
         if let Some(change) = &mut self.change {
@@ -188,8 +202,10 @@ impl Transaction<'_> {
             // Not before: a worker that knows of the change must find it.
             policy.tables_changed(self.bridge.id, &change);
         }
-        let effects = Arc::new(Effects::new(self.bridge.id, change, before));
-        if let Some(observer) = policy.listener().filter(|_| !effects.is_empty()) {
+        let effects = Effects::new(self.bridge.id, change, before, self.is_expiry);
+        let effects = Arc::new(effects);
+        let listener = if self.is_expiry { policy.observer.as_deref() } else { policy.listener() };
+        if let Some(observer) = listener.filter(|_| !effects.is_empty()) {
             // No other transaction is committed before this one has ended, so they are told in order.
             observer.observe(Observed::Effects(Arc::clone(&effects)));
         }

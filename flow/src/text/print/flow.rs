@@ -1,6 +1,6 @@
 //! Whole rules: the lines of `dump-flows`, and of `parse-flow`.
 
-use super::{PrintOptions, decimal, duration, put, write_actions, write_match};
+use super::{PrintOptions, decimal, duration, hex, put, write_actions, write_match};
 use crate::action::Action;
 use crate::flow_mod::{Command, FlowFlags, FlowMod};
 use crate::matching::Match;
@@ -119,6 +119,31 @@ impl FlowLine<'_> {
         }
         write_flags(out, self.flags);
         self.write_list(out, options);
+    }
+
+    /// Appends the line of a flow monitor, in the order of `ovs-ofctl monitor`:
+    /// `table=1 idle_timeout=30 cookie=0x2a priority=10,icmp actions=drop`. Age and counters follow the cookie
+    /// if the options want them.
+    pub fn write_for_monitor(&self, out: &mut String, options: &PrintOptions<'_>) {
+        put!(out, "table={} ", self.table);
+        let timeouts = [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout)];
+        for (name, seconds) in timeouts.into_iter().filter(|(_, seconds)| *seconds != 0) {
+            put!(out, "{name}={seconds} ");
+        }
+        out.push_str("cookie=");
+        hex(out, self.cookie.0.into());
+        out.push(' ');
+        if options.stats {
+            out.push_str("duration=");
+            duration(out, self.duration);
+            put!(out, " n_packets={} n_bytes={} ", self.packets, self.bytes);
+        }
+        for (key, name) in [("name", self.name), ("label", self.label)] {
+            if let Some(name) = name {
+                put!(out, "{key}={name} ");
+            }
+        }
+        self.write_rule(out, options);
     }
 
     fn write_rule(&self, out: &mut String, options: &PrintOptions<'_>) {
