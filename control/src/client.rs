@@ -8,7 +8,7 @@ use crate::hello::Hello;
 use crate::record::{Aggregate, FdbRecord, FlowRecord, PortRecord, PortStatsRecord, SwitchRecord};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::request::{FlowCommand, FlowMods, FlowQuery, Format, Operation, Request};
+use crate::request::{FlowCommand, FlowMods, FlowQuery, Format, MonitorQuery, Operation, Request};
 use crate::stream::{FrameReader, FrameWriter, StreamError};
 use std::io::{self, Read, Write};
 
@@ -146,10 +146,7 @@ impl Client {
             let (kind, body) = self.from.next_frame()?.ok_or(StreamError::CutOff)?;
             match kind {
                 Kind::Text if failed.is_none() => {
-                    let text = std::str::from_utf8(body).map_err(|e| {
-                        StreamError::Io(io::Error::new(io::ErrorKind::InvalidData, e))
-                    })?;
-                    failed = sink(text).err();
+                    failed = sink(as_text(body)?).err();
                     // Nobody reads on, so the daemon need not go on.
                     if failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
                         break;
@@ -166,6 +163,30 @@ impl Client {
             }
         }
         Err(failed.map_or(ClientError::UnexpectedReply, ClientError::Sink))
+    }
+
+    /// Asks to be told of events. `sink` gets them as they come, in pieces of whole lines, until the daemon
+    /// ends the session.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; among them that `sink` failed.
+    pub fn monitor(
+        &mut self,
+        query: MonitorQuery,
+        started: impl FnOnce(),
+        sink: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        match self.ask(Operation::Monitor(query))? {
+            Reply::Done => started(),
+            _ => return Err(ClientError::UnexpectedReply),
+        }
+        while let Some((kind, body)) = self.from.next_frame()? {
+            match kind {
+                Kind::Text => sink(as_text(body)?).map_err(ClientError::Sink)?,
+                _ => return Err(StreamError::OutOfTurn(kind).into()),
+            }
+        }
+        Ok(())
     }
 
     /// Makes a request that neither takes nor streams text.
@@ -325,6 +346,12 @@ fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(
     Ok(())
 }
 
+/// The body of a frame of text.
+fn as_text(body: &[u8]) -> Result<&str, StreamError> {
+    std::str::from_utf8(body)
+        .map_err(|e| StreamError::Io(io::Error::new(io::ErrorKind::InvalidData, e)))
+}
+
 /// A reply that has to be a refusal: the daemon does not want to talk.
 fn refusal(body: &[u8]) -> Result<Box<Refusal>, ClientError> {
     match serde_json::from_slice(body).map_err(StreamError::from)? {
@@ -424,6 +451,23 @@ mod tests {
         let error = client.add_flow("actions=drop").unwrap_err();
         assert_eq!(error.refusal(), Some(&refusal));
         assert_eq!(client.ask(Operation::Sync).unwrap(), Reply::Done);
+    }
+
+    #[test]
+    fn a_monitor_hears_until_the_daemon_ends_the_session() {
+        let says = [
+            reply(Ok(Reply::Done)),
+            (Kind::Text, "one\n".to_owned()),
+            (Kind::Text, "two\nthree\n".to_owned()),
+        ];
+        let (mut client, _) = client(&says);
+        let (mut heard, mut has_started) = (String::new(), false);
+        let result = client.monitor(MonitorQuery::default(), || has_started = true, &mut |text| {
+            heard += text;
+            Ok(())
+        });
+        result.unwrap();
+        assert_eq!((has_started, heard.as_str()), (true, "one\ntwo\nthree\n"));
     }
 
     #[test]

@@ -20,6 +20,15 @@
 //! whole lines, in both directions: it is written once, parsed once, and needs no memory of its size.
 //! A request with text is a transaction: everything takes effect or nothing does.
 //!
+//! [`Operation::Monitor`] is the last request of its session. The reply comes first, and then text as events
+//! come, until the client closes the connection:
+//!
+//! ```text
+//!   Request ─────────────────────────────►      [monitor]
+//!   ◄────────────────────────────── Reply      [from now on nothing is missed, or told to be]
+//!   ◄────────────────────────────── Text*      [as things happen; whole lines]
+//! ```
+//!
 //! # What it does not do
 //!
 //! Nothing here opens a socket. [`frame`] works on bytes in memory; [`stream`] and [`Client`] on
@@ -43,6 +52,6 @@ pub use path::socket_path;
 pub use refusal::{OpenFlowError, Reason, Refusal, TextPlace};
 pub use reply::Reply;
 pub use request::{
-    CachedFlowQuery, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods, GroupQuery,
-    Operation, PacketOutRequest, PortFlag, Request, TraceQuery,
+    CachedFlowQuery, EventKind, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods,
+    GroupQuery, MonitorQuery, Operation, PacketOutRequest, PortFlag, Request, TraceQuery,
 };

@@ -172,6 +172,156 @@ pub struct PortRecord {
     pub problem: Option<String>,
 }
 
+/// Something that happened. In JSON the word for it is the field `event`: `flow_added`, `lost`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventRecord {
+    /// There is a new rule.
+    FlowAdded {
+        /// Its bridge.
+        bridge: String,
+        /// The rule.
+        flow: FlowRecord,
+    },
+    /// A rule has other actions or another cookie.
+    FlowModified {
+        /// Its bridge.
+        bridge: String,
+        /// The rule as it is now.
+        flow: FlowRecord,
+    },
+    /// A rule is gone.
+    FlowDeleted {
+        /// Its bridge.
+        bridge: String,
+        /// `idle`, `hard`, `delete`, `group_delete` or `replaced`.
+        reason: String,
+        /// The rule, with its final counters.
+        flow: FlowRecord,
+    },
+    /// There is a new group.
+    GroupAdded {
+        /// Its bridge.
+        bridge: String,
+        /// The group.
+        group: GroupRecord,
+    },
+    /// A group has another type or other buckets.
+    GroupModified {
+        /// Its bridge.
+        bridge: String,
+        /// The group as it is now.
+        group: GroupRecord,
+    },
+    /// A group is gone.
+    GroupDeleted {
+        /// Its bridge.
+        bridge: String,
+        /// The number that the group had.
+        group_id: u32,
+    },
+    /// There is a new port.
+    PortAdded {
+        /// Its bridge.
+        bridge: String,
+        /// The port.
+        port: PortEventRecord,
+    },
+    /// The link, the address or the settings of a port have changed.
+    PortModified {
+        /// Its bridge.
+        bridge: String,
+        /// The port as it is now.
+        port: PortEventRecord,
+    },
+    /// A port is gone.
+    PortDeleted {
+        /// Its bridge.
+        bridge: String,
+        /// The port as it was.
+        port: PortEventRecord,
+    },
+    /// A host was seen for the first time.
+    HostLearned {
+        /// The bridge that saw it.
+        bridge: String,
+        /// The host, and where it is.
+        host: HostEventRecord,
+    },
+    /// A host was seen on another port than before.
+    HostMoved {
+        /// The bridge that saw it.
+        bridge: String,
+        /// OpenFlow number of the port where it was.
+        from: u16,
+        /// The host, and where it is now.
+        host: HostEventRecord,
+    },
+    /// A user gave a host its port.
+    HostAdded {
+        /// The bridge that knows it.
+        bridge: String,
+        /// The host, and where it is.
+        host: HostEventRecord,
+    },
+    /// A host is not known any more.
+    HostDeleted {
+        /// The bridge that knew it.
+        bridge: String,
+        /// `expired`, `evicted` or `flushed`.
+        reason: String,
+        /// The host, and where it was.
+        host: HostEventRecord,
+    },
+    /// There is a new bridge.
+    BridgeAdded {
+        /// Its name.
+        bridge: String,
+    },
+    /// A bridge is gone.
+    BridgeDeleted {
+        /// Its name.
+        bridge: String,
+    },
+    /// Events are missing here, because they came faster than they were read.
+    Lost {
+        /// How many; with more than one bridge or kind perhaps fewer.
+        count: u64,
+    },
+}
+
+/// A port in an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortEventRecord {
+    /// OpenFlow number.
+    pub port: u16,
+    /// Name.
+    pub name: String,
+    /// Hardware address.
+    pub mac: String,
+    /// `PORT_DOWN`, `NO_FLOOD` ...
+    pub config: Vec<String>,
+    /// Its device is up and has a carrier.
+    pub is_link_up: bool,
+    /// VLANs and the like, as `set-port` takes them; empty is the default.
+    pub settings: String,
+}
+
+/// A host in an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEventRecord {
+    /// OpenFlow number of its port.
+    pub port: u16,
+    /// The port's name, if names are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its VLAN; 0 is none.
+    pub vlan: u16,
+    /// Its address.
+    pub mac: String,
+}
+
 /// Counters of a port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PortStatsRecord {

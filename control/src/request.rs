@@ -128,6 +128,11 @@ pub enum Operation {
     },
     /// Tells what the threads do that forward. [`Reply::Workers`](crate::Reply::Workers)
     Workers,
+    /// Tells what happens from now on. [`Reply::Done`](crate::Reply::Done), and then, until the client closes
+    /// the connection: text as [`Format`] says, one event a line, in JSON an
+    /// [`EventRecord`](crate::record::EventRecord). The session takes no further request. Without
+    /// [`Request::bridge`] it is about every bridge.
+    Monitor(MonitorQuery),
     /// Returns when all packets that were received before are in the counters of their rules.
     /// [`Reply::Done`](crate::Reply::Done)
     Sync,
@@ -237,6 +242,52 @@ pub struct CachedFlowQuery {
     pub names: bool,
     /// Each flow comes with what made its translation look at its bits.
     pub why: bool,
+}
+
+/// Which events, and how to tell them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorQuery {
+    /// Kinds of events; none is all.
+    pub kinds: Vec<EventKind>,
+    /// The dialect of rules and groups.
+    #[serde(with = "crate::version")]
+    pub version: OfVersion,
+    /// How they are written.
+    pub format: Format,
+    /// Port names instead of numbers.
+    pub names: bool,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Rules that are added, changed or removed.
+    Flows,
+    /// Groups that are added, changed or removed.
+    Groups,
+    /// Ports that are added, changed or removed.
+    Ports,
+    /// Hosts that are learned, move or are forgotten.
+    Hosts,
+    /// Bridges that are added or removed.
+    Bridges,
+}
+
+impl EventKind {
+    /// All kinds with their words.
+    pub const NAMES: [(Self, &str); 5] = [
+        (Self::Flows, "flows"),
+        (Self::Groups, "groups"),
+        (Self::Ports, "ports"),
+        (Self::Hosts, "hosts"),
+        (Self::Bridges, "bridges"),
+    ];
+
+    /// The kind with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(_, name)| *name == word).map(|(kind, _)| kind)
+    }
 }
 
 /// What happens to the groups of a text.
@@ -358,6 +409,10 @@ mod tests {
             }),
             Operation::DumpPorts { port: Some("veth0".into()) },
             Operation::DumpFlows(FlowQuery::default()),
+            Operation::Monitor(MonitorQuery {
+                kinds: EventKind::NAMES.map(|(kind, _)| kind).into(),
+                ..MonitorQuery::default()
+            }),
         ];
         for operation in requests {
             let request = Request { bridge: Some("br0".into()), operation };

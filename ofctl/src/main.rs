@@ -11,6 +11,7 @@ mod files;
 mod flows;
 mod groups;
 mod lint;
+mod monitor;
 mod offline;
 mod options;
 mod output;
@@ -97,6 +98,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DumpCachedFlows(a) => cached_flows::dump(options, a),
         Verb::Drops(a) => status::drops(options, a),
         Verb::Trace(a) => trace::trace(options, a),
+        Verb::Monitor(a) => monitor::monitor(options, a),
 
         Verb::ParseFlow(a) => offline::parse_flow(options, &a.flow),
         Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),

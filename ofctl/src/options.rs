@@ -256,6 +256,11 @@ pub(crate) enum Verb {
     )]
     Trace(Trace),
 
+    /// Tell what happens, a line for each event, until Ctrl-C: flows, groups, ports, hosts, bridges, or all
+    /// of them; without BRIDGE in every bridge
+    #[command(override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]")]
+    Monitor(Words),
+
     /// Show how a rule is understood, without a switch
     ParseFlow(Flow),
     /// Show how the rules of a file are understood, without a switch
@@ -309,6 +314,7 @@ impl Verb {
             Self::DumpCachedFlows(_) => "dump-cached-flows",
             Self::Drops(_) => "drops",
             Self::Trace(_) => "trace",
+            Self::Monitor(_) => "monitor",
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",
             Self::Check(_) => "check",
@@ -369,6 +375,7 @@ Examples:
   ofctl trace tcp,tp_dst=80 --from 02:00:00:00:00:01 --to 02:00:00:00:00:02
   ofctl lint; ofctl lint rules.txt              rules that are hardly meant
   ofctl dump-flows --json
+  ofctl monitor flows,ports                     what happens from now on
 
 Exit status: 0 done, 1 refused or failed (lint, check: something found), 2 wrong usage (diff-flows: different).";
 

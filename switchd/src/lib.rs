@@ -3,8 +3,10 @@
 //! [`daemon::main`] reads the command line and wires. Tests and benchmarks use [`switch::Switch`] with
 //! ports in memory.
 
+pub mod bridge;
 pub mod daemon;
 pub mod desired;
+mod event_text;
 pub mod monitor;
 pub mod options;
 pub mod port_slot;

@@ -15,7 +15,9 @@ mod views;
 pub use links::Place;
 pub use views::{CacheView, PortView, WorkerView};
 
+use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};
+use crate::event_text;
 use crate::port_slot::PortSlot;
 use crate::worker::{Command, Event, Transmitter, Worker};
 pub use crate::worker::{Poll, WorkerStats};
@@ -26,7 +28,6 @@ use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheStats, Datapath, Egress, FlowRegistry};
-use flowtable::policy::effects::Effect;
 use flowtable::policy::{self, BridgeId, Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -35,7 +36,6 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::info;
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
@@ -74,6 +74,9 @@ pub enum StartError {
     /// A worker cannot be bound to a processor.
     #[error("processor {0}: this process may not use it, or there is none")]
     Cpu(usize),
+    /// The thread that tells events could not be started.
+    #[error("start the thread that tells events")]
+    EventThread(#[source] std::io::Error),
     /// No thread or no descriptor could be had.
     #[error("start worker {worker}")]
     Worker {
@@ -97,6 +100,8 @@ pub struct Switch {
     /// In the order of their numbers.
     slots: Mutex<Vec<PortSlot>>,
     events: Receiver<Event>,
+    bridge_events: Arc<Events>,
+    event_thread: Option<EventThread>,
 }
 
 struct WorkerHandle {
@@ -137,7 +142,10 @@ impl Switch {
 
     fn without_ports(settings: &Resolved, seed: u64) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
-        let policy = Arc::new(Policy::new(seed).with_conduct(conduct));
+        let (bridge_events, intake) = Events::new(tracing::enabled!(tracing::Level::DEBUG));
+        let observer = Arc::<Events>::clone(&bridge_events);
+        let policy = Policy::new(seed).with_conduct(conduct).with_observer(observer);
+        let policy = Arc::new(policy);
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
         if let Some(&cpu) = settings.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false))
         {
@@ -154,6 +162,8 @@ impl Switch {
             desired: Mutex::default(),
             slots: Mutex::default(),
             events,
+            bridge_events: Arc::clone(&bridge_events),
+            event_thread: None,
         };
         for index in 0..settings.workers {
             let seed = seed.wrapping_add(index as u64);
@@ -164,6 +174,10 @@ impl Switch {
             let events = event_sender.clone();
             switch.start_worker(index, datapath, events, settings.poll, cpu).map_err(failed)?;
         }
+        let settle = switch.settler();
+        let started =
+            EventThread::start(bridge_events, intake, policy, epoch, settle, event_text::log);
+        switch.event_thread = Some(started.map_err(StartError::EventThread)?);
         Ok(switch)
     }
 
@@ -255,6 +269,36 @@ impl Switch {
         flow::types::mac_bits(mac)
     }
 
+    /// Where to subscribe to what happens to bridges.
+    pub fn bridge_events(&self) -> &Events {
+        &self.bridge_events
+    }
+
+    /// Returns once every packet that was received before the call is in the counters of its rules.
+    pub fn settle(&self) {
+        self.settler()();
+    }
+
+    /// What [`Switch::settle`] does, for another thread.
+    fn settler(&self) -> impl Fn() + Send + 'static {
+        let link = |worker: &WorkerHandle| {
+            (worker.commands.clone(), Arc::clone(&worker.wake), Arc::clone(&worker.registry))
+        };
+        let links: Vec<_> = self.workers.iter().map(link).collect();
+        move || {
+            let (done, finished) = channel::bounded(links.len());
+            for (commands, wake, _) in &links {
+                if commands.send(Command::EndOfBatch { done: done.clone() }).is_ok() {
+                    let _ = wake.write(1);
+                }
+            }
+            drop(done);
+            // Ends when every worker has answered, or is gone.
+            finished.iter().for_each(drop);
+            links.iter().for_each(|(_, _, registry)| registry.push_stats());
+        }
+    }
+
     /// Adds everything that the caches counted to the rules and groups.
     pub fn sync_stats(&self) {
         for worker in &self.workers {
@@ -269,19 +313,8 @@ impl Switch {
             worker.registry.sweep(&self.policy, now, MAX_IDLE);
         }
         self.policy.sweep_macs(now);
-        for effects in self.policy.expire(now) {
-            let mut walk = self.policy.effects(&effects);
-            while walk.next_slice(|effect| log_expiry(&effect)) {}
-        }
+        self.policy.expire(now);
         while self.policy.purge() {}
-    }
-}
-
-fn log_expiry(effect: &Effect<'_>) {
-    if let Effect::RuleRemoved(entry, why) = effect {
-        let rule = entry.value;
-        let why = why.name();
-        info!("table {}: a rule with cookie {:#x} expired ({why})", rule.table, rule.cookie.0);
     }
 }
 

@@ -87,6 +87,11 @@ pub(crate) enum Command {
     },
     /// Send a packet that somebody made by hand.
     PacketOut(Box<Injection>),
+    /// Answer, now that the batch before is finished.
+    EndOfBatch {
+        /// Who waits for it.
+        done: Sender<()>,
+    },
     /// End.
     Stop,
 }
@@ -231,6 +236,10 @@ impl Worker {
                 let done = self.inject(injection.bridge, injection.in_port, &injection.packet);
                 // The other side waits for it.
                 let _ = injection.done.send(done);
+            }
+            Command::EndOfBatch { done } => {
+                // The other side waits for it.
+                let _ = done.send(());
             }
             Command::Stop => return false,
         }

@@ -4,7 +4,7 @@ use ports::dummy::{self, Dummy, DummyOptions};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use switchd::desired::{DEFAULT_BRIDGE, Desired};
@@ -41,16 +41,21 @@ impl Bench {
         self.run_with(arguments, "")
     }
 
-    /// As [`Bench::run`], with something to read.
-    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ofctl"))
+    /// Starts `ofctl` with these arguments.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_ofctl"))
             .env("SWITCH_RUNDIR", &self.folder)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("ofctl was built for this test");
+            .expect("ofctl was built for this test")
+    }
+
+    /// As [`Bench::run`], with something to read.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+        let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().expect("it is piped");
         stdin.write_all(input.as_bytes()).expect("it reads, or has all in the pipe");
         drop(stdin);

@@ -3,6 +3,7 @@
 mod bench;
 mod cached_flows;
 mod lint;
+mod monitor;
 mod trace;
 
 use bench::Bench;

@@ -1,10 +1,12 @@
 //! From a request to what it does.
 
-use super::session::{BRIDGE, Sender};
+use super::monitor::Watch;
+use super::session::Sender;
 use super::{cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace};
 use crate::switch::Switch;
 use control::stream::StreamError;
-use control::{Operation, Reason, Refusal, Reply, Request};
+use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
+use flowtable::policy::Bridge;
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -34,15 +36,47 @@ pub(super) fn carry_out(
     text: &[u8],
     to: &mut Sender<'_>,
 ) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
-    if let Some(name) = request.bridge.as_deref().filter(|name| *name != BRIDGE) {
-        let message = format!("there is no bridge \"{name}\"");
-        let refusal = Refusal::new(Reason::NotFound, message);
-        return Ok(Err(Box::new(refusal.with_hint(format!("this switch has {BRIDGE}")))));
+    if let Err(refusal) = bridge(switch, request) {
+        return Ok(Err(refusal));
     }
     match dispatch(switch, &request.operation, text, to) {
         Ok(reply) => Ok(Ok(reply)),
         Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
         Err(Failure::Stream(error)) => Err(error),
+    }
+}
+
+/// Begins to watch the bridge that the request names, or all.
+pub(super) fn monitor<'a>(
+    switch: &'a Switch,
+    request: &'a Request,
+    query: &'a MonitorQuery,
+) -> Result<Watch<'a>, Box<Refusal>> {
+    let bridge = request.bridge.as_ref().map(|_| bridge(switch, request)).transpose()?;
+    Watch::new(switch, bridge, query)
+}
+
+/// The bridge that a request is about: the one that it names, or the only one.
+fn bridge<'a>(switch: &'a Switch, request: &Request) -> Result<Bridge<'a>, Box<Refusal>> {
+    let policy = switch.policy();
+    let bridges = policy.bridges();
+    let known = || bridges.iter().map(|(_, name)| &**name).collect::<Vec<_>>().join(", ");
+    match (request.bridge.as_deref(), &bridges[..]) {
+        (Some(name), _) => policy.find_bridge(name).ok_or_else(|| {
+            let message = format!("there is no bridge \"{name}\"");
+            let hint = format!("this switch has {}", known());
+            Box::new(Refusal::new(Reason::NotFound, message).with_hint(hint))
+        }),
+        (None, [(only, _)]) => Ok(policy.bridge(*only)),
+        (None, []) => {
+            let refusal = Refusal::new(Reason::NotFound, "this switch has no bridge");
+            Err(Box::new(refusal.with_hint("add one with add-br")))
+        }
+        (None, _) => {
+            let message = "the switch has several bridges: name one of them";
+            let hint = format!("this switch has {}", known());
+            Err(Box::new(Refusal::new(Reason::NotFound, message).with_hint(hint)))
+        }
     }
 }
 

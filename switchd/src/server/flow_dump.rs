@@ -5,6 +5,7 @@ use super::dispatch::Failure;
 use super::names::{Shown, port_names, shown};
 use super::refuse::{self, Line};
 use super::session::Sender;
+use crate::event_text::flow_line;
 use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{Aggregate, FlowRecord};
@@ -38,13 +39,13 @@ pub(super) fn dump(
     let mut text = String::with_capacity(TEXT_SIZE);
     let mut listed = 0;
     let mut write = |text: &mut String, entry: &Entry<'_, Arc<Rule>>| {
-        let line = flow_line(entry, now);
+        let line = flow_line(entry.value, &entry.matches, entry.priority, now);
         match query.format {
             Format::Text => {
                 text.push(' ');
                 line.write(text, &options);
             }
-            Format::Json => write_json(text, &line, query.version, names),
+            Format::Json => super::status::write_record(text, &record(&line, query.version, names)),
         }
         text.push('\n');
         listed += 1;
@@ -88,30 +89,8 @@ fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
     parse_filter(&query.filter, &context).map_err(|error| refuse::text(&error, line))
 }
 
-fn flow_line<'a>(entry: &'a Entry<'_, Arc<Rule>>, now: Duration) -> FlowLine<'a> {
-    let rule = entry.value;
-    let (packets, bytes) = rule.stats.totals();
-    FlowLine {
-        cookie: rule.cookie,
-        table: rule.table,
-        priority: entry.priority,
-        matching: &entry.matches,
-        actions: &rule.actions,
-        idle_timeout: rule.idle_timeout,
-        hard_timeout: rule.hard_timeout,
-        importance: rule.importance,
-        flags: rule.flags,
-        name: rule.name().map(|name| &**name),
-        label: rule.label().map(|label| &**label),
-        duration: now.saturating_sub(rule.stats.created()),
-        packets,
-        bytes,
-        idle_age: now.saturating_sub(rule.stats.used()),
-        hard_age: now.saturating_sub(rule.stats.modified()),
-    }
-}
-
-fn write_json(out: &mut String, line: &FlowLine<'_>, version: OfVersion, names: Shown<'_>) {
+/// A rule as `--json` shows it.
+pub(super) fn record(line: &FlowLine<'_>, version: OfVersion, names: Shown<'_>) -> FlowRecord {
     let mut text = String::new();
     let bare = FlowLine {
         cookie: Cookie(0),
@@ -128,7 +107,7 @@ fn write_json(out: &mut String, line: &FlowLine<'_>, version: OfVersion, names: 
     bare.write(&mut text, &PrintOptions { version, ports: &names, stats: false, ages: true });
     // Matches have no such word: theirs are fields.
     let (matching, actions) = text.split_once("actions=").unwrap_or((&text, ""));
-    let record = FlowRecord {
+    FlowRecord {
         cookie: format!("{:#x}", line.cookie.0),
         table: line.table.get(),
         priority: line.priority,
@@ -145,8 +124,7 @@ fn write_json(out: &mut String, line: &FlowLine<'_>, version: OfVersion, names: 
         flags: flag_names(line.flags),
         name: line.name.map(str::to_owned),
         label: line.label.map(str::to_owned),
-    };
-    super::status::write_record(out, &record);
+    }
 }
 
 fn flag_names(flags: FlowFlags) -> Vec<String> {

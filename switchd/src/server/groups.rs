@@ -150,7 +150,8 @@ fn stats(entry: &GroupEntry, ref_count: u32, now: Duration) -> GroupStats {
     }
 }
 
-fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRecord {
+/// A group as `--json` shows it.
+pub(super) fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRecord {
     let group = &entry.group;
     let mut text = String::new();
     write_group(&mut text, group, options);

@@ -10,12 +10,14 @@
 mod batches;
 mod cached_flows;
 mod dispatch;
+mod event_record;
 mod fdb;
 mod flow_dump;
 mod flow_mods;
 mod groups;
 mod lines;
 mod listener;
+mod monitor;
 mod names;
 mod packet_out;
 mod ports;

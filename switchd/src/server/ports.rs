@@ -3,13 +3,14 @@
 use super::names::find;
 use super::session::BRIDGE;
 use crate::desired::{Port, PortSettings};
+use crate::event_text;
 use crate::port_slot::PortState;
 use crate::switch::{PortView, Switch};
 use control::record::{PortRecord, PortStatsRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
 use flow::types::OfPort;
 use flow::verdict::DropReason;
-use flowtable::policy::ports::{PortConfig, PortInfo};
+use flowtable::policy::ports::PortInfo;
 
 /// All ports, or one of them.
 pub(super) fn describe(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
@@ -54,7 +55,7 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         name: port.name.clone(),
         mac: port.mac.to_string(),
         kind: port.kind.map_or_else(|| "none".to_owned(), |kind| kind.name().to_owned()),
-        config: config_names(port.config),
+        config: event_text::config_names(port.config),
         state,
         mtu: port.mtu,
         vlan: info.map(|info| PortSettings::of(info).to_string()).unwrap_or_default(),
@@ -69,21 +70,6 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         }),
         problem,
     }
-}
-
-/// In the order of OpenFlow's bits.
-fn config_names(config: PortConfig) -> Vec<String> {
-    [
-        (config.down, "PORT_DOWN"),
-        (config.no_recv, "NO_RECV"),
-        (config.no_flood, "NO_FLOOD"),
-        (config.no_fwd, "NO_FWD"),
-        (config.no_packet_in, "NO_PACKET_IN"),
-    ]
-    .into_iter()
-    .filter(|(is_set, _)| *is_set)
-    .map(|(_, name)| name.to_owned())
-    .collect()
 }
 
 /// Losses of the kernel and the ring count as drops; what the switch decides to drop does not, as

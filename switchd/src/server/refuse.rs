@@ -1,5 +1,6 @@
 //! Errors of the libraries, as refusals: with their place in the text and OpenFlow's name for them.
 
+use crate::bridge::events::SubscribeError;
 use control::{OpenFlowError, Reason, Refusal, TextPlace};
 use flow::text::TextError;
 use flowtable::policy::FlowModError;
@@ -46,6 +47,15 @@ pub(super) fn flow_mod(error: &FlowModError, line: Line<'_>) -> Box<Refusal> {
 pub(super) fn no_port(port: &str) -> Box<Refusal> {
     let refusal = Refusal::new(Reason::NotFound, format!("there is no port \"{port}\""));
     Box::new(refusal.with_hint("ofctl show lists the ports"))
+}
+
+/// There are too many monitors.
+pub(super) fn subscription(error: &SubscribeError) -> Box<Refusal> {
+    let reason = match error {
+        SubscribeError::TooMany => Reason::Limit,
+        SubscribeError::Os(_) => Reason::System,
+    };
+    Box::new(Refusal::new(reason, error.to_string()))
 }
 
 /// More text than all sessions together may hold.

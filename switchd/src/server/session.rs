@@ -3,7 +3,7 @@
 use super::{MAX_SESSIONS, Shared, dispatch};
 use control::frame::{Kind, MAX_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
-use control::{Hello, Reason, Refusal, Reply, Request};
+use control::{Hello, Operation, Reason, Refusal, Reply, Request};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -82,6 +82,18 @@ fn converse(
             Some((Kind::Request, body)) => serde_json::from_slice(body)?,
             Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
         };
+        if let Operation::Monitor(query) = &request.operation {
+            match dispatch::monitor(&shared.switch, &request, query) {
+                Ok(watch) => {
+                    to.put_json(Kind::Reply, &Ok::<_, Refusal>(Reply::Done))?;
+                    to.flush()?;
+                    return watch.follow(stream, to);
+                }
+                Err(refusal) => to.put_json(Kind::Reply, &Err::<Reply, _>(refusal))?,
+            }
+            to.flush()?;
+            continue;
+        }
         let mut text = shared.texts.text();
         let mut fits = true;
         if request.operation.takes_text() {

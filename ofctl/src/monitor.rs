@@ -1,0 +1,54 @@
+//! `monitor`: what happens, a line for each event, until Ctrl-C.
+
+use crate::connect::{call, explain_timeout};
+use crate::options::{Options, Words};
+use crate::output::Output;
+use crate::{Outcome, Usage};
+use control::{EventKind, Format, MonitorQuery};
+use std::io::Write;
+
+/// `monitor`
+pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let how = &options.how;
+    let mut call = call(options, words, 0, 1)?;
+    let kinds = match call.words.first() {
+        Some(list) => kinds(list, &call.client.hello().bridges, words)?,
+        None => Vec::new(),
+    };
+    let query = MonitorQuery {
+        kinds,
+        version: how.version,
+        format: if how.json { Format::Json } else { Format::Text },
+        names: how.names(),
+    };
+    let mut out = Output::new();
+    // For scripts, too: what is done after this line is told.
+    let started = || eprintln!("ofctl: watching; Ctrl-C ends");
+    let followed = call.client.monitor(query, started, &mut |lines| {
+        out.write_all(lines.as_bytes())?;
+        out.flush()
+    });
+    followed.map_err(|e| explain_timeout(e.into(), how))?;
+    Err(anyhow::anyhow!("the switch has ended the session"))
+}
+
+/// The kinds of a list: `flows,ports`.
+fn kinds(list: &str, bridges: &[String], words: &Words) -> Result<Vec<EventKind>, Usage> {
+    list.split(',').map(|word| kind(word.trim(), bridges, words)).collect()
+}
+
+fn kind(word: &str, bridges: &[String], words: &Words) -> Result<EventKind, Usage> {
+    EventKind::parse(word).ok_or_else(|| {
+        let names = EventKind::NAMES.map(|(_, name)| name).join(", ");
+        Usage(match words.words.len() {
+            1 if !words.words[0].contains(',') => {
+                let bridges = bridges.join(", ");
+                format!(
+                    "\"{word}\" is neither a bridge nor a kind of event: bridges are {bridges}; \
+                     kinds are {names}"
+                )
+            }
+            _ => format!("unknown kind of event \"{word}\": kinds are {names}"),
+        })
+    })
+}

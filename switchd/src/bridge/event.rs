@@ -1,0 +1,131 @@
+//! What subscribers are told: one thing that happened to a bridge.
+
+use flow::Match;
+use flowtable::policy::effects::{Effect, Removal};
+use flowtable::policy::groups::GroupEntry;
+use flowtable::policy::mac_table::HostChange;
+use flowtable::policy::ports::PortInfo;
+use flowtable::policy::rule::Rule;
+use std::ops::BitOr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The name of the bridge that it happened to.
+    pub bridge: Arc<str>,
+    /// When it was told, on the switch's monotonic clock.
+    pub at: Duration,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A rule came, changed or went.
+    Rule(Box<RuleEvent>),
+    /// There is a new group.
+    GroupAdded(Arc<GroupEntry>),
+    /// A group has other buckets; this is what it is now.
+    GroupChanged(Arc<GroupEntry>),
+    /// A group is gone.
+    GroupRemoved(Arc<GroupEntry>),
+    /// There is a new port.
+    PortAdded(PortInfo),
+    /// A port's link, address or settings have changed; this is what they are now.
+    PortChanged(PortInfo),
+    /// A port is gone.
+    PortRemoved(PortInfo),
+    /// A host came, moved or went.
+    Host(HostChange),
+    /// The bridge is new.
+    BridgeAdded,
+    /// The bridge is gone.
+    BridgeRemoved,
+}
+
+/// What happened to a rule.
+#[derive(Clone, Debug)]
+pub struct RuleEvent {
+    /// What became of it.
+    pub change: RuleChange,
+    /// Its priority.
+    pub priority: u16,
+    /// Its match.
+    pub matching: Match,
+    /// The rule, after a change. If it was removed, its counters are final.
+    pub rule: Arc<Rule>,
+}
+
+/// What became of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleChange {
+    /// It is new.
+    Added,
+    /// It has other actions or another cookie, and the counters that it had.
+    Changed,
+    /// It is gone.
+    Removed(Removal),
+}
+
+impl What {
+    /// What a transaction did, for later: with copies of what the tables only lend.
+    pub(super) fn of(effect: &Effect<'_>) -> Self {
+        let (entry, change) = match effect {
+            Effect::RuleAdded(entry) => (entry, RuleChange::Added),
+            Effect::RuleChanged(entry) => (entry, RuleChange::Changed),
+            Effect::RuleRemoved(entry, why) => (entry, RuleChange::Removed(*why)),
+            Effect::GroupAdded(group) => return Self::GroupAdded(Arc::clone(group)),
+            Effect::GroupChanged(group) => return Self::GroupChanged(Arc::clone(group)),
+            Effect::GroupRemoved(group) => return Self::GroupRemoved(Arc::clone(group)),
+        };
+        let rule = Arc::clone(entry.value);
+        let (priority, matching) = (entry.priority, entry.matches);
+        Self::Rule(Box::new(RuleEvent { change, priority, matching, rule }))
+    }
+
+    /// The kind that it is of.
+    pub fn kind(&self) -> Kinds {
+        match self {
+            Self::Rule(_) => Kinds::RULES,
+            Self::GroupAdded(_) | Self::GroupChanged(_) | Self::GroupRemoved(_) => Kinds::GROUPS,
+            Self::PortAdded(_) | Self::PortChanged(_) | Self::PortRemoved(_) => Kinds::PORTS,
+            Self::Host(_) => Kinds::HOSTS,
+            Self::BridgeAdded | Self::BridgeRemoved => Kinds::BRIDGES,
+        }
+    }
+}
+
+/// A set of kinds of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// Rules.
+    pub const RULES: Self = Self(1);
+    /// Groups.
+    pub const GROUPS: Self = Self(2);
+    /// Ports.
+    pub const PORTS: Self = Self(4);
+    /// Hosts.
+    pub const HOSTS: Self = Self(8);
+    /// Bridges.
+    pub const BRIDGES: Self = Self(16);
+    /// All of them.
+    pub const ALL: Self = Self(31);
+
+    /// Whether both sets have a kind in common.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl BitOr for Kinds {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}

@@ -1,0 +1,312 @@
+//! Tells subscribers what happens to bridges.
+//!
+//! The policy tells [`Events`], its observer, of every change while it is made. A thread of its own makes
+//! events of that and puts them into the subscribers' queues. Nobody who changes something waits for it: both
+//! the queue to the thread and those to the subscribers are bounded, and what finds no room is counted as
+//! lost. Without a subscriber the policy does not gather anything, and the thread sleeps.
+//!
+//! The last counters of a rule are known some time after it was removed: workers finish the batches that they
+//! are at, and cached flows add what they have counted. So before the thread tells of removed rules, it has
+//! every worker come to the end of its batch, and the cached flows add up (`settle`). It does that for all
+//! transactions that have gathered, and leaves some milliseconds between two times.
+
+use super::event::{Event, Kinds, What};
+use super::subscription::{Interest, Queue, Subscription};
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use flowtable::policy::effects::Effects;
+use flowtable::policy::observer::{Observed, Observer, PortChange};
+use flowtable::policy::{BridgeId, Policy};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Subscribers at the same time.
+pub const MAX_SUBSCRIBERS: usize = 16;
+/// Events that wait for one subscriber: some ten megabytes.
+const SUBSCRIBER_QUEUE: usize = 16_384;
+/// Changes that wait for the thread.
+const INTAKE: usize = 4096;
+/// From one settling to the next.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The observer of a switch's policy, and the place to subscribe. See the [module](self).
+#[derive(Debug)]
+pub struct Events {
+    intake: Sender<Intake>,
+    /// Things that found no room in the intake.
+    lost: AtomicU64,
+    subscribers: Mutex<Vec<Arc<Queue>>>,
+    is_listening: AtomicBool,
+    /// Whether the log is told of everything, and not only of rules whose time was over.
+    is_logging: bool,
+}
+
+#[derive(Debug)]
+enum Intake {
+    Observed(Observed),
+    Stop,
+}
+
+/// There are [`MAX_SUBSCRIBERS`] subscribers already, or no descriptor is left.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The limit.
+    #[error("the switch has {MAX_SUBSCRIBERS} monitors already: end one of them")]
+    TooMany,
+    /// The operating system refused.
+    #[error("make a queue of events")]
+    Os(#[from] io::Error),
+}
+
+impl Events {
+    /// An observer without subscribers. With `is_logging` the log is told of everything, too.
+    pub(crate) fn new(is_logging: bool) -> (Arc<Self>, EventIntake) {
+        let (intake, receiver) = channel::bounded(INTAKE);
+        let events = Self {
+            intake,
+            lost: AtomicU64::new(0),
+            subscribers: Mutex::default(),
+            is_listening: AtomicBool::new(is_logging),
+            is_logging,
+        };
+        (Arc::new(events), EventIntake(receiver))
+    }
+
+    /// Begins to gather the events of an interest.
+    ///
+    /// # Errors
+    /// There are too many subscribers, or no descriptor could be had.
+    pub fn subscribe(&self, interest: Interest) -> Result<Subscription, SubscribeError> {
+        let mut subscribers = self.subscribers();
+        if subscribers.len() >= MAX_SUBSCRIBERS {
+            return Err(SubscribeError::TooMany);
+        }
+        let queue = Arc::new(Queue::new(interest, SUBSCRIBER_QUEUE)?);
+        subscribers.push(Arc::clone(&queue));
+        self.is_listening.store(true, Ordering::Relaxed);
+        Ok(Subscription(queue))
+    }
+
+    /// The subscribers, without those that have gone.
+    fn subscribers(&self) -> parking_lot::MutexGuard<'_, Vec<Arc<Queue>>> {
+        let mut subscribers = self.subscribers.lock();
+        // A subscription holds the other reference.
+        subscribers.retain(|queue| Arc::strong_count(queue) > 1);
+        if subscribers.is_empty() {
+            self.is_listening.store(self.is_logging, Ordering::Relaxed);
+        }
+        subscribers
+    }
+
+    /// Kinds of events of a bridge that somebody wants.
+    fn wanted(&self, bridge: &str) -> Kinds {
+        if self.is_logging {
+            return Kinds::ALL;
+        }
+        let mut wanted = Kinds::default();
+        for queue in self.subscribers().iter().filter(|q| q.interest().covers(bridge, Kinds::ALL)) {
+            wanted = wanted | queue.interest().kinds;
+        }
+        wanted
+    }
+}
+
+impl Observer for Events {
+    fn is_listening(&self) -> bool {
+        self.is_listening.load(Ordering::Relaxed)
+    }
+
+    fn observe(&self, observed: Observed) {
+        if let Err(refused) = self.intake.try_send(Intake::Observed(observed)) {
+            let lost = match refused.into_inner() {
+                Intake::Observed(Observed::Effects(effects)) => effects.steps(),
+                Intake::Observed(Observed::Hosts { changes, .. }) => changes.len(),
+                Intake::Observed(Observed::Ports(changes)) => changes.len(),
+                Intake::Observed(_) | Intake::Stop => 1,
+            };
+            self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What was observed and not told yet.
+pub(crate) struct EventIntake(Receiver<Intake>);
+
+/// The thread that tells events. Dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct EventThread {
+    intake: Sender<Intake>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EventThread {
+    /// Tells what `events` observes of `policy`. `settle` returns once every packet that was received before
+    /// the call is counted by its rules; `log` takes every event; `epoch` is when the
+    /// switch's clock began.
+    ///
+    /// # Errors
+    /// No thread could be had.
+    pub(crate) fn start(
+        events: Arc<Events>,
+        intake: EventIntake,
+        policy: Arc<Policy>,
+        epoch: Instant,
+        settle: impl Fn() + Send + 'static,
+        log: impl Fn(&Event) + Send + 'static,
+    ) -> io::Result<Self> {
+        let sender = events.intake.clone();
+        let names = policy.bridges().into_iter().collect();
+        let teller = Teller { events, policy, epoch, names, log };
+        let run = move || run(teller, &intake.0, settle);
+        let thread = std::thread::Builder::new().name("events".to_owned()).spawn(run)?;
+        Ok(Self { intake: sender, thread: Some(thread) })
+    }
+}
+
+impl Drop for EventThread {
+    fn drop(&mut self) {
+        // The thread makes room as long as it runs.
+        let _ = self.intake.send(Intake::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: impl Fn()) {
+    let mut settled = None;
+    let mut gathered = Vec::new();
+    while gather(intake, &mut gathered, settled) {
+        if gathered.iter().any(has_removed_rules) {
+            settle();
+            settled = Some(Instant::now());
+        }
+        for observed in gathered.drain(..) {
+            teller.tell(observed);
+        }
+        teller.tell_of_losses();
+    }
+}
+
+/// Takes what there is, and waits for the first. If rules were removed and the last settling was a short time
+/// ago, takes what comes until the next. False once the switch ends.
+fn gather(
+    intake: &Receiver<Intake>,
+    gathered: &mut Vec<Observed>,
+    settled: Option<Instant>,
+) -> bool {
+    let until = settled.map(|settled| settled + SETTLE_INTERVAL);
+    let mut waits = false;
+    let mut next = intake.recv().map_err(|_| RecvTimeoutError::Disconnected);
+    loop {
+        match next {
+            Ok(Intake::Observed(observed)) => {
+                waits |= has_removed_rules(&observed);
+                gathered.push(observed);
+            }
+            Ok(Intake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => return true,
+        }
+        if gathered.len() >= INTAKE {
+            return true;
+        }
+        let left = until.filter(|_| waits).map(|u| u.saturating_duration_since(Instant::now()));
+        next = intake.recv_timeout(left.unwrap_or_default());
+    }
+}
+
+fn has_removed_rules(observed: &Observed) -> bool {
+    matches!(observed, Observed::Effects(effects) if effects.has_removed_rules())
+}
+
+/// Makes events of what was observed, and puts them into the queues.
+struct Teller<L> {
+    events: Arc<Events>,
+    policy: Arc<Policy>,
+    epoch: Instant,
+    names: HashMap<BridgeId, Arc<str>>,
+    log: L,
+}
+
+impl<L: Fn(&Event)> Teller<L> {
+    fn tell(&mut self, observed: Observed) {
+        match observed {
+            Observed::BridgeAdded { bridge, name } => {
+                self.names.insert(bridge, name);
+                self.put(bridge, vec![What::BridgeAdded]);
+            }
+            Observed::BridgeRemoved { bridge } => {
+                self.put(bridge, vec![What::BridgeRemoved]);
+                self.names.remove(&bridge);
+            }
+            Observed::Effects(effects) => self.tell_effects(&effects),
+            Observed::Ports(changes) => {
+                for change in changes {
+                    self.put(change.at.bridge, port_events(change));
+                }
+            }
+            Observed::Hosts { bridge, changes } => {
+                self.put(bridge, changes.into_iter().map(What::Host).collect());
+            }
+        }
+    }
+
+    fn tell_effects(&self, effects: &Effects) {
+        let bridge = effects.bridge();
+        let wanted = self.events.wanted(&self.name(bridge));
+        if !effects.is_expiry() && !wanted.intersects(Kinds::RULES | Kinds::GROUPS) {
+            return;
+        }
+        let mut walk = self.policy.effects(effects);
+        loop {
+            let mut happened = Vec::new();
+            let has_more = walk.next_slice(|effect| happened.push(What::of(&effect)));
+            self.put(bridge, happened);
+            if !has_more {
+                break;
+            }
+        }
+        self.events.lost.fetch_add(walk.missed(), Ordering::Relaxed);
+    }
+
+    fn put(&self, bridge: BridgeId, happened: Vec<What>) {
+        let (bridge, at) = (self.name(bridge), self.epoch.elapsed());
+        let event = |what| Arc::new(Event { bridge: Arc::clone(&bridge), at, what });
+        let events: Vec<Arc<Event>> = happened.into_iter().map(event).collect();
+        events.iter().for_each(|event| (self.log)(event));
+        for queue in self.events.subscribers().iter() {
+            let interest = queue.interest();
+            queue.put(events.iter().filter(|e| interest.covers(&e.bridge, e.what.kind())));
+        }
+    }
+
+    /// What the bridge is called. That it was added may have found no room in the intake.
+    fn name(&self, bridge: BridgeId) -> Arc<str> {
+        let known = self.names.get(&bridge).cloned();
+        known.unwrap_or_else(|| self.policy.bridge(bridge).name())
+    }
+
+    fn tell_of_losses(&self) {
+        let lost = self.events.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            self.events.subscribers().iter().for_each(|queue| queue.lose(lost));
+        }
+    }
+}
+
+fn port_events(change: PortChange) -> Vec<What> {
+    match (change.before, change.after) {
+        (None, Some(after)) => vec![What::PortAdded(after)],
+        (Some(before), None) => vec![What::PortRemoved(before)],
+        // Another port has taken the number.
+        (Some(before), Some(after)) if before.name != after.name => {
+            vec![What::PortRemoved(before), What::PortAdded(after)]
+        }
+        (Some(_), Some(after)) => vec![What::PortChanged(after)],
+        (None, None) => Vec::new(),
+    }
+}

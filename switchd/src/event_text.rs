@@ -1,0 +1,152 @@
+//! Events in words: for the log, and for those who watch.
+//!
+//! A line is what `ovs-ofctl monitor` shows of a flow monitor's update, as far as that has words for it.
+
+use crate::bridge::event::{Event, RuleChange, RuleEvent, What};
+use crate::desired::PortSettings;
+use flow::text::{FlowLine, PortNames, PrintOptions, write_group};
+use flow::types::OfPort;
+use flowtable::policy::effects::Removal;
+use flowtable::policy::mac_table::{HostChange, HostEvent};
+use flowtable::policy::ports::{PortConfig, PortInfo};
+use flowtable::policy::rule::Rule;
+use std::fmt::Write;
+use std::time::Duration;
+use tracing::{debug, info};
+
+/// Tells the log. What happens by itself to rules is worth a line; what was asked for is only for those who
+/// look for a fault.
+pub(crate) fn log(event: &Event) {
+    let is_expiry = match &event.what {
+        What::Rule(rule) => {
+            matches!(rule.change, RuleChange::Removed(Removal::Idle | Removal::Hard))
+        }
+        _ => false,
+    };
+    if !is_expiry && !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let mut text = String::new();
+    write(&mut text, event, &PrintOptions::default());
+    match is_expiry {
+        true => info!("{}: {text}", event.bridge),
+        false => debug!("{}: {text}", event.bridge),
+    }
+}
+
+/// Appends an event, without its bridge and the line feed: `event=ADDED table=0 cookie=0x1 actions=drop`.
+pub(crate) fn write(out: &mut String, event: &Event, options: &PrintOptions<'_>) {
+    out.push_str("event=");
+    match &event.what {
+        What::Rule(rule) => write_rule(out, rule, event.at, options),
+        What::GroupAdded(group) => {
+            out.push_str("GROUP_ADDED ");
+            write_group(out, &group.group, options);
+        }
+        What::GroupChanged(group) => {
+            out.push_str("GROUP_MODIFIED ");
+            write_group(out, &group.group, options);
+        }
+        What::GroupRemoved(group) => {
+            put(out, format_args!("GROUP_DELETED group_id={}", group.group.id.0))
+        }
+        What::PortAdded(port) => write_port(out, "PORT_ADDED", port),
+        What::PortChanged(port) => write_port(out, "PORT_MODIFIED", port),
+        What::PortRemoved(port) => {
+            put(out, format_args!("PORT_DELETED port={} name={}", port.of, port.name));
+        }
+        What::Host(change) => write_host(out, change, options.ports),
+        What::BridgeAdded => put(out, format_args!("BRIDGE_ADDED name={}", event.bridge)),
+        What::BridgeRemoved => put(out, format_args!("BRIDGE_DELETED name={}", event.bridge)),
+    }
+}
+
+/// A rule with its counters at a moment, to be written.
+pub(crate) fn flow_line<'a>(
+    rule: &'a Rule,
+    matching: &'a flow::Match,
+    priority: u16,
+    now: Duration,
+) -> FlowLine<'a> {
+    let (packets, bytes) = rule.stats.totals();
+    FlowLine {
+        cookie: rule.cookie,
+        table: rule.table,
+        priority,
+        matching,
+        actions: &rule.actions,
+        idle_timeout: rule.idle_timeout,
+        hard_timeout: rule.hard_timeout,
+        importance: rule.importance,
+        flags: rule.flags,
+        name: rule.name().map(|name| &**name),
+        label: rule.label().map(|label| &**label),
+        duration: now.saturating_sub(rule.stats.created()),
+        packets,
+        bytes,
+        idle_age: now.saturating_sub(rule.stats.used()),
+        hard_age: now.saturating_sub(rule.stats.modified()),
+    }
+}
+
+/// The set switches of a port, in the order of OpenFlow's bits.
+pub(crate) fn config_names(config: PortConfig) -> Vec<String> {
+    [
+        (config.down, "PORT_DOWN"),
+        (config.no_recv, "NO_RECV"),
+        (config.no_flood, "NO_FLOOD"),
+        (config.no_fwd, "NO_FWD"),
+        (config.no_packet_in, "NO_PACKET_IN"),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .map(|(_, name)| name.to_owned())
+    .collect()
+}
+
+fn write_rule(out: &mut String, event: &RuleEvent, at: Duration, options: &PrintOptions<'_>) {
+    match event.change {
+        RuleChange::Added => out.push_str("ADDED "),
+        RuleChange::Changed => out.push_str("MODIFIED "),
+        RuleChange::Removed(why) => put(out, format_args!("DELETED reason={} ", why.name())),
+    }
+    // Only the counters of a rule that is gone are worth telling: they are its last.
+    let stats = matches!(event.change, RuleChange::Removed(_));
+    let options = PrintOptions { stats, ..*options };
+    flow_line(&event.rule, &event.matching, event.priority, at).write_for_monitor(out, &options);
+}
+
+fn write_port(out: &mut String, word: &str, port: &PortInfo) {
+    let link = if port.link_up { "up" } else { "down" };
+    let PortInfo { of, name, mac, .. } = port;
+    put(out, format_args!("{word} port={of} name={name} mac={mac} link={link}"));
+    let config = config_names(port.config);
+    if !config.is_empty() {
+        put(out, format_args!(" config={}", config.join("|")));
+    }
+    let settings = PortSettings::of(port).to_string();
+    if !settings.is_empty() {
+        put(out, format_args!(" {settings}"));
+    }
+}
+
+fn write_host(out: &mut String, change: &HostChange, ports: &dyn PortNames) {
+    let port = |port: OfPort| ports.name(port).map_or_else(|| port.to_string(), str::to_owned);
+    let at = format!("vlan={} mac={}", change.key.vlan, change.key.mac);
+    let text = match change.what {
+        HostEvent::Learned { port: to } => format!("HOST_LEARNED {at} port={}", port(to)),
+        HostEvent::Moved { from, to } => {
+            format!("HOST_MOVED {at} from={} port={}", port(from), port(to))
+        }
+        HostEvent::Given { port: to } => format!("HOST_ADDED {at} port={}", port(to)),
+        HostEvent::Forgotten { port: from, why } => {
+            format!("HOST_DELETED reason={} {at} port={}", why.name(), port(from))
+        }
+    };
+    out.push_str(&text);
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = out.write_fmt(text);
+}

@@ -1,0 +1,78 @@
+//! Events as records, for `--json`.
+
+use super::names::Shown;
+use super::{flow_dump, groups};
+use crate::bridge::event::{Event, RuleChange, RuleEvent, What};
+use crate::desired::PortSettings;
+use crate::event_text::{config_names, flow_line};
+use control::record::{EventRecord, HostEventRecord, PortEventRecord};
+use flow::text::{PortNames, PrintOptions};
+use flow::types::{OfPort, OfVersion};
+use flowtable::policy::groups::GroupEntry;
+use flowtable::policy::mac_table::{HostChange, HostEvent};
+use flowtable::policy::ports::PortInfo;
+
+/// The record of an event, with rules in the words of a version.
+pub(super) fn of(event: &Event, version: OfVersion, names: Shown<'_>) -> EventRecord {
+    let bridge = event.bridge.to_string();
+    let group = |entry: &GroupEntry| {
+        groups::record(entry, &PrintOptions { version, ports: &names, ..PrintOptions::default() })
+    };
+    match &event.what {
+        What::Rule(rule) => of_rule(event, rule, version, names),
+        What::GroupAdded(entry) => EventRecord::GroupAdded { bridge, group: group(entry) },
+        What::GroupChanged(entry) => EventRecord::GroupModified { bridge, group: group(entry) },
+        What::GroupRemoved(entry) => {
+            EventRecord::GroupDeleted { bridge, group_id: entry.group.id.0 }
+        }
+        What::PortAdded(port) => EventRecord::PortAdded { bridge, port: of_port(port) },
+        What::PortChanged(port) => EventRecord::PortModified { bridge, port: of_port(port) },
+        What::PortRemoved(port) => EventRecord::PortDeleted { bridge, port: of_port(port) },
+        What::Host(change) => of_host(bridge, change, names),
+        What::BridgeAdded => EventRecord::BridgeAdded { bridge },
+        What::BridgeRemoved => EventRecord::BridgeDeleted { bridge },
+    }
+}
+
+fn of_rule(event: &Event, rule: &RuleEvent, version: OfVersion, names: Shown<'_>) -> EventRecord {
+    let bridge = event.bridge.to_string();
+    let line = flow_line(&rule.rule, &rule.matching, rule.priority, event.at);
+    let flow = flow_dump::record(&line, version, names);
+    match rule.change {
+        RuleChange::Added => EventRecord::FlowAdded { bridge, flow },
+        RuleChange::Changed => EventRecord::FlowModified { bridge, flow },
+        RuleChange::Removed(why) => {
+            EventRecord::FlowDeleted { bridge, reason: why.name().to_owned(), flow }
+        }
+    }
+}
+
+fn of_port(port: &PortInfo) -> PortEventRecord {
+    PortEventRecord {
+        port: port.of.0,
+        name: port.name.to_string(),
+        mac: port.mac.to_string(),
+        config: config_names(port.config),
+        is_link_up: port.link_up,
+        settings: PortSettings::of(port).to_string(),
+    }
+}
+
+fn of_host(bridge: String, change: &HostChange, names: Shown<'_>) -> EventRecord {
+    let host = |port: OfPort| HostEventRecord {
+        port: port.0,
+        name: names.name(port).map(str::to_owned),
+        vlan: change.key.vlan,
+        mac: change.key.mac.to_string(),
+    };
+    match change.what {
+        HostEvent::Learned { port } => EventRecord::HostLearned { bridge, host: host(port) },
+        HostEvent::Moved { from, to } => {
+            EventRecord::HostMoved { bridge, from: from.0, host: host(to) }
+        }
+        HostEvent::Given { port } => EventRecord::HostAdded { bridge, host: host(port) },
+        HostEvent::Forgotten { port, why } => {
+            EventRecord::HostDeleted { bridge, reason: why.name().to_owned(), host: host(port) }
+        }
+    }
+}
