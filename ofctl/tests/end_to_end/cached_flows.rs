@@ -1,6 +1,7 @@
 //! `dump-cached-flows`, after frames that made some.
 
 use crate::bench::Bench;
+use lab::eventually;
 
 /// A TCP segment without data to host `dst`, port 80.
 fn segment(dst: u8) -> Vec<u8> {
@@ -22,7 +23,8 @@ fn bench() -> Bench {
         bench.ports[0].inject(&segment(dst));
     }
     // The worker is done with them once all are counted.
-    while !bench.ok(&["dump-ports", "p1"]).contains("rx pkts=3,") {}
+    eventually("all frames are counted", || bench.ok(&["dump-ports", "p1"]).contains("rx pkts=3,"))
+        .expect("the worker forwards");
     bench
 }
 

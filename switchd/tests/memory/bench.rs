@@ -3,14 +3,11 @@
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::{ParseContext, parse_flow};
 use flow::types::OfVersion;
+use lab::PATIENCE;
 use ports::dummy::{Dummy, DummyOptions};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use switchd::desired::{DEFAULT_BRIDGE, Desired};
 use switchd::switch::{Config, PortView, Switch};
-
-/// Longest wait for something that must happen: it takes milliseconds, but for a machine that is busy
-/// with other things.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Bench {
     pub(crate) switch: Switch,
@@ -73,9 +70,9 @@ pub(crate) fn dropped(port: &PortView) -> u64 {
 
 /// Waits until something is so.
 pub(crate) fn wait(mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "it did not happen within {DEADLINE:?}");
+        assert!(Instant::now() < end, "it did not happen within {PATIENCE:?}");
         std::thread::yield_now();
     }
 }

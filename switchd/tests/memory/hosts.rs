@@ -1,6 +1,7 @@
 //! Two TCP/IP hosts in memory talk through the switch.
 
-use crate::bench::{Bench, DEADLINE};
+use crate::bench::Bench;
+use lab::PATIENCE;
 use ports::dummy::Dummy;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -97,7 +98,7 @@ fn transfer(bench: &Bench, size: usize) -> usize {
     let pattern = |at: usize| (at * 7 + at / 251) as u8;
     let (mut sent, mut received) = (0, 0);
     let begin = std::time::Instant::now();
-    while received < size && begin.elapsed() < DEADLINE {
+    while received < size && begin.elapsed() < PATIENCE {
         let now = Instant::from_micros(begin.elapsed().as_micros() as i64);
         a.poll(now);
         b.poll(now);
