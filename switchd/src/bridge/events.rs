@@ -48,6 +48,8 @@ pub struct Events {
 #[derive(Debug)]
 enum Intake {
     Observed(Observed),
+    /// This queue gets what is observed from now on.
+    Subscribed(Arc<Queue>),
     Stop,
 }
 
@@ -88,13 +90,17 @@ impl Events {
         let queue = Arc::new(Queue::new(interest, SUBSCRIBER_QUEUE)?);
         subscribers.push(Arc::clone(&queue));
         self.is_listening.store(true, Ordering::Relaxed);
+        drop(subscribers);
+        // In line with what was observed before and has not been told yet. Once the thread has ended, nothing
+        // is told to anybody.
+        let _ = self.intake.send(Intake::Subscribed(Arc::clone(&queue)));
         Ok(Subscription(queue))
     }
 
     /// The subscribers, without those that have gone.
     fn subscribers(&self) -> parking_lot::MutexGuard<'_, Vec<Arc<Queue>>> {
         let mut subscribers = self.subscribers.lock();
-        // A subscription holds the other reference.
+        // A subscription, or one that is on its way to the thread, holds another reference.
         subscribers.retain(|queue| Arc::strong_count(queue) > 1);
         if subscribers.is_empty() {
             self.is_listening.store(self.is_logging, Ordering::Relaxed);
@@ -126,7 +132,7 @@ impl Observer for Events {
                 Intake::Observed(Observed::Effects(effects)) => effects.steps(),
                 Intake::Observed(Observed::Hosts { changes, .. }) => changes.len(),
                 Intake::Observed(Observed::Ports(changes)) => changes.len(),
-                Intake::Observed(_) | Intake::Stop => 1,
+                Intake::Observed(_) | Intake::Subscribed(_) | Intake::Stop => 1,
             };
             self.lost.fetch_add(lost as u64, Ordering::Relaxed);
         }
@@ -179,14 +185,17 @@ impl Drop for EventThread {
 
 fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: impl Fn()) {
     let mut settled = None;
-    let mut gathered = Vec::new();
+    let mut gathered: Vec<Step> = Vec::new();
     while gather(intake, &mut gathered, settled) {
-        if gathered.iter().any(has_removed_rules) {
+        if gathered.iter().any(Step::has_removed_rules) {
             settle();
             settled = Some(Instant::now());
         }
-        for observed in gathered.drain(..) {
-            teller.tell(observed);
+        for step in gathered.drain(..) {
+            match step {
+                Step::Tell(observed) => teller.tell(observed),
+                Step::Open(queue) => queue.open(),
+            }
         }
         teller.tell_of_losses();
     }
@@ -194,20 +203,17 @@ fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: i
 
 /// Takes what there is, and waits for the first. If rules were removed and the last settling was a short time
 /// ago, takes what comes until the next. False once the switch ends.
-fn gather(
-    intake: &Receiver<Intake>,
-    gathered: &mut Vec<Observed>,
-    settled: Option<Instant>,
-) -> bool {
+fn gather(intake: &Receiver<Intake>, gathered: &mut Vec<Step>, settled: Option<Instant>) -> bool {
     let until = settled.map(|settled| settled + SETTLE_INTERVAL);
     let mut waits = false;
     let mut next = intake.recv().map_err(|_| RecvTimeoutError::Disconnected);
     loop {
         match next {
             Ok(Intake::Observed(observed)) => {
-                waits |= has_removed_rules(&observed);
-                gathered.push(observed);
+                gathered.push(Step::Tell(observed));
+                waits |= gathered.last().is_some_and(Step::has_removed_rules);
             }
+            Ok(Intake::Subscribed(queue)) => gathered.push(Step::Open(queue)),
             Ok(Intake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => return true,
         }
@@ -219,8 +225,18 @@ fn gather(
     }
 }
 
-fn has_removed_rules(observed: &Observed) -> bool {
-    matches!(observed, Observed::Effects(effects) if effects.has_removed_rules())
+/// What the thread does next.
+enum Step {
+    /// Tell what was observed.
+    Tell(Observed),
+    /// Let a new subscriber hear of what comes.
+    Open(Arc<Queue>),
+}
+
+impl Step {
+    fn has_removed_rules(&self) -> bool {
+        matches!(self, Self::Tell(Observed::Effects(effects)) if effects.has_removed_rules())
+    }
 }
 
 /// Makes events of what was observed, and puts them into the queues.

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a subscriber wants to hear of.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub enum Item {
 pub(super) struct Queue {
     interest: Interest,
     capacity: usize,
+    /// What was observed before the subscription has been told.
+    is_open: AtomicBool,
     items: Mutex<VecDeque<Item>>,
     /// Readable once there are items.
     ready: EventFd,
@@ -54,15 +57,24 @@ impl Queue {
     pub(super) fn new(interest: Interest, capacity: usize) -> io::Result<Self> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let ready = EventFd::from_value_and_flags(0, flags)?;
-        Ok(Self { interest, capacity, items: Mutex::default(), ready })
+        let is_open = AtomicBool::new(false);
+        Ok(Self { interest, capacity, is_open, items: Mutex::default(), ready })
     }
 
     pub(super) fn interest(&self) -> &Interest {
         &self.interest
     }
 
+    /// From now on the queue takes events.
+    pub(super) fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
     /// Appends events; those that find no room are counted.
     pub(super) fn put<'a>(&self, events: impl Iterator<Item = &'a Arc<Event>>) {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return;
+        }
         let mut items = self.items.lock();
         let was_empty = items.is_empty();
         for event in events {
@@ -81,6 +93,9 @@ impl Queue {
 
     /// Counts events that were lost before they could be put.
     pub(super) fn lose(&self, count: u64) {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return;
+        }
         lose(&mut self.items.lock(), count);
         self.wake();
     }
@@ -134,7 +149,9 @@ mod tests {
     }
 
     fn queue(capacity: usize) -> Queue {
-        Queue::new(Interest { bridge: None, kinds: Kinds::ALL }, capacity).unwrap()
+        let queue = Queue::new(Interest { bridge: None, kinds: Kinds::ALL }, capacity).unwrap();
+        queue.open();
+        queue
     }
 
     /// Events as `.`, gaps as their number.
