@@ -213,7 +213,7 @@ impl Policy {
         let all_groups = flow::group::GroupMod::Delete(flow::types::GroupId::ALL);
         let _ = transaction.apply_group(&all_groups, now);
         transaction.commit();
-        self.with_macs(id, MacTable::clear);
+        self.bridge(id).clear_hosts();
         self.observe(|| Observed::BridgeRemoved { bridge: id });
         shape.free.push(id);
     }

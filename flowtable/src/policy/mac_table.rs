@@ -8,6 +8,7 @@
 use super::bridge::BridgeId;
 use flow::types::{MacAddr, OfPort};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Entries unless configured otherwise.
@@ -165,12 +166,33 @@ impl Owned {
     }
 }
 
+/// Somebody goes through the entries that there were when that began.
+#[derive(Debug)]
+pub(super) struct HostWalk {
+    /// The sequence number of the latest of them.
+    until: u64,
+    ports: Vec<OfPort>,
+    list: usize,
+    /// The sequence number of the last entry of the list that was shown.
+    after: u64,
+}
+
+/// Entries that have changed since a walk began, as they were. Changed ones get higher sequence numbers, so that the
+/// walk does not meet them any more.
+#[derive(Debug)]
+struct WalkLog {
+    until: u64,
+    changed: Vec<(MacKey, MacEntry)>,
+}
+
 /// The hosts of one bridge, learned or given.
 #[derive(Debug)]
 pub struct MacTable {
     entries: HashMap<MacKey, MacEntry, ahash::RandomState>,
     /// Learned entries of each port.
     owned: HashMap<OfPort, Owned, ahash::RandomState>,
+    /// Given entries, in the order in which they were given.
+    given: BTreeMap<u64, MacKey>,
     /// Ports by the number of entries they own, for eviction.
     owners: BTreeMap<(usize, OfPort), ()>,
     capacity: usize,
@@ -179,6 +201,8 @@ pub struct MacTable {
     stats: MacStats,
     /// Hosts that are new, gone or elsewhere since somebody asked.
     changed: Vec<HostChange>,
+    /// What those who go through all entries will have missed.
+    walks: Vec<WalkLog>,
 }
 
 impl MacTable {
@@ -188,12 +212,14 @@ impl MacTable {
         Self {
             entries: HashMap::with_hasher(hasher.clone()),
             owned: HashMap::with_hasher(hasher),
+            given: BTreeMap::new(),
             owners: BTreeMap::new(),
             capacity,
             ageing,
             sequence: 0,
             stats: MacStats::default(),
             changed: Vec::new(),
+            walks: Vec::new(),
         }
     }
 
@@ -202,12 +228,8 @@ impl MacTable {
         Self::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)
     }
 
-    /// Removes every entry, and begins to count anew.
-    pub(super) fn clear(&mut self) {
-        let keys: Vec<MacKey> = self.entries.keys().copied().collect();
-        for key in keys {
-            self.remove(key);
-        }
+    /// Begins to count anew.
+    pub(super) fn reset_stats(&mut self) {
         self.stats = MacStats::default();
     }
 
@@ -261,8 +283,11 @@ impl MacTable {
             return false;
         }
         self.note(key, HostEvent::Given { port });
-        let entry = MacEntry { port, is_static: true, since: now, used: now, sequence: 0 };
-        self.entries.insert(key, entry);
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.entries
+            .insert(key, MacEntry { port, is_static: true, since: now, used: now, sequence });
+        self.given.insert(sequence, key);
         true
     }
 
@@ -271,9 +296,15 @@ impl MacTable {
         self.forget(key, Forgetting::Flushed)
     }
 
-    fn forget(&mut self, key: MacKey, why: Forgetting) -> Option<MacEntry> {
+    /// Removes an entry of either kind, for a reason.
+    pub(super) fn forget(&mut self, key: MacKey, why: Forgetting) -> Option<MacEntry> {
         self.unlink(key);
         let removed = self.entries.remove(&key)?;
+        match why {
+            Forgetting::Expired => self.stats.expired += 1,
+            Forgetting::Evicted => self.stats.evicted += 1,
+            Forgetting::Flushed => {}
+        }
         self.note(key, HostEvent::Forgotten { port: removed.port, why });
         Some(removed)
     }
@@ -282,59 +313,75 @@ impl MacTable {
         self.changed.push(HostChange { key, what });
     }
 
-    /// Removes what has aged out and returns how many there were.
-    pub fn sweep(&mut self, now: Duration) -> usize {
-        let ageing = self.ageing;
-        let old: Vec<MacKey> = self
-            .entries
-            .iter()
-            .filter(|(_, e)| !e.is_static && now.saturating_sub(e.used) >= ageing)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in &old {
-            self.forget(*key, Forgetting::Expired);
-        }
-        self.stats.expired += old.len() as u64;
-        old.len()
+    /// Begins to go through all entries, or those that a port owns, a few at a time.
+    pub(super) fn begin_walk(&mut self, port: Option<OfPort>) -> HostWalk {
+        let ports = match port {
+            Some(port) => vec![port],
+            None => self.owned.keys().copied().collect(),
+        };
+        let walk = HostWalk { until: self.sequence, ports, list: 0, after: 0 };
+        // So that each walk has another limit, which is its name.
+        self.sequence += 1;
+        self.walks.push(WalkLog { until: walk.until, changed: Vec::new() });
+        walk
     }
 
-    /// Removes all learned entries, or those of one port, and returns how many there were.
-    pub fn flush(&mut self, port: Option<OfPort>) -> usize {
-        let keys: Vec<MacKey> = self
-            .entries
-            .iter()
-            .filter(|(_, e)| !e.is_static && port.is_none_or(|p| p == e.port))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in &keys {
-            self.remove(*key);
+    /// The next few entries that have not changed since the walk began; `None` at the end.
+    pub(super) fn next_slice(
+        &self,
+        walk: &mut HostWalk,
+        budget: usize,
+    ) -> Option<Vec<(MacKey, MacEntry)>> {
+        loop {
+            let list = self.list(walk)?;
+            let places = (Bound::Excluded(walk.after), Bound::Included(walk.until));
+            let entries = list.into_iter().flat_map(|list| list.range(places)).take(budget);
+            let entries = entries.filter_map(|(_, key)| Some((*key, *self.entries.get(key)?)));
+            let slice: Vec<_> = entries.collect();
+            match slice.last() {
+                Some((_, last)) => {
+                    walk.after = last.sequence;
+                    return Some(slice);
+                }
+                None => (walk.list, walk.after) = (walk.list + 1, 0),
+            }
         }
-        keys.len()
     }
 
-    /// Removes every entry of a port, static ones included, and returns how many there were.
-    pub fn forget_port(&mut self, port: OfPort) -> usize {
-        let keys: Vec<MacKey> =
-            self.entries.iter().filter(|(_, e)| e.port == port).map(|(key, _)| *key).collect();
-        for key in &keys {
-            self.remove(*key);
-        }
-        keys.len()
+    /// The list that a walk is at, if it has entries: first those that were given, and then two of each
+    /// port. `None` behind the last.
+    fn list(&self, walk: &HostWalk) -> Option<Option<&BTreeMap<u64, MacKey>>> {
+        let Some(at) = walk.list.checked_sub(1) else { return Some(Some(&self.given)) };
+        let owned = self.owned.get(walk.ports.get(at / 2)?);
+        Some(owned.map(|owned| if at % 2 == 0 { &owned.established } else { &owned.strangers }))
     }
 
-    /// All entries with their age, ordered by the time of their last use, oldest first.
-    pub fn entries(&self, now: Duration) -> Vec<(MacKey, MacEntry, Duration)> {
-        let mut all: Vec<_> =
-            self.entries.iter().map(|(k, e)| (*k, *e, now.saturating_sub(e.used))).collect();
-        all.sort_by_key(|(key, e, _)| (e.sequence, *key));
+    /// Ends a walk. Returns the entries that changed since it began, as they were then; the walk may have
+    /// shown some of them.
+    pub(super) fn end_walk(&mut self, walk: HostWalk) -> Vec<(MacKey, MacEntry)> {
+        let at = self.walks.iter().position(|log| log.until == walk.until);
+        at.map(|at| self.walks.swap_remove(at).changed).unwrap_or_default()
+    }
+
+    /// All entries, ordered by the time of their last use, the oldest first, behind those that were given.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(MacKey, MacEntry)> {
+        let mut all: Vec<_> = self.entries.iter().map(|(key, entry)| (*key, *entry)).collect();
+        all.sort_by_key(|(key, entry)| (entry.order(), *key));
         all
     }
 
-    /// Changes the limits; too many entries are evicted.
-    pub fn configure(&mut self, capacity: usize, ageing: Duration) {
+    /// Changes the limits. There may be too many entries then: [`evict_surplus`](Self::evict_surplus).
+    pub(super) fn set_limits(&mut self, capacity: usize, ageing: Duration) {
         self.capacity = capacity;
         self.ageing = ageing;
-        while self.entries.len() > capacity && self.evict() {}
+    }
+
+    /// Evicts some entries if there are too many. Returns whether there still are.
+    pub(super) fn evict_surplus(&mut self, budget: usize) -> bool {
+        let surplus = self.entries.len().saturating_sub(self.capacity);
+        let evicted = (0..surplus.min(budget)).take_while(|_| self.evict()).count();
+        evicted == budget && surplus > budget
     }
 
     /// Hosts that came, went or moved since the last call, in order.
@@ -345,6 +392,11 @@ impl MacTable {
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Number of entries that were given.
+    pub fn given_len(&self) -> usize {
+        self.given.len()
     }
 
     /// There is none.
@@ -376,13 +428,18 @@ impl MacTable {
             return false;
         };
         self.forget(key, Forgetting::Evicted);
-        self.stats.evicted += 1;
         true
     }
 
-    /// Takes a learned entry out of the eviction order.
+    /// Takes an entry that is about to change out of its list.
     fn unlink(&mut self, key: MacKey) {
-        if let Some(&entry) = self.entries.get(&key).filter(|e| !e.is_static) {
+        let Some(&entry) = self.entries.get(&key) else { return };
+        for log in self.walks.iter_mut().filter(|log| entry.sequence <= log.until) {
+            log.changed.push((key, entry));
+        }
+        if entry.is_static {
+            self.given.remove(&entry.sequence);
+        } else {
             self.count(entry.port, |owned| {
                 owned.rank_of(&entry).remove(&entry.sequence);
             });
@@ -406,6 +463,17 @@ impl MacEntry {
     /// When traffic from it was last seen.
     pub fn used(&self) -> Duration {
         self.used
+    }
+
+    /// Whether it says of the same stay at a port as `before`, with later traffic perhaps.
+    pub(super) fn is_stay_of(&self, before: &Self) -> bool {
+        let stay = |entry: &Self| (entry.port, entry.is_static, entry.since);
+        stay(self) == stay(before)
+    }
+
+    /// Its place in lists: those that were given come first.
+    pub(super) fn order(&self) -> u64 {
+        if self.is_static { 0 } else { self.sequence }
     }
 
     /// It was seen for some time.
@@ -446,16 +514,14 @@ mod tests {
     }
 
     #[test]
-    fn unused_entries_age_out_and_refreshed_ones_stay() {
+    fn entries_are_as_old_as_the_traffic_of_their_port() {
         let mut t = MacTable::new(10, at(300), 1);
         t.learn(key(1), OfPort(1), at(0));
         t.learn(key(2), OfPort(1), at(0));
         t.refresh(key(2), OfPort(1), at(200));
         t.refresh(key(1), OfPort(9), at(200));
-        assert_eq!(t.sweep(at(299)), 0);
-        assert_eq!(t.sweep(at(300)), 1);
-        assert!(t.lookup(key(1)).is_none());
-        assert!(t.lookup(key(2)).is_some());
+        let used = |n| t.lookup(key(n)).unwrap().used();
+        assert_eq!((used(1), used(2)), (at(0), at(200)));
     }
 
     #[test]
@@ -516,8 +582,7 @@ mod tests {
         assert!(t.add_static(key(1), OfPort(1), at(0)));
         assert_eq!(t.learn(key(1), OfPort(2), at(1)), Learned::Static);
         assert_eq!(t.learn(key(2), OfPort(2), at(1)), Learned::Static, "no room");
-        assert_eq!(t.sweep(at(10_000)), 0);
-        assert_eq!(t.flush(None), 0);
+        assert_eq!(t.stats(), MacStats::default(), "nothing was learned");
         assert_eq!(t.lookup(key(1)).unwrap().port, OfPort(1));
         assert!(t.remove(key(1)).is_some());
         assert!(t.is_empty());

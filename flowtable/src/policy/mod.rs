@@ -16,6 +16,7 @@ mod conduct;
 pub mod effects;
 mod group_mods;
 pub mod groups;
+mod hosts;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod observer;
@@ -325,7 +326,7 @@ impl Policy {
     /// Removes hosts that have not been seen for too long, and returns how many.
     pub fn sweep_macs(&self, now: Duration) -> usize {
         let bridges = self.bridges();
-        bridges.iter().map(|(id, _)| self.with_macs(*id, |macs| macs.sweep(now))).sum()
+        bridges.iter().map(|(id, _)| self.bridge(*id).sweep_hosts(now)).sum()
     }
 
     fn with_ports<R>(&self, bridge: BridgeId, change: impl FnOnce(&mut PortTable) -> R) -> R {

@@ -152,9 +152,9 @@ mod tests {
         learn(&policy, 1, NOW);
         learn(&policy, 2, NOW);
         policy.sweep_macs(NOW + Duration::from_secs(1000));
-        bridge.with_macs(|macs| macs.configure(1, Duration::from_secs(300)));
+        bridge.limit_hosts(1, Duration::from_secs(300));
         learn(&policy, 3, NOW);
-        bridge.with_macs(|macs| macs.flush(Some(OfPort(3))));
+        bridge.flush_hosts(Some(OfPort(3)));
         let events: Vec<HostEvent> = recorder
             .take()
             .into_iter()

@@ -17,9 +17,10 @@ pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failur
     // Hosts whose traffic runs in the caches are as young as it is.
     switch.sync_stats();
     let names = port_names(switch.bridge());
-    let entries = switch.bridge().snapshot().macs().entries(switch.now());
+    let (hosts, now) = (switch.bridge().hosts(), switch.now());
     let mut text = String::new();
-    for (key, entry, age) in &entries {
+    for (key, entry) in &hosts {
+        let age = now.saturating_sub(entry.used());
         let record = FdbRecord {
             port: entry.port.0,
             name: names.name(entry.port).map_or_else(|| entry.port.to_string(), str::to_owned),
@@ -35,13 +36,13 @@ pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failur
         }
     }
     to.put(Kind::Text, text.as_bytes())?;
-    Ok(Reply::Listed(entries.len() as u64))
+    Ok(Reply::Listed(hosts.len() as u64))
 }
 
 /// Forgets learned entries.
 pub(super) fn flush(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let port = port.map(|text| find(switch.bridge(), text)).transpose()?;
-    let gone = switch.bridge().with_macs(|macs| macs.flush(port));
+    let gone = switch.bridge().flush_hosts(port);
     Ok(Reply::Changed(gone as u64))
 }
 
@@ -110,11 +111,10 @@ pub(super) fn configure(
         return bad("entries: must be 10 to 1000000");
     }
     if ageing.is_some() || entries.is_some() {
-        switch.bridge().with_macs(|macs| {
-            let ageing = ageing.map_or(macs.ageing(), Duration::from_secs);
-            let entries = entries.map_or(macs.capacity(), |entries| entries as usize);
-            macs.configure(entries, ageing);
-        });
+        let bridge = switch.bridge();
+        let (old_entries, old_ageing) = bridge.with_macs(|macs| (macs.capacity(), macs.ageing()));
+        let ageing = ageing.map_or(old_ageing, Duration::from_secs);
+        bridge.limit_hosts(entries.map_or(old_entries, |entries| entries as usize), ageing);
     }
     Ok(stats(switch))
 }
@@ -124,10 +124,9 @@ pub(super) fn stats(switch: &Switch) -> Reply {
     let snapshot = switch.bridge().snapshot();
     let macs = snapshot.macs();
     let totals = macs.stats();
-    let entries = macs.entries(switch.now());
     Reply::FdbStats(FdbStatsRecord {
         current: macs.len() as u64,
-        r#static: entries.iter().filter(|(_, e, _)| e.is_static).count() as u64,
+        r#static: macs.given_len() as u64,
         max: macs.capacity() as u64,
         learned: totals.learned,
         expired: totals.expired,

@@ -163,7 +163,7 @@ impl Switch {
     fn link_lost(&self, slot: &PortSlot) {
         self.set_link_up(slot, false);
         let bridge = self.policy.bridge(slot.bridge);
-        let hosts = bridge.with_macs(|macs| macs.flush(Some(slot.of)));
+        let hosts = bridge.flush_hosts(Some(slot.of));
         if hosts > 0 {
             info!("port {}: forgot {hosts} hosts", slot.of);
         }

@@ -114,7 +114,7 @@ impl Switch {
         let index = slots.iter().position(|s| s.at() == at)?;
         let bridge = self.policy.bridge(at.bridge);
         bridge.with_ports(|ports| ports.remove(at.port));
-        bridge.with_macs(|macs| macs.forget_port(at.port));
+        bridge.forget_hosts_of(at.port);
         let mut slot = slots.remove(index);
         let closing = self.detach(&mut slot);
         Some(closing)
@@ -130,7 +130,7 @@ impl Switch {
         self.publish(slot, slot.port.as_ref());
         if before.settings.mode != spec.settings.mode {
             // They were seen in VLANs that they are not in any more.
-            self.policy.bridge(at.bridge).with_macs(|macs| macs.flush(Some(at.port)));
+            self.policy.bridge(at.bridge).flush_hosts(Some(at.port));
         }
         if before.config.down != spec.config.down {
             self.set_device_up(slot, !spec.config.down);

@@ -168,7 +168,7 @@ impl Switch {
         let seconds = |n: MacAgeing| Duration::from_secs(n.get().into());
         let ageing = wanted.mac_ageing.map_or(settings.mac_ageing, seconds);
         if let Some(bridge) = self.policy.find_bridge(&wanted.name) {
-            bridge.with_macs(|macs| macs.configure(entries, ageing));
+            bridge.limit_hosts(entries, ageing);
         }
     }
 

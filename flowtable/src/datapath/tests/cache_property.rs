@@ -121,7 +121,7 @@ fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
             change_port(bench, *bridge, *port, |port| port.link_up = *on);
         }
         Step::Forget(bridge) => {
-            bench.bridge(*bridge).with_macs(|macs| macs.flush(Some(OfPort(1))));
+            bench.bridge(*bridge).flush_hosts(Some(OfPort(1)));
         }
         Step::Wait => {
             bench.now += Duration::from_secs(6);

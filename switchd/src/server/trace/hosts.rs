@@ -165,10 +165,8 @@ fn narrow(places: &mut Vec<Place>, fits: impl Fn(&Place) -> bool) {
 }
 
 fn places(switch: &Switch, mac: MacAddr) -> Vec<Place> {
-    let snapshot = switch.bridge().snapshot();
-    let entries = snapshot.macs().entries(switch.now());
-    let here = entries.into_iter().filter(|(key, ..)| key.mac == mac);
-    here.map(|(key, entry, _)| Place { vlan: key.vlan, port: entry.port }).collect()
+    let here = switch.bridge().hosts().into_iter().filter(|(key, _)| key.mac == mac);
+    here.map(|(key, entry)| Place { vlan: key.vlan, port: entry.port }).collect()
 }
 
 /// The tag that frames of a VLAN come in with.
@@ -237,16 +235,15 @@ fn mac_in(ip: Ipv6Addr) -> Option<MacAddr> {
 
 /// The host is not in the table; perhaps one with a similar address was meant.
 fn unknown(switch: &Switch, mac: MacAddr) -> Refusal {
-    let snapshot = switch.bridge().snapshot();
-    let entries = snapshot.macs().entries(switch.now());
+    let hosts = switch.bridge().hosts();
     let differs = |other: MacAddr| {
         let (a, b) = (mac.to_string(), other.to_string());
         a.chars().zip(b.chars()).filter(|(a, b)| a != b).count()
     };
-    let near = entries.iter().min_by_key(|(key, ..)| differs(key.mac));
+    let near = hosts.iter().min_by_key(|(key, _)| differs(key.mac));
     let refusal = Refusal::new(Reason::NotFound, format!("no host {mac} was learned"));
     match near {
-        Some((key, entry, _)) if differs(key.mac) <= 2 => {
+        Some((key, entry)) if differs(key.mac) <= 2 => {
             let near = key.mac;
             refusal
                 .with_hint(format!("{near} was, on port {}; ofctl fdb-show lists all", entry.port))
