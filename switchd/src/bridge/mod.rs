@@ -8,3 +8,6 @@
 pub mod event;
 pub mod events;
 pub mod subscription;
+
+#[cfg(test)]
+mod tests;
