@@ -19,7 +19,7 @@ use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
 use crate::port_slot::PortSlot;
-use crate::worker::{Command, Event, Transmitter, Worker};
+use crate::worker::{Command, Event, Receivers, Transmitter, Worker};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
 use crossbeam::channel::{self, Receiver, Sender};
@@ -201,7 +201,7 @@ impl Switch {
             wake: Arc::clone(&wake),
             events,
             epoch: self.epoch,
-            rx: Vec::new(),
+            rx: Receivers::new()?,
             egress: Egress::new(16),
             sender: Transmitter::default(),
             poll,

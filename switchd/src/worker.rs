@@ -2,10 +2,12 @@
 //!
 //! It owns its queues, caches and counters. Others talk to it by [`Command`]s, which it takes
 //! between two batches, and read its counters. When nothing has come for a while it sleeps in
-//! `poll(2)` on its receive queues and on the descriptor that announces commands.
+//! `poll(2)` until a receive queue has frames ([`receive`]) or a command is announced.
 
+mod receive;
 mod transmit;
 
+pub(crate) use receive::Receivers;
 pub(crate) use transmit::Transmitter;
 
 use crossbeam::channel::{Receiver, Sender};
@@ -14,12 +16,11 @@ use flow::types::PortNo;
 use flow::verdict::DropReason;
 use flowtable::datapath::{Counter, Datapath, Egress, PortCounters};
 use flowtable::policy::BridgeId;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, Offload};
-use ports::{PortError, RxQueue, RxStats, TxQueue};
+use ports::{PortError, RxQueue, TxQueue};
+use receive::{RxPort, Served};
 use serde::{Deserialize, Serialize};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,11 +65,6 @@ impl WorkerStats {
 /// How long to spin after the last frame. Going to sleep and being woken costs more than this; on a
 /// machine with few cores the hosts behind the ports want the core back, so it is not longer.
 const SPIN: Duration = Duration::from_micros(40);
-/// How often queues are asked for what the kernel counted.
-const STATS_INTERVAL: Duration = Duration::from_millis(100);
-/// Longest sleep: a queue in error is tried again this often.
-const MAX_SLEEP_MS: u16 = 200;
-
 /// What others ask of a worker.
 pub(crate) enum Command {
     /// Use these queues of a port.
@@ -147,64 +143,56 @@ pub(crate) struct Worker {
     pub(crate) events: Sender<Event>,
     /// The switch's monotonic clock begins here.
     pub(crate) epoch: Instant,
-    pub(crate) rx: Vec<RxPort>,
+    pub(crate) rx: Receivers,
     pub(crate) egress: Egress,
     pub(crate) sender: Transmitter,
     pub(crate) poll: Poll,
     pub(crate) stats: Arc<WorkerStats>,
 }
 
-/// A receive queue with what belongs to it.
-pub(crate) struct RxPort {
-    no: PortNo,
-    queue: Box<dyn RxQueue>,
-    counters: Arc<PortCounters>,
-    /// What the kernel had counted the last time.
-    stats: RxStats,
-    is_failing: bool,
-}
-
 impl Worker {
     /// Works until told to stop.
     pub(crate) fn run(mut self) {
         let mut last_frame = Instant::now();
-        let mut last_stats = last_frame;
         loop {
             while let Ok(command) = self.commands.try_recv() {
                 if !self.obey(command) {
                     return;
                 }
             }
-            let mut now = None;
             let start = Instant::now();
-            for index in 0..self.rx.len() {
-                if let Some(at) = self.serve(index) {
-                    now = Some(at);
-                }
+            if self.round(start) {
+                last_frame = Instant::now();
+                self.stats.busy_ns.add((last_frame - start).as_nanos() as u64);
+            } else if self.spins(last_frame) {
+                std::hint::spin_loop();
+            } else {
+                self.stats.sleeps.add(1);
+                self.rx.sleep(&self.wake);
             }
-            match now {
-                Some(at) => {
-                    last_frame = Instant::now();
-                    self.stats.busy_ns.add((last_frame - start).as_nanos() as u64);
-                    if at - last_stats >= STATS_INTERVAL {
-                        last_stats = at;
-                        self.read_stats();
-                    }
-                }
-                None if self.spins(last_frame) => {
-                    std::hint::spin_loop();
-                    if start - last_stats >= STATS_INTERVAL {
-                        last_stats = start;
-                        self.read_stats();
-                    }
-                }
-                None => {
-                    self.read_stats();
-                    last_stats = Instant::now();
-                    self.sleep();
-                }
-            }
+            self.rx.read_stats(start);
+            self.rx.retry(start);
         }
+    }
+
+    /// One batch of each queue that is in use or has become readable. True if anything came.
+    fn round(&mut self, start: Instant) -> bool {
+        let mut has_come = false;
+        for index in (0..self.rx.to_ask()).rev() {
+            let place = self.rx.place_to_ask(index);
+            has_come |= self.serve(place, start);
+        }
+        for index in 0..self.rx.ask(start) {
+            let place = self.rx.found(index);
+            has_come |= self.serve(place, start);
+        }
+        has_come
+    }
+
+    fn serve(&mut self, place: usize, start: Instant) -> bool {
+        let served = self.forward(place);
+        self.rx.served(place, served, start);
+        matches!(served, Served::Frames(_))
     }
 
     /// It is too early to sleep.
@@ -219,19 +207,15 @@ impl Worker {
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Attach { no, rx, tx, counters } => {
-                self.rx.extend(rx.into_iter().map(|queue| RxPort {
-                    no,
-                    queue,
-                    counters: Arc::clone(&counters),
-                    stats: RxStats::default(),
-                    is_failing: false,
-                }));
+                let now = Instant::now();
+                for queue in rx {
+                    self.rx.add(no, queue, Arc::clone(&counters), now);
+                }
                 self.sender.attach(no, tx, counters);
                 self.egress.grow(no.0 as usize + 1);
             }
             Command::Detach { no, done } => {
-                self.read_stats();
-                let rx = self.rx.extract_if(.., |rx| rx.no == no).collect();
+                let rx = self.rx.remove(no);
                 let tx = self.sender.detach(no);
                 // The other side waits for it.
                 let _ = done.send(Detached { _rx: rx, _tx: tx });
@@ -250,21 +234,23 @@ impl Worker {
         true
     }
 
-    /// One batch of one queue, all the way through. When something came: the time.
-    fn serve(&mut self, index: usize) -> Option<Instant> {
-        let rx = &mut self.rx[index];
+    /// One batch of one queue, all the way through.
+    fn forward(&mut self, place: usize) -> Served {
+        let Some(rx) = self.rx.port(place) else { return Served::Nothing };
         let mut batch = Batch::new();
         if let Err(error) = rx.queue.recv(&mut batch) {
+            drop(batch);
             if !rx.is_failing {
-                rx.is_failing = true;
                 // A full channel means that the other side has enough to do; it looks for itself.
                 let _ = self.events.try_send(Event::RxFailed { no: rx.no, error });
             }
-            return None;
+            return Served::Failed;
         }
-        rx.is_failing = false;
         if batch.is_empty() {
-            return None;
+            drop(batch);
+            // There may have been frames that cannot be read.
+            rx.queue.release();
+            return Served::Nothing;
         }
         // Read after receiving: the generation that `process` loads is then newer than any change
         // that had returned before these frames arrived.
@@ -278,7 +264,7 @@ impl Worker {
         egress.clear(&mut batch);
         drop(batch);
         rx.queue.release();
-        Some(at)
+        Served::Frames(at)
     }
 
     /// A packet-out, all the way through. Nobody received it, so it counts at the ports that send it
@@ -298,36 +284,6 @@ impl Worker {
         Injected {
             sent_to: before.iter().filter(|port| has_sent(port)).map(|(no, _)| *no).collect(),
             dropped: DropReason::ALL.iter().copied().find(|&r| counters.rx_dropped(r).get() > 0),
-        }
-    }
-
-    /// Counts what the kernel dropped before we saw it: received, and dropped.
-    fn read_stats(&mut self) {
-        for rx in &mut self.rx {
-            let stats = rx.queue.stats();
-            let missed = stats.kernel_drops.saturating_sub(rx.stats.kernel_drops);
-            let truncated = stats.truncated.saturating_sub(rx.stats.truncated);
-            if missed + truncated > 0 {
-                rx.counters.rx_packets.add(missed + truncated);
-                rx.counters.rx_dropped(DropReason::RxRingFull).add(missed);
-                rx.counters.rx_dropped(DropReason::RxTruncated).add(truncated);
-            }
-            rx.stats = stats;
-        }
-    }
-
-    fn sleep(&self) {
-        self.stats.sleeps.add(1);
-        let readable = PollFlags::POLLIN;
-        let mut fds = Vec::with_capacity(self.rx.len() + 1);
-        fds.push(PollFd::new(self.wake.as_fd(), readable));
-        // A queue in error reports that at once, again and again: it is tried after the sleep.
-        let healthy = self.rx.iter().filter(|rx| !rx.is_failing);
-        fds.extend(healthy.filter_map(|rx| Some(PollFd::new(rx.queue.poll_fd()?, readable))));
-        // An interrupted sleep is a short one.
-        let _ = poll(&mut fds, PollTimeout::from(MAX_SLEEP_MS));
-        if fds[0].any() == Some(true) {
-            let _ = self.wake.read();
         }
     }
 }
