@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod afpacket;
+mod commons;
 pub mod dummy;
 mod egress;
 mod error;

@@ -10,6 +10,7 @@
 //! Nothing but `ip link` shows it, as the master of the device.
 
 use crate::PortError;
+use crate::commons::{Commons, Control};
 use crate::netlink::{Link, Netlink};
 
 /// The name of the bridge device that shields ports.
@@ -27,16 +28,18 @@ impl Enslaved {
     ///
     /// # Errors
     /// The device has another master, or the kernel refuses; nothing changed.
-    pub(crate) fn new(netlink: &mut Netlink, link: &Link) -> Result<Self, PortError> {
+    pub(crate) fn new(commons: &Commons, link: &Link) -> Result<Self, PortError> {
+        let control = &mut *commons.control();
         let mut tries = 3;
         loop {
+            let netlink = &mut control.netlink;
             let bridge = find_or_make(netlink)?;
             match link.master {
                 Some(master) if master == bridge => {}
                 Some(master) => {
                     let master = netlink.find_link_by_index(master)?;
                     let master = master.map_or_else(|| "another device".to_owned(), |m| m.name);
-                    remove_if_empty(netlink, bridge);
+                    remove_if_empty(control, bridge);
                     return Err(PortError::HasMaster { name: link.name.clone(), master });
                 }
                 None => match netlink.set_master(link.index, Some(bridge)) {
@@ -47,11 +50,12 @@ impl Enslaved {
                         continue;
                     }
                     Err(e) => {
-                        remove_if_empty(netlink, bridge);
+                        remove_if_empty(control, bridge);
                         return Err(e.into());
                     }
                 },
             }
+            control.shielded += 1;
             return Ok(Self { index: link.index, bridge });
         }
     }
@@ -62,7 +66,10 @@ impl Enslaved {
     }
 
     /// Frees the device again, as far as it still exists and is not somebody else's.
-    pub(crate) fn free(self, netlink: &mut Netlink) {
+    pub(crate) fn free(self, commons: &Commons) {
+        let control = &mut *commons.control();
+        control.shielded -= 1;
+        let netlink = &mut control.netlink;
         let is_ours = |link: Option<Link>| link.is_some_and(|link| !self.is_taken(&link));
         let freed = match netlink.find_link_by_index(self.index).map(is_ours) {
             Ok(true) => netlink.set_master(self.index, None),
@@ -74,27 +81,36 @@ impl Enslaved {
             }
             _ => {}
         }
-        remove_if_empty(netlink, self.bridge);
+        remove_if_empty(control, self.bridge);
     }
 }
 
 /// The interface number of the bridge, which is down.
 fn find_or_make(netlink: &mut Netlink) -> Result<u32, PortError> {
-    if netlink.find_link(BRIDGE)?.is_none() {
-        match netlink.create_bridge(BRIDGE) {
-            // Another process was faster.
-            Err(e) if e.errno() == Some(libc::EEXIST) => {}
-            made => made?,
+    let bridge = match netlink.find_link(BRIDGE)? {
+        Some(bridge) => bridge,
+        None => {
+            match netlink.create_bridge(BRIDGE) {
+                // Another process was faster.
+                Err(e) if e.errno() == Some(libc::EEXIST) => {}
+                made => made?,
+            }
+            netlink.link(BRIDGE)?
         }
-    }
-    let bridge = netlink.link(BRIDGE)?;
+    };
     if bridge.is_up {
         netlink.set_up(bridge.index, false)?;
     }
     Ok(bridge.index)
 }
 
-fn remove_if_empty(netlink: &mut Netlink, bridge: u32) {
+/// Removes the bridge unless there are devices in it, of this process or of another one.
+fn remove_if_empty(control: &mut Control, bridge: u32) {
+    // The kernel need not be asked, which takes milliseconds when there are a thousand devices.
+    if control.shielded > 0 {
+        return;
+    }
+    let netlink = &mut control.netlink;
     let Ok(links) = netlink.links() else { return };
     if links.iter().any(|link| link.master == Some(bridge)) {
         return;

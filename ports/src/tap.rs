@@ -9,6 +9,7 @@
 //! A device can have several queues, each a descriptor of its own. The kernel spreads flows over them,
 //! and moves a flow to the queue on which its answers are written: to the worker that has both.
 
+use crate::commons::Commons;
 use crate::egress::{Segments, Takes, Way, check_size, way};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
@@ -41,26 +42,29 @@ pub fn open(
     count: QueueCount,
 ) -> Result<Port, PortError> {
     let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
-    let mut netlink = Netlink::open()?;
-    let existed = netlink.find_link(device)?;
+    let commons = Commons::here()?;
+    let existed = commons.control().netlink.find_link(device)?;
     // The kernel lets several processes join a device of several queues, and gives each a share of its
     // frames: only the lock keeps a second switch away.
     let lock = existed.as_ref().map(|link| Lock::take(device, link.index)).transpose()?;
     let (file, others) = attach_queues(device, existed.is_some(), count.rx)?;
     let takes = configure(&file).map_err(os("configure TAP device"))?;
-    let link = netlink.link(device)?;
+    let link = commons.control().netlink.link(device)?;
     let lock = lock.map_or_else(|| Lock::take(device, link.index), Ok)?;
-    let mut guard = TapGuard {
+    let guard = TapGuard {
         file: file.try_clone().map_err(os("open TAP device"))?,
-        netlink,
+        commons,
         index: link.index,
         sets_down: existed.is_some() && !link.is_up,
         _lock: lock,
     };
-    if !link.is_up {
-        guard.netlink.set_up(link.index, true)?;
-    }
-    let link = guard.netlink.link(device)?;
+    let link = {
+        let netlink = &mut guard.commons.control().netlink;
+        if !link.is_up {
+            netlink.set_up(link.index, true)?;
+        }
+        netlink.link(device)?
+    };
     let status = PortStatus::new(link.is_running(), link.mtu, false);
     let mut warnings = Vec::new();
     if others.len() + 1 < count.rx {
@@ -161,7 +165,7 @@ fn attach(device: &str, has_many_queues: bool) -> Result<File, PortError> {
 /// Puts the device back as it was, wherever it has gone.
 struct TapGuard {
     file: File,
-    netlink: Netlink,
+    commons: Arc<Commons>,
     index: u32,
     sets_down: bool,
     _lock: Lock,
@@ -170,7 +174,7 @@ struct TapGuard {
 impl TapGuard {
     fn try_set_up(&mut self, up: bool) -> Result<(), NetlinkError> {
         let Ok(netns) = self.netns() else {
-            return self.netlink.set_up(self.index, up);
+            return self.commons.control().netlink.set_up(self.index, up);
         };
         let set_up = || {
             let mut netlink = Netlink::open()?;
@@ -179,7 +183,7 @@ impl TapGuard {
         };
         match netns.run(set_up) {
             Ok(result) => result,
-            Err(_) => self.netlink.set_up(self.index, up),
+            Err(_) => self.commons.control().netlink.set_up(self.index, up),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::options::Options;
 use crate::server::Server;
 use crate::switch::{Config, Switch};
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -22,12 +23,23 @@ pub fn main() -> ExitCode {
     let options = Options::read(arguments).unwrap_or_else(|error| error.exit());
     ports::free_evenly();
     start_log(options.verbose);
+    raise_descriptor_limit();
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("switchd: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A port takes three descriptors for each worker and one more; the usual limit of 1,024 is for programs
+/// that use `select(2)`.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -9,6 +9,7 @@ pub mod desired;
 mod event_text;
 pub mod monitor;
 pub mod options;
+mod parallel;
 pub mod port_slot;
 pub mod server;
 pub mod switch;

@@ -146,6 +146,26 @@ fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
     }
 }
 
+/// The events without those that a later one makes pointless. Setting a device up makes several, and each
+/// is a reason to look at all of it.
+fn without_repetitions(events: Vec<LinkEvent>) -> Vec<LinkEvent> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<_> = events.into_iter().rev().collect();
+    last.retain(|event| match event {
+        LinkEvent::Present(link) => seen.insert((link.index, true)),
+        LinkEvent::QdiscChanged { index } => seen.insert((*index, false)),
+        LinkEvent::Gone { index, .. } => {
+            // What came before was about another device, perhaps.
+            seen.remove(&(*index, true));
+            seen.remove(&(*index, false));
+            true
+        }
+        LinkEvent::Lost => true,
+    });
+    last.reverse();
+    last
+}
+
 /// Hears of the devices of one namespace.
 struct Listener {
     place: Place,
@@ -188,7 +208,7 @@ impl Listener {
     fn hear(&mut self, switch: &Switch) -> Result<(), NetlinkError> {
         let mut heard = Vec::new();
         self.events.drain(|event| heard.push(event))?;
-        for event in heard {
+        for event in without_repetitions(heard) {
             match event {
                 // What an event says may be over already, and its news known since the device was
                 // opened. Of a device that has gone since, it is the last that we hear.
@@ -224,5 +244,23 @@ impl Listener {
             switch.link_present(&self.place, link);
         }
         switch.retry_ports(&self.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_events_about_one_device_the_last_is_enough() {
+        let gone = |index| LinkEvent::Gone { index, name: String::new() };
+        let qdisc = |index| LinkEvent::QdiscChanged { index };
+        let check = |events: &[LinkEvent], expected: &[LinkEvent]| {
+            assert_eq!(without_repetitions(events.to_vec()), expected);
+        };
+        check(&[qdisc(1), qdisc(2), qdisc(1)], &[qdisc(2), qdisc(1)]);
+        // The number may have been given to another device in between.
+        check(&[qdisc(1), gone(1), qdisc(1)], &[qdisc(1), gone(1), qdisc(1)]);
+        check(&[LinkEvent::Lost, LinkEvent::Lost], &[LinkEvent::Lost, LinkEvent::Lost]);
     }
 }

@@ -121,9 +121,23 @@ impl PortSlot {
         }
     }
 
+    /// Its device, there or not, is the one of this name in this place.
+    pub(crate) fn is_for(&self, place: &Place, name: &str) -> bool {
+        match self.spec.kind.target() {
+            Some(
+                Target::System { device } | Target::Tap { device } | Target::Internal { device },
+            ) => *place == Place::Here && device == name,
+            Some(Target::Netns { netns, device }) => {
+                matches!(place, Place::Netns(here) if here == netns) && device == name
+            }
+            Some(Target::Dummy) | None => false,
+        }
+    }
+
     /// The port has this device open.
     pub(crate) fn has_open(&self, place: &Place, index: u32) -> bool {
-        self.open_device(place) == Some(index)
+        let is_open = self.port.as_ref().is_some_and(|port| port.ifindex == Some(index));
+        is_open && self.open_device(place).is_some()
     }
 
     /// The number of the device that the port has open in this place.

@@ -18,6 +18,7 @@ pub use views::{CacheView, PortView, WorkerView};
 use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
+use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
 use crate::worker::{Command, Event, Receivers, Transmitter, Worker};
 pub use crate::worker::{Poll, WorkerStats};
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The thread that tells events could not be started.
     #[error("start the thread that tells events")]
     EventThread(#[source] std::io::Error),
+    /// The thread that closes queues could not be had.
+    #[error("start the thread that closes queues")]
+    Closer(#[source] std::io::Error),
     /// No thread or no descriptor could be had.
     #[error("start worker {worker}")]
     Worker {
@@ -102,6 +106,7 @@ pub struct Switch {
     events: Receiver<Event>,
     bridge_events: Arc<Events>,
     event_thread: Option<EventThread>,
+    closer: Closer,
 }
 
 struct WorkerHandle {
@@ -111,7 +116,8 @@ struct WorkerHandle {
     cache: Arc<CacheStats>,
     stats: Arc<WorkerStats>,
     cpu: Option<usize>,
-    thread: Option<JoinHandle<()>>,
+    /// Ends with the queues that the worker had.
+    thread: Option<JoinHandle<Vec<Box<dyn Send>>>>,
 }
 
 impl WorkerHandle {
@@ -164,6 +170,7 @@ impl Switch {
             events,
             bridge_events: Arc::clone(&bridge_events),
             event_thread: None,
+            closer: Closer::start().map_err(StartError::Closer)?,
         };
         for index in 0..settings.workers {
             let seed = seed.wrapping_add(index as u64);
@@ -212,7 +219,7 @@ impl Switch {
             if let Some(cpu) = cpu {
                 bind_to(cpu);
             }
-            worker.run();
+            worker.run()
         })?;
         self.workers.push(WorkerHandle {
             commands,
@@ -332,11 +339,13 @@ impl Drop for Switch {
         for worker in &self.workers {
             worker.send(Command::Stop);
         }
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                // A worker that panicked has taken the process with it.
-                let _ = thread.join();
-            }
+        let threads = self.workers.iter_mut().filter_map(|worker| worker.thread.take());
+        // A worker that panicked has taken the process with it.
+        let queues = threads.flat_map(|thread| thread.join().unwrap_or_default());
+        let mut rest: Vec<Box<dyn Send>> = queues.collect();
+        for slot in self.slots.get_mut().drain(..) {
+            rest.extend(slot.port.map(|port| Box::new(port) as Box<dyn Send>));
         }
+        parallel::for_each(rest, drop);
     }
 }

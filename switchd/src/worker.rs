@@ -151,13 +151,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Works until told to stop.
-    pub(crate) fn run(mut self) {
+    /// Works until told to stop. Returns the queues, which take long to close.
+    pub(crate) fn run(mut self) -> Vec<Box<dyn Send>> {
         let mut last_frame = Instant::now();
         loop {
             while let Ok(command) = self.commands.try_recv() {
                 if !self.obey(command) {
-                    return;
+                    return self.rx.into_queues().chain(self.sender.into_queues()).collect();
                 }
             }
             let start = Instant::now();

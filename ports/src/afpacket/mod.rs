@@ -14,6 +14,7 @@
 mod rx;
 mod tx;
 
+use crate::commons::Commons;
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::shield::Enslaved;
@@ -25,6 +26,7 @@ use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use tx::PacketTx;
 
 /// How many queues to open.
@@ -52,19 +54,18 @@ pub fn open(
     options: &PortOptions,
     count: QueueCount,
 ) -> Result<Port, PortError> {
-    let mut netlink = Netlink::open()?;
-    let link = netlink
-        .find_link(device)?
-        .ok_or_else(|| PortError::NoDevice { name: device.to_owned() })?;
+    let commons = Commons::here()?;
+    let found = commons.control().netlink.find_link(device)?;
+    let link = found.ok_or_else(|| PortError::NoDevice { name: device.to_owned() })?;
     if !link.is_ethernet {
         return Err(PortError::NotEthernet { name: device.to_owned() });
     }
     // First of all whether we may: what follows changes the device.
     drop(socket::socket().map_err(os("open a packet socket for", device))?);
     let lock = Lock::take(device, link.index)?;
-    let (shield, enslaved, mut warnings) = shield(&mut netlink, &link, options)?;
-    let mut guard = SystemGuard {
-        netlink,
+    let (shield, enslaved, mut warnings) = shield(&commons, &link, options)?;
+    let guard = SystemGuard {
+        commons,
         index: link.index,
         device: device.to_owned(),
         was_up: link.is_up,
@@ -72,11 +73,15 @@ pub fn open(
         enslaved,
         _lock: lock,
     };
-    if !link.is_up {
-        guard.netlink.set_up(link.index, true)?;
-    }
-    let link = guard.netlink.link(device)?;
-    warnings.extend(address_warning(&mut guard.netlink, &link, shield)?);
+    let link = {
+        let netlink = &mut guard.commons.control().netlink;
+        if !link.is_up {
+            netlink.set_up(link.index, true)?;
+        }
+        let link = netlink.link(device)?;
+        warnings.extend(address_warning(netlink, &link, shield)?);
+        link
+    };
     let status = PortStatus::new(link.is_running(), link.mtu, bypasses(options.qdisc, &link.qdisc));
 
     let mut queues = Queues::default();
@@ -142,14 +147,14 @@ fn os(operation: &'static str, device: &str) -> impl Fn(io::Error) -> PortError 
 
 /// Enslaves the device, unless the user does not want it or the kernel cannot.
 fn shield(
-    netlink: &mut Netlink,
+    commons: &Commons,
     link: &Link,
     options: &PortOptions,
 ) -> Result<(Shield, Option<Enslaved>, Vec<String>), PortError> {
     if !options.shield {
         return Ok((Shield::Exposed, None, Vec::new()));
     }
-    match Enslaved::new(netlink, link) {
+    match Enslaved::new(commons, link) {
         Ok(enslaved) => Ok((Shield::Shielded, Some(enslaved), Vec::new())),
         Err(PortError::Netlink(error)) if is_impossible(&error) => {
             let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -200,7 +205,7 @@ fn bypasses(mode: QdiscMode, qdisc: &str) -> bool {
 
 /// Puts the device back as it was.
 struct SystemGuard {
-    netlink: Netlink,
+    commons: Arc<Commons>,
     index: u32,
     device: String,
     was_up: bool,
@@ -214,7 +219,7 @@ impl Guard for SystemGuard {
         status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
         // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
         if self.enslaved.is_some() && link.master.is_none() {
-            match Enslaved::new(&mut self.netlink, link) {
+            match Enslaved::new(&self.commons, link) {
                 Ok(enslaved) => self.enslaved = Some(enslaved),
                 Err(error) => {
                     tracing::debug!(%error, device = self.device, "cannot shield it again");
@@ -228,19 +233,19 @@ impl Guard for SystemGuard {
     }
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {
-        Ok(self.netlink.set_up(self.index, up)?)
+        Ok(self.commons.control().netlink.set_up(self.index, up)?)
     }
 }
 
 impl Drop for SystemGuard {
     fn drop(&mut self) {
         if let Some(enslaved) = self.enslaved.take() {
-            enslaved.free(&mut self.netlink);
+            enslaved.free(&self.commons);
         }
         if self.was_up {
             return;
         }
-        match self.netlink.set_up(self.index, false) {
+        match self.commons.control().netlink.set_up(self.index, false) {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
                 tracing::warn!(%error, device = self.device, "cannot set the device down again");
             }

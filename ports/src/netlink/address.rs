@@ -13,9 +13,11 @@ impl Netlink {
     /// The kernel refused to tell.
     pub fn addresses(&mut self, index: u32) -> Result<Vec<(IpAddr, u8)>, NetlinkError> {
         let mut found = Vec::new();
+        let mut message = AddressMessage::default();
+        message.header.index = index;
         self.exchange(
             || "list addresses".to_owned(),
-            RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            RouteNetlinkMessage::GetAddress(message),
             NLM_F_DUMP,
             |m| {
                 let RouteNetlinkMessage::NewAddress(m) = m else { return };

@@ -102,6 +102,9 @@ impl Netlink {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.bind_auto()?;
             socket.connect(&SocketAddr::new(0, 0))?;
+            // What is asked about one device is then answered about that one only. Kernels before 4.20
+            // do not know the option; they answer about all, and the answers are sorted out here.
+            let _ = socket.set_netlink_get_strict_chk(true);
             Ok(socket)
         };
         let socket = open().map_err(|e| NetlinkError::refused("open a routing socket", e))?;

@@ -36,7 +36,7 @@ impl Switch {
     /// A device is there, or has changed.
     pub(crate) fn link_present(&self, place: &Place, link: &Link) {
         let mut slots = self.slots.lock();
-        let is_ports = |s: &PortSlot| s.device() == Some((place.clone(), &link.name));
+        let is_ports = |s: &PortSlot| s.is_for(place, &link.name);
         for slot in slots.iter_mut().filter(|s| s.has_open(place, link.index) && !is_ports(s)) {
             self.lose(slot, "its device was renamed");
             self.make_again(slot);
@@ -154,7 +154,7 @@ impl Switch {
 
     fn lose(&self, slot: &mut PortSlot, why: &str) {
         warn!("port {} ({}): {why}; waiting for it", slot.of, slot.spec.name);
-        drop(self.detach(slot));
+        self.detach(slot).close_by(&self.closer);
         slot.state = PortState::Waiting;
         slot.is_away = false;
         self.link_lost(slot);

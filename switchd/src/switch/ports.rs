@@ -10,10 +10,11 @@
 
 use super::Switch;
 use crate::desired::{self, Kind};
+use crate::parallel::Closer;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::{Command, Detached};
 use ::ports::spec::{PortOptions, Target};
-use ::ports::{Port, PortError, QueueCount, Queues};
+use ::ports::{Port, PortError, PortKind, QueueCount, Queues};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
 use flowtable::policy::PortRef;
@@ -28,8 +29,20 @@ const LARGE_RINGS: usize = 8;
 /// A port that nobody uses any more. Dropping it closes its sockets, which takes longer than a worker
 /// has, and gives its device back.
 pub(super) struct Closing {
-    _queues: Vec<Detached>,
-    _port: Option<Port>,
+    queues: Vec<Detached>,
+    port: Option<Port>,
+}
+
+impl Closing {
+    /// Gives the device back now, and has its sockets closed by somebody with more time. A device that
+    /// ends with its sockets is closed here: the next one may have its name.
+    pub(super) fn close_by(self, closer: &Closer) {
+        let is_system = self.port.as_ref().is_some_and(|port| port.kind == PortKind::System);
+        drop(self.port);
+        if is_system {
+            closer.close(Box::new(self.queues));
+        }
+    }
 }
 
 /// Whether the ring of one more port may be a large one: if nobody said how large, and there are few.
@@ -214,7 +227,7 @@ impl Switch {
         }
         drop(done);
         // Ends when every worker has answered, or is gone.
-        Closing { _queues: finished.iter().collect(), _port: slot.port.take() }
+        Closing { queues: finished.iter().collect(), port: slot.port.take() }
     }
 }
 

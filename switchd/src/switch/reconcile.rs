@@ -4,14 +4,17 @@
 //! was wanted before is carried out here, step by step. What can be refused is refused before the first step.
 //! Only opening a device can fail after that: the port is not wanted any more then.
 //!
-//! Opening and closing takes milliseconds a device. The lock on what is wanted is not held meanwhile, so
-//! that other changes, and whoever looks, need not wait.
+//! Opening and closing takes milliseconds a device, of many devices at once no longer. The lock on what is
+//! wanted is not held meanwhile, so that other changes, and whoever looks, need not wait.
 
 use super::ports::Closing;
 use super::{StartError, Switch};
 use crate::desired::{self, Bridge, Desired, DesiredError, MacAgeing, Resolved, Step, steps};
+use crate::parallel;
+use ::ports::PortError;
 use flow::types::OfPort;
 use flowtable::policy::PortRef;
+use parking_lot::Mutex;
 use std::time::Duration;
 use tracing::info;
 
@@ -115,7 +118,7 @@ impl Switch {
         *desired = wanted;
         drop(desired);
         // Closes them. A device may be wanted again at once, by another port.
-        drop(closing);
+        parallel::for_each(closing, drop);
         self.open_all(opening, required)?;
         Ok(answer)
     }
@@ -172,21 +175,33 @@ impl Switch {
         }
     }
 
-    /// Opens ports that have their place already.
+    /// Opens ports that have their place already, all at once.
     fn open_all(&self, opening: Vec<Opening>, required: bool) -> Result<(), StartError> {
-        let mut result = Ok(());
-        for Opening { bridge, port, number } in opening {
-            let at = self.port_ref(&bridge, number);
-            if let Err(error) = self.open_installed(at, &port, required) {
-                let mut desired = self.desired.lock();
-                if desired.port_mut(&bridge, number).is_some_and(|p| p.name == port.name) {
-                    desired.remove_port(&bridge, number);
-                    drop(self.uninstall(at));
-                }
-                result = result.and(Err(error.into()));
+        // The first in the order of the ports.
+        let failed = Mutex::new(None::<(usize, PortError)>);
+        parallel::for_each(opening.into_iter().enumerate().collect(), |(place, port)| {
+            let Err(error) = self.open_one(&port, required) else { return };
+            let mut failed = failed.lock();
+            if failed.as_ref().is_none_or(|(first, _)| place < *first) {
+                *failed = Some((place, error));
+            }
+        });
+        failed.into_inner().map_or(Ok(()), |(_, error)| Err(error.into()))
+    }
+
+    /// Opens a port. If that fails, the port is not wanted any more.
+    fn open_one(&self, opening: &Opening, required: bool) -> Result<(), PortError> {
+        let Opening { bridge, port, number } = opening;
+        let at = self.port_ref(bridge, *number);
+        let opened = self.open_installed(at, port, required);
+        if opened.is_err() {
+            let mut desired = self.desired.lock();
+            if desired.port_mut(bridge, *number).is_some_and(|p| p.name == port.name) {
+                desired.remove_port(bridge, *number);
+                drop(self.uninstall(at));
             }
         }
-        result
+        opened
     }
 
     /// A port by its bridge's name. Of a bridge that is gone no port is found.

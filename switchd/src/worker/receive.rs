@@ -184,6 +184,12 @@ impl Receivers {
         places.into_iter().filter_map(|place| self.places[place].take()).collect()
     }
 
+    /// All queues, to be closed by somebody with more time.
+    pub(super) fn into_queues(self) -> impl Iterator<Item = Box<dyn Send>> {
+        let ports = self.places.into_iter().flatten();
+        ports.map(|port| Box::new(port.queue) as Box<dyn Send>)
+    }
+
     /// The queue at a place that [`Receivers::to_ask`] or [`Receivers::ask`] named.
     pub(super) fn port(&mut self, place: usize) -> Option<&mut RxPort> {
         self.places.get_mut(place)?.as_mut()

@@ -39,6 +39,12 @@ impl Transmitter {
         self.ports.get_mut(no.0 as usize)?.as_mut()?.queue.take()
     }
 
+    /// All queues, to be closed by somebody with more time.
+    pub(super) fn into_queues(self) -> impl Iterator<Item = Box<dyn Send>> {
+        let queues = self.ports.into_iter().flatten().filter_map(|port| port.queue);
+        queues.map(|queue| Box::new(queue) as Box<dyn Send>)
+    }
+
     /// Frames that a port has sent.
     pub(super) fn sent_by(&self, no: PortNo) -> u64 {
         let port = self.ports.get(usize::from(no.0)).and_then(Option::as_ref);

@@ -1,0 +1,63 @@
+//! What all ports of this process with devices in one network namespace share: a routing socket, and
+//! the knowledge how many of their devices are in the shield's bridge.
+//!
+//! With a socket of its own each of a thousand ports would need one more descriptor and buffer. It
+//! lives as long as one of the ports does: whoever holds it keeps the namespace alive.
+
+use crate::PortError;
+use crate::netlink::Netlink;
+use crate::netns::Netns;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// The shared things of every namespace that ports have devices in, by the inode of the namespace.
+static ALL: Mutex<Vec<(u64, Weak<Commons>)>> = Mutex::new(Vec::new());
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Commons {
+    control: Mutex<Control>,
+}
+
+/// What one port at a time uses.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// A routing socket in the namespace.
+    pub(crate) netlink: Netlink,
+    /// Devices that this process has put into the shield's bridge and not freed.
+    pub(crate) shielded: usize,
+}
+
+impl Commons {
+    /// Those of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn here() -> Result<Arc<Self>, PortError> {
+        let inode = Netns::current().and_then(|netns| netns.inode());
+        let inode = inode.map_err(|source| PortError::Os {
+            operation: "look at",
+            object: "the network namespace".to_owned(),
+            source,
+        })?;
+        let mut all = lock(&ALL);
+        all.retain(|(_, commons)| commons.strong_count() > 0);
+        let known = all.iter().find(|(known, _)| *known == inode);
+        if let Some(commons) = known.and_then(|(_, commons)| commons.upgrade()) {
+            return Ok(commons);
+        }
+        let control = Control { netlink: Netlink::open()?, shielded: 0 };
+        let commons = Arc::new(Self { control: Mutex::new(control) });
+        all.push((inode, Arc::downgrade(&commons)));
+        Ok(commons)
+    }
+
+    /// The routing socket and the state of the shield, for a request or a few.
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+        lock(&self.control)
+    }
+}
+
+/// Whoever panicked has left whole values behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
