@@ -138,6 +138,18 @@ pub struct SwitchRecord {
     pub n_tables: u16,
     /// Its ports, by number.
     pub ports: Vec<PortRecord>,
+    /// The memory for receive rings of all bridges.
+    #[serde(default)]
+    pub ring_memory: RingMemoryRecord,
+}
+
+/// The memory for receive rings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingMemoryRecord {
+    /// Bytes that all rings of the process occupy.
+    pub used: u64,
+    /// Bytes that they should not exceed: `switchd --ring-memory`.
+    pub budget: u64,
 }
 
 /// A port: what it is, how it is configured, and what state it is in.

@@ -1,7 +1,7 @@
 //! Ports for tests in a line: `eth0,shield=off`, `tap:t1`.
 
 use ports::spec::{PortOptions, QdiscMode, Target};
-use ports::{Port, PortError, QueueCount};
+use ports::{Allotment, Port, PortError};
 
 /// Opens the port that `text` describes, in the calling thread's network namespace: a network device, or
 /// `tap:` and a TAP device, with options behind commas as for the daemon's `--port`.
@@ -21,7 +21,7 @@ pub fn open_port(text: &str) -> Result<Port, PortError> {
     for option in tail.into_iter().flat_map(|tail| tail.split(',')) {
         set(&mut options, option);
     }
-    ports::open(name, &target, &options, QueueCount::default())
+    ports::open(name, &target, &options, Allotment::default())
 }
 
 fn set(options: &mut PortOptions, option: &str) {

@@ -6,7 +6,7 @@ use crate::flows::version_mark;
 use crate::options::{Options, PortAction, Words};
 use crate::output::{print, print_json};
 use clap::ValueEnum;
-use control::record::{PortRecord, PortStatsRecord, SwitchRecord};
+use control::record::{PortRecord, PortStatsRecord, RingMemoryRecord, SwitchRecord};
 use control::{Operation, PortFlag, Reply};
 use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
@@ -146,6 +146,9 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
     }
     switch.ports.iter().for_each(|port| put_port(&mut out, port, version));
     let _ = writeln!(out, "OFPT_GET_CONFIG_REPLY {mark}(xid={xid}): frags=normal miss_send_len=0");
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let RingMemoryRecord { used, budget } = switch.ring_memory;
+    let _ = writeln!(out, "receive rings: {:.1} of {:.1} MiB", mebibytes(used), mebibytes(budget));
     out
 }
 
@@ -240,6 +243,7 @@ mod tests {
             datapath_id: "0000020000000001".to_owned(),
             n_tables: 254,
             ports: vec![port(1, "veth0"), down],
+            ring_memory: RingMemoryRecord { used: 67_108_864, budget: 268_435_456 },
         }
     }
 

@@ -1,5 +1,5 @@
-//! What all ports of this process with devices in one network namespace share: a routing socket, and
-//! the knowledge how many of their devices are in the shield's bridge.
+//! What all ports of this process with devices in one network namespace share: the way into it, a routing
+//! socket, and the knowledge how many of their devices are in the shield's bridge.
 //!
 //! With a socket of its own each of a thousand ports would need one more descriptor and buffer. It
 //! lives as long as one of the ports does: whoever holds it keeps the namespace alive.
@@ -7,6 +7,7 @@
 use crate::PortError;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The shared things of every namespace that ports have devices in, by the inode of the namespace.
@@ -15,6 +16,8 @@ static ALL: Mutex<Vec<(u64, Weak<Commons>)>> = Mutex::new(Vec::new());
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Commons {
+    netns: Netns,
+    inode: u64,
     control: Mutex<Control>,
 }
 
@@ -33,8 +36,8 @@ impl Commons {
     /// # Errors
     /// No descriptor is left.
     pub(crate) fn here() -> Result<Arc<Self>, PortError> {
-        let inode = Netns::current().and_then(|netns| netns.inode());
-        let inode = inode.map_err(|source| PortError::Os {
+        let netns = Netns::current().and_then(|netns| Ok((netns.inode()?, netns)));
+        let (inode, netns) = netns.map_err(|source| PortError::Os {
             operation: "look at",
             object: "the network namespace".to_owned(),
             source,
@@ -46,9 +49,18 @@ impl Commons {
             return Ok(commons);
         }
         let control = Control { netlink: Netlink::open()?, shielded: 0 };
-        let commons = Arc::new(Self { control: Mutex::new(control) });
+        let commons = Arc::new(Self { netns, inode, control: Mutex::new(control) });
         all.push((inode, Arc::downgrade(&commons)));
         Ok(commons)
+    }
+
+    /// Runs `f` in the namespace, on this thread if it is there already.
+    ///
+    /// # Errors
+    /// `CAP_SYS_ADMIN` is missing there; `f` did not run.
+    pub(crate) fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> io::Result<R> {
+        let here = Netns::current().and_then(|netns| netns.inode());
+        if here.is_ok_and(|inode| inode == self.inode) { Ok(f()) } else { self.netns.run(f) }
     }
 
     /// The routing socket and the state of the shield, for a request or a few.

@@ -120,6 +120,7 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
         status,
         shield: Shield::NotNeeded,
         rx_memory: RxMemory::default(),
+        rx_opener: None,
         warnings: Vec::new(),
         queues: Queues { rx: vec![Box::new(rx)], tx: (0..options.workers).map(tx).collect() },
         guard: None,

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod afpacket;
+mod buffers;
 mod commons;
 pub mod dummy;
 mod egress;
@@ -23,7 +24,7 @@ pub mod spec;
 mod sys;
 pub mod tap;
 
-pub use afpacket::QueueCount;
+pub use afpacket::{Allotment, RingSize, RxOpener};
 pub use error::PortError;
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
@@ -46,10 +47,10 @@ pub fn open(
     name: &str,
     target: &Target,
     options: &PortOptions,
-    count: QueueCount,
+    allotment: Allotment,
 ) -> Result<Port, PortError> {
     match target {
-        Target::System { device } => afpacket::open(name, device, options, count),
+        Target::System { device } => afpacket::open(name, device, options, allotment),
         Target::Netns { netns, device } => {
             let enter = |source: io::Error| match source.kind() {
                 ErrorKind::NotFound => {
@@ -58,12 +59,12 @@ pub fn open(
                 _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
             };
             let namespace = netns::Netns::named(netns).map_err(enter)?;
-            namespace.run(|| afpacket::open(name, device, options, count)).map_err(enter)?
+            namespace.run(|| afpacket::open(name, device, options, allotment)).map_err(enter)?
         }
-        Target::Tap { device } => tap::open(name, device, PortKind::Tap, count),
-        Target::Internal { device } => tap::open(name, device, PortKind::Internal, count),
+        Target::Tap { device } => tap::open(name, device, PortKind::Tap, allotment),
+        Target::Internal { device } => tap::open(name, device, PortKind::Internal, allotment),
         Target::Dummy => {
-            let options = dummy::DummyOptions { workers: count.tx, ..Default::default() };
+            let options = dummy::DummyOptions { workers: allotment.tx, ..Default::default() };
             dummy::open(name, options).map(|(port, _far_end)| port)
         }
     }

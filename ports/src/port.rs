@@ -29,8 +29,17 @@ pub trait RxQueue: Send {
     /// device comes back, [`crate::PortError::NoDevice`] does not.
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), crate::PortError>;
 
-    /// Gives the slots of the last batch back.
+    /// Gives the slots of the last batch back, an empty one included: there may have been frames that
+    /// cannot be read.
     fn release(&mut self);
+
+    /// Lets frames in, or not. A queue that is to take the place of another one is closed at first.
+    ///
+    /// # Errors
+    /// The kernel has no memory left; nothing changed.
+    fn set_open(&mut self, _open: bool) -> Result<(), crate::PortError> {
+        Ok(())
+    }
 
     /// Becomes readable when frames wait; `None` if only polling by [`RxQueue::recv`] can tell.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
@@ -64,6 +73,8 @@ pub struct RxStats {
     pub kernel_drops: u64,
     /// Frames that were longer than a slot and could not be received.
     pub truncated: u64,
+    /// Frames that the kernel handed over without their bytes.
+    pub unreadable: u64,
     /// Frames that were longer than a slot and received by a system call of their own.
     pub copied: u64,
 }
@@ -285,6 +296,8 @@ pub struct Port {
     pub shield: Shield,
     /// The memory that its frames are received into.
     pub rx_memory: RxMemory,
+    /// Opens the receive queues again, with rings of another size; `None` for a port without rings.
+    pub rx_opener: Option<Arc<crate::RxOpener>>,
     /// What a user should know about it, in whole sentences.
     pub warnings: Vec<String>,
     pub(crate) queues: Queues,

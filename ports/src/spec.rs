@@ -46,21 +46,11 @@ pub struct PortOptions {
     pub slots: Option<u32>,
     /// Bytes of one slot of the receive ring.
     pub slot_size: Option<u32>,
-    /// Where `slots` and `slot_size` leave it open: slots for whole frames, which make TCP faster and take
-    /// four times the memory. The switch decides it when it opens the port.
-    pub large_ring: bool,
 }
 
 impl Default for PortOptions {
     fn default() -> Self {
-        Self {
-            queues: None,
-            shield: true,
-            qdisc: QdiscMode::Auto,
-            slots: None,
-            slot_size: None,
-            large_ring: false,
-        }
+        Self { queues: None, shield: true, qdisc: QdiscMode::Auto, slots: None, slot_size: None }
     }
 }
 

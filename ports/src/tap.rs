@@ -9,6 +9,7 @@
 //! A device can have several queues, each a descriptor of its own. The kernel spreads flows over them,
 //! and moves a flow to the queue on which its answers are written: to the worker that has both.
 
+use crate::buffers::{self, Buffers};
 use crate::commons::Commons;
 use crate::egress::{Segments, Takes, Way, check_size, way};
 use crate::lock::Lock;
@@ -16,7 +17,7 @@ use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
 use crate::sys::tun;
 use crate::{
-    Guard, Port, PortError, PortKind, PortStatus, QueueCount, Queues, RxMemory, RxQueue, RxStats,
+    Allotment, Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats,
 };
 use crate::{Shield, TxFailure, TxQueue, Whereabouts};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
@@ -39,7 +40,7 @@ pub fn open(
     name: &str,
     device: &str,
     kind: PortKind,
-    count: QueueCount,
+    allotment: Allotment,
 ) -> Result<Port, PortError> {
     let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
     let commons = Commons::here()?;
@@ -47,7 +48,7 @@ pub fn open(
     // The kernel lets several processes join a device of several queues, and gives each a share of its
     // frames: only the lock keeps a second switch away.
     let lock = existed.as_ref().map(|link| Lock::take(device, link.index)).transpose()?;
-    let (file, others) = attach_queues(device, existed.is_some(), count.rx)?;
+    let (file, others) = attach_queues(device, existed.is_some(), allotment.rx)?;
     let takes = configure(&file).map_err(os("configure TAP device"))?;
     let link = commons.control().netlink.link(device)?;
     let lock = lock.map_or_else(|| Lock::take(device, link.index), Ok)?;
@@ -67,12 +68,12 @@ pub fn open(
     };
     let status = PortStatus::new(link.is_running(), link.mtu, false);
     let mut warnings = Vec::new();
-    if others.len() + 1 < count.rx {
+    if others.len() + 1 < allotment.rx {
         warnings.push(format!("{device} was made for a single queue: one worker receives from it"));
     }
     let files: Vec<File> = std::iter::once(file).chain(others).collect();
     let mut queues = Queues::default();
-    for file in files.iter().cycle().take(count.tx) {
+    for file in files.iter().cycle().take(allotment.tx) {
         let file = file.try_clone().map_err(os("open TAP device"))?;
         let queue =
             TapTx { file, takes, status: Arc::clone(&status), segments: Segments::default() };
@@ -95,6 +96,7 @@ pub fn open(
             slot_size: SLOT as u32,
             bytes: (slots * SLOT) as u64,
         },
+        rx_opener: None,
         warnings,
         queues,
         guard: Some(Box::new(guard)),
@@ -234,20 +236,21 @@ impl Drop for TapGuard {
 
 struct TapRx {
     file: File,
-    /// A slot for each frame of a batch, which gets its memory when it is used for the first time.
-    slots: Vec<Vec<u8>>,
+    /// Slots for the frames of a batch, while there is one.
+    slots: Buffers,
     stats: RxStats,
 }
 
 impl TapRx {
     fn new(file: File) -> Self {
-        Self { file, slots: vec![Vec::new(); MAX_BATCH], stats: RxStats::default() }
+        Self { file, slots: Buffers::new(), stats: RxStats::default() }
     }
 }
 
 impl RxQueue for TapRx {
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
         let room = batch.room();
+        buffers::take(&mut self.slots);
         for slot in self.slots.iter_mut().take(room) {
             slot.resize(SLOT, 0);
             // The virtio-net header ends where the frame begins, at HEADROOM.
@@ -258,7 +261,10 @@ impl RxQueue for TapRx {
                     continue;
                 }
                 Ok(size) if size > VNET_HDR_SIZE => size - VNET_HDR_SIZE,
-                Ok(_) => continue,
+                Ok(_) => {
+                    self.stats.unreadable += 1;
+                    continue;
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 // The device is down or has gone. Events of the routing socket tell the monitor.
@@ -272,7 +278,9 @@ impl RxQueue for TapRx {
         Ok(())
     }
 
-    fn release(&mut self) {}
+    fn release(&mut self) {
+        buffers::give_back(&mut self.slots);
+    }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())

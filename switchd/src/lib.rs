@@ -11,6 +11,7 @@ pub mod monitor;
 pub mod options;
 mod parallel;
 pub mod port_slot;
+mod ring_budget;
 pub mod server;
 pub mod switch;
 mod worker;

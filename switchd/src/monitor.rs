@@ -1,9 +1,9 @@
 //! What happens by itself: devices come and go, time passes.
 //!
 //! One thread listens to the kernel's device events, in every network namespace that ports have
-//! devices in, and runs the periodic work of the switch.
+//! devices in, and runs the periodic work of the switch. Another one keeps receive rings at their sizes.
 
-use crate::switch::{Place, Switch};
+use crate::switch::{Place, RingKeeper, Switch};
 use crate::worker::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -24,6 +24,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Monitor {
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
+    _rings: RingKeeper,
 }
 
 impl Monitor {
@@ -36,9 +37,10 @@ impl Monitor {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let stop = Arc::new(EventFd::from_value_and_flags(0, flags)?);
         let told = Arc::clone(&stop);
+        let rings = RingKeeper::start(Arc::clone(&switch))?;
         let run = move || watch(&switch, &told);
         let thread = std::thread::Builder::new().name("monitor".to_owned()).spawn(run)?;
-        let monitor = Self { stop, thread: Some(thread) };
+        let monitor = Self { stop, thread: Some(thread), _rings: rings };
         Ok(monitor)
     }
 }

@@ -1,14 +1,15 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
 use crate::desired;
+use crate::ring_budget::Activity;
 use crate::switch::Place;
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;
 use flowtable::policy::ports::Attachment;
 use flowtable::policy::{BridgeId, PortRef};
-use ports::Port;
 use ports::spec::Target;
+use ports::{Port, RingSize};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +57,12 @@ pub(crate) struct PortSlot {
     pub(crate) of: OfPort,
     /// What is wanted of it.
     pub(crate) spec: desired::Port,
-    /// Its receive ring is to have room for whole frames, if it has one and nobody chose its size.
-    pub(crate) large_ring: bool,
+    /// The size that is planned for its receive rings.
+    pub(crate) ring: RingSize,
+    /// The size that those had to be opened with that it has.
+    pub(crate) open_ring: RingSize,
+    /// How much it receives.
+    pub(crate) activity: Activity,
     pub(crate) state: PortState,
     /// The open device. Its queues are with the workers.
     pub(crate) port: Option<Port>,
@@ -86,7 +91,9 @@ impl PortSlot {
             attachment,
             of: at.port,
             spec,
-            large_ring: false,
+            ring: RingSize::default(),
+            open_ring: RingSize::default(),
+            activity: Activity::default(),
             state: PortState::Waiting,
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),

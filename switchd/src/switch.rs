@@ -10,9 +10,12 @@ mod inject;
 mod links;
 mod ports;
 mod reconcile;
+mod rings;
 mod views;
 
 pub use links::Place;
+pub(crate) use rings::RingKeeper;
+pub use rings::RingMemory;
 pub use views::{CacheView, PortView, WorkerView};
 
 use crate::bridge::events::{EventThread, Events};
@@ -34,6 +37,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
+use rings::Rings;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -107,6 +111,7 @@ pub struct Switch {
     bridge_events: Arc<Events>,
     event_thread: Option<EventThread>,
     closer: Closer,
+    rings: Rings,
 }
 
 struct WorkerHandle {
@@ -171,6 +176,7 @@ impl Switch {
             bridge_events: Arc::clone(&bridge_events),
             event_thread: None,
             closer: Closer::start().map_err(StartError::Closer)?,
+            rings: Rings::new(settings.ring_memory),
         };
         for index in 0..settings.workers {
             let seed = seed.wrapping_add(index as u64);

@@ -85,6 +85,15 @@ pub(crate) enum Command {
         /// Who takes them.
         done: Sender<Detached>,
     },
+    /// Receive from these queues of a port, which are closed, instead of those that there are.
+    ReplaceRings {
+        /// Which port.
+        no: PortNo,
+        /// As many as there are, in their order.
+        rings: Vec<Box<dyn RxQueue>>,
+        /// Who takes the old ones.
+        done: Sender<Box<dyn Send>>,
+    },
     /// Send a packet that somebody made by hand.
     PacketOut(Box<Injection>),
     /// Answer, now that the batch before is finished.
@@ -220,6 +229,7 @@ impl Worker {
                 // The other side waits for it.
                 let _ = done.send(Detached { _rx: rx, _tx: tx });
             }
+            Command::ReplaceRings { no, rings, done } => self.rx.replace(no, rings, &done),
             Command::PacketOut(injection) => {
                 let done = self.inject(injection.bridge, injection.in_port, &injection.packet);
                 // The other side waits for it.

@@ -61,11 +61,6 @@ impl PortCounters {
     pub fn rx_dropped_total(&self) -> u64 {
         self.rx_dropped.total()
     }
-
-    /// All outputs to this port that failed.
-    pub fn tx_failed_total(&self) -> u64 {
-        self.tx_failed.total()
-    }
 }
 
 #[derive(Debug)]

@@ -11,8 +11,13 @@
 //! Frames leave around the device's queueing discipline only as long as there is none to speak of,
 //! or the user says so: what somebody configured with `tc` holds for a switch, too.
 
+mod ring_size;
+mod rings;
 mod rx;
 mod tx;
+
+pub use ring_size::RingSize;
+pub use rings::RxOpener;
 
 use crate::commons::Commons;
 use crate::lock::Lock;
@@ -20,8 +25,7 @@ use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::shield::Enslaved;
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
-use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, Shield, TxQueue};
-use rx::RingRx;
+use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, Shield, TxQueue};
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
@@ -29,18 +33,20 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use tx::PacketTx;
 
-/// How many queues to open.
+/// What a port may have of its switch.
 #[derive(Clone, Copy, Debug)]
-pub struct QueueCount {
+pub struct Allotment {
     /// Receiving queues; flows are spread over them.
     pub rx: usize,
     /// Sending queues: one for each worker.
     pub tx: usize,
+    /// The size of each receive ring, unless the port's options say another one.
+    pub ring: RingSize,
 }
 
-impl Default for QueueCount {
+impl Default for Allotment {
     fn default() -> Self {
-        Self { rx: 1, tx: 1 }
+        Self { rx: 1, tx: 1, ring: RingSize::default() }
     }
 }
 
@@ -52,7 +58,7 @@ pub fn open(
     name: &str,
     device: &str,
     options: &PortOptions,
-    count: QueueCount,
+    allotment: Allotment,
 ) -> Result<Port, PortError> {
     let commons = Commons::here()?;
     let found = commons.control().netlink.find_link(device)?;
@@ -84,41 +90,19 @@ pub fn open(
     };
     let status = PortStatus::new(link.is_running(), link.mtu, bypasses(options.qdisc, &link.qdisc));
 
-    let mut queues = Queues::default();
-    let mut fanout = None;
-    let mut rings = Vec::new();
-    for _ in 0..count.rx {
-        let mut open = || {
-            let queue = RingRx::new(socket::socket()?, options, count.rx)?;
-            if count.rx > 1 {
-                // Until it has joined the others it would get every frame, as they do.
-                socket::refuse_all(queue.socket())?;
-            }
-            // From here on it receives, and only now that it is wholly set up.
-            socket::bind(queue.socket(), link.index, true)?;
-            socket::set_promiscuous(queue.socket(), link.index)?;
-            if count.rx > 1 {
-                fanout = Some(socket::join_fanout(queue.socket(), fanout)?);
-            }
-            io::Result::Ok(queue)
-        };
-        rings.push(open().map_err(os("receive from", device))?);
+    let opener = RxOpener {
+        commons: Arc::clone(&guard.commons),
+        device: device.to_owned(),
+        index: link.index,
+        options: *options,
+        queues: allotment.rx,
+    };
+    let (rx, rx_memory) = opener.open(allotment.ring)?;
+    let mut queues = Queues { rx, tx: Vec::new() };
+    for queue in &mut queues.rx {
+        queue.set_open(true)?;
     }
-    let mut rx_memory = RxMemory::default();
-    for queue in rings {
-        if count.rx > 1 {
-            socket::refuse_none(queue.socket()).map_err(os("receive from", device))?;
-        }
-        let memory = queue.memory();
-        rx_memory = RxMemory {
-            queues: rx_memory.queues + memory.queues,
-            slots: rx_memory.slots + memory.slots,
-            slot_size: memory.slot_size,
-            bytes: rx_memory.bytes + memory.bytes,
-        };
-        queues.rx.push(Box::new(queue));
-    }
-    for _ in 0..count.tx {
+    for _ in 0..allotment.tx {
         let open = || {
             let socket = socket::socket()?;
             socket::bind(socket.as_fd(), link.index, false)?;
@@ -135,6 +119,7 @@ pub fn open(
         status,
         shield,
         rx_memory,
+        rx_opener: Some(Arc::new(opener)),
         warnings,
         queues,
         guard: Some(Box::new(guard)),

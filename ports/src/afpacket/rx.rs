@@ -5,36 +5,17 @@
 //! of the frame is put back in place. What follows edits the frame where it lies, and the system call
 //! that sends it reads it from there.
 //!
-//! Hosts hand over up to 64 KiB of a connection at once. There are two kinds of rings:
-//!
-//! - *Large* ones have slots for whole frames, 480 in 32 MiB. The core that sends to us fills them, with
-//!   bytes that it has in its cache.
-//! - *Small* ones have slots of 2 KiB, 4,096 in 8 MiB: eight times the frames in a quarter of the memory. A
-//!   frame larger than a slot is queued on the socket by the kernel besides, in the same order, and
-//!   fetched with a system call of its own into a buffer of its own, by us.
-//!
-//! TCP is faster through large rings, by 5 to 35 % as measured on veth; small frames are at most a tenth
-//! slower.
+//! How large rings are is told in `ring_size`.
 
+use super::ring_size::{RingSize, WHOLE_FRAME};
+use crate::buffers::{self, Buffers};
 use crate::spec::PortOptions;
 use crate::sys::packet as socket;
-use crate::sys::ring::{Geometry, Received, RxRing};
+use crate::sys::ring::{Received, RxRing};
 use crate::{PortError, RxMemory, RxQueue, RxStats};
 use nix::sys::socket::{MsgFlags, recv};
-use packet::{Batch, Frame, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
+use packet::{Batch, Frame, HEADROOM, Offload, VNET_HDR_SIZE};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-
-/// Bytes for the largest frame a host hands over (64 KiB and headers), our headroom and the kernel's.
-/// A multiple of the page size; fifteen of them fit into a block of 1 MiB.
-const WHOLE_FRAME: u32 = 69_632;
-/// Slots of all large rings of a port.
-const WHOLE_FRAME_SLOTS: u32 = 480;
-
-const SMALL: u32 = 2048;
-/// Slots of each small ring.
-const SMALL_SLOTS: u32 = 4096;
-
-const BLOCK: u32 = 1 << 20;
 
 /// Bytes of frames larger than a slot that may wait; the kernel doubles it. With the ring and the buffers
 /// below a port stays under 40 MB.
@@ -49,31 +30,19 @@ const TPID_8021Q: u16 = 0x8100;
 pub(crate) struct RingRx {
     socket: OwnedFd,
     ring: RxRing,
-    /// A buffer for each frame of a batch that is larger than a slot, made when there is the first;
-    /// none if none can be.
-    large: Vec<Vec<u8>>,
+    /// For the frames of a batch that are larger than a slot.
+    large: Buffers,
     stats: RxStats,
     idle_calls: u32,
     memory: RxMemory,
 }
 
-/// The ring that holds `slots` slots of `slot_size` bytes, or a few more.
-fn geometry(slots: u32, slot_size: u32) -> Geometry {
-    let wanted = u64::from(slots) * u64::from(slot_size);
-    let block_size = if wanted >= u64::from(BLOCK) {
-        BLOCK.max(slot_size.next_power_of_two())
-    } else {
-        (wanted as u32).next_power_of_two().max(4096)
-    };
-    Geometry { slot_size, block_size, blocks: slots.div_ceil(block_size / slot_size) }
-}
-
 impl RingRx {
-    /// One of `count` queues, over `socket`, which is not bound yet and gets its ring here.
+    /// A queue over `socket`, which is not bound yet and gets its ring here.
     pub(crate) fn new(
         socket: OwnedFd,
         options: &PortOptions,
-        count: usize,
+        size: RingSize,
     ) -> std::io::Result<Self> {
         let fd = socket.as_fd();
         socket::set_option(fd, socket::PACKET_VNET_HDR, 1)?;
@@ -81,26 +50,19 @@ impl RingRx {
         socket::set_option(fd, socket::PACKET_RESERVE, HEADROOM as i32)?;
         // Small slots need room for large frames elsewhere, and an ordinary process gets little.
         let has_room = socket::force_receive_buffer(fd, LARGE_WAITING).is_ok();
-        let is_large = options.large_ring || !has_room;
-        let slot_size = options.slot_size.unwrap_or(if is_large { WHOLE_FRAME } else { SMALL });
-        let is_whole = slot_size >= WHOLE_FRAME;
-        let slots = options.slots.unwrap_or(if is_whole {
-            WHOLE_FRAME_SLOTS.div_ceil(count.clamp(1, 8) as u32)
-        } else {
-            SMALL_SLOTS
-        });
-        if !is_whole {
-            socket::set_option(fd, socket::PACKET_COPY_THRESH, slot_size as i32)?;
+        let size = if has_room { size } else { size.without_room_beside(options) };
+        if !size.is_whole() {
+            socket::set_option(fd, socket::PACKET_COPY_THRESH, size.slot_size as i32)?;
         }
-        let large = vec![Vec::new(); if is_whole { 0 } else { MAX_BATCH }];
-        let geometry = geometry(slots, slot_size);
+        let geometry = size.geometry();
         let ring = RxRing::new(fd, geometry)?;
         let memory = RxMemory {
             queues: 1,
-            slots: geometry.blocks * (geometry.block_size / geometry.slot_size),
-            slot_size,
-            bytes: u64::from(geometry.blocks) * u64::from(geometry.block_size),
+            slots: geometry.slots(),
+            slot_size: size.slot_size,
+            bytes: size.bytes(),
         };
+        let large = Buffers::new();
         Ok(Self { socket, ring, large, stats: RxStats::default(), idle_calls: 0, memory })
     }
 
@@ -117,21 +79,24 @@ impl RingRx {
 impl RxQueue for RingRx {
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
         let Self { socket, ring, large, stats, idle_calls, .. } = self;
-        let mut buffers = large.iter_mut();
+        let mut large = Some(large);
+        let mut buffers: std::slice::IterMut<'_, Vec<u8>> = [].iter_mut();
         for (received, slot) in ring.lend().take(batch.room()) {
-            let is_queued = received.status & libc::TP_STATUS_COPY != 0;
-            let frame = if is_queued {
+            if received.status & libc::TP_STATUS_COPY != 0 {
                 stats.copied += 1;
                 // The kernel queued it before it handed the slot over.
-                buffers.next().and_then(|buffer| fetch(socket.as_fd(), buffer, received))
+                if let Some(large) = large.take() {
+                    buffers::take(large);
+                    buffers = large.iter_mut();
+                }
+                match buffers.next().and_then(|buffer| fetch(socket.as_fd(), buffer, received)) {
+                    Some(frame) => batch.push(frame),
+                    None => stats.unreadable += 1,
+                }
             } else if received.end - received.start < received.wire_size as usize {
-                None
+                stats.truncated += 1;
             } else {
-                Some(frame_in(slot, received.start, received.end, received))
-            };
-            match frame {
-                Some(frame) => batch.push(frame),
-                None => stats.truncated += 1,
+                batch.push(frame_in(slot, received.start, received.end, received));
             }
         }
         if !batch.is_empty() {
@@ -152,6 +117,17 @@ impl RxQueue for RingRx {
 
     fn release(&mut self) {
         self.ring.give_back();
+        buffers::give_back(&mut self.large);
+    }
+
+    fn set_open(&mut self, open: bool) -> Result<(), PortError> {
+        let fd = self.socket.as_fd();
+        let set = if open { socket::refuse_none(fd) } else { socket::refuse_all(fd) };
+        set.map_err(|source| PortError::Os {
+            operation: "filter frames of",
+            object: "a receive queue".to_owned(),
+            source,
+        })
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -198,26 +174,4 @@ fn frame_in(buf: &mut [u8], start: usize, end: usize, received: Received) -> Fra
         let _ = frame.push_tag(tpid, received.vlan_tci);
     }
     frame
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rings_fit_their_blocks() {
-        let check = |slots, slot_size, expected: (u32, u32)| {
-            let geometry = geometry(slots, slot_size);
-            assert_eq!((geometry.block_size, geometry.blocks), expected);
-            assert!(geometry.slots() >= slots);
-            assert!(geometry.block_size.is_power_of_two());
-        };
-        check(WHOLE_FRAME_SLOTS, WHOLE_FRAME, (1 << 20, 32));
-        check(SMALL_SLOTS, SMALL, (1 << 20, 8));
-        check(16, 2048, (32_768, 1));
-        check(16, 1040, (32_768, 1));
-        check(16, 512, (8192, 1));
-        check(16, 1 << 20, (1 << 20, 16));
-        check(16, WHOLE_FRAME, (1 << 20, 2));
-    }
 }

@@ -4,11 +4,13 @@ use crate::fixture::{experimental, host, ip};
 use anyhow::ensure;
 use etherparse::PacketBuilder;
 use lab::harness::{Test, Unsupported, unsupported_if_missing};
-use lab::{FrameSource, Host, LinkSpec, OpenPort, Vxlan, Wire};
+use lab::{FrameSource, Host, LinkSpec, OpenPort, Vxlan, Wire, eventually};
+use nix::sys::socket::{MsgFlags, recv};
 use packet::{Frame, GsoType, Offload};
 use ports::TxFailure;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 
 pub(crate) const TESTS: &[Test] = &[
     ("traffic::tags_are_kept_in_both_directions", tags_are_kept_in_both_directions),
@@ -18,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("traffic::own_frames_are_not_heard", own_frames_are_not_heard),
     ("traffic::a_source_sends_its_frames_in_rotation", a_source_sends_its_frames_in_rotation),
     ("traffic::ring_overflow_is_counted", ring_overflow_is_counted),
+    ("traffic::a_frame_without_bytes_is_counted", a_frame_without_bytes_is_counted),
     ("traffic::a_refused_frame_does_not_stop_the_others", a_refused_frame_does_not_stop_the_others),
 ];
 
@@ -221,6 +224,29 @@ fn ring_overflow_is_counted() -> anyhow::Result<()> {
     assert!(port.queues.rx[0].stats().kernel_drops >= drops, "totals, not differences");
     socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
     port.receive_until(is_udp)?;
+    Ok(())
+}
+
+/// A frame longer than its slot waits beside the ring. Here somebody else takes it from there.
+fn a_frame_without_bytes_is_counted() -> anyhow::Result<()> {
+    let mut host = host("p1", 1)?;
+    host.add_neighbour(ip("10.0.0.2"), [2; 6])?;
+    let mut port = OpenPort::open("p1,slots=32,slot-size=512")?;
+    let socket = host.run(|| UdpSocket::bind("10.0.0.1:0"))??;
+    socket.send_to(&[0; 1000], "10.0.0.2:9")?;
+    eventually("the frame is taken away", || {
+        let fd = port.queues.rx[0].poll_fd().expect("a socket").as_raw_fd();
+        recv(fd, &mut [0; 2000], MsgFlags::MSG_DONTWAIT).is_ok_and(|size| size > 1000)
+    })?;
+    let is_udp = |f: &Frame<'_>| f.bytes()[..6] == [2; 6];
+    socket.send_to(&[0; 100], "10.0.0.2:9")?;
+    port.receive_until(|f| {
+        assert!(!is_udp(f) || f.size() < 500, "it was taken away");
+        is_udp(f)
+    })?;
+    assert_eq!(port.queues.rx[0].stats().unreadable, 1);
+    socket.send_to(&[0; 1000], "10.0.0.2:9")?;
+    port.receive_until(|f| is_udp(f) && f.size() > 1000)?;
     Ok(())
 }
 

@@ -263,7 +263,7 @@ qinq-ethtype = \"802.1q\"
         check_error(
             "[switch]\nworker = 2",
             "f.toml:2:1: unknown key \"worker\", expected one of \"require\", \"workers\", \"poll\", \"cpu\", \
-             \"mac-ageing\", \"mac-entries\", \"emc-entries\", \"flow-limit\", \"upcall-limit\", \"vlan-limit\", \
+             \"mac-ageing\", \"mac-entries\", \"ring-memory\", \"emc-entries\", \"flow-limit\", \"upcall-limit\", \"vlan-limit\", \
              \"lenient\"\n  worker = 2\n  ^^^^^^",
         );
         check_error(

@@ -4,6 +4,7 @@
 //! else. `--help` shows these values, too.
 
 use super::bounded::Bounded;
+use super::memory_size::MemorySize;
 use super::word::Word;
 use crate::worker::Poll;
 use clap::Args;
@@ -48,6 +49,11 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_entries: Option<MacEntries>,
+    /// Memory for the receive rings of all ports. Few ports get large rings and many get small ones, except those
+    /// of which ",slots=" or ",slot-size=" says how large they are
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring_memory: Option<MemorySize>,
     /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +93,8 @@ pub struct Resolved {
     pub mac_ageing: Duration,
     /// Hosts that a bridge remembers at most.
     pub mac_entries: usize,
+    /// Bytes of all receive rings together.
+    pub ring_memory: u64,
     /// Sizes of each worker's caches.
     pub cache: CacheConfig,
     /// VLAN tags that a key holds, 1 or 2.
@@ -108,6 +116,7 @@ impl Settings {
             cpu: None,
             mac_ageing: Some(Bounded::of(DEFAULT_AGEING.as_secs() as u32)),
             mac_entries: Some(Bounded::of(DEFAULT_CAPACITY as u32)),
+            ring_memory: Some(MemorySize::mebibytes(256)),
             emc_entries: Some(Bounded::new(cache.emc_entries as u32).expect(within)),
             flow_limit: Some(Bounded::new(cache.max_flows as u32).expect(within)),
             upcall_limit: Some(Upcalls(cache.upcalls.map(|limit| limit.rate))),
@@ -125,6 +134,7 @@ impl Settings {
             cpu: self.cpu.or(others.cpu),
             mac_ageing: self.mac_ageing.or(others.mac_ageing),
             mac_entries: self.mac_entries.or(others.mac_entries),
+            ring_memory: self.ring_memory.or(others.ring_memory),
             emc_entries: self.emc_entries.or(others.emc_entries),
             flow_limit: self.flow_limit.or(others.flow_limit),
             upcall_limit: self.upcall_limit.or(others.upcall_limit),
@@ -151,6 +161,7 @@ impl Settings {
             cpus: all.cpu.map(|cpus| cpus.0).unwrap_or_default(),
             mac_ageing: Duration::from_secs(ageing.into()),
             mac_entries: all.mac_entries.expect(every).get() as usize,
+            ring_memory: all.ring_memory.expect(every).bytes(),
             cache,
             vlan_limit: all.vlan_limit.expect(every).get() as u8,
             lenient: all.lenient.expect(every),

@@ -1,10 +1,11 @@
 //! What the switch is and what it did: ports, tables, caches, drops.
 
 use super::session::BRIDGE;
-use crate::switch::{CacheView, PortView, Switch, WorkerView};
+use crate::switch::{CacheView, PortView, RingMemory, Switch, WorkerView};
 use control::Reply;
 use control::record::{
-    CacheCounts, CacheRecord, DropRecord, DropsRecord, SwitchRecord, TableRecord, WorkerRecord,
+    CacheCounts, CacheRecord, DropRecord, DropsRecord, RingMemoryRecord, SwitchRecord, TableRecord,
+    WorkerRecord,
 };
 use flow::types::TableId;
 use flow::verdict::DropReason;
@@ -22,11 +23,13 @@ pub(super) fn write_record<T: Serialize>(out: &mut String, record: &T) {
 
 /// The switch and its ports.
 pub(super) fn show(switch: &Switch) -> Reply {
+    let RingMemory { used, budget } = switch.ring_memory();
     Reply::Switch(SwitchRecord {
         bridge: BRIDGE.to_owned(),
         datapath_id: format!("{:016x}", switch.datapath_id()),
         n_tables: TableId::COUNT as u16,
         ports: super::ports::records(switch),
+        ring_memory: RingMemoryRecord { used, budget },
     })
 }
 

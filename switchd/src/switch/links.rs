@@ -206,8 +206,9 @@ impl Switch {
         if slot.is_opening {
             return;
         }
-        match self.open(&slot.spec, slot.large_ring) {
+        match self.open(&slot.spec, slot.ring) {
             Ok(port) => {
+                slot.open_ring = slot.ring;
                 self.publish(slot, Some(&port));
                 self.attach(slot, port);
             }

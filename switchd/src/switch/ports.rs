@@ -13,18 +13,13 @@ use crate::desired::{self, Kind};
 use crate::parallel::Closer;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::{Command, Detached};
-use ::ports::spec::{PortOptions, Target};
-use ::ports::{Port, PortError, PortKind, QueueCount, Queues};
+use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
 use flowtable::policy::PortRef;
 use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo};
 use std::sync::Arc;
 use tracing::{info, warn};
-
-/// Ports whose receive rings have room for whole frames, 32 MiB each: those of a small switch. Hundreds of
-/// ports have to do with less.
-const LARGE_RINGS: usize = 8;
 
 /// A port that nobody uses any more. Dropping it closes its sockets, which takes longer than a worker
 /// has, and gives its device back.
@@ -45,14 +40,6 @@ impl Closing {
     }
 }
 
-/// Whether the ring of one more port may be a large one: if nobody said how large, and there are few.
-fn may_have_large_ring(slots: &[PortSlot], spec: &desired::Port) -> bool {
-    let PortOptions { slots: number, slot_size: size, .. } = spec.options;
-    let is_open =
-        spec.kind.target().is_some_and(Target::has_ring) && (number, size) == (None, None);
-    is_open && slots.iter().filter(|s| s.large_ring).count() < LARGE_RINGS
-}
-
 impl Switch {
     /// Gives a port a place, with its device if that is open already.
     pub(super) fn install(&self, at: PortRef, spec: desired::Port, opened: Option<Port>) {
@@ -65,7 +52,6 @@ impl Switch {
             }
         };
         let mut slot = PortSlot::new(at, attachment, spec, self.workers.len(), self.now());
-        slot.large_ring = may_have_large_ring(&slots, &slot.spec);
         self.publish(&slot, opened.as_ref());
         match (opened, slot.port_no()) {
             (Some(port), _) => self.attach(&mut slot, port),
@@ -95,9 +81,10 @@ impl Switch {
     ) -> Result<(), PortError> {
         let of = at.port;
         let is_ours = |s: &PortSlot| s.at() == at && s.is_opening && s.spec.name == spec.name;
-        let large_ring = self.slots.lock().iter().any(|s| is_ours(s) && s.large_ring);
+        let ring = self.slots.lock().iter().find(|s| is_ours(s)).map(|s| s.ring);
+        let ring = ring.unwrap_or_default();
         // Takes a while, in which others may add ports, too.
-        let opened = self.open(spec, large_ring);
+        let opened = self.open(spec, ring);
         let mut slots = self.slots.lock();
         let Some(slot) = slots.iter_mut().find(|s| is_ours(s)) else {
             // Somebody has removed it meanwhile.
@@ -106,6 +93,7 @@ impl Switch {
         slot.is_opening = false;
         match opened {
             Ok(port) => {
+                slot.open_ring = ring;
                 self.publish(slot, Some(&port));
                 self.attach(slot, port);
                 self.look_again(slot);
@@ -130,6 +118,7 @@ impl Switch {
         bridge.forget_hosts_of(at.port);
         let mut slot = slots.remove(index);
         let closing = self.detach(&mut slot);
+        self.plan_rings(&mut slots);
         Some(closing)
     }
 
@@ -160,15 +149,35 @@ impl Switch {
         }
     }
 
-    pub(super) fn open(&self, spec: &desired::Port, large_ring: bool) -> Result<Port, PortError> {
-        // Every worker has a share of the flows of every port.
-        let count = self.workers.len();
-        let rx = spec.options.queues.map_or(count, usize::from);
-        let options = PortOptions { large_ring, ..spec.options };
+    /// Opens the device of a port, with receive rings of this size unless its options say another one.
+    pub(super) fn open(&self, spec: &desired::Port, ring: RingSize) -> Result<Port, PortError> {
         let Some(target) = spec.kind.target() else {
             return Err(PortError::NoDevice { name: spec.name.clone() });
         };
-        ::ports::open(&spec.name, target, &options, QueueCount { rx, tx: count })
+        let allotment = Allotment { rx: self.rx_queues(spec), tx: self.workers.len(), ring };
+        ::ports::open(&spec.name, target, &spec.options, allotment)
+    }
+
+    /// The number of receive queues of a port: every worker has a share of the flows of every port.
+    pub(super) fn rx_queues(&self, spec: &desired::Port) -> usize {
+        spec.options.queues.map_or(self.workers.len(), usize::from)
+    }
+
+    /// The receive queues of a port, in their order, for each worker.
+    ///
+    /// Ports with few queues are spread over the workers. Who has the first to receive from has the first
+    /// to send to, and so on: they can belong together.
+    pub(super) fn spread<Q>(&self, no: PortNo, queues: Vec<Q>) -> Vec<Vec<Q>> {
+        let mut shares: Vec<Vec<Q>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for (i, queue) in queues.into_iter().enumerate() {
+            shares[(self.first_worker(no) + i) % self.workers.len()].push(queue);
+        }
+        shares
+    }
+
+    /// The worker that has the first queues of a port.
+    fn first_worker(&self, no: PortNo) -> usize {
+        usize::from(no.0) % self.workers.len()
     }
 
     /// Tells the policy about a port.
@@ -191,17 +200,12 @@ impl Switch {
             return;
         };
         let Queues { rx: rx_queues, mut tx } = port.take_queues();
-        // Ports with few queues are spread over the workers. Who has the first to receive from has the
-        // first to send to, and so on: they can belong together.
-        let first = usize::from(port_no.0) % self.workers.len();
+        let first = self.first_worker(port_no);
         if first < tx.len() {
             tx.rotate_right(first);
         }
         let mut tx = tx.into_iter();
-        let mut rx: Vec<Vec<_>> = self.workers.iter().map(|_| Vec::new()).collect();
-        for (i, queue) in rx_queues.into_iter().enumerate() {
-            rx[(first + i) % self.workers.len()].push(queue);
-        }
+        let rx = self.spread(port_no, rx_queues);
         for ((worker, counters), rx) in self.workers.iter().zip(&slot.counters).zip(rx) {
             let counters = Arc::clone(counters);
             worker.send(Command::Attach { no: port_no, rx, tx: tx.next(), counters });

@@ -117,6 +117,7 @@ impl Switch {
         }
         *desired = wanted;
         drop(desired);
+        self.plan_rings(&mut self.slots.lock());
         // Closes them. A device may be wanted again at once, by another port.
         parallel::for_each(closing, drop);
         self.open_all(opening, required)?;

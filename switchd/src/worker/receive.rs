@@ -26,6 +26,7 @@
 //!
 //! Measured with 1,000 idle ports in `benches/RESULTS.md`.
 
+use crossbeam::channel::Sender;
 use flow::types::PortNo;
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;
@@ -71,6 +72,8 @@ enum State {
 /// A receive queue with what belongs to it.
 pub(crate) struct RxPort {
     pub(super) no: PortNo,
+    /// Those that were added later have higher ones.
+    number: u64,
     pub(super) queue: Box<dyn RxQueue>,
     pub(super) counters: Arc<PortCounters>,
     /// What the kernel had counted the last time.
@@ -82,6 +85,14 @@ pub(crate) struct RxPort {
     pub(super) is_failing: bool,
     /// It is among those whose counters are to be read.
     is_in_use: bool,
+    successor: Option<Successor>,
+}
+
+/// A queue that takes the place of another one when that is empty.
+struct Successor {
+    queue: Box<dyn RxQueue>,
+    /// Who takes the old one.
+    done: Sender<Box<dyn Send>>,
 }
 
 /// What a queue had when it was asked.
@@ -98,6 +109,8 @@ pub(super) enum Served {
 /// All receive queues of a worker. A queue is named by its place, which does not change.
 pub(crate) struct Receivers {
     places: Vec<Option<RxPort>>,
+    /// Queues that were ever added.
+    added: u64,
     busy: Vec<usize>,
     polled: Vec<usize>,
     aside: Vec<usize>,
@@ -123,6 +136,7 @@ impl Receivers {
         let now = Instant::now();
         Ok(Self {
             places: Vec::new(),
+            added: 0,
             busy: Vec::new(),
             polled: Vec::new(),
             aside: Vec::new(),
@@ -147,8 +161,10 @@ impl Receivers {
         now: Instant,
     ) {
         let state = if queue.poll_fd().is_some() { State::Aside } else { State::Polled };
+        self.added += 1;
         let port = RxPort {
             no,
+            number: self.added,
             queue,
             counters,
             stats: RxStats::default(),
@@ -157,6 +173,7 @@ impl Receivers {
             false_alarms: 0,
             is_failing: false,
             is_in_use: false,
+            successor: None,
         };
         let place = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
         if place == self.places.len() {
@@ -182,6 +199,50 @@ impl Receivers {
             list.retain(|place| !places.contains(place));
         }
         places.into_iter().filter_map(|place| self.places[place].take()).collect()
+    }
+
+    /// Prepares queues of a port, which are closed, to take the places of those that there are, in the order
+    /// in which those were added. From now on frames arrive at the new ones; the old ones are emptied first.
+    pub(super) fn replace(
+        &mut self,
+        no: PortNo,
+        queues: Vec<Box<dyn RxQueue>>,
+        done: &Sender<Box<dyn Send>>,
+    ) {
+        let is_ports = |port: &Option<RxPort>| port.as_ref().is_some_and(|port| port.no == no);
+        let mut places: Vec<usize> =
+            (0..self.places.len()).filter(|place| is_ports(&self.places[*place])).collect();
+        places.sort_by_key(|place| self.places[*place].as_ref().map(|port| port.number));
+        for (place, mut queue) in places.into_iter().zip(queues) {
+            let Some(port) = &mut self.places[place] else { continue };
+            let exchanged = port.queue.set_open(false).and_then(|()| queue.set_open(true));
+            if let Err(error) = exchanged {
+                tracing::warn!("port {}: its receive ring stays as it is: {error}", no.0);
+                let _ = port.queue.set_open(true);
+                // The other side closes it.
+                let _ = done.send(Box::new(queue));
+                continue;
+            }
+            port.successor = Some(Successor { queue, done: done.clone() });
+            if matches!(port.state, State::Waiting | State::Aside) {
+                // It is asked in the next round, and has nothing or is emptied.
+                self.aside.retain(|aside| *aside != place);
+                self.stop_waiting(place, State::Busy);
+                self.busy.push(place);
+            }
+        }
+    }
+
+    /// Lets the successor of an empty queue take its place.
+    fn succeed(&mut self, place: usize) {
+        self.read_stats_of(place);
+        let Some(port) = &mut self.places[place] else { return };
+        if let Some(Successor { queue, done }) = port.successor.take() {
+            let old = std::mem::replace(&mut port.queue, queue);
+            port.stats = RxStats::default();
+            // The other side waits for it.
+            let _ = done.send(Box::new(old));
+        }
     }
 
     /// All queues, to be closed by somebody with more time.
@@ -231,6 +292,9 @@ impl Receivers {
     pub(super) fn served(&mut self, place: usize, served: Served, now: Instant) {
         let Some(port) = self.places.get_mut(place).and_then(Option::as_mut) else { return };
         port.is_failing = served == Served::Failed;
+        if port.successor.is_some() && !matches!(served, Served::Frames(_)) {
+            return self.succeed(place);
+        }
         if (served != Served::Nothing || port.state == State::Waiting) && !port.is_in_use {
             port.is_in_use = true;
             self.in_use.push(place);
@@ -312,10 +376,12 @@ impl Receivers {
         let stats = port.queue.stats();
         let missed = stats.kernel_drops.saturating_sub(port.stats.kernel_drops);
         let truncated = stats.truncated.saturating_sub(port.stats.truncated);
-        if missed + truncated > 0 {
-            port.counters.rx_packets.add(missed + truncated);
+        let unreadable = stats.unreadable.saturating_sub(port.stats.unreadable);
+        if missed + truncated + unreadable > 0 {
+            port.counters.rx_packets.add(missed + truncated + unreadable);
             port.counters.rx_dropped(DropReason::RxRingFull).add(missed);
             port.counters.rx_dropped(DropReason::RxTruncated).add(truncated);
+            port.counters.rx_dropped(DropReason::RxError).add(unreadable);
         }
         port.stats = stats;
         port.is_in_use = false;
@@ -523,6 +589,29 @@ mod tests {
             assert_eq!((0..rounds).map(|_| bench.round()).sum::<usize>(), 200);
         }
         assert_eq!(bench.rx.busy.len(), MAX_BUSY);
+    }
+
+    #[test]
+    fn a_queue_is_emptied_before_another_one_takes_its_place() {
+        let mut bench = Bench::new(2);
+        let (mut port, far) = dummy::open("p", DummyOptions::default()).unwrap();
+        let (done, old) = crossbeam::channel::unbounded();
+        (0..100).for_each(|_| bench.ends[1].inject(&[0; 60]));
+        far.inject(&[1; 60]);
+        bench.rx.replace(PortNo(1), port.take_queues().rx, &done);
+        assert_eq!(bench.round(), 64);
+        assert_eq!(bench.round(), 36);
+        assert!(old.is_empty(), "it had frames until now");
+        assert_eq!(bench.round(), 0);
+        assert_eq!(old.len(), 1);
+        assert_eq!(bench.round(), 1);
+        // One without frames goes at once, whatever its state.
+        let (mut port, far) = dummy::open("p", DummyOptions::default()).unwrap();
+        bench.rx.replace(PortNo(0), port.take_queues().rx, &done);
+        bench.round();
+        assert_eq!(old.len(), 2);
+        far.inject(&[1; 60]);
+        assert_eq!(bench.round(), 1);
     }
 
     #[test]

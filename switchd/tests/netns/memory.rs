@@ -2,16 +2,23 @@
 
 use crate::fixture::{Cable, Network};
 use anyhow::{Context, ensure};
-use control::Operation;
+use control::{Client, Operation};
 use lab::harness::Test;
 use lab::traffic::TcpTransfer;
-use lab::{FrameSocket, LinkSpec, Netlink, experimental_frame};
+use lab::{Daemon, FrameSocket, Host, LinkSpec, Netlink, eventually, experimental_frame};
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("memory::a_port_has_what_show_says_and_no_more_than_40_mb", a_port_is_bounded),
-    ("memory::the_first_ports_have_large_rings_and_all_give_them_back", ports_give_back),
+    ("memory::rings_shrink_as_ports_come_and_all_give_them_back", ports_give_back),
+    (
+        "memory::rings_of_a_port_with_traffic_are_resized_and_frames_stay_in_order",
+        resized_under_load,
+    ),
+    ("memory::what_the_user_said_of_rings_stays", said_sizes_stay),
 ];
 
 const MEGABYTE: u64 = 1_000_000;
@@ -73,34 +80,162 @@ fn a_port_is_bounded() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until this many bytes of rings are mapped.
+fn rings_become(daemon: &Daemon, expected: u64) -> anyhow::Result<u64> {
+    let (mut resident, mut rings) = (0, 0);
+    eventually("the rings are resized", || {
+        (resident, rings) = memory(daemon.pid()).unwrap_or_default();
+        rings == expected
+    })
+    .with_context(|| format!("{rings} bytes of rings, not {expected}"))?;
+    Ok(resident)
+}
+
+/// Devices `come0`, `come1` and so on, whose other ends are `peer0`, `peer1` and so on.
+fn pairs(count: usize) -> anyhow::Result<()> {
+    let mut netlink = Netlink::open()?;
+    let up = LinkSpec { up: true, ..LinkSpec::default() };
+    for i in 0..count {
+        netlink.create_veth(&format!("come{i}"), &up, &format!("peer{i}"), &up)?;
+    }
+    Ok(())
+}
+
 fn ports_give_back() -> anyhow::Result<()> {
     const PORTS: usize = 10;
     let network = Network::new(&[Cable::Veth; 2])?;
     let mut client = network.client()?;
     client.del_flows("")?;
-    let mut netlink = Netlink::open()?;
-    let up = LinkSpec { up: true, ..LinkSpec::default() };
-    for i in 0..PORTS {
-        netlink.create_veth(&format!("come{i}"), &up, &format!("peer{i}"), &up)?;
-    }
+    pairs(PORTS)?;
     let mut rounds = Vec::new();
     for _ in 0..3 {
         for i in 0..PORTS {
             client.ask(Operation::AddPort { spec: format!("come{i}") })?;
         }
-        let (resident, rings) = memory(network.daemon.pid())?;
-        ensure!(
-            rings == (8 * 32 + 4 * 8) << 20,
-            "{rings} bytes: eight large rings, four small ones"
-        );
+        // Of 256 MiB: 8 MiB each, which leaves 160 MiB for rings of 32 MiB.
+        let resident = rings_become(&network.daemon, (6 * 32 + 6 * 8) << 20)?;
+        ensure!(stated(&mut client)? == (6 * 32 + 6 * 8) << 20);
         for i in 0..PORTS {
             client.ask(Operation::DelPort { port: format!("come{i}") })?;
         }
-        let (left, rings) = memory(network.daemon.pid())?;
-        ensure!(rings == 2 * (32 << 20), "{rings} bytes of rings are left");
+        let left = rings_become(&network.daemon, 2 * (32 << 20))?;
         rounds.push((resident, left));
     }
     let (first, last) = (rounds[0], rounds[2]);
     ensure!(last.1 < first.1 + 4 * MEGABYTE, "it grows: {rounds:?}");
     Ok(())
+}
+
+/// A port with its receive ring in `show`.
+fn ring(client: &mut Client, name: &str) -> anyhow::Result<String> {
+    let port =
+        client.ports()?.into_iter().find(|port| port.name == name).context("no such port")?;
+    port.rx_ring.context("no ring")
+}
+
+fn said_sizes_stay() -> anyhow::Result<()> {
+    pairs(3)?;
+    let arguments =
+        ["--ring-memory", "16M", "--port", "come0,slots=16", "--port", "come1,slot-size=4096"];
+    let network = Network::with(&[Cable::Veth; 2], None, &arguments)?;
+    let mut client = network.client()?;
+    let said = |client: &mut Client| -> anyhow::Result<()> {
+        let ring = |client: &mut Client, name| ring(client, name);
+        ensure!(ring(client, "come0")?.starts_with("16 slots of 2048 bytes"));
+        ensure!(ring(client, "come1")?.starts_with("4096 slots of 4096 bytes, 16.0 MiB"));
+        Ok(())
+    };
+    said(&mut client)?;
+    // They have left nothing for the others, which get the least.
+    ensure!(ring(&mut client, "veth1")?.starts_with("64 slots of 2048 bytes"));
+    client.ask(Operation::AddPort { spec: "come2".to_owned() })?;
+    said(&mut client)?;
+    client.ask(Operation::DelPort { port: "come1".to_owned() })?;
+    eventually("others have what it had", || {
+        ring(&mut client, "veth1").is_ok_and(|ring| !ring.starts_with("64 slots"))
+    })?;
+    let show = client.show()?;
+    ensure!(show.ring_memory.budget == 16 << 20 && show.ring_memory.used <= 16 << 20, "{show:?}");
+    ensure!(show.ring_memory.used == memory(network.daemon.pid())?.1, "{show:?}");
+    Ok(())
+}
+
+/// Frames between two hosts keep their order, and those of the port that is not resized are all there,
+/// while the rings of the other are exchanged again and again.
+fn resized_under_load() -> anyhow::Result<()> {
+    const ROUNDS: usize = 6;
+    // The first port has said what it wants; the second has a large ring or a small one.
+    let arguments = ["--ring-memory", "34M"];
+    pairs(1)?;
+    let network = Network::with(&[Cable::Veth; 2], None, &arguments)?;
+    let mut client = network.client()?;
+    let (a, b) = (network.a(), network.b());
+    let before = ring(&mut client, "veth1")?;
+    let report = undisturbed_order(a, b, || {
+        for _ in 0..ROUNDS {
+            client.ask(Operation::AddPort { spec: "come0,slots=16384".to_owned() })?;
+            eventually("the ring shrinks", || {
+                ring(&mut client, "veth1").is_ok_and(|r| r != before)
+            })?;
+            client.ask(Operation::DelPort { port: "come0".to_owned() })?;
+            eventually("the ring grows", || ring(&mut client, "veth1").is_ok_and(|r| r == before))?;
+        }
+        Ok(())
+    })?;
+    ensure!(report.received > 1000, "{report:?}");
+    // A frame may be lost in the moment of each exchange.
+    ensure!(report.sent - report.received <= 2 * ROUNDS as u32, "{report:?}");
+    Ok(())
+}
+
+/// What has become of numbered frames.
+#[derive(Debug)]
+struct Report {
+    sent: u32,
+    received: u32,
+}
+
+/// Sends numbered frames from one host to another while `disturb` runs. None may overtake another.
+fn undisturbed_order(
+    a: &Host,
+    b: &Host,
+    disturb: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Report> {
+    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    let mut receiver = b.run(|| FrameSocket::open(b.interface()))??;
+    receiver.set_receive_buffer(8 << 20)?;
+    let frame = |number: u32| experimental_frame(b.mac(), a.mac(), &number.to_be_bytes());
+    let number = |frame: &[u8]| -> Option<u32> {
+        (frame.get(12..14)? == [0x88, 0xb5]).then_some(())?;
+        Some(u32::from_be_bytes(frame.get(14..18)?.try_into().ok()?))
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| -> anyhow::Result<u32> {
+            let mut sent = 0;
+            while !done.load(Ordering::Relaxed) {
+                sender.send(&frame(sent))?;
+                sent += 1;
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Ok(sent)
+        });
+        let receiving = scope.spawn(|| -> anyhow::Result<u32> {
+            let (mut received, mut last) = (0, None);
+            let is_ours = |frame: &[u8]| number(frame).is_some();
+            // Nothing for so long, and what is missing has been lost.
+            while let Some(frame) = receiver.receive_matching(Duration::from_secs(1), is_ours)? {
+                let number = number(&frame);
+                ensure!(number > last, "{number:?} came after {last:?}");
+                (received, last) = (received + 1, number);
+            }
+            Ok(received)
+        });
+        let disturbed = disturb();
+        done.store(true, Ordering::Relaxed);
+        let sent = sending.join().expect("no thread panics")?;
+        let received = receiving.join().expect("no thread panics")?;
+        disturbed?;
+        Ok(Report { sent, received })
+    })
 }

@@ -1,0 +1,187 @@
+//! Who gets how much of the memory for receive rings.
+//!
+//! All rings of the process together have a budget (`switchd --ring-memory`). A switch of a few ports gives
+//! each the largest ring there is, of 32 MiB. With many ports each gets the same small ring, out of half
+//! of the budget, and the other half makes the rings of those large that have the most to receive.
+//!
+//! What a user said of a port's ring stays as it is, and comes out of the budget first.
+
+use ::ports::RingSize;
+use flowtable::policy::PortRef;
+use std::cmp::Reverse;
+
+/// Slots of the small rings, from the largest to the smallest.
+const SMALL_SLOTS: [u32; 7] = [4096, 2048, 1024, 512, 256, 128, 64];
+
+/// Frames a second from which on a port can be said to be in use.
+const LEAST_RATE: u64 = 1_000;
+/// A port with a larger ring than others keeps it until another one receives this many times as much.
+const LOYALTY: u64 = 4;
+
+/// A port whose rings are to be planned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    pub(crate) at: PortRef,
+    /// Receive queues, each with a ring.
+    pub(crate) queues: usize,
+    /// Frames a second that it has received lately.
+    pub(crate) rate: u64,
+    /// The size that was planned for it the last time.
+    pub(crate) planned: RingSize,
+}
+
+impl Demand {
+    /// Who gets a large ring first: the larger number.
+    fn rank(&self, smallest: RingSize) -> u64 {
+        let is_ahead = self.planned.bytes() > smallest.bytes();
+        let rate = if self.rate < LEAST_RATE { 0 } else { self.rate };
+        // Among those that are not in use, who has a large ring keeps it.
+        if is_ahead { (rate * LOYALTY).max(1) } else { rate }
+    }
+}
+
+/// The size of the rings of each port, in the order of `demands`, of `budget` bytes in all.
+///
+/// The smallest rings are given even where the budget does not suffice for them.
+pub(crate) fn plan(budget: u64, demands: &[Demand]) -> Vec<RingSize> {
+    let cost = |size: RingSize, queues: usize| size.bytes() * queues as u64;
+    let sum = |size: &dyn Fn(usize) -> RingSize| -> u64 {
+        demands.iter().map(|d| cost(size(d.queues), d.queues)).sum()
+    };
+    if sum(&RingSize::large) <= budget {
+        return demands.iter().map(|d| RingSize::large(d.queues)).collect();
+    }
+    let sizes = SMALL_SLOTS.map(RingSize::small);
+    let floor = sizes.into_iter().find(|size| sum(&|_| *size) <= budget / 2);
+    let floor = floor.unwrap_or(sizes[sizes.len() - 1]);
+    let mut plan = vec![floor; demands.len()];
+    let mut left = budget.saturating_sub(sum(&|_| floor));
+    let mut order: Vec<usize> = (0..demands.len()).collect();
+    order.sort_by_key(|&i| (Reverse(demands[i].rank(floor)), demands[i].at));
+    for i in order {
+        let queues = demands[i].queues;
+        let extra = |size: RingSize| cost(size, queues).saturating_sub(cost(floor, queues));
+        let mut larger = std::iter::once(RingSize::large(queues)).chain(sizes);
+        if let Some(size) = larger.find(|size| extra(*size) <= left) {
+            left -= extra(size);
+            plan[i] = size;
+        }
+    }
+    plan
+}
+
+/// How much a port receives, from its counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Activity {
+    frames: u64,
+    rate: u64,
+}
+
+impl Activity {
+    /// Notes how many frames the port has received so far, `seconds` after the last time. The rate follows
+    /// a port that receives more at once, and one that receives less by half each time.
+    pub(crate) fn note(&mut self, frames: u64, seconds: f64) {
+        let rate = (frames.saturating_sub(self.frames) as f64 / seconds.max(0.001)) as u64;
+        self.frames = frames;
+        self.rate = rate.max(self.rate / 2);
+    }
+
+    /// Frames a second.
+    pub(crate) fn rate(&self) -> u64 {
+        self.rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::types::OfPort;
+    use flowtable::policy::BridgeId;
+
+    const MIB: u64 = 1 << 20;
+    const BUDGET: u64 = 256 * MIB;
+
+    fn ports(count: u16, queues: usize) -> Vec<Demand> {
+        let at = |n| PortRef { bridge: BridgeId::FIRST, port: OfPort(n) };
+        let demand = |n| Demand { at: at(n), queues, rate: 0, planned: RingSize::default() };
+        (1..=count).map(demand).collect()
+    }
+
+    /// How many ports get rings of how many KiB each.
+    fn census(plan: &[RingSize]) -> Vec<(usize, u64)> {
+        let mut sizes: Vec<u64> = plan.iter().map(|size| size.bytes() / 1024).collect();
+        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        sizes.chunk_by(|a, b| a == b).map(|same| (same.len(), same[0])).collect()
+    }
+
+    fn total(demands: &[Demand], plan: &[RingSize]) -> u64 {
+        demands.iter().zip(plan).map(|(d, size)| size.bytes() * d.queues as u64).sum()
+    }
+
+    #[test]
+    fn few_ports_get_large_rings_and_many_get_small_ones() {
+        let check = |count, expected: &[(usize, u64)]| {
+            assert_eq!(census(&plan(BUDGET, &ports(count, 1))), expected, "{count} ports");
+        };
+        check(2, &[(2, 32_768)]);
+        check(8, &[(8, 32_768)]);
+        check(9, &[(7, 32_768), (2, 8192)]);
+        check(100, &[(5, 32_768), (1, 2048), (94, 1024)]);
+        check(1000, &[(4, 32_768), (1, 2048), (1, 1024), (2, 512), (992, 128)]);
+    }
+
+    #[test]
+    fn the_budget_is_kept_as_long_as_the_smallest_rings_fit_into_it() {
+        for queues in 1..=4 {
+            for count in [1, 2, 3, 7, 8, 9, 31, 100, 333, 500] {
+                for budget in [16, 100, 256, 1024] {
+                    let demands = ports(count, queues);
+                    let plan = plan(budget * MIB, &demands);
+                    let least = RingSize::small(64).bytes() * (count as usize * queues) as u64;
+                    let total = total(&demands, &plan);
+                    assert!(total <= (budget * MIB).max(least), "{count} x {queues}: {total}");
+                }
+            }
+        }
+        let demands = ports(4000, 1);
+        assert_eq!(census(&plan(BUDGET, &demands)), [(4000, 128)]);
+    }
+
+    #[test]
+    fn ports_that_receive_the_most_get_the_large_rings_and_keep_them() {
+        let mut demands = ports(100, 1);
+        let is_large = |plan: &[RingSize], n: usize| plan[n] == RingSize::large(1);
+        let replan = |demands: &mut Vec<Demand>| {
+            let plan = plan(BUDGET, demands);
+            demands.iter_mut().zip(&plan).for_each(|(d, size)| d.planned = *size);
+            plan
+        };
+        assert!(is_large(&replan(&mut demands), 0));
+        demands[70].rate = 100_000;
+        let planned = replan(&mut demands);
+        assert!(is_large(&planned, 70) && is_large(&planned, 3) && !is_large(&planned, 4));
+        // Nobody else receives four times as much as the one that has it.
+        for n in 71..80 {
+            demands[n].rate = 390_000;
+        }
+        assert!(is_large(&replan(&mut demands), 70));
+        for n in 71..80 {
+            demands[n].rate = 410_000;
+        }
+        assert!(!is_large(&replan(&mut demands), 70));
+        // What hardly receives anything is no reason to change.
+        demands.iter_mut().for_each(|d| d.rate = 0);
+        let before = replan(&mut demands);
+        demands[99].rate = LEAST_RATE - 1;
+        assert_eq!(replan(&mut demands), before);
+    }
+
+    #[test]
+    fn a_rate_rises_at_once_and_falls_by_half() {
+        let mut activity = Activity::default();
+        activity.note(50_000, 0.5);
+        assert_eq!(activity.rate(), 100_000);
+        activity.note(50_000, 0.5);
+        assert_eq!(activity.rate(), 50_000);
+    }
+}

@@ -1,0 +1,221 @@
+//! Receive rings are resized as ports come and go and as their traffic changes.
+//!
+//! The sizes follow a plan ([`crate::ring_budget`]) that is made whenever a port is added or removed, and
+//! twice a second. A new port begins with the size that the plan has for it; those that have to give way
+//! for it follow within moments, on a thread of its own ([`RingKeeper`]): nobody waits for them. The
+//! budget may be exceeded until then. Rings grow when no port has come or gone for [`CALM`].
+
+use super::Switch;
+use crate::parallel;
+use crate::port_slot::{PortSlot, PortTotals};
+use crate::ring_budget::{Demand, plan};
+use crate::worker::Command;
+use ::ports::spec::Target;
+use ::ports::{RingSize, RxMemory, RxOpener};
+use crossbeam::channel::{self, Receiver, Sender, select};
+use flowtable::policy::PortRef;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tracing::{debug, warn};
+
+/// Time between two looks at how much ports receive.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Rings do not grow as long as ports come and go: they might have to shrink again with the next.
+const CALM: Duration = Duration::from_secs(2);
+
+/// The memory for receive rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingMemory {
+    /// Bytes that all rings occupy now.
+    pub used: u64,
+    /// Bytes that they should not exceed.
+    pub budget: u64,
+}
+
+/// What a [`Switch`] knows of the budget of its rings.
+pub(super) struct Rings {
+    budget: u64,
+    /// Ports have come or gone.
+    news: (Sender<()>, Receiver<()>),
+}
+
+impl Rings {
+    pub(super) fn new(budget: u64) -> Self {
+        Self { budget, news: channel::bounded(1) }
+    }
+}
+
+/// A port whose rings do not have the size that is planned for them.
+struct Change {
+    at: PortRef,
+    opener: Arc<RxOpener>,
+    size: RingSize,
+    grows: bool,
+}
+
+impl Switch {
+    /// The memory for receive rings.
+    pub fn ring_memory(&self) -> RingMemory {
+        let slots = self.slots.lock();
+        let used = slots.iter().filter_map(|slot| slot.port.as_ref());
+        RingMemory {
+            used: used.filter(|port| port.rx_opener.is_some()).map(|p| p.rx_memory.bytes).sum(),
+            budget: self.rings.budget,
+        }
+    }
+
+    /// Plans the rings of all ports, because one has come or gone.
+    pub(super) fn plan_rings(&self, slots: &mut [PortSlot]) {
+        self.replan(slots);
+        // One piece of news that waits is enough.
+        let _ = self.rings.news.0.try_send(());
+    }
+
+    fn replan(&self, slots: &mut [PortSlot]) {
+        let queues = |slot: &PortSlot| self.rx_queues(&slot.spec);
+        let has_ring = |slot: &&mut PortSlot| slot.spec.kind.target().is_some_and(Target::has_ring);
+        let (said, mut open): (Vec<_>, Vec<_>) =
+            slots.iter_mut().filter(has_ring).partition(|slot| slot.spec.options.says_ring_size());
+        let taken: u64 = said
+            .iter()
+            .map(|slot| {
+                let size = slot.spec.options.ring_size(RingSize::default(), queues(slot));
+                size.bytes() * queues(slot) as u64
+            })
+            .sum();
+        let demand = |slot: &&mut PortSlot| Demand {
+            at: slot.at(),
+            queues: queues(slot),
+            rate: slot.activity.rate(),
+            planned: slot.ring,
+        };
+        let demands: Vec<Demand> = open.iter().map(demand).collect();
+        let sizes = plan(self.rings.budget.saturating_sub(taken), &demands);
+        open.iter_mut().zip(sizes).for_each(|(slot, size)| slot.ring = size);
+    }
+
+    /// Looks at how much ports have received in the last `seconds`, plans anew, and resizes the rings that
+    /// are not as planned: first those that shrink, then, if they may, those that grow.
+    fn adjust_rings(&self, seconds: Option<f64>, may_grow: bool) {
+        let changes = {
+            let mut slots = self.slots.lock();
+            if let Some(seconds) = seconds {
+                for slot in slots.iter_mut().filter(|slot| slot.port.is_some()) {
+                    let PortTotals { rx_packets, .. } = slot.totals();
+                    slot.activity.note(rx_packets, seconds);
+                }
+            }
+            self.replan(&mut slots);
+            slots.iter().filter_map(change).collect::<Vec<_>>()
+        };
+        let (grow, shrink): (Vec<_>, Vec<_>) = changes.into_iter().partition(|c| c.grows);
+        parallel::for_each(shrink, |change| self.resize_rings(change));
+        if may_grow {
+            parallel::for_each(grow, |change| self.resize_rings(change));
+        }
+    }
+
+    /// Gives a port rings of another size. Its workers go on receiving meanwhile, and take the new rings
+    /// over when the old ones are empty.
+    fn resize_rings(&self, Change { at, opener, size, .. }: Change) {
+        let (rings, memory) = match opener.open(size) {
+            Ok(opened) => opened,
+            // Its device may have gone. If memory is short, it keeps what it has.
+            Err(error) => {
+                return debug!("port {}: {:#}", at.port, anyhow::Error::from(error));
+            }
+        };
+        let mut slots = self.slots.lock();
+        let is_same = |slot: &&mut PortSlot| {
+            let port = slot.port.as_ref().and_then(|port| port.rx_opener.as_ref());
+            slot.at() == at && port.is_some_and(|port| Arc::ptr_eq(port, &opener))
+        };
+        let slot = slots.iter_mut().find(is_same);
+        let Some((slot, no)) = slot.and_then(|slot| slot.port_no().map(|no| (slot, no))) else {
+            return;
+        };
+        let (done, finished) = channel::bounded(self.workers.len());
+        for (worker, rings) in self.workers.iter().zip(self.spread(no, rings)) {
+            worker.send(Command::ReplaceRings { no, rings, done: done.clone() });
+        }
+        drop(done);
+        // Ends when every worker has given up its old rings, or is gone.
+        let old: Vec<_> = finished.iter().collect();
+        if let Some(port) = &mut slot.port {
+            port.rx_memory = memory;
+        }
+        slot.open_ring = size;
+        drop(slots);
+        let RxMemory { slots, slot_size, .. } = memory;
+        debug!("port {}: receive rings of {slots} slots of {slot_size} bytes", at.port);
+        drop(old);
+    }
+}
+
+fn change(slot: &PortSlot) -> Option<Change> {
+    let opener = slot.port.as_ref()?.rx_opener.as_ref()?;
+    let is_planned = slot.open_ring == slot.ring || slot.spec.options.says_ring_size();
+    (!is_planned).then(|| Change {
+        at: slot.at(),
+        opener: Arc::clone(opener),
+        size: slot.ring,
+        grows: slot.ring.bytes() > slot.open_ring.bytes(),
+    })
+}
+
+/// The thread that resizes rings. Dropping it ends it.
+pub(crate) struct RingKeeper {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RingKeeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(crate) fn start(switch: Arc<Switch>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel::bounded(0);
+        let keep = move || keep(&switch, &stopped);
+        let thread = std::thread::Builder::new().name("rings".to_owned()).spawn(keep)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for RingKeeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(switch: &Switch, stopped: &Receiver<()>) {
+    let (mut last_news, mut last_look) = (None::<Instant>, Instant::now());
+    let mut warned = false;
+    loop {
+        let mut seconds = None;
+        select! {
+            recv(stopped) -> _ => return,
+            recv(switch.rings.news.1) -> _ => last_news = Some(Instant::now()),
+            default(INTERVAL.saturating_sub(last_look.elapsed())) => {
+                seconds = Some(last_look.elapsed().as_secs_f64());
+                last_look = Instant::now();
+            }
+        }
+        let is_calm = last_news.is_none_or(|news| news.elapsed() >= CALM);
+        switch.adjust_rings(seconds, is_calm);
+        let RingMemory { used, budget } = switch.ring_memory();
+        if is_calm && used > budget && !warned {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            warn!(
+                "receive rings take {} MiB, more than --ring-memory={}M: the smallest rings need as much",
+                mib(used),
+                mib(budget)
+            );
+        }
+        warned = used > budget;
+    }
+}
