@@ -5,6 +5,7 @@ use super::dispatch::Failure;
 use super::names::{Shown, port_names, shown};
 use super::refuse::{self, Line};
 use super::session::Sender;
+use crate::bridge::flows::{self, Totals};
 use crate::event_text::flow_line;
 use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
@@ -65,15 +66,8 @@ pub(super) fn dump(
 pub(super) fn aggregate(switch: &Switch, query: &FlowQuery) -> Result<Reply, Failure> {
     let filter = filter(switch, query)?;
     switch.sync_stats();
-    let mut sums = Aggregate::default();
-    let mut add = |rule: &Rule| {
-        let (packets, bytes) = rule.stats.totals();
-        sums.packet_count = sums.packet_count.wrapping_add(packets);
-        sums.byte_count = sums.byte_count.wrapping_add(bytes);
-        sums.flow_count += 1;
-    };
-    let mut walk = switch.bridge().walk(&filter);
-    while walk.next_slice(|entry| add(entry.value)) {}
+    let Totals { packets, bytes, rules } = flows::totals(switch.bridge(), &filter);
+    let sums = Aggregate { packet_count: packets, byte_count: bytes, flow_count: rules };
     Ok(Reply::Aggregate(sums))
 }
 

@@ -3,13 +3,12 @@
 use super::batches::{Batch, BatchReader, context};
 use super::lines::Lines;
 use super::names::port_names;
-use super::refuse;
+use super::refuse::{self, Line};
+use crate::bridge::flows::Replacement;
 use crate::switch::Switch;
 use control::{FlowMods, Refusal, Reply};
-use flow::flow_mod::{Command, FlowMod};
+use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_flow};
-use flowtable::policy::rule::Rule;
-use std::collections::HashSet;
 
 /// Changes rules as the text says.
 pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Reply, Box<Refusal>> {
@@ -49,32 +48,19 @@ pub(super) fn replace(
     let context =
         ParseContext { command: Command::Add, ..context(mods, switch.is_lenient(), &names) };
     let lines = || Lines::new(text, true, mods.name.as_deref());
-    let mut transaction = switch.bridge().begin();
-    let mut places = HashSet::new();
+    let mut replacement = Replacement::begin(switch.bridge());
+    let parse = |line: Line<'_>| {
+        parse_flow(line.text, &context).map_err(|error| refuse::text(&error, line))
+    };
+    // Twice, so that however long the text is no list of its rules is in memory.
     for line in lines()? {
-        let rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
-        places.extend(transaction.rule_like(&rule).map(|old| old.place()));
+        replacement.keep(&parse(line)?);
     }
-    // First, so that a full table has room for the new ones.
-    let mut changed = transaction.delete_all_but(&places) as u64;
+    replacement.delete_others();
     for line in lines()? {
-        let rule = parse_flow(line.text, &context).map_err(|e| refuse::text(&e, line))?;
-        if !transaction.rule_like(&rule).is_some_and(|old| is_same(&rule, &old)) {
-            let added = transaction.apply(&rule, switch.now());
-            added.map_err(|error| refuse::flow_mod(&error, line))?;
-            changed += 1;
-        }
+        let added = replacement.add(&parse(line)?, switch.now());
+        added.map_err(|error| refuse::flow_mod(&error, line))?;
     }
-    transaction.commit();
+    let (_, changed) = replacement.commit();
     Ok(Reply::Changed(changed))
-}
-
-fn is_same(wanted: &FlowMod, rule: &Rule) -> bool {
-    wanted.cookie == rule.cookie
-        && wanted.idle_timeout == rule.idle_timeout
-        && wanted.hard_timeout == rule.hard_timeout
-        && wanted.importance == rule.importance
-        && wanted.name.as_ref() == rule.name()
-        && wanted.label.as_ref() == rule.label()
-        && wanted.actions[..] == rule.actions[..]
 }

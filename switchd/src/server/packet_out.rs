@@ -2,12 +2,13 @@
 
 use super::names::port_names;
 use super::refuse::{self, Line};
+use crate::bridge::packet_out::{self, PacketOutError};
 use crate::switch::Switch;
 use control::record::{DropCause, PacketOutRecord};
 use control::{PacketOutRequest, Reason, Refusal, Reply};
 use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_packet_out};
-use flow::types::{OfPort, PortNo};
+use flow::types::PortNo;
 use flowtable::policy::Snapshot;
 
 /// Sends a packet, and says what became of it.
@@ -18,17 +19,10 @@ pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply,
         ParseContext { version: request.version, command: Command::Add, lenient, ports: &names };
     let line = Line { file: None, number: 1, text: &request.text };
     let packet = parse_packet_out(&request.text, &context).map_err(|e| refuse::text(&e, line))?;
-    {
-        let snapshot = switch.bridge().snapshot();
-        let is_nowhere = matches!(packet.in_port, OfPort::CONTROLLER | OfPort::NONE);
-        if !lenient && !is_nowhere && snapshot.ports().get(packet.in_port).is_none() {
-            return Err(refuse::no_port(&packet.in_port.to_string()));
-        }
-        snapshot
-            .tables()
-            .check_groups(&packet.actions, snapshot.version())
-            .map_err(|error| refuse::flow_mod(&error, line))?;
-    }
+    packet_out::check(switch.bridge(), &packet, lenient).map_err(|error| match error {
+        PacketOutError::NoPort(port) => refuse::no_port(&port.to_string()),
+        PacketOutError::NoGroup(error) => refuse::flow_mod(&error, line),
+    })?;
     let done = switch.inject(packet).ok_or_else(|| {
         Box::new(Refusal::new(Reason::System, "the switch is about to end and sends nothing"))
     })?;

@@ -1,0 +1,33 @@
+//! Packets that somebody made by hand: whether a bridge can send them.
+
+use flow::packet_out::PacketOut;
+use flow::types::OfPort;
+use flowtable::policy::{Bridge, FlowModError};
+
+/// A packet-out names something that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PacketOutError {
+    /// The bridge has no port of the number that the packet seems to come from.
+    #[error("there is no port \"{0}\"")]
+    NoPort(OfPort),
+    /// The bridge has no group that an action names.
+    #[error(transparent)]
+    NoGroup(#[from] FlowModError),
+}
+
+/// Whether everything that a packet-out names exists. A lenient bridge takes any ingress port.
+///
+/// # Errors
+/// The first thing that does not exist.
+pub fn check(
+    bridge: Bridge<'_>,
+    packet: &PacketOut,
+    is_lenient: bool,
+) -> Result<(), PacketOutError> {
+    let snapshot = bridge.snapshot();
+    let is_nowhere = matches!(packet.in_port, OfPort::CONTROLLER | OfPort::NONE);
+    if !is_lenient && !is_nowhere && snapshot.ports().get(packet.in_port).is_none() {
+        return Err(PacketOutError::NoPort(packet.in_port));
+    }
+    Ok(snapshot.tables().check_groups(&packet.actions, snapshot.version())?)
+}
