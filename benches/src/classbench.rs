@@ -7,6 +7,7 @@
 //! The files are read through `gzip -dc`.
 
 use flow::{Match, PipelineKey, PipelineMask};
+use packet::wire::eth_type;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -100,7 +101,7 @@ impl Header {
     pub fn key(&self) -> PipelineKey {
         let mut key = PipelineKey::default();
         let flow = &mut key.headers;
-        flow.dl_type = 0x0800.into();
+        flow.dl_type = eth_type::IPV4.into();
         flow.nw_proto = self.proto;
         flow.tp_src = self.sport.into();
         flow.tp_dst = self.dport.into();

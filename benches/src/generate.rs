@@ -10,6 +10,7 @@ use crate::workload::SplitMix;
 use flow::key::VLAN_CFI;
 use flow::types::OfPort;
 use flow::{Match, PipelineKey, PipelineMask};
+use packet::wire::{eth_type, ip_proto};
 
 /// Rules for a classifier, with their priorities.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ fn acl(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
             dst: pick(random, &destinations),
             sport: pick(random, &[(0, 65535), (0, 65535), (0, 65535), (1024, 65535)]),
             dport: pick(random, &ranges),
-            proto: (pick(random, &[6, 6, 17]), 0xff),
+            proto: (pick(random, &[ip_proto::TCP, ip_proto::TCP, ip_proto::UDP]), 0xff),
         };
         let priority = priority(rules.len(), count + 64);
         rules.extend(filter.rules().into_iter().map(|m| (priority, m)));
@@ -172,7 +173,7 @@ fn ipv6_acl(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
     let mut rules = Vec::with_capacity(count);
     for place in 0..count {
         let m = matching(|key, mask| {
-            key.headers.dl_type = 0x86dd.into();
+            key.headers.dl_type = eth_type::IPV6.into();
             mask.bits.headers.dl_type = u16::MAX.into();
             for at in [0, 16] {
                 let (value, bits) = address(random);
@@ -180,7 +181,7 @@ fn ipv6_acl(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
                 mask.bits.headers.nw_addrs[at..at + 16].copy_from_slice(&bits);
             }
             if random.next() & 3 != 0 {
-                key.headers.nw_proto = pick(random, &[6, 17]);
+                key.headers.nw_proto = pick(random, &[ip_proto::TCP, ip_proto::UDP]);
                 mask.bits.headers.nw_proto = u8::MAX;
                 if random.next() & 3 != 0 {
                     key.headers.tp_dst = pick(random, &[22, 53, 80, 443, 8080]).into();
@@ -233,7 +234,7 @@ fn own_masks(count: usize, random: &mut SplitMix) -> Vec<(u16, Match)> {
             let bits = (place as u64) << 40 | (random.next() & random.next()) >> 24;
             mask.bits.headers.nw_addrs[..8].copy_from_slice(&bits.to_be_bytes());
             mask.bits.headers.dl_type = u16::MAX.into();
-            key.headers.dl_type = 0x0800.into();
+            key.headers.dl_type = eth_type::IPV4.into();
         });
         (priority(place, count), m)
     };

@@ -1,5 +1,11 @@
 //! What the null ports receive: which flow each frame belongs to, and the frame.
 
+use packet::wire::{
+    ArpPacket, Field, Ipv4Packet, Ipv6Packet, UdpPacket, arp, eth_type, ethernet, ip_proto, ipv4,
+    ipv6, udp,
+};
+use std::net::Ipv6Addr;
+
 /// A 5-tuple. IPv6 addresses are made of the IPv4 ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuple {
@@ -26,7 +32,7 @@ impl Tuple {
             dst: 0x0b00_0000 | spread >> 16,
             sport: 1024 + (spread >> 20) as u16,
             dport: 5000 + (n & 15) as u16,
-            proto: 17,
+            proto: ip_proto::UDP,
         }
     }
 }
@@ -133,30 +139,51 @@ pub const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 /// EtherType and an entry at the bottom of the stack: label 16, TTL 64.
 const LABEL: [u8; 6] = [0x88, 0x47, 0x00, 0x01, 0x01, 64];
 
+/// Where the network header begins, without label.
+const L3: usize = ethernet::HEADER_SIZE;
+
+/// 2001:db8::, to whose end the addresses of flows are added.
+const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
+
 /// A frame without its addresses, ports and protocol. Checksums are zero: nothing looks at them.
 pub fn template(family: Family) -> Vec<u8> {
     let mut frame = MACS.to_vec();
     match family {
         Family::V4 => {
-            frame.extend([0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+            frame.extend(eth_type::IPV4.to_be_bytes());
             frame.resize(60, 0);
-            frame[38..40].copy_from_slice(&26u16.to_be_bytes());
+            let size = frame.len() - L3;
+            let mut ip = Ipv4Packet::new_unchecked(&mut frame[L3..]);
+            ip.set_version_and_header_size(ipv4::HEADER_SIZE);
+            ip.set_total_size(size as u16);
+            ip.set_flags_and_offset(ipv4::DONT_FRAGMENT);
+            ip.set_ttl(64);
+            let mut udp = UdpPacket::new_unchecked(&mut frame[L3 + ipv4::HEADER_SIZE..]);
+            udp.set_size((size - ipv4::HEADER_SIZE) as u16);
         }
         Family::V6 => {
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64]);
+            frame.extend(eth_type::IPV6.to_be_bytes());
             frame.resize(62, 0);
-            frame[22..26].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
-            frame[38..42].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
-            frame[58..60].copy_from_slice(&8u16.to_be_bytes());
+            let mut ip = Ipv6Packet::new_unchecked(&mut frame[L3..]);
+            ip.set_version_class_label(0, 0);
+            ip.set_payload_size(udp::HEADER_SIZE as u16);
+            ip.set_hop_limit(64);
+            ip.set_src_addr(PREFIX);
+            ip.set_dst_addr(PREFIX);
+            let mut udp = UdpPacket::new_unchecked(&mut frame[L3 + ipv6::HEADER_SIZE..]);
+            udp.set_size(udp::HEADER_SIZE as u16);
         }
         Family::Arp => {
-            frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
-            frame.extend([2, 0, 0, 0, 0, 1]);
+            frame.extend(eth_type::ARP.to_be_bytes());
             frame.resize(60, 0);
+            let mut arp = ArpPacket::new_unchecked(&mut frame[L3..]);
+            arp.set_ethernet_ipv4();
+            arp.set_operation(arp::REQUEST);
+            arp.set_sender_hardware([2, 0, 0, 0, 0, 1]);
         }
         Family::Mpls => {
             frame.extend(LABEL);
-            frame.extend(&template(Family::V4)[14..]);
+            frame.extend(&template(Family::V4)[L3..]);
         }
     }
     frame
@@ -166,32 +193,41 @@ pub fn template(family: Family) -> Vec<u8> {
 #[inline]
 pub fn write_flow(frame: &mut [u8; 62], family: Family, flow: &Tuple) {
     match family {
-        Family::V4 => {
-            frame[23] = flow.proto;
-            frame[26..30].copy_from_slice(&flow.src.to_be_bytes());
-            frame[30..34].copy_from_slice(&flow.dst.to_be_bytes());
-            frame[34..36].copy_from_slice(&flow.sport.to_be_bytes());
-            frame[36..38].copy_from_slice(&flow.dport.to_be_bytes());
-        }
+        Family::V4 => write_ipv4(&mut frame[L3..], flow),
         Family::V6 => {
-            frame[20] = flow.proto;
-            frame[34..38].copy_from_slice(&flow.src.to_be_bytes());
-            frame[50..54].copy_from_slice(&flow.dst.to_be_bytes());
-            frame[54..56].copy_from_slice(&flow.sport.to_be_bytes());
-            frame[56..58].copy_from_slice(&flow.dport.to_be_bytes());
+            let mut ip = Ipv6Packet::new_unchecked(&mut frame[L3..]);
+            ip.set_next_header(flow.proto);
+            let end = |field: Field| L3 + field.end - 4..L3 + field.end;
+            frame[end(ipv6::field::SRC_ADDR)].copy_from_slice(&flow.src.to_be_bytes());
+            frame[end(ipv6::field::DST_ADDR)].copy_from_slice(&flow.dst.to_be_bytes());
+            write_ports(&mut frame[L3 + ipv6::HEADER_SIZE..], flow);
         }
         Family::Arp => {
-            frame[28..32].copy_from_slice(&flow.src.to_be_bytes());
-            frame[38..42].copy_from_slice(&flow.dst.to_be_bytes());
+            let mut arp = ArpPacket::new_unchecked(&mut frame[L3..]);
+            arp.set_sender_protocol(flow.src.into());
+            arp.set_target_protocol(flow.dst.into());
         }
         Family::Mpls => {
             // Popping the label has moved the addresses over it.
-            frame[12..18].copy_from_slice(&LABEL);
-            frame[27] = flow.proto;
-            frame[30..34].copy_from_slice(&flow.src.to_be_bytes());
-            frame[34..38].copy_from_slice(&flow.dst.to_be_bytes());
-            frame[38..40].copy_from_slice(&flow.sport.to_be_bytes());
-            frame[40..42].copy_from_slice(&flow.dport.to_be_bytes());
+            frame[MACS.len()..][..LABEL.len()].copy_from_slice(&LABEL);
+            write_ipv4(&mut frame[MACS.len() + LABEL.len()..], flow);
         }
     }
+}
+
+#[inline]
+fn write_ipv4(packet: &mut [u8], flow: &Tuple) {
+    let mut ip = Ipv4Packet::new_unchecked(&mut *packet);
+    ip.set_protocol(flow.proto);
+    ip.set_src_addr(flow.src.into());
+    ip.set_dst_addr(flow.dst.into());
+    write_ports(&mut packet[ipv4::HEADER_SIZE..], flow);
+}
+
+/// TCP and UDP begin with the ports.
+#[inline]
+fn write_ports(transport: &mut [u8], flow: &Tuple) {
+    let mut udp = UdpPacket::new_unchecked(transport);
+    udp.set_src_port(flow.sport);
+    udp.set_dst_port(flow.dport);
 }

@@ -7,12 +7,9 @@ use super::key::{ETH_TYPE_NONE, Headers, VLAN_CFI, frag};
 use packet::checksum;
 use packet::wire::{
     ArpPacket, IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet, NdOption, NdPacket,
-    SctpPacket, TcpPacket, UdpPacket, VlanTag, arp, eth_type, icmp, ip_proto, ipv4, ipv6,
+    SctpPacket, TcpPacket, UdpPacket, VlanTag, arp, eth_type, ethernet, icmp, ip_proto, ipv4, ipv6,
     ipv6_extension, mpls, nd, nd_option, sctp, tcp, udp, vlan,
 };
-
-/// Smallest frame on a wire, without FCS.
-const MIN_FRAME: usize = 60;
 
 /// Builds a frame. What contradicts itself in the key (ports of a protocol without ports) is left
 /// out. Only the first of the label stack entries up to the bottom are used.
@@ -44,9 +41,7 @@ pub fn compose(key: &Headers) -> Vec<u8> {
             _ => {}
         }
     }
-    if frame.len() < MIN_FRAME {
-        frame.resize(MIN_FRAME, 0);
-    }
+    frame.resize(frame.len().max(ethernet::MIN_FRAME_SIZE), 0);
     frame
 }
 

@@ -6,6 +6,7 @@ use nix::sys::socket::{
     send, sendmmsg, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use packet::wire::{EthernetFrame, ethernet};
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -170,13 +171,14 @@ fn link_address(interface: &str) -> nix::Result<LinkAddr> {
 /// An Ethernet frame of an experimental type (IEEE 802 local experimental 1), padded to the
 /// shortest length.
 pub fn experimental_frame(destination: [u8; 6], source: [u8; 6], payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(60.max(14 + payload.len()));
-    frame.extend_from_slice(&destination);
-    frame.extend_from_slice(&source);
-    frame.extend_from_slice(&EXPERIMENTAL.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame.resize(frame.len().max(60), 0);
-    frame
+    let size = ethernet::HEADER_SIZE + payload.len();
+    let mut bytes = vec![0; size.max(ethernet::MIN_FRAME_SIZE)];
+    let mut frame = EthernetFrame::new_unchecked(&mut bytes);
+    frame.set_dst_addr(destination);
+    frame.set_src_addr(source);
+    frame.set_ethertype(EXPERIMENTAL);
+    bytes[ethernet::HEADER_SIZE..size].copy_from_slice(payload);
+    bytes
 }
 
 /// The Ethernet type of [`experimental_frame`].

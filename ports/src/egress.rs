@@ -3,12 +3,10 @@
 //! A frame may have work left to do: a checksum, or cutting into segments. A port takes that on if it
 //! can and if the description is one it understands; otherwise it is done here, in software.
 
+use packet::wire::{EthernetFrame, eth_type, ethernet, sctp, vlan};
 use packet::{Frame, GsoType, Offload, offload_matches_outer_l4};
 
 use crate::TxFailure;
-
-const ETHERNET: usize = 14;
-const TAG: usize = 4;
 
 /// The work on unfinished frames that a port takes on.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +39,7 @@ pub(crate) enum Way {
 /// others are left to [`check_size`] or the kernel.
 #[inline]
 pub(crate) fn way(frame: &Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, TxFailure> {
-    if frame.size() < ETHERNET {
+    if frame.size() < ethernet::HEADER_SIZE {
         return Err(TxFailure::TooShort);
     }
     if frame.offload.is_complete() {
@@ -52,7 +50,7 @@ pub(crate) fn way(frame: &Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, TxFa
 
 fn way_of_incomplete(frame: &Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, TxFailure> {
     /// Only SCTP has its checksum there. It is a CRC32c, which the virtio-net header cannot say.
-    const SCTP_CHECKSUM: u16 = 8;
+    const SCTP_CHECKSUM: u16 = sctp::field::CHECKSUM.start as u16;
     let offload = frame.offload;
     if !offload.is_gso() {
         if !takes.checksum_and_tcp || offload.csum_offset == SCTP_CHECKSUM {
@@ -87,11 +85,13 @@ fn way_of_incomplete(frame: &Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, T
 /// Compares `size`, the bytes of `frame` or of its largest segment, with the MTU, as the kernel does:
 /// the Ethernet header is not counted, nor one 802.1Q tag; an 802.1ad tag and a second tag are.
 pub(crate) fn check_size(frame: &Frame<'_>, size: usize, mtu: u32) -> Result<(), TxFailure> {
-    let limit = mtu as usize + ETHERNET;
-    if size <= limit || (size <= limit + TAG && frame.bytes()[12..14] == [0x81, 0]) {
-        return Ok(());
-    }
-    Err(TxFailure::TooLong { size: size as u32, mtu })
+    let limit = mtu as usize + ethernet::HEADER_SIZE;
+    let has_room = size <= limit || size <= limit + vlan::HEADER_SIZE && is_8021q(frame);
+    if has_room { Ok(()) } else { Err(TxFailure::TooLong { size: size as u32, mtu }) }
+}
+
+fn is_8021q(frame: &Frame<'_>) -> bool {
+    EthernetFrame::new_checked(frame.bytes()).is_ok_and(|eth| eth.ethertype() == eth_type::VLAN)
 }
 
 /// Segments of one frame, and buffers for the next.
@@ -138,12 +138,12 @@ mod tests {
     #[test]
     fn segments_must_fit_into_the_mtu() {
         let mut frame = tcp_frame(4000);
-        assert!(frame.push_tag(0x8100, 5));
+        assert!(frame.push_tag(eth_type::VLAN, 5));
         assert!(way(&frame, Takes::ALL, 1500).is_ok());
         let too_long = Err(TxFailure::TooLong { size: 1518, mtu: 1499 });
         assert_eq!(way(&frame, Takes::ALL, 1499), too_long);
         frame.pop_tag();
-        assert!(frame.push_tag(0x88a8, 5));
+        assert!(frame.push_tag(eth_type::VLAN_8021AD, 5));
         let too_long = Err(TxFailure::TooLong { size: 1518, mtu: 1500 });
         assert_eq!(way(&frame, Takes::ALL, 1500), too_long);
     }

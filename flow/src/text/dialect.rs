@@ -15,10 +15,8 @@ use crate::matching::Match;
 use crate::text::print::runs;
 use crate::types::{MacAddr, OfVersion};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
+use packet::wire::{eth_type, ip_proto};
 use std::borrow::Cow;
-
-/// TPID of a tag that is pushed for `mod_vlan_vid`.
-const TPID_8021Q: u16 = 0x8100;
 
 /// A match in a request of the version. Extensible matches have the VLAN id and the priority as
 /// fields of their own: the priority is exact, and needs a tag.
@@ -204,7 +202,7 @@ impl Writer<'_> {
     /// 1.0 sets a VLAN id by pushing a tag if there is none; later versions say so.
     fn tag_first(&mut self, push_if_untagged: bool) {
         if self.version > OpenFlow10 && push_if_untagged && !self.sketch.is_tagged() {
-            self.out.push(Action::PushVlan(TPID_8021Q));
+            self.out.push(Action::PushVlan(eth_type::VLAN));
         }
     }
 
@@ -235,9 +233,9 @@ impl Writer<'_> {
     /// The field depends on the protocol; without one the old action stays.
     fn set_l4(&mut self, [tcp, udp, sctp]: [FieldId; 3], port: u16, action: &Action) {
         match self.sketch.nw_proto() {
-            6 => self.set_field(tcp, port.into()),
-            17 => self.set_field(udp, port.into()),
-            132 => self.set_field(sctp, port.into()),
+            ip_proto::TCP => self.set_field(tcp, port.into()),
+            ip_proto::UDP => self.set_field(udp, port.into()),
+            ip_proto::SCTP => self.set_field(sctp, port.into()),
             _ => self.out.push(action.clone()),
         }
     }

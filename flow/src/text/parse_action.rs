@@ -9,6 +9,7 @@ use super::words::closest;
 use super::{ParseContext, port, subfield};
 use crate::action::Action;
 use crate::types::GroupId;
+use packet::wire::eth_type;
 
 /// How deep `clone(...)` may be nested.
 const MAX_DEPTH: usize = 64;
@@ -186,7 +187,7 @@ impl<'a> ActionParser<'a> {
             "strip_vlan" | "pop_vlan" => Action::StripVlan,
             "push_vlan" => {
                 self.usable = self.usable.and(Protocols::OF11_UP);
-                Action::PushVlan(arg.ether_type(&[0x8100, 0x88a8])?)
+                Action::PushVlan(arg.ether_type(&eth_type::TPIDS)?)
             }
             "mod_dl_src" => Action::SetEthSrc(arg.mac()?),
             "mod_dl_dst" => Action::SetEthDst(arg.mac()?),
@@ -207,7 +208,9 @@ impl<'a> ActionParser<'a> {
             "set_mpls_tc" => Action::SetMplsTc(arg.u8(7)?),
             "set_mpls_ttl" => Action::SetMplsTtl(arg.u8(u8::MAX)?),
             "dec_mpls_ttl" => Action::DecMplsTtl,
-            "push_mpls" => Action::PushMpls(arg.ether_type(&[0x8847, 0x8848])?),
+            "push_mpls" => {
+                Action::PushMpls(arg.ether_type(&[eth_type::MPLS, eth_type::MPLS_MCAST])?)
+            }
             "pop_mpls" => Action::PopMpls(arg.u16(u16::MAX)?),
             "resubmit" => arg.resubmit()?,
             "check_pkt_larger" => arg.check_pkt_larger()?,

@@ -13,6 +13,7 @@ use crate::key::{Headers, VLAN_CFI, frag};
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
+use packet::wire::ip_proto;
 
 /// Fields that one match can name; there are fewer that do not contradict each other.
 const MAX_FIELDS: usize = 64;
@@ -299,7 +300,7 @@ impl<'a> MatchBuilder<'a> {
     fn refuse_what_the_receiver_refuses(&self) -> Result<(), TextError> {
         let (key, mask) = (&self.matching.key().headers, &self.matching.mask().bits.headers);
         let has_ports = mask.tp_src.get() | mask.tp_dst.get() | mask.tcp_flags.get() != 0;
-        let is_transport = has_ports && matches!(key.nw_proto, 6 | 17 | 132);
+        let is_transport = has_ports && ip_proto::has_ports(key.nw_proto);
         if is_transport && key.nw_frag & frag::LATER != 0 {
             return Err(self.error(self.text, "ports are not in later fragments"));
         }

@@ -2,6 +2,7 @@
 
 use crate::fields::FieldId;
 use ahash::RandomState;
+use packet::wire::{eth_type, ip_proto};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -52,23 +53,23 @@ const fn protocol(dl_type: u16, nw_proto: Option<u8>) -> Word {
 }
 
 const WORDS: &[(&str, Word)] = &[
-    ("ip", protocol(0x0800, None)),
-    ("ipv4", protocol(0x0800, None)),
-    ("ip4", protocol(0x0800, None)),
-    ("icmp", protocol(0x0800, Some(1))),
-    ("tcp", protocol(0x0800, Some(6))),
-    ("udp", protocol(0x0800, Some(17))),
-    ("sctp", protocol(0x0800, Some(132))),
-    ("arp", protocol(0x0806, None)),
-    ("rarp", protocol(0x8035, None)),
-    ("ipv6", protocol(0x86dd, None)),
-    ("ip6", protocol(0x86dd, None)),
-    ("icmp6", protocol(0x86dd, Some(58))),
-    ("tcp6", protocol(0x86dd, Some(6))),
-    ("udp6", protocol(0x86dd, Some(17))),
-    ("sctp6", protocol(0x86dd, Some(132))),
-    ("mpls", protocol(0x8847, None)),
-    ("mplsm", protocol(0x8848, None)),
+    ("ip", protocol(eth_type::IPV4, None)),
+    ("ipv4", protocol(eth_type::IPV4, None)),
+    ("ip4", protocol(eth_type::IPV4, None)),
+    ("icmp", protocol(eth_type::IPV4, Some(ip_proto::ICMP))),
+    ("tcp", protocol(eth_type::IPV4, Some(ip_proto::TCP))),
+    ("udp", protocol(eth_type::IPV4, Some(ip_proto::UDP))),
+    ("sctp", protocol(eth_type::IPV4, Some(ip_proto::SCTP))),
+    ("arp", protocol(eth_type::ARP, None)),
+    ("rarp", protocol(eth_type::RARP, None)),
+    ("ipv6", protocol(eth_type::IPV6, None)),
+    ("ip6", protocol(eth_type::IPV6, None)),
+    ("icmp6", protocol(eth_type::IPV6, Some(ip_proto::ICMPV6))),
+    ("tcp6", protocol(eth_type::IPV6, Some(ip_proto::TCP))),
+    ("udp6", protocol(eth_type::IPV6, Some(ip_proto::UDP))),
+    ("sctp6", protocol(eth_type::IPV6, Some(ip_proto::SCTP))),
+    ("mpls", protocol(eth_type::MPLS, None)),
+    ("mplsm", protocol(eth_type::MPLS_MCAST, None)),
     ("eth", Word::Ethernet),
     ("table", Word::Attribute(Attribute::Table)),
     ("priority", Word::Attribute(Attribute::Priority)),
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(lookup("NXM_OF_IP_SRC"), None);
         assert_eq!(field("NXM_OF_IP_SRC"), Some(FieldId::Ipv4Src));
         assert_eq!(field("OXM_OF_PKT_REG3"), Some(FieldId::XReg(3)));
-        assert_eq!(lookup("tcp6"), Some(&protocol(0x86dd, Some(6))));
+        assert_eq!(lookup("tcp6"), Some(&protocol(eth_type::IPV6, Some(ip_proto::TCP))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use flow::types::PortNo;
 use flow::types::mac_of_bits;
 use flow::verdict::{DpAction, Rewrite, Transport};
+use packet::wire::{MplsEntry, eth_type, vlan};
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -63,8 +64,17 @@ impl<P: Display> Writer<'_, P> {
                 set.mac("dst", *dst);
             }),
             DpAction::PushVlan { tpid, tci } => {
-                let tpid = if *tpid == 0x8100 { String::new() } else { format!("tpid={tpid:#x},") };
-                put!(self, "push_vlan({tpid}vid={},pcp={})", tci & 0xfff, tci >> 13);
+                let tpid = if *tpid == eth_type::VLAN {
+                    String::new()
+                } else {
+                    format!("tpid={tpid:#x},")
+                };
+                put!(
+                    self,
+                    "push_vlan({tpid}vid={},pcp={})",
+                    tci & vlan::VID_MASK,
+                    tci >> vlan::PCP_SHIFT
+                );
             }
             DpAction::PopVlan => self.out.push_str("pop_vlan"),
             DpAction::SetIpv4 { src, dst, tos, ttl, .. } => self.set("ipv4", |set| {
@@ -145,8 +155,9 @@ impl<P: Display> Writer<'_, P> {
     }
 
     fn lse(&mut self, lse: u32) {
-        let (label, tc, ttl, bos) = (lse >> 12, lse >> 9 & 7, lse & 0xff, lse >> 8 & 1);
-        put!(self, "label={label},tc={tc},ttl={ttl},bos={bos}");
+        let entry = MplsEntry::new_unchecked(lse.to_be_bytes());
+        let (label, tc, ttl) = (entry.label(), entry.tc(), entry.ttl());
+        put!(self, "label={label},tc={tc},ttl={ttl},bos={}", u8::from(entry.is_bottom()));
     }
 
     fn set(&mut self, header: &str, fields: impl FnOnce(&mut Set<'_>)) {

@@ -8,7 +8,7 @@
 use flow::key::{FlowKey, FlowMask, KeyPortNo, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
 use flow::text::TCP_FLAGS;
 use flow::types::MacAddr;
-use packet::wire::{eth_type, ip_proto};
+use packet::wire::{MplsEntry, eth_type, ip_proto};
 use std::fmt::{Display, LowerHex, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -137,18 +137,19 @@ fn arp(key: &FlowKey, mask: &FlowMask) -> Fields {
 /// Masks of label stack entries are always written, as Open vSwitch does.
 fn labels(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     for (lse, mask) in key.headers.mpls_lse.iter().zip(&mask.bits.headers.mpls_lse) {
-        let (lse, mask) = (lse.get(), mask.get());
-        if mask != 0 {
+        if mask.get() != 0 {
+            let entry = |bits: u32| MplsEntry::new_unchecked(bits.to_be_bytes());
+            let (lse, mask) = (entry(lse.get()), entry(mask.get()));
             headers.put(format!(
                 "mpls(label={}/{:#x},tc={}/{:x},ttl={}/{:#x},bos={}/{:x})",
-                lse >> 12,
-                mask >> 12,
-                lse >> 9 & 7,
-                mask >> 9 & 7,
-                lse & 0xff,
-                mask & 0xff,
-                lse >> 8 & 1,
-                mask >> 8 & 1
+                lse.label(),
+                mask.label(),
+                lse.tc(),
+                mask.tc(),
+                lse.ttl(),
+                mask.ttl(),
+                u8::from(lse.is_bottom()),
+                u8::from(mask.is_bottom())
             ));
         }
     }

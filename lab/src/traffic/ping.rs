@@ -2,12 +2,11 @@
 
 use crate::{LabError, Namespace, PATIENCE};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use packet::wire::icmp::{HEADER_SIZE, field};
+use packet::wire::{IcmpPacket, Ipv4Packet, icmp_type, icmpv6_type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
-
-/// Type, code, checksum, identifier, sequence number.
-const HEADER_SIZE: usize = 8;
 
 /// A series of echo requests, each sent when the one before was answered or given up.
 #[derive(Clone, Copy, Debug)]
@@ -104,19 +103,21 @@ impl Ping {
 
     fn request(&self, identifier: u16, sequence: u16) -> Vec<u8> {
         let kind = match self.target {
-            IpAddr::V4(_) => 8,
-            IpAddr::V6(_) => 128,
+            IpAddr::V4(_) => icmp_type::ECHO_REQUEST,
+            IpAddr::V6(_) => icmpv6_type::ECHO_REQUEST,
         };
-        let mut message = vec![kind, 0, 0, 0];
-        message.extend_from_slice(&identifier.to_be_bytes());
-        message.extend_from_slice(&sequence.to_be_bytes());
-        message.extend((0..self.payload_size).map(|i| i as u8));
+        let mut bytes = vec![0; HEADER_SIZE];
+        bytes.extend((0..self.payload_size).map(|i| i as u8));
+        // The echoes of both versions look alike.
+        let mut message = IcmpPacket::new_unchecked(&mut bytes);
+        message.set_icmp_type(kind);
+        message.set_identifier(identifier);
+        message.set_sequence(sequence);
         if self.target.is_ipv4() {
             // For IPv6 the kernel does it: the sum includes addresses that it chooses.
-            let sum = checksum(&message);
-            message[2..4].copy_from_slice(&sum.to_be_bytes());
+            message.fill_checksum();
         }
-        message
+        bytes
     }
 
     /// Waits for the answer to `request`: same identifier, sequence number and contents.
@@ -138,34 +139,22 @@ impl Ping {
     }
 
     fn answers(&self, received: &[u8], request: &[u8]) -> bool {
-        let (header_size, reply) = match self.target {
+        let (message, reply) = match self.target {
             // A raw IPv4 socket delivers the IP header, too.
-            IpAddr::V4(_) => (received.first().map_or(0, |b| usize::from(b & 15) * 4), 0),
-            IpAddr::V6(_) => (0, 129),
+            IpAddr::V4(_) => {
+                let ip = Ipv4Packet::new_checked(received);
+                (ip.map_or(&[][..], |ip| ip.payload()), icmp_type::ECHO_REPLY)
+            }
+            IpAddr::V6(_) => (received, icmpv6_type::ECHO_REPLY),
         };
-        received.get(header_size..).is_some_and(|message| {
-            message.len() == request.len()
-                && message[0] == reply
-                && message[4..HEADER_SIZE] == request[4..HEADER_SIZE]
-                && message[HEADER_SIZE..] == request[HEADER_SIZE..]
-        })
+        let from_identifier = field::IDENTIFIER.start..;
+        IcmpPacket::new_checked(message).is_ok_and(|message| message.icmp_type() == reply)
+            && message[from_identifier.clone()] == request[from_identifier]
     }
 }
 
 fn is_unreachable(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)
-}
-
-/// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !sum as u16
 }
 
 #[cfg(test)]
@@ -178,7 +167,7 @@ mod tests {
         let request = Ping::to(Ipv4Addr::LOCALHOST).with_payload(3).request(0x1234, 1);
         assert_eq!(request[..2], [8, 0]);
         assert_eq!(request[4..], [0x12, 0x34, 0, 1, 0, 1, 2]);
-        assert_eq!(checksum(&request), 0);
+        assert_eq!(packet::checksum::sum(&request), 0xffff);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub mod field {
 /// Bytes of the header. A shorter frame is a runt.
 pub const HEADER_SIZE: usize = field::ETHERTYPE.end;
 
+/// Bytes of the shortest frame on a wire, without frame check sequence. Shorter ones are padded.
+pub const MIN_FRAME_SIZE: usize = 60;
+
 /// A view over an Ethernet frame without its frame check sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EthernetFrame<T> {

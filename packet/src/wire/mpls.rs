@@ -14,8 +14,12 @@ pub mod field {
 /// Bytes of an entry.
 pub const HEADER_SIZE: usize = field::ENTRY.end;
 
+/// The bits of the entry that are the label.
+pub const LABEL_MASK: u32 = 0xffff_f000;
 /// How far the label is shifted in the entry.
 pub const LABEL_SHIFT: u32 = 12;
+/// The bits of the entry that are the traffic class.
+pub const TC_MASK: u32 = 0x0e00;
 /// How far the traffic class is shifted in the entry.
 pub const TC_SHIFT: u32 = 9;
 /// The bit of the entry that marks the bottom of the stack (S).
@@ -67,7 +71,7 @@ impl<T: AsRef<[u8]>> MplsEntry<T> {
     /// The traffic class, 0 to 7.
     #[inline]
     pub fn tc(&self) -> u8 {
-        (self.entry() >> TC_SHIFT) as u8 & 7
+        ((self.entry() & TC_MASK) >> TC_SHIFT) as u8
     }
 
     /// No entry follows this one.
@@ -126,5 +130,7 @@ mod tests {
             (0xfffff, 7, true, 64)
         );
         assert_eq!(bytes, [0xff, 0xff, 0xff, 64]);
+        assert_eq!(LABEL_MASK | TC_MASK | BOTTOM | TTL_MASK, u32::MAX);
+        assert_eq!(LABEL_MASK ^ TC_MASK ^ BOTTOM ^ TTL_MASK, u32::MAX);
     }
 }

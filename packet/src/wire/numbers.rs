@@ -60,6 +60,12 @@ pub mod ip_proto {
     pub const DESTINATION_OPTIONS: u8 = 60;
     pub const SCTP: u8 = 132;
 
+    /// The transport header begins with a source and a destination port.
+    #[inline]
+    pub const fn has_ports(number: u8) -> bool {
+        matches!(number, TCP | UDP | SCTP)
+    }
+
     /// An extension header of IPv6 that is walked over to find the transport header: those that
     /// Open vSwitch walks over.
     #[inline]

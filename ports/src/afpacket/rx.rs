@@ -14,6 +14,7 @@ use crate::sys::packet as socket;
 use crate::sys::ring::{Received, RxRing};
 use crate::{PortError, RxMemory, RxQueue, RxStats};
 use nix::sys::socket::{MsgFlags, recv};
+use packet::wire::eth_type;
 use packet::{Batch, Frame, HEADROOM, Offload, VNET_HDR_SIZE};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -24,8 +25,6 @@ const LARGE_WAITING: i32 = 12 << 20;
 /// Receive calls that found nothing, after which the socket is asked for an error that might be what
 /// makes it readable.
 const IDLE_CALLS: u32 = 64;
-
-const TPID_8021Q: u16 = 0x8100;
 
 pub(crate) struct RingRx {
     socket: OwnedFd,
@@ -167,7 +166,7 @@ fn frame_in(buf: &mut [u8], start: usize, end: usize, received: Received) -> Fra
     let mut frame = Frame::lent(buf, start, end, offload);
     if received.status & libc::TP_STATUS_VLAN_VALID != 0 {
         let tpid = match received.status & libc::TP_STATUS_VLAN_TPID_VALID {
-            0 => TPID_8021Q,
+            0 => eth_type::VLAN,
             _ => received.vlan_tpid,
         };
         // There is room: the headroom was reserved, and no frame is shorter than its MACs.

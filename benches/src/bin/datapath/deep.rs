@@ -10,7 +10,7 @@ use flow::action::Action;
 use flow::flow_mod::FlowMod;
 use flow::types::TableId;
 use flowtable::datapath::{CacheConfig, Datapath};
-use packet::wire::eth_type;
+use packet::wire::{eth_type, ip_proto};
 use std::sync::Arc;
 
 const TABLES: u8 = 20;
@@ -55,7 +55,7 @@ fn rules() -> Vec<FlowMod> {
         let port = matching(|key, mask| {
             key.headers.dl_type.set(eth_type::IPV4);
             mask.bits.headers.dl_type.set(u16::MAX);
-            key.headers.nw_proto = 17;
+            key.headers.nw_proto = ip_proto::UDP;
             mask.bits.headers.nw_proto = u8::MAX;
             key.headers.tp_dst.set(5000 + u16::from(table) % 16);
             mask.bits.headers.tp_dst.set(u16::MAX);

@@ -6,7 +6,7 @@ use flow::Match;
 use flow::action::{Action, Subfield};
 use flow::fields::FieldId;
 use flow::flow_mod::FlowMod;
-use packet::wire::eth_type;
+use packet::wire::{eth_type, ip_proto};
 
 /// 16 rules that tell the flows apart by their destination port.
 pub(crate) fn sixteen_rules(family: Family) -> Vec<FlowMod> {
@@ -15,7 +15,7 @@ pub(crate) fn sixteen_rules(family: Family) -> Vec<FlowMod> {
         let m = matching(|key, mask| {
             key.headers.dl_type.set(dl_type);
             mask.bits.headers.dl_type.set(u16::MAX);
-            key.headers.nw_proto = 17;
+            key.headers.nw_proto = ip_proto::UDP;
             mask.bits.headers.nw_proto = u8::MAX;
             key.headers.tp_dst.set(5000 + n);
             mask.bits.headers.tp_dst.set(u16::MAX);
@@ -41,7 +41,7 @@ fn udp() -> Match {
     matching(|key, mask| {
         key.headers.dl_type.set(eth_type::IPV4);
         mask.bits.headers.dl_type.set(u16::MAX);
-        key.headers.nw_proto = 17;
+        key.headers.nw_proto = ip_proto::UDP;
         mask.bits.headers.nw_proto = u8::MAX;
     })
 }

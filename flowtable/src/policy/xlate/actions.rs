@@ -7,7 +7,7 @@ use flow::key::frag;
 use flow::prerequisite::Prerequisite;
 use flow::types::OfPort;
 use flow::verdict::{DpAction, DropReason};
-use packet::wire::{eth_type, ip_proto};
+use packet::wire::{ip_proto, mpls};
 
 /// The DSCP bits of the TOS byte.
 const DSCP_MASK: u8 = 0xfc;
@@ -102,9 +102,13 @@ impl Ctx<'_> {
                 }
             }
             Action::DecTtl(_) => return self.dec_ttl(),
-            Action::SetMplsLabel(label) => self.set_label(0xffff_f000, label << 12),
-            Action::SetMplsTc(tc) => self.set_label(0x0000_0e00, u32::from(*tc) << 9),
-            Action::SetMplsTtl(ttl) => self.set_label(0x0000_00ff, u32::from(*ttl)),
+            Action::SetMplsLabel(label) => {
+                self.set_label(mpls::LABEL_MASK, label << mpls::LABEL_SHIFT)
+            }
+            Action::SetMplsTc(tc) => {
+                self.set_label(mpls::TC_MASK, u32::from(*tc) << mpls::TC_SHIFT)
+            }
+            Action::SetMplsTtl(ttl) => self.set_label(mpls::TTL_MASK, u32::from(*ttl)),
             Action::DecMplsTtl => return self.dec_mpls_ttl().map_err(|()| Stop),
             Action::PushMpls(ethertype) => self.push_mpls(*ethertype),
             Action::PopMpls(ethertype) => self.pop_mpls(*ethertype),
@@ -188,7 +192,7 @@ impl Ctx<'_> {
             return;
         }
         self.mask.bits.headers.nw_proto = u8::MAX;
-        if matches!(flow.nw_proto, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP) {
+        if ip_proto::has_ports(flow.nw_proto) {
             let (field, mask) = if source {
                 (&mut flow.tp_src, &mut self.mask.bits.headers.tp_src)
             } else {
@@ -407,9 +411,4 @@ fn looks_behind_labels(action: &Action) -> bool {
 /// The field belongs to the network header or what is behind it (OVS `mf_is_l3_or_higher`).
 fn is_l3_or_higher(field: FieldId) -> bool {
     !matches!(field.def().prerequisite, Prerequisite::None | Prerequisite::VlanVid)
-}
-
-/// Frames whose label stack hides an IP header.
-pub(super) fn is_mpls(dl_type: u16) -> bool {
-    eth_type::is_mpls(dl_type)
 }

@@ -4,12 +4,12 @@
 //! to go, network, transport, labels that are to come, tags. A rewrite writes the bits that are in
 //! the mask: those were looked at or set, so every packet of the cached flow agrees in the rest.
 
-use super::actions::is_mpls;
 use super::{Ctx, is_ip, mpls, vlan};
 use flow::key::{Headers, VLAN_CFI};
 use flow::types::mac_bits;
 use flow::verdict::{DpAction, Rewrite, Transport};
-use packet::wire::{eth_type, icmpv6_type, ip_proto};
+use packet::wire::eth_type::{self, is_mpls};
+use packet::wire::{icmpv6_type, ip_proto};
 
 impl Ctx<'_> {
     /// Emits the difference.

@@ -166,8 +166,7 @@ impl Ctx<'_> {
                 mask.nw_addrs = [0xff; 32];
                 tuple.nw_proto = flow.nw_proto;
                 tuple.nw_addrs = flow.nw_addrs;
-                let has_ports =
-                    matches!(flow.nw_proto, ip_proto::TCP | ip_proto::UDP | ip_proto::SCTP);
+                let has_ports = ip_proto::has_ports(flow.nw_proto);
                 if has_ports && flow.nw_frag & frag::ANY == 0 {
                     mask.tp_src.set(u16::MAX);
                     mask.tp_dst.set(u16::MAX);

@@ -1,15 +1,13 @@
 //! Label stacks. At most three entries are looked at.
 
-use super::actions::is_mpls;
 use super::{Ctx, Note, is_ip};
 use flow::key::Headers;
 use flow::verdict::DropReason;
-use packet::wire::eth_type;
+use packet::wire::eth_type::{self, is_mpls};
+use packet::wire::mpls::{BOTTOM, LABEL_SHIFT, TC_SHIFT, TTL_MASK};
 
 /// Entries that a key holds.
 const MAX_LABELS: usize = 3;
-/// Bottom of stack.
-const BOS: u32 = 0x100;
 /// Label of an empty stack entry in front of IPv6 (RFC 3032 §2.1).
 const IPV6_EXPLICIT_NULL: u32 = 2;
 
@@ -20,12 +18,12 @@ pub(super) fn count(key: &Headers, mask: Option<&mut Headers>) -> usize {
     }
     if let Some(mask) = mask {
         for m in &mut mask.mpls_lse {
-            m.set(m.get() | BOS);
+            m.set(m.get() | BOTTOM);
         }
     }
     let mut n = 0;
     for lse in &key.mpls_lse {
-        if lse.get() & BOS != 0 {
+        if lse.get() & BOTTOM != 0 {
             return n + 1;
         }
         if lse.get() != 0 {
@@ -41,7 +39,7 @@ pub(super) fn push(key: &mut Headers, n: usize, ethertype: u16, hide_l3: bool) {
         for i in (1..=n.min(MAX_LABELS - 1)).rev() {
             key.mpls_lse[i] = key.mpls_lse[i - 1];
         }
-        let lse = key.mpls_lse[0].get() & !BOS;
+        let lse = key.mpls_lse[0].get() & !BOTTOM;
         key.mpls_lse[0].set(lse);
     } else {
         let label = match key.dl_type.get() {
@@ -58,7 +56,7 @@ pub(super) fn push(key: &mut Headers, n: usize, ethertype: u16, hide_l3: bool) {
         if hide_l3 {
             hide_headers_behind_labels(key);
         }
-        key.mpls_lse[0].set(label << 12 | tc << 9 | BOS | ttl);
+        key.mpls_lse[0].set(label << LABEL_SHIFT | tc << TC_SHIFT | BOTTOM | ttl);
     }
     key.dl_type.set(ethertype);
 }
@@ -79,7 +77,7 @@ fn hide_headers_behind_labels(key: &mut Headers) {
 
 /// Takes the first entry off; false if the packet has none, or a stack too deep to know its rest.
 pub(super) fn pop(key: &mut Headers, n: usize, ethertype: u16) -> bool {
-    if n == 0 || (n == MAX_LABELS && key.mpls_lse[n - 1].get() & BOS == 0) {
+    if n == 0 || (n == MAX_LABELS && key.mpls_lse[n - 1].get() & BOTTOM == 0) {
         return false;
     }
     key.mpls_lse.copy_within(1..n, 0);
@@ -107,11 +105,11 @@ impl Ctx<'_> {
         if !is_mpls(self.key.headers.dl_type.get()) {
             return Err(());
         }
-        let ttl = self.key.headers.mpls_lse[0].get() & 0xff;
+        let ttl = self.key.headers.mpls_lse[0].get() & TTL_MASK;
         let mask = &mut self.mask.bits.headers.mpls_lse[0];
-        mask.set(mask.get() | 0xff);
+        mask.set(mask.get() | TTL_MASK);
         if ttl > 1 {
-            self.set_label(0xff, ttl - 1);
+            self.set_label(TTL_MASK, ttl - 1);
             return Ok(());
         }
         self.hint = Some(DropReason::InvalidTtl);

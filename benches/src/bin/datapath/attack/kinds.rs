@@ -7,7 +7,7 @@ use flow::action::Action;
 use flow::flow_mod::FlowMod;
 use flow::types::OfPort;
 use flow::{Headers, Match};
-use packet::wire::eth_type;
+use packet::wire::{eth_type, ip_proto};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attack {
@@ -100,7 +100,7 @@ fn allow_a_few(family: Family) -> Vec<FlowMod> {
     };
     let udp = |set: &dyn Fn(&mut Headers, &mut Headers)| {
         of_type(&|key, mask| {
-            (key.nw_proto, mask.nw_proto) = (17, u8::MAX);
+            (key.nw_proto, mask.nw_proto) = (ip_proto::UDP, u8::MAX);
             set(key, mask);
         })
     };
