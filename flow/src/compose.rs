@@ -224,10 +224,11 @@ fn with_checksum(key: &Headers, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::{Arrival, extract};
-    use crate::key::FlowKey;
+    use crate::extract::{Arrival, extract, extract_into};
+    use crate::key::{HotKey, KeyRef, RareHeaders, Segment, Segments};
     use crate::types::PortNo;
     use proptest::prelude::*;
+    use zerocopy::transmute;
 
     fn addrs() -> impl Strategy<Value = [u8; 32]> {
         any::<[u8; 32]>()
@@ -239,13 +240,12 @@ mod tests {
             tag in prop_oneof![Just(None), any::<(u16, bool)>().prop_map(Some)],
         ) -> Headers {
             let mut key = Headers { dl_dst: dst, dl_src: src, ..Headers::default() };
-            key.shape.set(FlowKey::L2_WORDS as u16);
             key.dl_type.set(0x9000);
             if let Some((tci, service)) = tag {
                 key.vlan_tci.set(tci | VLAN_CFI);
                 if service {
                     key.vlan_tpid.set(eth_type::VLAN_8021AD);
-                    key.shape.set(16);
+                    key.segments = Segment::TAGS.id;
                 }
             }
             key
@@ -266,8 +266,8 @@ mod tests {
             } else {
                 key.nw_addrs[..8].copy_from_slice(&addrs[..8]);
             }
-            let words = if v6 { FlowKey::IPV6_WORDS } else { FlowKey::IPV4_WORDS } as u16;
-            key.shape.set(key.shape.get().max(words));
+            let segments = if v6 { Segment::IPV6.id } else { Segments::NONE };
+            key.segments = key.segments.or(Segments::NETWORK).or(segments);
             key.nw_frag = [0, frag::ANY, frag::ANY | frag::LATER][fragment as usize];
             if key.nw_frag & frag::LATER != 0 {
                 if v6 {
@@ -297,7 +297,8 @@ mod tests {
             sll: [u8; 6], tll: [u8; 6], which in 0u8..4,
         ) -> Headers {
             key.dl_type.set(eth_type::IPV6);
-            key.shape.set(16);
+            let network = Segments::NETWORK.or(Segment::IPV6.id);
+            key.segments = key.segments.or(network).or(Segment::ARP.id).or(Segment::ND.id);
             key.nw_addrs = addrs;
             key.nw_proto = ip_proto::ICMPV6;
             key.nw_ttl = 255;
@@ -318,7 +319,7 @@ mod tests {
             mut key in l2(), reverse: bool, op: u8, sha: [u8; 6], tha: [u8; 6], a: [u8; 8],
         ) -> Headers {
             key.dl_type.set(if reverse { eth_type::RARP } else { eth_type::ARP });
-            key.shape.set(16);
+            key.segments = key.segments.or(Segments::NETWORK).or(Segment::ARP.id);
             key.nw_proto = op;
             key.arp_sha = sha;
             key.arp_tha = tha;
@@ -330,7 +331,7 @@ mod tests {
     prop_compose! {
         fn mpls_key()(mut key in l2(), n in 1usize..4, lse: [u32; 3], multicast: bool) -> Headers {
             key.dl_type.set(if multicast { eth_type::MPLS_MCAST } else { eth_type::MPLS });
-            key.shape.set(16);
+            key.segments = key.segments.or(Segment::MPLS.id);
             for (i, lse) in lse.iter().enumerate().take(n) {
                 let bos = if i + 1 == n { 0x100 } else { 0 };
                 key.mpls_lse[i].set(lse & !0x100 | bos);
@@ -351,10 +352,13 @@ mod tests {
 
         #[test]
         fn extraction_takes_anything(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let (mut key, _) = extract(Arrival::on(PortNo(1)), &frame, 2);
-            let used = key.headers.shape.get() as usize;
-            key.headers.shape.set(0);
-            prop_assert!(key.words()[used..].iter().all(|&w| w == 0));
+            let (key, layers) = extract(Arrival::on(PortNo(1)), &frame, 2);
+            // Neither is what was there before.
+            let mut hot: HotKey = transmute!([0xff_u8; size_of::<HotKey>()]);
+            let mut rare: RareHeaders = transmute!([0xff_u8; size_of::<RareHeaders>()]);
+            let again = extract_into(&mut hot, &mut rare, Arrival::on(PortNo(1)), &frame, 2);
+            prop_assert_eq!(KeyRef { hot: &hot, rare: &rare }.join(), key);
+            prop_assert_eq!(again, layers);
         }
     }
 

@@ -7,7 +7,9 @@
 //!
 //! Bytes behind the length that the IP header states are padding and never read.
 
-use super::key::{ETH_TYPE_NONE, FlowKey, Headers, VLAN_CFI, frag};
+use super::key::{
+    ETH_TYPE_NONE, FlowKey, HotKey, KeyRef, RareHeaders, Segment, Segments, VLAN_CFI, frag,
+};
 use crate::types::PortNo;
 use packet::Layers;
 use packet::wire::{
@@ -36,44 +38,48 @@ impl Arrival {
 /// Reads the headers of `frame`. At most `vlan_limit` tags are looked at; the type behind them is
 /// `dl_type` even when it announces another tag.
 pub fn extract(arrival: Arrival, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
-    let mut key = FlowKey::default();
-    let layers = extract_into(&mut key, arrival, frame, vlan_limit);
-    (key, layers)
+    let (mut hot, mut rare) = (HotKey::default(), RareHeaders::default());
+    let layers = extract_into(&mut hot, &mut rare, arrival, frame, vlan_limit);
+    (KeyRef { hot: &hot, rare: &rare }.join(), layers)
 }
 
-/// As [`extract`], into a key of whatever contents: copying it costs as much as reading an IPv4 header.
+/// As [`extract`], into the parts of a key of whatever contents: copying them costs as much as reading an IPv4 header.
 #[inline]
-pub fn extract_into(key: &mut FlowKey, arrival: Arrival, frame: &[u8], vlan_limit: u8) -> Layers {
-    *key = FlowKey::default();
-    key.port_no.set(arrival.port_no);
-    key.recirc_id.set(arrival.recirc_id);
-    let key = &mut key.headers;
+pub fn extract_into(
+    hot: &mut HotKey,
+    rare: &mut RareHeaders,
+    arrival: Arrival,
+    frame: &[u8],
+    vlan_limit: u8,
+) -> Layers {
+    *hot = HotKey::default();
+    hot.port_no.set(arrival.port_no);
+    hot.recirc_id.set(arrival.recirc_id);
     let mut layers = Layers::default();
-    key.shape.set(FlowKey::L2_WORDS as u16);
     let Some(eth) = frame.first_chunk::<{ ethernet::HEADER_SIZE }>() else {
         return layers;
     };
     let eth = EthernetFrame::new_unchecked(eth);
-    key.dl_dst = eth.dst_addr();
-    key.dl_src = eth.src_addr();
+    hot.dl_dst = eth.dst_addr();
+    hot.dl_src = eth.src_addr();
     let mut walk = Walk { frame, pos: ethernet::HEADER_SIZE, end: frame.len() };
     let mut dl_type = eth.ethertype();
     if eth_type::is_vlan(dl_type) {
-        dl_type = tags(key, &mut walk, dl_type, vlan_limit);
+        dl_type = tags(hot, rare, &mut walk, dl_type, vlan_limit);
     }
     if dl_type < eth_type::LEAST {
         dl_type = snap_type(&mut walk);
     }
-    key.dl_type.set(dl_type);
+    hot.dl_type.set(dl_type);
     if eth_type::is_mpls(dl_type) {
         layers.l2_5 = walk.pos as u16;
-        labels(key, &mut walk);
+        labels(hot, rare, &mut walk);
     }
     layers.l3 = walk.pos as u16;
     match dl_type {
-        eth_type::IPV4 => ipv4(key, &mut layers, walk),
-        eth_type::IPV6 => ipv6(key, &mut layers, walk),
-        eth_type::ARP | eth_type::RARP => arp(key, walk),
+        eth_type::IPV4 => ipv4(hot, &mut layers, walk),
+        eth_type::IPV6 => ipv6(hot, rare, &mut layers, walk),
+        eth_type::ARP | eth_type::RARP => arp(hot, rare, walk),
         _ => {}
     }
     layers
@@ -114,7 +120,13 @@ impl<'a> Walk<'a> {
 }
 
 /// Reads tags and returns the type behind them. `tpid` is the first tag's.
-fn tags(key: &mut Headers, walk: &mut Walk<'_>, tpid: u16, limit: u8) -> u16 {
+fn tags(
+    hot: &mut HotKey,
+    rare: &mut RareHeaders,
+    walk: &mut Walk<'_>,
+    tpid: u16,
+    limit: u8,
+) -> u16 {
     let mut dl_type = tpid;
     for n in 0..limit.min(2) {
         if !eth_type::is_vlan(dl_type) {
@@ -125,15 +137,15 @@ fn tags(key: &mut Headers, walk: &mut Walk<'_>, tpid: u16, limit: u8) -> u16 {
         };
         let tci = u16::from_be_bytes([c0, c1]) | VLAN_CFI;
         if n == 0 {
-            key.vlan_tci.set(tci);
+            hot.vlan_tci.set(tci);
             if dl_type != eth_type::VLAN {
-                key.vlan_tpid.set(dl_type);
-                key.shape.set(super::key::FLOW_WORDS as u16);
+                hot.begin(rare, Segment::TAGS);
+                rare.vlan_tpid.set(dl_type);
             }
         } else {
-            key.vlan2_tci.set(tci);
-            key.vlan2_tpid.set(dl_type);
-            key.shape.set(super::key::FLOW_WORDS as u16);
+            hot.begin(rare, Segment::TAGS);
+            rare.vlan2_tci.set(tci);
+            rare.vlan2_tpid.set(dl_type);
         }
         dl_type = u16::from_be_bytes([t0, t1]);
     }
@@ -151,10 +163,11 @@ fn snap_type(walk: &mut Walk<'_>) -> u16 {
 }
 
 /// Keeps the first three entries, walks to the bottom of the stack.
-fn labels(key: &mut Headers, walk: &mut Walk<'_>) {
+fn labels(hot: &mut HotKey, rare: &mut RareHeaders, walk: &mut Walk<'_>) {
     let mut n = 0;
     while let Some(&lse) = walk.take::<4>() {
-        if let Some(slot) = key.mpls_lse.get_mut(n) {
+        hot.begin(rare, Segment::MPLS);
+        if let Some(slot) = rare.mpls_lse.get_mut(n) {
             slot.set(u32::from_be_bytes(lse));
         }
         n += 1;
@@ -162,21 +175,10 @@ fn labels(key: &mut Headers, walk: &mut Walk<'_>) {
             break;
         }
     }
-    if n > 0 {
-        use_words(key, super::key::FLOW_WORDS);
-    }
-}
-
-/// The key uses at least `n` words.
-#[inline]
-fn use_words(key: &mut Headers, n: usize) {
-    if (key.shape.get() as usize) < n {
-        key.shape.set(n as u16);
-    }
 }
 
 #[inline]
-fn ipv4(key: &mut Headers, layers: &mut Layers, mut walk: Walk<'_>) {
+fn ipv4(hot: &mut HotKey, layers: &mut Layers, mut walk: Walk<'_>) {
     let Some(bytes) = walk.peek::<{ ipv4::HEADER_SIZE }>() else {
         return;
     };
@@ -189,20 +191,20 @@ fn ipv4(key: &mut Headers, layers: &mut Layers, mut walk: Walk<'_>) {
     }
     layers.padding = (left - total) as u16;
     walk.end -= left - total;
-    use_words(key, FlowKey::IPV4_WORDS);
-    key.nw_addrs[..8].copy_from_slice(&bytes[ipv4::field::ADDRESSES]);
-    key.nw_tos = header.tos();
-    key.nw_ttl = header.ttl();
-    key.nw_proto = header.protocol();
+    hot.segments = hot.segments.or(Segments::NETWORK);
+    hot.nw_addrs[..8].copy_from_slice(&bytes[ipv4::field::ADDRESSES]);
+    hot.nw_tos = header.tos();
+    hot.nw_ttl = header.ttl();
+    hot.nw_proto = header.protocol();
     if header.is_fragment() {
         let is_later = header.is_later_fragment();
-        key.nw_frag = if is_later { frag::ANY | frag::LATER } else { frag::ANY };
+        hot.nw_frag = if is_later { frag::ANY | frag::LATER } else { frag::ANY };
     }
     walk.pos += header_size;
-    transport(key, layers, walk);
+    transport(hot, layers, &walk);
 }
 
-fn ipv6(key: &mut Headers, layers: &mut Layers, mut walk: Walk<'_>) {
+fn ipv6(hot: &mut HotKey, rare: &mut RareHeaders, layers: &mut Layers, mut walk: Walk<'_>) {
     let left = walk.left();
     let Some(bytes) = walk.take::<{ ipv6::HEADER_SIZE }>() else {
         return;
@@ -214,17 +216,20 @@ fn ipv6(key: &mut Headers, layers: &mut Layers, mut walk: Walk<'_>) {
     }
     layers.padding = (left - total) as u16;
     walk.end -= left - total;
-    use_words(key, FlowKey::IPV6_WORDS);
-    key.nw_addrs.copy_from_slice(&bytes[ipv6::field::ADDRESSES]);
+    hot.segments = hot.segments.or(Segments::NETWORK).or(Segment::IPV6.id);
+    hot.nw_addrs.copy_from_slice(&bytes[ipv6::field::ADDRESSES]);
     let Some((nw_proto, nw_frag)) = extension_headers(header.next_header(), &mut walk) else {
         return;
     };
-    key.nw_tos = header.traffic_class();
-    key.ipv6_label.set(header.flow_label());
-    key.nw_ttl = header.hop_limit();
-    key.nw_proto = nw_proto;
-    key.nw_frag = nw_frag;
-    transport(key, layers, walk);
+    hot.nw_tos = header.traffic_class();
+    hot.ipv6_label.set(header.flow_label());
+    hot.nw_ttl = header.hop_limit();
+    hot.nw_proto = nw_proto;
+    hot.nw_frag = nw_frag;
+    transport(hot, layers, &walk);
+    if nw_proto == ip_proto::ICMPV6 {
+        icmpv6(hot, rare, &walk);
+    }
 }
 
 /// Walks to the header that is no extension; `None` if one of them is cut off.
@@ -247,76 +252,76 @@ fn extension_headers(first: u8, walk: &mut Walk<'_>) -> Option<(u8, u8)> {
 }
 
 #[inline]
-fn transport(key: &mut Headers, layers: &mut Layers, walk: Walk<'_>) {
+fn transport(hot: &mut HotKey, layers: &mut Layers, walk: &Walk<'_>) {
     layers.l4 = walk.pos as u16;
-    if key.nw_frag & frag::LATER != 0 {
+    if hot.nw_frag & frag::LATER != 0 {
         return;
     }
-    let is_ipv4 = key.dl_type.get() == eth_type::IPV4;
-    match key.nw_proto {
+    let is_ipv4 = hot.dl_type.get() == eth_type::IPV4;
+    match hot.nw_proto {
         ip_proto::TCP => {
             if let Some(bytes) = walk.peek::<{ tcp::HEADER_SIZE }>() {
                 let tcp = TcpPacket::new_unchecked(bytes);
                 // The header is as long as it says (RFC 9293 §3.1).
                 if (tcp::HEADER_SIZE..=walk.left()).contains(&tcp.header_size()) {
-                    set_ports(key, bytes);
-                    key.tcp_flags.set(tcp.flags());
+                    set_ports(hot, bytes);
+                    hot.tcp_flags.set(tcp.flags());
                 }
             }
         }
         ip_proto::UDP => {
             if let Some(udp) = walk.peek::<{ udp::HEADER_SIZE }>() {
-                set_ports(key, udp);
+                set_ports(hot, udp);
             }
         }
         ip_proto::SCTP => {
             if let Some(sctp) = walk.peek::<{ sctp::HEADER_SIZE }>() {
-                set_ports(key, sctp);
+                set_ports(hot, sctp);
             }
         }
         ip_proto::ICMP | ip_proto::IGMP if is_ipv4 => {
             if let Some(icmp) = walk.peek::<{ icmp::HEADER_SIZE }>() {
-                set_type_and_code(key, icmp);
+                set_type_and_code(hot, icmp);
             }
         }
-        ip_proto::ICMPV6 if !is_ipv4 => icmpv6(key, walk),
         _ => {}
     }
 }
 
 /// TCP, UDP and SCTP begin with the ports.
 #[inline]
-fn set_ports<const N: usize>(key: &mut Headers, header: &[u8; N]) {
+fn set_ports<const N: usize>(hot: &mut HotKey, header: &[u8; N]) {
     let udp = UdpPacket::new_unchecked(header);
-    key.tp_src.set(udp.src_port());
-    key.tp_dst.set(udp.dst_port());
+    hot.tp_src.set(udp.src_port());
+    hot.tp_dst.set(udp.dst_port());
 }
 
 /// ICMP, ICMPv6 and IGMP begin with a type; what IGMP has behind it is called code as well.
-fn set_type_and_code(key: &mut Headers, header: &[u8; icmp::HEADER_SIZE]) {
+fn set_type_and_code(hot: &mut HotKey, header: &[u8; icmp::HEADER_SIZE]) {
     let icmp = IcmpPacket::new_unchecked(header);
-    key.tp_src.set(u16::from(icmp.icmp_type()));
-    key.tp_dst.set(u16::from(icmp.code()));
+    hot.tp_src.set(u16::from(icmp.icmp_type()));
+    hot.tp_dst.set(u16::from(icmp.code()));
 }
 
-fn icmpv6(key: &mut Headers, walk: Walk<'_>) {
+fn icmpv6(hot: &mut HotKey, rare: &mut RareHeaders, walk: &Walk<'_>) {
     let Some(header) = walk.peek::<{ icmpv6::HEADER_SIZE }>() else {
         return;
     };
-    set_type_and_code(key, header);
+    set_type_and_code(hot, header);
     if !Icmpv6Packet::new_unchecked(header).is_nd() {
         return;
     }
-    use_words(key, super::key::FLOW_WORDS);
-    key.nd_reserved.set(NdPacket::new_unchecked(header).reserved());
+    hot.begin(rare, Segment::ARP);
+    hot.begin(rare, Segment::ND);
+    rare.nd_reserved.set(NdPacket::new_unchecked(header).reserved());
     let Ok(message) = NdPacket::new_checked(&walk.frame[walk.pos..walk.end]) else {
         return;
     };
-    key.nd_target = message.target().octets();
+    rare.nd_target = message.target().octets();
     for option in message.options() {
         let slot = match option.option_type() {
-            nd_option::SOURCE_LINK_LAYER => &mut key.arp_sha,
-            nd_option::TARGET_LINK_LAYER => &mut key.arp_tha,
+            nd_option::SOURCE_LINK_LAYER => &mut rare.arp_sha,
+            nd_option::TARGET_LINK_LAYER => &mut rare.arp_tha,
             _ => continue,
         };
         if option.size() != nd::OPTION_SIZE {
@@ -324,19 +329,19 @@ fn icmpv6(key: &mut Headers, walk: Walk<'_>) {
         }
         // The same address option twice makes the whole message invalid.
         if *slot != [0; 6] {
-            key.nd_target = [0; 16];
-            key.arp_sha = [0; 6];
-            key.arp_tha = [0; 6];
+            rare.nd_target = [0; 16];
+            rare.arp_sha = [0; 6];
+            rare.arp_tha = [0; 6];
             return;
         }
         *slot = option.mac();
-        if key.nd_options_type == 0 {
-            key.nd_options_type = option.option_type();
+        if rare.nd_options_type == 0 {
+            rare.nd_options_type = option.option_type();
         }
     }
 }
 
-fn arp(key: &mut Headers, walk: Walk<'_>) {
+fn arp(hot: &mut HotKey, rare: &mut RareHeaders, walk: Walk<'_>) {
     let Some(bytes) = walk.peek::<{ arp::HEADER_SIZE }>() else {
         return;
     };
@@ -344,20 +349,22 @@ fn arp(key: &mut Headers, walk: Walk<'_>) {
     if !arp.is_ethernet_ipv4() {
         return;
     }
-    use_words(key, super::key::FLOW_WORDS);
+    hot.segments = hot.segments.or(Segments::NETWORK);
+    hot.begin(rare, Segment::ARP);
     // To rules, an operation of more than eight bits is none.
     if let [0, operation] = bytes[arp::field::OPERATION] {
-        key.nw_proto = operation;
+        hot.nw_proto = operation;
     }
-    key.arp_sha = arp.sender_hardware();
-    key.nw_addrs[..4].copy_from_slice(&bytes[arp::field::SENDER_PROTOCOL]);
-    key.arp_tha = arp.target_hardware();
-    key.nw_addrs[4..8].copy_from_slice(&bytes[arp::field::TARGET_PROTOCOL]);
+    rare.arp_sha = arp.sender_hardware();
+    hot.nw_addrs[..4].copy_from_slice(&bytes[arp::field::SENDER_PROTOCOL]);
+    rare.arp_tha = arp.target_hardware();
+    hot.nw_addrs[4..8].copy_from_slice(&bytes[arp::field::TARGET_PROTOCOL]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Headers;
     use crate::compose::compose;
 
     /// Where the IP header begins in an untagged frame, and the transport header behind 20 bytes of it.

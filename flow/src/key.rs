@@ -9,18 +9,30 @@
 //! The two numbers of a port have types of their own, [`PortNo`] and [`OfPort`], in keys as elsewhere. Word `n` of a
 //! `FlowKey` has the same headers as word `n` of a `PipelineKey`, for all words but the first.
 //!
-//! A [`FlowKey`] is laid out in segments of 64-bit words, the common ones first, so that a frame pays only for what it
-//! has:
+//! # Segments
+//!
+//! A [`FlowKey`] is laid out in segments of 64-bit words. Every frame has the first six words, the *head*. The others
+//! are there if the frame has such headers, which [`Headers::segments`] says, one bit a segment; the words of a segment
+//! that is not there are zero. So a frame pays for what it has: hashing, comparing and masking look at the head, and
+//! then at the segments that are there.
 //!
 //! ```text
-//! words 0-2   ingress, Ethernet, outer VLAN tag      every frame
-//! words 3-5   network and transport, IPv4 addresses  IPv4, ARP
-//! words 6-8   the rest of the IPv6 addresses         IPv6
-//! words 9-15  second tag, MPLS, ARP and ND bodies    the few that have them
+//! words 0-2    ingress, Ethernet, outer VLAN tag      \ head
+//! words 3-5    network and transport, IPv4 addresses  /       \
+//! words 6-8    the rest of the IPv6 addresses         IPV6    / hot
+//! word  9      second tag, tags of other types        TAGS    \
+//! words 10-11  label stack                            MPLS     | rare
+//! words 12-13  ARP and ND hardware addresses          ARP      |
+//! words 14-16  ND target                              ND      /
 //! ```
 //!
-//! Hashing, comparing and masking are loops over the words in use; all words behind them are zero but for the
-//! [`shape`](Headers::shape).
+//! Most frames have the first nine words and no others. A batch keeps these as [`HotKey`]s, close together, and the
+//! rest as [`RareHeaders`] in an array of its own that is not touched as long as no frame needs it: the words there of
+//! a segment that a frame does not have are those of some frame before. [`FlowKey`] is both in one, with zeroes.
+//!
+//! To add a segment: put its fields at the end of the rare [headers](Headers), whole words of them; give it a bit, as a
+//! [`Segment`] in [`SEGMENTS`]; let extraction call [`HotKey::begin`] before it fills it in. A frame without
+//! it costs what it cost before. The build fails where words are counted and the table does not say whose they are.
 //!
 //! A [`Mask`] has the layout of its key, and the one-bits in it matter. It is a type of its own, so that nobody
 //! takes one for the other.
@@ -28,13 +40,20 @@
 use crate::bit_set::{BitSet, blocks};
 use crate::types::{OfPort, PortNo};
 use std::mem::offset_of;
+use std::ops::Range;
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Words of [`Headers`].
-pub const HEADER_WORDS: usize = 15;
+pub const HEADER_WORDS: usize = 16;
 /// Words of a [`FlowKey`].
 pub const FLOW_WORDS: usize = 1 + HEADER_WORDS;
+/// First words of a [`FlowKey`] that every frame has.
+pub const HEAD_WORDS: usize = 6;
+/// Words of a [`HotKey`].
+pub const HOT_WORDS: usize = 9;
+/// Words of [`RareHeaders`].
+pub const RARE_WORDS: usize = FLOW_WORDS - HOT_WORDS;
 /// Words of a [`PipelineKey`].
 pub const PIPELINE_WORDS: usize = FLOW_WORDS + 18;
 
@@ -104,68 +123,210 @@ key_port! {
     KeyOfPort, OfPort
 }
 
-/// The headers of one frame. See the [module](self) for the layout.
+/// Which [segments](self) a key has beside the head, one bit each.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
-#[repr(C, align(8))]
-pub struct Headers {
-    /// Destination MAC.
-    pub dl_dst: [u8; 6],
-    /// EtherType behind the tags, or [`ETH_TYPE_NONE`].
-    pub dl_type: U16,
-    /// Source MAC.
-    pub dl_src: [u8; 6],
-    /// Outer VLAN tag with [`VLAN_CFI`] set, or 0 for an untagged frame.
-    pub vlan_tci: U16,
+#[repr(transparent)]
+pub struct Segments(u16);
 
-    /// IP protocol, or the low byte of the ARP opcode.
-    pub nw_proto: u8,
-    /// IPv4 TOS or IPv6 traffic class.
-    pub nw_tos: u8,
-    /// IPv4 TTL or IPv6 hop limit.
-    pub nw_ttl: u8,
-    /// [`frag`] bits.
-    pub nw_frag: u8,
-    /// IPv6 flow label, low 20 bits.
-    pub ipv6_label: U32,
-    /// Transport source port, or ICMP type.
-    pub tp_src: U16,
-    /// Transport destination port, or ICMP code.
-    pub tp_dst: U16,
-    /// TCP flags, low 12 bits.
-    pub tcp_flags: U16,
-    /// Number of words in use, this one not counted: keys of different shapes differ, whatever their
-    /// words say. Derived from the headers, so no match ever looks at it.
-    pub shape: U16,
-    /// IPv4 addresses (source, destination) or ARP protocol addresses in the first 8 bytes;
-    /// IPv6 source and destination in all 32. Read through the accessors.
-    pub nw_addrs: [u8; 32],
+impl Segments {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// The network header was read. Its words are in the head, where they are zero without it.
+    pub const NETWORK: Self = Self(1);
+    /// Those whose words are behind the head.
+    pub const BEHIND_HEAD: Self = Self(!Self::NETWORK.0);
+    /// Those that are kept as [`RareHeaders`].
+    pub const RARE: Self = Self(!(Self::NETWORK.0 | Segment::IPV6.id.0));
 
-    /// TPID of the outer tag when it is not 0x8100, else 0.
-    pub vlan_tpid: U16,
-    /// TPID of the second tag, 0 when there is none or it is not looked at.
-    pub vlan2_tpid: U16,
-    /// Second tag with [`VLAN_CFI`] set, or 0.
-    pub vlan2_tci: U16,
-    /// Zero.
-    pub _pad0: [u8; 2],
-    /// MPLS label stack entries, outermost first; 0 where absent.
-    pub mpls_lse: [U32; 3],
-    /// Reserved field of a neighbour advertisement or solicitation.
-    pub nd_reserved: U32,
-    /// ARP sender hardware address, or the ND source link-layer address option.
-    pub arp_sha: [u8; 6],
-    /// Type of the first ND option.
-    pub nd_options_type: u8,
-    /// Zero.
-    pub _pad1: u8,
-    /// ARP target hardware address, or the ND target link-layer address option.
-    pub arp_tha: [u8; 6],
-    /// Zero.
-    pub _pad2: [u8; 2],
-    /// ND target address.
-    pub nd_target: [u8; 16],
+    /// There is none.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether some are in both sets.
+    #[inline]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Those that are in both sets.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that are in one of the sets.
+    #[inline]
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A run of words of a [`FlowKey`] that a frame has or has not as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// Its bit.
+    pub id: Segments,
+    /// Its first word in a [`FlowKey`].
+    pub start: usize,
+    /// Number of its words.
+    pub len: usize,
+}
+
+impl Segment {
+    /// What IPv6 addresses have more than IPv4 addresses.
+    pub const IPV6: Self = Self::new(1, offset_of!(Headers, nw_addrs) + 8, 3);
+    /// A second tag, or the type of a tag that is not 0x8100.
+    pub const TAGS: Self = Self::new(2, offset_of!(Headers, vlan_tpid), 1);
+    /// A label stack.
+    pub const MPLS: Self = Self::new(3, offset_of!(Headers, mpls_lse), 2);
+    /// Hardware addresses of ARP or neighbour discovery.
+    pub const ARP: Self = Self::new(4, offset_of!(Headers, arp_sha), 2);
+    /// What else neighbour discovery says.
+    pub const ND: Self = Self::new(5, offset_of!(Headers, nd_target), 3);
+
+    const fn new(bit: u32, offset_in_headers: usize, len: usize) -> Self {
+        let offset = offset_of!(FlowKey, headers) + offset_in_headers;
+        assert!(offset.is_multiple_of(8), "a segment begins with a word");
+        Self { id: Segments(1 << bit), start: offset / 8, len }
+    }
+
+    /// Its words in a [`FlowKey`].
+    #[inline]
+    pub const fn words(&self) -> Range<usize> {
+        self.start..self.start + self.len
+    }
+}
+
+/// The segments behind the head, in the order of their words.
+pub const SEGMENTS: [Segment; 5] =
+    [Segment::IPV6, Segment::TAGS, Segment::MPLS, Segment::ARP, Segment::ND];
+
+// Each word behind the head is in one segment, and each segment has a bit of its own.
+const _: () = {
+    let (mut next, mut seen, mut i) = (HEAD_WORDS, Segments::NETWORK, 0);
+    while i < SEGMENTS.len() {
+        let Segment { id, start, len } = SEGMENTS[i];
+        assert!(start == next && id.0.is_power_of_two() && !seen.meets(id));
+        assert!(id.meets(Segments::RARE) == (start >= HOT_WORDS));
+        (next, seen, i) = (start + len, seen.or(id), i + 1);
+    }
+    assert!(next == FLOW_WORDS);
+};
+
+/// Declares the headers, and the two parts of them that a batch keeps apart.
+macro_rules! headers {
+    (
+        hot { $($(#[$hot_doc:meta])* $hot:ident: $hot_type:ty,)* }
+        rare { $($(#[$rare_doc:meta])* $rare:ident: $rare_type:ty,)* }
+    ) => {
+        /// The headers of one frame. See the [module](self) for the layout.
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+        )]
+        #[repr(C, align(8))]
+        pub struct Headers {
+            $($(#[$hot_doc])* pub $hot: $hot_type,)*
+            $($(#[$rare_doc])* pub $rare: $rare_type,)*
+        }
+
+        /// The words of a [`FlowKey`] that most frames need.
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+        )]
+        #[repr(C, align(8))]
+        pub struct HotKey {
+            /// The port that the frame came in on.
+            pub port_no: KeyPortNo,
+            /// Which saved pipeline state this pass continues; 0 is a fresh frame.
+            pub recirc_id: U32,
+            $($(#[$hot_doc])* pub $hot: $hot_type,)*
+        }
+
+        /// The words of a [`FlowKey`] that few frames need. Only the [segments](HotKey::segments) that the frame has
+        /// are its own.
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+        )]
+        #[repr(C, align(8))]
+        pub struct RareHeaders {
+            $($(#[$rare_doc])* pub $rare: $rare_type,)*
+        }
+    };
+}
+
+headers! {
+    hot {
+        /// Destination MAC.
+        dl_dst: [u8; 6],
+        /// EtherType behind the tags, or [`ETH_TYPE_NONE`].
+        dl_type: U16,
+        /// Source MAC.
+        dl_src: [u8; 6],
+        /// Outer VLAN tag with [`VLAN_CFI`] set, or 0 for an untagged frame.
+        vlan_tci: U16,
+
+        /// IP protocol, or the low byte of the ARP opcode.
+        nw_proto: u8,
+        /// IPv4 TOS or IPv6 traffic class.
+        nw_tos: u8,
+        /// IPv4 TTL or IPv6 hop limit.
+        nw_ttl: u8,
+        /// [`frag`] bits.
+        nw_frag: u8,
+        /// IPv6 flow label, low 20 bits.
+        ipv6_label: U32,
+        /// Transport source port, or ICMP type.
+        tp_src: U16,
+        /// Transport destination port, or ICMP code.
+        tp_dst: U16,
+        /// TCP flags, low 12 bits.
+        tcp_flags: U16,
+        /// What the frame has, so that frames with different headers have different keys, whatever the words say.
+        /// Derived from the headers, so no match ever looks at it.
+        segments: Segments,
+        /// IPv4 addresses (source, destination) or ARP protocol addresses in the first 8 bytes;
+        /// IPv6 source and destination in all 32. Read through the accessors.
+        nw_addrs: [u8; 32],
+    }
+    rare {
+        /// TPID of the outer tag when it is not 0x8100, else 0.
+        vlan_tpid: U16,
+        /// TPID of the second tag, 0 when there is none or it is not looked at.
+        vlan2_tpid: U16,
+        /// Second tag with [`VLAN_CFI`] set, or 0.
+        vlan2_tci: U16,
+        /// Zero.
+        _pad0: [u8; 2],
+
+        /// MPLS label stack entries, outermost first; 0 where absent.
+        mpls_lse: [U32; 3],
+        /// Zero.
+        _pad1: [u8; 4],
+
+        /// ARP sender hardware address, or the ND source link-layer address option.
+        arp_sha: [u8; 6],
+        /// Type of the first ND option.
+        nd_options_type: u8,
+        /// Zero.
+        _pad2: u8,
+        /// ARP target hardware address, or the ND target link-layer address option.
+        arp_tha: [u8; 6],
+        /// Zero.
+        _pad3: [u8; 2],
+
+        /// ND target address.
+        nd_target: [u8; 16],
+        /// Reserved field of a neighbour advertisement or solicitation.
+        nd_reserved: U32,
+        /// Zero.
+        _pad4: [u8; 4],
+    }
 }
 
 /// What caches look at: the headers of one frame, and where it came in.
@@ -221,16 +382,96 @@ pub type PipelineMask = Mask<PipelineKey>;
 
 const _: () = assert!(size_of::<Headers>() == 8 * HEADER_WORDS);
 const _: () = assert!(size_of::<FlowKey>() == 8 * FLOW_WORDS);
+const _: () = assert!(size_of::<HotKey>() == 8 * HOT_WORDS);
+const _: () = assert!(size_of::<RareHeaders>() == 8 * RARE_WORDS);
 const _: () = assert!(size_of::<PipelineKey>() == 8 * PIPELINE_WORDS);
 const _: () = assert!(offset_of!(FlowKey, headers) == offset_of!(PipelineKey, headers));
+const _: () = assert!(offset_of!(FlowKey, headers) == offset_of!(HotKey, dl_dst));
+
+/// A [`FlowKey`], as its two parts.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Parts {
+    hot: HotKey,
+    rare: RareHeaders,
+}
+
+/// A key in its two parts, wherever they are.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRef<'a> {
+    /// What most frames need.
+    pub hot: &'a HotKey,
+    /// The rest, of which only the segments count that the frame has.
+    pub rare: &'a RareHeaders,
+}
+
+impl<'a> KeyRef<'a> {
+    /// The words of a segment, if the frame has it.
+    #[inline]
+    pub fn segment(self, segment: &Segment) -> Option<&'a [u64]> {
+        if !self.hot.segments.meets(segment.id) {
+            return None;
+        }
+        let Range { start, end } = segment.words();
+        match start.checked_sub(HOT_WORDS) {
+            None => self.hot.words().get(start..end),
+            Some(start) => self.rare.words().get(start..end - HOT_WORDS),
+        }
+    }
+
+    /// Both parts in one.
+    pub fn join(self) -> FlowKey {
+        let mut key = FlowKey::default();
+        let (hot, _) = key.words_mut().split_at_mut(HOT_WORDS);
+        hot.copy_from_slice(self.hot.words());
+        if self.hot.segments.meets(Segments::RARE) {
+            for segment in SEGMENTS {
+                if let Some(words) = self.segment(&segment) {
+                    key.words_mut()[segment.words()].copy_from_slice(words);
+                }
+            }
+        }
+        key
+    }
+}
+
+impl HotKey {
+    /// The key as words, for hashing, comparing and masking.
+    #[inline]
+    pub fn words(&self) -> &[u64; HOT_WORDS] {
+        zerocopy::transmute_ref!(self)
+    }
+
+    /// Says that the frame has a rare segment, whose words are zero until they are filled in.
+    ///
+    /// # Panics
+    /// If the segment is not a rare one.
+    #[inline]
+    pub fn begin(&mut self, rare: &mut RareHeaders, segment: Segment) {
+        if !self.segments.meets(segment.id) {
+            let words: &mut [u64; RARE_WORDS] = zerocopy::transmute_mut!(rare);
+            let Range { start, end } = segment.words();
+            words[start - HOT_WORDS..end - HOT_WORDS].fill(0);
+            self.segments = self.segments.or(segment.id);
+        }
+    }
+}
+
+impl RareHeaders {
+    /// The headers as words, for hashing, comparing and masking.
+    #[inline]
+    pub fn words(&self) -> &[u64; RARE_WORDS] {
+        zerocopy::transmute_ref!(self)
+    }
+}
 
 impl FlowKey {
-    /// Words that a frame without a network header uses.
-    pub const L2_WORDS: usize = 3;
-    /// Words that IPv4 and plain ARP use.
-    pub const IPV4_WORDS: usize = 6;
-    /// Words that IPv6 uses.
-    pub const IPV6_WORDS: usize = 9;
+    /// The key in its two parts.
+    #[inline]
+    pub fn parts(&self) -> KeyRef<'_> {
+        let Parts { hot, rare } = zerocopy::transmute_ref!(self);
+        KeyRef { hot, rare }
+    }
 
     /// The key as words, for hashing, comparing and masking.
     #[inline]
@@ -339,11 +580,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_begin_at_their_words() {
-        let at = |offset| offset_of!(FlowKey, headers) + offset;
-        assert_eq!(at(offset_of!(Headers, nw_proto)), 8 * FlowKey::L2_WORDS);
-        assert_eq!(at(offset_of!(Headers, nw_addrs)) + 8, 8 * FlowKey::IPV4_WORDS);
-        assert_eq!(at(offset_of!(Headers, vlan_tpid)), 8 * FlowKey::IPV6_WORDS);
+    fn a_key_in_two_parts_is_the_same_key() {
+        let mut hot = HotKey { dl_dst: [1; 6], nw_addrs: [2; 32], ..HotKey::default() };
+        // Of a frame before.
+        let mut rare =
+            RareHeaders { vlan_tpid: 7.into(), nd_target: [7; 16], ..RareHeaders::default() };
+        hot.begin(&mut rare, Segment::ND);
+        rare.nd_reserved.set(3);
+        hot.begin(&mut rare, Segment::ND);
+        let key = KeyRef { hot: &hot, rare: &rare }.join();
+        assert_eq!((key.headers.dl_dst, key.headers.nw_addrs), ([1; 6], [2; 32]));
+        assert_eq!((key.headers.vlan_tpid.get(), key.headers.nd_target), (0, [0; 16]));
+        assert_eq!(key.headers.nd_reserved.get(), 3);
+        assert_eq!(key.parts().join(), key);
+        assert_eq!(key.parts().segment(&Segment::ND), Some(&key.words()[14..17]));
+        assert_eq!(key.parts().segment(&Segment::TAGS), None);
     }
 
     #[test]

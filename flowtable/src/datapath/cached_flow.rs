@@ -9,7 +9,7 @@ use crate::policy::lookup_counts::LookupCounts;
 use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
 use crate::policy::xlate::{Learn, PatchCrossing, TableSet, Translation};
-use flow::key::{FLOW_WORDS, WordSet};
+use flow::key::{HEAD_WORDS, KeyRef, SEGMENTS, Segment, Segments, WordSet};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason, Flood};
 use flow::{FlowKey, FlowMask};
@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Words of a key that are compared without a look at how many there are.
-const HEAD: usize = FlowKey::IPV4_WORDS;
+/// Words of a key that are compared without a look at what it has.
+const HEAD: usize = HEAD_WORDS;
 
 /// What to do with the packets that agree with a key in the bits of a mask, and what they count
 /// towards.
@@ -37,7 +37,10 @@ pub struct CachedFlow {
     used_ms: Counter,
     /// The only thing that happens is an output to this port.
     pub(super) only_output: Option<PortNo>,
-    tail_words: u16,
+    /// Segments behind the head in which the mask has bits,
+    tail_segments: Segments,
+    /// and those of them in which the masked key has bits, too.
+    tail_values: Segments,
     /// The first words of the mask,
     head_mask: [u64; HEAD],
     /// and of the first packet's key.
@@ -45,7 +48,7 @@ pub struct CachedFlow {
     /// Words that look-ups saw in another form than the packet has them.
     rewritten: WordSet,
     tables: TableSet,
-    /// Mask and key in the words behind them, for the few flows that look there.
+    /// Mask and key in the words of these segments, one segment after the other.
     tail: Box<[(u64, u64)]>,
     /// The verdict.
     pub actions: Box<[DpAction]>,
@@ -90,9 +93,18 @@ impl CachedFlow {
         let used_ms = Counter::default();
         used_ms.set(now.as_millis() as u64);
         let (words, mask) = (key.words(), t.mask.words());
-        let pair = |i: usize| (mask[i], words[i]);
-        let end = mask.iter().rposition(|&m| m != 0).map_or(0, |last| last + 1);
-        let tail: Box<[_]> = (HEAD..end.max(HEAD)).map(pair).collect();
+        let (mut tail_segments, mut tail_values) = (Segments::NONE, Segments::NONE);
+        let mut tail = Vec::new();
+        for segment in SEGMENTS {
+            let pairs = segment.words().map(|i| (mask[i], words[i]));
+            if pairs.clone().any(|(mask, _)| mask != 0) {
+                tail_segments = tail_segments.or(segment.id);
+                tail.extend(pairs.clone());
+            }
+            if pairs.into_iter().any(|(mask, word)| word & mask != 0) {
+                tail_values = tail_values.or(segment.id);
+            }
+        }
         Self {
             stamp: AtomicU64::new(generation),
             is_dead: AtomicBool::new(false),
@@ -103,11 +115,12 @@ impl CachedFlow {
                 [DpAction::Output(port)] if t.flood.is_none() => Some(port),
                 _ => None,
             },
-            tail_words: tail.len() as u16,
+            tail_segments,
+            tail_values,
             rewritten: t.depends.rewritten,
             head_mask: std::array::from_fn(|i| mask[i]),
             head_key: std::array::from_fn(|i| words[i]),
-            tail,
+            tail: tail.into(),
             actions: t.actions.into(),
             drop: t.drop,
             flood: t.flood,
@@ -128,16 +141,37 @@ impl CachedFlow {
 
     /// Whether the verdict is about packets with this key.
     #[inline]
-    pub fn covers(&self, key: &FlowKey) -> bool {
-        let words = key.words();
-        let differs = |word, mask, value| (word ^ value) & mask;
+    pub fn covers(&self, key: KeyRef<'_>) -> bool {
+        let words = key.hot.words();
         let head = (0..HEAD)
-            .fold(0, |bits, i| bits | differs(words[i], self.head_mask[i], self.head_key[i]));
-        if self.tail_words == 0 {
+            .fold(0, |bits, i| bits | differs(words[i], (self.head_mask[i], self.head_key[i])));
+        if self.tail_segments.is_empty() {
             return head == 0;
         }
-        let tail = words[HEAD..].iter().zip(&self.tail);
-        tail.fold(head, |bits, (&word, &(mask, value))| bits | differs(word, mask, value)) == 0
+        head == 0 && self.tail_covers(key)
+    }
+
+    fn tail_covers(&self, key: KeyRef<'_>) -> bool {
+        // In a segment that neither the frame nor the masked key has, both are zero.
+        let some = key.hot.segments.or(self.tail_values);
+        !self.tail_segments.meets(some)
+            || self.tail().all(|(segment, pairs)| match key.segment(&segment) {
+                Some(words) => {
+                    words.iter().zip(pairs).all(|(&word, &pair)| differs(word, pair) == 0)
+                }
+                None => pairs.iter().all(|&pair| differs(0, pair) == 0),
+            })
+    }
+
+    /// The segments behind the head that matter, with mask and key.
+    fn tail(&self) -> impl Iterator<Item = (Segment, &[(u64, u64)])> {
+        let mut rest = &*self.tail;
+        let looked_at = SEGMENTS.into_iter().filter(|segment| self.tail_segments.meets(segment.id));
+        looked_at.map_while(move |segment| {
+            let (pairs, behind) = rest.split_at_checked(segment.len)?;
+            rest = behind;
+            Some((segment, pairs))
+        })
     }
 
     /// The bits that the verdict depends on.
@@ -145,17 +179,32 @@ impl CachedFlow {
         FlowMask { bits: self.unpack(|(mask, _)| mask) }
     }
 
-    /// The packet that made it, as far as it was kept: behind the last word that matters it is zero.
+    /// The packet that made it, as far as it was kept: segments in which nothing matters are zero.
     pub fn key(&self) -> FlowKey {
         self.unpack(|(_, value)| value)
     }
 
     fn unpack(&self, part: impl Fn((u64, u64)) -> u64) -> FlowKey {
         let mut key = FlowKey::default();
-        let head = self.head_mask.into_iter().zip(self.head_key);
-        let pairs = head.chain(self.tail.iter().copied());
-        key.words_mut().iter_mut().zip(pairs).for_each(|(word, pair)| *word = part(pair));
+        let words = key.words_mut();
+        for i in 0..HEAD {
+            words[i] = part((self.head_mask[i], self.head_key[i]));
+        }
+        for (segment, pairs) in self.tail() {
+            let words = words[segment.words()].iter_mut();
+            words.zip(pairs).for_each(|(word, pair)| *word = part(*pair));
+        }
         key
+    }
+
+    /// Mask and key in one word.
+    fn pair(&self, word: usize) -> (u64, u64) {
+        if let (Some(mask), Some(key)) = (self.head_mask.get(word), self.head_key.get(word)) {
+            return (*mask, *key);
+        }
+        let mut tail = self.tail();
+        let found = tail.find_map(|(segment, pairs)| pairs.get(word.checked_sub(segment.start)?));
+        found.copied().unwrap_or_default()
     }
 
     /// The verdict was right at this generation.
@@ -180,10 +229,7 @@ impl CachedFlow {
             if self.rewritten.contains(word) {
                 return (0, 0);
             }
-            match word.checked_sub(HEAD) {
-                None => (self.head_mask[word], self.head_key[word]),
-                Some(behind) => self.tail.get(behind).copied().unwrap_or_default(),
-            }
+            self.pair(word)
         };
         self.is_dead()
             || rules.any_since(stamp, self.tables, bits)
@@ -305,4 +351,8 @@ impl CachedFlow {
     }
 }
 
-const _: () = assert!(HEAD <= FLOW_WORDS && FLOW_WORDS <= u16::MAX as usize);
+/// The bits in which a word is not that of a masked key.
+#[inline]
+fn differs(word: u64, (mask, value): (u64, u64)) -> u64 {
+    (word ^ value) & mask
+}

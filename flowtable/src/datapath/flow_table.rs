@@ -255,7 +255,7 @@ impl FlowTable {
     fn find(&self, mask_id: u32, hash: u64, key: &FlowKey) -> Option<u32> {
         let covers = |&i: &u32| {
             let flow = self.flows[i as usize].as_ref();
-            flow.is_some_and(|f| f.mask_id == mask_id && f.covers(key) && !f.is_dead())
+            flow.is_some_and(|f| f.mask_id == mask_id && f.covers(key.parts()) && !f.is_dead())
         };
         self.by_cover.find(hash, covers).copied()
     }

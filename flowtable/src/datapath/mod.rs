@@ -48,6 +48,7 @@ use crate::policy::{News, Policy};
 use cached_flow::Place;
 use flow::FlowKey;
 use flow::extract::{Arrival, extract, extract_into};
+use flow::key::{HotKey, KeyRef, RareHeaders};
 use flow::types::{MacAddr, PortNo};
 use flow::verdict::DropReason;
 use flow_table::{FlowTable, GUEST};
@@ -166,10 +167,19 @@ pub struct Processed {
 
 /// What is known of the frames of the current batch.
 struct Scratch {
-    keys: [FlowKey; MAX_BATCH],
+    keys: [HotKey; MAX_BATCH],
+    /// What few frames have in their keys, apart from the rest so that it is not touched for the others.
+    rare: [RareHeaders; MAX_BATCH],
     hashes: [u64; MAX_BATCH],
     sizes: [u32; MAX_BATCH],
     flows: [u32; MAX_BATCH],
+}
+
+impl Scratch {
+    /// The whole key of a frame.
+    fn key(&self, at: usize) -> FlowKey {
+        KeyRef { hot: &self.keys[at], rare: &self.rare[at] }.join()
+    }
 }
 
 /// In place of a flow: it has to be searched for.
@@ -217,7 +227,8 @@ impl Datapath {
             storm: Storm::default(),
             recent: RecentRules::default(),
             scratch: Box::new(Scratch {
-                keys: [FlowKey::default(); MAX_BATCH],
+                keys: [HotKey::default(); MAX_BATCH],
+                rare: [RareHeaders::default(); MAX_BATCH],
                 hashes: [0; MAX_BATCH],
                 sizes: [0; MAX_BATCH],
                 flows: [UNKNOWN; MAX_BATCH],
@@ -269,12 +280,12 @@ impl Datapath {
     /// Keys, hashes and sizes of all frames.
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
         let arrival = Arrival::on(in_port);
-        let Scratch { keys, hashes, sizes, .. } = &mut *self.scratch;
+        let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
         for (i, frame) in batch.received_mut().iter_mut().enumerate() {
-            let key = &mut keys[i];
-            frame.layers = extract_into(key, arrival, frame.bytes(), self.vlan_limit);
+            let (hot, rare) = (&mut keys[i], &mut rare[i]);
+            frame.layers = extract_into(hot, rare, arrival, frame.bytes(), self.vlan_limit);
             sizes[i] = frame.size() as u32;
-            hashes[i] = self.hasher.hash(key);
+            hashes[i] = self.hasher.hash(KeyRef { hot, rare });
         }
     }
 
@@ -288,7 +299,7 @@ impl Datapath {
 
     /// Forgets flows that are not the frame's, or that a change may concern.
     fn compare(&mut self, n: usize, generation: u64) {
-        let Scratch { keys, sizes, flows, .. } = &mut *self.scratch;
+        let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let changes = self.policy.changes();
         let mut restamped = 0;
         let mut is_right_now = |flow: &CachedFlow| {
@@ -301,7 +312,8 @@ impl Datapath {
                 is_untouched
             }
         };
-        for ((key, size), index) in keys.iter().zip(sizes).zip(flows).take(n) {
+        let keys = keys.iter().zip(rare).map(|(hot, rare)| KeyRef { hot, rare });
+        for ((key, size), index) in keys.zip(sizes).zip(flows).take(n) {
             let is_right =
                 self.flows.get(*index).is_some_and(|flow| flow.covers(key) && is_right_now(flow));
             if !is_right {
@@ -341,7 +353,7 @@ impl Datapath {
             let mut is_vague = self.flows.removals() != removals;
             if index == UNKNOWN || is_vague {
                 slow += 1;
-                let (key, hash) = (self.scratch.keys[at], self.scratch.hashes[at]);
+                let (key, hash) = (self.scratch.key(at), self.scratch.hashes[at]);
                 match self.flow_of(moment, &key, hash) {
                     Some(found) => {
                         index = found;
@@ -449,7 +461,7 @@ impl Datapath {
             let arrival = Arrival { port_no: moment.in_port, recirc_id };
             let (key, layers) = extract(arrival, frame.bytes(), self.vlan_limit);
             frame.layers = layers;
-            let hash = self.hasher.hash(&key);
+            let hash = self.hasher.hash(key.parts());
             let found = self.flow_of(moment, &key, hash).and_then(|i| self.flows.get(i));
             let Some(found) = found else {
                 outcome.reason = Some(DropReason::UpcallBudget);
@@ -472,7 +484,7 @@ impl Datapath {
         let by_signature = self
             .signatures
             .all(hash)
-            .find(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key)));
+            .find(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key.parts())));
         let known = by_signature.or_else(|| self.flows.probe(key));
         let index = match known {
             Some(index) => match self.refresh(moment, index, key) {

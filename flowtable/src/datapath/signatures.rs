@@ -7,8 +7,9 @@
 //!
 //! Eight places for each hash. The hash is keyed: nobody can aim at one set.
 
-use flow::FlowKey;
-use flow::key::FLOW_WORDS;
+use flow::key::{
+    FLOW_WORDS, HEAD_WORDS, HOT_WORDS, KeyRef, RareHeaders, SEGMENTS, Segment, Segments,
+};
 
 /// Places for each hash: half a cache line.
 const WAYS: usize = 8;
@@ -19,7 +20,7 @@ const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 /// Flows that entries can name.
 pub(super) const MAX_FLOWS: usize = INDEX_MASK as usize - 1;
 
-/// Hashes keys under a secret.
+/// Hashes keys under a secret: a number for each word, and one more.
 #[derive(Clone, Debug)]
 pub(super) struct KeyHasher([u64; FLOW_WORDS + 1]);
 
@@ -29,23 +30,39 @@ impl KeyHasher {
         Self(std::array::from_fn(|i| random.hash_one(i)))
     }
 
-    /// The hash of the words in use. Sums of products under secret keys: pairs of words are
+    /// The hash of the segments that a key has. Sums of products under secret keys: pairs of words are
     /// independent of each other, so the multiplications overlap.
     #[inline]
-    pub(super) fn hash(&self, key: &FlowKey) -> u64 {
-        let w = key.words();
+    pub(super) fn hash(&self, key: KeyRef<'_>) -> u64 {
+        const { assert!(HEAD_WORDS == 6 && HOT_WORDS == 9, "every hot word goes into the hash") }
+        let w = key.hot.words();
         let s = &self.0;
         let pair = |i: usize| fold(w[i] ^ s[i], w[i + 1] ^ s[i + 1]);
         let mut sum = pair(0).wrapping_add(pair(2)).wrapping_add(pair(4));
-        const { assert!(FLOW_WORDS == 16, "every word goes into the hash") }
-        let used = usize::from(key.headers.shape.get());
-        if used > FlowKey::IPV4_WORDS {
-            sum = sum.wrapping_add(pair(6)).wrapping_add(pair(8));
-            if used > FlowKey::IPV6_WORDS {
-                sum = sum.wrapping_add(pair(10)).wrapping_add(pair(12)).wrapping_add(pair(14));
+        let segments = key.hot.segments;
+        if segments.meets(Segments::BEHIND_HEAD) {
+            if segments.meets(Segment::IPV6.id) {
+                sum = sum.wrapping_add(pair(6)).wrapping_add(fold(w[8] ^ s[8], s[9]));
+            }
+            if segments.meets(Segments::RARE) {
+                sum = sum.wrapping_add(self.rare(segments, key.rare));
             }
         }
         fold(sum, s[FLOW_WORDS])
+    }
+
+    /// What the rare segments that a key has add to its hash.
+    fn rare(&self, segments: Segments, rare: &RareHeaders) -> u64 {
+        let (words, s) = (rare.words(), &self.0);
+        let mut sum = 0u64;
+        for segment in SEGMENTS {
+            if segments.meets(segment.id.and(Segments::RARE)) {
+                for i in segment.words() {
+                    sum = sum.wrapping_add(fold(words[i - HOT_WORDS] ^ s[i], s[i + 1]));
+                }
+            }
+        }
+        sum
     }
 
     /// The hash of some words in an order that matters.
@@ -156,6 +173,8 @@ fn tag(hash: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flow::FlowKey;
+    use flow::key::HotKey;
 
     /// Every flow exists, and was used at the time that is its number.
     fn by_number(flow: u32) -> Option<u32> {
@@ -212,7 +231,7 @@ mod tests {
             .map(|n| {
                 let mut key = FlowKey::default();
                 key.headers.tp_src.set(n);
-                hasher.hash(&key)
+                hasher.hash(key.parts())
             })
             .collect();
         let mut found = 0;
@@ -239,13 +258,28 @@ mod tests {
     #[test]
     fn keys_that_differ_in_one_bit_have_different_hashes() {
         let hasher = KeyHasher::new(1);
-        let base = hasher.hash(&FlowKey::default());
-        for word in 0..FlowKey::IPV4_WORDS {
+        let mut base = FlowKey::default();
+        base.headers.segments = SEGMENTS.iter().fold(Segments::NETWORK, |all, s| all.or(s.id));
+        let hash = hasher.hash(base.parts());
+        let counted = base.headers.segments;
+        for word in 0..FLOW_WORDS {
             for bit in 0..64 {
-                let mut key = FlowKey::default();
+                let mut key = base;
                 key.words_mut()[word] ^= 1 << bit;
-                assert_ne!(hasher.hash(&key), base);
+                // Without its bit, a segment is not looked at.
+                if key.headers.segments == counted {
+                    assert_ne!(hasher.hash(key.parts()), hash, "word {word} bit {bit}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn words_of_segments_that_a_key_does_not_have_do_not_count() {
+        let hasher = KeyHasher::new(1);
+        let (hot, mut rare) = (HotKey::default(), RareHeaders::default());
+        let hash = hasher.hash(KeyRef { hot: &hot, rare: &rare });
+        rare.mpls_lse[0].set(5);
+        assert_eq!(hasher.hash(KeyRef { hot: &hot, rare: &rare }), hash);
     }
 }
