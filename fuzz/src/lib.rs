@@ -237,7 +237,7 @@ struct Bench {
 impl Bench {
     fn new(config: CacheConfig) -> Self {
         let policy = Arc::new(Policy::with_one_bridge(1));
-        policy.bridge(BridgeId::FIRST).with_macs(|macs| macs.configure(64, DEFAULT_AGEING));
+        policy.bridge(BridgeId::FIRST).limit_hosts(64, DEFAULT_AGEING);
         policy.bridge(BridgeId::FIRST).with_ports(|ports| {
             for n in 1..=4 {
                 ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), "p", MacAddr::default()));
