@@ -5,14 +5,14 @@
 //! new rules meet larger buckets than planned. A plan changes homes, and rules whose group is not
 //! their mask's home any more move one by one: a sweep over the slots goes on with each change of the
 //! table, so that no change takes long. Making a plan takes some milliseconds, in which nobody needs to
-//! wait: whoever asks for that ([`Classifier::planned_aside`]) takes a draft, thinks, and brings the
+//! wait: whoever asks for that ([`Classifier::planned_aside`]) makes a survey, thinks, and brings the
 //! plan back. Until the sweep is through, groups that rules leave are still
 //! searched, and answers are right at any time.
 
 use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
-use super::plan::{Census, Draft, MASKS, Plan, PlannedGroup, RARE, SAMPLE};
+use super::plan::{Plan, PlannedGroup};
 use super::presence::{self, Cells};
 use super::{Classifier, Filed};
 use flow::{Match, PipelineMask};
@@ -106,8 +106,8 @@ impl<T> Classifier<T> {
             if self.is_planned_aside {
                 return true;
             }
-            match self.draft(true) {
-                Some(draft) => self.adopt(draft.plan()),
+            match self.survey(true) {
+                Some(survey) => self.adopt(self.plan_now(survey)),
                 None => return true,
             }
         }
@@ -116,18 +116,16 @@ impl<T> Classifier<T> {
         false
     }
 
-    /// What a new plan is made from, if it is time for one; with time to spare, if it would be any
-    /// better.
-    pub fn draft(&self, is_idle: bool) -> Option<Draft> {
+    /// Whether it is time for a new plan; with time to spare, whether one would be any better.
+    pub(super) fn needs_plan(&self, is_idle: bool) -> bool {
         let len = self.filed_len();
         let is_due = self.progress.is_stale(len)
             || is_idle && len >= FIRST_PLAN && self.progress.is_improvable();
-        let seed = self.hasher.hash_one(self.seed);
-        (is_due && !self.progress.is_moving()).then(|| Draft { census: self.census(seed), seed })
+        is_due && !self.progress.is_moving()
     }
 
     /// Decides anew which masks share a group, and starts to move rules. Rules may have changed since
-    /// the draft of the plan was made.
+    /// the survey for the plan was made.
     pub fn adopt(&mut self, plan: Plan) {
         // Expected rules need the plan that was made for them, whatever was adopted meanwhile.
         if self.progress.is_moving() && self.expected.is_empty() {
@@ -306,9 +304,9 @@ impl<T> Classifier<T> {
     /// Plans the groups anew if the table has changed much, and goes on moving rules.
     pub(super) fn arrange(&mut self) {
         if (!self.is_planned_aside || self.progress.is_neglected())
-            && let Some(draft) = self.draft(false)
+            && let Some(survey) = self.survey(false)
         {
-            self.adopt(draft.plan());
+            self.adopt(self.plan_now(survey));
         }
         if self.rules.slots() <= SMALL {
             self.sweep(u32::MAX, u32::MAX);
@@ -433,45 +431,6 @@ impl<T> Classifier<T> {
             }
         }
         self.retired.cells.extend(prepared);
-    }
-
-    /// All masks, each with a sample of its rules: where possible in proportion, but at least some
-    /// of each that is planned for.
-    pub(super) fn census(&self, seed: u64) -> Vec<Census> {
-        let slots = u64::from(self.rules.slots());
-        let random = (0..SAMPLE as u64).map(|n| self.hasher.hash_one((seed, n)) % slots);
-        let all = slots <= SAMPLE as u64;
-        let slots: Vec<u64> = if all { (0..slots).collect() } else { random.collect() };
-        let mut common: Vec<&KnownMask> = self.masks.iter().map(|(_, known)| known).collect();
-        let mut rare = Vec::new();
-        if common.len() > MASKS {
-            common.select_nth_unstable_by_key(MASKS, |known| Reverse(known.rules));
-            rare = common.split_off(MASKS);
-        }
-        let few = common.iter().filter(|_| !all).flat_map(|known| known.sample());
-        let some = rare.iter().step_by(1 + rare.len() / RARE);
-        let some = some.filter(|_| !all).filter_map(|known| known.sample().next());
-        let slots = slots.into_iter().map(|slot| slot as u32);
-        let mut sample: Vec<u32> = slots.chain(few).chain(some).collect();
-        sample.sort_unstable();
-        sample.dedup();
-        let mut census: Vec<Census> = self
-            .masks
-            .iter()
-            .map(|(number, known)| {
-                let (mask, rules) = (known.mask(), known.rules);
-                Census { number, mask, rules, sample: Vec::new() }
-            })
-            .collect();
-        for slot in sample {
-            let Some((_, rule)) = self.rules.at(slot) else { continue };
-            let mask = rule.value.mask;
-            let Ok(at) = census.binary_search_by_key(&mask, |c| c.number) else { continue };
-            if let Some(m) = self.match_of(slot) {
-                census[at].sample.push(*m.key());
-            }
-        }
-        census
     }
 }
 

@@ -9,7 +9,8 @@ use super::Classifier;
 use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
-use super::plan::{Draft, MASKS, SAMPLE};
+use super::plan::{MASKS, SAMPLE};
+use super::survey::{Coming, Survey};
 use flow::key::PIPELINE_WORDS;
 use flow::{Match, PipelineKey, PipelineMask};
 use std::collections::BTreeMap;
@@ -63,26 +64,26 @@ impl Sample {
 }
 
 impl<T> Classifier<T> {
-    /// What a plan is made from for `rules` additions like those of a sample, if they are more than the
+    /// Begins a survey for `rules` additions like those of a sample, if they are more than the
     /// table has. When the plan has been adopted and the rules have been added,
     /// [`expect_no_more`](Self::expect_no_more).
-    pub fn expect(&mut self, sample: Sample, rules: usize) -> Option<Draft> {
+    pub fn expect(&mut self, sample: Sample, rules: usize) -> Option<Survey> {
         if rules < MANY || rules <= self.filed_len() || sample.is_empty() || self.is_moving() {
             return None;
         }
         self.expected = self.know_masks(&sample);
         self.progress.expect(rules);
-        let seed = self.hasher.hash_one(self.seed);
-        let mut census = self.census(seed);
-        for (&number, sampled) in self.expected.iter().zip(sample.masks.into_values()) {
-            let known = self.masks.get_mut(number);
-            known.expected = (rules * sampled.rules / sample.len) as u32;
-            if let Ok(at) = census.binary_search_by_key(&number, |c| c.number) {
-                census[at].rules = known.planned_rules();
-                census[at].sample.extend(sampled.keys);
-            }
+        let len = sample.len;
+        let coming =
+            self.expected.iter().zip(sample.masks.into_values()).map(|(&mask, sampled)| {
+                let rules = (rules * sampled.rules / len) as u32;
+                Coming { mask, rules, sample: sampled.keys }
+            });
+        let coming: Vec<Coming> = coming.collect();
+        for Coming { mask, rules, .. } in &coming {
+            self.masks.get_mut(*mask).expected = *rules;
         }
-        Some(Draft { census, seed })
+        Some(self.begin_survey(coming))
     }
 
     /// All rules that were expected have come, or will not.

@@ -17,18 +17,19 @@ pub(super) struct KnownMask {
     pub(super) expected: u32,
     pub(super) home: Home,
     /// Slots of some of its rules.
-    sample: [u32; SAMPLE],
+    sample: [u32; Self::SAMPLE],
 }
 
-/// Rules of a mask that are easily found.
-const SAMPLE: usize = 3;
 /// Not a slot.
 const NONE: u32 = u32::MAX;
 
 impl KnownMask {
+    /// Rules of a mask that are easily found.
+    pub(super) const SAMPLE: usize = 3;
+
     pub(super) fn new(mask: &PipelineMask, halves: HalfSet, home: Home) -> Self {
         let bits = halves.pick(mask);
-        Self { halves, bits, rules: 0, expected: 0, home, sample: [NONE; SAMPLE] }
+        Self { halves, bits, rules: 0, expected: 0, home, sample: [NONE; Self::SAMPLE] }
     }
 
     pub(super) fn mask(&self) -> PipelineMask {
@@ -156,6 +157,12 @@ impl Masks {
 
     pub(super) fn get_mut(&mut self, number: u32) -> &mut KnownMask {
         self.list[number as usize].as_mut().expect("a rule has this mask")
+    }
+
+    /// All masks from a number on; `None` where a number is vacant.
+    pub(super) fn behind(&self, first: u32) -> impl Iterator<Item = (u32, Option<&KnownMask>)> {
+        let list = self.list.iter().enumerate().skip(first as usize);
+        list.map(|(at, known)| (at as u32, known.as_ref()))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &KnownMask)> {

@@ -72,14 +72,16 @@ mod queue;
 mod rows;
 mod rule;
 mod search;
+mod survey;
 
 #[cfg(test)]
 mod tests;
 
 pub use expect::Sample;
 pub use linear::LinearClassifier;
-pub use plan::{Draft, Plan};
+pub use plan::Plan;
 pub use rule::{Entry, RuleId, Version};
+pub use survey::Survey;
 
 use arrange::Progress;
 use flow::{Match, PipelineKey, PipelineMask};
@@ -161,7 +163,7 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Leaves it to the owner to make plans, with [`draft`](Self::draft), [`Draft::plan`] and
+    /// Leaves it to the owner to make plans, with [`survey`](Self::survey), [`Survey::plan`] and
     /// [`adopt`](Self::adopt) after changes, and to [free](Self::take_retired) what they leave: most of
     /// that needs no lock. Otherwise changes do both.
     #[must_use]

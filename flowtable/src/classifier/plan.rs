@@ -16,6 +16,7 @@
 //! nothing in common go where they fit.
 
 use super::presence::{self, Cells};
+use super::survey::Census;
 use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
 use std::collections::{BTreeMap, HashMap};
@@ -46,30 +47,6 @@ const PROBE: f64 = 60.0;
 /// Cost of comparing one row.
 const ROW: f64 = 3.0;
 
-/// A mask with the rules that have it.
-#[derive(Debug)]
-pub(super) struct Census {
-    pub(super) number: u32,
-    pub(super) mask: PipelineMask,
-    pub(super) rules: u32,
-    /// Keys of some of them.
-    pub(super) sample: Vec<PipelineKey>,
-}
-
-/// What a plan is made from: no more than a sample of the rules, so that they may change meanwhile.
-#[derive(Debug)]
-pub struct Draft {
-    pub(super) census: Vec<Census>,
-    pub(super) seed: u64,
-}
-
-impl Draft {
-    /// Thinks: some milliseconds.
-    pub fn plan(self) -> Plan {
-        plan(self.census, self.seed)
-    }
-}
-
 /// Groups to be.
 #[derive(Debug)]
 pub struct Plan {
@@ -89,7 +66,7 @@ pub(super) struct PlannedGroup {
 }
 
 /// Plans the groups for all masks of a table.
-fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
+pub(super) fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
     census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
     let words = Words::used_by(&census);
     let classes = Class::all(&census, &words);

@@ -302,14 +302,17 @@ fn a_plan_may_be_made_while_rules_change() {
             let priority = r.below(100) as u16;
             pair.insert(m, priority);
         }
-        let draft = pair.fast.draft(false);
-        // Between the draft and its plan, masks come and go, and their numbers are given to others.
+        let mut survey = pair.fast.survey(false);
+        if let Some(survey) = &mut survey {
+            pair.fast.count_masks(survey, 7);
+        }
+        // Between the survey and its plan, masks come and go, and their numbers are given to others.
         if round % 3 == 0 {
             pair.churn(&mut r);
         }
-        if let Some(draft) = draft {
+        if let Some(survey) = survey {
             plans += 1;
-            pair.fast.adopt(draft.plan());
+            pair.fast.adopt(pair.fast.plan_now(survey));
         }
         pair.check(&mut r, 20);
     }
@@ -325,15 +328,15 @@ fn rules_that_were_expected_stay_where_they_are_put() {
     (0..500).for_each(|_| sample.add(&r.pick(&rules)));
     let mut pair = Pair::new(5);
     pair.fast = Classifier::new(5).planned_aside();
-    let draft = pair.fast.expect(sample, rules.len()).expect("they are many");
-    pair.fast.adopt(draft.plan());
+    let survey = pair.fast.expect(sample, rules.len()).expect("they are many");
+    pair.fast.adopt(pair.fast.plan_now(survey));
     for m in rules {
         let priority = r.below(500) as u16;
         pair.insert(m, priority);
-        assert!(pair.fast.draft(false).is_none() && !pair.fast.is_moving());
+        assert!(pair.fast.survey(false).is_none() && !pair.fast.is_moving());
     }
     pair.fast.expect_no_more();
-    assert!(pair.fast.draft(false).is_none());
+    assert!(pair.fast.survey(false).is_none());
     pair.check(&mut r, 300);
 }
 
@@ -348,8 +351,8 @@ fn masks_that_were_expected_in_vain_are_forgotten() {
     let mut sample = Sample::default();
     rules.iter().for_each(|m| sample.add(m));
     let masks = pair.fast.masks.iter().count();
-    let draft = pair.fast.expect(sample, 100_000).expect("they are many");
-    let mut adopt = Some(draft.plan());
+    let survey = pair.fast.expect(sample, 100_000).expect("they are many");
+    let mut adopt = Some(pair.fast.plan_now(survey));
     for step in 0..300 {
         // Whatever is adopted in between, and however many of the rules go again.
         if step == 100 {

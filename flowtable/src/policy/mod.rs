@@ -40,7 +40,7 @@ mod publication_model;
 #[cfg(test)]
 mod tests;
 
-use crate::classifier::Version;
+use crate::classifier::{Survey, Version};
 use crate::overload::{Announcements, StormControl};
 use bridge::Shape;
 pub use bridge::{AddBridgeError, Bridge, BridgeId, PerBridge, PortRef, TableRef};
@@ -391,10 +391,10 @@ impl Policy {
     /// Rearranges a table for lookups if it has changed much, and frees the memory that rules have left.
     /// What takes long is done without the lock.
     fn plan(&self, is_idle: bool) {
-        let (draft, has_retired) = {
+        let (survey, has_retired) = {
             let (tables, _) = self.tables.read();
-            let draft = tables.iter().find_map(|(id, tables)| Some((id, tables.draft(is_idle)?)));
-            (draft, tables.iter().any(|(_, tables)| tables.has_retired()))
+            let survey = tables.iter().find_map(|(id, tables)| Some((id, tables.survey(is_idle)?)));
+            (survey, tables.iter().any(|(_, tables)| tables.has_retired()))
         };
         if has_retired {
             let retired: Vec<_> = self
@@ -402,14 +402,28 @@ impl Policy {
                 .step(|tables| tables.values_mut().flat_map(Tables::take_retired).collect());
             drop(retired);
         }
-        if let Some((bridge, (table, draft))) = draft {
-            let plan = draft.plan();
-            self.tables.step(|tables| tables.of_mut(bridge).adopt(table, plan));
+        if let Some((bridge, (table, survey))) = survey {
+            self.bridge(bridge).plan_table(table, survey);
         }
     }
 }
 
 impl Bridge<'_> {
+    /// Goes on with a survey, makes a plan from it and adopts that.
+    fn plan_table(self, table: TableId, mut survey: Survey) {
+        let read = || self.policy.tables.read().0;
+        loop {
+            survey.make_room(SLICE);
+            if !read().of(self.id).count_masks(table, &mut survey, SLICE) {
+                break;
+            }
+        }
+        survey.choose_rules();
+        while read().of(self.id).look_at_rules(table, &mut survey, SLICE) {}
+        let plan = survey.plan();
+        self.step(|tables| tables.adopt(table, plan));
+    }
+
     /// Removes rules whose time is over. `None` if there were none.
     pub fn expire(self, now: Duration) -> Option<Arc<Effects>> {
         let (mut place, mut over) = (Place::default(), Vec::new());

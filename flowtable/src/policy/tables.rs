@@ -8,7 +8,7 @@ use super::effects::Removal;
 use super::groups::{GroupEntry, Groups};
 use super::recent_actions::RecentActions;
 use super::rule::{Rule, RuleNames, RuleStats};
-use crate::classifier::{Classifier, Draft, Entry, Plan, Retired, RuleId, Sample, Version};
+use crate::classifier::{Classifier, Entry, Plan, Retired, RuleId, Sample, Survey, Version};
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, OfPort, TableId};
@@ -626,18 +626,28 @@ impl Tables {
         self.tables.iter_mut().flatten().map(|table| table.classifier.take_retired()).collect()
     }
 
-    /// What is needed to plan a table anew that has changed much; with time to spare, one that has
+    /// Begins a survey of a table that has changed much, to plan it anew; with time to spare, of one that has
     /// changed at all.
-    pub fn draft(&self, is_idle: bool) -> Option<(TableId, Draft)> {
+    pub fn survey(&self, is_idle: bool) -> Option<(TableId, Survey)> {
         self.tables.iter().enumerate().find_map(|(n, table)| {
-            let draft = table.as_ref()?.classifier.draft(is_idle)?;
-            Some((TableId::new(n as u8)?, draft))
+            let survey = table.as_ref()?.classifier.survey(is_idle)?;
+            Some((TableId::new(n as u8)?, survey))
         })
     }
 
-    /// What is needed to plan a table for `count` additions like those of a sample.
-    pub fn expect(&mut self, table: TableId, sample: Sample, count: usize) -> Option<Draft> {
+    /// Begins a survey for `count` additions like those of a sample.
+    pub fn expect(&mut self, table: TableId, sample: Sample, count: usize) -> Option<Survey> {
         self.table_mut(table).classifier.expect(sample, count)
+    }
+
+    /// Counts some masks of a table. Returns whether there are more.
+    pub fn count_masks(&self, table: TableId, survey: &mut Survey, budget: usize) -> bool {
+        self.table(table).is_some_and(|table| table.classifier.count_masks(survey, budget))
+    }
+
+    /// Looks at some of the rules that a survey has chosen. Returns whether there are more.
+    pub fn look_at_rules(&self, table: TableId, survey: &mut Survey, budget: usize) -> bool {
+        self.table(table).is_some_and(|table| table.classifier.look_at_rules(survey, budget))
     }
 
     /// What was expected has come, or will not.

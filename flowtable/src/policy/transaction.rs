@@ -136,11 +136,10 @@ impl Transaction<'_> {
         }
         for (table, part) in tables {
             let count = count * part.len() / sample.len();
-            let draft = self.bridge.step(|tables| tables.expect(table, part, count));
-            if let Some(draft) = draft {
+            let survey = self.bridge.step(|tables| tables.expect(table, part, count));
+            if let Some(survey) = survey {
                 self.expecting.push(table);
-                let plan = draft.plan();
-                self.bridge.step(|tables| tables.adopt(table, plan));
+                self.bridge.plan_table(table, survey);
             }
         }
     }

@@ -11,7 +11,7 @@ const RULES: usize = 20_000;
 const GROUPS: usize = 2000;
 /// For each rule of a slice: where it is, its rank among those of its bucket, and rules that are moved on
 /// the way.
-const LIMIT: u64 = 128 * SLICE as u64;
+const LIMIT: u64 = 48 * SLICE as u64;
 
 /// Rules that use groups 1 to `GROUPS`, one each.
 fn crowd() -> Vec<FlowMod> {
