@@ -191,65 +191,65 @@ pub struct PortRecord {
 pub enum EventRecord {
     /// There is a new rule.
     FlowAdded {
-        /// Its bridge.
+        /// The name of the bridge that the rule belongs to.
         bridge: String,
-        /// The rule.
+        /// The rule as it was added.
         flow: FlowRecord,
     },
     /// A rule has other actions or another cookie.
     FlowModified {
-        /// Its bridge.
+        /// The name of the bridge that the rule belongs to.
         bridge: String,
         /// The rule as it is now.
         flow: FlowRecord,
     },
     /// A rule is gone.
     FlowDeleted {
-        /// Its bridge.
+        /// The name of the bridge that the rule belongs to.
         bridge: String,
-        /// `idle`, `hard`, `delete`, `group_delete` or `replaced`.
+        /// Why it is gone: `idle`, `hard`, `delete`, `group_delete` or `replaced`.
         reason: String,
         /// The rule, with its final counters.
         flow: FlowRecord,
     },
     /// There is a new group.
     GroupAdded {
-        /// Its bridge.
+        /// The name of the bridge that the group belongs to.
         bridge: String,
-        /// The group.
+        /// The group as it was added.
         group: GroupRecord,
     },
     /// A group has another type or other buckets.
     GroupModified {
-        /// Its bridge.
+        /// The name of the bridge that the group belongs to.
         bridge: String,
         /// The group as it is now.
         group: GroupRecord,
     },
     /// A group is gone.
     GroupDeleted {
-        /// Its bridge.
+        /// The name of the bridge that the group belongs to.
         bridge: String,
         /// The number that the group had.
         group_id: u32,
     },
     /// There is a new port.
     PortAdded {
-        /// Its bridge.
+        /// The name of the bridge that the port belongs to.
         bridge: String,
-        /// The port.
+        /// The port as it was added.
         port: PortEventRecord,
     },
     /// The link, the address or the settings of a port have changed.
     PortModified {
-        /// Its bridge.
+        /// The name of the bridge that the port belongs to.
         bridge: String,
         /// The port as it is now.
         port: PortEventRecord,
     },
     /// A port is gone.
     PortDeleted {
-        /// Its bridge.
+        /// The name of the bridge that the port belongs to.
         bridge: String,
         /// The port as it was.
         port: PortEventRecord,
@@ -281,38 +281,38 @@ pub enum EventRecord {
     HostDeleted {
         /// The bridge that knew it.
         bridge: String,
-        /// `expired`, `evicted` or `flushed`.
+        /// Why it is not known any more: `expired`, `evicted` or `flushed`.
         reason: String,
         /// The host, and where it was.
         host: HostEventRecord,
     },
     /// There is a new bridge.
     BridgeAdded {
-        /// Its name.
+        /// The name of the bridge.
         bridge: String,
     },
     /// A bridge is gone.
     BridgeDeleted {
-        /// Its name.
+        /// The name that the bridge had.
         bridge: String,
     },
     /// Events are missing here, because they came faster than they were read.
     Lost {
-        /// How many; with more than one bridge or kind perhaps fewer.
+        /// How many events are missing; with more than one bridge or kind perhaps fewer.
         count: u64,
     },
 }
 
-/// A port in an event.
+/// A port as an event tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortEventRecord {
-    /// OpenFlow number.
+    /// Its OpenFlow number, by which rules name it.
     pub port: u16,
-    /// Name.
+    /// Its name, which no other port has.
     pub name: String,
-    /// Hardware address.
+    /// Its hardware address: `02:00:00:00:00:01`.
     pub mac: String,
-    /// `PORT_DOWN`, `NO_FLOOD` ...
+    /// How it is told to behave, in the words of OpenFlow: `PORT_DOWN`, `NO_FLOOD`.
     pub config: Vec<String>,
     /// Its device is up and has a carrier.
     pub is_link_up: bool,
@@ -320,7 +320,7 @@ pub struct PortEventRecord {
     pub settings: String,
 }
 
-/// A host in an event.
+/// A host as an event tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEventRecord {
     /// OpenFlow number of its port.
@@ -328,9 +328,9 @@ pub struct HostEventRecord {
     /// The port's name, if names are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its VLAN; 0 is none.
+    /// The VLAN it is seen in; 0 for frames without a tag.
     pub vlan: u16,
-    /// Its address.
+    /// The host's address: `02:00:00:00:00:01`.
     pub mac: String,
 }
 

@@ -6,7 +6,7 @@ use crate::flows::stream;
 use crate::options::{CachedFlows, Options};
 use control::{CachedFlowQuery, Format, Operation};
 
-/// `dump-cached-flows`
+/// Carries out the verb `dump-cached-flows`.
 pub(crate) fn dump(options: &Options, arguments: &CachedFlows) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let mut call = call(options, &arguments.words, 0, 1)?;

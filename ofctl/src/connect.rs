@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const PROGRAM: &str = concat!("ofctl ", env!("CARGO_PKG_VERSION"));
 
-/// Opens a session.
+/// Opens a session with the daemon that the options name.
 pub(crate) fn connect(how: &How) -> anyhow::Result<Client> {
     let path = how.socket.clone().unwrap_or_else(control::socket_path);
     let stream = UnixStream::connect(&path).with_context(|| match how.socket {

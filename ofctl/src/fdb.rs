@@ -9,7 +9,7 @@ use control::{Operation, Reply};
 use flow::types::OfPort;
 use std::fmt::Write;
 
-/// `fdb-show`
+/// Carries out the verb `fdb-show`.
 pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let entries = call.client.fdb()?;
@@ -20,7 +20,7 @@ pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// `fdb-flush`
+/// Carries out the verb `fdb-flush`.
 pub(crate) fn flush(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 1)?;
     let port = call.words.first().cloned();
@@ -28,7 +28,7 @@ pub(crate) fn flush(options: &Options, words: &Words) -> anyhow::Result<Outcome>
     Ok(Outcome::Done)
 }
 
-/// `fdb-add`
+/// Carries out the verb `fdb-add`.
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = port_call(options, words, 3, 3)?;
     let (port, mac) = (call.words[0].clone(), call.words[2].clone());
@@ -36,7 +36,7 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// `fdb-del`
+/// Carries out the verb `fdb-del`.
 pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 2, 2)?;
     let mac = call.words[1].clone();
@@ -48,7 +48,7 @@ fn vlan(text: &str) -> Result<u16, Usage> {
     text.parse().map_err(|_| Usage(format!("\"{text}\" is not a VLAN: they are 0 to 4095")))
 }
 
-/// `fdb-config`
+/// Carries out the verb `fdb-config`.
 pub(crate) fn configure(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 2)?;
     let (mut ageing, mut entries) = (None, None);
@@ -74,7 +74,7 @@ pub(crate) fn configure(options: &Options, words: &Words) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// `fdb-stats`
+/// Carries out the verb `fdb-stats`.
 pub(crate) fn stats(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let bridge = call.client.hello().bridges.first().cloned().unwrap_or_default();

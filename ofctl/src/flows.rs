@@ -17,7 +17,7 @@ use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
-/// `add-flow` and `mod-flows`.
+/// Carries out the verbs `add-flow` and `mod-flows`.
 pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let command = match (&options.verb, options.how.strict) {
         (Verb::ModFlows(_), false) => FlowCommand::Modify,
@@ -29,12 +29,12 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
     send(&mut call.client, options, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
 }
 
-/// `add-flows`
+/// Carries out the verb `add-flows`.
 pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     send_file(options, words, Operation::FlowMods)
 }
 
-/// `replace-flows`
+/// Carries out the verb `replace-flows`.
 pub(crate) fn replace(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     send_file(options, words, Operation::ReplaceFlows)
 }
@@ -51,7 +51,7 @@ fn send_file(
     send(&mut call.client, options, operation(mods), &mut files::open(path)?)
 }
 
-/// `del-flows`
+/// Carries out the verb `del-flows`.
 pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let command = if options.how.strict { FlowCommand::DeleteStrict } else { FlowCommand::Delete };
     let mut call = call(options, words, 0, 1)?;
@@ -85,7 +85,7 @@ pub(crate) fn send(
     Ok(Outcome::Done)
 }
 
-/// `dump-flows`
+/// Carries out the verb `dump-flows`.
 pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
@@ -186,7 +186,7 @@ pub(crate) fn port_names(client: &mut Client) -> anyhow::Result<Vec<(OfPort, Str
     Ok(client.ports()?.into_iter().map(|port| (OfPort(port.port), port.name)).collect())
 }
 
-/// `dump-aggregate`
+/// Carries out the verb `dump-aggregate`.
 pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
@@ -225,7 +225,7 @@ pub(crate) fn version_mark(version: OfVersion) -> String {
     }
 }
 
-/// `diff-flows`
+/// Carries out the verb `diff-flows`.
 pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let [first, rest @ ..] = &words.words[..] else {
@@ -252,7 +252,7 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(if text.is_empty() { Outcome::Done } else { Outcome::Different })
 }
 
-/// Lines of rules.
+/// The rules of one side of a comparison, as lines of text.
 struct Source {
     name: String,
     text: String,

@@ -20,7 +20,7 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
     send(&mut call.client, options, Operation::GroupMods(mods), &mut call.words[0].as_bytes())
 }
 
-/// `add-groups`
+/// Carries out the verb `add-groups`.
 pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 1, 1)?;
     let path = &call.words[0];
@@ -29,7 +29,7 @@ pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outco
     send(&mut call.client, options, Operation::GroupMods(mods), &mut files::open(path)?)
 }
 
-/// `del-groups`
+/// Carries out the verb `del-groups`.
 pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 1)?;
     let group = call.words.first().map_or("", String::as_str);
@@ -41,12 +41,12 @@ fn mods(how: &How) -> GroupMods {
     GroupMods { version: how.version, lenient: how.lenient, ..GroupMods::default() }
 }
 
-/// `dump-groups`
+/// Carries out the verb `dump-groups`.
 pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     list(options, words, "GROUP_DESC", "0x2", Operation::DumpGroups)
 }
 
-/// `dump-group-stats`
+/// Carries out the verb `dump-group-stats`.
 pub(crate) fn dump_stats(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     list(options, words, "GROUP", "0x6", Operation::DumpGroupStats)
 }

@@ -20,7 +20,7 @@ use flow::types::{GroupId, OfPort, OfVersion};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// `lint`
+/// Carries out the verb `lint`.
 pub(crate) fn lint(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let subject = match &words.words[..] {

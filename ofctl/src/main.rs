@@ -31,7 +31,7 @@ use std::process::ExitCode;
 /// What a verb ends with, unless it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// All is well.
+    /// The verb did what it was asked for: exit status 0.
     Done,
     /// `diff-flows`: the sources differ.
     Different,

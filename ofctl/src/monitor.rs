@@ -7,7 +7,7 @@ use crate::{Outcome, Usage};
 use control::{EventKind, Format, MonitorQuery};
 use std::io::Write;
 
-/// `monitor`
+/// Carries out the verb `monitor`.
 pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;

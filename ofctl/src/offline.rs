@@ -10,7 +10,7 @@ use flow::text::{
 };
 use std::fmt::Write;
 
-/// `parse-flow`
+/// Carries out the verb `parse-flow`.
 pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcome> {
     let text = describe_flow(rule, &context(&options.how))
         .map_err(|error| anyhow::anyhow!(error.render(rule)))?;
@@ -18,7 +18,7 @@ pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcom
     Ok(Outcome::Done)
 }
 
-/// `parse-flows`
+/// Carries out the verb `parse-flows`.
 pub(crate) fn parse_flows(options: &Options, path: &str) -> anyhow::Result<Outcome> {
     let file = files::read(path)?;
     let text = describe_flows(file.lines(), &context(&options.how))
@@ -27,7 +27,7 @@ pub(crate) fn parse_flows(options: &Options, path: &str) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// `check`
+/// Carries out the verb `check`.
 pub(crate) fn check(options: &Options, path: &str) -> anyhow::Result<Outcome> {
     let file = files::read(path)?;
     let report = report(files::name(path), &file, &context(&options.how));

@@ -2,13 +2,13 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-/// Where answers go.
+/// Standard output with a buffer, to which verbs write their answers.
 pub(crate) struct Output {
     to: BufWriter<StdoutLock<'static>>,
 }
 
 impl Output {
-    /// Standard output.
+    /// Locks standard output for the answer of one verb.
     pub(crate) fn new() -> Self {
         Self { to: BufWriter::with_capacity(1 << 16, io::stdout().lock()) }
     }
@@ -51,12 +51,12 @@ pub(crate) struct JsonArray<'a> {
 }
 
 impl<'a> JsonArray<'a> {
-    /// Writes to `out`.
+    /// An array without records that is written to `out`.
     pub(crate) fn new(out: &'a mut Output) -> Self {
         Self { out, is_empty: true }
     }
 
-    /// Adds records.
+    /// Adds the records of these lines, one a line.
     pub(crate) fn add(&mut self, lines: &str) -> io::Result<()> {
         for line in lines.lines() {
             let before: &[u8] = if self.is_empty { b"[\n  " } else { b",\n  " };
@@ -67,7 +67,7 @@ impl<'a> JsonArray<'a> {
         Ok(())
     }
 
-    /// Ends the array.
+    /// Writes the end of the array.
     pub(crate) fn end(self) -> io::Result<()> {
         let end: &[u8] = if self.is_empty { b"[]\n" } else { b"\n]\n" };
         self.out.write_all(end)

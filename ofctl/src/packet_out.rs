@@ -10,7 +10,7 @@ use control::{Operation, PacketOutRequest, Reply};
 /// Words that the old form of the verb can have: port, actions, and packets.
 const MANY: usize = 1024;
 
-/// `packet-out`
+/// Carries out the verb `packet-out`.
 pub(crate) fn send(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 1, MANY)?;
     let texts = match call.words {

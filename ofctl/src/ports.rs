@@ -11,7 +11,7 @@ use control::{Operation, PortFlag, Reply};
 use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
-/// `show`
+/// Carries out the verb `show`.
 pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let switch = call.client.show()?;
@@ -22,7 +22,7 @@ pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// `dump-ports-desc`
+/// Carries out the verb `dump-ports-desc`.
 pub(crate) fn describe(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 1)?;
     let port = call.words.first().cloned();
@@ -40,7 +40,7 @@ pub(crate) fn describe(options: &Options, words: &Words) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// `dump-ports`
+/// Carries out the verb `dump-ports`.
 pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
@@ -55,7 +55,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// `add-port`
+/// Carries out the verb `add-port`.
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 1, usize::MAX)?;
     let spec = call.words.join(",");
@@ -63,7 +63,7 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// `del-port`
+/// Carries out the verb `del-port`.
 pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = port_call(options, words, 1, 1)?;
     let port = call.words[0].clone();
@@ -71,7 +71,7 @@ pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// `list-ports`
+/// Carries out the verb `list-ports`.
 pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let names: Vec<String> = call.client.ports()?.into_iter().map(|port| port.name).collect();
@@ -82,7 +82,7 @@ pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// `mod-port`
+/// Carries out the verb `mod-port`.
 pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = port_call(options, words, 2, 2)?;
     let port = call.words[0].clone();
@@ -105,7 +105,7 @@ pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// `set-port`
+/// Carries out the verb `set-port`.
 pub(crate) fn set(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     // They follow a port, whatever it is called.
     let is_setting = |word: &&String| word.is_empty() || word.contains('=');

@@ -9,7 +9,7 @@ use control::{Operation, Reply};
 use flow::types::OfPort;
 use std::fmt::Write;
 
-/// `cache-show`
+/// Carries out the verb `cache-show`.
 pub(crate) fn caches(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let Reply::Cache(caches) = call.client.ask(Operation::CacheShow)? else {
@@ -22,7 +22,7 @@ pub(crate) fn caches(options: &Options, words: &Words) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// `workers`
+/// Carries out the verb `workers`.
 pub(crate) fn workers(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let Reply::Workers(workers) = call.client.ask(Operation::Workers)? else {
@@ -54,7 +54,7 @@ fn render_workers(workers: &[WorkerRecord]) -> String {
     out
 }
 
-/// `drops`
+/// Carries out the verb `drops`.
 pub(crate) fn drops(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let Reply::Drops(drops) = call.client.ask(Operation::Drops)? else {

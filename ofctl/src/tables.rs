@@ -12,7 +12,7 @@ use control::{Operation, Reply};
 use flow::types::OfVersion;
 use std::fmt::Write;
 
-/// `dump-tables`
+/// Carries out the verb `dump-tables`.
 pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
     let Reply::Tables(tables) = call.client.ask(Operation::DumpTables)? else {

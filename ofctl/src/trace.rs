@@ -8,7 +8,7 @@ use control::record::{TraceEventRecord, TraceRecord, TraceStepRecord};
 use control::{Operation, Reply, TraceQuery};
 use std::fmt::Write;
 
-/// `trace`
+/// Carries out the verb `trace`.
 pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outcome> {
     let how = &options.how;
     let Trace { words, packet, from, to, explain } = arguments;

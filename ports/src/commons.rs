@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// The shared things of every namespace that ports have devices in, by the inode of the namespace.
 static ALL: Mutex<Vec<(u64, Weak<Commons>)>> = Mutex::new(Vec::new());
 
-/// See the module.
+/// The things that all ports of one network namespace share; the module says which.
 #[derive(Debug)]
 pub(crate) struct Commons {
     netns: Netns,

@@ -37,7 +37,7 @@ pub struct RingSize {
 }
 
 impl Default for RingSize {
-    /// A small ring.
+    /// A small ring, which fits most ports.
     fn default() -> Self {
         Self::small(SMALL_SLOTS)
     }
@@ -55,7 +55,7 @@ impl RingSize {
         Self { slots, slot_size: SMALL }
     }
 
-    /// What it occupies.
+    /// Bytes of memory that the ring occupies.
     pub fn bytes(self) -> u64 {
         let geometry = self.geometry();
         u64::from(geometry.blocks) * u64::from(geometry.block_size)
