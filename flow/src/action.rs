@@ -5,7 +5,7 @@
 //! `translate` turns it into `DpAction`s, the only language of the fast path.
 
 use crate::fields::FieldId;
-use crate::types::{GroupId, MacAddr, OfPort, TableId};
+use crate::types::{GroupId, MacAddr, OfPort, TableId, mac_bits};
 
 /// A run of bits in a field: `NXM_NX_REG0[4..7]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,4 +187,143 @@ pub enum Action {
     },
     /// `goto_table:N`
     GotoTable(TableId),
+}
+
+/// What an action writes that rules can match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// Nothing that lasts behind the action.
+    Nothing,
+    /// Bits of a field, if the packet has it.
+    Field {
+        /// The field.
+        field: FieldId,
+        /// Which bits.
+        mask: FieldBits,
+        /// What they are then; `None` if that depends on the packet.
+        value: Option<FieldBits>,
+    },
+    /// Which tags the packet has, and what they say.
+    Tags,
+    /// The label stack or the EtherType, and so which headers there are to be seen.
+    Labels,
+    /// Whatever the rules of another table write.
+    Anything,
+}
+
+impl Action {
+    /// The actions that this one contains.
+    pub fn nested(&self) -> &[Self] {
+        match self {
+            Self::Clone(inner) | Self::WriteActions(inner) => inner,
+            Self::Output { .. }
+            | Self::Controller { .. }
+            | Self::OutputReg { .. }
+            | Self::OutputTrunc { .. }
+            | Self::Enqueue { .. }
+            | Self::SetQueue(_)
+            | Self::PopQueue
+            | Self::Group(_)
+            | Self::SetVlanVid { .. }
+            | Self::SetVlanPcp { .. }
+            | Self::StripVlan
+            | Self::PushVlan(_)
+            | Self::SetEthSrc(_)
+            | Self::SetEthDst(_)
+            | Self::SetIpv4Src(_)
+            | Self::SetIpv4Dst(_)
+            | Self::SetIpDscp(_)
+            | Self::SetIpEcn(_)
+            | Self::SetIpTtl(_)
+            | Self::SetL4Src(_)
+            | Self::SetL4Dst(_)
+            | Self::SetField { .. }
+            | Self::Move { .. }
+            | Self::StackPush(_)
+            | Self::StackPop(_)
+            | Self::DecTtl(_)
+            | Self::SetMplsLabel(_)
+            | Self::SetMplsTc(_)
+            | Self::SetMplsTtl(_)
+            | Self::DecMplsTtl
+            | Self::PushMpls(_)
+            | Self::PopMpls(_)
+            | Self::Resubmit { .. }
+            | Self::CheckPktLarger { .. }
+            | Self::Exit
+            | Self::Note(_)
+            | Self::ClearActions
+            | Self::WriteMetadata { .. }
+            | Self::GotoTable(_) => &[],
+        }
+    }
+
+    /// What the action writes. What it does to a copy of the packet does not count.
+    pub fn writes(&self) -> Writes {
+        let whole = |field: FieldId, value: u128| Writes::Field {
+            field,
+            mask: field.full_mask(),
+            value: Some(value),
+        };
+        let unknown = |field, mask| Writes::Field { field, mask, value: None };
+        match *self {
+            Self::SetField { field, value, mask, .. } => match field {
+                FieldId::VlanVid | FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp => {
+                    Writes::Tags
+                }
+                _ => Writes::Field { field, mask, value: Some(value) },
+            },
+            Self::Move { dst, .. } | Self::StackPop(dst) | Self::CheckPktLarger { dst, .. } => {
+                unknown(dst.field, dst.mask())
+            }
+            Self::WriteMetadata { value, mask } => Writes::Field {
+                field: FieldId::Metadata,
+                mask: mask.into(),
+                value: Some(value.into()),
+            },
+            Self::SetEthSrc(mac) => whole(FieldId::EthSrc, mac_bits(mac.0).into()),
+            Self::SetEthDst(mac) => whole(FieldId::EthDst, mac_bits(mac.0).into()),
+            Self::SetIpv4Src(addr) => whole(FieldId::Ipv4Src, addr.into()),
+            Self::SetIpv4Dst(addr) => whole(FieldId::Ipv4Dst, addr.into()),
+            Self::SetIpDscp(tos) => whole(FieldId::NwTos, tos.into()),
+            Self::SetIpEcn(ecn) => whole(FieldId::IpEcn, ecn.into()),
+            Self::SetIpTtl(ttl) => whole(FieldId::IpTtl, ttl.into()),
+            // The ports of all protocols are the same bits.
+            Self::SetL4Src(port) => whole(FieldId::TcpSrc, port.into()),
+            Self::SetL4Dst(port) => whole(FieldId::TcpDst, port.into()),
+            Self::DecTtl(_) => unknown(FieldId::IpTtl, FieldId::IpTtl.full_mask()),
+            Self::ClearActions | Self::WriteActions(_) => {
+                unknown(FieldId::ActsetOutput, FieldId::ActsetOutput.full_mask())
+            }
+            Self::SetVlanVid { .. }
+            | Self::SetVlanPcp { .. }
+            | Self::StripVlan
+            | Self::PushVlan(_) => Writes::Tags,
+            Self::SetMplsLabel(_)
+            | Self::SetMplsTc(_)
+            | Self::SetMplsTtl(_)
+            | Self::DecMplsTtl
+            | Self::PushMpls(_)
+            | Self::PopMpls(_) => Writes::Labels,
+            Self::Resubmit { .. } | Self::GotoTable(_) => Writes::Anything,
+            Self::Output { port } if port == OfPort::TABLE => Writes::Anything,
+            Self::Output { .. }
+            | Self::Controller { .. }
+            | Self::OutputReg { .. }
+            | Self::OutputTrunc { .. }
+            | Self::Enqueue { .. }
+            | Self::SetQueue(_)
+            | Self::PopQueue
+            | Self::Group(_)
+            | Self::StackPush(_)
+            | Self::Clone(_)
+            | Self::Exit
+            | Self::Note(_) => Writes::Nothing,
+        }
+    }
+}
+
+/// Whether `test` holds for one of the actions, nested ones included.
+pub fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
+    actions.iter().any(|action| test(action) || any_action(action.nested(), test))
 }

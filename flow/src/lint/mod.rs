@@ -264,8 +264,6 @@ fn pairs(
 fn each_action<'a>(actions: &'a [Action], visit: &mut dyn FnMut(&'a Action)) {
     for action in actions {
         visit(action);
-        if let Action::Clone(inner) | Action::WriteActions(inner) = action {
-            each_action(inner, visit);
-        }
+        each_action(action.nested(), visit);
     }
 }

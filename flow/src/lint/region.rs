@@ -3,7 +3,7 @@
 //! A packet that matched has the values of the match; actions change some of them. What an action
 //! leaves unknown is forgotten, so a region may be too large, never too small.
 
-use crate::action::Action;
+use crate::action::{Action, Writes};
 use crate::fields::FieldId;
 use crate::key::Headers;
 use crate::types::{OfPort, TableId};
@@ -59,51 +59,19 @@ impl Region {
     }
 
     fn change(&mut self, action: &Action) {
-        match action {
-            Action::SetField { field: field @ FieldId::VlanTci, value, mask, .. } => {
-                self.set(*field, *value, *mask);
-            }
-            Action::SetField { field, .. } if is_vlan(*field) => self.forget(FieldId::VlanTci),
-            Action::SetField { field, value, mask, .. } => self.set(*field, *value, *mask),
-            Action::WriteMetadata { value, mask } => {
-                self.set(FieldId::Metadata, (*value).into(), (*mask).into());
-            }
-            Action::SetVlanVid { .. }
-            | Action::SetVlanPcp { .. }
-            | Action::StripVlan
-            | Action::PushVlan(_) => self.forget(FieldId::VlanTci),
-            Action::SetEthSrc(mac) => self.set(FieldId::EthSrc, bits(mac.0), u128::MAX),
-            Action::SetEthDst(mac) => self.set(FieldId::EthDst, bits(mac.0), u128::MAX),
-            Action::SetIpv4Src(addr) => self.set(FieldId::Ipv4Src, (*addr).into(), u128::MAX),
-            Action::SetIpv4Dst(addr) => self.set(FieldId::Ipv4Dst, (*addr).into(), u128::MAX),
-            Action::SetIpDscp(_) | Action::SetIpEcn(_) => self.forget(FieldId::NwTos),
-            Action::SetIpTtl(ttl) => self.set(FieldId::IpTtl, (*ttl).into(), u128::MAX),
-            Action::DecTtl(_) => self.forget(FieldId::IpTtl),
-            Action::SetL4Src(port) => self.set(FieldId::TcpSrc, (*port).into(), u128::MAX),
-            Action::SetL4Dst(port) => self.set(FieldId::TcpDst, (*port).into(), u128::MAX),
-            Action::Move { dst, .. } | Action::StackPop(dst) => {
-                self.forget_bits(dst.field, dst.mask())
-            }
-            Action::CheckPktLarger { dst, .. } => self.forget_bits(dst.field, dst.mask()),
-            Action::SetMplsLabel(_)
-            | Action::SetMplsTc(_)
-            | Action::SetMplsTtl(_)
-            | Action::DecMplsTtl
-            | Action::PushMpls(_)
-            | Action::PopMpls(_) => {
-                self.mask.bits.headers = Headers::default();
-            }
-            _ => {}
+        match action.writes() {
+            Writes::Nothing => {}
+            Writes::Field { field, mask, value: Some(value) } => self.set(field, value, mask),
+            Writes::Field { field, mask, value: None } => self.forget_bits(field, mask),
+            Writes::Tags => self.forget_bits(FieldId::VlanTci, u128::MAX),
+            Writes::Labels => self.mask.bits.headers = Headers::default(),
+            Writes::Anything => self.mask = PipelineMask::default(),
         }
     }
 
     fn set(&mut self, field: FieldId, value: u128, mask: u128) {
         field.write(&mut self.key, value, mask);
         field.set_mask(&mut self.mask, mask);
-    }
-
-    fn forget(&mut self, field: FieldId) {
-        self.forget_bits(field, field.full_mask());
     }
 
     fn forget_bits(&mut self, field: FieldId, bits: u128) {
@@ -117,8 +85,4 @@ impl Region {
 /// Fields that share the tag's bits with the one that says there is a tag.
 fn is_vlan(field: FieldId) -> bool {
     matches!(field, FieldId::VlanVid | FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp)
-}
-
-fn bits(mac: [u8; 6]) -> u128 {
-    u128::from(crate::types::mac_bits(mac))
 }

@@ -4,7 +4,7 @@ use super::bridge::{BridgeId, TableRef};
 use super::tables::RuleRef;
 use crate::classifier::RuleId;
 use flow::Match;
-use flow::action::Action;
+use flow::action::{Action, any_action};
 use flow::fields::FieldId;
 use flow::flow_mod::FlowFlags;
 use flow::key::{FLOW_WORDS, FlowKey, KeyPortNo};
@@ -237,15 +237,4 @@ pub enum Expiry {
     Idle,
     /// Older than `hard_timeout` seconds.
     Hard,
-}
-
-/// Whether `test` holds for one of the actions, nested ones included.
-pub(crate) fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
-    actions.iter().any(|a| {
-        test(a)
-            || match a {
-                Action::Clone(inner) | Action::WriteActions(inner) => any_action(inner, test),
-                _ => false,
-            }
-    })
 }

@@ -556,7 +556,7 @@ impl Tables {
     /// Names one that does not.
     pub fn check_groups(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let mut missing = None;
-        super::rule::any_action(actions, &mut |a| match a {
+        flow::action::any_action(actions, &mut |a| match a {
             Action::Group(id) if self.group(*id, version).is_none() => {
                 missing = Some(id.0);
                 true
