@@ -4,7 +4,7 @@
 use super::print::write_actions;
 use super::*;
 use crate::action::{Action, SetFieldForm, Subfield};
-use crate::fields::{FieldId, ones};
+use crate::fields::{FieldId, TextForm, ones};
 use crate::flow_mod::{FlowFlags, FlowMod};
 use crate::key::{PipelineKey, PipelineMask};
 use crate::types::{Cookie, GroupId, MacAddr, OfPort};
@@ -546,4 +546,50 @@ fn an_assignment_to_bits_that_the_field_lacks_is_refused() {
     let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
     let error = parse_flow("ip,actions=load:0->NXM_OF_IP_TOS[0..1]", &context).unwrap_err();
     assert_eq!(error.message(), "changes no bit of nw_tos");
+}
+
+/// The headers that a field needs, and a value of it, as they are written in a match.
+fn in_words(field: FieldId) -> String {
+    let def = field.def();
+    let needed = match def.prerequisite.keywords().first() {
+        None => String::new(),
+        Some(&"dl_vlan") => "dl_vlan=5,".to_owned(),
+        Some(keywords) => format!("{keywords},"),
+    };
+    let value = match field {
+        FieldId::EthType => "0x88cc",
+        FieldId::NwTos => "8",
+        FieldId::VlanTci | FieldId::VlanVid => "0x1001",
+        _ => match def.form {
+            TextForm::Ipv4 => "10.0.0.1",
+            TextForm::Ipv6 => "2001:db8::1",
+            TextForm::Ethernet => "02:00:00:00:00:01",
+            TextForm::Frag => "first",
+            TextForm::TcpFlags => "+syn",
+            TextForm::Decimal | TextForm::Hexadecimal | TextForm::Port | TextForm::Port32 => "1",
+        },
+    };
+    format!("{needed}{}={value}", def.name)
+}
+
+#[test]
+fn every_field_is_parsed_and_printed() {
+    let mut faults = Vec::new();
+    for field in FieldId::all() {
+        let words = in_words(field);
+        let wanted = match parse_match(&words, &ParseContext::default()) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                faults.push(format!("{words}: {error:?}"));
+                continue;
+            }
+        };
+        let mut printed = String::new();
+        write_match(&mut printed, &wanted, DEFAULT_PRIORITY, &NoPortNames);
+        let again = parse_match(&printed, &ParseContext::default());
+        if field.get_mask(wanted.mask()) == 0 || again.ok() != Some(wanted) {
+            faults.push(format!("{words} is printed as {printed}"));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
