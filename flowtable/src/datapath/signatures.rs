@@ -45,16 +45,17 @@ impl KeyHasher {
                 sum = sum.wrapping_add(pair(6)).wrapping_add(fold(w[8] ^ s[8], s[9]));
             }
             if segments.meets(Segments::RARE) {
-                sum = sum.wrapping_add(self.rare(segments, key.rare));
+                return self.hash_with_rare(sum, segments, key.rare);
             }
         }
         fold(sum, s[FLOW_WORDS])
     }
 
-    /// What the rare segments that a key has add to its hash.
-    fn rare(&self, segments: Segments, rare: &RareHeaders) -> u64 {
+    /// The hash of a key that has rare segments; `sum` is about the others. A function of its own that is called last,
+    /// so that plain frames save no registers for it.
+    #[inline(never)]
+    fn hash_with_rare(&self, mut sum: u64, segments: Segments, rare: &RareHeaders) -> u64 {
         let (words, s) = (rare.words(), &self.0);
-        let mut sum = 0u64;
         for segment in SEGMENTS {
             if segments.meets(segment.id.and(Segments::RARE)) {
                 for i in segment.words() {
@@ -62,7 +63,7 @@ impl KeyHasher {
                 }
             }
         }
-        sum
+        fold(sum, s[FLOW_WORDS])
     }
 
     /// The hash of some words in an order that matters.
