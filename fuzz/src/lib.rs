@@ -10,7 +10,7 @@ use flow::text::{
 };
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo};
 use flow::verdict::{AddressSums, DpAction, Rewrite, Transport};
-use flowtable::datapath::{CacheConfig, Datapath, Egress, PortCounters, execute};
+use flowtable::datapath::{CacheConfig, Datapath, Egress, Env, PortCounters, execute};
 use flowtable::policy::BridgeId;
 use flowtable::policy::Policy;
 use flowtable::policy::mac_table::DEFAULT_AGEING;
@@ -55,7 +55,9 @@ pub fn frame(data: &[u8]) {
     received.layers = layers;
     batch.push(received);
     let mut egress = Egress::new(4);
-    execute(&actions, &mut batch, FrameId::received(0), 0, &mut egress);
+    let mut asked = Vec::new();
+    let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
+    execute(&actions, env, FrameId::received(0), 0);
     for &port in egress.touched() {
         for &id in egress.queue(port) {
             let sent = batch.frame(id);

@@ -13,7 +13,7 @@ pub struct FrameId(u16);
 
 impl FrameId {
     /// The received frame at `index`.
-    pub fn received(index: usize) -> Self {
+    pub const fn received(index: usize) -> Self {
         Self(index as u16)
     }
 

@@ -14,8 +14,7 @@ use crossbeam::channel::{Receiver, Sender};
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
 use flow::verdict::DropReason;
-use flowtable::datapath::{Counter, Datapath, Egress, PortCounters};
-use flowtable::policy::BridgeId;
+use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, Offload};
 use ports::{PortError, RxQueue, TxQueue};
@@ -107,10 +106,8 @@ pub(crate) enum Command {
 
 /// A packet-out on its way.
 pub(crate) struct Injection {
-    /// The port that it seems to come from.
-    pub(crate) in_port: PortNo,
-    /// The bridge that sends it.
-    pub(crate) bridge: BridgeId,
+    /// The bridge that sends it, and the port that it seems to come from.
+    pub(crate) ingress: Ingress,
     /// What to send, and how.
     pub(crate) packet: PacketOut,
     /// Who wants to know what became of it.
@@ -231,7 +228,7 @@ impl Worker {
             }
             Command::ReplaceRings { no, rings, done } => self.rx.replace(no, rings, &done),
             Command::PacketOut(injection) => {
-                let done = self.inject(injection.bridge, injection.in_port, &injection.packet);
+                let done = self.inject(injection.ingress, &injection.packet);
                 // The other side waits for it.
                 let _ = injection.done.send(done);
             }
@@ -279,13 +276,13 @@ impl Worker {
 
     /// A packet-out, all the way through. Nobody received it, so it counts at the ports that send it
     /// and nowhere else.
-    fn inject(&mut self, bridge: BridgeId, in_port: PortNo, packet: &PacketOut) -> Injected {
+    fn inject(&mut self, ingress: Ingress, packet: &PacketOut) -> Injected {
         let counters = PortCounters::default();
         let mut batch = Batch::new();
         batch.push(Frame::owned(&packet.packet, Offload::NONE));
         let now = self.epoch.elapsed();
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
-        datapath.inject(now, bridge, in_port, packet, &mut batch, egress, &counters);
+        datapath.inject(now, ingress, packet, &mut batch, egress, &counters);
         let before: Vec<_> =
             egress.touched().iter().map(|&no| (no, self.sender.sent_by(no))).collect();
         self.sender.flush(egress, &mut batch, &counters);

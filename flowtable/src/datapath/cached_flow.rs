@@ -67,7 +67,7 @@ pub struct CachedFlow {
     patches: Box<[PatchCrossing]>,
     groups: Box<[(Arc<GroupEntry>, usize)]>,
     learn: Box<[Learn]>,
-    _continuations: Box<[Arc<Continuation>]>,
+    continuations: Box<[Arc<Continuation>]>,
     created: Duration,
     watched: Watched,
     /// What has been added to the rules already.
@@ -131,7 +131,7 @@ impl CachedFlow {
             patches: t.patches.into(),
             groups: t.groups.into(),
             learn: t.learn.into(),
-            _continuations: t.continuations.into(),
+            continuations: t.continuations.into(),
             created: now,
             tables: t.depends.tables,
             watched,
@@ -212,6 +212,11 @@ impl CachedFlow {
     pub fn is_fresh(&self, generation: u64) -> bool {
         // It may be newer than a batch that began before it was made.
         self.stamp.load(Ordering::Relaxed) >= generation && !self.is_dead()
+    }
+
+    /// Its packets may go round: the ids in its actions are good while it lives.
+    pub(super) fn recirculates(&self) -> bool {
+        !self.continuations.is_empty()
     }
 
     /// Nobody may use it any more.

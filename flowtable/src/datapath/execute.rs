@@ -2,50 +2,44 @@
 
 use super::edit;
 use super::egress::Egress;
+use super::rounds::Recirculation;
 use flow::verdict::{DpAction, DropReason};
 use packet::{Batch, Frame, FrameId, GsoType};
 
 /// Steps that one frame may take, copies and branches included.
 const MAX_STEPS: u32 = 16_384;
 
+/// What the steps work with.
+pub struct Env<'e, 'a> {
+    /// The frames, and their copies.
+    pub batch: &'e mut Batch<'a>,
+    /// Where outputs are queued.
+    pub egress: &'e mut Egress,
+    /// Gets the frames that must be looked up again, in the order in which the steps ask for it.
+    pub recirculations: &'e mut Vec<Recirculation>,
+}
+
 /// What came of a frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Executed {
     /// Outputs queued.
     pub outputs: u32,
     /// Times it was to be given to a controller.
     pub punted: u32,
-    /// Frames that must be looked up again, each under its id, in this order.
-    pub recirculate: Vec<(FrameId, u32)>,
     /// Why the steps were cut short.
     pub cut: Option<DropReason>,
 }
 
 /// Executes `actions` on frame `id`, which stands for the received frame `origin`.
-pub fn execute(
-    actions: &[DpAction],
-    batch: &mut Batch<'_>,
-    id: FrameId,
-    origin: u16,
-    egress: &mut Egress,
-) -> Executed {
-    let mut run = Run {
-        batch,
-        egress,
-        id,
-        origin,
-        queued: false,
-        waits: false,
-        steps: 0,
-        done: Executed::default(),
-    };
+pub fn execute(actions: &[DpAction], env: Env<'_, '_>, id: FrameId, origin: u16) -> Executed {
+    let mut run =
+        Run { env, id, origin, queued: false, waits: false, steps: 0, done: Executed::default() };
     run.list(actions);
     run.done
 }
 
-struct Run<'r, 'a> {
-    batch: &'r mut Batch<'a>,
-    egress: &'r mut Egress,
+struct Run<'e, 'a> {
+    env: Env<'e, 'a>,
     /// The frame as it is at this step.
     id: FrameId,
     origin: u16,
@@ -76,25 +70,25 @@ impl<'a> Run<'_, 'a> {
                 if self.waits && self.editable().is_none() {
                     return;
                 }
-                self.egress.push(*port, self.id);
+                self.env.egress.push(*port, self.id);
                 self.queued = true;
                 self.done.outputs += 1;
             }
             DpAction::OutputTrunc { port, max_len } => {
                 if let Some(copy) = self.copy() {
-                    let frame = self.batch.frame_mut(copy);
+                    let frame = self.env.batch.frame_mut(copy);
                     if frame.size() > *max_len as usize {
                         frame.truncate(*max_len as usize);
                         // What is left is no segment of anything and its checksum is lost anyway.
                         frame.offload = packet::Offload::NONE;
                     }
-                    self.egress.push(*port, copy);
+                    self.env.egress.push(*port, copy);
                     self.done.outputs += 1;
                 }
             }
             DpAction::Controller(_) => self.done.punted += 1,
             DpAction::CheckLen { len, longer, fits } => {
-                let is_longer = size_on_the_wire(self.batch.frame(self.id)) > usize::from(*len);
+                let is_longer = size_on_the_wire(self.env.batch.frame(self.id)) > usize::from(*len);
                 self.list(if is_longer { longer } else { fits });
             }
             DpAction::Clone(actions) => {
@@ -107,7 +101,8 @@ impl<'a> Run<'_, 'a> {
             }
             DpAction::Recirculate(id) => {
                 if self.editable().is_some() {
-                    self.done.recirculate.push((self.id, *id));
+                    let asked = Recirculation { frame: self.id, recirc_id: *id };
+                    self.env.recirculations.push(asked);
                     self.waits = true;
                 }
             }
@@ -120,7 +115,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     fn copy(&mut self) -> Option<FrameId> {
-        let copy = self.egress.copy(self.batch, self.id, self.origin);
+        let copy = self.env.egress.copy(self.env.batch, self.id, self.origin);
         if copy.is_none() {
             self.done.cut = Some(DropReason::TooManyActions);
         }
@@ -133,7 +128,7 @@ impl<'a> Run<'_, 'a> {
             self.id = self.copy()?;
             (self.queued, self.waits) = (false, false);
         }
-        Some(self.batch.frame_mut(self.id))
+        Some(self.env.batch.frame_mut(self.id))
     }
 }
 

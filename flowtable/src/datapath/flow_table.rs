@@ -24,15 +24,15 @@ const PERIOD: u32 = 512;
 /// Flows looked at to find one to evict.
 const SAMPLE: usize = 8;
 
-/// In place of a number: the flow that is used for this batch only.
-pub(super) const GUEST: u32 = u32::MAX - 2;
-
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct FlowTable {
     flows: Vec<Option<Arc<CachedFlow>>>,
     /// The latest flow that was not worth a place.
     guest: Option<Arc<CachedFlow>>,
+    /// Flows that went during this batch, of those that let frames go round: these frames wait, and the
+    /// state that goes on with them lives as long as the flow.
+    gone: Vec<Arc<CachedFlow>>,
     free: Vec<u32>,
     len: usize,
     capacity: usize,
@@ -74,6 +74,7 @@ impl FlowTable {
         Self {
             flows: Vec::new(),
             guest: None,
+            gone: Vec::new(),
             free: Vec::new(),
             len: 0,
             capacity,
@@ -99,28 +100,39 @@ impl FlowTable {
     /// A flow by its number.
     #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&Arc<CachedFlow>> {
-        match self.flows.get(index as usize) {
-            Some(flow) => flow.as_ref(),
-            None => self.guest(index),
-        }
+        self.flows.get(index as usize)?.as_ref()
     }
 
-    #[cold]
-    fn guest(&self, index: u32) -> Option<&Arc<CachedFlow>> {
-        self.guest.as_ref().filter(|_| index == GUEST)
-    }
-
-    /// Makes a flow the [`GUEST`], in place of another one.
-    pub(super) fn receive_guest(&mut self, flow: CachedFlow) {
+    /// Takes care of what a flow counts that is not worth a place.
+    pub(super) fn receive_guest(&mut self, flow: CachedFlow) -> Arc<CachedFlow> {
         self.dismiss_guest();
-        self.guest = Some(Arc::new(flow));
+        let flow = Arc::new(flow);
+        self.guest = Some(Arc::clone(&flow));
+        flow
+    }
+
+    /// No frame needs a flow any more that is not in the table.
+    #[inline]
+    pub(super) fn end_batch(&mut self) {
+        self.dismiss_guest();
+        if !self.gone.is_empty() {
+            self.gone.clear();
+        }
     }
 
     /// Lets the guest go. What it counted is not lost.
     #[inline]
-    pub(super) fn dismiss_guest(&mut self) {
+    fn dismiss_guest(&mut self) {
         if let Some(guest) = self.guest.take() {
             guest.push_stats(self.registry.lookups());
+            self.hold(guest);
+        }
+    }
+
+    /// Keeps a flow that goes until the end of the batch, if frames may wait that need it.
+    fn hold(&mut self, flow: Arc<CachedFlow>) {
+        if flow.recirculates() {
+            self.gone.push(flow);
         }
     }
 
@@ -187,10 +199,9 @@ impl FlowTable {
 
     /// Adds a flow at the place that was found for it, and returns its number. If there is no room,
     /// one that has not been used for long goes; that is told, too.
-    pub(super) fn insert(&mut self, flow: CachedFlow) -> (u32, bool) {
+    pub(super) fn insert(&mut self, flow: Arc<CachedFlow>) -> (u32, bool) {
         self.masks[flow.mask_id as usize].flows += 1;
         let evicted = self.is_full() && self.evict();
-        let flow = Arc::new(flow);
         let index = self.free.pop().unwrap_or(self.flows.len() as u32);
         let slot = Some(Arc::clone(&flow));
         match self.flows.get_mut(index as usize) {
@@ -226,6 +237,7 @@ impl FlowTable {
         self.free.push(index);
         self.len -= 1;
         self.removals += 1;
+        self.hold(flow);
     }
 
     /// Takes out what others have condemned.

@@ -14,15 +14,20 @@
 //! 4. Execute, in the order of the frames. Frames of one flow in a row are executed and counted
 //!    together. A frame without a flow takes the slow path here.
 //!
-//! A hit costs no allocation, no lock and no locked instruction.
+//! Frames that go round (`DpAction::Recirculate`) are collected meanwhile, and pass through the same
+//! stages as a batch of their own, until none is left (`rounds`). Budgets and storm control hold in every
+//! pass.
+//!
+//! A hit costs no allocation, no lock and no locked instruction, in whatever pass.
 //!
 //! # The slow path
 //!
 //! The flow may be known though no signature names it: a few masks are probed (`flow_table`). Else
-//! the packet is translated ([`Policy::translate`]) if its port has budget for that ([`overload`](crate::overload)).
-//! Flows with equal mask and masked key are one flow.
+//! the packet is translated ([`Policy::translate`]) if its port has budget for that
+//! ([`overload`](crate::overload)). Flows with equal mask and masked key are one flow (`caches`).
 
 mod cached_flow;
+mod caches;
 mod counters;
 mod edit;
 mod egress;
@@ -30,6 +35,7 @@ mod execute;
 mod flow_table;
 mod inject;
 mod registry;
+mod rounds;
 mod signatures;
 
 #[cfg(test)]
@@ -38,30 +44,24 @@ mod tests;
 pub use cached_flow::CachedFlow;
 pub use counters::{Counter, PortCounters};
 pub use egress::Egress;
-pub use execute::{Executed, execute};
+pub use execute::{Env, Executed, execute};
+pub use inject::Ingress;
 pub use registry::FlowRegistry;
+pub(crate) use rounds::MAX_RECIRCULATIONS;
+pub use rounds::Recirculation;
 
-use crate::overload::{Admission, Source, Storm, UpcallBudget, UpcallLimit};
-use crate::policy::changes::RecentRules;
-use crate::policy::xlate::{Learn, Translation};
-use crate::policy::{News, Policy};
-use cached_flow::Place;
-use flow::FlowKey;
-use flow::extract::{Arrival, extract, extract_into};
+use crate::overload::{Storm, UpcallLimit};
+use crate::policy::Policy;
+use caches::Caches;
+use flow::extract::{Arrival, extract_by_call, extract_into};
 use flow::key::{HotKey, KeyRef, RareHeaders};
-use flow::types::{MacAddr, PortNo};
+use flow::types::PortNo;
 use flow::verdict::DropReason;
-use flow_table::{FlowTable, GUEST};
 use packet::wire::ethernet;
-use packet::{Batch, FrameId, MAX_BATCH};
-use signatures::{KeyHasher, Signatures};
+use packet::{Batch, MAX_BATCH};
+use rounds::{Outcome, Pass, Place, RECEIVED, Rounds};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Times that one frame may go round.
-pub(crate) const MAX_RECIRCULATIONS: u32 = 8;
-/// Look-ups of frames that go round, for one received frame: each round may make several.
-const MAX_LOOKUPS: u32 = 64;
 
 /// Sizes of the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,19 +141,11 @@ pub type Counters = Vec<Arc<PortCounters>>;
 
 /// The fast path of one worker.
 pub struct Datapath {
-    policy: Arc<Policy>,
-    registry: Arc<FlowRegistry>,
-    stats: Arc<CacheStats>,
-    hasher: KeyHasher,
-    signatures: Signatures,
-    flows: FlowTable,
-    admission: Admission,
-    budget: UpcallBudget,
+    caches: Caches,
     storm: Storm,
-    recent: RecentRules,
     scratch: Box<Scratch>,
+    rounds: Box<Rounds>,
     vlan_limit: u8,
-    is_off: bool,
 }
 
 /// What came of one batch. The frames that are not dropped wait in the egress.
@@ -165,7 +157,7 @@ pub struct Processed {
     pub dropped: u64,
 }
 
-/// What is known of the frames of the current batch.
+/// What is known of the frames of the current pass.
 struct Scratch {
     keys: [HotKey; MAX_BATCH],
     /// What few frames have in their keys, apart from the rest so that it is not touched for the others.
@@ -173,13 +165,6 @@ struct Scratch {
     hashes: [u64; MAX_BATCH],
     sizes: [u32; MAX_BATCH],
     flows: [u32; MAX_BATCH],
-}
-
-impl Scratch {
-    /// The whole key of a frame.
-    fn key(&self, at: usize) -> FlowKey {
-        KeyRef { hot: &self.keys[at], rare: &self.rare[at] }.join()
-    }
 }
 
 /// In place of a flow: it has to be searched for.
@@ -193,39 +178,45 @@ struct Moment {
     now: Duration,
     generation: u64,
     in_port: PortNo,
+    /// The frame is a packet-out: no budget and no storm limit holds for it.
+    is_injected: bool,
+}
+
+/// What is counted of a batch.
+struct Tally<'c> {
+    counters: &'c PortCounters,
+    done: Processed,
+    /// Frames whose flow a signature named, in all passes.
+    hits: u64,
+}
+
+impl<'c> Tally<'c> {
+    fn new(counters: &'c PortCounters) -> Self {
+        Self { counters, done: Processed::default(), hits: 0 }
+    }
+
+    fn drop(&mut self, frames: u64, reason: DropReason) {
+        self.counters.rx_dropped(reason).add(frames);
+        self.done.dropped += frames;
+    }
+
+    /// Counts what became of a received frame, once that is known.
+    #[inline]
+    fn settle(&mut self, outcome: Option<Outcome>) {
+        match outcome.map(|outcome| outcome.fate()) {
+            Some(Some(reason)) => self.drop(1, reason),
+            Some(None) => self.done.queued += 1,
+            None => {}
+        }
+    }
 }
 
 impl Datapath {
-    /// A fast path in front of `pipeline`. The seed keys the hash functions.
+    /// A fast path in front of `policy`. The seed keys the hash functions.
     pub fn new(policy: Arc<Policy>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
-        let hasher = KeyHasher::new(seed);
-        let is_off = config.max_flows == 0;
-        let signatures = Signatures::new(if is_off { 0 } else { config.emc_entries });
-        let max_flows = config.max_flows.min(signatures::MAX_FLOWS);
-        let stats = CacheStats::default();
-        stats.capacity.set(signatures.capacity() as u64);
-        stats.max_flows.set(max_flows as u64);
-        if let Some(limit) = config.upcalls {
-            stats.budget_rate.set(limit.rate.into());
-            stats.budget_burst.set(limit.burst.into());
-        }
-        let registry = Arc::new(FlowRegistry::new(Arc::clone(policy.lookups()), seed));
         Self {
-            policy,
-            admission: Admission::new(max_flows),
-            flows: FlowTable::new(
-                max_flows,
-                config.max_probes.min(flow_table::MAX_ACTIVE),
-                hasher.clone(),
-                Arc::clone(&registry),
-            ),
-            registry,
-            stats: Arc::new(stats),
-            hasher,
-            signatures,
-            budget: UpcallBudget::new(config.upcalls),
+            caches: Caches::new(policy, config, seed),
             storm: Storm::default(),
-            recent: RecentRules::default(),
             scratch: Box::new(Scratch {
                 keys: [HotKey::default(); MAX_BATCH],
                 rare: [RareHeaders::default(); MAX_BATCH],
@@ -233,19 +224,19 @@ impl Datapath {
                 sizes: [0; MAX_BATCH],
                 flows: [UNKNOWN; MAX_BATCH],
             }),
+            rounds: Box::default(),
             vlan_limit,
-            is_off,
         }
     }
 
     /// The cached flows.
     pub fn registry(&self) -> &Arc<FlowRegistry> {
-        &self.registry
+        &self.caches.registry
     }
 
     /// What the caches did.
     pub fn stats(&self) -> &Arc<CacheStats> {
-        &self.stats
+        &self.caches.stats
     }
 
     /// Decides about the frames of a batch that came in on `in_port`, and queues them in `egress`.
@@ -258,26 +249,55 @@ impl Datapath {
         egress: &mut Egress,
         counters: &PortCounters,
     ) -> Processed {
-        self.policy.announce_learned(now);
-        let moment = Moment { now, generation: self.policy.generation(), in_port };
-        self.catch_up(moment.generation);
+        let policy = &self.caches.policy;
+        policy.announce_learned(now);
+        let generation = policy.generation();
+        let moment = Moment { now, generation, in_port, is_injected: false };
+        self.caches.catch_up(generation);
+        let n = batch.len();
+        let mut tally = Tally::new(counters);
         self.extract(in_port, batch);
-        self.look_up(batch.len());
-        self.compare(batch.len(), moment.generation);
-        let processed = self.execute(moment, batch, egress, counters);
-        self.flows.dismiss_guest();
-        processed
-    }
-
-    /// Between two batches: learns what changed, lets go of flows that others gave up.
-    fn catch_up(&mut self, generation: u64) {
-        if generation > self.recent.read_until() {
-            self.policy.changes().follow(&mut self.recent);
+        let bytes = self.decide(moment, &RECEIVED[..n], batch, egress, &mut tally);
+        if self.rounds.has_waiting() {
+            self.go_round(moment, batch, egress, &mut tally);
         }
-        self.flows.reap();
+        self.caches.end_batch(now, tally.hits, n == MAX_BATCH);
+        counters.rx_packets.add(n as u64);
+        counters.rx_bytes.add(bytes);
+        tally.done
     }
 
-    /// Keys, hashes and sizes of all frames.
+    /// Takes the frames that wait through further passes until none is left.
+    #[inline(never)]
+    fn go_round(
+        &mut self,
+        moment: Moment,
+        batch: &mut Batch<'_>,
+        egress: &mut Egress,
+        tally: &mut Tally<'_>,
+    ) {
+        let mut pass = Pass::new();
+        while self.rounds.begin_pass(&mut pass) {
+            self.extract_again(moment.in_port, &pass, batch);
+            self.decide(moment, &pass, batch, egress, tally);
+        }
+    }
+
+    /// What comes after extraction, the same in every pass. Returns the bytes of all frames.
+    fn decide(
+        &mut self,
+        moment: Moment,
+        places: &[Place],
+        batch: &mut Batch<'_>,
+        egress: &mut Egress,
+        tally: &mut Tally<'_>,
+    ) -> u64 {
+        self.look_up(places.len());
+        self.compare(places.len(), moment.generation);
+        self.execute(moment, places, batch, egress, tally)
+    }
+
+    /// Keys, hashes and sizes of all received frames.
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
         let arrival = Arrival::on(in_port);
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
@@ -285,7 +305,20 @@ impl Datapath {
             let (hot, rare) = (&mut keys[i], &mut rare[i]);
             frame.layers = extract_into(hot, rare, arrival, frame.bytes(), self.vlan_limit);
             sizes[i] = frame.size() as u32;
-            hashes[i] = self.hasher.hash(KeyRef { hot, rare });
+            hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
+        }
+    }
+
+    /// Keys, hashes and sizes of frames that go round.
+    fn extract_again(&mut self, in_port: PortNo, places: &[Place], batch: &mut Batch<'_>) {
+        let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
+        for (i, place) in places.iter().enumerate() {
+            let frame = batch.frame_mut(place.frame);
+            let arrival = Arrival { port_no: in_port, recirc_id: place.recirc_id };
+            let (hot, rare) = (&mut keys[i], &mut rare[i]);
+            frame.layers = extract_by_call(hot, rare, arrival, frame.bytes(), self.vlan_limit);
+            sizes[i] = frame.size() as u32;
+            hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
         }
     }
 
@@ -293,18 +326,19 @@ impl Datapath {
     fn look_up(&mut self, n: usize) {
         let Scratch { hashes, flows, .. } = &mut *self.scratch;
         for (hash, flow) in hashes.iter().zip(flows).take(n) {
-            *flow = self.signatures.first(*hash).unwrap_or(UNKNOWN);
+            *flow = self.caches.signatures.first(*hash).unwrap_or(UNKNOWN);
         }
     }
 
     /// Forgets flows that are not the frame's, or that a change may concern.
     fn compare(&mut self, n: usize, generation: u64) {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
-        let changes = self.policy.changes();
+        let caches = &self.caches;
+        let changes = caches.policy.changes();
         let mut restamped = 0;
         let mut is_right_now = |flow: &CachedFlow| {
             flow.is_fresh(generation) || {
-                let is_untouched = !flow.is_concerned(changes, &self.recent);
+                let is_untouched = !flow.is_concerned(changes, &caches.recent);
                 if is_untouched {
                     flow.restamp(generation);
                     restamped += 1;
@@ -314,8 +348,8 @@ impl Datapath {
         };
         let keys = keys.iter().zip(rare).map(|(hot, rare)| KeyRef { hot, rare });
         for ((key, size), index) in keys.zip(sizes).zip(flows).take(n) {
-            let is_right =
-                self.flows.get(*index).is_some_and(|flow| flow.covers(key) && is_right_now(flow));
+            let flow = caches.flows.get(*index);
+            let is_right = flow.is_some_and(|flow| flow.covers(key) && is_right_now(flow));
             if !is_right {
                 *index = UNKNOWN;
             }
@@ -324,341 +358,97 @@ impl Datapath {
             }
         }
         if restamped > 0 {
-            self.stats.restamped.add(restamped);
+            caches.stats.restamped.add(restamped);
         }
     }
 
+    /// Does what the frames' flows say, and takes the slow path with frames that have none. Returns the
+    /// bytes of all frames.
     fn execute(
         &mut self,
         moment: Moment,
+        places: &[Place],
         batch: &mut Batch<'_>,
         egress: &mut Egress,
-        counters: &PortCounters,
-    ) -> Processed {
-        let n = batch.len();
-        let removals = self.flows.removals();
+        tally: &mut Tally<'_>,
+    ) -> u64 {
+        let Self { caches, storm, scratch, rounds, .. } = self;
+        let Scratch { keys, rare, hashes, sizes, flows } = &**scratch;
+        let flows = &flows[..places.len()];
+        let is_first_pass = places.first().is_some_and(|place| place.round == 0);
+        let removals = caches.flows.removals();
         let now_ms = moment.now.as_millis() as u64;
-        let (mut done, mut all_bytes, mut slow) = (Processed::default(), 0, 0);
-        let mut at = 0;
-        while at < n {
-            let mut index = self.scratch.flows[at];
-            if index == RUNT {
-                counters.rx_dropped(DropReason::Runt).add(1);
-                done.dropped += 1;
-                all_bytes += u64::from(self.scratch.sizes[at]);
-                at += 1;
-                continue;
-            }
-            // Numbers of flows may have changed their meaning since they were compared.
-            let mut is_vague = self.flows.removals() != removals;
-            if index == UNKNOWN || is_vague {
-                slow += 1;
-                let (key, hash) = (self.scratch.key(at), self.scratch.hashes[at]);
-                match self.flow_of(moment, &key, hash) {
-                    Some(found) => {
-                        index = found;
-                        is_vague = self.flows.removals() != removals;
-                    }
-                    None => {
-                        counters.rx_dropped(DropReason::UpcallBudget).add(1);
-                        done.dropped += 1;
-                        all_bytes += u64::from(self.scratch.sizes[at]);
-                        at += 1;
-                        continue;
-                    }
-                }
-            }
+        let (mut at, mut all_bytes) = (0, 0);
+        while at < flows.len() {
             let first = at;
-            let mut bytes = u64::from(self.scratch.sizes[at]);
-            at += 1;
-            while at < n && self.scratch.flows[at] == index && !is_vague {
-                bytes += u64::from(self.scratch.sizes[at]);
-                at += 1;
-            }
-            all_bytes += bytes;
-            let run = (at - first) as u64;
-            let Some(flow) = self.flows.get(index) else { continue };
-            flow.count(run, bytes, now_ms);
-            if let Some(port) = flow.only_output {
-                egress.push_run(port, first..at);
-                done.queued += run;
-                continue;
-            }
-            if let (Some(reason), true) = (flow.drop, flow.actions.is_empty()) {
-                counters.rx_dropped(reason).add(run);
-                done.dropped += run;
-                continue;
-            }
-            let flow = Arc::clone(flow);
-            let flooded = match flow.flood {
-                Some(flood) => {
-                    let control = self.policy.storm_control();
-                    self.storm.admit(control, moment.in_port, flood, moment.now, run)
+            let index = flows[first];
+            // Numbers of flows may have changed their meaning since they were compared.
+            let known = caches.flows.get(index).filter(|_| caches.flows.removals() == removals);
+            let found;
+            let flow: &CachedFlow = match known {
+                Some(flow) => {
+                    while at < flows.len() && flows[at] == index {
+                        at += 1;
+                    }
+                    tally.hits += (at - first) as u64;
+                    flow
                 }
-                None => run,
-            };
-            if flooded < run {
-                counters.rx_dropped(DropReason::Storm).add(run - flooded);
-                done.dropped += run - flooded;
-            }
-            for frame in first..first + flooded as usize {
-                match self.frame(moment, batch, frame, &flow, egress) {
-                    None => done.queued += 1,
-                    Some(reason) => {
-                        counters.rx_dropped(reason).add(1);
-                        done.dropped += 1;
+                None => {
+                    at += 1;
+                    found = match index {
+                        RUNT => Err(DropReason::Runt),
+                        _ => {
+                            let key = KeyRef { hot: &keys[first], rare: &rare[first] }.join();
+                            caches.flow_of(moment, &key, hashes[first])
+                        }
+                    };
+                    match &found {
+                        Ok(flow) => flow,
+                        Err(reason) => {
+                            all_bytes += u64::from(sizes[first]);
+                            tally.settle(rounds.refuse(&places[first], *reason));
+                            continue;
+                        }
                     }
                 }
-            }
-        }
-        self.stats.hits.add(n as u64 - slow);
-        self.budget.saw_batch(moment.now, n as u64 - slow, n == MAX_BATCH);
-        self.stats.protecting.set(self.budget.protects().into());
-        counters.rx_packets.add(n as u64);
-        counters.rx_bytes.add(all_bytes);
-        done
-    }
-
-    /// Executes the actions of a flow, already counted, on one frame, as many rounds as it takes.
-    /// Returns why the frame is dropped, if it is.
-    fn frame(
-        &mut self,
-        moment: Moment,
-        batch: &mut Batch<'_>,
-        index: usize,
-        flow: &Arc<CachedFlow>,
-        egress: &mut Egress,
-    ) -> Option<DropReason> {
-        let mut outcome = Outcome::default();
-        let place = FramePlace { received: index, id: FrameId::received(index), round: 0 };
-        self.round(moment, batch, place, flow, egress, &mut outcome);
-        outcome.fate()
-    }
-
-    /// Executes the actions of a flow, already counted, and then those of the flows that frames of it
-    /// belong to when they go round.
-    fn round(
-        &mut self,
-        moment: Moment,
-        batch: &mut Batch<'_>,
-        place: FramePlace,
-        flow: &Arc<CachedFlow>,
-        egress: &mut Egress,
-        outcome: &mut Outcome,
-    ) {
-        let executed = execute(&flow.actions, batch, place.id, place.received as u16, egress);
-        outcome.outputs += executed.outputs;
-        outcome.punted += executed.punted;
-        outcome.reason = executed.cut.or(flow.drop).or(outcome.reason);
-        for (id, recirc_id) in executed.recirculate {
-            outcome.lookups += 1;
-            if place.round == MAX_RECIRCULATIONS || outcome.lookups > MAX_LOOKUPS {
-                outcome.reason = Some(DropReason::RecirculationLimit);
-                return;
-            }
-            let frame = batch.frame_mut(id);
-            let size = frame.size() as u64;
-            let arrival = Arrival { port_no: moment.in_port, recirc_id };
-            let (key, layers) = extract(arrival, frame.bytes(), self.vlan_limit);
-            frame.layers = layers;
-            let hash = self.hasher.hash(key.parts());
-            let found = self.flow_of(moment, &key, hash).and_then(|i| self.flows.get(i));
-            let Some(found) = found else {
-                outcome.reason = Some(DropReason::UpcallBudget);
-                continue;
             };
-            found.count(1, size, moment.now.as_millis() as u64);
-            // A recirculation id is only good while a flow that names it lives, so it is held.
-            let found = Arc::clone(found);
-            let place = FramePlace { id, round: place.round + 1, ..place };
-            self.round(moment, batch, place, &found, egress, outcome);
-        }
-    }
-
-    /// The fresh flow of a key, wherever it has to come from. `None` if that is over the budget.
-    fn flow_of(&mut self, moment: Moment, key: &FlowKey, hash: u64) -> Option<u32> {
-        if self.is_off {
-            self.stats.misses.add(1);
-            return Some(self.translate(moment, key));
-        }
-        let by_signature = self
-            .signatures
-            .all(hash)
-            .find(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key.parts())));
-        let known = by_signature.or_else(|| self.flows.probe(key));
-        let index = match known {
-            Some(index) => match self.refresh(moment, index, key) {
-                Some(index) => {
-                    let level = if by_signature.is_some() {
-                        &self.stats.hits
-                    } else {
-                        &self.stats.probe_hits
-                    };
-                    level.add(1);
-                    index
+            let run = (at - first) as u64;
+            let bytes = sizes[first..at].iter().map(|size| u64::from(*size)).sum();
+            all_bytes += bytes;
+            flow.count(run, bytes, now_ms);
+            match (flow.only_output, flow.drop) {
+                (Some(port), _) if is_first_pass => {
+                    egress.push_run(port, first..at);
+                    tally.done.queued += run;
+                    continue;
                 }
-                None => self.translate(moment, key),
-            },
-            None => {
-                let source = Source { port: moment.in_port, mac: MacAddr(key.headers.dl_src) };
-                let is_established = || self.registry.established().contains(source);
-                if !self.budget.admit(moment.now, source, is_established) {
-                    self.stats.refused.add(1);
-                    return None;
+                (_, Some(reason)) if is_first_pass && flow.actions.is_empty() => {
+                    tally.drop(run, reason);
+                    continue;
                 }
-                self.stats.misses.add(1);
-                self.stats.budget_used.add(self.budget.protects().into());
-                self.translate(moment, key)
+                _ => {}
             }
-        };
-        if by_signature != Some(index) && index != GUEST {
-            self.remember(hash, index);
-        }
-        Some(index)
-    }
-
-    /// Makes sure that a flow is right for now; `None` if it is not, and was taken out.
-    #[inline]
-    fn refresh(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<u32> {
-        let flow = self.flows.get(index)?;
-        if flow.is_fresh(moment.generation) {
-            return Some(index);
-        }
-        if !flow.is_concerned(self.policy.changes(), &self.recent) {
-            self.stats.restamped.add(1);
-            flow.restamp(moment.generation);
-            return Some(index);
-        }
-        self.retranslate(moment, index, key)
-    }
-
-    #[cold]
-    fn retranslate(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<u32> {
-        let flow = self.flows.get(index)?;
-        self.stats.retranslations.add(1);
-        if flow.is_concerned_by_hosts(self.policy.changes()) {
-            self.policy.translated_for_hosts();
-        }
-        let translation = self.policy.translate(key);
-        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
-        if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
-            let news = self.policy.learn(&translation.learn, moment.now);
-            flow.restamp(stamp_after(moment.generation, &translation, news));
-            self.stats.revalidated.add(1);
-            return Some(index);
-        }
-        self.flows.remove(index);
-        None
-    }
-
-    /// Translates a packet, and returns the new flow, or the one that says the same.
-    #[cold]
-    fn translate(&mut self, moment: Moment, key: &FlowKey) -> u32 {
-        let translation = self.policy.translate(key);
-        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
-        let news = self.policy.learn(&translation.learn, moment.now);
-        if news.is_any {
-            // It costs about as much as another translation.
-            self.budget.charge(moment.in_port);
-        }
-        let stamp = stamp_after(moment.generation, &translation, news);
-        // A host that was made up does not send a second frame. While others are protected from a
-        // flood of those, that is waited for: each flow displaces something of theirs.
-        let waits = news.is_any && self.budget.protects();
-        if waits || !self.is_worth_a_place(&translation, key) {
-            let place = Place::default();
-            let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
-            self.flows.receive_guest(flow);
-            return GUEST;
-        }
-        let (mut place, same) = self.flows.place(&translation.mask, key);
-        if let Some(index) = same {
-            let agrees = self
-                .flows
-                .get(index)
-                .filter(|f| f.agrees_with(&translation, &watched) && !f.is_dead());
-            if let Some(flow) = agrees {
-                flow.restamp(stamp);
-                return index;
+            let admitted = match flow.flood {
+                Some(flood) if !moment.is_injected => {
+                    let control = caches.policy.storm_control();
+                    storm.admit(control, moment.in_port, flood, moment.now, run) as usize
+                }
+                _ => at - first,
+            };
+            let (admitted, refused) = places[first..at].split_at(admitted);
+            for place in admitted {
+                let env = Env { batch, egress, recirculations: &mut rounds.asked };
+                let executed = execute(&flow.actions, env, place.frame, place.origin.into());
+                tally.settle(rounds.settle(place, executed, flow.drop));
             }
-            self.flows.remove(index);
-            (place, _) = self.flows.place(&translation.mask, key);
+            if is_first_pass {
+                tally.drop(refused.len() as u64, DropReason::Storm);
+            } else {
+                for place in refused {
+                    tally.settle(rounds.refuse(place, DropReason::Storm));
+                }
+            }
         }
-        let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
-        let (index, evicted) = self.flows.insert(flow);
-        self.stats.evictions.add(u64::from(evicted));
-        self.stats.flows.set(self.flows.len() as u64);
-        self.stats.masks.set(self.flows.masks() as u64);
-        self.stats.active_masks.set(self.flows.active_masks() as u64);
-        index
-    }
-
-    /// Whether a flow should be remembered, or is already.
-    fn is_worth_a_place(&mut self, translation: &Translation, key: &FlowKey) -> bool {
-        let hits = self.stats.hits.get() + self.stats.probe_hits.get();
-        !self.is_off
-            && (self.admission.admits(self.flows.is_full(), hits)
-                || self.flows.has(&translation.mask, key))
-    }
-
-    /// Notes the flow of a hash.
-    fn remember(&mut self, hash: u64, index: u32) {
-        let flows = &self.flows;
-        // In about seconds: those in use are alike.
-        let used = |i: u32| flows.get(i).map(|f| f.used_ms() >> 10);
-        let evicted = self.signatures.insert(hash, index, used);
-        self.stats.admissions.add(1);
-        self.stats.signature_evictions.add(u64::from(evicted));
-    }
-}
-
-/// The generation that a translation is right for: the one it was made at, or the next if that is
-/// about nothing but the hosts that it made known itself, and it did not ask where they are.
-fn stamp_after(generation: u64, translation: &Translation, news: News) -> u64 {
-    let Translation { learn, hosts, .. } = translation;
-    // A host that is learned is among the hosts that were read, once each time.
-    let asks_too = || {
-        learn.iter().any(|Learn { host, .. }| {
-            let read = hosts.iter().filter(|read| *read == host).count();
-            read > learn.iter().filter(|other| other.host == *host).count()
-        })
-    };
-    match news.announced {
-        Some(next) if next == generation + 1 && !asks_too() => next,
-        _ => generation,
-    }
-}
-
-/// A frame that is being executed.
-#[derive(Clone, Copy)]
-struct FramePlace {
-    /// The received frame that it comes from.
-    received: usize,
-    id: FrameId,
-    /// Times that it went round.
-    round: u32,
-}
-
-/// What came of a received frame and its copies so far.
-#[derive(Default)]
-struct Outcome {
-    outputs: u32,
-    punted: u32,
-    /// Look-ups of frames that went round.
-    lookups: u32,
-    reason: Option<DropReason>,
-}
-
-impl Outcome {
-    /// Why the frame is dropped, if it is.
-    fn fate(&self) -> Option<DropReason> {
-        if self.outputs > 0 {
-            None
-        } else if self.punted > 0 {
-            // Nobody listens yet.
-            Some(DropReason::NoController)
-        } else {
-            Some(self.reason.unwrap_or(DropReason::RuleDrop))
-        }
+        all_bytes
     }
 }

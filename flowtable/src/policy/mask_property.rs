@@ -5,7 +5,7 @@
 
 use super::tests::{add, add_groups, add_to, policy};
 use super::*;
-use crate::datapath::{Egress, execute};
+use crate::datapath::{Egress, Env, execute};
 use flow::Headers;
 use flow::compose::compose;
 use flow::extract::{Arrival, extract};
@@ -166,12 +166,14 @@ fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)>, Vec<u32>
     let id = FrameId::received(0);
     (_, batch.frame_mut(id).layers) = extract(Arrival::default(), &bytes, 2);
     let mut egress = Egress::new(6);
-    let executed = execute(actions, &mut batch, id, 0, &mut egress);
+    let mut asked = Vec::new();
+    let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
+    execute(actions, env, id, 0);
     let sent = (0..6).flat_map(|port| {
         egress.queue(PortNo(port)).iter().map(move |&id| (port, id)).collect::<Vec<_>>()
     });
     let sent = sent.map(|(port, id)| (port, batch.frame(id).bytes().to_vec())).collect();
-    (sent, executed.recirculate.into_iter().map(|(_, id)| id).collect())
+    (sent, asked.iter().map(|asked| asked.recirc_id).collect())
 }
 
 /// Bits to flip: about half of all, or a few.

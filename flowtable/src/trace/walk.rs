@@ -1,6 +1,6 @@
 //! A frame's way, as often as it is looked up: once, and again after each recirculation.
 
-use crate::datapath::{Egress, MAX_RECIRCULATIONS, execute};
+use crate::datapath::{Egress, Env, MAX_RECIRCULATIONS, Recirculation, execute};
 use crate::policy::Policy;
 use crate::policy::xlate::{TraceStep, Translation};
 use flow::FlowKey;
@@ -26,10 +26,12 @@ pub fn walk(policy: &Policy, in_port: PortNo, frame: &[u8], vlan_limit: u8) -> V
     batch.push(Frame::owned(frame, Offload::NONE));
     let mut egress = Egress::new(0);
     let mut passes = Vec::new();
-    let mut waiting = vec![(FrameId::received(0), 0)];
+    let first = FrameId::received(0);
+    let mut waiting = vec![Recirculation { frame: first, recirc_id: 0 }];
+    let mut asked = Vec::new();
     // The passes hold what the recirculation ids stand for.
-    while let Some((id, recirc_id)) = waiting.pop() {
-        if passes.len() > MAX_RECIRCULATIONS as usize {
+    while let Some(Recirculation { frame: id, recirc_id }) = waiting.pop() {
+        if passes.len() > usize::from(MAX_RECIRCULATIONS) {
             break;
         }
         let frame = batch.frame_mut(id);
@@ -37,10 +39,11 @@ pub fn walk(policy: &Policy, in_port: PortNo, frame: &[u8], vlan_limit: u8) -> V
             extract(Arrival { port_no: in_port, recirc_id }, frame.bytes(), vlan_limit);
         frame.layers = layers;
         let (translation, steps) = policy.trace(&key);
-        let executed = execute(&translation.actions, &mut batch, id, 0, &mut egress);
+        let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
+        execute(&translation.actions, env, id, 0);
         passes.push(Pass { key, translation, steps });
         // The first of them goes next.
-        waiting.extend(executed.recirculate.into_iter().rev());
+        waiting.extend(asked.drain(..).rev());
     }
     passes
 }

@@ -8,15 +8,17 @@ use crate::worker::{Command, Injected, Injection};
 use crossbeam::channel;
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
+use flowtable::datapath::Ingress;
 use flowtable::policy::ports::PortInfo;
 
 impl Switch {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
         let no = self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
-        let in_port = no.unwrap_or(PortNo::NONE);
+        let port_no = no.unwrap_or(PortNo::NONE);
+        let ingress = Ingress { bridge: self.bridge().id(), port_no };
         let (done, finished) = channel::bounded(1);
-        let injection = Injection { bridge: self.bridge().id(), in_port, packet, done };
+        let injection = Injection { ingress, packet, done };
         self.workers.first()?.send(Command::PacketOut(Box::new(injection)));
         finished.recv().ok()
     }

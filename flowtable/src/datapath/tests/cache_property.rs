@@ -2,6 +2,7 @@
 //! without, while rules, groups, ports and hosts come and go.
 
 use super::*;
+use crate::policy::Conduct;
 use crate::policy::ports::PortTable;
 use flow::Headers;
 use flow::text::{GroupCommand, parse_group};
@@ -146,12 +147,18 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80),
         tiny: bool,
         is_pair: bool,
+        as_ovs: bool,
     ) {
         let cached = CacheConfig { upcalls: None, ..CacheConfig::default() };
         let config = CacheConfig { emc_entries: 8, max_flows: 3, upcalls: None, ..cached };
-        let bench = if is_pair { Bench::pair } else { Bench::new };
-        let mut with = bench(if tiny { config } else { cached }, &RULES[..1]);
-        let mut without = bench(CacheConfig::OFF, &RULES[..1]);
+        // As Open vSwitch, select groups have their packets go round.
+        let conduct = if as_ovs { Conduct::AsOvs } else { Conduct::Sensible };
+        let bench = |config| {
+            let policy = if is_pair { two_bridges() } else { one_bridge() };
+            Bench::with_policy(policy.with_conduct(conduct), config, &RULES[..1])
+        };
+        let mut with = bench(if tiny { config } else { cached });
+        let mut without = bench(CacheConfig::OFF);
         for step in &steps {
             prop_assert_eq!(take(&mut with, step), take(&mut without, step), "{:?}", step);
         }

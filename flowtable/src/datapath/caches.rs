@@ -1,0 +1,250 @@
+//! The caches of one worker, and the upcall behind them: how the flow of a frame is found that no
+//! signature names, or none that is still right.
+
+use super::cached_flow::{CachedFlow, Place};
+use super::flow_table::{self, FlowTable};
+use super::registry::FlowRegistry;
+use super::signatures::{self, KeyHasher, Signatures};
+use super::{CacheConfig, CacheStats, Moment};
+use crate::overload::{Admission, Source, UpcallBudget};
+use crate::policy::changes::RecentRules;
+use crate::policy::xlate::{Learn, Translation};
+use crate::policy::{News, Policy};
+use flow::FlowKey;
+use flow::types::MacAddr;
+use flow::verdict::DropReason;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// See the [module](self).
+pub(super) struct Caches {
+    pub(super) policy: Arc<Policy>,
+    pub(super) registry: Arc<FlowRegistry>,
+    pub(super) stats: Arc<CacheStats>,
+    pub(super) hasher: KeyHasher,
+    pub(super) signatures: Signatures,
+    pub(super) flows: FlowTable,
+    admission: Admission,
+    budget: UpcallBudget,
+    /// What changed lately, as far as this worker has read it.
+    pub(super) recent: RecentRules,
+    is_off: bool,
+}
+
+impl Caches {
+    /// Empty caches in front of `policy`. The seed keys the hash functions.
+    pub(super) fn new(policy: Arc<Policy>, config: CacheConfig, seed: u64) -> Self {
+        let hasher = KeyHasher::new(seed);
+        let is_off = config.max_flows == 0;
+        let signatures = Signatures::new(if is_off { 0 } else { config.emc_entries });
+        let max_flows = config.max_flows.min(signatures::MAX_FLOWS);
+        let stats = CacheStats::default();
+        stats.capacity.set(signatures.capacity() as u64);
+        stats.max_flows.set(max_flows as u64);
+        if let Some(limit) = config.upcalls {
+            stats.budget_rate.set(limit.rate.into());
+            stats.budget_burst.set(limit.burst.into());
+        }
+        let registry = Arc::new(FlowRegistry::new(Arc::clone(policy.lookups()), seed));
+        Self {
+            policy,
+            admission: Admission::new(max_flows),
+            flows: FlowTable::new(
+                max_flows,
+                config.max_probes.min(flow_table::MAX_ACTIVE),
+                hasher.clone(),
+                Arc::clone(&registry),
+            ),
+            registry,
+            stats: Arc::new(stats),
+            hasher,
+            signatures,
+            budget: UpcallBudget::new(config.upcalls),
+            recent: RecentRules::default(),
+            is_off,
+        }
+    }
+
+    /// Between two batches: learns what changed, lets go of flows that others gave up.
+    pub(super) fn catch_up(&mut self, generation: u64) {
+        if generation > self.recent.read_until() {
+            self.policy.changes().follow(&mut self.recent);
+        }
+        self.flows.reap();
+    }
+
+    /// After a batch in which `hits` frames found their flow by signature. `is_full` if no more frames
+    /// fitted in it.
+    pub(super) fn end_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
+        self.stats.hits.add(hits);
+        self.budget.saw_batch(now, hits, is_full);
+        self.stats.protecting.set(self.budget.protects().into());
+        self.flows.end_batch();
+    }
+
+    /// The fresh flow of a key, wherever it has to come from.
+    ///
+    /// # Errors
+    /// The port has no budget left for another translation.
+    pub(super) fn flow_of(
+        &mut self,
+        moment: Moment,
+        key: &FlowKey,
+        hash: u64,
+    ) -> Result<Arc<CachedFlow>, DropReason> {
+        if self.is_off {
+            self.stats.misses.add(1);
+            return Ok(self.translate(moment, key).0);
+        }
+        let by_signature = self
+            .signatures
+            .all(hash)
+            .find(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key.parts())));
+        let known = by_signature.or_else(|| self.flows.probe(key));
+        let (flow, index) = match known {
+            Some(index) => match self.refresh(moment, index, key) {
+                Some(flow) => {
+                    let level = if by_signature.is_some() {
+                        &self.stats.hits
+                    } else {
+                        &self.stats.probe_hits
+                    };
+                    level.add(1);
+                    (flow, Some(index))
+                }
+                None => self.translate(moment, key),
+            },
+            None => {
+                let source = Source { port: moment.in_port, mac: MacAddr(key.headers.dl_src) };
+                let is_established = || self.registry.established().contains(source);
+                if !moment.is_injected && !self.budget.admit(moment.now, source, is_established) {
+                    self.stats.refused.add(1);
+                    return Err(DropReason::UpcallBudget);
+                }
+                self.stats.misses.add(1);
+                self.stats.budget_used.add(self.budget.protects().into());
+                self.translate(moment, key)
+            }
+        };
+        if let Some(index) = index.filter(|index| by_signature != Some(*index)) {
+            self.remember(hash, index);
+        }
+        Ok(flow)
+    }
+
+    /// A flow by its number, if it is right for now; one that is not is taken out.
+    fn refresh(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<Arc<CachedFlow>> {
+        let flow = self.flows.get(index)?;
+        if flow.is_fresh(moment.generation) {
+            return Some(Arc::clone(flow));
+        }
+        if !flow.is_concerned(self.policy.changes(), &self.recent) {
+            self.stats.restamped.add(1);
+            flow.restamp(moment.generation);
+            return Some(Arc::clone(flow));
+        }
+        self.retranslate(moment, index, key)
+    }
+
+    #[cold]
+    fn retranslate(
+        &mut self,
+        moment: Moment,
+        index: u32,
+        key: &FlowKey,
+    ) -> Option<Arc<CachedFlow>> {
+        let flow = self.flows.get(index)?;
+        self.stats.retranslations.add(1);
+        if flow.is_concerned_by_hosts(self.policy.changes()) {
+            self.policy.translated_for_hosts();
+        }
+        let translation = self.policy.translate(key);
+        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
+        if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
+            let news = self.policy.learn(&translation.learn, moment.now);
+            flow.restamp(stamp_after(moment.generation, &translation, news));
+            self.stats.revalidated.add(1);
+            return Some(Arc::clone(flow));
+        }
+        self.flows.remove(index);
+        None
+    }
+
+    /// Translates a packet, and returns the new flow, or the one that says the same, with its number. A flow
+    /// without a number is not worth a place, and serves this packet alone.
+    #[cold]
+    fn translate(&mut self, moment: Moment, key: &FlowKey) -> (Arc<CachedFlow>, Option<u32>) {
+        let translation = self.policy.translate(key);
+        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
+        let news = self.policy.learn(&translation.learn, moment.now);
+        if news.is_any {
+            // It costs about as much as another translation.
+            self.budget.charge(moment.in_port);
+        }
+        let stamp = stamp_after(moment.generation, &translation, news);
+        // A host that was made up does not send a second frame. While others are protected from a
+        // flood of those, that is waited for: each flow displaces something of theirs.
+        let waits = news.is_any && self.budget.protects();
+        if waits || !self.is_worth_a_place(&translation, key) {
+            let place = Place::default();
+            let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
+            return (self.flows.receive_guest(flow), None);
+        }
+        let (mut place, same) = self.flows.place(&translation.mask, key);
+        if let Some(index) = same {
+            let agrees = self
+                .flows
+                .get(index)
+                .filter(|f| f.agrees_with(&translation, &watched) && !f.is_dead());
+            if let Some(flow) = agrees {
+                flow.restamp(stamp);
+                return (Arc::clone(flow), Some(index));
+            }
+            self.flows.remove(index);
+            (place, _) = self.flows.place(&translation.mask, key);
+        }
+        let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
+        let flow = Arc::new(flow);
+        let (index, evicted) = self.flows.insert(Arc::clone(&flow));
+        self.stats.evictions.add(u64::from(evicted));
+        self.stats.flows.set(self.flows.len() as u64);
+        self.stats.masks.set(self.flows.masks() as u64);
+        self.stats.active_masks.set(self.flows.active_masks() as u64);
+        (flow, Some(index))
+    }
+
+    /// Whether a flow should be remembered, or is already.
+    fn is_worth_a_place(&mut self, translation: &Translation, key: &FlowKey) -> bool {
+        let hits = self.stats.hits.get() + self.stats.probe_hits.get();
+        !self.is_off
+            && (self.admission.admits(self.flows.is_full(), hits)
+                || self.flows.has(&translation.mask, key))
+    }
+
+    /// Notes the flow of a hash.
+    fn remember(&mut self, hash: u64, index: u32) {
+        let flows = &self.flows;
+        // In about seconds: those in use are alike.
+        let used = |i: u32| flows.get(i).map(|f| f.used_ms() >> 10);
+        let evicted = self.signatures.insert(hash, index, used);
+        self.stats.admissions.add(1);
+        self.stats.signature_evictions.add(u64::from(evicted));
+    }
+}
+
+/// The generation that a translation is right for: the one it was made at, or the next if that is
+/// about nothing but the hosts that it made known itself, and it did not ask where they are.
+fn stamp_after(generation: u64, translation: &Translation, news: News) -> u64 {
+    let Translation { learn, hosts, .. } = translation;
+    // A host that is learned is among the hosts that were read, once each time.
+    let asks_too = || {
+        learn.iter().any(|Learn { host, .. }| {
+            let read = hosts.iter().filter(|read| *read == host).count();
+            read > learn.iter().filter(|other| other.host == *host).count()
+        })
+    };
+    match news.announced {
+        Some(next) if next == generation + 1 && !asks_too() => next,
+        _ => generation,
+    }
+}

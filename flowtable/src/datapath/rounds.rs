@@ -1,0 +1,293 @@
+//! Frames that go round: which of them are looked up in the next pass, and what becomes of the received
+//! frame that they stand for.
+//!
+//! The actions of a flow may ask for a frame to be looked up again, several times where they make copies.
+//! Such frames wait here until the pass is over. The next pass takes one waiting frame of each received
+//! frame, so that it is a batch like the first one and never a larger one. Which of them is the same as if
+//! each received frame went through its passes alone, depth first: what a pass asks for comes before what
+//! waits already, in the order of the actions.
+//!
+//! A received frame has one outcome, which is known when nothing of it waits any more.
+
+use super::execute::Executed;
+use arrayvec::ArrayVec;
+use flow::verdict::DropReason;
+use packet::{FrameId, MAX_BATCH};
+
+/// Times that one frame may go round.
+pub(crate) const MAX_RECIRCULATIONS: u8 = 8;
+/// Look-ups of frames that go round, for one received frame: each pass may ask for several.
+pub(super) const MAX_LOOKUPS: u8 = 64;
+
+/// A frame that is to be looked up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recirculation {
+    /// The received frame or a copy of it.
+    pub frame: FrameId,
+    /// Names the state of the tables that goes on with it.
+    pub recirc_id: u32,
+}
+
+/// A frame in a pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) frame: FrameId,
+    /// 0 in the first pass.
+    pub(super) recirc_id: u32,
+    /// Index of the received frame that it stands for.
+    pub(super) origin: u8,
+    /// Passes that it has behind it.
+    pub(super) round: u8,
+}
+
+impl Place {
+    const fn received(index: usize) -> Self {
+        Self { frame: FrameId::received(index), recirc_id: 0, origin: index as u8, round: 0 }
+    }
+}
+
+/// The places of the first pass.
+pub(super) static RECEIVED: [Place; MAX_BATCH] = {
+    let mut places = [Place::received(0); MAX_BATCH];
+    let mut index = 0;
+    while index < MAX_BATCH {
+        places[index] = Place::received(index);
+        index += 1;
+    }
+    places
+};
+
+/// The frames of one pass.
+pub(super) type Pass = ArrayVec<Place, MAX_BATCH>;
+
+/// What came of a received frame and its copies so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    outputs: u32,
+    punted: u32,
+    /// Look-ups of frames that went round.
+    lookups: u8,
+    /// The latest reason for which nothing was sent.
+    reason: Option<DropReason>,
+}
+
+impl Outcome {
+    /// What came of it after one more execution, by a flow that drops its packets for this reason, if it does.
+    #[inline]
+    fn with(self, executed: Executed, drop: Option<DropReason>) -> Self {
+        Self {
+            outputs: self.outputs + executed.outputs,
+            punted: self.punted + executed.punted,
+            reason: executed.cut.or(drop).or(self.reason),
+            ..self
+        }
+    }
+
+    /// Why the received frame is dropped; `None` if something of it was sent.
+    #[inline]
+    pub(super) fn fate(&self) -> Option<DropReason> {
+        if self.outputs > 0 {
+            None
+        } else if self.punted > 0 {
+            // Nobody listens yet.
+            Some(DropReason::NoController)
+        } else {
+            Some(self.reason.unwrap_or(DropReason::RuleDrop))
+        }
+    }
+}
+
+/// A frame that waits for its next pass.
+#[derive(Debug)]
+struct Waiting {
+    place: Place,
+    /// What comes after it, of the same received frame: an index into `Rounds::waiting`.
+    next: Option<u32>,
+}
+
+/// See the [module](self). Nothing is left in it between two batches but memory.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// What the latest execution asked for, in order.
+    pub(super) asked: Vec<Recirculation>,
+    /// What waits and what has waited in this batch, linked into a stack for each received frame.
+    waiting: Vec<Waiting>,
+    /// The top of that stack, by received frame.
+    tops: [Option<u32>; MAX_BATCH],
+    /// Of the received frames of which something waits.
+    outcomes: [Outcome; MAX_BATCH],
+    /// Which these are: a bit for each.
+    unsettled: u64,
+}
+
+const _: () = assert!(MAX_BATCH <= 64, "Rounds::unsettled has a bit for each received frame");
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self {
+            asked: Vec::new(),
+            waiting: Vec::new(),
+            tops: [None; MAX_BATCH],
+            outcomes: [Outcome::default(); MAX_BATCH],
+            unsettled: 0,
+        }
+    }
+}
+
+impl Rounds {
+    /// Notes what came of a frame in its pass: what execution did, what it `asked` for, and why the flow
+    /// drops its packets, if it does. Returns the outcome of the received frame if nothing of it waits.
+    #[inline]
+    pub(super) fn settle(
+        &mut self,
+        place: &Place,
+        executed: Executed,
+        drop: Option<DropReason>,
+    ) -> Option<Outcome> {
+        if place.round == 0 && self.asked.is_empty() {
+            return Some(Outcome::default().with(executed, drop));
+        }
+        self.settle_round(place, executed, drop)
+    }
+
+    /// As [`Self::settle`], of a frame that goes round or comes from there.
+    fn settle_round(
+        &mut self,
+        place: &Place,
+        executed: Executed,
+        drop: Option<DropReason>,
+    ) -> Option<Outcome> {
+        let origin = usize::from(place.origin);
+        let before = if place.round == 0 { Outcome::default() } else { self.outcomes[origin] };
+        let mut outcome = before.with(executed, drop);
+        self.push_asked(place, &mut outcome);
+        if outcome.lookups == MAX_LOOKUPS && self.tops[origin].take().is_some() {
+            outcome.reason = Some(DropReason::RecirculationLimit);
+        }
+        let bit = 1 << origin;
+        if self.tops[origin].is_none() {
+            self.unsettled &= !bit;
+            return Some(outcome);
+        }
+        self.unsettled |= bit;
+        self.outcomes[origin] = outcome;
+        None
+    }
+
+    /// Notes that a frame gets no further in its pass. Returns as [`Self::settle`].
+    pub(super) fn refuse(&mut self, place: &Place, reason: DropReason) -> Option<Outcome> {
+        self.settle(place, Executed::default(), Some(reason))
+    }
+
+    /// Frames wait for another pass.
+    #[inline]
+    pub(super) fn has_waiting(&self) -> bool {
+        self.unsettled != 0
+    }
+
+    /// Lets what was asked for wait before anything else of the received frame.
+    fn push_asked(&mut self, place: &Place, outcome: &mut Outcome) {
+        if place.round == MAX_RECIRCULATIONS && !self.asked.is_empty() {
+            outcome.reason = Some(DropReason::RecirculationLimit);
+            self.asked.clear();
+        }
+        let top = &mut self.tops[usize::from(place.origin)];
+        for Recirculation { frame, recirc_id } in self.asked.drain(..).rev() {
+            let place = Place { frame, recirc_id, round: place.round + 1, ..*place };
+            self.waiting.push(Waiting { place, next: *top });
+            *top = Some(self.waiting.len() as u32 - 1);
+        }
+    }
+
+    /// Makes `pass` the next pass: of each received frame of which something waits the first that does.
+    /// False if nothing waits any more.
+    pub(super) fn begin_pass(&mut self, pass: &mut Pass) -> bool {
+        pass.clear();
+        let mut left = self.unsettled;
+        while left != 0 {
+            let origin = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if let Some(top) = self.tops[origin] {
+                let waiting = &self.waiting[top as usize];
+                self.tops[origin] = waiting.next;
+                self.outcomes[origin].lookups += 1;
+                pass.push(waiting.place);
+            }
+        }
+        if pass.is_empty() {
+            self.waiting.clear();
+        }
+        !pass.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The frames of a pass: received frame and recirculation id.
+    type Looked = Vec<(u8, u32)>;
+
+    /// Frames go round as `asks` says: by the recirculation id of a frame, the ids that it asks for.
+    /// Returns the ids in the order of their look-ups, and the outcomes by received frame.
+    fn go_round(
+        received: usize,
+        asks: impl Fn(u8, u32) -> Vec<u32>,
+    ) -> (Vec<Looked>, Vec<(u8, Outcome)>) {
+        let mut rounds = Rounds::default();
+        let (mut passes, mut settled) = (Vec::new(), Vec::new());
+        let mut pass: Pass = RECEIVED[..received].iter().copied().collect();
+        loop {
+            passes.push(pass.iter().map(|place| (place.origin, place.recirc_id)).collect());
+            for place in &pass {
+                let ids = asks(place.origin, place.recirc_id).into_iter();
+                let frame = place.frame;
+                rounds.asked.extend(ids.map(|recirc_id| Recirculation { frame, recirc_id }));
+                let outcome = rounds.settle(place, Executed::default(), None);
+                settled.extend(outcome.map(|outcome| (place.origin, outcome)));
+            }
+            if !rounds.begin_pass(&mut pass) {
+                return (passes, settled);
+            }
+        }
+    }
+
+    #[test]
+    fn a_received_frame_goes_round_depth_first_and_all_go_together() {
+        let (passes, settled) = go_round(3, |origin, id| match (origin, id) {
+            (0 | 2, 0) => vec![1, 2],
+            (0, 1) => vec![11, 12],
+            _ => vec![],
+        });
+        let expected: [&[(u8, u32)]; 5] = [
+            &[(0, 0), (1, 0), (2, 0)],
+            &[(0, 1), (2, 1)],
+            &[(0, 11), (2, 2)],
+            &[(0, 12)],
+            &[(0, 2)],
+        ];
+        assert_eq!(passes, expected);
+        let order: Vec<u8> = settled.iter().map(|(origin, _)| *origin).collect();
+        assert_eq!(order, [1, 2, 0], "each once, and as soon as nothing of it waits");
+    }
+
+    #[test]
+    fn a_frame_that_never_stops_is_stopped() {
+        let (passes, settled) = go_round(1, |_, id| vec![id + 1]);
+        assert_eq!(passes.len(), 1 + usize::from(MAX_RECIRCULATIONS));
+        assert_eq!(settled.len(), 1);
+        assert_eq!(settled[0].1.fate(), Some(DropReason::RecirculationLimit));
+    }
+
+    #[test]
+    fn a_frame_that_multiplies_is_looked_up_a_limited_number_of_times() {
+        let (passes, settled) =
+            go_round(2, |origin, _| if origin == 0 { vec![1; 5] } else { vec![] });
+        assert_eq!(passes.len(), 1 + usize::from(MAX_LOOKUPS));
+        assert_eq!(settled.len(), 2);
+        assert_eq!(settled[1].1.fate(), Some(DropReason::RecirculationLimit));
+        let (passes, settled) = go_round(1, |_, id| if id == 0 { vec![1; 64] } else { vec![] });
+        assert_eq!(passes.len(), 1 + usize::from(MAX_LOOKUPS));
+        assert_eq!(settled[0].1.fate(), Some(DropReason::RuleDrop), "64 are allowed");
+    }
+}
