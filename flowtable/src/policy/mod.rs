@@ -161,7 +161,7 @@ impl Policy {
             macs: RwLock::default(),
             shape: Mutex::default(),
             seed,
-            recirc: RecircTable::default(),
+            recirc: RecircTable::new(seed),
             changes: Changes::new(seed),
             announcements: Announcements::default(),
             storm: StormControl::default(),

@@ -1,7 +1,11 @@
 //! Pipeline state that waits for another pass of its packet.
 //!
 //! Equal states share an id, so that packets of one flow keep hitting the same cached flow. A state
-//! lives as long as somebody holds its [`Continuation`]; the table only remembers it weakly.
+//! lives as long as somebody holds its [`Continuation`], as cached flows do whose actions name it; the
+//! table only remembers it weakly, and forgets it with the last holder.
+//!
+//! Translations ask the table, cached frames never do. It is divided into shards with a lock each, so that
+//! workers that translate at the same time rarely meet: by the hash of a state, which its id repeats.
 
 use super::bridge::BridgeId;
 use super::xlate::Suspended;
@@ -9,11 +13,14 @@ use flow::PipelineKey;
 use flow::action::Action;
 use flow::types::TableId;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-/// States at most. A packet that needs one more is dropped.
-const MAX_STATES: usize = 65_536;
+/// Bits of an id that name the shard.
+const SHARD_BITS: u32 = 4;
+const SHARDS: usize = 1 << SHARD_BITS;
+/// States of a shard at most; 65,536 in all. A packet that needs one more is dropped.
+const MAX_STATES: usize = 4096;
 
 /// What goes on when the packet comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,69 +43,175 @@ pub struct Continuation {
     /// Names it in [`DpAction::Recirculate`](flow::verdict::DpAction::Recirculate) and in keys.
     pub id: u32,
     pub(super) state: FrozenState,
+    hash: u64,
+    /// Where it is remembered.
+    shards: Weak<Shards>,
+}
+
+impl Drop for Continuation {
+    fn drop(&mut self) {
+        if let Some(shards) = self.shards.upgrade() {
+            shards.of_id(self.id).lock().forget(self.id, self.hash);
+        }
+    }
 }
 
 /// States by id and by value.
-#[derive(Debug, Default)]
-pub struct RecircTable(Mutex<States>);
+#[derive(Debug)]
+pub struct RecircTable {
+    shards: Arc<Shards>,
+    hasher: ahash::RandomState,
+}
 
 #[derive(Debug, Default)]
-struct States {
-    by_id: HashMap<u32, Weak<Continuation>>,
-    by_hash: HashMap<u64, Vec<u32>>,
-    hasher: std::hash::RandomState,
-    last: u32,
+struct Shards([Mutex<Shard>; SHARDS]);
+
+#[derive(Debug, Default)]
+struct Shard {
+    by_id: BTreeMap<u32, Weak<Continuation>>,
+    /// States with equal hashes are as good as always equal.
+    by_hash: BTreeMap<u64, Vec<u32>>,
+    /// Ids handed out so far.
+    numbered: u32,
+}
+
+impl Shards {
+    fn of_id(&self, id: u32) -> &Mutex<Shard> {
+        &self.0[id as usize % SHARDS]
+    }
 }
 
 impl RecircTable {
+    /// No states yet. The seed keys the hash function.
+    pub(super) fn new(seed: u64) -> Self {
+        let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(17), 0x5eed);
+        Self { shards: Arc::default(), hasher }
+    }
+
     /// The state with this id, while somebody holds it.
     pub fn get(&self, id: u32) -> Option<Arc<Continuation>> {
-        self.0.lock().by_id.get(&id)?.upgrade()
+        self.shards.of_id(id).lock().by_id.get(&id)?.upgrade()
     }
 
     /// An id for the state. `None` if there are too many.
     pub(super) fn allocate(&self, state: FrozenState) -> Option<Arc<Continuation>> {
-        use std::hash::BuildHasher;
-        let mut states = self.0.lock();
-        let hash = states.hasher.hash_one((&state.suspended, &state.action_set, state.key.words()));
-        let known = states.by_hash.get(&hash).into_iter().flatten();
-        for id in known {
-            if let Some(same) = states.by_id.get(id).and_then(Weak::upgrade)
-                && same.state == state
-            {
-                return Some(same);
+        let FrozenState { suspended, action_set, stack, key, bridge, table, hashed } = &state;
+        let parts = (suspended, action_set, stack, key.words(), bridge, table, hashed);
+        let hash = self.hasher.hash_one(parts);
+        let shard_no = hash as u32 % SHARDS as u32;
+        // Whoever drops the last of a state takes the lock, so these have to outlive it.
+        let mut others = Vec::new();
+        let mut shard = self.shards.of_id(shard_no).lock();
+        for id in shard.by_hash.get(&hash).into_iter().flatten() {
+            if let Some(known) = shard.by_id.get(id).and_then(Weak::upgrade) {
+                if known.state == state {
+                    return Some(known);
+                }
+                others.push(known);
             }
         }
-        if states.by_id.len() >= MAX_STATES {
-            states.forget_dead();
-            if states.by_id.len() >= MAX_STATES {
-                return None;
-            }
+        if shard.by_id.len() >= MAX_STATES {
+            return None;
         }
-        let id = states.next_id();
-        let continuation = Arc::new(Continuation { id, state });
-        states.by_id.insert(id, Arc::downgrade(&continuation));
-        states.by_hash.entry(hash).or_default().push(id);
+        let id = shard.next_id(shard_no);
+        let shards = Arc::downgrade(&self.shards);
+        let continuation = Arc::new(Continuation { id, state, hash, shards });
+        shard.by_id.insert(id, Arc::downgrade(&continuation));
+        shard.by_hash.entry(hash).or_default().push(id);
         Some(continuation)
     }
 }
 
-impl States {
-    fn next_id(&mut self) -> u32 {
+impl Shard {
+    fn next_id(&mut self, shard_no: u32) -> u32 {
         loop {
-            self.last = self.last.wrapping_add(1).max(1);
-            if !self.by_id.contains_key(&self.last) {
-                return self.last;
+            self.numbered = self.numbered.wrapping_add(1);
+            let id = self.numbered << SHARD_BITS | shard_no;
+            // 0 is the id of packets that have just been received.
+            if id != 0 && !self.by_id.contains_key(&id) {
+                return id;
             }
         }
     }
 
-    fn forget_dead(&mut self) {
-        self.by_id.retain(|_, state| state.strong_count() > 0);
-        let Self { by_id, by_hash, .. } = self;
-        by_hash.retain(|_, ids| {
-            ids.retain(|id| by_id.contains_key(id));
-            !ids.is_empty()
+    fn forget(&mut self, id: u32, hash: u64) {
+        self.by_id.remove(&id);
+        if let Some(ids) = self.by_hash.get_mut(&hash) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_hash.remove(&hash);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(n: u64) -> FrozenState {
+        FrozenState {
+            suspended: Vec::new(),
+            action_set: Vec::new(),
+            stack: vec![(n.into(), 16)],
+            key: PipelineKey::default(),
+            bridge: BridgeId::FIRST,
+            table: TableId::default(),
+            hashed: false,
+        }
+    }
+
+    fn len(table: &RecircTable) -> (usize, usize) {
+        let shards = || table.shards.0.iter().map(|shard| shard.lock());
+        (shards().map(|s| s.by_id.len()).sum(), shards().map(|s| s.by_hash.len()).sum())
+    }
+
+    #[test]
+    fn equal_states_share_an_id_while_somebody_holds_it() {
+        let table = RecircTable::new(1);
+        let (one, other) = (table.allocate(state(1)).unwrap(), table.allocate(state(2)).unwrap());
+        assert_ne!(one.id, other.id);
+        assert!(Arc::ptr_eq(&one, &table.allocate(state(1)).unwrap()));
+        assert!(Arc::ptr_eq(&one, &table.get(one.id).unwrap()));
+        let id = one.id;
+        drop(one);
+        assert!(table.get(id).is_none());
+        assert_ne!(table.allocate(state(1)).unwrap().id, id, "a cached flow may still match it");
+    }
+
+    #[test]
+    fn states_that_nobody_holds_leave_nothing_behind() {
+        let table = RecircTable::new(1);
+        for round in 0..10 {
+            let held: Vec<_> = (0..1000).map(|n| table.allocate(state(n))).collect();
+            assert!(held.iter().all(Option::is_some));
+            assert_eq!(len(&table), (1000, 1000), "round {round}");
+        }
+        assert_eq!(len(&table), (0, 0));
+    }
+
+    #[test]
+    fn there_is_a_limit_and_it_is_lifted_again() {
+        let table = RecircTable::new(1);
+        let held: Vec<_> = (0..70_000).filter_map(|n| table.allocate(state(n))).collect();
+        assert!((65_000..=65_536).contains(&held.len()), "{}", held.len());
+        drop(held);
+        assert!(table.allocate(state(0)).is_some());
+    }
+
+    #[test]
+    fn threads_agree_about_ids() {
+        let table = RecircTable::new(1);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..20_000 {
+                        let held = table.allocate(state(n % 8)).unwrap();
+                        assert_eq!(table.get(held.id).unwrap().state, state(n % 8));
+                    }
+                });
+            }
         });
+        assert_eq!(len(&table), (0, 0));
     }
 }
