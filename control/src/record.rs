@@ -127,6 +127,17 @@ pub struct BucketStatsRecord {
     pub byte_count: u64,
 }
 
+/// A bridge in the list of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeRecord {
+    /// Name of the bridge.
+    pub bridge: String,
+    /// The bridge's identifier in OpenFlow: 16 hexadecimal digits.
+    pub datapath_id: String,
+    /// How many ports it has.
+    pub ports: u64,
+}
+
 /// A bridge, as `ofctl show` tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchRecord {

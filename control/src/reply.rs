@@ -1,7 +1,7 @@
 //! How the daemon answers.
 
 use crate::record::{
-    Aggregate, CacheRecord, DropsRecord, FdbStatsRecord, PacketOutRecord, PortRecord,
+    Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, PacketOutRecord, PortRecord,
     PortStatsRecord, SwitchRecord, TableRecord, TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub enum Reply {
     Aggregate(Aggregate),
     /// All tables, from 0 to 253.
     Tables(Vec<TableRecord>),
+    /// All bridges, in the order in which they were added.
+    Bridges(Vec<BridgeRecord>),
     /// The bridge and its ports.
     Switch(SwitchRecord),
     /// The ports that were asked for.

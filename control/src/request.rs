@@ -42,6 +42,29 @@ pub enum Operation {
     /// Sends a packet that somebody made by hand. [`Reply::PacketOut`](crate::Reply::PacketOut)
     PacketOut(PacketOutRequest),
 
+    /// Adds a bridge without ports. [`Reply::Done`](crate::Reply::Done)
+    AddBr {
+        /// Name of the bridge: one that a network device could have.
+        name: String,
+        /// 16 hexadecimal digits; `None` derives the datapath id from a MAC address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        datapath_id: Option<String>,
+    },
+    /// Removes a bridge with its ports, rules, groups and hosts. [`Reply::Done`](crate::Reply::Done)
+    DelBr {
+        /// Name of the bridge.
+        name: String,
+    },
+    /// Lists the bridges. [`Reply::Bridges`](crate::Reply::Bridges)
+    ListBr,
+    /// Tells what is wanted of the switch: its bridges, their ports, and all settings. Answer: text, the file that
+    /// `switchd --config` starts from, or one JSON object of the same shape.
+    /// [`Reply::Listed`](crate::Reply::Listed)
+    ShowConfig {
+        /// How the answer is written.
+        format: Format,
+    },
+
     /// Describes the bridge and its ports. [`Reply::Switch`](crate::Reply::Switch)
     Show,
     /// Lists the counters of ports. [`Reply::PortStats`](crate::Reply::PortStats)

@@ -3,6 +3,7 @@
 //! `main` reads the command line, wires, and turns the outcome into an exit status: 0 done, 1
 //! refused or failed, 2 usage (and, from `diff-flows`, 2 different).
 
+mod bridges;
 mod cached_flows;
 mod connect;
 mod explain;
@@ -76,6 +77,11 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DumpGroupStats(a) => groups::dump_stats(options, a),
 
         Verb::PacketOut(a) => packet_out::send(options, a),
+
+        Verb::AddBr(a) => bridges::add(options, a),
+        Verb::DelBr(a) => bridges::remove(options, a),
+        Verb::ListBr(a) => bridges::list(options, a),
+        Verb::ShowConfig(a) => bridges::show_config(options, a),
 
         Verb::Show(a) => ports::show(options, a),
         Verb::DumpPorts(a) => ports::dump(options, a),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Programs and asks a running switchd.
 ///
-/// Verbs, rules and output are those of ovs-ofctl. BRIDGE may be left out everywhere.
+/// Verbs, rules and output are those of ovs-ofctl. BRIDGE may be left out while there is one.
 #[derive(Debug, Parser)]
 #[command(name = "ofctl", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Options {
@@ -189,7 +189,20 @@ pub(crate) enum Verb {
     )]
     PacketOut(Words),
 
-    /// Show the switch and its ports
+    /// Add a bridge without ports
+    #[command(override_usage = "ofctl add-br NAME [datapath-id=ID]")]
+    AddBr(Words),
+    /// Take a bridge away, with its ports, rules, groups and hosts
+    #[command(override_usage = "ofctl del-br NAME")]
+    DelBr(Words),
+    /// List the names of the bridges
+    #[command(override_usage = "ofctl list-br")]
+    ListBr(Words),
+    /// Show bridges and ports with all their settings, as the file that switchd --config starts from
+    #[command(override_usage = "ofctl show-config")]
+    ShowConfig(Words),
+
+    /// Show a bridge and its ports
     #[command(override_usage = "ofctl show [BRIDGE]")]
     Show(Words),
     /// Show the counters of a port, or of all
@@ -198,7 +211,8 @@ pub(crate) enum Verb {
     /// Show a port, or all
     #[command(override_usage = "ofctl dump-ports-desc [BRIDGE] [PORT]")]
     DumpPortsDesc(Words),
-    /// Add a port, described as for switchd: veth0, tap:vm1, netns:NAMESPACE/NAME, internal:NAME
+    /// Add a port, described as for switchd: veth0, tap:vm1, netns:NAMESPACE/NAME, internal:NAME,
+    /// patch:NAME,peer=NAME
     #[command(override_usage = "ofctl add-port [BRIDGE] PORT [KEY=VALUE]...")]
     AddPort(Words),
     /// Take a port away; rules that name it stay
@@ -294,6 +308,10 @@ impl Verb {
             Self::DumpGroups(_) => "dump-groups",
             Self::DumpGroupStats(_) => "dump-group-stats",
             Self::PacketOut(_) => "packet-out",
+            Self::AddBr(_) => "add-br",
+            Self::DelBr(_) => "del-br",
+            Self::ListBr(_) => "list-br",
+            Self::ShowConfig(_) => "show-config",
             Self::Show(_) => "show",
             Self::DumpPorts(_) => "dump-ports",
             Self::DumpPortsDesc(_) => "dump-ports-desc",

@@ -37,13 +37,17 @@ impl Lock {
     }
 }
 
+/// What is to be done about a device that another switch has.
+const HOW_TO_MOVE: &str =
+    "a device belongs to one switch: take it away there with \"ofctl del-port\", or stop it";
+
 fn owner(address: &SocketAddr) -> String {
     let pid = UnixStream::connect_addr(address)
         .and_then(|stream| Ok(getsockopt(&stream, PeerCredentials)?.pid()));
     match pid {
         Ok(pid) if pid == std::process::id() as i32 => "this process already".to_owned(),
         // The kernel says 0 for a process of another PID namespace.
-        Ok(pid) if pid > 0 => format!("process {pid}"),
-        _ => "another process".to_owned(),
+        Ok(pid) if pid > 0 => format!("process {pid}; {HOW_TO_MOVE}"),
+        _ => format!("another process; {HOW_TO_MOVE}"),
     }
 }

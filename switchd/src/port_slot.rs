@@ -128,6 +128,14 @@ impl PortSlot {
         }
     }
 
+    /// What it is made of, while that is there.
+    pub(crate) fn kind_name(&self) -> Option<&'static str> {
+        match self.attachment {
+            Attachment::Patch(_) => Some("patch"),
+            Attachment::Queues(_) => self.port.as_ref().map(|port| port.kind.name()),
+        }
+    }
+
     /// Its device, there or not, is the one of this name in this place.
     pub(crate) fn is_for(&self, place: &Place, name: &str) -> bool {
         match self.spec.kind.target() {

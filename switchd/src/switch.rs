@@ -6,14 +6,17 @@
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
 //! knows about opening and closing; ports follow their devices in `links`; `inject` sends packets that were made by hand, and `views` is what commands show.
 
+mod datapath_id;
 mod inject;
 mod links;
+mod on_bridge;
 mod ports;
 mod reconcile;
 mod rings;
 mod views;
 
 pub use links::Place;
+pub use on_bridge::OnBridge;
 pub(crate) use rings::RingKeeper;
 pub use rings::RingMemory;
 pub use views::{CacheView, PortView, WorkerView};
@@ -32,7 +35,7 @@ use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheStats, Datapath, Egress, FlowRegistry};
-use flowtable::policy::{self, BridgeId, Conduct, Policy};
+use flowtable::policy::{self, Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -254,11 +257,6 @@ impl Switch {
         &self.policy
     }
 
-    /// The bridge that commands are about.
-    pub fn bridge(&self) -> policy::Bridge<'_> {
-        self.policy.bridge(BridgeId::FIRST)
-    }
-
     /// Rules are to be read leniently, whatever the request says.
     pub fn is_lenient(&self) -> bool {
         self.lenient
@@ -272,14 +270,6 @@ impl Switch {
     /// The switch's monotonic clock: time since its start.
     pub fn now(&self) -> Duration {
         self.epoch.elapsed()
-    }
-
-    /// The datapath id: from the MAC address of the first port that has one.
-    pub fn datapath_id(&self) -> u64 {
-        let slots = self.slots.lock();
-        let mac =
-            slots.iter().map(|s| s.mac).find(|mac| *mac != [0; 6]).unwrap_or([2, 0, 0, 0, 0, 0]);
-        flow::types::mac_bits(mac)
     }
 
     /// Where to subscribe to what happens to bridges.

@@ -1,6 +1,7 @@
 //! `ofctl` as a user runs it, against a switch with ports in memory.
 
 mod bench;
+mod bridges;
 mod cached_flows;
 mod lint;
 mod monitor;

@@ -8,7 +8,7 @@ use super::dispatch::Failure;
 use super::names::{NameTable, port_names, shown};
 use super::refuse::{self, Line};
 use super::session::Sender;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{CachedFlowRecord, DropCause, ReasonRecord};
 use control::{CachedFlowQuery, Format, Reason as RefusalReason, Refusal, Reply};
@@ -29,16 +29,22 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Lists the cached flows of a query.
+/// Lists the cached flows of a query, as far as they begin in this bridge.
 pub(super) fn dump(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     query: &CachedFlowQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     let names = port_names(switch.bridge());
     let filter = Filter::parse(switch, &query.filter, &names)?;
     let mut workers = switch.cached_flows();
-    workers.iter_mut().for_each(|flows| flows.retain(|flow| filter.may_cover(flow)));
+    // A flow belongs to the bridge of the port where its packets come in.
+    let is_elsewhere = |flow: &CachedFlow| {
+        let at = switch.policy().port_ref(flow.key().port_no.get());
+        at.is_some_and(|at| at.bridge != switch.bridge().id())
+    };
+    let is_wanted = |flow: &CachedFlow| filter.may_cover(flow) && !is_elsewhere(flow);
+    workers.iter_mut().for_each(|flows| flows.retain(|flow| is_wanted(flow)));
     let ports = port_labels(switch, query.names);
     let names = shown(&names, query.names);
     let writer = Writer { switch, query, ports, names: &names, now: switch.now() };
@@ -65,7 +71,7 @@ pub(super) fn dump(
 }
 
 /// What ports are called: by name if that is wanted, or if there are several bridges, each with numbers of its own.
-fn port_labels(switch: &Switch, names: bool) -> HashMap<PortNo, String> {
+fn port_labels(switch: &OnBridge<'_>, names: bool) -> HashMap<PortNo, String> {
     let policy = switch.policy();
     let bridges = policy.bridges();
     let uses_names = names || bridges.len() > 1;
@@ -86,7 +92,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn parse(switch: &Switch, text: &str, names: &NameTable) -> Result<Self, Box<Refusal>> {
+    fn parse(switch: &OnBridge<'_>, text: &str, names: &NameTable) -> Result<Self, Box<Refusal>> {
         let context = ParseContext { ports: names, ..ParseContext::default() };
         let line = Line { file: None, number: 1, text };
         let wanted = parse_match(text, &context).map_err(|error| refuse::text(&error, line))?;
@@ -130,7 +136,7 @@ struct RuleWords {
 
 /// The rules that won when a packet was translated.
 fn describe_rules(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     steps: &[TraceStep],
     names: &dyn PortNames,
 ) -> HashMap<*const Rule, RuleWords> {
@@ -162,7 +168,7 @@ impl RuleWords {
 }
 
 struct Writer<'a> {
-    switch: &'a Switch,
+    switch: &'a OnBridge<'a>,
     query: &'a CachedFlowQuery,
     /// What the ports of all bridges are called here.
     ports: HashMap<PortNo, String>,

@@ -2,11 +2,12 @@
 
 use super::monitor::Watch;
 use super::session::Sender;
-use super::{cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace};
-use crate::switch::Switch;
+use super::{
+    bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace,
+};
+use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
 use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
-use flowtable::policy::Bridge;
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ pub(super) fn carry_out(
     text: &[u8],
     to: &mut Sender<'_>,
 ) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
-    if let Err(refusal) = bridge(switch, request) {
-        return Ok(Err(refusal));
-    }
-    match dispatch(switch, &request.operation, text, to) {
+    match dispatch(switch, request, text, to) {
         Ok(reply) => Ok(Ok(reply)),
         Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
         Err(Failure::Stream(error)) => Err(error),
@@ -52,36 +50,45 @@ pub(super) fn monitor<'a>(
     request: &'a Request,
     query: &'a MonitorQuery,
 ) -> Result<Watch<'a>, Box<Refusal>> {
-    let bridge = request.bridge.as_ref().map(|_| bridge(switch, request)).transpose()?;
-    Watch::new(switch, bridge, query)
+    let named = request.bridge.as_deref().map(|name| bridges::find(switch, name)).transpose()?;
+    Watch::new(switch, named.map(|bridge| bridge.bridge()), query)
 }
 
-/// The bridge that a request is about: the one that it names, or the only one.
-fn bridge<'a>(switch: &'a Switch, request: &Request) -> Result<Bridge<'a>, Box<Refusal>> {
-    let policy = switch.policy();
-    let bridges = policy.bridges();
-    let known = || bridges.iter().map(|(_, name)| &**name).collect::<Vec<_>>().join(", ");
-    match (request.bridge.as_deref(), &bridges[..]) {
-        (Some(name), _) => policy.find_bridge(name).ok_or_else(|| {
-            let message = format!("there is no bridge \"{name}\"");
-            let hint = format!("this switch has {}", known());
-            Box::new(Refusal::new(Reason::NotFound, message).with_hint(hint))
-        }),
-        (None, [(only, _)]) => Ok(policy.bridge(*only)),
-        (None, []) => {
-            let refusal = Refusal::new(Reason::NotFound, "this switch has no bridge");
-            Err(Box::new(refusal.with_hint("add one with add-br")))
-        }
-        (None, _) => {
-            let message = "the switch has several bridges: name one of them";
-            let hint = format!("this switch has {}", known());
-            Err(Box::new(Refusal::new(Reason::NotFound, message).with_hint(hint)))
-        }
-    }
-}
-
+/// What is about the whole switch, or about one bridge more than another.
 fn dispatch(
     switch: &Switch,
+    request: &Request,
+    text: &[u8],
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    let named = request.bridge.as_deref().map(|name| bridges::find(switch, name)).transpose()?;
+    Ok(match &request.operation {
+        Operation::AddBr { name, datapath_id } => {
+            bridges::add(switch, name, datapath_id.as_deref())?
+        }
+        Operation::DelBr { name } => bridges::remove(switch, name)?,
+        Operation::ListBr => bridges::list(switch),
+        Operation::ShowConfig { format } => bridges::show_config(switch, *format, to)?,
+        Operation::CacheShow => status::caches(switch),
+        Operation::Workers => status::workers(switch),
+        Operation::Drops => {
+            let all = || switch.ports();
+            status::drops(&named.map_or_else(all, |bridge| bridge.ports()))
+        }
+        Operation::Sync => {
+            switch.sync_stats();
+            Reply::Done
+        }
+        operation => {
+            let bridge = named.map_or_else(|| bridges::only(switch), Ok)?;
+            on_bridge(&bridge, operation, text, to)?
+        }
+    })
+}
+
+/// What is about one bridge.
+fn on_bridge(
+    switch: &OnBridge<'_>,
     operation: &Operation,
     text: &[u8],
     to: &mut Sender<'_>,
@@ -114,15 +121,8 @@ fn dispatch(
         Operation::FdbConfigure { ageing, entries } => fdb::configure(switch, *ageing, *entries)?,
         Operation::FdbStats => fdb::stats(switch),
 
-        Operation::CacheShow => status::caches(switch),
         Operation::DumpCachedFlows(query) => cached_flows::dump(switch, query, to)?,
-        Operation::Drops => status::drops(switch),
         Operation::Trace(query) => trace::trace(switch, query)?,
-        Operation::Workers => status::workers(switch),
-        Operation::Sync => {
-            switch.sync_stats();
-            Reply::Done
-        }
         other => {
             let message = format!("this switch has no \"{}\"", other.name());
             return Err(Failure::Refused(Box::new(Refusal::new(Reason::Protocol, message))));

@@ -3,17 +3,17 @@
 use super::dispatch::Failure;
 use super::names::{find, port_names};
 use super::session::Sender;
-use crate::switch::Switch;
+use crate::desired::{Bridge, MacAgeing, MacEntries};
+use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{FdbRecord, FdbStatsRecord};
 use control::{Reason, Refusal, Reply};
 use flow::text::PortNames;
 use flow::types::MacAddr;
 use flowtable::policy::mac_table::MacKey;
-use std::time::Duration;
 
 /// All entries, the one unused for longest first.
-pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failure> {
+pub(super) fn show(switch: &OnBridge<'_>, to: &mut Sender<'_>) -> Result<Reply, Failure> {
     // Hosts whose traffic runs in the caches are as young as it is.
     switch.sync_stats();
     let names = port_names(switch.bridge());
@@ -40,7 +40,7 @@ pub(super) fn show(switch: &Switch, to: &mut Sender<'_>) -> Result<Reply, Failur
 }
 
 /// Forgets learned entries.
-pub(super) fn flush(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
+pub(super) fn flush(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let port = port.map(|text| find(switch.bridge(), text)).transpose()?;
     let gone = switch.bridge().flush_hosts(port);
     Ok(Reply::Changed(gone as u64))
@@ -48,7 +48,7 @@ pub(super) fn flush(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Re
 
 /// Adds a static entry.
 pub(super) fn add(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     port: &str,
     vlan: u16,
     mac: &str,
@@ -64,7 +64,7 @@ pub(super) fn add(
 }
 
 /// Removes an entry.
-pub(super) fn remove(switch: &Switch, vlan: u16, mac: &str) -> Result<Reply, Box<Refusal>> {
+pub(super) fn remove(switch: &OnBridge<'_>, vlan: u16, mac: &str) -> Result<Reply, Box<Refusal>> {
     let key = key(vlan, mac)?;
     match switch.bridge().with_macs(|macs| macs.remove(key)) {
         Some(_) => Ok(Reply::Done),
@@ -99,28 +99,30 @@ fn parse_mac(text: &str) -> Option<MacAddr> {
 
 /// Changes the limits, if any is given.
 pub(super) fn configure(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     ageing: Option<u64>,
     entries: Option<u64>,
 ) -> Result<Reply, Box<Refusal>> {
-    let bad = |message: &str| Err(Box::new(Refusal::new(Reason::Text, message)));
-    if ageing.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
-        return bad("ageing: must be 1 to 86400 seconds");
-    }
-    if entries.is_some_and(|entries| !(10..=1_000_000).contains(&entries)) {
-        return bad("entries: must be 10 to 1000000");
-    }
-    if ageing.is_some() || entries.is_some() {
-        let bridge = switch.bridge();
-        let (old_entries, old_ageing) = bridge.with_macs(|macs| (macs.capacity(), macs.ageing()));
-        let ageing = ageing.map_or(old_ageing, Duration::from_secs);
-        bridge.limit_hosts(entries.map_or(old_entries, |entries| entries as usize), ageing);
-    }
+    let wrong = |message: &str| Box::new(Refusal::new(Reason::Text, message));
+    let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let ageing = ageing.map(|n| {
+        MacAgeing::new(number(n)).ok_or_else(|| wrong("ageing: must be 1 to 86400 seconds"))
+    });
+    let entries = entries
+        .map(|n| MacEntries::new(number(n)).ok_or_else(|| wrong("entries: must be 10 to 1000000")));
+    let (ageing, entries) = (ageing.transpose()?, entries.transpose()?);
+    let change = |bridge: &mut Bridge| {
+        bridge.mac_ageing = ageing.or(bridge.mac_ageing);
+        bridge.mac_entries = entries.or(bridge.mac_entries);
+    };
+    switch
+        .change_bridge(&switch.name(), change)
+        .map_err(|e| Refusal::new(Reason::Switch, e.to_string()))?;
     Ok(stats(switch))
 }
 
 /// Counters of learning.
-pub(super) fn stats(switch: &Switch) -> Reply {
+pub(super) fn stats(switch: &OnBridge<'_>) -> Reply {
     let snapshot = switch.bridge().snapshot();
     let macs = snapshot.macs();
     let totals = macs.stats();

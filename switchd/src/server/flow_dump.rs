@@ -7,7 +7,7 @@ use super::refuse::{self, Line};
 use super::session::Sender;
 use crate::bridge::flows::{self, Totals};
 use crate::event_text::flow_line;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{Aggregate, FlowRecord};
 use control::{FlowQuery, Format, Refusal, Reply};
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// Lists the rules of a query.
 pub(super) fn dump(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     query: &FlowQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
@@ -63,7 +63,7 @@ pub(super) fn dump(
 }
 
 /// Adds up the rules of a query.
-pub(super) fn aggregate(switch: &Switch, query: &FlowQuery) -> Result<Reply, Failure> {
+pub(super) fn aggregate(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<Reply, Failure> {
     let filter = filter(switch, query)?;
     switch.sync_stats();
     let Totals { packets, bytes, rules } = flows::totals(switch.bridge(), &filter);
@@ -71,7 +71,7 @@ pub(super) fn aggregate(switch: &Switch, query: &FlowQuery) -> Result<Reply, Fai
     Ok(Reply::Aggregate(sums))
 }
 
-fn filter(switch: &Switch, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
+fn filter(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let context = ParseContext {
         version: query.version,

@@ -5,13 +5,17 @@ use super::lines::Lines;
 use super::names::port_names;
 use super::refuse::{self, Line};
 use crate::bridge::flows::Replacement;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::{FlowMods, Refusal, Reply};
 use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_flow};
 
 /// Changes rules as the text says.
-pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Reply, Box<Refusal>> {
+pub(super) fn change(
+    switch: &OnBridge<'_>,
+    mods: &FlowMods,
+    text: &[u8],
+) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
     let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names);
@@ -40,7 +44,7 @@ pub(super) fn change(switch: &Switch, mods: &FlowMods, text: &[u8]) -> Result<Re
 
 /// Makes the rules those of the text. Rules that are there already keep their counters.
 pub(super) fn replace(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     mods: &FlowMods,
     text: &[u8],
 ) -> Result<Reply, Box<Refusal>> {

@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::refuse;
 use super::session::Sender;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{BucketRecord, BucketStatsRecord, GroupRecord, GroupStatsRecord};
 use control::{Format, GroupCommand, GroupMods, GroupQuery, Reason, Refusal, Reply};
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Changes groups as the text says.
 pub(super) fn change(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     mods: &GroupMods,
     text: &[u8],
 ) -> Result<Reply, Box<Refusal>> {
@@ -64,7 +64,7 @@ fn command(command: GroupCommand) -> text::GroupCommand {
 
 /// Lists groups.
 pub(super) fn dump(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     query: &GroupQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
@@ -82,7 +82,7 @@ pub(super) fn dump(
 
 /// Lists the counters of groups.
 pub(super) fn dump_stats(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     query: &GroupQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
@@ -105,7 +105,7 @@ pub(super) fn dump_stats(
 
 /// Writes the groups of a query, a line each.
 fn list(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     query: &GroupQuery,
     to: &mut Sender<'_>,
     mut write: impl FnMut(&mut String, &GroupEntry, &GroupWalk<'_>),

@@ -8,6 +8,7 @@
 //! its policy, and the result is put into words.
 
 mod batches;
+mod bridges;
 mod cached_flows;
 mod dispatch;
 mod event_record;

@@ -3,7 +3,7 @@
 use super::names::port_names;
 use super::refuse::{self, Line};
 use crate::bridge::packet_out::{self, PacketOutError};
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::record::{DropCause, PacketOutRecord};
 use control::{PacketOutRequest, Reason, Refusal, Reply};
 use flow::flow_mod::Command;
@@ -12,7 +12,10 @@ use flow::types::PortNo;
 use flowtable::policy::Snapshot;
 
 /// Sends a packet, and says what became of it.
-pub(super) fn send(switch: &Switch, request: &PacketOutRequest) -> Result<Reply, Box<Refusal>> {
+pub(super) fn send(
+    switch: &OnBridge<'_>,
+    request: &PacketOutRequest,
+) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let lenient = request.lenient || switch.is_lenient();
     let context =

@@ -1,11 +1,10 @@
 //! Ports: what they are, what they counted, how they behave.
 
 use super::names::find;
-use super::session::BRIDGE;
 use crate::desired::{Port, PortSettings};
 use crate::event_text;
 use crate::port_slot::PortState;
-use crate::switch::{PortView, Switch};
+use crate::switch::{OnBridge, PortView};
 use control::record::{PortRecord, PortStatsRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
 use flow::types::OfPort;
@@ -13,7 +12,7 @@ use flow::verdict::DropReason;
 use flowtable::policy::ports::PortInfo;
 
 /// All ports, or one of them.
-pub(super) fn describe(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
+pub(super) fn describe(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let wanted = wanted(switch, port)?;
     let mut records = records(switch);
     records.retain(|r| wanted.is_none_or(|w| w.0 == r.port));
@@ -21,19 +20,21 @@ pub(super) fn describe(switch: &Switch, port: Option<&str>) -> Result<Reply, Box
 }
 
 /// The counters of all ports, or of one.
-pub(super) fn stats(switch: &Switch, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
+pub(super) fn stats(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let wanted = wanted(switch, port)?;
+    // What went through a patch is counted when cached flows are asked.
+    switch.sync_stats();
     let ports = switch.ports();
     let ports = ports.iter().filter(|p| wanted.is_none_or(|w| w == p.of));
     Ok(Reply::PortStats(ports.map(stats_record).collect()))
 }
 
-fn wanted(switch: &Switch, port: Option<&str>) -> Result<Option<OfPort>, Box<Refusal>> {
+fn wanted(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Option<OfPort>, Box<Refusal>> {
     port.map(|text| find(switch.bridge(), text)).transpose()
 }
 
 /// All ports.
-pub(super) fn records(switch: &Switch) -> Vec<PortRecord> {
+pub(super) fn records(switch: &OnBridge<'_>) -> Vec<PortRecord> {
     let ports = switch.ports();
     let snapshot = switch.bridge().snapshot();
     let record = |port: &PortView| record(port, snapshot.ports().get(port.of));
@@ -54,7 +55,7 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         port: port.of.0,
         name: port.name.clone(),
         mac: port.mac.to_string(),
-        kind: port.kind.map_or_else(|| "none".to_owned(), |kind| kind.name().to_owned()),
+        kind: port.kind.unwrap_or("none").to_owned(),
         config: event_text::config_names(port.config),
         state,
         mtu: port.mtu,
@@ -95,25 +96,29 @@ fn stats_record(port: &PortView) -> PortStatsRecord {
 }
 
 /// Adds a port, described as on the daemon's command line.
-pub(super) fn add(switch: &Switch, spec: &str) -> Result<Reply, Box<Refusal>> {
+pub(super) fn add(switch: &OnBridge<'_>, spec: &str) -> Result<Reply, Box<Refusal>> {
     let port = Port::parse(spec).map_err(|e| text_refusal(&e))?;
     switch
-        .add_port(BRIDGE, port)
+        .add_port(port)
         .map_err(|e| Refusal::new(Reason::Switch, format!("{:#}", anyhow::Error::from(e))))?;
     Ok(Reply::Done)
 }
 
 /// Takes a port away.
-pub(super) fn remove(switch: &Switch, port: &str) -> Result<Reply, Box<Refusal>> {
-    switch.remove_port(BRIDGE, find(switch.bridge(), port)?);
+pub(super) fn remove(switch: &OnBridge<'_>, port: &str) -> Result<Reply, Box<Refusal>> {
+    switch.remove_port(find(switch.bridge(), port)?);
     Ok(Reply::Done)
 }
 
 /// Changes the settings of a port.
-pub(super) fn set(switch: &Switch, port: &str, settings: &str) -> Result<Reply, Box<Refusal>> {
+pub(super) fn set(
+    switch: &OnBridge<'_>,
+    port: &str,
+    settings: &str,
+) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.bridge(), port)?;
     let mut result = Ok(());
-    switch.change_port(BRIDGE, port, |port| {
+    switch.change_port(port, |port| {
         result = port.settings.clone().changed(settings).map(|new| port.settings = new);
     });
     result.map_err(|e| text_refusal(&e))?;
@@ -126,13 +131,13 @@ fn text_refusal(error: &dyn std::error::Error) -> Box<Refusal> {
 
 /// Changes how a port behaves.
 pub(super) fn modify(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     port: &str,
     flag: PortFlag,
     on: bool,
 ) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.bridge(), port)?;
-    switch.change_port(BRIDGE, port, |port| {
+    switch.change_port(port, |port| {
         let config = &mut port.config;
         *match flag {
             PortFlag::Down => &mut config.down,

@@ -17,9 +17,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The greeting and the requests are small; only text is not.
 const MAX_HELLO: usize = 4096;
 
-/// The bridge that a request means which names none.
-pub(super) const BRIDGE: &str = "br0";
-
 /// What a session sends to.
 pub(super) type Sender<'a> = FrameWriter<&'a UnixStream>;
 
@@ -69,7 +66,7 @@ fn converse(
         Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
     };
     let mut ours = Hello::new(concat!("switchd ", env!("CARGO_PKG_VERSION")));
-    ours.bridges.push(BRIDGE.to_owned());
+    ours.bridges = shared.switch.bridge_names();
     to.put_json(Kind::Hello, &ours)?;
     to.flush()?;
     // The client compares the versions too, and has the user's ear.

@@ -1,7 +1,6 @@
 //! What the switch is and what it did: ports, tables, caches, drops.
 
-use super::session::BRIDGE;
-use crate::switch::{CacheView, PortView, RingMemory, Switch, WorkerView};
+use crate::switch::{CacheView, OnBridge, PortView, RingMemory, Switch, WorkerView};
 use control::Reply;
 use control::record::{
     CacheCounts, CacheRecord, DropRecord, DropsRecord, RingMemoryRecord, SwitchRecord, TableRecord,
@@ -22,11 +21,11 @@ pub(super) fn write_record<T: Serialize>(out: &mut String, record: &T) {
 }
 
 /// The switch and its ports.
-pub(super) fn show(switch: &Switch) -> Reply {
+pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
     let RingMemory { used, budget } = switch.ring_memory();
     Reply::Switch(SwitchRecord {
-        bridge: BRIDGE.to_owned(),
-        datapath_id: format!("{:016x}", switch.datapath_id()),
+        bridge: switch.name().to_string(),
+        datapath_id: switch.datapath_id().to_string(),
         n_tables: TableId::COUNT as u16,
         ports: super::ports::records(switch),
         ring_memory: RingMemoryRecord { used, budget },
@@ -34,7 +33,7 @@ pub(super) fn show(switch: &Switch) -> Reply {
 }
 
 /// All tables.
-pub(super) fn tables(switch: &Switch) -> Reply {
+pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
     switch.sync_stats();
     let snapshot = switch.bridge().snapshot();
     let tables = snapshot.tables();
@@ -90,11 +89,10 @@ pub(super) fn workers(switch: &Switch) -> Reply {
     Reply::Workers(switch.workers().iter().enumerate().map(record).collect())
 }
 
-/// What was dropped, and why.
-pub(super) fn drops(switch: &Switch) -> Reply {
-    let ports = switch.ports();
+/// What these ports dropped, and why.
+pub(super) fn drops(ports: &[PortView]) -> Reply {
     let mut drops = DropsRecord::default();
-    for port in &ports {
+    for port in ports {
         let record = |(reason, packets)| record(port, reason, packets);
         drops.dropped.extend(port.totals.drops().map(record));
         drops.failed_outputs.extend(port.totals.failures().map(record));

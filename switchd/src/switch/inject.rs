@@ -3,7 +3,7 @@
 //! The first worker sends them, between two of its batches: it has a send queue of every port, and
 //! after it has answered, what the packet did is in every counter.
 
-use super::Switch;
+use super::OnBridge;
 use crate::worker::{Command, Injected, Injection};
 use crossbeam::channel;
 use flow::packet_out::PacketOut;
@@ -11,7 +11,7 @@ use flow::types::PortNo;
 use flowtable::datapath::Ingress;
 use flowtable::policy::ports::PortInfo;
 
-impl Switch {
+impl OnBridge<'_> {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
         let no = self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
@@ -50,7 +50,7 @@ mod tests {
         let far = far.collect();
         let rules: Vec<_> =
             rules.iter().map(|r| parse_flow(r, &ParseContext::default()).unwrap()).collect();
-        switch.bridge().apply(&rules, switch.now()).unwrap();
+        switch.on(DEFAULT_BRIDGE).unwrap().bridge().apply(&rules, switch.now()).unwrap();
         (switch, far)
     }
 
@@ -58,8 +58,8 @@ mod tests {
     fn inject(switch: &Switch, text: &str) -> Result<Vec<u16>, DropReason> {
         let text = text.replace("FRAME", FRAME);
         let packet = parse_packet_out(&text, &ParseContext::default()).unwrap();
-        let done = switch.inject(packet).unwrap();
-        let snapshot = switch.bridge().snapshot();
+        let done = switch.on(DEFAULT_BRIDGE).unwrap().inject(packet).unwrap();
+        let snapshot = switch.on(DEFAULT_BRIDGE).unwrap().bridge().snapshot();
         let of = |no| snapshot.all_ports().by_port_no(no).unwrap().1.of.0;
         match done.dropped {
             Some(reason) => Err(reason),
@@ -95,11 +95,15 @@ mod tests {
         let (switch, _far) = switch(&[]);
         inject(&switch, "in_port=1,packet=FRAME,actions=TABLE,resubmit(,1)").unwrap();
         let tables = switch.policy().lookups();
-        let at = |n| TableRef { bridge: switch.bridge().id(), table: TableId::new(n).unwrap() };
+        let at = |n| TableRef {
+            bridge: switch.on(DEFAULT_BRIDGE).unwrap().bridge().id(),
+            table: TableId::new(n).unwrap(),
+        };
         let of = |n| tables.get(at(n));
         assert_eq!((of(0), of(1), of(2)), ((1, 1), (1, 0), (0, 0)));
         let every = FlowMod::new(flow_mod::Command::Delete, 0, Match::any(), Vec::new());
-        let (mut walk, mut totals) = (switch.bridge().walk(&every), Vec::new());
+        let (mut walk, mut totals) =
+            (switch.on(DEFAULT_BRIDGE).unwrap().bridge().walk(&every), Vec::new());
         while walk.next_slice(|normal| totals.push(normal.value.stats.totals())) {}
         assert_eq!(totals, [(1, 16)]);
         let ports = switch.ports();
@@ -110,7 +114,8 @@ mod tests {
     #[test]
     fn a_packet_out_teaches_where_its_sender_is() {
         let (switch, _far) = switch(&[]);
-        let hosts = |switch: &Switch| switch.bridge().snapshot().macs().len();
+        let hosts =
+            |switch: &Switch| switch.on(DEFAULT_BRIDGE).unwrap().bridge().snapshot().macs().len();
         inject(&switch, "packet=FRAME,actions=NORMAL").unwrap();
         assert_eq!(hosts(&switch), 0, "from nowhere");
         inject(&switch, "in_port=3,packet=FRAME,actions=NORMAL").unwrap();
@@ -128,6 +133,15 @@ mod tests {
         assert_eq!(inject(&switch, &text), Ok(vec![2]));
         let text = format!("in_port=NONE,packet={packet},actions=pop_mpls:0x0800,NORMAL");
         assert_eq!(inject(&switch, &text), Ok(vec![1, 2, 3]));
-        assert!(switch.bridge().snapshot().ports().get(OfPort::NONE).is_none());
+        assert!(
+            switch
+                .on(DEFAULT_BRIDGE)
+                .unwrap()
+                .bridge()
+                .snapshot()
+                .ports()
+                .get(OfPort::NONE)
+                .is_none()
+        );
     }
 }

@@ -300,7 +300,7 @@ mod tests {
             "port \"d\": number: \"0\" is not a number from 1 to 65279, or LOCAL"
         );
         let settings = |of| {
-            let snapshot = switch.bridge().snapshot();
+            let snapshot = switch.on(BR0).unwrap().bridge().snapshot();
             PortSettings::of(snapshot.ports().get(of).unwrap()).to_string()
         };
         assert_eq!(settings(OfPort(7)), "vlan_mode=access tag=10");

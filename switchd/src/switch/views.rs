@@ -2,10 +2,12 @@
 
 use super::{Switch, WorkerHandle};
 use crate::port_slot::{PortSlot, PortState, PortTotals};
-use ::ports::{PortKind, RxMemory, Shield};
+use ::ports::spec::Target;
+use ::ports::{RxMemory, Shield};
 use flow::types::{MacAddr, OfPort};
 use flowtable::datapath::{CacheStats, CachedFlow};
-use flowtable::policy::ports::PortConfig;
+use flowtable::policy::BridgeId;
+use flowtable::policy::ports::{Attachment, PortConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ pub struct PortView {
     /// Its name.
     pub name: String,
     /// What it is made of, while it is open.
-    pub kind: Option<PortKind>,
+    pub kind: Option<&'static str>,
     /// Its MAC address; zero until it was first open.
     pub mac: MacAddr,
     /// Where it is in its life.
@@ -78,26 +80,56 @@ impl Switch {
         self.workers.iter().map(view).collect()
     }
 
-    /// All ports, in the order of their numbers.
+    /// All ports, in the order of their bridges and numbers.
     pub fn ports(&self) -> Vec<PortView> {
+        self.views(|_| true)
+    }
+
+    /// The ports of a bridge, in the order of their numbers.
+    pub(super) fn ports_of(&self, bridge: BridgeId) -> Vec<PortView> {
+        self.views(|slot| slot.bridge == bridge)
+    }
+
+    fn views(&self, is_wanted: impl Fn(&PortSlot) -> bool) -> Vec<PortView> {
         let slots = self.slots.lock();
         let now = self.now();
-        let snapshot = self.bridge().snapshot();
         let view = |slot: &PortSlot| PortView {
             of: slot.of,
             name: slot.spec.name.clone(),
-            kind: slot.port.as_ref().map(|p| p.kind),
+            kind: slot.kind_name(),
             mac: MacAddr(slot.mac),
-            state: slot.state.clone(),
+            state: self.state_of(slot),
             shield: slot.port.as_ref().map(|p| p.shield),
             mtu: slot.port.as_ref().map(|p| p.status.mtu()),
             rx_memory: slot.port.as_ref().map(|p| p.rx_memory),
-            config: snapshot.ports().get(slot.of).map(|p| p.config).unwrap_or_default(),
+            config: slot.spec.config,
             age: now.saturating_sub(slot.added),
             totals: slot.totals(),
             warnings: slot.port.as_ref().map(|p| p.warnings.clone()).unwrap_or_default(),
         };
-        slots.iter().map(view).collect()
+        slots.iter().filter(|slot| is_wanted(slot)).map(view).collect()
+    }
+
+    /// Where a port is in its life. A patch waits for its peer.
+    fn state_of(&self, slot: &PortSlot) -> PortState {
+        let Attachment::Patch(patch) = &slot.attachment else {
+            return slot.state.clone();
+        };
+        let snapshot = self.policy.bridge(slot.bridge).snapshot();
+        match snapshot.all_ports().peer(&slot.spec.name, patch) {
+            Some(_) => PortState::Up,
+            None => PortState::Waiting,
+        }
+    }
+
+    /// The MAC address of the first port of a bridge whose device is not the switch's own, and has been there.
+    pub(super) fn first_device_mac(&self, bridge: BridgeId) -> Option<[u8; 6]> {
+        let slots = self.slots.lock();
+        let is_found = |slot: &Target| !slot.is_created();
+        let devices = slots
+            .iter()
+            .filter(|slot| slot.bridge == bridge && slot.spec.kind.target().is_some_and(is_found));
+        devices.map(|slot| slot.mac).find(|mac| *mac != [0; 6])
     }
 
     /// The cached flows, by worker.

@@ -48,7 +48,12 @@ impl Bench {
         let context =
             ParseContext { version: OfVersion::OpenFlow13, command, ..ParseContext::default() };
         let rules: Vec<FlowMod> = rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect();
-        self.switch.bridge().apply(&rules, self.switch.now()).expect("good rules");
+        self.switch
+            .on(DEFAULT_BRIDGE)
+            .expect("the bridge of every test")
+            .bridge()
+            .apply(&rules, self.switch.now())
+            .expect("good rules");
     }
 
     /// Waits until every injected frame has been received and accounted for.

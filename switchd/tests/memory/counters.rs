@@ -7,6 +7,7 @@ use flow::types::TableId;
 use flow::verdict::DropReason;
 use flowtable::policy::TableRef;
 use ports::dummy::DummyOptions;
+use switchd::desired::DEFAULT_BRIDGE;
 
 #[test]
 fn received_is_sent_plus_dropped_on_every_port() {
@@ -73,7 +74,8 @@ fn rules_count_what_the_cache_forwards() {
     bench.settle(1000);
     bench.switch.sync_stats();
     let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
-    let (mut walk, mut totals) = (bench.switch.bridge().walk(&every), Vec::new());
+    let bridge = bench.switch.on(DEFAULT_BRIDGE).expect("the bridge of every test").bridge();
+    let (mut walk, mut totals) = (bridge.walk(&every), Vec::new());
     while walk.next_slice(|rule| totals.push((rule.priority, rule.value.stats.totals()))) {}
     assert_eq!(totals.iter().max(), Some(&(9, (1000, 60_000))));
     let hits: u64 = bench.switch.caches().iter().map(|c| c.stats.hits.get()).sum();
@@ -111,5 +113,8 @@ fn tables_count_what_the_cache_forwards() {
 }
 
 fn table(switch: &switchd::switch::Switch, number: u8) -> TableRef {
-    TableRef { bridge: switch.bridge().id(), table: TableId::new(number).unwrap() }
+    TableRef {
+        bridge: switch.on(DEFAULT_BRIDGE).expect("the bridge of every test").bridge().id(),
+        table: TableId::new(number).unwrap(),
+    }
 }

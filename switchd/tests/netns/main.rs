@@ -3,6 +3,7 @@
 //! Needs no root where users may have user namespaces, and skips aloud where they may not;
 //! `SWITCHD_REQUIRE=netns` makes that a failure. A name, or a part of one, selects tests.
 
+mod bridges;
 mod fixture;
 mod frames;
 mod laboratory;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let tests: Vec<_> = [
+        bridges::TESTS,
         frames::TESTS,
         laboratory::TESTS,
         life::TESTS,

@@ -4,7 +4,7 @@
 //! the switch's own host, or because it is part of an IPv6 address (RFC 4291 appendix A).
 
 use super::packet::Draft;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::{Reason, Refusal, TraceQuery};
 use flow::Match;
 use flow::fields::FieldId;
@@ -35,7 +35,7 @@ struct Place {
 
 /// The packet that `flow` describes, from one host to the other; a ping if `flow` says nothing.
 pub(super) fn between(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     flow: &Match,
     query: &TraceQuery,
 ) -> Result<Match, Box<Refusal>> {
@@ -123,7 +123,7 @@ fn addresses(draft: &mut Draft, ips: (Option<IpAddr>, Option<IpAddr>)) -> Result
 
 /// The one place where the sender can be meant to be.
 fn sender(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     draft: &Draft,
     from: Host,
     to: Option<Host>,
@@ -164,7 +164,7 @@ fn narrow(places: &mut Vec<Place>, fits: impl Fn(&Place) -> bool) {
     }
 }
 
-fn places(switch: &Switch, mac: MacAddr) -> Vec<Place> {
+fn places(switch: &OnBridge<'_>, mac: MacAddr) -> Vec<Place> {
     let here = switch.bridge().hosts().into_iter().filter(|(key, _)| key.mac == mac);
     here.map(|(key, entry)| Place { vlan: key.vlan, port: entry.port }).collect()
 }
@@ -181,7 +181,7 @@ fn tag_on_the_wire(port: &PortInfo, vlan: u16) -> Option<u16> {
     (!is_untagged).then_some(vlan)
 }
 
-fn host(switch: &Switch, text: &str) -> Result<Host, Box<Refusal>> {
+fn host(switch: &OnBridge<'_>, text: &str) -> Result<Host, Box<Refusal>> {
     if let Some(mac) = parse_mac(text) {
         return Ok(Host { mac, ip: None });
     }
@@ -234,7 +234,7 @@ fn mac_in(ip: Ipv6Addr) -> Option<MacAddr> {
 }
 
 /// The host is not in the table; perhaps one with a similar address was meant.
-fn unknown(switch: &Switch, mac: MacAddr) -> Refusal {
+fn unknown(switch: &OnBridge<'_>, mac: MacAddr) -> Refusal {
     let hosts = switch.bridge().hosts();
     let differs = |other: MacAddr| {
         let (a, b) = (mac.to_string(), other.to_string());

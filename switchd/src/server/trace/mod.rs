@@ -8,14 +8,14 @@ mod rivals;
 mod words;
 
 use super::names::{port_names, shown};
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::{Refusal, Reply, TraceQuery};
 use flow::text::PrintOptions;
 use flowtable::trace::walk;
 use words::Words;
 
 /// Traces the packet that the query means.
-pub(super) fn trace(switch: &Switch, query: &TraceQuery) -> Result<Reply, Box<Refusal>> {
+pub(super) fn trace(switch: &OnBridge<'_>, query: &TraceQuery) -> Result<Reply, Box<Refusal>> {
     let policy = switch.policy();
     let table = port_names(switch.bridge());
     let (in_port, frame) = packet::meant(switch, query, &table)?;

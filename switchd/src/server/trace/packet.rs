@@ -3,7 +3,7 @@
 use super::super::names::NameTable;
 use super::super::refuse::{self, Line};
 use super::hosts;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::{Reason, Refusal, TraceQuery};
 use flow::Match;
 use flow::compose::compose;
@@ -21,7 +21,7 @@ const MAX_SIZE: usize = 65_535;
 
 /// The port and the bytes of the packet that a query means.
 pub(super) fn meant(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     query: &TraceQuery,
     names: &NameTable,
 ) -> Result<(PortNo, Vec<u8>), Box<Refusal>> {
@@ -57,7 +57,7 @@ pub(super) fn meant(
 
 /// Where the packet comes in: where the match says, or where the sender of the frame was learned.
 fn port_of(
-    switch: &Switch,
+    switch: &OnBridge<'_>,
     flow: &Match,
     frame: Option<&[u8]>,
 ) -> Result<(PortNo, OfPort), Box<Refusal>> {

@@ -4,7 +4,7 @@
 //! for one trace.
 
 use super::words::{Described, describe};
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::record::{LostRecord, TraceEventRecord};
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::PrintOptions;
@@ -21,13 +21,13 @@ const MAX_COMPARED: usize = 1_000_000;
 
 /// Looks for the rules that lost, within the limit of a trace.
 pub(super) struct Losers<'a> {
-    switch: &'a Switch,
+    switch: &'a OnBridge<'a>,
     options: PrintOptions<'a>,
     left: usize,
 }
 
 impl<'a> Losers<'a> {
-    pub(super) fn new(switch: &'a Switch, options: PrintOptions<'a>) -> Self {
+    pub(super) fn new(switch: &'a OnBridge<'a>, options: PrintOptions<'a>) -> Self {
         Self { switch, options, left: MAX_COMPARED }
     }
 

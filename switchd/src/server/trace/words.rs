@@ -1,7 +1,7 @@
 //! A packet's way in the words of rules and ports.
 
 use super::rivals::Losers;
-use crate::switch::Switch;
+use crate::switch::OnBridge;
 use control::record::{DropCause, LearnRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 use flow::Match;
 use flow::key::PipelineKey;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// What the words need.
 pub(super) struct Words<'a> {
-    switch: &'a Switch,
+    switch: &'a OnBridge<'a>,
     options: PrintOptions<'a>,
     ports: HashMap<PortNo, OfPort>,
     rules: HashMap<*const Rule, Described>,
@@ -43,7 +43,7 @@ pub(super) fn describe(matching: &Match, priority: u16, options: &PrintOptions<'
 
 impl<'a> Words<'a> {
     pub(super) fn new(
-        switch: &'a Switch,
+        switch: &'a OnBridge<'a>,
         passes: &[Pass],
         options: PrintOptions<'a>,
         explain: bool,

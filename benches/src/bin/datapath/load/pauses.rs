@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use switchd::desired::Desired;
+use switchd::desired::{DEFAULT_BRIDGE, Desired};
 use switchd::monitor::Monitor;
 use switchd::server::{Server, bind};
 use switchd::switch::{Config, Switch};
@@ -135,7 +135,7 @@ impl Daemon {
         let socket = folder.file("socket");
         let listener = bind(&socket)?;
         let switch = Arc::new(Switch::start(Config::new(Desired::one_bridge()))?);
-        switch.bridge().with_ports(|ports| {
+        switch.on(DEFAULT_BRIDGE).expect("the bridge of every test").bridge().with_ports(|ports| {
             for n in 0..4 {
                 let mac = MacAddr([2, 0, 0, 0, 0xff, n as u8]);
                 ports.insert(PortInfo::new(PortNo(n), OfPort(n + 1), &format!("null{n}"), mac));

@@ -1,0 +1,68 @@
+//! Bridges, and everything that is wanted of the switch.
+
+use crate::connect::{connect, unexpected, wrong_usage};
+use crate::options::{Options, Words};
+use crate::output::{Output, print, print_json};
+use crate::{Outcome, Usage};
+use control::{Format, Operation, Reply};
+use std::io::Write;
+
+/// `add-br`
+pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let (name, id) = match &words.words[..] {
+        [name] => (name, None),
+        [name, id] => (name, Some(id)),
+        _ => return Err(wrong_usage(options)),
+    };
+    let datapath_id = match id {
+        None => None,
+        Some(word) => match word.split_once('=') {
+            Some(("datapath-id", id)) => Some(id.to_owned()),
+            _ => return Err(Usage(format!("\"{word}\": write datapath-id=ID")).into()),
+        },
+    };
+    let operation = Operation::AddBr { name: name.clone(), datapath_id };
+    connect(&options.how)?.ask(operation)?;
+    Ok(Outcome::Done)
+}
+
+/// `del-br`
+pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let [name] = &words.words[..] else {
+        return Err(wrong_usage(options));
+    };
+    connect(&options.how)?.ask(Operation::DelBr { name: name.clone() })?;
+    Ok(Outcome::Done)
+}
+
+/// `list-br`
+pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    if !words.words.is_empty() {
+        return Err(wrong_usage(options));
+    }
+    let Reply::Bridges(bridges) = connect(&options.how)?.ask(Operation::ListBr)? else {
+        return Err(unexpected());
+    };
+    if options.how.json {
+        print_json(&bridges)?;
+    } else {
+        let lines: String = bridges.iter().map(|b| format!("{}\n", b.bridge)).collect();
+        print(&lines)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// `show-config`
+pub(crate) fn show_config(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    if !words.words.is_empty() {
+        return Err(wrong_usage(options));
+    }
+    let format = if options.how.json { Format::Json } else { Format::Text };
+    let mut client = connect(&options.how)?;
+    let mut out = Output::new();
+    client.call(Operation::ShowConfig { format }, &mut std::io::empty(), &mut |text| {
+        out.write_all(text.as_bytes())
+    })?;
+    out.finish()?;
+    Ok(Outcome::Done)
+}

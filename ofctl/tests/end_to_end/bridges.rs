@@ -1,0 +1,159 @@
+//! Several bridges, and what is wanted of the switch.
+
+use super::bench::Bench;
+use lab::eventually;
+
+/// Status and first line of the errors.
+fn refused(bench: &Bench, arguments: &[&str]) -> (i32, String) {
+    let (status, _, errors) = bench.run(arguments);
+    (status, errors.trim_start_matches("ofctl: ").trim_end().to_owned())
+}
+
+#[test]
+fn bridges_come_and_go() {
+    let bench = Bench::new();
+    assert_eq!(bench.ok(&["list-br"]), "br0\n");
+    bench.ok(&["add-br", "br1"]);
+    bench.ok(&["add-br", "br2", "datapath-id=00000000000000aa"]);
+    assert_eq!(bench.ok(&["list-br"]), "br0\nbr1\nbr2\n");
+    assert!(bench.ok(&["show", "br2"]).contains("dpid:00000000000000aa"));
+    let list = bench.ok(&["list-br", "--json"]);
+    assert!(list.contains("\"bridge\": \"br2\""), "{list}");
+
+    let exists = (1, "there is a bridge \"br1\" already".to_owned());
+    assert_eq!(refused(&bench, &["add-br", "br1"]), exists);
+    let (status, message) = refused(&bench, &["add-br", "a/b"]);
+    assert_eq!((status, message.starts_with("bridge \"a/b\": not a bridge's name")), (1, true));
+    let (status, message) = refused(&bench, &["add-br", "p1"]);
+    assert_eq!(
+        (status, message.as_str()),
+        (1, "bridge \"p1\": bridge \"br0\" has a port of that name")
+    );
+    let (status, message) = refused(&bench, &["add-br", "x", "datapath-id=7"]);
+    assert!(status == 1 && message.contains("16 hexadecimal digits"), "{message}");
+    assert_eq!(
+        refused(&bench, &["del-br", "br7"]),
+        (1, "there is no bridge \"br7\"\nhint: this switch has br0, br1, br2".to_owned())
+    );
+    assert_eq!(bench.run(&["add-br"]).0, 2);
+
+    bench.ok(&["del-br", "br1"]);
+    bench.ok(&["del-br", "br0"]);
+    assert_eq!(bench.ok(&["list-br"]), "br2\n");
+    assert!(bench.ok(&["show"]).contains("dpid:00000000000000aa"), "the only one is meant");
+    bench.ok(&["del-br", "br2"]);
+    assert_eq!(
+        refused(&bench, &["show"]),
+        (1, "this switch has no bridge\nhint: ofctl add-br NAME adds one".to_owned())
+    );
+}
+
+#[test]
+fn each_bridge_has_rules_ports_and_numbers_of_its_own() {
+    let bench = Bench::new();
+    bench.ok(&["add-br", "br1"]);
+    bench.ok(&["add-port", "br1", "dummy:q1"]);
+    bench.ok(&["add-port", "br1", "dummy:q2", "tag=10"]);
+    assert_eq!(bench.ok(&["list-ports", "br0"]), "p1\np2\np3\n");
+    assert_eq!(bench.ok(&["list-ports", "br1"]), "q1\nq2\n");
+    bench.ok(&["add-flow", "br1", "priority=7,in_port=1,actions=drop"]);
+    let rules = |bridge| bench.ok(&["--no-stats", "dump-flows", bridge]);
+    assert_eq!(rules("br1"), " priority=0 actions=NORMAL\n priority=7,in_port=1 actions=drop\n");
+    assert_eq!(rules("br0"), " priority=0 actions=NORMAL\n");
+
+    let several = "this switch has several bridges: name the one that is meant\n\
+                   hint: this switch has br0, br1";
+    for verb in ["dump-flows", "show", "fdb-show", "dump-cached-flows"] {
+        assert_eq!(refused(&bench, &[verb]), (1, several.to_owned()), "{verb}");
+    }
+    for verb in ["workers", "cache-show", "drops", "show-config", "list-br"] {
+        bench.ok(&[verb]);
+    }
+    let (status, message) = refused(&bench, &["add-port", "br1", "dummy:p1"]);
+    assert_eq!(
+        (status, message.as_str()),
+        (
+            1,
+            "port \"p1\": bridge \"br0\" has a port of that name; give this one another: name=NAME"
+        )
+    );
+    bench.ok(&["fdb-add", "br1", "q1", "10", "02:00:00:00:00:07"]);
+    assert_eq!(bench.ok(&["fdb-show", "br0"]).lines().count(), 1);
+    assert_eq!(bench.ok(&["fdb-show", "br1"]).lines().count(), 2);
+    assert!(refused(&bench, &["del-port", "br0", "q1"]).1.starts_with("there is no port \"q1\""));
+}
+
+/// A frame from host `src` to everybody.
+fn broadcast(src: u8) -> Vec<u8> {
+    [&[0xff; 6][..], &[2, 0, 0, 0, 0, src, 0x88, 0xb5], &[0; 46]].concat()
+}
+
+#[test]
+fn a_patch_joins_two_bridges() {
+    let bench = Bench::new();
+    bench.ok(&["add-br", "br1"]);
+    bench.ok(&["add-port", "br1", "dummy:q1"]);
+    bench.ok(&["add-port", "br0", "patch:to-br1", "peer=to-br0"]);
+    let show = bench.ok(&["show", "br0"]);
+    assert!(show.contains("(to-br1)") && show.contains("waiting"), "{show}");
+    bench.ok(&["add-port", "br1", "patch:to-br0", "peer=to-br1"]);
+    let show = bench.ok(&["show", "br0"]);
+    assert!(!show.contains("waiting"), "{show}");
+
+    bench.ports[0].inject(&broadcast(1));
+    for (bridge, port, what) in [
+        ("br1", "q1", "tx pkts=1,"),
+        ("br0", "to-br1", "tx pkts=1,"),
+        ("br1", "to-br0", "rx pkts=1,"),
+    ] {
+        let counted = || bench.ok(&["dump-ports", bridge, port]).contains(what);
+        eventually(&format!("{port} to count"), counted).unwrap();
+    }
+    let hosts = bench.ok(&["fdb-show", "br1"]);
+    assert!(hosts.contains("02:00:00:00:00:01"), "both bridges learn: {hosts}");
+    bench.ok(&["del-br", "br1"]);
+    assert!(bench.ok(&["show", "br0"]).contains("waiting"));
+}
+
+#[test]
+fn what_is_wanted_is_shown_as_a_file() {
+    let bench = Bench::new();
+    bench.ok(&["add-br", "br1", "datapath-id=00000000000000aa"]);
+    bench.ok(&["add-port", "br1", "dummy:q1", "number=7", "tag=10"]);
+    bench.ok(&["set-port", "br0", "p1", "trunks=1,2", "protected=true"]);
+    bench.ok(&["mod-port", "br0", "p2", "no-flood"]);
+    bench.ok(&["fdb-config", "br1", "ageing=30"]);
+    bench.ok(&["del-port", "br0", "p3"]);
+    let wanted = "\
+[[bridge]]
+name = \"br0\"
+
+[[bridge.port]]
+device = \"dummy:p1\"
+number = 1
+vlan_mode = \"trunk\"
+trunks = [1, 2]
+protected = true
+
+[[bridge.port]]
+device = \"dummy:p2\"
+number = 2
+no-flood = true
+
+[[bridge]]
+name = \"br1\"
+datapath-id = \"00000000000000aa\"
+mac-ageing = 30
+
+[[bridge.port]]
+device = \"dummy:q1\"
+number = 7
+vlan_mode = \"access\"
+tag = 10
+";
+    assert_eq!(bench.ok(&["show-config"]), wanted);
+    let json = bench.ok(&["show-config", "--json"]);
+    assert!(json.contains("\"trunks\": [") && json.starts_with("{\n  \"bridge\": ["), "{json}");
+    let again = switchd::desired::file::read(wanted, "wanted.toml").unwrap();
+    assert_eq!(serde_json::to_string_pretty(&again).unwrap() + "\n", json);
+}

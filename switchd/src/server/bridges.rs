@@ -1,0 +1,108 @@
+//! Bridges: which there are, which one a request means, and everything that is wanted of them.
+
+use super::dispatch::Failure;
+use super::session::Sender;
+use crate::desired::{Bridge, DesiredError, file};
+use crate::switch::{OnBridge, StartError, Switch};
+use control::frame::{Kind, TEXT_SIZE};
+use control::record::BridgeRecord;
+use control::stream::StreamError;
+use control::{Format, Reason, Refusal, Reply};
+
+/// The bridge of this name.
+pub(super) fn find<'a>(switch: &'a Switch, name: &str) -> Result<OnBridge<'a>, Box<Refusal>> {
+    switch.on(name).ok_or_else(|| no_bridge(switch, name))
+}
+
+/// The bridge of a switch that has one, for a request that names none.
+pub(super) fn only(switch: &Switch) -> Result<OnBridge<'_>, Box<Refusal>> {
+    match &switch.bridge_names()[..] {
+        [name] => find(switch, name),
+        [] => {
+            let refusal = Refusal::new(Reason::NotFound, "this switch has no bridge");
+            Err(Box::new(refusal.with_hint("ofctl add-br NAME adds one")))
+        }
+        _ => {
+            let message = "this switch has several bridges: name the one that is meant";
+            let refusal = Refusal::new(Reason::Text, message);
+            Err(Box::new(refusal.with_hint(known(switch))))
+        }
+    }
+}
+
+fn no_bridge(switch: &Switch, name: &str) -> Box<Refusal> {
+    let refusal = Refusal::new(Reason::NotFound, format!("there is no bridge \"{name}\""));
+    Box::new(refusal.with_hint(known(switch)))
+}
+
+fn known(switch: &Switch) -> String {
+    match &switch.bridge_names()[..] {
+        [] => "this switch has none; ofctl add-br NAME adds one".to_owned(),
+        names => format!("this switch has {}", names.join(", ")),
+    }
+}
+
+/// Adds a bridge.
+pub(super) fn add(
+    switch: &Switch,
+    name: &str,
+    datapath_id: Option<&str>,
+) -> Result<Reply, Box<Refusal>> {
+    let mut bridge = Bridge::new(name);
+    if let Some(id) = datapath_id {
+        let wrong = |e| Refusal::new(Reason::Text, format!("datapath-id: \"{id}\" {e}"));
+        bridge.datapath_id = Some(id.parse().map_err(wrong)?);
+    }
+    switch.add_bridge(bridge).map_err(|error| refuse(switch, &error))?;
+    Ok(Reply::Done)
+}
+
+/// Takes a bridge away.
+pub(super) fn remove(switch: &Switch, name: &str) -> Result<Reply, Box<Refusal>> {
+    switch.remove_bridge(name).map_err(|error| refuse(switch, &error))?;
+    Ok(Reply::Done)
+}
+
+fn refuse(switch: &Switch, error: &StartError) -> Box<Refusal> {
+    match error {
+        StartError::Desired(DesiredError::NoBridge { name, .. }) => no_bridge(switch, name),
+        StartError::Desired(DesiredError::BridgeName(_)) => {
+            Box::new(Refusal::new(Reason::Text, error.to_string()))
+        }
+        other => Box::new(Refusal::new(Reason::Switch, other.to_string())),
+    }
+}
+
+/// All bridges.
+pub(super) fn list(switch: &Switch) -> Reply {
+    let bridges = switch.bridge_names();
+    let record = |bridge: OnBridge<'_>| BridgeRecord {
+        bridge: bridge.name().to_string(),
+        datapath_id: bridge.datapath_id().to_string(),
+        ports: bridge.ports().len() as u64,
+    };
+    Reply::Bridges(bridges.iter().filter_map(|name| switch.on(name)).map(record).collect())
+}
+
+/// What is wanted, as the file that `switchd --config` starts from.
+pub(super) fn show_config(
+    switch: &Switch,
+    format: Format,
+    to: &mut Sender<'_>,
+) -> Result<Reply, Failure> {
+    let desired = switch.desired();
+    let text = match format {
+        Format::Text => file::write(&desired),
+        Format::Json => serde_json::to_string_pretty(&desired).map_err(StreamError::from)? + "\n",
+    };
+    let mut piece = String::with_capacity(TEXT_SIZE);
+    for line in text.split_inclusive('\n') {
+        piece.push_str(line);
+        if piece.len() >= TEXT_SIZE / 2 {
+            to.put(Kind::Text, piece.as_bytes())?;
+            piece.clear();
+        }
+    }
+    to.put(Kind::Text, piece.as_bytes())?;
+    Ok(Reply::Listed(desired.bridges.len() as u64))
+}
