@@ -161,12 +161,12 @@ mod tests {
         let planned = replan(&mut demands);
         assert!(is_large(&planned, 70) && is_large(&planned, 3) && !is_large(&planned, 4));
         // Nobody else receives four times as much as the one that has it.
-        for n in 71..80 {
-            demands[n].rate = 390_000;
+        for demand in &mut demands[71..80] {
+            demand.rate = 390_000;
         }
         assert!(is_large(&replan(&mut demands), 70));
-        for n in 71..80 {
-            demands[n].rate = 410_000;
+        for demand in &mut demands[71..80] {
+            demand.rate = 410_000;
         }
         assert!(!is_large(&replan(&mut demands), 70));
         // What hardly receives anything is no reason to change.

@@ -187,9 +187,8 @@ impl CachedFlow {
     fn unpack(&self, part: impl Fn((u64, u64)) -> u64) -> FlowKey {
         let mut key = FlowKey::default();
         let words = key.words_mut();
-        for i in 0..HEAD {
-            words[i] = part((self.head_mask[i], self.head_key[i]));
-        }
+        let head = self.head_mask.into_iter().zip(self.head_key);
+        words.iter_mut().zip(head).for_each(|(word, pair)| *word = part(pair));
         for (segment, pairs) in self.tail() {
             let words = words[segment.words()].iter_mut();
             words.zip(pairs).for_each(|(word, pair)| *word = part(*pair));
