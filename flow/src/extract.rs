@@ -15,7 +15,7 @@ use packet::Layers;
 use packet::wire::{
     ArpPacket, EthernetFrame, IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet,
     NdPacket, TcpPacket, UdpPacket, arp, eth_type, ethernet, icmp, icmpv6, ip_proto, ipv4, ipv6,
-    ipv6_extension, nd, nd_option, sctp, tcp, udp,
+    nd, nd_option, sctp, tcp, udp,
 };
 
 /// What is known of a frame beside its bytes.
@@ -113,10 +113,16 @@ impl<'a> Walk<'a> {
         self.end - self.pos
     }
 
+    /// What has not been read.
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        &self.frame[self.pos..self.end]
+    }
+
     /// The next `N` bytes without consuming them.
     #[inline]
     fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
-        self.frame[self.pos..self.end].first_chunk()
+        self.rest().first_chunk()
     }
 
     /// The next `N` bytes.
@@ -125,12 +131,6 @@ impl<'a> Walk<'a> {
         let bytes = self.peek()?;
         self.pos += N;
         Some(bytes)
-    }
-
-    /// Passes over `n` bytes if there are so many.
-    #[inline]
-    fn skip(&mut self, n: usize) -> Option<()> {
-        (n <= self.left()).then(|| self.pos += n)
     }
 }
 
@@ -216,7 +216,7 @@ fn ipv4(hot: &mut HotKey, layers: &mut Layers, mut walk: Walk<'_>) {
         hot.nw_frag = if is_later { frag::ANY | frag::LATER } else { frag::ANY };
     }
     walk.pos += header_size;
-    transport(hot, layers, &walk);
+    transport::<true>(hot, layers, &walk);
 }
 
 fn ipv6(hot: &mut HotKey, rare: &mut RareHeaders, layers: &mut Layers, mut walk: Walk<'_>) {
@@ -233,46 +233,62 @@ fn ipv6(hot: &mut HotKey, rare: &mut RareHeaders, layers: &mut Layers, mut walk:
     walk.end -= left - total;
     hot.segments = hot.segments.or(Segments::NETWORK).or(Segment::IPV6.id);
     hot.nw_addrs.copy_from_slice(&bytes[ipv6::field::ADDRESSES]);
-    let Some((nw_proto, nw_frag)) = extension_headers(header.next_header(), &mut walk) else {
-        return;
-    };
+    let (mut nw_proto, mut nw_frag) = (header.next_header(), 0);
+    if ip_proto::is_ipv6_extension(nw_proto) {
+        let Some(behind) = behind_extensions(nw_proto, walk.rest()) else {
+            return;
+        };
+        (nw_proto, nw_frag) = (behind.nw_proto, behind.nw_frag);
+        walk.pos += behind.size;
+    }
     hot.nw_tos = header.traffic_class();
     hot.ipv6_label.set(header.flow_label());
     hot.nw_ttl = header.hop_limit();
     hot.nw_proto = nw_proto;
     hot.nw_frag = nw_frag;
-    transport(hot, layers, &walk);
+    transport::<false>(hot, layers, &walk);
     if nw_proto == ip_proto::ICMPV6 {
         icmpv6(hot, rare, &walk);
     }
 }
 
-/// Walks to the header that is no extension; `None` if one of them is cut off.
-fn extension_headers(first: u8, walk: &mut Walk<'_>) -> Option<(u8, u8)> {
-    let (mut next, mut nw_frag) = (first, 0);
-    while ip_proto::is_ipv6_extension(next) {
-        let bytes = walk.peek::<{ ipv6_extension::HEADER_SIZE }>()?;
-        let extension = Ipv6Extension::new_unchecked(next, bytes);
-        walk.skip(extension.header_size())?;
-        if extension.is_later_fragment() {
-            return Some((ip_proto::FRAGMENT, frag::ANY | frag::LATER));
-        }
-        // Reserved bits make a fragment of a whole packet, as in Open vSwitch.
-        if next == ip_proto::FRAGMENT && extension.offset_and_flags() != 0 {
-            nw_frag = frag::ANY;
-        }
-        next = extension.next_header();
-    }
-    Some((next, nw_frag))
+/// What follows the extension headers of a packet.
+struct BehindExtensions {
+    nw_proto: u8,
+    nw_frag: u8,
+    /// Bytes of all extension headers.
+    size: usize,
 }
 
+/// Walks over the extension headers that `bytes` begin with; `None` if one of them is cut off. A call
+/// of its own, as few packets have any and the others would pay for the registers that it needs.
+#[inline(never)]
+fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
+    let mut behind = BehindExtensions { nw_proto: first, nw_frag: 0, size: 0 };
+    while ip_proto::is_ipv6_extension(behind.nw_proto) {
+        let rest = bytes.get(behind.size..)?;
+        let extension = Ipv6Extension::new_checked(behind.nw_proto, rest).ok()?;
+        behind.size += extension.header_size();
+        if extension.is_later_fragment() {
+            behind.nw_frag = frag::ANY | frag::LATER;
+            return Some(behind);
+        }
+        // Reserved bits make a fragment of a whole packet, as in Open vSwitch.
+        if extension.kind() == ip_proto::FRAGMENT && extension.offset_and_flags() != 0 {
+            behind.nw_frag = frag::ANY;
+        }
+        behind.nw_proto = extension.next_header();
+    }
+    Some(behind)
+}
+
+/// Of IPv4 or IPv6: each has a copy of its own, inlined where it is called.
 #[inline]
-fn transport(hot: &mut HotKey, layers: &mut Layers, walk: &Walk<'_>) {
+fn transport<const IS_IPV4: bool>(hot: &mut HotKey, layers: &mut Layers, walk: &Walk<'_>) {
     layers.l4 = walk.pos as u16;
     if hot.nw_frag & frag::LATER != 0 {
         return;
     }
-    let is_ipv4 = hot.dl_type.get() == eth_type::IPV4;
     match hot.nw_proto {
         ip_proto::TCP => {
             if let Some(bytes) = walk.peek::<{ tcp::HEADER_SIZE }>() {
@@ -294,7 +310,7 @@ fn transport(hot: &mut HotKey, layers: &mut Layers, walk: &Walk<'_>) {
                 set_ports(hot, sctp);
             }
         }
-        ip_proto::ICMP | ip_proto::IGMP if is_ipv4 => {
+        ip_proto::ICMP | ip_proto::IGMP if IS_IPV4 => {
             if let Some(icmp) = walk.peek::<{ icmp::HEADER_SIZE }>() {
                 set_type_and_code(hot, icmp);
             }
@@ -329,7 +345,7 @@ fn icmpv6(hot: &mut HotKey, rare: &mut RareHeaders, walk: &Walk<'_>) {
     hot.begin(rare, Segment::ARP);
     hot.begin(rare, Segment::ND);
     rare.nd_reserved.set(NdPacket::new_unchecked(header).reserved());
-    let Ok(message) = NdPacket::new_checked(&walk.frame[walk.pos..walk.end]) else {
+    let Ok(message) = NdPacket::new_checked(walk.rest()) else {
         return;
     };
     rare.nd_target = message.target().octets();
