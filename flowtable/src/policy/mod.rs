@@ -32,13 +32,11 @@ mod walk;
 pub mod xlate;
 
 #[cfg(test)]
-mod mask_property;
-#[cfg(test)]
 mod patch_tests;
 #[cfg(test)]
 mod publication_model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::classifier::{Survey, Version};
 use crate::overload::{Announcements, StormControl};

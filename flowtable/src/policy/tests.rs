@@ -19,7 +19,7 @@ fn context(command: Command) -> ParseContext<'static> {
 }
 
 /// Four ports, 1 to 4, with datapath numbers 0 to 3.
-pub(super) fn policy(rules: &[&str]) -> Policy {
+pub(crate) fn policy(rules: &[&str]) -> Policy {
     let policy = Policy::with_one_bridge(7);
     policy.bridge(BridgeId::FIRST).with_ports(|ports| {
         for n in 1..=4 {
@@ -31,11 +31,11 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
     policy
 }
 
-pub(super) fn add(policy: &Policy, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
+pub(crate) fn add(policy: &Policy, rules: &[&str]) -> Result<(), (usize, FlowModError)> {
     add_to(policy, BridgeId::FIRST, rules)
 }
 
-pub(super) fn add_to(
+pub(crate) fn add_to(
     policy: &Policy,
     bridge: BridgeId,
     rules: &[&str],
@@ -45,7 +45,7 @@ pub(super) fn add_to(
     policy.bridge(bridge).apply(&rules, NOW).map(drop)
 }
 
-pub(super) fn add_groups(policy: &Policy, groups: &[&str]) {
+pub(crate) fn add_groups(policy: &Policy, groups: &[&str]) {
     let mut transaction = policy.bridge(BridgeId::FIRST).begin();
     let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
     for text in groups {

@@ -3,15 +3,16 @@
 //! An over-wide cached flow is how switches let packets pass that no rule lets pass (CVE-2023-1668,
 //! CVE-2023-5366), so this is tried with rules and groups that read and write every kind of header.
 
-use super::tests::{add, add_groups, add_to, policy};
-use super::*;
 use crate::datapath::{Egress, Env, execute};
-use flow::Headers;
+use crate::policy::ports::PortInfo;
+use crate::policy::tests::{add, add_groups, add_to, policy};
+use crate::policy::*;
 use flow::compose::compose;
 use flow::extract::{Arrival, extract};
 use flow::key::FLOW_WORDS;
 use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DpAction;
+use flow::{FlowKey, Headers};
 use packet::{Batch, Frame, FrameId, Offload};
 use proptest::prelude::*;
 
