@@ -12,18 +12,18 @@ pub const MAX_BATCH: usize = 64;
 pub struct FrameId(u16);
 
 impl FrameId {
-    /// The received frame at `index`.
+    /// The received frame at `index`, counted from 0 and below [`MAX_BATCH`].
     pub const fn received(index: usize) -> Self {
         Self(index as u16)
     }
 
-    /// The position among the received frames; `None` for a copy.
+    /// The position among the received frames, from 0; `None` for a copy.
     #[inline]
     pub fn received_index(self) -> Option<usize> {
         ((self.0 as usize) < MAX_BATCH).then_some(self.0 as usize)
     }
 
-    /// The position among the copies.
+    /// The position among the copies, from 0.
     ///
     /// # Panics
     /// If the frame was received.
@@ -57,7 +57,7 @@ impl<'a> Batch<'a> {
         self.received.push(frame);
     }
 
-    /// How many more frames fit.
+    /// How many more received frames fit. Copies take no room.
     pub fn room(&self) -> usize {
         self.received.remaining_capacity()
     }
@@ -68,12 +68,12 @@ impl<'a> Batch<'a> {
         self.received.len()
     }
 
-    /// Nothing was received.
+    /// Nothing was received. There may be copies.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }
 
-    /// The received frames.
+    /// The received frames, in the order of their arrival.
     #[inline]
     pub fn received(&self) -> &[Frame<'a>] {
         &self.received
@@ -85,14 +85,15 @@ impl<'a> Batch<'a> {
         &mut self.received
     }
 
-    /// Adds a frame that was not received; `None` when 65,000 copies exist already.
+    /// Adds a frame that was not received; `None` when all names are taken, by [`MAX_BATCH`] received
+    /// frames and 65,472 copies.
     pub fn add_copy(&mut self, frame: Frame<'a>) -> Option<FrameId> {
-        let id = u16::try_from(MAX_BATCH + self.copies.len()).ok().filter(|id| *id < 65_000)?;
+        let id = u16::try_from(MAX_BATCH + self.copies.len()).ok()?;
         self.copies.push(frame);
         Some(FrameId(id))
     }
 
-    /// The frame with this name.
+    /// The frame with this name, received or copied.
     ///
     /// # Panics
     /// If `id` is not of this batch.

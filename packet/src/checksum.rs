@@ -19,7 +19,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(fold(total))
 }
 
-/// The sum of two sums.
+/// The one's complement sum of two sums.
 #[inline]
 pub fn add(a: u16, b: u16) -> u16 {
     fold(u64::from(a) + u64::from(b))
@@ -74,11 +74,13 @@ pub fn update_partial(field: &mut [u8], old: &[u8], new: &[u8]) {
     field.copy_from_slice(&replaced(current, old, new).to_be_bytes());
 }
 
+/// The sum `current` after `old` was replaced by `new` in what it covers.
 #[inline]
 fn replaced(current: u16, old: &[u8], new: &[u8]) -> u16 {
     add(add(current, !sum(old)), sum(new))
 }
 
+/// Adds the carries back in until 16 bits hold the sum.
 #[inline]
 fn fold(mut total: u64) -> u16 {
     while total > 0xffff {

@@ -12,11 +12,11 @@ use crate::{Frame, Offload};
      {size}"
 )]
 pub struct CompleteError {
-    /// Where summing was to begin.
+    /// Where summing was to begin, in bytes from the frame's first.
     pub start: u16,
-    /// Where the checksum was to go, from there.
+    /// Where the checksum was to go, in bytes from `start`.
     pub offset: u16,
-    /// Bytes of the frame.
+    /// How many bytes the frame has.
     pub size: usize,
 }
 

@@ -27,7 +27,7 @@ impl Layers {
         if self.l2_5 != 0 { self.l2_5 } else { self.l3 }
     }
 
-    /// The positions after the bytes before all of them grew (`by > 0`) or shrank.
+    /// The positions once `by` bytes were added before all headers, or taken away if `by` is negative.
     fn shifted(self, by: i16) -> Self {
         let shift = |at: u16| if at == 0 { 0 } else { at.saturating_add_signed(by) };
         Self { l2_5: shift(self.l2_5), l3: shift(self.l3), l4: shift(self.l4), ..self }
@@ -46,7 +46,7 @@ pub struct Frame<'a> {
     end: u32,
     /// What the sender left undone. Positions count from the frame's first byte.
     pub offload: Offload,
-    /// Where the headers are; valid after extraction and kept by the edits of `execute`.
+    /// Where the headers are. Key extraction finds them, and whoever edits the frame keeps them right.
     pub layers: Layers,
 }
 
@@ -115,38 +115,36 @@ impl<'a> Frame<'a> {
         &mut self.buffer_mut()[range]
     }
 
-    /// Length in bytes, without FCS.
+    /// Bytes of the frame, without FCS.
     #[inline]
     pub fn size(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Free bytes before the frame.
+    /// Free bytes before the frame, into which it can grow.
     #[inline]
     pub fn headroom(&self) -> usize {
         self.start as usize
     }
 
-    /// Adds `n` bytes before the frame, contents undefined, and returns whether there was room.
+    /// Adds `n` bytes before the frame, of whatever contents, and returns whether there was room. A lent
+    /// frame moves into memory of its own, with [`HEADROOM`], once its slot has no more room.
     /// Positions in `offload` and `layers` do not move; the caller says what moved.
     #[must_use]
     pub fn grow_front(&mut self, n: usize) -> bool {
         if self.headroom() < n {
-            let Storage::Owned(_) = self.storage else {
-                // A lent slot has no more room: continue in memory of our own.
-                let copy = Frame::owned(self.bytes(), self.offload);
-                self.storage = copy.storage_static();
-                self.end = (HEADROOM + self.size()) as u32;
-                self.start = HEADROOM as u32;
-                return self.headroom() >= n && self.grow_front(n);
-            };
-            return false;
+            // A lent slot has no more room: continue in memory of our own.
+            if n > HEADROOM || matches!(self.storage, Storage::Owned(_)) {
+                return false;
+            }
+            let Frame { storage, start, end, .. } = Frame::owned(self.bytes(), self.offload);
+            (self.storage, self.start, self.end) = (storage, start, end);
         }
         self.start -= n as u32;
         true
     }
 
-    /// Removes `n` bytes from the front.
+    /// Removes `n` bytes from the front. Positions in `offload` and `layers` do not move.
     ///
     /// # Panics
     /// If the frame is shorter.
@@ -202,7 +200,7 @@ impl<'a> Frame<'a> {
     }
 
     fn shift_positions(&mut self, by: i16) {
-        self.offload.shift(i32::from(by));
+        self.offload.shift(by);
         self.layers = self.layers.shifted(by);
     }
 
@@ -218,13 +216,6 @@ impl<'a> Frame<'a> {
         match self.storage {
             Storage::Owned(buf) => Some(buf),
             Storage::Lent(_) => None,
-        }
-    }
-
-    fn storage_static<'b>(self) -> Storage<'b> {
-        match self.storage {
-            Storage::Owned(buf) => Storage::Owned(buf),
-            Storage::Lent(_) => Storage::Owned(Vec::new()),
         }
     }
 

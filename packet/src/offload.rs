@@ -39,12 +39,12 @@ pub struct Offload {
     pub gso_size: u16,
     /// Where summing begins, in bytes from the start of the frame.
     pub csum_start: u16,
-    /// Where the sum goes, in bytes from `csum_start`.
+    /// Where the checksum goes, in bytes from `csum_start`.
     pub csum_offset: u16,
 }
 
 impl Offload {
-    /// Nothing left to do.
+    /// Nothing was left undone: the frame is complete as it lies in memory.
     pub const NONE: Self =
         Self { flags: 0, gso_type: 0, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0 };
 
@@ -104,23 +104,24 @@ impl Offload {
         }
     }
 
-    /// The frame stands for several segments.
+    /// The frame is to be cut into several.
     pub fn is_gso(self) -> bool {
         self.gso() != GsoType::None
     }
 
-    /// Nothing is left to do: the frame is complete as it lies in memory.
+    /// Nothing was left undone: the frame can go out as it lies in memory.
     pub fn is_complete(self) -> bool {
         !self.needs_checksum() && !self.is_gso()
     }
 
-    /// The bytes before the network header grew (`by > 0`) or shrank: positions move along.
-    pub fn shift(&mut self, by: i32) {
+    /// Moves the positions along, once `by` bytes were added before the network header, or taken away if
+    /// `by` is negative.
+    pub fn shift(&mut self, by: i16) {
         if self.needs_checksum() {
-            self.csum_start = self.csum_start.saturating_add_signed(by as i16);
+            self.csum_start = self.csum_start.saturating_add_signed(by);
         }
         if self.hdr_len != 0 {
-            self.hdr_len = self.hdr_len.saturating_add_signed(by as i16);
+            self.hdr_len = self.hdr_len.saturating_add_signed(by);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::wire::vlan::skip_tags;
 use crate::wire::{Ipv4Packet, Ipv6Extension, Ipv6Packet, eth_type, ip_proto, ipv4, ipv6};
 use crate::{Frame, GsoType};
 
-/// IPv4 or IPv6, with where its header begins.
+/// Which IP a header is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     V4,
@@ -22,14 +22,14 @@ pub(crate) struct Ip {
     pub(crate) payload: usize,
     /// One past the last byte that the header's length covers, at most the frame's size.
     pub(crate) end: usize,
-    /// What the payload is.
+    /// The protocol of the payload, a number of [`ip_proto`].
     pub(crate) protocol: u8,
-    /// It is a fragment other than the first: the payload does not begin with a header.
+    /// The packet is a fragment other than the first: its payload does not begin with a header.
     pub(crate) is_later_fragment: bool,
 }
 
 impl Ip {
-    /// The outermost one; `None` if the frame does not carry IP directly behind Ethernet and tags.
+    /// The first IP header of a frame; `None` if it does not follow directly behind Ethernet and tags.
     pub(crate) fn outermost(bytes: &[u8]) -> Option<Self> {
         let (ethertype, start) = skip_tags(bytes, 0)?;
         match ethertype {
@@ -76,7 +76,7 @@ impl Ip {
         Some(ip)
     }
 
-    /// Source and destination address.
+    /// Source and destination address, of 4 or 16 bytes each. `bytes` are those of the frame.
     pub(crate) fn addresses(self, bytes: &[u8]) -> (&[u8], &[u8]) {
         let (at, size) = match self.version {
             Version::V4 => (self.start + ipv4::field::ADDRESSES.start, 4),

@@ -27,21 +27,22 @@ use crate::{Frame, GsoType, HEADROOM, Offload};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentError {
-    /// The kind of segmentation is not known or not supported.
+    /// The kind of segmentation is not supported. The number is the virtio-net header's `gso_type`.
     #[error("segmentation type {0} is not supported; TCPv4 (1), TCPv6 (4) and UDP (5) are")]
     Kind(u8),
-    /// Segments of no bytes would never end.
+    /// The segments were to have no payload, so that their number would have no end.
     #[error("segment size 0 is not valid")]
     Size,
     /// No IP and transport header of the right kind lie where the frame says.
     #[error("no {kind} header over IP at byte {at}, where segmentation is asked for")]
     Headers {
-        /// What was looked for.
+        /// The transport header that was looked for.
         kind: &'static str,
-        /// Where it was looked for.
+        /// Where it was looked for, in bytes from the frame's first.
         at: usize,
     },
-    /// What lies between the outermost and the inner IP header is not a tunnel header we know.
+    /// What lies between the outermost and the inner IP header, so many bytes, is not one tunnel that is
+    /// known here.
     #[error("the {0} bytes between the outer and the inner header are not one tunnel we know")]
     Tunnel(usize),
 }
@@ -89,21 +90,23 @@ pub fn gso_header_size(frame: &Frame<'_>) -> Result<usize, SegmentError> {
     Plan::new(frame).map(|plan| plan.payload)
 }
 
-/// Which segment it is.
+/// Where a segment stands among those of its frame.
 #[derive(Clone, Copy)]
 struct Position {
+    /// Segments before this one.
     index: usize,
-    /// Payload bytes before it.
+    /// Payload bytes before this segment's.
     from: usize,
     is_last: bool,
 }
 
-/// What has to be made right in each segment, in the order from the inside to the outside.
+/// Which headers have to be made right in each segment.
 struct Plan {
+    /// The IP header in front of the transport header whose payload is cut.
     inner: Ip,
     /// Where the payload that is cut begins.
     payload: usize,
-    /// The outermost IP header, if it is another one.
+    /// The outermost IP header, if it is not the inner one but a tunnel's.
     outer: Option<Ip>,
 }
 
@@ -153,6 +156,8 @@ impl Plan {
         Ok(Self { inner, payload: at + header, outer })
     }
 
+    /// Makes the copied headers those of the segment, from the inside to the outside: what is outside
+    /// has checksums over what is inside.
     fn fix(&self, segment: &mut [u8], position: Position) {
         fix_ip(segment, self.inner, position.index);
         if self.inner.protocol == TCP {
