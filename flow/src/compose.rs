@@ -1,7 +1,7 @@
 //! Key to bytes: a frame that has the headers a key describes. The reverse of extraction.
 //!
-//! For tests, `trace` and packets that users describe in words. Payloads are empty or zero; lengths
-//! and checksums are right.
+//! Tests, `trace` and packet-outs that describe a packet in words need such frames. Their payloads are
+//! empty or zero; lengths and checksums are right. Nothing here is fast, or has to be.
 
 use super::key::{ETH_TYPE_NONE, Headers, VLAN_CFI, frag};
 use packet::checksum;
@@ -11,8 +11,9 @@ use packet::wire::{
     ipv6_extension, mpls, nd, nd_option, sctp, tcp, udp, vlan,
 };
 
-/// Builds a frame. What contradicts itself in the key (ports of a protocol without ports) is left
-/// out. Only the first of the label stack entries up to the bottom are used.
+/// Builds a frame of 60 bytes or more. What contradicts itself in the key (ports of a protocol without
+/// ports) is left out. The label stack ends with the first entry that is marked as its bottom, and what
+/// would follow it is left out, too.
 pub fn compose(key: &Headers) -> Vec<u8> {
     let mut frame = Vec::with_capacity(128);
     frame.extend(key.dl_dst);
