@@ -12,8 +12,7 @@
 use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
-use super::plan::{Plan, PlannedGroup};
-use super::presence::{self, Cells};
+use super::plan::Plan;
 use super::{Classifier, Filed};
 use flow::{Match, PipelineMask};
 use std::cmp::Reverse;
@@ -26,17 +25,11 @@ const SWEEP: u32 = 16;
 /// because readers may be waiting.
 const MOVES: u32 = 2;
 /// Rules whose rows are copied together to save room, in some tens of microseconds.
-const COMPACTED: usize = 4096;
+const COMPACTED: usize = 1024;
 /// Rules in a table before the first plan.
 const FIRST_PLAN: usize = 4;
-/// Rules that may be added without a plan by those who wanted to make it.
-const NEGLECTED: u16 = 256;
 /// Groups there should be at most.
 const MAX_GROUPS: usize = 96;
-/// Lines by which the rows of a mask, or those it joins, may become longer to save a group: so many, or
-/// one for each of so many rules of the table.
-const MAX_WIDENING: usize = 256;
-const RULES_TO_WIDEN: usize = 8;
 
 /// What has happened since groups were planned last, and what is left to do.
 #[derive(Debug, Default)]
@@ -52,6 +45,8 @@ pub(super) struct Progress {
     met: usize,
     /// Groups made since.
     patches: usize,
+    /// The adoption of a plan that is under way: rules do not move before all masks have their homes.
+    pub(super) adopting: Option<u64>,
     /// The next slot to look at, and how many are left.
     sweep: (u32, u32),
     /// Rules that are expected.
@@ -59,9 +54,21 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// A plan for so many rules, and those that are expected, is being adopted.
+    pub(super) fn adopting(number: u64, rules: usize, rows: usize, before: &Self) -> Self {
+        let (planned, coming) = (rules + before.coming, before.coming);
+        Self { planned, rows, adopting: Some(number), coming, ..Self::default() }
+    }
+
+    /// All masks have their homes, and the rules in so many slots follow.
+    pub(super) fn end_adoption(&mut self, slots: u32) {
+        self.adopting = None;
+        self.sweep = (0, slots);
+    }
+
     /// Whether some rules may not be at home.
     pub(super) fn is_moving(&self) -> bool {
-        self.sweep.1 > 0
+        self.adopting.is_some() || self.sweep.1 > 0
     }
 
     /// Sets how many rules will be added soon.
@@ -76,11 +83,6 @@ impl Progress {
         let crowded = self.is_crowded(64 + self.planned / 16);
         let patched = self.patches > 8 && self.inserted > self.planned / 16;
         grown || shrunk || crowded || patched
-    }
-
-    /// Whether nobody has made a plan although it is time.
-    fn is_neglected(&self) -> bool {
-        self.inserted > 4 * (self.planned + usize::from(NEGLECTED))
     }
 
     /// Whether a new plan would be worth its time if there is time.
@@ -107,7 +109,7 @@ impl<T> Classifier<T> {
                 return true;
             }
             match self.survey(true) {
-                Some(survey) => self.adopt(self.plan_now(survey)),
+                Some(survey) => self.adopt_now(self.plan_now(survey)),
                 None => return true,
             }
         }
@@ -117,36 +119,16 @@ impl<T> Classifier<T> {
     }
 
     /// Whether it is time for a new plan; with time to spare, whether one would be any better.
-    pub(super) fn needs_plan(&self, is_idle: bool) -> bool {
+    pub fn needs_plan(&self, is_idle: bool) -> bool {
         let len = self.filed_len();
         let is_due = self.progress.is_stale(len)
             || is_idle && len >= FIRST_PLAN && self.progress.is_improvable();
         is_due && !self.progress.is_moving()
     }
 
-    /// Decides anew which masks share a group, and starts to move rules. Rules may have changed since
-    /// the survey for the plan was made.
-    pub fn adopt(&mut self, plan: Plan) {
-        // Expected rules need the plan that was made for them, whatever was adopted meanwhile.
-        if self.progress.is_moving() && self.expected.is_empty() {
-            return;
-        }
-        self.seed = self.hasher.hash_one(self.seed);
-        let coming = self.progress.coming;
-        let (planned, sweep) = (self.filed_len() + coming, (0, self.rules.slots()));
-        self.progress = Progress { planned, rows: plan.rows, sweep, coming, ..Progress::default() };
-        let all = self.masks.iter().map(|(_, known)| known.halves);
-        let all = all.fold(HalfSet::default(), HalfSet::union);
-        for PlannedGroup { hash_mask, mut masks, cells } in plan.groups {
-            // A number may be another mask's by now.
-            masks.retain(|&number| {
-                self.masks.is_known(number) && is_part(&hash_mask, &self.masks.get(number).mask())
-            });
-            self.assign(&hash_mask, masks, all, cells);
-        }
-        if !self.progress.is_moving() {
-            self.give_back_room();
-        }
+    /// Takes over a plan at once.
+    pub(super) fn adopt_now(&mut self, mut plan: Plan) {
+        while self.adopt(&mut plan, usize::MAX) {}
     }
 
     /// Whether rules are on the move: [`settle`](Self::settle) goes on with that.
@@ -179,7 +161,9 @@ impl<T> Classifier<T> {
         let known = self.masks.get(number);
         if known.rules == 0 {
             let home = known.home;
-            self.groups[usize::from(home.group)].drop_mask(home.local);
+            let group = &mut self.groups[usize::from(home.group)];
+            group.homes -= 1;
+            group.drop_mask(home.local);
             self.masks.remove(number, &self.hasher);
         }
     }
@@ -216,6 +200,7 @@ impl<T> Classifier<T> {
             let local = self.groups[usize::from(group)].add_mask(number, mask);
             Home { group, local: local.expect("a new group has numbers left") }
         });
+        self.groups[usize::from(home.group)].homes += 1;
         let known = KnownMask::new(mask, halves, home);
         self.masks.add(known, &self.hasher);
         number
@@ -272,25 +257,6 @@ impl<T> Classifier<T> {
         Some(mask)
     }
 
-    /// Makes a group take the rules of a mask from now on. `None` if it cannot.
-    fn rehome(&mut self, number: u32, group: u16) {
-        let known = self.masks.get(number);
-        let (old, mask) = (known.home, known.mask());
-        if old.group == group {
-            return;
-        }
-        let local = match self.groups[usize::from(group)].local_number(number) {
-            Some(local) => Some(local),
-            None => self.groups[usize::from(group)].add_mask(number, &mask),
-        };
-        let Some(local) = local else { return };
-        let left = &mut self.groups[usize::from(old.group)];
-        if left.rules_of(old.local) == 0 {
-            left.drop_mask(old.local);
-        }
-        self.masks.get_mut(number).home = Home { group, local };
-    }
-
     /// Sorts the groups for the search.
     fn sort(&mut self) {
         let groups = self.groups.iter().enumerate().filter(|(_, group)| group.len() > 0);
@@ -303,10 +269,10 @@ impl<T> Classifier<T> {
 
     /// Plans the groups anew if the table has changed much, and goes on moving rules.
     pub(super) fn arrange(&mut self) {
-        if (!self.is_planned_aside || self.progress.is_neglected())
+        if !self.is_planned_aside
             && let Some(survey) = self.survey(false)
         {
-            self.adopt(self.plan_now(survey));
+            self.adopt_now(self.plan_now(survey));
         }
         if self.rules.slots() <= SMALL {
             self.sweep(u32::MAX, u32::MAX);
@@ -318,7 +284,7 @@ impl<T> Classifier<T> {
     /// Looks at so many of the slots that are left to look at, or fewer, once so many rules have moved.
     fn sweep(&mut self, looks: u32, moves: u32) {
         let (first, left) = self.progress.sweep;
-        if left == 0 {
+        if left == 0 || self.progress.adopting.is_some() {
             return;
         }
         let (mut looked, mut moved) = (0, 0);
@@ -348,17 +314,12 @@ impl<T> Classifier<T> {
 
     /// Rules are where they belong: gives back what they have left behind, that is groups that no mask has
     /// for its home, and room in the others.
-    fn give_back_room(&mut self) {
-        let mut homes = vec![false; self.groups.len()];
-        for (_, known) in self.masks.iter() {
-            homes[usize::from(known.home.group)] = true;
-        }
-        for &vacant in &self.vacant_groups {
-            homes[usize::from(vacant)] = true;
-        }
+    pub(super) fn give_back_room(&mut self) {
+        let mut vacant = vec![false; self.groups.len()];
+        self.vacant_groups.iter().for_each(|&at| vacant[usize::from(at)] = true);
         let mut compactable = COMPACTED;
         for (at, group) in self.groups.iter_mut().enumerate() {
-            if !homes[at] && group.len() == 0 {
+            if !vacant[at] && group.homes == 0 && group.len() == 0 {
                 let layout = Layout::new(HalfSet::default());
                 let empty = Group::unplanned(layout, &PipelineMask::default(), &self.keys);
                 self.retired.groups.push(std::mem::replace(group, empty));
@@ -374,63 +335,6 @@ impl<T> Classifier<T> {
         if !self.is_planned_aside {
             drop(self.take_retired());
         }
-    }
-
-    /// Makes masks share groups with this hash mask: one, or several where rows would be much wider.
-    ///
-    /// Groups take `all` halves, those of any mask, where this costs no line: a key is packed once for
-    /// groups that are alike.
-    ///
-    /// The first group takes the `cells`, if it is as large as was planned.
-    fn assign(
-        &mut self,
-        hash_mask: &PipelineMask,
-        mut masks: Vec<u32>,
-        all: HalfSet,
-        cells: Cells,
-    ) {
-        let max_widening = MAX_WIDENING.max(self.progress.planned / RULES_TO_WIDEN);
-        masks.sort_by_key(|&number| (Reverse(self.masks.get(number).planned_rules()), number));
-        let mut parts: Vec<(HalfSet, usize, Vec<u32>)> = Vec::new();
-        for number in masks {
-            let known = self.masks.get(number);
-            let (halves, rules) = (known.halves, known.planned_rules() as usize);
-            let fitting = parts.iter_mut().find(|(set, others, _)| {
-                let width = set.union(halves).width();
-                let wider = others * (width - set.width()) + rules * (width - halves.width());
-                wider <= max_widening
-            });
-            match fitting {
-                Some((set, others, members)) => {
-                    *set = set.union(halves);
-                    *others += rules;
-                    members.push(number);
-                }
-                None => parts.push((halves, rules, vec![number])),
-            }
-        }
-        let mut prepared = Some(cells);
-        for (halves, rules, members) in parts {
-            let halves = if all.width() == halves.width() { all } else { halves };
-            let existing = self.order.iter().map(|&(_, at)| at).find(|&at| {
-                let group = &self.groups[usize::from(at)];
-                let set = group.layout().set();
-                group.hash_mask() == hash_mask
-                    && !group.is_outgrown()
-                    && set.contains(halves)
-                    && set.width() == halves.width()
-            });
-            let group = existing.unwrap_or_else(|| {
-                let cells = prepared.take_if(|cells| presence::suits(cells, rules));
-                let cells = cells.unwrap_or_else(|| presence::cells(hash_mask, rules));
-                let layout = Layout::new(halves);
-                self.add_group(Group::new(layout, hash_mask, &self.keys, rules, cells))
-            });
-            for number in members {
-                self.rehome(number, group);
-            }
-        }
-        self.retired.cells.extend(prepared);
     }
 }
 

@@ -74,14 +74,10 @@ impl<T> Classifier<T> {
         self.expected = self.know_masks(&sample);
         self.progress.expect(rules);
         let len = sample.len;
-        let coming =
-            self.expected.iter().zip(sample.masks.into_values()).map(|(&mask, sampled)| {
-                let rules = (rules * sampled.rules / len) as u32;
-                Coming { mask, rules, sample: sampled.keys }
-            });
-        let coming: Vec<Coming> = coming.collect();
-        for Coming { mask, rules, .. } in &coming {
-            self.masks.get_mut(*mask).expected = *rules;
+        let mut coming = Vec::with_capacity(self.expected.len());
+        for (&mask, sampled) in self.expected.iter().zip(sample.masks.into_values()) {
+            self.masks.get_mut(mask).expected = (rules * sampled.rules / len) as u32;
+            coming.push(Coming { mask, sample: sampled.keys });
         }
         Some(self.begin_survey(coming))
     }
@@ -111,6 +107,7 @@ impl<T> Classifier<T> {
                 let number = self.masks.next_number();
                 let local = self.groups[usize::from(group)].add_mask(number, mask);
                 let local = local.expect("a sample has fewer masks than a group can have");
+                self.groups[usize::from(group)].homes += 1;
                 let known = KnownMask::new(mask, HalfSet::of(mask), Home { group, local });
                 self.masks.add(known, &self.hasher);
                 number

@@ -33,6 +33,8 @@ pub(super) struct Group {
     presence: Presence,
     priorities: Priorities,
     len: usize,
+    /// Masks that are at home here.
+    pub(super) homes: u32,
 }
 
 /// A mask of the group. Rows name it by its place.
@@ -77,6 +79,7 @@ impl Group {
             rows: Rows::new(width),
             priorities: Priorities::default(),
             len: 0,
+            homes: 0,
         }
     }
 

@@ -58,6 +58,7 @@
 //! staged lookup and tries in Open vSwitch, nothing of this is done before the winner is known, nor
 //! where its mask suffices.
 
+mod adopt;
 mod arrange;
 mod buckets;
 mod expect;
@@ -88,7 +89,6 @@ use flow::{Match, PipelineKey, PipelineMask};
 use group::{Group, HashKeys};
 use lanes::HALVES;
 use masks::Masks;
-use presence::Cells;
 use rows::Rows;
 use rule::Rules;
 use search::Search;
@@ -105,6 +105,8 @@ pub struct Classifier<T> {
     /// Largest width of a group.
     width: usize,
     progress: Progress,
+    /// Plans that have been begun to be adopted.
+    adoptions: u64,
     /// Numbers of masks that rules will have.
     expected: Vec<u32>,
     is_planned_aside: bool,
@@ -119,13 +121,12 @@ pub struct Classifier<T> {
 pub struct Retired {
     groups: Vec<Group>,
     rows: Vec<Rows>,
-    cells: Vec<Cells>,
 }
 
 impl Retired {
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.rows.is_empty() && self.cells.is_empty()
+        self.groups.is_empty() && self.rows.is_empty()
     }
 }
 
@@ -155,6 +156,7 @@ impl<T> Classifier<T> {
             order: Vec::new(),
             width: 1,
             progress: Progress::default(),
+            adoptions: 0,
             expected: Vec::new(),
             is_planned_aside: false,
             keys,
@@ -357,7 +359,6 @@ impl<T> Classifier<T> {
         let groups = self.groups.iter().chain(&self.retired.groups);
         let groups: usize = groups.map(Group::heap_size).sum();
         let rows: usize = self.retired.rows.iter().map(Rows::heap_size).sum();
-        let cells: usize = self.retired.cells.iter().map(|cells| size_of_val(&**cells)).sum();
-        groups + rows + cells + self.rules.heap_size() + self.masks.heap_size()
+        groups + rows + self.rules.heap_size() + self.masks.heap_size()
     }
 }

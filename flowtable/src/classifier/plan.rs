@@ -15,6 +15,8 @@
 //! masks that are alike, each of which counts as one mask: that which all of the class share. Those with
 //! nothing in common go where they fit.
 
+use super::adopt::Adoption;
+use super::lanes::HalfSet;
 use super::presence::{self, Cells};
 use super::survey::Census;
 use flow::key::PIPELINE_WORDS;
@@ -40,6 +42,10 @@ const HUBS_SEEN: usize = 4096;
 /// Masks whose pairwise intersections become candidates in one round.
 const PAIRED: usize = 12;
 const ROUNDS: usize = 5;
+/// Lines by which the rows of a mask, or those it joins, may become longer to save a group: so many, or
+/// one for each of so many rules of the table.
+const MAX_WIDENING: usize = 256;
+const RULES_TO_WIDEN: usize = 8;
 /// Groups a plan has at most.
 const MAX_GROUPS: usize = 32;
 /// Cost of a probe, in nanoseconds.
@@ -53,20 +59,28 @@ pub struct Plan {
     pub(super) groups: Vec<PlannedGroup>,
     /// Rows that a lookup is expected to meet.
     pub(super) rows: usize,
+    /// Rules that are to come count in it.
+    pub(super) is_for_expected: bool,
+    /// How far it has been taken over.
+    pub(super) adoption: Adoption,
 }
 
 /// A group to be.
 #[derive(Debug)]
 pub(super) struct PlannedGroup {
     pub(super) hash_mask: PipelineMask,
+    /// What its rows hold.
+    pub(super) halves: HalfSet,
     /// Numbers of the masks.
     pub(super) masks: Vec<u32>,
+    /// Rules that these have.
+    pub(super) rules: usize,
     /// For as many buckets as they have rules, made here as there is time for it.
     pub(super) cells: Cells,
 }
 
 /// Plans the groups for all masks of a table.
-pub(super) fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
+pub(super) fn plan(mut census: Vec<Census>, is_for_expected: bool, seed: u64) -> Plan {
     census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
     let words = Words::used_by(&census);
     let classes = Class::all(&census, &words);
@@ -78,14 +92,58 @@ pub(super) fn plan(mut census: Vec<Census>, seed: u64) -> Plan {
             members[choice.group_of(at, &planner.words.compress(&member.mask.bits))].push(member);
         }
     }
-    let planned = choice.hash_masks.iter().zip(&members).filter(|(_, members)| !members.is_empty());
-    let groups = planned.map(|(bits, members)| {
-        let hash_mask = planner.words.expand(bits);
-        let rules: usize = members.iter().map(|member| member.rules as usize).sum();
-        let masks = members.iter().map(|member| member.number).collect();
-        PlannedGroup { hash_mask, masks, cells: presence::cells(&hash_mask, rules) }
-    });
-    Plan { groups: groups.collect(), rows: choice.rows as usize }
+    let all = census.iter().map(|c| HalfSet::of(&c.mask)).fold(HalfSet::default(), HalfSet::union);
+    let rules: usize = census.iter().map(|c| c.rules as usize).sum();
+    let max_widening = MAX_WIDENING.max(rules / RULES_TO_WIDEN);
+    let planned = choice.hash_masks.iter().zip(&members);
+    let groups = planned
+        .flat_map(|(bits, members)| groups(planner.words.expand(bits), members, all, max_widening));
+    let rows = choice.rows as usize;
+    Plan { groups: groups.collect(), rows, is_for_expected, adoption: Adoption::default() }
+}
+
+/// The groups with a hash mask for some masks, those with most rules first: one, or several where rows would be
+/// much wider.
+///
+/// Groups take `all` halves, those of any mask, where this costs no line: a key is packed once for groups that
+/// are alike.
+fn groups(
+    hash_mask: PipelineMask,
+    members: &[&Census],
+    all: HalfSet,
+    max_widening: usize,
+) -> Vec<PlannedGroup> {
+    let mut groups: Vec<PlannedGroup> = Vec::new();
+    for member in members {
+        let (own, rules) = (HalfSet::of(&member.mask), member.rules as usize);
+        let fitting = groups.iter_mut().find(|group| {
+            let width = group.halves.union(own).width();
+            let wider =
+                group.rules * (width - group.halves.width()) + rules * (width - own.width());
+            wider <= max_widening
+        });
+        match fitting {
+            Some(group) => {
+                group.halves = group.halves.union(own);
+                group.rules += rules;
+                group.masks.push(member.number);
+            }
+            None => groups.push(PlannedGroup {
+                hash_mask,
+                halves: own,
+                masks: vec![member.number],
+                rules,
+                cells: Cells::default(),
+            }),
+        }
+    }
+    for group in &mut groups {
+        if all.width() == group.halves.width() {
+            group.halves = all;
+        }
+        group.cells = presence::cells(&hash_mask, group.rules);
+    }
+    groups
 }
 
 /// Masks that are planned for as one.

@@ -30,12 +30,6 @@ pub(super) fn cells(hash_mask: &PipelineMask, buckets: usize) -> Cells {
     vec![0; cells / 2].into()
 }
 
-/// Whether cells are neither few nor very many for so many buckets.
-pub(super) fn suits(cells: &Cells, buckets: usize) -> bool {
-    let wanted = CELLS * buckets;
-    (wanted..=4 * wanted.max(FEWEST)).contains(&(2 * cells.len()))
-}
-
 /// The values of one group. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Presence {

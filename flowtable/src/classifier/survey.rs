@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use flow::{PipelineKey, PipelineMask};
 use std::cmp::Reverse;
 
-/// A mask with the rules that have it.
+/// A mask with the rules that have it or will have it.
 #[derive(Debug)]
 pub(super) struct Census {
     pub(super) number: u32,
@@ -22,12 +22,11 @@ pub(super) struct Census {
     slots: ArrayVec<u32, { KnownMask::SAMPLE }>,
 }
 
-/// Rules of a mask that are to come.
+/// Keys of some rules of a mask that are to come.
 #[derive(Debug)]
 pub(super) struct Coming {
+    /// The mask's number.
     pub(super) mask: u32,
-    pub(super) rules: u32,
-    /// Keys of some of them.
     pub(super) sample: Vec<PipelineKey>,
 }
 
@@ -74,13 +73,13 @@ impl Survey {
 
     /// Thinks: some milliseconds.
     pub fn plan(mut self) -> Plan {
-        for Coming { mask, rules, sample } in self.coming {
+        let is_for_expected = !self.coming.is_empty();
+        for Coming { mask, sample } in self.coming {
             if let Ok(at) = self.census.binary_search_by_key(&mask, |c| c.number) {
-                self.census[at].rules += rules;
                 self.census[at].sample.extend(sample);
             }
         }
-        plan(self.census, self.seed)
+        plan(self.census, is_for_expected, self.seed)
     }
 }
 
@@ -113,7 +112,7 @@ impl<T> Classifier<T> {
                 survey.census.push(Census {
                     number,
                     mask: known.mask(),
-                    rules: known.rules,
+                    rules: known.planned_rules(),
                     sample: Vec::new(),
                     slots: known.sample().collect(),
                 });

@@ -312,7 +312,17 @@ fn a_plan_may_be_made_while_rules_change() {
         }
         if let Some(survey) = survey {
             plans += 1;
-            pair.fast.adopt(pair.fast.plan_now(survey));
+            let mut plan = pair.fast.plan_now(survey);
+            while pair.fast.adopt(&mut plan, 3) {
+                if round % 4 == 0 {
+                    let m = mixed_rule(&mut r);
+                    pair.insert(m, r.below(100) as u16);
+                    pair.check(&mut r, 1);
+                }
+                if round % 12 == 0 && r.below(10) == 0 {
+                    pair.churn(&mut r);
+                }
+            }
         }
         pair.check(&mut r, 20);
     }
@@ -329,7 +339,7 @@ fn rules_that_were_expected_stay_where_they_are_put() {
     let mut pair = Pair::new(5);
     pair.fast = Classifier::new(5).planned_aside();
     let survey = pair.fast.expect(sample, rules.len()).expect("they are many");
-    pair.fast.adopt(pair.fast.plan_now(survey));
+    pair.fast.adopt_now(pair.fast.plan_now(survey));
     for m in rules {
         let priority = r.below(500) as u16;
         pair.insert(m, priority);
@@ -356,7 +366,7 @@ fn masks_that_were_expected_in_vain_are_forgotten() {
     for step in 0..300 {
         // Whatever is adopted in between, and however many of the rules go again.
         if step == 100 {
-            adopt.take().into_iter().for_each(|plan| pair.fast.adopt(plan));
+            adopt.take().into_iter().for_each(|plan| pair.fast.adopt_now(plan));
         }
         if step % 50 == 49 {
             pair.churn(&mut r);

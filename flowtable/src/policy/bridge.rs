@@ -106,10 +106,6 @@ impl<T> PerBridge<T> {
     pub fn iter(&self) -> impl Iterator<Item = (BridgeId, &T)> {
         self.0.iter().enumerate().map(|(index, value)| (BridgeId::at(index), value))
     }
-
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut()
-    }
 }
 
 /// A switch has [`BridgeId::COUNT`] bridges already, or one of this name.

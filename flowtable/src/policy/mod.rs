@@ -371,16 +371,27 @@ impl Policy {
     /// Frees some removed rules, which no lookup can see any more, and goes on rearranging the others
     /// for lookups. True if there is more to do.
     pub fn purge(&self) -> bool {
+        let (untidy, removed) = {
+            let (tables, _) = self.tables.read();
+            let untidy = tables.iter().filter(|(_, tables)| tables.is_untidy());
+            let untidy: Vec<BridgeId> = untidy.map(|(id, _)| id).collect();
+            (untidy, tables.iter().map(|(_, tables)| tables.removed_len()).sum::<usize>())
+        };
+        // If they are too many, who holds a version has to do without the rest of it.
+        let is_crowded = removed > MAX_HELD;
+        // Each bridge has its turn.
+        untidy.into_iter().filter(|id| self.bridge(*id).purge(is_crowded)).count() > 0
+    }
+}
+
+impl Bridge<'_> {
+    fn purge(self, is_crowded: bool) -> bool {
         let mut freed = Freed::with_capacity(SLICE);
-        let (left, is_moving) = self.tables.step(|tables| {
-            let mut oldest = self.tables.oldest();
-            let removed: usize = tables.iter().map(|(_, tables)| tables.removed_len()).sum();
-            if removed > MAX_HELD {
-                // Who holds a version for so long has to do without the rest of it.
-                oldest = self.tables.version();
-            }
-            tables.values_mut().for_each(|tables| tables.purge(oldest, SLICE, &mut freed));
-            (removed - freed.len(), tables.iter().any(|(_, tables)| tables.is_moving()))
+        let (left, is_moving) = self.step(|tables| {
+            let published = &self.policy.tables;
+            let oldest = if is_crowded { published.version() } else { published.oldest() };
+            tables.purge(oldest, SLICE, &mut freed);
+            (tables.removed_len(), tables.is_moving())
         });
         self.plan(left == 0);
         is_moving || left > 0 && !freed.is_empty()
@@ -388,25 +399,21 @@ impl Policy {
 
     /// Rearranges a table for lookups if it has changed much, and frees the memory that rules have left.
     /// What takes long is done without the lock.
-    fn plan(&self, is_idle: bool) {
+    fn plan(self, is_idle: bool) {
         let (survey, has_retired) = {
-            let (tables, _) = self.tables.read();
-            let survey = tables.iter().find_map(|(id, tables)| Some((id, tables.survey(is_idle)?)));
-            (survey, tables.iter().any(|(_, tables)| tables.has_retired()))
+            let (tables, _) = self.policy.tables.read();
+            let tables = tables.of(self.id);
+            (tables.survey(is_idle), tables.has_retired())
         };
         if has_retired {
-            let retired: Vec<_> = self
-                .tables
-                .step(|tables| tables.values_mut().flat_map(Tables::take_retired).collect());
+            let retired = self.step(Tables::take_retired);
             drop(retired);
         }
-        if let Some((bridge, (table, survey))) = survey {
-            self.bridge(bridge).plan_table(table, survey);
+        if let Some((table, survey)) = survey {
+            self.plan_table(table, survey);
         }
     }
-}
 
-impl Bridge<'_> {
     /// Goes on with a survey, makes a plan from it and adopts that.
     fn plan_table(self, table: TableId, mut survey: Survey) {
         let read = || self.policy.tables.read().0;
@@ -418,8 +425,8 @@ impl Bridge<'_> {
         }
         survey.choose_rules();
         while read().of(self.id).look_at_rules(table, &mut survey, SLICE) {}
-        let plan = survey.plan();
-        self.step(|tables| tables.adopt(table, plan));
+        let mut plan = survey.plan();
+        while self.step(|tables| tables.adopt(table, &mut plan, SLICE)) {}
     }
 
     /// Removes rules whose time is over. `None` if there were none.

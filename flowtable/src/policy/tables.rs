@@ -590,7 +590,12 @@ impl Tables {
             if left == 0 {
                 break;
             }
+            // What it does not free it may move.
+            let is_moving = table.classifier.is_moving();
             table.classifier.purge(oldest, left, &mut freed.rules);
+            if is_moving {
+                break;
+            }
         }
         for rule in &freed.rules[before..] {
             self.groups.forget_user(rule);
@@ -614,6 +619,14 @@ impl Tables {
             }
         }
         self.groups.purge(oldest, budget.saturating_sub(freed.groups.len()), &mut freed.groups);
+    }
+
+    /// There is something to free, to move or to plan.
+    pub fn is_untidy(&self) -> bool {
+        self.removed_len() > 0
+            || self.is_moving()
+            || self.has_retired()
+            || self.tables.iter().flatten().any(|table| table.classifier.needs_plan(true))
     }
 
     /// There is memory that rules have left.
@@ -655,9 +668,10 @@ impl Tables {
         self.table_mut(table).classifier.expect_no_more();
     }
 
-    /// Rearranges a table as planned, a few rules with each change of it.
-    pub fn adopt(&mut self, table: TableId, plan: Plan) {
-        self.table_mut(table).classifier.adopt(plan);
+    /// Takes over a plan for some masks more. Returns whether there are more; then rules move, a few with each
+    /// change of the table.
+    pub fn adopt(&mut self, table: TableId, plan: &mut Plan, budget: usize) -> bool {
+        self.table_mut(table).classifier.adopt(plan, budget)
     }
 
     /// Whether rules are being moved to where a plan wants them; purging goes on with it.

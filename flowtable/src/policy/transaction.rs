@@ -85,11 +85,14 @@ impl Transaction<'_> {
                 change.reserve(2 * SLICE);
                 let found = Found { selected: slice, overlaps };
                 bridge.step(|tables| tables.prepare(change, request, found, now))?;
+                bridge.plan(false);
             }
             return Ok(());
         }
         let found = Found { selected: &selected, overlaps };
-        bridge.step(|tables| tables.prepare(change, request, found, now))
+        bridge.step(|tables| tables.prepare(change, request, found, now))?;
+        bridge.plan(false);
+        Ok(())
     }
 
     /// Prepares many requests, additions in slices of the lock; for bulk loads.
@@ -122,7 +125,7 @@ impl Transaction<'_> {
                 }
                 Ok(())
             })?;
-            self.bridge.policy.plan(false);
+            self.bridge.plan(false);
         }
         Ok(())
     }

@@ -97,8 +97,13 @@ impl<'a> Bridge<'a> {
             return self.select_strictly(request, version);
         }
         let (mut place, mut selected) = (Place::default(), Vec::new());
-        while self.visit_slice(request, &mut place, version, |_, at| selected.push(at)) {}
-        selected
+        loop {
+            // Not under the lock: a long list may have to move.
+            selected.reserve(SLICE);
+            if !self.visit_slice(request, &mut place, version, |_, at| selected.push(at)) {
+                return selected;
+            }
+        }
     }
 
     /// At most one rule of each table.
