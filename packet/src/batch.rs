@@ -36,16 +36,29 @@ impl FrameId {
 ///
 /// Received frames stay in the slots of the queue that lent them; the borrow `'a` keeps the queue
 /// from receiving again until the batch is gone.
-#[derive(Default)]
 pub struct Batch<'a> {
+    /// Received frames that are taken at most.
+    limit: usize,
     received: ArrayVec<Frame<'a>, MAX_BATCH>,
     copies: Vec<Frame<'a>>,
+}
+
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'a> Batch<'a> {
     /// An empty batch.
     pub fn new() -> Self {
-        Self::default()
+        Self::limited(MAX_BATCH)
+    }
+
+    /// An empty batch for `frames` received frames, [`MAX_BATCH`] at most.
+    pub fn limited(frames: usize) -> Self {
+        let limit = frames.min(MAX_BATCH);
+        Self { limit, received: ArrayVec::new(), copies: Vec::new() }
     }
 
     /// Adds a received frame.
@@ -59,7 +72,7 @@ impl<'a> Batch<'a> {
 
     /// How many more received frames fit. Copies take no room.
     pub fn room(&self) -> usize {
-        self.received.remaining_capacity()
+        self.limit.saturating_sub(self.received.len())
     }
 
     /// Number of received frames.

@@ -5,6 +5,7 @@
 //! lives as long as one of the ports does: whoever holds it keeps the namespace alive.
 
 use crate::PortError;
+use crate::afpacket::FloodSocket;
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use std::io;
@@ -19,6 +20,8 @@ pub(crate) struct Commons {
     netns: Netns,
     inode: u64,
     control: Mutex<Control>,
+    /// One for each sending queue of a port, while a port uses it.
+    flood_sockets: Mutex<Vec<Weak<FloodSocket>>>,
 }
 
 /// What one port at a time uses.
@@ -49,7 +52,12 @@ impl Commons {
             return Ok(commons);
         }
         let control = Control { netlink: Netlink::open()?, shielded: 0 };
-        let commons = Arc::new(Self { netns, inode, control: Mutex::new(control) });
+        let commons = Arc::new(Self {
+            netns,
+            inode,
+            control: Mutex::new(control),
+            flood_sockets: Mutex::default(),
+        });
         all.push((inode, Arc::downgrade(&commons)));
         Ok(commons)
     }
@@ -61,6 +69,21 @@ impl Commons {
     pub(crate) fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> io::Result<R> {
         let here = Netns::current().and_then(|netns| netns.inode());
         if here.is_ok_and(|inode| inode == self.inode) { Ok(f()) } else { self.netns.run(f) }
+    }
+
+    /// The socket by which the sending queues in this place, of all ports of the namespace, send floods. To
+    /// be asked for in the namespace.
+    pub(crate) fn flood_socket(&self, place: usize) -> io::Result<Arc<FloodSocket>> {
+        let mut sockets = lock(&self.flood_sockets);
+        if sockets.len() <= place {
+            sockets.resize_with(place + 1, Weak::new);
+        }
+        if let Some(socket) = sockets[place].upgrade() {
+            return Ok(socket);
+        }
+        let socket = Arc::new(FloodSocket::open()?);
+        sockets[place] = Arc::downgrade(&socket);
+        Ok(socket)
     }
 
     /// The routing socket and the state of the shield, for a request or a few.

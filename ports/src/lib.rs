@@ -24,7 +24,7 @@ pub mod spec;
 mod sys;
 pub mod tap;
 
-pub use afpacket::{Allotment, RingSize, RxOpener};
+pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,

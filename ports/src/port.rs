@@ -50,6 +50,11 @@ pub trait RxQueue: Send {
 
 /// Sends frames. Owned by one worker thread.
 pub trait TxQueue: Send {
+    /// How the port can be sent to together with others, if it can at present.
+    fn flood_target(&self) -> Option<&crate::FloodTarget> {
+        None
+    }
+
     /// Sends the frames `ids` of `batch` in this order; never blocks.
     ///
     /// A frame that could not be sent is added to `failures` with the reason, in the order of `ids`;

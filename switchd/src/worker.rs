@@ -219,10 +219,12 @@ impl Worker {
                 }
                 self.sender.attach(no, tx, counters);
                 self.egress.grow(no.0 as usize + 1);
+                self.rx.set_ports(self.sender.len());
             }
             Command::Detach { no, done } => {
                 let rx = self.rx.remove(no);
                 let tx = self.sender.detach(no);
+                self.rx.set_ports(self.sender.len());
                 // The other side waits for it.
                 let _ = done.send(Detached { _rx: rx, _tx: tx });
             }
@@ -244,7 +246,7 @@ impl Worker {
     /// One batch of one queue, all the way through.
     fn forward(&mut self, place: usize) -> Served {
         let Some(rx) = self.rx.port(place) else { return Served::Nothing };
-        let mut batch = Batch::new();
+        let mut batch = rx.batch();
         if let Err(error) = rx.queue.recv(&mut batch) {
             drop(batch);
             if !rx.is_failing {
@@ -268,9 +270,12 @@ impl Worker {
         let done = datapath.process(now, rx.no, &mut batch, egress, &rx.counters);
         let failed = self.sender.flush(egress, &mut batch, &rx.counters);
         rx.counters.rx_sent.add(done.queued - failed);
+        let copies = egress.touched().iter().map(|&no| egress.queue(no).len()).sum();
+        let frames = batch.len();
         egress.clear(&mut batch);
         drop(batch);
         rx.queue.release();
+        rx.had_turn(frames, copies);
         Served::Frames(at)
     }
 

@@ -56,6 +56,8 @@ pub struct CachedFlow {
     pub drop: Option<DropReason>,
     /// It floods, within limits.
     pub(super) flood: Option<Flood>,
+    /// Copies that a packet makes at most, one for each output.
+    pub(super) copies: u32,
     /// Place among the worker's masks.
     pub(super) mask_id: u32,
     /// Hash of mask and masked key.
@@ -79,6 +81,17 @@ pub struct CachedFlow {
 pub(super) struct Place {
     pub(super) mask_id: u32,
     pub(super) hash: u64,
+}
+
+/// Outputs among these actions. Of two branches the one with more counts.
+fn copies(actions: &[DpAction]) -> u32 {
+    let each = actions.iter().map(|action| match action {
+        DpAction::Output(_) | DpAction::OutputTrunc { .. } => 1,
+        DpAction::Clone(nested) => copies(nested),
+        DpAction::CheckLen { longer, fits, .. } => copies(longer).max(copies(fits)),
+        _ => 0,
+    });
+    each.sum()
 }
 
 impl CachedFlow {
@@ -117,6 +130,7 @@ impl CachedFlow {
             },
             tail_segments,
             tail_values,
+            copies: copies(&t.actions),
             rewritten: t.depends.rewritten,
             head_mask: std::array::from_fn(|i| mask[i]),
             head_key: std::array::from_fn(|i| words[i]),

@@ -50,7 +50,7 @@ pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
 pub use rounds::Recirculation;
 
-use crate::overload::{Storm, UpcallLimit};
+use crate::overload::{Frames, Storm, UpcallLimit};
 use crate::policy::Policy;
 use caches::Caches;
 use flow::extract::{Arrival, extract_by_call, extract_into};
@@ -431,7 +431,8 @@ impl Datapath {
             let admitted = match flow.flood {
                 Some(flood) if !moment.is_injected => {
                     let control = caches.policy.storm_control();
-                    storm.admit(control, moment.in_port, flood, moment.now, run) as usize
+                    let frames = Frames { number: run, copies: flow.copies };
+                    storm.admit(control, moment.in_port, flood, moment.now, frames) as usize
                 }
                 _ => at - first,
             };

@@ -6,7 +6,7 @@
 //! | Frames of ever new flows keep a worker busy with translations | `upcall_budget`: a port and a source MAC address may cause a number of translations a second while established traffic has to be protected | [`UpcallLimit`] (40,000 a second, a tenth of that at once), `SOURCE_SHARE`, `MUCH`, `MOMENT`, `WHILE`, `LONG` | in the module; `a_flood_is_refused_and_established_traffic_is_not` | `datapath attack` |
 //! | That budget is used up by strangers when a known host opens a connection | `established`: hosts whose flows have been in use for half a second have a reserve | `ESTABLISHED_AFTER`, `RESERVE_SHARE` | `an_established_host_makes_new_connections_beside_a_flood_of_made_up_ones` | `datapath attack`, table `connections` |
 //! | Flows that are used once push out those that are in use | `admission`: full caches take one new flow in 64 while remembering does not pay | `PERIOD`, `SPARSE` | in the module | `datapath cache` |
-//! | A loop of cables, or a host gone mad, has every frame flooded to all ports | `storm`: a port may have a number of frames a second flooded by `NORMAL`, of each kind of flood, in every pass of a frame | [`DEFAULT_STORM_LIMIT`](flow::verdict::DEFAULT_STORM_LIMIT) (10,000 a second), `BURST` | in the module; `storm_control_limits_every_pass` | none: a loop of two cables is `switchd/tests/netns/life.rs` |
+//! | A loop of cables, or a host gone mad, has every frame flooded to all ports | `storm`: a port may have a number of frames a second flooded by `NORMAL`, of each kind of flood, and a number of copies of all kinds, in every pass of a frame | [`DEFAULT_STORM_LIMIT`](flow::verdict::DEFAULT_STORM_LIMIT) (10,000 a second), `COPIES` (100,000 a second), `BURST` | in the module; `storm_control_limits_every_pass` | none: a loop of two cables is `switchd/tests/netns/life.rs` |
 //! | Addresses that move from port to port have cached flows checked and translated again at every frame | `announcements`: workers hear of learned hosts together, every four milliseconds, and the more seldom the more translations that causes | `INTERVAL`, `BURST`, `TRANSLATION` | in the module; `an_address_on_two_ports_does_not_keep_all_its_flows_busy` | `datapath attack` |
 //!
 //! A worker owns its `UpcallBudget` and its `Admission`. [`StormControl`], `EstablishedSources` and
@@ -21,7 +21,7 @@ mod upcall_budget;
 pub(crate) use admission::Admission;
 pub(crate) use announcements::Announcements;
 pub(crate) use established::{ESTABLISHED_AFTER, EstablishedSources, Source};
-pub(crate) use storm::Storm;
 pub use storm::StormControl;
+pub(crate) use storm::{Frames, Storm};
 pub(crate) use upcall_budget::UpcallBudget;
 pub use upcall_budget::UpcallLimit;

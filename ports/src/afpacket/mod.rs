@@ -11,11 +11,13 @@
 //! Frames leave around the device's queueing discipline only as long as there is none to speak of,
 //! or the user says so: what somebody configured with `tc` holds for a switch, too.
 
+mod multi_tx;
 mod ring_size;
 mod rings;
 mod rx;
 mod tx;
 
+pub use multi_tx::{FloodSender, FloodSocket, FloodTarget};
 pub use ring_size::RingSize;
 pub use rings::RxOpener;
 
@@ -102,11 +104,16 @@ pub fn open(
     for queue in &mut queues.rx {
         queue.set_open(true)?;
     }
-    for _ in 0..allotment.tx {
+    for place in 0..allotment.tx {
         let open = || {
             let socket = socket::socket()?;
             socket::bind(socket.as_fd(), link.index, false)?;
-            PacketTx::new(socket, status.clone())
+            let flood = FloodTarget {
+                socket: guard.commons.flood_socket(place)?,
+                ifindex: link.index,
+                status: status.clone(),
+            };
+            PacketTx::new(socket, flood)
         };
         let queue: Box<dyn TxQueue> = Box::new(open().map_err(os("send to", device))?);
         queues.tx.push(queue);

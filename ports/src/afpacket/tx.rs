@@ -3,6 +3,7 @@
 //! The virtio-net header is written directly before each frame, into the slot of the receive ring or
 //! the headroom of a copy. The socket's protocol is none, so that it never receives.
 
+use super::multi_tx::FloodTarget;
 use crate::egress::{Segments, Takes, Way, way};
 use crate::sys::mmsg::Messages;
 use crate::sys::packet as socket;
@@ -21,6 +22,7 @@ const SEND_BUFFER: i32 = 8 << 20;
 
 pub(crate) struct PacketTx {
     socket: OwnedFd,
+    flood: FloodTarget,
     status: Arc<PortStatus>,
     bypasses_qdisc: bool,
     messages: Messages,
@@ -31,7 +33,8 @@ type Failures = Vec<(FrameId, TxFailure)>;
 
 impl PacketTx {
     /// A queue over `socket`, which gets its options here and is to be bound by the caller.
-    pub(crate) fn new(socket: OwnedFd, status: Arc<PortStatus>) -> std::io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd, flood: FloodTarget) -> std::io::Result<Self> {
+        let status = Arc::clone(&flood.status);
         let fd = socket.as_fd();
         socket::set_option(fd, socket::PACKET_VNET_HDR, 1)?;
         socket::set_send_buffer(fd, SEND_BUFFER)?;
@@ -39,6 +42,7 @@ impl PacketTx {
         socket::set_option(fd, socket::PACKET_QDISC_BYPASS, i32::from(bypasses_qdisc))?;
         Ok(Self {
             socket,
+            flood,
             status,
             bypasses_qdisc,
             messages: Messages::new(MAX_CALL),
@@ -83,6 +87,10 @@ impl PacketTx {
 }
 
 impl TxQueue for PacketTx {
+    fn flood_target(&self) -> Option<&FloodTarget> {
+        self.status.bypasses_qdisc().then_some(&self.flood)
+    }
+
     fn send(&mut self, batch: &mut Batch<'_>, ids: &[FrameId], failures: &mut Failures) {
         self.follow_status();
         let mtu = self.status.mtu();
@@ -90,13 +98,7 @@ impl TxQueue for PacketTx {
         let mut direct = ArrayVec::<FrameId, MAX_CALL>::new();
         for &id in ids {
             let frame = batch.frame_mut(id);
-            let way = way(frame, Takes::ALL, mtu).and_then(|way| match way {
-                Way::Complete => packet::complete(frame)
-                    .map(|()| Way::Direct(Offload::NONE))
-                    .map_err(|_| TxFailure::NoOffload),
-                way => Ok(way),
-            });
-            match way {
+            match prepare(frame, mtu) {
                 Ok(Way::Direct(header)) => {
                     write_header(frame, header);
                     direct.push(id);
@@ -117,6 +119,16 @@ impl TxQueue for PacketTx {
             }
         }
         self.flush_direct(batch, &mut direct, failures);
+    }
+}
+
+/// Decides how a frame goes out, and completes its checksum if nobody else can.
+pub(super) fn prepare(frame: &mut Frame<'_>, mtu: u32) -> Result<Way, TxFailure> {
+    match way(frame, Takes::ALL, mtu)? {
+        Way::Complete => packet::complete(frame)
+            .map(|()| Way::Direct(Offload::NONE))
+            .map_err(|_| TxFailure::NoOffload),
+        way => Ok(way),
     }
 }
 
@@ -145,7 +157,7 @@ impl PacketTx {
 }
 
 /// Writes `header` directly before the frame, which moves to memory of its own if it has no room left.
-fn write_header(frame: &mut Frame<'_>, header: Offload) {
+pub(super) fn write_header(frame: &mut Frame<'_>, header: Offload) {
     let header = header.to_bytes();
     if frame.bytes_with_header(&header).is_none() {
         let mut copy = frame.copy_in(Vec::new());
@@ -170,22 +182,25 @@ fn flush(
             Ok(sent) => done += sent,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let size = datagrams[done].len() - VNET_HDR_SIZE.min(datagrams[done].len());
-                let has_work = datagrams[done].iter().take(2).any(|byte| *byte != 0);
-                refused(done, failure(&error, status, size, has_work));
+                let (is_up, mtu) = (status.is_link_up(), status.mtu());
+                refused(done, failure(&error, is_up, mtu, &datagrams[done]));
                 done += 1;
             }
         }
     }
 }
 
-fn failure(error: &std::io::Error, status: &PortStatus, size: usize, has_work: bool) -> TxFailure {
+/// What the kernel's refusal of these bytes, the virtio-net header included, says about the frame.
+pub(super) fn failure(error: &std::io::Error, is_up: bool, mtu: u32, bytes: &[u8]) -> TxFailure {
+    let has_work = bytes.iter().take(2).any(|byte| *byte != 0);
     match error.raw_os_error().unwrap_or(0) {
         libc::ENETDOWN | libc::ENXIO | libc::ENODEV => TxFailure::LinkDown,
         // A device without carrier swallows what is sent around its queueing discipline.
-        libc::ENOBUFS | libc::EAGAIN if !status.is_link_up() => TxFailure::LinkDown,
+        libc::ENOBUFS | libc::EAGAIN if !is_up => TxFailure::LinkDown,
         libc::ENOBUFS | libc::EAGAIN => TxFailure::QueueFull,
-        libc::EMSGSIZE => TxFailure::TooLong { size: size as u32, mtu: status.mtu() },
+        libc::EMSGSIZE => {
+            TxFailure::TooLong { size: bytes.len().saturating_sub(VNET_HDR_SIZE) as u32, mtu }
+        }
         libc::EINVAL if has_work => TxFailure::NoOffload,
         errno => TxFailure::Other(errno),
     }

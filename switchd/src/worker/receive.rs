@@ -33,6 +33,7 @@ use flowtable::datapath::PortCounters;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
+use packet::{Batch, MAX_BATCH};
 use ports::{RxQueue, RxStats};
 use std::io;
 use std::os::fd::AsFd;
@@ -57,6 +58,8 @@ const MAX_EVENTS: usize = 64;
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// Rounds of such questions in which every queue is asked once, whether in use or not.
 const STATS_ROUNDS: usize = 50;
+/// Copies that a queue may have sent before others have their turn: half a millisecond's worth.
+const COPIES_OF_A_TURN: usize = 512;
 /// Longest sleep.
 const MAX_SLEEP: Duration = Duration::from_millis(200);
 
@@ -80,6 +83,8 @@ pub(crate) struct RxPort {
     stats: RxStats,
     state: State,
     last_frame: Instant,
+    /// Frames that may be received in one turn.
+    turn: usize,
     false_alarms: u8,
     /// It failed the last time that it was asked.
     pub(super) is_failing: bool,
@@ -93,6 +98,23 @@ struct Successor {
     queue: Box<dyn RxQueue>,
     /// Who takes the old one.
     done: Sender<Box<dyn Send>>,
+}
+
+impl RxPort {
+    /// An empty batch for the next turn of the queue.
+    pub(super) fn batch<'a>(&self) -> Batch<'a> {
+        Batch::limited(self.turn)
+    }
+
+    /// Adapts the next turn to what came of this one: `frames` frames that made `copies` copies. Floods to
+    /// many ports would otherwise keep the queues of others waiting until they are full.
+    pub(super) fn had_turn(&mut self, frames: usize, copies: usize) {
+        if copies > COPIES_OF_A_TURN {
+            self.turn = (frames * COPIES_OF_A_TURN / copies).max(1);
+        } else if frames == self.turn {
+            self.turn = (2 * self.turn).min(MAX_BATCH);
+        }
+    }
 }
 
 /// What a queue had when it was asked.
@@ -111,6 +133,8 @@ pub(crate) struct Receivers {
     places: Vec<Option<RxPort>>,
     /// Queues that were ever added.
     added: u64,
+    /// The first turn of a queue without frames until then, in which each frame may go to every port.
+    first_turn: usize,
     busy: Vec<usize>,
     polled: Vec<usize>,
     aside: Vec<usize>,
@@ -137,6 +161,7 @@ impl Receivers {
         Ok(Self {
             places: Vec::new(),
             added: 0,
+            first_turn: MAX_BATCH,
             busy: Vec::new(),
             polled: Vec::new(),
             aside: Vec::new(),
@@ -150,6 +175,11 @@ impl Receivers {
             last_stats: now,
             stats_place: 0,
         })
+    }
+
+    /// Says to how many ports a frame can be sent.
+    pub(super) fn set_ports(&mut self, ports: usize) {
+        self.first_turn = (COPIES_OF_A_TURN / ports.max(1)).clamp(1, MAX_BATCH);
     }
 
     /// Takes a queue over.
@@ -170,6 +200,7 @@ impl Receivers {
             stats: RxStats::default(),
             state,
             last_frame: now,
+            turn: self.first_turn,
             false_alarms: 0,
             is_failing: false,
             is_in_use: false,
@@ -400,6 +431,7 @@ impl Receivers {
         match self.epoll.add(fd, event) {
             Ok(()) => {
                 port.state = State::Waiting;
+                port.turn = self.first_turn;
                 port.false_alarms = 0;
                 self.waiting += 1;
             }
@@ -431,7 +463,6 @@ mod tests {
     use super::*;
     use ::ports::PortError;
     use ::ports::dummy::{self, Dummy, DummyOptions};
-    use packet::Batch;
     use std::io::{PipeReader, Write};
     use std::os::fd::BorrowedFd;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -589,6 +620,29 @@ mod tests {
             assert_eq!((0..rounds).map(|_| bench.round()).sum::<usize>(), 200);
         }
         assert_eq!(bench.rx.busy.len(), MAX_BUSY);
+    }
+
+    #[test]
+    fn a_queue_that_floods_has_short_turns() {
+        let mut bench = Bench::new(1);
+        bench.rx.set_ports(4);
+        let port = bench.rx.port(0).unwrap();
+        assert_eq!(port.batch().room(), MAX_BATCH);
+        port.had_turn(64, 64 * 200);
+        assert_eq!(port.batch().room(), 2);
+        port.had_turn(2, 400);
+        assert_eq!(port.batch().room(), 4);
+        port.had_turn(4, 800);
+        assert_eq!(port.batch().room(), 2);
+        (0..5).for_each(|n| port.had_turn(2 << n, 2 << n));
+        assert_eq!(port.batch().room(), MAX_BATCH);
+        // Whoever was quiet begins with what all ports can take.
+        bench.rx.set_ports(200);
+        bench.ends[0].inject(&[0; 60]);
+        bench.round();
+        bench.passes(COOLING_DOWN);
+        bench.round();
+        assert_eq!(bench.rx.port(0).unwrap().batch().room(), 2);
     }
 
     #[test]

@@ -4,14 +4,26 @@ use flow::types::PortNo;
 use flow::verdict::DropReason;
 use flowtable::datapath::{Egress, PortCounters};
 use packet::{Batch, FrameId};
-use ports::{TxFailure, TxQueue};
+use ports::{FloodSender, TxFailure, TxQueue};
 use std::sync::Arc;
+
+/// Ports from which on frames are sent to many at once.
+const LEAST_FLOOD: usize = 4;
+/// Frames for one port from which on its own queue sends them.
+const MOST_EACH: usize = 8;
 
 /// The send queues of a worker, by port.
 #[derive(Default)]
 pub(crate) struct Transmitter {
     ports: Vec<Option<TxPort>>,
     failures: Vec<(FrameId, TxFailure)>,
+    /// Copies for many ports.
+    flood: FloodSender,
+    /// What the next three hold is used within one call: ports with the number of frames that `flood` has
+    /// taken, copies that it could not send, and ports that it does not reach.
+    together: Vec<(PortNo, usize)>,
+    failed: Vec<(usize, FrameId, TxFailure)>,
+    rest: Vec<PortNo>,
     /// Outputs of this batch that failed.
     lost: Vec<(usize, DropReason)>,
 }
@@ -39,6 +51,11 @@ impl Transmitter {
         self.ports.get_mut(no.0 as usize)?.as_mut()?.queue.take()
     }
 
+    /// Ports that can be sent to.
+    pub(super) fn len(&self) -> usize {
+        self.ports.iter().flatten().filter(|port| port.queue.is_some()).count()
+    }
+
     /// All queues, to be closed by somebody with more time.
     pub(super) fn into_queues(self) -> impl Iterator<Item = Box<dyn Send>> {
         let queues = self.ports.into_iter().flatten().filter_map(|port| port.queue);
@@ -59,14 +76,77 @@ impl Transmitter {
         batch: &mut Batch<'_>,
         ingress: &PortCounters,
     ) -> u64 {
-        for &no in egress.touched() {
-            self.send(no, egress, batch);
+        if egress.touched().len() >= LEAST_FLOOD {
+            self.flood(egress, batch);
+        } else {
+            egress.touched().iter().for_each(|&no| self.send(no, egress, batch));
         }
         if self.lost.is_empty() { 0 } else { self.settle(egress, ingress) }
     }
 
+    /// Sends to many ports: first to all those that one system call reaches, while nobody changes the
+    /// frames, then to the others.
+    fn flood(&mut self, egress: &Egress, batch: &mut Batch<'_>) {
+        let Self { ports, flood, together, .. } = self;
+        let mut rest = std::mem::take(&mut self.rest);
+        together.clear();
+        for &no in egress.touched() {
+            let place = usize::from(no.0);
+            let queue = ports.get(place).and_then(Option::as_ref).and_then(|p| p.queue.as_ref());
+            let Some(target) = queue.and_then(|queue| queue.flood_target()) else {
+                rest.push(no);
+                continue;
+            };
+            let ids = egress.queue(no);
+            // Few frames for each: with many, the port's own queue has a call for all of them.
+            let taken = if ids.len() > MOST_EACH {
+                0
+            } else {
+                ids.iter().take_while(|id| flood.add(target, place, batch, **id)).count()
+            };
+            together.push((no, taken));
+        }
+        let mut failed = std::mem::take(&mut self.failed);
+        flood.finish(batch, |place, id, failure| failed.push((place, id, failure)));
+        let mut together = std::mem::take(&mut self.together);
+        for (no, taken) in together.drain(..) {
+            let ids = egress.queue(no);
+            let own = |(place, ..): &(usize, FrameId, TxFailure)| *place == usize::from(no.0);
+            self.failures.clear();
+            self.failures.extend(failed.iter().filter(|f| own(f)).map(|(_, id, why)| (*id, *why)));
+            self.retry_full(no, batch);
+            self.count(no, egress, batch, &ids[..taken]);
+            if taken < ids.len() {
+                self.send_some(no, egress, batch, &ids[taken..]);
+            }
+        }
+        failed.clear();
+        (self.failed, self.together) = (failed, together);
+        rest.drain(..).for_each(|no| self.send(no, egress, batch));
+        self.rest = rest;
+    }
+
+    /// The buffer that all ports have in common was full. A port has one of its own for that case.
+    fn retry_full(&mut self, no: PortNo, batch: &mut Batch<'_>) {
+        if self.failures.iter().all(|(_, why)| *why != TxFailure::QueueFull) {
+            return;
+        }
+        let mut again = Vec::new();
+        self.failures.retain(|(id, why)| {
+            let is_full = *why == TxFailure::QueueFull;
+            again.extend(is_full.then_some(*id));
+            !is_full
+        });
+        if let Some(Some(TxPort { queue: Some(queue), .. })) = self.ports.get_mut(no.0 as usize) {
+            queue.send(batch, &again, &mut self.failures);
+        }
+    }
+
     fn send(&mut self, no: PortNo, egress: &Egress, batch: &mut Batch<'_>) {
-        let ids = egress.queue(no);
+        self.send_some(no, egress, batch, egress.queue(no));
+    }
+
+    fn send_some(&mut self, no: PortNo, egress: &Egress, batch: &mut Batch<'_>, ids: &[FrameId]) {
         let Some(Some(port)) = self.ports.get_mut(no.0 as usize) else {
             let origins = ids.iter().map(|&id| (egress.origin(id), DropReason::NoOutput));
             return self.lost.extend(origins);
@@ -76,6 +156,14 @@ impl Transmitter {
             Some(queue) => queue.send(batch, ids, &mut self.failures),
             None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),
         }
+        self.count(no, egress, batch, ids);
+    }
+
+    /// Counts frames for a port, of which `failures` were not sent.
+    fn count(&mut self, no: PortNo, egress: &Egress, batch: &Batch<'_>, ids: &[FrameId]) {
+        let Some(Some(port)) = self.ports.get_mut(no.0 as usize) else {
+            return;
+        };
         let mut bytes: u64 = ids.iter().map(|&id| batch.frame(id).size() as u64).sum();
         for (id, failure) in &self.failures {
             bytes -= batch.frame(*id).size() as u64;

@@ -5,6 +5,7 @@
 
 mod bridges;
 mod fixture;
+mod floods;
 mod frames;
 mod laboratory;
 mod life;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let tests: Vec<_> = [
         bridges::TESTS,
+        floods::TESTS,
         frames::TESTS,
         laboratory::TESTS,
         life::TESTS,
