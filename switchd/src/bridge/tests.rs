@@ -97,7 +97,9 @@ fn the_last_counters_of_removed_rules_miss_no_packet() {
         is_over.store(true, Ordering::Relaxed);
         (sender.join().unwrap(), counted)
     });
-    lab::eventually("all frames to be sent", || far.sent_count() == sent).unwrap();
+    lab::eventually("all frames to be sent", || far.sent_count() == sent).unwrap_or_else(|late| {
+        panic!("{late}: {} of {sent}, {} wait, {:?}", far.sent_count(), near.pending(), switch.ports());
+    });
     let delete =
         ParseContext { command: flow::flow_mod::Command::Delete, ..ParseContext::default() };
     let delete = parse_flow("in_port=1", &delete).unwrap();
