@@ -98,7 +98,12 @@ fn the_last_counters_of_removed_rules_miss_no_packet() {
         (sender.join().unwrap(), counted)
     });
     lab::eventually("all frames to be sent", || far.sent_count() == sent).unwrap_or_else(|late| {
-        panic!("{late}: {} of {sent}, {} wait, {:?}", far.sent_count(), near.pending(), switch.ports());
+        panic!(
+            "{late}: {} of {sent}, {} wait, {:?}",
+            far.sent_count(),
+            near.pending(),
+            switch.ports()
+        );
     });
     let delete =
         ParseContext { command: flow::flow_mod::Command::Delete, ..ParseContext::default() };
