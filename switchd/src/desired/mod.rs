@@ -259,15 +259,95 @@ impl Bridge {
 }
 
 impl Port {
+    /// The namespace of its device, unless that is the switch's own, and the device's name.
+    fn device(&self) -> Option<(Option<&str>, &str)> {
+        let netns = match self.kind.target()? {
+            Target::Netns { netns, .. } => Some(netns.as_str()),
+            _ => None,
+        };
+        Some((netns, self.kind.own_name()?))
+    }
+
     /// Both are made of the same device.
     fn has_device_of(&self, other: &Self) -> bool {
-        let place = |port: &Self| -> Option<(Option<String>, String)> {
-            let netns = match port.kind.target()? {
-                Target::Netns { netns, .. } => Some(netns.clone()),
-                _ => None,
-            };
-            Some((netns, port.kind.own_name()?.to_owned()))
-        };
-        place(self).is_some_and(|device| place(other) == Some(device))
+        self.device().is_some_and(|device| other.device() == Some(device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(ports: &[&str]) -> Desired {
+        let mut desired = Desired::one_bridge();
+        desired.add_bridge(Bridge::new("br1")).unwrap();
+        for port in ports {
+            desired.add_port("br0", Port::parse(port).unwrap()).unwrap();
+        }
+        desired
+    }
+
+    fn check_refused(bridge: &str, port: &str, message: &str) {
+        let mut desired = desired(&["a", "netns:blue/b,name=blue", "c,number=7"]);
+        let before = desired.clone();
+        let error = desired.add_port(bridge, Port::parse(port).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), message, "{port}");
+        assert_eq!(desired, before, "nothing has changed");
+    }
+
+    #[test]
+    fn what_is_taken_is_refused_by_name() {
+        check_refused("br0", "a", "port \"a\" is given twice");
+        check_refused("br0", "tap:a,name=x", "port \"x\": its device belongs to port \"a\"");
+        check_refused("br0", "x,number=7", "port \"x\": number 7 belongs to port \"c\"");
+        check_refused("br7", "x", "there is no bridge \"br7\"");
+        check_refused(
+            "br1",
+            "netns:blue/b",
+            "port \"b\": its device belongs to port \"blue\" of bridge \"br0\"; to move it, take it away there \
+             with \"ofctl del-port br0 blue\", then add it to \"br1\"",
+        );
+        check_refused(
+            "br1",
+            "x,name=blue",
+            "port \"blue\": bridge \"br0\" has a port of that name; give this one another: name=NAME",
+        );
+        check_refused(
+            "br1",
+            "internal:br0",
+            "port \"br0\": another bridge has that name; give the port another: name=NAME",
+        );
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_bridge() {
+        let mut desired = desired(&["a", "b,number=2", "c"]);
+        let mut add = |bridge, port| desired.add_port(bridge, Port::parse(port).unwrap()).unwrap();
+        assert_eq!(add("br0", "d"), OfPort(4));
+        assert_eq!(add("br1", "e"), OfPort(1));
+        assert_eq!(add("br1", "internal:br1"), OfPort::LOCAL);
+        assert_eq!(add("br1", "netns:blue/a,name=other"), OfPort(2), "another device of that name");
+        assert!(desired.remove_port("br0", OfPort(2)).is_some());
+        assert!(desired.remove_port("br0", OfPort(2)).is_none());
+        assert_eq!(desired.add_port("br0", Port::parse("f").unwrap()), Ok(OfPort(2)));
+        desired.remove_bridge("br0").unwrap();
+        assert_eq!(desired.add_port("br1", Port::parse("a").unwrap()), Ok(OfPort(3)));
+    }
+
+    #[test]
+    fn bridges_have_names_of_their_own() {
+        let mut desired = desired(&["a"]);
+        let mut refused =
+            |name: &str| desired.add_bridge(Bridge::new(name)).unwrap_err().to_string();
+        assert_eq!(refused("br1"), "there is a bridge \"br1\" already");
+        assert_eq!(refused("a"), "bridge \"a\": bridge \"br0\" has a port of that name");
+        for name in ["", ".", "..", "a b", "x/y", "x:y", "x=y", "x,y", "sixteen-letters-"] {
+            assert!(refused(name).contains("not a bridge's name"), "{name}");
+        }
+        for i in desired.bridges.len()..BridgeId::COUNT {
+            desired.add_bridge(Bridge::new(format!("n{i}"))).unwrap();
+        }
+        let error = desired.add_bridge(Bridge::new("more")).unwrap_err();
+        assert!(error.to_string().contains("as many bridges as there can be"), "{error}");
     }
 }
