@@ -76,9 +76,11 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
     let server =
         Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
-    let names: Vec<String> =
-        switch.ports().iter().map(|p| format!("{}({})", p.of, p.name)).collect();
-    info!("switching {}", names.join(", "));
+    for bridge in switch.bridge_names().iter().filter_map(|name| switch.on(name)) {
+        let ports = bridge.ports();
+        let names: Vec<String> = ports.iter().map(|p| format!("{}({})", p.of, p.name)).collect();
+        info!("bridge {}: switching {}", bridge.name(), names.join(", "));
+    }
     info!("control socket {}", socket.display());
     let signal = signals.wait().context("wait for signals")?;
     info!("{signal}: stopping");

@@ -6,13 +6,13 @@
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
 //! knows about opening and closing; ports follow their devices in `links`; `inject` sends packets that were made by hand, and `views` is what commands show.
 
-mod datapath_id;
 mod inject;
 mod links;
 mod on_bridge;
 mod ports;
 mod reconcile;
 mod rings;
+mod stable_mac;
 mod views;
 
 pub use links::Place;

@@ -1,6 +1,6 @@
 //! One bridge of a running switch: what most commands are about.
 
-use super::{PortView, StartError, Switch, datapath_id};
+use super::{PortView, StartError, Switch, stable_mac};
 use crate::desired::{self, DatapathId};
 use flow::types::OfPort;
 use flowtable::policy;
@@ -59,12 +59,11 @@ impl<'a> OnBridge<'a> {
         let desired = self.switch.desired.lock();
         let wanted = desired.bridge(&name).ok().and_then(|bridge| bridge.datapath_id);
         drop(desired);
-        let from_port = || self.switch.first_device_mac(self.bridge.id());
-        wanted.unwrap_or_else(|| {
-            DatapathId(
-                from_port().map_or_else(|| datapath_id::of_name(&name), flow::types::mac_bits),
-            )
-        })
+        let from_mac = || {
+            let mac = self.switch.first_device_mac(self.bridge.id());
+            DatapathId(flow::types::mac_bits(mac.unwrap_or_else(|| stable_mac::of_name(&name))))
+        };
+        wanted.unwrap_or_else(from_mac)
     }
 
     /// As [`Switch::add_port`].

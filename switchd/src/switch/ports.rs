@@ -8,7 +8,7 @@
 //! pipeline first, which makes every cached flow look again, then the workers, and its numbers are free
 //! only when all of them have let go.
 
-use super::Switch;
+use super::{Switch, stable_mac};
 use crate::desired::{self, Kind};
 use crate::parallel::Closer;
 use crate::port_slot::{PortSlot, PortState};
@@ -52,6 +52,10 @@ impl Switch {
             }
         };
         let mut slot = PortSlot::new(at, attachment, spec, self.workers.len(), self.now());
+        if slot.port_no().is_none() {
+            // It has no device that could have one.
+            slot.mac = stable_mac::of_name(&slot.spec.name);
+        }
         self.publish(&slot, opened.as_ref());
         match (opened, slot.port_no()) {
             (Some(port), _) => self.attach(&mut slot, port),
