@@ -30,7 +30,7 @@ pub(super) struct Coming {
     pub(super) sample: Vec<PipelineKey>,
 }
 
-/// See the [module](self).
+/// What a plan needs to know of a table, gathered a few masks and rules at a time.
 #[derive(Debug)]
 pub struct Survey {
     seed: u64,

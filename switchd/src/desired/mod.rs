@@ -7,7 +7,7 @@
 //! Editing it checks what can be known without looking at devices: names and numbers that are taken,
 //! a device that two ports want. Every edit is all or nothing.
 //!
-//! [`file`] writes it as TOML and reads that back.
+//! [`mod@file`] writes it as TOML and reads that back.
 
 mod bounded;
 mod bridge_name;

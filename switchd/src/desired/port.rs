@@ -80,7 +80,7 @@ impl Port {
         Ok(keys.iter().find(differs).map(told))
     }
 
-    /// The words that describe the port, [`DEVICE`] first. What has its default value is left out.
+    /// The words that describe the port, the device first. What has its default value is left out.
     pub fn words(&self) -> Vec<(&'static str, Word)> {
         let mut words = vec![(DEVICE, Word::text(self.kind.describe(&self.name)))];
         if self.kind.own_name().is_some_and(|own| own != self.name) {
