@@ -92,7 +92,7 @@ pub enum DpAction {
     },
     /// Give a copy to a controller.
     Controller(Box<ControllerMeta>),
-    /// Edit the MAC addresses, as [`mac_bits`].
+    /// Edit the MAC addresses, as [`mac_bits`](crate::types::mac_bits).
     SetEth {
         /// The source address, in the lower 48 bits.
         src: Rewrite<u64>,
