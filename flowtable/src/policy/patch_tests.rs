@@ -217,6 +217,19 @@ fn vlans_are_translated_at_both_ends() {
 }
 
 #[test]
+fn the_reason_of_a_drop_is_that_of_the_bridge_that_dropped() {
+    let flooded = |rules: &[&str]| {
+        let pair = Pair::new(&["actions=NORMAL"], rules);
+        let first = pair.policy.bridge(pair.first);
+        first.with_ports(|ports| ports.remove(OfPort(2)));
+        pair.translate(PACKET).drop
+    };
+    assert_eq!(flooded(&["tcp,actions=drop"]), Some(DropReason::RuleDrop));
+    assert_eq!(flooded(&[]), Some(DropReason::TableMiss));
+    assert_eq!(flooded(&["actions=output:9"]), Some(DropReason::NoOutput));
+}
+
+#[test]
 fn whole_packets_only_go_through_a_patch() {
     let pair = Pair::new(&["actions=output(port=10,max_len=64)"], &["actions=output:1"]);
     assert_eq!(pair.translate(PACKET).drop, Some(DropReason::NoOutput));

@@ -70,6 +70,8 @@ impl Ctx<'_> {
     /// All that the second bridge does with the packet.
     fn pass_through(&mut self, peer: &PortInfo) {
         self.matched = false;
+        // Unless something else is found that keeps it from leaving.
+        self.hint = Some(DropReason::RuleDrop);
         // A rule that pops labels would spoil the packet for what the first bridge still does with it; as the
         // contents of a clone, it does not.
         self.look_up_and(peer.of, TableId::default(), true, Self::clone_actions);
