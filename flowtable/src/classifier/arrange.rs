@@ -54,13 +54,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A plan for so many rules, and those that are expected, is being adopted.
+    /// The table begins to adopt a plan. It was made for the table's `rules` and for those that `before` expects.
     pub(super) fn adopting(number: u64, rules: usize, rows: usize, before: &Self) -> Self {
         let (planned, coming) = (rules + before.coming, before.coming);
         Self { planned, rows, adopting: Some(number), coming, ..Self::default() }
     }
 
-    /// All masks have their homes, and the rules in so many slots follow.
+    /// Every mask has the group that the plan gives it. The rules in the first `slots` slots are moved there next.
     pub(super) fn end_adoption(&mut self, slots: u32) {
         self.adopting = None;
         self.sweep = (0, slots);
@@ -76,7 +76,7 @@ impl Progress {
         self.coming = rules;
     }
 
-    /// Whether the groups are not good any more for a table of so many rules.
+    /// Whether the groups were planned for a table of a very different size than `len` rules.
     fn is_stale(&self, len: usize) -> bool {
         let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
         let shrunk = self.planned > FIRST_PLAN && len + self.coming < self.planned / 4;
@@ -281,7 +281,7 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Looks at so many of the slots that are left to look at, or fewer, once so many rules have moved.
+    /// Looks at up to `looks` of the slots that are left, and stops earlier when it has moved `moves` rules.
     fn sweep(&mut self, looks: u32, moves: u32) {
         let (first, left) = self.progress.sweep;
         if left == 0 || self.progress.adopting.is_some() {

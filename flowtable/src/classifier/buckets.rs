@@ -25,7 +25,7 @@ struct Bucket {
 }
 
 impl Buckets {
-    /// For about so many rules.
+    /// Buckets for about this number of rules.
     pub(super) fn new(rules: usize) -> Self {
         let parts = (rules / PART).next_power_of_two().min(MAX_PARTS);
         Self { parts: (0..parts).map(|_| HashTable::new()).collect(), len: 0 }

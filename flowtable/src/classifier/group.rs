@@ -51,7 +51,7 @@ impl Group {
         Self::new(layout, hash_mask, keys, 0, presence::cells(hash_mask, 0))
     }
 
-    /// A group that is expected to have so many rules, with unused cells for as many buckets.
+    /// A group that is expected to have `rules` rules, with unused cells for as many buckets.
     pub(super) fn new(
         layout: Layout,
         hash_mask: &PipelineMask,

@@ -31,8 +31,8 @@ pub(super) const MASKS: usize = 384;
 pub(super) const RARE: usize = 1024;
 /// Classes of rarer ones.
 const CLASSES: usize = 128;
-/// Masks are alike if they have as many bits in each half of each word, in steps of so many: the smallest
-/// step for which there are not too many classes.
+/// Two masks are of one class if they have the same number of bits in each half of each word, counted in steps of one of
+/// these sizes. The planner takes the smallest step that makes no more than [`CLASSES`] classes.
 const STEPS: [u32; 4] = [4, 8, 16, 64];
 /// Masks that are candidates themselves.
 const SINGLE: usize = 32;
@@ -42,9 +42,10 @@ const HUBS_SEEN: usize = 4096;
 /// Masks whose pairwise intersections become candidates in one round.
 const PAIRED: usize = 12;
 const ROUNDS: usize = 5;
-/// Lines by which the rows of a mask, or those it joins, may become longer to save a group: so many, or
-/// one for each of so many rules of the table.
+/// When a mask joins the group of another to save a group, rows become longer, by this number of cache lines in all at
+/// most.
 const MAX_WIDENING: usize = 256;
+/// A large table may have its rows made longer by one cache line for each this number of rules, if that is more.
 const RULES_TO_WIDEN: usize = 8;
 /// Groups a plan has at most.
 const MAX_GROUPS: usize = 32;

@@ -22,7 +22,7 @@ const MANY: u32 = 17;
 /// Two counters of four bits each; a power of two of them.
 pub(super) type Cells = Box<[u8]>;
 
-/// For so many buckets of this hash mask. That they are zeroed takes a millisecond if they are very many.
+/// Cells for `buckets` buckets of this hash mask. Zeroing them takes up to a millisecond in the largest tables.
 pub(super) fn cells(hash_mask: &PipelineMask, buckets: usize) -> Cells {
     // A group that hashes nothing has nothing to remember.
     let hashes = hash_mask.words().iter().any(|word| *word != 0);

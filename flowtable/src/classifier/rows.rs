@@ -53,7 +53,7 @@ const PIECE: usize = 256;
 /// Not a block.
 const NONE: u32 = u32::MAX;
 
-/// The class of the smallest block for so many rows.
+/// The class of the smallest block that holds `len` rows.
 fn class(len: u32) -> usize {
     match len {
         0 | 1 => 0,
