@@ -122,7 +122,7 @@ pub(crate) struct Trace {
 /// What `dump-cached-flows` needs.
 #[derive(Debug, Args)]
 pub(crate) struct CachedFlows {
-    /// Which.
+    /// The bridge, perhaps, and a match that selects flows.
     #[command(flatten)]
     pub(crate) words: Words,
     /// Tell what made each flow depend on the bits that it depends on

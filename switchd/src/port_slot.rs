@@ -74,7 +74,7 @@ pub(crate) struct PortSlot {
     pub(crate) is_away: bool,
     /// Its device is being opened, without the lock on the ports.
     pub(crate) is_opening: bool,
-    /// When.
+    /// When the port was added, on the switch's monotonic clock.
     pub(crate) added: Duration,
 }
 

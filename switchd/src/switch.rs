@@ -91,9 +91,9 @@ pub enum StartError {
     /// No thread or no descriptor could be had.
     #[error("start worker {worker}")]
     Worker {
-        /// Which.
+        /// The number of the worker, from 0.
         worker: usize,
-        /// Why.
+        /// What the system said.
         #[source]
         source: std::io::Error,
     },

@@ -136,7 +136,7 @@ pub(crate) enum Event {
     RxFailed {
         /// Which port.
         no: PortNo,
-        /// Why.
+        /// What the queue said.
         error: PortError,
     },
 }

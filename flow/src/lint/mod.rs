@@ -94,17 +94,17 @@ pub enum Problem {
     },
     /// It sends packets to a table without rules.
     EmptyTable {
-        /// Which.
+        /// The table that has no rules.
         table: TableId,
     },
     /// It outputs to a port that does not exist.
     MissingPort {
-        /// Which.
+        /// The number that no port has.
         port: OfPort,
     },
     /// It uses a group that does not exist.
     MissingGroup {
-        /// Which.
+        /// The number that no group has.
         group: GroupId,
     },
 }

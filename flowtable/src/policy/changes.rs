@@ -39,7 +39,7 @@ const BRIDGES: usize = 64;
 /// One changed rule, or a whole table.
 #[derive(Debug)]
 pub struct RuleChange {
-    /// When.
+    /// The generation that the change began.
     pub generation: u64,
     /// Which packets, in which table.
     pub rule: RuleMatch,

@@ -28,7 +28,7 @@ pub enum FlowModError {
     /// OFPFMFC_TABLE_FULL
     #[error("table {table} is full: it holds {MAX_RULES} rules")]
     TableFull {
-        /// Which.
+        /// The table that can hold no more.
         table: TableId,
     },
     /// OFPFMFC_OVERLAP
@@ -36,7 +36,7 @@ pub enum FlowModError {
         "table {table} has a rule of priority {priority} that matches some of the same packets (check_overlap)"
     )]
     Overlap {
-        /// Which.
+        /// The table that both rules are in.
         table: TableId,
         /// Of both rules.
         priority: u16,
@@ -53,7 +53,7 @@ pub enum FlowModError {
     /// OFPGMFC_INVALID_GROUP
     #[error("group {group}: {problem}")]
     InvalidGroup {
-        /// Which.
+        /// The number of the group that was asked for.
         group: u32,
         /// What is wrong.
         problem: &'static str,
@@ -61,7 +61,7 @@ pub enum FlowModError {
     /// OFPGMFC_UNKNOWN_BUCKET
     #[error("group {group} has no bucket {bucket}")]
     UnknownBucket {
-        /// Which.
+        /// The number of the group whose bucket is missing.
         group: u32,
         /// Its bucket.
         bucket: u32,
@@ -69,7 +69,7 @@ pub enum FlowModError {
     /// OFPGMFC_BUCKET_EXISTS
     #[error("group {group} has a bucket {bucket} already")]
     BucketExists {
-        /// Which.
+        /// The number of the group that has the bucket.
         group: u32,
         /// Its bucket.
         bucket: u32,
@@ -109,7 +109,7 @@ pub type RuleRef = (TableId, RuleId);
 /// Which tables are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All.
+    /// All tables of the bridge.
     All,
     /// One.
     One(TableId),

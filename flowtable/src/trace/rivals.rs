@@ -36,7 +36,7 @@ struct Candidate<T> {
 /// A rule that lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rival<T> {
-    /// Which.
+    /// What the caller calls the rule that lost.
     pub rule: T,
     /// Its match.
     pub matching: Match,

@@ -34,7 +34,7 @@ pub enum BindError {
     /// There is something that is not a socket.
     #[error("{} is not a socket: it stays; name another path with --socket", path.display())]
     NotASocket {
-        /// Where.
+        /// The path at which something else than a socket lies.
         path: PathBuf,
     },
     /// The kernel refused.

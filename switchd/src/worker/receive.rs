@@ -122,7 +122,7 @@ impl RxPort {
 pub(super) enum Served {
     /// Frames, until this moment.
     Frames(Instant),
-    /// Nothing.
+    /// No frame was waiting.
     Nothing,
     /// An error.
     Failed,
