@@ -1,23 +1,23 @@
 //! Takes over a plan, a few masks at a time: each gets the home that the plan has for it.
 //!
-//! As soon as a mask has another home, its rules may be in two groups, so rules count as moving from the start. The
+//! As soon as a mask has another home, its rules may be in two subtables, so rules count as moving from the start. The
 //! sweep that moves them begins when all masks have their homes.
 
 use super::Classifier;
 use super::arrange::{Progress, is_part};
-use super::group::Group;
 use super::lanes::Layout;
 use super::masks::Home;
-use super::plan::{Plan, PlannedGroup};
+use super::plan::{Plan, PlannedSubtable};
+use super::subtable::Subtable;
 
 /// How far a plan has been taken over.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
     /// The number of this adoption, once it has begun.
     number: Option<u64>,
-    /// The planned group that masks are given to, and its number in the classifier once there is one.
+    /// The planned subtable that masks are given to, and its number in the classifier once there is one.
     at: usize,
-    group: Option<u16>,
+    subtable: Option<u16>,
     /// Masks of it that have been given to it.
     masks: usize,
 }
@@ -36,12 +36,12 @@ impl<T> Classifier<T> {
             return false;
         }
         let mut left = budget;
-        while let Some(planned) = plan.groups.get_mut(plan.adoption.at) {
+        while let Some(planned) = plan.subtables.get_mut(plan.adoption.at) {
             let adoption = &mut plan.adoption;
-            let group = *adoption.group.get_or_insert_with(|| self.group_for(planned));
+            let subtable = *adoption.subtable.get_or_insert_with(|| self.subtable_for(planned));
             let end = planned.masks.len().min(adoption.masks + left);
             for &mask in &planned.masks[adoption.masks..end] {
-                self.rehome(mask, group);
+                self.rehome(mask, subtable);
             }
             left -= end - adoption.masks;
             adoption.masks = end;
@@ -75,46 +75,46 @@ impl<T> Classifier<T> {
         true
     }
 
-    /// The group for the masks of a planned one: one that is alike, or a new one.
-    fn group_for(&mut self, planned: &mut PlannedGroup) -> u16 {
-        let &mut PlannedGroup { ref hash_mask, halves, rules, .. } = planned;
+    /// The subtable for the masks of a planned one: one that is alike, or a new one.
+    fn subtable_for(&mut self, planned: &mut PlannedSubtable) -> u16 {
+        let &mut PlannedSubtable { ref hash_mask, halves, rules, .. } = planned;
         let existing = self.order.iter().map(|&(_, at)| at).find(|&at| {
-            let group = &self.groups[usize::from(at)];
-            let set = group.layout().set();
-            group.hash_mask() == hash_mask
-                && !group.is_outgrown()
+            let subtable = &self.subtables[usize::from(at)];
+            let set = subtable.layout().set();
+            subtable.hash_mask() == hash_mask
+                && !subtable.is_outgrown()
                 && set.contains(halves)
                 && set.width() == halves.width()
         });
         existing.unwrap_or_else(|| {
             let cells = std::mem::take(&mut planned.cells);
             let layout = Layout::new(halves);
-            let group = Group::new(layout, &planned.hash_mask, &self.keys, rules, cells);
-            self.add_group(group)
+            let subtable = Subtable::new(layout, &planned.hash_mask, &self.keys, rules, cells);
+            self.add_subtable(subtable)
         })
     }
 
-    /// Makes a group take the rules of a mask from now on, if it can. The mask's number may be another one's since
+    /// Makes a subtable take the rules of a mask from now on, if it can. The mask's number may be another one's since
     /// the plan was made.
-    fn rehome(&mut self, number: u32, group: u16) {
+    fn rehome(&mut self, number: u32, subtable: u16) {
         if !self.masks.is_known(number) {
             return;
         }
         let known = self.masks.get(number);
         let (old, mask, halves) = (known.home, known.mask(), known.halves);
-        let to = &mut self.groups[usize::from(group)];
+        let to = &mut self.subtables[usize::from(subtable)];
         let fits = to.layout().set().contains(halves) && is_part(to.hash_mask(), &mask);
-        if old.group == group || !fits {
+        if old.subtable == subtable || !fits {
             return;
         }
         let local = to.local_number(number).or_else(|| to.add_mask(number, &mask));
         let Some(local) = local else { return };
         to.homes += 1;
-        let left = &mut self.groups[usize::from(old.group)];
+        let left = &mut self.subtables[usize::from(old.subtable)];
         left.homes -= 1;
         if left.rules_of(old.local) == 0 {
             left.drop_mask(old.local);
         }
-        self.masks.get_mut(number).home = Home { group, local };
+        self.masks.get_mut(number).home = Home { subtable, local };
     }
 }

@@ -1,18 +1,18 @@
-//! Keeps the rules of a classifier in good groups while it changes.
+//! Keeps the rules of a classifier in good subtables while it changes.
 //!
-//! Each mask has a *home*, the group that takes its rules. The first plan is made when a table has
+//! Each mask has a *home*, the subtable that takes its rules. The first plan is made when a table has
 //! [`FIRST_PLAN`] rules, further ones when it has doubled, when it has shrunk to a quarter, or when
-//! new rules meet larger buckets than planned. A plan changes homes, and rules whose group is not
+//! new rules meet larger buckets than planned. A plan changes homes, and rules whose subtable is not
 //! their mask's home any more move one by one: a sweep over the slots goes on with each change of the
 //! table, so that no change takes long. Making a plan takes some milliseconds, in which nobody needs to
 //! wait: whoever asks for that ([`Classifier::planned_aside`]) makes a survey, thinks, and brings the
-//! plan back. Until the sweep is through, groups that rules leave are still
+//! plan back. Until the sweep is through, subtables that rules leave are still
 //! searched, and answers are right at any time.
 
-use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
 use super::plan::Plan;
+use super::subtable::Subtable;
 use super::{Classifier, Filed};
 use flow::{Match, PipelineMask};
 use std::cmp::Reverse;
@@ -28,13 +28,13 @@ const MOVES: u32 = 2;
 const COMPACTED: usize = 1024;
 /// Rules in a table before the first plan.
 const FIRST_PLAN: usize = 4;
-/// Groups there should be at most.
-const MAX_GROUPS: usize = 96;
+/// Subtables there should be at most.
+const MAX_SUBTABLES: usize = 96;
 
-/// What has happened since groups were planned last, and what is left to do.
+/// What has happened since subtables were planned last, and what is left to do.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Rules there were when the groups were planned.
+    /// Rules there were when the subtables were planned.
     planned: usize,
     /// Rows that a lookup was planned to meet.
     rows: usize,
@@ -43,7 +43,7 @@ pub(super) struct Progress {
     /// All rules added since, and the rows that were in their buckets.
     observed: usize,
     met: usize,
-    /// Groups made since.
+    /// Subtables made since.
     patches: usize,
     /// The adoption of a plan that is under way: rules do not move before all masks have their homes.
     pub(super) adopting: Option<u64>,
@@ -60,7 +60,7 @@ impl Progress {
         Self { planned, rows, adopting: Some(number), coming, ..Self::default() }
     }
 
-    /// Every mask has the group that the plan gives it. The rules in the first `slots` slots are moved there next.
+    /// Every mask has the subtable that the plan gives it. The rules in the first `slots` slots are moved there next.
     pub(super) fn end_adoption(&mut self, slots: u32) {
         self.adopting = None;
         self.sweep = (0, slots);
@@ -76,7 +76,7 @@ impl Progress {
         self.coming = rules;
     }
 
-    /// Whether the groups were planned for a table of a very different size than `len` rules.
+    /// Whether the subtables were planned for a table of a very different size than `len` rules.
     fn is_stale(&self, len: usize) -> bool {
         let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
         let shrunk = self.planned > FIRST_PLAN && len + self.coming < self.planned / 4;
@@ -136,7 +136,7 @@ impl<T> Classifier<T> {
         self.progress.is_moving()
     }
 
-    /// Puts a new rule into its group.
+    /// Puts a new rule into its subtable.
     pub(super) fn add_row(&mut self, slot: u32, m: &Match) {
         let met = self.file(slot, m);
         self.progress.met += met;
@@ -148,7 +148,7 @@ impl<T> Classifier<T> {
         self.arrange();
     }
 
-    /// Takes a rule out of its group for good.
+    /// Takes a rule out of its subtable for good.
     pub(super) fn drop_row(&mut self, slot: u32) {
         if let Some(number) = self.take_row(slot) {
             self.masks.get_mut(number).remove(slot);
@@ -161,9 +161,9 @@ impl<T> Classifier<T> {
         let known = self.masks.get(number);
         if known.rules == 0 {
             let home = known.home;
-            let group = &mut self.groups[usize::from(home.group)];
-            group.homes -= 1;
-            group.drop_mask(home.local);
+            let subtable = &mut self.subtables[usize::from(home.subtable)];
+            subtable.homes -= 1;
+            subtable.drop_mask(home.local);
             self.masks.remove(number, &self.hasher);
         }
     }
@@ -180,94 +180,95 @@ impl<T> Classifier<T> {
         }
         let number = self.masks.next_number();
         let halves = HalfSet::of(mask);
-        let fitting = self.order.iter().map(|&(_, group)| group).filter(|&group| {
-            let group = &self.groups[usize::from(group)];
-            group.layout().set().contains(halves) && is_part(group.hash_mask(), mask)
+        let fitting = self.order.iter().map(|&(_, subtable)| subtable).filter(|&subtable| {
+            let subtable = &self.subtables[usize::from(subtable)];
+            subtable.layout().set().contains(halves) && is_part(subtable.hash_mask(), mask)
         });
-        let bits = |group: &u16| ones(self.groups[usize::from(*group)].hash_mask());
+        let bits = |subtable: &u16| ones(self.subtables[usize::from(*subtable)].hash_mask());
         let best = fitting.max_by_key(bits);
-        let home = best.and_then(|group| {
-            let local = self.groups[usize::from(group)].add_mask(number, mask)?;
-            Some(Home { group, local })
+        let home = best.and_then(|subtable| {
+            let local = self.subtables[usize::from(subtable)].add_mask(number, mask)?;
+            Some(Home { subtable, local })
         });
         let home = home.unwrap_or_else(|| {
             self.progress.patches += 1;
-            let many = self.order.len() >= MAX_GROUPS;
+            let many = self.order.len() >= MAX_SUBTABLES;
             let halves = if many { HalfSet::of(&all_bits()) } else { halves };
             let hash_mask = if many { PipelineMask::default() } else { *mask };
-            let group = Group::unplanned(Layout::new(halves), &hash_mask, &self.keys);
-            let group = self.add_group(group);
-            let local = self.groups[usize::from(group)].add_mask(number, mask);
-            Home { group, local: local.expect("a new group has numbers left") }
+            let subtable = Subtable::unplanned(Layout::new(halves), &hash_mask, &self.keys);
+            let subtable = self.add_subtable(subtable);
+            let local = self.subtables[usize::from(subtable)].add_mask(number, mask);
+            Home { subtable, local: local.expect("a new subtable has numbers left") }
         });
-        self.groups[usize::from(home.group)].homes += 1;
+        self.subtables[usize::from(home.subtable)].homes += 1;
         let known = KnownMask::new(mask, halves, home);
         self.masks.add(known, &self.hasher);
         number
     }
 
-    /// Finds a number for a group.
-    pub(super) fn add_group(&mut self, group: Group) -> u16 {
-        match self.vacant_groups.pop() {
+    /// Finds a number for a subtable.
+    pub(super) fn add_subtable(&mut self, subtable: Subtable) -> u16 {
+        match self.vacant_subtables.pop() {
             Some(at) => {
-                self.groups[usize::from(at)] = group;
+                self.subtables[usize::from(at)] = subtable;
                 at
             }
             None => {
-                self.groups.push(group);
-                (self.groups.len() - 1) as u16
+                self.subtables.push(subtable);
+                (self.subtables.len() - 1) as u16
             }
         }
     }
 
-    /// Puts the row of a rule into the group of its mask. Returns how many are in its bucket.
+    /// Puts the row of a rule into the subtable of its mask. Returns how many are in its bucket.
     fn file(&mut self, slot: u32, m: &Match) -> usize {
         let Some((_, rule)) = self.rules.at(slot) else { return 0 };
-        let Home { group: number, local } = self.masks.get(rule.value.mask).home;
+        let Home { subtable: number, local } = self.masks.get(rule.value.mask).home;
         let rank = rule.rank();
         let rules = &self.rules;
-        let group = &mut self.groups[usize::from(number)];
-        let before = (group.len() > 0).then(|| group.bound());
+        let subtable = &mut self.subtables[usize::from(number)];
+        let before = (subtable.len() > 0).then(|| subtable.bound());
         let rank_of = |slot| rules.rank_of(slot);
-        let (hash, met) = group.insert(m.key(), local, slot, rank, rank_of);
-        if before != Some(group.bound()) {
+        let (hash, met) = subtable.insert(m.key(), local, slot, rank, rank_of);
+        if before != Some(subtable.bound()) {
             self.sort();
         }
         if let Some(rule) = self.rules.at_mut(slot) {
-            rule.value.group = number;
+            rule.value.subtable = number;
             rule.value.hash = hash;
         }
         met
     }
 
-    /// Takes the row of a rule out of its group. Returns the number of its mask.
+    /// Takes the row of a rule out of its subtable. Returns the number of its mask.
     fn take_row(&mut self, slot: u32) -> Option<u32> {
         let (_, rule) = self.rules.at(slot)?;
         let (rank, rules) = (rule.rank(), &self.rules);
-        let &Filed { hash, mask, group: number, .. } = &rule.value;
-        let group = &mut self.groups[usize::from(number)];
-        let before = group.bound();
-        let local = group.remove(hash, slot, rank, |slot| rules.rank_of(slot))?;
-        if self.masks.get(mask).home.group != number && group.rules_of(local) == 0 {
-            group.drop_mask(local);
+        let &Filed { hash, mask, subtable: number, .. } = &rule.value;
+        let subtable = &mut self.subtables[usize::from(number)];
+        let before = subtable.bound();
+        let local = subtable.remove(hash, slot, rank, |slot| rules.rank_of(slot))?;
+        if self.masks.get(mask).home.subtable != number && subtable.rules_of(local) == 0 {
+            subtable.drop_mask(local);
         }
-        if group.len() == 0 || group.bound() != before {
+        if subtable.len() == 0 || subtable.bound() != before {
             self.sort();
         }
         Some(mask)
     }
 
-    /// Sorts the groups for the search.
+    /// Sorts the subtables for the search.
     fn sort(&mut self) {
-        let groups = self.groups.iter().enumerate().filter(|(_, group)| group.len() > 0);
+        let subtables =
+            self.subtables.iter().enumerate().filter(|(_, subtable)| subtable.len() > 0);
         self.order.clear();
-        self.order.extend(groups.map(|(at, group)| (group.bound(), at as u16)));
+        self.order.extend(subtables.map(|(at, subtable)| (subtable.bound(), at as u16)));
         self.order.sort_unstable_by_key(|&(bound, at)| (Reverse(bound), at));
-        let used = self.order.iter().map(|&(_, at)| self.groups[usize::from(at)].width());
+        let used = self.order.iter().map(|&(_, at)| self.subtables[usize::from(at)].width());
         self.width = used.max().unwrap_or(1);
     }
 
-    /// Plans the groups anew if the table has changed much, and goes on moving rules.
+    /// Plans the subtables anew if the table has changed much, and goes on moving rules.
     pub(super) fn arrange(&mut self) {
         if !self.is_planned_aside
             && let Some(survey) = self.survey(false)
@@ -298,11 +299,11 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Moves a rule to the group of its mask, if it is not there. Returns whether it was not.
+    /// Moves a rule to the subtable of its mask, if it is not there. Returns whether it was not.
     fn resettle(&mut self, slot: u32) -> bool {
         let Some((_, rule)) = self.rules.at(slot) else { return false };
-        let &Filed { mask, group, .. } = &rule.value;
-        if self.masks.get(mask).home.group == group {
+        let &Filed { mask, subtable, .. } = &rule.value;
+        if self.masks.get(mask).home.subtable == subtable {
             return false;
         }
         if let Some(m) = self.match_of(slot) {
@@ -312,23 +313,23 @@ impl<T> Classifier<T> {
         true
     }
 
-    /// Rules are where they belong: gives back what they have left behind, that is groups that no mask has
+    /// Rules are where they belong: gives back what they have left behind, that is subtables that no mask has
     /// for its home, and room in the others.
     pub(super) fn give_back_room(&mut self) {
-        let mut vacant = vec![false; self.groups.len()];
-        self.vacant_groups.iter().for_each(|&at| vacant[usize::from(at)] = true);
+        let mut vacant = vec![false; self.subtables.len()];
+        self.vacant_subtables.iter().for_each(|&at| vacant[usize::from(at)] = true);
         let mut compactable = COMPACTED;
-        for (at, group) in self.groups.iter_mut().enumerate() {
-            if !vacant[at] && group.homes == 0 && group.len() == 0 {
+        for (at, subtable) in self.subtables.iter_mut().enumerate() {
+            if !vacant[at] && subtable.homes == 0 && subtable.len() == 0 {
                 let layout = Layout::new(HalfSet::default());
-                let empty = Group::unplanned(layout, &PipelineMask::default(), &self.keys);
-                self.retired.groups.push(std::mem::replace(group, empty));
-                self.vacant_groups.push(at as u16);
+                let empty = Subtable::unplanned(layout, &PipelineMask::default(), &self.keys);
+                self.retired.subtables.push(std::mem::replace(subtable, empty));
+                self.vacant_subtables.push(at as u16);
             }
-            if group.len() <= compactable
-                && let Some(rows) = group.compact()
+            if subtable.len() <= compactable
+                && let Some(rows) = subtable.compact()
             {
-                compactable -= group.len();
+                compactable -= subtable.len();
                 self.retired.rows.push(rows);
             }
         }

@@ -1,4 +1,4 @@
-//! The hash table of a group: which block of rows has the keys with a hash.
+//! The hash table of a subtable: which block of rows has the keys with a hash.
 //!
 //! It is cut into parts by hash. A hash table that is full is rebuilt with twice the room, and of a
 //! large one nobody should have to wait for that; the parts grow one by one.
@@ -6,7 +6,7 @@
 use super::rows::Block;
 use hashbrown::HashTable;
 
-/// Buckets of a part when the group has as many rules as it was made for, at most.
+/// Buckets of a part when the subtable has as many rules as it was made for, at most.
 const PART: usize = 1024;
 /// Parts at most.
 const MAX_PARTS: usize = 256;

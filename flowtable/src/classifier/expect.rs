@@ -6,10 +6,10 @@
 //! a rule comes; [`Classifier::expect_no_more`] forgets those that none came for.
 
 use super::Classifier;
-use super::group::Group;
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
 use super::plan::{MASKS, SAMPLE};
+use super::subtable::Subtable;
 use super::survey::{Coming, Survey};
 use flow::key::PIPELINE_WORDS;
 use flow::{Match, PipelineKey, PipelineMask};
@@ -93,22 +93,22 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// The numbers of a sample's masks. New ones are at home in a group of no use until there is a plan.
+    /// The numbers of a sample's masks. New ones are at home in a subtable of no use until there is a plan.
     fn know_masks(&mut self, sample: &Sample) -> Vec<u32> {
         let mut union = PipelineMask::default();
         for words in sample.masks.keys() {
             union.words_mut().iter_mut().zip(words).for_each(|(all, word)| *all |= word);
         }
         let layout = Layout::new(HalfSet::of(&union));
-        let group = Group::unplanned(layout, &PipelineMask::default(), &self.keys);
-        let group = self.add_group(group);
+        let subtable = Subtable::unplanned(layout, &PipelineMask::default(), &self.keys);
+        let subtable = self.add_subtable(subtable);
         let mut number_of = |mask: &PipelineMask| {
             self.masks.find(mask, &self.hasher).unwrap_or_else(|| {
                 let number = self.masks.next_number();
-                let local = self.groups[usize::from(group)].add_mask(number, mask);
-                let local = local.expect("a sample has fewer masks than a group can have");
-                self.groups[usize::from(group)].homes += 1;
-                let known = KnownMask::new(mask, HalfSet::of(mask), Home { group, local });
+                let local = self.subtables[usize::from(subtable)].add_mask(number, mask);
+                let local = local.expect("a sample has fewer masks than a subtable can have");
+                self.subtables[usize::from(subtable)].homes += 1;
+                let known = KnownMask::new(mask, HalfSet::of(mask), Home { subtable, local });
                 self.masks.add(known, &self.hasher);
                 number
             })

@@ -1,4 +1,4 @@
-//! Keys and masks as the rules of one group see them: only the 32-bit halves of words that some
+//! Keys and masks as the rules of one subtable see them: only the 32-bit halves of words that some
 //! rule looks at, side by side in lines of eight lanes that compare with a few vector instructions.
 //!
 //! The lanes hold numbers in host order, so that the leading bits of a prefix are the high ones.

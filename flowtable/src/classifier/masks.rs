@@ -1,4 +1,4 @@
-//! The masks that rules have, each once, with the group that takes its rules.
+//! The masks that rules have, each once, with the subtable that takes its rules.
 
 use super::lanes::HalfSet;
 use super::rule::grow;
@@ -77,8 +77,8 @@ fn hash(slot: u32) -> u32 {
 /// Where new rules of a mask go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Home {
-    pub(super) group: u16,
-    /// The mask's number in the group.
+    pub(super) subtable: u16,
+    /// The mask's number in the subtable.
     pub(super) local: u16,
 }
 

@@ -29,23 +29,23 @@
 //!
 //! # Several masks in one table
 //!
-//! A group takes rules of many masks and hashes only bits that all of them have, so a few groups do
+//! A subtable takes rules of many masks and hashes only bits that all of them have, so a few subtables do
 //! for all rules (Daly and others, TupleMerge, 2019). A bucket can have rules that differ in other
-//! bits. They lie side by side as rows, packed to the 32-bit lanes that the group's rules look at, the
-//! best first; comparing one is a few vector instructions. A small table becomes one group that hashes
+//! bits. They lie side by side as rows, packed to the 32-bit lanes that the subtable's rules look at, the
+//! best first; comparing one is a few vector instructions. A small table becomes one subtable that hashes
 //! nothing: linear search.
 //!
-//! # Which masks share a group
+//! # Which masks share a subtable
 //!
-//! More hashed bits mean shorter buckets but more groups. A planner estimates both on a sample of the
-//! rules and picks the groups that make lookups cheapest. Plans are renewed as the table changes, and
+//! More hashed bits mean shorter buckets but more subtables. A planner estimates both on a sample of the
+//! rules and picks the subtables that make lookups cheapest. Plans are renewed as the table changes, and
 //! rules move a few at a time. A table that is [told](Classifier::expect) of many rules to come is
 //! planned for all of them.
 //!
 //! # Stopping early
 //!
-//! Groups are searched in the order of their best priorities. When the best rule found beats all that
-//! the next group has, the search is over. So it is within a bucket.
+//! Subtables are searched in the order of their best priorities. When the best rule found beats all that
+//! the next subtable has, the search is over. So it is within a bucket.
 //!
 //! # Narrow masks
 //!
@@ -53,7 +53,7 @@
 //! the search only notes which buckets it met, and explains them when the winner is known. A bucket
 //! that was found costs the bits that were hashed; a row in it that differs from the key in a bit of
 //! the mask costs nothing, another one costs the leading bits of one lane up to a difference. Where
-//! there was no bucket at all, a filter knows in most cases that no rule of the group has, say, the
+//! there was no bucket at all, a filter knows in most cases that no rule of the subtable has, say, the
 //! first byte of the key's source address, and these eight bits are all that the answer needs. Unlike
 //! staged lookup and tries in Open vSwitch, nothing of this is done before the winner is known, nor
 //! where its mask suffices.
@@ -62,7 +62,6 @@ mod adopt;
 mod arrange;
 mod buckets;
 mod expect;
-mod group;
 mod lanes;
 mod linear;
 mod masks;
@@ -73,6 +72,7 @@ mod queue;
 mod rows;
 mod rule;
 mod search;
+mod subtable;
 mod survey;
 
 #[cfg(test)]
@@ -86,23 +86,23 @@ pub use survey::Survey;
 
 use arrange::Progress;
 use flow::{Match, PipelineKey, PipelineMask};
-use group::{Group, HashKeys};
 use lanes::HALVES;
 use masks::Masks;
 use rows::Rows;
 use rule::Rules;
 use search::Search;
+use subtable::{HashKeys, Subtable};
 
 /// The rules of one table. See the [module](self).
 #[derive(Debug)]
 pub struct Classifier<T> {
     rules: Rules<Filed<T>>,
     masks: Masks,
-    groups: Vec<Group>,
-    vacant_groups: Vec<u16>,
+    subtables: Vec<Subtable>,
+    vacant_subtables: Vec<u16>,
     retired: Retired,
     order: Vec<(u16, u16)>,
-    /// Largest width of a group.
+    /// Largest width of a subtable.
     width: usize,
     progress: Progress,
     /// Plans that have been begun to be adopted.
@@ -119,14 +119,14 @@ pub struct Classifier<T> {
 /// lock on the classifier should let go of that first.
 #[derive(Debug, Default)]
 pub struct Retired {
-    groups: Vec<Group>,
+    subtables: Vec<Subtable>,
     rows: Vec<Rows>,
 }
 
 impl Retired {
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.rows.is_empty()
+        self.subtables.is_empty() && self.rows.is_empty()
     }
 }
 
@@ -136,7 +136,7 @@ struct Filed<T> {
     value: T,
     hash: u32,
     mask: u32,
-    group: u16,
+    subtable: u16,
 }
 
 impl<T> Classifier<T> {
@@ -150,8 +150,8 @@ impl<T> Classifier<T> {
         Self {
             rules: Rules::default(),
             masks: Masks::default(),
-            groups: Vec::new(),
-            vacant_groups: Vec::new(),
+            subtables: Vec::new(),
+            vacant_subtables: Vec::new(),
             retired: Retired::default(),
             order: Vec::new(),
             width: 1,
@@ -190,7 +190,7 @@ impl<T> Classifier<T> {
         value: impl FnOnce(RuleId) -> T,
     ) -> RuleId {
         let mask = self.mask_number(m.mask());
-        let filed = |id| Filed { value: value(id), hash: 0, mask, group: 0 };
+        let filed = |id| Filed { value: value(id), hash: 0, mask, subtable: 0 };
         let id = self.rules.insert(priority, version, filed);
         self.masks.get_mut(mask).add(id.slot());
         self.add_row(id.slot(), m);
@@ -239,8 +239,8 @@ impl<T> Classifier<T> {
         version: Version,
         mask: &mut PipelineMask,
     ) -> Option<&T> {
-        let Self { rules, groups, order, .. } = self;
-        let search = Search { rules, groups, order, key, version };
+        let Self { rules, subtables, order, .. } = self;
+        let search = Search { rules, subtables, order, key, version };
         match self.width {
             0 | 1 => search.run::<1>(mask),
             2 => search.run::<2>(mask),
@@ -253,11 +253,12 @@ impl<T> Classifier<T> {
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
         let number = self.masks.peek(m.mask(), &self.hasher)?;
         let home = self.masks.get(number).home;
-        let at_home = self.groups[usize::from(home.group)].find(m.key(), priority, home.local);
+        let at_home =
+            self.subtables[usize::from(home.subtable)].find(m.key(), priority, home.local);
         let moving = self.progress.is_moving();
-        let elsewhere = self.groups.iter().filter(|_| moving).flat_map(|group| {
-            let local = group.local_number(number);
-            local.into_iter().flat_map(|local| group.find(m.key(), priority, local))
+        let elsewhere = self.subtables.iter().filter(|_| moving).flat_map(|subtable| {
+            let local = subtable.local_number(number);
+            local.into_iter().flat_map(|local| subtable.find(m.key(), priority, local))
         });
         at_home
             .chain(elsewhere)
@@ -320,8 +321,8 @@ impl<T> Classifier<T> {
     /// The match of the rule in a slot, from its row.
     fn match_of(&self, slot: u32) -> Option<Match> {
         let (_, rule) = self.rules.at(slot)?;
-        let group = &self.groups[usize::from(rule.value.group)];
-        group.rule(rule.value.hash, slot, rule.rank(), |slot| self.rules.rank_of(slot))
+        let subtable = &self.subtables[usize::from(rule.value.subtable)];
+        subtable.rule(rule.value.hash, slot, rule.rank(), |slot| self.rules.rank_of(slot))
     }
 
     /// Number of rules that have not been removed.
@@ -350,15 +351,15 @@ impl<T> Classifier<T> {
     }
 
     /// Number of hash tables that a lookup may have to probe.
-    pub fn groups_len(&self) -> usize {
+    pub fn subtables_len(&self) -> usize {
         self.order.len()
     }
 
     /// Bytes on the heap, without what the values own.
     pub fn heap_size(&self) -> usize {
-        let groups = self.groups.iter().chain(&self.retired.groups);
-        let groups: usize = groups.map(Group::heap_size).sum();
+        let subtables = self.subtables.iter().chain(&self.retired.subtables);
+        let subtables: usize = subtables.map(Subtable::heap_size).sum();
         let rows: usize = self.retired.rows.iter().map(Rows::heap_size).sum();
-        groups + rows + self.rules.heap_size() + self.masks.heap_size()
+        subtables + rows + self.rules.heap_size() + self.masks.heap_size()
     }
 }

@@ -1,23 +1,23 @@
 //! Whether a rule would overlap with others of its priority: whether some packet would match both.
 //!
-//! A group whose hash mask is part of the new rule's mask answers at once: all of its rules that may overlap
+//! A subtable whose hash mask is part of the new rule's mask answers at once: all of its rules that may overlap
 //! are in one bucket, the bucket of the new rule, and those of the priority are side by side there. Rules of
-//! other groups have to be compared one by one. Whoever holds a lock does that for a few places at a time.
+//! other subtables have to be compared one by one. Whoever holds a lock does that for a few places at a time.
 //!
 //! A rule does not overlap with one of the same match, which it would replace.
 
 use super::Classifier;
 use super::arrange::is_part;
-use super::group::Group;
 use super::rows::Header;
 use super::rule::Version;
+use super::subtable::Subtable;
 use flow::Match;
 
 /// Rows that are compared at once.
 const AT_ONCE: usize = 256;
 
 impl<T> Classifier<T> {
-    /// Whether a rule would overlap with one that is visible at `version`, as far as the buckets of the groups
+    /// Whether a rule would overlap with one that is visible at `version`, as far as the buckets of the subtables
     /// tell. `None` if rules have to be compared one by one, with
     /// [`overlaps_among`](Self::overlaps_among).
     pub fn overlaps(&self, m: &Match, priority: u16, version: Version) -> Option<bool> {
@@ -27,15 +27,15 @@ impl<T> Classifier<T> {
             if bound < priority {
                 break;
             }
-            let group = &self.groups[usize::from(number)];
-            if !group.may_have(priority) {
+            let subtable = &self.subtables[usize::from(number)];
+            if !subtable.may_have(priority) {
                 continue;
             }
-            if !is_part(group.hash_mask(), m.mask()) {
+            if !is_part(subtable.hash_mask(), m.mask()) {
                 is_certain = false;
                 continue;
             }
-            for header in overlapping(group, m, priority) {
+            for header in overlapping(subtable, m, priority) {
                 if left == 0 {
                     return None;
                 }
@@ -72,17 +72,17 @@ impl<T> Classifier<T> {
 
 /// The rows of a priority in the bucket of a match: the header of each that overlaps with it.
 fn overlapping<'a>(
-    group: &'a Group,
+    subtable: &'a Subtable,
     m: &Match,
     priority: u16,
 ) -> impl Iterator<Item = Option<Header>> + 'a {
-    let (key, mask) = (group.layout().pack(m.key()), group.layout().pack(&m.mask().bits));
-    let width = group.width();
-    let rows = group.bucket(group.hash(&key)).map_or(&[][..], |block| group.rows(block));
-    let rows = super::group::of_priority(rows, width, priority).chunks_exact(width);
+    let (key, mask) = (subtable.layout().pack(m.key()), subtable.layout().pack(&m.mask().bits));
+    let width = subtable.width();
+    let rows = subtable.bucket(subtable.hash(&key)).map_or(&[][..], |block| subtable.rows(block));
+    let rows = super::subtable::of_priority(rows, width, priority).chunks_exact(width);
     rows.map(move |row| {
         let header = Header::of(&row[0]);
-        let masks = group.mask(header.mask, width).iter().zip(&mask);
+        let masks = subtable.mask(header.mask, width).iter().zip(&mask);
         let differ = key.iter().zip(row).zip(masks).any(|((key, row), (own, mask))| {
             let lanes = key.0.iter().zip(row.0).zip(own.0.iter().zip(mask.0));
             lanes.into_iter().any(|((key, row), (own, mask))| (key ^ row) & own & mask != 0)

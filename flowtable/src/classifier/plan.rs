@@ -1,10 +1,10 @@
-//! Decides which masks share a group.
+//! Decides which masks share a subtable.
 //!
-//! A group costs a probe in every lookup. Fewer groups mean hash masks with fewer bits, so buckets
+//! A subtable costs a probe in every lookup. Fewer subtables mean hash masks with fewer bits, so buckets
 //! with more rows to compare. How many rows a lookup would meet is estimated on a sample of rules:
 //! keys are made that match one sampled rule each (and agree with others elsewhere, as traffic
 //! does), and for each candidate hash mask is counted which of them fall into the buckets of which
-//! rules. Rows a rule adds to a lookup depend on its own group's hash mask only, so that for a set
+//! rules. Rows a rule adds to a lookup depend on its own subtable's hash mask only, so that for a set
 //! of hash masks each mask takes the best that it contains; the set is found by adding the hash mask
 //! that saves most until none pays for its probe.
 //!
@@ -42,22 +42,22 @@ const HUBS_SEEN: usize = 4096;
 /// Masks whose pairwise intersections become candidates in one round.
 const PAIRED: usize = 12;
 const ROUNDS: usize = 5;
-/// When a mask joins the group of another to save a group, rows become longer, by this number of cache lines in all at
+/// When a mask joins the subtable of another to save a subtable, rows become longer, by this number of cache lines in all at
 /// most.
 const MAX_WIDENING: usize = 256;
 /// A large table may have its rows made longer by one cache line for each this number of rules, if that is more.
 const RULES_TO_WIDEN: usize = 8;
-/// Groups a plan has at most.
-const MAX_GROUPS: usize = 32;
+/// Subtables a plan has at most.
+const MAX_SUBTABLES: usize = 32;
 /// Cost of a probe, in nanoseconds.
 const PROBE: f64 = 60.0;
 /// Cost of comparing one row.
 const ROW: f64 = 3.0;
 
-/// Groups to be.
+/// Subtables to be.
 #[derive(Debug)]
 pub struct Plan {
-    pub(super) groups: Vec<PlannedGroup>,
+    pub(super) subtables: Vec<PlannedSubtable>,
     /// Rows that a lookup is expected to meet.
     pub(super) rows: usize,
     /// Rules that are to come count in it.
@@ -66,9 +66,9 @@ pub struct Plan {
     pub(super) adoption: Adoption,
 }
 
-/// A group to be.
+/// A subtable to be.
 #[derive(Debug)]
-pub(super) struct PlannedGroup {
+pub(super) struct PlannedSubtable {
     pub(super) hash_mask: PipelineMask,
     /// What its rows hold.
     pub(super) halves: HalfSet,
@@ -80,7 +80,7 @@ pub(super) struct PlannedGroup {
     pub(super) cells: Cells,
 }
 
-/// Plans the groups for all masks of a table.
+/// Plans the subtables for all masks of a table.
 pub(super) fn plan(mut census: Vec<Census>, is_for_expected: bool, seed: u64) -> Plan {
     census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
     let words = Words::used_by(&census);
@@ -90,46 +90,48 @@ pub(super) fn plan(mut census: Vec<Census>, is_for_expected: bool, seed: u64) ->
     let mut members: Vec<Vec<&Census>> = vec![Vec::new(); choice.hash_masks.len()];
     for (at, class) in classes.iter().enumerate() {
         for &member in &class.members {
-            members[choice.group_of(at, &planner.words.compress(&member.mask.bits))].push(member);
+            members[choice.subtable_of(at, &planner.words.compress(&member.mask.bits))]
+                .push(member);
         }
     }
     let all = census.iter().map(|c| HalfSet::of(&c.mask)).fold(HalfSet::default(), HalfSet::union);
     let rules: usize = census.iter().map(|c| c.rules as usize).sum();
     let max_widening = MAX_WIDENING.max(rules / RULES_TO_WIDEN);
     let planned = choice.hash_masks.iter().zip(&members);
-    let groups = planned
-        .flat_map(|(bits, members)| groups(planner.words.expand(bits), members, all, max_widening));
+    let subtables = planned.flat_map(|(bits, members)| {
+        subtables(planner.words.expand(bits), members, all, max_widening)
+    });
     let rows = choice.rows as usize;
-    Plan { groups: groups.collect(), rows, is_for_expected, adoption: Adoption::default() }
+    Plan { subtables: subtables.collect(), rows, is_for_expected, adoption: Adoption::default() }
 }
 
-/// The groups with a hash mask for some masks, those with most rules first: one, or several where rows would be
+/// The subtables with a hash mask for some masks, those with most rules first: one, or several where rows would be
 /// much wider.
 ///
-/// Groups take `all` halves, those of any mask, where this costs no line: a key is packed once for groups that
+/// Subtables take `all` halves, those of any mask, where this costs no line: a key is packed once for subtables that
 /// are alike.
-fn groups(
+fn subtables(
     hash_mask: PipelineMask,
     members: &[&Census],
     all: HalfSet,
     max_widening: usize,
-) -> Vec<PlannedGroup> {
-    let mut groups: Vec<PlannedGroup> = Vec::new();
+) -> Vec<PlannedSubtable> {
+    let mut subtables: Vec<PlannedSubtable> = Vec::new();
     for member in members {
         let (own, rules) = (HalfSet::of(&member.mask), member.rules as usize);
-        let fitting = groups.iter_mut().find(|group| {
-            let width = group.halves.union(own).width();
+        let fitting = subtables.iter_mut().find(|subtable| {
+            let width = subtable.halves.union(own).width();
             let wider =
-                group.rules * (width - group.halves.width()) + rules * (width - own.width());
+                subtable.rules * (width - subtable.halves.width()) + rules * (width - own.width());
             wider <= max_widening
         });
         match fitting {
-            Some(group) => {
-                group.halves = group.halves.union(own);
-                group.rules += rules;
-                group.masks.push(member.number);
+            Some(subtable) => {
+                subtable.halves = subtable.halves.union(own);
+                subtable.rules += rules;
+                subtable.masks.push(member.number);
             }
-            None => groups.push(PlannedGroup {
+            None => subtables.push(PlannedSubtable {
                 hash_mask,
                 halves: own,
                 masks: vec![member.number],
@@ -138,13 +140,13 @@ fn groups(
             }),
         }
     }
-    for group in &mut groups {
-        if all.width() == group.halves.width() {
-            group.halves = all;
+    for subtable in &mut subtables {
+        if all.width() == subtable.halves.width() {
+            subtable.halves = all;
         }
-        group.cells = presence::cells(&hash_mask, group.rules);
+        subtable.cells = presence::cells(&hash_mask, subtable.rules);
     }
-    groups
+    subtables
 }
 
 /// Masks that are planned for as one.
@@ -251,16 +253,16 @@ struct Candidate {
 struct Choice {
     hash_masks: Vec<Bits>,
     /// The hash mask of each mask that was planned for.
-    groups: Vec<Option<usize>>,
+    subtables: Vec<Option<usize>>,
     rows: f64,
 }
 
 impl Choice {
-    fn group_of(&self, place: usize, mask: &[u64]) -> usize {
-        if let Some(&Some(group)) = self.groups.get(place)
-            && ones(&self.hash_masks[group]) > 0
+    fn subtable_of(&self, place: usize, mask: &[u64]) -> usize {
+        if let Some(&Some(subtable)) = self.subtables.get(place)
+            && ones(&self.hash_masks[subtable]) > 0
         {
-            return group;
+            return subtable;
         }
         let fitting = (0..self.hash_masks.len()).filter(|&g| contains(mask, &self.hash_masks[g]));
         fitting.max_by_key(|&g| ones(&self.hash_masks[g])).expect("no bits fit every mask")
@@ -351,9 +353,9 @@ impl Planner {
             worst = (0..self.masks.len()).collect();
             worst.sort_by(|&a, &b| rows[b].total_cmp(&rows[a]));
         }
-        let (rows, groups) = served(&candidates, &chosen, self.masks.len());
+        let (rows, subtables) = served(&candidates, &chosen, self.masks.len());
         let hash_masks = chosen.iter().map(|&c| candidates[c].hash_mask.clone()).collect();
-        Choice { hash_masks, groups, rows: rows.iter().sum() }
+        Choice { hash_masks, subtables, rows: rows.iter().sum() }
     }
 }
 
@@ -445,7 +447,7 @@ fn hash(key: &[u64], mask: &[u64]) -> u64 {
 fn choose(candidates: &[Candidate], masks: usize) -> Vec<usize> {
     let mut chosen = vec![0];
     let (mut current, _) = served(candidates, &chosen, masks);
-    while chosen.len() < MAX_GROUPS {
+    while chosen.len() < MAX_SUBTABLES {
         let saved = |c: &Candidate| -> f64 {
             c.rows.iter().map(|&(mask, rows)| (current[mask] - rows).max(0.0)).sum()
         };
@@ -484,10 +486,10 @@ fn served(
     masks: usize,
 ) -> (Vec<f64>, Vec<Option<usize>>) {
     let mut best: Vec<(f64, Option<usize>)> = vec![(0.0, None); masks];
-    for (group, &c) in chosen.iter().enumerate() {
+    for (subtable, &c) in chosen.iter().enumerate() {
         for &(mask, rows) in &candidates[c].rows {
             if best[mask].1.is_none() || rows < best[mask].0 {
-                best[mask] = (rows, Some(group));
+                best[mask] = (rows, Some(subtable));
             }
         }
     }

@@ -1,11 +1,11 @@
-//! Remembers which values the rules of a group have in single lanes, and in leading bytes of lanes.
+//! Remembers which values the rules of a subtable have in single lanes, and in leading bytes of lanes.
 //!
-//! When a key has no bucket in a group, all bits of the hash mask explain it. Often fewer do: no rule
+//! When a key has no bucket in a subtable, all bits of the hash mask explain it. Often fewer do: no rule
 //! has the key's source address, or not even its first byte. A counting Bloom filter knows most of
 //! these cases. Where it errs it says "present", which costs bits in a mask but is never wrong.
 
-use super::group::HashKeys;
 use super::lanes::{LANES, Layout, Line};
+use super::subtable::HashKeys;
 use flow::PipelineMask;
 
 /// Cells for each expected bucket.
@@ -24,13 +24,13 @@ pub(super) type Cells = Box<[u8]>;
 
 /// Cells for `buckets` buckets of this hash mask. Zeroing them takes up to a millisecond in the largest tables.
 pub(super) fn cells(hash_mask: &PipelineMask, buckets: usize) -> Cells {
-    // A group that hashes nothing has nothing to remember.
+    // A subtable that hashes nothing has nothing to remember.
     let hashes = hash_mask.words().iter().any(|word| *word != 0);
     let cells = if hashes { (CELLS * buckets).max(FEWEST).next_power_of_two() } else { 2 };
     vec![0; cells / 2].into()
 }
 
-/// The values of one group. See the [module](self).
+/// The values of one subtable. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Presence {
     cells: Cells,

@@ -1,7 +1,7 @@
 //! Rules as the search sees them: rows of packed keys, the rows of one bucket side by side.
 //!
 //! A row is one or more [`Line`]s. Its first two lanes are a header: priority and number of the mask
-//! in its group, and the rule's slot. A bucket's rows lie in one block, the best first. Blocks have
+//! in its subtable, and the rule's slot. A bucket's rows lie in one block, the best first. Blocks have
 //! capacities 1, 2, 3, 4, 6, 8, 12, 16, ...; vacated ones wait for the next of their class.
 
 use super::lanes::Line;
@@ -11,7 +11,7 @@ use super::rule::grow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) priority: u16,
-    /// Number of the mask in its group.
+    /// Number of the mask in its subtable.
     pub(super) mask: u16,
     pub(super) slot: u32,
 }
@@ -37,7 +37,7 @@ pub(super) struct Block {
     len: u32,
 }
 
-/// Memory for the rows of one group. It comes in pieces, so that more can be had without moving what is
+/// Memory for the rows of one subtable. It comes in pieces, so that more can be had without moving what is
 /// there.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -168,7 +168,7 @@ impl Rows {
         let more = capacity(class) as usize * self.width;
         let fits = |piece: &Vec<Line>| piece.len() + more <= PIECE * self.width;
         if !self.pieces.last().is_some_and(fits) {
-            // The first piece of a small group is a small one, and a large block has one for itself.
+            // The first piece of a small subtable is a small one, and a large block has one for itself.
             let room = if self.pieces.is_empty() { 0 } else { PIECE * self.width };
             self.pieces.push(Vec::with_capacity(room.max(more)));
         }

@@ -1,21 +1,21 @@
 //! The search for the best rule of a key, and for few bits that explain the answer.
 
 use super::Filed;
-use super::group::Group;
 use super::lanes::{HEADER, LANES, Layout, Line, agree};
 use super::rows::{Block, Header};
 use super::rule::{Rules, Version};
+use super::subtable::Subtable;
 use arrayvec::ArrayVec;
 use flow::{PipelineKey, PipelineMask};
 
-/// Groups whose probes are remembered. Further ones are explained with all their bits.
+/// Subtables whose probes are remembered. Further ones are explained with all their bits.
 const REMEMBERED: usize = 64;
 
 /// Where one search looks.
 pub(super) struct Search<'a, 'k, T> {
     pub(super) rules: &'a Rules<Filed<T>>,
-    pub(super) groups: &'a [Group],
-    /// Best priority and number of each group with rules, the best first.
+    pub(super) subtables: &'a [Subtable],
+    /// Best priority and number of each subtable with rules, the best first.
     pub(super) order: &'a [(u16, u16)],
     pub(super) key: &'k PipelineKey,
     pub(super) version: Version,
@@ -26,19 +26,19 @@ struct Best<'a, T> {
     priority: u16,
     row: &'a [Line],
     mask: &'a [Line],
-    group: &'a Group,
+    subtable: &'a Subtable,
     filed: &'a Filed<T>,
     rank: super::rule::Rank,
 }
 
-/// What a probe of a group found.
+/// What a probe of a subtable found.
 #[derive(Clone, Copy)]
 struct Probe {
-    group: u16,
+    subtable: u16,
     block: Option<Block>,
 }
 
-/// The key, and the mask so far, as the groups of one layout see them. The mask is packed when it is needed.
+/// The key, and the mask so far, as the subtables of one layout see them. The mask is packed when it is needed.
 struct Packed<'a, const W: usize> {
     layout: Option<&'a Layout>,
     key: [Line; W],
@@ -47,7 +47,7 @@ struct Packed<'a, const W: usize> {
 }
 
 impl<'a, T> Search<'a, '_, T> {
-    /// `W` is at least the width of every group; 1 exactly if that is the width of all.
+    /// `W` is at least the width of every subtable; 1 exactly if that is the width of all.
     pub(super) fn run<const W: usize>(&self, mask: &mut PipelineMask) -> Option<&'a T> {
         let mut probes: ArrayVec<Probe, REMEMBERED> = ArrayVec::new();
         let mut packed = Packed::<'a, W>::new();
@@ -56,27 +56,27 @@ impl<'a, T> Search<'a, '_, T> {
             if best.as_ref().is_some_and(|best| best.priority > bound) {
                 break;
             }
-            let group = &self.groups[usize::from(number)];
-            packed.turn_key(group.layout(), self.key, mask);
-            let block = group.bucket(group.hash(&packed.key));
+            let subtable = &self.subtables[usize::from(number)];
+            packed.turn_key(subtable.layout(), self.key, mask);
+            let block = subtable.bucket(subtable.hash(&packed.key));
             if let Some(block) = block {
-                self.scan::<W>(group, block, &packed.key, &mut best);
+                self.scan::<W>(subtable, block, &packed.key, &mut best);
             }
-            if probes.try_push(Probe { group: number, block }).is_err() {
-                packed.turn(group.layout(), self.key, mask);
-                packed.add_all(group, block);
+            if probes.try_push(Probe { subtable: number, block }).is_err() {
+                packed.turn(subtable.layout(), self.key, mask);
+                packed.add_all(subtable, block);
             }
         }
         if let Some(best) = &best {
-            packed.turn(best.group.layout(), self.key, mask);
+            packed.turn(best.subtable.layout(), self.key, mask);
             packed.add(best.mask);
         }
         for probe in &probes {
-            let group = &self.groups[usize::from(probe.group)];
-            packed.turn(group.layout(), self.key, mask);
+            let subtable = &self.subtables[usize::from(probe.subtable)];
+            packed.turn(subtable.layout(), self.key, mask);
             match probe.block {
-                None => packed.explain_miss(group),
-                Some(block) => packed.explain_rows(group, block, best.as_ref()),
+                None => packed.explain_miss(subtable),
+                Some(block) => packed.explain_rows(subtable, block, best.as_ref()),
             }
         }
         packed.flush(mask);
@@ -87,18 +87,18 @@ impl<'a, T> Search<'a, '_, T> {
     #[inline(always)]
     fn scan<const W: usize>(
         &self,
-        group: &'a Group,
+        subtable: &'a Subtable,
         block: Block,
         key: &[Line; W],
         best: &mut Option<Best<'a, T>>,
     ) {
-        let width = if W == 1 { 1 } else { group.width() };
-        for row in group.rows(block).chunks_exact(width) {
+        let width = if W == 1 { 1 } else { subtable.width() };
+        for row in subtable.rows(block).chunks_exact(width) {
             let header = Header::of(&row[0]);
             if best.as_ref().is_some_and(|best| best.priority > header.priority) {
                 break;
             }
-            let mask = group.mask(header.mask, width);
+            let mask = subtable.mask(header.mask, width);
             if !agree(&key[..width], row, mask) {
                 continue;
             }
@@ -111,7 +111,7 @@ impl<'a, T> Search<'a, '_, T> {
                     priority: header.priority,
                     row,
                     mask,
-                    group,
+                    subtable,
                     filed: &rule.value,
                     rank: rule.rank(),
                 });
@@ -170,42 +170,43 @@ impl<'a, const W: usize> Packed<'a, W> {
 
     /// Adds every bit that a probe may have needed.
     #[cold]
-    fn add_all(&mut self, group: &Group, block: Option<Block>) {
-        self.add(group.hash_lines());
+    fn add_all(&mut self, subtable: &Subtable, block: Option<Block>) {
+        self.add(subtable.hash_lines());
         if let Some(block) = block {
-            for row in group.rows(block).chunks_exact(group.width()) {
-                self.add(group.mask(Header::of(&row[0]).mask, group.width()));
+            for row in subtable.rows(block).chunks_exact(subtable.width()) {
+                self.add(subtable.mask(Header::of(&row[0]).mask, subtable.width()));
             }
         }
     }
 
-    /// Adds bits that tell why the key has no bucket in a group.
+    /// Adds bits that tell why the key has no bucket in a subtable.
     #[inline(always)]
-    fn explain_miss(&mut self, group: &Group) {
-        let missing = group.hash_lines().iter().zip(&self.mask).fold([0; LANES], |all, (h, m)| {
-            std::array::from_fn(|lane| all[lane] | h.0[lane] & !m.0[lane])
-        });
+    fn explain_miss(&mut self, subtable: &Subtable) {
+        let missing =
+            subtable.hash_lines().iter().zip(&self.mask).fold([0; LANES], |all, (h, m)| {
+                std::array::from_fn(|lane| all[lane] | h.0[lane] & !m.0[lane])
+            });
         if missing == [0; LANES] {
             return;
         }
-        match group.presence().explain(&self.key, &self.mask) {
+        match subtable.presence().explain(&self.key, &self.mask) {
             Some((lane, bits)) => self.mask[lane / LANES].0[lane % LANES] |= bits,
-            None => self.add(group.hash_lines()),
+            None => self.add(subtable.hash_lines()),
         }
     }
 
     /// Adds bits that tell why no row of a bucket is better than the answer, and those that tell
     /// why it is this bucket.
     #[inline(always)]
-    fn explain_rows<T>(&mut self, group: &Group, block: Block, best: Option<&Best<'a, T>>) {
-        self.add(group.hash_lines());
-        let width = if W == 1 { 1 } else { group.width() };
-        for row in group.rows(block).chunks_exact(width) {
+    fn explain_rows<T>(&mut self, subtable: &Subtable, block: Block, best: Option<&Best<'a, T>>) {
+        self.add(subtable.hash_lines());
+        let width = if W == 1 { 1 } else { subtable.width() };
+        for row in subtable.rows(block).chunks_exact(width) {
             let header = Header::of(&row[0]);
             if best.is_some_and(|b| b.priority > header.priority || std::ptr::eq(b.row, row)) {
                 break;
             }
-            self.explain_row(row, group.mask(header.mask, width));
+            self.explain_row(row, subtable.mask(header.mask, width));
         }
     }
 

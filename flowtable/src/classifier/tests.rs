@@ -327,7 +327,7 @@ fn a_plan_may_be_made_while_rules_change() {
         pair.check(&mut r, 20);
     }
     assert!((3..20).contains(&plans), "{plans} plans");
-    assert!(pair.fast.groups_len() < 40, "{} groups", pair.fast.groups_len());
+    assert!(pair.fast.subtables_len() < 40, "{} subtables", pair.fast.subtables_len());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! One thread, no cache in front, rules expanded to masks. The sets are those of ClassBench, or, without
 //! its files, made ones like them and the [families](benches::generate) that it has no files of.
 //! Answers are compared with linear search after building, and after deleting and inserting a tenth
-//! again several times; "groups after" and "churned" say what that left behind.
+//! again several times; "subtables after" and "churned" say what that left behind.
 
 mod contents;
 mod table;
@@ -80,7 +80,7 @@ pub(crate) fn run(bench: &mut Bench) {
 struct Board {
     results: Table,
     rules: ColumnId,
-    groups: [ColumnId; 2],
+    subtables: [ColumnId; 2],
     trace: ColumnId,
     shuffled: ColumnId,
     churned: ColumnId,
@@ -105,7 +105,8 @@ impl Board {
         let mut column = |name, unit, better| results.column(name, unit, better);
         Self {
             rules: column("rules", "", Better::Neither),
-            groups: ["groups", "groups after"].map(|name| column(name, "", Better::Neither)),
+            subtables: ["subtables", "subtables after"]
+                .map(|name| column(name, "", Better::Neither)),
             trace: column("trace", lookups, Better::Higher),
             shuffled: column("shuffled", lookups, Better::Higher),
             churned: column("churned", lookups, Better::Higher),
@@ -133,7 +134,7 @@ impl Board {
         record(self.build, table.build());
         let rules = table.len() as f64;
         record(self.rules, rules);
-        record(self.groups[0], table.groups_len() as f64);
+        record(self.subtables[0], table.subtables_len() as f64);
         record(self.bytes, table.heap_size() as f64 / rules);
         step("linear search");
         let mut wrong = table.wrong();
@@ -157,7 +158,7 @@ impl Board {
             record(self.remove, remove);
             record(self.insert, insert);
         }
-        record(self.groups[1], table.groups_len() as f64);
+        record(self.subtables[1], table.subtables_len() as f64);
         for _ in 0..bench.args.runs {
             record(self.churned, table.lookups(keys, seconds));
         }

@@ -39,9 +39,9 @@ impl<'a> Classified<'a> {
         self.classifier.len()
     }
 
-    /// How many groups of masks it probes.
-    pub(super) fn groups_len(&self) -> usize {
-        self.classifier.groups_len()
+    /// The number of subtables, each of which costs a probe.
+    pub(super) fn subtables_len(&self) -> usize {
+        self.classifier.subtables_len()
     }
 
     /// Bytes that it occupies on the heap.

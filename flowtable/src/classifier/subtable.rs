@@ -1,8 +1,8 @@
-//! Rules of several masks in one hash table.
+//! A subtable: rules of one or several masks in one hash table.
 //!
-//! The hash covers bits that all masks of the group have, its *hash mask*. Rules whose hashes are
+//! The hash covers bits that all masks of the subtable have, its *hash mask*. Rules whose hashes are
 //! equal form a bucket, a list of rows with the best one first, in which each row is compared in
-//! full. So a key has one bucket in a group at most, and that has all rows that can match.
+//! full. So a key has one bucket in a subtable at most, and that has all rows that can match.
 
 use super::buckets::{Buckets, spread};
 use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
@@ -16,9 +16,9 @@ use hashbrown::HashTable;
 /// Random numbers for hashing, one for each half of a key.
 pub(super) type HashKeys = [u64; HALVES];
 
-/// One hash table. See the [module](self).
+/// The rules whose masks are at home in this subtable, and its hash table. See the [module](self).
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct Subtable {
     layout: Layout,
     hash_mask: PipelineMask,
     hash_lines: Vec<Line>,
@@ -37,7 +37,7 @@ pub(super) struct Group {
     pub(super) homes: u32,
 }
 
-/// A mask of the group. Rows name it by its place.
+/// A mask of the subtable. Rows name it by its place.
 #[derive(Clone, Copy, Debug, Default)]
 struct LocalMask {
     /// Its number in the classifier.
@@ -45,13 +45,13 @@ struct LocalMask {
     rules: u32,
 }
 
-impl Group {
-    /// A group of which nobody knows how many rules it will have.
+impl Subtable {
+    /// A subtable of which nobody knows how many rules it will have.
     pub(super) fn unplanned(layout: Layout, hash_mask: &PipelineMask, keys: &HashKeys) -> Self {
         Self::new(layout, hash_mask, keys, 0, presence::cells(hash_mask, 0))
     }
 
-    /// A group that is expected to have `rules` rules, with unused cells for as many buckets.
+    /// A subtable that is expected to have `rules` rules, with unused cells for as many buckets.
     pub(super) fn new(
         layout: Layout,
         hash_mask: &PipelineMask,
@@ -100,7 +100,7 @@ impl Group {
         &self.hash_lines
     }
 
-    /// No rule of the group has a higher priority than this one.
+    /// No rule of the subtable has a higher priority than this one.
     pub(super) fn bound(&self) -> u16 {
         self.priorities.bound()
     }
@@ -145,7 +145,7 @@ impl Group {
         &self.mask_lines[usize::from(local) * width..][..width]
     }
 
-    /// Adds a mask without rules. `None` if the group has no number left for it.
+    /// Adds a mask without rules. `None` if the subtable has no number left for it.
     pub(super) fn add_mask(&mut self, number: u32, mask: &PipelineMask) -> Option<u16> {
         let width = self.width();
         let local = match self.vacant_masks.pop() {
@@ -168,7 +168,7 @@ impl Group {
         Some(local)
     }
 
-    /// The number in the group of a mask that has rules or its home here.
+    /// The number in the subtable of a mask that has rules or its home here.
     pub(super) fn local_number(&self, number: u32) -> Option<u16> {
         let is = |&at: &u16| self.masks[usize::from(at)].number == number;
         self.mask_index.find(spread(number), is).copied()
@@ -183,7 +183,7 @@ impl Group {
         self.vacant_masks.push(local);
     }
 
-    /// Rules that a mask has in the group.
+    /// Rules that a mask has in the subtable.
     pub(super) fn rules_of(&self, local: u16) -> u32 {
         self.masks[usize::from(local)].rules
     }
@@ -224,7 +224,7 @@ impl Group {
         (hash, len)
     }
 
-    /// Takes out a rule and returns the number of its mask in the group.
+    /// Takes out a rule and returns the number of its mask in the subtable.
     pub(super) fn remove(
         &mut self,
         hash: u32,
@@ -365,7 +365,7 @@ fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank
     low
 }
 
-/// Which priorities the rules of a group have, as far as it helps to stop a search early: the
+/// Which priorities the rules of a subtable have, as far as it helps to stop a search early: the
 /// number of rules in each step of 256, and the highest of them since the step was last empty.
 #[derive(Debug, Default)]
 struct Priorities {
