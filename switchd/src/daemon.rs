@@ -78,7 +78,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
         Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
     for bridge in switch.bridge_names().iter().filter_map(|name| switch.on(name)) {
         let ports = bridge.ports();
-        let names: Vec<String> = ports.iter().map(|p| format!("{}({})", p.of, p.name)).collect();
+        let names: Vec<String> =
+            ports.iter().map(|p| format!("{}({})", p.of_port, p.name)).collect();
         info!("bridge {}: switching {}", bridge.name(), names.join(", "));
     }
     info!("control socket {}", socket.display());

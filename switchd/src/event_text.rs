@@ -53,7 +53,7 @@ pub(crate) fn write(out: &mut String, event: &Event, options: &PrintOptions<'_>)
         What::PortAdded(port) => write_port(out, "PORT_ADDED", port),
         What::PortChanged(port) => write_port(out, "PORT_MODIFIED", port),
         What::PortRemoved(port) => {
-            put(out, format_args!("PORT_DELETED port={} name={}", port.of, port.name));
+            put(out, format_args!("PORT_DELETED port={} name={}", port.of_port, port.name));
         }
         What::Host(change) => write_host(out, change, options.ports),
         What::BridgeAdded => put(out, format_args!("BRIDGE_ADDED name={}", event.bridge)),
@@ -118,8 +118,8 @@ fn write_rule(out: &mut String, event: &RuleEvent, at: Duration, options: &Print
 
 fn write_port(out: &mut String, word: &str, port: &PortInfo) {
     let link = if port.link_up { "up" } else { "down" };
-    let PortInfo { of, name, mac, .. } = port;
-    put(out, format_args!("{word} port={of} name={name} mac={mac} link={link}"));
+    let PortInfo { of_port, name, mac, .. } = port;
+    put(out, format_args!("{word} port={of_port} name={name} mac={mac} link={link}"));
     let config = config_names(port.config);
     if !config.is_empty() {
         put(out, format_args!(" config={}", config.join("|")));

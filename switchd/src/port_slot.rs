@@ -54,7 +54,7 @@ pub(crate) struct PortSlot {
     /// What is behind it.
     pub(crate) attachment: Attachment,
     /// The number that rules of its bridge call it by.
-    pub(crate) of: OfPort,
+    pub(crate) of_port: OfPort,
     /// What is wanted of it.
     pub(crate) spec: desired::Port,
     /// The size that is planned for its receive rings.
@@ -89,7 +89,7 @@ impl PortSlot {
         Self {
             bridge: at.bridge,
             attachment,
-            of: at.port,
+            of_port: at.port,
             spec,
             ring: RingSize::default(),
             open_ring: RingSize::default(),
@@ -106,7 +106,7 @@ impl PortSlot {
 
     /// Its bridge, and its number there.
     pub(crate) fn at(&self) -> PortRef {
-        PortRef { bridge: self.bridge, port: self.of }
+        PortRef { bridge: self.bridge, port: self.of_port }
     }
 
     /// The datapath's number of its queues; `None` for a patch port.

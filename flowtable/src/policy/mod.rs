@@ -245,7 +245,7 @@ impl Policy {
     /// The bridge and the number in it of a port that the datapath knows by this number.
     pub fn port_ref(&self, port_no: PortNo) -> Option<PortRef> {
         let ports = self.ports.read();
-        ports.by_port_no(port_no).map(|(bridge, port)| PortRef { bridge, port: port.of })
+        ports.by_port_no(port_no).map(|(bridge, port)| PortRef { bridge, port: port.of_port })
     }
 
     /// Learns hosts that a translation saw. Only news counts as a change, and is announced now or, if there
@@ -347,7 +347,7 @@ impl Policy {
         let rules: Vec<RuleMatch> = if change.rules().nth(LOGGED_RULES).is_none() {
             let ((tables, _), ports) = (self.tables.read(), self.ports.read());
             let (tables, ports) = (tables.of(bridge), ports.of(bridge));
-            let port_no_of = |of| ports.get(of).and_then(PortInfo::port_no);
+            let port_no_of = |of_port| ports.get(of_port).and_then(PortInfo::port_no);
             let entries = change.rules().filter_map(|rule| Some((rule.0, tables.rule(rule)?)));
             entries.map(|(table, e)| RuleMatch::new(at(table), &e.matches, port_no_of)).collect()
         } else {

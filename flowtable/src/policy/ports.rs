@@ -187,7 +187,7 @@ pub struct PortInfo {
     /// What is behind it.
     pub attachment: Attachment,
     /// The number that rules of its bridge call it by.
-    pub of: OfPort,
+    pub of_port: OfPort,
     /// The user's name.
     pub name: Arc<str>,
     /// The MAC address of its device; zero while it has none.
@@ -208,10 +208,10 @@ pub struct PortInfo {
 
 impl PortInfo {
     /// A port with all switches at their default.
-    pub fn new(no: PortNo, of: OfPort, name: &str, mac: MacAddr) -> Self {
+    pub fn new(port_no: PortNo, of_port: OfPort, name: &str, mac: MacAddr) -> Self {
         Self {
-            attachment: Attachment::Queues(no),
-            of,
+            attachment: Attachment::Queues(port_no),
+            of_port,
             name: name.into(),
             mac,
             config: PortConfig::default(),
@@ -224,9 +224,9 @@ impl PortInfo {
     }
 
     /// One end of a patch to the port that is called `peer`, with all switches at their default.
-    pub fn patch(of: OfPort, name: &str, peer: &str, mac: MacAddr) -> Self {
+    pub fn patch(of_port: OfPort, name: &str, peer: &str, mac: MacAddr) -> Self {
         let patch = PatchPort { peer: peer.into(), counters: PatchCounters::default() };
-        let port = Self::new(PortNo::NONE, of, name, mac);
+        let port = Self::new(PortNo::NONE, of_port, name, mac);
         Self { attachment: Attachment::Patch(Arc::new(patch)), ..port }
     }
 
@@ -261,7 +261,7 @@ impl PortInfo {
 /// The ports of a bridge, and the bridge's name.
 #[derive(Clone, Debug, Default)]
 pub struct PortTable {
-    by_of: BTreeMap<OfPort, PortInfo>,
+    by_of_port: BTreeMap<OfPort, PortInfo>,
     bridge_name: Arc<str>,
     /// Ports that somebody may have changed, as they were before.
     touched: BTreeMap<OfPort, Option<PortInfo>>,
@@ -275,33 +275,33 @@ impl PortTable {
 
     /// Adds or replaces a port.
     pub fn insert(&mut self, port: PortInfo) {
-        self.touch(port.of);
-        self.by_of.insert(port.of, port);
+        self.touch(port.of_port);
+        self.by_of_port.insert(port.of_port, port);
     }
 
     /// Takes a port out.
-    pub fn remove(&mut self, of: OfPort) -> Option<PortInfo> {
-        self.touch(of);
-        self.by_of.remove(&of)
+    pub fn remove(&mut self, of_port: OfPort) -> Option<PortInfo> {
+        self.touch(of_port);
+        self.by_of_port.remove(&of_port)
     }
 
     /// Takes all ports out.
     pub fn clear(&mut self) {
-        let ports: Vec<OfPort> = self.by_of.keys().copied().collect();
+        let ports: Vec<OfPort> = self.by_of_port.keys().copied().collect();
         for port in ports {
             self.remove(port);
         }
     }
 
     /// The port that rules call by this number, if any.
-    pub fn get(&self, of: OfPort) -> Option<&PortInfo> {
-        self.by_of.get(&of)
+    pub fn get(&self, of_port: OfPort) -> Option<&PortInfo> {
+        self.by_of_port.get(&of_port)
     }
 
     /// The port that rules call by this number, to change.
-    pub fn get_mut(&mut self, of: OfPort) -> Option<&mut PortInfo> {
-        self.touch(of);
-        self.by_of.get_mut(&of)
+    pub fn get_mut(&mut self, of_port: OfPort) -> Option<&mut PortInfo> {
+        self.touch(of_port);
+        self.by_of_port.get_mut(&of_port)
     }
 
     /// The port that has this name, if any.
@@ -311,23 +311,23 @@ impl PortTable {
 
     /// All, in ascending order of the user's numbers; LOCAL is the last.
     pub fn iter(&self) -> impl Iterator<Item = &PortInfo> {
-        self.by_of.values()
+        self.by_of_port.values()
     }
 
     /// Ports that the bridge has, LOCAL included.
     pub fn len(&self) -> usize {
-        self.by_of.len()
+        self.by_of_port.len()
     }
 
     /// The bridge has no port.
     pub fn is_empty(&self) -> bool {
-        self.by_of.is_empty()
+        self.by_of_port.is_empty()
     }
 
     /// Remembers a port as it is before it may change.
-    fn touch(&mut self, of: OfPort) {
-        let Self { by_of, touched, .. } = self;
-        touched.entry(of).or_insert_with(|| by_of.get(&of).cloned());
+    fn touch(&mut self, of_port: OfPort) {
+        let Self { by_of_port, touched, .. } = self;
+        touched.entry(of_port).or_insert_with(|| by_of_port.get(&of_port).cloned());
     }
 }
 

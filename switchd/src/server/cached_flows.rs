@@ -78,7 +78,7 @@ fn port_labels(switch: &OnBridge<'_>, names: bool) -> HashMap<PortNo, String> {
     let mut labels = HashMap::new();
     for (bridge, _) in bridges {
         for port in policy.bridge(bridge).snapshot().ports().iter() {
-            let label = if uses_names { port.name.to_string() } else { port.of.to_string() };
+            let label = if uses_names { port.name.to_string() } else { port.of_port.to_string() };
             labels.extend(port.port_no().map(|port_no| (port_no, label)));
         }
     }

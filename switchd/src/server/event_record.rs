@@ -49,7 +49,7 @@ fn of_rule(event: &Event, rule: &RuleEvent, version: OfVersion, names: Shown<'_>
 
 fn of_port(port: &PortInfo) -> PortEventRecord {
     PortEventRecord {
-        port: port.of.0,
+        port: port.of_port.0,
         name: port.name.to_string(),
         mac: port.mac.to_string(),
         config: config_names(port.config),

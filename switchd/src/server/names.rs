@@ -11,7 +11,7 @@ pub(super) type NameTable = Vec<(OfPort, String)>;
 
 /// The ports and their names now.
 pub(super) fn port_names(bridge: Bridge<'_>) -> NameTable {
-    bridge.snapshot().ports().iter().map(|p| (p.of, p.name.to_string())).collect()
+    bridge.snapshot().ports().iter().map(|p| (p.of_port, p.name.to_string())).collect()
 }
 
 /// The names to print with: none unless they are wanted.
@@ -45,5 +45,5 @@ pub(super) fn find(bridge: Bridge<'_>, text: &str) -> Result<OfPort, Box<Refusal
         ports.get(number)
     };
     let port = ports.by_name(text).or_else(by_number);
-    port.map(|p| p.of).ok_or_else(|| refuse::no_port(text))
+    port.map(|p| p.of_port).ok_or_else(|| refuse::no_port(text))
 }

@@ -25,7 +25,7 @@ pub(super) fn stats(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, 
     // What went through a patch is counted when cached flows are asked.
     switch.sync_stats();
     let ports = switch.ports();
-    let ports = ports.iter().filter(|p| wanted.is_none_or(|w| w == p.of));
+    let ports = ports.iter().filter(|p| wanted.is_none_or(|w| w == p.of_port));
     Ok(Reply::PortStats(ports.map(stats_record).collect()))
 }
 
@@ -37,7 +37,7 @@ fn wanted(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Option<OfPort>, B
 pub(super) fn records(switch: &OnBridge<'_>) -> Vec<PortRecord> {
     let ports = switch.ports();
     let snapshot = switch.bridge().snapshot();
-    let record = |port: &PortView| record(port, snapshot.ports().get(port.of));
+    let record = |port: &PortView| record(port, snapshot.ports().get(port.of_port));
     ports.iter().map(record).collect()
 }
 
@@ -52,7 +52,7 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         other => Some(other.to_string()),
     };
     PortRecord {
-        port: port.of.0,
+        port: port.of_port.0,
         name: port.name.clone(),
         mac: port.mac.to_string(),
         kind: port.kind.unwrap_or("none").to_owned(),
@@ -81,7 +81,7 @@ fn stats_record(port: &PortView) -> PortStatsRecord {
     let rx_errors = rx(DropReason::RxTruncated) + rx(DropReason::RxError);
     let tx_refused = totals.tx_failed[DropReason::TxError as usize];
     PortStatsRecord {
-        port: port.of.0,
+        port: port.of_port.0,
         name: port.name.clone(),
         rx_packets: totals.rx_packets,
         rx_bytes: totals.rx_bytes,

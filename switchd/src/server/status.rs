@@ -102,7 +102,7 @@ pub(super) fn drops(ports: &[PortView]) -> Reply {
 
 fn record(port: &PortView, reason: DropReason, packets: u64) -> DropRecord {
     DropRecord {
-        port: port.of.0,
+        port: port.of_port.0,
         name: port.name.clone(),
         reason: reason.name().to_owned(),
         meaning: reason.sentence().to_owned(),

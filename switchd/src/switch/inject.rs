@@ -60,7 +60,7 @@ mod tests {
         let packet = parse_packet_out(&text, &ParseContext::default()).unwrap();
         let done = switch.on(DEFAULT_BRIDGE).unwrap().inject(packet).unwrap();
         let snapshot = switch.on(DEFAULT_BRIDGE).unwrap().bridge().snapshot();
-        let of = |no| snapshot.all_ports().by_port_no(no).unwrap().1.of.0;
+        let of = |no| snapshot.all_ports().by_port_no(no).unwrap().1.of_port.0;
         match done.dropped {
             Some(reason) => Err(reason),
             None => Ok(done.sent_to.into_iter().map(of).collect()),

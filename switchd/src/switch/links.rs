@@ -73,7 +73,7 @@ impl Switch {
         if slot.port.as_mut().is_some_and(still_there) {
             info!(
                 "port {} ({}): its device has left for another namespace",
-                slot.of, slot.spec.name
+                slot.of_port, slot.spec.name
             );
             slot.is_away = true;
             return self.follow_away(slot);
@@ -153,7 +153,7 @@ impl Switch {
     }
 
     fn lose(&self, slot: &mut PortSlot, why: &str) {
-        warn!("port {} ({}): {why}; waiting for it", slot.of, slot.spec.name);
+        warn!("port {} ({}): {why}; waiting for it", slot.of_port, slot.spec.name);
         self.detach(slot).close_by(&self.closer);
         slot.state = PortState::Waiting;
         slot.is_away = false;
@@ -163,15 +163,15 @@ impl Switch {
     fn link_lost(&self, slot: &PortSlot) {
         self.set_link_up(slot, false);
         let bridge = self.policy.bridge(slot.bridge);
-        let hosts = bridge.flush_hosts(Some(slot.of));
+        let hosts = bridge.flush_hosts(Some(slot.of_port));
         if hosts > 0 {
-            info!("port {}: forgot {hosts} hosts", slot.of);
+            info!("port {}: forgot {hosts} hosts", slot.of_port);
         }
     }
 
     fn set_link_up(&self, slot: &PortSlot, up: bool) {
         self.policy.bridge(slot.bridge).with_ports(|ports| {
-            if let Some(port) = ports.get_mut(slot.of) {
+            if let Some(port) = ports.get_mut(slot.of_port) {
                 port.link_up = up;
             }
         });
@@ -184,16 +184,16 @@ impl Switch {
         if port.mac != slot.mac {
             slot.mac = port.mac;
             let mac = MacAddr(slot.mac);
-            info!("port {} ({}): its address is now {mac}", slot.of, slot.spec.name);
+            info!("port {} ({}): its address is now {mac}", slot.of_port, slot.spec.name);
             self.policy.bridge(slot.bridge).with_ports(|ports| {
-                if let Some(port) = ports.get_mut(slot.of) {
+                if let Some(port) = ports.get_mut(slot.of_port) {
                     port.mac = mac;
                 }
             });
         }
         let state = if port.status.is_link_up() { PortState::Up } else { PortState::Down };
         if state != slot.state {
-            info!("port {} ({}): {state}", slot.of, slot.spec.name);
+            info!("port {} ({}): {state}", slot.of_port, slot.spec.name);
             slot.state = state;
             match slot.state {
                 PortState::Up => self.set_link_up(slot, true),
@@ -216,7 +216,7 @@ impl Switch {
             Err(error) => {
                 let state = PortState::Error(format!("{:#}", anyhow::Error::from(error)));
                 if slot.state != state {
-                    warn!("port {} ({}): {state}", slot.of, slot.spec.name);
+                    warn!("port {} ({}): {state}", slot.of_port, slot.spec.name);
                     slot.state = state;
                 }
             }

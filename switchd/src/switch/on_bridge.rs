@@ -75,12 +75,12 @@ impl<'a> OnBridge<'a> {
     }
 
     /// As [`Switch::remove_port`].
-    pub fn remove_port(&self, of: OfPort) -> bool {
-        self.switch.remove_port(&self.name(), of)
+    pub fn remove_port(&self, of_port: OfPort) -> bool {
+        self.switch.remove_port(&self.name(), of_port)
     }
 
     /// As [`Switch::change_port`].
-    pub fn change_port(&self, of: OfPort, change: impl FnOnce(&mut desired::Port)) -> bool {
-        self.switch.change_port(&self.name(), of, change)
+    pub fn change_port(&self, of_port: OfPort, change: impl FnOnce(&mut desired::Port)) -> bool {
+        self.switch.change_port(&self.name(), of_port, change)
     }
 }

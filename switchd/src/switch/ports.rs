@@ -83,7 +83,7 @@ impl Switch {
         spec: &desired::Port,
         required: bool,
     ) -> Result<(), PortError> {
-        let of = at.port;
+        let of_port = at.port;
         let is_ours = |s: &PortSlot| s.at() == at && s.is_opening && s.spec.name == spec.name;
         let ring = self.slots.lock().iter().find(|s| is_ours(s)).map(|s| s.ring);
         let ring = ring.unwrap_or_default();
@@ -103,10 +103,13 @@ impl Switch {
                 self.look_again(slot);
             }
             Err(PortError::NoDevice { name }) if !required => {
-                warn!("port {of} ({}): no device \"{name}\" yet; waiting for it", spec.name);
+                warn!("port {of_port} ({}): no device \"{name}\" yet; waiting for it", spec.name);
             }
             Err(PortError::NoNetns { netns, .. }) if !required => {
-                warn!("port {of} ({}): no namespace \"{netns}\" yet; waiting for it", spec.name);
+                warn!(
+                    "port {of_port} ({}): no namespace \"{netns}\" yet; waiting for it",
+                    spec.name
+                );
             }
             Err(error) => return Err(error),
         }
@@ -149,7 +152,7 @@ impl Switch {
             && let Err(error) = port.set_up(up)
         {
             let error = anyhow::Error::from(error);
-            warn!("port {} ({}): {error:#}", slot.of, slot.spec.name);
+            warn!("port {} ({}): {error:#}", slot.of_port, slot.spec.name);
         }
     }
 
@@ -189,7 +192,7 @@ impl Switch {
         let mac = MacAddr(port.map_or(slot.mac, |p| p.mac));
         let mut info = PortInfo {
             attachment: slot.attachment.clone(),
-            ..PortInfo::new(PortNo::NONE, slot.of, &slot.spec.name, mac)
+            ..PortInfo::new(PortNo::NONE, slot.of_port, &slot.spec.name, mac)
         };
         // A patch is up whenever it has a peer, and goes nowhere without.
         info.link_up = slot.port_no().is_none() || port.is_some_and(|p| p.status.is_link_up());
@@ -215,12 +218,12 @@ impl Switch {
             worker.send(Command::Attach { no: port_no, rx, tx: tx.next(), counters });
         }
         for warning in &port.warnings {
-            warn!("port {} ({}): {warning}", slot.of, slot.spec.name);
+            warn!("port {} ({}): {warning}", slot.of_port, slot.spec.name);
         }
         let up = port.status.is_link_up();
         slot.state = if up { PortState::Up } else { PortState::Down };
         slot.mac = port.mac;
-        info!("port {} ({}): {}, {}", slot.of, slot.spec.name, slot.state, port.kind.name());
+        info!("port {} ({}): {}, {}", slot.of_port, slot.spec.name, slot.state, port.kind.name());
         slot.port = Some(port);
         if slot.spec.config.down {
             self.set_device_up(slot, false);
@@ -303,9 +306,9 @@ mod tests {
             desired::Port::parse("dummy:d,number=0").unwrap_err().to_string(),
             "port \"d\": number: \"0\" is not a number from 1 to 65279, or LOCAL"
         );
-        let settings = |of| {
+        let settings = |of_port| {
             let snapshot = switch.on(BR0).unwrap().bridge().snapshot();
-            PortSettings::of(snapshot.ports().get(of).unwrap()).to_string()
+            PortSettings::of(snapshot.ports().get(of_port).unwrap()).to_string()
         };
         assert_eq!(settings(OfPort(7)), "vlan_mode=access tag=10");
         assert_eq!(settings(OfPort::LOCAL), "vlan_mode=trunk trunks=1,2");
@@ -324,7 +327,7 @@ mod tests {
     fn cached_flows_do_not_reach_the_next_owner_of_a_number() {
         let switch = switch();
         let (_, a) = add(&switch, "a");
-        let (of, b) = add(&switch, "b");
+        let (of_port, b) = add(&switch, "b");
         let (_, c) = add(&switch, "c");
         b.inject(&frame(0xff, 2));
         eventually_gets(&a, 1);
@@ -332,9 +335,9 @@ mod tests {
         eventually_gets(&b, 1);
         assert_eq!(c.sent_count(), 1, "only what was for everybody");
 
-        assert!(switch.remove_port(BR0, of));
+        assert!(switch.remove_port(BR0, of_port));
         let (again, d) = add(&switch, "d");
-        assert_eq!(again, of, "the same number");
+        assert_eq!(again, of_port, "the same number");
         a.inject(&frame(2, 1));
         // Nobody knows host 2 any more: the frame is for everybody.
         eventually_gets(&d, 1);
@@ -353,11 +356,11 @@ mod tests {
         eventually_gets(&a, 1);
         let mut sent = 0;
         for round in 0..50 {
-            let (of, _far) = add(&switch, &format!("p{round}"));
+            let (of_port, _far) = add(&switch, &format!("p{round}"));
             for _ in 0..100 {
                 a.inject(&frame(2, 1));
             }
-            assert!(switch.remove_port(BR0, of));
+            assert!(switch.remove_port(BR0, of_port));
             sent += 100;
         }
         eventually_gets(&b, sent);
@@ -368,8 +371,8 @@ mod tests {
     fn protected_ports_exchange_nothing() {
         let switch = switch();
         let [(of_a, a), (of_b, b), (_, c)] = ["a", "b", "c"].map(|name| add(&switch, name));
-        for of in [of_a, of_b] {
-            assert!(switch.change_port(BR0, of, |port| port.settings.protected = true));
+        for of_port in [of_a, of_b] {
+            assert!(switch.change_port(BR0, of_port, |port| port.settings.protected = true));
         }
         a.inject(&frame(0xff, 1));
         eventually_gets(&c, 1);
@@ -384,9 +387,9 @@ mod tests {
     #[test]
     fn what_exceeds_the_storm_limit_is_dropped_and_counted() {
         let switch = switch();
-        let (of, a) = add(&switch, "a");
+        let (of_port, a) = add(&switch, "a");
         let (_, b) = add(&switch, "b");
-        assert!(switch.change_port(BR0, of, |port| port.settings.storm = Some(1)));
+        assert!(switch.change_port(BR0, of_port, |port| port.settings.storm = Some(1)));
         for _ in 0..100 {
             a.inject(&frame(0xff, 1));
         }
@@ -398,14 +401,14 @@ mod tests {
     #[test]
     fn a_port_that_is_set_down_neither_sends_nor_receives() {
         let switch = switch();
-        let (of, a) = add(&switch, "a");
+        let (of_port, a) = add(&switch, "a");
         let (_, b) = add(&switch, "b");
-        assert!(switch.change_port(BR0, of, |port| port.config.down = true));
+        assert!(switch.change_port(BR0, of_port, |port| port.config.down = true));
         a.inject(&frame(0xff, 1));
         b.inject(&frame(0xff, 2));
         let dropped = |i: usize| switch.ports()[i].totals.drops().map(|(_, n)| n).sum::<u64>();
         eventually("frames to be dropped", || dropped(0) == 1 && dropped(1) == 1).unwrap();
-        assert!(switch.change_port(BR0, of, |port| port.config.down = false));
+        assert!(switch.change_port(BR0, of_port, |port| port.config.down = false));
         a.inject(&frame(0xff, 1));
         eventually_gets(&b, 1);
     }

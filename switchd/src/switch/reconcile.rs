@@ -64,8 +64,9 @@ impl Switch {
 
     /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
     /// port.
-    pub fn remove_port(&self, bridge: &str, of: OfPort) -> bool {
-        let edit = |desired: &mut Desired| Ok::<_, DesiredError>(desired.remove_port(bridge, of));
+    pub fn remove_port(&self, bridge: &str, of_port: OfPort) -> bool {
+        let edit =
+            |desired: &mut Desired| Ok::<_, DesiredError>(desired.remove_port(bridge, of_port));
         self.reconcile(false, edit).is_ok_and(|port| port.is_some())
     }
 
@@ -73,11 +74,11 @@ impl Switch {
     pub fn change_port(
         &self,
         bridge: &str,
-        of: OfPort,
+        of_port: OfPort,
         change: impl FnOnce(&mut desired::Port),
     ) -> bool {
         let edit = |desired: &mut Desired| {
-            let port = desired.port_mut(bridge, of);
+            let port = desired.port_mut(bridge, of_port);
             Ok::<_, DesiredError>(port.map(change).is_some())
         };
         self.reconcile(false, edit).unwrap_or(false)
@@ -91,10 +92,10 @@ impl Switch {
         let kind = desired::Kind::Device(::ports::spec::Target::Dummy);
         let mut wanted = desired::Port::new(port.name.clone(), kind);
         let mut desired = self.desired.lock();
-        let of = desired.add_port(bridge, wanted.clone())?;
-        wanted.number = Some(of);
-        self.install(self.port_ref(bridge, of), wanted, Some(port));
-        Ok(of)
+        let of_port = desired.add_port(bridge, wanted.clone())?;
+        wanted.number = Some(of_port);
+        self.install(self.port_ref(bridge, of_port), wanted, Some(port));
+        Ok(of_port)
     }
 
     /// Edits what is wanted and makes it so. Ports whose device is missing are waited for unless `required`.

@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct PortView {
     /// What rules call it.
-    pub of: OfPort,
+    pub of_port: OfPort,
     /// Its name.
     pub name: String,
     /// What it is made of, while it is open.
@@ -94,7 +94,7 @@ impl Switch {
         let slots = self.slots.lock();
         let now = self.now();
         let view = |slot: &PortSlot| PortView {
-            of: slot.of,
+            of_port: slot.of_port,
             name: slot.spec.name.clone(),
             kind: slot.kind_name(),
             mac: MacAddr(slot.mac),

@@ -153,9 +153,9 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
         }
         Some((bridge, port)) => {
             ctx.bridge = bridge;
-            ctx.depend_on_port(port.of);
-            ctx.key.in_port.set(port.of);
-            ctx.own_port = Some((bridge, port.of));
+            ctx.depend_on_port(port.of_port);
+            ctx.key.in_port.set(port.of_port);
+            ctx.own_port = Some((bridge, port.of_port));
             if port.receives() { ctx.start() } else { ctx.refuse() }
         }
     }

@@ -34,7 +34,7 @@ impl Ctx<'_> {
                 return;
             }
         };
-        let learns = in_port.of != OfPort::NONE;
+        let learns = in_port.of_port != OfPort::NONE;
         if eth_type::is_vlan(flow.dl_type.get()) && flow.vlan_tci.get() & VLAN_CFI == 0 {
             self.hint = Some(DropReason::PartialVlan);
             return self.report.note(|| Note::PartialVlan);
@@ -54,14 +54,14 @@ impl Ctx<'_> {
         if learns && !src.is_multicast() {
             let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac: src } };
             self.out.hosts.push(host);
-            self.out.learn.push(Learn { host, port: in_port.of });
+            self.out.learn.push(Learn { host, port: in_port.of_port });
         }
         let learned = if dst.is_multicast() { None } else { self.whereabouts(vlan, dst) };
         if let Some(port) = learned {
             self.depend_on_port(port);
         }
         match learned.map(|port| ports.get(port)) {
-            Some(Some(out)) if out.of == in_port.of => {
+            Some(Some(out)) if out.of_port == in_port.of_port => {
                 self.report.note(|| Note::LearnedOnInPort);
                 self.hint = Some(DropReason::SamePort);
             }
@@ -107,10 +107,10 @@ impl Ctx<'_> {
         // A flood in a second bridge is part of the one in the first, and the stricter limit holds.
         let flood = in_port.storm_limit.map(|limit| Flood { kind, limit });
         self.out.flood = self.out.flood.into_iter().chain(flood).min_by_key(|flood| flood.limit);
-        for out in self.ports().iter().filter(|out| out.of != in_port.of) {
+        for out in self.ports().iter().filter(|out| out.of_port != in_port.of_port) {
             match left_out(out, inside) {
                 None => self.leave(out, inside),
-                Some(why) => self.report.note(|| Note::LeftOut(out.of, why)),
+                Some(why) => self.report.note(|| Note::LeftOut(out.of_port, why)),
             }
         }
     }
@@ -122,7 +122,7 @@ impl Ctx<'_> {
         set_tags(&mut self.key.headers, outside(out, inside, pcp));
         // Other outputs may follow.
         let is_last = std::mem::replace(&mut self.is_last, false);
-        self.send_to(out.of);
+        self.send_to(out.of_port);
         self.is_last = is_last;
         let flow = &mut self.key.headers;
         flow.vlan_tci = saved.vlan_tci;

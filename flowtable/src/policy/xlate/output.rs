@@ -42,12 +42,12 @@ impl<'a> Ctx<'a> {
         // More outputs follow.
         let is_last = std::mem::replace(&mut self.is_last, false);
         let mut any = false;
-        for port in self.ports().iter().filter(|p| p.of != in_port) {
+        for port in self.ports().iter().filter(|p| p.of_port != in_port) {
             if wants(port) {
                 any = true;
-                self.send_to(port.of);
+                self.send_to(port.of_port);
             } else {
-                self.report.note(|| Note::LeftOut(port.of, LeftOut::NoFlood));
+                self.report.note(|| Note::LeftOut(port.of_port, LeftOut::NoFlood));
             }
         }
         if !any {
@@ -57,8 +57,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Emits an output, whether it is the ingress port or not.
-    pub(super) fn send_to(&mut self, of: OfPort) {
-        let Some(port) = self.egress(of) else {
+    pub(super) fn send_to(&mut self, of_port: OfPort) {
+        let Some(port) = self.egress(of_port) else {
             return;
         };
         match &port.attachment {
@@ -72,17 +72,19 @@ impl<'a> Ctx<'a> {
     }
 
     /// A port, if packets of this one's ingress port may leave there.
-    fn egress(&mut self, of: OfPort) -> Option<&'a PortInfo> {
+    fn egress(&mut self, of_port: OfPort) -> Option<&'a PortInfo> {
         let (ports, in_port) = (self.ports(), self.in_port());
-        self.depend_on_port(of);
+        self.depend_on_port(of_port);
         self.depend_on_port(in_port);
-        let is_protected = |of| ports.get(of).is_some_and(|port| port.protected);
-        let (note, why) = match ports.get(of) {
-            None => (Note::NoSuchPort(of), DropReason::NoOutput),
-            Some(port) if port.config.no_fwd => (Note::NoForward(of), DropReason::PortNoForward),
-            Some(port) if port.config.down => (Note::PortDown(of), DropReason::TxLinkDown),
-            Some(_) if is_protected(of) && is_protected(in_port) => {
-                (Note::Protected(of), DropReason::Protected)
+        let is_protected = |of_port| ports.get(of_port).is_some_and(|port| port.protected);
+        let (note, why) = match ports.get(of_port) {
+            None => (Note::NoSuchPort(of_port), DropReason::NoOutput),
+            Some(port) if port.config.no_fwd => {
+                (Note::NoForward(of_port), DropReason::PortNoForward)
+            }
+            Some(port) if port.config.down => (Note::PortDown(of_port), DropReason::TxLinkDown),
+            Some(_) if is_protected(of_port) && is_protected(in_port) => {
+                (Note::Protected(of_port), DropReason::Protected)
             }
             Some(port) => return Some(port),
         };
@@ -103,15 +105,15 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    pub(super) fn output_truncated(&mut self, of: OfPort, max_len: u32) {
-        if of == self.in_port() {
+    pub(super) fn output_truncated(&mut self, of_port: OfPort, max_len: u32) {
+        if of_port == self.in_port() {
             return self.skip_in_port();
         }
-        let Some(port) = self.egress(of) else {
+        let Some(port) = self.egress(of_port) else {
             return;
         };
         let Attachment::Queues(port_no) = port.attachment else {
-            self.report.note(|| Note::CannotTruncate(of));
+            self.report.note(|| Note::CannotTruncate(of_port));
             self.hint = Some(DropReason::NoOutput);
             return;
         };

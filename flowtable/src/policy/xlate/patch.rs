@@ -50,7 +50,7 @@ impl Ctx<'_> {
         let (stack, action_set) =
             (std::mem::take(&mut self.stack), std::mem::take(&mut self.action_set));
         self.bridge = bridge;
-        self.depend_on_port(peer.of);
+        self.depend_on_port(peer.of_port);
         let name = self.ports().bridge_name();
         self.report.enter_bridge(name);
         self.key = arriving(&self.key, peer);
@@ -74,7 +74,7 @@ impl Ctx<'_> {
         self.hint = Some(DropReason::RuleDrop);
         // A rule that pops labels would spoil the packet for what the first bridge still does with it; as the
         // contents of a clone, it does not.
-        self.look_up_and(peer.of, TableId::default(), true, Self::clone_actions);
+        self.look_up_and(peer.of_port, TableId::default(), true, Self::clone_actions);
         if !self.matched && self.error.is_none() {
             self.hint = Some(DropReason::TableMiss);
         }
@@ -85,7 +85,7 @@ impl Ctx<'_> {
 /// The packet as a bridge gets it that has not seen it before: without what the first one wrote beside it.
 fn arriving(key: &PipelineKey, peer: &PortInfo) -> PipelineKey {
     PipelineKey {
-        in_port: peer.of.into(),
+        in_port: peer.of_port.into(),
         pkt_mark: key.pkt_mark,
         headers: key.headers,
         actset_output: OFPP_UNSET.into(),

@@ -50,8 +50,11 @@ impl<'a> Words<'a> {
     ) -> Self {
         let policy = switch.policy();
         let snapshot = switch.bridge().snapshot();
-        let ports =
-            snapshot.ports().iter().filter_map(|port| Some((port.port_no()?, port.of))).collect();
+        let ports = snapshot
+            .ports()
+            .iter()
+            .filter_map(|port| Some((port.port_no()?, port.of_port)))
+            .collect();
         drop(snapshot);
         let steps = passes.iter().flat_map(|pass| &pass.steps);
         let won = steps.filter_map(|step| match &step.event {
