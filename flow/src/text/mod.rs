@@ -105,7 +105,7 @@ pub fn parse_match(text: &str, context: &ParseContext<'_>) -> Result<Match, Text
 /// Unknown actions and arguments that make no sense, actions out of order.
 pub fn parse_actions(text: &str, context: &ParseContext<'_>) -> Result<Vec<Action>, TextError> {
     let mut parser = parse_action::ActionParser::new(text, context);
-    let actions = parser.list(text, order::Place::Rule)?;
+    let actions = parser.list(text, order::Nesting::Outermost)?;
     Ok(dialect::actions(&actions, context.version, &Match::any()).into_owned())
 }
 

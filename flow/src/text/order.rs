@@ -7,11 +7,12 @@
 use super::print::is_plain_controller;
 use crate::action::Action;
 
-/// Where a list stands.
+/// Whether a list of actions is that of a rule, or is part of another action or of a bucket. A nested list
+/// can have no instructions, such as `goto_table`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Nesting {
     /// Behind `actions=`.
-    Rule,
+    Outermost,
     /// In `clone(...)`, `write_actions(...)` or a bucket.
     Nested,
 }
@@ -48,11 +49,11 @@ impl Instruction {
 }
 
 /// The index of the first action out of order, and what is wrong with it.
-pub(super) fn check(actions: &[Action], place: Place) -> Result<(), (usize, String)> {
+pub(super) fn check(actions: &[Action], nesting: Nesting) -> Result<(), (usize, String)> {
     let mut last = Instruction::Apply;
     for (index, action) in actions.iter().enumerate() {
         let next = Instruction::of(action);
-        if next != Instruction::Apply && place == Place::Nested {
+        if next != Instruction::Apply && nesting == Nesting::Nested {
             return Err((index, format!("{} is not allowed here", next.name())));
         }
         if next < last {
@@ -122,11 +123,11 @@ mod tests {
     fn instructions_stand_behind_actions() {
         let output = Action::Output { port: OfPort(1) };
         let goto = Action::GotoTable(TableId::default());
-        let check = |list: &[Action], place| check(list, place).map_err(|(i, _)| i);
-        assert_eq!(check(&[output.clone(), goto.clone()], Place::Rule), Ok(()));
-        assert_eq!(check(&[goto.clone(), output.clone()], Place::Rule), Err(1));
-        assert_eq!(check(&[goto.clone(), goto.clone()], Place::Rule), Err(1));
-        assert_eq!(check(&[goto], Place::Nested), Err(0));
-        assert_eq!(check(&[output.clone(), output], Place::Nested), Ok(()));
+        let check = |list: &[Action], nesting| check(list, nesting).map_err(|(i, _)| i);
+        assert_eq!(check(&[output.clone(), goto.clone()], Nesting::Outermost), Ok(()));
+        assert_eq!(check(&[goto.clone(), output.clone()], Nesting::Outermost), Err(1));
+        assert_eq!(check(&[goto.clone(), goto.clone()], Nesting::Outermost), Err(1));
+        assert_eq!(check(&[goto], Nesting::Nested), Err(0));
+        assert_eq!(check(&[output.clone(), output], Nesting::Nested), Ok(()));
     }
 }

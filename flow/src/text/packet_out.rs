@@ -1,7 +1,7 @@
 //! Reads packet-outs: `in_port=1,metadata=5,packet=ffffffffffff0200...,actions=output:2`.
 
 use super::error::{Fault, TextError};
-use super::order::Place;
+use super::order::Nesting;
 use super::pairs::{Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::parse_match::MatchBuilder;
@@ -168,7 +168,7 @@ fn actions(
     let error = |part: &str, fault| TextError::at(text, part, fault);
     let culprit = |index| Pairs::new(list).nth(index).map_or(list, |pair| pair.whole);
     let mut parser = ActionParser::new(text, context);
-    let actions = parser.list(list, Place::Nested)?;
+    let actions = parser.list(list, Nesting::Nested)?;
     let matching = exactly(packet);
     let verdict = consistency::check(&actions, &matching, None)
         .map_err(|refused| error(culprit(refused.index), refused.fault))?;

@@ -2,7 +2,7 @@
 
 use super::argument::Argument;
 use super::error::{Fault, TextError};
-use super::order::{self, Place};
+use super::order::{self, Nesting};
 use super::pairs::{Delimiter, Pair, Pairs};
 use super::protocol::Protocols;
 use super::words::closest;
@@ -108,12 +108,16 @@ impl<'a> ActionParser<'a> {
     }
 
     /// A list of actions, or `drop` alone.
-    pub(super) fn list(&mut self, list: &'a str, place: Place) -> Result<Vec<Action>, TextError> {
+    pub(super) fn list(
+        &mut self,
+        list: &'a str,
+        nesting: Nesting,
+    ) -> Result<Vec<Action>, TextError> {
         if self.depth == MAX_DEPTH {
             return Err(TextError::at(self.text, list, "actions are nested too deeply"));
         }
         self.depth += 1;
-        let actions = self.pairs(Pairs::new(list), place);
+        let actions = self.pairs(Pairs::new(list), nesting);
         self.depth -= 1;
         actions
     }
@@ -122,7 +126,7 @@ impl<'a> ActionParser<'a> {
     pub(super) fn pairs(
         &mut self,
         pairs: impl Iterator<Item = Pair<'a>> + Clone,
-        place: Place,
+        nesting: Nesting,
     ) -> Result<Vec<Action>, TextError> {
         // Most rules have one action.
         let mut actions = Vec::with_capacity(1);
@@ -141,7 +145,7 @@ impl<'a> ActionParser<'a> {
             let fault = Fault::new("drop must not be accompanied by other actions");
             return Err(TextError::at(self.text, drop, fault.hint("remove drop")));
         }
-        order::check(&actions, place).map_err(|(index, message)| {
+        order::check(&actions, nesting).map_err(|(index, message)| {
             let culprit = pairs.clone().nth(index).map_or(self.text, |pair| pair.whole);
             TextError::at(self.text, culprit, message)
         })?;
@@ -156,10 +160,10 @@ impl<'a> ActionParser<'a> {
                     // Open vSwitch 3.1 forgets here what the actions before asked for.
                     self.usable = Protocols::ANY;
                 }
-                Ok(Some(Action::Clone(self.list(pair.value, Place::Nested)?)))
+                Ok(Some(Action::Clone(self.list(pair.value, Nesting::Nested)?)))
             }
             key if key.eq_ignore_ascii_case("write_actions") => {
-                Ok(Some(Action::WriteActions(self.list(pair.value, Place::Nested)?)))
+                Ok(Some(Action::WriteActions(self.list(pair.value, Nesting::Nested)?)))
             }
             key if key.eq_ignore_ascii_case("drop") => Ok(None),
             _ => self.simple(pair).map(Some).map_err(|fault| {

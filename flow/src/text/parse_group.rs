@@ -1,7 +1,7 @@
 //! Reads groups: `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=output:2`.
 
 use super::error::{Fault, TextError};
-use super::order::Place;
+use super::order::Nesting;
 use super::pairs::{Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::protocol::Protocols;
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
             return Err(self.error(text, fault.hint("add actions=output:PORT, or actions=drop")));
         }
         let mut parser = ActionParser::new(self.text, self.context);
-        let list = parser.pairs(actions.iter().copied(), Place::Nested)?;
+        let list = parser.pairs(actions.iter().copied(), Nesting::Nested)?;
         let allowed = Protocols::of_version(self.context.version);
         if parser.usable.and(allowed).is_empty() {
             return Err(self.error(text, "this version of OpenFlow lacks one of the actions"));

@@ -4,7 +4,7 @@
 //! checked again as its receiver would. Strictly, what the message would lose is an error.
 
 use super::error::{Fault, TextError};
-use super::order::{self, Place};
+use super::order::{self, Nesting};
 use super::pairs::{Delimiter, Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::parse_flow::{Reader, has_actions};
@@ -80,7 +80,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         };
         let mut parser = ActionParser::new(text, context);
-        self.flow_mod.actions = parser.list(list, Place::Rule)?;
+        self.flow_mod.actions = parser.list(list, Nesting::Outermost)?;
         self.actions_text = list;
         self.usable = self.usable.and(parser.usable);
         self.check_consistency(context)
@@ -137,7 +137,7 @@ impl<'a> Draft<'a> {
         };
         let says_goto = matches!(carried.last(), Some(Action::GotoTable(_)));
         if matches!(carried, Cow::Owned(_)) || says_goto {
-            order::check(&carried, Place::Rule)
+            order::check(&carried, Nesting::Outermost)
                 .map_err(|(_, message)| error(Fault::new(message).hint(instead_of_1_0())))?;
             receivable(&carried, version).map_err(error)?;
             let verdict = consistency::check(&carried, matching, table)

@@ -255,7 +255,7 @@ fn acceptable(list: Vec<Action>, matching: &Match, version: OfVersion) -> Vec<Ac
             consistency::check(list, matching, None)
                 .is_ok_and(|verdict| !verdict.usable.and(Protocols::of_version(version)).is_empty())
         };
-        let is_good = order::check(&carried, order::Place::Rule).is_ok()
+        let is_good = order::check(&carried, order::Nesting::Outermost).is_ok()
             && fits(&kept)
             && fits(&carried)
             && request::receivable(&carried, version).is_ok();
