@@ -140,14 +140,15 @@ pub const fn ones(n: u16) -> u128 {
     if n >= 128 { u128::MAX } else { (1 << n) - 1 }
 }
 
-/// Bytes of the key, and the distance of a field from the end of them.
+/// Where a field is in a key: the offset of its bytes from the start of the key, their number, and the number of bits
+/// between the lowest bit of the field and the lowest bit of these bytes, which are in network order.
 #[derive(Clone, Copy)]
-struct Place(usize, u8, u8);
+struct KeyPart(usize, u8, u8);
 
 /// Bytes of the fields that are longer than a word.
 const WIDE: u8 = 16;
 
-impl Place {
+impl KeyPart {
     const fn shift(self) -> u8 {
         let Self(offset, len, shift) = self;
         if len == WIDE { 0 } else { 64 - 8 * (offset as u8 % 8 + len) + shift }
@@ -191,11 +192,11 @@ const fn ericsson(name: &'static str, number: u8) -> WireName {
     wire(name, 0x1000, number, OfVersion::OpenFlow10)
 }
 
-/// `name alias bits place maskable writable prerequisite form wire`
+/// `name alias bits layout maskable writable prerequisite form wire`
 macro_rules! def {
-    ($name:expr, $alias:expr, $bits:expr, $place:expr, $mask:ident, $access:ident, $pre:ident,
+    ($name:expr, $alias:expr, $bits:expr, $layout:expr, $mask:ident, $access:ident, $pre:ident,
      $form:ident, [$($wire:expr),*]) => {{
-        const PLACE: Place = $place;
+        const LAYOUT: KeyPart = $layout;
         const WIRE: &[WireName] = &[$($wire),*];
         FieldDef {
             name: $name,
@@ -203,10 +204,10 @@ macro_rules! def {
             bits: $bits,
             whole: ones(8 * wire_len($bits) as u16),
             legal: ones($bits),
-            offset: PLACE.0 as u16,
-            len: PLACE.1,
-            shift: PLACE.shift(),
-            room: PLACE.room(),
+            offset: LAYOUT.0 as u16,
+            len: LAYOUT.1,
+            shift: LAYOUT.shift(),
+            room: LAYOUT.room(),
             maskable: def!(@ $mask),
             writable: def!(@ $access),
             prerequisite: Prerequisite::$pre,
@@ -221,7 +222,7 @@ macro_rules! def {
 }
 
 macro_rules! fields {
-    ($( $id:ident: $name:literal $alias:literal, $bits:literal, $place:expr, $mask:ident,
+    ($( $id:ident: $name:literal $alias:literal, $bits:literal, $layout:expr, $mask:ident,
         $access:ident, $pre:ident, $form:ident, $wire:tt $(, legal $legal:literal)?; )*) => {
         /// Names a field.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -244,7 +245,7 @@ macro_rules! fields {
                     $( Self::$id => {
                         static DEF: FieldDef = FieldDef {
                             $( legal: $legal, )?
-                            ..def!($name, $alias, $bits, $place, $mask, $access, $pre, $form, $wire)
+                            ..def!($name, $alias, $bits, $layout, $mask, $access, $pre, $form, $wire)
                         };
                         &DEF
                     } )*
@@ -266,26 +267,30 @@ macro_rules! at {
         at!(Headers, $member, 0, $shift)
     };
     (headers.$member:ident [$skip:literal; $len:literal]) => {
-        Place(offset_of!(PipelineKey, headers) + offset_of!(Headers, $member) + $skip, $len, 0)
+        KeyPart(offset_of!(PipelineKey, headers) + offset_of!(Headers, $member) + $skip, $len, 0)
     };
     (headers.$member:ident [$skip:literal; $len:literal] >> $shift:literal) => {
-        Place(offset_of!(PipelineKey, headers) + offset_of!(Headers, $member) + $skip, $len, $shift)
+        KeyPart(
+            offset_of!(PipelineKey, headers) + offset_of!(Headers, $member) + $skip,
+            $len,
+            $shift,
+        )
     };
     (state.$member:ident [$skip:literal; $len:literal]) => {
-        Place(offset_of!(PipelineKey, $member) + $skip, $len, 0)
+        KeyPart(offset_of!(PipelineKey, $member) + $skip, $len, 0)
     };
     (state.$member:ident) => {
         at!(PipelineKey, $member, 0, 0)
     };
     (Headers, $member:ident, $skip:literal, $shift:literal) => {
-        Place(
+        KeyPart(
             offset_of!(PipelineKey, headers) + offset_of!(Headers, $member),
             member_len(|k: &Headers| &k.$member),
             $shift,
         )
     };
     (PipelineKey, $member:ident, $skip:literal, $shift:literal) => {
-        Place(offset_of!(PipelineKey, $member), member_len(|k: &PipelineKey| &k.$member), $shift)
+        KeyPart(offset_of!(PipelineKey, $member), member_len(|k: &PipelineKey| &k.$member), $shift)
     };
 }
 
@@ -405,7 +410,7 @@ macro_rules! register {
             concat!($name, $n),
             "",
             $bits,
-            Place(offset_of!(PipelineKey, regs) + $n * $bits / 8, $bits / 8, 0),
+            KeyPart(offset_of!(PipelineKey, regs) + $n * $bits / 8, $bits / 8, 0),
             any,
             rw,
             None,
