@@ -6,7 +6,7 @@ use super::pairs::{Pair, Pairs, word_len};
 use super::parse_match::MatchBuilder;
 use super::print::{PrintOptions, write_flow_mod};
 use super::protocol::Protocols;
-use super::request::{Draft, no_format};
+use super::request::{WrittenRule, no_format};
 use super::words::{Attribute, Flag, Word};
 use super::{
     DEFAULT_PRIORITY, ParseContext, number, port, strip_comment, subfield, table_number, value,
@@ -39,11 +39,11 @@ pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, Tex
 
 /// Reads `rule`, which is a piece of `text`. Rules are large, so they are read in place.
 fn parse_within(text: &str, rule: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
-    let mut draft = Draft::new(text, context);
-    draft.read(rule, context)?;
-    draft.send(context)?;
-    name_table(&mut draft.flow_mod, context.version);
-    Ok(draft.flow_mod)
+    let mut written = WrittenRule::new(text, context);
+    written.read(rule, context)?;
+    written.send(context)?;
+    name_table(&mut written.flow_mod, context.version);
+    Ok(written.flow_mod)
 }
 
 /// Reads what selects rules in a dump: a match, and the attributes that a deletion selects by.
@@ -53,9 +53,9 @@ fn parse_within(text: &str, rule: &str, context: &ParseContext<'_>) -> Result<Fl
 /// As [`parse_flow`].
 pub fn parse_filter(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     let context = ParseContext { command: Command::Delete, ..*context };
-    let mut draft = Draft::parse(text, &context)?;
-    draft.send(&context)?;
-    Ok(draft.flow_mod)
+    let mut written = WrittenRule::parse(text, &context)?;
+    written.send(&context)?;
+    Ok(written.flow_mod)
 }
 
 /// A request that names no table is about all of them, or about table 0, as the version will have it.
@@ -94,8 +94,8 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
 ///
 /// As [`parse_flow`], and if no format of the version can carry the rule.
 pub fn describe_flow(rule: &str, context: &ParseContext<'_>) -> Result<String, TextError> {
-    let draft = Draft::parse(rule, context)?;
-    describe(draft.usable, vec![(1, draft)], context).map_err(|(_, error)| error)
+    let written = WrittenRule::parse(rule, context)?;
+    describe(written.usable, vec![(1, written)], context).map_err(|(_, error)| error)
 }
 
 /// What `ovs-ofctl parse-flows` prints for these lines: usable formats, the one chosen, and each
@@ -110,20 +110,20 @@ pub fn describe_flows<'t>(
     context: &ParseContext<'_>,
 ) -> Result<String, (usize, TextError)> {
     let mut usable = Protocols::ANY;
-    let mut drafts = Vec::new();
+    let mut rules = Vec::new();
     for (i, line) in lines.into_iter().enumerate() {
         if let Some(text) = strip_comment(line) {
-            let draft = Draft::parse(text, context).map_err(|error| (i + 1, error))?;
-            usable = usable.and(draft.usable);
-            drafts.push((i + 1, draft));
+            let written = WrittenRule::parse(text, context).map_err(|error| (i + 1, error))?;
+            usable = usable.and(written.usable);
+            rules.push((i + 1, written));
         }
     }
-    describe(usable, drafts, context)
+    describe(usable, rules, context)
 }
 
 fn describe(
     usable: Protocols,
-    drafts: Vec<(usize, Draft<'_>)>,
+    rules: Vec<(usize, WrittenRule<'_>)>,
     context: &ParseContext<'_>,
 ) -> Result<String, (usize, TextError)> {
     let allowed = Protocols::of_version(context.version);
@@ -131,9 +131,9 @@ fn describe(
         return Err((0, TextError::at("", "", no_format(usable, allowed))));
     };
     let mut out = format!("usable protocols: {usable}\nchosen protocol: {chosen}\n");
-    for (i, (line, mut draft)) in drafts.into_iter().enumerate() {
+    for (i, (line, mut written)) in rules.into_iter().enumerate() {
         let has_table = chosen.has_explicit_table();
-        draft.send(context).map_err(|error| (line, error))?;
+        written.send(context).map_err(|error| (line, error))?;
         let version = chosen.version();
         out.push_str(if chosen.is_nxm() { "NXT_FLOW_MOD" } else { "OFPT_FLOW_MOD" });
         if version != OfVersion::OpenFlow10 {
@@ -141,7 +141,7 @@ fn describe(
         }
         out.push_str(&format!(" (xid={:#x}): ", i + 1));
         let options = PrintOptions { version, ports: context.ports, stats: false, ages: true };
-        write_flow_mod(&mut out, &draft.flow_mod, has_table, &options);
+        write_flow_mod(&mut out, &written.flow_mod, has_table, &options);
         out.push('\n');
     }
     Ok(out)

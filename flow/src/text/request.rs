@@ -25,7 +25,7 @@ pub(super) fn no_format(usable: Protocols, allowed: Protocols) -> Fault {
 }
 
 /// A rule as the user wrote it, before a message of some version shapes it.
-pub(super) struct Draft<'a> {
+pub(super) struct WrittenRule<'a> {
     text: &'a str,
     /// Where the actions are in the text.
     actions_text: &'a str,
@@ -34,11 +34,11 @@ pub(super) struct Draft<'a> {
     pub(super) usable: Protocols,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> WrittenRule<'a> {
     pub(super) fn parse(text: &'a str, context: &ParseContext<'_>) -> Result<Self, TextError> {
-        let mut draft = Self::new(text, context);
-        draft.read(text, context)?;
-        Ok(draft)
+        let mut written = Self::new(text, context);
+        written.read(text, context)?;
+        Ok(written)
     }
 
     /// Of `text`, which is yet to be read.
