@@ -59,7 +59,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 pub use tables::FlowModError;
-use tables::{Change, Freed, Place, Scope, Tables};
+use tables::{Change, Freed, Scope, TableCursor, Tables};
 pub use transaction::Transaction;
 pub use walk::{GroupWalk, Walk};
 use xlate::{Learn, TraceStep, Translation, View};
@@ -431,11 +431,13 @@ impl Bridge<'_> {
 
     /// Removes rules whose time is over. `None` if there were none.
     pub fn expire(self, now: Duration) -> Option<Arc<Effects>> {
-        let (mut place, mut over) = (Place::default(), Vec::new());
+        let (mut cursor, mut over) = (TableCursor::default(), Vec::new());
         loop {
             let (tables, version) = self.policy.tables.read();
             let tables = tables.of(self.id);
-            let Some(slice) = tables.slice(Scope::Timed, &mut place, SLICE, version) else { break };
+            let Some(slice) = tables.slice(Scope::Timed, &mut cursor, SLICE, version) else {
+                break;
+            };
             over.extend(slice.filter_map(|(at, rule)| {
                 let expiry = rule.expired(now)?;
                 Some((at, Removal::from(expiry)))

@@ -124,9 +124,9 @@ impl Scope {
     }
 }
 
-/// How far a walk over the rules has come: a table, and a place in it.
+/// How far a walk over the rules has come: the number of a table, and that of the next slot of its classifier.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
+pub struct TableCursor {
     table: usize,
     at: u32,
 }
@@ -316,32 +316,32 @@ impl Tables {
         self.groups.get(id, version)
     }
 
-    /// Some more rules, from a place on, which moves behind them; `None` at the end. Rules that are
+    /// Some more rules, from a cursor on, which moves behind them; `None` at the end. Rules that are
     /// removed and freed between two calls are missed, and others that come may be seen.
     pub fn slice(
         &self,
         scope: Scope,
-        place: &mut Place,
+        cursor: &mut TableCursor,
         budget: usize,
         version: Version,
     ) -> Option<impl Iterator<Item = (RuleRef, &Arc<Rule>)>> {
-        while place.table < TableId::COUNT {
-            let id = TableId::new(place.table as u8).filter(|id| match scope {
+        while cursor.table < TableId::COUNT {
+            let id = TableId::new(cursor.table as u8).filter(|id| match scope {
                 Scope::One(one) => *id == one,
                 Scope::All | Scope::Timed => true,
             });
             if let Some(id) = id
                 && let Some(table) = self.table(id)
                 && (scope != Scope::Timed || table.timed > 0)
-                && place.at < table.classifier.places()
+                && cursor.at < table.classifier.places()
             {
-                let end = table.classifier.places().min(place.at + budget as u32);
-                let places = place.at..end;
-                place.at = end;
+                let end = table.classifier.places().min(cursor.at + budget as u32);
+                let places = cursor.at..end;
+                cursor.at = end;
                 let rules = table.classifier.values(places, version);
                 return Some(rules.map(move |(rule, value)| ((id, rule), value)));
             }
-            *place = Place { table: place.table + 1, at: 0 };
+            *cursor = TableCursor { table: cursor.table + 1, at: 0 };
         }
         None
     }

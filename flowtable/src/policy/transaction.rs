@@ -3,7 +3,7 @@
 use super::effects::{Effects, Removal};
 use super::observer::Observed;
 use super::rule::Rule;
-use super::tables::{Change, FlowModError, Found, Place, RuleRef, Scope, Tables};
+use super::tables::{Change, FlowModError, Found, RuleRef, Scope, TableCursor, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
@@ -177,12 +177,12 @@ impl Transaction<'_> {
         let Some(version) = self.change.as_ref().map(Change::version) else {
             return 0;
         };
-        let (mut place, mut deleted) = (Place::default(), 0);
+        let (mut cursor, mut deleted) = (TableCursor::default(), 0);
         loop {
             let others: Vec<(RuleRef, Removal)> = {
                 let (tables, _) = self.bridge.policy.tables.read();
                 let tables = tables.of(self.bridge.id);
-                let Some(slice) = tables.slice(Scope::All, &mut place, SLICE, version) else {
+                let Some(slice) = tables.slice(Scope::All, &mut cursor, SLICE, version) else {
                     return deleted;
                 };
                 let others = slice.map(|(at, _)| at).filter(|at| !kept.contains(at));

@@ -4,7 +4,7 @@
 //! is with them; and yet what is seen is one state of the tables, because its version is held.
 
 use super::publication::Hold;
-use super::tables::{Place, RuleRef, Scope, Tables};
+use super::tables::{RuleRef, Scope, TableCursor, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::{Entry, Version};
 use crate::policy::groups::GroupEntry;
@@ -18,14 +18,14 @@ pub struct Walk<'a> {
     bridge: Bridge<'a>,
     filter: &'a FlowMod,
     hold: Hold,
-    place: Place,
+    cursor: TableCursor,
 }
 
 impl Walk<'_> {
     /// Shows the next few rules to `visit`, under the lock. False at the end.
     pub fn next_slice(&mut self, mut visit: impl FnMut(Entry<'_, Arc<Rule>>)) -> bool {
         let version = self.hold.version();
-        self.bridge.visit_slice(self.filter, &mut self.place, version, |tables, at| {
+        self.bridge.visit_slice(self.filter, &mut self.cursor, version, |tables, at| {
             tables.rule(at).into_iter().for_each(&mut visit);
         })
     }
@@ -88,7 +88,12 @@ impl<'a> Bridge<'a> {
 
     /// The rules that `filter` names. For a deletion these are the ones that it would delete.
     pub fn walk(self, filter: &'a FlowMod) -> Walk<'a> {
-        Walk { bridge: self, filter, hold: self.policy.tables.hold(), place: Place::default() }
+        Walk {
+            bridge: self,
+            filter,
+            hold: self.policy.tables.hold(),
+            cursor: TableCursor::default(),
+        }
     }
 
     /// The rules that a request names, at the version of a change that is being prepared.
@@ -96,11 +101,11 @@ impl<'a> Bridge<'a> {
         if request.command.is_strict() {
             return self.select_strictly(request, version);
         }
-        let (mut place, mut selected) = (Place::default(), Vec::new());
+        let (mut cursor, mut selected) = (TableCursor::default(), Vec::new());
         loop {
             // Not under the lock: a long list may have to move.
             selected.reserve(SLICE);
-            if !self.visit_slice(request, &mut place, version, |_, at| selected.push(at)) {
+            if !self.visit_slice(request, &mut cursor, version, |_, at| selected.push(at)) {
                 return selected;
             }
         }
@@ -144,13 +149,13 @@ impl<'a> Bridge<'a> {
     fn visit_slice(
         self,
         request: &FlowMod,
-        place: &mut Place,
+        cursor: &mut TableCursor,
         version: Version,
         mut visit: impl FnMut(&Tables, RuleRef),
     ) -> bool {
         let (tables, _) = self.policy.tables.read();
         let tables = tables.of(self.id);
-        let Some(slice) = tables.slice(Scope::of(request), place, SLICE, version) else {
+        let Some(slice) = tables.slice(Scope::of(request), cursor, SLICE, version) else {
             return false;
         };
         let named = slice.filter(|(at, rule)| tables.is_named(request, *at, rule));
