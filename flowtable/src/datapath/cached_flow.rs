@@ -76,9 +76,9 @@ pub struct CachedFlow {
     pushed: Mutex<(u64, u64)>,
 }
 
-/// Where a flow stands among the flows of its worker.
+/// By what the flow table of a worker files a flow: the number of its mask in the table, and the hash of mask and masked key.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct MaskedHash {
     pub(super) mask_id: u32,
     pub(super) hash: u64,
 }
@@ -100,7 +100,7 @@ impl CachedFlow {
         t: Translation,
         generation: u64,
         now: Duration,
-        place: Place,
+        masked: MaskedHash,
         watched: Watched,
     ) -> Self {
         let used_ms = Counter::default();
@@ -138,8 +138,8 @@ impl CachedFlow {
             actions: t.actions.into(),
             drop: t.drop,
             flood: t.flood,
-            mask_id: place.mask_id,
-            hash: place.hash,
+            mask_id: masked.mask_id,
+            hash: masked.hash,
             rules: t.rules.into(),
             misses: t.misses.into(),
             patches: t.patches.into(),

@@ -1,7 +1,7 @@
 //! The caches of one worker, and the upcall behind them: how the flow of a frame is found that no
 //! signature names, or none that is still right.
 
-use super::cached_flow::{CachedFlow, Place};
+use super::cached_flow::{CachedFlow, MaskedHash};
 use super::flow_table::{self, FlowTable};
 use super::registry::FlowRegistry;
 use super::signatures::{self, KeyHasher, Signatures};
@@ -186,11 +186,11 @@ impl Caches {
         // flood of those, that is waited for: each flow displaces something of theirs.
         let waits = news.is_any && self.budget.protects();
         if waits || !self.is_worth_a_place(&translation, key) {
-            let place = Place::default();
-            let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
+            let masked = MaskedHash::default();
+            let flow = CachedFlow::new(key, translation, stamp, moment.now, masked, watched);
             return (self.flows.receive_guest(flow), None);
         }
-        let (mut place, same) = self.flows.place(&translation.mask, key);
+        let (mut masked, same) = self.flows.masked_hash(&translation.mask, key);
         if let Some(index) = same {
             let agrees = self
                 .flows
@@ -201,9 +201,9 @@ impl Caches {
                 return (Arc::clone(flow), Some(index));
             }
             self.flows.remove(index);
-            (place, _) = self.flows.place(&translation.mask, key);
+            (masked, _) = self.flows.masked_hash(&translation.mask, key);
         }
-        let flow = CachedFlow::new(key, translation, stamp, moment.now, place, watched);
+        let flow = CachedFlow::new(key, translation, stamp, moment.now, masked, watched);
         let flow = Arc::new(flow);
         let (index, evicted) = self.flows.insert(Arc::clone(&flow));
         self.stats.evictions.add(u64::from(evicted));

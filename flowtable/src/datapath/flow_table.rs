@@ -6,7 +6,7 @@
 //! probed: those that would have found at least one in [`WORTH`] of the latest misses. A mask that
 //! does not earn its place is not probed, and the number of probes is bounded whatever the rules.
 
-use super::cached_flow::{CachedFlow, Place};
+use super::cached_flow::{CachedFlow, MaskedHash};
 use super::registry::FlowRegistry;
 use super::signatures::KeyHasher;
 use flow::key::FLOW_WORDS;
@@ -185,16 +185,20 @@ impl FlowTable {
         None
     }
 
-    /// The flow that covers exactly the packets that agree with `key` under `mask`, and the place
-    /// where it is or would be.
-    pub(super) fn place(&mut self, mask: &FlowMask, key: &FlowKey) -> (Place, Option<u32>) {
+    /// By what a flow with this mask and key is filed, and the number of the flow in the table if there is one that
+    /// covers exactly the packets that agree with `key` under `mask`.
+    pub(super) fn masked_hash(
+        &mut self,
+        mask: &FlowMask,
+        key: &FlowKey,
+    ) -> (MaskedHash, Option<u32>) {
         let mask_id = self.mask_id(mask);
         let hash = self.hash(mask_id, key);
         let found = self.find(mask_id, hash, key);
         if found.is_some() {
             self.masks[mask_id as usize].finds += 1;
         }
-        (Place { mask_id, hash }, found)
+        (MaskedHash { mask_id, hash }, found)
     }
 
     /// Adds a flow at the place that was found for it, and returns its number. If there is no room,

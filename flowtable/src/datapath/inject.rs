@@ -4,7 +4,7 @@
 //! actions serve once. What it does on the way counts as always, at rules, groups and tables. It has
 //! no budget and no storm limit, for somebody asked for it by hand.
 
-use super::cached_flow::{CachedFlow, Place};
+use super::cached_flow::{CachedFlow, MaskedHash};
 use super::rounds::{RECEIVED, Rounds};
 use super::{Datapath, Egress, Env, Moment, PortCounters, Processed, Tally, execute};
 use crate::policy::BridgeId;
@@ -49,8 +49,8 @@ impl Datapath {
         let translation = policy.bridge(ingress.bridge).translate_packet_out(&key, &packet.actions);
         policy.learn(&translation.learn, now);
         let watched = policy.changes().watch(&translation.hosts, &translation.depends);
-        let place = Place::default();
-        let flow = CachedFlow::new(&flow_key, translation, moment.generation, now, place, watched);
+        let masked = MaskedHash::default();
+        let flow = CachedFlow::new(&flow_key, translation, moment.generation, now, masked, watched);
         flow.count(1, size, now.as_millis() as u64);
         flow.push_stats(self.caches.registry.lookups());
         self.caches.catch_up(moment.generation);
