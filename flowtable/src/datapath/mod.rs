@@ -59,7 +59,7 @@ use flow::types::PortNo;
 use flow::verdict::DropReason;
 use packet::wire::ethernet;
 use packet::{Batch, MAX_BATCH};
-use rounds::{Outcome, Pass, Place, RECEIVED, Rounds};
+use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,14 +287,14 @@ impl Datapath {
     fn decide(
         &mut self,
         moment: Moment,
-        places: &[Place],
+        members: &[PassMember],
         batch: &mut Batch<'_>,
         egress: &mut Egress,
         tally: &mut Tally<'_>,
     ) -> u64 {
-        self.look_up(places.len());
-        self.compare(places.len(), moment.generation);
-        self.execute(moment, places, batch, egress, tally)
+        self.look_up(members.len());
+        self.compare(members.len(), moment.generation);
+        self.execute(moment, members, batch, egress, tally)
     }
 
     /// Keys, hashes and sizes of all received frames.
@@ -310,11 +310,11 @@ impl Datapath {
     }
 
     /// Keys, hashes and sizes of frames that go round.
-    fn extract_again(&mut self, in_port: PortNo, places: &[Place], batch: &mut Batch<'_>) {
+    fn extract_again(&mut self, in_port: PortNo, members: &[PassMember], batch: &mut Batch<'_>) {
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
-        for (i, place) in places.iter().enumerate() {
-            let frame = batch.frame_mut(place.frame);
-            let arrival = Arrival { port_no: in_port, recirc_id: place.recirc_id };
+        for (i, member) in members.iter().enumerate() {
+            let frame = batch.frame_mut(member.frame);
+            let arrival = Arrival { port_no: in_port, recirc_id: member.recirc_id };
             let (hot, rare) = (&mut keys[i], &mut rare[i]);
             frame.layers = extract_by_call(hot, rare, arrival, frame.bytes(), self.vlan_limit);
             sizes[i] = frame.size() as u32;
@@ -367,15 +367,15 @@ impl Datapath {
     fn execute(
         &mut self,
         moment: Moment,
-        places: &[Place],
+        members: &[PassMember],
         batch: &mut Batch<'_>,
         egress: &mut Egress,
         tally: &mut Tally<'_>,
     ) -> u64 {
         let Self { caches, storm, scratch, rounds, .. } = self;
         let Scratch { keys, rare, hashes, sizes, flows } = &**scratch;
-        let flows = &flows[..places.len()];
-        let is_first_pass = places.first().is_some_and(|place| place.round == 0);
+        let flows = &flows[..members.len()];
+        let is_first_pass = members.first().is_some_and(|member| member.round == 0);
         let removals = caches.flows.removals();
         let now_ms = moment.now.as_millis() as u64;
         let (mut at, mut all_bytes) = (0, 0);
@@ -406,7 +406,7 @@ impl Datapath {
                         Ok(flow) => flow,
                         Err(reason) => {
                             all_bytes += u64::from(sizes[first]);
-                            tally.settle(rounds.refuse(&places[first], *reason));
+                            tally.settle(rounds.refuse(&members[first], *reason));
                             continue;
                         }
                     }
@@ -436,17 +436,17 @@ impl Datapath {
                 }
                 _ => at - first,
             };
-            let (admitted, refused) = places[first..at].split_at(admitted);
-            for place in admitted {
+            let (admitted, refused) = members[first..at].split_at(admitted);
+            for member in admitted {
                 let env = Env { batch, egress, recirculations: &mut rounds.asked };
-                let executed = execute(&flow.actions, env, place.frame, place.origin.into());
-                tally.settle(rounds.settle(place, executed, flow.drop));
+                let executed = execute(&flow.actions, env, member.frame, member.origin.into());
+                tally.settle(rounds.settle(member, executed, flow.drop));
             }
             if is_first_pass {
                 tally.drop(refused.len() as u64, DropReason::Storm);
             } else {
-                for place in refused {
-                    tally.settle(rounds.refuse(place, DropReason::Storm));
+                for member in refused {
+                    tally.settle(rounds.refuse(member, DropReason::Storm));
                 }
             }
         }

@@ -30,7 +30,7 @@ pub struct Recirculation {
 
 /// A frame in a pass.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct PassMember {
     pub(super) frame: FrameId,
     /// 0 in the first pass.
     pub(super) recirc_id: u32,
@@ -40,25 +40,25 @@ pub(super) struct Place {
     pub(super) round: u8,
 }
 
-impl Place {
+impl PassMember {
     const fn received(index: usize) -> Self {
         Self { frame: FrameId::received(index), recirc_id: 0, origin: index as u8, round: 0 }
     }
 }
 
-/// The places of the first pass.
-pub(super) static RECEIVED: [Place; MAX_BATCH] = {
-    let mut places = [Place::received(0); MAX_BATCH];
+/// The members of the first pass.
+pub(super) static RECEIVED: [PassMember; MAX_BATCH] = {
+    let mut members = [PassMember::received(0); MAX_BATCH];
     let mut index = 0;
     while index < MAX_BATCH {
-        places[index] = Place::received(index);
+        members[index] = PassMember::received(index);
         index += 1;
     }
-    places
+    members
 };
 
 /// The frames of one pass.
-pub(super) type Pass = ArrayVec<Place, MAX_BATCH>;
+pub(super) type Pass = ArrayVec<PassMember, MAX_BATCH>;
 
 /// What came of a received frame and its copies so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +100,7 @@ impl Outcome {
 /// A frame that waits for its next pass.
 #[derive(Debug)]
 struct Waiting {
-    place: Place,
+    member: PassMember,
     /// What comes after it, of the same received frame: an index into `Rounds::waiting`.
     next: Option<u32>,
 }
@@ -140,27 +140,27 @@ impl Rounds {
     #[inline]
     pub(super) fn settle(
         &mut self,
-        place: &Place,
+        member: &PassMember,
         executed: Executed,
         drop: Option<DropReason>,
     ) -> Option<Outcome> {
-        if place.round == 0 && self.asked.is_empty() {
+        if member.round == 0 && self.asked.is_empty() {
             return Some(Outcome::default().with(executed, drop));
         }
-        self.settle_round(place, executed, drop)
+        self.settle_round(member, executed, drop)
     }
 
     /// As [`Self::settle`], of a frame that goes round or comes from there.
     fn settle_round(
         &mut self,
-        place: &Place,
+        member: &PassMember,
         executed: Executed,
         drop: Option<DropReason>,
     ) -> Option<Outcome> {
-        let origin = usize::from(place.origin);
-        let before = if place.round == 0 { Outcome::default() } else { self.outcomes[origin] };
+        let origin = usize::from(member.origin);
+        let before = if member.round == 0 { Outcome::default() } else { self.outcomes[origin] };
         let mut outcome = before.with(executed, drop);
-        self.push_asked(place, &mut outcome);
+        self.push_asked(member, &mut outcome);
         if outcome.lookups == MAX_LOOKUPS && self.tops[origin].take().is_some() {
             outcome.reason = Some(DropReason::RecirculationLimit);
         }
@@ -175,8 +175,8 @@ impl Rounds {
     }
 
     /// Notes that a frame gets no further in its pass. Returns as [`Self::settle`].
-    pub(super) fn refuse(&mut self, place: &Place, reason: DropReason) -> Option<Outcome> {
-        self.settle(place, Executed::default(), Some(reason))
+    pub(super) fn refuse(&mut self, member: &PassMember, reason: DropReason) -> Option<Outcome> {
+        self.settle(member, Executed::default(), Some(reason))
     }
 
     /// Frames wait for another pass.
@@ -186,15 +186,15 @@ impl Rounds {
     }
 
     /// Lets what was asked for wait before anything else of the received frame.
-    fn push_asked(&mut self, place: &Place, outcome: &mut Outcome) {
-        if place.round == MAX_RECIRCULATIONS && !self.asked.is_empty() {
+    fn push_asked(&mut self, member: &PassMember, outcome: &mut Outcome) {
+        if member.round == MAX_RECIRCULATIONS && !self.asked.is_empty() {
             outcome.reason = Some(DropReason::RecirculationLimit);
             self.asked.clear();
         }
-        let top = &mut self.tops[usize::from(place.origin)];
+        let top = &mut self.tops[usize::from(member.origin)];
         for Recirculation { frame, recirc_id } in self.asked.drain(..).rev() {
-            let place = Place { frame, recirc_id, round: place.round + 1, ..*place };
-            self.waiting.push(Waiting { place, next: *top });
+            let member = PassMember { frame, recirc_id, round: member.round + 1, ..*member };
+            self.waiting.push(Waiting { member, next: *top });
             *top = Some(self.waiting.len() as u32 - 1);
         }
     }
@@ -211,7 +211,7 @@ impl Rounds {
                 let waiting = &self.waiting[top as usize];
                 self.tops[origin] = waiting.next;
                 self.outcomes[origin].lookups += 1;
-                pass.push(waiting.place);
+                pass.push(waiting.member);
             }
         }
         if pass.is_empty() {
@@ -238,13 +238,13 @@ mod tests {
         let (mut passes, mut settled) = (Vec::new(), Vec::new());
         let mut pass: Pass = RECEIVED[..received].iter().copied().collect();
         loop {
-            passes.push(pass.iter().map(|place| (place.origin, place.recirc_id)).collect());
-            for place in &pass {
-                let ids = asks(place.origin, place.recirc_id).into_iter();
-                let frame = place.frame;
+            passes.push(pass.iter().map(|member| (member.origin, member.recirc_id)).collect());
+            for member in &pass {
+                let ids = asks(member.origin, member.recirc_id).into_iter();
+                let frame = member.frame;
                 rounds.asked.extend(ids.map(|recirc_id| Recirculation { frame, recirc_id }));
-                let outcome = rounds.settle(place, Executed::default(), None);
-                settled.extend(outcome.map(|outcome| (place.origin, outcome)));
+                let outcome = rounds.settle(member, Executed::default(), None);
+                settled.extend(outcome.map(|outcome| (member.origin, outcome)));
             }
             if !rounds.begin_pass(&mut pass) {
                 return (passes, settled);
