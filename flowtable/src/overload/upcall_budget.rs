@@ -119,14 +119,16 @@ struct PortBudget {
 #[derive(Clone, Debug)]
 struct Share {
     limit: UpcallLimit,
-    all: Bucket,
-    sources: [Bucket; SOURCES],
+    all: TokenBucket,
+    sources: [TokenBucket; SOURCES],
 }
 
 impl Share {
     fn full(limit: UpcallLimit, now: Duration) -> Self {
-        let bucket =
-            |limit: UpcallLimit| Bucket { tokens: u64::from(limit.burst) * UPCALL, filled: now };
+        let bucket = |limit: UpcallLimit| TokenBucket {
+            tokens: u64::from(limit.burst) * UPCALL,
+            filled: now,
+        };
         Self { limit, all: bucket(limit), sources: [bucket(limit.part(SOURCE_SHARE)); SOURCES] }
     }
 
@@ -154,14 +156,14 @@ impl PortBudget {
 
 /// A token bucket, in units of a millionth of an upcall.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+struct TokenBucket {
     tokens: u64,
     filled: Duration,
 }
 
 const UPCALL: u64 = 1_000_000;
 
-impl Bucket {
+impl TokenBucket {
     fn refill(&mut self, limit: UpcallLimit, now: Duration) -> bool {
         if now == self.filled {
             return self.tokens >= UPCALL;
