@@ -14,12 +14,13 @@ const MAX_PARTS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Buckets {
     /// A power of two of them.
-    parts: Box<[HashTable<Bucket>]>,
+    parts: Box<[HashTable<BucketEntry>]>,
     len: usize,
 }
 
+/// The rows whose keys have one hash.
 #[derive(Debug)]
-struct Bucket {
+struct BucketEntry {
     hash: u32,
     block: Block,
 }
@@ -53,7 +54,7 @@ impl Buckets {
     pub(super) fn insert(&mut self, hash: u32, block: Block) {
         let spread_hash = spread(hash);
         let part = self.part(spread_hash);
-        let bucket = Bucket { hash, block };
+        let bucket = BucketEntry { hash, block };
         self.parts[part].insert_unique(spread_hash, bucket, |b| spread(b.hash));
         self.len += 1;
     }
