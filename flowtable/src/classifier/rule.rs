@@ -76,12 +76,12 @@ const PIECE: usize = 256;
 #[derive(Debug)]
 enum Slot<V> {
     Vacant { generation: u32, next: Option<u32> },
-    Used { generation: u32, rule: Rule<V> },
+    Used { generation: u32, rule: VersionedRule<V> },
 }
 
-/// One rule.
+/// A rule as the classifier keeps it: which versions see it, its rank among the others, and its value.
 #[derive(Debug)]
-pub(super) struct Rule<V> {
+pub(super) struct VersionedRule<V> {
     added: Version,
     removed: Version,
     rank: Rank,
@@ -89,7 +89,7 @@ pub(super) struct Rule<V> {
     pub(super) value: V,
 }
 
-impl<V> Rule<V> {
+impl<V> VersionedRule<V> {
     #[inline]
     pub(super) fn is_visible(&self, version: Version) -> bool {
         self.added <= version && version < self.removed
@@ -131,7 +131,7 @@ impl<V> Rules<V> {
         let rank = Rank::new(priority, self.sequence);
         self.sequence += 1;
         self.len += 1;
-        let rule = |id| Rule { added, removed: Version::NEVER, rank, value: value(id) };
+        let rule = |id| VersionedRule { added, removed: Version::NEVER, rank, value: value(id) };
         if let Some(slot) = self.free {
             let place = &mut self.slots[slot as usize / PIECE][slot as usize % PIECE];
             if let Slot::Vacant { generation, next } = *place {
@@ -155,7 +155,7 @@ impl<V> Rules<V> {
 
     /// The rule in a slot.
     #[inline]
-    pub(super) fn at(&self, slot: u32) -> Option<(RuleId, &Rule<V>)> {
+    pub(super) fn at(&self, slot: u32) -> Option<(RuleId, &VersionedRule<V>)> {
         effort::looked_at_one();
         match self.slots.get(slot as usize / PIECE)?.get(slot as usize % PIECE)? {
             &Slot::Used { generation, ref rule } => Some((RuleId { slot, generation }, rule)),
@@ -164,7 +164,7 @@ impl<V> Rules<V> {
     }
 
     /// The rule in a slot, to edit.
-    pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut Rule<V>> {
+    pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut VersionedRule<V>> {
         match self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)? {
             Slot::Used { rule, .. } => Some(rule),
             Slot::Vacant { .. } => None,
@@ -183,7 +183,7 @@ impl<V> Rules<V> {
         self.at(slot).map_or(Rank(0), |(_, rule)| rule.rank)
     }
 
-    pub(super) fn get(&self, id: RuleId) -> Option<&Rule<V>> {
+    pub(super) fn get(&self, id: RuleId) -> Option<&VersionedRule<V>> {
         self.at(id.slot).filter(|(at, _)| *at == id).map(|(_, rule)| rule)
     }
 
@@ -257,7 +257,7 @@ impl<V> Rules<V> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, &Rule<V>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, &VersionedRule<V>)> {
         (0..self.slots()).filter_map(|slot| self.at(slot))
     }
 

@@ -58,7 +58,7 @@ mod sync {
 
 /// A rule: since and until when it is visible.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct ModelRule {
     added: Version,
     removed: Version,
     is_freed: bool,
@@ -66,7 +66,7 @@ struct Rule {
 
 const NEVER: Version = Version(u64::MAX);
 
-impl Rule {
+impl ModelRule {
     fn new(added: Version) -> Self {
         Self { added, removed: NEVER, is_freed: false }
     }
@@ -77,19 +77,19 @@ impl Rule {
 }
 
 /// One rule that is there from the start.
-fn one_rule() -> Arc<Published<Vec<Rule>>> {
-    Arc::new(Published::new(vec![Rule::new(Version(0))]))
+fn one_rule() -> Arc<Published<Vec<ModelRule>>> {
+    Arc::new(Published::new(vec![ModelRule::new(Version(0))]))
 }
 
 /// Removes the rule and publishes that.
-fn remove(rules: &Published<Vec<Rule>>) {
+fn remove(rules: &Published<Vec<ModelRule>>) {
     let (_writer, next) = rules.begin();
     rules.step(|rules| rules[0].removed = next);
     rules.publish(next);
 }
 
 /// Frees the rule if nobody sees it.
-fn purge(rules: &Published<Vec<Rule>>) {
+fn purge(rules: &Published<Vec<ModelRule>>) {
     rules.step(|content| {
         if content[0].removed <= rules.oldest() {
             content[0].is_freed = true;
@@ -104,8 +104,8 @@ fn a_change_of_two_steps_is_seen_whole_or_not_at_all() {
         let theirs = Arc::clone(&rules);
         let writer = thread::spawn(move || {
             let (_writer, next) = theirs.begin();
-            theirs.step(|rules| rules.push(Rule::new(next)));
-            theirs.step(|rules| rules.push(Rule::new(next)));
+            theirs.step(|rules| rules.push(ModelRule::new(next)));
+            theirs.step(|rules| rules.push(ModelRule::new(next)));
             theirs.publish(next);
         });
         let count = || {
@@ -123,9 +123,9 @@ fn a_change_of_two_steps_is_seen_whole_or_not_at_all() {
 fn two_writers_prepare_different_versions() {
     loom::model(|| {
         let rules = one_rule();
-        let change = |rules: &Published<Vec<Rule>>| {
+        let change = |rules: &Published<Vec<ModelRule>>| {
             let (_writer, next) = rules.begin();
-            rules.step(|rules| rules.push(Rule::new(next)));
+            rules.step(|rules| rules.push(ModelRule::new(next)));
             rules.publish(next);
         };
         let theirs = Arc::clone(&rules);
@@ -203,7 +203,7 @@ struct Cached {
 
 /// A worker that remembers verdicts under generations, beside a command, `commit`, that removes the
 /// rule. No verdict of the time before may be used once the command has returned.
-fn check_staleness(commit: fn(&Published<Vec<Rule>>, &Generations<Vec<u64>>)) {
+fn check_staleness(commit: fn(&Published<Vec<ModelRule>>, &Generations<Vec<u64>>)) {
     loom::model(move || {
         let rules = one_rule();
         let generations = Arc::new(Generations::new(Vec::new()));
