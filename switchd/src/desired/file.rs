@@ -41,7 +41,7 @@ pub fn read(text: &str, file: &str) -> Result<Desired, FileError> {
     let mistake = |(message, place): (String, Option<Range<usize>>)| {
         FileError::new(file, text, message, place.unwrap_or(0..0))
     };
-    let draft: Draft<Spanned<String>, Spanned<PortDraft>> =
+    let draft: DesiredDraft<Spanned<String>, Spanned<PortDraft>> =
         toml::from_str(text).map_err(|e| mistake((rephrase(e.message()), e.span())))?;
     draft.finish().map_err(mistake)
 }
@@ -81,7 +81,7 @@ impl FileError {
 impl<'de> Deserialize<'de> for Desired {
     /// From any format. [`read`] says where in a file a contradiction is.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let draft = Draft::<String, PortDraft>::deserialize(deserializer)?;
+        let draft = DesiredDraft::<String, PortDraft>::deserialize(deserializer)?;
         draft.finish().map_err(|(message, _)| de::Error::custom(message))
     }
 }
@@ -90,7 +90,7 @@ impl<'de> Deserialize<'de> for Desired {
 /// their place if the format knows it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Draft<N, P> {
+struct DesiredDraft<N, P> {
     #[serde(default)]
     switch: Settings,
     #[serde(default = "Vec::new")]
@@ -132,7 +132,7 @@ impl Placed<Self> for PortDraft {
     }
 }
 
-impl<N: Placed<String>, P: Placed<PortDraft>> Draft<N, P> {
+impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
     /// Adds one entry after the other, as commands would.
     fn finish(self) -> Result<Desired, (String, Option<Range<usize>>)> {
         let mut desired = Desired { settings: self.switch, bridges: Vec::new() };
