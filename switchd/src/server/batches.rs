@@ -22,12 +22,12 @@ const MUCH: usize = 512 << 10;
 
 /// Rules that have been read, each with its line.
 #[derive(Default)]
-pub(super) struct Batch<'a> {
+pub(super) struct RuleBatch<'a> {
     pub(super) rules: Vec<FlowMod>,
     pub(super) lines: Vec<Line<'a>>,
 }
 
-impl Batch<'_> {
+impl RuleBatch<'_> {
     /// There may be more behind it.
     pub(super) fn is_full(&self) -> bool {
         self.rules.len() == BATCH
@@ -54,7 +54,10 @@ impl<'a> BatchReader<'a> {
     }
 
     /// The next rules, in place of those of `batch`.
-    pub(super) fn next_batch(&mut self, mut batch: Batch<'a>) -> Result<Batch<'a>, Box<Refusal>> {
+    pub(super) fn next_batch(
+        &mut self,
+        mut batch: RuleBatch<'a>,
+    ) -> Result<RuleBatch<'a>, Box<Refusal>> {
         batch.rules.clear();
         batch.lines.clear();
         let context = context(self.mods, self.is_lenient, self.names);
@@ -88,8 +91,8 @@ impl<'a> BatchReader<'a> {
     /// refuses. `spare` is used again.
     pub(super) fn read_ahead(
         mut self,
-        spare: Batch<'a>,
-        mut apply: impl FnMut(&Batch<'a>) -> Result<(), Box<Refusal>>,
+        spare: RuleBatch<'a>,
+        mut apply: impl FnMut(&RuleBatch<'a>) -> Result<(), Box<Refusal>>,
     ) -> Result<(), Box<Refusal>> {
         let (filled, to_apply) = channel::bounded(AHEAD);
         let (emptied, to_fill) = channel::bounded(AHEAD + 2);
@@ -142,7 +145,7 @@ mod tests {
         let lines = Lines::new(text.as_bytes(), true, Some("f"))?;
         let reader = BatchReader::new(lines, &mods, false, &names);
         let mut count = 0;
-        reader.read_ahead(Batch::default(), |batch| {
+        reader.read_ahead(RuleBatch::default(), |batch| {
             for (rule, line) in batch.rules.iter().zip(&batch.lines) {
                 if refused == Some(rule.cookie.0) {
                     let message = format!("line {}", line.number);

@@ -1,6 +1,6 @@
 //! Transactions on rules: text in, all of it applied or nothing.
 
-use super::batches::{Batch, BatchReader, context};
+use super::batches::{BatchReader, RuleBatch, context};
 use super::lines::Lines;
 use super::names::port_names;
 use super::refuse::{self, Line};
@@ -20,7 +20,7 @@ pub(super) fn change(
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
     let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names);
     // The first rules are read before the tables are touched: most requests have no more.
-    let first = reader.next_batch(Batch::default())?;
+    let first = reader.next_batch(RuleBatch::default())?;
     let sample = if first.is_full() { reader.sample() } else { None };
     let mut transaction = switch.bridge().begin();
     if let Some((sample, count)) = sample {
@@ -28,7 +28,7 @@ pub(super) fn change(
     }
     let now = switch.now();
     let mut changed = 0;
-    let mut apply = |batch: &Batch<'_>| {
+    let mut apply = |batch: &RuleBatch<'_>| {
         changed += batch.rules.len() as u64;
         transaction
             .apply_all(&batch.rules, now)
