@@ -3,7 +3,7 @@
 //! One thread listens to the kernel's device events, in every network namespace that ports have
 //! devices in, and runs the periodic work of the switch. Another one keeps receive rings at their sizes.
 
-use crate::switch::{Place, RingKeeper, Switch};
+use crate::switch::{NetnsName, RingKeeper, Switch};
 use crate::worker::Event;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -97,19 +97,19 @@ fn watch(switch: &Switch, stop: &EventFd) {
 /// A named namespace can be removed and made again under the same name; it is another one then. The
 /// old one would live on as long as somebody listens in it.
 fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
-    let places = switch.places();
+    let netns_names = switch.netns_names();
     listeners.retain(|listener| {
-        let stays = places.contains(&listener.place) && listener.is_current();
+        let stays = netns_names.contains(&listener.name) && listener.is_current();
         if !stays {
-            switch.place_gone(&listener.place);
+            switch.netns_gone(&listener.name);
         }
         stays
     });
-    for place in places {
-        if listeners.iter().any(|l| l.place == place) {
+    for name in netns_names {
+        if listeners.iter().any(|l| l.name == name) {
             continue;
         }
-        match Listener::new(place.clone()) {
+        match Listener::new(name.clone()) {
             Ok(Some(mut listener)) => {
                 // What happened before we listened.
                 listener.look_at_all(switch);
@@ -117,7 +117,7 @@ fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
             }
             // Such a namespace does not exist, or not yet.
             Ok(None) => {}
-            Err(error) => debug!("{place:?}: {error:#}"),
+            Err(error) => debug!("{name:?}: {error:#}"),
         }
     }
 }
@@ -170,7 +170,7 @@ fn without_repetitions(events: Vec<LinkEvent>) -> Vec<LinkEvent> {
 
 /// Hears of the devices of one namespace.
 struct Listener {
-    place: Place,
+    name: NetnsName,
     inode: u64,
     events: Events,
     netlink: Netlink,
@@ -178,29 +178,29 @@ struct Listener {
 
 impl Listener {
     /// `None` if there is no such namespace.
-    fn new(place: Place) -> anyhow::Result<Option<Self>> {
-        let netns = match &place {
-            Place::Here => Netns::current()?,
-            Place::Netns(name) => match Netns::named(name) {
+    fn new(name: NetnsName) -> anyhow::Result<Option<Self>> {
+        let netns = match &name {
+            NetnsName::Own => Netns::current()?,
+            NetnsName::Named(name) => match Netns::named(name) {
                 Ok(netns) => netns,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error.into()),
             },
         };
         // Needs no privilege where we are already.
-        let (events, netlink) = match &place {
-            Place::Here => (Events::open()?, Netlink::open()?),
-            Place::Netns(_) => (netns.run(Events::open)??, netns.run(Netlink::open)??),
+        let (events, netlink) = match &name {
+            NetnsName::Own => (Events::open()?, Netlink::open()?),
+            NetnsName::Named(_) => (netns.run(Events::open)??, netns.run(Netlink::open)??),
         };
         let inode = netns.inode()?;
-        Ok(Some(Self { place, inode, events, netlink }))
+        Ok(Some(Self { name, inode, events, netlink }))
     }
 
     /// The name still means the namespace that we listen in.
     fn is_current(&self) -> bool {
-        match &self.place {
-            Place::Here => true,
-            Place::Netns(name) => {
+        match &self.name {
+            NetnsName::Own => true,
+            NetnsName::Named(name) => {
                 let now = Netns::named(name).and_then(|netns| netns.inode());
                 now.is_ok_and(|inode| inode == self.inode)
             }
@@ -216,14 +216,14 @@ impl Listener {
                 // opened. Of a device that has gone since, it is the last that we hear.
                 LinkEvent::Present(link) => {
                     let now = self.netlink.find_link_by_index(link.index)?;
-                    switch.link_present(&self.place, &now.unwrap_or(link));
+                    switch.link_present(&self.name, &now.unwrap_or(link));
                 }
                 LinkEvent::QdiscChanged { index } => {
                     if let Some(link) = self.netlink.find_link_by_index(index)? {
-                        switch.link_present(&self.place, &link);
+                        switch.link_present(&self.name, &link);
                     }
                 }
-                LinkEvent::Gone { index, .. } => switch.link_gone(&self.place, index),
+                LinkEvent::Gone { index, .. } => switch.link_gone(&self.name, index),
                 LinkEvent::Lost => self.look_at_all(switch),
             }
         }
@@ -237,15 +237,15 @@ impl Listener {
             Err(error) => return warn!("{:#}", anyhow::Error::from(error)),
         };
         let present: HashSet<u32> = links.iter().map(|l| l.index).collect();
-        for index in switch.open_devices(&self.place) {
+        for index in switch.open_devices(&self.name) {
             if !present.contains(&index) {
-                switch.link_gone(&self.place, index);
+                switch.link_gone(&self.name, index);
             }
         }
         for link in &links {
-            switch.link_present(&self.place, link);
+            switch.link_present(&self.name, link);
         }
-        switch.retry_ports(&self.place);
+        switch.retry_ports(&self.name);
     }
 }
 

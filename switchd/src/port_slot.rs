@@ -2,7 +2,7 @@
 
 use crate::desired;
 use crate::ring_budget::Activity;
-use crate::switch::Place;
+use crate::switch::NetnsName;
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;
@@ -118,12 +118,12 @@ impl PortSlot {
     }
 
     /// Where the device is and what it is called; `None` for a port without one.
-    pub(crate) fn device(&self) -> Option<(Place, &str)> {
+    pub(crate) fn device(&self) -> Option<(NetnsName, &str)> {
         match self.spec.kind.target()? {
             Target::System { device } | Target::Tap { device } | Target::Internal { device } => {
-                Some((Place::Here, device))
+                Some((NetnsName::Own, device))
             }
-            Target::Netns { netns, device } => Some((Place::Netns(netns.clone()), device)),
+            Target::Netns { netns, device } => Some((NetnsName::Named(netns.clone()), device)),
             Target::Dummy => None,
         }
     }
@@ -136,28 +136,28 @@ impl PortSlot {
         }
     }
 
-    /// Its device, there or not, is the one of this name in this place.
-    pub(crate) fn is_for(&self, place: &Place, name: &str) -> bool {
+    /// Its device, there or not, is the one of this name in this namespace.
+    pub(crate) fn is_for(&self, netns: &NetnsName, name: &str) -> bool {
         match self.spec.kind.target() {
             Some(
                 Target::System { device } | Target::Tap { device } | Target::Internal { device },
-            ) => *place == Place::Here && device == name,
-            Some(Target::Netns { netns, device }) => {
-                matches!(place, Place::Netns(here) if here == netns) && device == name
+            ) => *netns == NetnsName::Own && device == name,
+            Some(Target::Netns { netns: named, device }) => {
+                matches!(netns, NetnsName::Named(netns) if netns == named) && device == name
             }
             Some(Target::Dummy) | None => false,
         }
     }
 
     /// The port has this device open.
-    pub(crate) fn has_open(&self, place: &Place, index: u32) -> bool {
+    pub(crate) fn has_open(&self, netns: &NetnsName, index: u32) -> bool {
         let is_open = self.port.as_ref().is_some_and(|port| port.ifindex == Some(index));
-        is_open && self.open_device(place).is_some()
+        is_open && self.open_device(netns).is_some()
     }
 
-    /// The number of the device that the port has open in this place.
-    pub(crate) fn open_device(&self, place: &Place) -> Option<u32> {
-        let is_there = !self.is_away && self.device().is_some_and(|(p, _)| p == *place);
+    /// The number of the device that the port has open in this namespace.
+    pub(crate) fn open_device(&self, netns: &NetnsName) -> Option<u32> {
+        let is_there = !self.is_away && self.device().is_some_and(|(p, _)| p == *netns);
         self.port.as_ref().filter(|_| is_there)?.ifindex
     }
 

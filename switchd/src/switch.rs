@@ -15,7 +15,7 @@ mod rings;
 mod stable_mac;
 mod views;
 
-pub use links::Place;
+pub(crate) use links::NetnsName;
 pub use on_bridge::OnBridge;
 pub(crate) use rings::RingKeeper;
 pub use rings::RingMemory;

@@ -16,28 +16,28 @@ use tracing::{info, warn};
 
 /// A network namespace that devices of ports live in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub(crate) enum NetnsName {
     /// The one that the switch runs in.
-    Here,
+    Own,
     /// The one that `ip netns` knows by this name.
-    Netns(String),
+    Named(String),
 }
 
 impl Switch {
     /// The namespaces that ports have, or wait for, devices in.
-    pub(crate) fn places(&self) -> Vec<Place> {
-        let mut places: Vec<Place> =
+    pub(crate) fn netns_names(&self) -> Vec<NetnsName> {
+        let mut netns_names: Vec<NetnsName> =
             self.slots.lock().iter().filter_map(|s| Some(s.device()?.0)).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+        netns_names.sort_unstable();
+        netns_names.dedup();
+        netns_names
     }
 
     /// A device is there, or has changed.
-    pub(crate) fn link_present(&self, place: &Place, link: &Link) {
+    pub(crate) fn link_present(&self, netns: &NetnsName, link: &Link) {
         let mut slots = self.slots.lock();
-        let is_ports = |s: &PortSlot| s.is_for(place, &link.name);
-        for slot in slots.iter_mut().filter(|s| s.has_open(place, link.index) && !is_ports(s)) {
+        let is_ports = |s: &PortSlot| s.is_for(netns, &link.name);
+        for slot in slots.iter_mut().filter(|s| s.has_open(netns, link.index) && !is_ports(s)) {
             self.lose(slot, "its device was renamed");
             self.make_again(slot);
         }
@@ -48,7 +48,7 @@ impl Switch {
             // It is back, or another device has its name.
             return self.follow_away(slot);
         }
-        if slot.port.is_some() && !slot.has_open(place, link.index) {
+        if slot.port.is_some() && !slot.has_open(netns, link.index) {
             self.lose(slot, "its device was replaced");
         }
         if slot.port.as_ref().is_some_and(|port| port.is_taken(link)) {
@@ -64,9 +64,9 @@ impl Switch {
     }
 
     /// A device is gone.
-    pub(crate) fn link_gone(&self, place: &Place, index: u32) {
+    pub(crate) fn link_gone(&self, netns: &NetnsName, index: u32) {
         let mut slots = self.slots.lock();
-        let Some(slot) = slots.iter_mut().find(|s| s.has_open(place, index)) else {
+        let Some(slot) = slots.iter_mut().find(|s| s.has_open(netns, index)) else {
             return;
         };
         let still_there = |port: &mut Port| port.whereabouts() != Whereabouts::Gone;
@@ -106,7 +106,7 @@ impl Switch {
                 }
                 port.link_changed(&link);
                 self.follow_link(slot);
-                if is_back && slot.device() != Some((Place::Here, &link.name)) {
+                if is_back && slot.device() != Some((NetnsName::Own, &link.name)) {
                     self.lose(slot, "its device was renamed");
                     self.make_again(slot);
                 }
@@ -130,9 +130,9 @@ impl Switch {
     }
 
     /// A whole namespace is gone: nobody can find its devices any more.
-    pub(crate) fn place_gone(&self, place: &Place) {
+    pub(crate) fn netns_gone(&self, netns: &NetnsName) {
         let mut slots = self.slots.lock();
-        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *place);
+        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *netns);
         for slot in slots.iter_mut().filter(is_there).filter(|s| s.port.is_some()) {
             self.lose(slot, "its network namespace is gone");
         }
@@ -140,7 +140,7 @@ impl Switch {
 
     /// What was told about the device while it was being opened was not heard.
     pub(super) fn look_again(&self, slot: &mut PortSlot) {
-        let Some((Place::Here, device)) = slot.device() else {
+        let Some((NetnsName::Own, device)) = slot.device() else {
             return;
         };
         let link = Netlink::open().and_then(|mut netlink| netlink.find_link(device));
@@ -224,9 +224,9 @@ impl Switch {
     }
 
     /// Opens what is missing in a namespace, in case an event was not heard.
-    pub(crate) fn retry_ports(&self, place: &Place) {
+    pub(crate) fn retry_ports(&self, netns: &NetnsName) {
         let mut slots = self.slots.lock();
-        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *place);
+        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *netns);
         for slot in slots.iter_mut().filter(is_there).filter(|s| s.port.is_none()) {
             self.try_open(slot);
         }
@@ -242,9 +242,9 @@ impl Switch {
     }
 
     /// Devices of a namespace that ports have open, to look after when events were lost.
-    pub(crate) fn open_devices(&self, place: &Place) -> Vec<u32> {
+    pub(crate) fn open_devices(&self, netns: &NetnsName) -> Vec<u32> {
         let slots = self.slots.lock();
-        slots.iter().filter_map(|s| s.open_device(place)).collect()
+        slots.iter().filter_map(|s| s.open_device(netns)).collect()
     }
 
     /// What the workers told since the last call.

@@ -10,8 +10,8 @@ mod frames;
 mod laboratory;
 mod life;
 mod memory;
+mod other_netns;
 mod ownership;
-mod places;
 mod reserved;
 mod rules;
 mod taps;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         life::TESTS,
         memory::TESTS,
         ownership::TESTS,
-        places::TESTS,
+        other_netns::TESTS,
         reserved::TESTS,
         rules::TESTS,
         taps::TESTS,

@@ -13,10 +13,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("places::ports_are_in_namespaces_of_their_own", ports_are_in_namespaces_of_their_own),
-    ("places::a_namespace_that_is_made_again_is_found", made_again),
-    ("places::a_device_that_leaves_its_namespace_is_missed", a_device_leaves),
-    ("places::a_missing_namespace_is_waited_for_or_refused", a_missing_namespace),
+    ("other_netns::ports_are_in_namespaces_of_their_own", ports_are_in_namespaces_of_their_own),
+    ("other_netns::a_namespace_that_is_made_again_is_found", made_again),
+    ("other_netns::a_device_that_leaves_its_namespace_is_missed", a_device_leaves),
+    ("other_netns::a_missing_namespace_is_waited_for_or_refused", a_missing_namespace),
 ];
 
 /// Names of network namespaces, which only this test and its children see.
