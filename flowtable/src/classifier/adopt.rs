@@ -1,7 +1,8 @@
-//! Takes over a plan, a few masks at a time: each gets the home that the plan has for it.
+//! Adopts a plan, a few masks at a time: each mask gets the home that the plan has for it.
 //!
-//! As soon as a mask has another home, its rules may be in two subtables, so rules count as moving from the start. The
-//! sweep that moves them begins when all masks have their homes.
+//! From the moment when a mask has another home, its rules may be in two subtables. The classifier
+//! therefore counts rules as moving from the first mask on. The sweep that moves the rules begins
+//! when every mask has its home.
 
 use super::Classifier;
 use super::arrange::{Progress, is_part};
@@ -10,24 +11,25 @@ use super::masks::Home;
 use super::plan::{Plan, PlannedSubtable};
 use super::subtable::Subtable;
 
-/// How far a plan has been taken over.
+/// How far a plan has been adopted.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
-    /// The number of this adoption, once it has begun.
+    /// The number of this adoption; `None` before it has begun.
     number: Option<u64>,
-    /// The planned subtable that masks are given to, and its number in the classifier once there is one.
+    /// Index of the planned subtable whose masks get their homes now.
     at: usize,
     subtable: Option<u16>,
-    /// Masks of it that have been given to it.
+    /// Number of masks of this planned subtable that have got their home.
     masks: usize,
 }
 
 impl<T> Classifier<T> {
-    /// Takes over a plan for `budget` masks more, and returns whether there are more. Rules may have changed since
-    /// the survey for the plan was made. When all masks have their homes, rules begin to move.
+    /// Adopts a plan for `budget` further masks, and returns whether masks are left. When every
+    /// mask has its home, rules begin to move. The rules may have changed since the survey for the
+    /// plan was made.
     ///
-    /// A plan is dropped that comes too late: while rules still move as an earlier one wants it, or when another one has
-    /// been begun since.
+    /// A plan that comes too late is dropped: one that comes while rules still move as an earlier
+    /// plan wants, and one that another adoption has overtaken.
     pub fn adopt(&mut self, plan: &mut Plan, budget: usize) -> bool {
         let Some(number) = plan.adoption.number else {
             return self.begin_adoption(plan);
@@ -62,7 +64,8 @@ impl<T> Classifier<T> {
     }
 
     fn begin_adoption(&mut self, plan: &mut Plan) -> bool {
-        // Expected rules need the plan that was made for them, whatever was adopted meanwhile.
+        // Announced rules need the plan that was made for them, even if another plan was adopted
+        // meanwhile.
         let is_needed = plan.is_for_expected && !self.expected.is_empty();
         if self.progress.is_moving() && !is_needed {
             return false;
@@ -75,7 +78,8 @@ impl<T> Classifier<T> {
         true
     }
 
-    /// The subtable for the masks of a planned one: one that is alike, or a new one.
+    /// The number of the subtable that takes the masks of a planned subtable: an existing one with
+    /// the same hash mask and width, or a new one.
     fn subtable_for(&mut self, planned: &mut PlannedSubtable) -> u16 {
         let &mut PlannedSubtable { ref hash_mask, halves, rules, .. } = planned;
         let existing = self.order.iter().map(|&(_, at)| at).find(|&at| {
@@ -94,8 +98,8 @@ impl<T> Classifier<T> {
         })
     }
 
-    /// Makes a subtable take the rules of a mask from now on, if it can. The mask's number may be another one's since
-    /// the plan was made.
+    /// Makes `subtable` the home of the mask `number`. Does nothing if the mask does not fit there:
+    /// the number may have been given to another mask since the plan was made.
     fn rehome(&mut self, number: u32, subtable: u16) {
         if !self.masks.is_known(number) {
             return;

@@ -1,13 +1,18 @@
-//! Keeps the rules of a classifier in good subtables while it changes.
+//! Keeps the rules of a classifier in good subtables while rules come and go.
 //!
-//! Each mask has a *home*, the subtable that takes its rules. The first plan is made when a table has
-//! [`FIRST_PLAN`] rules, further ones when it has doubled, when it has shrunk to a quarter, or when
-//! new rules meet larger buckets than planned. A plan changes homes, and rules whose subtable is not
-//! their mask's home any more move one by one: a sweep over the slots goes on with each change of the
-//! table, so that no change takes long. Making a plan takes some milliseconds, in which nobody needs to
-//! wait: whoever asks for that ([`Classifier::planned_aside`]) makes a survey, thinks, and brings the
-//! plan back. Until the sweep is through, subtables that rules leave are still
-//! searched, and answers are right at any time.
+//! Each mask has a *home*: the subtable that takes new rules of this mask. A plan gives homes to
+//! masks. The first plan is made when a table has [`FIRST_PLAN`] rules. Another one follows when
+//! the table has doubled, when it has shrunk to a quarter, or when new rules fall into larger
+//! buckets than the plan expected.
+//!
+//! When a plan gives a mask another home, the rules of the mask move there one at a time. A sweep
+//! over the slots looks at a few rules with each change of the table, so that no single change
+//! takes long. A search also looks into the subtables that rules have yet to leave, so its answers
+//! are right at any time.
+//!
+//! Making a plan takes some milliseconds. A caller with a lock does not hold it meanwhile: it asks
+//! for [`Classifier::planned_aside`], makes a survey under the lock, plans without the lock, and
+//! adopts the plan under the lock.
 
 use super::lanes::{HalfSet, Layout};
 use super::masks::{Home, KnownMask};
@@ -17,66 +22,73 @@ use super::{Classifier, Filed};
 use flow::{Match, PipelineMask};
 use std::cmp::Reverse;
 
-/// Slots of a table that is small enough to be rearranged at once.
+/// A table with at most this number of slots is rearranged at once.
 const SMALL: u32 = 1024;
-/// Slots that are looked at with each change of a larger table.
+/// Slots that the sweep looks at with each change of a larger table.
 const SWEEP: u32 = 16;
-/// Rules that are moved with each change: enough to be through before the table has doubled again, and few,
-/// because readers may be waiting.
+/// Rules that the sweep moves with each change of a larger table, at most. Two are enough to finish
+/// before the table has doubled again. More would keep readers waiting.
 const MOVES: u32 = 2;
-/// Rules whose rows are copied together to save room, in some tens of microseconds.
+/// Rules whose rows one call of `give_back_room` copies to save memory, at most. Copying this
+/// number takes some tens of microseconds.
 const COMPACTED: usize = 1024;
-/// Rules in a table before the first plan.
+/// Number of rules at which the first plan of a table is made.
 const FIRST_PLAN: usize = 4;
-/// Subtables there should be at most.
+/// Number of subtables beyond which a mask without a home gets a subtable that hashes nothing and
+/// takes any mask.
 const MAX_SUBTABLES: usize = 96;
 
-/// What has happened since subtables were planned last, and what is left to do.
+/// What has happened since the last plan was made, and which moves of rules are left to do.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Rules there were when the subtables were planned.
+    /// Number of rules that the plan was made for.
     planned: usize,
-    /// Rows that a lookup was planned to meet.
+    /// Rows that a lookup meets on average, as the plan expected.
     rows: usize,
-    /// Rules added since, but for those that were expected.
+    /// Rules added since the plan, without those that [`Classifier::expect`] had announced.
     inserted: usize,
-    /// All rules added since, and the rows that were in their buckets.
+    /// Rules added since the plan, announced or not. `met` is the sum of the rows in the buckets
+    /// into which they fell.
     observed: usize,
     met: usize,
-    /// Subtables made since.
+    /// Subtables made since the plan for masks that fitted into none.
     patches: usize,
-    /// The adoption of a plan that is under way: rules do not move before all masks have their homes.
+    /// The number of the adoption that is under way, if one is. Rules do not move before every mask
+    /// has its new home.
     pub(super) adopting: Option<u64>,
-    /// The next slot to look at, and how many are left.
+    /// The slot that the sweep looks at next, and the number of slots that it still has to look at.
     sweep: (u32, u32),
-    /// Rules that are expected.
+    /// Rules that [`Classifier::expect`] has announced and that have not been added yet.
     coming: usize,
 }
 
 impl Progress {
-    /// The table begins to adopt a plan. It was made for the table's `rules` and for those that `before` expects.
+    /// The state of a table that begins to adopt a plan. The plan was made for `rules` rules in the
+    /// table and for those that `before` expects.
     pub(super) fn adopting(number: u64, rules: usize, rows: usize, before: &Self) -> Self {
         let (planned, coming) = (rules + before.coming, before.coming);
         Self { planned, rows, adopting: Some(number), coming, ..Self::default() }
     }
 
-    /// Every mask has the subtable that the plan gives it. The rules in the first `slots` slots are moved there next.
+    /// Ends the adoption: every mask has its new home. The sweep over the first `slots` slots
+    /// begins.
     pub(super) fn end_adoption(&mut self, slots: u32) {
         self.adopting = None;
         self.sweep = (0, slots);
     }
 
-    /// Whether some rules may not be at home.
+    /// Whether some rules may be in another subtable than their mask's home.
     pub(super) fn is_moving(&self) -> bool {
         self.adopting.is_some() || self.sweep.1 > 0
     }
 
-    /// Sets how many rules will be added soon.
+    /// Sets the number of rules that are announced.
     pub(super) fn expect(&mut self, rules: usize) {
         self.coming = rules;
     }
 
-    /// Whether the subtables were planned for a table of a very different size than `len` rules.
+    /// Whether a table of `len` rules is so much larger or smaller than the plan expected that it
+    /// needs another plan.
     fn is_stale(&self, len: usize) -> bool {
         let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
         let shrunk = self.planned > FIRST_PLAN && len + self.coming < self.planned / 4;
@@ -85,21 +97,22 @@ impl Progress {
         grown || shrunk || crowded || patched
     }
 
-    /// Whether a new plan would be worth its time if there is time.
+    /// Whether another plan may improve the table enough to be made in idle time.
     fn is_improvable(&self) -> bool {
         let has_changed = self.inserted > self.planned / 8 || self.patches > 2;
         self.coming == 0 && (has_changed || self.is_crowded(64))
     }
 
-    /// Whether new rules met much more than was planned, and more than `rules` should have met.
+    /// Whether new rules fell into buckets that are much larger than planned, although at least
+    /// `rules` rules were observed.
     fn is_crowded(&self, rules: usize) -> bool {
         self.met > self.observed.max(rules) * (8 + 2 * self.rows)
     }
 }
 
 impl<T> Classifier<T> {
-    /// Uses idle time to arrange the rules well for lookups. Moves no more than `budget` of them.
-    /// Returns whether there was nothing left to do.
+    /// Uses idle time to arrange the rules for fast lookups. Moves at most `budget` rules, and
+    /// returns whether nothing is left to do.
     pub fn settle(&mut self, budget: usize) -> bool {
         if budget == 0 {
             return false;
@@ -118,7 +131,8 @@ impl<T> Classifier<T> {
         false
     }
 
-    /// Whether it is time for a new plan; with time to spare, whether one would be any better.
+    /// Whether the table needs another plan. `is_idle` says that there is time to spare: then a
+    /// plan that may improve the table is worth making, too.
     pub fn needs_plan(&self, is_idle: bool) -> bool {
         let len = self.filed_len();
         let is_due = self.progress.is_stale(len)
@@ -126,17 +140,18 @@ impl<T> Classifier<T> {
         is_due && !self.progress.is_moving()
     }
 
-    /// Takes over a plan at once.
+    /// Adopts a whole plan in one call.
     pub(super) fn adopt_now(&mut self, mut plan: Plan) {
         while self.adopt(&mut plan, usize::MAX) {}
     }
 
-    /// Whether rules are on the move: [`settle`](Self::settle) goes on with that.
+    /// Whether rules are still moving to the homes that a plan gave them. [`settle`](Self::settle)
+    /// goes on with it.
     pub fn is_moving(&self) -> bool {
         self.progress.is_moving()
     }
 
-    /// Puts a new rule into its subtable.
+    /// Puts a new rule into the subtable that is its mask's home.
     pub(super) fn add_row(&mut self, slot: u32, m: &Match) {
         let met = self.file(slot, m);
         self.progress.met += met;
@@ -148,7 +163,7 @@ impl<T> Classifier<T> {
         self.arrange();
     }
 
-    /// Takes a rule out of its subtable for good.
+    /// Takes a rule out of its subtable, and forgets its mask if the rule was the last one with it.
     pub(super) fn drop_row(&mut self, slot: u32) {
         if let Some(number) = self.take_row(slot) {
             self.masks.get_mut(number).remove(slot);
@@ -156,7 +171,7 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Forgets a mask if no rule has it.
+    /// Forgets the mask `number` if no rule has it and none is announced.
     pub(super) fn drop_mask_without_rules(&mut self, number: u32) {
         let known = self.masks.get(number);
         if known.rules == 0 {
@@ -168,12 +183,13 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Rules in the tables, visible or not.
+    /// Number of rules in the subtables, including removed rules that wait to be purged.
     pub(super) fn filed_len(&self) -> usize {
         self.rules.len() + self.rules.removed_len()
     }
 
-    /// The number of a mask, a new one if no rule has it.
+    /// The number of a mask. A mask that is new gets a number, and a home in the subtable that
+    /// hashes most of its bits.
     pub(super) fn mask_number(&mut self, mask: &PipelineMask) -> u32 {
         if let Some(number) = self.masks.find(mask, &self.hasher) {
             return number;
@@ -206,7 +222,7 @@ impl<T> Classifier<T> {
         number
     }
 
-    /// Finds a number for a subtable.
+    /// Adds a subtable and returns its number.
     pub(super) fn add_subtable(&mut self, subtable: Subtable) -> u16 {
         match self.vacant_subtables.pop() {
             Some(at) => {
@@ -220,7 +236,7 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Puts the row of a rule into the subtable of its mask. Returns how many are in its bucket.
+    /// Puts a rule's row into the home of its mask. Returns the number of rows in its bucket.
     fn file(&mut self, slot: u32, m: &Match) -> usize {
         let Some((_, rule)) = self.rules.at(slot) else { return 0 };
         let Home { subtable: number, local } = self.masks.get(rule.value.mask).home;
@@ -240,7 +256,8 @@ impl<T> Classifier<T> {
         met
     }
 
-    /// Takes the row of a rule out of its subtable. Returns the number of its mask.
+    /// Takes a rule's row out of the subtable where it is. Returns the number of the rule's mask;
+    /// `None` if the slot is vacant.
     fn take_row(&mut self, slot: u32) -> Option<u32> {
         let (_, rule) = self.rules.at(slot)?;
         let (rank, rules) = (rule.rank(), &self.rules);
@@ -257,7 +274,8 @@ impl<T> Classifier<T> {
         Some(mask)
     }
 
-    /// Sorts the subtables for the search.
+    /// Sorts the subtables that have rules by their bounds, highest first, as the search wants
+    /// them.
     fn sort(&mut self) {
         let subtables =
             self.subtables.iter().enumerate().filter(|(_, subtable)| subtable.len() > 0);
@@ -268,7 +286,8 @@ impl<T> Classifier<T> {
         self.width = used.max().unwrap_or(1);
     }
 
-    /// Plans the subtables anew if the table has changed much, and goes on moving rules.
+    /// Makes and adopts another plan if the table has changed much, unless the owner does that
+    /// itself. Then moves a few rules.
     pub(super) fn arrange(&mut self) {
         if !self.is_planned_aside
             && let Some(survey) = self.survey(false)
@@ -282,7 +301,8 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Looks at up to `looks` of the slots that are left, and stops earlier when it has moved `moves` rules.
+    /// Goes on with the sweep: looks at `looks` slots at most, and stops earlier when it has moved
+    /// `moves` rules.
     fn sweep(&mut self, looks: u32, moves: u32) {
         let (first, left) = self.progress.sweep;
         if left == 0 || self.progress.adopting.is_some() {
@@ -299,7 +319,8 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Moves a rule to the subtable of its mask, if it is not there. Returns whether it was not.
+    /// Moves the rule in a slot to its mask's home. Returns `false` if the rule was there already
+    /// or the slot is vacant.
     fn resettle(&mut self, slot: u32) -> bool {
         let Some((_, rule)) = self.rules.at(slot) else { return false };
         let &Filed { mask, subtable, .. } = &rule.value;
@@ -313,8 +334,8 @@ impl<T> Classifier<T> {
         true
     }
 
-    /// Rules are where they belong: gives back what they have left behind, that is subtables that no mask has
-    /// for its home, and room in the others.
+    /// Gives back the memory that moved rules have left behind: subtables that are no mask's home,
+    /// and unused room in the other ones. To be called when every rule is at home.
     pub(super) fn give_back_room(&mut self) {
         let mut vacant = vec![false; self.subtables.len()];
         self.vacant_subtables.iter().for_each(|&at| vacant[usize::from(at)] = true);

@@ -1,24 +1,25 @@
-//! The hash table of a subtable: which block of rows has the keys with a hash.
+//! The hash table of a subtable: from a hash to the block of rows that have it.
 //!
-//! It is cut into parts by hash. A hash table that is full is rebuilt with twice the room, and of a
-//! large one nobody should have to wait for that; the parts grow one by one.
+//! The table is cut into parts by hash. A hash table that is full is rebuilt with twice the room.
+//! Rebuilding a large one would keep readers waiting, so the parts grow one at a time.
 
 use super::rows::Block;
 use hashbrown::HashTable;
 
-/// Buckets of a part when the subtable has as many rules as it was made for, at most.
+/// Number of buckets in a part, at most, when the subtable has the number of rules that it was made
+/// for.
 const PART: usize = 1024;
-/// Parts at most.
+/// Number of parts, at most.
 const MAX_PARTS: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Buckets {
-    /// A power of two of them.
+    /// The length is a power of two.
     parts: Box<[HashTable<BucketEntry>]>,
     len: usize,
 }
 
-/// The rows whose keys have one hash.
+/// A hash with the rows that have it.
 #[derive(Debug)]
 struct BucketEntry {
     hash: u32,
@@ -26,13 +27,14 @@ struct BucketEntry {
 }
 
 impl Buckets {
-    /// Buckets for about this number of rules.
+    /// Makes a table for about this number of rules.
     pub(super) fn new(rules: usize) -> Self {
         let parts = (rules / PART).next_power_of_two().min(MAX_PARTS);
         Self { parts: (0..parts).map(|_| HashTable::new()).collect(), len: 0 }
     }
 
-    /// Bits of the hash that neither a place in a part nor its tag is made of.
+    /// The index of the part that has a hash. It uses bits of the spread hash from which
+    /// `HashTable` makes neither the place nor the tag of an entry.
     #[inline(always)]
     fn part(&self, spread: u64) -> usize {
         (spread >> 40) as usize & (self.parts.len() - 1)
@@ -50,7 +52,7 @@ impl Buckets {
         self.parts[part].find_mut(spread, |b| b.hash == hash).map(|b| &mut b.block)
     }
 
-    /// Adds a bucket for a hash that has none.
+    /// Adds a bucket. The hash must not have one.
     pub(super) fn insert(&mut self, hash: u32, block: Block) {
         let spread_hash = spread(hash);
         let part = self.part(spread_hash);
@@ -59,7 +61,7 @@ impl Buckets {
         self.len += 1;
     }
 
-    /// Takes a bucket out.
+    /// Removes the bucket with this hash, if there is one.
     pub(super) fn remove(&mut self, hash: u32) {
         let spread = spread(hash);
         let part = self.part(spread);
@@ -83,7 +85,8 @@ impl Buckets {
     }
 }
 
-/// Tables take their places from the low bits of a hash, and their tags from the high ones.
+/// Makes 64 bits out of a hash of 32. `HashTable` takes the place of an entry from the low bits,
+/// and its tag from the high ones.
 #[inline(always)]
 pub(super) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)

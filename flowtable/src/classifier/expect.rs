@@ -1,9 +1,11 @@
-//! Getting ready for many rules at once.
+//! Prepares a table for many rules that are about to be added.
 //!
-//! A table that doubles again and again is planned anew each time, and its rules move. Whoever knows that
-//! many rules are to come, and some of them, says so before: then the first plan is made for all of
-//! them, and each rule goes where it stays. Masks of the sample are known from then on, whether or not
-//! a rule comes; [`Classifier::expect_no_more`] forgets those that none came for.
+//! A table that grows by doubling is planned anew each time, and its rules move. A caller that
+//! knows the number of rules to come, and a sample of them, announces them first. The first plan is
+//! then made for all rules, and each rule goes where it stays.
+//!
+//! From then on the classifier knows the masks of the sample, even if no rule with such a mask is
+//! added. [`Classifier::expect_no_more`] forgets the masks that no rule has.
 
 use super::Classifier;
 use super::lanes::{HalfSet, Layout};
@@ -15,15 +17,15 @@ use flow::key::PIPELINE_WORDS;
 use flow::{Match, PipelineKey, PipelineMask};
 use std::collections::BTreeMap;
 
-/// Additions from which it pays.
+/// Number of additions from which announcing them pays.
 const MANY: usize = 1024;
-/// Keys of a mask that a plan looks at, however rare it is.
+/// Number of keys of each mask that a sample keeps in any case, however rare the mask is.
 const FEW: usize = 3;
 
-/// Some of the rules that are to come, in no particular order.
+/// A sample of the rules that are to be added, in no particular order.
 #[derive(Debug, Default)]
 pub struct Sample {
-    /// By the words of the mask.
+    /// Key: the words of the mask.
     masks: BTreeMap<[u64; PIPELINE_WORDS], Sampled>,
     len: usize,
 }
@@ -36,7 +38,7 @@ struct Sampled {
 }
 
 impl Sample {
-    /// Adds a rule.
+    /// Adds a rule to the sample.
     pub fn add(&mut self, m: &Match) {
         let is_full = self.masks.len() >= MASKS;
         let words = m.mask().words();
@@ -52,20 +54,23 @@ impl Sample {
         self.len += 1;
     }
 
-    /// Rules in it.
+    /// Number of rules that were added to the sample.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// There are none.
+    /// Whether no rule was added to the sample.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
 impl<T> Classifier<T> {
-    /// Begins a survey for `rules` additions like those of a sample, if they are more than the
-    /// table has. When the plan has been adopted and the rules have been added,
+    /// Announces `rules` additions of which `sample` is a sample, and begins a survey for their
+    /// plan. `None` if the announcement would not pay: the additions are few, or fewer than the
+    /// rules in the table, or rules are moving.
+    ///
+    /// When the plan has been adopted and the rules have been added, call
     /// [`expect_no_more`](Self::expect_no_more).
     pub fn expect(&mut self, sample: Sample, rules: usize) -> Option<Survey> {
         if rules < MANY || rules <= self.filed_len() || sample.is_empty() || self.is_moving() {
@@ -82,7 +87,7 @@ impl<T> Classifier<T> {
         Some(self.begin_survey(coming))
     }
 
-    /// All rules that were expected have come, or will not.
+    /// Ends the announcement: no further announced rule will be added.
     pub fn expect_no_more(&mut self) {
         self.progress.expect(0);
         for number in std::mem::take(&mut self.expected) {
@@ -93,7 +98,8 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// The numbers of a sample's masks. New ones are at home in a subtable of no use until there is a plan.
+    /// The numbers of the masks of a sample. The home of a new mask is a subtable that hashes
+    /// nothing, until a plan gives it another one.
     fn know_masks(&mut self, sample: &Sample) -> Vec<u32> {
         let mut union = PipelineMask::default();
         for words in sample.masks.keys() {

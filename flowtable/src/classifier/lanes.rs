@@ -1,28 +1,31 @@
-//! Keys and masks as the rules of one subtable see them: only the 32-bit halves of words that some
-//! rule looks at, side by side in lines of eight lanes that compare with a few vector instructions.
+//! Keys and masks as the rules of one subtable see them. Only the 32-bit halves of words that some
+//! rule looks at are there. They lie side by side in lines of eight lanes, which a few vector
+//! instructions compare.
 //!
-//! The lanes hold numbers in host order, so that the leading bits of a prefix are the high ones.
+//! A lane holds its number in host byte order, so that the leading bits of a prefix are the high
+//! bits.
 
 use arrayvec::ArrayVec;
 use flow::bit_set::{BitSet, blocks};
 use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
 
-/// 32-bit pieces of a key.
+/// Number of 32-bit halves of words in a key.
 pub(super) const HALVES: usize = 2 * PIPELINE_WORDS;
-/// Numbers in a line.
+/// Number of lanes in a line.
 pub(super) const LANES: usize = 8;
-/// Lanes at the begin of the first line that hold something else: see [`Row`](super::rows).
+/// Number of lanes at the beginning of a row that do not hold halves of the key, but the row's
+/// [`Header`](super::rows::Header).
 pub(super) const HEADER: usize = 2;
-/// Lines that hold the header and every half of a key.
+/// Number of lines that hold the header and every half of a key.
 pub(super) const MAX_WIDTH: usize = (HEADER + HALVES).div_ceil(LANES);
 
-/// Half a cache line, and never on two of them.
+/// Eight lanes: half a cache line, and aligned so that a line never lies in two cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(align(32))]
 pub(super) struct Line(pub(super) [u32; LANES]);
 
-/// A set of halves.
+/// A set of halves of a key, by index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HalfSet(BitSet<{ blocks(HALVES) }>);
 
@@ -41,12 +44,12 @@ impl HalfSet {
         self.0.includes(&other.0)
     }
 
-    /// Lines that hold the header and these halves.
+    /// Number of lines that hold the header and these halves.
     pub(super) fn width(self) -> usize {
         (HEADER + self.0.len()).div_ceil(LANES)
     }
 
-    /// These halves of a mask.
+    /// Copies these halves out of a mask.
     pub(super) fn pick(self, mask: &PipelineMask) -> Box<[[u8; 4]]> {
         let halves = halves(&mask.bits);
         self.0.iter().map(|at| halves[at]).collect()
@@ -64,7 +67,7 @@ impl HalfSet {
 // A layout has a byte for the number of each half.
 const _: () = assert!(HALVES <= 256);
 
-/// Which half is in which lane.
+/// Tells which half of the key is in which lane.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     set: HalfSet,
@@ -80,17 +83,17 @@ impl Layout {
         self.set
     }
 
-    /// Lines a key has.
+    /// Number of lines of a packed key.
     pub(super) fn width(&self) -> usize {
         self.set.width()
     }
 
-    /// For each lane in use, the half that it holds.
+    /// For each lane in use its index and the index of the half that it holds.
     pub(super) fn lanes(&self) -> impl Iterator<Item = (usize, usize)> {
         self.halves.iter().enumerate().map(|(i, &half)| (HEADER + i, usize::from(half)))
     }
 
-    /// Packs a key, or the bits of a mask. Lanes not in use are left alone.
+    /// Packs a key, or the bits of a mask, into `out`. Unused lanes of `out` stay as they are.
     #[inline]
     pub(super) fn gather(&self, key: &PipelineKey, out: &mut [Line]) {
         let halves = halves(key);
@@ -106,7 +109,7 @@ impl Layout {
         out
     }
 
-    /// Adds packed bits to a key, or to the bits of a mask.
+    /// Adds packed bits to a key, or to the bits of a mask, by OR.
     #[inline]
     pub(super) fn scatter(&self, lines: &[Line], key: &mut PipelineKey) {
         let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(key);

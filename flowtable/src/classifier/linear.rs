@@ -1,9 +1,11 @@
-//! The same questions answered by looking at every rule: the oracle in tests.
+//! Answers the questions of a classifier by looking at every rule. It is the oracle of the
+//! classifier's tests.
 
 use super::rule::{Entry, Rank, RuleId, Rules, Version};
 use flow::{Match, PipelineKey, PipelineMask};
 
-/// What a [`Classifier`](super::Classifier) must answer, found the obvious way.
+/// A classifier that compares a key with every rule. It gives the answers that a
+/// [`Classifier`](super::Classifier) must give.
 #[derive(Debug)]
 pub struct LinearClassifier<T> {
     rules: Rules<(Match, T)>,
@@ -44,7 +46,8 @@ impl<T> LinearClassifier<T> {
         count
     }
 
-    /// See [`Classifier::lookup`](super::Classifier::lookup). The mask holds all bits of all rules.
+    /// See [`Classifier::lookup`](super::Classifier::lookup). The mask gets all bits that any rule
+    /// looks at.
     pub fn lookup(
         &self,
         key: &PipelineKey,

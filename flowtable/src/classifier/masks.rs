@@ -1,4 +1,4 @@
-//! The masks that rules have, each once, with the subtable that takes its rules.
+//! The masks of all rules. Each mask is there once, and has the subtable that takes its rules.
 
 use super::lanes::HalfSet;
 use super::rule::grow;
@@ -6,25 +6,26 @@ use ahash::RandomState;
 use flow::PipelineMask;
 use hashbrown::HashTable;
 
-/// A mask that some rule has.
+/// A mask that at least one rule has, or that an announced rule will have.
 #[derive(Debug)]
 pub(super) struct KnownMask {
     pub(super) halves: HalfSet,
-    /// Its bits in these halves: there may be as many masks as rules.
+    /// The mask's bits in `halves`. A whole mask would take hundreds of bytes, and a table may have as many
+    /// masks as rules.
     bits: Box<[[u8; 4]]>,
     pub(super) rules: u32,
-    /// Rules that will be added soon.
+    /// Rules with this mask that [`Classifier::expect`](super::Classifier::expect) has announced.
     pub(super) expected: u32,
     pub(super) home: Home,
-    /// Slots of some of its rules.
+    /// Slots of some rules with this mask; [`NONE`] where there is no rule.
     sample: [u32; Self::SAMPLE],
 }
 
-/// Not a slot.
+/// Stands for "no slot" in a sample.
 const NONE: u32 = u32::MAX;
 
 impl KnownMask {
-    /// Rules of a mask that are easily found.
+    /// Number of rules of each mask that a survey finds without searching.
     pub(super) const SAMPLE: usize = 3;
 
     pub(super) fn new(mask: &PipelineMask, halves: HalfSet, home: Home) -> Self {
@@ -40,13 +41,13 @@ impl KnownMask {
         hasher.hash_one(self.mask().words())
     }
 
-    /// Rules that there will be.
+    /// Number of rules that a plan has to reckon with: those in the table and the announced ones.
     pub(super) fn planned_rules(&self) -> u32 {
         self.rules.saturating_add(self.expected)
     }
 
-    /// Counts a new rule. The sample has the slots with the highest hashes, so that it does not
-    /// consist of rules that came together with those in the samples of other masks.
+    /// Counts a new rule. The sample has the slots with the highest hashes. Choosing the latest
+    /// rules instead would give samples of rules that were added together and are alike.
     pub(super) fn add(&mut self, slot: u32) {
         self.rules += 1;
         if let Some(least) = self.sample.iter_mut().min_by_key(|slot| hash(**slot))
@@ -56,39 +57,39 @@ impl KnownMask {
         }
     }
 
-    /// Counts a rule less.
+    /// Counts a rule that is gone.
     pub(super) fn remove(&mut self, slot: u32) {
         self.rules -= 1;
         self.sample.iter_mut().filter(|s| **s == slot).for_each(|s| *s = NONE);
     }
 
-    /// Slots of some rules.
+    /// Slots of some rules with this mask.
     pub(super) fn sample(&self) -> impl Iterator<Item = u32> {
         self.sample.into_iter().filter(|slot| *slot != NONE)
     }
 }
 
-/// Spreads slots; least for [`NONE`].
+/// A hash of a slot. [`NONE`] has the lowest one.
 fn hash(slot: u32) -> u32 {
     let x = slot.wrapping_add(1).wrapping_mul(0x9e37_79b9);
     (x ^ x >> 15).wrapping_mul(0x85eb_ca6b)
 }
 
-/// Where new rules of a mask go.
+/// The subtable that takes new rules of a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Home {
     pub(super) subtable: u16,
-    /// The mask's number in the subtable.
+    /// The mask's local number in that subtable.
     pub(super) local: u16,
 }
 
-/// All masks, numbered.
+/// All masks by number.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
     list: Vec<Option<KnownMask>>,
     vacant: Vec<u32>,
     index: HashTable<u32>,
-    /// The one asked for last: rules come in runs.
+    /// The number of the mask that was asked for last. Rules of one mask are often added in a row.
     last: Option<u32>,
 }
 
@@ -98,7 +99,7 @@ impl Masks {
         self.last
     }
 
-    /// As [`find`](Self::find), for readers.
+    /// As [`find`](Self::find), without remembering the mask for the next call.
     pub(super) fn peek(&self, mask: &PipelineMask, hasher: &RandomState) -> Option<u32> {
         if let Some(last) = self.last
             && self.is(last, mask)
@@ -118,7 +119,7 @@ impl Masks {
         self.vacant.last().copied().unwrap_or(self.list.len() as u32)
     }
 
-    /// Adds a mask as [`next_number`](Self::next_number).
+    /// Adds a mask under the number that [`next_number`](Self::next_number) returns.
     pub(super) fn add(&mut self, known: KnownMask, hasher: &RandomState) {
         let number = self.next_number();
         let hash = known.hash(hasher);
@@ -146,7 +147,7 @@ impl Masks {
         self.last = None;
     }
 
-    /// Whether some rule has this mask still.
+    /// Whether this number is a mask's.
     pub(super) fn is_known(&self, number: u32) -> bool {
         self.list.get(number as usize).is_some_and(Option::is_some)
     }
@@ -159,7 +160,7 @@ impl Masks {
         self.list[number as usize].as_mut().expect("a rule has this mask")
     }
 
-    /// All masks from a number on; `None` where a number is vacant.
+    /// All numbers from `first` on, each with its mask; `None` where the number is vacant.
     pub(super) fn behind(&self, first: u32) -> impl Iterator<Item = (u32, Option<&KnownMask>)> {
         let list = self.list.iter().enumerate().skip(first as usize);
         list.map(|(at, known)| (at as u32, known.as_ref()))

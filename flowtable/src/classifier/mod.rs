@@ -1,62 +1,69 @@
 //! Finds the best rule for a packet, and says which bits of the packet decided.
 //!
 //! A rule is a [`Match`], a priority and a value that the classifier does not look into. A lookup
-//! returns the value of the matching rule of the highest priority. Of several with that priority
-//! (OpenFlow leaves this undefined) the one inserted first wins, so that answers are repeatable.
+//! returns the value of the matching rule with the highest priority. Where several matching rules
+//! have this priority (OpenFlow leaves the result undefined), the rule that was inserted first
+//! wins, so that answers are repeatable.
 //!
-//! The classifier knows masked words, not fields: nothing here depends on what a bit means. It has no
-//! locks and no clock. One lock around all tables is held shared for lookups and exclusively for
-//! changes.
+//! The classifier knows masked words, not fields: it does not depend on the meaning of a bit. It
+//! has no locks and no clock. One lock around all tables is held shared for lookups and exclusively
+//! for changes.
 //!
 //! # Versions
 //!
-//! Every rule is visible to the lookups at versions from the one that added it up to, but not
-//! including, the one that removed it. A writer prepares a change of any size under the next
-//! version, which nobody uses yet, and publishes all of it by telling the readers that number.
-//! Removed rules stay in place for readers of older versions until [`Classifier::purge`].
+//! A lookup at a version sees the rules that were added at this version or an earlier one, and that
+//! were not removed at this version or an earlier one. A writer prepares a change of any size under
+//! the next version, which nobody uses yet. It publishes the whole change by telling the readers
+//! that number. Removed rules stay in place for readers of older versions until
+//! [`Classifier::purge`].
 //!
 //! # Masks
 //!
-//! A lookup adds to its `mask` bits that decided: every packet that agrees with the key in these bits
-//! gets the same answer at this version. A cache can then answer for all of them, so fewer bits are
-//! better.
+//! A lookup adds the bits that decided its answer to `mask`: every packet that agrees with the key
+//! in these bits gets the same answer at this version. A cache can then answer for all such
+//! packets. With fewer bits in the mask a cached answer serves more packets.
 //!
 //! # Basic design
 //!
 //! Tuple space search (Srinivasan, Suri and Varghese 1999): the rules of one mask form a hash table
 //! of masked keys, and a lookup probes one table for each mask. Rule sets in use have hundreds of
-//! masks. The following is what makes it fast.
+//! masks, which would be hundreds of probes. The following sections tell how the classifier avoids
+//! them.
 //!
-//! # Several masks in one table
+//! # Several masks in one subtable
 //!
-//! A subtable takes rules of many masks and hashes only bits that all of them have, so a few subtables do
-//! for all rules (Daly and others, TupleMerge, 2019). A bucket can have rules that differ in other
-//! bits. They lie side by side as rows, packed to the 32-bit lanes that the subtable's rules look at, the
-//! best first; comparing one is a few vector instructions. A small table becomes one subtable that hashes
-//! nothing: linear search.
+//! A subtable takes rules of several masks and hashes only the bits that all of these masks share,
+//! so that a few subtables do for all rules (TupleMerge, Daly and others 2019). A bucket may have
+//! rules that differ in the bits that are not hashed. These rules lie side by side as rows, packed
+//! to the 32-bit lanes that rules of the subtable look at, the highest priority first. A few vector
+//! instructions compare one row. A table with few rules becomes one subtable that hashes nothing,
+//! which is linear search.
 //!
 //! # Which masks share a subtable
 //!
-//! More hashed bits mean shorter buckets but more subtables. A planner estimates both on a sample of the
-//! rules and picks the subtables that make lookups cheapest. Plans are renewed as the table changes, and
-//! rules move a few at a time. A table that is [told](Classifier::expect) of many rules to come is
-//! planned for all of them.
+//! With more hashed bits the buckets become shorter, and the subtables more. A planner estimates
+//! the cost of both on a sample of the rules, and chooses the subtables that make lookups cheapest.
+//! The classifier makes another plan as the table changes, and moves a few rules at a time. A table
+//! that is [told](Classifier::expect) of many rules to come is planned for all of them.
 //!
 //! # Stopping early
 //!
-//! Subtables are searched in the order of their best priorities. When the best rule found beats all that
-//! the next subtable has, the search is over. So it is within a bucket.
+//! Subtables are searched in the order of their highest priorities. The search ends when the best
+//! rule found so far beats every rule of the next subtable. The search of a bucket ends in the same
+//! way.
 //!
 //! # Narrow masks
 //!
-//! The bits of the winner's mask are needed anyway, and they explain most of what did not match. So
-//! the search only notes which buckets it met, and explains them when the winner is known. A bucket
-//! that was found costs the bits that were hashed; a row in it that differs from the key in a bit of
-//! the mask costs nothing, another one costs the leading bits of one lane up to a difference. Where
-//! there was no bucket at all, a filter knows in most cases that no rule of the subtable has, say, the
-//! first byte of the key's source address, and these eight bits are all that the answer needs. Unlike
-//! staged lookup and tries in Open vSwitch, nothing of this is done before the winner is known, nor
-//! where its mask suffices.
+//! The mask needs the bits of the winning rule in any case, and these bits explain why most other
+//! rules did not match. So the search only notes which buckets it met, and explains them when the
+//! winner is known:
+//!
+//! - A bucket costs the bits that were hashed.
+//! - A row in the bucket costs nothing if it differs from the key in a bit that the mask has already. Otherwise it costs the leading bits of one lane, down to a bit that differs.
+//! - A subtable without a bucket for the key costs all its hashed bits at worst. A filter knows in most cases that no rule of the subtable has, say, the first byte of the key's source address; then these eight bits suffice.
+//!
+//! Open vSwitch's staged lookup and tries do such work during the search. Here it is done when the
+//! winner is known, and only where the winner's bits do not suffice.
 
 mod adopt;
 mod arrange;
@@ -93,7 +100,8 @@ use rule::Rules;
 use search::Search;
 use subtable::{HashKeys, Subtable};
 
-/// The rules of one table. See the [module](self).
+/// The rules of one flow table. `T` is the value that the owner keeps with each rule. See the
+/// [module](self).
 #[derive(Debug)]
 pub struct Classifier<T> {
     rules: Rules<Filed<T>>,
@@ -102,12 +110,12 @@ pub struct Classifier<T> {
     vacant_subtables: Vec<u16>,
     retired: Retired,
     order: Vec<(u16, u16)>,
-    /// Largest width of a subtable.
+    /// Width in lines of the widest subtable.
     width: usize,
     progress: Progress,
-    /// Plans that have been begun to be adopted.
+    /// Number of adoptions of plans that have begun.
     adoptions: u64,
-    /// Numbers of masks that rules will have.
+    /// Numbers of the masks that [`expect`](Self::expect) has announced.
     expected: Vec<u32>,
     is_planned_aside: bool,
     keys: Box<HashKeys>,
@@ -115,8 +123,9 @@ pub struct Classifier<T> {
     seed: u64,
 }
 
-/// Memory that rules have left. Giving megabytes back to the system takes milliseconds, so whoever holds a
-/// lock on the classifier should let go of that first.
+/// Memory that rules have left behind. Giving megabytes back to the system takes milliseconds. A
+/// caller that has a lock on the classifier should therefore release the lock before it drops this
+/// value.
 #[derive(Debug, Default)]
 pub struct Retired {
     subtables: Vec<Subtable>,
@@ -124,13 +133,13 @@ pub struct Retired {
 }
 
 impl Retired {
-    /// There is none.
+    /// Whether there is no memory to give back.
     pub fn is_empty(&self) -> bool {
         self.subtables.is_empty() && self.rows.is_empty()
     }
 }
 
-/// A value and where its rule's row is.
+/// The owner's value of a rule, and where the rule's row is.
 #[derive(Debug)]
 struct Filed<T> {
     value: T,
@@ -140,7 +149,8 @@ struct Filed<T> {
 }
 
 impl<T> Classifier<T> {
-    /// An empty classifier. The seed keys its hash functions.
+    /// Makes an empty classifier. `seed` keys its hash functions, and must be unknown to those who
+    /// send packets or rules.
     pub fn new(seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x5eed);
         let mut keys = Box::new([0; HALVES]);
@@ -165,9 +175,10 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Leaves it to the owner to make plans, with [`survey`](Self::survey), [`Survey::plan`] and
-    /// [`adopt`](Self::adopt) after changes, and to [free](Self::take_retired) what they leave: most of
-    /// that needs no lock. Otherwise changes do both.
+    /// Leaves planning to the owner: after changes the owner calls [`survey`](Self::survey),
+    /// [`Survey::plan`] and [`adopt`](Self::adopt), and drops what
+    /// [`take_retired`](Self::take_retired) returns. Most of this needs no lock. Without this call
+    /// each change does such work itself.
     #[must_use]
     pub fn planned_aside(mut self) -> Self {
         self.is_planned_aside = true;
@@ -176,12 +187,13 @@ impl<T> Classifier<T> {
 
     /// Adds a rule that lookups see from `version` on.
     ///
-    /// It may equal another rule in match and priority; where both are visible, the older one wins.
+    /// The rule may have the match and priority of another rule. A lookup that sees both answers
+    /// with the older one.
     pub fn insert(&mut self, m: &Match, priority: u16, version: Version, value: T) -> RuleId {
         self.insert_with(m, priority, version, |_| value)
     }
 
-    /// As [`insert`](Self::insert), for a value that knows the name of its rule.
+    /// As [`insert`](Self::insert), for a value that is made from the rule's identity.
     pub fn insert_with(
         &mut self,
         m: &Match,
@@ -197,27 +209,29 @@ impl<T> Classifier<T> {
         id
     }
 
-    /// Hides a rule from the lookups at `version` and later. Its place is kept until it is purged.
+    /// Hides a rule from the lookups at `version` and later. The rule keeps its place until it is
+    /// purged.
     ///
-    /// Returns whether it was there to be hidden: it may have been removed before.
+    /// Returns `false` if the rule does not exist or was removed before.
     pub fn remove(&mut self, id: RuleId, version: Version) -> bool {
         self.rules.remove(id, version)
     }
 
-    /// Removes a rule whose version was not published, and will not be with this rule.
+    /// Removes a rule that was added under a version which was not published and will be published
+    /// without the rule.
     pub fn discard(&mut self, id: RuleId) {
         self.rules.discard(id);
     }
 
-    /// Takes back a [`remove`](Self::remove) that was not published yet. Costs the purge nothing if the
-    /// latest is taken back first.
+    /// Takes back a [`remove`](Self::remove) that was not published yet. Several removals are best
+    /// taken back in the opposite order: then the purge has nothing to skip.
     pub fn restore(&mut self, id: RuleId) {
         self.rules.restore(id);
     }
 
-    /// Frees rules that no lookup at `oldest` or later can see, at most `budget` of them, oldest
-    /// first. Returns how many there were and gives their values to `freed`. What is left of the
-    /// budget is used to [`settle`](Self::settle).
+    /// Frees at most `budget` rules that no lookup at `oldest` or later can see, those that were
+    /// removed first. Gives their values to `freed` and returns their number. The rest of the
+    /// budget goes to [`settle`](Self::settle).
     pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut impl Extend<T>) -> usize {
         let mut count = 0;
         while count < budget
@@ -232,7 +246,8 @@ impl<T> Classifier<T> {
         count
     }
 
-    /// The value of the best rule for `key` at `version`. Adds the bits that decided to `mask`.
+    /// The value of the best rule for `key` at `version`. Adds the bits that decided this answer to
+    /// `mask`, also if the answer is `None`.
     pub fn lookup(
         &self,
         key: &PipelineKey,

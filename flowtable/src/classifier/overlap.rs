@@ -1,10 +1,12 @@
-//! Whether a rule would overlap with others of its priority: whether some packet would match both.
+//! Finds rules of equal priority that overlap: some packet matches both of them (`check_overlap`,
+//! OpenFlow 1.3.5 §6.4).
 //!
-//! A subtable whose hash mask is part of the new rule's mask answers at once: all of its rules that may overlap
-//! are in one bucket, the bucket of the new rule, and those of the priority are side by side there. Rules of
-//! other subtables have to be compared one by one. Whoever holds a lock does that for a few places at a time.
+//! A subtable whose hash mask is part of the new rule's mask answers at once, because every rule of
+//! the subtable that may overlap with the new rule is in the new rule's bucket, with the rules of
+//! one priority side by side. The rules of other subtables have to be compared one by one. A caller
+//! with a lock compares some of them, gives the lock back, and goes on.
 //!
-//! A rule does not overlap with one of the same match, which it would replace.
+//! Two rules with the same match do not overlap: the new rule would replace the old one.
 
 use super::Classifier;
 use super::arrange::is_part;
@@ -13,13 +15,13 @@ use super::rule::Version;
 use super::subtable::Subtable;
 use flow::Match;
 
-/// Rows that are compared at once.
+/// Rows that one call of [`Classifier::overlaps`] compares, at most.
 const AT_ONCE: usize = 256;
 
 impl<T> Classifier<T> {
-    /// Whether a rule would overlap with one that is visible at `version`, as far as the buckets of the subtables
-    /// tell. `None` if rules have to be compared one by one, with
-    /// [`overlaps_among`](Self::overlaps_among).
+    /// Whether a new rule would overlap with a rule that is visible at `version`. `None` if the
+    /// buckets do not tell: then [`overlaps_among`](Self::overlaps_among) has to compare the rules
+    /// one by one.
     pub fn overlaps(&self, m: &Match, priority: u16, version: Version) -> Option<bool> {
         let (mut left, mut is_certain) = (AT_ONCE, true);
         let own_mask = self.masks.peek(m.mask(), &self.hasher);
@@ -51,7 +53,7 @@ impl<T> Classifier<T> {
         is_certain.then_some(false)
     }
 
-    /// Whether a rule would overlap with one in some places that is visible at `version`.
+    /// Whether a new rule would overlap with a rule in these places that is visible at `version`.
     pub fn overlaps_among(
         &self,
         mut places: std::ops::Range<u32>,
@@ -70,7 +72,8 @@ impl<T> Classifier<T> {
     }
 }
 
-/// The rows of a priority in the bucket of a match: the header of each that overlaps with it.
+/// The rows with this priority in the bucket of a match. An item is the header of a row that
+/// overlaps with the match, and `None` for a row that does not.
 fn overlapping<'a>(
     subtable: &'a Subtable,
     m: &Match,

@@ -1,19 +1,23 @@
 //! Decides which masks share a subtable.
 //!
-//! A subtable costs a probe in every lookup. Fewer subtables mean hash masks with fewer bits, so buckets
-//! with more rows to compare. How many rows a lookup would meet is estimated on a sample of rules:
-//! keys are made that match one sampled rule each (and agree with others elsewhere, as traffic
-//! does), and for each candidate hash mask is counted which of them fall into the buckets of which
-//! rules. Rows a rule adds to a lookup depend on its own subtable's hash mask only, so that for a set
-//! of hash masks each mask takes the best that it contains; the set is found by adding the hash mask
-//! that saves most until none pays for its probe.
+//! Each subtable costs a probe in every lookup. With fewer subtables the hash masks have fewer
+//! bits, so that buckets have more rows to compare. The planner estimates both on a sample of
+//! rules. It makes one key for each sampled rule. The key matches this rule, and agrees with other
+//! rules elsewhere, as traffic does. For each candidate hash mask the planner counts which keys
+//! fall into the buckets of which rules.
 //!
-//! Candidates are the common masks and what pairs of masks share: first of the commonest ones, then,
-//! in a few rounds, of those that the choice so far serves worst.
+//! The rows that a rule adds to a lookup depend on the hash mask of its own subtable only. So, for
+//! a set of hash masks, each mask takes the hash mask that serves it best among those that it
+//! contains. The set grows by the hash mask that saves most, until no further one saves as much as
+//! its probe costs.
 //!
-//! There may be thousands of masks. The commonest are planned for one by one, the others in classes of
-//! masks that are alike, each of which counts as one mask: that which all of the class share. Those with
-//! nothing in common go where they fit.
+//! Candidates are the common masks, and the bits that two masks share: first of the most common
+//! masks, then, in a few rounds, of the masks that the present choice serves worst.
+//!
+//! A table may have thousands of masks. The most common ones are planned for one by one. The rare
+//! ones are put into classes of similar masks, and a class is planned for as one mask: the bits
+//! that all masks of the class share. Masks that share no bits with others go into the subtable
+//! that fits them.
 
 use super::adopt::Adoption;
 use super::lanes::HalfSet;
@@ -23,60 +27,62 @@ use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
 use std::collections::{BTreeMap, HashMap};
 
-/// Rules that are looked at, beside a few of each mask.
+/// Size of the random sample of rules. A few rules of each mask come on top.
 pub(super) const SAMPLE: usize = 384;
-/// Masks that are planned for one by one.
+/// Number of masks, the most common ones, that are planned for one by one.
 pub(super) const MASKS: usize = 384;
-/// Rarer masks of which a rule is looked at.
+/// Number of rare masks of which one rule is in the sample.
 pub(super) const RARE: usize = 1024;
-/// Classes of rarer ones.
+/// Number of classes into which rare masks are put, at most.
 const CLASSES: usize = 128;
 /// Two masks are of one class if they have the same number of bits in each half of each word, counted in steps of one of
 /// these sizes. The planner takes the smallest step that makes no more than [`CLASSES`] classes.
 const STEPS: [u32; 4] = [4, 8, 16, 64];
-/// Masks that are candidates themselves.
+/// Number of masks, the most common ones, that are candidates for a hash mask themselves.
 const SINGLE: usize = 32;
-/// Parts of masks that are candidates, and that are counted to find them.
+/// Number of parts of masks that are candidates. `HUBS_SEEN` parts are weighed to find them.
 const HUBS: usize = 96;
 const HUBS_SEEN: usize = 4096;
 /// Masks whose pairwise intersections become candidates in one round.
 const PAIRED: usize = 12;
 const ROUNDS: usize = 5;
-/// When a mask joins the subtable of another to save a subtable, rows become longer, by this number of cache lines in all at
-/// most.
+/// When masks of different width share a subtable, the shorter rows become longer. This is the
+/// number of lines by which all rows together may become longer.
 const MAX_WIDENING: usize = 256;
-/// A large table may have its rows made longer by one cache line for each this number of rules, if that is more.
+/// The rows of a large table may together become longer by one line for each group of this number
+/// of rules, if that is more than [`MAX_WIDENING`].
 const RULES_TO_WIDEN: usize = 8;
-/// Subtables a plan has at most.
+/// Number of hash masks that a plan has, at most.
 const MAX_SUBTABLES: usize = 32;
-/// Cost of a probe, in nanoseconds.
+/// Cost of probing one subtable, in nanoseconds.
 const PROBE: f64 = 60.0;
-/// Cost of comparing one row.
+/// Cost of comparing one row, in nanoseconds.
 const ROW: f64 = 3.0;
 
-/// Subtables to be.
+/// The subtables that a table should have, and the masks that belong into each.
 #[derive(Debug)]
 pub struct Plan {
     pub(super) subtables: Vec<PlannedSubtable>,
-    /// Rows that a lookup is expected to meet.
+    /// Number of rows that a lookup is expected to compare.
     pub(super) rows: usize,
-    /// Rules that are to come count in it.
+    /// Whether announced rules were counted for this plan.
     pub(super) is_for_expected: bool,
-    /// How far it has been taken over.
+    /// How far the classifier has adopted this plan.
     pub(super) adoption: Adoption,
 }
 
-/// A subtable to be.
+/// One subtable of a plan.
 #[derive(Debug)]
 pub(super) struct PlannedSubtable {
     pub(super) hash_mask: PipelineMask,
-    /// What its rows hold.
+    /// The halves of the key that the rows of the subtable hold.
     pub(super) halves: HalfSet,
-    /// Numbers of the masks.
+    /// Numbers of the masks that belong into the subtable.
     pub(super) masks: Vec<u32>,
-    /// Rules that these have.
+    /// Number of rules with these masks.
     pub(super) rules: usize,
-    /// For as many buckets as they have rules, made here as there is time for it.
+    /// Cells of the presence filter for `rules` buckets. The planner allocates them, because it
+    /// works without a lock.
     pub(super) cells: Cells,
 }
 
@@ -105,11 +111,11 @@ pub(super) fn plan(mut census: Vec<Census>, is_for_expected: bool, seed: u64) ->
     Plan { subtables: subtables.collect(), rows, is_for_expected, adoption: Adoption::default() }
 }
 
-/// The subtables with a hash mask for some masks, those with most rules first: one, or several where rows would be
-/// much wider.
+/// The subtables for the masks that share a hash mask: one, or several where rows would become much
+/// wider in a common one. `members` come with the masks of most rules first.
 ///
-/// Subtables take `all` halves, those of any mask, where this costs no line: a key is packed once for subtables that
-/// are alike.
+/// A subtable takes `all` halves, those that any mask of the table has, if its rows do not become
+/// wider. A key is then packed once for several subtables.
 fn subtables(
     hash_mask: PipelineMask,
     members: &[&Census],
@@ -149,15 +155,15 @@ fn subtables(
     subtables
 }
 
-/// Masks that are planned for as one.
+/// Masks that are planned for as one mask.
 struct Class<'a> {
-    /// What all of them have.
+    /// The bits that all members have.
     mask: Bits,
     members: Vec<&'a Census>,
 }
 
 impl<'a> Class<'a> {
-    /// The classes of all masks, which come in the order of their rules.
+    /// The classes of all masks. `census` is sorted by the number of rules, most first.
     fn all(census: &'a [Census], words: &Words) -> Vec<Self> {
         let (common, rare) = census.split_at(census.len().min(MASKS));
         let mut classes: Vec<Self> = common
@@ -174,7 +180,8 @@ impl<'a> Class<'a> {
         classes
     }
 
-    /// Classes of masks that have about as many bits in each half of each word.
+    /// Puts masks into one class that have about the same number of bits in each half of each word,
+    /// counted in units of `step`.
     fn alike(masks: &'a [Census], words: &Words, step: u32) -> Vec<Self> {
         let mut classes: BTreeMap<Vec<u32>, Self> = BTreeMap::new();
         for member in masks {
@@ -201,10 +208,10 @@ impl<'a> Class<'a> {
     }
 }
 
-/// Bits of a key or mask in the words that any mask has bits in.
+/// The words of a key or mask in which any mask of the table has bits.
 type Bits = Vec<u64>;
 
-/// Which words these are.
+/// Indices of the words in which any mask of the table has bits.
 struct Words(Vec<usize>);
 
 impl Words {
@@ -230,29 +237,31 @@ struct Planner {
     words: Words,
     masks: Vec<Bits>,
     rules: Vec<SampledRule>,
-    /// A key for each sampled rule that matches it.
+    /// One key for each sampled rule. The key matches the rule.
     queries: Vec<Bits>,
     total: f64,
 }
 
 struct SampledRule {
-    /// Place of its mask.
+    /// Index of the rule's mask in `Planner::masks`.
     mask: usize,
     key: Bits,
-    /// Rules that it stands for.
+    /// Number of rules that this one stands for.
     weight: f64,
 }
 
-/// A hash mask with the rows that the rules of each mask add to a lookup, for masks that contain it.
+/// A hash mask, and for each mask that contains it the number of rows that the rules of the mask
+/// add to a lookup.
 struct Candidate {
     hash_mask: Bits,
     rows: Vec<(usize, f64)>,
 }
 
-/// Hash masks for a table.
+/// The hash masks that were chosen for a table.
 struct Choice {
     hash_masks: Vec<Bits>,
-    /// The hash mask of each mask that was planned for.
+    /// For each mask that was planned for, the index of its hash mask; `None` if no rule of the
+    /// mask was in the sample.
     subtables: Vec<Option<usize>>,
     rows: f64,
 }
@@ -287,7 +296,8 @@ impl Planner {
         Self { words, masks, rules, queries, total }
     }
 
-    /// What most rules have when one or two halves are left out of their masks.
+    /// The parts of masks that most rules have in common when one or two halves are left out of
+    /// each mask.
     fn hubs(&self) -> Vec<Bits> {
         let mut weights = vec![0.0; self.masks.len()];
         for rule in &self.rules {
@@ -376,7 +386,8 @@ fn ones(mask: &[u64]) -> u32 {
     mask.iter().map(|w| w.count_ones()).sum()
 }
 
-/// A key for each sampled rule that matches it. Elsewhere it is as some other rule wants, or random.
+/// Makes a key for each sampled rule. The key matches the rule; in other bits it agrees with
+/// another sampled rule, and the rest is random.
 fn queries(rules: &[SampledRule], masks: &[Bits], seed: u64) -> Vec<Bits> {
     let mut random = seed;
     let mut next = move || {
@@ -396,9 +407,10 @@ fn queries(rules: &[SampledRule], masks: &[Bits], seed: u64) -> Vec<Bits> {
         .collect()
 }
 
-/// Measures which keys meet which rules.
+/// Counts which keys fall into the buckets of which rules.
 struct Meter {
-    /// Hash and weight of keys, open addressing; weight 0 is vacant.
+    /// A hash table with open addressing from the hash of a key to the weight of its rules. A
+    /// weight of 0 marks a vacant cell.
     cells: Vec<(u64, f64)>,
 }
 
@@ -416,7 +428,8 @@ impl Meter {
         &mut self.cells[at]
     }
 
-    /// For each mask that contains `hash_mask`, the rows that its rules add to the mean lookup.
+    /// For each mask that contains `hash_mask`, the number of rows that its rules add to a lookup
+    /// on average.
     fn measure(&mut self, planner: &Planner, hash_mask: &[u64]) -> Vec<(usize, f64)> {
         self.cells.fill((0, 0.0));
         for (key, rule) in planner.queries.iter().zip(&planner.rules) {
@@ -427,7 +440,7 @@ impl Meter {
         let mut rows = vec![None; planner.masks.len()];
         for rule in &planner.rules {
             if contains(&planner.masks[rule.mask], hash_mask) {
-                // Without the key that was made for this very rule.
+                // The key that was made for this very rule does not count.
                 let met = self.cell(hash(&rule.key, hash_mask)).1 - rule.weight / planner.total;
                 *rows[rule.mask].get_or_insert(0.0) += met.max(0.0) * rule.weight;
             }
@@ -443,7 +456,8 @@ fn hash(key: &[u64], mask: &[u64]) -> u64 {
     })
 }
 
-/// Picks candidates until no further one saves more than it costs. The first one is always in.
+/// Chooses candidates until no further one saves more than its probe costs. The first candidate is
+/// always chosen.
 fn choose(candidates: &[Candidate], masks: usize) -> Vec<usize> {
     let mut chosen = vec![0];
     let (mut current, _) = served(candidates, &chosen, masks);
@@ -461,7 +475,7 @@ fn choose(candidates: &[Candidate], masks: usize) -> Vec<usize> {
         }
         chosen.push(best);
     }
-    // Later choices may have made earlier ones superfluous.
+    // A later choice may have made an earlier one superfluous.
     let mut at = 1;
     while at < chosen.len() {
         let mut rest = chosen.clone();
@@ -478,8 +492,9 @@ fn choose(candidates: &[Candidate], masks: usize) -> Vec<usize> {
     chosen
 }
 
-/// The rows that each mask adds to a lookup under the best of the chosen candidates, and its place
-/// among the chosen ones. Masks of which no rule is in the sample are not served.
+/// For each mask, the number of rows that it adds to a lookup under the best of the chosen
+/// candidates, and the index of that candidate in `chosen`. `None` for a mask of which no rule is
+/// in the sample.
 fn served(
     candidates: &[Candidate],
     chosen: &[usize],

@@ -1,28 +1,31 @@
-//! Remembers which values the rules of a subtable have in single lanes, and in leading bytes of lanes.
+//! Remembers which values the rules of a subtable have in each lane, and in the leading bytes of
+//! each lane.
 //!
-//! When a key has no bucket in a subtable, all bits of the hash mask explain it. Often fewer do: no rule
-//! has the key's source address, or not even its first byte. A counting Bloom filter knows most of
-//! these cases. Where it errs it says "present", which costs bits in a mask but is never wrong.
+//! When a key has no bucket in a subtable, all bits of the hash mask explain why. Fewer bits do if,
+//! for example, no rule has the key's source address, or not even the first byte of it. A counting
+//! Bloom filter answers whether a value is absent. When it errs, it takes an absent value for a
+//! present one. This adds bits to a mask, which is never wrong.
 
 use super::lanes::{LANES, Layout, Line};
 use super::subtable::HashKeys;
 use flow::PipelineMask;
 
-/// Cells for each expected bucket.
+/// Number of counters for each expected bucket.
 const CELLS: usize = 16;
-/// Cells there are at least.
+/// Number of counters of the smallest filter.
 const FEWEST: usize = 1024;
-/// A counter that reached this is not counted down any more.
+/// A counter that has reached this value stays there, because it may have missed additions.
 const FULL: u8 = 15;
-/// The leading bytes of a lane.
+/// Masks of the leading bytes of a lane.
 const BYTES: [u32; 4] = [0xff00_0000, 0xffff_0000, 0xffff_ff00, u32::MAX];
-/// Bits in a lane from which it pays to look at its leading bytes.
+/// Number of hashed bits in a lane from which it pays to remember its leading bytes, too.
 const MANY: u32 = 17;
 
-/// Two counters of four bits each; a power of two of them.
+/// Counters of four bits, two in each byte. The length is a power of two.
 pub(super) type Cells = Box<[u8]>;
 
-/// Cells for `buckets` buckets of this hash mask. Zeroing them takes up to a millisecond in the largest tables.
+/// Makes the counters for `buckets` buckets of a subtable with this hash mask. Zeroing them takes
+/// up to a millisecond in the largest tables.
 pub(super) fn cells(hash_mask: &PipelineMask, buckets: usize) -> Cells {
     // A subtable that hashes nothing has nothing to remember.
     let hashes = hash_mask.words().iter().any(|word| *word != 0);
@@ -30,7 +33,7 @@ pub(super) fn cells(hash_mask: &PipelineMask, buckets: usize) -> Cells {
     vec![0; cells / 2].into()
 }
 
-/// The values of one subtable. See the [module](self).
+/// The filter of one subtable. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Presence {
     cells: Cells,
@@ -38,16 +41,16 @@ pub(super) struct Presence {
     steps: Vec<Step>,
 }
 
-/// A lane with bits in the hash mask.
+/// A lane in which the hash mask has bits.
 #[derive(Debug)]
 struct Lane {
     lane: u8,
-    /// Its steps, the one with the fewest bits first.
+    /// The lane's steps are `Presence::steps[start..end]`, the one with the fewest bits first.
     start: u16,
     end: u16,
 }
 
-/// All or the leading bits of the hash mask in one lane.
+/// The bits of the hash mask in the leading bytes of one lane.
 #[derive(Debug)]
 struct Step {
     lane: u8,
@@ -65,7 +68,7 @@ impl Step {
 }
 
 impl Presence {
-    /// With cells that have not been used.
+    /// Makes an empty filter. `cells` must be new, from [`cells`].
     pub(super) fn new(layout: &Layout, hash_lines: &[Line], keys: &HashKeys, cells: Cells) -> Self {
         let (mut lanes, mut steps) = (Vec::new(), Vec::<Step>::new());
         for (lane, half) in layout.lanes() {
@@ -90,12 +93,13 @@ impl Presence {
         Self { cells, lanes, steps }
     }
 
-    /// Whether there are many more buckets than it was made for.
+    /// Whether the filter has many more buckets than it was made for, and so takes too many absent
+    /// values for present ones.
     pub(super) fn is_too_small(&self, buckets: usize) -> bool {
         !self.lanes.is_empty() && buckets * CELLS > 4 * self.cells.len()
     }
 
-    /// Counts a new bucket.
+    /// Counts a bucket that was added. `lines` is its packed key.
     pub(super) fn add(&mut self, lines: &[Line]) {
         for step in &self.steps {
             let (at, shift) = place(step.hash(lines), self.cells.len());
@@ -105,7 +109,7 @@ impl Presence {
         }
     }
 
-    /// Counts a bucket less.
+    /// Counts a bucket that was removed. `lines` is its packed key.
     pub(super) fn remove(&mut self, lines: &[Line]) {
         for step in &self.steps {
             let (at, shift) = place(step.hash(lines), self.cells.len());
@@ -122,8 +126,9 @@ impl Presence {
         self.cells[at] >> shift & FULL != 0
     }
 
-    /// A lane and bits of it in which no bucket agrees with the key: of those it knows of, the ones
-    /// that add least to the mask.
+    /// A lane, and bits of it in which no bucket agrees with the key. Of the lanes that qualify
+    /// this is the one that adds the fewest bits to `mask`. `None` if the filter knows of no such
+    /// lane.
     #[inline]
     pub(super) fn explain(&self, key: &[Line], mask: &[Line]) -> Option<(usize, u32)> {
         let mut best: Option<(u32, usize, u32)> = None;
@@ -148,7 +153,7 @@ impl Presence {
     }
 }
 
-/// The byte of a counter and its place there.
+/// The index of the byte that has a counter, and the counter's shift within the byte.
 #[inline(always)]
 fn place(hash: usize, bytes: usize) -> (usize, u8) {
     let at = hash & (2 * bytes - 1);

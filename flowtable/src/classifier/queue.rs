@@ -1,14 +1,14 @@
-//! A queue that grows without moving what is in it.
+//! A queue that grows without moving its elements.
 //!
-//! One in a single piece of memory moves to twice the room when it is full, and of hundreds of thousands of
-//! elements nobody should have to wait for that.
+//! A `VecDeque` that is full moves its elements to an allocation of twice the size. With hundreds
+//! of thousands of elements that would keep readers waiting.
 
 use std::collections::VecDeque;
 
-/// Elements of a piece.
+/// Number of elements in a piece.
 const PIECE: usize = 1024;
 
-/// Elements in the order in which they were added.
+/// A double-ended queue in pieces.
 #[derive(Debug)]
 pub(super) struct Queue<E>(VecDeque<VecDeque<E>>);
 
@@ -27,7 +27,7 @@ impl<E> Queue<E> {
         if let Some(piece) = self.0.back_mut().filter(|piece| piece.len() < PIECE) {
             return piece.push_back(element);
         }
-        // The only piece of a short queue is a small one.
+        // The first piece starts small, because most queues are short.
         let mut piece = VecDeque::with_capacity(if self.0.is_empty() { 1 } else { PIECE });
         piece.push_back(element);
         self.0.push_back(piece);

@@ -1,17 +1,18 @@
-//! Rules as the search sees them: rows of packed keys, the rows of one bucket side by side.
+//! Rules as the search sees them: rows of packed keys, with the rows of one bucket side by side.
 //!
-//! A row is one or more [`Line`]s. Its first two lanes are a header: priority and number of the mask
-//! in its subtable, and the rule's slot. A bucket's rows lie in one block, the best first. Blocks have
-//! capacities 1, 2, 3, 4, 6, 8, 12, 16, ...; vacated ones wait for the next of their class.
+//! A row is one [`Line`] or several. The first two lanes of a row are its header: the rule's
+//! priority, the local number of its mask, and its slot. The rows of a bucket lie in one block, the
+//! highest priority first. A block has room for 1, 2, 3, 4, 6, 8, 12, 16, ... rows. These sizes are
+//! called classes; a vacated block waits for the next bucket of its class.
 
 use super::lanes::Line;
 use super::rule::grow;
 
-/// The header of a row.
+/// The first two lanes of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) priority: u16,
-    /// Number of the mask in its subtable.
+    /// The mask's local number in the subtable.
     pub(super) mask: u16,
     pub(super) slot: u32,
 }
@@ -29,28 +30,29 @@ impl Header {
     }
 }
 
-/// Consecutive rows: all those of one bucket.
+/// Where the rows of one bucket are in [`Rows`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    /// In rows.
+    /// Index of the first row, counted over all pieces.
     start: u32,
     len: u32,
 }
 
-/// Memory for the rows of one subtable. It comes in pieces, so that more can be had without moving what is
-/// there.
+/// Memory for the rows of one subtable. It is allocated in pieces, so that it grows without moving
+/// rows.
 #[derive(Debug)]
 pub(super) struct Rows {
-    /// Of [`PIECE`] rows, or of one larger block.
+    /// Each piece has [`PIECE`] rows, or one block that is larger than that.
     pieces: Vec<Vec<Line>>,
     width: usize,
-    /// By class, the block that was vacated last; its first lane names the one before.
+    /// For each class the start of the block that was vacated last, or [`NONE`]. The first lane of
+    /// a vacant block has the start of the one vacated before it.
     vacant: Vec<u32>,
 }
 
-/// Rows of a piece.
+/// Number of rows in a piece.
 const PIECE: usize = 256;
-/// Not a block.
+/// Stands for "no block" in a list of vacant blocks.
 const NONE: u32 = u32::MAX;
 
 /// The class of the smallest block that holds `len` rows.
@@ -66,7 +68,7 @@ fn class(len: u32) -> usize {
     }
 }
 
-/// Rows in a block of this class.
+/// Number of rows that a block of this class has room for.
 fn capacity(class: usize) -> u32 {
     match class {
         0 => 1,
@@ -80,7 +82,7 @@ impl Rows {
         Self { pieces: Vec::new(), width, vacant: Vec::new() }
     }
 
-    /// The lines of a block's rows.
+    /// The lines of the rows of a block.
     #[inline]
     pub(super) fn get(&self, block: Block) -> &[Line] {
         let piece = &self.pieces[block.start as usize / PIECE];
@@ -92,27 +94,27 @@ impl Rows {
         &mut self.pieces[block.start as usize / PIECE][range]
     }
 
-    /// The place of a block in its piece.
+    /// The range of a block's lines within its piece.
     fn range(&self, block: Block) -> std::ops::Range<usize> {
         let start = block.start as usize % PIECE * self.width;
         start..start + block.len as usize * self.width
     }
 
-    /// A block with one row.
+    /// Makes a block with one row.
     pub(super) fn create(&mut self, row: &[Line]) -> Block {
         let block = Block { start: self.allocate(0), len: 1 };
         self.get_mut(block).copy_from_slice(row);
         block
     }
 
-    /// Copies a block of other rows.
+    /// Copies a block from `rows` to a new block here.
     pub(super) fn copy_from(&mut self, rows: &Self, block: Block) -> Block {
         let copy = Block { start: self.allocate(class(block.len)), ..block };
         self.get_mut(copy).copy_from_slice(rows.get(block));
         copy
     }
 
-    /// Puts a row before the one numbered `at`.
+    /// Inserts a row into a block before its row number `at`.
     pub(super) fn insert(&mut self, block: &mut Block, at: usize, row: &[Line]) {
         let old = *block;
         if class(old.len + 1) != class(old.len) {
@@ -128,7 +130,8 @@ impl Rows {
         lines[at..at + width].copy_from_slice(row);
     }
 
-    /// Takes out a row. An empty block is gone.
+    /// Removes the row number `at` of a block. A block that becomes empty is given back and must
+    /// not be used again.
     pub(super) fn remove(&mut self, block: &mut Block, at: usize) {
         let width = self.width;
         self.get_mut(*block).copy_within((at + 1) * width.., at * width);
@@ -168,7 +171,8 @@ impl Rows {
         let more = capacity(class) as usize * self.width;
         let fits = |piece: &Vec<Line>| piece.len() + more <= PIECE * self.width;
         if !self.pieces.last().is_some_and(fits) {
-            // The first piece of a small subtable is a small one, and a large block has one for itself.
+            // The first piece of a subtable starts small. A block larger than a piece gets a piece
+            // of its own.
             let room = if self.pieces.is_empty() { 0 } else { PIECE * self.width };
             self.pieces.push(Vec::with_capacity(room.max(more)));
         }
@@ -188,7 +192,7 @@ impl Rows {
         *self.link(block.start) = std::mem::replace(&mut self.vacant[class], block.start);
     }
 
-    /// Where a vacated block names the next one.
+    /// The lane in which a vacant block has the start of the block vacated before it.
     fn link(&mut self, start: u32) -> &mut u32 {
         let at = start as usize % PIECE * self.width;
         &mut self.pieces[start as usize / PIECE][at].0[0]

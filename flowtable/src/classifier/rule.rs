@@ -1,49 +1,54 @@
-//! The rules themselves: identity, order and life time. What finds them is elsewhere.
+//! The storage of the rules: their identity, their order and the versions that see them. Finding
+//! the rules that match a packet is the subtables' work.
 
 use super::queue::Queue;
 use crate::effort;
 use flow::Match;
 
-/// A state of the tables. Rules name the version that added and the one that removed them.
+/// Number of a state of the tables. Each rule has the version that added it and the version that
+/// removed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
 impl Version {
-    /// Later than all versions: when a rule is removed that nobody removed.
+    /// Later than every version: the removal of a rule that has not been removed.
     const NEVER: Self = Self(u64::MAX);
 
-    /// The next one.
+    /// The version that follows this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// Names a rule of one classifier, also after it is gone: identities are not used again.
+/// Identifies a rule of one classifier. The identity of a purged rule is not given to another rule
+/// until its slot has been used 2^32 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId {
     slot: u32,
     generation: u32,
 }
 
-/// A rule as the classifier knows it.
+/// A rule with everything that the classifier knows of it.
 #[derive(Clone, Debug)]
 pub struct Entry<'a, T> {
-    /// Its name.
+    /// The rule's identity.
     pub id: RuleId,
-    /// Which packets.
+    /// The packets that the rule matches.
     pub matches: Match,
-    /// Higher wins.
+    /// Of two matching rules the one with the higher priority wins.
     pub priority: u16,
-    /// What was inserted.
+    /// The value that the owner inserted.
     pub value: &'a T,
 }
 
-/// Total order of the rules: by priority, then the earlier insertion first. The greater one wins.
+/// Total order of the rules. The greater rank wins: the higher priority, and among equal priorities
+/// the earlier insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank(u64);
 
 impl Rank {
-    /// Insertions that can be told apart: at a million a second, enough for eight years.
+    /// Bits of the insertion counter. At a million insertions a second 48 bits last for eight
+    /// years.
     const SEQUENCE_BITS: u32 = 48;
 
     fn new(priority: u16, sequence: u64) -> Self {
@@ -56,15 +61,15 @@ impl Rank {
     }
 }
 
-/// Storage of the rules with what a classifier keeps of each, in numbered slots.
+/// All rules in numbered slots, each with a value of the owner.
 #[derive(Debug)]
 pub(super) struct Rules<V> {
-    /// In pieces of [`PIECE`] slots: more of them come without moving those that are there.
+    /// Pieces of [`PIECE`] slots, so that the storage grows without moving slots.
     slots: Vec<Vec<Slot<V>>>,
-    /// The slot that became vacant last, and names the one before.
+    /// The slot that became vacant last. It has the number of the slot vacated before it.
     free: Option<u32>,
-    /// In the order in which they may be freed. A rule that was restored since is skipped, unless its
-    /// removal was the latest and is gone from here.
+    /// Removed rules, in the order in which they may be freed. A rule that was restored after its
+    /// removal stays in the queue and is skipped there, unless it was the last in the queue.
     removed: Queue<RuleId>,
     removed_len: usize,
     len: usize,
@@ -79,13 +84,13 @@ enum Slot<V> {
     Used { generation: u32, rule: VersionedRule<V> },
 }
 
-/// A rule as the classifier keeps it: which versions see it, its rank among the others, and its value.
+/// A rule in its slot: the versions that see it, its rank, and the owner's value.
 #[derive(Debug)]
 pub(super) struct VersionedRule<V> {
     added: Version,
     removed: Version,
     rank: Rank,
-    /// What the classifier keeps.
+    /// The value of the owner of this storage.
     pub(super) value: V,
 }
 
@@ -121,7 +126,8 @@ impl<V> Default for Rules<V> {
 }
 
 impl<V> Rules<V> {
-    /// Adds a rule; `value` makes what is kept of it from its name.
+    /// Adds a rule that lookups see from the version `added` on. `value` makes the owner's value
+    /// from the rule's identity.
     pub(super) fn insert(
         &mut self,
         priority: u16,
@@ -143,7 +149,7 @@ impl<V> Rules<V> {
         }
         let slot = self.slots();
         if (slot as usize).is_multiple_of(PIECE) {
-            // The first piece of a small table is a small one.
+            // The first piece starts small, because most tables are small.
             self.slots.push(Vec::with_capacity(if slot == 0 { 0 } else { PIECE }));
         }
         let piece = &mut self.slots[slot as usize / PIECE];
@@ -153,7 +159,7 @@ impl<V> Rules<V> {
         id
     }
 
-    /// The rule in a slot.
+    /// The rule in a slot; `None` if the slot is vacant or does not exist.
     #[inline]
     pub(super) fn at(&self, slot: u32) -> Option<(RuleId, &VersionedRule<V>)> {
         effort::looked_at_one();
@@ -163,7 +169,7 @@ impl<V> Rules<V> {
         }
     }
 
-    /// The rule in a slot, to edit.
+    /// The rule in a slot, to be changed; `None` if the slot is vacant or does not exist.
     pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut VersionedRule<V>> {
         match self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)? {
             Slot::Used { rule, .. } => Some(rule),
@@ -171,14 +177,14 @@ impl<V> Rules<V> {
         }
     }
 
-    /// Slots there are, used or not.
+    /// Number of slots, vacant ones included.
     pub(super) fn slots(&self) -> u32 {
         let last = self.slots.last().map_or(0, Vec::len);
         let slots = self.slots.len().saturating_sub(1) * PIECE + last;
         u32::try_from(slots).expect("fewer than 2^32 rules")
     }
 
-    /// The rank of the rule in a slot; that of a vacant slot is below all.
+    /// The rank of the rule in a slot. A vacant slot ranks below every rule.
     pub(super) fn rank_of(&self, slot: u32) -> Rank {
         self.at(slot).map_or(Rank(0), |(_, rule)| rule.rank)
     }
@@ -200,7 +206,8 @@ impl<V> Rules<V> {
         true
     }
 
-    /// Removes a rule that no version has shown nor will: it is the first to be freed.
+    /// Removes a rule that no published version has shown or will show. It is the next rule to be
+    /// freed.
     pub(super) fn discard(&mut self, id: RuleId) {
         if self.get(id).is_none_or(|rule| rule.removed != Version::NEVER) {
             return;
@@ -213,7 +220,8 @@ impl<V> Rules<V> {
         }
     }
 
-    /// Takes a removal back. If it was the latest one, nothing is left of it.
+    /// Takes back the removal of a rule. The latest removal leaves no trace; an earlier one leaves
+    /// an entry in the queue of removed rules, which is skipped later.
     pub(super) fn restore(&mut self, id: RuleId) {
         if self.get(id).is_none_or(|rule| rule.removed == Version::NEVER) {
             return;
@@ -228,7 +236,8 @@ impl<V> Rules<V> {
         }
     }
 
-    /// The rule that was removed first, if no lookup at `oldest` or later can see it.
+    /// The rule at the head of the queue of removed rules, if no lookup at the version `oldest` or
+    /// later can see it.
     pub(super) fn first_removed(&mut self, oldest: Version) -> Option<RuleId> {
         loop {
             let id = *self.removed.front()?;
@@ -236,13 +245,14 @@ impl<V> Rules<V> {
                 Some(rule) if rule.removed != Version::NEVER => {
                     return (rule.removed <= oldest).then_some(id);
                 }
-                // Restored; or removed once more after that, and freed.
+                // The rule was restored, or it was restored, removed again and freed.
                 _ => self.removed.pop_front(),
             };
         }
     }
 
-    /// Takes out the rule that was removed first.
+    /// Frees the rule at the head of the queue of removed rules and returns its value; `None` if
+    /// the queue is empty.
     pub(super) fn pop_removed(&mut self) -> Option<V> {
         let RuleId { slot, generation } = self.removed.pop_front()?;
         let place = self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)?;
@@ -275,7 +285,8 @@ impl<V> Rules<V> {
     }
 }
 
-/// Makes room for `more` elements. Lists grow by an eighth, not to double their size.
+/// Makes room for `more` elements. A list of more than 64 elements grows by an eighth, because
+/// doubling would waste up to half of the memory of a large table.
 pub(super) fn grow<E>(list: &mut Vec<E>, more: usize) {
     if list.capacity() - list.len() < more {
         let step = if list.len() < 64 { list.len() } else { list.len() / 8 };

@@ -1,4 +1,4 @@
-//! The search for the best rule of a key, and for few bits that explain the answer.
+//! Searches the best rule for a key, and then few bits of the key that explain the answer.
 
 use super::Filed;
 use super::lanes::{HEADER, LANES, Layout, Line, agree};
@@ -8,20 +8,22 @@ use super::subtable::Subtable;
 use arrayvec::ArrayVec;
 use flow::{PipelineKey, PipelineMask};
 
-/// Subtables whose probes are remembered. Further ones are explained with all their bits.
+/// Number of probes that a search remembers to explain them with few bits. Further probes add all
+/// bits of their subtable to the mask at once.
 const REMEMBERED: usize = 64;
 
-/// Where one search looks.
+/// The arguments of one search.
 pub(super) struct Search<'a, 'k, T> {
     pub(super) rules: &'a Rules<Filed<T>>,
     pub(super) subtables: &'a [Subtable],
-    /// Best priority and number of each subtable with rules, the best first.
+    /// For each subtable with rules its bound of priorities and its number, sorted by the bound
+    /// with the highest first.
     pub(super) order: &'a [(u16, u16)],
     pub(super) key: &'k PipelineKey,
     pub(super) version: Version,
 }
 
-/// The best rule so far, and where it is.
+/// The best rule found so far, and where its row is.
 struct Best<'a, T> {
     priority: u16,
     row: &'a [Line],
@@ -31,14 +33,15 @@ struct Best<'a, T> {
     rank: super::rule::Rank,
 }
 
-/// What a probe of a subtable found.
+/// Which bucket a probe of a subtable has found; `block` is `None` if there was none.
 #[derive(Clone, Copy)]
 struct Probe {
     subtable: u16,
     block: Option<Block>,
 }
 
-/// The key, and the mask so far, as the subtables of one layout see them. The mask is packed when it is needed.
+/// Key and mask of the search, packed for the subtables of one layout. The mask is packed later
+/// than the key, because most searches need the packed mask for one layout only.
 struct Packed<'a, const W: usize> {
     layout: Option<&'a Layout>,
     key: [Line; W],
@@ -47,7 +50,10 @@ struct Packed<'a, const W: usize> {
 }
 
 impl<'a, T> Search<'a, '_, T> {
-    /// `W` is at least the width of every subtable; 1 exactly if that is the width of all.
+    /// Runs the search, and adds the bits that explain the answer to `mask`.
+    ///
+    /// `W` is at least the width in lines of every subtable. `W` is 1 only if every subtable has
+    /// the width 1.
     pub(super) fn run<const W: usize>(&self, mask: &mut PipelineMask) -> Option<&'a T> {
         let mut probes: ArrayVec<Probe, REMEMBERED> = ArrayVec::new();
         let mut packed = Packed::<'a, W>::new();
@@ -83,7 +89,7 @@ impl<'a, T> Search<'a, '_, T> {
         best.map(|best| &best.filed.value)
     }
 
-    /// Looks for a better rule in a bucket.
+    /// Looks through a bucket for a rule that beats `best`.
     #[inline(always)]
     fn scan<const W: usize>(
         &self,
@@ -127,7 +133,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         Self { layout: None, key: lines, mask: lines, has_mask: false }
     }
 
-    /// Sees to it that the key is in this layout.
+    /// Packs the key for this layout, unless it is already.
     #[inline(always)]
     fn turn_key(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
         if self.layout.is_some_and(|current| current.set() == layout.set()) {
@@ -138,7 +144,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         self.layout = Some(layout);
     }
 
-    /// Sees to it that key and mask are in this layout.
+    /// Packs the key and the mask for this layout, unless they are already.
     #[inline(always)]
     fn turn(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
         self.turn_key(layout, key, mask);
@@ -148,7 +154,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Writes the bits that were added to the mask.
+    /// Adds the bits of the packed mask to the caller's mask.
     #[inline(always)]
     fn flush(&mut self, mask: &mut PipelineMask) {
         if let Some(layout) = self.layout
@@ -168,7 +174,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds every bit that a probe may have needed.
+    /// Adds every bit that the probe of a subtable may have looked at.
     #[cold]
     fn add_all(&mut self, subtable: &Subtable, block: Option<Block>) {
         self.add(subtable.hash_lines());
@@ -179,7 +185,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds bits that tell why the key has no bucket in a subtable.
+    /// Adds bits of the key that explain why it has no bucket in a subtable.
     #[inline(always)]
     fn explain_miss(&mut self, subtable: &Subtable) {
         let missing =
@@ -195,8 +201,8 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds bits that tell why no row of a bucket is better than the answer, and those that tell
-    /// why it is this bucket.
+    /// Adds bits of the key that explain why this is its bucket, and why no row of the bucket beats
+    /// the answer.
     #[inline(always)]
     fn explain_rows<T>(&mut self, subtable: &Subtable, block: Block, best: Option<&Best<'a, T>>) {
         self.add(subtable.hash_lines());
@@ -210,7 +216,8 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds bits that tell why a row does not match, unless there are some already.
+    /// Adds bits of the key that explain why a row does not match, unless the mask has such bits
+    /// already.
     #[inline(always)]
     fn explain_row(&mut self, row: &[Line], mask: &[Line]) {
         let mut explained = [0; LANES];
@@ -224,8 +231,9 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Of all lanes in which a row differs from the key, extends the mask in the one that needs the
-    /// fewest more bits: the row's own bits down to the first that differs.
+    /// Extends the mask in one lane in which the row differs from the key: in the lane that needs
+    /// the fewest additional bits. The bits are those of the row's mask from the highest one down
+    /// to the first that differs.
     fn tell_apart(&mut self, row: &[Line], mask: &[Line]) {
         let mut cheapest: Option<(u32, usize, u32)> = None;
         for (line, (row, mask)) in row.iter().zip(mask).enumerate() {

@@ -1,8 +1,10 @@
-//! A subtable: rules of one or several masks in one hash table.
+//! A subtable: one hash table with the rules of one mask, or of several masks that were merged.
 //!
-//! The hash covers bits that all masks of the subtable have, its *hash mask*. Rules whose hashes are
-//! equal form a bucket, a list of rows with the best one first, in which each row is compared in
-//! full. So a key has one bucket in a subtable at most, and that has all rows that can match.
+//! The hash of a rule covers the bits of the subtable's *hash mask*, which every mask of the
+//! subtable contains. Rules with equal hashes form a bucket. A bucket is a block of rows, one row a
+//! rule, sorted by priority with the highest first; a search compares each row in full. A key
+//! therefore meets at most one bucket of a subtable, and that bucket has every rule of the subtable
+//! that can match the key.
 
 use super::buckets::{Buckets, spread};
 use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
@@ -13,16 +15,16 @@ use arrayvec::ArrayVec;
 use flow::{Match, PipelineKey, PipelineMask};
 use hashbrown::HashTable;
 
-/// Random numbers for hashing, one for each half of a key.
+/// Secret random multipliers of the hash functions: one for each 32-bit half of a key.
 pub(super) type HashKeys = [u64; HALVES];
 
-/// The rules whose masks are at home in this subtable, and its hash table. See the [module](self).
+/// A hash table with the rules of some masks. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Subtable {
     layout: Layout,
     hash_mask: PipelineMask,
     hash_lines: Vec<Line>,
-    /// For each lane.
+    /// One multiplier of the hash function for each lane of the hash mask.
     multipliers: Vec<[u64; LANES]>,
     masks: Vec<LocalMask>,
     mask_lines: Vec<Line>,
@@ -33,25 +35,26 @@ pub(super) struct Subtable {
     presence: Presence,
     priorities: Priorities,
     len: usize,
-    /// Masks that are at home here.
+    /// Number of masks whose [`Home`](super::masks::Home) is this subtable.
     pub(super) homes: u32,
 }
 
-/// A mask of the subtable. Rows name it by its place.
+/// One mask of the subtable. A row names its mask by the index in `Subtable::masks`.
 #[derive(Clone, Copy, Debug, Default)]
 struct LocalMask {
-    /// Its number in the classifier.
+    /// The mask's number in the classifier's list of masks.
     number: u32,
     rules: u32,
 }
 
 impl Subtable {
-    /// A subtable of which nobody knows how many rules it will have.
+    /// Makes a subtable that no plan asked for, so that its number of rules is unknown.
     pub(super) fn unplanned(layout: Layout, hash_mask: &PipelineMask, keys: &HashKeys) -> Self {
         Self::new(layout, hash_mask, keys, 0, presence::cells(hash_mask, 0))
     }
 
-    /// A subtable that is expected to have `rules` rules, with unused cells for as many buckets.
+    /// Makes a subtable with room for `rules` rules. `cells` are the unused cells of its presence
+    /// filter, from [`presence::cells`].
     pub(super) fn new(
         layout: Layout,
         hash_mask: &PipelineMask,
@@ -100,23 +103,27 @@ impl Subtable {
         &self.hash_lines
     }
 
-    /// No rule of the subtable has a higher priority than this one.
+    /// An upper bound of the priorities of the subtable's rules. A search skips the subtable when
+    /// it has a rule of a higher priority.
     pub(super) fn bound(&self) -> u16 {
         self.priorities.bound()
     }
 
-    /// Whether there may be a rule of this priority.
+    /// Whether the subtable may have a rule of this priority. `false` is certain, `true` is not.
     pub(super) fn may_have(&self, priority: u16) -> bool {
         self.priorities.may_have(priority)
     }
 
-    /// Number of rules.
+    /// Number of rules in the subtable, including removed rules that wait to be purged.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Multilinear hashing (Lemire and Kaser 2014): two keys that differ in the hash mask collide
-    /// with a chance of 2^-32, whoever chose them, because nobody knows the multipliers.
+    /// Hashes a packed key in the bits of the hash mask.
+    ///
+    /// This is multilinear hashing (Lemire and Kaser 2014). Two keys that differ in the hash mask
+    /// collide with a probability of 2^-32. A sender cannot choose keys that collide, because the
+    /// multipliers are secret.
     #[inline(always)]
     pub(super) fn hash(&self, key: &[Line]) -> u32 {
         let mut sum = 0u64;
@@ -128,7 +135,7 @@ impl Subtable {
         (sum >> 32) as u32
     }
 
-    /// The rows of the bucket with this hash.
+    /// The block of rows whose rules have this hash; `None` if no rule has it.
     #[inline]
     pub(super) fn bucket(&self, hash: u32) -> Option<Block> {
         self.buckets.find(hash)
@@ -139,13 +146,14 @@ impl Subtable {
         self.rows.get(block)
     }
 
-    /// The packed mask with this number.
+    /// The packed mask with the local number `local`. `width` is the subtable's width in lines.
     #[inline(always)]
     pub(super) fn mask(&self, local: u16, width: usize) -> &[Line] {
         &self.mask_lines[usize::from(local) * width..][..width]
     }
 
-    /// Adds a mask without rules. `None` if the subtable has no number left for it.
+    /// Adds a mask that has no rules yet, and returns its local number. `None` if all 65,536 local
+    /// numbers are taken.
     pub(super) fn add_mask(&mut self, number: u32, mask: &PipelineMask) -> Option<u16> {
         let width = self.width();
         let local = match self.vacant_masks.pop() {
@@ -168,13 +176,14 @@ impl Subtable {
         Some(local)
     }
 
-    /// The number in the subtable of a mask that has rules or its home here.
+    /// The local number of the mask that the classifier calls `number`; `None` if the subtable does
+    /// not know this mask.
     pub(super) fn local_number(&self, number: u32) -> Option<u16> {
         let is = |&at: &u16| self.masks[usize::from(at)].number == number;
         self.mask_index.find(spread(number), is).copied()
     }
 
-    /// Gives the number of a mask without rules back.
+    /// Forgets a mask that has no rules here. Its local number may name another mask from now on.
     pub(super) fn drop_mask(&mut self, local: u16) {
         let number = self.masks[usize::from(local)].number;
         if let Ok(found) = self.mask_index.find_entry(spread(number), |&at| at == local) {
@@ -183,12 +192,13 @@ impl Subtable {
         self.vacant_masks.push(local);
     }
 
-    /// Rules that a mask has in the subtable.
+    /// Number of rules in this subtable that have the mask with the local number `local`.
     pub(super) fn rules_of(&self, local: u16) -> u32 {
         self.masks[usize::from(local)].rules
     }
 
-    /// Adds a rule. Returns its hash and how many rows there are in its bucket.
+    /// Adds a rule. Returns the rule's hash and the number of rows in its bucket, the new row
+    /// included.
     pub(super) fn insert(
         &mut self,
         key: &PipelineKey,
@@ -224,7 +234,8 @@ impl Subtable {
         (hash, len)
     }
 
-    /// Takes out a rule and returns the number of its mask in the subtable.
+    /// Takes out the rule in the slot `slot` and returns the local number of its mask. `None` if
+    /// the subtable does not have the rule.
     pub(super) fn remove(
         &mut self,
         hash: u32,
@@ -254,7 +265,8 @@ impl Subtable {
         Some(header.mask)
     }
 
-    /// The match of a rule, which is looked for by its rank: buckets may be large.
+    /// The match of the rule in the slot `slot`. The rank leads to the rule's row by binary search,
+    /// because a bucket may have thousands of rows.
     pub(super) fn rule(
         &self,
         hash: u32,
@@ -276,7 +288,8 @@ impl Subtable {
         Some(Match::new(&key, &mask))
     }
 
-    /// The rules of a priority with exactly this match, given by its key and the number of its mask.
+    /// The rules with this priority whose match is exactly `key` under the mask with the local
+    /// number `local`.
     pub(super) fn find(
         &self,
         key: &PipelineKey,
@@ -296,18 +309,20 @@ impl Subtable {
         })
     }
 
-    /// Which values the buckets have.
+    /// The filter that knows which values the hashed lanes of the buckets have.
     #[inline]
     pub(super) fn presence(&self) -> &Presence {
         &self.presence
     }
 
-    /// Whether it has many more rules than it was made for.
+    /// Whether the subtable has so many buckets that its presence filter says "present" for most
+    /// absent values.
     pub(super) fn is_outgrown(&self) -> bool {
         self.presence.is_too_small(self.buckets.len())
     }
 
-    /// Copies the rows to less room if they have left more than they need; returns the old room then.
+    /// Copies the rows into a smaller allocation if less than half of the present one is in use.
+    /// Returns the old allocation, for the caller to drop when no reader waits.
     pub(super) fn compact(&mut self) -> Option<Rows> {
         let needed = self.len * self.width() * size_of::<Line>();
         if self.rows.heap_size() <= 2 * needed {
@@ -320,7 +335,7 @@ impl Subtable {
         Some(std::mem::replace(&mut self.rows, rows))
     }
 
-    /// Bytes on the heap.
+    /// Bytes that the subtable has on the heap.
     pub(super) fn heap_size(&self) -> usize {
         self.rows.heap_size()
             + self.buckets.heap_size()
@@ -331,15 +346,16 @@ impl Subtable {
     }
 }
 
-/// Whether some row agrees with another one in the hash mask. Only if two hashes are equal by chance,
-/// some rows of a bucket do not.
+/// Whether some row of `lines` agrees with `row` in the hash mask. All rows of a bucket do, unless
+/// two values have the same hash by chance.
 fn has_value(lines: &[Line], row: &[Line], hash_lines: &[Line]) -> bool {
     lines.chunks_exact(row.len()).any(|other| agree(other, row, hash_lines))
 }
 
-/// The rows of a priority among those of a bucket.
+/// The rows of a bucket that have this priority.
 pub(super) fn of_priority(lines: &[Line], width: usize, priority: u16) -> &[Line] {
-    // Above this place are the rows of a higher priority, or those down to this one.
+    // Rows are sorted: `is_above` holds for the rows before the returned place and for none behind
+    // it.
     let end_of = |is_above: &dyn Fn(u16) -> bool| {
         let (mut low, mut high) = (0, lines.len() / width);
         while low < high {
@@ -352,7 +368,7 @@ pub(super) fn of_priority(lines: &[Line], width: usize, priority: u16) -> &[Line
     &lines[end_of(&|other| other > priority)..end_of(&|other| other >= priority)]
 }
 
-/// The place of a row among those of its bucket, or the one where it would be.
+/// The index at which a rule of this rank is in its bucket, or at which it has to be inserted.
 fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank) -> usize {
     let (mut low, mut high) = (0, lines.len() / width);
     while low < high {
@@ -365,11 +381,14 @@ fn place(lines: &[Line], width: usize, rank: Rank, rank_of: impl Fn(u32) -> Rank
     low
 }
 
-/// Which priorities the rules of a subtable have, as far as it helps to stop a search early: the
-/// number of rules in each step of 256, and the highest of them since the step was last empty.
+/// Roughly which priorities the rules of a subtable have, so that a search can stop early.
+///
+/// The range of priorities is cut into 256 steps of 256 priorities. Each step has its number of
+/// rules, and the highest priority that was added since the step was last empty. Removing a rule
+/// does not lower that highest priority, so the bound may be too high, and is never too low.
 #[derive(Debug, Default)]
 struct Priorities {
-    /// 256 of them, or none if there never was a rule.
+    /// 256 steps; empty as long as the subtable never had a rule.
     steps: Box<[Step]>,
     top: u8,
 }

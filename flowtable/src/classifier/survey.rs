@@ -1,7 +1,9 @@
-//! What a plan is made from: all masks with their numbers of rules, and some of the rules.
+//! A survey of a table, from which a plan is made: every mask with its number of rules, and the
+//! keys of some rules.
 //!
-//! There may be as many masks as rules, so a survey is made a few masks or rules at a time, by whoever holds a lock
-//! only for that long. Rules may change meanwhile: a plan made from a survey is never wrong, only less good.
+//! A table may have as many masks as rules. A survey is therefore made a few masks or rules at a
+//! time, by a caller that holds its lock only for one such step. If rules change between the steps,
+//! the plan is less good, but answers stay right.
 
 use super::Classifier;
 use super::masks::KnownMask;
@@ -10,19 +12,19 @@ use arrayvec::ArrayVec;
 use flow::{PipelineKey, PipelineMask};
 use std::cmp::Reverse;
 
-/// A mask with the rules that have it or will have it.
+/// A mask with its number of rules and some of their keys. Announced rules count.
 #[derive(Debug)]
 pub(super) struct Census {
     pub(super) number: u32,
     pub(super) mask: PipelineMask,
     pub(super) rules: u32,
-    /// Keys of some of them.
+    /// Keys of some rules with this mask.
     pub(super) sample: Vec<PipelineKey>,
-    /// Slots where some of them were.
+    /// Slots of some rules with this mask, at the time when the mask was counted.
     slots: ArrayVec<u32, { KnownMask::SAMPLE }>,
 }
 
-/// Keys of some rules of a mask that are to come.
+/// Keys of some announced rules of one mask.
 #[derive(Debug)]
 pub(super) struct Coming {
     /// The mask's number.
@@ -30,30 +32,33 @@ pub(super) struct Coming {
     pub(super) sample: Vec<PipelineKey>,
 }
 
-/// What a plan needs to know of a table, gathered a few masks and rules at a time.
+/// What a plan needs to know of a table. See the [module](self).
 #[derive(Debug)]
 pub struct Survey {
     seed: u64,
-    /// By the masks' numbers.
+    /// Sorted by the number of the mask.
     census: Vec<Census>,
     /// The number of the next mask to count.
     next_mask: u32,
-    /// Slots of rules to look at.
+    /// Slots of the rules whose keys are to be looked at.
     slots: Vec<u32>,
-    /// These are all slots.
+    /// Whether `slots` has every slot of the table.
     is_complete: bool,
     coming: Vec<Coming>,
 }
 
 impl Survey {
-    /// Makes room for some more masks, which takes a while if there are very many.
+    /// Allocates room for `masks` further masks. For hundreds of thousands of masks this takes
+    /// milliseconds and should happen without a lock.
     pub fn make_room(&mut self, masks: usize) {
         self.census.reserve(masks);
     }
 
-    /// Chooses the rules to look at: where possible in proportion, but at least some of each mask that is
-    /// planned for. To be called between [`Classifier::count_masks`] and [`Classifier::look_at_rules`]; needs
-    /// no lock.
+    /// Chooses the rules whose keys are to be looked at: a random sample of all rules, and some
+    /// rules of each mask that is planned for on its own.
+    ///
+    /// To be called between [`Classifier::count_masks`] and [`Classifier::look_at_rules`]. Needs no
+    /// lock.
     pub fn choose_rules(&mut self) {
         if !self.is_complete {
             let mut common: Vec<&Census> = self.census.iter().collect();
@@ -71,7 +76,7 @@ impl Survey {
         self.slots.dedup();
     }
 
-    /// Thinks: some milliseconds.
+    /// Makes a plan. This takes some milliseconds and needs no lock.
     pub fn plan(mut self) -> Plan {
         let is_for_expected = !self.coming.is_empty();
         for Coming { mask, sample } in self.coming {
@@ -84,12 +89,12 @@ impl Survey {
 }
 
 impl<T> Classifier<T> {
-    /// Begins a survey if it is time for a new plan; with time to spare, if one would be any better.
+    /// Begins a survey if the table [needs a plan](Self::needs_plan).
     pub fn survey(&self, is_idle: bool) -> Option<Survey> {
         self.needs_plan(is_idle).then(|| self.begin_survey(Vec::new()))
     }
 
-    /// Begins a survey in which some rules count that are to come.
+    /// Begins a survey in which the announced rules `coming` count.
     pub(super) fn begin_survey(&self, coming: Vec<Coming>) -> Survey {
         let seed = self.hasher.hash_one(self.seed);
         let slots = self.rules.slots();
@@ -102,7 +107,7 @@ impl<T> Classifier<T> {
         Survey { seed, census: Vec::new(), next_mask: 0, slots, is_complete, coming }
     }
 
-    /// Counts some masks. Returns whether there are more.
+    /// Counts the rules of `budget` further masks. Returns whether masks may be left.
     pub fn count_masks(&self, survey: &mut Survey, budget: usize) -> bool {
         let masks = self.masks.behind(survey.next_mask).take(budget);
         let before = survey.next_mask;
@@ -121,7 +126,8 @@ impl<T> Classifier<T> {
         survey.next_mask > before
     }
 
-    /// Looks at some of the rules that were chosen. Returns whether there are more.
+    /// Takes the keys of `budget` further rules of those that were chosen. Returns whether rules
+    /// are left.
     pub fn look_at_rules(&self, survey: &mut Survey, budget: usize) -> bool {
         let left = survey.slots.len().saturating_sub(budget);
         for slot in survey.slots.drain(left..) {
@@ -136,7 +142,7 @@ impl<T> Classifier<T> {
         left > 0
     }
 
-    /// Makes a survey at once, and a plan from it.
+    /// Makes the whole survey in one call, and a plan from it.
     pub(super) fn plan_now(&self, mut survey: Survey) -> Plan {
         while self.count_masks(&mut survey, usize::MAX) {}
         survey.choose_rules();
