@@ -59,8 +59,11 @@
 //! winner is known:
 //!
 //! - A bucket costs the bits that were hashed.
-//! - A row in the bucket costs nothing if it differs from the key in a bit that the mask has already. Otherwise it costs the leading bits of one lane, down to a bit that differs.
-//! - A subtable without a bucket for the key costs all its hashed bits at worst. A filter knows in most cases that no rule of the subtable has, say, the first byte of the key's source address; then these eight bits suffice.
+//! - A row in the bucket costs nothing if it differs from the key in a bit that the mask has
+//!   already. Otherwise it costs the leading bits of one lane, down to a bit that differs.
+//! - A subtable without a bucket for the key costs all its hashed bits at worst. A filter knows
+//!   in most cases that no rule of the subtable has, say, the first byte of the key's source
+//!   address; then these eight bits suffice.
 //!
 //! Open vSwitch's staged lookup and tries do such work during the search. Here it is done when the
 //! winner is known, and only where the winner's bits do not suffice.
@@ -283,8 +286,8 @@ impl<T> Classifier<T> {
             .map(|(id, rule)| (id, &rule.value.value))
     }
 
-    /// The rule with exactly this match and priority, for another one that takes its place: as
-    /// [`find`](Self::find), and the match's mask need not be looked for again.
+    /// As [`find`](Self::find), for a caller that adds a rule with the same match next. The
+    /// classifier remembers the match's mask, so that adding the rule need not look for it.
     pub fn find_to_replace(
         &mut self,
         m: &Match,
@@ -300,12 +303,14 @@ impl<T> Classifier<T> {
         self.values(0..self.places(), version).filter_map(|(id, _)| self.entry(id))
     }
 
-    /// Places for rules, taken or not: a rule has the same one from its insertion until it is purged.
+    /// Number of places for rules, vacant ones included. A rule keeps its place from its insertion
+    /// until it is purged.
     pub fn places(&self) -> u32 {
         self.rules.slots()
     }
 
-    /// The values of the rules in some places that are visible at `version`.
+    /// Identities and values of those rules in `places` that are visible at `version`. A caller with
+    /// a lock looks through a large table range by range.
     pub fn values(
         &self,
         places: std::ops::Range<u32>,
@@ -326,14 +331,14 @@ impl<T> Classifier<T> {
         self.rules.get(id).map(|rule| &rule.value.value)
     }
 
-    /// A rule with all that the classifier knows of it, visible or not, until it is purged.
+    /// A rule with its match and priority, visible or not, until it is purged.
     pub fn entry(&self, id: RuleId) -> Option<Entry<'_, T>> {
         let rule = self.rules.get(id)?;
         let matches = self.match_of(id.slot())?;
         Some(Entry { id, matches, priority: rule.rank().priority(), value: &rule.value.value })
     }
 
-    /// The match of the rule in a slot, from its row.
+    /// The match of the rule in a slot, unpacked from its row.
     fn match_of(&self, slot: u32) -> Option<Match> {
         let (_, rule) = self.rules.at(slot)?;
         let subtable = &self.subtables[usize::from(rule.value.subtable)];
@@ -355,17 +360,17 @@ impl<T> Classifier<T> {
         self.rules.removed_len()
     }
 
-    /// What rules have left since the last call, to be dropped.
+    /// The memory that rules have left behind since the last call, for the caller to drop.
     pub fn take_retired(&mut self) -> Retired {
         std::mem::take(&mut self.retired)
     }
 
-    /// Memory that rules have left and nobody has [taken](Self::take_retired).
+    /// The memory that rules have left behind and that nobody has [taken](Self::take_retired).
     pub fn retired(&self) -> &Retired {
         &self.retired
     }
 
-    /// Number of hash tables that a lookup may have to probe.
+    /// Number of subtables that a lookup probes at worst.
     pub fn subtables_len(&self) -> usize {
         self.order.len()
     }

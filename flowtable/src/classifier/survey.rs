@@ -32,7 +32,7 @@ pub(super) struct Coming {
     pub(super) sample: Vec<PipelineKey>,
 }
 
-/// What a plan needs to know of a table. See the [module](self).
+/// What a plan needs to know of a table: its masks with their numbers of rules, and a sample of its rules.
 #[derive(Debug)]
 pub struct Survey {
     seed: u64,
