@@ -1,218 +1,229 @@
-//! What a user writes behind `actions=`.
+//! The actions of a rule: what a user writes behind `actions=`.
 //!
-//! Actions and instructions share one list, as in OVS: instructions come last and in the order of
-//! OpenFlow (`clear_actions`, `write_actions`, `write_metadata`, `goto_table`). The list is policy;
-//! `translate` turns it into `DpAction`s, the only language of the fast path.
+//! OpenFlow 1.1 and later tell instructions (`goto_table`) from actions (`output`). Here both are [`Action`]s of
+//! one list, as in Open vSwitch. Instructions stand at the end of the list, in the order `clear_actions`,
+//! `write_actions`, `write_metadata`, `goto_table`. Translation (`flowtable::policy`) turns the list into
+//! [`DpAction`](crate::verdict::DpAction)s; the datapath never sees an [`Action`].
+//!
+//! ovs-actions(7) describes each action. Numbers in this module are host integers.
 
 use crate::fields::FieldId;
 use crate::types::{GroupId, MacAddr, OfPort, TableId, mac_bits};
 
-/// A run of bits in a field: `NXM_NX_REG0[4..7]`.
+/// Adjacent bits of a field, written `NXM_NX_REG0[4..7]` or `reg0[4..7]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subfield {
-    /// The field that the bits are in.
+    /// The field that contains the bits.
     pub field: FieldId,
-    /// Lowest bit, counted from the least significant.
+    /// Number of the lowest bit. Bit 0 is the least significant bit of the field.
     pub offset: u16,
-    /// Number of bits.
+    /// How many bits there are, at least 1. `offset + n_bits` is at most the width of the field.
     pub n_bits: u16,
 }
 
-/// A value or mask of any field, right-aligned.
+/// A value or mask of any field as a host integer: bit 0 of the field is bit 0 of the integer.
 pub type FieldBits = u128;
 
-/// How a field assignment is written; all mean the same, printing tells them apart.
+/// The syntax in which a user wrote [`Action::SetField`]. All three forms do the same to a packet; dumps print
+/// the assignment in the form in which it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetFieldForm {
-    /// `set_field:VALUE[/MASK]->FIELD`; no mask is written when it covers the field.
+    /// `set_field:VALUE[/MASK]->FIELD`. A dump leaves out a mask that covers the whole field.
     SetField,
-    /// `set_field:VALUE/MASK->FIELD`, even if the mask covers the field.
+    /// `set_field:VALUE/MASK->FIELD`. A dump shows the mask even if it covers the whole field.
     MaskedSetField,
-    /// `load:VALUE->FIELD[a..b]`
+    /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the mask.
     Load,
 }
 
-/// One action or instruction.
+/// One action or instruction of a rule, of a bucket or of a packet-out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// `output:PORT`, bare `PORT` and the reserved ports.
+    /// `output:PORT`, or the bare name or number of a port: sends a copy of the packet as it is at this point.
     Output {
-        /// The port, or one of the reserved ports.
+        /// A port of the bridge, or a reserved port such as `NORMAL` or `FLOOD`.
         port: OfPort,
     },
-    /// `controller:MAX_LEN` and `controller(...)`.
+    /// `controller:MAX_LEN` or `controller(...)`: sends the packet to a controller in a packet-in.
     Controller {
-        /// Bytes of the packet wanted; 65535 is all.
+        /// How many bytes of the packet the packet-in carries at most; 65535 asks for the whole packet.
         max_len: u16,
-        /// `action`, `no_match`, `invalid_ttl` ... as its OpenFlow number.
+        /// The reason that the packet-in gives, as its OpenFlow number (`OFPR_*`); 1 is `action`.
         reason: u8,
         /// The controller that gets the packet (`id=`); 0 is every controller that has not asked for another id.
         controller_id: u16,
-        /// Bytes returned with the packet-in.
+        /// Bytes (`userdata=`) that the packet-in repeats, so that a controller recognises the action.
         userdata: Vec<u8>,
-        /// Freeze the pipeline until the controller resumes it.
+        /// Whether the pipeline stops behind the action until the controller resumes the packet (`NXT_RESUME`).
+        /// Translation ignores this: nothing here resumes packets.
         pause: bool,
-        /// Meter that limits it.
+        /// The meter (`meter_id=`) that limits the rate of the packet-ins; `None` if no meter does. Translation
+        /// ignores this: the switch has no meters.
         meter_id: Option<u32>,
     },
-    /// `output:SRC[a..b]`: the port number is in a field.
+    /// `output:SRC[a..b]`: sends the packet to the port whose number is in a field of the packet.
     OutputReg {
         /// The bits that hold the port number.
         src: Subfield,
-        /// Bytes of the packet that a controller gets, should the field name the controller.
+        /// How many bytes of the packet a packet-in carries at most, should the field hold `CONTROLLER`.
         max_len: u16,
     },
-    /// `output(port=PORT,max_len=N)`: a truncated copy.
+    /// `output(port=PORT,max_len=N)`: sends a copy that is cut off behind `max_len` bytes.
     OutputTrunc {
-        /// The port, or one of the reserved ports.
+        /// A port of the bridge, `LOCAL` or `IN_PORT`.
         port: OfPort,
-        /// At most this many bytes of the frame.
+        /// Size of the copy in bytes, counted from the Ethernet header, at least 14. A shorter packet goes out
+        /// whole.
         max_len: u32,
     },
-    /// `enqueue:PORT:QUEUE`
+    /// `enqueue:PORT:QUEUE`: sends the packet through a queue of a port (OpenFlow 1.0). Ports of this switch have
+    /// one queue, so translation ignores the number here, in `set_queue` and in `pop_queue`.
     Enqueue {
-        /// The port, or one of the reserved ports.
+        /// A port of the bridge, `LOCAL` or `IN_PORT`.
         port: OfPort,
         /// The number of the queue at that port.
         queue: u32,
     },
-    /// `set_queue:N`
+    /// `set_queue:N`: later outputs go through queue N of their ports.
     SetQueue(u32),
-    /// `pop_queue`
+    /// `pop_queue`: later outputs go through the default queue of their ports.
     PopQueue,
-    /// `group:ID`
+    /// `group:ID`: the packet goes through the buckets of a group.
     Group(GroupId),
-    /// `mod_vlan_vid:N`, `set_vlan_vid:N`
+    /// `mod_vlan_vid:N` or `set_vlan_vid:N`: changes the VLAN id of the outermost tag.
     SetVlanVid {
-        /// 0 to 4095.
+        /// The new VLAN id, 0 to 4095.
         vid: u16,
-        /// OpenFlow 1.0: an untagged frame gets a tag; later versions leave it alone.
+        /// Whether an untagged frame gets a tag (`mod_vlan_vid`, OpenFlow 1.0) or stays as it is (`set_vlan_vid`).
         push_if_untagged: bool,
     },
-    /// `mod_vlan_pcp:N`, `set_vlan_pcp:N`
+    /// `mod_vlan_pcp:N` or `set_vlan_pcp:N`: changes the priority of the outermost tag.
     SetVlanPcp {
-        /// 0 to 7.
+        /// The new priority code point, 0 to 7.
         pcp: u8,
-        /// OpenFlow 1.0: an untagged frame gets a tag; later versions leave it alone.
+        /// Whether an untagged frame gets a tag (`mod_vlan_pcp`, OpenFlow 1.0) or stays as it is (`set_vlan_pcp`).
         push_if_untagged: bool,
     },
-    /// `strip_vlan`, `pop_vlan`
+    /// `strip_vlan` or `pop_vlan`: removes the outermost VLAN tag, if there is one.
     StripVlan,
-    /// `push_vlan:TPID`
+    /// `push_vlan:TPID`: puts a tag with VLAN id 0 and priority 0 in front; its TPID is 0x8100 or 0x88a8.
     PushVlan(u16),
-    /// `mod_dl_src`
+    /// `mod_dl_src`: changes the Ethernet source address.
     SetEthSrc(MacAddr),
-    /// `mod_dl_dst`
+    /// `mod_dl_dst`: changes the Ethernet destination address.
     SetEthDst(MacAddr),
-    /// `mod_nw_src`
+    /// `mod_nw_src`: changes the IPv4 source address.
     SetIpv4Src(u32),
-    /// `mod_nw_dst`
+    /// `mod_nw_dst`: changes the IPv4 destination address.
     SetIpv4Dst(u32),
-    /// `mod_nw_tos`: the DSCP bits in the place they have in the TOS byte.
+    /// `mod_nw_tos`: changes the DSCP. The value is a TOS byte, whose two lowest bits (ECN) are zero.
     SetIpDscp(u8),
-    /// `mod_nw_ecn`
+    /// `mod_nw_ecn`: changes the ECN bits of IPv4 or IPv6, 0 to 3.
     SetIpEcn(u8),
-    /// `mod_nw_ttl`
+    /// `mod_nw_ttl` or `set_nw_ttl`: changes the IPv4 TTL or the IPv6 hop limit.
     SetIpTtl(u8),
-    /// `mod_tp_src`
+    /// `mod_tp_src`: changes the TCP, UDP or SCTP source port.
     SetL4Src(u16),
-    /// `mod_tp_dst`
+    /// `mod_tp_dst`: changes the TCP, UDP or SCTP destination port.
     SetL4Dst(u16),
-    /// `set_field` and `load`.
+    /// `set_field` or `load`: writes a constant into bits of a field.
     SetField {
         /// The field that is written.
         field: FieldId,
-        /// New bits, right-aligned in the field; zero outside `mask`.
+        /// The new bits, right-aligned in the field; zero outside `mask`.
         value: FieldBits,
-        /// One-bits say which bits of the field are written.
+        /// The bits of the field that are written.
         mask: FieldBits,
-        /// How it was written.
+        /// The syntax that the user chose; dumps print the action in the same one.
         form: SetFieldForm,
     },
-    /// `move:SRC[..]->DST[..]`
+    /// `move:SRC[..]->DST[..]`: copies bits from one field to another.
     Move {
         /// The bits that are copied.
         src: Subfield,
-        /// The bits that are written; as many as are copied.
+        /// The bits that are written. `dst.n_bits` equals `src.n_bits`.
         dst: Subfield,
     },
-    /// `push:SRC[..]`
+    /// `push:SRC[..]`: puts the bits on the stack that the packet has while it is in the pipeline.
     StackPush(Subfield),
-    /// `pop:DST[..]`
+    /// `pop:DST[..]`: takes the value that was pushed last and writes it into a field.
     StackPop(Subfield),
-    /// `dec_ttl` (empty list: controller 0 hears of expired packets), `dec_ttl(id,...)`
+    /// `dec_ttl` or `dec_ttl(ID,...)`: lowers the IP TTL by one. A packet whose TTL is 0 or 1 goes to the
+    /// controllers with these ids instead; an empty list means controller 0.
     DecTtl(Vec<u16>),
-    /// `set_mpls_label:N`
+    /// `set_mpls_label:N`: changes the label of the outermost label stack entry (20 bits).
     SetMplsLabel(u32),
-    /// `set_mpls_tc:N`
+    /// `set_mpls_tc:N`: changes the traffic class of the outermost label stack entry, 0 to 7.
     SetMplsTc(u8),
-    /// `set_mpls_ttl:N`
+    /// `set_mpls_ttl:N`: changes the TTL of the outermost label stack entry.
     SetMplsTtl(u8),
-    /// `dec_mpls_ttl`
+    /// `dec_mpls_ttl`: lowers the TTL of the outermost label stack entry by one.
     DecMplsTtl,
-    /// `push_mpls:ETHERTYPE`
+    /// `push_mpls:ETHERTYPE`: puts a label stack entry in front and makes 0x8847 or 0x8848 the frame's EtherType.
     PushMpls(u16),
-    /// `pop_mpls:ETHERTYPE`
+    /// `pop_mpls:ETHERTYPE`: removes the outermost label stack entry. The argument is the frame's EtherType
+    /// afterwards, because MPLS does not say what follows the stack.
     PopMpls(u16),
-    /// `resubmit(PORT,TABLE)`
+    /// `resubmit(PORT,TABLE)`: looks the packet up in a table, carries out the rule found, and returns here.
     Resubmit {
-        /// Pretend the frame came from here; `None` keeps the port.
+        /// The ingress port that the lookup sees; `None` leaves the packet's own.
         in_port: Option<OfPort>,
-        /// Look it up there; `None` is the current table.
+        /// The table of the lookup; `None` is the table of the rule that resubmits.
         table: Option<TableId>,
     },
-    /// `clone(...)`
+    /// `clone(...)`: carries out the actions on a copy. Changes to the copy do not reach the actions behind.
     Clone(Vec<Action>),
-    /// `check_pkt_larger(N)->DST[bit]`
+    /// `check_pkt_larger(N)->DST[bit]`: tests the length of the packet.
     CheckPktLarger {
-        /// Length in bytes, Ethernet header included, VLAN tag not.
+        /// Length in bytes that the packet is compared with. The Ethernet header counts, VLAN tags do not.
         len: u16,
-        /// The bit that gets the answer.
+        /// The bit that becomes 1 if the packet is longer than `len`, else 0.
         dst: Subfield,
     },
-    /// `exit`
+    /// `exit`: ends the pipeline for this packet; actions behind it and behind the resubmits that led here are
+    /// skipped.
     Exit,
-    /// `note:xx.xx`
+    /// `note:xx.xx`: bytes for whoever reads the rule; they do nothing to the packet.
     Note(Vec<u8>),
-    /// `clear_actions`
+    /// `clear_actions`: empties the packet's action set (OpenFlow 1.3.5 §5.10).
     ClearActions,
-    /// `write_actions(...)`
+    /// `write_actions(...)`: puts actions into the packet's action set, which is carried out when the pipeline ends.
     WriteActions(Vec<Action>),
-    /// `write_metadata:VALUE[/MASK]`
+    /// `write_metadata:VALUE[/MASK]`: writes bits of the `metadata` field.
     WriteMetadata {
         /// The new bits; zero outside `mask`.
         value: u64,
-        /// One-bits say which bits of `metadata` are written.
+        /// The bits of `metadata` that are written.
         mask: u64,
     },
-    /// `goto_table:N`
+    /// `goto_table:N`: goes on in a later table. Unlike `resubmit`, the pipeline does not return to this rule.
     GotoTable(TableId),
 }
 
-/// What an action writes that rules can match.
+/// The matchable fields that an action changes, as [`Action::writes`] tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
-    /// Nothing that lasts behind the action.
+    /// The action leaves every field of the packet as it was.
     Nothing,
-    /// Bits of a field, if the packet has it.
+    /// The action changes one field, in packets that have the field's header.
     Field {
-        /// The field.
+        /// The field that changes.
         field: FieldId,
-        /// Which bits.
+        /// The bits of the field that change.
         mask: FieldBits,
-        /// What they are then; `None` if that depends on the packet.
+        /// Their new value; `None` if the value depends on the packet (`move`, `pop`, `dec_ttl`).
         value: Option<FieldBits>,
     },
-    /// Which tags the packet has, and what they say.
+    /// The action changes, adds or removes a VLAN tag.
     Tags,
-    /// The label stack or the EtherType, and so which headers there are to be seen.
+    /// The action changes the MPLS label stack or the EtherType. Afterwards, extraction may find other headers.
     Labels,
-    /// Whatever the rules of another table write.
+    /// The action leads to another table, whose rules may change every field.
     Anything,
 }
 
 impl Action {
-    /// The actions that this one contains.
+    /// The actions inside `clone(...)` or `write_actions(...)`; empty for every other action.
     pub fn nested(&self) -> &[Self] {
         match self {
             Self::Clone(inner) | Self::WriteActions(inner) => inner,
@@ -258,7 +269,8 @@ impl Action {
         }
     }
 
-    /// What the action writes. What it does to a copy of the packet does not count.
+    /// The fields that the action changes for the actions and tables behind it. Changes to a copy of the packet
+    /// (`clone`, a bucket) do not count.
     pub fn writes(&self) -> Writes {
         let whole = |field: FieldId, value: u128| Writes::Field {
             field,
@@ -288,7 +300,7 @@ impl Action {
             Self::SetIpDscp(tos) => whole(FieldId::NwTos, tos.into()),
             Self::SetIpEcn(ecn) => whole(FieldId::IpEcn, ecn.into()),
             Self::SetIpTtl(ttl) => whole(FieldId::IpTtl, ttl.into()),
-            // The ports of all protocols are the same bits.
+            // TCP, UDP and SCTP ports are the same bits of the key.
             Self::SetL4Src(port) => whole(FieldId::TcpSrc, port.into()),
             Self::SetL4Dst(port) => whole(FieldId::TcpDst, port.into()),
             Self::DecTtl(_) => unknown(FieldId::IpTtl, FieldId::IpTtl.full_mask()),
@@ -323,7 +335,7 @@ impl Action {
     }
 }
 
-/// Whether `test` holds for one of the actions, nested ones included.
+/// Whether `test` holds for one of the actions, or for an action inside `clone` or `write_actions`.
 pub fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
     actions.iter().any(|action| test(action) || any_action(action.nested(), test))
 }

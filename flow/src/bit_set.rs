@@ -1,13 +1,13 @@
-//! Sets of small numbers, one bit each: of the words of a key, say.
+//! A set of small numbers, with one bit for each possible number: for example the 64-bit words of a key.
 //!
-//! Whoever keeps a bit for each word names the width after the number of words, so that a key with more
-//! of them makes the set wider instead of losing the last ones.
+//! A user of [`BitSet`] computes the width with [`blocks`] from the number of elements (the words of a key), so
+//! that a longer key makes the set wider instead of panicking in [`BitSet::insert`].
 
 /// A set of numbers below `64 * BLOCKS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BitSet<const BLOCKS: usize>([u64; BLOCKS]);
 
-/// How many blocks of a [`BitSet`] hold this many numbers.
+/// How many 64-bit blocks a [`BitSet`] needs to hold the numbers `0..numbers`.
 pub const fn blocks(numbers: usize) -> usize {
     numbers.div_ceil(64)
 }
@@ -19,28 +19,28 @@ impl<const BLOCKS: usize> Default for BitSet<BLOCKS> {
 }
 
 impl<const BLOCKS: usize> BitSet<BLOCKS> {
-    /// Adds a number.
+    /// Puts `n` into the set. Putting the same number in again changes nothing.
     ///
     /// # Panics
-    /// If the set is not wide enough for it.
+    /// If `n` is not below `64 * BLOCKS`.
     #[inline]
     pub fn insert(&mut self, n: usize) {
         self.0[n / 64] |= 1 << (n % 64);
     }
 
-    /// Whether a number is in the set. One that the set is not wide enough for is not.
+    /// Whether `n` is in the set; `false` for numbers from `64 * BLOCKS` on.
     #[inline]
     pub fn contains(&self, n: usize) -> bool {
         self.0.get(n / 64).is_some_and(|block| block >> (n % 64) & 1 != 0)
     }
 
-    /// Whether every number of `other` is in the set, too.
+    /// Whether `other` is a subset of this set.
     #[inline]
     pub fn includes(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).all(|(own, other)| other & !own == 0)
     }
 
-    /// The numbers that are in one of two sets.
+    /// The numbers that are in this set, in `other`, or in both.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
         self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own |= other);
@@ -52,12 +52,12 @@ impl<const BLOCKS: usize> BitSet<BLOCKS> {
         self.0.iter().map(|block| block.count_ones() as usize).sum()
     }
 
-    /// No number is in the set.
+    /// Whether the set has no number.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|block| *block == 0)
     }
 
-    /// The numbers, the smallest first.
+    /// The numbers of the set in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         self.0.into_iter().enumerate().flat_map(|(at, mut left)| {
             std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
-//! Key to bytes: a frame that has the headers a key describes. The reverse of extraction.
+//! Composition: builds a frame from a key, the reverse of [`extract`](crate::extract).
 //!
-//! Tests, `trace` and packet-outs that describe a packet in words need such frames. Their payloads are
-//! empty or zero; lengths and checksums are right. Nothing here is fast, or has to be.
+//! `trace` and tests use such frames. Their payloads are empty or zero, and their lengths and checksums are right.
+//! Composition is not on the fast path, so this code is written for brevity.
 
 use super::key::{ETH_TYPE_NONE, Headers, VLAN_CFI, frag};
 use packet::checksum;
@@ -11,9 +11,11 @@ use packet::wire::{
     ipv6_extension, mpls, nd, nd_option, sctp, tcp, udp, vlan,
 };
 
-/// Builds a frame of 60 bytes or more. What contradicts itself in the key (ports of a protocol without
-/// ports) is left out. The label stack ends with the first entry that is marked as its bottom, and what
-/// would follow it is left out, too.
+/// Builds a frame of at least 60 bytes, from which extraction reads `key` again.
+///
+/// Fields of the key that its other fields rule out (ports of a protocol without ports) have no place in the frame
+/// and are left out. The label stack ends with the first entry that has the bottom-of-stack bit; later entries are
+/// left out.
 pub fn compose(key: &Headers) -> Vec<u8> {
     let mut frame = Vec::with_capacity(128);
     frame.extend(key.dl_dst);
@@ -109,11 +111,12 @@ fn ipv6(frame: &mut Vec<u8>, key: &Headers) {
     frame.extend(with_checksum(key, l4, &key.nw_addrs[..16], &key.nw_addrs[16..]));
 }
 
-/// The fragment header of a first or a later fragment. More fragments follow either.
+/// The IPv6 fragment header (RFC 8200 §4.5) of a first or a later fragment, with the flag that more fragments
+/// follow.
 fn fragment_header(key: &Headers) -> [u8; ipv6_extension::HEADER_SIZE] {
     let bytes = [0; ipv6_extension::HEADER_SIZE];
     let mut fragment = Ipv6Extension::new_unchecked(ip_proto::FRAGMENT, bytes);
-    // The protocol of a later fragment, to rules, is the fragment header itself.
+    // Rules see protocol 44, the fragment header, in later fragments: `key.nw_proto` does not say what follows.
     let (next_header, offset) = match key.nw_frag & frag::LATER {
         0 => (key.nw_proto, 0),
         _ => (ip_proto::NO_NEXT_HEADER, 8),
@@ -124,7 +127,7 @@ fn fragment_header(key: &Headers) -> [u8; ipv6_extension::HEADER_SIZE] {
     fragment.into_inner()
 }
 
-/// The transport header, without checksum.
+/// The transport header with a checksum of zero; 8 bytes of zero for a later fragment, which has none.
 fn transport(key: &Headers) -> Vec<u8> {
     if key.nw_frag & frag::LATER != 0 {
         return vec![0; 8];
@@ -165,7 +168,7 @@ fn transport(key: &Headers) -> Vec<u8> {
     }
 }
 
-/// ICMP, IGMP and ICMPv6 begin alike.
+/// The header that ICMP, IGMP and ICMPv6 share: type, code and a checksum of zero.
 fn icmp_header(icmp_type: u8, code: u8) -> [u8; icmp::HEADER_SIZE] {
     let mut icmp = IcmpPacket::new_unchecked([0; icmp::HEADER_SIZE]);
     icmp.set_icmp_type(icmp_type);
@@ -173,7 +176,8 @@ fn icmp_header(icmp_type: u8, code: u8) -> [u8; icmp::HEADER_SIZE] {
     icmp.into_inner()
 }
 
-/// A message with the target, and the options that `nd_options_type` or their addresses ask for.
+/// A neighbour discovery message with its target and options (RFC 4861). A link-layer address option is there if its
+/// address in the key is not zero, or if `nd_options_type` names it.
 fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &Headers) -> Vec<u8> {
     let mut l4 = header.to_vec();
     l4.resize(nd::HEADER_SIZE, 0);
@@ -195,7 +199,8 @@ fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &Headers) -> Vec<u8
     l4
 }
 
-/// The transport packet with its checksum.
+/// Writes the checksum into the transport packet `l4`; `src` and `dst` are the IP addresses of the pseudo header.
+/// Later fragments and protocols without a checksum are returned as they are.
 fn with_checksum(key: &Headers, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<u8> {
     if key.nw_frag & frag::LATER != 0 {
         return l4;
@@ -281,7 +286,7 @@ mod tests {
                 key.tp_src.set(src);
                 key.tp_dst.set(dst);
             } else if proto == icmp {
-                // Not neighbour discovery, which has more to it.
+                // Types below 128 are no neighbour discovery, for which there is `nd`.
                 key.tp_src.set(src & 0x7f);
                 key.tp_dst.set(dst & 0xff);
             }
@@ -343,7 +348,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn extraction_finds_what_was_composed(
+        fn extracting_a_composed_frame_gives_the_key_again(
             key in prop_oneof![l2(), ip(), nd(), arp_key(), mpls_key()]
         ) {
             let frame = compose(&key);
@@ -352,9 +357,9 @@ mod tests {
         }
 
         #[test]
-        fn extraction_takes_anything(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn extraction_accepts_any_bytes(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
             let (key, layers) = extract(Arrival::on(PortNo(1)), &frame, 2);
-            // Neither is what was there before.
+            // Extraction must clear what a key held before, here all ones.
             let mut hot: HotKey = transmute!([0xff_u8; size_of::<HotKey>()]);
             let mut rare: RareHeaders = transmute!([0xff_u8; size_of::<RareHeaders>()]);
             let again = extract_into(&mut hot, &mut rare, Arrival::on(PortNo(1)), &frame, 2);

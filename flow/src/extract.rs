@@ -1,15 +1,18 @@
-//! Bytes to key, in one pass.
+//! Extraction: reads the headers of a frame into a key, in one pass over the bytes.
 //!
-//! Extraction never fails: a truncated or absurd header ends the walk, and what was read so far is
-//! the key. What counts as absurd follows Open vSwitch, because rules are written against it: an IPv4
-//! header whose lengths contradict each other has no network fields at all (they read as zero), a TCP
-//! header that is cut off, or shorter than it may be, has no ports.
+//! Extraction never fails. A header that is truncated, or that contradicts itself, ends the pass; the key has the
+//! fields read so far, and zero in all others. Which headers contradict themselves is decided as in Open vSwitch
+//! (`miniflow_extract`), because users write rules for that:
 //!
-//! Bytes behind the length that the IP header states are padding and never read.
+//! - An IPv4 header whose lengths contradict each other or the frame's has no network fields.
+//! - A TCP header that is cut off, or whose data offset is below 20 bytes, has no ports.
+//! - Bytes behind the length that the IP header states are padding and are not read.
 //!
-//! Headers are read through the views of [`packet::wire`], over arrays of the fixed header's size where
-//! most frames pass: those need no checks. What is counted as a cost here are the instructions of a plain
-//! IPv4, IPv6 or ARP frame; measure them before and after a change (`benches/examples/hits.rs`).
+//! Headers are read through the views of [`packet::wire`]. Where most frames pass, a view is over an array of the
+//! fixed header's size, so that the compiler needs no bounds checks.
+//!
+//! Every frame is extracted, so each instruction counts. Before and after a change, measure the instructions for a
+//! plain IPv4, IPv6 and ARP frame with `benches/examples/hits.rs`.
 
 use super::key::{
     ETH_TYPE_NONE, FlowKey, HotKey, KeyRef, RareHeaders, Segment, Segments, VLAN_CFI, frag,
@@ -22,32 +25,38 @@ use packet::wire::{
     ipv4, ipv6, mpls, nd, nd_option, sctp, tcp, udp,
 };
 
-/// What is known of a frame beside its bytes.
+/// The part of a [`FlowKey`] that does not come from the bytes of the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// The port that it came in on.
+    /// The port that received the frame.
     pub port_no: PortNo,
-    /// Which saved pipeline state this pass continues; 0 is a fresh frame.
+    /// 0 for a frame that has just been received. Otherwise the id that [`DpAction::Recirculate`] gave, under
+    /// which the policy has saved where the pipeline goes on.
+    ///
+    /// [`DpAction::Recirculate`]: crate::verdict::DpAction::Recirculate
     pub recirc_id: u32,
 }
 
 impl Arrival {
-    /// A fresh frame from a port.
+    /// The arrival of a frame that `port_no` has just received.
     #[inline]
     pub fn on(port_no: PortNo) -> Self {
         Self { port_no, recirc_id: 0 }
     }
 }
 
-/// Reads the headers of `frame`. At most `vlan_limit` tags are looked at; the type behind them is
-/// `dl_type` even when it announces another tag.
+/// Reads the headers of `frame` into a new key. Also returns the offsets of its layers, which editing needs.
+///
+/// At most `vlan_limit` VLAN tags are read, and at most two. The EtherType behind them becomes `dl_type`, even if
+/// it is that of a further tag.
 pub fn extract(arrival: Arrival, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
     let (mut hot, mut rare) = (HotKey::default(), RareHeaders::default());
     let layers = extract_by_call(&mut hot, &mut rare, arrival, frame, vlan_limit);
     (KeyRef { hot: &hot, rare: &rare }.join(), layers)
 }
 
-/// As [`extract_into`], for whoever must not take its only caller away from the loop over received frames.
+/// As [`extract_into`], but never inlined. Every caller except the loop over received frames uses this function; the
+/// reason is with [`extract_into`].
 #[inline(never)]
 pub fn extract_by_call(
     hot: &mut HotKey,
@@ -59,10 +68,12 @@ pub fn extract_by_call(
     extract_into(hot, rare, arrival, frame, vlan_limit)
 }
 
-/// As [`extract`], into the parts of a key of whatever contents: copying them costs as much as reading an IPv4 header.
+/// As [`extract`], but overwrites `hot`, and in `rare` the segments that the frame has. The old contents do not
+/// matter. Writing in place saves a copy of the key, which would cost as much as reading an IPv4 header.
 ///
-/// This is most of what a cached frame costs, and the compiler makes one piece of it and of the loop around
-/// it, a tenth cheaper, only while a crate calls it in one place. All other places use [`extract_by_call`].
+/// Extraction is the largest part of the cost of a cached frame. The loop over received frames gets a tenth
+/// cheaper if the compiler inlines this function there, which it does only while the crate has a single call of
+/// it. Everybody else calls [`extract_by_call`].
 #[inline]
 pub fn extract_into(
     hot: &mut HotKey,
@@ -104,36 +115,36 @@ pub fn extract_into(
     layers
 }
 
-/// What of a frame has been read, and what may be: all of it before an IP header, then what the IP header
-/// says that its packet has.
+/// A position in a frame. `pos <= end <= frame.len()`.
 struct Walk<'a> {
     frame: &'a [u8],
-    /// The first byte that has not been read.
+    /// Offset of the first byte that has not been read.
     pos: usize,
-    /// One behind the last byte that may be read.
+    /// Offset behind the last byte that may be read: the end of the frame, and from an IP header on the end of the
+    /// IP packet.
     end: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// How many bytes have not been read.
+    /// How many bytes may still be read.
     #[inline]
     fn left(&self) -> usize {
         self.end - self.pos
     }
 
-    /// What has not been read.
+    /// The bytes that may still be read.
     #[inline]
     fn rest(&self) -> &'a [u8] {
         &self.frame[self.pos..self.end]
     }
 
-    /// The next `N` bytes without consuming them.
+    /// The next `N` bytes, without moving on; `None` if fewer are left.
     #[inline]
     fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.rest().first_chunk()
     }
 
-    /// The next `N` bytes.
+    /// The next `N` bytes, moving on behind them; `None`, without moving, if fewer are left.
     #[inline]
     fn take<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let bytes = self.peek()?;
@@ -142,8 +153,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Reads up to `limit` tags, of which a key holds two, and returns the type behind them. The TPID of the
-/// first tag was read as the type of the frame: what is left of each tag is its TCI.
+/// Reads up to `limit` VLAN tags, and at most two because a key holds two, and returns the EtherType behind them.
+/// `tpid` is the TPID of the first tag, which stands where an untagged frame has its EtherType.
 fn tags(
     hot: &mut HotKey,
     rare: &mut RareHeaders,
@@ -176,7 +187,8 @@ fn tags(
     dl_type
 }
 
-/// The type of an 802.3 frame with an LLC/SNAP header of organisation 0 (RFC 1042).
+/// The EtherType of an 802.3 frame with an LLC/SNAP header of organisation 0 (RFC 1042); [`ETH_TYPE_NONE`] for any
+/// other 802.3 frame.
 fn snap_type(walk: &mut Walk<'_>) -> u16 {
     let Some(&[0xaa, 0xaa, 0x03, 0, 0, 0, t0, t1]) = walk.peek() else {
         return ETH_TYPE_NONE;
@@ -186,7 +198,8 @@ fn snap_type(walk: &mut Walk<'_>) -> u16 {
     if t >= eth_type::LEAST { t } else { ETH_TYPE_NONE }
 }
 
-/// Keeps the first entries of a label stack, as many as a key holds, and walks to its bottom.
+/// Reads an MPLS label stack up to the entry with the bottom-of-stack bit. The key keeps as many entries as it has
+/// room for, the outermost first.
 fn labels(hot: &mut HotKey, rare: &mut RareHeaders, walk: &mut Walk<'_>) {
     let mut n = 0;
     while let Some(bytes) = walk.take::<{ mpls::HEADER_SIZE }>() {
@@ -211,7 +224,7 @@ fn ipv4(hot: &mut HotKey, layers: &mut Layers, mut walk: Walk<'_>) {
     let (header_size, total) = (header.header_size(), usize::from(header.total_size()));
     let left = walk.left();
     let is_sound = header_size >= ipv4::HEADER_SIZE && header_size <= total && total <= left;
-    // Padding is counted in 16 bits. No frame on a wire has as much.
+    // `Layers` counts padding in 16 bits, which is more than a frame on a wire can have.
     if !is_sound || left - total > 0xffff {
         return;
     }
@@ -263,16 +276,21 @@ fn ipv6(hot: &mut HotKey, rare: &mut RareHeaders, layers: &mut Layers, mut walk:
     }
 }
 
-/// What follows the extension headers of a packet.
+/// What the extension headers of an IPv6 packet say.
 struct BehindExtensions {
+    /// The protocol behind the last extension header that was read; 44, the fragment header, in later fragments.
     nw_proto: u8,
+    /// Fragment bits as in [`Headers::nw_frag`](super::key::Headers::nw_frag).
     nw_frag: u8,
-    /// How many bytes the extension headers have together.
+    /// Size of the extension headers together, in bytes.
     size: usize,
 }
 
-/// Walks over the extension headers that `bytes` begin with; `None` if one of them is cut off. A call
-/// of its own, as few packets have any and the others would pay for the registers that it needs.
+/// Reads the extension headers at the start of `bytes`; `first` is the kind of the first one. `None` if a header
+/// is cut off.
+///
+/// The function is never inlined: few packets have extension headers, and the others would pay for the registers
+/// that this loop needs.
 #[inline(never)]
 fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
     let mut behind = BehindExtensions { nw_proto: first, nw_frag: 0, size: 0 };
@@ -284,7 +302,8 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
             behind.nw_frag = frag::ANY | frag::LATER;
             return Some(behind);
         }
-        // Reserved bits make a fragment of a whole packet, as in Open vSwitch.
+        // A fragment header with any bit set makes the packet a first fragment, reserved bits included, as in Open
+        // vSwitch.
         if extension.kind() == ip_proto::FRAGMENT && extension.offset_and_flags() != 0 {
             behind.nw_frag = frag::ANY;
         }
@@ -293,7 +312,8 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
     Some(behind)
 }
 
-/// Of IPv4 or IPv6: each has a copy of its own, inlined where it is called.
+/// Reads the transport header. The const parameter makes one copy of this function for IPv4 and one for IPv6, each
+/// inlined into its only caller.
 #[inline]
 fn transport<const IS_IPV4: bool>(hot: &mut HotKey, layers: &mut Layers, walk: &Walk<'_>) {
     layers.l4 = walk.pos as u16;
@@ -304,7 +324,7 @@ fn transport<const IS_IPV4: bool>(hot: &mut HotKey, layers: &mut Layers, walk: &
         ip_proto::TCP => {
             if let Some(bytes) = walk.peek::<{ tcp::HEADER_SIZE }>() {
                 let tcp = TcpPacket::new_unchecked(bytes);
-                // The header is as long as it says (RFC 9293 §3.1).
+                // The data offset must be at least 20 bytes, and the header must be there (RFC 9293 §3.1).
                 if (tcp::HEADER_SIZE..=walk.left()).contains(&tcp.header_size()) {
                     set_ports(hot, bytes);
                     hot.tcp_flags.set(tcp.flags());
@@ -330,7 +350,7 @@ fn transport<const IS_IPV4: bool>(hot: &mut HotKey, layers: &mut Layers, walk: &
     }
 }
 
-/// TCP, UDP and SCTP begin with the ports.
+/// Reads the ports. TCP, UDP and SCTP headers all begin with them.
 #[inline]
 fn set_ports<const N: usize>(hot: &mut HotKey, header: &[u8; N]) {
     let udp = UdpPacket::new_unchecked(header);
@@ -338,7 +358,8 @@ fn set_ports<const N: usize>(hot: &mut HotKey, header: &[u8; N]) {
     hot.tp_dst.set(udp.dst_port());
 }
 
-/// ICMP, ICMPv6 and IGMP begin with a type; what IGMP has behind it is called code as well.
+/// Reads type and code of an ICMP, ICMPv6 or IGMP message into the members that hold ports elsewhere. IGMP's
+/// second byte (Max Resp Time) counts as its code, as in Open vSwitch.
 fn set_type_and_code(hot: &mut HotKey, header: &[u8; icmp::HEADER_SIZE]) {
     let icmp = IcmpPacket::new_unchecked(header);
     hot.tp_src.set(u16::from(icmp.icmp_type()));
@@ -369,7 +390,7 @@ fn icmpv6(hot: &mut HotKey, rare: &mut RareHeaders, walk: &Walk<'_>) {
         if option.size() != nd::OPTION_SIZE {
             continue;
         }
-        // The same address option twice makes the whole message invalid.
+        // The same link-layer address option twice makes the message invalid, and all its fields read as zero.
         if *slot != [0; 6] {
             rare.nd_target = [0; 16];
             rare.arp_sha = [0; 6];
@@ -393,7 +414,7 @@ fn arp(hot: &mut HotKey, rare: &mut RareHeaders, walk: Walk<'_>) {
     }
     hot.segments = hot.segments.or(Segments::NETWORK);
     hot.begin(rare, Segment::ARP);
-    // To rules, an operation of more than eight bits is none.
+    // `arp_op` has eight bits. A larger operation reads as 0, as in Open vSwitch.
     if let [0, operation] = bytes[arp::field::OPERATION] {
         hot.nw_proto = operation;
     }
@@ -409,8 +430,9 @@ mod tests {
     use crate::Headers;
     use crate::compose::compose;
 
-    /// Where the IP header begins in an untagged frame, and the transport header behind 20 bytes of it.
+    /// Offset of the IP header in an untagged frame.
     const IP: usize = 14;
+    /// Offset of the TCP header behind an IPv4 header without options.
     const TCP: usize = IP + 20;
 
     fn tcp() -> Vec<u8> {
@@ -422,7 +444,7 @@ mod tests {
         compose(&key)
     }
 
-    /// Protocol and ports of a TCP packet once its bytes were edited.
+    /// Protocol and ports that extraction reads from a TCP packet after `edit` has changed its bytes.
     fn seen(edit: impl FnOnce(&mut Vec<u8>)) -> (u8, u16, u16) {
         let mut frame = tcp();
         edit(&mut frame);

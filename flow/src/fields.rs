@@ -1,12 +1,14 @@
-//! The field table: one line for each field that rules can match or set.
+//! The field table: one entry for each field that rules can match or set (ovs-fields(7)).
 //!
-//! The text parser, the printer, `trace` and the actions that name fields read it. A field is a run
-//! of bits in [`PipelineKey`], described by its [`FieldDef`]; values and masks of all fields are
-//! right-aligned `u128`s. A few fields are views of the same bits (`vlan_tci` and `dl_vlan`,
-//! `tcp_src` and `udp_src`), and three have a rule of their own, which is stated where it is applied:
-//! the tag-present bit of the VLAN fields, and the 32-bit form of port numbers.
+//! The text parser, the printer, `trace` and the actions that name fields read this table. A [`FieldId`] names a
+//! field, and its [`FieldDef`] says which bits of a [`PipelineKey`] the field has. Values and masks of all fields
+//! are host integers of type `u128`: bit 0 of the field is bit 0 of the integer.
 //!
-//! What a field needs before it means anything is its [`Prerequisite`].
+//! - Some fields share bits: `vlan_tci` contains `dl_vlan`, and `tcp_src` is in the same place as `udp_src`. Which
+//!   of them a packet has is the field's [`Prerequisite`].
+//! - Fields of a VLAN tag imply that there is a tag: see [`FieldId::write`].
+//! - `in_port_oxm` and `actset_output` are 32 bits wide in text and messages but have 16 bits of the key: see
+//!   [`TextForm::Port32`].
 
 use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI};
 use super::prerequisite::Prerequisite;
@@ -16,90 +18,94 @@ use std::mem::offset_of;
 use std::ops::Range;
 use zerocopy::IntoBytes;
 
-/// How a value is written in text.
+/// The notation of a field's values in rules and dumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextForm {
-    /// `80`
+    /// A decimal number: `80`. Reading accepts hexadecimal numbers too.
     Decimal,
-    /// `0x800`
+    /// A hexadecimal number: `0x800`. Reading accepts decimal numbers too.
     Hexadecimal,
-    /// `1`, `LOCAL`, `veth0`
+    /// The number or name of a port, or a reserved port: `1`, `veth0`, `LOCAL`. 16 bits wide in messages.
     Port,
-    /// As [`TextForm::Port`], 32 bits wide on the wire.
+    /// A port as in [`TextForm::Port`], but 32 bits wide in messages. A reserved port such as `LOCAL` (0xfffe in the
+    /// key) is 0xfffffffe there.
     Port32,
-    /// `10.0.0.0/8`
+    /// An IPv4 address with an optional prefix length or mask: `10.0.0.0/8`, `10.0.0.0/255.0.0.0`.
     Ipv4,
-    /// `fe80::/64`
+    /// An IPv6 address with an optional prefix length or mask: `fe80::/64`, `::1/::1`.
     Ipv6,
-    /// `01:00:00:00:00:00/01:00:00:00:00:00`
+    /// A MAC address with an optional mask: `01:00:00:00:00:00/01:00:00:00:00:00`.
     Ethernet,
-    /// `no`, `later` ...
+    /// A word for fragments: `no`, `yes`, `first`, `later` or `not_later`.
     Frag,
-    /// `+syn-ack`
+    /// TCP flags: `+syn-ack` for some of them, `syn|ack` for all.
     TcpFlags,
 }
 
-/// A name and number that a field has in OpenFlow messages.
+/// A name and number that a field has in OpenFlow messages (NXM or OXM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireName {
-    /// `NXM_OF_IN_PORT`; such names are also used in text.
+    /// The name, such as `NXM_OF_IN_PORT`. Actions accept it in text, matches do not.
     pub name: &'static str,
-    /// Class, 0xffff for experimenter fields.
+    /// The class (`oxm_class`), for example 0x8000 for `OXM_OF_*`; 0xffff for experimenter fields.
     pub class: u16,
-    /// Number in the class.
+    /// The number in the class (`oxm_field`), 0 to 127.
     pub number: u8,
-    /// Vendor of an experimenter field, else 0.
+    /// The experimenter of a field of class 0xffff; 0 for fields of other classes.
     pub experimenter: u32,
-    /// First version that uses this name.
+    /// The first OpenFlow version whose messages use this name.
     pub since: OfVersion,
 }
 
-/// What is known of a field.
+/// The entry of the field table that describes one field.
 #[derive(Debug)]
 pub struct FieldDef {
-    /// The preferred name.
+    /// The name that dumps use, as in Open vSwitch. Unique among all names, aliases and wire names.
     pub name: &'static str,
-    /// Another accepted name.
+    /// A second name that rules may use; `None` if there is no other.
     pub alias: Option<&'static str>,
-    /// Width that text and subfields see.
+    /// How many bits the field has for users: in text, and for subfields such as `reg0[4..7]`.
     pub bits: u16,
-    /// All bits of the bytes that a value has in a message.
+    /// A mask of all bits of a value in a message, where a value has whole bytes.
     pub whole: u128,
-    /// Bits that can be one. Not all of `bits` for `nw_tos` and `arp_op`; one more for `vlan_vid`.
+    /// The bits of a value that may be one. These are fewer than `bits` in `nw_tos` (0xfc) and `arp_op` (0xff).
+    /// They are one more in `vlan_vid`, because of the tag-present bit.
     pub legal: u128,
-    /// First byte in [`PipelineKey`].
+    /// Offset in bytes of the field's first byte in a [`PipelineKey`].
     pub offset: u16,
-    /// Number of bytes there, big-endian.
+    /// How many bytes of the key contain the field: up to 8 within one 64-bit word, or 16. They are in network
+    /// byte order.
     pub len: u8,
-    /// Distance of the lowest bit from the end of the 64-bit word that those bytes are in; 0 if they
-    /// are two words.
+    /// How far to the right a 64-bit word of the key, read as big-endian, must be shifted for the field to be
+    /// right-aligned. 0 for fields of 16 bytes.
     pub shift: u8,
-    /// As many one-bits as there are in those bytes from the lowest bit on, or in one of the words.
+    /// One-bits from bit 0 on, as many as the field's bytes have behind that shift. All ones for fields of 16 bytes.
     pub room: u64,
-    /// Any mask is possible in a match; otherwise all bits or none.
+    /// Whether a match may have any mask of the field. Otherwise a match gives all bits of the field or none.
     pub maskable: bool,
-    /// Actions can change it.
+    /// Whether actions can change the field.
     pub writable: bool,
-    /// What the packet must be.
+    /// The packets that have the field.
     pub prerequisite: Prerequisite,
-    /// How values look.
+    /// How values are written in rules and dumps.
     pub form: TextForm,
-    /// Names on the wire, oldest first.
+    /// The names that the field has in OpenFlow messages, oldest first. Empty for `dl_vlan` and `dl_vlan_pcp`,
+    /// which only matches can name.
     pub wire: &'static [WireName],
 }
 
 impl FieldDef {
-    /// Bytes of a value in a message.
+    /// How many bytes a value of the field has in an OpenFlow message: 1, 2, 4, 6, 8 or 16.
     pub const fn wire_len(&self) -> usize {
         wire_len(self.bits)
     }
 
-    /// Where a field is that is longer than a word.
+    /// The bytes of the key that contain the field, for fields of [`WIDE`] bytes only.
     fn wide(&self) -> Range<usize> {
         usize::from(self.offset)..usize::from(self.offset) + usize::from(WIDE)
     }
 
-    /// The bits of the field in a key, right-aligned.
+    /// The field's bits in `key`, right-aligned.
     #[inline]
     pub(super) fn get(&self, key: &PipelineKey) -> u128 {
         if self.len == WIDE {
@@ -110,7 +116,7 @@ impl FieldDef {
         (word >> self.shift & self.room & self.legal as u64).into()
     }
 
-    /// Changes the bits of `mask`.
+    /// Gives the field's bits in `mask` the values that they have in `value`. Both are right-aligned.
     #[inline]
     pub(super) fn put(&self, key: &mut PipelineKey, value: u128, mask: u128) {
         if self.len == WIDE {
@@ -135,17 +141,17 @@ const fn wire_len(bits: u16) -> usize {
     }
 }
 
-/// A number whose lowest `n` bits are one.
+/// The integer whose lowest `n` bits are one and whose other bits are zero; all ones from `n = 128` on.
 pub const fn ones(n: u16) -> u128 {
     if n >= 128 { u128::MAX } else { (1 << n) - 1 }
 }
 
-/// Where a field is in a key: the offset of its bytes from the start of the key, their number, and the number of bits
-/// between the lowest bit of the field and the lowest bit of these bytes, which are in network order.
+/// Where a field is in a [`PipelineKey`]: the offset of its first byte, how many bytes contain it, and how many
+/// bits of the last of these bytes lie below the field's lowest bit.
 #[derive(Clone, Copy)]
 struct KeyPart(usize, u8, u8);
 
-/// Bytes of the fields that are longer than a word.
+/// How many bytes a field has that does not fit into a 64-bit word.
 const WIDE: u8 = 16;
 
 impl KeyPart {
@@ -192,7 +198,8 @@ const fn ericsson(name: &'static str, number: u8) -> WireName {
     wire(name, 0x1000, number, OfVersion::OpenFlow10)
 }
 
-/// `name alias bits layout maskable writable prerequisite form wire`
+/// A [`FieldDef`] from a line of the field table: name, alias, width in bits, layout in the key, `any` mask or
+/// `exact` values only, `rw` or `ro`, prerequisite, text form, wire names.
 macro_rules! def {
     ($name:expr, $alias:expr, $bits:expr, $layout:expr, $mask:ident, $access:ident, $pre:ident,
      $form:ident, [$($wire:expr),*]) => {{
@@ -224,22 +231,22 @@ macro_rules! def {
 macro_rules! fields {
     ($( $id:ident: $name:literal $alias:literal, $bits:literal, $layout:expr, $mask:ident,
         $access:ident, $pre:ident, $form:ident, $wire:tt $(, legal $legal:literal)?; )*) => {
-        /// Names a field.
+        /// Names a field of the field table. The order is that of the table and has no further meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum FieldId {
             $( #[doc = concat!("`", $name, "`")] $id, )*
-            /// `reg0` to `reg31`
+            /// `reg0` to `reg31`: a register of 32 bits.
             Reg(u8),
-            /// `xreg0` to `xreg15`: two registers, the first one is the high half.
+            /// `xreg0` to `xreg15`: 64 bits. `xregN` is the registers `2N` (upper half) and `2N+1`.
             XReg(u8),
-            /// `xxreg0` to `xxreg7`: four registers.
+            /// `xxreg0` to `xxreg7`: 128 bits. `xxregN` is the registers `4N` (highest 32 bits) to `4N+3`.
             XxReg(u8),
         }
 
         const PLAIN: &[FieldId] = &[$( FieldId::$id, )*];
 
         impl FieldId {
-            /// What is known of the field.
+            /// The field's entry of the field table.
             pub fn def(self) -> &'static FieldDef {
                 match self {
                     $( Self::$id => {
@@ -258,7 +265,8 @@ macro_rules! fields {
     };
 }
 
-/// Bytes of the key that hold a member, or part of it.
+/// The [`KeyPart`] of a member of the key, or of `len` bytes of it from byte `skip` on (`member[skip; len]`). `>> n`
+/// says that the field's lowest bit is bit `n` of the last byte.
 macro_rules! at {
     (headers.$member:ident) => {
         at!(Headers, $member, 0, 0)
@@ -298,7 +306,8 @@ const fn member_len<K, T>(_: fn(&K) -> &T) -> u8 {
     size_of::<T>() as u8
 }
 
-// name, alias, width, place in the key, mask, access, prerequisite, text form, wire names
+// Each line: name, alias, width in bits, place in the key, mask, access, prerequisite, text form, wire names.
+// `legal` behind them is for fields whose legal bits are not the lowest ones of this width.
 #[rustfmt::skip]
 fields! {
     Metadata: "metadata" "", 64, at!(state.metadata), any, rw, None, Hexadecimal,
@@ -403,7 +412,7 @@ fields! {
         [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)];
 }
 
-/// The definition of a register.
+/// The [`FieldDef`] of register `$n`, which has `$bits` bits.
 macro_rules! register {
     ($n:literal, $bits:literal, $name:literal, $prefix:literal, $wire:ident) => {
         def!(
@@ -437,7 +446,8 @@ macro_rules! xxreg {
     ($n:literal new) => { register!($n, 128, "xxreg", "NXOXM_ET_XXREG", quad) };
 }
 
-/// Number of a register's wire name: the first ones have NXM numbers, the later ones are newer.
+/// The wire name of a register of 32 bits. Open vSwitch added the registers from `reg16` on later, and for lack of
+/// free NXM numbers they are experimenter fields.
 const fn single(name: &'static str, n: u8) -> WireName {
     if n < 16 { nxm_nx(name, n) } else { vendor(name, NXOXM_ET, n + 1, OfVersion::OpenFlow10) }
 }
@@ -454,7 +464,7 @@ const fn quad(name: &'static str, n: u8) -> WireName {
     }
 }
 
-/// The Nicira experimenter of OXM.
+/// The experimenter id of Nicira in experimenter fields of OXM.
 const NXOXM_ET: u32 = 0x0000_2320;
 
 #[rustfmt::skip]
@@ -479,7 +489,7 @@ static XXREGS: [FieldDef; 8] = [
 ];
 
 impl FieldId {
-    /// Every field, the registers last.
+    /// Every field of the field table, registers last.
     pub fn all() -> impl Iterator<Item = Self> {
         let plain = PLAIN.iter().copied();
         let regs = (0..REGS.len() as u8).map(Self::Reg);
@@ -488,13 +498,14 @@ impl FieldId {
         plain.chain(regs).chain(xregs).chain(xxregs)
     }
 
-    /// All bits of the field.
+    /// The mask of an exact match: every bit of the field that may be one ([`FieldDef::legal`]).
     #[inline]
     pub fn full_mask(self) -> u128 {
         self.def().legal
     }
 
-    /// The field's value, right-aligned.
+    /// The field's value in `key`, right-aligned. The value means nothing if the packet lacks the field: ask
+    /// [`FieldId::prerequisite_met`] first.
     #[inline]
     pub fn read(self, key: &PipelineKey) -> u128 {
         let def = self.def();
@@ -505,11 +516,11 @@ impl FieldId {
         }
     }
 
-    /// Changes the bits of `mask`.
+    /// Gives the field's bits in `mask` the values that they have in `value`. Both are right-aligned.
     ///
-    /// Writing `dl_vlan`, `dl_vlan_pcp` or `vlan_pcp` makes the frame tagged, as in Open vSwitch;
-    /// `vlan_tci` and `vlan_vid` carry the tag-present bit themselves. The other fields are written
-    /// blindly: ask [`FieldId::prerequisite_met`] first.
+    /// Writing `dl_vlan`, `dl_vlan_pcp` or `vlan_pcp` also sets the tag-present bit of the key, as in Open
+    /// vSwitch; values of `vlan_tci` and `vlan_vid` contain that bit. Prerequisites are not checked: ask
+    /// [`FieldId::prerequisite_met`] first.
     #[inline]
     pub fn write(self, key: &mut PipelineKey, value: u128, mask: u128) {
         self.def().put(key, value, mask);
@@ -518,84 +529,85 @@ impl FieldId {
         }
     }
 
-    /// Marks bits of the field as looked at.
+    /// Sets the field's `bits` (right-aligned) in a mask.
     #[inline]
     pub fn set_mask(self, mask: &mut PipelineMask, bits: u128) {
         self.def().put(&mut mask.bits, u128::MAX, bits);
     }
 
-    /// Marks bits of the field as of no interest.
+    /// Clears the field's `bits` (right-aligned) in a mask.
     #[inline]
     pub fn clear_mask(self, mask: &mut PipelineMask, bits: u128) {
         self.def().put(&mut mask.bits, 0, bits);
     }
 
-    /// The bits of the field that are marked as looked at.
+    /// The field's bits that are set in a mask, right-aligned.
     #[inline]
     pub fn get_mask(self, mask: &PipelineMask) -> u128 {
         self.def().get(&mask.bits)
     }
 
-    /// Whether all bits of the field are marked as looked at.
+    /// Whether all bits of the field are set in a mask.
     pub fn is_exact(self, mask: &PipelineMask) -> bool {
         self.get_mask(mask) == self.full_mask()
     }
 
-    /// Whether the packet has the header that holds the field.
+    /// Whether a packet with this key has the field.
     pub fn prerequisite_met(self, key: &PipelineKey) -> bool {
         self.def().prerequisite.met(key)
     }
 
-    /// Marks the bits that [`FieldId::prerequisite_met`] looked at.
+    /// Adds to `mask` every bit that the answer of [`FieldId::prerequisite_met`] can depend on.
     pub fn prerequisite_mask(self, mask: &mut PipelineMask) {
         self.def().prerequisite.mark(mask);
     }
 
-    /// The field with this name or alias. Names of the wire are not names of a match.
+    /// The field with this name or alias; `None` if there is none. Wire names are not found.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::all().find(|f| f.def().name == name || f.def().alias == Some(name))
     }
 
-    /// The field with this wire name (`NXM_OF_IN_PORT`).
+    /// The field with this wire name, such as `NXM_OF_IN_PORT`; `None` if there is none.
     pub fn from_wire_name(name: &str) -> Option<Self> {
         Self::all().find(|f| f.def().wire.iter().any(|w| w.name == name))
     }
 
-    /// The name on the wire that a version uses.
+    /// The wire name that messages of `version` use: the newest one of that version or an earlier one, else the
+    /// oldest. `None` for fields that only matches can name.
     pub fn wire_name(self, version: OfVersion) -> Option<&'static WireName> {
         let names = self.def().wire;
         names.iter().rev().find(|w| w.since <= version).or(names.first())
     }
 }
 
-/// Reserved ports are 0xfff8.. in 16 bits and 0xfffffff8.. in 32.
+/// The 32-bit form of a 16-bit port number: reserved ports get 0xffff in the upper half.
 fn widen_port(port: u128) -> u128 {
     let port = port & 0xffff;
     if port >= 0xff00 { port | 0xffff_0000 } else { port }
 }
 
 impl Subfield {
-    /// The whole field.
+    /// The subfield that has every bit of `field` (`reg0[]`).
     pub fn whole(field: FieldId) -> Self {
         Self { field, offset: 0, n_bits: field.def().bits }
     }
 
-    /// One-bits where the subfield lies in its field.
+    /// The mask of the field that has ones in the subfield's bits.
     pub fn mask(self) -> u128 {
         ones(self.n_bits) << self.offset
     }
 
-    /// The bits, right-aligned.
+    /// The subfield's value in `key`: the subfield's lowest bit is bit 0 of the result.
     pub fn read(self, key: &PipelineKey) -> u128 {
         self.field.read(key) >> self.offset & ones(self.n_bits)
     }
 
-    /// Puts bits there; see [`FieldId::write`].
+    /// Writes the lowest `n_bits` of `value` into the subfield, as [`FieldId::write`] does.
     pub fn write(self, key: &mut PipelineKey, value: u128) {
         self.field.write(key, (value & ones(self.n_bits)) << self.offset, self.mask());
     }
 
-    /// Marks the bits as looked at.
+    /// Sets the subfield's bits in a mask.
     pub fn set_mask(self, mask: &mut PipelineMask) {
         self.field.set_mask(mask, self.mask());
     }
@@ -621,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_nothing_else_changes() {
+    fn a_write_changes_the_bits_of_its_field_only() {
         for field in FieldId::all() {
             let def = field.def();
             let full = field.full_mask();

@@ -1,94 +1,102 @@
-//! Requests to change the flow tables, as a user states them (OpenFlow `FLOW_MOD`).
+//! A request to add, modify or delete rules (OpenFlow `OFPT_FLOW_MOD`, OpenFlow 1.3.5 §7.3.4.1).
 
 use crate::action::Action;
 use crate::matching::Match;
 use crate::types::{Cookie, GroupId, OfPort, TableId};
 use std::sync::Arc;
 
-/// What to do.
+/// What a [`FlowMod`] does (`OFPFC_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// Add, replacing a rule with the same match and priority.
+    /// Add a rule (`add-flow`). A rule with the same table, match and priority is replaced.
     Add,
-    /// Change the actions of every rule that the match covers.
+    /// Change the actions of every rule whose match the request's match covers (`mod-flows`).
     Modify,
-    /// Change the actions of the one rule with this match and priority.
+    /// Change the actions of the one rule with the request's match and priority (`--strict mod-flows`).
     ModifyStrict,
-    /// Delete every rule that the match covers.
+    /// Delete every rule whose match the request's match covers (`del-flows`).
     Delete,
-    /// Delete the one rule with this match and priority.
+    /// Delete the one rule with the request's match and priority (`--strict del-flows`).
     DeleteStrict,
 }
 
 impl Command {
-    /// It is about the one rule with this match and priority.
+    /// Whether the command concerns only the one rule that has the request's match and priority.
     pub fn is_strict(self) -> bool {
         matches!(self, Self::ModifyStrict | Self::DeleteStrict)
     }
 }
 
-/// Flags of a rule.
+/// The flags of a request and of the rule that it adds (`OFPFF_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowFlags {
-    /// Tell when the rule is removed.
+    /// Controllers get a flow-removed message when the rule expires or is deleted.
     pub send_flow_rem: bool,
-    /// Refuse to add when a rule of the same priority overlaps. Not kept with the rule.
+    /// The addition is refused if a rule of the same table and priority overlaps. The rule does not keep this flag.
     pub check_overlap: bool,
-    /// A modification sets the counters to zero.
+    /// A modification sets the rule's packet and byte counters to zero.
     pub reset_counts: bool,
-    /// Packets are not counted.
+    /// The user does not need the rule's packet counter.
     pub no_packet_counts: bool,
-    /// Bytes are not counted.
+    /// The user does not need the rule's byte counter.
     pub no_byte_counts: bool,
 }
 
-/// One request to change the rules.
+/// One request to add, modify or delete rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowMod {
-    /// Whether rules are added, changed or deleted.
+    /// What the request does to the rules.
     pub command: Command,
-    /// Which table; `None` means table 0 for an add, all tables for the others.
+    /// The table of the rules. `None` means table 0 if rules are added, and all tables if they are modified or
+    /// deleted.
     pub table: Option<TableId>,
-    /// The packets that the new rule is about, or that select the rules to change.
+    /// The match of the new rule. A modification or deletion is about the rules whose match this one covers, or
+    /// equals if the command is strict.
     pub matching: Match,
-    /// 0 to 65535; the highest matching wins.
+    /// The priority of the new rule, or of the rule that a strict command is about. Of the rules that match a
+    /// packet, the one with the highest priority wins.
     pub priority: u16,
-    /// New cookie; for deletions unused.
+    /// The cookie of a rule that is added, or modified if `modify_cookie` is set. Deletions do not use it.
     pub cookie: Cookie,
-    /// Only rules whose cookie agrees here: (value, mask). For modify and delete.
+    /// Restricts a modification or deletion to rules whose cookie agrees with the first value in the one-bits of the
+    /// second. `None` restricts nothing.
     pub cookie_filter: Option<(Cookie, Cookie)>,
-    /// A modification changes the cookie.
+    /// Whether a modification gives the rules the new `cookie`.
     pub modify_cookie: bool,
-    /// A modification adds the rule if there is none to modify, unless it selects by cookie, name or
-    /// label.
+    /// Whether a modification that finds no rule adds one, as in OpenFlow 1.0 and 1.1. A modification that selects
+    /// rules by cookie, name or label never adds one.
     pub adds_if_none: bool,
-    /// Seconds without traffic after which the rule goes; 0 never.
+    /// The rule expires after this many seconds without a packet; 0 means never.
     pub idle_timeout: u16,
-    /// Seconds after which the rule goes; 0 never.
+    /// The rule expires this many seconds after it was added; 0 means never.
     pub hard_timeout: u16,
-    /// How willingly the rule is evicted from a full table; the lowest goes first.
+    /// Rank of the rule when a full table evicts rules: a rule of lower importance goes first.
     pub importance: u16,
-    /// Flags of the new rule.
+    /// The flags of the request and of the rule that it adds.
     pub flags: FlowFlags,
-    /// Only rules that output here. For deletions.
+    /// Restricts a deletion to rules that output to this port. `None` restricts nothing.
     pub out_port: Option<OfPort>,
-    /// Only rules that use this group. For deletions.
+    /// Restricts a deletion to rules that use this group. `None` restricts nothing.
     pub out_group: Option<GroupId>,
-    /// What to do with the packets.
+    /// The actions of rules that are added or modified. Deletions have none.
     pub actions: Vec<Action>,
-    /// A unique name for humans; unless this is an add, only the rule that has it.
+    /// The rule's name (an extension: OpenFlow has none), unique in its bridge. A modification or deletion with a
+    /// name is restricted to the rule that has it.
     pub name: Option<Arc<str>>,
-    /// A class for humans; unless this is an add, only rules that have it.
+    /// The rule's label (an extension), which several rules may share. A modification or deletion with a label is
+    /// restricted to the rules that have it.
     pub label: Option<Arc<str>>,
 }
 
 impl FlowMod {
-    /// It names rules, if any, whatever they match.
+    /// Whether the request is about rules of every match, as `del-flows` without a match is. Filters for cookie,
+    /// port, group, name and label may still restrict it.
     pub fn names_every_match(&self) -> bool {
         !self.command.is_strict() && self.matching == Match::any()
     }
 
-    /// A change with nothing but the essentials: table not named, no cookie, no timeouts, no filters.
+    /// A request without table, cookie, timeouts, flags, name and filters. A modification adds a rule if it finds
+    /// none.
     pub fn new(command: Command, priority: u16, matching: Match, actions: Vec<Action>) -> Self {
         Self {
             command,

@@ -1,26 +1,27 @@
-//! Groups, as a user states them (OpenFlow `GROUP_MOD`): lists of actions to choose from.
+//! Groups and the requests that change them (OpenFlow `OFPT_GROUP_MOD`, OpenFlow 1.3.5 §5.6).
 //!
-//! What a group does to a packet is the pipeline's business.
+//! A group has a number and *buckets*: lists of actions. The action `group:ID` sends a packet through some or all of
+//! the group's buckets, as the group's type says. `flowtable::policy` stores groups and carries them out.
 
 use crate::action::Action;
 use crate::fields::FieldId;
 use crate::types::{GroupId, OfPort};
 
-/// Which buckets see a packet.
+/// Which buckets of a group are carried out for a packet (`OFPGT_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupType {
-    /// Every bucket gets a copy.
+    /// `type=all`: every bucket gets a copy of the packet, for multicast.
     All,
-    /// One bucket, by a hash of the packet and by weight.
+    /// `type=select`: one bucket, chosen by a hash of the packet in proportion to the weights, for load balancing.
     Select,
-    /// The only bucket.
+    /// `type=indirect`: the one bucket that the group has, so that many rules share a next hop.
     Indirect,
-    /// The first bucket that is alive.
+    /// `type=ff`: the first bucket whose watched port or group is alive, for backup paths.
     FastFailover,
 }
 
 impl GroupType {
-    /// The name in text.
+    /// The word behind `type=`, as dumps print it: `all`, `select`, `indirect` or `ff`.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -31,103 +32,104 @@ impl GroupType {
     }
 }
 
-/// How a [`GroupType::Select`] group chooses.
+/// How a [`GroupType::Select`] group computes the hash that chooses a bucket (`NTR_SELECTION_METHOD` extension).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selection {
-    /// `selection_method`: `hash`, `dp_hash`; empty is the switch's choice.
+    /// `selection_method`: `hash` or `dp_hash`. An empty text leaves the choice to the switch.
     pub method: String,
-    /// `selection_method_param`: basis of the hash.
+    /// `selection_method_param`: the number that the hash starts from.
     pub param: u64,
-    /// `fields`: what `hash` looks at, with masks.
+    /// `fields`: the fields that method `hash` looks at, each with a mask of the bits that count.
     pub fields: Vec<(FieldId, u128)>,
 }
 
-/// One list of actions.
+/// A list of actions of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    /// Unique in its group.
+    /// The bucket's number, unique in its group, 0 to [`Bucket::MAX_ID`].
     pub id: u32,
-    /// Share of the packets in a [`GroupType::Select`] group; 0 in the others.
+    /// In a [`GroupType::Select`] group, the bucket's share of the flows in proportion to the sum of all weights. In
+    /// other groups 0.
     pub weight: u16,
-    /// Alive while this port is up.
+    /// The bucket is alive while this port is up. `None` watches no port.
     pub watch_port: Option<OfPort>,
-    /// Alive while this group has a bucket that is.
+    /// The bucket is alive while this group has a live bucket. `None` watches no group.
     pub watch_group: Option<GroupId>,
-    /// What happens to the packet.
+    /// The actions, carried out on a copy of the packet. An empty list drops the copy.
     pub actions: Vec<Action>,
 }
 
 impl Bucket {
-    /// The largest number of a bucket (`OFPG_BUCKET_MAX`, OpenFlow 1.5.1 section 7.3.4.3.1).
+    /// The largest number that a bucket can have (`OFPG_BUCKET_MAX`, OpenFlow 1.5.1 §7.3.4.3.1).
     pub const MAX_ID: u32 = 0xffff_ff00;
 }
 
-/// A group as a user states it: lists of actions, and how one of them is chosen.
+/// A group as a user writes it: its type and its buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// The number by which rules and other groups call it.
+    /// The number by which `group:ID` and `watch_group:ID` name the group.
     pub id: GroupId,
-    /// Which buckets see a packet.
+    /// Which buckets are carried out for a packet.
     pub kind: GroupType,
-    /// How a `select` group chooses.
+    /// How a `select` group chooses a bucket; the default for groups of other types.
     pub selection: Selection,
-    /// The buckets in the order in which they were given.
+    /// The buckets in the order of the request. A `ff` group tries them in this order.
     pub buckets: Vec<Bucket>,
 }
 
-/// A place in a group's list of buckets.
+/// A place in a group's list of buckets (`command_bucket_id=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BucketPlace {
-    /// Before all others; for removal, the first one.
+    /// `first`: new buckets go in front of the list. A removal takes the first bucket.
     First,
-    /// Behind all others; for removal, the last one.
+    /// `last`: new buckets go to the end of the list. A removal takes the last bucket.
     Last,
-    /// All of them; only for removal.
+    /// `all`: a removal takes every bucket. Insertions cannot have this place.
     All,
-    /// Behind the bucket with this id; for removal, that bucket.
+    /// A number: new buckets go behind the bucket with this id. A removal takes that bucket.
     Id(u32),
 }
 
-/// A change of the groups.
+/// A request to change groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupMod {
-    /// A new group; an error if there is one with this number.
+    /// `add-group`: adds a group. A group with this number must not exist.
     Add(Group),
-    /// Replaces a group; an error if there is none.
+    /// `mod-group`: replaces type and buckets of a group, which must exist.
     Modify(Group),
-    /// Adds or replaces.
+    /// `--may-create mod-group`: replaces a group if it exists, else adds it.
     AddOrModify(Group),
-    /// Deletes a group ([`GroupId::ALL`]: every group) and the rules that use it.
+    /// `del-groups`: deletes a group, or every group ([`GroupId::ALL`]), and the rules that use it.
     Delete(GroupId),
-    /// Puts buckets into a group.
+    /// `insert-buckets`: puts buckets into a group, which must exist.
     InsertBuckets {
-        /// The group that changes.
+        /// The number of the group.
         group: GroupId,
-        /// The place in the group's list at which they go in.
+        /// The place in the group's list where the first new bucket goes.
         place: BucketPlace,
-        /// The new buckets, in order.
+        /// The new buckets in the order in which they will stand.
         buckets: Vec<Bucket>,
     },
-    /// Takes buckets out of a group.
+    /// `remove-buckets`: takes buckets out of a group, which must exist.
     RemoveBuckets {
-        /// The group that changes.
+        /// The number of the group.
         group: GroupId,
         /// The bucket or buckets that are taken out.
         place: BucketPlace,
     },
 }
 
-/// Counters of a group.
+/// The counters of a group (`dump-group-stats`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupStats {
-    /// Rules and groups that refer to it.
+    /// How many rules and groups use this group.
     pub ref_count: u32,
-    /// Packets that came in.
+    /// How many packets went into the group since it was added.
     pub packets: u64,
-    /// Bytes of the packets that came in.
+    /// Bytes of these packets, Ethernet headers included.
     pub bytes: u64,
     /// Time since the group was added.
     pub duration: std::time::Duration,
-    /// (packets, bytes) of each bucket.
+    /// Packets and bytes that each bucket got, in the order of the group's buckets.
     pub buckets: Vec<(u64, u64)>,
 }

@@ -1,7 +1,12 @@
-//! What can be said about packets: what is known of one, conditions on it, actions, rules, groups, and verdicts.
+//! The language that users, controllers and the switch have in common, as Rust types and as text.
 //!
-//! This crate holds the language that users, controllers and the switch have in common, in types and in text.
-//! It decides nothing: no tables, no caches, no I/O, no clock.
+//! - A packet is described by its headers ([`FlowKey`]), and inside the tables also by registers and metadata
+//!   ([`PipelineKey`]).
+//! - A user selects packets with a [`Match`], says with a list of [`action::Action`]s what happens to them, and
+//!   sends both to the switch in a [`flow_mod::FlowMod`], a [`group::GroupMod`] or a [`packet_out::PacketOut`].
+//! - The switch answers for each packet with a list of [`verdict::DpAction`]s or a [`verdict::DropReason`].
+//!
+//! The crate decides nothing: it has no tables, no caches, no I/O and no clock. Tables are in `flowtable`.
 #![forbid(unsafe_code)]
 
 pub mod action;

@@ -1,9 +1,12 @@
-//! A condition on packets: a masked key and its mask.
+//! The match of a rule: which bits of a packet's key it looks at, and which values they must have.
 
 use super::fields::FieldId;
 use super::key::{PipelineKey, PipelineMask};
 
-/// Which packets. Canonical: bits outside the mask are zero.
+/// A condition on packets: a packet matches if its key has, in the bits of the mask, the values of this key.
+///
+/// The form is canonical: bits of the key outside the mask are zero. So two matches of the same packets, made from
+/// the same fields, are equal (`==`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     key: PipelineKey,
@@ -21,8 +24,11 @@ impl Match {
         Self { key: key.masked(mask), mask: *mask }
     }
 
-    /// Says of the bits `replaced` of a field that those of `mask` are as in `value`, and of the others
-    /// nothing. That a VLAN id implies a tag is up to the caller.
+    /// Changes what the match says of the bits `replaced` of a field. Afterwards those in `mask` must be as in
+    /// `value`, and the remaining ones may be anything. `value`, `mask` and `replaced` are right-aligned, and `mask`
+    /// is a part of `replaced`.
+    ///
+    /// The tag-present bit is not set along with a VLAN id or priority: the caller sets it.
     #[inline]
     pub fn set(&mut self, field: FieldId, value: u128, mask: u128, replaced: u128) {
         let def = field.def();
@@ -30,28 +36,29 @@ impl Match {
         def.put(&mut self.mask.bits, mask, replaced);
     }
 
-    /// The values, zero outside the mask.
+    /// The values that a packet must have in the bits of the mask; all other bits are zero.
     pub fn key(&self) -> &PipelineKey {
         &self.key
     }
 
-    /// The bits that matter.
+    /// The bits that the match looks at.
     pub fn mask(&self) -> &PipelineMask {
         &self.mask
     }
 
-    /// Whether a packet is covered.
+    /// Whether the match selects `packet`.
     pub fn matches(&self, packet: &PipelineKey) -> bool {
         packet.matches(&self.key, &self.mask)
     }
 
-    /// Whether every packet of `other` is covered too: the loose test of modify and delete.
+    /// Whether every packet that `other` selects is selected by this match too. Non-strict modifications and
+    /// deletions change the rules whose match is covered by the request's (OpenFlow 1.3.5 §6.4).
     pub fn covers(&self, other: &Self) -> bool {
         let masks = self.mask.words().iter().zip(other.mask.words());
         masks.clone().all(|(a, b)| a & !b == 0) && other.key.matches(&self.key, &self.mask)
     }
 
-    /// Whether some packet is covered by both.
+    /// Whether there can be a packet that both matches select (`check_overlap`).
     pub fn overlaps(&self, other: &Self) -> bool {
         let masks = self.mask.words().iter().zip(other.mask.words());
         let keys = self.key.words().iter().zip(other.key.words());

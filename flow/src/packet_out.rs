@@ -1,18 +1,19 @@
-//! A packet that a user hands to the switch (OpenFlow `PACKET_OUT`).
+//! A packet that a user or a controller hands to the switch (OpenFlow `OFPT_PACKET_OUT`).
 
 use crate::action::Action;
 use crate::key::PipelineKey;
 use crate::types::OfPort;
 
-/// A packet, where it seems to come from, and what happens to it.
+/// A packet with the actions that the switch carries out on it, and with what rules see of its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PacketOut {
-    /// The port that it seems to have come in on; `CONTROLLER` and `NONE` are no port.
+    /// The ingress port that rules see. `CONTROLLER` and `NONE` say that the packet came from no port.
     pub in_port: OfPort,
-    /// An Ethernet frame, at least a whole header.
+    /// An Ethernet frame of at least 14 bytes, without frame check sequence.
     pub packet: Vec<u8>,
-    /// Registers and metadata that it begins with; the headers are the packet's own.
+    /// The registers and the metadata that the packet enters the pipeline with. The `headers` of this key are not
+    /// used: the switch extracts them from `packet`.
     pub state: PipelineKey,
-    /// What to do with it; nothing drops it.
+    /// The actions, carried out in order. An empty list drops the packet.
     pub actions: Vec<Action>,
 }

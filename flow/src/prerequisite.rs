@@ -1,35 +1,38 @@
-//! What a packet must be before a field means anything: `tcp_dst` needs TCP.
+//! Prerequisites of fields: only a TCP segment has the field `tcp_dst` (OpenFlow 1.3.5 §7.2.3.8, ovs-fields(7)).
 //!
-//! One table serves four questions: does this packet have the field ([`Prerequisite::met`]), which
-//! bits did the answer look at ([`Prerequisite::mark`]), does every packet of a match have it
-//! ([`Prerequisite::implied_by`]), and what should the user have written ([`Prerequisite::keywords`]).
+//! [`Prerequisite`] answers four questions about a field:
+//!
+//! - [`Prerequisite::met`]: does this packet have the field?
+//! - [`Prerequisite::mark`]: which bits of the packet did the answer depend on?
+//! - [`Prerequisite::implied_by`]: does every packet of this match have the field?
+//! - [`Prerequisite::keywords`]: which words must a user add to the match, so that every packet has the field?
 
 use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI, frag};
 use super::matching::Match;
 use packet::wire::{eth_type, ip_proto};
 
-/// Neighbour discovery messages (RFC 4861) with the fields that match them.
+/// ICMPv6 types of the neighbour discovery messages that fields of the key describe (RFC 4861 §4.3, §4.4).
 mod nd_type {
     pub(super) const SOLICIT: u16 = 135;
     pub(super) const ADVERT: u16 = 136;
 }
 
-/// What a field needs.
+/// The packets that have a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prerequisite {
     /// Every packet has the field.
     None,
-    /// A VLAN tag.
+    /// Only frames with a VLAN tag have the field (`vlan_pcp`).
     VlanVid,
-    /// An MPLS label stack.
+    /// Only packets with an MPLS label stack have the field (EtherType 0x8847 or 0x8848).
     Mpls,
-    /// ARP or RARP.
+    /// Only ARP and RARP packets have the field (EtherType 0x0806 or 0x8035).
     Arp,
     /// Only IPv4 packets have the field.
     Ipv4,
     /// Only IPv6 packets have the field.
     Ipv6,
-    /// IPv4 or IPv6.
+    /// Only IPv4 and IPv6 packets have the field.
     Ip,
     /// Only TCP segments over IPv4 or IPv6 have the field.
     Tcp,
@@ -37,19 +40,20 @@ pub enum Prerequisite {
     Udp,
     /// Only SCTP packets over IPv4 or IPv6 have the field.
     Sctp,
-    /// ICMP of IPv4.
+    /// Only ICMP messages over IPv4 have the field.
     Icmpv4,
-    /// ICMP of IPv6.
+    /// Only ICMPv6 messages over IPv6 have the field.
     Icmpv6,
-    /// A neighbour solicitation or advertisement.
+    /// Only neighbour solicitations (ICMPv6 type 135) and advertisements (type 136), both with code 0, have the
+    /// field.
     Nd,
-    /// A neighbour solicitation.
+    /// Only neighbour solicitations (ICMPv6 type 135, code 0) have the field.
     NdSolicit,
-    /// A neighbour advertisement.
+    /// Only neighbour advertisements (ICMPv6 type 136, code 0) have the field.
     NdAdvert,
 }
 
-/// How deep the answer has to look.
+/// The innermost header of a packet that must be read to tell whether the packet has a field.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Depth {
     Nothing,
@@ -61,7 +65,7 @@ enum Depth {
 }
 
 impl Prerequisite {
-    /// Whether the packet has it. A later fragment has no TCP, UDP or SCTP header.
+    /// Whether a packet with this key has the field. A later fragment has no TCP, UDP or SCTP header.
     pub fn met(self, key: &PipelineKey) -> bool {
         let flow = &key.headers;
         let has_ports = flow.nw_frag & frag::LATER == 0;
@@ -71,7 +75,7 @@ impl Prerequisite {
         }
     }
 
-    /// Marks what [`Prerequisite::met`] looked at, or more.
+    /// Adds to `mask` every bit of the key that the answer of [`Prerequisite::met`] can depend on.
     pub fn mark(self, mask: &mut PipelineMask) {
         let flow = &mut mask.bits.headers;
         let depth = self.depth();
@@ -94,12 +98,12 @@ impl Prerequisite {
         }
     }
 
-    /// Whether every packet of the match has it.
+    /// Whether every packet of the match has the field.
     pub fn implied_by(self, matching: &Match) -> bool {
         self.implied(matching.key(), matching.mask())
     }
 
-    /// Whether every packet that agrees with `key` in the bits of `mask` has it.
+    /// Whether every packet that agrees with `key` in the bits of `mask` has the field.
     pub fn implied(self, key: &PipelineKey, mask: &PipelineMask) -> bool {
         let (key, mask) = (&key.headers, &mask.bits.headers);
         let exact = match self.depth() {
@@ -120,7 +124,8 @@ impl Prerequisite {
         exact && self.describes(key)
     }
 
-    /// What a user adds to a match to meet it.
+    /// Words that a user can add to a match so that its packets have the field. Each element is enough alone, and
+    /// the preferred one comes first: `["tcp", "tcp6"]`.
     pub fn keywords(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],

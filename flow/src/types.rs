@@ -1,32 +1,37 @@
-//! Numbers that must not be mixed up.
+//! Numbers and addresses of OpenFlow, each as a type of its own, so that none is taken for another.
+//!
+//! All of them hold host integers, except [`MacAddr`], which has its bytes in the order of the wire.
 
 use std::fmt;
 
-/// A port number of the OpenFlow protocol and of everything a user types. Reserved ports included.
+/// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved port.
+///
+/// OpenFlow 1.1 and later write ports in 32 bits. Real ports have the same number there, and reserved ports have
+/// 0xffff in the upper half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfPort(pub u16);
 
 impl OfPort {
-    /// Largest number of a real port (OpenFlow 1.0 `OFPP_MAX`, exclusive).
+    /// The first number that is too large for a port of a bridge (OpenFlow 1.0 `OFPP_MAX`).
     pub const MAX: Self = Self(0xff00);
-    /// The port the frame came in on.
+    /// Output: the port on which the packet came in. A plain `output` to that port does nothing.
     pub const IN_PORT: Self = Self(0xfff8);
-    /// Back to the tables; only in packet-out.
+    /// Output: looks the packet up in table 0. Allowed in packet-outs only.
     pub const TABLE: Self = Self(0xfff9);
-    /// MAC learning switch.
+    /// Output: forwards the packet as a learning switch does, by VLAN and destination MAC address.
     pub const NORMAL: Self = Self(0xfffa);
-    /// All ports but the ingress and those with `no-flood`.
+    /// Output: every port except the ingress port and ports that are configured `no-flood`.
     pub const FLOOD: Self = Self(0xfffb);
-    /// All ports but the ingress.
+    /// Output: every port except the ingress port.
     pub const ALL: Self = Self(0xfffc);
-    /// The controller, who gets the packet in a packet-in.
+    /// Output: a packet-in to the controllers.
     pub const CONTROLLER: Self = Self(0xfffd);
-    /// The switch's own host.
+    /// The bridge's port to the host that the switch runs on (`internal:BRIDGE`).
     pub const LOCAL: Self = Self(0xfffe);
-    /// No port at all: an output to it does nothing.
+    /// No port (`OFPP_NONE`, `OFPP_ANY`): an output to it does nothing, and a filter with it selects every port.
     pub const NONE: Self = Self(0xffff);
 
-    /// The reserved port's name in upper case, as OpenFlow tools print it.
+    /// The name of a reserved port, as `ovs-ofctl` prints it (`LOCAL`); `None` for all other numbers.
     pub fn reserved_name(self) -> Option<&'static str> {
         Some(match self {
             Self::IN_PORT => "IN_PORT",
@@ -41,7 +46,7 @@ impl OfPort {
         })
     }
 
-    /// A number that a port can have: 1 to 0xfeff, or `LOCAL`.
+    /// Whether a port of a bridge can have this number: 1 to 0xfeff, or `LOCAL`.
     pub fn is_real(self) -> bool {
         (self.0 > 0 && self < Self::MAX) || self == Self::LOCAL
     }
@@ -56,24 +61,26 @@ impl fmt::Display for OfPort {
     }
 }
 
-/// A port number of the datapath: an index into its port array, unique in the process.
+/// The datapath's number of a port: an index into its array of ports. Numbers are unique among all bridges of the
+/// process, unlike [`OfPort`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortNo(pub u16);
 
 impl PortNo {
-    /// No port: where a packet-out comes from that names none.
+    /// The ingress port of packet-outs whose `in_port` names no port.
     pub const NONE: Self = Self(u16::MAX);
 }
 
-/// A flow table's number, 0 to 253.
+/// The number of a flow table, 0 to 253. Every frame begins in table 0, which is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(u8);
 
 impl TableId {
-    /// Number of tables.
+    /// How many tables a bridge has. Their numbers are `0..COUNT`.
     pub const COUNT: usize = 254;
 
-    /// `None` for 254 (internal in OVS) and 255 ("all tables").
+    /// The table with number `n`; `None` for 254, which Open vSwitch uses internally, and for 255, which means "all
+    /// tables" in requests (`OFPTT_ALL`).
     pub fn new(n: u8) -> Option<Self> {
         ((n as usize) < Self::COUNT).then_some(Self(n))
     }
@@ -90,39 +97,40 @@ impl fmt::Display for TableId {
     }
 }
 
-/// Opaque value that a user gives a rule.
+/// A number that a user gives a rule in order to find it again. The switch stores and shows it, and does not
+/// interpret it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cookie(pub u64);
 
-/// A group's number.
+/// The number of a group, 0 to [`GroupId::MAX`], or one of the reserved numbers below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);
 
 impl GroupId {
-    /// Largest number of a group (`OFPG_MAX`).
+    /// The largest number that a group can have (`OFPG_MAX`).
     pub const MAX: Self = Self(0xffff_ff00);
-    /// All groups, in delete and dump requests.
+    /// In requests to delete or dump groups: every group (`OFPG_ALL`).
     pub const ALL: Self = Self(0xffff_fffc);
-    /// No group, in filters: any.
+    /// In filters (`out_group`): rules are selected whether or not they use a group (`OFPG_ANY`).
     pub const ANY: Self = Self(0xffff_ffff);
 }
 
-/// An Ethernet address.
+/// An Ethernet (MAC) address, its six bytes in the order of the wire.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// The address of everybody, ff:ff:ff:ff:ff:ff.
+    /// The broadcast address, ff:ff:ff:ff:ff:ff.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
-    /// The group bit is set: multicast or broadcast.
+    /// Whether the group bit is set, as it is in multicast addresses and in the broadcast address.
     #[inline]
     pub fn is_multicast(self) -> bool {
         self.0[0] & 1 != 0
     }
 
-    /// An address whose frames stay on the link: 01:80:c2:00:00:0x (IEEE 802.1Q-2018 table 8-1), and
-    /// those of the discovery and spanning tree protocols of Cisco and Extreme, as in Open vSwitch.
+    /// Whether switches must not forward frames to this address: 01:80:c2:00:00:0x (IEEE 802.1Q-2018 table 8-1), and
+    /// the addresses of Cisco's and Extreme's discovery and spanning tree protocols. The list is Open vSwitch's.
     #[inline]
     pub fn is_reserved(self) -> bool {
         match self.0 {
@@ -149,32 +157,34 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// A MAC address as a number, for rewrites.
+/// The MAC address as an integer of 48 bits, first byte highest. [`Rewrite`](crate::verdict::Rewrite)s of addresses
+/// have this form.
 pub fn mac_bits(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-/// The reverse of [`mac_bits`].
+/// The MAC address in the lower 48 bits of `bits`; the reverse of [`mac_bits`].
 pub fn mac_of_bits(bits: u64) -> MacAddr {
     let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
     MacAddr([a, b, c, d, e, f])
 }
 
-/// A version of the OpenFlow protocol. Decides which actions exist, how they are named and printed.
+/// A version of the OpenFlow protocol (`-O`). The version decides which actions and matches a request can have and
+/// how dumps print them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OfVersion {
-    /// 1.0, with the Nicira extensions: what OpenFlow tools speak unless told otherwise.
+    /// OpenFlow 1.0 with the Nicira extensions, which `ovs-ofctl` speaks by default.
     #[default]
     OpenFlow10,
-    /// 1.1
+    /// OpenFlow 1.1 brought instructions, groups, `push_vlan` and `metadata`.
     OpenFlow11,
-    /// 1.2
+    /// OpenFlow 1.2 brought extensible matches (OXM) and `set_field`.
     OpenFlow12,
-    /// 1.3
+    /// OpenFlow 1.3 brought the flags `no_packet_counts` and `no_byte_counts`.
     OpenFlow13,
-    /// 1.4
+    /// OpenFlow 1.4 brought `importance`.
     OpenFlow14,
-    /// 1.5
+    /// OpenFlow 1.5 brought masks in `set_field`, buckets with ids, and `selection_method`.
     OpenFlow15,
 }

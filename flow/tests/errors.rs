@@ -1,4 +1,4 @@
-//! What a user reads when a rule is refused.
+//! The error messages for refused rules, word for word.
 
 use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_flow, parse_flow_file_line};

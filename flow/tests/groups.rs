@@ -1,4 +1,4 @@
-//! Groups as Open vSwitch 3.1 dumps them.
+//! Parses groups and compares their dumps with those that Open vSwitch 3.1 printed.
 
 use flow::group::{BucketPlace, Group, GroupMod, GroupStats};
 use flow::text::{

@@ -1,4 +1,5 @@
-//! Rules as Open vSwitch 3.1 read them and dumped them in four versions of OpenFlow.
+//! Compares parser and printer with Open vSwitch 3.1: how it parsed rules, and how it dumped them in four versions
+//! of OpenFlow, is recorded in a file.
 
 use flow::flow_mod::FlowMod;
 use flow::text::{FlowLine, NoPortNames, ParseContext, PrintOptions, parse_flow};
@@ -82,7 +83,7 @@ fn check_dumps(recorded: &Recorded, rule: &FlowMod) {
 }
 
 #[test]
-fn what_it_accepts_is_accepted_and_dumped_alike() {
+fn rules_that_open_vswitch_accepts_are_accepted_and_dumped_alike() {
     for recorded in section("accepted") {
         for lenient in [false, true] {
             let rule = parse_flow(recorded.rule, &context(recorded.version, lenient))
@@ -93,7 +94,7 @@ fn what_it_accepts_is_accepted_and_dumped_alike() {
 }
 
 #[test]
-fn what_it_alters_is_refused_unless_leniency_is_asked_for() {
+fn rules_that_open_vswitch_alters_are_refused_unless_lenient() {
     for recorded in section("altered") {
         assert!(parse_flow(recorded.rule, &context(recorded.version, false)).is_err());
         let rule = parse_flow(recorded.rule, &context(recorded.version, true))
@@ -103,7 +104,7 @@ fn what_it_alters_is_refused_unless_leniency_is_asked_for() {
 }
 
 #[test]
-fn what_it_refuses_is_refused() {
+fn rules_that_open_vswitch_refuses_are_refused() {
     for recorded in section("refused") {
         for lenient in [false, true] {
             let result = parse_flow(recorded.rule, &context(recorded.version, lenient));
@@ -113,7 +114,7 @@ fn what_it_refuses_is_refused() {
 }
 
 #[test]
-fn what_it_dumps_parses_back_to_the_same_dump() {
+fn dumps_of_open_vswitch_parse_back_to_the_same_dump() {
     for recorded in section("accepted") {
         let same = DUMPED.into_iter().zip(&recorded.dumps).find(|(v, _)| *v == recorded.version);
         if let Some((version, dumped)) = same.filter(|(_, dumped)| **dumped != "-") {

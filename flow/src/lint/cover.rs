@@ -1,28 +1,30 @@
-//! Which rule covers a match: tuple space search.
+//! Finds a rule that covers a match: a rule that matches every packet of the match.
 //!
-//! A rule covers a match if its mask is part of the match's mask and its key agrees there. Rules with
-//! one mask are in one table, by their masked key; so the answer takes a step a mask, not a rule.
+//! A rule covers a match if the match looks at every bit that the rule looks at, and wants the same values there.
+//! Rules with equal masks share a hash table whose keys are the masked keys (tuple space search). So a search
+//! takes one probe for each mask, not one comparison for each rule.
 
 use super::LintRule;
 use crate::Match;
 use crate::key::PipelineMask;
 use std::collections::HashMap;
 
-/// The rules of a table.
+/// The rules of one table of the switch, grouped by mask.
 pub(super) struct Cover {
-    /// The one with the highest priority first.
+    /// One for each mask, in the order of falling [`Tuple::highest`].
     tuples: Vec<Tuple>,
 }
 
 /// The rules with one mask.
 struct Tuple {
     mask: Projection,
-    /// The best rule for each key, with its priority.
+    /// For each masked key the rule of highest priority: its priority and its index.
     best: HashMap<Box<[u64]>, (u16, usize)>,
+    /// The highest priority of all rules with this mask.
     highest: u16,
 }
 
-/// The words of a mask that are not zero.
+/// A mask without its zero words: pairs of a word's index in the key and its bits, by ascending index.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Projection(Box<[(usize, u64)]>);
 
@@ -31,14 +33,15 @@ impl Projection {
         Self(mask.words().iter().copied().enumerate().filter(|(_, word)| *word != 0).collect())
     }
 
-    /// The bits that are in both.
+    /// The mask of the bits that both masks have.
     pub(super) fn common(&self, other: &Self) -> Self {
         let word = |i: usize| other.0.iter().find(|(j, _)| *j == i).map_or(0, |(_, word)| *word);
         let words = self.0.iter().map(|&(i, mask)| (i, mask & word(i)));
         Self(words.filter(|(_, word)| *word != 0).collect())
     }
 
-    /// What the match says in these bits.
+    /// Puts the values that the match wants in the bits of this mask into `into`, one element for each word of the
+    /// projection. The old contents of `into` are dropped.
     pub(super) fn project(&self, matching: &Match, into: &mut Vec<u64>) {
         let words = matching.key().words();
         into.clear();
@@ -78,12 +81,13 @@ impl Cover {
         Self { tuples }
     }
 
-    /// Steps that an answer takes.
+    /// The number of masks, which is the number of steps that [`Cover::above`] takes at most.
     pub(super) fn len(&self) -> usize {
         self.tuples.len()
     }
 
-    /// The best rule with a higher priority that covers the match.
+    /// Of the rules that cover the match and have more than `priority`, the index of the one with the highest
+    /// priority.
     pub(super) fn above(&self, matching: &Match, priority: u16) -> Option<usize> {
         let mut found: Option<(u16, usize)> = None;
         let mut key = Vec::new();

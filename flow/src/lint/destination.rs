@@ -1,11 +1,11 @@
-//! Actions that lead nowhere: ports, groups and tables that are not there.
+//! Finds actions that name a port, a group or a table that does not exist.
 
 use super::{Finding, LintRule, Problem, Surroundings, Table, each_action};
 use crate::action::Action;
 use crate::types::{OfPort, TableId};
 use std::collections::BTreeMap;
 
-/// Looks at every action of every rule.
+/// Checks every action of every rule, nested ones included. A rule gets each finding once.
 pub(super) fn check(
     rules: &[LintRule<'_>],
     tables: &BTreeMap<TableId, Table>,

@@ -1,9 +1,13 @@
-//! Packets that come back to a rule by resubmits.
+//! Finds loops: rules whose packets can come back to them by `resubmit` or `goto_table`.
 //!
-//! Tables first: only where a way of tables leads back can packets go round. Then rules: one leads to
-//! another if it sends packets there that the other matches and no better rule takes first. What a
-//! way of several rules makes of a packet is not followed through, so a loop may be told that no
-//! packet can run; none is missed.
+//! 1. A graph of tables has an edge from table A to table B if a rule of A sends packets to B. Loops can only be
+//!    where this graph has a cycle.
+//! 2. In these tables, a graph of rules has an edge from rule R to rule S if R sends packets to S's table that S
+//!    can match and that no rule of higher priority matches first. A depth-first search finds the cycles of this
+//!    graph.
+//!
+//! An edge is computed for one rule at a time: how several rules in a row change a packet is not followed. So every
+//! loop is found, but a loop may be reported that no packet can take.
 
 use super::region::{Hop, hops};
 use super::{Finding, LintRule, Problem, Steps, Table, each_action};
@@ -12,7 +16,7 @@ use crate::action::Action;
 use crate::types::TableId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Tells of the last rule of each loop. False if that took too long.
+/// Adds a finding for the last rule of each loop; `false` if the steps did not suffice.
 pub(super) fn check(
     rules: &[LintRule<'_>],
     tables: &BTreeMap<TableId, Table>,
@@ -31,7 +35,7 @@ pub(super) fn check(
     nodes.values().flatten().all(|&rule| search.from(rule, findings, steps))
 }
 
-/// Tables that a rule sends its packets to.
+/// The tables to which a rule sends packets.
 fn next_tables(rule: &LintRule<'_>) -> BTreeSet<TableId> {
     let mut next = BTreeSet::new();
     each_action(rule.actions, &mut |action| match action {
@@ -46,7 +50,7 @@ fn next_tables(rule: &LintRule<'_>) -> BTreeSet<TableId> {
     next
 }
 
-/// Tables from which a way leads back to them.
+/// The tables that are part of a cycle in the graph of tables. `next` has the destinations of each rule.
 fn tables_on_loops(rules: &[LintRule<'_>], next: &[BTreeSet<TableId>]) -> BTreeSet<TableId> {
     let mut edges: BTreeMap<TableId, BTreeSet<TableId>> = BTreeMap::new();
     for (rule, next) in rules.iter().zip(next).filter(|(_, next)| !next.is_empty()) {
@@ -64,23 +68,27 @@ fn tables_on_loops(rules: &[LintRule<'_>], next: &[BTreeSet<TableId>]) -> BTreeS
     edges.keys().copied().filter(leads_back).collect()
 }
 
-/// Whether a rule is on the way that is being followed, or has been left.
+/// The state of a rule that the depth-first search has reached.
 #[derive(PartialEq)]
 enum State {
-    OnTheWay,
-    Left,
+    /// The rule is on the path from the start of the search to the current rule.
+    OnPath,
+    /// Everything that can be reached from the rule has been searched.
+    Done,
 }
 
-/// A depth-first search over rules.
+/// A depth-first search over the graph of rules.
 struct Search<'a> {
     rules: &'a [LintRule<'a>],
     tables: &'a BTreeMap<TableId, Table>,
-    /// Rules that can be part of a loop.
+    /// By table, the rules that send packets to a table on a cycle.
     nodes: &'a BTreeMap<TableId, Vec<usize>>,
+    /// The rules that the search has reached.
     states: BTreeMap<usize, State>,
 }
 
 impl Search<'_> {
+    /// Searches from `start`, unless the rule was reached before; `false` if the steps did not suffice.
     fn from(&mut self, start: usize, findings: &mut Vec<Finding>, steps: &mut Steps) -> bool {
         if self.states.contains_key(&start) {
             return true;
@@ -88,15 +96,15 @@ impl Search<'_> {
         let Some(first) = self.successors(start, steps) else {
             return false;
         };
-        self.states.insert(start, State::OnTheWay);
-        // Each rule of the way with those that are still to be followed from it.
-        let mut way = vec![(start, first)];
-        let mut told = BTreeSet::new();
-        while let Some((rule, rest)) = way.last_mut() {
+        self.states.insert(start, State::OnPath);
+        // Each rule of the path with the successors that have not been searched yet.
+        let mut path = vec![(start, first)];
+        let mut reported = BTreeSet::new();
+        while let Some((rule, rest)) = path.last_mut() {
             let rule = *rule;
             let Some(next) = rest.pop() else {
-                self.states.insert(rule, State::Left);
-                way.pop();
+                self.states.insert(rule, State::Done);
+                path.pop();
                 continue;
             };
             match self.states.get(&next) {
@@ -104,12 +112,12 @@ impl Search<'_> {
                     let Some(successors) = self.successors(next, steps) else {
                         return false;
                     };
-                    self.states.insert(next, State::OnTheWay);
-                    way.push((next, successors));
+                    self.states.insert(next, State::OnPath);
+                    path.push((next, successors));
                 }
-                Some(State::OnTheWay) if told.insert(rule) => {
-                    let begin = way.iter().position(|(on_way, _)| *on_way == next).unwrap_or(0);
-                    let mut rules: Vec<usize> = way[begin..].iter().map(|(r, _)| *r).collect();
+                Some(State::OnPath) if reported.insert(rule) => {
+                    let begin = path.iter().position(|(on_path, _)| *on_path == next).unwrap_or(0);
+                    let mut rules: Vec<usize> = path[begin..].iter().map(|(r, _)| *r).collect();
                     rules.rotate_right(1);
                     let tables = rules.iter().map(|&r| self.rules[r].table).collect();
                     findings.push(Finding { rule, problem: Problem::Loop { rules, tables } });
@@ -120,7 +128,7 @@ impl Search<'_> {
         true
     }
 
-    /// Rules that packets of this one can come to next. `None` if it takes too long.
+    /// The rules that packets of `rule` can come to next; `None` if the steps did not suffice.
     fn successors(&self, rule: usize, steps: &mut Steps) -> Option<Vec<usize>> {
         let LintRule { table, matching, actions, .. } = self.rules[rule];
         let mut found = Vec::new();
@@ -150,7 +158,7 @@ impl Search<'_> {
     }
 }
 
-/// The packets that two overlapping matches have in common.
+/// The match of the packets that both matches select. The matches must overlap.
 fn both(a: &Match, b: &Match) -> Match {
     let (mut key, mut mask) = (*a.key(), *a.mask());
     for (word, other) in key.words_mut().iter_mut().zip(b.key().words()) {

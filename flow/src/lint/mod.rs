@@ -1,8 +1,15 @@
-//! Rules that are allowed and hardly meant: never matching, ambiguous, endless, leading nowhere.
+//! Lint: finds rules that OpenFlow allows but that their author can hardly have meant (`ofctl lint`).
 //!
-//! Finds a rule that *one* better rule hides, not one that several hide together. Rules are compared
-//! by their masks (`cover`, `overlap`), so that a hundred thousand of them take seconds; what
-//! takes longer than a limit is left out, and the report says so. Nothing here changes anything.
+//! | problem | check | found in |
+//! | --- | --- | --- |
+//! | another rule of higher priority matches every packet of the rule | [`Problem::Shadowed`] | `cover` |
+//! | rules of one priority overlap and act differently | [`Problem::Ambiguous`], [`Problem::Replaced`] | `overlap` |
+//! | packets can come back to the rule without end | [`Problem::Loop`] | `loops`, `region` |
+//! | the rule names a table, port or group that does not exist | [`Problem::EmptyTable`] and the like | `destination` |
+//!
+//! A rule counts as shadowed only if a single rule shadows it, not if several do together. Rules are compared by
+//! their masks, so that a hundred thousand rules take seconds. A check that would take too long is given up, and
+//! the report says which one. Lint reads rules and changes nothing.
 
 mod cover;
 mod destination;
@@ -20,24 +27,24 @@ use cover::Cover;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Comparisons that one report may take: a few seconds.
+/// How many comparisons of two rules one report may take. On common hardware these take a few seconds.
 pub const MAX_STEPS: u64 = 100_000_000;
 
-/// A rule to look at.
+/// A rule as lint sees it.
 #[derive(Clone, Debug)]
 pub struct LintRule<'a> {
     /// The table that the rule is in.
     pub table: TableId,
-    /// The rule's priority; of the rules that match, the highest wins.
+    /// The rule's priority. Of the rules that match a packet, the one with the highest priority is carried out.
     pub priority: u16,
-    /// The packets that the rule is about.
+    /// The match of the rule.
     pub matching: &'a Match,
-    /// What the rule does with them.
+    /// The actions of the rule.
     pub actions: &'a [Action],
 }
 
 impl<'a> From<&'a FlowMod> for LintRule<'a> {
-    /// The rule that this adds.
+    /// The rule that the request adds. A request without a table adds to table 0.
     fn from(rule: &'a FlowMod) -> Self {
         Self {
             table: rule.table.unwrap_or_default(),
@@ -48,61 +55,62 @@ impl<'a> From<&'a FlowMod> for LintRule<'a> {
     }
 }
 
-/// What is known of the switch. What is not known is not looked at.
+/// The ports and groups of the bridge that the rules are for, if the caller knows them.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// Ports that exist, `LOCAL` included if there is one.
+    /// The ports that exist, `LOCAL` included if the bridge has it. `None` leaves outputs unchecked.
     pub ports: Option<BTreeSet<OfPort>>,
-    /// Groups that exist.
+    /// The groups that exist. `None` leaves `group` actions unchecked.
     pub groups: Option<BTreeSet<GroupId>>,
 }
 
-/// Something to look at. Rules are named by their place in the input.
+/// One problem of one rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule it is about.
+    /// The rule, as an index into the rules that [`lint`] was given.
     pub rule: usize,
-    /// What it is.
+    /// The problem of the rule.
     pub problem: Problem,
 }
 
-/// What can be wrong with a rule.
+/// A problem of a rule, *the rule* below. Other rules are named by their indices into the rules that [`lint`] was
+/// given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// A better rule matches all its packets.
+    /// A rule of higher priority matches every packet that the rule matches, so the rule is never carried out.
     Shadowed {
-        /// The better rule.
+        /// The rule of higher priority.
         by: usize,
     },
-    /// A rule of the same priority matches some of its packets and does something else. Which one
-    /// wins is not defined by OpenFlow.
+    /// A rule of the same priority matches some of the packets that the rule matches and has other actions.
+    /// OpenFlow does not define which of the two is carried out.
     Ambiguous {
-        /// The other rule.
+        /// The rule of the same priority.
         with: usize,
     },
-    /// A later rule of the same table, match and priority takes its place.
+    /// A later rule of the input has the same table, match and priority. Adding the later rule replaces this one.
     Replaced {
         /// The later rule.
         by: usize,
     },
-    /// Its packets can come back to it without end.
+    /// Packets of the rule can come back to the rule by resubmits, without end.
     Loop {
-        /// The rules they go through, itself first.
+        /// The rules that such packets go through, beginning with the rule.
         rules: Vec<usize>,
-        /// The tables of these rules.
+        /// The tables of `rules`, in the same order.
         tables: Vec<TableId>,
     },
-    /// It sends packets to a table without rules.
+    /// The rule sends packets to a table without rules.
     EmptyTable {
         /// The table that has no rules.
         table: TableId,
     },
-    /// It outputs to a port that does not exist.
+    /// The rule outputs to a port that does not exist.
     MissingPort {
         /// The number that no port has.
         port: OfPort,
     },
-    /// It uses a group that does not exist.
+    /// The rule uses a group that does not exist.
     MissingGroup {
         /// The number that no group has.
         group: GroupId,
@@ -110,7 +118,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// A word for machines.
+    /// The name that `ofctl lint --json` gives the kind of problem, such as `empty_table`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Shadowed { .. } => "shadowed",
@@ -123,7 +131,7 @@ impl Problem {
         }
     }
 
-    /// The rules that it is about too.
+    /// The indices of the other rules that have a part in the problem.
     pub fn others(&self) -> &[usize] {
         match self {
             Self::Shadowed { by } | Self::Replaced { by } => std::slice::from_ref(by),
@@ -133,7 +141,7 @@ impl Problem {
         }
     }
 
-    /// What to do about it.
+    /// What a user can do about the problem, in English, lower case, without full stop.
     pub fn advice(&self) -> String {
         match self {
             Self::Shadowed { .. } => "delete it, or give it a higher priority".into(),
@@ -182,16 +190,17 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What was found, and what was not looked at.
+/// The problems of a set of rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// In the order of the rules they are about.
+    /// The problems in the order of the rules' indices.
     pub findings: Vec<Finding>,
-    /// What took more steps than were allowed: there may be more of it.
+    /// The checks that were given up because they took too many steps, such as `loops`. There may be more problems
+    /// of these kinds than `findings` has.
     pub unfinished: Vec<&'static str>,
 }
 
-/// Looks at all rules, with at most so many comparisons ([`MAX_STEPS`]).
+/// Checks all rules, with at most `steps` comparisons of two rules (usually [`MAX_STEPS`]).
 pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings, steps: u64) -> Report {
     let mut report = Report::default();
     let mut steps = Steps { left: steps };
@@ -220,26 +229,27 @@ pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings, steps: u64) -> 
     report
 }
 
-/// The rules of one table that have an effect, in order.
+/// The rules of one table, without those that a later rule replaces.
 struct Table {
+    /// Indices of the rules, ascending.
     members: Vec<usize>,
     cover: Cover,
 }
 
-/// Counts down what a report may cost.
+/// The number of comparisons that are left to a report.
 struct Steps {
     left: u64,
 }
 
 impl Steps {
-    /// False when there are not so many left.
+    /// Takes `n` comparisons off; `false` when none is left afterwards.
     fn take(&mut self, n: usize) -> bool {
         self.left = self.left.saturating_sub(n as u64);
         self.left > 0
     }
 }
 
-/// Compares each rule with the better ones of its table; false if that took too long.
+/// Compares each rule with the other rules of its table; `false` if the steps did not suffice.
 fn pairs(
     rules: &[LintRule<'_>],
     table: &Table,
@@ -260,7 +270,7 @@ fn pairs(
     overlap::check(rules, &visible, findings, steps)
 }
 
-/// Calls `visit` with every action, nested ones included.
+/// Calls `visit` with every action, including those inside `clone` and `write_actions`.
 fn each_action<'a>(actions: &'a [Action], visit: &mut dyn FnMut(&'a Action)) {
     for action in actions {
         visit(action);

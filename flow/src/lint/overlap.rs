@@ -1,13 +1,15 @@
-//! Rules of one priority that match the same packets.
+//! Finds rules of equal priority that match the same packets.
 //!
-//! Two masks have some bits in common; rules with these masks overlap if they agree there. So each
-//! pair of masks takes a step a rule, where comparing rules would take one a pair of rules.
+//! Two rules overlap if their keys agree in the bits that both masks have. For each pair of masks, the rules with
+//! the one mask go into a hash table by these bits, and each rule with the other mask is looked up. That takes one
+//! step for each rule, where comparing the rules with each other would take one for each pair of rules.
 
 use super::cover::Projection;
 use super::{Finding, LintRule, Problem, Steps};
 use std::collections::{BTreeMap, HashMap};
 
-/// Takes the rules out of `members` that a later rule replaces, as the switch does, and tells.
+/// Removes from `members` each rule that a later rule with the same match and priority replaces, as the switch
+/// would, and adds a finding for it.
 pub(super) fn replaced(
     rules: &[LintRule<'_>],
     members: &mut Vec<usize>,
@@ -30,8 +32,8 @@ pub(super) fn replaced(
     });
 }
 
-/// Tells of each rule that overlaps with an earlier one of its priority that does something else.
-/// False if that took too long.
+/// Adds a finding for each rule that overlaps with an earlier rule of the same priority and other actions; `false`
+/// if the steps did not suffice.
 pub(super) fn check(
     rules: &[LintRule<'_>],
     members: &[usize],
@@ -62,8 +64,8 @@ pub(super) fn check(
     true
 }
 
-/// For each of `ours` the first of `theirs` that came before it, agrees in the bits of `common` and
-/// does something else.
+/// For each rule of `ours`, finds the first rule of `theirs` that is earlier, agrees with the rule in the bits of
+/// `common` and has other actions. `twins` keeps the earliest such rule for each rule.
 fn first_twins(
     rules: &[LintRule<'_>],
     common: &Projection,
@@ -71,8 +73,8 @@ fn first_twins(
     theirs: &[usize],
     twins: &mut BTreeMap<usize, usize>,
 ) {
-    // Of the rules with one key the first, and the first that does something else than that one: one
-    // of the two is the first that does something else than any given rule.
+    // For each key two rules suffice: the first one, and the first one whose actions differ from the first one's.
+    // For a rule with any actions, the first rule of `theirs` with other actions is one of these two.
     let mut firsts: HashMap<Box<[u64]>, (usize, Option<usize>)> = HashMap::new();
     let mut key = Vec::new();
     for &rule in theirs {

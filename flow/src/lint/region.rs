@@ -1,7 +1,8 @@
-//! What is known of the packets that a rule resubmits.
+//! Computes which packets a rule sends to other tables.
 //!
-//! A packet that matched has the values of the match; actions change some of them. What an action
-//! leaves unknown is forgotten, so a region may be too large, never too small.
+//! A packet that matched the rule has the values of the match, until an action changes them. A field whose new
+//! value depends on the packet counts as unknown. So the computed set may have packets that the rule never sends,
+//! and it has every packet that the rule does send.
 
 use crate::action::{Action, Writes};
 use crate::fields::FieldId;
@@ -9,19 +10,22 @@ use crate::key::Headers;
 use crate::types::{OfPort, TableId};
 use crate::{Match, PipelineKey, PipelineMask};
 
-/// A table that packets are sent to, and which packets these are.
+/// One `resubmit` or `goto_table` of a rule.
 pub(super) struct Hop {
+    /// The table to which the rule sends packets.
     pub(super) table: TableId,
+    /// A match that every such packet meets.
     pub(super) packets: Match,
 }
 
-/// Where a rule of `table` sends its packets, in order.
+/// Every `resubmit` and `goto_table` of a rule of `table`, in the order of its actions.
 pub(super) fn hops(table: TableId, matching: &Match, actions: &[Action]) -> Vec<Hop> {
     let mut hops = Vec::new();
     Region { key: *matching.key(), mask: *matching.mask() }.walk(table, actions, &mut hops);
     hops
 }
 
+/// The packets at some point of an action list: those that have the values of `key` in the bits of `mask`.
 #[derive(Clone, Copy)]
 struct Region {
     key: PipelineKey,
@@ -35,12 +39,12 @@ impl Region {
                 Action::GotoTable(table) => hops.push(self.hop(*table, None)),
                 Action::Resubmit { in_port, table: to } => {
                     hops.push(self.hop(to.unwrap_or(table), *in_port));
-                    // The rules over there may change anything.
+                    // The rules of that table may change every field before the pipeline comes back.
                     *self = Self { key: PipelineKey::default(), mask: PipelineMask::default() };
                 }
                 Action::Clone(inner) => (*self).clone().walk(table, inner, hops),
                 Action::WriteActions(inner) => {
-                    // They are executed at the very end.
+                    // An action set is carried out when the pipeline ends, on packets that other rules have changed.
                     let mut unknown = Self { key: self.key, mask: PipelineMask::default() };
                     unknown.walk(table, inner, hops);
                 }
@@ -82,7 +86,7 @@ impl Region {
     }
 }
 
-/// Fields that share the tag's bits with the one that says there is a tag.
+/// Whether a write of the field also sets the tag-present bit. Then the whole of `vlan_tci` becomes unknown.
 fn is_vlan(field: FieldId) -> bool {
     matches!(field, FieldId::VlanVid | FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp)
 }

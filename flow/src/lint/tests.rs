@@ -68,7 +68,7 @@ fn a_rule_that_is_given_twice_is_replaced() {
     check(&["tcp,actions=1", "table=1,tcp,actions=1", "priority=1,udp,actions=1"], &[]);
 }
 
-/// Every rule against every other, as the definition says.
+/// The problems found by comparing each rule with each other rule, straight from the definitions: the oracle.
 fn by_comparing_all(rules: &[FlowMod]) -> Vec<(usize, &'static str)> {
     let is_shadowed = |r: &FlowMod| {
         rules.iter().any(|b| b.priority > r.priority && b.matching.covers(&r.matching))
@@ -92,7 +92,7 @@ fn by_comparing_all(rules: &[FlowMod]) -> Vec<(usize, &'static str)> {
 #[test]
 fn masks_find_what_comparing_all_rules_finds() {
     let mut texts = Vec::new();
-    // A small generator is seed enough: every run sees the same rules.
+    // A fixed seed: every run sees the same rules.
     let mut state = 1u32;
     let mut random = |n: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -124,7 +124,7 @@ fn masks_find_what_comparing_all_rules_finds() {
 }
 
 #[test]
-fn what_takes_too_long_is_left_out_and_said() {
+fn a_check_that_takes_too_long_is_given_up_and_reported() {
     let rules = parse(&["priority=9,ip,actions=1", "priority=5,tcp,actions=2"]);
     let report = report(&rules, 1);
     assert_eq!(report.unfinished, ["rules that hide or overlap each other"]);
@@ -150,15 +150,15 @@ fn a_way_back_to_the_same_table_is_a_loop() {
 
 #[test]
 fn a_resubmit_that_cannot_come_back_is_no_loop() {
-    // As if from another port.
+    // The resubmit pretends another ingress port, which the rule does not match.
     check(&["in_port=1,actions=resubmit(2,0)", "in_port=2,actions=1"], &[]);
     check(&["in_port=1,actions=resubmit(2,0)", "in_port=2,actions=resubmit(1,0)"], &[(1, "loop")]);
-    // A register that ends the way.
+    // The rule sets a register that it does not match again.
     check(
         &["priority=9,reg0=1,actions=2", "priority=1,actions=set_field:1->reg0,resubmit(,0)"],
         &[],
     );
-    // Other packets.
+    // The second rule matches other packets than the first one sends.
     check(&["tcp,actions=resubmit(,1)", "table=1,udp,actions=resubmit(,0)"], &[]);
     check(&["ip,actions=dec_ttl,resubmit(,0)"], &[(0, "loop")]);
     check(&["ip,nw_ttl=1,actions=mod_nw_ttl:2,resubmit(,0)", "udp,nw_ttl=2,actions=1"], &[]);

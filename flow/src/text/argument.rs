@@ -1,4 +1,4 @@
-//! Arguments of actions: what stands behind the colon or in the parentheses.
+//! Parses the arguments of actions: the text behind the colon or in the parentheses.
 
 use super::error::Fault;
 use super::pairs::Pairs;
@@ -11,16 +11,19 @@ use crate::action::{Action, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
 use crate::types::{MacAddr, OfPort, TableId};
 
-/// What a message can say of the width of a field that holds a port.
+/// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits for the width minus one.
 const MAX_PORT_BITS: u16 = 64;
 
-/// The shortest frame that `output(...,max_len=N)` can send.
+/// The smallest `max_len` of `output(port=PORT,max_len=N)`: the size of an Ethernet header in bytes.
 const MIN_TRUNCATED: u32 = 14;
 
-/// The argument of an action.
+/// The argument of an action. Each method parses the argument of one action or one kind of value; faults begin with
+/// the action's name.
 #[derive(Clone, Copy)]
 pub(super) struct Argument<'a> {
+    /// The name of the action, or of an argument within parentheses (`max_len`).
     pub(super) name: &'a str,
+    /// The text of the argument; empty if there is none.
     pub(super) text: &'a str,
     pub(super) context: &'a ParseContext<'a>,
 }
@@ -32,7 +35,7 @@ impl<'a> Argument<'a> {
 
     pub(super) fn number(self, max: u64) -> Result<u64, Fault> {
         let read = match self.context.lenient {
-            // Numbers of 16 bits and less are checked there, too.
+            // Open vSwitch checks numbers of up to 16 bits, and cuts longer ones off at 32 bits.
             true => match number::strtoull(self.text, 0) {
                 Some((n, "")) if n <= max => Ok(n),
                 Some((n, "")) if max == u32::MAX.into() => Ok(n & max),
@@ -233,12 +236,12 @@ impl<'a> Argument<'a> {
         Ok(Action::SetField { field, value, mask, form })
     }
 
-    /// The value of a `set_field`. A VLAN id may come without the tag-present bit here.
+    /// Parses the value of a `set_field`. Unlike in a match, a VLAN id may lack the tag-present bit.
     fn assigned(self, field: FieldId, text: &str) -> Result<Masked, Fault> {
         let lenient = self.context.lenient;
         let is_vlan = matches!(field, FieldId::VlanVid | FieldId::VlanTci);
         let masked = match text.split_once('/') {
-            // Unlike a match, an assignment can have a mask for every field; dumps of 1.5 do.
+            // An assignment can have a mask of every field, unlike a match. Dumps of OpenFlow 1.5 have such masks.
             Some((value, mask)) if !lenient && !field.def().maskable => {
                 let max = field.def().whole;
                 let (value, mask) = (number::at_most(value, max)?, number::at_most(mask, max)?);
@@ -250,7 +253,7 @@ impl<'a> Argument<'a> {
         if masked.value & !all != 0 || masked.value & !field.def().legal & masked.mask != 0 {
             return Err(Fault::new(format!("{text} is too large")));
         }
-        // In a match a prefix names a network, but here bits of an address would be lost.
+        // In a match, 10.0.0.1/24 names a network. Here bits of the address would be lost.
         if !lenient && masked.value & !masked.mask != 0 {
             return Err(Fault::new(format!("{text} has bits outside its mask")));
         }
@@ -313,7 +316,10 @@ impl<'a> Argument<'a> {
             Some("ct") => {
                 return Err(Fault::new("resubmit: this switch has no connection tracking"));
             }
-            Some(other) => return Err(Fault::new(format!("resubmit: what is {other:?}?"))),
+            Some(other) => {
+                return Err(Fault::new(format!("resubmit: {other:?} is one argument too many"))
+                    .hint("write resubmit(PORT,TABLE)"));
+            }
         }
         if in_port.is_none() && table.is_none() {
             return Err(Fault::new("resubmit needs a port or a table")
@@ -334,7 +340,7 @@ impl<'a> Argument<'a> {
         Ok(Action::CheckPktLarger { len: self.with(self.name, len).u16(u16::MAX)?, dst })
     }
 
-    /// `01.02.03` or `010203`
+    /// Parses bytes in hexadecimal, with or without dots: `01.02.03`, `010203`.
     pub(super) fn hex_bytes(self) -> Result<Vec<u8>, Fault> {
         let mut bytes = Vec::new();
         let mut rest = self.text.as_bytes();
@@ -387,7 +393,7 @@ fn check_writable(sub: Subfield) -> Result<(), Fault> {
     }
 }
 
-/// Whether a value fits into so many bits.
+/// Checks that a value has no one-bit beyond the width of the subfield.
 pub(super) fn fits(text: &str, value: u128, sub: Subfield) -> Result<(), Fault> {
     if value & !ones(sub.n_bits) != 0 {
         return Err(Fault::new(format!("{text} does not fit into {} bits", sub.n_bits)));

@@ -1,7 +1,8 @@
-//! Whether the actions of a rule can apply to the packets of its match.
+//! Checks that the actions of a rule can apply to the packets of its match: `mod_nw_src` needs IPv4 packets.
 //!
-//! OpenFlow 1.0 lets an action that does not fit do nothing; later versions refuse the rule
-//! (`OFPBAC_MATCH_INCONSISTENT`). Some actions are refused by all. This follows Open vSwitch.
+//! In OpenFlow 1.0, an action for a header that the packet lacks does nothing. Later versions refuse the rule
+//! (`OFPBAC_MATCH_INCONSISTENT`). Some actions, such as `set_field`, are refused in every version. The checks are
+//! those of Open vSwitch (`ofpacts_check`).
 
 use super::error::Fault;
 use super::protocol::Protocols;
@@ -12,29 +13,32 @@ use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use crate::types::{OfPort, TableId};
 
-/// What the check of a list found.
-pub(super) struct Verdict {
-    /// The formats that accept the list.
+/// The result of the check of a list that some version accepts.
+pub(super) struct Consistency {
+    /// The flow formats that accept the list.
     pub(super) usable: Protocols,
-    /// The first action that can do nothing, and what it would need.
+    /// The index of the first action that the packets lack the header for, and the prerequisite that the match would
+    /// have to imply. `None` if every action applies.
     pub(super) mismatch: Option<(usize, Prerequisite)>,
 }
 
-/// An action that no version accepts, by its index.
+/// An action that no version accepts.
 pub(super) struct Refused {
+    /// The index of the action in the outermost list.
     pub(super) index: usize,
     pub(super) fault: Fault,
 }
 
-/// Checks the actions of a rule in a table (`None`: not known).
+/// Checks the actions of a rule. `table` is the table of the rule; `None` skips the check that `goto_table` goes
+/// forward.
 pub(super) fn check(
     actions: &[Action],
     matching: &Match,
     table: Option<TableId>,
-) -> Result<Verdict, Refused> {
+) -> Result<Consistency, Refused> {
     let mut checker = Checker { table, usable: Protocols::ANY, mismatch: None };
     checker.list(actions, &mut Sketch::new(matching))?;
-    Ok(Verdict { usable: checker.usable, mismatch: checker.mismatch })
+    Ok(Consistency { usable: checker.usable, mismatch: checker.mismatch })
 }
 
 struct Checker {
@@ -55,7 +59,8 @@ impl Checker {
                     self.mismatch = before.or(inside);
                 }
                 Action::WriteActions(nested) => {
-                    // An action set is executed later, on packets that are not known here.
+                    // An action set is carried out when the pipeline ends. Nothing is known here of the packets
+                    // then.
                     let mut set = Self { table: None, usable: Protocols::ANY, mismatch: None };
                     set.list(nested, &mut sketch.clone())
                         .map_err(|refused| Refused { index, ..refused })?;
@@ -75,7 +80,7 @@ impl Checker {
         Ok(())
     }
 
-    /// What the action needs to have an effect.
+    /// The prerequisite that the packet must meet for the action to have an effect; `None` if there is none.
     fn one(&self, action: &Action, sketch: &Sketch<'_>) -> Result<Option<Prerequisite>, Fault> {
         let mut needed = None;
         match action {
@@ -167,7 +172,7 @@ fn read_only(field: FieldId) -> Fault {
     Fault::new(format!("{} cannot be changed", field.def().name))
 }
 
-/// The message for an action that can do nothing.
+/// The fault of an action, or of a field in an action, whose header the match does not imply.
 pub(super) fn inconsistent(name: &str, needed: Prerequisite) -> Fault {
     let words = needed.keywords();
     let add = words.first().copied().unwrap_or_default();

@@ -1,11 +1,16 @@
-//! A rule as a version of OpenFlow expresses it.
+//! Converts rules to what a message of an OpenFlow version can say.
 //!
-//! A rule is sent to the switch in a message of one version and dumped in another, and each has its
-//! own vocabulary: `mod_nw_tos:8` of 1.0 is `set_field:2->ip_dscp` in 1.3, `goto_table:4` of 1.3
-//! is `resubmit(,4)` in 1.0, which has no `push_vlan` at all. This is the way of a rule through a
-//! message: what comes out at the other end. Parsing applies it for the version of the request,
-//! printing for the version of the dump, and both follow Open vSwitch, losses included: 1.0 forgets
-//! the mask of a `set_field` that it writes as `mod_dl_src`, and all of `write_actions`.
+//! A user sends a rule to Open vSwitch in a message of one version and dumps it in a message of another. The
+//! versions have different actions:
+//!
+//! - `mod_nw_tos:8` in OpenFlow 1.0 is `set_field:2->ip_dscp` in 1.3.
+//! - `goto_table:4` in 1.3 is `resubmit(,4)` in 1.0.
+//! - `push_vlan` has no counterpart in 1.0.
+//!
+//! The functions of this module return the match and the actions that a receiver decodes from such a message. The
+//! parser uses them with the version of the request, and the printer with the version of the dump. The results are
+//! those of Open vSwitch, including what gets lost: in 1.0, the mask of a `set_field` that becomes `mod_dl_src`,
+//! and all of `write_actions`.
 
 use super::sketch::Sketch;
 use crate::action::{Action, SetFieldForm};
@@ -18,13 +23,14 @@ use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
 use packet::wire::{eth_type, ip_proto};
 use std::borrow::Cow;
 
-/// A match in a request of the version. Extensible matches have the VLAN id and the priority as
-/// fields of their own: the priority is exact, and needs a tag.
+/// The match after a request of `version` has carried it.
+///
+/// Extensible matches (OXM) have two fields for the VLAN tag. The priority field has no mask, and needs a tag.
 pub(super) fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow12 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
 
-/// A match in a dump of the version. Those of 1.1 have extensible matches, too.
+/// The match as a dump of `version` shows it. Unlike requests, dumps of OpenFlow 1.1 have extensible matches too.
 pub(super) fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow11 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
@@ -51,7 +57,7 @@ fn extensible(matching: &Match) -> Cow<'_, Match> {
     Cow::Owned(Match::new(&key, &mask))
 }
 
-/// The actions of a rule in a message of the version.
+/// The actions after a message of `version` has carried them.
 pub(super) fn actions<'a>(
     actions: &'a [Action],
     version: OfVersion,
@@ -63,7 +69,7 @@ pub(super) fn actions<'a>(
     Cow::Owned(list(actions, version, &mut Sketch::new(matching)))
 }
 
-/// The same in every version, whatever the packet.
+/// Whether messages of every version carry the action unchanged, whatever the packet.
 fn is_universal(action: &Action) -> bool {
     matches!(
         action,
@@ -99,8 +105,10 @@ fn list(actions: &[Action], version: OfVersion, sketch: &mut Sketch<'_>) -> Vec<
     out
 }
 
+/// Appends the counterpart of one action to a list.
 struct Writer<'a> {
     version: OfVersion,
+    /// What is known of the packet in front of the action.
     sketch: &'a Sketch<'a>,
     out: &'a mut Vec<Action>,
 }
@@ -117,7 +125,7 @@ impl Writer<'_> {
                 self.tag_first(*push_if_untagged);
                 self.set_vlan_pcp(*pcp);
             }
-            // 1.0 tags a frame when it sets its VLAN id, which is expected to follow.
+            // In 1.0, the action that sets the VLAN id also pushes the tag. Such an action is expected to follow.
             Action::PushVlan(_) if version == OpenFlow10 => {}
             Action::SetEthSrc(mac) if version >= OpenFlow12 => {
                 self.set_field(FieldId::EthSrc, mac_bits(*mac));
@@ -168,7 +176,7 @@ impl Writer<'_> {
             }
             Action::WriteActions(actions) if version >= OpenFlow11 => {
                 let actions = list(actions, version, &mut self.sketch.clone());
-                // An empty instruction is not sent.
+                // Open vSwitch leaves an empty instruction out of the message.
                 if !actions.is_empty() {
                     self.out.push(Action::WriteActions(actions));
                 }
@@ -179,7 +187,8 @@ impl Writer<'_> {
                 self.out.push(Action::Resubmit { in_port: None, table: Some(*table) });
             }
             Action::Note(bytes) => {
-                // A note fills its message: 6 bytes, then multiples of 8.
+                // `NXAST_NOTE` is padded with zeros to a multiple of 8 bytes, of which 10 are its header: notes
+                // have 6, 14, 22 ... bytes.
                 let mut bytes = bytes.clone();
                 let len = (bytes.len() + 2).max(1).next_multiple_of(8) - 2;
                 bytes.resize(len, 0);
@@ -199,7 +208,7 @@ impl Writer<'_> {
         self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::Load });
     }
 
-    /// 1.0 sets a VLAN id by pushing a tag if there is none; later versions say so.
+    /// In 1.0, setting a VLAN id pushes a tag onto an untagged frame. Later versions need a `push_vlan` in front.
     fn tag_first(&mut self, push_if_untagged: bool) {
         if self.version > OpenFlow10 && push_if_untagged && !self.sketch.is_tagged() {
             self.out.push(Action::PushVlan(eth_type::VLAN));
@@ -230,7 +239,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The field depends on the protocol; without one the old action stays.
+    /// Sets the port field of the packet's transport protocol. If the protocol is not known, `action` stays as it
+    /// is.
     fn set_l4(&mut self, [tcp, udp, sctp]: [FieldId; 3], port: u16, action: &Action) {
         match self.sketch.nw_proto() {
             ip_proto::TCP => self.set_field(tcp, port.into()),
@@ -243,7 +253,7 @@ impl Writer<'_> {
     fn assignment(&mut self, field: FieldId, value: u128, mask: u128, form: SetFieldForm) {
         let is_whole = form == SetFieldForm::SetField && mask == field.full_mask();
         if self.version >= OpenFlow15 {
-            // There is only one form left.
+            // 1.5 has `set_field` with masks, and no `load`.
             let covers = mask & field.full_mask() == field.full_mask();
             let form = match form {
                 SetFieldForm::Load if covers && !fills_its_bytes(field, mask) => {
@@ -265,13 +275,13 @@ impl Writer<'_> {
         }
     }
 
-    /// The Nicira form of a whole field, of which some bits may never be one (`arp_op`, `nw_tos`).
+    /// Loads (`NXAST_REG_LOAD`) every bit of a field, including those that must be zero (`arp_op`, `nw_tos`).
     fn load_whole(&mut self, field: FieldId, value: u128) {
         self.loads(field, value, ones(field.def().bits));
     }
 
-    /// The Nicira form: one action for each run of bits, or one with a mask if the field has no
-    /// 32-bit number.
+    /// One `load` (`NXAST_REG_LOAD`) for each run of one-bits in the mask. An experimenter field has no NXM header
+    /// of 32 bits, which `load` needs, and gets a `set_field` with a mask.
     fn loads(&mut self, field: FieldId, value: u128, mask: u128) {
         let has_short_number = field.def().wire.first().is_some_and(|w| w.experimenter == 0);
         if !has_short_number {
@@ -286,7 +296,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The actions that 1.0 and 1.1 have for some fields. They have no mask.
+    /// The `mod_` actions that 1.0 and 1.1 have for some fields. They have no mask, which gets lost. Other fields
+    /// get `load`s.
     fn legacy(&mut self, field: FieldId, value: u128, mask: u128, is_whole: bool) {
         match field {
             FieldId::VlanTci if value as u16 & VLAN_CFI == 0 => self.out.push(Action::StripVlan),
@@ -312,7 +323,8 @@ impl Writer<'_> {
     }
 }
 
-/// A mask of all bytes of the field, padding included.
+/// Whether the mask has every bit of the bytes that a value has in a message, including bits beyond the field's
+/// width.
 fn fills_its_bytes(field: FieldId, mask: u128) -> bool {
     mask == ones(8 * field.def().wire_len() as u16)
 }

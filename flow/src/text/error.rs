@@ -1,11 +1,11 @@
-//! What was wrong with a rule, where, and what would have been right.
+//! The error of a text that was refused: what is wrong, where, and what would be right.
 
 use std::fmt;
 use std::ops::Range;
 
-/// A text that was refused.
+/// Why a text was refused.
 ///
-/// `Display` is one line; [`TextError::render`] adds the text with carets under the culprit.
+/// `Display` gives one line. [`TextError::render`] also shows the text, with carets under the part that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextError {
     message: String,
@@ -14,7 +14,7 @@ pub struct TextError {
 }
 
 impl TextError {
-    /// An error about `part`, which is a piece of `text`.
+    /// An error about `part`, which is a subslice of `text`. If it is not, the error is about all of `text`.
     pub(super) fn at(text: &str, part: &str, fault: impl Into<Fault>) -> Self {
         let Fault { message, hint } = fault.into();
         let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
@@ -25,22 +25,23 @@ impl TextError {
         Self { message, span, hint }
     }
 
-    /// What was wrong.
+    /// What is wrong: lower case, without full stop, usually headed by the name of the field or action.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Bytes of the text that it was about.
+    /// The part of the text that is wrong, as a range of byte offsets.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
-    /// What would have been right, if there is a good guess.
+    /// What the user can write instead; `None` if there is no good guess.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The message, the text with carets under the culprit, and the hint.
+    /// The message, the text with carets under the part that is wrong, and the hint. `text` is the one that was
+    /// parsed.
     ///
     /// ```text
     /// nw_dst: "10.0.0.300" is not an IPv4 address or prefix
@@ -60,7 +61,7 @@ impl TextError {
         out
     }
 
-    /// As [`TextError::render`], headed by the place in a file: `flows.txt:12: ...`.
+    /// As [`TextError::render`], with file name and line number (from 1) in front: `flows.txt:12: ...`.
     pub fn render_in_file(&self, file: &str, line: usize, text: &str) -> String {
         format!("{file}:{line}: {}", self.render(text))
     }
@@ -78,7 +79,7 @@ impl fmt::Display for TextError {
 
 impl std::error::Error for TextError {}
 
-/// An error whose place the caller knows.
+/// An error without its place in the text, which the caller adds ([`TextError::at`]).
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) message: String,
@@ -94,7 +95,7 @@ impl Fault {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Puts the name of the field or argument in front.
+    /// Puts the name of the field or action in front of the message: `nw_dst: ...`.
     pub(super) fn of(self, name: &str) -> Self {
         Self { message: format!("{name}: {}", self.message), ..self }
     }

@@ -1,8 +1,9 @@
-//! The language of rules: `priority=10,tcp,nw_dst=10.0.0.0/8,tp_dst=80,actions=output:2`.
+//! Parses and prints rules, groups and packet-outs: `priority=10,tcp,nw_dst=10.0.0.0/8,tp_dst=80,actions=output:2`.
 //!
-//! It is the language of `ovs-ofctl`: what its users type is accepted, what its dumps show is
-//! shown, byte for byte. Between text and rule stands a version of OpenFlow, because its messages
-//! shape what they carry:
+//! The language is that of `ovs-ofctl`. This module accepts what users of `ovs-ofctl` type, and prints dumps that
+//! are the same byte for byte. `ovs-ofctl` sends each rule in a message of some OpenFlow version (`-O`), and a
+//! message cannot carry everything that the text can say. So text becomes a rule, and a rule becomes text, by way
+//! of a version:
 //!
 //! ```text
 //! text ─► match, actions as written ─► checked, as the version carries them ─► FlowMod
@@ -11,10 +12,12 @@
 //!         dialect                      print
 //! ```
 //!
-//! Reading is strict: what Open vSwitch would silently change (`nw_dst=10.0.0.300`,
-//! `dl_vlan=5000`, `tcp_dst=80` without `tcp`, a field twice) is an error that says what is wrong,
-//! where, and what would be right. [`ParseContext::lenient`] does instead what Open vSwitch 3.1
-//! does. Nothing here knows which ports or groups exist, except for the names of ports.
+//! Parsing is strict by default. Text that Open vSwitch would silently change (`nw_dst=10.0.0.300`,
+//! `dl_vlan=5000`, `tcp_dst=80` without `tcp`, a field given twice) is refused with a [`TextError`], which says
+//! what is wrong, where, and what would be right. With [`ParseContext::lenient`], such text is changed as Open
+//! vSwitch 3.1 changes it.
+//!
+//! The parser does not know which tables, ports and groups exist; it only knows the names of ports ([`PortNames`]).
 
 mod argument;
 mod consistency;
@@ -60,20 +63,20 @@ use crate::matching::Match;
 use crate::types::{OfVersion, TableId};
 use error::Fault;
 
-/// Priority of a rule that does not say.
+/// The priority of a rule without `priority=`, as in Open vSwitch (`OFP_DEFAULT_PRIORITY`).
 pub const DEFAULT_PRIORITY: u16 = 32768;
 
-/// How to read.
+/// The settings of a parser.
 #[derive(Clone, Copy)]
 pub struct ParseContext<'a> {
-    /// The version of OpenFlow that the request is made in (`-O`).
+    /// The version of OpenFlow in which the request is made (`-O`).
     pub version: OfVersion,
-    /// What the rule is for; decides which attributes it can have. Filters of dumps are read as
-    /// [`Command::Delete`].
+    /// The command that the rule is for. It decides which attributes the rule can have and whether it has actions.
+    /// [`parse_filter`] overrides it.
     pub command: Command,
-    /// Accept, and alter, what Open vSwitch accepts and alters.
+    /// Whether text that Open vSwitch 3.1 accepts and changes is accepted and changed likewise, instead of refused.
     pub lenient: bool,
-    /// The names that ports have.
+    /// The ports that rules can name. The default, [`NoPortNames`], has none: then rules use numbers.
     pub ports: &'a dyn PortNames,
 }
 
@@ -88,28 +91,29 @@ impl Default for ParseContext<'_> {
     }
 }
 
-/// Reads a match alone: `tcp,nw_dst=10.0.0.1`.
+/// Parses a match without attributes and actions: `tcp,nw_dst=10.0.0.1`.
 ///
 /// # Errors
 ///
-/// What [`parse_flow`] refuses; also attributes of rules.
+/// The match is one that [`parse_flow`] would refuse, or the text has an attribute of a rule, such as `priority`.
 pub fn parse_match(text: &str, context: &ParseContext<'_>) -> Result<Match, TextError> {
     parse_flow::only_match(text, context)
 }
 
-/// Reads a list of actions alone, for a packet-out: `mod_vlan_vid:5,output:2`. Without a match
-/// nothing is known of the packet, so nothing is said about actions that may not apply to it.
+/// Parses a list of actions without a match: `mod_vlan_vid:5,output:2`. Because nothing is known of the packet,
+/// actions for headers that the packet may not have are accepted.
 ///
 /// # Errors
 ///
-/// Unknown actions and arguments that make no sense, actions out of order.
+/// An action is unknown, an argument is not valid, or instructions stand in the wrong order.
 pub fn parse_actions(text: &str, context: &ParseContext<'_>) -> Result<Vec<Action>, TextError> {
     let mut parser = parse_action::ActionParser::new(text, context);
     let actions = parser.list(text, order::Nesting::Outermost)?;
     Ok(dialect::actions(&actions, context.version, &Match::any()).into_owned())
 }
 
-/// A line of a file without its comment; `None` if nothing is left.
+/// A line of a file without its comment (`#` to the end of the line) and without blanks around it; `None` if
+/// nothing is left.
 ///
 /// ```
 /// use flow::text::strip_comment;
@@ -121,7 +125,7 @@ pub fn strip_comment(line: &str) -> Option<&str> {
     (!code.is_empty()).then_some(code)
 }
 
-/// A table by number; `None` is 255, all tables.
+/// Parses the number of a table, 0 to 253; `None` for 255, which means all tables.
 fn table_number(text: &str) -> Result<Option<TableId>, Fault> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u8>() {

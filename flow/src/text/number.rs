@@ -1,11 +1,12 @@
-//! Numbers.
+//! Parses numbers.
 //!
-//! Strictly: decimal or `0x`, without sign, and it must fit. Leniently: what C's `strtoull` and
-//! Open vSwitch make of it, which accepts octal, signs and, for 32 bits, silently drops the rest.
+//! Strict parsing ([`integer`], [`at_most`]) accepts decimal numbers and hexadecimal ones with `0x`, without sign,
+//! and refuses what does not fit. Lenient parsing ([`strtoull`], [`field_bytes`]) does what C's `strtoull` and
+//! Open vSwitch do: octal numbers and signs are accepted.
 
 use super::error::Fault;
 
-/// A number of at most `max`.
+/// Parses a number from 0 to `max`, strictly.
 pub(super) fn at_most(text: &str, max: u128) -> Result<u128, Fault> {
     let value = integer(text)?;
     if value > max {
@@ -15,7 +16,8 @@ pub(super) fn at_most(text: &str, max: u128) -> Result<u128, Fault> {
     Ok(value)
 }
 
-/// A decimal or hexadecimal number.
+/// Parses a decimal or hexadecimal number of up to 128 bits, strictly. Leading zeros are refused, because they
+/// mean octal to some programs.
 pub(super) fn integer(text: &str) -> Result<u128, Fault> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let is_octal = hex.is_none() && text.len() > 1 && text.starts_with('0');
@@ -29,8 +31,8 @@ pub(super) fn integer(text: &str) -> Result<u128, Fault> {
     }
 }
 
-/// The value of digits, if there is nothing else and it surely fits: some values of more than 59 bits
-/// are not read.
+/// The number that `text` is, if the text consists of digits only. `None` also for some numbers of 64 bits,
+/// because the cheap overflow test does not tell them from longer ones.
 pub(super) fn digits<const RADIX: u32>(text: &str) -> Option<u64> {
     let mut value = 0u64;
     for b in text.bytes() {
@@ -42,7 +44,7 @@ pub(super) fn digits<const RADIX: u32>(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(value)
 }
 
-/// What is a longer number, or none.
+/// As [`integer`], for text that [`digits`] does not read: a longer number, or an error.
 #[cold]
 fn long_or_wrong(text: &str, hex: Option<&str>, is_octal: bool) -> Result<u128, Fault> {
     let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
@@ -58,7 +60,7 @@ fn long_or_wrong(text: &str, hex: Option<&str>, is_octal: bool) -> Result<u128, 
     u128::from_str_radix(digits, radix).map_err(|_| Fault::new(format!("{text} is too large")))
 }
 
-/// Leading zeros mean octal to some programs and nothing to others.
+/// The fault of a decimal number with leading zeros. The hint gives both possible meanings.
 fn octal(text: &str) -> Fault {
     let plain = text.trim_start_matches('0');
     let plain = if plain.is_empty() { "0" } else { plain };
@@ -75,8 +77,8 @@ fn in_base_of(text: &str, value: u128) -> String {
     if text.starts_with("0x") { format!("{value:#x}") } else { value.to_string() }
 }
 
-/// C's `strtoull(text, &rest, base)`; base 0 means that a prefix decides. `None` on overflow or
-/// without a digit.
+/// C's `strtoull(text, &rest, base)`: the number and the text behind it. With base 0, the prefix `0x` means
+/// hexadecimal and `0` octal. `None` if the number overflows or there is no digit.
 pub(super) fn strtoull(text: &str, base: u32) -> Option<(u64, &str)> {
     let body = text.trim_start_matches([' ', '\t', '\r', '\n']);
     let (negative, body) = match body.as_bytes().first() {
@@ -99,7 +101,8 @@ pub(super) fn strtoull(text: &str, base: u32) -> Option<(u64, &str)> {
     Some((if negative { value.wrapping_neg() } else { value }, &digits[len..]))
 }
 
-/// Open vSwitch's `parse_int_string`: a number for a field of `bytes` bytes, and what follows it.
+/// Open vSwitch's `parse_int_string`: a number that fits into `bytes` bytes, and the text behind it. `None` if it
+/// does not fit or there is no digit.
 pub(super) fn field_bytes(text: &str, bytes: usize) -> Option<(u128, &str)> {
     let limit = crate::fields::ones(8 * bytes as u16);
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {

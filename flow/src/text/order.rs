@@ -1,24 +1,26 @@
-//! The order of actions and instructions.
+//! Checks the order of the actions and instructions of a list.
 //!
-//! OpenFlow 1.1 and later execute instructions in a fixed order, so a list must be written in it:
-//! actions, `clear_actions`, `write_actions`, `write_metadata`, `goto_table`. An action set holds
-//! fewer actions than a list.
+//! OpenFlow 1.1 and later carry out instructions in a fixed order, whatever the order in the message (OpenFlow
+//! 1.3.5 §5.9). So a list must be written in this order: actions, `clear_actions`, `write_actions`,
+//! `write_metadata`, `goto_table`.
 
 use super::print::is_plain_controller;
 use crate::action::Action;
 
-/// Whether a list of actions is that of a rule, or is part of another action or of a bucket. A nested list
-/// can have no instructions, such as `goto_table`.
+/// Whether a list of actions is that of a rule or part of something else. Only the list of a rule can have
+/// instructions, such as `goto_table`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nesting {
-    /// Behind `actions=`.
+    /// The list of a rule, behind `actions=`.
     Outermost,
-    /// In `clone(...)`, `write_actions(...)` or a bucket.
+    /// A list in `clone(...)`, in `write_actions(...)`, in a bucket or in a packet-out.
     Nested,
 }
 
+/// The instructions in the order in which OpenFlow carries them out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Instruction {
+    /// `OFPIT_APPLY_ACTIONS`, which holds every plain action.
     Apply,
     Clear,
     Write,
@@ -48,7 +50,7 @@ impl Instruction {
     }
 }
 
-/// The index of the first action out of order, and what is wrong with it.
+/// Checks the order of a list. The error is the index of the first action out of order and a message about it.
 pub(super) fn check(actions: &[Action], nesting: Nesting) -> Result<(), (usize, String)> {
     let mut last = Instruction::Apply;
     for (index, action) in actions.iter().enumerate() {
@@ -67,7 +69,8 @@ pub(super) fn check(actions: &[Action], nesting: Nesting) -> Result<(), (usize, 
     Ok(())
 }
 
-/// Whether an action set can hold the action.
+/// Whether `write_actions` can put the action into the action set, in Open vSwitch (`ofpacts_get_openflow_actions`
+/// with `OVSINST_OFPIT11_WRITE_ACTIONS`).
 pub(super) fn fits_action_set(action: &Action) -> bool {
     match action {
         Action::Controller { .. } => is_plain_controller(action),

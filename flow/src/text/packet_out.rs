@@ -1,4 +1,4 @@
-//! Reads packet-outs: `in_port=1,metadata=5,packet=ffffffffffff0200...,actions=output:2`.
+//! Parses packet-outs: `in_port=1,metadata=5,packet=ffffffffffff0200...,actions=output:2`.
 
 use super::error::{Fault, TextError};
 use super::order::Nesting;
@@ -19,10 +19,11 @@ use crate::types::OfPort;
 use packet::wire::ethernet;
 use zerocopy::FromBytes;
 
-/// VLAN tags that are looked at to know which actions fit the packet.
+/// How many VLAN tags extraction reads when actions are checked against the packet.
 const VLAN_LIMIT: u8 = 2;
 
-/// Reads a packet-out.
+/// Parses a packet-out: `packet=HEX`, `actions=`, and optionally `in_port`, `metadata` and registers. Without
+/// `in_port`, the packet comes from `CONTROLLER`.
 ///
 /// ```
 /// use flow::text::{ParseContext, parse_packet_out};
@@ -32,7 +33,7 @@ const VLAN_LIMIT: u8 = 2;
 ///
 /// # Errors
 ///
-/// Says which part of the text is wrong, and why: also actions that cannot apply to this packet.
+/// A part of the text is not valid, or an action cannot apply to this packet.
 pub fn parse_packet_out(text: &str, context: &ParseContext<'_>) -> Result<PacketOut, TextError> {
     let mut reader = Reader {
         text,
@@ -69,11 +70,13 @@ pub fn parse_packet_out(text: &str, context: &ParseContext<'_>) -> Result<Packet
     Ok(PacketOut { in_port, packet, state, actions })
 }
 
+/// Collects the parts of a packet-out in front of its actions.
 struct Reader<'a> {
     text: &'a str,
     context: &'a ParseContext<'a>,
     in_port: Option<OfPort>,
     packet: Option<Vec<u8>>,
+    /// Metadata and registers.
     state: MatchBuilder<'a>,
 }
 
@@ -102,7 +105,7 @@ impl<'a> Reader<'a> {
                     self.state.field(field, &masked, pair.key, pair.whole)?;
                 }
                 Some(Word::Field(_) | Word::Protocol { .. }) => {
-                    let fault = Fault::new("it is told by the packet, not beside it")
+                    let fault = Fault::new("the bytes of the packet say this field")
                         .hint("besides packet there are in_port, metadata and registers");
                     return Err(TextError::at(self.text, pair.whole, fault.of(pair.key)));
                 }
@@ -128,11 +131,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the pipeline adds to a packet, and a packet-out can set.
+/// Whether a packet-out can set the field: metadata and registers, which are not part of the packet's bytes.
 fn is_state(field: FieldId) -> bool {
     matches!(field, FieldId::Metadata | FieldId::Reg(_) | FieldId::XReg(_) | FieldId::XxReg(_))
 }
 
+/// Parses the bytes of a frame, two hexadecimal digits each.
 fn frame(hex: &str) -> Result<Vec<u8>, Fault> {
     if let Some(odd) = hex.chars().find(|c| !c.is_ascii_hexdigit()) {
         return Err(Fault::new(format!("{odd:?} is not a hexadecimal digit"))
@@ -155,10 +159,10 @@ fn frame(hex: &str) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// Longest frame: the largest IP packet behind a header with tags.
+/// The largest frame that a packet-out can have, in bytes.
 const MAX_FRAME: usize = 65_535;
 
-/// The actions, checked against the packet that they are for.
+/// Parses the actions `list`, which is a part of `text`, and checks them against the packet.
 fn actions(
     text: &str,
     list: &str,
@@ -190,7 +194,7 @@ fn actions(
     Ok(carried.into_owned())
 }
 
-/// The match of this packet alone.
+/// The match that looks at every header field and selects packets with the headers of this one.
 fn exactly(packet: &[u8]) -> Match {
     let (FlowKey { headers, .. }, _) = extract(Arrival::default(), packet, VLAN_LIMIT);
     let all = Headers::read_from_bytes(&[0xff; size_of::<Headers>()]).unwrap_or_default();
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_packet_outs_are_refused() {
         for (text, expected) in [
             ("actions=2", "the packet is missing (add packet=HEX)"),
             (
@@ -250,7 +254,7 @@ mod tests {
             ),
             (
                 "packet=UDP,dl_vlan=5,actions=2",
-                "dl_vlan: it is told by the packet, not beside it (besides packet there are in_port, metadata and registers)",
+                "dl_vlan: the bytes of the packet say this field (besides packet there are in_port, metadata and registers)",
             ),
             (
                 "packet=UDP,table=5,actions=2",
@@ -268,7 +272,7 @@ mod tests {
         assert!(read("packet=UDP,actions=set_field:1->udp_src,2").is_ok());
         assert!(read("packet=UDP,actions=set_field:1->tcp_src,2").is_err());
         assert!(read("packet=UDP,actions=set_field:1::1->ipv6_src,2").is_err());
-        // Under OpenFlow 1.0 such an action does nothing, later it is refused.
+        // In OpenFlow 1.0 an action for a header that the packet lacks does nothing. Later versions refuse it.
         assert!(read("packet=ARP,actions=mod_tp_src:5,2").is_ok());
         let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
         let text = format!("packet={ARP},actions=mod_tp_src:5,2");

@@ -1,32 +1,33 @@
-//! Cuts `key=value,key:value,key(value) key` into pairs.
+//! Splits text such as `key=value,key:value,key(value) key` into pairs of key and value.
 //!
-//! The grammar is Open vSwitch's: commas and blanks separate, a value may contain both within
-//! balanced parentheses, and `key(value)->rest` is one pair whose value is `value)->rest`.
+//! The grammar is that of Open vSwitch (`ofputil_parse_key_value`). Commas and blanks separate pairs. A value may
+//! contain commas and blanks within balanced parentheses. `key(value)->rest` is one pair, and its value is
+//! `value)->rest`.
 
-/// What stood between key and value.
+/// The delimiter between a key and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delimiter {
-    /// Nothing: the value is empty.
+    /// The key stands alone, and the value is empty.
     None,
-    /// `:` or `=`
+    /// `key:value` or `key=value`.
     Sign,
-    /// `(`, and `)` at the end.
+    /// `key(value)`.
     Parentheses,
 }
 
-/// One pair.
+/// A key and its value. All texts are subslices of the text that was split.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair<'a> {
     pub(super) key: &'a str,
     pub(super) delimiter: Delimiter,
     pub(super) value: &'a str,
-    /// Key, delimiter and value.
+    /// Key, delimiter, value and closing parenthesis.
     pub(super) whole: &'a str,
-    /// Every parenthesis was closed.
+    /// Whether every parenthesis of the pair is closed.
     pub(super) is_closed: bool,
 }
 
-/// The pairs of a text.
+/// An iterator over the pairs of a text.
 #[derive(Clone, Debug)]
 pub(super) struct Pairs<'a> {
     rest: &'a str,
@@ -37,19 +38,23 @@ impl<'a> Pairs<'a> {
         Self { rest: text }
     }
 
-    /// What has not been read yet.
+    /// The text behind the last pair that [`Iterator::next`] returned.
     pub(super) fn rest(&self) -> &'a str {
         self.rest
     }
 }
 
-/// Kinds of bytes that end something, as bits.
+// Kinds of bytes that can end a key or a value. A set of kinds is the sum of these bits.
+/// `,` or a blank.
 const SEPARATOR: u8 = 1;
+/// `:` or `=`.
 const SIGN: u8 = 2;
+/// `(`.
 const OPEN: u8 = 4;
+/// `)`.
 const CLOSE: u8 = 8;
 
-/// The kind of each byte: every byte of a rule is looked at, and one look has to do.
+/// The kind of each byte value; 0 for bytes that end nothing. A table makes the test of a byte a single load.
 const KINDS: [u8; 256] = {
     let mut kinds = [0; 256];
     (kinds[b',' as usize], kinds[b' ' as usize]) = (SEPARATOR, SEPARATOR);
@@ -64,12 +69,12 @@ fn is(b: u8, kinds: u8) -> bool {
     KINDS[usize::from(b)] & kinds != 0
 }
 
-/// Bytes in front of the first comma or blank.
+/// The number of bytes in front of the first comma or blank.
 pub(super) fn word_len(text: &str) -> usize {
     len_before(text.as_bytes(), SEPARATOR)
 }
 
-/// Bytes in front of the first one of these kinds.
+/// The number of bytes in front of the first byte whose kind is in `kinds`; the length of the text if there is none.
 #[inline(always)]
 fn len_before(text: &[u8], kinds: u8) -> usize {
     let mut len = 0;
@@ -91,21 +96,24 @@ fn len_before(text: &[u8], kinds: u8) -> usize {
     len
 }
 
-/// The highest bit of the first of eight bytes that may be of these kinds; what is above it says
-/// nothing. Letters, digits, dots and slashes are not, and pass eight at a time.
+/// Tests eight bytes at a time. The lowest bit set in the result is the highest bit of the first byte that may be
+/// of one of these kinds; bits above it mean nothing. 0 if no byte is of these kinds. Letters, digits, dots and
+/// slashes are never candidates, so that most text passes in steps of eight bytes.
 fn candidates(chunk: u64, kinds: u8) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    // Of bytes that are smaller than `n`, the lowest for certain.
+    // Sets the highest bit of the lowest byte that is smaller than `n`. Bytes above it may be set wrongly, by a
+    // borrow.
     let below = |bytes: u64, n: u8| bytes.wrapping_sub(EACH * u64::from(n)) & !bytes;
     let mut found = below(chunk, b',' + 1);
     if kinds & SIGN != 0 {
-        // From `:` to `?`.
+        // With the exclusive or, the bytes from `:` to `?` become the smallest ones.
         found |= below(chunk ^ (EACH * 0x3f), 0x40 - b':');
     }
     found & (EACH << 7)
 }
 
-/// Length of a value that ends before a byte of the kind, outside parentheses; whether they are closed.
+/// The length of a value that ends in front of a byte of kind `end` outside parentheses, and whether all
+/// parentheses in it are closed.
 #[inline(always)]
 fn value_len(text: &[u8], end: u8) -> (usize, bool) {
     let len = len_before(text, end | OPEN | CLOSE);
@@ -115,7 +123,7 @@ fn value_len(text: &[u8], end: u8) -> (usize, bool) {
     }
 }
 
-/// The same if there is a parenthesis behind `len` bytes.
+/// As [`value_len`], for a value whose first parenthesis stands behind `len` bytes.
 fn nested_value_len(text: &[u8], len: usize, end: u8) -> (usize, bool) {
     let mut level = 0u32;
     for (i, &b) in text.iter().enumerate().skip(len) {

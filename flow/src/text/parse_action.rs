@@ -1,4 +1,4 @@
-//! Reads lists of actions.
+//! Parses lists of actions: `mod_vlan_vid:5,output:2`.
 
 use super::argument::Argument;
 use super::error::{Fault, TextError};
@@ -11,10 +11,10 @@ use crate::action::Action;
 use crate::types::GroupId;
 use packet::wire::eth_type;
 
-/// How deep `clone(...)` may be nested.
+/// How deep lists may be nested in each other by `clone(...)` and `write_actions(...)`.
 const MAX_DEPTH: usize = 64;
 
-/// Names of all actions, for suggestions.
+/// The names of all actions. A misspelt action gets the nearest of them as a hint.
 const NAMES: &[&str] = &[
     "output",
     "controller",
@@ -69,7 +69,8 @@ const NAMES: &[&str] = &[
     "table",
 ];
 
-/// Actions of Open vSwitch that this switch does not have.
+/// The actions of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
+/// misspelling.
 const FOREIGN: &[&str] = &[
     "bundle",
     "bundle_load",
@@ -93,21 +94,24 @@ const FOREIGN: &[&str] = &[
     "unroll_xlate",
 ];
 
-/// Reads actions; remembers which formats can carry them.
+/// A parser of lists of actions.
 pub(super) struct ActionParser<'a> {
+    /// The text that error messages show.
     text: &'a str,
     context: &'a ParseContext<'a>,
+    /// How many lists enclose the current position.
     depth: usize,
+    /// The flow formats that can carry the actions parsed so far.
     pub(super) usable: Protocols,
 }
 
 impl<'a> ActionParser<'a> {
-    /// `text` is what error messages are about.
+    /// A parser whose lists are parts of `text`.
     pub(super) fn new(text: &'a str, context: &'a ParseContext<'a>) -> Self {
         Self { text, context, depth: 0, usable: Protocols::ANY }
     }
 
-    /// A list of actions, or `drop` alone.
+    /// Parses a list of actions. `drop`, which must stand alone, gives an empty list.
     pub(super) fn list(
         &mut self,
         list: &'a str,
@@ -122,7 +126,7 @@ impl<'a> ActionParser<'a> {
         actions
     }
 
-    /// The same from pairs, which need not be one piece of text.
+    /// As [`ActionParser::list`], for pairs that the caller has collected from several places of the text.
     pub(super) fn pairs(
         &mut self,
         pairs: impl Iterator<Item = Pair<'a>> + Clone,
@@ -152,12 +156,12 @@ impl<'a> ActionParser<'a> {
         Ok(actions)
     }
 
-    /// One action; `None` for `drop`.
+    /// Parses one action; `None` for `drop`.
     fn one(&mut self, pair: &Pair<'a>) -> Result<Option<Action>, TextError> {
         match pair.key {
             key if key.eq_ignore_ascii_case("clone") => {
                 if self.context.lenient {
-                    // Open vSwitch 3.1 forgets here what the actions before asked for.
+                    // Open vSwitch 3.1 forgets at a clone which formats the actions in front need.
                     self.usable = Protocols::ANY;
                 }
                 Ok(Some(Action::Clone(self.list(pair.value, Nesting::Nested)?)))
@@ -242,7 +246,7 @@ impl<'a> ActionParser<'a> {
         Ok(action)
     }
 
-    /// A bare port is an output to it.
+    /// Parses a pair whose key is no action's name. The name or number of a port alone is an output to that port.
     fn port_or_unknown(&self, pair: &Pair<'_>, name: &str) -> Result<Action, Fault> {
         let may_be_port = pair.delimiter == Delimiter::None || self.context.lenient;
         let port = port::parse(pair.key, self.context.ports, self.context.lenient);
@@ -266,7 +270,8 @@ impl<'a> ActionParser<'a> {
     }
 }
 
-/// The text in lower case; the text itself if it is longer than any name.
+/// The text in lower case. Text that is longer than the buffer, and so longer than the name of any action, is
+/// returned as it is.
 fn lower<'b>(text: &'b str, buffer: &'b mut [u8; 24]) -> &'b str {
     if !text.bytes().any(|b| b.is_ascii_uppercase()) {
         return text;

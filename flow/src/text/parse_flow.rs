@@ -1,4 +1,4 @@
-//! Reads whole rules: attributes, match and actions.
+//! Parses whole rules: attributes, match and actions.
 
 use super::argument::fits;
 use super::error::{Fault, TextError};
@@ -17,10 +17,10 @@ use crate::matching::Match;
 use crate::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
 use std::sync::Arc;
 
-/// Longest `name` and `label`.
+/// The longest `name` and `label` of a rule, in bytes.
 const MAX_NAME: usize = 63;
 
-/// Reads one rule.
+/// Parses one rule into the request that sends it.
 ///
 /// ```
 /// use flow::text::{ParseContext, parse_flow};
@@ -32,12 +32,14 @@ const MAX_NAME: usize = 63;
 ///
 /// # Errors
 ///
-/// Says which part of the text is wrong, and why.
+/// A part of the text is not valid, the actions do not fit the match, or no message of the context's version can
+/// carry the rule.
 pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     parse_within(text, text, context)
 }
 
-/// Reads `rule`, which is a piece of `text`. Rules are large, so they are read in place.
+/// Parses `rule`, which is a subslice of `text`; error messages show `text`. The request is built in place, because
+/// moving it costs time: it has several hundred bytes.
 fn parse_within(text: &str, rule: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     let mut written = WrittenRule::new(text, context);
     written.read(rule, context)?;
@@ -46,7 +48,8 @@ fn parse_within(text: &str, rule: &str, context: &ParseContext<'_>) -> Result<Fl
     Ok(written.flow_mod)
 }
 
-/// Reads what selects rules in a dump: a match, and the attributes that a deletion selects by.
+/// Parses the filter of a dump: a match, and the attributes by which a deletion selects rules (`table`, `cookie`,
+/// `out_port` and the like). The result has the command [`Command::Delete`].
 ///
 /// # Errors
 ///
@@ -58,7 +61,8 @@ pub fn parse_filter(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, T
     Ok(written.flow_mod)
 }
 
-/// A request that names no table is about all of them, or about table 0, as the version will have it.
+/// Sets table 0 in requests without a table that mean table 0 in this version. Other requests without a table mean
+/// all tables, or leave table 0 to whoever adds the rule.
 fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
     let is_first_table = match flow_mod.command {
         Command::Add => false,
@@ -68,7 +72,8 @@ fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
     flow_mod.table = flow_mod.table.or(is_first_table.then(TableId::default));
 }
 
-/// Reads a line of a file of rules, which may begin with a command: `delete table=3`.
+/// Parses a line of a file of rules, which may begin with a command: `delete table=3`. Without one, the context's
+/// command applies.
 ///
 /// # Errors
 ///
@@ -84,11 +89,11 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
         "modify_strict" => Command::ModifyStrict,
         _ => return parse_flow(line, context),
     };
-    // The error must point into the line, so the command is cut off only for the reader.
+    // Errors must point into the whole line, so `line` stays the text and only the rest is parsed.
     parse_within(line, &text[end..], &ParseContext { command, ..*context })
 }
 
-/// What `ovs-ofctl parse-flow` prints for a rule.
+/// The text that `ovs-ofctl parse-flow` prints for a rule.
 ///
 /// # Errors
 ///
@@ -98,13 +103,13 @@ pub fn describe_flow(rule: &str, context: &ParseContext<'_>) -> Result<String, T
     describe(written.usable, vec![(1, written)], context).map_err(|(_, error)| error)
 }
 
-/// What `ovs-ofctl parse-flows` prints for these lines: usable formats, the one chosen, and each
-/// rule as its message shows it. Comments and empty lines are skipped.
+/// The text that `ovs-ofctl parse-flows` prints for the lines of a file: the usable flow formats, the chosen one,
+/// and each rule as a message of that format shows it. Comments and empty lines are skipped.
 ///
 /// # Errors
 ///
-/// The number of the line (from 1) and what is wrong in it; line 0 if each line is good but no
-/// format of the version can carry them all.
+/// The number of the first wrong line (from 1) and what is wrong in it. The number is 0 if every line is right but
+/// no format of the version can carry them all.
 pub fn describe_flows<'t>(
     lines: impl IntoIterator<Item = &'t str>,
     context: &ParseContext<'_>,
@@ -147,7 +152,7 @@ fn describe(
     Ok(out)
 }
 
-/// A match without attributes.
+/// Parses a match without attributes; see [`super::parse_match`].
 pub(super) fn only_match(text: &str, context: &ParseContext<'_>) -> Result<Match, TextError> {
     let context = ParseContext { command: Command::Delete, ..*context };
     let mut flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
@@ -163,23 +168,25 @@ pub(super) fn only_match(text: &str, context: &ParseContext<'_>) -> Result<Match
     Ok(flow_mod.matching)
 }
 
+/// Whether rules for this command have actions. Deletions have none.
 pub(super) fn has_actions(command: Command) -> bool {
     matches!(command, Command::Add | Command::Modify | Command::ModifyStrict)
 }
 
-/// Collects everything but the actions.
+/// Collects the attributes and the match of a rule.
 pub(super) struct Reader<'a, 'c> {
     text: &'a str,
     context: &'c ParseContext<'c>,
     matching: MatchBuilder<'a>,
     flow_mod: &'c mut FlowMod,
+    /// The flow formats that can carry the attributes collected so far.
     usable: Protocols,
-    /// Attributes seen, as bits.
+    /// The attributes collected so far: bit `n` is the attribute whose discriminant is `n`.
     seen: u32,
 }
 
 impl<'a, 'c> Reader<'a, 'c> {
-    /// `flow_mod` is as a rule without words is.
+    /// A reader that fills in `flow_mod`, which has the defaults of a rule without any word.
     #[inline]
     pub(super) fn new(
         text: &'a str,
@@ -190,7 +197,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         Self { text, context, matching, flow_mod, usable: Protocols::ANY, seen: 0 }
     }
 
-    /// Puts the match where it belongs; the formats that can carry what was read.
+    /// Checks the match and puts it into the request. Returns the flow formats that can carry attributes and match.
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         let formats = self.matching.finish()?;
         self.flow_mod.matching = *self.matching.matching();
@@ -201,6 +208,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         TextError::at(self.text, part, fault)
     }
 
+    /// Parses one pair of the rule: a protocol word, a field, an attribute or a flag.
     pub(super) fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
         let lenient = self.context.lenient;
         match words::lookup(pair.key) {
@@ -236,7 +244,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         }
     }
 
-    /// Words that stand alone.
+    /// Refuses a value behind a word that stands alone, such as `tcp`.
     fn no_value(&self, pair: &Pair<'a>) -> Result<(), TextError> {
         if pair.value.is_empty() || self.context.lenient {
             return Ok(());
@@ -355,7 +363,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         }
     }
 
-    /// `cookie=N` sets, `cookie=N/MASK` selects.
+    /// Parses a cookie: `cookie=N` gives rules this cookie, `cookie=N/MASK` selects rules.
     fn cookie(&mut self, text: &str) -> Result<(), Fault> {
         let command = self.context.command;
         if let Some((value, mask)) = text.split_once('/') {
@@ -395,7 +403,7 @@ fn group_number(text: &str) -> Result<GroupId, Fault> {
     }
 }
 
-/// A name that survives printing and reading.
+/// Parses a `name` or `label`. The allowed characters are those that dumps can show and the parser can read again.
 fn human_name(text: &str) -> Result<Arc<str>, Fault> {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.:/@+".contains(c);
     if text.len() > MAX_NAME {

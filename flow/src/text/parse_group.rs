@@ -1,4 +1,4 @@
-//! Reads groups: `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=output:2`.
+//! Parses groups: `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=output:2`.
 
 use super::error::{Fault, TextError};
 use super::order::Nesting;
@@ -11,20 +11,21 @@ use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType, Selection};
 use crate::matching::Match;
 use crate::types::{GroupId, OfPort, OfVersion};
 
-/// What to do with a group.
+/// The command that a text of a group is for. It decides which [`GroupMod`] the text becomes, and what the text
+/// can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupCommand {
-    /// `add-group`
+    /// `add-group`: the text describes a group, which must not exist.
     Add,
-    /// `mod-group`
+    /// `mod-group`: the text describes a group, which must exist.
     Modify,
-    /// `--may-create mod-group`
+    /// `--may-create mod-group`: the text describes a group, which may exist.
     AddOrModify,
-    /// `del-groups`
+    /// `del-groups`: the text names a group. An empty text names all groups.
     Delete,
-    /// `insert-buckets`
+    /// `insert-buckets`: the text names a group and a place, and describes buckets.
     InsertBuckets,
-    /// `remove-buckets`
+    /// `remove-buckets`: the text names a group and a place.
     RemoveBuckets,
 }
 
@@ -42,14 +43,14 @@ impl GroupCommand {
     }
 }
 
-/// Longest name of a selection method.
+/// The longest name of a selection method, in bytes (`NTR_MAX_SELECTION_METHOD_LEN` without the final zero).
 const MAX_METHOD: usize = 15;
 
-/// Reads a change of the groups.
+/// Parses a request to change groups.
 ///
 /// # Errors
 ///
-/// Says which part of the text is wrong, and why.
+/// A part of the text is not valid, a part is missing, or the context's version cannot carry the group.
 pub fn parse_group(
     text: &str,
     command: GroupCommand,
@@ -58,7 +59,8 @@ pub fn parse_group(
     Reader::new(text, command, context).read(text)
 }
 
-/// Reads a line of a file of groups, which may begin with a command: `modify group_id=1,...`.
+/// Parses a line of a file of groups, which may begin with a command: `modify group_id=1,...`. Without one, the
+/// line adds a group.
 ///
 /// # Errors
 ///
@@ -256,7 +258,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// `weight:2,actions=output:1,output:2`: what is no attribute of the bucket is an action.
+    /// Parses a bucket: `weight:2,actions=output:1,output:2`. A pair that is no attribute of the bucket is an
+    /// action. Also returns the bucket's number, if the text has one.
     fn bucket(&self, text: &'a str) -> Result<(Option<u32>, Bucket), TextError> {
         let kind = self.kind.unwrap_or(GroupType::All);
         let mut id = None;
@@ -330,12 +333,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Gives the buckets without a number the smallest free ones.
+/// Gives each bucket without a number the smallest number that is free.
 fn numbered(buckets: Vec<(Option<u32>, Bucket)>) -> Vec<Bucket> {
     let taken: Vec<u32> = buckets.iter().filter_map(|(id, _)| *id).collect();
     let mut free = (0..).filter(|id| !taken.contains(id));
     let number = |(id, bucket): (Option<u32>, Bucket)| {
-        // There are more numbers than buckets.
+        // A free number always exists: there are 2^32 of them, and far fewer buckets.
         let id = id.or_else(|| free.next()).unwrap_or_default();
         Bucket { id, ..bucket }
     };

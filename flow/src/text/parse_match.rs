@@ -1,8 +1,8 @@
-//! Collects the fields of a match.
+//! Builds a match from its fields, one after the other.
 //!
-//! Strictly: a field twice, two fields that contradict each other, and a field whose header the
-//! match does not ask for are errors. Leniently, as Open vSwitch does: the last one wins, and what
-//! lacks its header is dropped without a word.
+//! Strict parsing refuses a field that is given twice, fields that contradict each other, and a field whose
+//! [`Prerequisite`] the match does not imply. Lenient parsing does as Open vSwitch: the last of several values
+//! counts, and a field whose prerequisite is not implied is dropped.
 
 use super::error::{Fault, TextError};
 use super::protocol::Protocols;
@@ -15,35 +15,43 @@ use crate::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
 use packet::wire::ip_proto;
 
-/// Fields that one match can name; there are fewer that do not contradict each other.
+/// How many fields one match can name. No match with so many fields is free of contradictions.
 const MAX_FIELDS: usize = 64;
 
-/// `dl_vlan=0xffff`: no tag (OpenFlow 1.0 `OFP_VLAN_NONE`).
+/// The value of `dl_vlan` that selects untagged frames (OpenFlow 1.0 `OFP_VLAN_NONE`).
 const DL_VLAN_NONE: u128 = 0xffff;
 
-/// A field as the user named it.
+/// A field as the user wrote it.
 #[derive(Clone, Copy)]
 struct Seen<'a> {
     field: FieldId,
+    /// The name or alias that the user chose.
     name: &'a str,
+    /// Name, sign and value in the text.
     whole: &'a str,
+    /// Whether the user wrote a subfield: `reg0[0..7]=5`.
     is_part: bool,
 }
 
-/// A match under construction. IPv6 addresses wait beside the key, where they would overlap with
-/// IPv4 ones; which of them count is known at the end.
+/// A match under construction.
 pub(super) struct MatchBuilder<'a> {
+    /// The text that error messages show.
     text: &'a str,
     lenient: bool,
+    /// The fields collected so far, without IPv6 addresses.
     matching: Match,
+    /// IPv6 source and destination address. They have the same place in the key as IPv4 addresses, and go there in
+    /// [`MatchBuilder::finish`], when the EtherType is known.
     ipv6_key: [u128; 2],
     ipv6_mask: [u128; 2],
+    /// The fields in the order in which the user wrote them.
     seen: ArrayVec<Seen<'a>, MAX_FIELDS>,
+    /// The flow formats that can carry the fields collected so far.
     usable: Protocols,
 }
 
 impl<'a> MatchBuilder<'a> {
-    /// `text` is what error messages are about.
+    /// An empty match, whose fields are parts of `text`.
     #[inline]
     pub(super) fn new(text: &'a str, lenient: bool) -> Self {
         Self {
@@ -61,7 +69,7 @@ impl<'a> MatchBuilder<'a> {
         TextError::at(self.text, part, fault)
     }
 
-    /// `tcp` and the like.
+    /// Adds the EtherType and IP protocol of a protocol word such as `tcp`.
     pub(super) fn protocol(
         &mut self,
         word: &'a str,
@@ -76,7 +84,7 @@ impl<'a> MatchBuilder<'a> {
         Ok(())
     }
 
-    /// `name=value`, which is `pair` in the text.
+    /// Adds a field; `pair` is the part of the text that has the name and the value.
     pub(super) fn field(
         &mut self,
         field: FieldId,
@@ -93,7 +101,7 @@ impl<'a> MatchBuilder<'a> {
         self.put(&seen, masked)
     }
 
-    /// `name[a..b]=value`
+    /// Adds some bits of a field: `name[a..b]=value`, which is `pair` in the text.
     pub(super) fn subfield(
         &mut self,
         sub: Subfield,
@@ -125,7 +133,7 @@ impl<'a> MatchBuilder<'a> {
         }
         match self.seen.try_push(*seen) {
             Ok(()) => Ok(()),
-            // The lenient reader sets fields without looking back.
+            // Lenient parsing does not need the list: it never looks for a field given twice.
             Err(_) if self.lenient => Ok(()),
             Err(_) => Err(self.error(seen.whole, "too many fields")),
         }
@@ -136,7 +144,7 @@ impl<'a> MatchBuilder<'a> {
         self.error(pair, format!("{pair} contradicts an earlier part of the match"))
     }
 
-    /// The bits set so far.
+    /// Value and mask that the match has of a field so far.
     fn get(&self, field: FieldId) -> (u128, u128) {
         match field {
             FieldId::Ipv6Src => (self.ipv6_key[0], self.ipv6_mask[0]),
@@ -145,6 +153,7 @@ impl<'a> MatchBuilder<'a> {
         }
     }
 
+    /// Writes a field into the match. Strictly, bits that contradict those written before are an error.
     fn put(&mut self, seen: &Seen<'_>, masked: &Masked) -> Result<(), TextError> {
         use FieldId::*;
         let Masked { value, mask } = *masked;
@@ -158,7 +167,8 @@ impl<'a> MatchBuilder<'a> {
                 let (tci, bits, replaced) = vlan_bits(seen.field, value, mask);
                 (VlanTci, tci.into(), bits.into(), replaced.into())
             }
-            // Leniently, an ICMP type is all of what is the source port elsewhere.
+            // In Open vSwitch, an ICMP type has all 16 bits of the source port, and a code those of the
+            // destination port.
             IcmpType | Icmpv6Type if self.lenient && mask != 0 => {
                 (TcpSrc, value, u128::MAX, u128::MAX)
             }
@@ -180,10 +190,11 @@ impl<'a> MatchBuilder<'a> {
         Ok(())
     }
 
-    /// Checks the match; the formats that can carry it.
+    /// Checks the match, after which [`MatchBuilder::matching`] is complete. Returns the flow formats that can
+    /// carry it.
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         if self.is_ipv6() {
-            // Only extensible matches have these fields of IPv6.
+            // Only extensible matches (NXM, OXM) have these fields in IPv6 packets.
             let mask = &self.matching.mask().bits.headers;
             let has_inner = mask.nw_proto != 0
                 || mask.nw_tos != 0
@@ -205,7 +216,7 @@ impl<'a> MatchBuilder<'a> {
         Ok(self.usable)
     }
 
-    /// What was collected; after [`MatchBuilder::finish`] it is complete.
+    /// The match. It lacks IPv6 addresses until [`MatchBuilder::finish`] is called.
     pub(super) fn matching(&self) -> &Match {
         &self.matching
     }
@@ -264,7 +275,7 @@ impl<'a> MatchBuilder<'a> {
         self.error(seen.whole, fault)
     }
 
-    /// Whether adding the protocol word would not contradict what there is.
+    /// Whether the match stays free of contradictions if the protocol word is added.
     fn agrees_with(&self, words: &str) -> bool {
         let word = words.split(',').next().unwrap_or_default();
         let Some(&super::words::Word::Protocol { dl_type, nw_proto }) = super::words::lookup(word)
@@ -277,7 +288,8 @@ impl<'a> MatchBuilder<'a> {
         type_agrees && proto_agrees
     }
 
-    /// The text with a protocol word put in, or in place of a weaker one.
+    /// The text of the rule with the protocol word added in front of the field. A protocol word that already
+    /// stands there, such as `ip`, is replaced.
     fn with_word(&self, word: &str, seen: &Seen<'_>) -> String {
         let position = |part: &str| part.as_ptr() as usize - self.text.as_ptr() as usize;
         let weaker = super::pairs::Pairs::new(self.text)
@@ -296,7 +308,7 @@ impl<'a> MatchBuilder<'a> {
         format!("{}{word}{separator}{}", &self.text[..start], &self.text[end..])
     }
 
-    /// Open vSwitch sends these, and its switch refuses them.
+    /// Refuses matches that `ovs-ofctl` sends and Open vSwitch's switch refuses.
     fn refuse_what_the_receiver_refuses(&self) -> Result<(), TextError> {
         let (key, mask) = (&self.matching.key().headers, &self.matching.mask().bits.headers);
         let has_ports = mask.tp_src.get() | mask.tp_dst.get() | mask.tcp_flags.get() != 0;
@@ -310,8 +322,8 @@ impl<'a> MatchBuilder<'a> {
         Ok(())
     }
 
-    /// What Open vSwitch does when it writes a match into a message: only the fields of the
-    /// protocol at hand have a place there.
+    /// Drops each field whose prerequisite the match does not imply, as `ovs-ofctl` does when it writes a match
+    /// into a message.
     fn drop_what_lacks_its_header(&mut self) {
         let (key, mut mask) = (*self.matching.key(), *self.matching.mask());
         let (flow, bits) = (&key.headers, &mut mask.bits.headers);
@@ -368,8 +380,8 @@ fn exactly(field: FieldId, value: u128) -> Masked {
     Masked { value, mask: field.def().whole }
 }
 
-/// For the VLAN fields: bits of the tag control information, which of them count, and which
-/// earlier ones they replace. A VLAN id or priority implies the tag-present bit.
+/// Turns a value and mask of a VLAN field into bits of `vlan_tci`: the value, the mask, and the bits of the match
+/// so far that they replace. A VLAN id or priority implies the tag-present bit.
 fn vlan_bits(field: FieldId, value: u128, mask: u128) -> (u16, u16, u16) {
     const ID: u16 = 0x0fff;
     const PCP: u16 = 0xe000;
@@ -390,8 +402,8 @@ fn vlan_bits(field: FieldId, value: u128, mask: u128) -> (u16, u16, u16) {
     }
 }
 
-/// What one of must hold for the field, by the name that the user gave it: some names serve several
-/// protocols.
+/// The prerequisites of a field, of which the match must imply one. They depend on the name too, because names
+/// such as `tp_src` serve several protocols.
 fn needed(seen: &Seen<'_>) -> &'static [Prerequisite] {
     use Prerequisite::*;
     match (seen.field, seen.name) {
@@ -399,7 +411,7 @@ fn needed(seen: &Seen<'_>) -> &'static [Prerequisite] {
         (FieldId::IcmpType | FieldId::IcmpCode, _) => &[Icmpv4, Icmpv6],
         (FieldId::Ipv4Src | FieldId::Ipv4Dst, _) => &[Ipv4, Arp],
         (FieldId::IpProto, _) => &[Ip, Arp],
-        // `vlan_pcp` brings the tag that it needs.
+        // A match of `vlan_pcp` implies the tag that the field needs.
         (FieldId::VlanPcp, _) => &[None],
         (field, _) => match field.def().prerequisite {
             None => &[None],

@@ -1,24 +1,24 @@
-//! Ports: numbers, reserved names, and the names of real ports.
+//! Parses and prints ports: numbers, names of reserved ports, and names of the bridge's ports.
 
 use super::error::Fault;
 use super::words::closest;
 use crate::types::OfPort;
 
-/// The names of a switch's ports.
+/// The names of a bridge's ports.
 pub trait PortNames {
-    /// The port with this name.
+    /// The number of the port with this name; `None` if no port has the name.
     fn number(&self, name: &str) -> Option<OfPort>;
 
-    /// The name of this port.
+    /// The name of the port with this number; `None` prints the number.
     fn name(&self, port: OfPort) -> Option<&str>;
 
-    /// All names, for suggestions.
+    /// Every name. A misspelt one gets the nearest of them as a hint.
     fn all(&self) -> Vec<&str> {
         Vec::new()
     }
 }
 
-/// No port has a name.
+/// The port names of a bridge that is not known: no port has a name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPortNames;
 
@@ -47,11 +47,13 @@ impl PortNames for Vec<(OfPort, String)> {
     }
 }
 
-/// First number that no real port has.
+/// The first number that no port of a bridge has.
 const FIRST_RESERVED: u32 = OfPort::MAX.0 as u32;
-/// First number with a meaning of its own.
+/// The first number of a reserved port that a user can name. The numbers below, from [`FIRST_RESERVED`] on, have no
+/// meaning.
 const FIRST_NAMED: u16 = 0xfff8;
 
+/// The names of the reserved ports. Of several names of one port, printing uses the first.
 const RESERVED: [(&str, OfPort); 10] = [
     ("IN_PORT", OfPort::IN_PORT),
     ("TABLE", OfPort::TABLE),
@@ -65,7 +67,7 @@ const RESERVED: [(&str, OfPort); 10] = [
     ("UNSET", OfPort(0xfff7)),
 ];
 
-/// A port by number, reserved name or name.
+/// Parses a port: a number, the name of a reserved port in any case, or the name of a port, quoted or not.
 pub(super) fn parse(text: &str, names: &dyn PortNames, lenient: bool) -> Result<OfPort, Fault> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return by_number(text, lenient);
@@ -89,7 +91,7 @@ pub(super) fn parse(text: &str, names: &dyn PortNames, lenient: bool) -> Result<
     })
 }
 
-/// A reserved port, whatever the case.
+/// The reserved port with this name, in upper or lower case.
 pub(super) fn reserved(text: &str) -> Option<OfPort> {
     RESERVED.iter().find(|(n, _)| n.eq_ignore_ascii_case(text)).map(|(_, port)| *port)
 }
@@ -108,7 +110,8 @@ fn by_number(text: &str, lenient: bool) -> Result<OfPort, Fault> {
     }
 }
 
-/// Appends a port as tools print it: name if there is one, reserved name, or number.
+/// Appends a port as `ovs-ofctl` prints it: the name of a reserved port, the name of the port (quoted unless it is
+/// alphanumeric), or the number.
 pub(super) fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
     if let Some((name, _)) = RESERVED.iter().find(|(_, p)| *p == port) {
         out.push_str(name);

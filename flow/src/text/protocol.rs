@@ -1,39 +1,47 @@
-//! Flow formats: which messages could carry a rule.
+//! Flow formats: the kinds of OpenFlow messages that can carry a rule (`enum ofputil_protocol` of Open vSwitch).
 //!
-//! A rule that a user adds with `-O OpenFlow10` must be one that some message of OpenFlow 1.0, with
-//! the Nicira extensions, can carry. Fields, masks and actions each restrict the set.
+//! OpenFlow 1.0 has four formats: standard or extensible matches (NXM), each with or without a table number. Every
+//! later version has one. A rule that a user adds with `-O OpenFlow10` must be one that a format of OpenFlow 1.0
+//! can carry. Each field, mask and action of the rule restricts the set of formats.
 
 use super::value::Masked;
 use crate::fields::FieldId;
 use crate::types::OfVersion;
 use std::fmt;
 
-/// A set of flow formats.
+/// A set of flow formats, one bit each. Bit 0 is the preferred format, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protocols(u16);
 
 impl Protocols {
-    /// OpenFlow 1.0 without extensions but a table number; bit 0 is the same without one.
+    /// OpenFlow 1.0 with standard matches and a table number. Bit 0 is the same format without a table number.
     pub(super) const OF10_STD_TID: Self = Self(1 << 1);
-    /// OpenFlow 1.0 with extensible matches.
+    /// OpenFlow 1.0 with extensible matches (NXM), without a table number.
     pub(super) const NXM: Self = Self(1 << 2);
-    /// The same with a table number.
+    /// OpenFlow 1.0 with extensible matches (NXM) and a table number.
     pub(super) const NXM_TID: Self = Self(1 << 3);
+    /// OpenFlow 1.1, whose matches are not extensible.
     pub(super) const OF11: Self = Self(1 << 4);
+    /// OpenFlow 1.3, 1.4 and 1.5.
     pub(super) const OF13_UP: Self = Self(0b111 << 6);
+    /// The formats with OXM matches: OpenFlow 1.2 to 1.5.
     pub(super) const OXM: Self = Self(0b1111 << 5);
-    /// Every format.
+    /// All nine formats: nothing of the rule restricts the set.
     pub const ANY: Self = Self(0b1_1111_1111);
 
+    /// The four formats of OpenFlow 1.0.
     pub(super) const OF10: Self = Self(0b1111);
+    /// The formats with extensible matches, NXM or OXM.
     pub(super) const NXM_OXM: Self = Self(0b1100 | Self::OXM.0);
+    /// Every format except those of OpenFlow 1.0 with standard matches.
     pub(super) const NXM_OF11_UP: Self = Self(Self::NXM_OXM.0 | Self::OF11.0);
+    /// The formats of OpenFlow 1.1 to 1.5.
     pub(super) const OF11_UP: Self = Self(Self::OXM.0 | Self::OF11.0);
-    /// Formats with a table number.
+    /// The formats that carry a table number.
     pub(super) const WITH_TABLE: Self =
         Self(Self::OF10_STD_TID.0 | Self::NXM_TID.0 | Self::OF11_UP.0);
 
-    /// The formats of one version.
+    /// The formats of messages of one OpenFlow version.
     pub fn of_version(version: OfVersion) -> Self {
         match version {
             OfVersion::OpenFlow10 => Self::OF10,
@@ -45,12 +53,12 @@ impl Protocols {
         }
     }
 
-    /// The formats in both sets.
+    /// The formats that are in both sets.
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// No format at all.
+    /// Whether the set has no format: no message can carry the rule.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -59,27 +67,28 @@ impl Protocols {
         self.0 & other.0 == other.0
     }
 
-    /// The preferred one.
+    /// The format of the set that Open vSwitch prefers, as a set of one; `None` if the set is empty.
     pub fn first(self) -> Option<Self> {
         (self.0 != 0).then(|| Self(1 << self.0.trailing_zeros()))
     }
 
-    /// Whether messages of this single format have a table number that can be absent.
+    /// For a set of one format: whether its table number is an extension (`nx_flow_mod_table_id`), which dumps
+    /// show even if the request names no table.
     pub(super) fn has_explicit_table(self) -> bool {
         Self(Self::OF10_STD_TID.0 | Self::NXM_TID.0).contains(self)
     }
 
-    /// Whether this single format is one with extensible matches.
+    /// For a set of one format: whether it is OpenFlow 1.0 with extensible matches.
     pub(super) fn is_nxm(self) -> bool {
         Self(Self::NXM.0 | Self::NXM_TID.0).contains(self)
     }
 
-    /// Whether a format without extensible matches is among these; it is preferred.
+    /// Whether the set has a format with standard matches (OpenFlow 1.0 or 1.1). Such a format is preferred.
     pub(super) fn has_standard(self) -> bool {
         self.0 & (0b11 | Self::OF11.0) != 0
     }
 
-    /// The version of this single format.
+    /// For a set of one format: the OpenFlow version of its messages.
     pub(super) fn version(self) -> OfVersion {
         match self.0.trailing_zeros() {
             4 => OfVersion::OpenFlow11,
@@ -91,7 +100,7 @@ impl Protocols {
         }
     }
 
-    /// The formats that can carry a match on a field.
+    /// The formats that can carry a match on a field with this mask.
     pub(super) fn for_match(field: FieldId, masked: &Masked) -> Self {
         let def = field.def();
         let all = def.whole;
@@ -105,7 +114,7 @@ impl Protocols {
         }
     }
 
-    /// The formats that can carry an exact value of a field.
+    /// The formats that can carry an exact match on a field.
     pub(super) fn for_value(field: FieldId) -> Self {
         use FieldId::*;
         match field {
@@ -133,7 +142,7 @@ impl Protocols {
     }
 }
 
-/// `any`, or names like `NXM,OXM,OpenFlow11`.
+/// Prints the set as Open vSwitch does: `any`, `none`, or names such as `NXM,OXM,OpenFlow11`.
 impl fmt::Display for Protocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const STD: Protocols = Protocols(0b11);

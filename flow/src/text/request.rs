@@ -1,7 +1,8 @@
-//! A rule on its way into a message: from what the user wrote to what the switch gets.
+//! Turns the text of a rule into the request that a switch gets, as if a message of an OpenFlow version carried it.
 //!
-//! The rule is checked as written, carried by a message of the version that was asked for, and
-//! checked again as its receiver would. Strictly, what the message would lose is an error.
+//! 1. The text is parsed, and the actions are checked against the match ([`WrittenRule::read`]).
+//! 2. The rule goes through a message of the version, and is checked again as a receiver checks it
+//!    ([`WrittenRule::send`]). Strict parsing refuses a rule of which the message would lose a part.
 
 use super::error::{Fault, TextError};
 use super::order::{self, Nesting};
@@ -17,6 +18,8 @@ use crate::matching::Match;
 use crate::types::{OfVersion, TableId};
 use std::borrow::Cow;
 
+/// The fault of a rule that no format of the version can carry. `usable` are the formats that can carry the rule,
+/// and `allowed` are those of the version.
 pub(super) fn no_format(usable: Protocols, allowed: Protocols) -> Fault {
     Fault::new(format!(
         "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
@@ -24,13 +27,15 @@ pub(super) fn no_format(usable: Protocols, allowed: Protocols) -> Fault {
     .hint("choose another version, like -O OpenFlow13")
 }
 
-/// A rule as the user wrote it, before a message of some version shapes it.
+/// A rule that is being parsed.
 pub(super) struct WrittenRule<'a> {
+    /// The text that error messages show.
     text: &'a str,
-    /// Where the actions are in the text.
+    /// The part of the text that has the actions; empty if there are none.
     actions_text: &'a str,
+    /// The rule as the user wrote it; after [`WrittenRule::send`], as the switch gets it.
     pub(super) flow_mod: FlowMod,
-    /// The formats that can carry it.
+    /// The flow formats that can carry the rule.
     pub(super) usable: Protocols,
 }
 
@@ -41,14 +46,14 @@ impl<'a> WrittenRule<'a> {
         Ok(written)
     }
 
-    /// Of `text`, which is yet to be read.
+    /// A rule with the defaults of the context's command. [`WrittenRule::read`] parses the text.
     #[inline]
     pub(super) fn new(text: &'a str, context: &ParseContext<'_>) -> Self {
         let flow_mod = FlowMod::new(context.command, DEFAULT_PRIORITY, Match::any(), Vec::new());
         Self { text, actions_text: "", flow_mod, usable: Protocols::ANY }
     }
 
-    /// Reads `rule`, which is a piece of the text.
+    /// Parses `rule`, which is a subslice of the text.
     pub(super) fn read(
         &mut self,
         rule: &'a str,
@@ -90,7 +95,7 @@ impl<'a> WrittenRule<'a> {
         Pairs::new(self.actions_text).nth(index).map_or(self.actions_text, |pair| pair.whole)
     }
 
-    /// Whether the actions as written fit the match.
+    /// Checks the actions, as written, against the match.
     fn check_consistency(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let FlowMod { actions, matching, table, .. } = &self.flow_mod;
         let verdict = consistency::check(actions, matching, *table).map_err(|refused| {
@@ -100,7 +105,7 @@ impl<'a> WrittenRule<'a> {
         self.usable = self.usable.and(verdict.usable);
         let after = self.usable.and(Protocols::of_version(context.version));
         match verdict.mismatch {
-            // Only if the mismatch is why no format is left.
+            // The mismatch is an error only if it is the reason that no format is left.
             Some((index, needed)) if after.is_empty() && !before.is_empty() => {
                 let culprit = self.culprit(index);
                 let name = Pairs::new(culprit).next().map_or(culprit, |pair| pair.key);
@@ -111,7 +116,8 @@ impl<'a> WrittenRule<'a> {
         }
     }
 
-    /// Sends the rule through a message of the version, and lets the receiver check it.
+    /// Replaces the rule by what the receiver of a message of the context's version gets, and checks that as the
+    /// receiver does.
     pub(super) fn send(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let version = context.version;
         let allowed = Protocols::of_version(version);
@@ -130,7 +136,7 @@ impl<'a> WrittenRule<'a> {
         let error = |fault: Fault| TextError::at(self.text, self.actions_text, fault);
         let FlowMod { actions, matching, table, .. } = &self.flow_mod;
         let carried = dialect::actions(actions, version, matching);
-        // The receiver takes a rule without a table for one of table 0.
+        // From 1.1 on, a receiver takes a rule without a table for one of table 0.
         let table = match version {
             OfVersion::OpenFlow10 => *table,
             _ => table.or(Some(TableId::default())),
@@ -162,11 +168,11 @@ impl<'a> WrittenRule<'a> {
             flow_mod.actions = actions;
         }
         if version <= OfVersion::OpenFlow11 && flow_mod.command == Command::Add {
-            // There an add always resets the counters; later versions have a flag for it.
+            // In 1.0 and 1.1 an add always resets the counters. Later versions have a flag for that.
             flow_mod.flags.reset_counts = true;
         }
-        // Modifications that find nothing to modify add only in the first two versions, and only in
-        // the first one they bring their cookie to the rules that they modify, even if it is 0.
+        // A modification that finds no rule adds one in 1.0 and 1.1 only. A modification gives rules its cookie,
+        // even if the cookie is 0, in 1.0 only.
         flow_mod.adds_if_none &= version <= OfVersion::OpenFlow11;
         if flow_mod.command != Command::Add {
             let selects = flow_mod.cookie_filter.is_some()
@@ -182,7 +188,7 @@ impl<'a> WrittenRule<'a> {
         Ok(())
     }
 
-    /// What a message of the version would silently lose.
+    /// Refuses a rule of which a message of the version would silently lose a part.
     fn refuse_loss(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
         if context.lenient {
             return self.refuse_bad_vlan(context);
@@ -215,7 +221,7 @@ impl<'a> WrittenRule<'a> {
         Ok(())
     }
 
-    /// A priority without a tag is refused by the receiver.
+    /// Refuses a match of a VLAN priority without a tag, as the receiver of an OXM match does.
     fn refuse_bad_vlan(&self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let flow = &self.flow_mod.matching;
         let (key, mask) =
@@ -232,9 +238,11 @@ impl<'a> WrittenRule<'a> {
     }
 }
 
-/// The matches of 1.0 and 1.1 know a VLAN id or no tag at all: what Open vSwitch makes of a match
-/// without the tag-present bit if it can avoid an extensible match. Strictly, `vlan_vid=0` and the
-/// like are the only ones, and mean the same. `None` for any other match, which stays as it is.
+/// A standard match of 1.0 or 1.1 can only ask for a VLAN id or for no tag at all. Open vSwitch turns a match that
+/// wants the tag-present bit to be zero into "no tag at all" if a standard match can carry the rule. This function
+/// returns that match, or `None` if the match stays as it is.
+///
+/// Strict parsing lets only `vlan_vid=0` and the like reach this point, which mean "no tag at all" anyway.
 fn as_standard_match(matching: &Match, usable: Protocols) -> Option<Match> {
     let (key, mask) =
         (matching.key().headers.vlan_tci.get(), matching.mask().bits.headers.vlan_tci.get());
@@ -248,18 +256,19 @@ fn as_standard_match(matching: &Match, usable: Protocols) -> Option<Match> {
     Some(Match::new(&key, &mask))
 }
 
-/// The match of 1.1 has no place for the ECN bits.
+/// The match after a message of 1.1, which has no place for the ECN bits.
 fn without_ecn(matching: &Match) -> Match {
     let mut mask = *matching.mask();
     mask.bits.headers.nw_tos &= !3;
     Match::new(matching.key(), &mask)
 }
 
+/// The hint for a rule that 1.0 or 1.1 cannot carry.
 fn instead_of_1_0() -> &'static str {
     "use -O OpenFlow13"
 }
 
-/// What the receiver of a message refuses, beyond [`consistency`].
+/// Refuses actions that the receiver of a message of the version refuses, beyond those that [`consistency`] refuses.
 pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
     for action in actions {
         match action {
@@ -307,8 +316,8 @@ pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), F
     Ok(())
 }
 
-/// Match and actions as Open vSwitch tells them apart: wherever `action` occurs the match ends, and
-/// the actions follow the next equals sign.
+/// Splits a rule into match and actions as Open vSwitch does: the match ends in front of the first `action`
+/// anywhere in the text, and the actions begin behind the next equals sign.
 fn cut_leniently(rule: &str) -> (&str, Option<&str>) {
     match rule.split_once("action") {
         Some((matching, rest)) => (matching, rest.split_once('=').map(|(_, actions)| actions)),
@@ -316,8 +325,8 @@ fn cut_leniently(rule: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The list of actions, if `pair` begins it: the rest of the text, whatever it is. `pairs` is behind
-/// the pair.
+/// If `pair` is `actions=` or `action=`, the rest of `text` behind the sign: the list of actions. `pairs` is the
+/// iterator that returned the pair.
 pub(super) fn behind_actions<'a>(
     text: &'a str,
     pair: &Pair<'a>,

@@ -1,7 +1,8 @@
-//! What is known of a packet at some point of an action list, from the match and the actions so far.
+//! Tracks what is known of a packet between two actions of a list: the values of the match, as the actions in
+//! front have changed them.
 //!
-//! Enough to tell whether `mod_nw_src` can apply, and how a version of OpenFlow writes
-//! `mod_vlan_vid`. This follows Open vSwitch, approximations included.
+//! The parser needs this to tell whether `mod_nw_src` can apply (`consistency`), and to write `mod_vlan_vid` in a
+//! version of OpenFlow (`dialect`). Only the actions that Open vSwitch tracks have an effect here.
 
 use crate::action::Action;
 use crate::fields::FieldId;
@@ -10,16 +11,17 @@ use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use std::borrow::Cow;
 
-/// What is known of a packet. As long as no action changes it, that is the key of the match.
+/// The known values of a packet.
 #[derive(Clone)]
 pub(super) struct Sketch<'a> {
+    /// The fields; zero if they are not known. The key of the match is copied only when an action changes it.
     key: Cow<'a, PipelineKey>,
-    /// The tag behind the outer one.
+    /// The tag control information of the second VLAN tag; 0 if there is none.
     inner_tci: u16,
 }
 
 impl<'a> Sketch<'a> {
-    /// What a match says.
+    /// A packet of which nothing is known but the match.
     pub(super) fn new(matching: &'a Match) -> Self {
         Self { key: Cow::Borrowed(matching.key()), inner_tci: 0 }
     }
@@ -40,7 +42,7 @@ impl<'a> Sketch<'a> {
         prerequisite.met(&self.key)
     }
 
-    /// The packet behind the action.
+    /// Changes the sketch as the action changes the packet.
     pub(super) fn apply(&mut self, action: &Action) {
         match action {
             Action::SetVlanVid { .. } | Action::SetVlanPcp { .. } => {

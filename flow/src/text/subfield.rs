@@ -1,11 +1,11 @@
-//! Bits of a field: `NXM_NX_REG0[0..7]`, `reg0[3]`, `reg0[]`, `reg0`.
+//! Parses subfields, the bits of a field that an action names: `NXM_NX_REG0[0..7]`, `reg0[3]`, `reg0[]`, `reg0`.
 
 use super::error::Fault;
 use super::words;
 use crate::action::Subfield;
 use crate::fields::FieldId;
 
-/// Reads a subfield that is the whole text.
+/// Parses a subfield. Names of matches and names of OpenFlow messages are accepted.
 pub(super) fn parse(text: &str) -> Result<Subfield, Fault> {
     let (name, bits) = match text.split_once('[') {
         Some((name, rest)) => match rest.strip_suffix(']') {
@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Subfield, Fault> {
     Ok(Subfield { field, offset: start, n_bits: end - start + 1 })
 }
 
-/// There is no field with this name.
+/// The fault of a name that no field has.
 pub(super) fn unknown(name: &str) -> Fault {
     if name.is_empty() {
         return Fault::new("a field is missing");
@@ -56,11 +56,13 @@ pub(super) fn unknown(name: &str) -> Fault {
     }
 }
 
-/// `dl_vlan` is a way to match only.
+/// The fault of `dl_vlan` and `dl_vlan_pcp` in an action: messages have no name for them, and only matches can use
+/// them.
 pub(super) fn no_wire_name(field: FieldId) -> Fault {
     let name = field.def().name;
     let other = if field == FieldId::DlVlan { "vlan_vid" } else { "vlan_pcp" };
-    Fault::new(format!("{name} is no field for actions")).hint(format!("use {other}"))
+    Fault::new(format!("{name} is a field for matches, not for actions"))
+        .hint(format!("use {other}"))
 }
 
 fn bad_range(text: &str) -> Fault {

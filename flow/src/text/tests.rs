@@ -1,4 +1,4 @@
-//! Properties of the language as a whole: what is printed parses back to the same, and no text
+//! Property tests of the parser and the printer together: printed rules parse back to themselves, and no text
 //! makes the parser panic.
 
 use super::print::write_actions;
@@ -28,7 +28,7 @@ fn any_field() -> impl Strategy<Value = FieldId> {
     any::<proptest::sample::Index>().prop_map(move |i| all[i.index(all.len())])
 }
 
-/// A packet that fields can be picked from: (EtherType, IP protocol, ICMP type).
+/// The protocol of a packet that has some fields: EtherType, IP protocol and ICMP type. `None` is any.
 fn protocol() -> impl Strategy<Value = (Option<u16>, Option<u8>, Option<u16>)> {
     let ip = || prop_oneof![Just(0x0800), Just(0x86dd)];
     prop_oneof![
@@ -87,7 +87,7 @@ fn matching() -> impl Strategy<Value = Match> {
                 continue;
             }
             let bits = if is_exact || !def.maskable { def.legal } else { bits & def.legal };
-            // There are words for five of the combinations.
+            // Text has a word for five of the values and masks of `ip_frag`, and the generator makes only these.
             let (value, bits) = match field {
                 FieldId::IpFrag => {
                     let has_ports = mask.bits.headers.tp_src.get() | mask.bits.headers.tp_dst.get()
@@ -245,7 +245,7 @@ fn instructions() -> impl Strategy<Value = Vec<Action>> {
         })
 }
 
-/// Leaves of a list what a switch would accept behind such a match in such a version.
+/// The actions of a list that a switch accepts in a rule with this match in this version.
 fn acceptable(list: Vec<Action>, matching: &Match, version: OfVersion) -> Vec<Action> {
     let mut kept = Vec::new();
     for action in list {
@@ -310,7 +310,8 @@ fn flow_mod() -> impl Strategy<Value = (OfVersion, FlowMod)> {
     )
 }
 
-/// `goto_table` must go forward, and some matches need extensible formats that 1.1 lacks.
+/// Whether a message of the version can carry the request: `goto_table` must go forward, and some matches need
+/// extensible formats, which 1.1 lacks.
 fn can_be_asked_for(version: OfVersion, flow_mod: &FlowMod) -> bool {
     let from = flow_mod.table.unwrap_or_default();
     let goes_forward = |a: &Action| !matches!(a, Action::GotoTable(to) if *to <= from);
@@ -322,7 +323,7 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, max_global_rejects, failure_persistence: None, ..Default::default() }
 }
 
-/// An error of the parser, for messages of failed tests.
+/// The error as a user sees it, for the message of a failed test.
 fn shown(text: &str, error: &TextError) -> String {
     error.render(text)
 }
@@ -331,7 +332,7 @@ proptest! {
     #![proptest_config(config(2000))]
 
     #[test]
-    fn what_is_printed_parses_back((version, flow_mod) in flow_mod()) {
+    fn a_printed_request_parses_back_to_itself((version, flow_mod) in flow_mod()) {
         prop_assume!(can_be_asked_for(version, &flow_mod));
         let options = PrintOptions { version, ports: &NoPortNames, stats: false, ages: true };
         let text = flow_mod.to_text(&options);
@@ -375,7 +376,7 @@ proptest! {
     }
 
     #[test]
-    fn a_match_means_the_same_in_both_ways_of_reading(matching in matching()) {
+    fn a_valid_match_parses_alike_strictly_and_leniently(matching in matching()) {
         let mut text = String::new();
         write_match(&mut text, &matching, DEFAULT_PRIORITY, &NoPortNames);
         for lenient in [false, true] {
@@ -385,7 +386,7 @@ proptest! {
     }
 
     #[test]
-    fn actions_mean_the_same_in_both_ways_of_reading(list in vec(action(), 0..4)) {
+    fn valid_actions_parse_alike_strictly_and_leniently(list in vec(action(), 0..4)) {
         let version = OfVersion::OpenFlow15;
         let list = dialect::actions(&list, version, &Match::any()).into_owned();
         let is_writable = |a: &Action| match a {
@@ -400,14 +401,14 @@ proptest! {
             let context = ParseContext { version, lenient, ..ParseContext::default() };
             parse_actions(&text, &context)
         };
-        // Open vSwitch prints masks of some fields in 1.5 that it does not read.
+        // In 1.5, Open vSwitch prints masks of some fields that its own parser refuses.
         if let Ok(lenient) = read(true) {
             prop_assert_eq!(read(false), Ok(lenient), "{}", text);
         }
     }
 }
 
-/// Pieces of rules, to be glued together at random.
+/// Pieces of rules, which a test joins at random.
 const PIECES: &[&str] = &[
     ",",
     " ",
@@ -548,7 +549,7 @@ fn an_assignment_to_bits_that_the_field_lacks_is_refused() {
     assert_eq!(error.message(), "changes no bit of nw_tos");
 }
 
-/// The headers that a field needs, and a value of it, as they are written in a match.
+/// A match of the field: the protocol words that it needs, and a value.
 fn in_words(field: FieldId) -> String {
     let def = field.def();
     let needed = match def.prerequisite.keywords().first() {

@@ -1,9 +1,9 @@
-//! Values of fields: `10.0.0.0/8`, `0x1000/0x1000`, `+syn-ack`, `later`.
+//! Parses values of fields: `10.0.0.0/8`, `0x1000/0x1000`, `+syn-ack`, `later`.
 //!
-//! Strict reading refuses what does not fit and what would be dropped: bits of the value outside
-//! an explicit mask, bits that the field does not have. A prefix length is no such mask: everybody
-//! writes `10.0.0.1/24` for the network of 10.0.0.1. Lenient reading does what Open vSwitch 3.1
-//! does, which truncates and wraps.
+//! Strict parsing refuses values that do not fit, and one-bits that would be dropped: those outside an explicit
+//! mask, and those that the field does not have. The bits behind a prefix length are an exception: `10.0.0.1/24`
+//! is a usual way to write the network of 10.0.0.1. Lenient parsing does as Open vSwitch 3.1, which cuts numbers
+//! off and lets octets wrap.
 
 use super::error::Fault;
 use super::port::{self, PortNames};
@@ -11,18 +11,19 @@ use super::{number, print};
 use crate::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::key::frag;
 
-/// A value and the bits of it that count, right-aligned. The others may be one.
+/// A value and its mask, right-aligned. Bits of the value outside the mask may be one, and mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Masked {
     pub(super) value: u128,
     pub(super) mask: u128,
 }
 
-/// Names of TCP flags, from bit 0.
+/// The names of the TCP flags; the flag at index `n` is bit `n` of `tcp_flags`. Flags without a name have their
+/// value in brackets, as in Open vSwitch.
 pub const TCP_FLAGS: [&str; 12] =
     ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
-/// Reads `VALUE[/MASK]` or `*` for a field.
+/// Parses `VALUE[/MASK]` of a field, or `*`, which stands for any value.
 pub(super) fn parse(
     field: FieldId,
     text: &str,
@@ -36,7 +37,7 @@ pub(super) fn parse(
     if text.is_empty() && !lenient {
         return Err(Fault::new("a value is missing"));
     }
-    // Open vSwitch takes an absent value for "anything".
+    // In Open vSwitch, a field without a value matches anything.
     let text = if text.is_empty() { "0/0" } else { text };
     let reader = Reader { field, def, text, lenient };
     let masked = match def.form {
@@ -65,7 +66,7 @@ impl Reader<'_> {
 
     fn check_mask(&self, masked: Masked) -> Result<Masked, Fault> {
         let Masked { value, mask } = masked;
-        // As Open vSwitch: not even a mask of just the bits that the field has.
+        // As in Open vSwitch, even a mask of exactly the field's bits is refused if it is not a mask of whole bytes.
         let is_partial = mask != 0 && mask != self.bytes_mask();
         if is_partial && !self.def.maskable {
             return Err(Fault::new("the field takes no mask").hint("give the value alone"));
@@ -79,7 +80,7 @@ impl Reader<'_> {
         }
         let (value, mask) = split_mask(self.text);
         let max = match self.field {
-            // Open vSwitch's way to write "no tag".
+            // `OFP_VLAN_NONE` of OpenFlow 1.0, which selects untagged frames.
             FieldId::DlVlan if value == "0xffff" || value == "65535" => 0xffff,
             FieldId::VlanVid => self.def.legal,
             _ => ones(self.def.bits),
@@ -93,7 +94,7 @@ impl Reader<'_> {
         Ok(Masked { value: number, mask })
     }
 
-    /// Refuses one-bits that would be lost.
+    /// Refuses a value with one-bits that would be dropped, or with bits that mean "untagged" by accident.
     fn check_bits(&self, text: &str, value: u128, mask: u128) -> Result<(), Fault> {
         if value & !mask != 0 {
             let mut kept = String::new();
@@ -134,7 +135,7 @@ impl Reader<'_> {
             None if rest.is_empty() => self.bytes_mask(),
             None => return Err(bad()),
         };
-        // The one value that Open vSwitch's parser lets through, and its switch does not.
+        // `ovs-ofctl` accepts such a flow label and Open vSwitch's switch refuses it.
         if self.field == FieldId::Ipv6Label && value & mask & !self.def.legal != 0 {
             return Err(bad());
         }
@@ -222,7 +223,7 @@ impl Reader<'_> {
         Ok(Masked { value: value.into(), mask: mask.into() })
     }
 
-    /// `+syn-ack`, `syn|ack` or numbers.
+    /// Parses TCP flags: `+syn-ack` (some flags), `syn|ack` (all flags), or numbers with an optional mask.
     fn tcp_flags(&self) -> Result<Masked, Fault> {
         let all = self.def.legal;
         if let Some((value, mask)) = self.text.split_once('/') {
@@ -284,9 +285,9 @@ fn flag(name: &str) -> Result<u128, Fault> {
     }
 }
 
-/// The parts of `VALUE/MASK`.
+/// Splits `VALUE/MASK` at the slash; the mask is `None` if there is no slash.
 fn split_mask(text: &str) -> (&str, Option<&str>) {
-    // Not `split_once`: for a few bytes its search takes long to start.
+    // Faster than `split_once`, whose search has a high fixed cost for texts of a few bytes.
     match text.bytes().position(|b| b == b'/') {
         Some(slash) => (&text[..slash], Some(&text[slash + 1..])),
         None => (text, None),
@@ -301,18 +302,19 @@ fn prefix(text: &str, max: u16) -> Result<u16, Fault> {
     }
 }
 
-/// The bits behind a prefix.
+/// The mask of the bits of an address that a prefix does not cover.
 fn low_bits(prefix: u16, width: u16) -> u128 {
     ones(width - prefix)
 }
 
-/// Four numbers. Leniently they wrap at 256, as Open vSwitch's scanner does.
+/// Parses an IPv4 address in dotted form; `None` if the text is none. Leniently, numbers wrap at 256, as in Open
+/// vSwitch.
 pub(super) fn ipv4(text: &str, lenient: bool) -> Option<u32> {
     let (value, rest) = ipv4_and_rest(text.as_bytes(), lenient)?;
     rest.is_empty().then_some(value)
 }
 
-/// The address in front, and what is behind it.
+/// The IPv4 address at the start of the text, and the text behind it; `None` if there is no address.
 fn ipv4_and_rest(text: &[u8], lenient: bool) -> Option<(u32, &[u8])> {
     let (mut address, mut octets) = (0, 0);
     let (mut octet, mut start, mut end) = (0u32, 0, 0);
@@ -342,7 +344,8 @@ fn ipv4_and_rest(text: &[u8], lenient: bool) -> Option<(u32, &[u8])> {
     }
 }
 
-/// Six hexadecimal numbers.
+/// Parses a MAC address, six hexadecimal numbers with colons, into the lower 48 bits of an integer; `None` if the
+/// text is none. Leniently, a number may have more than two digits and wraps at 256.
 pub(super) fn mac(text: &str, lenient: bool) -> Option<u64> {
     let mut value = 0u64;
     let mut parts = text.split(':');
@@ -390,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_altered_is_refused() {
+    fn values_that_open_vswitch_alters_are_refused() {
         use FieldId::*;
         for (field, text) in [
             (Ipv4Dst, "10.0.0.300"),

@@ -1,4 +1,5 @@
-//! The words that may stand left of a value in a match, and the nearest one to a misspelt word.
+//! The words of rules: names of fields, protocols, attributes and flags. Also finds the word that is nearest to a
+//! misspelt one.
 
 use crate::fields::FieldId;
 use ahash::RandomState;
@@ -6,24 +7,26 @@ use packet::wire::{eth_type, ip_proto};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// What a word of a match or a rule means.
+/// The meaning of a word in a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// A field.
+    /// The name or alias of a field, which takes a value: `nw_src`.
     Field(FieldId),
-    /// `tcp`: an EtherType and perhaps an IP protocol.
+    /// A protocol word, which stands alone: `tcp` matches an EtherType and, unless it is `None`, an IP protocol.
     Protocol { dl_type: u16, nw_proto: Option<u8> },
-    /// `eth`: Ethernet, which everything is.
+    /// `eth`, which stands alone and matches every packet.
     Ethernet,
-    /// An attribute of the rule.
+    /// An attribute of the rule, which takes a value: `priority`.
     Attribute(Attribute),
-    /// A flag of the rule.
+    /// A flag of the rule, which stands alone: `check_overlap`.
     Flag(Flag),
-    /// Printed in dumps, without meaning in a request.
+    /// A word of dumps that has no meaning in a request: `n_packets`. The parser skips it, so that dumps can be
+    /// read back.
     Ignored,
 }
 
-/// Attributes of a rule that have a value.
+/// The attributes of a rule that have a value. The discriminants are below 32: the parser keeps a set of them as
+/// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribute {
     Table,
@@ -38,7 +41,7 @@ pub(super) enum Attribute {
     Label,
 }
 
-/// Flags of a rule.
+/// The flags of a rule, as in [`FlowFlags`](crate::flow_mod::FlowFlags).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flag {
     SendFlowRem,
@@ -52,6 +55,7 @@ const fn protocol(dl_type: u16, nw_proto: Option<u8>) -> Word {
     Word::Protocol { dl_type, nw_proto }
 }
 
+/// Every word of a rule that is not the name of a field.
 const WORDS: &[(&str, Word)] = &[
     ("ip", protocol(eth_type::IPV4, None)),
     ("ipv4", protocol(eth_type::IPV4, None)),
@@ -95,7 +99,8 @@ const WORDS: &[(&str, Word)] = &[
     ("allow_hidden_fields", Word::Ignored),
 ];
 
-/// Fields of Open vSwitch that this switch does not have.
+/// The fields of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
+/// misspelling.
 const FOREIGN_FIELDS: &[&str] = &[
     "dp_hash",
     "recirc_id",
@@ -146,12 +151,13 @@ const FOREIGN_FIELDS: &[&str] = &[
 type Index<T> = HashMap<&'static str, T, RandomState>;
 
 fn index<T>(words: impl IntoIterator<Item = (&'static str, T)>) -> Index<T> {
-    // The words are ours, so the seeds need not be secret.
+    // Only the words of this file go into the map, so fixed seeds are no way to attack it.
     let mut map = HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4));
     map.extend(words);
     map
 }
 
+/// The words of rules: [`WORDS`], and names and aliases of fields.
 static MATCH_WORDS: LazyLock<Index<Word>> = LazyLock::new(|| {
     let fields = FieldId::all().flat_map(|field| {
         let def = field.def();
@@ -163,6 +169,7 @@ static MATCH_WORDS: LazyLock<Index<Word>> = LazyLock::new(|| {
     index(WORDS.iter().copied().chain(fields))
 });
 
+/// The names of fields in actions: names, aliases, and wire names.
 static FIELD_NAMES: LazyLock<Index<FieldId>> = LazyLock::new(|| {
     index(FieldId::all().flat_map(|field| {
         let def = field.def();
@@ -171,33 +178,34 @@ static FIELD_NAMES: LazyLock<Index<FieldId>> = LazyLock::new(|| {
     }))
 });
 
-/// The meaning of a word in a match or rule.
+/// The meaning of a word in a rule; `None` if the word has none. Wire names of fields have none.
 pub(super) fn lookup(word: &str) -> Option<&'static Word> {
     MATCH_WORDS.get(word)
 }
 
-/// A field by any of its names, those of OpenFlow messages included.
+/// The field with this name, alias or wire name; `None` if there is none.
 pub(super) fn field(name: &str) -> Option<FieldId> {
     FIELD_NAMES.get(name).copied()
 }
 
-/// Open vSwitch has it, this switch does not.
+/// Whether Open vSwitch has a field with this name and this switch does not.
 pub(super) fn is_foreign_field(name: &str) -> bool {
     FOREIGN_FIELDS.contains(&name) || name.starts_with("tun_metadata")
 }
 
-/// The word of a match or rule nearest to a misspelt one.
+/// The word of a rule that is nearest to a misspelt one; `None` if none is near.
 pub(super) fn nearest(word: &str) -> Option<&'static str> {
     closest(word, MATCH_WORDS.keys().copied())
 }
 
-/// The field name nearest to a misspelt one.
+/// The name of a field that is nearest to a misspelt one; `None` if none is near.
 pub(super) fn nearest_field(name: &str) -> Option<&'static str> {
     closest(name, FIELD_NAMES.keys().copied())
 }
 
-/// The candidate nearest to a misspelt word, if any is near: one edit in short words, two in
-/// words of five letters, three from nine letters on.
+/// The candidate that is nearest to a misspelt word; `None` if none is near. A candidate is near if it differs by
+/// at most one edit from a word of 2 to 4 bytes, two edits from a word of 5 to 8 bytes, or three edits from a
+/// longer word.
 pub(super) fn closest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -221,8 +229,8 @@ pub(super) fn closest<'a>(
         .map(|(_, c)| c)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make `a` of `b`, whatever the
-/// case (optimal string alignment).
+/// How many edits turn `a` into `b`: insertions, deletions, replacements and swaps of neighbours, ignoring case
+/// (optimal string alignment distance).
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect(), vec![0; b.len() + 1]];
     for i in 1..=a.len() {

@@ -1,34 +1,36 @@
-//! The only language of the fast path: a short, flat list of what to do with a frame.
+//! Datapath actions: the flat list that the fast path carries out for each frame of a cached flow.
 //!
-//! Translation (`flowtable::policy`) produces it from rules; `execute` and every later back-end
-//! implement it. Values are host integers. A rewrite carries a mask, so that a cached flow may leave
-//! the bits alone that it did not look at.
+//! Translation (`flowtable::policy`) produces the list from the rules' [`Action`](crate::action::Action)s, and
+//! `flowtable::datapath::execute` carries it out. All values are host integers.
+//!
+//! A field is edited by a [`Rewrite`], which has a mask: frames of one cached flow may differ in the bits that the
+//! translation did not look at, and those bits have to stay as they are.
 
 use crate::types::PortNo;
 
-/// New bits and which of them are written. `value` is zero outside `mask`.
+/// A change of some bits of a field. The default changes no bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rewrite<T> {
-    /// The new bits.
+    /// The new values of the bits in `mask`; all other bits are zero.
     pub value: T,
-    /// Which bits are written.
+    /// The bits of the field that change.
     pub mask: T,
 }
 
 macro_rules! rewrite {
     ($($t:ty),*) => { $(
         impl Rewrite<$t> {
-            /// Writes the bits of `mask` from `value`.
+            /// The change that gives the bits of `mask` the values that they have in `value`.
             pub fn new(value: $t, mask: $t) -> Self {
                 Self { value: value & mask, mask }
             }
 
-            /// No bit is written.
+            /// Whether the rewrite changes no bit.
             pub fn is_none(self) -> bool {
                 self.mask == 0
             }
 
-            /// `old` with the masked bits replaced.
+            /// The field's value after the change, if its value before was `old`.
             #[inline]
             pub fn of(self, old: $t) -> $t {
                 old & !self.mask | self.value
@@ -38,90 +40,93 @@ macro_rules! rewrite {
 }
 rewrite!(u8, u16, u32, u64, u128);
 
-/// What a change of addresses does to the transport checksum of a packet that is not a plain one.
+/// How a change of IP addresses adjusts the transport checksum of fragments and of packets with a routing header.
+/// All other packets are treated alike by both variants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AddressSums {
-    /// What is right: a later fragment has no checksum; an atomic one (RFC 6946) has one, and so has
-    /// a packet with a routing header.
+    /// As the standards say: payload of later fragments is left alone, because they have no transport header. The
+    /// checksums of atomic fragments (RFC 6946) and of packets with a routing header are adjusted.
     #[default]
     Right,
-    /// What Open vSwitch 3.1 does: bytes of later IPv4 fragments are changed as if they were one; that
-    /// of an atomic IPv6 fragment, or behind a routing header with segments left, is left wrong.
+    /// As Open vSwitch 3.1 does (`switchd --lenient`): payload bytes of later IPv4 fragments are changed as if
+    /// they were a checksum. The checksums of atomic IPv6 fragments, and of packets whose routing header has
+    /// segments left, are not adjusted and become wrong.
     AsOvs,
 }
 
-/// Which transport header a port rewrite edits.
+/// The transport header whose ports [`DpAction::SetPorts`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// The ports of a TCP header; its checksum covers them.
+    /// TCP. Its checksum covers the ports and is adjusted.
     Tcp,
-    /// The ports of a UDP header; its checksum covers them unless it is zero.
+    /// UDP. Its checksum covers the ports and is adjusted; zero means that the sender computed none, and stays.
     Udp,
-    /// The ports of an SCTP header; its CRC32c covers them.
+    /// SCTP. Its CRC32c covers the ports and is computed again.
     Sctp,
 }
 
-/// What a controller gets with a packet.
+/// The fields of a packet-in beside the packet itself (OpenFlow `OFPT_PACKET_IN`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ControllerMeta {
-    /// Bytes of the packet wanted.
+    /// How many bytes of the packet the packet-in carries at most; 65535 asks for the whole packet.
     pub max_len: u16,
-    /// OpenFlow reason number.
+    /// Why the packet goes to a controller, as an OpenFlow number (`OFPR_*`).
     pub reason: u8,
-    /// The id of the controller that gets the packet; 0 is every one that has not asked for another id.
+    /// The id of the controller that gets the packet; 0 is every controller that has not asked for another id.
     pub controller_id: u16,
-    /// Table that sent it.
+    /// The table whose rule sent the packet to the controller, 0 to 253.
     pub table: u8,
-    /// Cookie of the rule that sent it.
+    /// The cookie of that rule.
     pub cookie: u64,
-    /// Bytes returned with it.
+    /// The bytes that the action gave as `userdata`, for the controller to recognise the action by.
     pub userdata: Vec<u8>,
 }
 
-/// One step of what the datapath does with a frame.
+/// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the steps
+/// before left it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DpAction {
-    /// Send the frame as it is now.
+    /// Sends the frame, as it is at this step, from a port.
     Output(PortNo),
-    /// Send a copy of at most `max_len` bytes.
+    /// Sends a copy of the frame that is cut off behind `max_len` bytes.
     OutputTrunc {
-        /// The datapath's number of the port that sends the copy.
+        /// The port that sends the copy.
         port: PortNo,
-        /// Bytes of the copy at most, counted from the Ethernet header.
+        /// Size of the copy in bytes, counted from the Ethernet header. A shorter frame is sent whole.
         max_len: u32,
     },
-    /// Give a copy to a controller.
+    /// Gives a copy of the frame to a controller.
     Controller(Box<ControllerMeta>),
-    /// Edit the MAC addresses, as [`mac_bits`](crate::types::mac_bits).
+    /// Changes the MAC addresses, which are integers as [`mac_bits`](crate::types::mac_bits) makes them.
     SetEth {
         /// The source address, in the lower 48 bits.
         src: Rewrite<u64>,
         /// The destination address, in the lower 48 bits.
         dst: Rewrite<u64>,
     },
-    /// Put a tag in front of the outermost one.
+    /// Puts a VLAN tag in front of the tags that the frame has.
     PushVlan {
-        /// Tag protocol identifier.
+        /// The tag's protocol identifier: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
         tpid: u16,
-        /// Priority and VLAN id; the CFI bit goes out as zero.
+        /// The tag control information: priority in the upper 3 bits, VLAN id in the lower 12, zero between them.
         tci: u16,
     },
-    /// Remove the outermost tag.
+    /// Removes the outermost VLAN tag.
     PopVlan,
-    /// Edit the IPv4 header.
+    /// Changes the IPv4 header and adjusts its checksum and the transport's.
     SetIpv4 {
         /// The IPv4 source address.
         src: Rewrite<u32>,
         /// The IPv4 destination address.
         dst: Rewrite<u32>,
-        /// The whole TOS byte: DSCP and ECN.
+        /// The TOS byte: DSCP in the upper 6 bits, ECN in the lower 2.
         tos: Rewrite<u8>,
-        /// Hops that are left.
+        /// The time to live.
         ttl: Rewrite<u8>,
-        /// For packets that are not plain ones.
+        /// How the transport checksum follows a change of the addresses.
         sums: AddressSums,
     },
-    /// Edit the IPv6 header.
+    /// Changes the IPv6 header and adjusts the transport's checksum.
     SetIpv6 {
         /// The IPv6 source address.
         src: Rewrite<u128>,
@@ -129,76 +134,78 @@ pub enum DpAction {
         dst: Rewrite<u128>,
         /// The flow label, in the lower 20 bits.
         label: Rewrite<u32>,
-        /// The whole traffic class: DSCP and ECN.
+        /// The traffic class: DSCP in the upper 6 bits, ECN in the lower 2.
         tclass: Rewrite<u8>,
-        /// Hops that are left.
+        /// The hop limit.
         hop_limit: Rewrite<u8>,
-        /// For packets that are not plain ones.
+        /// How the transport checksum follows a change of the addresses.
         sums: AddressSums,
     },
-    /// Edit the body of an ARP packet.
+    /// Changes an ARP or RARP packet for IPv4 over Ethernet (RFC 826).
     SetArp {
-        /// The operation: 1 asks, 2 answers (RFC 826).
+        /// The operation: 1 is a request, 2 a reply.
         op: Rewrite<u16>,
-        /// Sender protocol address.
+        /// The sender's IPv4 address (`ar$spa`).
         spa: Rewrite<u32>,
-        /// Target protocol address.
+        /// The target's IPv4 address (`ar$tpa`).
         tpa: Rewrite<u32>,
-        /// Sender hardware address.
+        /// The sender's MAC address (`ar$sha`), in the lower 48 bits.
         sha: Rewrite<u64>,
-        /// Target hardware address.
+        /// The target's MAC address (`ar$tha`), in the lower 48 bits.
         tha: Rewrite<u64>,
     },
-    /// Edit the ports.
+    /// Changes the ports of a transport header and adjusts its checksum.
     SetPorts {
-        /// Of which header.
+        /// The header that the ports are in.
         transport: Transport,
         /// The source port.
         src: Rewrite<u16>,
         /// The destination port.
         dst: Rewrite<u16>,
     },
-    /// Edit ICMP or ICMPv6 type and code.
+    /// Changes type and code of an ICMP or ICMPv6 message and adjusts its checksum.
     SetIcmp {
-        /// The message's type.
+        /// The type, the first byte of the message.
         icmp_type: Rewrite<u8>,
-        /// The message's code.
+        /// The code, the second byte of the message.
         code: Rewrite<u8>,
     },
-    /// Edit a neighbour solicitation or advertisement.
+    /// Changes a neighbour solicitation or advertisement (RFC 4861 §4.3, §4.4) and adjusts its checksum.
     SetNd {
-        /// The address that the message asks or tells about.
+        /// The address that is asked for (solicitation) or announced (advertisement).
         target: Rewrite<u128>,
-        /// Source link-layer address option.
+        /// The MAC address in the Source Link-Layer Address option, in the lower 48 bits.
         sll: Rewrite<u64>,
-        /// Target link-layer address option.
+        /// The MAC address in the Target Link-Layer Address option, in the lower 48 bits.
         tll: Rewrite<u64>,
     },
-    /// Put a label stack entry in front and set the EtherType.
+    /// Puts a label stack entry in front of the layer 3 header and changes the frame's EtherType.
     PushMpls {
-        /// The whole label stack entry (RFC 3032 section 2.1).
+        /// The entry: label, traffic class, bottom of stack and TTL (RFC 3032 §2.1).
         lse: u32,
-        /// MPLS unicast or multicast.
+        /// The frame's new EtherType: 0x8847 (unicast) or 0x8848 (multicast).
         ethertype: u16,
     },
-    /// Remove the outermost entry and set the EtherType.
+    /// Removes the outermost label stack entry and changes the frame's EtherType.
     PopMpls {
-        /// What is behind it.
+        /// The frame's new EtherType: that of the header behind the entry.
         ethertype: u16,
     },
-    /// Edit the outermost label stack entry.
+    /// Changes the outermost label stack entry (RFC 3032 §2.1).
     SetMpls(Rewrite<u32>),
-    /// Go on by the frame's length, without tags.
+    /// Carries out one of two lists, depending on the length of the frame. Steps behind this one are carried out
+    /// in both cases.
     CheckLen {
-        /// Bytes that the frame is compared with, Ethernet header included, VLAN tags not.
+        /// Length in bytes that the frame is compared with. The Ethernet header counts, VLAN tags do not.
         len: u16,
-        /// What is done with a frame of more than `len` bytes.
+        /// The steps for a frame of more than `len` bytes.
         longer: Vec<DpAction>,
-        /// What is done with a frame of `len` bytes or fewer.
+        /// The steps for a frame of `len` bytes or fewer.
         fits: Vec<DpAction>,
     },
-    /// Do the steps on a copy, then go on with the frame as it was.
+    /// Carries out the steps on a copy of the frame. The steps behind this one see the frame without their changes.
     Clone(Vec<DpAction>),
-    /// Extract again and look up with this id. Always last.
+    /// Extracts the frame's key again and looks it up with this id, under which the policy has saved where the
+    /// pipeline goes on. Always the last step of its list.
     Recirculate(u32),
 }

@@ -1,10 +1,10 @@
-//! Why a frame was not sent: one reason for each, with a sentence for humans.
+//! The reasons for which a frame is dropped, each with a name for programs and a sentence for humans.
 
 use std::fmt;
 
 macro_rules! reasons {
     ($( $id:ident $name:literal $sentence:literal; )*) => {
-        /// Why a frame was dropped.
+        /// Why a frame was dropped. The datapath counts dropped frames by port and reason (`ofctl drops`).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum DropReason {
@@ -12,15 +12,15 @@ macro_rules! reasons {
         }
 
         impl DropReason {
-            /// Every reason, in the order of its number.
+            /// Every reason, in the order of the variants: the reason at index `n` has the discriminant `n`.
             pub const ALL: &'static [Self] = &[$( Self::$id, )*];
 
-            /// The name in tables, JSON and metrics.
+            /// The name that `ofctl drops`, JSON output and metrics use, such as `table_miss`.
             pub fn name(self) -> &'static str {
                 match self { $( Self::$id => $name, )* }
             }
 
-            /// What happened, for humans.
+            /// What happened to the frame, in English, lower case, without full stop.
             pub fn sentence(self) -> &'static str {
                 match self { $( Self::$id => $sentence, )* }
             }
@@ -66,7 +66,7 @@ reasons! {
 }
 
 impl DropReason {
-    /// Number of reasons.
+    /// How many reasons there are: the length of an array with one counter for each.
     pub const COUNT: usize = Self::ALL.len();
 }
 

@@ -1,25 +1,26 @@
-//! Floods: frames that go to everybody, which storm control limits.
+//! Floods: frames that `NORMAL` sends to every port of their VLAN. Storm control limits their rate.
 
-/// Frames a second of each kind that a port may have flooded, unless configured otherwise: far more
-/// than a healthy network asks for, far less than a loop makes.
+/// How many frames a second of each [`FloodKind`] a port may have flooded, unless its setting `storm` says
+/// otherwise. A healthy network floods far fewer frames than this, and a loop of cables far more.
 pub const DEFAULT_STORM_LIMIT: u32 = 10_000;
 
-/// Why everybody gets a frame.
+/// Why `NORMAL` floods a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FloodKind {
-    /// It is addressed to everybody.
+    /// The destination is ff:ff:ff:ff:ff:ff.
     Broadcast,
-    /// It is addressed to a group.
+    /// The destination is a multicast address.
     Multicast,
-    /// Nobody knows where its destination is.
+    /// The destination is the address of one host, which the MAC table does not have.
     UnknownUnicast,
 }
 
-/// A verdict floods, and may do so this often.
+/// The part of a verdict that says that its frames are floods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flood {
-    /// What makes the frame one for everybody.
+    /// Why the frames are flooded.
     pub kind: FloodKind,
-    /// Frames a second, all verdicts of this kind and port together.
+    /// Limit in frames a second, which all verdicts of the same kind and ingress port share. A frame beyond the
+    /// limit is dropped with [`DropReason::Storm`](super::DropReason::Storm).
     pub limit: u32,
 }

@@ -1,7 +1,8 @@
-//! What becomes of a frame: the steps of the datapath, why nothing is sent, and whether it is a flood.
+//! The verdict about a frame: the datapath actions to carry out, or the reason why the frame is dropped, and whether
+//! the frame is flooded.
 //!
-//! Translation writes verdicts, the datapath and every later back-end carry them out. Neither side knows
-//! the other; both know this module.
+//! Translation (`flowtable::policy`) produces verdicts, and the datapath (`flowtable::datapath`) carries them out.
+//! The two share this module and nothing else.
 
 mod action;
 mod drop_reason;

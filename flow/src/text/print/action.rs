@@ -1,7 +1,8 @@
-//! Actions: `mod_vlan_vid:5,output:2`.
+//! Prints actions: `mod_vlan_vid:5,output:2`.
 //!
-//! Printed as they are; which actions a version of OpenFlow has is the `dialect` module's business.
-//! Only `strip_vlan` and `pop_vlan` are one action with two names.
+//! The functions print the actions that they are given, even if the version has no such action. The caller
+//! converts them first (`dialect`). The version of the options only chooses between `strip_vlan` and `pop_vlan`,
+//! two names of one action.
 
 use super::PrintOptions;
 use super::{decimal, hex, ipv4, put, subfield, value};
@@ -11,14 +12,14 @@ use crate::text::port::{self, PortNames};
 use crate::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
-/// Names of the reasons for which a packet goes to a controller, by number.
+/// The names of the reasons for which a packet goes to a controller; the index is the OpenFlow number (`OFPR_*`).
 pub(in crate::text) const REASONS: [&str; 6] =
     ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
 
-/// The reason of an explicit action.
+/// The number of the reason `action`, which is the default (`OFPR_ACTION`).
 pub(in crate::text) const REASON_ACTION: u8 = 1;
 
-/// Appends a list of actions; an empty one is `drop`.
+/// Appends a list of actions. An empty list is printed as `drop`.
 pub fn write_actions(out: &mut String, actions: &[Action], options: &PrintOptions<'_>) {
     if actions.is_empty() {
         out.push_str("drop");
@@ -31,7 +32,7 @@ pub fn write_actions(out: &mut String, actions: &[Action], options: &PrintOption
     }
 }
 
-/// Appends one action.
+/// Appends one action, with the actions nested in it.
 pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_>) {
     let names = options.ports;
     match action {
@@ -198,7 +199,7 @@ fn output(out: &mut String, port: OfPort, names: &dyn PortNames) {
     }
     port::write(out, port, names);
     if port == OfPort::CONTROLLER {
-        // A bare port number asks for nothing of the packet.
+        // An output to the port `CONTROLLER` has a `max_len` of 0.
         out.push_str(":0");
     }
 }
@@ -244,7 +245,8 @@ fn controller(out: &mut String, action: &Action) {
     out.push(')');
 }
 
-/// Nothing but a length: that is an output to the port `CONTROLLER`.
+/// Whether the action is a `controller` action with nothing but a `max_len`. Messages carry such an action as an
+/// output to the port `CONTROLLER`, and dumps print it as `CONTROLLER:MAX_LEN`.
 pub(in crate::text) fn is_plain_controller(action: &Action) -> bool {
     matches!(action, Action::Controller {
         reason: REASON_ACTION,
@@ -265,7 +267,8 @@ fn dotted_hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The runs of one-bits in a mask, each of at most 64 bits, lowest first.
+/// The runs of one-bits in a mask of the field, the lowest run first. A run of more than 64 bits is split, because
+/// a `load` has 64 bits.
 pub(in crate::text) fn runs(field: FieldId, mask: u128) -> impl Iterator<Item = Subfield> {
     let mut rest = mask & ones(field.def().bits);
     std::iter::from_fn(move || {
@@ -279,7 +282,7 @@ pub(in crate::text) fn runs(field: FieldId, mask: u128) -> impl Iterator<Item = 
     })
 }
 
-/// Several `load`s when the mask has gaps.
+/// Appends one `load` for each run of one-bits in the mask.
 fn loads(out: &mut String, field: FieldId, bits: u128, mask: u128) {
     for (i, sub) in runs(field, mask).enumerate() {
         if i > 0 {

@@ -1,4 +1,4 @@
-//! Whole rules: the lines of `dump-flows`, and of `parse-flow`.
+//! Prints whole rules: the lines of `dump-flows`, `diff-flows`, `monitor` and `parse-flow`.
 
 use super::{PrintOptions, decimal, duration, hex, put, write_actions, write_match};
 use crate::action::Action;
@@ -10,48 +10,48 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// A rule and its statistics, as a dump shows it.
+/// A rule and its counters, as the printer needs them.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowLine<'a> {
     /// The rule's cookie.
     pub cookie: Cookie,
-    /// Where it is.
+    /// The table that the rule is in.
     pub table: TableId,
-    /// The rule's priority, 0 to 65535; the default, 32768, is not printed.
+    /// The rule's priority. [`DEFAULT_PRIORITY`] is not printed.
     pub priority: u16,
-    /// The packets that the rule is about.
+    /// The rule's match.
     pub matching: &'a Match,
-    /// What the rule does with them; an empty list is printed as `drop`.
+    /// The rule's actions. An empty list is printed as `drop`.
     pub actions: &'a [Action],
-    /// Seconds without traffic until it goes; 0 never.
+    /// The rule expires after this many seconds without a packet; 0 means never and is not printed.
     pub idle_timeout: u16,
-    /// Seconds until it goes; 0 never.
+    /// The rule expires this many seconds after it was added; 0 means never and is not printed.
     pub hard_timeout: u16,
-    /// How willingly it is evicted.
+    /// Rank of the rule when a full table evicts rules; 0 is not printed.
     pub importance: u16,
-    /// Flags that the rule was added with.
+    /// The flags with which the rule was added.
     pub flags: FlowFlags,
-    /// The unique name that a user gave the rule, if any.
+    /// The rule's name; `None` if it has none.
     pub name: Option<&'a str>,
-    /// The class that a user put the rule into, if any.
+    /// The rule's label; `None` if it has none.
     pub label: Option<&'a str>,
     /// Time since the rule was added.
     pub duration: Duration,
-    /// Packets that hit it.
+    /// How many packets the rule has matched.
     pub packets: u64,
-    /// Bytes of the packets that matched, Ethernet headers included.
+    /// Bytes of these packets, Ethernet headers included.
     pub bytes: u64,
-    /// Time since the last hit.
+    /// Time since the rule last matched a packet.
     pub idle_age: Duration,
-    /// Time since the last modification.
+    /// Time since the rule was added or last modified.
     pub hard_age: Duration,
 }
 
 impl FlowLine<'_> {
-    /// Appends the line, without the blank in front and the line feed behind:
+    /// Appends the line of `dump-flows`, without the blank in front and the line feed behind:
     /// `cookie=0x0, duration=1.038s, table=0, n_packets=5, n_bytes=426, priority=0 actions=NORMAL`.
     ///
-    /// Ages are shown in the versions that tell them, 1.0 (with the Nicira extension) and 1.5.
+    /// `idle_age=` is printed in 1.0 (a Nicira extension) and 1.5, `hard_age=` in 1.0 only.
     pub fn write(&self, out: &mut String, options: &PrintOptions<'_>) {
         let version = options.version;
         if options.stats || self.cookie.0 != 0 {
@@ -121,9 +121,9 @@ impl FlowLine<'_> {
         self.write_list(out, options);
     }
 
-    /// Appends the line of a flow monitor, in the order of `ovs-ofctl monitor`:
-    /// `table=1 idle_timeout=30 cookie=0x2a priority=10,icmp actions=drop`. Age and counters follow the cookie
-    /// if the options want them.
+    /// Appends the line of `monitor`, in the order of `ovs-ofctl monitor`:
+    /// `table=1 idle_timeout=30 cookie=0x2a priority=10,icmp actions=drop`. With [`PrintOptions::stats`], duration
+    /// and counters follow the cookie.
     pub fn write_for_monitor(&self, out: &mut String, options: &PrintOptions<'_>) {
         put!(out, "table={} ", self.table);
         let timeouts = [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout)];
@@ -151,7 +151,7 @@ impl FlowLine<'_> {
         self.write_list(out, options);
     }
 
-    /// The match and a blank, or nothing.
+    /// Appends the match and a blank; nothing if the match and the priority print as nothing.
     fn write_match(&self, out: &mut String, options: &PrintOptions<'_>) {
         let matching = dialect::dumped_matching(self.matching, options.version);
         let start = out.len();
@@ -169,12 +169,12 @@ impl FlowLine<'_> {
     }
 }
 
-/// An age in seconds; the protocol has 16 bits for it.
+/// An age in whole seconds, at most 65534. The message has 16 bits, in which 65535 means "not known".
 fn age(age: Duration) -> u16 {
     age.as_secs().min(u64::from(u16::MAX) - 1) as u16
 }
 
-/// The flags, each with a blank behind.
+/// Appends the names of the flags that are set, each with a blank behind.
 fn write_flags(out: &mut String, flags: FlowFlags) {
     for (is_set, name) in [
         (flags.send_flow_rem, "send_flow_rem "),
@@ -192,7 +192,8 @@ fn write_flags(out: &mut String, flags: FlowFlags) {
 /// Appends a request as `parse-flow` shows it, from the command on:
 /// `ADD table:1 priority=5,ip cookie:0x1 actions=drop`.
 ///
-/// `explicit_table` says that the message has a table number even if the request has none.
+/// `explicit_table` says whether the message has a table number even if the request names no table. Then 255, all
+/// tables, is printed.
 pub fn write_flow_mod(
     out: &mut String,
     flow_mod: &FlowMod,
@@ -248,7 +249,7 @@ pub fn write_flow_mod(
         out.push(' ');
     }
     let mut flags = flow_mod.flags;
-    // 1.0 and 1.1 have no such flag: an add always resets.
+    // 1.0 and 1.1 have no flag `reset_counts`, because an add always resets the counters there.
     flags.reset_counts &= options.version >= OfVersion::OpenFlow12;
     write_flags(out, flags);
     out.push_str("actions=");
@@ -257,7 +258,8 @@ pub fn write_flow_mod(
 }
 
 impl FlowMod {
-    /// The request as text that parses back to it (with the same command in the context).
+    /// The request as text. Parsed with the same command and version in the context, the text gives the request
+    /// again.
     pub fn to_text(&self, options: &PrintOptions<'_>) -> String {
         let mut out = String::new();
         if let Some(table) = self.table {

@@ -1,4 +1,4 @@
-//! Groups: the lines of `dump-groups` and `dump-group-stats`.
+//! Prints groups: the lines of `dump-groups` and `dump-group-stats`.
 
 use super::{PrintOptions, duration, put, value, write_actions};
 use crate::fields::ones;
@@ -9,12 +9,14 @@ use crate::text::port::{self, NoPortNames};
 use crate::types::{GroupId, OfVersion};
 use std::fmt::Write;
 
-/// Versions that know buckets by id and have selection methods; 1.0 does by extension.
+/// Whether messages of the version have numbers of buckets and selection methods: 1.5, and 1.0 by a Nicira
+/// extension.
 fn has_properties(version: OfVersion) -> bool {
     matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15)
 }
 
-/// Appends `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=actions=output:2`.
+/// Appends the line of `dump-groups`:
+/// `group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=actions=output:2`.
 pub fn write_group(out: &mut String, group: &Group, options: &PrintOptions<'_>) {
     put!(out, "group_id={},type={}", group.id.0, group.kind.name());
     if has_properties(options.version) {
@@ -72,12 +74,13 @@ fn write_bucket(out: &mut String, bucket: &Bucket, kind: GroupType, options: &Pr
         put!(out, "watch_group:{},", group.0);
     }
     out.push_str("actions=");
-    // Open vSwitch does not look at a match for the actions of buckets.
+    // Buckets have no match, so their actions are converted as for any packet, as in Open vSwitch.
     let actions = dialect::actions(&bucket.actions, options.version, &Match::any());
     write_actions(out, &actions, options);
 }
 
-/// Appends `group_id=1,duration=0.025s,ref_count=0,packet_count=0,byte_count=0,bucket0:...`.
+/// Appends the line of `dump-group-stats`:
+/// `group_id=1,duration=0.025s,ref_count=0,packet_count=0,byte_count=0,bucket0:...`.
 pub fn write_group_stats(
     out: &mut String,
     id: GroupId,

@@ -1,4 +1,4 @@
-//! Matches: `priority=10,tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`.
+//! Prints matches: `priority=10,tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`.
 
 use super::{frag_word, hex, ipv4_masked, ipv6_masked, mac_masked, put, tcp_flags};
 use crate::fields::FieldId;
@@ -10,7 +10,8 @@ use crate::types::OfPort;
 use packet::wire::{eth_type, ip_proto};
 use std::fmt::Write;
 
-/// Appends a match in the order and words of Open vSwitch; the default priority is not shown.
+/// Appends priority and match in the order and words of Open vSwitch (`match_format`). [`DEFAULT_PRIORITY`] is
+/// left out.
 pub fn write_match(out: &mut String, matching: &Match, priority: u16, names: &dyn PortNames) {
     let start = out.len();
     if priority != DEFAULT_PRIORITY {
@@ -22,7 +23,8 @@ pub fn write_match(out: &mut String, matching: &Match, priority: u16, names: &dy
     }
 }
 
-/// Every method appends what it has, each with a comma behind.
+/// The match that is being printed. Each method appends fields with a comma behind each, and nothing for a field
+/// whose mask is zero.
 struct Printer<'a> {
     out: &'a mut String,
     matching: &'a Match,
@@ -101,7 +103,8 @@ impl Printer<'_> {
         field.read(self.matching.key())
     }
 
-    /// `tcp`, `ip` and the like. Returns whether that said the EtherType, and the IP protocol.
+    /// Appends a protocol word such as `tcp`. Returns whether the word implies the EtherType, and whether it
+    /// implies the IP protocol; such a field is not printed again.
     fn protocol(&mut self) -> (bool, bool) {
         let key = &self.matching.key().headers;
         let mask = &self.matching.mask().bits.headers;
@@ -196,7 +199,7 @@ impl Printer<'_> {
         self.out.push(',');
     }
 
-    /// Decimal when exact, hexadecimal with a mask.
+    /// Appends a field in decimal if all its bits matter, else value and mask in hexadecimal.
     fn decimal(&mut self, name: &str, field: FieldId) {
         let mask = self.mask(field);
         if mask == 0 {

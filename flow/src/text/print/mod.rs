@@ -1,7 +1,6 @@
-//! Printing: what dumps show, and what parses back to the same.
+//! Prints matches, actions, rules and groups, in the format of `ovs-ofctl` to the byte. The parser reads it back.
 //!
-//! The formats are Open vSwitch's to the byte. Everything is appended to a `String` without
-//! intermediate ones, because dumps have a million lines.
+//! Dumps can have a million lines. So every function appends to a `String` and allocates no intermediate one.
 
 mod action;
 mod flow;
@@ -22,17 +21,18 @@ use crate::key::frag;
 use crate::types::{MacAddr, OfPort, OfVersion};
 use std::fmt::Write;
 
-/// How to print.
+/// The settings of a dump.
 #[derive(Clone, Copy)]
 pub struct PrintOptions<'a> {
-    /// The dialect: 1.0 has no `push_vlan`, 1.3 has `set_field` for most `mod_` actions.
+    /// The OpenFlow version whose actions and matches are printed: 1.0 has no `push_vlan`, and 1.3 has `set_field`
+    /// for most `mod_` actions.
     pub version: OfVersion,
-    /// Names for port numbers; [`NoPortNames`] prints numbers.
+    /// Names to print for port numbers. The default, [`NoPortNames`], prints numbers.
     pub ports: &'a dyn PortNames,
-    /// Counters and ages.
+    /// Whether rules have `duration=`, `n_packets=`, `n_bytes=` and, in some versions, their ages.
     pub stats: bool,
-    /// With `stats`: the ages that OpenFlow 1.0 tells by extension. `ovs-ofctl` leaves them out when
-    /// it sorts rules or names ports.
+    /// Whether rules printed with `stats` in version 1.0 have `idle_age=` and `hard_age=`, which are a Nicira
+    /// extension. `ovs-ofctl` leaves them out when it sorts rules or names ports.
     pub ages: bool,
 }
 
@@ -42,7 +42,7 @@ impl Default for PrintOptions<'_> {
     }
 }
 
-/// Appends to a `String`, which cannot fail.
+/// `write!` to a `String`. Writing to a `String` cannot fail, so the result is dropped.
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => {
         let _ = write!($out, $($arg)*);
@@ -71,7 +71,7 @@ pub(super) fn ipv4(out: &mut String, address: u32) {
     put!(out, "{a}.{b}.{c}.{d}");
 }
 
-/// Appends an IPv4 address and its mask, as a prefix if it is one.
+/// Appends an IPv4 address and its mask: as a prefix length if possible, and nothing for a mask of all ones.
 pub(super) fn ipv4_masked(out: &mut String, address: u32, mask: u32) {
     ipv4(out, address);
     if mask == u32::MAX {
@@ -87,7 +87,7 @@ pub(super) fn ipv4_masked(out: &mut String, address: u32, mask: u32) {
 
 /// Appends an IPv6 address as `inet_ntop` writes it.
 pub(super) fn ipv6(out: &mut String, address: u128) {
-    // Deprecated IPv4-compatible addresses (RFC 4291 section 2.5.5.1) end in dotted form there.
+    // `inet_ntop` prints deprecated IPv4-compatible addresses (RFC 4291 §2.5.5.1) with a dotted end; Rust does not.
     let is_compatible = address >> 32 == 0 && address >> 16 != 0;
     if is_compatible {
         out.push_str("::");
@@ -97,7 +97,7 @@ pub(super) fn ipv6(out: &mut String, address: u128) {
     }
 }
 
-/// Appends an IPv6 address and its mask, as a prefix if it is one.
+/// Appends an IPv6 address and its mask: as a prefix length if possible, and nothing for a mask of all ones.
 pub(super) fn ipv6_masked(out: &mut String, address: u128, mask: u128) {
     ipv6(out, address);
     if mask == u128::MAX {
@@ -116,7 +116,7 @@ fn mac(out: &mut String, bits: u128) {
     put!(out, "{}", MacAddr([a, b, c, d, e, f]));
 }
 
-/// Appends an Ethernet address and its mask.
+/// Appends the MAC address in the lower 48 bits of `bits`, and its mask unless that has all 48 bits.
 pub(super) fn mac_masked(out: &mut String, bits: u128, mask: u128) {
     mac(out, bits);
     if mask != ones(48) {
@@ -125,7 +125,7 @@ pub(super) fn mac_masked(out: &mut String, bits: u128, mask: u128) {
     }
 }
 
-/// Appends fragment bits as a word.
+/// Appends a value and mask of `ip_frag` as a word: `no`, `yes`, `first`, `later` or `not_later`.
 pub(super) fn frag_word(out: &mut String, value: u128, mask: u128) {
     const ANY: u128 = frag::ANY as u128;
     const LATER: u128 = frag::LATER as u128;
@@ -140,7 +140,7 @@ pub(super) fn frag_word(out: &mut String, value: u128, mask: u128) {
     });
 }
 
-/// Appends TCP flags: `syn|ack` when all are known, else `+syn-ack`.
+/// Appends a value and mask of `tcp_flags`: `syn|ack` if the mask has all flags, else `+syn-ack`.
 pub(super) fn tcp_flags(out: &mut String, value: u128, mask: u128) {
     let all = ones(TCP_FLAGS.len() as u16);
     let is_exact = mask & all == all;
@@ -163,7 +163,8 @@ pub(super) fn tcp_flags(out: &mut String, value: u128, mask: u128) {
     }
 }
 
-/// Appends a field's value and mask; a mask of all bytes is not shown.
+/// Appends a field's value and mask, both right-aligned, in the field's [`TextForm`]. A mask of all bits of the
+/// value's bytes in a message is left out.
 pub(super) fn value(
     out: &mut String,
     field: FieldId,
@@ -199,12 +200,12 @@ pub(super) fn value(
     }
 }
 
-/// The name that actions use for a field: the first one that OpenFlow messages had.
+/// The name that dumps use for a field in `move`, `load` and the like: its oldest wire name.
 fn wire_name(def: &'static FieldDef) -> &'static str {
     def.wire.first().map_or(def.name, |w| w.name)
 }
 
-/// Appends `NXM_NX_REG0[0..7]`.
+/// Appends a subfield: `NXM_NX_REG0[0..7]`, `NXM_NX_REG0[5]`, or `NXM_NX_REG0[]` for all bits.
 pub fn subfield(out: &mut String, sub: Subfield) {
     let def = sub.field.def();
     out.push_str(wire_name(def));
@@ -217,7 +218,8 @@ pub fn subfield(out: &mut String, sub: Subfield) {
     }
 }
 
-/// Appends a duration: no decimals when whole, three when exact in milliseconds, else nine.
+/// Appends a duration in seconds: without decimals if they are zero, with three if milliseconds suffice, else with
+/// nine.
 pub(super) fn duration(out: &mut String, duration: std::time::Duration) {
     let nanos = duration.subsec_nanos();
     put!(out, "{}", duration.as_secs());
