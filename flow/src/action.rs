@@ -7,7 +7,8 @@
 //!
 //! ovs-actions(7) describes each action. Numbers in this module are host integers.
 
-use crate::fields::FieldId;
+use crate::fields::{FieldId, ones};
+use crate::key::{PipelineKey, PipelineMask};
 use crate::types::{GroupId, MacAddr, OfPort, TableId, mac_bits};
 
 /// Adjacent bits of a field, written `NXM_NX_REG0[4..7]` or `reg0[4..7]`.
@@ -19,6 +20,33 @@ pub struct Subfield {
     pub offset: u16,
     /// How many bits there are, at least 1. `offset + n_bits` is at most the width of the field.
     pub n_bits: u16,
+}
+
+impl Subfield {
+    /// The subfield that has every bit of `field` (`reg0[]`).
+    pub fn whole(field: FieldId) -> Self {
+        Self { field, offset: 0, n_bits: field.def().bits }
+    }
+
+    /// The mask of the field that has ones in the subfield's bits.
+    pub fn mask(self) -> u128 {
+        ones(self.n_bits) << self.offset
+    }
+
+    /// The subfield's value in `key`: the subfield's lowest bit is bit 0 of the result.
+    pub fn read(self, key: &PipelineKey) -> u128 {
+        self.field.read(key) >> self.offset & ones(self.n_bits)
+    }
+
+    /// Writes the lowest `n_bits` of `value` into the subfield, as [`FieldId::write`] does.
+    pub fn write(self, key: &mut PipelineKey, value: u128) {
+        self.field.write(key, (value & ones(self.n_bits)) << self.offset, self.mask());
+    }
+
+    /// Sets the subfield's bits in a mask.
+    pub fn set_mask(self, mask: &mut PipelineMask) {
+        self.field.set_mask(mask, self.mask());
+    }
 }
 
 /// A value or mask of any field as a host integer: bit 0 of the field is bit 0 of the integer.

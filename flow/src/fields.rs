@@ -12,7 +12,6 @@
 
 use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI};
 use super::prerequisite::Prerequisite;
-use crate::action::Subfield;
 use crate::types::OfVersion;
 use std::mem::offset_of;
 use std::ops::Range;
@@ -586,36 +585,10 @@ fn widen_port(port: u128) -> u128 {
     if port >= 0xff00 { port | 0xffff_0000 } else { port }
 }
 
-impl Subfield {
-    /// The subfield that has every bit of `field` (`reg0[]`).
-    pub fn whole(field: FieldId) -> Self {
-        Self { field, offset: 0, n_bits: field.def().bits }
-    }
-
-    /// The mask of the field that has ones in the subfield's bits.
-    pub fn mask(self) -> u128 {
-        ones(self.n_bits) << self.offset
-    }
-
-    /// The subfield's value in `key`: the subfield's lowest bit is bit 0 of the result.
-    pub fn read(self, key: &PipelineKey) -> u128 {
-        self.field.read(key) >> self.offset & ones(self.n_bits)
-    }
-
-    /// Writes the lowest `n_bits` of `value` into the subfield, as [`FieldId::write`] does.
-    pub fn write(self, key: &mut PipelineKey, value: u128) {
-        self.field.write(key, (value & ones(self.n_bits)) << self.offset, self.mask());
-    }
-
-    /// Sets the subfield's bits in a mask.
-    pub fn set_mask(self, mask: &mut PipelineMask) {
-        self.field.set_mask(mask, self.mask());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Subfield;
     use crate::types::OfPort;
     use std::collections::HashSet;
 
