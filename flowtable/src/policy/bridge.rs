@@ -1,11 +1,12 @@
-//! Bridges: which there are, and one of them to look at or to change.
+//! The bridges of a switch, and the access to one of them.
 //!
-//! All bridges of a switch share one lock for their rules, one for their ports and one for their hosts, and one
-//! version and generation. A translation that crosses from one bridge to another therefore takes no further lock,
-//! and two translations that cross in opposite directions cannot wait for each other.
+//! All bridges of a switch share one lock for their rules, one for their ports and one for their
+//! hosts, and one version and one generation. A translation that crosses from one bridge to another
+//! therefore takes no further lock, and two translations that cross in opposite directions cannot
+//! wait for each other.
 //!
-//! A bridge that is removed leaves an empty place, which the next new bridge takes. Whoever still has its number
-//! then finds no rule, port or host there.
+//! A bridge that is removed leaves its number, which the next new bridge takes. A caller that still
+//! has the number of a removed bridge finds no rules, ports and hosts there.
 
 use super::mac_table::MacTable;
 use super::observer::Observed;
@@ -25,7 +26,7 @@ use std::time::Duration;
 pub struct BridgeId(u16);
 
 impl BridgeId {
-    /// Bridges that a switch can have.
+    /// Number of bridges that a switch can have.
     pub const COUNT: usize = 1024;
     /// The bridge that was added first.
     pub const FIRST: Self = Self(0);
@@ -34,19 +35,19 @@ impl BridgeId {
         usize::from(self.0)
     }
 
-    /// The bridge with this index. The caller has made sure that it is below [`BridgeId::COUNT`].
+    /// The bridge with this index, which must be below [`BridgeId::COUNT`].
     pub(super) fn at(index: usize) -> Self {
         debug_assert!(index < Self::COUNT);
         Self(index as u16)
     }
 
-    /// The number.
+    /// The bridge's number.
     pub fn get(self) -> u16 {
         self.0
     }
 }
 
-/// A table of a bridge.
+/// A flow table of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableRef {
     /// The bridge that has the table.
@@ -55,7 +56,7 @@ pub struct TableRef {
     pub table: TableId,
 }
 
-/// A port of a bridge, by the number that the bridge's rules know.
+/// A port of a bridge, by the number that the rules of the bridge use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortRef {
     /// The bridge that has the port.
@@ -94,10 +95,7 @@ impl<T> PerBridge<T> {
         &self.0[bridge.index()]
     }
 
-    /// The value of a bridge, to change.
-    ///
-    /// # Panics
-    /// The number was not given out by this policy.
+    /// The value of a bridge, to be changed.
     pub(super) fn of_mut(&mut self, bridge: BridgeId) -> &mut T {
         &mut self.0[bridge.index()]
     }
@@ -108,13 +106,13 @@ impl<T> PerBridge<T> {
     }
 }
 
-/// A switch has [`BridgeId::COUNT`] bridges already, or one of this name.
+/// Why a bridge was not added. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddBridgeError {
     /// Another bridge has the name.
     #[error("bridge \"{0}\" exists already")]
     Exists(Arc<str>),
-    /// There are as many bridges as there can be.
+    /// The switch has [`BridgeId::COUNT`] bridges already.
     #[error("the switch has {} bridges already, as many as there can be", BridgeId::COUNT)]
     TooMany,
 }
@@ -127,37 +125,39 @@ pub struct Bridge<'a> {
 }
 
 impl<'a> Bridge<'a> {
-    /// Its number.
+    /// The bridge's number in the policy.
     pub fn id(self) -> BridgeId {
         self.id
     }
 
-    /// The policy that it belongs to.
+    /// The policy that the bridge belongs to.
     pub fn policy(self) -> &'a Policy {
         self.policy
     }
 
-    /// Its name. Empty once it was removed.
+    /// The bridge's name; empty after the bridge was removed.
     pub fn name(self) -> Arc<str> {
         Arc::clone(self.policy.ports.read().of(self.id).bridge_name())
     }
 
-    /// Its state at this moment. Holds locks shared; keep it short.
+    /// The state of the bridge at this moment. A snapshot holds the locks shared, so that writers
+    /// wait for its end.
     pub fn snapshot(self) -> Snapshot<'a> {
         self.policy.snapshot_of(self.id)
     }
 
-    /// Translates a packet-out of this bridge.
+    /// Translates a packet-out: what `actions` do to a packet with this key in this bridge.
     pub fn translate_packet_out(self, key: &PipelineKey, actions: &[Action]) -> xlate::Translation {
         xlate::translate_packet_out(self.snapshot().view(), self.id, key, actions)
     }
 
-    /// Changes the table of its hosts.
+    /// Changes the bridge's learned hosts. The change counts as one of the hosts that differ
+    /// afterwards.
     pub fn with_macs<R>(self, change: impl FnOnce(&mut MacTable) -> R) -> R {
         self.policy.with_macs(self.id, change)
     }
 
-    /// Changes its ports.
+    /// Changes the bridge's ports. The change counts as one of the ports that differ afterwards.
     pub fn with_ports<R>(self, change: impl FnOnce(&mut PortTable) -> R) -> R {
         self.policy.with_ports(self.id, change)
     }
@@ -167,9 +167,10 @@ impl Policy {
     /// Adds a bridge without rules and ports.
     ///
     /// # Errors
-    /// Nothing has changed then.
+    /// [`AddBridgeError`]; nothing has changed then.
     pub fn add_bridge(&self, name: &str) -> Result<BridgeId, AddBridgeError> {
-        // Whoever adds or removes a bridge holds this, so that the three locks below can be taken one at a time.
+        // Adding and removing a bridge hold this lock, so that they can take the three locks below
+        // one after the other.
         let mut shape = self.shape.lock();
         let name: Arc<str> = name.into();
         if self.find_bridge(&name).is_some() {
@@ -204,7 +205,7 @@ impl Policy {
         self.ports.write().name_bridge(id, Arc::default());
         let everything = FlowMod::new(Command::Delete, 0, flow::Match::any(), Vec::new());
         let mut transaction = self.bridge(id).begin();
-        // Deletions are never refused.
+        // A deletion is never refused.
         let _ = transaction.apply(&everything, now);
         let all_groups = flow::group::GroupMod::Delete(flow::types::GroupId::ALL);
         let _ = transaction.apply_group(&all_groups, now);
@@ -220,12 +221,12 @@ impl Policy {
         }
     }
 
-    /// One bridge. A number whose bridge was removed names an empty one.
+    /// The bridge with this number. The number of a removed bridge gives an empty one.
     pub fn bridge(&self, id: BridgeId) -> Bridge<'_> {
         Bridge { policy: self, id }
     }
 
-    /// The bridge with this name.
+    /// The bridge with this name; `None` if there is none.
     pub fn find_bridge(&self, name: &str) -> Option<Bridge<'_>> {
         let ports = self.ports.read();
         let found = ports.bridges().find(|(_, table)| **table.bridge_name() == *name);
@@ -239,11 +240,11 @@ impl Policy {
     }
 }
 
-/// Which numbers of bridges are in use.
+/// The numbers of bridges that are in use.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    /// Numbers given out so far.
+    /// Number of bridge numbers given out so far.
     count: usize,
-    /// Those of them whose bridge was removed.
+    /// The numbers whose bridge was removed.
     free: Vec<BridgeId>,
 }

@@ -1,27 +1,28 @@
-//! Where Open vSwitch 3.1 and good sense part, which of them to follow with packets.
+//! The places where Open vSwitch 3.1 and good sense treat a packet differently, and whom to follow.
 //!
 //! `switchd --lenient` follows Open vSwitch, so that the two can be compared frame by frame.
-//! `docs/differences-from-ovs.md` tells users the same. How rules are *read* leniently is the flow
+//! `docs/differences-from-ovs.md` tells users of each place. Reading rules leniently is the flow
 //! language's business ([`flow::text`]).
 
 use flow::group::{Bucket, Group, GroupType};
 use flow::verdict::AddressSums;
 
-/// Whom to follow.
+/// Whom to follow where Open vSwitch and good sense part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Conduct {
-    /// Good sense.
+    /// Follow good sense.
     #[default]
     Sensible,
-    /// Open vSwitch 3.1.
+    /// Follow Open vSwitch 3.1.
     AsOvs,
 }
 
-/// Slots that Open vSwitch's table from hashes to buckets has at most.
+/// Number of slots of Open vSwitch's table from hashes to buckets, at most (`dp_hash`).
 const MAX_HASH_SLOTS: u32 = 256;
 
 impl Conduct {
-    /// How checksums of packets that are not plain ones are treated.
+    /// What a change of addresses does to the transport checksum of fragments and of packets with
+    /// an IPv6 routing header.
     pub(super) fn address_sums(self) -> AddressSums {
         match self {
             Self::Sensible => AddressSums::Right,
@@ -29,19 +30,21 @@ impl Conduct {
         }
     }
 
-    /// Whether a list of actions that a recirculation cut short ends what follows a `clone` or
-    /// `check_pkt_larger` around it, too: Open vSwitch forgets to take `exit` back.
+    /// Whether a recirculation inside a `clone` or `check_pkt_larger` also ends the actions behind
+    /// it. Open vSwitch sets its flag `exit` there and does not reset it.
     pub(super) fn recirculation_exits(self) -> bool {
         self == Self::AsOvs
     }
 
-    /// Whether the action set is executed on both ways of `check_pkt_larger`, and then once more.
+    /// Whether the action set is executed in both branches of `check_pkt_larger` and then once
+    /// more, as Open vSwitch does.
     pub(super) fn repeats_action_set(self) -> bool {
         self == Self::AsOvs
     }
 
-    /// Whether the packet goes round once for the datapath to hash it before this group chooses. That
-    /// shows: the second pass sees more tags, rules that it uses count the packet as it is by then.
+    /// Whether a packet is recirculated to be hashed before this group chooses a bucket. Users see
+    /// this: the second pass sees more VLAN tags, and the rules that it uses count the packet with
+    /// its length at that time.
     pub(super) fn recirculates_for(self, group: &Group) -> bool {
         let method = group.selection.method.as_str();
         self == Self::AsOvs
@@ -51,7 +54,7 @@ impl Conduct {
     }
 }
 
-/// Slots that give every bucket its share; `None` if no bucket has one.
+/// Number of slots with which each bucket gets its share; `None` if every weight is zero.
 fn hash_slots(buckets: &[Bucket]) -> Option<u32> {
     let weights = || buckets.iter().map(|bucket| u32::from(bucket.weight));
     let least = weights().filter(|weight| *weight > 0).min()?;

@@ -1,14 +1,16 @@
-//! How often each table was asked for a rule, and how often it had one.
+//! Counts for each flow table how many packets were looked up and how many found a rule.
 //!
-//! Translation counts nothing: a cached flow remembers which tables its translation asked, and adds
-//! its packets here when it adds them to its rules. So the counts are exact, and a hit pays nothing.
+//! Translation counts nothing. A cached flow remembers in which tables its translation looked, and
+//! adds its packets to these counts when it adds them to the counters of its rules. The counts are
+//! therefore exact, and a cache hit pays nothing for them.
 
 use super::bridge::{BridgeId, TableRef};
 use flow::types::TableId;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts of all tables of all bridges. The tables of a bridge get their memory when the bridge is added first.
+/// The counts of all tables of all bridges. Memory for the tables of a bridge is allocated when a
+/// bridge first has its number.
 #[derive(Debug)]
 pub struct LookupCounts(Box<[OnceLock<TableCounts>]>);
 
@@ -27,24 +29,25 @@ impl Default for LookupCounts {
 }
 
 impl LookupCounts {
-    /// Counts packets that found a rule.
+    /// Counts `packets` that found a rule in a table.
     pub fn add_matched(&self, table: TableRef, packets: u64) {
         self.of(table).matched.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// Counts packets that found no rule.
+    /// Counts `packets` that found no rule in a table.
     pub fn add_missed(&self, table: TableRef, packets: u64) {
         self.of(table).missed.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// Packets that were looked up, and those of them that found a rule.
+    /// The number of packets that were looked up in a table, and the number of those that found a
+    /// rule.
     pub fn get(&self, table: TableRef) -> (u64, u64) {
         let Counts { matched, missed } = self.of(table);
         let matched = matched.load(Ordering::Relaxed);
         (matched + missed.load(Ordering::Relaxed), matched)
     }
 
-    /// Begins anew for the tables of a bridge.
+    /// Sets the counts of a bridge to zero.
     pub(super) fn clear(&self, bridge: BridgeId) {
         for counts in self.tables_of(bridge) {
             counts.matched.store(0, Ordering::Relaxed);

@@ -1,14 +1,16 @@
-//! The switch's policy: bridges with their tables, ports and learned hosts, and the translation that reads them.
+//! The switch's policy: bridges with their tables, ports and learned hosts, and the translation
+//! that reads them.
 //!
 //! [`Policy`] is shared. Workers read it on a cache miss; the control thread changes it. A reader
-//! holds the locks shared for one translation; a writer holds them exclusively for a slice of its
-//! work. A change of many rules is not atomic because a lock is held, but because lookups use the
-//! published version, and publishing is one store (`publication`).
+//! holds the locks shared for one translation; a writer holds them exclusively for one slice of its
+//! work. A change of many rules takes several slices and is atomic all the same: lookups use the
+//! published version, and publishing a new version is one store (`publication`).
 //!
-//! The *generation* counts every change of whatever kind. Workers compare it with the one a cached
-//! flow was last known to be right for, once a batch, after receiving: what was received after a
-//! change returned is never judged by older rules. [`changes`] tells what a change was about, so that
-//! a flow that it does not concern need not be translated again.
+//! The *generation* counts the changes of rules, groups, ports and hosts. A worker reads it once a
+//! batch, after receiving, and compares it with the generation at which a cached flow was last
+//! known to be right. So a frame that was received after a change returned is never judged by older
+//! rules. [`changes`] tells what a change was about, so that the worker keeps the flows that the
+//! change does not concern.
 
 pub mod bridge;
 pub mod changes;
@@ -28,6 +30,7 @@ pub mod rule;
 mod sync;
 pub mod tables;
 mod transaction;
+mod upkeep;
 mod walk;
 pub mod xlate;
 
@@ -38,13 +41,12 @@ mod publication_model;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::classifier::{Survey, Version};
+use crate::classifier::Version;
 use crate::overload::{Announcements, StormControl};
 use bridge::Shape;
 pub use bridge::{AddBridgeError, Bridge, BridgeId, PerBridge, PortRef, TableRef};
 use changes::Changes;
 pub use conduct::Conduct;
-use effects::{Effects, Removal};
 use flow::types::{PortNo, TableId};
 use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
@@ -59,19 +61,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 pub use tables::FlowModError;
-use tables::{Change, Freed, Scope, TableCursor, Tables};
+use tables::{Change, Tables};
 pub use transaction::Transaction;
 pub use walk::{GroupWalk, Walk};
 use xlate::{Learn, TraceStep, Translation, View};
 
-/// Rules looked at, changed or freed under one lock: some ten microseconds, and a few hundred where masks are few
-/// and buckets large.
+/// Number of rules that are looked at, changed or freed under one hold of the lock. One slice takes
+/// some ten microseconds, and a few hundred in tables with few masks and large buckets.
 const SLICE: usize = 16;
 
-/// Removed rules that may wait for those who hold a version.
-const MAX_HELD: usize = 1 << 20;
-
-/// Rules of one change that are compared with cached flows one by one.
+/// Number of rules of one change that the log of changes records one by one. A larger change is
+/// recorded as one of whole tables.
 const LOGGED_RULES: usize = 32;
 
 /// The policy of all bridges. See the [module](self).
@@ -91,16 +91,18 @@ pub struct Policy {
     observer: Option<Arc<dyn Observer>>,
 }
 
-/// What came of learning.
+/// What learning some hosts has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// A host was not known there before.
+    /// Whether a host is new, or has moved to another port.
     pub is_any: bool,
-    /// The generation of an announcement of these hosts, if that was about no others.
+    /// The generation that announced these hosts. `None` if they are announced later, or together
+    /// with other hosts.
     pub announced: Option<u64>,
 }
 
-/// The policy as it is at one moment, seen from one bridge. Holds the locks shared; keep it short.
+/// The policy at one moment, seen from one bridge. A snapshot holds the locks shared, so that
+/// writers wait for its end.
 pub struct Snapshot<'a> {
     bridge: BridgeId,
     tables: Reading<'a, PerBridge<Tables>>,
@@ -112,7 +114,7 @@ pub struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// What a translation reads, of all bridges.
+    /// Everything that a translation reads, of all bridges.
     pub fn view(&self) -> View<'_> {
         View {
             tables: &self.tables,
@@ -124,34 +126,35 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Rules and groups of the bridge.
+    /// The rules and groups of the snapshot's bridge.
     pub fn tables(&self) -> &Tables {
         self.tables.of(self.bridge)
     }
 
-    /// Ports of the bridge.
+    /// The ports of the snapshot's bridge.
     pub fn ports(&self) -> &PortTable {
         self.ports.of(self.bridge)
     }
 
-    /// Ports of all bridges.
+    /// The ports of all bridges.
     pub fn all_ports(&self) -> &PortTables {
         &self.ports
     }
 
-    /// Learned hosts of the bridge.
+    /// The learned hosts of the snapshot's bridge.
     pub fn macs(&self) -> &MacTable {
         self.macs.of(self.bridge)
     }
 
-    /// The published version.
+    /// The version that was published when the snapshot was taken.
     pub fn version(&self) -> Version {
         self.version
     }
 }
 
 impl Policy {
-    /// No bridge. The seed keys all hash functions.
+    /// Makes a policy without bridges. `seed` keys all hash functions, and must be unknown to
+    /// senders of frames.
     pub fn new(seed: u64) -> Self {
         Self {
             tables: Published::new(PerBridge::default()),
@@ -169,49 +172,52 @@ impl Policy {
         }
     }
 
-    /// One bridge, [`BridgeId::FIRST`], which is called `br0`.
+    /// Makes a policy with one bridge, [`BridgeId::FIRST`], which is called `br0`.
     pub fn with_one_bridge(seed: u64) -> Self {
         let policy = Self::new(seed);
         policy.add_bridge("br0").expect("the first bridge of a new policy");
         policy
     }
 
-    /// Follows `conduct` where Open vSwitch and good sense part.
+    /// Chooses whom the policy follows where Open vSwitch and good sense part.
     #[must_use]
     pub fn with_conduct(mut self, conduct: Conduct) -> Self {
         self.conduct = conduct;
         self
     }
 
-    /// Tells `observer` of every change. Bridges that are there already are not told.
+    /// Tells `observer` of every change from now on. The observer does not hear of bridges that
+    /// exist already.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// The observer, if it wants to know of rules, groups, ports and hosts.
+    /// The observer, if there is one and it wants to hear of rules, groups, ports and hosts at the
+    /// moment.
     fn listener(&self) -> Option<&dyn Observer> {
         self.observer.as_deref().filter(|observer| observer.is_listening())
     }
 
-    /// Counts the changes of everything that a translation depends on.
+    /// The generation: the number of changes so far of anything that a translation depends on.
     #[inline]
     pub fn generation(&self) -> u64 {
         self.changes.generation()
     }
 
-    /// What changed, and when.
+    /// The log of changes.
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// How often the tables were asked; cached flows add to it when they add to their rules.
+    /// How many packets were looked up in each table. A cached flow adds its packets when it adds
+    /// them to the counters of its rules.
     pub fn lookups(&self) -> &Arc<LookupCounts> {
         &self.lookups
     }
 
-    /// The policy as it is now, seen from a bridge.
+    /// The policy at this moment, seen from one bridge.
     fn snapshot_of(&self, bridge: BridgeId) -> Snapshot<'_> {
         let (tables, version) = self.tables.read();
         Snapshot {
@@ -225,31 +231,33 @@ impl Policy {
         }
     }
 
-    /// Priority and match of a rule. `None` if it has been removed and freed.
+    /// The priority and the match of a rule. `None` if the rule has been removed and freed.
     pub fn match_of(&self, rule: &Rule) -> Option<(u16, Match)> {
         let (tables, _) = self.tables.read();
         let entry = tables.of(rule.bridge).rule(rule.place());
         entry.map(|entry| (entry.priority, entry.matches))
     }
 
-    /// Translates a packet. Its ingress port tells the bridge.
+    /// Translates a packet. The port in its key names the bridge.
     pub fn translate(&self, key: &FlowKey) -> Translation {
         xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key)
     }
 
-    /// Translates a packet and tells how.
+    /// Translates a packet as [`translate`](Self::translate) does, and returns each step of it.
     pub fn trace(&self, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
         xlate::trace(self.snapshot_of(BridgeId::FIRST).view(), key)
     }
 
-    /// The bridge and the number in it of a port that the datapath knows by this number.
+    /// The bridge of a port, and the port's number in the bridge, by the datapath's number of the
+    /// port. `None` if there is no such port.
     pub fn port_ref(&self, port_no: PortNo) -> Option<PortRef> {
         let ports = self.ports.read();
         ports.by_port_no(port_no).map(|(bridge, port)| PortRef { bridge, port: port.of_port })
     }
 
-    /// Learns hosts that a translation saw. Only news counts as a change, and is announced now or, if there
-    /// is much of it, by and by.
+    /// Learns the hosts that a translation saw, at the time `now`. A host that is new or has moved
+    /// counts as a change. The change is announced at once, or later together with other hosts
+    /// while there are many.
     pub fn learn(&self, hosts: &[Learn], now: Duration) -> News {
         if hosts.is_empty() {
             return News::default();
@@ -273,7 +281,7 @@ impl Policy {
         News { is_any, announced }
     }
 
-    /// Announces learned hosts that have waited for that, if it is time.
+    /// Announces the learned hosts that wait for it, if their time has come.
     #[inline]
     pub fn announce_learned(&self, now: Duration) {
         if let Some(due) = self.announcements.due(now) {
@@ -281,12 +289,13 @@ impl Policy {
         }
     }
 
-    /// A flow was translated again because hosts that it depends on have come, gone or moved.
+    /// Tells that a cached flow was translated again because of a change of hosts. Many of these
+    /// make announcements rarer.
     pub(crate) fn translated_for_hosts(&self) {
         self.announcements.caused_translation();
     }
 
-    /// What may still be flooded, of each port, all workers together.
+    /// The budgets of floods, which all workers share.
     pub fn storm_control(&self) -> &StormControl {
         &self.storm
     }
@@ -304,7 +313,8 @@ impl Policy {
         result
     }
 
-    /// The hosts that have changed, of which the observer is told while nobody else changes any.
+    /// Takes the list of hosts that have changed, and tells the observer. The caller still has the
+    /// lock, so that the observer hears of changes in their order.
     fn take_changed_hosts(&self, bridge: BridgeId, table: &mut MacTable) -> Vec<HostRef> {
         let changes = table.take_changed();
         let hosts = changes.iter().map(|change| HostRef { bridge, key: change.key }).collect();
@@ -316,12 +326,13 @@ impl Policy {
         hosts
     }
 
-    /// Keeps a host alive whose traffic was seen at `used`, without counting as a change.
+    /// Notes that a host's traffic was seen at the time `used`, so that it does not age. This is no
+    /// change.
     pub fn refresh_mac(&self, Learn { host, port }: &Learn, used: Duration) {
         self.macs.write().of_mut(host.bridge).refresh(host.key, *port, used);
     }
 
-    /// Removes hosts that have not been seen for too long, and returns how many.
+    /// Removes the hosts of all bridges whose ageing time is over at `now`. Returns their number.
     pub fn sweep_macs(&self, now: Duration) -> usize {
         let bridges = self.bridges();
         bridges.iter().map(|(id, _)| self.bridge(*id).sweep_hosts(now)).sum()
@@ -355,99 +366,5 @@ impl Policy {
             tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect()
         };
         self.changes.tables(rules, change.groups().map(|group| (bridge, group)));
-    }
-
-    /// Rules and groups that were looked at under the longest hold of the tables' lock since the last
-    /// call. `None` in builds that do not count them.
-    pub fn take_longest_hold(&self) -> Option<u64> {
-        self.tables.longest.take()
-    }
-
-    /// Removes rules of all bridges whose time is over. Returns what that did, bridge by bridge.
-    pub fn expire(&self, now: Duration) -> Vec<Arc<Effects>> {
-        self.bridges().into_iter().filter_map(|(id, _)| self.bridge(id).expire(now)).collect()
-    }
-
-    /// Frees some removed rules, which no lookup can see any more, and goes on rearranging the others
-    /// for lookups. True if there is more to do.
-    pub fn purge(&self) -> bool {
-        let (untidy, removed) = {
-            let (tables, _) = self.tables.read();
-            let untidy = tables.iter().filter(|(_, tables)| tables.is_untidy());
-            let untidy: Vec<BridgeId> = untidy.map(|(id, _)| id).collect();
-            (untidy, tables.iter().map(|(_, tables)| tables.removed_len()).sum::<usize>())
-        };
-        // If they are too many, who holds a version has to do without the rest of it.
-        let is_crowded = removed > MAX_HELD;
-        // Each bridge has its turn.
-        untidy.into_iter().filter(|id| self.bridge(*id).purge(is_crowded)).count() > 0
-    }
-}
-
-impl Bridge<'_> {
-    fn purge(self, is_crowded: bool) -> bool {
-        let mut freed = Freed::with_capacity(SLICE);
-        let (left, is_moving) = self.step(|tables| {
-            let published = &self.policy.tables;
-            let oldest = if is_crowded { published.version() } else { published.oldest() };
-            tables.purge(oldest, SLICE, &mut freed);
-            (tables.removed_len(), tables.is_moving())
-        });
-        self.plan(left == 0);
-        is_moving || left > 0 && !freed.is_empty()
-    }
-
-    /// Rearranges a table for lookups if it has changed much, and frees the memory that rules have left.
-    /// What takes long is done without the lock.
-    fn plan(self, is_idle: bool) {
-        let (survey, has_retired) = {
-            let (tables, _) = self.policy.tables.read();
-            let tables = tables.of(self.id);
-            (tables.survey(is_idle), tables.has_retired())
-        };
-        if has_retired {
-            let retired = self.step(Tables::take_retired);
-            drop(retired);
-        }
-        if let Some((table, survey)) = survey {
-            self.plan_table(table, survey);
-        }
-    }
-
-    /// Goes on with a survey, makes a plan from it and adopts that.
-    fn plan_table(self, table: TableId, mut survey: Survey) {
-        let read = || self.policy.tables.read().0;
-        loop {
-            survey.make_room(SLICE);
-            if !read().of(self.id).count_masks(table, &mut survey, SLICE) {
-                break;
-            }
-        }
-        survey.choose_rules();
-        while read().of(self.id).look_at_rules(table, &mut survey, SLICE) {}
-        let mut plan = survey.plan();
-        while self.step(|tables| tables.adopt(table, &mut plan, SLICE)) {}
-    }
-
-    /// Removes rules whose time is over. `None` if there were none.
-    pub fn expire(self, now: Duration) -> Option<Arc<Effects>> {
-        let (mut cursor, mut over) = (TableCursor::default(), Vec::new());
-        loop {
-            let (tables, version) = self.policy.tables.read();
-            let tables = tables.of(self.id);
-            let Some(slice) = tables.slice(Scope::Timed, &mut cursor, SLICE, version) else {
-                break;
-            };
-            over.extend(slice.filter_map(|(at, rule)| {
-                let expiry = rule.expired(now)?;
-                Some((at, Removal::from(expiry)))
-            }));
-        }
-        if over.is_empty() {
-            return None;
-        }
-        let mut transaction = self.begin();
-        transaction.expire(&over);
-        Some(transaction.commit())
     }
 }

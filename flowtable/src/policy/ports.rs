@@ -1,4 +1,5 @@
-//! What translation knows of the ports: numbers, configuration, VLAN membership, and what is behind them.
+//! What translation knows of ports: their numbers and names, configuration, VLAN membership, and
+//! whether queues or a patch are behind them.
 
 use super::bridge::{BridgeId, PerBridge, PortRef};
 use super::observer::PortChange;
@@ -8,52 +9,53 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Switches of a port (OpenFlow 1.0 `ofp_port_config`).
+/// Configuration bits of a port (`ofp_port_config`, OpenFlow 1.0 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortConfig {
-    /// Administratively down.
+    /// `OFPPC_PORT_DOWN`: the port is administratively down. It neither receives nor sends.
     pub down: bool,
-    /// Frames that come in are dropped.
+    /// `OFPPC_NO_RECV`: frames that come in are dropped.
     pub no_recv: bool,
-    /// Left out by FLOOD.
+    /// `OFPPC_NO_FLOOD`: FLOOD and NORMAL's floods leave the port out.
     pub no_flood: bool,
-    /// Nothing is sent.
+    /// `OFPPC_NO_FWD`: frames to this port are dropped.
     pub no_fwd: bool,
-    /// Table misses send no packet-in.
+    /// `OFPPC_NO_PACKET_IN`: frames from this port that miss every rule cause no packet-in.
     pub no_packet_in: bool,
 }
 
-/// How a port takes part in VLANs, as in Open vSwitch.
+/// How a port takes part in VLANs (`vlan_mode` in ovs-vswitchd.conf.db(5)). VLAN ids are from 0 to
+/// 4095.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum VlanMode {
-    /// Carries the listed VLANs tagged, and untagged frames as VLAN 0; `None` is all.
+    /// A trunk of all VLANs. Untagged frames belong to VLAN 0.
     #[default]
     AllVlans,
-    /// As [`VlanMode::AllVlans`] with a list; untagged frames only if 0 is listed.
+    /// A trunk of the listed VLANs. Untagged frames belong to VLAN 0 and pass only if it is listed.
     Trunk(Arc<VlanSet>),
-    /// Untagged frames of one VLAN.
+    /// The port carries the frames of one VLAN, and without a tag.
     Access(u16),
     /// A trunk whose untagged frames belong to `native`, which leaves tagged.
     NativeTagged {
         /// The VLAN of untagged frames.
         native: u16,
-        /// The others; `None` is all.
+        /// The VLANs of tagged frames; `None` allows all.
         trunks: Option<Arc<VlanSet>>,
     },
     /// A trunk whose untagged frames belong to `native`, which leaves untagged.
     NativeUntagged {
         /// The VLAN of untagged frames.
         native: u16,
-        /// The others; `None` is all.
+        /// The VLANs of tagged frames; `None` allows all.
         trunks: Option<Arc<VlanSet>>,
     },
-    /// Every frame gets a service tag on the way in and loses it on the way out.
+    /// A frame gets a service tag (802.1ad) when it comes in and loses it when it leaves.
     Dot1qTunnel {
         /// The service VLAN.
         tag: u16,
-        /// TPID of the service tag.
+        /// The service tag's TPID, 0x88a8 or 0x8100.
         tpid: u16,
-        /// Customer VLANs that may enter; `None` is all.
+        /// Customer VLANs that may come in; `None` allows all.
         cvlans: Option<Arc<VlanSet>>,
     },
 }
@@ -69,13 +71,13 @@ impl Default for VlanSet {
 }
 
 impl VlanSet {
-    /// Adds a VLAN; ids are 0 to 4095.
+    /// Adds a VLAN. Only the low twelve bits of `vid` count.
     pub fn insert(&mut self, vid: u16) {
         let vid = usize::from(vid & 0xfff);
         self.0[vid / 64] |= 1 << (vid % 64);
     }
 
-    /// Whether a VLAN is in it.
+    /// Whether the set has a VLAN. Only the low twelve bits of `vid` count.
     pub fn contains(&self, vid: u16) -> bool {
         let vid = usize::from(vid & 0xfff);
         self.0[vid / 64] >> (vid % 64) & 1 != 0
@@ -95,39 +97,39 @@ impl FromIterator<u16> for VlanSet {
     }
 }
 
-/// When a frame leaves with a priority tag (802.1Q VLAN 0).
+/// When an untagged frame leaves with a priority tag (a tag with VLAN 0, 802.1Q).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PriorityTags {
-    /// Not at all.
+    /// Never.
     #[default]
     Never,
-    /// When its priority is not 0.
+    /// When the frame's priority (PCP) is not 0.
     IfNonzero,
-    /// When it came with one, even if its priority is 0.
+    /// Also when the frame came in with a priority tag whose priority is 0.
     Always,
 }
 
-/// What is behind a port.
+/// What is behind a port: queues or a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attachment {
-    /// Queues of the datapath, under this number.
+    /// Queues of the datapath, which knows the port by this number.
     Queues(PortNo),
-    /// A patch to a port of this or another bridge.
+    /// A patch to another port, of the same bridge or another one.
     Patch(Arc<PatchPort>),
 }
 
-/// One end of a patch: what leaves here comes in at its peer, a patch port of this or another bridge that names this
-/// one as its peer in turn.
+/// One end of a patch. A frame that leaves here comes in at the peer: a patch port, of any bridge,
+/// that has this port's name as its own peer.
 #[derive(Debug)]
 pub struct PatchPort {
     /// The name of the port at the other end.
     pub peer: Arc<str>,
-    /// What went through it.
+    /// The packets that went through this end.
     pub counters: PatchCounters,
 }
 
 impl PartialEq for PatchPort {
-    /// What was counted is no difference.
+    /// Counters are not compared: they say nothing of the port's configuration.
     fn eq(&self, other: &Self) -> bool {
         self.peer == other.peer
     }
@@ -135,7 +137,8 @@ impl PartialEq for PatchPort {
 
 impl Eq for PatchPort {}
 
-/// Traffic through one end of a patch. Cached flows add to it when they add to their rules.
+/// Counters of one end of a patch. A cached flow adds its packets when it adds them to the counters
+/// of its rules.
 #[derive(Debug, Default)]
 pub struct PatchCounters {
     received: Traffic,
@@ -170,12 +173,12 @@ impl PatchCounters {
         self.sent.add(packets, bytes);
     }
 
-    /// Packets that came in from the peer, and their bytes.
+    /// Number of packets that came in from the peer, and number of their bytes.
     pub fn received(&self) -> (u64, u64) {
         self.received.get()
     }
 
-    /// Packets that left for the peer, and their bytes.
+    /// Number of packets that left for the peer, and number of their bytes.
     pub fn sent(&self) -> (u64, u64) {
         self.sent.get()
     }
@@ -184,30 +187,31 @@ impl PatchCounters {
 /// One port of a bridge, as translation sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortInfo {
-    /// What is behind it.
+    /// Whether queues or a patch are behind the port.
     pub attachment: Attachment,
-    /// The number that rules of its bridge call it by.
+    /// The port's OpenFlow number, which is unique in its bridge.
     pub of_port: OfPort,
-    /// The user's name.
+    /// The port's name, which is unique in the switch.
     pub name: Arc<str>,
-    /// The MAC address of its device; zero while it has none.
+    /// The MAC address of the port's device; zero while the device is absent.
     pub mac: MacAddr,
-    /// Switches that `mod-port` sets.
+    /// Configuration bits that `mod-port` sets.
     pub config: PortConfig,
-    /// The device is up and has a carrier.
+    /// Whether the device is up and has a carrier.
     pub link_up: bool,
-    /// Which VLANs the port carries, and how.
+    /// Which VLANs the port carries, and whether tagged.
     pub vlan: VlanMode,
     /// When frames leave with a priority tag.
     pub priority_tags: PriorityTags,
-    /// Never exchanges frames with another protected port under NORMAL.
+    /// Whether NORMAL forwards no frames between this port and other protected ports.
     pub protected: bool,
-    /// Frames a second, of each kind, that NORMAL floods from here; `None` is any number.
+    /// Number of frames a second that NORMAL floods from this port, for each kind of flood; `None`
+    /// sets no limit.
     pub storm_limit: Option<u32>,
 }
 
 impl PortInfo {
-    /// A port with all switches at their default.
+    /// A port with queues, up, and with everything else at its default.
     pub fn new(port_no: PortNo, of_port: OfPort, name: &str, mac: MacAddr) -> Self {
         Self {
             attachment: Attachment::Queues(port_no),
@@ -223,14 +227,15 @@ impl PortInfo {
         }
     }
 
-    /// One end of a patch to the port that is called `peer`, with all switches at their default.
+    /// One end of a patch to the port called `peer`, with everything else at its default.
     pub fn patch(of_port: OfPort, name: &str, peer: &str, mac: MacAddr) -> Self {
         let patch = PatchPort { peer: peer.into(), counters: PatchCounters::default() };
         let port = Self::new(PortNo::NONE, of_port, name, mac);
         Self { attachment: Attachment::Patch(Arc::new(patch)), ..port }
     }
 
-    /// The datapath's number of its queues; `None` if it has none, as a patch port.
+    /// The datapath's number of the port; `None` for a patch port, which the datapath does not
+    /// know.
     pub fn port_no(&self) -> Option<PortNo> {
         match self.attachment {
             Attachment::Queues(port_no) => Some(port_no),
@@ -238,7 +243,7 @@ impl PortInfo {
         }
     }
 
-    /// The patch that it is an end of, if it is one.
+    /// The patch that this port is an end of; `None` for a port with queues.
     pub fn as_patch(&self) -> Option<&Arc<PatchPort>> {
         match &self.attachment {
             Attachment::Patch(patch) => Some(patch),
@@ -246,12 +251,12 @@ impl PortInfo {
         }
     }
 
-    /// Whether frames that come in are looked at.
+    /// Whether the port's configuration lets frames come in.
     pub fn receives(&self) -> bool {
         !self.config.no_recv && !self.config.down
     }
 
-    /// Where a packet-out comes from that names no port: a trunk of all VLANs.
+    /// The ingress port of a packet-out that names none: a trunk of all VLANs.
     pub fn nowhere() -> Self {
         let port = Self::new(PortNo::NONE, OfPort::NONE, "", MacAddr::default());
         Self { storm_limit: None, ..port }
@@ -263,7 +268,8 @@ impl PortInfo {
 pub struct PortTable {
     by_of_port: BTreeMap<OfPort, PortInfo>,
     bridge_name: Arc<str>,
-    /// Ports that somebody may have changed, as they were before.
+    /// Ports that the present change may have changed, as they were before it; `None` for a port
+    /// that did not exist.
     touched: BTreeMap<OfPort, Option<PortInfo>>,
 }
 
@@ -273,19 +279,19 @@ impl PortTable {
         &self.bridge_name
     }
 
-    /// Adds or replaces a port.
+    /// Adds a port, or replaces the port with its number.
     pub fn insert(&mut self, port: PortInfo) {
         self.touch(port.of_port);
         self.by_of_port.insert(port.of_port, port);
     }
 
-    /// Takes a port out.
+    /// Removes a port and returns it; `None` if there is no such port.
     pub fn remove(&mut self, of_port: OfPort) -> Option<PortInfo> {
         self.touch(of_port);
         self.by_of_port.remove(&of_port)
     }
 
-    /// Takes all ports out.
+    /// Removes all ports.
     pub fn clear(&mut self) {
         let ports: Vec<OfPort> = self.by_of_port.keys().copied().collect();
         for port in ports {
@@ -293,49 +299,50 @@ impl PortTable {
         }
     }
 
-    /// The port that rules call by this number, if any.
+    /// The port with this OpenFlow number; `None` if there is none.
     pub fn get(&self, of_port: OfPort) -> Option<&PortInfo> {
         self.by_of_port.get(&of_port)
     }
 
-    /// The port that rules call by this number, to change.
+    /// The port with this OpenFlow number, to be changed; `None` if there is none.
     pub fn get_mut(&mut self, of_port: OfPort) -> Option<&mut PortInfo> {
         self.touch(of_port);
         self.by_of_port.get_mut(&of_port)
     }
 
-    /// The port that has this name, if any.
+    /// The port with this name; `None` if there is none. Looks at every port.
     pub fn by_name(&self, name: &str) -> Option<&PortInfo> {
         self.iter().find(|p| &*p.name == name)
     }
 
-    /// All, in ascending order of the user's numbers; LOCAL is the last.
+    /// All ports in ascending order of their OpenFlow numbers. LOCAL has the highest one.
     pub fn iter(&self) -> impl Iterator<Item = &PortInfo> {
         self.by_of_port.values()
     }
 
-    /// Ports that the bridge has, LOCAL included.
+    /// Number of ports of the bridge, LOCAL included.
     pub fn len(&self) -> usize {
         self.by_of_port.len()
     }
 
-    /// The bridge has no port.
+    /// Whether the bridge has no port.
     pub fn is_empty(&self) -> bool {
         self.by_of_port.is_empty()
     }
 
-    /// Remembers a port as it is before it may change.
+    /// Remembers how a port was before the present change.
     fn touch(&mut self, of_port: OfPort) {
         let Self { by_of_port, touched, .. } = self;
         touched.entry(of_port).or_insert_with(|| by_of_port.get(&of_port).cloned());
     }
 }
 
-/// The ports of all bridges, and where to find them by what the datapath and patches know of them.
+/// The ports of all bridges, to be found by bridge, by the datapath's number, and by the names in
+/// patches.
 #[derive(Debug, Default)]
 pub struct PortTables {
     tables: PerBridge<PortTable>,
-    /// By the datapath's number.
+    /// The index is the datapath's number.
     by_port_no: Vec<Option<PortRef>>,
     /// Patch ports by name. Names are unique in a switch; should one be given twice, the latest is found.
     patches: HashMap<Arc<str>, PortRef>,
@@ -350,7 +357,7 @@ impl PortTables {
         self.tables.of_mut(bridge).bridge_name = name;
     }
 
-    /// The bridges that have not been removed.
+    /// The ports of the bridges that have not been removed.
     pub(super) fn bridges(&self) -> impl Iterator<Item = (BridgeId, &PortTable)> {
         self.tables.iter().filter(|(_, table)| !table.bridge_name.is_empty())
     }
@@ -360,18 +367,19 @@ impl PortTables {
         self.tables.of(bridge)
     }
 
-    /// A port by its number in its bridge.
+    /// The port at a place; `None` if there is none.
     pub fn get(&self, at: PortRef) -> Option<&PortInfo> {
         self.of(at.bridge).get(at.port)
     }
 
-    /// A port by the datapath's number.
+    /// The port with this datapath number, and its bridge; `None` if there is none.
     pub fn by_port_no(&self, port_no: PortNo) -> Option<(BridgeId, &PortInfo)> {
         let at = (*self.by_port_no.get(usize::from(port_no.0))?)?;
         Some((at.bridge, self.get(at)?))
     }
 
-    /// The other end of a patch: the patch port that it names, if that names it in turn.
+    /// The other end of the patch of the port called `name`, and its bridge. `None` if the peer
+    /// does not exist, or names another peer.
     pub fn peer(&self, name: &str, patch: &PatchPort) -> Option<(BridgeId, &PortInfo)> {
         let at = *self.patches.get(&patch.peer)?;
         let peer = self.get(at)?;
@@ -379,7 +387,8 @@ impl PortTables {
         is_mutual.then_some((at.bridge, peer))
     }
 
-    /// Changes the ports of a bridge. Returns what `change` returns, and the ports that differ.
+    /// Changes the ports of a bridge. Returns the result of `change`, and the ports that differ
+    /// afterwards.
     pub(super) fn change<R>(
         &mut self,
         bridge: BridgeId,

@@ -1,12 +1,14 @@
-//! Lists of actions that rules were given lately, so that rules with equal ones share them.
+//! Remembers action lists of rules that were added recently, so that rules with equal lists share
+//! one.
 //!
-//! A large table has few different ones, as a rule: a port each, or `drop`. A list that is not found
-//! is only not shared, so there is no need to remember all, nor to forget any in time.
+//! A large table usually has few different lists, such as one output for each port and `drop`. When
+//! a list is not found here, it takes memory of its own and nothing else is lost. So the memory may
+//! forget any list at any time.
 
 use flow::action::Action;
 use std::sync::Arc;
 
-/// Lists that are remembered, each at the place that its hash names.
+/// Number of lists that are remembered. A list is at the index that its hash gives.
 const PLACES: usize = 1024;
 
 /// See the [module](self).
@@ -17,13 +19,13 @@ pub(super) struct RecentActions {
 }
 
 impl RecentActions {
-    /// None yet. The seed keys the hash function.
+    /// Makes an empty memory. `seed` keys the hash function.
     pub(super) fn new(seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, 0xac7, !seed, 0x105);
         Self { places: vec![None; PLACES].into(), hasher }
     }
 
-    /// These actions, in memory that another rule may have already.
+    /// A list with these actions: one that another rule has already, or a new one.
     pub(super) fn share(&mut self, actions: &[Action]) -> Arc<[Action]> {
         let place = self.hasher.hash_one(actions) as usize % PLACES;
         match &self.places[place] {

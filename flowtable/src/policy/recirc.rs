@@ -1,11 +1,14 @@
-//! Pipeline state that waits for another pass of its packet.
+//! Pipeline state that is kept for the next pass of a packet.
 //!
-//! Equal states share an id, so that packets of one flow keep hitting the same cached flow. A state
-//! lives as long as somebody holds its [`Continuation`], as cached flows do whose actions name it; the
-//! table only remembers it weakly, and forgets it with the last holder.
+//! Equal states share an id, so that the packets of one flow hit the same cached flow in every
+//! pass. A state lives as long as its [`Continuation`] is held. A cached flow holds the
+//! continuations that its actions name. The table has weak references only, and forgets a state
+//! when its last holder drops it.
 //!
-//! Translations ask the table, cached frames never do. It is divided into shards with a lock each, so that
-//! workers that translate at the same time rarely meet: by the hash of a state, which its id repeats.
+//! Translations use this table; frames that hit a cached flow do not. The table is divided into
+//! shards with a lock each, so that workers that translate at the same time rarely wait for each
+//! other. The hash of a state chooses the shard, and the low bits of the state's id repeat the
+//! shard's number.
 
 use super::bridge::BridgeId;
 use super::xlate::Suspended;
@@ -16,35 +19,39 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-/// Bits of an id that name the shard.
+/// Number of low bits of an id that have the shard's number.
 const SHARD_BITS: u32 = 4;
 const SHARDS: usize = 1 << SHARD_BITS;
-/// States of a shard at most; 65,536 in all. A packet that needs one more is dropped.
+/// Number of states of a shard, at most; 65,536 in all shards. A packet that needs one more is
+/// dropped.
 const MAX_STATES: usize = 4096;
 
-/// What goes on when the packet comes back.
+/// The state with which the next pass of a packet begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FrozenState {
     pub(super) suspended: Vec<Suspended>,
     pub(super) action_set: Vec<Action>,
     pub(super) stack: Vec<(u128, u16)>,
-    /// Registers, metadata and ingress port; the headers are extracted anew.
+    /// Registers, metadata and ingress port. The headers are zero here, because the next pass
+    /// extracts them again.
     pub(super) key: PipelineKey,
-    /// The bridge that the packet is in.
+    /// The bridge in which the packet is.
     pub(super) bridge: BridgeId,
     pub(super) table: TableId,
-    /// The packet has been hashed for a `select` group.
+    /// Whether the packet has been hashed for a `select` group.
     pub(super) hashed: bool,
 }
 
-/// A state with its id.
+/// A state with its id. The state lives as long as this value.
 #[derive(Debug)]
 pub struct Continuation {
-    /// Names it in [`DpAction::Recirculate`](flow::verdict::DpAction::Recirculate) and in keys.
+    /// The number that stands for the state in
+    /// [`DpAction::Recirculate`](flow::verdict::DpAction::Recirculate) and in keys. Never 0, the
+    /// number of packets in their first pass.
     pub id: u32,
     pub(super) state: FrozenState,
     hash: u64,
-    /// Where it is remembered.
+    /// The table to tell when this value is dropped.
     shards: Weak<Shards>,
 }
 
@@ -56,7 +63,7 @@ impl Drop for Continuation {
     }
 }
 
-/// States by id and by value.
+/// All states, to be found by id and by value.
 #[derive(Debug)]
 pub struct RecircTable {
     shards: Arc<Shards>,
@@ -69,9 +76,9 @@ struct Shards([Mutex<Shard>; SHARDS]);
 #[derive(Debug, Default)]
 struct Shard {
     by_id: BTreeMap<u32, Weak<Continuation>>,
-    /// States with equal hashes are as good as always equal.
+    /// The ids of the states with a hash. There is nearly always one.
     by_hash: BTreeMap<u64, Vec<u32>>,
-    /// Ids handed out so far.
+    /// Number of ids given out so far.
     numbered: u32,
 }
 
@@ -82,24 +89,26 @@ impl Shards {
 }
 
 impl RecircTable {
-    /// No states yet. The seed keys the hash function.
+    /// Makes a table without states. `seed` keys the hash function.
     pub(super) fn new(seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(17), 0x5eed);
         Self { shards: Arc::default(), hasher }
     }
 
-    /// The state with this id, while somebody holds it.
+    /// The state with this id; `None` if nobody holds it any more.
     pub fn get(&self, id: u32) -> Option<Arc<Continuation>> {
         self.shards.of_id(id).lock().by_id.get(&id)?.upgrade()
     }
 
-    /// An id for the state. `None` if there are too many.
+    /// The continuation of a state: an existing one with an equal state, or a new one. `None` if
+    /// the shard is full.
     pub(super) fn allocate(&self, state: FrozenState) -> Option<Arc<Continuation>> {
         let FrozenState { suspended, action_set, stack, key, bridge, table, hashed } = &state;
         let parts = (suspended, action_set, stack, key.words(), bridge, table, hashed);
         let hash = self.hasher.hash_one(parts);
         let shard_no = hash as u32 % SHARDS as u32;
-        // Whoever drops the last of a state takes the lock, so these have to outlive it.
+        // Dropping the last reference to a state takes the shard's lock. These references are
+        // therefore dropped after the lock.
         let mut others = Vec::new();
         let mut shard = self.shards.of_id(shard_no).lock();
         for id in shard.by_hash.get(&hash).into_iter().flatten() {
@@ -127,7 +136,7 @@ impl Shard {
         loop {
             self.numbered = self.numbered.wrapping_add(1);
             let id = self.numbered << SHARD_BITS | shard_no;
-            // 0 is the id of packets that have just been received.
+            // 0 is the id of packets in their first pass.
             if id != 0 && !self.by_id.contains_key(&id) {
                 return id;
             }

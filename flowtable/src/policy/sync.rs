@@ -1,15 +1,17 @@
-//! The locks and atomics of the [`publication`](super::publication), in one place, so that its model
-//! can put others there.
+//! The locks and atomics of [`publication`](super::publication) in one place, so that its model
+//! under `loom` can replace them.
 
 use parking_lot::RwLockWriteGuard;
 pub(super) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Gives the lock to those who wait for it, if there are any. Unlocked in the common way, it would
-/// mostly go to the thread that has it now, for its next step, while a reader still wakes up.
+/// Unlocks, and hands the lock to the thread that has waited longest, if one waits. A plain unlock
+/// would mostly let the present thread take the lock again for its next step, while the waiting
+/// reader is still waking up.
 ///
-/// And gives the core to others who want it: a thread that works on and on is taken off it some time, most
-/// likely with the lock, and then a worker on another core waits for milliseconds.
+/// Then offers the core to other threads. The scheduler takes a thread that never does so off its
+/// core at some time, most likely while the thread has the lock, and a worker on another core then
+/// waits for milliseconds.
 pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
     RwLockWriteGuard::unlock_fair(guard);
     std::thread::yield_now();

@@ -1,0 +1,114 @@
+//! The upkeep of the tables: rules whose timeouts are over, memory of removed rules, and plans for lookups.
+//!
+//! The daemon's monitor calls this from time to time. Only short steps hold a lock.
+
+use super::bridge::{Bridge, BridgeId};
+use super::effects::{Effects, Removal};
+use super::tables::{Freed, Scope, TableCursor, Tables};
+use super::{Policy, SLICE};
+use crate::classifier::Survey;
+use flow::types::TableId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Number of removed rules that are kept for readers of an older version. When there are more, such
+/// a reader loses the rest of its version.
+const MAX_HELD: usize = 1 << 20;
+
+impl Policy {
+    /// The number of rules and groups that were looked at under the longest hold of the tables'
+    /// lock since the last call. `None` in builds without debug assertions, which do not count.
+    pub fn take_longest_hold(&self) -> Option<u64> {
+        self.tables.longest.take()
+    }
+
+    /// Removes the rules of all bridges whose timeouts are over at `now`. Returns the effects, one
+    /// item for each bridge that lost rules.
+    pub fn expire(&self, now: Duration) -> Vec<Arc<Effects>> {
+        self.bridges().into_iter().filter_map(|(id, _)| self.bridge(id).expire(now)).collect()
+    }
+
+    /// Frees some removed rules that no lookup can see any more, and moves other rules to where
+    /// lookups find them faster. Returns whether more of either is left to do.
+    pub fn purge(&self) -> bool {
+        let (untidy, removed) = {
+            let (tables, _) = self.tables.read();
+            let untidy = tables.iter().filter(|(_, tables)| tables.is_untidy());
+            let untidy: Vec<BridgeId> = untidy.map(|(id, _)| id).collect();
+            (untidy, tables.iter().map(|(_, tables)| tables.removed_len()).sum::<usize>())
+        };
+        // With too many removed rules waiting, a reader of an older version loses the rest of it.
+        let is_crowded = removed > MAX_HELD;
+        // `filter` and `count`, not `any`: every bridge has its turn.
+        untidy.into_iter().filter(|id| self.bridge(*id).purge(is_crowded)).count() > 0
+    }
+}
+
+impl Bridge<'_> {
+    fn purge(self, is_crowded: bool) -> bool {
+        let mut freed = Freed::with_capacity(SLICE);
+        let (left, is_moving) = self.step(|tables| {
+            let published = &self.policy.tables;
+            let oldest = if is_crowded { published.version() } else { published.oldest() };
+            tables.purge(oldest, SLICE, &mut freed);
+            (tables.removed_len(), tables.is_moving())
+        });
+        self.plan(left == 0);
+        is_moving || left > 0 && !freed.is_empty()
+    }
+
+    /// Plans the subtables of a flow table that has changed much, and drops the memory that rules
+    /// have left behind. Only short steps of it hold the lock.
+    pub(super) fn plan(self, is_idle: bool) {
+        let (survey, has_retired) = {
+            let (tables, _) = self.policy.tables.read();
+            let tables = tables.of(self.id);
+            (tables.survey(is_idle), tables.has_retired())
+        };
+        if has_retired {
+            let retired = self.step(Tables::take_retired);
+            drop(retired);
+        }
+        if let Some((table, survey)) = survey {
+            self.plan_table(table, survey);
+        }
+    }
+
+    /// Finishes a survey of a flow table, makes a plan from it and adopts the plan.
+    pub(super) fn plan_table(self, table: TableId, mut survey: Survey) {
+        let read = || self.policy.tables.read().0;
+        loop {
+            survey.make_room(SLICE);
+            if !read().of(self.id).count_masks(table, &mut survey, SLICE) {
+                break;
+            }
+        }
+        survey.choose_rules();
+        while read().of(self.id).look_at_rules(table, &mut survey, SLICE) {}
+        let mut plan = survey.plan();
+        while self.step(|tables| tables.adopt(table, &mut plan, SLICE)) {}
+    }
+
+    /// Removes the rules of this bridge whose timeouts are over at `now`. `None` if there were
+    /// none.
+    pub fn expire(self, now: Duration) -> Option<Arc<Effects>> {
+        let (mut cursor, mut over) = (TableCursor::default(), Vec::new());
+        loop {
+            let (tables, version) = self.policy.tables.read();
+            let tables = tables.of(self.id);
+            let Some(slice) = tables.slice(Scope::Timed, &mut cursor, SLICE, version) else {
+                break;
+            };
+            over.extend(slice.filter_map(|(at, rule)| {
+                let expiry = rule.expired(now)?;
+                Some((at, Removal::from(expiry)))
+            }));
+        }
+        if over.is_empty() {
+            return None;
+        }
+        let mut transaction = self.begin();
+        transaction.expire(&over);
+        Some(transaction.commit())
+    }
+}
