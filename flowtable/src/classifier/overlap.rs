@@ -7,11 +7,14 @@
 //! with a lock compares some of them, gives the lock back, and goes on.
 //!
 //! Two rules with the same match do not overlap: the new rule would replace the old one.
+//!
+//! A caller that explains a look-up asks which better rules overlap with the winner: the bits of the
+//! mask tell the packet from the packets of these rules.
 
 use super::Classifier;
 use super::arrange::is_part;
 use super::rows::Header;
-use super::rule::Version;
+use super::rule::{RuleId, Version};
 use super::subtable::Subtable;
 use flow::Match;
 
@@ -69,6 +72,32 @@ impl<T> Classifier<T> {
                 && Some(rule.value.mask) != own_mask
                 && self.match_of(place).is_some_and(|other| other.overlaps(m))
         })
+    }
+
+    /// Shows `visit` the rules that would win before the rule `id` and match some packet that it matches, too.
+    /// At most `limit` rules are looked at. Returns how many were; if `limit` were, some may be missing.
+    pub fn better_overlapping(
+        &self,
+        id: RuleId,
+        version: Version,
+        limit: usize,
+        mut visit: impl FnMut(&T),
+    ) -> usize {
+        let (Some(rule), Some(m)) = (self.rules.get(id), self.match_of(id.slot())) else {
+            return 0;
+        };
+        let mut looked_at = 0;
+        for place in (0..self.places()).take(limit) {
+            looked_at += 1;
+            if let Some((_, other)) = self.rules.at(place)
+                && other.rank() > rule.rank()
+                && other.is_visible(version)
+                && self.match_of(place).is_some_and(|other| other.overlaps(&m))
+            {
+                visit(&other.value.value);
+            }
+        }
+        looked_at
     }
 }
 

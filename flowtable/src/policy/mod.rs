@@ -64,7 +64,7 @@ pub use tables::FlowModError;
 use tables::{Change, Tables};
 pub use transaction::Transaction;
 pub use walk::{GroupWalk, Walk};
-use xlate::{Learn, TraceStep, Translation, View};
+use xlate::{Learn, Recorder, TraceStep, Translation, TranslationObserver, Unobserved, View};
 
 /// Number of rules that are looked at, changed or freed under one hold of the lock. One slice takes
 /// some ten microseconds, and a few hundred in tables with few masks and large buckets.
@@ -240,12 +240,23 @@ impl Policy {
 
     /// Translates a packet. The port in its key names the bridge.
     pub fn translate(&self, key: &FlowKey) -> Translation {
-        xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key)
+        self.translate_observed(key, &mut Unobserved)
     }
 
     /// Translates a packet as [`translate`](Self::translate) does, and returns each step of it.
     pub fn trace(&self, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
-        xlate::trace(self.snapshot_of(BridgeId::FIRST).view(), key)
+        let mut recorder = Recorder::default();
+        let translation = self.translate_observed(key, &mut recorder);
+        (translation, recorder.into_steps())
+    }
+
+    /// Translates a packet as [`translate`](Self::translate) does. `observer` hears how, while the locks are held.
+    pub fn translate_observed(
+        &self,
+        key: &FlowKey,
+        observer: &mut impl TranslationObserver,
+    ) -> Translation {
+        xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key, observer)
     }
 
     /// The bridge of a port, and the port's number in the bridge, by the datapath's number of the

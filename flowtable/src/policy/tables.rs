@@ -267,6 +267,19 @@ impl Tables {
         self.table(table)?.classifier.lookup(key, version, mask)
     }
 
+    /// Shows `visit` the better rules of its table that overlap with a rule, at a version. At most `limit` rules are
+    /// looked at. Returns how many were; if `limit` were, some may be missing.
+    pub(super) fn better_overlapping(
+        &self,
+        (table, id): RuleRef,
+        version: Version,
+        limit: usize,
+        visit: impl FnMut(&Arc<Rule>),
+    ) -> usize {
+        let table = self.table(table);
+        table.map_or(0, |t| t.classifier.better_overlapping(id, version, limit, visit))
+    }
+
     /// Rules in a table.
     pub fn len(&self, table: TableId) -> usize {
         self.table(table).map_or(0, |t| t.classifier.len())

@@ -1,13 +1,15 @@
 //! What each action does to the walk.
 
-use super::{Ctx, Note, Suspended, is_ip};
-use flow::action::{Action, Subfield};
+use super::tracked::{LoweredTtl, MAX_LABELS};
+use super::{Ctx, Note, Suspended, TranslationObserver};
+use flow::action::{Action, FieldBits, Subfield};
 use flow::fields::FieldId;
-use flow::key::frag;
+use flow::key::{VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::prerequisite::Prerequisite;
 use flow::types::OfPort;
 use flow::verdict::{DpAction, DropReason};
-use packet::wire::{ip_proto, mpls};
+use flow::{PipelineKey, PipelineMask};
+use packet::wire::{eth_type, mpls};
 
 /// The DSCP bits of the TOS byte.
 const DSCP_MASK: u8 = 0xfc;
@@ -17,7 +19,7 @@ const ECN_MASK: u8 = 0x03;
 /// The list is left early: nothing behind this action is executed.
 struct Stop;
 
-impl Ctx<'_> {
+impl<O: TranslationObserver> Ctx<'_, O> {
     /// Executes a list, until it ends, an error or `exit`.
     pub(super) fn actions(&mut self, actions: &[Action]) {
         let is_last = self.is_last;
@@ -41,12 +43,7 @@ impl Ctx<'_> {
                 return;
             }
             self.is_last = is_last_list && i + 1 == actions.len() && self.action_set.is_empty();
-            self.report.read(&self.mask);
-            self.report.action(action);
-            if let Action::CheckPktLarger { len, dst } = action {
-                return self.check_packet_larger(*len, *dst, &actions[i + 1..]);
-            }
-            if self.action(action).is_err() {
+            if self.step(action, &actions[i + 1..]).is_err() {
                 return;
             }
             // What froze is a rule that was resubmitted to, or this action, which begins anew then.
@@ -56,12 +53,24 @@ impl Ctx<'_> {
         }
     }
 
+    /// Executes one action, which the actions `rest` follow, and tells the observer.
+    fn step(&mut self, action: &Action, rest: &[Action]) -> Result<(), Stop> {
+        self.observer.read(self.packet.mask());
+        self.observer.begin_action(action);
+        let before = O::LISTENS.then(|| *self.packet.shown());
+        let done = self.action(action, rest);
+        if let Some(before) = before {
+            self.observer.end_action(&differing(&before, self.packet.shown()));
+        }
+        done
+    }
+
     fn suspend(&mut self, actions: &[Action]) {
         let (table, cookie) = (self.table, self.cookie);
         self.suspended.push(Suspended { table, cookie, actions: actions.to_vec() });
     }
 
-    fn action(&mut self, action: &Action) -> Result<(), Stop> {
+    fn action(&mut self, action: &Action, rest: &[Action]) -> Result<(), Stop> {
         match action {
             Action::Output { port } => self.output(*port),
             Action::Controller { max_len, reason, controller_id, userdata, .. } => {
@@ -73,43 +82,43 @@ impl Ctx<'_> {
             Action::SetQueue(_) | Action::PopQueue | Action::Note(_) => {}
             Action::Group(group) => return self.group(*group).map_err(|_| Stop),
             Action::SetVlanVid { vid, push_if_untagged } => {
-                self.set_vlan(flow::key::VLAN_VID_MASK, *vid, *push_if_untagged);
+                self.packet.set_tag_bits(VLAN_VID_MASK, *vid, *push_if_untagged);
             }
             Action::SetVlanPcp { pcp, push_if_untagged } => {
                 let tci = u16::from(*pcp) << 13;
-                self.set_vlan(flow::key::VLAN_PCP_MASK, tci, *push_if_untagged);
+                self.packet.set_tag_bits(VLAN_PCP_MASK, tci, *push_if_untagged);
             }
-            Action::StripVlan => self.pop_vlan(),
-            Action::PushVlan(tpid) => self.push_vlan(*tpid),
+            Action::StripVlan => self.packet.pop_tag(),
+            Action::PushVlan(tpid) => self.packet.push_tag(*tpid),
             Action::SetEthSrc(mac) => self.set(FieldId::EthSrc, mac_value(mac.0)),
             Action::SetEthDst(mac) => self.set(FieldId::EthDst, mac_value(mac.0)),
             Action::SetIpv4Src(addr) => self.set(FieldId::Ipv4Src, u128::from(*addr)),
             Action::SetIpv4Dst(addr) => self.set(FieldId::Ipv4Dst, u128::from(*addr)),
-            Action::SetIpDscp(tos) => self.set_tos(DSCP_MASK, *tos),
-            Action::SetIpEcn(ecn) => self.set_tos(ECN_MASK, *ecn),
+            Action::SetIpDscp(tos) => self.packet.set_tos(DSCP_MASK, *tos),
+            Action::SetIpEcn(ecn) => self.packet.set_tos(ECN_MASK, *ecn),
             Action::SetIpTtl(ttl) => self.set(FieldId::IpTtl, u128::from(*ttl)),
-            Action::SetL4Src(port) => self.set_port(true, *port),
-            Action::SetL4Dst(port) => self.set_port(false, *port),
+            Action::SetL4Src(port) => self.packet.set_port(true, *port),
+            Action::SetL4Dst(port) => self.packet.set_port(false, *port),
             Action::SetField { field, value, mask, .. } => self.set_field(*field, *value, *mask),
             Action::Move { src, dst } => self.move_field(*src, *dst),
             Action::StackPush(src) => {
-                src.set_mask(&mut self.mask);
-                self.stack.push((src.read(&self.key), src.n_bits));
+                let value = self.packet.read(*src);
+                self.stack.push((value, src.n_bits));
             }
             Action::StackPop(dst) => {
                 if let Some((value, _)) = self.stack.pop() {
-                    self.write(*dst, value);
+                    self.packet.write(*dst, value);
                 }
             }
             Action::DecTtl(_) => return self.dec_ttl(),
             Action::SetMplsLabel(label) => {
-                self.set_label(mpls::LABEL_MASK, label << mpls::LABEL_SHIFT)
+                self.packet.set_label_bits(mpls::LABEL_MASK, label << mpls::LABEL_SHIFT)
             }
             Action::SetMplsTc(tc) => {
-                self.set_label(mpls::TC_MASK, u32::from(*tc) << mpls::TC_SHIFT)
+                self.packet.set_label_bits(mpls::TC_MASK, u32::from(*tc) << mpls::TC_SHIFT)
             }
-            Action::SetMplsTtl(ttl) => self.set_label(mpls::TTL_MASK, u32::from(*ttl)),
-            Action::DecMplsTtl => return self.dec_mpls_ttl().map_err(|()| Stop),
+            Action::SetMplsTtl(ttl) => self.packet.set_label_bits(mpls::TTL_MASK, u32::from(*ttl)),
+            Action::DecMplsTtl => return self.dec_mpls_ttl(),
             Action::PushMpls(ethertype) => self.push_mpls(*ethertype),
             Action::PopMpls(ethertype) => self.pop_mpls(*ethertype),
             Action::Resubmit { in_port, table } => {
@@ -124,11 +133,15 @@ impl Ctx<'_> {
                 self.table_lookup(in_port, *table, true);
             }
             Action::Clone(inner) => self.clone_actions(inner),
-            Action::CheckPktLarger { .. } => {}
+            // Both ways execute the rest of the list.
+            Action::CheckPktLarger { len, dst } => {
+                self.check_packet_larger(*len, *dst, rest);
+                return Err(Stop);
+            }
             Action::Exit => self.exit = true,
             Action::ClearActions => {
                 let set = &self.action_set;
-                self.report.note(|| Note::ActionSetWas(in_order(set)));
+                self.observer.note(|| Note::ActionSetWas(in_order(set)));
                 self.action_set.clear();
                 self.update_actset_output();
             }
@@ -136,85 +149,80 @@ impl Ctx<'_> {
                 self.action_set.extend(actions.iter().cloned());
                 self.update_actset_output();
                 let set = &self.action_set;
-                self.report.note(|| Note::ActionSetIs(in_order(set)));
+                self.observer.note(|| Note::ActionSetIs(in_order(set)));
             }
             Action::WriteMetadata { value, mask } => {
-                let old = self.key.metadata.get();
-                self.key.metadata.set(old & !mask | value & mask);
+                self.packet.set_metadata(*value, *mask);
             }
         }
         Ok(())
     }
 
     /// Writes a whole field, if the packet has it.
-    fn set(&mut self, field: FieldId, value: u128) {
+    fn set(&mut self, field: FieldId, value: FieldBits) {
         self.set_field(field, value, field.full_mask());
     }
 
-    fn set_field(&mut self, field: FieldId, value: u128, mask: u128) {
-        field.prerequisite_mask(&mut self.mask);
-        if field.prerequisite_met(&self.key) {
-            field.set_mask(&mut self.mask, mask);
-            field.write(&mut self.key, value, mask);
-            self.tag_consistently(field);
+    /// Writes bits of a field, if the packet has it.
+    fn set_field(&mut self, field: FieldId, value: FieldBits, mask: FieldBits) {
+        if self.packet.has(field) {
+            self.packet.write_bits(field, value, mask);
         }
     }
 
+    /// Copies bits, if the packet has both fields.
     fn move_field(&mut self, src: Subfield, dst: Subfield) {
-        for sub in [src, dst] {
-            sub.field.prerequisite_mask(&mut self.mask);
-            if !sub.field.prerequisite_met(&self.key) {
-                return;
-            }
-        }
-        src.set_mask(&mut self.mask);
-        let value = src.read(&self.key);
-        self.write(dst, value);
-        self.report.note(|| Note::FieldIsNow(dst, value));
-    }
-
-    fn write(&mut self, dst: Subfield, value: u128) {
-        dst.set_mask(&mut self.mask);
-        dst.write(&mut self.key, value);
-        self.tag_consistently(dst.field);
-    }
-
-    fn set_tos(&mut self, mask: u8, value: u8) {
-        if is_ip(&self.key.headers) {
-            self.mask.bits.headers.nw_tos |= mask;
-            self.key.headers.nw_tos = self.key.headers.nw_tos & !mask | value & mask;
-        }
-    }
-
-    fn set_port(&mut self, source: bool, port: u16) {
-        let flow = &mut self.key.headers;
-        if !is_ip(flow) || flow.nw_frag & frag::LATER != 0 {
+        if !self.packet.has(src.field) || !self.packet.has(dst.field) {
             return;
         }
-        self.mask.bits.headers.nw_proto = u8::MAX;
-        if ip_proto::has_ports(flow.nw_proto) {
-            let (field, mask) = if source {
-                (&mut flow.tp_src, &mut self.mask.bits.headers.tp_src)
-            } else {
-                (&mut flow.tp_dst, &mut self.mask.bits.headers.tp_dst)
-            };
-            field.set(port);
-            mask.set(u16::MAX);
-        }
+        let value = self.packet.read(src);
+        self.packet.write(dst, value);
+        self.observer.note(|| Note::FieldIsNow(dst, value));
     }
 
     fn dec_ttl(&mut self) -> Result<(), Stop> {
-        if !is_ip(&self.key.headers) {
-            return Ok(());
+        match self.packet.lower_ttl() {
+            LoweredTtl::NoHeader | LoweredTtl::Lowered => Ok(()),
+            LoweredTtl::Expired => Err(self.expire()),
         }
-        self.mask.bits.headers.nw_ttl = u8::MAX;
-        if self.key.headers.nw_ttl > 1 {
-            self.key.headers.nw_ttl -= 1;
-            return Ok(());
+    }
+
+    /// As in Open vSwitch, a packet without labels leaves the list, too.
+    fn dec_mpls_ttl(&mut self) -> Result<(), Stop> {
+        match self.packet.lower_label_ttl() {
+            LoweredTtl::Lowered => Ok(()),
+            LoweredTtl::NoHeader => Err(Stop),
+            LoweredTtl::Expired => Err(self.expire()),
         }
+    }
+
+    fn expire(&mut self) -> Stop {
         self.hint = Some(DropReason::InvalidTtl);
-        self.report.note(|| Note::TtlExpired);
-        Err(Stop)
+        self.observer.note(|| Note::TtlExpired);
+        Stop
+    }
+
+    fn push_mpls(&mut self, ethertype: u16) {
+        let n = self.packet.count_labels();
+        if n >= MAX_LABELS {
+            return self.fail(DropReason::TooManyLabels);
+        }
+        if n == 0 {
+            // What was done to the headers must be emitted while the datapath still sees them.
+            self.commit();
+        }
+        self.packet.push_label(n, ethertype);
+    }
+
+    fn pop_mpls(&mut self, ethertype: u16) {
+        let n = self.packet.count_labels();
+        if self.packet.pop_label(n, ethertype) {
+            if !eth_type::is_mpls(ethertype) {
+                self.was_mpls = true;
+            }
+        } else if n >= MAX_LABELS {
+            self.fail(DropReason::TooManyLabels);
+        }
     }
 
     pub(super) fn clone_actions(&mut self, inner: &[Action]) {
@@ -229,10 +237,10 @@ impl Ctx<'_> {
         }
         self.commit();
         let outer = std::mem::take(&mut self.out.actions);
-        let base = self.base;
+        let base = self.packet.save_base();
         self.is_last = true;
         self.branch(|ctx| ctx.actions(inner));
-        self.base = base;
+        self.packet.restore_base(&base);
         let nested = std::mem::replace(&mut self.out.actions, outer);
         if !nested.is_empty() {
             self.out.actions.push(DpAction::Clone(nested));
@@ -252,7 +260,8 @@ impl Ctx<'_> {
     /// Runs a part of the walk, with its action set, whose changes to the packet do not last. `exit`
     /// does: it ends all lists.
     fn branch(&mut self, run: impl FnOnce(&mut Self)) {
-        let saved = (self.key, self.stack.clone(), self.action_set.clone(), self.was_mpls);
+        let packet = self.packet.save();
+        let saved = (self.stack.clone(), self.action_set.clone(), self.was_mpls);
         self.deeper(|ctx| {
             run(ctx);
             if !ctx.freezing {
@@ -262,7 +271,8 @@ impl Ctx<'_> {
                 ctx.finish_freezing();
             }
         });
-        (self.key, self.stack, self.action_set, self.was_mpls) = saved;
+        self.packet.restore(&packet);
+        (self.stack, self.action_set, self.was_mpls) = saved;
     }
 
     /// The rest of the list depends on the packet's length, which no key holds: both ways are
@@ -274,17 +284,17 @@ impl Ctx<'_> {
         }
         self.commit();
         let outer = std::mem::take(&mut self.out.actions);
-        let base = self.base;
+        let base = self.packet.save_base();
         let mut branches = [Vec::new(), Vec::new()];
         let mut exit = false;
         for (bit, branch) in branches.iter_mut().enumerate() {
             self.exit = false;
             self.is_last = true;
             self.branch(|ctx| {
-                ctx.write(dst, bit as u128);
+                ctx.packet.write(dst, bit as u128);
                 ctx.actions(rest);
             });
-            self.base = base;
+            self.packet.restore_base(&base);
             *branch = std::mem::take(&mut self.out.actions);
             exit = self.exit;
         }
@@ -310,7 +320,7 @@ impl Ctx<'_> {
                 _ => {}
             }
         }
-        self.key.actset_output.set(output);
+        self.packet.set_actset_output(output);
     }
 
     /// Executes the action set in the order of the standard (OpenFlow 1.3 §5.10) and empties it.
@@ -321,14 +331,21 @@ impl Ctx<'_> {
         let set = std::mem::take(&mut self.action_set);
         let list = in_order(&set);
         self.is_last = true;
-        self.report.enter_action_set();
+        self.observer.enter_action_set();
         self.actions(&list);
-        self.report.leave();
+        self.observer.leave();
     }
 }
 
 /// Clones and groups may nest this deep; resubmits have their own limit.
 const MAX_BRANCH_DEPTH: u32 = super::MAX_DEPTH;
+
+/// One-bits where two keys differ.
+fn differing(a: &PipelineKey, b: &PipelineKey) -> PipelineMask {
+    let mut mask = PipelineMask { bits: *a };
+    mask.words_mut().iter_mut().zip(b.words()).for_each(|(a, b)| *a ^= b);
+    mask
+}
 
 fn mac_value(mac: [u8; 6]) -> u128 {
     u128::from(flow::types::mac_bits(mac))

@@ -1,7 +1,7 @@
 //! What a translation read besides the packet and the hosts.
 
 use crate::policy::bridge::{BridgeId, PortRef, TableRef};
-use flow::key::{FLOW_WORDS, HEADER_WORDS, Headers, WordSet};
+use flow::key::WordSet;
 use flow::types::GroupId;
 
 /// A set of tables; some tables count as one, so that the set has 64 members at most.
@@ -51,25 +51,14 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    /// A look-up of a packet with these headers, that came with `original`. `is_own_port` says that it was looked
-    /// up with the port of this bridge that it came in on.
-    pub(super) fn looked_up(
-        &mut self,
-        table: TableRef,
-        is_own_port: bool,
-        headers: &Headers,
-        original: &Headers,
-    ) {
-        const FIRST: usize = FLOW_WORDS - HEADER_WORDS;
+    /// Notes a look-up of a packet of which the words `rewritten` are not what the datapath extracted. `is_own_port`
+    /// says that the packet was looked up with the port of this bridge that it came in on.
+    pub(super) fn looked_up(&mut self, table: TableRef, is_own_port: bool, rewritten: WordSet) {
         self.tables.insert(table);
         if !is_own_port {
             self.rewritten.insert(0);
         }
-        for (i, (word, own)) in headers.words().iter().zip(original.words()).enumerate() {
-            if word != own {
-                self.rewritten.insert(FIRST + i);
-            }
-        }
+        self.rewritten = self.rewritten.union(rewritten);
     }
 
     pub(super) fn port(&mut self, port: PortRef) {

@@ -1,24 +1,22 @@
 //! Groups.
 
 use super::actions::in_order;
-use super::{Ctx, Note};
+use super::{Ctx, Note, TranslationObserver};
 use crate::policy::groups::GroupEntry;
 use flow::action::Action;
 use flow::group::{Bucket, GroupType};
-use flow::key::{Headers, frag};
 use flow::types::GroupId;
 use flow::verdict::DropReason;
-use packet::wire::{eth_type, ip_proto};
 use std::sync::Arc;
 
 /// The group does not exist: the rest of the list is not executed.
 pub(super) struct NoGroup;
 
-impl Ctx<'_> {
+impl<O: TranslationObserver> Ctx<'_, O> {
     pub(super) fn group(&mut self, id: GroupId) -> Result<(), NoGroup> {
         self.out.depends.group(self.bridge, id);
         let Some(entry) = self.tables().group(id, self.view.version).cloned() else {
-            self.report.note(|| Note::NoSuchGroup(id));
+            self.observer.note(|| Note::NoSuchGroup(id));
             self.hint = Some(DropReason::UnknownGroup);
             return Err(NoGroup);
         };
@@ -53,11 +51,11 @@ impl Ctx<'_> {
     fn chosen_bucket(&mut self, entry: &Arc<GroupEntry>, index: Option<usize>) {
         match index {
             Some(index) => {
-                self.report.note(|| Note::UsingBucket(index));
+                self.observer.note(|| Note::UsingBucket(index));
                 self.bucket(entry, index);
             }
             None => {
-                self.report.note(|| Note::NoLiveBucket);
+                self.observer.note(|| Note::NoLiveBucket);
                 self.hint = Some(DropReason::NoLiveBucket);
             }
         }
@@ -68,19 +66,20 @@ impl Ctx<'_> {
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
         self.out.groups.push((Arc::clone(entry), index));
-        self.report.enter_bucket(index);
+        self.observer.enter_bucket(index);
         let list: Vec<Action> = in_order(&bucket.actions);
-        let (key, was_mpls) = (self.key, self.was_mpls);
+        let (packet, was_mpls) = (self.packet.save(), self.was_mpls);
         self.deeper(|ctx| ctx.actions(&list));
         if self.freezing {
             self.finish_freezing();
         }
-        (self.key, self.was_mpls, self.exit) = (key, was_mpls, false);
+        self.packet.restore(&packet);
+        (self.was_mpls, self.exit) = (was_mpls, false);
         // Labels that the switch cannot count are this bucket's trouble alone.
         if self.error == Some(DropReason::TooManyLabels) {
             self.hint = self.error.take();
         }
-        self.report.leave();
+        self.observer.leave();
     }
 
     /// Notes what decides whether the buckets are alive.
@@ -141,44 +140,13 @@ impl Ctx<'_> {
             let values: Vec<u128> = selection
                 .fields
                 .iter()
-                .map(|&(field, mask)| {
-                    field.prerequisite_mask(&mut self.mask);
-                    if !field.prerequisite_met(&self.key) {
-                        return 0;
-                    }
-                    field.set_mask(&mut self.mask, mask);
-                    field.read(&self.key) & mask
+                .map(|&(field, mask)| match self.packet.has(field) {
+                    true => self.packet.read_bits(field, mask),
+                    false => 0,
                 })
                 .collect();
             return entry.hasher.hash_one((selection.param, values));
         }
-        let tuple = self.five_tuple();
-        entry.hasher.hash_one((selection.param, tuple))
-    }
-
-    /// The fields that tell flows apart, with what was looked at marked.
-    fn five_tuple(&mut self) -> [u64; flow::key::HEADER_WORDS] {
-        let (flow, mask) = (&self.key.headers, &mut self.mask.bits.headers);
-        let mut tuple = Headers { dl_type: flow.dl_type, ..Headers::default() };
-        match flow.dl_type.get() {
-            eth_type::IPV4 | eth_type::IPV6 => {
-                mask.nw_proto = u8::MAX;
-                mask.nw_addrs = [0xff; 32];
-                tuple.nw_proto = flow.nw_proto;
-                tuple.nw_addrs = flow.nw_addrs;
-                let has_ports = ip_proto::has_ports(flow.nw_proto);
-                if has_ports && flow.nw_frag & frag::ANY == 0 {
-                    mask.tp_src.set(u16::MAX);
-                    mask.tp_dst.set(u16::MAX);
-                    (tuple.tp_src, tuple.tp_dst) = (flow.tp_src, flow.tp_dst);
-                }
-            }
-            _ => {
-                mask.dl_src = [0xff; 6];
-                mask.dl_dst = [0xff; 6];
-                (tuple.dl_src, tuple.dl_dst) = (flow.dl_src, flow.dl_dst);
-            }
-        }
-        *tuple.words()
+        entry.hasher.hash_one((selection.param, self.packet.five_tuple()))
     }
 }

@@ -1,30 +1,31 @@
 //! Translation: a key and the tables in, a flat list of datapath actions and a mask out.
 //!
-//! The walk through the pipeline keeps two pictures of the packet: `key`, as the rules have made it
-//! so far, and `base`, as the datapath actions emitted so far have made it. An output emits the
-//! difference first (`commit`), so rewrites that nobody sees cost nothing.
+//! The walk through the pipeline keeps two pictures of the packet: as the rules have made it so far, and as the
+//! datapath actions emitted so far have made it. An output emits the difference first (`commit`), so a rewrite that no
+//! output follows costs nothing. Both pictures are in a [`TrackedKey`], which marks every bit that the walk reads of
+//! the packet: another packet that agrees in these bits gets the same actions.
 //!
-//! `mask` collects every bit that was read of the packet: another packet that agrees in these bits
-//! gets the same actions. Translation is free of side effects: what must happen besides forwarding
-//! is returned as data. The cache miss, the check of a stale entry and `trace` all call it.
+//! Translation has no side effects: whatever has to happen besides forwarding is returned as data. The cache miss,
+//! the check of a stale flow and `trace` all call it, and differ in who listens ([`TranslationObserver`]).
 //!
-//! The semantics are those of Open vSwitch (`ofproto/ofproto-dpif-xlate.c` is the text to compare
-//! with), limits included.
+//! The semantics are those of Open vSwitch (`ofproto/ofproto-dpif-xlate.c` is the text to compare with), limits
+//! included.
 
 mod actions;
-mod commit;
 mod dependencies;
 mod group;
-mod mpls;
 mod normal;
+mod observe;
 mod output;
 mod patch;
-mod report;
-mod vlan;
+mod recorder;
+mod tracked;
 
 pub use dependencies::{Dependencies, TableSet};
+pub use observe::{TranslationObserver, Unobserved, Won};
 pub use patch::PatchCrossing;
-pub use report::{LeftOut, Note, TraceEvent, TraceStep};
+pub use recorder::{LeftOut, Note, Recorder, TraceEvent, TraceStep};
+pub(crate) use tracked::is_ip;
 
 use super::bridge::{BridgeId, PerBridge, PortRef, TableRef};
 use super::conduct::Conduct;
@@ -36,15 +37,11 @@ use super::rule::Rule;
 use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
-use flow::key::{
-    FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask, frag,
-};
+use flow::key::{FlowKey, FlowMask, PipelineKey};
 use flow::types::{OfPort, PortNo, TableId};
-use flow::verdict::Flood;
-use flow::verdict::{DpAction, DropReason};
-use packet::wire::eth_type;
-use report::Report;
+use flow::verdict::{DpAction, DropReason, Flood};
 use std::sync::Arc;
+use tracked::TrackedKey;
 
 /// Nested resubmits, groups and clones of one frame.
 const MAX_DEPTH: u32 = 64;
@@ -112,36 +109,14 @@ pub struct Translation {
     pub continuations: Vec<Arc<Continuation>>,
 }
 
-/// Translates the packet with this key.
-pub fn translate(view: View<'_>, key: &FlowKey) -> Translation {
-    run(view, key, Report::off()).0
-}
-
-/// Translates what a packet-out does to a packet with this key, whose `in_port` need not be a port's number.
-pub fn translate_packet_out(
+/// Translates the packet with this key. `observer` hears how.
+pub fn translate(
     view: View<'_>,
-    bridge: BridgeId,
-    key: &PipelineKey,
-    actions: &[Action],
+    key: &FlowKey,
+    observer: &mut impl TranslationObserver,
 ) -> Translation {
-    let mut ctx = Ctx::new(view, &key.headers, Report::off());
-    ctx.bridge = bridge;
-    ctx.key = PipelineKey { actset_output: OFPP_UNSET.into(), ..*key };
-    match ctx.ports().get(ctx.in_port()) {
-        Some(port) if !port.receives() => ctx.fail(DropReason::PortNoReceive),
-        _ => ctx.start_with(actions),
-    }
-    ctx.finish().0
-}
-
-/// As [`translate`], with an account of the walk.
-pub fn trace(view: View<'_>, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
-    let (translation, report) = run(view, key, Report::on());
-    (translation, report.into_steps())
-}
-
-fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
-    let mut ctx = Ctx::new(view, &key.headers, report);
+    let packet = PipelineKey { headers: key.headers, ..PipelineKey::default() };
+    let mut ctx = Ctx::new(view, &packet, observer);
     let port_no = key.port_no.get();
     ctx.recirc_id = key.recirc_id.get();
     match view.ports.by_port_no(port_no) {
@@ -154,10 +129,27 @@ fn run(view: View<'_>, key: &FlowKey, report: Report) -> (Translation, Report) {
         Some((bridge, port)) => {
             ctx.bridge = bridge;
             ctx.depend_on_port(port.of_port);
-            ctx.key.in_port.set(port.of_port);
+            ctx.packet.set_in_port(port.of_port);
             ctx.own_port = Some((bridge, port.of_port));
             if port.receives() { ctx.start() } else { ctx.refuse() }
         }
+    }
+    ctx.finish()
+}
+
+/// Translates what a packet-out does to a packet with this key, whose `in_port` need not be a port's number.
+pub fn translate_packet_out(
+    view: View<'_>,
+    bridge: BridgeId,
+    key: &PipelineKey,
+    actions: &[Action],
+) -> Translation {
+    let mut observer = Unobserved;
+    let mut ctx = Ctx::new(view, key, &mut observer);
+    ctx.bridge = bridge;
+    match ctx.ports().get(ctx.in_port()) {
+        Some(port) if !port.receives() => ctx.fail(DropReason::PortNoReceive),
+        _ => ctx.start_with(actions),
     }
     ctx.finish()
 }
@@ -170,22 +162,19 @@ pub(super) struct Suspended {
     pub(super) actions: Vec<Action>,
 }
 
-struct Ctx<'a> {
+/// A walk that has not ended.
+struct Ctx<'a, O> {
     view: View<'a>,
+    observer: &'a mut O,
     /// The bridge that the packet is in.
     bridge: BridgeId,
-    /// The packet as the rules have made it.
-    key: PipelineKey,
-    /// The packet as the emitted actions have made it.
-    base: Headers,
-    /// The packet as it came.
-    original: Headers,
-    /// The port that it came in on, if that is one.
+    packet: TrackedKey,
+    /// The port that the packet came in on. `None` for a packet-out, and for a pass that one asked for.
     own_port: Option<(BridgeId, OfPort)>,
     /// Which saved state this pass continues; 0 is a fresh packet.
     recirc_id: u32,
-    mask: PipelineMask,
     out: Translation,
+    /// Values that `push` has put down, and the width of each in bits.
     stack: Vec<(u128, u16)>,
     action_set: Vec<Action>,
     table: TableId,
@@ -208,29 +197,19 @@ struct Ctx<'a> {
     hint: Option<DropReason>,
     /// Outputs emitted, controllers included.
     outputs: u32,
+    /// A rule of the bridge that the packet is in matched.
     matched: bool,
-    report: Report,
 }
 
-impl<'a> Ctx<'a> {
-    fn new(view: View<'a>, headers: &Headers, report: Report) -> Self {
-        let mut key = PipelineKey { headers: *headers, ..PipelineKey::default() };
-        key.actset_output.set(OFPP_UNSET);
-        let mut mask = PipelineMask::default();
-        mask.bits.in_port = KeyOfPort::ALL_BITS;
-        mask.bits.headers.dl_type.set(u16::MAX);
-        if is_ip(headers) {
-            mask.bits.headers.nw_frag = frag::ANY | frag::LATER;
-        }
+impl<'a, O: TranslationObserver> Ctx<'a, O> {
+    fn new(view: View<'a>, key: &PipelineKey, observer: &'a mut O) -> Self {
         Self {
             view,
+            observer,
             bridge: BridgeId::FIRST,
-            key,
-            base: *headers,
-            original: *headers,
+            packet: TrackedKey::new(key),
             own_port: None,
             recirc_id: 0,
-            mask,
             out: Translation::default(),
             stack: Vec::new(),
             action_set: Vec::new(),
@@ -249,7 +228,6 @@ impl<'a> Ctx<'a> {
             hint: None,
             outputs: 0,
             matched: false,
-            report,
         }
     }
 
@@ -277,16 +255,14 @@ impl<'a> Ctx<'a> {
         self.out.misses.push(TableRef { bridge: self.bridge, table });
     }
 
-    /// The bits of the datapath's key that were read so far. Every translation reads the port and the pass.
-    fn flow_mask(&self) -> FlowMask {
-        let headers = self.mask.bits.headers;
-        let (port_no, recirc_id) = (KeyPortNo::ALL_BITS, u32::MAX.into());
-        FlowMask { bits: FlowKey { port_no, recirc_id, headers } }
+    /// Emits the actions that make of the packet what the rules have made of it.
+    fn commit(&mut self) {
+        self.packet.commit(&mut self.out.actions, self.view.conduct.address_sums());
     }
 
     fn fail(&mut self, reason: DropReason) {
         if self.error.is_none() {
-            self.report.note(|| Note::Dropped(reason));
+            self.observer.note(|| Note::Dropped(reason));
         }
         self.error = Some(reason);
     }
@@ -321,9 +297,9 @@ impl<'a> Ctx<'a> {
         if self.recirc_id == 0 {
             match self.rule_for(self.in_port(), self.table) {
                 Some(rule) => {
-                    self.report.enter_rule(self.table, &rule);
-                    self.report.leave();
-                    self.out.rules.push(rule);
+                    self.enter_rule(self.table, rule);
+                    self.observer.leave();
+                    self.out.rules.push(Arc::clone(rule));
                 }
                 None => self.miss(self.table),
             }
@@ -341,7 +317,12 @@ impl<'a> Ctx<'a> {
     }
 
     fn in_port(&self) -> OfPort {
-        self.key.in_port.get()
+        self.packet.in_port()
+    }
+
+    fn enter_rule(&mut self, table: TableId, rule: &Arc<Rule>) {
+        let (tables, version) = (self.tables(), self.view.version);
+        self.observer.enter_rule(&Won { table, rule, tables, version });
     }
 
     /// Looks the packet up as if it had come in on `in_port`, and does what the rule says.
@@ -364,26 +345,26 @@ impl<'a> Ctx<'a> {
             return;
         }
         let saved = std::mem::replace(&mut self.table, table);
-        self.report.read(&self.mask);
+        self.observer.read(self.packet.mask());
         if let Some(rule) = self.rule_for(in_port, table) {
             self.matched = true;
-            self.report.enter_rule(table, &rule);
-            self.report.read(&self.mask);
+            self.enter_rule(table, rule);
+            self.observer.read(self.packet.mask());
             let deeper = u32::from(resubmitted && table <= saved);
             if resubmitted {
                 self.resubmits += 1;
             }
             self.depth += deeper;
             let saved_cookie = std::mem::replace(&mut self.cookie, rule.cookie.0);
-            self.out.rules.push(Arc::clone(&rule));
+            self.out.rules.push(Arc::clone(rule));
             execute(self, &rule.actions);
             self.cookie = saved_cookie;
             self.depth -= deeper;
-            self.report.leave();
+            self.observer.leave();
         } else {
             self.miss(table);
-            self.report.miss(table);
-            self.report.read(&self.mask);
+            self.observer.miss(table);
+            self.observer.read(self.packet.mask());
         }
         self.table = saved;
     }
@@ -401,19 +382,16 @@ impl<'a> Ctx<'a> {
         false
     }
 
-    fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<Arc<Rule>> {
-        let mut key = self.key;
-        key.in_port.set(in_port);
-        if key.headers.nw_frag & frag::ANY != 0 {
-            // `frags=normal`: fragments, the first included, have no ports.
-            key.headers.tp_src.set(0);
-            key.headers.tp_dst.set(0);
-        }
+    /// The rule for the packet, as if it had come in on `in_port`.
+    fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<&'a Arc<Rule>> {
         let at = TableRef { bridge: self.bridge, table };
         let is_own_port = self.own_port == Some((self.bridge, in_port));
-        self.out.depends.looked_up(at, is_own_port, &key.headers, &self.original);
-        self.report.lookup(table, &key);
-        self.tables().lookup(table, &key, self.view.version, &mut self.mask).cloned()
+        self.out.depends.looked_up(at, is_own_port, self.packet.rewritten());
+        let (tables, version) = (self.tables(), self.view.version);
+        self.packet.look_up(in_port, |key, mask| {
+            self.observer.look_up(table, key);
+            tables.lookup(table, key, version, mask)
+        })
     }
 
     fn freeze(&mut self) {
@@ -424,17 +402,15 @@ impl<'a> Ctx<'a> {
     /// Emits what is pending and asks for another pass over the packet.
     fn finish_freezing(&mut self) {
         self.commit();
-        let mut state = FrozenState {
+        let state = FrozenState {
             suspended: std::mem::take(&mut self.suspended),
             action_set: self.action_set.clone(),
             stack: self.stack.clone(),
-            key: self.key,
+            key: self.packet.state(),
             bridge: self.bridge,
             table: self.table,
             hashed: self.hashed || self.hashes,
         };
-        // Only what the next extraction cannot see belongs to the state.
-        state.key.headers = Headers::default();
         if let Some(continuation) = self.view.recirc.allocate(state) {
             self.out.actions.push(DpAction::Recirculate(continuation.id));
             self.out.continuations.push(continuation);
@@ -449,7 +425,7 @@ impl<'a> Ctx<'a> {
 
     fn resume(&mut self, state: &FrozenState) {
         self.matched = true;
-        self.key = PipelineKey { headers: self.key.headers, ..state.key };
+        self.packet.resume(&state.key);
         self.bridge = state.bridge;
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
@@ -460,7 +436,7 @@ impl<'a> Ctx<'a> {
         {
             self.is_last = lists.len() == 0;
             (self.table, self.cookie) = (list.table, list.cookie);
-            self.report.resume(list.table);
+            self.observer.resume(list.table);
             self.actions(&list.actions);
             if self.freezing {
                 return self.suspended.extend(lists.cloned());
@@ -471,7 +447,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    fn finish(mut self) -> (Translation, Report) {
+    fn finish(mut self) -> Translation {
         if let Some(error) = self.error {
             self.out.actions.clear();
             self.outputs = 0;
@@ -481,14 +457,9 @@ impl<'a> Ctx<'a> {
             self.out.actions.clear();
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
-        self.out.mask = self.flow_mask();
-        self.report.read(&self.mask);
-        self.report.finish(self.key, &self.out);
-        (self.out, self.report)
+        self.out.mask = self.packet.flow_mask();
+        self.observer.read(self.packet.mask());
+        self.observer.finish(self.packet.shown());
+        self.out
     }
-}
-
-/// IPv4 or IPv6.
-pub(crate) fn is_ip(key: &Headers) -> bool {
-    matches!(key.dl_type.get(), eth_type::IPV4 | eth_type::IPV6)
 }

@@ -1,7 +1,7 @@
 //! `NORMAL`: what an Ethernet switch does without rules.
 
-use super::vlan::{Tag, set_tags, tags};
-use super::{Ctx, Learn, LeftOut, Note};
+use super::tracked::{Tag, Tags};
+use super::{Ctx, Learn, LeftOut, Note, TranslationObserver};
 use crate::policy::mac_table::{HostRef, MacKey};
 use crate::policy::ports::{PortInfo, PriorityTags, VlanMode};
 use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
@@ -10,16 +10,14 @@ use flow::verdict::DropReason;
 use flow::verdict::{Flood, FloodKind};
 use packet::wire::eth_type;
 
-/// The tags of a frame inside the switch, where every frame belongs to a VLAN: outermost first.
-type Inside = [Tag; 2];
+/// The tags of a frame inside the switch, where every frame belongs to a VLAN.
+type Inside = Tags;
 
-impl Ctx<'_> {
+impl<O: TranslationObserver> Ctx<'_, O> {
     pub(super) fn normal(&mut self) {
-        self.mask.bits.headers.dl_src = [0xff; 6];
-        self.mask.bits.headers.dl_dst = [0xff; 6];
-        self.mark_tags();
+        let (src, dst) = self.packet.macs();
+        let outside = self.packet.tags();
         let ports = self.ports();
-        let flow = self.key.headers;
         self.depend_on_port(self.in_port());
         let nowhere;
         let in_port = match ports.get(self.in_port()) {
@@ -35,21 +33,19 @@ impl Ctx<'_> {
             }
         };
         let learns = in_port.of_port != OfPort::NONE;
-        if eth_type::is_vlan(flow.dl_type.get()) && flow.vlan_tci.get() & VLAN_CFI == 0 {
+        if eth_type::is_vlan(self.packet.dl_type()) && outside[0].tci & VLAN_CFI == 0 {
             self.hint = Some(DropReason::PartialVlan);
-            return self.report.note(|| Note::PartialVlan);
+            return self.observer.note(|| Note::PartialVlan);
         }
-        let outside = tags(&flow);
         if !may_enter(in_port, vid(outside)) {
             self.hint = Some(DropReason::VlanNotAllowed);
-            return self.report.note(|| Note::VlanNotAllowed);
+            return self.observer.note(|| Note::VlanNotAllowed);
         }
         let inside = enter(in_port, outside);
-        let vlan = vid(inside);
-        let (src, dst) = (MacAddr(flow.dl_src), MacAddr(flow.dl_dst));
+        let (vlan, pcp) = (vid(inside), outside[0].tci & VLAN_PCP_MASK);
         if dst.is_reserved() {
             self.hint = Some(DropReason::ReservedMulticast);
-            return self.report.note(|| Note::ReservedMulticast);
+            return self.observer.note(|| Note::ReservedMulticast);
         }
         if learns && !src.is_multicast() {
             let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac: src } };
@@ -62,20 +58,20 @@ impl Ctx<'_> {
         }
         match learned.map(|port| ports.get(port)) {
             Some(Some(out)) if out.of_port == in_port.of_port => {
-                self.report.note(|| Note::LearnedOnInPort);
+                self.observer.note(|| Note::LearnedOnInPort);
                 self.hint = Some(DropReason::SamePort);
             }
             Some(Some(out)) => {
-                self.report.note(|| Note::ForwardLearned);
-                self.leave(out, inside);
+                self.observer.note(|| Note::ForwardLearned);
+                self.leave(out, inside, pcp);
             }
             Some(None) => {
-                self.report.note(|| Note::LearnedPortUnknown);
+                self.observer.note(|| Note::LearnedPortUnknown);
                 self.hint = Some(DropReason::NoOutput);
             }
             None => {
-                self.report.note(|| Note::Flood);
-                self.flood_vlan(in_port, inside);
+                self.observer.note(|| Note::Flood);
+                self.flood_vlan(in_port, dst, inside, pcp);
             }
         }
     }
@@ -95,10 +91,9 @@ impl Ctx<'_> {
         known.map(|entry| entry.port)
     }
 
-    fn flood_vlan(&mut self, in_port: &PortInfo, inside: Inside) {
+    fn flood_vlan(&mut self, in_port: &PortInfo, dst: MacAddr, inside: Inside, pcp: u16) {
         self.depend_on_all_ports();
         self.hint = Some(DropReason::NoFloodTarget);
-        let dst = MacAddr(self.key.headers.dl_dst);
         let kind = match dst {
             MacAddr::BROADCAST => FloodKind::Broadcast,
             _ if dst.is_multicast() => FloodKind::Multicast,
@@ -109,26 +104,21 @@ impl Ctx<'_> {
         self.out.flood = self.out.flood.into_iter().chain(flood).min_by_key(|flood| flood.limit);
         for out in self.ports().iter().filter(|out| out.of_port != in_port.of_port) {
             match left_out(out, inside) {
-                None => self.leave(out, inside),
-                Some(why) => self.report.note(|| Note::LeftOut(out.of_port, why)),
+                None => self.leave(out, inside, pcp),
+                Some(why) => self.observer.note(|| Note::LeftOut(out.of_port, why)),
             }
         }
     }
 
-    /// Sends the frame out of a port with the tags that the port wants.
-    fn leave(&mut self, out: &PortInfo, inside: Inside) {
-        let saved = self.key.headers;
-        let pcp = self.key.headers.vlan_tci.get() & VLAN_PCP_MASK;
-        set_tags(&mut self.key.headers, outside(out, inside, pcp));
+    /// Sends the frame out of a port with the tags that the port wants. `pcp` is the priority that the frame came
+    /// with, in the place that it has in a tag.
+    fn leave(&mut self, out: &PortInfo, inside: Inside, pcp: u16) {
+        let tags = self.packet.replace_tags(outside(out, inside, pcp));
         // Other outputs may follow.
         let is_last = std::mem::replace(&mut self.is_last, false);
         self.send_to(out.of_port);
         self.is_last = is_last;
-        let flow = &mut self.key.headers;
-        flow.vlan_tci = saved.vlan_tci;
-        flow.vlan_tpid = saved.vlan_tpid;
-        flow.vlan2_tci = saved.vlan2_tci;
-        flow.vlan2_tpid = saved.vlan2_tpid;
+        self.packet.restore_tags(tags);
     }
 }
 

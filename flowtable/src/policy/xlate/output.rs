@@ -1,6 +1,6 @@
 //! Outputs: one port, several, or somebody who is no port.
 
-use super::{Ctx, LeftOut, Note};
+use super::{Ctx, LeftOut, Note, TranslationObserver};
 use crate::policy::ports::{Attachment, PortInfo};
 use flow::action::Subfield;
 use flow::types::OfPort;
@@ -9,7 +9,7 @@ use flow::verdict::{ControllerMeta, DpAction, DropReason};
 /// `OFPR_ACTION`: the packet-in was asked for by an action.
 const OFPR_ACTION: u8 = 1;
 
-impl<'a> Ctx<'a> {
+impl<'a, O: TranslationObserver> Ctx<'a, O> {
     /// `output:PORT` and the reserved ports.
     pub(super) fn output(&mut self, port: OfPort) {
         match port {
@@ -31,7 +31,7 @@ impl<'a> Ctx<'a> {
 
     /// Only `IN_PORT` sends a packet back to where it came from.
     fn skip_in_port(&mut self) {
-        self.report.note(|| Note::SkipInPort);
+        self.observer.note(|| Note::SkipInPort);
         self.hint = Some(DropReason::NoOutput);
     }
 
@@ -47,7 +47,7 @@ impl<'a> Ctx<'a> {
                 any = true;
                 self.send_to(port.of_port);
             } else {
-                self.report.note(|| Note::LeftOut(port.of_port, LeftOut::NoFlood));
+                self.observer.note(|| Note::LeftOut(port.of_port, LeftOut::NoFlood));
             }
         }
         if !any {
@@ -88,17 +88,16 @@ impl<'a> Ctx<'a> {
             }
             Some(port) => return Some(port),
         };
-        self.report.note(|| note);
+        self.observer.note(|| note);
         self.hint = Some(why);
         None
     }
 
     pub(super) fn output_reg(&mut self, src: Subfield, _max_len: u16) {
-        src.set_mask(&mut self.mask);
-        let value = src.read(&self.key);
+        let value = self.packet.read(src);
         match u16::try_from(value) {
             Ok(port) => {
-                self.report.note(|| Note::OutputPortIs(OfPort(port)));
+                self.observer.note(|| Note::OutputPortIs(OfPort(port)));
                 self.output(OfPort(port));
             }
             Err(_) => self.hint = Some(DropReason::NoOutput),
@@ -113,7 +112,7 @@ impl<'a> Ctx<'a> {
             return;
         };
         let Attachment::Queues(port_no) = port.attachment else {
-            self.report.note(|| Note::CannotTruncate(of_port));
+            self.observer.note(|| Note::CannotTruncate(of_port));
             self.hint = Some(DropReason::NoOutput);
             return;
         };

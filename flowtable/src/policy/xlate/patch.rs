@@ -5,9 +5,8 @@
 //! its own. A packet that goes round between bridges ends like one that is resubmitted without end, at
 //! [`MAX_DEPTH`](super::MAX_DEPTH).
 
-use super::{Ctx, Note, OFPP_UNSET};
+use super::{Ctx, Note, TranslationObserver};
 use crate::policy::ports::{PatchPort, PortInfo};
-use flow::key::PipelineKey;
 use flow::types::TableId;
 use flow::verdict::DropReason;
 use std::sync::Arc;
@@ -34,33 +33,35 @@ impl PatchCrossing {
     }
 }
 
-impl Ctx<'_> {
+impl<O: TranslationObserver> Ctx<'_, O> {
     /// Sends the packet through a patch port of this bridge.
     pub(super) fn cross(&mut self, port: &PortInfo, patch: &Arc<PatchPort>) {
         let Some((bridge, peer)) = self.view.ports.peer(&port.name, patch) else {
             self.out.depends.misses_port = true;
             self.hint = Some(DropReason::NoPatchPeer);
-            return self.report.note(|| Note::NoPatchPeer(Arc::clone(&patch.peer)));
+            return self.observer.note(|| Note::NoPatchPeer(Arc::clone(&patch.peer)));
         };
         if let Some(to) = peer.as_patch() {
             let (from, to) = (Arc::clone(patch), Arc::clone(to));
             self.out.patches.push(PatchCrossing { from, to });
         }
-        let first = (self.bridge, self.key, self.exit, self.matched, self.was_mpls);
+        let packet = self.packet.save();
+        let first = (self.bridge, self.exit, self.matched, self.was_mpls);
         let (stack, action_set) =
             (std::mem::take(&mut self.stack), std::mem::take(&mut self.action_set));
         self.bridge = bridge;
         self.depend_on_port(peer.of_port);
         let name = self.ports().bridge_name();
-        self.report.enter_bridge(name);
-        self.key = arriving(&self.key, peer);
+        self.observer.enter_bridge(name);
+        self.packet.arrive(peer.of_port);
         if peer.receives() {
             self.pass_through(peer);
         } else {
             self.hint = Some(DropReason::PortNoReceive);
         }
-        self.report.leave();
-        (self.bridge, self.key, self.exit, self.matched, self.was_mpls) = first;
+        self.observer.leave();
+        self.packet.restore(&packet);
+        (self.bridge, self.exit, self.matched, self.was_mpls) = first;
         (self.stack, self.action_set) = (stack, action_set);
         if let Some(error) = self.error.take() {
             self.hint = Some(error);
@@ -79,16 +80,5 @@ impl Ctx<'_> {
             self.hint = Some(DropReason::TableMiss);
         }
         self.end_of_pass();
-    }
-}
-
-/// The packet as a bridge gets it that has not seen it before: without what the first one wrote beside it.
-fn arriving(key: &PipelineKey, peer: &PortInfo) -> PipelineKey {
-    PipelineKey {
-        in_port: peer.of_port.into(),
-        pkt_mark: key.pkt_mark,
-        headers: key.headers,
-        actset_output: OFPP_UNSET.into(),
-        ..PipelineKey::default()
     }
 }

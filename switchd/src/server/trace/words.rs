@@ -164,7 +164,7 @@ impl<'a> Words<'a> {
                     let sentence = note_sentence(note, &self.options).filter(|_| self.explain);
                     sentence.map(TraceEventRecord::Sentence).into_iter().for_each(&mut add);
                 }
-                TraceEvent::Final(_) => {}
+                TraceEvent::Overlaps { .. } | TraceEvent::Final(_) => {}
             }
         }
         records

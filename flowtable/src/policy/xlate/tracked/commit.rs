@@ -4,22 +4,35 @@
 //! to go, network, transport, labels that are to come, tags. A rewrite writes the bits that are in
 //! the mask: those were looked at or set, so every packet of the cached flow agrees in the rest.
 
-use super::{Ctx, is_ip, mpls, vlan};
+use super::{TrackedKey, is_ip, labels, tags};
 use flow::key::{Headers, VLAN_CFI};
 use flow::types::mac_bits;
-use flow::verdict::{DpAction, Rewrite, Transport};
+use flow::verdict::{AddressSums, DpAction, Rewrite, Transport};
 use packet::wire::eth_type::{self, is_mpls};
 use packet::wire::{icmpv6_type, ip_proto};
 
-impl Ctx<'_> {
-    /// Emits the difference.
-    pub(super) fn commit(&mut self) {
-        if self.key.headers == self.base {
-            return;
+impl TrackedKey {
+    /// Appends to `out` the actions that make of the packet what the rules have made of it, and notes that they did.
+    /// `sums` is how changed addresses are treated in checksums.
+    #[inline]
+    pub(in crate::policy::xlate) fn commit(&mut self, out: &mut Vec<DpAction>, sums: AddressSums) {
+        if self.key.headers != self.base {
+            Commit { packet: self, out, sums }.all();
         }
+    }
+}
+
+struct Commit<'a> {
+    packet: &'a mut TrackedKey,
+    out: &'a mut Vec<DpAction>,
+    sums: AddressSums,
+}
+
+impl Commit<'_> {
+    fn all(&mut self) {
         self.commit_eth();
-        let labels_go =
-            is_mpls(self.base.dl_type.get()) && !is_mpls(self.key.headers.dl_type.get());
+        let labels_go = is_mpls(self.packet.base.dl_type.get())
+            && !is_mpls(self.packet.key.headers.dl_type.get());
         if labels_go {
             self.commit_mpls();
         }
@@ -33,11 +46,12 @@ impl Ctx<'_> {
     }
 
     fn emit(&mut self, action: DpAction) {
-        self.out.actions.push(action);
+        self.out.push(action);
     }
 
     fn commit_eth(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         if key.dl_src == base.dl_src && key.dl_dst == base.dl_dst {
             return;
         }
@@ -45,17 +59,17 @@ impl Ctx<'_> {
             src: Rewrite::<u64>::new(mac_bits(key.dl_src), mac_bits(mask.dl_src)),
             dst: Rewrite::<u64>::new(mac_bits(key.dl_dst), mac_bits(mask.dl_dst)),
         };
-        (self.base.dl_src, self.base.dl_dst) = (key.dl_src, key.dl_dst);
+        (self.packet.base.dl_src, self.packet.base.dl_dst) = (key.dl_src, key.dl_dst);
         self.emit(action);
     }
 
     fn commit_network(&mut self) {
         // Protocol 0 is how a key says that there is no sound network header.
-        self.mask.bits.headers.nw_proto = u8::MAX;
-        if self.key.headers.nw_proto == 0 {
+        self.packet.mask.bits.headers.nw_proto = u8::MAX;
+        if self.packet.key.headers.nw_proto == 0 {
             return;
         }
-        match self.base.dl_type.get() {
+        match self.packet.base.dl_type.get() {
             eth_type::IPV4 => self.commit_ipv4(),
             eth_type::IPV6 => {
                 self.commit_nd();
@@ -67,7 +81,8 @@ impl Ctx<'_> {
     }
 
     fn commit_ipv4(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl;
@@ -79,15 +94,16 @@ impl Ctx<'_> {
             dst: Rewrite::<u32>::new(key.nw_dst(), mask.nw_dst()),
             tos: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
             ttl: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
-            sums: self.view.conduct.address_sums(),
+            sums: self.sums,
         };
-        self.base.nw_addrs = key.nw_addrs;
-        (self.base.nw_tos, self.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
+        self.packet.base.nw_addrs = key.nw_addrs;
+        (self.packet.base.nw_tos, self.packet.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
         self.emit(action);
     }
 
     fn commit_ipv6(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         let same = key.nw_addrs == base.nw_addrs
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl
@@ -102,16 +118,17 @@ impl Ctx<'_> {
             label: Rewrite::<u32>::new(key.ipv6_label.get(), mask.ipv6_label.get()),
             tclass: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
             hop_limit: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
-            sums: self.view.conduct.address_sums(),
+            sums: self.sums,
         };
-        self.base.nw_addrs = key.nw_addrs;
-        (self.base.nw_tos, self.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
-        self.base.ipv6_label = key.ipv6_label;
+        self.packet.base.nw_addrs = key.nw_addrs;
+        (self.packet.base.nw_tos, self.packet.base.nw_ttl) = (key.nw_tos, key.nw_ttl);
+        self.packet.base.ipv6_label = key.ipv6_label;
         self.emit(action);
     }
 
     fn commit_arp(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_proto == base.nw_proto
             && key.arp_sha == base.arp_sha
@@ -126,14 +143,15 @@ impl Ctx<'_> {
             sha: Rewrite::<u64>::new(mac_bits(key.arp_sha), mac_bits(mask.arp_sha)),
             tha: Rewrite::<u64>::new(mac_bits(key.arp_tha), mac_bits(mask.arp_tha)),
         };
-        self.base.nw_addrs = key.nw_addrs;
-        self.base.nw_proto = key.nw_proto;
-        (self.base.arp_sha, self.base.arp_tha) = (key.arp_sha, key.arp_tha);
+        self.packet.base.nw_addrs = key.nw_addrs;
+        self.packet.base.nw_proto = key.nw_proto;
+        (self.packet.base.arp_sha, self.packet.base.arp_tha) = (key.arp_sha, key.arp_tha);
         self.emit(action);
     }
 
     fn commit_nd(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         let same = key.nd_target == base.nd_target
             && key.arp_sha == base.arp_sha
             && key.arp_tha == base.arp_tha;
@@ -146,13 +164,14 @@ impl Ctx<'_> {
             sll: Rewrite::<u64>::new(mac_bits(key.arp_sha), mac_bits(mask.arp_sha)),
             tll: Rewrite::<u64>::new(mac_bits(key.arp_tha), mac_bits(mask.arp_tha)),
         };
-        self.base.nd_target = key.nd_target;
-        (self.base.arp_sha, self.base.arp_tha) = (key.arp_sha, key.arp_tha);
+        self.packet.base.nd_target = key.nd_target;
+        (self.packet.base.arp_sha, self.packet.base.arp_tha) = (key.arp_sha, key.arp_tha);
         self.emit(action);
     }
 
     fn commit_ports(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         if (key.tp_src, key.tp_dst) == (base.tp_src, base.tp_dst) || !is_ip(base) {
             return;
         }
@@ -167,12 +186,13 @@ impl Ctx<'_> {
             src: Rewrite::<u16>::new(key.tp_src.get(), mask.tp_src.get()),
             dst: Rewrite::<u16>::new(key.tp_dst.get(), mask.tp_dst.get()),
         };
-        (self.base.tp_src, self.base.tp_dst) = (key.tp_src, key.tp_dst);
+        (self.packet.base.tp_src, self.packet.base.tp_dst) = (key.tp_src, key.tp_dst);
         self.emit(action);
     }
 
     fn commit_icmp(&mut self) {
-        let (key, base, mask) = (&self.key.headers, &self.base, &self.mask.bits.headers);
+        let (key, base, mask) =
+            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
         let is_icmp = matches!(
             (base.dl_type.get(), key.nw_proto),
             (eth_type::IPV4, ip_proto::ICMP) | (eth_type::IPV6, ip_proto::ICMPV6)
@@ -185,27 +205,27 @@ impl Ctx<'_> {
             icmp_type: Rewrite::<u8>::new(low(key.tp_src.get()), low(mask.tp_src.get())),
             code: Rewrite::<u8>::new(low(key.tp_dst.get()), low(mask.tp_dst.get())),
         };
-        (self.base.tp_src, self.base.tp_dst) = (key.tp_src, key.tp_dst);
+        (self.packet.base.tp_src, self.packet.base.tp_dst) = (key.tp_src, key.tp_dst);
         self.emit(action);
     }
 
     /// Pops entries of `base` down to the common bottom, pushes what `key` has on top.
     fn commit_mpls(&mut self) {
-        let mut base_n = mpls::count(&self.base, None);
-        let key = self.key.headers;
-        let key_n = mpls::count(&key, None);
-        if (base_n, self.base.mpls_lse) == (key_n, key.mpls_lse) {
+        let mut base_n = labels::count(&self.packet.base);
+        let key = self.packet.key.headers;
+        let key_n = labels::count(&key);
+        if (base_n, self.packet.base.mpls_lse) == (key_n, key.mpls_lse) {
             return;
         }
         // An entry is written whole, whatever part of it was set.
-        self.mask.bits.headers.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
+        self.packet.mask.bits.headers.mpls_lse.iter_mut().for_each(|m| m.set(u32::MAX));
         let mut common = (1..=base_n.min(key_n))
-            .take_while(|i| self.base.mpls_lse[base_n - i] == key.mpls_lse[key_n - i])
+            .take_while(|i| self.packet.base.mpls_lse[base_n - i] == key.mpls_lse[key_n - i])
             .count();
         while base_n > common {
             if base_n - 1 == common && key_n > common {
                 let lse = key.mpls_lse[key_n - base_n];
-                self.base.mpls_lse[0] = lse;
+                self.packet.base.mpls_lse[0] = lse;
                 self.emit(DpAction::SetMpls(Rewrite::<u32>::new(lse.get(), u32::MAX)));
                 common += 1;
             } else {
@@ -214,7 +234,7 @@ impl Ctx<'_> {
                 let ethertype =
                     if !is_mpls(dl_type) && base_n > 1 { eth_type::MPLS } else { dl_type };
                 self.emit(DpAction::PopMpls { ethertype });
-                mpls::pop(&mut self.base, base_n, ethertype);
+                labels::pop(&mut self.packet.base, base_n, ethertype);
                 base_n -= 1;
             }
         }
@@ -222,20 +242,20 @@ impl Ctx<'_> {
             let lse = key.mpls_lse[key_n - base_n - 1];
             let ethertype = key.dl_type.get();
             self.emit(DpAction::PushMpls { lse: lse.get(), ethertype });
-            mpls::push(&mut self.base, base_n, ethertype, false);
-            self.base.mpls_lse[0] = lse;
+            labels::push(&mut self.packet.base, base_n, ethertype);
+            self.packet.base.mpls_lse[0] = lse;
             base_n += 1;
         }
     }
 
     /// Tags are replaced from the outside to the common inside.
     fn commit_tags(&mut self) {
-        let (key, base) = (vlan::tags(&self.key.headers), vlan::tags(&self.base));
+        let (key, base) = (tags::tags(&self.packet.key.headers), tags::tags(&self.packet.base));
         if key == base {
             return;
         }
-        self.mark_tags();
-        let (key_n, base_n) = (vlan::count(&key), vlan::count(&base));
+        self.packet.mark_tags();
+        let (key_n, base_n) = (tags::count(&key), tags::count(&base));
         let common =
             (1..=base_n.min(key_n)).take_while(|i| base[base_n - i] == key[key_n - i]).count();
         for _ in common..base_n {
@@ -244,7 +264,7 @@ impl Ctx<'_> {
         for tag in key[..key_n - common].iter().rev() {
             self.emit(DpAction::PushVlan { tpid: tag.tpid, tci: tag.tci & !VLAN_CFI });
         }
-        vlan::set_tags(&mut self.base, key);
+        tags::set_tags(&mut self.packet.base, key);
     }
 }
 

@@ -1,6 +1,6 @@
-//! An account of the walk, for `trace`. Costs nothing when nobody wants one.
+//! An account of a translation, step by step, for `trace` and for `dump-cached-flows --why`.
 
-use super::Translation;
+use super::{TranslationObserver, Won};
 use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
 use flow::types::{GroupId, OfPort, TableId};
@@ -70,18 +70,20 @@ pub enum LeftOut {
     Vlan(u16),
 }
 
-/// One line of the account, with its depth.
+/// One step of the account.
 #[derive(Clone, Debug)]
 pub struct TraceStep {
     /// Nesting: what a rule, a bucket or the action set does is one deeper than itself.
     pub depth: u32,
     /// What happened.
     pub event: TraceEvent,
-    /// The bits of the packet that nothing before had read.
+    /// The bits of the packet that the step read and no step before it.
     pub reads: FlowMask,
+    /// For an action, the bits that it left with another value. What rules do to which it resubmits is its doing, too.
+    pub writes: PipelineMask,
 }
 
-/// What happened.
+/// What a step of a walk was.
 #[derive(Clone, Debug)]
 pub enum TraceEvent {
     /// The packet is in this bridge from now on, until the events are less deep again.
@@ -90,9 +92,16 @@ pub enum TraceEvent {
     Lookup(TableId, Box<PipelineKey>),
     /// Another pass goes on where the one before stopped, in this table.
     Resume(TableId),
-    /// A rule matched.
+    /// A rule won the look-up in this table.
     Rule(TableId, Arc<Rule>),
-    /// No rule matched.
+    /// The better rules that overlap with the rule before, and do not match the packet.
+    Overlaps {
+        /// In no particular order.
+        rules: Vec<Arc<Rule>>,
+        /// No rule of the table was left out for lack of time.
+        is_complete: bool,
+    },
+    /// No rule of this table matched.
     Miss(TableId),
     /// An action is executed.
     Action(Action),
@@ -106,42 +115,55 @@ pub enum TraceEvent {
     Final(Box<PipelineKey>),
 }
 
-#[derive(Default)]
-pub(super) struct Report {
-    steps: Option<Vec<TraceStep>>,
+/// Better rules that a trace looks for in all its look-ups together, at the price of some 100 ns each, while it holds
+/// the tables' lock.
+const MAX_COMPARED: usize = 4096;
+
+/// An observer that keeps an account of the walk.
+pub struct Recorder {
+    steps: Vec<TraceStep>,
     depth: u32,
+    /// The actions that have begun and not ended, by their place in `steps`, the innermost last.
+    actions: Vec<usize>,
     /// Bits that have been read already.
     known: FlowMask,
+    /// Rules that may still be compared with winners.
+    compares: usize,
 }
 
-impl Report {
-    pub(super) fn off() -> Self {
-        Self::default()
-    }
-
-    pub(super) fn on() -> Self {
-        Self { steps: Some(Vec::new()), ..Self::default() }
-    }
-
-    pub(super) fn into_steps(self) -> Vec<TraceStep> {
-        self.steps.unwrap_or_default()
-    }
-
-    fn add(&mut self, event: impl FnOnce() -> TraceEvent) {
-        let depth = self.depth;
-        if let Some(steps) = &mut self.steps {
-            steps.push(TraceStep { depth, event: event(), reads: FlowMask::default() });
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            steps: Vec::new(),
+            depth: 0,
+            actions: Vec::new(),
+            known: FlowMask::default(),
+            compares: MAX_COMPARED,
         }
     }
+}
 
-    /// All bits read so far: those that are new are put down to the latest step that may read; to
-    /// none, if there was none yet.
-    pub(super) fn read(&mut self, mask: &PipelineMask) {
-        let Some(steps) = &mut self.steps else { return };
+impl Recorder {
+    /// The account, in the order of the walk.
+    pub fn into_steps(self) -> Vec<TraceStep> {
+        self.steps
+    }
+
+    fn add(&mut self, event: TraceEvent) {
+        let (reads, writes) = Default::default();
+        self.steps.push(TraceStep { depth: self.depth, event, reads, writes });
+    }
+}
+
+impl TranslationObserver for Recorder {
+    const LISTENS: bool = true;
+
+    /// Bits that are new are put down to the latest step that may read; to none, if there was none yet.
+    fn read(&mut self, mask: &PipelineMask) {
         let can_read = |event: &TraceEvent| {
             matches!(event, TraceEvent::Rule(..) | TraceEvent::Miss(_) | TraceEvent::Action(_))
         };
-        let reader = steps.iter_mut().rev().find(|step| can_read(&step.event));
+        let reader = self.steps.iter_mut().rev().find(|step| can_read(&step.event));
         let mut reader = reader.map(|step| &mut step.reads);
         let words = self.known.words_mut().iter_mut().zip(mask.words());
         // The first word is the port, which every translation reads.
@@ -153,51 +175,63 @@ impl Report {
         }
     }
 
-    pub(super) fn lookup(&mut self, table: TableId, key: &PipelineKey) {
-        self.add(|| TraceEvent::Lookup(table, Box::new(*key)));
-    }
-
-    pub(super) fn resume(&mut self, table: TableId) {
-        self.add(|| TraceEvent::Resume(table));
-    }
-
-    pub(super) fn enter_bridge(&mut self, name: &Arc<str>) {
-        self.add(|| TraceEvent::Bridge(Arc::clone(name)));
+    fn enter_bridge(&mut self, name: &Arc<str>) {
+        self.add(TraceEvent::Bridge(Arc::clone(name)));
         self.depth += 1;
     }
 
-    pub(super) fn enter_rule(&mut self, table: TableId, rule: &Arc<Rule>) {
-        self.add(|| TraceEvent::Rule(table, Arc::clone(rule)));
+    fn look_up(&mut self, table: TableId, packet: &PipelineKey) {
+        self.add(TraceEvent::Lookup(table, Box::new(*packet)));
+    }
+
+    fn enter_rule(&mut self, won: &Won<'_>) {
+        self.add(TraceEvent::Rule(won.table, Arc::clone(won.rule)));
+        let mut rules = Vec::new();
+        let compared = won.better_overlapping(self.compares, |rule| rules.push(Arc::clone(rule)));
+        self.compares -= compared;
+        self.add(TraceEvent::Overlaps { rules, is_complete: self.compares > 0 });
         self.depth += 1;
     }
 
-    pub(super) fn enter_bucket(&mut self, index: usize) {
-        self.add(|| TraceEvent::Bucket(index));
+    fn miss(&mut self, table: TableId) {
+        self.add(TraceEvent::Miss(table));
+    }
+
+    fn resume(&mut self, table: TableId) {
+        self.add(TraceEvent::Resume(table));
+    }
+
+    fn enter_bucket(&mut self, index: usize) {
+        self.add(TraceEvent::Bucket(index));
         self.depth += 1;
     }
 
-    pub(super) fn enter_action_set(&mut self) {
-        self.add(|| TraceEvent::ActionSet);
+    fn enter_action_set(&mut self) {
+        self.add(TraceEvent::ActionSet);
         self.depth += 1;
     }
 
-    pub(super) fn leave(&mut self) {
+    fn leave(&mut self) {
         self.depth -= 1;
     }
 
-    pub(super) fn miss(&mut self, table: TableId) {
-        self.add(|| TraceEvent::Miss(table));
+    fn begin_action(&mut self, action: &Action) {
+        self.actions.push(self.steps.len());
+        self.add(TraceEvent::Action(action.clone()));
     }
 
-    pub(super) fn action(&mut self, action: &Action) {
-        self.add(|| TraceEvent::Action(action.clone()));
+    fn end_action(&mut self, written: &PipelineMask) {
+        let step = self.actions.pop().and_then(|at| self.steps.get_mut(at));
+        if let Some(step) = step {
+            step.writes = *written;
+        }
     }
 
-    pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
-        self.add(|| TraceEvent::Note(note()));
+    fn note(&mut self, note: impl FnOnce() -> Note) {
+        self.add(TraceEvent::Note(note()));
     }
 
-    pub(super) fn finish(&mut self, key: PipelineKey, _out: &Translation) {
-        self.add(|| TraceEvent::Final(Box::new(key)));
+    fn finish(&mut self, packet: &PipelineKey) {
+        self.add(TraceEvent::Final(Box::new(*packet)));
     }
 }

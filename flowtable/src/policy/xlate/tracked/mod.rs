@@ -1,0 +1,349 @@
+//! The packet of a walk, which notes by itself which of its bits the walk has read.
+//!
+//! A translation is right for every packet that agrees with the first one in the bits that the translation read. So
+//! nobody writes a mask by hand: a [`TrackedKey`] has the only copy of the packet, its fields are private to this
+//! module, and the methods that tell something of the packet mark the bits that told it. A part of the walk that reads
+//! bits without marking them does not compile. Open vSwitch has `WC_MASK_FIELD` and `memset(&wc->masks...)` beside
+//! each such read (`ofproto/ofproto-dpif-xlate.c`, `lib/odp-util.c`); the bits are the same here.
+//!
+//! # Which methods mark
+//!
+//! - A getter marks the bits that it returns. Getters that take `&self` return bits that every translation reads:
+//!   [`TrackedKey::new`] marks these.
+//! - A method that gives header bits a new value marks these bits, although it does not return them: `commit` compares
+//!   headers with the headers that came in, and emits nothing for a packet that has the new value already.
+//! - State beside the headers (`in_port`, `metadata`, registers, `actset_output`) starts alike for all packets of one
+//!   port and pass. Setting it marks nothing.
+//! - [`TrackedKey::shown`] marks nothing: it is for observers, which decide nothing.
+//!
+//! `tags` and `labels` treat tags and label stack entries as stacks; `commit` turns rewrites into datapath actions.
+
+mod commit;
+mod labels;
+mod tags;
+
+pub(super) use labels::MAX_LABELS;
+pub(super) use tags::{Tag, Tags};
+
+use super::OFPP_UNSET;
+use flow::action::{FieldBits, Subfield};
+use flow::fields::FieldId;
+use flow::key::{
+    FLOW_WORDS, FlowKey, FlowMask, HEADER_WORDS, Headers, KeyOfPort, KeyPortNo, PipelineKey,
+    PipelineMask, VLAN_CFI, WordSet, frag,
+};
+use flow::types::{MacAddr, OfPort};
+use packet::wire::{eth_type, ip_proto};
+
+/// See the [module](self).
+pub(super) struct TrackedKey {
+    /// The packet as the rules have made it, and the state beside it.
+    key: PipelineKey,
+    /// The headers as the datapath actions emitted so far have made them.
+    base: Headers,
+    /// The headers as the datapath extracted them.
+    original: Headers,
+    /// The bits that were read.
+    mask: PipelineMask,
+}
+
+/// The packet at an earlier point of the walk, to go back to. The bits that were read since stay marked.
+#[derive(Clone, Copy)]
+pub(super) struct SavedKey(PipelineKey);
+
+/// The packet as datapath actions had made it at an earlier point of the walk.
+#[derive(Clone, Copy)]
+pub(super) struct SavedBase(Headers);
+
+/// What came of lowering a TTL by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoweredTtl {
+    /// The packet has no such header; nothing was changed.
+    NoHeader,
+    /// The TTL is one less now.
+    Lowered,
+    /// The TTL was 1 or 0; it is what it was.
+    Expired,
+}
+
+impl TrackedKey {
+    /// A packet that comes into the pipeline, with the state beside it. Its action set is empty.
+    pub(super) fn new(key: &PipelineKey) -> Self {
+        let mut tracked = Self {
+            key: *key,
+            base: key.headers,
+            original: key.headers,
+            mask: PipelineMask::default(),
+        };
+        tracked.key.actset_output.set(OFPP_UNSET);
+        tracked.mask.bits.in_port = KeyOfPort::ALL_BITS;
+        tracked.mask.bits.headers.dl_type.set(u16::MAX);
+        if tracked.is_ip() {
+            tracked.mask.bits.headers.nw_frag = frag::ANY | frag::LATER;
+        }
+        tracked
+    }
+
+    /// The bits of the datapath's key that were read so far. Every translation reads the port and the pass.
+    pub(super) fn flow_mask(&self) -> FlowMask {
+        let headers = self.mask.bits.headers;
+        let (port_no, recirc_id) = (KeyPortNo::ALL_BITS, u32::MAX.into());
+        FlowMask { bits: FlowKey { port_no, recirc_id, headers } }
+    }
+
+    /// The bits that were read so far.
+    pub(super) fn mask(&self) -> &PipelineMask {
+        &self.mask
+    }
+
+    /// The packet, for observers to show. Nothing that a translation returns may depend on it.
+    pub(super) fn shown(&self) -> &PipelineKey {
+        &self.key
+    }
+
+    /// The packet as it is now.
+    pub(super) fn save(&self) -> SavedKey {
+        SavedKey(self.key)
+    }
+
+    /// Goes back to the packet as it was.
+    pub(super) fn restore(&mut self, saved: &SavedKey) {
+        self.key = saved.0;
+    }
+
+    /// The packet as the datapath actions emitted so far have made it.
+    pub(super) fn save_base(&self) -> SavedBase {
+        SavedBase(self.base)
+    }
+
+    /// Goes back to the packet as earlier datapath actions had made it: later ones worked on a copy.
+    pub(super) fn restore_base(&mut self, saved: &SavedBase) {
+        self.base = saved.0;
+    }
+
+    /// The state beside the headers, which the next pass cannot extract from the frame.
+    pub(super) fn state(&self) -> PipelineKey {
+        PipelineKey { headers: Headers::default(), ..self.key }
+    }
+
+    /// Takes over the state of an earlier pass.
+    pub(super) fn resume(&mut self, state: &PipelineKey) {
+        self.key = PipelineKey { headers: self.key.headers, ..*state };
+    }
+
+    /// The packet comes in at a port of another bridge, which sees nothing that the first one wrote beside it but
+    /// `pkt_mark`.
+    pub(super) fn arrive(&mut self, in_port: OfPort) {
+        self.key = PipelineKey {
+            in_port: in_port.into(),
+            pkt_mark: self.key.pkt_mark,
+            headers: self.key.headers,
+            actset_output: OFPP_UNSET.into(),
+            ..PipelineKey::default()
+        };
+    }
+
+    /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for `find` to
+    /// extend by the bits that decide. Fragments, the first one included, have no ports (`frags=normal`).
+    #[inline]
+    pub(super) fn look_up<R>(
+        &mut self,
+        in_port: OfPort,
+        find: impl FnOnce(&PipelineKey, &mut PipelineMask) -> R,
+    ) -> R {
+        let headers = &self.key.headers;
+        let (own_port, ports) = (self.key.in_port, (headers.tp_src, headers.tp_dst));
+        self.key.in_port.set(in_port);
+        if self.fragment_bits() & frag::ANY != 0 {
+            self.key.headers.tp_src.set(0);
+            self.key.headers.tp_dst.set(0);
+        }
+        let found = find(&self.key, &mut self.mask);
+        self.key.in_port = own_port;
+        (self.key.headers.tp_src, self.key.headers.tp_dst) = ports;
+        found
+    }
+
+    /// The words of a [`FlowKey`] in which the headers of `key`, which a look-up sees, are not what the datapath
+    /// extracted.
+    #[inline]
+    pub(super) fn rewritten(&self) -> WordSet {
+        const FIRST: usize = FLOW_WORDS - HEADER_WORDS;
+        let is_fragment = self.fragment_bits() & frag::ANY != 0;
+        let mut words = WordSet::default();
+        if !is_fragment && self.key.headers == self.original {
+            return words;
+        }
+        let mut seen = self.key.headers;
+        if is_fragment {
+            seen.tp_src.set(0);
+            seen.tp_dst.set(0);
+        }
+        for (i, (word, own)) in seen.words().iter().zip(self.original.words()).enumerate() {
+            if word != own {
+                words.insert(FIRST + i);
+            }
+        }
+        words
+    }
+
+    /// The port that the packet came in on, or that a rule says it came in on.
+    pub(super) fn in_port(&self) -> OfPort {
+        self.key.in_port.get()
+    }
+
+    /// Says that the packet came in on another port.
+    pub(super) fn set_in_port(&mut self, port: OfPort) {
+        self.key.in_port.set(port);
+    }
+
+    /// The EtherType behind the tags.
+    pub(super) fn dl_type(&self) -> u16 {
+        self.key.headers.dl_type.get()
+    }
+
+    /// Whether the packet is IPv4 or IPv6.
+    pub(super) fn is_ip(&self) -> bool {
+        is_ip(&self.key.headers)
+    }
+
+    /// The [`frag`] bits of a packet that came in as IPv4 or IPv6, else zero.
+    fn fragment_bits(&self) -> u8 {
+        self.key.headers.nw_frag & self.mask.bits.headers.nw_frag
+    }
+
+    /// Source and destination MAC address.
+    pub(super) fn macs(&mut self) -> (MacAddr, MacAddr) {
+        let mask = &mut self.mask.bits.headers;
+        (mask.dl_src, mask.dl_dst) = ([0xff; 6], [0xff; 6]);
+        (MacAddr(self.key.headers.dl_src), MacAddr(self.key.headers.dl_dst))
+    }
+
+    /// Whether the packet has the header that a field belongs to.
+    pub(super) fn has(&mut self, field: FieldId) -> bool {
+        field.prerequisite_mask(&mut self.mask);
+        field.prerequisite_met(&self.key)
+    }
+
+    /// Some bits of a field.
+    pub(super) fn read_bits(&mut self, field: FieldId, bits: FieldBits) -> FieldBits {
+        field.set_mask(&mut self.mask, bits);
+        field.read(&self.key) & bits
+    }
+
+    /// A run of bits, right-aligned.
+    pub(super) fn read(&mut self, src: Subfield) -> FieldBits {
+        src.set_mask(&mut self.mask);
+        src.read(&self.key)
+    }
+
+    /// Gives the bits of `mask` in a field a new value. Ask [`has`](Self::has) first.
+    pub(super) fn write_bits(&mut self, field: FieldId, value: FieldBits, mask: FieldBits) {
+        field.set_mask(&mut self.mask, mask);
+        field.write(&mut self.key, value, mask);
+        self.drop_tag_without_presence(field);
+    }
+
+    /// Gives a run of bits a new value.
+    pub(super) fn write(&mut self, dst: Subfield, value: FieldBits) {
+        dst.set_mask(&mut self.mask);
+        dst.write(&mut self.key, value);
+        self.drop_tag_without_presence(dst.field);
+    }
+
+    /// A tag without its presence bit is none: writing `vlan_tci` can take the tag away.
+    fn drop_tag_without_presence(&mut self, field: FieldId) {
+        let is_vlan = matches!(
+            field,
+            FieldId::VlanTci
+                | FieldId::VlanVid
+                | FieldId::VlanPcp
+                | FieldId::DlVlan
+                | FieldId::DlVlanPcp
+        );
+        if is_vlan && self.key.headers.vlan_tci.get() & VLAN_CFI == 0 {
+            self.pop_tag();
+        }
+    }
+
+    /// Changes bits of `metadata`.
+    pub(super) fn set_metadata(&mut self, value: u64, mask: u64) {
+        let old = self.key.metadata.get();
+        self.key.metadata.set(old & !mask | value & mask);
+    }
+
+    /// Notes the output port of the action set, in the 32 bits that OpenFlow 1.5 has for port numbers.
+    pub(super) fn set_actset_output(&mut self, port: u32) {
+        self.key.actset_output.set(port);
+    }
+
+    /// Gives the bits of `mask` in the TOS byte or traffic class a new value, if the packet has one.
+    pub(super) fn set_tos(&mut self, mask: u8, value: u8) {
+        if self.is_ip() {
+            self.mask.bits.headers.nw_tos |= mask;
+            let tos = &mut self.key.headers.nw_tos;
+            *tos = *tos & !mask | value & mask;
+        }
+    }
+
+    /// Gives the source port (or else the destination port) a new value, if the packet has ports.
+    pub(super) fn set_port(&mut self, source: bool, port: u16) {
+        if !self.is_ip() || self.fragment_bits() & frag::LATER != 0 {
+            return;
+        }
+        let (key, mask) = (&mut self.key.headers, &mut self.mask.bits.headers);
+        mask.nw_proto = u8::MAX;
+        if ip_proto::has_ports(key.nw_proto) {
+            let (field, mask) = match source {
+                true => (&mut key.tp_src, &mut mask.tp_src),
+                false => (&mut key.tp_dst, &mut mask.tp_dst),
+            };
+            field.set(port);
+            mask.set(u16::MAX);
+        }
+    }
+
+    /// Lowers TTL or hop limit by one.
+    pub(super) fn lower_ttl(&mut self) -> LoweredTtl {
+        if !self.is_ip() {
+            return LoweredTtl::NoHeader;
+        }
+        self.mask.bits.headers.nw_ttl = u8::MAX;
+        if self.key.headers.nw_ttl <= 1 {
+            return LoweredTtl::Expired;
+        }
+        self.key.headers.nw_ttl -= 1;
+        LoweredTtl::Lowered
+    }
+
+    /// The fields that tell flows apart, as words to hash.
+    pub(super) fn five_tuple(&mut self) -> [u64; HEADER_WORDS] {
+        let is_fragment = self.fragment_bits() & frag::ANY != 0;
+        let (key, mask) = (&self.key.headers, &mut self.mask.bits.headers);
+        let mut tuple = Headers { dl_type: key.dl_type, ..Headers::default() };
+        match key.dl_type.get() {
+            eth_type::IPV4 | eth_type::IPV6 => {
+                mask.nw_proto = u8::MAX;
+                mask.nw_addrs = [0xff; 32];
+                tuple.nw_proto = key.nw_proto;
+                tuple.nw_addrs = key.nw_addrs;
+                if ip_proto::has_ports(key.nw_proto) && !is_fragment {
+                    mask.tp_src.set(u16::MAX);
+                    mask.tp_dst.set(u16::MAX);
+                    (tuple.tp_src, tuple.tp_dst) = (key.tp_src, key.tp_dst);
+                }
+            }
+            _ => {
+                mask.dl_src = [0xff; 6];
+                mask.dl_dst = [0xff; 6];
+                (tuple.dl_src, tuple.dl_dst) = (key.dl_src, key.dl_dst);
+            }
+        }
+        *tuple.words()
+    }
+}
+
+/// Whether the EtherType is that of IPv4 or IPv6.
+pub(crate) fn is_ip(key: &Headers) -> bool {
+    matches!(key.dl_type.get(), eth_type::IPV4 | eth_type::IPV6)
+}
