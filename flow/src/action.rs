@@ -8,7 +8,7 @@
 //! ovs-actions(7) describes each action. Numbers in this module are host integers.
 
 use crate::fields::{FieldId, ones};
-use crate::key::{PipelineKey, PipelineMask};
+use crate::key::{Headers, PipelineKey, PipelineMask};
 use crate::types::{GroupId, MacAddr, OfPort, TableId, mac_bits};
 
 /// Adjacent bits of a field, written `NXM_NX_REG0[4..7]` or `reg0[4..7]`.
@@ -229,6 +229,9 @@ pub enum Action {
 }
 
 /// The matchable fields that an action changes, as [`Action::writes`] tells them.
+///
+/// This is said before any packet is seen. A translation observes which bits an action changes of one packet; they
+/// are among [`bits`](Self::bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
     /// The action leaves every field of the packet as it was.
@@ -250,11 +253,63 @@ pub enum Writes {
     Anything,
 }
 
-impl Action {
-    /// The actions inside `clone(...)` or `write_actions(...)`; empty for every other action.
-    pub fn nested(&self) -> &[Self] {
+/// The actions that an action contains, and when they are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nested<'a> {
+    /// The action contains no others.
+    None,
+    /// At once, on a copy of the packet.
+    OnCopy(&'a [Action]),
+    /// At the end of the pipeline, on the packet as it is then.
+    AtEnd(&'a [Action]),
+}
+
+impl Writes {
+    /// One-bits where the action may leave another value than it found.
+    pub fn bits(self) -> PipelineMask {
+        let mut mask = PipelineMask::default();
         match self {
-            Self::Clone(inner) | Self::WriteActions(inner) => inner,
+            Self::Nothing => {}
+            Self::Field { field, .. } if field.is_vlan() => mark_tags(&mut mask.bits.headers),
+            Self::Field { field, mask: bits, .. } => field.set_mask(&mut mask, bits),
+            Self::Tags => mark_tags(&mut mask.bits.headers),
+            Self::Labels => {
+                mask.bits.headers.words_mut().fill(u64::MAX);
+                // No label changes what is in front of the labels.
+                let headers = &mut mask.bits.headers;
+                (headers.dl_src, headers.dl_dst) = Default::default();
+                (headers.vlan_tci, headers.vlan_tpid) = Default::default();
+                (headers.vlan2_tci, headers.vlan2_tpid) = Default::default();
+            }
+            Self::Anything => mask.words_mut().fill(u64::MAX),
+        }
+        mask
+    }
+}
+
+fn mark_tags(headers: &mut Headers) {
+    headers.vlan_tci.set(u16::MAX);
+    headers.vlan_tpid.set(u16::MAX);
+    headers.vlan2_tci.set(u16::MAX);
+    headers.vlan2_tpid.set(u16::MAX);
+}
+
+impl<'a> Nested<'a> {
+    /// The actions, whenever they are executed.
+    pub fn actions(self) -> &'a [Action] {
+        match self {
+            Self::None => &[],
+            Self::OnCopy(actions) | Self::AtEnd(actions) => actions,
+        }
+    }
+}
+
+impl Action {
+    /// The actions inside `clone(...)` or `write_actions(...)`.
+    pub fn nested(&self) -> Nested<'_> {
+        match self {
+            Self::Clone(inner) => Nested::OnCopy(inner),
+            Self::WriteActions(inner) => Nested::AtEnd(inner),
             Self::Output { .. }
             | Self::Controller { .. }
             | Self::OutputReg { .. }
@@ -293,7 +348,17 @@ impl Action {
             | Self::Note(_)
             | Self::ClearActions
             | Self::WriteMetadata { .. }
-            | Self::GotoTable(_) => &[],
+            | Self::GotoTable(_) => Nested::None,
+        }
+    }
+
+    /// The action with `inner` in place of the actions that it contains. An action that contains none stays as it is.
+    #[must_use]
+    pub fn with_nested(&self, inner: Vec<Self>) -> Self {
+        match self.nested() {
+            Nested::None => self.clone(),
+            Nested::OnCopy(_) => Self::Clone(inner),
+            Nested::AtEnd(_) => Self::WriteActions(inner),
         }
     }
 
@@ -347,9 +412,10 @@ impl Action {
             | Self::PopMpls(_) => Writes::Labels,
             Self::Resubmit { .. } | Self::GotoTable(_) => Writes::Anything,
             Self::Output { port } if port == OfPort::TABLE => Writes::Anything,
+            // The field may name `TABLE`.
+            Self::OutputReg { .. } => Writes::Anything,
             Self::Output { .. }
             | Self::Controller { .. }
-            | Self::OutputReg { .. }
             | Self::OutputTrunc { .. }
             | Self::Enqueue { .. }
             | Self::SetQueue(_)
@@ -365,5 +431,5 @@ impl Action {
 
 /// Whether `test` holds for one of the actions, or for an action inside `clone` or `write_actions`.
 pub fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
-    actions.iter().any(|action| test(action) || any_action(action.nested(), test))
+    actions.iter().any(|action| test(action) || any_action(action.nested().actions(), test))
 }

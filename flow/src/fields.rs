@@ -556,6 +556,12 @@ impl FieldId {
         self.def().prerequisite.met(key)
     }
 
+    /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that there is
+    /// a tag.
+    pub fn is_vlan(self) -> bool {
+        self.def().offset == Self::VlanTci.def().offset
+    }
+
     /// Adds to `mask` every bit that the answer of [`FieldId::prerequisite_met`] can depend on.
     pub fn prerequisite_mask(self, mask: &mut PipelineMask) {
         self.def().prerequisite.mark(mask);

@@ -493,6 +493,12 @@ impl Headers {
         zerocopy::transmute_ref!(self)
     }
 
+    /// The headers as words, to edit.
+    #[inline]
+    pub fn words_mut(&mut self) -> &mut [u64; HEADER_WORDS] {
+        zerocopy::transmute_mut!(self)
+    }
+
     /// IPv4 source or ARP sender protocol address.
     #[inline]
     pub fn nw_src(&self) -> u32 {

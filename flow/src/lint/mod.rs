@@ -274,6 +274,6 @@ fn pairs(
 fn each_action<'a>(actions: &'a [Action], visit: &mut dyn FnMut(&'a Action)) {
     for action in actions {
         visit(action);
-        each_action(action.nested(), visit);
+        each_action(action.nested().actions(), visit);
     }
 }

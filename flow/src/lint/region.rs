@@ -4,7 +4,7 @@
 //! value depends on the packet counts as unknown. So the computed set may have packets that the rule never sends,
 //! and it has every packet that the rule does send.
 
-use crate::action::{Action, Writes};
+use crate::action::{Action, Nested, Writes};
 use crate::fields::FieldId;
 use crate::key::Headers;
 use crate::types::{OfPort, TableId};
@@ -35,18 +35,21 @@ struct Region {
 impl Region {
     fn walk(&mut self, table: TableId, actions: &[Action], hops: &mut Vec<Hop>) {
         for action in actions {
+            match action.nested() {
+                Nested::None => {}
+                Nested::OnCopy(inner) => (*self).clone().walk(table, inner, hops),
+                Nested::AtEnd(inner) => {
+                    // An action set is carried out when the pipeline ends, on packets that other rules have changed.
+                    let mut unknown = Self { key: self.key, mask: PipelineMask::default() };
+                    unknown.walk(table, inner, hops);
+                }
+            }
             match action {
                 Action::GotoTable(table) => hops.push(self.hop(*table, None)),
                 Action::Resubmit { in_port, table: to } => {
                     hops.push(self.hop(to.unwrap_or(table), *in_port));
                     // The rules of that table may change every field before the pipeline comes back.
                     *self = Self { key: PipelineKey::default(), mask: PipelineMask::default() };
-                }
-                Action::Clone(inner) => (*self).clone().walk(table, inner, hops),
-                Action::WriteActions(inner) => {
-                    // An action set is carried out when the pipeline ends, on packets that other rules have changed.
-                    let mut unknown = Self { key: self.key, mask: PipelineMask::default() };
-                    unknown.walk(table, inner, hops);
                 }
                 Action::Exit => return,
                 action => self.change(action),
@@ -79,14 +82,9 @@ impl Region {
     }
 
     fn forget_bits(&mut self, field: FieldId, bits: u128) {
-        match is_vlan(field) {
+        match field.is_vlan() {
             true => FieldId::VlanTci.clear_mask(&mut self.mask, u128::MAX),
             false => field.clear_mask(&mut self.mask, bits),
         }
     }
-}
-
-/// Whether a write of the field also sets the tag-present bit. Then the whole of `vlan_tci` becomes unknown.
-fn is_vlan(field: FieldId) -> bool {
-    matches!(field, FieldId::VlanVid | FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp)
 }

@@ -7,7 +7,7 @@
 use super::error::Fault;
 use super::protocol::Protocols;
 use super::sketch::Sketch;
-use crate::action::{Action, Subfield};
+use crate::action::{Action, Nested, Subfield};
 use crate::fields::FieldId;
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
@@ -50,22 +50,22 @@ struct Checker {
 impl Checker {
     fn list(&mut self, actions: &[Action], sketch: &mut Sketch<'_>) -> Result<(), Refused> {
         for (index, action) in actions.iter().enumerate() {
-            match action {
-                Action::Clone(nested) => {
+            match action.nested() {
+                Nested::OnCopy(nested) => {
                     let before = self.mismatch;
                     self.list(nested, &mut sketch.clone())
                         .map_err(|refused| Refused { index, ..refused })?;
                     let inside = self.mismatch.map(|(_, needed)| (index, needed));
                     self.mismatch = before.or(inside);
                 }
-                Action::WriteActions(nested) => {
+                Nested::AtEnd(nested) => {
                     // An action set is carried out when the pipeline ends. Nothing is known here of the packets
                     // then.
                     let mut set = Self { table: None, usable: Protocols::ANY, mismatch: None };
                     set.list(nested, &mut sketch.clone())
                         .map_err(|refused| Refused { index, ..refused })?;
                 }
-                _ => match self.one(action, sketch) {
+                Nested::None => match self.one(action, sketch) {
                     Ok(None) => {}
                     Ok(Some(needed)) if sketch.meets(needed) => {}
                     Ok(Some(needed)) => {

@@ -13,7 +13,7 @@
 //! and all of `write_actions`.
 
 use super::sketch::Sketch;
-use crate::action::{Action, SetFieldForm};
+use crate::action::{Action, Nested, SetFieldForm};
 use crate::fields::{FieldId, ones};
 use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
@@ -115,6 +115,23 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn write(&mut self, action: &Action) {
+        let nested = action.nested();
+        let inner = || list(nested.actions(), self.version, &mut self.sketch.clone());
+        match nested {
+            Nested::None => self.write_one(action),
+            Nested::OnCopy(_) => self.out.push(action.with_nested(inner())),
+            // 1.0 has no such instruction, and an empty one is not sent.
+            Nested::AtEnd(_) if self.version == OpenFlow10 => {}
+            Nested::AtEnd(_) => {
+                let inner = inner();
+                if !inner.is_empty() {
+                    self.out.push(action.with_nested(inner));
+                }
+            }
+        }
+    }
+
+    fn write_one(&mut self, action: &Action) {
         let version = self.version;
         match action {
             Action::SetVlanVid { vid, push_if_untagged } => {
@@ -170,18 +187,6 @@ impl Writer<'_> {
                     Action::PopQueue,
                 ]);
             }
-            Action::Clone(actions) => {
-                let actions = list(actions, version, &mut self.sketch.clone());
-                self.out.push(Action::Clone(actions));
-            }
-            Action::WriteActions(actions) if version >= OpenFlow11 => {
-                let actions = list(actions, version, &mut self.sketch.clone());
-                // Open vSwitch leaves an empty instruction out of the message.
-                if !actions.is_empty() {
-                    self.out.push(Action::WriteActions(actions));
-                }
-            }
-            Action::WriteActions(_) => {}
             Action::ClearActions if version == OpenFlow10 => {}
             Action::GotoTable(table) if version == OpenFlow10 => {
                 self.out.push(Action::Resubmit { in_port: None, table: Some(*table) });

@@ -11,7 +11,7 @@ use super::parse_action::ActionParser;
 use super::parse_flow::{Reader, has_actions};
 use super::protocol::Protocols;
 use super::{DEFAULT_PRIORITY, ParseContext, PrintOptions, consistency, dialect};
-use crate::action::{Action, SetFieldForm};
+use crate::action::{Action, Nested, SetFieldForm};
 use crate::fields::FieldId;
 use crate::flow_mod::{Command, FlowMod};
 use crate::matching::Match;
@@ -271,9 +271,10 @@ fn instead_of_1_0() -> &'static str {
 /// Refuses actions that the receiver of a message of the version refuses, beyond those that [`consistency`] refuses.
 pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
     for action in actions {
-        match action {
-            Action::Clone(nested) => receivable(nested, version)?,
-            Action::WriteActions(nested) => {
+        match action.nested() {
+            Nested::None => {}
+            Nested::OnCopy(nested) => receivable(nested, version)?,
+            Nested::AtEnd(nested) => {
                 receivable(nested, version)?;
                 if let Some(action) = nested.iter().find(|a| !order::fits_action_set(a)) {
                     let mut text = String::new();
@@ -283,6 +284,8 @@ pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), F
                     )));
                 }
             }
+        }
+        match action {
             Action::SetField { field, value, mask, form } if *form != SetFieldForm::Load => {
                 let is_vlan_vid = *field == FieldId::VlanVid && version >= OfVersion::OpenFlow12;
                 if is_vlan_vid && value & mask & 0x1000 == 0 {
