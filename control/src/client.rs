@@ -1,7 +1,7 @@
-//! A blocking client, for `ofctl`, the demo and the tests.
+//! A blocking client of the daemon, which `ofctl`, the demo and tests use.
 //!
-//! [`Client::call`] is the whole protocol; the other functions are the requests that programs make
-//! most, without the ceremony. The caller opens the connection and sets its timeouts.
+//! [`Client::call`] makes any request. The other methods are shorter ways to make frequent ones. The caller opens
+//! the connection and sets its timeouts.
 
 use crate::frame::{Kind, MAX_BODY, TEXT_SIZE};
 use crate::hello::Hello;
@@ -12,35 +12,37 @@ use crate::request::{FlowCommand, FlowMods, FlowQuery, Format, MonitorQuery, Ope
 use crate::stream::{FrameReader, FrameWriter, StreamError};
 use std::io::{self, Read, Write};
 
-/// A request got no answer, or not the one that was hoped for.
+/// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The daemon understood the request and did not carry it out.
+    /// The daemon refused the request and changed nothing.
     #[error(transparent)]
     Refused(#[from] Box<Refusal>),
-    /// The connection broke, or what came through it was not this protocol.
+    /// The connection failed, or the peer violated the protocol. The session is over.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The text of the request could not be read.
+    /// The caller's `text` could not be read. The daemon has an incomplete request, so the session is over.
     #[error("read the text of the request")]
     Source(#[source] io::Error),
-    /// What came back could not be passed on.
+    /// The caller's `sink` failed to take the answer.
     #[error("write the answer")]
     Sink(#[source] io::Error),
-    /// A line of a request does not fit a message.
-    #[error("line {line} is longer than {MAX_BODY} bytes")]
+    /// A line of the caller's `text` does not fit into a frame. The session is over.
+    #[error("line {line} is longer than {MAX_BODY} bytes: split it into shorter lines")]
     LineTooLong {
         /// The number of the line, from 1.
         line: usize,
     },
-    /// The daemon's answer does not belong to the request.
-    #[error("the switch answered something that does not fit the request")]
+    /// The daemon sent a [`Reply`] of another kind than the operation has.
+    #[error(
+        "the switch answered something that does not fit the request: use programs from the same build"
+    )]
     UnexpectedReply,
 }
 
 impl ClientError {
-    /// The daemon's refusal, if that is what it is.
+    /// The daemon's refusal; `None` for every other error.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -64,10 +66,12 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Exchanges greetings on a fresh connection. `program` is who we are.
+    /// Begins a session on a new connection by exchanging [`Hello`]s. `program` is the client's name and version,
+    /// for the daemon's messages.
     ///
     /// # Errors
-    /// The connection failed, the peer is not a daemon of this protocol's version, or it refuses.
+    /// The connection failed, the peer does not speak this version of the protocol, or the daemon refuses the
+    /// session.
     pub fn open(
         from: impl Read + Send + 'static,
         to: impl Write + Send + 'static,
@@ -77,7 +81,7 @@ impl Client {
         let mut to = FrameWriter::new(Box::new(to) as Box<dyn Write + Send>);
         to.put_json(Kind::Hello, &Hello::new(program))?;
         let sent = to.flush();
-        // A daemon that has no time hangs up, and says why first.
+        // A daemon that refuses the session sends a refusal and closes the connection, even if `sent` has failed.
         let answer = match (from.next_frame(), sent) {
             (Ok(Some(frame)), _) => frame,
             (_, Err(error)) | (Err(error), Ok(())) => return Err(error.into()),
@@ -92,22 +96,22 @@ impl Client {
         Ok(Self { from, to, hello, bridge: None })
     }
 
-    /// What the daemon said of itself.
+    /// The daemon's [`Hello`]: its version and its bridges.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
 
-    /// Names the bridge that all further requests are about.
+    /// Sets the bridge that later requests are about. `None` is the only bridge of the switch.
     pub fn set_bridge(&mut self, bridge: Option<String>) {
         self.bridge = bridge;
     }
 
-    /// Makes a request. `text` is sent with it, if it takes text; streamed answers go to `sink`,
-    /// piece by piece, each of whole lines.
+    /// Makes a request and waits for its reply. If the operation takes text, all of `text` is sent. Text in the
+    /// answer goes to `sink`, in pieces of whole lines.
     ///
     /// # Errors
-    /// See [`ClientError`]. After a [`ClientError::Refused`] or a [`ClientError::Sink`] from a
-    /// request without text the session can go on.
+    /// See [`ClientError`]. The session can go on after [`ClientError::Refused`], and after [`ClientError::Sink`]
+    /// if the operation takes no text.
     pub fn call(
         &mut self,
         operation: Operation,
@@ -116,7 +120,7 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let sent = self.send(operation, text);
         if let Err(ClientError::Stream(StreamError::Io(_))) = sent {
-            // A daemon that hangs up says why first.
+            // A daemon that closes the connection early has sent a refusal before.
             return self.receive(sink).map_err(|e| match e {
                 ClientError::Refused(_) => e,
                 _ => sent.err().unwrap_or(e),
@@ -147,7 +151,7 @@ impl Client {
             match kind {
                 Kind::Text if failed.is_none() => {
                     failed = sink(as_text(body)?).err();
-                    // Nobody reads on, so the daemon need not go on.
+                    // The reader of `sink` is gone. Returning closes the connection, and the daemon stops the dump.
                     if failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
                         break;
                     }
@@ -165,11 +169,11 @@ impl Client {
         Err(failed.map_or(ClientError::UnexpectedReply, ClientError::Sink))
     }
 
-    /// Asks to be told of events. `sink` gets them as they come, in pieces of whole lines, until the daemon
-    /// ends the session.
+    /// Subscribes to events. `started` is called once when the subscription has begun. `sink` gets the events as
+    /// they happen, in pieces of whole lines, until the daemon closes the connection.
     ///
     /// # Errors
-    /// See [`ClientError`]; among them that `sink` failed.
+    /// See [`ClientError`]. The session is over after any of them.
     pub fn monitor(
         &mut self,
         query: MonitorQuery,
@@ -189,7 +193,7 @@ impl Client {
         Ok(())
     }
 
-    /// Makes a request that neither takes nor streams text.
+    /// Makes a request of an operation without text. Text in the answer is dropped.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -197,10 +201,10 @@ impl Client {
         self.call(operation, &mut io::empty(), &mut |_| Ok(()))
     }
 
-    /// Makes a request whose answer is a stream of JSON records.
+    /// Makes a request whose answer is text with one JSON record a line ([`Format::Json`]).
     ///
     /// # Errors
-    /// See [`ClientError`].
+    /// See [`ClientError`]. A record that is not a `T` is [`ClientError::Sink`].
     pub fn list<T: serde::de::DeserializeOwned>(
         &mut self,
         operation: Operation,
@@ -215,7 +219,8 @@ impl Client {
         Ok(records)
     }
 
-    /// Changes rules, all or none: the lines of a file of rules.
+    /// Adds, modifies or deletes rules in one transaction. `text` is a file of rules, as `ofctl add-flows` takes it.
+    /// Returns how many lines were carried out.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -227,7 +232,7 @@ impl Client {
         }
     }
 
-    /// Adds a rule.
+    /// Adds one rule, as `ofctl add-flow` takes it: `tcp,actions=output:2`.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -236,7 +241,7 @@ impl Client {
         self.call(Operation::FlowMods(mods), &mut rule.as_bytes(), &mut |_| Ok(())).map(drop)
     }
 
-    /// Deletes the rules that `filter` covers; an empty one covers all.
+    /// Deletes the rules that `filter` covers, as `ofctl del-flows` takes it. An empty filter covers every rule.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -245,7 +250,7 @@ impl Client {
         self.call(Operation::FlowMods(mods), &mut filter.as_bytes(), &mut |_| Ok(())).map(drop)
     }
 
-    /// Lists the rules that `filter` covers; an empty one covers all.
+    /// The rules that `filter` covers, with counters and ages. An empty filter covers every rule.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -259,7 +264,7 @@ impl Client {
         }))
     }
 
-    /// Adds up the counters of the rules that `filter` covers.
+    /// The sums of the counters of the rules that `filter` covers. An empty filter covers every rule.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -271,7 +276,7 @@ impl Client {
         }
     }
 
-    /// The switch and its ports.
+    /// The bridge and its ports.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -282,7 +287,7 @@ impl Client {
         }
     }
 
-    /// The ports.
+    /// The ports of the bridge, without their counters.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -293,7 +298,7 @@ impl Client {
         }
     }
 
-    /// The ports' counters.
+    /// The counters of the bridge's ports.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -304,7 +309,7 @@ impl Client {
         }
     }
 
-    /// The hosts that were learned.
+    /// The entries of the bridge's MAC table, learned and static.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -313,12 +318,12 @@ impl Client {
     }
 }
 
-/// Sends text in chunks of whole lines.
+/// Sends text in frames of whole lines.
 fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(), ClientError> {
     let mut chunk = Vec::with_capacity(TEXT_SIZE);
     let mut lines = 0;
     loop {
-        // As much again as is left over from before, so that a long line is not searched often.
+        // Reading doubles an unfinished line each time, so that the search for its end takes linear time in all.
         let want = TEXT_SIZE.max(chunk.len());
         let got = text.take(want as u64).read_to_end(&mut chunk).map_err(ClientError::Source)?;
         if got == 0 {
@@ -346,13 +351,13 @@ fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(
     Ok(())
 }
 
-/// The body of a frame of text.
+/// The body of a frame of kind [`Kind::Text`], which has to be UTF-8.
 fn as_text(body: &[u8]) -> Result<&str, StreamError> {
     std::str::from_utf8(body)
         .map_err(|e| StreamError::Io(io::Error::new(io::ErrorKind::InvalidData, e)))
 }
 
-/// A reply that has to be a refusal: the daemon does not want to talk.
+/// The refusal in a [`Kind::Reply`] that the daemon sends instead of its `Hello`.
 fn refusal(body: &[u8]) -> Result<Box<Refusal>, ClientError> {
     match serde_json::from_slice(body).map_err(StreamError::from)? {
         Err(refusal) => Ok(refusal),
@@ -366,7 +371,7 @@ mod tests {
     use crate::refusal::Reason;
     use std::sync::{Arc, Mutex};
 
-    /// What a client sent, as (kind, body).
+    /// The bytes that a client has sent.
     #[derive(Clone, Default)]
     struct Sent(Arc<Mutex<Vec<u8>>>);
 
@@ -393,7 +398,7 @@ mod tests {
         }
     }
 
-    /// A client of a daemon that says these things whatever it hears.
+    /// A client of a daemon that sends these frames behind its `Hello`, whatever it receives.
     fn client(says: &[(Kind, String)]) -> (Client, Sent) {
         let mut bytes = Vec::new();
         crate::frame::encode(

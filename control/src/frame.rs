@@ -1,37 +1,39 @@
-//! Frames: how messages are told apart on a byte stream.
+//! Frames: the encoding of messages on a byte stream.
 //!
 //! ```text
 //! 0         4      5
 //! ┌─────────┬──────┬──────────────┐
-//! │ size    │ kind │ body         │   size: bytes of the body, big-endian
+//! │ size    │ kind │ body         │   size: size of the body in bytes, big-endian
 //! └─────────┴──────┴──────────────┘
 //! ```
 //!
-//! A frame that announces too much is refused from its first five bytes. Memory grows with the bytes
-//! that have arrived, not with those that were announced.
+//! A frame whose header states too large a size is refused as soon as the header has arrived. The decoder allocates
+//! memory for bytes that have arrived, not for the size that a header states.
 
-/// Bytes before a body.
+/// Size of the header in front of a body, in bytes.
 pub const HEADER_SIZE: usize = 5;
 
-/// Bytes of a body at most.
+/// Size of the largest body, in bytes.
 pub const MAX_BODY: usize = 16 << 20;
 
-/// Bytes of text that a sender should put into one frame: few system calls, little memory.
+/// Size of a text frame that a sender should aim at, in bytes: large enough for few system calls, small enough for
+/// little memory.
 pub const TEXT_SIZE: usize = 256 << 10;
 
-/// What a body is.
+/// The kind of a frame, which says what its body has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// JSON [`Hello`](crate::Hello): the first frame in each direction.
+    /// A [`Hello`](crate::Hello) in JSON: the first frame in each direction.
     Hello = 1,
-    /// JSON [`Request`](crate::Request): the client asks for something.
+    /// A [`Request`](crate::Request) in JSON, from the client.
     Request = 2,
-    /// Whole lines of text; part of a request or of an answer.
+    /// Whole lines of text in UTF-8, which belong to a request or to an answer.
     Text = 3,
-    /// Empty: the text of a request is complete.
+    /// No body. The client ends the text of a request with this frame.
     End = 4,
-    /// JSON result of a request: [`Reply`](crate::Reply) or [`Refusal`](crate::Refusal).
+    /// A `Result` of a [`Reply`](crate::Reply) or a [`Refusal`](crate::Refusal) in JSON: the daemon's answer,
+    /// behind its text.
     Reply = 5,
 }
 
@@ -50,27 +52,27 @@ impl TryFrom<u8> for Kind {
     }
 }
 
-/// The bytes are not frames of this protocol. There is no way to go on behind them.
+/// Why bytes are no frame of this protocol. The end of such bytes cannot be found, so the session is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The body is longer than allowed: announced by a header, or given to [`encode`].
+    /// A header states too large a body, or the body given to [`encode`] is too large.
     #[error("a message of {size} bytes is too long: the control protocol takes {max}")]
     TooLong {
-        /// Bytes of the body.
+        /// Size of the body in bytes.
         size: usize,
-        /// Bytes that it may have.
+        /// Size of the largest body that is accepted, in bytes.
         max: usize,
     },
-    /// No frame has this kind.
+    /// A header has a kind that no [`Kind`] has.
     #[error("a message of kind {0} is unknown to the control protocol")]
     UnknownKind(u8),
 }
 
-/// Appends a frame.
+/// Appends the header and the body of a frame to `out`.
 ///
 /// # Errors
-/// The body is longer than [`MAX_BODY`]; nothing was appended.
+/// The body is longer than [`MAX_BODY`]. Then `out` is unchanged.
 pub fn encode(out: &mut Vec<u8>, kind: Kind, body: &[u8]) -> Result<(), FrameError> {
     if body.len() > MAX_BODY {
         return Err(FrameError::TooLong { size: body.len(), max: MAX_BODY });
@@ -81,11 +83,11 @@ pub fn encode(out: &mut Vec<u8>, kind: Kind, body: &[u8]) -> Result<(), FrameErr
     Ok(())
 }
 
-/// Cuts a byte stream into frames.
+/// Splits a byte stream into frames.
 #[derive(Debug)]
 pub struct Decoder {
     bytes: Vec<u8>,
-    /// Where the next frame begins; what is before it has been taken.
+    /// Offset of the next frame in `bytes`. The bytes in front of it belong to frames that were returned.
     start: usize,
     max_body: usize,
 }
@@ -97,17 +99,17 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder that has received nothing yet and refuses bodies longer than `max_body`.
+    /// A decoder at the beginning of a stream, which refuses bodies of more than `max_body` bytes.
     pub fn new(max_body: usize) -> Self {
         Self { bytes: Vec::new(), start: 0, max_body }
     }
 
-    /// Changes the size that is refused.
+    /// Changes the size of the largest body that is accepted, in bytes, from the next frame on.
     pub fn set_max_body(&mut self, max_body: usize) {
         self.max_body = max_body;
     }
 
-    /// Takes bytes as they arrive.
+    /// Takes the next bytes of the stream.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -116,10 +118,10 @@ impl Decoder {
         self.bytes.extend(bytes);
     }
 
-    /// The next frame, if all of it has arrived.
+    /// Returns the next frame and moves on behind it; `None` if a part of it has not arrived.
     ///
     /// # Errors
-    /// The bytes are no frame, or one that is too long. The stream is of no further use.
+    /// The bytes are no frame, or the frame is too long. Later calls return the same error.
     pub fn next_frame(&mut self) -> Result<Option<(Kind, &[u8])>, FrameError> {
         let Some((kind, size)) = self.arrived()? else {
             return Ok(None);
@@ -129,15 +131,15 @@ impl Decoder {
         Ok(Some((kind, &self.bytes[at..at + size])))
     }
 
-    /// Whether [`Decoder::next_frame`] has one.
+    /// Whether [`Decoder::next_frame`] would return a frame.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Decoder::next_frame`].
     pub fn has_frame(&self) -> Result<bool, FrameError> {
         Ok(self.arrived()?.is_some())
     }
 
-    /// Kind and size of the next frame, if all of it has arrived.
+    /// Kind of the next frame and size of its body; `None` if a part of the frame has not arrived.
     fn arrived(&self) -> Result<Option<(Kind, usize)>, FrameError> {
         let rest = &self.bytes[self.start..];
         let Some((&[a, b, c, d, kind], body)) = rest.split_first_chunk::<HEADER_SIZE>() else {
@@ -151,7 +153,8 @@ impl Decoder {
         Ok((body.len() >= size).then_some((kind, size)))
     }
 
-    /// Bytes that arrived and are not taken yet: a stream that ends here was cut off.
+    /// How many bytes of an unfinished frame have arrived. If the stream ends while this is not 0, a frame was cut
+    /// off.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.start
     }

@@ -1,33 +1,33 @@
-//! The first frame in each direction.
+//! [`Hello`], the first message in each direction of a session.
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the protocol. Peers of different versions do not talk to each other: both programs
-/// come from the same build.
+/// The version of the protocol. A session needs the same version on both sides; there is no negotiation, because
+/// client and daemon come from the same build.
 pub const PROTOCOL: u32 = 1;
 
-/// Who speaks, and in which version of the protocol.
+/// The sender's version of the protocol and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`PROTOCOL`] of the sender.
+    /// The sender's [`PROTOCOL`].
     pub protocol: u32,
-    /// Name and version of the sender: `ofctl 0.1.0`.
+    /// Name and version of the sending program: `ofctl 0.1.0`.
     pub program: String,
-    /// From the daemon: the bridges it runs, the default one first.
+    /// The bridges that the daemon runs, in the order in which they were added. Clients leave this empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bridges: Vec<String>,
 }
 
 impl Hello {
-    /// A greeting in this version of the protocol.
+    /// The `Hello` of a program with this name and version, without bridges.
     pub fn new(program: impl Into<String>) -> Self {
         Self { protocol: PROTOCOL, program: program.into(), bridges: Vec::new() }
     }
 
-    /// Whether the peer speaks this version too.
+    /// Checks that the peer who sent this `Hello` speaks the same version.
     ///
     /// # Errors
-    /// A sentence for the user.
+    /// A message for the user, which names both versions and what to do.
     pub fn check(&self) -> Result<(), String> {
         if self.protocol == PROTOCOL {
             return Ok(());

@@ -1,38 +1,38 @@
-//! The control protocol: what `ofctl` and every other front-end say to the daemon, and its answers.
+//! The control protocol: the messages between `ofctl`, or another front-end, and the daemon.
 //!
-//! # The conversation
+//! # A session
 //!
-//! Client and daemon exchange [frames](frame): a length, a kind, a body. The client opens with its
-//! [`Hello`], the daemon answers with its own; then the client makes requests, one after the other.
-//! It need not wait for the daemon's `Hello` before the first request.
+//! Client and daemon exchange [frames](frame), which have a size, a kind and a body. The client sends its
+//! [`Hello`], and the daemon answers with its own. Then the client makes requests, one after the other. The client
+//! may send the first request before the daemon's `Hello` arrives.
 //!
 //! ```text
 //! client                                daemon
 //!   Hello ───────────────────────────────►
 //!   ◄─────────────────────────────── Hello
-//!   Request ─────────────────────────────►      [a small request: JSON]
-//!   Text* End ───────────────────────────►      [only where the request takes text]
-//!   ◄─────────────────────────────── Text*      [only where the request streams]
-//!   ◄─────────────────────────────── Reply      [JSON: the result, or a Refusal]
+//!   Request ─────────────────────────────►      [JSON]
+//!   Text* End ───────────────────────────►      [only if Operation::takes_text]
+//!   ◄─────────────────────────────── Text*      [only if the operation lists rules, groups, hosts ...]
+//!   ◄─────────────────────────────── Reply      [JSON: a Reply or a Refusal]
 //! ```
 //!
-//! Requests and replies are JSON. What comes by the million, rules, travels as text in chunks of
-//! whole lines, in both directions: it is written once, parsed once, and needs no memory of its size.
-//! A request with text is a transaction: everything takes effect or nothing does.
+//! Requests and replies are JSON. Lists of rules and groups, which can have a million entries, travel as text: in
+//! frames of whole lines, which sender and receiver handle one at a time, so that no side keeps the whole list in
+//! memory. A request with text is a transaction: either every line takes effect or none does.
 //!
-//! [`Operation::Monitor`] is the last request of its session. The reply comes first, and then text as events
-//! come, until the client closes the connection:
+//! [`Operation::Monitor`] is the last request of its session. The reply comes first. Text follows as events happen,
+//! until the client closes the connection:
 //!
 //! ```text
 //!   Request ─────────────────────────────►      [monitor]
-//!   ◄────────────────────────────── Reply      [from now on nothing is missed, or told to be]
-//!   ◄────────────────────────────── Text*      [as things happen; whole lines]
+//!   ◄────────────────────────────── Reply      [each later event is sent, or counted in EventRecord::Lost]
+//!   ◄────────────────────────────── Text*      [events, in whole lines]
 //! ```
 //!
-//! # What it does not do
+//! # I/O
 //!
-//! Nothing here opens a socket. [`frame`] works on bytes in memory; [`stream`] and [`Client`] on
-//! anything that reads and writes.
+//! This crate opens no socket. [`frame`] works on bytes in memory. [`stream`] and [`Client`] work on anything that
+//! implements `Read` and `Write`.
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -1,24 +1,24 @@
-//! Where the control socket is: the same rule for the daemon and for those who talk to it.
+//! The path of the control socket, which daemon and clients compute by the same rule.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// Names the folder of the socket, for both programs.
+/// The environment variable whose value overrides [`run_dir`], for daemon and clients.
 pub const RUNDIR_VARIABLE: &str = "SWITCH_RUNDIR";
 
-/// The socket's name in its folder.
+/// The file name of the socket in [`run_dir`].
 pub const SOCKET_NAME: &str = "switchd.sock";
 
-/// The folder with the socket: `$SWITCH_RUNDIR`, else `/run/switchd` for root, else
+/// The directory of the socket: `$SWITCH_RUNDIR`, else `/run/switchd` for root, else
 /// `$XDG_RUNTIME_DIR/switchd`, else `/tmp/switchd-UID`.
 pub fn run_dir() -> PathBuf {
-    // The owner of a process's entries in /proc is its effective user.
+    // The owner of /proc/self is the effective user of the process.
     let uid = std::fs::metadata("/proc/self").map_or(u32::MAX, |m| m.uid());
     run_dir_for(uid, |name| std::env::var_os(name))
 }
 
-/// The socket in [`run_dir`].
+/// The path of the socket: [`SOCKET_NAME`] in [`run_dir`].
 pub fn socket_path() -> PathBuf {
     run_dir().join(SOCKET_NAME)
 }

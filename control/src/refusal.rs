@@ -1,93 +1,93 @@
-//! Why a request was not carried out.
+//! [`Refusal`], the daemon's answer to a request that it did not carry out.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
-/// What kind of thing went wrong.
+/// The kind of a refusal, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// The text of a rule, match, group or setting is wrong.
+    /// The text of a rule, match, group or setting is not valid.
     Text,
-    /// The switch understood and refuses: table full, overlap, unknown group.
+    /// The text is valid, but the state of the switch forbids the change: table full, overlap, unknown group.
     Switch,
-    /// The bridge, port or entry does not exist.
+    /// The bridge, port or entry that the request names does not exist.
     NotFound,
-    /// A limit was reached: too many sessions, too much text.
+    /// The request would exceed a limit: too many sessions, too much text.
     Limit,
-    /// The request is not one of this protocol.
+    /// The message is no request of this protocol.
     Protocol,
-    /// The operating system refused.
+    /// A call to the operating system failed: no such device, no permission.
     System,
 }
 
-/// Why a request was not carried out. Nothing of it has taken effect.
+/// Why a request was not carried out. No part of the request has taken effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Refusal {
-    /// What kind of thing went wrong, for programs.
+    /// The kind of the refusal, for programs.
     pub reason: Reason,
-    /// What went wrong, for people, without the place.
+    /// What is wrong, for humans: lower case, without full stop, without the place.
     pub message: String,
-    /// What would be right, if the daemon has a good guess.
+    /// What the user can write or do instead; `None` if the daemon has no good guess.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The piece of the request's text that is wrong, if it is one.
+    /// The part of the request's text that is wrong; `None` if the request has no text, or no part of it is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<TextPlace>,
-    /// The error that OpenFlow has for it, if it has one.
+    /// The error that an OpenFlow switch would send; `None` if OpenFlow has none for this case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openflow: Option<OpenFlowError>,
 }
 
-/// A piece of the text of a request.
+/// A part of the text of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPlace {
-    /// The name that the client gave the text; absent if it gave none.
+    /// The name that the client gave the text ([`FlowMods::name`](crate::FlowMods::name)); `None` if it gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The line, counted from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// The whole line.
+    /// The line, without its line feed.
     pub text: String,
-    /// Bytes of the line that are wrong; empty if it is the whole line.
+    /// The wrong part of the line, as byte offsets; empty if the whole line is wrong.
     pub span: Range<usize>,
 }
 
 /// An error of the OpenFlow protocol, with the numbers of OpenFlow 1.3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFlowError {
-    /// Its name in the specification: `OFPFMFC_OVERLAP`.
+    /// The name in the specification: `OFPFMFC_OVERLAP`.
     pub name: String,
-    /// Number of its type (`OFPET_*`).
+    /// The error type (`OFPET_*`): 5 is `OFPET_FLOW_MOD_FAILED`.
     pub r#type: u16,
-    /// Its number within the type.
+    /// The error code, a number within the type.
     pub code: u16,
 }
 
 impl Refusal {
-    /// A refusal that has no more to say than a message.
+    /// A refusal with a message, and without hint, place and OpenFlow error.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), hint: None, place: None, openflow: None }
     }
 
-    /// Adds what would be right.
+    /// The same refusal with a hint.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Adds the piece of text that is wrong.
+    /// The same refusal with the part of the text that is wrong.
     pub fn with_place(self, place: TextPlace) -> Self {
         Self { place: Some(place), ..self }
     }
 
-    /// Adds the error that OpenFlow has for it.
+    /// The same refusal with the error that an OpenFlow switch would send.
     pub fn with_openflow(self, error: OpenFlowError) -> Self {
         Self { openflow: Some(error), ..self }
     }
 
-    /// For a terminal: the place and the message, the text with carets under the culprit, the hint.
+    /// The refusal for a terminal: place and message, the line with carets under the wrong part, and the hint.
     ///
     /// ```text
     /// flows.txt:12: nw_dst: "10.0.0.300" is not an IPv4 address or prefix
@@ -109,11 +109,11 @@ impl Refusal {
     }
 }
 
-/// Longest part of a line that is shown.
+/// How many characters of a line [`Refusal::render`] shows at most.
 const SHOWN: usize = 160;
 
 impl TextPlace {
-    /// Appends the line and, below it, the carets. Of a long line only the part around them.
+    /// Appends the line, and below it the carets. Of a long line only the part around the carets is shown.
     fn mark(&self, out: &mut String) {
         let is_cut = |b: &char| b.is_control();
         let columns = |range: Range<usize>| self.text.get(range).map_or(0, |t| t.chars().count());

@@ -1,4 +1,4 @@
-//! How the daemon answers.
+//! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
     Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, PacketOutRecord, PortRecord,
@@ -6,40 +6,40 @@ use crate::record::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The result of a request that was carried out; one that was not is answered by a
-/// [`Refusal`](crate::Refusal).
+/// The result of a request that was carried out. The documentation of each [`Operation`](crate::Operation) names the
+/// variant that answers it. A request that was not carried out is answered by a [`Refusal`](crate::Refusal).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reply {
-    /// The request was carried out, and there is no result.
+    /// The request was carried out and has no result.
     Done,
-    /// How many requests of the text were carried out, or how many entries were removed.
+    /// How many lines of the text were carried out, or how many entries were removed.
     Changed(u64),
-    /// How many entries were listed, in the text before this reply.
+    /// How many entries the text in front of this reply has.
     Listed(u64),
-    /// Sums over the rules that were asked for.
+    /// The sums of the counters of the requested rules.
     Aggregate(Aggregate),
-    /// All tables, from 0 to 253.
+    /// All tables of the bridge, in the order of their numbers 0 to 253.
     Tables(Vec<TableRecord>),
     /// All bridges, in the order in which they were added.
     Bridges(Vec<BridgeRecord>),
     /// The bridge and its ports.
     Switch(SwitchRecord),
-    /// The ports that were asked for.
+    /// The requested ports.
     Ports(Vec<PortRecord>),
-    /// Counters of the ports that were asked for.
+    /// The counters of the requested ports.
     PortStats(Vec<PortStatsRecord>),
-    /// What MAC learning did.
+    /// The counters of MAC learning.
     FdbStats(FdbStatsRecord),
-    /// What the caches of all workers did.
+    /// The counters of every worker's caches.
     Cache(CacheRecord),
-    /// What was dropped, by port and reason.
+    /// The counts of dropped frames, by port and reason.
     Drops(DropsRecord),
-    /// A packet's way through the tables.
+    /// The rules and actions that a packet meets on its way through the tables.
     Trace(TraceRecord),
-    /// What became of a packet that was made by hand.
+    /// The ports that sent the packet of a packet-out.
     PacketOut(PacketOutRecord),
-    /// What the threads do that forward, by their numbers.
+    /// The load of every worker thread, in the order of their numbers.
     Workers(Vec<WorkerRecord>),
 }

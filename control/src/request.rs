@@ -1,27 +1,31 @@
-//! What can be asked of the daemon.
+//! The requests that a client can make.
 
 use flow::types::OfVersion;
 use serde::{Deserialize, Serialize};
 
-/// A request: the operation and the bridge that it is about.
+/// A request of a client: an operation, and the bridge that it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// The bridge's name; `None` is the only bridge there is.
+    /// The name of the bridge. `None` is the only bridge of the switch; if there are several, operations on one
+    /// bridge are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// What is asked of the bridge.
+    /// The operation to carry out.
     pub operation: Operation,
 }
 
-/// What is asked. Each variant names the [`Reply`](crate::Reply) it is answered with; text that
-/// goes with a request or its answer is mentioned there, all others have none.
+/// An operation that the daemon carries out.
+///
+/// Each variant ends with the [`Reply`](crate::Reply) that answers it. *Text* says which text follows the request,
+/// and *Answer* which text precedes the reply; variants without these words have no text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Operation {
-    /// Changes rules, all or none. Text: one rule a line. [`Reply::Changed`](crate::Reply::Changed)
+    /// Adds, modifies or deletes rules in one transaction. Text: one rule a line.
+    /// [`Reply::Changed`](crate::Reply::Changed)
     FlowMods(FlowMods),
-    /// Makes the rules those of the text, all at once. Text: one rule a line.
+    /// Replaces all rules of the bridge by those of the text, in one transaction. Text: one rule a line.
     /// [`Reply::Changed`](crate::Reply::Changed)
     ReplaceFlows(FlowMods),
     /// Lists rules. Answer: text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
@@ -31,7 +35,8 @@ pub enum Operation {
     /// Lists the flow tables with their counters. [`Reply::Tables`](crate::Reply::Tables)
     DumpTables,
 
-    /// Changes groups, all or none. Text: one group a line. [`Reply::Changed`](crate::Reply::Changed)
+    /// Adds, modifies or deletes groups in one transaction. Text: one group a line.
+    /// [`Reply::Changed`](crate::Reply::Changed)
     GroupMods(GroupMods),
     /// Lists groups. Answer: text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
     DumpGroups(GroupQuery),
@@ -39,29 +44,29 @@ pub enum Operation {
     /// [`Reply::Listed`](crate::Reply::Listed)
     DumpGroupStats(GroupQuery),
 
-    /// Sends a packet that somebody made by hand. [`Reply::PacketOut`](crate::Reply::PacketOut)
+    /// Carries out actions on a packet that the request brings. [`Reply::PacketOut`](crate::Reply::PacketOut)
     PacketOut(PacketOutRequest),
 
     /// Adds a bridge without ports. [`Reply::Done`](crate::Reply::Done)
     AddBr {
-        /// Name of the bridge: one that a network device could have.
+        /// The name of the new bridge: 1 to 15 bytes, as of a network device.
         name: String,
-        /// 16 hexadecimal digits; `None` derives the datapath id from a MAC address.
+        /// The datapath id, 16 hexadecimal digits. `None` makes one from a port's MAC address or the machine's id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         datapath_id: Option<String>,
     },
     /// Removes a bridge with its ports, rules, groups and hosts. [`Reply::Done`](crate::Reply::Done)
     DelBr {
-        /// Name of the bridge.
+        /// The name of the bridge, which must exist.
         name: String,
     },
     /// Lists the bridges. [`Reply::Bridges`](crate::Reply::Bridges)
     ListBr,
-    /// Tells what is wanted of the switch: its bridges, their ports, and all settings. Answer: text, the file that
-    /// `switchd --config` starts from, or one JSON object of the same shape.
+    /// Writes the configuration of the switch: its bridges, their ports, and all settings. Answer: the file that
+    /// `switchd --config` reads, or one JSON object of the same structure.
     /// [`Reply::Listed`](crate::Reply::Listed)
     ShowConfig {
-        /// How the answer is written.
+        /// TOML or JSON.
         format: Format,
     },
 
@@ -69,25 +74,25 @@ pub enum Operation {
     Show,
     /// Lists the counters of ports. [`Reply::PortStats`](crate::Reply::PortStats)
     DumpPorts {
-        /// A port's name or number; `None` is all ports.
+        /// The name or number of a port; `None` is every port.
         port: Option<String>,
     },
-    /// Describes ports. [`Reply::Ports`](crate::Reply::Ports)
+    /// Lists settings and state of ports. [`Reply::Ports`](crate::Reply::Ports)
     DumpPortsDesc {
-        /// A port's name or number; `None` is all ports.
+        /// The name or number of a port; `None` is every port.
         port: Option<String>,
     },
-    /// Adds a port. [`Reply::Done`](crate::Reply::Done)
+    /// Adds a port to the bridge. [`Reply::Done`](crate::Reply::Done)
     AddPort {
-        /// As `switchd --port` takes it: `veth0`, `tap:tap0,tag=10`.
+        /// The device and the settings of the port, as `switchd --port` takes them: `veth0`, `tap:tap0,tag=10`.
         spec: String,
     },
-    /// Removes a port. [`Reply::Done`](crate::Reply::Done)
+    /// Removes a port from its bridge. [`Reply::Done`](crate::Reply::Done)
     DelPort {
         /// The port's name or number.
         port: String,
     },
-    /// Replaces the VLAN configuration of a port; what is not named returns to its default.
+    /// Replaces the VLAN configuration of a port. A setting that the request does not name gets its default.
     /// [`Reply::Done`](crate::Reply::Done)
     SetPort {
         /// The port's name or number.
@@ -101,68 +106,68 @@ pub enum Operation {
         port: String,
         /// The flag to change.
         flag: PortFlag,
-        /// Whether the flag is set from now on.
+        /// The flag's new value.
         on: bool,
     },
 
-    /// Lists the hosts that are known. Answer: text, one JSON
+    /// Lists the entries of the bridge's MAC table. Answer: one JSON
     /// [`FdbRecord`](crate::record::FdbRecord) a line. [`Reply::Listed`](crate::Reply::Listed)
     FdbShow,
-    /// Forgets learned addresses. [`Reply::Changed`](crate::Reply::Changed)
+    /// Removes learned entries from the MAC table. [`Reply::Changed`](crate::Reply::Changed)
     FdbFlush {
-        /// The port's name or number; `None` is all ports.
+        /// The port whose entries are removed, by name or number; `None` is every port.
         port: Option<String>,
     },
-    /// Adds an address that neither ages nor moves. [`Reply::Done`](crate::Reply::Done)
+    /// Adds a static entry to the MAC table, which neither ages nor moves. [`Reply::Done`](crate::Reply::Done)
     FdbAdd {
-        /// Name or number of the port where the address is.
+        /// The host's port, by name or number.
         port: String,
-        /// The VLAN it is in, from 0 (no tag) to 4095.
+        /// The host's VLAN, 0 (no tag) to 4095.
         vlan: u16,
-        /// The address: `02:00:00:00:00:01`.
+        /// The host's MAC address: `02:00:00:00:00:01`.
         mac: String,
     },
-    /// Removes an address of either kind. [`Reply::Done`](crate::Reply::Done)
+    /// Removes an entry from the MAC table, learned or static. [`Reply::Done`](crate::Reply::Done)
     FdbDel {
-        /// The VLAN it is in, from 0 (no tag) to 4095.
+        /// The host's VLAN, 0 (no tag) to 4095.
         vlan: u16,
-        /// The address: `02:00:00:00:00:01`.
+        /// The host's MAC address: `02:00:00:00:00:01`.
         mac: String,
     },
-    /// Counts what MAC learning did. [`Reply::FdbStats`](crate::Reply::FdbStats)
+    /// Shows the counters of MAC learning. [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbStats,
 
-    /// Counts what the workers' caches did. [`Reply::Cache`](crate::Reply::Cache)
+    /// Shows the counters of every worker's caches. [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
-    /// Lists the flows in the caches. Answer: text as [`Format`] says.
+    /// Lists cached flows. Answer: text as [`Format`] says.
     /// [`Reply::Listed`](crate::Reply::Listed)
     DumpCachedFlows(CachedFlowQuery),
-    /// Lists why frames were dropped. [`Reply::Drops`](crate::Reply::Drops)
+    /// Counts dropped frames by port and reason. [`Reply::Drops`](crate::Reply::Drops)
     Drops,
-    /// Follows a packet through the tables. [`Reply::Trace`](crate::Reply::Trace)
+    /// Follows a packet through the tables without sending it. [`Reply::Trace`](crate::Reply::Trace)
     Trace(TraceQuery),
-    /// Changes the limits of MAC learning that are given.
+    /// Changes the limits of the bridge's MAC table.
     /// [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbConfigure {
-        /// Seconds until a silent host is forgotten; `None` leaves it.
+        /// Seconds after which the entry of a silent host is removed; `None` leaves the limit as it is.
         ageing: Option<u64>,
-        /// Hosts that are remembered at most; `None` leaves it.
+        /// How many entries the table holds at most; `None` leaves the limit as it is.
         entries: Option<u64>,
     },
-    /// Tells what the threads do that forward. [`Reply::Workers`](crate::Reply::Workers)
+    /// Shows the load of the worker threads. [`Reply::Workers`](crate::Reply::Workers)
     Workers,
-    /// Tells what happens from now on. [`Reply::Done`](crate::Reply::Done), and then, until the client closes
-    /// the connection: text as [`Format`] says, one event a line, in JSON an
+    /// Subscribes to events. [`Reply::Done`](crate::Reply::Done), and behind it, until the client closes the
+    /// connection, text as [`Format`] says: one event a line, in JSON an
     /// [`EventRecord`](crate::record::EventRecord). The session takes no further request. Without
-    /// [`Request::bridge`] it is about every bridge.
+    /// [`Request::bridge`], the events of every bridge are sent.
     Monitor(MonitorQuery),
-    /// Returns when all packets that were received before are in the counters of their rules.
+    /// Waits until the counters of rules include every packet that was received before the request.
     /// [`Reply::Done`](crate::Reply::Done)
     Sync,
 }
 
 impl Operation {
-    /// The request's word in JSON, for messages.
+    /// The operation's name in JSON, such as `dump_flows`, for messages.
     pub fn name(&self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(name)) => name,
@@ -171,73 +176,73 @@ impl Operation {
         }
     }
 
-    /// Whether text follows the request, up to [`Kind::End`](crate::frame::Kind::End).
+    /// Whether frames of text follow the request, ended by a [`Kind::End`](crate::frame::Kind::End).
     pub fn takes_text(&self) -> bool {
         matches!(self, Self::FlowMods(_) | Self::ReplaceFlows(_) | Self::GroupMods(_))
     }
 }
 
-/// What happens to the rules of a text.
+/// What the lines of a text of rules do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowCommand {
-    /// The rules are added; one with the same match and priority is replaced.
+    /// A line adds a rule. A rule with the same table, match and priority is replaced.
     #[default]
     Add,
-    /// The rules that a line's match covers get its actions.
+    /// A line gives its actions to every rule that its match covers.
     Modify,
-    /// The rule with exactly a line's match and priority gets its actions.
+    /// A line gives its actions to the rule with the same match and priority.
     ModifyStrict,
-    /// The rules that a line's match covers are deleted; an empty line covers every rule.
+    /// A line deletes every rule that its match covers. An empty line deletes every rule.
     Delete,
-    /// The rule with exactly a line's match and priority is deleted.
+    /// A line deletes the rule with the same match and priority.
     DeleteStrict,
 }
 
-/// A transaction on rules: the text that follows holds in full, or changes nothing.
+/// A transaction on rules. The text behind the request has the rules; either every line takes effect or none does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowMods {
-    /// What to do with lines that do not begin with a command of their own.
+    /// What a line does that does not begin with a command.
     pub command: FlowCommand,
-    /// The text is a file: lines may begin with `add`, `modify`, `modify_strict`, `delete` or
-    /// `delete_strict`, and those with nothing but a comment are skipped. Otherwise it is one rule.
+    /// Whether the text is a file. Lines of a file may begin with `add`, `modify`, `modify_strict`, `delete` or
+    /// `delete_strict`, and empty lines and comments are skipped. Otherwise the text is a single rule.
     pub file: bool,
-    /// The OpenFlow version whose dialect the text is in.
+    /// The OpenFlow version (`-O`) in which the rules are read.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// Text that Open vSwitch takes and silently alters is taken likewise, not refused.
+    /// Whether text that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
     pub lenient: bool,
-    /// What the text is called in messages: `flows.txt`.
+    /// The name of the text in error messages, such as `flows.txt`; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// How a list is written.
+/// The notation of an answer's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// The lines that people read.
+    /// Lines as `ovs-ofctl` prints them, for humans.
     #[default]
     Text,
-    /// One JSON record a line.
+    /// One JSON record a line, for programs.
     Json,
 }
 
-/// Which rules, and how to show them.
+/// A request for rules: which ones, and how they are printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowQuery {
-    /// `tcp,table=1`, `cookie=0x1/-1`, `out_port=2`; empty is every rule.
+    /// Selects rules as a deletion does: `tcp,table=1`, `cookie=0x1/-1`, `out_port=2`. Empty selects every rule.
     pub filter: String,
-    /// The OpenFlow version whose dialect the filter and the answer are in.
+    /// The OpenFlow version (`-O`) in which the filter is read and the rules are printed.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// How the list is written.
+    /// The notation of the rules.
     pub format: Format,
-    /// Ports appear with their names instead of their numbers.
+    /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
-    /// Counters and ages are shown, too.
+    /// In text, whether rules have `duration=`, `n_packets=` and `n_bytes=`.
     pub stats: bool,
-    /// `idle_age` and `hard_age` are shown, too.
+    /// In text with `stats`, whether rules have `idle_age=` and `hard_age=`.
     pub ages: bool,
 }
 
@@ -254,51 +259,51 @@ impl Default for FlowQuery {
     }
 }
 
-/// Which cached flows, and how to show them.
+/// A request for cached flows: which ones, and how they are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CachedFlowQuery {
-    /// A match: flows that its packets may belong to are listed. Empty is every flow.
+    /// A match. A cached flow is listed if packets of the match may belong to it. Empty lists every flow.
     pub filter: String,
-    /// How the list is written.
+    /// The notation of the flows.
     pub format: Format,
-    /// Ports appear with their names instead of their numbers.
+    /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
-    /// Each flow comes with what made its translation look at its bits.
+    /// Whether each flow comes with the reasons why it depends on its bits.
     pub why: bool,
 }
 
-/// Which events, and how to tell them.
+/// A request for events: which ones, and how they are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MonitorQuery {
-    /// Kinds of events; none is all.
+    /// The kinds of events; an empty list is every kind.
     pub kinds: Vec<EventKind>,
-    /// The dialect of rules and groups.
+    /// The OpenFlow version (`-O`) in which rules and groups are printed.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// How they are written.
+    /// The notation of the events.
     pub format: Format,
-    /// Port names instead of numbers.
+    /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
 }
 
-/// What an event is about.
+/// The kind of an event, by the entry that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// Rules that are added, changed or removed.
+    /// `flows`: a rule was added, modified or deleted.
     Flows,
-    /// Groups that are added, changed or removed.
+    /// `groups`: a group was added, modified or deleted.
     Groups,
-    /// Ports that are added, changed or removed.
+    /// `ports`: a port was added, modified or deleted.
     Ports,
-    /// Hosts that are learned, move or are forgotten.
+    /// `hosts`: an entry of a MAC table was learned, moved, added or deleted.
     Hosts,
-    /// Bridges that are added or removed.
+    /// `bridges`: a bridge was added or deleted.
     Bridges,
 }
 
 impl EventKind {
-    /// All kinds with their words.
+    /// Every kind with the word by which `ofctl monitor` names it.
     pub const NAMES: [(Self, &str); 5] = [
         (Self::Flows, "flows"),
         (Self::Groups, "groups"),
@@ -307,113 +312,113 @@ impl EventKind {
         (Self::Bridges, "bridges"),
     ];
 
-    /// The kind with this word.
+    /// The kind that a word of [`EventKind::NAMES`] names; `None` for any other word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::NAMES.into_iter().find(|(_, name)| *name == word).map(|(kind, _)| kind)
     }
 }
 
-/// What happens to the groups of a text.
+/// What the lines of a text of groups do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupCommand {
-    /// The groups are added; it is an error if one exists.
+    /// A line adds a group, which must not exist.
     #[default]
     Add,
-    /// The groups replace those of the same number; it is an error if one does not exist.
+    /// A line replaces a group, which must exist.
     Modify,
-    /// The groups replace those of the same number, or are added.
+    /// A line replaces a group if it exists, else adds it.
     AddOrModify,
-    /// The groups are deleted with the rules that use them; an empty line deletes every group.
+    /// A line deletes a group and the rules that use it. An empty line deletes every group.
     Delete,
-    /// The buckets of a line are added to those of its group.
+    /// A line puts buckets into a group, which must exist.
     InsertBuckets,
-    /// The buckets that a line names are removed from its group.
+    /// A line takes buckets out of a group, which must exist.
     RemoveBuckets,
 }
 
-/// A transaction on groups: the text that follows holds in full, or changes nothing.
+/// A transaction on groups. The text behind the request has the groups; either every line takes effect or none does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMods {
-    /// What to do with lines that do not begin with a command of their own.
+    /// What a line does that does not begin with a command.
     pub command: GroupCommand,
-    /// The text is a file, as with [`FlowMods::file`].
+    /// Whether the text is a file. Lines of a file may begin with a command, and empty lines and comments are
+    /// skipped. Otherwise the text is a single group.
     pub file: bool,
-    /// The OpenFlow version whose dialect the text is in.
+    /// The OpenFlow version (`-O`) in which the groups are read.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// What Open vSwitch alters silently is taken, as with [`FlowMods::lenient`].
+    /// Whether text that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
     pub lenient: bool,
-    /// What the text is called in messages, as with [`FlowMods::name`].
+    /// The name of the text in error messages, such as `groups.txt`; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// A packet to send, as `ofctl packet-out` does.
+/// A packet and the actions to carry out on it, as `ofctl packet-out` takes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketOutRequest {
-    /// Where it comes in, its bytes, and what to do with it:
-    /// `in_port=1,packet=ffffffffffff02...,actions=TABLE`.
+    /// Ingress port, bytes and actions of the packet: `in_port=1,packet=ffffffffffff02...,actions=TABLE`.
     pub text: String,
-    /// The OpenFlow version whose dialect the text is in.
+    /// The OpenFlow version (`-O`) in which the text is read.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// What Open vSwitch alters silently is taken, as with [`FlowMods::lenient`].
+    /// Whether text that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
     pub lenient: bool,
 }
 
-/// A packet to follow, and how to tell of it.
+/// A packet to trace, and how the trace is printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceQuery {
-    /// The packet, as a match: `in_port=1,tcp,nw_dst=10.0.0.1`. With `packet` it says where that
-    /// comes in, with `from` and `to` what is not known of these.
+    /// The packet as a match: `in_port=1,tcp,nw_dst=10.0.0.1`. If `packet` is given, this has only the ingress
+    /// port. If `from` and `to` are given, this has the fields that do not follow from the two hosts.
     pub flow: String,
-    /// The packet itself, as hexadecimal digits.
+    /// The bytes of the packet in hexadecimal; `None` composes the packet from `flow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packet: Option<String>,
-    /// The host that sends it: a MAC address that was learned, or an IP address.
+    /// The sending host: a MAC address of the MAC table, or an IP address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The host that it is for, named in the same ways.
+    /// The receiving host, named as `from` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Each step comes with a sentence, and each look-up with the rules that lost.
+    /// Whether each step comes with a sentence, and each lookup with the rules that lost.
     #[serde(default)]
     pub explain: bool,
-    /// The OpenFlow version whose dialect the answer is in.
+    /// The OpenFlow version (`-O`) in which the trace is printed.
     #[serde(default, with = "crate::version")]
     pub version: OfVersion,
-    /// Ports appear with their names instead of their numbers.
+    /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
 }
 
-/// Which groups, and how to show them.
+/// A request for groups: which ones, and how they are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupQuery {
-    /// The number of one group; `None` is all groups.
+    /// The number of a group; `None` is every group.
     pub group: Option<u32>,
-    /// The OpenFlow version whose dialect the answer is in.
+    /// The OpenFlow version (`-O`) in which the groups are printed.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// How the list is written.
+    /// The notation of the groups.
     pub format: Format,
-    /// Ports appear with their names instead of their numbers.
+    /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
 }
 
-/// What a port can be told not to do (`OFPPC_*` in OpenFlow).
+/// A flag that restricts what a port does (OpenFlow `OFPPC_*`), which `ofctl mod-port` sets and clears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PortFlag {
-    /// The port is set down, and its device with it.
+    /// `OFPPC_PORT_DOWN`: the port neither receives nor sends, and its device is set down.
     Down,
-    /// Frames that it receives are dropped.
+    /// `OFPPC_NO_RECV`: frames that the port receives are dropped.
     NoReceive,
-    /// FLOOD and NORMAL's floods leave it out.
+    /// `OFPPC_NO_FLOOD`: `FLOOD`, and floods of `NORMAL`, leave the port out.
     NoFlood,
-    /// Nothing is sent through it.
+    /// `OFPPC_NO_FWD`: frames that rules send to the port are dropped.
     NoForward,
-    /// Table misses of its packets are not reported to a controller.
+    /// `OFPPC_NO_PACKET_IN`: table misses of the port's packets cause no packet-ins.
     NoPacketIn,
 }
 

@@ -1,42 +1,43 @@
-//! Frames over anything that reads and writes: used by both sides of a session.
+//! Sends and receives frames over anything that implements `Write` and `Read`. Client and daemon both use this
+//! module.
 
 use crate::frame::{self, Decoder, FrameError, Kind, MAX_BODY, TEXT_SIZE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Read, Write};
 
-/// The conversation cannot go on.
+/// Why a session is over.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The peer is gone, or did not read or write for too long.
+    /// Reading from or writing to the connection failed, or the peer exceeded a timeout of the connection.
     #[error("the control connection failed")]
     Io(#[from] io::Error),
-    /// The peer closed the connection in the middle of a message, or before answering.
+    /// The peer closed the connection inside a frame, or before it answered a request.
     #[error("the control connection ended in the middle of the conversation")]
     CutOff,
-    /// The peer does not speak this protocol.
+    /// The peer sent bytes that are no frame of this protocol.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// A body is not the JSON that its kind promises.
+    /// The body of a frame is not the JSON that frames of its kind have.
     #[error("a message of the control protocol cannot be read")]
     Json(#[from] serde_json::Error),
-    /// A message of another kind was due.
+    /// The peer sent a frame of this kind where the protocol wants another kind.
     #[error("a message of kind {0:?} came out of turn")]
     OutOfTurn(Kind),
-    /// The peer speaks another version of the protocol; the text is for the user.
+    /// The peer speaks another version of the protocol. The text is [`Hello::check`](crate::Hello::check)'s.
     #[error("{0}")]
     Version(String),
 }
 
 impl StreamError {
-    /// Whether the peer did not read or write for as long as the connection allows.
+    /// Whether the peer exceeded a timeout of the connection.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Io(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 }
 
-/// Takes frames from a byte stream.
+/// Receives frames from a byte stream.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     from: R,
@@ -45,21 +46,21 @@ pub struct FrameReader<R> {
 }
 
 impl<R: Read> FrameReader<R> {
-    /// A reader that has received nothing yet and refuses bodies longer than `max_body`, until
-    /// [`FrameReader::set_max_body`].
+    /// A reader at the beginning of a stream, which refuses bodies of more than `max_body` bytes until
+    /// [`FrameReader::set_max_body`] is called.
     pub fn new(from: R, max_body: usize) -> Self {
         Self { from, decoder: Decoder::new(max_body), space: vec![0; 64 << 10].into() }
     }
 
-    /// Changes the size of the bodies that are refused, in bytes.
+    /// Changes the size of the largest body that is accepted, in bytes. [`MAX_BODY`] remains the limit.
     pub fn set_max_body(&mut self, max_body: usize) {
         self.decoder.set_max_body(max_body.min(MAX_BODY));
     }
 
-    /// The next frame; `None` if the stream ended before it began.
+    /// Waits for the next frame; `None` if the stream ended at the end of a frame.
     ///
     /// # Errors
-    /// The stream failed, ended inside a frame, or holds something else than frames.
+    /// The stream failed, ended inside a frame, or has bytes that are no frame.
     pub fn next_frame(&mut self) -> Result<Option<(Kind, &[u8])>, StreamError> {
         while !self.decoder.has_frame()? {
             let n = match self.from.read(&mut self.space) {
@@ -78,10 +79,11 @@ impl<R: Read> FrameReader<R> {
         Ok(self.decoder.next_frame()?)
     }
 
-    /// The body of the next frame, which has to be of this kind.
+    /// Waits for the next frame, which has to be of the wanted kind, and parses its JSON body.
     ///
     /// # Errors
-    /// As [`FrameReader::next_frame`]; it is of another kind; it is not a `T`.
+    /// As [`FrameReader::next_frame`]. Also, the stream has ended, the frame is of another kind, or its body is no
+    /// `T`.
     pub fn expect<T: DeserializeOwned>(&mut self, wanted: Kind) -> Result<T, StreamError> {
         match self.next_frame()? {
             Some((kind, body)) if kind == wanted => Ok(serde_json::from_slice(body)?),
@@ -91,7 +93,7 @@ impl<R: Read> FrameReader<R> {
     }
 }
 
-/// Puts frames into a byte stream.
+/// Sends frames to a byte stream, many of them with one system call.
 #[derive(Debug)]
 pub struct FrameWriter<W> {
     to: W,
@@ -99,15 +101,15 @@ pub struct FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// A writer that sends nothing before the first [`FrameWriter::flush`].
+    /// A writer that has no frames yet.
     pub fn new(to: W) -> Self {
         Self { to, bytes: Vec::new() }
     }
 
-    /// Adds a frame, and sends what has gathered once that is much.
+    /// Adds a frame to the buffer, and sends the buffer if it has [`TEXT_SIZE`] bytes or more.
     ///
     /// # Errors
-    /// The body is too long, or the stream failed.
+    /// The body is longer than [`MAX_BODY`], and the frame was not added; or the stream failed.
     pub fn put(&mut self, kind: Kind, body: &[u8]) -> Result<(), StreamError> {
         frame::encode(&mut self.bytes, kind, body)?;
         if self.bytes.len() >= TEXT_SIZE {
@@ -124,10 +126,10 @@ impl<W: Write> FrameWriter<W> {
         self.put(kind, &serde_json::to_vec(value)?)
     }
 
-    /// Sends what has gathered.
+    /// Sends the frames in the buffer and flushes the stream.
     ///
     /// # Errors
-    /// The stream failed.
+    /// The stream failed. A part of the frames may have been sent, so the session is over.
     pub fn flush(&mut self) -> Result<(), StreamError> {
         self.to.write_all(&self.bytes)?;
         self.bytes.clear();

@@ -1,9 +1,9 @@
-//! Names of OpenFlow versions, in text and in requests.
+//! The names of OpenFlow versions (`OpenFlow13`), as `-O` takes them and as requests carry them in JSON.
 
 use flow::types::OfVersion;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// All versions with the names that `-O` takes.
+/// Every version with its name. A version's discriminant is its index.
 pub const NAMES: [(OfVersion, &str); 6] = [
     (OfVersion::OpenFlow10, "OpenFlow10"),
     (OfVersion::OpenFlow11, "OpenFlow11"),
@@ -13,25 +13,28 @@ pub const NAMES: [(OfVersion, &str); 6] = [
     (OfVersion::OpenFlow15, "OpenFlow15"),
 ];
 
-/// The name of a version.
+/// The name of a version: `OpenFlow13`.
 pub fn name(version: OfVersion) -> &'static str {
     NAMES[version as usize].1
 }
 
-/// The version with this name, whatever the case.
+/// The version with this name, in upper or lower case; `None` if there is none.
 pub fn parse(text: &str) -> Option<OfVersion> {
     NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(version, _)| *version)
 }
 
-/// Writes a version by its name, for serde's `with`.
+/// Serializes a version as its name (`#[serde(with = "crate::version")]`).
 pub(crate) fn serialize<S: Serializer>(version: &OfVersion, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(name(*version))
 }
 
-/// Reads a version by its name, for serde's `with`.
+/// Deserializes a version from its name (`#[serde(with = "crate::version")]`).
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<OfVersion, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-    parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no OpenFlow version")))
+    parse(&text).ok_or_else(|| {
+        let names = NAMES.map(|(_, name)| name).join(", ");
+        serde::de::Error::custom(format!("{text:?} is no OpenFlow version: use one of {names}"))
+    })
 }
 
 #[cfg(test)]

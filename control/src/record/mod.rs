@@ -1,0 +1,458 @@
+//! The records in the daemon's answers: one structure for each kind of entry.
+//!
+//! `ofctl --json` prints these records, so the names of their fields are part of the user interface. Cookies and datapath
+//! ids, which need all of their 64 bits, are hexadecimal text: many JSON parsers round numbers above 2^53. A field that is
+//! `None` or empty is left out of the JSON where its serde attribute says so.
+
+mod event;
+mod trace;
+
+pub use event::{EventRecord, HostEventRecord, PortEventRecord};
+pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
+
+use serde::{Deserialize, Serialize};
+
+/// A rule of a flow table, with its counters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowRecord {
+    /// The rule's cookie in hexadecimal: `0x2a`.
+    pub cookie: String,
+    /// The rule's table, 0 to 253.
+    pub table: u8,
+    /// The rule's priority. Of the rules that match a packet, the one with the highest priority is carried out.
+    pub priority: u16,
+    /// The rule's match, without the priority: `tcp,in_port=1`.
+    pub r#match: String,
+    /// The rule's actions, as `add-flow` takes them: `mod_tp_dst:80,output:2`.
+    pub actions: String,
+    /// How many packets the rule has matched, including those that a cached flow forwarded.
+    pub n_packets: u64,
+    /// Bytes of these packets, Ethernet headers included.
+    pub n_bytes: u64,
+    /// Seconds since the rule was added.
+    pub duration: f64,
+    /// The rule expires after this many seconds without a packet; 0 means never.
+    pub idle_timeout: u16,
+    /// The rule expires this many seconds after it was added; 0 means never.
+    pub hard_timeout: u16,
+    /// Seconds since the rule last matched a packet, or since it was added if it never did.
+    pub idle_age: u64,
+    /// Seconds since the rule was added or last modified.
+    pub hard_age: u64,
+    /// Rank of the rule when a full table evicts rules: a rule of lower importance goes first (OpenFlow 1.4).
+    pub importance: u16,
+    /// The flags that are set, as `add-flow` takes them: `send_flow_rem`, `reset_counts`.
+    pub flags: Vec<String>,
+    /// The rule's name, which no other rule of the bridge has; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The rule's label, which several rules may share; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// The sums of the counters of the rules that a filter selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// How many packets these rules have matched.
+    pub packet_count: u64,
+    /// Bytes of these packets, Ethernet headers included.
+    pub byte_count: u64,
+    /// How many rules the filter selects.
+    pub flow_count: u64,
+}
+
+/// The counters of a flow table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// The number of the table, 0 to 253.
+    pub table: u8,
+    /// How many rules the table has now.
+    pub active: u64,
+    /// How many packets were looked up in the table, including those that a cached flow forwarded.
+    pub lookup: u64,
+    /// How many of these packets a rule matched.
+    pub matched: u64,
+    /// How many rules the table can have.
+    pub max_entries: u64,
+}
+
+/// An OpenFlow group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// The number by which `group:ID` names the group.
+    pub group_id: u32,
+    /// The type of the group: `all`, `select`, `indirect` or `ff`.
+    pub r#type: String,
+    /// The buckets, in the order in which a group of type `ff` tries them.
+    pub buckets: Vec<BucketRecord>,
+    /// The group as text, as `add-group` takes it.
+    pub text: String,
+}
+
+/// A bucket of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketRecord {
+    /// The number of the bucket, unique in its group.
+    pub bucket_id: u32,
+    /// In a group of type `select`, the bucket's share of the flows: a bucket of weight 2 gets twice as many as one of
+    /// weight 1. In other groups 0.
+    pub weight: u16,
+    /// The bucket is alive while this port is up; `None` watches no port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch_port: Option<String>,
+    /// The bucket is alive while this group has a live bucket; `None` watches no group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch_group: Option<u32>,
+    /// The actions that are carried out on a packet of the bucket.
+    pub actions: String,
+}
+
+/// The counters of a group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatsRecord {
+    /// The number of the group.
+    pub group_id: u32,
+    /// Seconds since the group was added.
+    pub duration: f64,
+    /// How many rules and groups use this group.
+    pub ref_count: u32,
+    /// How many packets went into the group.
+    pub packet_count: u64,
+    /// Bytes of these packets, Ethernet headers included.
+    pub byte_count: u64,
+    /// The counters of the buckets, in the order of the buckets.
+    pub buckets: Vec<BucketStatsRecord>,
+}
+
+/// The counters of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketStatsRecord {
+    /// How many packets the bucket got.
+    pub packet_count: u64,
+    /// Bytes of these packets, Ethernet headers included.
+    pub byte_count: u64,
+}
+
+/// A bridge, as `ofctl list-br` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeRecord {
+    /// The name of the bridge.
+    pub bridge: String,
+    /// The bridge's identifier in OpenFlow: 16 hexadecimal digits.
+    pub datapath_id: String,
+    /// How many ports the bridge has.
+    pub ports: u64,
+}
+
+/// A bridge with its ports, as `ofctl show` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchRecord {
+    /// The name of the bridge.
+    pub bridge: String,
+    /// The bridge's identifier in OpenFlow: 16 hexadecimal digits.
+    pub datapath_id: String,
+    /// How many flow tables the bridge has.
+    pub n_tables: u16,
+    /// The ports of the bridge, in the order of their numbers.
+    pub ports: Vec<PortRecord>,
+    /// The memory of the receive rings of all bridges.
+    #[serde(default)]
+    pub ring_memory: RingMemoryRecord,
+}
+
+/// The memory of the receive rings of the whole process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingMemoryRecord {
+    /// Size of all receive rings together, in bytes.
+    pub used: u64,
+    /// The limit in bytes that `switchd --ring-memory` set for them.
+    pub budget: u64,
+}
+
+/// A port with its settings and its state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRecord {
+    /// The OpenFlow number by which rules name the port.
+    pub port: u16,
+    /// The name of the port, unique in the switch.
+    pub name: String,
+    /// The MAC address of the port's device: `02:00:00:00:00:01`.
+    pub mac: String,
+    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch` or `dummy`.
+    pub kind: String,
+    /// The flags that `mod-port` has set, in the words of OpenFlow: `PORT_DOWN`, `NO_FLOOD`.
+    pub config: Vec<String>,
+    /// The state of the port in the words of OpenFlow: `LINK_DOWN`, and with OpenFlow 1.1 and later `LIVE`.
+    pub state: Vec<String>,
+    /// The largest Ethernet payload that the device sends, in bytes; `None` if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The VLAN settings that differ from the defaults, as `set-port` takes them.
+    pub vlan: String,
+    /// `shielded` or `exposed`: whether the host's own network stack is kept from the port's frames or sees them. `None`
+    /// for ports that are no device of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_stack: Option<String>,
+    /// The receive ring: `4096 slots of 2048 bytes, 8.0 MiB`. `None` for ports without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_ring: Option<String>,
+    /// Why the port does not work, for humans; `None` if it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The counters of a port (`ofctl dump-ports`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PortStatsRecord {
+    /// The port's OpenFlow number.
+    pub port: u16,
+    /// The port's name.
+    pub name: String,
+    /// Frames that the port received, including those that the switch dropped later.
+    pub rx_packets: u64,
+    /// Bytes of these frames.
+    pub rx_bytes: u64,
+    /// Frames that were lost before the switch read them, because the receive ring was full.
+    pub rx_dropped: u64,
+    /// Frames that the kernel handed over and that could not be read.
+    pub rx_errors: u64,
+    /// Frames that the port has sent.
+    pub tx_packets: u64,
+    /// Bytes of these frames.
+    pub tx_bytes: u64,
+    /// Frames that the port did not send because its queue was full or its link was down.
+    pub tx_dropped: u64,
+    /// Frames that the port cannot send, for example because they are too long.
+    pub tx_errors: u64,
+    /// Seconds since the port was added.
+    pub duration: f64,
+}
+
+/// An entry of a MAC table (`ofctl fdb-show`): the port and VLAN of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbRecord {
+    /// The OpenFlow number of the host's port.
+    pub port: u16,
+    /// The name of the host's port.
+    pub name: String,
+    /// The host's VLAN; 0 if its frames have no tag.
+    pub vlan: u16,
+    /// The host's MAC address: `02:00:00:00:00:01`.
+    pub mac: String,
+    /// Seconds since the host's last frame; `None` for a static entry, which does not age.
+    pub age: Option<u64>,
+}
+
+/// The counters of MAC learning (`ofctl fdb-stats`), since the bridge was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbStatsRecord {
+    /// How many entries the MAC table has now, static ones included.
+    pub current: u64,
+    /// How many of them are static: a user added them, and they neither age nor move.
+    pub r#static: u64,
+    /// How many entries the table can have.
+    pub max: u64,
+    /// How many times a host was learned that the table did not have.
+    pub learned: u64,
+    /// How many entries were removed because their host was silent for `ageing` seconds.
+    pub expired: u64,
+    /// How many entries were removed from a full table to make room for new ones.
+    pub evicted: u64,
+    /// How many times a host was seen at another port than before.
+    pub moved: u64,
+    /// Seconds after which the entry of a silent host is removed.
+    #[serde(default)]
+    pub ageing: u64,
+}
+
+/// The counters of all caches (`ofctl cache-show`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheRecord {
+    /// How many flows all workers together have cached now.
+    pub flows: u64,
+    /// The counters of each worker, in the order of their numbers.
+    pub workers: Vec<CacheCounts>,
+}
+
+/// The counters of one worker's caches. Each received packet counts in one of the first four.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheCounts {
+    /// Packets whose cached flow was found by a signature.
+    pub hits: u64,
+    /// Packets whose cached flow was found by probing masks.
+    pub probe_hits: u64,
+    /// Packets without a cached flow, which were translated.
+    pub misses: u64,
+    /// Packets without a cached flow, which were dropped because their port had used up its budget of translations.
+    pub refused: u64,
+
+    /// How many signatures the cache can hold.
+    pub signatures: u64,
+    /// How many signatures were written into the cache.
+    pub admissions: u64,
+    /// How many signatures were overwritten by those of other flows.
+    pub signature_evictions: u64,
+
+    /// How many flows are cached now.
+    pub flows: u64,
+    /// How many flows the cache can hold.
+    pub max_flows: u64,
+    /// How many flows were removed from a full cache to make room for new ones.
+    pub evictions: u64,
+    /// How many different masks the cached flows have.
+    pub masks: u64,
+    /// How many of these masks a packet without signature is probed with.
+    pub active_masks: u64,
+
+    /// How many times a cached flow was older than a change, and the change did not concern the flow.
+    pub restamps: u64,
+    /// How many times a cached flow was translated again because of a change.
+    pub retranslations: u64,
+    /// How many of these translations gave the same verdict as before.
+    pub revalidated: u64,
+
+    /// How many translations of new flows a port may cause in a second while established traffic is protected; 0 sets
+    /// no limit.
+    pub budget_rate: u64,
+    /// How many translations of new flows a port may cause at once, after a time without any.
+    pub budget_burst: u64,
+    /// How many translations were charged to budgets.
+    pub budget_used: u64,
+    /// Whether the budget is in force now, because established traffic has to be protected.
+    pub protecting: bool,
+}
+
+impl CacheCounts {
+    /// The sums of the counters of two workers. Of the budget's limits, which are set for each worker, the larger one.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            hits: self.hits + other.hits,
+            probe_hits: self.probe_hits + other.probe_hits,
+            misses: self.misses + other.misses,
+            refused: self.refused + other.refused,
+            signatures: self.signatures + other.signatures,
+            admissions: self.admissions + other.admissions,
+            signature_evictions: self.signature_evictions + other.signature_evictions,
+            flows: self.flows + other.flows,
+            max_flows: self.max_flows + other.max_flows,
+            evictions: self.evictions + other.evictions,
+            masks: self.masks + other.masks,
+            active_masks: self.active_masks + other.active_masks,
+            restamps: self.restamps + other.restamps,
+            retranslations: self.retranslations + other.retranslations,
+            revalidated: self.revalidated + other.revalidated,
+            budget_rate: self.budget_rate.max(other.budget_rate),
+            budget_burst: self.budget_burst.max(other.budget_burst),
+            budget_used: self.budget_used + other.budget_used,
+            protecting: self.protecting || other.protecting,
+        }
+    }
+}
+
+/// A cached flow: the verdict about all packets that agree in the bits of a mask.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CachedFlowRecord {
+    /// The number of the worker whose cache has the flow.
+    pub worker: u32,
+    /// The packets of the flow, in the notation of `ovs-dpctl dump-flows`:
+    /// `recirc_id(0),in_port(1),eth_type(0x0806)`.
+    pub flow: String,
+    /// How many packets the flow has forwarded or dropped.
+    pub n_packets: u64,
+    /// Bytes of these packets.
+    pub n_bytes: u64,
+    /// Seconds since the last packet; `None` if there was none.
+    pub used: Option<f64>,
+    /// Seconds since the flow was cached.
+    pub age: f64,
+    /// The datapath actions, in the notation of `ovs-dpctl dump-flows`: `set(eth(dst=02:00:00:00:00:01)),2`.
+    pub actions: String,
+    /// Why packets of the flow are dropped; `None` if they are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<DropCause>,
+    /// Why the flow depends on its bits; empty unless the request asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<ReasonRecord>,
+}
+
+/// A reason why a cached flow depends on some bits of its packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonRecord {
+    /// The bits, in the notation of [`CachedFlowRecord::flow`].
+    pub bits: String,
+    /// The kind of the reason: `always`, `rule`, `other_rules`, `miss`, `action` or `changed`.
+    pub cause: String,
+    /// The table whose lookup read the bits; `None` for reasons without a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u8>,
+    /// The rule or the action that needs the bits: `tcp, priority 100`, `dec_ttl`. `None` for other reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// The counts of dropped frames (`ofctl drops`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropsRecord {
+    /// Frames that were received and not sent, by ingress port and reason.
+    pub dropped: Vec<DropRecord>,
+    /// Outputs that failed, by egress port and reason. Another port may have sent the same frame.
+    pub failed_outputs: Vec<DropRecord>,
+}
+
+/// How many frames one port lost for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropRecord {
+    /// The OpenFlow number of the port.
+    pub port: u16,
+    /// The name of the port.
+    pub name: String,
+    /// The name of the reason: `table_miss`.
+    pub reason: String,
+    /// The reason as a sentence for humans.
+    pub meaning: String,
+    /// How many frames were lost for this reason.
+    pub packets: u64,
+}
+
+/// The result of a packet-out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketOutRecord {
+    /// The names of the ports that sent the packet.
+    pub sent_to: Vec<String>,
+    /// Why the packet was dropped; `None` if a port sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<DropCause>,
+}
+
+/// Why a packet is dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCause {
+    /// The name of the reason: `table_miss`.
+    pub reason: String,
+    /// The reason as a sentence for humans.
+    pub meaning: String,
+}
+
+/// The load of a worker thread (`ofctl workers`). Counts begin with the start of the thread.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerRecord {
+    /// The number of the worker, from 0.
+    pub worker: u32,
+    /// The number of the CPU that the worker is bound to; `None` if the scheduler chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// The share of its time that the worker spent on frames, in percent.
+    pub busy_percent: f64,
+    /// How many frames the worker has received.
+    pub frames: u64,
+    /// How many batches these frames came in.
+    pub batches: u64,
+    /// CPU time for each frame in nanoseconds, including receiving and sending.
+    pub ns_per_frame: f64,
+    /// A histogram: how many batches had 1 frame, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32 to 63, and 64 frames.
+    pub sizes: Vec<u64>,
+    /// How many times the worker went to sleep because no frame had arrived.
+    pub sleeps: u64,
+}
