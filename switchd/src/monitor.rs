@@ -78,8 +78,8 @@ fn watch(switch: &Switch, stop: &EventFd) {
             }
         }
         hear_elsewhere(switch, &mut elsewhere);
-        for Event::RxFailed { no, error } in switch.take_events() {
-            tracing::debug!("port {}: {error}", switch.port_name(no));
+        for Event::RxFailed { port_no, error } in switch.take_events() {
+            tracing::debug!("port {}: {error}", switch.port_name(port_no));
         }
         if last_sweep.elapsed() >= SWEEP_INTERVAL {
             last_sweep = Instant::now();

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     /// Use these queues of a port.
     Attach {
         /// Which port.
-        no: PortNo,
+        port_no: PortNo,
         /// What to receive from.
         rx: Vec<Box<dyn RxQueue>>,
         /// What to send to.
@@ -80,14 +80,14 @@ pub(crate) enum Command {
     /// Hand the queues of a port over.
     Detach {
         /// Which port.
-        no: PortNo,
+        port_no: PortNo,
         /// Who takes them.
         done: Sender<Detached>,
     },
     /// Receive from these queues of a port, which are closed, instead of those that there are.
     ReplaceRings {
         /// Which port.
-        no: PortNo,
+        port_no: PortNo,
         /// As many as there are, in their order.
         rings: Vec<Box<dyn RxQueue>>,
         /// Who takes the old ones.
@@ -135,7 +135,7 @@ pub(crate) enum Event {
     /// A queue of the port fails to receive.
     RxFailed {
         /// Which port.
-        no: PortNo,
+        port_no: PortNo,
         /// What the queue said.
         error: PortError,
     },
@@ -212,23 +212,25 @@ impl Worker {
 
     fn obey(&mut self, command: Command) -> bool {
         match command {
-            Command::Attach { no, rx, tx, counters } => {
+            Command::Attach { port_no, rx, tx, counters } => {
                 let now = Instant::now();
                 for queue in rx {
-                    self.rx.add(no, queue, Arc::clone(&counters), now);
+                    self.rx.add(port_no, queue, Arc::clone(&counters), now);
                 }
-                self.sender.attach(no, tx, counters);
-                self.egress.grow(no.0 as usize + 1);
+                self.sender.attach(port_no, tx, counters);
+                self.egress.grow(port_no.0 as usize + 1);
                 self.rx.set_ports(self.sender.len());
             }
-            Command::Detach { no, done } => {
-                let rx = self.rx.remove(no);
-                let tx = self.sender.detach(no);
+            Command::Detach { port_no, done } => {
+                let rx = self.rx.remove(port_no);
+                let tx = self.sender.detach(port_no);
                 self.rx.set_ports(self.sender.len());
                 // The other side waits for it.
                 let _ = done.send(Detached { _rx: rx, _tx: tx });
             }
-            Command::ReplaceRings { no, rings, done } => self.rx.replace(no, rings, &done),
+            Command::ReplaceRings { port_no, rings, done } => {
+                self.rx.replace(port_no, rings, &done)
+            }
             Command::PacketOut(injection) => {
                 let done = self.inject(injection.ingress, &injection.packet);
                 // The other side waits for it.
@@ -251,7 +253,7 @@ impl Worker {
             drop(batch);
             if !rx.is_failing {
                 // A full channel means that the other side has enough to do; it looks for itself.
-                let _ = self.events.try_send(Event::RxFailed { no: rx.no, error });
+                let _ = self.events.try_send(Event::RxFailed { port_no: rx.port_no, error });
             }
             return Served::Failed;
         }
@@ -267,10 +269,10 @@ impl Worker {
         let now = at.duration_since(self.epoch);
         self.stats.count(batch.len());
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
-        let done = datapath.process(now, rx.no, &mut batch, egress, &rx.counters);
+        let done = datapath.process(now, rx.port_no, &mut batch, egress, &rx.counters);
         let failed = self.sender.flush(egress, &mut batch, &rx.counters);
         rx.counters.rx_sent.add(done.queued - failed);
-        let copies = egress.touched().iter().map(|&no| egress.queue(no).len()).sum();
+        let copies = egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
         let frames = batch.len();
         egress.clear(&mut batch);
         drop(batch);
@@ -288,13 +290,20 @@ impl Worker {
         let now = self.epoch.elapsed();
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
         datapath.inject(now, ingress, packet, &mut batch, egress, &counters);
-        let before: Vec<_> =
-            egress.touched().iter().map(|&no| (no, self.sender.sent_by(no))).collect();
+        let before: Vec<_> = egress
+            .touched()
+            .iter()
+            .map(|&port_no| (port_no, self.sender.sent_by(port_no)))
+            .collect();
         self.sender.flush(egress, &mut batch, &counters);
         egress.clear(&mut batch);
-        let has_sent = |&(no, before): &(PortNo, u64)| self.sender.sent_by(no) > before;
+        let has_sent = |&(port_no, before): &(PortNo, u64)| self.sender.sent_by(port_no) > before;
         Injected {
-            sent_to: before.iter().filter(|port| has_sent(port)).map(|(no, _)| *no).collect(),
+            sent_to: before
+                .iter()
+                .filter(|port| has_sent(port))
+                .map(|(port_no, _)| *port_no)
+                .collect(),
             dropped: DropReason::ALL.iter().copied().find(|&r| counters.rx_dropped(r).get() > 0),
         }
     }

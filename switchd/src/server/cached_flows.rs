@@ -107,9 +107,9 @@ impl Filter {
         let mut mask = flow_mask(wanted.mask());
         if FieldId::InPort.is_exact(wanted.mask()) {
             let of = wanted.key().in_port.get();
-            let no = switch.bridge().snapshot().ports().get(of).and_then(PortInfo::port_no);
-            let no = no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
-            key.port_no.set(no);
+            let port_no = switch.bridge().snapshot().ports().get(of).and_then(PortInfo::port_no);
+            let port_no = port_no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
+            key.port_no.set(port_no);
             mask.bits.port_no = KeyPortNo::ALL_BITS;
         }
         Ok(Self { key, mask })
@@ -180,7 +180,7 @@ impl Writer<'_> {
     fn record(&self, worker: u32, flow: &CachedFlow) -> CachedFlowRecord {
         let (n_packets, n_bytes) = flow.totals();
         let mut actions = String::new();
-        write_datapath_actions(&mut actions, &flow.actions, &|no| self.port(no));
+        write_datapath_actions(&mut actions, &flow.actions, &|port_no| self.port(port_no));
         let since = |then| self.now.saturating_sub(then).as_millis() as f64 / 1000.0;
         CachedFlowRecord {
             worker,
@@ -198,8 +198,8 @@ impl Writer<'_> {
         }
     }
 
-    fn port(&self, no: PortNo) -> Option<String> {
-        self.ports.get(&no).cloned()
+    fn port(&self, port_no: PortNo) -> Option<String> {
+        self.ports.get(&port_no).cloned()
     }
 
     fn flow(&self, key: &FlowKey, mask: &FlowMask) -> String {

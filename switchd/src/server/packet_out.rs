@@ -31,7 +31,7 @@ pub(super) fn send(
     })?;
     let snapshot = switch.bridge().snapshot();
     Ok(Reply::PacketOut(PacketOutRecord {
-        sent_to: done.sent_to.iter().filter_map(|&no| name(&snapshot, no)).collect(),
+        sent_to: done.sent_to.iter().filter_map(|&port_no| name(&snapshot, port_no)).collect(),
         dropped: done.dropped.map(|reason| DropCause {
             reason: reason.name().to_owned(),
             meaning: reason.sentence().to_owned(),
@@ -40,6 +40,6 @@ pub(super) fn send(
 }
 
 /// The name of a port, unless it was taken away meanwhile.
-fn name(snapshot: &Snapshot<'_>, no: PortNo) -> Option<String> {
-    snapshot.all_ports().by_port_no(no).map(|(_, port)| port.name.to_string())
+fn name(snapshot: &Snapshot<'_>, port_no: PortNo) -> Option<String> {
+    snapshot.all_ports().by_port_no(port_no).map(|(_, port)| port.name.to_string())
 }

@@ -14,8 +14,9 @@ use flowtable::policy::ports::PortInfo;
 impl OnBridge<'_> {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
-        let no = self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
-        let port_no = no.unwrap_or(PortNo::NONE);
+        let port_no =
+            self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
+        let port_no = port_no.unwrap_or(PortNo::NONE);
         let ingress = Ingress { bridge: self.bridge().id(), port_no };
         let (done, finished) = channel::bounded(1);
         let injection = Injection { ingress, packet, done };
@@ -60,7 +61,7 @@ mod tests {
         let packet = parse_packet_out(&text, &ParseContext::default()).unwrap();
         let done = switch.on(DEFAULT_BRIDGE).unwrap().inject(packet).unwrap();
         let snapshot = switch.on(DEFAULT_BRIDGE).unwrap().bridge().snapshot();
-        let of = |no| snapshot.all_ports().by_port_no(no).unwrap().1.of_port.0;
+        let of = |port_no| snapshot.all_ports().by_port_no(port_no).unwrap().1.of_port.0;
         match done.dropped {
             Some(reason) => Err(reason),
             None => Ok(done.sent_to.into_iter().map(of).collect()),

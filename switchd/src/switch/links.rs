@@ -253,9 +253,9 @@ impl Switch {
     }
 
     /// The name of a port.
-    pub(crate) fn port_name(&self, no: PortNo) -> String {
+    pub(crate) fn port_name(&self, port_no: PortNo) -> String {
         let slots = self.slots.lock();
-        let slot = slots.iter().find(|s| s.port_no() == Some(no));
-        slot.map_or_else(|| format!("#{}", no.0), |s| s.spec.name.clone())
+        let slot = slots.iter().find(|s| s.port_no() == Some(port_no));
+        slot.map_or_else(|| format!("#{}", port_no.0), |s| s.spec.name.clone())
     }
 }

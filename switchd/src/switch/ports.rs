@@ -64,7 +64,7 @@ impl Switch {
                 // What is sent to it meanwhile has failed, and is counted there.
                 for (worker, counters) in self.workers.iter().zip(&slot.counters) {
                     let (rx, counters) = (Vec::new(), Arc::clone(counters));
-                    worker.send(Command::Attach { no: port_no, rx, tx: None, counters });
+                    worker.send(Command::Attach { port_no, rx, tx: None, counters });
                 }
             }
             (None, None) => {}
@@ -174,17 +174,17 @@ impl Switch {
     ///
     /// Ports with few queues are spread over the workers. Who has the first to receive from has the first
     /// to send to, and so on: they can belong together.
-    pub(super) fn spread<Q>(&self, no: PortNo, queues: Vec<Q>) -> Vec<Vec<Q>> {
+    pub(super) fn spread<Q>(&self, port_no: PortNo, queues: Vec<Q>) -> Vec<Vec<Q>> {
         let mut shares: Vec<Vec<Q>> = self.workers.iter().map(|_| Vec::new()).collect();
         for (i, queue) in queues.into_iter().enumerate() {
-            shares[(self.first_worker(no) + i) % self.workers.len()].push(queue);
+            shares[(self.first_worker(port_no) + i) % self.workers.len()].push(queue);
         }
         shares
     }
 
     /// The worker that has the first queues of a port.
-    fn first_worker(&self, no: PortNo) -> usize {
-        usize::from(no.0) % self.workers.len()
+    fn first_worker(&self, port_no: PortNo) -> usize {
+        usize::from(port_no.0) % self.workers.len()
     }
 
     /// Tells the policy about a port.
@@ -215,7 +215,7 @@ impl Switch {
         let rx = self.spread(port_no, rx_queues);
         for ((worker, counters), rx) in self.workers.iter().zip(&slot.counters).zip(rx) {
             let counters = Arc::clone(counters);
-            worker.send(Command::Attach { no: port_no, rx, tx: tx.next(), counters });
+            worker.send(Command::Attach { port_no, rx, tx: tx.next(), counters });
         }
         for warning in &port.warnings {
             warn!("port {} ({}): {warning}", slot.of_port, slot.spec.name);
@@ -233,8 +233,8 @@ impl Switch {
     /// Takes the queues of a port from the workers. What is returned closes it.
     pub(super) fn detach(&self, slot: &mut PortSlot) -> Closing {
         let (done, finished) = channel::bounded(self.workers.len());
-        for (worker, no) in self.workers.iter().zip(slot.port_no().into_iter().cycle()) {
-            worker.send(Command::Detach { no, done: done.clone() });
+        for (worker, port_no) in self.workers.iter().zip(slot.port_no().into_iter().cycle()) {
+            worker.send(Command::Detach { port_no, done: done.clone() });
         }
         drop(done);
         // Ends when every worker has answered, or is gone.
@@ -246,8 +246,8 @@ impl Switch {
 fn free_number(slots: &[PortSlot]) -> PortNo {
     let mut used: Vec<u16> = slots.iter().filter_map(|s| Some(s.port_no()?.0)).collect();
     used.sort_unstable();
-    let no = (0..).zip(&used).find(|(n, used)| n != *used);
-    PortNo(no.map_or(used.len() as u16, |(n, _)| n))
+    let port_no = (0..).zip(&used).find(|(n, used)| n != *used);
+    PortNo(port_no.map_or(used.len() as u16, |(n, _)| n))
 }
 
 #[cfg(test)]

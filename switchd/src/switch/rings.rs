@@ -132,12 +132,14 @@ impl Switch {
             slot.at() == at && port.is_some_and(|port| Arc::ptr_eq(port, &opener))
         };
         let slot = slots.iter_mut().find(is_same);
-        let Some((slot, no)) = slot.and_then(|slot| slot.port_no().map(|no| (slot, no))) else {
+        let Some((slot, port_no)) =
+            slot.and_then(|slot| slot.port_no().map(|port_no| (slot, port_no)))
+        else {
             return;
         };
         let (done, finished) = channel::bounded(self.workers.len());
-        for (worker, rings) in self.workers.iter().zip(self.spread(no, rings)) {
-            worker.send(Command::ReplaceRings { no, rings, done: done.clone() });
+        for (worker, rings) in self.workers.iter().zip(self.spread(port_no, rings)) {
+            worker.send(Command::ReplaceRings { port_no, rings, done: done.clone() });
         }
         drop(done);
         // Ends when every worker has given up its old rings, or is gone.

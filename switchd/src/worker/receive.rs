@@ -74,7 +74,7 @@ enum State {
 
 /// A receive queue with what belongs to it.
 pub(crate) struct RxPort {
-    pub(super) no: PortNo,
+    pub(super) port_no: PortNo,
     /// Those that were added later have higher ones.
     number: u64,
     pub(super) queue: Box<dyn RxQueue>,
@@ -185,7 +185,7 @@ impl Receivers {
     /// Takes a queue over.
     pub(super) fn add(
         &mut self,
-        no: PortNo,
+        port_no: PortNo,
         queue: Box<dyn RxQueue>,
         counters: Arc<PortCounters>,
         now: Instant,
@@ -193,7 +193,7 @@ impl Receivers {
         let state = if queue.poll_fd().is_some() { State::Aside } else { State::Polled };
         self.added += 1;
         let port = RxPort {
-            no,
+            port_no,
             number: self.added,
             queue,
             counters,
@@ -218,8 +218,8 @@ impl Receivers {
     }
 
     /// Hands the queues of a port over, when what they counted has been read.
-    pub(super) fn remove(&mut self, no: PortNo) -> Vec<RxPort> {
-        let is_ports = |port: &Option<RxPort>| port.as_ref().is_some_and(|port| port.no == no);
+    pub(super) fn remove(&mut self, port_no: PortNo) -> Vec<RxPort> {
+        let is_ports = |rx: &Option<RxPort>| rx.as_ref().is_some_and(|rx| rx.port_no == port_no);
         let places: Vec<usize> =
             (0..self.places.len()).filter(|place| is_ports(&self.places[*place])).collect();
         for &place in &places {
@@ -236,11 +236,11 @@ impl Receivers {
     /// in which those were added. From now on frames arrive at the new ones; the old ones are emptied first.
     pub(super) fn replace(
         &mut self,
-        no: PortNo,
+        port_no: PortNo,
         queues: Vec<Box<dyn RxQueue>>,
         done: &Sender<Box<dyn Send>>,
     ) {
-        let is_ports = |port: &Option<RxPort>| port.as_ref().is_some_and(|port| port.no == no);
+        let is_ports = |rx: &Option<RxPort>| rx.as_ref().is_some_and(|rx| rx.port_no == port_no);
         let mut places: Vec<usize> =
             (0..self.places.len()).filter(|place| is_ports(&self.places[*place])).collect();
         places.sort_by_key(|place| self.places[*place].as_ref().map(|port| port.number));
@@ -248,7 +248,7 @@ impl Receivers {
             let Some(port) = &mut self.places[place] else { continue };
             let exchanged = port.queue.set_open(false).and_then(|()| queue.set_open(true));
             if let Err(error) = exchanged {
-                tracing::warn!("port {}: its receive ring stays as it is: {error}", no.0);
+                tracing::warn!("port {}: its receive ring stays as it is: {error}", port_no.0);
                 let _ = port.queue.set_open(true);
                 // The other side closes it.
                 let _ = done.send(Box::new(queue));
@@ -523,12 +523,12 @@ mod tests {
             let now = Instant::now();
             let mut rx = Receivers::new().unwrap();
             let (mut ends, mut asked) = (Vec::new(), Vec::new());
-            for no in 0..queues {
+            for port_no in 0..queues {
                 let (mut port, far) = dummy::open("p", DummyOptions::default()).unwrap();
                 let queue = port.take_queues().rx.pop().unwrap();
                 let count = Arc::<AtomicU64>::default();
                 let counted = Counted { queue, asked: Arc::clone(&count) };
-                rx.add(PortNo(no as u16), Box::new(counted), Arc::default(), now);
+                rx.add(PortNo(port_no as u16), Box::new(counted), Arc::default(), now);
                 ends.push(far);
                 asked.push(count);
             }
@@ -689,8 +689,8 @@ mod tests {
         let mut bench = Bench::new(3);
         bench.ends[0].inject(&[0; 60]);
         bench.round();
-        for no in 0..3 {
-            assert_eq!(bench.rx.remove(PortNo(no)).len(), 1);
+        for port_no in 0..3 {
+            assert_eq!(bench.rx.remove(PortNo(port_no)).len(), 1);
         }
         bench.ends[1].inject(&[0; 60]);
         bench.passes(ASK_INTERVAL);

@@ -36,19 +36,19 @@ struct TxPort {
 impl Transmitter {
     pub(super) fn attach(
         &mut self,
-        no: PortNo,
+        port_no: PortNo,
         queue: Option<Box<dyn TxQueue>>,
         counters: Arc<PortCounters>,
     ) {
-        let index = no.0 as usize;
+        let index = port_no.0 as usize;
         if self.ports.len() <= index {
             self.ports.resize_with(index + 1, || None);
         }
         self.ports[index] = Some(TxPort { queue, counters });
     }
 
-    pub(super) fn detach(&mut self, no: PortNo) -> Option<Box<dyn TxQueue>> {
-        self.ports.get_mut(no.0 as usize)?.as_mut()?.queue.take()
+    pub(super) fn detach(&mut self, port_no: PortNo) -> Option<Box<dyn TxQueue>> {
+        self.ports.get_mut(port_no.0 as usize)?.as_mut()?.queue.take()
     }
 
     /// Ports that can be sent to.
@@ -63,8 +63,8 @@ impl Transmitter {
     }
 
     /// Frames that a port has sent.
-    pub(super) fn sent_by(&self, no: PortNo) -> u64 {
-        let port = self.ports.get(usize::from(no.0)).and_then(Option::as_ref);
+    pub(super) fn sent_by(&self, port_no: PortNo) -> u64 {
+        let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
         port.map_or(0, |port| port.counters.tx_packets.get())
     }
 
@@ -79,7 +79,7 @@ impl Transmitter {
         if egress.touched().len() >= LEAST_FLOOD {
             self.flood(egress, batch);
         } else {
-            egress.touched().iter().for_each(|&no| self.send(no, egress, batch));
+            egress.touched().iter().for_each(|&port_no| self.send(port_no, egress, batch));
         }
         if self.lost.is_empty() { 0 } else { self.settle(egress, ingress) }
     }
@@ -90,44 +90,44 @@ impl Transmitter {
         let Self { ports, flood, together, .. } = self;
         let mut rest = std::mem::take(&mut self.rest);
         together.clear();
-        for &no in egress.touched() {
-            let place = usize::from(no.0);
+        for &port_no in egress.touched() {
+            let place = usize::from(port_no.0);
             let queue = ports.get(place).and_then(Option::as_ref).and_then(|p| p.queue.as_ref());
             let Some(target) = queue.and_then(|queue| queue.flood_target()) else {
-                rest.push(no);
+                rest.push(port_no);
                 continue;
             };
-            let ids = egress.queue(no);
+            let ids = egress.queue(port_no);
             // Few frames for each: with many, the port's own queue has a call for all of them.
             let taken = if ids.len() > MOST_EACH {
                 0
             } else {
                 ids.iter().take_while(|id| flood.add(target, place, batch, **id)).count()
             };
-            together.push((no, taken));
+            together.push((port_no, taken));
         }
         let mut failed = std::mem::take(&mut self.failed);
         flood.finish(batch, |place, id, failure| failed.push((place, id, failure)));
         let mut together = std::mem::take(&mut self.together);
-        for (no, taken) in together.drain(..) {
-            let ids = egress.queue(no);
-            let own = |(place, ..): &(usize, FrameId, TxFailure)| *place == usize::from(no.0);
+        for (port_no, taken) in together.drain(..) {
+            let ids = egress.queue(port_no);
+            let own = |(place, ..): &(usize, FrameId, TxFailure)| *place == usize::from(port_no.0);
             self.failures.clear();
             self.failures.extend(failed.iter().filter(|f| own(f)).map(|(_, id, why)| (*id, *why)));
-            self.retry_full(no, batch);
-            self.count(no, egress, batch, &ids[..taken]);
+            self.retry_full(port_no, batch);
+            self.count(port_no, egress, batch, &ids[..taken]);
             if taken < ids.len() {
-                self.send_some(no, egress, batch, &ids[taken..]);
+                self.send_some(port_no, egress, batch, &ids[taken..]);
             }
         }
         failed.clear();
         (self.failed, self.together) = (failed, together);
-        rest.drain(..).for_each(|no| self.send(no, egress, batch));
+        rest.drain(..).for_each(|port_no| self.send(port_no, egress, batch));
         self.rest = rest;
     }
 
     /// The buffer that all ports have in common was full. A port has one of its own for that case.
-    fn retry_full(&mut self, no: PortNo, batch: &mut Batch<'_>) {
+    fn retry_full(&mut self, port_no: PortNo, batch: &mut Batch<'_>) {
         if self.failures.iter().all(|(_, why)| *why != TxFailure::QueueFull) {
             return;
         }
@@ -137,17 +137,25 @@ impl Transmitter {
             again.extend(is_full.then_some(*id));
             !is_full
         });
-        if let Some(Some(TxPort { queue: Some(queue), .. })) = self.ports.get_mut(no.0 as usize) {
+        if let Some(Some(TxPort { queue: Some(queue), .. })) =
+            self.ports.get_mut(port_no.0 as usize)
+        {
             queue.send(batch, &again, &mut self.failures);
         }
     }
 
-    fn send(&mut self, no: PortNo, egress: &Egress, batch: &mut Batch<'_>) {
-        self.send_some(no, egress, batch, egress.queue(no));
+    fn send(&mut self, port_no: PortNo, egress: &Egress, batch: &mut Batch<'_>) {
+        self.send_some(port_no, egress, batch, egress.queue(port_no));
     }
 
-    fn send_some(&mut self, no: PortNo, egress: &Egress, batch: &mut Batch<'_>, ids: &[FrameId]) {
-        let Some(Some(port)) = self.ports.get_mut(no.0 as usize) else {
+    fn send_some(
+        &mut self,
+        port_no: PortNo,
+        egress: &Egress,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+    ) {
+        let Some(Some(port)) = self.ports.get_mut(port_no.0 as usize) else {
             let origins = ids.iter().map(|&id| (egress.origin(id), DropReason::NoOutput));
             return self.lost.extend(origins);
         };
@@ -156,12 +164,12 @@ impl Transmitter {
             Some(queue) => queue.send(batch, ids, &mut self.failures),
             None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),
         }
-        self.count(no, egress, batch, ids);
+        self.count(port_no, egress, batch, ids);
     }
 
     /// Counts frames for a port, of which `failures` were not sent.
-    fn count(&mut self, no: PortNo, egress: &Egress, batch: &Batch<'_>, ids: &[FrameId]) {
-        let Some(Some(port)) = self.ports.get_mut(no.0 as usize) else {
+    fn count(&mut self, port_no: PortNo, egress: &Egress, batch: &Batch<'_>, ids: &[FrameId]) {
+        let Some(Some(port)) = self.ports.get_mut(port_no.0 as usize) else {
             return;
         };
         let mut bytes: u64 = ids.iter().map(|&id| batch.frame(id).size() as u64).sum();
@@ -181,7 +189,7 @@ impl Transmitter {
         let mut dropped = 0;
         for lost in self.lost.chunk_by(|a, b| a.0 == b.0) {
             let (origin, reason) = lost[lost.len() - 1];
-            let queued = egress.touched().iter().flat_map(|&no| egress.queue(no));
+            let queued = egress.touched().iter().flat_map(|&port_no| egress.queue(port_no));
             if queued.filter(|&&id| egress.origin(id) == origin).count() == lost.len() {
                 ingress.rx_dropped(reason).add(1);
                 dropped += 1;
