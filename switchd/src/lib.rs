@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod desired;
 mod event_text;
 pub mod monitor;
+mod neighbours;
 pub mod options;
 mod parallel;
 pub mod port_slot;

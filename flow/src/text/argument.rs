@@ -9,7 +9,7 @@ use super::words::{self, field as any_field};
 use super::{ParseContext, number, port, subfield};
 use crate::action::{Action, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
-use crate::types::{MacAddr, OfPort, TableId};
+use crate::types::{MacAddr, OfPort, TableId, mac_of_bits};
 
 /// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits for the width minus one.
 const MAX_PORT_BITS: u16 = 64;
@@ -82,8 +82,7 @@ impl<'a> Argument<'a> {
         let bits = value::mac(self.text, self.context.lenient).ok_or_else(|| {
             Fault::new(format!("{}: {:?} is not an Ethernet address", self.name, self.text))
         })?;
-        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
-        Ok(MacAddr([a, b, c, d, e, f]))
+        Ok(mac_of_bits(bits))
     }
 
     pub(super) fn ipv4(self) -> Result<u32, Fault> {

@@ -60,7 +60,7 @@ pub use value::TCP_FLAGS;
 use crate::action::Action;
 use crate::flow_mod::Command;
 use crate::matching::Match;
-use crate::types::{OfVersion, TableId};
+use crate::types::{MacAddr, OfVersion, TableId, mac_of_bits};
 use error::Fault;
 
 /// The priority of a rule without `priority=`, as in Open vSwitch (`OFP_DEFAULT_PRIORITY`).
@@ -110,6 +110,18 @@ pub fn parse_actions(text: &str, context: &ParseContext<'_>) -> Result<Vec<Actio
     let mut parser = parse_action::ActionParser::new(text, context);
     let actions = parser.list(text, order::Nesting::Outermost)?;
     Ok(dialect::actions(&actions, context.version, &Match::any()).into_owned())
+}
+
+/// Reads an Ethernet address: six hexadecimal numbers of one or two digits, with colons between them.
+///
+/// ```
+/// use flow::text::parse_mac;
+///
+/// assert_eq!(parse_mac("2:0:0:0:0:ff").unwrap().to_string(), "02:00:00:00:00:ff");
+/// assert_eq!(parse_mac("02:00:00:00:00"), None);
+/// ```
+pub fn parse_mac(text: &str) -> Option<MacAddr> {
+    value::mac(text, false).map(mac_of_bits)
 }
 
 /// A line of a file without its comment (`#` to the end of the line) and without blanks around it; `None` if

@@ -250,13 +250,23 @@ impl Policy {
         (translation, recorder.into_steps())
     }
 
+    /// As [`trace`](Self::trace), of a packet that comes in on `in_port`, which may be a patch port: the datapath
+    /// has no number for one, so `key` cannot name it.
+    pub fn trace_at(&self, in_port: PortRef, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
+        let mut recorder = Recorder::default();
+        let view = self.snapshot_of(BridgeId::FIRST);
+        let translation = xlate::translate(view.view(), key, Some(in_port), &mut recorder);
+        drop(view);
+        (translation, recorder.into_steps())
+    }
+
     /// Translates a packet as [`translate`](Self::translate) does. `observer` hears how, while the locks are held.
     pub fn translate_observed(
         &self,
         key: &FlowKey,
         observer: &mut impl TranslationObserver,
     ) -> Translation {
-        xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key, observer)
+        xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key, None, observer)
     }
 
     /// The bridge of a port, and the port's number in the bridge, by the datapath's number of the

@@ -45,10 +45,10 @@ pub struct Rival<T> {
 }
 
 /// What a rule lost on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// The packet has something else in a field.
-    Field(&'static str, Difference),
+    /// The packet has another value in this field than the rule wants.
+    Field(FieldId),
     /// It matches, and its priority is lower.
     Priority,
     /// It matches, has the same priority, and was added later.
@@ -59,20 +59,24 @@ impl Lost {
     /// What it lost on, in a word.
     pub fn on(&self) -> &'static str {
         match self {
-            Self::Field(name, _) => name,
+            Self::Field(field) => field.def().name,
             Self::Priority => "priority",
             Self::Order => "order",
         }
     }
+}
 
-    /// Why that is so.
-    pub fn reason(&self) -> String {
-        match self {
-            Self::Field(_, Difference { packet, wanted }) => {
+impl<T> Rival<T> {
+    /// Why the rule lost the look-up of `packet`, in words, with the names of ports that `names` has.
+    pub fn reason(&self, packet: &PipelineKey, names: &dyn PortNames) -> String {
+        match self.lost {
+            Lost::Field(field) => {
+                let Difference { packet, wanted } =
+                    Difference::new(field, &self.matching, packet, names);
                 format!("the packet has {packet}, the rule wants {wanted}")
             }
-            Self::Priority => "it matches too, but its priority is lower".to_owned(),
-            Self::Order => "it matches too, but was added later".to_owned(),
+            Lost::Priority => "it matches too, but its priority is lower".to_owned(),
+            Lost::Order => "it matches too, but was added later".to_owned(),
         }
     }
 }
@@ -108,16 +112,13 @@ impl<'a, T> Rivals<'a, T> {
     }
 
     /// The nearest, and how many others there are.
-    pub fn finish(self, names: &dyn PortNames) -> (Vec<Rival<T>>, usize) {
-        let Self { packet, winner, nearest, lost } = self;
+    pub fn finish(self) -> (Vec<Rival<T>>, usize) {
+        let Self { winner, nearest, lost, .. } = self;
         let others = lost - nearest.len();
         let rivals = nearest.into_iter().map(|(_, candidate)| {
             let Candidate { rule, priority, matching, differs } = candidate;
             let lost = match (differs, winner) {
-                (Some(field), _) => {
-                    let difference = Difference::new(field, &matching, packet, names);
-                    Lost::Field(field.def().name, difference)
-                }
+                (Some(field), _) => Lost::Field(field),
                 (None, Some((best, _))) if priority == best => Lost::Order,
                 (None, _) => Lost::Priority,
             };
@@ -141,7 +142,7 @@ fn differing_bits(matching: &Match, packet: &PipelineKey) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match};
+    use flow::text::{ParseContext, parse_flow, parse_match};
 
     /// Rules, the winner first; returns who is named, with what they lost on.
     fn check(packet: &str, winner: Option<&str>, rules: &[&str], expected: &[(&str, &str)]) {
@@ -157,7 +158,7 @@ mod tests {
             let (priority, matching) = parse(rule);
             rivals.consider(priority, &matching, *rule);
         }
-        let (named, _) = rivals.finish(&NoPortNames);
+        let (named, _) = rivals.finish();
         let found: Vec<_> = named.iter().map(|r| (r.rule, r.lost.on())).collect();
         assert_eq!(found, expected);
     }

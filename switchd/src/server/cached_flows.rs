@@ -1,32 +1,25 @@
-//! The flows in the caches of the workers, and why they look at the bits they look at.
-//!
-//! A cached flow is read while its worker goes on; the list is what was there at some moment of the
-//! dump. For the reasons each flow's packet is translated again, so they are those of the rules as
-//! they are now.
+//! Cached flows, and why they look at the bits that they look at, in words.
 
 use super::dispatch::Failure;
 use super::names::{NameTable, port_names, shown};
 use super::refuse::{self, Line};
 use super::session::Sender;
+use crate::bridge::cached_flows::{self, CachedFlowFilter, CachedFlowFilterError};
+use crate::bridge::won_rules::{WonRule, WonRules};
 use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{CachedFlowRecord, DropCause, ReasonRecord};
 use control::{CachedFlowQuery, Format, Reason as RefusalReason, Refusal, Reply};
-use flow::Match;
-use flow::fields::FieldId;
-use flow::key::{FlowKey, FlowMask, KeyPortNo, PipelineMask};
+use flow::key::{FlowKey, FlowMask};
 use flow::text::{
     DEFAULT_PRIORITY, ParseContext, PortNames, PrintOptions, parse_match, write_action, write_match,
 };
 use flow::types::PortNo;
 use flowtable::datapath::CachedFlow;
-use flowtable::policy::ports::PortInfo;
 use flowtable::policy::rule::Rule;
-use flowtable::policy::xlate::{TraceEvent, TraceStep};
-use flowtable::trace::{Cause, reasons, write_datapath_actions, write_datapath_flow};
+use flowtable::trace::{Cause, write_datapath_actions, write_datapath_flow};
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Lists the cached flows of a query, as far as they begin in this bridge.
@@ -36,15 +29,8 @@ pub(super) fn dump(
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     let names = port_names(switch.bridge());
-    let filter = Filter::parse(switch, &query.filter, &names)?;
-    let mut workers = switch.cached_flows();
-    // A flow belongs to the bridge of the port where its packets come in.
-    let is_elsewhere = |flow: &CachedFlow| {
-        let at = switch.policy().port_ref(flow.key().port_no.get());
-        at.is_some_and(|at| at.bridge != switch.bridge().id())
-    };
-    let is_wanted = |flow: &CachedFlow| filter.may_cover(flow) && !is_elsewhere(flow);
-    workers.iter_mut().for_each(|flows| flows.retain(|flow| is_wanted(flow)));
+    let filter = filter(switch, &query.filter, &names)?;
+    let workers = cached_flows::list(*switch, &filter);
     let ports = port_labels(switch, query.names);
     let names = shown(&names, query.names);
     let writer = Writer { switch, query, ports, names: &names, now: switch.now() };
@@ -85,86 +71,44 @@ fn port_labels(switch: &OnBridge<'_>, names: bool) -> HashMap<PortNo, String> {
     labels
 }
 
-/// Which flows are wanted: those that a packet of a match may belong to.
-struct Filter {
-    key: FlowKey,
-    mask: FlowMask,
-}
-
-impl Filter {
-    fn parse(switch: &OnBridge<'_>, text: &str, names: &NameTable) -> Result<Self, Box<Refusal>> {
-        let context = ParseContext { ports: names, ..ParseContext::default() };
-        let line = Line { file: None, number: 1, text };
-        let wanted = parse_match(text, &context).map_err(|error| refuse::text(&error, line))?;
-        let mut state = *wanted.mask();
-        (state.bits.in_port, state.bits.headers) = Default::default();
-        if state != PipelineMask::default() {
-            let message = "cached flows are about packets, which have no registers or metadata";
-            let refusal = Refusal::new(RefusalReason::Text, message);
-            return Err(Box::new(refusal.with_hint("name only fields of the packet, or in_port")));
-        }
-        let mut key = FlowKey { headers: wanted.key().headers, ..FlowKey::default() };
-        let mut mask = flow_mask(wanted.mask());
-        if FieldId::InPort.is_exact(wanted.mask()) {
-            let of = wanted.key().in_port.get();
-            let port_no = switch.bridge().snapshot().ports().get(of).and_then(PortInfo::port_no);
-            let port_no = port_no.ok_or_else(|| refuse::no_port(&of.to_string()))?;
-            key.port_no.set(port_no);
-            mask.bits.port_no = KeyPortNo::ALL_BITS;
-        }
-        Ok(Self { key, mask })
-    }
-
-    fn may_cover(&self, flow: &CachedFlow) -> bool {
-        let (key, mask) = (flow.key(), flow.mask());
-        let values = key.words().iter().zip(self.key.words());
-        let masks = mask.words().iter().zip(self.mask.words());
-        values.zip(masks).all(|((a, b), (m, n))| (a ^ b) & m & n == 0)
-    }
-}
-
-/// The bits of packets that a rule's mask has.
-fn flow_mask(mask: &PipelineMask) -> FlowMask {
-    FlowMask { bits: FlowKey { headers: mask.bits.headers, ..FlowKey::default() } }
-}
-
-/// What is told of a rule.
-struct RuleWords {
-    matched: FlowMask,
-    text: String,
-}
-
-/// The rules that won when a packet was translated.
-fn describe_rules(
+/// Which flows are wanted.
+fn filter(
     switch: &OnBridge<'_>,
-    steps: &[TraceStep],
-    names: &dyn PortNames,
-) -> HashMap<*const Rule, RuleWords> {
-    let won = steps.iter().filter_map(|step| match &step.event {
-        TraceEvent::Rule(_, rule) => Some(rule),
-        _ => None,
-    });
-    let words = won.filter_map(|rule| {
-        let (priority, matching) = switch.policy().match_of(rule)?;
-        Some((Arc::as_ptr(rule), RuleWords::new(rule, priority, &matching, names)))
-    });
-    words.collect()
+    text: &str,
+    names: &NameTable,
+) -> Result<CachedFlowFilter, Box<Refusal>> {
+    let context = ParseContext { ports: names, ..ParseContext::default() };
+    let line = Line { file: None, number: 1, text };
+    let wanted = parse_match(text, &context).map_err(|error| refuse::text(&error, line))?;
+    CachedFlowFilter::new(switch.bridge(), &wanted).map_err(|error| {
+        let refused = |hint: &str| {
+            Box::new(Refusal::new(RefusalReason::Text, error.to_string()).with_hint(hint))
+        };
+        match &error {
+            CachedFlowFilterError::NotOfPackets => {
+                refused("name only fields of the packet, or in_port")
+            }
+            CachedFlowFilterError::NoPort(port) => refuse::no_port(&port.to_string()),
+            CachedFlowFilterError::PatchPort(_) => {
+                refused("ask the bridge of the port where the packets are received")
+            }
+        }
+    })
 }
 
-impl RuleWords {
-    fn new(rule: &Rule, priority: u16, matching: &Match, names: &dyn PortNames) -> Self {
-        let mut text = String::new();
-        write_match(&mut text, matching, DEFAULT_PRIORITY, names);
-        let comma = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{comma}priority {priority}");
-        if rule.cookie.0 != 0 {
-            let _ = write!(text, ", cookie {:#x}", rule.cookie.0);
-        }
-        if let Some(name) = rule.name() {
-            let _ = write!(text, ", name {name}");
-        }
-        Self { matched: flow_mask(matching.mask()), text }
+/// A rule as a reason names it: `tcp, priority 10, cookie 0x1, name web`.
+fn describe(rule: &Rule, won: &WonRule, names: &dyn PortNames) -> String {
+    let mut text = String::new();
+    write_match(&mut text, &won.matching, DEFAULT_PRIORITY, names);
+    let comma = if text.is_empty() { "" } else { ", " };
+    let _ = write!(text, "{comma}priority {}", won.priority);
+    if rule.cookie.0 != 0 {
+        let _ = write!(text, ", cookie {:#x}", rule.cookie.0);
     }
+    if let Some(name) = rule.name() {
+        let _ = write!(text, ", name {name}");
+    }
+    text
 }
 
 struct Writer<'a> {
@@ -211,35 +155,26 @@ impl Writer<'_> {
 
     fn why(&self, flow: &CachedFlow) -> Vec<ReasonRecord> {
         let key = flow.key();
-        let (translation, steps) = self.switch.policy().trace(&key);
-        let rules = describe_rules(self.switch, &steps, self.names);
-        let matched = |rule: &Arc<Rule>| Some(rules.get(&Arc::as_ptr(rule))?.matched);
-        let reasons = reasons(&translation.mask, &steps, matched);
-        let mut told: Vec<ReasonRecord> = reasons
-            .into_iter()
-            .map(|reason| self.reason(self.flow(&key, &reason.bits), &reason.cause, &rules))
+        let told = cached_flows::explain(*self.switch, flow);
+        let reasons = told.reasons.iter();
+        let mut records: Vec<ReasonRecord> = reasons
+            .map(|reason| self.reason(self.flow(&key, &reason.bits), &reason.cause, &told.rules))
             // Bits that no packet of this kind has.
             .filter(|reason| !reason.bits.is_empty())
             .collect();
-        let is_the_same = *flow.actions == translation.actions[..] && flow.drop == translation.drop;
-        if !is_the_same {
+        if told.has_changed {
             let cause = "changed".to_owned();
-            told.push(ReasonRecord { cause, ..ReasonRecord::default() });
+            records.push(ReasonRecord { cause, ..ReasonRecord::default() });
         }
-        told
+        records
     }
 
-    fn reason(
-        &self,
-        bits: String,
-        cause: &Cause,
-        rules: &HashMap<*const Rule, RuleWords>,
-    ) -> ReasonRecord {
+    fn reason(&self, bits: String, cause: &Cause, rules: &WonRules) -> ReasonRecord {
         let (cause, table, text) = match cause {
             Cause::Always => ("always", None, None),
             Cause::Rule(table, rule) => {
-                let words = rules.get(&Arc::as_ptr(rule));
-                ("rule", Some(table), words.map(|words| words.text.clone()))
+                let text = rules.get(rule).map(|won| describe(rule, won, self.names));
+                ("rule", Some(table), text)
             }
             Cause::OtherRules(table) => ("other_rules", Some(table), None),
             Cause::Miss(table) => ("miss", Some(table), None),

@@ -3,30 +3,27 @@
 use super::dispatch::Failure;
 use super::names::{find, port_names};
 use super::session::Sender;
+use crate::bridge::hosts::{self, HostError, HostTotals, KnownHost};
 use crate::desired::{Bridge, MacAgeing, MacEntries};
 use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{FdbRecord, FdbStatsRecord};
 use control::{Reason, Refusal, Reply};
-use flow::text::PortNames;
-use flow::types::MacAddr;
+use flow::text::{PortNames, parse_mac};
 use flowtable::policy::mac_table::MacKey;
 
-/// All entries, the one unused for longest first.
+/// All hosts: those that were given, then those that were learned, the one unused for longest first.
 pub(super) fn show(switch: &OnBridge<'_>, to: &mut Sender<'_>) -> Result<Reply, Failure> {
-    // Hosts whose traffic runs in the caches are as young as it is.
-    switch.sync_stats();
+    let hosts = hosts::list(*switch);
     let names = port_names(switch.bridge());
-    let (hosts, now) = (switch.bridge().hosts(), switch.now());
     let mut text = String::new();
-    for (key, entry) in &hosts {
-        let age = now.saturating_sub(entry.used());
+    for KnownHost { key, port, age } in &hosts {
         let record = FdbRecord {
-            port: entry.port.0,
-            name: names.name(entry.port).map_or_else(|| entry.port.to_string(), str::to_owned),
+            port: port.0,
+            name: names.name(*port).map_or_else(|| port.to_string(), str::to_owned),
             vlan: key.vlan,
             mac: key.mac.to_string(),
-            age: (!entry.is_static).then_some(age.as_secs()),
+            age: age.map(|age| age.as_secs()),
         };
         super::status::write_record(&mut text, &record);
         text.push('\n');
@@ -54,47 +51,33 @@ pub(super) fn add(
     mac: &str,
 ) -> Result<Reply, Box<Refusal>> {
     let port = find(switch.bridge(), port)?;
-    let key = key(vlan, mac)?;
-    let now = switch.now();
-    if switch.bridge().with_macs(|macs| macs.add_static(key, port, now)) {
-        return Ok(Reply::Done);
-    }
-    let message = "the MAC table is full of static entries";
-    Err(Box::new(Refusal::new(Reason::Limit, message).with_hint("remove one with fdb-del")))
+    let key = parse_key(vlan, mac)?;
+    hosts::give(*switch, key, port).map_err(|error| refuse(&error))?;
+    Ok(Reply::Done)
 }
 
 /// Removes an entry.
 pub(super) fn remove(switch: &OnBridge<'_>, vlan: u16, mac: &str) -> Result<Reply, Box<Refusal>> {
-    let key = key(vlan, mac)?;
-    match switch.bridge().with_macs(|macs| macs.remove(key)) {
-        Some(_) => Ok(Reply::Done),
-        None => {
-            let message = format!("{} is not known in VLAN {vlan}", key.mac);
-            Err(Box::new(Refusal::new(Reason::NotFound, message)))
-        }
-    }
+    let key = parse_key(vlan, mac)?;
+    hosts::remove(*switch, key).map_err(|error| refuse(&error))?;
+    Ok(Reply::Done)
 }
 
-fn key(vlan: u16, mac: &str) -> Result<MacKey, Box<Refusal>> {
-    let bad = |message: String| Box::new(Refusal::new(Reason::Text, message));
-    if vlan > 4095 {
-        return Err(bad(format!("{vlan} is not a VLAN: they are 0 to 4095")));
-    }
-    let mac = parse_mac(mac).ok_or_else(|| bad(format!("\"{mac}\" is not an Ethernet address")))?;
-    if mac.is_multicast() {
-        return Err(bad(format!("{mac} is a multicast address: no single port has it")));
-    }
+fn parse_key(vlan: u16, mac: &str) -> Result<MacKey, Box<Refusal>> {
+    let mac = parse_mac(mac).ok_or_else(|| {
+        let message = format!("\"{mac}\" is not an Ethernet address");
+        Box::new(Refusal::new(Reason::Text, message))
+    })?;
     Ok(MacKey { vlan, mac })
 }
 
-fn parse_mac(text: &str) -> Option<MacAddr> {
-    let mut bytes = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut bytes {
-        let part = parts.next().filter(|p| p.len() <= 2 && !p.starts_with('+'))?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(MacAddr(bytes))
+fn refuse(error: &HostError) -> Box<Refusal> {
+    let refusal = |reason| Refusal::new(reason, error.to_string());
+    Box::new(match error {
+        HostError::NoVlan(_) | HostError::Multicast(_) => refusal(Reason::Text),
+        HostError::Full => refusal(Reason::Limit).with_hint("remove one with fdb-del"),
+        HostError::Unknown(_) => refusal(Reason::NotFound),
+    })
 }
 
 /// Changes the limits, if any is given.
@@ -123,33 +106,15 @@ pub(super) fn configure(
 
 /// Counters of learning.
 pub(super) fn stats(switch: &OnBridge<'_>) -> Reply {
-    let snapshot = switch.bridge().snapshot();
-    let macs = snapshot.macs();
-    let totals = macs.stats();
+    let HostTotals { hosts, given, capacity, ageing, counters } = hosts::totals(*switch);
     Reply::FdbStats(FdbStatsRecord {
-        current: macs.len() as u64,
-        r#static: macs.given_len() as u64,
-        max: macs.capacity() as u64,
-        learned: totals.learned,
-        expired: totals.expired,
-        evicted: totals.evicted,
-        moved: totals.moved,
-        ageing: macs.ageing().as_secs(),
+        current: hosts as u64,
+        r#static: given as u64,
+        max: capacity as u64,
+        learned: counters.learned,
+        expired: counters.expired,
+        evicted: counters.evicted,
+        moved: counters.moved,
+        ageing: ageing.as_secs(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_six_bytes() {
-        assert_eq!(parse_mac("2:0:0:0:0:ff"), Some(MacAddr([2, 0, 0, 0, 0, 255])));
-        for bad in ["", "2:0:0:0:0", "2:0:0:0:0:0:0", "2:0:0:0:0:100", "2:0:0:0:0:+1", "2:0:0:0:0:"]
-        {
-            assert_eq!(parse_mac(bad), None, "{bad}");
-        }
-        assert!(key(4096, "2:0:0:0:0:1").is_err());
-        assert!(key(1, "ff:ff:ff:ff:ff:ff").is_err());
-    }
 }

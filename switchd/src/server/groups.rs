@@ -5,6 +5,7 @@ use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::refuse;
 use super::session::Sender;
+use crate::bridge::groups::{self, GroupList};
 use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{BucketRecord, BucketStatsRecord, GroupRecord, GroupStatsRecord};
@@ -16,7 +17,6 @@ use flow::text::{
     write_group, write_group_stats,
 };
 use flow::types::GroupId;
-use flowtable::policy::GroupWalk;
 use flowtable::policy::groups::GroupEntry;
 use std::time::Duration;
 
@@ -33,21 +33,17 @@ pub(super) fn change(
         lenient: mods.lenient || switch.is_lenient(),
         ports: &names,
     };
-    let mut changes = Vec::new();
+    let (mut changes, mut lines) = (Vec::new(), Vec::new());
     for line in Lines::new(text, mods.file, mods.name.as_deref())? {
         let change = match mods.file {
             true => parse_group_file_line(line.text, &context),
             false => parse_group(line.text, command(mods.command), &context),
         };
-        changes.push((change.map_err(|error| refuse::text(&error, line))?, line));
+        changes.push(change.map_err(|error| refuse::text(&error, line))?);
+        lines.push(line);
     }
-    let mut transaction = switch.bridge().begin();
-    for (change, line) in &changes {
-        transaction
-            .apply_group(change, switch.now())
-            .map_err(|error| refuse::flow_mod(&error, *line))?;
-    }
-    transaction.commit();
+    groups::change(*switch, &changes)
+        .map_err(|(index, error)| refuse::flow_mod(&error, lines[index]))?;
     Ok(Reply::Changed(changes.len() as u64))
 }
 
@@ -86,13 +82,14 @@ pub(super) fn dump_stats(
     query: &GroupQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
-    switch.sync_stats();
     let names = port_names(switch.bridge());
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
-    let now = Duration::from_millis(switch.now().as_millis() as u64);
     list(switch, query, to, |out, entry, groups| {
-        let stats = stats(entry, groups.users_of(entry.group.id), now);
+        let stats = groups.stats(entry);
+        // More digits than those of milliseconds would be noise.
+        let duration = Duration::from_millis(stats.duration.as_millis() as u64);
+        let stats = GroupStats { duration, ..stats };
         match query.format {
             Format::Text => {
                 out.push(' ');
@@ -108,16 +105,12 @@ fn list(
     switch: &OnBridge<'_>,
     query: &GroupQuery,
     to: &mut Sender<'_>,
-    mut write: impl FnMut(&mut String, &GroupEntry, &GroupWalk<'_>),
+    mut write: impl FnMut(&mut String, &GroupEntry, &GroupList<'_>),
 ) -> Result<Reply, Failure> {
-    let mut groups = switch.bridge().walk_groups();
+    let mut groups = groups::list(*switch, query.group.map(GroupId))
+        .map_err(|error| Box::new(Refusal::new(Reason::NotFound, error.to_string())))?;
     let (mut text, mut listed) = (String::new(), 0);
-    let only = query.group.filter(|id| *id != GroupId::ALL.0 && *id != GroupId::ANY.0);
-    let mut slice = match only {
-        Some(id) => Some(vec![groups.get(GroupId(id)).ok_or_else(|| unknown(id))?]),
-        None => groups.next_slice(),
-    };
-    while let Some(entries) = slice {
+    while let Some(entries) = groups.next_slice() {
         for entry in &entries {
             write(&mut text, entry, &groups);
             text.push('\n');
@@ -127,27 +120,9 @@ fn list(
             to.put(Kind::Text, text.as_bytes())?;
             text.clear();
         }
-        slice = if only.is_some() { None } else { groups.next_slice() };
     }
     to.put(Kind::Text, text.as_bytes())?;
     Ok(Reply::Listed(listed))
-}
-
-fn unknown(id: u32) -> Box<Refusal> {
-    Box::new(Refusal::new(Reason::NotFound, format!("group {id} does not exist")))
-}
-
-fn stats(entry: &GroupEntry, ref_count: u32, now: Duration) -> GroupStats {
-    let (packets, bytes) = entry.counters.totals();
-    GroupStats {
-        ref_count,
-        packets,
-        bytes,
-        duration: Duration::from_millis(
-            now.saturating_sub(entry.counters.created).as_millis() as u64
-        ),
-        buckets: entry.counters.buckets().collect(),
-    }
 }
 
 /// A group as `--json` shows it.

@@ -109,17 +109,23 @@ pub struct Translation {
     pub continuations: Vec<Arc<Continuation>>,
 }
 
-/// Translates the packet with this key. `observer` hears how.
+/// Translates the packet with this key. With `in_port`, the packet comes in on that port, whatever port number of the
+/// datapath the key has: so a trace can begin at a patch port, which has none. `observer` hears how.
 pub fn translate(
     view: View<'_>,
     key: &FlowKey,
+    in_port: Option<PortRef>,
     observer: &mut impl TranslationObserver,
 ) -> Translation {
     let packet = PipelineKey { headers: key.headers, ..PipelineKey::default() };
     let mut ctx = Ctx::new(view, &packet, observer);
     let port_no = key.port_no.get();
     ctx.recirc_id = key.recirc_id.get();
-    match view.ports.by_port_no(port_no) {
+    let port = match in_port {
+        Some(at) => view.ports.get(at).map(|port| (at.bridge, port)),
+        None => view.ports.by_port_no(port_no),
+    };
+    match port {
         // A packet-out that recirculates; its state knows its bridge, and what that calls its port.
         None if port_no == PortNo::NONE && ctx.recirc_id != 0 => ctx.start(),
         None => {
@@ -389,7 +395,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.out.depends.looked_up(at, is_own_port, self.packet.rewritten());
         let (tables, version) = (self.tables(), self.view.version);
         self.packet.look_up(in_port, |key, mask| {
-            self.observer.look_up(table, key);
+            self.observer.look_up(at, key);
             tables.lookup(table, key, version, mask)
         })
     }

@@ -5,6 +5,7 @@
 
 use super::Note;
 use crate::classifier::Version;
+use crate::policy::TableRef;
 use crate::policy::rule::Rule;
 use crate::policy::tables::Tables;
 use flow::action::Action;
@@ -25,8 +26,8 @@ pub trait TranslationObserver {
     /// The packet is in the bridge of this name from now on.
     fn enter_bridge(&mut self, name: &Arc<str>);
 
-    /// The packet is looked up in a table, as it is then. `enter_rule` or `miss` follows.
-    fn look_up(&mut self, table: TableId, packet: &PipelineKey);
+    /// The packet, as it is then, is looked up in a table of the bridge that it is in. `enter_rule` or `miss` follows.
+    fn look_up(&mut self, at: TableRef, packet: &PipelineKey);
 
     /// A rule won the look-up, and its actions follow.
     fn enter_rule(&mut self, won: &Won<'_>);
@@ -91,7 +92,7 @@ impl TranslationObserver for Unobserved {
     fn enter_bridge(&mut self, _: &Arc<str>) {}
 
     #[inline(always)]
-    fn look_up(&mut self, _: TableId, _: &PipelineKey) {}
+    fn look_up(&mut self, _: TableRef, _: &PipelineKey) {}
 
     #[inline(always)]
     fn enter_rule(&mut self, _: &Won<'_>) {}

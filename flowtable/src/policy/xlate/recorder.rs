@@ -1,6 +1,7 @@
 //! An account of a translation, step by step, for `trace` and for `dump-cached-flows --why`.
 
 use super::{TranslationObserver, Won};
+use crate::policy::TableRef;
 use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
 use flow::types::{GroupId, OfPort, TableId};
@@ -88,8 +89,8 @@ pub struct TraceStep {
 pub enum TraceEvent {
     /// The packet is in this bridge from now on, until the events are less deep again.
     Bridge(Arc<str>),
-    /// The packet is looked up in a table, as it is then. What comes of it follows.
-    Lookup(TableId, Box<PipelineKey>),
+    /// The packet is looked up in a table of the bridge that it is in, as it is then. What comes of it follows.
+    Lookup(TableRef, Box<PipelineKey>),
     /// Another pass goes on where the one before stopped, in this table.
     Resume(TableId),
     /// A rule won the look-up in this table.
@@ -180,8 +181,8 @@ impl TranslationObserver for Recorder {
         self.depth += 1;
     }
 
-    fn look_up(&mut self, table: TableId, packet: &PipelineKey) {
-        self.add(TraceEvent::Lookup(table, Box::new(*packet)));
+    fn look_up(&mut self, at: TableRef, packet: &PipelineKey) {
+        self.add(TraceEvent::Lookup(at, Box::new(*packet)));
     }
 
     fn enter_rule(&mut self, won: &Won<'_>) {

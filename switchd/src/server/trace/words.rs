@@ -1,38 +1,35 @@
 //! A packet's way in the words of rules and ports.
 
-use super::rivals::Losers;
+use crate::bridge::trace::{Losers, Trace, TracedLearn, TracedPass};
 use crate::switch::OnBridge;
-use control::record::{DropCause, LearnRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
+use control::record::{
+    DropCause, LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord,
+};
 use flow::Match;
 use flow::key::PipelineKey;
 use flow::text::{DEFAULT_PRIORITY, PrintOptions, write_action, write_match};
 use flow::types::{OfPort, PortNo, TableId};
 use flowtable::policy::rule::Rule;
-use flowtable::policy::xlate::{Learn, TraceEvent, TraceStep};
+use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{
-    Pass, action_sentence, as_it_comes_in, note_sentence, note_text, outcome_sentence,
+    Pass, Rival, action_sentence, note_sentence, note_text, outcome_sentence,
     write_datapath_actions, write_megaflow, write_packet,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What the words need.
+/// Puts a trace into words.
 pub(super) struct Words<'a> {
-    switch: &'a OnBridge<'a>,
+    trace: &'a Trace,
     options: PrintOptions<'a>,
+    /// What the first bridge calls the ports that the datapath knows by these numbers.
     ports: HashMap<PortNo, OfPort>,
-    rules: HashMap<*const Rule, Described>,
+    /// Whether each step comes with a sentence.
     explain: bool,
 }
 
-/// A rule that a trace names.
-pub(super) struct Described {
-    pub(super) matching: Match,
-    pub(super) priority: u16,
-}
-
 /// `tcp,in_port=1, priority 10`
-pub(super) fn describe(matching: &Match, priority: u16, options: &PrintOptions<'_>) -> String {
+fn describe(matching: &Match, priority: u16, options: &PrintOptions<'_>) -> String {
     let mut text = String::new();
     write_match(&mut text, matching, DEFAULT_PRIORITY, options.ports);
     if !text.is_empty() {
@@ -43,80 +40,62 @@ pub(super) fn describe(matching: &Match, priority: u16, options: &PrintOptions<'
 
 impl<'a> Words<'a> {
     pub(super) fn new(
-        switch: &'a OnBridge<'a>,
-        passes: &[Pass],
+        switch: &OnBridge<'_>,
+        trace: &'a Trace,
         options: PrintOptions<'a>,
         explain: bool,
     ) -> Self {
-        let policy = switch.policy();
         let snapshot = switch.bridge().snapshot();
-        let ports = snapshot
-            .ports()
-            .iter()
-            .filter_map(|port| Some((port.port_no()?, port.of_port)))
-            .collect();
-        drop(snapshot);
-        let steps = passes.iter().flat_map(|pass| &pass.steps);
-        let won = steps.filter_map(|step| match &step.event {
-            TraceEvent::Rule(_, rule) => Some(rule),
-            _ => None,
-        });
-        let described = won.filter_map(|rule| {
-            let (priority, matching) = policy.match_of(rule)?;
-            Some((Arc::as_ptr(rule), Described { matching, priority }))
-        });
-        Self { switch, options, ports, rules: described.collect(), explain }
+        let ports = snapshot.ports().iter();
+        let ports = ports.filter_map(|port| Some((port.port_no()?, port.of_port))).collect();
+        Self { trace, options, ports, explain }
     }
 
     /// The first of the passes, which has the others in it.
-    pub(super) fn record(&self, passes: &[Pass]) -> TraceRecord {
-        let mut losers = Losers::new(self.switch, self.options);
-        let records: Vec<TraceRecord> =
-            passes.iter().map(|pass| self.pass(pass, &mut losers)).collect();
+    pub(super) fn record(&self) -> TraceRecord {
+        let records = self.trace.passes.iter().map(|pass| self.pass(pass));
         let nested = records
-            .into_iter()
             .rev()
             .reduce(|after, before| TraceRecord { recirculated: Some(Box::new(after)), ..before });
         nested.unwrap_or_default()
     }
 
-    fn pass(&self, pass: &Pass, losers: &mut Losers<'_>) -> TraceRecord {
-        let Pass { key, translation, steps } = pass;
-        let of = |no| self.ports.get(&no).copied();
-        let (recirc_id, key) = (key.recirc_id.get(), as_it_comes_in(key, of));
-        let flow = self.packet(recirc_id, &key);
+    fn pass(&self, traced: &TracedPass) -> TraceRecord {
+        let TracedPass { pass: Pass { key, translation, steps }, packet, .. } = traced;
+        let of = |port_no| self.ports.get(&port_no).copied();
+        let recirc_id = key.recirc_id.get();
+        let flow = self.packet(recirc_id, packet);
         let last = steps.iter().rev().find_map(|step| match &step.event {
             TraceEvent::Final(last) => Some(self.packet(recirc_id, last)),
             _ => None,
         });
         let mut megaflow = String::new();
-        write_megaflow(&mut megaflow, recirc_id, &key, &translation.mask, self.options.ports);
+        write_megaflow(&mut megaflow, recirc_id, packet, &translation.mask, self.options.ports);
         let mut datapath_actions = String::new();
         write_datapath_actions(&mut datapath_actions, &translation.actions, &of);
         let outcome = || outcome_sentence(translation, self.options.ports, &of);
         TraceRecord {
             final_flow: last.filter(|last| *last != flow),
             flow,
-            steps: self.steps(steps, losers),
+            steps: self.steps(traced),
             megaflow,
             datapath_actions,
             dropped: translation.drop.map(|reason| DropCause {
                 reason: reason.name().to_owned(),
                 meaning: reason.sentence().to_owned(),
             }),
-            learns: translation.learn.iter().map(|learn| self.learn(learn)).collect(),
+            learns: traced.learns.iter().map(|learn| self.learn(learn)).collect(),
             outcome: self.explain.then(outcome),
             recirculated: None,
         }
     }
 
-    fn learn(&self, learn: &Learn) -> LearnRecord {
-        let snapshot = self.switch.bridge().snapshot();
+    fn learn(&self, TracedLearn { learn, known }: &TracedLearn) -> LearnRecord {
         LearnRecord {
             mac: learn.host.key.mac.to_string(),
             vlan: learn.host.key.vlan,
             port: self.port(learn.port),
-            known: snapshot.macs().lookup(learn.host.key).map(|entry| self.port(entry.port)),
+            known: known.map(|port| self.port(port)),
         }
     }
 
@@ -124,27 +103,14 @@ impl<'a> Words<'a> {
         self.options.ports.name(port).map_or_else(|| port.to_string(), str::to_owned)
     }
 
-    fn steps(&self, steps: &[TraceStep], losers: &mut Losers<'_>) -> Vec<TraceStepRecord> {
-        let mut records = Vec::with_capacity(steps.len());
-        let mut lookup: Option<(TableId, &PipelineKey)> = None;
-        for TraceStep { depth, event, .. } in steps {
+    fn steps(&self, traced: &TracedPass) -> Vec<TraceStepRecord> {
+        let mut records = Vec::with_capacity(traced.pass.steps.len());
+        let mut losers = traced.losers.iter().peekable();
+        for (index, TraceStep { depth, event, .. }) in traced.pass.steps.iter().enumerate() {
             let mut add = |event| records.push(TraceStepRecord { depth: *depth, event });
-            let mut losers_of = |winner| {
-                let (table, packet) = lookup.take().filter(|_| self.explain)?;
-                losers.of(table, packet, winner)
-            };
             match event {
-                TraceEvent::Lookup(table, packet) => lookup = Some((*table, &**packet)),
-                TraceEvent::Rule(table, rule) => {
-                    let described = self.rules.get(&Arc::as_ptr(rule));
-                    add(self.rule(*table, rule, described));
-                    let won = described.map(|described| (rule, described));
-                    won.and_then(|won| losers_of(Some(won))).into_iter().for_each(add);
-                }
-                TraceEvent::Miss(table) => {
-                    add(TraceEventRecord::Miss { table: table.get() });
-                    losers_of(None).into_iter().for_each(add);
-                }
+                TraceEvent::Rule(table, rule) => add(self.rule(*table, rule)),
+                TraceEvent::Miss(table) => add(TraceEventRecord::Miss { table: table.get() }),
                 TraceEvent::Resume(table) => add(TraceEventRecord::Resume { table: table.get() }),
                 TraceEvent::Action(action) => {
                     let mut text = String::new();
@@ -164,20 +130,37 @@ impl<'a> Words<'a> {
                     let sentence = note_sentence(note, &self.options).filter(|_| self.explain);
                     sentence.map(TraceEventRecord::Sentence).into_iter().for_each(&mut add);
                 }
-                TraceEvent::Overlaps { .. } | TraceEvent::Final(_) => {}
+                TraceEvent::Lookup(..) | TraceEvent::Overlaps { .. } | TraceEvent::Final(_) => {}
+            }
+            if let Some((_, losers)) = losers.next_if(|(step, _)| *step == index) {
+                add(self.lost(losers));
             }
         }
         records
     }
 
-    fn rule(&self, table: TableId, rule: &Rule, described: Option<&Described>) -> TraceEventRecord {
-        let text = described.map(|d| describe(&d.matching, d.priority, &self.options));
+    fn rule(&self, table: TableId, rule: &Arc<Rule>) -> TraceEventRecord {
+        let won = self.trace.rules.get(rule);
+        let text = won.map(|won| describe(&won.matching, won.priority, &self.options));
         TraceEventRecord::Rule {
             table: table.get(),
             text: text.unwrap_or_default(),
             cookie: (rule.cookie.0 != 0).then(|| format!("{:#x}", rule.cookie.0)),
             name: rule.name().map(|name| name.to_string()),
             is_empty: rule.actions.is_empty(),
+        }
+    }
+
+    fn lost(&self, losers: &Losers) -> TraceEventRecord {
+        let record = |rival: &Rival<u16>| LostRecord {
+            rule: describe(&rival.matching, rival.rule, &self.options),
+            on: rival.lost.on().to_owned(),
+            reason: rival.reason(&losers.packet, self.options.ports),
+        };
+        TraceEventRecord::Lost {
+            rules: losers.nearest.iter().map(record).collect(),
+            others: losers.others as u64,
+            is_limited: losers.is_limited,
         }
     }
 

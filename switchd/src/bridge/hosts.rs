@@ -1,0 +1,135 @@
+//! The hosts of a bridge, which its MAC table has: listed, given, forgotten and counted.
+
+use crate::switch::OnBridge;
+use flow::types::{MacAddr, OfPort};
+use flowtable::policy::mac_table::{MacKey, MacStats};
+use std::time::Duration;
+
+/// A host that a bridge knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownHost {
+    /// Its VLAN, 0 for frames without a tag, and its Ethernet address.
+    pub key: MacKey,
+    /// The port behind which it is.
+    pub port: OfPort,
+    /// Time since its last frame. `None` for a host that somebody has given: such a host does not age.
+    pub age: Option<Duration>,
+}
+
+/// Why a host is not added or removed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// There is no VLAN of this number.
+    #[error("{0} is not a VLAN: they are 0 to 4095")]
+    NoVlan(u16),
+    /// Frames to a group address go to several ports.
+    #[error("{0} is a multicast address: no single port has it")]
+    Multicast(MacAddr),
+    /// The table holds no more hosts, and those that it has were given.
+    #[error("the MAC table is full of static entries")]
+    Full,
+    /// The table has no such host.
+    #[error("{} is not known in VLAN {}", .0.mac, .0.vlan)]
+    Unknown(MacKey),
+}
+
+/// The hosts of a bridge: those that were given, by VLAN and address, then those that were learned, the one unused
+/// for longest first.
+pub fn list(switch: OnBridge<'_>) -> Vec<KnownHost> {
+    // A host whose frames are forwarded by caches is as young as the latest of these frames.
+    switch.sync_stats();
+    let now = switch.now();
+    let hosts = switch.bridge().hosts().into_iter();
+    let host = hosts.map(|(key, entry)| {
+        let age = now.saturating_sub(entry.used());
+        KnownHost { key, port: entry.port, age: (!entry.is_static).then_some(age) }
+    });
+    host.collect()
+}
+
+/// Where the MAC table has an address: in each VLAN behind one port at most.
+pub(super) fn find(switch: OnBridge<'_>, mac: MacAddr) -> Vec<(MacKey, OfPort)> {
+    let hosts = switch.bridge().hosts().into_iter().filter(|(key, _)| key.mac == mac);
+    hosts.map(|(key, entry)| (key, entry.port)).collect()
+}
+
+/// Gives a bridge a host, in place of what it has learned of that host. A given host stays until it is removed.
+///
+/// # Errors
+/// No host can have the address or the VLAN, or the table is full.
+pub fn give(switch: OnBridge<'_>, key: MacKey, port: OfPort) -> Result<(), HostError> {
+    let key = checked(key)?;
+    let now = switch.now();
+    let is_added = switch.bridge().with_macs(|macs| macs.add_static(key, port, now));
+    if is_added { Ok(()) } else { Err(HostError::Full) }
+}
+
+/// Removes a host, given or learned.
+///
+/// # Errors
+/// No host can have the address or the VLAN, or the bridge does not know it.
+pub fn remove(switch: OnBridge<'_>, key: MacKey) -> Result<(), HostError> {
+    let key = checked(key)?;
+    let removed = switch.bridge().with_macs(|macs| macs.remove(key));
+    removed.map(drop).ok_or(HostError::Unknown(key))
+}
+
+fn checked(key: MacKey) -> Result<MacKey, HostError> {
+    match key {
+        MacKey { vlan, .. } if vlan > 4095 => Err(HostError::NoVlan(vlan)),
+        MacKey { mac, .. } if mac.is_multicast() => Err(HostError::Multicast(mac)),
+        key => Ok(key),
+    }
+}
+
+/// The MAC table of a bridge in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostTotals {
+    /// Hosts that it has.
+    pub hosts: usize,
+    /// Those of them that were given.
+    pub given: usize,
+    /// Hosts that it has room for.
+    pub capacity: usize,
+    /// How long a host that was learned is known without traffic.
+    pub ageing: Duration,
+    /// What happened to hosts since the bridge was added.
+    pub counters: MacStats,
+}
+
+/// Counts the hosts of a bridge.
+pub fn totals(switch: OnBridge<'_>) -> HostTotals {
+    let snapshot = switch.bridge().snapshot();
+    let macs = snapshot.macs();
+    HostTotals {
+        hosts: macs.len(),
+        given: macs.given_len(),
+        capacity: macs.capacity(),
+        ageing: macs.ageing(),
+        counters: macs.stats(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{DEFAULT_BRIDGE, Desired};
+    use crate::switch::{Config, Switch};
+
+    #[test]
+    fn what_no_host_can_be_is_refused() {
+        let switch = Switch::start(Config::new(Desired::one_bridge())).unwrap();
+        let on = switch.on(DEFAULT_BRIDGE).unwrap();
+        let host = MacKey { vlan: 5, mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+        let in_vlan = |vlan| MacKey { vlan, ..host };
+        let group = MacKey { mac: MacAddr([0xff; 6]), ..host };
+        assert_eq!(give(on, in_vlan(4096), OfPort(1)), Err(HostError::NoVlan(4096)));
+        assert_eq!(give(on, group, OfPort(1)), Err(HostError::Multicast(group.mac)));
+        assert_eq!(remove(on, host), Err(HostError::Unknown(host)));
+        assert_eq!(give(on, host, OfPort(1)), Ok(()));
+        assert_eq!(list(on), [KnownHost { key: host, port: OfPort(1), age: None }]);
+        assert_eq!((totals(on).hosts, totals(on).given), (1, 1));
+        assert_eq!(remove(on, host), Ok(()));
+        assert_eq!(list(on), []);
+    }
+}

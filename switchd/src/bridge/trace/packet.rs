@@ -1,0 +1,101 @@
+//! Which packet is meant, and where it comes in.
+
+use super::{TraceError, TracePacket, TraceRequest, between};
+use crate::switch::OnBridge;
+use flow::Match;
+use flow::compose::compose;
+use flow::extract::{Arrival, extract};
+use flow::fields::FieldId;
+use flow::key::{PipelineKey, PipelineMask, VLAN_VID_MASK};
+use flow::types::{MacAddr, OfPort};
+use flowtable::policy::mac_table::MacKey;
+use flowtable::trace::{as_it_comes_in, differences};
+use packet::wire::ethernet;
+
+/// The longest frame that a port receives, in bytes.
+pub const MAX_FRAME_SIZE: usize = 65_535;
+
+/// The port and the bytes of the packet that is to be traced.
+pub(super) fn meant(
+    switch: OnBridge<'_>,
+    request: &TraceRequest,
+) -> Result<(OfPort, Vec<u8>), TraceError> {
+    match &request.packet {
+        TracePacket::Frame(frame) => {
+            if !(ethernet::HEADER_SIZE..=MAX_FRAME_SIZE).contains(&frame.len()) {
+                return Err(TraceError::FrameSize(frame.len()));
+            }
+            let (key, _) = extract(Arrival::default(), frame, switch.vlan_limit());
+            let in_port = match given_port(&request.flow) {
+                Some(port) => port,
+                None => {
+                    let vlan = key.headers.vlan_tci.get() & VLAN_VID_MASK;
+                    let sender = MacKey { vlan, mac: MacAddr(key.headers.dl_src) };
+                    let snapshot = switch.bridge().snapshot();
+                    let known = snapshot.macs().lookup(sender).map(|entry| entry.port);
+                    known.ok_or(TraceError::UnknownSource)?
+                }
+            };
+            let in_port = existing(switch, in_port)?;
+            let packet = as_it_comes_in(&key, |_| Some(in_port));
+            if let Some(&field) = differences(&request.flow, &packet).first() {
+                return Err(TraceError::Contradiction { field, packet: Box::new(packet) });
+            }
+            Ok((in_port, frame.clone()))
+        }
+        TracePacket::Described => described(switch, &request.flow),
+        TracePacket::Between { from, to } => {
+            described(switch, &between::flow(switch, &request.flow, *from, *to)?)
+        }
+    }
+}
+
+fn described(switch: OnBridge<'_>, flow: &Match) -> Result<(OfPort, Vec<u8>), TraceError> {
+    let in_port = given_port(flow).ok_or(TraceError::NoInPort)?;
+    Ok((existing(switch, in_port)?, compose(&flow.key().headers)))
+}
+
+fn given_port(flow: &Match) -> Option<OfPort> {
+    FieldId::InPort.is_exact(flow.mask()).then(|| flow.key().in_port.get())
+}
+
+fn existing(switch: OnBridge<'_>, port: OfPort) -> Result<OfPort, TraceError> {
+    let exists = switch.bridge().snapshot().ports().get(port).is_some();
+    if exists { Ok(port) } else { Err(TraceError::NoPort(port)) }
+}
+
+/// A match to which more fields are added.
+pub(super) struct GrowingMatch {
+    key: PipelineKey,
+    mask: PipelineMask,
+}
+
+impl GrowingMatch {
+    pub(super) fn new(flow: &Match) -> Self {
+        Self { key: *flow.key(), mask: *flow.mask() }
+    }
+
+    pub(super) fn key(&self) -> &PipelineKey {
+        &self.key
+    }
+
+    /// Whether the match has any bit of a field.
+    pub(super) fn has(&self, field: FieldId) -> bool {
+        field.get_mask(&self.mask) != 0
+    }
+
+    /// Gives a field a value. False if the match has another one there, and keeps it.
+    pub(super) fn set(&mut self, field: FieldId, value: u128) -> bool {
+        let known = field.get_mask(&self.mask);
+        let agrees = (field.read(&self.key) ^ value) & known == 0;
+        if agrees {
+            field.write(&mut self.key, value, u128::MAX);
+            field.set_mask(&mut self.mask, field.full_mask());
+        }
+        agrees
+    }
+
+    pub(super) fn finish(self) -> Match {
+        Match::new(&self.key, &self.mask)
+    }
+}
