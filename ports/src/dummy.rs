@@ -136,15 +136,13 @@ impl Dummy {
 
     /// Puts a frame on the wire towards the switch whose sender left checksum or segmentation work undone.
     pub fn inject_with(&self, bytes: &[u8], offload: Offload) {
+        self.shared.wires().inject(bytes, offload);
+    }
+
+    /// Puts frames on the wire at once: whoever receives from it next gets all of them, as far as its batch has room.
+    pub fn inject_all(&self, frames: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         let mut wires = self.shared.wires();
-        let mut buf = wires.spare.pop().unwrap_or_default();
-        buf.clear();
-        buf.resize(HEADROOM, 0);
-        buf.extend_from_slice(bytes);
-        wires.injected.push_back((buf, offload));
-        if wires.injected.len() == 1 {
-            wires.wake.write_all(&[1]).expect("a pipe with one byte is never full or closed");
-        }
+        frames.into_iter().for_each(|frame| wires.inject(frame.as_ref(), Offload::NONE));
     }
 
     /// The next frame that came out of the switch.
@@ -237,6 +235,17 @@ impl TxQueue for DummyTx {
 }
 
 impl Wires {
+    fn inject(&mut self, bytes: &[u8], offload: Offload) {
+        let mut buf = self.spare.pop().unwrap_or_default();
+        buf.clear();
+        buf.resize(HEADROOM, 0);
+        buf.extend_from_slice(bytes);
+        self.injected.push_back((buf, offload));
+        if self.injected.len() == 1 {
+            self.wake.write_all(&[1]).expect("a pipe with one byte is never full or closed");
+        }
+    }
+
     fn send(
         &mut self,
         frame: &mut Frame<'_>,

@@ -2,7 +2,7 @@
 //!
 //! A line is what `ovs-ofctl monitor` shows of a flow monitor's update, as far as that has words for it.
 
-use crate::bridge::event::{Event, RuleChange, RuleEvent, What};
+use crate::bridge::event::{Event, PortUpdate, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
 use flow::text::{FlowLine, PortNames, PrintOptions, write_group};
 use flow::types::OfPort;
@@ -10,25 +10,51 @@ use flowtable::policy::effects::Removal;
 use flowtable::policy::mac_table::{HostChange, HostEvent};
 use flowtable::policy::ports::{PortConfig, PortInfo};
 use flowtable::policy::rule::Rule;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 use tracing::{debug, info};
 
-/// Tells the log. What happens by itself to rules is worth a line; what was asked for is only for those who
-/// look for a fault.
+/// Tells the log. What happens to bridges and ports, and to rules by themselves, is worth a line; rules, groups and
+/// hosts that came or went otherwise are only for those who look for a fault.
 pub(crate) fn log(event: &Event) {
-    let is_expiry = match &event.what {
-        What::Rule(rule) => {
-            matches!(rule.change, RuleChange::Removed(Removal::Idle | Removal::Hard))
+    let bridge = &event.bridge;
+    match &event.what {
+        What::BridgeAdded => info!("bridge {bridge}: added"),
+        What::BridgeRemoved => info!("bridge {bridge}: removed"),
+        What::PortAdded(port) => log_port(bridge, port, "added"),
+        What::PortRemoved(port) => log_port(bridge, port, "removed"),
+        What::PortChanged(update) => {
+            let PortUpdate { before, after } = &**update;
+            if before.mac != after.mac {
+                log_port(bridge, after, format_args!("its address is now {}", after.mac));
+            }
+            if before.link_up != after.link_up {
+                log_port(bridge, after, if after.link_up { "up" } else { "down" });
+            }
+            log_line(event, tracing::Level::DEBUG);
         }
-        _ => false,
-    };
-    if !is_expiry && !tracing::enabled!(tracing::Level::DEBUG) {
+        What::Rule(rule)
+            if matches!(rule.change, RuleChange::Removed(Removal::Idle | Removal::Hard)) =>
+        {
+            log_line(event, tracing::Level::INFO);
+        }
+        _ => log_line(event, tracing::Level::DEBUG),
+    }
+}
+
+fn log_port(bridge: &str, port: &PortInfo, what: impl Display) {
+    info!("{bridge}: port {} ({}): {what}", port.of_port, port.name);
+}
+
+/// Logs an event as monitors see it. No text is made for a level that is off.
+fn log_line(event: &Event, level: tracing::Level) {
+    let is_info = level == tracing::Level::INFO;
+    if !is_info && !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
     let mut text = String::new();
     write(&mut text, event, &PrintOptions::default());
-    match is_expiry {
+    match is_info {
         true => info!("{}: {text}", event.bridge),
         false => debug!("{}: {text}", event.bridge),
     }
@@ -51,7 +77,7 @@ pub(crate) fn write(out: &mut String, event: &Event, options: &PrintOptions<'_>)
             put(out, format_args!("GROUP_DELETED group_id={}", group.group.id.0))
         }
         What::PortAdded(port) => write_port(out, "PORT_ADDED", port),
-        What::PortChanged(port) => write_port(out, "PORT_MODIFIED", port),
+        What::PortChanged(update) => write_port(out, "PORT_MODIFIED", &update.after),
         What::PortRemoved(port) => {
             put(out, format_args!("PORT_DELETED port={} name={}", port.of_port, port.name));
         }

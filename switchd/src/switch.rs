@@ -4,7 +4,8 @@
 //! port slots and the handles of the workers. Frames never come here.
 //!
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
-//! knows about opening and closing; ports follow their devices in `links`; `inject` sends packets that were made by hand, and `views` is what commands show.
+//! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date; `inject` sends
+//! packets that were made by hand, and `views` is what commands show.
 
 mod inject;
 mod links;
@@ -12,6 +13,7 @@ mod on_bridge;
 mod ports;
 mod reconcile;
 mod rings;
+mod settle;
 mod stable_mac;
 mod views;
 
@@ -275,38 +277,6 @@ impl Switch {
     /// Where to subscribe to what happens to bridges.
     pub fn bridge_events(&self) -> &Events {
         &self.bridge_events
-    }
-
-    /// Returns once every packet that was received before the call is in the counters of its rules.
-    pub fn settle(&self) {
-        self.settler()();
-    }
-
-    /// What [`Switch::settle`] does, for another thread.
-    fn settler(&self) -> impl Fn() + Send + 'static {
-        let link = |worker: &WorkerHandle| {
-            (worker.commands.clone(), Arc::clone(&worker.wake), Arc::clone(&worker.registry))
-        };
-        let links: Vec<_> = self.workers.iter().map(link).collect();
-        move || {
-            let (done, finished) = channel::bounded(links.len());
-            for (commands, wake, _) in &links {
-                if commands.send(Command::EndOfBatch { done: done.clone() }).is_ok() {
-                    let _ = wake.write(1);
-                }
-            }
-            drop(done);
-            // Ends when every worker has answered, or is gone.
-            finished.iter().for_each(drop);
-            links.iter().for_each(|(_, _, registry)| registry.push_stats());
-        }
-    }
-
-    /// Adds everything that the caches counted to the rules and groups.
-    pub fn sync_stats(&self) {
-        for worker in &self.workers {
-            worker.registry.push_stats();
-        }
     }
 
     /// Periodic work: counters, idle flows, hosts and rules whose time is over, memory.

@@ -366,7 +366,8 @@ impl Policy {
             return result;
         }
         let refs: Vec<PortRef> = changed.iter().map(|change| change.at).collect();
-        if let Some(observer) = self.listener() {
+        // Told in any case: ports change seldom, and the log wants to know.
+        if let Some(observer) = &self.observer {
             observer.observe(Observed::Ports(changed));
         }
         drop(ports);

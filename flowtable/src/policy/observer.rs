@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// Hears of changes. See the [module](self).
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Somebody wants to know of rules, groups, ports and hosts. Asked before anything is gathered for the
-    /// observer. Bridges, and rules whose time is over, are told in any case.
+    /// Somebody wants to know of rules, groups and hosts. Asked before any of that is gathered for the observer.
+    /// Bridges, ports, and rules whose time is over, are told in any case.
     fn is_listening(&self) -> bool;
 
     /// Takes what happened, without waiting.
@@ -109,18 +109,20 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_listen_hears_of_bridges_only() {
+    fn who_does_not_listen_hears_of_bridges_and_ports_only() {
         let (policy, recorder) = observed();
         add_to(&policy, BridgeId::FIRST, &["ip,actions=1"]).unwrap();
         learn(&policy, 1, NOW);
+        policy.bridge(BridgeId::FIRST).with_ports(|ports| ports.remove(OfPort(2)));
         let second = policy.add_bridge("br1").unwrap();
         policy.remove_bridge(second, NOW);
         let told = recorder.take();
         assert!(
             matches!(&told[..], [
+                Observed::Ports(changes),
                 Observed::BridgeAdded { name, .. },
                 Observed::BridgeRemoved { bridge },
-            ] if **name == *"br1" && *bridge == second),
+            ] if changes.len() == 1 && **name == *"br1" && *bridge == second),
             "{told:?}"
         );
     }

@@ -34,8 +34,8 @@ pub enum What {
     GroupRemoved(Arc<GroupEntry>),
     /// There is a new port.
     PortAdded(PortInfo),
-    /// A port's link, address or settings have changed; this is what they are now.
-    PortChanged(PortInfo),
+    /// A port's link, address or settings have changed.
+    PortChanged(Box<PortUpdate>),
     /// A port is gone.
     PortRemoved(PortInfo),
     /// A host came, moved or went.
@@ -44,6 +44,15 @@ pub enum What {
     BridgeAdded,
     /// The bridge is gone.
     BridgeRemoved,
+}
+
+/// A port before and after a change.
+#[derive(Clone, Debug)]
+pub struct PortUpdate {
+    /// The port as it was.
+    pub before: PortInfo,
+    /// The port as it is now, under the same number and name.
+    pub after: PortInfo,
 }
 
 /// What happened to a rule.

@@ -10,7 +10,7 @@
 //! every worker come to the end of its batch, and the cached flows add up (`settle`). It does that for all
 //! transactions that have gathered, and leaves some milliseconds between two times.
 
-use super::event::{Event, Kinds, What};
+use super::event::{Event, Kinds, PortUpdate, What};
 use super::subscription::{Interest, Queue, Subscription};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use flowtable::policy::effects::Effects;
@@ -41,7 +41,7 @@ pub struct Events {
     lost: AtomicU64,
     subscribers: Mutex<Vec<Arc<Queue>>>,
     is_listening: AtomicBool,
-    /// Whether the log is told of everything, and not only of rules whose time was over.
+    /// Whether the log is told of everything, and not only of bridges, ports and rules whose time was over.
     is_logging: bool,
 }
 
@@ -322,7 +322,9 @@ fn port_events(change: PortChange) -> Vec<What> {
         (Some(before), Some(after)) if before.name != after.name => {
             vec![What::PortRemoved(before), What::PortAdded(after)]
         }
-        (Some(_), Some(after)) => vec![What::PortChanged(after)],
+        (Some(before), Some(after)) => {
+            vec![What::PortChanged(Box::new(PortUpdate { before, after }))]
+        }
         (None, None) => Vec::new(),
     }
 }

@@ -44,7 +44,7 @@ pub struct NoGroup(pub GroupId);
 /// # Errors
 /// There is no group of this number.
 pub fn list(switch: OnBridge<'_>, which: Option<GroupId>) -> Result<GroupList<'_>, NoGroup> {
-    switch.sync_stats();
+    switch.settle();
     let walk = switch.bridge().walk_groups();
     let which = which.filter(|id| *id != GroupId::ALL && *id != GroupId::ANY);
     let only = which.map(|id| walk.get(id).ok_or(NoGroup(id))).transpose()?;

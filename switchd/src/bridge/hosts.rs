@@ -37,7 +37,7 @@ pub enum HostError {
 /// for longest first.
 pub fn list(switch: OnBridge<'_>) -> Vec<KnownHost> {
     // A host whose frames are forwarded by caches is as young as the latest of these frames.
-    switch.sync_stats();
+    switch.settle();
     let now = switch.now();
     let hosts = switch.bridge().hosts().into_iter();
     let host = hosts.map(|(key, entry)| {

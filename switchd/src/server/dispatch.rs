@@ -76,7 +76,7 @@ fn dispatch(
             status::drops(&named.map_or_else(all, |bridge| bridge.ports()))
         }
         Operation::Sync => {
-            switch.sync_stats();
+            switch.settle();
             Reply::Done
         }
         operation => {

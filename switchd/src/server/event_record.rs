@@ -26,7 +26,9 @@ pub(super) fn of(event: &Event, version: OfVersion, names: Shown<'_>) -> EventRe
             EventRecord::GroupDeleted { bridge, group_id: entry.group.id.0 }
         }
         What::PortAdded(port) => EventRecord::PortAdded { bridge, port: of_port(port) },
-        What::PortChanged(port) => EventRecord::PortModified { bridge, port: of_port(port) },
+        What::PortChanged(update) => {
+            EventRecord::PortModified { bridge, port: of_port(&update.after) }
+        }
         What::PortRemoved(port) => EventRecord::PortDeleted { bridge, port: of_port(port) },
         What::Host(change) => of_host(bridge, change, names),
         What::BridgeAdded => EventRecord::BridgeAdded { bridge },

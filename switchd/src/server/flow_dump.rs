@@ -26,7 +26,7 @@ pub(super) fn dump(
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     let filter = filter(switch, query)?;
-    switch.sync_stats();
+    switch.settle();
     let names = port_names(switch.bridge());
     let names = shown(&names, query.names);
     let options = PrintOptions {
@@ -65,7 +65,7 @@ pub(super) fn dump(
 /// Adds up the rules of a query.
 pub(super) fn aggregate(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<Reply, Failure> {
     let filter = filter(switch, query)?;
-    switch.sync_stats();
+    switch.settle();
     let Totals { packets, bytes, rules } = flows::totals(switch.bridge(), &filter);
     let sums = Aggregate { packet_count: packets, byte_count: bytes, flow_count: rules };
     Ok(Reply::Aggregate(sums))

@@ -23,7 +23,7 @@ pub(super) fn describe(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Repl
 pub(super) fn stats(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let wanted = wanted(switch, port)?;
     // What went through a patch is counted when cached flows are asked.
-    switch.sync_stats();
+    switch.settle();
     let ports = switch.ports();
     let ports = ports.iter().filter(|p| wanted.is_none_or(|w| w == p.of_port));
     Ok(Reply::PortStats(ports.map(stats_record).collect()))

@@ -34,7 +34,7 @@ pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
 
 /// All tables.
 pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
-    switch.sync_stats();
+    switch.settle();
     let snapshot = switch.bridge().snapshot();
     let tables = snapshot.tables();
     let record = |id: TableId| {

@@ -162,11 +162,7 @@ impl Switch {
 
     fn link_lost(&self, slot: &PortSlot) {
         self.set_link_up(slot, false);
-        let bridge = self.policy.bridge(slot.bridge);
-        let hosts = bridge.flush_hosts(Some(slot.of_port));
-        if hosts > 0 {
-            info!("port {}: forgot {hosts} hosts", slot.of_port);
-        }
+        self.policy.bridge(slot.bridge).flush_hosts(Some(slot.of_port));
     }
 
     fn set_link_up(&self, slot: &PortSlot, up: bool) {
@@ -184,7 +180,6 @@ impl Switch {
         if port.mac != slot.mac {
             slot.mac = port.mac;
             let mac = MacAddr(slot.mac);
-            info!("port {} ({}): its address is now {mac}", slot.of_port, slot.spec.name);
             self.policy.bridge(slot.bridge).with_ports(|ports| {
                 if let Some(port) = ports.get_mut(slot.of_port) {
                     port.mac = mac;
@@ -193,7 +188,6 @@ impl Switch {
         }
         let state = if port.status.is_link_up() { PortState::Up } else { PortState::Down };
         if state != slot.state {
-            info!("port {} ({}): {state}", slot.of_port, slot.spec.name);
             slot.state = state;
             match slot.state {
                 PortState::Up => self.set_link_up(slot, true),

@@ -223,7 +223,8 @@ impl Switch {
         let up = port.status.is_link_up();
         slot.state = if up { PortState::Up } else { PortState::Down };
         slot.mac = port.mac;
-        info!("port {} ({}): {}, {}", slot.of_port, slot.spec.name, slot.state, port.kind.name());
+        let kind = port.kind.name();
+        info!("port {} ({}): its device is open: {kind}", slot.of_port, slot.spec.name);
         slot.port = Some(port);
         if slot.spec.config.down {
             self.set_device_up(slot, false);

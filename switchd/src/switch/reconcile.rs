@@ -16,7 +16,6 @@ use flow::types::OfPort;
 use flowtable::policy::PortRef;
 use parking_lot::Mutex;
 use std::time::Duration;
-use tracing::info;
 
 impl Switch {
     /// What is wanted now.
@@ -134,17 +133,15 @@ impl Switch {
         opening: &mut Vec<Opening>,
     ) {
         match step {
-            Step::RemovePort { bridge, port, number } => {
+            Step::RemovePort { bridge, number, .. } => {
                 if let Some(closed) = self.uninstall(self.port_ref(bridge, number)) {
                     closing.push(closed);
-                    info!("port {number} ({}): removed", port.name);
                 }
             }
             Step::RemoveBridge(bridge) => {
                 if let Some(gone) = self.policy.find_bridge(&bridge.name) {
                     self.policy.remove_bridge(gone.id(), self.now());
                 }
-                info!("bridge {}: removed", bridge.name);
             }
             Step::AddBridge(bridge) => {
                 // What would refuse it was looked for when it was wanted.

@@ -72,7 +72,7 @@ fn rules_count_what_the_cache_forwards() {
         bench.ports[0].inject(&frame(1, 2, n));
     }
     bench.settle(1000);
-    bench.switch.sync_stats();
+    bench.switch.settle();
     let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
     let bridge = bench.switch.on(DEFAULT_BRIDGE).expect("the bridge of every test").bridge();
     let (mut walk, mut totals) = (bridge.walk(&every), Vec::new());
@@ -104,7 +104,7 @@ fn tables_count_what_the_cache_forwards() {
         bench.ports[0].inject(&frame(1, 2, n));
     }
     bench.settle(1000);
-    bench.switch.sync_stats();
+    bench.switch.settle();
     let lookups = |n| bench.switch.policy().lookups().get(table(&bench.switch, n));
     assert_eq!(lookups(0), (1000, 1000));
     assert_eq!(lookups(1), (1000, 0));
