@@ -100,7 +100,7 @@ impl Account<'_> {
                 let cookie = cookie.as_ref().map(|cookie| format!(", cookie {cookie},"));
                 let (name, cookie) = (name.unwrap_or_default(), cookie.unwrap_or_default());
                 self.line(
-                    depth,
+                    level,
                     &format!("Table {table}: the rule{name} \"{text}\"{cookie} matches."),
                 );
                 if *is_empty {

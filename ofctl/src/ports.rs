@@ -171,8 +171,11 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
         flags(&port.config),
         flags(&state)
     );
-    // What a virtual link has no use for; parsers expect it.
-    out.push_str("     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n");
+    // What a virtual link has no use for; parsers expect it. A patch port has no device that could have a speed.
+    out.push_str(match port.kind.as_str() {
+        "patch" => "     speed: 0 Mbps now, 0 Mbps max\n",
+        _ => "     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n",
+    });
     let lines: [(&str, Option<&String>); 4] = [
         ("vlan", (!port.vlan.is_empty()).then_some(&port.vlan)),
         ("host-stack", port.host_stack.as_ref()),

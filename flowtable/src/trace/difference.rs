@@ -23,9 +23,8 @@ pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
     }
     let mut found = Vec::new();
     for field in FIRST.into_iter().chain(FieldId::all()) {
-        // Fields share bits: those of the packet's kind come to the same place.
-        let is_meant = FIRST.contains(&field) || field.prerequisite_met(matching.key());
-        if is_meant && field.get_mask(&left) != 0 {
+        // Fields share bits: the operation of ARP is where other packets have their IP protocol.
+        if field.prerequisite_met(matching.key()) && field.get_mask(&left) != 0 {
             found.push(field);
             field.clear_mask(&mut left, u128::MAX);
         }
@@ -86,6 +85,8 @@ fn one_field(
     let mut context = PipelineMask::default();
     context.bits.headers.dl_type = mask.bits.headers.dl_type;
     context.bits.headers.nw_proto = mask.bits.headers.nw_proto;
+    // The operation of ARP is kept where other packets have their protocol.
+    field.clear_mask(&mut context, u128::MAX);
     let mut with_field = context;
     field.set_mask(&mut with_field, field.get_mask(mask));
     let around = shown(key, &context, names);
@@ -133,6 +134,7 @@ mod tests {
     fn the_kind_of_a_packet_comes_first() {
         check("udp,tp_dst=53", "tcp,tp_dst=80", &[("tcp", "udp"), ("tp_dst=80", "tp_dst=53")]);
         check("arp", "tcp", &[("tcp", "arp")]);
+        check("arp,arp_op=2", "arp,arp_op=1", &[("arp_op=1", "arp_op=2")]);
         check("ip", "in_port=1,dl_type=0x88cc", &[("dl_type=0x88cc", "ip")]);
         check("icmp,icmp_type=8", "icmp,icmp_type=0", &[("icmp_type=0", "icmp_type=8")]);
         check("ipv6,ipv6_src=::1", "ipv6,ipv6_src=::2", &[("ipv6_src=::2", "ipv6_src=::1")]);

@@ -157,3 +157,82 @@ tag = 10
     let again = switchd::desired::file::read(wanted, "wanted.toml").unwrap();
     assert_eq!(serde_json::to_string_pretty(&again).unwrap() + "\n", json);
 }
+
+/// Two bridges with a patch between them: `to-br1` in br0 and `to-br0` in br1, each the bridge's last port.
+fn joined() -> Bench {
+    let bench = Bench::new();
+    bench.ok(&["add-br", "br1"]);
+    bench.ok(&["add-port", "br1", "dummy:q1"]);
+    bench.ok(&["add-port", "br0", "patch:to-br1", "peer=to-br0"]);
+    bench.ok(&["add-port", "br1", "patch:to-br0", "peer=to-br1"]);
+    bench
+}
+
+#[test]
+fn a_patch_port_has_no_speed() {
+    let bench = joined();
+    let ports = bench.ok(&["dump-ports-desc", "br0"]);
+    let (device, patch) =
+        ports.split_once(" 4(to-br1): addr:").expect("the patch is the last port");
+    assert!(
+        device
+            .contains("     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n")
+    );
+    assert!(
+        patch.ends_with(
+            "\n     config:     0\n     state:      0\n     speed: 0 Mbps now, 0 Mbps max\n"
+        ),
+        "as with Open vSwitch 3.1: {patch}"
+    );
+}
+
+#[test]
+fn a_trace_can_begin_at_a_patch_port() {
+    let bench = joined();
+    bench.ok(&["add-flow", "br1", "arp,in_port=to-br0,actions=output:q1"]);
+    let text = bench.ok(&["trace", "br1", "in_port=to-br0,arp"]);
+    assert!(text.starts_with("Flow: arp,in_port=2,"), "{text}");
+    assert!(text.contains("\n 0. arp,in_port=2, priority 32768\n    output:1\n"), "{text}");
+    assert!(text.contains("\nMegaflow: recirc_id=0,eth,arp,in_port=2\n"), "{text}");
+    assert!(text.ends_with("\nDatapath actions: 1\n"), "{text}");
+    // Back through the patch, and looked up again there.
+    bench.ok(&["add-flow", "br1", "mpls,actions=pop_mpls:0x0800,resubmit(,1)"]);
+    bench.ok(&["add-flow", "br1", "table=1,ip,nw_ttl=64,actions=in_port"]);
+    let hex = "0200000000020200000000018847 00064140 4500001c000000004011 66ce 0a000001 0a000002 \
+               03e8003500080000";
+    let text = bench.ok(&["trace", "br1", "in_port=to-br0", "--packet", hex]);
+    let (_, second) = text.split_once(&"=".repeat(79)).expect("two passes");
+    assert!(second.contains(",in_port=2,"), "{second}");
+    assert!(second.contains("\nbridge(\"br0\")\n"), "{second}");
+    assert_eq!(
+        refused(&bench, &["dump-cached-flows", "br1", "in_port=to-br0"]),
+        (
+            1,
+            "no cached flow begins at port 2, which is a patch port\n\
+             hint: ask the bridge of the port where the packets are received"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn an_explanation_goes_on_in_the_second_bridge() {
+    let bench = joined();
+    bench.ok(&["add-flow", "br0", "arp,actions=output:to-br1,output:p2"]);
+    bench.ok(&["add-flow", "br1", "priority=7,arp,arp_op=2,actions=output:q1"]);
+    bench.ok(&["add-flow", "br1", "priority=5,arp,actions=drop"]);
+    let text = bench.ok(&["trace", "br0", "in_port=p1,arp,arp_op=1", "--explain"]);
+    let told: Vec<&str> = text.lines().skip(2).take_while(|line| !line.is_empty()).collect();
+    assert_eq!(
+        told,
+        [
+            "Table 0: the rule \"arp, priority 32768\" matches.",
+            "  output:4: send it to port 4",
+            "    It comes in at bridge br1:",
+            "        Table 0: the rule \"arp, priority 5\" matches.",
+            "          It has no actions: it drops what it matches.",
+            "          not \"arp,arp_op=2, priority 7\", which lost on arp_op: the packet has arp_op=1, the rule wants arp_op=2",
+            "  output:2: send it to port 2",
+        ]
+    );
+}

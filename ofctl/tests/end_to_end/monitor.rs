@@ -171,6 +171,75 @@ fn records_are_for_machines() {
 }
 
 #[test]
+fn all_that_happens_in_two_bridges_is_told_with_the_bridge() {
+    let bench = Bench::new();
+    bench.ok(&["add-br", "br1"]);
+    bench.ok(&["add-port", "br0", "patch:to-br1", "peer=to-br0"]);
+    let all = Monitor::start(&bench, &[]);
+    let rules = Monitor::start(&bench, &["br1", "flows", "--json"]);
+    let record =
+        || -> serde_json::Value { serde_json::from_str(&rules.next()).expect("one record a line") };
+    let line = || timeless(&all.next());
+
+    bench.ok(&["add-port", "br1", "patch:to-br0", "peer=to-br1"]);
+    let told = line();
+    assert!(told.starts_with("br1: event=PORT_ADDED port=1 name=to-br0 mac="), "{told}");
+    bench.ok(&["add-flow", "br0", "priority=5,in_port=p1,actions=output:to-br1"]);
+    assert_eq!(line(), "br0: event=ADDED table=0 cookie=0 priority=5,in_port=1 actions=output:4");
+    bench.ok(&["add-flow", "br1", "cookie=0x7,priority=5,in_port=1,actions=drop"]);
+    assert_eq!(line(), "br1: event=ADDED table=0 cookie=0x7 priority=5,in_port=1 actions=drop");
+    let added = record();
+    assert_eq!((&added["event"], &added["bridge"]), (&"flow_added".into(), &"br1".into()));
+
+    for n in 0..5 {
+        bench.ports[0].inject(&frame(n));
+    }
+    let received = || bench.ok(&["dump-ports", "br1", "to-br0"]).contains("rx pkts=5,");
+    lab::eventually("the frames to cross the patch", received).unwrap();
+    bench.ok(&["-O", "OpenFlow13", "mod-flows", "br1", "in_port=1,actions=NORMAL"]);
+    assert_eq!(
+        line(),
+        "br1: event=MODIFIED table=0 cookie=0x7 priority=5,in_port=1 actions=NORMAL"
+    );
+    assert_eq!(record()["event"], "flow_modified");
+    // The second bridge learns; in the first one no NORMAL has seen the frame.
+    bench.ports[0].inject(&frame(1));
+    assert_eq!(line(), "br1: event=HOST_LEARNED vlan=0 mac=02:00:00:00:00:01 port=1");
+    bench.ok(&["del-flows", "br1", "cookie=0x7/-1"]);
+    assert_eq!(
+        line(),
+        "br1: event=DELETED reason=delete table=0 cookie=0x7 n_packets=6 n_bytes=360 \
+         priority=5,in_port=1 actions=NORMAL"
+    );
+    let removed = record();
+    assert_eq!((&removed["bridge"], &removed["reason"]), (&"br1".into(), &"delete".into()));
+    assert_eq!(
+        (&removed["flow"]["n_packets"], &removed["flow"]["n_bytes"]),
+        (&6.into(), &360.into())
+    );
+    bench.ok(&["del-flows", "br0", "in_port=p1"]);
+    assert_eq!(
+        line(),
+        "br0: event=DELETED reason=delete table=0 cookie=0 n_packets=6 n_bytes=360 \
+         priority=5,in_port=1 actions=output:4"
+    );
+
+    bench.ok(&["del-br", "br1"]);
+    let mut rest = Vec::new();
+    while rest.last().is_none_or(|line| line != "br1: event=BRIDGE_DELETED name=br1") {
+        rest.push(line());
+    }
+    let told = |words: &str| rest.iter().any(|line| line.starts_with(words));
+    assert!(told("br1: event=PORT_DELETED port=1 name=to-br0"), "{rest:?}");
+    assert!(
+        told("br1: event=HOST_DELETED reason=flushed vlan=0 mac=02:00:00:00:00:01"),
+        "{rest:?}"
+    );
+    assert!(told("br1: event=DELETED reason=delete table=0 cookie=0 n_packets="), "{rest:?}");
+    assert_eq!(record()["flow"]["actions"], "NORMAL", "the rule that every bridge begins with");
+}
+
+#[test]
 fn a_slow_reader_holds_nobody_up_and_is_told_what_it_has_lost() {
     const RULES: usize = 100_000;
     let bench = Bench::new();
