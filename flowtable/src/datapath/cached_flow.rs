@@ -1,4 +1,5 @@
-//! A remembered verdict: what happens to the packets that agree in some bits.
+//! A cached flow (a megaflow): the remembered verdict for all packets that agree with a key in the
+//! bits of a mask.
 
 use super::counters::Counter;
 use crate::overload::{ESTABLISHED_AFTER, Source};
@@ -18,72 +19,75 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Words of a key that are compared without a look at what it has.
+/// Number of leading words of a key that every comparison looks at. The words behind them belong to
+/// segments, which most packets do not have.
 const HEAD: usize = HEAD_WORDS;
 
-/// What to do with the packets that agree with a key in the bits of a mask, and what they count
-/// towards.
+/// What to do with the packets that agree with a key in the bits of a mask, and the rules, groups
+/// and patches that count these packets.
 ///
-/// Written by the worker that owns it; read by anybody. The stamp says which generation of the
-/// pipeline the verdict was last known to be right for. What a hit needs comes first.
+/// The worker that owns the flow writes it; any thread reads it. The stamp is the generation of the
+/// policy at which the verdict was last known to be right. The fields that a hit needs come first.
 #[derive(Debug)]
 #[repr(C)]
 pub struct CachedFlow {
     stamp: AtomicU64,
-    /// Nobody may use it any more.
+    /// Whether the flow was given up, so that no worker may use it any more.
     is_dead: AtomicBool,
     packets: Counter,
     bytes: Counter,
     used_ms: Counter,
-    /// The only thing that happens is an output to this port.
+    /// The port to which the packets go, if one output is the flow's only action.
     pub(super) only_output: Option<PortNo>,
-    /// Segments behind the head in which the mask has bits,
+    /// The segments behind the head in which the mask has bits.
     tail_segments: Segments,
-    /// and those of them in which the masked key has bits, too.
+    /// Those of `tail_segments` in which the masked key has bits, too.
     tail_values: Segments,
-    /// The first words of the mask,
+    /// The leading words of the mask.
     head_mask: [u64; HEAD],
-    /// and of the first packet's key.
+    /// The leading words of the first packet's key.
     head_key: [u64; HEAD],
-    /// Words that look-ups saw in another form than the packet has them.
+    /// Words that rules have rewritten before a later look-up read them.
     rewritten: WordSet,
     tables: TableSet,
-    /// Mask and key in the words of these segments, one segment after the other.
+    /// Mask and key in the words of `tail_segments`, one segment after the other.
     tail: Box<[(u64, u64)]>,
-    /// The verdict.
+    /// The actions to execute; empty if the packets are dropped.
     pub actions: Box<[DpAction]>,
-    /// Why nothing is sent, if nothing is.
+    /// Why the packets are dropped; `None` if something is sent.
     pub drop: Option<DropReason>,
-    /// It floods, within limits.
+    /// The kind of flood, which storm control limits; `None` if the packets are not flooded.
     pub(super) flood: Option<Flood>,
-    /// Copies that a packet makes at most, one for each output.
+    /// Number of copies that a packet makes at most, one for each output.
     pub(super) copies: u32,
-    /// Place among the worker's masks.
+    /// Number of the mask in the worker's flow table.
     pub(super) mask_id: u32,
-    /// Hash of mask and masked key.
+    /// Hash of the mask's number and of the masked key.
     pub(super) hash: u64,
     rules: Box<[Arc<Rule>]>,
-    /// Tables that had no rule for its packets.
+    /// Tables in which the packets matched no rule.
     misses: Box<[TableRef]>,
-    /// Patches that its packets go through.
+    /// Patches that the packets go through.
     patches: Box<[PatchCrossing]>,
     groups: Box<[(Arc<GroupEntry>, usize)]>,
     learn: Box<[Learn]>,
     continuations: Box<[Arc<Continuation>]>,
     created: Duration,
     watched: Watched,
-    /// What has been added to the rules already.
+    /// The packets and bytes that were added to the rules' counters already.
     pushed: Mutex<(u64, u64)>,
 }
 
-/// By what the flow table of a worker files a flow: the number of its mask in the table, and the hash of mask and masked key.
+/// The key under which a worker's flow table files a flow: the number of the mask, and the hash of
+/// that number and of the masked key.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MaskedHash {
     pub(super) mask_id: u32,
     pub(super) hash: u64,
 }
 
-/// Outputs among these actions. Of two branches the one with more counts.
+/// Number of outputs that these actions lead to at most. Of two branches the one with more outputs
+/// counts.
 fn copies(actions: &[DpAction]) -> u32 {
     let each = actions.iter().map(|action| match action {
         DpAction::Output(_) | DpAction::OutputTrunc { .. } => 1,
@@ -153,7 +157,8 @@ impl CachedFlow {
         }
     }
 
-    /// Whether the verdict is about packets with this key.
+    /// Whether the verdict holds for packets with this key: the key agrees with the flow's key in
+    /// the bits of the mask.
     #[inline]
     pub fn covers(&self, key: KeyRef<'_>) -> bool {
         let words = key.hot.words();
@@ -166,7 +171,7 @@ impl CachedFlow {
     }
 
     fn tail_covers(&self, key: KeyRef<'_>) -> bool {
-        // In a segment that neither the frame nor the masked key has, both are zero.
+        // In a segment that neither the frame nor the masked key has, both are zero and agree.
         let some = key.hot.segments.or(self.tail_values);
         !self.tail_segments.meets(some)
             || self.tail().all(|(segment, pairs)| match key.segment(&segment) {
@@ -177,7 +182,7 @@ impl CachedFlow {
             })
     }
 
-    /// The segments behind the head that matter, with mask and key.
+    /// The segments in which the mask has bits behind the head, with mask and key.
     fn tail(&self) -> impl Iterator<Item = (Segment, &[(u64, u64)])> {
         let mut rest = &*self.tail;
         let looked_at = SEGMENTS.into_iter().filter(|segment| self.tail_segments.meets(segment.id));
@@ -188,12 +193,12 @@ impl CachedFlow {
         })
     }
 
-    /// The bits that the verdict depends on.
+    /// The bits of a packet that the verdict depends on.
     pub fn mask(&self) -> FlowMask {
         FlowMask { bits: self.unpack(|(mask, _)| mask) }
     }
 
-    /// The packet that made it, as far as it was kept: segments in which nothing matters are zero.
+    /// The key of the first packet. Segments in which the mask has no bits are zero.
     pub fn key(&self) -> FlowKey {
         self.unpack(|(_, value)| value)
     }
@@ -210,7 +215,7 @@ impl CachedFlow {
         key
     }
 
-    /// Mask and key in one word.
+    /// Mask and key of one word.
     fn pair(&self, word: usize) -> (u64, u64) {
         if let (Some(mask), Some(key)) = (self.head_mask.get(word), self.head_key.get(word)) {
             return (*mask, *key);
@@ -220,26 +225,26 @@ impl CachedFlow {
         found.copied().unwrap_or_default()
     }
 
-    /// The verdict was right at this generation.
+    /// Whether the verdict is known to be right at this generation, and the flow was not given up.
     #[inline]
     pub fn is_fresh(&self, generation: u64) -> bool {
-        // It may be newer than a batch that began before it was made.
+        // The stamp may be newer than `generation`, if the flow was made after the batch began.
         self.stamp.load(Ordering::Relaxed) >= generation && !self.is_dead()
     }
 
-    /// Its packets may go round: the ids in its actions are good while it lives.
+    /// Whether its packets are recirculated. The recirculation ids in its actions are valid while
+    /// the flow lives.
     pub(super) fn recirculates(&self) -> bool {
         !self.continuations.is_empty()
     }
 
-    /// Nobody may use it any more.
+    /// Whether the flow was given up, so that no worker may use it any more.
     #[inline]
     pub fn is_dead(&self) -> bool {
         self.is_dead.load(Ordering::Relaxed)
     }
 
-    /// Whether something has changed since the verdict was last known to be right that it depends
-    /// on, or may depend on.
+    /// Whether a change since the stamp may concern the verdict. `false` is certain, `true` is not.
     #[inline]
     pub(super) fn is_concerned(&self, changes: &Changes, rules: &RecentRules) -> bool {
         let stamp = self.stamp.load(Ordering::Relaxed);
@@ -254,17 +259,18 @@ impl CachedFlow {
             || changes.concern(&self.watched, stamp)
     }
 
-    /// Whether a host that it depends on has come, gone or moved since then.
+    /// Whether a host that the verdict depends on has come, gone or moved since the stamp.
     pub(super) fn is_concerned_by_hosts(&self, changes: &Changes) -> bool {
         changes.concern_host(&self.watched, self.stamp.load(Ordering::Relaxed))
     }
 
-    /// Nobody may use it from now on.
+    /// Gives the flow up: no worker uses it from now on.
     pub(super) fn condemn(&self) {
         self.is_dead.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a new translation says the same, counters included.
+    /// Whether a new translation has the same actions and counts at the same rules, groups, tables
+    /// and patches.
     pub(super) fn agrees_with(&self, t: &Translation, watched: &Watched) -> bool {
         let same_rules = self.rules.len() == t.rules.len()
             && self.rules.iter().zip(&t.rules).all(|(a, b)| Arc::ptr_eq(a, b));
@@ -288,7 +294,7 @@ impl CachedFlow {
             && (self.tables, self.rewritten) == (t.depends.tables, t.depends.rewritten)
     }
 
-    /// Says that the verdict is right at `generation`; for the owner only.
+    /// Stamps the flow: the verdict is right at `generation`. For the owner only.
     #[inline]
     pub(super) fn restamp(&self, generation: u64) {
         self.stamp.store(generation, Ordering::Relaxed);
@@ -302,44 +308,45 @@ impl CachedFlow {
         self.used_ms.set(now_ms);
     }
 
-    /// Packets and bytes.
+    /// The number of packets so far, and the number of their bytes.
     pub fn totals(&self) -> (u64, u64) {
         (self.packets.get(), self.bytes.get())
     }
 
-    /// When the last packet came.
+    /// The time of the last packet.
     pub fn used(&self) -> Duration {
         Duration::from_millis(self.used_ms.get())
     }
 
-    /// When the last packet came, in milliseconds.
+    /// The time of the last packet in milliseconds.
     #[inline]
     pub(super) fn used_ms(&self) -> u64 {
         self.used_ms.get()
     }
 
-    /// The source of its first packet, if others followed for some time.
+    /// The source of the flow's packets, if they came for longer than `ESTABLISHED_AFTER`.
     pub(super) fn established_source(&self) -> Option<Source> {
         let lasted = self.used().saturating_sub(self.created);
         (lasted >= ESTABLISHED_AFTER).then(|| Source::of(&self.key()))
     }
 
-    /// When the first packet came.
+    /// The time of the first packet.
     pub fn created(&self) -> Duration {
         self.created
     }
 
-    /// The rules that made the verdict.
+    /// The rules that the packets use, in order.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
     }
 
-    /// Hosts that its packets keep alive.
+    /// Hosts that the packets keep from ageing.
     pub fn learn(&self) -> &[Learn] {
         &self.learn
     }
 
-    /// Adds what it counted since the last time to its rules, groups and patches, and the tables' `lookups`.
+    /// Adds the packets since the last call to the counters of the flow's rules, groups and
+    /// patches, and to the tables' `lookups`.
     pub fn push_stats(&self, lookups: &LookupCounts) {
         let mut pushed = self.pushed.lock();
         let (packets, bytes) = self.totals();
@@ -361,7 +368,7 @@ impl CachedFlow {
         }
         for (i, (entry, bucket)) in self.groups.iter().enumerate() {
             entry.counters.add_bucket(*bucket, new_packets, new_bytes);
-            // A group counts a packet once, however many of its buckets get a copy.
+            // A group counts a packet once, even if several of its buckets get a copy.
             if !self.groups[..i].iter().any(|(e, _)| Arc::ptr_eq(e, entry)) {
                 entry.counters.add(new_packets, new_bytes);
             }
@@ -369,7 +376,7 @@ impl CachedFlow {
     }
 }
 
-/// The bits in which a word is not that of a masked key.
+/// The bits of the mask in which a word differs from the key.
 #[inline]
 fn differs(word: u64, (mask, value): (u64, u64)) -> u64 {
     (word ^ value) & mask

@@ -1,12 +1,13 @@
-//! Edits of a frame's headers where it lies.
+//! Edits a frame's headers in place.
 //!
-//! Each edit keeps three things right: the checksums that cover what it changed (RFC 1624), the
-//! [`Offload`](packet::Offload) positions, and the [`Layers`](packet::Layers). A partial checksum
-//! holds only the sum of the pseudo header, so it follows addresses but not ports.
+//! Each edit keeps three things right: the checksums that cover the changed bytes (RFC 1624), the
+//! positions in [`Offload`](packet::Offload), and the [`Layers`](packet::Layers). A partial
+//! checksum holds only the sum of the pseudo header, so it follows addresses but not ports.
 //!
-//! An edit whose header is not there, or cut off, changes nothing: translation decided by the key,
-//! and a cached decision may meet a frame that is odd in bits the key does not show. Nor does a push
-//! that finds no headroom, once 32 tags or labels have used up what a copy of the frame has of it.
+//! An edit whose header is missing or cut off changes nothing. This can happen because translation
+//! decides by the key, and a cached verdict may meet a frame that is odd in bits that the key does
+//! not show. A push that finds no headroom changes nothing either; a frame has room for 32 tags or
+//! labels.
 
 use flow::key::VLAN_CFI;
 use flow::types::{mac_bits, mac_of_bits};
@@ -37,7 +38,7 @@ fn l4_packet<'f>(frame: &'f Frame<'_>) -> Option<&'f [u8]> {
     frame.bytes().get(start..end).filter(|_| start != 0)
 }
 
-/// The sender left the checksum of the transport header that extraction found to the device.
+/// Whether the transport checksum is partial: the sender left it to the device.
 fn has_partial_checksum(frame: &Frame<'_>) -> bool {
     frame.offload.needs_checksum() && frame.offload.csum_start == frame.layers.l4
 }
@@ -83,7 +84,7 @@ fn pseudo_header_changed(frame: &mut Frame<'_>, proto: u8, old: &[u8], new: &[u8
     let (field, header_size) = match proto {
         ip_proto::TCP => (tcp::field::CHECKSUM, tcp::HEADER_SIZE),
         ip_proto::UDP => (udp::field::CHECKSUM, udp::HEADER_SIZE),
-        // ICMP of IPv4 has no pseudo header, and its number is another one.
+        // ICMP over IPv4 has no pseudo header, and another protocol number than ICMPv6.
         ip_proto::ICMPV6 if is_ipv6 => (icmpv6::field::CHECKSUM, icmpv6::HEADER_SIZE),
         _ => return,
     };
@@ -169,7 +170,7 @@ pub(super) fn set_ipv4(
             replace(frame, l3 + field.start, sum_at, old, new);
         }
     }
-    // The checksum is a sum of 16-bit words: replace the whole word that the byte is in.
+    // The checksum is a sum of 16-bit words, so the whole word with the changed byte is replaced.
     let [version, old_tos] = [bytes[ipv4::field::VERSION_AND_IHL], header.tos()];
     replace(frame, l3, sum_at, [version, old_tos], [version, tos.of(old_tos)]);
     let [old_ttl, proto] = [header.ttl(), header.protocol()];
@@ -200,7 +201,8 @@ pub(super) fn set_ipv6(
     if extensions.has_sum_to_update(sums) {
         for (old, new, is_summed) in [
             (old_src, header.src_addr(), true),
-            // The pseudo header has the final destination (RFC 8200 §8.1).
+            // The pseudo header has the final destination (RFC 8200 §8.1), which is in the routing
+            // header.
             (old_dst, header.dst_addr(), !extensions.has_segments_left),
         ] {
             if is_summed && old != new {
@@ -213,7 +215,7 @@ pub(super) fn set_ipv6(
 
 /// What the extension headers of an IPv6 packet say about the transport checksum.
 struct Extensions {
-    /// The protocol behind them.
+    /// The protocol of the header behind the extension headers.
     proto: u8,
     has_segments_left: bool,
     is_later_fragment: bool,
@@ -221,7 +223,8 @@ struct Extensions {
 }
 
 impl Extensions {
-    /// Reads those between the fixed header, which names `first`, and the transport header.
+    /// Reads the extension headers of a frame. `first` is the next-header field of the fixed
+    /// header.
     fn read(frame: &Frame<'_>, first: u8) -> Self {
         let mut found = Self {
             proto: first,
@@ -247,7 +250,7 @@ impl Extensions {
         found
     }
 
-    /// A transport header is there, and its checksum follows a change of addresses.
+    /// Whether the packet has a transport checksum that a change of addresses has to update.
     fn has_sum_to_update(&self, sums: AddressSums) -> bool {
         match sums {
             AddressSums::Right => !self.is_later_fragment,
@@ -292,7 +295,7 @@ pub(super) fn set_ports(
         Transport::Udp => UdpPacket::new_checked(packet).is_ok(),
         Transport::Sctp => SctpPacket::new_checked(packet).is_ok(),
     };
-    // All three begin with the ports.
+    // TCP, UDP and SCTP headers begin with the ports.
     let Some(&old) = packet.first_chunk::<4>().filter(|_| is_sound) else {
         return;
     };
@@ -331,7 +334,7 @@ fn set_sctp_ports(frame: &mut Frame<'_>, ports: [u8; 4]) {
     sctp.set_checksum(wrong_bits ^ sctp.computed_checksum());
 }
 
-/// Of ICMP and of ICMPv6, whose headers begin alike.
+/// Sets type and code of ICMP or ICMPv6, whose headers begin alike.
 pub(super) fn set_icmp(frame: &mut Frame<'_>, icmp_type: Rewrite<u8>, code: Rewrite<u8>) {
     let Some(Ok(message)) = l4_packet(frame).map(IcmpPacket::new_checked) else {
         return;
@@ -372,7 +375,8 @@ pub(super) fn set_nd(
     }
 }
 
-/// The option at `at` bytes from the start of the ICMPv6 message.
+/// The neighbor discovery option at byte `at` of the ICMPv6 message; `None` if the message ends
+/// before it.
 fn nd_option_at<'f>(frame: &'f Frame<'_>, at: usize) -> Option<NdOption<&'f [u8]>> {
     NdOption::new_checked(l4_packet(frame)?.get(at..)?).ok()
 }

@@ -1,38 +1,38 @@
-//! Frames on their way out, by port, until the batch is flushed.
+//! The frames of a batch that wait to be sent, by egress port.
 
 use flow::types::PortNo;
 use packet::{Batch, FrameId};
 
-/// Which frames of the current batch go to which port, and the bookkeeping that tells later which
-/// received frame each of them stands for.
+/// The queues of one batch: which frame goes to which port, and for each copy the received frame
+/// that it was made of.
 #[derive(Default)]
 pub struct Egress {
     queues: Vec<Vec<FrameId>>,
     touched: Vec<PortNo>,
-    /// Received frame that each copy was made of, by order of making.
+    /// The received frame of each copy, in the order in which the copies were made.
     origins: Vec<u16>,
     spare: Vec<Vec<u8>>,
 }
 
-/// Buffers kept for copies.
+/// Number of buffers that are kept for the copies of later batches.
 const SPARE_BUFFERS: usize = 256;
 
 impl Egress {
-    /// Nothing queued, room for ports below `ports`.
+    /// Makes empty queues for the ports with numbers below `ports`.
     pub fn new(ports: usize) -> Self {
         let mut egress = Self::default();
         egress.grow(ports);
         egress
     }
 
-    /// Makes room for ports below `ports`.
+    /// Makes room for the ports with numbers below `ports`.
     pub fn grow(&mut self, ports: usize) {
         if self.queues.len() < ports {
             self.queues.resize_with(ports, Vec::new);
         }
     }
 
-    /// Queues a frame.
+    /// Queues a frame for a port.
     #[inline]
     pub fn push(&mut self, port: PortNo, frame: FrameId) {
         let index = port.0 as usize;
@@ -46,7 +46,7 @@ impl Egress {
         queue.push(frame);
     }
 
-    /// Queues received frames that came one after the other.
+    /// Queues successive received frames for a port.
     #[inline]
     pub fn push_run(&mut self, port: PortNo, frames: std::ops::Range<usize>) {
         let index = port.0 as usize;
@@ -78,17 +78,17 @@ impl Egress {
         }
     }
 
-    /// Ports that have something queued.
+    /// The ports for which frames are queued.
     pub fn touched(&self) -> &[PortNo] {
         &self.touched
     }
 
-    /// What is queued for a port, in order.
+    /// The frames that are queued for a port, in order.
     pub fn queue(&self, port: PortNo) -> &[FrameId] {
         self.queues.get(port.0 as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Forgets everything; the buffers of copies are kept for the next batch.
+    /// Empties all queues. The buffers of copies are kept for later batches.
     pub fn clear(&mut self, batch: &mut Batch<'_>) {
         for port in self.touched.drain(..) {
             self.queues[port.0 as usize].clear();

@@ -1,4 +1,4 @@
-//! Does what a list of [`DpAction`]s says to one frame.
+//! Executes a list of [`DpAction`]s on one frame.
 
 use super::edit;
 use super::egress::Egress;
@@ -6,27 +6,27 @@ use super::rounds::Recirculation;
 use flow::verdict::{DpAction, DropReason};
 use packet::{Batch, Frame, FrameId, GsoType};
 
-/// Steps that one frame may take, copies and branches included.
+/// Number of actions that one frame may take, those on its copies and in branches included.
 const MAX_STEPS: u32 = 16_384;
 
-/// What the steps work with.
+/// The arguments that every action works with.
 pub struct Env<'e, 'a> {
-    /// The frames, and their copies.
+    /// The received frames and their copies.
     pub batch: &'e mut Batch<'a>,
     /// Where outputs are queued.
     pub egress: &'e mut Egress,
-    /// Gets the frames that must be looked up again, in the order in which the steps ask for it.
+    /// Gets the frames to recirculate, in the order of the actions that ask for it.
     pub recirculations: &'e mut Vec<Recirculation>,
 }
 
-/// What came of a frame.
+/// What the actions have done with a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Executed {
-    /// Outputs queued.
+    /// Number of outputs that were queued.
     pub outputs: u32,
-    /// Times it was to be given to a controller.
+    /// Number of times that the frame should have been given to a controller.
     pub punted: u32,
-    /// Why the steps were cut short.
+    /// Why the actions were cut short; `None` if they were all executed.
     pub cut: Option<DropReason>,
 }
 
@@ -40,12 +40,13 @@ pub fn execute(actions: &[DpAction], env: Env<'_, '_>, id: FrameId, origin: u16)
 
 struct Run<'e, 'a> {
     env: Env<'e, 'a>,
-    /// The frame as it is at this step.
+    /// The frame as the actions so far have made it.
     id: FrameId,
     origin: u16,
-    /// It is queued for a port, so an edit must work on a copy.
+    /// Whether the frame is queued for a port, so that an edit needs a copy.
     queued: bool,
-    /// It is to be looked up again and then edited in place, so anything else must work on a copy.
+    /// Whether the frame is to be recirculated, and may then be edited in place. Every further
+    /// action needs a copy.
     waits: bool,
     steps: u32,
     done: Executed,
@@ -79,7 +80,8 @@ impl<'a> Run<'_, 'a> {
                     let frame = self.env.batch.frame_mut(copy);
                     if frame.size() > *max_len as usize {
                         frame.truncate(*max_len as usize);
-                        // What is left is no segment of anything and its checksum is lost anyway.
+                        // A truncated frame cannot be segmented, and its checksum is wrong in any
+                        // case.
                         frame.offload = packet::Offload::NONE;
                     }
                     self.env.egress.push(*port, copy);
@@ -122,7 +124,7 @@ impl<'a> Run<'_, 'a> {
         copy
     }
 
-    /// The frame, or a copy if somebody else needs the frame as it is now.
+    /// The frame to edit: a copy, if the frame is needed as it is now.
     fn editable(&mut self) -> Option<&mut Frame<'a>> {
         if self.queued || self.waits {
             self.id = self.copy()?;
@@ -159,7 +161,8 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
     }
 }
 
-/// Bytes of the largest frame that will be on the wire: of one segment, if it is to be segmented.
+/// Size in bytes of the largest frame that this one will be on the wire: the size of one segment,
+/// if the frame is to be segmented.
 fn size_on_the_wire(frame: &Frame<'_>) -> usize {
     match frame.offload.gso() {
         GsoType::None => frame.size(),

@@ -1,10 +1,10 @@
-//! A worker's cached flows, found by number or by what they cover.
+//! The cached flows of a worker, found by their number, or by mask and masked key.
 //!
-//! Flows with the same mask and masked key are one flow. To find the flow of a packet without its
-//! number, its key is probed under one mask after the other. Rule sets of real size have hundreds
-//! of masks, and an attacker can make more of them than that; so only the few *active* masks are
-//! probed: those that would have found at least one in [`WORTH`] of the latest misses. A mask that
-//! does not earn its place is not probed, and the number of probes is bounded whatever the rules.
+//! Flows with the same mask and masked key are one flow. To find the flow of a packet without a
+//! number, the packet's key is probed under one mask after the other. Real rule sets have hundreds
+//! of masks, and an attacker can cause more. So only a few *active* masks are probed: those that
+//! would have found at least one flow in [`WORTH`] of the recent misses. The number of probes is
+//! bounded, whatever the rules are.
 
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::registry::FlowRegistry;
@@ -14,24 +14,24 @@ use flow::{FlowKey, FlowMask};
 use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 
-/// Masks that are probed at most.
+/// Number of masks that are probed, at most.
 pub(super) const MAX_ACTIVE: usize = 8;
-/// An active mask finds at least one in so many misses: a translation costs as much as some dozen
-/// probes.
+/// A mask is active if it finds at least one flow in this number of misses. A translation costs as
+/// much as a few dozen probes.
 const WORTH: u32 = 32;
-/// Misses between two choices of the active masks.
+/// Number of misses after which the active masks are chosen again.
 const PERIOD: u32 = 512;
-/// Flows looked at to find one to evict.
+/// Number of flows that an eviction chooses from.
 const SAMPLE: usize = 8;
 
-/// See the [module](self).
+/// The flow table of one worker. See the [module](self).
 #[derive(Debug)]
 pub(super) struct FlowTable {
     flows: Vec<Option<Arc<CachedFlow>>>,
-    /// The latest flow that was not worth a place.
+    /// The latest flow that got no place in the table.
     guest: Option<Arc<CachedFlow>>,
-    /// Flows that went during this batch, of those that let frames go round: these frames wait, and the
-    /// state that goes on with them lives as long as the flow.
+    /// Flows that recirculate frames and were taken out during this batch. Their frames may still
+    /// wait for the next pass, whose state lives as long as the flow.
     gone: Vec<Arc<CachedFlow>>,
     free: Vec<u32>,
     len: usize,
@@ -44,27 +44,28 @@ pub(super) struct FlowTable {
     active: Vec<u32>,
     max_active: usize,
     misses: u32,
-    /// Where the search for a flow to evict goes on.
+    /// The place at which the next eviction begins to look.
     hand: usize,
-    /// Flows taken out, ever: tells that numbers may have changed their meaning.
+    /// Number of flows taken out so far. If it has changed, a flow's number may be another flow's
+    /// now.
     removals: u64,
     registry: Arc<FlowRegistry>,
 }
 
-/// A mask that flows have.
+/// A mask of one or more flows.
 #[derive(Debug)]
 struct Mask {
     mask: FlowMask,
-    /// The words that are not zero.
+    /// Index and value of each word that is not zero.
     words: Vec<(usize, u64)>,
     flows: u32,
-    /// Misses of this period that a probe found, or would have found.
+    /// Number of misses of this period that a probe under this mask has found or would have found.
     finds: u32,
 }
 
 impl FlowTable {
-    /// Room for `capacity` flows, of which others learn through `registry`, and no more than
-    /// `max_active` masks probed.
+    /// Makes a table with room for `capacity` flows that probes at most `max_active` masks. Other
+    /// threads see its flows through `registry`.
     pub(super) fn new(
         capacity: usize,
         max_active: usize,
@@ -103,7 +104,8 @@ impl FlowTable {
         self.flows.get(index as usize)?.as_ref()
     }
 
-    /// Takes care of what a flow counts that is not worth a place.
+    /// Keeps a flow that gets no place in the table until the next one comes, so that its packets
+    /// are counted.
     pub(super) fn receive_guest(&mut self, flow: CachedFlow) -> Arc<CachedFlow> {
         self.dismiss_guest();
         let flow = Arc::new(flow);
@@ -111,7 +113,7 @@ impl FlowTable {
         flow
     }
 
-    /// No frame needs a flow any more that is not in the table.
+    /// Ends a batch: drops the flows that only its frames needed.
     #[inline]
     pub(super) fn end_batch(&mut self) {
         self.dismiss_guest();
@@ -120,7 +122,7 @@ impl FlowTable {
         }
     }
 
-    /// Lets the guest go. What it counted is not lost.
+    /// Drops the flow without a place, after adding its packets to the counters of its rules.
     #[inline]
     fn dismiss_guest(&mut self) {
         if let Some(guest) = self.guest.take() {
@@ -129,25 +131,25 @@ impl FlowTable {
         }
     }
 
-    /// Keeps a flow that goes until the end of the batch, if frames may wait that need it.
+    /// Keeps a flow that was taken out until the end of the batch, if waiting frames may need it.
     fn hold(&mut self, flow: Arc<CachedFlow>) {
         if flow.recirculates() {
             self.gone.push(flow);
         }
     }
 
-    /// There is no room for another flow.
+    /// Whether the table has no room for another flow.
     pub(super) fn is_full(&self) -> bool {
         self.len >= self.capacity
     }
 
-    /// Whether there is a flow that covers exactly the packets that agree with `key` under `mask`.
+    /// Whether the table has a flow with this mask and masked key.
     pub(super) fn has(&self, mask: &FlowMask, key: &FlowKey) -> bool {
         let id = self.mask_ids.get(mask.words());
         id.is_some_and(|&id| self.find(id, self.hash(id, key), key).is_some())
     }
 
-    /// Flows taken out, ever.
+    /// Number of flows taken out so far.
     #[inline]
     pub(super) fn removals(&self) -> u64 {
         self.removals
@@ -168,7 +170,7 @@ impl FlowTable {
         self.active.len()
     }
 
-    /// Probes the active masks for a flow that covers the key.
+    /// Probes the active masks for a flow that covers the key. Returns the flow's number.
     pub(super) fn probe(&mut self, key: &FlowKey) -> Option<u32> {
         self.misses += 1;
         if self.misses >= PERIOD {
@@ -185,8 +187,8 @@ impl FlowTable {
         None
     }
 
-    /// By what a flow with this mask and key is filed, and the number of the flow in the table if there is one that
-    /// covers exactly the packets that agree with `key` under `mask`.
+    /// The key under which a flow with this mask and key is filed, and the number of the flow that
+    /// the table has there, if any.
     pub(super) fn masked_hash(
         &mut self,
         mask: &FlowMask,
@@ -201,8 +203,8 @@ impl FlowTable {
         (MaskedHash { mask_id, hash }, found)
     }
 
-    /// Adds a flow at the place that was found for it, and returns its number. If there is no room,
-    /// one that has not been used for long goes; that is told, too.
+    /// Adds a flow and returns its number. In a full table a flow that has not been used for long
+    /// is evicted; the second value tells whether that happened.
     pub(super) fn insert(&mut self, flow: Arc<CachedFlow>) -> (u32, bool) {
         self.masks[flow.mask_id as usize].flows += 1;
         let evicted = self.is_full() && self.evict();
@@ -220,7 +222,7 @@ impl FlowTable {
         (index, evicted)
     }
 
-    /// Takes a flow out. What it counted is not lost.
+    /// Takes a flow out and gives it up, after adding its packets to the counters of its rules.
     pub(super) fn remove(&mut self, index: u32) {
         let Some(flow) = self.flows.get_mut(index as usize).and_then(Option::take) else {
             return;
@@ -244,7 +246,7 @@ impl FlowTable {
         self.hold(flow);
     }
 
-    /// Takes out what others have condemned.
+    /// Takes out the flows that other threads have condemned.
     #[inline]
     pub(super) fn reap(&mut self) {
         if let Some(condemned) = self.registry.take_condemned() {
@@ -256,7 +258,7 @@ impl FlowTable {
         }
     }
 
-    /// Of some flows, takes out the one that was used last the longest ago.
+    /// Takes out the least recently used of [`SAMPLE`] flows.
     fn evict(&mut self) -> bool {
         let n = self.flows.len();
         let sample = (0..n.min(SAMPLE)).map(|i| ((self.hand + i) % n) as u32);
@@ -302,7 +304,7 @@ impl FlowTable {
         id
     }
 
-    /// Probes from now on the masks that found most, or would have.
+    /// Chooses the active masks: those that would have found most of the recent misses.
     fn choose_active(&mut self) {
         let needed = std::mem::take(&mut self.misses) / WORTH;
         let mut worthy: Vec<(u32, u32)> = Vec::with_capacity(MAX_ACTIVE + 1);

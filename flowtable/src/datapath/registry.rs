@@ -1,8 +1,8 @@
-//! The cached flows of one worker, for others to read.
+//! The cached flows of one worker, for other threads to read.
 //!
-//! The worker writes it when a flow comes or goes; a hit does not touch it. Others read it, add up
-//! what was counted, and may *condemn* a flow: the worker stops using it at once, and takes it out
-//! at its next batch, when nothing more can be counted on it.
+//! The worker writes the registry when a flow comes or goes; a hit does not touch it. Other threads
+//! read flows and add their packets to the counters of rules. They may *condemn* a flow: the worker
+//! stops using it at once, and takes it out at its next batch, when it counts no more packets.
 
 use super::cached_flow::CachedFlow;
 use crate::overload::EstablishedSources;
@@ -13,16 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Flows looked at under one hold of the lock, which a worker may be waiting for.
+/// Number of flows that are looked at under one hold of the lock. A worker may be waiting for the
+/// lock.
 const SLICE: usize = 256;
 
 /// All cached flows of one worker.
 #[derive(Debug)]
 pub struct FlowRegistry {
     slots: Mutex<Slots>,
-    /// There are condemned flows.
+    /// Whether there are condemned flows, for the worker to read without the lock.
     has_condemned: AtomicBool,
-    /// Where flows count the tables that they stand for.
+    /// The counts of the flow tables, to which flows add their packets.
     lookups: Arc<LookupCounts>,
     established: EstablishedSources,
 }
@@ -30,13 +31,14 @@ pub struct FlowRegistry {
 #[derive(Debug, Default)]
 struct Slots {
     flows: Vec<Option<Arc<CachedFlow>>>,
-    /// Flows that are not condemned.
+    /// Number of flows that are not condemned.
     len: usize,
     condemned: Vec<u32>,
 }
 
 impl FlowRegistry {
-    /// No flows yet. What they count goes to their rules and to `lookups`. The seed keys hash functions.
+    /// Makes an empty registry. Flows will add their packets to `lookups`, too. `seed` keys hash
+    /// functions.
     pub(super) fn new(lookups: Arc<LookupCounts>, seed: u64) -> Self {
         Self {
             slots: Mutex::default(),
@@ -46,17 +48,17 @@ impl FlowRegistry {
         }
     }
 
-    /// Where flows count the tables that they stand for.
+    /// The counts of the flow tables, to which flows add their packets.
     pub(super) fn lookups(&self) -> &LookupCounts {
         &self.lookups
     }
 
-    /// Hosts that had flows for some time, as of the last sweep.
+    /// The established sources, as of the last sweep.
     pub(super) fn established(&self) -> &EstablishedSources {
         &self.established
     }
 
-    /// The flow at `index` is this one now.
+    /// Notes that the flow number `index` is this one from now on.
     pub(super) fn put(&self, index: u32, flow: Arc<CachedFlow>) {
         let mut slots = self.slots.lock();
         let index = index as usize;
@@ -67,7 +69,7 @@ impl FlowRegistry {
         slots.len += 1;
     }
 
-    /// There is no flow at `index` any more.
+    /// Notes that there is no flow number `index` any more.
     pub(super) fn take(&self, index: u32) {
         let mut slots = self.slots.lock();
         if let Some(flow) = slots.flows.get_mut(index as usize).and_then(Option::take)
@@ -77,7 +79,7 @@ impl FlowRegistry {
         }
     }
 
-    /// Condemned flows to take out, for the worker.
+    /// Takes the numbers of the condemned flows, for the worker.
     #[inline]
     pub(super) fn take_condemned(&self) -> Option<Vec<u32>> {
         if !self.has_condemned.load(Ordering::Relaxed) {
@@ -88,7 +90,7 @@ impl FlowRegistry {
         Some(std::mem::take(&mut slots.condemned))
     }
 
-    /// All flows.
+    /// All flows that are not condemned.
     pub fn flows(&self) -> Vec<Arc<CachedFlow>> {
         let mut flows = Vec::new();
         self.for_each(|_, flow| flows.push(Arc::clone(flow)));
@@ -100,25 +102,26 @@ impl FlowRegistry {
         self.slots.lock().len
     }
 
-    /// There is none.
+    /// Whether there is no flow.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds everything that was counted to the rules.
+    /// Adds the packets of all flows to the counters of their rules.
     pub fn push_stats(&self) {
         let slots = self.slices(|flows| flows.to_vec());
         slots.flatten().flatten().for_each(|flow| flow.push_stats(&self.lookups));
     }
 
-    /// Periodic work: counts, keeps hosts alive whose flows are in use, tells the sources that are
-    /// established, gives idle flows up. Returns the number of flows given up.
+    /// The periodic work of the monitor: adds packets to counters, keeps hosts from ageing whose
+    /// flows are in use, collects the established sources, and condemns flows that were idle for
+    /// `max_idle`. Returns the number of condemned flows.
     pub fn sweep(&self, policy: &Policy, now: Duration, max_idle: Duration) -> usize {
         let mut idle = Vec::new();
         let mut established = Vec::new();
         self.for_each(|index, flow| {
             flow.push_stats(&self.lookups);
-            // Its first packet was when they were learned.
+            // The first packet of the flow has learned the hosts itself.
             let hosts = if flow.used() > flow.created() { flow.learn() } else { &[] };
             for host in hosts {
                 policy.refresh_mac(host, flow.used());
@@ -132,7 +135,7 @@ impl FlowRegistry {
         idle.iter().filter(|(index, flow)| self.condemn(*index, flow)).count()
     }
 
-    /// Gives a flow up, if it still is the one at `index`.
+    /// Condemns a flow, if it still has the number `index`.
     fn condemn(&self, index: usize, flow: &Arc<CachedFlow>) -> bool {
         let mut slots = self.slots.lock();
         let there = slots.flows.get(index).and_then(Option::as_ref);
@@ -146,7 +149,7 @@ impl FlowRegistry {
         true
     }
 
-    /// Calls `visit` for every flow that is not condemned, without the lock.
+    /// Calls `visit` for every flow that is not condemned. The lock is not held during the call.
     fn for_each(&self, mut visit: impl FnMut(usize, &Arc<CachedFlow>)) {
         for (n, slice) in self.slices(|flows| flows.to_vec()).enumerate() {
             for (i, flow) in slice.iter().enumerate() {
@@ -157,7 +160,7 @@ impl FlowRegistry {
         }
     }
 
-    /// What `copy` makes of each slice of the slots.
+    /// Calls `copy` for each slice of the places, each under a hold of the lock of its own.
     fn slices<R>(&self, copy: impl Fn(&[Option<Arc<CachedFlow>>]) -> R) -> impl Iterator<Item = R> {
         let mut start = 0;
         std::iter::from_fn(move || {

@@ -1,42 +1,44 @@
-//! Frames that go round: which of them are looked up in the next pass, and what becomes of the received
-//! frame that they stand for.
+//! Recirculated frames: which of them the next pass looks up, and what becomes of the received
+//! frames that they stand for.
 //!
-//! The actions of a flow may ask for a frame to be looked up again, several times where they make copies.
-//! Such frames wait here until the pass is over. The next pass takes one waiting frame of each received
-//! frame, so that it is a batch like the first one and never a larger one. Which of them is the same as if
-//! each received frame went through its passes alone, depth first: what a pass asks for comes before what
-//! waits already, in the order of the actions.
+//! The actions of a flow may recirculate a frame, several times where they make copies. Such frames
+//! wait here until the pass is over. The next pass takes one waiting frame of each received frame,
+//! so that it is a batch no larger than the first one. The order is the same as if each received
+//! frame went through its passes alone, depth first: the frames that a pass recirculates come
+//! before those that wait already, in the order of the actions.
 //!
-//! A received frame has one outcome, which is known when nothing of it waits any more.
+//! A received frame has one outcome. It is known when no frame waits that stands for the received
+//! frame.
 
 use super::execute::Executed;
 use arrayvec::ArrayVec;
 use flow::verdict::DropReason;
 use packet::{FrameId, MAX_BATCH};
 
-/// Times that one frame may go round.
+/// Number of times that one frame may be recirculated.
 pub(crate) const MAX_RECIRCULATIONS: u8 = 8;
-/// Look-ups of frames that go round, for one received frame: each pass may ask for several.
+/// Number of look-ups after recirculation for one received frame. Each pass may recirculate several
+/// copies.
 pub(super) const MAX_LOOKUPS: u8 = 64;
 
-/// A frame that is to be looked up again.
+/// A frame to recirculate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recirculation {
     /// The received frame or a copy of it.
     pub frame: FrameId,
-    /// Names the state of the tables that goes on with it.
+    /// The id of the state with which the next pass goes on.
     pub recirc_id: u32,
 }
 
-/// A frame in a pass.
+/// A frame of a pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PassMember {
     pub(super) frame: FrameId,
-    /// 0 in the first pass.
+    /// The recirculation id; 0 in the first pass.
     pub(super) recirc_id: u32,
-    /// Index of the received frame that it stands for.
+    /// Index of the received frame for which this one stands.
     pub(super) origin: u8,
-    /// Passes that it has behind it.
+    /// Number of passes that the frame has behind it.
     pub(super) round: u8,
 }
 
@@ -60,19 +62,20 @@ pub(super) static RECEIVED: [PassMember; MAX_BATCH] = {
 /// The frames of one pass.
 pub(super) type Pass = ArrayVec<PassMember, MAX_BATCH>;
 
-/// What came of a received frame and its copies so far.
+/// What has become of a received frame and its copies so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outcome {
     outputs: u32,
     punted: u32,
-    /// Look-ups of frames that went round.
+    /// Number of look-ups after recirculation.
     lookups: u8,
-    /// The latest reason for which nothing was sent.
+    /// The latest reason why nothing was sent.
     reason: Option<DropReason>,
 }
 
 impl Outcome {
-    /// What came of it after one more execution, by a flow that drops its packets for this reason, if it does.
+    /// The outcome after one more execution. `drop` is the reason for which the flow drops its
+    /// packets, if it does.
     #[inline]
     fn with(self, executed: Executed, drop: Option<DropReason>) -> Self {
         Self {
@@ -89,7 +92,7 @@ impl Outcome {
         if self.outputs > 0 {
             None
         } else if self.punted > 0 {
-            // Nobody listens yet.
+            // There is no controller yet.
             Some(DropReason::NoController)
         } else {
             Some(self.reason.unwrap_or(DropReason::RuleDrop))
@@ -101,22 +104,24 @@ impl Outcome {
 #[derive(Debug)]
 struct Waiting {
     member: PassMember,
-    /// What comes after it, of the same received frame: an index into `Rounds::waiting`.
+    /// The next waiting frame of the same received frame: an index into `Rounds::waiting`.
     next: Option<u32>,
 }
 
-/// See the [module](self). Nothing is left in it between two batches but memory.
+/// The waiting frames of a batch. See the [module](self). Between two batches it holds nothing but
+/// memory.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    /// What the latest execution asked for, in order.
+    /// The frames that the latest execution wants recirculated, in order.
     pub(super) asked: Vec<Recirculation>,
-    /// What waits and what has waited in this batch, linked into a stack for each received frame.
+    /// All frames that wait or have waited in this batch. Those that wait are linked into a stack
+    /// for each received frame.
     waiting: Vec<Waiting>,
-    /// The top of that stack, by received frame.
+    /// The top of each received frame's stack; `None` if no frame waits.
     tops: [Option<u32>; MAX_BATCH],
-    /// Of the received frames of which something waits.
+    /// The outcomes so far of the received frames for which frames wait.
     outcomes: [Outcome; MAX_BATCH],
-    /// Which these are: a bit for each.
+    /// A bit for each received frame for which frames wait.
     unsettled: u64,
 }
 
@@ -135,8 +140,9 @@ impl Default for Rounds {
 }
 
 impl Rounds {
-    /// Notes what came of a frame in its pass: what execution did, what it `asked` for, and why the flow
-    /// drops its packets, if it does. Returns the outcome of the received frame if nothing of it waits.
+    /// Notes what a pass has done with a frame: the result of execution, and `drop`, the reason for
+    /// which the flow drops its packets, if it does. The frames in `asked` begin to wait. Returns
+    /// the outcome of the received frame if no frame waits for it.
     #[inline]
     pub(super) fn settle(
         &mut self,
@@ -150,7 +156,7 @@ impl Rounds {
         self.settle_round(member, executed, drop)
     }
 
-    /// As [`Self::settle`], of a frame that goes round or comes from there.
+    /// As [`Self::settle`], for a frame that is recirculated or was.
     fn settle_round(
         &mut self,
         member: &PassMember,
@@ -174,18 +180,18 @@ impl Rounds {
         None
     }
 
-    /// Notes that a frame gets no further in its pass. Returns as [`Self::settle`].
+    /// Notes that a frame is dropped in its pass. Returns the same as [`Self::settle`].
     pub(super) fn refuse(&mut self, member: &PassMember, reason: DropReason) -> Option<Outcome> {
         self.settle(member, Executed::default(), Some(reason))
     }
 
-    /// Frames wait for another pass.
+    /// Whether frames wait for another pass.
     #[inline]
     pub(super) fn has_waiting(&self) -> bool {
         self.unsettled != 0
     }
 
-    /// Lets what was asked for wait before anything else of the received frame.
+    /// Puts the frames in `asked` on top of the received frame's stack.
     fn push_asked(&mut self, member: &PassMember, outcome: &mut Outcome) {
         if member.round == MAX_RECIRCULATIONS && !self.asked.is_empty() {
             outcome.reason = Some(DropReason::RecirculationLimit);
@@ -199,8 +205,8 @@ impl Rounds {
         }
     }
 
-    /// Makes `pass` the next pass: of each received frame of which something waits the first that does.
-    /// False if nothing waits any more.
+    /// Fills `pass` with the next pass: the top of each received frame's stack. Returns `false` if
+    /// no frame waits.
     pub(super) fn begin_pass(&mut self, pass: &mut Pass) -> bool {
         pass.clear();
         let mut left = self.unsettled;

@@ -1,26 +1,29 @@
-//! The first cache: which flow did packets with this hash belong to?
+//! The first cache: from the hash of a packet's key to the number of the cached flow that packets
+//! with this hash belonged to.
 //!
-//! An entry is four bytes: some bits of the packet's hash and the number of a cached flow. It is a
-//! guess; the flow's own mask and key decide ([`CachedFlow::covers`](super::CachedFlow::covers)).
-//! So all microflows of one verdict share one flow, the entries of a hundred thousand of them fit
-//! the second-level cache, and a wrong or outdated entry costs a comparison and nothing else.
+//! An entry has four bytes: some bits of the hash and the number of a cached flow. It is a guess;
+//! the flow's mask and key decide ([`CachedFlow::covers`](super::CachedFlow::covers)). All
+//! microflows of one verdict therefore share one flow, the entries of a hundred thousand microflows
+//! fit the second-level cache of a processor, and a wrong or outdated entry costs a comparison and
+//! nothing else.
 //!
-//! Eight places for each hash. The hash is keyed: nobody can aim at one set.
+//! Each hash has eight places, a set. The hash is keyed, so that no sender can choose the set of
+//! its packets.
 
 use flow::key::{
     FLOW_WORDS, HEAD_WORDS, HOT_WORDS, KeyRef, RareHeaders, SEGMENTS, Segment, Segments,
 };
 
-/// Places for each hash: half a cache line.
+/// Number of places of a set, half a cache line.
 const WAYS: usize = 8;
-/// Bits of an entry that number the flow, plus one so that an empty entry is zero.
+/// Bits of an entry that hold the flow's number plus one, so that an empty entry is zero.
 const INDEX_BITS: u32 = 20;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 
-/// Flows that entries can name.
+/// Number of flows that entries can name.
 pub(super) const MAX_FLOWS: usize = INDEX_MASK as usize - 1;
 
-/// Hashes keys under a secret: a number for each word, and one more.
+/// Hashes keys with secret numbers: a multiplier for each word, and an initial value.
 #[derive(Clone, Debug)]
 pub(super) struct KeyHasher([u64; FLOW_WORDS + 1]);
 
@@ -30,8 +33,8 @@ impl KeyHasher {
         Self(std::array::from_fn(|i| random.hash_one(i)))
     }
 
-    /// The hash of the segments that a key has. Sums of products under secret keys: pairs of words are
-    /// independent of each other, so the multiplications overlap.
+    /// The hash of the segments that a key has: a sum of products with secret multipliers. Pairs of
+    /// words do not depend on each other, so that the processor overlaps the multiplications.
     #[inline]
     pub(super) fn hash(&self, key: KeyRef<'_>) -> u64 {
         const { assert!(HEAD_WORDS == 6 && HOT_WORDS == 9, "every hot word goes into the hash") }
@@ -51,8 +54,8 @@ impl KeyHasher {
         fold(sum, s[FLOW_WORDS])
     }
 
-    /// The hash of a key that has rare segments; `sum` is about the others. A function of its own that is called last,
-    /// so that plain frames save no registers for it.
+    /// The hash of a key that has rare segments. `sum` is the sum over its other words. A tail call
+    /// to a separate function spares plain frames the saving of registers.
     #[inline(never)]
     fn hash_with_rare(&self, mut sum: u64, segments: Segments, rare: &RareHeaders) -> u64 {
         let (words, s) = (rare.words(), &self.0);
@@ -66,7 +69,7 @@ impl KeyHasher {
         fold(sum, s[FLOW_WORDS])
     }
 
-    /// The hash of some words in an order that matters.
+    /// The hash of some words. Their order matters.
     #[inline]
     pub(super) fn hash_words(&self, first: u64, words: impl Iterator<Item = (usize, u64)>) -> u64 {
         let s = &self.0;
@@ -85,16 +88,16 @@ fn fold(a: u64, b: u64) -> u64 {
 
 type Set = [u32; WAYS];
 
-/// One worker's table of guesses.
+/// The first cache of one worker.
 #[derive(Debug)]
 pub(super) struct Signatures {
     sets: Vec<Set>,
-    /// Sets minus one; there is a power of two of them.
+    /// Number of sets minus one. The number of sets is a power of two.
     set_mask: usize,
 }
 
 impl Signatures {
-    /// Room for about `entries`, rounded up to a power of two; 0 turns it off.
+    /// Makes a cache with room for `entries` entries, rounded up to a power of two; 0 turns it off.
     pub(super) fn new(entries: usize) -> Self {
         let sets = match entries {
             0 => 0,
@@ -103,7 +106,7 @@ impl Signatures {
         Self { sets: vec![Set::default(); sets], set_mask: sets.wrapping_sub(1) }
     }
 
-    /// Places in all.
+    /// Number of places.
     pub(super) fn capacity(&self) -> usize {
         self.sets.len() * WAYS
     }
@@ -113,13 +116,14 @@ impl Signatures {
         self.sets.get(hash as usize & self.set_mask)
     }
 
-    /// A flow that a packet with this hash may belong to.
+    /// The number of a flow that a packet with this hash may belong to.
     #[inline]
     pub(super) fn first(&self, hash: u64) -> Option<u32> {
         let set = self.set(hash)?;
         let tag = tag(hash);
-        // Compared in one go: a search that stops early would be a branch for each place. Numbers with
-        // a sign, because vectors of those have a maximum on every processor.
+        // All places are compared without a branch; a search that stops early would branch at each
+        // place. The numbers are signed because every processor has a vector maximum of signed
+        // numbers.
         let named = set.map(|entry| {
             let is_same = (entry ^ tag) & !INDEX_MASK == 0;
             if is_same { (entry & INDEX_MASK) as i32 } else { 0 }
@@ -128,7 +132,7 @@ impl Signatures {
         (a.max(b).max(c.max(d)) as u32).checked_sub(1)
     }
 
-    /// All flows that a packet with this hash may belong to.
+    /// The numbers of all flows that a packet with this hash may belong to.
     pub(super) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
         let entries = self.set(hash).into_iter().flatten();
         let tag = tag(hash);
@@ -137,12 +141,14 @@ impl Signatures {
             .filter_map(|e| (e & INDEX_MASK).checked_sub(1))
     }
 
-    /// Remembers that packets with this hash belong to flow `index`. In a full set one of two entries
-    /// goes: the one whose flow is gone or, by `used`, out of use for longer. Returns whether one had to.
+    /// Remembers that packets with this hash belong to the flow number `index`. In a full set one
+    /// of two entries goes: the one whose flow is gone, or the one that, by `used`, was out of use
+    /// for longer. Returns whether an entry had to go.
     ///
-    /// Which two they are is up to the hash. Where more flows than there are places come in turn, to take
-    /// the oldest of all would be the worst choice, as that is the next to come: none would ever be found.
-    /// This way some of them fight for a place, and the others keep theirs.
+    /// The hash chooses the two entries. Evicting the oldest of all entries would be the worst
+    /// choice when more flows than places take turns: the oldest is the next one to come, and no
+    /// flow would ever be found. With two candidates some flows compete for a place, and the other
+    /// ones keep theirs.
     pub(super) fn insert<U: Ord>(
         &mut self,
         hash: u64,

@@ -1,32 +1,33 @@
-//! Which new flows are worth a place, when there is none left.
+//! Decides which new flows a full cache takes.
 //!
-//! To remember a flow costs more than half of a translation: memory, its place, and the one that has to go
-//! for it. If flows that are remembered are used again less than once each, most are better forgotten:
-//! one in some is enough to notice when that changes, and those that stay are of use meanwhile.
+//! Remembering a flow costs more than half of a translation: it needs memory and a place, and
+//! another flow has to go. While remembered flows are used again less than once each, most new
+//! flows are better forgotten. One new flow in 64 is still remembered. This is enough to notice
+//! when flows are used again, and meanwhile the flows that stay in the cache are of use.
 
-/// Translations between two looks at what remembering brought.
+/// Number of translations after which the worker decides again whether remembering pays.
 const PERIOD: u64 = 4096;
-/// Of so many flows one is remembered while that does not pay.
+/// While remembering does not pay, one new flow in this number is remembered.
 const SPARSE: u64 = 64;
 
-/// See the [module](self).
+/// The decision of one worker. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Admission {
     period: u64,
     translations: u64,
-    /// Hits at the beginning of the period.
+    /// The value of the hit counter at the beginning of the period.
     hits: u64,
     pays: bool,
 }
 
 impl Admission {
-    /// For a cache of so many flows.
+    /// Makes a decision for a cache with room for `capacity` flows.
     pub(crate) fn new(capacity: usize) -> Self {
         let period = (capacity as u64).clamp(1, PERIOD);
         Self { period, translations: 0, hits: 0, pays: true }
     }
 
-    /// Whether a new flow should be remembered. `hits` counts the packets that found a flow.
+    /// Whether a new flow should be remembered. `hits` is the counter of packets that found a flow.
     pub(crate) fn admits(&mut self, is_full: bool, hits: u64) -> bool {
         self.translations += 1;
         if self.translations.is_multiple_of(self.period) {

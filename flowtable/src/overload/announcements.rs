@@ -1,46 +1,50 @@
-//! When workers hear of hosts that have come, gone or moved by learning.
+//! Decides when workers hear of hosts that were learned or have moved.
 //!
-//! Each announcement is a change: every worker looks at each of its flows once, when it is used next,
-//! whether that is concerned. A flood of made-up sources would have that happen at nearly every packet.
-//! So there is a limit to announcements, and hosts beyond it wait for the next one. Meanwhile a packet for
-//! a new host is flooded and one for a host that moved goes where it was, as in any switch that has not
-//! heard yet; with the limit below that is for some milliseconds, and only while more hosts come and go
-//! than that.
+//! Each announcement counts as a change: every worker checks each of its flows once, at the flow's
+//! next use, whether the change concerns it. A flood of made-up source addresses would cause such a
+//! check at nearly every packet. Announcements are therefore limited, and further hosts wait for
+//! the next one. Meanwhile a packet for a new host is flooded, and a packet for a host that has
+//! moved goes to the old port, as in any switch that has not heard yet. With the limit below this
+//! lasts for some milliseconds, and only while hosts come and go faster than the limit.
 //!
-//! A host that moves concerns all flows from it and to it, which are translated again. An address that is
-//! seen on two ports, as when somebody borrows that of a router, would have that happen at each announcement.
-//! So these wait the longer the more translations the ones before have caused.
+//! A host that moves concerns all flows from it and to it, which are translated again. An address
+//! that is seen on two ports in turn, as when somebody uses the address of a router, would cause
+//! these translations with each announcement. Each translation that an announcement causes
+//! therefore delays the next announcement.
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// From one announcement to the next while there are many.
+/// Time between two announcements while there are many.
 const INTERVAL: Duration = Duration::from_millis(4);
-/// Announcements that may be made at once if there were few before.
+/// Number of announcements that may be made at once after a quiet time.
 const BURST: u32 = 64;
-/// For each translation that they cause: some ten times what it takes.
+/// Delay of the next announcement for each translation that the last one has caused: about ten
+/// times the cost of a translation.
 const TRANSLATION: Duration = Duration::from_micros(10);
 
-/// Hosts that workers have not heard of. What names a host (`H`) is the caller's business. See the [module](self).
+/// The hosts that workers have not heard of. `H` names a host. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Announcements<H> {
-    /// There are some.
+    /// Whether hosts wait, for a worker to read without the lock.
     is_waiting: AtomicBool,
     waiting: Mutex<Waiting<H>>,
-    /// Translations since the last announcement that it has caused.
+    /// Number of translations that the last announcement has caused so far.
     caused: AtomicU32,
 }
 
 #[derive(Debug)]
 struct Waiting<H> {
     hosts: Vec<H>,
-    /// When all announcements of the past would have been made, had they kept their intervals.
+    /// The time at which all past announcements would be done, had each waited for its interval and
+    /// its translations.
     paid_until: Duration,
 }
 
 impl<H> Waiting<H> {
-    /// All of them, if there may be an announcement after those that caused so many translations.
+    /// Takes all waiting hosts, if an announcement may be made now. `caused` is the number of
+    /// translations that the last one has caused.
     fn take(&mut self, now: Duration, caused: u32) -> Option<Vec<H>> {
         self.paid_until += TRANSLATION * caused;
         if self.hosts.is_empty() || self.paid_until > now + INTERVAL * (BURST - 1) {
@@ -63,7 +67,7 @@ impl<H> Default for Announcements<H> {
 }
 
 impl<H> Announcements<H> {
-    /// These hosts have changed. Returns all that are to be announced now.
+    /// Adds hosts that have changed. Returns the hosts that are to be announced now.
     pub(crate) fn add(&self, hosts: Vec<H>, now: Duration) -> Option<Vec<H>> {
         if hosts.is_empty() {
             return None;
@@ -75,12 +79,12 @@ impl<H> Announcements<H> {
         due
     }
 
-    /// A flow was translated again because a host that it depends on was announced.
+    /// Counts a flow that was translated again because of an announced host.
     pub(crate) fn caused_translation(&self) {
         self.caused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The hosts that are to be announced by now, if there are any.
+    /// Takes the waiting hosts, if their time has come.
     #[inline]
     pub(crate) fn due(&self, now: Duration) -> Option<Vec<H>> {
         if !self.is_waiting.load(Ordering::Relaxed) {

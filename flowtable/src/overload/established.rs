@@ -1,8 +1,9 @@
-//! Sources that are established: cached flows of theirs have been in use for some time.
+//! The established sources of a worker: hosts whose cached flows have been in use for some time.
 //!
-//! The budget of new flows asks for them when strangers have used up what a port has. The sweep, which
-//! looks at all flows anyway, finds them, and hands them over as a whole: the worker only asks, and only
-//! on the slow path. A made-up source that is used once never gets in here.
+//! The budget of new flows asks for them when strangers have used up the budget of a port. The
+//! sweep, which looks at all flows anyway, collects the established sources and replaces the whole
+//! set. A worker only asks, and only on the slow path. A made-up source address that is used once
+//! is never among them.
 
 use flow::FlowKey;
 use flow::types::{MacAddr, PortNo};
@@ -10,47 +11,48 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How long a flow has to be in use until its source is established: longer than a retry or two take.
+/// How long a flow has to be in use until its source is established. The time is longer than two
+/// retries take.
 pub(crate) const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
 
-/// A host as a port sees it.
+/// A source address at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
-    /// Where its packets come in.
+    /// The port where the packets come in.
     pub(crate) port: PortNo,
-    /// From whom they are.
+    /// The packets' source MAC address.
     pub(crate) mac: MacAddr,
 }
 
 impl Source {
-    /// The source of a packet with a key of the datapath.
+    /// The source of a packet with this key.
     pub(crate) fn of(key: &FlowKey) -> Self {
         Self { port: key.port_no.get(), mac: MacAddr(key.headers.dl_src) }
     }
 }
 
-/// The established sources of one worker.
+/// The set of one worker. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct EstablishedSources(Mutex<HashSet<Source, ahash::RandomState>>);
 
 impl EstablishedSources {
-    /// None yet. The seed keys the hash function.
+    /// Makes an empty set. `seed` keys the hash function.
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(23), 0xe57);
         Self(Mutex::new(HashSet::with_hasher(hasher)))
     }
 
-    /// Whether this is one of them.
+    /// Whether a source is established.
     pub(crate) fn contains(&self, source: Source) -> bool {
         self.0.lock().contains(&source)
     }
 
-    /// From now on these are, each of them given once or more.
+    /// Replaces the set. `sources` may have a source several times.
     pub(crate) fn replace(&self, sources: impl Iterator<Item = Source>) {
         let mut new = HashSet::with_hasher(self.0.lock().hasher().clone());
         new.extend(sources);
         let old = std::mem::replace(&mut *self.0.lock(), new);
-        // Freed without the lock.
+        // The old set is freed without the lock.
         drop(old);
     }
 }

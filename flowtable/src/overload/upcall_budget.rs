@@ -1,62 +1,68 @@
-//! How much slow-path work a port may cause.
+//! Limits the translations that a port may cause.
 //!
-//! A packet that has to be translated costs as much as dozens of cached ones. While a worker
-//! mostly forwards cached traffic, each port has a rate of translations and a burst; half of
-//! that is the most that one source MAC address gets (by hash), so that a single host cannot use up
-//! what its neighbours behind the same port need for their new flows. What is over it is dropped.
+//! A packet that has to be translated costs as much as dozens of cached ones. While a worker mostly
+//! forwards cached traffic, each port has a rate and a burst of translations. One source MAC
+//! address (by hash) gets half of them at most, so that one host cannot use up what its neighbours
+//! behind the same port need for their new flows. A packet beyond the budget is dropped.
 //!
-//! A host that is not known yet costs twice, as it has to be learned, which everybody hears of.
+//! A packet of an unknown host costs twice, because the host has to be learned and announced to all
+//! workers.
 //!
-//! A flood with a new source address in each frame uses up what the port has, so part of it on top is for
-//! [established](super::established) sources alone: their new connections get in beside any flood of
-//! strangers. A host that is new itself does not, as nothing tells it from the flood.
+//! A flood with a new source address in each frame uses up the budget of a port.
+//! [Established](super::established) sources therefore have a reserve on top: their new connections
+//! succeed beside any flood of unknown sources. A host that is new itself gets nothing from the
+//! reserve, because nothing tells it from the flood.
 //!
-//! A worker that has little cached traffic has nobody to protect: nothing is refused, so that a cold
-//! cache fills as fast as it can. A flood that begins when there was some finds it protected, and
-//! cannot end that by being many; a moment with nothing but new flows does not end it either. Where a flood
-//! was there first, it takes a second in which the worker did not keep up until the others are protected.
+//! A worker without established traffic has nothing to protect: it refuses no packet, so that a
+//! cold cache fills as fast as possible. Protection begins when the established traffic outweighs
+//! the upcalls for a millisecond. A flood that begins later cannot end it by its rate, and a short
+//! moment with new flows only does not end it either. If the flood was there first, protection
+//! begins after a second in which the worker could not keep up.
 //!
-//! Flows that are translated *again* because of a change have no budget: there are no more of them than
-//! flows were cached, and what the budget would refuse is the traffic it is there to protect.
+//! Flows that are translated *again* because of a change have no budget. Their number is limited by
+//! the cache, and refusing them would drop the traffic that the budget protects.
 
 use super::established::Source;
 use flow::types::{MacAddr, PortNo};
 use std::time::Duration;
 
-/// Sources told apart on a port.
+/// Number of hash buckets for the sources of a port.
 const SOURCES: usize = 32;
-/// How much of the port's rate one source may use.
+/// One source gets the port's limit divided by this number.
 const SOURCE_SHARE: u32 = 2;
-/// What established sources get on top is this part of the port's rate.
+/// Established sources have a reserve of the port's limit divided by this number.
 const RESERVE_SHARE: u32 = 4;
-/// Established traffic is protected once it was for this time [`MUCH`] times as much as there were upcalls,
+/// Protection begins after a period of this length in which the worker had more than [`MUCH`] hits
+/// for each upcall.
 const MOMENT: Duration = Duration::from_millis(1);
-/// until it was for this time so many times less.
+/// Protection ends after a period of this length in which the worker had more than [`MUCH`] upcalls
+/// for each hit.
 const WHILE: Duration = Duration::from_millis(100);
+/// See [`MOMENT`] and [`WHILE`].
 const MUCH: u64 = 4;
-/// It is also protected once it was for so many times [`WHILE`] on end half as much as there were upcalls, and
-/// the worker could not keep up.
+/// Protection also begins after this number of successive periods of [`WHILE`] in which the worker
+/// could not keep up and had more than one hit for each two upcalls.
 const LONG: u32 = 10;
 
 /// Translations of new flows that a port may cause while other traffic has to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpcallLimit {
-    /// A second.
+    /// Translations a second.
     pub rate: u32,
-    /// At once.
+    /// Translations at once, after a quiet time.
     pub burst: u32,
 }
 
 impl Default for UpcallLimit {
     fn default() -> Self {
-        // An upcall costs 2 us, so that a flood of them costs less than a tenth of the others' rate.
+        // An upcall costs 2 µs, so that a flood takes less than a tenth of a worker.
         Self::per_second(40_000)
     }
 }
 
 impl UpcallLimit {
-    /// So many a second, and a tenth of that at once: with the default as much as some thousands of
-    /// connections need that come back after an outage.
+    /// `rate` translations a second, and a tenth of that number at once. With the default that is
+    /// enough for some thousands of connections that come back after an outage.
     pub fn per_second(rate: u32) -> Self {
         Self { rate, burst: (rate / 10).max(1) }
     }
@@ -74,24 +80,24 @@ pub(crate) struct UpcallBudget {
     traffic: Traffic,
 }
 
-/// What the worker did lately.
+/// What the worker has done recently.
 #[derive(Debug, Default)]
 struct Traffic {
     moment: Tally,
     period: Tally,
-    /// Periods on end in which upcalls kept the worker from its established traffic.
+    /// Number of successive periods in which upcalls kept the worker from its established traffic.
     crowded: u32,
     protects: bool,
 }
 
-/// What the worker did in some time.
+/// What the worker has done since a point in time.
 #[derive(Debug, Default)]
 struct Tally {
     start: Duration,
     hits: u64,
     upcalls: u64,
     batches: u64,
-    /// Batches with as many frames as go into one: more were waiting.
+    /// Number of full batches, behind which more frames were waiting.
     full: u64,
 }
 
@@ -102,7 +108,7 @@ impl Tally {
         self.full += u64::from(is_full);
     }
 
-    /// What there was until `now`, if that is a whole `period`; then counts from zero.
+    /// Returns the counts and starts again from zero, if `period` is over at `now`.
     fn end(&mut self, now: Duration, period: Duration) -> Option<Self> {
         let is_over = now.saturating_sub(self.start) >= period;
         is_over.then(|| std::mem::replace(self, Self { start: now, ..Self::default() }))
@@ -115,7 +121,7 @@ struct PortBudget {
     established: Share,
 }
 
-/// What all sources may use together, and each of them.
+/// A limit for all sources of a port together, and for each of them.
 #[derive(Clone, Debug)]
 struct Share {
     limit: UpcallLimit,
@@ -132,7 +138,7 @@ impl Share {
         Self { limit, all: bucket(limit), sources: [bucket(limit.part(SOURCE_SHARE)); SOURCES] }
     }
 
-    /// Takes an upcall from it for this source, if that is in it.
+    /// Takes the tokens of one upcall of a source. Returns whether there were enough.
     fn take(&mut self, now: Duration, source: MacAddr) -> bool {
         let source = &mut self.sources[source_slot(source)];
         let has_tokens =
@@ -154,7 +160,7 @@ impl PortBudget {
     }
 }
 
-/// A token bucket, in units of a millionth of an upcall.
+/// A token bucket. One upcall costs a million tokens.
 #[derive(Clone, Copy, Debug)]
 struct TokenBucket {
     tokens: u64,
@@ -182,7 +188,8 @@ impl UpcallBudget {
         Self { limit, ports: Vec::new(), traffic: Traffic::default() }
     }
 
-    /// A batch is done, with so many frames forwarded from the cache. `is_full` if no more fitted in it.
+    /// Counts a batch: `hits` is its number of frames that hit the cache, `is_full` whether it had
+    /// as many frames as a batch can have.
     #[inline]
     pub(crate) fn saw_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
         let Traffic { moment, period, crowded, protects } = &mut self.traffic;
@@ -199,14 +206,14 @@ impl UpcallBudget {
         }
     }
 
-    /// There is established traffic to protect, and a limit to do it with.
+    /// Whether there is established traffic to protect, and a limit is set.
     #[inline]
     pub(crate) fn protects(&self) -> bool {
         self.traffic.protects && self.limit.is_some()
     }
 
-    /// Whether a packet of this source may be translated. Whether that is established is asked only if
-    /// the answer depends on it.
+    /// Whether a packet of this source may be translated. `is_established` is called only if the
+    /// answer depends on it.
     pub(crate) fn admit(
         &mut self,
         now: Duration,
@@ -229,7 +236,7 @@ impl UpcallBudget {
         admitted
     }
 
-    /// An upcall from this port cost twice as much as others.
+    /// Charges a port for a second upcall, for a packet whose host had to be learned.
     pub(crate) fn charge(&mut self, port: PortNo) {
         if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
             let all = &mut port.everybody.all;
