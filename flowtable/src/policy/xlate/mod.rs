@@ -2,7 +2,7 @@
 //!
 //! The walk through the pipeline keeps two pictures of the packet: as the rules have made it so far, and as the
 //! datapath actions emitted so far have made it. An output emits the difference first (`commit`), so a rewrite that no
-//! output follows costs nothing. Both pictures are in a [`TrackedKey`], which marks every bit that the walk reads of
+//! output follows costs nothing. Both pictures are in a `TrackedKey`, which marks every bit that the walk reads of
 //! the packet: another packet that agrees in these bits gets the same actions.
 //!
 //! Translation has no side effects: whatever has to happen besides forwarding is returned as data. The cache miss,
