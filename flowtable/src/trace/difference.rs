@@ -1,14 +1,14 @@
-//! Where a packet is not what a match wants, field by field.
+//! Finds the fields in which a packet differs from a match.
 
 use flow::Match;
 use flow::fields::FieldId;
 use flow::key::{PipelineKey, PipelineMask, VLAN_CFI};
 use flow::text::{DEFAULT_PRIORITY, PortNames, write_match};
 
-/// Fields that are looked at before all others, as people would: the others depend on them.
+/// Fields that are compared first, because the other fields depend on them.
 const FIRST: [FieldId; 4] = [FieldId::InPort, FieldId::VlanTci, FieldId::EthType, FieldId::IpProto];
 
-/// The fields in which a packet is not what the match wants.
+/// The fields in which `packet` differs from the match.
 pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
     let mut left = PipelineMask::default();
     let wanted = matching.key().words().iter().zip(matching.mask().words());
@@ -23,7 +23,8 @@ pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
     }
     let mut found = Vec::new();
     for field in FIRST.into_iter().chain(FieldId::all()) {
-        // Fields share bits: the operation of ARP is where other packets have their IP protocol.
+        // Fields share bits: the operation of an ARP packet is where other packets have their IP
+        // protocol.
         if field.prerequisite_met(matching.key()) && field.get_mask(&left) != 0 {
             found.push(field);
             field.clear_mask(&mut left, u128::MAX);
@@ -32,17 +33,17 @@ pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
     found
 }
 
-/// A field of a packet beside what a match wants there, as they are written in matches.
+/// A field of a packet and the same field of a match, both written as in matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// `tp_dst=443`, `udp`, `no VLAN tag`
+    /// What the packet has, for example `tp_dst=443`, `udp` or `no VLAN tag`.
     pub packet: String,
-    /// `tp_dst=80`, `tcp`, `dl_vlan=5`
+    /// What the match wants, for example `tp_dst=80`, `tcp` or `dl_vlan=5`.
     pub wanted: String,
 }
 
 impl Difference {
-    /// Of one of the [`differences`].
+    /// Writes one of the [`differences`].
     pub fn new(
         field: FieldId,
         matching: &Match,
@@ -74,8 +75,8 @@ fn kind(key: &PipelineKey, with_proto: bool, names: &dyn PortNames) -> String {
     shown(key, &mask, names)
 }
 
-/// The bits of one field that `mask` has. The names of some depend on the kind of the packet, which
-/// is added for the printer and taken away again.
+/// Writes the bits of one field that `mask` has. The name of some fields depends on the kind of the
+/// packet, so the kind is added for the printer and taken away again.
 fn one_field(
     field: FieldId,
     mask: &PipelineMask,
@@ -85,7 +86,7 @@ fn one_field(
     let mut context = PipelineMask::default();
     context.bits.headers.dl_type = mask.bits.headers.dl_type;
     context.bits.headers.nw_proto = mask.bits.headers.nw_proto;
-    // The operation of ARP is kept where other packets have their protocol.
+    // The operation of an ARP packet is where other packets have their IP protocol.
     field.clear_mask(&mut context, u128::MAX);
     let mut with_field = context;
     field.set_mask(&mut with_field, field.get_mask(mask));

@@ -1,4 +1,4 @@
-//! Datapath actions as `ovs-dpctl` writes them, with the user's ports.
+//! Writes datapath actions as `ovs-dpctl` does, with the names or numbers of the user's ports.
 
 use flow::types::PortNo;
 use flow::types::mac_of_bits;
@@ -7,7 +7,7 @@ use packet::wire::{MplsEntry, eth_type, vlan};
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Appends a list; an empty one is `drop`.
+/// Appends a list of actions. An empty list is written as `drop`.
 pub fn write_datapath_actions<P: Display>(
     out: &mut String,
     actions: &[DpAction],
@@ -168,7 +168,7 @@ impl<P: Display> Writer<'_, P> {
     }
 }
 
-/// The fields of one rewrite that change something.
+/// Collects the fields that one rewrite changes.
 struct Set<'a> {
     out: &'a mut String,
     first: bool,

@@ -1,9 +1,10 @@
-//! The packets of a cached flow as `ovs-dpctl dump-flows` writes them.
+//! Writes the match of a cached flow as `ovs-dpctl dump-flows` does.
 //!
 //! `recirc_id(0),in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0,proto=6,frag=no),tcp(dst=80)`:
-//! a header for each layer, in it the fields of which a bit matters, and a mask where not all do.
-//! Values are those of a packet, also where no bit matters. What Open vSwitch prints of its own packet
-//! types, marks and connections is left out, for there is none.
+//! one header for each layer, with the fields in which the mask has bits, and a mask for each field
+//! in which it does not have all bits. A value is the packet's, also in the bits that do not
+//! matter. Open vSwitch also prints packet types, marks and connections; this switch has none of
+//! them.
 
 use flow::key::{FlowKey, FlowMask, KeyPortNo, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
 use flow::text::TCP_FLAGS;
@@ -12,9 +13,9 @@ use packet::wire::{MplsEntry, eth_type, ip_proto};
 use std::fmt::{Display, LowerHex, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Bits of `ipv6_label`.
+/// The bits of an IPv6 flow label.
 const LABEL_BITS: u32 = 0xf_ffff;
-/// Bits of `tcp_flags`.
+/// The bits of `tcp_flags`.
 const FLAG_BITS: u16 = 0xfff;
 
 /// Appends the bits of `key` that `mask` names, for a packet that came in on `in_port`.
@@ -35,7 +36,8 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
     ethernet.mac("dst", key.headers.dl_dst, mask.bits.headers.dl_dst);
     headers.fields(ethernet);
     let tags = tags(key, mask);
-    // Types nest what they announce. Without them, in a part of a flow, nothing does.
+    // An EtherType nests the headers that it announces. The headers of a part of a flow without its
+    // EtherType are not nested.
     let nests = mask.bits.headers.dl_type.get() != 0;
     for Tag { tpid, tci, mask } in &tags {
         if nests {
@@ -53,7 +55,7 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
     headers.out.extend(tags.iter().filter(|_| nests).map(|_| ')'));
 }
 
-/// What lies behind the tags.
+/// Writes the headers behind the VLAN tags.
 fn network(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     let dl_type = key.headers.dl_type.get();
     if mask.bits.headers.dl_type.get() != 0 {
@@ -134,7 +136,7 @@ fn arp(key: &FlowKey, mask: &FlowMask) -> Fields {
     fields
 }
 
-/// Masks of label stack entries are always written, as Open vSwitch does.
+/// Writes the label stack, as Open vSwitch with a mask for each entry.
 fn labels(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     for (lse, mask) in key.headers.mpls_lse.iter().zip(&mask.bits.headers.mpls_lse) {
         if mask.get() != 0 {
@@ -162,7 +164,7 @@ fn transport(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
         fields.number(dst, key.headers.tp_dst.get(), mask.bits.headers.tp_dst.get(), u16::MAX);
         fields
     };
-    // The type and code of ICMP lie in the low bytes of the ports.
+    // The key has type and code of ICMP in the low bytes of the ports.
     let icmp = |name| {
         let mut fields = Fields::new(name);
         fields.number(
@@ -205,7 +207,7 @@ fn transport(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     }
 }
 
-/// `+syn-ack`, or `syn|ack` if all flags matter.
+/// Writes TCP flags: `+syn-ack`, or `syn|ack` if all flags matter.
 fn tcp_flags(flags: u16, mask: u16) -> String {
     let name = |bit: usize| TCP_FLAGS[bit];
     let bits = (0..TCP_FLAGS.len()).filter(|bit| mask >> bit & 1 != 0);
@@ -223,7 +225,7 @@ struct Tag {
     mask: u16,
 }
 
-/// The tags of a packet that has some.
+/// The VLAN tags of a packet that has tags.
 fn tags(key: &FlowKey, mask: &FlowMask) -> Vec<Tag> {
     let outer =
         (key.headers.vlan_tpid.get(), key.headers.vlan_tci.get(), mask.bits.headers.vlan_tci.get());
@@ -247,7 +249,7 @@ fn vlan(tci: u16, mask: u16) -> Fields {
     let mut fields = Fields::new("vlan");
     let (vid, vid_mask) = (tci & VLAN_VID_MASK, mask & VLAN_VID_MASK);
     let (pcp, pcp_mask) = (tci >> 13, (mask & VLAN_PCP_MASK) >> 13);
-    // Both or none, and a mask of zero where only the other one matters.
+    // Both fields are written or none. A field that does not matter gets a mask of zero.
     for (name, value, mask, full) in
         [("vid", vid, vid_mask, VLAN_VID_MASK), ("pcp", pcp, pcp_mask, VLAN_PCP_MASK >> 13)]
     {
@@ -262,7 +264,7 @@ fn vlan(tci: u16, mask: u16) -> Fields {
     fields
 }
 
-/// Printer, with commas between them.
+/// Prints headers with commas between them.
 struct Printer<'a> {
     out: &'a mut String,
     is_first: bool,
@@ -276,7 +278,7 @@ impl Printer<'_> {
         self.out.push_str(&header);
     }
 
-    /// A header of which something matters.
+    /// Prints a header, if it has fields that matter.
     fn fields(&mut self, fields: Fields) {
         if !fields.text.is_empty() {
             self.put(format!("{}({})", fields.name, fields.text));
@@ -284,7 +286,7 @@ impl Printer<'_> {
     }
 }
 
-/// The fields of a header of which a bit matters.
+/// The fields of a header in which the mask has bits.
 struct Fields {
     name: &'static str,
     text: String,

@@ -1,8 +1,8 @@
-//! Packets, masks and datapath actions in the words of `ofproto/trace` and `ovs-dpctl`.
+//! Writes packets, masks and datapath actions in the words of `ofproto/trace` and `ovs-dpctl`.
 //!
-//! One walk through the tables is recorded by [`crate::policy::xlate`]; [`walk`] follows a frame
-//! through all of them. The rest is how that reads: in the lines of `ofproto/trace`, or in sentences
-//! (`sentence`) that also name the rules that lost (`rivals`).
+//! [`crate::policy::xlate`] records one pass through the tables, and [`walk()`] follows a frame
+//! through all its passes. The other modules print this record: in the lines of `ofproto/trace`, or
+//! in sentences (`sentence`) that also name the rules that lost (`rivals`).
 
 mod difference;
 mod dp_action;
@@ -33,14 +33,15 @@ use flow::text::{
 use flow::types::{OfPort, PortNo};
 use packet::wire::{eth_type, ip_proto};
 
-/// What rules match of a frame with this key when it comes in.
+/// The key that rules match when a frame with this key comes in. `of` maps a datapath's port number
+/// to an OpenFlow number.
 pub fn as_it_comes_in(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> PipelineKey {
     let of_port = of(key.port_no.get()).unwrap_or(OfPort::NONE);
     PipelineKey { in_port: of_port.into(), headers: key.headers, ..PipelineKey::default() }
 }
 
-/// All fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Policy fields only if they
-/// are not zero.
+/// Writes all fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Metadata and
+/// registers are written if they are not zero.
 pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
     let mut mask = PipelineMask::default();
     let state = FieldId::all().filter(|field| is_state(*field) && field.read(packet) != 0);
@@ -50,7 +51,8 @@ pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortName
     write_match(out, &Match::new(packet, &mask), DEFAULT_PRIORITY, names);
 }
 
-/// A field that is kept beside the packet, under the name that is short.
+/// Whether a field is kept beside the packet. Registers count under their 32-bit names only, not as
+/// parts of `xreg` and `xxreg`.
 fn is_state(field: FieldId) -> bool {
     matches!(field, FieldId::Metadata | FieldId::PktMark | FieldId::ConjId | FieldId::Reg(_))
 }
@@ -110,7 +112,7 @@ pub fn write_megaflow(
     if mask.bits.port_no == KeyPortNo::ALL_BITS {
         read.bits.in_port = KeyOfPort::ALL_BITS;
     }
-    // Bits of headers that the packet does not have are nobody's business.
+    // Bits of headers that the packet does not have are not shown.
     let mut shown = PipelineMask::default();
     for field in packet_fields(&key.headers) {
         let bits = field.get_mask(&read);
@@ -125,8 +127,8 @@ fn subfield_text(subfield: Subfield) -> String {
     text
 }
 
-/// A remark, with the mark that `ofproto/trace` puts before it;
-/// `None` for one that it does not make.
+/// A remark with the mark that `ofproto/trace` puts before it; `None` for a remark that
+/// `ofproto/trace` does not make.
 pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
     let set = |verb: &str, actions: &[Action]| {
         let mut text = format!("-> action set {verb}: ");

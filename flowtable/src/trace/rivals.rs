@@ -1,7 +1,7 @@
-//! The rules that could have been expected to win a look-up, and why they did not.
+//! Finds the rules that a user could have expected to win a look-up, and tells why they lost.
 //!
-//! A rule looks better than the winner if its priority is not lower, or if it matches too and says
-//! more about the packet. Of those the few are named that came nearest.
+//! A rule is a rival if its priority is not lower than the winner's, or if it matches the packet
+//! and says more about it than the winner. The few rivals that came nearest to winning are named.
 
 use super::difference::{Difference, differences};
 use flow::fields::FieldId;
@@ -9,21 +9,22 @@ use flow::text::PortNames;
 use flow::{Match, PipelineKey};
 use std::cmp::Reverse;
 
-/// Rules that are named at most.
+/// Number of rivals that are named, at most.
 const NAMED: usize = 3;
-/// Where a rule won, one that differs in more fields than this was hardly expected to.
+/// If a rule has won, a rule that differs from the packet in more fields than this is no rival.
 const NEAR: usize = 2;
 
-/// Looks at the rules of a table, one after the other. `T` is how the caller knows a rule.
+/// Looks at the rules of a table one after the other. `T` is the caller's name for a rule.
 pub struct Rivals<'a, T> {
     packet: &'a PipelineKey,
     winner: Option<(u16, &'a Match)>,
-    /// Sorted by how near they came.
+    /// Sorted by the distance, the nearest first.
     nearest: Vec<(Distance, Candidate<T>)>,
     lost: usize,
 }
 
-/// Smaller is nearer: fields that differ, bits that agree, priority.
+/// How near a rule came to winning, the smaller the nearer: number of fields that differ, number of
+/// bits that agree, priority.
 type Distance = (usize, Reverse<u32>, Reverse<u16>);
 
 struct Candidate<T> {
@@ -36,27 +37,27 @@ struct Candidate<T> {
 /// A rule that lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rival<T> {
-    /// What the caller calls the rule that lost.
+    /// The caller's name for the rule that lost.
     pub rule: T,
-    /// Its match.
+    /// The match of the rule that lost.
     pub matching: Match,
-    /// The first thing that it lost on.
+    /// Why the rule lost. If it differs from the packet in several fields, this is the first.
     pub lost: Lost,
 }
 
-/// What a rule lost on.
+/// Why a rule lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// The packet has another value in this field than the rule wants.
     Field(FieldId),
-    /// It matches, and its priority is lower.
+    /// The rule matches, and its priority is lower than the winner's.
     Priority,
-    /// It matches, has the same priority, and was added later.
+    /// The rule matches, has the winner's priority, and was added later.
     Order,
 }
 
 impl Lost {
-    /// What it lost on, in a word.
+    /// The reason in a word: the name of the field, `priority` or `order`.
     pub fn on(&self) -> &'static str {
         match self {
             Self::Field(field) => field.def().name,
@@ -82,12 +83,13 @@ impl<T> Rival<T> {
 }
 
 impl<'a, T> Rivals<'a, T> {
-    /// Of the look-up of `packet` that `winner` (priority and match) won, or nobody.
+    /// Begins with the look-up of `packet`. `winner` is the priority and match of the rule that
+    /// won; `None` if no rule matched.
     pub fn new(packet: &'a PipelineKey, winner: Option<(u16, &'a Match)>) -> Self {
         Self { packet, winner, nearest: Vec::new(), lost: 0 }
     }
 
-    /// Looks at a rule. The winner must not be among them.
+    /// Looks at a rule, which must not be the winner.
     pub fn consider(&mut self, priority: u16, matching: &Match, rule: T) {
         let is_behind = self.winner.is_some_and(|(best, _)| priority < best);
         let matches = matching.matches(self.packet);
@@ -111,7 +113,7 @@ impl<'a, T> Rivals<'a, T> {
         }
     }
 
-    /// The nearest, and how many others there are.
+    /// The nearest rivals, and the number of further ones.
     pub fn finish(self) -> (Vec<Rival<T>>, usize) {
         let Self { winner, nearest, lost, .. } = self;
         let others = lost - nearest.len();
@@ -128,7 +130,7 @@ impl<'a, T> Rivals<'a, T> {
     }
 }
 
-/// How much a match says.
+/// Number of bits in the mask of a match.
 fn bits(matching: &Match) -> u32 {
     matching.mask().words().iter().map(|word| word.count_ones()).sum()
 }

@@ -1,4 +1,4 @@
-//! Actions, remarks and verdicts in sentences, for `ofctl trace --explain`.
+//! Writes actions, remarks and verdicts as sentences, for `ofctl trace --explain`.
 
 use crate::policy::xlate::{LeftOut, Note, Translation};
 use flow::action::Action;
@@ -6,7 +6,7 @@ use flow::text::{PortNames, PrintOptions, write_action, write_actions};
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DpAction;
 
-/// What an action does.
+/// A sentence that tells what an action does.
 pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
     let names = options.ports;
     let list = |actions: &[Action]| {
@@ -70,7 +70,7 @@ fn output(port: OfPort, names: &dyn PortNames) -> String {
     }
 }
 
-/// `port 1`, `port veth0`, `LOCAL`
+/// A port in a sentence: `port 1`, `port veth0` or `LOCAL`.
 fn name(port: OfPort, names: &dyn PortNames) -> String {
     match names.name(port) {
         Some(name) => format!("port {name}"),
@@ -79,7 +79,7 @@ fn name(port: OfPort, names: &dyn PortNames) -> String {
     }
 }
 
-/// What came of an action. `None` if the action says it all.
+/// A sentence for a remark. `None` if the sentence of the action says the same.
 pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
     let name = |port: &OfPort| name(*port, options.ports);
     Some(match note {
@@ -137,7 +137,7 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
     })
 }
 
-/// How it ends.
+/// A sentence that tells what becomes of the packet.
 pub fn outcome_sentence(
     translation: &Translation,
     names: &dyn PortNames,
@@ -177,7 +177,7 @@ pub fn outcome_sentence(
     text
 }
 
-/// Where datapath actions end.
+/// The ends to which a list of datapath actions leads.
 #[derive(Default)]
 struct Ends {
     ports: Vec<PortNo>,
@@ -208,7 +208,7 @@ impl Ends {
     }
 }
 
-/// `a, b and c`
+/// Joins words: `a, b and c`.
 fn and(words: &[String]) -> String {
     match words {
         [] => String::new(),

@@ -1,4 +1,4 @@
-//! A frame's way, as often as it is looked up: once, and again after each recirculation.
+//! Follows a frame through all its passes: the first, and one after each recirculation.
 
 use crate::datapath::{Egress, Env, MAX_RECIRCULATIONS, Recirculation, execute};
 use crate::policy::ports::PortInfo;
@@ -9,21 +9,22 @@ use flow::extract::{Arrival, extract};
 use flow::types::PortNo;
 use packet::{Batch, Frame, FrameId, Offload};
 
-/// One look-up of the frame.
+/// One pass of the frame.
 #[derive(Debug)]
 pub struct Pass {
-    /// The frame as it is then.
+    /// The frame's key at the beginning of the pass.
     pub key: FlowKey,
-    /// The verdict.
+    /// The verdict of the pass.
     pub translation: Translation,
-    /// How it came about.
+    /// The steps of the translation.
     pub steps: Vec<TraceStep>,
 }
 
-/// Follows a frame that comes in on `in_port`, which may be a patch port. There is one pass at least. Nothing is
-/// sent, learned or counted: what the datapath would do is done to a copy.
+/// Follows a frame that comes in on `in_port`, which may be a patch port. Returns at least one
+/// pass. Nothing is sent, learned or counted: the actions are executed on a copy of the frame.
 ///
-/// The keys of the passes have the datapath's number of the port: [`PortNo::NONE`] for a patch port.
+/// The keys of the passes have the datapath's number of the port: [`PortNo::NONE`] for a patch
+/// port.
 pub fn walk(policy: &Policy, in_port: PortRef, frame: &[u8], vlan_limit: u8) -> Vec<Pass> {
     let port_no = {
         let snapshot = policy.bridge(in_port.bridge).snapshot();
@@ -36,7 +37,7 @@ pub fn walk(policy: &Policy, in_port: PortRef, frame: &[u8], vlan_limit: u8) -> 
     let first = FrameId::received(0);
     let mut waiting = vec![Recirculation { frame: first, recirc_id: 0 }];
     let mut asked = Vec::new();
-    // The passes hold what the recirculation ids stand for.
+    // The passes hold the continuations that the recirculation ids name.
     while let Some(Recirculation { frame: id, recirc_id }) = waiting.pop() {
         if passes.len() > usize::from(MAX_RECIRCULATIONS) {
             break;
@@ -44,7 +45,7 @@ pub fn walk(policy: &Policy, in_port: PortRef, frame: &[u8], vlan_limit: u8) -> 
         let frame = batch.frame_mut(id);
         let (key, layers) = extract(Arrival { port_no, recirc_id }, frame.bytes(), vlan_limit);
         frame.layers = layers;
-        // Later passes find their bridge and its port in what the recirculation id stands for.
+        // A later pass finds its bridge and port in the state that the recirculation id names.
         let (translation, steps) = match recirc_id {
             0 => policy.trace_at(in_port, &key),
             _ => policy.trace(&key),
@@ -52,7 +53,7 @@ pub fn walk(policy: &Policy, in_port: PortRef, frame: &[u8], vlan_limit: u8) -> 
         let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
         execute(&translation.actions, env, id, 0);
         passes.push(Pass { key, translation, steps });
-        // The first of them goes next.
+        // The first recirculation of the pass is the next one to follow.
         waiting.extend(asked.drain(..).rev());
     }
     passes

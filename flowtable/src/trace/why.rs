@@ -1,4 +1,4 @@
-//! Why a verdict depends on the bits that it depends on: which look-up or action read each first.
+//! Tells why a verdict depends on each bit of its mask: which look-up or action read the bit first.
 
 use crate::policy::rule::Rule;
 use crate::policy::xlate::{TraceEvent, TraceStep};
@@ -7,31 +7,31 @@ use flow::action::Action;
 use flow::types::TableId;
 use std::sync::Arc;
 
-/// Bits of a packet, and what made them matter.
+/// Bits of a packet, and the reason why the verdict depends on them.
 #[derive(Clone, Debug)]
 pub struct Reason {
-    /// Never empty. No bit has two reasons.
+    /// The bits, at least one. No bit is in two reasons.
     pub bits: FlowMask,
-    /// What read them first.
+    /// The step that read the bits first.
     pub cause: Cause,
 }
 
-/// What read some bits.
+/// The step that read some bits.
 #[derive(Clone, Debug)]
 pub enum Cause {
-    /// Every translation does.
+    /// Every translation reads these bits.
     Always,
-    /// The rule that won in this table matches on them.
+    /// The rule that won in this table matches on the bits.
     Rule(TableId, Arc<Rule>),
-    /// They tell the packet from those of other rules in this table that might have won.
+    /// The bits show that other rules in this table, which might have won, do not match.
     OtherRules(TableId),
-    /// They tell the packet from those of all rules in this table.
+    /// The bits show that no rule in this table matches.
     Miss(TableId),
-    /// An action.
+    /// The action reads the bits.
     Action(Action),
 }
 
-/// The reasons for `mask` that `steps` tell, in the order of the walk. `matched` tells the bits that a
+/// The reasons for the bits of `mask`, in the order of `steps`. `matched` returns the bits that a
 /// rule matches on.
 pub fn reasons(
     mask: &FlowMask,
@@ -55,7 +55,7 @@ pub fn reasons(
             }
             TraceEvent::Miss(table) => add(step.reads, Cause::Miss(*table)),
             TraceEvent::Action(action) => add(step.reads, Cause::Action(action.clone())),
-            // Nothing else reads.
+            // No other step reads bits.
             _ => {}
         }
     }
