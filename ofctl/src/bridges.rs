@@ -1,4 +1,4 @@
-//! Bridges, and everything that is wanted of the switch.
+//! The verbs about bridges (`add-br`, `del-br`, `list-br`) and the configuration (`show-config`).
 
 use crate::connect::{connect, unexpected, wrong_usage};
 use crate::options::{Options, Words};
@@ -7,7 +7,7 @@ use crate::{Outcome, Usage};
 use control::{Format, Operation, Reply};
 use std::io::Write;
 
-/// `add-br`
+/// Carries out the verb `add-br`.
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let (name, id) = match &words.words[..] {
         [name] => (name, None),
@@ -26,7 +26,7 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// `del-br`
+/// Carries out the verb `del-br`.
 pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let [name] = &words.words[..] else {
         return Err(wrong_usage(options));
@@ -35,7 +35,7 @@ pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// `list-br`
+/// Carries out the verb `list-br`.
 pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     if !words.words.is_empty() {
         return Err(wrong_usage(options));
@@ -52,7 +52,7 @@ pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// `show-config`
+/// Carries out the verb `show-config`.
 pub(crate) fn show_config(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     if !words.words.is_empty() {
         return Err(wrong_usage(options));

@@ -1,4 +1,4 @@
-//! The way to the daemon, and which words of a command line name a bridge.
+//! Connects to the daemon, and tells which word of a command line is the name of a bridge.
 
 use crate::Usage;
 use crate::options::{How, Options, Words};
@@ -9,14 +9,17 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+/// The name and version that `ofctl` gives the daemon.
 const PROGRAM: &str = concat!("ofctl ", env!("CARGO_PKG_VERSION"));
 
-/// Opens a session with the daemon that the options name.
+/// Opens a session with the daemon whose socket the options name.
 pub(crate) fn connect(how: &How) -> anyhow::Result<Client> {
     let path = how.socket.clone().unwrap_or_else(control::socket_path);
     let stream = UnixStream::connect(&path).with_context(|| match how.socket {
-        None => format!("no switchd answers at {}: is it running?", path.display()),
-        Some(_) => format!("no switchd answers at {}", path.display()),
+        None => {
+            format!("no switchd answers at {}: is it running, and as this user?", path.display())
+        }
+        Some(_) => format!("no switchd answers at {}: is --socket right?", path.display()),
     })?;
     let timeout = how.timeout.map(|seconds| Duration::from_secs(seconds.into()));
     stream.set_read_timeout(timeout)?;
@@ -25,7 +28,7 @@ pub(crate) fn connect(how: &How) -> anyhow::Result<Client> {
     Client::open(from, stream, PROGRAM).map_err(|e| explain_timeout(e.into(), how))
 }
 
-/// A timeout is an error of the system with a poor name.
+/// Replaces the error of a timeout by a message that names the time; other errors stay as they are.
 pub(crate) fn explain_timeout(error: anyhow::Error, how: &How) -> anyhow::Error {
     let is_timeout = error.chain().any(|cause| {
         let io = cause.downcast_ref::<std::io::Error>();
@@ -33,19 +36,23 @@ pub(crate) fn explain_timeout(error: anyhow::Error, how: &How) -> anyhow::Error 
     });
     match how.timeout {
         Some(seconds) if is_timeout => {
-            anyhow::anyhow!("the switch was silent for {seconds} seconds")
+            anyhow::anyhow!(
+                "the switch was silent for {seconds} seconds: give it more time with --timeout"
+            )
         }
         _ => error,
     }
 }
 
-/// A session about a bridge, and the words that are not the bridge's name.
+/// A session, and the words of a verb.
 pub(crate) struct Call<'a> {
+    /// The session, in which requests are about the bridge that the command line names.
     pub(crate) client: Client,
+    /// The words behind the verb, without the bridge's name.
     pub(crate) words: &'a [String],
 }
 
-/// Opens a session for a verb that takes `least` to `most` words besides the bridge.
+/// Opens a session for a verb that takes `least` to `most` words behind the optional name of a bridge.
 pub(crate) fn call<'a>(
     options: &'a Options,
     words: &'a Words,
@@ -54,7 +61,7 @@ pub(crate) fn call<'a>(
 ) -> anyhow::Result<Call<'a>> {
     let call = port_call(options, words, least, most)?;
     match call.words {
-        // Nothing but the bridge.
+        // The only word names a bridge, so the word that the verb needs is missing.
         [name] if least == 1 && call.client.hello().bridges.contains(name) => {
             Err(wrong_usage(options))
         }
@@ -62,8 +69,8 @@ pub(crate) fn call<'a>(
     }
 }
 
-/// As [`call`], for a verb whose first word is a port. A port can be called as the bridge is, as the
-/// `LOCAL` port of Open vSwitch is: where no word can be spared, it is the port.
+/// As [`call`], for a verb whose first word is a port. The `LOCAL` port usually has the same name as its bridge. A
+/// word that names both is the port if the verb would otherwise have too few words.
 pub(crate) fn port_call<'a>(
     options: &'a Options,
     words: &'a Words,
@@ -71,7 +78,7 @@ pub(crate) fn port_call<'a>(
     most: usize,
 ) -> anyhow::Result<Call<'a>> {
     let words = &words.words[..];
-    // Before the connection, so that a wrong command is told without a switch.
+    // Checked before connecting, so that a wrong command line is an error even if no switch runs.
     if words.len() < least || words.len() > most.saturating_add(1) {
         return Err(wrong_usage(options));
     }
@@ -87,7 +94,7 @@ pub(crate) fn port_call<'a>(
     Ok(Call { client, words })
 }
 
-/// The verb has too few words, or too many.
+/// The error of a verb with too few or too many words, which shows the verb's usage.
 pub(crate) fn wrong_usage(options: &Options) -> anyhow::Error {
     let command = Options::command();
     let usage = command
@@ -97,7 +104,7 @@ pub(crate) fn wrong_usage(options: &Options) -> anyhow::Error {
     Usage(usage).into()
 }
 
-/// The daemon answered another question.
+/// The error of a reply that does not belong to the request.
 pub(crate) fn unexpected() -> anyhow::Error {
     control::ClientError::UnexpectedReply.into()
 }

@@ -1,9 +1,10 @@
-//! `trace --explain`: a packet's way in sentences, with the rules that lost and what they lost on.
+//! The output of `trace --explain`: a trace in sentences, with the rules that came near to matching and why they
+//! did not.
 
 use control::record::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 use std::fmt::Write;
 
-/// The whole way, passes after recirculation included.
+/// The whole trace, including the passes behind each recirculation.
 pub(crate) fn render(trace: &TraceRecord) -> String {
     let mut out = String::new();
     let mut next = Some(trace);
@@ -11,7 +12,7 @@ pub(crate) fn render(trace: &TraceRecord) -> String {
         render_pass(&mut out, pass);
         next = pass.recirculated.as_deref();
         if next.is_some() {
-            out.push_str("\nIt comes back:\n\n");
+            out.push_str("\nThe packet is recirculated and looked up again:\n\n");
         }
     }
     out
@@ -26,44 +27,45 @@ fn render_pass(out: &mut String, trace: &TraceRecord) {
     account.finish_action();
     let _ = writeln!(out, "\n{}", trace.outcome.as_deref().unwrap_or_default());
     if let Some(last) = &trace.final_flow {
-        let _ = writeln!(out, "In the end it is: {last}");
+        let _ = writeln!(out, "The packet behind the last action: {last}");
     }
     for learn in &trace.learns {
         learned(out, learn);
     }
-    let _ = writeln!(out, "Every packet that agrees in this goes the same way: {}", trace.megaflow);
+    let _ = writeln!(out, "Every packet of this match gets the same verdict: {}", trace.megaflow);
 }
 
 fn learned(out: &mut String, LearnRecord { mac, vlan, port, known }: &LearnRecord) {
     let _ = match known {
         None => writeln!(
             out,
-            "A real one would teach the switch that {mac} is at port {port}, VLAN {vlan}."
+            "From such a packet the switch learns that {mac} is at port {port}, VLAN {vlan}."
         ),
         Some(known) if known == port => {
-            writeln!(out, "That {mac} is at port {port}, VLAN {vlan}, is known already.")
+            writeln!(out, "The switch knows already that {mac} is at port {port}, VLAN {vlan}.")
         }
         Some(known) => writeln!(
             out,
-            "A real one would teach the switch that {mac}, VLAN {vlan}, is at port {port} and no longer at {known}."
+            "From such a packet the switch learns that {mac}, VLAN {vlan}, is at port {port} and no longer at {known}."
         ),
     };
 }
 
-/// Steps as they are told: actions below their rule, what they lead to below them. A table that is
-/// the last thing of all begins at the left again, so that a chain of tables does not wander off.
+/// Prints steps as lines: actions are indented below their rule, and the tables and buckets that an action leads
+/// to are indented below the action. If no further action follows, such a table is not indented, so that a long
+/// chain of tables stays at the left.
 struct Account<'a> {
     out: &'a mut String,
     /// The indentation of the rule, bucket or action set at each depth.
     levels: Vec<usize>,
-    /// An action that waits for its sentence, with its indentation.
+    /// The action in the step before, with its indentation. It is printed together with its sentence.
     action: Option<(usize, String)>,
 }
 
 impl Account<'_> {
     fn step(&mut self, step: &TraceStepRecord, rest: &[TraceStepRecord]) {
         let depth = step.depth as usize;
-        // The indentation of actions at this depth; what they lead to is one deeper.
+        // The indentation of actions at this depth. Tables and buckets below them are indented by one more.
         let below = depth.checked_sub(1).and_then(|above| self.levels.get(above));
         let actions = below.map_or(depth, |level| level + 1);
         if let TraceEventRecord::Sentence(text) = &step.event {
@@ -104,7 +106,7 @@ impl Account<'_> {
                     &format!("Table {table}: the rule{name} \"{text}\"{cookie} matches."),
                 );
                 if *is_empty {
-                    self.line(level + 1, "It has no actions: it drops what it matches.");
+                    self.line(level + 1, "The rule has no actions, so it drops the packet.");
                 }
             }
             TraceEventRecord::Miss { table } => {
@@ -120,14 +122,14 @@ impl Account<'_> {
             }
             TraceEventRecord::Action(text) => self.action = Some((actions, text.clone())),
             TraceEventRecord::Bridge(name) => {
-                self.line(level, &format!("It comes in at bridge {name}:"));
+                self.line(level, &format!("The packet comes in at bridge {name}:"));
             }
             TraceEventRecord::Bucket(n) => self.line(level, &format!("Bucket {n}:")),
-            TraceEventRecord::ActionSet => self.line(level, "At the end, what was kept is done:"),
+            TraceEventRecord::ActionSet => self.line(level, "The action set is carried out:"),
             TraceEventRecord::Resume { table } => {
-                self.line(level, &format!("Table {table}: the rest of the rule is done."));
+                self.line(level, &format!("Table {table}: the rest of the rule is carried out."));
             }
-            // A remark is for the other format; its sentence follows.
+            // A note is for the short format. The sentence behind it says the same.
             TraceEventRecord::Note(_) | TraceEventRecord::Sentence(_) => {}
         }
     }
@@ -138,19 +140,21 @@ impl Account<'_> {
         }
         match (others, rules.is_empty()) {
             (0, _) => {}
-            (1, false) => self.line(level, "nor one other rule, which differs in more"),
-            (n, false) => self.line(level, &format!("nor {n} other rules, which differ in more")),
-            (1, true) => self.line(level, "one rule of no lower priority differs in much"),
+            (1, false) => self.line(level, "nor one other rule, which differs in more fields"),
+            (n, false) => {
+                self.line(level, &format!("nor {n} other rules, which differ in more fields"));
+            }
+            (1, true) => self.line(level, "one rule of no lower priority differs in many fields"),
             (n, true) => {
-                self.line(level, &format!("{n} rules of no lower priority differ in much"));
+                self.line(level, &format!("{n} rules of no lower priority differ in many fields"));
             }
         }
         if is_limited {
-            self.line(level, "(not all rules were compared: there are too many)");
+            self.line(level, "(the table has too many rules to compare all of them)");
         }
     }
 
-    /// The action has no sentence.
+    /// Prints the action that waits for its sentence, as there is none.
     fn finish_action(&mut self) {
         if let Some((level, action)) = self.action.take() {
             self.line(level, &action);
@@ -204,12 +208,12 @@ mod tests {
 
         Table 0: the rule "tcp, priority 10", cookie 0x1, matches.
           not "tcp,tp_dst=80, priority 20", which lost on tcp_dst: the packet has tp_dst=443, the rule wants tp_dst=80
-          nor 2 other rules, which differ in more
+          nor 2 other rules, which differ in more fields
           output:7: send it to port 7
             there is no port 7
 
         It is dropped.
-        Every packet that agrees in this goes the same way: recirc_id=0,eth,tcp
+        Every packet of this match gets the same verdict: recirc_id=0,eth,tcp
         "#);
     }
 }

@@ -1,4 +1,5 @@
-//! Learned hosts.
+//! The verbs about the MAC table of a bridge: `fdb-show`, `fdb-flush`, `fdb-add`, `fdb-del`, `fdb-config`,
+//! `fdb-stats`.
 
 use crate::connect::{call, port_call, unexpected};
 use crate::options::{Options, Words};
@@ -45,7 +46,9 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
 }
 
 fn vlan(text: &str) -> Result<u16, Usage> {
-    text.parse().map_err(|_| Usage(format!("\"{text}\" is not a VLAN: they are 0 to 4095")))
+    text.parse().map_err(|_| {
+        Usage(format!("\"{text}\" is not a VLAN: write a number from 0 (no tag) to 4095"))
+    })
 }
 
 /// Carries out the verb `fdb-config`.

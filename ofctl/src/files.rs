@@ -1,15 +1,15 @@
-//! Files of rules; `-` is standard input.
+//! Reads the files that verbs take. The path `-` stands for standard input.
 
 use anyhow::Context;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// What a file is called in messages.
+/// The name of a file in messages: its path, or `<stdin>`.
 pub(crate) fn name(path: &str) -> &str {
     if path == "-" { "<stdin>" } else { path }
 }
 
-/// Opens a file.
+/// Opens a file for reading. The error names the path.
 pub(crate) fn open(path: &str) -> anyhow::Result<Box<dyn Read>> {
     Ok(match path {
         "-" => Box::new(io::stdin().lock()),
@@ -17,7 +17,7 @@ pub(crate) fn open(path: &str) -> anyhow::Result<Box<dyn Read>> {
     })
 }
 
-/// All of a file.
+/// The contents of a file, which has to be UTF-8. The error names the file.
 pub(crate) fn read(path: &str) -> anyhow::Result<String> {
     let mut text = String::new();
     open(path)?.read_to_string(&mut text).with_context(|| format!("read {}", name(path)))?;

@@ -1,4 +1,4 @@
-//! Rules: changing and listing them.
+//! The verbs that change, list and compare rules.
 
 use crate::connect::{Call, call, explain_timeout, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
@@ -72,7 +72,7 @@ fn mods(how: &How) -> FlowMods {
     FlowMods { version: how.version, lenient: how.lenient, ..FlowMods::default() }
 }
 
-/// Makes a request with text.
+/// Makes a request with text, and drops the reply.
 pub(crate) fn send(
     client: &mut Client,
     options: &Options,
@@ -90,7 +90,8 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
     let criteria = sort::criteria(how)?;
-    // Like a reply of the protocol, only when nothing about it is special.
+    // `ovs-ofctl` prints the header of a reply and ages only if no option changes the order or the form of the
+    // rules.
     let is_plain = criteria.is_empty() && !how.names() && how.stats() && !how.json;
     let query = FlowQuery {
         filter: call.words.first().cloned().unwrap_or_default(),
@@ -110,7 +111,8 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     stream(&mut call.client, how, Operation::DumpFlows(query), header)
 }
 
-/// Passes a streamed answer on: as a JSON array, or as text behind a header.
+/// Makes a request whose answer is a list, and prints it while it arrives: as a JSON array, or as text behind
+/// `header`.
 pub(crate) fn stream(
     client: &mut Client,
     how: &How,
@@ -124,7 +126,7 @@ pub(crate) fn stream(
         client.call(operation, &mut io::empty(), &mut |text| array.add(text)).map_err(failed)?;
         array.end()?;
     } else {
-        // Not before the first piece of the answer: a refusal has no header.
+        // The header is printed with the first piece of the answer, because a refusal has none.
         let mut header = Some(header);
         let mut pass_on = |text: &str| {
             let header = header.take().unwrap_or_default();
@@ -165,7 +167,7 @@ fn dump_sorted(
     Ok(Outcome::Done)
 }
 
-/// Rules, a line each.
+/// Appends the rules that the query selects to `lines`, one line for each rule.
 pub(crate) fn collect(
     client: &mut Client,
     how: &How,
@@ -182,6 +184,7 @@ pub(crate) fn collect(
     Ok(())
 }
 
+/// Number and name of each port of the bridge.
 pub(crate) fn port_names(client: &mut Client) -> anyhow::Result<Vec<(OfPort, String)>> {
     Ok(client.ports()?.into_iter().map(|port| (OfPort(port.port), port.name)).collect())
 }
@@ -209,7 +212,8 @@ pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// `NXST_FLOW reply (xid=0x4)`: OpenFlow 1.0 answers in its Nicira extension.
+/// The header of a reply as `ovs-ofctl` prints it: `OFPST_FLOW reply (OF1.3) (xid=0x2)`. In OpenFlow 1.0 the reply
+/// is a Nicira extension, with its own name and transaction id: `NXST_FLOW reply (xid=0x4)`.
 pub(crate) fn reply_name(version: OfVersion, what: &str, nx_xid: &str, xid: &str) -> String {
     match version {
         OfVersion::OpenFlow10 => format!("NXST_{what} reply (xid={nx_xid})"),
@@ -217,7 +221,7 @@ pub(crate) fn reply_name(version: OfVersion, what: &str, nx_xid: &str, xid: &str
     }
 }
 
-/// `(OF1.3) `, which messages of OpenFlow 1.0 do not have.
+/// The version in the header of a message, `(OF1.3) `; empty for OpenFlow 1.0.
 pub(crate) fn version_mark(version: OfVersion) -> String {
     match version {
         OfVersion::OpenFlow10 => String::new(),
@@ -252,17 +256,20 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(if text.is_empty() { Outcome::Done } else { Outcome::Different })
 }
 
-/// The rules of one side of a comparison, as lines of text.
+/// One side of a comparison of rules.
 struct Source {
+    /// The name of the file or bridge, for messages.
     name: String,
+    /// The rules, one a line.
     text: String,
 }
 
-/// Where a rule is: no two are at the same. The match is there as text, to sort by.
+/// Table, priority and match of a rule, which identify it. The match is text, so that it has an order; rules of
+/// higher priority come first.
 type RulePlace = (TableId, Reverse<u16>, String);
 
 impl Source {
-    /// From a file, or from a switch: the one with this name, or the one that is running.
+    /// Reads the rules of a file or of a bridge. `None` is the only bridge of the running switch.
     fn read(how: &How, name: Option<&str>, session: &mut Option<Client>) -> anyhow::Result<Self> {
         if let Some(path) = name.filter(|name| is_file(name)) {
             return Ok(Self { name: files::name(path).to_owned(), text: files::read(path)? });
@@ -279,6 +286,7 @@ impl Source {
         Ok(Self { name: name.unwrap_or("the switch").to_owned(), text: lines.join("\n") })
     }
 
+    /// Parses the rules. `names` are the ports of the switch.
     fn rules(
         &self,
         how: &How,
@@ -306,7 +314,8 @@ impl Source {
     }
 }
 
-/// As ovs-ofctl decides, and standard input.
+/// Whether a word names a file: `-`, a path that begins with `/` or `.`, or the name of an existing file without
+/// `:`. `ovs-ofctl` decides likewise, except that it does not know `-`.
 pub(crate) fn is_file(source: &str) -> bool {
     source == "-"
         || source.starts_with(['/', '.'])
@@ -348,7 +357,7 @@ fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
         && a.actions == b.actions
 }
 
-/// A rule without counters, as a dump shows it.
+/// The line of a rule that has no counters.
 pub(crate) fn line(rule: &FlowMod) -> FlowLine<'_> {
     FlowLine {
         cookie: rule.cookie,
@@ -359,7 +368,7 @@ pub(crate) fn line(rule: &FlowMod) -> FlowLine<'_> {
         idle_timeout: rule.idle_timeout,
         hard_timeout: rule.hard_timeout,
         importance: rule.importance,
-        // As in ovs-ofctl, flags make no difference.
+        // `ovs-ofctl diff-flows` does not compare flags, so they are not printed.
         flags: FlowFlags::default(),
         name: rule.name.as_deref(),
         label: rule.label.as_deref(),

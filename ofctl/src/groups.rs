@@ -1,4 +1,4 @@
-//! Groups: changing and listing them.
+//! The verbs that change and list groups.
 
 use crate::connect::call;
 use crate::flows::{reply_name, send, stream};
@@ -6,7 +6,7 @@ use crate::options::{How, Options, Verb, Words};
 use crate::{Outcome, Usage, files};
 use control::{Format, GroupCommand, GroupMods, GroupQuery, Operation};
 
-/// `add-group`, `mod-group`, `insert-buckets`, `remove-buckets`
+/// Carries out the verbs `add-group`, `mod-group`, `insert-buckets` and `remove-buckets`.
 pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let command = match (&options.verb, options.how.may_create) {
         (Verb::ModGroup(_), false) => GroupCommand::Modify,
@@ -70,11 +70,13 @@ fn list(
     stream(&mut call.client, how, operation(query), header)
 }
 
-/// `7`, `group_id=7` or `all`
+/// Parses the number of a group: `7` or `group_id=7`; `None` for `all`.
 fn group_number(text: &str) -> Result<Option<u32>, Usage> {
     let number = text.strip_prefix("group_id=").unwrap_or(text);
     if number.eq_ignore_ascii_case("all") {
         return Ok(None);
     }
-    number.parse().map(Some).map_err(|_| Usage(format!("\"{text}\" is not a group's number")))
+    number.parse().map(Some).map_err(|_| {
+        Usage(format!("\"{text}\" is not a group's number: write N, group_id=N or all"))
+    })
 }

@@ -1,6 +1,6 @@
-//! `lint`: rules that are allowed and hardly meant, in a file or in the switch.
+//! The verb `lint`: finds rules that are allowed but hardly meant, in a file or in a bridge ([`flow::lint`]).
 //!
-//! The switch only lists its rules; they are compared here, so that it has nothing to do meanwhile.
+//! The comparison of rules takes seconds and happens in `ofctl`. The daemon only lists its rules.
 
 use crate::connect::{connect, wrong_usage};
 use crate::flows::{collect, is_file, line, port_names};
@@ -41,24 +41,26 @@ pub(crate) fn lint(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(if is_good { Outcome::Done } else { Outcome::Wrong })
 }
 
-/// Rules, and what is known of where they are.
+/// The rules to check, with the ports and groups that they can name.
 #[derive(Default)]
 struct Subject {
-    /// With their place in the file, if they are from one.
+    /// The rules, each with its file and line; `None` for rules of a bridge.
     rules: Vec<(Option<String>, FlowMod)>,
     around: Surroundings,
+    /// The ports of the bridge.
     names: Vec<(OfPort, String)>,
+    /// What could not be checked, and why, for the user.
     not_checked: Vec<String>,
 }
 
 impl Subject {
-    /// The rules of a file, among the ports and groups of the switch if one answers.
+    /// Reads the rules of a file. If a switch answers, its ports and groups are those that the rules can name.
     fn of_file(how: &How, path: &str) -> anyhow::Result<Self> {
         let text = files::read(path)?;
         let mut subject = Self::default();
         match connect(how) {
             Ok(mut client) => subject.look_around(&mut client)?,
-            // Who names a socket means that switch.
+            // With --socket, the user has asked for that switch's ports and groups.
             Err(error) if how.socket.is_some() => return Err(error),
             Err(error) => {
                 subject.not_checked.push(format!("ports and groups: {error}"));
@@ -90,7 +92,7 @@ impl Subject {
         Ok(subject)
     }
 
-    /// What a switch holds.
+    /// Reads the rules, ports and groups of a bridge. `None` is the only bridge of the switch.
     fn of_switch(how: &How, bridge: Option<&String>) -> anyhow::Result<Self> {
         let mut client = connect(how)?;
         if bridge.is_some_and(|name| !client.hello().bridges.contains(name)) {
@@ -100,7 +102,7 @@ impl Subject {
         client.set_bridge(bridge.cloned());
         let mut subject = Self::default();
         subject.look_around(&mut client)?;
-        // The latest version can say all that rules can be.
+        // Dumps of OpenFlow 1.5 lose nothing of a rule.
         let version = OfVersion::OpenFlow15;
         let query = FlowQuery { version, stats: false, ..FlowQuery::default() };
         let mut lines = Vec::new();
@@ -114,6 +116,7 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Asks the daemon for the ports and groups of the bridge.
     fn look_around(&mut self, client: &mut Client) -> anyhow::Result<()> {
         self.names = port_names(client)?;
         self.around.ports = Some(self.names.iter().map(|(port, _)| *port).collect());
@@ -151,29 +154,39 @@ impl Subject {
     }
 }
 
-/// All that is told; `--json` prints it as it is.
+/// The output of the verb; `--json` prints it field by field.
 #[derive(Debug, Default, Serialize)]
 struct LintRecord {
+    /// How many rules were checked.
     rules: usize,
+    /// The problems, in the order of their rules.
     findings: Vec<FindingRecord>,
+    /// What could not be checked, and why.
     not_checked: Vec<String>,
 }
 
+/// A problem of a rule.
 #[derive(Debug, Serialize)]
 struct FindingRecord {
+    /// The kind of the problem ([`flow::lint::Problem::name`]).
     problem: &'static str,
     #[serde(flatten)]
     rule: RuleRecord,
+    /// The problem in words.
     message: String,
+    /// The other rules that have a part in the problem.
     others: Vec<RuleRecord>,
+    /// What the user can do.
     advice: String,
 }
 
-/// A rule, and where it is written.
+/// A rule in the output.
 #[derive(Debug, Serialize)]
 struct RuleRecord {
+    /// File and line: `rules.txt:12`. `None` for rules of a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    /// The rule, as a dump prints it.
     rule: String,
 }
 
@@ -186,7 +199,7 @@ impl RuleRecord {
     }
 }
 
-/// One finding a paragraph.
+/// The output as text, with a paragraph for each finding.
 fn render(record: &LintRecord) -> String {
     let mut out = String::new();
     for finding in &record.findings {
@@ -198,7 +211,7 @@ fn render(record: &LintRecord) -> String {
         let _ = writeln!(out, "  {}\n", finding.advice);
     }
     let found = match record.findings.len() {
-        0 => "nothing to complain about".to_owned(),
+        0 => "no findings".to_owned(),
         n => count(n, "finding"),
     };
     let _ = writeln!(out, "{}: {found}", count(record.rules, "rule"));
@@ -243,6 +256,6 @@ mod tests {
     not checked: ports
     ");
         let none = LintRecord { rules: 1, ..LintRecord::default() };
-        assert_eq!(render(&none), "1 rule: nothing to complain about\n");
+        assert_eq!(render(&none), "1 rule: no findings\n");
     }
 }

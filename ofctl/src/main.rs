@@ -1,7 +1,12 @@
-//! `ofctl`: programs and asks a running `switchd`, with the verbs and the output of `ovs-ofctl`.
+//! `ofctl`, the command line tool of a running `switchd`, with the verbs and the output of `ovs-ofctl`.
 //!
-//! `main` reads the command line, wires, and turns the outcome into an exit status: 0 done, 1
-//! refused or failed, 2 usage (and, from `diff-flows`, 2 different).
+//! `main` reads the command line, calls the function of the verb, and turns its result into the exit status:
+//!
+//! | status | meaning |
+//! | --- | --- |
+//! | 0 | the verb did its work |
+//! | 1 | the request was refused or failed; `lint` or `check` found a problem |
+//! | 2 | the command line is wrong; `diff-flows` found a difference |
 
 mod bridges;
 mod cached_flows;
@@ -29,18 +34,18 @@ use options::{Options, Verb};
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-/// What a verb ends with, unless it fails.
+/// The result of a verb that has not failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The verb did what it was asked for: exit status 0.
+    /// The verb did its work: exit status 0.
     Done,
-    /// `diff-flows`: the sources differ.
+    /// `diff-flows` found a difference: exit status 2.
     Different,
-    /// `check`, `lint`: something is wrong, and has been told.
+    /// `check` or `lint` found a problem and has printed it: exit status 1.
     Wrong,
 }
 
-/// The command line says something that no verb understands.
+/// The command line is wrong: exit status 2. The text says what is wrong and what to write.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
@@ -113,14 +118,15 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Whoever read our output has seen enough.
+/// Whether the error is that the reader of standard output (`head`, say) is gone, which is no failure.
 fn is_closed_output(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
     })
 }
 
-/// For people: a refusal with the text it is about, anything else with its causes.
+/// The error as a message for the terminal: a refusal with the line that it is about, any other error with its
+/// causes.
 fn describe(error: &anyhow::Error) -> String {
     match error.downcast_ref::<ClientError>().and_then(ClientError::refusal) {
         Some(refusal) => refusal.render(),

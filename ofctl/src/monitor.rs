@@ -1,4 +1,4 @@
-//! `monitor`: what happens, a line for each event, until Ctrl-C.
+//! The verb `monitor`: prints each event of the switch as a line, until Ctrl-C.
 
 use crate::connect::{call, explain_timeout};
 use crate::options::{Options, Words};
@@ -22,7 +22,7 @@ pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcom
         names: how.names(),
     };
     let mut out = Output::new();
-    // For scripts, too: what is done after this line is told.
+    // Scripts wait for this line: events that happen after it are printed.
     let started = || eprintln!("ofctl: watching; Ctrl-C ends");
     let followed = call.client.monitor(query, started, &mut |lines| {
         out.write_all(lines.as_bytes())?;
@@ -32,7 +32,7 @@ pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcom
     Err(anyhow::anyhow!("the switch has ended the session"))
 }
 
-/// The kinds of a list: `flows,ports`.
+/// Parses a list of kinds of events: `flows,ports`.
 fn kinds(list: &str, bridges: &[String], words: &Words) -> Result<Vec<EventKind>, Usage> {
     list.split(',').map(|word| kind(word.trim(), bridges, words)).collect()
 }

@@ -1,4 +1,5 @@
-//! Rules without a switch: how they are understood, and what is wrong with them.
+//! The verbs that need no switch: `parse-flow`, `parse-flows` and `check` read rules and print what they mean or
+//! what is wrong with them.
 
 use crate::options::{How, Options};
 use crate::output::print;
@@ -43,17 +44,20 @@ fn place(path: &str, line: usize, file: &str, error: &TextError) -> String {
     let name = files::name(path);
     match line.checked_sub(1).and_then(|n| file.lines().nth(n)).and_then(strip_comment) {
         Some(text) => error.render_in_file(name, line, text),
-        // It is about the file as a whole.
+        // Line 0: the error concerns the file as a whole.
         None => format!("{name}: {error}"),
     }
 }
 
+/// The result of `check`.
 struct Report {
+    /// The errors and warnings, and a line with their numbers.
     text: String,
+    /// Whether the file has no errors. Warnings are allowed.
     is_good: bool,
 }
 
-/// Everything that is wrong with a file, not only the first thing.
+/// Checks every line of a file, and goes on behind an error.
 fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
     let mut text = String::new();
     let mut rules: Vec<(usize, FlowMod)> = Vec::new();
@@ -77,7 +81,7 @@ fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
     Report { text, is_good: errors == 0 }
 }
 
-/// What is allowed and hardly meant.
+/// Appends a warning for each finding of lint, and returns how many there are.
 fn warn(text: &mut String, name: &str, rules: &[(usize, FlowMod)]) -> usize {
     let lint_rules: Vec<LintRule<'_>> = rules.iter().map(|(_, rule)| rule.into()).collect();
     let findings = lint(&lint_rules, &Surroundings::default(), MAX_STEPS).findings;

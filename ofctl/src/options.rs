@@ -1,85 +1,86 @@
-//! The command line, as typed. What the words mean is the verbs' business.
+//! The command line: verbs and options as the user typed them. The modules of the verbs parse the words behind a
+//! verb.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flow::types::OfVersion;
 use std::path::PathBuf;
 
-/// Programs and asks a running switchd.
+/// Shows and changes the rules, groups, ports and bridges of a running switchd
 ///
-/// Verbs, rules and output are those of ovs-ofctl. BRIDGE may be left out while there is one.
+/// Verbs, rules and output are those of ovs-ofctl. BRIDGE can be left out while the switch has only one bridge.
 #[derive(Debug, Parser)]
 #[command(name = "ofctl", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Options {
-    /// What to do
+    /// The verb, with its words
     #[command(subcommand)]
     pub(crate) verb: Verb,
-    /// How
+    /// The options that all verbs have
     #[command(flatten)]
     pub(crate) how: How,
 }
 
-/// Options of all verbs. They may stand anywhere.
+/// The options that all verbs have. They can stand in front of the verb, behind it and between its words.
 #[derive(Debug, Args)]
 pub(crate) struct How {
-    /// Version of OpenFlow: decides how actions are named and what they may say
+    /// Version of OpenFlow in which rules and groups are read and printed; of several versions the highest
     #[arg(short = 'O', long = "protocols", id = "protocols", global = true, value_name = "VERSION", default_value = "OpenFlow10", value_parser = version)]
     pub(crate) version: OfVersion,
-    /// Show names of ports [default: on a terminal]
+    /// Print ports with their names [default if the output is a terminal]
     #[arg(long, global = true)]
     names: bool,
-    /// Show numbers of ports [default: when the output is no terminal]
+    /// Print ports with their numbers [default if the output is no terminal]
     #[arg(long, global = true)]
     no_names: bool,
-    /// Show counters and ages of rules (the default)
+    /// Print rules with their counters and ages (the default)
     #[arg(long, global = true)]
     stats: bool,
-    /// Leave out counters and ages of rules
+    /// Print rules without their counters and ages
     #[arg(long, global = true)]
     no_stats: bool,
-    /// Sort rules by priority, or by a field; may be repeated
+    /// dump-flows: sort rules by a field in ascending order, or by priority if no field is given; can be repeated
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) sort: Vec<String>,
-    /// Sort rules the other way round
+    /// dump-flows: as --sort, in descending order
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) rsort: Vec<String>,
-    /// Only the rule with exactly this match and priority
+    /// mod-flows and del-flows: change only the rule that has exactly this match and priority
     #[arg(long, global = true)]
     pub(crate) strict: bool,
-    /// All rules of a file at once. Always so; accepted because ovs-ofctl knows it
+    /// Carry out all rules of a file or none. This is always so; the option is accepted because ovs-ofctl has it
     #[arg(long, global = true)]
     pub(crate) bundle: bool,
-    /// mod-group adds a group that does not exist
+    /// mod-group: add the group if it does not exist
     #[arg(long, global = true)]
     pub(crate) may_create: bool,
-    /// Take, and alter, text that Open vSwitch takes and silently alters
+    /// Accept and change text that Open vSwitch accepts and silently changes, instead of refusing it
     #[arg(long, global = true)]
     pub(crate) lenient: bool,
-    /// Answer in JSON
+    /// Print the answer in JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Path of the control socket [default: switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for
     /// root, else in $XDG_RUNTIME_DIR/switchd]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
-    /// Give up when the switch is silent for so many seconds
+    /// Give up if the switch sends nothing for this many seconds [default: wait]
     #[arg(short = 't', long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) timeout: Option<u32>,
 }
 
 impl How {
-    /// Whether ports are shown by name.
+    /// Whether ports are printed with their names. `--no-names` wins over `--names`.
     pub(crate) fn names(&self) -> bool {
         use std::io::IsTerminal;
         !self.no_names && (self.names || std::io::stdout().is_terminal())
     }
 
-    /// Whether rules are shown with their counters.
+    /// Whether rules are printed with their counters and ages.
     pub(crate) fn stats(&self) -> bool {
         !self.no_stats
     }
 }
 
-/// The highest of the versions: what two peers that may speak all of them agree on.
+/// Parses a list of versions, of which OpenFlow uses the highest, as it does when two peers speak several.
 fn version(text: &str) -> Result<OfVersion, String> {
     let versions: Option<Vec<OfVersion>> =
         text.split(',').map(|name| control::version::parse(name.trim())).collect();
@@ -89,7 +90,7 @@ fn version(text: &str) -> Result<OfVersion, String> {
     })
 }
 
-/// Words behind a verb: a bridge, perhaps, and what the verb needs.
+/// The words behind a verb: optionally the name of a bridge, and the verb's arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Words {
     /// See the usage above
@@ -97,93 +98,94 @@ pub(crate) struct Words {
     pub(crate) words: Vec<String>,
 }
 
-/// A packet to follow.
+/// The arguments of `trace`.
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
-    /// The flow, and perhaps the packet, as `ovs-appctl ofproto/trace` takes them
+    /// Bridge, flow and packet, in the order of `ovs-appctl ofproto/trace`
     #[command(flatten)]
     pub(crate) words: Words,
-    /// The packet itself, in hexadecimal digits; - is standard input. It comes in where FLOW says
-    /// (in_port=1), or where its source address was learned
+    /// The bytes of the packet in hexadecimal; - is standard input. The ingress port is that of FLOW
+    /// (in_port=1), or else the port where the source address was learned
     #[arg(long, value_name = "HEX", conflicts_with_all = ["from", "to"])]
     pub(crate) packet: Option<String>,
-    /// The host that sends it: a MAC address that was learned, or an IP address. Gives the port, the
-    /// VLAN and the address; FLOW gives the rest, or it is a ping
+    /// The sending host: a MAC address that was learned, or an IP address. The host decides the ingress port, the
+    /// VLAN and the source address; FLOW decides the other fields. Without FLOW the packet is a ping
     #[arg(long, value_name = "HOST")]
     pub(crate) from: Option<String>,
-    /// The host that it is for
+    /// The receiving host: a MAC address that was learned, or an IP address
     #[arg(long, value_name = "HOST")]
     pub(crate) to: Option<String>,
-    /// In sentences, with the rules that lost and what they lost on
+    /// Explain each step in a sentence, and name the rules that came near to matching
     #[arg(long)]
     pub(crate) explain: bool,
 }
 
-/// What `dump-cached-flows` needs.
+/// The arguments of `dump-cached-flows`.
 #[derive(Debug, Args)]
 pub(crate) struct CachedFlows {
-    /// The bridge, perhaps, and a match that selects flows.
+    /// Bridge, and a match that selects flows
     #[command(flatten)]
     pub(crate) words: Words,
-    /// Tell what made each flow depend on the bits that it depends on
+    /// Name the rule, action or lookup that makes each flow depend on its bits
     #[arg(long)]
     pub(crate) why: bool,
 }
 
-/// What to do.
+// The doc comments of verbs and their options are the text of `ofctl --help`.
+/// The verbs of `ofctl`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Add a rule
     #[command(override_usage = "ofctl add-flow [BRIDGE] RULE")]
     AddFlow(Words),
-    /// Add the rules of a file, all or none; - is standard input
+    /// Add the rules of a file: either all or, if one is refused, none; - is standard input
     #[command(override_usage = "ofctl add-flows [BRIDGE] FILE")]
     AddFlows(Words),
-    /// Change the actions of the rules that match; with --strict of exactly that one
-    #[command(override_usage = "ofctl mod-flows [BRIDGE] RULE")]
+    /// Change the actions of the rules that MATCH covers; with --strict of the one rule with this match and priority
+    #[command(override_usage = "ofctl mod-flows [BRIDGE] MATCH,actions=ACTIONS")]
     ModFlows(Words),
-    /// Delete the rules that match, or all; with --strict exactly that one
+    /// Delete the rules that MATCH covers, or all rules; with --strict the one rule with this match and priority
     #[command(override_usage = "ofctl del-flows [BRIDGE] [MATCH]")]
     DelFlows(Words),
-    /// List the rules that match, or all
+    /// List the rules that MATCH covers, or all rules
     #[command(override_usage = "ofctl dump-flows [BRIDGE] [MATCH]")]
     DumpFlows(Words),
-    /// Add up the counters of the rules that match, or of all
+    /// Show the sums of the counters of the rules that MATCH covers, or of all rules
     #[command(override_usage = "ofctl dump-aggregate [BRIDGE] [MATCH]")]
     DumpAggregate(Words),
-    /// Make the rules those of a file; rules that stay keep their counters
+    /// Replace all rules by those of a file; a rule that does not change keeps its counters
     #[command(override_usage = "ofctl replace-flows [BRIDGE] FILE")]
     ReplaceFlows(Words),
-    /// Compare two files of rules, or one with the switch; exit status 2 if they differ
+    /// Compare the rules of two files, or of a file and a bridge; exit status 2 if they differ
     #[command(override_usage = "ofctl diff-flows SOURCE1 SOURCE2")]
     DiffFlows(Words),
 
     /// Add a group
     #[command(override_usage = "ofctl add-group [BRIDGE] GROUP")]
     AddGroup(Words),
-    /// Add the groups of a file, all or none; - is standard input
+    /// Add the groups of a file: either all or, if one is refused, none; - is standard input
     #[command(override_usage = "ofctl add-groups [BRIDGE] FILE")]
     AddGroups(Words),
-    /// Replace a group; with --may-create add it if there is none
+    /// Replace a group; with --may-create add the group if it does not exist
     #[command(override_usage = "ofctl mod-group [BRIDGE] GROUP")]
     ModGroup(Words),
-    /// Delete a group, or all, and the rules that use them
+    /// Delete a group, or all groups, and the rules that use them
     #[command(override_usage = "ofctl del-groups [BRIDGE] [GROUP]")]
     DelGroups(Words),
-    /// Put buckets into a group
+    /// Put buckets into a group, at the place that command_bucket_id names
     #[command(override_usage = "ofctl insert-buckets [BRIDGE] GROUP")]
     InsertBuckets(Words),
-    /// Take buckets out of a group
+    /// Take the buckets that command_bucket_id names out of a group
     #[command(override_usage = "ofctl remove-buckets [BRIDGE] GROUP")]
     RemoveBuckets(Words),
-    /// List groups
+    /// List a group, or all groups, with their buckets
     #[command(override_usage = "ofctl dump-groups [BRIDGE] [GROUP]")]
     DumpGroups(Words),
-    /// List the counters of groups
+    /// Show the counters of a group, or of all groups
     #[command(override_usage = "ofctl dump-group-stats [BRIDGE] [GROUP]")]
     DumpGroupStats(Words),
 
-    /// Send a packet, given as hexadecimal digits; TABLE asks the rules what to do with it
+    /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends the packet through the tables
     #[command(
         override_usage = "ofctl packet-out [BRIDGE] \"[in_port=PORT,][metadata=N,][regN=N,]packet=HEX,actions=ACTIONS\"\n       ofctl packet-out [BRIDGE] PORT ACTIONS HEX..."
     )]
@@ -192,103 +194,102 @@ pub(crate) enum Verb {
     /// Add a bridge without ports
     #[command(override_usage = "ofctl add-br NAME [datapath-id=ID]")]
     AddBr(Words),
-    /// Take a bridge away, with its ports, rules, groups and hosts
+    /// Remove a bridge, with its ports, rules, groups and learned hosts
     #[command(override_usage = "ofctl del-br NAME")]
     DelBr(Words),
     /// List the names of the bridges
     #[command(override_usage = "ofctl list-br")]
     ListBr(Words),
-    /// Show bridges and ports with all their settings, as the file that switchd --config starts from
+    /// Print bridges and ports with all their settings, as a file that switchd --config reads
     #[command(override_usage = "ofctl show-config")]
     ShowConfig(Words),
 
-    /// Show a bridge and its ports
+    /// Show a bridge, and the settings and state of its ports
     #[command(override_usage = "ofctl show [BRIDGE]")]
     Show(Words),
-    /// Show the counters of a port, or of all
+    /// Show the counters of a port, or of all ports
     #[command(override_usage = "ofctl dump-ports [BRIDGE] [PORT]")]
     DumpPorts(Words),
-    /// Show a port, or all
+    /// Show the settings and the state of a port, or of all ports
     #[command(override_usage = "ofctl dump-ports-desc [BRIDGE] [PORT]")]
     DumpPortsDesc(Words),
     /// Add a port, described as for switchd: veth0, tap:vm1, netns:NAMESPACE/NAME, internal:NAME,
     /// patch:NAME,peer=NAME
     #[command(override_usage = "ofctl add-port [BRIDGE] PORT [KEY=VALUE]...")]
     AddPort(Words),
-    /// Take a port away; rules that name it stay
+    /// Remove a port; rules that name the port stay
     #[command(override_usage = "ofctl del-port [BRIDGE] PORT")]
     DelPort(Words),
     /// List the names of the ports
     #[command(override_usage = "ofctl list-ports [BRIDGE]")]
     ListPorts(Words),
-    /// Change how a port behaves: up, down, flood, no-flood, receive, no-receive, forward, no-forward,
-    /// packet-in, no-packet-in
+    /// Set or clear a flag of a port (OFPPC_*): down, no-flood, no-receive, no-forward, no-packet-in
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
-    /// Change the settings of a port: VLANs (tag, vlan_mode, trunks, cvlans, qinq-ethtype, priority-tags),
-    /// protected, storm; all of them to their default if none is named
+    /// Replace the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype, priority-tags, protected,
+    /// storm. A setting that is not given gets its default
     #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]
     SetPort(Words),
-    /// Show the counters of the tables
+    /// Show how many rules each table has, and how many packets were looked up in it
     #[command(override_usage = "ofctl dump-tables [BRIDGE]")]
     DumpTables(Words),
 
-    /// List the hosts that were learned
+    /// List the hosts of the MAC table: port, VLAN, MAC address and age
     #[command(override_usage = "ofctl fdb-show [BRIDGE]")]
     FdbShow(Words),
-    /// Forget the hosts that were learned, on a port or everywhere
+    /// Remove learned hosts from the MAC table: those of a port, or all
     #[command(override_usage = "ofctl fdb-flush [BRIDGE] [PORT]")]
     FdbFlush(Words),
-    /// Add a host that neither ages nor moves
+    /// Add a host to the MAC table that neither ages nor moves
     #[command(override_usage = "ofctl fdb-add [BRIDGE] PORT VLAN MAC")]
     FdbAdd(Words),
-    /// Remove a host
+    /// Remove a host from the MAC table
     #[command(override_usage = "ofctl fdb-del [BRIDGE] VLAN MAC")]
     FdbDel(Words),
-    /// Show or change the limits of learning
+    /// Show or change after how many seconds a silent host is removed, and how many hosts the MAC table has at most
     #[command(override_usage = "ofctl fdb-config [BRIDGE] [ageing=SECONDS] [entries=N]")]
     FdbConfig(Words),
-    /// Show the counters of learning
+    /// Show the counters of MAC learning
     #[command(override_usage = "ofctl fdb-stats [BRIDGE]")]
     FdbStats(Words),
-    /// Show what the threads that move frames did
+    /// Show the load of the worker threads, which forward frames
     #[command(override_usage = "ofctl workers [BRIDGE]")]
     Workers(Words),
-    /// Show what the caches did
+    /// Show the counters of the workers' caches
     #[command(override_usage = "ofctl cache-show [BRIDGE]")]
     CacheShow(Words),
-    /// List the flows that the workers have cached, or those that packets of a match may belong to
+    /// List all cached flows, or those that packets of MATCH may belong to
     #[command(override_usage = "ofctl dump-cached-flows [BRIDGE] [MATCH] [--why]")]
     DumpCachedFlows(CachedFlows),
-    /// Show what was not forwarded, and why
+    /// Show how many frames were dropped, by port and reason
     #[command(override_usage = "ofctl drops [BRIDGE]")]
     Drops(Words),
-    /// Follow a packet through the tables, without sending anything
+    /// Show which rules and actions a packet meets in the tables, without sending it
     #[command(
         override_usage = "ofctl trace [BRIDGE] FLOW [--explain]\n       ofctl trace [BRIDGE] [FLOW] --packet HEX [--explain]\n       ofctl trace [BRIDGE] [FLOW] --from HOST --to HOST [--explain]"
     )]
     Trace(Trace),
 
-    /// Tell what happens, a line for each event, until Ctrl-C: flows, groups, ports, hosts, bridges, or all
-    /// of them; without BRIDGE in every bridge
+    /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, ports, hosts and bridges; without
+    /// KIND all are printed, without BRIDGE those of every bridge
     #[command(override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]")]
     Monitor(Words),
 
-    /// Show how a rule is understood, without a switch
+    /// Parse a rule and print it as a message would carry it; needs no switch
     ParseFlow(Flow),
-    /// Show how the rules of a file are understood, without a switch
+    /// Parse the rules of a file and print them as messages would carry them; needs no switch
     ParseFlows(File),
-    /// Look for mistakes in a file of rules, without a switch
+    /// Check a file of rules and print every error; needs no switch
     Check(File),
-    /// Look for rules that can never match, overlap, loop or lead nowhere: in a file, or in the
-    /// switch; exit status 1 if there are any
+    /// Find rules that can never match, that overlap, that loop, or whose tables, ports or groups do not exist, in a
+    /// file or a bridge; exit status 1 if there are any
     #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
     Lint(Words),
 }
 
 impl Verb {
-    /// The verb as typed.
+    /// The verb as the user types it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::AddFlow(_) => "add-flow",
@@ -341,42 +342,42 @@ impl Verb {
     }
 }
 
-/// A rule.
+/// The argument of `parse-flow`.
 #[derive(Debug, Args)]
 pub(crate) struct Flow {
-    /// The rule
+    /// The rule, as add-flow takes it
     pub(crate) flow: String,
 }
 
-/// A file.
+/// The argument of `parse-flows` and `check`.
 #[derive(Debug, Args)]
 pub(crate) struct File {
-    /// Its name; - is standard input
+    /// The path of a file with one rule a line; - is standard input
     pub(crate) file: String,
 }
 
-/// What `mod-port` can be told.
+/// The last word of `mod-port`, which sets or clears a [`PortFlag`](control::PortFlag).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortAction {
-    /// Administratively up
+    /// The port receives and sends, and its device is set up
     Up,
-    /// Administratively down
+    /// The port neither receives nor sends, and its device is set down
     Down,
-    /// FLOOD sends here
+    /// FLOOD, and floods of NORMAL, include the port
     Flood,
-    /// FLOOD leaves this port out
+    /// FLOOD, and floods of NORMAL, leave the port out
     NoFlood,
-    /// Frames that come in are forwarded
+    /// Frames that the port receives go through the tables
     Receive,
-    /// Frames that come in are dropped
+    /// Frames that the port receives are dropped
     NoReceive,
-    /// Frames are sent
+    /// Frames that rules send to the port are sent
     Forward,
-    /// Nothing is sent
+    /// Frames that rules send to the port are dropped
     NoForward,
-    /// Table misses are told to a controller
+    /// Table misses of the port's packets cause packet-ins
     PacketIn,
-    /// Table misses are not told
+    /// Table misses of the port's packets cause no packet-ins
     NoPacketIn,
 }
 
@@ -384,18 +385,18 @@ const EXAMPLES: &str = "\
 Examples:
   ofctl add-flow \"priority=100,ip,nw_dst=10.0.0.2,actions=output:2\"
   ofctl add-flow \"in_port=veth0,arp,actions=NORMAL\"
-  ofctl add-flows rules.txt                     all of the file, or nothing
-  ofctl dump-flows tcp                          rules that only tcp can match
+  ofctl add-flows rules.txt                     add all rules of the file, or none
+  ofctl dump-flows tcp                          rules that match nothing but TCP
   ofctl --strict del-flows \"priority=100,ip,nw_dst=10.0.0.2\"
   ofctl -O OpenFlow13 add-group \"group_id=1,type=select,bucket=output:1,bucket=output:2\"
   ofctl show; ofctl dump-ports; ofctl fdb-show; ofctl drops
   ofctl trace \"in_port=1,tcp,nw_dst=10.0.0.2,tp_dst=80\" --explain
   ofctl trace tcp,tp_dst=80 --from 02:00:00:00:00:01 --to 02:00:00:00:00:02
-  ofctl lint; ofctl lint rules.txt              rules that are hardly meant
+  ofctl lint; ofctl lint rules.txt              rules that can never match, loop, ...
   ofctl dump-flows --json
-  ofctl monitor flows,ports                     what happens from now on
+  ofctl monitor flows,ports                     print events as they happen
 
-Exit status: 0 done, 1 refused or failed (lint, check: something found), 2 wrong usage (diff-flows: different).";
+Exit status: 0 done, 1 refused or failed (lint, check: problems found), 2 wrong usage (diff-flows: rules differ).";
 
 #[cfg(test)]
 mod tests {
@@ -429,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn the_denial_wins() {
+    fn an_option_with_no_wins_over_the_one_without() {
         assert!(parse("dump-flows --names").how.names());
         assert!(!parse("--names dump-flows --no-names").how.names());
         assert!(parse("dump-flows --stats").how.stats());
@@ -443,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn verbs_are_called_what_they_are_called() {
+    fn the_name_of_a_verb_is_the_word_that_users_type() {
         let command = Options::command();
         for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
             let name = verb.get_name();

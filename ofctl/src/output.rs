@@ -1,4 +1,5 @@
-//! Standard output: buffered, in text or JSON. What comes from the daemon in a stream leaves in one.
+//! Writes to standard output, buffered, as text or JSON. A list from the daemon is written while it arrives, so
+//! that a dump of a million rules needs little memory.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
@@ -13,7 +14,7 @@ impl Output {
         Self { to: BufWriter::with_capacity(1 << 16, io::stdout().lock()) }
     }
 
-    /// Writes what is buffered.
+    /// Writes the contents of the buffer. Without this call they may be lost.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         Ok(self.to.flush()?)
     }
@@ -29,14 +30,14 @@ impl Write for Output {
     }
 }
 
-/// Prints text as it is.
+/// Prints text to standard output, unchanged.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = Output::new();
     out.write_all(text.as_bytes())?;
     out.finish()
 }
 
-/// Prints a value as JSON.
+/// Prints a value to standard output as indented JSON with a line feed.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     let mut out = Output::new();
     serde_json::to_writer_pretty(&mut out, value)?;
@@ -44,19 +45,19 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     out.finish()
 }
 
-/// Turns a stream of JSON records, one a line, into one array.
+/// Writes lines with one JSON record each as the elements of one JSON array.
 pub(crate) struct JsonArray<'a> {
     out: &'a mut Output,
     is_empty: bool,
 }
 
 impl<'a> JsonArray<'a> {
-    /// An array without records that is written to `out`.
+    /// An array without elements, which is written to `out`.
     pub(crate) fn new(out: &'a mut Output) -> Self {
         Self { out, is_empty: true }
     }
 
-    /// Adds the records of these lines, one a line.
+    /// Adds an element for each line.
     pub(crate) fn add(&mut self, lines: &str) -> io::Result<()> {
         for line in lines.lines() {
             let before: &[u8] = if self.is_empty { b"[\n  " } else { b",\n  " };
@@ -67,7 +68,7 @@ impl<'a> JsonArray<'a> {
         Ok(())
     }
 
-    /// Writes the end of the array.
+    /// Writes the closing bracket of the array. Without this call the output is no JSON.
     pub(crate) fn end(self) -> io::Result<()> {
         let end: &[u8] = if self.is_empty { b"[]\n" } else { b"\n]\n" };
         self.out.write_all(end)

@@ -1,4 +1,5 @@
-//! `packet-out`: hands the switch a packet, and tells why it was dropped, if it was.
+//! The verb `packet-out`: hands the switch a packet with actions. If the packet is dropped, the reason is printed to
+//! standard error.
 
 use crate::Outcome;
 use crate::connect::{call, unexpected, wrong_usage};
@@ -7,7 +8,7 @@ use crate::output::print_json;
 use control::record::PacketOutRecord;
 use control::{Operation, PacketOutRequest, Reply};
 
-/// Words that the old form of the verb can have: port, actions, and packets.
+/// How many words the old form of the verb can have: port, actions, and packets.
 const MANY: usize = 1024;
 
 /// Carries out the verb `packet-out`.
@@ -15,7 +16,7 @@ pub(crate) fn send(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let mut call = call(options, words, 1, MANY)?;
     let texts = match call.words {
         [text] => vec![text.clone()],
-        // As the first versions of ovs-ofctl had it.
+        // The old form of `ovs-ofctl`: port, actions, and one or more packets.
         [in_port, actions, packets @ ..] if !packets.is_empty() => packets
             .iter()
             .map(|packet| format!("in_port={in_port},packet={packet},actions={actions}"))

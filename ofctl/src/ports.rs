@@ -1,4 +1,4 @@
-//! Ports: showing and changing them.
+//! The verbs about ports, and `show`.
 
 use crate::Outcome;
 use crate::connect::{call, port_call, unexpected, wrong_usage};
@@ -107,7 +107,8 @@ pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome
 
 /// Carries out the verb `set-port`.
 pub(crate) fn set(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    // They follow a port, whatever it is called.
+    // The words with an equals sign are settings. The word in front of them is the port, even if a bridge has its
+    // name.
     let is_setting = |word: &&String| word.is_empty() || word.contains('=');
     let settings = words.words.iter().rev().take_while(is_setting).count();
     let mut call = port_call(options, words, 1 + settings, usize::MAX)?;
@@ -136,7 +137,7 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
              mod_nw_src mod_nw_dst mod_nw_tos mod_tp_src mod_tp_dst\n",
         );
     }
-    // From 1.3 on the ports are in a message of their own.
+    // From 1.3 on, the reply about features has no ports, and a second reply (`OFPMP_PORT_DESC`) has them.
     let (xid, ports_apart) = match version >= OfVersion::OpenFlow13 {
         true => ("0x5", true),
         false => ("0x4", false),
@@ -152,7 +153,7 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
     out
 }
 
-/// A port as OpenFlow describes it, and below it what OpenFlow has no words for.
+/// Appends a port as `ovs-ofctl show` prints it, and below it settings that OpenFlow does not have, such as VLANs.
 fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
     let flags = |flags: &[String]| match flags {
         [] => "0".to_owned(),
@@ -171,7 +172,8 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
         flags(&port.config),
         flags(&state)
     );
-    // What a virtual link has no use for; parsers expect it. A patch port has no device that could have a speed.
+    // Programs that parse the output expect the speed of the link. Virtual devices get the one that Open vSwitch prints
+    // for veth devices. A patch port has no device.
     out.push_str(match port.kind.as_str() {
         "patch" => "     speed: 0 Mbps now, 0 Mbps max\n",
         _ => "     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n",

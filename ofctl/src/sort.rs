@@ -1,4 +1,4 @@
-//! `--sort` and `--rsort`: the order of listed rules.
+//! The options `--sort` and `--rsort`: the order in which `dump-flows` lists rules.
 
 use crate::Usage;
 use crate::options::How;
@@ -6,15 +6,16 @@ use flow::fields::FieldId;
 use flow::flow_mod::FlowMod;
 use std::cmp::Ordering;
 
-/// What rules are sorted by.
+/// A criterion by which rules are sorted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Criterion {
-    /// `None` is the priority.
+    /// The field whose values are compared; `None` compares priorities.
     field: Option<FieldId>,
     is_descending: bool,
 }
 
-/// The criteria of a command line, the most important first.
+/// The criteria of a command line: those of `--sort` in their order, then those of `--rsort`. A later criterion
+/// decides between rules that are equal in the earlier ones.
 pub(crate) fn criteria(how: &How) -> Result<Vec<Criterion>, Usage> {
     let ascending = how.sort.iter().map(|name| (name, false));
     let descending = how.rsort.iter().map(|name| (name, true));
@@ -31,12 +32,13 @@ fn criterion(name: &str, is_descending: bool) -> Result<Criterion, Usage> {
     match FieldId::from_name(name) {
         Some(field) => Ok(Criterion { field: Some(field), is_descending }),
         None => {
-            Err(Usage(format!("cannot sort by \"{name}\": it is neither priority nor a field")))
+            Err(Usage(format!("cannot sort by \"{name}\": write priority or the name of a field")))
         }
     }
 }
 
-/// The order of two rules. Rules without a field come last either way.
+/// The order of two rules. A rule that does not match the field of a criterion comes last, in ascending and in
+/// descending order.
 pub(crate) fn compare(a: &FlowMod, b: &FlowMod, criteria: &[Criterion]) -> Ordering {
     for criterion in criteria {
         let order = match criterion.field {
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
     use flow::text::{ParseContext, parse_flow};
 
-    /// The rules in order, by their cookies.
+    /// The cookies of three rules after sorting.
     fn sorted(name: &str, is_descending: bool) -> Vec<u64> {
         let text = [
             "cookie=1,priority=5,in_port=2,actions=drop",

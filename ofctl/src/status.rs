@@ -1,4 +1,4 @@
-//! What the caches did, and what was dropped.
+//! The verbs that show counters of the whole switch: `cache-show`, `workers` and `drops`.
 
 use crate::Outcome;
 use crate::connect::{call, unexpected};
@@ -38,7 +38,7 @@ pub(crate) fn workers(options: &Options, words: &Words) -> anyhow::Result<Outcom
 fn render_workers(workers: &[WorkerRecord]) -> String {
     let mut out = String::new();
     for w in workers {
-        let cpu = w.cpu.map_or_else(String::new, |cpu| format!(" on processor {cpu}"));
+        let cpu = w.cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
         let average = w.frames as f64 / w.batches.max(1) as f64;
         let _ = writeln!(
             out,
@@ -123,7 +123,7 @@ fn render_worker(out: &mut String, title: &str, w: &CacheCounts) {
 
 fn render_drops(drops: &DropsRecord) -> String {
     if drops.dropped.is_empty() && drops.failed_outputs.is_empty() {
-        return "nothing was dropped\n".to_owned();
+        return "no frame was dropped\n".to_owned();
     }
     let mut out = String::new();
     let mut section = |title: &str, records: &[DropRecord]| {
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn drops_are_told_with_their_reasons() {
-        assert_eq!(render_drops(&DropsRecord::default()), "nothing was dropped\n");
+        assert_eq!(render_drops(&DropsRecord::default()), "no frame was dropped\n");
         let record = |reason: &str, packets| DropRecord {
             port: 1,
             name: "veth0".to_owned(),

@@ -1,4 +1,5 @@
-//! `dump-tables`: counters of the tables, equal ones folded.
+//! The verb `dump-tables`: shows the counters of the tables. Neighbours with equal counters are folded into one
+//! entry.
 
 mod features;
 
@@ -25,7 +26,8 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// The table from which no rule can go on: it is told apart in versions that tell what tables can do.
+/// The last table, whose rules cannot have `goto_table`. In versions that print the features of tables, it is
+/// therefore not folded with its neighbour.
 const LAST: u8 = 253;
 
 fn render(tables: &[TableRecord], version: OfVersion) -> String {

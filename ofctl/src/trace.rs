@@ -1,4 +1,5 @@
-//! `trace`: a packet's way through the tables, laid out as `ofproto/trace` does.
+//! The verb `trace`: prints the rules and actions that a packet meets, in the layout of
+//! `ovs-appctl ofproto/trace`. With `--explain`, `explain` prints them.
 
 use crate::connect::{call, explain_timeout, unexpected};
 use crate::options::{Options, Trace};
@@ -44,7 +45,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// A pass, and those after it, each with the recirculation that it begins with as its title.
+/// The first pass, and the passes behind each recirculation, whose title is the recirculation id.
 fn render(bridge: &str, trace: &TraceRecord) -> String {
     let mut out = render_pass(bridge, trace);
     let mut next = trace.recirculated.as_deref();
@@ -77,8 +78,8 @@ fn render_pass(bridge: &str, trace: &TraceRecord) -> String {
     out
 }
 
-/// Where steps are put: nested deeper than what led to them, but what comes last of all begins at
-/// the left again, so that a chain of tables does not wander off.
+/// Prints steps as lines. A table or bucket is indented below the action that led there. If no further action
+/// follows, such a table is not indented, so that a long chain of tables stays at the left.
 struct Layout<'a> {
     out: &'a mut String,
     /// The level of indentation for each depth.
@@ -140,7 +141,7 @@ impl Layout<'_> {
                 self.levels.push(0);
                 let _ = writeln!(self.out, "thaw\n        Resuming from table {table}");
             }
-            // These belong to an explanation.
+            // Only `--explain` prints these.
             TraceEventRecord::Lost { .. } | TraceEventRecord::Sentence(_) => {}
             TraceEventRecord::Note(text) => {
                 self.levels.push(above);

@@ -1,5 +1,5 @@
-//! What tables can do, in the words of each version: OpenFlow 1.0 to 1.2 tell it with the counters,
-//! later ones do not.
+//! The features of tables, as `ovs-ofctl dump-tables` prints them. Only replies of OpenFlow 1.0 to 1.2 have
+//! features along with the counters.
 
 use flow::types::OfVersion;
 
@@ -64,7 +64,8 @@ const OF12: &str = concat!(
 const OF12_LAST: &str =
     concat!(metadata!(), config!(), "\n", "      (same actions)\n", "    (same matching)\n");
 
-/// What all tables can do, or all but the last.
+/// The features of every table, or of every table but the last if [`last`] is `Some`. `None` in versions whose
+/// replies have no features.
 pub(super) fn of_all(version: OfVersion) -> Option<&'static str> {
     match version {
         OfVersion::OpenFlow10 => Some(OF10),
@@ -74,7 +75,8 @@ pub(super) fn of_all(version: OfVersion) -> Option<&'static str> {
     }
 }
 
-/// What the last table can do, if it is told apart: there is no table to go to.
+/// The features of the last table, which has no `goto_table`. `None` in versions that print the same for every
+/// table.
 pub(super) fn last(version: OfVersion) -> Option<&'static str> {
     match version {
         OfVersion::OpenFlow11 => Some(OF11_LAST),

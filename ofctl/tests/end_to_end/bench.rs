@@ -1,4 +1,4 @@
-//! A switch with three ports in memory, and `ofctl` run against it.
+//! Runs `ofctl` as a child process against a switch with three ports in memory (`p1`, `p2`, `p3`).
 
 use ports::dummy::{self, Dummy, DummyOptions};
 use std::fs;
@@ -11,9 +11,11 @@ use switchd::desired::{DEFAULT_BRIDGE, Desired};
 use switchd::server::{Server, bind};
 use switchd::switch::{Config, Switch};
 
+/// A running switch with one bridge, `br0`.
 pub(crate) struct Bench {
+    /// The directory of the control socket and of the test's files, removed at the end.
     folder: PathBuf,
-    /// The far ends of the ports.
+    /// The far ends of the ports: frames sent here are received by the switch.
     pub(crate) ports: Vec<Dummy>,
     _server: Server,
 }
@@ -36,12 +38,12 @@ impl Bench {
         Self { folder, ports, _server }
     }
 
-    /// Status, output and errors of `ofctl` with these arguments.
+    /// Runs `ofctl` with these arguments. Returns exit status, standard output and standard error.
     pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         self.run_with(arguments, "")
     }
 
-    /// Starts `ofctl` with these arguments.
+    /// Starts `ofctl` with these arguments, with pipes for input, output and errors.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_ofctl"))
             .env("SWITCH_RUNDIR", &self.folder)
@@ -53,7 +55,7 @@ impl Bench {
             .expect("ofctl was built for this test")
     }
 
-    /// As [`Bench::run`], with something to read.
+    /// As [`Bench::run`], with `input` as standard input.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().expect("it is piped");
@@ -64,21 +66,21 @@ impl Bench {
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
-    /// The output of `ofctl` with these arguments, which has to succeed.
+    /// Runs `ofctl` with these arguments, which has to succeed, and returns its standard output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let (status, output, errors) = self.run(arguments);
         assert_eq!((status, errors.as_str()), (0, ""), "{arguments:?}");
         output
     }
 
-    /// A file with this text.
+    /// Creates a file with this text and returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.join(name);
         fs::write(&path, text).expect("a folder of our own");
         path.to_str().expect("a path in letters").to_owned()
     }
 
-    /// Where the files are.
+    /// The directory of the files that [`Bench::file`] creates.
     pub(crate) fn folder(&self) -> String {
         self.folder.to_str().expect("a path in letters").to_owned()
     }

@@ -1,9 +1,9 @@
-//! Several bridges, and what is wanted of the switch.
+//! The verbs about bridges and the configuration, with several bridges.
 
 use super::bench::Bench;
 use lab::eventually;
 
-/// Status and first line of the errors.
+/// Exit status of `ofctl`, and the first line that it prints to standard error.
 fn refused(bench: &Bench, arguments: &[&str]) -> (i32, String) {
     let (status, _, errors) = bench.run(arguments);
     (status, errors.trim_start_matches("ofctl: ").trim_end().to_owned())
@@ -83,7 +83,7 @@ fn each_bridge_has_rules_ports_and_numbers_of_its_own() {
     assert!(refused(&bench, &["del-port", "br0", "q1"]).1.starts_with("there is no port \"q1\""));
 }
 
-/// A frame from host `src` to everybody.
+/// A broadcast frame from the MAC address 02:00:00:00:00:`src`.
 fn broadcast(src: u8) -> Vec<u8> {
     [&[0xff; 6][..], &[2, 0, 0, 0, 0, src, 0x88, 0xb5], &[0; 46]].concat()
 }

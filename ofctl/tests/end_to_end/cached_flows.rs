@@ -1,9 +1,9 @@
-//! `dump-cached-flows`, after frames that made some.
+//! The verb `dump-cached-flows`, after the switch has received frames.
 
 use crate::bench::Bench;
 use lab::eventually;
 
-/// A TCP segment without data to host `dst`, port 80.
+/// A TCP segment without data to port 80 of host `dst`.
 fn segment(dst: u8) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, dst, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
     frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, dst]);
@@ -22,13 +22,13 @@ fn bench() -> Bench {
     for dst in [2, 2, 3] {
         bench.ports[0].inject(&segment(dst));
     }
-    // The worker is done with them once all are counted.
+    // The worker has cached the flows when the counters show every frame.
     eventually("all frames are counted", || bench.ok(&["dump-ports", "p1"]).contains("rx pkts=3,"))
         .expect("the worker forwards");
     bench
 }
 
-/// The output with times that do not depend on when it was made.
+/// The output with every time replaced, so that it can be compared.
 fn timeless(text: &str) -> String {
     let mut out = String::new();
     for (i, part) in text.split("used:").enumerate() {

@@ -1,11 +1,11 @@
-//! `ofctl lint`, of files and of the switch.
+//! The verb `lint`, for files and for a bridge.
 
 use crate::bench::Bench;
 
 #[test]
 fn rules_of_the_switch_are_compared_with_each_other_and_with_its_ports() {
     let bench = Bench::new();
-    assert_eq!(bench.ok(&["lint"]), "1 rule: nothing to complain about\n");
+    assert_eq!(bench.ok(&["lint"]), "1 rule: no findings\n");
     bench.ok(&["add-flow", "priority=9,ip,actions=output:1,output:77"]);
     bench.ok(&["add-flow", "cookie=7,priority=5,tcp,actions=output:p2"]);
     bench.ok(&["add-flow", "priority=4,arp,actions=resubmit(,9)"]);
@@ -56,7 +56,7 @@ fn a_file_is_looked_at_among_the_ports_of_the_switch_if_there_is_one() {
     4 rules: 2 findings
     not checked: lines that delete or modify rules (1)
     ");
-    // No switch: nothing is known of ports.
+    // Without a switch, ports and groups are not checked.
     let empty = bench.folder() + "/none";
     let (status, text, _) = bench.run_with(&["lint", "-"], "actions=resubmit(,0)\n");
     assert_eq!(status, 1, "{text}");

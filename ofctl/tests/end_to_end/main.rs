@@ -1,4 +1,4 @@
-//! `ofctl` as a user runs it, against a switch with ports in memory.
+//! Tests of `ofctl` as users run it: as a process that talks to a switch with ports in memory.
 
 mod bench;
 mod bridges;
@@ -165,7 +165,7 @@ fn ports_are_changed_and_shown() {
     bench.ok(&["mod-port", "p2", "flood"]);
     assert!(!bench.ok(&["show"]).contains("vlan:"));
     assert_eq!(bench.ok(&["list-ports"]), "p1\np2\np3\n");
-    // The bridge's name is a port's, too, as the LOCAL port's often is.
+    // A port has the name of the bridge, as the LOCAL port usually has.
     bench.ok(&["add-port", "dummy:br0", "number=LOCAL"]);
     bench.ok(&["mod-port", "br0", "no-flood"]);
     bench.ok(&["set-port", "br0", "tag=5", "protected=true"]);
@@ -278,7 +278,7 @@ fn a_packet_out_is_sent_or_says_why_not() {
     assert_eq!(bench.run(&["packet-out", "br0", &text]), (0, String::new(), String::new()));
     assert!(bench.ok(&["dump-tables"]).contains("active=1, lookup=1, matched=1"));
     assert!(bench.ok(&["dump-flows"]).contains("n_packets=1, n_bytes=16,"));
-    // The old form, with several packets.
+    // The old form of the verb, with several packets.
     bench.ok(&["packet-out", "NONE", "2,3", FRAME, FRAME]);
     assert!(bench.ok(&["dump-ports", "p2"]).contains("tx pkts=3, bytes=48,"));
     let sent = bench.ok(&["--json", "packet-out", &format!("packet={FRAME} actions=p1,3")]);
@@ -305,7 +305,7 @@ fn names_and_labels_select_rules() {
     let (status, _, errors) = bench.run(&["add-flow", "name=web,udp,actions=drop"]);
     assert_eq!(status, 1);
     assert!(errors.contains("name=\"web\" is the name of another rule"), "{errors}");
-    // What is printed can be fed back.
+    // A dump is a file of rules that `ofctl` reads again.
     bench.ok(&["del-flows", "name=web"]);
     bench.ok(&["add-flow", web.trim()]);
     bench.ok(&["mod-flows", "name=web,actions=drop"]);

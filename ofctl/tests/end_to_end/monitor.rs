@@ -1,4 +1,4 @@
-//! `ofctl monitor`: what happens is told, to several readers, and to one that does not read.
+//! The verb `monitor`: events reach several readers, and a reader that is too slow learns how many it lost.
 
 use crate::bench::Bench;
 use std::io::{BufRead, BufReader, Read};
@@ -6,13 +6,13 @@ use std::process::{Child, ChildStdout};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-/// Longer than anything takes that works.
+/// How long a test waits for a line before it fails.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running `ofctl monitor`.
+/// A running `ofctl monitor`, which is killed at the end.
 struct Monitor {
     child: Child,
-    /// Lines of its output, while somebody reads it.
+    /// The lines of its output, as they arrive.
     lines: Receiver<String>,
 }
 
@@ -30,7 +30,7 @@ impl Monitor {
         Self { child, lines }
     }
 
-    /// The next line.
+    /// Waits for the next line of the output.
     fn next(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("an event is told")
     }
@@ -43,30 +43,30 @@ impl Drop for Monitor {
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself.
+    // The process may have ended by itself, which makes both calls fail.
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// Starts `ofctl monitor`, and waits until it watches.
+/// Starts `ofctl monitor`, and waits until its subscription has begun.
 fn watch(bench: &Bench, arguments: &[&str]) -> (Child, ChildStdout) {
     let mut child = bench.spawn(&[&["monitor"], arguments].concat());
     let stdout = child.stdout.take().expect("it is piped");
     let stderr = child.stderr.as_mut().expect("it is piped");
     let mut said = String::new();
-    // No more than the line, so that the rest is there for others.
+    // A buffer of one byte reads no further than the line.
     BufReader::with_capacity(1, stderr).read_line(&mut said).expect("it says something");
     assert_eq!(said, "ofctl: watching; Ctrl-C ends\n");
     (child, stdout)
 }
 
-/// Without what depends on the time.
+/// The line without its duration, which differs from run to run.
 fn timeless(line: &str) -> String {
     let words = line.split(' ').filter(|word| !word.starts_with("duration="));
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// From host `src` to everybody.
+/// A broadcast frame from the MAC address 02:00:00:00:00:`src`.
 fn frame(src: u8) -> Vec<u8> {
     [&[0xff; 6][..], &[2, 0, 0, 0, 0, src, 0x88, 0xb5], &[0; 46]].concat()
 }
@@ -243,14 +243,14 @@ fn all_that_happens_in_two_bridges_is_told_with_the_bridge() {
 fn a_slow_reader_holds_nobody_up_and_is_told_what_it_has_lost() {
     const RULES: usize = 100_000;
     let bench = Bench::new();
-    // Nobody reads its output.
+    // The test does not read the output of this monitor.
     let (mut slow, mut unread) = watch(&bench, &["br0", "flows"]);
     let quick = Monitor::start(&bench, &["br0", "ports"]);
     let rules: String = (0..RULES).map(|n| format!("reg1={n},actions=2\n")).collect();
     bench.ok(&["add-flows", &bench.file("many", &rules)]);
     bench.ok(&["mod-port", "p3", "no-flood"]);
     assert!(quick.next().starts_with("event=PORT_MODIFIED port=3 "));
-    // Reads it now, to the event behind the gap.
+    // Now the test reads the output, up to the event behind the lost ones.
     let mut reader = BufReader::new(&mut unread).lines().map(|line| line.expect("text"));
     let (mut told, mut lost) = (0, 0);
     while told + lost < RULES {

@@ -1,11 +1,11 @@
-//! `ofctl trace`: of hosts, of bytes, and in sentences.
+//! The verb `trace`: of hosts (`--from`, `--to`), of bytes (`--packet`), and in sentences (`--explain`).
 
 use crate::bench::Bench;
 
 const HOST_1: &str = "02:00:00:00:00:01";
 const HOST_2: &str = "02:00:00:00:00:02";
 
-/// The error, which has to be one.
+/// The standard error of a command, which has to fail.
 fn refused(bench: &Bench, arguments: &[&str]) -> String {
     let (status, _, errors) = bench.run(&[&["trace"], arguments].concat());
     assert_eq!(status, 1, "{arguments:?}: {errors}");
@@ -55,7 +55,7 @@ fn a_flood_is_explained_port_by_port() {
     let why =
         "\nIt is dropped: the ingress port and the egress port are both protected (protected).\n";
     assert!(text.contains(why), "{text}");
-    let learned = format!("would teach the switch that {HOST_1} is at port 1, VLAN 0.\n");
+    let learned = format!("the switch learns that {HOST_1} is at port 1, VLAN 0.\n");
     assert!(text.contains(&learned), "{text}");
     assert!(bench.ok(&["--json", "fdb-show"]).starts_with("[]"), "a trace teaches nothing");
 }
@@ -73,7 +73,7 @@ fn hosts_give_the_port_the_vlan_and_the_addresses() {
     assert!(text.ends_with("\nDatapath actions: 3\n"), "{text}");
     let text = bench.ok(&[&between[..], &["br0", "tcp,tcp_dst=80"]].concat());
     assert!(text.contains(",nw_ttl=64,") && text.contains(",tp_dst=80,"), "{text}");
-    // An access port gets and sends its VLAN without a tag.
+    // Frames of an access port have no VLAN tag.
     bench.ok(&["set-port", "p1", "tag=10"]);
     assert!(bench.ok(&between).contains(",vlan_tci=0x0000,dl_src"));
     assert!(bench.ok(&between).ends_with("push_vlan(vid=10,pcp=0),3\n"));
@@ -130,5 +130,10 @@ fn what_comes_back_is_followed_again() {
     assert!(second.contains("\nthaw\n        Resuming from table 0\n"), "{second}");
     assert!(second.ends_with("\nDatapath actions: set(ipv4(ttl=63)),2\n"), "{second}");
     let text = bench.ok(&["trace", "in_port=1", "--explain", "--packet", hex]);
-    assert!(text.contains("\nIt comes back:\n\nThe packet: recirc_id=0x"), "{text}");
+    assert!(
+        text.contains(
+            "\nThe packet is recirculated and looked up again:\n\nThe packet: recirc_id=0x"
+        ),
+        "{text}"
+    );
 }
