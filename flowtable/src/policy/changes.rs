@@ -1,18 +1,20 @@
-//! What changed, and when: so that a cached flow can tell whether a change concerns it.
+//! The log of changes, from which a cached flow learns whether a change concerns it.
 //!
-//! The *generation* counts every change. A flow that was right at an older generation is right still
-//! if nothing that its translation read has changed since, and most changes touch little:
+//! The *generation* counts every change. A flow that was right at an older generation is still
+//! right if nothing that its translation read has changed since. Most changes touch little:
 //!
-//! - Rules: a log of the latest changed matches. A flow compares them with its own mask and key;
-//!   first with what the latest ones have in common, which is mostly enough. A flow that is older than the log has to be translated again, and so has one that a change of
-//!   very many rules may concern, which is logged as one of a whole table.
-//! - Learned hosts, ports and groups: the generation of the latest change, by hash of the host and by
-//!   number. However many hosts are learned, a flow looks at its own two. Each host has two places by two
-//!   hashes, and it is concerned if both have changed: that another one shares both is rare, while a flood
-//!   of made-up hosts soon has changed every single one.
+//! - Rules: the log has the matches of the latest changed rules, and a flow compares them with its own
+//!   mask and key. It first compares with the bits that the latest changes have in common, which mostly
+//!   suffices. A flow older than the log is translated again, and so is one that a change of a whole table
+//!   may concern; a change of very many rules is recorded as one of whole tables.
+//! - Learned hosts: each host has two places by two hashes, with the generation of the latest change. A flow
+//!   looks at the places of its own hosts only, and is concerned if both places of a host have changed. Two
+//!   hosts rarely share both, while a flood of made-up hosts soon changes every single place.
+//! - Ports and groups: the generation of the latest change, in a table by number.
 //!
-//! A change is made first and recorded then, and a worker reads the generation before it looks at
-//! anything: it may find a flow stale without need, never right without reason.
+//! A change is made first and recorded afterwards, and a worker reads the generation before it
+//! looks at anything else. So a worker may find a flow stale without need, but never takes a stale
+//! flow for right.
 
 use super::bridge::{BridgeId, PortRef};
 use super::mac_table::HostRef;
@@ -26,32 +28,32 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Changes of rules that are remembered.
+/// Number of changes of rules that are remembered.
 const LOG: usize = 1024;
-/// Hash buckets of hosts: as many as there are numbers of 16 bits.
+/// Number of hash places of hosts.
 const HOSTS: usize = 1 << 16;
-/// Buckets of ports, and of groups.
+/// Number of places of ports, and of groups.
 const NUMBERS: usize = 256;
 
-/// Buckets of bridges.
+/// Number of places of bridges.
 const BRIDGES: usize = 64;
 
-/// One changed rule, or a whole table.
+/// A change of one rule, or of a whole table.
 #[derive(Debug)]
 pub struct RuleChange {
-    /// The generation that the change began.
+    /// The generation that begins with the change.
     pub generation: u64,
-    /// Which packets, in which table.
+    /// The table, and the packets that the change concerns.
     pub rule: RuleMatch,
 }
 
-/// See the [module](self).
+/// The log of all bridges. See the [module](self).
 #[derive(Debug)]
 pub struct Changes {
     generations: Generations<Log>,
     hosts: Box<[AtomicU64]>,
     ports: Box<[AtomicU64]>,
-    /// The latest change of any port of the bridges in each bucket.
+    /// For each place of bridges the latest change of any of their ports.
     ports_of: Box<[AtomicU64]>,
     /// The latest change of any port of any bridge.
     any_port: AtomicU64,
@@ -63,7 +65,7 @@ pub struct Changes {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// In the order of their generations.
+    /// The latest changes, in the order of their generations.
     rules: VecDeque<Arc<RuleChange>>,
     /// Changes up to this generation may be missing.
     complete_since: u64,
@@ -74,7 +76,7 @@ fn buckets(n: usize) -> Box<[AtomicU64]> {
 }
 
 impl Changes {
-    /// Nothing has changed yet. The seed keys the hashes of hosts.
+    /// Makes an empty log. `seed` keys the hashes of hosts.
     pub fn new(seed: u64) -> Self {
         Self {
             generations: Generations::new(Log::default()),
@@ -88,13 +90,13 @@ impl Changes {
         }
     }
 
-    /// Counts the changes.
+    /// The present generation.
     #[inline]
     pub fn generation(&self) -> u64 {
         self.generations.latest()
     }
 
-    /// Rules and groups have changed.
+    /// Records a change of rules and groups.
     pub(super) fn tables(
         &self,
         rules: Vec<RuleMatch>,
@@ -116,7 +118,7 @@ impl Changes {
         });
     }
 
-    /// Hosts have come, gone or moved.
+    /// Records hosts that have come, gone or moved. Returns the generation that begins with it.
     pub(super) fn hosts(&self, hosts: &[HostRef]) -> u64 {
         self.generations.record(|_, generation| {
             self.other.store(generation, Ordering::Relaxed);
@@ -126,7 +128,7 @@ impl Changes {
         })
     }
 
-    /// Ports have come, gone or changed.
+    /// Records ports that have come, gone or changed.
     pub(super) fn ports(&self, ports: impl Iterator<Item = PortRef>) {
         self.generations.record(|_, generation| {
             for port in ports {
@@ -143,7 +145,7 @@ impl Changes {
         [hash as u16, (hash >> 16) as u16]
     }
 
-    /// What `translation` depends on, in the form in which it is compared.
+    /// The places of everything but rules that a translation depends on.
     pub(crate) fn watch(&self, hosts: &[HostRef], read: &Dependencies) -> Watched {
         let mut all = Vec::new();
         all.extend(hosts.iter().map(|host| Watch::Host(self.host_buckets(host))));
@@ -214,7 +216,7 @@ fn bridge_bucket(bridge: BridgeId) -> usize {
     bridge.index() % BRIDGES
 }
 
-/// Something that a flow depends on, by its buckets.
+/// Something that a flow depends on, by its places in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Watch {
     Host([u16; 2]),
@@ -224,7 +226,7 @@ enum Watch {
     Group(u16),
 }
 
-/// All that a flow depends on but rules.
+/// Everything but rules that a flow depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Watched(Box<[Watch]>);
 
@@ -234,27 +236,28 @@ pub(crate) struct RecentRules {
     rules: VecDeque<Arc<RuleChange>>,
     complete_since: u64,
     read_until: u64,
-    /// What the latest changes have in common, the shortest summary first.
+    /// Summaries of the latest changes, the one of the fewest changes first.
     summaries: ArrayVec<Summary, { SUMMARIES.len() }>,
 }
 
-/// Bits that all changes after a generation have in common: what does not agree with them is
-/// concerned by none.
+/// The bits that all changes after a generation have in common. None of the changes concerns a
+/// packet that differs in these bits.
 #[derive(Debug, Default)]
 struct Summary {
     since: u64,
     changes: usize,
     tables: TableSet,
     common: [(u64, u64); FLOW_WORDS],
-    /// Words of `common` that are not empty, the narrowest first.
+    /// Index, mask and value of the words in which `common` has bits; the words with most mask bits
+    /// first.
     words: ArrayVec<(u8, u64, u64), FLOW_WORDS>,
 }
 
-/// Changes that the summaries are about; they grow to twice as many.
+/// Number of changes in each summary when it is made. A summary grows to twice this number.
 const SUMMARIES: [usize; 3] = [4, 32, 256];
 
 impl Summary {
-    /// Covers these changes, too.
+    /// Makes the summary cover further changes.
     fn extend<'a>(&mut self, changes: impl Iterator<Item = &'a Arc<RuleChange>>) {
         for rule in changes.map(|change| &change.rule) {
             self.tables.insert(rule.table);
@@ -278,7 +281,7 @@ impl Summary {
 }
 
 impl RecentRules {
-    /// Everything up to this generation has been read.
+    /// The generation up to which the worker has read the log.
     #[inline]
     pub(crate) fn read_until(&self) -> u64 {
         self.read_until
@@ -307,8 +310,8 @@ impl RecentRules {
         })
     }
 
-    /// Takes the `new` latest changes into the summaries. One that has grown to twice its size is made
-    /// anew, so that a change costs the same whatever the sizes are.
+    /// Adds the `new` latest changes to the summaries. A summary that has grown to twice its size
+    /// is made anew, so that a change costs the same whatever the sizes are.
     fn summarise(&mut self, new: usize) {
         let latest = |n: usize| self.rules.range(self.rules.len().saturating_sub(n)..);
         if self.summaries.is_empty() {

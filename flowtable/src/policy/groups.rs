@@ -1,4 +1,4 @@
-//! Groups under versions, with what they count.
+//! Groups under versions, with their counters.
 
 use super::rule::Rule;
 use super::tables::RuleRef;
@@ -12,21 +12,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A group with its counters.
+/// A group with its counters, shared by all who refer to it.
 #[derive(Debug)]
 pub struct GroupEntry {
-    /// What it does.
+    /// The group's type and buckets.
     pub group: Group,
-    /// Age and counters.
+    /// The group's age and counters, which a modified group shares with the group before it.
     pub counters: Arc<GroupCounters>,
-    /// Keys the choice of `select`.
+    /// The hash function that chooses a bucket of a `select` group.
     pub hasher: ahash::RandomState,
 }
 
-/// What a group counts.
+/// Counters and age of a group.
 #[derive(Debug)]
 pub struct GroupCounters {
-    /// When it was added.
+    /// The time when the group was added, on the switch's monotonic clock.
     pub created: Duration,
     packets: AtomicU64,
     bytes: AtomicU64,
@@ -43,7 +43,7 @@ impl GroupCounters {
         }
     }
 
-    /// Counts traffic through a bucket.
+    /// Counts packets that used the bucket with index `bucket`.
     pub fn add_bucket(&self, bucket: usize, packets: u64, bytes: u64) {
         if let Some((p, b)) = self.buckets.get(bucket) {
             p.fetch_add(packets, Ordering::Relaxed);
@@ -51,18 +51,18 @@ impl GroupCounters {
         }
     }
 
-    /// Counts traffic through the group.
+    /// Counts packets that used the group.
     pub fn add(&self, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Packets and bytes of the group.
+    /// Number of packets that used the group, and of their bytes.
     pub fn totals(&self) -> (u64, u64) {
         (self.packets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Packets and bytes of each bucket.
+    /// For each bucket the number of packets that used it, and of their bytes.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.buckets.iter().map(|(p, b)| (p.load(Ordering::Relaxed), b.load(Ordering::Relaxed)))
     }
@@ -72,14 +72,14 @@ impl GroupCounters {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     slots: BTreeMap<GroupId, Vec<GroupSlot>>,
-    /// Groups that wait to be freed, in the order of the versions that removed them.
+    /// Removed groups that wait to be freed, in the order of the versions that removed them.
     removed: VecDeque<(Version, GroupId)>,
-    /// Rules that have a group among their actions, until they are freed. With this nobody looks through
-    /// all rules for those of a group.
+    /// For each group the rules that have it among their actions, until the rules are freed.
+    /// Finding the rules of a group needs no look through all rules.
     users: BTreeMap<GroupId, BTreeSet<RuleRef>>,
 }
 
-/// A group while some version sees it.
+/// The versions of a group that are not freed.
 #[derive(Debug)]
 struct GroupSlot {
     added: Version,
@@ -94,7 +94,7 @@ impl GroupSlot {
 }
 
 impl Groups {
-    /// A group at a version.
+    /// The group with this number at a version; `None` if there is none.
     pub(super) fn get(&self, id: GroupId, version: Version) -> Option<&Arc<GroupEntry>> {
         effort::looked_at_one();
         self.slots.get(&id)?.iter().find(|s| s.is_visible(version)).map(|s| &s.entry)
@@ -120,7 +120,7 @@ impl Groups {
         slots.push(GroupSlot { added: version, removed: None, entry });
     }
 
-    /// Takes back [`add`](Self::add).
+    /// Takes back [`add`](Self::add), before the version was published.
     pub(super) fn take_back(&mut self, id: GroupId, version: Version) {
         if let Some(slots) = self.slots.get_mut(&id) {
             slots.retain(|s| s.added != version || s.removed.is_some());
@@ -148,7 +148,8 @@ impl Groups {
         }
     }
 
-    /// Frees groups that nobody at `oldest` or later sees, at most `budget`, into `freed`.
+    /// Moves at most `budget` groups into `freed` that no reader at the version `oldest` or later
+    /// can see.
     pub(super) fn purge(
         &mut self,
         oldest: Version,
@@ -169,7 +170,7 @@ impl Groups {
         }
     }
 
-    /// Groups that wait to be freed.
+    /// Number of groups that wait to be freed.
     pub(super) fn removed_len(&self) -> usize {
         self.removed.len()
     }
@@ -193,7 +194,7 @@ impl Groups {
         });
     }
 
-    /// Rules that use a group, those behind `after`, visible or not.
+    /// The rules that use a group, visible or not, in order, beginning behind `after`.
     pub(super) fn users(
         &self,
         id: GroupId,
@@ -205,7 +206,7 @@ impl Groups {
     }
 }
 
-/// From behind `after` on, or from the start.
+/// The lower bound of a range that begins behind `after`, or at the start if that is `None`.
 fn behind<K>(after: Option<K>) -> Bound<K> {
     after.map_or(Bound::Unbounded, Bound::Excluded)
 }

@@ -1,9 +1,10 @@
-//! Where hosts were seen: MAC learning per VLAN.
+//! Learns behind which port each host is, by MAC address and VLAN.
 //!
-//! Bounded. When the table is full, the port that owns most entries loses one, so that a port that
-//! floods addresses only evicts its own. Of these, hosts that were seen for some time are kept before
-//! those that were seen once, as made-up ones are; unless they have most of the port's places, so that
-//! new hosts can become known. Within either kind the one unused for longest goes.
+//! The number of entries is limited. When the table is full, the port with most entries loses one,
+//! so that a port that floods addresses evicts its own entries only. Of these, hosts that were seen
+//! for some time are kept before hosts that were seen once, as made-up ones are; unless they have
+//! three quarters of the port's entries, so that new hosts can become known. Within either kind the
+//! entry that was unused for longest goes.
 
 use super::bridge::BridgeId;
 use flow::types::{MacAddr, OfPort};
@@ -11,20 +12,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::time::Duration;
 
-/// Entries unless configured otherwise.
+/// Number of entries of a table, unless configured otherwise.
 pub const DEFAULT_CAPACITY: usize = 8192;
-/// Seconds until an entry without traffic goes, unless configured otherwise.
+/// Time after which an entry without traffic is removed, unless configured otherwise.
 pub const DEFAULT_AGEING: Duration = Duration::from_secs(300);
 
-/// How long a host has to be seen on a port until it is kept before others.
+/// How long a host has to be seen on a port until it counts as established.
 const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
-/// This part of the port's entries is left to other hosts.
+/// One in this number of a port's entries is left to hosts that are not established.
 const STRANGERS_SHARE: usize = 4;
 
 /// A host in a VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacKey {
-    /// 0 for untagged.
+    /// The VLAN id; 0 for untagged frames.
     pub vlan: u16,
     /// The address of one host; never a group address.
     pub mac: MacAddr,
@@ -33,20 +34,20 @@ pub struct MacKey {
 /// A host of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostRef {
-    /// The bridge that knows it.
+    /// The bridge that knows the host.
     pub bridge: BridgeId,
-    /// Its VLAN and address there.
+    /// The host's VLAN and address.
     pub key: MacKey,
 }
 
-/// What is known of it.
+/// An entry of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MacEntry {
-    /// Where it was seen.
+    /// The port where the host was seen.
     pub port: OfPort,
-    /// Given by a user: never ages, never moves.
+    /// Whether a user added the entry. Such an entry neither ages nor moves.
     pub is_static: bool,
-    /// When it was first seen on the port.
+    /// The time when the host was first seen on this port.
     since: Duration,
     used: Duration,
     sequence: u64,
@@ -55,13 +56,13 @@ pub struct MacEntry {
 /// What a call to [`MacTable::learn`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
-    /// Known there already; its age is zero again.
+    /// The host was known on this port already; its age is zero again.
     Refreshed,
     /// The host was not known before.
     New,
-    /// Seen on another port before.
+    /// The host was seen on another port before.
     Moved,
-    /// A static entry says otherwise, and keeps.
+    /// A static entry names another port, and stays.
     Static,
 }
 
@@ -70,33 +71,33 @@ pub enum Learned {
 pub struct HostChange {
     /// The host.
     pub key: MacKey,
-    /// What happened to it.
+    /// What happened to the host.
     pub what: HostEvent,
 }
 
 /// What happened to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostEvent {
-    /// It was seen for the first time.
+    /// The host was seen for the first time.
     Learned {
-        /// Where it was seen.
+        /// The port where the host was seen.
         port: OfPort,
     },
-    /// It was seen on another port than before.
+    /// The host was seen on another port than before.
     Moved {
-        /// Where it was.
+        /// The port where the host was seen before.
         from: OfPort,
-        /// Where it is.
+        /// The port where the host is seen now.
         to: OfPort,
     },
-    /// A user gave it a port for good.
+    /// A user added a static entry for the host.
     Given {
-        /// The port.
+        /// The port that the user named.
         port: OfPort,
     },
     /// The table does not know it any more.
     Forgotten {
-        /// Where it was.
+        /// The port where the host was seen last.
         port: OfPort,
         /// Why the table forgot it.
         why: Forgetting,
@@ -106,16 +107,16 @@ pub enum HostEvent {
 /// Why a host was forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgetting {
-    /// It was silent for too long.
+    /// The host was not seen for the ageing time.
     Expired,
     /// The table was full.
     Evicted,
-    /// A user removed it, or its port lost its link, its VLAN or its place in the bridge.
+    /// A user removed the entry, or its port lost its link, left the VLAN or left the bridge.
     Flushed,
 }
 
 impl Forgetting {
-    /// The word for it in lists.
+    /// The word for this reason in lists.
     pub fn name(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -125,7 +126,7 @@ impl Forgetting {
     }
 }
 
-/// Totals since the start.
+/// Counters since the start or the last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MacStats {
     /// Entries added by learning.
@@ -150,12 +151,12 @@ impl Owned {
         self.established.len() + self.strangers.len()
     }
 
-    /// Where an entry stands.
+    /// The list in which an entry of the port belongs: established hosts or strangers.
     fn rank_of(&mut self, entry: &MacEntry) -> &mut BTreeMap<u64, MacKey> {
         if entry.is_established() { &mut self.established } else { &mut self.strangers }
     }
 
-    /// The one to do without.
+    /// The entry to evict first.
     fn least(&self) -> Option<MacKey> {
         let has_many_strangers = self.strangers.len() * STRANGERS_SHARE > self.len();
         let [first, second] = match has_many_strangers || self.established.is_empty() {
@@ -166,47 +167,49 @@ impl Owned {
     }
 }
 
-/// Somebody goes through the entries that there were when that began.
+/// A walk over the entries that the table had when the walk began.
 #[derive(Debug)]
 pub(super) struct HostWalk {
-    /// The sequence number of the latest of them.
+    /// The sequence number of the newest entry that the walk shows.
     until: u64,
     ports: Vec<OfPort>,
     list: usize,
-    /// The sequence number of the last entry of the list that was shown.
+    /// The sequence number of the last entry that was shown of the present list.
     after: u64,
 }
 
-/// Entries that have changed since a walk began, as they were. Changed ones get higher sequence numbers, so that the
-/// walk does not meet them any more.
+/// The entries that have changed since a walk began, as they were before. A changed entry gets a
+/// higher sequence number, so that the walk does not meet it any more.
 #[derive(Debug)]
 struct WalkLog {
     until: u64,
     changed: Vec<(MacKey, MacEntry)>,
 }
 
-/// The hosts of one bridge, learned or given.
+/// The hosts of one bridge: learned entries, and static ones that users gave.
 #[derive(Debug)]
 pub struct MacTable {
     entries: HashMap<MacKey, MacEntry, ahash::RandomState>,
-    /// Learned entries of each port.
+    /// The learned entries of each port.
     owned: HashMap<OfPort, Owned, ahash::RandomState>,
-    /// Given entries, in the order in which they were given.
+    /// The static entries, in the order in which users gave them.
     given: BTreeMap<u64, MacKey>,
-    /// Ports by the number of entries they own, for eviction.
+    /// The ports, sorted by their number of learned entries, for eviction.
     owners: BTreeMap<(usize, OfPort), ()>,
     capacity: usize,
     ageing: Duration,
     sequence: u64,
     stats: MacStats,
-    /// Hosts that are new, gone or elsewhere since somebody asked.
+    /// The hosts that have come, gone or moved since the last call of
+    /// [`take_changed`](Self::take_changed).
     changed: Vec<HostChange>,
-    /// What those who go through all entries will have missed.
+    /// For each walk under way the entries that changed meanwhile.
     walks: Vec<WalkLog>,
 }
 
 impl MacTable {
-    /// An empty table. The seed keys its hash function.
+    /// Makes an empty table for `capacity` entries. `seed` keys its hash function, and must be
+    /// unknown to senders of frames.
     pub fn new(capacity: usize, ageing: Duration, seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed ^ 0x3ac, seed.rotate_left(7));
         Self {
@@ -223,22 +226,22 @@ impl MacTable {
         }
     }
 
-    /// An empty table with the default limits.
+    /// Makes an empty table with the default limits.
     pub(super) fn with_defaults(seed: u64) -> Self {
         Self::new(DEFAULT_CAPACITY, DEFAULT_AGEING, seed)
     }
 
-    /// Begins to count anew.
+    /// Sets the counters to zero.
     pub(super) fn reset_stats(&mut self) {
         self.stats = MacStats::default();
     }
 
-    /// Where the host is, if its entry has not aged out.
+    /// The entry of a host; `None` if the table does not know the host.
     pub fn lookup(&self, key: MacKey) -> Option<&MacEntry> {
         self.entries.get(&key)
     }
 
-    /// A host was seen on a port.
+    /// Notes that a host was seen on a port at `now`.
     pub fn learn(&mut self, key: MacKey, port: OfPort, now: Duration) -> Learned {
         let (result, since) = match self.entries.get(&key) {
             Some(entry) if entry.is_static => return Learned::Static,
@@ -268,14 +271,16 @@ impl MacTable {
         result
     }
 
-    /// Keeps an entry alive for traffic that was seen at `used`; a table that says otherwise keeps.
+    /// Notes that traffic of a host was seen at `used`, if the table has the host on this port.
+    /// Otherwise nothing changes.
     pub fn refresh(&mut self, key: MacKey, port: OfPort, used: Duration) {
         if self.entries.get(&key).is_some_and(|e| !e.is_static && e.port == port && e.used < used) {
             self.learn(key, port, used);
         }
     }
 
-    /// Adds an entry that neither ages nor moves. False if the table is full.
+    /// Adds a static entry, which neither ages nor moves. Returns `false` if the table is full of
+    /// static entries.
     pub fn add_static(&mut self, key: MacKey, port: OfPort, now: Duration) -> bool {
         self.unlink(key);
         if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity && !self.evict()
@@ -291,12 +296,12 @@ impl MacTable {
         true
     }
 
-    /// Removes an entry of either kind.
+    /// Removes the entry of a host, static or not, and returns it.
     pub fn remove(&mut self, key: MacKey) -> Option<MacEntry> {
         self.forget(key, Forgetting::Flushed)
     }
 
-    /// Removes an entry of either kind, for a reason.
+    /// As [`remove`](Self::remove), for another reason.
     pub(super) fn forget(&mut self, key: MacKey, why: Forgetting) -> Option<MacEntry> {
         self.unlink(key);
         let removed = self.entries.remove(&key)?;
@@ -320,7 +325,7 @@ impl MacTable {
             None => self.owned.keys().copied().collect(),
         };
         let walk = HostWalk { until: self.sequence, ports, list: 0, after: 0 };
-        // So that each walk has another limit, which is its name.
+        // Each walk gets a limit of its own, which identifies it.
         self.sequence += 1;
         self.walks.push(WalkLog { until: walk.until, changed: Vec::new() });
         walk
@@ -389,37 +394,37 @@ impl MacTable {
         std::mem::take(&mut self.changed)
     }
 
-    /// Number of entries.
+    /// Number of entries, static ones included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Number of entries that were given.
+    /// Number of static entries.
     pub fn given_len(&self) -> usize {
         self.given.len()
     }
 
-    /// There is none.
+    /// Whether the table has no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The limit.
+    /// The largest number of entries.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Until an unused entry goes.
+    /// The time after which an entry without traffic is removed.
     pub fn ageing(&self) -> Duration {
         self.ageing
     }
 
-    /// Totals.
+    /// The counters.
     pub fn stats(&self) -> MacStats {
         self.stats
     }
 
-    /// Makes room; false if only static entries are left.
+    /// Evicts one entry. Returns `false` if only static entries are left.
     fn evict(&mut self) -> bool {
         let Some((&(_, port), ())) = self.owners.last_key_value() else {
             return false;
@@ -460,23 +465,23 @@ impl MacTable {
 }
 
 impl MacEntry {
-    /// When traffic from it was last seen.
+    /// The time when traffic of the host was last seen.
     pub fn used(&self) -> Duration {
         self.used
     }
 
-    /// Whether it says of the same stay at a port as `before`, with later traffic perhaps.
+    /// Whether the host has stayed on the port of `before` since then.
     pub(super) fn is_stay_of(&self, before: &Self) -> bool {
         let stay = |entry: &Self| (entry.port, entry.is_static, entry.since);
         stay(self) == stay(before)
     }
 
-    /// Its place in lists: those that were given come first.
+    /// The entry's place in lists: static entries come first.
     pub(super) fn order(&self) -> u64 {
         if self.is_static { 0 } else { self.sequence }
     }
 
-    /// It was seen for some time.
+    /// Whether the host was seen on its port for [`ESTABLISHED_AFTER`] or longer.
     fn is_established(&self) -> bool {
         self.used.saturating_sub(self.since) >= ESTABLISHED_AFTER
     }

@@ -1,8 +1,10 @@
-//! Who hears of changes while they are made: for monitors, the log, and controllers that want to be told.
+//! The observer of a policy, which hears of changes while they are made. Monitors, the log and
+//! controllers are told through it.
 //!
-//! A policy tells one observer of everything, at the place that makes the change, in the order in which
-//! others see the changes. The observer is called under locks and by workers, so it must not wait, and must
-//! not ask or change the policy: it puts what it is told into a bounded queue, or counts it as lost.
+//! A policy tells one observer of everything, at the place that makes the change, in the order in
+//! which readers see the changes. The observer is called by workers and under locks. So it must not
+//! wait, and must not read or change the policy: it puts each change into a bounded queue, or
+//! counts the change as lost.
 
 use super::bridge::{BridgeId, PortRef};
 use super::effects::Effects;
@@ -11,17 +13,18 @@ use super::ports::PortInfo;
 use std::fmt;
 use std::sync::Arc;
 
-/// Hears of changes. See the [module](self).
+/// Hears of changes of a policy. See the [module](self).
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Somebody wants to know of rules, groups and hosts. Asked before any of that is gathered for the observer.
-    /// Bridges, ports, and rules whose time is over, are told in any case.
+    /// Whether the observer wants to hear of rules, groups and hosts at the moment. The policy asks
+    /// before it collects them. The observer is told of bridges, ports and expired rules in any
+    /// case.
     fn is_listening(&self) -> bool;
 
-    /// Takes what happened, without waiting.
+    /// Takes a change, without waiting.
     fn observe(&self, observed: Observed);
 }
 
-/// Something that happened.
+/// A change of the policy.
 #[derive(Clone, Debug)]
 pub enum Observed {
     /// There is a new bridge.
@@ -44,7 +47,7 @@ pub enum Observed {
     Hosts {
         /// The bridge that knows them.
         bridge: BridgeId,
-        /// In the order in which they changed.
+        /// The changes, in their order.
         changes: Vec<HostChange>,
     },
 }

@@ -16,40 +16,41 @@ use std::time::Duration;
 /// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`].
 #[derive(Debug)]
 pub struct Rule {
-    /// The bridge that has it.
+    /// The bridge that has the rule.
     pub bridge: BridgeId,
-    /// The table that it is in.
+    /// The rule's table.
     pub table: TableId,
-    /// Its name in the classifier of that table.
+    /// The rule's identity in the classifier of its table.
     pub id: RuleId,
-    /// Given by the user.
+    /// The number that the user gave the rule.
     pub cookie: Cookie,
-    /// Seconds without traffic after which it goes; 0 never.
+    /// Seconds without traffic after which the rule expires; 0 means never.
     pub idle_timeout: u16,
-    /// Seconds after which it goes; 0 never.
+    /// Seconds after which the rule expires; 0 means never.
     pub hard_timeout: u16,
-    /// How willingly it is evicted.
+    /// The rule's importance for eviction (OpenFlow 1.4 §6.5). Kept and shown; this switch evicts
+    /// no rules.
     pub importance: u16,
-    /// As given.
+    /// The flags of the request that added the rule.
     pub flags: FlowFlags,
-    /// What to do.
+    /// The rule's actions. Rules with equal actions may share the list.
     pub actions: Arc<[Action]>,
-    /// Names for humans; most rules have none.
+    /// The user's name and label for the rule. Most rules have none.
     pub names: Option<Box<RuleNames>>,
-    /// Counters and times.
+    /// The counters and times, which a modified rule shares with the rule before it.
     pub stats: Arc<RuleStats>,
 }
 
 /// Names that a user gave a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleNames {
-    /// Unique.
+    /// The rule's name, which is unique in its bridge.
     pub name: Option<Arc<str>>,
-    /// Shared by a class of rules.
+    /// A label, which several rules may have.
     pub label: Option<Arc<str>>,
 }
 
-/// What a rule counts. Times are on the switch's monotonic clock.
+/// Counters and times of a rule. Times are on the switch's monotonic clock.
 #[derive(Debug)]
 pub struct RuleStats {
     packets: AtomicU64,
@@ -60,7 +61,7 @@ pub struct RuleStats {
 }
 
 impl RuleStats {
-    /// Zero, created now.
+    /// Makes counters of zero for a rule that is added at `now`.
     pub fn new(now: Duration) -> Self {
         let now = now.as_millis() as u64;
         Self {
@@ -79,65 +80,65 @@ impl RuleStats {
         self.used_ms.fetch_max(used.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Packets and bytes.
+    /// The number of packets, and the number of their bytes.
     pub fn totals(&self) -> (u64, u64) {
         (self.packets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Back to zero.
+    /// Sets the counters to zero.
     pub fn reset(&self) {
         self.packets.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// When traffic was last seen, or the rule was added.
+    /// The time of the last packet; before the first packet, the time when the rule was added.
     pub fn used(&self) -> Duration {
         Duration::from_millis(self.used_ms.load(Ordering::Relaxed))
     }
 
-    /// When the rule was added.
+    /// The time when the rule was added.
     pub fn created(&self) -> Duration {
         Duration::from_millis(self.created_ms)
     }
 
-    /// When its actions or timeouts were last changed.
+    /// The time when the rule's actions or timeouts were last changed.
     pub fn modified(&self) -> Duration {
         Duration::from_millis(self.modified_ms.load(Ordering::Relaxed))
     }
 
-    /// Says that it was changed.
+    /// Notes that the rule was changed at `now`.
     pub fn touch(&self, now: Duration) {
         self.modified_ms.store(now.as_millis() as u64, Ordering::Relaxed);
     }
 }
 
 impl Rule {
-    /// Where it is in its bridge.
+    /// The rule's place in its bridge.
     pub fn place(&self) -> RuleRef {
         (self.table, self.id)
     }
 
-    /// The table that it is in.
+    /// The rule's bridge and table.
     pub fn table_ref(&self) -> TableRef {
         TableRef { bridge: self.bridge, table: self.table }
     }
 
-    /// The user's name for it.
+    /// The rule's name, if the user gave it one.
     pub fn name(&self) -> Option<&Arc<str>> {
         self.names.as_ref()?.name.as_ref()
     }
 
-    /// The user's class of it.
+    /// The rule's label, if the user gave it one.
     pub fn label(&self) -> Option<&Arc<str>> {
         self.names.as_ref()?.label.as_ref()
     }
 
-    /// Whether it goes by itself some time.
+    /// Whether the rule has a timeout.
     pub fn has_timeout(&self) -> bool {
         self.idle_timeout != 0 || self.hard_timeout != 0
     }
 
-    /// Whether its time is over: the reason if so.
+    /// The timeout that is over at `now`; `None` if none is.
     pub fn expired(&self, now: Duration) -> Option<Expiry> {
         let over = |since: Duration, seconds: u16| {
             seconds != 0 && now.saturating_sub(since) >= Duration::from_secs(u64::from(seconds))
@@ -151,8 +152,8 @@ impl Rule {
         }
     }
 
-    /// Whether one of its actions outputs to `port` by number. As in Open vSwitch, one that truncates
-    /// does not count.
+    /// Whether one of the rule's actions outputs to `port` by number. As in Open vSwitch, an output
+    /// that truncates does not count.
     pub fn outputs_to(&self, port: OfPort) -> bool {
         any_action(&self.actions, &mut |a| match a {
             Action::Output { port: p } | Action::Enqueue { port: p, .. } => *p == port,
@@ -161,12 +162,12 @@ impl Rule {
         })
     }
 
-    /// Whether one of its actions is the group.
+    /// Whether one of the rule's actions executes the group.
     pub fn uses_group(&self, group: GroupId) -> bool {
         any_action(&self.actions, &mut |a| matches!(a, Action::Group(g) if *g == group))
     }
 
-    /// The groups among its actions, each as often as it is there.
+    /// Calls `visit` for each group among the rule's actions, once for each action.
     pub(super) fn each_group(&self, mut visit: impl FnMut(GroupId)) {
         any_action(&self.actions, &mut |action| {
             if let Action::Group(id) = action {
@@ -177,22 +178,23 @@ impl Rule {
     }
 }
 
-/// Which packets a rule is about, in the terms of the datapath's keys. It may cover more of them.
+/// The packets that a rule matches, in the words of a datapath key. It may cover further packets,
+/// because datapath keys have no metadata and registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleMatch {
     /// The rule's table.
     pub table: TableRef,
-    /// Word, mask and masked value; the narrowest first.
+    /// Index, mask and masked value of each word; the words with most mask bits first.
     pub(super) words: Box<[(u8, u64, u64)]>,
 }
 
 impl RuleMatch {
-    /// Every packet that is looked up in a table.
+    /// Covers every packet that is looked up in a table.
     pub fn whole_table(table: TableRef) -> Self {
         Self { table, words: Box::default() }
     }
 
-    /// The packets of `matching`; `no_of` tells the datapath's number of a port.
+    /// Covers the packets of `matching`. `no_of` returns the datapath's number of a port.
     pub fn new(
         table: TableRef,
         matching: &Match,
@@ -217,11 +219,11 @@ impl RuleMatch {
     }
 }
 
-// Words are numbered by one byte.
+// The index of a word has to fit one byte.
 const _: () = assert!(FLOW_WORDS <= 256);
 
-/// Whether a packet may agree with `words` that agrees with a value in the bits of a mask: `bits`
-/// gives both for each word.
+/// Whether some packets agree both with `words` and with a value in the bits of a mask. `bits`
+/// returns value and mask of a word.
 #[inline]
 pub(super) fn may_cover(words: &[(u8, u64, u64)], bits: &impl Fn(usize) -> (u64, u64)) -> bool {
     words.iter().all(|&(word, mask, value)| {
@@ -230,11 +232,11 @@ pub(super) fn may_cover(words: &[(u8, u64, u64)], bits: &impl Fn(usize) -> (u64,
     })
 }
 
-/// Why a rule went by itself.
+/// The timeout that has removed a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// No traffic for `idle_timeout` seconds.
+    /// The rule saw no traffic for `idle_timeout` seconds.
     Idle,
-    /// Older than `hard_timeout` seconds.
+    /// The rule was added more than `hard_timeout` seconds ago.
     Hard,
 }

@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rules of a table at most.
+/// Number of rules of a table, at most.
 pub const MAX_RULES: usize = 1_000_000;
 
 /// A change was refused. Nothing of it is visible.
@@ -38,7 +38,7 @@ pub enum FlowModError {
     Overlap {
         /// The table that both rules are in.
         table: TableId,
-        /// Of both rules.
+        /// The priority of both rules.
         priority: u16,
     },
     /// OFPBAC_BAD_OUT_GROUP
@@ -55,7 +55,7 @@ pub enum FlowModError {
     InvalidGroup {
         /// The number of the group that was asked for.
         group: u32,
-        /// What is wrong.
+        /// What is wrong with the group.
         problem: &'static str,
     },
     /// OFPGMFC_UNKNOWN_BUCKET
@@ -82,38 +82,39 @@ pub enum FlowModError {
     NameInUse(Arc<str>),
 }
 
-/// One table.
+/// One flow table.
 #[derive(Debug)]
 struct Table {
     classifier: Classifier<Arc<Rule>>,
-    /// Rules with a timeout, until they are freed.
+    /// Number of rules with a timeout, removed rules included until they are freed.
     timed: usize,
 }
 
-/// Rules and groups of a bridge.
+/// The rules and groups of a bridge.
 #[derive(Debug)]
 pub struct Tables {
     bridge: BridgeId,
-    /// As far as they have been used.
+    /// The index is the table's number; `None` for a table that never had a rule.
     tables: Vec<Option<Box<Table>>>,
     pub(super) groups: Groups,
-    /// Rules that have a name, by it; several while a change is prepared.
+    /// The rules that have a name, by their name. While a change is prepared there may be several
+    /// of one name.
     names: HashMap<Arc<str>, Vec<(TableId, RuleId)>>,
     pub(super) seed: u64,
     recent_actions: RecentActions,
 }
 
-/// A rule, wherever it is.
+/// The place of a rule: its table, and its identity in the table's classifier.
 pub type RuleRef = (TableId, RuleId);
 
-/// Which tables are looked at.
+/// The tables that a walk looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All tables of the bridge.
     All,
-    /// One.
+    /// This table.
     One(TableId),
-    /// Those that have rules with timeouts.
+    /// The tables that have rules with timeouts.
     Timed,
 }
 
@@ -131,14 +132,15 @@ pub struct TableCursor {
     at: u32,
 }
 
-/// What a prepared change did, to take it back or to tell about it.
+/// The steps of a prepared change, to take it back or to tell of it.
 #[derive(Debug, Default)]
 pub struct Change {
     pub(super) version: Version,
     pub(super) steps: Vec<Step>,
 }
 
-/// What nobody sees any more. Dropped without the lock, as there may be much of it.
+/// Rules and groups that no reader can see any more. The caller drops them without the lock,
+/// because dropping many takes long.
 #[derive(Debug, Default)]
 pub struct Freed {
     rules: Vec<Arc<Rule>>,
@@ -146,17 +148,17 @@ pub struct Freed {
 }
 
 impl Freed {
-    /// Nothing yet, with room for so many rules.
+    /// Makes an empty list with room for `rules` rules and as many groups.
     pub fn with_capacity(rules: usize) -> Self {
         Self { rules: Vec::with_capacity(rules), groups: Vec::new() }
     }
 
-    /// How many rules and groups it is.
+    /// Number of rules and groups in the list.
     pub fn len(&self) -> usize {
         self.rules.len() + self.groups.len()
     }
 
-    /// There was nothing to free.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -181,22 +183,22 @@ impl Change {
         Self { version, steps: Vec::new() }
     }
 
-    /// The version it will be published as.
+    /// The version under which the change will be published.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Makes room to note so many steps more.
+    /// Allocates room for `steps` further steps.
     pub fn reserve(&mut self, steps: usize) {
         self.steps.reserve(steps);
     }
 
-    /// It does nothing.
+    /// Whether the change has no steps.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Rules that it adds or removes.
+    /// The rules that the change adds or removes.
     pub fn rules(&self) -> impl Iterator<Item = RuleRef> + '_ {
         self.steps.iter().filter_map(|step| match step {
             Step::Inserted(rule) | Step::Removed(rule, _) => Some(*rule),
@@ -204,7 +206,7 @@ impl Change {
         })
     }
 
-    /// Groups that it adds or removes.
+    /// The groups that the change adds or removes.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.steps.iter().filter_map(|step| match step {
             Step::GroupAdded(id) | Step::GroupRemoved(id) => Some(*id),
@@ -212,23 +214,23 @@ impl Change {
         })
     }
 
-    /// What it did, in order.
+    /// The steps, in order.
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps
     }
 }
 
-/// What was found for a request before it is prepared.
+/// What a look through the rules has found for a request, before the request is prepared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found<'a> {
-    /// The rules that it names.
+    /// The rules that the request names.
     pub selected: &'a [RuleRef],
-    /// It asks for no overlap, and there would be one.
+    /// Whether the request asks for a check of overlaps (`check_overlap`) and one was found.
     pub overlaps: bool,
 }
 
 impl Tables {
-    /// Empty tables of a bridge. The seed keys their hash functions.
+    /// Makes the empty tables of a bridge. `seed` keys their hash functions.
     pub fn new(bridge: BridgeId, seed: u64) -> Self {
         Self {
             bridge,
@@ -280,12 +282,12 @@ impl Tables {
         table.map_or(0, |t| t.classifier.better_overlapping(id, version, limit, visit))
     }
 
-    /// Rules in a table.
+    /// Number of rules in a table.
     pub fn len(&self, table: TableId) -> usize {
         self.table(table).map_or(0, |t| t.classifier.len())
     }
 
-    /// No table has a rule.
+    /// Whether no table has a rule.
     pub fn is_empty(&self) -> bool {
         self.tables.iter().flatten().all(|t| t.classifier.is_empty())
     }
@@ -329,8 +331,9 @@ impl Tables {
         self.groups.get(id, version)
     }
 
-    /// Some more rules, from a cursor on, which moves behind them; `None` at the end. Rules that are
-    /// removed and freed between two calls are missed, and others that come may be seen.
+    /// The next few rules from a cursor on, which moves behind them; `None` at the end. Rules that
+    /// are removed and freed between two calls are missed, and rules that are added between two
+    /// calls may be seen.
     pub fn slice(
         &self,
         scope: Scope,
@@ -579,8 +582,8 @@ impl Tables {
         missing.map_or(Ok(()), |id| Err(FlowModError::UnknownGroup(id)))
     }
 
-    /// Takes a prepared change back, the latest steps first and so many at most: nothing of it is or
-    /// will be visible.
+    /// Takes back at most `steps` steps of a prepared change, the latest first. The change was not
+    /// published and never will be.
     pub fn roll_back(&mut self, change: &mut Change, steps: usize) {
         let version = change.version;
         let left = change.steps.len().saturating_sub(steps);
@@ -594,8 +597,8 @@ impl Tables {
         }
     }
 
-    /// Frees rules and groups that no lookup at `oldest` or later sees, into `freed`, which takes
-    /// `budget` of either.
+    /// Moves rules and groups into `freed` that no lookup at the version `oldest` or later sees, at
+    /// most `budget` rules and `budget` groups.
     pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut Freed) {
         let before = freed.rules.len();
         for table in self.tables.iter_mut().flatten() {
@@ -603,7 +606,7 @@ impl Tables {
             if left == 0 {
                 break;
             }
-            // What it does not free it may move.
+            // The budget that freeing has left goes to moving rules.
             let is_moving = table.classifier.is_moving();
             table.classifier.purge(oldest, left, &mut freed.rules);
             if is_moving {
@@ -634,7 +637,7 @@ impl Tables {
         self.groups.purge(oldest, budget.saturating_sub(freed.groups.len()), &mut freed.groups);
     }
 
-    /// There is something to free, to move or to plan.
+    /// Whether there are rules to free or to move, or a table to plan.
     pub fn is_untidy(&self) -> bool {
         self.removed_len() > 0
             || self.is_moving()
@@ -642,18 +645,18 @@ impl Tables {
             || self.tables.iter().flatten().any(|table| table.classifier.needs_plan(true))
     }
 
-    /// There is memory that rules have left.
+    /// Whether rules have left memory behind.
     pub fn has_retired(&self) -> bool {
         self.tables.iter().flatten().any(|table| !table.classifier.retired().is_empty())
     }
 
-    /// That memory, to be dropped without the lock.
+    /// The memory that rules have left behind, for the caller to drop without the lock.
     pub fn take_retired(&mut self) -> Vec<Retired> {
         self.tables.iter_mut().flatten().map(|table| table.classifier.take_retired()).collect()
     }
 
-    /// Begins a survey of a table that has changed much, to plan it anew; with time to spare, of one that has
-    /// changed at all.
+    /// Begins a survey of a table that needs another plan. `is_idle` says that there is time to
+    /// spare: then a table that has changed at all is surveyed, too.
     pub fn survey(&self, is_idle: bool) -> Option<(TableId, Survey)> {
         self.tables.iter().enumerate().find_map(|(n, table)| {
             let survey = table.as_ref()?.classifier.survey(is_idle)?;
@@ -661,7 +664,7 @@ impl Tables {
         })
     }
 
-    /// Begins a survey for `count` additions like those of a sample.
+    /// Announces `count` additions like those of a sample, and begins the survey for their plan.
     pub fn expect(&mut self, table: TableId, sample: Sample, count: usize) -> Option<Survey> {
         self.table_mut(table).classifier.expect(sample, count)
     }
@@ -676,13 +679,13 @@ impl Tables {
         self.table(table).is_some_and(|table| table.classifier.look_at_rules(survey, budget))
     }
 
-    /// What was expected has come, or will not.
+    /// Ends the announcement: no further announced rule will be added.
     pub fn expect_no_more(&mut self, table: TableId) {
         self.table_mut(table).classifier.expect_no_more();
     }
 
-    /// Takes over a plan for some masks more. Returns whether there are more; then rules move, a few with each
-    /// change of the table.
+    /// Adopts a plan for `budget` further masks. Returns whether masks are left. Afterwards rules
+    /// move, a few with each change of the table.
     pub fn adopt(&mut self, table: TableId, plan: &mut Plan, budget: usize) -> bool {
         self.table_mut(table).classifier.adopt(plan, budget)
     }
@@ -692,7 +695,7 @@ impl Tables {
         self.tables.iter().flatten().any(|t| t.classifier.is_moving())
     }
 
-    /// Removed rules and groups that wait to be freed.
+    /// Number of removed rules and groups that wait to be freed.
     pub fn removed_len(&self) -> usize {
         let rules: usize = self.tables.iter().flatten().map(|t| t.classifier.removed_len()).sum();
         rules + self.groups.removed_len()
