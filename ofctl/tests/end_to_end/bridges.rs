@@ -228,9 +228,9 @@ fn an_explanation_goes_on_in_the_second_bridge() {
         [
             "Table 0: the rule \"arp, priority 32768\" matches.",
             "  output:4: send it to port 4",
-            "    It comes in at bridge br1:",
+            "    The packet comes in at bridge br1:",
             "        Table 0: the rule \"arp, priority 5\" matches.",
-            "          It has no actions: it drops what it matches.",
+            "          The rule has no actions, so it drops the packet.",
             "          not \"arp,arp_op=2, priority 7\", which lost on arp_op: the packet has arp_op=1, the rule wants arp_op=2",
             "  output:2: send it to port 2",
         ]
