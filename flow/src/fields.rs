@@ -572,11 +572,6 @@ impl FieldId {
         Self::all().find(|f| f.def().name == name || f.def().alias == Some(name))
     }
 
-    /// The field with this wire name, such as `NXM_OF_IN_PORT`; `None` if there is none.
-    pub fn from_wire_name(name: &str) -> Option<Self> {
-        Self::all().find(|f| f.def().wire.iter().any(|w| w.name == name))
-    }
-
     /// The wire name that messages of `version` use: the newest one of that version or an earlier one, else the
     /// oldest. `None` for fields that only matches can name.
     pub fn wire_name(self, version: OfVersion) -> Option<&'static WireName> {
