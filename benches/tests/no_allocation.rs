@@ -5,6 +5,7 @@ use benches::rules::{add, matching, output, pipeline_with, pop_label};
 use benches::workload::{Family, Order, Workload};
 use flow::Match;
 use flow::key::KeyOfPort;
+use flow::text::{ParseContext, parse_actions};
 use flow::types::OfPort;
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::BridgeId;
@@ -46,6 +47,25 @@ fn check(family: Family, flows: u32) {
     round(&mut switch);
     assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);
     assert_eq!(switch.datapath.stats().retranslations.get(), 0);
+}
+
+/// Frames that go to one port as they came and to another one with a new address: each costs a copy.
+#[test]
+fn a_hit_that_copies_allocates_nothing() {
+    let actions =
+        parse_actions("output:2,mod_dl_src:02:00:00:00:00:99,output:3", &ParseContext::default());
+    let rules = [add(0, 1, Match::any(), actions.expect("three actions"))];
+    let policy = Arc::new(pipeline_with(3, &rules));
+    let mut switch =
+        NullSwitch::new(Datapath::new(policy, CacheConfig::default(), 1, 42), Family::V4);
+    let mut workload = Workload::numbered(1, Order::Rotation);
+    let mut round = |switch: &mut NullSwitch| {
+        for _ in 0..4 {
+            switch.poll(&mut workload);
+        }
+    };
+    round(&mut switch);
+    assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);
 }
 
 #[test]

@@ -130,7 +130,16 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes the copies out, so that their buffers can be used again.
+    /// Gives the batch room for copies, an empty vector that the copies of another batch were in, so that the first
+    /// copies need no allocation. Nothing is done if the batch has copies already.
+    pub fn give_room(&mut self, room: Vec<Frame<'a>>) {
+        if self.copies.is_empty() {
+            self.copies = room;
+            self.copies.clear();
+        }
+    }
+
+    /// Takes the copies out, so that their buffers, and the vector, can be used again.
     pub fn take_copies(&mut self) -> Vec<Frame<'a>> {
         std::mem::take(&mut self.copies)
     }

@@ -1,7 +1,7 @@
 //! The frames of a batch that wait to be sent, by egress port.
 
 use flow::types::PortNo;
-use packet::{Batch, FrameId};
+use packet::{Batch, Frame, FrameId};
 
 /// The queues of one batch: which frame goes to which port, and for each copy the received frame
 /// that it was made of.
@@ -11,7 +11,10 @@ pub struct Egress {
     touched: Vec<PortNo>,
     /// The received frame of each copy, in the order in which the copies were made.
     origins: Vec<u16>,
+    /// Buffers of copies that are done, to be used again.
     spare: Vec<Vec<u8>>,
+    /// Empty, with the allocation that the copies of earlier batches were in.
+    room: Vec<Frame<'static>>,
 }
 
 /// Number of buffers that are kept for the copies of later batches.
@@ -63,6 +66,9 @@ impl Egress {
     /// Copies `frame` so that it can be edited without changing what is queued already. `origin` is
     /// the index of the received frame it stands for. `None` when the batch has too many copies.
     pub fn copy(&mut self, batch: &mut Batch<'_>, frame: FrameId, origin: u16) -> Option<FrameId> {
+        if self.origins.is_empty() {
+            batch.give_room(std::mem::take(&mut self.room));
+        }
         let buf = self.spare.pop().unwrap_or_default();
         let copy = batch.frame(frame).copy_in(buf);
         let id = batch.add_copy(copy)?;
@@ -95,13 +101,17 @@ impl Egress {
         }
         if !self.origins.is_empty() {
             self.origins.clear();
-            for copy in batch.take_copies() {
+            let mut copies = batch.take_copies();
+            for copy in copies.drain(..) {
                 if self.spare.len() < SPARE_BUFFERS
                     && let Some(buf) = copy.into_buffer()
                 {
                     self.spare.push(buf);
                 }
             }
+            // Another batch lives another time, and std collects in place: the allocation stays. If it did not, the
+            // next batch would only pay for one of its own.
+            self.room = copies.into_iter().filter_map(|_| None).collect();
         }
     }
 }
