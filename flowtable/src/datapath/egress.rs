@@ -111,7 +111,7 @@ impl Egress {
             }
             // Another batch lives another time, and std collects in place: the allocation stays. If it did not, the
             // next batch would only pay for one of its own.
-            self.room = copies.into_iter().filter_map(|_| None).collect();
+            self.room = copies.into_iter().map_while(|_| None).collect();
         }
     }
 }
