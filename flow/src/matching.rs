@@ -2,6 +2,7 @@
 
 use super::fields::FieldId;
 use super::key::{PipelineKey, PipelineMask};
+use super::prerequisite::Prerequisite;
 
 /// A condition on packets: a packet matches if its key has, in the bits of the mask, the values of this key.
 ///
@@ -44,6 +45,11 @@ impl Match {
     /// The bits that the match looks at.
     pub fn mask(&self) -> &PipelineMask {
         &self.mask
+    }
+
+    /// Whether every packet that the match selects has the fields behind a prerequisite.
+    pub fn implies(&self, prerequisite: Prerequisite) -> bool {
+        prerequisite.implied_by(&self.key, &self.mask)
     }
 
     /// Whether the match selects `packet`.

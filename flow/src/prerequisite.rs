@@ -4,11 +4,10 @@
 //!
 //! - [`Prerequisite::met`]: does this packet have the field?
 //! - [`Prerequisite::mark`]: which bits of the packet did the answer depend on?
-//! - [`Prerequisite::implied_by`]: does every packet of this match have the field?
+//! - [`Prerequisite::implied_by`]: does every packet of a match have the field?
 //! - [`Prerequisite::keywords`]: which words must a user add to the match, so that every packet has the field?
 
 use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI, frag};
-use super::matching::Match;
 use packet::wire::{eth_type, ip_proto};
 
 /// ICMPv6 types of the neighbour discovery messages that fields of the key describe (RFC 4861 §4.3, §4.4).
@@ -98,13 +97,8 @@ impl Prerequisite {
         }
     }
 
-    /// Whether every packet of the match has the field.
-    pub fn implied_by(self, matching: &Match) -> bool {
-        self.implied(matching.key(), matching.mask())
-    }
-
     /// Whether every packet that agrees with `key` in the bits of `mask` has the field.
-    pub fn implied(self, key: &PipelineKey, mask: &PipelineMask) -> bool {
+    pub fn implied_by(self, key: &PipelineKey, mask: &PipelineMask) -> bool {
         let (key, mask) = (&key.headers, &mask.bits.headers);
         let exact = match self.depth() {
             Depth::Nothing => true,
@@ -230,9 +224,9 @@ mod tests {
         let key = packet(0x0800, 6);
         let mut mask = PipelineMask::default();
         mask.bits.headers.dl_type = u16::MAX.into();
-        assert!(Prerequisite::Ipv4.implied_by(&Match::new(&key, &mask)));
-        assert!(!Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
+        assert!(Prerequisite::Ipv4.implied_by(&key, &mask));
+        assert!(!Prerequisite::Tcp.implied_by(&key, &mask));
         mask.bits.headers.nw_proto = u8::MAX;
-        assert!(Prerequisite::Tcp.implied_by(&Match::new(&key, &mask)));
+        assert!(Prerequisite::Tcp.implied_by(&key, &mask));
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn compare(a: &FlowMod, b: &FlowMod, criteria: &[Criterion]) -> Order
 
 fn value(rule: &FlowMod, field: FieldId) -> Option<u128> {
     let m = &rule.matching;
-    let has_field = field.get_mask(m.mask()) != 0 && field.def().prerequisite.implied_by(m);
+    let has_field = field.get_mask(m.mask()) != 0 && m.implies(field.def().prerequisite);
     has_field.then(|| field.read(m.key()))
 }
 

@@ -35,6 +35,7 @@ mod port;
 mod print;
 mod protocol;
 mod request;
+mod rule_reader;
 mod sketch;
 mod subfield;
 #[cfg(test)]
@@ -55,7 +56,7 @@ pub use print::{
     write_group_stats, write_match,
 };
 pub use protocol::Protocols;
-pub use value::TCP_FLAGS;
+pub use words::TCP_FLAGS;
 
 use crate::action::Action;
 use crate::flow_mod::Command;

@@ -222,7 +222,7 @@ impl<'a> MatchBuilder<'a> {
     }
 
     fn is_ipv6(&self) -> bool {
-        Prerequisite::Ipv6.implied_by(&self.matching)
+        self.matching.implies(Prerequisite::Ipv6)
     }
 
     fn put_ipv6_addresses(&mut self) {
@@ -233,7 +233,7 @@ impl<'a> MatchBuilder<'a> {
 
     fn check_headers(&self) -> Result<(), TextError> {
         for seen in &self.seen {
-            if needed(seen).iter().any(|p| p.implied_by(&self.matching)) {
+            if needed(seen).iter().any(|p| self.matching.implies(*p)) {
                 continue;
             }
             let (_, bits) = self.get(seen.field);

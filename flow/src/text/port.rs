@@ -3,6 +3,7 @@
 use super::error::Fault;
 use super::words::closest;
 use crate::types::OfPort;
+use std::fmt::Write;
 
 /// The names of a bridge's ports.
 pub trait PortNames {
@@ -126,7 +127,7 @@ pub(super) fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
             out.push('"');
         }
     } else {
-        super::print::decimal(out, port.0.into());
+        let _ = write!(out, "{}", port.0);
     }
 }
 

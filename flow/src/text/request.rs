@@ -8,8 +8,8 @@ use super::error::{Fault, TextError};
 use super::order::{self, Nesting};
 use super::pairs::{Delimiter, Pair, Pairs};
 use super::parse_action::ActionParser;
-use super::parse_flow::{Reader, has_actions};
 use super::protocol::Protocols;
+use super::rule_reader::{RuleReader, has_actions};
 use super::{DEFAULT_PRIORITY, ParseContext, PrintOptions, consistency, dialect};
 use crate::action::{Action, Nested, SetFieldForm};
 use crate::fields::FieldId;
@@ -60,7 +60,7 @@ impl<'a> WrittenRule<'a> {
         context: &ParseContext<'_>,
     ) -> Result<(), TextError> {
         let text = self.text;
-        let mut reader = Reader::new(text, context, &mut self.flow_mod);
+        let mut reader = RuleReader::new(text, context, &mut self.flow_mod);
         let mut actions_text = None;
         let takes_actions = has_actions(context.command);
         let mut matching = rule;

@@ -82,7 +82,7 @@ fn matching() -> impl Strategy<Value = Match> {
             let is_vlan = def.name.contains("vlan");
             let is_port =
                 matches!(field, FieldId::InPort | FieldId::InPortOxm | FieldId::ActsetOutput);
-            let is_met = def.prerequisite.implied(&key, &mask);
+            let is_met = def.prerequisite.implied_by(&key, &mask);
             if depends || is_icmp || is_vlan || !is_met {
                 continue;
             }

@@ -7,7 +7,7 @@
 
 use super::error::Fault;
 use super::port::{self, PortNames};
-use super::{number, print};
+use super::{number, print, words};
 use crate::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::key::frag;
 
@@ -17,11 +17,6 @@ pub(super) struct Masked {
     pub(super) value: u128,
     pub(super) mask: u128,
 }
-
-/// The names of the TCP flags; the flag at index `n` is bit `n` of `tcp_flags`. Flags without a name have their
-/// value in brackets, as in Open vSwitch.
-pub const TCP_FLAGS: [&str; 12] =
-    ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
 /// Parses `VALUE[/MASK]` of a field, or `*`, which stands for any value.
 pub(super) fn parse(
@@ -278,7 +273,7 @@ impl Reader<'_> {
 }
 
 fn flag(name: &str) -> Result<u128, Fault> {
-    match TCP_FLAGS.iter().position(|&f| f == name) {
+    match words::TCP_FLAGS.iter().position(|&f| f == name) {
         Some(bit) => Ok(1 << bit),
         None => Err(Fault::new(format!("{name:?} is not a TCP flag"))
             .hint("the flags are fin syn rst psh ack urg ece cwr ns; write +syn-ack or syn|ack")),

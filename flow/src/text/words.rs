@@ -7,6 +7,11 @@ use packet::wire::{eth_type, ip_proto};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// The names of the TCP flags; the flag at index `n` is bit `n` of `tcp_flags`. Flags without a name have their
+/// value in brackets, as in Open vSwitch.
+pub const TCP_FLAGS: [&str; 12] =
+    ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
+
 /// The meaning of a word in a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {

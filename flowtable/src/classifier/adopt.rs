@@ -8,20 +8,8 @@ use super::Classifier;
 use super::arrange::{Progress, is_part};
 use super::lanes::Layout;
 use super::masks::Home;
-use super::plan::{Plan, PlannedSubtable};
+use super::plan::{Adoption, Plan, PlannedSubtable};
 use super::subtable::Subtable;
-
-/// How far a plan has been adopted.
-#[derive(Debug, Default)]
-pub(super) struct Adoption {
-    /// The number of this adoption; `None` before it has begun.
-    number: Option<u64>,
-    /// Index of the planned subtable whose masks get their homes now.
-    at: usize,
-    subtable: Option<u16>,
-    /// Number of masks of this planned subtable that have got their home.
-    masks: usize,
-}
 
 impl<T> Classifier<T> {
     /// Adopts a plan for `budget` further masks, and returns whether masks are left. When every

@@ -25,6 +25,9 @@ pub(super) const MAX_WIDTH: usize = (HEADER + HALVES).div_ceil(LANES);
 #[repr(align(32))]
 pub(super) struct Line(pub(super) [u32; LANES]);
 
+/// Secret random multipliers of the hash functions: one for each 32-bit half of a key.
+pub(super) type HashKeys = [u64; HALVES];
+
 /// A set of halves of a key, by index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HalfSet(BitSet<{ blocks(HALVES) }>);

@@ -96,12 +96,12 @@ pub use survey::Survey;
 
 use arrange::Progress;
 use flow::{Match, PipelineKey, PipelineMask};
-use lanes::HALVES;
+use lanes::{HALVES, HashKeys};
 use masks::Masks;
 use rows::Rows;
 use rule::Rules;
 use search::Search;
-use subtable::{HashKeys, Subtable};
+use subtable::Subtable;
 
 /// The rules of one flow table. `T` is the value that the owner keeps with each rule. See the
 /// [module](self).

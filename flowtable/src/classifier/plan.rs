@@ -19,10 +19,10 @@
 //! that all masks of the class share. Masks that share no bits with others go into the subtable
 //! that fits them.
 
-use super::adopt::Adoption;
 use super::lanes::HalfSet;
+use super::masks::KnownMask;
 use super::presence::{self, Cells};
-use super::survey::Census;
+use arrayvec::ArrayVec;
 use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
 use std::collections::{BTreeMap, HashMap};
@@ -59,6 +59,18 @@ const PROBE: f64 = 60.0;
 /// Cost of comparing one row, in nanoseconds.
 const ROW: f64 = 3.0;
 
+/// A mask with its number of rules and some of their keys. Announced rules count.
+#[derive(Debug)]
+pub(super) struct Census {
+    pub(super) number: u32,
+    pub(super) mask: PipelineMask,
+    pub(super) rules: u32,
+    /// Keys of some rules with this mask.
+    pub(super) sample: Vec<PipelineKey>,
+    /// Slots of some rules with this mask, at the time when the mask was counted.
+    pub(super) slots: ArrayVec<u32, { KnownMask::SAMPLE }>,
+}
+
 /// The subtables that a table should have, and the masks that belong into each.
 #[derive(Debug)]
 pub struct Plan {
@@ -84,6 +96,18 @@ pub(super) struct PlannedSubtable {
     /// Cells of the presence filter for `rules` buckets. The planner allocates them, because it
     /// works without a lock.
     pub(super) cells: Cells,
+}
+
+/// How far a plan has been adopted.
+#[derive(Debug, Default)]
+pub(super) struct Adoption {
+    /// The number of this adoption; `None` before it has begun.
+    pub(super) number: Option<u64>,
+    /// Index of the planned subtable whose masks get their homes now.
+    pub(super) at: usize,
+    pub(super) subtable: Option<u16>,
+    /// Number of masks of this planned subtable that have got their home.
+    pub(super) masks: usize,
 }
 
 /// Plans the subtables for all masks of a table.

@@ -6,8 +6,7 @@
 //! Bloom filter answers whether a value is absent. When it errs, it takes an absent value for a
 //! present one. This adds bits to a mask, which is never wrong.
 
-use super::lanes::{LANES, Layout, Line};
-use super::subtable::HashKeys;
+use super::lanes::{HashKeys, LANES, Layout, Line};
 use flow::PipelineMask;
 
 /// Number of counters for each expected bucket.

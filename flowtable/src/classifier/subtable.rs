@@ -7,16 +7,13 @@
 //! that can match the key.
 
 use super::buckets::{Buckets, spread};
-use super::lanes::{HALVES, LANES, Layout, Line, MAX_WIDTH, agree};
+use super::lanes::{HashKeys, LANES, Layout, Line, MAX_WIDTH, agree};
 use super::presence::{self, Cells, Presence};
 use super::rows::{Block, Header, Rows};
 use super::rule::{Rank, grow};
 use arrayvec::ArrayVec;
 use flow::{Match, PipelineKey, PipelineMask};
 use hashbrown::HashTable;
-
-/// Secret random multipliers of the hash functions: one for each 32-bit half of a key.
-pub(super) type HashKeys = [u64; HALVES];
 
 /// A hash table with the rules of some masks. See the [module](self).
 #[derive(Debug)]

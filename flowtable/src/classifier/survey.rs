@@ -6,23 +6,9 @@
 //! the plan is less good, but answers stay right.
 
 use super::Classifier;
-use super::masks::KnownMask;
-use super::plan::{MASKS, Plan, RARE, SAMPLE, plan};
-use arrayvec::ArrayVec;
-use flow::{PipelineKey, PipelineMask};
+use super::plan::{Census, MASKS, Plan, RARE, SAMPLE, plan};
+use flow::PipelineKey;
 use std::cmp::Reverse;
-
-/// A mask with its number of rules and some of their keys. Announced rules count.
-#[derive(Debug)]
-pub(super) struct Census {
-    pub(super) number: u32,
-    pub(super) mask: PipelineMask,
-    pub(super) rules: u32,
-    /// Keys of some rules with this mask.
-    pub(super) sample: Vec<PipelineKey>,
-    /// Slots of some rules with this mask, at the time when the mask was counted.
-    slots: ArrayVec<u32, { KnownMask::SAMPLE }>,
-}
 
 /// Keys of some announced rules of one mask.
 #[derive(Debug)]

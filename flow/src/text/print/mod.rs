@@ -14,7 +14,7 @@ pub use group::{write_group, write_group_stats};
 pub use matching::write_match;
 
 use super::port::{self, NoPortNames, PortNames};
-use super::value::TCP_FLAGS;
+use super::words::TCP_FLAGS;
 use crate::action::Subfield;
 use crate::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::key::frag;
@@ -51,7 +51,7 @@ macro_rules! put {
 pub(super) use put;
 
 /// Appends a decimal number.
-pub(super) fn decimal(out: &mut String, value: u128) {
+fn decimal(out: &mut String, value: u128) {
     put!(out, "{value}");
 }
 
