@@ -2,12 +2,20 @@
 
 use super::edit;
 use super::egress::Egress;
-use super::rounds::Recirculation;
 use flow::verdict::{DpAction, DropReason};
 use packet::{Batch, Frame, FrameId, GsoType};
 
 /// Number of actions that one frame may take, those on its copies and in branches included.
 const MAX_STEPS: u32 = 16_384;
+
+/// A frame to recirculate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recirculation {
+    /// The received frame or a copy of it.
+    pub frame: FrameId,
+    /// The id of the state with which the next pass goes on.
+    pub recirc_id: u32,
+}
 
 /// The arguments that every action works with.
 pub struct Env<'e, 'a> {

@@ -44,11 +44,10 @@ mod tests;
 pub use cached_flow::CachedFlow;
 pub use counters::{Counter, PortCounters};
 pub use egress::Egress;
-pub use execute::{Env, Executed, execute};
+pub use execute::{Env, Executed, Recirculation, execute};
 pub use inject::Ingress;
 pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
-pub use rounds::Recirculation;
 
 use crate::overload::{Frames, Storm, UpcallLimit};
 use crate::policy::Policy;

@@ -10,7 +10,7 @@
 //! A received frame has one outcome. It is known when no frame waits that stands for the received
 //! frame.
 
-use super::execute::Executed;
+use super::execute::{Executed, Recirculation};
 use arrayvec::ArrayVec;
 use flow::verdict::DropReason;
 use packet::{FrameId, MAX_BATCH};
@@ -20,15 +20,6 @@ pub(crate) const MAX_RECIRCULATIONS: u8 = 8;
 /// Number of look-ups after recirculation for one received frame. Each pass may recirculate several
 /// copies.
 pub(super) const MAX_LOOKUPS: u8 = 64;
-
-/// A frame to recirculate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recirculation {
-    /// The received frame or a copy of it.
-    pub frame: FrameId,
-    /// The id of the state with which the next pass goes on.
-    pub recirc_id: u32,
-}
 
 /// A frame of a pass.
 #[derive(Clone, Copy, Debug)]

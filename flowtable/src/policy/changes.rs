@@ -16,7 +16,7 @@
 //! looks at anything else. So a worker may find a flow stale without need, but never takes a stale
 //! flow for right.
 
-use super::bridge::{BridgeId, PortRef};
+use super::bridge_id::{BridgeId, PortRef};
 use super::mac_table::HostRef;
 use super::publication::Generations;
 use super::rule::{RuleMatch, may_cover};
@@ -333,7 +333,7 @@ impl RecentRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::bridge::TableRef;
+    use crate::policy::bridge_id::TableRef;
 
     /// A change of one rule of table 0 that matches one word.
     fn rule(value: u64) -> RuleMatch {

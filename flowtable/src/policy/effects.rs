@@ -7,53 +7,16 @@
 //! Told is the difference between the version before and the version after. A rule that one request of a
 //! transaction adds and a later one deletes was never there.
 
-use super::bridge::BridgeId;
+use super::bridge_id::BridgeId;
 use super::groups::GroupEntry;
 use super::publication::Hold;
-use super::rule::{Expiry, Rule};
-use super::tables::{Change, RuleRef, Step, Tables};
+use super::rule::{Removal, Rule, RuleRef};
+use super::tables::{Change, Step, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
 use flow::types::GroupId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-/// Why a rule was removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Removal {
-    /// It saw no traffic for `idle_timeout` seconds.
-    Idle,
-    /// It was there for `hard_timeout` seconds.
-    Hard,
-    /// A request deleted it.
-    Delete,
-    /// A group that it used was deleted.
-    GroupDelete,
-    /// A request added a rule of the same table, match and priority.
-    Replaced,
-}
-
-impl Removal {
-    /// The word for it in lists; those that Open vSwitch has are its own.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Hard => "hard",
-            Self::Delete => "delete",
-            Self::GroupDelete => "group_delete",
-            Self::Replaced => "replaced",
-        }
-    }
-}
-
-impl From<Expiry> for Removal {
-    fn from(expiry: Expiry) -> Self {
-        match expiry {
-            Expiry::Idle => Self::Idle,
-            Expiry::Hard => Self::Hard,
-        }
-    }
-}
 
 /// One thing that a transaction did.
 #[derive(Debug)]

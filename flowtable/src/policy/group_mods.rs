@@ -4,9 +4,10 @@
 //! about: all groups may be deleted at once, and groups may name others in long chains.
 
 use super::SLICE;
-use super::effects::Removal;
 use super::groups::{GroupCounters, GroupEntry};
-use super::tables::{Change, FlowModError, RuleRef, Step, Tables};
+use super::rule::Removal;
+use super::rule::RuleRef;
+use super::tables::{Change, FlowModError, Step, Tables};
 use super::transaction::Transaction;
 use crate::classifier::Version;
 use flow::action::Action;

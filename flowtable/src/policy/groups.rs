@@ -1,7 +1,6 @@
 //! Groups under versions, with their counters.
 
-use super::rule::Rule;
-use super::tables::RuleRef;
+use super::rule::{Rule, RuleRef};
 use crate::classifier::Version;
 use crate::effort;
 use flow::group::Group;

@@ -4,7 +4,7 @@
 //! adds its packets to these counts when it adds them to the counters of its rules. The counts are
 //! therefore exact, and a cache hit pays nothing for them.
 
-use super::bridge::{BridgeId, TableRef};
+use super::bridge_id::{BridgeId, TableRef};
 use flow::types::TableId;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

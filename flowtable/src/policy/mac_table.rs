@@ -6,7 +6,7 @@
 //! three quarters of the port's entries, so that new hosts can become known. Within either kind the
 //! entry that was unused for longest goes.
 
-use super::bridge::BridgeId;
+use super::bridge_id::BridgeId;
 use flow::types::{MacAddr, OfPort};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;

@@ -13,6 +13,7 @@
 //! change does not concern.
 
 pub mod bridge;
+pub mod bridge_id;
 pub mod changes;
 mod conduct;
 pub mod effects;
@@ -44,7 +45,8 @@ pub(crate) mod tests;
 use crate::classifier::Version;
 use crate::overload::{Announcements, StormControl};
 use bridge::Shape;
-pub use bridge::{AddBridgeError, Bridge, BridgeId, PerBridge, PortRef, TableRef};
+pub use bridge::{AddBridgeError, Bridge};
+pub use bridge_id::{BridgeId, PerBridge, PortRef, TableRef};
 use changes::Changes;
 pub use conduct::Conduct;
 use flow::types::{PortNo, TableId};

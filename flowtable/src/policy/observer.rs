@@ -6,10 +6,10 @@
 //! wait, and must not read or change the policy: it puts each change into a bounded queue, or
 //! counts the change as lost.
 
-use super::bridge::{BridgeId, PortRef};
+use super::bridge_id::BridgeId;
 use super::effects::Effects;
 use super::mac_table::HostChange;
-use super::ports::PortInfo;
+use super::ports::PortChange;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,20 +52,10 @@ pub enum Observed {
     },
 }
 
-/// A port before and after a change. At least one is there.
-#[derive(Clone, Debug)]
-pub struct PortChange {
-    /// The port's bridge, and its number there.
-    pub at: PortRef,
-    /// `None` if the port was added.
-    pub before: Option<PortInfo>,
-    /// `None` if the port was removed.
-    pub after: Option<PortInfo>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::mac_table::{Forgetting, HostEvent, MacKey};
+    use super::super::ports::PortInfo;
     use super::super::tests::{add_to, policy};
     use super::super::{Policy, xlate::Learn};
     use super::*;

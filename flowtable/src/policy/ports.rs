@@ -1,8 +1,7 @@
 //! What translation knows of ports: their numbers and names, configuration, VLAN membership, and
 //! whether queues or a patch are behind them.
 
-use super::bridge::{BridgeId, PerBridge, PortRef};
-use super::observer::PortChange;
+use super::bridge_id::{BridgeId, PerBridge, PortRef};
 use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
 use std::collections::{BTreeMap, HashMap};
@@ -261,6 +260,17 @@ impl PortInfo {
         let port = Self::new(PortNo::NONE, OfPort::NONE, "", MacAddr::default());
         Self { storm_limit: None, ..port }
     }
+}
+
+/// A port before and after a change. At least one is there.
+#[derive(Clone, Debug)]
+pub struct PortChange {
+    /// The port's bridge, and its number there.
+    pub at: PortRef,
+    /// `None` if the port was added.
+    pub before: Option<PortInfo>,
+    /// `None` if the port was removed.
+    pub after: Option<PortInfo>,
 }
 
 /// The ports of a bridge, and the bridge's name.

@@ -10,8 +10,7 @@
 //! other. The hash of a state chooses the shard, and the low bits of the state's id repeat the
 //! shard's number.
 
-use super::bridge::BridgeId;
-use super::xlate::Suspended;
+use super::bridge_id::BridgeId;
 use flow::PipelineKey;
 use flow::action::Action;
 use flow::types::TableId;
@@ -25,6 +24,14 @@ const SHARDS: usize = 1 << SHARD_BITS;
 /// Number of states of a shard, at most; 65,536 in all shards. A packet that needs one more is
 /// dropped.
 const MAX_STATES: usize = 4096;
+
+/// A list of actions that a freeze interrupted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Suspended {
+    pub(super) table: TableId,
+    pub(super) cookie: u64,
+    pub(super) actions: Vec<Action>,
+}
 
 /// The state with which the next pass of a packet begins.
 #[derive(Clone, Debug, PartialEq, Eq)]

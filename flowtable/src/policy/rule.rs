@@ -1,7 +1,6 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
-use super::bridge::{BridgeId, TableRef};
-use super::tables::RuleRef;
+use super::bridge_id::{BridgeId, TableRef};
 use crate::classifier::RuleId;
 use flow::Match;
 use flow::action::{Action, any_action};
@@ -40,6 +39,9 @@ pub struct Rule {
     /// The counters and times, which a modified rule shares with the rule before it.
     pub stats: Arc<RuleStats>,
 }
+
+/// The place of a rule: its table, and its identity in the table's classifier.
+pub type RuleRef = (TableId, RuleId);
 
 /// Names that a user gave a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -239,4 +241,41 @@ pub enum Expiry {
     Idle,
     /// The rule was added more than `hard_timeout` seconds ago.
     Hard,
+}
+
+/// Why a rule was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// It saw no traffic for `idle_timeout` seconds.
+    Idle,
+    /// It was there for `hard_timeout` seconds.
+    Hard,
+    /// A request deleted it.
+    Delete,
+    /// A group that it used was deleted.
+    GroupDelete,
+    /// A request added a rule of the same table, match and priority.
+    Replaced,
+}
+
+impl Removal {
+    /// The word for it in lists; those that Open vSwitch has are its own.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Hard => "hard",
+            Self::Delete => "delete",
+            Self::GroupDelete => "group_delete",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+impl From<Expiry> for Removal {
+    fn from(expiry: Expiry) -> Self {
+        match expiry {
+            Expiry::Idle => Self::Idle,
+            Expiry::Hard => Self::Hard,
+        }
+    }
 }

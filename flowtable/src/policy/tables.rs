@@ -3,11 +3,11 @@
 //! A change is prepared under the next version, which no lookup uses yet, rule by rule; it is
 //! published by telling the readers that number, or rolled back without a trace.
 
-use super::bridge::BridgeId;
-use super::effects::Removal;
+use super::bridge_id::BridgeId;
 use super::groups::{GroupEntry, Groups};
 use super::recent_actions::RecentActions;
-use super::rule::{Rule, RuleNames, RuleStats};
+use super::rule::Removal;
+use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
 use crate::classifier::{Classifier, Entry, Plan, Retired, RuleId, Sample, Survey, Version};
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
@@ -103,9 +103,6 @@ pub struct Tables {
     pub(super) seed: u64,
     recent_actions: RecentActions,
 }
-
-/// The place of a rule: its table, and its identity in the table's classifier.
-pub type RuleRef = (TableId, RuleId);
 
 /// The tables that a walk looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
 
-use super::effects::{Effects, Removal};
+use super::effects::Effects;
 use super::observer::Observed;
-use super::rule::Rule;
-use super::tables::{Change, FlowModError, Found, RuleRef, Scope, TableCursor, Tables};
+use super::rule::Removal;
+use super::rule::{Rule, RuleRef};
+use super::tables::{Change, FlowModError, Found, Scope, TableCursor, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};

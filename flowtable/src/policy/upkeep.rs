@@ -2,8 +2,10 @@
 //!
 //! The daemon's monitor calls this from time to time. Only short steps hold a lock.
 
-use super::bridge::{Bridge, BridgeId};
-use super::effects::{Effects, Removal};
+use super::bridge::Bridge;
+use super::bridge_id::BridgeId;
+use super::effects::Effects;
+use super::rule::Removal;
 use super::tables::{Freed, Scope, TableCursor, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::Survey;

@@ -4,7 +4,8 @@
 //! is with them; and yet what is seen is one state of the tables, because its version is held.
 
 use super::publication::Hold;
-use super::tables::{RuleRef, Scope, TableCursor, Tables};
+use super::rule::RuleRef;
+use super::tables::{Scope, TableCursor, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::{Entry, Version};
 use crate::policy::groups::GroupEntry;

@@ -1,10 +1,11 @@
 //! What subscribers are told: one thing that happened to a bridge.
 
 use flow::Match;
-use flowtable::policy::effects::{Effect, Removal};
+use flowtable::policy::effects::Effect;
 use flowtable::policy::groups::GroupEntry;
 use flowtable::policy::mac_table::HostChange;
 use flowtable::policy::ports::PortInfo;
+use flowtable::policy::rule::Removal;
 use flowtable::policy::rule::Rule;
 use std::ops::BitOr;
 use std::sync::Arc;

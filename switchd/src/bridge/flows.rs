@@ -5,7 +5,7 @@
 use flow::flow_mod::FlowMod;
 use flowtable::policy::effects::Effects;
 use flowtable::policy::rule::Rule;
-use flowtable::policy::tables::RuleRef;
+use flowtable::policy::rule::RuleRef;
 use flowtable::policy::{Bridge, FlowModError, Transaction};
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::subscription::{Interest, Item, Subscription};
 use crate::desired::{DEFAULT_BRIDGE, Desired};
 use crate::switch::{Config, Switch};
 use flow::text::{ParseContext, parse_flow};
-use flowtable::policy::effects::Removal;
+use flowtable::policy::rule::Removal;
 use ports::dummy::{self, Dummy, DummyOptions};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -50,7 +50,7 @@ mod tests {
     use crate::switch::Config;
     use flow::flow_mod::{Command as FlowCommand, FlowMod};
     use flow::text::{ParseContext, parse_flow};
-    use flowtable::policy::effects::Removal;
+    use flowtable::policy::rule::Removal;
     use lab::eventually;
     use ports::dummy::{self, Dummy, DummyOptions};
 

@@ -1,6 +1,6 @@
 //! What a translation read besides the packet and the hosts.
 
-use crate::policy::bridge::{BridgeId, PortRef, TableRef};
+use crate::policy::bridge_id::{BridgeId, PortRef, TableRef};
 use flow::key::WordSet;
 use flow::types::GroupId;
 

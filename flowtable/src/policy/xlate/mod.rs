@@ -27,12 +27,12 @@ pub use patch::PatchCrossing;
 pub use recorder::{LeftOut, Note, Recorder, TraceEvent, TraceStep};
 pub(crate) use tracked::is_ip;
 
-use super::bridge::{BridgeId, PerBridge, PortRef, TableRef};
+use super::bridge_id::{BridgeId, PerBridge, PortRef, TableRef};
 use super::conduct::Conduct;
 use super::groups::GroupEntry;
 use super::mac_table::{HostRef, MacTable};
 use super::ports::{PortTable, PortTables};
-use super::recirc::{Continuation, FrozenState};
+use super::recirc::{Continuation, FrozenState, Suspended};
 use super::rule::Rule;
 use super::tables::Tables;
 use crate::classifier::Version;
@@ -158,14 +158,6 @@ pub fn translate_packet_out(
         _ => ctx.start_with(actions),
     }
     ctx.finish()
-}
-
-/// A list of actions that a freeze interrupted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Suspended {
-    pub(super) table: TableId,
-    pub(super) cookie: u64,
-    pub(super) actions: Vec<Action>,
 }
 
 /// A walk that has not ended.

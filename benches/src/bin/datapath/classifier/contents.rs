@@ -1,6 +1,6 @@
 //! What a classifier is filled with, the packets that look for it, and what they should find.
 
-use super::table::shuffle;
+use super::noise::shuffle;
 use benches::classbench::{Filter, Header, Set};
 use benches::generate::{Family, RuleSet};
 use flow::{Match, PipelineKey};

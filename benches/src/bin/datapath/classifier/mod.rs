@@ -6,6 +6,7 @@
 //! again several times; "subtables after" and "churned" say what that left behind.
 
 mod contents;
+mod noise;
 mod table;
 
 use crate::Bench;

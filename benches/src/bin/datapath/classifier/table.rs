@@ -1,6 +1,7 @@
 //! A classifier under test, and what is measured of it.
 
 use super::contents::Contents;
+use super::noise::{shuffle, xorshift};
 use benches::cpu_time::CpuTimer;
 use flow::{PipelineKey, PipelineMask};
 use flowtable::classifier::{Classifier, RuleId, Version};
@@ -166,19 +167,4 @@ fn cpu_time(work: impl FnOnce()) -> Duration {
     let timer = CpuTimer::start();
     work();
     timer.elapsed()
-}
-
-/// Puts the list into an order that depends on the seed alone (Fisher-Yates).
-pub(super) fn shuffle<E>(list: &mut [E], seed: u64) {
-    let mut noise = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for last in (1..list.len()).rev() {
-        list.swap(last, xorshift(&mut noise) as usize % (last + 1));
-    }
-}
-
-fn xorshift(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
 }
