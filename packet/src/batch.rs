@@ -1,43 +1,43 @@
-//! What one receive call hands over, and what a transmit call refers to.
+//! [`Batch`]: the frames of one receive call, and the copies that actions make of them.
 
 use crate::Frame;
 use arrayvec::ArrayVec;
 
-/// Frames of one receive call at most: large enough to spread the cost of a system call, small
-/// enough that keys and frames of a batch stay in the first-level cache.
+/// How many received frames a batch has at most. The number is large enough to spread the cost of a system call, and
+/// small enough that the keys of a batch stay in the first-level data cache of a CPU.
 pub const MAX_BATCH: usize = 64;
 
-/// Names a frame of a batch: a received one, or a copy made while executing actions.
+/// Names a frame of a batch: a received frame, or a copy that an action made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameId(u16);
 
 impl FrameId {
-    /// The received frame at `index`, counted from 0 and below [`MAX_BATCH`].
+    /// The received frame at `index`, which must be below [`MAX_BATCH`].
     pub const fn received(index: usize) -> Self {
         Self(index as u16)
     }
 
-    /// The position among the received frames, from 0; `None` for a copy.
+    /// The index among the received frames; `None` for a copy.
     #[inline]
     pub fn received_index(self) -> Option<usize> {
         ((self.0 as usize) < MAX_BATCH).then_some(self.0 as usize)
     }
 
-    /// The position among the copies, from 0.
+    /// The index among the copies.
     ///
     /// # Panics
-    /// If the frame was received.
+    /// If the id names a received frame.
     pub fn copy_index(self) -> usize {
         self.0 as usize - MAX_BATCH
     }
 }
 
-/// Received frames, and copies of them made on the way.
+/// The frames of one receive call, and copies of them.
 ///
-/// Received frames stay in the slots of the queue that lent them; the borrow `'a` keeps the queue
-/// from receiving again until the batch is gone.
+/// Received frames stay in the slots of the receive queue. The borrow `'a` of the queue keeps it from reusing the
+/// slots before the batch is dropped.
 pub struct Batch<'a> {
-    /// Received frames that are taken at most.
+    /// How many received frames the batch takes.
     limit: usize,
     received: ArrayVec<Frame<'a>, MAX_BATCH>,
     copies: Vec<Frame<'a>>,
@@ -50,12 +50,12 @@ impl Default for Batch<'_> {
 }
 
 impl<'a> Batch<'a> {
-    /// An empty batch.
+    /// An empty batch for [`MAX_BATCH`] received frames.
     pub fn new() -> Self {
         Self::limited(MAX_BATCH)
     }
 
-    /// An empty batch for `frames` received frames, [`MAX_BATCH`] at most.
+    /// An empty batch for `frames` received frames; for [`MAX_BATCH`] if `frames` is larger.
     pub fn limited(frames: usize) -> Self {
         let limit = frames.min(MAX_BATCH);
         Self { limit, received: ArrayVec::new(), copies: Vec::new() }
@@ -70,18 +70,18 @@ impl<'a> Batch<'a> {
         self.received.push(frame);
     }
 
-    /// How many more received frames fit. Copies take no room.
+    /// How many more received frames the batch takes. Copies do not count.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.received.len())
     }
 
-    /// Number of received frames.
+    /// How many received frames the batch has. Copies do not count.
     #[inline]
     pub fn len(&self) -> usize {
         self.received.len()
     }
 
-    /// Nothing was received. There may be copies.
+    /// Whether the batch has no received frame. It may have copies.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()
     }
@@ -92,24 +92,24 @@ impl<'a> Batch<'a> {
         &self.received
     }
 
-    /// The received frames, to edit.
+    /// The received frames, to edit in place.
     #[inline]
     pub fn received_mut(&mut self) -> &mut [Frame<'a>] {
         &mut self.received
     }
 
-    /// Adds a frame that was not received; `None` when all names are taken, by [`MAX_BATCH`] received
-    /// frames and 65,472 copies.
+    /// Adds a copy. `None`, and the copy is dropped, if the batch has 65,472 copies, which use up the ids of 16
+    /// bits.
     pub fn add_copy(&mut self, frame: Frame<'a>) -> Option<FrameId> {
         let id = u16::try_from(MAX_BATCH + self.copies.len()).ok()?;
         self.copies.push(frame);
         Some(FrameId(id))
     }
 
-    /// The frame with this name, received or copied.
+    /// The received frame or copy with this id.
     ///
     /// # Panics
-    /// If `id` is not of this batch.
+    /// If the batch has no frame with this id.
     #[inline]
     pub fn frame(&self, id: FrameId) -> &Frame<'a> {
         match id.received_index() {
@@ -118,10 +118,10 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The frame with this name, to edit.
+    /// The received frame or copy with this id, to edit in place.
     ///
     /// # Panics
-    /// If `id` is not of this batch.
+    /// If the batch has no frame with this id.
     #[inline]
     pub fn frame_mut(&mut self, id: FrameId) -> &mut Frame<'a> {
         match id.received_index() {
@@ -130,8 +130,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Gives the batch room for copies, an empty vector that the copies of another batch were in, so that the first
-    /// copies need no allocation. Nothing is done if the batch has copies already.
+    /// Gives the batch an empty vector with capacity for copies, such as one that [`Batch::take_copies`] returned, so that
+    /// the first copies need no allocation. A batch that has copies keeps its own vector.
     pub fn give_room(&mut self, room: Vec<Frame<'a>>) {
         if self.copies.is_empty() {
             self.copies = room;
@@ -139,7 +139,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes the copies out, so that their buffers, and the vector, can be used again.
+    /// Removes the copies from the batch and returns them, so that their buffers and the vector can be reused.
     pub fn take_copies(&mut self) -> Vec<Frame<'a>> {
         std::mem::take(&mut self.copies)
     }

@@ -1,16 +1,16 @@
-//! Checksums of IP, TCP, UDP and ICMP (RFC 1071), their repair when a few bytes changed (RFC 1624),
-//! and the CRC32c of SCTP (RFC 9260, appendix A).
+//! Checksums of IP, TCP, UDP and ICMP (RFC 1071), their update when a few bytes change (RFC 1624), and the CRC32c
+//! of SCTP (RFC 9260, appendix A).
 //!
-//! A *sum* here is the 16-bit one's complement sum as it would be read from the wire: a host integer
-//! whose big-endian bytes are the field's. A *checksum* is its complement. A *partial* checksum is
-//! what a sender leaves in the field when the device is to finish it: the sum, not complemented, of
-//! the pseudo header alone.
+//! - A *sum* is a one's complement sum of 16 bits, as a host integer.
+//! - A *checksum* is the complement of a sum. Headers have its bytes in network order.
+//! - A *partial checksum* is what a sender leaves in the field if the device is to complete the checksum: the sum,
+//!   not the complement, of the pseudo header alone.
 
-/// The one's complement sum of `bytes`. A last odd byte counts as if followed by zero.
+/// The one's complement sum of `bytes`. If their number is odd, a zero byte is added.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    // The sum does not depend on byte order (RFC 1071, 2(B)): add words as they lie in memory, many
-    // carries at once, and swap at the end.
+    // The sum does not depend on byte order (RFC 1071, 2(B)). So words are added in host order, with all carries
+    // in the upper half of 64 bits, and the bytes are swapped once at the end.
     let (words, rest) = bytes.as_chunks::<4>();
     let mut total: u64 = words.iter().map(|w| u64::from(u32::from_ne_bytes(*w))).sum();
     let mut last = [0; 4];
@@ -25,21 +25,20 @@ pub fn add(a: u16, b: u16) -> u16 {
     fold(u64::from(a) + u64::from(b))
 }
 
-/// The sum of the pseudo header of TCP, UDP or ICMPv6: addresses, protocol and size of what follows
-/// the IP header. `source` and `destination` have 4 bytes each for IPv4 (RFC 9293, 3.1), 16 for IPv6
-/// (RFC 8200, 8.1).
+/// The sum of the pseudo header of TCP, UDP or ICMPv6. `source` and `destination` are the IP addresses, of 4 bytes
+/// each for IPv4 (RFC 9293 §3.1) or 16 bytes each for IPv6 (RFC 8200 §8.1). `size` is the size of transport header
+/// and payload in bytes.
 #[inline]
 pub fn pseudo_header(source: &[u8], destination: &[u8], protocol: u8, size: u32) -> u16 {
     let size = size.to_be_bytes();
     [sum(destination), sum(&size), protocol.into()].into_iter().fold(sum(source), add)
 }
 
-/// Repairs a complete checksum after `old` was replaced by `new` (RFC 1624, eqn. 3).
-///
-/// Both lie at an even distance from where summing begins.
+/// Updates the complete checksum in `field` after the bytes `old` that it covers were replaced by `new` (RFC 1624,
+/// eqn. 3). The replaced bytes must begin at an even offset from the first byte that the checksum covers.
 ///
 /// # Panics
-/// If `field` is not two bytes.
+/// If `field` has not two bytes.
 #[inline]
 pub fn update(field: &mut [u8], old: &[u8], new: &[u8]) {
     let current = u16::from_be_bytes([field[0], field[1]]);
@@ -47,11 +46,11 @@ pub fn update(field: &mut [u8], old: &[u8], new: &[u8]) {
     field.copy_from_slice(&updated.to_be_bytes());
 }
 
-/// As [`update`], for UDP: a checksum of zero means "none" and stays, and a result of zero is written
-/// as its other form (RFC 768).
+/// As [`update`], for UDP (RFC 768). A checksum of zero means that the sender computed none, and stays. A result
+/// of zero is written as 0xffff.
 ///
 /// # Panics
-/// If `field` is not two bytes.
+/// If `field` has not two bytes.
 #[inline]
 pub fn update_udp(field: &mut [u8], old: &[u8], new: &[u8]) {
     if field == [0, 0] {
@@ -63,24 +62,24 @@ pub fn update_udp(field: &mut [u8], old: &[u8], new: &[u8]) {
     }
 }
 
-/// As [`update`], for a partial checksum: the field holds a sum that is not complemented. Only what
-/// is part of the pseudo header may be given.
+/// As [`update`], for a partial checksum. The replaced bytes must be a part of the pseudo header, which is all
+/// that a partial checksum covers.
 ///
 /// # Panics
-/// If `field` is not two bytes.
+/// If `field` has not two bytes.
 #[inline]
 pub fn update_partial(field: &mut [u8], old: &[u8], new: &[u8]) {
     let current = u16::from_be_bytes([field[0], field[1]]);
     field.copy_from_slice(&replaced(current, old, new).to_be_bytes());
 }
 
-/// The sum `current` after `old` was replaced by `new` in what it covers.
+/// The sum `current` after the bytes `old` that it covers were replaced by `new`.
 #[inline]
 fn replaced(current: u16, old: &[u8], new: &[u8]) -> u16 {
     add(add(current, !sum(old)), sum(new))
 }
 
-/// Adds the carries back in until 16 bits hold the sum.
+/// Adds the carries above 16 bits to the lower 16 bits, until there are none.
 #[inline]
 fn fold(mut total: u64) -> u16 {
     while total > 0xffff {
@@ -89,21 +88,22 @@ fn fold(mut total: u64) -> u16 {
     total as u16
 }
 
-/// A checksum of zero in its other form, 0xffff: to UDP, zero means "no checksum", and to the others
-/// both are the same number (RFC 768).
+/// The checksum, with zero replaced by 0xffff. In UDP, zero means that there is no checksum (RFC 768). In the other
+/// protocols, receivers accept either.
 #[inline]
 pub fn nonzero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
-/// The CRC32c (Castagnoli) of `parts`, one behind the other. SCTP stores it in little-endian order.
+/// The CRC32c (Castagnoli) of the bytes of all `parts` in order. SCTP headers have it in little-endian byte order.
 pub fn crc32c<const N: usize>(parts: [&[u8]; N]) -> u32 {
     let step = |crc: u32, byte: &u8| (crc >> 8) ^ CRC32C[usize::from(crc as u8 ^ byte)];
     !parts.iter().fold(!0, |crc, part| part.iter().fold(crc, step))
 }
 
+/// The CRC32c of each byte value.
 const CRC32C: [u32; 256] = {
-    // The polynomial 0x1EDC6F41, bits reversed.
+    // The polynomial 0x1EDC6F41 with its bits reversed.
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     let mut table = [0; 256];
     let mut i = 0;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_keeps_a_missing_checksum_and_never_gets_one() {
+    fn an_update_keeps_a_missing_udp_checksum_and_never_writes_zero() {
         let mut field = [0, 0];
         update_udp(&mut field, &[1, 2], &[3, 4]);
         assert_eq!(field, [0, 0]);
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sum_agrees_with_another_code(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+        fn sums_agree_with_those_of_pnet(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
             // pnet_packet returns the complement, and skips the word at the given index.
             let theirs = !pnet_packet::util::checksum(&bytes, usize::MAX);
             prop_assert_eq!(sum(&bytes), theirs);

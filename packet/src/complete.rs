@@ -1,34 +1,34 @@
-//! Finishing in software the checksum that a sender left to the device.
+//! Completes, in software, the checksum that a sender left to the device.
 
 use crate::checksum::{nonzero, sum};
 use crate::outer::Ip;
 use crate::wire::{SctpPacket, ip_proto, ipv4, ipv6, sctp};
 use crate::{Frame, Offload};
 
-/// The checksum request of a frame contradicts its bytes.
+/// The [`Offload`] of a frame puts the checksum outside the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "checksum at {start}+{offset} lies outside the frame of {size} bytes; it must end before byte \
      {size}"
 )]
 pub struct CompleteError {
-    /// Where summing was to begin, in bytes from the frame's first.
+    /// Offset in the frame of the first byte that the checksum covers ([`Offload::csum_start`]).
     pub start: u16,
-    /// Where the checksum was to go, in bytes from `start`.
+    /// Offset of the checksum from `start` ([`Offload::csum_offset`]).
     pub offset: u16,
-    /// How many bytes the frame has.
+    /// Size of the frame in bytes.
     pub size: usize,
 }
 
-/// Completes the frame's checksum if it is partial; the frame then needs no help with it.
+/// Completes the frame's checksum if it is partial, and says in [`Frame::offload`] that it is complete.
 ///
-/// A checksum inside a tunnel is completed as well. The sender of the tunnel computed the outer one
-/// as if the inner one were complete, so it stays right.
+/// The partial checksum may be that of a packet inside a tunnel. The sender has computed the tunnel's own checksum
+/// as if the inner one were complete, so the tunnel's own stays right.
 ///
-/// A frame that is to be segmented gets its checksums in [`crate::segment`].
+/// This is not for frames that are to be segmented: [`crate::segment`] computes the checksums of the segments.
 ///
 /// # Errors
-/// The request points outside the frame, which is unchanged then.
+/// The checksum would lie outside the frame. Then the frame is unchanged.
 pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
     let Offload { csum_start, csum_offset, .. } = frame.offload;
     if !frame.offload.needs_checksum() {
@@ -56,16 +56,16 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
     Ok(())
 }
 
-/// Only SCTP has its checksum there.
+/// The offset of SCTP's checksum. No other transport header has its checksum at this offset.
 const SCTP_CHECKSUM: usize = sctp::field::CHECKSUM.start;
 
-/// Where the SCTP packet that begins at `start` ends; `None` if it is not SCTP.
+/// The offset behind the SCTP packet that begins at `start`; `None` if no SCTP packet begins there.
 fn sctp_end(bytes: &[u8], start: usize) -> Option<usize> {
     let outermost = Ip::outermost(bytes)?;
     let ip = if outermost.payload == start {
         outermost
     } else {
-        // Inside a tunnel: an IP header ends where summing begins.
+        // The packet is inside a tunnel. The inner IP header ends at `start`.
         Ip::v4(bytes, start.checked_sub(ipv4::HEADER_SIZE)?)
             .or_else(|| Ip::v6(bytes, start.checked_sub(ipv6::HEADER_SIZE)?))
             .filter(|ip| ip.payload == start)?
@@ -86,7 +86,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn completed_checksums_are_those_of_another_code(
+        fn completed_checksums_are_those_of_etherparse(
             body in proptest::collection::vec(any::<u8>(), 0..300),
             source in any::<[u8; 4]>(),
             is_tcp in any::<bool>(),
@@ -109,7 +109,7 @@ mod tests {
         }
 
         #[test]
-        fn no_request_panics(
+        fn no_start_and_offset_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..80), start in 0u16..90, offset in 0u16..20,
         ) {
             let mut frame = Frame::owned(&bytes, partial(start.into(), offset));

@@ -1,57 +1,64 @@
-//! One Ethernet frame, edited where it lies.
+//! [`Frame`]: an Ethernet frame that is edited in place, in its receive slot if it has one.
 
 use crate::Offload;
 
-/// Bytes that owned frames keep free before their first byte: room for a virtio-net header and for
-/// the tags, labels and tunnel headers that actions push.
+/// How many bytes an owned frame keeps free in front of its first byte. They are room for a virtio-net header and
+/// for the tags, labels and tunnel headers that actions push.
 pub const HEADROOM: usize = 128;
 
-/// Where the headers of a frame begin, in bytes from its start; found by key extraction.
+/// The offsets in a frame at which its headers begin. Key extraction finds them.
 ///
-/// Zero means "not present": no network or transport header can begin at the destination MAC.
+/// An offset of zero means that the frame does not have the header. Zero cannot be a real offset, because frames
+/// begin with the destination MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
-    /// First MPLS label stack entry.
+    /// Offset of the first MPLS label stack entry.
     pub l2_5: u16,
-    /// Network header (IPv4, IPv6, ARP).
+    /// Offset of the network header (IPv4, IPv6, ARP), or of whatever follows the EtherType.
     pub l3: u16,
-    /// Transport header, or what follows the network header in a later fragment.
+    /// Offset of the transport header; in a later fragment, of the payload.
     pub l4: u16,
-    /// Bytes at the end of the frame that the network header's length does not cover.
+    /// How many bytes of padding follow the IP packet at the end of the frame.
     pub padding: u16,
 }
 
 impl Layers {
-    /// First byte behind the Ethernet header and its tags: of the label stack, or of the network header.
+    /// Offset of the byte behind the Ethernet header and its tags: the first of the label stack or of the network
+    /// header.
     pub(crate) fn l2_end(self) -> u16 {
         if self.l2_5 != 0 { self.l2_5 } else { self.l3 }
     }
 
-    /// The positions once `by` bytes were added before all headers, or taken away if `by` is negative.
+    /// The offsets after `by` bytes were inserted in front of the headers, or removed if `by` is negative.
     fn shifted(self, by: i16) -> Self {
         let shift = |at: u16| if at == 0 { 0 } else { at.saturating_add_signed(by) };
         Self { l2_5: shift(self.l2_5), l3: shift(self.l3), l4: shift(self.l4), ..self }
     }
 }
 
+/// The buffer of a frame.
 enum Storage<'a> {
+    /// A slot of a receive queue.
     Lent(&'a mut [u8]),
+    /// An allocation of the frame's own.
     Owned(Vec<u8>),
 }
 
-/// An Ethernet frame with headroom, its offload metadata and the positions of its headers.
+/// An Ethernet frame with headroom, its offload metadata and the offsets of its headers.
 pub struct Frame<'a> {
     storage: Storage<'a>,
+    /// Offset of the frame's first byte in the buffer. The bytes in front of it are headroom.
     start: u32,
+    /// Offset behind the frame's last byte in the buffer.
     end: u32,
-    /// What the sender left undone. Positions count from the frame's first byte.
+    /// The checksum and segmentation that the sender left undone. Its offsets count from the frame's first byte.
     pub offload: Offload,
-    /// Where the headers are. Key extraction finds them, and whoever edits the frame keeps them right.
+    /// The offsets of the headers. Key extraction sets them, and every edit that moves headers has to adjust them.
     pub layers: Layers,
 }
 
 impl<'a> Frame<'a> {
-    /// A frame in bytes `start..end` of a buffer that is lent, with headroom before it.
+    /// The frame in bytes `start..end` of a lent buffer. The bytes in front of `start` are its headroom.
     ///
     /// # Panics
     /// If `start..end` is not a range of `buf`.
@@ -66,12 +73,12 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// A frame with a buffer of its own that holds a copy of `bytes` behind [`HEADROOM`] bytes.
+    /// A frame that is a copy of `bytes`, in a new buffer with [`HEADROOM`] bytes of headroom.
     pub fn owned(bytes: &[u8], offload: Offload) -> Self {
         Self::owned_in(Vec::new(), bytes, offload)
     }
 
-    /// As [`Frame::owned`], reusing the allocation of `buf`.
+    /// As [`Frame::owned`], in the allocation of `buf`, whose contents are lost.
     pub fn owned_in(mut buf: Vec<u8>, bytes: &[u8], offload: Offload) -> Self {
         buf.clear();
         buf.resize(HEADROOM, 0);
@@ -86,7 +93,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The frame in `buf`, whose first `headroom` bytes are free; nothing is copied.
+    /// The frame that begins behind the first `headroom` bytes of `buf` and ends with it. No bytes are copied.
     ///
     /// # Panics
     /// If `buf` is shorter than `headroom`.
@@ -102,38 +109,40 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The frame's bytes, destination MAC first, without FCS.
+    /// The bytes of the frame, from the destination MAC address on, without frame check sequence.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.buffer()[self.start as usize..self.end as usize]
     }
 
-    /// The frame's bytes, to edit.
+    /// The bytes of the frame, to edit in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let range = self.start as usize..self.end as usize;
         &mut self.buffer_mut()[range]
     }
 
-    /// Bytes of the frame, without FCS.
+    /// Size of the frame in bytes, without frame check sequence.
     #[inline]
     pub fn size(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Free bytes before the frame, into which it can grow.
+    /// How many free bytes there are in front of the frame.
     #[inline]
     pub fn headroom(&self) -> usize {
         self.start as usize
     }
 
-    /// Adds `n` bytes before the frame, of whatever contents, and returns whether there was room. A lent
-    /// frame moves into memory of its own, with [`HEADROOM`], once its slot has no more room.
-    /// Positions in `offload` and `layers` do not move; the caller says what moved.
+    /// Adds `n` bytes to the front of the frame. Their contents are arbitrary, and the caller has to write them.
+    /// Returns whether there was room; if not, the frame is unchanged.
+    ///
+    /// A lent frame without enough headroom moves to a buffer of its own, with [`HEADROOM`] bytes. Offsets in
+    /// `offload` and `layers` do not change, because only the caller knows which headers moved.
     #[must_use]
     pub fn grow_front(&mut self, n: usize) -> bool {
         if self.headroom() < n {
-            // A lent slot has no more room: continue in memory of our own.
+            // The slot of a lent frame has no more room, so the frame moves to a buffer of its own.
             if n > HEADROOM || matches!(self.storage, Storage::Owned(_)) {
                 return false;
             }
@@ -144,22 +153,22 @@ impl<'a> Frame<'a> {
         true
     }
 
-    /// Removes `n` bytes from the front. Positions in `offload` and `layers` do not move.
+    /// Removes `n` bytes from the front. Offsets in `offload` and `layers` do not change.
     ///
     /// # Panics
-    /// If the frame is shorter.
+    /// If the frame has fewer than `n` bytes.
     pub fn shrink_front(&mut self, n: usize) {
         assert!(n <= self.size());
         self.start += n as u32;
     }
 
-    /// Cuts the frame to `size` bytes; a longer `size` changes nothing.
+    /// Cuts off the bytes behind the first `size`; a frame of `size` bytes or fewer does not change.
     pub fn truncate(&mut self, size: usize) {
         self.end = self.end.min(self.start.saturating_add(size as u32));
     }
 
-    /// The frame with `header` written directly before it, for sockets that want one there.
-    /// `None` if there is no room.
+    /// Writes `header` into the headroom, directly in front of the frame, and returns header and frame as one
+    /// slice, as sockets with a virtio-net header want it. `None` if the headroom is too small.
     pub fn bytes_with_header(&mut self, header: &[u8]) -> Option<&[u8]> {
         let start = (self.start as usize).checked_sub(header.len())?;
         let (frame_start, end) = (self.start as usize, self.end as usize);
@@ -168,17 +177,17 @@ impl<'a> Frame<'a> {
         Some(&buf[start..end])
     }
 
-    /// The frame and the `n` bytes directly before it, such as a header that was written there.
-    /// `None` if there are not as many.
+    /// The `n` bytes directly in front of the frame, such as a header that [`Frame::bytes_with_header`] wrote, and
+    /// the frame, as one slice. `None` if the headroom is smaller than `n`.
     #[inline]
     pub fn bytes_and_before(&self, n: usize) -> Option<&[u8]> {
         let start = (self.start as usize).checked_sub(n)?;
         Some(&self.buffer()[start..self.end as usize])
     }
 
-    /// Opens a gap of `n` bytes at `at`: the bytes before it move into the headroom, and positions in
-    /// `offload` and `layers` follow what lies behind it. Returns `false`, and changes nothing, if the
-    /// frame ends before `at` or there is no room.
+    /// Inserts `n` bytes of arbitrary contents at offset `at`, by moving the bytes in front of `at` into the
+    /// headroom. Offsets in `offload` and `layers` are adjusted for headers behind `at`. Returns `false`, and
+    /// changes nothing, if the frame ends before `at` or there is no room.
     #[must_use]
     pub(crate) fn open_gap(&mut self, at: usize, n: usize) -> bool {
         if at > self.size() || !self.grow_front(n) {
@@ -189,7 +198,7 @@ impl<'a> Frame<'a> {
         true
     }
 
-    /// Takes out the `n` bytes at `at`, the reverse of [`Frame::open_gap`].
+    /// Removes the `n` bytes at offset `at`; the reverse of [`Frame::open_gap`].
     ///
     /// # Panics
     /// If the frame ends before `at + n`.
@@ -204,14 +213,14 @@ impl<'a> Frame<'a> {
         self.layers = self.layers.shifted(by);
     }
 
-    /// A copy with a buffer of its own; `buf` is reused as its allocation.
+    /// A copy of the frame, in the allocation of `buf`, whose contents are lost.
     pub fn copy_in<'b>(&self, buf: Vec<u8>) -> Frame<'b> {
         let mut copy = Frame::owned_in(buf, self.bytes(), self.offload);
         copy.layers = self.layers;
         copy
     }
 
-    /// The allocation of an owned frame, for reuse.
+    /// The buffer of an owned frame, for reuse; `None` for a lent frame.
     pub fn into_buffer(self) -> Option<Vec<u8>> {
         match self.storage {
             Storage::Owned(buf) => Some(buf),

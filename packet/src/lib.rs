@@ -1,15 +1,15 @@
-//! The bytes that pass between ports and the flow table.
+//! Frames in memory, and the formats of their headers.
 //!
-//! A [`Frame`] is an Ethernet frame in memory that a port lent (a slot of a receive ring) or that the
-//! switch allocated (a copy), together with the [`Offload`] work that its sender left undone. A
-//! [`Batch`] is what one receive call hands over, and what the datapath works on. [`wire`] describes
-//! the headers inside a frame and the numbers that name them.
+//! - A [`Frame`] is an Ethernet frame, in memory that a port lends (a slot of a receive ring) or that the switch
+//!   allocated (a copy). The frame's [`Offload`] says which checksum or segmentation its sender has left undone.
+//! - A [`Batch`] has the frames of one receive call. The datapath works on batches.
+//! - [`wire`] has a view for each protocol header, and the numbers by which headers name each other.
 //!
-//! This crate knows byte formats and nothing else: no I/O, no clock, no threads, no decisions.
+//! The crate has byte formats only: no I/O, no clock, no threads, and no decision about what happens to a frame.
 //!
 //! # Panics
-//! A function that takes a position documents its bound and panics beyond it, as slices do; [`wire`]
-//! says when a view of a header panics. Nothing else here panics because of the *contents* of a frame.
+//! A function that takes a position in a frame states the bound of the position, and panics beyond it as slices do.
+//! [`wire`] says when a view of a header panics. No function panics because of the *contents* of a frame.
 #![forbid(unsafe_code)]
 
 mod batch;

@@ -1,16 +1,16 @@
-//! Pushing and popping the top entry of a frame's MPLS label stack in place.
+//! Pushes and pops entries of a frame's MPLS label stack in place.
 //!
-//! What lies before the stack moves into the headroom or out of it; what a sender left undone and the
-//! positions of the headers move along.
+//! The bytes in front of the stack move into the headroom or out of it. The offsets in [`Frame::offload`] and
+//! [`Frame::layers`] are adjusted.
 
 use crate::Frame;
 use crate::wire::mpls::HEADER_SIZE;
 use crate::wire::{EthernetFrame, MplsEntry, eth_type, ethernet};
 
 impl Frame<'_> {
-    /// Puts `entry` on top of the label stack, or begins a stack in front of the network header, and
-    /// gives the frame the EtherType `ethertype`. Returns `false`, and changes nothing, if the frame has
-    /// neither stack nor network header or there is no room for the entry.
+    /// Puts `entry` (RFC 3032 §2.1) on top of the label stack, or in front of the network header if there is no
+    /// stack, and gives the frame the EtherType `ethertype`. Returns `false`, and changes nothing, if
+    /// [`Frame::layers`] has neither a stack nor a network header, or if there is no room.
     #[must_use]
     pub fn push_label(&mut self, entry: u32, ethertype: u16) -> bool {
         let at = self.layers.l2_end();
@@ -23,8 +23,8 @@ impl Frame<'_> {
         true
     }
 
-    /// Takes the top entry off the label stack, gives the frame the EtherType `ethertype`, and returns
-    /// the entry; `None`, and nothing changes, if the frame has none.
+    /// Removes the top entry of the label stack, gives the frame the EtherType `ethertype`, and returns the entry.
+    /// `None`, and nothing changes, if the frame has no entry or its entry is cut off.
     pub fn pop_label(&mut self, ethertype: u16) -> Option<u32> {
         let at = Some(self.layers.l2_5).filter(|at| *at != 0)?;
         let top = MplsEntry::new_checked(self.bytes().get(at.into()..)?).ok()?;
@@ -35,8 +35,8 @@ impl Frame<'_> {
         Some(entry)
     }
 
-    /// Writes the EtherType in front of the label stack or the network header. An 802.3 frame has it
-    /// written over its size, as in Open vSwitch.
+    /// Writes the EtherType, which stands directly in front of the label stack or the network header. In an 802.3
+    /// frame it overwrites the size, as in Open vSwitch.
     fn set_ethertype(&mut self, ethertype: u16) {
         let behind_tags = usize::from(self.layers.l2_end());
         let Ok(frame) = EthernetFrame::new_checked(self.bytes()) else {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_a_place_for_it_get_no_entry() {
+    fn frames_without_a_network_header_get_no_entry() {
         let mut frame = frame(&[]);
         frame.layers = Layers::default();
         assert!(!frame.push_label(0x140, eth_type::MPLS));

@@ -1,54 +1,55 @@
-//! Work that the sender of a frame left to the receiver: checksum completion and segmentation.
+//! [`Offload`]: the checksum and the segmentation of a frame that its sender left to the device.
 //!
-//! The kernel describes it with the header of virtio-net (virtio 1.2, 5.1.6), which AF_PACKET
-//! (`PACKET_VNET_HDR`) and TAP (`IFF_VNET_HDR`) put before each frame. The fields keep their names.
+//! The kernel describes this work with the virtio-net header (virtio 1.2 §5.1.6), which AF_PACKET
+//! (`PACKET_VNET_HDR`) and TAP (`IFF_VNET_HDR`) put in front of each frame. The fields have the names of the
+//! standard.
 
-/// Size in bytes of the header on AF_PACKET and TAP sockets as we configure them.
+/// Size of the virtio-net header in bytes, on AF_PACKET and TAP sockets as this switch configures them.
 pub const VNET_HDR_SIZE: usize = 10;
 
 const NEEDS_CSUM: u8 = 1;
 const GSO_ECN: u8 = 0x80;
 
-/// How a frame that is larger than the MTU is to be cut.
+/// How a frame that is larger than the MTU is to be segmented (`VIRTIO_NET_HDR_GSO_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GsoType {
-    /// The frame goes out as it is.
+    /// The frame is not segmented.
     None,
-    /// TCP over IPv4 (`VIRTIO_NET_HDR_GSO_TCPV4`).
+    /// Into TCP segments over IPv4 (`VIRTIO_NET_HDR_GSO_TCPV4`).
     TcpV4,
-    /// TCP over IPv6 (`VIRTIO_NET_HDR_GSO_TCPV6`).
+    /// Into TCP segments over IPv6 (`VIRTIO_NET_HDR_GSO_TCPV6`).
     TcpV6,
-    /// UDP by IP fragmentation, obsolete (`VIRTIO_NET_HDR_GSO_UDP`).
+    /// Into IP fragments of a UDP datagram (`VIRTIO_NET_HDR_GSO_UDP`), which is obsolete.
     UdpFragment,
-    /// UDP datagrams of `gso_size` bytes each (`VIRTIO_NET_HDR_GSO_UDP_L4`).
+    /// Into UDP datagrams (`VIRTIO_NET_HDR_GSO_UDP_L4`).
     UdpL4,
-    /// A value this switch does not know; such a frame cannot be segmented here.
+    /// A value that this switch does not know. Such a frame cannot be segmented here.
     Unknown(u8),
 }
 
-/// The virtio-net header of a frame, as plain fields. All numbers are host integers.
+/// The virtio-net header of a frame. All numbers are host integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offload {
-    /// `VIRTIO_NET_HDR_F_*`: bit 0, the checksum is partial; bit 1, the receiver verified it.
+    /// `VIRTIO_NET_HDR_F_*`: bit 0 says that the checksum is partial, bit 1 that the device has verified it.
     pub flags: u8,
-    /// `VIRTIO_NET_HDR_GSO_*`, with the ECN bit; see [`Offload::gso`].
+    /// `VIRTIO_NET_HDR_GSO_*`, with 0x80 for ECN. [`Offload::gso`] decodes it.
     pub gso_type: u8,
-    /// Bytes of headers before the payload that segmentation cuts. A hint of the sender.
+    /// Size in bytes of the headers that each segment repeats. The sender's number is a hint and may be wrong.
     pub hdr_len: u16,
-    /// Payload bytes of one segment.
+    /// Size of the payload of one segment, in bytes.
     pub gso_size: u16,
-    /// Where summing begins, in bytes from the start of the frame.
+    /// Offset in the frame of the first byte that the checksum covers.
     pub csum_start: u16,
-    /// Where the checksum goes, in bytes from `csum_start`.
+    /// Offset of the checksum from `csum_start`.
     pub csum_offset: u16,
 }
 
 impl Offload {
-    /// Nothing was left undone: the frame is complete as it lies in memory.
+    /// The sender has left no work undone.
     pub const NONE: Self =
         Self { flags: 0, gso_type: 0, hdr_len: 0, gso_size: 0, csum_start: 0, csum_offset: 0 };
 
-    /// Reads the header as the kernel wrote it: host byte order, as for legacy devices.
+    /// Decodes the header that the kernel wrote, whose integers are in host byte order, as for legacy devices.
     pub fn from_bytes(b: &[u8; VNET_HDR_SIZE]) -> Self {
         let u16_at = |i| u16::from_ne_bytes([b[i], b[i + 1]]);
         Self {
@@ -61,7 +62,7 @@ impl Offload {
         }
     }
 
-    /// The header as the kernel reads it.
+    /// Encodes the header for the kernel, with integers in host byte order.
     pub fn to_bytes(self) -> [u8; VNET_HDR_SIZE] {
         let mut b = [0; VNET_HDR_SIZE];
         b[0] = self.flags;
@@ -73,26 +74,27 @@ impl Offload {
         b
     }
 
-    /// The checksum at `csum_start + csum_offset` holds only the pseudo-header's sum.
+    /// Whether the checksum is partial: the field at `csum_start + csum_offset` has only the sum of the pseudo
+    /// header.
     pub fn needs_checksum(self) -> bool {
         self.flags & NEEDS_CSUM != 0
     }
 
-    /// States that the checksum is partial, to be completed from `start`, stored at `start + offset`.
+    /// Says that the checksum is partial: it covers the frame from `start` on, and lies at `start + offset`.
     pub fn set_needs_checksum(&mut self, start: u16, offset: u16) {
         self.flags |= NEEDS_CSUM;
         self.csum_start = start;
         self.csum_offset = offset;
     }
 
-    /// States that the checksum is complete.
+    /// Says that the checksum is complete.
     pub fn clear_checksum(&mut self) {
         self.flags &= !NEEDS_CSUM;
         self.csum_start = 0;
         self.csum_offset = 0;
     }
 
-    /// The kind of segmentation asked for.
+    /// How the frame is to be segmented.
     pub fn gso(self) -> GsoType {
         match self.gso_type & !GSO_ECN {
             0 => GsoType::None,
@@ -104,18 +106,18 @@ impl Offload {
         }
     }
 
-    /// The frame is to be cut into several.
+    /// Whether the frame is to be segmented.
     pub fn is_gso(self) -> bool {
         self.gso() != GsoType::None
     }
 
-    /// Nothing was left undone: the frame can go out as it lies in memory.
+    /// Whether the sender has left no work undone, so that any port can send the frame as it is.
     pub fn is_complete(self) -> bool {
         !self.needs_checksum() && !self.is_gso()
     }
 
-    /// Moves the positions along, once `by` bytes were added before the network header, or taken away if
-    /// `by` is negative.
+    /// Adjusts the offsets after `by` bytes were inserted in front of the network header, or removed if `by` is
+    /// negative.
     pub fn shift(&mut self, by: i16) {
         if self.needs_checksum() {
             self.csum_start = self.csum_start.saturating_add_signed(by);
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushed_tag_moves_the_positions() {
+    fn a_pushed_tag_moves_the_offsets() {
         let mut o = Offload { flags: 1, hdr_len: 66, csum_start: 34, ..Offload::NONE };
         o.shift(4);
         assert_eq!((o.csum_start, o.hdr_len), (38, 70));

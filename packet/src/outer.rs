@@ -1,35 +1,37 @@
-//! Where the outermost IP header and the header behind it lie, read with just enough parsing for
-//! checksums and segmentation. This is not key extraction: it stops at what it does not know.
+//! Finds the outermost IP header of a frame and the header behind it, for checksums and segmentation.
+//!
+//! Unlike key extraction (`flow::extract`), this parser reads only what those two need, and gives up at anything
+//! unknown.
 
 use crate::wire::vlan::skip_tags;
 use crate::wire::{Ipv4Packet, Ipv6Extension, Ipv6Packet, eth_type, ip_proto, ipv4, ipv6};
 use crate::{Frame, GsoType};
 
-/// Which IP a header is of.
+/// The version of an IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     V4,
     V6,
 }
 
-/// An IP header and what follows it. Positions count from the frame's first byte and lie in it.
+/// An IP header and its payload. Offsets count from the frame's first byte and are at most the frame's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ip {
     pub(crate) version: Version,
-    /// First byte of the IP header.
+    /// Offset of the IP header.
     pub(crate) start: usize,
-    /// First byte behind the IP header and its extension headers.
+    /// Offset of the byte behind the IP header with its options and extension headers.
     pub(crate) payload: usize,
-    /// One past the last byte that the header's length covers, at most the frame's size.
+    /// Offset behind the last byte of the IP packet. Padding may follow.
     pub(crate) end: usize,
     /// The protocol of the payload, a number of [`ip_proto`].
     pub(crate) protocol: u8,
-    /// The packet is a fragment other than the first: its payload does not begin with a header.
+    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport header.
     pub(crate) is_later_fragment: bool,
 }
 
 impl Ip {
-    /// The first IP header of a frame; `None` if it does not follow directly behind Ethernet and tags.
+    /// The IP header directly behind the Ethernet header and its tags; `None` if another header is there.
     pub(crate) fn outermost(bytes: &[u8]) -> Option<Self> {
         let (ethertype, start) = skip_tags(bytes, 0)?;
         match ethertype {
@@ -39,7 +41,7 @@ impl Ip {
         }
     }
 
-    /// The header that begins at `start`, if an IPv4 header can.
+    /// The IPv4 header at offset `start`; `None` if the bytes there cannot be one.
     pub(crate) fn v4(bytes: &[u8], start: usize) -> Option<Self> {
         let header = Ipv4Packet::new_checked(bytes.get(start..)?).ok()?;
         (header.version() == 4).then(|| Self {
@@ -52,7 +54,7 @@ impl Ip {
         })
     }
 
-    /// The header that begins at `start`, if an IPv6 header can, and its extension headers.
+    /// The IPv6 header at offset `start`, with its extension headers; `None` if the bytes there cannot be one.
     pub(crate) fn v6(bytes: &[u8], start: usize) -> Option<Self> {
         let header = Ipv6Packet::new_checked(bytes.get(start..)?).ok()?;
         if header.version() != 6 {
@@ -76,7 +78,7 @@ impl Ip {
         Some(ip)
     }
 
-    /// Source and destination address, of 4 or 16 bytes each. `bytes` are those of the frame.
+    /// Source and destination address, of 4 or 16 bytes each. `bytes` are the bytes of the frame.
     pub(crate) fn addresses(self, bytes: &[u8]) -> (&[u8], &[u8]) {
         let (at, size) = match self.version {
             Version::V4 => (self.start + ipv4::field::ADDRESSES.start, 4),
@@ -86,11 +88,11 @@ impl Ip {
     }
 }
 
-/// Whether the work left undone concerns the transport header behind the outermost IP header, which
-/// is what the kernel and its devices take on from a raw socket.
+/// Whether [`Frame::offload`] is about the transport header behind the outermost IP header. Only then can a raw
+/// socket leave the work to the kernel and its devices.
 ///
-/// It does not when a host sent the frame through a tunnel of its own: the checksum is then the inner
-/// one, and segments need their outer headers repaired, too.
+/// If a host sent the frame through a tunnel of its own, the offload is about the header inside the tunnel. Then
+/// [`complete`](crate::complete()) or [`segment`](crate::segment()) has to do the work before the frame is sent.
 pub fn offload_matches_outer_l4(frame: &Frame<'_>) -> bool {
     let offload = frame.offload;
     if offload.is_complete() {

@@ -1,17 +1,16 @@
-//! Cutting a frame that stands for several into the frames that go on the wire.
+//! Segments a large frame in software into frames that fit the MTU (generic segmentation offload, GSO).
 //!
-//! Hosts hand over up to 64 KiB of one connection as one frame (GSO) and leave the cutting to the
-//! device. Where the device, or the kernel in front of it, cannot do that, it is done here: each
-//! segment gets a copy of all headers, lengths and checksums of its own, consecutive IP
-//! identifications and TCP sequence numbers; FIN and PSH go to the last one, CWR to the first.
+//! A host hands over up to 64 KiB of one connection as one frame and leaves the segmentation to the device. This
+//! module does the work if neither the device nor the kernel can. Each segment has a copy of all headers, with its
+//! own lengths and checksums, and with consecutive IP identifications and TCP sequence numbers. The flags FIN and
+//! PSH go to the last segment, CWR to the first.
 //!
-//! A frame that a host sent through a tunnel of its own (VXLAN, Geneve, GRE, IP in IP, MPLS) describes
-//! its *inner* transport header. The inner IP header is found backward from there, the outermost one
-//! forward from Ethernet, and the lengths, identifications and checksums of both are made right. Two
-//! tunnels inside one another are refused rather than sent with wrong lengths in the middle.
+//! If a host sent the frame through a tunnel of its own (VXLAN, Geneve, GRE, IP in IP), the frame's [`Offload`]
+//! describes the transport header *inside* the tunnel. The inner IP header is searched backward from there, and
+//! the outermost IP header forward from Ethernet. Lengths, identifications and checksums of both are corrected. A
+//! frame with two nested tunnels is refused, because the lengths of the middle headers would be wrong.
 //!
-//! Datagrams to be cut into IP fragments (`GsoType::UdpFragment`) are not supported: no kernel of the
-//! last years asks for it.
+//! Segmentation into IP fragments (`GsoType::UdpFragment`) is not supported. Current kernels do not ask for it.
 
 use crate::checksum::{add, nonzero, pseudo_header, sum};
 use crate::outer::{Ip, Version};
@@ -23,37 +22,40 @@ use crate::wire::{
 };
 use crate::{Frame, GsoType, HEADROOM, Offload};
 
-/// A frame cannot be cut.
+/// Why a frame cannot be segmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentError {
-    /// The kind of segmentation is not supported. The number is the virtio-net header's `gso_type`.
+    /// The kind of segmentation is not supported. The number is [`Offload::gso_type`].
     #[error("segmentation type {0} is not supported; TCPv4 (1), TCPv6 (4) and UDP (5) are")]
     Kind(u8),
-    /// The segments were to have no payload, so that their number would have no end.
+    /// [`Offload::gso_size`] is 0, so that no number of segments would be enough.
     #[error("segment size 0 is not valid")]
     Size,
-    /// No IP and transport header of the right kind lie where the frame says.
+    /// The frame does not have the transport header, behind an IP header, that its [`Offload`] says.
     #[error("no {kind} header over IP at byte {at}, where segmentation is asked for")]
     Headers {
-        /// The transport header that was looked for.
+        /// The name of the transport header: `TCP` or `UDP`.
         kind: &'static str,
-        /// Where it was looked for, in bytes from the frame's first.
+        /// The offset in the frame at which the transport header should be.
         at: usize,
     },
-    /// What lies between the outermost and the inner IP header, so many bytes, is not one tunnel that is
-    /// known here.
-    #[error("the {0} bytes between the outer and the inner header are not one tunnel we know")]
+    /// The bytes between the outermost and the inner IP header are not one known tunnel. The number says how many
+    /// bytes these are.
+    #[error(
+        "the {0} bytes between the outer and the inner header are not one tunnel that is known: \
+         VXLAN, Geneve, GRE or IP in IP"
+    )]
     Tunnel(usize),
 }
 
-/// Cuts `frame` and passes the segments to `emit`, in order; returns their number.
+/// Segments `frame`, passes the segments to `emit` in order, and returns their number.
 ///
-/// Segments are complete ([`Offload::is_complete`]). Their buffers are taken from `pool` while it has
-/// some; whoever consumes a segment may put its buffer back ([`Frame::into_buffer`]).
+/// The segments are complete ([`Offload::is_complete`]). Their buffers come from `pool` while it has some. `emit`
+/// may put the buffers of segments that it has sent back into the pool ([`Frame::into_buffer`]).
 ///
 /// # Errors
-/// The frame cannot be cut; nothing was emitted.
+/// The frame cannot be segmented. Then `emit` was not called.
 pub fn segment(
     frame: &Frame<'_>,
     pool: &mut Vec<Vec<u8>>,
@@ -82,7 +84,8 @@ pub fn segment(
     Ok(count)
 }
 
-/// The size in bytes of the headers that each segment of `frame` would repeat.
+/// The size in bytes of the headers that each segment of `frame` repeats: from Ethernet to the inner transport
+/// header.
 ///
 /// # Errors
 /// As [`segment`].
@@ -90,23 +93,23 @@ pub fn gso_header_size(frame: &Frame<'_>) -> Result<usize, SegmentError> {
     Plan::new(frame).map(|plan| plan.payload)
 }
 
-/// Where a segment stands among those of its frame.
+/// The position of a segment in its frame.
 #[derive(Clone, Copy)]
 struct Position {
-    /// Segments before this one.
+    /// The number of the segment, from 0.
     index: usize,
-    /// Payload bytes before this segment's.
+    /// The offset of the segment's payload in the payload of the frame, in bytes.
     from: usize,
     is_last: bool,
 }
 
-/// Which headers have to be made right in each segment.
+/// The headers of a frame that differ from segment to segment.
 struct Plan {
-    /// The IP header in front of the transport header whose payload is cut.
+    /// The IP header of the packet that is segmented. Behind it is the transport header.
     inner: Ip,
-    /// Where the payload that is cut begins.
+    /// Offset of the payload that is divided among the segments.
     payload: usize,
-    /// The outermost IP header, if it is not the inner one but a tunnel's.
+    /// The IP header of the tunnel around that packet; `None` if there is no tunnel.
     outer: Option<Ip>,
 }
 
@@ -123,8 +126,8 @@ impl Plan {
             return Err(SegmentError::Size);
         }
         let outermost = Ip::outermost(bytes);
-        // Frames that a device received and merged may come with verified instead of partial
-        // checksums; their segments are those of the outermost header.
+        // A frame that the device merged on receive (GRO) has a verified checksum instead of a partial one. Such a
+        // frame is segmented by its outermost transport header.
         let at = if offload.needs_checksum() {
             usize::from(offload.csum_start)
         } else {
@@ -156,8 +159,8 @@ impl Plan {
         Ok(Self { inner, payload: at + header, outer })
     }
 
-    /// Makes the copied headers those of the segment, from the inside to the outside: what is outside
-    /// has checksums over what is inside.
+    /// Corrects the copied headers of a segment. The inner headers come first, because the checksums of the outer
+    /// ones cover them.
     fn fix(&self, segment: &mut [u8], position: Position) {
         fix_ip(segment, self.inner, position.index);
         if self.inner.protocol == TCP {
@@ -175,10 +178,10 @@ impl Plan {
     }
 }
 
-/// The IP header that ends at `at` and whose payload is `protocol`.
+/// The IP header that ends at offset `at` and whose payload is of `protocol`; `None` if there is none.
 ///
-/// Anything may lie before it, so what is found must agree with itself: version, header size,
-/// protocol, length to the end of the frame and, for IPv4, the header checksum.
+/// The search goes backward through unknown bytes. So a candidate must be consistent: version, header size,
+/// protocol, a length that reaches the end of the frame and, for IPv4, the header checksum.
 fn ip_before(bytes: &[u8], at: usize, protocol: u8, kind: GsoType) -> Option<Ip> {
     let fits = |ip: &Ip| ip.payload == at && ip.protocol == protocol && !ip.is_later_fragment;
     let v4 = || {
@@ -187,7 +190,7 @@ fn ip_before(bytes: &[u8], at: usize, protocol: u8, kind: GsoType) -> Option<Ip>
             (ip.end == bytes.len() && sum(&bytes[ip.start..at]) == 0xffff).then_some(ip)
         })
     };
-    // Extension headers come in multiples of eight bytes; hosts send few.
+    // Extension headers have multiples of 8 bytes. 256 bytes are more than hosts send.
     let v6 = || {
         (ipv6::HEADER_SIZE..=256).step_by(8).find_map(|size| {
             let ip = Ip::v6(bytes, at.checked_sub(size)?).filter(fits)?;
@@ -201,11 +204,11 @@ fn ip_before(bytes: &[u8], at: usize, protocol: u8, kind: GsoType) -> Option<Ip>
     }
 }
 
-/// What lies between the outermost and the inner IP header must be one tunnel.
+/// Checks that the bytes between the outermost and the inner IP header are one known tunnel.
 fn check_tunnel(bytes: &[u8], outer: Ip, inner: Ip) -> Result<(), SegmentError> {
     let error = SegmentError::Tunnel(inner.start.saturating_sub(outer.payload));
     let is_inner = |start: usize| start == inner.start;
-    // An inner Ethernet frame with its tags, up to the inner IP header.
+    // Whether an Ethernet header with its tags is at `start`, directly in front of the inner IP header.
     let is_inner_ethernet =
         |start: usize| skip_tags(bytes, start).is_some_and(|(_, l3)| is_inner(l3));
     let begins = |start: usize| is_inner(start) || is_inner_ethernet(start);
@@ -227,7 +230,7 @@ fn check_tunnel(bytes: &[u8], outer: Ip, inner: Ip) -> Result<(), SegmentError> 
     if is_known { Ok(()) } else { Err(error) }
 }
 
-/// Length, identification and header checksum, for a header whose packet ends with the frame.
+/// Corrects length, identification and header checksum of an IP header whose packet ends with the segment.
 fn fix_ip(segment: &mut [u8], ip: Ip, index: usize) {
     let packet = &mut segment[ip.start..];
     let size = packet.len();

@@ -1,7 +1,7 @@
-//! Pushing and popping the outermost VLAN tag of a frame in place.
+//! Pushes and pops the outermost VLAN tag of a frame in place.
 //!
-//! Only the MACs move, into the headroom or out of it; what a sender left undone and the positions of
-//! the headers move along.
+//! Only the MAC addresses move, into the headroom or out of it. The offsets in [`Frame::offload`] and
+//! [`Frame::layers`] are adjusted.
 
 use crate::Frame;
 use crate::wire::ethernet::field::ADDRESSES;
@@ -9,8 +9,8 @@ use crate::wire::vlan::HEADER_SIZE;
 use crate::wire::{VlanTag, eth_type};
 
 impl Frame<'_> {
-    /// Puts a tag directly behind the MACs. Returns `false`, and changes nothing, if the frame is
-    /// shorter than its MACs or there is no room for it.
+    /// Inserts a tag directly behind the MAC addresses. Returns `false`, and changes nothing, if the frame has
+    /// fewer than 12 bytes or there is no room.
     #[must_use]
     pub fn push_tag(&mut self, tpid: u16, tci: u16) -> bool {
         if !self.open_gap(ADDRESSES.end, HEADER_SIZE) {
@@ -22,10 +22,10 @@ impl Frame<'_> {
         true
     }
 
-    /// Takes the outermost tag out and returns its TPID and TCI; `None`, and nothing changes, if the
-    /// frame has none.
+    /// Removes the outermost tag and returns its TPID and TCI. `None`, and nothing changes, if the frame has no
+    /// tag or ends with it.
     pub fn pop_tag(&mut self) -> Option<(u16, u16)> {
-        // An EtherType follows a tag: the frame cannot end with one.
+        // An EtherType has to follow the tag.
         let behind_addresses = self.bytes().get(ADDRESSES.end..)?;
         let tag = behind_addresses.first_chunk::<{ HEADER_SIZE + 2 }>()?;
         let tag = VlanTag::new_unchecked(tag);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_from_before_802_1ad_is_no_tag() {
+    fn the_tpid_0x9100_from_before_802_1ad_is_no_tag() {
         let mut bytes = vec![0; 60];
         for tpid in [eth_type::VLAN, eth_type::VLAN_8021AD, 0x9100] {
             bytes[12..14].copy_from_slice(&tpid.to_be_bytes());

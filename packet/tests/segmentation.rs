@@ -1,5 +1,5 @@
-//! Segments are checked by codes that are not ours: etherparse builds the large frame, pnet_packet
-//! takes the segments apart and verifies every length and checksum on the way in.
+//! Checks segmentation with other implementations: etherparse builds the large frame, and pnet_packet reads the
+//! segments and verifies every length and checksum.
 
 use etherparse::{IpNumber, PacketBuilder, PacketBuilderStep};
 use packet::{Frame, GsoType, Offload, SegmentError, complete, gso_header_size, segment};
@@ -40,7 +40,7 @@ fn cut(bytes: &[u8], offload: Offload) -> Vec<Vec<u8>> {
     segments
 }
 
-/// What a receiver makes of a segment: identifications from the outside to the inside, then the
+/// A segment as a receiver reads it: the IP identifications from the outermost header to the innermost, and the
 /// innermost transport header with its payload.
 #[derive(Default)]
 struct Received {
@@ -154,7 +154,8 @@ fn tcp_frame(is_v6: bool, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `inner` behind an IPv4 header with `protocol` and `header`; UDP gets a checksum if asked.
+/// A packet with an IPv4 header of `protocol`, then `header`, then `inner`. The last argument says whether UDP
+/// gets a checksum.
 fn tunnel(protocol: u8, header: &[u8], inner: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let payload = [header, inner].concat();

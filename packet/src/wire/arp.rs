@@ -5,7 +5,7 @@ use super::{Field, WireError, array, check_size, eth_type, put_u16, u16_at};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// Places of the fields in a packet whose addresses are those of Ethernet and IPv4.
+/// The byte ranges of the fields in a packet whose addresses are those of Ethernet and IPv4.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -21,82 +21,83 @@ pub mod field {
     pub const TARGET_PROTOCOL: Field = 24..28;
 }
 
-/// Bytes of a packet whose addresses are those of Ethernet and IPv4.
+/// Size in bytes of a packet for Ethernet and IPv4 addresses.
 pub const HEADER_SIZE: usize = field::TARGET_PROTOCOL.end;
 
-/// What every packet for Ethernet and IPv4 begins with: hardware type 1, protocol type IPv4, addresses
-/// of six and four bytes.
+/// The first six bytes of every packet for Ethernet and IPv4 addresses: hardware type 1, protocol type 0x0800, and
+/// address sizes of 6 and 4 bytes.
 pub const ETHERNET_IPV4: [u8; 6] = {
     let [high, low] = eth_type::IPV4.to_be_bytes();
     [0, 1, high, low, 6, 4]
 };
 
-/// The operation that asks for a hardware address.
+/// The operation of a request: the sender asks for the target's hardware address (RFC 826).
 pub const REQUEST: u16 = 1;
-/// The operation that answers [`REQUEST`].
+/// The operation of a reply: the sender tells its hardware address (RFC 826).
 pub const REPLY: u16 = 2;
 
-/// A view over an ARP packet.
+/// A view over an ARP or RARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArpPacket<T> {
     buffer: T,
 }
 
 impl<T: AsRef<[u8]>> ArpPacket<T> {
-    /// Takes `buffer` for an ARP packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an ARP packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an ARP packet. Whether it is about Ethernet and IPv4 at all is not looked at:
-    /// see [`ArpPacket::is_ethernet_ipv4`].
+    /// A view of `buffer` as an ARP packet. The packet may be one for other addresses than those of
+    /// Ethernet and IPv4: ask [`ArpPacket::is_ethernet_ipv4`].
     ///
     /// # Errors
-    /// The packet is cut off.
+    /// The buffer is shorter than [`HEADER_SIZE`].
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("ARP", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// The addresses are those of Ethernet and IPv4. In other packets the fields lie elsewhere.
+    /// Whether the packet is for Ethernet and IPv4 addresses. Only then are the address fields where the getters
+    /// read.
     #[inline]
     pub fn is_ethernet_ipv4(&self) -> bool {
         self.buffer.as_ref()[..ETHERNET_IPV4.len()] == ETHERNET_IPV4
     }
 
-    /// What the packet is for: [`REQUEST`], [`REPLY`] or another.
+    /// The operation (`ar$op`): [`REQUEST`], [`REPLY`] or another.
     #[inline]
     pub fn operation(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::OPERATION)
     }
 
-    /// MAC address of the sender (OXM `arp_sha`).
+    /// The sender's MAC address (OXM `arp_sha`).
     #[inline]
     pub fn sender_hardware(&self) -> [u8; 6] {
         array(self.buffer.as_ref(), field::SENDER_HARDWARE)
     }
 
-    /// IPv4 address of the sender (OXM `arp_spa`).
+    /// The sender's IPv4 address (OXM `arp_spa`).
     #[inline]
     pub fn sender_protocol(&self) -> Ipv4Addr {
         array(self.buffer.as_ref(), field::SENDER_PROTOCOL).into()
     }
 
-    /// MAC address of the target (OXM `arp_tha`), unknown to who asks for it.
+    /// The target's MAC address (OXM `arp_tha`). In a request its value means nothing.
     #[inline]
     pub fn target_hardware(&self) -> [u8; 6] {
         array(self.buffer.as_ref(), field::TARGET_HARDWARE)
     }
 
-    /// IPv4 address of the target (OXM `arp_tpa`).
+    /// The target's IPv4 address (OXM `arp_tpa`).
     #[inline]
     pub fn target_protocol(&self) -> Ipv4Addr {
         array(self.buffer.as_ref(), field::TARGET_PROTOCOL).into()
@@ -104,37 +105,37 @@ impl<T: AsRef<[u8]>> ArpPacket<T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> ArpPacket<T> {
-    /// States that the addresses are those of Ethernet and IPv4.
+    /// Writes the first six bytes of a packet for Ethernet and IPv4 addresses ([`ETHERNET_IPV4`]).
     #[inline]
     pub fn set_ethernet_ipv4(&mut self) {
         self.buffer.as_mut()[..ETHERNET_IPV4.len()].copy_from_slice(&ETHERNET_IPV4);
     }
 
-    /// Writes what the packet is for.
+    /// Writes the operation.
     #[inline]
     pub fn set_operation(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::OPERATION, value);
     }
 
-    /// Writes the MAC address of the sender.
+    /// Writes the sender's MAC address.
     #[inline]
     pub fn set_sender_hardware(&mut self, value: [u8; 6]) {
         self.buffer.as_mut()[field::SENDER_HARDWARE].copy_from_slice(&value);
     }
 
-    /// Writes the IPv4 address of the sender.
+    /// Writes the sender's IPv4 address.
     #[inline]
     pub fn set_sender_protocol(&mut self, value: Ipv4Addr) {
         self.buffer.as_mut()[field::SENDER_PROTOCOL].copy_from_slice(&value.octets());
     }
 
-    /// Writes the MAC address of the target.
+    /// Writes the target's MAC address.
     #[inline]
     pub fn set_target_hardware(&mut self, value: [u8; 6]) {
         self.buffer.as_mut()[field::TARGET_HARDWARE].copy_from_slice(&value);
     }
 
-    /// Writes the IPv4 address of the target.
+    /// Writes the target's IPv4 address.
     #[inline]
     pub fn set_target_protocol(&mut self, value: Ipv4Addr) {
         self.buffer.as_mut()[field::TARGET_PROTOCOL].copy_from_slice(&value.octets());
@@ -167,7 +168,7 @@ mod tests {
     ];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let arp = ArpPacket::new_checked(&REQUEST_BYTES).unwrap();
         assert!(arp.is_ethernet_ipv4());
         assert_eq!(arp.operation(), REQUEST);
@@ -190,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(
+        fn pnet_reads_the_fields_that_were_written(
             operation: u16, sha: [u8; 6], spa: Ipv4Addr, tha: [u8; 6], tpa: Ipv4Addr,
         ) {
             let mut bytes = [0; HEADER_SIZE];

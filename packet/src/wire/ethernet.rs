@@ -3,22 +3,22 @@
 use super::{Field, WireError, array, check_size, put_u16, u16_at};
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
     pub const DST_ADDR: Field = 0..6;
     pub const SRC_ADDR: Field = 6..12;
-    /// Both addresses. A tag is pushed directly behind them.
+    /// Destination and source address together. A tag is pushed directly behind them.
     pub const ADDRESSES: Field = DST_ADDR.start..SRC_ADDR.end;
     pub const ETHERTYPE: Field = 12..14;
 }
 
-/// Bytes of the header. A shorter frame is a runt.
+/// Size of the header in bytes. A shorter frame is a runt.
 pub const HEADER_SIZE: usize = field::ETHERTYPE.end;
 
-/// Bytes of the shortest frame on a wire, without frame check sequence. Shorter ones are padded.
+/// Size in bytes of the shortest frame on a wire, without frame check sequence. Senders pad shorter frames.
 pub const MIN_FRAME_SIZE: usize = 60;
 
 /// A view over an Ethernet frame without its frame check sequence.
@@ -28,42 +28,43 @@ pub struct EthernetFrame<T> {
 }
 
 impl<T: AsRef<[u8]>> EthernetFrame<T> {
-    /// Takes `buffer` for an Ethernet frame without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an Ethernet frame, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an Ethernet frame.
+    /// A view of `buffer` as an Ethernet frame.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("Ethernet", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// MAC address of the destination.
+    /// The destination MAC address.
     #[inline]
     pub fn dst_addr(&self) -> [u8; 6] {
         array(self.buffer.as_ref(), field::DST_ADDR)
     }
 
-    /// MAC address of the source.
+    /// The source MAC address.
     #[inline]
     pub fn src_addr(&self) -> [u8; 6] {
         array(self.buffer.as_ref(), field::SRC_ADDR)
     }
 
-    /// What follows, a number of [`eth_type`](super::eth_type); the TPID of the outermost tag if the
-    /// frame is tagged; the size of the rest in an 802.3 frame.
+    /// The EtherType, a number of [`eth_type`](super::eth_type), which says what follows the header. A tagged
+    /// frame has the TPID of its outermost tag here. An 802.3 frame has the size of its payload here, which is
+    /// below 0x600.
     #[inline]
     pub fn ethertype(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::ETHERTYPE)
@@ -71,7 +72,7 @@ impl<T: AsRef<[u8]>> EthernetFrame<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> EthernetFrame<&'a T> {
-    /// All bytes behind the header.
+    /// The bytes behind the header, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..]
@@ -79,19 +80,19 @@ impl<'a, T: AsRef<[u8]> + ?Sized> EthernetFrame<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> EthernetFrame<T> {
-    /// Writes the MAC address of the destination.
+    /// Writes the destination MAC address.
     #[inline]
     pub fn set_dst_addr(&mut self, value: [u8; 6]) {
         self.buffer.as_mut()[field::DST_ADDR].copy_from_slice(&value);
     }
 
-    /// Writes the MAC address of the source.
+    /// Writes the source MAC address.
     #[inline]
     pub fn set_src_addr(&mut self, value: [u8; 6]) {
         self.buffer.as_mut()[field::SRC_ADDR].copy_from_slice(&value);
     }
 
-    /// Writes the number of what follows.
+    /// Writes the EtherType.
     #[inline]
     pub fn set_ethertype(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::ETHERTYPE, value);
@@ -105,7 +106,7 @@ impl<T: AsRef<[u8]>> fmt::Display for EthernetFrame<T> {
     }
 }
 
-/// A MAC address in words.
+/// A MAC address, which `Display` shows as six hexadecimal bytes with colons.
 pub(super) struct Mac(pub(super) [u8; 6]);
 
 impl fmt::Display for Mac {
@@ -124,7 +125,7 @@ mod tests {
     const BYTES: [u8; 16] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 7, 8];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let frame = EthernetFrame::new_checked(&BYTES).unwrap();
         assert_eq!(frame.dst_addr(), [2, 0, 0, 0, 0, 2]);
         assert_eq!(frame.src_addr(), [2, 0, 0, 0, 0, 1]);
@@ -146,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(dst: [u8; 6], src: [u8; 6], ethertype: u16) {
+        fn pnet_reads_the_fields_that_were_written(dst: [u8; 6], src: [u8; 6], ethertype: u16) {
             let mut bytes = [0; HEADER_SIZE];
             let mut frame = EthernetFrame::new_unchecked(&mut bytes);
             frame.set_dst_addr(dst);

@@ -1,41 +1,41 @@
-//! Geneve (RFC 8926 §3.4): anything with an EtherType behind UDP, with options.
+//! Geneve (RFC 8926 §3.4): a tunnel over UDP for any payload that has an EtherType, with options in its header.
 
 use super::{Field, WireError, check_size, put_u16, put_u24, u16_at, u24_at};
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
-    /// Version (2 bits), size of the options in words of four bytes (6).
+    /// Version in the upper 2 bits, size of the options in units of 4 bytes in the lower 6.
     pub const VERSION_AND_SIZE: usize = 0;
     pub const FLAGS: usize = 1;
     pub const PROTOCOL_TYPE: Field = 2..4;
     pub const VNI: Field = 4..7;
 }
 
-/// Places of the fields in an option.
+/// The byte ranges of the fields in an option.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod option_field {
     use super::Field;
 
     pub const CLASS: Field = 0..2;
     pub const TYPE: usize = 2;
-    /// In words of four bytes, without the option's own header (5 bits).
+    /// Size of the option's data in units of 4 bytes, without the option's header, in the lower 5 bits.
     pub const SIZE: usize = 3;
 }
 
-/// Bytes of the header without options.
+/// Size of the header without options, in bytes.
 pub const HEADER_SIZE: usize = 8;
-/// Bytes of an option without its data.
+/// Size of an option without its data, in bytes.
 pub const OPTION_HEADER_SIZE: usize = 4;
 
-/// The flag of a control packet (O): no tenant's data is inside.
+/// The flag of a control packet (O), which carries no data of a tenant.
 pub const CONTROL: u8 = 0x80;
-/// The flag that says that an option with its own critical bit is there (C).
+/// The flag (C) that says that an option has [`OPTION_CRITICAL`] set.
 pub const CRITICAL: u8 = 0x40;
-/// The bit of an option's type that says that a receiver has to drop what it does not know.
+/// The bit of an option's type that obliges a receiver to drop the packet if it does not know the option.
 pub const OPTION_CRITICAL: u8 = 0x80;
 
 /// A view over a Geneve packet, the payload of a UDP datagram.
@@ -45,16 +45,16 @@ pub struct GenevePacket<T> {
 }
 
 impl<T: AsRef<[u8]>> GenevePacket<T> {
-    /// Takes `buffer` for a Geneve packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a Geneve packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a Geneve packet. The version is not looked at.
+    /// A view of `buffer` as a Geneve packet. The version is not checked.
     ///
     /// # Errors
-    /// The header or its options are cut off.
+    /// The buffer is shorter than the header with its options.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "Geneve";
@@ -64,19 +64,19 @@ impl<T: AsRef<[u8]>> GenevePacket<T> {
         Ok(packet)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// The version, 0 if this is the Geneve of RFC 8926.
+    /// The version; RFC 8926 defines version 0.
     #[inline]
     pub fn version(&self) -> u8 {
         self.buffer.as_ref()[field::VERSION_AND_SIZE] >> 6
     }
 
-    /// Bytes of the header with its options, as it states it: a multiple of 4 up to 260.
+    /// Size of the header with its options in bytes, as the header states it: a multiple of 4 up to 260.
     #[inline]
     pub fn header_size(&self) -> usize {
         HEADER_SIZE + usize::from(self.buffer.as_ref()[field::VERSION_AND_SIZE] & 0x3f) * 4
@@ -88,13 +88,13 @@ impl<T: AsRef<[u8]>> GenevePacket<T> {
         self.buffer.as_ref()[field::FLAGS]
     }
 
-    /// What is inside, a number of [`eth_type`](super::eth_type).
+    /// The type of the payload, a number of [`eth_type`](super::eth_type).
     #[inline]
     pub fn protocol_type(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::PROTOCOL_TYPE)
     }
 
-    /// The number of the network, 24 bits.
+    /// The virtual network identifier, 24 bits.
     #[inline]
     pub fn vni(&self) -> u32 {
         u24_at(self.buffer.as_ref(), field::VNI)
@@ -102,13 +102,13 @@ impl<T: AsRef<[u8]>> GenevePacket<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> GenevePacket<&'a T> {
-    /// The options, in order.
+    /// An iterator over the options, in order.
     #[inline]
     pub fn options(&self) -> GeneveOptions<'a> {
         GeneveOptions::new(&self.buffer.as_ref()[HEADER_SIZE..self.header_size()])
     }
 
-    /// What is inside.
+    /// The bytes behind the header and its options, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[self.header_size()..]
@@ -116,28 +116,27 @@ impl<'a, T: AsRef<[u8]> + ?Sized> GenevePacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> GenevePacket<T> {
-    /// Writes version 0 and the size of the header with its options, in bytes: a multiple of 4 from 8 to
-    /// 260.
+    /// Writes version 0, and the size of the header with its options in bytes: a multiple of 4 from 8 to 260.
     #[inline]
     pub fn set_header_size(&mut self, size: usize) {
         let words = size.saturating_sub(HEADER_SIZE) / 4;
         self.buffer.as_mut()[field::VERSION_AND_SIZE] = words as u8 & 0x3f;
     }
 
-    /// Writes the flags.
+    /// Writes the flags ([`CONTROL`], [`CRITICAL`]).
     #[inline]
     pub fn set_flags(&mut self, value: u8) {
         self.buffer.as_mut()[field::FLAGS] = value;
     }
 
-    /// Writes what is inside.
+    /// Writes the type of the payload.
     #[inline]
     pub fn set_protocol_type(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::PROTOCOL_TYPE, value);
     }
 
-    /// Writes the lower 24 bits of `value` as the number of the network, and clears the reserved byte
-    /// behind it.
+    /// Writes the lower 24 bits of `value` as the virtual network identifier, and clears the reserved byte behind
+    /// it.
     #[inline]
     pub fn set_vni(&mut self, value: u32) {
         let bytes = self.buffer.as_mut();
@@ -156,23 +155,23 @@ impl<T: AsRef<[u8]>> fmt::Display for GenevePacket<T> {
     }
 }
 
-/// A view over an option.
+/// A view over an option of a Geneve header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GeneveOption<T> {
     buffer: T,
 }
 
 impl<T: AsRef<[u8]>> GeneveOption<T> {
-    /// Takes `buffer` for an option without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an option, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an option.
+    /// A view of `buffer` as an option.
     ///
     /// # Errors
-    /// The option is cut off.
+    /// The buffer is shorter than the option.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "Geneve option";
@@ -182,25 +181,25 @@ impl<T: AsRef<[u8]>> GeneveOption<T> {
         Ok(option)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// Who defined the option (IANA, "geneve").
+    /// The class of the option: the organisation that defined it (IANA, "geneve").
     #[inline]
     pub fn class(&self) -> u16 {
         u16_at(self.buffer.as_ref(), option_field::CLASS)
     }
 
-    /// Which of its class the option is, [`OPTION_CRITICAL`] included.
+    /// The type of the option within its class, including [`OPTION_CRITICAL`].
     #[inline]
     pub fn option_type(&self) -> u8 {
         self.buffer.as_ref()[option_field::TYPE]
     }
 
-    /// Bytes of the option with its header, as it states it: a multiple of 4 up to 128.
+    /// Size of the option with its header in bytes, as the option states it: a multiple of 4 up to 128.
     #[inline]
     pub fn size(&self) -> usize {
         OPTION_HEADER_SIZE + usize::from(self.buffer.as_ref()[option_field::SIZE] & 0x1f) * 4
@@ -208,7 +207,7 @@ impl<T: AsRef<[u8]>> GeneveOption<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> GeneveOption<&'a T> {
-    /// What the option says, up to 124 bytes.
+    /// The data of the option, up to 124 bytes.
     #[inline]
     pub fn data(&self) -> &'a [u8] {
         &self.buffer.as_ref()[OPTION_HEADER_SIZE..self.size()]
@@ -273,7 +272,7 @@ mod tests {
     ];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let geneve = GenevePacket::new_checked(&BYTES).unwrap();
         assert_eq!((geneve.version(), geneve.header_size(), geneve.flags()), (0, 20, CRITICAL));
         assert_eq!((geneve.protocol_type(), geneve.vni()), (eth_type::TEB, 42));

@@ -3,8 +3,8 @@
 use super::{Field, WireError, check_size, put_u16, put_u32, u16_at, u32_at};
 use std::fmt;
 
-/// Places of the fields that every header has. The optional ones follow: checksum with two reserved
-/// bytes, key, sequence number, each of four bytes and only if its flag is set.
+/// The byte ranges of the fields that every header has. Optional fields of four bytes each
+/// follow if their flag is set: checksum with two reserved bytes, key, sequence number.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -13,18 +13,18 @@ pub mod field {
     pub const PROTOCOL_TYPE: Field = 2..4;
 }
 
-/// Bytes of the header without optional fields.
+/// Size of the header without optional fields, in bytes.
 pub const HEADER_SIZE: usize = field::PROTOCOL_TYPE.end;
-/// Bytes of each optional field.
+/// Size of each optional field in bytes.
 pub const OPTION_SIZE: usize = 4;
 
-/// The flag that says that there is a checksum.
+/// The flag (C) of a header with a checksum.
 pub const CHECKSUM: u16 = 0x8000;
-/// The flag that says that there is a key.
+/// The flag (K) of a header with a key.
 pub const KEY: u16 = 0x2000;
-/// The flag that says that there is a sequence number.
+/// The flag (S) of a header with a sequence number.
 pub const SEQUENCE: u16 = 0x1000;
-/// The bits that are the version.
+/// The bits of [`GrePacket::flags_and_version`] that are the version.
 pub const VERSION_MASK: u16 = 0x0007;
 
 /// A view over a GRE packet.
@@ -34,17 +34,17 @@ pub struct GrePacket<T> {
 }
 
 impl<T: AsRef<[u8]>> GrePacket<T> {
-    /// Takes `buffer` for a GRE packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a GRE packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a GRE packet. The version is not looked at; the routing field of RFC 1701,
-    /// which RFC 2784 took away, is not understood.
+    /// A view of `buffer` as a GRE packet. The version is not checked. The routing field of RFC 1701, which
+    /// RFC 2784 abolished, is not supported.
     ///
     /// # Errors
-    /// The header or an optional field is cut off.
+    /// The buffer is shorter than the header with its optional fields.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "GRE";
@@ -54,7 +54,7 @@ impl<T: AsRef<[u8]>> GrePacket<T> {
         Ok(packet)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
@@ -66,45 +66,46 @@ impl<T: AsRef<[u8]>> GrePacket<T> {
         u16_at(self.buffer.as_ref(), field::FLAGS_AND_VERSION)
     }
 
-    /// What is inside, a number of [`eth_type`](super::eth_type).
+    /// The type of the payload, a number of [`eth_type`](super::eth_type).
     #[inline]
     pub fn protocol_type(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::PROTOCOL_TYPE)
     }
 
-    /// Bytes of the header with its optional fields: 4, 8, 12 or 16.
+    /// Size of the header with its optional fields in bytes: 4, 8, 12 or 16.
     #[inline]
     pub fn header_size(&self) -> usize {
         self.size_with(CHECKSUM | KEY | SEQUENCE)
     }
 
-    /// Bytes of the header up to the last of the optional fields `flags`.
+    /// Size in bytes of the fixed header and of those optional fields in `flags` that the header has.
     #[inline]
     fn size_with(&self, flags: u16) -> usize {
         HEADER_SIZE + OPTION_SIZE * (self.flags_and_version() & flags).count_ones() as usize
     }
 
-    /// Where the optional field `flag` lies, behind the fields `before`.
+    /// The byte range of the optional field `flag`, which stands behind the optional fields `before`; `None` if
+    /// the header does not have it.
     #[inline]
     fn optional(&self, flag: u16, before: u16) -> Option<Field> {
         let at = self.size_with(before);
         (self.flags_and_version() & flag != 0).then_some(at..at + OPTION_SIZE)
     }
 
-    /// The checksum over header and payload; `None` if there is none.
+    /// The checksum over header and payload; `None` if the header has none.
     #[inline]
     pub fn checksum(&self) -> Option<u16> {
         let at = self.optional(CHECKSUM, 0)?.start;
         Some(u16_at(self.buffer.as_ref(), at..at + 2))
     }
 
-    /// The key that tells flows of a tunnel apart; `None` if there is none.
+    /// The key, which tells flows of a tunnel apart; `None` if the header has none.
     #[inline]
     pub fn key(&self) -> Option<u32> {
         Some(u32_at(self.buffer.as_ref(), self.optional(KEY, CHECKSUM)?))
     }
 
-    /// The number of the packet in its tunnel; `None` if there is none.
+    /// The sequence number of the packet in its tunnel; `None` if the header has none.
     #[inline]
     pub fn sequence(&self) -> Option<u32> {
         Some(u32_at(self.buffer.as_ref(), self.optional(SEQUENCE, CHECKSUM | KEY)?))
@@ -112,7 +113,7 @@ impl<T: AsRef<[u8]>> GrePacket<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> GrePacket<&'a T> {
-    /// What is inside.
+    /// The bytes behind the header and its optional fields, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[self.header_size()..]
@@ -120,19 +121,19 @@ impl<'a, T: AsRef<[u8]> + ?Sized> GrePacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> GrePacket<T> {
-    /// Writes the flags and the version. They decide where the other fields lie.
+    /// Writes the flags and the version. The flags decide where the optional fields are.
     #[inline]
     pub fn set_flags_and_version(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::FLAGS_AND_VERSION, value);
     }
 
-    /// Writes what is inside.
+    /// Writes the type of the payload.
     #[inline]
     pub fn set_protocol_type(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::PROTOCOL_TYPE, value);
     }
 
-    /// Writes the key, if the flags have one.
+    /// Writes the key, if the header has [`KEY`] set; otherwise does nothing.
     #[inline]
     pub fn set_key(&mut self, value: u32) {
         if let Some(field) = self.optional(KEY, CHECKSUM) {
@@ -140,7 +141,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> GrePacket<T> {
         }
     }
 
-    /// Writes the number of the packet, if the flags have one.
+    /// Writes the sequence number, if the header has [`SEQUENCE`] set; otherwise does nothing.
     #[inline]
     pub fn set_sequence(&mut self, value: u32) {
         if let Some(field) = self.optional(SEQUENCE, CHECKSUM | KEY) {
@@ -148,8 +149,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> GrePacket<T> {
         }
     }
 
-    /// Computes the checksum over all bytes of the view (RFC 2784 §2.3) and writes it, if the flags have
-    /// one.
+    /// Computes the checksum over the whole buffer (RFC 2784 §2.3) and writes it, if the header has [`CHECKSUM`]
+    /// set; otherwise does nothing.
     pub fn fill_checksum(&mut self) {
         if let Some(Field { start, .. }) = self.optional(CHECKSUM, 0) {
             let bytes = self.buffer.as_mut();
@@ -187,7 +188,7 @@ mod tests {
     ];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let gre = GrePacket::new_checked(&BYTES).unwrap();
         assert_eq!((gre.protocol_type(), gre.header_size()), (eth_type::TEB, 16));
         assert_eq!((gre.checksum(), gre.key(), gre.sequence()), (Some(0x1234), Some(42), Some(7)));
@@ -208,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_here_and_by_another_code(
+        fn fields_that_were_written_are_read_here_and_by_pnet(
             flags in 0u16..8, protocol: u16, key: u32, sequence: u32,
             payload in proptest::collection::vec(any::<u8>(), 0..9),
         ) {

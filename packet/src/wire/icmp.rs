@@ -1,10 +1,10 @@
-//! ICMP of IPv4 (RFC 792). The header of IGMP (RFC 2236) begins alike.
+//! ICMP of IPv4 (RFC 792). The header of IGMP (RFC 2236) begins with the same three fields.
 
 use super::{Field, WireError, check_size, put_u16, u16_at};
 use crate::checksum;
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -13,13 +13,13 @@ pub mod field {
     pub const CODE: usize = 1;
     pub const TYPE_AND_CODE: Field = 0..2;
     pub const CHECKSUM: Field = 2..4;
-    /// Of echo requests and replies.
+    /// Only in echo requests and replies.
     pub const IDENTIFIER: Field = 4..6;
-    /// Of echo requests and replies.
+    /// Only in echo requests and replies.
     pub const SEQUENCE: Field = 6..8;
 }
 
-/// Bytes of the header.
+/// Size of the header in bytes.
 pub const HEADER_SIZE: usize = 8;
 
 /// A view over an ICMP message.
@@ -29,35 +29,35 @@ pub struct IcmpPacket<T> {
 }
 
 impl<T: AsRef<[u8]>> IcmpPacket<T> {
-    /// Takes `buffer` for an ICMP message without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an ICMP message, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an ICMP message.
+    /// A view of `buffer` as an ICMP message.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("ICMP", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// What the message is, a number of [`icmp_type`](super::icmp_type).
+    /// The type of the message, a number of [`icmp_type`](super::icmp_type).
     #[inline]
     pub fn icmp_type(&self) -> u8 {
         self.buffer.as_ref()[field::TYPE]
     }
 
-    /// The kind of message within its type.
+    /// The code of the message, a number within its type.
     #[inline]
     pub fn code(&self) -> u8 {
         self.buffer.as_ref()[field::CODE]
@@ -69,13 +69,13 @@ impl<T: AsRef<[u8]>> IcmpPacket<T> {
         u16_at(self.buffer.as_ref(), field::CHECKSUM)
     }
 
-    /// Of an echo request or reply: which process asked.
+    /// The identifier of an echo request or reply, by which the requesting host finds the process that asked.
     #[inline]
     pub fn identifier(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::IDENTIFIER)
     }
 
-    /// Of an echo request or reply: which of its questions this is.
+    /// The sequence number of an echo request or reply.
     #[inline]
     pub fn sequence(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::SEQUENCE)
@@ -83,7 +83,7 @@ impl<T: AsRef<[u8]>> IcmpPacket<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> IcmpPacket<&'a T> {
-    /// All bytes behind the header.
+    /// The bytes behind the header, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..]
@@ -91,31 +91,31 @@ impl<'a, T: AsRef<[u8]> + ?Sized> IcmpPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> IcmpPacket<T> {
-    /// Writes what the message is.
+    /// Writes the type of the message.
     #[inline]
     pub fn set_icmp_type(&mut self, value: u8) {
         self.buffer.as_mut()[field::TYPE] = value;
     }
 
-    /// Writes the kind of message within its type.
+    /// Writes the code of the message.
     #[inline]
     pub fn set_code(&mut self, value: u8) {
         self.buffer.as_mut()[field::CODE] = value;
     }
 
-    /// Writes which process asked, in an echo request or reply.
+    /// Writes the identifier of an echo request or reply.
     #[inline]
     pub fn set_identifier(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::IDENTIFIER, value);
     }
 
-    /// Writes which question this is, in an echo request or reply.
+    /// Writes the sequence number of an echo request or reply.
     #[inline]
     pub fn set_sequence(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::SEQUENCE, value);
     }
 
-    /// Computes the checksum over all bytes of the view and writes it.
+    /// Computes the checksum over the whole buffer and writes it.
     pub fn fill_checksum(&mut self) {
         let bytes = self.buffer.as_mut();
         put_u16(bytes, field::CHECKSUM, 0);
@@ -138,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let icmp = IcmpPacket::new_checked(&[8, 0, 0x12, 0x34, 0, 7, 0, 1, 0xab]).unwrap();
         assert_eq!((icmp.icmp_type(), icmp.code(), icmp.checksum()), (8, 0, 0x1234));
         assert_eq!((icmp.identifier(), icmp.sequence(), icmp.payload()), (7, 1, &[0xab][..]));
@@ -148,7 +148,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(
+        fn pnet_reads_the_fields_that_were_written(
             kind: u8, code: u8, id: u16, sequence: u16,
             payload in proptest::collection::vec(any::<u8>(), 0..9),
         ) {

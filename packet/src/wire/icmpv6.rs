@@ -1,10 +1,9 @@
-//! ICMP of IPv6 (RFC 4443). Messages of neighbour discovery have a file of their own,
-//! [`nd`](super::nd).
+//! ICMP of IPv6 (RFC 4443). The messages of neighbour discovery are in [`nd`](super::nd).
 
 use super::{Field, WireError, check_size, icmpv6_type, put_u16, u16_at};
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -13,11 +12,11 @@ pub mod field {
     pub const CODE: usize = 1;
     pub const TYPE_AND_CODE: Field = 0..2;
     pub const CHECKSUM: Field = 2..4;
-    /// What lies here depends on the type.
+    /// Four bytes whose meaning depends on the type.
     pub const REST: Field = 4..8;
 }
 
-/// Bytes of the header, of which the last four depend on the type.
+/// Size of the header in bytes. The meaning of the last four bytes depends on the type.
 pub const HEADER_SIZE: usize = field::REST.end;
 
 /// A view over an ICMPv6 message.
@@ -27,35 +26,35 @@ pub struct Icmpv6Packet<T> {
 }
 
 impl<T: AsRef<[u8]>> Icmpv6Packet<T> {
-    /// Takes `buffer` for an ICMPv6 message without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an ICMPv6 message, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an ICMPv6 message.
+    /// A view of `buffer` as an ICMPv6 message.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("ICMPv6", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// What the message is, a number of [`icmpv6_type`].
+    /// The type of the message, a number of [`icmpv6_type`].
     #[inline]
     pub fn icmp_type(&self) -> u8 {
         self.buffer.as_ref()[field::TYPE]
     }
 
-    /// The kind of message within its type.
+    /// The code of the message, a number within its type.
     #[inline]
     pub fn code(&self) -> u8 {
         self.buffer.as_ref()[field::CODE]
@@ -67,8 +66,8 @@ impl<T: AsRef<[u8]>> Icmpv6Packet<T> {
         u16_at(self.buffer.as_ref(), field::CHECKSUM)
     }
 
-    /// A neighbour solicitation or advertisement, to be read with [`NdPacket`](super::NdPacket). One
-    /// with another code than zero is none (RFC 4861 §7.1).
+    /// Whether the message is a neighbour solicitation or advertisement, which [`NdPacket`](super::NdPacket)
+    /// reads. Its code must be 0 (RFC 4861 §7.1).
     #[inline]
     pub fn is_nd(&self) -> bool {
         icmpv6_type::is_nd(self.icmp_type()) && self.code() == 0
@@ -76,7 +75,7 @@ impl<T: AsRef<[u8]>> Icmpv6Packet<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> Icmpv6Packet<&'a T> {
-    /// All bytes behind the header.
+    /// The bytes behind the header, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..]
@@ -84,19 +83,19 @@ impl<'a, T: AsRef<[u8]> + ?Sized> Icmpv6Packet<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Icmpv6Packet<T> {
-    /// Writes what the message is.
+    /// Writes the type of the message.
     #[inline]
     pub fn set_icmp_type(&mut self, value: u8) {
         self.buffer.as_mut()[field::TYPE] = value;
     }
 
-    /// Writes the kind of message within its type.
+    /// Writes the code of the message.
     #[inline]
     pub fn set_code(&mut self, value: u8) {
         self.buffer.as_mut()[field::CODE] = value;
     }
 
-    /// Writes the checksum.
+    /// Writes the checksum, which the caller has computed over pseudo header, header and payload.
     #[inline]
     pub fn set_checksum(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::CHECKSUM, value);
@@ -116,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let icmp = Icmpv6Packet::new_checked(&[128, 0, 0x12, 0x34, 0, 7, 0, 1, 0xab]).unwrap();
         assert_eq!((icmp.icmp_type(), icmp.code(), icmp.checksum()), (128, 0, 0x1234));
         assert_eq!(icmp.payload(), [0xab]);
@@ -135,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(kind: u8, code: u8, checksum: u16) {
+        fn pnet_reads_the_fields_that_were_written(kind: u8, code: u8, checksum: u16) {
             let mut bytes = [0; HEADER_SIZE];
             let mut icmp = Icmpv6Packet::new_unchecked(&mut bytes);
             icmp.set_icmp_type(kind);

@@ -1,11 +1,11 @@
-//! IPv4 (RFC 791, RFC 2474 for the type of service).
+//! IPv4 (RFC 791; RFC 2474 and RFC 3168 for the type of service).
 
 use super::{Field, WireError, array, check_size, put_u16, u16_at};
 use crate::checksum;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -20,18 +20,18 @@ pub mod field {
     pub const CHECKSUM: Field = 10..12;
     pub const SRC_ADDR: Field = 12..16;
     pub const DST_ADDR: Field = 16..20;
-    /// Both addresses, as they lie one behind the other.
+    /// Source and destination address together.
     pub const ADDRESSES: Field = SRC_ADDR.start..DST_ADDR.end;
 }
 
-/// Bytes of the header without options.
+/// Size of the header without options, in bytes.
 pub const HEADER_SIZE: usize = field::DST_ADDR.end;
 
-/// The flag, in `FLAGS_AND_OFFSET`, that forbids routers to cut the packet.
+/// The flag in `FLAGS_AND_OFFSET` that forbids routers to fragment the packet (DF).
 pub const DONT_FRAGMENT: u16 = 0x4000;
-/// The flag, in `FLAGS_AND_OFFSET`, of every fragment but the last.
+/// The flag in `FLAGS_AND_OFFSET` that every fragment but the last has set (MF).
 pub const MORE_FRAGMENTS: u16 = 0x2000;
-/// The bits of `FLAGS_AND_OFFSET` that say where a fragment belongs, in units of eight bytes.
+/// The bits of `FLAGS_AND_OFFSET` that are the fragment offset, in units of 8 bytes.
 pub const OFFSET_MASK: u16 = 0x1fff;
 
 /// A view over an IPv4 packet.
@@ -41,17 +41,17 @@ pub struct Ipv4Packet<T> {
 }
 
 impl<T: AsRef<[u8]>> Ipv4Packet<T> {
-    /// Takes `buffer` for an IPv4 packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an IPv4 packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an IPv4 packet. Neither the version nor the checksum is looked at, and the
-    /// payload may be cut off.
+    /// A view of `buffer` as an IPv4 packet. Version and checksum are not checked, and the payload may be cut
+    /// off.
     ///
     /// # Errors
-    /// The header or its options are cut off, or it says that it has less than 20 bytes.
+    /// The buffer is shorter than the header with its options, or the header states a size below 20 bytes.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "IPv4";
@@ -65,19 +65,19 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         Ok(packet)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// The version, 4 if this is IPv4.
+    /// The IP version, which is 4 in IPv4 packets.
     #[inline]
     pub fn version(&self) -> u8 {
         self.buffer.as_ref()[field::VERSION_AND_IHL] >> 4
     }
 
-    /// Bytes of the header with its options, as the header states it: a multiple of 4 up to 60.
+    /// Size of the header with its options in bytes, as the header states it: a multiple of 4 up to 60.
     #[inline]
     pub fn header_size(&self) -> usize {
         usize::from(self.buffer.as_ref()[field::VERSION_AND_IHL] & 0x0f) * 4
@@ -89,14 +89,14 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         self.buffer.as_ref()[field::TOS]
     }
 
-    /// Bytes of header and payload, as the header states it. Zero in packets that a host hands over to
-    /// be segmented and that are longer than the field can say.
+    /// Size of header and payload in bytes, as the header states it. Zero in a packet that is to be segmented and is
+    /// longer than 65535 bytes.
     #[inline]
     pub fn total_size(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::TOTAL_SIZE)
     }
 
-    /// The number that fragments of one packet have in common.
+    /// The identification, which the fragments of one packet have in common.
     #[inline]
     pub fn identification(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::IDENTIFICATION)
@@ -108,56 +108,56 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         u16_at(self.buffer.as_ref(), field::FLAGS_AND_OFFSET)
     }
 
-    /// A part of a packet that was cut.
+    /// Whether the packet is a fragment, the first one or a later one.
     #[inline]
     pub fn is_fragment(&self) -> bool {
         self.flags_and_offset() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
-    /// A fragment other than the first: its payload does not begin with a transport header.
+    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport header.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
         self.flags_and_offset() & OFFSET_MASK != 0
     }
 
-    /// Time to live, in hops.
+    /// The number of hops that the packet may still take.
     #[inline]
     pub fn ttl(&self) -> u8 {
         self.buffer.as_ref()[field::TTL]
     }
 
-    /// What the payload is, a number of [`ip_proto`](super::ip_proto).
+    /// The protocol of the payload, a number of [`ip_proto`](super::ip_proto).
     #[inline]
     pub fn protocol(&self) -> u8 {
         self.buffer.as_ref()[field::PROTOCOL]
     }
 
-    /// The checksum of the header.
+    /// The checksum over the header with its options.
     #[inline]
     pub fn checksum(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::CHECKSUM)
     }
 
-    /// Address of the source.
+    /// The source address.
     #[inline]
     pub fn src_addr(&self) -> Ipv4Addr {
         array(self.buffer.as_ref(), field::SRC_ADDR).into()
     }
 
-    /// Address of the destination.
+    /// The destination address.
     #[inline]
     pub fn dst_addr(&self) -> Ipv4Addr {
         array(self.buffer.as_ref(), field::DST_ADDR).into()
     }
 
-    /// The checksum is right.
+    /// Whether the checksum is that of the header with its options.
     #[inline]
     pub fn is_checksum_right(&self) -> bool {
         checksum::sum(&self.buffer.as_ref()[..self.header_size()]) == 0xffff
     }
 
-    /// One behind the last byte of the payload: where the packet ends by its total size, or the
-    /// bytes if they end earlier or if the packet is larger than the field can say.
+    /// The offset behind the last byte of the packet: its total size, or the size of the buffer if that is smaller
+    /// or if the total size is 0 ([`Ipv4Packet::total_size`]).
     #[inline]
     pub fn end(&self) -> usize {
         let size = self.buffer.as_ref().len();
@@ -175,7 +175,7 @@ impl<'a, T: AsRef<[u8]> + ?Sized> Ipv4Packet<&'a T> {
         &self.buffer.as_ref()[HEADER_SIZE..self.header_size()]
     }
 
-    /// What lies behind the header and is no padding ([`Ipv4Packet::end`]).
+    /// The bytes behind the header, up to [`Ipv4Packet::end`], and so without padding.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[self.header_size()..self.end()]
@@ -183,7 +183,7 @@ impl<'a, T: AsRef<[u8]> + ?Sized> Ipv4Packet<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
-    /// Writes the version 4 and the size of the header, in bytes: a multiple of 4 from 20 to 60.
+    /// Writes version 4, and the size of the header in bytes: a multiple of 4 from 20 to 60.
     #[inline]
     pub fn set_version_and_header_size(&mut self, size: usize) {
         self.buffer.as_mut()[field::VERSION_AND_IHL] = 0x40 | (size / 4) as u8 & 0x0f;
@@ -195,19 +195,19 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
         self.buffer.as_mut()[field::TOS] = value;
     }
 
-    /// Writes the size of header and payload, in bytes.
+    /// Writes the size of header and payload in bytes.
     #[inline]
     pub fn set_total_size(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::TOTAL_SIZE, value);
     }
 
-    /// Writes the number that fragments of one packet have in common.
+    /// Writes the identification.
     #[inline]
     pub fn set_identification(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::IDENTIFICATION, value);
     }
 
-    /// Writes the flags and the offset.
+    /// Writes the flags ([`DONT_FRAGMENT`], [`MORE_FRAGMENTS`]) and the offset ([`OFFSET_MASK`]).
     #[inline]
     pub fn set_flags_and_offset(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::FLAGS_AND_OFFSET, value);
@@ -219,25 +219,26 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
         self.buffer.as_mut()[field::TTL] = value;
     }
 
-    /// Writes what the payload is.
+    /// Writes the protocol of the payload.
     #[inline]
     pub fn set_protocol(&mut self, value: u8) {
         self.buffer.as_mut()[field::PROTOCOL] = value;
     }
 
-    /// Writes the address of the source.
+    /// Writes the source address.
     #[inline]
     pub fn set_src_addr(&mut self, value: Ipv4Addr) {
         self.buffer.as_mut()[field::SRC_ADDR].copy_from_slice(&value.octets());
     }
 
-    /// Writes the address of the destination.
+    /// Writes the destination address.
     #[inline]
     pub fn set_dst_addr(&mut self, value: Ipv4Addr) {
         self.buffer.as_mut()[field::DST_ADDR].copy_from_slice(&value.octets());
     }
 
-    /// Computes the checksum of the header and writes it. All other fields have to be right by then.
+    /// Computes the checksum over the header with its options and writes it. All other fields must have been
+    /// written.
     #[inline]
     pub fn fill_checksum(&mut self) {
         let size = self.header_size();
@@ -274,7 +275,7 @@ mod tests {
     ];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let ip = Ipv4Packet::new_checked(&BYTES).unwrap();
         assert_eq!((ip.version(), ip.header_size(), ip.total_size()), (4, 24, 26));
         assert_eq!((ip.tos(), ip.ttl(), ip.protocol()), (0xb8, 64, 17));
@@ -314,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(
+        fn pnet_reads_the_fields_that_were_written(
             (tos, total, identification) in any::<(u8, u16, u16)>(),
             (flags_and_offset, ttl, protocol) in any::<(u16, u8, u8)>(),
             src in any::<Ipv4Addr>(), dst in any::<Ipv4Addr>(),

@@ -1,30 +1,30 @@
-//! The fixed header of IPv6 (RFC 8200 §3). What may stand between it and the transport header is in
+//! The fixed header of IPv6 (RFC 8200 §3). Extension headers, which may follow, are in
 //! [`ipv6_extension`](super::ipv6_extension).
 
 use super::{Field, WireError, array, check_size, put_u16, put_u32, u16_at, u32_at};
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
-    /// Version (4 bits), traffic class (8) and flow label (20).
+    /// Version in the upper 4 bits, traffic class in the next 8, flow label in the lower 20.
     pub const VERSION_CLASS_LABEL: Field = 0..4;
     pub const PAYLOAD_SIZE: Field = 4..6;
     pub const NEXT_HEADER: usize = 6;
     pub const HOP_LIMIT: usize = 7;
     pub const SRC_ADDR: Field = 8..24;
     pub const DST_ADDR: Field = 24..40;
-    /// Both addresses, as they lie one behind the other.
+    /// Source and destination address together.
     pub const ADDRESSES: Field = SRC_ADDR.start..DST_ADDR.end;
 }
 
-/// Bytes of the header without extensions.
+/// Size of the header without extension headers, in bytes.
 pub const HEADER_SIZE: usize = field::DST_ADDR.end;
 
-/// How far the traffic class is shifted in `VERSION_CLASS_LABEL`.
+/// The number of the traffic class's lowest bit in `VERSION_CLASS_LABEL`.
 pub const CLASS_SHIFT: u32 = 20;
 /// The bits of `VERSION_CLASS_LABEL` that are the flow label.
 pub const LABEL_MASK: u32 = 0x000f_ffff;
@@ -36,23 +36,23 @@ pub struct Ipv6Packet<T> {
 }
 
 impl<T: AsRef<[u8]>> Ipv6Packet<T> {
-    /// Takes `buffer` for an IPv6 packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an IPv6 packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an IPv6 packet. The version is not looked at, and the payload may be cut off.
+    /// A view of `buffer` as an IPv6 packet. The version is not checked, and the payload may be cut off.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("IPv6", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
@@ -63,7 +63,7 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
         u32_at(self.buffer.as_ref(), field::VERSION_CLASS_LABEL)
     }
 
-    /// The version, 6 if this is IPv6.
+    /// The IP version, which is 6 in IPv6 packets.
     #[inline]
     pub fn version(&self) -> u8 {
         self.buffer.as_ref()[0] >> 4
@@ -81,40 +81,40 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
         self.version_class_label() & LABEL_MASK
     }
 
-    /// Bytes behind the fixed header, as it states them. Zero in packets that a host hands over to be
-    /// segmented and that are longer than the field can say.
+    /// How many bytes follow the fixed header, as the header states it. Zero in a packet that is to be segmented and
+    /// whose payload is longer than 65535 bytes.
     #[inline]
     pub fn payload_size(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::PAYLOAD_SIZE)
     }
 
-    /// What follows the fixed header, a number of [`ip_proto`](super::ip_proto): an extension header or
-    /// the transport protocol.
+    /// The header that follows, a number of [`ip_proto`](super::ip_proto): an extension header or the transport
+    /// protocol.
     #[inline]
     pub fn next_header(&self) -> u8 {
         self.buffer.as_ref()[field::NEXT_HEADER]
     }
 
-    /// Time to live, in hops.
+    /// The number of hops that the packet may still take.
     #[inline]
     pub fn hop_limit(&self) -> u8 {
         self.buffer.as_ref()[field::HOP_LIMIT]
     }
 
-    /// Address of the source.
+    /// The source address.
     #[inline]
     pub fn src_addr(&self) -> Ipv6Addr {
         array::<16>(self.buffer.as_ref(), field::SRC_ADDR).into()
     }
 
-    /// Address of the destination, or of the next router that a routing header names.
+    /// The destination address, or the address of the next router if a routing header lists routers.
     #[inline]
     pub fn dst_addr(&self) -> Ipv6Addr {
         array::<16>(self.buffer.as_ref(), field::DST_ADDR).into()
     }
 
-    /// One behind the last byte of the payload: where the packet ends by its payload size, or the
-    /// bytes if they end earlier or if the packet is larger than the field can say.
+    /// The offset behind the last byte of the packet, as its payload size states, or the size of the buffer if
+    /// that is smaller or if the payload size is 0 ([`Ipv6Packet::payload_size`]).
     #[inline]
     pub fn end(&self) -> usize {
         let size = self.buffer.as_ref().len();
@@ -126,8 +126,8 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> Ipv6Packet<&'a T> {
-    /// What lies behind the fixed header and is no padding ([`Ipv6Packet::end`]), extension headers
-    /// first.
+    /// The bytes behind the fixed header, extension headers included, up to [`Ipv6Packet::end`], and so without
+    /// padding.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..self.end()]
@@ -135,14 +135,14 @@ impl<'a, T: AsRef<[u8]> + ?Sized> Ipv6Packet<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6Packet<T> {
-    /// Writes the version 6, the traffic class, and the lower 20 bits of the flow label.
+    /// Writes version 6, the traffic class, and the lower 20 bits of `flow_label`.
     #[inline]
     pub fn set_version_class_label(&mut self, traffic_class: u8, flow_label: u32) {
         let value = 6 << 28 | u32::from(traffic_class) << CLASS_SHIFT | flow_label & LABEL_MASK;
         put_u32(self.buffer.as_mut(), field::VERSION_CLASS_LABEL, value);
     }
 
-    /// Writes the traffic class and leaves its neighbours alone.
+    /// Writes the traffic class. Version and flow label stay as they are.
     #[inline]
     pub fn set_traffic_class(&mut self, value: u8) {
         let others = self.version_class_label() & !(0xff << CLASS_SHIFT);
@@ -150,7 +150,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6Packet<T> {
         put_u32(self.buffer.as_mut(), field::VERSION_CLASS_LABEL, value);
     }
 
-    /// Writes the lower 20 bits of `value` as the flow label and leaves its neighbours alone.
+    /// Writes the lower 20 bits of `value` as the flow label. Version and traffic class stay as they are.
     #[inline]
     pub fn set_flow_label(&mut self, value: u32) {
         let value = self.version_class_label() & !LABEL_MASK | value & LABEL_MASK;
@@ -163,25 +163,25 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6Packet<T> {
         put_u16(self.buffer.as_mut(), field::PAYLOAD_SIZE, value);
     }
 
-    /// Writes what follows the fixed header.
+    /// Writes the number of the header that follows.
     #[inline]
     pub fn set_next_header(&mut self, value: u8) {
         self.buffer.as_mut()[field::NEXT_HEADER] = value;
     }
 
-    /// Writes the time to live.
+    /// Writes the hop limit.
     #[inline]
     pub fn set_hop_limit(&mut self, value: u8) {
         self.buffer.as_mut()[field::HOP_LIMIT] = value;
     }
 
-    /// Writes the address of the source.
+    /// Writes the source address.
     #[inline]
     pub fn set_src_addr(&mut self, value: Ipv6Addr) {
         self.buffer.as_mut()[field::SRC_ADDR].copy_from_slice(&value.octets());
     }
 
-    /// Writes the address of the destination.
+    /// Writes the destination address.
     #[inline]
     pub fn set_dst_addr(&mut self, value: Ipv6Addr) {
         self.buffer.as_mut()[field::DST_ADDR].copy_from_slice(&value.octets());
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let bytes = packet();
         let ip = Ipv6Packet::new_checked(&bytes).unwrap();
         assert_eq!((ip.version(), ip.traffic_class(), ip.flow_label()), (6, 0xb8, 0x12345));
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(
+        fn pnet_reads_the_fields_that_were_written(
             (class, label, size) in any::<(u8, u32, u16)>(), (next, hops) in any::<(u8, u8)>(), src in any::<Ipv6Addr>(), dst in any::<Ipv6Addr>(),
         ) {
             let mut bytes = [0xff; HEADER_SIZE];

@@ -1,34 +1,35 @@
 //! Extension headers of IPv6: hop-by-hop and destination options, routing, fragment (RFC 8200 §4) and
 //! authentication (RFC 4302).
 //!
-//! An extension header does not say what it is; the header before it does. So a view of one knows its
-//! number, of [`ip_proto`].
+//! An extension header does not have its own number; the header in front of it has. So a view is made with that
+//! number, the `kind`, which is one of [`ip_proto`].
 
 use super::{Field, WireError, check_size, ip_proto, put_u16, put_u32, u16_at, u32_at};
 use std::fmt;
 
-/// Places of the fields in a header.
+/// The byte ranges of the fields in a header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
     pub const NEXT_HEADER: usize = 0;
-    /// Not in a fragment header, which is of one size.
+    /// Reserved in a fragment header, which always has 8 bytes.
     pub const SIZE: usize = 1;
-    /// Of a routing header.
+    /// Only in a routing header.
     pub const SEGMENTS_LEFT: usize = 3;
-    /// Of a fragment header: the offset in multiples of eight bytes, and flags in the lower three bits.
+    /// Only in a fragment header: the fragment offset in the upper 13 bits, flags in the lower 3.
     pub const OFFSET_AND_FLAGS: Field = 2..4;
-    /// Of a fragment header.
+    /// Only in a fragment header.
     pub const IDENTIFICATION: Field = 4..8;
 }
 
-/// Bytes of the shortest extension header, and of every fragment header.
+/// Size in bytes of the shortest extension header, and of every fragment header.
 pub const HEADER_SIZE: usize = 8;
 
-/// The bit of a fragment header's `OFFSET_AND_FLAGS` that every fragment but the last has.
+/// The flag in `OFFSET_AND_FLAGS` that every fragment but the last has set (M).
 pub const MORE_FRAGMENTS: u16 = 0x0001;
-/// The bits of `OFFSET_AND_FLAGS` that say where a fragment belongs, in bytes.
+/// The bits of `OFFSET_AND_FLAGS` that are the fragment offset. Read in place, they are a number of bytes, because
+/// the offset counts in units of 8 bytes.
 pub const OFFSET_MASK: u16 = 0xfff8;
 
 /// A view over an extension header.
@@ -39,17 +40,17 @@ pub struct Ipv6Extension<T> {
 }
 
 impl<T: AsRef<[u8]>> Ipv6Extension<T> {
-    /// Takes `buffer` for the extension header with the number `kind` without looking at it
-    /// ([what may panic then](super#panics)).
+    /// A view of `buffer` as the extension header with the number `kind`, without any check
+    /// ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(kind: u8, buffer: T) -> Self {
         Self { kind, buffer }
     }
 
-    /// Takes `buffer` for the extension header with the number `kind`.
+    /// A view of `buffer` as the extension header with the number `kind`.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(kind: u8, buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "IPv6 extension";
@@ -59,69 +60,70 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         Ok(extension)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// Which extension header this is, by the header before it.
+    /// The number of this extension header, of [`ip_proto`], with which the view was made.
     #[inline]
     pub fn kind(&self) -> u8 {
         self.kind
     }
 
-    /// What follows, a number of [`ip_proto`].
+    /// The header that follows, a number of [`ip_proto`].
     #[inline]
     pub fn next_header(&self) -> u8 {
         self.buffer.as_ref()[field::NEXT_HEADER]
     }
 
-    /// Bytes of this header: at least 8.
+    /// Size of this header in bytes, at least 8.
     #[inline]
     pub fn header_size(&self) -> usize {
         let stated = usize::from(self.buffer.as_ref()[field::SIZE]);
         match self.kind {
             ip_proto::FRAGMENT => HEADER_SIZE,
-            // RFC 4302 §2.2: in words of four bytes, minus two.
+            // RFC 4302 §2.2: the size in units of 4 bytes, minus 2.
             ip_proto::AUTHENTICATION => (stated + 2) * 4,
             _ => (stated + 1) * 8,
         }
     }
 
-    /// Of a routing header: routers that are still to be visited.
+    /// In a routing header: how many of the listed routers are still to be visited. In other headers the value means
+    /// nothing.
     #[inline]
     pub fn segments_left(&self) -> u8 {
         self.buffer.as_ref()[field::SEGMENTS_LEFT]
     }
 
-    /// A routing header that names routers still to be visited: the destination in the fixed header is
-    /// not the last one.
+    /// Whether this is a routing header with routers still to be visited. Then the destination in the fixed header
+    /// is not the final one.
     #[inline]
     pub fn has_segments_left(&self) -> bool {
         self.kind == ip_proto::ROUTING && self.segments_left() != 0
     }
 
-    /// Of a fragment header: [`MORE_FRAGMENTS`] and the offset ([`OFFSET_MASK`]).
+    /// In a fragment header: [`MORE_FRAGMENTS`] and the offset ([`OFFSET_MASK`]).
     #[inline]
     pub fn offset_and_flags(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS)
     }
 
-    /// A fragment header of a fragment other than the first: no transport header follows.
+    /// Whether this is the fragment header of a fragment other than the first, so that no transport header follows.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
         self.kind == ip_proto::FRAGMENT && self.offset_and_flags() & OFFSET_MASK != 0
     }
 
-    /// A fragment header in front of a whole packet (RFC 6946).
+    /// Whether this is the fragment header of an atomic fragment, which is a whole packet (RFC 6946).
     #[inline]
     pub fn is_atomic_fragment(&self) -> bool {
         let is_cut = self.offset_and_flags() & (OFFSET_MASK | MORE_FRAGMENTS) != 0;
         self.kind == ip_proto::FRAGMENT && !is_cut
     }
 
-    /// Of a fragment header: the number that fragments of one packet have in common.
+    /// In a fragment header: the identification, which the fragments of one packet have in common.
     #[inline]
     pub fn identification(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::IDENTIFICATION)
@@ -129,19 +131,19 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6Extension<T> {
-    /// Writes what follows.
+    /// Writes the number of the header that follows.
     #[inline]
     pub fn set_next_header(&mut self, value: u8) {
         self.buffer.as_mut()[field::NEXT_HEADER] = value;
     }
 
-    /// Writes [`MORE_FRAGMENTS`] and the offset of a fragment header.
+    /// Writes [`MORE_FRAGMENTS`] and the offset ([`OFFSET_MASK`]) of a fragment header.
     #[inline]
     pub fn set_offset_and_flags(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::OFFSET_AND_FLAGS, value);
     }
 
-    /// Writes the number that fragments of one packet have in common.
+    /// Writes the identification of a fragment header.
     #[inline]
     pub fn set_identification(&mut self, value: u32) {
         put_u32(self.buffer.as_mut(), field::IDENTIFICATION, value);
@@ -209,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(next: u8, offset: u16, id: u32) {
+        fn pnet_reads_the_fields_that_were_written(next: u8, offset: u16, id: u32) {
             let mut bytes = [0; HEADER_SIZE];
             let mut fragment = Ipv6Extension::new_unchecked(ip_proto::FRAGMENT, &mut bytes);
             fragment.set_next_header(next);
@@ -222,7 +224,7 @@ mod tests {
         }
 
         #[test]
-        fn segments_left_agree_with_another_code(bytes: [u8; 8]) {
+        fn segments_left_agree_with_pnet(bytes: [u8; 8]) {
             let ours = Ipv6Extension::new_unchecked(ip_proto::ROUTING, &bytes);
             let theirs = RoutingPacket::new(&bytes).unwrap();
             prop_assert_eq!(ours.segments_left(), theirs.get_segments_left());

@@ -1,14 +1,13 @@
-//! Headers as they lie on the wire: one file a header, all of one shape, and the [`numbers`] that
-//! name them.
+//! Views of protocol headers, one file for each header, and the [`numbers`] by which headers name each other.
 //!
-//! A header is a view: a struct over bytes that somebody else owns. `Ipv4Packet<&[u8]>` reads,
-//! `Ipv4Packet<&mut [u8]>` also writes, and nothing is copied. Each file has the places of the
-//! fields (`mod field`, in bytes from where the header begins; named as the standard names them,
-//! except that a number of bytes is a `SIZE` here), the constructors, getters, setters, and a
-//! `Display` of one line. Getters return host integers.
+//! A view is a struct over a buffer that somebody else owns. `Ipv4Packet<&[u8]>` reads a header, and
+//! `Ipv4Packet<&mut [u8]>` also writes it. Nothing is copied. Each file has, in this order, the byte ranges of the
+//! fields (`mod field`, counted from the first byte of the header), the constructors, getters, setters, and a
+//! `Display` of one line. The fields have the names of their standard, except that a number of bytes is called
+//! `SIZE`. Getters return and setters take host integers.
 //!
-//! A view reads what is there. Which contradictions between headers make a packet unsound, and what
-//! becomes of it then, is the caller's decision: key extraction, for one, decides as Open vSwitch does.
+//! A view returns what the bytes say, even if headers contradict each other. The caller decides what to do with such
+//! a packet; key extraction, for one, decides as Open vSwitch does.
 //!
 //! ```
 //! use packet::wire::{Ipv4Packet, ip_proto};
@@ -21,14 +20,14 @@
 //! ```
 //!
 //! # Panics
-//! A view that `new_checked` returned never panics, whatever its bytes say: the fixed part of the
-//! header is there, and so is everything that the header's own length fields add to it. Writing a
-//! length field ends that promise until the view is checked again.
+//! The methods of a view from `new_checked` never panic, whatever the bytes say: `new_checked` has made sure that
+//! the buffer has the fixed part of the header and everything that the header's own length fields add. After a
+//! length field was written, this holds only once the view is made again.
 //!
-//! `new_unchecked` looks at nothing. Its getters and setters panic, as slices do, when the bytes end
-//! before the field. It is meant for bytes that are being filled in, and for arrays of the fixed
-//! header's size (`frame.first_chunk::<{ ipv4::HEADER_SIZE }>()`): there the compiler sees that the
-//! fixed fields are inside, and no check is left.
+//! `new_unchecked` makes a view without any check. Its getters and setters panic, as slices do, if the buffer ends
+//! before the field. This constructor is for headers that are being built, and for arrays of the fixed header's
+//! size (`frame.first_chunk::<{ ipv4::HEADER_SIZE }>()`), where the compiler can prove that the fixed fields are
+//! inside.
 
 use std::ops::Range;
 
@@ -68,37 +67,37 @@ pub use udp::UdpPacket;
 pub use vlan::VlanTag;
 pub use vxlan::VxlanPacket;
 
-/// Where a field lies, in bytes from the first of its header.
+/// The range of a field's bytes, counted from the first byte of its header.
 pub type Field = Range<usize>;
 
-/// Why bytes cannot be the header that they were taken for.
+/// Why a buffer cannot hold a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The bytes end before the header does.
+    /// The buffer is shorter than the header.
     #[error("{header}: {size} bytes are there, the header needs {needed}")]
     Truncated {
-        /// What the bytes were taken for.
+        /// The name of the header.
         header: &'static str,
-        /// Bytes of the header, by its fixed part or by its length field.
+        /// Size of the header in bytes: of its fixed part, or as its length field states.
         needed: usize,
-        /// Bytes that are there.
+        /// Size of the buffer in bytes.
         size: usize,
     },
-    /// The header's length field says less than its fixed part has.
+    /// The header's length field states a size below that of the fixed part.
     #[error(
         "{header}: the header says that it has {stated} bytes, it cannot have less than {least}"
     )]
     TooSmall {
-        /// What the bytes were taken for.
+        /// The name of the header.
         header: &'static str,
-        /// Bytes of the header by its length field.
+        /// Size of the header in bytes, as its length field states.
         stated: usize,
-        /// Bytes of the fixed part.
+        /// Size of the fixed part in bytes.
         least: usize,
     },
 }
 
-/// Checks that `bytes` hold the `needed` ones of a header.
+/// Checks that `bytes` has at least `needed` bytes, which the header has.
 #[inline]
 fn check_size(header: &'static str, bytes: &[u8], needed: usize) -> Result<(), WireError> {
     match bytes.len() {
@@ -107,7 +106,7 @@ fn check_size(header: &'static str, bytes: &[u8], needed: usize) -> Result<(), W
     }
 }
 
-/// The bytes of a field of `N` bytes.
+/// The bytes of a field, which has to have `N` bytes.
 #[inline]
 fn array<const N: usize>(bytes: &[u8], field: Field) -> [u8; N] {
     let mut array = [0; N];
@@ -125,7 +124,7 @@ fn u32_at(bytes: &[u8], field: Field) -> u32 {
     u32::from_be_bytes(array(bytes, field))
 }
 
-/// The number in a field of three bytes, such as a VNI.
+/// The integer in a field of three bytes, such as a VNI.
 #[inline]
 fn u24_at(bytes: &[u8], field: Field) -> u32 {
     let [a, b, c] = array(bytes, field);
@@ -142,7 +141,7 @@ fn put_u32(bytes: &mut [u8], field: Field, value: u32) {
     bytes[field].copy_from_slice(&value.to_be_bytes());
 }
 
-/// Writes the lower 24 bits of `value`.
+/// Writes the lower 24 bits of `value` into a field of three bytes.
 #[inline]
 fn put_u24(bytes: &mut [u8], field: Field, value: u32) {
     bytes[field].copy_from_slice(&value.to_be_bytes()[1..]);

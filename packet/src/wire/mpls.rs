@@ -1,9 +1,9 @@
-//! One entry of an MPLS label stack (RFC 3032 §2.1, RFC 5462).
+//! An entry of an MPLS label stack (RFC 3032 §2.1; RFC 5462 for the traffic class).
 
 use super::{Field, WireError, check_size, put_u32, u32_at};
 use std::fmt;
 
-/// Places of the fields in the entry, which is one number of 32 bits.
+/// The byte ranges of the fields in an entry, which is an integer of 32 bits.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -11,16 +11,16 @@ pub mod field {
     pub const ENTRY: Field = 0..4;
 }
 
-/// Bytes of an entry.
+/// Size of an entry in bytes.
 pub const HEADER_SIZE: usize = field::ENTRY.end;
 
 /// The bits of the entry that are the label.
 pub const LABEL_MASK: u32 = 0xffff_f000;
-/// How far the label is shifted in the entry.
+/// The number of the label's lowest bit in the entry.
 pub const LABEL_SHIFT: u32 = 12;
 /// The bits of the entry that are the traffic class.
 pub const TC_MASK: u32 = 0x0e00;
-/// How far the traffic class is shifted in the entry.
+/// The number of the traffic class's lowest bit in the entry.
 pub const TC_SHIFT: u32 = 9;
 /// The bit of the entry that marks the bottom of the stack (S).
 pub const BOTTOM: u32 = 0x100;
@@ -34,29 +34,29 @@ pub struct MplsEntry<T> {
 }
 
 impl<T: AsRef<[u8]>> MplsEntry<T> {
-    /// Takes `buffer` for an entry without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an entry, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an entry.
+    /// A view of `buffer` as an entry.
     ///
     /// # Errors
-    /// The entry is cut off.
+    /// The buffer is shorter than the entry.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("MPLS", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// All of the entry as one number.
+    /// The entry with all its fields, as a host integer.
     #[inline]
     pub fn entry(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::ENTRY)
@@ -74,13 +74,13 @@ impl<T: AsRef<[u8]>> MplsEntry<T> {
         ((self.entry() & TC_MASK) >> TC_SHIFT) as u8
     }
 
-    /// No entry follows this one.
+    /// Whether this is the last entry of the stack (S).
     #[inline]
     pub fn is_bottom(&self) -> bool {
         self.entry() & BOTTOM != 0
     }
 
-    /// Time to live, in hops.
+    /// The number of hops that the packet may still take.
     #[inline]
     pub fn ttl(&self) -> u8 {
         (self.entry() & TTL_MASK) as u8
@@ -88,7 +88,7 @@ impl<T: AsRef<[u8]>> MplsEntry<T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> MplsEntry<T> {
-    /// Writes all of the entry.
+    /// Writes the entry with all its fields.
     #[inline]
     pub fn set_entry(&mut self, value: u32) {
         put_u32(self.buffer.as_mut(), field::ENTRY, value);
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         // Label 16 to 18 as Wireshark shows them in its sample of two labels.
         let entry = MplsEntry::new_checked([0x00, 0x01, 0x0a, 0xff]).unwrap();
         assert_eq!(

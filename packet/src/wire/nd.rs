@@ -5,31 +5,31 @@ use super::{Field, WireError, array, check_size, icmpv6, icmpv6_type, put_u32, u
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Places of the fields in a message, from the first byte of ICMPv6.
+/// The byte ranges of the fields in a message, counted from the first byte of the ICMPv6 header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::{Field, icmpv6};
 
-    /// All reserved in a solicitation; three flags, then reserved, in an advertisement.
+    /// Reserved in a solicitation. In an advertisement three flags, followed by reserved bits.
     pub const RESERVED: Field = icmpv6::field::REST;
     pub const TARGET: Field = 8..24;
 }
 
-/// Places of the fields in an option.
+/// The byte ranges of the fields in an option.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod option_field {
     use super::Field;
 
     pub const TYPE: usize = 0;
-    /// In units of eight bytes.
+    /// Size of the option in units of 8 bytes.
     pub const SIZE: usize = 1;
-    /// Of the options with a link-layer address that is one of Ethernet.
+    /// Only in link-layer address options for Ethernet.
     pub const MAC: Field = 2..8;
 }
 
-/// Bytes of a message without options.
+/// Size of a message without options, in bytes.
 pub const HEADER_SIZE: usize = field::TARGET.end;
-/// Bytes of the shortest option, and of one with a MAC address.
+/// Size in bytes of the shortest option, and of an option with a MAC address.
 pub const OPTION_SIZE: usize = option_field::MAC.end;
 
 /// A view over a neighbour solicitation or advertisement.
@@ -39,43 +39,43 @@ pub struct NdPacket<T> {
 }
 
 impl<T: AsRef<[u8]>> NdPacket<T> {
-    /// Takes `buffer` for a message without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a message, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a message. Whether it is one is known by
-    /// [`Icmpv6Packet::is_nd`](super::Icmpv6Packet::is_nd).
+    /// A view of `buffer` as a message. The type is not checked: ask
+    /// [`Icmpv6Packet::is_nd`](super::Icmpv6Packet::is_nd) first.
     ///
     /// # Errors
-    /// The message ends before its options.
+    /// The buffer is shorter than a message without options.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("neighbour discovery", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// Which of the two messages this is.
+    /// The ICMPv6 type of the message: [`icmpv6_type::ND_SOLICIT`] or [`icmpv6_type::ND_ADVERT`].
     #[inline]
     pub fn icmp_type(&self) -> u8 {
         self.buffer.as_ref()[icmpv6::field::TYPE]
     }
 
-    /// The four bytes before the target: flags of an advertisement in the upper three bits (router,
-    /// solicited, override), the rest reserved.
+    /// The four bytes in front of the target. In an advertisement the upper 3 bits are the flags router, solicited
+    /// and override; all other bits are reserved.
     #[inline]
     pub fn reserved(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::RESERVED)
     }
 
-    /// The address whose link-layer address is asked for or told.
+    /// The target: the IPv6 address whose link-layer address is asked for (solicitation) or told (advertisement).
     #[inline]
     pub fn target(&self) -> Ipv6Addr {
         array::<16>(self.buffer.as_ref(), field::TARGET).into()
@@ -83,7 +83,7 @@ impl<T: AsRef<[u8]>> NdPacket<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> NdPacket<&'a T> {
-    /// The options, in order.
+    /// An iterator over the options, in order.
     #[inline]
     pub fn options(&self) -> NdOptions<'a> {
         NdOptions::new(&self.buffer.as_ref()[HEADER_SIZE..])
@@ -91,13 +91,13 @@ impl<'a, T: AsRef<[u8]> + ?Sized> NdPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> NdPacket<T> {
-    /// Writes the four bytes before the target.
+    /// Writes the four bytes in front of the target.
     #[inline]
     pub fn set_reserved(&mut self, value: u32) {
         put_u32(self.buffer.as_mut(), field::RESERVED, value);
     }
 
-    /// Writes the address whose link-layer address is asked for or told.
+    /// Writes the target.
     #[inline]
     pub fn set_target(&mut self, value: Ipv6Addr) {
         self.buffer.as_mut()[field::TARGET].copy_from_slice(&value.octets());
@@ -119,23 +119,23 @@ impl<T: AsRef<[u8]>> fmt::Display for NdPacket<T> {
     }
 }
 
-/// A view over an option.
+/// A view over an option of a neighbour discovery message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NdOption<T> {
     buffer: T,
 }
 
 impl<T: AsRef<[u8]>> NdOption<T> {
-    /// Takes `buffer` for an option without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an option, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an option.
+    /// A view of `buffer` as an option.
     ///
     /// # Errors
-    /// The option is cut off, or says that it has no bytes at all.
+    /// The buffer is shorter than the option, or the option states a size of 0.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "neighbour discovery option";
@@ -149,26 +149,26 @@ impl<T: AsRef<[u8]>> NdOption<T> {
         Ok(option)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// What the option is, a number of [`nd_option`](super::nd_option).
+    /// The type of the option, a number of [`nd_option`](super::nd_option).
     #[inline]
     pub fn option_type(&self) -> u8 {
         self.buffer.as_ref()[option_field::TYPE]
     }
 
-    /// Bytes of the option, as it states it: a multiple of eight.
+    /// Size of the option in bytes, as the option states it: a multiple of 8.
     #[inline]
     pub fn size(&self) -> usize {
         usize::from(self.buffer.as_ref()[option_field::SIZE]) * 8
     }
 
-    /// The MAC address of an option with a link-layer address. Such an option has a size of
-    /// [`OPTION_SIZE`]; longer ones are about other links than Ethernet.
+    /// The MAC address in a link-layer address option. For Ethernet such an option has [`OPTION_SIZE`] bytes;
+    /// longer ones have an address of another kind of link.
     #[inline]
     pub fn mac(&self) -> [u8; 6] {
         array(self.buffer.as_ref(), option_field::MAC)
@@ -176,7 +176,7 @@ impl<T: AsRef<[u8]>> NdOption<T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> NdOption<T> {
-    /// Writes type and size of an option with a MAC address, and the address.
+    /// Writes type, size and MAC address of a link-layer address option.
     #[inline]
     pub fn set_mac(&mut self, option_type: u8, mac: [u8; 6]) {
         let bytes = self.buffer.as_mut();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let bytes = solicitation();
         let message = NdPacket::new_checked(&bytes).unwrap();
         assert_eq!((message.icmp_type(), message.reserved()), (icmpv6_type::ND_SOLICIT, 0));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn another_code_reads_what_was_written() {
+    fn pnet_reads_the_fields_that_were_written() {
         let mut bytes = [0; HEADER_SIZE + OPTION_SIZE];
         bytes[0] = icmpv6_type::ND_SOLICIT;
         let mut message = NdPacket::new_unchecked(&mut bytes);

@@ -1,16 +1,15 @@
-//! The numbers by which headers name what follows them, each in one place.
+//! The numbers by which headers name the header that follows, and types of messages, as host integers.
 //!
-//! They are host integers. What is listed is what some part of the switch names; the registries of
-//! IEEE and IANA have the others.
+//! Only numbers that some part of the switch uses are listed. The registries of IEEE and IANA have all.
 
 /// EtherTypes (IEEE 802 numbers registry).
 #[allow(missing_docs, reason = "the names are the registry's")]
 pub mod eth_type {
-    /// The lowest number that is a type. Below it the field is the size of an 802.3 frame.
+    /// The lowest EtherType. A smaller number in its place is the size of an 802.3 frame's payload.
     pub const LEAST: u16 = 0x0600;
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
-    /// Transparent Ethernet bridging: a whole Ethernet frame inside GRE or Geneve.
+    /// Transparent Ethernet bridging: the payload of GRE or Geneve is a whole Ethernet frame.
     pub const TEB: u16 = 0x6558;
     pub const RARP: u16 = 0x8035;
     /// TPID of a customer tag (802.1Q).
@@ -21,17 +20,17 @@ pub mod eth_type {
     /// TPID of a service tag (802.1ad).
     pub const VLAN_8021AD: u16 = 0x88a8;
 
-    /// The two tag protocol identifiers that begin a VLAN tag, here as in Open vSwitch and in Linux.
-    /// 0x9100, which some devices used before 802.1ad, is an EtherType like any other.
+    /// The two TPIDs with which a VLAN tag can begin, as in Open vSwitch and Linux. 0x9100, which some devices
+    /// used before 802.1ad, is no TPID here.
     pub const TPIDS: [u16; 2] = [VLAN, VLAN_8021AD];
 
-    /// A VLAN tag begins with this number ([`TPIDS`]).
+    /// Whether the number is the TPID of a VLAN tag ([`TPIDS`]).
     #[inline]
     pub const fn is_vlan(number: u16) -> bool {
         matches!(number, VLAN | VLAN_8021AD)
     }
 
-    /// An MPLS label stack follows.
+    /// Whether an MPLS label stack follows an EtherType of this number.
     #[inline]
     pub const fn is_mpls(number: u16) -> bool {
         matches!(number, MPLS | MPLS_MCAST)
@@ -44,30 +43,30 @@ pub mod ip_proto {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
     pub const IGMP: u8 = 2;
-    /// IPv4 inside IP.
+    /// The payload is an IPv4 packet (IP in IP).
     pub const IPV4: u8 = 4;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
-    /// IPv6 inside IP.
+    /// The payload is an IPv6 packet (IP in IP).
     pub const IPV6: u8 = 41;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
     pub const GRE: u8 = 47;
     pub const AUTHENTICATION: u8 = 51;
     pub const ICMPV6: u8 = 58;
-    /// Nothing follows the IPv6 header.
+    /// No header follows (RFC 8200 §4.7).
     pub const NO_NEXT_HEADER: u8 = 59;
     pub const DESTINATION_OPTIONS: u8 = 60;
     pub const SCTP: u8 = 132;
 
-    /// The transport header begins with a source and a destination port.
+    /// Whether headers of this protocol begin with a source and a destination port.
     #[inline]
     pub const fn has_ports(number: u8) -> bool {
         matches!(number, TCP | UDP | SCTP)
     }
 
-    /// An extension header of IPv6 that is walked over to find the transport header: those that
-    /// Open vSwitch walks over.
+    /// Whether the number is that of an IPv6 extension header which a parser skips to find the transport header. The
+    /// list is that of Open vSwitch.
     #[inline]
     pub const fn is_ipv6_extension(number: u8) -> bool {
         matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
@@ -96,7 +95,8 @@ pub mod icmpv6_type {
     pub const ND_SOLICIT: u8 = 135;
     pub const ND_ADVERT: u8 = 136;
 
-    /// A neighbour solicitation or advertisement, which has a target and options (RFC 4861 §4.3, §4.4).
+    /// Whether messages of this type are neighbour solicitations or advertisements, which have a target and
+    /// options (RFC 4861 §4.3, §4.4).
     #[inline]
     pub const fn is_nd(number: u8) -> bool {
         matches!(number, ND_SOLICIT | ND_ADVERT)

@@ -1,23 +1,23 @@
-//! The common header of SCTP (RFC 9260 §3.1). Chunks follow; nobody here looks at them.
+//! The common header of SCTP (RFC 9260 §3.1). The chunks that follow are not parsed.
 
 use super::{Field, WireError, array, check_size, put_u16, put_u32, u16_at, u32_at};
 use crate::checksum::crc32c;
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
     pub const SRC_PORT: Field = 0..2;
     pub const DST_PORT: Field = 2..4;
-    /// Both ports, as they lie one behind the other.
+    /// Source and destination port together.
     pub const PORTS: Field = SRC_PORT.start..DST_PORT.end;
     pub const VERIFICATION_TAG: Field = 4..8;
     pub const CHECKSUM: Field = 8..12;
 }
 
-/// Bytes of the common header.
+/// Size of the common header in bytes.
 pub const HEADER_SIZE: usize = field::CHECKSUM.end;
 
 /// A view over an SCTP packet.
@@ -27,63 +27,62 @@ pub struct SctpPacket<T> {
 }
 
 impl<T: AsRef<[u8]>> SctpPacket<T> {
-    /// Takes `buffer` for an SCTP packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as an SCTP packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for an SCTP packet, without padding of the frame behind it: the checksum covers
+    /// A view of `buffer` as an SCTP packet, which must not include padding of the frame: the checksum covers
     /// all of `buffer`.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("SCTP", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// Port of the source.
+    /// The source port.
     #[inline]
     pub fn src_port(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::SRC_PORT)
     }
 
-    /// Port of the destination.
+    /// The destination port.
     #[inline]
     pub fn dst_port(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::DST_PORT)
     }
 
-    /// The number by which the receiver knows its association.
+    /// The verification tag, by which the receiver recognises the association.
     #[inline]
     pub fn verification_tag(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::VERIFICATION_TAG)
     }
 
-    /// The CRC32c. It alone of all fields lies in little-endian order (RFC 9260, appendix A).
+    /// The CRC32c. Unlike all other fields, it is in little-endian byte order (RFC 9260, appendix A).
     #[inline]
     pub fn checksum(&self) -> u32 {
         u32::from_le_bytes(array(self.buffer.as_ref(), field::CHECKSUM))
     }
 
-    /// The CRC32c that the packet should have.
+    /// The CRC32c of the whole buffer, with the checksum field taken as zero.
     pub fn computed_checksum(&self) -> u32 {
         let bytes = self.buffer.as_ref();
-        // The field itself counts as zero.
         crc32c([&bytes[..field::CHECKSUM.start], &[0; 4], &bytes[field::CHECKSUM.end..]])
     }
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> SctpPacket<&'a T> {
-    /// The chunks.
+    /// The bytes of the chunks: everything behind the header.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..]
@@ -91,37 +90,37 @@ impl<'a, T: AsRef<[u8]> + ?Sized> SctpPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> SctpPacket<T> {
-    /// Writes the port of the source.
+    /// Writes the source port.
     #[inline]
     pub fn set_src_port(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::SRC_PORT, value);
     }
 
-    /// Writes the port of the destination.
+    /// Writes the destination port.
     #[inline]
     pub fn set_dst_port(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::DST_PORT, value);
     }
 
-    /// Writes both ports, the source's first, in network order.
+    /// Writes both ports: the source port first, each in network byte order.
     #[inline]
     pub fn set_ports(&mut self, value: [u8; 4]) {
         self.buffer.as_mut()[field::PORTS].copy_from_slice(&value);
     }
 
-    /// Writes the number by which the receiver knows its association.
+    /// Writes the verification tag.
     #[inline]
     pub fn set_verification_tag(&mut self, value: u32) {
         put_u32(self.buffer.as_mut(), field::VERIFICATION_TAG, value);
     }
 
-    /// Writes the CRC32c.
+    /// Writes the CRC32c, in little-endian byte order.
     #[inline]
     pub fn set_checksum(&mut self, value: u32) {
         self.buffer.as_mut()[field::CHECKSUM].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// Computes the CRC32c over all bytes of the view and writes it.
+    /// Computes the CRC32c of the whole buffer and writes it.
     pub fn fill_checksum(&mut self) {
         self.set_checksum(self.computed_checksum());
     }
@@ -141,7 +140,7 @@ mod tests {
     const BYTES: [u8; 16] = [0x07, 0xd0, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 11, 0, 0, 4];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let sctp = SctpPacket::new_checked(&BYTES).unwrap();
         assert_eq!((sctp.src_port(), sctp.dst_port()), (2000, 80));
         assert_eq!(sctp.payload(), [11, 0, 0, 4]);

@@ -3,25 +3,25 @@
 use super::{Field, WireError, check_size, put_u16, put_u32, u16_at, u32_at};
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
     pub const SRC_PORT: Field = 0..2;
     pub const DST_PORT: Field = 2..4;
-    /// Both ports, as they lie one behind the other.
+    /// Source and destination port together.
     pub const PORTS: Field = SRC_PORT.start..DST_PORT.end;
     pub const SEQUENCE: Field = 4..8;
     pub const ACKNOWLEDGEMENT: Field = 8..12;
-    /// Size of the header in words of four bytes (4 bits), flags (12).
+    /// Size of the header in units of 4 bytes in the upper 4 bits (data offset), flags in the lower 12.
     pub const OFFSET_AND_FLAGS: Field = 12..14;
     pub const WINDOW: Field = 14..16;
     pub const CHECKSUM: Field = 16..18;
     pub const URGENT: Field = 18..20;
 }
 
-/// Bytes of the header without options.
+/// Size of the header without options, in bytes.
 pub const HEADER_SIZE: usize = field::URGENT.end;
 
 /// Bits of [`TcpPacket::flags`].
@@ -33,7 +33,7 @@ pub mod flag {
     pub const PSH: u16 = 0x008;
     pub const ACK: u16 = 0x010;
     pub const CWR: u16 = 0x080;
-    /// All of them, the reserved ones included.
+    /// All 12 flag bits, including those without a name here.
     pub const ALL: u16 = 0x0fff;
 }
 
@@ -44,16 +44,16 @@ pub struct TcpPacket<T> {
 }
 
 impl<T: AsRef<[u8]>> TcpPacket<T> {
-    /// Takes `buffer` for a TCP segment without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a TCP segment, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a TCP segment.
+    /// A view of `buffer` as a TCP segment.
     ///
     /// # Errors
-    /// The header or its options are cut off, or it says that it has less than 20 bytes.
+    /// The buffer is shorter than the header with its options, or the header states a size below 20 bytes.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         const NAME: &str = "TCP";
@@ -67,49 +67,49 @@ impl<T: AsRef<[u8]>> TcpPacket<T> {
         Ok(segment)
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// Port of the source.
+    /// The source port.
     #[inline]
     pub fn src_port(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::SRC_PORT)
     }
 
-    /// Port of the destination.
+    /// The destination port.
     #[inline]
     pub fn dst_port(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::DST_PORT)
     }
 
-    /// The number of the segment's first byte of payload.
+    /// The sequence number of the first byte of payload.
     #[inline]
     pub fn sequence(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::SEQUENCE)
     }
 
-    /// The number of the byte that the sender expects next.
+    /// The acknowledgement number: the sequence number of the byte that the sender expects next.
     #[inline]
     pub fn acknowledgement(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::ACKNOWLEDGEMENT)
     }
 
-    /// Bytes of the header with its options, as the header states it: a multiple of 4 up to 60.
+    /// Size of the header with its options in bytes, as the header states it: a multiple of 4 up to 60.
     #[inline]
     pub fn header_size(&self) -> usize {
         usize::from(u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS) >> 12) * 4
     }
 
-    /// The flags, twelve bits of which [`flag`] names some.
+    /// The 12 flag bits; [`flag`] has the names of some.
     #[inline]
     pub fn flags(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS) & flag::ALL
     }
 
-    /// Bytes that the sender is ready to receive, before scaling.
+    /// The receive window of the sender in bytes, before scaling (RFC 7323).
     #[inline]
     pub fn window(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::WINDOW)
@@ -129,7 +129,7 @@ impl<'a, T: AsRef<[u8]> + ?Sized> TcpPacket<&'a T> {
         &self.buffer.as_ref()[HEADER_SIZE..self.header_size()]
     }
 
-    /// All bytes behind the header.
+    /// The bytes behind the header, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[self.header_size()..]
@@ -137,51 +137,51 @@ impl<'a, T: AsRef<[u8]> + ?Sized> TcpPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> TcpPacket<T> {
-    /// Writes the port of the source.
+    /// Writes the source port.
     #[inline]
     pub fn set_src_port(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::SRC_PORT, value);
     }
 
-    /// Writes the port of the destination.
+    /// Writes the destination port.
     #[inline]
     pub fn set_dst_port(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::DST_PORT, value);
     }
 
-    /// Writes the number of the first byte of payload.
+    /// Writes the sequence number.
     #[inline]
     pub fn set_sequence(&mut self, value: u32) {
         put_u32(self.buffer.as_mut(), field::SEQUENCE, value);
     }
 
-    /// Writes the number of the byte that is expected next.
+    /// Writes the acknowledgement number.
     #[inline]
     pub fn set_acknowledgement(&mut self, value: u32) {
         put_u32(self.buffer.as_mut(), field::ACKNOWLEDGEMENT, value);
     }
 
-    /// Writes the size of the header, in bytes: a multiple of 4 from 20 to 60.
+    /// Writes the size of the header in bytes: a multiple of 4 from 20 to 60. The flags stay as they are.
     #[inline]
     pub fn set_header_size(&mut self, size: usize) {
         let value = (size as u16 / 4) << 12 | self.flags();
         put_u16(self.buffer.as_mut(), field::OFFSET_AND_FLAGS, value);
     }
 
-    /// Writes the flags.
+    /// Writes the lower 12 bits of `value` as the flags. The size of the header stays as it is.
     #[inline]
     pub fn set_flags(&mut self, value: u16) {
         let size = u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS) & !flag::ALL;
         put_u16(self.buffer.as_mut(), field::OFFSET_AND_FLAGS, size | value & flag::ALL);
     }
 
-    /// Writes the bytes that the sender is ready to receive.
+    /// Writes the receive window.
     #[inline]
     pub fn set_window(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::WINDOW, value);
     }
 
-    /// Writes the checksum.
+    /// Writes the checksum, which the caller has computed over pseudo header, header and payload.
     #[inline]
     pub fn set_checksum(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::CHECKSUM, value);
@@ -209,7 +209,7 @@ mod tests {
     ];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let tcp = TcpPacket::new_checked(&BYTES).unwrap();
         assert_eq!((tcp.src_port(), tcp.dst_port()), (1000, 80));
         assert_eq!((tcp.header_size(), tcp.flags()), (24, flag::SYN | flag::ACK));
@@ -230,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(
+        fn etherparse_reads_the_fields_that_were_written(
             (src, dst) in any::<(u16, u16)>(), (seq, ack) in any::<(u32, u32)>(), flags in 0..=flag::ALL,
             (window, checksum) in any::<(u16, u16)>(),
         ) {

@@ -1,10 +1,10 @@
-//! The panic contract, for every header at once.
+//! Tests the panic contract of [`wire`](super) for every view: views from `new_checked` never panic.
 
 use super::*;
 use proptest::prelude::*;
 use std::fmt::Display;
 
-/// `Display` reads every field and `rest` what has a variable size. Neither may panic once checked.
+/// Reads everything that a view has: `Display` reads the fields, and `rest` the parts of variable size.
 fn read<V: Display>(view: Result<V, WireError>, rest: impl FnOnce(&V) -> usize) -> usize {
     view.map_or(0, |view| view.to_string().len() + rest(&view))
 }

@@ -3,20 +3,20 @@
 use super::{Field, WireError, check_size, put_u16, u16_at};
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
 
     pub const SRC_PORT: Field = 0..2;
     pub const DST_PORT: Field = 2..4;
-    /// Both ports, as they lie one behind the other.
+    /// Source and destination port together.
     pub const PORTS: Field = SRC_PORT.start..DST_PORT.end;
     pub const SIZE: Field = 4..6;
     pub const CHECKSUM: Field = 6..8;
 }
 
-/// Bytes of the header.
+/// Size of the header in bytes.
 pub const HEADER_SIZE: usize = field::CHECKSUM.end;
 
 /// A view over a UDP datagram.
@@ -26,48 +26,48 @@ pub struct UdpPacket<T> {
 }
 
 impl<T: AsRef<[u8]>> UdpPacket<T> {
-    /// Takes `buffer` for a UDP datagram without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a UDP datagram, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a UDP datagram. Its size field is not looked at: a first fragment is shorter,
-    /// and a datagram that is to be segmented is longer, than it says.
+    /// A view of `buffer` as a UDP datagram. The size field is not checked: a first fragment is shorter than
+    /// it says, and a datagram that is to be segmented is longer.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("UDP", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// Port of the source.
+    /// The source port.
     #[inline]
     pub fn src_port(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::SRC_PORT)
     }
 
-    /// Port of the destination.
+    /// The destination port.
     #[inline]
     pub fn dst_port(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::DST_PORT)
     }
 
-    /// Bytes of header and payload, as the header states it.
+    /// Size of header and payload in bytes, as the header states it.
     #[inline]
     pub fn size(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::SIZE)
     }
 
-    /// The checksum over pseudo header, header and payload. Zero means that the sender made none.
+    /// The checksum over pseudo header, header and payload. Zero means that the sender computed none.
     #[inline]
     pub fn checksum(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::CHECKSUM)
@@ -75,7 +75,7 @@ impl<T: AsRef<[u8]>> UdpPacket<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> UdpPacket<&'a T> {
-    /// All bytes behind the header.
+    /// The bytes behind the header, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..]
@@ -83,19 +83,19 @@ impl<'a, T: AsRef<[u8]> + ?Sized> UdpPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> UdpPacket<T> {
-    /// Writes the port of the source.
+    /// Writes the source port.
     #[inline]
     pub fn set_src_port(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::SRC_PORT, value);
     }
 
-    /// Writes the port of the destination.
+    /// Writes the destination port.
     #[inline]
     pub fn set_dst_port(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::DST_PORT, value);
     }
 
-    /// Writes the bytes of header and payload.
+    /// Writes the size of header and payload in bytes.
     #[inline]
     pub fn set_size(&mut self, value: u16) {
         put_u16(self.buffer.as_mut(), field::SIZE, value);
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let udp = UdpPacket::new_checked(&[0, 53, 0x12, 0x34, 0, 10, 0xab, 0xcd, 7, 8]).unwrap();
         assert_eq!((udp.src_port(), udp.dst_port()), (53, 0x1234));
         assert_eq!((udp.size(), udp.checksum(), udp.payload()), (10, 0xabcd, &[7, 8][..]));
@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(src: u16, dst: u16, size: u16, checksum: u16) {
+        fn etherparse_reads_the_fields_that_were_written(src: u16, dst: u16, size: u16, checksum: u16) {
             let mut bytes = [0; HEADER_SIZE];
             let mut udp = UdpPacket::new_unchecked(&mut bytes);
             udp.set_src_port(src);

@@ -1,11 +1,11 @@
 //! The VLAN tag: TPID and tag control information (IEEE 802.1Q §9.3).
 //!
-//! The TPID lies where an untagged frame has its EtherType, and the EtherType follows the tag.
+//! The TPID stands where an untagged frame has its EtherType. The frame's own EtherType follows the tag.
 
 use super::{Field, WireError, check_size, eth_type, ethernet, put_u16, u16_at};
 use std::fmt;
 
-/// Places of the fields in the tag.
+/// The byte ranges of the fields in the tag.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -14,15 +14,15 @@ pub mod field {
     pub const TCI: Field = 2..4;
 }
 
-/// Bytes of a tag.
+/// Size of a tag in bytes.
 pub const HEADER_SIZE: usize = field::TCI.end;
 
-/// The bits of the tag control information that are the VLAN's number.
+/// The bits of the tag control information that are the VLAN id.
 pub const VID_MASK: u16 = 0x0fff;
-/// The bit of the tag control information that marks a frame that may be dropped first (DEI). It was
-/// the canonical format indicator (CFI) once.
+/// The bit of the tag control information that marks a drop eligible frame (DEI). Before 802.1Q-2011 it was the
+/// canonical format indicator (CFI).
 pub const DEI: u16 = 0x1000;
-/// How far the priority (PCP) is shifted in the tag control information.
+/// The number of the lowest bit of the priority code point (PCP) in the tag control information.
 pub const PCP_SHIFT: u32 = 13;
 
 /// A view over a VLAN tag.
@@ -32,23 +32,23 @@ pub struct VlanTag<T> {
 }
 
 impl<T: AsRef<[u8]>> VlanTag<T> {
-    /// Takes `buffer` for a tag without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a tag, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a tag. Whether its TPID is one of [`eth_type::TPIDS`] is not looked at.
+    /// A view of `buffer` as a tag. The TPID is not checked: it may be none of [`eth_type::TPIDS`].
     ///
     /// # Errors
-    /// The tag is cut off.
+    /// The buffer is shorter than the tag.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("VLAN tag", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
@@ -60,13 +60,13 @@ impl<T: AsRef<[u8]>> VlanTag<T> {
         u16_at(self.buffer.as_ref(), field::TPID)
     }
 
-    /// The tag control information: priority, drop eligibility and number of the VLAN.
+    /// The tag control information: priority code point, drop eligibility and VLAN id.
     #[inline]
     pub fn tci(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::TCI)
     }
 
-    /// The number of the VLAN, 0 to 4095. Zero is a tag for the priority's sake.
+    /// The VLAN id, 0 to 4095. A tag with VLAN id 0 is a priority tag: it has a priority and no VLAN.
     #[inline]
     pub fn vid(&self) -> u16 {
         self.tci() & VID_MASK
@@ -78,7 +78,7 @@ impl<T: AsRef<[u8]>> VlanTag<T> {
         (self.tci() >> PCP_SHIFT) as u8
     }
 
-    /// The frame may be dropped before others.
+    /// Whether the frame is drop eligible: under congestion it is dropped before other frames.
     #[inline]
     pub fn is_drop_eligible(&self) -> bool {
         self.tci() & DEI != 0
@@ -106,8 +106,8 @@ impl<T: AsRef<[u8]>> fmt::Display for VlanTag<T> {
     }
 }
 
-/// The EtherType behind all tags of the Ethernet frame that begins at `start` of `bytes`, and where
-/// in `bytes` begins what it names; `None` if the frame ends before that.
+/// The EtherType behind all tags of the Ethernet frame at offset `start` of `bytes`, and the offset in `bytes` of
+/// the header that follows. `None` if the frame ends before its EtherType does.
 pub fn skip_tags(bytes: &[u8], start: usize) -> Option<(u16, usize)> {
     let mut at = start + ethernet::field::ETHERTYPE.start;
     loop {
@@ -126,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let tag = VlanTag::new_checked([0x88, 0xa8, 0xb0, 0x64]).unwrap();
         assert_eq!((tag.tpid(), tag.tci()), (eth_type::VLAN_8021AD, 0xb064));
         assert_eq!((tag.vid(), tag.pcp(), tag.is_drop_eligible()), (100, 5, true));
@@ -149,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_agree_with_another_code(tci: u16) {
+        fn fields_agree_with_etherparse(tci: u16) {
             let mut bytes = [0; HEADER_SIZE];
             let mut tag = VlanTag::new_unchecked(&mut bytes);
             tag.set_tpid(eth_type::VLAN);

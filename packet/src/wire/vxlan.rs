@@ -1,9 +1,9 @@
-//! VXLAN (RFC 7348 §5): an Ethernet frame behind UDP, in one of 16 million networks.
+//! VXLAN (RFC 7348 §5): a tunnel over UDP for Ethernet frames of 2^24 virtual networks.
 
 use super::{Field, WireError, check_size, put_u24, u24_at};
 use std::fmt;
 
-/// Places of the fields in the header.
+/// The byte ranges of the fields in the header.
 #[allow(missing_docs, reason = "the names are the standard's")]
 pub mod field {
     use super::Field;
@@ -12,10 +12,10 @@ pub mod field {
     pub const VNI: Field = 4..7;
 }
 
-/// Bytes of the header.
+/// Size of the header in bytes.
 pub const HEADER_SIZE: usize = 8;
 
-/// The flag that says that the VNI is valid (I).
+/// The flag (I) that says that the VNI is valid.
 pub const VALID_VNI: u8 = 0x08;
 
 /// A view over a VXLAN packet, the payload of a UDP datagram.
@@ -25,35 +25,35 @@ pub struct VxlanPacket<T> {
 }
 
 impl<T: AsRef<[u8]>> VxlanPacket<T> {
-    /// Takes `buffer` for a VXLAN packet without looking at it ([what may panic then](super#panics)).
+    /// A view of `buffer` as a VXLAN packet, without any check ([when methods panic](super#panics)).
     #[inline]
     pub const fn new_unchecked(buffer: T) -> Self {
         Self { buffer }
     }
 
-    /// Takes `buffer` for a VXLAN packet. The flags are not looked at.
+    /// A view of `buffer` as a VXLAN packet. The flags are not checked.
     ///
     /// # Errors
-    /// The header is cut off.
+    /// The buffer is shorter than the header.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, WireError> {
         check_size("VXLAN", buffer.as_ref(), HEADER_SIZE)?;
         Ok(Self { buffer })
     }
 
-    /// The bytes that the view was made of.
+    /// The buffer under the view.
     #[inline]
     pub fn into_inner(self) -> T {
         self.buffer
     }
 
-    /// The flags, of which the standard has one ([`VALID_VNI`]).
+    /// The flags; the standard defines one of them ([`VALID_VNI`]).
     #[inline]
     pub fn flags(&self) -> u8 {
         self.buffer.as_ref()[field::FLAGS]
     }
 
-    /// The number of the network, 24 bits.
+    /// The virtual network identifier, 24 bits.
     #[inline]
     pub fn vni(&self) -> u32 {
         u24_at(self.buffer.as_ref(), field::VNI)
@@ -61,7 +61,7 @@ impl<T: AsRef<[u8]>> VxlanPacket<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> VxlanPacket<&'a T> {
-    /// The Ethernet frame inside.
+    /// The inner Ethernet frame: the bytes behind the header.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..]
@@ -69,8 +69,8 @@ impl<'a, T: AsRef<[u8]> + ?Sized> VxlanPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> VxlanPacket<T> {
-    /// Writes the lower 24 bits of `value` as the number of the network, states that it is valid, and
-    /// clears what is reserved.
+    /// Writes the lower 24 bits of `value` as the virtual network identifier, sets [`VALID_VNI`], and clears all
+    /// other bits of the header.
     #[inline]
     pub fn set_vni(&mut self, value: u32) {
         let bytes = self.buffer.as_mut();
@@ -93,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_of_literal_bytes_are_read() {
         let vxlan = VxlanPacket::new_checked(&[8, 0, 0, 0, 0, 0, 42, 0, 0xab]).unwrap();
         assert_eq!((vxlan.flags(), vxlan.vni(), vxlan.payload()), (VALID_VNI, 42, &[0xab][..]));
         assert_eq!(vxlan.to_string(), "VXLAN vni=42 flags=0x08");
@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_code_reads_what_was_written(vni in 0u32..1 << 24) {
+        fn pnet_reads_the_fields_that_were_written(vni in 0u32..1 << 24) {
             let mut bytes = [0xff; HEADER_SIZE];
             VxlanPacket::new_unchecked(&mut bytes).set_vni(vni);
             let theirs = Theirs::new(&bytes).unwrap();
