@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is wanted.
+    /// What the command line wants of the switch.
     pub command_line: CommandLine,
     /// The file that says what is wanted, too.
     pub config: Option<PathBuf>,
@@ -103,9 +103,9 @@ pub enum OptionsError {
     /// The file cannot be read.
     #[error("read {name}")]
     Read {
-        /// The file's name.
+        /// The name of the file, as it was given.
         name: String,
-        /// The kernel's reason.
+        /// Why the kernel did not read the file.
         source: std::io::Error,
     },
     /// The file is not valid.

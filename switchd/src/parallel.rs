@@ -57,7 +57,7 @@ impl Closer {
         Ok(Self { things: Some(things), thread: Some(thread) })
     }
 
-    /// Drops it soon.
+    /// Drops a thing on the thread, after those that were given before.
     pub(crate) fn close(&self, thing: Box<dyn Send>) {
         if let Some(things) = &self.things {
             // Fails if the thread has gone, and drops it here.

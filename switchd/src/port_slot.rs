@@ -28,11 +28,11 @@ use std::time::Duration;
 pub enum PortState {
     /// There is no device of that name.
     Waiting,
-    /// Open, without carrier or administratively down.
+    /// The device is open, and has no carrier or is administratively down.
     Down,
-    /// Open and running.
+    /// The device is open, is administratively up and has carrier.
     Up,
-    /// The device is there and cannot be used.
+    /// The device is there and cannot be used, for this reason.
     Error(String),
 }
 
@@ -51,24 +51,24 @@ impl fmt::Display for PortState {
 pub(crate) struct PortSlot {
     /// The bridge that has it.
     pub(crate) bridge: BridgeId,
-    /// What is behind it.
+    /// What is behind the port: queues, or another port.
     pub(crate) attachment: Attachment,
     /// The number that rules of its bridge call it by.
     pub(crate) of_port: OfPort,
-    /// What is wanted of it.
+    /// The port as it is wanted.
     pub(crate) spec: desired::Port,
     /// The size that is planned for its receive rings.
     pub(crate) ring: RingSize,
-    /// The size that those had to be opened with that it has.
+    /// The size that its open receive rings were opened with.
     pub(crate) open_ring: RingSize,
-    /// How much it receives.
+    /// How many frames the port receives, for the plan of receive rings.
     pub(crate) activity: Activity,
     pub(crate) state: PortState,
     /// The open device. Its queues are with the workers.
     pub(crate) port: Option<Port>,
-    /// One for each worker; they outlive the device.
+    /// The counters of each worker, in the order of the workers. They outlive the device.
     pub(crate) counters: Vec<Arc<PortCounters>>,
-    /// The MAC address, once known.
+    /// The MAC address; zero until the device was first open.
     pub(crate) mac: [u8; 6],
     /// The open device, a TAP device, has left for another network namespace.
     pub(crate) is_away: bool,
@@ -189,11 +189,11 @@ impl PortSlot {
 pub struct PortTotals {
     /// Frames received, dropped ones included.
     pub rx_packets: u64,
-    /// Their bytes.
+    /// Bytes of the frames received.
     pub rx_bytes: u64,
-    /// Frames sent.
+    /// Frames that the device took.
     pub tx_packets: u64,
-    /// Their bytes.
+    /// Bytes of the frames that the device took.
     pub tx_bytes: u64,
     /// Frames received of which at least one output was accepted.
     pub rx_sent: u64,

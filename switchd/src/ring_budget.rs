@@ -86,7 +86,7 @@ impl Activity {
         self.rate = rate.max(self.rate / 2);
     }
 
-    /// Frames a second.
+    /// The rate at which the port receives, in frames a second.
     pub(crate) fn rate(&self) -> u64 {
         self.rate
     }

@@ -49,15 +49,15 @@ use std::time::{Duration, Instant};
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// Commands that a worker has not taken yet.
+/// The largest number of commands that a worker has not taken yet. Who sends more waits.
 const COMMAND_QUEUE: usize = 1024;
-/// Events that nobody has looked at yet.
+/// The largest number of events of workers that the monitor has not taken yet. More are dropped.
 const EVENT_QUEUE: usize = 1024;
 
 /// How to start a switch.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What is wanted.
+    /// The state that the switch is to be in once it has started.
     pub desired: Desired,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
@@ -95,7 +95,7 @@ pub enum StartError {
     Worker {
         /// The number of the worker, from 0.
         worker: usize,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -110,7 +110,7 @@ pub struct Switch {
     workers: Vec<WorkerHandle>,
     /// What somebody wants. Locked before `slots`.
     desired: Mutex<Desired>,
-    /// In the order of their numbers.
+    /// The ports, in the order of their bridges and OpenFlow numbers.
     slots: Mutex<Vec<PortSlot>>,
     events: Receiver<Event>,
     bridge_events: Arc<Events>,
@@ -254,17 +254,17 @@ impl Switch {
         bridge.apply(&[rule], self.now()).expect("an empty table takes a rule");
     }
 
-    /// The policy.
+    /// The policy: rules, groups, ports and hosts of all bridges.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    /// Rules are to be read leniently, whatever the request says.
+    /// Whether rules are read leniently, as Open vSwitch reads them, whatever the request says.
     pub fn is_lenient(&self) -> bool {
         self.lenient
     }
 
-    /// Tags that rules can look at.
+    /// The number of VLAN tags of a frame that rules can look at.
     pub fn vlan_limit(&self) -> u8 {
         self.vlan_limit
     }

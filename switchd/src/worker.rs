@@ -42,7 +42,7 @@ pub enum Poll {
 pub struct WorkerStats {
     /// Batches with at least one frame.
     pub batches: Counter,
-    /// Frames received.
+    /// The number of frames received.
     pub frames: Counter,
     /// Nanoseconds of rounds in which something came.
     pub busy_ns: Counter,
@@ -64,43 +64,43 @@ impl WorkerStats {
 /// How long to spin after the last frame. Going to sleep and being woken costs more than this; on a
 /// machine with few cores the hosts behind the ports want the core back, so it is not longer.
 const SPIN: Duration = Duration::from_micros(40);
-/// What others ask of a worker.
+/// What a worker is asked to do between two batches.
 pub(crate) enum Command {
     /// Use these queues of a port.
     Attach {
-        /// Which port.
+        /// The datapath's number of the port.
         port_no: PortNo,
-        /// What to receive from.
+        /// The receive queues that this worker takes over; often none, as ports with few queues are spread.
         rx: Vec<Box<dyn RxQueue>>,
-        /// What to send to.
+        /// The transmit queue that is this worker's own. `None` until the device is open.
         tx: Option<Box<dyn TxQueue>>,
-        /// Where to count.
+        /// The counters of the port that this worker writes.
         counters: Arc<PortCounters>,
     },
     /// Hand the queues of a port over.
     Detach {
-        /// Which port.
+        /// The datapath's number of the port.
         port_no: PortNo,
-        /// Who takes them.
+        /// Receives the queues that the worker had.
         done: Sender<Detached>,
     },
     /// Receive from these queues of a port, which are closed, instead of those that there are.
     ReplaceRings {
-        /// Which port.
+        /// The datapath's number of the port.
         port_no: PortNo,
-        /// As many as there are, in their order.
+        /// The new queues, as many as the worker has of the port, and in their order.
         rings: Vec<Box<dyn RxQueue>>,
-        /// Who takes the old ones.
+        /// Receives each old queue once it is empty.
         done: Sender<Box<dyn Send>>,
     },
     /// Send a packet that somebody made by hand.
     PacketOut(Box<Injection>),
     /// Answer, now that the batch before is finished.
     EndOfBatch {
-        /// Who waits for it.
+        /// Receives the answer.
         done: Sender<()>,
     },
-    /// End.
+    /// End the thread, and hand over the queues to be closed.
     Stop,
 }
 
@@ -117,9 +117,9 @@ pub(crate) struct Injection {
 /// What became of a packet-out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Injected {
-    /// Ports that sent it.
+    /// The ports that sent the packet.
     pub(crate) sent_to: Vec<PortNo>,
-    /// Why no port did.
+    /// Why no port sent the packet; `None` if one did.
     pub(crate) dropped: Option<DropReason>,
 }
 
@@ -129,14 +129,14 @@ pub(crate) struct Detached {
     _tx: Option<Box<dyn TxQueue>>,
 }
 
-/// What a worker tells.
+/// What a worker tells the monitor.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A queue of the port fails to receive.
     RxFailed {
-        /// Which port.
+        /// The datapath's number of the port.
         port_no: PortNo,
-        /// What the queue said.
+        /// The error of the queue.
         error: PortError,
     },
 }

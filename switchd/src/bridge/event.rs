@@ -11,18 +11,18 @@ use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something that happened.
+/// Something that happened to a bridge, as subscribers are told of it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The name of the bridge that it happened to.
+    /// The name of the bridge.
     pub bridge: Arc<str>,
-    /// When it was told, on the switch's monotonic clock.
+    /// When the event was put into the queues, on the switch's monotonic clock: some milliseconds after it happened.
     pub at: Duration,
-    /// What happened.
+    /// The thing that happened, with what it happened to.
     pub what: What,
 }
 
-/// What happened.
+/// The thing that happened.
 #[derive(Clone, Debug)]
 pub enum What {
     /// A rule came, changed or went.
@@ -31,19 +31,19 @@ pub enum What {
     GroupAdded(Arc<GroupEntry>),
     /// A group has other buckets; this is what it is now.
     GroupChanged(Arc<GroupEntry>),
-    /// A group is gone.
+    /// A group was deleted; this is what it was.
     GroupRemoved(Arc<GroupEntry>),
     /// There is a new port.
     PortAdded(PortInfo),
     /// A port's link, address or settings have changed.
     PortChanged(Box<PortUpdate>),
-    /// A port is gone.
+    /// A port was removed; this is what it was.
     PortRemoved(PortInfo),
     /// A host came, moved or went.
     Host(HostChange),
-    /// The bridge is new.
+    /// The bridge was added, and has no ports and rules yet.
     BridgeAdded,
-    /// The bridge is gone.
+    /// The bridge was removed, after its ports, rules, groups and hosts, of which there are events of their own.
     BridgeRemoved,
 }
 
@@ -59,24 +59,24 @@ pub struct PortUpdate {
 /// What happened to a rule.
 #[derive(Clone, Debug)]
 pub struct RuleEvent {
-    /// What became of it.
+    /// Whether the rule was added, changed or removed.
     pub change: RuleChange,
-    /// Its priority.
+    /// The priority of the rule.
     pub priority: u16,
-    /// Its match.
+    /// The match of the rule.
     pub matching: Match,
     /// The rule, after a change. If it was removed, its counters are final.
     pub rule: Arc<Rule>,
 }
 
-/// What became of a rule.
+/// The kind of a change of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleChange {
-    /// It is new.
+    /// A request added the rule.
     Added,
     /// It has other actions or another cookie, and the counters that it had.
     Changed,
-    /// It is gone.
+    /// The rule was removed for this reason.
     Removed(Removal),
 }
 
@@ -96,7 +96,7 @@ impl What {
         Self::Rule(Box::new(RuleEvent { change, priority, matching, rule }))
     }
 
-    /// The kind that it is of.
+    /// The kind of the event, as a set of one.
     pub fn kind(&self) -> Kinds {
         match self {
             Self::Rule(_) => Kinds::RULES,
@@ -113,17 +113,17 @@ impl What {
 pub struct Kinds(u8);
 
 impl Kinds {
-    /// Rules.
+    /// Rules that were added, changed or removed.
     pub const RULES: Self = Self(1);
-    /// Groups.
+    /// Groups that were added, changed or removed.
     pub const GROUPS: Self = Self(2);
-    /// Ports.
+    /// Ports that were added, changed or removed.
     pub const PORTS: Self = Self(4);
-    /// Hosts.
+    /// Hosts that were learned, moved, given or forgotten.
     pub const HOSTS: Self = Self(8);
-    /// Bridges.
+    /// Bridges that were added or removed.
     pub const BRIDGES: Self = Self(16);
-    /// All of them.
+    /// Every kind of event.
     pub const ALL: Self = Self(31);
 
     /// Whether both sets have a kind in common.

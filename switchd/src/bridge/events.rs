@@ -25,20 +25,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Subscribers at the same time.
+/// The largest number of subscribers at the same time.
 pub const MAX_SUBSCRIBERS: usize = 16;
-/// Events that wait for one subscriber: some ten megabytes.
+/// The largest number of events that wait for one subscriber: some ten megabytes.
 const SUBSCRIBER_QUEUE: usize = 16_384;
-/// Changes that wait for the thread.
+/// The largest number of observed changes that wait for the thread.
 const INTAKE: usize = 4096;
-/// From one settling to the next.
+/// The shortest time from one settling of counters to the next.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The observer of a switch's policy, and the place to subscribe. See the [module](self).
 #[derive(Debug)]
 pub struct Events {
     intake: Sender<Intake>,
-    /// Things that found no room in the intake.
+    /// The number of changes that found no room in the intake, and of which no subscriber has been told yet.
     lost: AtomicU64,
     subscribers: Mutex<Vec<Arc<Queue>>>,
     is_listening: AtomicBool,
@@ -57,10 +57,10 @@ enum Intake {
 /// There are [`MAX_SUBSCRIBERS`] subscribers already, or no descriptor is left.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
-    /// The limit.
+    /// As many subscribers as there can be exist already.
     #[error("the switch has {MAX_SUBSCRIBERS} monitors already: end one of them")]
     TooMany,
-    /// The operating system refused.
+    /// The operating system gave no descriptor for the queue.
     #[error("make a queue of events")]
     Os(#[from] io::Error),
 }
@@ -228,7 +228,7 @@ fn gather(intake: &Receiver<Intake>, gathered: &mut Vec<Step>, settled: Option<I
 
 /// What the thread does next.
 enum Step {
-    /// Tell what was observed.
+    /// Make events of what was observed, and put them into the queues.
     Tell(Observed),
     /// Let a new subscriber hear of what comes.
     Open(Arc<Queue>),

@@ -72,9 +72,9 @@ fn does_the_same(wanted: &FlowMod, rule: &Rule) -> bool {
 pub struct Totals {
     /// Packets that the rules matched.
     pub packets: u64,
-    /// Their bytes.
+    /// The bytes of these packets, Ethernet headers included.
     pub bytes: u64,
-    /// Rules.
+    /// The number of rules.
     pub rules: u64,
 }
 

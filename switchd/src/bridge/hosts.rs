@@ -85,11 +85,11 @@ fn checked(key: MacKey) -> Result<MacKey, HostError> {
 /// The MAC table of a bridge in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostTotals {
-    /// Hosts that it has.
+    /// The number of hosts that the table has.
     pub hosts: usize,
-    /// Those of them that were given.
+    /// The number of these hosts that somebody has given.
     pub given: usize,
-    /// Hosts that it has room for.
+    /// The number of hosts that the table has room for.
     pub capacity: usize,
     /// How long a host that was learned is known without traffic.
     pub ageing: Duration,

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Interest {
     /// The bridge with this name; `None` is every bridge.
     pub bridge: Option<Arc<str>>,
-    /// Kinds of events.
+    /// The kinds of events that the subscriber wants.
     pub kinds: Kinds,
 }
 
@@ -31,9 +31,9 @@ impl Interest {
 /// What a subscriber takes from its queue.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// Something happened.
+    /// Something that happened.
     Event(Arc<Event>),
-    /// So many events are missing here, because the queue was full.
+    /// This number of events is missing here, because the queue was full.
     Lost(u64),
 }
 

@@ -14,9 +14,9 @@ pub struct WonRules(HashMap<usize, WonRule>);
 /// A rule that won a look-up.
 #[derive(Debug)]
 pub struct WonRule {
-    /// Its priority.
+    /// The priority of the rule.
     pub priority: u16,
-    /// Its match.
+    /// The match of the rule.
     pub matching: Match,
     /// Keeps the address, by which the rule is found, from being given to another one.
     _rule: Arc<Rule>,

@@ -23,7 +23,7 @@ impl<const MIN: u32, const MAX: u32> Bounded<MIN, MAX> {
         Self::new(number).expect("the program's own numbers are within the limits")
     }
 
-    /// The number.
+    /// The number, which is within the bounds.
     pub fn get(self) -> u32 {
         self.0
     }

@@ -24,7 +24,7 @@ pub enum DesiredError {
     /// A bridge is called as a port of another one.
     #[error("bridge \"{bridge}\": bridge \"{owner}\" has a port of that name")]
     BridgeNameTaken {
-        /// The new bridge.
+        /// The name of the bridge that was to be added.
         bridge: String,
         /// The bridge that has the port.
         owner: String,
@@ -32,7 +32,7 @@ pub enum DesiredError {
     /// There is no such bridge.
     #[error("there is no bridge \"{name}\"")]
     NoBridge {
-        /// What was given.
+        /// The name that no bridge has.
         name: String,
         /// The bridges that there are.
         known: Vec<String>,
@@ -53,7 +53,7 @@ pub enum DesiredError {
     /// A port is called as another bridge.
     #[error("port \"{port}\": another bridge has that name; give the port another: name=NAME")]
     PortNameTaken {
-        /// The port.
+        /// The name of the port that was to be added.
         port: String,
     },
     /// Two ports of a bridge have the same device.
@@ -84,7 +84,7 @@ pub enum DesiredError {
     NumberTaken {
         /// The port that came second.
         port: String,
-        /// The number.
+        /// The OpenFlow number that both want.
         number: OfPort,
         /// The port that came first.
         owner: String,

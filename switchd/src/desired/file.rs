@@ -13,13 +13,13 @@ use toml::Spanned;
 /// A file is not valid. The place is that of the first mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct FileError {
-    /// The file's name.
+    /// The name of the file, as it was given.
     pub file: String,
-    /// From 1.
+    /// The line of the mistake, counted from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column of the mistake in characters, counted from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// What is wrong, in words.
     pub message: String,
     /// The line, with carets below the mistake.
     excerpt: String,
@@ -46,7 +46,7 @@ pub fn read(text: &str, file: &str) -> Result<Desired, FileError> {
     draft.finish().map_err(mistake)
 }
 
-/// Writes a file.
+/// Writes what somebody wants as a file that [`read`] reads back.
 pub fn write(desired: &Desired) -> String {
     // All values are numbers, booleans, texts and lists of numbers under keys that are text.
     toml::to_string(desired).expect("what is wanted can be written as TOML")

@@ -67,7 +67,7 @@ impl Head {
         }
     }
 
-    /// What errors call it.
+    /// What messages call a port of this kind: `a TAP device`.
     pub(super) fn describe(&self) -> &'static str {
         match self {
             Self::Device(Target::System { .. } | Target::Netns { .. }) => "a network device",

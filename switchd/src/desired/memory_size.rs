@@ -21,7 +21,7 @@ impl MemorySize {
         Self(number << 20)
     }
 
-    /// Bytes.
+    /// The size in bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }

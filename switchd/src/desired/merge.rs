@@ -22,9 +22,9 @@ pub struct CommandLine {
 pub struct BridgeWords {
     /// `--bridge`; `None` is the only bridge.
     pub name: Option<String>,
-    /// `--datapath-id`.
+    /// The value of `--datapath-id`; `None` without one.
     pub datapath_id: Option<DatapathId>,
-    /// `--port`s.
+    /// The values of `--port`, in their order.
     pub ports: Vec<String>,
 }
 
@@ -35,13 +35,13 @@ pub enum ContradictionError {
     /// An option has another value in the file.
     #[error("--{key} is {here}, but {file} says {key} = {there}; leave one of them out")]
     Setting {
-        /// The option.
+        /// The name of the option, without the dashes.
         key: String,
-        /// On the command line.
+        /// What the command line says.
         here: String,
-        /// The file's name.
+        /// The name of the file, as it was given.
         file: String,
-        /// In the file.
+        /// What the file says.
         there: String,
     },
     /// A bridge has two datapath ids.
@@ -49,23 +49,23 @@ pub enum ContradictionError {
         "bridge \"{bridge}\": --datapath-id is {here}, but {there} is given as well; leave one of them out"
     )]
     DatapathId {
-        /// The bridge.
+        /// The name of the bridge.
         bridge: String,
-        /// On the command line.
+        /// The id that the command line gives.
         here: DatapathId,
-        /// In the file, or earlier on the command line.
+        /// The id that the file gives, or the command line before.
         there: DatapathId,
     },
     /// A port has other settings in the file.
     #[error("port \"{port}\": --port is {here}, but {file} says {there}; leave one of them out")]
     Port {
-        /// The port.
+        /// The name of the port.
         port: String,
-        /// On the command line.
+        /// What the command line says.
         here: String,
-        /// The file's name.
+        /// The name of the file, as it was given.
         file: String,
-        /// In the file.
+        /// What the file says.
         there: String,
     },
     /// Nobody knows which bridge is meant.
@@ -73,13 +73,13 @@ pub enum ContradictionError {
         "--{option} {value}: write --bridge NAME before it, because {file} has several bridges: {known}"
     )]
     WhichBridge {
-        /// `port` or `datapath-id`.
+        /// The option of which the bridge is not clear: `port` or `datapath-id`.
         option: &'static str,
-        /// Its value.
+        /// The value of the option.
         value: String,
-        /// The file's name.
+        /// The name of the file, as it was given.
         file: String,
-        /// The bridges.
+        /// The names of the bridges in the file, with commas between them.
         known: String,
     },
     /// A port is described wrongly.
@@ -90,12 +90,12 @@ pub enum ContradictionError {
     Desired(#[from] DesiredError),
 }
 
-/// What a file says, with its name.
+/// What a file wants, with the name of the file.
 #[derive(Clone, Debug)]
 pub struct FromFile {
     /// The file's name, for messages.
     pub name: String,
-    /// What it says.
+    /// What the file wants.
     pub desired: Desired,
 }
 

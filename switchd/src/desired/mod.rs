@@ -49,7 +49,7 @@ pub const DEFAULT_BRIDGE: &str = "br0";
 /// Ports of all bridges together: each has a number of the datapath, which are fewer than those of a bridge.
 const MAX_PORTS: usize = 65_000;
 
-/// What somebody wants.
+/// The state of a switch that somebody wants. See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Desired {
     /// How the switch runs. The file's `[switch]`.

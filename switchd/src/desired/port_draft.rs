@@ -71,7 +71,7 @@ impl PortDraft {
         device.chain(self.given.iter().copied()).chain(mode)
     }
 
-    /// Takes one option.
+    /// Takes an option `key=value` of the command line into the draft.
     pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), OptionError> {
         let key = self.find_key(key)?;
         if self.given.contains(&key) {

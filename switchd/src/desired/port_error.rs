@@ -11,7 +11,7 @@ pub enum PortTextError {
         "port \"{name}\": not a network device name: 1 to 15 bytes without \"/\", \":\" or blanks"
     )]
     Name {
-        /// What was given.
+        /// The text that cannot be a name.
         name: String,
     },
     /// The word before the colon is none of ours.
@@ -20,26 +20,26 @@ pub enum PortTextError {
          tap:NAME, internal:NAME, patch:NAME or dummy:NAME"
     )]
     Kind {
-        /// The whole description.
+        /// The description of the port up to its first comma.
         text: String,
-        /// The word.
+        /// The word before the colon.
         kind: String,
     },
     /// `netns:` without a namespace and a device.
     #[error("port \"{text}\": write netns:NAMESPACE/NAME, for example netns:blue/eth0")]
     Netns {
-        /// The whole description.
+        /// The description of the port up to its first comma.
         text: String,
     },
     /// Nothing says what the port is made of.
     #[error("a port needs device=, for example device = \"veth0\"")]
     NoDevice,
-    /// An option is wrong.
+    /// An option of the port cannot be used.
     #[error("port \"{port}\": {error}")]
     Option {
-        /// The port's name.
+        /// The name of the port, or of its device if the port has no other.
         port: String,
-        /// What is wrong.
+        /// What is wrong with the option.
         error: OptionError,
     },
 }
@@ -48,10 +48,10 @@ pub enum PortTextError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionError {
-    /// An option nobody knows.
+    /// No port has an option of this name.
     #[error("no option is called \"{key}\"; there are {known}")]
     Key {
-        /// What was given.
+        /// The word before `=`.
         key: String,
         /// The names of all options.
         known: String,
@@ -59,7 +59,7 @@ pub enum OptionError {
     /// An option that this kind of port does not have.
     #[error("{key} has no meaning for {kind}; there are {known}")]
     Meaningless {
-        /// What was given.
+        /// The name of the option.
         key: String,
         /// What the port is made of.
         kind: &'static str,
@@ -69,13 +69,13 @@ pub enum OptionError {
     /// An option is given without a value.
     #[error("\"{text}\" is not an option; write key=value")]
     NoValue {
-        /// What was given.
+        /// The text between two commas, which has no `=`.
         text: String,
     },
     /// An option is given twice.
     #[error("option \"{key}\" is given twice")]
     Twice {
-        /// The option.
+        /// The name of the option.
         key: &'static str,
     },
     /// The name for the port cannot be one.
@@ -83,19 +83,19 @@ pub enum OptionError {
         "{key}={name}: must be the name of a network device: 1 to 15 bytes without \"/\", \":\" or blanks"
     )]
     Name {
-        /// `name` or `peer`.
+        /// The option that gives the name: `name` or `peer`.
         key: &'static str,
-        /// What was given.
+        /// The text that cannot be a name.
         name: String,
     },
     /// An option's value is not one.
     #[error("{key}={value}: must be {expected}")]
     Value {
-        /// The option.
+        /// The name of the option.
         key: &'static str,
-        /// What was given.
+        /// The value that the option cannot have.
         value: String,
-        /// What would have worked.
+        /// The values that the option can have, in words.
         expected: &'static str,
     },
     /// A patch port leads nowhere.

@@ -25,7 +25,7 @@ const MODES: &str = "access, trunk, native-tagged, native-untagged or dot1q-tunn
 /// The settings of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSettings {
-    /// Which VLANs, and how.
+    /// The VLANs that the port is in, and which of them have tags on the wire.
     pub mode: VlanMode,
     /// When untagged frames leave with a priority tag.
     pub priority_tags: PriorityTags,
@@ -59,10 +59,10 @@ pub enum SettingsError {
     /// A word is there twice.
     #[error("{0} is given twice")]
     Twice(&'static str),
-    /// The value is wrong.
+    /// A word cannot have this value.
     #[error("{key}: \"{value}\" is not {expected}")]
     BadValue {
-        /// The word.
+        /// The word, of those in `KEYS`.
         key: &'static str,
         /// What it was set to.
         value: String,
@@ -72,7 +72,7 @@ pub enum SettingsError {
     /// Two words contradict each other.
     #[error("{key} has no meaning with vlan_mode={mode}")]
     Contradiction {
-        /// The word.
+        /// The word that has no meaning.
         key: &'static str,
         /// The mode, given or implied.
         mode: &'static str,
@@ -93,7 +93,7 @@ pub(super) struct SettingsDraft {
     storm: Option<Option<u32>>,
 }
 
-/// The values of `vlan_mode`.
+/// The values of the word `vlan_mode`, as in Open vSwitch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Trunk,

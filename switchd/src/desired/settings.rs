@@ -21,7 +21,7 @@ pub type MacAgeing = Bounded<1, 86_400>;
 /// Hosts that are remembered at most.
 pub type MacEntries = Bounded<10, 1_000_000>;
 
-/// How the switch runs.
+/// How the switch runs, as somebody wants it. `None` is the default of an option.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
@@ -83,7 +83,7 @@ pub struct Settings {
 pub struct Resolved {
     /// A port that cannot be opened at the start is an error.
     pub require: bool,
-    /// Threads that move frames.
+    /// The number of threads that move frames, 1 at least.
     pub workers: usize,
     /// What they do while nothing comes.
     pub poll: Poll,
@@ -183,7 +183,7 @@ impl Settings {
     }
 }
 
-/// Numbers of processors.
+/// The processors that workers are bound to, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpus(pub Vec<usize>);
 

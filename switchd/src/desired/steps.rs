@@ -7,13 +7,13 @@ use std::collections::HashMap;
 /// One thing to do. Carried out in order, no step meets a name, a number or a device that is still taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Close a port.
+    /// Close a port and take it out of its bridge.
     RemovePort {
         /// The name of its bridge.
         bridge: &'a str,
         /// The port as it was.
         port: &'a Port,
-        /// Its number.
+        /// The OpenFlow number of the port.
         number: OfPort,
     },
     /// Take a bridge away that has no ports any more.
@@ -22,13 +22,13 @@ pub enum Step<'a> {
     AddBridge(&'a Bridge),
     /// Give a bridge other settings.
     ChangeBridge(&'a Bridge),
-    /// Open a port.
+    /// Put a port into a bridge and open its device.
     AddPort {
         /// The name of its bridge.
         bridge: &'a str,
-        /// The port.
+        /// The port that is wanted.
         port: &'a Port,
-        /// Its number.
+        /// The OpenFlow number of the port.
         number: OfPort,
     },
     /// Give a port other settings, without opening its device again.
@@ -37,7 +37,7 @@ pub enum Step<'a> {
         bridge: &'a str,
         /// The port as it is to be.
         port: &'a Port,
-        /// Its number.
+        /// The OpenFlow number of the port.
         number: OfPort,
     },
 }

@@ -27,7 +27,7 @@ impl Word {
         Self::Number(i64::from(number.into()))
     }
 
-    /// A text.
+    /// A value that is a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }

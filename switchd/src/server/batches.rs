@@ -12,9 +12,9 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::text::{ParseContext, parse_flow, parse_flow_file_line, strip_comment};
 use std::thread;
 
-/// Rules of a batch.
+/// The number of rules in a batch; the last batch may have fewer.
 const BATCH: usize = 256;
-/// Batches that wait to be applied.
+/// The largest number of batches that have been read and wait to be applied.
 const AHEAD: usize = 4;
 
 /// Bytes of text of which it pays to look at a sample first.

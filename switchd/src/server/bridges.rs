@@ -42,7 +42,7 @@ fn known(switch: &Switch) -> String {
     }
 }
 
-/// Adds a bridge.
+/// Adds a bridge. `datapath_id` is 16 hexadecimal digits; `None` derives the id from a MAC address.
 pub(super) fn add(
     switch: &Switch,
     name: &str,
@@ -57,7 +57,7 @@ pub(super) fn add(
     Ok(Reply::Done)
 }
 
-/// Takes a bridge away.
+/// Takes a bridge away, with its ports, rules, groups and hosts.
 pub(super) fn remove(switch: &Switch, name: &str) -> Result<Reply, Box<Refusal>> {
     switch.remove_bridge(name).map_err(|error| refuse(switch, &error))?;
     Ok(Reply::Done)
@@ -73,7 +73,7 @@ fn refuse(switch: &Switch, error: &StartError) -> Box<Refusal> {
     }
 }
 
-/// All bridges.
+/// The names of all bridges, with their datapath ids and how many ports they have.
 pub(super) fn list(switch: &Switch) -> Reply {
     let bridges = switch.bridge_names();
     let record = |bridge: OnBridge<'_>| BridgeRecord {

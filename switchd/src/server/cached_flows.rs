@@ -71,7 +71,7 @@ fn port_labels(switch: &OnBridge<'_>, names: bool) -> HashMap<PortNo, String> {
     labels
 }
 
-/// Which flows are wanted.
+/// Reads which cached flows are wanted: those that a packet of the match may belong to.
 fn filter(
     switch: &OnBridge<'_>,
     text: &str,

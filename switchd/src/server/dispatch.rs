@@ -14,7 +14,7 @@ use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
 pub(super) enum Failure {
     /// The client is told why, and the session goes on.
     Refused(Box<Refusal>),
-    /// The client is gone.
+    /// The connection to the client has failed, and the session ends.
     Stream(StreamError),
 }
 

@@ -36,14 +36,14 @@ pub(super) fn show(switch: &OnBridge<'_>, to: &mut Sender<'_>) -> Result<Reply, 
     Ok(Reply::Listed(hosts.len() as u64))
 }
 
-/// Forgets learned entries.
+/// Forgets the hosts that were learned, of one port or of all.
 pub(super) fn flush(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let port = port.map(|text| find(switch.bridge(), text)).transpose()?;
     let gone = switch.bridge().flush_hosts(port);
     Ok(Reply::Changed(gone as u64))
 }
 
-/// Adds a static entry.
+/// Gives the bridge a host that does not age.
 pub(super) fn add(
     switch: &OnBridge<'_>,
     port: &str,
@@ -56,7 +56,7 @@ pub(super) fn add(
     Ok(Reply::Done)
 }
 
-/// Removes an entry.
+/// Removes a host, given or learned.
 pub(super) fn remove(switch: &OnBridge<'_>, vlan: u16, mac: &str) -> Result<Reply, Box<Refusal>> {
     let key = parse_key(vlan, mac)?;
     hosts::remove(*switch, key).map_err(|error| refuse(&error))?;
@@ -104,7 +104,7 @@ pub(super) fn configure(
     Ok(stats(switch))
 }
 
-/// Counters of learning.
+/// The MAC table in numbers.
 pub(super) fn stats(switch: &OnBridge<'_>) -> Reply {
     let HostTotals { hosts, given, capacity, ageing, counters } = hosts::totals(*switch);
     Reply::FdbStats(FdbStatsRecord {

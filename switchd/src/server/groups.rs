@@ -58,7 +58,7 @@ fn command(command: GroupCommand) -> text::GroupCommand {
     }
 }
 
-/// Lists groups.
+/// Lists groups with their buckets.
 pub(super) fn dump(
     switch: &OnBridge<'_>,
     query: &GroupQuery,

@@ -4,7 +4,7 @@ use super::refuse::Line;
 use control::{Reason, Refusal};
 use flow::text::strip_comment;
 
-/// Lines in a sample.
+/// The largest number of lines in a sample.
 const SAMPLE: usize = 1024;
 const JUMP: usize = 389;
 /// Bytes in which a line of a sample has to end.
@@ -33,7 +33,7 @@ impl<'a> Lines<'a> {
         Ok(Self { text, name, is_file, next: 1 })
     }
 
-    /// Bytes that are left.
+    /// The number of bytes that have not been read yet.
     pub(super) fn size(&self) -> usize {
         self.text.len()
     }

@@ -20,15 +20,15 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Somebody listens there.
+    /// Another process listens at the socket.
     #[error(
         "control socket {} is in use by {owner}: stop it, or name another with --socket or \
          $SWITCH_RUNDIR", path.display()
     )]
     InUse {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// `switchd (process 4711)`
+        /// The process that listens: `switchd (process 4711)`.
         owner: String,
     },
     /// There is something that is not a socket.
@@ -37,14 +37,14 @@ pub enum BindError {
         /// The path at which something else than a socket lies.
         path: PathBuf,
     },
-    /// The kernel refused.
+    /// The kernel refused an operation on the socket or its folder.
     #[error("{operation} {}", path.display())]
     Os {
-        /// What was tried.
+        /// The operation, as a verb: `bind`.
         operation: &'static str,
-        /// On what.
+        /// The path of the socket or the folder.
         path: PathBuf,
-        /// Why not.
+        /// The error of the kernel.
         #[source]
         source: io::Error,
     },
@@ -101,7 +101,7 @@ impl Listener {
         }
     }
 
-    /// Where it is.
+    /// The path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -44,7 +44,7 @@ use std::thread::JoinHandle;
 use text_budget::TextBudget;
 use tracing::{debug, warn};
 
-/// Sessions at the same time.
+/// The largest number of sessions at the same time.
 pub const MAX_SESSIONS: usize = 64;
 
 /// The running server. Dropping it ends all sessions and removes the socket.
@@ -53,7 +53,7 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What sessions share.
+/// What all sessions have in common.
 struct Shared {
     switch: Arc<Switch>,
     texts: TextBudget,

@@ -23,7 +23,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-/// A client that watches.
+/// A session of a client that watches, and its queue of events.
 pub(super) struct Watch<'a> {
     switch: &'a Switch,
     query: &'a MonitorQuery,
@@ -68,7 +68,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Writes what has gathered.
+    /// Writes the events that have gathered in the queue.
     fn write_all(&self, to: &mut Sender<'_>) -> Result<(), StreamError> {
         let mut text = String::new();
         let mut names = HashMap::new();

@@ -33,7 +33,7 @@ fn wanted(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Option<OfPort>, B
     port.map(|text| find(switch.bridge(), text)).transpose()
 }
 
-/// All ports.
+/// The ports of a bridge, in the order of their numbers.
 pub(super) fn records(switch: &OnBridge<'_>) -> Vec<PortRecord> {
     let ports = switch.ports();
     let snapshot = switch.bridge().snapshot();
@@ -104,7 +104,7 @@ pub(super) fn add(switch: &OnBridge<'_>, spec: &str) -> Result<Reply, Box<Refusa
     Ok(Reply::Done)
 }
 
-/// Takes a port away.
+/// Takes a port away from the bridge and gives its device back.
 pub(super) fn remove(switch: &OnBridge<'_>, port: &str) -> Result<Reply, Box<Refusal>> {
     switch.remove_port(find(switch.bridge(), port)?);
     Ok(Reply::Done)

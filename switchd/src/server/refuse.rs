@@ -10,9 +10,9 @@ use flowtable::policy::FlowModError;
 pub(super) struct Line<'a> {
     /// What the client calls the text.
     pub(super) file: Option<&'a str>,
-    /// From 1.
+    /// The number of the line in the text, counted from 1.
     pub(super) number: usize,
-    /// The line.
+    /// The line, without its comment.
     pub(super) text: &'a str,
 }
 
@@ -27,7 +27,7 @@ impl Line<'_> {
     }
 }
 
-/// The text is wrong.
+/// The refusal of a text that cannot be read, with the piece that is wrong.
 pub(super) fn text(error: &TextError, line: Line<'_>) -> Box<Refusal> {
     let mut refusal =
         Refusal::new(Reason::Text, error.message()).with_place(line.place(error.span()));
@@ -35,7 +35,7 @@ pub(super) fn text(error: &TextError, line: Line<'_>) -> Box<Refusal> {
     Box::new(refusal)
 }
 
-/// The tables refuse.
+/// The refusal of a change that the tables do not take, with OpenFlow's name for the reason.
 pub(super) fn flow_mod(error: &FlowModError, line: Line<'_>) -> Box<Refusal> {
     let refusal = Refusal::new(Reason::Switch, error.to_string())
         .with_place(line.place(0..0))
@@ -43,13 +43,13 @@ pub(super) fn flow_mod(error: &FlowModError, line: Line<'_>) -> Box<Refusal> {
     Box::new(refusal)
 }
 
-/// There is no such port.
+/// The refusal of a request that names a port which the bridge does not have.
 pub(super) fn no_port(port: &str) -> Box<Refusal> {
     let refusal = Refusal::new(Reason::NotFound, format!("there is no port \"{port}\""));
     Box::new(refusal.with_hint("ofctl show lists the ports"))
 }
 
-/// There are too many monitors.
+/// The refusal of a client that wants to watch and cannot.
 pub(super) fn subscription(error: &SubscribeError) -> Box<Refusal> {
     let reason = match error {
         SubscribeError::TooMany => Reason::Limit,

@@ -32,7 +32,7 @@ pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
     })
 }
 
-/// All tables.
+/// The flow tables of a bridge: how many rules they have, and how many packets were looked up and matched.
 pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
     switch.settle();
     let snapshot = switch.bridge().snapshot();
@@ -46,7 +46,7 @@ pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
     Reply::Tables((0..=u8::MAX).filter_map(TableId::new).map(record).collect())
 }
 
-/// What the caches did.
+/// The counters of each worker's caches.
 pub(super) fn caches(switch: &Switch) -> Reply {
     let counts = |CacheView { stats, flows }: &CacheView| CacheCounts {
         hits: stats.hits.get(),
@@ -73,7 +73,7 @@ pub(super) fn caches(switch: &Switch) -> Reply {
     Reply::Cache(CacheRecord { flows: workers.iter().map(|w| w.flows).sum(), workers })
 }
 
-/// What the workers did.
+/// The counters of each worker. `busy_percent` is about the time since the start.
 pub(super) fn workers(switch: &Switch) -> Reply {
     let uptime = switch.now().as_secs_f64();
     let record = |(n, w): (usize, &WorkerView)| WorkerRecord {

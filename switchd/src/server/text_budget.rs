@@ -37,12 +37,12 @@ impl Text<'_> {
         true
     }
 
-    /// All of it.
+    /// The text that has been taken.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Gives everything back.
+    /// Drops the text, and gives its bytes back to the budget.
     pub(super) fn clear(&mut self) {
         self.budget.used.fetch_sub(self.bytes.len(), Ordering::Relaxed);
         self.bytes = Vec::new();

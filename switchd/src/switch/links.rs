@@ -33,7 +33,7 @@ impl Switch {
         netns_names
     }
 
-    /// A device is there, or has changed.
+    /// A device is there, or something about it has changed: its name, address, flags or owner.
     pub(crate) fn link_present(&self, netns: &NetnsName, link: &Link) {
         let mut slots = self.slots.lock();
         let is_ports = |s: &PortSlot| s.is_for(netns, &link.name);
@@ -63,7 +63,7 @@ impl Switch {
         }
     }
 
-    /// A device is gone.
+    /// A device of this number has gone: it was deleted, or has left the namespace.
     pub(crate) fn link_gone(&self, netns: &NetnsName, index: u32) {
         let mut slots = self.slots.lock();
         let Some(slot) = slots.iter_mut().find(|s| s.has_open(netns, index)) else {
@@ -241,12 +241,12 @@ impl Switch {
         slots.iter().filter_map(|s| s.open_device(netns)).collect()
     }
 
-    /// What the workers told since the last call.
+    /// The events of workers since the last call.
     pub(crate) fn take_events(&self) -> Vec<Event> {
         self.events.try_iter().collect()
     }
 
-    /// The name of a port.
+    /// The name of a port by the datapath's number; `#` and the number if there is no such port any more.
     pub(crate) fn port_name(&self, port_no: PortNo) -> String {
         let slots = self.slots.lock();
         let slot = slots.iter().find(|s| s.port_no() == Some(port_no));

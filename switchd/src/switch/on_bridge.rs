@@ -74,12 +74,12 @@ impl<'a> OnBridge<'a> {
         self.switch.add_port(&self.name(), port)
     }
 
-    /// As [`Switch::remove_port`].
+    /// Takes a port of this bridge away, as [`Switch::remove_port`] does.
     pub fn remove_port(&self, of_port: OfPort) -> bool {
         self.switch.remove_port(&self.name(), of_port)
     }
 
-    /// As [`Switch::change_port`].
+    /// Changes the settings of a port of this bridge, as [`Switch::change_port`] does.
     pub fn change_port(&self, of_port: OfPort, change: impl FnOnce(&mut desired::Port)) -> bool {
         self.switch.change_port(&self.name(), of_port, change)
     }

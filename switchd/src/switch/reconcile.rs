@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use std::time::Duration;
 
 impl Switch {
-    /// What is wanted now.
+    /// A copy of the state that is wanted now.
     pub fn desired(&self) -> Desired {
         self.desired.lock().clone()
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 /// A port as commands show it.
 #[derive(Clone, Debug)]
 pub struct PortView {
-    /// What rules call it.
+    /// The OpenFlow number of the port.
     pub of_port: OfPort,
-    /// Its name.
+    /// The name of the port, unique in the switch.
     pub name: String,
     /// What it is made of, while it is open.
     pub kind: Option<&'static str>,
@@ -30,22 +30,22 @@ pub struct PortView {
     pub mtu: Option<u32>,
     /// Memory for frames that come in, while it is open.
     pub rx_memory: Option<RxMemory>,
-    /// Its switches.
+    /// The OpenFlow flags of the port, which `mod-port` turns.
     pub config: PortConfig,
     /// Time since it was added.
     pub age: Duration,
-    /// What it counted.
+    /// The counters of the port since it was added.
     pub totals: PortTotals,
-    /// What a user should know.
+    /// What a user should know of the open device, a sentence each.
     pub warnings: Vec<String>,
 }
 
 /// The caches of one worker as commands show them.
 #[derive(Clone, Debug)]
 pub struct CacheView {
-    /// What they did.
+    /// The counters of the caches, which go on counting.
     pub stats: Arc<CacheStats>,
-    /// Flows that they hold.
+    /// The number of flows that are cached.
     pub flows: usize,
 }
 
@@ -56,7 +56,7 @@ pub struct WorkerView {
     pub cpu: Option<usize>,
     /// Batches with at least one frame.
     pub batches: u64,
-    /// Frames received.
+    /// The number of frames received.
     pub frames: u64,
     /// Time in which something was there to be done.
     pub busy: Duration,
@@ -67,7 +67,7 @@ pub struct WorkerView {
 }
 
 impl Switch {
-    /// What the workers did.
+    /// The workers, in the order of their numbers.
     pub fn workers(&self) -> Vec<WorkerView> {
         let view = |w: &WorkerHandle| WorkerView {
             cpu: w.cpu,
@@ -132,12 +132,12 @@ impl Switch {
         devices.map(|slot| slot.mac).find(|mac| *mac != [0; 6])
     }
 
-    /// The cached flows, by worker.
+    /// The cached flows of each worker, in the order of the workers. They go on counting.
     pub fn cached_flows(&self) -> Vec<Vec<Arc<CachedFlow>>> {
         self.workers.iter().map(|worker| worker.registry.flows()).collect()
     }
 
-    /// The caches, by worker.
+    /// The caches of each worker, in the order of the workers.
     pub fn caches(&self) -> Vec<CacheView> {
         let view =
             |w: &WorkerHandle| CacheView { stats: Arc::clone(&w.cache), flows: w.registry.len() };

@@ -60,7 +60,7 @@ const STATS_INTERVAL: Duration = Duration::from_millis(100);
 const STATS_ROUNDS: usize = 50;
 /// Copies that a queue may have sent before others have their turn: half a millisecond's worth.
 const COPIES_OF_A_TURN: usize = 512;
-/// Longest sleep.
+/// The longest time that a worker sleeps, in case a wake-up is lost.
 const MAX_SLEEP: Duration = Duration::from_millis(200);
 
 /// Who may ask a queue for frames, and when.
@@ -120,11 +120,11 @@ impl RxPort {
 /// What a queue had when it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Served {
-    /// Frames, until this moment.
+    /// The queue had frames, and they were received at this moment.
     Frames(Instant),
-    /// No frame was waiting.
+    /// The queue had no frame.
     Nothing,
-    /// An error.
+    /// The queue failed to receive.
     Failed,
 }
 
@@ -182,7 +182,7 @@ impl Receivers {
         self.first_turn = (COPIES_OF_A_TURN / ports.max(1)).clamp(1, MAX_BATCH);
     }
 
-    /// Takes a queue over.
+    /// Takes over a queue of a port, which waits until it has frames.
     pub(super) fn add(
         &mut self,
         port_no: PortNo,

@@ -17,7 +17,7 @@ const MOST_EACH: usize = 8;
 pub(crate) struct Transmitter {
     ports: Vec<Option<TxPort>>,
     failures: Vec<(FrameId, TxFailure)>,
-    /// Copies for many ports.
+    /// Sends the copies of a flood to many ports with one system call.
     flood: FloodSender,
     /// What the next three hold is used within one call: ports with the number of frames that `flood` has
     /// taken, copies that it could not send, and ports that it does not reach.

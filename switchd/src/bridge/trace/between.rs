@@ -23,7 +23,7 @@ const ECHO_REQUEST_V6: u128 = 128;
 /// How somebody names a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostName {
-    /// By its Ethernet address.
+    /// By its Ethernet address, whether the MAC table has it or not.
     Mac(MacAddr),
     /// By an IP address. Its Ethernet address is found if the switch's own machine has it among its neighbours, or
     /// if the IP address was made of it.

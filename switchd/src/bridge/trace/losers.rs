@@ -23,7 +23,7 @@ pub struct Losers {
     pub packet: PipelineKey,
     /// The rules that came nearest, the nearest first. `rule` is the priority.
     pub nearest: Vec<Rival<u16>>,
-    /// How many others lost.
+    /// The number of rules that lost and are not among the nearest.
     pub others: usize,
     /// Some rules of the table were not compared, because the trace had compared too many.
     pub is_limited: bool,

@@ -84,7 +84,7 @@ pub enum TraceError {
     /// No host of this address was learned.
     #[error("no host {mac} was learned")]
     NoHost {
-        /// The address.
+        /// The Ethernet address of the host.
         mac: MacAddr,
         /// A host that was learned and whose address is written almost like that one.
         similar: Option<(MacAddr, OfPort)>,
@@ -97,19 +97,19 @@ pub enum TraceError {
     /// The sender is known in several VLANs, and nothing tells which of them is meant.
     #[error("{mac} is known in several VLANs")]
     SeveralLocations {
-        /// The sender.
+        /// The Ethernet address of the sender.
         mac: MacAddr,
-        /// Where it is known.
+        /// The VLANs and ports where the sender is known: two or more.
         locations: Vec<HostLocation>,
     },
 }
 
-/// A packet's way.
+/// The way of a packet through the tables.
 #[derive(Debug)]
 pub struct Trace {
     /// The look-ups of the packet by the datapath: the first one, and one after each recirculation.
     pub passes: Vec<TracedPass>,
-    /// The rules that won.
+    /// The rules that won the look-ups of all passes.
     pub rules: WonRules,
     /// The port where the packet comes in.
     pub in_port: PortRef,

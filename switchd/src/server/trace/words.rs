@@ -28,7 +28,7 @@ pub(super) struct Words<'a> {
     explain: bool,
 }
 
-/// `tcp,in_port=1, priority 10`
+/// A rule as a trace names it: `tcp,in_port=1, priority 10`.
 fn describe(matching: &Match, priority: u16, options: &PrintOptions<'_>) -> String {
     let mut text = String::new();
     write_match(&mut text, matching, DEFAULT_PRIORITY, options.ports);
