@@ -1,7 +1,8 @@
-//! What happens by itself: devices come and go, time passes.
+//! Watches devices and the time.
 //!
-//! One thread listens to the kernel's device events, in every network namespace that ports have
-//! devices in, and runs the periodic work of the switch. Another one keeps receive rings at their sizes.
+//! One thread listens to the kernel's device events, in every network namespace that ports have devices in, and runs
+//! the periodic work of the switch: ageing, timeouts, freeing memory. Another thread keeps receive rings at their
+//! sizes.
 
 use crate::switch::{NetnsName, RingKeeper, Switch};
 use crate::worker::Event;
@@ -122,8 +123,8 @@ fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
     }
 }
 
-/// Hears of TAP devices that have left for a namespace of which nobody told us the name. Listening in
-/// there would keep it alive.
+/// Hears of TAP devices that have left for a namespace whose name is not known. The events of all namespaces are read
+/// for that: a socket in the other one would keep that namespace alive.
 fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
     if !switch.has_away_ports() {
         *elsewhere = None;
@@ -148,8 +149,8 @@ fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
     }
 }
 
-/// The events without those that a later one makes pointless. Setting a device up makes several, and each
-/// is a reason to look at all of it.
+/// Leaves out events about a device that a later event about the same device repeats. Setting a device up makes
+/// several, and for each of them the device would be looked at as a whole.
 fn without_repetitions(events: Vec<LinkEvent>) -> Vec<LinkEvent> {
     let mut seen = HashSet::new();
     let mut last: Vec<_> = events.into_iter().rev().collect();

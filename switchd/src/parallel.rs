@@ -1,20 +1,20 @@
 //! Many slow system calls at once.
 //!
-//! Opening and closing packet sockets and TAP devices mostly waits for the kernel, until all processors
-//! have passed a quiet moment (`synchronize_rcu`, 5 to 60 ms each time). Those who wait at the same time
-//! wait for the same moment, so that a thousand ports on many threads take little longer than a few.
+//! Opening and closing packet sockets and TAP devices mostly waits for the kernel, until all processors have passed a
+//! quiet moment (`synchronize_rcu`, 5 to 60 ms each time). Threads that wait at the same time wait for the same moment,
+//! so that a thousand ports on many threads take little longer than a few.
 
 use parking_lot::Mutex;
 use std::thread::{Builder, JoinHandle, scope};
 
 use crossbeam::channel::{self, Sender};
 
-/// Threads that wait at once.
+/// The largest number of threads that wait at the same time.
 const THREADS: usize = 96;
-/// Bytes of their stacks, of which they touch little.
+/// The size in bytes of the stack of each of these threads, which touches little of it.
 const STACK: usize = 256 << 10;
 
-/// Does `f` with every thing, many at a time, and returns when all is done.
+/// Calls `f` with each thing, many at the same time, and returns when all calls have ended.
 pub(crate) fn for_each<T: Send>(things: Vec<T>, f: impl Fn(T) + Sync) {
     let helpers = things.len().min(THREADS).saturating_sub(1);
     let things = Mutex::new(things.into_iter());
@@ -34,7 +34,7 @@ pub(crate) fn for_each<T: Send>(things: Vec<T>, f: impl Fn(T) + Sync) {
     });
 }
 
-/// What takes long to drop, dropped by a thread that has the time.
+/// A thread that drops things whose drop takes long.
 pub(crate) struct Closer {
     things: Option<Sender<Box<dyn Send>>>,
     thread: Option<JoinHandle<()>>,

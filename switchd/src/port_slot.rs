@@ -104,7 +104,7 @@ impl PortSlot {
         }
     }
 
-    /// Its bridge, and its number there.
+    /// The bridge of the port, and the port's OpenFlow number.
     pub(crate) fn at(&self) -> PortRef {
         PortRef { bridge: self.bridge, port: self.of_port }
     }
@@ -128,7 +128,7 @@ impl PortSlot {
         }
     }
 
-    /// What it is made of, while that is there.
+    /// The kind of the port: `patch`, or that of its device while the device is open.
     pub(crate) fn kind_name(&self) -> Option<&'static str> {
         match self.attachment {
             Attachment::Patch(_) => Some("patch"),
@@ -136,7 +136,7 @@ impl PortSlot {
         }
     }
 
-    /// Its device, there or not, is the one of this name in this namespace.
+    /// Whether the port is for the device of this name in this namespace, whether that is there or not.
     pub(crate) fn is_for(&self, netns: &NetnsName, name: &str) -> bool {
         match self.spec.kind.target() {
             Some(
@@ -149,7 +149,7 @@ impl PortSlot {
         }
     }
 
-    /// The port has this device open.
+    /// Whether the port has the device with this number in this namespace open.
     pub(crate) fn has_open(&self, netns: &NetnsName, index: u32) -> bool {
         let is_open = self.port.as_ref().is_some_and(|port| port.ifindex == Some(index));
         is_open && self.open_device(netns).is_some()

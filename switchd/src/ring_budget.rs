@@ -1,10 +1,10 @@
-//! Who gets how much of the memory for receive rings.
+//! Divides the memory for receive rings among ports.
 //!
 //! All rings of the process together have a budget (`switchd --ring-memory`). A switch of a few ports gives
 //! each the largest ring there is, of 32 MiB. With many ports each gets the same small ring, out of half
 //! of the budget, and the other half makes the rings of those large that have the most to receive.
 //!
-//! What a user said of a port's ring stays as it is, and comes out of the budget first.
+//! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is paid from the budget first.
 
 use ::ports::RingSize;
 use flowtable::policy::PortRef;
@@ -24,18 +24,18 @@ pub(crate) struct Demand {
     pub(crate) at: PortRef,
     /// Receive queues, each with a ring.
     pub(crate) queues: usize,
-    /// Frames a second that it has received lately.
+    /// The rate at which the port receives, in frames a second.
     pub(crate) rate: u64,
     /// The size that was planned for it the last time.
     pub(crate) planned: RingSize,
 }
 
 impl Demand {
-    /// Who gets a large ring first: the larger number.
+    /// The port with the larger number gets a large ring first.
     fn rank(&self, smallest: RingSize) -> u64 {
         let is_ahead = self.planned.bytes() > smallest.bytes();
         let rate = if self.rate < LEAST_RATE { 0 } else { self.rate };
-        // Among those that are not in use, who has a large ring keeps it.
+        // Of ports that are not in use, one that has a large ring keeps it.
         if is_ahead { (rate * LOYALTY).max(1) } else { rate }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn plan(budget: u64, demands: &[Demand]) -> Vec<RingSize> {
     plan
 }
 
-/// How much a port receives, from its counters.
+/// The rate at which a port receives, as its counters tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Activity {
     frames: u64,

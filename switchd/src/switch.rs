@@ -1,11 +1,11 @@
-//! The switch: one owner of the desired state, whatever asks for changes.
+//! The switch: the owner of the desired state, of the policy and of the workers.
 //!
 //! [`Switch`] is shared by the control sessions and the monitor. It owns what is wanted, the policy, the
 //! port slots and the handles of the workers. Frames never come here.
 //!
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
-//! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date; `inject` sends
-//! packets that were made by hand, and `views` is what commands show.
+//! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date;
+//! `inject` sends packets that were made by hand, and `views` is what commands show.
 
 mod inject;
 mod links;

@@ -84,7 +84,7 @@ pub(crate) enum Command {
         /// Receives the queues that the worker had.
         done: Sender<Detached>,
     },
-    /// Receive from these queues of a port, which are closed, instead of those that there are.
+    /// Open these queues of a port, which are closed, and receive from them instead of the old ones.
     ReplaceRings {
         /// The datapath's number of the port.
         port_no: PortNo,

@@ -1,14 +1,14 @@
 //! Tells subscribers what happens to bridges.
 //!
-//! The policy tells [`Events`], its observer, of every change while it is made. A thread of its own makes
-//! events of that and puts them into the subscribers' queues. Nobody who changes something waits for it: both
-//! the queue to the thread and those to the subscribers are bounded, and what finds no room is counted as
-//! lost. Without a subscriber the policy does not gather anything, and the thread sleeps.
+//! The policy tells [`Events`], its observer, of every change while the change is made. A thread of its own makes
+//! events of changes and puts them into the subscribers' queues. A change never waits for this: the queue to the thread
+//! and the queues to the subscribers are bounded, and a change or an event that finds no room is counted as lost.
+//! Without a subscriber the policy gathers neither rules, groups nor hosts.
 //!
-//! The last counters of a rule are known some time after it was removed: workers finish the batches that they
-//! are at, and cached flows add what they have counted. So before the thread tells of removed rules, it has
-//! every worker come to the end of its batch, and the cached flows add up (`settle`). It does that for all
-//! transactions that have gathered, and leaves some milliseconds between two times.
+//! The last counters of a rule are known some time after it was removed: workers finish their batches, and cached flows
+//! hand over what they have counted. So before the thread tells of removed rules, it settles the counters
+//! ([`Switch::settle`](crate::switch::Switch::settle)). It does that once for all transactions that have gathered, and
+//! leaves some milliseconds until the next time.
 
 use super::event::{Event, Kinds, PortUpdate, What};
 use super::subscription::{Interest, Queue, Subscription};

@@ -1,4 +1,5 @@
-//! What a bridge may be called: what its `LOCAL` port's network device may be called.
+//! Names that a bridge can have: those that a network device can have, because its `LOCAL` port is called as the
+//! bridge.
 
 use super::error::DesiredError;
 use super::kind::is_device_name;

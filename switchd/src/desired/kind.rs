@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// The name that a port has which nobody gave another one.
+    /// The name of a port that was given no other: that of its device.
     pub fn own_name(&self) -> Option<&str> {
         match self {
             Self::Device(

@@ -1,7 +1,7 @@
 //! The command line and the file together: the command line adds to the file.
 //!
-//! What both say must be the same. An option of a port that the command line leaves out may have any
-//! value in the file; what it gives must be the file's.
+//! Where both give a value, it must be the same. An option of a port that the command line leaves out may have any
+//! value in the file.
 
 use super::{
     Bridge, DEFAULT_BRIDGE, DatapathId, Desired, DesiredError, Port, PortTextError, Settings,
@@ -12,8 +12,8 @@ use super::{
 pub struct CommandLine {
     /// The options of the switch that are given.
     pub settings: Settings,
-    /// `--bridge`s with what stands behind each of them. One without a name is what stands before the
-    /// first.
+    /// The values of `--bridge`, each with the options behind it. Options before the first `--bridge` are in an entry
+    /// without a name.
     pub bridges: Vec<BridgeWords>,
 }
 

@@ -43,7 +43,7 @@ use flowtable::policy::BridgeId;
 use ports::spec::Target;
 use serde::Serialize;
 
-/// The bridge of a switch of which nobody named one.
+/// The name of the bridge that a switch has if neither the command line nor the file names one.
 pub const DEFAULT_BRIDGE: &str = "br0";
 
 /// Ports of all bridges together: each has a number of the datapath, which are fewer than those of a bridge.
@@ -94,7 +94,7 @@ impl Desired {
     /// The bridge of this name.
     ///
     /// # Errors
-    /// There is none; the error lists those that there are.
+    /// No bridge has the name; the error lists the names of the bridges.
     pub fn bridge(&self, name: &str) -> Result<&Bridge, DesiredError> {
         self.bridges.iter().find(|b| b.name == name).ok_or_else(|| self.no_bridge(name))
     }

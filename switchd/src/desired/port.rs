@@ -21,15 +21,15 @@ use std::fmt;
 pub struct Port {
     /// The port's name, unique in the switch; the device's name unless `name=` says otherwise.
     pub name: String,
-    /// What it is made of.
+    /// What the port is made of: a device, or one end of a patch.
     pub kind: Kind,
-    /// What rules call it. `None` until the bridge has given it the lowest free number.
+    /// The OpenFlow number of the port. `None` until the bridge has given it the lowest free number.
     pub number: Option<OfPort>,
     /// How its device is opened.
     pub options: PortOptions,
     /// How it takes part in VLANs and floods.
     pub settings: PortSettings,
-    /// Its OpenFlow switches, which `mod-port` turns.
+    /// The OpenFlow flags of the port, which `mod-port` turns.
     pub config: PortConfig,
 }
 

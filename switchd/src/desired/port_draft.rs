@@ -1,7 +1,7 @@
 //! A port's description while it is read, option by option, from the command line or from a file.
 //!
-//! Every option has one reader here, whoever wrote it. An option is checked by itself when it is given,
-//! so that a file's reader can point at it, and together with the others at the end.
+//! Every option is read in one place, whether it comes from the command line or from a file. It is checked by itself
+//! when it is given, so that the reader of a file can point at it, and together with the others at the end.
 
 use super::kind::{self, Head, Kind};
 use super::port::Port;
@@ -28,7 +28,7 @@ const VLAN_KEYS: [&str; 5] = ["vlan_mode", "tag", "trunks", "cvlans", "qinq-etht
 pub(super) const FLAGS: [&str; 5] =
     ["down", "no-receive", "no-flood", "no-forward", "no-packet-in"];
 
-/// What has been said about a port so far.
+/// The options of a port that have been read so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PortDraft {
     head: Option<(Head, String)>,
@@ -52,7 +52,7 @@ pub(super) fn file_keys() -> Vec<&'static str> {
 }
 
 impl PortDraft {
-    /// Takes what the port is made of: `veth0`, `tap:vm1`.
+    /// Takes the device or patch that the port is made of: `veth0`, `tap:vm1`, `patch:p1`.
     pub(super) fn set_device(&mut self, text: &str) -> Result<(), PortTextError> {
         self.head = Some(kind::parse(text)?);
         Ok(())
@@ -63,7 +63,7 @@ impl PortDraft {
         self.head.as_ref().map_or("", |(_, name)| name)
     }
 
-    /// The options that somebody chose: those that were given, and the VLAN mode that some of them imply.
+    /// The options that were given, and `vlan_mode` if one of them implies it.
     pub(super) fn given(&self) -> impl Iterator<Item = &'static str> {
         let is_vlan = |key: &&str| VLAN_KEYS.contains(key);
         let device = std::iter::once(DEVICE);

@@ -6,7 +6,8 @@
 //!
 //! The same words stand behind a port on the command line, in `add-port` and in `set-port`. There are
 //! three settings: how the port takes part in VLANs, which takes several words, whether it is
-//! protected, and its storm limit. `set-port` replaces those of which a word is given, and all of them if none is.
+//! protected, and its storm limit. `set-port` replaces each setting of which it has a word, and all of them if it has
+//! none.
 
 use super::word::Word;
 use flow::verdict::DEFAULT_STORM_LIMIT;
@@ -288,8 +289,8 @@ impl PortSettings {
         draft.finish()
     }
 
-    /// These settings after a change, as text: a setting of which no word is given stays, but no word
-    /// at all is the default of everything.
+    /// These settings after the change that `text` asks for: a setting of which the text has no word stays as it
+    /// is. A text without words sets everything to its default.
     ///
     /// # Errors
     /// As [`PortSettings::from_pairs`].

@@ -1,7 +1,7 @@
 //! Settings of the whole switch. The same type is the command line's options and the file's `[switch]`.
 //!
-//! An option that nobody gave is `None`; what it is then stands in [`Settings::defaults`], and nowhere
-//! else. `--help` shows these values, too.
+//! An option that was not given is `None`. Its default stands in [`Settings::defaults`] and nowhere else; `--help`
+//! shows these values, too.
 
 use super::bounded::Bounded;
 use super::memory_size::MemorySize;
@@ -81,13 +81,13 @@ pub struct Settings {
 /// How the switch runs, with a value for everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// A port that cannot be opened at the start is an error.
+    /// Whether a port that cannot be opened at the start is an error. If not, it is waited for.
     pub require: bool,
     /// The number of threads that move frames, 1 at least.
     pub workers: usize,
-    /// What they do while nothing comes.
+    /// What the workers do while no frames come.
     pub poll: Poll,
-    /// The processors that they are bound to, in turn; none is any.
+    /// The processors that the workers are bound to, in turn. Empty: they run on any processor.
     pub cpus: Vec<usize>,
     /// How long a silent host is remembered.
     pub mac_ageing: Duration,
@@ -99,12 +99,12 @@ pub struct Resolved {
     pub cache: CacheConfig,
     /// VLAN tags that a key holds, 1 or 2.
     pub vlan_limit: u8,
-    /// Do what Open vSwitch does where it is wrong, too.
+    /// Whether to do what Open vSwitch does even where that is a fault.
     pub lenient: bool,
 }
 
 impl Settings {
-    /// What a switch does of which nobody said anything.
+    /// The values of options that were not given.
     pub fn defaults() -> Self {
         let cache = CacheConfig::default();
         let within = "the caches' own defaults are within the limits";

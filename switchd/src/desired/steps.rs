@@ -1,10 +1,10 @@
-//! From one desired state to the next: what the switch has to do.
+//! The steps from one desired state to the next.
 
 use super::{Bridge, Desired, Port};
 use flow::types::OfPort;
 use std::collections::HashMap;
 
-/// One thing to do. Carried out in order, no step meets a name, a number or a device that is still taken.
+/// One step. Steps are carried out in their order: then none meets a name, a number or a device that is still taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Close a port and take it out of its bridge.
@@ -42,7 +42,7 @@ pub enum Step<'a> {
     },
 }
 
-/// What leads from `before` to `after`.
+/// The steps that lead from `before` to `after`.
 pub fn steps<'a>(before: &'a Desired, after: &'a Desired) -> Vec<Step<'a>> {
     let mut all = Changes::default();
     for old in &before.bridges {
@@ -69,7 +69,7 @@ impl<'a> Changes<'a> {
     fn compare(&mut self, old: Option<&'a Bridge>, new: Option<&'a Bridge>) {
         match (old, new) {
             (None, Some(new)) => self.bridges.push(Step::AddBridge(new)),
-            // Before the new ones, one of which may be called as a port of this was.
+            // Before bridges are added: a new one may have the name that a port of this bridge had.
             (Some(old), None) => self.bridges.insert(0, Step::RemoveBridge(old)),
             (Some(old), Some(new)) if settings(old) != settings(new) => {
                 self.bridges.push(Step::ChangeBridge(new));
@@ -104,18 +104,18 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// What a bridge has besides ports.
+/// The settings of a bridge, without its ports.
 fn settings(bridge: &Bridge) -> Bridge {
     Bridge { ports: Vec::new(), ..bridge.clone() }
 }
 
-/// Its ports with their numbers, which all ports have that a bridge has taken.
+/// The ports of a bridge with their numbers. A port has a number once a bridge has taken it.
 fn numbered(bridge: Option<&Bridge>) -> Vec<(OfPort, &Port)> {
     let ports = bridge.into_iter().flat_map(|b| &b.ports);
     ports.filter_map(|p| Some((p.number?, p))).collect()
 }
 
-/// Whether one can become the other while it is open.
+/// Whether an open port can get the settings of the other one without being opened again.
 fn is_same(a: &Port, b: &Port) -> bool {
     (&a.name, &a.kind, &a.options) == (&b.name, &b.kind, &b.options)
 }

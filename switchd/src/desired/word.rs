@@ -1,4 +1,4 @@
-//! A value of a setting, before anybody has asked what it means.
+//! A value of a setting as a file or the command line has it: a number, a flag, a text or a list.
 //!
 //! The command line has only text; the file has numbers, booleans and lists as well. Both are read as
 //! the same text, so that a setting has one reader and one message for what is wrong with it.

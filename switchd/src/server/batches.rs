@@ -1,7 +1,8 @@
-//! The rules of a request, read in batches: ahead of those who apply them if there are many.
+//! Reads the rules of a request in batches. If there are many, a thread of its own reads them while another one
+//! applies those that were read before.
 //!
-//! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. At
-//! most a few batches are in memory at a time, and they are used again.
+//! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. A few batches are in
+//! memory at a time, and their allocations are used again.
 
 use super::lines::Lines;
 use super::names::NameTable;
@@ -17,7 +18,8 @@ const BATCH: usize = 256;
 /// The largest number of batches that have been read and wait to be applied.
 const AHEAD: usize = 4;
 
-/// Bytes of text of which it pays to look at a sample first.
+/// The size in bytes from which on a sample of a text is read before its rules: it tells the classifier what to
+/// plan for.
 const MUCH: usize = 512 << 10;
 
 /// Rules that have been read, each with its line.
@@ -69,7 +71,7 @@ impl<'a> BatchReader<'a> {
         Ok(batch)
     }
 
-    /// Some of the rules behind those that were read, and about how many there are, if they are many.
+    /// A sample of the rules that have not been read yet, and an estimate of their number. `None` if they are few.
     /// What is wrong with any of them is told when its turn comes.
     pub(super) fn sample(&self) -> Option<(Vec<FlowMod>, usize)> {
         if self.lines.size() < MUCH {

@@ -1,4 +1,4 @@
-//! From a request to what it does.
+//! Carries out requests: finds the bridge that a request is about, and the function that does what it asks for.
 
 use super::monitor::Watch;
 use super::session::Sender;
@@ -30,7 +30,7 @@ impl From<StreamError> for Failure {
     }
 }
 
-/// Carries out a request. `text` came with it; what it streams goes to `to`.
+/// Carries out a request. `text` is the text that came with it, such as a file of rules; lists are written to `to`.
 pub(super) fn carry_out(
     switch: &Switch,
     request: &Request,

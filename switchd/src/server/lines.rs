@@ -1,4 +1,4 @@
-//! The text of a request as lines, each with its place for messages.
+//! The text of a request as lines, each with its file and number for messages.
 
 use super::refuse::Line;
 use control::{Reason, Refusal};
@@ -7,7 +7,7 @@ use flow::text::strip_comment;
 /// The largest number of lines in a sample.
 const SAMPLE: usize = 1024;
 const JUMP: usize = 389;
-/// Bytes in which a line of a sample has to end.
+/// The number of bytes after a place of a sample within which a line has to begin and end; a longer line is left out.
 const NEAR: usize = 2048;
 
 /// The lines of a request's text that say something.
@@ -19,7 +19,8 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Of a file, or of a single rule, which may be empty.
+    /// The lines of a file, or, unless `is_file`, the one line of a single rule, which may be empty. `name` is what the
+    /// client calls the text.
     pub(super) fn new(
         text: &'a [u8],
         is_file: bool,
@@ -38,8 +39,8 @@ impl<'a> Lines<'a> {
         self.text.len()
     }
 
-    /// Lines from all over what is ahead, in no particular order, also those that say nothing. However
-    /// long the lines are, this takes little time.
+    /// A sample of the lines that have not been read yet, from all over the text, in no particular order, comments and
+    /// empty lines included. It takes the same time for every text, because long lines are left out.
     pub(super) fn sample(&self) -> impl Iterator<Item = &'a str> {
         // A number without a common factor jumps to and fro, and meets each place once.
         let places = (0..SAMPLE).map(|n| n * JUMP % SAMPLE * self.text.len() / SAMPLE);

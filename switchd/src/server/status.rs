@@ -1,4 +1,4 @@
-//! What the switch is and what it did: ports, tables, caches, drops.
+//! The state and the counters of the switch as records: ports, tables, caches, workers, drops.
 
 use crate::switch::{CacheView, OnBridge, PortView, RingMemory, Switch, WorkerView};
 use control::Reply;

@@ -1,4 +1,4 @@
-//! Ports follow their devices: by name, through whatever happens to them.
+//! Ports follow their devices by name: a device may come, go, be renamed, or move to another namespace.
 //!
 //! A device that is deleted, renamed or moved to another namespace takes its port's queues with it;
 //! the port stays, with its numbers, settings and counters, and the next device of that name becomes
@@ -82,12 +82,12 @@ impl Switch {
         self.make_again(slot);
     }
 
-    /// Devices have left for namespaces where nobody tells about them.
+    /// Whether TAP devices of ports have left for namespaces whose device events the monitor does not hear.
     pub(crate) fn has_away_ports(&self) -> bool {
         self.slots.lock().iter().any(|s| s.is_away)
     }
 
-    /// Looks how the devices are that have left.
+    /// Asks the kernel where the TAP devices are that have left for other namespaces, and whether they are up.
     pub(crate) fn look_after_away(&self) {
         self.slots.lock().iter_mut().filter(|s| s.is_away).for_each(|slot| self.follow_away(slot));
     }
@@ -122,14 +122,14 @@ impl Switch {
         }
     }
 
-    /// A device that belongs to its port needs nobody to make it.
+    /// Makes a device anew that the switch itself had made, such as a TAP device. Other devices are waited for.
     fn make_again(&self, slot: &mut PortSlot) {
         if slot.spec.kind.target().is_some_and(Target::is_created) {
             self.try_open(slot);
         }
     }
 
-    /// A whole namespace is gone: nobody can find its devices any more.
+    /// A network namespace is gone, and its devices with it: ports that had them open wait.
     pub(crate) fn netns_gone(&self, netns: &NetnsName) {
         let mut slots = self.slots.lock();
         let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *netns);
@@ -138,7 +138,7 @@ impl Switch {
         }
     }
 
-    /// What was told about the device while it was being opened was not heard.
+    /// Looks at the device again after it was opened: events about it were not heard before.
     pub(super) fn look_again(&self, slot: &mut PortSlot) {
         let Some((NetnsName::Own, device)) = slot.device() else {
             return;
@@ -217,7 +217,7 @@ impl Switch {
         }
     }
 
-    /// Opens what is missing in a namespace, in case an event was not heard.
+    /// Tries to open the ports that wait for a device in a namespace, in case an event was not heard.
     pub(crate) fn retry_ports(&self, netns: &NetnsName) {
         let mut slots = self.slots.lock();
         let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *netns);
@@ -226,7 +226,7 @@ impl Switch {
         }
     }
 
-    /// Tries devices again that could not be used, because what was in the way may be gone.
+    /// Tries again to open devices that could not be used: another owner may have let go of them.
     pub(crate) fn retry_failed_ports(&self) {
         let mut slots = self.slots.lock();
         let has_failed = |s: &&mut PortSlot| matches!(s.state, PortState::Error(_));

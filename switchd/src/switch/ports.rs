@@ -21,8 +21,8 @@ use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo};
 use std::sync::Arc;
 use tracing::{info, warn};
 
-/// A port that nobody uses any more. Dropping it closes its sockets, which takes longer than a worker
-/// has, and gives its device back.
+/// A port that was taken from the workers. Dropping this value closes the port's sockets, which takes longer than a
+/// worker has, and gives its device back.
 pub(super) struct Closing {
     queues: Vec<Detached>,
     port: Option<Port>,

@@ -1,11 +1,11 @@
-//! What is wanted becomes what is.
+//! The reconciler: makes the switch as it is wanted.
 //!
-//! Every change of bridges and ports, whoever asks for it, is an edit of [`Desired`]; the difference to what
-//! was wanted before is carried out here, step by step. What can be refused is refused before the first step.
-//! Only opening a device can fail after that: the port is not wanted any more then.
+//! Every change of bridges and ports is an edit of [`Desired`], whoever asks for it. The difference to the state that
+//! was wanted before is carried out here, step by step. An edit that contradicts the state is refused before the first
+//! step. Only opening a device can fail after that; then the port is taken out of the wanted state again.
 //!
-//! Opening and closing takes milliseconds a device, of many devices at once no longer. The lock on what is
-//! wanted is not held meanwhile, so that other changes, and whoever looks, need not wait.
+//! Opening or closing a device takes milliseconds, and many devices at once take no longer. The lock on the wanted
+//! state is not held meanwhile, so that neither other changes nor readers of the state wait.
 
 use super::ports::Closing;
 use super::{StartError, Switch};

@@ -1,9 +1,9 @@
 //! Receive rings are resized as ports come and go and as their traffic changes.
 //!
 //! The sizes follow a plan ([`crate::ring_budget`]) that is made whenever a port is added or removed, and
-//! twice a second. A new port begins with the size that the plan has for it; those that have to give way
-//! for it follow within moments, on a thread of its own ([`RingKeeper`]): nobody waits for them. The
-//! budget may be exceeded until then. Rings grow when no port has come or gone for [`CALM`].
+//! twice a second. A new port begins with the size that the plan has for it. Rings that have to shrink for it do so
+//! some moments later, on a thread of their own ([`RingKeeper`]), so that adding a port does not wait for them; until
+//! then all rings together may exceed the budget. Rings grow when no port has come or gone for [`CALM`].
 
 use super::Switch;
 use crate::parallel;
@@ -95,8 +95,8 @@ impl Switch {
         open.iter_mut().zip(sizes).for_each(|(slot, size)| slot.ring = size);
     }
 
-    /// Looks at how much ports have received in the last `seconds`, plans anew, and resizes the rings that
-    /// are not as planned: first those that shrink, then, if they may, those that grow.
+    /// Notes how much ports have received in the last `seconds`, plans anew, and resizes the rings that are not as
+    /// planned: first the ones that shrink, then, if [`CALM`] is over, the ones that grow.
     fn adjust_rings(&self, seconds: Option<f64>, may_grow: bool) {
         let changes = {
             let mut slots = self.slots.lock();
@@ -121,7 +121,7 @@ impl Switch {
     fn resize_rings(&self, Change { at, opener, size, .. }: Change) {
         let (rings, memory) = match opener.open(size) {
             Ok(opened) => opened,
-            // Its device may have gone. If memory is short, it keeps what it has.
+            // The device may have gone, or memory may be short: the port keeps the rings that it has.
             Err(error) => {
                 return debug!("port {}: {:#}", at.port, anyhow::Error::from(error));
             }

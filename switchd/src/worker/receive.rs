@@ -1,8 +1,8 @@
 //! The receive queues of a worker, and which of them to ask for frames.
 //!
-//! Asking costs a system call on a TAP device, and a look at memory that is in no cache on a network
-//! device. A worker with a thousand queues, of which two are in use, must not ask the other 998 in each
-//! round. So each queue is in one of four states:
+//! To ask a queue for frames costs a system call on a TAP device, and a cache miss on a network device. A worker with
+//! a thousand queues, two of them in use, must not ask the other 998 in each round. So each queue is in one of four
+//! states:
 //!
 //! ```text
 //!                 readable, and there is room
@@ -232,8 +232,8 @@ impl Receivers {
         places.into_iter().filter_map(|place| self.places[place].take()).collect()
     }
 
-    /// Prepares queues of a port, which are closed, to take the places of those that there are, in the order
-    /// in which those were added. From now on frames arrive at the new ones; the old ones are emptied first.
+    /// Prepares new queues of a port, which are still closed, to take the places of its queues, in the order in which
+    /// these were added. From now on frames arrive at the new queues; the old ones are emptied first.
     pub(super) fn replace(
         &mut self,
         port_no: PortNo,
@@ -444,7 +444,7 @@ impl Receivers {
         }
     }
 
-    /// Gives a queue another state, in which nobody waits on its descriptor.
+    /// Gives a queue a state in which its descriptor is not in the epoll set.
     fn stop_waiting(&mut self, place: usize, state: State) {
         let Some(port) = &mut self.places[place] else { return };
         if port.state == State::Waiting {

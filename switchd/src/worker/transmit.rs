@@ -1,4 +1,4 @@
-//! Sending what a batch has queued, and what becomes of frames that no port sends.
+//! Sends the frames that a batch has queued, and counts those that no port sends as dropped.
 
 use flow::types::PortNo;
 use flow::verdict::DropReason;
@@ -7,9 +7,9 @@ use packet::{Batch, FrameId};
 use ports::{FloodSender, TxFailure, TxQueue};
 use std::sync::Arc;
 
-/// Ports from which on frames are sent to many at once.
+/// The number of ports from which on the frames of a batch are sent to many ports with one system call.
 const LEAST_FLOOD: usize = 4;
-/// Frames for one port from which on its own queue sends them.
+/// The number of frames for one port from which on the port's own queue sends them, with a call for all of them.
 const MOST_EACH: usize = 8;
 
 /// The send queues of a worker, by port.
@@ -19,8 +19,8 @@ pub(crate) struct Transmitter {
     failures: Vec<(FrameId, TxFailure)>,
     /// Sends the copies of a flood to many ports with one system call.
     flood: FloodSender,
-    /// What the next three hold is used within one call: ports with the number of frames that `flood` has
-    /// taken, copies that it could not send, and ports that it does not reach.
+    /// Scratch memory, as the next two are: ports, each with the number of frames that `flood` has taken for it; then
+    /// copies that `flood` could not send; then ports that it does not reach.
     together: Vec<(PortNo, usize)>,
     failed: Vec<(usize, FrameId, TxFailure)>,
     rest: Vec<PortNo>,
@@ -84,8 +84,8 @@ impl Transmitter {
         if self.lost.is_empty() { 0 } else { self.settle(egress, ingress) }
     }
 
-    /// Sends to many ports: first to all those that one system call reaches, while nobody changes the
-    /// frames, then to the others.
+    /// Sends to many ports: first to the ones that one system call reaches, then to the others, whose queues may edit
+    /// the frames.
     fn flood(&mut self, egress: &Egress, batch: &mut Batch<'_>) {
         let Self { ports, flood, together, .. } = self;
         let mut rest = std::mem::take(&mut self.rest);
@@ -167,7 +167,7 @@ impl Transmitter {
         self.count(port_no, egress, batch, ids);
     }
 
-    /// Counts frames for a port, of which `failures` were not sent.
+    /// Counts frames that were queued for a port: as sent, or with the reason of their failure.
     fn count(&mut self, port_no: PortNo, egress: &Egress, batch: &Batch<'_>, ids: &[FrameId]) {
         let Some(Some(port)) = self.ports.get_mut(port_no.0 as usize) else {
             return;
