@@ -1,8 +1,8 @@
-//! Fuzzes on any machine with Rust: mutates the corpus at random and calls the targets.
+//! A simple fuzzer that runs on any machine with Rust: calls the targets with random mutants of the corpus.
 //!
-//! The real fuzzer (`fuzz/run`) learns which inputs reach new code and finds more, but needs a C++
-//! compiler. This one is for every check: the same seed gives the same inputs everywhere. An input
-//! that crashes is left in `fuzz/crashes`.
+//! libFuzzer (`fuzz/run`) prefers inputs that reach new code, and finds more bugs, but needs a C++ compiler. This
+//! program is for continuous integration: the same seed gives the same inputs on every machine. An input that
+//! makes a target panic is written to `fuzz/crashes`.
 //!
 //!     cargo run -p fuzz --example fuzz -- [SEED] [FACTOR]
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// A target, and how many inputs take a few seconds.
+/// The name of a target, its function, and how many inputs it gets. These take a few seconds.
 type Target = (&'static str, fn(&[u8]), u32);
 
 const TARGETS: [Target; 4] = [
@@ -21,12 +21,13 @@ const TARGETS: [Target; 4] = [
     ("verdict", fuzz::verdict, 12_000),
 ];
 
-/// Inputs are not longer than this.
+/// The size of the longest input in bytes.
 const MAX_SIZE: usize = 512;
-/// Mutants that are mutated further: without coverage all are equally good, so few are enough.
+/// How many mutants are kept to be mutated again. Without knowledge of coverage none is better than another, so
+/// few are enough.
 const POOL: usize = 256;
 
-/// What a crash is reported with.
+/// The name of the running target and its input, for the panic hook.
 static CURRENT: Mutex<(&str, Vec<u8>)> = Mutex::new(("", Vec::new()));
 
 fn main() {
@@ -66,13 +67,13 @@ fn run(name: &'static str, target: fn(&[u8]), rounds: u32, mut random: Random) {
         fs::read_dir(folder("corpus").join(name)).expect("the corpus is in the repository");
     let mut paths: Vec<PathBuf> =
         corpus.map(|file| file.expect("a readable folder").path()).collect();
-    // The order of a folder differs between machines.
+    // The order of directory entries differs between machines.
     paths.sort();
     let seeds: Vec<Vec<u8>> =
         paths.iter().map(|path| fs::read(path).expect("a readable file")).collect();
     let mut pool = seeds.clone();
     for _ in 0..rounds {
-        // Back to the roots often: a mutant of a mutant of a mutant is noise.
+        // Half of the inputs are mutants of the corpus itself. Mutants of mutants of mutants are mostly noise.
         let base = if random.below(2) == 0 { &seeds } else { &pool };
         let mut input = base[random.below(base.len())].clone();
         for _ in 0..=random.below(4) {
@@ -91,7 +92,7 @@ fn run(name: &'static str, target: fn(&[u8]), rounds: u32, mut random: Random) {
     }
 }
 
-/// Changes an input a little; `other` gives material.
+/// Changes a few bytes of an input. Some changes insert a piece of `other`.
 fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     const SPECIAL: [u8; 12] = [0, 1, 0x7f, 0x80, 0xff, b',', b'=', b'/', b'(', b')', b':', b'9'];
     let at = random.below(input.len() + 1);
@@ -117,7 +118,7 @@ fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     }
 }
 
-/// SplitMix64: small, and good enough to choose bytes with.
+/// The pseudo-random number generator SplitMix64. The value is its state.
 struct Random(u64);
 
 impl Random {

@@ -1,6 +1,8 @@
-//! What is fuzzed, as plain functions of bytes. The programs of `libfuzzer/` call them (`fuzz/run`), the
-//! example `fuzz` calls them with mutants of the corpus, and `cargo test` replays the corpus and all past
-//! crashes through them.
+//! The fuzz targets: functions that take arbitrary bytes and panic if they find a bug.
+//!
+//! - The programs in `libfuzzer/` call a target with inputs that libFuzzer makes (`fuzz/run`).
+//! - The example `fuzz` calls the targets with mutants of the corpus.
+//! - `cargo test` calls the targets with the corpus, which includes the inputs of all past crashes.
 #![forbid(unsafe_code)]
 
 use flow::extract::{Arrival, extract};
@@ -19,10 +21,11 @@ use packet::{Batch, Frame, FrameId, Offload};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Takes bytes off the front.
+/// The bytes of an input that have not been used yet. Behind their end, zeros follow.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
+    /// Takes the next byte.
     fn byte(&mut self) -> u8 {
         match self.0.split_first() {
             Some((first, rest)) => {
@@ -33,14 +36,15 @@ impl Bytes<'_> {
         }
     }
 
+    /// Takes the next eight bytes as a big-endian integer.
     fn number(&mut self) -> u64 {
         (0..8).fold(0, |n, _| n << 8 | u64::from(self.byte()))
     }
 }
 
-/// A frame, whatever it says, survives extraction and every action.
+/// Target: extracts the key of a frame with arbitrary bytes, carries out arbitrary actions on it, and segments it.
 ///
-/// The first bytes choose actions and the offload metadata, the rest is the frame.
+/// The first bytes of the input choose the actions and the offload metadata. The rest is the frame.
 pub fn frame(data: &[u8]) {
     let mut bytes = Bytes(data);
     let count = bytes.byte() % 8;
@@ -71,6 +75,7 @@ pub fn frame(data: &[u8]) {
     egress.clear(&mut batch);
 }
 
+/// An action with arbitrary arguments, chosen by the next bytes.
 fn action(bytes: &mut Bytes<'_>) -> DpAction {
     let kind = bytes.byte();
     let n = bytes.number();
@@ -127,10 +132,10 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
     }
 }
 
-/// Text is refused or understood, as a rule, a group and a packet-out; a rule that is understood can
-/// be printed, and read back as the same.
+/// Target: parses text as a rule, a group and a packet-out. A rule that is accepted is printed, and the printed
+/// text must parse to the same rule.
 ///
-/// The first byte chooses the dialect.
+/// The first byte of the input chooses OpenFlow version, command and leniency. The rest is the text.
 pub fn rule(data: &[u8]) {
     let Some((&choice, text)) = data.split_first() else {
         return;
@@ -169,7 +174,7 @@ pub fn rule(data: &[u8]) {
     }
 }
 
-/// Whatever comes through the control socket is refused or understood.
+/// Target: decodes arbitrary bytes as frames of the control protocol, and their bodies as messages.
 pub fn control(data: &[u8]) {
     let mut decoder = control::frame::Decoder::new(1 << 16);
     for piece in data.chunks(7) {
@@ -182,7 +187,7 @@ pub fn control(data: &[u8]) {
     }
 }
 
-/// Rules of [`verdict`], chosen by number.
+/// The rules that [`verdict`] adds and deletes.
 const RULES: [&str; 16] = [
     "priority=90,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,set_field:1->reg0,resubmit(,1)",
     "priority=85,tcp,tcp_flags=+syn-ack,actions=mod_tp_dst:80,resubmit(,1),normal",
@@ -202,11 +207,13 @@ const RULES: [&str; 16] = [
     "table=2,priority=1,actions=4",
 ];
 
-/// With caches or without, the same frames leave by the same ports, while rules come and go.
+/// Target: sends frames through a datapath with caches and one without, while rules are added and deleted. Both
+/// must send the same frames from the same ports.
 ///
-/// The input is a script: a byte below 128 changes a rule, any other sends a frame.
+/// The input is a script. A byte below 128 adds or deletes a rule of a fixed list; any other byte sends a frame,
+/// whose size and bytes follow.
 pub fn verdict(data: &[u8]) {
-    // Small enough that flows push each other out.
+    // The caches are so small that flows evict each other.
     let small =
         CacheConfig { emc_entries: 64, max_flows: 16, upcalls: None, ..CacheConfig::default() };
     let mut cached = Bench::new(small);
@@ -231,6 +238,7 @@ pub fn verdict(data: &[u8]) {
     }
 }
 
+/// A datapath with one bridge of four ports.
 struct Bench {
     policy: Arc<Policy>,
     datapath: Datapath,
@@ -259,7 +267,8 @@ impl Bench {
         let _ = self.policy.bridge(BridgeId::FIRST).apply(&[FlowMod { command, ..rule }], now);
     }
 
-    /// What leaves, by port.
+    /// Receives a frame, and returns the frames that are sent: the datapath's number of the port and the bytes,
+    /// sorted.
     fn send(&mut self, port: PortNo, frame: &[u8], now: Duration) -> Vec<(u16, Vec<u8>)> {
         let mut batch = Batch::new();
         batch.push(Frame::owned(frame, Offload::NONE));

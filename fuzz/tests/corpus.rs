@@ -1,5 +1,4 @@
-//! Replays the fuzz corpus and all past crashes, so that what was mended stays so on machines without
-//! a fuzzer.
+//! Calls each target with every input of the corpus, which includes the inputs of all past crashes.
 
 fn replay(name: &str, target: fn(&[u8])) {
     let folder = format!("{}/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -14,21 +13,21 @@ fn replay(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
-fn frames() {
+fn no_frame_of_the_corpus_panics() {
     replay("frame", fuzz::frame);
 }
 
 #[test]
-fn rules() {
+fn rules_of_the_corpus_parse_back_or_are_refused() {
     replay("rule", fuzz::rule);
 }
 
 #[test]
-fn control_messages() {
+fn control_messages_of_the_corpus_are_decoded_or_refused() {
     replay("control", fuzz::control);
 }
 
 #[test]
-fn cached_and_translated_verdicts() {
+fn verdicts_of_the_corpus_are_the_same_with_and_without_caches() {
     replay("verdict", fuzz::verdict);
 }

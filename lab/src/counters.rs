@@ -1,16 +1,18 @@
-//! What the kernel counted in a namespace: above all, that it found no wrong checksum.
+//! Reads counters of the kernel: those of protocols in a namespace, which show wrong checksums, and those of
+//! interfaces.
 
 use crate::{LabError, Namespace};
 use std::collections::HashMap;
 use std::fs;
 
-/// The protocol counters of a namespace at one moment, as in snmp(5) and `netstat -s`.
+/// The protocol counters of a namespace at one moment, as `netstat -s` shows them (`/proc/net/snmp`, `netstat` and
+/// `snmp6`).
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     values: HashMap<String, u64>,
 }
 
-/// Counters that move when a packet arrives with a checksum that is wrong.
+/// The counters of received packets with a wrong checksum.
 const CHECKSUM_ERRORS: [&str; 5] = [
     "TcpInCsumErrors",
     "UdpInCsumErrors",
@@ -23,7 +25,7 @@ impl Counters {
     /// Reads the counters of `namespace`.
     ///
     /// # Errors
-    /// The kernel does not show them.
+    /// A file in `/proc` cannot be read, or the process has no rights over the namespace.
     pub fn read(namespace: &Namespace) -> Result<Self, LabError> {
         namespace.run(|| {
             let mut counters = Self::default();
@@ -40,19 +42,20 @@ impl Counters {
         })?
     }
 
-    /// The counter called `name`, protocol first: `TcpInCsumErrors`, `Udp6InErrors`. Zero if the
-    /// kernel has none of that name.
+    /// The counter with this name, which begins with the protocol: `TcpInCsumErrors`, `Udp6InErrors`. Zero if the
+    /// kernel has no counter with the name.
     pub fn get(&self, name: &str) -> u64 {
         self.values.get(name).copied().unwrap_or(0)
     }
 
-    /// How many packets arrived with a wrong checksum, for any protocol. (The kernel counts TCP over
-    /// IPv4 and IPv6 together.)
+    /// How many packets of all protocols arrived with a wrong checksum. (The kernel has one counter for TCP over
+    /// IPv4 and IPv6.)
     pub fn checksum_errors(&self) -> u64 {
         CHECKSUM_ERRORS.iter().map(|name| self.get(name)).sum()
     }
 
-    /// Pairs of lines, names above values: `Tcp: RtoMin RtoMax` over `Tcp: 200 120000`.
+    /// Adds the counters of a file with pairs of lines, names above values: `Tcp: RtoMin RtoMax` and
+    /// `Tcp: 200 120000`.
     fn add_table(&mut self, text: &str) {
         let mut lines = text.lines();
         while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
@@ -62,7 +65,7 @@ impl Counters {
                 continue;
             };
             for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
-                // A few are signed settings, not counters.
+                // Negative values are settings, not counters.
                 if let Ok(value) = value.parse() {
                     self.values.insert(format!("{group}{name}"), value);
                 }
@@ -70,7 +73,7 @@ impl Counters {
         }
     }
 
-    /// Lines of a name and its value: `Udp6InErrors 0`.
+    /// Adds the counters of a file with a name and a value on each line: `Udp6InErrors 0`.
     fn add_list(&mut self, text: &str) {
         for line in text.lines() {
             if let Some((name, value)) = line.split_once(char::is_whitespace)
@@ -82,14 +85,14 @@ impl Counters {
     }
 }
 
-/// What the kernel counted at one interface.
+/// The counters of a network interface (`/proc/net/dev`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceCounters {
     /// Frames that the interface has received.
     pub rx_packets: u64,
     /// Bytes of the frames received.
     pub rx_bytes: u64,
-    /// Frames that the interface received and the kernel had no room for.
+    /// Frames that the interface received and the kernel dropped for lack of room.
     pub rx_dropped: u64,
     /// Frames that the interface has sent.
     pub tx_packets: u64,
@@ -111,6 +114,7 @@ impl InterfaceCounters {
         })
     }
 
+    /// Finds the line of the interface in `/proc/net/dev`, which has the received counters first:
     /// `eth0: BYTES PACKETS ERRS DROP FIFO FRAME COMPRESSED MULTICAST BYTES PACKETS ...`
     fn find(text: &str, interface: &str) -> Option<Self> {
         let (_, values) =

@@ -1,4 +1,4 @@
-//! The switch under test, as a child process in the laboratory's own namespace.
+//! Runs the switch under test as a child process, in the namespace of the calling thread.
 
 use crate::{LabError, within};
 use control::Client;
@@ -13,24 +13,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a daemon may take to begin, to answer or to end: with a thousand ports, and on a busy
-/// machine.
+/// How long a daemon may take to start, to answer or to end. With a thousand ports on a busy machine it takes most
+/// of this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tells apart the folders and files that this process makes.
+/// The next number for the name of a directory or file, so that names in this process differ.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A folder for control sockets that goes away with this value.
+/// A directory for control sockets and logs, which is deleted when this value is dropped.
 #[derive(Debug)]
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// A new, empty folder for this user only.
+    /// Creates a directory among the temporary files.
     ///
     /// # Errors
-    /// The folder for temporary files is not writable.
+    /// The directory of temporary files is not writable.
     pub fn new() -> Result<Self, LabError> {
-        // Short, because the address of a Unix socket is.
+        // The name is short, because the path of a Unix socket has 107 bytes at most.
         let name =
             format!("switchd-lab-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -38,12 +38,12 @@ impl RunDir {
         Ok(Self(path))
     }
 
-    /// The path of the folder.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The control socket of a daemon that runs with this folder.
+    /// The path of the control socket of a daemon that runs with this directory.
     pub fn socket(&self) -> PathBuf {
         self.0.join("switchd.sock")
     }
@@ -51,12 +51,12 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        // What stays is a small folder among temporary files.
+        // If this fails, a small directory is left among the temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A running switch. It is killed if this value is dropped before [`Daemon::stop`].
+/// A running switch. Dropping this value kills the process; [`Daemon::stop`] ends it properly.
 #[derive(Debug)]
 pub struct Daemon {
     program: PathBuf,
@@ -66,10 +66,10 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `program` with `arguments` and waits until it answers at its control socket.
+    /// Starts `program` with `arguments` and waits until the daemon answers at its control socket.
     ///
     /// # Errors
-    /// It could not be started, ended at once, or does not answer.
+    /// The program could not be started, has ended, or does not answer within two minutes.
     pub fn start<S: AsRef<OsStr>>(
         program: &Path,
         arguments: impl IntoIterator<Item = S>,
@@ -77,10 +77,10 @@ impl Daemon {
         Self::start_in(Arc::new(RunDir::new()?), program, arguments)
     }
 
-    /// As [`Daemon::start`], with its socket in `run_dir`.
+    /// As [`Daemon::start`], with the control socket in `run_dir`.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Daemon::start`].
     pub fn start_in<S: AsRef<OsStr>>(
         run_dir: Arc<RunDir>,
         program: &Path,
@@ -90,7 +90,7 @@ impl Daemon {
         let mut ended = None;
         within(PATIENCE, &format!("{} answers at its socket", program.display()), || {
             ended = daemon.child.try_wait().ok().flatten();
-            // Greetings, not the mere socket: that is there before the ports are.
+            // The daemon must answer a Hello. The socket alone exists before the ports are ready.
             ended.is_some() || daemon.client().is_ok()
         })?;
         match ended {
@@ -103,10 +103,10 @@ impl Daemon {
         }
     }
 
-    /// Starts `program` without waiting for anything: for a daemon that is expected to refuse.
+    /// Starts `program` without waiting until it answers, for a daemon that is expected to end with an error.
     ///
     /// # Errors
-    /// It could not be started.
+    /// The program could not be started.
     pub fn spawn<S: AsRef<OsStr>>(
         program: &Path,
         arguments: impl IntoIterator<Item = S>,
@@ -114,10 +114,10 @@ impl Daemon {
         Self::spawn_in(Arc::new(RunDir::new()?), program, arguments)
     }
 
-    /// As [`Daemon::spawn`], with its socket in `run_dir`.
+    /// As [`Daemon::spawn`], with the control socket in `run_dir`.
     ///
     /// # Errors
-    /// It could not be started.
+    /// The program could not be started.
     pub fn spawn_in<S: AsRef<OsStr>>(
         run_dir: Arc<RunDir>,
         program: &Path,
@@ -130,7 +130,7 @@ impl Daemon {
         let child = Command::new(program)
             .args(arguments)
             .env("SWITCH_RUNDIR", run_dir.path())
-            // What it says is read by programs.
+            // Tests compare the log with plain text.
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(file.try_clone().map_err(failed())?)
@@ -145,10 +145,10 @@ impl Daemon {
         self.run_dir.socket()
     }
 
-    /// A session with it, as `ofctl` has one.
+    /// Opens a control session with the daemon.
     ///
     /// # Errors
-    /// It does not answer, or is of another version.
+    /// The daemon does not answer, or speaks another version of the protocol.
     pub fn client(&self) -> Result<Client, LabError> {
         let socket = self.socket();
         let failed = || LabError::os("connect to", socket.display().to_string());
@@ -159,20 +159,20 @@ impl Daemon {
         Ok(Client::open(reader, stream, env!("CARGO_PKG_NAME"))?)
     }
 
-    /// The number of the daemon's process.
+    /// The process id of the daemon.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the daemon has said so far, on both outputs.
+    /// The text that the daemon has written so far to standard output and standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits for the daemon to end by itself.
+    /// Waits until the daemon has ended by itself, and returns its exit status.
     ///
     /// # Errors
-    /// It does not end within two minutes.
+    /// The daemon has not ended within two minutes.
     pub fn wait(&mut self) -> Result<ExitStatus, LabError> {
         let what = format!("{} ends", self.program.display());
         let mut ended = None;
@@ -183,26 +183,26 @@ impl Daemon {
         ended.ok_or(LabError::Late { what, waited: PATIENCE })
     }
 
-    /// Asks it to end (SIGTERM), waits until it has, and returns how, with all it said.
+    /// Sends SIGTERM, waits until the daemon has ended, and returns its exit status and its log.
     ///
     /// # Errors
-    /// It does not end in time.
+    /// The daemon has not ended within two minutes.
     pub fn stop(mut self) -> Result<(ExitStatus, String), LabError> {
         self.signal(Signal::SIGTERM)?;
         let status = self.wait()?;
         Ok((status, self.log()))
     }
 
-    /// Kills it without a chance to tidy up, as a crash would.
+    /// Sends SIGKILL, so that the daemon cannot clean up, as in a crash, and waits until it has ended.
     ///
     /// # Errors
-    /// It had ended before.
+    /// The daemon had ended before.
     pub fn crash(mut self) -> Result<(), LabError> {
         self.signal(Signal::SIGKILL)?;
         self.wait().map(drop)
     }
 
-    /// The folder with the daemon's socket: a successor, or a rival, may be started with it.
+    /// The directory of the daemon's control socket, with which a test can start a second daemon.
     pub fn run_dir(&self) -> Arc<RunDir> {
         self.run_dir.clone()
     }
@@ -215,7 +215,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both fail if it has ended, which is what they are for.
+        // Both calls fail if the daemon has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,61 +1,61 @@
-//! What can go wrong in a laboratory.
+//! [`LabError`], the error of every function of this crate.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Something in the laboratory did not work.
+/// Why a laboratory, or something in it, does not work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
-    /// The kernel does not let this user have namespaces of its own.
+    /// The kernel does not allow this user to create namespaces.
     #[error("{step} is not allowed here: {advice}")]
     Denied {
-        /// The thing that is not allowed, as the subject of a sentence.
+        /// What is not allowed, such as `a user namespace`.
         step: &'static str,
-        /// What would make it work on this machine.
+        /// What the user can do so that this machine allows it.
         advice: String,
     },
-    /// A process with threads cannot change its user namespace.
+    /// The process has several threads, and the kernel refuses it a user namespace.
     #[error("this process has {threads} threads: enter the laboratory before the first is started")]
     HasThreads {
         /// How many threads the process has.
         threads: usize,
     },
-    /// The kernel refused a system call.
+    /// A system call failed.
     #[error("{operation} {object}")]
     Os {
-        /// What was asked of the kernel: `connect to`.
+        /// The operation, such as `connect to`.
         operation: &'static str,
-        /// On which file, address or interface.
+        /// The file, address or interface of the operation.
         object: String,
         /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// The kernel refused to change the network.
+    /// A request over a routing socket (netlink) failed.
     #[error(transparent)]
     Netlink(#[from] ports::netlink::NetlinkError),
-    /// A port could not be opened, or its queue broke.
+    /// A port could not be opened, or one of its queues failed.
     #[error(transparent)]
     Port(#[from] ports::PortError),
-    /// The switch refused a request, or did not understand it.
+    /// A control session with the switch failed, or the switch refused a request.
     #[error(transparent)]
     Control(#[from] control::ClientError),
-    /// Something did not happen before its deadline.
+    /// A condition did not become true before its deadline.
     #[error("{what}: not within {waited:?}")]
     Late {
-        /// The condition that was waited for, in words.
+        /// The condition in words.
         what: String,
         /// The time after which waiting was given up.
         waited: Duration,
     },
-    /// Bytes arrived that nobody sent.
+    /// A receiver got other bytes than the sender sent.
     #[error("the data from {from} differs from what was sent, first in the block at byte {at}")]
     Corrupt {
         /// The address of the sender.
         from: SocketAddr,
-        /// The position in the stream where the differing block begins.
+        /// Offset in the stream of the first block that differs, in bytes.
         at: u64,
     },
     /// A connection ended before all its bytes had arrived.
@@ -63,25 +63,25 @@ pub enum LabError {
     Short {
         /// The address of the sender.
         from: SocketAddr,
-        /// Bytes that arrived.
+        /// How many bytes arrived.
         received: u64,
-        /// Bytes that should have arrived.
+        /// How many bytes the sender was to send.
         expected: u64,
     },
-    /// The switch ended although nobody asked it to.
+    /// The daemon ended before it answered.
     #[error("{program} ended with {status} and said: {said}")]
     DaemonEnded {
-        /// The path of its program.
+        /// The path of the program.
         program: String,
-        /// The exit status, or the signal that ended it.
+        /// The exit status, or the signal that ended the process.
         status: std::process::ExitStatus,
-        /// All that it said, on both outputs.
+        /// The text that the daemon wrote to standard output and standard error.
         said: String,
     },
 }
 
 impl LabError {
-    /// The kernel refused `operation` on `object` because of `source`.
+    /// A function that makes [`LabError::Os`] of an operating system's error, for `map_err`.
     pub(crate) fn os(
         operation: &'static str,
         object: impl Into<String>,
@@ -90,7 +90,7 @@ impl LabError {
         move |source| Self::Os { operation, object, source }
     }
 
-    /// The machine does not allow laboratories; nothing is wrong with the switch.
+    /// Whether the machine does not allow laboratories, so that a test should be skipped.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Denied { .. })
     }

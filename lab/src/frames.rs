@@ -1,4 +1,4 @@
-//! Frames as bytes: a packet socket at one interface, to send anything and to see everything.
+//! Sends and receives whole Ethernet frames through a packet socket at an interface (packet(7)).
 
 use crate::LabError;
 use nix::sys::socket::{
@@ -11,12 +11,12 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// Longest frame the kernel hands over: 64 KiB of IP, with room for tags.
+/// Size of the receive buffer in bytes: an IP packet of 64 KiB with its Ethernet header and tags.
 const LONGEST: usize = 66_000;
 
-/// A socket that sends frames through one interface and receives what passes there.
+/// A socket that sends frames through one interface, and receives the frames that are sent and received there.
 ///
-/// The kernel takes the outer VLAN tag off a frame it received before this socket sees it.
+/// The kernel removes the outer VLAN tag of a received frame before this socket gets the frame.
 #[derive(Debug)]
 pub struct FrameSocket {
     interface: String,
@@ -25,18 +25,18 @@ pub struct FrameSocket {
 }
 
 impl FrameSocket {
-    /// A socket at `interface` of the calling thread's namespace.
+    /// Opens a socket at `interface` in the namespace of the calling thread.
     ///
     /// # Errors
-    /// There is no such interface, or the right to raw sockets is missing.
+    /// There is no such interface, or the process lacks `CAP_NET_RAW`.
     pub fn open(interface: &str) -> Result<Self, LabError> {
         Self::open_with(interface, Some(SockProtocol::EthAll))
     }
 
-    /// As [`FrameSocket::open`], for a socket that only sends: the kernel spends nothing on it.
+    /// As [`FrameSocket::open`], for a socket that only sends. The kernel does not copy received frames to it.
     ///
     /// # Errors
-    /// As there.
+    /// As [`FrameSocket::open`].
     pub fn open_to_send(interface: &str) -> Result<Self, LabError> {
         Self::open_with(interface, None)
     }
@@ -45,16 +45,16 @@ impl FrameSocket {
         let failed = |e: nix::Error| LabError::os("open a packet socket at", interface)(e.into());
         let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
             .map_err(failed)?;
-        // The address of an interface, as listed, carries no protocol: the socket keeps its own.
+        // The address in the list of interfaces has no protocol, so `bind` keeps the socket's own.
         let address = link_address(interface).map_err(failed)?;
         bind(fd.as_raw_fd(), &address).map_err(failed)?;
         Ok(Self { interface: interface.to_owned(), fd, buf: vec![0; LONGEST] })
     }
 
-    /// Sends one frame. `Ok(false)` when the interface's queue is full.
+    /// Sends one frame. `Ok(false)` means that the queue of the interface is full and the frame was not sent.
     ///
     /// # Errors
-    /// The kernel refused the frame: too short, too long, or the interface is down.
+    /// The frame is too short or too long, or the interface is down.
     pub fn send(&self, frame: &[u8]) -> Result<bool, LabError> {
         match send(self.fd.as_raw_fd(), frame, MsgFlags::empty()) {
             Ok(_) => Ok(true),
@@ -63,10 +63,10 @@ impl FrameSocket {
         }
     }
 
-    /// Sends frames in order with one system call and returns how many were accepted.
+    /// Sends frames in order with one system call, and returns how many the kernel accepted.
     ///
     /// # Errors
-    /// The kernel refused the first frame.
+    /// The kernel refused the first frame for another reason than a full queue.
     pub fn send_all(&self, frames: &[Vec<u8>]) -> Result<usize, LabError> {
         let mut headers = MultiHeaders::<LinkAddr>::preallocate(frames.len(), None);
         let slices: Vec<_> = frames.iter().map(|f| [IoSlice::new(f)]).collect();
@@ -79,11 +79,11 @@ impl FrameSocket {
         }
     }
 
-    /// Sends `frames` over and over, in bursts of one system call, until `is_over` says so between
-    /// two bursts, and returns how many were accepted. A full queue is tried again.
+    /// Sends `frames` again and again, `burst` of them with each system call, until `is_over` returns true between
+    /// two bursts. Returns how many frames the kernel accepted. Frames that meet a full queue are skipped.
     ///
     /// # Errors
-    /// The kernel refused a frame for another reason.
+    /// The kernel refused a frame for another reason than a full queue.
     pub fn send_until(
         &self,
         frames: &[Vec<u8>],
@@ -111,14 +111,14 @@ impl FrameSocket {
         Ok(accepted)
     }
 
-    /// The next frame, sent or received by anybody at this interface, within `limit`.
+    /// Waits up to `limit` for the next frame that is sent or received at this interface; `None` if there was none.
     ///
     /// # Errors
-    /// The interface has gone.
+    /// The interface was deleted.
     pub fn receive(&mut self, limit: Duration) -> Result<Option<&[u8]>, LabError> {
         let failed =
             |e: nix::Error| LabError::os("receive a frame from", &self.interface)(e.into());
-        // Zero would mean for ever.
+        // A timeout of zero would mean no timeout (socket(7)).
         let limit = TimeVal::microseconds(limit.as_micros().max(1) as i64);
         nix::sys::socket::setsockopt(&self.fd, sockopt::ReceiveTimeout, &limit).map_err(failed)?;
         match recv(self.fd.as_raw_fd(), &mut self.buf, MsgFlags::empty()) {
@@ -128,10 +128,11 @@ impl FrameSocket {
         }
     }
 
-    /// Waits up to `limit` for a frame that `wanted` says yes to.
+    /// Waits up to `limit` for a frame for which `wanted` returns true; `None` if there was none. Other frames are
+    /// dropped.
     ///
     /// # Errors
-    /// The interface has gone.
+    /// The interface was deleted.
     pub fn receive_matching(
         &mut self,
         limit: Duration,
@@ -151,10 +152,10 @@ impl FrameSocket {
         }
     }
 
-    /// Room for received frames, as far as the kernel allows it.
+    /// Sets the size of the receive buffer in bytes, which the kernel limits to `net.core.rmem_max`.
     ///
     /// # Errors
-    /// The kernel refused it altogether.
+    /// The kernel refused the option.
     pub fn set_receive_buffer(&self, bytes: usize) -> Result<(), LabError> {
         nix::sys::socket::setsockopt(&self.fd, sockopt::RcvBuf, &bytes)
             .map_err(|e| LabError::os("enlarge the buffer at", &self.interface)(e.into()))
@@ -168,8 +169,7 @@ fn link_address(interface: &str) -> nix::Result<LinkAddr> {
         .ok_or(nix::Error::ENODEV)
 }
 
-/// An Ethernet frame of an experimental type (IEEE 802 local experimental 1), padded to the
-/// shortest length.
+/// An Ethernet frame with the EtherType [`EXPERIMENTAL`], padded to 60 bytes.
 pub fn experimental_frame(destination: [u8; 6], source: [u8; 6], payload: &[u8]) -> Vec<u8> {
     let size = ethernet::HEADER_SIZE + payload.len();
     let mut bytes = vec![0; size.max(ethernet::MIN_FRAME_SIZE)];
@@ -181,5 +181,5 @@ pub fn experimental_frame(destination: [u8; 6], source: [u8; 6], payload: &[u8])
     bytes
 }
 
-/// The Ethernet type of [`experimental_frame`].
+/// The EtherType of [`experimental_frame`]: IEEE 802 Local Experimental EtherType 1, which no protocol uses.
 pub const EXPERIMENTAL: u16 = 0x88b5;

@@ -1,12 +1,12 @@
-//! Runs each test in a process of its own, inside a laboratory of its own, and tells how it went.
+//! A test harness that runs each test in a process and a laboratory of its own.
 //!
-//! For test programs with `harness = false`, whose `main` calls [`run`] with a list of tests. Arguments
-//! are parts of test names, or options of libtest. `SWITCHD_REQUIRE=netns` turns a test that cannot have
-//! a laboratory from a skipped one into a failed one.
+//! Test programs with `harness = false` call [`run`] from `main` with a list of tests. The arguments of the
+//! program are parts of test names, or options of libtest. If the machine does not allow a laboratory, a test is
+//! skipped, or fails if the environment has `SWITCHD_REQUIRE=netns`.
 //!
-//! `unshare(CLONE_NEWUSER)` works only in a process without threads, so libtest cannot do it. The
-//! parent starts this same program once a test, in a process group of its own, with the test's name
-//! in the environment; at the deadline the whole group ends, the switch under test included.
+//! libtest cannot run such tests, because `unshare(CLONE_NEWUSER)` works only in a process with a single thread.
+//! So for each test, [`run`] starts the same program again in a new process group, with the test's name in the
+//! environment. At the deadline the whole group is killed, including the switch under test.
 
 use crate::{LabError, RunDir, enter, within};
 use std::io::Read;
@@ -14,17 +14,19 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A name and what to do. An error or a panic is a failure, but for [`Unsupported`].
+/// The name of a test and its function. The test fails if the function panics or returns an error other than
+/// [`Unsupported`].
 pub type Test = (&'static str, fn() -> anyhow::Result<()>);
 
-/// The test needs something that this machine does not have, such as a part of the kernel.
+/// The error of a test that needs something which this machine does not have, such as a kernel module. The test is
+/// skipped. The text names the missing thing.
 #[derive(Debug)]
 pub struct Unsupported(pub String);
 
 impl std::error::Error for Unsupported {}
 
 impl Unsupported {
-    /// The error of a test that needs `thing`.
+    /// The error of a test that needs `thing`, such as `VXLAN`.
     pub fn lacking(thing: impl Into<String>) -> anyhow::Error {
         Self(thing.into()).into()
     }
@@ -36,10 +38,10 @@ impl std::fmt::Display for Unsupported {
     }
 }
 
-/// Turns the refusal of a kernel that lacks `thing` into [`Unsupported`].
+/// Turns the error of a kernel that does not support `thing` into [`Unsupported`].
 ///
 /// # Errors
-/// That, or `result`'s own error if it is another one.
+/// [`Unsupported`], or the error of `result` if it has another cause.
 pub fn unsupported_if_missing<T>(
     result: Result<T, impl Into<LabError>>,
     thing: &str,
@@ -50,23 +52,24 @@ pub fn unsupported_if_missing<T>(
     })
 }
 
-/// What a kernel answers that was built without the kind of device or queueing discipline asked for.
+/// Whether the error is that of a kernel without support for a kind of device or queueing discipline.
 fn is_missing(errno: Option<i32>) -> bool {
     [nix::Error::EOPNOTSUPP as i32, nix::Error::ENOENT as i32].map(Some).contains(&errno)
 }
 
-/// The variable that names the test to the child.
+/// The environment variable with the name of the test that a child process runs.
 const TEST: &str = "SWITCHD_NETNS_TEST";
-/// The variable that lists what must not be skipped.
+/// The environment variable with a list of features whose lack fails tests instead of skipping them.
 const REQUIRE: &str = "SWITCHD_REQUIRE";
-/// Exit status of a child that cannot have a laboratory; the reason is its last line.
+/// Exit status of a child that is not allowed a laboratory. The reason is the last line of its output.
 const DENIED: i32 = 77;
-/// Exit status of a child whose test the kernel cannot serve; the reason is its last line.
+/// Exit status of a child whose test is unsupported. The reason is the last line of its output.
 const UNSUPPORTED: i32 = 78;
-/// The longest any test takes on a slow and busy machine, with room: the kernel needs ten seconds to
-/// give a thousand devices to somebody, and minutes where thirty processes want two processors.
+/// How long a test may take. Creating a thousand devices takes the kernel ten seconds, and minutes if thirty
+/// processes share two CPUs.
 const DEADLINE: Duration = Duration::from_secs(600);
 
+/// How a child process ended. The text is its output, or the reason why the test was skipped.
 enum Outcome {
     Passed,
     Failed(String),
@@ -74,8 +77,7 @@ enum Outcome {
     Unsupported(String),
 }
 
-/// The command line, as far as it concerns which tests to run. What else libtest knows is accepted
-/// and means nothing here.
+/// The options of the command line that select tests. Other options of libtest are accepted and ignored.
 #[derive(Default)]
 struct Selection {
     list: bool,
@@ -107,14 +109,15 @@ impl Selection {
 
     fn takes(&self, name: &str) -> bool {
         let matches = |f: &String| if self.exact { name == f } else { name.contains(f.as_str()) };
-        // No test here is marked as ignored.
+        // These tests are never marked as ignored, so `--ignored` selects none.
         !self.ignored
             && (self.filters.is_empty() || self.filters.iter().any(matches))
             && !self.skips.iter().any(matches)
     }
 }
 
-/// Runs the tests that the command line asks for, and tells whether all of them passed.
+/// Runs the tests that the command line selects, prints their results as libtest does, and returns whether all
+/// passed.
 pub fn run(tests: &[Test]) -> ExitCode {
     if let Ok(name) = std::env::var(TEST) {
         return be_child(tests, &name);
@@ -170,7 +173,7 @@ pub fn run(tests: &[Test]) -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The child's life: into the laboratory, one test, and out.
+/// The main function of a child process: enters a laboratory and runs one test.
 fn be_child(tests: &[Test], name: &str) -> ExitCode {
     let Some((_, test)) = tests.iter().find(|(n, _)| *n == name) else {
         eprintln!("no test is called {name}");
@@ -196,7 +199,7 @@ fn run_child(name: &str) -> Outcome {
 }
 
 fn try_run_child(name: &str) -> anyhow::Result<Outcome> {
-    // Outside of the child, so that nothing stays behind when it has to be killed.
+    // The parent owns the directory of temporary files, so that it is deleted even if the child is killed.
     let temporary = RunDir::new()?;
     let (mut reader, writer) = std::io::pipe()?;
     let mut child = Command::new(std::env::current_exe()?)
@@ -207,10 +210,10 @@ fn try_run_child(name: &str) -> anyhow::Result<Outcome> {
         .stderr(writer)
         .process_group(0)
         .spawn()?;
-    // The command still holds the pipe's other end until here: `spawn` consumed a temporary.
+    // `spawn` has consumed the command, and with it this process's copies of the pipe's writing end.
     let reading = std::thread::spawn(move || {
         let mut output = Vec::new();
-        // An error ends the output, which is all that can be done about it.
+        // If reading fails, the output ends there.
         let _ = reader.read_to_end(&mut output);
         String::from_utf8_lossy(&output).into_owned()
     });
@@ -219,7 +222,7 @@ fn try_run_child(name: &str) -> anyhow::Result<Outcome> {
         ended = child.try_wait().ok().flatten();
         ended.is_some()
     });
-    // Whatever the test left running goes with it, and lets go of the pipe.
+    // Kills the processes that the test left running, which also closes the pipe.
     let group = nix::unistd::Pid::from_raw(child.id() as i32);
     let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     let status = match ended {

@@ -1,31 +1,31 @@
-//! A host on the network under test: a namespace with one cable to the switch.
+//! A host of the test network: a namespace with one interface, which is connected to the switch.
 
 use crate::{LabError, LinkSpec, Namespace, Netlink, Vxlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Size of the prefix that all hosts of a laboratory share, for IPv4.
+/// Length of the IPv4 prefix that all hosts of a laboratory share, in bits.
 const V4_PREFIX: u8 = 24;
-/// Size of the prefix that all hosts of a laboratory share, for IPv6.
+/// Length of the IPv6 prefix that all hosts of a laboratory share, in bits.
 const V6_PREFIX: u8 = 64;
 
-/// Whether this user may make TAP devices: the way to them is a file, which udev opens to everybody,
-/// and which containers and small systems often keep for root or do not have.
+/// Whether this user may create TAP devices, which means to open `/dev/net/tun`. udev lets everybody open the
+/// file, but containers often do not have it or keep it for root.
 pub fn has_taps() -> bool {
     std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok()
 }
 
-/// What a host is to be: everything follows from its number unless said otherwise.
+/// The properties of a host that is to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct HostPlan {
-    /// The last byte of its addresses, from 1 to 254.
+    /// The host's number, 1 to 254, which is the last byte of its addresses.
     pub number: u8,
-    /// MTU of its cable, on both ends; the kernel's default if absent.
+    /// The MTU of the host's interface and of its peer; `None` is the kernel's default.
     pub mtu: Option<u32>,
 }
 
-/// A host: its own network stack, as the kernel makes it, behind one interface.
+/// A host: a namespace with the kernel's network stack and one interface.
 ///
-/// Host 7 has MAC `02:00:00:00:00:07`, IPv4 `10.0.0.7/24` and IPv6 `fd00::7/64`.
+/// Host 7 has the MAC address `02:00:00:00:00:07` and the IP addresses `10.0.0.7/24` and `fd00::7/64`.
 #[derive(Debug)]
 pub struct Host {
     number: u8,
@@ -35,10 +35,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host on a veth pair, whose other end lies in the caller's namespace as `switch_end`, up.
+    /// Creates a host on a veth pair. The other end of the pair is the device `switch_end` in the caller's
+    /// namespace, and is up.
     ///
     /// # Errors
-    /// The name is taken, or this is not a laboratory ([`crate::enter`]).
+    /// The name is taken, or the process has not entered a laboratory ([`crate::enter`]).
     pub fn on_veth(plan: HostPlan, switch_end: &str) -> Result<Self, LabError> {
         let mut host = Self::without_cable(plan, "eth0")?;
         let here = Namespace::current()?;
@@ -51,10 +52,10 @@ impl Host {
         Ok(host)
     }
 
-    /// Two hosts at the two ends of one veth pair, with nothing between them.
+    /// Creates two hosts at the two ends of one veth pair, without a switch between them.
     ///
     /// # Errors
-    /// This is not a laboratory ([`crate::enter`]).
+    /// The process has not entered a laboratory ([`crate::enter`]).
     pub fn cabled_pair(a: HostPlan, b: HostPlan) -> Result<(Self, Self), LabError> {
         let mut hosts = (Self::without_cable(a, "eth0")?, Self::without_cable(b, "eth0")?);
         let spec = |host: &Self, mtu| LinkSpec {
@@ -71,17 +72,18 @@ impl Host {
         Ok(hosts)
     }
 
-    /// A host whose interface is the TAP device `name`, which the switch has made in the caller's
-    /// namespace. It moves into the host; the switch keeps its end, a file.
+    /// Creates a host whose interface is the TAP device `name`, which the switch has created in the caller's
+    /// namespace. The device moves into the host's namespace, and the switch keeps its file descriptor of the
+    /// device.
     ///
     /// # Errors
-    /// There is no such device, or this is not a laboratory ([`crate::enter`]).
+    /// There is no such device, or the process has not entered a laboratory ([`crate::enter`]).
     pub fn on_tap(plan: HostPlan, name: &str) -> Result<Self, LabError> {
         let mut host = Self::without_cable(plan, name)?;
         let mut netlink = Netlink::open()?;
         let index = netlink.link(name)?.index;
         if let Some(mtu) = plan.mtu {
-            // Here, where the switch hears of it; it keeps it on the way.
+            // In this namespace the switch gets the event of the change. The device keeps its MTU when it moves.
             netlink.set_mtu(index, mtu)?;
         }
         netlink.move_to_netns(index, &host.namespace)?;
@@ -94,7 +96,7 @@ impl Host {
 
     fn without_cable(plan: HostPlan, interface: &str) -> Result<Self, LabError> {
         let namespace = Namespace::new()?;
-        // No link-local address and no search for routers: the only frames are the ones asked for.
+        // Without link-local addresses and router solicitations, a host sends only the frames that a test causes.
         for (name, value) in
             [("accept_dad", "0"), ("router_solicitations", "0"), ("addr_gen_mode", "1")]
         {
@@ -111,27 +113,27 @@ impl Host {
         Ok(())
     }
 
-    /// The MAC address of its cable: `02:00:00:00:00:NUMBER`.
+    /// The MAC address of the host's interface: `02:00:00:00:00:NUMBER`.
     pub fn mac(&self) -> [u8; 6] {
         [2, 0, 0, 0, 0, self.number]
     }
 
-    /// Its IPv4 address: `10.0.0.NUMBER`.
+    /// The host's IPv4 address: `10.0.0.NUMBER`.
     pub fn v4(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, self.number)
     }
 
-    /// Its IPv6 address: `fd00::NUMBER`.
+    /// The host's IPv6 address: `fd00::NUMBER`.
     pub fn v6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, self.number.into())
     }
 
-    /// The name of its cable in its own namespace: `eth0`, or the name of its TAP device.
+    /// The name of the host's interface in its namespace: `eth0`, or the name of its TAP device.
     pub fn interface(&self) -> &str {
         &self.interface
     }
 
-    /// The namespace that the host is.
+    /// The host's network namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -149,19 +151,19 @@ impl Host {
         self.namespace.run(f)
     }
 
-    /// States the MAC address of a neighbour, so that this host sends to it without asking.
+    /// Adds a permanent neighbour entry, so that this host sends to the address without ARP or neighbour discovery.
     ///
     /// # Errors
-    /// The interface has gone.
+    /// The interface was deleted.
     pub fn add_neighbour(&mut self, address: IpAddr, mac: [u8; 6]) -> Result<(), LabError> {
         let index = self.netlink.link(&self.interface)?.index;
         self.netlink.add_neighbour(index, address, mac)
     }
 
-    /// Adds a VLAN interface on top of its cable, with an address of its own.
+    /// Adds a VLAN interface `vlanVID` on top of the host's interface, with an address.
     ///
     /// # Errors
-    /// The VLAN exists, or the kernel has no VLAN support.
+    /// The VLAN interface exists, or the kernel has no VLAN support.
     pub fn add_vlan(
         &mut self,
         tag: InterfaceVlan,
@@ -175,7 +177,7 @@ impl Host {
         self.give_address(&name, address, prefix_len)
     }
 
-    /// Adds a VXLAN tunnel to `remote` through its cable, with an address of its own inside.
+    /// Adds a VXLAN tunnel `vxlanVNI` from the host's own address to `remote`, with an address inside the tunnel.
     ///
     /// # Errors
     /// The tunnel exists, or the kernel has no VXLAN support.
@@ -208,17 +210,17 @@ impl Host {
     }
 }
 
-/// A VLAN tag that an interface puts on.
+/// The tag of the frames of a VLAN interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceVlan {
     /// The tag's protocol identifier: 0x8100 for 802.1Q, 0x88a8 for 802.1ad.
     pub tpid: u16,
-    /// The VLAN's number, from 1 to 4094.
+    /// The VLAN id, 1 to 4094.
     pub vid: u16,
 }
 
 impl HostPlan {
-    /// The last byte of its addresses, from 1 to 254.
+    /// The plan of a host with this number, 1 to 254, and the kernel's default MTU.
     pub fn number(number: u8) -> Self {
         Self { number, mtu: None }
     }

@@ -1,14 +1,13 @@
-//! Small networks to try the switch in, made of nothing but the kernel.
+//! Test networks of Linux network namespaces, in which the switch runs.
 //!
-//! A laboratory is a network namespace of this process ([`enter`]), in which the switch runs, and
-//! one further namespace for each [`Host`], joined to it by a veth pair or a TAP device. Hosts are
-//! plain Linux: their stack and their offloads are as the kernel makes them, which is the point.
-//! Nothing here needs root or a program that somebody would have to install: user namespaces give
-//! the rights, [`Netlink`] does what `ip` does, and [`traffic`] does what `ping` and
-//! `iperf3` do.
+//! A *laboratory* has one network namespace for the switch, which the test process enters ([`enter`]), and one for
+//! each [`Host`]. A veth pair or a TAP device connects each host to the switch. Hosts use the network stack of the
+//! kernel with its default offloads, so that the switch is tested with the frames that real hosts send.
 //!
-//! The demo, the namespaced tests and the forwarding benchmark are built on it. It is not part of
-//! the switch, and the switch does not know it.
+//! A laboratory needs neither root nor other programs. User namespaces give the process the rights that it needs,
+//! [`Netlink`] does the work of `ip`, and [`traffic`] that of `ping` and `iperf3`.
+//!
+//! The demo, the namespaced tests and the forwarding benchmark use this crate. The switch does not.
 
 mod counters;
 mod daemon;

@@ -1,4 +1,4 @@
-//! Network namespaces, and how to get one without being root.
+//! Network namespaces, and how a process gets one without being root.
 
 use crate::{LabError, Netlink};
 use nix::sched::{CloneFlags, unshare};
@@ -6,20 +6,20 @@ use ports::netns::Netns;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// What an error calls it.
+/// The object of operations on namespaces, in error messages.
 const NAMESPACE: &str = "a network namespace";
 
-/// Moves this process into a network namespace of its own, empty but for `lo`, which is up.
+/// Moves this process into a new network namespace, whose only device is `lo`, which is up.
 ///
-/// Root gets just that. Everybody else gets a user namespace around it, in which they are root; the
-/// rights end at its border.
+/// If the process does not run as root, it also enters a new user namespace (user_namespaces(7)), in which it is
+/// root. This gives it every right over the new network namespace, and none outside.
 ///
-/// Call it first in `main`: the kernel refuses it to a process with threads.
+/// `main` should call this first, because the kernel refuses a user namespace to a process with several threads.
 ///
 /// # Errors
-/// [`LabError::Denied`] where the kernel or the distribution keeps namespaces from this user; the
-/// message says what would change that. The process may then be in a namespace without rights, and
-/// should end.
+/// [`LabError::HasThreads`], or [`LabError::Denied`] if the kernel or the distribution does not allow this user a
+/// namespace; the message says how to change that. After [`LabError::Denied`] the process may be in a namespace
+/// without rights, and should end.
 pub fn enter() -> Result<(), LabError> {
     let threads = thread_count();
     if threads > 1 {
@@ -29,8 +29,8 @@ pub fn enter() -> Result<(), LabError> {
     if !(is_root && unshare(CloneFlags::CLONE_NEWNET).is_ok()) {
         become_root_of_a_user_namespace()?;
     }
-    // The first call that needs a right tells whether the namespace came with any: AppArmor, as
-    // Ubuntu sets it up, gives user namespaces without.
+    // Under AppArmor as Ubuntu configures it, a user namespace has no rights. The first call that needs a right
+    // shows that.
     Namespace::current()?.start().map_err(|e| match e {
         LabError::Netlink(e) if e.is_denied() => denied("a network namespace of one's own"),
         e => e,
@@ -44,14 +44,14 @@ fn become_root_of_a_user_namespace() -> Result<(), LabError> {
     let write = |file: &str, text: String| {
         fs::write(file, text).map_err(|_| denied("an identity in a user namespace"))
     };
-    // user_namespaces(7): without privilege outside, setgroups must be given up before the map of
-    // groups is written, and each map has one line, for the caller.
+    // user_namespaces(7): a process without privileges must deny setgroups before it writes the map of groups, and
+    // each map has a single line with the caller's own id.
     write("/proc/self/setgroups", "deny".into())?;
     write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
-/// Number of threads in this process.
+/// How many threads this process has.
 fn thread_count() -> usize {
     fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
@@ -76,7 +76,7 @@ fn denied(step: &'static str) -> LabError {
     LabError::Denied { step, advice: advice.to_owned() }
 }
 
-/// A network namespace, kept alive by this handle.
+/// A handle of a network namespace, which exists at least as long as this value.
 #[derive(Debug)]
 pub struct Namespace(Netns);
 
@@ -89,16 +89,16 @@ impl Namespace {
         Netns::current().map(Self).map_err(LabError::os("find", NAMESPACE))
     }
 
-    /// A new namespace, empty but for `lo`, which is up.
+    /// Creates a namespace whose only device is `lo`, which is up. The calling thread stays in its own namespace.
     ///
     /// # Errors
-    /// The process has no rights over namespaces: [`enter`] gives them.
+    /// The process has no right to create namespaces. [`enter`] gives it.
     pub fn new() -> Result<Self, LabError> {
         let create = || {
             unshare(CloneFlags::CLONE_NEWNET)?;
             Netns::current()
         };
-        // A thread of its own, because the caller stays where it is.
+        // `unshare` moves the calling thread, so a temporary thread calls it.
         let made = std::thread::scope(|scope| scope.spawn(create).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             .map_err(LabError::os("create", NAMESPACE))?;
@@ -107,29 +107,28 @@ impl Namespace {
         Ok(made)
     }
 
-    /// Runs `f` in this namespace, on a thread of its own, and returns what it returns. Sockets
-    /// that `f` makes stay in this namespace wherever they are used.
+    /// Runs `f` on a temporary thread in this namespace, and returns the result of `f`. Sockets that `f` opens
+    /// belong to this namespace even if another thread uses them.
     ///
     /// # Errors
     /// The process has no rights over this namespace.
     ///
     /// # Panics
-    /// If `f` does.
+    /// If `f` panics.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, LabError> {
         self.0.run(f).map_err(LabError::os("enter", NAMESPACE))
     }
 
-    /// Sets a parameter of this namespace, named as by `sysctl` but with slashes:
-    /// `net/ipv4/ip_forward`.
+    /// Sets a kernel parameter of this namespace. `name` has slashes where `sysctl` has dots: `net/ipv4/ip_forward`.
     ///
     /// # Errors
-    /// It does not exist, or the value is not valid.
+    /// The parameter does not exist, or the value is not valid.
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), LabError> {
         let path = format!("/proc/sys/{name}");
         self.run(|| fs::write(&path, value))?.map_err(LabError::os("write", path.clone()))
     }
 
-    /// Brings the loopback device up, so that the namespace's own addresses work in it.
+    /// Sets the loopback device up, without which the namespace cannot reach its own addresses.
     fn start(&self) -> Result<(), LabError> {
         let mut netlink = self.run(Netlink::open)??;
         let index = netlink.link("lo")?.index;

@@ -1,16 +1,16 @@
-//! Ports for tests in a line: `eth0,shield=off`, `tap:t1`.
+//! Opens a port that a test describes in a line of text: `eth0,shield=off`, `tap:t1`.
 
 use ports::spec::{PortOptions, QdiscMode, Target};
 use ports::{Allotment, Port, PortError};
 
-/// Opens the port that `text` describes, in the calling thread's network namespace: a network device, or
-/// `tap:` and a TAP device, with options behind commas as for the daemon's `--port`.
+/// Opens a port in the network namespace of the calling thread. `text` is the name of a network device, or `tap:`
+/// and the name of a TAP device, with options behind commas as in the daemon's `--port`.
 ///
 /// # Errors
-/// As of [`ports::open`].
+/// As [`ports::open`].
 ///
 /// # Panics
-/// The text, which is the test's own, does not describe a port.
+/// If the text does not describe a port.
 pub fn open_port(text: &str) -> Result<Port, PortError> {
     let (head, tail) = text.split_once(',').map_or((text, None), |(head, tail)| (head, Some(tail)));
     let (target, name) = match head.strip_prefix("tap:") {

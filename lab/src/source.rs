@@ -1,14 +1,14 @@
-//! Frames over and over, as fast as the kernel takes them: for measurements.
+//! [`FrameSource`]: sends the same frames again and again through an AF_XDP socket, for measurements.
 //!
-//! An AF_XDP socket makes a frame for less than a packet socket does, which counts when the sender is
-//! what limits a measurement. The frames are ordinary ones for everybody behind it.
+//! Sending through AF_XDP costs less CPU time for each frame than a packet socket, so that the sender does not
+//! limit the measurement. Receivers cannot tell such frames from others.
 
 use crate::{LabError, Netlink, PATIENCE};
 use ports::xdp::XdpTx;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A source of frames at one device.
+/// A sender of frames at one device.
 pub struct FrameSource {
     device: String,
     tx: XdpTx,
@@ -17,18 +17,19 @@ pub struct FrameSource {
 }
 
 impl FrameSource {
-    /// A source at `device` of the calling thread's network namespace, of these frames in rotation, of
-    /// 2,048 bytes at most.
+    /// Opens a sender at `device` in the network namespace of the calling thread. `frames`, of 2,048 bytes at most
+    /// each, are sent in rotation.
     ///
     /// # Errors
-    /// There is no such device, the kernel has no AF_XDP, or a privilege is missing.
+    /// There is no such device, the kernel has no AF_XDP, or the process lacks a capability.
     pub fn open(device: &str, frames: &[Vec<u8>]) -> Result<Self, LabError> {
         let index = Netlink::open()?.link(device)?.index;
         let start = Instant::now();
         let tx = loop {
             match XdpTx::new(index, frames) {
                 Ok(tx) => break tx,
-                // The kernel closes the socket of somebody before in its own time.
+                // The device is busy until the kernel has released an earlier AF_XDP socket, some time after its
+                // close.
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -38,10 +39,11 @@ impl FrameSource {
         Ok(Self { device: device.to_owned(), tx, next: 0, frames: frames.len() })
     }
 
-    /// Sends up to `count` of the next frames and returns how many were accepted.
+    /// Sends up to `count` frames, going on behind the last one that was sent, and returns how many the kernel
+    /// accepted.
     ///
     /// # Errors
-    /// The device is down or has gone.
+    /// The device is down or was deleted.
     pub fn send(&mut self, count: u32) -> Result<u32, LabError> {
         let failed = |error| LabError::os("send through", &self.device)(error);
         let sent = self.tx.send(self.next, count).map_err(failed)?;

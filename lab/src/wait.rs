@@ -1,27 +1,26 @@
-//! Waiting for something to become true, with a deadline instead of a guess.
+//! Waits for a condition with a deadline, so that tests need no sleeps of guessed length.
 
 use crate::LabError;
 use std::time::{Duration, Instant};
 
-/// How long to wait for something that happens within milliseconds on an idle machine, before it counts
-/// as something that does not happen. Long enough for a machine with dozens of busy processes: nobody
-/// waits that long but for what is broken.
+/// The deadline for events that take milliseconds on an idle machine. It is long enough for a machine with dozens
+/// of busy processes; only a test that fails waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Pause between two looks.
+/// The pause between two evaluations of a condition.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Waits as long as [`PATIENCE`] lasts until `condition` holds; see [`within`].
+/// Waits until `condition` is true, up to [`PATIENCE`]; see [`within`].
 ///
 /// # Errors
-/// [`LabError::Late`], naming `what`.
+/// [`LabError::Late`] with `what`, the condition in words.
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) -> Result<(), LabError> {
     within(PATIENCE, what, condition)
 }
 
-/// Waits up to `limit` until `condition` holds. It is looked at once at least.
+/// Waits until `condition` is true, up to `limit`. The condition is evaluated at least once.
 ///
 /// # Errors
-/// [`LabError::Late`], naming `what`.
+/// [`LabError::Late`] with `what`, the condition in words.
 pub fn within(
     limit: Duration,
     what: &str,

@@ -1,5 +1,5 @@
-//! Ports without a switch: one in the hands of a test, and two with somebody between them who only
-//! passes frames on.
+//! Ports without a switch: [`OpenPort`] is a port that a test serves itself, and [`Wire`] forwards frames between
+//! two of them.
 
 use crate::port_text::open_port;
 use crate::{LabError, PATIENCE};
@@ -8,17 +8,17 @@ use packet::{Batch, Frame, FrameId};
 use ports::{Port, PortError, Queues, TxFailure};
 use std::time::{Duration, Instant};
 
-/// Longest time of one look at the queues: how late the end of the work beside [`Wire::run`] is seen.
+/// How long one wait for frames may take. [`Wire::run`] notices the end of its work at most this much later.
 const STEP: Duration = Duration::from_millis(20);
 
-/// A port with one receiving and one sending queue, which the test serves instead of a worker.
+/// A port with one receive and one transmit queue, which the test serves instead of a worker.
 ///
-/// At the interface of a host, opened with `shield=off`, it sees frames as they are on the wire, outer
-/// VLAN tag included, which the kernel takes off before an ordinary packet socket looks.
+/// A port at the interface of a host, opened with `shield=off`, receives frames with their outer VLAN tag. An
+/// ordinary packet socket gets them without, because the kernel removes the tag.
 pub struct OpenPort {
     /// The port, without its queues.
     pub port: Port,
-    /// Its queues, one in each direction.
+    /// The queues of the port, one in each direction.
     pub queues: Queues,
 }
 
@@ -26,17 +26,17 @@ impl OpenPort {
     /// Opens the port that `text` describes, as [`open_port`] does.
     ///
     /// # Errors
-    /// As of [`ports::open`].
+    /// As [`ports::open`].
     pub fn open(text: &str) -> Result<Self, LabError> {
         let mut port = open_port(text)?;
         let queues = port.take_queues();
         Ok(Self { port, queues })
     }
 
-    /// Sends frames, 64 at most, and returns why some were not sent, by their positions in `frames`.
+    /// Sends frames with one call. Returns, for each frame that was not sent, its index in `frames` and the reason.
     ///
     /// # Panics
-    /// If there are more frames.
+    /// If there are more frames than a batch can have copies.
     pub fn send(&mut self, frames: Vec<Frame<'static>>) -> Vec<(usize, TxFailure)> {
         let mut batch = Batch::new();
         let add = |frame| batch.add_copy(frame).expect("no more frames than a batch has room for");
@@ -47,11 +47,11 @@ impl OpenPort {
         failures.into_iter().map(|(id, failure)| (position(id), failure)).collect()
     }
 
-    /// Looks at frames in order until `wanted` says yes to one; `false` if none came within `limit`.
-    /// Frames that came in one batch with the wanted one are lost.
+    /// Receives frames until `wanted` returns true for one; `false` if there was none within `limit`. The other
+    /// frames of the same batch are lost.
     ///
     /// # Errors
-    /// The queue broke.
+    /// The receive queue failed.
     pub fn find(
         &mut self,
         limit: Duration,
@@ -59,7 +59,8 @@ impl OpenPort {
     ) -> Result<bool, LabError> {
         let end = Instant::now() + limit;
         loop {
-            // Before the look at the queue, so that what came in time is seen on a busy machine, too.
+            // The time is read before the queue, so that on a busy machine a frame that arrived in time is still
+            // found.
             let is_late = Instant::now() >= end;
             let rx = &mut self.queues.rx[0];
             let mut batch = Batch::new();
@@ -74,10 +75,10 @@ impl OpenPort {
         }
     }
 
-    /// Waits for frames and shows each to `wanted`, until it says yes.
+    /// Receives frames until `wanted` returns true for one.
     ///
     /// # Errors
-    /// It did not as long as [`PATIENCE`] lasts, or the queue broke.
+    /// There was no such frame within [`PATIENCE`], or the receive queue failed.
     pub fn receive_until(
         &mut self,
         wanted: impl FnMut(&Frame<'_>) -> bool,
@@ -89,18 +90,18 @@ impl OpenPort {
     }
 }
 
-/// Two ports and nothing between them but somebody who passes frames on.
+/// Two ports, each of which sends the frames that the other one receives.
 pub struct Wire {
     /// The port at one end.
     pub left: OpenPort,
     /// The port at the other end.
     pub right: OpenPort,
-    /// Why frames could not be sent by the other port, in order.
+    /// For each frame that the other port could not send, the reason, in order.
     pub failures: Vec<TxFailure>,
 }
 
 impl Wire {
-    /// A wire between the ports that the texts describe; see [`OpenPort::open`].
+    /// Opens the two ports that the texts describe; see [`OpenPort::open`].
     ///
     /// # Errors
     /// A port could not be opened.
@@ -109,14 +110,14 @@ impl Wire {
         Ok(Self { left, right, failures: Vec::new() })
     }
 
-    /// Passes frames on while `work` runs on a thread of its own, and returns what that returns.
-    /// `inspect` sees every frame, with `true` for those from left to right.
+    /// Forwards frames while `work` runs on another thread, and returns the result of `work`. `inspect` is called
+    /// with every frame, and with `true` for frames from left to right.
     ///
     /// # Errors
-    /// A queue broke.
+    /// A queue failed.
     ///
     /// # Panics
-    /// If `work` does.
+    /// If `work` panics.
     pub fn run<R: Send>(
         &mut self,
         work: impl FnOnce() -> R + Send,
@@ -135,7 +136,7 @@ impl Wire {
     }
 }
 
-/// Sends all that one receive call brings.
+/// Sends the frames of one receive call.
 fn pass(
     from: &mut Queues,
     to: &mut Queues,
@@ -154,7 +155,7 @@ fn pass(
     Ok(())
 }
 
-/// Waits until one of the ports has a frame, or `limit` is over, rounded up to whole milliseconds.
+/// Waits until one of the ports has a frame, or until `limit`, rounded up to whole milliseconds, is over.
 fn wait_for_frames(ports: &[&OpenPort], limit: Duration) {
     let mut fds: Vec<PollFd<'_>> = ports
         .iter()
@@ -162,6 +163,6 @@ fn wait_for_frames(ports: &[&OpenPort], limit: Duration) {
         .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
         .collect();
     let limit = limit.as_nanos().div_ceil(1_000_000) as u16;
-    // An interrupted wait is a short one.
+    // If a signal interrupts the wait, the caller looks for frames earlier.
     let _ = poll(&mut fds, PollTimeout::from(limit));
 }

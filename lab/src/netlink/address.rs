@@ -1,4 +1,4 @@
-//! Addresses, routes and neighbours of hosts.
+//! Adds addresses, routes and neighbours (rtnetlink(7)).
 
 use super::Netlink;
 use crate::LabError;
@@ -16,10 +16,11 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::{IpAddr, Ipv4Addr};
 
 impl Netlink {
-    /// Gives a device an address. An IPv6 address can be used at once: no duplicate is looked for.
+    /// Adds an address to the device with this interface index. An IPv6 address is usable at once, without
+    /// duplicate address detection.
     ///
     /// # Errors
-    /// No such device, it has the address already, or the privilege is missing.
+    /// There is no such device, the device has the address already, or the process lacks `CAP_NET_ADMIN`.
     pub fn add_address(
         &mut self,
         index: u32,
@@ -54,10 +55,11 @@ impl Netlink {
         )?)
     }
 
-    /// Adds a route to `destination/prefix_len`, through `gateway` or directly on the device.
+    /// Adds a route to `destination/prefix_len`: through `gateway`, or directly through the device with interface
+    /// index `index`.
     ///
     /// # Errors
-    /// No such device, the gateway cannot be reached, or the privilege is missing.
+    /// There is no such device, the gateway cannot be reached, or the process lacks `CAP_NET_ADMIN`.
     pub fn add_route(
         &mut self,
         destination: IpAddr,
@@ -87,10 +89,10 @@ impl Netlink {
         )?)
     }
 
-    /// States the MAC address of a neighbour, so that nobody asks for it.
+    /// Adds a permanent neighbour entry, so that the kernel sends to the address without ARP or neighbour discovery.
     ///
     /// # Errors
-    /// No such device, or the privilege is missing.
+    /// There is no such device, or the process lacks `CAP_NET_ADMIN`.
     pub fn add_neighbour(
         &mut self,
         index: u32,

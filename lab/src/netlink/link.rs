@@ -1,4 +1,4 @@
-//! Making and changing network devices.
+//! Creates and changes network devices (rtnetlink(7)).
 
 use super::Netlink;
 use crate::{LabError, Namespace};
@@ -12,29 +12,29 @@ use ports::netlink::link_message;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Tunnel parameters of a VXLAN device.
+/// The parameters of a VXLAN device.
 #[derive(Clone, Copy, Debug)]
 pub struct Vxlan {
-    /// The VXLAN network identifier, of 24 bits.
+    /// The VXLAN network identifier, 24 bits.
     pub vni: u32,
-    /// The address of this end of the tunnel.
+    /// The IP address of this end of the tunnel.
     pub local: IpAddr,
-    /// The address of the other end.
+    /// The IP address of the other end of the tunnel.
     pub remote: IpAddr,
-    /// The UDP port at both ends; 4789 is the registered one.
+    /// The UDP port at both ends; 4789 is the registered port.
     pub port: u16,
 }
 
-/// What a new device is to be like.
+/// The properties of a device that is to be created.
 #[derive(Clone, Debug, Default)]
 pub struct LinkSpec<'a> {
-    /// MAC address; the kernel chooses one if absent.
+    /// The MAC address; `None` lets the kernel choose one.
     pub mac: Option<[u8; 6]>,
-    /// MTU; the kernel's default if absent.
+    /// The MTU in bytes; `None` is the kernel's default.
     pub mtu: Option<u32>,
-    /// The device is set up at once.
+    /// Whether the device is set up at once.
     pub up: bool,
-    /// The network namespace to make it in; the socket's own if absent.
+    /// The network namespace of the device; `None` is that of the routing socket.
     pub netns: Option<&'a Namespace>,
 }
 
@@ -54,11 +54,11 @@ impl LinkSpec<'_> {
 }
 
 impl Netlink {
-    /// Makes a pair of devices, each the other end of the other's cable.
+    /// Creates a veth pair: two devices, each of which receives what the other one sends (veth(4)).
     ///
     /// # Errors
-    /// A name is taken, or the privilege is missing; nothing was made. Only if the peer could not be
-    /// set up as asked, the pair is there.
+    /// A name is taken, or the process lacks `CAP_NET_ADMIN`. Then neither device exists. If only setting up the
+    /// peer failed, both devices exist.
     pub fn create_veth(
         &mut self,
         name: &str,
@@ -66,7 +66,7 @@ impl Netlink {
         peer: &str,
         peer_spec: &LinkSpec<'_>,
     ) -> Result<(), LabError> {
-        // The kernel refuses to set a peer up that has no other end yet.
+        // The kernel refuses to set up a peer while the pair is being created.
         let down = LinkSpec { up: false, ..peer_spec.clone() };
         let data = InfoData::Veth(InfoVeth::Peer(down.message(peer)));
         self.create(name, spec, InfoKind::Veth, Some(data))?;
@@ -83,18 +83,18 @@ impl Netlink {
         }
     }
 
-    /// Makes a bridge device without ports.
+    /// Creates a Linux bridge without ports.
     ///
     /// # Errors
-    /// The name is taken, or the privilege is missing; nothing was made.
+    /// The name is taken, or the process lacks `CAP_NET_ADMIN`. Then no device was created.
     pub fn create_bridge(&mut self, name: &str, spec: &LinkSpec<'_>) -> Result<(), LabError> {
         self.create(name, spec, InfoKind::Bridge, None)
     }
 
-    /// Makes a VXLAN tunnel to one remote end.
+    /// Creates a VXLAN device whose only peer is `tunnel.remote`.
     ///
     /// # Errors
-    /// The name is taken, or the privilege is missing; nothing was made.
+    /// The name is taken, or the process lacks `CAP_NET_ADMIN`. Then no device was created.
     pub fn create_vxlan(
         &mut self,
         name: &str,
@@ -116,12 +116,12 @@ impl Netlink {
         self.create(name, spec, InfoKind::Vxlan, Some(InfoData::Vxlan(data)))
     }
 
-    /// Makes an interface that tags what it sends through `parent` and receives what carries the
-    /// tag: `tpid` 0x8100 (802.1Q) or 0x88a8 (802.1ad), `vid` 1 to 4094.
+    /// Creates a VLAN interface on top of the device with interface index `parent`. The tag of its frames has
+    /// `tpid` 0x8100 (802.1Q) or 0x88a8 (802.1ad), and `vid` 1 to 4094.
     ///
     /// # Errors
-    /// The name or the VLAN is taken, the kernel has no VLAN support, or the privilege is missing;
-    /// nothing was made.
+    /// The name or the VLAN is taken, the kernel has no VLAN support, or the process lacks `CAP_NET_ADMIN`. Then no
+    /// device was created.
     pub fn create_vlan(
         &mut self,
         name: &str,
@@ -142,40 +142,41 @@ impl Netlink {
         )?)
     }
 
-    /// Sets the MTU.
+    /// Sets the MTU of the device with this interface index, in bytes.
     ///
     /// # Errors
-    /// No such device, not a size it can have, or the privilege is missing.
+    /// There is no such device, the device cannot have this MTU, or the process lacks `CAP_NET_ADMIN`.
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), LabError> {
         Ok(self.set(index, LinkAttribute::Mtu(mtu), || {
             format!("set MTU of interface {index} to {mtu}")
         })?)
     }
 
-    /// Sets the MAC address.
+    /// Sets the MAC address of the device with this interface index.
     ///
     /// # Errors
-    /// No such device, not an address it can have, or the privilege is missing.
+    /// There is no such device, the device cannot have this address, or the process lacks `CAP_NET_ADMIN`.
     pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> Result<(), LabError> {
         Ok(self.set(index, LinkAttribute::Address(mac.to_vec()), || {
             format!("set MAC address of interface {index}")
         })?)
     }
 
-    /// Gives a device another name. Older kernels want it to be down.
+    /// Renames the device with this interface index. Kernels before 6.2 require that the device is down.
     ///
     /// # Errors
-    /// No such device, the name is taken, or the privilege is missing.
+    /// There is no such device, the name is taken, or the process lacks `CAP_NET_ADMIN`.
     pub fn rename(&mut self, index: u32, name: &str) -> Result<(), LabError> {
         Ok(self.set(index, LinkAttribute::IfName(name.to_owned()), || {
             format!("rename interface {index} to \"{name}\"")
         })?)
     }
 
-    /// Moves a device to another network namespace. It is down and without addresses there.
+    /// Moves the device with this interface index to another network namespace, where the device is down and has no
+    /// addresses.
     ///
     /// # Errors
-    /// No such device, its name is taken there, or the privilege is missing.
+    /// There is no such device, its name is taken in the other namespace, or the process lacks `CAP_NET_ADMIN`.
     pub fn move_to_netns(&mut self, index: u32, netns: &Namespace) -> Result<(), LabError> {
         Ok(self.set(index, namespace_attribute(netns), || {
             format!("move interface {index} to another network namespace")
@@ -199,7 +200,7 @@ impl Netlink {
     }
 }
 
-/// The namespace that a device is in, or goes to.
+/// The attribute that names the network namespace of a device.
 fn namespace_attribute(namespace: &Namespace) -> LinkAttribute {
     LinkAttribute::NetNsFd(namespace.as_fd().as_raw_fd())
 }

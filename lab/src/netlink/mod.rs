@@ -1,7 +1,7 @@
-//! What `ip` and `tc` do for test networks: devices, addresses, routes, neighbours, slow links.
+//! Configures test networks as `ip` and `tc` do: devices, addresses, routes, neighbours and queueing disciplines.
 //!
-//! The switch itself only asks about devices, sets them up and keeps them apart, through
-//! [`ports::netlink`]. All that is here, too.
+//! [`Netlink`] extends [`ports::netlink::Netlink`], which has the requests that the switch itself makes, and
+//! dereferences to it.
 
 mod address;
 mod link;
@@ -13,12 +13,12 @@ pub use qdisc::Tbf;
 use crate::LabError;
 use std::ops::{Deref, DerefMut};
 
-/// Requests to the kernel, one at a time, in the network namespace in which it was opened.
+/// A routing socket (rtnetlink(7)). Its requests are about the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink(ports::netlink::Netlink);
 
 impl Netlink {
-    /// A routing socket in the calling thread's network namespace.
+    /// Opens a routing socket in the network namespace of the calling thread.
     ///
     /// # Errors
     /// The kernel has no memory or no file descriptor left.

@@ -1,4 +1,4 @@
-//! Queueing disciplines: enough to put a slow link under a port in a test.
+//! Queueing disciplines (tc(8)): a token bucket filter, with which tests make a link slow.
 
 use super::Netlink;
 use crate::LabError;
@@ -11,22 +11,23 @@ const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_BURST: u16 = 6;
 const TC_LINKLAYER_ETHERNET: u8 = 1;
 
-/// A token bucket: the simplest queueing discipline with a queue that fills.
+/// The parameters of a token bucket filter (tc-tbf(8)), which limits the rate of a device and queues what exceeds
+/// it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tbf {
-    /// How fast the bucket fills, in bytes a second.
+    /// The rate in bytes a second.
     pub rate: u32,
-    /// Bytes that may pass at once; at least one frame.
+    /// The size of the bucket in bytes: how many bytes may pass at once. At least the size of a frame.
     pub burst: u32,
-    /// Bytes that may wait.
+    /// The size of the queue in bytes. Frames beyond it are dropped.
     pub limit: u32,
 }
 
 impl Netlink {
-    /// Makes a token bucket the root queueing discipline of a device.
+    /// Makes a token bucket filter the root queueing discipline of the device with this interface index.
     ///
     /// # Errors
-    /// No such device, the kernel has no `tbf`, or the privilege is missing.
+    /// There is no such device, the kernel has no `tbf`, or the process lacks `CAP_NET_ADMIN`.
     pub fn set_root_tbf(&mut self, index: u32, tbf: Tbf) -> Result<(), LabError> {
         let mut message = root_message(index);
         message.header.handle = TcHandle { major: 1, minor: 0 };
@@ -43,10 +44,10 @@ impl Netlink {
         )?)
     }
 
-    /// Removes the root queueing discipline of a device; the default one comes back.
+    /// Removes the root queueing discipline of the device with this interface index, which then has the default one.
     ///
     /// # Errors
-    /// No such device, it has the default one, or the privilege is missing.
+    /// There is no such device, the device has the default one already, or the process lacks `CAP_NET_ADMIN`.
     pub fn delete_root_qdisc(&mut self, index: u32) -> Result<(), LabError> {
         Ok(self.request(
             || format!("delete the queueing discipline of interface {index}"),
@@ -63,7 +64,8 @@ fn root_message(index: u32) -> TcMessage {
     )
 }
 
-/// `struct tc_tbf_qopt`: rate and peak rate, limit, buffer (from the burst attribute), mtu.
+/// The bytes of `struct tc_tbf_qopt`: rate, peak rate, limit, buffer and mtu. The buffer is zero, because the burst
+/// attribute gives it.
 fn tbf_parameters(tbf: Tbf) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(36);
     // struct tc_ratespec: cell_log, linklayer, overhead, cell_align, mpu, rate.

@@ -1,5 +1,5 @@
-//! TCP streams for a while, counted where they arrive: what `iperf3` does. Contents are not compared,
-//! because that would be measured, too; [`super::TcpTransfer`] does.
+//! TCP streams for some time, whose bytes are counted at the receiver, as `iperf3` does. The contents are not
+//! compared, because that would cost CPU time and distort the measurement; [`super::TcpTransfer`] compares them.
 
 use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};
@@ -7,28 +7,28 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long streams find their speed before they are counted.
+/// How long streams run before bytes are counted, so that TCP reaches its full rate.
 const WARM_UP: Duration = Duration::from_millis(200);
-/// Bytes of one read or write, as of `iperf3`.
+/// The size of one read or write in bytes, as in `iperf3`.
 const BLOCK: usize = 128 * 1024;
 
-/// Streams beside each other, all from one host to another.
+/// Parallel TCP streams from one host to another.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpLoad {
-    /// Where the receiver listens.
+    /// The address at which the receiver listens.
     pub address: SocketAddr,
     /// How many streams run at the same time.
     pub streams: usize,
-    /// How long bytes are counted; the time until streams find their speed comes before.
+    /// How long bytes are counted, after a short warm-up.
     pub duration: Duration,
 }
 
-/// How much arrived while it was counted.
+/// The result of a [`TcpLoad`].
 #[derive(Clone, Copy, Debug)]
 pub struct LoadReport {
-    /// Bytes that arrived through all streams together.
+    /// How many bytes arrived through all streams together while they were counted.
     pub bytes: u64,
-    /// How long they were counted.
+    /// How long the bytes were counted.
     pub elapsed: Duration,
 }
 
@@ -40,10 +40,10 @@ impl LoadReport {
 }
 
 impl TcpLoad {
-    /// Sends as fast as it goes.
+    /// Sends as fast as TCP allows, and counts the bytes that arrive.
     ///
     /// # Errors
-    /// No connection, or nothing came through one.
+    /// A connection could not be opened, or no byte arrived through one of them.
     pub fn run(&self, from: &Namespace, to: &Namespace) -> Result<LoadReport, LabError> {
         let failed = |operation: &'static str| LabError::os(operation, self.address.to_string());
         let listener = to.run(|| TcpListener::bind(self.address))?.map_err(failed("listen at"))?;
@@ -69,7 +69,8 @@ impl TcpLoad {
             std::thread::sleep(self.duration);
             let report = LoadReport { bytes: count() - before, elapsed: start.elapsed() };
             for (client, _) in &ends {
-                // Both threads of the stream end with it; it may have ended before them.
+                // This ends the sending and the receiving thread. The call fails if the connection has ended
+                // already.
                 let _ = client.shutdown(Shutdown::Both);
             }
             report

@@ -1,7 +1,7 @@
-//! Traffic between namespaces, made by the kernel's own protocols: what `ping` and `iperf3` do.
+//! Traffic between namespaces, as `ping` and `iperf3` make it, with the kernel's own protocols.
 //!
-//! Everything here opens its sockets inside the namespaces it is given and may be called from any
-//! thread. What arrives is compared with what was sent.
+//! Each function opens its sockets in the namespaces that it is given, and may be called from any thread.
+//! Receivers compare the bytes with those that were sent, except in [`TcpLoad`].
 
 mod load;
 mod pattern;

@@ -1,21 +1,22 @@
-//! The contents of test traffic: a byte depends on its position, so that what is lost, doubled or
-//! moved is noticed.
+//! The contents of test traffic: pseudo-random bytes that depend on their offset in the stream, so that a receiver
+//! notices lost, repeated and reordered bytes.
 
-/// A prime, so that no power of two of frame or buffer sizes ever falls into step with it.
+/// The number of bytes after which the stream repeats. It is a prime, so that no size of frames or buffers divides
+/// it.
 const PERIOD: usize = 1_048_573;
 
-/// Bytes at any position of an endless stream.
+/// An endless stream of bytes that any offset can be read from.
 pub(super) struct Pattern {
-    /// One period and one block more, so that any block is one slice.
+    /// The first `PERIOD + BLOCK` bytes of the stream, so that a block at any offset is one slice.
     bytes: Vec<u8>,
 }
 
 impl Pattern {
-    /// Longest slice [`Pattern::at`] gives.
+    /// The length of the longest slice that [`Pattern::at`] returns, in bytes.
     pub(super) const BLOCK: usize = 256 * 1024;
 
     pub(super) fn new() -> Self {
-        // xorshift64 (Marsaglia 2003), from a fixed seed.
+        // The generator xorshift64 (Marsaglia 2003) with a fixed seed.
         let mut x = 0x9e37_79b9_7f4a_7c15_u64;
         let mut bytes = Vec::with_capacity(PERIOD + Self::BLOCK + 8);
         while bytes.len() < PERIOD {
@@ -29,7 +30,7 @@ impl Pattern {
         Self { bytes }
     }
 
-    /// The `len` bytes at `position`; at most [`Pattern::BLOCK`] of them.
+    /// The `len` bytes of the stream from offset `position` on, and at most [`Pattern::BLOCK`] bytes.
     pub(super) fn at(&self, position: u64, len: usize) -> &[u8] {
         let start = (position % PERIOD as u64) as usize;
         &self.bytes[start..start + len.min(Self::BLOCK)]

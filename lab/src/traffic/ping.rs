@@ -1,4 +1,4 @@
-//! Echo requests, over IPv4 (RFC 792) and IPv6 (RFC 4443).
+//! Sends ICMP echo requests (RFC 792) and ICMPv6 echo requests (RFC 4443), as `ping` does.
 
 use crate::{LabError, Namespace, PATIENCE};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
@@ -8,25 +8,25 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// A series of echo requests, each sent when the one before was answered or given up.
+/// A series of echo requests. Each is sent when the one before was answered or given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Ping {
-    /// The address that is to answer.
+    /// The address to which the requests are sent.
     pub target: IpAddr,
     /// How many requests are sent.
     pub count: u16,
-    /// Bytes after the ICMP header of each request.
+    /// The size of each request behind its ICMP header, in bytes.
     pub payload_size: usize,
-    /// How long to wait for each answer, before the next request.
+    /// How long to wait for each answer before the request is given up.
     pub patience: Duration,
 }
 
-/// How many requests were sent, and how long their answers took.
+/// The result of a [`Ping`].
 #[derive(Clone, Debug, Default)]
 pub struct PingReport {
-    /// Requests that were sent.
+    /// How many requests were sent.
     pub sent: u16,
-    /// The time from each request that was answered to its answer, in order.
+    /// The round trip time of each request that was answered, in order.
     pub round_trips: Vec<Duration>,
 }
 
@@ -36,38 +36,38 @@ impl PingReport {
         self.round_trips.len() as u16
     }
 
-    /// Every request was answered.
+    /// Whether every request was answered.
     pub fn is_complete(&self) -> bool {
         self.received() == self.sent
     }
 
-    /// The shortest time an answer took.
+    /// The shortest round trip time; `None` if no request was answered.
     pub fn best(&self) -> Option<Duration> {
         self.round_trips.iter().min().copied()
     }
 }
 
 impl Ping {
-    /// Three small requests, with [`PATIENCE`] for each answer: one that is late is not lost.
+    /// Three requests of 56 bytes, each with [`PATIENCE`] for its answer.
     pub fn to(target: impl Into<IpAddr>) -> Self {
         Self { target: target.into(), count: 3, payload_size: 56, patience: PATIENCE }
     }
 
-    /// One request that is given up soon: nobody is expected to answer, or it is one of many in a loop
-    /// that ends with the first answer.
+    /// One request that is given up after 300 ms, for tests that expect no answer, and for loops that end with the
+    /// first answer.
     pub fn brief(target: impl Into<IpAddr>) -> Self {
         Self { count: 1, patience: Duration::from_millis(300), ..Self::to(target) }
     }
 
-    /// As `self`, with `bytes` after the ICMP header.
+    /// The same series with `bytes` bytes behind each ICMP header.
     pub fn with_payload(self, bytes: usize) -> Self {
         Self { payload_size: bytes, ..self }
     }
 
-    /// Sends the requests from `namespace`. No answer is not an error.
+    /// Sends the requests from `namespace`. A request without an answer is no error.
     ///
     /// # Errors
-    /// There is no route to the target, or the right to raw sockets is missing.
+    /// There is no route to the target, or the process lacks `CAP_NET_RAW`.
     pub fn run(&self, namespace: &Namespace) -> Result<PingReport, LabError> {
         let failed = || LabError::os("ping", self.target.to_string());
         let socket = namespace.run(|| self.open())?.map_err(failed())?;
@@ -78,7 +78,7 @@ impl Ping {
             report.sent += 1;
             let start = Instant::now();
             match socket.send(&request) {
-                // The kernel knows already that nobody is there.
+                // An earlier request has told the kernel that the target cannot be reached.
                 Err(e) if is_unreachable(&e) => continue,
                 sent => sent.map_err(failed())?,
             };
@@ -89,7 +89,8 @@ impl Ping {
         Ok(report)
     }
 
-    /// A raw socket that hears only the target. `UdpSocket` merely lends its `send` and `recv`.
+    /// Opens a raw socket that receives from the target only. The type is `UdpSocket` for its methods `send` and
+    /// `recv`; the socket is no UDP socket.
     fn open(&self) -> io::Result<UdpSocket> {
         let (family, protocol) = match self.target {
             IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
@@ -108,19 +109,20 @@ impl Ping {
         };
         let mut bytes = vec![0; HEADER_SIZE];
         bytes.extend((0..self.payload_size).map(|i| i as u8));
-        // The echoes of both versions look alike.
+        // ICMPv6 echo requests have the same header fields as those of ICMP.
         let mut message = IcmpPacket::new_unchecked(&mut bytes);
         message.set_icmp_type(kind);
         message.set_identifier(identifier);
         message.set_sequence(sequence);
         if self.target.is_ipv4() {
-            // For IPv6 the kernel does it: the sum includes addresses that it chooses.
+            // The checksum of ICMPv6 covers the addresses, and the kernel computes it when it has chosen the source.
             message.fill_checksum();
         }
         bytes
     }
 
-    /// Waits for the answer to `request`: same identifier, sequence number and contents.
+    /// Waits for the answer to `request`, which has the same identifier, sequence number and contents; `false` if
+    /// there was none in time.
     fn wait(&self, socket: &UdpSocket, request: &[u8], start: Instant) -> io::Result<bool> {
         let mut buf = vec![0; 66_000];
         loop {
@@ -140,7 +142,7 @@ impl Ping {
 
     fn answers(&self, received: &[u8], request: &[u8]) -> bool {
         let (message, reply) = match self.target {
-            // A raw IPv4 socket delivers the IP header, too.
+            // A raw IPv4 socket delivers the packet with its IP header (raw(7)), a raw IPv6 socket without.
             IpAddr::V4(_) => {
                 let ip = Ipv4Packet::new_checked(received);
                 (ip.map_or(&[][..], |ip| ip.payload()), icmp_type::ECHO_REPLY)

@@ -1,21 +1,20 @@
-//! Requests and responses of one byte over TCP: how long a frame is on its way when nothing hurries
-//! it along.
+//! Measures latency: requests and responses of one byte over a TCP connection.
 
 use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A series of requests over one connection, each sent when the one before was answered.
+/// A series of requests over one connection. Each is sent when the one before was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct RoundTrips {
-    /// Where the answering side listens.
+    /// The address at which the answering side listens.
     pub address: SocketAddr,
-    /// How long to go on.
+    /// How long requests are sent.
     pub duration: Duration,
 }
 
-/// How long the answers took, shortest first.
+/// The result of [`RoundTrips`]: the round trip times, in ascending order.
 #[derive(Clone, Debug)]
 pub struct RoundTripReport {
     sorted: Vec<Duration>,
@@ -23,12 +22,13 @@ pub struct RoundTripReport {
 }
 
 impl RoundTripReport {
-    /// Answers in a second, on average.
+    /// How many requests were answered in a second, on average.
     pub fn per_second(&self) -> f64 {
         self.sorted.len() as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// The time that `share` (0 to 1) of the answers did not exceed; zero if there was none.
+    /// The round trip time that the share `share` (0 to 1) of the requests did not exceed; zero if none was
+    /// answered.
     pub fn quantile(&self, share: f64) -> Duration {
         let last = self.sorted.len().saturating_sub(1);
         let index = (share.clamp(0.0, 1.0) * last as f64).round() as usize;
@@ -37,10 +37,10 @@ impl RoundTripReport {
 }
 
 impl RoundTrips {
-    /// Exchanges as many bytes as the time allows.
+    /// Sends requests one after the other until the time is over.
     ///
     /// # Errors
-    /// No connection, or an answer is missing.
+    /// The connection could not be opened, or an answer is missing.
     pub fn run(&self, from: &Namespace, to: &Namespace) -> Result<RoundTripReport, LabError> {
         let failed = |operation: &'static str| LabError::os(operation, self.address.to_string());
         let listener = to.run(|| TcpListener::bind(self.address))?.map_err(failed("listen at"))?;
@@ -50,7 +50,7 @@ impl RoundTrips {
         let (server, _) = listener.accept().map_err(failed("accept at"))?;
         std::thread::scope(|scope| {
             scope.spawn(|| answer(server));
-            // Its end closes the connection, which ends the answering side.
+            // `ask` drops the client, which closes the connection and so ends the answering thread.
             self.ask(client).map_err(failed("exchange bytes with"))
         })
     }
@@ -73,10 +73,10 @@ impl RoundTrips {
     }
 }
 
-/// Answers until the other side has gone.
+/// Answers each byte until the other side closes the connection.
 fn answer(mut server: TcpStream) {
     let mut byte = [0];
-    // An error ends the series, which the asking side notices.
+    // If this fails, the exchange fails too, and the asking side returns the error.
     let _ = server.set_nodelay(true);
     while server.read_exact(&mut byte).is_ok() && server.write_all(&byte).is_ok() {}
 }

@@ -1,4 +1,4 @@
-//! A TCP connection that carries a known stream, timed at the receiver.
+//! A TCP transfer of known bytes, which the receiver compares and times.
 
 use super::pattern::Pattern;
 use crate::{LabError, Namespace, PATIENCE};
@@ -6,25 +6,25 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A transfer to make.
+/// A transfer that is to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpTransfer {
-    /// Where the receiver listens.
+    /// The address at which the receiver listens.
     pub listen: SocketAddr,
-    /// Where the sender connects to: the same, unless something on the way rewrites it.
+    /// The address to which the sender connects. It differs from `listen` if the switch rewrites addresses.
     pub connect: SocketAddr,
-    /// Bytes to send.
+    /// How many bytes are sent.
     pub bytes: u64,
-    /// Longest silence before the transfer is given up, at either end.
+    /// How long either end waits for the other before the transfer is given up.
     pub patience: Duration,
 }
 
-/// A transfer that arrived, whole and unchanged.
+/// The result of a [`TcpTransfer`] whose bytes all arrived unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer {
-    /// Bytes that arrived and were compared.
+    /// How many bytes arrived.
     pub bytes: u64,
-    /// From the connection's beginning to its last byte.
+    /// The time from the opening of the connection to its last byte, at the receiver.
     pub elapsed: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Transfer {
 }
 
 impl TcpTransfer {
-    /// `bytes` to a receiver at `address`, with [`PATIENCE`].
+    /// A transfer of `bytes` bytes to a receiver at `address`, with [`PATIENCE`].
     pub fn to(address: SocketAddr, bytes: u64) -> Self {
         Self { listen: address, connect: address, bytes, patience: PATIENCE }
     }
@@ -44,7 +44,8 @@ impl TcpTransfer {
     /// Sends from one namespace to the other and compares every byte at the receiver.
     ///
     /// # Errors
-    /// No connection, an end or a silence before the last byte, or wrong contents.
+    /// The connection could not be opened, or ended or was silent before the last byte; or bytes differ
+    /// ([`LabError::Corrupt`]).
     pub fn run(&self, from: &Namespace, to: &Namespace) -> Result<Transfer, LabError> {
         let pattern = Pattern::new();
         let listener = to
@@ -54,7 +55,7 @@ impl TcpTransfer {
             let receiver = scope.spawn(|| self.receive(&listener, &pattern));
             let sent = self.send(from, &pattern);
             if sent.is_err() {
-                // Nobody will connect any more: the receiver need not wait.
+                // The sender will not connect, so `accept` is made to return.
                 let _ = nix::sys::socket::shutdown(
                     std::os::fd::AsRawFd::as_raw_fd(&listener),
                     nix::sys::socket::Shutdown::Both,
@@ -64,7 +65,7 @@ impl TcpTransfer {
                 Ok(received) => received,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            // Wrong contents make the receiver hang up, which is all the sender notices.
+            // If contents differ, the receiver closes the connection, and the sender's error is only a consequence.
             match (sent, received) {
                 (_, Err(e @ (LabError::Corrupt { .. } | LabError::Short { .. }))) => Err(e),
                 (Err(e), _) => Err(e),
@@ -86,7 +87,7 @@ impl TcpTransfer {
                 position += stream.write(pattern.at(position, left))? as u64;
             }
             stream.shutdown(Shutdown::Write)?;
-            // The receiver hangs up when it has everything.
+            // The receiver closes the connection when it has every byte.
             stream.set_read_timeout(Some(self.patience))?;
             stream.read(&mut [0]).map(drop)
         };

@@ -1,4 +1,4 @@
-//! Datagrams that are sent back unchanged.
+//! Sends UDP datagrams to a host that sends them back unchanged.
 
 use super::pattern::Pattern;
 use crate::{LabError, Namespace, PATIENCE};
@@ -7,48 +7,48 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often the answering side looks whether it is still needed.
+/// How often the answering side checks whether the exchange is over.
 const STEP: Duration = Duration::from_millis(20);
 
-/// An exchange to make: each datagram waits for the answer to the one before.
+/// An exchange of datagrams. Each is sent when the one before was answered or given up.
 #[derive(Clone, Debug)]
 pub struct UdpExchange {
-    /// Where the answering side listens.
+    /// The address at which the answering side listens.
     pub listen: SocketAddr,
-    /// Where the asking side sends to: the same, unless something on the way rewrites it.
+    /// The address to which the asking side sends. It differs from `listen` if the switch rewrites addresses.
     pub connect: SocketAddr,
-    /// Sizes of the datagrams. Those above the MTU travel as IP fragments.
+    /// The size of each datagram's payload in bytes. Datagrams above the MTU are sent as IP fragments.
     pub sizes: Vec<usize>,
-    /// How long to wait for each answer.
+    /// How long to wait for each answer before the datagram is given up.
     pub patience: Duration,
 }
 
-/// How many datagrams were sent, and how many came back.
+/// The result of a [`UdpExchange`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UdpReport {
-    /// Datagrams that were sent.
+    /// How many datagrams were sent.
     pub sent: usize,
-    /// Datagrams that came back with the same contents.
+    /// How many datagrams came back with the same contents.
     pub received: usize,
 }
 
 impl UdpReport {
-    /// Every datagram was answered.
+    /// Whether every datagram came back.
     pub fn is_complete(&self) -> bool {
         self.sent == self.received
     }
 }
 
 impl UdpExchange {
-    /// Datagrams of `sizes` to `address`, with [`PATIENCE`] for each answer.
+    /// An exchange of datagrams of these sizes with `address`, with [`PATIENCE`] for each answer.
     pub fn to(address: SocketAddr, sizes: &[usize]) -> Self {
         Self { listen: address, connect: address, sizes: sizes.to_vec(), patience: PATIENCE }
     }
 
-    /// Exchanges the datagrams. A missing answer is not an error.
+    /// Exchanges the datagrams. A datagram without an answer is no error.
     ///
     /// # Errors
-    /// A socket could not be had, or there is no route.
+    /// A socket could not be opened, or there is no route.
     pub fn run(&self, from: &Namespace, to: &Namespace) -> Result<UdpReport, LabError> {
         let server = to
             .run(|| UdpSocket::bind(self.listen))?
@@ -89,7 +89,7 @@ impl UdpExchange {
     }
 }
 
-/// Sends everything back until `is_over`.
+/// Sends each datagram back to its sender until `is_over` is true.
 fn echo(server: &UdpSocket, is_over: &AtomicBool) {
     let mut buf = vec![0; 65_536];
     if server.set_read_timeout(Some(STEP)).is_err() {
@@ -97,7 +97,7 @@ fn echo(server: &UdpSocket, is_over: &AtomicBool) {
     }
     while !is_over.load(Ordering::Relaxed) {
         if let Ok((size, from)) = server.recv_from(&mut buf) {
-            // An answer that cannot be sent is one that does not arrive.
+            // If sending fails, the answer does not arrive, which the asking side counts.
             let _ = server.send_to(&buf[..size], from);
         }
     }
