@@ -1,5 +1,5 @@
-//! The caches of one worker, and the upcall behind them: how the flow of a frame is found that no
-//! signature names, or none that is still right.
+//! The caches of one worker, and the slow path behind them: finds the flow of a frame for which no signature names
+//! a usable flow, or translates the frame.
 
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::flow_table::{self, FlowTable};
@@ -16,7 +16,7 @@ use flow::verdict::DropReason;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// See the [module](self).
+/// The caches of one worker. See the [module](self).
 pub(super) struct Caches {
     pub(super) policy: Arc<Policy>,
     pub(super) registry: Arc<FlowRegistry>,
@@ -26,13 +26,13 @@ pub(super) struct Caches {
     pub(super) flows: FlowTable,
     admission: Admission,
     budget: UpcallBudget,
-    /// What changed lately, as far as this worker has read it.
+    /// The recent changes of rules that this worker has read.
     pub(super) recent: RecentRules,
     is_off: bool,
 }
 
 impl Caches {
-    /// Empty caches in front of `policy`. The seed keys the hash functions.
+    /// Empty caches that ask `policy` for translations. `seed` keys the hash functions.
     pub(super) fn new(policy: Arc<Policy>, config: CacheConfig, seed: u64) -> Self {
         let hasher = KeyHasher::new(seed);
         let is_off = config.max_flows == 0;
@@ -65,7 +65,8 @@ impl Caches {
         }
     }
 
-    /// Between two batches: learns what changed, lets go of flows that others gave up.
+    /// Begins a batch: reads the changes up to `generation`, and removes the flows that other threads have
+    /// condemned.
     pub(super) fn catch_up(&mut self, generation: u64) {
         if generation > self.recent.read_until() {
             self.policy.changes().follow(&mut self.recent);
@@ -73,8 +74,8 @@ impl Caches {
         self.flows.reap();
     }
 
-    /// After a batch in which `hits` frames found their flow by signature. `is_full` if no more frames
-    /// fitted in it.
+    /// Ends a batch in which signatures named the flow of `hits` frames. `is_full` says whether the batch had as
+    /// many frames as a batch can have.
     pub(super) fn end_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
         self.stats.hits.add(hits);
         self.budget.saw_batch(now, hits, is_full);
@@ -82,10 +83,11 @@ impl Caches {
         self.flows.end_batch();
     }
 
-    /// The fresh flow of a key, wherever it has to come from.
+    /// The flow of a packet with this key, valid at the generation of `moment`: a cached flow, or a new one from a
+    /// translation. `hash` is the hash of the key.
     ///
     /// # Errors
-    /// The port has no budget left for another translation.
+    /// [`DropReason::UpcallBudget`] if the packet has to be translated and its port has no budget left.
     pub(super) fn flow_of(
         &mut self,
         moment: Moment,
@@ -132,7 +134,8 @@ impl Caches {
         Ok(flow)
     }
 
-    /// A flow by its number, if it is right for now; one that is not is taken out.
+    /// The flow with this number, if its verdict is still right, if need be after another translation. Otherwise
+    /// the flow is removed.
     fn refresh(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<Arc<CachedFlow>> {
         let flow = self.flows.get(index)?;
         if flow.is_fresh(moment.generation) {
@@ -170,20 +173,20 @@ impl Caches {
         None
     }
 
-    /// Translates a packet, and returns the new flow, or the one that says the same, with its number. A flow
-    /// without a number is not worth a place, and serves this packet alone.
+    /// Translates a packet. Returns the flow and its number: a new flow, or a cached one with the same mask,
+    /// masked key and verdict. The number is `None` for a flow that is not cached and serves this packet only.
     #[cold]
     fn translate(&mut self, moment: Moment, key: &FlowKey) -> (Arc<CachedFlow>, Option<u32>) {
         let translation = self.policy.translate(key);
         let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
         let news = self.policy.learn(&translation.learn, moment.now);
         if news.is_any {
-            // It costs about as much as another translation.
+            // Learning a host and announcing it costs about as much as another translation.
             self.budget.charge(moment.in_port);
         }
         let stamp = stamp_after(moment.generation, &translation, news);
-        // A host that was made up does not send a second frame. While others are protected from a
-        // flood of those, that is waited for: each flow displaces something of theirs.
+        // A made-up host does not send a second frame. While established traffic is protected, the flow of a new
+        // host is cached with its second frame only, because each cached flow displaces another one.
         let waits = news.is_any && self.budget.protects();
         if waits || !self.is_worth_a_place(&translation, key) {
             let masked = MaskedHash::default();
@@ -213,7 +216,7 @@ impl Caches {
         (flow, Some(index))
     }
 
-    /// Whether a flow should be remembered, or is already.
+    /// Whether the flow of this translation should be cached, or is cached already.
     fn is_worth_a_place(&mut self, translation: &Translation, key: &FlowKey) -> bool {
         let hits = self.stats.hits.get() + self.stats.probe_hits.get();
         !self.is_off
@@ -221,10 +224,10 @@ impl Caches {
                 || self.flows.has(&translation.mask, key))
     }
 
-    /// Notes the flow of a hash.
+    /// Writes the signature that names flow `index` for packets with this hash.
     fn remember(&mut self, hash: u64, index: u32) {
         let flows = &self.flows;
-        // In about seconds: those in use are alike.
+        // Times are rounded to about a second, so that flows in use count as equally recent.
         let used = |i: u32| flows.get(i).map(|f| f.used_ms() >> 10);
         let evicted = self.signatures.insert(hash, index, used);
         self.stats.admissions.add(1);
@@ -232,11 +235,12 @@ impl Caches {
     }
 }
 
-/// The generation that a translation is right for: the one it was made at, or the next if that is
-/// about nothing but the hosts that it made known itself, and it did not ask where they are.
+/// The generation up to which a translation is known to be right. This is the generation at which the translation
+/// was made. It is the next one if the only change between them is the announcement of hosts that the translation
+/// itself has learned, and if the translation did not look up these hosts.
 fn stamp_after(generation: u64, translation: &Translation, news: News) -> u64 {
     let Translation { learn, hosts, .. } = translation;
-    // A host that is learned is among the hosts that were read, once each time.
+    // `hosts` has a learned host once for each time that it was learned. Further occurrences are lookups.
     let asks_too = || {
         learn.iter().any(|Learn { host, .. }| {
             let read = hosts.iter().filter(|read| *read == host).count();

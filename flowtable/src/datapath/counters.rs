@@ -3,66 +3,67 @@
 use flow::verdict::DropReason;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A counter that one thread adds to and others read: an addition is a plain load and store, not a
-/// locked instruction. Two writers would lose counts, never crash.
+/// A counter that one thread writes and any thread reads. An addition is a plain load and store, which is cheaper
+/// than a locked instruction. If two threads wrote, counts would be lost.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds; for the owner only.
+    /// Adds `n`. Only the owner may call this.
     #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// The value; for anybody.
+    /// The value. Any thread may call this.
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Replaces the value; for the owner only.
+    /// Replaces the value. Only the owner may call this.
     #[inline]
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 }
 
-/// What one worker counted for one port.
+/// The counters that one worker has for one port.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct PortCounters {
-    /// Frames received, dropped ones included.
+    /// Frames that the port has received, including those that were dropped later.
     pub rx_packets: Counter,
-    /// Their bytes.
+    /// Bytes of the received frames.
     pub rx_bytes: Counter,
-    /// Frames sent.
+    /// Frames that the port has sent.
     pub tx_packets: Counter,
-    /// Their bytes.
+    /// Bytes of the sent frames.
     pub tx_bytes: Counter,
-    /// Frames received here of which at least one output was accepted.
+    /// Received frames for which at least one output port accepted an output.
     pub rx_sent: Counter,
     rx_dropped: ReasonCounters,
     tx_failed: ReasonCounters,
 }
 
 impl PortCounters {
-    /// Frames received here and dropped, by reason.
+    /// The counter of frames that this port received and that were dropped for `reason`.
     pub fn rx_dropped(&self, reason: DropReason) -> &Counter {
         &self.rx_dropped.0[reason as usize]
     }
 
-    /// Outputs to this port that failed, by reason.
+    /// The counter of outputs to this port that failed for `reason`.
     pub fn tx_failed(&self, reason: DropReason) -> &Counter {
         &self.tx_failed.0[reason as usize]
     }
 
-    /// All frames received here and dropped.
+    /// How many frames this port received that were dropped, for all reasons together.
     pub fn rx_dropped_total(&self) -> u64 {
         self.rx_dropped.total()
     }
 }
 
+/// A counter for each reason, by the reason's discriminant.
 #[derive(Debug)]
 struct ReasonCounters([Counter; DropReason::COUNT]);
 

@@ -109,8 +109,9 @@ impl Egress {
                     self.spare.push(buf);
                 }
             }
-            // Another batch lives another time, and std collects in place: the allocation stays. If it did not, the
-            // next batch would only pay for one of its own.
+            // The lifetime of the frames differs from batch to batch, so the empty vector is collected into one of
+            // another type. `collect` reuses the allocation; if it did not, the next batch would allocate one of
+            // its own.
             self.room = copies.into_iter().map_while(|_| None).collect();
         }
     }

@@ -155,7 +155,7 @@ impl FlowTable {
         self.removals
     }
 
-    /// Number of flows.
+    /// Number of flows in the table, without the guest.
     pub(super) fn len(&self) -> usize {
         self.len
     }

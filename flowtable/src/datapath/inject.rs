@@ -1,8 +1,8 @@
-//! Packet-outs: a frame that no port received, with actions of its own.
+//! Packet-outs: frames that a user or controller hands to the switch, with actions of their own.
 //!
-//! It goes the way of a frame that missed every cache, except that nothing of it is remembered: its
-//! actions serve once. What it does on the way counts as always, at rules, groups and tables. It has
-//! no budget and no storm limit, for somebody asked for it by hand.
+//! A packet-out is processed like a frame that missed every cache, except that no flow is cached, because its
+//! actions serve only once. Rules, groups and tables count it. Budgets and storm control do not apply, because
+//! somebody has asked for exactly this frame.
 
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::rounds::{RECEIVED, Rounds};
@@ -18,15 +18,15 @@ use std::time::Duration;
 /// Where a packet-out enters the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ingress {
-    /// The bridge whose rules and ports its actions name.
+    /// The bridge whose ports and groups the actions name, and whose rules the action `TABLE` asks.
     pub bridge: BridgeId,
-    /// The port that it seems to have come in on; [`PortNo::NONE`] if it names none of the bridge.
+    /// The datapath's number of the packet-out's `in_port`; [`PortNo::NONE`] if the bridge has no such port.
     pub port_no: PortNo,
 }
 
 impl Datapath {
-    /// Does what a packet-out says with its frame, the only one in `batch`. The frame was not received by
-    /// anybody, so `counters` should be nobody's: they tell what became of it.
+    /// Carries out the actions of a packet-out on its frame, which is the only one in `batch`. No port has
+    /// received the frame, so `counters` should not belong to a port: the caller reads the drop reason from them.
     pub fn inject(
         &mut self,
         now: Duration,
@@ -59,7 +59,7 @@ impl Datapath {
         let env = Env { batch, egress, recirculations: asked };
         let executed = execute(&flow.actions, env, RECEIVED[0].frame, 0);
         tally.settle(self.rounds.settle(&RECEIVED[0], executed, flow.drop));
-        // The flow lives until its frames are back.
+        // `flow` is dropped at the end of this function: its recirculation ids have to be valid until then.
         self.go_round(moment, batch, egress, &mut tally);
         self.caches.stats.hits.add(tally.hits);
         self.caches.flows.end_batch();

@@ -1,29 +1,30 @@
-//! The fast path of one worker: extract, look up, execute.
+//! The fast path of one worker: extracts the keys of received frames, looks them up in caches, and executes the
+//! actions of the flows that it finds.
 //!
-//! A worker owns a [`Datapath`] and shares nothing that it writes but counters. Caches may be emptied
-//! at any moment without changing what is forwarded.
+//! A worker owns a [`Datapath`]. The counters and cached flows that it writes are the only memory that other threads
+//! read. Emptying the caches at any moment does not change how frames are forwarded.
 //!
 //! # A batch
 //!
-//! Work is done for a whole batch at a time, one kind after the other, so that the processor can
-//! have the memory accesses of many packets under way at once:
+//! Each stage runs for the whole batch before the next one begins, so that the CPU can overlap the memory accesses
+//! of many packets:
 //!
-//! 1. Extract every key, and hash it.
-//! 2. Look up the hashes: each names a cached flow, or nothing (`signatures`).
-//! 3. Compare the keys with the flows, and the flows' stamps with the generation.
-//! 4. Execute, in the order of the frames. Frames of one flow in a row are executed and counted
-//!    together. A frame without a flow takes the slow path here.
+//! 1. Extract and hash the key of every frame.
+//! 2. Look up the hashes: each names a cached flow, or none (`signatures`).
+//! 3. Compare each key with its flow, and the stamp of the flow with the policy's generation.
+//! 4. Execute the actions, in the order of the frames. Successive frames of one flow are executed and counted
+//!    together. A frame without a flow takes the slow path in this stage.
 //!
-//! Frames that go round (`DpAction::Recirculate`) are collected meanwhile, and pass through the same
-//! stages as a batch of their own, until none is left (`rounds`). Budgets and storm control hold in every
+//! Frames that are recirculated (`DpAction::Recirculate`) wait until the stages are done. Then they go through the
+//! same stages as a batch of their own, until no frame waits (`rounds`). Budgets and storm control apply in every
 //! pass.
 //!
-//! A hit costs no allocation, no lock and no locked instruction, in whatever pass.
+//! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass.
 //!
 //! # The slow path
 //!
-//! The flow may be known though no signature names it: a few masks are probed (`flow_table`). Else
-//! the packet is translated ([`Policy::translate`]) if its port has budget for that
+//! A frame may belong to a cached flow that no signature names, so a few masks are probed (`flow_table`). If that
+//! fails, the packet is translated ([`Policy::translate`]), provided that its port has budget for a translation
 //! ([`overload`](crate::overload)). Flows with equal mask and masked key are one flow (`caches`).
 
 mod cached_flow;
@@ -62,21 +63,22 @@ use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Sizes of the caches.
+/// The sizes of a worker's caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// Entries of the signature cache, four bytes each; 0 turns it off.
+    /// How many entries the signature cache has, of four bytes each; 0 turns this cache off.
     pub emc_entries: usize,
-    /// Flows at most; 0 turns all caching off.
+    /// How many flows are cached at most; 0 turns all caching off.
     pub max_flows: usize,
-    /// Masks probed for a flow that no signature names, up to 8; 0 turns that off.
+    /// How many masks are probed at most for a frame that no signature matches, up to 8; 0 turns probing off.
     pub max_probes: usize,
-    /// How many new flows a port may cause to be translated; `None` is any number.
+    /// How many translations of new flows a port may cause; `None` sets no limit.
     pub upcalls: Option<UpcallLimit>,
 }
 
 impl CacheConfig {
-    /// Every packet is translated. For tests: caches do not change what is forwarded.
+    /// No caches: every packet is translated. Tests compare the frames that are sent with those of a datapath with
+    /// caches.
     pub const OFF: Self = Self { emc_entries: 0, max_flows: 0, max_probes: 0, upcalls: None };
 }
 
@@ -91,51 +93,52 @@ impl Default for CacheConfig {
     }
 }
 
-/// What the caches of one worker did, readable by anybody.
+/// The counters of one worker's caches. The worker writes them, and any thread reads them. Each packet counts in
+/// one of the first four.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct CacheStats {
-    /// Packets whose flow was found by signature, and was fresh.
+    /// Packets whose cached flow was found by a signature and could be used.
     pub hits: Counter,
-    /// Packets whose flow was found by probing masks.
+    /// Packets whose cached flow was found by probing masks.
     pub probe_hits: Counter,
-    /// Packets that were translated because their flow was not cached.
+    /// Packets without a cached flow, which were translated.
     pub misses: Counter,
-    /// Packets that were dropped because their port had used up its budget.
+    /// Packets without a cached flow, which were dropped because their port had used up its budget.
     pub refused: Counter,
-    /// Stale flows that no change concerned.
+    /// How many times a flow was older than a change, and the change did not concern the flow.
     pub restamped: Counter,
-    /// Flows translated again because something that they depend on had changed.
+    /// How many times a flow was translated again because of a change.
     pub retranslations: Counter,
-    /// Of these, flows whose verdict had not changed.
+    /// How many of these translations gave the same verdict as before.
     pub revalidated: Counter,
-    /// Flows pushed out by others.
+    /// How many flows were removed from the full cache to make room for new ones.
     pub evictions: Counter,
-    /// Signatures written.
+    /// How many signatures were written into the cache.
     pub admissions: Counter,
-    /// Signatures pushed out by others.
+    /// How many signatures were overwritten by those of other flows.
     pub signature_evictions: Counter,
-    /// Places for signatures.
+    /// How many signatures the cache can hold.
     pub capacity: Counter,
-    /// Flows.
+    /// How many flows are cached now.
     pub flows: Counter,
-    /// Places for flows.
+    /// How many flows the cache can hold.
     pub max_flows: Counter,
-    /// Masks that flows have.
+    /// How many different masks the cached flows have now.
     pub masks: Counter,
-    /// Masks that are probed.
+    /// How many of these masks are probed now.
     pub active_masks: Counter,
-    /// The budget of a port: translations a second, 0 for any number.
+    /// The budget of a port in translations a second; 0 sets no limit.
     pub budget_rate: Counter,
-    /// And at once.
+    /// How many translations a port may cause at once, after a time without any.
     pub budget_burst: Counter,
-    /// Translations that were paid for from the budgets.
+    /// How many translations were charged to budgets.
     pub budget_used: Counter,
-    /// 1 while established traffic is protected, and the budgets are in force.
+    /// 1 while the budgets are in force because established traffic has to be protected, else 0.
     pub protecting: Counter,
 }
 
-/// Counters of one worker, by port.
+/// The counters of one worker, by the datapath's number of the port.
 pub type Counters = Vec<Arc<PortCounters>>;
 
 /// The fast path of one worker.
@@ -147,45 +150,46 @@ pub struct Datapath {
     vlan_limit: u8,
 }
 
-/// What came of one batch. The frames that are not dropped wait in the egress.
+/// How many received frames of a batch were queued, and how many dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processed {
-    /// Frames with at least one output.
+    /// Frames with at least one output, which wait in the [`Egress`].
     pub queued: u64,
-    /// Frames dropped.
+    /// Frames without an output, which are counted with their [`DropReason`].
     pub dropped: u64,
 }
 
-/// What is known of the frames of the current pass.
+/// The results of the stages for the frames of the current pass.
 struct Scratch {
     keys: [HotKey; MAX_BATCH],
-    /// What few frames have in their keys, apart from the rest so that it is not touched for the others.
+    /// The segments that few frames have. They are in an array of their own, so that other frames do not touch its
+    /// memory.
     rare: [RareHeaders; MAX_BATCH],
     hashes: [u64; MAX_BATCH],
     sizes: [u32; MAX_BATCH],
     flows: [u32; MAX_BATCH],
 }
 
-/// In place of a flow: it has to be searched for.
+/// In place of the number of a flow: no signature names a flow for the frame.
 const UNKNOWN: u32 = u32::MAX;
-/// In place of a flow: the frame is shorter than its header.
+/// In place of the number of a flow: the frame is shorter than an Ethernet header.
 const RUNT: u32 = u32::MAX - 1;
 
-/// What all frames of a batch have in common.
+/// The properties that all frames of a batch have in common.
 #[derive(Clone, Copy)]
 struct Moment {
     now: Duration,
     generation: u64,
     in_port: PortNo,
-    /// The frame is a packet-out: no budget and no storm limit holds for it.
+    /// Whether the frame is a packet-out, for which neither budgets nor storm control apply.
     is_injected: bool,
 }
 
-/// What is counted of a batch.
+/// The counts of a batch.
 struct Tally<'c> {
     counters: &'c PortCounters,
     done: Processed,
-    /// Frames whose flow a signature named, in all passes.
+    /// How many times a signature named the flow of a frame, in all passes.
     hits: u64,
 }
 
@@ -199,7 +203,7 @@ impl<'c> Tally<'c> {
         self.done.dropped += frames;
     }
 
-    /// Counts what became of a received frame, once that is known.
+    /// Counts the outcome of a received frame; `None` if it is not known yet.
     #[inline]
     fn settle(&mut self, outcome: Option<Outcome>) {
         match outcome.map(|outcome| outcome.fate()) {
@@ -211,7 +215,8 @@ impl<'c> Tally<'c> {
 }
 
 impl Datapath {
-    /// A fast path in front of `policy`. The seed keys the hash functions.
+    /// A fast path that asks `policy` for translations. At most `vlan_limit` VLAN tags of a frame are read. `seed`
+    /// keys the hash functions, and should be random.
     pub fn new(policy: Arc<Policy>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
         Self {
             caches: Caches::new(policy, config, seed),
@@ -228,18 +233,19 @@ impl Datapath {
         }
     }
 
-    /// The cached flows.
+    /// The cached flows, for other threads to read.
     pub fn registry(&self) -> &Arc<FlowRegistry> {
         &self.caches.registry
     }
 
-    /// What the caches did.
+    /// The counters of the caches, for other threads to read.
     pub fn stats(&self) -> &Arc<CacheStats> {
         &self.caches.stats
     }
 
-    /// Decides about the frames of a batch that came in on `in_port`, and queues them in `egress`.
-    /// Drops are counted in `counters`; what is queued is counted when it has been sent.
+    /// Processes the frames of a batch that `in_port` has received, and queues their outputs in `egress`. Received
+    /// and dropped frames are counted in `counters`. The caller sends the queued frames and counts those that were
+    /// sent.
     pub fn process(
         &mut self,
         now: Duration,
@@ -266,7 +272,7 @@ impl Datapath {
         tally.done
     }
 
-    /// Takes the frames that wait through further passes until none is left.
+    /// Takes the waiting frames through further passes, until none waits.
     #[inline(never)]
     fn go_round(
         &mut self,
@@ -282,7 +288,7 @@ impl Datapath {
         }
     }
 
-    /// What comes after extraction, the same in every pass. Returns the bytes of all frames.
+    /// The stages behind extraction, which are the same in every pass. Returns the number of bytes of all frames.
     fn decide(
         &mut self,
         moment: Moment,
@@ -296,7 +302,7 @@ impl Datapath {
         self.execute(moment, members, batch, egress, tally)
     }
 
-    /// Keys, hashes and sizes of all received frames.
+    /// The first stage: computes key, hash and size of each received frame.
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
         let arrival = Arrival::on(in_port);
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
@@ -308,7 +314,7 @@ impl Datapath {
         }
     }
 
-    /// Keys, hashes and sizes of frames that go round.
+    /// The first stage of a later pass: computes key, hash and size of each recirculated frame.
     fn extract_again(&mut self, in_port: PortNo, members: &[PassMember], batch: &mut Batch<'_>) {
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
         for (i, member) in members.iter().enumerate() {
@@ -321,7 +327,7 @@ impl Datapath {
         }
     }
 
-    /// Flows that the signatures name.
+    /// The second stage: finds the flow that a signature names for each frame.
     fn look_up(&mut self, n: usize) {
         let Scratch { hashes, flows, .. } = &mut *self.scratch;
         for (hash, flow) in hashes.iter().zip(flows).take(n) {
@@ -329,7 +335,8 @@ impl Datapath {
         }
     }
 
-    /// Forgets flows that are not the frame's, or that a change may concern.
+    /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may concern
+    /// it.
     fn compare(&mut self, n: usize, generation: u64) {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;
@@ -361,8 +368,8 @@ impl Datapath {
         }
     }
 
-    /// Does what the frames' flows say, and takes the slow path with frames that have none. Returns the
-    /// bytes of all frames.
+    /// The fourth stage: executes the actions of each frame's flow. Frames without a flow take the slow path
+    /// first. Returns the number of bytes of all frames.
     fn execute(
         &mut self,
         moment: Moment,
@@ -381,7 +388,7 @@ impl Datapath {
         while at < flows.len() {
             let first = at;
             let index = flows[first];
-            // Numbers of flows may have changed their meaning since they were compared.
+            // If a flow was removed since the comparison, its number may be that of another flow.
             let known = caches.flows.get(index).filter(|_| caches.flows.removals() == removals);
             let found;
             let flow: &CachedFlow = match known {

@@ -97,7 +97,7 @@ impl FlowRegistry {
         flows
     }
 
-    /// Number of flows.
+    /// Number of flows that are not condemned.
     pub fn len(&self) -> usize {
         self.slots.lock().len
     }

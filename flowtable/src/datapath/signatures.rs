@@ -106,7 +106,7 @@ impl Signatures {
         Self { sets: vec![Set::default(); sets], set_mask: sets.wrapping_sub(1) }
     }
 
-    /// Number of places.
+    /// How many entries the cache can hold.
     pub(super) fn capacity(&self) -> usize {
         self.sets.len() * WAYS
     }

@@ -1,5 +1,5 @@
-//! Protections against overload: what keeps one port, one host or one loop from taking the switch away
-//! from everybody else.
+//! Protections against overload: each keeps one port, one host or one loop of cables from using up the time of the
+//! workers.
 //!
 //! | Threat | Mechanism | Constants | Tests | Benchmark |
 //! | --- | --- | --- | --- | --- |

@@ -1,16 +1,16 @@
-//! Storm control: a limit to what a port may have flooded.
+//! Storm control: limits the rate at which `NORMAL` floods the frames of a port.
 //!
-//! Two switches joined by two cables, or one host gone mad, make frames that everybody gets, and
-//! soon nothing else gets through. So `NORMAL` floods no more than so many frames a second of each
-//! kind from each port; the rest is dropped and counted as `storm`. Rules that name ports or FLOOD
-//! are obeyed to the letter.
+//! A loop of two cables between switches, or a faulty host, can cause so many broadcasts that no other traffic
+//! gets through. Therefore `NORMAL` floods a limited number of frames a second of each kind ([`Flood::limit`])
+//! from each port. Frames beyond the limit are dropped and counted as `storm`. Outputs to named ports and to
+//! `FLOOD` are not limited.
 //!
-//! The limit is a second's worth of credit for each port and kind that comes back evenly. All workers
-//! draw on the same ([`StormControl`]), by an atomic that only flooded frames touch.
+//! Each port and kind has credit for one second, which is refilled at a constant rate. All workers share the credit
+//! ([`StormControl`]). It is an atomic that only flooded frames touch.
 //!
-//! What a frame costs depends on how many ports get it: a copy takes a worker about a microsecond, so that
-//! the usual limit of frames on a switch of 200 ports would take two workers. So a port has credit for
-//! copies, too, of all kinds together: [`COPIES`] a second are about a tenth of a worker.
+//! The cost of a flooded frame depends on the number of ports: one copy costs a worker about a microsecond, so
+//! that on a switch of 200 ports the default limit of frames would keep two workers busy. Therefore each port also
+//! has credit for copies, which all kinds share. [`COPIES`] a second take about a tenth of a worker.
 
 use flow::types::PortNo;
 use flow::verdict::Flood;
@@ -19,26 +19,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Nanoseconds that credit covers.
+/// The time that full credit lasts at the limit, in nanoseconds.
 const BURST: u64 = 1_000_000_000;
 
-/// Copies a second that a port may have made of flooded frames.
+/// How many copies of a port's flooded frames may be made in a second.
 const COPIES: u64 = 100_000;
-/// Copies that it may have made at once, a quarter of a second's worth. A switch of 1,000 ports floods 25
-/// frames then.
+/// How many copies may be made at once: the number for a quarter of a second. On a switch of 1,000 ports these are
+/// 25 frames.
 const COPIES_AT_ONCE: u64 = COPIES / 4;
 
-/// Frames of one flow that are to be flooded.
+/// Successive frames of one flow that are to be flooded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frames {
-    /// How many there are.
+    /// How many frames there are.
     pub(crate) number: u64,
-    /// Ports that each of them goes to.
+    /// To how many ports each frame goes.
     pub(crate) copies: u32,
 }
 
-/// What a port has had flooded: for each [`FloodKind`](flow::verdict::FloodKind) the time in nanoseconds up to which its credit
-/// is spent, one [`BURST`] ahead of the clock.
+/// The spent credit of a port: for each [`FloodKind`](flow::verdict::FloodKind), and for copies, the time in
+/// nanoseconds up to which credit is spent. It may be one burst ahead of the clock.
 #[derive(Debug, Default)]
 struct Credit {
     frames: [AtomicU64; 3],
@@ -46,29 +46,28 @@ struct Credit {
 }
 
 impl Credit {
-    /// How many of the frames may be flooded now. Their credit is spent.
+    /// Returns how many of the frames may be flooded now, and spends their credit.
     fn admit(&self, flood: Flood, now: Duration, frames: Frames) -> u64 {
         let now = now.as_nanos() as u64;
         let cost = (BURST / u64::from(flood.limit.max(1))).max(1);
         let admitted = spend(&self.frames[flood.kind as usize], now, BURST, cost, frames.number);
-        // The first frame is never too much, however many ports there are.
+        // With full credit, at least one frame is flooded, whatever the number of ports.
         let copies = u64::from(frames.copies).clamp(1, COPIES_AT_ONCE);
         let cost = copies * (BURST / COPIES);
         spend(&self.copies, now, COPIES_AT_ONCE * (BURST / COPIES), cost, admitted)
     }
 }
 
-/// Takes `cost` nanoseconds of credit for each of as many things as there is credit for, and returns how
-/// many these are, `wanted` at most. `spent` is the time up to which credit is spent, `burst` ahead of the
-/// clock at most.
+/// Spends `cost` nanoseconds of credit for each of up to `wanted` items, and returns for how many the credit
+/// sufficed. `spent` is the time up to which credit is spent. It may be `burst` nanoseconds ahead of `now`.
 fn spend(spent: &AtomicU64, now: u64, burst: u64, cost: u64, wanted: u64) -> u64 {
     let mut seen = spent.load(Ordering::Relaxed);
     loop {
-        // Credit older than a burst is lost.
+        // Unspent credit of the past is lost.
         let begin = seen.max(now);
         let admitted = wanted.min((now + burst).saturating_sub(begin) / cost);
         let end = begin + admitted * cost;
-        // Nothing else depends on the number, and no worker waits for another.
+        // No other memory depends on this number, so relaxed order is enough.
         match spent.compare_exchange_weak(seen, end, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return admitted,
             Err(changed) => seen = changed,
@@ -76,8 +75,8 @@ fn spend(spent: &AtomicU64, now: u64, burst: u64, cost: u64, wanted: u64) -> u64
     }
 }
 
-/// The credit of all ports, by number. A port that gets the number of another begins with what that
-/// one left, which is a second's matter.
+/// The credit of all ports, by the datapath's number. A port that gets the number of a removed port inherits its
+/// credit, which makes a difference for a second at most.
 #[derive(Debug, Default)]
 pub struct StormControl(Mutex<Vec<Arc<Credit>>>);
 
@@ -92,12 +91,13 @@ impl StormControl {
     }
 }
 
-/// One worker's way to the credit of the ports, without a lock from the second time on.
+/// One worker's references to the credit of ports. The worker takes the lock of [`StormControl`] only at a port's
+/// first flooded frame.
 #[derive(Debug, Default)]
 pub(crate) struct Storm(Vec<Option<Arc<Credit>>>);
 
 impl Storm {
-    /// How many of `frames` frames from `port` may be flooded now. Their credit is spent.
+    /// Returns how many of the frames from `port` may be flooded now, and spends their credit.
     pub(crate) fn admit(
         &mut self,
         control: &StormControl,

@@ -47,9 +47,9 @@ const LONG: u32 = 10;
 /// Translations of new flows that a port may cause while other traffic has to be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpcallLimit {
-    /// Translations a second.
+    /// How many translations a port may cause in a second.
     pub rate: u32,
-    /// Translations at once, after a quiet time.
+    /// How many translations a port may cause at once, after a time without any.
     pub burst: u32,
 }
 
