@@ -30,7 +30,9 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
                 None => "look it up in this table again".to_owned(),
             };
             match in_port.filter(|port| *port != OfPort::IN_PORT) {
-                Some(port) => format!("{whereto}, as if it had come in on {}", name(port, names)),
+                Some(port) => {
+                    format!("{whereto}, as if it had come in on {}", port_words(port, names))
+                }
                 None => whereto,
             }
         }
@@ -66,12 +68,13 @@ fn output(port: OfPort, names: &dyn PortNames) -> String {
         OfPort::CONTROLLER => "give it to the controller".into(),
         OfPort::TABLE => "look it up in table 0".into(),
         OfPort::NONE => "send it nowhere".into(),
-        port => format!("send it to {}", name(port, names)),
+        port => format!("send it to {}", port_words(port, names)),
     }
 }
 
 /// A port in a sentence: `port 1`, `port veth0` or `LOCAL`.
-fn name(port: OfPort, names: &dyn PortNames) -> String {
+/// A port in a sentence: `port 2`, `port p2`, `LOCAL`.
+pub fn port_words(port: OfPort, names: &dyn PortNames) -> String {
     match names.name(port) {
         Some(name) => format!("port {name}"),
         None if port.reserved_name().is_some() => port.to_string(),
@@ -81,7 +84,7 @@ fn name(port: OfPort, names: &dyn PortNames) -> String {
 
 /// A sentence for a remark. `None` if the sentence of the action says the same.
 pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
-    let name = |port: &OfPort| name(*port, options.ports);
+    let name = |port: &OfPort| port_words(*port, options.ports);
     Some(match note {
         Note::Flood => "no port is known for its destination address, so it is flooded".into(),
         Note::ForwardLearned => {
@@ -137,11 +140,11 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
     })
 }
 
-/// A sentence that tells what becomes of the packet.
+/// A sentence that tells what becomes of the packet. `words_of` says what a port is called in a sentence, such as
+/// `port 2`; `None` if there is no port of the number any more.
 pub fn outcome_sentence(
     translation: &Translation,
-    names: &dyn PortNames,
-    of: &dyn Fn(PortNo) -> Option<OfPort>,
+    words_of: &dyn Fn(PortNo) -> Option<String>,
 ) -> String {
     if let Some(reason) = translation.drop {
         return format!("It is dropped: {} ({}).", reason.sentence(), reason.name());
@@ -149,8 +152,8 @@ pub fn outcome_sentence(
     let mut ends = Ends::default();
     ends.visit(&translation.actions);
     let mut ports: Vec<String> = Vec::new();
-    for no in ends.ports {
-        let text = of(no).map_or_else(|| "a port that is gone".to_owned(), |p| name(p, names));
+    for port_no in ends.ports {
+        let text = words_of(port_no).unwrap_or_else(|| "a port that is gone".to_owned());
         if !ports.contains(&text) {
             ports.push(text);
         }

@@ -236,3 +236,16 @@ fn an_explanation_goes_on_in_the_second_bridge() {
         ]
     );
 }
+
+#[test]
+fn a_trace_names_the_ports_of_each_bridge() {
+    let bench = joined();
+    bench.ok(&["add-flow", "br0", "arp,actions=output:to-br1,output:p2"]);
+    bench.ok(&["add-flow", "br1", "arp,in_port=to-br0,actions=output:q1"]);
+    let text = bench.ok(&["trace", "br0", "in_port=p1,arp", "--names"]);
+    assert!(text.contains("arp,in_port=\"to-br0\", priority 32768\n"), "{text}");
+    assert!(text.contains("    output:q1\n") && text.contains("    output:p2\n"), "{text}");
+    assert!(text.ends_with("\nDatapath actions: q1,2\n"), "{text}");
+    let text = bench.ok(&["trace", "br0", "in_port=p1,arp", "--explain"]);
+    assert!(text.contains("\nIt is sent to port q1 of bridge br1 and port 2.\n"), "{text}");
+}

@@ -3,11 +3,10 @@
 mod request;
 mod words;
 
-use super::names::{port_names, shown};
+use super::names::port_names;
 use crate::bridge::trace as door;
 use crate::switch::OnBridge;
 use control::{Refusal, Reply, TraceQuery};
-use flow::text::PrintOptions;
 use words::Words;
 
 /// Traces the packet that the query means.
@@ -16,7 +15,5 @@ pub(super) fn trace(switch: &OnBridge<'_>, query: &TraceQuery) -> Result<Reply, 
     let request = request::parse(query, &table)?;
     let trace = door::trace(*switch, &request)
         .map_err(|error| request::refuse(&error, &request.flow, &table))?;
-    let names = shown(&table, query.names);
-    let options = PrintOptions { version: query.version, ports: &names, ..PrintOptions::default() };
-    Ok(Reply::Trace(Words::new(switch, &trace, options, query.explain).record()))
+    Ok(Reply::Trace(Words::new(switch, &trace, query).record()))
 }

@@ -1,18 +1,21 @@
 //! A packet's way in the words of rules and ports.
 
+use super::super::names::{NameTable, Shown, port_names, shown};
 use crate::bridge::trace::{Losers, Trace, TracedLearn, TracedPass};
 use crate::switch::OnBridge;
+use control::TraceQuery;
 use control::record::{
     DropCause, LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord,
 };
 use flow::Match;
 use flow::key::PipelineKey;
-use flow::text::{DEFAULT_PRIORITY, PrintOptions, write_action, write_match};
-use flow::types::{OfPort, PortNo, TableId};
+use flow::text::{DEFAULT_PRIORITY, PortNames, PrintOptions, write_action, write_match};
+use flow::types::{OfPort, OfVersion, PortNo, TableId};
+use flowtable::policy::BridgeId;
 use flowtable::policy::rule::Rule;
 use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{
-    Pass, Rival, action_sentence, note_sentence, note_text, outcome_sentence,
+    Pass, Rival, action_sentence, note_sentence, note_text, outcome_sentence, port_words,
     write_datapath_actions, write_megaflow, write_packet,
 };
 use std::collections::HashMap;
@@ -21,11 +24,27 @@ use std::sync::Arc;
 /// Puts a trace into words.
 pub(super) struct Words<'a> {
     trace: &'a Trace,
-    options: PrintOptions<'a>,
-    /// What the first bridge calls the ports that the datapath knows by these numbers.
-    ports: HashMap<PortNo, OfPort>,
+    version: OfVersion,
+    /// Whether ports appear with their names instead of their numbers.
+    uses_names: bool,
     /// Whether each step comes with a sentence.
     explain: bool,
+    bridges: Vec<BridgeNames>,
+    ports: HashMap<PortNo, KnownPort>,
+}
+
+/// A bridge that the packet may come through.
+struct BridgeNames {
+    id: BridgeId,
+    name: Arc<str>,
+    ports: NameTable,
+}
+
+/// A port that the datapath has a number for.
+struct KnownPort {
+    of_port: OfPort,
+    name: String,
+    bridge: BridgeId,
 }
 
 /// A rule as a trace names it: `tcp,in_port=1, priority 10`.
@@ -39,16 +58,44 @@ fn describe(matching: &Match, priority: u16, options: &PrintOptions<'_>) -> Stri
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn new(
-        switch: &OnBridge<'_>,
-        trace: &'a Trace,
-        options: PrintOptions<'a>,
-        explain: bool,
-    ) -> Self {
-        let snapshot = switch.bridge().snapshot();
-        let ports = snapshot.ports().iter();
-        let ports = ports.filter_map(|port| Some((port.port_no()?, port.of_port))).collect();
-        Self { trace, options, ports, explain }
+    pub(super) fn new(switch: &OnBridge<'_>, trace: &'a Trace, query: &TraceQuery) -> Self {
+        let policy = switch.policy();
+        let (mut bridges, mut ports) = (Vec::new(), HashMap::new());
+        for (id, name) in policy.bridges() {
+            let bridge = policy.bridge(id);
+            for port in bridge.snapshot().ports().iter() {
+                let (of_port, name) = (port.of_port, port.name.to_string());
+                let known = KnownPort { of_port, name, bridge: id };
+                ports.extend(port.port_no().map(|port_no| (port_no, known)));
+            }
+            bridges.push(BridgeNames { id, name, ports: port_names(bridge) });
+        }
+        let TraceQuery { version, names: uses_names, explain, .. } = *query;
+        Self { trace, version, uses_names, explain, bridges, ports }
+    }
+
+    /// The port names of a bridge, for printing.
+    fn names(&self, bridge: BridgeId) -> Shown<'_> {
+        const NONE: &NameTable = &NameTable::new();
+        let found = self.bridges.iter().find(|known| known.id == bridge);
+        shown(found.map_or(NONE, |known| &known.ports), self.uses_names)
+    }
+
+    /// What datapath actions call a port: its number in the first bridge, or its name in another one.
+    fn label(&self, port_no: PortNo) -> Option<String> {
+        let port = self.ports.get(&port_no)?;
+        let is_first = port.bridge == self.trace.in_port.bridge;
+        Some(if is_first { port.of_port.to_string() } else { port.name.clone() })
+    }
+
+    /// What a sentence calls a port: `port 2`, `port q1 of bridge br1`.
+    fn words_of(&self, port_no: PortNo) -> Option<String> {
+        let port = self.ports.get(&port_no)?;
+        if port.bridge == self.trace.in_port.bridge {
+            return Some(port_words(port.of_port, &self.names(port.bridge)));
+        }
+        let bridge = self.bridges.iter().find(|known| known.id == port.bridge)?;
+        Some(format!("port {} of bridge {}", port.name, bridge.name))
     }
 
     /// The first of the passes, which has the others in it.
@@ -62,7 +109,7 @@ impl<'a> Words<'a> {
 
     fn pass(&self, traced: &TracedPass) -> TraceRecord {
         let TracedPass { pass: Pass { key, translation, steps }, packet, .. } = traced;
-        let of = |port_no| self.ports.get(&port_no).copied();
+        let names = self.names(self.trace.in_port.bridge);
         let recirc_id = key.recirc_id.get();
         let flow = self.packet(recirc_id, packet);
         let last = steps.iter().rev().find_map(|step| match &step.event {
@@ -70,10 +117,10 @@ impl<'a> Words<'a> {
             _ => None,
         });
         let mut megaflow = String::new();
-        write_megaflow(&mut megaflow, recirc_id, packet, &translation.mask, self.options.ports);
+        write_megaflow(&mut megaflow, recirc_id, packet, &translation.mask, &names);
         let mut datapath_actions = String::new();
-        write_datapath_actions(&mut datapath_actions, &translation.actions, &of);
-        let outcome = || outcome_sentence(translation, self.options.ports, &of);
+        write_datapath_actions(&mut datapath_actions, &translation.actions, &|no| self.label(no));
+        let outcome = || outcome_sentence(translation, &|no| self.words_of(no));
         TraceRecord {
             final_flow: last.filter(|last| *last != flow),
             flow,
@@ -91,57 +138,73 @@ impl<'a> Words<'a> {
     }
 
     fn learn(&self, TracedLearn { learn, known }: &TracedLearn) -> LearnRecord {
+        let names = self.names(learn.host.bridge);
+        let port = |port| names.name(port).map_or_else(|| port.to_string(), str::to_owned);
         LearnRecord {
             mac: learn.host.key.mac.to_string(),
             vlan: learn.host.key.vlan,
-            port: self.port(learn.port),
-            known: known.map(|port| self.port(port)),
+            port: port(learn.port),
+            known: known.map(port),
         }
-    }
-
-    fn port(&self, port: OfPort) -> String {
-        self.options.ports.name(port).map_or_else(|| port.to_string(), str::to_owned)
     }
 
     fn steps(&self, traced: &TracedPass) -> Vec<TraceStepRecord> {
         let mut records = Vec::with_capacity(traced.pass.steps.len());
         let mut losers = traced.losers.iter().peekable();
+        // The bridges that the packet is in, each inside the one before, with the depth of the step that enters it.
+        let mut bridges = vec![(None, self.trace.in_port.bridge)];
         for (index, TraceStep { depth, event, .. }) in traced.pass.steps.iter().enumerate() {
+            while bridges.last().is_some_and(|(entered, _)| entered.is_some_and(|at| *depth <= at))
+            {
+                bridges.pop();
+            }
+            let names = self.names(bridges.last().map_or(self.trace.in_port.bridge, |(_, id)| *id));
+            let options =
+                PrintOptions { version: self.version, ports: &names, ..PrintOptions::default() };
             let mut add = |event| records.push(TraceStepRecord { depth: *depth, event });
             match event {
-                TraceEvent::Rule(table, rule) => add(self.rule(*table, rule)),
+                TraceEvent::Rule(table, rule) => add(self.rule(*table, rule, &options)),
                 TraceEvent::Miss(table) => add(TraceEventRecord::Miss { table: table.get() }),
                 TraceEvent::Resume(table) => add(TraceEventRecord::Resume { table: table.get() }),
                 TraceEvent::Action(action) => {
                     let mut text = String::new();
-                    write_action(&mut text, action, &self.options);
+                    write_action(&mut text, action, &options);
                     add(TraceEventRecord::Action(text));
                     if self.explain {
-                        let sentence = action_sentence(action, &self.options);
+                        let sentence = action_sentence(action, &options);
                         add(TraceEventRecord::Sentence(sentence));
                     }
                 }
-                TraceEvent::Bridge(name) => add(TraceEventRecord::Bridge(name.to_string())),
+                TraceEvent::Bridge(name) => {
+                    add(TraceEventRecord::Bridge(name.to_string()));
+                    let entered = self.bridges.iter().find(|known| known.name == *name);
+                    bridges.extend(entered.map(|known| (Some(*depth), known.id)));
+                }
                 TraceEvent::Bucket(index) => add(TraceEventRecord::Bucket(*index as u64)),
                 TraceEvent::ActionSet => add(TraceEventRecord::ActionSet),
                 TraceEvent::Note(note) => {
-                    let text = note_text(note, &self.options);
+                    let text = note_text(note, &options);
                     text.map(TraceEventRecord::Note).into_iter().for_each(&mut add);
-                    let sentence = note_sentence(note, &self.options).filter(|_| self.explain);
+                    let sentence = note_sentence(note, &options).filter(|_| self.explain);
                     sentence.map(TraceEventRecord::Sentence).into_iter().for_each(&mut add);
                 }
                 TraceEvent::Lookup(..) | TraceEvent::Overlaps { .. } | TraceEvent::Final(_) => {}
             }
             if let Some((_, losers)) = losers.next_if(|(step, _)| *step == index) {
-                add(self.lost(losers));
+                add(lost(losers, &options));
             }
         }
         records
     }
 
-    fn rule(&self, table: TableId, rule: &Arc<Rule>) -> TraceEventRecord {
+    fn rule(
+        &self,
+        table: TableId,
+        rule: &Arc<Rule>,
+        options: &PrintOptions<'_>,
+    ) -> TraceEventRecord {
         let won = self.trace.rules.get(rule);
-        let text = won.map(|won| describe(&won.matching, won.priority, &self.options));
+        let text = won.map(|won| describe(&won.matching, won.priority, options));
         TraceEventRecord::Rule {
             table: table.get(),
             text: text.unwrap_or_default(),
@@ -151,26 +214,26 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn lost(&self, losers: &Losers) -> TraceEventRecord {
-        let record = |rival: &Rival<u16>| LostRecord {
-            rule: describe(&rival.matching, rival.rule, &self.options),
-            on: rival.lost.on().to_owned(),
-            reason: rival.reason(&losers.packet, self.options.ports),
-        };
-        TraceEventRecord::Lost {
-            rules: losers.nearest.iter().map(record).collect(),
-            others: losers.others as u64,
-            is_limited: losers.is_limited,
-        }
-    }
-
     /// All fields of a packet in the pass with this id.
     fn packet(&self, recirc_id: u32, key: &PipelineKey) -> String {
         let mut out = match recirc_id {
             0 => String::new(),
             id => format!("recirc_id={id:#x},"),
         };
-        write_packet(&mut out, key, self.options.ports);
+        write_packet(&mut out, key, &self.names(self.trace.in_port.bridge));
         out
+    }
+}
+
+fn lost(losers: &Losers, options: &PrintOptions<'_>) -> TraceEventRecord {
+    let record = |rival: &Rival<u16>| LostRecord {
+        rule: describe(&rival.matching, rival.rule, options),
+        on: rival.lost.on().to_owned(),
+        reason: rival.reason(&losers.packet, options.ports),
+    };
+    TraceEventRecord::Lost {
+        rules: losers.nearest.iter().map(record).collect(),
+        others: losers.others as u64,
+        is_limited: losers.is_limited,
     }
 }
