@@ -5,7 +5,7 @@
 //! sizes.
 
 use crate::switch::{NetnsName, RingKeeper, Switch};
-use crate::worker::Event;
+use crate::worker::WorkerEvent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ports::netlink::{Events, LinkEvent, Netlink, NetlinkError};
@@ -56,9 +56,9 @@ impl Drop for Monitor {
 }
 
 fn watch(switch: &Switch, stop: &EventFd) {
-    let mut listeners: Vec<Listener> = Vec::new();
+    let mut listeners: Vec<DeviceListener> = Vec::new();
     let mut elsewhere: Option<Events> = None;
-    follow_places(switch, &mut listeners);
+    follow_namespaces(switch, &mut listeners);
     let mut last_sweep = Instant::now();
     loop {
         let mut fds = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
@@ -79,12 +79,12 @@ fn watch(switch: &Switch, stop: &EventFd) {
             }
         }
         hear_elsewhere(switch, &mut elsewhere);
-        for Event::RxFailed { port_no, error } in switch.take_events() {
+        for WorkerEvent::RxFailed { port_no, error } in switch.take_events() {
             tracing::debug!("port {}: {error}", switch.port_name(port_no));
         }
         if last_sweep.elapsed() >= SWEEP_INTERVAL {
             last_sweep = Instant::now();
-            follow_places(switch, &mut listeners);
+            follow_namespaces(switch, &mut listeners);
             switch.retry_failed_ports();
             // A namespace that ends takes the devices in it along in silence.
             switch.look_after_away();
@@ -97,7 +97,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
 ///
 /// A named namespace can be removed and made again under the same name; it is another one then. The
 /// old one would live on as long as somebody listens in it.
-fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
+fn follow_namespaces(switch: &Switch, listeners: &mut Vec<DeviceListener>) {
     let netns_names = switch.netns_names();
     listeners.retain(|listener| {
         let stays = netns_names.contains(&listener.name) && listener.is_current();
@@ -110,7 +110,7 @@ fn follow_places(switch: &Switch, listeners: &mut Vec<Listener>) {
         if listeners.iter().any(|l| l.name == name) {
             continue;
         }
-        match Listener::new(name.clone()) {
+        match DeviceListener::new(name.clone()) {
             Ok(Some(mut listener)) => {
                 // What happened before we listened.
                 listener.look_at_all(switch);
@@ -170,14 +170,14 @@ fn without_repetitions(events: Vec<LinkEvent>) -> Vec<LinkEvent> {
 }
 
 /// Hears of the devices of one namespace.
-struct Listener {
+struct DeviceListener {
     name: NetnsName,
     inode: u64,
     events: Events,
     netlink: Netlink,
 }
 
-impl Listener {
+impl DeviceListener {
     /// `None` if there is no such namespace.
     fn new(name: NetnsName) -> anyhow::Result<Option<Self>> {
         let netns = match &name {

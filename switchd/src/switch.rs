@@ -28,7 +28,7 @@ use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
-use crate::worker::{Command, Event, Receivers, Transmitter, Worker};
+use crate::worker::{Command, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
 use crossbeam::channel::{self, Receiver, Sender};
@@ -112,7 +112,7 @@ pub struct Switch {
     desired: Mutex<Desired>,
     /// The ports, in the order of their bridges and OpenFlow numbers.
     slots: Mutex<Vec<PortSlot>>,
-    events: Receiver<Event>,
+    events: Receiver<WorkerEvent>,
     bridge_events: Arc<Events>,
     event_thread: Option<EventThread>,
     closer: Closer,
@@ -203,7 +203,7 @@ impl Switch {
         &mut self,
         index: usize,
         datapath: Datapath,
-        events: Sender<Event>,
+        events: Sender<WorkerEvent>,
         poll: Poll,
         cpu: Option<usize>,
     ) -> std::io::Result<()> {

@@ -131,7 +131,7 @@ pub(crate) struct Detached {
 
 /// What a worker tells the monitor.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum WorkerEvent {
     /// A queue of the port fails to receive.
     RxFailed {
         /// The datapath's number of the port.
@@ -146,7 +146,7 @@ pub(crate) struct Worker {
     pub(crate) datapath: Datapath,
     pub(crate) commands: Receiver<Command>,
     pub(crate) wake: Arc<EventFd>,
-    pub(crate) events: Sender<Event>,
+    pub(crate) events: Sender<WorkerEvent>,
     /// The switch's monotonic clock begins here.
     pub(crate) epoch: Instant,
     pub(crate) rx: Receivers,
@@ -253,7 +253,7 @@ impl Worker {
             drop(batch);
             if !rx.is_failing {
                 // A full channel means that the other side has enough to do; it looks for itself.
-                let _ = self.events.try_send(Event::RxFailed { port_no: rx.port_no, error });
+                let _ = self.events.try_send(WorkerEvent::RxFailed { port_no: rx.port_no, error });
             }
             return Served::Failed;
         }

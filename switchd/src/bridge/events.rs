@@ -186,16 +186,16 @@ impl Drop for EventThread {
 
 fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: impl Fn()) {
     let mut settled = None;
-    let mut gathered: Vec<Step> = Vec::new();
+    let mut gathered: Vec<Pending> = Vec::new();
     while gather(intake, &mut gathered, settled) {
-        if gathered.iter().any(Step::has_removed_rules) {
+        if gathered.iter().any(Pending::has_removed_rules) {
             settle();
             settled = Some(Instant::now());
         }
-        for step in gathered.drain(..) {
-            match step {
-                Step::Tell(observed) => teller.tell(observed),
-                Step::Open(queue) => queue.open(),
+        for pending in gathered.drain(..) {
+            match pending {
+                Pending::Tell(observed) => teller.tell(observed),
+                Pending::Open(queue) => queue.open(),
             }
         }
         teller.tell_of_losses();
@@ -204,17 +204,21 @@ fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: i
 
 /// Takes what there is, and waits for the first. If rules were removed and the last settling was a short time
 /// ago, takes what comes until the next. False once the switch ends.
-fn gather(intake: &Receiver<Intake>, gathered: &mut Vec<Step>, settled: Option<Instant>) -> bool {
+fn gather(
+    intake: &Receiver<Intake>,
+    gathered: &mut Vec<Pending>,
+    settled: Option<Instant>,
+) -> bool {
     let until = settled.map(|settled| settled + SETTLE_INTERVAL);
     let mut waits = false;
     let mut next = intake.recv().map_err(|_| RecvTimeoutError::Disconnected);
     loop {
         match next {
             Ok(Intake::Observed(observed)) => {
-                gathered.push(Step::Tell(observed));
-                waits |= gathered.last().is_some_and(Step::has_removed_rules);
+                gathered.push(Pending::Tell(observed));
+                waits |= gathered.last().is_some_and(Pending::has_removed_rules);
             }
-            Ok(Intake::Subscribed(queue)) => gathered.push(Step::Open(queue)),
+            Ok(Intake::Subscribed(queue)) => gathered.push(Pending::Open(queue)),
             Ok(Intake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => return true,
         }
@@ -227,14 +231,14 @@ fn gather(intake: &Receiver<Intake>, gathered: &mut Vec<Step>, settled: Option<I
 }
 
 /// What the thread does next.
-enum Step {
+enum Pending {
     /// Make events of what was observed, and put them into the queues.
     Tell(Observed),
     /// Let a new subscriber hear of what comes.
     Open(Arc<Queue>),
 }
 
-impl Step {
+impl Pending {
     fn has_removed_rules(&self) -> bool {
         matches!(self, Self::Tell(Observed::Effects(effects)) if effects.has_removed_rules())
     }

@@ -36,18 +36,18 @@ pub struct GroupList<'a> {
 /// A bridge has no group of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("group {} does not exist", .0.0)]
-pub struct NoGroup(pub GroupId);
+pub struct UnknownGroup(pub GroupId);
 
 /// Begins a list of one group, or of all with `None`, [`GroupId::ALL`] or [`GroupId::ANY`]. Its counters include
 /// what caches have forwarded.
 ///
 /// # Errors
 /// There is no group of this number.
-pub fn list(switch: OnBridge<'_>, which: Option<GroupId>) -> Result<GroupList<'_>, NoGroup> {
+pub fn list(switch: OnBridge<'_>, which: Option<GroupId>) -> Result<GroupList<'_>, UnknownGroup> {
     switch.settle();
     let walk = switch.bridge().walk_groups();
     let which = which.filter(|id| *id != GroupId::ALL && *id != GroupId::ANY);
-    let only = which.map(|id| walk.get(id).ok_or(NoGroup(id))).transpose()?;
+    let only = which.map(|id| walk.get(id).ok_or(UnknownGroup(id))).transpose()?;
     Ok(GroupList { walk, is_over: false, only, now: switch.now() })
 }
 

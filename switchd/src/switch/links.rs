@@ -6,7 +6,7 @@
 
 use super::Switch;
 use crate::port_slot::{PortSlot, PortState};
-use crate::worker::Event;
+use crate::worker::WorkerEvent;
 use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
 use ::ports::spec::Target;
@@ -242,7 +242,7 @@ impl Switch {
     }
 
     /// The events of workers since the last call.
-    pub(crate) fn take_events(&self) -> Vec<Event> {
+    pub(crate) fn take_events(&self) -> Vec<WorkerEvent> {
         self.events.try_iter().collect()
     }
 
