@@ -147,7 +147,8 @@ impl Changes {
 
     /// The places of everything but rules that a translation depends on.
     pub(crate) fn watch(&self, hosts: &[HostRef], read: &Dependencies) -> Watched {
-        let mut all = Vec::new();
+        let room = hosts.len() + read.ports.len() + read.groups.len() + read.all_ports.len();
+        let mut all = Vec::with_capacity(room + usize::from(read.misses_port));
         all.extend(hosts.iter().map(|host| Watch::Host(self.host_buckets(host))));
         all.extend(read.ports.iter().map(|&p| Watch::Port(port_bucket(p) as u16)));
         all.extend(read.groups.iter().map(|&g| Watch::Group(group_bucket(g) as u16)));

@@ -200,6 +200,7 @@ struct Ctx<'a, O> {
 }
 
 impl<'a, O: TranslationObserver> Ctx<'a, O> {
+    #[inline]
     fn new(view: View<'a>, key: &PipelineKey, observer: &'a mut O) -> Self {
         Self {
             view,
@@ -208,7 +209,13 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             packet: TrackedKey::new(key),
             own_port: None,
             recirc_id: 0,
-            out: Translation::default(),
+            // Most translations end with one action of one rule, and a cached flow keeps both lists: with room for one
+            // each, it need not move them to cut them to size.
+            out: Translation {
+                actions: Vec::with_capacity(1),
+                rules: Vec::with_capacity(1),
+                ..Translation::default()
+            },
             stack: Vec::new(),
             action_set: Vec::new(),
             table: TableId::default(),
