@@ -1,5 +1,6 @@
 //! The pipeline as a whole: rules as text in, verdicts out.
 
+pub(crate) mod fields;
 mod holds;
 
 use super::effects::tests::told;

@@ -114,7 +114,8 @@ pub fn write_megaflow(
     }
     // Bits of headers that the packet does not have are not shown.
     let mut shown = PipelineMask::default();
-    for field in packet_fields(&key.headers) {
+    let has = FieldId::all().filter(|field| field.prerequisite_met(key));
+    for field in packet_fields(&key.headers).into_iter().chain(has) {
         let bits = field.get_mask(&read);
         field.set_mask(&mut shown, bits);
     }

@@ -1,11 +1,30 @@
+//! What a trace says, in the words of Open vSwitch, and that it says it of every field.
+
 use super::*;
-use crate::policy::BridgeId;
-use crate::policy::Policy;
 use crate::policy::ports::PortInfo;
+use crate::policy::tests::fields::packet_with;
+use crate::policy::xlate::TraceEvent;
+use crate::policy::{BridgeId, Policy, PortRef};
+use flow::compose::compose;
 use flow::flow_mod::Command;
+use flow::key::HEADER_WORDS;
+use flow::prerequisite::Prerequisite;
 use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match};
 use flow::types::{MacAddr, OfVersion};
 use std::time::Duration;
+
+/// Three ports with the same number in OpenFlow and in the datapath.
+fn three_ports(rules: &[&str], context: &ParseContext<'_>) -> Policy {
+    let policy = Policy::with_one_bridge(1);
+    policy.bridge(BridgeId::FIRST).with_ports(|ports| {
+        for n in 1..=3 {
+            ports.insert(PortInfo::new(PortNo(n), OfPort(n), "p", MacAddr::default()));
+        }
+    });
+    let rules: Vec<_> = rules.iter().map(|r| parse_flow(r, context).expect(r)).collect();
+    policy.bridge(BridgeId::FIRST).apply(&rules, Duration::ZERO).unwrap();
+    policy
+}
 
 /// Packet, megaflow and datapath actions, a line each.
 fn traced(rules: &[&str], packet: &str) -> String {
@@ -14,14 +33,7 @@ fn traced(rules: &[&str], packet: &str) -> String {
         command: Command::Add,
         ..ParseContext::default()
     };
-    let policy = Policy::with_one_bridge(1);
-    policy.bridge(BridgeId::FIRST).with_ports(|ports| {
-        for n in 1..=3 {
-            ports.insert(PortInfo::new(PortNo(n), OfPort(n), "p", MacAddr::default()));
-        }
-    });
-    let rules: Vec<_> = rules.iter().map(|r| parse_flow(r, &context).expect(r)).collect();
-    policy.bridge(BridgeId::FIRST).apply(&rules, Duration::ZERO).unwrap();
+    let policy = three_ports(rules, &context);
     let key = *parse_match(packet, &context).expect(packet).key();
     let port_no = PortNo(key.in_port.get().0).into();
     let flow_key = FlowKey { port_no, headers: key.headers, ..FlowKey::default() };
@@ -57,4 +69,77 @@ fn a_popped_tag_reads_as_in_open_vswitch() {
 #[test]
 fn nothing_is_called_drop() {
     assert!(traced(&[], "in_port=1,arp").ends_with("\ndrop"));
+}
+
+/// One field after the other goes all the way: printed, parsed, added as a rule, found in a frame, traced.
+#[test]
+fn every_field_is_printed_parsed_and_traced() {
+    let context = ParseContext {
+        version: OfVersion::OpenFlow15,
+        command: Command::Add,
+        ..ParseContext::default()
+    };
+    for field in FieldId::all() {
+        let name = field.def().name;
+        let headers = packet_with(field, &[0x0115_0301_0105_0301; HEADER_WORDS]);
+        let mut seen = PipelineKey { in_port: OfPort(1).into(), headers, ..PipelineKey::default() };
+        seen.actset_output.set(2);
+        let mut own = PipelineMask::default();
+        field.set_mask(&mut own, field.full_mask());
+        // Port numbers have 32 bits in OpenFlow, of which a key has 16.
+        let is_exact = |mask: &PipelineMask| field.get_mask(mask) == field.get_mask(&own);
+        let is_state = own.bits.headers == Headers::default()
+            && field.def().writable
+            && field != FieldId::InPort
+            && field != FieldId::InPortOxm;
+        // State beside the headers is what a rule before sets it to.
+        let mut before = String::new();
+        if is_state {
+            let value = 0x0105_0301_0105_0301_0105_0301_0105_0301 & field.full_mask();
+            field.write(&mut seen, value, u128::MAX);
+            before = format!("set_field:{value:#x}->{name},");
+        }
+        let mut mask = own;
+        field.prerequisite_mask(&mut mask);
+        if field.is_vlan() {
+            // Nobody matches a part of a tag without its presence.
+            Prerequisite::VlanVid.mark(&mut mask);
+        }
+        let print = |matching: &Match| {
+            let mut text = String::new();
+            write_match(&mut text, matching, DEFAULT_PRIORITY, &NoPortNames);
+            text
+        };
+        let text = print(&Match::new(&seen, &mask));
+        let matching = parse_match(&text, &context).expect(&text);
+        assert_eq!(print(&matching), text, "{name}");
+        assert!(matching.matches(&seen) && is_exact(matching.mask()), "{name}: {text}");
+
+        let policy = three_ports(
+            &[
+                &format!("table=0,actions={before}write_actions(output:2),goto_table:1"),
+                &format!("table=1,{text},actions=output:3"),
+            ],
+            &context,
+        );
+        let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(1) };
+        let passes = walk(&policy, in_port, &compose(&headers), 2);
+        let [Pass { key, translation, steps }] = &passes[..] else { panic!("{name}: {passes:?}") };
+        assert_eq!(key.headers, headers, "{name}");
+        let won = steps.iter().filter(|step| matches!(step.event, TraceEvent::Rule(..))).count();
+        assert_eq!(won, 2, "{name}: {text} in {steps:?}");
+
+        // What a frame cannot say is no part of the mask.
+        let mut read = PipelineMask::default();
+        read.bits.headers = translation.mask.bits.headers;
+        read.bits.in_port = KeyOfPort::ALL_BITS;
+        let is_beside = own.bits.headers == Headers::default();
+        assert!(is_beside || is_exact(&read), "{name}: {:?}", translation.mask);
+        let mut megaflow = String::new();
+        write_megaflow(&mut megaflow, 0, &seen, &translation.mask, &NoPortNames);
+        let parsed = parse_match(megaflow.trim_start_matches("recirc_id=0,eth,"), &context);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{name}: {megaflow}: {error:?}"));
+        assert!(parsed.matches(&seen), "{name}: {megaflow}");
+        assert!(is_beside || is_exact(parsed.mask()), "{name}: {megaflow}");
+    }
 }

@@ -160,7 +160,7 @@ prop_compose! {
 }
 
 /// What leaves where, and the ids of other passes, when the steps are done to a frame with this key.
-fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)>, Vec<u32>) {
+pub(super) fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)>, Vec<u32>) {
     let mut batch = Batch::new();
     let bytes = compose(key);
     batch.push(Frame::owned(&bytes, Offload::NONE));
@@ -178,7 +178,7 @@ fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)>, Vec<u32>
 }
 
 /// Bits to flip: about half of all, or a few.
-fn noise() -> impl Strategy<Value = [u64; FLOW_WORDS]> {
+pub(super) fn noise() -> impl Strategy<Value = [u64; FLOW_WORDS]> {
     let few = proptest::collection::vec((0..FLOW_WORDS, 0u32..64), 1..4).prop_map(|bits| {
         let mut words = [0; FLOW_WORDS];
         bits.iter().for_each(|&(word, bit)| words[word] |= 1 << bit);

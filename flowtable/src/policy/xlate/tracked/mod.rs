@@ -68,6 +68,7 @@ pub(super) enum LoweredTtl {
 
 impl TrackedKey {
     /// A packet that comes into the pipeline, with the state beside it. Its action set is empty.
+    #[inline]
     pub(super) fn new(key: &PipelineKey) -> Self {
         let mut tracked = Self {
             key: *key,
@@ -241,28 +242,24 @@ impl TrackedKey {
     pub(super) fn write_bits(&mut self, field: FieldId, value: FieldBits, mask: FieldBits) {
         field.set_mask(&mut self.mask, mask);
         field.write(&mut self.key, value, mask);
-        self.drop_tag_without_presence(field);
+        self.see_to_presence_of_tag(field);
     }
 
     /// Gives a run of bits a new value.
     pub(super) fn write(&mut self, dst: Subfield, value: FieldBits) {
         dst.set_mask(&mut self.mask);
         dst.write(&mut self.key, value);
-        self.drop_tag_without_presence(dst.field);
+        self.see_to_presence_of_tag(dst.field);
     }
 
-    /// A tag without its presence bit is none: writing `vlan_tci` can take the tag away.
-    fn drop_tag_without_presence(&mut self, field: FieldId) {
-        let is_vlan = matches!(
-            field,
-            FieldId::VlanTci
-                | FieldId::VlanVid
-                | FieldId::VlanPcp
-                | FieldId::DlVlan
-                | FieldId::DlVlanPcp
-        );
-        if is_vlan && self.key.headers.vlan_tci.get() & VLAN_CFI == 0 {
-            self.pop_tag();
+    /// To write a part of the tag is to write the bit that says whether there is a tag: most fields set it, and
+    /// `vlan_tci` can clear it, which takes the tag away.
+    fn see_to_presence_of_tag(&mut self, field: FieldId) {
+        if field.is_vlan() {
+            self.mask.bits.headers.vlan_tci |= VLAN_CFI;
+            if self.key.headers.vlan_tci.get() & VLAN_CFI == 0 {
+                self.pop_tag();
+            }
         }
     }
 
