@@ -1,4 +1,4 @@
-//! What each action does to the walk.
+//! Executes the actions of rules: one arm of a `match` for each action.
 
 use super::tracked::{LoweredTtl, MAX_LABELS};
 use super::{Ctx, Note, Suspended, TranslationObserver};
@@ -16,11 +16,11 @@ const DSCP_MASK: u8 = 0xfc;
 /// The ECN bits of the TOS byte.
 const ECN_MASK: u8 = 0x03;
 
-/// The list is left early: nothing behind this action is executed.
+/// The rest of a list of actions is not executed.
 struct Stop;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
-    /// Executes a list, until it ends, an error or `exit`.
+    /// Executes a list of actions until its end, an error or `exit`.
     pub(super) fn actions(&mut self, actions: &[Action]) {
         let is_last = self.is_last;
         self.list(actions);
@@ -158,12 +158,12 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         Ok(())
     }
 
-    /// Writes a whole field, if the packet has it.
+    /// Writes all bits of a field, if the packet has the field.
     fn set(&mut self, field: FieldId, value: FieldBits) {
         self.set_field(field, value, field.full_mask());
     }
 
-    /// Writes bits of a field, if the packet has it.
+    /// Writes the bits of `mask` in a field, if the packet has the field.
     fn set_field(&mut self, field: FieldId, value: FieldBits, mask: FieldBits) {
         if self.packet.has(field) {
             self.packet.write_bits(field, value, mask);
@@ -187,7 +187,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// As in Open vSwitch, a packet without labels leaves the list, too.
+    /// Lowers the TTL of the outermost label. A packet without labels leaves the list, as in Open vSwitch.
     fn dec_mpls_ttl(&mut self) -> Result<(), Stop> {
         match self.packet.lower_label_ttl() {
             LoweredTtl::Lowered => Ok(()),
@@ -247,7 +247,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Runs a part of the walk that is nested in another.
+    /// Calls `run` one level deeper, or fails if the walk is too deep already.
     pub(super) fn deeper(&mut self, run: impl FnOnce(&mut Self)) {
         if self.depth >= MAX_BRANCH_DEPTH {
             return self.fail(DropReason::RecursionTooDeep);
@@ -257,8 +257,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.depth -= 1;
     }
 
-    /// Runs a part of the walk, with its action set, whose changes to the packet do not last. `exit`
-    /// does: it ends all lists.
+    /// Calls `run` and executes the action set, and takes back what both did to packet, stack and action set. An `exit`
+    /// is not taken back: it ends the lists around the branch, too.
     fn branch(&mut self, run: impl FnOnce(&mut Self)) {
         let packet = self.packet.save();
         let saved = (self.stack.clone(), self.action_set.clone(), self.was_mpls);
@@ -275,9 +275,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         (self.stack, self.action_set, self.was_mpls) = saved;
     }
 
-    /// The rest of the list depends on the packet's length, which no key holds: both ways are
-    /// translated and the datapath chooses. What follows is common to both again; whether it is
-    /// executed is what longer packets say, as in Open vSwitch.
+    /// Translates the rest of the list twice, for packets of at most `len` bytes and for longer ones, because no key
+    /// holds the length. The datapath chooses. The lists around this one go on for both; an `exit` of the longer packets
+    /// ends them, as in Open vSwitch.
     fn check_packet_larger(&mut self, len: u16, dst: Subfield, rest: &[Action]) {
         if rest.is_empty() && self.action_set.is_empty() {
             return;
@@ -323,7 +323,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.packet.set_actset_output(output);
     }
 
-    /// Executes the action set in the order of the standard (OpenFlow 1.3 §5.10) and empties it.
+    /// Executes the action set in the order of OpenFlow 1.3 §5.10, and empties it.
     pub(super) fn execute_action_set(&mut self) {
         if self.action_set.is_empty() {
             return;
@@ -337,10 +337,10 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     }
 }
 
-/// Clones and groups may nest this deep; resubmits have their own limit.
+/// How deep clones and groups may nest. Resubmits have a limit of their own.
 const MAX_BRANCH_DEPTH: u32 = super::MAX_DEPTH;
 
-/// One-bits where two keys differ.
+/// A mask with a one-bit wherever two keys differ.
 fn differing(a: &PipelineKey, b: &PipelineKey) -> PipelineMask {
     let mut mask = PipelineMask { bits: *a };
     mask.words_mut().iter_mut().zip(b.words()).for_each(|(a, b)| *a ^= b);
@@ -351,13 +351,13 @@ fn mac_value(mac: [u8; 6]) -> u128 {
     u128::from(flow::types::mac_bits(mac))
 }
 
-/// A port number as 32 bits: reserved ones are at the top there, too.
+/// A port number in the 32 bits of OpenFlow 1.1. Reserved ports are the highest numbers there, too.
 pub(super) fn widen(port: OfPort) -> u32 {
     let n = u32::from(port.0);
     if port >= OfPort::MAX { n | 0xffff_0000 } else { n }
 }
 
-/// The list that an action set stands for; empty if nothing in it says where to go.
+/// The actions of an action set in the order of their execution. Empty if the set has no output, group or resubmit.
 pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
     fn last(set: &[Action], test: impl Fn(&Action) -> bool) -> Option<Action> {
         set.iter().rev().find(|a| test(a)).cloned()
@@ -407,7 +407,7 @@ fn is_set_or_move(action: &Action) -> bool {
     )
 }
 
-/// Whether an action needs headers that were behind a popped label stack.
+/// Whether an action reads headers that were behind a label stack, which the next pass extracts once the stack is popped.
 fn looks_behind_labels(action: &Action) -> bool {
     match action {
         Action::Output { .. }
@@ -425,7 +425,7 @@ fn looks_behind_labels(action: &Action) -> bool {
     }
 }
 
-/// The field belongs to the network header or what is behind it (OVS `mf_is_l3_or_higher`).
+/// Whether the field belongs to the network header or a header behind it (`mf_is_l3_or_higher` in Open vSwitch).
 fn is_l3_or_higher(field: FieldId) -> bool {
     !matches!(field.def().prerequisite, Prerequisite::None | Prerequisite::VlanVid)
 }

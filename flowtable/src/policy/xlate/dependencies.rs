@@ -1,52 +1,52 @@
-//! What a translation read besides the packet and the hosts.
+//! The state of the switch that a verdict depends on, besides the learned hosts.
 
 use crate::policy::bridge_id::{BridgeId, PortRef, TableRef};
 use flow::key::WordSet;
 use flow::types::GroupId;
 
-/// A set of tables; some tables count as one, so that the set has 64 members at most.
+/// A set of tables. Each table has one of 64 bits, which it shares with others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableSet(u64);
 
 impl TableSet {
-    /// Adds a table.
+    /// Adds a table to the set.
     pub fn insert(&mut self, table: TableRef) {
         self.0 |= Self::bit(table);
     }
 
-    /// Whether a table may be in both.
+    /// Whether the sets may have a table in common. False is certain.
     #[inline]
     pub fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether a table is in it. It may say so of one that is not.
+    /// Whether a table may be in the set. False is certain.
     #[inline]
     pub fn may_contain(self, table: TableRef) -> bool {
         self.0 & Self::bit(table) != 0
     }
 
-    /// Tables of the first bridge keep their order; those of others are spread between them.
+    /// The bit of a table. Tables 0 to 63 of the first bridge have different ones.
     fn bit(at: TableRef) -> u64 {
         let number = u64::from(at.table.get()) + 37 * u64::from(at.bridge.get());
         1 << (number % 64)
     }
 }
 
-/// What a verdict depends on. As long as none of it changes, it is right.
+/// The state of the switch that a verdict depends on. The verdict is right as long as none of it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dependencies {
-    /// Tables that were looked into.
+    /// The tables in which the packet was looked up.
     pub tables: TableSet,
-    /// Words of a [`FlowKey`](flow::FlowKey) that were not the packet's own in some look-up.
+    /// The words of a [`FlowKey`](flow::FlowKey) that some look-up saw with another value than the datapath extracted.
     pub rewritten: WordSet,
-    /// Ports that were looked at, existing or not.
+    /// The ports whose settings were read, and numbers of ports that did not exist.
     pub ports: Vec<PortRef>,
-    /// Bridges of which it mattered which ports there are.
+    /// The bridges whose list of ports was read, by a flood.
     pub all_ports: Vec<BridgeId>,
-    /// A port was looked for in all bridges, and was not found.
+    /// A port was looked for in all bridges and not found.
     pub misses_port: bool,
-    /// Groups that were looked at, existing or not.
+    /// The groups that were read, and numbers of groups that did not exist.
     pub groups: Vec<(BridgeId, GroupId)>,
 }
 

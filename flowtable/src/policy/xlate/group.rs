@@ -1,4 +1,4 @@
-//! Groups.
+//! The group action: which buckets of a group a packet goes through, and how they are executed.
 
 use super::actions::in_order;
 use super::{Ctx, Note, TranslationObserver};
@@ -9,7 +9,7 @@ use flow::types::GroupId;
 use flow::verdict::DropReason;
 use std::sync::Arc;
 
-/// The group does not exist: the rest of the list is not executed.
+/// The group does not exist. The actions behind the group action are not executed.
 pub(super) struct NoGroup;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
@@ -61,8 +61,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Executes a bucket as an action set. What it does to the packet does not last, nor does `exit`;
-    /// what rules that it resubmits to leave in the action set and on the stack does.
+    /// Executes a bucket as an action set. The bucket's changes to the packet and its `exit` end with the bucket. The
+    /// changes that rules behind a `resubmit` of the bucket make to the action set and the stack stay.
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
         self.out.groups.push((Arc::clone(entry), index));
@@ -82,7 +82,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.observer.leave();
     }
 
-    /// Notes what decides whether the buckets are alive.
+    /// Adds to the dependencies the ports and groups that decide whether the buckets are alive.
     fn depend_on_life(&mut self, buckets: &[Bucket], depth: u32) {
         for bucket in buckets {
             if let Some(port) = bucket.watch_port {
@@ -99,7 +99,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Whether a bucket can be used: it watches nothing, or something that is alive.
+    /// Whether a bucket can be used: the bucket watches no port and no group, or one that is alive.
     fn is_alive(&self, bucket: &Bucket, depth: u32) -> bool {
         if bucket.watch_port.is_none() && bucket.watch_group.is_none() {
             return true;
@@ -113,8 +113,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             && group.is_some_and(|g| g.group.buckets.iter().any(|b| self.is_alive(b, depth + 1)))
     }
 
-    /// Chooses by a hash of the 5-tuple: each live bucket gets its weight's share of the flows, and a
-    /// flow keeps its bucket as long as that is alive (highest random weight, RFC 2992 §2).
+    /// Chooses a bucket by a hash of the flow, and returns its index. Each live bucket gets the share of the flows that
+    /// its weight says, and a flow keeps its bucket as long as the bucket is alive (highest random weight, RFC 2992
+    /// §2). `None` if no bucket is alive.
     fn select(&mut self, entry: &Arc<GroupEntry>) -> Option<usize> {
         let buckets = &entry.group.buckets;
         let live: Vec<usize> =

@@ -43,13 +43,14 @@ use flow::verdict::{DpAction, DropReason, Flood};
 use std::sync::Arc;
 use tracked::TrackedKey;
 
-/// Nested resubmits, groups and clones of one frame.
+/// How deep resubmits, groups and clones may nest in the translation of one packet.
 const MAX_DEPTH: u32 = 64;
-/// Resubmits of one frame in all.
+/// How many resubmits the translation of one packet may have in all.
 const MAX_RESUBMITS: u32 = 4096;
-/// Bytes on the stack of one frame.
+/// Bytes of the values that `push` has put on the stack, at most.
 const MAX_STACK: usize = 65_536;
-/// Datapath actions of one frame. OVS stops resubmitting at 64 kB of encoded actions.
+/// Datapath actions of one translation beyond which resubmits are refused. Open vSwitch refuses them beyond 64 kB of
+/// encoded actions.
 const MAX_DP_ACTIONS: usize = 8192;
 /// `actset_output` when the action set has no output (OpenFlow 1.5 §7.2.3.9).
 const OFPP_UNSET: u32 = 0xffff_fff7;
@@ -57,55 +58,55 @@ const OFPP_UNSET: u32 = 0xffff_fff7;
 /// Everything that a translation reads.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// Rules and groups.
+    /// Rules and groups of each bridge.
     pub tables: &'a PerBridge<Tables>,
-    /// Ports.
+    /// Ports of each bridge.
     pub ports: &'a PortTables,
-    /// Learned hosts.
+    /// Learned hosts of each bridge.
     pub macs: &'a PerBridge<MacTable>,
-    /// Which state of the tables.
+    /// The version at which rules and groups are looked up.
     pub version: Version,
-    /// Continuations that recirculated frames name.
+    /// The continuations that the recirculation ids of keys name.
     pub recirc: &'a super::recirc::RecircTable,
-    /// Whom to follow where Open vSwitch and good sense part.
+    /// Whether Open vSwitch or good sense decides where the two disagree.
     pub conduct: Conduct,
 }
 
-/// A host to learn.
+/// A host that the caller is to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Learn {
-    /// The host, in its bridge.
+    /// The host's bridge, VLAN and MAC address.
     pub host: HostRef,
-    /// The port of that bridge behind which it is.
+    /// The port of the bridge at which the host was seen.
     pub port: OfPort,
 }
 
-/// The verdict.
+/// The verdict on a packet, and all that follows from it.
 #[derive(Clone, Debug, Default)]
 pub struct Translation {
-    /// What the datapath does.
+    /// The actions that the datapath executes; empty if nothing is sent.
     pub actions: Vec<DpAction>,
-    /// The bits of the packet that mattered.
+    /// One-bits where the verdict depends on the packet.
     pub mask: FlowMask,
-    /// The rules that were used, in order.
+    /// The rules that won a look-up, in the order of the look-ups.
     pub rules: Vec<Arc<Rule>>,
-    /// Tables in which no rule matched, as often as that happened.
+    /// The tables in which no rule matched, one entry for each look-up.
     pub misses: Vec<TableRef>,
-    /// Patches that the packet goes through.
+    /// The patches that the packet crosses, in order.
     pub patches: Vec<PatchCrossing>,
-    /// Groups and buckets that were used.
+    /// The groups that executed a bucket, each with the index of the bucket.
     pub groups: Vec<(Arc<GroupEntry>, usize)>,
-    /// Hosts to learn.
+    /// The hosts that the caller is to learn.
     pub learn: Vec<Learn>,
-    /// Hosts that were looked up, found or not: the answer depends on them.
+    /// The hosts that were looked up, found or not. The verdict depends on them.
     pub hosts: Vec<HostRef>,
-    /// What else it depends on.
+    /// What else the verdict depends on.
     pub depends: Dependencies,
-    /// Why nothing is sent, if nothing is.
+    /// Why nothing is sent; `None` if something is.
     pub drop: Option<DropReason>,
-    /// The packet is flooded, which storm control limits.
+    /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
-    /// Recirculation ids in `actions`, kept alive by this.
+    /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.
     pub continuations: Vec<Arc<Continuation>>,
 }
 
@@ -164,12 +165,12 @@ pub fn translate_packet_out(
 struct Ctx<'a, O> {
     view: View<'a>,
     observer: &'a mut O,
-    /// The bridge that the packet is in.
+    /// The bridge whose rules the packet goes through at the moment.
     bridge: BridgeId,
     packet: TrackedKey,
     /// The port that the packet came in on. `None` for a packet-out, and for a pass that one asked for.
     own_port: Option<(BridgeId, OfPort)>,
-    /// Which saved state this pass continues; 0 is a fresh packet.
+    /// The id of the continuation that this pass resumes; 0 for a packet that has just been received.
     recirc_id: u32,
     out: Translation,
     /// Values that `push` has put down, and the width of each in bits.
@@ -180,20 +181,20 @@ struct Ctx<'a, O> {
     depth: u32,
     resubmits: u32,
     exit: bool,
-    /// Nothing that could change the packet follows the action that is executed.
+    /// No action that could change the packet follows the action that is executed.
     is_last: bool,
-    /// A label stack was popped to its bottom: what is behind it has not been looked at.
+    /// The last label was popped. The headers behind it are not in the key before the next pass.
     was_mpls: bool,
     freezing: bool,
-    /// The packet was hashed in an earlier pass, for `select` groups.
+    /// An earlier pass hashed the packet for a `select` group.
     hashed: bool,
-    /// It is hashed for the next one.
+    /// This pass hashes the packet for a `select` group, which chooses in the next pass.
     hashes: bool,
     suspended: Vec<Suspended>,
     error: Option<DropReason>,
-    /// The last thing that kept an output from happening.
+    /// Why the latest output that was not emitted was not. `None` if every output was.
     hint: Option<DropReason>,
-    /// Outputs emitted, controllers included.
+    /// Number of outputs that were emitted, to ports, controllers and further passes.
     outputs: u32,
     /// A rule of the bridge that the packet is in matched.
     matched: bool,
@@ -260,7 +261,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.out.misses.push(TableRef { bridge: self.bridge, table });
     }
 
-    /// Emits the actions that make of the packet what the rules have made of it.
+    /// Appends the datapath actions for all that the rules have changed since the last commit.
     fn commit(&mut self) {
         self.packet.commit(&mut self.out.actions, self.view.conduct.address_sums());
     }
@@ -272,7 +273,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.error = Some(reason);
     }
 
-    /// Does what a packet-out says.
+    /// Executes the actions of a packet-out.
     fn start_with(&mut self, actions: &[Action]) {
         self.actions(actions);
         if !self.matched && !self.out.misses.is_empty() {
@@ -297,7 +298,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.end_of_pass();
     }
 
-    /// Drops a packet whose port does not receive. As in Open vSwitch, the rule that it meets counts it.
+    /// Drops a packet whose port does not receive. The rule of the first table counts the packet, as in Open vSwitch.
     fn refuse(&mut self) {
         if self.recirc_id == 0 {
             match self.rule_for(self.in_port(), self.table) {
@@ -330,7 +331,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.observer.enter_rule(&Won { table, rule, tables, version });
     }
 
-    /// Looks the packet up as if it had come in on `in_port`, and does what the rule says.
+    /// Looks the packet up as if it had come in on `in_port`, and executes the rule's actions.
     fn table_lookup(&mut self, in_port: OfPort, table: TableId, resubmitted: bool) {
         self.look_up_and(in_port, table, resubmitted, Self::actions);
     }
@@ -387,7 +388,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         false
     }
 
-    /// The rule for the packet, as if it had come in on `in_port`.
+    /// The best rule of a table for the packet, as if the packet had come in on `in_port`. `None` if no rule matches.
     fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<&'a Arc<Rule>> {
         let at = TableRef { bridge: self.bridge, table };
         let is_own_port = self.own_port == Some((self.bridge, in_port));
@@ -404,7 +405,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.exit = true;
     }
 
-    /// Emits what is pending and asks for another pass over the packet.
+    /// Commits all changes, and emits a recirculation that goes on with the lists that were suspended.
     fn finish_freezing(&mut self) {
         self.commit();
         let state = FrozenState {

@@ -1,4 +1,4 @@
-//! `NORMAL`: what an Ethernet switch does without rules.
+//! `output:NORMAL`: forwards a packet as an Ethernet switch with VLANs does.
 
 use super::tracked::{Tag, Tags};
 use super::{Ctx, Learn, LeftOut, Note, TranslationObserver};
@@ -76,8 +76,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Where a host is. It may be one that this translation learns, at its own source address or that of a
-    /// `NORMAL` before; only a user who says otherwise is right nevertheless.
+    /// The port behind which a host is. `None` if nobody knows the host. A host that this translation learns counts as
+    /// known, unless a user has given it a port (`fdb-add`).
     fn whereabouts(&mut self, vlan: u16, mac: MacAddr) -> Option<OfPort> {
         let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac } };
         let known = self.macs().lookup(host.key);
@@ -126,7 +126,7 @@ fn vid(tags: Inside) -> u16 {
     tags[0].tci & VLAN_VID_MASK
 }
 
-/// Whether frames with this VLAN id may come in here.
+/// Whether frames with this VLAN id may come in at a port. Id 0 stands for an untagged frame, too.
 fn may_enter(port: &PortInfo, vid: u16) -> bool {
     match &port.vlan {
         VlanMode::AllVlans => true,
@@ -139,7 +139,7 @@ fn may_enter(port: &PortInfo, vid: u16) -> bool {
     }
 }
 
-/// Why a frame with these tags inside the switch is not flooded to a port, if it is not.
+/// Why a flood of a frame with these tags inside the switch leaves a port out. `None` if it does not.
 fn left_out(out: &PortInfo, inside: Inside) -> Option<LeftOut> {
     if out.config.no_flood {
         Some(LeftOut::NoFlood)
@@ -172,7 +172,7 @@ fn tag(tpid: u16, vid: u16, pcp: u16) -> Tag {
     Tag { tpid, tci: vid | pcp & VLAN_PCP_MASK | VLAN_CFI }
 }
 
-/// The tags of a frame once it is in the switch.
+/// The tags that a frame has inside the switch, if it came in at `port` with the tags `[outer, inner]`.
 fn enter(port: &PortInfo, [outer, inner]: Inside) -> Inside {
     let tpid = if outer.tci == 0 { eth_type::VLAN } else { outer.tpid };
     let untagged = outer.tci & VLAN_VID_MASK == 0;
@@ -188,9 +188,9 @@ fn enter(port: &PortInfo, [outer, inner]: Inside) -> Inside {
     }
 }
 
-/// The tags of a frame once it has left the switch. A tag that says nothing, neither a VLAN nor a
-/// priority, is not sent, unless the port asks for it and the frame has one. A port with priority tags
-/// repeats `pcp`, the priority that the frame came with.
+/// The tags with which a frame leaves at `port`, if it has the tags `inside` in the switch. A tag of VLAN 0 and priority
+/// 0 is left out, unless the frame has one and the port keeps such tags. A port with priority tags sends `pcp`, the
+/// priority with which the frame came in.
 fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
     let [outer, inner] = inside;
     let [mut outer, inner] = match port.vlan {

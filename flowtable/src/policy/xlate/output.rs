@@ -1,4 +1,4 @@
-//! Outputs: one port, several, or somebody who is no port.
+//! Outputs: to one port, to several ports, and to controllers.
 
 use super::{Ctx, LeftOut, Note, TranslationObserver};
 use crate::policy::ports::{Attachment, PortInfo};
@@ -10,7 +10,7 @@ use flow::verdict::{ControllerMeta, DpAction, DropReason};
 const OFPR_ACTION: u8 = 1;
 
 impl<'a, O: TranslationObserver> Ctx<'a, O> {
-    /// `output:PORT` and the reserved ports.
+    /// Executes `output:PORT`, where the port may be a reserved one.
     pub(super) fn output(&mut self, port: OfPort) {
         match port {
             OfPort::IN_PORT => self.send_to(self.in_port()),
@@ -29,13 +29,13 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         }
     }
 
-    /// Only `IN_PORT` sends a packet back to where it came from.
+    /// Notes that an output to the ingress port was left out: only `IN_PORT` sends a packet back.
     fn skip_in_port(&mut self) {
         self.observer.note(|| Note::SkipInPort);
         self.hint = Some(DropReason::NoOutput);
     }
 
-    /// A copy to every port but the ingress that `wants` it.
+    /// Sends a copy to every port for which `wants` is true, except the ingress port.
     fn flood(&mut self, wants: impl Fn(&PortInfo) -> bool) {
         let in_port = self.in_port();
         self.depend_on_all_ports();
@@ -56,7 +56,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.is_last = is_last;
     }
 
-    /// Emits an output, whether it is the ingress port or not.
+    /// Sends the packet out of a port, which may be the ingress port.
     pub(super) fn send_to(&mut self, of_port: OfPort) {
         let Some(port) = self.egress(of_port) else {
             return;
@@ -71,7 +71,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         }
     }
 
-    /// A port, if packets of this one's ingress port may leave there.
+    /// The port with a number, if packets that came in on this packet's ingress port may leave there. `None`, with a
+    /// note and a hint, if they may not.
     fn egress(&mut self, of_port: OfPort) -> Option<&'a PortInfo> {
         let (ports, in_port) = (self.ports(), self.in_port());
         self.depend_on_port(of_port);
@@ -139,7 +140,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 }
 
-/// Bytes by which an action makes the frame longer.
+/// Number of bytes by which an action makes the frame longer; negative if it makes the frame shorter.
 fn growth(action: &DpAction) -> i32 {
     match action {
         DpAction::PushVlan { .. } | DpAction::PushMpls { .. } => 4,

@@ -11,23 +11,23 @@ use flow::types::TableId;
 use flow::verdict::DropReason;
 use std::sync::Arc;
 
-/// A patch that a packet goes through, to count it at both ends.
+/// A patch that a packet crosses. Both ends count the packet.
 #[derive(Clone, Debug)]
 pub struct PatchCrossing {
-    /// The end at which it leaves.
+    /// The patch port at which the packet leaves the first bridge.
     pub from: Arc<PatchPort>,
-    /// The end at which it comes in.
+    /// The patch port at which the packet comes in at the second bridge.
     pub to: Arc<PatchPort>,
 }
 
 impl PatchCrossing {
-    /// Counts packets at both ends.
+    /// Counts packets at both patch ports.
     pub fn count(&self, packets: u64, bytes: u64) {
         self.from.counters.add_sent(packets, bytes);
         self.to.counters.add_received(packets, bytes);
     }
 
-    /// Both are about the same two ends.
+    /// Whether both crossings are between the same two patch ports.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.from, &other.from) && Arc::ptr_eq(&self.to, &other.to)
     }
@@ -68,10 +68,10 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// All that the second bridge does with the packet.
+    /// Executes the rules of the second bridge on the packet.
     fn pass_through(&mut self, peer: &PortInfo) {
         self.matched = false;
-        // Unless something else is found that keeps it from leaving.
+        // The reason, unless a later step finds another one.
         self.hint = Some(DropReason::RuleDrop);
         // A rule that pops labels would spoil the packet for what the first bridge still does with it; as the
         // contents of a clone, it does not.

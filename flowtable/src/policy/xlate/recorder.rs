@@ -9,65 +9,65 @@ use flow::verdict::DropReason;
 use flow::{FlowMask, PipelineKey, PipelineMask};
 use std::sync::Arc;
 
-/// A remark on what an action led to.
+/// A remark on the result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// NORMAL floods.
+    /// NORMAL floods the packet, because it knows no port for the destination.
     Flood,
-    /// NORMAL knows the port.
+    /// NORMAL sends the packet to the port behind which the destination is.
     ForwardLearned,
-    /// NORMAL knows the port, and the frame came from there.
+    /// NORMAL drops the packet, because the destination is behind the ingress port.
     LearnedOnInPort,
-    /// NORMAL knows a port that is gone.
+    /// NORMAL drops the packet, because the port of the destination is gone.
     LearnedPortUnknown,
-    /// NORMAL does not forward link-local addresses.
+    /// NORMAL drops the packet, because its destination is a link-local address (IEEE 802.1D §7.12.6).
     ReservedMulticast,
-    /// The ingress port does not carry the VLAN.
+    /// NORMAL drops the packet, because the ingress port does not carry its VLAN.
     VlanNotAllowed,
-    /// The frame ends inside its tag.
+    /// NORMAL drops the packet, because the frame ends inside its VLAN tag.
     PartialVlan,
-    /// The port and the ingress port are protected from each other.
+    /// An output to this port was left out, because it and the ingress port are protected.
     Protected(OfPort),
-    /// A flood leaves the port out.
+    /// A flood leaves this port out.
     LeftOut(OfPort, LeftOut),
-    /// An output to the ingress port does nothing.
+    /// An output to the ingress port was left out.
     SkipInPort,
-    /// The port does not exist.
+    /// An output was left out, because there is no port of this number.
     NoSuchPort(OfPort),
-    /// The port does not forward.
+    /// An output to this port was left out, because the port is configured with `no-forward`.
     NoForward(OfPort),
-    /// The port is down.
+    /// An output to this port was left out, because the port is down.
     PortDown(OfPort),
     /// The patch port's peer, by its name, does not exist or does not name this port in turn.
     NoPatchPeer(Arc<str>),
     /// The port is a patch port, which takes whole packets only.
     CannotTruncate(OfPort),
-    /// The port that a field names.
+    /// An output goes to this port, whose number was in a field.
     OutputPortIs(OfPort),
-    /// What a field has got from another one.
+    /// `move` has written this value to these bits.
     FieldIsNow(Subfield, u128),
-    /// The bucket that the group chose, by its place in the list.
+    /// A group has chosen the bucket with this index.
     UsingBucket(usize),
-    /// The group does not exist.
+    /// There is no group of this number.
     NoSuchGroup(GroupId),
-    /// The packet's TTL ran out; the list is left.
+    /// The packet's TTL ran out. The rest of the list is not executed.
     TtlExpired,
-    /// The action set after a change.
+    /// The action set after `write_actions`, in the order of its execution.
     ActionSetIs(Vec<Action>),
-    /// The action set before it was cleared.
+    /// The action set before `clear_actions`, in the order of its execution.
     ActionSetWas(Vec<Action>),
-    /// No bucket of the group can be used.
+    /// No bucket of the group is alive.
     NoLiveBucket,
-    /// A limit was reached; nothing is sent.
+    /// The translation failed for this reason, and nothing is sent.
     Dropped(DropReason),
 }
 
 /// Why a flood leaves a port out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// It is configured so.
+    /// The port is configured with `no-flood`.
     NoFlood,
-    /// It does not carry this VLAN.
+    /// The port does not carry this VLAN.
     Vlan(u16),
 }
 
@@ -76,7 +76,7 @@ pub enum LeftOut {
 pub struct TraceStep {
     /// Nesting: what a rule, a bucket or the action set does is one deeper than itself.
     pub depth: u32,
-    /// What happened.
+    /// The kind of step.
     pub event: TraceEvent,
     /// The bits of the packet that the step read and no step before it.
     pub reads: FlowMask,
@@ -104,15 +104,15 @@ pub enum TraceEvent {
     },
     /// No rule of this table matched.
     Miss(TableId),
-    /// An action is executed.
+    /// This action is executed.
     Action(Action),
-    /// A bucket of the group is executed: by its place in the list.
+    /// The bucket with this index in its group is executed.
     Bucket(usize),
     /// The action set is executed.
     ActionSet,
-    /// A remark on the action before.
+    /// A remark on the latest action.
     Note(Note),
-    /// The packet as it is at the end.
+    /// The translation is over, with the packet in this state.
     Final(Box<PipelineKey>),
 }
 
