@@ -9,6 +9,7 @@ pub mod desired;
 mod event_text;
 pub mod monitor;
 mod neighbours;
+mod netns_name;
 pub mod options;
 mod parallel;
 pub mod port_slot;

@@ -4,7 +4,8 @@
 //! the periodic work of the switch: ageing, timeouts, freeing memory. Another thread keeps receive rings at their
 //! sizes.
 
-use crate::switch::{NetnsName, RingKeeper, Switch};
+use crate::netns_name::NetnsName;
+use crate::switch::{RingKeeper, Switch};
 use crate::worker::WorkerEvent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};

@@ -1,8 +1,8 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
 use crate::desired;
+use crate::netns_name::NetnsName;
 use crate::ring_budget::Activity;
-use crate::switch::NetnsName;
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;

@@ -17,7 +17,6 @@ mod settle;
 mod stable_mac;
 mod views;
 
-pub(crate) use links::NetnsName;
 pub use on_bridge::OnBridge;
 pub(crate) use rings::RingKeeper;
 pub use rings::RingMemory;

@@ -232,7 +232,7 @@ qinq-ethtype = \"802.1q\"
 
     #[test]
     fn every_key_can_be_written() {
-        for key in super::super::port_draft::file_keys() {
+        for key in super::super::port_keys::file_keys() {
             assert!(FULL.contains(&format!("\n{key} = ")), "{key}");
         }
         for (key, _) in read(FULL, "").unwrap().settings.words() {

@@ -20,6 +20,7 @@ mod merge;
 mod port;
 mod port_draft;
 mod port_error;
+mod port_keys;
 mod port_settings;
 mod settings;
 mod steps;

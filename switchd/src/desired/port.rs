@@ -5,8 +5,7 @@
 //! value before it, so that `trunks=10,20` reads as one option. In a file the options are keys.
 
 use super::kind::Kind;
-use super::port_draft::{DEVICE, FLAGS, PortDraft, flag_of};
-use super::port_error::{OptionError, PortTextError};
+use super::port_keys::{DEVICE, FLAGS, flag_of};
 use super::port_settings::PortSettings;
 use super::word::Word;
 use flow::types::OfPort;
@@ -46,40 +45,6 @@ impl Port {
         }
     }
 
-    /// Reads a description as the command line has it.
-    ///
-    /// # Errors
-    /// What is wrong, and what would have worked.
-    ///
-    /// ```
-    /// use ports::spec::QdiscMode;
-    /// use switchd::desired::Port;
-    /// let port = Port::parse("veth0,qdisc=honour,trunks=10,20").unwrap();
-    /// assert_eq!((port.name.as_str(), port.options.qdisc), ("veth0", QdiscMode::Honour));
-    /// assert_eq!(port.to_string(), "veth0,qdisc=honour,vlan_mode=trunk,trunks=10,20");
-    /// ```
-    pub fn parse(text: &str) -> Result<Self, PortTextError> {
-        draft(text)?.finish()
-    }
-
-    /// The first option that `described` gives another value than this port has. Options that it leaves
-    /// out may have any value.
-    pub(super) fn contradiction(&self, described: &str) -> Result<Option<String>, PortTextError> {
-        let draft = draft(described)?;
-        let keys: Vec<&str> = draft.given().collect();
-        let described = draft.finish()?.words();
-        let ours = self.words();
-        let value = |words: &[(&str, Word)], key: &str| {
-            words.iter().find(|(k, _)| *k == key).map(|(_, value)| value.to_string())
-        };
-        let differs = |key: &&&str| value(&ours, key) != value(&described, key);
-        let told = |key: &&str| match value(&ours, key) {
-            Some(value) => format!("{key}={value}"),
-            None => format!("no {key}"),
-        };
-        Ok(keys.iter().find(differs).map(told))
-    }
-
     /// The words that describe the port, the device first. What has its default value is left out.
     pub fn words(&self) -> Vec<(&'static str, Word)> {
         let mut words = vec![(DEVICE, Word::text(self.kind.describe(&self.name)))];
@@ -117,34 +82,6 @@ fn option_words(options: &PortOptions) -> Vec<(&'static str, Word)> {
     words.extend(options.slots.map(|n| ("slots", Word::number(n))));
     words.extend(options.slot_size.map(|n| ("slot-size", Word::number(n))));
     words
-}
-
-/// Reads a description as the command line has it.
-fn draft(text: &str) -> Result<PortDraft, PortTextError> {
-    let (head, tail) = text.split_once(',').map_or((text, None), |(h, t)| (h, Some(t)));
-    let mut draft = PortDraft::default();
-    draft.set_device(head)?;
-    let port = draft.own_name().to_owned();
-    let wrong = |error| PortTextError::Option { port: port.clone(), error };
-    for (key, value) in split_options(tail).map_err(wrong)? {
-        draft.set(key, &value).map_err(wrong)?;
-    }
-    Ok(draft)
-}
-
-fn split_options(tail: Option<&str>) -> Result<Vec<(&str, String)>, OptionError> {
-    let mut options: Vec<(&str, String)> = Vec::new();
-    for piece in tail.into_iter().flat_map(|t| t.split(',')) {
-        match (piece.split_once('='), options.last_mut()) {
-            (Some((key, value)), _) => options.push((key, value.to_owned())),
-            (None, Some((_, value))) if !piece.is_empty() => {
-                value.push(',');
-                value.push_str(piece);
-            }
-            _ => return Err(OptionError::NoValue { text: piece.to_owned() }),
-        }
-    }
-    Ok(options)
 }
 
 impl fmt::Display for Port {

@@ -6,7 +6,8 @@
 use super::kind::{self, Head, Kind};
 use super::port::Port;
 use super::port_error::{OptionError, PortTextError};
-use super::port_settings::{KEYS as SETTINGS_KEYS, SettingsDraft, SettingsError};
+use super::port_keys::{DEVICE, FLAGS, KIND_KEYS, VLAN_KEYS, file_keys, flag_of, shared_keys};
+use super::port_settings::{SettingsDraft, SettingsError};
 use super::word::Word;
 use flow::types::OfPort;
 use flowtable::policy::ports::PortConfig;
@@ -14,19 +15,6 @@ use ports::spec::{PortOptions, QdiscMode};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
-
-/// The option that says what the port is made of. On the command line it has no key: it comes first.
-pub(super) const DEVICE: &str = "device";
-
-/// Options that only some kinds of port have.
-const KIND_KEYS: [&str; 7] = ["name", "queues", "shield", "qdisc", "slots", "slot-size", "peer"];
-
-/// Options that only make sense together.
-const VLAN_KEYS: [&str; 5] = ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype"];
-
-/// The switches of a port that `mod-port` turns, too.
-pub(super) const FLAGS: [&str; 5] =
-    ["down", "no-receive", "no-flood", "no-forward", "no-packet-in"];
 
 /// The options of a port that have been read so far.
 #[derive(Clone, Debug, Default)]
@@ -39,16 +27,6 @@ pub(super) struct PortDraft {
     options: PortOptions,
     config: PortConfig,
     settings: SettingsDraft,
-}
-
-/// The options that every kind of port has.
-fn shared_keys() -> impl Iterator<Item = &'static str> {
-    std::iter::once("number").chain(SETTINGS_KEYS).chain(FLAGS)
-}
-
-/// The names of all options of a port in a file.
-pub(super) fn file_keys() -> Vec<&'static str> {
-    std::iter::once(DEVICE).chain(KIND_KEYS).chain(shared_keys()).collect()
 }
 
 impl PortDraft {
@@ -146,15 +124,68 @@ impl PortDraft {
     }
 }
 
-/// The switch of this name.
-pub(super) fn flag_of<'a>(config: &'a mut PortConfig, key: &str) -> &'a mut bool {
-    match key {
-        "down" => &mut config.down,
-        "no-receive" => &mut config.no_recv,
-        "no-flood" => &mut config.no_flood,
-        "no-forward" => &mut config.no_fwd,
-        _no_packet_in => &mut config.no_packet_in,
+impl Port {
+    /// Reads a description as the command line has it.
+    ///
+    /// # Errors
+    /// What is wrong, and what would have worked.
+    ///
+    /// ```
+    /// use ports::spec::QdiscMode;
+    /// use switchd::desired::Port;
+    /// let port = Port::parse("veth0,qdisc=honour,trunks=10,20").unwrap();
+    /// assert_eq!((port.name.as_str(), port.options.qdisc), ("veth0", QdiscMode::Honour));
+    /// assert_eq!(port.to_string(), "veth0,qdisc=honour,vlan_mode=trunk,trunks=10,20");
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, PortTextError> {
+        draft(text)?.finish()
     }
+
+    /// The first option that `described` gives another value than this port has. Options that it leaves
+    /// out may have any value.
+    pub(super) fn contradiction(&self, described: &str) -> Result<Option<String>, PortTextError> {
+        let draft = draft(described)?;
+        let keys: Vec<&str> = draft.given().collect();
+        let described = draft.finish()?.words();
+        let ours = self.words();
+        let value = |words: &[(&str, Word)], key: &str| {
+            words.iter().find(|(k, _)| *k == key).map(|(_, value)| value.to_string())
+        };
+        let differs = |key: &&&str| value(&ours, key) != value(&described, key);
+        let told = |key: &&str| match value(&ours, key) {
+            Some(value) => format!("{key}={value}"),
+            None => format!("no {key}"),
+        };
+        Ok(keys.iter().find(differs).map(told))
+    }
+}
+
+/// Reads a description as the command line has it.
+fn draft(text: &str) -> Result<PortDraft, PortTextError> {
+    let (head, tail) = text.split_once(',').map_or((text, None), |(h, t)| (h, Some(t)));
+    let mut draft = PortDraft::default();
+    draft.set_device(head)?;
+    let port = draft.own_name().to_owned();
+    let wrong = |error| PortTextError::Option { port: port.clone(), error };
+    for (key, value) in split_options(tail).map_err(wrong)? {
+        draft.set(key, &value).map_err(wrong)?;
+    }
+    Ok(draft)
+}
+
+fn split_options(tail: Option<&str>) -> Result<Vec<(&str, String)>, OptionError> {
+    let mut options: Vec<(&str, String)> = Vec::new();
+    for piece in tail.into_iter().flat_map(|t| t.split(',')) {
+        match (piece.split_once('='), options.last_mut()) {
+            (Some((key, value)), _) => options.push((key, value.to_owned())),
+            (None, Some((_, value))) if !piece.is_empty() => {
+                value.push(',');
+                value.push_str(piece);
+            }
+            _ => return Err(OptionError::NoValue { text: piece.to_owned() }),
+        }
+    }
+    Ok(options)
 }
 
 fn wrong(key: &'static str, value: &str, expected: &'static str) -> OptionError {

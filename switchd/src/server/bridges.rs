@@ -1,7 +1,6 @@
 //! Bridges: which there are, which one a request means, and everything that is wanted of them.
 
-use super::dispatch::Failure;
-use super::session::Sender;
+use super::answer::{Failure, Sender};
 use crate::desired::{Bridge, DesiredError, file};
 use crate::switch::{OnBridge, StartError, Switch};
 use control::frame::{Kind, TEXT_SIZE};

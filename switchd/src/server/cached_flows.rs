@@ -1,9 +1,8 @@
 //! Cached flows, and why they look at the bits that they look at, in words.
 
-use super::dispatch::Failure;
+use super::answer::{Failure, Sender};
 use super::names::{NameTable, port_names, shown};
 use super::refuse::{self, Line};
-use super::session::Sender;
 use crate::bridge::cached_flows::{self, CachedFlowFilter, CachedFlowFilterError};
 use crate::bridge::won_rules::{WonRule, WonRules};
 use crate::switch::OnBridge;

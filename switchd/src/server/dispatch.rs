@@ -1,34 +1,13 @@
 //! Carries out requests: finds the bridge that a request is about, and the function that does what it asks for.
 
+use super::answer::{Failure, Sender};
 use super::monitor::Watch;
-use super::session::Sender;
 use super::{
     bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
 use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
-
-/// A request that was not carried out.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The client is told why, and the session goes on.
-    Refused(Box<Refusal>),
-    /// The connection to the client has failed, and the session ends.
-    Stream(StreamError),
-}
-
-impl From<Box<Refusal>> for Failure {
-    fn from(refusal: Box<Refusal>) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<StreamError> for Failure {
-    fn from(error: StreamError) -> Self {
-        Self::Stream(error)
-    }
-}
 
 /// Carries out a request. `text` is the text that came with it, such as a file of rules; lists are written to `to`.
 pub(super) fn carry_out(

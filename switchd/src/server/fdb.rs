@@ -1,8 +1,7 @@
 //! Learned hosts.
 
-use super::dispatch::Failure;
+use super::answer::{Failure, Sender};
 use super::names::{find, port_names};
-use super::session::Sender;
 use crate::bridge::hosts::{self, HostError, HostTotals, KnownHost};
 use crate::desired::{Bridge, MacAgeing, MacEntries};
 use crate::switch::OnBridge;

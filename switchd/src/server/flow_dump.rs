@@ -1,10 +1,9 @@
 //! Lists of rules, found and written in slices: no lock is held while a client reads, and no more than
 //! a piece of the list is in memory.
 
-use super::dispatch::Failure;
+use super::answer::{Failure, Sender};
 use super::names::{Shown, port_names, shown};
 use super::refuse::{self, Line};
-use super::session::Sender;
 use crate::bridge::flows::{self, Totals};
 use crate::event_text::flow_line;
 use crate::switch::OnBridge;

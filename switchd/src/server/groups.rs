@@ -1,10 +1,9 @@
 //! Groups: transactions on them, and lists.
 
-use super::dispatch::Failure;
+use super::answer::{Failure, Sender};
 use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::refuse;
-use super::session::Sender;
 use crate::bridge::groups::{self, GroupList};
 use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};

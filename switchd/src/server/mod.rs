@@ -7,6 +7,7 @@
 //! Decisions are not made here. A request is parsed, handed to [`Switch`] or
 //! its policy, and the result is put into words.
 
+mod answer;
 mod batches;
 mod bridges;
 mod cached_flows;

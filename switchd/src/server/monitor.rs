@@ -3,10 +3,10 @@
 //! The session's thread sleeps until there are events or the client hangs up. A client that reads slowly holds
 //! up this thread alone: its queue of events fills up meanwhile, and what finds no room is counted and told.
 
+use super::answer::Sender;
 use super::event_record;
 use super::names::{NameTable, port_names, shown};
 use super::refuse;
-use super::session::Sender;
 use crate::bridge::event::{Event, Kinds};
 use crate::bridge::subscription::{Interest, Item, Subscription};
 use crate::event_text;

@@ -1,5 +1,6 @@
 //! One session: greetings, then requests until the client leaves or misbehaves.
 
+use super::answer::Sender;
 use super::{MAX_SESSIONS, Shared, dispatch};
 use control::frame::{Kind, MAX_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
@@ -16,9 +17,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The greeting and the requests are small; only text is not.
 const MAX_HELLO: usize = 4096;
-
-/// What a session sends to.
-pub(super) type Sender<'a> = FrameWriter<&'a UnixStream>;
 
 /// Limits how long the session's thread may wait for its client.
 pub(super) fn set_timeouts(stream: &UnixStream) -> io::Result<()> {

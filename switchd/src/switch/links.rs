@@ -5,6 +5,7 @@
 //! the port's. Whatever the kernel tells twice changes nothing the second time.
 
 use super::Switch;
+use crate::netns_name::NetnsName;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::WorkerEvent;
 use ::ports::netlink::{Link, Netlink};
@@ -13,15 +14,6 @@ use ::ports::spec::Target;
 use ::ports::{Port, Whereabouts};
 use flow::types::{MacAddr, PortNo};
 use tracing::{info, warn};
-
-/// A network namespace that devices of ports live in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum NetnsName {
-    /// The one that the switch runs in.
-    Own,
-    /// The one that `ip netns` knows by this name.
-    Named(String),
-}
 
 impl Switch {
     /// The namespaces that ports have, or wait for, devices in.

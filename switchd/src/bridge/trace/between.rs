@@ -1,7 +1,7 @@
 //! A packet between two hosts: what the MAC table knows of them.
 
 use super::TraceError;
-use super::packet::GrowingMatch;
+use super::growing_match::GrowingMatch;
 use crate::bridge::hosts;
 use crate::neighbours;
 use crate::switch::OnBridge;

@@ -3,6 +3,7 @@
 //! Nothing is sent, learned or counted: translation has no side effects.
 
 mod between;
+mod growing_match;
 mod losers;
 mod packet;
 

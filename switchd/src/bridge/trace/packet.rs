@@ -6,7 +6,7 @@ use flow::Match;
 use flow::compose::compose;
 use flow::extract::{Arrival, extract};
 use flow::fields::FieldId;
-use flow::key::{PipelineKey, PipelineMask, VLAN_VID_MASK};
+use flow::key::VLAN_VID_MASK;
 use flow::types::{MacAddr, OfPort};
 use flowtable::policy::mac_table::MacKey;
 use flowtable::trace::{as_it_comes_in, differences};
@@ -62,40 +62,4 @@ fn given_port(flow: &Match) -> Option<OfPort> {
 fn existing(switch: OnBridge<'_>, port: OfPort) -> Result<OfPort, TraceError> {
     let exists = switch.bridge().snapshot().ports().get(port).is_some();
     if exists { Ok(port) } else { Err(TraceError::NoPort(port)) }
-}
-
-/// A match to which more fields are added.
-pub(super) struct GrowingMatch {
-    key: PipelineKey,
-    mask: PipelineMask,
-}
-
-impl GrowingMatch {
-    pub(super) fn new(flow: &Match) -> Self {
-        Self { key: *flow.key(), mask: *flow.mask() }
-    }
-
-    pub(super) fn key(&self) -> &PipelineKey {
-        &self.key
-    }
-
-    /// Whether the match has any bit of a field.
-    pub(super) fn has(&self, field: FieldId) -> bool {
-        field.get_mask(&self.mask) != 0
-    }
-
-    /// Gives a field a value. False if the match has another one there, and keeps it.
-    pub(super) fn set(&mut self, field: FieldId, value: u128) -> bool {
-        let known = field.get_mask(&self.mask);
-        let agrees = (field.read(&self.key) ^ value) & known == 0;
-        if agrees {
-            field.write(&mut self.key, value, u128::MAX);
-            field.set_mask(&mut self.mask, field.full_mask());
-        }
-        agrees
-    }
-
-    pub(super) fn finish(self) -> Match {
-        Match::new(&self.key, &self.mask)
-    }
 }
