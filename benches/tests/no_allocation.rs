@@ -5,6 +5,7 @@ use benches::rules::{add, matching, output, pipeline_with, pop_label};
 use benches::workload::{Family, Order, Workload};
 use flow::Match;
 use flow::key::KeyOfPort;
+use flow::metric::CacheMetric;
 use flow::text::{ParseContext, parse_actions};
 use flow::types::OfPort;
 use flowtable::datapath::{CacheConfig, Datapath};
@@ -28,10 +29,10 @@ fn check(family: Family, flows: u32) {
         }
     };
     round(&mut switch);
-    let before = switch.datapath.stats().hits.get();
+    let before = switch.datapath.stats()[CacheMetric::Hits].get();
     let during = allocation_counter::measure(|| round(&mut switch));
     assert_eq!(during.count_total, 0, "{family:?}, {flows} flows");
-    let hits = switch.datapath.stats().hits.get() - before;
+    let hits = switch.datapath.stats()[CacheMetric::Hits].get() - before;
     assert_eq!(hits, u64::from(passes * 4 * flows.div_ceil(64) * 64), "all of them hits");
 
     // A flow that a change does not concern is stamped anew, also without allocating.
@@ -46,7 +47,7 @@ fn check(family: Family, flows: u32) {
     // One batch reads what changed.
     round(&mut switch);
     assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);
-    assert_eq!(switch.datapath.stats().retranslations.get(), 0);
+    assert_eq!(switch.datapath.stats()[CacheMetric::Retranslations].get(), 0);
 }
 
 /// Frames that go to one port as they came and to another one with a new address: each costs a copy.

@@ -19,6 +19,7 @@ pub mod group;
 pub mod key;
 pub mod lint;
 pub mod matching;
+pub mod metric;
 pub mod packet_out;
 pub mod prerequisite;
 pub mod text;

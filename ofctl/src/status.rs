@@ -4,8 +4,9 @@ use crate::Outcome;
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Words};
 use crate::output::{print, print_json};
-use control::record::{CacheCounts, CacheRecord, DropRecord, DropsRecord, WorkerRecord};
+use control::record::{CacheRecord, DropRecord, DropsRecord, WorkerRecord};
 use control::{Operation, Reply};
+use flow::metric::{CacheCounts, CacheMetric};
 use flow::types::OfPort;
 use std::fmt::Write;
 
@@ -73,22 +74,24 @@ fn render_caches(caches: &CacheRecord) -> String {
         render_worker(&mut out, &format!("worker {n}"), worker);
     }
     if caches.workers.len() > 1 {
-        let total = caches.workers.iter().fold(CacheCounts::default(), |a, b| a.plus(b));
+        let total =
+            caches.workers.iter().fold(CacheCounts::default(), |sum, worker| sum.plus(worker));
         render_worker(&mut out, "total", &total);
     }
     out
 }
 
 fn render_worker(out: &mut String, title: &str, w: &CacheCounts) {
-    let packets = w.hits + w.probe_hits + w.misses + w.refused;
+    use CacheMetric::*;
+    let packets = w[Hits] + w[ProbeHits] + w[Misses] + w[Refused];
     let percent = |n: u64| 100.0 * n as f64 / packets.max(1) as f64;
-    let budget = match (w.budget_rate, w.protecting) {
+    let budget = match (w[BudgetRate], w[Protecting] != 0) {
         (0, _) => "no budget".to_owned(),
         (rate, is_in_force) => format!(
             "budget of a port {rate} a second and {} at once ({}), {} used",
-            w.budget_burst,
+            w[BudgetBurst],
             if is_in_force { "in force" } else { "not in force" },
-            w.budget_used
+            w[BudgetUsed]
         ),
     };
     let _ = write!(
@@ -99,25 +102,25 @@ fn render_worker(out: &mut String, title: &str, w: &CacheCounts) {
          tables:     {} misses ({:.1} %), {} refused ({:.1} %), {budget}\n  \
          flows:      {} of {}, {} evictions\n  \
          changes:    {} re-stamps, {} re-translations, {} of them with the same verdict\n",
-        w.hits,
-        percent(w.hits),
-        w.signatures,
-        w.admissions,
-        w.signature_evictions,
-        w.probe_hits,
-        percent(w.probe_hits),
-        w.active_masks,
-        w.masks,
-        w.misses,
-        percent(w.misses),
-        w.refused,
-        percent(w.refused),
-        w.flows,
-        w.max_flows,
-        w.evictions,
-        w.restamps,
-        w.retranslations,
-        w.revalidated,
+        w[Hits],
+        percent(w[Hits]),
+        w[Signatures],
+        w[Admissions],
+        w[SignatureEvictions],
+        w[ProbeHits],
+        percent(w[ProbeHits]),
+        w[ActiveMasks],
+        w[Masks],
+        w[Misses],
+        percent(w[Misses]),
+        w[Refused],
+        percent(w[Refused]),
+        w[Flows],
+        w[MaxFlows],
+        w[Evictions],
+        w[Restamps],
+        w[Retranslations],
+        w[Revalidated],
     );
 }
 
@@ -155,25 +158,25 @@ mod tests {
 
     #[test]
     fn caches_are_told_level_by_level() {
-        let worker = CacheCounts {
-            hits: 970,
-            probe_hits: 20,
-            misses: 10,
-            signatures: 131_072,
-            admissions: 30,
-            flows: 8,
-            max_flows: 200_000,
-            masks: 3,
-            active_masks: 1,
-            restamps: 5,
-            retranslations: 2,
-            revalidated: 1,
-            budget_rate: 50_000,
-            budget_burst: 4096,
-            budget_used: 6,
-            protecting: true,
-            ..CacheCounts::default()
-        };
+        let worker = CacheCounts::from_fn(|metric| match metric {
+            CacheMetric::Hits => 970,
+            CacheMetric::ProbeHits => 20,
+            CacheMetric::Misses => 10,
+            CacheMetric::Signatures => 131_072,
+            CacheMetric::Admissions => 30,
+            CacheMetric::Flows => 8,
+            CacheMetric::MaxFlows => 200_000,
+            CacheMetric::Masks => 3,
+            CacheMetric::ActiveMasks => 1,
+            CacheMetric::Restamps => 5,
+            CacheMetric::Retranslations => 2,
+            CacheMetric::Revalidated => 1,
+            CacheMetric::BudgetRate => 50_000,
+            CacheMetric::BudgetBurst => 4096,
+            CacheMetric::BudgetUsed => 6,
+            CacheMetric::Protecting => 1,
+            _ => 0,
+        });
         let caches = CacheRecord { flows: 8, workers: vec![worker] };
         insta::assert_snapshot!(render_caches(&caches), @r"
         cached flows: 8

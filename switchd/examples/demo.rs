@@ -9,8 +9,9 @@
 //! `ofctl` does, through its control socket.
 
 use anyhow::{Context, bail, ensure};
-use control::record::{CacheCounts, FlowRecord};
+use control::record::FlowRecord;
 use control::{Client, Operation, Reply};
+use flow::metric::{CacheCounts, CacheMetric};
 use lab::traffic::{Ping, TcpTransfer, Transfer};
 use lab::{Counters, Daemon, Host, HostPlan, enter, has_taps};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -251,7 +252,8 @@ impl Stage {
         seen(&format!("c sends a {}", describe(&transfer)));
         command("ofctl cache-show");
         let after = self.cache()?;
-        let (hits, misses) = (after.hits - before.hits, after.misses - before.misses);
+        let counted = |metric| after[metric] - before[metric];
+        let (hits, misses) = (counted(CacheMetric::Hits), counted(CacheMetric::Misses));
         println!("    hits +{hits}, misses +{misses}");
         ensure!(misses > 0, "new flows did not go through the rules");
         ensure!(hits > 10 * misses, "the cache hardly helps");
@@ -291,12 +293,7 @@ impl Stage {
         let Reply::Cache(cache) = self.client.ask(Operation::CacheShow)? else {
             bail!("the switch did not tell of its cache");
         };
-        let sum = |mut sum: CacheCounts, worker: &CacheCounts| {
-            sum.hits += worker.hits;
-            sum.misses += worker.misses;
-            sum
-        };
-        Ok(cache.workers.iter().fold(CacheCounts::default(), sum))
+        Ok(cache.workers.iter().fold(CacheCounts::default(), |sum, worker| sum.plus(worker)))
     }
 }
 

@@ -4,9 +4,11 @@
 //! ids, which need all of their 64 bits, are hexadecimal text: many JSON parsers round numbers above 2^53. A field that is
 //! `None` or empty is left out of the JSON where its serde attribute says so.
 
+mod cache;
 mod event;
 mod trace;
 
+pub use cache::CacheRecord;
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
 pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 
@@ -264,91 +266,6 @@ pub struct FdbStatsRecord {
     /// Seconds after which the entry of a silent host is removed.
     #[serde(default)]
     pub ageing: u64,
-}
-
-/// The counters of all caches (`ofctl cache-show`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheRecord {
-    /// How many flows all workers together have cached now.
-    pub flows: u64,
-    /// The counters of each worker, in the order of their numbers.
-    pub workers: Vec<CacheCounts>,
-}
-
-/// The counters of one worker's caches. Each received packet counts in one of the first four.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheCounts {
-    /// Packets whose cached flow was found by a signature.
-    pub hits: u64,
-    /// Packets whose cached flow was found by probing masks.
-    pub probe_hits: u64,
-    /// Packets without a cached flow, which were translated.
-    pub misses: u64,
-    /// Packets without a cached flow, which were dropped because their port had used up its budget of translations.
-    pub refused: u64,
-
-    /// How many signatures the cache can hold.
-    pub signatures: u64,
-    /// How many signatures were written into the cache.
-    pub admissions: u64,
-    /// How many signatures were overwritten by those of other flows.
-    pub signature_evictions: u64,
-
-    /// How many flows are cached now.
-    pub flows: u64,
-    /// How many flows the cache can hold.
-    pub max_flows: u64,
-    /// How many flows were removed from a full cache to make room for new ones.
-    pub evictions: u64,
-    /// How many different masks the cached flows have.
-    pub masks: u64,
-    /// How many of these masks a packet without signature is probed with.
-    pub active_masks: u64,
-
-    /// How many times a cached flow was older than a change, and the change did not concern the flow.
-    pub restamps: u64,
-    /// How many times a cached flow was translated again because of a change.
-    pub retranslations: u64,
-    /// How many of these translations gave the same verdict as before.
-    pub revalidated: u64,
-
-    /// How many translations of new flows a port may cause in a second while established traffic is protected; 0 sets
-    /// no limit.
-    pub budget_rate: u64,
-    /// How many translations of new flows a port may cause at once, after a time without any.
-    pub budget_burst: u64,
-    /// How many translations were charged to budgets.
-    pub budget_used: u64,
-    /// Whether the budget is in force now, because established traffic has to be protected.
-    pub protecting: bool,
-}
-
-impl CacheCounts {
-    /// The sums of the counters of two workers. Of the budget's limits, which are set for each worker, the larger one.
-    #[must_use]
-    pub fn plus(self, other: &Self) -> Self {
-        Self {
-            hits: self.hits + other.hits,
-            probe_hits: self.probe_hits + other.probe_hits,
-            misses: self.misses + other.misses,
-            refused: self.refused + other.refused,
-            signatures: self.signatures + other.signatures,
-            admissions: self.admissions + other.admissions,
-            signature_evictions: self.signature_evictions + other.signature_evictions,
-            flows: self.flows + other.flows,
-            max_flows: self.max_flows + other.max_flows,
-            evictions: self.evictions + other.evictions,
-            masks: self.masks + other.masks,
-            active_masks: self.active_masks + other.active_masks,
-            restamps: self.restamps + other.restamps,
-            retranslations: self.retranslations + other.retranslations,
-            revalidated: self.revalidated + other.revalidated,
-            budget_rate: self.budget_rate.max(other.budget_rate),
-            budget_burst: self.budget_burst.max(other.budget_burst),
-            budget_used: self.budget_used + other.budget_used,
-            protecting: self.protecting || other.protecting,
-        }
-    }
 }
 
 /// A cached flow: the verdict about all packets that agree in the bits of a mask.

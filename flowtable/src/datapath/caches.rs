@@ -11,6 +11,7 @@ use crate::policy::changes::RecentRules;
 use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
 use flow::FlowKey;
+use flow::metric::CacheMetric;
 use flow::types::MacAddr;
 use flow::verdict::DropReason;
 use std::sync::Arc;
@@ -39,11 +40,11 @@ impl Caches {
         let signatures = Signatures::new(if is_off { 0 } else { config.emc_entries });
         let max_flows = config.max_flows.min(signatures::MAX_FLOWS);
         let stats = CacheStats::default();
-        stats.capacity.set(signatures.capacity() as u64);
-        stats.max_flows.set(max_flows as u64);
+        stats[CacheMetric::Signatures].set(signatures.capacity() as u64);
+        stats[CacheMetric::MaxFlows].set(max_flows as u64);
         if let Some(limit) = config.upcalls {
-            stats.budget_rate.set(limit.rate.into());
-            stats.budget_burst.set(limit.burst.into());
+            stats[CacheMetric::BudgetRate].set(limit.rate.into());
+            stats[CacheMetric::BudgetBurst].set(limit.burst.into());
         }
         let registry = Arc::new(FlowRegistry::new(Arc::clone(policy.lookups()), seed));
         Self {
@@ -77,9 +78,9 @@ impl Caches {
     /// Ends a batch in which signatures named the flow of `hits` frames. `is_full` says whether the batch had as
     /// many frames as a batch can have.
     pub(super) fn end_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
-        self.stats.hits.add(hits);
+        self.stats[CacheMetric::Hits].add(hits);
         self.budget.saw_batch(now, hits, is_full);
-        self.stats.protecting.set(self.budget.protects().into());
+        self.stats[CacheMetric::Protecting].set(self.budget.protects().into());
         self.flows.end_batch();
     }
 
@@ -95,7 +96,7 @@ impl Caches {
         hash: u64,
     ) -> Result<Arc<CachedFlow>, DropReason> {
         if self.is_off {
-            self.stats.misses.add(1);
+            self.stats[CacheMetric::Misses].add(1);
             return Ok(self.translate(moment, key).0);
         }
         let by_signature = self
@@ -107,9 +108,9 @@ impl Caches {
             Some(index) => match self.refresh(moment, index, key) {
                 Some(flow) => {
                     let level = if by_signature.is_some() {
-                        &self.stats.hits
+                        &self.stats[CacheMetric::Hits]
                     } else {
-                        &self.stats.probe_hits
+                        &self.stats[CacheMetric::ProbeHits]
                     };
                     level.add(1);
                     (flow, Some(index))
@@ -120,11 +121,11 @@ impl Caches {
                 let source = Source { port: moment.in_port, mac: MacAddr(key.headers.dl_src) };
                 let is_established = || self.registry.established().contains(source);
                 if !moment.is_injected && !self.budget.admit(moment.now, source, is_established) {
-                    self.stats.refused.add(1);
+                    self.stats[CacheMetric::Refused].add(1);
                     return Err(DropReason::UpcallBudget);
                 }
-                self.stats.misses.add(1);
-                self.stats.budget_used.add(self.budget.protects().into());
+                self.stats[CacheMetric::Misses].add(1);
+                self.stats[CacheMetric::BudgetUsed].add(self.budget.protects().into());
                 self.translate(moment, key)
             }
         };
@@ -142,7 +143,7 @@ impl Caches {
             return Some(Arc::clone(flow));
         }
         if !flow.is_concerned(self.policy.changes(), &self.recent) {
-            self.stats.restamped.add(1);
+            self.stats[CacheMetric::Restamps].add(1);
             flow.restamp(moment.generation);
             return Some(Arc::clone(flow));
         }
@@ -157,7 +158,7 @@ impl Caches {
         key: &FlowKey,
     ) -> Option<Arc<CachedFlow>> {
         let flow = self.flows.get(index)?;
-        self.stats.retranslations.add(1);
+        self.stats[CacheMetric::Retranslations].add(1);
         if flow.is_concerned_by_hosts(self.policy.changes()) {
             self.policy.translated_for_hosts();
         }
@@ -166,7 +167,7 @@ impl Caches {
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
             let news = self.policy.learn(&translation.learn, moment.now);
             flow.restamp(stamp_after(moment.generation, &translation, news));
-            self.stats.revalidated.add(1);
+            self.stats[CacheMetric::Revalidated].add(1);
             return Some(Arc::clone(flow));
         }
         self.flows.remove(index);
@@ -209,16 +210,16 @@ impl Caches {
         let flow = CachedFlow::new(key, translation, stamp, moment.now, masked, watched);
         let flow = Arc::new(flow);
         let (index, evicted) = self.flows.insert(Arc::clone(&flow));
-        self.stats.evictions.add(u64::from(evicted));
-        self.stats.flows.set(self.flows.len() as u64);
-        self.stats.masks.set(self.flows.masks() as u64);
-        self.stats.active_masks.set(self.flows.active_masks() as u64);
+        self.stats[CacheMetric::Evictions].add(u64::from(evicted));
+        self.stats[CacheMetric::Flows].set(self.flows.len() as u64);
+        self.stats[CacheMetric::Masks].set(self.flows.masks() as u64);
+        self.stats[CacheMetric::ActiveMasks].set(self.flows.active_masks() as u64);
         (flow, Some(index))
     }
 
     /// Whether the flow of this translation should be cached, or is cached already.
     fn is_worth_a_place(&mut self, translation: &Translation, key: &FlowKey) -> bool {
-        let hits = self.stats.hits.get() + self.stats.probe_hits.get();
+        let hits = self.stats[CacheMetric::Hits].get() + self.stats[CacheMetric::ProbeHits].get();
         !self.is_off
             && (self.admission.admits(self.flows.is_full(), hits)
                 || self.flows.has(&translation.mask, key))
@@ -230,8 +231,8 @@ impl Caches {
         // Times are rounded to about a second, so that flows in use count as equally recent.
         let used = |i: u32| flows.get(i).map(|f| f.used_ms() >> 10);
         let evicted = self.signatures.insert(hash, index, used);
-        self.stats.admissions.add(1);
-        self.stats.signature_evictions.add(u64::from(evicted));
+        self.stats[CacheMetric::Admissions].add(1);
+        self.stats[CacheMetric::SignatureEvictions].add(u64::from(evicted));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Counters with one writer and any number of readers.
 
+use flow::metric::{CacheCounts, CacheMetric};
 use flow::verdict::DropReason;
+use std::ops::Index;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter that one thread writes and any thread reads. An addition is a plain load and store, which is cheaper
@@ -25,6 +27,33 @@ impl Counter {
     #[inline]
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
+    }
+}
+
+/// The values of every [`CacheMetric`] of one worker's caches. The worker writes, anybody reads.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct CacheStats([Counter; CacheMetric::COUNT]);
+
+impl CacheStats {
+    /// The values at this moment. The worker may write one while others are read.
+    pub fn counts(&self) -> CacheCounts {
+        CacheCounts::from_fn(|metric| self[metric].get())
+    }
+}
+
+impl Default for CacheStats {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl Index<CacheMetric> for CacheStats {
+    type Output = Counter;
+
+    #[inline(always)]
+    fn index(&self, metric: CacheMetric) -> &Counter {
+        &self.0[metric as usize]
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Datapath, Egress, Env, Moment, PortCounters, Processed, Tally, execu
 use crate::policy::BridgeId;
 use flow::extract::{Arrival, extract};
 use flow::key::PipelineKey;
+use flow::metric::CacheMetric;
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
 use packet::Batch;
@@ -61,7 +62,7 @@ impl Datapath {
         tally.settle(self.rounds.settle(&RECEIVED[0], executed, flow.drop));
         // `flow` is dropped at the end of this function: its recirculation ids have to be valid until then.
         self.go_round(moment, batch, egress, &mut tally);
-        self.caches.stats.hits.add(tally.hits);
+        self.caches.stats[CacheMetric::Hits].add(tally.hits);
         self.caches.flows.end_batch();
         tally.done
     }

@@ -43,7 +43,7 @@ mod signatures;
 mod tests;
 
 pub use cached_flow::CachedFlow;
-pub use counters::{Counter, PortCounters};
+pub use counters::{CacheStats, Counter, PortCounters};
 pub use egress::Egress;
 pub use execute::{Env, Executed, Recirculation, execute};
 pub use inject::Ingress;
@@ -55,6 +55,7 @@ use crate::policy::Policy;
 use caches::Caches;
 use flow::extract::{Arrival, extract_by_call, extract_into};
 use flow::key::{HotKey, KeyRef, RareHeaders};
+use flow::metric::CacheMetric;
 use flow::types::PortNo;
 use flow::verdict::DropReason;
 use packet::wire::ethernet;
@@ -91,51 +92,6 @@ impl Default for CacheConfig {
             upcalls: Some(UpcallLimit::default()),
         }
     }
-}
-
-/// The counters of one worker's caches. The worker writes them, and any thread reads them. Each packet counts in
-/// one of the first four.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct CacheStats {
-    /// Packets whose cached flow was found by a signature and could be used.
-    pub hits: Counter,
-    /// Packets whose cached flow was found by probing masks.
-    pub probe_hits: Counter,
-    /// Packets without a cached flow, which were translated.
-    pub misses: Counter,
-    /// Packets without a cached flow, which were dropped because their port had used up its budget.
-    pub refused: Counter,
-    /// How many times a flow was older than a change, and the change did not concern the flow.
-    pub restamped: Counter,
-    /// How many times a flow was translated again because of a change.
-    pub retranslations: Counter,
-    /// How many of these translations gave the same verdict as before.
-    pub revalidated: Counter,
-    /// How many flows were removed from the full cache to make room for new ones.
-    pub evictions: Counter,
-    /// How many signatures were written into the cache.
-    pub admissions: Counter,
-    /// How many signatures were overwritten by those of other flows.
-    pub signature_evictions: Counter,
-    /// How many signatures the cache can hold.
-    pub capacity: Counter,
-    /// How many flows are cached now.
-    pub flows: Counter,
-    /// How many flows the cache can hold.
-    pub max_flows: Counter,
-    /// How many different masks the cached flows have now.
-    pub masks: Counter,
-    /// How many of these masks are probed now.
-    pub active_masks: Counter,
-    /// The budget of a port in translations a second; 0 sets no limit.
-    pub budget_rate: Counter,
-    /// How many translations a port may cause at once, after a time without any.
-    pub budget_burst: Counter,
-    /// How many translations were charged to budgets.
-    pub budget_used: Counter,
-    /// 1 while the budgets are in force because established traffic has to be protected, else 0.
-    pub protecting: Counter,
 }
 
 /// The counters of one worker, by the datapath's number of the port.
@@ -364,7 +320,7 @@ impl Datapath {
             }
         }
         if restamped > 0 {
-            caches.stats.restamped.add(restamped);
+            caches.stats[CacheMetric::Restamps].add(restamped);
         }
     }
 

@@ -1,11 +1,11 @@
 //! The state and the counters of the switch as records: ports, tables, caches, workers, drops.
 
-use crate::switch::{CacheView, OnBridge, PortView, RingMemory, Switch, WorkerView};
+use crate::switch::{OnBridge, PortView, RingMemory, Switch, WorkerView};
 use control::Reply;
 use control::record::{
-    CacheCounts, CacheRecord, DropRecord, DropsRecord, RingMemoryRecord, SwitchRecord, TableRecord,
-    WorkerRecord,
+    CacheRecord, DropRecord, DropsRecord, RingMemoryRecord, SwitchRecord, TableRecord, WorkerRecord,
 };
+use flow::metric::CacheMetric;
 use flow::types::TableId;
 use flow::verdict::DropReason;
 use flowtable::policy::TableRef;
@@ -48,29 +48,9 @@ pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
 
 /// The counters of each worker's caches.
 pub(super) fn caches(switch: &Switch) -> Reply {
-    let counts = |CacheView { stats, flows }: &CacheView| CacheCounts {
-        hits: stats.hits.get(),
-        probe_hits: stats.probe_hits.get(),
-        misses: stats.misses.get(),
-        refused: stats.refused.get(),
-        signatures: stats.capacity.get(),
-        admissions: stats.admissions.get(),
-        signature_evictions: stats.signature_evictions.get(),
-        flows: *flows as u64,
-        max_flows: stats.max_flows.get(),
-        evictions: stats.evictions.get(),
-        masks: stats.masks.get(),
-        active_masks: stats.active_masks.get(),
-        restamps: stats.restamped.get(),
-        retranslations: stats.retranslations.get(),
-        revalidated: stats.revalidated.get(),
-        budget_rate: stats.budget_rate.get(),
-        budget_burst: stats.budget_burst.get(),
-        budget_used: stats.budget_used.get(),
-        protecting: stats.protecting.get() != 0,
-    };
-    let workers: Vec<CacheCounts> = switch.caches().iter().map(counts).collect();
-    Reply::Cache(CacheRecord { flows: workers.iter().map(|w| w.flows).sum(), workers })
+    let workers = switch.caches();
+    let flows = workers.iter().map(|counts| counts[CacheMetric::Flows]).sum();
+    Reply::Cache(CacheRecord { flows, workers })
 }
 
 /// The counters of each worker. `busy_percent` is about the time since the start.

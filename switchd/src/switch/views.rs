@@ -4,8 +4,9 @@ use super::{Switch, WorkerHandle};
 use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::spec::Target;
 use ::ports::{RxMemory, Shield};
+use flow::metric::{CacheCounts, CacheMetric};
 use flow::types::{MacAddr, OfPort};
-use flowtable::datapath::{CacheStats, CachedFlow};
+use flowtable::datapath::CachedFlow;
 use flowtable::policy::BridgeId;
 use flowtable::policy::ports::{Attachment, PortConfig};
 use std::sync::Arc;
@@ -38,15 +39,6 @@ pub struct PortView {
     pub totals: PortTotals,
     /// What a user should know of the open device, a sentence each.
     pub warnings: Vec<String>,
-}
-
-/// The caches of one worker as commands show them.
-#[derive(Clone, Debug)]
-pub struct CacheView {
-    /// The counters of the caches, which go on counting.
-    pub stats: Arc<CacheStats>,
-    /// The number of flows that are cached.
-    pub flows: usize,
 }
 
 /// A worker as commands show it. Numbers are since the start.
@@ -137,10 +129,14 @@ impl Switch {
         self.workers.iter().map(|worker| worker.registry.flows()).collect()
     }
 
-    /// The caches of each worker, in the order of the workers.
-    pub fn caches(&self) -> Vec<CacheView> {
-        let view =
-            |w: &WorkerHandle| CacheView { stats: Arc::clone(&w.cache), flows: w.registry.len() };
-        self.workers.iter().map(view).collect()
+    /// What the caches of each worker did, in the order of the workers' numbers.
+    pub fn caches(&self) -> Vec<CacheCounts> {
+        let counts = |worker: &WorkerHandle| {
+            let mut counts = worker.cache.counts();
+            // Without the flows that were given up and that the worker has not taken out yet.
+            counts[CacheMetric::Flows] = worker.registry.len() as u64;
+            counts
+        };
+        self.workers.iter().map(counts).collect()
     }
 }

@@ -3,6 +3,7 @@
 use crate::bench::{Bench, dropped, frame, wait};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
+use flow::metric::CacheMetric;
 use flow::types::TableId;
 use flow::verdict::DropReason;
 use flowtable::policy::TableRef;
@@ -78,7 +79,7 @@ fn rules_count_what_the_cache_forwards() {
     let (mut walk, mut totals) = (bridge.walk(&every), Vec::new());
     while walk.next_slice(|rule| totals.push((rule.priority, rule.value.stats.totals()))) {}
     assert_eq!(totals.iter().max(), Some(&(9, (1000, 60_000))));
-    let hits: u64 = bench.switch.caches().iter().map(|c| c.stats.hits.get()).sum();
+    let hits: u64 = bench.switch.caches().iter().map(|counts| counts[CacheMetric::Hits]).sum();
     assert!(hits >= 990, "{hits} hits");
 }
 

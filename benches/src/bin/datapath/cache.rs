@@ -13,6 +13,7 @@ use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::{add, output, pipeline_with};
 use benches::workload::{Family, Order, Workload};
 use flow::Match;
+use flow::metric::CacheMetric;
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::Policy;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Side {
     /// over the budget of new flows.
     fn forwarded(&mut self, seconds: f64) -> (f64, f64) {
         let Self { switch, workload } = self;
-        let (sent, refused) = (switch.sent, switch.datapath.stats().refused.get());
+        let (sent, refused) = (switch.sent, switch.datapath.stats()[CacheMetric::Refused].get());
         let timer = CpuTimer::start();
         let mut elapsed = 0.0;
         while elapsed < seconds {
@@ -86,7 +87,7 @@ impl Side {
             elapsed = timer.elapsed().as_secs_f64();
         }
         let sent = (switch.sent - sent) as f64;
-        let refused = (switch.datapath.stats().refused.get() - refused) as f64;
+        let refused = (switch.datapath.stats()[CacheMetric::Refused].get() - refused) as f64;
         (sent / elapsed / 1e6, refused / (sent + refused))
     }
 }

@@ -11,6 +11,7 @@ use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::{add, output, pipeline_with};
 use benches::workload::{Family, Tuple, Workload};
 use flow::flow_mod::FlowMod;
+use flow::metric::CacheMetric;
 use flowtable::datapath::{CacheConfig, Datapath};
 use std::sync::Arc;
 
@@ -60,7 +61,8 @@ pub(crate) fn run(bench: &mut Bench) {
             results.record(row, rate, switch.rate(&mut workload, bench.args.seconds));
         }
         let stats = switch.datapath.stats();
-        let [flows, masks] = [&stats.flows, &stats.masks].map(|counter| counter.get() as f64);
+        let [flows, masks] = [&stats[CacheMetric::Flows], &stats[CacheMetric::Masks]]
+            .map(|counter| counter.get() as f64);
         let values = [rules.len() as f64, workload.len() as f64, flows, masks];
         facts.into_iter().zip(values).for_each(|(fact, value)| results.record(row, fact, value));
         if let Some(limit) = limit {

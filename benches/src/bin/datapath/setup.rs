@@ -7,6 +7,7 @@ use benches::null_port::NullSwitch;
 use benches::report::{Better, Goal, Role, Table, progress};
 use benches::rules::pipeline_with;
 use benches::workload::{Family, Order, Workload};
+use flow::metric::CacheMetric;
 use flowtable::datapath::{CacheConfig, Datapath};
 use packet::MAX_BATCH;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(crate) fn run(bench: &mut Bench) {
             for _ in 0..FLOWS as usize / MAX_BATCH {
                 switch.poll(&mut workload);
             }
-            let set_up = switch.datapath.stats().misses.get() as f64;
+            let set_up = switch.datapath.stats()[CacheMetric::Misses].get() as f64;
             results.record(row, rate, set_up / timer.elapsed().as_secs_f64() / 1e3);
         }
         let name = format!("setup, {table}: thousand new flows a second");

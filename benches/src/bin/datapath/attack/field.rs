@@ -8,6 +8,7 @@ use benches::cpu_time::CpuTimer;
 use benches::null_port::NullSwitch;
 use benches::rules::pipeline_with;
 use benches::workload::{MACS, Order, SplitMix, Tuple, Workload};
+use flow::metric::CacheMetric;
 use flow::types::PortNo;
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::Policy;
@@ -145,7 +146,7 @@ impl Field {
     pub(super) fn spell(&mut self, seconds: f64, per_second: f64) -> Spell {
         let before = self.run(seconds / 2.0, 0.0);
         self.run(LEAD, per_second);
-        let refusals = |field: &Self| field.switch.datapath.stats().refused.get();
+        let refusals = |field: &Self| field.switch.datapath.stats()[CacheMetric::Refused].get();
         let refused = refusals(self);
         let rate = self.run(seconds, per_second);
         let refused = (refusals(self) - refused) as f64 / seconds;
@@ -166,9 +167,9 @@ impl Field {
             for (n, done) in got_through.iter_mut().enumerate().filter(|(_, done)| !**done) {
                 let flow = Tuple::numbered(start + n as u32);
                 let port_80 = Tuple { dport: 80, ..flow };
-                let drops = self.switch.datapath.stats().refused.get();
+                let drops = self.switch.datapath.stats()[CacheMetric::Refused].get();
                 self.switch.poll_with(1, |_| (port_80, MACS));
-                *done = self.switch.datapath.stats().refused.get() == drops;
+                *done = self.switch.datapath.stats()[CacheMetric::Refused].get() == drops;
             }
             if tries == 0 {
                 first = got_through.iter().filter(|done| **done).count();

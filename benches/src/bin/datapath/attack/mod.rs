@@ -12,6 +12,7 @@ mod kinds;
 use crate::Bench;
 use benches::report::{Better, Goal, Role, Table, progress};
 use field::Field;
+use flow::metric::CacheMetric;
 use kinds::Attack;
 
 /// Frames a second, and how much of the rate without is wanted, in percent.
@@ -55,7 +56,11 @@ pub(crate) fn run(bench: &mut Bench) {
             }
         }
         let stats = field.switch.datapath.stats();
-        let values = [&stats.flows, &stats.masks, &stats.active_masks];
+        let values = [
+            &stats[CacheMetric::Flows],
+            &stats[CacheMetric::Masks],
+            &stats[CacheMetric::ActiveMasks],
+        ];
         facts.iter().zip(values).for_each(|(fact, n)| results.record(row, *fact, n.get() as f64));
         for ((speed, _, wanted), share) in SPEEDS.into_iter().zip(shares) {
             if let Some(wanted) = wanted {
