@@ -9,3 +9,6 @@ mod effort;
 pub mod overload;
 pub mod policy;
 pub mod trace;
+
+#[cfg(feature = "hold-times")]
+pub use effort::time_holds;

@@ -54,14 +54,15 @@ use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
 use mac_table::{HostRef, MacTable};
 use observer::{Observed, Observer};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::Mutex;
 use ports::{PortInfo, PortTable, PortTables};
-use publication::{Published, Reading};
+use publication::Published;
 use recirc::RecircTable;
 use rule::{Rule, RuleMatch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use sync::{RwLock, RwLockReadGuard};
 pub use tables::FlowModError;
 use tables::{Change, Tables};
 pub use transaction::Transaction;
@@ -107,7 +108,7 @@ pub struct News {
 /// writers wait for its end.
 pub struct Snapshot<'a> {
     bridge: BridgeId,
-    tables: Reading<'a, PerBridge<Tables>>,
+    tables: RwLockReadGuard<'a, PerBridge<Tables>>,
     ports: RwLockReadGuard<'a, PortTables>,
     macs: RwLockReadGuard<'a, PerBridge<MacTable>>,
     recirc: &'a RecircTable,

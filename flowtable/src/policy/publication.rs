@@ -17,7 +17,6 @@
 
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock, RwLockReadGuard, give_way};
 use crate::classifier::Version;
-use crate::effort::{Longest, Watch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,24 +29,6 @@ pub(super) struct Published<T> {
     held: Arc<Mutex<BTreeMap<Version, usize>>>,
     /// Held by whoever prepares a change.
     writer: Mutex<()>,
-    /// How much is looked at under the lock, where that is counted.
-    pub(super) longest: Longest,
-}
-
-/// The content, shared with other readers.
-#[derive(Debug)]
-pub(super) struct Reading<'a, T> {
-    content: RwLockReadGuard<'a, T>,
-    _watch: Watch<'a>,
-}
-
-impl<T> std::ops::Deref for Reading<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.content
-    }
 }
 
 impl<T> Published<T> {
@@ -58,7 +39,6 @@ impl<T> Published<T> {
             version: AtomicU64::new(0),
             held: Arc::new(Mutex::new(BTreeMap::new())),
             writer: Mutex::new(()),
-            longest: Longest::default(),
         }
     }
 
@@ -68,10 +48,15 @@ impl<T> Published<T> {
     }
 
     /// The content, and the version to look at it with.
-    pub(super) fn read(&self) -> (Reading<'_, T>, Version) {
+    pub(super) fn read(&self) -> (RwLockReadGuard<'_, T>, Version) {
         let content = self.content.read();
         let version = self.version();
-        (Reading { content, _watch: self.longest.watch() }, version)
+        (content, version)
+    }
+
+    /// The lock around the content.
+    pub(super) fn lock(&self) -> &RwLock<T> {
+        &self.content
     }
 
     /// Waits for other writers. The version is the next one, which the caller may prepare until it
@@ -84,9 +69,7 @@ impl<T> Published<T> {
     /// One step: short, as readers wait.
     pub(super) fn step<R>(&self, step: impl FnOnce(&mut T) -> R) -> R {
         let mut content = self.content.write();
-        let watch = self.longest.watch();
         let result = step(&mut content);
-        drop(watch);
         give_way(content);
         result
     }

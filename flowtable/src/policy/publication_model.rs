@@ -6,6 +6,7 @@
 //! mistake is tested too, by doing things in the wrong order.
 
 #[allow(clippy::duplicate_mod, reason = "the same code on other locks is the point")]
+#[allow(dead_code, reason = "nobody asks the locks of a model what was done under them")]
 #[path = "publication.rs"]
 mod publication;
 

@@ -1,9 +1,85 @@
-//! The locks and atomics of [`publication`](super::publication) in one place, so that its model
-//! under `loom` can replace them.
+//! The locks and atomics of the policy in one place, so that the model of
+//! [`publication`](super::publication) under `loom` can replace them.
 
-use parking_lot::RwLockWriteGuard;
-pub(super) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use crate::effort::{Longest, Watch};
+pub(super) use parking_lot::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A lock that a worker may wait for when a packet misses its caches. Some builds count and measure
+/// what is done under one hold of the lock: see [`effort`](crate::effort).
+#[derive(Debug, Default)]
+pub(super) struct RwLock<T> {
+    inner: parking_lot::RwLock<T>,
+    longest: Longest,
+}
+
+impl<T> RwLock<T> {
+    /// A lock around `value` that nobody holds.
+    pub(super) fn new(value: T) -> Self {
+        Self { inner: parking_lot::RwLock::new(value), longest: Longest::default() }
+    }
+
+    /// Takes the lock together with other readers.
+    #[inline]
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
+        let inner = self.inner.read();
+        RwLockReadGuard { _watch: self.longest.watch(), inner }
+    }
+
+    /// Takes the lock alone.
+    #[inline]
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        let inner = self.inner.write();
+        RwLockWriteGuard { watch: self.longest.watch(), inner }
+    }
+
+    /// The most that was done under one hold of the lock.
+    pub(super) fn longest(&self) -> &Longest {
+        &self.longest
+    }
+}
+
+/// The value of a lock that is held together with other readers.
+#[derive(Debug)]
+pub(super) struct RwLockReadGuard<'a, T> {
+    /// Ends before the lock is let go of: fields are dropped in their order.
+    _watch: Watch<'a>,
+    inner: parking_lot::RwLockReadGuard<'a, T>,
+}
+
+impl<T> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+/// The value of a lock that is held alone.
+#[derive(Debug)]
+pub(super) struct RwLockWriteGuard<'a, T> {
+    /// Ends before the lock is let go of: fields are dropped in their order.
+    watch: Watch<'a>,
+    inner: parking_lot::RwLockWriteGuard<'a, T>,
+}
+
+impl<T> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
 
 /// Unlocks, and hands the lock to the thread that has waited longest, if one waits. A plain unlock
 /// would mostly let the present thread take the lock again for its next step, while the waiting
@@ -13,6 +89,8 @@ pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 /// core at some time, most likely while the thread has the lock, and a worker on another core then
 /// waits for milliseconds.
 pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
-    RwLockWriteGuard::unlock_fair(guard);
+    let RwLockWriteGuard { watch, inner } = guard;
+    drop(watch);
+    parking_lot::RwLockWriteGuard::unlock_fair(inner);
     std::thread::yield_now();
 }

@@ -9,6 +9,7 @@ use super::rule::Removal;
 use super::tables::{Freed, Scope, TableCursor, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::Survey;
+use crate::effort::Longest;
 use flow::types::TableId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,22 @@ use std::time::Duration;
 const MAX_HELD: usize = 1 << 20;
 
 impl Policy {
-    /// The number of rules and groups that were looked at under the longest hold of the tables'
-    /// lock since the last call. `None` in builds without debug assertions, which do not count.
+    /// The number of rules, groups and hosts that were looked at under one hold of a lock: the
+    /// largest since the last call. `None` in builds without debug assertions, which do not count.
     pub fn take_longest_hold(&self) -> Option<u64> {
-        self.tables.longest.take()
+        self.locks().into_iter().filter_map(Longest::take).max()
+    }
+
+    /// The longest time that a thread held a lock since the last call. The clock of
+    /// [`time_holds`](crate::time_holds) tells the time.
+    #[cfg(feature = "hold-times")]
+    pub fn take_longest_hold_time(&self) -> Duration {
+        self.locks().into_iter().map(Longest::take_time).max().unwrap_or_default()
+    }
+
+    /// The records of the three locks that a translation takes.
+    fn locks(&self) -> [&Longest; 3] {
+        [self.tables.lock().longest(), self.ports.longest(), self.macs.longest()]
     }
 
     /// Removes the rules of all bridges whose timeouts are over at `now`. Returns the effects, one
