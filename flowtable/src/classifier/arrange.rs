@@ -32,6 +32,10 @@ const MOVES: u32 = 2;
 /// Rules whose rows one call of `give_back_room` copies to save memory, at most. Copying this
 /// number takes some tens of microseconds.
 const COMPACTED: usize = 1024;
+
+/// Number of places of hash tables that are looked through for the rows to copy, at most. A table that
+/// has lost nearly all of its rules has many places without a row.
+const COMPACTED_PLACES: usize = 1 << 17;
 /// Number of rules at which the first plan of a table is made.
 const FIRST_PLAN: usize = 4;
 /// Number of subtables beyond which a mask without a home gets a subtable that hashes nothing and
@@ -339,7 +343,7 @@ impl<T> Classifier<T> {
     pub(super) fn give_back_room(&mut self) {
         let mut vacant = vec![false; self.subtables.len()];
         self.vacant_subtables.iter().for_each(|&at| vacant[usize::from(at)] = true);
-        let mut compactable = COMPACTED;
+        let (mut compactable, mut places) = (COMPACTED, COMPACTED_PLACES);
         for (at, subtable) in self.subtables.iter_mut().enumerate() {
             if !vacant[at] && subtable.homes == 0 && subtable.len() == 0 {
                 let layout = Layout::new(HalfSet::default());
@@ -347,10 +351,13 @@ impl<T> Classifier<T> {
                 self.retired.subtables.push(std::mem::replace(subtable, empty));
                 self.vacant_subtables.push(at as u16);
             }
+            let looked_through = subtable.places_to_compact();
             if subtable.len() <= compactable
+                && looked_through <= places
                 && let Some(rows) = subtable.compact()
             {
                 compactable -= subtable.len();
+                places -= looked_through;
                 self.retired.rows.push(rows);
             }
         }

@@ -75,6 +75,11 @@ impl Buckets {
         self.parts.iter_mut().flatten().map(|bucket| &mut bucket.block)
     }
 
+    /// Number of buckets that there is room for.
+    pub(super) fn places(&self) -> usize {
+        self.parts.iter().map(HashTable::capacity).sum()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -318,6 +318,12 @@ impl Subtable {
         self.presence.is_too_small(self.buckets.len())
     }
 
+    /// Number of places of the hash table that [`compact`](Self::compact) looks through: all of them
+    /// unless the subtable is empty.
+    pub(super) fn places_to_compact(&self) -> usize {
+        if self.len > 0 { self.buckets.places() } else { 0 }
+    }
+
     /// Copies the rows into a smaller allocation if less than half of the present one is in use.
     /// Returns the old allocation, for the caller to drop when no reader waits.
     pub(super) fn compact(&mut self) -> Option<Rows> {
@@ -326,8 +332,10 @@ impl Subtable {
             return None;
         }
         let mut rows = Rows::new(self.width());
-        for block in self.buckets.blocks_mut() {
-            *block = rows.copy_from(&self.rows, *block);
+        if self.len > 0 {
+            for block in self.buckets.blocks_mut() {
+                *block = rows.copy_from(&self.rows, *block);
+            }
         }
         Some(std::mem::replace(&mut self.rows, rows))
     }

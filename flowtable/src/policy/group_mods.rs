@@ -38,6 +38,7 @@ impl Transaction<'_> {
             return Err(FlowModError::GroupLoop(group.id.0));
         }
         if let Some(change) = &mut self.change {
+            change.reserve(2);
             self.bridge.step(|tables| tables.put_group(change, group, now));
         }
         Ok(())
@@ -84,6 +85,7 @@ impl Transaction<'_> {
 
     fn delete_slice(&mut self, ids: &[GroupId], version: Version) {
         if let Some(change) = &mut self.change {
+            change.reserve(ids.len());
             self.bridge.step(|tables| {
                 for &id in ids {
                     if tables.groups.hide(id, version) {

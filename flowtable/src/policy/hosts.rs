@@ -2,12 +2,9 @@
 //! nobody who goes through a million of them.
 
 use super::Bridge;
-use super::mac_table::{Forgetting, MacEntry, MacKey};
+use super::mac_table::{Forgetting, HOSTS, MacEntry, MacKey};
 use flow::types::OfPort;
 use std::time::Duration;
-
-/// Hosts that are looked at, or forgotten, under one lock.
-pub(super) const HOSTS: usize = 64;
 
 impl Bridge<'_> {
     /// All hosts as they were when this was called: those that were given, by VLAN and address, and then those that
@@ -88,7 +85,7 @@ impl Bridge<'_> {
             visit(&slice);
         }
         let changed = self.policy.macs.write().of_mut(self.id).end_walk(walk);
-        changed.chunks(HOSTS).for_each(visit);
+        changed.iter().for_each(|piece| visit(piece));
     }
 }
 

@@ -7,6 +7,8 @@
 //! entry that was unused for longest goes.
 
 use super::bridge_id::BridgeId;
+use super::parted_map::PartedMap;
+use crate::effort;
 use flow::types::{MacAddr, OfPort};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -21,6 +23,9 @@ pub const DEFAULT_AGEING: Duration = Duration::from_secs(300);
 const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
 /// One in this number of a port's entries is left to hosts that are not established.
 const STRANGERS_SHARE: usize = 4;
+
+/// Hosts that are looked at, or forgotten, under one lock.
+pub(super) const HOSTS: usize = 64;
 
 /// A host in a VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,13 +188,27 @@ pub(super) struct HostWalk {
 #[derive(Debug)]
 struct WalkLog {
     until: u64,
-    changed: Vec<(MacKey, MacEntry)>,
+    /// In pieces of [`HOSTS`] entries, so that a long list need not be moved to a larger place.
+    changed: Vec<Vec<(MacKey, MacEntry)>>,
+}
+
+impl WalkLog {
+    fn push(&mut self, key: MacKey, entry: MacEntry) {
+        match self.changed.last_mut().filter(|piece| piece.len() < HOSTS) {
+            Some(piece) => piece.push((key, entry)),
+            None => {
+                let mut piece = Vec::with_capacity(HOSTS);
+                piece.push((key, entry));
+                self.changed.push(piece);
+            }
+        }
+    }
 }
 
 /// The hosts of one bridge: learned entries, and static ones that users gave.
 #[derive(Debug)]
 pub struct MacTable {
-    entries: HashMap<MacKey, MacEntry, ahash::RandomState>,
+    entries: PartedMap<MacKey, MacEntry>,
     /// The learned entries of each port.
     owned: HashMap<OfPort, Owned, ahash::RandomState>,
     /// The static entries, in the order in which users gave them.
@@ -213,7 +232,7 @@ impl MacTable {
     pub fn new(capacity: usize, ageing: Duration, seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(seed, !seed, seed ^ 0x3ac, seed.rotate_left(7));
         Self {
-            entries: HashMap::with_hasher(hasher.clone()),
+            entries: PartedMap::new(hasher.clone()),
             owned: HashMap::with_hasher(hasher),
             given: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -238,6 +257,7 @@ impl MacTable {
 
     /// The entry of a host; `None` if the table does not know the host.
     pub fn lookup(&self, key: MacKey) -> Option<&MacEntry> {
+        effort::looked_at_one();
         self.entries.get(&key)
     }
 
@@ -283,7 +303,7 @@ impl MacTable {
     /// static entries.
     pub fn add_static(&mut self, key: MacKey, port: OfPort, now: Duration) -> bool {
         self.unlink(key);
-        if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity && !self.evict()
+        if self.entries.get(&key).is_none() && self.entries.len() >= self.capacity && !self.evict()
         {
             return false;
         }
@@ -341,7 +361,7 @@ impl MacTable {
             let list = self.list(walk)?;
             let places = (Bound::Excluded(walk.after), Bound::Included(walk.until));
             let entries = list.into_iter().flat_map(|list| list.range(places)).take(budget);
-            let entries = entries.filter_map(|(_, key)| Some((*key, *self.entries.get(key)?)));
+            let entries = entries.filter_map(|(_, key)| Some((*key, *self.lookup(*key)?)));
             let slice: Vec<_> = entries.collect();
             match slice.last() {
                 Some((_, last)) => {
@@ -361,9 +381,9 @@ impl MacTable {
         Some(owned.map(|owned| if at % 2 == 0 { &owned.established } else { &owned.strangers }))
     }
 
-    /// Ends a walk. Returns the entries that changed since it began, as they were then; the walk may have
-    /// shown some of them.
-    pub(super) fn end_walk(&mut self, walk: HostWalk) -> Vec<(MacKey, MacEntry)> {
+    /// Ends a walk. Returns the entries that changed since it began, as they were then, in short pieces; the walk may
+    /// have shown some of them.
+    pub(super) fn end_walk(&mut self, walk: HostWalk) -> Vec<Vec<(MacKey, MacEntry)>> {
         let at = self.walks.iter().position(|log| log.until == walk.until);
         at.map(|at| self.walks.swap_remove(at).changed).unwrap_or_default()
     }
@@ -371,7 +391,7 @@ impl MacTable {
     /// All entries, ordered by the time of their last use, the oldest first, behind those that were given.
     #[cfg(test)]
     pub(super) fn entries(&self) -> Vec<(MacKey, MacEntry)> {
-        let mut all: Vec<_> = self.entries.iter().map(|(key, entry)| (*key, *entry)).collect();
+        let mut all: Vec<_> = self.entries.iter().copied().collect();
         all.sort_by_key(|(key, entry)| (entry.order(), *key));
         all
     }
@@ -406,7 +426,7 @@ impl MacTable {
 
     /// Whether the table has no entry.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// The largest number of entries.
@@ -438,9 +458,9 @@ impl MacTable {
 
     /// Takes an entry that is about to change out of its list.
     fn unlink(&mut self, key: MacKey) {
-        let Some(&entry) = self.entries.get(&key) else { return };
+        let Some(&entry) = self.lookup(key) else { return };
         for log in self.walks.iter_mut().filter(|log| entry.sequence <= log.until) {
-            log.changed.push((key, entry));
+            log.push(key, entry);
         }
         if entry.is_static {
             self.given.remove(&entry.sequence);

@@ -23,6 +23,7 @@ mod hosts;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod observer;
+mod parted_map;
 pub mod ports;
 mod publication;
 mod recent_actions;
@@ -62,7 +63,7 @@ use rule::{Rule, RuleMatch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use sync::{RwLock, RwLockReadGuard};
+use sync::{RwLock, RwLockReadGuard, give_way};
 pub use tables::FlowModError;
 use tables::{Change, Tables};
 pub use transaction::Transaction;
@@ -329,7 +330,9 @@ impl Policy {
             let mut macs = self.macs.write();
             let table = macs.of_mut(bridge);
             let result = change(table);
-            (result, self.take_changed_hosts(bridge, table))
+            let changed = self.take_changed_hosts(bridge, table);
+            give_way(macs);
+            (result, changed)
         };
         if !changed.is_empty() {
             self.changes.hosts(&changed);

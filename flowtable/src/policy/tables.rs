@@ -5,6 +5,7 @@
 
 use super::bridge_id::BridgeId;
 use super::groups::{GroupEntry, Groups};
+use super::parted_map::PartedMap;
 use super::recent_actions::RecentActions;
 use super::rule::Removal;
 use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
@@ -13,7 +14,6 @@ use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ pub struct Tables {
     pub(super) groups: Groups,
     /// The rules that have a name, by their name. While a change is prepared there may be several
     /// of one name.
-    names: HashMap<Arc<str>, Vec<(TableId, RuleId)>>,
+    names: PartedMap<Arc<str>, Vec<(TableId, RuleId)>>,
     pub(super) seed: u64,
     recent_actions: RecentActions,
 }
@@ -233,7 +233,12 @@ impl Tables {
             bridge,
             tables: Vec::new(),
             groups: Groups::default(),
-            names: HashMap::new(),
+            names: PartedMap::new(ahash::RandomState::with_seeds(
+                seed,
+                !seed,
+                0x4a3e,
+                seed.rotate_left(9),
+            )),
             seed,
             recent_actions: RecentActions::new(seed),
         }
@@ -503,7 +508,7 @@ impl Tables {
         held.timed += usize::from(rule.has_timeout());
         self.groups.add_user(&rule);
         if let Some(name) = rule.name() {
-            self.names.entry(Arc::clone(name)).or_default().push((table, id));
+            self.names.or_default(Arc::clone(name)).push((table, id));
         }
     }
 

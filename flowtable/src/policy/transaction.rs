@@ -90,6 +90,7 @@ impl Transaction<'_> {
             }
             return Ok(());
         }
+        change.reserve(2 * SLICE);
         let found = Found { selected: &selected, overlaps };
         bridge.step(|tables| tables.prepare(change, request, found, now))?;
         bridge.plan(false);

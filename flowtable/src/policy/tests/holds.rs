@@ -1,10 +1,12 @@
-//! However many rules and groups there are, none of the things that somebody may ask for looks at more
-//! than a few of them under one lock. And what comes of looking in slices is what comes of looking at all.
+//! However many rules, groups and hosts there are, none of the things that somebody may ask for looks at
+//! more than a few of them under one lock. And what comes of looking in slices is what comes of looking at all.
 
 use super::*;
+use crate::policy::mac_table::{HostRef, MacKey};
+use crate::policy::xlate::Learn;
 use flow::group::GroupMod;
 use flow::text::GroupCommand;
-use flow::types::GroupId;
+use flow::types::{GroupId, MacAddr, OfPort};
 use std::collections::BTreeMap;
 
 const RULES: usize = 20_000;
@@ -166,6 +168,34 @@ fn nothing_looks_at_more_than_a_few_rules_or_groups_under_one_lock() {
     assert!(group_ids(&p).is_empty() && cookies(&p, "").is_empty());
     check(&p, "freeing rules and groups", || while p.purge() {});
     assert_eq!(bridge(&p).snapshot().tables().removed_len(), 0);
+}
+
+#[test]
+fn nothing_looks_at_more_than_a_few_hosts_under_one_lock() {
+    const HOSTS: u32 = 4000;
+    let p = policy(&[]);
+    let b = bridge(&p);
+    let hosts: Vec<Learn> = (0..HOSTS)
+        .map(|n| {
+            let [_, high, middle, low] = n.to_be_bytes();
+            let key = MacKey { vlan: 0, mac: MacAddr([2, 0, 0, high, middle, low]) };
+            let host = HostRef { bridge: b.id(), key };
+            Learn { host, port: OfPort(1 + (n % 4) as u16) }
+        })
+        .collect();
+    b.limit_hosts(HOSTS as usize, Duration::from_secs(300));
+    check(&p, "learning hosts", || {
+        hosts.chunks(SLICE).for_each(|slice| assert!(p.learn(slice, NOW).is_any));
+    });
+    check(&p, "listing hosts", || assert_eq!(b.hosts().len(), HOSTS as usize));
+    check(&p, "forgetting hosts of a port", || {
+        assert_eq!(b.flush_hosts(Some(OfPort(1))), HOSTS as usize / 4);
+    });
+    check(&p, "evicting hosts", || b.limit_hosts(2000, Duration::from_secs(300)));
+    check(&p, "expiring hosts", || {
+        assert_eq!(b.sweep_hosts(NOW + Duration::from_secs(400)), 2000);
+    });
+    assert!(b.hosts().is_empty());
 }
 
 #[test]

@@ -116,9 +116,9 @@ pub enum TraceEvent {
     Final(Box<PipelineKey>),
 }
 
-/// Better rules that a trace looks for in all its look-ups together, at the price of some 100 ns each, while it holds
-/// the tables' lock.
-const MAX_COMPARED: usize = 4096;
+/// Better rules that a trace looks for in all its look-ups together, while it holds the tables' lock. In a large table
+/// one costs up to 300 ns.
+const MAX_COMPARED: usize = 1024;
 
 /// An observer that keeps an account of the walk.
 pub struct Recorder {
