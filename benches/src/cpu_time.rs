@@ -23,7 +23,8 @@ impl CpuTimer {
     }
 }
 
-fn on_core() -> Duration {
+/// The time that the calling thread has spent on a core since its start.
+pub fn on_core() -> Duration {
     let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
     Duration::from(now.unwrap_or_else(|_| TimeSpec::new(0, 0)))
 }

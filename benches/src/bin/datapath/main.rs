@@ -1,5 +1,5 @@
 //! How fast the switch decides, without ports that do I/O: the datapath, the classifier behind it, and
-//! the tables' way in and out.
+//! the tables' way in and out, with what workers notice of that.
 //!
 //! ```text
 //! cargo build --release && cargo run --release -p benches --bin datapath -- --goals --svg datapath.svg
@@ -17,6 +17,8 @@ mod classifier;
 mod deep;
 mod flows;
 mod load;
+mod pauses;
+mod programs;
 mod recirculation;
 mod rules;
 mod sets;
@@ -85,8 +87,10 @@ enum Scenario {
     Classbench,
     /// The classifier alone, on ClassBench sets or made ones, against linear search
     Classifier,
-    /// Adding, listing and deleting 100,000 rules in a daemon, and what workers notice
+    /// Adding, listing and deleting 100,000 rules in a daemon: rules a second, and memory
     Load,
+    /// How long a worker waits while somebody changes or looks through all rules, groups or hosts
+    Pauses,
 }
 
 impl Scenario {
@@ -102,6 +106,7 @@ impl Scenario {
             Self::Classbench => classbench::run(bench),
             Self::Classifier => classifier::run(bench),
             Self::Load => return load::run(bench),
+            Self::Pauses => return pauses::run(bench),
         }
         Ok(())
     }

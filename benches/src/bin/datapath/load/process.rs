@@ -1,6 +1,6 @@
 //! A daemon, and what its process occupies.
 
-use super::programs::{Folder, program};
+use crate::programs::{Folder, program};
 use anyhow::{Context, ensure};
 use std::fs;
 use std::os::unix::net::UnixStream;

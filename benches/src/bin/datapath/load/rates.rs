@@ -1,7 +1,7 @@
 //! Rules a second by wall clock, end to end, and the memory that they take.
 
 use super::process::Process;
-use super::programs::{Folder, ofctl};
+use crate::programs::{Folder, ofctl};
 use anyhow::{Context, ensure};
 use std::path::Path;
 use std::time::Duration;

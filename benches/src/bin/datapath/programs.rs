@@ -18,12 +18,12 @@ const BUILD: &str = if cfg!(debug_assertions) {
 ///
 /// # Errors
 /// One is not; how to build it is told.
-pub(super) fn find() -> anyhow::Result<()> {
+pub(crate) fn find() -> anyhow::Result<()> {
     program("switchd").and(program("ofctl")).map(drop)
 }
 
 /// One of them, to be started.
-pub(super) fn program(name: &str) -> anyhow::Result<Command> {
+pub(crate) fn program(name: &str) -> anyhow::Result<Command> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
         bail!("{}: not built yet; run \"{BUILD}\"", path.display());
@@ -32,7 +32,7 @@ pub(super) fn program(name: &str) -> anyhow::Result<Command> {
 }
 
 /// Runs `ofctl` to its end and says how long that took.
-pub(super) fn ofctl(socket: &Path, arguments: &[&str]) -> anyhow::Result<Duration> {
+pub(crate) fn ofctl(socket: &Path, arguments: &[&str]) -> anyhow::Result<Duration> {
     interrupt::check()?;
     let mut command = program("ofctl")?;
     command.arg("--socket").arg(socket).args(arguments).stdout(Stdio::null());
@@ -43,13 +43,13 @@ pub(super) fn ofctl(socket: &Path, arguments: &[&str]) -> anyhow::Result<Duratio
 }
 
 /// A folder that goes away with this value, also after Ctrl-C.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     _guard: Guard,
 }
 
 impl Folder {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let _guard = Guard::new();
         let path = std::env::temp_dir().join(format!("switchd-load-{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
@@ -57,7 +57,7 @@ impl Folder {
     }
 
     /// A file in it.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }

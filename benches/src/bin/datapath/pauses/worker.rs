@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 /// A worker that forwards hits, and one new flow a batch, which has to ask the tables.
 #[derive(Default)]
 pub(super) struct Worker {
+    /// Nanoseconds.
     longest: AtomicU64,
     stop: AtomicBool,
     /// The number of its thread, as the kernel has it.
@@ -47,13 +48,13 @@ impl Worker {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// The longest time between two batches since this was asked last.
+    /// The longest time between two batches since the last call.
     pub(super) fn take_longest(&self) -> Duration {
         Duration::from_nanos(self.longest.swap(0, Ordering::Relaxed))
     }
 
-    /// How often it was taken off its core without having asked for it, so far (proc(5)). Gaps that are
-    /// not ours, nor the scheduler's, are the hypervisor's.
+    /// How often the worker was taken off its core without having asked for it, so far (proc(5)). Gaps that
+    /// are neither the switch's nor the scheduler's are the hypervisor's.
     pub(super) fn times_taken_off(&self) -> Option<u64> {
         let path = format!("/proc/self/task/{}/status", self.id.load(Ordering::Relaxed));
         let status = fs::read_to_string(path).ok()?;
