@@ -145,6 +145,13 @@ pub const fn ones(n: u16) -> u128 {
     if n >= 128 { u128::MAX } else { (1 << n) - 1 }
 }
 
+/// The prefix length of a mask of `width` bits (32 for IPv4, 128 for IPv6): the number of its ones if all of them
+/// stand above its zeros, as in CIDR notation (RFC 4632 §3.1). `None` for any other mask.
+pub(crate) fn prefix_len(mask: u128, width: u16) -> Option<u16> {
+    let zeros = mask.trailing_zeros().min(width.into()) as u16;
+    (mask == ones(width) & !ones(zeros)).then_some(width - zeros)
+}
+
 /// Where a field is in a [`PipelineKey`]: the offset of its first byte, how many bytes contain it, and how many
 /// bits of the last of these bytes lie below the field's lowest bit.
 #[derive(Clone, Copy)]

@@ -18,7 +18,7 @@ use crate::fields::{FieldId, ones};
 use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
 use crate::text::print::runs;
-use crate::types::{MacAddr, OfVersion};
+use crate::types::{OfVersion, mac_bits, mac_of_bits};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
 use packet::wire::{eth_type, ip_proto};
 use std::borrow::Cow;
@@ -145,10 +145,10 @@ impl Writer<'_> {
             // In 1.0, the action that sets the VLAN id also pushes the tag. Such an action is expected to follow.
             Action::PushVlan(_) if version == OpenFlow10 => {}
             Action::SetEthSrc(mac) if version >= OpenFlow12 => {
-                self.set_field(FieldId::EthSrc, mac_bits(*mac));
+                self.set_field(FieldId::EthSrc, mac_bits(mac.0).into());
             }
             Action::SetEthDst(mac) if version >= OpenFlow12 => {
-                self.set_field(FieldId::EthDst, mac_bits(*mac));
+                self.set_field(FieldId::EthDst, mac_bits(mac.0).into());
             }
             Action::SetIpv4Src(address) if version >= OpenFlow12 => {
                 self.set_field(FieldId::Ipv4Src, (*address).into());
@@ -313,8 +313,8 @@ impl Writer<'_> {
             }
             FieldId::VlanVid => self.set_vlan_vid(value as u16 & VLAN_VID_MASK),
             FieldId::VlanPcp => self.set_vlan_pcp(value as u8),
-            FieldId::EthSrc => self.out.push(Action::SetEthSrc(bits_mac(value))),
-            FieldId::EthDst => self.out.push(Action::SetEthDst(bits_mac(value))),
+            FieldId::EthSrc => self.out.push(Action::SetEthSrc(mac_of_bits(value as u64))),
+            FieldId::EthDst => self.out.push(Action::SetEthDst(mac_of_bits(value as u64))),
             FieldId::Ipv4Src => self.out.push(Action::SetIpv4Src(value as u32)),
             FieldId::Ipv4Dst => self.out.push(Action::SetIpv4Dst(value as u32)),
             FieldId::NwTos => self.out.push(Action::SetIpDscp(value as u8)),
@@ -332,13 +332,4 @@ impl Writer<'_> {
 /// width.
 fn fills_its_bytes(field: FieldId, mask: u128) -> bool {
     mask == ones(8 * field.def().wire_len() as u16)
-}
-
-fn mac_bits(mac: MacAddr) -> u128 {
-    mac.0.iter().fold(0, |bits, &byte| bits << 8 | u128::from(byte))
-}
-
-fn bits_mac(bits: u128) -> MacAddr {
-    let [_, _, a, b, c, d, e, f] = (bits as u64).to_be_bytes();
-    MacAddr([a, b, c, d, e, f])
 }

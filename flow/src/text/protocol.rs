@@ -5,7 +5,7 @@
 //! can carry. Each field, mask and action of the rule restricts the set of formats.
 
 use super::value::Masked;
-use crate::fields::FieldId;
+use crate::fields::{FieldId, prefix_len};
 use crate::types::OfVersion;
 use std::fmt;
 
@@ -132,9 +132,11 @@ impl Protocols {
         use FieldId::*;
         match field {
             Ipv4Src | Ipv4Dst | ArpSpa | ArpTpa => {
-                let mask = mask as u32;
-                let is_prefix = mask.leading_ones() + mask.trailing_zeros() == 32;
-                if is_prefix { Self::ANY } else { Self::NXM_OF11_UP }
+                if prefix_len(mask, 32).is_some() {
+                    Self::ANY
+                } else {
+                    Self::NXM_OF11_UP
+                }
             }
             EthSrc | EthDst | Metadata => Self::NXM_OF11_UP,
             _ => Self::NXM_OXM,

@@ -8,7 +8,7 @@
 use super::error::Fault;
 use super::port::{self, PortNames};
 use super::{number, print, words};
-use crate::fields::{FieldDef, FieldId, TextForm, ones};
+use crate::fields::{FieldDef, FieldId, TextForm, ones, prefix_len};
 use crate::key::frag;
 
 /// A value and its mask, right-aligned. Bits of the value outside the mask may be one, and mean nothing.
@@ -158,7 +158,7 @@ impl Reader<'_> {
             }
             Some(mask) => {
                 let mask = ipv4(mask, self.lenient).ok_or_else(bad)?;
-                let is_prefix = mask.leading_ones() + mask.trailing_zeros() == 32;
+                let is_prefix = prefix_len(mask.into(), 32).is_some();
                 if !self.lenient && !is_prefix {
                     self.check_bits(address, value.into(), mask.into())?;
                 }
@@ -178,7 +178,7 @@ impl Reader<'_> {
             Some(bits) if !bits.contains(':') => prefix(bits, 128).map(|n| !low_bits(n, 128))?,
             Some(mask) => {
                 let mask = parse(mask).map_err(|_| bad())?;
-                let is_prefix = mask.leading_ones() + mask.trailing_zeros() == 128;
+                let is_prefix = prefix_len(mask, 128).is_some();
                 if !self.lenient && !is_prefix {
                     self.check_bits(address, value, mask)?;
                 }

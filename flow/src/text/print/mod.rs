@@ -16,9 +16,9 @@ pub use matching::write_match;
 use super::port::{self, NoPortNames, PortNames};
 use super::words::TCP_FLAGS;
 use crate::action::Subfield;
-use crate::fields::{FieldDef, FieldId, TextForm, ones};
+use crate::fields::{FieldDef, FieldId, TextForm, ones, prefix_len};
 use crate::key::frag;
-use crate::types::{MacAddr, OfPort, OfVersion};
+use crate::types::{OfPort, OfVersion, mac_of_bits};
 use std::fmt::Write;
 
 /// The settings of a dump.
@@ -78,10 +78,9 @@ pub(super) fn ipv4_masked(out: &mut String, address: u32, mask: u32) {
         return;
     }
     out.push('/');
-    if mask.leading_ones() + mask.trailing_zeros() == 32 {
-        decimal(out, mask.leading_ones().into());
-    } else {
-        ipv4(out, mask);
+    match prefix_len(mask.into(), 32) {
+        Some(len) => decimal(out, len.into()),
+        None => ipv4(out, mask),
     }
 }
 
@@ -104,16 +103,14 @@ pub(super) fn ipv6_masked(out: &mut String, address: u128, mask: u128) {
         return;
     }
     out.push('/');
-    if mask.leading_ones() + mask.trailing_zeros() == 128 {
-        decimal(out, mask.leading_ones().into());
-    } else {
-        ipv6(out, mask);
+    match prefix_len(mask, 128) {
+        Some(len) => decimal(out, len.into()),
+        None => ipv6(out, mask),
     }
 }
 
 fn mac(out: &mut String, bits: u128) {
-    let [_, _, a, b, c, d, e, f] = (bits as u64).to_be_bytes();
-    put!(out, "{}", MacAddr([a, b, c, d, e, f]));
+    put!(out, "{}", mac_of_bits(bits as u64));
 }
 
 /// Appends the MAC address in the lower 48 bits of `bits`, and its mask unless that has all 48 bits.
