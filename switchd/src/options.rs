@@ -8,34 +8,36 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What the command line says.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What the command line wants of the switch.
+    /// The bridges, ports and settings that the command line names.
     pub command_line: CommandLine,
-    /// The file that says what is wanted, too.
+    /// Path of the file (`--config`) that names further bridges, ports and settings; `None`: no file.
     pub config: Option<PathBuf>,
-    /// Path of the control socket; `None` is the usual one.
+    /// Path of the control socket. `None`: `switchd.sock` in the usual folder (see `--help`).
     pub socket: Option<PathBuf>,
-    /// How much more than usual is said.
+    /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
     pub verbose: u8,
 }
 
 /// A software switch for network namespaces, containers and virtual machines.
 ///
-/// Joins the given ports to one Ethernet switch, at once. Rules are added with ofctl.
+/// It forwards frames between the given ports as a learning Ethernet switch at once. Add OpenFlow rules with ofctl.
 #[derive(Debug, Parser)]
 #[command(name = "switchd", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A bridge: the ports behind it are its own. May be repeated; ports before the first belong to br0
+    /// Add a bridge, to which every --port after this option belongs. May be repeated; a --port before the first
+    /// --bridge belongs to br0
     #[arg(short, long = "bridge", value_name = "NAME")]
     bridges: Vec<String>,
-    /// The datapath id of the bridge named before it: 16 hexadecimal digits [default: made of a MAC address]
+    /// OpenFlow datapath id of the bridge before this option: 16 hexadecimal digits [default: made of a MAC
+    /// address]
     #[arg(long = "datapath-id", value_name = "ID")]
     datapath_ids: Vec<DatapathId>,
-    /// A port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME, patch:NAME,peer=NAME or
-    /// dummy:NAME, with options: ",shield=off" lets the host's own stack hear it, ",qdisc=auto|bypass|honour",
-    /// ",queues=N", ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
+    /// Add a port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME, patch:NAME,peer=NAME or
+    /// dummy:NAME, with options: ",shield=off" lets the host's own stack receive its frames, too,
+    /// ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES"; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ...
     /// in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
     /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
     /// ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true" keeps it
@@ -43,7 +45,7 @@ struct Arguments {
     /// ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
     ports: Vec<String>,
-    /// Start as this file says, which ofctl show-config has written; the other options add to it
+    /// Read bridges, ports and settings from this file, which ofctl show-config has written; other options add to it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -52,7 +54,7 @@ struct Arguments {
     /// root, else in $XDG_RUNTIME_DIR/switchd]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Says more; twice for everything. RUST_LOG overrides it
+    /// Log more events; given twice, all of them. The environment variable RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }
@@ -61,7 +63,8 @@ impl Options {
     /// Reads a command line, the program's name not included.
     ///
     /// # Errors
-    /// What is wrong with it, or the help that it asks for.
+    /// The command line is not valid, or names no port and no file. `--help` and `--version` are an error, too: it has
+    /// the text to print.
     pub fn read<T: Into<OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
@@ -97,7 +100,7 @@ fn read_file(path: &Path) -> Result<FromFile, OptionsError> {
     Ok(FromFile { name, desired })
 }
 
-/// The command line, alone or with its file, makes no sense.
+/// The command line or the file that it names cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// The file cannot be read.
@@ -117,7 +120,7 @@ pub enum OptionsError {
 }
 
 impl OptionsError {
-    /// Ends the process as any other wrong command line would, if that is where the mistake is.
+    /// Ends the process with clap's usage message if the command line is wrong; returns any other error.
     pub(crate) fn exit_if_usage(self) -> Self {
         match self {
             Self::CommandLine(error) => {
@@ -144,7 +147,7 @@ fn command() -> clap::Command {
     command
 }
 
-/// `--bridge`s, with the `--port`s and `--datapath-id`s that stand behind each of them.
+/// The `--bridge`s of the command line in their order, each with the `--port`s and `--datapath-id` after it.
 fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
     enum Word<'a> {
         Bridge(&'a str),
@@ -165,7 +168,7 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
         }
         let needs_new = match (&word, bridges.last()) {
             (_, None) => true,
-            // A second id for a bridge is told as a contradiction.
+            // A second id becomes a second entry of the same bridge, which merging reports as a contradiction.
             (Word::Id(_), Some(bridge)) => bridge.datapath_id.is_some(),
             _ => false,
         };

@@ -23,16 +23,16 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a worker does while nothing comes.
+/// What a worker does while no frame arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Poll {
-    /// Looks again and again: the shortest delay, and a core of its own.
+    /// Polls its queues without a pause: the shortest delay, but it occupies a processor wholly.
     Busy,
-    /// Looks for a moment, then sleeps.
+    /// Polls its queues for a moment, then sleeps until a frame arrives.
     #[default]
     Adaptive,
-    /// Sleeps at once: the least work.
+    /// Sleeps at once until a frame arrives: the least processor time, but a longer delay.
     Block,
 }
 

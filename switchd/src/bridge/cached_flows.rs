@@ -25,7 +25,7 @@ pub struct CachedFlowFilter {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CachedFlowFilterError {
     /// It has registers or metadata, which no cached flow knows.
-    #[error("cached flows are about packets, which have no registers or metadata")]
+    #[error("cached flows match packets, which have no registers or metadata")]
     NotOfPackets,
     /// The bridge has no such port.
     #[error("there is no port \"{0}\"")]

@@ -20,10 +20,10 @@ pub struct KnownHost {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// There is no VLAN of this number.
-    #[error("{0} is not a VLAN: they are 0 to 4095")]
+    #[error("{0} is not a VLAN: give a number from 0 to 4095")]
     NoVlan(u16),
     /// Frames to a group address go to several ports.
-    #[error("{0} is a multicast address: no single port has it")]
+    #[error("{0} is a multicast address: give the unicast address of a host")]
     Multicast(MacAddr),
     /// The table holds no more hosts, and those that it has were given.
     #[error("the MAC table is full of static entries")]

@@ -16,41 +16,42 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Seconds until a silent host is forgotten.
+/// Seconds after which the MAC table removes a host that sent no frame (`--mac-ageing`).
 pub type MacAgeing = Bounded<1, 86_400>;
-/// Hosts that are remembered at most.
+/// The most hosts that the MAC table of a bridge has (`--mac-entries`).
 pub type MacEntries = Bounded<10, 1_000_000>;
 
-/// How the switch runs, as somebody wants it. `None` is the default of an option.
+/// The settings of the switch, as the command line or a file gives them. `None`: the option is not given and has its
+/// default.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
-    /// A port whose device is missing is an error instead of being waited for
+    /// Exit with an error if the device of a port is missing, instead of waiting for the device
     #[arg(long, num_args = 0, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require: Option<bool>,
-    /// Threads that move frames
+    /// Number of worker threads, which receive, process and send frames
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<Bounded<1, 64>>,
-    /// What workers do while nothing comes
+    /// What a worker does while no frame arrives
     #[arg(long, value_name = "HOW", value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll: Option<Poll>,
-    /// Processors that workers are bound to, in turn: 0,2-3
+    /// Processors that the workers are bound to in turn, as a list of numbers and ranges, for example 0,2-3
     #[arg(long, value_name = "LIST")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpus>,
-    /// Seconds until a silent host is forgotten
+    /// Seconds after which the MAC table removes a host that sent no frame
     #[arg(long, value_name = "SEC")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_ageing: Option<MacAgeing>,
-    /// Hosts that each bridge remembers at most
+    /// The most hosts that the MAC table of each bridge has
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_entries: Option<MacEntries>,
-    /// Memory for the receive rings of all ports. Few ports get large rings and many get small ones, except those
-    /// of which ",slots=" or ",slot-size=" says how large they are
+    /// Memory for the receive rings of all ports together, which is divided among them. A port with ",slots=" or
+    /// ",slot-size=" has a ring of that size instead
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ring_memory: Option<MemorySize>,
@@ -58,30 +59,30 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emc_entries: Option<Bounded<0, { 1 << 22 }>>,
-    /// Flows that each worker caches at most; 0 turns caching off
+    /// The most flows that each worker caches; 0 turns caching off
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_limit: Option<Bounded<0, 1_000_000>>,
-    /// New flows a second that a port may cause, and a tenth of that at once, while cached traffic has to be
-    /// protected from them; "off" is any number. What is over it is dropped as upcall_budget
+    /// The most new flows a second from each port while cached traffic has to be protected from them; a tenth of it
+    /// may come at once. The switch drops the other frames with reason upcall_budget. "off" sets no limit
     #[arg(long, value_name = "N|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upcall_limit: Option<Upcalls>,
-    /// VLAN tags that rules can look at
+    /// Number of VLAN tags of a frame that rules can match
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan_limit: Option<Bounded<1, 2>>,
-    /// Do what Open vSwitch does where it is wrong, too: take every rule as if ofctl --lenient had
-    /// been said, treat checksums of fragments and routed packets its way, recirculate as it does
+    /// Behave as Open vSwitch even where that is a fault: read every rule as ofctl --lenient does, treat the
+    /// checksums of fragments and routed packets as Open vSwitch does, and recirculate where it does
     #[arg(long, num_args = 0, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lenient: Option<bool>,
 }
 
-/// How the switch runs, with a value for everything.
+/// The settings of the switch, with defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// Whether a port that cannot be opened at the start is an error. If not, it is waited for.
+    /// Whether the switch refuses to start if it cannot open a port. If not, it waits for the port's device.
     pub require: bool,
     /// The number of threads that move frames, 1 at least.
     pub workers: usize,
@@ -89,9 +90,9 @@ pub struct Resolved {
     pub poll: Poll,
     /// The processors that the workers are bound to, in turn. Empty: they run on any processor.
     pub cpus: Vec<usize>,
-    /// How long a silent host is remembered.
+    /// The time after which a MAC table removes a host that sent no frame.
     pub mac_ageing: Duration,
-    /// Hosts that a bridge remembers at most.
+    /// The most hosts that the MAC table of a bridge has.
     pub mac_entries: usize,
     /// Bytes of all receive rings together.
     pub ring_memory: u64,

@@ -74,8 +74,10 @@ fn refuse(error: &HostError) -> Box<Refusal> {
     let refusal = |reason| Refusal::new(reason, error.to_string());
     Box::new(match error {
         HostError::NoVlan(_) | HostError::Multicast(_) => refusal(Reason::Text),
-        HostError::Full => refusal(Reason::Limit).with_hint("remove one with fdb-del"),
-        HostError::Unknown(_) => refusal(Reason::NotFound),
+        HostError::Full => refusal(Reason::Limit).with_hint("remove one with ofctl fdb-del"),
+        HostError::Unknown(_) => {
+            refusal(Reason::NotFound).with_hint("ofctl fdb-show lists the hosts of the MAC table")
+        }
     })
 }
 

@@ -32,7 +32,7 @@ pub enum BindError {
         owner: String,
     },
     /// There is something that is not a socket.
-    #[error("{} is not a socket: it stays; name another path with --socket", path.display())]
+    #[error("{} is not a socket and is left as it is; name another path with --socket", path.display())]
     NotASocket {
         /// The path at which something else than a socket lies.
         path: PathBuf,

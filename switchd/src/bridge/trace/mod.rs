@@ -56,17 +56,17 @@ pub enum TracePacket {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TraceError {
     /// Neither what is said of the packet nor its sender tells the port.
-    #[error("a packet to trace comes in somewhere: it needs an in_port")]
+    #[error("the flow does not say at which port the packet comes in")]
     NoInPort,
     /// The source address of the frame was not learned, and nothing else tells the port.
-    #[error("nobody knows where the packet comes in: its source address was not learned")]
+    #[error("the source address of the packet was not learned at any port")]
     UnknownSource,
     /// The bridge has no such port.
     #[error("there is no port \"{0}\"")]
     NoPort(OfPort),
     /// The frame is shorter than an Ethernet header, or longer than what a port receives. The number is its size in
     /// bytes.
-    #[error("a packet of {0} bytes is not one that a port receives")]
+    #[error("no port receives a packet of {0} bytes")]
     FrameSize(usize),
     /// The bytes of the frame have another value in this field than what is said of it.
     #[error("the packet has another {} than the flow says", .field.def().name)]
@@ -77,10 +77,10 @@ pub enum TraceError {
         packet: Box<PipelineKey>,
     },
     /// What is said of the packet contradicts what is known of the hosts.
-    #[error("the flow gives another {} than the hosts have", .0.def().name)]
+    #[error("the flow has another {} than the MAC table has for the hosts", .0.def().name)]
     OtherHosts(FieldId),
     /// What is said of the packet makes it one of another protocol than this address.
-    #[error("{0} does not fit the flow, which is of another protocol")]
+    #[error("the flow is of another protocol than the address {0}")]
     OtherProtocol(IpAddr),
     /// No host of this address was learned.
     #[error("no host {mac} was learned")]

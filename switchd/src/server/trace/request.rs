@@ -67,10 +67,9 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, Box<Refusal>> {
 /// A refusal with the reason, and what would have worked.
 pub(super) fn refuse(error: &TraceError, flow: &Match, names: &NameTable) -> Box<Refusal> {
     Box::new(match error {
-        TraceError::NoInPort => {
-            refused(error).with_hint("add in_port=1, or --from with the MAC address of a host")
-        }
-        TraceError::UnknownSource => refused(error).with_hint("add in_port=1"),
+        TraceError::NoInPort => refused(error)
+            .with_hint("add in_port=PORT to the flow, or --from with the MAC address of a host"),
+        TraceError::UnknownSource => refused(error).with_hint("add in_port=PORT to the flow"),
         TraceError::NoPort(port) => *refuse::no_port(&port.to_string()),
         TraceError::FrameSize(size) if *size < ethernet::HEADER_SIZE => refused(format!(
             "the packet has {size} bytes: an Ethernet header alone has {}",
@@ -87,7 +86,8 @@ pub(super) fn refuse(error: &TraceError, flow: &Match, names: &NameTable) -> Box
         TraceError::OtherHosts(field) => {
             refused(error).with_hint(format!("leave out {}", field.def().name))
         }
-        TraceError::OtherProtocol(_) => refused(error),
+        TraceError::OtherProtocol(_) => refused(error)
+            .with_hint("leave the protocol out of the flow, or give a host of that protocol"),
         TraceError::NoHost { similar, is_receiver, .. } => {
             let mut hint = match similar {
                 Some((mac, port)) => {
