@@ -25,7 +25,8 @@ pub(crate) fn log(event: &Event) {
         What::PortRemoved(port) => log_port(bridge, port, "removed"),
         What::PortChanged(update) => {
             let PortUpdate { before, after } = &**update;
-            if before.mac != after.mac {
+            // An address that comes with another device goes without saying.
+            if before.link_up && before.mac != after.mac {
                 log_port(bridge, after, format_args!("its address is now {}", after.mac));
             }
             if before.link_up != after.link_up {
