@@ -143,3 +143,36 @@ fn every_field_is_printed_parsed_and_traced() {
         assert!(is_beside || is_exact(parsed.mask()), "{name}: {megaflow}");
     }
 }
+
+#[test]
+fn a_trace_tells_which_better_rules_overlap_with_the_winner_and_what_each_action_writes() {
+    let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+    let rules = [
+        "priority=9,tcp,tp_dst=80,actions=1",
+        "priority=8,udp,actions=1",
+        "priority=7,arp,actions=1",
+        "priority=5,ip,actions=dec_ttl,set_field:7->reg0,3",
+        "priority=4,ip,nw_dst=10.0.0.0/8,actions=2",
+    ];
+    let policy = three_ports(&rules, &context);
+    let packet = parse_match("in_port=1,tcp,tp_dst=22,nw_ttl=64", &context).unwrap();
+    let key =
+        FlowKey { port_no: PortNo(1).into(), headers: packet.key().headers, ..FlowKey::default() };
+    let (_, steps) = policy.trace(&key);
+    let found = steps.iter().find_map(|step| match &step.event {
+        TraceEvent::Overlaps { rules, is_complete } => Some((rules, *is_complete)),
+        _ => None,
+    });
+    let (better, is_complete) = found.expect("a rule won");
+    let mut priorities: Vec<u16> =
+        better.iter().filter_map(|rule| Some(policy.match_of(rule)?.0)).collect();
+    priorities.sort_unstable();
+    assert_eq!((priorities, is_complete), (vec![8, 9], true), "no packet is both ARP and IPv4");
+
+    let written = steps.iter().filter(|step| matches!(step.event, TraceEvent::Action(_)));
+    let written: Vec<&PipelineMask> = written.map(|step| &step.writes).collect();
+    let [ttl, register, output] = written[..] else { panic!("{written:?}") };
+    assert_eq!(ttl.bits.headers.nw_ttl, 64 ^ 63);
+    assert_eq!(register.bits.regs[0].get(), 7);
+    assert_eq!(*output, PipelineMask::default());
+}
