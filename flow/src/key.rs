@@ -33,6 +33,7 @@
 //! To add a segment: put its fields at the end of the rare [headers](Headers), whole words of them; give it a bit, as a
 //! [`Segment`] in [`SEGMENTS`]; let extraction call [`HotKey::begin`] before it fills it in. A frame without
 //! it costs what it cost before. The build fails where words are counted and the table does not say whose they are.
+//! Tests with the feature `artificial-segment` have such a segment, of 56 words, and hold the rest of the switch to it.
 //!
 //! A [`Mask`] has the layout of its key, and the one-bits in it matter. It is a type of its own, so that nobody
 //! takes one for the other.
@@ -45,7 +46,9 @@ use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Words of [`Headers`].
-pub const HEADER_WORDS: usize = 16;
+pub const HEADER_WORDS: usize = 16 + ARTIFICIAL_WORDS;
+/// Words of the segment that no frame has, with which tests try whether a key can grow (feature `artificial-segment`).
+const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
 /// Words of a [`FlowKey`].
 pub const FLOW_WORDS: usize = 1 + HEADER_WORDS;
 /// First words of a [`FlowKey`] that every frame has.
@@ -190,6 +193,10 @@ impl Segment {
     /// What else neighbour discovery says.
     pub const ND: Self = Self::new(5, offset_of!(Headers, nd_target), 3);
 
+    /// What no frame has: for tests.
+    #[cfg(feature = "artificial-segment")]
+    pub const ARTIFICIAL: Self = Self::new(6, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
+
     const fn new(bit: u32, offset_in_headers: usize, len: usize) -> Self {
         let offset = offset_of!(FlowKey, headers) + offset_in_headers;
         assert!(offset.is_multiple_of(8), "a segment begins with a word");
@@ -204,8 +211,13 @@ impl Segment {
 }
 
 /// The segments behind the head, in the order of their words.
+#[cfg(not(feature = "artificial-segment"))]
 pub const SEGMENTS: [Segment; 5] =
     [Segment::IPV6, Segment::TAGS, Segment::MPLS, Segment::ARP, Segment::ND];
+/// The segments behind the head, in the order of their words.
+#[cfg(feature = "artificial-segment")]
+pub const SEGMENTS: [Segment; 6] =
+    [Segment::IPV6, Segment::TAGS, Segment::MPLS, Segment::ARP, Segment::ND, Segment::ARTIFICIAL];
 
 // Each word behind the head is in one segment, and each segment has a bit of its own.
 const _: () = {
@@ -326,6 +338,10 @@ headers! {
         nd_reserved: U32,
         /// Zero.
         _pad4: [u8; 4],
+
+        /// What no frame has: for tests. In two halves, because longer arrays have no default.
+        #[cfg(feature = "artificial-segment")]
+        artificial: [[U64; ARTIFICIAL_WORDS / 2]; 2],
     }
 }
 

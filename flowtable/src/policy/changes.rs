@@ -243,7 +243,7 @@ pub(crate) struct RecentRules {
 
 /// The bits that all changes after a generation have in common. None of the changes concerns a
 /// packet that differs in these bits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Summary {
     since: u64,
     changes: usize,
@@ -256,6 +256,19 @@ struct Summary {
 
 /// Number of changes in each summary when it is made. A summary grows to twice this number.
 const SUMMARIES: [usize; 3] = [4, 32, 256];
+
+impl Default for Summary {
+    /// The summary of no change. Written out because arrays of more than 32 elements have no default.
+    fn default() -> Self {
+        Self {
+            since: 0,
+            changes: 0,
+            tables: TableSet::default(),
+            common: [(0, 0); FLOW_WORDS],
+            words: ArrayVec::new(),
+        }
+    }
+}
 
 impl Summary {
     /// Makes the summary cover further changes.
