@@ -1,15 +1,23 @@
-//! What all ports of this process with devices in one network namespace share: the way into it, a routing
-//! socket, and the knowledge how many of their devices are in the shield's bridge.
+//! What all ports of this process with devices in one network namespace share: the way into the namespace,
+//! a routing socket, and the knowledge how many of their devices are in the shield's bridge.
 //!
-//! With a socket of its own each of a thousand ports would need one more descriptor and buffer. It
-//! lives as long as one of the ports does: whoever holds it keeps the namespace alive.
+//! A port has no routing socket of its own, so that a thousand ports do not need a thousand more descriptors
+//! and buffers, and so that requests of ports that are opened or closed at the same time reach the kernel
+//! together ([`Commons::ask`]). [`Commons`] lives as long as one of the ports does, and keeps the namespace alive.
 
 use crate::PortError;
 use crate::afpacket::FloodSocket;
-use crate::netlink::Netlink;
+use crate::combining::Combiner;
+use crate::netlink::{Link, LinkChange, Netlink, NetlinkError, Reply, Request};
 use crate::netns::Netns;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Groups of requests that one thread carries out before it lets the other threads know.
+const GROUPS_AT_ONCE: usize = 32;
+
+/// Requests of one thread, and the answers to them.
+type Requests = Combiner<Vec<Request>, Vec<Result<Reply, NetlinkError>>>;
 
 /// The shared things of every namespace that ports have devices in, by the inode of the namespace.
 static ALL: Mutex<Vec<(u64, Weak<Commons>)>> = Mutex::new(Vec::new());
@@ -20,6 +28,7 @@ pub(crate) struct Commons {
     netns: Netns,
     inode: u64,
     control: Mutex<Control>,
+    requests: Requests,
     /// One for each sending queue of a port, while a port uses it.
     flood_sockets: Mutex<Vec<Weak<FloodSocket>>>,
 }
@@ -29,8 +38,11 @@ pub(crate) struct Commons {
 pub(crate) struct Control {
     /// A routing socket in the namespace.
     pub(crate) netlink: Netlink,
-    /// Devices that this process has put into the shield's bridge and not freed.
+    /// Devices that this process has in the shield's bridge, or is about to put there.
     pub(crate) shielded: usize,
+    /// The interface number of the shield's bridge, while `shielded` is not zero and the bridge exists as far
+    /// as this process knows.
+    pub(crate) bridge: Option<u32>,
 }
 
 impl Commons {
@@ -51,11 +63,12 @@ impl Commons {
         if let Some(commons) = known.and_then(|(_, commons)| commons.upgrade()) {
             return Ok(commons);
         }
-        let control = Control { netlink: Netlink::open()?, shielded: 0 };
+        let control = Control { netlink: Netlink::open()?, shielded: 0, bridge: None };
         let commons = Arc::new(Self {
             netns,
             inode,
             control: Mutex::new(control),
+            requests: Combiner::default(),
             flood_sockets: Mutex::default(),
         });
         all.push((inode, Arc::downgrade(&commons)));
@@ -84,6 +97,70 @@ impl Commons {
         let socket = Arc::new(FloodSocket::open()?);
         sockets[place] = Arc::downgrade(&socket);
         Ok(socket)
+    }
+
+    /// The number of the namespace, which no other namespace has at the same time.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Carries requests out in their order, together with those of other threads. The answers are in the
+    /// order of the requests. Not to be called by who holds [`Commons::control`].
+    pub(crate) fn ask(&self, requests: Vec<Request>) -> Vec<Result<Reply, NetlinkError>> {
+        self.requests.ask(requests, GROUPS_AT_ONCE, |groups| {
+            let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+            let all: Vec<Request> = groups.into_iter().flatten().collect();
+            let mut replies = self.control().netlink.ask_all(&all).into_iter();
+            sizes.into_iter().map(|size| replies.by_ref().take(size).collect()).collect()
+        })
+    }
+
+    /// The device called `name`; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel refused to tell.
+    pub(crate) fn find_link(&self, name: &str) -> Result<Option<Link>, NetlinkError> {
+        self.ask_for_link(Request::Find(name.to_owned()))
+    }
+
+    /// The device called `name`.
+    ///
+    /// # Errors
+    /// [`NetlinkError::NoDevice`] if there is none.
+    pub(crate) fn link(&self, name: &str) -> Result<Link, NetlinkError> {
+        self.find_link(name)?.ok_or_else(|| NetlinkError::NoDevice { name: name.to_owned() })
+    }
+
+    /// The device with this interface number; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel refused to tell.
+    pub(crate) fn link_at(&self, index: u32) -> Result<Option<Link>, NetlinkError> {
+        self.ask_for_link(Request::Look(index))
+    }
+
+    fn ask_for_link(&self, request: Request) -> Result<Option<Link>, NetlinkError> {
+        match self.ask(vec![request]).pop() {
+            Some(Ok(Reply::Link(link))) => Ok(link),
+            Some(Err(error)) => Err(error),
+            other => unreachable!("not the answer to a question about a device: {other:?}"),
+        }
+    }
+
+    /// Changes a device.
+    ///
+    /// # Errors
+    /// No such device, the kernel refuses, or the privilege is missing.
+    pub(crate) fn change(&self, change: LinkChange) -> Result<(), NetlinkError> {
+        self.ask(vec![Request::Change(change)]).into_iter().try_for_each(|reply| reply.map(drop))
+    }
+
+    /// Sets a device up or down.
+    ///
+    /// # Errors
+    /// No such device, or the privilege is missing.
+    pub(crate) fn set_up(&self, index: u32, up: bool) -> Result<(), NetlinkError> {
+        self.change(LinkChange { index, up: Some(up), ..LinkChange::default() })
     }
 
     /// The routing socket and the state of the shield, for a request or a few.

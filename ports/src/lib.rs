@@ -11,6 +11,7 @@
 
 pub mod afpacket;
 mod buffers;
+mod combining;
 mod commons;
 pub mod dummy;
 mod egress;

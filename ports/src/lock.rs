@@ -5,7 +5,6 @@
 //! name taken learns from the kernel which process has it.
 
 use crate::PortError;
-use crate::netns::Netns;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -18,13 +17,13 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the device, of the calling thread's network namespace.
+    /// Takes the device `device` with interface number `index`, of the calling thread's network namespace,
+    /// whose number is `namespace`.
     ///
     /// # Errors
     /// [`PortError::InUse`] with the process that has it.
-    pub(crate) fn take(device: &str, index: u32) -> Result<Self, PortError> {
+    pub(crate) fn take(namespace: u64, device: &str, index: u32) -> Result<Self, PortError> {
         let error = |source| PortError::Os { operation: "lock", object: device.to_owned(), source };
-        let namespace = Netns::current().and_then(|n| n.inode()).map_err(error)?;
         let name = format!("switchd-port/{namespace}/{index}");
         let address = SocketAddr::from_abstract_name(name).map_err(error)?;
         match UnixListener::bind_addr(&address) {

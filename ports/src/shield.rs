@@ -11,7 +11,7 @@
 
 use crate::PortError;
 use crate::commons::{Commons, Control};
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{Link, LinkChange, Netlink};
 
 /// The name of the bridge device that shields ports.
 pub const BRIDGE: &str = "switchd-shield";
@@ -24,39 +24,44 @@ pub(crate) struct Enslaved {
 }
 
 impl Enslaved {
-    /// Enslaves the device.
+    /// Enslaves the device, and sets it up as well if `sets_up`.
     ///
     /// # Errors
     /// The device has another master, or the kernel refuses; nothing changed.
-    pub(crate) fn new(commons: &Commons, link: &Link) -> Result<Self, PortError> {
-        let control = &mut *commons.control();
+    pub(crate) fn new(commons: &Commons, link: &Link, sets_up: bool) -> Result<Self, PortError> {
         let mut tries = 3;
         loop {
-            let netlink = &mut control.netlink;
-            let bridge = find_or_make(netlink)?;
-            match link.master {
-                Some(master) if master == bridge => {}
-                Some(master) => {
-                    let master = netlink.find_link_by_index(master)?;
-                    let master = master.map_or_else(|| "another device".to_owned(), |m| m.name);
-                    remove_if_empty(control, bridge);
+            let bridge = enter(&mut commons.control())?;
+            let failed = match link.master {
+                Some(master) if master != bridge => {
+                    let master = commons.link_at(master);
+                    leave(&mut commons.control(), bridge);
+                    let master = master?.map_or_else(|| "another device".to_owned(), |m| m.name);
                     return Err(PortError::HasMaster { name: link.name.clone(), master });
                 }
-                None => match netlink.set_master(link.index, Some(bridge)) {
-                    Ok(()) => {}
-                    // Another process has just removed the bridge with its last port.
-                    Err(e) if e.errno() == Some(libc::ENODEV) && tries > 1 => {
-                        tries -= 1;
-                        continue;
+                master => {
+                    let change = LinkChange {
+                        index: link.index,
+                        master: master.is_none().then_some(bridge),
+                        up: sets_up.then_some(true),
+                    };
+                    match commons.change(change) {
+                        Ok(()) => return Ok(Self { index: link.index, bridge }),
+                        Err(error) => error,
                     }
-                    Err(e) => {
-                        remove_if_empty(control, bridge);
-                        return Err(e.into());
-                    }
-                },
+                }
+            };
+            // The device may be in the bridge all the same, and not up.
+            let enslaved = Self { index: link.index, bridge };
+            if failed.errno() == Some(libc::ENODEV) {
+                commons.control().bridge = None;
             }
-            control.shielded += 1;
-            return Ok(Self { index: link.index, bridge });
+            enslaved.free(commons, false);
+            tries -= 1;
+            // Another process may have removed the bridge with its last port.
+            if failed.errno() != Some(libc::ENODEV) || tries == 0 {
+                return Err(failed.into());
+            }
         }
     }
 
@@ -65,23 +70,54 @@ impl Enslaved {
         link.master.is_some_and(|master| master != self.bridge)
     }
 
-    /// Frees the device again, as far as it still exists and is not somebody else's.
-    pub(crate) fn free(self, commons: &Commons) {
-        let control = &mut *commons.control();
-        control.shielded -= 1;
-        let netlink = &mut control.netlink;
-        let is_ours = |link: Option<Link>| link.is_some_and(|link| !self.is_taken(&link));
-        let freed = match netlink.find_link_by_index(self.index).map(is_ours) {
-            Ok(true) => netlink.set_master(self.index, None),
-            other => other.map(drop),
-        };
+    /// Frees the device again, as far as it still exists and is not somebody else's, and sets it down as well
+    /// if `sets_down`.
+    pub(crate) fn free(self, commons: &Commons, sets_down: bool) {
+        let freed = commons.link_at(self.index).and_then(|link| {
+            let Some(link) = link else { return Ok(()) };
+            let is_ours = link.master == Some(self.bridge);
+            if !is_ours && !sets_down {
+                return Ok(());
+            }
+            commons.change(LinkChange {
+                index: self.index,
+                master: is_ours.then_some(0),
+                up: sets_down.then_some(false),
+            })
+        });
         match freed {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
                 tracing::warn!(%error, "cannot free a port from {BRIDGE}");
             }
             _ => {}
         }
-        remove_if_empty(control, self.bridge);
+        leave(&mut commons.control(), self.bridge);
+    }
+
+    /// Forgets a device that somebody has taken out of the bridge. The device is not touched.
+    pub(crate) fn forget(self, commons: &Commons) {
+        leave(&mut commons.control(), self.bridge);
+    }
+}
+
+/// Counts one more device of this process in the bridge, which is made if it does not exist, and returns the
+/// interface number of the bridge. To be undone by [`leave`].
+fn enter(control: &mut Control) -> Result<u32, PortError> {
+    let bridge = match control.bridge {
+        Some(bridge) => bridge,
+        None => find_or_make(&mut control.netlink)?,
+    };
+    control.bridge = Some(bridge);
+    control.shielded += 1;
+    Ok(bridge)
+}
+
+/// Counts one device less, and removes the bridge if no device is in it.
+fn leave(control: &mut Control, bridge: u32) {
+    control.shielded -= 1;
+    if control.shielded == 0 {
+        control.bridge = None;
+        remove_if_empty(&mut control.netlink, bridge);
     }
 }
 
@@ -104,13 +140,9 @@ fn find_or_make(netlink: &mut Netlink) -> Result<u32, PortError> {
     Ok(bridge.index)
 }
 
-/// Removes the bridge unless there are devices in it, of this process or of another one.
-fn remove_if_empty(control: &mut Control, bridge: u32) {
-    // The kernel need not be asked, which takes milliseconds when there are a thousand devices.
-    if control.shielded > 0 {
-        return;
-    }
-    let netlink = &mut control.netlink;
+/// Removes the bridge unless there are devices in it, which belong to another process then. Lists all devices
+/// of the namespace, which takes milliseconds when there are a thousand.
+fn remove_if_empty(netlink: &mut Netlink, bridge: u32) {
     let Ok(links) = netlink.links() else { return };
     if links.iter().any(|link| link.master == Some(bridge)) {
         return;

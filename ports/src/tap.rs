@@ -44,14 +44,15 @@ pub fn open(
 ) -> Result<Port, PortError> {
     let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
     let commons = Commons::here()?;
-    let existed = commons.control().netlink.find_link(device)?;
+    let existed = commons.find_link(device)?;
     // The kernel lets several processes join a device of several queues, and gives each a share of its
     // frames: only the lock keeps a second switch away.
-    let lock = existed.as_ref().map(|link| Lock::take(device, link.index)).transpose()?;
+    let lock =
+        existed.as_ref().map(|link| Lock::take(commons.inode(), device, link.index)).transpose()?;
     let (file, others) = attach_queues(device, existed.is_some(), allotment.rx)?;
     let takes = configure(&file).map_err(os("configure TAP device"))?;
-    let link = commons.control().netlink.link(device)?;
-    let lock = lock.map_or_else(|| Lock::take(device, link.index), Ok)?;
+    let link = commons.link(device)?;
+    let lock = lock.map_or_else(|| Lock::take(commons.inode(), device, link.index), Ok)?;
     let guard = TapGuard {
         file: file.try_clone().map_err(os("open TAP device"))?,
         commons,
@@ -59,13 +60,10 @@ pub fn open(
         sets_down: existed.is_some() && !link.is_up,
         _lock: lock,
     };
-    let link = {
-        let netlink = &mut guard.commons.control().netlink;
-        if !link.is_up {
-            netlink.set_up(link.index, true)?;
-        }
-        netlink.link(device)?
-    };
+    if !link.is_up {
+        guard.commons.set_up(link.index, true)?;
+    }
+    let link = guard.commons.link(device)?;
     let status = PortStatus::new(link.is_running(), link.mtu, false);
     let mut warnings = Vec::new();
     if others.len() + 1 < allotment.rx {
@@ -176,7 +174,7 @@ struct TapGuard {
 impl TapGuard {
     fn try_set_up(&mut self, up: bool) -> Result<(), NetlinkError> {
         let Ok(netns) = self.netns() else {
-            return self.commons.control().netlink.set_up(self.index, up);
+            return self.commons.set_up(self.index, up);
         };
         let set_up = || {
             let mut netlink = Netlink::open()?;
@@ -185,7 +183,7 @@ impl TapGuard {
         };
         match netns.run(set_up) {
             Ok(result) => result,
-            Err(_) => self.commons.control().netlink.set_up(self.index, up),
+            Err(_) => self.commons.set_up(self.index, up),
         }
     }
 

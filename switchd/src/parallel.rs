@@ -1,20 +1,24 @@
 //! Many slow system calls at once.
 //!
-//! Opening and closing packet sockets and TAP devices mostly waits for the kernel, until all processors have passed a
-//! quiet moment (`synchronize_rcu`, 5 to 60 ms each time). Threads that wait at the same time wait for the same moment,
-//! so that a thousand ports on many threads take little longer than a few.
+//! Opening and closing packet sockets and TAP devices mostly waits for the kernel, until all processors
+//! have passed a quiet moment (`synchronize_rcu`, 5 to 60 ms each time). Threads that wait at the same time
+//! wait for the same moment, so that a thousand ports on many threads take little longer than a few.
+//!
+//! Measured with a program that only opens and closes a packet socket with a ring, and a second one to send,
+//! for each of 1,000 devices: 12 s and 39 s on one thread, 1.1 and 3.3 s on 16, 0.22 and 0.51 s on 96,
+//! 0.18 and 0.21 s on 250.
 
 use parking_lot::Mutex;
 use std::thread::{Builder, JoinHandle, scope};
 
 use crossbeam::channel::{self, Sender};
 
-/// The largest number of threads that wait at the same time.
-const THREADS: usize = 96;
-/// The size in bytes of the stack of each of these threads, which touches little of it.
+/// Most threads of one call of [`for_each`], the calling one included.
+const THREADS: usize = 256;
+/// Bytes of the stack of each of these threads, which touches little of it.
 const STACK: usize = 256 << 10;
 
-/// Calls `f` with each thing, many at the same time, and returns when all calls have ended.
+/// Calls `f` with every thing, on up to [`THREADS`] threads, and returns when all calls have returned.
 pub(crate) fn for_each<T: Send>(things: Vec<T>, f: impl Fn(T) + Sync) {
     let helpers = things.len().min(THREADS).saturating_sub(1);
     let things = Mutex::new(things.into_iter());
@@ -31,6 +35,16 @@ pub(crate) fn for_each<T: Send>(things: Vec<T>, f: impl Fn(T) + Sync) {
             let _ = Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         }
         work();
+    });
+}
+
+/// Drops both collections, many things of each at a time, and returns when all are dropped. The threads of one
+/// do not wait for the other.
+pub(crate) fn drop_both<A: Send, B: Send>(a: Vec<A>, b: Vec<B>) {
+    scope(|scope| {
+        // If no thread can be had, `b` is dropped here, with the closure.
+        let _ = Builder::new().stack_size(STACK).spawn_scoped(scope, || for_each(b, drop));
+        for_each(a, drop);
     });
 }
 
@@ -92,6 +106,18 @@ mod tests {
         });
         assert_eq!(sum.into_inner(), (0..THREADS).sum::<usize>());
         for_each(Vec::<u8>::new(), |_| unreachable!("there is nothing to do"));
+    }
+
+    #[test]
+    fn neither_collection_waits_until_the_other_is_dropped() {
+        struct Waiting<'a>(&'a Barrier);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.wait();
+            }
+        }
+        let both = Barrier::new(2);
+        drop_both(vec![Waiting(&both)], vec![Waiting(&both)]);
     }
 
     #[test]

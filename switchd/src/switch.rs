@@ -307,10 +307,9 @@ impl Drop for Switch {
         let threads = self.workers.iter_mut().filter_map(|worker| worker.thread.take());
         // A worker that panicked has taken the process with it.
         let queues = threads.flat_map(|thread| thread.join().unwrap_or_default());
-        let mut rest: Vec<Box<dyn Send>> = queues.collect();
-        for slot in self.slots.get_mut().drain(..) {
-            rest.extend(slot.port.map(|port| Box::new(port) as Box<dyn Send>));
-        }
-        parallel::for_each(rest, drop);
+        let queues: Vec<Box<dyn Send>> = queues.collect();
+        let ports = self.slots.get_mut().drain(..).filter_map(|slot| slot.port).collect();
+        // The kernel gives devices back one after the other, and closes sockets meanwhile.
+        parallel::drop_both(ports, queues);
     }
 }

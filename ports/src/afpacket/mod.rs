@@ -12,18 +12,20 @@
 //! or the user says so: what somebody configured with `tc` holds for a switch, too.
 
 mod multi_tx;
+mod plain;
 mod ring_size;
 mod rings;
 mod rx;
 mod tx;
 
 pub use multi_tx::{FloodSender, FloodSocket, FloodTarget};
+pub use plain::PlainSockets;
 pub use ring_size::RingSize;
 pub use rings::RxOpener;
 
 use crate::commons::Commons;
 use crate::lock::Lock;
-use crate::netlink::{Link, Netlink, NetlinkError};
+use crate::netlink::{Link, NetlinkError, Reply, Request};
 use crate::shield::Enslaved;
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
@@ -63,14 +65,15 @@ pub fn open(
     allotment: Allotment,
 ) -> Result<Port, PortError> {
     let commons = Commons::here()?;
-    let found = commons.control().netlink.find_link(device)?;
-    let link = found.ok_or_else(|| PortError::NoDevice { name: device.to_owned() })?;
+    let link = commons.find_link(device)?;
+    let link = link.ok_or_else(|| PortError::NoDevice { name: device.to_owned() })?;
     if !link.is_ethernet {
         return Err(PortError::NotEthernet { name: device.to_owned() });
     }
-    // First of all whether we may: what follows changes the device.
-    drop(socket::socket().map_err(os("open a packet socket for", device))?);
-    let lock = Lock::take(device, link.index)?;
+    // Whether the process may open packet sockets shows before the device is changed. The socket is used
+    // later: to close it here would wait for the kernel (`synchronize_net`).
+    let mut socket = Some(socket::socket().map_err(os("open a packet socket for", device))?);
+    let lock = Lock::take(commons.inode(), device, link.index)?;
     let (shield, enslaved, mut warnings) = shield(&commons, &link, options)?;
     let guard = SystemGuard {
         commons,
@@ -81,15 +84,11 @@ pub fn open(
         enslaved,
         _lock: lock,
     };
-    let link = {
-        let netlink = &mut guard.commons.control().netlink;
-        if !link.is_up {
-            netlink.set_up(link.index, true)?;
-        }
-        let link = netlink.link(device)?;
-        warnings.extend(address_warning(netlink, &link, shield)?);
-        link
-    };
+    if !link.is_up && shield == Shield::Exposed {
+        guard.commons.set_up(link.index, true)?;
+    }
+    let (link, addresses) = state(&guard.commons, &link)?;
+    warnings.extend(address_warning(&link, addresses, shield));
     let status = PortStatus::new(link.is_running(), link.mtu, bypasses(options.qdisc, &link.qdisc));
 
     let opener = RxOpener {
@@ -99,14 +98,14 @@ pub fn open(
         options: *options,
         queues: allotment.rx,
     };
-    let (rx, rx_memory) = opener.open(allotment.ring)?;
+    let (rx, rx_memory) = opener.open_here(allotment.ring)?;
     let mut queues = Queues { rx, tx: Vec::new() };
     for queue in &mut queues.rx {
         queue.set_open(true)?;
     }
     for place in 0..allotment.tx {
-        let open = || {
-            let socket = socket::socket()?;
+        let mut open = || {
+            let socket = socket.take().map_or_else(socket::socket, Ok)?;
             socket::bind(socket.as_fd(), link.index, false)?;
             let flood = FloodTarget {
                 socket: guard.commons.flood_socket(place)?,
@@ -137,7 +136,7 @@ fn os(operation: &'static str, device: &str) -> impl Fn(io::Error) -> PortError 
     move |source| PortError::os(operation, device, "CAP_NET_RAW", source)
 }
 
-/// Enslaves the device, unless the user does not want it or the kernel cannot.
+/// Enslaves the device and sets it up, unless the user does not want the first or the kernel cannot do it.
 fn shield(
     commons: &Commons,
     link: &Link,
@@ -146,7 +145,7 @@ fn shield(
     if !options.shield {
         return Ok((Shield::Exposed, None, Vec::new()));
     }
-    match Enslaved::new(commons, link) {
+    match Enslaved::new(commons, link, !link.is_up) {
         Ok(enslaved) => Ok((Shield::Shielded, Some(enslaved), Vec::new())),
         Err(PortError::Netlink(error)) if is_impossible(&error) => {
             let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -168,22 +167,36 @@ fn is_impossible(error: &NetlinkError) -> bool {
     error.errno().is_some_and(|errno| errnos.contains(&errno))
 }
 
+/// The device `link` as it is now, and its addresses with the sizes of their prefixes in bits.
+fn state(commons: &Commons, link: &Link) -> Result<(Link, Vec<(IpAddr, u8)>), NetlinkError> {
+    let requests = vec![Request::Find(link.name.clone()), Request::Addresses(link.index)];
+    let mut replies = commons.ask(requests).into_iter();
+    match (replies.next().transpose()?, replies.next().transpose()?) {
+        (Some(Reply::Link(now)), Some(Reply::Addresses(addresses))) => {
+            let now = now.ok_or_else(|| NetlinkError::NoDevice { name: link.name.clone() })?;
+            Ok((now, addresses))
+        }
+        other => unreachable!("not the answers to these questions: {other:?}"),
+    }
+}
+
+/// What the user should know about the addresses of a device that is a port; `None` if it has none but those
+/// that every device has.
 fn address_warning(
-    netlink: &mut Netlink,
     link: &Link,
+    mut addresses: Vec<(IpAddr, u8)>,
     shield: Shield,
-) -> Result<Option<String>, PortError> {
-    let mut addresses = netlink.addresses(link.index)?;
+) -> Option<String> {
     addresses.retain(|(ip, _)| match ip {
         IpAddr::V4(_) => true,
         IpAddr::V6(ip) => !ip.is_unicast_link_local(),
     });
-    let Some((ip, size)) = addresses.first() else { return Ok(None) };
+    let (ip, size) = addresses.first()?;
     let consequence = match shield {
         Shield::Shielded => "the host cannot be reached by it while the device is a port",
         _ => "the host answers for it beside the switch",
     };
-    Ok(Some(format!("{} has the address {ip}/{size}: {consequence}", link.name)))
+    Some(format!("{} has the address {ip}/{size}: {consequence}", link.name))
 }
 
 /// Whether frames go around the queueing discipline called `qdisc`.
@@ -211,8 +224,12 @@ impl Guard for SystemGuard {
         status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
         // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
         if self.enslaved.is_some() && link.master.is_none() {
-            match Enslaved::new(&self.commons, link) {
-                Ok(enslaved) => self.enslaved = Some(enslaved),
+            match Enslaved::new(&self.commons, link, false) {
+                Ok(enslaved) => {
+                    if let Some(before) = self.enslaved.replace(enslaved) {
+                        before.forget(&self.commons);
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(%error, device = self.device, "cannot shield it again");
                 }
@@ -225,19 +242,19 @@ impl Guard for SystemGuard {
     }
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {
-        Ok(self.commons.control().netlink.set_up(self.index, up)?)
+        Ok(self.commons.set_up(self.index, up)?)
     }
 }
 
 impl Drop for SystemGuard {
     fn drop(&mut self) {
         if let Some(enslaved) = self.enslaved.take() {
-            enslaved.free(&self.commons);
+            return enslaved.free(&self.commons, !self.was_up);
         }
         if self.was_up {
             return;
         }
-        match self.commons.control().netlink.set_up(self.index, false) {
+        match self.commons.set_up(self.index, false) {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
                 tracing::warn!(%error, device = self.device, "cannot set the device down again");
             }

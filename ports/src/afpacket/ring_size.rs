@@ -2,14 +2,14 @@
 //!
 //! Hosts hand over up to 64 KiB of a connection at once. There are two kinds of rings:
 //!
-//! - *Large* ones have slots for whole frames. The core that sends to us fills them, with bytes that it has
-//!   in its cache.
-//! - *Small* ones have slots of 2 KiB: eight times the frames in a quarter of the memory. A frame larger
-//!   than a slot is queued on the socket by the kernel besides, in the same order, and fetched with a
-//!   system call of its own into a buffer of its own, by us.
+//! - *Large* rings have slots for whole frames. The core of the sender copies each frame into a slot, from its
+//!   own cache.
+//! - *Small* rings have slots of 2 KiB: eight times the frames in a quarter of the memory. The kernel queues a
+//!   frame larger than a slot on the socket as well, in the same order, and the worker fetches that frame with a
+//!   system call of its own into a buffer of its own.
 //!
 //! TCP is faster through large rings, by 5 to 35 % as measured on veth; small frames are at most a tenth
-//! slower. Whoever opens a port says how large its rings are to be, unless the user has said so.
+//! slower. The user may say how large the rings of a port are; otherwise the caller that opens the port does.
 
 use crate::spec::PortOptions;
 use crate::sys::ring::Geometry;
@@ -51,7 +51,7 @@ impl RingSize {
     }
 
     /// A ring of this many slots of 2 KiB.
-    pub fn small(slots: u32) -> Self {
+    pub const fn small(slots: u32) -> Self {
         Self { slots, slot_size: SMALL }
     }
 

@@ -1,10 +1,10 @@
 //! Opening the receive rings of a device: when it becomes a port, and in another size later.
 //!
-//! Rings of another size replace those that are in use, queue by queue. The new ones are opened closed, all
-//! of them, which takes some 10 ms in the kernel and disturbs nobody. Whoever owns a queue then closes the
-//! old one, opens the new one, and goes on receiving from the old one until it is empty. A frame that
-//! arrives in the microsecond in between is lost, which concerns this port alone. Flows stay with
-//! their queue and in order, as the kernel spreads them over the new queues as over the old ones.
+//! To resize the rings of a port, a control thread opens a new ring for each queue. The new rings let no frame
+//! in; opening them takes some 10 ms in the kernel and disturbs nobody. The worker that owns a queue then shuts
+//! its old ring and opens the new one to frames, and goes on receiving from the old ring until that is empty. A
+//! frame that arrives in the microsecond between the two steps is lost; frames of other ports are not concerned.
+//! Flows stay with their queue and in order, because the kernel spreads them over the new rings as over the old.
 
 use super::os;
 use super::ring_size::RingSize;
@@ -38,7 +38,15 @@ impl RxOpener {
     /// The device has gone, or the kernel has no memory left.
     pub fn open(&self, size: RingSize) -> Result<(Vec<Box<dyn RxQueue>>, RxMemory), PortError> {
         let opened = self.commons.run(|| self.open_here(size));
-        let queues = opened.and_then(|queues| queues).map_err(os("receive from", &self.device))?;
+        opened.map_err(os("receive from", &self.device))?
+    }
+
+    /// As [`RxOpener::open`], by a thread that is in the device's network namespace.
+    pub(super) fn open_here(
+        &self,
+        size: RingSize,
+    ) -> Result<(Vec<Box<dyn RxQueue>>, RxMemory), PortError> {
+        let queues = self.open_all(size).map_err(os("receive from", &self.device))?;
         let mut memory = RxMemory::default();
         for queue in &queues {
             let RxMemory { slots, slot_size, bytes, .. } = queue.memory();
@@ -51,7 +59,7 @@ impl RxOpener {
         Ok((queues.collect(), memory))
     }
 
-    fn open_here(&self, size: RingSize) -> io::Result<Vec<RingRx>> {
+    fn open_all(&self, size: RingSize) -> io::Result<Vec<RingRx>> {
         let size = self.options.ring_size(size, self.queues);
         let mut fanout = None;
         (0..self.queues).map(|_| self.open_one(size, &mut fanout)).collect()

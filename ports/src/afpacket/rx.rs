@@ -2,10 +2,10 @@
 //!
 //! A slot holds, from low to high addresses: the kernel's header, free space (at least
 //! [`HEADROOM`] bytes of it), the virtio-net header, the frame. The VLAN tag that the kernel took out
-//! of the frame is put back in place. What follows edits the frame where it lies, and the system call
-//! that sends it reads it from there.
+//! of the frame is put back in place. The datapath edits the frame in its slot, and the system call that
+//! sends the frame reads it from the slot.
 //!
-//! How large rings are is told in `ring_size`.
+//! `ring_size` tells how large rings are.
 
 use super::ring_size::{RingSize, WHOLE_FRAME};
 use crate::buffers::{self, Buffers};
@@ -18,18 +18,18 @@ use packet::wire::eth_type;
 use packet::{Batch, Frame, HEADROOM, Offload, VNET_HDR_SIZE};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Bytes of frames larger than a slot that may wait; the kernel doubles it. With the ring and the buffers
-/// below a port stays under 40 MB.
+/// The receive buffer that is asked for, in bytes: frames larger than a slot wait there. The kernel takes twice
+/// the number. Together with the ring and [`RingRx::large`] a port stays under 40 MB.
 const LARGE_WAITING: i32 = 12 << 20;
 
-/// Receive calls that found nothing, after which the socket is asked for an error that might be what
-/// makes it readable.
+/// Number of receive calls in a row without a frame after which the socket is asked for an error: an error that
+/// waits makes the socket readable.
 const IDLE_CALLS: u32 = 64;
 
 pub(crate) struct RingRx {
     socket: OwnedFd,
     ring: RxRing,
-    /// For the frames of a batch that are larger than a slot.
+    /// Buffers for those frames of a batch that are larger than a slot, one buffer for each frame.
     large: Buffers,
     stats: RxStats,
     idle_calls: u32,
@@ -47,7 +47,8 @@ impl RingRx {
         socket::set_option(fd, socket::PACKET_VNET_HDR, 1)?;
         socket::set_option(fd, socket::PACKET_IGNORE_OUTGOING, 1)?;
         socket::set_option(fd, socket::PACKET_RESERVE, HEADROOM as i32)?;
-        // Small slots need room for large frames elsewhere, and an ordinary process gets little.
+        // Frames larger than a slot wait in the socket's receive buffer, which is too small for them in a process
+        // that may not enlarge it (`CAP_NET_ADMIN` in the first user namespace).
         let has_room = socket::force_receive_buffer(fd, LARGE_WAITING).is_ok();
         let size = if has_room { size } else { size.without_room_beside(options) };
         if !size.is_whole() {
@@ -83,7 +84,7 @@ impl RxQueue for RingRx {
         for (received, slot) in ring.lend().take(batch.room()) {
             if received.status & libc::TP_STATUS_COPY != 0 {
                 stats.copied += 1;
-                // The kernel queued it before it handed the slot over.
+                // The kernel queued the whole frame before it handed the slot over.
                 if let Some(large) = large.take() {
                     buffers::take(large);
                     buffers = large.iter_mut();

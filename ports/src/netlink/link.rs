@@ -244,7 +244,7 @@ pub fn link_message(index: u32) -> LinkMessage {
 }
 
 /// Counters of a device are most of its description, and nobody here reads them.
-fn without_statistics(mut message: LinkMessage) -> LinkMessage {
+pub(super) fn without_statistics(mut message: LinkMessage) -> LinkMessage {
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     message
 }

@@ -1,15 +1,19 @@
 //! The kernel's routing socket (rtnetlink(7)): network devices, their addresses, their queues.
 //!
 //! [`Netlink`] asks and waits for the answer; it is for control threads, never for the path of a frame.
-//! What only test networks need, such as making veth pairs, is not here but in the crate `lab`. [`Events`] is a second socket that hears of changes and can be polled.
+//! [`Events`] is a second socket that hears of changes and can be polled. What only test networks need, such
+//! as making veth pairs, is in the crate `lab`.
 //!
 //! A socket belongs for ever to the network namespace it was opened in. To work in another one, open
 //! it there: `namespace.run(Netlink::open)` ([`crate::netns::Netns::run`]).
 
 mod address;
+mod batch;
 mod events;
 mod link;
 
+pub use batch::LinkChange;
+pub(crate) use batch::{Reply, Request};
 pub use events::{Events, LinkEvent};
 pub use link::{Link, link_message};
 
@@ -149,12 +153,8 @@ impl Netlink {
         mut each: impl FnMut(RouteNetlinkMessage),
     ) -> Result<(), Failure> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | flags;
-        request.header.sequence_number = self.sequence;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
+        let mut bytes = Vec::new();
+        append(&mut bytes, message, flags, self.sequence);
         self.socket.send(&bytes, 0)?;
 
         // A dump ends with "done", a request with an acknowledgement, a plain get with its answer.
@@ -181,6 +181,18 @@ impl Netlink {
             }
         }
     }
+}
+
+/// Appends a request to a datagram. `flags` are those beside `NLM_F_REQUEST`.
+fn append(bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16, sequence: u32) {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | flags;
+    request.header.sequence_number = sequence;
+    request.finalize();
+    // Messages begin at multiples of four.
+    let start = bytes.len().next_multiple_of(4);
+    bytes.resize(start + request.buffer_len(), 0);
+    request.serialize(&mut bytes[start..]);
 }
 
 enum Failure {
