@@ -2,7 +2,7 @@
 
 use crate::desired;
 use crate::netns_name::NetnsName;
-use crate::ring_budget::Activity;
+use crate::ring_budget::{Activity, SMALLEST};
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;
@@ -91,8 +91,8 @@ impl PortSlot {
             attachment,
             of_port: at.port,
             spec,
-            ring: RingSize::default(),
-            open_ring: RingSize::default(),
+            ring: SMALLEST,
+            open_ring: SMALLEST,
             activity: Activity::default(),
             state: PortState::Waiting,
             port: None,

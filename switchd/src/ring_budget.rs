@@ -1,8 +1,9 @@
 //! Divides the memory for receive rings among ports.
 //!
-//! All rings of the process together have a budget (`switchd --ring-memory`). A switch of a few ports gives
-//! each the largest ring there is, of 32 MiB. With many ports each gets the same small ring, out of half
-//! of the budget, and the other half makes the rings of those large that have the most to receive.
+//! All rings of the process together have a budget (`switchd --ring-memory`). As long as the largest rings there
+//! are, of 32 MiB for a port, fit into the budget for all ports, every port has them. With more ports, half of the
+//! budget is divided evenly: each port has a small ring of the same size. The other half makes rings
+//! larger for ports that are in use, first for those that receive the most.
 //!
 //! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is paid from the budget first.
 
@@ -12,6 +13,9 @@ use std::cmp::Reverse;
 
 /// Slots of the small rings, from the largest to the smallest.
 const SMALL_SLOTS: [u32; 7] = [4096, 2048, 1024, 512, 256, 128, 64];
+
+/// The smallest ring that a plan gives: 128 KiB. A port for which nothing was planned yet counts as having it.
+pub(crate) const SMALLEST: RingSize = RingSize::small(SMALL_SLOTS[SMALL_SLOTS.len() - 1]);
 
 /// Frames a second from which on a port can be said to be in use.
 const LEAST_RATE: u64 = 1_000;
@@ -31,11 +35,12 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// The port with the larger number gets a large ring first.
+    /// The port with the largest number gets a larger ring first, one with 0 none at all. `smallest` is the ring
+    /// that every port has at least.
     fn rank(&self, smallest: RingSize) -> u64 {
         let is_ahead = self.planned.bytes() > smallest.bytes();
         let rate = if self.rate < LEAST_RATE { 0 } else { self.rate };
-        // Of ports that are not in use, one that has a large ring keeps it.
+        // A port that is no longer in use keeps its larger ring until another port wants the memory.
         if is_ahead { (rate * LOYALTY).max(1) } else { rate }
     }
 }
@@ -53,10 +58,11 @@ pub(crate) fn plan(budget: u64, demands: &[Demand]) -> Vec<RingSize> {
     }
     let sizes = SMALL_SLOTS.map(RingSize::small);
     let floor = sizes.into_iter().find(|size| sum(&|_| *size) <= budget / 2);
-    let floor = floor.unwrap_or(sizes[sizes.len() - 1]);
+    let floor = floor.unwrap_or(SMALLEST);
     let mut plan = vec![floor; demands.len()];
     let mut left = budget.saturating_sub(sum(&|_| floor));
     let mut order: Vec<usize> = (0..demands.len()).collect();
+    order.retain(|&i| demands[i].rank(floor) > 0);
     order.sort_by_key(|&i| (Reverse(demands[i].rank(floor)), demands[i].at));
     for i in order {
         let queues = demands[i].queues;
@@ -103,7 +109,7 @@ mod tests {
 
     fn ports(count: u16, queues: usize) -> Vec<Demand> {
         let at = |n| PortRef { bridge: BridgeId::FIRST, port: OfPort(n) };
-        let demand = |n| Demand { at: at(n), queues, rate: 0, planned: RingSize::default() };
+        let demand = |n| Demand { at: at(n), queues, rate: 0, planned: SMALLEST };
         (1..=count).map(demand).collect()
     }
 
@@ -125,9 +131,9 @@ mod tests {
         };
         check(2, &[(2, 32_768)]);
         check(8, &[(8, 32_768)]);
-        check(9, &[(7, 32_768), (2, 8192)]);
-        check(100, &[(5, 32_768), (1, 2048), (94, 1024)]);
-        check(1000, &[(4, 32_768), (1, 2048), (1, 1024), (2, 512), (992, 128)]);
+        check(9, &[(9, 8192)]);
+        check(100, &[(100, 1024)]);
+        check(1000, &[(1000, 128)]);
     }
 
     #[test]
@@ -156,7 +162,12 @@ mod tests {
             demands.iter_mut().zip(&plan).for_each(|(d, size)| d.planned = *size);
             plan
         };
-        assert!(is_large(&replan(&mut demands), 0));
+        assert!(!is_large(&replan(&mut demands), 0), "nothing is in use");
+        for demand in &mut demands[..9] {
+            demand.rate = 20_000;
+        }
+        let planned = replan(&mut demands);
+        assert!(is_large(&planned, 4) && !is_large(&planned, 5));
         demands[70].rate = 100_000;
         let planned = replan(&mut demands);
         assert!(is_large(&planned, 70) && is_large(&planned, 3) && !is_large(&planned, 4));
@@ -172,6 +183,7 @@ mod tests {
         // What hardly receives anything is no reason to change.
         demands.iter_mut().for_each(|d| d.rate = 0);
         let before = replan(&mut demands);
+        assert!(is_large(&before, 71), "a port that is not in use any more keeps its ring");
         demands[99].rate = LEAST_RATE - 1;
         assert_eq!(replan(&mut demands), before);
     }

@@ -142,13 +142,14 @@ impl Switch {
             worker.send(Command::ReplaceRings { port_no, rings, done: done.clone() });
         }
         drop(done);
-        // Ends when every worker has given up its old rings, or is gone.
-        let old: Vec<_> = finished.iter().collect();
         if let Some(port) = &mut slot.port {
             port.rx_memory = memory;
         }
         slot.open_ring = size;
+        // A worker that has much to do takes its time to empty an old ring, and nobody else is to wait for that.
         drop(slots);
+        // Ends when every worker has given up its old rings or the port, or is gone.
+        let old: Vec<_> = finished.iter().collect();
         let RxMemory { slots, slot_size, .. } = memory;
         debug!("port {}: receive rings of {slots} slots of {slot_size} bytes", at.port);
         drop(old);
