@@ -1,16 +1,19 @@
-//! Storm control: limits the rate at which `NORMAL` floods the frames of a port.
+//! Storm control: a limit to what ports may have flooded.
 //!
-//! A loop of two cables between switches, or a faulty host, can cause so many broadcasts that no other traffic
-//! gets through. Therefore `NORMAL` floods a limited number of frames a second of each kind ([`Flood::limit`])
-//! from each port. Frames beyond the limit are dropped and counted as `storm`. Outputs to named ports and to
-//! `FLOOD` are not limited.
+//! Two switches joined by two cables, or one host gone mad, make frames that every port gets, and soon nothing
+//! else gets through. `NORMAL` therefore floods a limited number of frames a second of each kind from each port;
+//! frames beyond the limit are dropped and counted as `storm`. Rules that name ports or FLOOD have no limit.
 //!
-//! Each port and kind has credit for one second, which is refilled at a constant rate. All workers share the credit
-//! ([`StormControl`]). It is an atomic that only flooded frames touch.
+//! What a frame costs depends on how many ports get it: a copy takes a worker about a microsecond. So there are
+//! three limits, and a frame is flooded if all of them allow it:
 //!
-//! The cost of a flooded frame depends on the number of ports: one copy costs a worker about a microsecond, so
-//! that on a switch of 200 ports the default limit of frames would keep two workers busy. Therefore each port also
-//! has credit for copies, which all kinds share. [`COPIES`] a second take about a tenth of a worker.
+//! - *Frames of a port, of one kind*: a second's worth of credit, which comes back evenly.
+//! - *Copies of a port, of all kinds together*: [`COPIES`] a second, about a tenth of a worker.
+//! - *Copies that one worker makes, of all ports together*: [`COPIES_OF_WORKER`] a second, about a third of the
+//!   worker, however many ports flood. Ports share them fairly (see [`Usage`]).
+//!
+//! The first two are shared by all workers ([`StormControl`]), as atomics that only flooded frames touch. The
+//! third belongs to the worker.
 
 use flow::types::PortNo;
 use flow::verdict::Flood;
@@ -22,19 +25,59 @@ use std::time::Duration;
 /// The time that full credit lasts at the limit, in nanoseconds.
 const BURST: u64 = 1_000_000_000;
 
-/// How many copies of a port's flooded frames may be made in a second.
-const COPIES: u64 = 100_000;
-/// How many copies may be made at once: the number for a quarter of a second. On a switch of 1,000 ports these are
-/// 25 frames.
+/// Copies a second that a port may have made of flooded frames.
+const COPIES: u64 = 80_000;
+/// Copies that a port may have made at once, a quarter of a second's worth. A switch of 1,000 ports floods 20
+/// frames then.
 const COPIES_AT_ONCE: u64 = COPIES / 4;
 
-/// Successive frames of one flow that are to be flooded.
+/// Copies a second that a worker makes of the flooded frames of all ports.
+const COPIES_OF_WORKER: f64 = 250_000.0;
+/// Seconds after which a copy counts for 37 % (one divided by e) of what it counted for when it was made.
+const MEMORY: f64 = 0.25;
+
+/// Frames of one flow that are to be flooded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frames {
-    /// How many frames there are.
+    /// Number of frames.
     pub(crate) number: u64,
     /// To how many ports each frame goes.
     pub(crate) copies: u32,
+}
+
+impl Frames {
+    /// Copies that each frame counts for. A frame to more ports than a burst has room for counts as a whole
+    /// burst, so that one frame can pass however many ports there are.
+    fn cost(self) -> u64 {
+        u64::from(self.copies).clamp(1, COPIES_AT_ONCE)
+    }
+}
+
+/// Copies that were made lately: each counts for less as time goes by. At a steady rate the number is
+/// [`MEMORY`] times the copies of a second.
+///
+/// A worker keeps one for each port and one for all of them. The copies that it may still make are those that
+/// [`COPIES_OF_WORKER`] allows less those of all ports. A port may have made as many as may still be made, and no
+/// more. A port that floods alone therefore gets half of the worker's limit, `n` ports get the `n+1`th part each,
+/// and a part is always left for a port that has not flooded lately. Switches with shared buffers divide
+/// them between queues in this way (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    copies: f64,
+    /// The time of which `copies` tells.
+    at: Duration,
+}
+
+impl Usage {
+    /// The copies that count at `now`.
+    fn at(self, now: Duration) -> f64 {
+        let elapsed = now.saturating_sub(self.at).as_secs_f64();
+        self.copies * (-elapsed / MEMORY).exp()
+    }
+
+    fn add(&mut self, copies: f64, now: Duration) {
+        *self = Self { copies: self.at(now) + copies, at: now.max(self.at) };
+    }
 }
 
 /// The spent credit of a port: for each [`FloodKind`](flow::verdict::FloodKind), and for copies, the time in
@@ -46,14 +89,12 @@ struct Credit {
 }
 
 impl Credit {
-    /// Returns how many of the frames may be flooded now, and spends their credit.
+    /// How many of the frames both limits of the port allow to be flooded now. Their credit is spent.
     fn admit(&self, flood: Flood, now: Duration, frames: Frames) -> u64 {
         let now = now.as_nanos() as u64;
         let cost = (BURST / u64::from(flood.limit.max(1))).max(1);
         let admitted = spend(&self.frames[flood.kind as usize], now, BURST, cost, frames.number);
-        // With full credit, at least one frame is flooded, whatever the number of ports.
-        let copies = u64::from(frames.copies).clamp(1, COPIES_AT_ONCE);
-        let cost = copies * (BURST / COPIES);
+        let cost = frames.cost() * (BURST / COPIES);
         spend(&self.copies, now, COPIES_AT_ONCE * (BURST / COPIES), cost, admitted)
     }
 }
@@ -91,10 +132,19 @@ impl StormControl {
     }
 }
 
-/// One worker's references to the credit of ports. The worker takes the lock of [`StormControl`] only at a port's
-/// first flooded frame.
+/// What one worker knows of floods: the way to the credit of each port, without a lock from the second time on,
+/// and the copies that this worker has made.
 #[derive(Debug, Default)]
-pub(crate) struct Storm(Vec<Option<Arc<Credit>>>);
+pub(crate) struct Storm {
+    ports: Vec<Option<PortStorm>>,
+    all: Usage,
+}
+
+#[derive(Debug)]
+struct PortStorm {
+    credit: Arc<Credit>,
+    usage: Usage,
+}
 
 impl Storm {
     /// Returns how many of the frames from `port` may be flooded now, and spends their credit.
@@ -107,11 +157,23 @@ impl Storm {
         frames: Frames,
     ) -> u64 {
         let index = usize::from(port.0);
-        if self.0.len() <= index {
-            self.0.resize(index + 1, None);
+        if self.ports.len() <= index {
+            self.ports.resize_with(index + 1, || None);
         }
-        let credit = self.0[index].get_or_insert_with(|| control.credit(port));
-        credit.admit(flood, now, frames)
+        let port = self.ports[index].get_or_insert_with(|| PortStorm {
+            credit: control.credit(port),
+            usage: Usage::default(),
+        });
+        let cost = frames.cost() as f64;
+        let left = COPIES_OF_WORKER * MEMORY - self.all.at(now);
+        // The port may make up to `left` copies in all, and each frame makes `left` less by its cost.
+        let fair = ((left - port.usage.at(now)) / cost + 1.0) / 2.0;
+        let number = frames.number.min(fair.max(0.0) as u64);
+        let admitted = port.credit.admit(flood, now, Frames { number, ..frames });
+        let copies = admitted as f64 * cost;
+        port.usage.add(copies, now);
+        self.all.add(copies, now);
+        admitted
     }
 }
 
@@ -177,9 +239,9 @@ mod tests {
     fn copies_count_as_well_as_frames() {
         let mut storm = Alone::new();
         let flood = Flood { limit: 10_000, ..BROADCAST };
-        // To 200 ports: 125 at once, and 500 a second.
-        assert_eq!(storm.admit_copies(PORT, flood, at(0), 1000, 200), 125);
-        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 50);
+        // To 200 ports: 100 at once, and 400 a second.
+        assert_eq!(storm.admit_copies(PORT, flood, at(0), 1000, 200), 100);
+        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 40);
         // Kinds share it, ports do not.
         let unknown = Flood { kind: FloodKind::UnknownUnicast, ..flood };
         assert_eq!(storm.admit_copies(PORT, unknown, at(100), 1, 200), 0);
@@ -188,6 +250,41 @@ mod tests {
         assert_eq!(storm.admit_copies(PORT, flood, at(10_000), 5, 60_000), 1);
         // On a few ports frames are the limit.
         assert_eq!(storm.admit_copies(PortNo(1), flood, at(0), 20_000, 2), 10_000);
+    }
+
+    /// Copies that each of `ports` ports has had made in each second, of ten seconds after the first. Every port
+    /// offers far more than its share, except the last, which offers a frame every 100 ms.
+    fn copies_a_second(ports: u16, copies: u32) -> Vec<f64> {
+        let mut storm = Alone::new();
+        let flood = Flood { limit: 10_000, ..BROADCAST };
+        let mut made = vec![0.0; usize::from(ports)];
+        for ms in 0..11_000 {
+            for port in 0..ports {
+                let number = if port + 1 < ports { 20 } else { u64::from(ms % 100 == 0) };
+                let admitted = storm.admit_copies(PortNo(port), flood, at(ms), number, copies);
+                if ms >= 1000 {
+                    made[usize::from(port)] += (admitted * u64::from(copies)) as f64 / 10.0;
+                }
+            }
+        }
+        made
+    }
+
+    #[test]
+    fn ports_that_flood_together_share_the_limit_of_the_worker() {
+        // Alone beside a port that hardly floods: the limit of the port.
+        let alone = copies_a_second(2, 200)[0];
+        assert!((0.95..=1.0).contains(&(alone / COPIES as f64)), "{alone}");
+        for flooding in [4, 8, 50] {
+            let made = copies_a_second(flooding + 1, 200);
+            let total: f64 = made.iter().sum();
+            assert!((0.7..=1.0).contains(&(total / COPIES_OF_WORKER)), "{flooding}: {made:?}");
+            let (modest, floods) = made.split_last().unwrap();
+            assert_eq!(*modest, 2000.0, "what a port floods in passing is not refused");
+            let fair = total / f64::from(flooding);
+            let is_fair = |copies: &&f64| (0.8..=1.2).contains(&(**copies / fair));
+            assert_eq!(floods.iter().filter(is_fair).count(), floods.len(), "{made:?}");
+        }
     }
 
     #[test]

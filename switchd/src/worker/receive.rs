@@ -58,8 +58,8 @@ const MAX_EVENTS: usize = 64;
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// Rounds of such questions in which every queue is asked once, whether in use or not.
 const STATS_ROUNDS: usize = 50;
-/// Copies that a queue may have sent before others have their turn: half a millisecond's worth.
-const COPIES_OF_A_TURN: usize = 512;
+/// Copies that a queue may have sent before others have their turn: a third of a millisecond's worth.
+const COPIES_OF_A_TURN: usize = 256;
 /// The longest time that a worker sleeps, in case a wake-up is lost.
 const MAX_SLEEP: Duration = Duration::from_millis(200);
 
@@ -628,11 +628,11 @@ mod tests {
         bench.rx.set_ports(4);
         let port = bench.rx.port(0).unwrap();
         assert_eq!(port.batch().room(), MAX_BATCH);
-        port.had_turn(64, 64 * 200);
+        port.had_turn(64, 64 * 100);
         assert_eq!(port.batch().room(), 2);
-        port.had_turn(2, 400);
+        port.had_turn(2, 200);
         assert_eq!(port.batch().room(), 4);
-        port.had_turn(4, 800);
+        port.had_turn(4, 400);
         assert_eq!(port.batch().room(), 2);
         (0..5).for_each(|n| port.had_turn(2 << n, 2 << n));
         assert_eq!(port.batch().room(), MAX_BATCH);
@@ -642,7 +642,7 @@ mod tests {
         bench.round();
         bench.passes(COOLING_DOWN);
         bench.round();
-        assert_eq!(bench.rx.port(0).unwrap().batch().room(), 2);
+        assert_eq!(bench.rx.port(0).unwrap().batch().room(), 1);
     }
 
     #[test]
