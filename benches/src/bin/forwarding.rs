@@ -7,7 +7,8 @@
 
 use anyhow::{Context, ensure};
 use benches::forwarding::{
-    Figure, Measure, Network, Programs, RingGeometry, Through, goals::goals, tap_loop,
+    Figure, IdlePorts, Measure, Network, Programs, RingGeometry, Through, goals::goals, many_ports,
+    tap_loop,
 };
 use benches::interrupt::{self, Guard};
 use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
@@ -28,7 +29,8 @@ Examples:
   forwarding --through switchd,ovs --measure frames --goals
   forwarding --json results.json --svg results.svg
   forwarding --geometry --measure frames,tcp
-  forwarding --geometry=480x69632,4096x2048")]
+  forwarding --geometry=480x69632,4096x2048
+  forwarding --ports 1000 --runs 5 --goals")]
 struct Args {
     /// What to put between the hosts [default: everything]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -46,6 +48,10 @@ struct Args {
     #[arg(long, value_name = "RING", value_delimiter = ',', num_args = 0.., require_equals = true)]
     #[arg(conflicts_with_all = ["goals", "through"])]
     geometry: Option<Vec<RingGeometry>>,
+    /// Measure a switch of this many ports instead: starting, stopping, idle ports beside busy ones, floods
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1020))]
+    #[arg(conflicts_with_all = ["geometry", "through", "measure"])]
+    ports: Option<u16>,
     #[command(flatten)]
     output: OutputArgs,
     /// The switch; the one built beside this program unless said otherwise
@@ -71,17 +77,39 @@ fn main() -> anyhow::Result<ExitCode> {
         return tap_loop::run(devices).map(|()| ExitCode::SUCCESS);
     }
     let outputs = args.output.open()?;
-    let mut board = Board::new(&args);
     enter()?;
     // After that, which the kernel refuses to a process with threads.
     interrupt::watch()?;
     let _guard = Guard::new();
+    if let Some(ports) = args.ports {
+        return outputs.write(&many_ports(&args, ports)?);
+    }
+    let mut board = Board::new(&args);
     board.build(&args)?;
     board.measure(&args);
     if args.output.goals {
         board.compare();
     }
     outputs.write(&board.finish())
+}
+
+/// Measures a switch of `ports` ports.
+fn many_ports(args: &Args, ports: u16) -> anyhow::Result<Report> {
+    let mut report = Report::new("Many ports", Conditions::here());
+    let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
+    let plan = many_ports::Plan { ports, duration, runs, programs };
+    let goals = many_ports::measure(&plan, &mut report)?;
+    progress("");
+    if args.output.goals {
+        goals.into_iter().for_each(|goal| report.goal(goal));
+    }
+    Ok(report)
+}
+
+fn programs(args: &Args) -> anyhow::Result<Programs> {
+    let this = std::env::current_exe()?;
+    let beside = this.with_file_name("switchd");
+    Ok(Programs { switchd: args.switchd.clone().unwrap_or(beside), tap_loop: (this, "--tap-loop") })
 }
 
 /// The networks, and what is known of them.
@@ -130,16 +158,11 @@ impl Board {
     }
 
     fn build(&mut self, args: &Args) -> anyhow::Result<()> {
-        let this = std::env::current_exe()?;
-        let beside = this.with_file_name("switchd");
-        let programs = Programs {
-            switchd: args.switchd.clone().unwrap_or(beside),
-            tap_loop: (this, "--tap-loop"),
-        };
+        let programs = programs(args)?;
         for entry in &mut self.entries {
             interrupt::check()?;
             progress(&format!("building {}", entry.name));
-            match Network::build(entry.through, entry.geometry, &programs) {
+            match Network::build(entry.through, entry.geometry, IdlePorts::None, &programs) {
                 Ok(network) => entry.network = Some(network),
                 Err(error) => self.report.note(format!("{} skipped: {error:#}", entry.name)),
             }

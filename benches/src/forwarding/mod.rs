@@ -4,6 +4,7 @@
 //! - [`Through`] is what can be between two hosts, [`Network`] two hosts with it between them.
 //! - [`Measure`] is what can be measured, [`Figure`] a number that comes of it.
 //! - [`goals`] compares figures of one run.
+//! - [`many_ports`] measures a switch of many ports against what the kernel takes for them, and against itself.
 //!
 //! The networks are laboratories ([`lab`]): no root. All of them stand side by side, so that
 //! a run can measure one after the other in turn: what disturbs a machine for a minute then disturbs
@@ -12,6 +13,7 @@
 
 mod figure;
 pub mod goals;
+pub mod many_ports;
 mod measure;
 mod network;
 mod ovs;
@@ -22,6 +24,6 @@ mod through;
 
 pub use figure::Figure;
 pub use measure::{Measure, Step};
-pub use network::{Network, Programs};
+pub use network::{IdlePorts, Network, Programs};
 pub use processes::on_core;
 pub use through::{RingGeometry, Through};

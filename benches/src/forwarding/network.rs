@@ -1,11 +1,12 @@
 //! Two hosts and what is between them, in network namespaces of their own.
 
+use super::many_ports::make_pairs;
 use super::measure::slow_source;
 use super::ovs::OpenVswitch;
 use super::rules::filters;
 use super::{RingGeometry, Through, on_core};
 use anyhow::{Context, bail, ensure};
-use control::FlowCommand;
+use control::{Client, FlowCommand};
 use lab::traffic::Ping;
 use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually, has_taps};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,47 @@ pub struct Programs {
     pub tap_loop: (PathBuf, &'static str),
 }
 
+/// Ports of the switch, beside those of the hosts, that nothing is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdlePorts {
+    /// Only the hosts have ports.
+    None,
+    /// This many on veth devices.
+    Veth(u16),
+    /// This many on TAP devices.
+    Tap(u16),
+}
+
+impl IdlePorts {
+    const NAME: &'static str = "idle";
+
+    /// The device of the idle port `n`, counted from 0.
+    pub(super) fn device(n: u16) -> String {
+        format!("{}{n}", Self::NAME)
+    }
+
+    /// Whether this is the device of an idle port.
+    pub(super) fn is_device(name: &str) -> bool {
+        name.starts_with(Self::NAME)
+    }
+
+    /// Makes their devices, unless the switch does, and returns what the switch is to call them.
+    fn make(self) -> anyhow::Result<Vec<String>> {
+        Ok(match self {
+            Self::None => Vec::new(),
+            Self::Veth(count) => {
+                make_pairs(Self::NAME, count)?;
+                (0..count).map(Self::device).collect()
+            }
+            Self::Tap(count) => {
+                // The switch's ends of the devices that it makes are silent, too.
+                make_pairs(Self::NAME, 0)?;
+                (0..count).map(|n| format!("tap:{}", Self::device(n))).collect()
+            }
+        })
+    }
+}
+
 /// Two hosts and what is between them.
 pub struct Network {
     pub(super) a: Host,
@@ -31,7 +73,7 @@ pub struct Network {
     /// Why frames have to come from a source that is not the fastest.
     pub(super) slow_source: Option<String>,
     /// The namespace that the switch is in.
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 /// What is between the hosts; it ends with this value.
@@ -50,15 +92,17 @@ impl Network {
     pub fn build(
         through: Through,
         geometry: Option<RingGeometry>,
+        idle: IdlePorts,
         programs: &Programs,
     ) -> anyhow::Result<Self> {
-        if through.needs_tun() && !has_taps() {
+        let needs_tun = through.needs_tun() || matches!(idle, IdlePorts::Tap(_));
+        if needs_tun && !has_taps() {
             bail!("/dev/net/tun cannot be opened: run as root, or allow TAP devices");
         }
         let namespace = Namespace::new()?;
-        let (a, b, middle) = namespace.run(|| build_here(through, geometry, programs))??;
+        let (a, b, middle) = namespace.run(|| build_here(through, geometry, idle, programs))??;
         let slow_source = slow_source(&a)?;
-        let network = Self { a, b, middle, slow_source, _namespace: namespace };
+        let network = Self { a, b, middle, slow_source, namespace };
         let report = Ping::to(network.b.v4()).run(network.a.namespace())?;
         ensure!(report.received() > 0, "the hosts do not reach each other");
         Ok(network)
@@ -67,6 +111,17 @@ impl Network {
     /// Why frames are sent by a packet socket, which is slower than AF_XDP, if they are.
     pub fn slow_source(&self) -> Option<&str> {
         self.slow_source.as_deref()
+    }
+
+    /// The network namespace that the switch is in.
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A session with the switch.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let Middle::Switchd(daemon) = &self.middle else { bail!("the switch is not in between") };
+        Ok(daemon.client()?)
     }
 
     /// The processes that do the forwarding; none if the kernel does.
@@ -84,6 +139,7 @@ impl Network {
 fn build_here(
     through: Through,
     geometry: Option<RingGeometry>,
+    idle: IdlePorts,
     programs: &Programs,
 ) -> anyhow::Result<(Host, Host, Middle)> {
     let plans = [1, 2].map(HostPlan::number);
@@ -94,7 +150,8 @@ fn build_here(
     let devices = ["port1", "port2"].map(str::to_owned);
     let switchd = |kind: &str| -> anyhow::Result<Middle> {
         let options = geometry.map(|geometry| format!(",{geometry}")).unwrap_or_default();
-        let ports = devices.each_ref().map(|device| format!("{kind}{device}{options}"));
+        let busy = devices.each_ref().map(|device| format!("{kind}{device}{options}"));
+        let ports: Vec<String> = busy.into_iter().chain(idle.make()?).collect();
         start_switchd(&programs.switchd, &ports, through.has_rules()).map(Middle::Switchd)
     };
     if through.uses_taps() {

@@ -5,9 +5,9 @@
 //! cargo build --release && cargo run --release -p benches --bin datapath -- --goals --svg datapath.svg
 //! ```
 //!
-//! Each scenario gives a table, and is a module that says what it measures. Unless it says otherwise, a
-//! rate is frames per second of the thread's time on its core, the fabrication of the frames and the
-//! reading of the clock included, and the median of several runs.
+//! Each scenario gives a table, and is a module that says what the scenario measures. Unless the module says
+//! otherwise, a rate is frames per second of the thread's time on its core, the fabrication of the frames and
+//! the reading of the clock included, and the median of several runs.
 
 mod attack;
 mod cache;
@@ -23,6 +23,7 @@ mod recirculation;
 mod rules;
 mod sets;
 mod setup;
+mod workers;
 
 use anyhow::ensure;
 use benches::interrupt;
@@ -73,6 +74,8 @@ enum Scenario {
     Flows,
     /// The same traffic with caches and without
     Cache,
+    /// Cached traffic through one worker, and through two on two cores
+    Workers,
     /// New flows, through one rule and ten thousand, caches cold
     Setup,
     /// Cached traffic while rules change that it does not meet
@@ -98,6 +101,7 @@ impl Scenario {
         match self {
             Self::Flows => flows::run(bench),
             Self::Cache => cache::run(bench),
+            Self::Workers => return workers::run(bench),
             Self::Setup => setup::run(bench),
             Self::Churn => churn::run(bench),
             Self::Attack => attack::run(bench),

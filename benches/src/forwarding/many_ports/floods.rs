@@ -1,0 +1,133 @@
+//! What floods take from everybody, on a switch of 200 ports.
+//!
+//! Some ports send five times as many broadcasts as storm control lets one of them have flooded. First nothing
+//! else is sent: the worker's own account says how long it was busy, and the counters of the ports how many copies
+//! left. Then two hosts exchange frames beside the floods, as fast as they can, in turn with the same without.
+
+use super::{Plan, far_end};
+use crate::forwarding::{IdlePorts, Network, Step, Through, on_core};
+use crate::report::{Better, Goal, Role, Table, progress};
+use anyhow::bail;
+use control::{Client, Operation, Reply};
+use lab::{FrameSocket, experimental_frame};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Ports that get a copy of each flooded frame.
+const PORTS: u16 = 200;
+/// Time between two bursts of a port that floods, and frames of a burst: 2,000 a second, where 400 may pass. The
+/// ports take turns, evenly.
+const PERIOD: Duration = Duration::from_millis(5);
+const BURST: usize = 10;
+/// Floods run this long before anything is measured, so that what may pass at once is used up.
+const SETTLING: Duration = Duration::from_millis(1500);
+/// The floods that are compared: how many ports flood at once, and the share of the hosts' rate that is wanted.
+const FLOODS: [(usize, &str, f64); 2] = [(1, "1 port floods", 0.9), (8, "8 ports flood", 0.65)];
+
+pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
+    let mut table =
+        Table::new("floods", &format!("broadcasts to {PORTS} ports, beyond the limits"));
+    let copies = table.column("copies", "k/s", Better::Neither);
+    let share = table.column("of a worker", "%", Better::Lower);
+    let cost = table.column("a copy", "µs", Better::Lower);
+    let rate = table.column("60 B beside it", "Mpps", Better::Higher);
+    let calm = table.row("no flood", Role::Limit);
+    let rows = FLOODS.map(|(_, name, _)| table.row(name, Role::Ours));
+    progress(&format!("building a switch of {PORTS} ports"));
+    let idle = IdlePorts::Veth(PORTS);
+    let network = Network::build(Through::Switchd, None, idle, &plan.programs)?;
+    let established = || -> anyhow::Result<f64> {
+        let values = Step::Frames { size: 60, flows: 1 }.run(&network, plan.duration)?;
+        Ok(values[0])
+    };
+    established()?;
+    for run in 1..=plan.runs {
+        for ((ports, name, _), row) in FLOODS.into_iter().zip(rows) {
+            progress(&format!("{name}, run {run}"));
+            table.record(calm, rate, established()?);
+            let flood = Flood::open(&network, ports)?;
+            flood.during(|| {
+                let mut client = network.client()?;
+                let (before, start) = (Account::read(&mut client)?, Instant::now());
+                thread::sleep(plan.duration);
+                let (after, seconds) = (Account::read(&mut client)?, start.elapsed().as_secs_f64());
+                let (made, busy) = (after.copies - before.copies, after.busy - before.busy);
+                table.record(row, copies, made / seconds / 1e3);
+                table.record(row, share, 100.0 * busy / seconds);
+                table.record(row, cost, 1e6 * busy / made);
+                table.record(row, rate, established()?);
+                Ok(())
+            })?;
+        }
+    }
+    let mut goals = Vec::new();
+    for ((_, name, wanted), row) in FLOODS.into_iter().zip(rows) {
+        let of = |column| table.median(row, column);
+        goals.push(Goal::at_most(&format!("{name}: µs for a copy"), of(cost), 1.2));
+        goals.push(Goal::at_most(&format!("{name}: % of a worker"), of(share), 34.0));
+        let name = format!("60 B frames, {name}, against none");
+        goals.push(Goal::ratio(&name, of(rate), wanted, table.median(calm, rate)));
+    }
+    Ok((table, goals))
+}
+
+/// Ports that flood.
+struct Flood(Vec<(FrameSocket, Vec<Vec<u8>>)>);
+
+impl Flood {
+    fn open(network: &Network, ports: usize) -> anyhow::Result<Self> {
+        let open = |n: usize| -> anyhow::Result<_> {
+            let device = far_end(&IdlePorts::device(n as u16));
+            let socket = network.namespace().run(|| FrameSocket::open_to_send(&device))??;
+            let frame = experimental_frame([0xff; 6], [2, 0, 0, 1, 0, n as u8], &[0; 46]);
+            Ok((socket, vec![frame; BURST]))
+        };
+        Ok(Self((0..ports).map(open).collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Floods while `f` runs, from [`SETTLING`] before on.
+    fn during(&self, f: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let ends = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let flood = scope.spawn(|| on_core(0, || self.run(&ends)));
+            thread::sleep(SETTLING);
+            let result = f();
+            ends.store(true, Ordering::Relaxed);
+            let flooded = flood.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            result.and(flooded)
+        })
+    }
+
+    fn run(&self, ends: &AtomicBool) -> anyhow::Result<()> {
+        while !ends.load(Ordering::Relaxed) {
+            for (socket, frames) in &self.0 {
+                socket.send_all(frames)?;
+                thread::sleep(PERIOD / self.0.len() as u32);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the switch has counted so far.
+struct Account {
+    /// Frames that left the idle ports: copies, as nobody sends to them alone.
+    copies: f64,
+    /// Seconds in which the worker had something to do.
+    busy: f64,
+}
+
+impl Account {
+    fn read(client: &mut Client) -> anyhow::Result<Self> {
+        let ports = client.port_stats()?;
+        let idle = ports.iter().filter(|port| IdlePorts::is_device(&port.name));
+        let Reply::Workers(workers) = client.ask(Operation::Workers)? else {
+            bail!("not an answer about workers");
+        };
+        Ok(Self {
+            copies: idle.map(|port| port.tx_packets as f64).sum(),
+            busy: workers.iter().map(|w| w.ns_per_frame * w.frames as f64 / 1e9).sum(),
+        })
+    }
+}
