@@ -378,17 +378,15 @@ impl Datapath {
             let bytes = sizes[first..at].iter().map(|size| u64::from(*size)).sum();
             all_bytes += bytes;
             flow.count(run, bytes, now_ms);
-            match (flow.only_output, flow.drop) {
-                (Some(port), _) if is_first_pass => {
-                    egress.push_run(port, first..at);
-                    tally.done.queued += run;
-                    continue;
-                }
-                (_, Some(reason)) if is_first_pass && flow.actions.is_empty() => {
-                    tally.drop(run, reason);
-                    continue;
-                }
-                _ => {}
+            // The port is beside what the comparison has read; the other fields are further cache lines.
+            if let (Some(port), true) = (flow.only_output, is_first_pass) {
+                egress.push_run(port, first..at);
+                tally.done.queued += run;
+                continue;
+            }
+            if let (Some(reason), true) = (flow.drop, is_first_pass && flow.actions.is_empty()) {
+                tally.drop(run, reason);
+                continue;
             }
             let admitted = match flow.flood {
                 Some(flood) if !moment.is_injected => {
