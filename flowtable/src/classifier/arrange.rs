@@ -32,10 +32,12 @@ const MOVES: u32 = 2;
 /// Rules whose rows one call of `give_back_room` copies to save memory, at most. Copying this
 /// number takes some tens of microseconds.
 const COMPACTED: usize = 1024;
-
 /// Number of places of hash tables that are looked through for the rows to copy, at most. A table that
 /// has lost nearly all of its rules has many places without a row.
 const COMPACTED_PLACES: usize = 1 << 17;
+/// Removing a rule from a bucket with this number of lines takes about as long as everything else that
+/// freeing the rule needs.
+pub(super) const LINES_OF_A_STEP: usize = 1024;
 /// Number of rules at which the first plan of a table is made.
 const FIRST_PLAN: usize = 4;
 /// Number of subtables beyond which a mask without a home gets a subtable that hashes nothing and
@@ -168,11 +170,16 @@ impl<T> Classifier<T> {
     }
 
     /// Takes a rule out of its subtable, and forgets its mask if the rule was the last one with it.
-    pub(super) fn drop_row(&mut self, slot: u32) {
+    /// Returns the number of lines in the rule's bucket, which tells how long this has taken.
+    pub(super) fn drop_row(&mut self, slot: u32) -> usize {
+        let lines = self.rules.at(slot).map_or(0, |(_, rule)| {
+            self.subtables[usize::from(rule.value.subtable)].lines_of(rule.value.hash)
+        });
         if let Some(number) = self.take_row(slot) {
             self.masks.get_mut(number).remove(slot);
             self.drop_mask_without_rules(number);
         }
+        lines
     }
 
     /// Forgets the mask `number` if no rule has it and none is announced.

@@ -94,7 +94,7 @@ pub use plan::Plan;
 pub use rule::{Entry, RuleId, Version};
 pub use survey::Survey;
 
-use arrange::Progress;
+use arrange::{LINES_OF_A_STEP, Progress};
 use flow::{Match, PipelineKey, PipelineMask};
 use lanes::{HALVES, HashKeys};
 use masks::Masks;
@@ -233,19 +233,21 @@ impl<T> Classifier<T> {
     }
 
     /// Frees at most `budget` rules that no lookup at `oldest` or later can see, those that were
-    /// removed first. Gives their values to `freed` and returns their number. The rest of the
-    /// budget goes to [`settle`](Self::settle).
+    /// removed first. Gives their values to `freed` and returns their number. A rule of a large bucket
+    /// counts as several, because the rows behind it move up. The rest of the budget goes to
+    /// [`settle`](Self::settle).
     pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut impl Extend<T>) -> usize {
-        let mut count = 0;
-        while count < budget
+        let (mut count, mut spent) = (0, 0);
+        while spent < budget
             && let Some(id) = self.rules.first_removed(oldest)
         {
-            self.drop_row(id.slot());
+            let lines = self.drop_row(id.slot());
             freed.extend(self.rules.pop_removed().map(|filed| filed.value));
             count += 1;
+            spent += 1 + lines / LINES_OF_A_STEP;
             self.arrange();
         }
-        self.settle(budget - count);
+        self.settle(budget.saturating_sub(spent));
         count
     }
 

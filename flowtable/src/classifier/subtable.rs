@@ -132,6 +132,11 @@ impl Subtable {
         (sum >> 32) as u32
     }
 
+    /// Number of lines that the rows of a bucket have: what adding or removing a row may move.
+    pub(super) fn lines_of(&self, hash: u32) -> usize {
+        self.buckets.find(hash).map_or(0, |block| block.len() * self.width())
+    }
+
     /// The block of rows whose rules have this hash; `None` if no rule has it.
     #[inline]
     pub(super) fn bucket(&self, hash: u32) -> Option<Block> {
