@@ -45,19 +45,19 @@ use std::ops::Range;
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Words of [`Headers`].
+/// Number of 64-bit words of [`Headers`].
 pub const HEADER_WORDS: usize = 16 + ARTIFICIAL_WORDS;
 /// Words of the segment that no frame has, with which tests try whether a key can grow (feature `artificial-segment`).
 const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
-/// Words of a [`FlowKey`].
+/// Number of 64-bit words of a [`FlowKey`].
 pub const FLOW_WORDS: usize = 1 + HEADER_WORDS;
-/// First words of a [`FlowKey`] that every frame has.
+/// Number of words of the head: the first words of a [`FlowKey`], which every frame has.
 pub const HEAD_WORDS: usize = 6;
-/// Words of a [`HotKey`].
+/// Number of 64-bit words of a [`HotKey`].
 pub const HOT_WORDS: usize = 9;
-/// Words of [`RareHeaders`].
+/// Number of 64-bit words of [`RareHeaders`].
 pub const RARE_WORDS: usize = FLOW_WORDS - HOT_WORDS;
-/// Words of a [`PipelineKey`].
+/// Number of 64-bit words of a [`PipelineKey`].
 pub const PIPELINE_WORDS: usize = FLOW_WORDS + 18;
 
 /// A set of words of a [`FlowKey`].
@@ -72,7 +72,7 @@ pub const VLAN_PCP_MASK: u16 = 0xe000;
 /// `dl_type` of a frame with an 802.3 length field and no SNAP type (OpenFlow 1.0 §3.4: 0x05ff).
 pub const ETH_TYPE_NONE: u16 = 0x05ff;
 
-/// `nw_frag` bits.
+/// The bits of `nw_frag` (ovs-fields(7), `ip_frag`).
 pub mod frag {
     /// The packet is a fragment.
     pub const ANY: u8 = 1;
@@ -94,7 +94,7 @@ macro_rules! key_port {
             /// For masks: every bit of the number matters.
             pub const ALL_BITS: Self = Self(U32::new(u32::MAX));
 
-            /// The port.
+            /// The port's number.
             #[inline]
             pub fn get(self) -> $port {
                 $port(self.0.get() as u16)
@@ -134,35 +134,35 @@ key_port! {
 pub struct Segments(u16);
 
 impl Segments {
-    /// None.
+    /// No segment.
     pub const NONE: Self = Self(0);
     /// The network header was read. Its words are in the head, where they are zero without it.
     pub const NETWORK: Self = Self(1);
-    /// Those whose words are behind the head.
+    /// The segments whose words are behind the head.
     pub const BEHIND_HEAD: Self = Self(!Self::NETWORK.0);
-    /// Those that are kept as [`RareHeaders`].
+    /// The segments whose words are in [`RareHeaders`].
     pub const RARE: Self = Self(!(Self::NETWORK.0 | Segment::IPV6.id.0));
 
-    /// There is none.
+    /// Whether the set has no segment.
     #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether some are in both sets.
+    /// Whether some segment is in both sets.
     #[inline]
     pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Those that are in both sets.
+    /// The segments that are in both sets.
     #[inline]
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Those that are in one of the sets.
+    /// The segments that are in one of the sets or in both.
     #[inline]
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
@@ -173,27 +173,27 @@ impl Segments {
 /// A run of words of a [`FlowKey`] that a frame has or has not as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
-    /// Its bit.
+    /// The segment's bit in [`Headers::segments`].
     pub id: Segments,
-    /// Its first word in a [`FlowKey`].
+    /// Index of the segment's first word in a [`FlowKey`].
     pub start: usize,
-    /// Number of its words.
+    /// Number of the segment's words.
     pub len: usize,
 }
 
 impl Segment {
-    /// What IPv6 addresses have more than IPv4 addresses.
+    /// The 24 bytes by which two IPv6 addresses are longer than two IPv4 addresses.
     pub const IPV6: Self = Self::new(1, offset_of!(Headers, nw_addrs) + 8, 3);
-    /// A second tag, or the type of a tag that is not 0x8100.
+    /// The second VLAN tag, and TPIDs other than 0x8100.
     pub const TAGS: Self = Self::new(2, offset_of!(Headers, vlan_tpid), 1);
-    /// A label stack.
+    /// The MPLS label stack.
     pub const MPLS: Self = Self::new(3, offset_of!(Headers, mpls_lse), 2);
-    /// Hardware addresses of ARP or neighbour discovery.
+    /// The hardware addresses of ARP or neighbor discovery.
     pub const ARP: Self = Self::new(4, offset_of!(Headers, arp_sha), 2);
-    /// What else neighbour discovery says.
+    /// The target and the reserved field of neighbor discovery.
     pub const ND: Self = Self::new(5, offset_of!(Headers, nd_target), 3);
 
-    /// What no frame has: for tests.
+    /// A segment that no frame has, for tests.
     #[cfg(feature = "artificial-segment")]
     pub const ARTIFICIAL: Self = Self::new(6, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
 
@@ -203,7 +203,7 @@ impl Segment {
         Self { id: Segments(1 << bit), start: offset / 8, len }
     }
 
-    /// Its words in a [`FlowKey`].
+    /// Indices of the segment's words in a [`FlowKey`].
     #[inline]
     pub const fn words(&self) -> Range<usize> {
         self.start..self.start + self.len
@@ -289,7 +289,7 @@ headers! {
         nw_tos: u8,
         /// IPv4 TTL or IPv6 hop limit.
         nw_ttl: u8,
-        /// [`frag`] bits.
+        /// Whether the packet is a fragment: bits of [`frag`].
         nw_frag: u8,
         /// IPv6 flow label, low 20 bits.
         ipv6_label: U32,
@@ -299,8 +299,8 @@ headers! {
         tp_dst: U16,
         /// TCP flags, low 12 bits.
         tcp_flags: U16,
-        /// What the frame has, so that frames with different headers have different keys, whatever the words say.
-        /// Derived from the headers, so no match ever looks at it.
+        /// The segments that the frame has. Frames with different headers therefore have different
+        /// keys, even if their words are equal. Derived from the headers: no match looks at it.
         segments: Segments,
         /// IPv4 addresses (source, destination) or ARP protocol addresses in the first 8 bytes;
         /// IPv6 source and destination in all 32. Read through the accessors.
@@ -313,30 +313,30 @@ headers! {
         vlan2_tpid: U16,
         /// Second tag with [`VLAN_CFI`] set, or 0.
         vlan2_tci: U16,
-        /// Zero.
+        /// Always zero. Fills the word.
         _pad0: [u8; 2],
 
         /// MPLS label stack entries, outermost first; 0 where absent.
         mpls_lse: [U32; 3],
-        /// Zero.
+        /// Always zero. Fills the word.
         _pad1: [u8; 4],
 
         /// ARP sender hardware address, or the ND source link-layer address option.
         arp_sha: [u8; 6],
         /// Type of the first ND option.
         nd_options_type: u8,
-        /// Zero.
+        /// Always zero. Fills the word.
         _pad2: u8,
         /// ARP target hardware address, or the ND target link-layer address option.
         arp_tha: [u8; 6],
-        /// Zero.
+        /// Always zero. Fills the word.
         _pad3: [u8; 2],
 
-        /// ND target address.
+        /// Target address of neighbor discovery (RFC 4861 §4.3).
         nd_target: [u8; 16],
-        /// Reserved field of a neighbour advertisement or solicitation.
+        /// Reserved field of a neighbor advertisement or solicitation.
         nd_reserved: U32,
-        /// Zero.
+        /// Always zero. Fills the word.
         _pad4: [u8; 4],
 
         /// What no frame has: for tests. In two halves, because longer arrays have no default.
@@ -355,7 +355,7 @@ pub struct FlowKey {
     pub port_no: KeyPortNo,
     /// Which saved pipeline state this pass continues; 0 is a fresh frame.
     pub recirc_id: U32,
-    /// What the frame says.
+    /// The headers of the frame.
     pub headers: Headers,
 }
 
@@ -367,17 +367,17 @@ pub struct FlowKey {
 pub struct PipelineKey {
     /// The port that the frame came in on, or that a rule says it came in on.
     pub in_port: KeyOfPort,
-    /// `pkt_mark`.
+    /// `pkt_mark` (ovs-fields(7)), which the packet keeps from bridge to bridge.
     pub pkt_mark: U32,
     /// The frame as it is at this point of the pipeline.
     pub headers: Headers,
-    /// OpenFlow `metadata`.
+    /// The `metadata` field of OpenFlow, 64 bits.
     pub metadata: U64,
-    /// `reg0` to `reg31`.
+    /// The registers `reg0` to `reg31`, 32 bits each.
     pub regs: [U32; 32],
-    /// Output port in the action set.
+    /// The output port in the action set, `actset_output` (OpenFlow 1.5 §7.2.3.9).
     pub actset_output: U32,
-    /// `conj_id`.
+    /// The id of a conjunctive match, `conj_id` (ovs-fields(7)).
     pub conj_id: U32,
 }
 
@@ -387,7 +387,7 @@ pub struct PipelineKey {
 )]
 #[repr(transparent)]
 pub struct Mask<K> {
-    /// One-bits where the key matters.
+    /// A one for each bit of the key that matters.
     pub bits: K,
 }
 
@@ -415,9 +415,9 @@ struct Parts {
 /// A key in its two parts, wherever they are.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyRef<'a> {
-    /// What most frames need.
+    /// The words that most frames need.
     pub hot: &'a HotKey,
-    /// The rest, of which only the segments count that the frame has.
+    /// The words that few frames need. Only the segments that the frame has are valid.
     pub rare: &'a RareHeaders,
 }
 
@@ -535,13 +535,13 @@ impl Headers {
         u32::from_be_bytes([self.nw_addrs[4], self.nw_addrs[5], self.nw_addrs[6], self.nw_addrs[7]])
     }
 
-    /// IPv6 source address.
+    /// The IPv6 source address.
     pub fn ipv6_src(&self) -> [u8; 16] {
         let (src, _) = self.nw_addrs.split_at(16);
         src.try_into().expect("half of 32 bytes")
     }
 
-    /// IPv6 destination address.
+    /// The IPv6 destination address.
     pub fn ipv6_dst(&self) -> [u8; 16] {
         let (_, dst) = self.nw_addrs.split_at(16);
         dst.try_into().expect("half of 32 bytes")
@@ -612,7 +612,7 @@ mod tests {
     #[test]
     fn a_key_in_two_parts_is_the_same_key() {
         let mut hot = HotKey { dl_dst: [1; 6], nw_addrs: [2; 32], ..HotKey::default() };
-        // Of a frame before.
+        // The words of an earlier frame.
         let mut rare =
             RareHeaders { vlan_tpid: 7.into(), nd_target: [7; 16], ..RareHeaders::default() };
         hot.begin(&mut rare, Segment::ND);
