@@ -106,6 +106,16 @@ impl Client {
         self.bridge = bridge;
     }
 
+    /// The name of the bridge that requests are about: the one that was set, or the only one of the switch. `None`
+    /// while several are there and none was set.
+    pub fn bridge(&self) -> Option<&str> {
+        match (&self.bridge, &*self.hello.bridges) {
+            (Some(bridge), _) => Some(bridge),
+            (None, [only]) => Some(only),
+            _ => None,
+        }
+    }
+
     /// Makes a request and waits for its reply. If the operation takes text, all of `text` is sent. Text in the
     /// answer goes to `sink`, in pieces of whole lines.
     ///

@@ -80,7 +80,7 @@ pub(crate) fn configure(options: &Options, words: &Words) -> anyhow::Result<Outc
 /// Carries out the verb `fdb-stats`.
 pub(crate) fn stats(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 0)?;
-    let bridge = call.client.hello().bridges.first().cloned().unwrap_or_default();
+    let bridge = call.client.bridge().unwrap_or_default().to_owned();
     let Reply::FdbStats(stats) = call.client.ask(Operation::FdbStats)? else {
         return Err(unexpected());
     };

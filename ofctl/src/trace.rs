@@ -31,7 +31,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         version: how.version,
         names: how.names(),
     };
-    let bridge = call.client.hello().bridges.first().cloned().unwrap_or_default();
+    let bridge = call.client.bridge().unwrap_or_default().to_owned();
     let reply =
         call.client.ask(Operation::Trace(query)).map_err(|e| explain_timeout(e.into(), how))?;
     let Reply::Trace(trace) = reply else {

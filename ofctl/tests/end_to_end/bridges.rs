@@ -81,6 +81,8 @@ fn each_bridge_has_rules_ports_and_numbers_of_its_own() {
     assert_eq!(bench.ok(&["fdb-show", "br0"]).lines().count(), 1);
     assert_eq!(bench.ok(&["fdb-show", "br1"]).lines().count(), 2);
     assert!(refused(&bench, &["del-port", "br0", "q1"]).1.starts_with("there is no port \"q1\""));
+    let stats = bench.ok(&["fdb-stats", "br1"]);
+    assert!(stats.starts_with("Statistics for bridge \"br1\":\n"), "{stats}");
 }
 
 /// A broadcast frame from the MAC address 02:00:00:00:00:`src`.
@@ -192,7 +194,7 @@ fn a_trace_can_begin_at_a_patch_port() {
     bench.ok(&["add-flow", "br1", "arp,in_port=to-br0,actions=output:q1"]);
     let text = bench.ok(&["trace", "br1", "in_port=to-br0,arp"]);
     assert!(text.starts_with("Flow: arp,in_port=2,"), "{text}");
-    assert!(text.contains("\n 0. arp,in_port=2, priority 32768\n    output:1\n"), "{text}");
+    assert!(text.contains("\n\nbridge(\"br1\")\n-------------\n 0. arp,in_port=2, priority 32768\n    output:1\n"), "{text}");
     assert!(text.contains("\nMegaflow: recirc_id=0,eth,arp,in_port=2\n"), "{text}");
     assert!(text.ends_with("\nDatapath actions: 1\n"), "{text}");
     // Back through the patch, and looked up again there.
@@ -203,7 +205,7 @@ fn a_trace_can_begin_at_a_patch_port() {
     let text = bench.ok(&["trace", "br1", "in_port=to-br0", "--packet", hex]);
     let (_, second) = text.split_once(&"=".repeat(79)).expect("two passes");
     assert!(second.contains(",in_port=2,"), "{second}");
-    assert!(second.contains("\nbridge(\"br0\")\n"), "{second}");
+    assert!(second.contains("\nbridge(\"br1\")\n"), "{second}");
     assert_eq!(
         refused(&bench, &["dump-cached-flows", "br1", "in_port=to-br0"]),
         (
