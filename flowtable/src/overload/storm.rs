@@ -26,10 +26,10 @@ use std::time::Duration;
 const BURST: u64 = 1_000_000_000;
 
 /// Copies a second that a port may have made of flooded frames.
-const COPIES: u64 = 80_000;
-/// Copies that a port may have made at once, a quarter of a second's worth. A switch of 1,000 ports floods 20
+const COPIES: u64 = 60_000;
+/// Copies that a port may have made at once, a third of a second's worth. A switch of 1,000 ports floods 20
 /// frames then.
-const COPIES_AT_ONCE: u64 = COPIES / 4;
+const COPIES_AT_ONCE: u64 = COPIES / 3;
 
 /// Copies a second that a worker makes of the flooded frames of all ports.
 const COPIES_OF_WORKER: f64 = 250_000.0;
@@ -239,9 +239,9 @@ mod tests {
     fn copies_count_as_well_as_frames() {
         let mut storm = Alone::new();
         let flood = Flood { limit: 10_000, ..BROADCAST };
-        // To 200 ports: 100 at once, and 400 a second.
+        // To 200 ports: 100 at once, and 300 a second.
         assert_eq!(storm.admit_copies(PORT, flood, at(0), 1000, 200), 100);
-        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 40);
+        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 30);
         // Kinds share it, ports do not.
         let unknown = Flood { kind: FloodKind::UnknownUnicast, ..flood };
         assert_eq!(storm.admit_copies(PORT, unknown, at(100), 1, 200), 0);

@@ -194,7 +194,12 @@ fn a_trace_can_begin_at_a_patch_port() {
     bench.ok(&["add-flow", "br1", "arp,in_port=to-br0,actions=output:q1"]);
     let text = bench.ok(&["trace", "br1", "in_port=to-br0,arp"]);
     assert!(text.starts_with("Flow: arp,in_port=2,"), "{text}");
-    assert!(text.contains("\n\nbridge(\"br1\")\n-------------\n 0. arp,in_port=2, priority 32768\n    output:1\n"), "{text}");
+    assert!(
+        text.contains(
+            "\n\nbridge(\"br1\")\n-------------\n 0. arp,in_port=2, priority 32768\n    output:1\n"
+        ),
+        "{text}"
+    );
     assert!(text.contains("\nMegaflow: recirc_id=0,eth,arp,in_port=2\n"), "{text}");
     assert!(text.ends_with("\nDatapath actions: 1\n"), "{text}");
     // Back through the patch, and looked up again there.
