@@ -3,8 +3,10 @@
 
 use crate::effort::{Longest, Watch};
 pub(super) use parking_lot::{Mutex, MutexGuard};
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A lock that a worker may wait for when a packet misses its caches. Some builds count and measure
 /// what is done under one hold of the lock: see [`effort`](crate::effort).
@@ -81,16 +83,34 @@ impl<T> DerefMut for RwLockWriteGuard<'_, T> {
     }
 }
 
+/// How long a thread works between two offers of its core: less than the scheduler lets a thread run at
+/// a time, which is some milliseconds.
+const TURN: Duration = Duration::from_micros(500);
+
+thread_local! {
+    /// When this thread has offered its core last.
+    static OFFERED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
 /// Unlocks, and hands the lock to the thread that has waited longest, if one waits. A plain unlock
 /// would mostly let the present thread take the lock again for its next step, while the waiting
 /// reader is still waking up.
 ///
-/// Then offers the core to other threads. The scheduler takes a thread that never does so off its
-/// core at some time, most likely while the thread has the lock, and a worker on another core then
-/// waits for milliseconds.
+/// From time to time ([`TURN`]) offers the core to other threads, too. The scheduler takes a thread that never
+/// does so off its core at some time, most likely while the thread has the lock, and a worker on another core
+/// then waits for milliseconds. Offering it after each step would cost a whole turn of every busy thread on the
+/// core, for some microseconds of work. Nothing but the moment of the offer depends on the clock.
 pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
     let RwLockWriteGuard { watch, inner } = guard;
     drop(watch);
     parking_lot::RwLockWriteGuard::unlock_fair(inner);
-    std::thread::yield_now();
+    let now = Instant::now();
+    match OFFERED.get() {
+        Some(last) if now.duration_since(last) < TURN => {}
+        Some(_) => {
+            std::thread::yield_now();
+            OFFERED.set(Some(Instant::now()));
+        }
+        None => OFFERED.set(Some(now)),
+    }
 }
