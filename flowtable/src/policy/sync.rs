@@ -85,7 +85,7 @@ impl<T> DerefMut for RwLockWriteGuard<'_, T> {
 
 /// How long a thread works between two offers of its core: less than the scheduler lets a thread run at
 /// a time, which is some milliseconds.
-const TURN: Duration = Duration::from_micros(500);
+const TURN: Duration = Duration::from_micros(100);
 
 thread_local! {
     /// When this thread has offered its core last.
