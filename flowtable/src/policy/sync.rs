@@ -88,8 +88,8 @@ impl<T> DerefMut for RwLockWriteGuard<'_, T> {
 const TURN: Duration = Duration::from_micros(100);
 
 thread_local! {
-    /// When this thread has offered its core last.
-    static OFFERED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// When this thread has offered its core last, and how long it works until it does so again.
+    static OFFERED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
 /// Unlocks, and hands the lock to the thread that has waited longest, if one waits. A plain unlock
@@ -98,19 +98,20 @@ thread_local! {
 ///
 /// From time to time ([`TURN`]) offers the core to other threads, too. The scheduler takes a thread that never
 /// does so off its core at some time, most likely while the thread has the lock, and a worker on another core
-/// then waits for milliseconds. Offering it after each step would cost a whole turn of every busy thread on the
-/// core, for some microseconds of work. Nothing but the moment of the offer depends on the clock.
+/// then waits for milliseconds. Where other threads keep the core busy, each offer costs a turn of all of them.
+/// The thread then works for a quarter of that time before the next offer, so that it keeps a fifth of the core.
+/// Nothing but the moment of an offer depends on the clock.
 pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
     let RwLockWriteGuard { watch, inner } = guard;
     drop(watch);
     parking_lot::RwLockWriteGuard::unlock_fair(inner);
     let now = Instant::now();
     match OFFERED.get() {
-        Some(last) if now.duration_since(last) < TURN => {}
+        Some((last, turn)) if now.duration_since(last) < turn => {}
         Some(_) => {
             std::thread::yield_now();
-            OFFERED.set(Some(Instant::now()));
+            OFFERED.set(Some((Instant::now(), TURN.max(now.elapsed() / 4))));
         }
-        None => OFFERED.set(Some(now)),
+        None => OFFERED.set(Some((now, TURN))),
     }
 }
