@@ -26,14 +26,14 @@ impl<T> RwLock<T> {
     #[inline]
     pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
         let inner = self.inner.read();
-        RwLockReadGuard { _watch: self.longest.watch(), inner }
+        Held { watch: self.longest.watch(), inner }
     }
 
     /// Takes the lock alone.
     #[inline]
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, T> {
         let inner = self.inner.write();
-        RwLockWriteGuard { watch: self.longest.watch(), inner }
+        Held { watch: self.longest.watch(), inner }
     }
 
     /// The most that was done under one hold of the lock.
@@ -42,43 +42,32 @@ impl<T> RwLock<T> {
     }
 }
 
-/// The value of a lock that is held together with other readers.
+/// A lock that is held, with `inner` as the plain guard.
 #[derive(Debug)]
-pub(super) struct RwLockReadGuard<'a, T> {
-    /// Ends before the lock is let go of: fields are dropped in their order.
-    _watch: Watch<'a>,
-    inner: parking_lot::RwLockReadGuard<'a, T>,
-}
-
-impl<T> Deref for RwLockReadGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.inner
-    }
-}
-
-/// The value of a lock that is held alone.
-#[derive(Debug)]
-pub(super) struct RwLockWriteGuard<'a, T> {
+pub(super) struct Held<'a, G> {
     /// Ends before the lock is let go of: fields are dropped in their order.
     watch: Watch<'a>,
-    inner: parking_lot::RwLockWriteGuard<'a, T>,
+    inner: G,
 }
 
-impl<T> Deref for RwLockWriteGuard<'_, T> {
-    type Target = T;
+/// The value of a lock that is held together with other readers.
+pub(super) type RwLockReadGuard<'a, T> = Held<'a, parking_lot::RwLockReadGuard<'a, T>>;
+
+/// The value of a lock that is held alone.
+pub(super) type RwLockWriteGuard<'a, T> = Held<'a, parking_lot::RwLockWriteGuard<'a, T>>;
+
+impl<G: Deref> Deref for Held<'_, G> {
+    type Target = G::Target;
 
     #[inline]
-    fn deref(&self) -> &T {
+    fn deref(&self) -> &G::Target {
         &self.inner
     }
 }
 
-impl<T> DerefMut for RwLockWriteGuard<'_, T> {
+impl<G: DerefMut> DerefMut for Held<'_, G> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut T {
+    fn deref_mut(&mut self) -> &mut G::Target {
         &mut self.inner
     }
 }
@@ -102,7 +91,7 @@ thread_local! {
 /// The thread then works for a quarter of that time before the next offer, so that it keeps a fifth of the core.
 /// Nothing but the moment of an offer depends on the clock.
 pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
-    let RwLockWriteGuard { watch, inner } = guard;
+    let Held { watch, inner } = guard;
     drop(watch);
     parking_lot::RwLockWriteGuard::unlock_fair(inner);
     let now = Instant::now();
