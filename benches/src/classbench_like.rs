@@ -82,7 +82,7 @@ pub fn name(kind: SetKind, filters: usize) -> String {
     format!("{}~{filters}", kind.name())
 }
 
-/// A set of this kind with about so many filters.
+/// A set of this kind with about `size` filters.
 pub fn set(kind: SetKind, size: usize) -> Set {
     let shares = kind.shares();
     let mut dice = Dice(SplitMix(1 + kind as u64));

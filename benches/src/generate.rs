@@ -31,7 +31,7 @@ pub const FAMILIES: [Family; 6] = [
     ("own_masks", own_masks),
 ];
 
-/// A name, and what makes about so many rules of the kind.
+/// A name, and the function that makes rules of this kind, about as many as its argument says.
 pub type Family = (&'static str, fn(usize, &mut SplitMix) -> Vec<(u16, Match)>);
 
 impl RuleSet {

@@ -66,7 +66,7 @@ pub enum Operation {
     /// `switchd --config` reads, or one JSON object of the same structure.
     /// [`Reply::Listed`](crate::Reply::Listed)
     ShowConfig {
-        /// TOML or JSON.
+        /// The format of the reply's text: TOML or JSON.
         format: Format,
     },
 

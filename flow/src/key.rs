@@ -94,7 +94,7 @@ macro_rules! key_port {
             /// For masks: every bit of the number matters.
             pub const ALL_BITS: Self = Self(U32::new(u32::MAX));
 
-            /// The port's number.
+            /// The port's number, in the width that ports have outside keys.
             #[inline]
             pub fn get(self) -> $port {
                 $port(self.0.get() as u16)
@@ -134,7 +134,7 @@ key_port! {
 pub struct Segments(u16);
 
 impl Segments {
-    /// No segment.
+    /// The empty set, which a frame without network header has.
     pub const NONE: Self = Self(0);
     /// The network header was read. Its words are in the head, where they are zero without it.
     pub const NETWORK: Self = Self(1);

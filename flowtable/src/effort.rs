@@ -46,7 +46,7 @@ pub(crate) fn looked_at_one() {
 pub(crate) struct Longest {
     #[cfg(debug_assertions)]
     looked_at: AtomicU64,
-    /// Nanoseconds.
+    /// The longest time that the lock was held, in nanoseconds of the holder's thread.
     #[cfg(feature = "hold-times")]
     time: AtomicU64,
 }

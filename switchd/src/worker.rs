@@ -97,7 +97,7 @@ pub(crate) enum Command {
     PacketOut(Box<Injection>),
     /// Answer, now that the batch before is finished.
     EndOfBatch {
-        /// Receives the answer.
+        /// The channel on which the worker says that it has done so.
         done: Sender<()>,
     },
     /// End the thread, and hand over the queues to be closed.

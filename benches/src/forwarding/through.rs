@@ -103,7 +103,7 @@ impl RingGeometry {
 impl std::str::FromStr for RingGeometry {
     type Err = String;
 
-    /// `4096x2048`: so many slots of so many bytes.
+    /// Number and size in bytes of the slots of a receive ring, for example `4096x2048`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (slots, size) = text.split_once('x').unwrap_or_default();
         match (slots.parse(), size.parse()) {

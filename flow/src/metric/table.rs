@@ -64,7 +64,7 @@ macro_rules! metrics {
         }
 
         impl Default for $counts {
-            /// Zero of everything.
+            /// Every metric at zero.
             fn default() -> Self {
                 Self([0; $metric::COUNT])
             }

@@ -9,9 +9,9 @@
 pub(super) enum Delimiter {
     /// The key stands alone, and the value is empty.
     None,
-    /// `key:value` or `key=value`.
+    /// The value is behind a colon or an equals sign: `key:value` or `key=value`.
     Sign,
-    /// `key(value)`.
+    /// The value is in parentheses behind the key: `key(value)`.
     Parentheses,
 }
 
@@ -47,11 +47,11 @@ impl<'a> Pairs<'a> {
 // Kinds of bytes that can end a key or a value. A set of kinds is the sum of these bits.
 /// `,` or a blank.
 const SEPARATOR: u8 = 1;
-/// `:` or `=`.
+/// The signs `:` and `=`, behind which a value begins.
 const SIGN: u8 = 2;
-/// `(`.
+/// The parenthesis `(`, which opens a value.
 const OPEN: u8 = 4;
-/// `)`.
+/// The parenthesis `)`, which closes a value.
 const CLOSE: u8 = 8;
 
 /// The kind of each byte value; 0 for bytes that end nothing. A table makes the test of a byte a single load.

@@ -15,7 +15,8 @@ use crate::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
 use packet::wire::ip_proto;
 
-/// How many fields one match can name. No match with so many fields is free of contradictions.
+/// The largest number of fields that one match can name. A match that names more of them always
+/// contradicts itself.
 const MAX_FIELDS: usize = 64;
 
 /// The value of `dl_vlan` that selects untagged frames (OpenFlow 1.0 `OFP_VLAN_NONE`).

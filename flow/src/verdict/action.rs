@@ -136,7 +136,7 @@ pub enum DpAction {
         label: Rewrite<u32>,
         /// The traffic class: DSCP in the upper 6 bits, ECN in the lower 2.
         tclass: Rewrite<u8>,
-        /// The hop limit.
+        /// The hop limit of the IPv6 header.
         hop_limit: Rewrite<u8>,
         /// How the transport checksum follows a change of the addresses.
         sums: AddressSums,

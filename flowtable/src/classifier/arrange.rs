@@ -93,8 +93,8 @@ impl Progress {
         self.coming = rules;
     }
 
-    /// Whether a table of `len` rules is so much larger or smaller than the plan expected that it
-    /// needs another plan.
+    /// Whether a table of `len` rules needs another plan: it has doubled, or shrunk to a quarter,
+    /// or its buckets are larger than the plan expected.
     fn is_stale(&self, len: usize) -> bool {
         let grown = len >= FIRST_PLAN && self.inserted >= self.planned;
         let shrunk = self.planned > FIRST_PLAN && len + self.coming < self.planned / 4;

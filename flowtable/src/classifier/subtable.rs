@@ -317,8 +317,8 @@ impl Subtable {
         &self.presence
     }
 
-    /// Whether the subtable has so many buckets that its presence filter says "present" for most
-    /// absent values.
+    /// Whether the subtable has more than two to four times the buckets that its presence filter was
+    /// made for. The filter then takes most absent values for present ones.
     pub(super) fn is_outgrown(&self) -> bool {
         self.presence.is_too_small(self.buckets.len())
     }

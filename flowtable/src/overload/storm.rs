@@ -39,7 +39,7 @@ const MEMORY: f64 = 0.25;
 /// Frames of one flow that are to be flooded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frames {
-    /// Number of frames.
+    /// Number of frames of one flow that came in a row.
     pub(crate) number: u64,
     /// To how many ports each frame goes.
     pub(crate) copies: u32,

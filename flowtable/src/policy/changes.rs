@@ -90,7 +90,7 @@ impl Changes {
         }
     }
 
-    /// The present generation.
+    /// The present generation: the number of changes recorded so far, plus one.
     #[inline]
     pub fn generation(&self) -> u64 {
         self.generations.latest()

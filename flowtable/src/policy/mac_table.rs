@@ -439,7 +439,7 @@ impl MacTable {
         self.ageing
     }
 
-    /// The counters.
+    /// The counters since the start or the last reset.
     pub fn stats(&self) -> MacStats {
         self.stats
     }

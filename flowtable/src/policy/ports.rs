@@ -99,7 +99,7 @@ impl FromIterator<u16> for VlanSet {
 /// When an untagged frame leaves with a priority tag (a tag with VLAN 0, 802.1Q).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PriorityTags {
-    /// Never.
+    /// Untagged frames never leave with a priority tag.
     #[default]
     Never,
     /// When the frame's priority (PCP) is not 0.
@@ -301,7 +301,7 @@ impl PortTable {
         self.by_of_port.remove(&of_port)
     }
 
-    /// Removes all ports.
+    /// Removes all ports of the bridge.
     pub fn clear(&mut self) {
         let ports: Vec<OfPort> = self.by_of_port.keys().copied().collect();
         for port in ports {

@@ -82,7 +82,7 @@ pub enum FlowModError {
     NameInUse(Arc<str>),
 }
 
-/// One flow table.
+/// One flow table: its rules in a classifier.
 #[derive(Debug)]
 struct Table {
     classifier: Classifier<Arc<Rule>>,
@@ -109,7 +109,7 @@ pub struct Tables {
 pub enum Scope {
     /// All tables of the bridge.
     All,
-    /// This table.
+    /// The table with this number, used or not.
     One(TableId),
     /// The tables that have rules with timeouts.
     Timed,

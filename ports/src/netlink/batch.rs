@@ -11,8 +11,8 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use std::io;
 use std::net::IpAddr;
 
-/// Messages of one datagram. The answers to so many fit into a receive buffer of the size that the kernel
-/// gives to every socket: one that describes a device takes up to 4 KiB of its 208.
+/// Number of messages in one datagram. Their answers fit into the receive buffer that the kernel
+/// gives to every socket, 208 KiB: an answer that describes a device takes up to 4 KiB.
 const AT_ONCE: usize = 32;
 
 /// A request about one device.

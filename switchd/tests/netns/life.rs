@@ -232,7 +232,7 @@ fn a_thousand_ports() -> anyhow::Result<()> {
     const PAIRS: usize = 500;
     let network = Network::pair()?;
     let mut client = network.client()?;
-    // The ports to come are joined in pairs, and would be so many loops.
+    // The ports to come are joined in pairs, and each pair would be a loop.
     client.del_flows("")?;
     client.add_flow("in_port=1,actions=2")?;
     client.add_flow("in_port=2,actions=1")?;

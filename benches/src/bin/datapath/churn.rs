@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &mut Bench) {
     bench.report.add(results);
 }
 
-/// Millions of frames per second, with so many changes.
+/// Millions of frames per second while `per_second` rules are changed each second.
 fn rate(switch: &mut NullSwitch, policy: &Policy, seconds: f64, per_second: f64) -> f64 {
     let mut workload = Workload::numbered(FLOWS, Order::Rotation);
     let (mut frames, mut changes, mut apart) = (0, 0u32, Duration::ZERO);

@@ -72,7 +72,7 @@ pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     Ok((table, goals))
 }
 
-/// Ports that flood.
+/// For each flooding port the socket at its far end, and the broadcast frames to send.
 struct Flood(Vec<(FrameSocket, Vec<Vec<u8>>)>);
 
 impl Flood {

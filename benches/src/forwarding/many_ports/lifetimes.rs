@@ -157,7 +157,7 @@ struct Life {
     one_more: f64,
     /// Percent of a processor while nothing came.
     idle: f64,
-    /// MiB of memory.
+    /// Memory of the switch with all ports (Pss), in MiB.
     memory: f64,
 }
 

@@ -65,7 +65,7 @@ pub trait TranslationObserver {
 pub struct Won<'a> {
     /// The table that the packet was looked up in.
     pub table: TableId,
-    /// The winner.
+    /// The rule with the highest priority of those that match.
     pub rule: &'a Arc<Rule>,
     pub(super) tables: &'a Tables,
     pub(super) version: Version,
@@ -79,7 +79,7 @@ impl Won<'_> {
     }
 }
 
-/// Nobody listens.
+/// The observer of a translation that nobody watches. It hears nothing, and costs nothing.
 pub struct Unobserved;
 
 impl TranslationObserver for Unobserved {

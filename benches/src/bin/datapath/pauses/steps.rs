@@ -58,7 +58,7 @@ enum Before {
 /// What is done in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
-    /// Nothing.
+    /// The daemon is left alone, for the pause that it has by itself.
     Rest,
     /// The daemon's monitor frees the rules and groups that were removed.
     Free,

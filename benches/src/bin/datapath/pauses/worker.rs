@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A worker that forwards hits, and one new flow a batch, which has to ask the tables.
 #[derive(Default)]
 pub(super) struct Worker {
-    /// Nanoseconds.
+    /// The longest time between two batches since it was last read, in nanoseconds.
     longest: AtomicU64,
     stop: AtomicBool,
     /// The number of its thread, as the kernel has it.

@@ -35,7 +35,7 @@ use flow::key::{
 use flow::types::{MacAddr, OfPort};
 use packet::wire::{eth_type, ip_proto};
 
-/// See the [module](self).
+/// The packet of a walk. See the [module](self).
 pub(super) struct TrackedKey {
     /// The packet as the rules have made it, and the state beside it.
     key: PipelineKey,

@@ -5,7 +5,7 @@ use flow::key::{Headers, VLAN_CFI};
 use packet::wire::eth_type;
 use zerocopy::byteorder::network_endian::U16;
 
-/// A VLAN tag.
+/// A VLAN tag (802.1Q or 802.1ad) with its TPID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::policy::xlate) struct Tag {
     /// The EtherType that announces the tag.
@@ -27,7 +27,7 @@ pub(in crate::policy::xlate) struct SavedTags {
 }
 
 impl TrackedKey {
-    /// The tags.
+    /// The VLAN tags of the packet, outermost first. Marks all bits of both tags as read.
     pub(in crate::policy::xlate) fn tags(&mut self) -> Tags {
         self.mark_tags();
         tags(&self.key.headers)
