@@ -13,6 +13,7 @@
 
 mod figure;
 pub mod goals;
+mod idle_ports;
 pub mod many_ports;
 mod measure;
 mod network;
@@ -23,7 +24,8 @@ pub mod tap_loop;
 mod through;
 
 pub use figure::Figure;
+pub use idle_ports::IdlePorts;
 pub use measure::{Measure, Step};
-pub use network::{IdlePorts, Network, Programs};
+pub use network::{Network, Programs};
 pub use processes::on_core;
 pub use through::{RingGeometry, Through};

@@ -1,6 +1,6 @@
 //! Two hosts and what is between them, in network namespaces of their own.
 
-use super::many_ports::make_pairs;
+use super::idle_ports::IdlePorts;
 use super::measure::slow_source;
 use super::ovs::OpenVswitch;
 use super::rules::filters;
@@ -22,47 +22,6 @@ pub struct Programs {
     pub switchd: PathBuf,
     /// This program, of which [`super::tap_loop`] is a second life; its arguments are the devices.
     pub tap_loop: (PathBuf, &'static str),
-}
-
-/// Ports of the switch, beside those of the hosts, that nothing is sent to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdlePorts {
-    /// Only the hosts have ports.
-    None,
-    /// This many on veth devices.
-    Veth(u16),
-    /// This many on TAP devices.
-    Tap(u16),
-}
-
-impl IdlePorts {
-    const NAME: &'static str = "idle";
-
-    /// The device of the idle port `n`, counted from 0.
-    pub(super) fn device(n: u16) -> String {
-        format!("{}{n}", Self::NAME)
-    }
-
-    /// Whether this is the device of an idle port.
-    pub(super) fn is_device(name: &str) -> bool {
-        name.starts_with(Self::NAME)
-    }
-
-    /// Makes their devices, unless the switch does, and returns what the switch is to call them.
-    fn make(self) -> anyhow::Result<Vec<String>> {
-        Ok(match self {
-            Self::None => Vec::new(),
-            Self::Veth(count) => {
-                make_pairs(Self::NAME, count)?;
-                (0..count).map(Self::device).collect()
-            }
-            Self::Tap(count) => {
-                // The switch's ends of the devices that it makes are silent, too.
-                make_pairs(Self::NAME, 0)?;
-                (0..count).map(|n| format!("tap:{}", Self::device(n))).collect()
-            }
-        })
-    }
 }
 
 /// Two hosts and what is between them.

@@ -4,7 +4,8 @@
 //! else is sent: the worker's own account says how long it was busy, and the counters of the ports how many copies
 //! left. Then two hosts exchange frames beside the floods, as fast as they can, in turn with the same without.
 
-use super::{Plan, far_end};
+use super::Plan;
+use crate::forwarding::idle_ports::far_end;
 use crate::forwarding::{IdlePorts, Network, Step, Through, on_core};
 use crate::report::{Better, Goal, Role, Table, progress};
 use anyhow::bail;

@@ -11,7 +11,8 @@
 //!
 //! The switch has started when it answers at its control socket, and has stopped when its process has ended.
 
-use super::{Plan, make_pairs};
+use super::Plan;
+use crate::forwarding::idle_ports::make_pairs;
 use crate::forwarding::processes;
 use crate::report::{Better, Goal, Role, Table, progress};
 use anyhow::Context;

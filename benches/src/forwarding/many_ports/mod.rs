@@ -10,7 +10,6 @@ mod lifetimes;
 
 use super::network::Programs;
 use crate::report::{Goal, Report};
-use lab::{LinkSpec, Namespace, Netlink};
 use std::time::Duration;
 
 /// What to measure, and how long.
@@ -38,22 +37,4 @@ pub fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<Vec<Goal>> {
         goals.extend(more);
     }
     Ok(goals)
-}
-
-/// Veth pairs in the calling thread's network namespace. The ends `NAME0`, `NAME1` ... are for the switch and
-/// down; the other ends, [`far_end`], are up.
-pub(super) fn make_pairs(name: &str, count: u16) -> anyhow::Result<()> {
-    Namespace::current()?.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-    let mut netlink = Netlink::open()?;
-    let up = LinkSpec { up: true, ..LinkSpec::default() };
-    for n in 0..count {
-        let near = format!("{name}{n}");
-        netlink.create_veth(&near, &LinkSpec::default(), &far_end(&near), &up)?;
-    }
-    Ok(())
-}
-
-/// The other end of a pair.
-fn far_end(near: &str) -> String {
-    format!("{near}x")
 }
