@@ -213,14 +213,15 @@ fn ring_overflow_is_counted() -> anyhow::Result<()> {
     for _ in 0..SENT {
         socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
     }
+    // Frames that the host's kernel sends by itself (IPv6) may have taken some of the slots.
     let mut received = 0;
-    let is_udp = |f: &Frame<'_>| f.bytes()[..6] == [2; 6];
-    port.receive_until(|frame| {
-        received += u64::from(is_udp(frame));
+    port.receive_until(|_| {
+        received += 1;
         received == 32
     })?;
     let drops = port.queues.rx[0].stats().kernel_drops;
     assert!(drops >= SENT - 32, "{drops}");
+    let is_udp = |f: &Frame<'_>| f.bytes()[..6] == [2; 6];
     assert!(port.queues.rx[0].stats().kernel_drops >= drops, "totals, not differences");
     socket.send_to(&[0; 100], "10.0.0.2:9").unwrap();
     port.receive_until(is_udp)?;
