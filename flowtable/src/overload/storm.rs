@@ -26,13 +26,12 @@ use std::time::Duration;
 const BURST: u64 = 1_000_000_000;
 
 /// Copies a second that a port may have made of flooded frames.
-const COPIES: u64 = 60_000;
-/// Copies that a port may have made at once, a third of a second's worth. A switch of 1,000 ports floods 20
-/// frames then.
-const COPIES_AT_ONCE: u64 = COPIES / 3;
+const COPIES: u64 = 50_000;
+/// Copies that a port may have made at once. A switch of 1,000 ports floods 20 frames then.
+const COPIES_AT_ONCE: u64 = 20_000;
 
 /// Copies a second that a worker makes of the flooded frames of all ports.
-const COPIES_OF_WORKER: f64 = 250_000.0;
+const COPIES_OF_WORKER: f64 = 200_000.0;
 /// Seconds after which a copy counts for 37 % (one divided by e) of what it counted for when it was made.
 const MEMORY: f64 = 0.25;
 
@@ -239,9 +238,9 @@ mod tests {
     fn copies_count_as_well_as_frames() {
         let mut storm = Alone::new();
         let flood = Flood { limit: 10_000, ..BROADCAST };
-        // To 200 ports: 100 at once, and 300 a second.
+        // To 200 ports: 100 at once, and 250 a second.
         assert_eq!(storm.admit_copies(PORT, flood, at(0), 1000, 200), 100);
-        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 30);
+        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 25);
         // Kinds share it, ports do not.
         let unknown = Flood { kind: FloodKind::UnknownUnicast, ..flood };
         assert_eq!(storm.admit_copies(PORT, unknown, at(100), 1, 200), 0);
