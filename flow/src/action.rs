@@ -6,13 +6,17 @@
 //! [`DpAction`](crate::verdict::DpAction)s; the datapath never sees an [`Action`].
 //!
 //! ovs-actions(7) describes each action. Numbers in this module are host integers.
+//!
+//! Actions can be serialised, without what versions of OpenFlow make of them: text says `set_field` in one version
+//! where it says `load` in another. Files hold serialised actions, so renaming a variant or a field needs an alias.
 
 use crate::fields::{FieldId, ones};
 use crate::key::{Headers, PipelineKey, PipelineMask};
 use crate::types::{GroupId, MacAddr, OfPort, TableId, mac_bits};
+use serde::{Deserialize, Serialize};
 
 /// Adjacent bits of a field, written `NXM_NX_REG0[4..7]` or `reg0[4..7]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subfield {
     /// The field that contains the bits.
     pub field: FieldId,
@@ -54,7 +58,8 @@ pub type FieldBits = u128;
 
 /// The syntax in which a user wrote [`Action::SetField`]. All three forms do the same to a packet; dumps print
 /// the assignment in the form in which it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SetFieldForm {
     /// `set_field:VALUE[/MASK]->FIELD`. A dump leaves out a mask that covers the whole field.
     SetField,
@@ -65,7 +70,8 @@ pub enum SetFieldForm {
 }
 
 /// One action or instruction of a rule, of a bucket or of a packet-out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// `output:PORT`, or the bare name or number of a port: sends a copy of the packet as it is at this point.
     Output {

@@ -13,6 +13,7 @@
 use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI};
 use super::prerequisite::Prerequisite;
 use crate::types::OfVersion;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::mem::offset_of;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -584,6 +585,20 @@ impl FieldId {
     pub fn wire_name(self, version: OfVersion) -> Option<&'static WireName> {
         let names = self.def().wire;
         names.iter().rev().find(|w| w.since <= version).or(names.first())
+    }
+}
+
+impl Serialize for FieldId {
+    /// A field is serialised as its name: numbers of variants change when the table grows.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.def().name)
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| de::Error::custom(format!("unknown field \"{name}\"")))
     }
 }
 

@@ -6,9 +6,11 @@
 use crate::action::Action;
 use crate::fields::FieldId;
 use crate::types::{GroupId, OfPort};
+use serde::{Deserialize, Serialize};
 
 /// Which buckets of a group are carried out for a packet (`OFPGT_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GroupType {
     /// `type=all`: every bucket gets a copy of the packet, for multicast.
     All,
@@ -33,7 +35,7 @@ impl GroupType {
 }
 
 /// How a [`GroupType::Select`] group computes the hash that chooses a bucket (`NTR_SELECTION_METHOD` extension).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Selection {
     /// `selection_method`: `hash` or `dp_hash`. An empty text leaves the choice to the switch.
     pub method: String,
@@ -44,7 +46,7 @@ pub struct Selection {
 }
 
 /// A list of actions of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bucket {
     /// The bucket's number, unique in its group, 0 to [`Bucket::MAX_ID`].
     pub id: u32,
@@ -65,7 +67,7 @@ impl Bucket {
 }
 
 /// A group as a user writes it: its type and its buckets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// The number by which `group:ID` and `watch_group:ID` name the group.
     pub id: GroupId,

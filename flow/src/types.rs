@@ -2,13 +2,14 @@
 //!
 //! All of them hold host integers, except [`MacAddr`], which has its bytes in the order of the wire.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved port.
 ///
 /// OpenFlow 1.1 and later write ports in 32 bits. Real ports have the same number there, and reserved ports have
 /// 0xffff in the upper half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfPort(pub u16);
 
 impl OfPort {
@@ -72,7 +73,10 @@ impl PortNo {
 }
 
 /// The number of a flow table, 0 to 253. Every frame begins in table 0, which is the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(try_from = "u8")]
 pub struct TableId(u8);
 
 impl TableId {
@@ -91,6 +95,15 @@ impl TableId {
     }
 }
 
+impl TryFrom<u8> for TableId {
+    type Error = String;
+
+    /// The error says which tables there are.
+    fn try_from(n: u8) -> Result<Self, String> {
+        Self::new(n).ok_or_else(|| format!("table {n}: must be from 0 to {}", Self::COUNT - 1))
+    }
+}
+
 impl fmt::Display for TableId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -99,11 +112,13 @@ impl fmt::Display for TableId {
 
 /// A number that a user gives a rule in order to find it again. The switch stores and shows it, and does not
 /// interpret it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Cookie(pub u64);
 
 /// The number of a group, 0 to [`GroupId::MAX`], or one of the reserved numbers below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupId(pub u32);
 
 impl GroupId {
@@ -116,7 +131,7 @@ impl GroupId {
 }
 
 /// An Ethernet (MAC) address, its six bytes in the order of the wire.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {

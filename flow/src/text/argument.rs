@@ -38,7 +38,7 @@ impl<'a> Argument<'a> {
             // Open vSwitch checks numbers of up to 16 bits, and cuts longer ones off at 32 bits.
             true => match number::strtoull(self.text, 0) {
                 Some((n, "")) if n <= max => Ok(n),
-                Some((n, "")) if max == u32::MAX.into() => Ok(n & max),
+                Some((n, "")) if max == u64::from(u32::MAX) => Ok(n & max),
                 _ => Err(Fault::new(format!("{:?} is not a valid number here", self.text))),
             },
             false => number::at_most(self.text, max.into()).map(|n| n as u64),

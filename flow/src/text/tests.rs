@@ -344,6 +344,27 @@ proptest! {
     }
 
     #[test]
+    fn a_match_of_any_version_can_be_said_in_1_5((_, flow_mod) in flow_mod()) {
+        let mut text = String::new();
+        write_match(&mut text, &flow_mod.matching, DEFAULT_PRIORITY, &NoPortNames);
+        for lenient in [false, true] {
+            let version = OfVersion::OpenFlow15;
+            let context = ParseContext { version, lenient, ..ParseContext::default() };
+            match parse_match(&text, &context) {
+                Ok(parsed) => prop_assert_eq!(parsed, flow_mod.matching, "{}", text),
+                Err(error) => prop_assert!(false, "{}", shown(&text, &error)),
+            }
+        }
+    }
+
+    #[test]
+    fn actions_are_the_same_after_serialisation((_, flow_mod) in flow_mod()) {
+        let text = serde_json::to_string(&flow_mod.actions).unwrap();
+        let read: Vec<Action> = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(read, flow_mod.actions, "{}", text);
+    }
+
+    #[test]
     fn a_line_of_a_dump_parses_back((version, flow_mod) in flow_mod(), stats: bool) {
         prop_assume!(can_be_asked_for(version, &flow_mod));
         let line = FlowLine {
