@@ -207,7 +207,11 @@ impl Daemon {
         self.run_dir.clone()
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), LabError> {
+    /// Sends a signal to the daemon.
+    ///
+    /// # Errors
+    /// The daemon has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
         kill(Pid::from_raw(self.child.id() as i32), signal)
             .map_err(|e| LabError::os("end", self.program.display().to_string())(e.into()))
     }

@@ -3,31 +3,36 @@
 //! A function of the library, so that another program can be the switch, too: the demo starts itself
 //! again as the switch between its hosts, and needs no second program to be built.
 
+use crate::log;
 use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::server::Server;
+use crate::signals::Signals;
 use crate::switch::{Config, Switch};
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use std::io::IsTerminal;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::info;
 
-/// Is the switch that this process's arguments describe, until SIGINT or SIGTERM. The status is 0, 1 if
+/// Is the switch that this process's arguments describe, until a signal ends it. The status is 0, 1 if
 /// it failed, 2 if the arguments are wrong. Call it in `main`, before any thread is started: threads
 /// inherit which signals are blocked.
 pub fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
     let options = Options::read(arguments).unwrap_or_else(|error| error.exit());
     ports::free_evenly();
-    start_log(options.verbose);
-    raise_descriptor_limit();
-    match run(&options) {
+    let ended = Signals::block().context("block signals").and_then(|signals| {
+        let _log = log::start(options.verbose);
+        raise_descriptor_limit();
+        run(&options, signals)
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("switchd: {error:#}");
+            // The terminal may have gone, and nobody is left to tell.
+            let _ = writeln!(std::io::stderr(), "switchd: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -43,29 +48,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn start_log(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-    let level = match verbose {
-        0 => "info",
-        1 => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
-
-fn run(options: &Options) -> anyhow::Result<()> {
+fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
     let config = Config::new(options.desired().map_err(|error| error.exit_if_usage())?);
-    // Before any thread: all of them inherit the mask, and the signals wait for us.
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block().context("block signals")?;
     let socket = match &options.socket {
         Some(path) => path.clone(),
         None => control::socket_path(),
