@@ -8,48 +8,65 @@ use std::io;
 #[non_exhaustive]
 pub enum PortError {
     /// The device does not exist in this network namespace (or has gone since).
-    #[error("port \"{name}\": no such network device")]
+    #[error("device \"{device}\": no such network device")]
     NoDevice {
-        /// The name of the port in the switch.
-        name: String,
+        /// The name of the device.
+        device: String,
     },
     /// The network namespace does not exist.
-    #[error("port \"{name}\": no network namespace is called \"{netns}\"; \"ip netns\" lists them")]
+    #[error("network namespace \"{netns}\": none is called so; \"ip netns\" lists them")]
     NoNetns {
-        /// The name of the port in the switch.
-        name: String,
         /// The name of the namespace, as in `ip netns`.
         netns: String,
     },
     /// Something else owns the device.
     #[error(
-        "port \"{name}\": the device belongs to \"{master}\"; free it with \
-         \"ip link set {name} nomaster\", or use shield=off to share it"
+        "device \"{device}\" belongs to \"{master}\"; free it with \"ip link set {device} nomaster\", \
+         or use shield=off to share it"
     )]
     HasMaster {
-        /// The name of the port in the switch.
-        name: String,
+        /// The name of the device.
+        device: String,
         /// The name of the device it is enslaved to.
         master: String,
     },
-    /// Another switch process has the port.
-    #[error("port \"{name}\": in use by {owner}")]
+    /// Another device is built on this one and takes its frames, as a macvlan does.
+    #[error(
+        "device \"{device}\" cannot be shielded from the host's own stack, because {user} takes its frames; \
+         remove {user}, or use shield=off, which works beside it"
+    )]
+    HasUser {
+        /// The name of the device.
+        device: String,
+        /// The device that takes the frames: `macvlan "mv0"`, or what is known of it.
+        user: String,
+    },
+    /// Another switch process has the device.
+    #[error("device \"{device}\" is in use by {owner}")]
     InUse {
-        /// The name of the port in the switch.
-        name: String,
+        /// The name of the device.
+        device: String,
         /// "process 1234", or what is known of it.
         owner: String,
     },
     /// The device does not carry Ethernet frames.
-    #[error("port \"{name}\": not an Ethernet device")]
+    #[error("device \"{device}\" is not an Ethernet device, and only these can be ports")]
     NotEthernet {
-        /// The name of the port in the switch.
-        name: String,
+        /// The name of the device.
+        device: String,
+    },
+    /// A device that is to be a TAP device is another one.
+    #[error(
+        "device \"{device}\" exists and is not a TAP device; give the port another device, or leave out the \
+         word before its name to use the device as it is"
+    )]
+    NotTap {
+        /// The name of the device.
+        device: String,
     },
     /// The kernel wants a capability that this process lacks.
     #[error(
-        "{operation} {object}: {capability} is missing; run as root, or in a user namespace of \
-         your own"
+        "{operation} {object}: {capability} is missing; run as root, or in a user namespace of your own"
     )]
     Denied {
         /// What was asked of the kernel: `open a packet socket for`.
@@ -61,12 +78,12 @@ pub enum PortError {
     },
     /// The device that makes TAP devices cannot be opened.
     #[error(
-        "port \"{name}\": /dev/net/tun cannot be opened for reading and writing; run as root, or ask \
+        "device \"{device}\": /dev/net/tun cannot be opened for reading and writing; run as root, or ask \
          for access to it (where it does not exist: modprobe tun)"
     )]
     NoTun {
-        /// The name of the port in the switch.
-        name: String,
+        /// The name of the TAP device.
+        device: String,
         /// The kernel's error.
         #[source]
         source: io::Error,
@@ -89,7 +106,7 @@ pub enum PortError {
 impl From<NetlinkError> for PortError {
     fn from(error: NetlinkError) -> Self {
         match error {
-            NetlinkError::NoDevice { name } => Self::NoDevice { name },
+            NetlinkError::NoDevice { name } => Self::NoDevice { device: name },
             error => Self::Netlink(error),
         }
     }
@@ -107,7 +124,7 @@ impl PortError {
             Some(libc::EPERM | libc::EACCES) => {
                 Self::Denied { operation, object: object.to_owned(), capability }
             }
-            Some(libc::ENODEV) => Self::NoDevice { name: object.to_owned() },
+            Some(libc::ENODEV) => Self::NoDevice { device: object.to_owned() },
             _ => Self::Os { operation, object: object.to_owned(), source },
         }
     }

@@ -20,6 +20,7 @@ mod lock;
 pub mod netlink;
 pub mod netns;
 mod port;
+mod privileges;
 pub mod shield;
 pub mod spec;
 mod sys;
@@ -54,9 +55,9 @@ pub fn open(
         Target::System { device } => afpacket::open(name, device, options, allotment),
         Target::Netns { netns, device } => {
             let enter = |source: io::Error| match source.kind() {
-                ErrorKind::NotFound => {
-                    PortError::NoNetns { name: name.to_owned(), netns: netns.clone() }
-                }
+                ErrorKind::NotFound => privileges::to_enter(netns)
+                    .err()
+                    .unwrap_or_else(|| PortError::NoNetns { netns: netns.clone() }),
                 _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
             };
             let namespace = netns::Netns::named(netns).map_err(enter)?;

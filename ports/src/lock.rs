@@ -29,7 +29,7 @@ impl Lock {
         match UnixListener::bind_addr(&address) {
             Ok(socket) => Ok(Self { _socket: socket }),
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-                Err(PortError::InUse { name: device.to_owned(), owner: owner(&address) })
+                Err(PortError::InUse { device: device.to_owned(), owner: owner(&address) })
             }
             Err(e) => Err(error(e)),
         }

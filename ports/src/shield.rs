@@ -11,7 +11,7 @@
 
 use crate::PortError;
 use crate::commons::{Commons, Control};
-use crate::netlink::{Link, LinkChange, Netlink};
+use crate::netlink::{Link, LinkChange, Netlink, NetlinkError};
 
 /// The name of the bridge device that shields ports.
 pub const BRIDGE: &str = "switchd-shield";
@@ -37,7 +37,7 @@ impl Enslaved {
                     let master = commons.link_at(master);
                     leave(&mut commons.control(), bridge);
                     let master = master?.map_or_else(|| "another device".to_owned(), |m| m.name);
-                    return Err(PortError::HasMaster { name: link.name.clone(), master });
+                    return Err(PortError::HasMaster { device: link.name.clone(), master });
                 }
                 master => {
                     let change = LinkChange {
@@ -60,7 +60,7 @@ impl Enslaved {
             tries -= 1;
             // Another process may have removed the bridge with its last port.
             if failed.errno() != Some(libc::ENODEV) || tries == 0 {
-                return Err(failed.into());
+                return Err(refusal(commons, link, failed));
             }
         }
     }
@@ -97,6 +97,29 @@ impl Enslaved {
     /// Forgets a device that somebody has taken out of the bridge. The device is not touched.
     pub(crate) fn forget(self, commons: &Commons) {
         leave(&mut commons.control(), self.bridge);
+    }
+}
+
+/// What a user is told when the kernel does not let the device into the bridge.
+fn refusal(commons: &Commons, link: &Link, error: NetlinkError) -> PortError {
+    match error.errno() {
+        // Only one master or one device that is built on it can take the frames of a device.
+        Some(libc::EBUSY) => PortError::HasUser {
+            device: link.name.clone(),
+            user: user_of(&mut commons.control(), link.index),
+        },
+        _ => error.renamed(|| format!("put \"{}\" into \"{BRIDGE}\"", link.name)).into(),
+    }
+}
+
+/// The device that takes the frames of the device with this interface number, in words.
+fn user_of(control: &mut Control, index: u32) -> String {
+    const KINDS: [&str; 5] = ["macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
+    let takes_frames = |link: &&Link| link.lower == Some(index) && KINDS.contains(&&*link.kind);
+    let links = control.netlink.links().unwrap_or_default();
+    match links.iter().find(takes_frames) {
+        Some(link) => format!("{} \"{}\"", link.kind, link.name),
+        None => "another device (such as a macvlan, here or in another namespace)".to_owned(),
     }
 }
 

@@ -151,15 +151,26 @@ fn attach_queues(device: &str, exists: bool, count: usize) -> Result<(File, Vec<
 }
 
 fn attach(device: &str, has_many_queues: bool) -> Result<File, PortError> {
-    let no_tun = |source| PortError::NoTun { name: device.to_owned(), source };
+    let no_tun = |source| PortError::NoTun { device: device.to_owned(), source };
     let file = tun::open().map_err(no_tun)?;
     match tun::attach(file.as_fd(), device, has_many_queues) {
         Ok(()) => Ok(file),
         Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {
-            Err(PortError::InUse { name: device.to_owned(), owner: "another process".to_owned() })
+            Err(PortError::InUse { device: device.to_owned(), owner: "another process".to_owned() })
+        }
+        // A device of another kind, or one that belongs to a user or a group without this process.
+        Err(source) if source.raw_os_error() == Some(libc::EINVAL) && !is_tap(device) => {
+            Err(PortError::NotTap { device: device.to_owned() })
         }
         Err(source) => Err(PortError::os("attach to TAP device", device, "CAP_NET_ADMIN", source)),
     }
+}
+
+/// Whether the device called `device`, of the calling thread's network namespace, is a TAP or TUN device. True if
+/// the kernel does not tell.
+fn is_tap(device: &str) -> bool {
+    let link = Netlink::open().and_then(|mut netlink| netlink.find_link(device));
+    link.ok().flatten().is_none_or(|link| link.kind == "tun")
 }
 
 /// Puts the device back as it was, wherever it has gone.

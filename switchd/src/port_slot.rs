@@ -22,7 +22,7 @@ use std::time::Duration;
 ///     ▲  ▲                        │                          │
 ///     │  └──── device goes ───────┴──────────────────────────┘
 ///     │ device goes
-///  Error ◄── opening the device fails; tried again when the device changes
+///  Error ◄── opening the device fails; tried again when the device changes, and now and then
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortState {
@@ -44,6 +44,35 @@ impl fmt::Display for PortState {
             Self::Up => f.write_str("up"),
             Self::Error(reason) => write!(f, "error({reason})"),
         }
+    }
+}
+
+/// When a device that cannot be used is tried again: after half a second, and after twice the time for each failure,
+/// up to eight seconds. Each try may change the device for a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retry {
+    /// The time of the next try, on the switch's monotonic clock.
+    at: Duration,
+    /// The number of tries that have failed.
+    failures: u32,
+}
+
+impl Retry {
+    /// A try has failed.
+    pub(crate) fn put_off(&mut self, now: Duration) {
+        self.at = now + Duration::from_millis(500 << self.failures.min(4));
+        self.failures += 1;
+    }
+
+    /// The device has changed: the next try is soon, and not at once, since the change may be what the last try did.
+    pub(crate) fn hasten(&mut self, now: Duration) {
+        self.failures = 0;
+        self.at = self.at.min(now + Duration::from_millis(100));
+    }
+
+    /// Whether it is time for the next try.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        now >= self.at
     }
 }
 
@@ -74,6 +103,10 @@ pub(crate) struct PortSlot {
     pub(crate) is_away: bool,
     /// Its device is being opened, without the lock on the ports.
     pub(crate) is_opening: bool,
+    /// Somebody has tried to open its device.
+    pub(crate) was_tried: bool,
+    /// When its device is tried again, in state `Error`.
+    pub(crate) retry: Retry,
     /// When the port was added, on the switch's monotonic clock.
     pub(crate) added: Duration,
 }
@@ -100,6 +133,8 @@ impl PortSlot {
             mac: [0; 6],
             is_away: false,
             is_opening: false,
+            was_tried: false,
+            retry: Retry::default(),
             added: now,
         }
     }

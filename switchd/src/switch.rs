@@ -12,6 +12,7 @@ mod links;
 mod on_bridge;
 mod ports;
 mod reconcile;
+mod retry;
 mod rings;
 mod settle;
 mod stable_mac;
@@ -41,6 +42,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
+use reconcile::Tolerance;
 use rings::Rings;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -75,8 +77,14 @@ impl Config {
 #[non_exhaustive]
 pub enum StartError {
     /// A port cannot be used, and waiting would not help or was not wanted.
-    #[error(transparent)]
-    Port(#[from] PortError),
+    #[error("port \"{port}\"")]
+    Port {
+        /// The name of the port.
+        port: String,
+        /// What keeps its device from being used.
+        #[source]
+        source: PortError,
+    },
     /// It contradicts what is wanted already.
     #[error(transparent)]
     Desired(#[from] DesiredError),
@@ -139,16 +147,20 @@ impl WorkerHandle {
 }
 
 impl Switch {
-    /// Starts the workers and opens the ports. Missing devices are waited for unless the settings say
-    /// otherwise.
+    /// Starts the workers and opens the ports. A port whose device is missing or cannot be used gets the device
+    /// later, unless the settings require all devices at once.
     ///
     /// # Errors
-    /// What cannot be opened; nothing is left behind then.
+    /// A privilege is missing, or a required device cannot be used; nothing is left behind then.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let settings = config.desired.settings.resolved();
         let switch = Self::without_ports(&settings, config.seed)?;
         switch.desired.lock().settings = config.desired.settings.clone();
-        switch.reconcile(settings.require, |desired| {
+        let tolerance = match settings.require {
+            true => Tolerance::Nothing,
+            false => Tolerance::AllButPrivileges,
+        };
+        switch.reconcile(tolerance, |desired| {
             *desired = config.desired;
             Ok::<(), StartError>(())
         })?;

@@ -142,6 +142,27 @@ impl Netlink {
         )?)
     }
 
+    /// Creates a macvlan on top of the device with interface index `parent`.
+    ///
+    /// # Errors
+    /// The name is taken, the kernel has no macvlans, something else takes the frames of the parent, or the process
+    /// lacks `CAP_NET_ADMIN`. Then no device was created.
+    pub fn create_macvlan(
+        &mut self,
+        name: &str,
+        spec: &LinkSpec<'_>,
+        parent: u32,
+    ) -> Result<(), LabError> {
+        let mut message = spec.message(name);
+        message.attributes.push(LinkAttribute::Link(parent));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)]));
+        Ok(self.request(
+            || format!("create macvlan \"{name}\""),
+            RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?)
+    }
+
     /// Sets the MTU of the device with this interface index, in bytes.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub use rings::RxOpener;
 use crate::commons::Commons;
 use crate::lock::Lock;
 use crate::netlink::{Link, NetlinkError, Reply, Request};
+use crate::privileges;
 use crate::shield::Enslaved;
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
@@ -66,9 +67,12 @@ pub fn open(
 ) -> Result<Port, PortError> {
     let commons = Commons::here()?;
     let link = commons.find_link(device)?;
-    let link = link.ok_or_else(|| PortError::NoDevice { name: device.to_owned() })?;
+    let Some(link) = link else {
+        privileges::to_open(&commons, device)?;
+        return Err(PortError::NoDevice { device: device.to_owned() });
+    };
     if !link.is_ethernet {
-        return Err(PortError::NotEthernet { name: device.to_owned() });
+        return Err(PortError::NotEthernet { device: device.to_owned() });
     }
     // Whether the process may open packet sockets shows before the device is changed. The socket is used
     // later: to close it here would wait for the kernel (`synchronize_net`).
@@ -85,7 +89,8 @@ pub fn open(
         _lock: lock,
     };
     if !link.is_up && shield == Shield::Exposed {
-        guard.commons.set_up(link.index, true)?;
+        let operation = || format!("set \"{device}\" up");
+        guard.commons.set_up(link.index, true).map_err(|e| e.renamed(operation))?;
     }
     let (link, addresses) = state(&guard.commons, &link)?;
     warnings.extend(address_warning(&link, addresses, shield));

@@ -31,6 +31,8 @@ pub struct Link {
     pub operstate: String,
     /// Interface number of the bridge, bond or similar device it is enslaved to.
     pub master: Option<u32>,
+    /// Interface number of the device of this namespace that it is built on, as a macvlan is.
+    pub lower: Option<u32>,
     /// Its root queueing discipline.
     pub qdisc: String,
     /// What made it: `veth`, `bridge`, `tun`; empty for hardware.
@@ -58,10 +60,12 @@ impl Link {
             is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             operstate: String::new(),
             master: None,
+            lower: None,
             qdisc: String::new(),
             kind: String::new(),
             promiscuity: 0,
         };
+        let mut is_built_elsewhere = false;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
@@ -71,6 +75,8 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::OperState(state) => link.operstate = operstate(*state).to_owned(),
                 LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Link(index) => link.lower = Some(*index),
+                LinkAttribute::LinkNetNsId(_) => is_built_elsewhere = true,
                 LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
                 LinkAttribute::Qdisc(name) => link.qdisc.clone_from(name),
                 LinkAttribute::LinkInfo(infos) => {
@@ -84,6 +90,10 @@ impl Link {
                 }
                 _ => {}
             }
+        }
+        // The number is one of another namespace.
+        if is_built_elsewhere {
+            link.lower = None;
         }
         link
     }

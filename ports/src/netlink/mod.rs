@@ -72,6 +72,16 @@ impl NetlinkError {
         }
     }
 
+    /// The same error of an operation that is called otherwise: by the name of a device instead of its number.
+    pub(crate) fn renamed(self, name: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Denied { .. } => Self::Denied { operation: name() },
+            Self::Refused { source, .. } => Self::Refused { operation: name(), source },
+            Self::Undecodable { reason, .. } => Self::Undecodable { operation: name(), reason },
+            no_device @ Self::NoDevice { .. } => no_device,
+        }
+    }
+
     /// Whether a privilege is missing, so that root would succeed.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Denied { .. })

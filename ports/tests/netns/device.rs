@@ -83,7 +83,7 @@ fn a_device_of_another_bridge_is_refused() -> anyhow::Result<()> {
     let error = open("p1").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "port \"p1\": the device belongs to \"docker0\"; free it with \"ip link set p1 nomaster\", \
+        "device \"p1\" belongs to \"docker0\"; free it with \"ip link set p1 nomaster\", \
          or use shield=off to share it"
     );
     assert_eq!(netlink.find_link(BRIDGE).unwrap(), None);
@@ -145,7 +145,7 @@ fn a_device_is_one_port_at_a_time() -> anyhow::Result<()> {
     let _host = host("p1", 1)?;
     let first = open("p1").unwrap();
     let error = open("p1").unwrap_err();
-    assert_eq!(error.to_string(), "port \"p1\": in use by this process already");
+    assert_eq!(error.to_string(), "device \"p1\" is in use by this process already");
     assert!(netlink().link("p1").unwrap().is_up, "the first one is not disturbed");
     drop(first);
     drop(open("p1").unwrap());
@@ -154,8 +154,11 @@ fn a_device_is_one_port_at_a_time() -> anyhow::Result<()> {
 
 fn a_missing_device_is_named() -> anyhow::Result<()> {
     let message = |text| open(text).unwrap_err().to_string();
-    assert_eq!(message("veth7"), "port \"veth7\": no such network device");
-    assert_eq!(message("lo"), "port \"lo\": not an Ethernet device");
+    assert_eq!(message("veth7"), "device \"veth7\": no such network device");
+    assert_eq!(
+        message("lo"),
+        "device \"lo\" is not an Ethernet device, and only these can be ports"
+    );
     Ok(())
 }
 

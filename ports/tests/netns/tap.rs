@@ -62,7 +62,7 @@ fn a_tap_device_carries_frames_and_goes_away() -> anyhow::Result<()> {
     netlink.set_up(link.index, false).unwrap();
     assert_eq!(port.send(vec![Frame::owned(&bytes, Offload::NONE)]), [(0, TxFailure::LinkDown)]);
     let error = open("tap:t1").unwrap_err();
-    assert_eq!(error.to_string(), "port \"t1\": in use by this process already");
+    assert_eq!(error.to_string(), "device \"t1\" is in use by this process already");
     drop(port);
     assert_eq!(netlink.find_link("t1").unwrap(), None);
     Ok(())

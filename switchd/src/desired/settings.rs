@@ -82,7 +82,7 @@ pub struct Settings {
 /// The settings of the switch, with defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// Whether the switch refuses to start if it cannot open a port. If not, it waits for the port's device.
+    /// Whether the switch refuses to start if it cannot open a port. If not, it tries again later.
     pub require: bool,
     /// The number of threads that move frames, 1 at least.
     pub workers: usize,

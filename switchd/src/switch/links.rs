@@ -5,6 +5,7 @@
 //! the port's. Whatever the kernel tells twice changes nothing the second time.
 
 use super::Switch;
+use super::retry::Reopening;
 use crate::netns_name::NetnsName;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::WorkerEvent;
@@ -27,18 +28,24 @@ impl Switch {
 
     /// A device is there, or something about it has changed: its name, address, flags or owner.
     pub(crate) fn link_present(&self, netns: &NetnsName, link: &Link) {
+        let mut retries = Vec::new();
+        self.follow_present(netns, link, &mut retries);
+        self.open_again(retries);
+    }
+
+    fn follow_present(&self, netns: &NetnsName, link: &Link, retries: &mut Vec<Reopening>) {
         let mut slots = self.slots.lock();
         let is_ports = |s: &PortSlot| s.is_for(netns, &link.name);
         for slot in slots.iter_mut().filter(|s| s.has_open(netns, link.index) && !is_ports(s)) {
             self.lose(slot, "its device was renamed");
-            self.make_again(slot);
+            retries.extend(make_again(slot));
         }
         let Some(slot) = slots.iter_mut().find(|s| is_ports(s)) else {
             return;
         };
         if slot.is_away {
             // It is back, or another device has its name.
-            return self.follow_away(slot);
+            return retries.extend(self.follow_away(slot));
         }
         if slot.port.is_some() && !slot.has_open(netns, link.index) {
             self.lose(slot, "its device was replaced");
@@ -51,16 +58,22 @@ impl Switch {
                 port.link_changed(link);
                 self.follow_link(slot);
             }
-            None => self.try_open(slot),
+            None if matches!(slot.state, PortState::Error(_)) && !slot.retry.is_due(self.now()) => {
+                slot.retry.hasten(self.now());
+            }
+            None => retries.extend(Reopening::begin(slot)),
         }
     }
 
     /// A device of this number has gone: it was deleted, or has left the namespace.
     pub(crate) fn link_gone(&self, netns: &NetnsName, index: u32) {
+        let retry = self.follow_gone(netns, index);
+        self.open_again(retry.into_iter().collect());
+    }
+
+    fn follow_gone(&self, netns: &NetnsName, index: u32) -> Option<Reopening> {
         let mut slots = self.slots.lock();
-        let Some(slot) = slots.iter_mut().find(|s| s.has_open(netns, index)) else {
-            return;
-        };
+        let slot = slots.iter_mut().find(|s| s.has_open(netns, index))?;
         let still_there = |port: &mut Port| port.whereabouts() != Whereabouts::Gone;
         if slot.port.as_mut().is_some_and(still_there) {
             info!(
@@ -71,7 +84,7 @@ impl Switch {
             return self.follow_away(slot);
         }
         self.lose(slot, "its device is gone");
-        self.make_again(slot);
+        make_again(slot)
     }
 
     /// Whether TAP devices of ports have left for namespaces whose device events the monitor does not hear.
@@ -81,13 +94,15 @@ impl Switch {
 
     /// Asks the kernel where the TAP devices are that have left for other namespaces, and whether they are up.
     pub(crate) fn look_after_away(&self) {
-        self.slots.lock().iter_mut().filter(|s| s.is_away).for_each(|slot| self.follow_away(slot));
+        let mut slots = self.slots.lock();
+        let away = slots.iter_mut().filter(|s| s.is_away);
+        let retries = away.filter_map(|slot| self.follow_away(slot)).collect();
+        drop(slots);
+        self.open_again(retries);
     }
 
-    fn follow_away(&self, slot: &mut PortSlot) {
-        let Some(port) = &mut slot.port else {
-            return;
-        };
+    fn follow_away(&self, slot: &mut PortSlot) -> Option<Reopening> {
+        let port = slot.port.as_mut()?;
         match port.whereabouts() {
             Whereabouts::At { netns, link } => {
                 let is_back =
@@ -100,7 +115,7 @@ impl Switch {
                 self.follow_link(slot);
                 if is_back && slot.device() != Some((NetnsName::Own, &link.name)) {
                     self.lose(slot, "its device was renamed");
-                    self.make_again(slot);
+                    return make_again(slot);
                 }
             }
             Whereabouts::OutOfSight => {
@@ -109,16 +124,10 @@ impl Switch {
             }
             Whereabouts::Gone => {
                 self.lose(slot, "its device is gone");
-                self.make_again(slot);
+                return make_again(slot);
             }
         }
-    }
-
-    /// Makes a device anew that the switch itself had made, such as a TAP device. Other devices are waited for.
-    fn make_again(&self, slot: &mut PortSlot) {
-        if slot.spec.kind.target().is_some_and(Target::is_created) {
-            self.try_open(slot);
-        }
+        None
     }
 
     /// A network namespace is gone, and its devices with it: ports that had them open wait.
@@ -188,45 +197,6 @@ impl Switch {
         }
     }
 
-    fn try_open(&self, slot: &mut PortSlot) {
-        if slot.is_opening {
-            return;
-        }
-        match self.open(&slot.spec, slot.ring) {
-            Ok(port) => {
-                slot.open_ring = slot.ring;
-                self.publish(slot, Some(&port));
-                self.attach(slot, port);
-            }
-            Err(error) if error.is_missing() => slot.state = PortState::Waiting,
-            Err(error) => {
-                let state = PortState::Error(format!("{:#}", anyhow::Error::from(error)));
-                if slot.state != state {
-                    warn!("port {} ({}): {state}", slot.of_port, slot.spec.name);
-                    slot.state = state;
-                }
-            }
-        }
-    }
-
-    /// Tries to open the ports that wait for a device in a namespace, in case an event was not heard.
-    pub(crate) fn retry_ports(&self, netns: &NetnsName) {
-        let mut slots = self.slots.lock();
-        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *netns);
-        for slot in slots.iter_mut().filter(is_there).filter(|s| s.port.is_none()) {
-            self.try_open(slot);
-        }
-    }
-
-    /// Tries again to open devices that could not be used: another owner may have let go of them.
-    pub(crate) fn retry_failed_ports(&self) {
-        let mut slots = self.slots.lock();
-        let has_failed = |s: &&mut PortSlot| matches!(s.state, PortState::Error(_));
-        for slot in slots.iter_mut().filter(has_failed) {
-            self.try_open(slot);
-        }
-    }
-
     /// Devices of a namespace that ports have open, to look after when events were lost.
     pub(crate) fn open_devices(&self, netns: &NetnsName) -> Vec<u32> {
         let slots = self.slots.lock();
@@ -244,4 +214,10 @@ impl Switch {
         let slot = slots.iter().find(|s| s.port_no() == Some(port_no));
         slot.map_or_else(|| format!("#{}", port_no.0), |s| s.spec.name.clone())
     }
+}
+
+/// A device that the switch itself had made, such as a TAP device, is made anew. Other devices are waited for.
+fn make_again(slot: &mut PortSlot) -> Option<Reopening> {
+    let is_created = slot.spec.kind.target().is_some_and(Target::is_created);
+    is_created.then(|| Reopening::begin(slot)).flatten()
 }

@@ -8,10 +8,11 @@
 //! pipeline first, which makes every cached flow look again, then the workers, and its numbers are free
 //! only when all of them have let go.
 
+use super::reconcile::Tolerance;
 use super::{Switch, stable_mac};
 use crate::desired::{self, Kind};
 use crate::parallel::Closer;
-use crate::port_slot::{PortSlot, PortState};
+use crate::port_slot::{PortSlot, PortState, Retry};
 use crate::worker::{Command, Detached};
 use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize};
 use crossbeam::channel;
@@ -73,17 +74,18 @@ impl Switch {
         slots.insert(index, slot);
     }
 
-    /// Opens the device of a port that has a place, and waits for one that is missing unless `required`.
+    /// Opens the device of a port that has a place. A port whose device cannot be opened gets the device later if
+    /// `tolerance` covers the reason.
     ///
     /// # Errors
-    /// It cannot be opened, and waiting would not help.
+    /// The device cannot be opened, and `tolerance` does not cover the reason. The port has its place still, and is
+    /// not tried again.
     pub(super) fn open_installed(
         &self,
         at: PortRef,
         spec: &desired::Port,
-        required: bool,
+        tolerance: Tolerance,
     ) -> Result<(), PortError> {
-        let of_port = at.port;
         let is_ours = |s: &PortSlot| s.at() == at && s.is_opening && s.spec.name == spec.name;
         let ring = self.slots.lock().iter().find(|s| is_ours(s)).map(|s| s.ring);
         let ring = ring.unwrap_or_default();
@@ -96,24 +98,46 @@ impl Switch {
         };
         slot.is_opening = false;
         match opened {
+            Err(error) if !tolerance.covers(&error) => return Err(error),
+            opened => self.take_opened(slot, opened, ring),
+        }
+        Ok(())
+    }
+
+    /// Gives a port its device, which was opened with receive rings of this size unless the port's options say another
+    /// one, or the state that says why it has none.
+    pub(super) fn take_opened(
+        &self,
+        slot: &mut PortSlot,
+        opened: Result<Port, PortError>,
+        ring: RingSize,
+    ) {
+        let state = match opened {
             Ok(port) => {
+                slot.retry = Retry::default();
                 slot.open_ring = ring;
                 self.publish(slot, Some(&port));
                 self.attach(slot, port);
-                self.look_again(slot);
+                return self.look_again(slot);
             }
-            Err(PortError::NoDevice { name }) if !required => {
-                warn!("port {of_port} ({}): no device \"{name}\" yet; waiting for it", spec.name);
+            Err(error) if error.is_missing() => {
+                if slot.state != PortState::Waiting || !slot.was_tried {
+                    let error = anyhow::Error::from(error);
+                    warn!("port {} ({}): {error:#}; waiting for it", slot.of_port, slot.spec.name);
+                }
+                PortState::Waiting
             }
-            Err(PortError::NoNetns { netns, .. }) if !required => {
-                warn!(
-                    "port {of_port} ({}): no namespace \"{netns}\" yet; waiting for it",
-                    spec.name
-                );
+            Err(error) => {
+                slot.retry.put_off(self.now());
+                let state = PortState::Error(format!("{:#}", anyhow::Error::from(error)));
+                if slot.state != state {
+                    warn!("port {} ({}): {state}; trying again", slot.of_port, slot.spec.name);
+                }
+                state
             }
-            Err(error) => return Err(error),
-        }
-        Ok(())
+        };
+        slot.was_tried = true;
+        slot.state = state;
     }
 
     /// Takes a port out of its place. What is returned closes it, which takes a while.
@@ -159,7 +183,7 @@ impl Switch {
     /// Opens the device of a port, with receive rings of this size unless its options say another one.
     pub(super) fn open(&self, spec: &desired::Port, ring: RingSize) -> Result<Port, PortError> {
         let Some(target) = spec.kind.target() else {
-            return Err(PortError::NoDevice { name: spec.name.clone() });
+            return Err(PortError::NoDevice { device: spec.name.clone() });
         };
         let allotment = Allotment { rx: self.rx_queues(spec), tx: self.workers.len(), ring };
         ::ports::open(&spec.name, target, &spec.options, allotment)

@@ -28,7 +28,7 @@ impl Switch {
     /// # Errors
     /// Its name cannot be one, or is taken.
     pub fn add_bridge(&self, bridge: Bridge) -> Result<(), StartError> {
-        self.reconcile(false, |desired| desired.add_bridge(bridge))
+        self.reconcile(Tolerance::MissingDevice, |desired| desired.add_bridge(bridge))
     }
 
     /// Takes a bridge away, with its ports, rules, groups and hosts.
@@ -36,7 +36,7 @@ impl Switch {
     /// # Errors
     /// There is none of this name.
     pub fn remove_bridge(&self, name: &str) -> Result<(), StartError> {
-        self.reconcile(false, |desired| desired.remove_bridge(name)).map(drop)
+        self.reconcile(Tolerance::MissingDevice, |desired| desired.remove_bridge(name)).map(drop)
     }
 
     /// Changes the settings of a bridge.
@@ -48,7 +48,7 @@ impl Switch {
         name: &str,
         change: impl FnOnce(&mut Bridge),
     ) -> Result<(), StartError> {
-        self.reconcile(false, |desired| desired.bridge_mut(name).map(change))
+        self.reconcile(Tolerance::MissingDevice, |desired| desired.bridge_mut(name).map(change))
     }
 
     /// Adds a port to a bridge, under the lowest free number unless it wants another. A missing device is
@@ -58,7 +58,7 @@ impl Switch {
     /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not
     /// added then.
     pub fn add_port(&self, bridge: &str, port: desired::Port) -> Result<OfPort, StartError> {
-        self.reconcile(false, |desired| desired.add_port(bridge, port))
+        self.reconcile(Tolerance::MissingDevice, |desired| desired.add_port(bridge, port))
     }
 
     /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
@@ -66,7 +66,7 @@ impl Switch {
     pub fn remove_port(&self, bridge: &str, of_port: OfPort) -> bool {
         let edit =
             |desired: &mut Desired| Ok::<_, DesiredError>(desired.remove_port(bridge, of_port));
-        self.reconcile(false, edit).is_ok_and(|port| port.is_some())
+        self.reconcile(Tolerance::MissingDevice, edit).is_ok_and(|port| port.is_some())
     }
 
     /// Changes the settings of a port. False if there is no such port.
@@ -80,7 +80,7 @@ impl Switch {
             let port = desired.port_mut(bridge, of_port);
             Ok::<_, DesiredError>(port.map(change).is_some())
         };
-        self.reconcile(false, edit).unwrap_or(false)
+        self.reconcile(Tolerance::MissingDevice, edit).unwrap_or(false)
     }
 
     /// Adds a port that is open already to a bridge, for tests and benchmarks.
@@ -97,14 +97,14 @@ impl Switch {
         Ok(of_port)
     }
 
-    /// Edits what is wanted and makes it so. Ports whose device is missing are waited for unless `required`.
+    /// Edits what is wanted and makes it so.
     ///
     /// # Errors
-    /// That of the edit, with nothing changed; or that of the first device that could not be opened. The
-    /// ports of such devices are not wanted any more then; everything else is done.
+    /// That of the edit, with nothing changed; or that of the first device that could not be opened and whose error
+    /// `tolerance` does not cover. The ports of such devices are not wanted any more then; everything else is done.
     pub(super) fn reconcile<T, E: Into<StartError>>(
         &self,
-        required: bool,
+        tolerance: Tolerance,
         edit: impl FnOnce(&mut Desired) -> Result<T, E>,
     ) -> Result<T, StartError> {
         let mut desired = self.desired.lock();
@@ -120,7 +120,7 @@ impl Switch {
         self.plan_rings(&mut self.slots.lock());
         // Closes them. A device may be wanted again at once, by another port.
         parallel::for_each(closing, drop);
-        self.open_all(opening, required)?;
+        self.open_all(opening, tolerance)?;
         Ok(answer)
     }
 
@@ -175,24 +175,24 @@ impl Switch {
     }
 
     /// Opens ports that have their place already, all at once.
-    fn open_all(&self, opening: Vec<Opening>, required: bool) -> Result<(), StartError> {
+    fn open_all(&self, opening: Vec<Opening>, tolerance: Tolerance) -> Result<(), StartError> {
         // The first in the order of the ports.
-        let failed = Mutex::new(None::<(usize, PortError)>);
-        parallel::for_each(opening.into_iter().enumerate().collect(), |(place, port)| {
-            let Err(error) = self.open_one(&port, required) else { return };
+        let failed = Mutex::new(None::<(usize, StartError)>);
+        parallel::for_each(opening.into_iter().enumerate().collect(), |(place, opening)| {
+            let Err(source) = self.open_one(&opening, tolerance) else { return };
             let mut failed = failed.lock();
             if failed.as_ref().is_none_or(|(first, _)| place < *first) {
-                *failed = Some((place, error));
+                *failed = Some((place, StartError::Port { port: opening.port.name, source }));
             }
         });
-        failed.into_inner().map_or(Ok(()), |(_, error)| Err(error.into()))
+        failed.into_inner().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Opens a port. If that fails, the port is not wanted any more.
-    fn open_one(&self, opening: &Opening, required: bool) -> Result<(), PortError> {
+    fn open_one(&self, opening: &Opening, tolerance: Tolerance) -> Result<(), PortError> {
         let Opening { bridge, port, number } = opening;
         let at = self.port_ref(bridge, *number);
-        let opened = self.open_installed(at, port, required);
+        let opened = self.open_installed(at, port, tolerance);
         if opened.is_err() {
             let mut desired = self.desired.lock();
             if desired.port_mut(bridge, *number).is_some_and(|p| p.name == port.name) {
@@ -209,6 +209,29 @@ impl Switch {
         PortRef {
             bridge: bridge.unwrap_or_default(),
             port: if bridge.is_some() { port } else { OfPort::NONE },
+        }
+    }
+}
+
+/// What may be wrong with the device of a port that is to be opened. The port stays then, and gets its device later.
+/// Anything else is an error, and the port goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tolerance {
+    /// Each device must be there and usable.
+    Nothing,
+    /// The device may be missing.
+    MissingDevice,
+    /// The device may be missing or unusable. Only a privilege that this process lacks is an error: it would keep the
+    /// port waiting for ever.
+    AllButPrivileges,
+}
+
+impl Tolerance {
+    pub(super) fn covers(self, error: &PortError) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::MissingDevice => error.is_missing(),
+            Self::AllButPrivileges => !error.is_denied(),
         }
     }
 }

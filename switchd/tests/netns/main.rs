@@ -16,6 +16,7 @@ mod reserved;
 mod rules;
 mod taps;
 mod traffic;
+mod trouble;
 mod vlans;
 mod workers;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         rules::TESTS,
         taps::TESTS,
         traffic::TESTS,
+        trouble::TESTS,
         vlans::TESTS,
         workers::TESTS,
     ]

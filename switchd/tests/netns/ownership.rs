@@ -182,7 +182,7 @@ fn devices_are_put_back_at_the_end() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn names(netlink: &mut Netlink) -> anyhow::Result<Vec<String>> {
+pub(crate) fn names(netlink: &mut Netlink) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<_> = netlink.links()?.into_iter().map(|link| link.name).collect();
     names.sort();
     Ok(names)
@@ -204,7 +204,7 @@ fn devices_are_adopted_after_a_crash() -> anyhow::Result<()> {
 }
 
 /// Starts a daemon that must end by itself, with a failure, and returns what it said.
-fn refusal(arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn refusal(arguments: &[&str]) -> anyhow::Result<String> {
     refusal_of(&mut Daemon::spawn(Path::new(SWITCHD), arguments)?)
 }
 
@@ -216,7 +216,7 @@ fn refusal_of(daemon: &mut Daemon) -> anyhow::Result<String> {
 
 fn a_port_in_use_is_refused_by_name() -> anyhow::Result<()> {
     let network = Network::pair()?;
-    let said = refusal(&["--port", "veth1"])?;
+    let said = refusal(&["--require", "--port", "veth1"])?;
     ensure!(said.contains("veth1") && said.contains("in use"), "{said}");
     ensure!(said.contains(&network.daemon.pid().to_string()), "who has it? {said}");
     let report = Ping::to(network.b().v4()).run(network.a().namespace())?;
@@ -231,7 +231,7 @@ fn a_bridged_device_is_refused_by_name() -> anyhow::Result<()> {
     let bridge = netlink.link("somebody-else")?.index;
     let port = netlink.link("veth1")?.index;
     netlink.set_master(port, Some(bridge))?;
-    let said = refusal(&["--port", "veth1"])?;
+    let said = refusal(&["--require", "--port", "veth1"])?;
     ensure!(said.contains("veth1") && said.contains("somebody-else"), "{said}");
     ensure!(netlink.link("veth1")?.master == Some(bridge), "the bridge lost its port");
     Ok(())
