@@ -50,9 +50,10 @@ pub struct Selection {
 pub struct Bucket {
     /// The bucket's number, unique in its group, 0 to [`Bucket::MAX_ID`].
     pub id: u32,
-    /// In a [`GroupType::Select`] group, the bucket's share of the flows in proportion to the sum of all weights. In
-    /// other groups 0.
-    pub weight: u16,
+    /// The bucket's share of the flows of a [`GroupType::Select`] group, in proportion to the sum of all weights.
+    /// `None` is the default of the group's type ([`Bucket::weight_in`]). Groups of other types refuse a weight that
+    /// is not 0.
+    pub weight: Option<u16>,
     /// The bucket is alive while this port is up. `None` watches no port.
     pub watch_port: Option<OfPort>,
     /// The bucket is alive while this group has a live bucket. `None` watches no group.
@@ -64,6 +65,59 @@ pub struct Bucket {
 impl Bucket {
     /// The largest number that a bucket can have (`OFPG_BUCKET_MAX`, OpenFlow 1.5.1 §7.3.4.3.1).
     pub const MAX_ID: u32 = 0xffff_ff00;
+
+    /// The bucket's weight in a group of type `kind`: a bucket without one has weight 1 in a
+    /// [`GroupType::Select`] group and 0 in other groups.
+    pub fn weight_in(&self, kind: GroupType) -> u16 {
+        self.weight.unwrap_or(u16::from(kind == GroupType::Select))
+    }
+
+    /// Why a group of type `kind` cannot have the bucket; `None` if the group can.
+    pub fn problem_in(&self, kind: GroupType) -> Option<BucketProblem> {
+        let is_watching = self.watch_port.is_some() || self.watch_group.is_some();
+        match kind {
+            GroupType::FastFailover if !is_watching => Some(BucketProblem::WatchesNothing),
+            GroupType::All | GroupType::Indirect if is_watching => {
+                Some(BucketProblem::WatchesInVain)
+            }
+            _ if kind != GroupType::Select && self.weight_in(kind) != 0 => {
+                Some(BucketProblem::HasWeight)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a group cannot have a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BucketProblem {
+    /// The bucket has a weight, and the group is not of type `select`.
+    HasWeight,
+    /// The bucket watches a port or group, and the group is of type `all` or `indirect`, which executes its buckets
+    /// whether they are alive or not.
+    WatchesInVain,
+    /// The bucket watches nothing, and the group is of type `ff`, which looks for a bucket that is alive.
+    WatchesNothing,
+}
+
+impl BucketProblem {
+    /// What is wrong, as the text of an error.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::HasWeight => "only buckets of select groups have a weight",
+            Self::WatchesInVain => "buckets of groups of type all and indirect watch nothing",
+            Self::WatchesNothing => "a bucket of a failover group must watch something",
+        }
+    }
+
+    /// How the user can write the bucket instead.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::HasWeight => "remove the weight",
+            Self::WatchesInVain => "remove watch_port and watch_group",
+            Self::WatchesNothing => "add watch_port:PORT or watch_group:ID",
+        }
+    }
 }
 
 /// A group as a user writes it: its type and its buckets.

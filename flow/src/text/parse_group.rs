@@ -261,11 +261,15 @@ impl<'a> Reader<'a> {
     /// Parses a bucket: `weight:2,actions=output:1,output:2`. A pair that is no attribute of the bucket is an
     /// action. Also returns the bucket's number, if the text has one.
     fn bucket(&self, text: &'a str) -> Result<(Option<u32>, Bucket), TextError> {
+        // The text of an insertion does not have the group's type. The receiver, which knows the type, checks the
+        // weight and the watched port or group.
+        let is_insertion = self.command == GroupCommand::InsertBuckets;
         let kind = self.kind.unwrap_or(GroupType::All);
         let mut id = None;
         let mut bucket = Bucket {
             id: 0,
-            weight: u16::from(kind == GroupType::Select),
+            // In Open vSwitch, an inserted bucket without a weight gets no packets.
+            weight: (is_insertion && self.context.lenient).then_some(0),
             watch_port: None,
             watch_group: None,
             actions: Vec::new(),
@@ -281,9 +285,6 @@ impl<'a> Reader<'a> {
                 _ => actions.push(pair),
             }
         }
-        if kind != GroupType::Select && bucket.weight != 0 {
-            return Err(self.error(text, "only buckets of select groups have a weight"));
-        }
         if actions.is_empty() {
             let fault = Fault::new("the bucket's actions are missing");
             return Err(self.error(text, fault.hint("add actions=output:PORT, or actions=drop")));
@@ -295,14 +296,8 @@ impl<'a> Reader<'a> {
             return Err(self.error(text, "this version of OpenFlow lacks one of the actions"));
         }
         bucket.actions = dialect::actions(&list, self.context.version, &Match::any()).into_owned();
-        let is_watched = bucket.watch_port.is_some() || bucket.watch_group.is_some();
-        if is_watched && matches!(kind, GroupType::All | GroupType::Indirect) {
-            let fault = format!("buckets of groups of type {} watch nothing", kind.name());
-            return Err(self.error(text, Fault::new(fault).hint("remove watch_port, watch_group")));
-        }
-        if kind == GroupType::FastFailover && !is_watched {
-            let fault = Fault::new("a bucket of a failover group must watch something");
-            return Err(self.error(text, fault.hint("add watch_port:PORT or watch_group:ID")));
+        if !is_insertion && let Some(problem) = bucket.problem_in(kind) {
+            return Err(self.error(text, Fault::new(problem.message()).hint(problem.remedy())));
         }
         Ok((id, bucket))
     }
@@ -315,7 +310,7 @@ impl<'a> Reader<'a> {
         text: &str,
     ) -> Result<(), Fault> {
         match key {
-            "weight" => bucket.weight = number::at_most(text, u16::MAX.into())? as u16,
+            "weight" => bucket.weight = Some(number::at_most(text, u16::MAX.into())? as u16),
             "watch_port" => {
                 let port = port::parse(text, self.context.ports, self.context.lenient)?;
                 if port >= OfPort::MAX && port != OfPort::NONE {

@@ -56,7 +56,7 @@ impl Conduct {
 
 /// Number of slots with which each bucket gets its share; `None` if every weight is zero.
 fn hash_slots(buckets: &[Bucket]) -> Option<u32> {
-    let weights = || buckets.iter().map(|bucket| u32::from(bucket.weight));
+    let weights = || buckets.iter().map(|bucket| u32::from(bucket.weight_in(GroupType::Select)));
     let least = weights().filter(|weight| *weight > 0).min()?;
     Some(weights().sum::<u32>().div_ceil(least).next_power_of_two())
 }

@@ -171,9 +171,11 @@ fn check(group: &Group) -> Result<(), FlowModError> {
     if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
         return invalid("an indirect group has exactly one bucket");
     }
-    let unwatched = |b: &Bucket| b.watch_port.is_none() && b.watch_group.is_none();
-    if group.kind == GroupType::FastFailover && group.buckets.iter().any(unwatched) {
-        return invalid("each bucket of a fast failover group watches a port or a group");
+    for bucket in &group.buckets {
+        if let Some(problem) = bucket.problem_in(group.kind) {
+            let (group, bucket) = (group.id.0, bucket.id);
+            return Err(FlowModError::InvalidBucket { group, bucket, problem });
+        }
     }
     Ok(())
 }

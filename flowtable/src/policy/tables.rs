@@ -12,6 +12,7 @@ use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
 use crate::classifier::{Classifier, Entry, Plan, Retired, RuleId, Sample, Survey, Version};
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
+use flow::group::BucketProblem;
 use flow::types::{Cookie, GroupId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
 use std::ops::Range;
@@ -57,6 +58,16 @@ pub enum FlowModError {
         group: u32,
         /// What is wrong with the group.
         problem: &'static str,
+    },
+    /// OFPGMFC_INVALID_GROUP
+    #[error("group {group}, bucket {bucket}: {} ({})", .problem.message(), .problem.remedy())]
+    InvalidBucket {
+        /// The number of the group that was asked for.
+        group: u32,
+        /// The number of the bucket that the group cannot have.
+        bucket: u32,
+        /// Why the group cannot have the bucket.
+        problem: BucketProblem,
     },
     /// OFPGMFC_UNKNOWN_BUCKET
     #[error("group {group} has no bucket {bucket}")]

@@ -1,6 +1,7 @@
 //! The pipeline as a whole: rules as text in, verdicts out.
 
 pub(crate) mod fields;
+mod groups;
 mod holds;
 
 use super::effects::tests::told;

@@ -134,7 +134,7 @@ pub(super) fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRec
         write_actions(&mut actions, &bucket.actions, options);
         BucketRecord {
             bucket_id: bucket.id,
-            weight: bucket.weight,
+            weight: bucket.weight_in(group.kind),
             watch_port: bucket.watch_port.map(|port| port.to_string()),
             watch_group: bucket.watch_group.map(|group| group.0),
             actions,

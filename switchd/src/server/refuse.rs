@@ -76,7 +76,9 @@ fn openflow(error: &FlowModError) -> OpenFlowError {
         FlowModError::Overlap { .. } => (FLOW_MOD_FAILED, 3, "OFPFMFC_OVERLAP"),
         FlowModError::UnknownGroup(_) => (BAD_ACTION, 9, "OFPBAC_BAD_OUT_GROUP"),
         FlowModError::GroupExists(_) => (GROUP_MOD_FAILED, 0, "OFPGMFC_GROUP_EXISTS"),
-        FlowModError::InvalidGroup { .. } => (GROUP_MOD_FAILED, 1, "OFPGMFC_INVALID_GROUP"),
+        FlowModError::InvalidGroup { .. } | FlowModError::InvalidBucket { .. } => {
+            (GROUP_MOD_FAILED, 1, "OFPGMFC_INVALID_GROUP")
+        }
         FlowModError::GroupLoop(_) => (GROUP_MOD_FAILED, 7, "OFPGMFC_LOOP"),
         FlowModError::NoSuchGroup(_) => (GROUP_MOD_FAILED, 8, "OFPGMFC_UNKNOWN_GROUP"),
         FlowModError::UnknownBucket { .. } => (GROUP_MOD_FAILED, 15, "OFPGMFC_UNKNOWN_BUCKET"),

@@ -70,7 +70,7 @@ fn switching() -> Policy {
 fn selecting(conduct: Conduct) -> Policy {
     let bucket = |id, port| Bucket {
         id,
-        weight: 1,
+        weight: None,
         watch_port: None,
         watch_group: None,
         actions: output(port),

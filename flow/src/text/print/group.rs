@@ -61,9 +61,10 @@ fn write_bucket(out: &mut String, bucket: &Bucket, kind: GroupType, options: &Pr
     if has_properties(options.version) {
         put!(out, "bucket_id:{},", bucket.id);
     }
-    let default_weight = if kind == GroupType::Select { 1 } else { 0 };
-    if bucket.weight != default_weight {
-        put!(out, "weight:{},", bucket.weight);
+    let default_weight = u16::from(kind == GroupType::Select);
+    let weight = bucket.weight_in(kind);
+    if weight != default_weight {
+        put!(out, "weight:{weight},");
     }
     if let Some(watch) = bucket.watch_port {
         out.push_str("watch_port:");

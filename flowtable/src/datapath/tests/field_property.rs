@@ -144,7 +144,7 @@ fn group(field: FieldId, bits: u128) -> GroupMod {
     let selection = Selection { method: "hash".into(), param: 1, fields: vec![(field, bits)] };
     let bucket = |id: u32| Bucket {
         id,
-        weight: 1,
+        weight: None,
         watch_port: None,
         watch_group: None,
         actions: vec![output(1 + id as u16)],

@@ -124,15 +124,14 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             0 | 1 => 0,
             _ => self.flow_hash(entry),
         };
+        let weight = |i: usize| buckets[i].weight_in(GroupType::Select);
         let score = |&i: &usize| {
             let bits = entry.hasher.hash_one((flow_hash, buckets[i].id));
             // −ln(u) / weight is smallest with probability weight / sum of weights.
             let uniform = (bits >> 11) as f64 / (1u64 << 53) as f64;
-            -(uniform.max(f64::MIN_POSITIVE)).ln() / f64::from(buckets[i].weight)
+            -(uniform.max(f64::MIN_POSITIVE)).ln() / f64::from(weight(i))
         };
-        live.into_iter()
-            .filter(|&i| buckets[i].weight > 0)
-            .min_by(|a, b| score(a).total_cmp(&score(b)))
+        live.into_iter().filter(|&i| weight(i) > 0).min_by(|a, b| score(a).total_cmp(&score(b)))
     }
 
     fn flow_hash(&mut self, entry: &Arc<GroupEntry>) -> u64 {
