@@ -2,7 +2,7 @@
 
 use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_flow, parse_flow_file_line};
-use flow::types::{OfPort, OfVersion};
+use flow::types::{Cookie, OfPort, OfVersion};
 
 fn error(rule: &str, context: &ParseContext<'_>) -> String {
     match parse_flow(rule, context) {
@@ -248,4 +248,28 @@ fn lines_of_files_name_their_place() {
     assert_eq!(&line[error.span()], "nw_dst=1.2.3.4");
     let parsed = parse_flow_file_line("modify ip actions=drop", &ParseContext::default()).unwrap();
     assert_eq!(parsed.command, Command::Modify);
+}
+
+#[test]
+fn a_cookie_that_selects_stands_beside_a_cookie_that_is_given() {
+    let context = |command| ParseContext {
+        command,
+        version: OfVersion::OpenFlow10,
+        ..ParseContext::default()
+    };
+    for text in
+        ["cookie=0x31/-1,cookie=0x77,actions=drop", "cookie=0x77,cookie=0x31/-1,actions=drop"]
+    {
+        let fm = parse_flow(text, &context(Command::Modify)).unwrap();
+        let filter = Some((Cookie(0x31), Cookie(u64::MAX)));
+        assert_eq!((fm.cookie, fm.modify_cookie, fm.cookie_filter), (Cookie(0x77), true, filter));
+    }
+    for (command, text) in [
+        (Command::Modify, "cookie=1,cookie=2,actions=drop"),
+        (Command::Modify, "cookie=1/-1,cookie=2/-1,actions=drop"),
+        (Command::Delete, "cookie=1/-1,cookie=2/-1"),
+        (Command::Delete, "cookie=1/-1,cookie=2"),
+    ] {
+        assert!(parse_flow(text, &context(command)).is_err(), "{text}");
+    }
 }

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// The longest `name` and `label` of a rule, in bytes.
 const MAX_NAME: usize = 63;
 
+/// The bit of `cookie=VALUE/MASK` in [`RuleReader::seen`].
+const COOKIE_FILTER: u32 = 1 << 31;
+
 /// Whether rules for this command have actions. Deletions have none.
 pub(super) fn has_actions(command: Command) -> bool {
     matches!(command, Command::Add | Command::Modify | Command::ModifyStrict)
@@ -27,7 +30,8 @@ pub(super) struct RuleReader<'a, 'c> {
     flow_mod: &'c mut FlowMod,
     /// The flow formats that can carry the attributes collected so far.
     usable: Protocols,
-    /// The attributes collected so far: bit `n` is the attribute whose discriminant is `n`.
+    /// The attributes collected so far: bit `n` is the attribute whose discriminant is `n`, and [`COOKIE_FILTER`] is
+    /// the cookie with a mask.
     seen: u32,
 }
 
@@ -148,7 +152,9 @@ impl<'a, 'c> RuleReader<'a, 'c> {
     }
 
     fn attribute(&mut self, attribute: Attribute, pair: &Pair<'a>) -> Result<(), TextError> {
-        let bit = 1 << attribute as u32;
+        // `cookie=1/-1,cookie=2` selects rules by one cookie, and gives them another one.
+        let selects = attribute == Attribute::Cookie && pair.value.contains('/');
+        let bit = if selects { COOKIE_FILTER } else { 1 << attribute as u32 };
         if self.seen & bit != 0 && !self.context.lenient {
             let fault = Fault::new(format!("{} is given twice", pair.key));
             return Err(self.error(pair.whole, fault.hint("remove one of them")));

@@ -30,7 +30,7 @@ pub(super) enum Word {
     Ignored,
 }
 
-/// The attributes of a rule that have a value. The discriminants are below 32: the parser keeps a set of them as
+/// The attributes of a rule that have a value. The discriminants are below 31: the parser keeps a set of them as
 /// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribute {
