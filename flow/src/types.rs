@@ -203,3 +203,15 @@ pub enum OfVersion {
     /// OpenFlow 1.5 brought masks in `set_field`, buckets with ids, and `selection_method`.
     OpenFlow15,
 }
+
+impl OfVersion {
+    /// Every version, the oldest first.
+    pub const ALL: [Self; 6] = [
+        Self::OpenFlow10,
+        Self::OpenFlow11,
+        Self::OpenFlow12,
+        Self::OpenFlow13,
+        Self::OpenFlow14,
+        Self::OpenFlow15,
+    ];
+}

@@ -7,8 +7,8 @@ use crate::{Outcome, files, sort};
 use control::{Client, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reply};
 use flow::flow_mod::{Command, FlowFlags, FlowMod};
 use flow::text::{
-    FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_flow, strip_comment,
-    write_match,
+    FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_dumped_flow, parse_flow,
+    strip_comment, write_match,
 };
 use flow::types::{OfPort, OfVersion, TableId};
 use std::cmp::Reverse;
@@ -148,10 +148,9 @@ fn dump_sorted(
     let mut lines = Vec::new();
     let as_text = FlowQuery { format: Format::Text, ..query.clone() };
     collect(&mut call.client, how, as_text, &mut lines)?;
-    let context = ParseContext { version: how.version, ports: &names, ..ParseContext::default() };
     let mut order: Vec<usize> = (0..lines.len()).collect();
     let rules: Result<Vec<FlowMod>, _> =
-        lines.iter().map(|line| parse_flow(line, &context)).collect();
+        lines.iter().map(|line| parse_dumped_flow(line, &names)).collect();
     let rules = rules.map_err(|e| anyhow::anyhow!("sort the answer of the switch: {e}"))?;
     order.sort_by(|&a, &b| sort::compare(&rules[a], &rules[b], criteria));
     let mut out = Output::new();
@@ -258,6 +257,8 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 
 /// One side of a comparison of rules.
 struct Source {
+    /// Whether the text is a list that the switch printed.
+    is_dumped: bool,
     /// The name of the file or bridge, for messages.
     name: String,
     /// The rules, one a line.
@@ -272,7 +273,8 @@ impl Source {
     /// Reads the rules of a file or of a bridge. `None` is the only bridge of the running switch.
     fn read(how: &How, name: Option<&str>, session: &mut Option<Client>) -> anyhow::Result<Self> {
         if let Some(path) = name.filter(|name| is_file(name)) {
-            return Ok(Self { name: files::name(path).to_owned(), text: files::read(path)? });
+            let (name, text) = (files::name(path).to_owned(), files::read(path)?);
+            return Ok(Self { is_dumped: false, name, text });
         }
         if session.is_none() {
             *session = Some(crate::connect::connect(how)?);
@@ -283,7 +285,8 @@ impl Source {
             let query = FlowQuery { version: how.version, stats: false, ..FlowQuery::default() };
             collect(client, how, query, &mut lines)?;
         }
-        Ok(Self { name: name.unwrap_or("the switch").to_owned(), text: lines.join("\n") })
+        let name = name.unwrap_or("the switch").to_owned();
+        Ok(Self { is_dumped: true, name, text: lines.join("\n") })
     }
 
     /// Parses the rules. `names` are the ports of the switch.
@@ -303,7 +306,11 @@ impl Source {
             let Some(text) = strip_comment(line) else {
                 continue;
             };
-            let rule = parse_flow(text, &context).map_err(|e: TextError| {
+            let rule = match self.is_dumped {
+                true => parse_dumped_flow(text, names),
+                false => parse_flow(text, &context),
+            };
+            let rule = rule.map_err(|e: TextError| {
                 anyhow::anyhow!(e.render_in_file(&self.name, i + 1, text))
             })?;
             let mut matching = String::new();

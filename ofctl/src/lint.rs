@@ -13,7 +13,7 @@ use control::{Client, FlowQuery, Format, GroupQuery, Operation};
 use flow::flow_mod::{Command, FlowMod};
 use flow::lint::{LintRule, MAX_STEPS, Report, Surroundings, lint as look};
 use flow::text::{
-    NoPortNames, ParseContext, PortNames, PrintOptions, TextError, parse_flow,
+    NoPortNames, ParseContext, PortNames, PrintOptions, TextError, parse_dumped_flow,
     parse_flow_file_line, strip_comment,
 };
 use flow::types::{GroupId, OfPort, OfVersion};
@@ -107,9 +107,8 @@ impl Subject {
         let query = FlowQuery { version, stats: false, ..FlowQuery::default() };
         let mut lines = Vec::new();
         collect(&mut client, how, query, &mut lines)?;
-        let context = ParseContext { version, ports: &subject.names, ..ParseContext::default() };
         for text in &lines {
-            let rule = parse_flow(text, &context)
+            let rule = parse_dumped_flow(text, &subject.names)
                 .map_err(|e: TextError| anyhow::anyhow!("the switch lists {text:?}: {e}"))?;
             subject.rules.push((None, rule));
         }

@@ -146,7 +146,9 @@ impl Problem {
         match self {
             Self::Shadowed { .. } => "delete it, or give it a higher priority".into(),
             Self::Ambiguous { .. } => {
-                "give one of them a higher priority: which one wins is not defined".into()
+                "give one of them a higher priority: here the rule that was added first wins, which \
+                 OpenFlow leaves undefined"
+                    .into()
             }
             Self::Replaced { .. } => "delete one of them".into(),
             Self::Loop { .. } => {

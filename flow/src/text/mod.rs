@@ -23,6 +23,8 @@ mod argument;
 mod consistency;
 mod dialect;
 mod error;
+#[cfg(test)]
+mod every_word;
 mod number;
 mod order;
 mod packet_out;
@@ -46,7 +48,8 @@ mod words;
 pub use error::TextError;
 pub use packet_out::parse_packet_out;
 pub use parse_flow::{
-    describe_flow, describe_flows, parse_filter, parse_flow, parse_flow_file_line,
+    describe_flow, describe_flows, parse_dumped_flow, parse_filter, parse_flow,
+    parse_flow_file_line,
 };
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line};
 pub use port::{NoPortNames, PortNames};

@@ -13,6 +13,9 @@ use crate::action::Action;
 pub(super) enum Nesting {
     /// The list of a rule, behind `actions=`.
     Outermost,
+    /// The list of a rule in a dump. The order is not checked, because dumps of OpenFlow 1.0 have actions instead of
+    /// instructions: `write_metadata:5,resubmit(,4)`.
+    Dumped,
     /// A list in `clone(...)`, in `write_actions(...)`, in a bucket or in a packet-out.
     Nested,
 }
@@ -52,6 +55,9 @@ impl Instruction {
 
 /// Checks the order of a list. The error is the index of the first action out of order and a message about it.
 pub(super) fn check(actions: &[Action], nesting: Nesting) -> Result<(), (usize, String)> {
+    if nesting == Nesting::Dumped {
+        return Ok(());
+    }
     let mut last = Instruction::Apply;
     for (index, action) in actions.iter().enumerate() {
         let next = Instruction::of(action);

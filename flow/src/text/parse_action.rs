@@ -15,7 +15,7 @@ use packet::wire::eth_type;
 const MAX_DEPTH: usize = 64;
 
 /// The names of all actions. A misspelt action gets the nearest of them as a hint.
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "output",
     "controller",
     "enqueue",

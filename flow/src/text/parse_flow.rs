@@ -1,13 +1,14 @@
 //! Parses whole rules: attributes, match and actions.
 
 use super::error::TextError;
+use super::order::Nesting;
 use super::pairs::{Pairs, word_len};
 use super::print::{PrintOptions, write_flow_mod};
 use super::protocol::Protocols;
 use super::request::{WrittenRule, no_format};
 use super::rule_reader::RuleReader;
 use super::words::Word;
-use super::{DEFAULT_PRIORITY, ParseContext, strip_comment, words};
+use super::{DEFAULT_PRIORITY, ParseContext, PortNames, strip_comment, words};
 use crate::flow_mod::{Command, FlowMod};
 use crate::matching::Match;
 use crate::types::{OfVersion, TableId};
@@ -83,6 +84,20 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
     };
     // Errors must point into the whole line, so `line` stays the text and only the rest is parsed.
     parse_within(line, &text[end..], &ParseContext { command, ..*context })
+}
+
+/// Parses a rule that a switch has listed (`dump-flows`), in whatever version of OpenFlow the list is. The rule is in
+/// a table, so that no version has to carry it, and its actions are not checked against its match again: OpenFlow 1.0
+/// allows actions for headers that the match does not imply.
+///
+/// # Errors
+///
+/// The text is not a rule, or names a port that `ports` does not know.
+pub fn parse_dumped_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, TextError> {
+    let context = ParseContext { lenient: true, ports, ..ParseContext::default() };
+    let mut written = WrittenRule::new(line, &context);
+    written.collect(line, &context, Nesting::Dumped)?;
+    Ok(written.flow_mod)
 }
 
 /// The text that `ovs-ofctl parse-flow` prints for a rule.

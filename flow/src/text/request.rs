@@ -59,12 +59,24 @@ impl<'a> WrittenRule<'a> {
         rule: &'a str,
         context: &ParseContext<'_>,
     ) -> Result<(), TextError> {
+        self.collect(rule, context, Nesting::Outermost)?;
+        if has_actions(context.command) { self.check_consistency(context) } else { Ok(()) }
+    }
+
+    /// Parses `rule`, which is a subslice of the text, without checking the actions against the match. `nesting` says
+    /// whether the rule is a request or a line of a dump.
+    pub(super) fn collect(
+        &mut self,
+        rule: &'a str,
+        context: &ParseContext<'_>,
+        nesting: Nesting,
+    ) -> Result<(), TextError> {
         let text = self.text;
         let mut reader = RuleReader::new(text, context, &mut self.flow_mod);
         let mut actions_text = None;
         let takes_actions = has_actions(context.command);
         let mut matching = rule;
-        if takes_actions && context.lenient {
+        if takes_actions && context.lenient && nesting != Nesting::Dumped {
             (matching, actions_text) = cut_leniently(rule);
         }
         let mut pairs = Pairs::new(matching);
@@ -85,10 +97,10 @@ impl<'a> WrittenRule<'a> {
             return Ok(());
         };
         let mut parser = ActionParser::new(text, context);
-        self.flow_mod.actions = parser.list(list, Nesting::Outermost)?;
+        self.flow_mod.actions = parser.list(list, nesting)?;
         self.actions_text = list;
         self.usable = self.usable.and(parser.usable);
-        self.check_consistency(context)
+        Ok(())
     }
 
     fn culprit(&self, index: usize) -> &'a str {

@@ -51,7 +51,7 @@ fn a_file_is_looked_at_among_the_ports_of_the_switch_if_there_is_one() {
     /rules:6: ip,nw_dst=10.0.0.1 actions=drop
       overlaps with a rule of the same priority that does something else
         /rules:4: tcp actions=output:1
-      give one of them a higher priority: which one wins is not defined
+      give one of them a higher priority: here the rule that was added first wins, which OpenFlow leaves undefined
 
     4 rules: 2 findings
     not checked: lines that delete or modify rules (1)

@@ -315,3 +315,55 @@ fn names_and_labels_select_rules() {
     bench.ok(&["del-flows", "label=shop"]);
     assert!(bench.ok(&["dump-aggregate"]).ends_with("flow_count=1\n"));
 }
+
+/// Rules that together have every field and every action, as a file for `add-flows`, of one version.
+fn every_word(version: &str) -> String {
+    let lines = include_str!("../../../flow/tests/data/every-word.txt").lines();
+    lines
+        .filter_map(|line| line.strip_prefix(version))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn a_table_with_every_field_and_action_is_listed_in_every_way_in_every_version() {
+    let bench = Bench::new();
+    bench.ok(&["del-flows"]);
+    bench.ok(&["-OOpenFlow13", "add-group", "group_id=1,type=all,bucket=output:1"]);
+    bench.ok(&["-OOpenFlow10", "add-flows", &bench.file("10", &every_word("10 "))]);
+    bench.ok(&["-OOpenFlow13", "add-flows", &bench.file("13", &every_word("13 "))]);
+    let count = every_word("").lines().filter(|line| line.starts_with('1')).count();
+    let ways: [&[&str]; 9] = [
+        &["dump-flows"],
+        &["dump-flows", "--names"],
+        &["dump-flows", "--no-stats"],
+        &["dump-flows", "--sort"],
+        &["dump-flows", "--rsort=in_port"],
+        &["dump-flows", "--sort=nw_src", "--names", "--no-stats"],
+        &["dump-flows", "--json"],
+        &["dump-flows", "--json", "--rsort=tcp_dst"],
+        &["lint"],
+    ];
+    for version in ["10", "11", "12", "13", "14", "15"] {
+        let version = format!("-OOpenFlow{version}");
+        for way in ways {
+            let (status, text, errors) = bench.run(&[&[version.as_str()], way].concat());
+            assert_eq!(errors, "", "{version} {way:?}");
+            if way[0] == "dump-flows" {
+                let rules = match way.contains(&"--json") {
+                    true => text.matches("\"priority\"").count(),
+                    false => text.matches("actions=").count(),
+                };
+                assert_eq!((status, rules), (0, count), "{version} {way:?}: {text}");
+            }
+        }
+        let plain = bench.ok(&[&version, "--no-stats", "--sort", "dump-flows"]);
+        let sorted: Vec<u16> = plain.lines().filter_map(priority).collect();
+        assert!(sorted.is_sorted() && sorted.len() == count, "{version}: {plain}");
+    }
+}
+
+/// The priority in a line of `dump-flows`.
+fn priority(line: &str) -> Option<u16> {
+    let (_, rest) = line.split_once("priority=")?;
+    rest.split([',', ' ']).next()?.parse().ok()
+}
