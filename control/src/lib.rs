@@ -31,8 +31,8 @@
 //!
 //! # I/O
 //!
-//! This crate opens no socket. [`frame`] works on bytes in memory. [`stream`] and [`Client`] work on anything that
-//! implements `Read` and `Write`.
+//! This crate opens no socket. [`path`] and [`trust`] look at the path of the control socket. [`frame`] works on bytes
+//! in memory. [`stream`] and [`Client`] work on anything that implements `Read` and `Write`.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -44,6 +44,7 @@ mod refusal;
 mod reply;
 mod request;
 pub mod stream;
+pub mod trust;
 pub mod version;
 
 pub use client::{Client, ClientError};

@@ -1,7 +1,7 @@
 //! The path of the control socket, which daemon and clients compute by the same rule.
 
+use nix::unistd::geteuid;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The environment variable whose value overrides [`run_dir`], for daemon and clients.
@@ -13,9 +13,8 @@ pub const SOCKET_NAME: &str = "switchd.sock";
 /// The directory of the socket: `$SWITCH_RUNDIR`, else `/run/switchd` for root, else
 /// `$XDG_RUNTIME_DIR/switchd`, else `/tmp/switchd-UID`.
 pub fn run_dir() -> PathBuf {
-    // The owner of /proc/self is the effective user of the process.
-    let uid = std::fs::metadata("/proc/self").map_or(u32::MAX, |m| m.uid());
-    run_dir_for(uid, |name| std::env::var_os(name))
+    // Not the owner of /proc/self: that is root for a program with file capabilities (proc(5)).
+    run_dir_for(geteuid().as_raw(), |name| std::env::var_os(name))
 }
 
 /// The path of the socket: [`SOCKET_NAME`] in [`run_dir`].

@@ -1,18 +1,21 @@
-//! The socket: where it is made, who may use it, and what happens to one that is there already.
+//! The control socket: where it is made, who may use it, and what happens to one that is there already.
 //!
-//! A lock file beside the socket says that a daemon lives, whatever became of the socket, so that two
-//! daemons that start together do not remove each other's.
+//! The folder of the socket has to be [trusted](control::trust). A [lock file](super::lock_file) beside the socket says
+//! that a daemon lives, whatever became of the socket, so that two daemons that start together do not remove each
+//! other's socket.
 
-use nix::fcntl::{Flock, FlockArg};
+use super::lock_file::LockFile;
+use control::trust::{Missing, PathError, Trust};
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_socket, getsockopt, listen,
-    socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_socket, connect, getsockopt,
+    listen, socket, sockopt,
 };
 use nix::sys::stat::{Mode, fchmod};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -37,12 +40,23 @@ pub enum BindError {
         /// The path at which something else than a socket lies.
         path: PathBuf,
     },
-    /// The kernel refused an operation on the socket or its folder.
+    /// There is something that is not a lock file.
+    #[error("{} is {what} and not a lock file: remove it, or name another path with --socket", path.display())]
+    NotALockFile {
+        /// The path of the lock file.
+        path: PathBuf,
+        /// The thing that lies there: `a symbolic link`.
+        what: &'static str,
+    },
+    /// Another user owns the folder, the socket or the lock file, or can change the folder.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The kernel refused an operation on the socket or its lock file.
     #[error("{operation} {}", path.display())]
     Os {
         /// The operation, as a verb: `bind`.
         operation: &'static str,
-        /// The path of the socket or the folder.
+        /// The path of the socket or the lock file.
         path: PathBuf,
         /// The error of the kernel.
         #[source]
@@ -51,7 +65,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Os { operation, path, source }
     }
@@ -63,24 +77,26 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     /// Held as long as the socket is ours.
-    _lock: Flock<File>,
+    _lock: LockFile,
 }
 
 /// Makes the control socket at `path`, for this user only, and the folder if there is none. A socket
-/// that nobody listens at any more is replaced.
+/// that nobody listens at any more is replaced. Nothing on the way is waited for.
 ///
 /// # Errors
-/// Somebody listens there; something else is there; the kernel refused.
+/// Somebody listens there; something else is there; another user could exchange the socket; the kernel refused.
 pub fn bind(path: &Path) -> Result<Listener, BindError> {
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(BindError::os("create the folder", folder))?;
-    }
-    let lock = lock(path)?;
-    remove_stale(path)?;
+    let trust = Trust::of_process()?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    trust.folder(
+        if folder.as_os_str().is_empty() { Path::new(".") } else { folder },
+        Missing::Create,
+    )?;
+    let Some(lock) = LockFile::take(path, &trust)? else {
+        let owner = owner(path).unwrap_or_else(|| "another switchd".to_owned());
+        return Err(BindError::InUse { path: path.to_owned(), owner });
+    };
+    remove_stale(path, &trust)?;
     let socket = listen_at(path).map_err(BindError::os("create the control socket", path))?;
     Ok(Listener { socket, path: path.to_owned(), _lock: lock })
 }
@@ -117,66 +133,34 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // What stays is a stale socket, which the next daemon replaces.
         let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(lock_path(&self.path));
     }
 }
 
-fn lock_path(socket: &Path) -> PathBuf {
-    let mut path = socket.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
-}
-
-fn lock(socket: &Path) -> Result<Flock<File>, BindError> {
-    let path = lock_path(socket);
-    loop {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(BindError::os("create", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) if is_still_at(&lock, &path) => return Ok(lock),
-            // Its last owner removed it between the two calls.
-            Ok(_) => {}
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                let owner = owner(socket).unwrap_or_else(|| "another switchd".to_owned());
-                return Err(BindError::InUse { path: socket.to_owned(), owner });
-            }
-            Err((_, error)) => return Err(BindError::os("lock", &path)(error.into())),
-        }
-    }
-}
-
-fn is_still_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |m: fs::Metadata| (m.dev(), m.ino());
-    match (file.metadata().map(id), fs::metadata(path).map(id)) {
-        (Ok(ours), Ok(there)) => ours == there,
-        _ => false,
-    }
-}
-
-fn remove_stale(path: &Path) -> Result<(), BindError> {
-    match fs::symlink_metadata(path) {
+fn remove_stale(path: &Path, trust: &Trust) -> Result<(), BindError> {
+    let found = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(BindError::os("look at", path)(e)),
-        Ok(m) if !m.file_type().is_socket() => {
-            return Err(BindError::NotASocket { path: path.to_owned() });
-        }
-        Ok(_) => {}
+        found => found.map_err(BindError::os("look at", path))?,
+    };
+    if !found.file_type().is_socket() {
+        return Err(BindError::NotASocket { path: path.to_owned() });
     }
+    trust.check_owner(path, &found)?;
     if let Some(owner) = owner(path) {
         return Err(BindError::InUse { path: path.to_owned(), owner });
     }
     fs::remove_file(path).map_err(BindError::os("remove the stale socket", path))
 }
 
-/// Who listens at a socket, if anybody.
+/// Who listens at a socket; `None` if nobody does. Does not wait for a process that listens and accepts nobody.
 fn owner(path: &Path) -> Option<String> {
-    let stream = UnixStream::connect(path).ok()?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    match connect(stream.as_raw_fd(), &UnixAddr::new(path).ok()?) {
+        Ok(()) => {}
+        // Its queue of connections is full.
+        Err(Errno::EAGAIN) => return Some("a process that accepts no connection".to_owned()),
+        Err(_) => return None,
+    }
     let pid = getsockopt(&stream, sockopt::PeerCredentials).ok()?.pid();
     let name = fs::read_to_string(format!("/proc/{pid}/comm"));
     let name = name.as_deref().map_or("a process", str::trim);
@@ -260,6 +244,45 @@ mod tests {
         assert!(folder.socket().exists());
         let _listener = bind(&folder.socket()).unwrap();
         UnixStream::connect(folder.socket()).unwrap();
+    }
+
+    #[test]
+    fn a_socket_whose_owner_accepts_nobody_is_not_waited_for() {
+        let folder = Folder::new();
+        fs::create_dir(&folder.0).unwrap();
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let deaf = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        bind_socket(deaf.as_raw_fd(), &UnixAddr::new(&folder.socket()).unwrap()).unwrap();
+        listen(&deaf, Backlog::new(0).unwrap()).unwrap();
+        let _queued = UnixStream::connect(folder.socket()).unwrap();
+        let error = bind(&folder.socket()).unwrap_err().to_string();
+        assert!(error.contains("in use by a process that accepts no connection"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_everybody_can_change_is_refused() {
+        let folder = Folder::new();
+        fs::create_dir(&folder.0).unwrap();
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = bind(&folder.socket()).unwrap_err();
+        assert!(matches!(error, BindError::Path(PathError::Writable { .. })), "{error}");
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o1777)).unwrap();
+        bind(&folder.socket()).unwrap();
+    }
+
+    #[test]
+    fn a_stale_socket_of_another_user_is_left() {
+        let folder = Folder::new();
+        fs::create_dir(&folder.0).unwrap();
+        drop(UnixListener::bind(folder.socket()).unwrap());
+        if std::os::unix::fs::lchown(folder.socket(), Some(12345), None).is_err() {
+            eprintln!("skipped: only root can give a file to another user");
+            return;
+        }
+        let error = bind(&folder.socket()).unwrap_err().to_string();
+        assert!(error.contains("belongs to uid 12345"), "{error}");
+        assert!(folder.socket().exists());
     }
 
     #[test]

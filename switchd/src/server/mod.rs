@@ -19,6 +19,7 @@ mod flow_mods;
 mod groups;
 mod lines;
 mod listener;
+mod lock_file;
 mod monitor;
 mod names;
 mod packet_out;
