@@ -3,7 +3,7 @@
 //! [`Client::call`] makes any request. The other methods are shorter ways to make frequent ones. The caller opens
 //! the connection and sets its timeouts.
 
-use crate::frame::{Kind, MAX_BODY, TEXT_SIZE};
+use crate::frame::{Kind, MAX_BODY, MAX_REQUEST_BODY, TEXT_SIZE};
 use crate::hello::Hello;
 use crate::record::{Aggregate, FdbRecord, FlowRecord, PortRecord, PortStatsRecord, SwitchRecord};
 use crate::refusal::Refusal;
@@ -22,6 +22,12 @@ pub enum ClientError {
     /// The connection failed, or the peer violated the protocol. The session is over.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The daemon made no progress for as long as the connection's timeout. The session is over.
+    #[error("the switch was silent while this program waited for {waited_for}")]
+    Late {
+        /// The step of the session that did not come: `the answer to dump-flows`.
+        waited_for: String,
+    },
     /// The caller's `text` could not be read. The daemon has an incomplete request, so the session is over.
     #[error("read the text of the request")]
     Source(#[source] io::Error),
@@ -29,7 +35,7 @@ pub enum ClientError {
     #[error("write the answer")]
     Sink(#[source] io::Error),
     /// A line of the caller's `text` does not fit into a frame. The session is over.
-    #[error("line {line} is longer than {MAX_BODY} bytes: split it into shorter lines")]
+    #[error("line {line} is longer than {MAX_REQUEST_BODY} bytes: split it into shorter lines")]
     LineTooLong {
         /// The number of the line, from 1.
         line: usize,
@@ -82,9 +88,9 @@ impl Client {
         to.put_json(Kind::Hello, &Hello::new(program))?;
         let sent = to.flush();
         // A daemon that refuses the session sends a refusal and closes the connection, even if `sent` has failed.
-        let answer = match (from.next_frame(), sent) {
+        let answer = match (next_answer(&mut from), sent) {
             (Ok(Some(frame)), _) => frame,
-            (_, Err(error)) | (Err(error), Ok(())) => return Err(error.into()),
+            (_, Err(error)) | (Err(error), Ok(())) => return Err(late(error, || "a session")),
             (Ok(None), Ok(())) => return Err(StreamError::CutOff.into()),
         };
         let hello: Hello = match answer {
@@ -128,7 +134,17 @@ impl Client {
         text: &mut dyn Read,
         sink: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Reply, ClientError> {
+        let name = operation.name().replace('_', "-");
         let sent = self.send(operation, text);
+        if let Err(ClientError::Stream(error)) = &sent
+            && error.is_timeout()
+        {
+            return Err(ClientError::Late { waited_for: format!("room to send {name}") });
+        }
+        let or_late = |error| match error {
+            ClientError::Stream(error) => late(error, || format!("the answer to {name}")),
+            error => error,
+        };
         if let Err(ClientError::Stream(StreamError::Io(_))) = sent {
             // A daemon that closes the connection early has sent a refusal before.
             return self.receive(sink).map_err(|e| match e {
@@ -137,7 +153,7 @@ impl Client {
             });
         }
         sent?;
-        self.receive(sink)
+        self.receive(sink).map_err(or_late)
     }
 
     fn send(&mut self, operation: Operation, text: &mut dyn Read) -> Result<(), ClientError> {
@@ -157,7 +173,7 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let mut failed = None;
         loop {
-            let (kind, body) = self.from.next_frame()?.ok_or(StreamError::CutOff)?;
+            let (kind, body) = next_answer(&mut self.from)?.ok_or(StreamError::CutOff)?;
             match kind {
                 Kind::Text if failed.is_none() => {
                     failed = sink(as_text(body)?).err();
@@ -328,6 +344,22 @@ impl Client {
     }
 }
 
+/// The next frame that is more than a sign of life; `None` at the end of the stream.
+fn next_answer<R: Read>(from: &mut FrameReader<R>) -> Result<Option<(Kind, &[u8])>, StreamError> {
+    while from.peek()? == Some(Kind::Working) {
+        from.next_frame()?;
+    }
+    from.next_frame()
+}
+
+/// The error of a connection, or [`ClientError::Late`] if it is a timeout.
+fn late<T: Into<String>>(error: StreamError, waited_for: impl FnOnce() -> T) -> ClientError {
+    match error.is_timeout() {
+        true => ClientError::Late { waited_for: waited_for().into() },
+        false => error.into(),
+    }
+}
+
 /// Sends text in frames of whole lines.
 fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(), ClientError> {
     let mut chunk = Vec::with_capacity(TEXT_SIZE);
@@ -340,19 +372,19 @@ fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(
             break;
         }
         let Some(newline) = chunk.iter().rposition(|&b| b == b'\n') else {
-            if chunk.len() > MAX_BODY {
+            if chunk.len() > MAX_REQUEST_BODY {
                 return Err(ClientError::LineTooLong { line: lines + 1 });
             }
             continue;
         };
-        if newline >= MAX_BODY {
+        if newline >= MAX_REQUEST_BODY {
             return Err(ClientError::LineTooLong { line: lines + 1 });
         }
         lines += chunk[..=newline].iter().filter(|&&b| b == b'\n').count();
         to.put(Kind::Text, &chunk[..=newline])?;
         chunk.drain(..=newline);
     }
-    if chunk.len() > MAX_BODY {
+    if chunk.len() > MAX_REQUEST_BODY {
         return Err(ClientError::LineTooLong { line: lines + 1 });
     }
     if !chunk.is_empty() {
@@ -454,7 +486,7 @@ mod tests {
     #[test]
     fn a_line_that_fits_no_message_is_refused() {
         let (mut client, _) = client(&[]);
-        let text = "a\n".to_owned() + &"x".repeat(MAX_BODY + 1);
+        let text = "a\n".to_owned() + &"x".repeat(MAX_REQUEST_BODY + 1);
         let error = client.change_flows(FlowCommand::Add, &text).unwrap_err();
         assert!(matches!(error, ClientError::LineTooLong { line: 2 }), "{error}");
     }
@@ -486,6 +518,45 @@ mod tests {
     }
 
     #[test]
+    fn signs_of_life_are_no_answer() {
+        let working = || (Kind::Working, String::new());
+        let says = [working(), working(), reply(Ok(Reply::Done)), working()];
+        let (mut client, _) = client(&says);
+        assert_eq!(client.ask(Operation::Sync).unwrap(), Reply::Done);
+        assert!(matches!(
+            client.ask(Operation::Sync),
+            Err(ClientError::Stream(StreamError::CutOff))
+        ));
+    }
+
+    #[test]
+    fn a_silent_daemon_is_told_with_what_was_waited_for() {
+        /// Gives a `Hello`, and then no more within the time limit.
+        struct Silent(io::Cursor<Vec<u8>>);
+        impl Read for Silent {
+            fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(space)? {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    n => Ok(n),
+                }
+            }
+        }
+        let waited_for = |error| match error {
+            ClientError::Late { waited_for } => waited_for,
+            other => panic!("{other}"),
+        };
+        let silent = Silent(io::Cursor::default());
+        let error = Client::open(silent, io::sink(), "test").unwrap_err();
+        assert_eq!(waited_for(error), "a session");
+        let mut bytes = Vec::new();
+        let hello = serde_json::to_vec(&Hello::new("switchd")).unwrap();
+        crate::frame::encode(&mut bytes, Kind::Hello, &hello).unwrap();
+        let mut client = Client::open(Silent(io::Cursor::new(bytes)), io::sink(), "test").unwrap();
+        let error = client.ask(Operation::DumpTables).unwrap_err();
+        assert_eq!(waited_for(error), "the answer to dump-tables");
+    }
+
+    #[test]
     fn a_list_is_records_in_text() {
         let records =
             "{\"port\":1,\"name\":\"p1\",\"vlan\":0,\"mac\":\"02:00:00:00:00:01\",\"age\":3}\n";
@@ -505,7 +576,7 @@ mod tests {
         let body = serde_json::to_vec(&hello).unwrap();
         crate::frame::encode(&mut bytes, Kind::Hello, &body).unwrap();
         let error = Client::open(io::Cursor::new(bytes), io::sink(), "test").unwrap_err();
-        assert!(error.to_string().contains("switchd 9.0 speaks version 2"), "{error}");
+        assert!(error.to_string().contains("switchd 9.0 speaks version 3"), "{error}");
     }
 
     const PROTOCOL_OF_TOMORROW: u32 = crate::PROTOCOL + 1;

@@ -16,6 +16,11 @@ pub const HEADER_SIZE: usize = 5;
 /// Size of the largest body, in bytes.
 pub const MAX_BODY: usize = 16 << 20;
 
+/// Size of the largest body that the daemon takes from a client, in bytes. A request or a line of text is no longer: an
+/// action list or a group of 64 KiB, the most that OpenFlow can encode, has less text. So the unfinished frames of all
+/// sessions together take little memory.
+pub const MAX_REQUEST_BODY: usize = 1 << 20;
+
 /// Size of a text frame that a sender should aim at, in bytes: large enough for few system calls, small enough for
 /// little memory.
 pub const TEXT_SIZE: usize = 256 << 10;
@@ -35,6 +40,9 @@ pub enum Kind {
     /// A `Result` of a [`Reply`](crate::Reply) or a [`Refusal`](crate::Refusal) in JSON: the daemon's answer,
     /// behind its text.
     Reply = 5,
+    /// No body. The daemon sends this frame now and then while a client waits for a session or an answer and the
+    /// switch makes progress, so that the client's time limit starts anew.
+    Working = 6,
 }
 
 impl TryFrom<u8> for Kind {
@@ -47,6 +55,7 @@ impl TryFrom<u8> for Kind {
             3 => Self::Text,
             4 => Self::End,
             5 => Self::Reply,
+            6 => Self::Working,
             _ => return Err(FrameError::UnknownKind(byte)),
         })
     }
@@ -131,12 +140,12 @@ impl Decoder {
         Ok(Some((kind, &self.bytes[at..at + size])))
     }
 
-    /// Whether [`Decoder::next_frame`] would return a frame.
+    /// The kind of the frame that [`Decoder::next_frame`] would return; `None` if a part of it has not arrived.
     ///
     /// # Errors
     /// As [`Decoder::next_frame`].
-    pub fn has_frame(&self) -> Result<bool, FrameError> {
-        Ok(self.arrived()?.is_some())
+    pub fn peek(&self) -> Result<Option<Kind>, FrameError> {
+        Ok(self.arrived()?.map(|(kind, _)| kind))
     }
 
     /// Kind of the next frame and size of its body; `None` if a part of the frame has not arrived.

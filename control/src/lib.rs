@@ -29,6 +29,10 @@
 //!   ◄────────────────────────────── Text*      [events, in whole lines]
 //! ```
 //!
+//! While a client waits, for a session or for an answer, the daemon sends frames of kind
+//! [`Working`](frame::Kind::Working) as long as the switch makes progress. So a client can give up a daemon that hangs
+//! after a short time, and wait for a long transaction all the same.
+//!
 //! # I/O
 //!
 //! This crate opens no socket. [`path`] and [`trust`] look at the path of the control socket. [`frame`] works on bytes

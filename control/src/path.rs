@@ -10,6 +10,13 @@ pub const RUNDIR_VARIABLE: &str = "SWITCH_RUNDIR";
 /// The file name of the socket in [`run_dir`].
 pub const SOCKET_NAME: &str = "switchd.sock";
 
+/// The directory of the socket for root.
+pub const ROOT_RUN_DIR: &str = "/run/switchd";
+
+/// The rule by which daemon and clients find the socket, for their help.
+pub const RULE: &str = "switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for root, else in \
+                        $XDG_RUNTIME_DIR/switchd, else in /tmp/switchd-UID";
+
 /// The directory of the socket: `$SWITCH_RUNDIR`, else `/run/switchd` for root, else
 /// `$XDG_RUNTIME_DIR/switchd`, else `/tmp/switchd-UID`.
 pub fn run_dir() -> PathBuf {
@@ -28,7 +35,7 @@ fn run_dir_for(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf
         return folder;
     }
     if uid == 0 {
-        return PathBuf::from("/run/switchd");
+        return PathBuf::from(ROOT_RUN_DIR);
     }
     match variable("XDG_RUNTIME_DIR") {
         Some(folder) => folder.join("switchd"),

@@ -57,12 +57,16 @@ impl<R: Read> FrameReader<R> {
         self.decoder.set_max_body(max_body.min(MAX_BODY));
     }
 
-    /// Waits for the next frame; `None` if the stream ended at the end of a frame.
+    /// Waits for the next frame and returns its kind, but leaves the frame for [`FrameReader::next_frame`]. `None` if the
+    /// stream ended at the end of a frame.
     ///
     /// # Errors
     /// The stream failed, ended inside a frame, or has bytes that are no frame.
-    pub fn next_frame(&mut self) -> Result<Option<(Kind, &[u8])>, StreamError> {
-        while !self.decoder.has_frame()? {
+    pub fn peek(&mut self) -> Result<Option<Kind>, StreamError> {
+        loop {
+            if let Some(kind) = self.decoder.peek()? {
+                return Ok(Some(kind));
+            }
             let n = match self.from.read(&mut self.space) {
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -76,6 +80,14 @@ impl<R: Read> FrameReader<R> {
             }
             self.decoder.feed(&self.space[..n]);
         }
+    }
+
+    /// Waits for the next frame; `None` if the stream ended at the end of a frame.
+    ///
+    /// # Errors
+    /// As [`FrameReader::peek`].
+    pub fn next_frame(&mut self) -> Result<Option<(Kind, &[u8])>, StreamError> {
+        self.peek()?;
         Ok(self.decoder.next_frame()?)
     }
 

@@ -5,7 +5,8 @@ use control::Client;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,7 +26,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// Creates a directory among the temporary files.
+    /// Creates a directory among the temporary files, for this user alone. A directory that is there already is another
+    /// user's or another program's, and is refused.
     ///
     /// # Errors
     /// The directory of temporary files is not writable.
@@ -34,7 +36,7 @@ impl RunDir {
         let name =
             format!("switchd-lab-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).map_err(LabError::os("create", path.display().to_string()))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(LabError::os("create", path.display().to_string()))?;
         Ok(Self(path))
     }
 

@@ -1,51 +1,21 @@
-//! Connects to the daemon, and tells which word of a command line is the name of a bridge.
+//! Tells which word of a command line is the name of a bridge, and opens the session of a verb.
 
 use crate::Usage;
 use crate::options::{How, Options, Words};
-use anyhow::Context;
+use crate::socket::Connection;
 use clap::CommandFactory;
 use control::Client;
-use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
-/// The name and version that `ofctl` gives the daemon.
-const PROGRAM: &str = concat!("ofctl ", env!("CARGO_PKG_VERSION"));
 
 /// Opens a session with the daemon whose socket the options name.
 pub(crate) fn connect(how: &How) -> anyhow::Result<Client> {
-    let path = how.socket.clone().unwrap_or_else(control::socket_path);
-    let stream = UnixStream::connect(&path).with_context(|| match how.socket {
-        None => {
-            format!("no switchd answers at {}: is it running, and as this user?", path.display())
-        }
-        Some(_) => format!("no switchd answers at {}: is --socket right?", path.display()),
-    })?;
-    let timeout = how.timeout.map(|seconds| Duration::from_secs(seconds.into()));
-    stream.set_read_timeout(timeout)?;
-    stream.set_write_timeout(timeout)?;
-    let from = stream.try_clone()?;
-    Client::open(from, stream, PROGRAM).map_err(|e| explain_timeout(e.into(), how))
-}
-
-/// Replaces the error of a timeout by a message that names the time; other errors stay as they are.
-pub(crate) fn explain_timeout(error: anyhow::Error, how: &How) -> anyhow::Error {
-    let is_timeout = error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
-    });
-    match how.timeout {
-        Some(seconds) if is_timeout => {
-            anyhow::anyhow!(
-                "the switch was silent for {seconds} seconds: give it more time with --timeout"
-            )
-        }
-        _ => error,
-    }
+    Ok(Connection::open(how)?.client)
 }
 
 /// A session, and the words of a verb.
 pub(crate) struct Call<'a> {
+    /// The socket of the session, to change its time limits.
+    pub(crate) stream: UnixStream,
     /// The session, in which requests are about the bridge that the command line names.
     pub(crate) client: Client,
     /// The words behind the verb, without the bridge's name.
@@ -82,7 +52,7 @@ pub(crate) fn port_call<'a>(
     if words.len() < least || words.len() > most.saturating_add(1) {
         return Err(wrong_usage(options));
     }
-    let mut client = connect(&options.how)?;
+    let Connection { mut client, stream } = Connection::open(&options.how)?;
     let has_bridge = match words {
         [first, ..] if words.len() > least => {
             words.len() > most || client.hello().bridges.contains(first)
@@ -91,7 +61,7 @@ pub(crate) fn port_call<'a>(
     };
     let (bridge, words) = words.split_at(usize::from(has_bridge));
     client.set_bridge(bridge.first().cloned());
-    Ok(Call { client, words })
+    Ok(Call { stream, client, words })
 }
 
 /// The error of a verb with too few or too many words, which shows the verb's usage.

@@ -1,6 +1,6 @@
 //! The verbs that change, list and compare rules.
 
-use crate::connect::{Call, call, explain_timeout, unexpected, wrong_usage};
+use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, print, print_json};
 use crate::{Outcome, files, sort};
@@ -26,7 +26,7 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
     };
     let mut call = call(options, words, 1, 1)?;
     let mods = FlowMods { command, ..mods(&options.how) };
-    send(&mut call.client, options, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
+    send(&mut call.client, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
 }
 
 /// Carries out the verb `add-flows`.
@@ -48,7 +48,7 @@ fn send_file(
     let path = &call.words[0];
     let name = Some(files::name(path).to_owned());
     let mods = FlowMods { file: true, name, ..mods(&options.how) };
-    send(&mut call.client, options, operation(mods), &mut files::open(path)?)
+    send(&mut call.client, operation(mods), &mut files::open(path)?)
 }
 
 /// Carries out the verb `del-flows`.
@@ -57,8 +57,7 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
     let mut call = call(options, words, 0, 1)?;
     let filter = call.words.first().map_or("", String::as_str);
     let mods = FlowMods { command, ..mods(&options.how) };
-    let outcome =
-        send(&mut call.client, options, Operation::FlowMods(mods), &mut filter.as_bytes())?;
+    let outcome = send(&mut call.client, Operation::FlowMods(mods), &mut filter.as_bytes())?;
     if filter.is_empty() && io::stderr().is_terminal() {
         eprintln!(
             "note: without rules the switch drops everything; \
@@ -75,13 +74,10 @@ fn mods(how: &How) -> FlowMods {
 /// Makes a request with text, and drops the reply.
 pub(crate) fn send(
     client: &mut Client,
-    options: &Options,
     operation: Operation,
     text: &mut dyn Read,
 ) -> anyhow::Result<Outcome> {
-    client
-        .call(operation, text, &mut |_| Ok(()))
-        .map_err(|e| explain_timeout(e.into(), &options.how))?;
+    client.call(operation, text, &mut |_| Ok(()))?;
     Ok(Outcome::Done)
 }
 
@@ -120,10 +116,9 @@ pub(crate) fn stream(
     header: String,
 ) -> anyhow::Result<Outcome> {
     let mut out = Output::new();
-    let failed = |e: control::ClientError| explain_timeout(e.into(), how);
     if how.json {
         let mut array = JsonArray::new(&mut out);
-        client.call(operation, &mut io::empty(), &mut |text| array.add(text)).map_err(failed)?;
+        client.call(operation, &mut io::empty(), &mut |text| array.add(text))?;
         array.end()?;
     } else {
         // The header is printed with the first piece of the answer, because a refusal has none.
@@ -132,7 +127,7 @@ pub(crate) fn stream(
             let header = header.take().unwrap_or_default();
             out.write_all(header.as_bytes()).and_then(|()| out.write_all(text.as_bytes()))
         };
-        client.call(operation, &mut io::empty(), &mut pass_on).map_err(failed)?;
+        client.call(operation, &mut io::empty(), &mut pass_on)?;
     }
     out.finish()?;
     Ok(Outcome::Done)
@@ -147,7 +142,7 @@ fn dump_sorted(
     let names = port_names(&mut call.client)?;
     let mut lines = Vec::new();
     let as_text = FlowQuery { format: Format::Text, ..query.clone() };
-    collect(&mut call.client, how, as_text, &mut lines)?;
+    collect(&mut call.client, as_text, &mut lines)?;
     let mut order: Vec<usize> = (0..lines.len()).collect();
     let rules: Result<Vec<FlowMod>, _> =
         lines.iter().map(|line| parse_dumped_flow(line, &names)).collect();
@@ -169,7 +164,6 @@ fn dump_sorted(
 /// Appends the rules that the query selects to `lines`, one line for each rule.
 pub(crate) fn collect(
     client: &mut Client,
-    how: &How,
     query: FlowQuery,
     lines: &mut Vec<String>,
 ) -> anyhow::Result<()> {
@@ -177,9 +171,7 @@ pub(crate) fn collect(
         lines.extend(text.lines().map(str::to_owned));
         Ok(())
     };
-    client
-        .call(Operation::DumpFlows(query), &mut io::empty(), &mut add)
-        .map_err(|e| explain_timeout(e.into(), how))?;
+    client.call(Operation::DumpFlows(query), &mut io::empty(), &mut add)?;
     Ok(())
 }
 
@@ -277,13 +269,13 @@ impl Source {
             return Ok(Self { is_dumped: false, name, text });
         }
         if session.is_none() {
-            *session = Some(crate::connect::connect(how)?);
+            *session = Some(connect(how)?);
         }
         let mut lines = Vec::new();
         if let Some(client) = session {
             client.set_bridge(name.map(str::to_owned));
             let query = FlowQuery { version: how.version, stats: false, ..FlowQuery::default() };
-            collect(client, how, query, &mut lines)?;
+            collect(client, query, &mut lines)?;
         }
         let name = name.unwrap_or("the switch").to_owned();
         Ok(Self { is_dumped: true, name, text: lines.join("\n") })

@@ -106,7 +106,7 @@ impl Subject {
         let version = OfVersion::OpenFlow15;
         let query = FlowQuery { version, stats: false, ..FlowQuery::default() };
         let mut lines = Vec::new();
-        collect(&mut client, how, query, &mut lines)?;
+        collect(&mut client, query, &mut lines)?;
         for text in &lines {
             let rule = parse_dumped_flow(text, &subject.names)
                 .map_err(|e: TextError| anyhow::anyhow!("the switch lists {text:?}: {e}"))?;

@@ -23,6 +23,7 @@ mod options;
 mod output;
 mod packet_out;
 mod ports;
+mod socket;
 mod sort;
 mod status;
 mod tables;
@@ -30,7 +31,7 @@ mod trace;
 
 use clap::Parser;
 use control::ClientError;
-use options::{Options, Verb};
+use options::{How, Options, Verb};
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Wrong) => ExitCode::FAILURE,
         Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ofctl: {}", describe(&error));
+            eprintln!("ofctl: {}", describe(&error, &options.how));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -125,11 +126,12 @@ fn is_closed_output(error: &anyhow::Error) -> bool {
     })
 }
 
-/// The error as a message for the terminal: a refusal with the line that it is about, any other error with its
-/// causes.
-fn describe(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<ClientError>().and_then(ClientError::refusal) {
-        Some(refusal) => refusal.render(),
-        None => format!("{error:#}"),
+/// The error as a message for the terminal: a refusal with the line that it is about, a silence with the time that
+/// `ofctl` waited, any other error with its causes.
+fn describe(error: &anyhow::Error, how: &How) -> String {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused(refusal)) => refusal.render(),
+        Some(ClientError::Late { waited_for }) => socket::silence(how, waited_for),
+        _ => format!("{error:#}"),
     }
 }

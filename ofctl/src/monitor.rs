@@ -1,6 +1,6 @@
 //! The verb `monitor`: prints each event of the switch as a line, until Ctrl-C.
 
-use crate::connect::{call, explain_timeout};
+use crate::connect::call;
 use crate::options::{Options, Words};
 use crate::output::Output;
 use crate::{Outcome, Usage};
@@ -23,12 +23,20 @@ pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcom
     };
     let mut out = Output::new();
     // Scripts wait for this line: events that happen after it are printed.
-    let started = || eprintln!("ofctl: watching; Ctrl-C ends");
+    let mut lifted = Ok(());
+    let started = || {
+        // A switch without events is silent.
+        if how.timeout.is_none() {
+            lifted = call.stream.set_read_timeout(None);
+        }
+        eprintln!("ofctl: watching; Ctrl-C ends");
+    };
     let followed = call.client.monitor(query, started, &mut |lines| {
         out.write_all(lines.as_bytes())?;
         out.flush()
     });
-    followed.map_err(|e| explain_timeout(e.into(), how))?;
+    followed?;
+    lifted?;
     Err(anyhow::anyhow!("the switch has ended the session"))
 }
 

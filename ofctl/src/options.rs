@@ -4,6 +4,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flow::types::OfVersion;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The default of `--timeout`, in seconds.
+const DEFAULT_TIMEOUT: u32 = 10;
 
 /// Shows and changes the rules, groups, ports and bridges of a running switchd
 ///
@@ -58,16 +62,30 @@ pub(crate) struct How {
     /// Print the answer in JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Path of the control socket [default: switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for
-    /// root, else in $XDG_RUNTIME_DIR/switchd]
-    #[arg(long, global = true, value_name = "PATH")]
+    /// Path of the control socket
+    #[arg(long, global = true, value_name = "PATH", help = socket_help())]
     pub(crate) socket: Option<PathBuf>,
-    /// Give up if the switch sends nothing for this many seconds [default: wait]
-    #[arg(short = 't', long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Give up if the switch has made no progress for this many seconds; 0 waits for ever [default: 10; monitor: 0]
+    #[arg(short = 't', long, global = true, value_name = "SECONDS")]
     pub(crate) timeout: Option<u32>,
 }
 
+/// The help of `--socket`, with the path that this user gets.
+fn socket_help() -> String {
+    format!(
+        "Path of the control socket [default: {}, by the rule {}]",
+        control::socket_path().display(),
+        control::path::RULE
+    )
+}
+
 impl How {
+    /// How long `ofctl` waits for a switch that makes no progress; `None` is for ever.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        let seconds = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
     /// Whether ports are printed with their names. `--no-names` wins over `--names`.
     pub(crate) fn names(&self) -> bool {
         use std::io::IsTerminal;
@@ -456,7 +474,7 @@ mod tests {
 
     #[test]
     fn wrong_words_are_refused() {
-        for words in ["", "frob", "-O OpenFlow99 show", "show --frob", "-t 0 show"] {
+        for words in ["", "frob", "-O OpenFlow99 show", "show --frob", "-t x show"] {
             let words = std::iter::once("ofctl").chain(words.split_whitespace());
             assert!(Options::try_parse_from(words).is_err());
         }

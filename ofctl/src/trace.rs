@@ -1,7 +1,7 @@
 //! The verb `trace`: prints the rules and actions that a packet meets, in the layout of
 //! `ovs-appctl ofproto/trace`. With `--explain`, `explain` prints them.
 
-use crate::connect::{call, explain_timeout, unexpected};
+use crate::connect::{call, unexpected};
 use crate::options::{Options, Trace};
 use crate::output::{print, print_json};
 use crate::{Outcome, explain, files};
@@ -32,9 +32,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         names: how.names(),
     };
     let bridge = call.client.bridge().unwrap_or_default().to_owned();
-    let reply =
-        call.client.ask(Operation::Trace(query)).map_err(|e| explain_timeout(e.into(), how))?;
-    let Reply::Trace(trace) = reply else {
+    let Reply::Trace(trace) = call.client.ask(Operation::Trace(query))? else {
         return Err(unexpected());
     };
     match how.json {

@@ -50,8 +50,7 @@ struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
-    /// Path of the control socket [default: switchd.sock in $SWITCH_RUNDIR, else in /run/switchd for
-    /// root, else in $XDG_RUNTIME_DIR/switchd]
+    /// Path of the control socket. Its folder has to belong to this user or root, and be closed to others
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Log more events; given twice, all of them. The environment variable RUST_LOG overrides it
@@ -133,7 +132,11 @@ impl OptionsError {
 
 /// The command line, with the default of each setting in its help.
 fn command() -> clap::Command {
-    let mut command = Arguments::command();
+    let mut command = Arguments::command().mut_arg("socket", |argument| {
+        let help = argument.get_help().map(|help| help.to_string()).unwrap_or_default();
+        let (path, rule) = (control::socket_path(), control::path::RULE);
+        argument.help(format!("{help} [default: {}, by the rule {rule}]", path.display()))
+    });
     for (key, default) in Settings::defaults().words() {
         if matches!(&*default, "true" | "false") {
             continue;
@@ -308,6 +311,11 @@ mod tests {
     #[test]
     fn the_help_tells_the_defaults() {
         let help = command().render_help().to_string();
+        let socket = format!("[default: {}", control::socket_path().display());
+        assert!(
+            help.replace('\n', " ").contains(&socket) && help.contains("/tmp/switchd-UID"),
+            "{help}"
+        );
         for default in ["[default: 200000]", "[default: adaptive]", "[default: 300]"] {
             assert!(help.contains(default), "{default} in {help}");
         }

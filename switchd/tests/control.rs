@@ -1,6 +1,6 @@
 //! The control socket seen from outside: clients that behave, and clients that do not.
 
-use control::frame::{Kind, MAX_BODY, encode};
+use control::frame::{Kind, MAX_BODY, MAX_REQUEST_BODY, encode};
 use control::stream::{FrameReader, FrameWriter, StreamError};
 use control::{
     Client, ClientError, FlowCommand, FlowMods, FlowQuery, Hello, Operation, Reason, Refusal,
@@ -128,12 +128,12 @@ fn a_message_that_is_too_long_ends_its_session_and_no_other() {
     let mut stream = daemon.stream();
     let mut bytes = Vec::new();
     encode(&mut bytes, Kind::Hello, &serde_json::to_vec(&Hello::new("test")).unwrap()).unwrap();
-    bytes.extend((MAX_BODY as u32 + 1).to_be_bytes());
+    bytes.extend((MAX_REQUEST_BODY as u32 + 1).to_be_bytes());
     bytes.push(Kind::Request as u8);
     stream.write_all(&bytes).unwrap();
     let refusal = last_words(&stream);
     assert_eq!(refusal.reason, Reason::Protocol);
-    assert!(refusal.message.contains("16777217 bytes is too long"), "{refusal}");
+    assert!(refusal.message.contains("1048577 bytes is too long"), "{refusal}");
     assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0, "hung up");
     assert_eq!(other.ask(Operation::Sync).unwrap(), Reply::Done);
 }
@@ -199,12 +199,74 @@ fn a_client_that_does_not_read_delays_nobody() {
 }
 
 #[test]
-fn there_is_a_limit_to_the_number_of_sessions() {
+fn clients_beyond_the_limit_of_sessions_wait_in_order() {
     let daemon = Daemon::start();
     let mut clients: Vec<Client> = (0..MAX_SESSIONS).map(|_| daemon.client()).collect();
-    let error = daemon.open().unwrap_err();
-    assert_eq!(error.refusal().map(|r| r.reason), Some(Reason::Limit), "{error}");
-    assert_eq!(clients[0].ask(Operation::Sync).unwrap(), Reply::Done);
+    let (told, order) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for n in 0..3 {
+            // Connected here, so that the order is known.
+            let (stream, told) = (daemon.stream(), told.clone());
+            scope.spawn(move || {
+                let mut client = Client::open(stream.try_clone().unwrap(), stream, "late").unwrap();
+                told.send(n).unwrap();
+                client.ask(Operation::Sync).unwrap();
+                // The end of this session makes room for the next client.
+            });
+        }
+        assert_eq!(clients[0].ask(Operation::Sync).unwrap(), Reply::Done);
+        assert!(order.try_recv().is_err(), "there is no room yet");
+        clients.pop();
+    });
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn hundreds_of_clients_at_once_are_all_served() {
+    let daemon = Daemon::start();
+    std::thread::scope(|scope| {
+        for n in 0..400 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let rule = format!("table=1,priority={n},actions=drop");
+                daemon.client().add_flow(&rule).unwrap();
+            });
+        }
+    });
+    assert_eq!(daemon.rules(), 401);
+}
+
+#[test]
+fn a_client_that_waits_hears_that_there_is_progress() {
+    let daemon = Daemon::start();
+    // No transaction can begin until this one ends.
+    let transaction = daemon.switch.on(DEFAULT_BRIDGE).unwrap().bridge().begin();
+    let stream = daemon.stream();
+    let mut to = FrameWriter::new(&stream);
+    to.put_json(Kind::Hello, &Hello::new("test")).unwrap();
+    let operation = Operation::FlowMods(FlowMods::default());
+    to.put_json(Kind::Request, &Request { bridge: None, operation }).unwrap();
+    to.put(Kind::Text, b"priority=1,actions=drop").unwrap();
+    to.put(Kind::End, b"").unwrap();
+    to.flush().unwrap();
+    let mut from = FrameReader::new(&stream, MAX_BODY);
+    let mut next = || from.next_frame().unwrap().map(|(kind, _)| kind);
+    assert_eq!(next(), Some(Kind::Hello));
+    let is_heard = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The progress of others counts.
+            let mut other = daemon.client();
+            while !is_heard.load(Ordering::Relaxed) {
+                other.ask(Operation::Sync).unwrap();
+            }
+        });
+        assert_eq!(next(), Some(Kind::Working));
+        is_heard.store(true, Ordering::Relaxed);
+    });
+    drop(transaction);
+    while next().unwrap() != Kind::Reply {}
+    assert_eq!(daemon.rules(), 2);
 }
 
 #[test]

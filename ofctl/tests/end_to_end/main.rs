@@ -5,6 +5,7 @@ mod bridges;
 mod cached_flows;
 mod lint;
 mod monitor;
+mod socket;
 mod trace;
 
 use bench::Bench;

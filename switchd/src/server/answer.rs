@@ -1,11 +1,11 @@
 //! What the answer to a request is written to, and why a request has no answer.
 
+use super::progress::Outlet;
 use control::Refusal;
 use control::stream::{FrameWriter, StreamError};
-use std::os::unix::net::UnixStream;
 
 /// What a session sends to.
-pub(super) type Sender<'a> = FrameWriter<&'a UnixStream>;
+pub(super) type Sender<'a> = FrameWriter<Outlet<'a>>;
 
 /// A request that was not carried out.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use super::answer::{Failure, Sender};
 use super::monitor::Watch;
+use super::progress::Progress;
 use super::{
     bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace,
 };
@@ -9,14 +10,16 @@ use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
 use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
 
-/// Carries out a request. `text` is the text that came with it, such as a file of rules; lists are written to `to`.
+/// Carries out a request. `text` is the text that came with it, such as a file of rules; steps are counted in `progress`, and lists
+/// are written to `to`.
 pub(super) fn carry_out(
     switch: &Switch,
     request: &Request,
     text: &[u8],
+    progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
-    match dispatch(switch, request, text, to) {
+    match dispatch(switch, request, text, progress, to) {
         Ok(reply) => Ok(Ok(reply)),
         Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
         Err(Failure::Stream(error)) => Err(error),
@@ -38,6 +41,7 @@ fn dispatch(
     switch: &Switch,
     request: &Request,
     text: &[u8],
+    progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     let named = request.bridge.as_deref().map(|name| bridges::find(switch, name)).transpose()?;
@@ -60,7 +64,7 @@ fn dispatch(
         }
         operation => {
             let bridge = named.map_or_else(|| bridges::only(switch), Ok)?;
-            on_bridge(&bridge, operation, text, to)?
+            on_bridge(&bridge, operation, text, progress, to)?
         }
     })
 }
@@ -70,16 +74,17 @@ fn on_bridge(
     switch: &OnBridge<'_>,
     operation: &Operation,
     text: &[u8],
+    progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     Ok(match operation {
-        Operation::FlowMods(mods) => flow_mods::change(switch, mods, text)?,
-        Operation::ReplaceFlows(mods) => flow_mods::replace(switch, mods, text)?,
+        Operation::FlowMods(mods) => flow_mods::change(switch, mods, text, progress)?,
+        Operation::ReplaceFlows(mods) => flow_mods::replace(switch, mods, text, progress)?,
         Operation::DumpFlows(query) => flow_dump::dump(switch, query, to)?,
         Operation::DumpAggregate(query) => flow_dump::aggregate(switch, query)?,
         Operation::DumpTables => status::tables(switch),
 
-        Operation::GroupMods(mods) => groups::change(switch, mods, text)?,
+        Operation::GroupMods(mods) => groups::change(switch, mods, text, progress)?,
         Operation::DumpGroups(query) => groups::dump(switch, query, to)?,
         Operation::DumpGroupStats(query) => groups::dump_stats(switch, query, to)?,
 

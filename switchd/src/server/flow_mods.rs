@@ -3,6 +3,7 @@
 use super::batches::{BatchReader, RuleBatch, context};
 use super::lines::Lines;
 use super::names::port_names;
+use super::progress::Progress;
 use super::refuse::{self, Line};
 use crate::bridge::flows::Replacement;
 use crate::switch::OnBridge;
@@ -15,6 +16,7 @@ pub(super) fn change(
     switch: &OnBridge<'_>,
     mods: &FlowMods,
     text: &[u8],
+    progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
@@ -30,6 +32,7 @@ pub(super) fn change(
     let mut changed = 0;
     let mut apply = |batch: &RuleBatch<'_>| {
         changed += batch.rules.len() as u64;
+        progress.step();
         transaction
             .apply_all(&batch.rules, now)
             .map_err(|(i, error)| refuse::flow_mod(&error, batch.lines[i]))
@@ -47,6 +50,7 @@ pub(super) fn replace(
     switch: &OnBridge<'_>,
     mods: &FlowMods,
     text: &[u8],
+    progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let context =
@@ -54,6 +58,7 @@ pub(super) fn replace(
     let lines = || Lines::new(text, true, mods.name.as_deref());
     let mut replacement = Replacement::begin(switch.bridge());
     let parse = |line: Line<'_>| {
+        progress.step();
         parse_flow(line.text, &context).map_err(|error| refuse::text(&error, line))
     };
     // Twice, so that however long the text is no list of its rules is in memory.

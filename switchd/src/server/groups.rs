@@ -3,6 +3,7 @@
 use super::answer::{Failure, Sender};
 use super::lines::Lines;
 use super::names::{port_names, shown};
+use super::progress::Progress;
 use super::refuse;
 use crate::bridge::groups::{self, GroupList};
 use crate::switch::OnBridge;
@@ -24,6 +25,7 @@ pub(super) fn change(
     switch: &OnBridge<'_>,
     mods: &GroupMods,
     text: &[u8],
+    progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let context = ParseContext {
@@ -34,6 +36,7 @@ pub(super) fn change(
     };
     let (mut changes, mut lines) = (Vec::new(), Vec::new());
     for line in Lines::new(text, mods.file, mods.name.as_deref())? {
+        progress.step();
         let change = match mods.file {
             true => parse_group_file_line(line.text, &context),
             false => parse_group(line.text, command(mods.command), &context),

@@ -1,13 +1,15 @@
 //! One session: greetings, then requests until the client leaves or misbehaves.
 
 use super::answer::Sender;
-use super::{MAX_SESSIONS, Shared, dispatch};
-use control::frame::{Kind, MAX_BODY};
+use super::dispatch;
+use super::progress::Outlet;
+use super::sessions::{Phase, SessionState, Shared};
+use control::frame::{Kind, MAX_REQUEST_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
 use control::{Hello, Operation, Reason, Refusal, Reply, Request};
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client may think this long between two requests, or between two pieces of one.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
@@ -24,35 +26,34 @@ pub(super) fn set_timeouts(stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))
 }
 
-/// Tells a client that there are too many.
-pub(super) fn turn_away(stream: &UnixStream) {
-    let refusal = Refusal::new(
-        Reason::Limit,
-        format!("the switch has {MAX_SESSIONS} control sessions already: end one of them"),
-    );
-    // It fits the socket's empty buffer; a client that is gone need not be told.
-    let mut to = FrameWriter::new(stream);
-    let _ = to.put_json(Kind::Reply, &Err::<Reply, _>(refusal)).and_then(|()| to.flush());
-}
-
 /// Serves one client to the end.
-pub(super) fn run(shared: &Shared, stream: UnixStream) -> Result<(), StreamError> {
+pub(super) fn run(
+    shared: &Shared,
+    state: &SessionState,
+    stream: UnixStream,
+) -> Result<(), StreamError> {
     let mut from = FrameReader::new(&stream, MAX_HELLO);
-    let mut to = FrameWriter::new(&stream);
-    let result = converse(shared, &stream, &mut from, &mut to);
-    // Whoever cannot be understood is told why, as far as possible.
-    if let Err(error @ (StreamError::Frame(_) | StreamError::Json(_) | StreamError::OutOfTurn(_))) =
-        &result
-    {
-        let refusal = Refusal::new(Reason::Protocol, error.to_string());
-        to.put_json(Kind::Reply, &Err::<Reply, _>(refusal))?;
-        to.flush()?;
-    }
+    let mut to = FrameWriter::new(Outlet::new(&stream, &state.writing, &shared.progress));
+    let result = converse(shared, state, &stream, &mut from, &mut to);
+    // Whoever is sent away is told why, as far as possible.
+    let refusal = match &result {
+        _ if state.is_evicted() => {
+            let message = "the session was idle while other clients waited for one";
+            Refusal::new(Reason::Limit, message).with_hint("try again")
+        }
+        Err(e @ (StreamError::Frame(_) | StreamError::Json(_) | StreamError::OutOfTurn(_))) => {
+            Refusal::new(Reason::Protocol, e.to_string())
+        }
+        _ => return result,
+    };
+    to.put_json(Kind::Reply, &Err::<Reply, _>(refusal))?;
+    to.flush()?;
     result
 }
 
 fn converse(
     shared: &Shared,
+    state: &SessionState,
     stream: &UnixStream,
     from: &mut FrameReader<&UnixStream>,
     to: &mut Sender<'_>,
@@ -70,8 +71,9 @@ fn converse(
     // The client compares the versions too, and has the user's ear.
     hello.check().map_err(StreamError::Version)?;
     stream.set_read_timeout(Some(READ_TIMEOUT))?;
-    from.set_max_body(MAX_BODY);
+    from.set_max_body(MAX_REQUEST_BODY);
     loop {
+        state.enter(Phase::Receiving(Instant::now()));
         let request: Request = match from.next_frame()? {
             None => return Ok(()),
             Some((Kind::Request, body)) => serde_json::from_slice(body)?,
@@ -82,6 +84,7 @@ fn converse(
                 Ok(watch) => {
                     to.put_json(Kind::Reply, &Ok::<_, Refusal>(Reply::Done))?;
                     to.flush()?;
+                    state.enter(Phase::Watching);
                     return watch.follow(stream, to);
                 }
                 Err(refusal) => to.put_json(Kind::Reply, &Err::<Reply, _>(refusal))?,
@@ -92,10 +95,14 @@ fn converse(
         let mut text = shared.texts.text();
         let mut fits = true;
         if request.operation.takes_text() {
-            fits = receive_text(from, &mut text)?;
+            fits = receive_text(from, state, &mut text)?;
         }
+        state.enter(Phase::Working);
         let result = match fits {
-            true => dispatch::carry_out(&shared.switch, &request, text.bytes(), to)?,
+            true => {
+                let progress = &shared.progress;
+                dispatch::carry_out(&shared.switch, &request, text.bytes(), progress, to)?
+            }
             false => Err(super::refuse::too_much_text()),
         };
         // Before the answer, so that nothing of the request is left when it is there.
@@ -108,10 +115,12 @@ fn converse(
 /// Takes the text of a request; false if it is more than the switch can hold, and nothing is kept.
 fn receive_text(
     from: &mut FrameReader<&UnixStream>,
+    state: &SessionState,
     text: &mut super::text_budget::Text<'_>,
 ) -> Result<bool, StreamError> {
     let mut fits = true;
     loop {
+        state.enter(Phase::Receiving(Instant::now()));
         match from.next_frame()?.ok_or(StreamError::CutOff)? {
             (Kind::Text, _) if !fits => {}
             (Kind::Text, chunk) => {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use benches::interrupt::{self, Guard};
-use std::fs;
+use lab::RunDir;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -44,27 +44,18 @@ pub(crate) fn ofctl(socket: &Path, arguments: &[&str]) -> anyhow::Result<Duratio
 
 /// A folder that goes away with this value, also after Ctrl-C.
 pub(crate) struct Folder {
-    path: PathBuf,
+    dir: RunDir,
     _guard: Guard,
 }
 
 impl Folder {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let _guard = Guard::new();
-        let path = std::env::temp_dir().join(format!("switchd-load-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self { path, _guard })
+        Ok(Self { dir: RunDir::new()?, _guard })
     }
 
     /// A file in it.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What stays is a small folder among temporary files.
-        let _ = fs::remove_dir_all(&self.path);
+        self.dir.path().join(name)
     }
 }
