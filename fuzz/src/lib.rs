@@ -66,10 +66,11 @@ pub fn frame(data: &[u8]) {
         for &id in egress.queue(port) {
             let sent = batch.frame(id);
             assert!(sent.size() <= frame.len() + 4 * actions.len());
-            let mut pool = Vec::new();
-            let _ = packet::segment(sent, &mut pool, &mut |segment, _| {
-                assert!(segment.offload.is_complete());
-            });
+            if let Ok(segmentation) = packet::Segmentation::new(sent) {
+                for index in 0..segmentation.count() {
+                    assert!(segmentation.segment(index, Vec::new()).offload.is_complete());
+                }
+            }
         }
     }
     egress.clear(&mut batch);

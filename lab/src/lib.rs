@@ -29,7 +29,7 @@ pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
 pub use host::{Host, HostPlan, InterfaceVlan, has_taps};
 pub use namespace::{Namespace, enter};
-pub use netlink::{LinkSpec, Netlink, Tbf, Vxlan};
+pub use netlink::{Feature, LinkSpec, Netlink, Tbf, Vxlan};
 pub use port_text::open_port;
 pub use source::FrameSource;
 pub use wait::{PATIENCE, eventually, within};

@@ -28,4 +28,4 @@ pub use complete::{CompleteError, complete};
 pub use frame::{Frame, HEADROOM, Layers};
 pub use offload::{GsoType, Offload, VNET_HDR_SIZE};
 pub use outer::offload_matches_outer_l4;
-pub use segment::{SegmentError, gso_header_size, segment};
+pub use segment::{SegmentError, Segmentation};

@@ -106,6 +106,11 @@ impl Offload {
         }
     }
 
+    /// Whether the segments carry TCP's congestion notification: CWR belongs to the first of them only.
+    pub fn has_ecn(self) -> bool {
+        self.gso_type & GSO_ECN != 0
+    }
+
     /// Whether the frame is to be segmented.
     pub fn is_gso(self) -> bool {
         self.gso() != GsoType::None

@@ -92,7 +92,7 @@ impl Ip {
 /// socket leave the work to the kernel and its devices.
 ///
 /// If a host sent the frame through a tunnel of its own, the offload is about the header inside the tunnel. Then
-/// [`complete`](crate::complete()) or [`segment`](crate::segment()) has to do the work before the frame is sent.
+/// [`complete`](crate::complete()) or [`Segmentation`](crate::Segmentation) has to do the work before the frame is sent.
 pub fn offload_matches_outer_l4(frame: &Frame<'_>) -> bool {
     let offload = frame.offload;
     if offload.is_complete() {

@@ -49,48 +49,57 @@ pub enum SegmentError {
     Tunnel(usize),
 }
 
-/// Segments `frame`, passes the segments to `emit` in order, and returns their number.
-///
-/// The segments are complete ([`Offload::is_complete`]). Their buffers come from `pool` while it has some. `emit`
-/// may put the buffers of segments that it has sent back into the pool ([`Frame::into_buffer`]).
-///
-/// # Errors
-/// The frame cannot be segmented. Then `emit` was not called.
-pub fn segment(
-    frame: &Frame<'_>,
-    pool: &mut Vec<Vec<u8>>,
-    emit: &mut dyn FnMut(Frame<'static>, &mut Vec<Vec<u8>>),
-) -> Result<usize, SegmentError> {
-    let plan = Plan::new(frame)?;
-    let bytes = frame.bytes();
-    let (headers, payload) = (&bytes[..plan.payload], &bytes[plan.payload..plan.inner.end]);
-    let size = usize::from(frame.offload.gso_size);
-    let count = payload.len().div_ceil(size).max(1);
-    for index in 0..count {
-        let from = index * size;
-        let chunk = &payload[from..payload.len().min(from + size)];
-        let mut buf = pool.pop().unwrap_or_default();
-        buf.clear();
-        buf.resize(HEADROOM, 0);
-        buf.extend_from_slice(headers);
-        buf.extend_from_slice(chunk);
-        let position = Position { index, from, is_last: index + 1 == count };
-        plan.fix(&mut buf[HEADROOM..], position);
-        let mut segment = Frame::from_buffer(buf, HEADROOM, Offload::NONE);
-        segment.layers = frame.layers;
-        segment.layers.padding = 0;
-        emit(segment, pool);
-    }
-    Ok(count)
+/// A frame that is to be segmented, and what its segments are.
+pub struct Segmentation<'a> {
+    frame: &'a Frame<'a>,
+    plan: Plan,
+    count: usize,
 }
 
-/// The size in bytes of the headers that each segment of `frame` repeats: from Ethernet to the inner transport
-/// header.
-///
-/// # Errors
-/// As [`segment`].
-pub fn gso_header_size(frame: &Frame<'_>) -> Result<usize, SegmentError> {
-    Plan::new(frame).map(|plan| plan.payload)
+impl<'a> Segmentation<'a> {
+    /// Finds out how `frame` is segmented. Nothing is copied yet.
+    ///
+    /// # Errors
+    /// The frame cannot be segmented.
+    pub fn new(frame: &'a Frame<'a>) -> Result<Self, SegmentError> {
+        let plan = Plan::new(frame)?;
+        let payload = plan.inner.end - plan.payload;
+        let count = payload.div_ceil(usize::from(frame.offload.gso_size)).max(1);
+        Ok(Self { frame, plan, count })
+    }
+
+    /// The number of segments, at least one.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The size in bytes of the headers that each segment repeats: from Ethernet to the inner transport header.
+    pub fn header_size(&self) -> usize {
+        self.plan.payload
+    }
+
+    /// The segment with the number `index`, from 0, in the allocation of `buf`, whose contents are lost. It is
+    /// complete ([`Offload::is_complete`]).
+    ///
+    /// # Panics
+    /// If `index` is not less than [`Segmentation::count`].
+    pub fn segment(&self, index: usize, mut buf: Vec<u8>) -> Frame<'static> {
+        assert!(index < self.count);
+        let bytes = self.frame.bytes();
+        let payload = &bytes[self.plan.payload..self.plan.inner.end];
+        let size = usize::from(self.frame.offload.gso_size);
+        let from = index * size;
+        buf.clear();
+        buf.resize(HEADROOM, 0);
+        buf.extend_from_slice(&bytes[..self.plan.payload]);
+        buf.extend_from_slice(&payload[from..payload.len().min(from + size)]);
+        let position = Position { index, from, is_last: index + 1 == self.count };
+        self.plan.fix(&mut buf[HEADROOM..], position);
+        let mut segment = Frame::from_buffer(buf, HEADROOM, Offload::NONE);
+        segment.layers = self.frame.layers;
+        segment.layers.padding = 0;
+        segment
+    }
 }
 
 /// The position of a segment in its frame.

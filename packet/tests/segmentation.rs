@@ -2,7 +2,7 @@
 //! segments and verifies every length and checksum.
 
 use etherparse::{IpNumber, PacketBuilder, PacketBuilderStep};
-use packet::{Frame, GsoType, Offload, SegmentError, complete, gso_header_size, segment};
+use packet::{Frame, GsoType, Offload, SegmentError, Segmentation, complete};
 use pnet_packet::Packet;
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
 use pnet_packet::gre::GrePacket;
@@ -25,19 +25,27 @@ fn gso(gso_type: u8, csum_start: usize, gso_size: u16) -> Offload {
 }
 
 fn cut(bytes: &[u8], offload: Offload) -> Vec<Vec<u8>> {
-    let mut segments = Vec::new();
-    let mut pool = Vec::new();
     let frame = Frame::owned(bytes, offload);
-    let count = segment(&frame, &mut pool, &mut |f, pool| {
-        assert!(f.offload.is_complete());
-        segments.push(f.bytes().to_vec());
-        pool.extend(f.into_buffer());
-    });
-    assert_eq!(count, Ok(segments.len()));
-    let largest = bytes.len().min(gso_header_size(&frame).unwrap() + usize::from(offload.gso_size));
+    let segments = all_segments(&frame).unwrap();
+    let headers = Segmentation::new(&frame).unwrap().header_size();
+    let largest = bytes.len().min(headers + usize::from(offload.gso_size));
     assert!(segments.iter().all(|s| s.len() <= largest));
     assert_eq!(segments[0].len(), largest);
     segments
+}
+
+/// The bytes of all segments, which are made in one buffer.
+fn all_segments(frame: &Frame<'_>) -> Result<Vec<Vec<u8>>, SegmentError> {
+    let segmentation = Segmentation::new(frame)?;
+    let mut buf = Vec::new();
+    let segments = (0..segmentation.count()).map(|index| {
+        let segment = segmentation.segment(index, std::mem::take(&mut buf));
+        assert!(segment.offload.is_complete());
+        let bytes = segment.bytes().to_vec();
+        buf = segment.into_buffer().unwrap();
+        bytes
+    });
+    Ok(segments.collect())
 }
 
 /// A segment as a receiver reads it: the IP identifications from the outermost header to the innermost, and the
@@ -275,7 +283,7 @@ fn tunnels_in_tunnels_are_refused() {
     let once = udp_tunnel(4789, true, &vxlan, &inner);
     let twice = udp_tunnel(4789, true, &vxlan, &once);
     let frame = Frame::owned(&twice, gso(TCP_V4, 134, 1000));
-    let error = segment(&frame, &mut Vec::new(), &mut |_, _| ());
+    let error = all_segments(&frame);
     assert_eq!(error, Err(SegmentError::Tunnel(80)));
 }
 
@@ -284,7 +292,7 @@ fn nonsense_is_refused() {
     let bytes = tcp_frame(false, &body(3000));
     let check = |offload, expected: &str| {
         let frame = Frame::owned(&bytes, offload);
-        let error = segment(&frame, &mut Vec::new(), &mut |_, _| ()).unwrap_err();
+        let error = all_segments(&frame).unwrap_err();
         assert_eq!(error.to_string(), expected);
     };
     check(gso(TCP_V4, 34, 0), "segment size 0 is not valid");
@@ -335,8 +343,7 @@ proptest! {
         bytes.truncate(keep);
         let offload = Offload { flags, ..gso(kind, start.into(), gso_size) };
         let mut frame = Frame::owned(&bytes, offload);
-        let _ = segment(&frame, &mut Vec::new(), &mut |_, _| ());
-        let _ = gso_header_size(&frame);
+        let _ = all_segments(&frame);
         let _ = packet::offload_matches_outer_l4(&frame);
         let _ = complete(&mut frame);
         prop_assert!(matches!(offload.gso(), GsoType::None | GsoType::TcpV4 | GsoType::TcpV6

@@ -4,7 +4,7 @@
 //! frames and collects what was sent. In the steady state neither direction allocates: buffers are
 //! used again. One lock guards both directions, which a test can afford.
 
-use crate::egress::{Segments, Takes, Way, check_size, way};
+use crate::egress::{Cutter, Takes, Way, check_size, way};
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield};
 use crate::{TxFailure, TxQueue};
 use packet::{Batch, Frame, FrameId, HEADROOM, Offload};
@@ -110,7 +110,7 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
         Arc::new(Shared { status: Arc::clone(&status), options, wires: Mutex::new(wires) });
     let rx = DummyRx { shared: Arc::clone(&shared), poll, lent: Vec::new() };
     let tx = |_| -> Box<dyn TxQueue> {
-        Box::new(DummyTx { shared: Arc::clone(&shared), segments: Segments::default() })
+        Box::new(DummyTx { shared: Arc::clone(&shared), cutter: Cutter::default() })
     };
     let port = Port {
         name: name.to_owned(),
@@ -214,7 +214,7 @@ impl RxQueue for DummyRx {
 
 struct DummyTx {
     shared: Arc<Shared>,
-    segments: Segments,
+    cutter: Cutter,
 }
 
 impl TxQueue for DummyTx {
@@ -223,14 +223,17 @@ impl TxQueue for DummyTx {
         batch: &mut Batch<'_>,
         ids: &[FrameId],
         failures: &mut Vec<(FrameId, TxFailure)>,
-    ) {
+    ) -> usize {
         let shared = &*self.shared;
         let wires = &mut *shared.wires();
+        let mut made = 0;
         for &id in ids {
-            if let Err(failure) = wires.send(batch.frame_mut(id), shared, &mut self.segments) {
-                failures.push((id, failure));
+            match wires.send(batch.frame_mut(id), shared, &mut self.cutter) {
+                Ok(segments) => made += segments,
+                Err(failure) => failures.push((id, failure)),
             }
         }
+        made
     }
 }
 
@@ -246,12 +249,13 @@ impl Wires {
         }
     }
 
+    /// Returns the number of segments that were made.
     fn send(
         &mut self,
         frame: &mut Frame<'_>,
         shared: &Shared,
-        segments: &mut Segments,
-    ) -> Result<(), TxFailure> {
+        cutter: &mut Cutter,
+    ) -> Result<usize, TxFailure> {
         if !shared.status.is_link_up() {
             return Err(TxFailure::LinkDown);
         }
@@ -262,16 +266,21 @@ impl Wires {
             check_size(frame, frame.size(), mtu)?;
         }
         match way {
-            Way::Direct(offload) => self.accept(frame.bytes(), offload, &shared.options),
+            Way::Direct(offload) => self.accept(frame.bytes(), offload, &shared.options)?,
             Way::Complete => {
                 packet::complete(frame).map_err(|_| TxFailure::NoOffload)?;
-                self.accept(frame.bytes(), Offload::NONE, &shared.options)
+                self.accept(frame.bytes(), Offload::NONE, &shared.options)?;
             }
-            Way::Segment => segments
-                .cut(frame)?
-                .iter()
-                .try_for_each(|s| self.accept(s.bytes(), Offload::NONE, &shared.options)),
+            Way::Segment => {
+                let (made, sent) = cutter.cut(frame, |segments| {
+                    let mut segments = segments.iter();
+                    segments
+                        .try_for_each(|s| self.accept(s.bytes(), Offload::NONE, &shared.options))
+                });
+                return sent.map(|()| made);
+            }
         }
+        Ok(0)
     }
 
     fn accept(

@@ -3,23 +3,76 @@
 //! A frame may have work left to do: a checksum, or cutting into segments. A port takes that on if it
 //! can and if the description is one it understands; otherwise it is done here, in software.
 
-use packet::wire::{EthernetFrame, eth_type, ethernet, sctp, vlan};
-use packet::{Frame, GsoType, Offload, offload_matches_outer_l4};
-
 use crate::TxFailure;
+use crate::netlink::Features;
+use packet::wire::{EthernetFrame, eth_type, ethernet, sctp, vlan};
+use packet::{Frame, GsoType, MAX_BATCH, Offload, Segmentation, offload_matches_outer_l4};
 
 /// The work on unfinished frames that a port takes on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Takes {
-    /// It completes partial checksums and segments TCP.
-    pub(crate) checksum_and_tcp: bool,
-    /// It segments UDP.
-    pub(crate) udp: bool,
+    /// The kinds of work, as bits.
+    work: u32,
+    /// A frame of this many bytes or more is not segmented by the port.
+    segments_below: u32,
 }
 
 impl Takes {
-    pub(crate) const ALL: Self = Self { checksum_and_tcp: true, udp: true };
-    pub(crate) const NOTHING: Self = Self { checksum_and_tcp: false, udp: false };
+    /// It completes partial checksums.
+    const CHECKSUM: u32 = 1;
+    /// It segments TCP over IPv4.
+    const TCP_V4: u32 = 1 << 1;
+    /// It segments TCP over IPv6.
+    const TCP_V6: u32 = 1 << 2;
+    /// It segments TCP with congestion notification, if it segments TCP of the version of IP.
+    const TCP_ECN: u32 = 1 << 3;
+    /// It segments UDP.
+    const UDP: u32 = 1 << 4;
+
+    pub(crate) const ALL: Self = Self { work: (1 << 5) - 1, segments_below: u32::MAX };
+    pub(crate) const NOTHING: Self = Self { work: 0, segments_below: 0 };
+
+    /// What a network device takes on that gets its frames around the queueing discipline. Partial checksums
+    /// it always does: the kernel completes them in the device's stead. Large frames that the device does
+    /// not segment, the kernel drops.
+    pub(crate) fn of_device(features: &Features, gso_max_size: u32) -> Self {
+        let work = [
+            ("tx-tcp-segmentation", Self::TCP_V4),
+            ("tx-tcp6-segmentation", Self::TCP_V6),
+            ("tx-tcp-ecn-segmentation", Self::TCP_ECN),
+            ("tx-udp-segmentation", Self::UDP),
+        ];
+        let work = work.into_iter().filter(|(name, _)| features.has(name));
+        let work = work.fold(Self::CHECKSUM, |all, (_, bit)| all | bit);
+        Self { work, segments_below: gso_max_size }
+    }
+
+    /// The same without the segmentation of UDP.
+    pub(crate) fn without_udp(self) -> Self {
+        Self { work: self.work & !Self::UDP, ..self }
+    }
+
+    /// Whether the port segments a frame of `size` bytes as `offload` asks for.
+    fn segments(self, offload: Offload, size: usize) -> bool {
+        let kind = match offload.gso() {
+            GsoType::TcpV4 => Self::TCP_V4,
+            GsoType::TcpV6 => Self::TCP_V6,
+            GsoType::UdpL4 => Self::UDP,
+            _ => return false,
+        };
+        let wanted = kind | if offload.has_ecn() { Self::TCP_ECN } else { 0 };
+        self.work & wanted == wanted && size < self.segments_below as usize
+    }
+
+    /// One number, for [`crate::PortStatus`].
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.segments_below) << 32 | u64::from(self.work)
+    }
+
+    /// The reverse of [`Takes::to_bits`].
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self { work: bits as u32, segments_below: (bits >> 32) as u32 }
+    }
 }
 
 /// How a frame goes out.
@@ -53,21 +106,17 @@ fn way_of_incomplete(frame: &Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, T
     const SCTP_CHECKSUM: u16 = sctp::field::CHECKSUM.start as u16;
     let offload = frame.offload;
     if !offload.is_gso() {
-        if !takes.checksum_and_tcp || offload.csum_offset == SCTP_CHECKSUM {
+        if takes.work & Takes::CHECKSUM == 0 || offload.csum_offset == SCTP_CHECKSUM {
             return Ok(Way::Complete);
         }
         let mut header = Offload::NONE;
         header.set_needs_checksum(offload.csum_start, offload.csum_offset);
         return Ok(Way::Direct(header));
     }
-    let headers = packet::gso_header_size(frame).map_err(|_| TxFailure::NoOffload)?;
+    let headers = Segmentation::new(frame).map_err(|_| TxFailure::NoOffload)?.header_size();
     let segment = frame.size().min(headers + usize::from(offload.gso_size));
     check_size(frame, segment, mtu)?;
-    let is_taken = match offload.gso() {
-        GsoType::TcpV4 | GsoType::TcpV6 => takes.checksum_and_tcp,
-        GsoType::UdpL4 => takes.udp,
-        _ => false,
-    };
+    let is_taken = takes.segments(offload, frame.size());
     if !is_taken || !offload.needs_checksum() || !offload_matches_outer_l4(frame) {
         return Ok(Way::Segment);
     }
@@ -94,21 +143,39 @@ fn is_8021q(frame: &Frame<'_>) -> bool {
     EthernetFrame::new_checked(frame.bytes()).is_ok_and(|eth| eth.ethertype() == eth_type::VLAN)
 }
 
-/// Segments of one frame, and buffers for the next.
+/// Cuts frames, at most [`MAX_BATCH`] segments at a time, whose buffers serve for the next ones.
 #[derive(Default)]
-pub(crate) struct Segments {
-    frames: Vec<Frame<'static>>,
-    pool: Vec<Vec<u8>>,
+pub(crate) struct Cutter {
+    segments: Vec<Frame<'static>>,
+    spare: Vec<Vec<u8>>,
 }
 
-impl Segments {
-    /// Cuts `frame`; the segments stay until the next call.
-    pub(crate) fn cut(&mut self, frame: &Frame<'_>) -> Result<&mut [Frame<'static>], TxFailure> {
-        let Self { frames, pool } = self;
-        pool.extend(frames.drain(..).filter_map(Frame::into_buffer));
-        packet::segment(frame, pool, &mut |segment, _| frames.push(segment))
-            .map_err(|_| TxFailure::NoOffload)?;
-        Ok(&mut self.frames)
+impl Cutter {
+    /// Cuts `frame` and passes the segments to `send` in order, a few at a time, until all are sent or `send`
+    /// fails. Returns the number of segments that were made, and whether all were sent.
+    pub(crate) fn cut(
+        &mut self,
+        frame: &Frame<'_>,
+        mut send: impl FnMut(&mut [Frame<'static>]) -> Result<(), TxFailure>,
+    ) -> (usize, Result<(), TxFailure>) {
+        let Ok(segmentation) = Segmentation::new(frame) else {
+            return (0, Err(TxFailure::NoOffload));
+        };
+        let Self { segments, spare } = self;
+        let mut made = 0;
+        while made < segmentation.count() {
+            let end = segmentation.count().min(made + MAX_BATCH);
+            spare.extend(segments.drain(..).filter_map(Frame::into_buffer));
+            segments.extend(
+                (made..end)
+                    .map(|index| segmentation.segment(index, spare.pop().unwrap_or_default())),
+            );
+            made = end;
+            if let Err(failure) = send(segments) {
+                return (made, Err(failure));
+            }
+        }
+        (made, Ok(()))
     }
 }
 
@@ -133,6 +200,45 @@ mod tests {
         let header = Offload { hdr_len: 54, ..frame.offload };
         assert_eq!(way(&frame, Takes::ALL, 1500), Ok(Way::Direct(header)));
         assert_eq!(way(&frame, Takes::NOTHING, 1500), Ok(Way::Segment));
+    }
+
+    #[test]
+    fn each_kind_of_segmentation_is_left_to_a_port_that_takes_it() {
+        let v4 = tcp_frame(4000);
+        let mut ecn = tcp_frame(4000);
+        ecn.offload.gso_type |= 0x80;
+        let check = |takes: Takes, expected: [bool; 2]| {
+            let is_direct = |frame| matches!(way(frame, takes, 1500), Ok(Way::Direct(_)));
+            assert_eq!([&v4, &ecn].map(is_direct), expected, "{takes:?}");
+            assert_eq!(Takes::from_bits(takes.to_bits()), takes);
+        };
+        let only = |work| Takes { work, ..Takes::ALL };
+        check(Takes::ALL, [true, true]);
+        check(only(Takes::TCP_V4), [true, false]);
+        check(only(Takes::TCP_V4 | Takes::TCP_ECN), [true, true]);
+        check(only(Takes::TCP_ECN | Takes::TCP_V6 | Takes::UDP), [false, false]);
+        let size = v4.size() as u32;
+        check(Takes { segments_below: size, ..Takes::ALL }, [false, false]);
+        check(Takes { segments_below: size + 1, ..Takes::ALL }, [true, true]);
+    }
+
+    #[test]
+    fn a_cutter_needs_few_buffers_however_many_segments_there_are() {
+        let mut frame = tcp_frame(60_000);
+        frame.offload.gso_size = 400;
+        let mut cutter = Cutter::default();
+        for _ in 0..2 {
+            let mut payload = 0;
+            let (made, sent) = cutter.cut(&frame, |segments| {
+                assert!(segments.len() <= MAX_BATCH);
+                payload += segments.iter().map(|segment| segment.size() - 54).sum::<usize>();
+                Ok(())
+            });
+            assert_eq!((made, sent, payload), (150, Ok(()), 60_000));
+            assert!(cutter.segments.len() + cutter.spare.len() <= MAX_BATCH);
+        }
+        let (made, sent) = cutter.cut(&frame, |_| Err(TxFailure::QueueFull));
+        assert_eq!((made, sent), (MAX_BATCH, Err(TxFailure::QueueFull)), "the rest is not made");
     }
 
     #[test]

@@ -11,10 +11,11 @@
 //! Dropping the [`Port`] gives the device back as it was: flags, master, created devices. Its queues
 //! may be dropped before or after, on their own threads.
 
+use crate::egress::Takes;
 use packet::{Batch, FrameId};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Receives frames. Owned by one worker thread.
 pub trait RxQueue: Send {
@@ -59,7 +60,7 @@ pub trait TxQueue: Send {
     ///
     /// A frame that could not be sent is added to `failures` with the reason, in the order of `ids`;
     /// every other one was accepted. Work left undone ([`packet::Offload`]) that the port cannot
-    /// take on is done here.
+    /// take on is done here. Returns the number of segments that were made in software.
     ///
     /// On return the bytes of a frame are as before, except for a checksum that was completed in
     /// software. Its headroom may be overwritten.
@@ -68,7 +69,7 @@ pub trait TxQueue: Send {
         batch: &mut Batch<'_>,
         ids: &[FrameId],
         failures: &mut Vec<(FrameId, TxFailure)>,
-    );
+    ) -> usize;
 }
 
 /// Counts of a receive queue.
@@ -176,20 +177,23 @@ impl Shield {
 /// The state of a device that its queues need to know.
 ///
 /// Written by the control thread, read by workers once a batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PortStatus {
     link_up: AtomicBool,
     mtu: AtomicU32,
     bypass_qdisc: AtomicBool,
+    /// A [`Takes`] as bits.
+    takes: AtomicU64,
 }
 
 impl PortStatus {
-    /// The state of a device when its port is opened.
+    /// The state of a device when its port is opened. All work on unfinished frames is left to the device.
     pub fn new(link_up: bool, mtu: u32, bypass_qdisc: bool) -> Arc<Self> {
         Arc::new(Self {
             link_up: link_up.into(),
             mtu: mtu.into(),
             bypass_qdisc: bypass_qdisc.into(),
+            takes: Takes::ALL.to_bits().into(),
         })
     }
 
@@ -206,6 +210,20 @@ impl PortStatus {
     /// Frames go to the device directly, not through its queueing discipline.
     pub fn bypasses_qdisc(&self) -> bool {
         self.bypass_qdisc.load(Ordering::Relaxed)
+    }
+
+    /// The work on unfinished frames that is left to the device. The queueing discipline takes all of it on.
+    pub(crate) fn takes(&self) -> Takes {
+        if self.bypasses_qdisc() {
+            Takes::from_bits(self.takes.load(Ordering::Relaxed))
+        } else {
+            Takes::ALL
+        }
+    }
+
+    /// Tells workers what work the device takes on if its frames go around the queueing discipline.
+    pub(crate) fn set_takes(&self, takes: Takes) {
+        self.takes.store(takes.to_bits(), Ordering::Relaxed);
     }
 
     /// Tells workers whether the device is up with a carrier.

@@ -11,7 +11,7 @@
 
 use crate::buffers::{self, Buffers};
 use crate::commons::Commons;
-use crate::egress::{Segments, Takes, Way, check_size, way};
+use crate::egress::{Cutter, Takes, Way, check_size, way};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
@@ -73,8 +73,7 @@ pub fn open(
     let mut queues = Queues::default();
     for file in files.iter().cycle().take(allotment.tx) {
         let file = file.try_clone().map_err(os("open TAP device"))?;
-        let queue =
-            TapTx { file, takes, status: Arc::clone(&status), segments: Segments::default() };
+        let queue = TapTx { file, takes, status: Arc::clone(&status), cutter: Cutter::default() };
         queues.tx.push(Box::new(queue));
     }
     for file in files {
@@ -125,7 +124,7 @@ fn configure(file: &File) -> io::Result<Takes> {
         Ok(()) => Ok(Takes::ALL),
         Err(_) => {
             tun::set_offload(file.as_fd(), tcp)?;
-            Ok(Takes { udp: false, ..Takes::ALL })
+            Ok(Takes::ALL.without_udp())
         }
     }
 }
@@ -304,7 +303,7 @@ struct TapTx {
     file: File,
     takes: Takes,
     status: Arc<PortStatus>,
-    segments: Segments,
+    cutter: Cutter,
 }
 
 impl TxQueue for TapTx {
@@ -313,18 +312,26 @@ impl TxQueue for TapTx {
         batch: &mut Batch<'_>,
         ids: &[FrameId],
         failures: &mut Vec<(FrameId, TxFailure)>,
-    ) {
+    ) -> usize {
         let mtu = self.status.mtu();
+        let mut made = 0;
         for &id in ids {
-            if let Err(failure) = self.send_one(batch.frame_mut(id), mtu) {
+            if let Err(failure) = self.send_one(batch.frame_mut(id), mtu, &mut made) {
                 failures.push((id, failure));
             }
         }
+        made
     }
 }
 
 impl TapTx {
-    fn send_one(&mut self, frame: &mut Frame<'_>, mtu: u32) -> Result<(), TxFailure> {
+    /// Adds the number of segments that were made to `made`.
+    fn send_one(
+        &mut self,
+        frame: &mut Frame<'_>,
+        mtu: u32,
+        made: &mut usize,
+    ) -> Result<(), TxFailure> {
         match way(frame, self.takes, mtu)? {
             Way::Direct(header) => {
                 if !header.is_gso() {
@@ -338,11 +345,12 @@ impl TapTx {
                 write(&self.file, frame, Offload::NONE)
             }
             Way::Segment => {
-                let mut result = Ok(());
-                for segment in self.segments.cut(frame)? {
-                    result = result.and(write(&self.file, segment, Offload::NONE));
-                }
-                result
+                let file = &self.file;
+                let (count, sent) = self.cutter.cut(frame, |segments| {
+                    segments.iter_mut().try_for_each(|s| write(file, s, Offload::NONE))
+                });
+                *made += count;
+                sent
             }
         }
     }

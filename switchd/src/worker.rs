@@ -272,12 +272,14 @@ impl Worker {
         let done = datapath.process(now, rx.port_no, &mut batch, egress, &rx.counters);
         let failed = self.sender.flush(egress, &mut batch, &rx.counters);
         rx.counters.rx_sent.add(done.queued - failed);
-        let copies = egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
+        let copies: usize =
+            egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
         let frames = batch.len();
         egress.clear(&mut batch);
         drop(batch);
         rx.queue.release();
-        rx.had_turn(frames, copies);
+        // A segment costs what a copy does.
+        rx.had_turn(frames, copies + self.sender.segments());
         Served::Frames(at)
     }
 

@@ -5,8 +5,8 @@ use crate::{LabError, Namespace};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    InfoData, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, InfoVxlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage, MacVlanMode,
 };
 use ports::netlink::link_message;
 use std::net::IpAddr;
@@ -131,36 +131,40 @@ impl Netlink {
         vid: u16,
     ) -> Result<(), LabError> {
         let data = InfoData::Vlan(vec![InfoVlan::Id(vid), InfoVlan::Protocol(tpid.into())]);
-        let mut message = spec.message(name);
-        message.attributes.push(LinkAttribute::Link(parent));
-        let info = vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)];
-        message.attributes.push(LinkAttribute::LinkInfo(info));
-        Ok(self.request(
-            || format!("create vlan \"{name}\""),
-            RouteNetlinkMessage::NewLink(message),
-            NLM_F_CREATE | NLM_F_EXCL,
-        )?)
+        self.create_on(parent, name, spec, InfoKind::Vlan, data)
     }
 
-    /// Creates a macvlan on top of the device with interface index `parent`.
+    /// Creates a macvlan device on top of the device with interface index `parent`: another device with the address and
+    /// all frames of the one under it (mode `passthru`).
     ///
     /// # Errors
-    /// The name is taken, the kernel has no macvlans, something else takes the frames of the parent, or the process
-    /// lacks `CAP_NET_ADMIN`. Then no device was created.
+    /// The name is taken, the kernel has no macvlan support, something else takes the frames of the parent, or the
+    /// process lacks `CAP_NET_ADMIN`. Then no device was created.
     pub fn create_macvlan(
         &mut self,
         name: &str,
         spec: &LinkSpec<'_>,
         parent: u32,
     ) -> Result<(), LabError> {
+        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Passthrough)]);
+        self.create_on(parent, name, spec, InfoKind::MacVlan, data)
+    }
+
+    fn create_on(
+        &mut self,
+        parent: u32,
+        name: &str,
+        spec: &LinkSpec<'_>,
+        kind: InfoKind,
+        data: InfoData,
+    ) -> Result<(), LabError> {
+        let operation = format!("create {kind} \"{name}\"");
         let mut message = spec.message(name);
         message.attributes.push(LinkAttribute::Link(parent));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)]));
-        Ok(self.request(
-            || format!("create macvlan \"{name}\""),
-            RouteNetlinkMessage::NewLink(message),
-            NLM_F_CREATE | NLM_F_EXCL,
-        )?)
+        let info = vec![LinkInfo::Kind(kind), LinkInfo::Data(data)];
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        let message = RouteNetlinkMessage::NewLink(message);
+        Ok(self.request(|| operation, message, NLM_F_CREATE | NLM_F_EXCL)?)
     }
 
     /// Sets the MTU of the device with this interface index, in bytes.
@@ -170,6 +174,17 @@ impl Netlink {
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), LabError> {
         Ok(self.set(index, LinkAttribute::Mtu(mtu), || {
             format!("set MTU of interface {index} to {mtu}")
+        })?)
+    }
+
+    /// Sets the size in bytes from which on a frame is not left to the device with this interface index to be segmented
+    /// (`gso_max_size` of ip-link(8)).
+    ///
+    /// # Errors
+    /// There is no such device, or the process lacks `CAP_NET_ADMIN`.
+    pub fn set_gso_max_size(&mut self, index: u32, size: u32) -> Result<(), LabError> {
+        Ok(self.set(index, LinkAttribute::GsoMaxSize(size), || {
+            format!("set gso_max_size of interface {index} to {size}")
         })?)
     }
 

@@ -4,9 +4,11 @@
 //! dereferences to it.
 
 mod address;
+mod features;
 mod link;
 mod qdisc;
 
+pub use features::Feature;
 pub use link::{LinkSpec, Vxlan};
 pub use qdisc::Tbf;
 

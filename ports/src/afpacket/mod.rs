@@ -11,6 +11,7 @@
 //! Frames leave around the device's queueing discipline only as long as there is none to speak of,
 //! or the user says so: what somebody configured with `tc` holds for a switch, too.
 
+mod calls;
 mod multi_tx;
 mod plain;
 mod ring_size;
@@ -24,6 +25,7 @@ pub use ring_size::RingSize;
 pub use rings::RxOpener;
 
 use crate::commons::Commons;
+use crate::egress::Takes;
 use crate::lock::Lock;
 use crate::netlink::{Link, NetlinkError, Reply, Request};
 use crate::privileges;
@@ -95,6 +97,7 @@ pub fn open(
     let (link, addresses) = state(&guard.commons, &link)?;
     warnings.extend(address_warning(&link, addresses, shield));
     let status = PortStatus::new(link.is_running(), link.mtu, bypasses(options.qdisc, &link.qdisc));
+    status.set_takes(takes(&guard.commons, &link));
 
     let opener = RxOpener {
         commons: Arc::clone(&guard.commons),
@@ -213,6 +216,19 @@ fn bypasses(mode: QdiscMode, qdisc: &str) -> bool {
     }
 }
 
+/// The work on unfinished frames that the device takes on.
+fn takes(commons: &Commons, link: &Link) -> Takes {
+    let features = commons.control().netlink.features(&link.name);
+    match features {
+        Ok(features) => Takes::of_device(&features, link.gso_max_size),
+        Err(error) => {
+            // The device was renamed or has gone, which another event tells. Refused frames are cut anyway.
+            tracing::debug!(%error, "the features of a device are not known");
+            Takes::ALL
+        }
+    }
+}
+
 /// Puts the device back as it was.
 struct SystemGuard {
     commons: Arc<Commons>,
@@ -227,6 +243,7 @@ struct SystemGuard {
 impl Guard for SystemGuard {
     fn link_changed(&mut self, link: &Link, status: &PortStatus) {
         status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
+        status.set_takes(takes(&self.commons, link));
         // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
         if self.enslaved.is_some() && link.master.is_none() {
             match Enslaved::new(&self.commons, link, false) {

@@ -8,7 +8,8 @@
 //! Only ports whose frames go around the queueing discipline take part, because that is a property of the
 //! socket. The ports of a namespace have such a socket for each of their sending queues.
 
-use super::tx::{failure, prepare, write_header};
+use super::calls::failure;
+use super::tx::{prepare, write_header};
 use crate::egress::Way;
 use crate::sys::mmsg::AddressedMessages;
 use crate::sys::packet as socket;
@@ -86,10 +87,10 @@ impl FloodSender {
         batch: &mut Batch<'_>,
         id: FrameId,
     ) -> bool {
-        let mtu = target.status.mtu();
+        let (takes, mtu) = (target.status.takes(), target.status.mtu());
         let frame = batch.frame_mut(id);
-        // The way depends on the port only where that refuses the frame, which its queue tells.
-        let Ok(Way::Direct(header)) = prepare(frame, mtu) else { return false };
+        // A frame that the port refuses, or that is to be cut, is left to its queue.
+        let Ok(Way::Direct(header)) = prepare(frame, takes, mtu) else { return false };
         write_header(frame, header);
         let is_same = self.socket.as_ref().is_none_or(|socket| Arc::ptr_eq(socket, &target.socket));
         if !is_same || self.copies.len() == MAX_CALL {
@@ -120,15 +121,21 @@ impl FloodSender {
         let datagrams: arrayvec::ArrayVec<_, MAX_CALL> = datagrams.collect();
         let mut done = 0;
         while done < datagrams.len() {
-            // As in `tx`: the next call begins with what ended this one, and tells why.
+            // As in `calls`: the next call begins with what ended this one, and tells why.
             match messages.send(socket.0.as_fd(), &datagrams[done..]) {
                 Ok(sent) => done += sent,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     let (copy, (_, bytes)) = (&copies[done], &datagrams[done]);
                     let reason = failure(&error, copy.is_up, copy.mtu, bytes);
-                    failures.push((copy.port, copy.id, reason));
-                    done += 1;
+                    // A port that is down, or whose queue is full, does not take the next copy either. If the
+                    // buffer of all ports is full, each port finds out at the cost of one call.
+                    let is_over = matches!(reason, TxFailure::LinkDown | TxFailure::QueueFull);
+                    let same = copies[done..].iter().take_while(|next| next.port == copy.port);
+                    let count = if is_over { same.count() } else { 1 };
+                    let refused = copies[done..].iter().take(count);
+                    failures.extend(refused.map(|copy| (copy.port, copy.id, reason)));
+                    done += count;
                 }
             }
         }

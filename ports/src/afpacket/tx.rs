@@ -2,31 +2,37 @@
 //!
 //! The virtio-net header is written directly before each frame, into the slot of the receive ring or
 //! the headroom of a copy. The socket's protocol is none, so that it never receives.
+//!
+//! A frame that is to be segmented is left to the device if the device does that, or to the queueing
+//! discipline if frames pass through it. Otherwise it is cut here: the kernel drops a large frame that it
+//! gets around the queueing discipline and that the device does not take. The device's features say what it
+//! takes, but not everything (how many tags there may be), and news of a change arrive late. So a large
+//! frame that is refused is cut and sent again, and frames like it are cut for a while (`Refused`).
+//!
+//! `calls` has the system calls.
 
+use super::calls::Calls;
 use super::multi_tx::FloodTarget;
-use crate::egress::{Segments, Takes, Way, way};
-use crate::sys::mmsg::Messages;
+use crate::egress::{Cutter, Takes, Way, way};
 use crate::sys::packet as socket;
 use crate::{PortStatus, TxFailure, TxQueue};
 use arrayvec::ArrayVec;
-use packet::{Batch, Frame, FrameId, MAX_BATCH, Offload, VNET_HDR_SIZE};
+use packet::wire::{ethernet, vlan};
+use packet::{Batch, Frame, FrameId, GsoType, MAX_BATCH, Offload, VNET_HDR_SIZE};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-
-/// Frames of one system call.
-const MAX_CALL: usize = MAX_BATCH;
 
 /// Bytes that may wait in the socket for the device or its queueing discipline.
 const SEND_BUFFER: i32 = 8 << 20;
 
 pub(crate) struct PacketTx {
-    socket: OwnedFd,
     flood: FloodTarget,
     status: Arc<PortStatus>,
     bypasses_qdisc: bool,
-    messages: Messages,
-    segments: Segments,
+    calls: Calls,
+    cutter: Cutter,
+    refused: Refused,
 }
 
 type Failures = Vec<(FrameId, TxFailure)>;
@@ -40,14 +46,9 @@ impl PacketTx {
         socket::set_send_buffer(fd, SEND_BUFFER)?;
         let bypasses_qdisc = status.bypasses_qdisc();
         socket::set_option(fd, socket::PACKET_QDISC_BYPASS, i32::from(bypasses_qdisc))?;
-        Ok(Self {
-            socket,
-            flood,
-            status,
-            bypasses_qdisc,
-            messages: Messages::new(MAX_CALL),
-            segments: Segments::default(),
-        })
+        let calls = Calls::new(socket, Arc::clone(&status));
+        let (cutter, refused) = (Cutter::default(), Refused::default());
+        Ok(Self { flood, status, bypasses_qdisc, calls, cutter, refused })
     }
 
     fn follow_status(&mut self) {
@@ -55,7 +56,7 @@ impl PacketTx {
         if bypass != self.bypasses_qdisc {
             self.bypasses_qdisc = bypass;
             let set = socket::set_option(
-                self.socket.as_fd(),
+                self.calls.socket(),
                 socket::PACKET_QDISC_BYPASS,
                 i32::from(bypass),
             );
@@ -65,24 +66,73 @@ impl PacketTx {
         }
     }
 
-    /// Cuts a frame in software and sends the segments. The frame failed if one of them did.
-    fn send_segments(&mut self, frame: &Frame<'_>) -> Result<(), TxFailure> {
-        let mut result = Ok(());
-        let segments = self.segments.cut(frame)?;
-        for segments in segments.chunks_mut(MAX_CALL) {
-            let mut datagrams = ArrayVec::<IoSlice<'_>, MAX_CALL>::new();
-            for segment in segments.iter_mut() {
+    /// Cuts a frame in software and sends the segments. The frame failed if one of them did. Adds the number
+    /// of segments to `made`.
+    fn send_segments(&mut self, frame: &Frame<'_>, made: &mut usize) -> Result<(), TxFailure> {
+        if let Some(failure) = self.calls.end() {
+            return Err(failure);
+        }
+        let calls = &mut self.calls;
+        let (count, sent) = self.cutter.cut(frame, |segments| {
+            let mut datagrams = ArrayVec::<IoSlice<'_>, MAX_BATCH>::new();
+            for segment in segments {
                 let header = Offload::NONE.to_bytes();
                 if let Some(bytes) = segment.bytes_with_header(&header) {
                     datagrams.push(IoSlice::new(bytes));
                 }
             }
-            let (socket, status) = (&self.socket, &self.status);
-            flush(&mut self.messages, socket, status, &datagrams, |_, failure| {
-                result = Err(failure);
-            });
+            calls.send(&datagrams).map_err(|refusal| refusal.why)
+        });
+        *made += count;
+        sent
+    }
+
+    fn flush_direct(
+        &mut self,
+        batch: &Batch<'_>,
+        ids: &mut ArrayVec<FrameId, MAX_BATCH>,
+        failures: &mut Failures,
+        made: &mut usize,
+    ) {
+        if ids.is_empty() {
+            return;
         }
-        result
+        let mut datagrams = ArrayVec::<IoSlice<'_>, MAX_BATCH>::new();
+        for &id in &*ids {
+            // `write_header` made sure of the room.
+            let bytes = batch.frame(id).bytes_and_before(VNET_HDR_SIZE).unwrap_or_default();
+            datagrams.push(IoSlice::new(bytes));
+        }
+        let mut done = 0;
+        while let Err(refusal) = self.calls.send(&datagrams[done..]) {
+            let at = done + refusal.sent;
+            let id = ids[at];
+            match self.after_refusal(batch.frame(id), refusal.why, made) {
+                Ok(()) => {}
+                Err(failure) => failures.push((id, failure)),
+            }
+            done = at + 1;
+        }
+        drop(datagrams);
+        ids.clear();
+    }
+
+    /// A frame was refused. Cuts it and sends the segments if it is a large one and the device may have refused
+    /// it for that.
+    #[cold]
+    fn after_refusal(
+        &mut self,
+        frame: &Frame<'_>,
+        why: TxFailure,
+        made: &mut usize,
+    ) -> Result<(), TxFailure> {
+        let may_be_too_large = frame.offload.is_gso() && self.bypasses_qdisc;
+        if why != TxFailure::QueueFull || !may_be_too_large {
+            return Err(why);
+        }
+        self.send_segments(frame, made)?;
+        self.refused.insert(frame);
+        Ok(())
     }
 }
 
@@ -91,40 +141,43 @@ impl TxQueue for PacketTx {
         self.status.bypasses_qdisc().then_some(&self.flood)
     }
 
-    fn send(&mut self, batch: &mut Batch<'_>, ids: &[FrameId], failures: &mut Failures) {
+    fn send(&mut self, batch: &mut Batch<'_>, ids: &[FrameId], failures: &mut Failures) -> usize {
         self.follow_status();
-        let mtu = self.status.mtu();
+        self.calls.begin();
+        let (takes, mtu) = (self.status.takes(), self.status.mtu());
+        let mut made = 0;
         // Frames that go out as they are, collected until one needs another way or a call is full.
-        let mut direct = ArrayVec::<FrameId, MAX_CALL>::new();
+        let mut direct = ArrayVec::<FrameId, MAX_BATCH>::new();
         for &id in ids {
             let frame = batch.frame_mut(id);
-            match prepare(frame, mtu) {
-                Ok(Way::Direct(header)) => {
+            match prepare(frame, takes, mtu) {
+                Ok(Way::Direct(header)) if !self.refused.includes(frame, header) => {
                     write_header(frame, header);
                     direct.push(id);
                     if direct.is_full() {
-                        self.flush_direct(batch, &mut direct, failures);
+                        self.flush_direct(batch, &mut direct, failures, &mut made);
                     }
                 }
-                Ok(Way::Complete | Way::Segment) => {
-                    self.flush_direct(batch, &mut direct, failures);
-                    if let Err(failure) = self.send_segments(batch.frame(id)) {
+                Ok(_) => {
+                    self.flush_direct(batch, &mut direct, failures, &mut made);
+                    if let Err(failure) = self.send_segments(batch.frame(id), &mut made) {
                         failures.push((id, failure));
                     }
                 }
                 Err(failure) => {
-                    self.flush_direct(batch, &mut direct, failures);
+                    self.flush_direct(batch, &mut direct, failures, &mut made);
                     failures.push((id, failure));
                 }
             }
         }
-        self.flush_direct(batch, &mut direct, failures);
+        self.flush_direct(batch, &mut direct, failures, &mut made);
+        made
     }
 }
 
 /// Decides how a frame goes out, and completes its checksum if nobody else can.
-pub(super) fn prepare(frame: &mut Frame<'_>, mtu: u32) -> Result<Way, TxFailure> {
-    match way(frame, Takes::ALL, mtu)? {
+pub(super) fn prepare(frame: &mut Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, TxFailure> {
+    match way(frame, takes, mtu)? {
         Way::Complete => packet::complete(frame)
             .map(|()| Way::Direct(Offload::NONE))
             .map_err(|_| TxFailure::NoOffload),
@@ -132,27 +185,54 @@ pub(super) fn prepare(frame: &mut Frame<'_>, mtu: u32) -> Result<Way, TxFailure>
     }
 }
 
-impl PacketTx {
-    fn flush_direct(
-        &mut self,
-        batch: &Batch<'_>,
-        ids: &mut ArrayVec<FrameId, MAX_CALL>,
-        failures: &mut Failures,
-    ) {
-        if ids.is_empty() {
-            return;
-        }
-        let mut datagrams = ArrayVec::<IoSlice<'_>, MAX_CALL>::new();
-        for &id in &*ids {
-            // `write_header` made sure of the room.
-            let bytes = batch.frame(id).bytes_and_before(VNET_HDR_SIZE).unwrap_or_default();
-            datagrams.push(IoSlice::new(bytes));
-        }
-        flush(&mut self.messages, &self.socket, &self.status, &datagrams, |index, failure| {
-            failures.push((ids[index], failure));
-        });
-        drop(datagrams);
-        ids.clear();
+/// The kinds of large frames that the device has refused, though its features say that it takes them.
+///
+/// A frame is of the same kind as another one if both are segmented in the same way and have the same number
+/// of tags.
+#[derive(Default)]
+struct Refused {
+    /// For each kind, the number of frames that are still to be cut before one is left to the device again. A
+    /// device whose queue was full for a moment, not one that refuses a kind, is not distrusted for long.
+    left: [u8; Self::KINDS],
+    /// One of the numbers is not zero.
+    has_some: bool,
+}
+
+impl Refused {
+    /// Four ways to segment, and no tag, one, two or more.
+    const KINDS: usize = 4 * 3;
+    /// Number of frames that are cut after one was refused.
+    const CUT: u8 = 255;
+
+    /// Whether a frame, which would go out with this virtio-net header, has to be cut instead.
+    #[inline]
+    fn includes(&mut self, frame: &Frame<'_>, header: Offload) -> bool {
+        self.has_some && header.is_gso() && self.takes_one(frame)
+    }
+
+    fn takes_one(&mut self, frame: &Frame<'_>) -> bool {
+        let left = &mut self.left[Self::kind(frame)];
+        let is_cut = *left > 0;
+        *left = left.saturating_sub(1);
+        self.has_some = self.left.iter().any(|left| *left > 0);
+        is_cut
+    }
+
+    fn insert(&mut self, frame: &Frame<'_>) {
+        self.left[Self::kind(frame)] = Self::CUT;
+        self.has_some = true;
+    }
+
+    fn kind(frame: &Frame<'_>) -> usize {
+        let way = match frame.offload.gso() {
+            GsoType::TcpV4 => 0,
+            GsoType::TcpV6 => 1,
+            GsoType::UdpL4 => 2,
+            _ => 3,
+        };
+        let l2_size = vlan::skip_tags(frame.bytes(), 0).map_or(0, |(_, l3)| l3);
+        let tags = l2_size.saturating_sub(ethernet::HEADER_SIZE) / vlan::HEADER_SIZE;
+        way * 3 + tags.min(2)
     }
 }
 
@@ -166,42 +246,26 @@ pub(super) fn write_header(frame: &mut Frame<'_>, header: Offload) {
     }
 }
 
-/// Sends all datagrams but those that the kernel refuses, which are told to `refused`.
-fn flush(
-    messages: &mut Messages,
-    socket: &OwnedFd,
-    status: &PortStatus,
-    datagrams: &[IoSlice<'_>],
-    mut refused: impl FnMut(usize, TxFailure),
-) {
-    let mut done = 0;
-    while done < datagrams.len() {
-        // A call ends at the first datagram refused, without telling why unless it was the first of
-        // the call. So the next call begins with it, and what is refused then is left out.
-        match messages.send(socket.as_fd(), &datagrams[done..]) {
-            Ok(sent) => done += sent,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let (is_up, mtu) = (status.is_link_up(), status.mtu());
-                refused(done, failure(&error, is_up, mtu, &datagrams[done]));
-                done += 1;
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packet::wire::eth_type;
 
-/// What the kernel's refusal of these bytes, the virtio-net header included, says about the frame.
-pub(super) fn failure(error: &std::io::Error, is_up: bool, mtu: u32, bytes: &[u8]) -> TxFailure {
-    let has_work = bytes.iter().take(2).any(|byte| *byte != 0);
-    match error.raw_os_error().unwrap_or(0) {
-        libc::ENETDOWN | libc::ENXIO | libc::ENODEV => TxFailure::LinkDown,
-        // A device without carrier swallows what is sent around its queueing discipline.
-        libc::ENOBUFS | libc::EAGAIN if !is_up => TxFailure::LinkDown,
-        libc::ENOBUFS | libc::EAGAIN => TxFailure::QueueFull,
-        libc::EMSGSIZE => {
-            TxFailure::TooLong { size: bytes.len().saturating_sub(VNET_HDR_SIZE) as u32, mtu }
+    #[test]
+    fn frames_like_a_refused_one_are_cut_for_a_while() {
+        let header = Offload { gso_type: 1, ..Offload::NONE };
+        let plain = Frame::owned(&[0; 60], header);
+        let mut tagged = Frame::owned(&[0; 60], header);
+        assert!(tagged.push_tag(eth_type::VLAN, 5));
+        let mut refused = Refused::default();
+        assert!(!refused.includes(&tagged, header));
+        refused.insert(&tagged);
+        for _ in 0..Refused::CUT {
+            assert!(!refused.includes(&plain, header));
+            assert!(!refused.includes(&tagged, Offload::NONE), "it is not left to the device");
+            assert!(refused.includes(&tagged, header));
         }
-        libc::EINVAL if has_work => TxFailure::NoOffload,
-        errno => TxFailure::Other(errno),
+        assert!(!refused.includes(&tagged, header), "the device is tried again");
+        assert!(!refused.has_some);
     }
 }

@@ -8,6 +8,10 @@ use netlink_packet_route::link::{
     LinkMessage, State,
 };
 
+/// The largest [`Link::gso_max_size`] that counts here: no frame of a port is larger than 64 KiB and its
+/// link header.
+const GSO_MAX_SIZE: u32 = 1 << 17;
+
 /// A network device as the kernel described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -39,6 +43,9 @@ pub struct Link {
     pub kind: String,
     /// How many times somebody asked it to receive what is addressed to others, too.
     pub promiscuity: u32,
+    /// A frame of this many bytes or more is never left to the device to be cut into segments
+    /// (`gso_max_size` and `gso_ipv4_max_size` of ip-link(8), the smaller of the two).
+    pub gso_max_size: u32,
 }
 
 impl Link {
@@ -64,6 +71,7 @@ impl Link {
             qdisc: String::new(),
             kind: String::new(),
             promiscuity: 0,
+            gso_max_size: GSO_MAX_SIZE,
         };
         let mut is_built_elsewhere = false;
         for attribute in &message.attributes {
@@ -78,6 +86,9 @@ impl Link {
                 LinkAttribute::Link(index) => link.lower = Some(*index),
                 LinkAttribute::LinkNetNsId(_) => is_built_elsewhere = true,
                 LinkAttribute::Promiscuity(count) => link.promiscuity = *count,
+                LinkAttribute::GsoMaxSize(size) | LinkAttribute::GsoIpv4MaxSize(size) => {
+                    link.gso_max_size = link.gso_max_size.min(*size);
+                }
                 LinkAttribute::Qdisc(name) => link.qdisc.clone_from(name),
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = infos

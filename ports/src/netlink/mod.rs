@@ -10,11 +10,13 @@
 mod address;
 mod batch;
 mod events;
+mod features;
 mod link;
 
 pub use batch::LinkChange;
 pub(crate) use batch::{Reply, Request};
 pub use events::{Events, LinkEvent};
+pub use features::Features;
 pub use link::{Link, link_message};
 
 use netlink_packet_core::{

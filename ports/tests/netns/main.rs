@@ -6,11 +6,12 @@
 
 mod device;
 mod fixture;
+mod offloads;
 mod tap;
 mod traffic;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lab::harness::run(&[device::TESTS, tap::TESTS, traffic::TESTS].concat())
+    lab::harness::run(&[device::TESTS, offloads::TESTS, tap::TESTS, traffic::TESTS].concat())
 }

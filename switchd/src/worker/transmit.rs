@@ -26,6 +26,8 @@ pub(crate) struct Transmitter {
     rest: Vec<PortNo>,
     /// Outputs of this batch that failed.
     lost: Vec<(usize, DropReason)>,
+    /// Number of segments that were made of this batch in software.
+    segments: usize,
 }
 
 struct TxPort {
@@ -68,6 +70,11 @@ impl Transmitter {
         port.map_or(0, |port| port.counters.tx_packets.get())
     }
 
+    /// The number of segments that the last [`Transmitter::flush`] made in software.
+    pub(super) fn segments(&self) -> usize {
+        self.segments
+    }
+
     /// Sends what is queued. Returns how many received frames have no output left that was accepted;
     /// those are counted as dropped.
     pub(super) fn flush(
@@ -76,6 +83,7 @@ impl Transmitter {
         batch: &mut Batch<'_>,
         ingress: &PortCounters,
     ) -> u64 {
+        self.segments = 0;
         if egress.touched().len() >= LEAST_FLOOD {
             self.flood(egress, batch);
         } else {
@@ -140,7 +148,7 @@ impl Transmitter {
         if let Some(Some(TxPort { queue: Some(queue), .. })) =
             self.ports.get_mut(port_no.0 as usize)
         {
-            queue.send(batch, &again, &mut self.failures);
+            self.segments += queue.send(batch, &again, &mut self.failures);
         }
     }
 
@@ -161,7 +169,7 @@ impl Transmitter {
         };
         self.failures.clear();
         match &mut port.queue {
-            Some(queue) => queue.send(batch, ids, &mut self.failures),
+            Some(queue) => self.segments += queue.send(batch, ids, &mut self.failures),
             None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),
         }
         self.count(port_no, egress, batch, ids);

@@ -10,6 +10,7 @@ mod frames;
 mod laboratory;
 mod life;
 mod memory;
+mod offloads;
 mod other_netns;
 mod ownership;
 mod reserved;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         laboratory::TESTS,
         life::TESTS,
         memory::TESTS,
+        offloads::TESTS,
         ownership::TESTS,
         other_netns::TESTS,
         reserved::TESTS,

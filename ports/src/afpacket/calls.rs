@@ -1,0 +1,145 @@
+//! The system calls by which one port sends, and what a refusal says about the frames behind it.
+//!
+//! `sendmmsg` ends at the first datagram that the kernel refuses, and tells the reason only if this datagram was
+//! the first of the call. So each refusal takes a call of its own. A neighbour must not be able to buy a call
+//! for each of its frames, which would cost others their time: if the device is down, or its queue is full
+//! twice in a row, the rest of what is sent together fails without a call, and so does a frame that is no
+//! shorter than one that was too long.
+
+use crate::sys::mmsg::Messages;
+use crate::{PortStatus, TxFailure};
+use packet::{MAX_BATCH, VNET_HDR_SIZE};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// A queue that was full this many times in a row is full for the rest of what is sent together.
+const MOST_FULL: u8 = 2;
+
+/// A datagram was not sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The number of datagrams before it, which were sent.
+    pub(super) sent: usize,
+    pub(super) why: TxFailure,
+}
+
+/// A socket that is bound to a device, and what is known since [`Calls::begin`].
+pub(super) struct Calls {
+    socket: OwnedFd,
+    status: Arc<PortStatus>,
+    messages: Messages,
+    /// Why nothing more can be sent for now.
+    end: Option<TxFailure>,
+    /// Number of times in a row that the queue was full.
+    full: u8,
+    too_long: Option<TooLong>,
+}
+
+/// The shortest frame that was too long.
+#[derive(Clone, Copy)]
+struct TooLong {
+    ethertype: [u8; 2],
+    /// Bytes of the datagram, with the virtio-net header.
+    size: usize,
+    failure: TxFailure,
+}
+
+impl Calls {
+    pub(super) fn new(socket: OwnedFd, status: Arc<PortStatus>) -> Self {
+        let messages = Messages::new(MAX_BATCH);
+        Self { socket, status, messages, end: None, full: 0, too_long: None }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Begins with other frames: the device may be up again.
+    pub(super) fn begin(&mut self) {
+        (self.end, self.full, self.too_long) = (None, 0, None);
+    }
+
+    /// Why nothing more can be sent before [`Calls::begin`]; `None` while something can.
+    pub(super) fn end(&self) -> Option<TxFailure> {
+        self.end
+    }
+
+    /// Sends datagrams, each with its virtio-net header, up to the first that is refused.
+    pub(super) fn send(&mut self, datagrams: &[IoSlice<'_>]) -> Result<(), Refusal> {
+        let mut sent = 0;
+        while sent < datagrams.len() {
+            if let Some(why) = self.end {
+                return Err(Refusal { sent, why });
+            }
+            let rest = &datagrams[sent..];
+            let rest = match self.too_long {
+                None => rest,
+                Some(limit) => match rest.iter().position(|datagram| limit.applies_to(datagram)) {
+                    Some(0) => return Err(Refusal { sent, why: limit.failure }),
+                    Some(count) => &rest[..count],
+                    None => rest,
+                },
+            };
+            match self.messages.send(self.socket.as_fd(), rest) {
+                Ok(count) => {
+                    sent += count;
+                    self.full = 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let (is_up, mtu) = (self.status.is_link_up(), self.status.mtu());
+                    let why = failure(&error, is_up, mtu, &rest[0]);
+                    self.note(why, &rest[0]);
+                    return Err(Refusal { sent, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, why: TxFailure, datagram: &[u8]) {
+        match why {
+            TxFailure::LinkDown => self.end = Some(why),
+            TxFailure::QueueFull => {
+                self.full += 1;
+                self.end = (self.full >= MOST_FULL).then_some(why);
+            }
+            TxFailure::TooLong { .. } => self.too_long = TooLong::of(datagram, why),
+            _ => {}
+        }
+    }
+}
+
+impl TooLong {
+    /// The EtherType decides whether there is room for a tag.
+    const ETHERTYPE: std::ops::Range<usize> = VNET_HDR_SIZE + 12..VNET_HDR_SIZE + 14;
+
+    fn of(datagram: &[u8], failure: TxFailure) -> Option<Self> {
+        let ethertype = datagram.get(Self::ETHERTYPE)?.try_into().ok()?;
+        Some(Self { ethertype, size: datagram.len(), failure })
+    }
+
+    fn applies_to(&self, datagram: &[u8]) -> bool {
+        let is_segmented = datagram.get(1).is_some_and(|gso_type| *gso_type != 0);
+        datagram.len() >= self.size
+            && !is_segmented
+            && datagram.get(Self::ETHERTYPE) == Some(&self.ethertype)
+    }
+}
+
+/// What the kernel's refusal of these bytes, the virtio-net header included, says about the frame.
+pub(super) fn failure(error: &std::io::Error, is_up: bool, mtu: u32, bytes: &[u8]) -> TxFailure {
+    let has_work = bytes.iter().take(2).any(|byte| *byte != 0);
+    match error.raw_os_error().unwrap_or(0) {
+        libc::ENETDOWN | libc::ENXIO | libc::ENODEV => TxFailure::LinkDown,
+        // A device without carrier swallows what is sent around its queueing discipline.
+        libc::ENOBUFS | libc::EAGAIN if !is_up => TxFailure::LinkDown,
+        libc::ENOBUFS | libc::EAGAIN => TxFailure::QueueFull,
+        libc::EMSGSIZE => {
+            TxFailure::TooLong { size: bytes.len().saturating_sub(VNET_HDR_SIZE) as u32, mtu }
+        }
+        libc::EINVAL if has_work => TxFailure::NoOffload,
+        errno => TxFailure::Other(errno),
+    }
+}
