@@ -42,7 +42,7 @@ impl OfPort {
             Self::ALL => "ALL",
             Self::CONTROLLER => "CONTROLLER",
             Self::LOCAL => "LOCAL",
-            Self::NONE => "NONE",
+            Self::NONE => "ANY",
             _ => return None,
         })
     }

@@ -35,6 +35,9 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
     let Reply::Trace(trace) = call.client.ask(Operation::Trace(query))? else {
         return Err(unexpected());
     };
+    if !how.json {
+        trace.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
     match how.json {
         true => print_json(&trace)?,
         false if *explain => print(&explain::render(&trace))?,

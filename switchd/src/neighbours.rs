@@ -1,4 +1,5 @@
-//! Which Ethernet address has an IP address, as far as the machine that the switch runs on knows.
+//! Which Ethernet address has an IP address, and which IP addresses a device has, as far as the machine that the
+//! switch runs on knows.
 
 use flow::text::parse_mac;
 use flow::types::MacAddr;
@@ -27,6 +28,18 @@ fn within(ip: Ipv6Addr) -> Option<MacAddr> {
         [a, b, c, 0xff, 0xfe, d, e, f] => Some(MacAddr([a ^ 2, b, c, d, e, f])),
         _ => None,
     }
+}
+
+/// Whether a device of the machine has an IP address. False as well if the kernel does not tell.
+pub(crate) fn has_address(device: &str, ip: IpAddr) -> bool {
+    let Ok(addresses) = nix::ifaddrs::getifaddrs() else { return false };
+    let of_device = addresses.filter(|address| address.interface_name == device);
+    let ips = of_device.filter_map(|found| {
+        let address = found.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    ips.into_iter().any(|found| found == ip)
 }
 
 #[cfg(test)]

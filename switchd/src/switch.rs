@@ -21,7 +21,7 @@ mod views;
 pub use on_bridge::OnBridge;
 pub(crate) use rings::RingKeeper;
 pub use rings::RingMemory;
-pub use views::{PortView, WorkerView};
+pub use views::{OwnEnd, PortView, WorkerView};
 
 use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};

@@ -22,6 +22,10 @@ pub struct TraceRecord {
     /// The hosts that `NORMAL` would learn from the packet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learns: Vec<LearnRecord>,
+    /// What the trace has assumed of a packet of which not everything was said, a sentence each. Only the first pass
+    /// has notes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The end of the trace in a sentence; `None` unless the request asks for an explanation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,

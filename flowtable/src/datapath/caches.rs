@@ -181,6 +181,7 @@ impl Caches {
         let translation = self.policy.translate(key);
         let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
         let news = self.policy.learn(&translation.learn, moment.now);
+        self.policy.saw_sender(key, &translation.learn, news.is_any);
         if news.is_any {
             // Learning a host and announcing it costs about as much as another translation.
             self.budget.charge(moment.in_port);

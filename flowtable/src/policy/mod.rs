@@ -29,6 +29,7 @@ mod publication;
 mod recent_actions;
 pub mod recirc;
 pub mod rule;
+mod seen_addresses;
 mod sync;
 pub mod tables;
 mod transaction;
@@ -60,6 +61,7 @@ use ports::{PortInfo, PortTable, PortTables};
 use publication::Published;
 use recirc::RecircTable;
 use rule::{Rule, RuleMatch};
+use seen_addresses::SeenAddresses;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +70,9 @@ pub use tables::FlowModError;
 use tables::{Change, Tables};
 pub use transaction::Transaction;
 pub use walk::{GroupWalk, Walk};
-use xlate::{Learn, Recorder, TraceStep, Translation, TranslationObserver, Unobserved, View};
+use xlate::{
+    Circumstances, Learn, Recorder, TraceStep, Translation, TranslationObserver, Unobserved, View,
+};
 
 /// Number of rules that are looked at, changed or freed under one hold of the lock. One slice takes
 /// some ten microseconds, and a few hundred in tables with few masks and large buckets.
@@ -90,6 +94,7 @@ pub struct Policy {
     changes: Changes,
     announcements: Announcements<HostRef>,
     storm: StormControl,
+    seen_addresses: SeenAddresses,
     lookups: Arc<LookupCounts>,
     conduct: Conduct,
     observer: Option<Arc<dyn Observer>>,
@@ -170,6 +175,7 @@ impl Policy {
             changes: Changes::new(seed),
             announcements: Announcements::default(),
             storm: StormControl::default(),
+            seen_addresses: SeenAddresses::new(seed),
             lookups: Arc::default(),
             conduct: Conduct::default(),
             observer: None,
@@ -254,12 +260,15 @@ impl Policy {
         (translation, recorder.into_steps())
     }
 
-    /// As [`trace`](Self::trace), of a packet that comes in on `in_port`, which may be a patch port: the datapath
-    /// has no number for one, so `key` cannot name it.
-    pub fn trace_at(&self, in_port: PortRef, key: &FlowKey) -> (Translation, Vec<TraceStep>) {
+    /// As [`trace`](Self::trace), of a packet that comes in under these circumstances.
+    pub fn trace_in(
+        &self,
+        circumstances: Circumstances,
+        key: &FlowKey,
+    ) -> (Translation, Vec<TraceStep>) {
         let mut recorder = Recorder::default();
         let view = self.snapshot_of(BridgeId::FIRST);
-        let translation = xlate::translate(view.view(), key, Some(in_port), &mut recorder);
+        let translation = xlate::translate(view.view(), key, circumstances, &mut recorder);
         drop(view);
         (translation, recorder.into_steps())
     }
@@ -270,7 +279,8 @@ impl Policy {
         key: &FlowKey,
         observer: &mut impl TranslationObserver,
     ) -> Translation {
-        xlate::translate(self.snapshot_of(BridgeId::FIRST).view(), key, None, observer)
+        let view = self.snapshot_of(BridgeId::FIRST);
+        xlate::translate(view.view(), key, Circumstances::RECEIVED, observer)
     }
 
     /// The bridge of a port, and the port's number in the bridge, by the datapath's number of the
@@ -304,6 +314,14 @@ impl Policy {
             due.iter().all(is_own).then_some(generation)
         });
         News { is_any, announced }
+    }
+
+    /// Notes the IP address of the sender of a packet, for those who ask which host has it. `learn` and `is_any` are
+    /// what the packet's translation and [`learn`](Self::learn) have said.
+    pub(crate) fn saw_sender(&self, key: &FlowKey, learn: &[Learn], is_any: bool) {
+        if let Some(sender) = learn.first() {
+            self.seen_addresses.saw(key, sender, is_any);
+        }
     }
 
     /// Announces the learned hosts that wait for it, if their time has come.
@@ -375,6 +393,9 @@ impl Policy {
         // Told in any case: ports change seldom, and the log wants to know.
         if let Some(observer) = &self.observer {
             observer.observe(Observed::Ports(changed));
+        }
+        if refs.iter().any(|at| ports.get(*at).is_none()) {
+            self.seen_addresses.keep_ports(|at| ports.get(at).is_some());
         }
         drop(ports);
         self.changes.ports(refs.into_iter());

@@ -65,6 +65,18 @@ impl Difference {
     }
 }
 
+/// A field of a packet as matches write it: `tp_dst=443`.
+pub fn field_text(field: FieldId, packet: &PipelineKey, names: &dyn PortNames) -> String {
+    let mut mask = PipelineMask::default();
+    field.prerequisite_mask(&mut mask);
+    field.set_mask(&mut mask, field.full_mask());
+    match field {
+        FieldId::EthType => format!("dl_type={:#06x}", packet.headers.dl_type.get()),
+        FieldId::IpProto => format!("nw_proto={}", packet.headers.nw_proto),
+        _ => one_field(field, &mask, packet, names),
+    }
+}
+
 /// `tcp`, `arp`, `dl_type=0x88cc`
 fn kind(key: &PipelineKey, with_proto: bool, names: &dyn PortNames) -> String {
     let mut mask = PipelineMask::default();

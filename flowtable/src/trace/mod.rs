@@ -14,7 +14,7 @@ mod tests;
 mod walk;
 mod why;
 
-pub use difference::{Difference, differences};
+pub use difference::{Difference, differences, field_text};
 pub use dp_action::write_datapath_actions;
 pub use dp_flow::write_datapath_flow;
 pub use rivals::{Lost, Rival, Rivals};
@@ -58,7 +58,7 @@ fn is_state(field: FieldId) -> bool {
 }
 
 /// The fields that a packet of this kind has.
-fn packet_fields(flow: &Headers) -> Vec<FieldId> {
+pub fn packet_fields(flow: &Headers) -> Vec<FieldId> {
     use FieldId::*;
     let mut fields = vec![InPort, EthSrc, EthDst, EthType, VlanTci];
     match flow.dl_type.get() {

@@ -123,7 +123,7 @@ fn every_field_is_printed_parsed_and_traced() {
             &context,
         );
         let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(1) };
-        let passes = walk(&policy, in_port, &compose(&headers), 2);
+        let passes = walk(&policy, in_port, &compose(&headers), true, 2);
         let [Pass { key, translation, steps }] = &passes[..] else { panic!("{name}: {passes:?}") };
         assert_eq!(key.headers, headers, "{name}");
         let won = steps.iter().filter(|step| matches!(step.event, TraceEvent::Rule(..))).count();

@@ -2,7 +2,7 @@
 
 use crate::datapath::{Egress, Env, MAX_RECIRCULATIONS, Recirculation, execute};
 use crate::policy::ports::PortInfo;
-use crate::policy::xlate::{TraceStep, Translation};
+use crate::policy::xlate::{Circumstances, TraceStep, Translation};
 use crate::policy::{Policy, PortRef};
 use flow::FlowKey;
 use flow::extract::{Arrival, extract};
@@ -25,7 +25,15 @@ pub struct Pass {
 ///
 /// The keys of the passes have the datapath's number of the port: [`PortNo::NONE`] for a patch
 /// port.
-pub fn walk(policy: &Policy, in_port: PortRef, frame: &[u8], vlan_limit: u8) -> Vec<Pass> {
+/// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
+/// `has_sender` says whether the frame's source address is a host's, so that `NORMAL` learns the address.
+pub fn walk(
+    policy: &Policy,
+    in_port: PortRef,
+    frame: &[u8],
+    has_sender: bool,
+    vlan_limit: u8,
+) -> Vec<Pass> {
     let port_no = {
         let snapshot = policy.bridge(in_port.bridge).snapshot();
         snapshot.ports().get(in_port.port).and_then(PortInfo::port_no).unwrap_or(PortNo::NONE)
@@ -46,10 +54,8 @@ pub fn walk(policy: &Policy, in_port: PortRef, frame: &[u8], vlan_limit: u8) -> 
         let (key, layers) = extract(Arrival { port_no, recirc_id }, frame.bytes(), vlan_limit);
         frame.layers = layers;
         // A later pass finds its bridge and port in the state that the recirculation id names.
-        let (translation, steps) = match recirc_id {
-            0 => policy.trace_at(in_port, &key),
-            _ => policy.trace(&key),
-        };
+        let in_port = (recirc_id == 0).then_some(in_port);
+        let (translation, steps) = policy.trace_in(Circumstances { in_port, has_sender }, &key);
         let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
         execute(&translation.actions, env, id, 0);
         passes.push(Pass { key, translation, steps });

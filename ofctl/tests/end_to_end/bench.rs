@@ -66,11 +66,21 @@ impl Bench {
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
-    /// Runs `ofctl` with these arguments, which has to succeed, and returns its standard output.
+    /// Runs `ofctl` with these arguments, which has to succeed and may print notes, and returns its standard output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let (status, output, errors) = self.run(arguments);
-        assert_eq!((status, errors.as_str()), (0, ""), "{arguments:?}");
+        let has_notes_only = errors.lines().all(|line| line.starts_with("note: "));
+        assert!(status == 0 && has_notes_only, "{arguments:?}: {status}, {errors}");
         output
+    }
+
+    /// Runs `ofctl` with these arguments, which has to succeed, and returns its notes: the lines of standard error,
+    /// without the word that they begin with.
+    pub(crate) fn notes(&self, arguments: &[&str]) -> Vec<String> {
+        let (status, _, errors) = self.run(arguments);
+        assert_eq!(status, 0, "{arguments:?}: {errors}");
+        let notes = errors.lines().map(|line| line.strip_prefix("note: ").expect("a note"));
+        notes.map(str::to_owned).collect()
     }
 
     /// Creates a file with this text and returns its path.

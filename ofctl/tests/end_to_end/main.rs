@@ -214,7 +214,6 @@ fn a_packet_is_followed_through_the_tables() {
     Megaflow: recirc_id=0,eth,tcp,in_port=1,nw_dst=10.0.0.1,nw_frag=no
     Datapath actions: set(ipv4(dst=10.1.1.1)),2,3
     "#);
-    assert_eq!(bench.run(&["trace", "tcp"]).0, 1, "it has to come in somewhere");
 }
 
 #[test]

@@ -82,12 +82,87 @@ fn hosts_give_the_port_the_vlan_and_the_addresses() {
     assert!(
         errors.starts_with("ofctl: no host 02:00:00:00:00:09 was learned\nhint: 02:00:00:00:00:0")
     );
-    assert!(refused(&bench, &["--from", "10.9.8.7"]).contains("which host has 10.9.8.7"));
+    assert!(refused(&bench, &["--from", "10.9.8.7"]).contains("no frame from 10.9.8.7"));
     assert!(refused(&bench, &["--from", "fred"]).contains("neither a MAC address"));
     assert!(refused(&bench, &["in_port=2", "--from", HOST_1]).contains("another in_port"));
     bench.ok(&["fdb-add", "p2", "20", HOST_1]);
     assert!(refused(&bench, &["--from", HOST_1]).contains("VLAN 10 (port 1) and VLAN 20 (port 2)"));
     assert!(bench.ok(&["trace", "in_port=2", "--from", HOST_1]).contains(",dl_vlan=20,"));
+}
+
+#[test]
+fn what_was_not_given_is_assumed_and_said() {
+    let bench = Bench::new();
+    let flow = "in_port=1,tcp,nw_dst=10.0.0.2";
+    // The text is that of Open vSwitch: the packet does not teach its own source.
+    let text = bench.ok(&["trace", flow]);
+    assert!(
+        text.contains("    NORMAL\n     -> no learned MAC for destination, flooding\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("\nDatapath actions: 2,3\n"), "{text}");
+    assert_eq!(
+        bench.notes(&["trace", flow]),
+        [
+            "the result depends on fields that were not given, and were taken as \
+             dl_src=00:00:00:00:00:00,dl_dst=00:00:00:00:00:00",
+            "no host has the address 00:00:00:00:00:00: --from HOST and --to HOST fill in those of hosts",
+        ]
+    );
+    let explained = bench.ok(&["trace", flow, "--explain"]);
+    assert!(!explained.contains("the switch learns"), "{explained}");
+    let json = bench.ok(&["--json", "trace", flow]);
+    let trace: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(trace["notes"].as_array().map(Vec::len), Some(2));
+    bench.ok(&["add-flow", "priority=1,ip,actions=dec_ttl,2"]);
+    bench.ok(&["del-flows", "--strict", "priority=0"]);
+    assert_eq!(
+        bench.notes(&["trace", flow]),
+        ["the result depends on fields that were not given, and were taken as nw_ttl=0"]
+    );
+    let whole = &format!("{flow},nw_ttl=64,dl_src={HOST_1},dl_dst={HOST_2}");
+    assert_eq!(bench.notes(&["trace", whole]), [""; 0]);
+}
+
+#[test]
+fn a_packet_may_come_from_no_port() {
+    let bench = Bench::new();
+    let flow = format!("dl_src={HOST_1},dl_dst={HOST_2},dl_type=0x88b5");
+    let text = bench.ok(&["trace", &flow]);
+    assert!(text.starts_with("Flow: in_port=ANY,vlan_tci=0x0000,"), "{text}");
+    assert!(text.contains("\nMegaflow: recirc_id=0,eth,in_port=ANY,"), "{text}");
+    assert!(text.ends_with("\nDatapath actions: 1,2,3\n"), "{text}");
+    let notes = bench.notes(&["trace", &flow]);
+    assert!(notes.len() == 1 && notes[0].starts_with("in_port was not given"), "{notes:?}");
+    assert_eq!(bench.ok(&["trace", &format!("in_port=none,{flow}")]), text);
+}
+
+#[test]
+fn hosts_are_named_by_addresses_that_were_seen() {
+    let bench = Bench::new();
+    // 10.0.0.2 at port 2 asks for 10.0.0.1.
+    let question = "ffffffffffff020000000002080600010800060400010200000000020a000002\
+                    0000000000000a000001";
+    let bytes: Vec<u8> = (0..question.len() / 2)
+        .map(|i| u8::from_str_radix(&question[2 * i..2 * i + 2], 16).unwrap())
+        .collect();
+    bench.ports[1].inject(&bytes);
+    bench.ok(&["fdb-add", "p1", "0", HOST_1]);
+    let is_known = || bench.ok(&["fdb-show"]).contains(HOST_2);
+    while !is_known() {
+        std::thread::yield_now();
+    }
+    let text = bench.ok(&["trace", "--from", HOST_1, "--to", "10.0.0.2"]);
+    assert!(text.contains(&format!("dl_dst={HOST_2},nw_src=0.0.0.0,nw_dst=10.0.0.2")), "{text}");
+    assert!(text.ends_with("\nDatapath actions: 2\n"), "{text}");
+    let notes = bench.notes(&["trace", "in_port=1,tcp,nw_dst=10.0.0.2"]);
+    let told = format!(
+        "10.0.0.2 is the host {HOST_2} at port 2: --to 10.0.0.2 (or dl_dst={HOST_2}) means a packet to it"
+    );
+    assert!(notes[1].starts_with(&told), "{notes:?}");
+    // The host has left its port.
+    bench.ok(&["fdb-flush"]);
+    assert!(refused(&bench, &["--from", "10.0.0.2"]).contains("no frame from 10.0.0.2"));
 }
 
 #[test]

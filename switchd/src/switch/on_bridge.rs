@@ -1,6 +1,6 @@
 //! One bridge of a running switch: what most commands are about.
 
-use super::{PortView, StartError, Switch, stable_mac};
+use super::{OwnEnd, PortView, StartError, Switch, stable_mac};
 use crate::desired::{self, DatapathId};
 use flow::types::OfPort;
 use flowtable::policy;
@@ -49,6 +49,11 @@ impl<'a> OnBridge<'a> {
     /// Its ports, in the order of their numbers.
     pub fn ports(&self) -> Vec<PortView> {
         self.switch.ports_of(self.bridge.id())
+    }
+
+    /// Its ports through which the switch's own machine takes part.
+    pub fn own_ends(&self) -> Vec<OwnEnd> {
+        self.switch.own_ends_of(self.bridge.id())
     }
 
     /// The number by which controllers know it: the one that somebody chose, else one made of the MAC address

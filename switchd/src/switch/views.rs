@@ -41,6 +41,17 @@ pub struct PortView {
     pub warnings: Vec<String>,
 }
 
+/// A port of a bridge whose far end is a device of the switch's own machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnEnd {
+    /// The OpenFlow number of the port.
+    pub of_port: OfPort,
+    /// The MAC address of the device.
+    pub mac: MacAddr,
+    /// The name of the device.
+    pub device: String,
+}
+
 /// A worker as commands show it. Numbers are since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerView {
@@ -100,6 +111,21 @@ impl Switch {
             warnings: slot.port.as_ref().map(|p| p.warnings.clone()).unwrap_or_default(),
         };
         slots.iter().filter(|slot| is_wanted(slot)).map(view).collect()
+    }
+
+    /// The ports of a bridge through which the switch's own machine takes part: TAP devices.
+    pub(super) fn own_ends_of(&self, bridge: BridgeId) -> Vec<OwnEnd> {
+        let slots = self.slots.lock();
+        let of_bridge = slots.iter().filter(|slot| slot.bridge == bridge);
+        let own = of_bridge.filter_map(|slot| match slot.spec.kind.target()? {
+            Target::Internal { device } | Target::Tap { device } => Some(OwnEnd {
+                of_port: slot.of_port,
+                mac: MacAddr(slot.mac),
+                device: device.clone(),
+            }),
+            Target::System { .. } | Target::Netns { .. } | Target::Dummy => None,
+        });
+        own.filter(|end| end.mac != MacAddr::default()).collect()
     }
 
     /// Where a port is in its life. A patch waits for its peer.

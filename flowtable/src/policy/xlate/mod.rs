@@ -110,16 +110,32 @@ pub struct Translation {
     pub continuations: Vec<Arc<Continuation>>,
 }
 
-/// Translates the packet with this key. With `in_port`, the packet comes in on that port, whatever port number of the
-/// datapath the key has: so a trace can begin at a patch port, which has none. `observer` hears how.
+/// What the caller of a translation says of the packet beside its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// The port where the packet comes in, whatever port number of the datapath the key has: so a trace can begin at a
+    /// patch port, which has none, or with [`OfPort::NONE`] at no port of the bridge. `None` if the key tells the port.
+    pub in_port: Option<PortRef>,
+    /// Whether `NORMAL` learns the packet's source address, as it does from every received packet. A trace of a packet
+    /// whose source address nobody has given learns nothing.
+    pub has_sender: bool,
+}
+
+impl Circumstances {
+    /// Those of a packet that a port of the datapath has received.
+    pub const RECEIVED: Self = Self { in_port: None, has_sender: true };
+}
+
+/// Translates the packet with this key. `observer` hears how.
 pub fn translate(
     view: View<'_>,
     key: &FlowKey,
-    in_port: Option<PortRef>,
+    Circumstances { in_port, has_sender }: Circumstances,
     observer: &mut impl TranslationObserver,
 ) -> Translation {
     let packet = PipelineKey { headers: key.headers, ..PipelineKey::default() };
     let mut ctx = Ctx::new(view, &packet, observer);
+    ctx.has_sender = has_sender;
     let port_no = key.port_no.get();
     ctx.recirc_id = key.recirc_id.get();
     let port = match in_port {
@@ -127,6 +143,12 @@ pub fn translate(
         None => view.ports.by_port_no(port_no),
     };
     match port {
+        // A packet that is said to come from no port, as the one of a packet-out may do.
+        None if let Some(PortRef { bridge, port: OfPort::NONE }) = in_port => {
+            ctx.bridge = bridge;
+            ctx.packet.set_in_port(OfPort::NONE);
+            ctx.start();
+        }
         // A packet-out that recirculates; its state knows its bridge, and what that calls its port.
         None if port_no == PortNo::NONE && ctx.recirc_id != 0 => ctx.start(),
         None => {
@@ -170,6 +192,8 @@ struct Ctx<'a, O> {
     packet: TrackedKey,
     /// The port that the packet came in on. `None` for a packet-out, and for a pass that one asked for.
     own_port: Option<(BridgeId, OfPort)>,
+    /// Whether `NORMAL` learns the packet's source address.
+    has_sender: bool,
     /// The id of the continuation that this pass resumes; 0 for a packet that has just been received.
     recirc_id: u32,
     out: Translation,
@@ -209,6 +233,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             bridge: BridgeId::FIRST,
             packet: TrackedKey::new(key),
             own_port: None,
+            has_sender: true,
             recirc_id: 0,
             // Most translations end with one action of one rule, and a cached flow keeps both lists: with room for one
             // each, it need not move them to cut them to size.

@@ -32,7 +32,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 return;
             }
         };
-        let learns = in_port.of_port != OfPort::NONE;
+        let learns = in_port.of_port != OfPort::NONE && self.has_sender;
         if eth_type::is_vlan(self.packet.dl_type()) && outside[0].tci & VLAN_CFI == 0 {
             self.hint = Some(DropReason::PartialVlan);
             return self.observer.note(|| Note::PartialVlan);

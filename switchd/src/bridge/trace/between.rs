@@ -25,8 +25,9 @@ const ECHO_REQUEST_V6: u128 = 128;
 pub enum HostName {
     /// By its Ethernet address, whether the MAC table has it or not.
     Mac(MacAddr),
-    /// By an IP address. Its Ethernet address is found if the switch's own machine has it among its neighbours, or
-    /// if the IP address was made of it.
+    /// By an IP address. Its Ethernet address is found if a port of the switch is the way to the switch's own machine
+    /// and has the IP address, if a frame from the IP address was seen, if the machine has the IP address among its
+    /// neighbours, or if the IP address was made of the Ethernet address.
     Ip(IpAddr),
 }
 
@@ -161,9 +162,28 @@ fn narrow(locations: &mut Vec<HostLocation>, fits: impl Fn(&HostLocation) -> boo
     }
 }
 
+/// Where a host is: where it was learned, or the port that is the way to the switch's own machine.
 fn locations(switch: OnBridge<'_>, mac: MacAddr) -> Vec<HostLocation> {
     let found = hosts::find(switch, mac).into_iter();
-    found.map(|(key, port)| HostLocation { vlan: key.vlan, port }).collect()
+    let found: Vec<_> = found.map(|(key, port)| HostLocation { vlan: key.vlan, port }).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let own = switch.own_ends().into_iter().filter(|end| end.mac == mac);
+    own.map(|end| HostLocation { vlan: untagged_vlan(switch, end.of_port), port: end.of_port })
+        .collect()
+}
+
+/// The VLAN of frames that come in at a port without a tag.
+fn untagged_vlan(switch: OnBridge<'_>, port: OfPort) -> u16 {
+    let snapshot = switch.bridge().snapshot();
+    match snapshot.ports().get(port).map(|port| &port.vlan) {
+        Some(VlanMode::Access(tag) | VlanMode::Dot1qTunnel { tag, .. }) => *tag,
+        Some(VlanMode::NativeTagged { native, .. } | VlanMode::NativeUntagged { native, .. }) => {
+            *native
+        }
+        Some(VlanMode::AllVlans | VlanMode::Trunk(_)) | None => 0,
+    }
 }
 
 /// The tag that frames of a VLAN come in with.
@@ -183,8 +203,16 @@ fn endpoint(switch: OnBridge<'_>, name: HostName) -> Result<Endpoint, TraceError
         HostName::Mac(mac) => return Ok(Endpoint { mac, ip: None }),
         HostName::Ip(ip) => ip,
     };
-    let mac = neighbours::mac_of(ip).filter(|mac| !locations(switch, *mac).is_empty());
-    mac.map(|mac| Endpoint { mac, ip: Some(ip) }).ok_or(TraceError::NoHostWithIp(ip))
+    let (_, mac, _) = find(switch, ip).ok_or(TraceError::NoHostWithIp(ip))?;
+    Ok(Endpoint { mac, ip: Some(ip) })
+}
+
+/// The host that has an IP address, with one of the ports behind which it is. `None` if nobody knows.
+pub(super) fn find(switch: OnBridge<'_>, ip: IpAddr) -> Option<(IpAddr, MacAddr, OfPort)> {
+    let own = switch.own_ends().into_iter().filter(|end| neighbours::has_address(&end.device, ip));
+    let own = own.map(|end| end.mac);
+    let others = switch.bridge().macs_of_ip(ip).into_iter().chain(neighbours::mac_of(ip));
+    own.chain(others).find_map(|mac| Some((ip, mac, locations(switch, mac).first()?.port)))
 }
 
 /// The host is not in the table; perhaps one with a similar address was meant.

@@ -2,11 +2,13 @@
 //!
 //! Nothing is sent, learned or counted: translation has no side effects.
 
+mod assumed;
 mod between;
 mod growing_match;
 mod losers;
 mod packet;
 
+pub use assumed::Assumed;
 pub use between::{HostLocation, HostName};
 pub use losers::Losers;
 pub use packet::MAX_FRAME_SIZE;
@@ -21,12 +23,14 @@ use flowtable::policy::PortRef;
 use flowtable::policy::xlate::Learn;
 use flowtable::trace::{Pass, as_it_comes_in, walk};
 use losers::Comparison;
+use packet::Meant;
 use std::net::IpAddr;
 
 /// What is to be traced.
 #[derive(Clone, Debug)]
 pub struct TraceRequest {
-    /// What is said of the packet, and with `in_port` of the port where it comes in.
+    /// What is said of the packet, and with `in_port` of the port where it comes in. A packet of which no port is said
+    /// comes in at none, as the packet of a packet-out may.
     pub flow: Match,
     /// Where the packet is from.
     pub packet: TracePacket,
@@ -37,7 +41,8 @@ pub struct TraceRequest {
 /// Where a packet to trace is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TracePacket {
-    /// It is made of what is said of it. Fields of which nothing is said are zero.
+    /// It is made of what is said of it. Fields of which nothing is said are zero, and nothing is learned from a source
+    /// address of which nothing is said ([`Assumed`] tells which of them the verdict depends on).
     Described,
     /// These are its bytes, from the Ethernet header on, without a checksum behind them. What is said of the packet
     /// must be true. Without `in_port`, it comes in where its source address was learned.
@@ -55,9 +60,6 @@ pub enum TracePacket {
 /// Why nothing can be traced.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TraceError {
-    /// Neither what is said of the packet nor its sender tells the port.
-    #[error("the flow does not say at which port the packet comes in")]
-    NoInPort,
     /// The source address of the frame was not learned, and nothing else tells the port.
     #[error("the source address of the packet was not learned at any port")]
     UnknownSource,
@@ -92,8 +94,9 @@ pub enum TraceError {
         /// Whether the host is the receiver.
         is_receiver: bool,
     },
-    /// The switch learns Ethernet addresses, and does not know which one this address belongs to.
-    #[error("the switch does not know which host has {0}: it learns MAC addresses")]
+    /// No frame with this source address was seen, and neither the host that the switch runs on nor one of that host's
+    /// neighbours has the address.
+    #[error("the switch has seen no frame from {0}")]
     NoHostWithIp(IpAddr),
     /// The sender is known in several VLANs, and nothing tells which of them is meant.
     #[error("{mac} is known in several VLANs")]
@@ -112,8 +115,10 @@ pub struct Trace {
     pub passes: Vec<TracedPass>,
     /// The rules that won the look-ups of all passes.
     pub rules: WonRules,
-    /// The port where the packet comes in.
+    /// The port where the packet comes in; [`OfPort::NONE`] for a packet that comes from no port.
     pub in_port: PortRef,
+    /// What the trace has assumed, because nobody has said it of the packet.
+    pub assumed: Assumed,
 }
 
 /// One look-up of the packet by the datapath.
@@ -145,9 +150,11 @@ pub struct TracedLearn {
 /// It is not clear which packet is meant, or where it comes in.
 pub fn trace(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Trace, TraceError> {
     let policy = switch.policy();
-    let (of_port, frame) = packet::meant(switch, request)?;
+    let Meant { in_port: of_port, frame, given } = packet::meant(switch, request)?;
     let in_port = PortRef { bridge: switch.bridge().id(), port: of_port };
-    let passes = walk(policy, in_port, &frame, switch.vlan_limit());
+    let has_sender = given.as_ref().is_none_or(|flow| FieldId::EthSrc.get_mask(flow.mask()) != 0);
+    let passes = walk(policy, in_port, &frame, has_sender, switch.vlan_limit());
+    let assumed = given.map(|flow| assumed::assumed(switch, &flow, &passes)).unwrap_or_default();
     let rules = WonRules::of(policy, passes.iter().flat_map(|pass| &pass.steps));
     let mut comparison = request.finds_losers.then(|| Comparison::new(policy));
     let passes = passes.into_iter().map(|pass| {
@@ -159,7 +166,7 @@ pub fn trace(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Trace, Trac
             pass,
         }
     });
-    Ok(Trace { passes: passes.collect(), rules, in_port })
+    Ok(Trace { passes: passes.collect(), rules, in_port, assumed })
 }
 
 fn known(switch: OnBridge<'_>, learn: Learn) -> TracedLearn {

@@ -15,11 +15,18 @@ use packet::wire::ethernet;
 /// The longest frame that a port receives, in bytes.
 pub const MAX_FRAME_SIZE: usize = 65_535;
 
-/// The port and the bytes of the packet that is to be traced.
-pub(super) fn meant(
-    switch: OnBridge<'_>,
-    request: &TraceRequest,
-) -> Result<(OfPort, Vec<u8>), TraceError> {
+/// The packet that is to be traced.
+pub(super) struct Meant {
+    /// The port where it comes in; [`OfPort::NONE`] if nobody has given one.
+    pub in_port: OfPort,
+    pub frame: Vec<u8>,
+    /// What somebody has said of the packet, or what is known of its hosts. `None` if its bytes were given, and so
+    /// every field.
+    pub given: Option<Match>,
+}
+
+/// The packet that a request is about.
+pub(super) fn meant(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Meant, TraceError> {
     match &request.packet {
         TracePacket::Frame(frame) => {
             if !(ethernet::HEADER_SIZE..=MAX_FRAME_SIZE).contains(&frame.len()) {
@@ -41,18 +48,21 @@ pub(super) fn meant(
             if let Some(&field) = differences(&request.flow, &packet).first() {
                 return Err(TraceError::Contradiction { field, packet: Box::new(packet) });
             }
-            Ok((in_port, frame.clone()))
+            Ok(Meant { in_port, frame: frame.clone(), given: None })
         }
-        TracePacket::Described => described(switch, &request.flow),
+        TracePacket::Described => described(switch, request.flow),
         TracePacket::Between { from, to } => {
-            described(switch, &between::flow(switch, &request.flow, *from, *to)?)
+            described(switch, between::flow(switch, &request.flow, *from, *to)?)
         }
     }
 }
 
-fn described(switch: OnBridge<'_>, flow: &Match) -> Result<(OfPort, Vec<u8>), TraceError> {
-    let in_port = given_port(flow).ok_or(TraceError::NoInPort)?;
-    Ok((existing(switch, in_port)?, compose(&flow.key().headers)))
+fn described(switch: OnBridge<'_>, flow: Match) -> Result<Meant, TraceError> {
+    let in_port = match given_port(&flow) {
+        None | Some(OfPort::NONE) => OfPort::NONE,
+        Some(port) => existing(switch, port)?,
+    };
+    Ok(Meant { in_port, frame: compose(&flow.key().headers), given: Some(flow) })
 }
 
 fn given_port(flow: &Match) -> Option<OfPort> {

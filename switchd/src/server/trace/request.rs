@@ -67,8 +67,6 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, Box<Refusal>> {
 /// A refusal with the reason, and what would have worked.
 pub(super) fn refuse(error: &TraceError, flow: &Match, names: &NameTable) -> Box<Refusal> {
     Box::new(match error {
-        TraceError::NoInPort => refused(error)
-            .with_hint("add in_port=PORT to the flow, or --from with the MAC address of a host"),
         TraceError::UnknownSource => refused(error).with_hint("add in_port=PORT to the flow"),
         TraceError::NoPort(port) => *refuse::no_port(&port.to_string()),
         TraceError::FrameSize(size) if *size < ethernet::HEADER_SIZE => refused(format!(

@@ -1,13 +1,14 @@
 //! A packet's way in the words of rules and ports.
 
 use super::super::names::{NameTable, Shown, port_names, shown};
-use crate::bridge::trace::{Losers, Trace, TracedLearn, TracedPass};
+use crate::bridge::trace::{Assumed, Losers, Trace, TracedLearn, TracedPass};
 use crate::switch::OnBridge;
 use control::TraceQuery;
 use control::record::{
     DropCause, LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord,
 };
 use flow::Match;
+use flow::fields::FieldId;
 use flow::key::PipelineKey;
 use flow::text::{DEFAULT_PRIORITY, PortNames, PrintOptions, write_action, write_match};
 use flow::types::{OfPort, OfVersion, PortNo, TableId};
@@ -15,8 +16,8 @@ use flowtable::policy::BridgeId;
 use flowtable::policy::rule::Rule;
 use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{
-    Pass, Rival, action_sentence, note_sentence, note_text, outcome_sentence, port_words,
-    write_datapath_actions, write_megaflow, write_packet,
+    Pass, Rival, action_sentence, field_text, note_sentence, note_text, outcome_sentence,
+    port_words, write_datapath_actions, write_megaflow, write_packet,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -104,7 +105,40 @@ impl<'a> Words<'a> {
         let nested = records
             .rev()
             .reduce(|after, before| TraceRecord { recirculated: Some(Box::new(after)), ..before });
-        nested.unwrap_or_default()
+        TraceRecord { notes: self.notes(), ..nested.unwrap_or_default() }
+    }
+
+    /// What the trace has assumed, and how somebody who means another packet says so.
+    fn notes(&self) -> Vec<String> {
+        let Assumed { comes_from_no_port, fields, receiver } = &self.trace.assumed;
+        let mut notes = Vec::new();
+        if *comes_from_no_port {
+            notes.push(
+                "in_port was not given: the packet comes from no port, teaches no host, and a flood leaves no port out"
+                    .to_owned(),
+            );
+        }
+        let names = self.names(self.trace.in_port.bridge);
+        if let Some(first) = self.trace.passes.first().filter(|_| !fields.is_empty()) {
+            let words = fields.iter().map(|field| field_text(*field, &first.packet, &names));
+            let words: Vec<String> = words.collect();
+            notes.push(format!(
+                "the result depends on fields that were not given, and were taken as {}",
+                words.join(",")
+            ));
+        }
+        if let Some((ip, mac, port)) = receiver {
+            notes.push(format!(
+                "{ip} is the host {mac} at {}: --to {ip} (or dl_dst={mac}) means a packet to it",
+                port_words(*port, &names)
+            ));
+        } else if fields.iter().any(|field| matches!(field, FieldId::EthSrc | FieldId::EthDst)) {
+            notes.push(
+                "no host has the address 00:00:00:00:00:00: --from HOST and --to HOST fill in those of hosts"
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     fn pass(&self, traced: &TracedPass) -> TraceRecord {
@@ -132,6 +166,7 @@ impl<'a> Words<'a> {
                 meaning: reason.sentence().to_owned(),
             }),
             learns: traced.learns.iter().map(|learn| self.learn(learn)).collect(),
+            notes: Vec::new(),
             outcome: self.explain.then(outcome),
             recirculated: None,
         }
