@@ -176,6 +176,25 @@ impl Operation {
         }
     }
 
+    /// Whether the operation may change bridges, ports, rules, groups or static hosts.
+    pub fn changes_state(&self) -> bool {
+        matches!(
+            self,
+            Self::FlowMods(_)
+                | Self::ReplaceFlows(_)
+                | Self::GroupMods(_)
+                | Self::AddBr { .. }
+                | Self::DelBr { .. }
+                | Self::AddPort { .. }
+                | Self::DelPort { .. }
+                | Self::SetPort { .. }
+                | Self::ModPort { .. }
+                | Self::FdbAdd { .. }
+                | Self::FdbDel { .. }
+                | Self::FdbConfigure { .. }
+        )
+    }
+
     /// Whether frames of text follow the request, ended by a [`Kind::End`](crate::frame::Kind::End).
     pub fn takes_text(&self) -> bool {
         matches!(self, Self::FlowMods(_) | Self::ReplaceFlows(_) | Self::GroupMods(_))

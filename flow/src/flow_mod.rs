@@ -3,6 +3,7 @@
 use crate::action::Action;
 use crate::matching::Match;
 use crate::types::{Cookie, GroupId, OfPort, TableId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What a [`FlowMod`] does (`OFPFC_*`).
@@ -28,7 +29,8 @@ impl Command {
 }
 
 /// The flags of a request and of the rule that it adds (`OFPFF_*`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FlowFlags {
     /// Controllers get a flow-removed message when the rule expires or is deleted.
     pub send_flow_rem: bool,

@@ -36,7 +36,10 @@ impl RunDir {
         let name =
             format!("switchd-lab-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&path).map_err(LabError::os("create", path.display().to_string()))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(LabError::os("create", path.display().to_string()))?;
         Ok(Self(path))
     }
 

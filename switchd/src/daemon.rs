@@ -49,7 +49,8 @@ fn raise_descriptor_limit() {
 }
 
 fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
-    let config = Config::new(options.desired().map_err(|error| error.exit_if_usage())?);
+    let mut config = Config::new(options.desired().map_err(|error| error.exit_if_usage())?);
+    config.state = options.state.clone().map(|directory| (directory, options.state_sync));
     let socket = match &options.socket {
         Some(path) => path.clone(),
         None => control::socket_path(),
@@ -67,8 +68,17 @@ fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
         info!("bridge {}: switching {}", bridge.name(), names.join(", "));
     }
     info!("control socket {}", socket.display());
+    match &options.state {
+        Some(directory) => info!("state is kept in {}", directory.display()),
+        None => {
+            info!("rules, groups and added ports end with this process: --state DIR keeps them")
+        }
+    }
     let signal = signals.wait().context("wait for signals")?;
-    info!("{signal}: stopping");
+    match options.state {
+        Some(_) => info!("{signal}: stopping"),
+        None => info!("{signal}: stopping; rules, groups and added ports are not kept"),
+    }
     drop(server);
     drop(monitor);
     // The last one: stops the workers and gives the devices back.

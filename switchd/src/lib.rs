@@ -17,5 +17,6 @@ pub mod port_slot;
 mod ring_budget;
 pub mod server;
 mod signals;
+pub mod state;
 pub mod switch;
 mod worker;

@@ -4,6 +4,7 @@ use crate::desired::file::{self, FileError};
 use crate::desired::{
     BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
 };
+use crate::state::Sync;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,10 @@ pub struct Options {
     pub command_line: CommandLine,
     /// Path of the file (`--config`) that names further bridges, ports and settings; `None`: no file.
     pub config: Option<PathBuf>,
+    /// Directory in which bridges, ports, rules, groups and static hosts are kept (`--state`); `None`: nothing is kept.
+    pub state: Option<PathBuf>,
+    /// When changes are brought onto the disk (`--state-sync`).
+    pub state_sync: Sync,
     /// Path of the control socket. `None`: `switchd.sock` in the usual folder (see `--help`).
     pub socket: Option<PathBuf>,
     /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
@@ -50,6 +55,15 @@ struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    /// Keep bridges, ports, rules, groups and static hosts in this directory, and begin with those that it has. Bridges
+    /// and ports of the command line and of --config are added when they are new, changed when they say something
+    /// else than at the last start, and taken away when they are not named any more
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// With --state: when a change is on the disk. always: before the command that makes it ends; interval: within a
+    /// second, so that a power cut may take the latest changes
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, requires = "state")]
+    state_sync: Sync,
     /// Path of the control socket. Its folder has to belong to this user or root, and be closed to others
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -72,13 +86,13 @@ impl Options {
         let matches = command().try_get_matches_from(all)?;
         let arguments = Arguments::from_arg_matches(&matches)?;
         let bridges = bridges(&arguments, &matches);
-        if bridges.is_empty() && arguments.config.is_none() {
+        if bridges.is_empty() && arguments.config.is_none() && arguments.state.is_none() {
             let message = "no port is given: name at least one, for example --port veth0";
             return Err(command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
         }
         let command_line = CommandLine { settings: arguments.settings, bridges };
-        let Arguments { config, socket, verbose, .. } = arguments;
-        Ok(Self { command_line, config, socket, verbose })
+        let Arguments { config, state, state_sync, socket, verbose, .. } = arguments;
+        Ok(Self { command_line, config, state, state_sync, socket, verbose })
     }
 
     /// What is wanted, by the command line and the file.

@@ -5,13 +5,14 @@
 //!
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
 //! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date;
-//! `inject` sends packets that were made by hand, and `views` is what commands show.
+//! `restore` brings back what was kept, `inject` sends packets that were made by hand, and `views` is what commands show.
 
 mod inject;
 mod links;
 mod on_bridge;
 mod ports;
 mod reconcile;
+mod restore;
 mod retry;
 mod rings;
 mod settle;
@@ -28,6 +29,7 @@ use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
+use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, Sync};
 use crate::worker::{Command, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
@@ -37,6 +39,7 @@ use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheStats, Datapath, Egress, FlowRegistry};
+use flowtable::policy::observer::{Observer, Observers};
 use flowtable::policy::{self, Conduct, Policy};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -44,6 +47,7 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use reconcile::Tolerance;
 use rings::Rings;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -62,13 +66,15 @@ pub struct Config {
     pub desired: Desired,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
+    /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and rules end with the switch.
+    pub state: Option<(PathBuf, Sync)>,
 }
 
 impl Config {
     /// A switch that is to be as somebody wants it.
     pub fn new(desired: Desired) -> Self {
         use std::hash::{BuildHasher, RandomState};
-        Self { desired, seed: RandomState::new().hash_one(std::process::id()) }
+        Self { desired, seed: RandomState::new().hash_one(std::process::id()), state: None }
     }
 }
 
@@ -91,6 +97,12 @@ pub enum StartError {
     /// A worker cannot be bound to a processor.
     #[error("processor {0}: this process may not use it, or there is none")]
     Cpu(usize),
+    /// State cannot be read, kept or restored.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The thread that keeps state could not be started.
+    #[error("start the thread that keeps state")]
+    KeeperThread(#[source] std::io::Error),
     /// The thread that tells events could not be started.
     #[error("start the thread that tells events")]
     EventThread(#[source] std::io::Error),
@@ -122,6 +134,9 @@ pub struct Switch {
     events: Receiver<WorkerEvent>,
     bridge_events: Arc<Events>,
     event_thread: Option<EventThread>,
+    /// `None`: state is not kept.
+    keeper: Option<Arc<Keeper>>,
+    keeper_thread: Option<KeeperThread>,
     closer: Closer,
     rings: Rings,
 }
@@ -153,24 +168,50 @@ impl Switch {
     /// # Errors
     /// A privilege is missing, or a required device cannot be used; nothing is left behind then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let settings = config.desired.settings.resolved();
-        let switch = Self::without_ports(&settings, config.seed)?;
-        switch.desired.lock().settings = config.desired.settings.clone();
+        let Config { desired: configured, seed, state } = config;
+        let directory = state.as_ref().map(|(path, _)| StateDirectory::open(path)).transpose()?;
+        let kept = directory.as_ref().map(StateDirectory::read).transpose()?.unwrap_or_default();
+        let desired = kept.merge(&configured)?;
+        let settings = desired.settings.resolved();
+        let (keeper, intake) = Keeper::new();
+        let mut switch =
+            Self::without_ports(&settings, seed, directory.is_some().then(|| Arc::clone(&keeper)))?;
+        if let Some((directory, (_, sync))) = directory.zip(state) {
+            let policy = Arc::clone(&switch.policy);
+            let thread =
+                KeeperThread::start(&keeper, intake, policy, directory, sync, switch.epoch);
+            switch.keeper_thread = Some(thread.map_err(StartError::KeeperThread)?);
+        }
+        switch.desired.lock().settings = desired.settings.clone();
+        switch.restore(&kept, &desired)?;
         let tolerance = match settings.require {
             true => Tolerance::Nothing,
             false => Tolerance::AllButPrivileges,
         };
-        switch.reconcile(tolerance, |desired| {
-            *desired = config.desired;
+        switch.reconcile(tolerance, |wanted| {
+            *wanted = desired;
             Ok::<(), StartError>(())
         })?;
+        switch.restore_hosts(&kept);
+        if let Some(keeper) = &switch.keeper {
+            keeper.begin(configured, switch.desired());
+            keeper.wait()?;
+        }
         Ok(switch)
     }
 
-    fn without_ports(settings: &Resolved, seed: u64) -> Result<Self, StartError> {
+    fn without_ports(
+        settings: &Resolved,
+        seed: u64,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
         let (bridge_events, intake) = Events::new(tracing::enabled!(tracing::Level::DEBUG));
-        let observer = Arc::<Events>::clone(&bridge_events);
+        let events = Arc::<Events>::clone(&bridge_events);
+        let observer: Arc<dyn Observer> = match &keeper {
+            Some(keeper) => Arc::new(Observers(vec![events, Arc::<Keeper>::clone(keeper)])),
+            None => events,
+        };
         let policy = Policy::new(seed).with_conduct(conduct).with_observer(observer);
         let policy = Arc::new(policy);
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
@@ -191,6 +232,8 @@ impl Switch {
             events,
             bridge_events: Arc::clone(&bridge_events),
             event_thread: None,
+            keeper,
+            keeper_thread: None,
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
         };
@@ -313,6 +356,8 @@ fn bind_to(cpu: usize) {
 
 impl Drop for Switch {
     fn drop(&mut self) {
+        // First: that ports go now is nothing to be kept.
+        drop(self.keeper_thread.take());
         for worker in &self.workers {
             worker.send(Command::Stop);
         }

@@ -24,6 +24,23 @@ pub trait Observer: fmt::Debug + Send + Sync {
     fn observe(&self, observed: Observed);
 }
 
+/// Several observers as one. Those that do not listen hear of bridges, ports and expired rules only.
+#[derive(Debug)]
+pub struct Observers(pub Vec<Arc<dyn Observer>>);
+
+impl Observer for Observers {
+    fn is_listening(&self) -> bool {
+        self.0.iter().any(|observer| observer.is_listening())
+    }
+
+    fn observe(&self, observed: Observed) {
+        let for_all = observed.is_for_all();
+        for observer in self.0.iter().filter(|observer| for_all || observer.is_listening()) {
+            observer.observe(observed.clone());
+        }
+    }
+}
+
 /// A change of the policy.
 #[derive(Clone, Debug)]
 pub enum Observed {
@@ -50,6 +67,17 @@ pub enum Observed {
         /// The changes, in their order.
         changes: Vec<HostChange>,
     },
+}
+
+impl Observed {
+    /// Whether observers hear of it even if they do not listen.
+    fn is_for_all(&self) -> bool {
+        match self {
+            Self::BridgeAdded { .. } | Self::BridgeRemoved { .. } | Self::Ports(_) => true,
+            Self::Effects(effects) => effects.is_expiry(),
+            Self::Hosts { .. } => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +144,23 @@ mod tests {
                 Observed::BridgeAdded { name, .. },
                 Observed::BridgeRemoved { bridge },
             ] if changes.len() == 1 && **name == *"br1" && *bridge == second),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn one_of_several_observers_may_listen_alone() {
+        let recorders = [(); 2].map(|()| Arc::new(Recorder::default()));
+        recorders[1].is_listening.store(true, Ordering::Relaxed);
+        let all = recorders.iter().map(|r| Arc::<Recorder>::clone(r) as Arc<dyn Observer>);
+        let observers = Arc::new(Observers(all.collect()));
+        let policy = policy(&[]).with_observer(observers);
+        add_to(&policy, BridgeId::FIRST, &["ip,actions=1"]).unwrap();
+        policy.add_bridge("br1").unwrap();
+        assert!(matches!(&recorders[0].take()[..], [Observed::BridgeAdded { .. }]));
+        let told = recorders[1].take();
+        assert!(
+            matches!(&told[..], [Observed::Effects(_), Observed::BridgeAdded { .. }]),
             "{told:?}"
         );
     }

@@ -20,10 +20,22 @@ pub(super) fn carry_out(
     to: &mut Sender<'_>,
 ) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
     match dispatch(switch, request, text, progress, to) {
-        Ok(reply) => Ok(Ok(reply)),
+        Ok(reply) => Ok(kept(switch, &request.operation).map(|()| reply)),
         Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
         Err(Failure::Stream(error)) => Err(error),
     }
+}
+
+/// Waits until what an operation has changed is kept.
+fn kept(switch: &Switch, operation: &Operation) -> Result<(), Box<Refusal>> {
+    if !operation.changes_state() {
+        return Ok(());
+    }
+    switch.wait_until_kept().map_err(|error| {
+        let message = format!("the change is in force, but it could not be kept: {error}");
+        let hint = "free the disk: writing is tried again every second";
+        Box::new(Refusal::new(Reason::Switch, message).with_hint(hint))
+    })
 }
 
 /// Begins to watch the bridge that the request names, or all.

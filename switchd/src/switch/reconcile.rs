@@ -110,6 +110,9 @@ impl Switch {
         let mut desired = self.desired.lock();
         let mut wanted = desired.clone();
         let answer = edit(&mut wanted).map_err(Into::into)?;
+        // Before the steps: rules that are kept of a bridge that is not wanted any more do no harm, and a bridge that is
+        // wanted must not be found without its rules.
+        self.keep(&wanted);
         let settings = wanted.settings.resolved();
         let (mut closing, mut opening) = (Vec::new(), Vec::new());
         for step in steps(&desired, &wanted) {
@@ -197,10 +200,18 @@ impl Switch {
             let mut desired = self.desired.lock();
             if desired.port_mut(bridge, *number).is_some_and(|p| p.name == port.name) {
                 desired.remove_port(bridge, *number);
+                self.keep(&desired);
                 drop(self.uninstall(at));
             }
         }
         opened
+    }
+
+    /// Keeps what is wanted now, if this switch keeps state. The lock of `desired` puts changes into their order.
+    fn keep(&self, desired: &Desired) {
+        if let Some(keeper) = &self.keeper {
+            keeper.want(desired);
+        }
     }
 
     /// A port by its bridge's name. Of a bridge that is gone no port is found.

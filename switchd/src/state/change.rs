@@ -1,0 +1,207 @@
+//! What a record of the journal consists of: one thing that is so from now on.
+
+use super::error::StateError;
+use crate::desired::Desired;
+use flow::Match;
+use flow::action::Action;
+use flow::flow_mod::{Command, FlowFlags, FlowMod};
+use flow::group::Group;
+use flow::text::{DEFAULT_PRIORITY, NoPortNames, ParseContext, parse_match, write_match};
+use flow::types::{Cookie, GroupId, MacAddr, OfPort, OfVersion, TableId};
+use flowtable::policy::mac_table::MacKey;
+use flowtable::policy::rule::Rule;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// One thing that is so from now on. A line of a record, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change<'a> {
+    /// What the command line and the file said when the switch was started.
+    Configured(Cow<'a, Desired>),
+    /// What is wanted: bridges and ports with their settings.
+    Wanted(Cow<'a, Desired>),
+    /// The changes behind this one, up to the end of the record, are about the bridge of this name.
+    Bridge(Cow<'a, str>),
+    /// The bridge has this rule, in place of one with the same table, priority and match.
+    Rule(KeptRule<'a>),
+    /// The bridge has no rule at this place.
+    NoRule(RulePlace),
+    /// The bridge has this group, in place of one with the same number.
+    Group(Cow<'a, Group>),
+    /// The bridge has no group of this number.
+    NoGroup(GroupId),
+    /// The bridge has this static host.
+    Host(KeptHost),
+    /// The bridge has no static host of this address.
+    NoHost(HostAddress),
+    /// The bridge has no rules, groups and hosts at all.
+    Empty,
+}
+
+/// Where a rule is: no two rules of a bridge are at the same place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RulePlace {
+    /// The rule's table.
+    pub table: TableId,
+    /// The rule's priority.
+    pub priority: u16,
+    /// The rule's match, in the words of OpenFlow 1.5, which has words for the matches of every version.
+    #[serde(rename = "match", default, skip_serializing_if = "String::is_empty")]
+    pub matching: String,
+}
+
+/// A rule as it is kept: without counters and ages. Its place is not a field of its own, because what serde flattens
+/// cannot have numbers of more than 64 bits, and actions do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptRule<'a> {
+    /// The rule's table.
+    pub table: TableId,
+    /// The rule's priority.
+    pub priority: u16,
+    /// The rule's match, as in [`RulePlace`].
+    #[serde(rename = "match", default, skip_serializing_if = "String::is_empty")]
+    pub matching: String,
+    /// The rule's cookie.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cookie: Cookie,
+    /// Seconds without traffic after which the rule expires; 0 means never.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub idle_timeout: u16,
+    /// Seconds after which the rule expires; 0 means never.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hard_timeout: u16,
+    /// When `hard_timeout` is over, in seconds since 1970 (UTC); `None` without a `hard_timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+    /// The rule's rank when a full table evicts rules.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub importance: u16,
+    /// The flags with which the rule was added.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub flags: FlowFlags,
+    /// The rule's name; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// The rule's label; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Cow<'a, str>>,
+    /// The rule's actions; empty for a rule that drops.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub actions: Cow<'a, [Action]>,
+}
+
+/// The address of a static host in its VLAN, 0 for frames without a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HostAddress {
+    /// The VLAN, 0 to 4095.
+    pub vlan: u16,
+    /// The Ethernet address.
+    pub mac: MacAddr,
+}
+
+/// A static host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptHost {
+    /// The VLAN, 0 to 4095.
+    pub vlan: u16,
+    /// The Ethernet address.
+    pub mac: MacAddr,
+    /// The port behind which the host is.
+    pub port: OfPort,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_empty(actions: &[Action]) -> bool {
+    actions.is_empty()
+}
+
+impl RulePlace {
+    /// The place of a rule in the table.
+    pub fn new(table: TableId, priority: u16, matching: &Match) -> Self {
+        Self { table, priority, matching: text_of(matching) }
+    }
+}
+
+fn text_of(matching: &Match) -> String {
+    let mut text = String::new();
+    write_match(&mut text, matching, DEFAULT_PRIORITY, &NoPortNames);
+    text
+}
+
+impl<'a> KeptRule<'a> {
+    /// A rule of a bridge. `now` is the switch's clock at this moment.
+    pub fn new(rule: &'a Rule, priority: u16, matching: &Match, now: Duration) -> Self {
+        let left = |seconds| {
+            let end = rule.stats.modified() + Duration::from_secs(seconds);
+            seconds_since_1970() + end.saturating_sub(now).as_secs()
+        };
+        Self {
+            table: rule.table,
+            priority,
+            matching: text_of(matching),
+            cookie: rule.cookie,
+            idle_timeout: rule.idle_timeout,
+            hard_timeout: rule.hard_timeout,
+            expires: (rule.hard_timeout != 0).then(|| left(rule.hard_timeout.into())),
+            importance: rule.importance,
+            flags: rule.flags,
+            name: rule.name().map(|name| Cow::Borrowed(&**name)),
+            label: rule.label().map(|label| Cow::Borrowed(&**label)),
+            actions: Cow::Borrowed(&rule.actions),
+        }
+    }
+
+    /// Where the rule is.
+    pub fn place(&self) -> RulePlace {
+        RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }
+    }
+
+    /// The request that adds the rule again; `None` if its time is over. A rule with a `hard_timeout` gets what is left
+    /// of that, and starts the timeout without traffic anew.
+    ///
+    /// # Errors
+    /// The match cannot be read.
+    pub fn to_flow_mod(&self) -> Result<Option<FlowMod>, StateError> {
+        let hard_timeout = match self.expires {
+            Some(end) => match end.saturating_sub(seconds_since_1970()) {
+                0 => return Ok(None),
+                left => u16::try_from(left).unwrap_or(u16::MAX).min(self.hard_timeout),
+            },
+            None => self.hard_timeout,
+        };
+        // A rule may have been added leniently.
+        let version = OfVersion::OpenFlow15;
+        let context = ParseContext { version, lenient: true, ..ParseContext::default() };
+        let text = &self.matching;
+        let matching =
+            parse_match(text, &context).map_err(|error| StateError::Match(error.render(text)))?;
+        Ok(Some(FlowMod {
+            table: Some(self.table),
+            cookie: self.cookie,
+            idle_timeout: self.idle_timeout,
+            hard_timeout,
+            importance: self.importance,
+            flags: self.flags,
+            name: self.name.as_deref().map(Arc::from),
+            label: self.label.as_deref().map(Arc::from),
+            ..FlowMod::new(Command::Add, self.priority, matching, self.actions.to_vec())
+        }))
+    }
+}
+
+impl From<MacKey> for HostAddress {
+    fn from(MacKey { vlan, mac }: MacKey) -> Self {
+        Self { vlan, mac }
+    }
+}
+
+/// The time of day, which goes on while the switch does not run.
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,101 @@
+//! What is kept, as the records of a journal say it, one after the other.
+
+use super::change::{Change, HostAddress, KeptRule, RulePlace};
+use super::error::StateError;
+use super::journal::{Contents, Torn};
+use crate::desired::Desired;
+use flow::group::Group;
+use flow::types::{GroupId, OfPort};
+use std::collections::{BTreeMap, HashMap};
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// What the command line and the file said when the switch was last started; `None` before the first time.
+    pub configured: Option<Desired>,
+    /// What was wanted last; `None` before the first time.
+    pub wanted: Option<Desired>,
+    /// The bridges by their names.
+    pub bridges: BTreeMap<String, KeptBridge>,
+}
+
+/// What is kept of a bridge.
+#[derive(Debug, Default, PartialEq)]
+pub struct KeptBridge {
+    /// The rules by their places, in no particular order.
+    pub rules: HashMap<RulePlace, KeptRule<'static>>,
+    /// The groups by their numbers.
+    pub groups: HashMap<GroupId, Group>,
+    /// The ports of static hosts, by the addresses of the hosts.
+    pub hosts: HashMap<HostAddress, OfPort>,
+}
+
+impl Kept {
+    /// Reads the records of a journal. Returns the end that is not a whole record, too, if there is one: what is kept
+    /// is what was so before that.
+    ///
+    /// # Errors
+    /// A record that was written whole makes no sense.
+    pub(super) fn read(contents: &Contents) -> Result<(Self, Option<Torn>), StateError> {
+        let mut kept = Self::default();
+        let torn = contents.for_each(|lines| {
+            let mut bridge = None;
+            lines.lines().try_for_each(|line| {
+                let change =
+                    serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+                kept.apply(change, &mut bridge).map_err(|why| format!("{why}: {line}"))
+            })
+        })?;
+        Ok((kept, torn))
+    }
+
+    /// Makes a change. `bridge` is the bridge that the record is about; `None` as long as it has named none.
+    fn apply(
+        &mut self,
+        change: Change<'static>,
+        bridge: &mut Option<String>,
+    ) -> Result<(), String> {
+        match change {
+            Change::Configured(configured) => self.configured = Some(configured.into_owned()),
+            Change::Wanted(wanted) => self.wanted = Some(wanted.into_owned()),
+            Change::Bridge(name) => *bridge = Some(name.into_owned()),
+            change => {
+                let name = bridge.as_ref().ok_or("the record names no bridge")?;
+                if !self.bridges.contains_key(name) {
+                    self.bridges.insert(name.clone(), KeptBridge::default());
+                }
+                if let Some(bridge) = self.bridges.get_mut(name) {
+                    bridge.apply(change);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeptBridge {
+    fn apply(&mut self, change: Change<'static>) {
+        match change {
+            Change::Rule(rule) => {
+                self.rules.insert(rule.place(), rule);
+            }
+            Change::NoRule(place) => {
+                self.rules.remove(&place);
+            }
+            Change::Group(group) => {
+                self.groups.insert(group.id, group.into_owned());
+            }
+            Change::NoGroup(id) => {
+                self.groups.remove(&id);
+            }
+            Change::Host(host) => {
+                self.hosts.insert(HostAddress { vlan: host.vlan, mac: host.mac }, host.port);
+            }
+            Change::NoHost(address) => {
+                self.hosts.remove(&address);
+            }
+            Change::Empty => *self = Self::default(),
+            Change::Configured(_) | Change::Wanted(_) | Change::Bridge(_) => {}
+        }
+    }
+}

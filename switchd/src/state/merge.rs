@@ -1,0 +1,85 @@
+//! What is wanted at the start: what was wanted last, with what has changed in the configuration since.
+//!
+//! The configuration is what the command line and the file say. Bridges and ports that it has had since the last start
+//! are as commands left them: changed, or taken away. What is new or different in it is wanted as it says, and what it
+//! does not have any more is wanted no more. Bridges and ports that commands have added stay. A switch that is started
+//! for the first time, without a configuration, has one bridge.
+
+use super::error::StateError;
+use super::kept::Kept;
+use crate::desired::{Bridge, Desired, Port};
+
+impl Kept {
+    /// What is wanted now, where `configured` is the configuration.
+    ///
+    /// # Errors
+    /// Something new in the configuration takes a name, a number or a device that something kept has.
+    pub fn merge(&self, configured: &Desired) -> Result<Desired, StateError> {
+        let Some(wanted) = &self.wanted else {
+            let is_empty = configured.bridges.is_empty();
+            let one_bridge =
+                Desired { settings: configured.settings.clone(), ..Desired::one_bridge() };
+            return Ok(if is_empty { one_bridge } else { configured.clone() });
+        };
+        let none = Desired::default();
+        let before = self.configured.as_ref().unwrap_or(&none);
+        let mut merged = Desired { settings: configured.settings.clone(), bridges: Vec::new() };
+        let is_gone = |name: &str| has(before, name) && !has(configured, name);
+        for bridge in wanted.bridges.iter().filter(|bridge| !is_gone(&bridge.name)) {
+            let kept = Bridge { ports: Vec::new(), ..bridge.clone() };
+            let (then, now) = (find(before, &bridge.name), find(configured, &bridge.name));
+            merged
+                .add_bridge(now.map_or_else(|| kept.clone(), |now| settings(&kept, then, now)))?;
+        }
+        for bridge in configured.bridges.iter().filter(|bridge| !has(before, &bridge.name)) {
+            if !has(&merged, &bridge.name) {
+                merged.add_bridge(Bridge { ports: Vec::new(), ..bridge.clone() })?;
+            }
+        }
+        let names: Vec<String> = merged.bridges.iter().map(|bridge| bridge.name.clone()).collect();
+        for name in names {
+            let ports = |desired| find(desired, &name).map_or(&[][..], |bridge| &bridge.ports);
+            for port in merge_ports(ports(wanted), ports(before), ports(configured)) {
+                merged.add_port(&name, port)?;
+            }
+        }
+        Ok(merged)
+    }
+}
+
+fn find<'a>(desired: &'a Desired, name: &str) -> Option<&'a Bridge> {
+    desired.bridges.iter().find(|bridge| bridge.name == name)
+}
+
+fn has(desired: &Desired, name: &str) -> bool {
+    find(desired, name).is_some()
+}
+
+/// A bridge's own settings: those of the configuration that differ from what it said `then`, and otherwise the kept.
+fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
+    fn one<T: PartialEq + Clone>(kept: &T, then: Option<&T>, now: &T) -> T {
+        if then.is_some_and(|then| then == now) { kept.clone() } else { now.clone() }
+    }
+    Bridge {
+        name: kept.name.clone(),
+        datapath_id: one(&kept.datapath_id, then.map(|b| &b.datapath_id), &now.datapath_id),
+        mac_ageing: one(&kept.mac_ageing, then.map(|b| &b.mac_ageing), &now.mac_ageing),
+        mac_entries: one(&kept.mac_entries, then.map(|b| &b.mac_entries), &now.mac_entries),
+        ports: Vec::new(),
+    }
+}
+
+/// The ports of a bridge: kept ones in their order, and then those that are new in the configuration.
+fn merge_ports(kept: &[Port], before: &[Port], now: &[Port]) -> Vec<Port> {
+    let find = |ports: &[Port], name: &str| ports.iter().find(|port| port.name == name).cloned();
+    let is_new = |port: &Port| find(before, &port.name).as_ref() != Some(port);
+    let is_gone =
+        |port: &Port| find(before, &port.name).is_some() && find(now, &port.name).is_none();
+    let changed = |port: &Port| find(now, &port.name).filter(is_new);
+    let stay = kept.iter().filter(|port| !is_gone(port));
+    let mut merged: Vec<Port> =
+        stay.map(|port| changed(port).unwrap_or_else(|| port.clone())).collect();
+    let added = now.iter().filter(|port| is_new(port) && find(kept, &port.name).is_none());
+    merged.extend(added.cloned());
+    merged
+}

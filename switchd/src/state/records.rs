@@ -1,0 +1,109 @@
+//! Makes records: of what was observed of the policy, and of everything that the tables have.
+
+use super::change::{Change, KeptHost, KeptRule, RulePlace};
+use super::error::StateError;
+use super::journal::{Filling, Record};
+use flow::Match;
+use flow::flow_mod::{Command, FlowMod};
+use flowtable::policy::effects::{Effect, Effects};
+use flowtable::policy::mac_table::{HostChange, HostEvent};
+use flowtable::policy::{Bridge, Policy};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Bytes of a record of many rules, after which the next record begins.
+const RECORD_SIZE: usize = 1 << 20;
+
+/// Appends a record of what a transaction did to the bridge of this name. False if some of it is not known any more.
+pub(super) fn effects(
+    out: &mut Vec<u8>,
+    policy: &Policy,
+    effects: &Effects,
+    name: &str,
+    now: Duration,
+) -> bool {
+    let mut record = Record::begin(out);
+    record.push(&Change::Bridge(name.into()));
+    let mut walk = policy.effects(effects);
+    while walk.next_slice(|effect| {
+        record.push(&match effect {
+            Effect::RuleAdded(rule) | Effect::RuleChanged(rule) => {
+                Change::Rule(KeptRule::new(rule.value, rule.priority, &rule.matches, now))
+            }
+            Effect::RuleRemoved(rule, _) => {
+                Change::NoRule(RulePlace::new(rule.value.table, rule.priority, &rule.matches))
+            }
+            Effect::GroupAdded(entry) | Effect::GroupChanged(entry) => {
+                Change::Group(Cow::Borrowed(&entry.group))
+            }
+            Effect::GroupRemoved(entry) => Change::NoGroup(entry.group.id),
+        });
+    }) {}
+    let is_complete = walk.missed() == 0;
+    record.finish();
+    is_complete
+}
+
+/// Whether a change of the MAC table may be one of a static host.
+pub(super) fn may_be_static(change: &HostChange) -> bool {
+    use flowtable::policy::mac_table::Forgetting::Flushed;
+    matches!(change.what, HostEvent::Given { .. } | HostEvent::Forgotten { why: Flushed, .. })
+}
+
+/// Appends a record of static hosts that were given to the bridge of this name, or taken away.
+pub(super) fn hosts(out: &mut Vec<u8>, changes: &[HostChange], name: &str) {
+    let mut record = Record::begin(out);
+    record.push(&Change::Bridge(name.into()));
+    for change in changes {
+        record.push(&match change.what {
+            HostEvent::Given { port } => {
+                Change::Host(KeptHost { vlan: change.key.vlan, mac: change.key.mac, port })
+            }
+            _ => Change::NoHost(change.key.into()),
+        });
+    }
+    record.finish();
+}
+
+/// Appends a record of these changes.
+pub(super) fn changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
+    let mut record = Record::begin(out);
+    changes.iter().for_each(|change| record.push(change));
+    record.finish();
+}
+
+/// Writes records of all groups, rules and static hosts of a bridge. Others change them meanwhile: what they do is
+/// told in further records.
+pub(super) fn everything(
+    to: &mut Filling,
+    bridge: Bridge<'_>,
+    name: &str,
+    now: Duration,
+) -> Result<(), StateError> {
+    let mut out = Vec::new();
+    let head = Change::Bridge(name.into());
+    let mut record = Record::begin(&mut out);
+    record.push(&head);
+    for (key, entry) in bridge.hosts().into_iter().filter(|(_, entry)| entry.is_static) {
+        record.push(&Change::Host(KeptHost { vlan: key.vlan, mac: key.mac, port: entry.port }));
+    }
+    let mut groups = bridge.walk_groups();
+    while let Some(slice) = groups.next_slice() {
+        slice.iter().for_each(|entry| record.push(&Change::Group(Cow::Borrowed(&entry.group))));
+    }
+    let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+    let mut walk = bridge.walk(&every);
+    while walk.next_slice(|rule| {
+        record.push(&Change::Rule(KeptRule::new(rule.value, rule.priority, &rule.matches, now)));
+    }) {
+        if record.size() > RECORD_SIZE {
+            record.finish();
+            to.write(&out)?;
+            out.clear();
+            record = Record::begin(&mut out);
+            record.push(&head);
+        }
+    }
+    record.finish();
+    to.write(&out)
+}

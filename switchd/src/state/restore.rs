@@ -1,0 +1,65 @@
+//! Gives a bridge the rules and groups that are kept.
+
+use super::error::StateError;
+use super::kept::KeptBridge;
+use flow::Match;
+use flow::flow_mod::{Command, FlowMod};
+use flow::group::GroupMod;
+use flow::types::GroupId;
+use flowtable::policy::{Bridge, FlowModError};
+use std::time::Duration;
+
+/// Rules that are restored in one step.
+const BATCH: usize = 4096;
+
+/// Gives a bridge the rules and groups that are kept, in place of those that it has, all at once.
+///
+/// # Errors
+/// A rule cannot be read, or the policy refuses something. The bridge is as it was then.
+pub(crate) fn restore(
+    bridge: Bridge<'_>,
+    name: &str,
+    kept: &KeptBridge,
+    now: Duration,
+) -> Result<(), StateError> {
+    let refused = |what: String, error: FlowModError| StateError::Refused {
+        bridge: name.to_owned(),
+        what,
+        error,
+    };
+    let mut transaction = bridge.begin();
+    let everything = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+    transaction
+        .apply(&everything, now)
+        .and_then(|()| transaction.apply_group(&GroupMod::Delete(GroupId::ALL), now))
+        .map_err(|error| refused("state".to_owned(), error))?;
+    for group in kept.groups.values() {
+        transaction
+            .apply_group(&GroupMod::Add(group.clone()), now)
+            .map_err(|error| refused(json("group", group), error))?;
+    }
+    let mut rules: Vec<_> = kept.rules.values().collect();
+    // The classifier packs rules of one table more tightly if they come together.
+    rules.sort_by_key(|rule| (rule.table, rule.priority));
+    for batch in rules.chunks(BATCH) {
+        let mut requests = Vec::with_capacity(batch.len());
+        let mut restored = Vec::with_capacity(batch.len());
+        for rule in batch {
+            if let Some(request) = rule.to_flow_mod()? {
+                requests.push(request);
+                restored.push(rule);
+            }
+        }
+        transaction
+            .apply_all(&requests, now)
+            .map_err(|(at, error)| refused(json("rule", restored[at]), error))?;
+    }
+    transaction.commit();
+    Ok(())
+}
+
+/// A thing in words, for an error.
+fn json(what: &str, value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_string(value).unwrap_or_default();
+    format!("{what} {value}")
+}

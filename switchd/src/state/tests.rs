@@ -1,0 +1,353 @@
+//! Switches that end in every way, and the ones that are started after them.
+
+use super::directory::StateDirectory;
+use super::journal::Contents;
+use super::{Kept, StateError, Sync};
+use crate::bridge::{groups, hosts};
+use crate::desired::{Bridge, Desired, Port, file};
+use crate::switch::{Config, StartError, Switch};
+use flow::Match;
+use flow::flow_mod::{Command, FlowMod};
+use flow::text::write_group;
+use flow::text::{FlowLine, GroupCommand, ParseContext, PrintOptions, parse_flow, parse_group};
+use flow::types::{MacAddr, OfPort, OfVersion};
+use flowtable::policy::mac_table::MacKey;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A directory of a test's own, which ends with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let n = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("switchd-state-{}-{n}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    /// Another directory with a journal of these bytes.
+    fn with_journal(bytes: &[u8]) -> Self {
+        let folder = Self::new();
+        fs::write(folder.journal(), bytes).unwrap();
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn desired(bridges: &[(&str, &[&str])]) -> Desired {
+    let mut desired = Desired::default();
+    for (name, ports) in bridges {
+        desired.add_bridge(Bridge::new(*name)).unwrap();
+        for port in *ports {
+            desired.add_port(name, Port::parse(port).unwrap()).unwrap();
+        }
+    }
+    desired
+}
+
+fn try_start(path: &Path, configured: Desired) -> Result<Switch, StartError> {
+    let state = Some((path.to_owned(), Sync::Always));
+    Switch::start(Config { state, ..Config::new(configured) })
+}
+
+fn start(folder: &Folder, configured: &Desired) -> Switch {
+    try_start(&folder.0, configured.clone()).unwrap()
+}
+
+fn rule(command: Command, text: &str, version: OfVersion) -> FlowMod {
+    parse_flow(text, &ParseContext { command, version, ..ParseContext::default() }).expect(text)
+}
+
+/// Changes rules in one transaction; a text that begins with `-` deletes.
+fn change(switch: &Switch, bridge: &str, rules: &[&str]) {
+    let rules: Vec<FlowMod> = rules
+        .iter()
+        .map(|text| match text.strip_prefix('-') {
+            Some(text) => rule(Command::Delete, text, OfVersion::OpenFlow15),
+            None => rule(Command::Add, text, OfVersion::OpenFlow15),
+        })
+        .collect();
+    switch.on(bridge).unwrap().bridge().apply(&rules, switch.now()).unwrap();
+    switch.wait_until_kept().unwrap();
+}
+
+fn change_group(switch: &Switch, command: GroupCommand, text: &str) {
+    let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
+    let request = parse_group(text, command, &context).expect(text);
+    groups::change(switch.on("br0").unwrap(), &[request]).unwrap();
+    switch.wait_until_kept().unwrap();
+}
+
+/// Everything of a switch that is to survive, in words.
+fn account(switch: &Switch) -> Vec<String> {
+    let mut lines = vec![file::write(&switch.desired())];
+    let options = PrintOptions { stats: false, ..PrintOptions::default() };
+    for name in switch.bridge_names() {
+        let bridge = switch.on(&name).unwrap();
+        let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+        let mut walk = bridge.bridge().walk(&every);
+        let mut rules = Vec::new();
+        while walk.next_slice(|entry| {
+            let line = crate::event_text::flow_line(
+                entry.value,
+                &entry.matches,
+                entry.priority,
+                Duration::ZERO,
+            );
+            let mut text = format!("{name}: ");
+            FlowLine { matching: &entry.matches, ..line }.write(&mut text, &options);
+            rules.push(format!("{text} {:?}", entry.value.actions));
+        }) {}
+        rules.sort();
+        lines.extend(rules);
+        let mut walk = bridge.bridge().walk_groups();
+        while let Some(slice) = walk.next_slice() {
+            for entry in slice {
+                let mut text = format!("{name}: ");
+                write_group(&mut text, &entry.group, &options);
+                lines.push(text);
+            }
+        }
+        for host in hosts::list(bridge).into_iter().filter(|host| host.age.is_none()) {
+            lines.push(format!("{name}: host {:?} {}", host.key, host.port));
+        }
+    }
+    lines
+}
+
+const PORTS: &[&str] = &["dummy:p1", "dummy:p2,tag=7"];
+
+/// Makes changes of every kind, a transaction each. Calls `after` after each of them.
+fn make_changes(switch: &Switch, mut after: impl FnMut(&Switch)) {
+    let steps: [&dyn Fn(); 13] = [
+        &|| change(switch, "br0", &["priority=9,ip,cookie=5,actions=2", "arp,actions=flood"]),
+        &|| {
+            change_group(
+                switch,
+                GroupCommand::Add,
+                "group_id=7,type=select,bucket=weight:2,output:1",
+            )
+        },
+        &|| change(switch, "br0", &["table=3,udp,actions=group:7", "-arp"]),
+        &|| switch.add_port("br0", Port::parse("dummy:p3").unwrap()).map(drop).unwrap(),
+        &|| switch.add_bridge(Bridge::new("br1")).unwrap(),
+        &|| {
+            change(
+                switch,
+                "br1",
+                &["-", "name=one,label=all,importance=3,idle_timeout=900,actions=1"],
+            )
+        },
+        &|| {
+            let key = MacKey { vlan: 7, mac: MacAddr([2, 0, 0, 0, 0, 1]) };
+            hosts::give(switch.on("br0").unwrap(), key, OfPort(2)).unwrap();
+        },
+        &|| change_group(switch, GroupCommand::Modify, "group_id=7,type=all,bucket=output:2"),
+        &|| assert!(switch.change_port("br0", OfPort(1), |port| port.settings.protected = true)),
+        &|| change(switch, "br0", &["priority=9,ip,actions=set_field:2->reg1,resubmit(,3)"]),
+        &|| {
+            // Actions that other versions have other words for.
+            let rules = [
+                "dl_vlan=5,actions=mod_vlan_vid:6,enqueue:1:2",
+                "actions=mod_dl_src:02:00:00:00:00:09,1",
+            ];
+            let rules = rules.map(|text| rule(Command::Add, text, OfVersion::OpenFlow10));
+            switch.on("br0").unwrap().bridge().apply(&rules, switch.now()).unwrap();
+        },
+        &|| assert!(switch.remove_port("br0", OfPort(2))),
+        &|| switch.remove_bridge("br1").unwrap(),
+    ];
+    for step in steps {
+        step();
+        switch.wait_until_kept().unwrap();
+        after(switch);
+    }
+}
+
+#[test]
+fn a_switch_begins_as_the_last_one_ended() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    make_changes(&switch, |_| {});
+    let before = account(&switch);
+    assert!(before.len() > 5, "{before:#?}");
+    drop(switch);
+    for _ in 0..2 {
+        let switch = start(&folder, &configured);
+        assert_eq!(account(&switch), before);
+    }
+}
+
+/// A switch that is killed leaves the journal as it is after the last change that was waited for.
+#[test]
+fn a_killed_switch_has_kept_every_change() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    make_changes(&switch, |switch| {
+        let copy = Folder::with_journal(&fs::read(folder.journal()).unwrap());
+        assert_eq!(account(&start(&copy, &configured)), account(switch));
+    });
+}
+
+/// Wherever a write was cut off, what is kept is what was so before the record that was being written.
+#[test]
+fn a_journal_that_is_cut_off_anywhere_is_before_or_after_a_change() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    let first = fs::read(folder.journal()).unwrap().len();
+    make_changes(&switch, |_| {});
+    let bytes = fs::read(folder.journal()).unwrap();
+    let ends: Vec<usize> = (first..=bytes.len())
+        .filter(|end| *end == bytes.len() || bytes[*end..].starts_with(b"record "))
+        .collect();
+    let (mut whole, mut states) = (String::new(), 0);
+    for size in first..=bytes.len() {
+        let (kept, is_torn) = kept(&bytes[..size]);
+        if ends.contains(&size) {
+            states += usize::from(kept != whole);
+            whole = kept;
+            assert!(!is_torn, "{size} bytes");
+        } else {
+            assert_eq!(kept, whole, "{size} bytes");
+            assert!(is_torn, "{size} bytes");
+        }
+    }
+    assert!(states > 13, "each of 13 changes is seen: {states}");
+}
+
+/// What these bytes of a journal keep, in words, and whether their end is torn.
+fn kept(bytes: &[u8]) -> (String, bool) {
+    let contents = Contents::new(Path::new("journal"), bytes.to_vec()).unwrap();
+    let (kept, torn) = Kept::read(&contents).unwrap();
+    (format!("{:?} {:?}", kept.wanted, sorted(&kept)), torn.is_some())
+}
+
+fn sorted(kept: &Kept) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (name, bridge) in &kept.bridges {
+        lines.extend(bridge.rules.values().map(|rule| format!("{name} {rule:?}")));
+        lines.extend(bridge.groups.values().map(|group| format!("{name} {group:?}")));
+        lines.extend(bridge.hosts.iter().map(|host| format!("{name} {host:?}")));
+    }
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_torn_end_is_left_out_and_copied() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    change(&switch, "br0", &["ip,actions=1"]);
+    let before = account(&switch);
+    change(&switch, "br0", &["arp,actions=1"]);
+    drop(switch);
+    let mut bytes = fs::read(folder.journal()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let folder = Folder::with_journal(&bytes);
+    assert_eq!(account(&start(&folder, &configured)), before);
+    assert_eq!(fs::read(folder.journal().with_extension("torn")).unwrap(), bytes);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_by_name() {
+    let refused = |bytes: &[u8]| {
+        let folder = Folder::with_journal(bytes);
+        let error = try_start(&folder.0, desired(&[])).err().expect("refused").to_string();
+        assert_eq!(fs::read(folder.journal()).unwrap(), bytes, "it stays as it is");
+        error.replace(folder.0.to_str().unwrap(), "DIR")
+    };
+    assert_eq!(refused(b"hello\n"), "DIR/journal is not a journal of switchd: move it away");
+    assert_eq!(
+        refused(b"switchd journal, format 9\n"),
+        "DIR/journal: has format 9, this version reads up to 1; start the newer version again, or another --state"
+    );
+    let lines = "{\"bridge\":\"br0\"}\n{\"teapot\":{}}\n";
+    let record = format!(
+        "switchd journal, format 1\nrecord {:012} {:08x}\n{lines}",
+        lines.len(),
+        crc32fast::hash(lines.as_bytes())
+    );
+    let error = refused(record.as_bytes());
+    assert!(
+        error.starts_with("DIR/journal: the record at byte 26: unknown variant `teapot`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_directory_belongs_to_one_switch() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", &[])]));
+    let _switch = start(&folder, &configured);
+    let error = try_start(&folder.0, configured).err().expect("in use");
+    assert!(matches!(error, StartError::State(StateError::InUse(_))), "{error}");
+}
+
+#[test]
+fn a_hard_timeout_goes_on_while_the_switch_is_off() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", &[])]));
+    let switch = start(&folder, &configured);
+    change(
+        &switch,
+        "br0",
+        &["-", "ip,hard_timeout=1000,actions=1", "arp,hard_timeout=10,actions=1"],
+    );
+    drop(switch);
+    let directory = StateDirectory::open(&folder.0).unwrap();
+    let mut kept = directory.read().unwrap();
+    let later = |end: u64| end - 100;
+    let mut left = Vec::new();
+    for rule in kept.bridges.get_mut("br0").unwrap().rules.values_mut() {
+        rule.expires = rule.expires.map(later);
+        left.push(rule.to_flow_mod().unwrap().map(|rule| rule.hard_timeout));
+    }
+    left.sort();
+    assert!(matches!(left[..], [None, Some(898..=900)]), "{left:?}");
+}
+
+#[test]
+fn the_configuration_counts_where_it_has_changed() {
+    let names = |desired: &Desired| -> Vec<String> {
+        let ports = |bridge: &Bridge| {
+            let ports: Vec<String> = bridge.ports.iter().map(ToString::to_string).collect();
+            format!("{}: {}", bridge.name, ports.join(" "))
+        };
+        desired.bridges.iter().map(ports).collect()
+    };
+    let configured = desired(&[("br0", &["dummy:a", "dummy:b", "dummy:c"]), ("br1", &[])]);
+    let mut wanted = configured.clone();
+    wanted.remove_port("br0", OfPort(2)).unwrap();
+    wanted.add_port("br0", Port::parse("dummy:x").unwrap()).unwrap();
+    wanted.add_bridge(Bridge::new("br2")).unwrap();
+    let kept =
+        Kept { configured: Some(configured.clone()), wanted: Some(wanted), ..Kept::default() };
+    // As before: what commands did stays.
+    assert_eq!(
+        names(&kept.merge(&configured).unwrap()),
+        ["br0: dummy:a,number=1 dummy:c,number=3 dummy:x,number=2", "br1: ", "br2: "]
+    );
+    // One port with another setting, one taken away, one new; and a bridge taken away.
+    let now = desired(&[("br0", &["dummy:a,tag=5", "dummy:b", "dummy:d,number=9"])]);
+    assert_eq!(
+        names(&kept.merge(&now).unwrap()),
+        ["br0: dummy:a,number=1,vlan_mode=access,tag=5 dummy:x,number=2 dummy:d,number=9", "br2: "]
+    );
+    // What cannot be is refused by name.
+    let now = desired(&[("br0", &["dummy:a", "dummy:c,number=3", "dummy:d,number=2"])]);
+    let error = kept.merge(&now).unwrap_err().to_string();
+    assert!(error.contains("number 2"), "{error}");
+    // Without a configuration there is a bridge.
+    assert_eq!(names(&Kept::default().merge(&Desired::default()).unwrap()), ["br0: "]);
+}

@@ -1,0 +1,55 @@
+//! Brings back, at the start, what an earlier switch has kept; and waits until changes are kept.
+
+use super::reconcile::Tolerance;
+use super::{StartError, Switch};
+use crate::bridge::hosts;
+use crate::desired::{Bridge, Desired};
+use crate::state::{self, Kept, StateError};
+use flowtable::policy::mac_table::MacKey;
+use tracing::warn;
+
+impl Switch {
+    /// Makes the bridges that are wanted, without their ports, and gives them the rules and groups that were kept.
+    /// So no frame is forwarded by other rules.
+    ///
+    /// # Errors
+    /// A rule cannot be read, or the policy refuses one.
+    pub(super) fn restore(&self, kept: &Kept, wanted: &Desired) -> Result<(), StartError> {
+        if kept.bridges.is_empty() {
+            return Ok(());
+        }
+        let without_ports = |bridge: &Bridge| Bridge { ports: Vec::new(), ..bridge.clone() };
+        let bridges: Vec<Bridge> = wanted.bridges.iter().map(without_ports).collect();
+        self.reconcile(Tolerance::Nothing, |desired| {
+            desired.bridges = bridges;
+            Ok::<(), StartError>(())
+        })?;
+        for (name, kept) in &kept.bridges {
+            if let Some(bridge) = self.policy.find_bridge(name) {
+                state::restore(bridge, name, kept, self.now())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives bridges the static hosts that were kept: after the ports, because a port that is added has no hosts.
+    pub(super) fn restore_hosts(&self, kept: &Kept) {
+        for (name, kept) in &kept.bridges {
+            let Some(bridge) = self.on(name) else { continue };
+            for (address, port) in &kept.hosts {
+                let key = MacKey { vlan: address.vlan, mac: address.mac };
+                if let Err(error) = hosts::give(bridge, key, *port) {
+                    warn!("bridge {name}: static host {}: {error}", address.mac);
+                }
+            }
+        }
+    }
+
+    /// Returns once everything that was changed before the call is kept; at once if this switch keeps no state.
+    ///
+    /// # Errors
+    /// It could not be written. The changes are in force all the same, and writing is tried again every second.
+    pub fn wait_until_kept(&self) -> Result<(), StateError> {
+        self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.wait())
+    }
+}
