@@ -10,6 +10,9 @@ use lab::traffic::Ping;
 use lab::{Daemon, Host, HostPlan, LinkSpec, Netlink, eventually, has_taps};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use ports::netns::Netns;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -18,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("trouble::a_device_of_another_switch_is_tried_again", of_another_switch),
     ("trouble::a_device_that_is_no_tap_leaves_the_others_alone", no_tap),
     ("trouble::a_missing_capability_is_named_before_the_device_is_there", missing_capability),
+    ("trouble::nobody_else_can_take_the_lock_of_a_device", nobody_else_takes_the_lock),
     ("trouble::every_signal_gives_the_devices_back", every_signal),
 ];
 
@@ -108,6 +112,18 @@ fn missing_capability() -> anyhow::Result<()> {
     ensure!(said.contains("port \"absent0\"") && said.contains("CAP_NET_RAW"), "{said}");
     let said = refusal(&["--port", "netns:absent/eth0"])?;
     ensure!(said.contains("\"eth0\"") && said.contains("CAP_SYS_ADMIN"), "{said}");
+    Ok(())
+}
+
+/// Sockets with names that can be guessed keep no port from opening, and nobody waits for one that listens and never
+/// accepts.
+fn nobody_else_takes_the_lock() -> anyhow::Result<()> {
+    let _a = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let (device, namespace) = (Netlink::open()?.link("veth1")?.index, Netns::current()?.inode()?);
+    let name = format!("switchd-port/{namespace}/{device}");
+    let _squatter = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+    let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "veth1"])?;
+    ensure!(is_up(&mut daemon.client()?, "veth1"), "{}", daemon.log());
     Ok(())
 }
 
