@@ -8,8 +8,12 @@
 use crate::PortError;
 use crate::afpacket::FloodSocket;
 use crate::combining::Combiner;
-use crate::netlink::{Link, LinkChange, Netlink, NetlinkError, Reply, Request};
+use crate::netlink::{
+    ChainChange, DropTable, Link, LinkChange, Netlink, NetlinkError, Reply, Request,
+};
 use crate::netns::Netns;
+use crate::shield::Member;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -29,6 +33,9 @@ pub(crate) struct Commons {
     inode: u64,
     control: Mutex<Control>,
     requests: Requests,
+    /// The shield's second lock; `None` if the kernel has no nftables for it.
+    drop_table: Option<Mutex<DropTable>>,
+    chain_changes: Combiner<ChainChange, Result<(), NetlinkError>>,
     /// One for each sending queue of a port, while a port uses it.
     flood_sockets: Mutex<Vec<Weak<FloodSocket>>>,
 }
@@ -38,11 +45,17 @@ pub(crate) struct Commons {
 pub(crate) struct Control {
     /// A routing socket in the namespace.
     pub(crate) netlink: Netlink,
-    /// Devices that this process has in the shield's bridge, or is about to put there.
-    pub(crate) shielded: usize,
-    /// The interface number of the shield's bridge, while `shielded` is not zero and the bridge exists as far
-    /// as this process knows.
+    /// Devices that this process has in the shield's bridge, or is about to put there, by their interface numbers.
+    pub(crate) members: BTreeMap<u32, Member>,
+    /// The interface number of the shield's bridge, while there are members and the bridge exists as far as this
+    /// process knows.
     pub(crate) bridge: Option<u32>,
+    /// Whether the ports of the shield's bridge are isolated, for want of a second lock.
+    pub(crate) isolates: bool,
+    /// Something about the shield could not be put right, and is to be tried again.
+    pub(crate) is_out_of_order: bool,
+    /// What was done about the shield and is not in the log yet.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Commons {
@@ -63,16 +76,35 @@ impl Commons {
         if let Some(commons) = known.and_then(|(_, commons)| commons.upgrade()) {
             return Ok(commons);
         }
-        let control = Control { netlink: Netlink::open()?, shielded: 0, bridge: None };
+        let drop_table = DropTable::make().map(Mutex::new);
+        if let Err(error) = &drop_table {
+            tracing::debug!("the shield of ports has no second lock: {error}");
+        }
+        let control = Control {
+            netlink: Netlink::open()?,
+            members: BTreeMap::new(),
+            bridge: None,
+            isolates: drop_table.is_err(),
+            is_out_of_order: false,
+            notes: Vec::new(),
+        };
         let commons = Arc::new(Self {
             netns,
             inode,
             control: Mutex::new(control),
             requests: Combiner::default(),
+            drop_table: drop_table.ok(),
+            chain_changes: Combiner::default(),
             flood_sockets: Mutex::default(),
         });
         all.push((inode, Arc::downgrade(&commons)));
         Ok(commons)
+    }
+
+    /// Those of the network namespace with this inode; `None` if no port has a device in there.
+    pub(crate) fn find(inode: u64) -> Option<Arc<Self>> {
+        let all = lock(&ALL);
+        all.iter().find(|(known, _)| *known == inode).and_then(|(_, commons)| commons.upgrade())
     }
 
     /// Runs `f` in the namespace, on this thread if it is there already.
@@ -153,6 +185,27 @@ impl Commons {
     /// No such device, the kernel refuses, or the privilege is missing.
     pub(crate) fn change(&self, change: LinkChange) -> Result<(), NetlinkError> {
         self.ask(vec![Request::Change(change)]).into_iter().try_for_each(|reply| reply.map(drop))
+    }
+
+    /// Changes the chain that keeps a device's frames from the host's stack, together with the changes of other
+    /// threads. Without nftables nothing happens.
+    pub(crate) fn change_chain(&self, change: ChainChange) {
+        let Some(table) = &self.drop_table else { return };
+        let done = self.chain_changes.ask(change, GROUPS_AT_ONCE, |changes| {
+            let mut table = lock(table);
+            match table.change(&changes) {
+                Ok(()) => changes.iter().map(|_| Ok(())).collect(),
+                // None was made. The others need not suffer from the one that was refused.
+                Err(_) => changes.iter().map(|c| table.change(std::slice::from_ref(c))).collect(),
+            }
+        });
+        match done {
+            // The chain of a device that was deleted went with it.
+            Err(error) if error.errno() != Some(libc::ENOENT) => {
+                tracing::debug!("a port has no second lock: {error}");
+            }
+            _ => {}
+        }
     }
 
     /// Sets a device up or down.

@@ -4,7 +4,7 @@
 //! port in another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that outlives a call ever changes its namespace here.
 
 use nix::sched::{CloneFlags, setns};
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -33,6 +33,19 @@ impl Netns {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
+    }
+
+    /// The names of all that `ip netns add` made, in no order.
+    ///
+    /// # Errors
+    /// The folder that has the names cannot be read. It does not exist before the first is made, which is no error.
+    pub fn names() -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(NAMED) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().into_string().ok());
+        entries.filter_map(|entry| name(entry).transpose()).collect()
     }
 
     /// Runs `f` on a thread inside and returns what it returns.

@@ -252,6 +252,11 @@ pub trait Guard: Send {
         false
     }
 
+    /// Whether what keeps the device's frames from the host's own stack is in order, where there is such a thing.
+    fn shield_holds(&self) -> bool {
+        true
+    }
+
     /// Sets the device up or down.
     ///
     /// # Errors
@@ -315,8 +320,8 @@ pub struct Port {
     pub ifindex: Option<u32>,
     /// What can change while it is open.
     pub status: Arc<PortStatus>,
-    /// Whether the host's own stack hears its frames, too.
-    pub shield: Shield,
+    /// Whether the host's own stack heard its frames when it was opened.
+    pub(crate) shield: Shield,
     /// The memory that its frames are received into.
     pub rx_memory: RxMemory,
     /// Opens the receive queues again, with rings of another size; `None` for a port without rings.
@@ -346,6 +351,15 @@ impl Port {
     /// Whether somebody else has made the device theirs, as a bridge does.
     pub fn is_taken(&self, link: &crate::netlink::Link) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.is_taken(link))
+    }
+
+    /// Whether the host's own stack hears its frames, as far as is known.
+    pub fn shield(&self) -> Shield {
+        let holds = self.guard.as_ref().is_none_or(|guard| guard.shield_holds());
+        match self.shield {
+            Shield::Shielded if !holds => Shield::Exposed,
+            shield => shield,
+        }
     }
 
     /// Sets the device up or down; a port in memory just says so.

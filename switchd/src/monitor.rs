@@ -11,13 +11,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use ports::netlink::{Events, LinkEvent, Netlink, NetlinkError};
 use ports::netns::Netns;
+use ports::shield;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Time between two rounds of periodic work.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -59,6 +60,7 @@ impl Drop for Monitor {
 fn watch(switch: &Switch, stop: &EventFd) {
     let mut listeners: Vec<DeviceListener> = Vec::new();
     let mut elsewhere: Option<Events> = None;
+    free_left_behind();
     follow_namespaces(switch, &mut listeners);
     let mut last_sweep = Instant::now();
     loop {
@@ -78,6 +80,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
                 warn!("{:#}: looking at all devices instead", anyhow::Error::from(error));
                 listener.look_at_all(switch);
             }
+            listener.tell_of_shield();
         }
         hear_elsewhere(switch, &mut elsewhere);
         for WorkerEvent::RxFailed { port_no, error } in switch.take_events() {
@@ -86,11 +89,38 @@ fn watch(switch: &Switch, stop: &EventFd) {
         if last_sweep.elapsed() >= SWEEP_INTERVAL {
             last_sweep = Instant::now();
             follow_namespaces(switch, &mut listeners);
+            listeners.iter().for_each(|listener| shield::look_after(listener.inode));
             switch.retry_failed_ports();
             // A namespace that ends takes the devices in it along in silence.
             switch.look_after_away();
             switch.sweep();
         }
+    }
+}
+
+/// Gives devices back that a switch which was killed has left in the shield, here and in all named namespaces, unless
+/// they are ports again.
+fn free_left_behind() {
+    let free = || {
+        let namespace = Netns::current()?.inode()?;
+        let mut netlink = Netlink::open()?;
+        anyhow::Ok(shield::free_left_behind(&mut netlink, namespace)?)
+    };
+    let tell = |place: &str, freed: anyhow::Result<Vec<String>>| {
+        match freed {
+        Ok(devices) => devices.iter().for_each(|device| {
+            info!(
+                "{place}device \"{device}\" freed from {}, in which a switch that was killed had left it",
+                shield::BRIDGE
+            );
+        }),
+        Err(error) => debug!("{place}look for devices that were left in the shield: {error:#}"),
+    }
+    };
+    tell("", free());
+    for name in Netns::names().unwrap_or_default() {
+        let freed = Netns::named(&name).and_then(|netns| netns.run(free));
+        tell(&format!("namespace {name}: "), freed.unwrap_or_else(|error| Err(error.into())));
     }
 }
 
@@ -153,15 +183,21 @@ fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
 /// Leaves out events about a device that a later event about the same device repeats. Setting a device up makes
 /// several, and for each of them the device would be looked at as a whole.
 fn without_repetitions(events: Vec<LinkEvent>) -> Vec<LinkEvent> {
+    #[derive(PartialEq, Eq, Hash)]
+    enum About {
+        Device,
+        Qdisc,
+        Addresses,
+    }
     let mut seen = HashSet::new();
     let mut last: Vec<_> = events.into_iter().rev().collect();
     last.retain(|event| match event {
-        LinkEvent::Present(link) => seen.insert((link.index, true)),
-        LinkEvent::QdiscChanged { index } => seen.insert((*index, false)),
+        LinkEvent::Present(link) => seen.insert((link.index, About::Device)),
+        LinkEvent::QdiscChanged { index } => seen.insert((*index, About::Qdisc)),
+        LinkEvent::AddressAdded { index } => seen.insert((*index, About::Addresses)),
         LinkEvent::Gone { index, .. } => {
             // What came before was about another device, perhaps.
-            seen.remove(&(*index, true));
-            seen.remove(&(*index, false));
+            seen.retain(|(about, _)| about != index);
             true
         }
         LinkEvent::Lost => true,
@@ -217,19 +253,34 @@ impl DeviceListener {
                 // What an event says may be over already, and its news known since the device was
                 // opened. Of a device that has gone since, it is the last that we hear.
                 LinkEvent::Present(link) => {
-                    let now = self.netlink.find_link_by_index(link.index)?;
-                    switch.link_present(&self.name, &now.unwrap_or(link));
+                    let now = self.netlink.find_link_by_index(link.index)?.unwrap_or(link);
+                    shield::link_changed(self.inode, &now);
+                    switch.link_present(&self.name, &now);
                 }
+                LinkEvent::AddressAdded { index } => shield::address_added(self.inode, index),
                 LinkEvent::QdiscChanged { index } => {
                     if let Some(link) = self.netlink.find_link_by_index(index)? {
                         switch.link_present(&self.name, &link);
                     }
                 }
-                LinkEvent::Gone { index, .. } => switch.link_gone(&self.name, index),
+                LinkEvent::Gone { index, .. } => {
+                    shield::link_gone(self.inode, index);
+                    switch.link_gone(&self.name, index);
+                }
                 LinkEvent::Lost => self.look_at_all(switch),
             }
         }
         Ok(())
+    }
+
+    /// Logs what was done about the shield of the namespace.
+    fn tell_of_shield(&self) {
+        for note in shield::take_notes(self.inode) {
+            match &self.name {
+                NetnsName::Own => warn!("{note}"),
+                NetnsName::Named(name) => warn!("namespace {name}: {note}"),
+            }
+        }
     }
 
     /// Compares all devices with what the ports believe.
@@ -244,7 +295,9 @@ impl DeviceListener {
                 switch.link_gone(&self.name, index);
             }
         }
+        shield::check(self.inode);
         for link in &links {
+            shield::link_changed(self.inode, link);
             switch.link_present(&self.name, link);
         }
         switch.retry_ports(&self.name);

@@ -29,7 +29,7 @@ use crate::egress::Takes;
 use crate::lock::Lock;
 use crate::netlink::{Link, NetlinkError, Reply, Request};
 use crate::privileges;
-use crate::shield::Enslaved;
+use crate::shield::{self, Enslaved};
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
 use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, Shield, TxQueue};
@@ -80,7 +80,7 @@ pub fn open(
     // later: to close it here would wait for the kernel (`synchronize_net`).
     let mut socket = Some(socket::socket().map_err(os("open a packet socket for", device))?);
     let lock = Lock::take(commons.inode(), device, link.index)?;
-    let (shield, enslaved, mut warnings) = shield(&commons, &link, options)?;
+    let (shield, enslaved, mut warnings) = shield_device(&commons, &link, options)?;
     let guard = SystemGuard {
         commons,
         index: link.index,
@@ -145,12 +145,13 @@ fn os(operation: &'static str, device: &str) -> impl Fn(io::Error) -> PortError 
 }
 
 /// Enslaves the device and sets it up, unless the user does not want the first or the kernel cannot do it.
-fn shield(
+fn shield_device(
     commons: &Commons,
     link: &Link,
     options: &PortOptions,
 ) -> Result<(Shield, Option<Enslaved>, Vec<String>), PortError> {
     if !options.shield {
+        shield::take_out(commons, link)?;
         return Ok((Shield::Exposed, None, Vec::new()));
     }
     match Enslaved::new(commons, link, !link.is_up) {
@@ -246,21 +247,16 @@ impl Guard for SystemGuard {
         status.set_takes(takes(&self.commons, link));
         // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
         if self.enslaved.is_some() && link.master.is_none() {
-            match Enslaved::new(&self.commons, link, false) {
-                Ok(enslaved) => {
-                    if let Some(before) = self.enslaved.replace(enslaved) {
-                        before.forget(&self.commons);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%error, device = self.device, "cannot shield it again");
-                }
-            }
+            self.commons.control().put_back();
         }
     }
 
     fn is_taken(&self, link: &Link) -> bool {
-        self.enslaved.as_ref().is_some_and(|enslaved| enslaved.is_taken(link))
+        self.enslaved.as_ref().is_some_and(|enslaved| enslaved.is_taken(&self.commons, link))
+    }
+
+    fn shield_holds(&self) -> bool {
+        self.enslaved.as_ref().is_none_or(Enslaved::holds)
     }
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {

@@ -2,8 +2,8 @@
 
 use super::{Netlink, NetlinkError};
 use netlink_packet_core::NLM_F_DUMP;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::IpAddr;
 
 impl Netlink {
@@ -39,5 +39,30 @@ impl Netlink {
             },
         )?;
         Ok(found)
+    }
+
+    /// Takes an address away from a device.
+    ///
+    /// # Errors
+    /// The device has no such address, or the privilege is missing.
+    pub(crate) fn remove_address(
+        &mut self,
+        index: u32,
+        ip: IpAddr,
+        prefix_size: u8,
+    ) -> Result<(), NetlinkError> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = prefix_size;
+        message.header.family = match ip {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        };
+        message.attributes.push(AddressAttribute::Local(ip));
+        self.request(
+            || format!("remove the address {ip}/{prefix_size} of interface {index}"),
+            RouteNetlinkMessage::DelAddress(message),
+            0,
+        )
     }
 }

@@ -7,7 +7,9 @@ use super::link::{link_message, without_statistics};
 use super::{Failure, Link, Netlink, NetlinkError, append, messages};
 use netlink_packet_core::{NLM_F_ACK, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo,
+};
 use std::io;
 use std::net::IpAddr;
 
@@ -24,6 +26,9 @@ pub(crate) enum Request {
     Look(u32),
     /// Change a device: [`Reply::Done`].
     Change(LinkChange),
+    /// Have the bridge that the device with this interface number is in neither learn from it, nor flood to it, nor
+    /// forward from it to other such devices: [`Reply::Done`].
+    Isolate(u32),
     /// The addresses of the device with this interface number: [`Reply::Addresses`].
     Addresses(u32),
 }
@@ -72,6 +77,19 @@ impl Request {
                 }
                 Some((RouteNetlinkMessage::SetLink(message), NLM_F_ACK))
             }
+            Self::Isolate(index) => {
+                let mut message = link_message(*index);
+                let data = InfoPortData::BridgePort(vec![
+                    InfoBridgePort::Isolated(true),
+                    InfoBridgePort::Learning(false),
+                    InfoBridgePort::UnicastFlood(false),
+                    InfoBridgePort::MulticastFlood(false),
+                    InfoBridgePort::BroadcastFlood(false),
+                ]);
+                let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)];
+                message.attributes.push(LinkAttribute::LinkInfo(info));
+                Some((RouteNetlinkMessage::NewLink(message), NLM_F_ACK))
+            }
             Self::Addresses(_) => None,
         }
     }
@@ -91,6 +109,7 @@ impl Request {
                 let parts: Vec<String> = master.into_iter().chain(up).collect();
                 parts.join(", ")
             }
+            Self::Isolate(index) => format!("isolate interface {index} in its bridge"),
             Self::Addresses(index) => format!("list the addresses of interface {index}"),
         }
     }
@@ -104,7 +123,7 @@ impl Request {
             NetlinkPayload::Error(error) if error.code.is_none() => Some(Ok(Reply::Done)),
             NetlinkPayload::Error(error) => {
                 let error = error.to_io();
-                let is_question = !matches!(self, Self::Change(_));
+                let is_question = !matches!(self, Self::Change(_) | Self::Isolate(_));
                 if is_question && error.raw_os_error() == Some(libc::ENODEV) {
                     return Some(Ok(Reply::Link(None)));
                 }

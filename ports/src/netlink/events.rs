@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 // linux/rtnetlink.h
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_TC: u32 = 4;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
 
 /// Something happened to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,11 @@ pub enum LinkEvent {
     /// The root queueing discipline of a device changed: look at it again
     /// ([`super::Netlink::find_link_by_index`]).
     QdiscChanged {
+        /// The device's interface number.
+        index: u32,
+    },
+    /// A device was given an IP address.
+    AddressAdded {
         /// The device's interface number.
         index: u32,
     },
@@ -67,6 +74,8 @@ impl Events {
             socket.bind_auto()?;
             socket.add_membership(RTNLGRP_LINK)?;
             socket.add_membership(RTNLGRP_TC)?;
+            socket.add_membership(RTNLGRP_IPV4_IFADDR)?;
+            socket.add_membership(RTNLGRP_IPV6_IFADDR)?;
             socket.set_non_blocking(true)?;
             if everywhere {
                 socket.set_listen_all_namespaces(true)?;
@@ -121,6 +130,9 @@ fn event(message: &RouteNetlinkMessage) -> Option<LinkEvent> {
         RouteNetlinkMessage::DelLink(m) if is_of_device(m) => {
             let Link { index, name, .. } = Link::from_message(m);
             Some(LinkEvent::Gone { index, name })
+        }
+        RouteNetlinkMessage::NewAddress(m) => {
+            Some(LinkEvent::AddressAdded { index: m.header.index })
         }
         RouteNetlinkMessage::NewQueueDiscipline(m) | RouteNetlinkMessage::DelQueueDiscipline(m)
             if m.header.parent == TcHandle::ROOT =>

@@ -231,6 +231,16 @@ impl Netlink {
         })
     }
 
+    /// Gives a device another name.
+    ///
+    /// # Errors
+    /// No such device, the name is taken, or the privilege is missing.
+    pub(crate) fn rename(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
+        self.set(index, LinkAttribute::IfName(name.to_owned()), || {
+            format!("rename interface {index} to \"{name}\"")
+        })
+    }
+
     /// Removes a device (and the other end of a veth).
     ///
     /// # Errors

@@ -12,12 +12,14 @@ mod batch;
 mod events;
 mod features;
 mod link;
+pub(crate) mod nftables;
 
 pub use batch::LinkChange;
 pub(crate) use batch::{Reply, Request};
 pub use events::{Events, LinkEvent};
 pub use features::Features;
 pub use link::{Link, link_message};
+pub(crate) use nftables::{ChainChange, DropTable};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,

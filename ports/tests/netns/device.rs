@@ -49,7 +49,7 @@ fn the_host_stack_is_shielded() -> anyhow::Result<()> {
     let socket = UdpSocket::bind("10.0.0.9:9").unwrap();
 
     let mut exposed = OpenPort::open("p1,shield=off")?;
-    assert_eq!(exposed.port.shield, Shield::Exposed);
+    assert_eq!(exposed.port.shield(), Shield::Exposed);
     assert!(
         stack_receives(&mut exposed, &mut host, &socket)?,
         "otherwise this test proves nothing"
@@ -58,7 +58,7 @@ fn the_host_stack_is_shielded() -> anyhow::Result<()> {
     while socket.recv(&mut [0; 10]).is_ok() {}
 
     let mut shielded = OpenPort::open("p1")?;
-    if shielded.port.shield == Shield::Exposed {
+    if shielded.port.shield() == Shield::Exposed {
         return Err(Unsupported::lacking(format!("shield: {}", shielded.port.warnings.join("; "))));
     }
     let bridge = netlink.link(BRIDGE).unwrap();
@@ -102,7 +102,7 @@ fn a_shield_left_by_a_crash_is_adopted() -> anyhow::Result<()> {
     netlink.set_master(p1, Some(bridge)).unwrap();
     let first = open("p1").unwrap();
     let second = open("p2").unwrap();
-    assert_eq!([first.shield, second.shield], [Shield::Shielded; 2]);
+    assert_eq!([first.shield(), second.shield()], [Shield::Shielded; 2]);
     assert!(!netlink.link(BRIDGE).unwrap().is_up);
     drop(first);
     assert_eq!(netlink.link("p1").unwrap().master, None);

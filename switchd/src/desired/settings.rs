@@ -26,7 +26,7 @@ pub type MacEntries = Bounded<10, 1_000_000>;
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Exit with an error if the device of a port is missing, instead of waiting for the device
+    /// Exit with an error if the device of a port is missing or cannot be used, instead of trying again later
     #[arg(long, num_args = 0, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require: Option<bool>,

@@ -102,7 +102,7 @@ impl Switch {
             kind: slot.kind_name(),
             mac: MacAddr(slot.mac),
             state: self.state_of(slot),
-            shield: slot.port.as_ref().map(|p| p.shield),
+            shield: slot.port.as_ref().map(|p| p.shield()),
             mtu: slot.port.as_ref().map(|p| p.status.mtu()),
             rx_memory: slot.port.as_ref().map(|p| p.rx_memory),
             config: slot.spec.config,

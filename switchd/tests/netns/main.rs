@@ -15,6 +15,7 @@ mod other_netns;
 mod ownership;
 mod reserved;
 mod rules;
+mod shield;
 mod taps;
 mod traffic;
 mod trouble;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         other_netns::TESTS,
         reserved::TESTS,
         rules::TESTS,
+        shield::TESTS,
         taps::TESTS,
         traffic::TESTS,
         trouble::TESTS,

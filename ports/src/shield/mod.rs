@@ -6,21 +6,41 @@
 //! tap and drops it, and the stack sees none; the socket still hears and sends everything.
 //!
 //! The bridge is called [`BRIDGE`], is made when the first port needs it and removed with the last,
-//! whatever process that belongs to. After a crash the device is still in it, and is taken over.
-//! Nothing but `ip link` shows it, as the master of the device.
+//! whatever process that belongs to. Nothing but `ip link` shows it, as the master of the device.
+//!
+//! Somebody may set the bridge up, delete it or take a device out of it. `watch` puts that right, which takes a
+//! moment. In that moment a second lock holds: a chain of nftables drops what the device receives
+//! (`netlink/nftables`). Where the kernel has no such chains, the ports of the bridge neither learn, nor flood, nor
+//! reach each other; for all ports, that would make the start of a thousand a second longer.
+
+mod watch;
+
+pub use watch::{
+    address_added, check, free_left_behind, link_changed, link_gone, look_after, take_notes,
+};
 
 use crate::PortError;
 use crate::commons::{Commons, Control};
-use crate::netlink::{Link, LinkChange, Netlink, NetlinkError};
+use crate::netlink::{ChainChange, Link, LinkChange, Netlink, NetlinkError, Request};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The name of the bridge device that shields ports.
 pub const BRIDGE: &str = "switchd-shield";
+
+/// A device of this process that is in the bridge, or is to be put there.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// The device is in the bridge, and the bridge is in order, as far as this process knows.
+    pub(crate) is_in: Arc<AtomicBool>,
+}
 
 /// A device that is in the bridge. To be freed with [`Enslaved::free`].
 #[derive(Debug)]
 pub(crate) struct Enslaved {
     index: u32,
-    bridge: u32,
+    is_in: Arc<AtomicBool>,
 }
 
 impl Enslaved {
@@ -31,28 +51,33 @@ impl Enslaved {
     pub(crate) fn new(commons: &Commons, link: &Link, sets_up: bool) -> Result<Self, PortError> {
         let mut tries = 3;
         loop {
-            let bridge = enter(&mut commons.control())?;
+            let (enslaved, bridge) = enter(&mut commons.control(), link.index)?;
             let failed = match link.master {
                 Some(master) if master != bridge => {
                     let master = commons.link_at(master);
-                    leave(&mut commons.control(), bridge);
+                    leave(&mut commons.control(), link.index);
                     let master = master?.map_or_else(|| "another device".to_owned(), |m| m.name);
                     return Err(PortError::HasMaster { device: link.name.clone(), master });
                 }
                 master => {
+                    let device = link.name.clone();
+                    commons.change_chain(ChainChange::Add { index: link.index, device });
                     let change = LinkChange {
                         index: link.index,
                         master: master.is_none().then_some(bridge),
                         up: sets_up.then_some(true),
                     };
-                    match commons.change(change) {
-                        Ok(()) => return Ok(Self { index: link.index, bridge }),
+                    let isolates = commons.control().isolates;
+                    match commons.ask(requests(change, isolates)).swap_remove(0) {
+                        Ok(_) => {
+                            enslaved.is_in.store(true, Ordering::Relaxed);
+                            return Ok(enslaved);
+                        }
                         Err(error) => error,
                     }
                 }
             };
             // The device may be in the bridge all the same, and not up.
-            let enslaved = Self { index: link.index, bridge };
             if failed.errno() == Some(libc::ENODEV) {
                 commons.control().bridge = None;
             }
@@ -65,17 +90,23 @@ impl Enslaved {
         }
     }
 
+    /// Whether the shield holds: the device is in the bridge, which is in order.
+    pub(crate) fn holds(&self) -> bool {
+        self.is_in.load(Ordering::Relaxed)
+    }
+
     /// The device has another master by now: it is somebody else's.
-    pub(crate) fn is_taken(&self, link: &Link) -> bool {
-        link.master.is_some_and(|master| master != self.bridge)
+    pub(crate) fn is_taken(&self, commons: &Commons, link: &Link) -> bool {
+        link.master.is_some_and(|master| commons.control().bridge != Some(master))
     }
 
     /// Frees the device again, as far as it still exists and is not somebody else's, and sets it down as well
     /// if `sets_down`.
     pub(crate) fn free(self, commons: &Commons, sets_down: bool) {
+        let bridge = commons.control().bridge;
         let freed = commons.link_at(self.index).and_then(|link| {
             let Some(link) = link else { return Ok(()) };
-            let is_ours = link.master == Some(self.bridge);
+            let is_ours = link.master.is_some() && link.master == bridge;
             if !is_ours && !sets_down {
                 return Ok(());
             }
@@ -91,13 +122,21 @@ impl Enslaved {
             }
             _ => {}
         }
-        leave(&mut commons.control(), self.bridge);
+        commons.change_chain(ChainChange::Remove { index: self.index });
+        leave(&mut commons.control(), self.index);
     }
+}
 
-    /// Forgets a device that somebody has taken out of the bridge. The device is not touched.
-    pub(crate) fn forget(self, commons: &Commons) {
-        leave(&mut commons.control(), self.bridge);
+/// Takes a device that is not to be shielded out of the bridge, where a switch that was killed has left it.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn take_out(commons: &Commons, link: &Link) -> Result<(), PortError> {
+    let Some(master) = link.master else { return Ok(()) };
+    if commons.link_at(master)?.is_some_and(|master| master.name == BRIDGE) {
+        commons.change(LinkChange { index: link.index, master: Some(0), up: None })?;
     }
+    Ok(())
 }
 
 /// What a user is told when the kernel does not let the device into the bridge.
@@ -123,29 +162,37 @@ fn user_of(control: &mut Control, index: u32) -> String {
     }
 }
 
-/// Counts one more device of this process in the bridge, which is made if it does not exist, and returns the
+/// The requests that put a device into the bridge: the change comes first, and what it makes of the device decides.
+fn requests(change: LinkChange, isolates: bool) -> Vec<Request> {
+    let isolate = isolates.then_some(Request::Isolate(change.index));
+    std::iter::once(Request::Change(change)).chain(isolate).collect()
+}
+
+/// Counts one more device of this process in the bridge, which is made if it does not exist, and returns it with the
 /// interface number of the bridge. To be undone by [`leave`].
-fn enter(control: &mut Control) -> Result<u32, PortError> {
+fn enter(control: &mut Control, index: u32) -> Result<(Enslaved, u32), PortError> {
     let bridge = match control.bridge {
         Some(bridge) => bridge,
         None => find_or_make(&mut control.netlink)?,
     };
     control.bridge = Some(bridge);
-    control.shielded += 1;
-    Ok(bridge)
+    let is_in = Arc::<AtomicBool>::default();
+    control.members.insert(index, Member { is_in: Arc::clone(&is_in) });
+    Ok((Enslaved { index, is_in }, bridge))
 }
 
 /// Counts one device less, and removes the bridge if no device is in it.
-fn leave(control: &mut Control, bridge: u32) {
-    control.shielded -= 1;
-    if control.shielded == 0 {
-        control.bridge = None;
+fn leave(control: &mut Control, index: u32) {
+    control.members.remove(&index);
+    if control.members.is_empty()
+        && let Some(bridge) = control.bridge.take()
+    {
         remove_if_empty(&mut control.netlink, bridge);
     }
 }
 
 /// The interface number of the bridge, which is down.
-fn find_or_make(netlink: &mut Netlink) -> Result<u32, PortError> {
+fn find_or_make(netlink: &mut Netlink) -> Result<u32, NetlinkError> {
     let bridge = match netlink.find_link(BRIDGE)? {
         Some(bridge) => bridge,
         None => {
@@ -157,6 +204,15 @@ fn find_or_make(netlink: &mut Netlink) -> Result<u32, PortError> {
             netlink.link(BRIDGE)?
         }
     };
+    if bridge.kind != "bridge" {
+        return Err(NetlinkError::Refused {
+            operation: format!(
+                "use \"{BRIDGE}\" as the shield of ports, which is a device of another kind (\"{}\"): rename it",
+                bridge.kind
+            ),
+            source: io::Error::from_raw_os_error(libc::EEXIST),
+        });
+    }
     if bridge.is_up {
         netlink.set_up(bridge.index, false)?;
     }
