@@ -16,6 +16,7 @@ mod commons;
 pub mod dummy;
 mod egress;
 mod error;
+pub mod listeners;
 mod lock;
 pub mod netlink;
 pub mod netns;

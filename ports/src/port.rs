@@ -247,6 +247,9 @@ pub trait Guard: Send {
     /// The device changed: adapts what depends on it beyond [`PortStatus`].
     fn link_changed(&mut self, link: &crate::netlink::Link, status: &PortStatus);
 
+    /// Somebody listens to the device beside the switch, or no longer: adapts how frames are sent.
+    fn set_listened(&mut self, _listened: bool, _status: &PortStatus) {}
+
     /// Whether somebody else, such as a bridge, has taken the device although it is a port.
     fn is_taken(&self, _link: &crate::netlink::Link) -> bool {
         false
@@ -359,6 +362,14 @@ impl Port {
         match self.shield {
             Shield::Shielded if !holds => Shield::Exposed,
             shield => shield,
+        }
+    }
+
+    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]), who is to see what
+    /// the port sends, too, unless the user wants frames to go around the queueing discipline in any case.
+    pub fn set_listened(&mut self, listened: bool) {
+        if let Some(guard) = &mut self.guard {
+            guard.set_listened(listened, &self.status);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::switch::{RingKeeper, Switch};
 use crate::worker::WorkerEvent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use ports::listeners::Listeners;
 use ports::netlink::{Events, LinkEvent, Netlink, NetlinkError};
 use ports::netns::Netns;
 use ports::shield;
@@ -22,6 +23,9 @@ use tracing::{debug, info, warn};
 
 /// Time between two rounds of periodic work.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Time between two looks at who listens to devices, at least. It is also a hundred times as long as a look takes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The running thread. Dropping it ends it.
 pub struct Monitor {
@@ -90,6 +94,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
             last_sweep = Instant::now();
             follow_namespaces(switch, &mut listeners);
             listeners.iter().for_each(|listener| shield::look_after(listener.inode));
+            listeners.iter_mut().for_each(|listener| listener.look_who_listens(switch));
             switch.retry_failed_ports();
             // A namespace that ends takes the devices in it along in silence.
             switch.look_after_away();
@@ -212,6 +217,9 @@ struct DeviceListener {
     inode: u64,
     events: Events,
     netlink: Netlink,
+    /// Who listens to devices beside the switch; `None` without `/proc`.
+    listeners: Option<Listeners>,
+    next_look: Instant,
 }
 
 impl DeviceListener {
@@ -225,13 +233,17 @@ impl DeviceListener {
                 Err(error) => return Err(error.into()),
             },
         };
+        let open = || Ok::<_, NetlinkError>((Events::open()?, Netlink::open()?, Listeners::open()));
         // Needs no privilege where we are already.
-        let (events, netlink) = match &name {
-            NetnsName::Own => (Events::open()?, Netlink::open()?),
-            NetnsName::Named(_) => (netns.run(Events::open)??, netns.run(Netlink::open)??),
+        let (events, netlink, listeners) = match &name {
+            NetnsName::Own => open()?,
+            NetnsName::Named(_) => netns.run(open)??,
         };
-        let inode = netns.inode()?;
-        Ok(Some(Self { name, inode, events, netlink }))
+        let listeners = listeners
+            .inspect_err(|error| debug!("{name:?}: who listens to devices is not known: {error}"))
+            .ok();
+        let (inode, next_look) = (netns.inode()?, Instant::now());
+        Ok(Some(Self { name, inode, events, netlink, listeners, next_look }))
     }
 
     /// The name still means the namespace that we listen in.
@@ -248,6 +260,10 @@ impl DeviceListener {
     fn hear(&mut self, switch: &Switch) -> Result<(), NetlinkError> {
         let mut heard = Vec::new();
         self.events.drain(|event| heard.push(event))?;
+        // Who listens to a device makes it promiscuous, as a rule.
+        if heard.iter().any(|event| matches!(event, LinkEvent::Present(_))) {
+            self.look_who_listens(switch);
+        }
         for event in without_repetitions(heard) {
             match event {
                 // What an event says may be over already, and its news known since the device was
@@ -281,6 +297,19 @@ impl DeviceListener {
                 NetnsName::Named(name) => warn!("namespace {name}: {note}"),
             }
         }
+    }
+
+    /// Looks who listens to devices, unless that was done a moment ago.
+    fn look_who_listens(&mut self, switch: &Switch) {
+        let start = Instant::now();
+        let Some(listeners) = self.listeners.as_mut().filter(|_| start >= self.next_look) else {
+            return;
+        };
+        match listeners.read() {
+            Ok(listened) => switch.devices_listened(&self.name, &listened),
+            Err(error) => debug!("{:?}: who listens to devices is not known: {error}", self.name),
+        }
+        self.next_look = start + (start.elapsed() * 100).max(LOOK_INTERVAL);
     }
 
     /// Compares all devices with what the ports believe.

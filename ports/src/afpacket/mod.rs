@@ -86,7 +86,9 @@ pub fn open(
         index: link.index,
         device: device.to_owned(),
         was_up: link.is_up,
-        qdisc: options.qdisc,
+        mode: options.qdisc,
+        qdisc: link.qdisc.clone(),
+        is_listened: false,
         enslaved,
         _lock: lock,
     };
@@ -96,7 +98,8 @@ pub fn open(
     }
     let (link, addresses) = state(&guard.commons, &link)?;
     warnings.extend(address_warning(&link, addresses, shield));
-    let status = PortStatus::new(link.is_running(), link.mtu, bypasses(options.qdisc, &link.qdisc));
+    let bypass = bypasses(options.qdisc, &link.qdisc, false);
+    let status = PortStatus::new(link.is_running(), link.mtu, bypass);
     status.set_takes(takes(&guard.commons, &link));
 
     let opener = RxOpener {
@@ -208,10 +211,10 @@ fn address_warning(
     Some(format!("{} has the address {ip}/{size}: {consequence}", link.name))
 }
 
-/// Whether frames go around the queueing discipline called `qdisc`.
-fn bypasses(mode: QdiscMode, qdisc: &str) -> bool {
+/// Whether frames go around the queueing discipline called `qdisc`, while somebody listens to the device or not.
+fn bypasses(mode: QdiscMode, qdisc: &str, is_listened: bool) -> bool {
     match mode {
-        QdiscMode::Auto => matches!(qdisc, "noqueue" | "noop" | ""),
+        QdiscMode::Auto => !is_listened && matches!(qdisc, "noqueue" | "noop" | ""),
         QdiscMode::Bypass => true,
         QdiscMode::Honour => false,
     }
@@ -236,19 +239,29 @@ struct SystemGuard {
     index: u32,
     device: String,
     was_up: bool,
-    qdisc: QdiscMode,
+    mode: QdiscMode,
+    /// The device's queueing discipline when it was last described.
+    qdisc: String,
+    /// Somebody listens to the device beside the switch.
+    is_listened: bool,
     enslaved: Option<Enslaved>,
     _lock: Lock,
 }
 
 impl Guard for SystemGuard {
     fn link_changed(&mut self, link: &Link, status: &PortStatus) {
-        status.set_bypass_qdisc(bypasses(self.qdisc, &link.qdisc));
+        self.qdisc.clone_from(&link.qdisc);
+        status.set_bypass_qdisc(bypasses(self.mode, &self.qdisc, self.is_listened));
         status.set_takes(takes(&self.commons, link));
         // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
         if self.enslaved.is_some() && link.master.is_none() {
             self.commons.control().put_back();
         }
+    }
+
+    fn set_listened(&mut self, listened: bool, status: &PortStatus) {
+        self.is_listened = listened;
+        status.set_bypass_qdisc(bypasses(self.mode, &self.qdisc, self.is_listened));
     }
 
     fn is_taken(&self, link: &Link) -> bool {
@@ -287,10 +300,16 @@ mod tests {
 
     #[test]
     fn only_a_device_without_queueing_is_bypassed_by_itself() {
-        assert!(bypasses(QdiscMode::Auto, "noqueue"));
-        assert!(!bypasses(QdiscMode::Auto, "htb"));
-        assert!(!bypasses(QdiscMode::Auto, "fq_codel"));
-        assert!(bypasses(QdiscMode::Bypass, "htb"));
-        assert!(!bypasses(QdiscMode::Honour, "noqueue"));
+        assert!(bypasses(QdiscMode::Auto, "noqueue", false));
+        assert!(!bypasses(QdiscMode::Auto, "htb", false));
+        assert!(!bypasses(QdiscMode::Auto, "fq_codel", false));
+        assert!(bypasses(QdiscMode::Bypass, "htb", false));
+        assert!(!bypasses(QdiscMode::Honour, "noqueue", false));
+    }
+
+    #[test]
+    fn a_device_that_somebody_listens_to_is_not_bypassed_by_itself() {
+        assert!(!bypasses(QdiscMode::Auto, "noqueue", true));
+        assert!(bypasses(QdiscMode::Bypass, "noqueue", true));
     }
 }

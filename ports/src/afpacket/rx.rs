@@ -9,6 +9,7 @@
 
 use super::ring_size::{RingSize, WHOLE_FRAME};
 use crate::buffers::{self, Buffers};
+use crate::listeners::OwnSocket;
 use crate::spec::PortOptions;
 use crate::sys::packet as socket;
 use crate::sys::ring::{Received, RxRing};
@@ -27,6 +28,7 @@ const LARGE_WAITING: i32 = 12 << 20;
 const IDLE_CALLS: u32 = 64;
 
 pub(crate) struct RingRx {
+    _own: OwnSocket,
     socket: OwnedFd,
     ring: RxRing,
     /// Buffers for those frames of a batch that are larger than a slot, one buffer for each frame.
@@ -43,6 +45,7 @@ impl RingRx {
         options: &PortOptions,
         size: RingSize,
     ) -> std::io::Result<Self> {
+        let own = OwnSocket::new(&socket)?;
         let fd = socket.as_fd();
         socket::set_option(fd, socket::PACKET_VNET_HDR, 1)?;
         socket::set_option(fd, socket::PACKET_IGNORE_OUTGOING, 1)?;
@@ -63,7 +66,8 @@ impl RingRx {
             bytes: size.bytes(),
         };
         let large = Buffers::new();
-        Ok(Self { socket, ring, large, stats: RxStats::default(), idle_calls: 0, memory })
+        let stats = RxStats::default();
+        Ok(Self { _own: own, socket, ring, large, stats, idle_calls: 0, memory })
     }
 
     /// The memory of the ring.

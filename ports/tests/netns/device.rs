@@ -2,13 +2,15 @@
 
 use crate::fixture::{experimental, host, ip, netlink, open};
 use lab::harness::{Test, Unsupported, unsupported_if_missing};
-use lab::{Host, LinkSpec, OpenPort, Tbf};
+use lab::{FrameSocket, Host, LinkSpec, OpenPort, Tbf};
 use nix::sched::{CloneFlags, unshare};
 use packet::{Frame, Offload};
+use ports::listeners::Listeners;
 use ports::netlink::{Events, LinkEvent};
 use ports::shield::BRIDGE;
 use ports::{Shield, TxFailure};
 use std::net::UdpSocket;
+use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("device::the_host_stack_is_shielded", the_host_stack_is_shielded),
@@ -20,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("device::a_missing_device_is_named", a_missing_device_is_named),
     ("device::a_missing_capability_is_named", a_missing_capability_is_named),
     ("device::queueing_is_honoured_while_there_is_any", queueing_is_honoured_while_there_is_any),
+    ("device::who_listens_to_a_device_sees_what_its_port_sends", who_listens_sees_what_is_sent),
     ("device::events_tell_what_happens_to_a_device", events_tell_what_happens_to_a_device),
 ];
 
@@ -209,6 +212,40 @@ fn queueing_is_honoured_while_there_is_any() -> anyhow::Result<()> {
     let mut port = OpenPort::open("p1,qdisc=honour")?;
     assert!(!port.port.status.bypasses_qdisc());
     assert_eq!(port.send(frames()), []);
+    Ok(())
+}
+
+fn who_listens_sees_what_is_sent() -> anyhow::Result<()> {
+    let _hosts = [host("p1", 1)?, host("p2", 2)?];
+    let mut port = OpenPort::open("p1")?;
+    let mut bypassing = OpenPort::open("p2,qdisc=bypass")?;
+    let index = port.port.ifindex.expect("a network device");
+    let mut listeners = Listeners::open()?;
+    let mut sees = |port: &mut OpenPort, device: &str| -> anyhow::Result<bool> {
+        let mut observer = FrameSocket::open(device)?;
+        let index = port.port.ifindex.expect("a network device");
+        let listened = listeners.read()?.has(index);
+        assert!(listened);
+        port.port.set_listened(listened);
+        let frame = experimental([0xff; 6], 60);
+        assert_eq!(port.send(vec![Frame::owned(&frame, Offload::NONE)]), []);
+        // What is sent is shown before the call returns.
+        while let Some(seen) = observer.receive(Duration::ZERO)? {
+            if seen == frame {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    assert!(port.port.status.bypasses_qdisc());
+    assert!(sees(&mut port, "p1")?);
+    assert!(!port.port.status.bypasses_qdisc());
+    assert!(!sees(&mut bypassing, "p2")?, "the user does not want that");
+    // The observers are gone; the ports' own sockets do not count.
+    let listened = Listeners::open()?.read()?;
+    assert!(!listened.has(index));
+    port.port.set_listened(false);
+    assert!(port.port.status.bypasses_qdisc());
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use super::retry::Reopening;
 use crate::netns_name::NetnsName;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::WorkerEvent;
+use ::ports::listeners::Listened;
 use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
 use ::ports::spec::Target;
@@ -62,6 +63,18 @@ impl Switch {
                 slot.retry.hasten(self.now());
             }
             None => retries.extend(Reopening::begin(slot)),
+        }
+    }
+
+    /// Tells the ports with devices in a namespace whether somebody else listens to their devices.
+    pub(crate) fn devices_listened(&self, netns: &NetnsName, listened: &Listened) {
+        let mut slots = self.slots.lock();
+        for slot in slots.iter_mut() {
+            if let Some(index) = slot.open_device(netns)
+                && let Some(port) = &mut slot.port
+            {
+                port.set_listened(listened.has(index));
+            }
         }
     }
 

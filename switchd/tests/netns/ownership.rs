@@ -13,8 +13,10 @@ use lab::{
 };
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
+    ("ownership::who_listens_to_a_device_sees_both_directions", who_listens_sees_both_directions),
     ("ownership::the_switch_s_own_host_does_not_answer", the_host_does_not_answer),
     ("ownership::an_exposed_port_lets_the_host_answer", an_exposed_port_lets_the_host_answer),
     ("ownership::a_shaped_port_stays_shaped", a_shaped_port_stays_shaped),
@@ -303,4 +305,20 @@ fn a_tap_in_another_namespace_is_up() -> anyhow::Result<()> {
         ports.iter().any(|p| p.name == "tap2" && p.state.iter().all(|s| s != "LINK_DOWN"))
     })
     .with_context(|| format!("{ports:?}"))
+}
+
+/// As tcpdump does, at the port's device. What the port has sent is seen from half a second on at the latest.
+fn who_listens_sees_both_directions() -> anyhow::Result<()> {
+    let network = Network::pair()?;
+    let mut observer = FrameSocket::open("veth2")?;
+    for host in [network.a(), network.b()] {
+        let frame = experimental_frame([0xff; 6], host.mac(), b"seen");
+        let sender = host.run(|| FrameSocket::open_to_send(host.interface()))??;
+        eventually(&format!("a frame from {}", host.v4()), || {
+            let is_sent = sender.send(&frame).is_ok();
+            let seen = observer.receive_matching(Duration::from_millis(20), |seen| seen == frame);
+            is_sent && seen.is_ok_and(|seen| seen.is_some())
+        })?;
+    }
+    Ok(())
 }
