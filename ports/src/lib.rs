@@ -64,8 +64,10 @@ pub fn open(
             let namespace = netns::Netns::named(netns).map_err(enter)?;
             namespace.run(|| afpacket::open(name, device, options, allotment)).map_err(enter)?
         }
-        Target::Tap { device } => tap::open(name, device, PortKind::Tap, allotment),
-        Target::Internal { device } => tap::open(name, device, PortKind::Internal, allotment),
+        Target::Tap { device } => tap::open(name, device, PortKind::Tap, options, allotment),
+        Target::Internal { device } => {
+            tap::open(name, device, PortKind::Internal, options, allotment)
+        }
         Target::Dummy => {
             let options = dummy::DummyOptions { workers: allotment.tx, ..Default::default() };
             dummy::open(name, options).map(|(port, _far_end)| port)

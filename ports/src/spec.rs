@@ -46,11 +46,20 @@ pub struct PortOptions {
     pub slots: Option<u32>,
     /// Bytes of one slot of the receive ring.
     pub slot_size: Option<u32>,
+    /// The MAC address that a TAP device is given; `None` leaves it as it is.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl Default for PortOptions {
     fn default() -> Self {
-        Self { queues: None, shield: true, qdisc: QdiscMode::Auto, slots: None, slot_size: None }
+        Self {
+            queues: None,
+            shield: true,
+            qdisc: QdiscMode::Auto,
+            slots: None,
+            slot_size: None,
+            mac: None,
+        }
     }
 }
 
@@ -71,6 +80,11 @@ impl Target {
     /// The device is made when the port is opened and missing.
     pub fn is_created(&self) -> bool {
         matches!(self, Self::Tap { .. } | Self::Internal { .. } | Self::Dummy)
+    }
+
+    /// It is a TAP device.
+    pub fn is_tap(&self) -> bool {
+        matches!(self, Self::Tap { .. } | Self::Internal { .. })
     }
 
     /// Its frames come through a ring whose size can be chosen.

@@ -15,6 +15,7 @@ use crate::egress::{Cutter, Takes, Way, check_size, way};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
+use crate::spec::PortOptions;
 use crate::sys::tun;
 use crate::{
     Allotment, Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats,
@@ -40,6 +41,7 @@ pub fn open(
     name: &str,
     device: &str,
     kind: PortKind,
+    options: &PortOptions,
     allotment: Allotment,
 ) -> Result<Port, PortError> {
     let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
@@ -53,13 +55,19 @@ pub fn open(
     let takes = configure(&file).map_err(os("configure TAP device"))?;
     let link = commons.link(device)?;
     let lock = lock.map_or_else(|| Lock::take(commons.inode(), device, link.index), Ok)?;
+    let wanted = options.mac.or_else(|| allotment.mac.filter(|_| existed.is_none()));
+    let mac = wanted.filter(|mac| *mac != link.mac);
     let guard = TapGuard {
         file: file.try_clone().map_err(os("open TAP device"))?,
         commons,
         index: link.index,
         sets_down: existed.is_some() && !link.is_up,
+        mac_before: mac.and(existed.as_ref()).map(|link| link.mac),
         _lock: lock,
     };
+    if let Some(mac) = mac {
+        guard.commons.control().netlink.set_mac(link.index, device, mac)?;
+    }
     if !link.is_up {
         guard.commons.set_up(link.index, true)?;
     }
@@ -178,23 +186,32 @@ struct TapGuard {
     commons: Arc<Commons>,
     index: u32,
     sets_down: bool,
+    /// The MAC address that somebody else's device had before.
+    mac_before: Option<[u8; 6]>,
     _lock: Lock,
 }
 
 impl TapGuard {
     fn try_set_up(&mut self, up: bool) -> Result<(), NetlinkError> {
+        self.change(|netlink, index| netlink.set_up(index, up))
+    }
+
+    /// Changes the device wherever it is, by a routing socket there and its interface number there. If its namespace
+    /// cannot be entered, the device is looked for where it was at first.
+    fn change(
+        &self,
+        change: impl Fn(&mut Netlink, u32) -> Result<(), NetlinkError> + Sync,
+    ) -> Result<(), NetlinkError> {
+        let change_here = || change(&mut self.commons.control().netlink, self.index);
         let Ok(netns) = self.netns() else {
-            return self.commons.set_up(self.index, up);
+            return change_here();
         };
-        let set_up = || {
+        let change_there = || {
             let mut netlink = Netlink::open()?;
             let index = netlink.link(&self.name().unwrap_or_default())?.index;
-            netlink.set_up(index, up)
+            change(&mut netlink, index)
         };
-        match netns.run(set_up) {
-            Ok(result) => result,
-            Err(_) => self.commons.set_up(self.index, up),
-        }
+        netns.run(change_there).unwrap_or_else(|_| change_here())
     }
 
     fn netns(&self) -> io::Result<Netns> {
@@ -230,14 +247,18 @@ impl Guard for TapGuard {
 
 impl Drop for TapGuard {
     fn drop(&mut self) {
-        if !self.sets_down {
-            return;
-        }
-        match self.try_set_up(false) {
-            Err(error) if error.errno() != Some(libc::ENODEV) => {
-                tracing::warn!(%error, "cannot set a TAP device down again");
+        let down = if self.sets_down { self.try_set_up(false) } else { Ok(()) };
+        let mac = self.mac_before.map_or(Ok(()), |mac| {
+            let name = self.name().unwrap_or_default();
+            self.change(|netlink, index| netlink.set_mac(index, &name, mac))
+        });
+        for result in [down, mac] {
+            match result {
+                Err(error) if error.errno() != Some(libc::ENODEV) => {
+                    tracing::warn!(%error, "cannot put a TAP device back as it was");
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
 }

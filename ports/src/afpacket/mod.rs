@@ -49,11 +49,14 @@ pub struct Allotment {
     pub tx: usize,
     /// The size of each receive ring, unless the port's options say another one.
     pub ring: RingSize,
+    /// The MAC address of a TAP device that the port makes, unless the port's options say another one. `None`: the
+    /// kernel chooses one.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl Default for Allotment {
     fn default() -> Self {
-        Self { rx: 1, tx: 1, ring: RingSize::default() }
+        Self { rx: 1, tx: 1, ring: RingSize::default(), mac: None }
     }
 }
 

@@ -231,6 +231,22 @@ impl Netlink {
         })
     }
 
+    /// Gives a device, which errors call `name`, another MAC address.
+    ///
+    /// # Errors
+    /// No such device, it cannot have the address, or the privilege is missing.
+    pub(crate) fn set_mac(
+        &mut self,
+        index: u32,
+        name: &str,
+        mac: [u8; 6],
+    ) -> Result<(), NetlinkError> {
+        self.set(index, LinkAttribute::Address(mac.to_vec()), || {
+            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+            format!("give \"{name}\" the MAC address {mac}")
+        })
+    }
+
     /// Gives a device another name.
     ///
     /// # Errors

@@ -201,6 +201,7 @@ no-packet-in = true
 [[bridge.port]]
 device = \"internal:br-int\"
 number = \"LOCAL\"
+mac = \"02:00:00:00:00:0a\"
 
 [[bridge.port]]
 device = \"patch:int-br-ex\"

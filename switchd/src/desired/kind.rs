@@ -61,7 +61,9 @@ impl Head {
             Self::Device(Target::System { .. } | Target::Netns { .. }) => {
                 &["name", "queues", "shield", "qdisc", "slots", "slot-size"]
             }
-            Self::Device(Target::Tap { .. } | Target::Internal { .. }) => &["name", "queues"],
+            Self::Device(Target::Tap { .. } | Target::Internal { .. }) => {
+                &["name", "queues", "mac"]
+            }
             Self::Device(Target::Dummy) => &["name"],
             Self::Patch => &["name", "peer"],
         }

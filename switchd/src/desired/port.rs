@@ -8,7 +8,7 @@ use super::kind::Kind;
 use super::port_keys::{DEVICE, FLAGS, flag_of};
 use super::port_settings::PortSettings;
 use super::word::Word;
-use flow::types::OfPort;
+use flow::types::{MacAddr, OfPort};
 use flowtable::policy::ports::PortConfig;
 use ports::spec::{PortOptions, QdiscMode};
 use serde::ser::SerializeMap;
@@ -81,6 +81,7 @@ fn option_words(options: &PortOptions) -> Vec<(&'static str, Word)> {
     }
     words.extend(options.slots.map(|n| ("slots", Word::number(n))));
     words.extend(options.slot_size.map(|n| ("slot-size", Word::number(n))));
+    words.extend(options.mac.map(|mac| ("mac", Word::text(&MacAddr(mac).to_string()))));
     words
 }
 
@@ -141,6 +142,7 @@ mod tests {
     fn kinds_come_before_a_colon() {
         check("tap:vm1", Kind::Device(Target::Tap { device: device("vm1") }));
         check("internal:br0", Kind::Device(Target::Internal { device: device("br0") }));
+        check("tap:vm1,mac=02:00:00:00:00:01", Kind::Device(Target::Tap { device: device("vm1") }));
         check("dummy:p1", Kind::Device(Target::Dummy));
         let blue = Target::Netns { netns: "blue".into(), device: device("eth0") };
         check("netns:blue/eth0", Kind::Device(blue.clone()));
@@ -200,9 +202,17 @@ mod tests {
         check_error(
             "tap:vm1,tag=7,shield=off",
             &format!(
-                "port \"vm1\": shield has no meaning for a TAP device; there are name, queues, {SHARED}"
+                "port \"vm1\": shield has no meaning for a TAP device; there are name, queues, mac, {SHARED}"
             ),
         );
+        for wrong in ["01:00:00:00:00:01", "00:00:00:00:00:00", "x"] {
+            check_error(
+                &format!("tap:vm1,mac={wrong}"),
+                &format!(
+                    "port \"vm1\": mac={wrong}: must be the MAC address of one host, such as 02:00:00:00:00:01"
+                ),
+            );
+        }
         check_error("tap:vm1,queues=0", "port \"vm1\": queues=0: must be a number from 1 to 64");
         check_error(
             "veth0,slots=1",

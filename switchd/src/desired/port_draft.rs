@@ -9,6 +9,7 @@ use super::port_error::{OptionError, PortTextError};
 use super::port_keys::{DEVICE, FLAGS, KIND_KEYS, VLAN_KEYS, file_keys, flag_of, shared_keys};
 use super::port_settings::{SettingsDraft, SettingsError};
 use super::word::Word;
+use flow::text::parse_mac;
 use flow::types::OfPort;
 use flowtable::policy::ports::PortConfig;
 use ports::spec::{PortOptions, QdiscMode};
@@ -60,7 +61,7 @@ impl PortDraft {
             "name" => self.name = Some(read_name(key, value)?),
             "peer" => self.peer = Some(read_name(key, value)?),
             "number" => self.number = Some(read_number(value)?),
-            "queues" | "shield" | "qdisc" | "slots" | "slot-size" => {
+            "queues" | "shield" | "qdisc" | "slots" | "slot-size" | "mac" => {
                 set_option(&mut self.options, key, value)?;
             }
             _ if FLAGS.contains(&key) => {
@@ -249,6 +250,11 @@ fn set_option(
         "slots" => {
             let slots = value.parse().ok().filter(|n| (16..=1 << 20).contains(n));
             options.slots = Some(slots.ok_or_else(|| invalid("a number from 16 to 1048576"))?);
+        }
+        "mac" => {
+            let mac = parse_mac(value).filter(|mac| mac.0[0] & 1 == 0 && mac.0 != [0; 6]);
+            let expected = "the MAC address of one host, such as 02:00:00:00:00:01";
+            options.mac = Some(mac.ok_or_else(|| invalid(expected))?.0);
         }
         _slot_size => {
             let size = value.parse().ok().filter(|n| (512..=1 << 20).contains(n) && n % 16 == 0);

@@ -7,8 +7,8 @@ use flowtable::policy::ports::PortConfig;
 pub(super) const DEVICE: &str = "device";
 
 /// Options that only some kinds of port have.
-pub(super) const KIND_KEYS: [&str; 7] =
-    ["name", "queues", "shield", "qdisc", "slots", "slot-size", "peer"];
+pub(super) const KIND_KEYS: [&str; 8] =
+    ["name", "queues", "shield", "qdisc", "slots", "slot-size", "mac", "peer"];
 
 /// Options that only make sense together.
 pub(super) const VLAN_KEYS: [&str; 5] = ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype"];

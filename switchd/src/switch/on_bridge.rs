@@ -58,7 +58,7 @@ impl<'a> OnBridge<'a> {
 
     /// The number by which controllers know it: the one that somebody chose, else one made of the MAC address
     /// of its first port whose device is not the switch's own, else one that this machine always gives a
-    /// bridge of this name. Devices of the switch's own get another MAC address each time they are made.
+    /// bridge of this name.
     pub fn datapath_id(&self) -> DatapathId {
         let name = self.name();
         let desired = self.switch.desired.lock();

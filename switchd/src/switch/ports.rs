@@ -17,8 +17,8 @@ use crate::worker::{Command, Detached};
 use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
-use flowtable::policy::PortRef;
 use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo};
+use flowtable::policy::{BridgeId, PortRef};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -90,7 +90,7 @@ impl Switch {
         let ring = self.slots.lock().iter().find(|s| is_ours(s)).map(|s| s.ring);
         let ring = ring.unwrap_or_default();
         // Takes a while, in which others may add ports, too.
-        let opened = self.open(spec, ring);
+        let opened = self.open(at.bridge, spec, ring);
         let mut slots = self.slots.lock();
         let Some(slot) = slots.iter_mut().find(|s| is_ours(s)) else {
             // Somebody has removed it meanwhile.
@@ -180,12 +180,23 @@ impl Switch {
         }
     }
 
-    /// Opens the device of a port, with receive rings of this size unless its options say another one.
-    pub(super) fn open(&self, spec: &desired::Port, ring: RingSize) -> Result<Port, PortError> {
+    /// Opens the device of a port of a bridge, with receive rings of this size unless its options say another one.
+    pub(super) fn open(
+        &self,
+        bridge: BridgeId,
+        spec: &desired::Port,
+        ring: RingSize,
+    ) -> Result<Port, PortError> {
+        let bridge = self.policy.bridge(bridge).name();
         let Some(target) = spec.kind.target() else {
             return Err(PortError::NoDevice { device: spec.name.clone() });
         };
-        let allotment = Allotment { rx: self.rx_queues(spec), tx: self.workers.len(), ring };
+        let allotment = Allotment {
+            rx: self.rx_queues(spec),
+            tx: self.workers.len(),
+            ring,
+            mac: target.is_tap().then(|| stable_mac::of_port(&bridge, &spec.name)),
+        };
         ::ports::open(&spec.name, target, &spec.options, allotment)
     }
 

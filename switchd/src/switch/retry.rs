@@ -33,7 +33,7 @@ impl Switch {
     /// Opens the devices of ports, many at once. Not to be called with the lock on the ports.
     pub(super) fn open_again(&self, ports: Vec<Reopening>) {
         parallel::for_each(ports, |Reopening { at, spec, ring }| {
-            let opened = self.open(&spec, ring);
+            let opened = self.open(at.bridge, &spec, ring);
             let mut slots = self.slots.lock();
             let is_it =
                 |s: &&mut PortSlot| s.at() == at && s.is_opening && s.spec.name == spec.name;

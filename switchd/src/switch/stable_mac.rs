@@ -1,13 +1,40 @@
-//! A MAC address for what has no device: a patch port, and a bridge that needs a datapath id.
+//! MAC addresses that stay: of patch ports, of devices that the switch makes, and of bridges that need a datapath id.
+
+use ports::netns::Netns;
+use std::os::unix::fs::MetadataExt;
 
 /// A name of this machine that outlives restarts.
 const MACHINE_ID: &str = "/etc/machine-id";
+/// The name that stands for the machine if it has no other.
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 /// A locally administered MAC address: the same on this machine for the same name after every restart, and hardly
 /// the same for another name or on another machine.
 pub(super) fn of_name(name: &str) -> [u8; 6] {
-    let machine = std::fs::read_to_string(MACHINE_ID).unwrap_or_default();
-    from_words(&[machine.trim(), name])
+    from_words(&[&machine(), name])
+}
+
+/// As [`of_name`], for a port of a bridge. Two switches in two network namespaces of a machine may have ports and
+/// bridges of the same names, and be connected with each other: their ports get different addresses.
+pub(super) fn of_port(bridge: &str, port: &str) -> [u8; 6] {
+    from_words(&[&machine(), &namespace(), bridge, port])
+}
+
+fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let id = read(MACHINE_ID);
+    if id.is_empty() { read(HOSTNAME) } else { id }
+}
+
+/// The number of the network namespace, unless it is that of the whole machine, as far as this process may know. The
+/// number stays while the namespace does.
+fn namespace() -> String {
+    let of_machine = std::fs::metadata("/proc/1/ns/net").map(|file| file.ino());
+    let own = Netns::current().and_then(|netns| netns.inode());
+    match (own, of_machine) {
+        (Ok(own), Ok(of_machine)) if own != of_machine => own.to_string(),
+        _ => String::new(),
+    }
 }
 
 fn from_words(words: &[&str]) -> [u8; 6] {
@@ -37,5 +64,8 @@ mod tests {
             assert_ne!(from_words(&other), mac);
         }
         assert_eq!(of_name("br0"), of_name("br0"));
+        assert_eq!(of_port("br0", "a"), of_port("br0", "a"));
+        assert_ne!(of_port("br0", "a"), of_port("br0", "b"));
+        assert_ne!(of_port("br0", "a"), of_port("br1", "a"));
     }
 }

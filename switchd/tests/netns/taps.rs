@@ -11,6 +11,7 @@ use lab::{Daemon, Namespace, Netlink, eventually, has_taps};
 use std::path::Path;
 
 pub(crate) const TESTS: &[Test] = &[
+    ("taps::devices_of_the_switch_keep_their_addresses", same_addresses),
     ("taps::a_device_is_followed_into_another_namespace", followed),
     ("taps::a_port_set_down_sets_its_device_down_wherever_it_is", set_down),
     ("taps::a_device_that_comes_back_is_still_the_port", comes_back),
@@ -107,4 +108,30 @@ fn renamed() -> anyhow::Result<()> {
         .with_context(|| daemon.log())?;
     ensure!(netlink.find_link("other")?.is_none(), "the old one stays behind");
     becomes(&mut daemon.client()?, "the port is up", |port| port.state.is_empty())
+}
+
+fn same_addresses() -> anyhow::Result<()> {
+    if !has_taps() {
+        return Err(Unsupported::lacking(
+            "TAP devices for this user (/dev/net/tun cannot be opened)",
+        ));
+    }
+    let mut netlink = Netlink::open()?;
+    let mut start = |arguments: &[&str]| {
+        let daemon = Daemon::start(Path::new(SWITCHD), arguments)?;
+        let macs = ["br0", "tap1"].map(|name| netlink.link(name).map(|link| link.mac));
+        let (status, said) = daemon.stop()?;
+        ensure!(status.success(), "{status}: {said}");
+        let [br0, tap1] = macs;
+        anyhow::Ok((br0?, tap1?))
+    };
+    let before = start(&["--port", "internal:br0", "--port", "tap:tap1"])?;
+    ensure!(before.0 != before.1, "{before:?}");
+    let after = start(&["--port", "internal:br0", "--port", "tap:tap1"])?;
+    ensure!(after == before, "{before:?} became {after:?}");
+    let given = start(&["--port", "internal:br0", "--port", "tap:tap1,mac=02:00:00:00:00:77"])?;
+    ensure!(given == (before.0, [2, 0, 0, 0, 0, 0x77]), "{given:?}");
+    let elsewhere = start(&["--bridge", "x", "--port", "internal:br0", "--port", "tap:tap1"])?;
+    ensure!(elsewhere.0 != before.0 && elsewhere.1 != before.1, "{elsewhere:?}");
+    Ok(())
 }
