@@ -194,7 +194,7 @@ impl Switch {
         })?;
         switch.restore_hosts(&kept);
         if let Some(keeper) = &switch.keeper {
-            keeper.begin(configured, switch.desired());
+            keeper.begin(kept.configuration(&configured), switch.desired());
             keeper.wait()?;
         }
         Ok(switch)

@@ -2,12 +2,13 @@
 //!
 //! The configuration is what the command line and the file say. Bridges and ports that it has had since the last start
 //! are as commands left them: changed, or taken away. What is new or different in it is wanted as it says, and what it
-//! does not have any more is wanted no more. Bridges and ports that commands have added stay. A switch that is started
-//! for the first time, without a configuration, has one bridge.
+//! does not have any more is wanted no more. Bridges and ports that commands have added stay. A configuration without
+//! bridges changes nothing; at the first start it is one bridge.
 
 use super::error::StateError;
 use super::kept::Kept;
 use crate::desired::{Bridge, Desired, Port};
+use tracing::info;
 
 impl Kept {
     /// What is wanted now, where `configured` is the configuration.
@@ -23,9 +24,13 @@ impl Kept {
         };
         let none = Desired::default();
         let before = self.configured.as_ref().unwrap_or(&none);
+        let configured = &self.configuration(configured);
         let mut merged = Desired { settings: configured.settings.clone(), bridges: Vec::new() };
-        let is_gone = |name: &str| has(before, name) && !has(configured, name);
-        for bridge in wanted.bridges.iter().filter(|bridge| !is_gone(&bridge.name)) {
+        for bridge in &wanted.bridges {
+            if has(before, &bridge.name) && !has(configured, &bridge.name) {
+                info!("bridge {}: taken away, as it is not configured any more", bridge.name);
+                continue;
+            }
             let kept = Bridge { ports: Vec::new(), ..bridge.clone() };
             let (then, now) = (find(before, &bridge.name), find(configured, &bridge.name));
             merged
@@ -44,6 +49,17 @@ impl Kept {
             }
         }
         Ok(merged)
+    }
+
+    /// The configuration that the next start has to compare with: this one, or the one before if this has no bridges.
+    pub fn configuration(&self, configured: &Desired) -> Desired {
+        let settings = configured.settings.clone();
+        match &self.configured {
+            Some(before) if configured.bridges.is_empty() => {
+                Desired { settings, bridges: before.bridges.clone() }
+            }
+            _ => configured.clone(),
+        }
     }
 }
 
@@ -73,8 +89,13 @@ fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
 fn merge_ports(kept: &[Port], before: &[Port], now: &[Port]) -> Vec<Port> {
     let find = |ports: &[Port], name: &str| ports.iter().find(|port| port.name == name).cloned();
     let is_new = |port: &Port| find(before, &port.name).as_ref() != Some(port);
-    let is_gone =
-        |port: &Port| find(before, &port.name).is_some() && find(now, &port.name).is_none();
+    let is_gone = |port: &Port| {
+        let is_gone = find(before, &port.name).is_some() && find(now, &port.name).is_none();
+        if is_gone {
+            info!("port {}: taken away, as it is not configured any more", port.name);
+        }
+        is_gone
+    };
     let changed = |port: &Port| find(now, &port.name).filter(is_new);
     let stay = kept.iter().filter(|port| !is_gone(port));
     let mut merged: Vec<Port> =
