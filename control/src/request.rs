@@ -255,6 +255,9 @@ pub struct FlowQuery {
     /// The OpenFlow version (`-O`) in which the filter is read and the rules are printed.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
+    /// Whether a filter that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
+    #[serde(default)]
+    pub lenient: bool,
     /// The notation of the rules.
     pub format: Format,
     /// Whether ports are printed with their names instead of their numbers.
@@ -270,6 +273,7 @@ impl Default for FlowQuery {
         Self {
             filter: String::new(),
             version: OfVersion::default(),
+            lenient: false,
             format: Format::default(),
             names: false,
             stats: true,
@@ -407,6 +411,9 @@ pub struct TraceQuery {
     /// The OpenFlow version (`-O`) in which the trace is printed.
     #[serde(default, with = "crate::version")]
     pub version: OfVersion,
+    /// Whether a flow that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
+    #[serde(default)]
+    pub lenient: bool,
     /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
 }

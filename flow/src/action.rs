@@ -368,6 +368,19 @@ impl Action {
         }
     }
 
+    /// The size of the action in bytes: see [`list_size`].
+    pub fn size(&self) -> usize {
+        const SMALL: usize = 16;
+        const WITH_MASK: usize = 32;
+        match self {
+            Self::SetField { .. } => WITH_MASK,
+            Self::Controller { userdata, .. } => WITH_MASK + userdata.len(),
+            Self::Note(bytes) => SMALL + bytes.len(),
+            Self::DecTtl(ids) => SMALL + size_of_val(&ids[..]),
+            _ => SMALL + list_size(self.nested().actions()),
+        }
+    }
+
     /// The fields that the action changes for the actions and tables behind it. Changes to a copy of the packet
     /// (`clone`, a bucket) do not count.
     pub fn writes(&self) -> Writes {
@@ -433,6 +446,16 @@ impl Action {
             | Self::Note(_) => Writes::Nothing,
         }
     }
+}
+
+/// The largest size of a list of actions, and of a group with all its buckets, in bytes as [`list_size`] counts them.
+/// The limit of Open vSwitch is 64 KiB for a list as it stores it, and for a group as a message carries it.
+pub const MAX_LIST_SIZE: usize = 65_535;
+
+/// The size of a list of actions in bytes, about as Open vSwitch stores the list: 16 bytes for an action, 32 for one with
+/// value and mask, and the actions and bytes that an action contains.
+pub fn list_size(actions: &[Action]) -> usize {
+    actions.iter().map(Action::size).sum()
 }
 
 /// Whether `test` holds for one of the actions, or for an action inside `clone` or `write_actions`.

@@ -3,7 +3,7 @@
 //! A group has a number and *buckets*: lists of actions. The action `group:ID` sends a packet through some or all of
 //! the group's buckets, as the group's type says. `flowtable::policy` stores groups and carries them out.
 
-use crate::action::Action;
+use crate::action::{Action, list_size};
 use crate::fields::FieldId;
 use crate::types::{GroupId, OfPort};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,12 @@ pub struct Bucket {
 impl Bucket {
     /// The largest number that a bucket can have (`OFPG_BUCKET_MAX`, OpenFlow 1.5.1 §7.3.4.3.1).
     pub const MAX_ID: u32 = 0xffff_ff00;
+
+    /// The bucket's size in bytes, about as a message of OpenFlow carries the bucket.
+    pub fn size(&self) -> usize {
+        const HEADER: usize = 16;
+        HEADER + list_size(&self.actions)
+    }
 
     /// The bucket's weight in a group of type `kind`: a bucket without one has weight 1 in a
     /// [`GroupType::Select`] group and 0 in other groups.
@@ -131,6 +137,13 @@ pub struct Group {
     pub selection: Selection,
     /// The buckets in the order of the request. A `ff` group tries them in this order.
     pub buckets: Vec<Bucket>,
+}
+
+impl Group {
+    /// The size of the group in bytes, about as a message of OpenFlow carries it: see [`MAX_LIST_SIZE`](crate::action::MAX_LIST_SIZE).
+    pub fn size(&self) -> usize {
+        self.buckets.iter().map(Bucket::size).sum()
+    }
 }
 
 /// A place in a group's list of buckets (`command_bucket_id=`).

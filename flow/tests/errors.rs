@@ -273,3 +273,51 @@ fn a_cookie_that_selects_stands_beside_a_cookie_that_is_given() {
         assert!(parse_flow(text, &context(command)).is_err(), "{text}");
     }
 }
+
+#[test]
+fn what_only_open_vswitch_has_is_named_as_such() {
+    for (rule, name) in [
+        ("ip,ct_state=+trk,actions=drop", "ct_state"),
+        ("tun_id=5,actions=drop", "tun_id"),
+        ("ip,actions=move:NXM_NX_TUN_ID[]->NXM_NX_REG0[]", "NXM_NX_TUN_ID"),
+        ("ip,actions=load:1->NXM_NX_CT_MARK[]", "NXM_NX_CT_MARK"),
+        ("ip,actions=set_field:5->tun_id", "tun_id"),
+        ("NXM_NX_TUN_ID[0..3]=1,actions=drop", "NXM_NX_TUN_ID"),
+    ] {
+        let error = parse_flow(rule, &ParseContext::default()).unwrap_err();
+        let expected = format!("{name} is a field of Open vSwitch that this switch does not have");
+        assert!(error.message().ends_with(&expected), "{rule}: {error}");
+        assert_eq!(error.hint(), None);
+    }
+    let error = parse_flow("ip,actions=multipath(eth_src)", &ParseContext::default()).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "multipath is an action of Open vSwitch that this switch does not have"
+    );
+    assert!(parse_flow("ip,actions=dec_ttl(,)", &ParseContext::default()).is_err());
+}
+
+#[test]
+fn lists_and_groups_have_the_length_that_open_vswitch_allows() {
+    use flow::text::{GroupCommand, parse_group};
+    let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+    let rule = |action: &str, n: usize| format!("actions={}", vec![action; n].join(","));
+    assert!(parse_flow(&rule("output:1", 4095), &context).is_ok());
+    for lenient in [false, true] {
+        let context = ParseContext { lenient, ..context };
+        for text in [
+            rule("output:1", 4096),
+            rule("set_field:1->reg0", 2048),
+            format!("actions=clone({})", vec!["output:1"; 4095].join(",")),
+            format!("actions=note:{}", "00".repeat(65_536)),
+            format!("ip,actions=dec_ttl({})", vec!["1"; 40_000].join(",")),
+        ] {
+            let error = parse_flow(&text, &context).unwrap_err();
+            assert!(error.message().starts_with("the list of actions is too long"), "{error}");
+        }
+        let group = |n| format!("group_id=1,type=all{}", ",bucket=output:1".repeat(n));
+        assert!(parse_group(&group(2047), GroupCommand::Add, &context).is_ok());
+        let error = parse_group(&group(2048), GroupCommand::Add, &context).unwrap_err();
+        assert!(error.message().starts_with("the group has too many buckets"), "{error}");
+    }
+}

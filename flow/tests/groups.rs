@@ -1,6 +1,6 @@
 //! Parses groups and compares their dumps with those that Open vSwitch 3.1 printed.
 
-use flow::group::{BucketPlace, Group, GroupMod, GroupStats};
+use flow::group::{BucketPlace, Group, GroupMod, GroupStats, Selection};
 use flow::text::{
     GroupCommand, NoPortNames, ParseContext, PrintOptions, parse_group, parse_group_file_line,
     write_group, write_group_stats,
@@ -153,4 +153,17 @@ fn statistics_follow_the_version() {
          bucket0:packet_count=1,byte_count=60,bucket1:packet_count=2,byte_count=120"
     );
     assert!(line(OfVersion::OpenFlow11).starts_with("group_id=1,ref_count=1,"));
+}
+
+#[test]
+fn a_version_without_selection_methods_refuses_them_or_loses_them() {
+    let text = "group_id=1,type=select,selection_method=hash,fields(ip_src),bucket=output:1";
+    let strict = context(OfVersion::OpenFlow13);
+    let error = parse_group(text, GroupCommand::Add, &strict).unwrap_err();
+    assert!(error.message().contains("no selection_method"), "{error}");
+    let lenient = ParseContext { lenient: true, ..strict };
+    let Ok(GroupMod::Add(group)) = parse_group(text, GroupCommand::Add, &lenient) else {
+        panic!("{text}");
+    };
+    assert_eq!(group.selection, Selection::default());
 }

@@ -92,6 +92,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let query = FlowQuery {
         filter: call.words.first().cloned().unwrap_or_default(),
         version: how.version,
+        lenient: how.lenient,
         format: if how.json { Format::Json } else { Format::Text },
         names: how.names(),
         stats: how.stats(),
@@ -185,7 +186,8 @@ pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outc
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
     let filter = call.words.first().cloned().unwrap_or_default();
-    let query = FlowQuery { filter, version: how.version, ..FlowQuery::default() };
+    let query =
+        FlowQuery { filter, version: how.version, lenient: how.lenient, ..FlowQuery::default() };
     let Reply::Aggregate(sums) = call.client.ask(Operation::DumpAggregate(query))? else {
         return Err(unexpected());
     };

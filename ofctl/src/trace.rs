@@ -29,6 +29,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         to: to.clone(),
         explain: *explain,
         version: how.version,
+        lenient: how.lenient,
         names: how.names(),
     };
     let bridge = call.client.bridge().unwrap_or_default().to_owned();

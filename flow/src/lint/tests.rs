@@ -103,7 +103,8 @@ fn masks_find_what_comparing_all_rules_finds() {
         let mut matching = format!("priority={},ip", random(4));
         for (field, bits) in [("nw_src", random(3)), ("nw_dst", random(3))] {
             if bits > 0 {
-                matching += &format!(",{field}=10.{}.{}.0/{}", random(2), random(2), bits * 8 + 8);
+                let (second, third) = (random(2), random(2) * (bits - 1));
+                matching += &format!(",{field}=10.{second}.{third}.0/{}", bits * 8 + 8);
             }
         }
         let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };

@@ -252,7 +252,6 @@ impl<'a> Argument<'a> {
         if masked.value & !all != 0 || masked.value & !field.def().legal & masked.mask != 0 {
             return Err(Fault::new(format!("{text} is too large")));
         }
-        // In a match, 10.0.0.1/24 names a network. Here bits of the address would be lost.
         if !lenient && masked.value & !masked.mask != 0 {
             return Err(Fault::new(format!("{text} has bits outside its mask")));
         }
@@ -290,7 +289,11 @@ impl<'a> Argument<'a> {
     }
 
     pub(super) fn controller_ids(self) -> Result<Vec<u16>, Fault> {
-        let parts = self.text.split([',', ' ']).filter(|part| !part.is_empty());
+        let mut parts = self.text.split([',', ' ']).filter(|part| !part.is_empty()).peekable();
+        if !self.text.is_empty() && parts.peek().is_none() {
+            return Err(Fault::new("dec_ttl: an id of a controller is missing")
+                .hint("write dec_ttl, or dec_ttl(ID,ID)"));
+        }
         let id = |part| match self.context.lenient {
             true => Ok(number::strtoull(part, 10).map_or(0, |(n, _)| n as u16)),
             false => self.with("dec_ttl", part).u16(u16::MAX),

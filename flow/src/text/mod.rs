@@ -129,16 +129,24 @@ pub fn parse_mac(text: &str) -> Option<MacAddr> {
 }
 
 /// A line of a file without its comment (`#` to the end of the line) and without blanks around it; `None` if
-/// nothing is left.
+/// nothing is left. Nothing is left of the first line of a dump either, so that a dump can be read as a file.
 ///
 /// ```
 /// use flow::text::strip_comment;
 /// assert_eq!(strip_comment(" ip,actions=drop # no ip\n"), Some("ip,actions=drop"));
 /// assert_eq!(strip_comment("# nothing"), None);
+/// assert_eq!(strip_comment("NXST_FLOW reply (xid=0x4):"), None);
 /// ```
 pub fn strip_comment(line: &str) -> Option<&str> {
     let code = line.split_once('#').map_or(line, |(code, _)| code).trim();
-    (!code.is_empty()).then_some(code)
+    (!code.is_empty() && !is_reply_header(code)).then_some(code)
+}
+
+/// Whether a line is the first one of a dump: `OFPST_FLOW reply (OF1.3) (xid=0x2):`, `NXST_FLOW reply (xid=0x4):`.
+fn is_reply_header(line: &str) -> bool {
+    (line.starts_with("OFPST_") || line.starts_with("NXST_"))
+        && line.contains(" reply ")
+        && line.ends_with("):")
 }
 
 /// Parses the number of a table, 0 to 253; `None` for 255, which means all tables.

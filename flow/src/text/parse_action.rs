@@ -7,7 +7,7 @@ use super::pairs::{Delimiter, Pair, Pairs};
 use super::protocol::Protocols;
 use super::words::closest;
 use super::{ParseContext, port, subfield};
-use crate::action::Action;
+use crate::action::{Action, MAX_LIST_SIZE};
 use crate::types::GroupId;
 use packet::wire::eth_type;
 
@@ -71,7 +71,7 @@ pub(super) const NAMES: &[&str] = &[
 
 /// The actions of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
 /// misspelling.
-const FOREIGN: &[&str] = &[
+pub(super) const FOREIGN: &[&str] = &[
     "bundle",
     "bundle_load",
     "conjunction",
@@ -135,13 +135,23 @@ impl<'a> ActionParser<'a> {
         // Most rules have one action.
         let mut actions = Vec::with_capacity(1);
         let mut drop = None;
+        let mut size = 0;
         for pair in pairs.clone() {
             if !pair.is_closed && !self.context.lenient {
                 let fault = Fault::new("a parenthesis is not closed").hint("add )");
                 return Err(TextError::at(self.text, pair.whole, fault));
             }
             match self.one(&pair)? {
-                Some(action) => actions.push(action),
+                Some(action) => {
+                    size += action.size();
+                    if size > MAX_LIST_SIZE {
+                        let fault = Fault::new("the list of actions is too long (OFPBRC_BAD_LEN)");
+                        let hint =
+                            "a list has at most 4095 actions like output:1, or 2047 like set_field";
+                        return Err(TextError::at(self.text, pair.whole, fault.hint(hint)));
+                    }
+                    actions.push(action);
+                }
                 None => drop = Some(pair.whole),
             }
         }
@@ -258,7 +268,9 @@ impl<'a> ActionParser<'a> {
                 .hint("write its actions directly"));
         }
         if FOREIGN.contains(&name) {
-            return Err(Fault::new(format!("this switch has no action {name}")));
+            return Err(Fault::new(format!(
+                "{name} is an action of Open vSwitch that this switch does not have"
+            )));
         }
         let fault = Fault::new(format!("there is no action {:?}", pair.key));
         let ports = self.context.ports.all();

@@ -7,9 +7,11 @@ use super::parse_action::ActionParser;
 use super::protocol::Protocols;
 use super::words::{Word, lookup};
 use super::{ParseContext, dialect, number, port, subfield, value};
+use crate::action::MAX_LIST_SIZE;
 use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType, Selection};
 use crate::matching::Match;
 use crate::types::{GroupId, OfPort, OfVersion};
+use std::collections::HashSet;
 
 /// The command that a text of a group is for. It decides which [`GroupMod`] the text becomes, and what the text
 /// can have.
@@ -122,18 +124,28 @@ impl<'a> Reader<'a> {
             return Err(self.error(self.text, fault));
         }
         self.check_selection()?;
+        self.drop_what_the_version_lacks();
         let mut buckets: Vec<(Option<u32>, Bucket)> = Vec::new();
+        let (mut ids, mut size) = (HashSet::new(), 0);
         for part in parts {
             if !self.command.takes_buckets() {
                 return Err(self.error(part, "this command takes no buckets"));
             }
             let bucket = self.bucket(part)?;
-            if bucket.0.is_some() && buckets.iter().any(|(id, _)| *id == bucket.0) {
+            if bucket.0.is_some_and(|id| !ids.insert(id)) {
                 return Err(self.error(part, "two buckets have the same bucket_id"));
+            }
+            size += bucket.1.size();
+            if size > MAX_LIST_SIZE {
+                let fault =
+                    Fault::new("the group has too many buckets or actions (OFPBRC_BAD_LEN)");
+                let fault =
+                    fault.hint("a group has at most 2047 buckets of one action like output:1");
+                return Err(self.error(part, fault));
             }
             buckets.push(bucket);
         }
-        self.assemble(id, numbered(buckets))
+        self.assemble(id, numbered(buckets, &ids))
     }
 
     fn assemble(self, id: GroupId, buckets: Vec<Bucket>) -> Result<GroupMod, TextError> {
@@ -236,11 +248,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Leniently, a message of OpenFlow 1.1 to 1.4 loses the selection method, for which it has no place.
+    fn drop_what_the_version_lacks(&mut self) {
+        if !has_selection_methods(self.context.version) {
+            self.selection = Selection::default();
+        }
+    }
+
     fn check_selection(&self) -> Result<(), TextError> {
         let Selection { method, param, fields } = &self.selection;
         let version = self.context.version;
-        let has_methods = matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15);
-        if !method.is_empty() && !has_methods {
+        let has_methods = has_selection_methods(version);
+        // Open vSwitch drops the method silently.
+        if !method.is_empty() && !has_methods && !self.context.lenient {
             let fault = Fault::new("this version of OpenFlow has no selection_method");
             return Err(self.error(self.text, fault.hint("use -O OpenFlow15")));
         }
@@ -328,9 +348,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Gives each bucket without a number the smallest number that is free.
-fn numbered(buckets: Vec<(Option<u32>, Bucket)>) -> Vec<Bucket> {
-    let taken: Vec<u32> = buckets.iter().filter_map(|(id, _)| *id).collect();
+/// Whether messages of the version have selection methods: 1.5, and 1.0 by a Nicira extension.
+fn has_selection_methods(version: OfVersion) -> bool {
+    matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15)
+}
+
+/// Gives each bucket without a number the smallest number that is free. `taken` are the numbers of the others.
+fn numbered(buckets: Vec<(Option<u32>, Bucket)>, taken: &HashSet<u32>) -> Vec<Bucket> {
     let mut free = (0..).filter(|id| !taken.contains(id));
     let number = |(id, bucket): (Option<u32>, Bucket)| {
         // A free number always exists: there are 2^32 of them, and far fewer buckets.

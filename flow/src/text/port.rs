@@ -82,7 +82,7 @@ pub(super) fn parse(text: &str, names: &dyn PortNames, lenient: bool) -> Result<
     }
     let fault = Fault::new(match text {
         "" => "a port is missing".to_owned(),
-        _ => format!("there is no port {text:?}"),
+        _ => format!("there is no port {name:?}"),
     });
     let known = names.all();
     let candidates = known.iter().copied().chain(RESERVED.iter().map(|(n, _)| *n));
@@ -154,6 +154,8 @@ mod tests {
         }
         let error = super::parse("veth1", &names, false).unwrap_err();
         assert_eq!(error.message, "there is no port \"veth1\"");
+        let quoted = super::parse("\"veth1\"", &names, false).unwrap_err();
+        assert_eq!(quoted.message, error.message);
         assert_eq!(error.hint.unwrap(), "did you mean \"veth0\"?");
     }
 

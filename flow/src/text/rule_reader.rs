@@ -270,7 +270,7 @@ fn human_name(text: &str) -> Result<Arc<str>, Fault> {
 
 fn unknown_word(word: &str) -> Fault {
     if words::is_foreign_field(word) {
-        return Fault::new(format!("this switch has no field {word}"));
+        return words::foreign_field(word);
     }
     if matches!(word, "actions" | "action") {
         return Fault::new("this command takes no actions");

@@ -47,7 +47,7 @@ pub(super) fn unknown(name: &str) -> Fault {
         return Fault::new("a field is missing");
     }
     if words::is_foreign_field(name) {
-        return Fault::new(format!("this switch has no field {name}"));
+        return words::foreign_field(name);
     }
     let fault = Fault::new(format!("there is no field {name:?}"));
     match words::nearest_field(name) {

@@ -1,14 +1,13 @@
 //! Parses values of fields: `10.0.0.0/8`, `0x1000/0x1000`, `+syn-ack`, `later`.
 //!
-//! Strict parsing refuses values that do not fit, and one-bits that would be dropped: those outside an explicit
-//! mask, and those that the field does not have. The bits behind a prefix length are an exception: `10.0.0.1/24`
-//! is a usual way to write the network of 10.0.0.1. Lenient parsing does as Open vSwitch 3.1, which cuts numbers
-//! off and lets octets wrap.
+//! Strict parsing refuses values that do not fit, and one-bits that would be dropped: those outside a mask or
+//! behind a prefix length (`10.0.0.1/24`), and those that the field does not have. Lenient parsing does as Open
+//! vSwitch 3.1, which drops such bits, cuts numbers off and lets octets wrap.
 
 use super::error::Fault;
 use super::port::{self, PortNames};
 use super::{number, print, words};
-use crate::fields::{FieldDef, FieldId, TextForm, ones, prefix_len};
+use crate::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::key::frag;
 
 /// A value and its mask, right-aligned. Bits of the value outside the mask may be one, and mean nothing.
@@ -156,15 +155,11 @@ impl Reader<'_> {
             Some(bits) if !bits.bytes().any(|b| b == b'.') => {
                 prefix(bits, 32).map(|n| !low_bits(n, 32) as u32)?
             }
-            Some(mask) => {
-                let mask = ipv4(mask, self.lenient).ok_or_else(bad)?;
-                let is_prefix = prefix_len(mask.into(), 32).is_some();
-                if !self.lenient && !is_prefix {
-                    self.check_bits(address, value.into(), mask.into())?;
-                }
-                mask
-            }
+            Some(mask) => ipv4(mask, self.lenient).ok_or_else(bad)?,
         };
+        if !self.lenient {
+            self.check_bits(address, value.into(), mask.into())?;
+        }
         Ok(Masked { value: value.into(), mask: mask.into() })
     }
 
@@ -176,15 +171,11 @@ impl Reader<'_> {
         let mask = match mask {
             None => u128::MAX,
             Some(bits) if !bits.contains(':') => prefix(bits, 128).map(|n| !low_bits(n, 128))?,
-            Some(mask) => {
-                let mask = parse(mask).map_err(|_| bad())?;
-                let is_prefix = prefix_len(mask, 128).is_some();
-                if !self.lenient && !is_prefix {
-                    self.check_bits(address, value, mask)?;
-                }
-                mask
-            }
+            Some(mask) => parse(mask).map_err(|_| bad())?,
         };
+        if !self.lenient {
+            self.check_bits(address, value, mask)?;
+        }
         Ok(Masked { value, mask })
     }
 
@@ -378,10 +369,10 @@ mod tests {
     fn addresses_have_prefixes_or_masks() {
         use FieldId::{EthDst, Ipv4Src, Ipv6Src};
         assert_eq!(strict(Ipv4Src, "10.0.0.1"), Ok((0x0a000001, 0xffffffff)));
-        assert_eq!(strict(Ipv4Src, "10.0.0.1/24"), Ok((0x0a000000, 0xffffff00)));
-        assert_eq!(strict(Ipv4Src, "10.0.0.1/255.255.0.0"), Ok((0x0a000000, 0xffff0000)));
+        assert_eq!(strict(Ipv4Src, "10.0.0.0/24"), Ok((0x0a000000, 0xffffff00)));
+        assert_eq!(strict(Ipv4Src, "10.0.0.0/255.255.0.0"), Ok((0x0a000000, 0xffff0000)));
         assert_eq!(strict(Ipv4Src, "0.0.0.0/0"), Ok((0, 0)));
-        assert_eq!(strict(Ipv6Src, "fe80::1/10"), Ok((0xfe80 << 112, 0xffc0 << 112)));
+        assert_eq!(strict(Ipv6Src, "fe80::/10"), Ok((0xfe80 << 112, 0xffc0 << 112)));
         assert_eq!(strict(Ipv6Src, "::1/::3"), Ok((1, 3)));
         assert_eq!(strict(EthDst, "01:00:00:00:00:00/01:00:00:00:00:00"), Ok((1 << 40, 1 << 40)));
         assert_eq!(strict(EthDst, "1:2:3:4:5:f"), Ok((0x01020304050f, ones(48))));
@@ -397,6 +388,16 @@ mod tests {
             (Ipv4Dst, "10.0.0.01"),
             (Ipv4Dst, "10.0.0.0/33"),
             (Ipv4Dst, "10.0.0.1/255.0.255.0"),
+            (Ipv4Dst, "10.0.0.1/24"),
+            (Ipv4Dst, "10.0.0.1/255.255.255.0"),
+            (Ipv4Dst, "10.0.0.1/0"),
+            (ArpSpa, "10.0.0.1/8"),
+            (Ipv6Dst, "fe80::1/64"),
+            (Ipv6Dst, "fe80::1/ffff::"),
+            (NdTarget, "fe80::1/64"),
+            (Metadata, "0x15/0xf"),
+            (XxReg(0), "0x15/0xf"),
+            (TcpFlags, "0x3/0x1"),
             (Ipv6Dst, "fe80::/129"),
             (EthSrc, "00:00:00:00:00:100"),
             (EthSrc, "00:00:00:00:00"),
@@ -409,6 +410,7 @@ mod tests {
             (NwTos, "3"),
             (ArpOp, "256"),
             (TcpSrc, "80/0xff00"),
+            (Reg(0), "0x12/0x10"),
             (TcpSrc, "65536"),
             (TcpFlags, "0x1000"),
             (TcpFlags, "+syn+syn"),
@@ -427,6 +429,10 @@ mod tests {
         assert_eq!(lenient(Ipv4Dst, "10.0.0.300"), Some((0x0a00002c, 0xffffffff)));
         assert_eq!(lenient(DlVlan, "5000"), Some((5000, 0xfff)));
         assert_eq!(lenient(TcpSrc, "010"), Some((8, 0xffff)));
+        assert_eq!(lenient(TcpSrc, "80/0xff00"), Some((0, 0xff00)));
+        assert_eq!(lenient(Ipv4Dst, "10.0.0.1/24"), Some((0x0a000000, 0xffffff00)));
+        assert_eq!(lenient(Ipv6Dst, "fe80::1/64"), Some((0xfe80 << 112, !0 << 64)));
+        assert_eq!(lenient(Reg(0), "0x12/0x10"), Some((0x10, 0x10)));
         assert_eq!(lenient(TcpSrc, ""), Some((0, 0)));
         assert_eq!(lenient(TcpSrc, "65536"), None);
     }

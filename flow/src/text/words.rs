@@ -1,6 +1,7 @@
 //! The words of rules: names of fields, protocols, attributes and flags. Also finds the word that is nearest to a
 //! misspelt one.
 
+use super::error::Fault;
 use crate::fields::FieldId;
 use ahash::RandomState;
 use packet::wire::{eth_type, ip_proto};
@@ -115,6 +116,8 @@ const FOREIGN_FIELDS: &[&str] = &[
     "tunnel_id",
     "tun_src",
     "tun_dst",
+    "tun_ipv4_src",
+    "tun_ipv4_dst",
     "tun_ipv6_src",
     "tun_ipv6_dst",
     "tun_flags",
@@ -151,6 +154,17 @@ const FOREIGN_FIELDS: &[&str] = &[
     "nsh_c3",
     "nsh_c4",
     "nsh_ttl",
+];
+
+/// What names of fields in OpenFlow messages begin with, and the name of the field that what is left belongs to
+/// begins with: `NXM_NX_CT_STATE` is `ct_state`, and `NXOXM_NSH_SPI` is `nsh_spi`.
+const WIRE_PREFIXES: &[(&str, &str)] = &[
+    ("nxm_nx_", ""),
+    ("nxm_of_", ""),
+    ("nxoxm_et_", ""),
+    ("nxoxm_nsh_", "nsh_"),
+    ("onfoxm_et_", ""),
+    ("oxm_of_", ""),
 ];
 
 type Index<T> = HashMap<&'static str, T, RandomState>;
@@ -193,9 +207,18 @@ pub(super) fn field(name: &str) -> Option<FieldId> {
     FIELD_NAMES.get(name).copied()
 }
 
-/// Whether Open vSwitch has a field with this name and this switch does not.
+/// Whether Open vSwitch has a field with this name, or with this name in messages, and this switch does not.
 pub(super) fn is_foreign_field(name: &str) -> bool {
-    FOREIGN_FIELDS.contains(&name) || name.starts_with("tun_metadata")
+    let name = name.to_ascii_lowercase();
+    let wire =
+        WIRE_PREFIXES.iter().find_map(|&(wire, field)| Some((field, name.strip_prefix(wire)?)));
+    let name = wire.map_or(name.clone(), |(field, rest)| format!("{field}{rest}"));
+    FOREIGN_FIELDS.contains(&name.as_str()) || name.starts_with("tun_metadata")
+}
+
+/// The fault of a field for which [`is_foreign_field`] is true.
+pub(super) fn foreign_field(name: &str) -> Fault {
+    Fault::new(format!("{name} is a field of Open vSwitch that this switch does not have"))
 }
 
 /// The word of a rule that is nearest to a misspelt one; `None` if none is near.
@@ -256,6 +279,7 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse_action::FOREIGN as FOREIGN_ACTIONS;
     use super::*;
 
     #[test]
@@ -266,6 +290,49 @@ mod tests {
         assert_eq!(field("NXM_OF_IP_SRC"), Some(FieldId::Ipv4Src));
         assert_eq!(field("OXM_OF_PKT_REG3"), Some(FieldId::XReg(3)));
         assert_eq!(lookup("tcp6"), Some(&protocol(eth_type::IPV6, Some(ip_proto::TCP))));
+    }
+
+    #[test]
+    fn fields_of_open_vswitch_are_not_taken_for_misspelt_ones() {
+        for name in [
+            "NXM_NX_TUN_ID",
+            "NXM_NX_TUN_IPV4_SRC",
+            "NXM_NX_TUN_METADATA5",
+            "NXM_NX_CT_STATE",
+            "NXM_NX_CT_LABEL",
+            "NXM_NX_DP_HASH",
+            "NXOXM_NSH_SPI",
+            "OXM_OF_TUNNEL_ID",
+            "OXM_OF_PACKET_TYPE",
+            "ct_state",
+            "tun_metadata0",
+        ] {
+            assert!(is_foreign_field(name), "{name}");
+        }
+        for field in FieldId::all() {
+            let wire = field.def().wire.iter().map(|wire| wire.name);
+            for name in wire.chain([field.def().name]) {
+                assert!(!is_foreign_field(name), "{name}");
+            }
+        }
+        assert!(!is_foreign_field("NXM_NX_CONJ"));
+    }
+
+    #[test]
+    fn the_readme_names_what_is_missing() {
+        let readme = include_str!("../../../README.md");
+        let (_, missing) = readme.split_once("## What is missing").unwrap();
+        let words: Vec<&str> =
+            missing.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        // The README names the fields of connections, tunnels and NSH by the start of their names.
+        let fields = FOREIGN_FIELDS.iter().map(|name| match name.split_once('_') {
+            Some((kind @ ("ct" | "tun" | "nsh"), _)) => format!("{kind}_"),
+            _ => (*name).to_owned(),
+        });
+        let actions = FOREIGN_ACTIONS.iter().map(|name| (*name).to_owned());
+        for name in fields.chain(actions) {
+            assert!(words.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn filter(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<FlowMod, Box<Refus
     let names = port_names(switch.bridge());
     let context = ParseContext {
         version: query.version,
-        lenient: switch.is_lenient(),
+        lenient: switch.is_lenient() || query.lenient,
         ports: &names,
         ..ParseContext::default()
     };

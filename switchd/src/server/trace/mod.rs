@@ -12,7 +12,7 @@ use words::Words;
 /// Traces the packet that the query means.
 pub(super) fn trace(switch: &OnBridge<'_>, query: &TraceQuery) -> Result<Reply, Box<Refusal>> {
     let table = port_names(switch.bridge());
-    let request = request::parse(query, &table)?;
+    let request = request::parse(query, switch.is_lenient(), &table)?;
     let trace = door::trace(*switch, &request)
         .map_err(|error| request::refuse(&error, &request.flow, &table))?;
     Ok(Reply::Trace(Words::new(switch, &trace, query).record()))

@@ -10,9 +10,14 @@ use flowtable::trace::Difference;
 use packet::wire::ethernet;
 use std::net::IpAddr;
 
-/// The request that a query's texts make.
-pub(super) fn parse(query: &TraceQuery, names: &NameTable) -> Result<TraceRequest, Box<Refusal>> {
-    let context = ParseContext { ports: names, ..ParseContext::default() };
+/// The request that a query's texts make. `is_lenient` says whether the switch reads every text leniently.
+pub(super) fn parse(
+    query: &TraceQuery,
+    is_lenient: bool,
+    names: &NameTable,
+) -> Result<TraceRequest, Box<Refusal>> {
+    let lenient = is_lenient || query.lenient;
+    let context = ParseContext { ports: names, lenient, ..ParseContext::default() };
     let line = Line { file: None, number: 1, text: &query.flow };
     let flow = match query.flow.as_str() {
         "" => Match::any(),
