@@ -4,13 +4,13 @@
 //! about: all groups may be deleted at once, and groups may name others in long chains.
 
 use super::SLICE;
-use super::groups::{GroupCounters, GroupEntry};
+use super::groups::{GroupCounters, GroupEntry, named_groups};
 use super::rule::Removal;
 use super::rule::RuleRef;
 use super::tables::{Change, FlowModError, Step, Tables};
 use super::transaction::Transaction;
 use crate::classifier::Version;
-use flow::action::Action;
+use flow::action::MAX_LIST_SIZE;
 use flow::group::{Bucket, BucketPlace, Group, GroupMod, GroupType};
 use flow::types::GroupId;
 use std::collections::HashSet;
@@ -34,8 +34,11 @@ impl Transaction<'_> {
             self.bridge.policy.tables.read().0.of(self.bridge.id).group_after(request, version)?;
         check(&group)?;
         // A group that a bucket names may come later, as in Open vSwitch; only circles are refused.
-        if self.leads_back(&group, version) {
+        if self.leads_back(&group, version, Reference::Executes) {
             return Err(FlowModError::GroupLoop(group.id.0));
+        }
+        if self.leads_back(&group, version, Reference::Watches) {
+            return Err(FlowModError::WatchLoop(group.id.0));
         }
         if let Some(change) = &mut self.change {
             change.reserve(2);
@@ -44,9 +47,16 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether a group would be executed as a part of itself.
-    fn leads_back(&self, group: &Group, version: Version) -> bool {
-        let mut found: HashSet<GroupId> = next_groups(group).collect();
+    /// Whether references of one kind would lead from a group back to it. Looks at each group once, and at none if no
+    /// other group refers to this one: then the references end elsewhere.
+    fn leads_back(&self, group: &Group, version: Version, kind: Reference) -> bool {
+        let mut found: HashSet<GroupId> = next_groups(group, kind).collect();
+        if found.contains(&group.id) {
+            return true;
+        }
+        if !self.bridge.policy.tables.read().0.of(self.bridge.id).groups.is_referred_to(group.id) {
+            return false;
+        }
         let mut left: Vec<GroupId> = found.iter().copied().collect();
         while !left.is_empty() {
             let (tables, _) = self.bridge.policy.tables.read();
@@ -56,7 +66,7 @@ impl Transaction<'_> {
                     return true;
                 }
                 let next = tables.group(id, version).into_iter();
-                let next = next.flat_map(|entry| next_groups(&entry.group));
+                let next = next.flat_map(|entry| next_groups(&entry.group, kind));
                 left.extend(next.filter(|id| found.insert(*id)));
             }
         }
@@ -171,6 +181,10 @@ fn check(group: &Group) -> Result<(), FlowModError> {
     if group.kind == GroupType::Indirect && group.buckets.len() != 1 {
         return invalid("an indirect group has exactly one bucket");
     }
+    let size = group.size();
+    if size > MAX_LIST_SIZE {
+        return Err(FlowModError::GroupTooLarge { group: group.id.0, size });
+    }
     for bucket in &group.buckets {
         if let Some(problem) = bucket.problem_in(group.kind) {
             let (group, bucket) = (group.id.0, bucket.id);
@@ -180,13 +194,21 @@ fn check(group: &Group) -> Result<(), FlowModError> {
     Ok(())
 }
 
-/// The groups that a group's buckets go on to.
-fn next_groups(group: &Group) -> impl Iterator<Item = GroupId> {
-    let actions = group.buckets.iter().flat_map(|bucket| &bucket.actions);
-    actions.filter_map(|action| match action {
-        Action::Group(id) => Some(*id),
-        _ => None,
-    })
+/// How a group refers to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reference {
+    /// A bucket sends packets to the other group.
+    Executes,
+    /// A bucket is alive while the other group is.
+    Watches,
+}
+
+/// The groups to which a group's buckets refer.
+fn next_groups(group: &Group, kind: Reference) -> impl Iterator<Item = GroupId> {
+    let executed = group.buckets.iter().flat_map(|bucket| named_groups(&bucket.actions));
+    let watched = group.buckets.iter().filter_map(|bucket| bucket.watch_group);
+    let executed = executed.filter(move |_| kind == Reference::Executes);
+    executed.chain(watched.filter(move |_| kind == Reference::Watches))
 }
 
 /// Where buckets are put or taken, as an index.
@@ -200,8 +222,9 @@ fn insert_buckets(
     place: BucketPlace,
     buckets: &[Bucket],
 ) -> Result<(), FlowModError> {
+    let ids: HashSet<u32> = group.buckets.iter().map(|bucket| bucket.id).collect();
     for new in buckets {
-        if group.buckets.iter().any(|b| b.id == new.id) {
+        if ids.contains(&new.id) {
             return Err(FlowModError::BucketExists { group: group.id.0, bucket: new.id });
         }
     }

@@ -3,6 +3,7 @@
 use super::rule::{Rule, RuleRef};
 use crate::classifier::Version;
 use crate::effort;
+use flow::action::{Action, any_action};
 use flow::group::Group;
 use flow::types::GroupId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -76,6 +77,8 @@ pub(super) struct Groups {
     /// For each group the rules that have it among their actions, until the rules are freed.
     /// Finding the rules of a group needs no look through all rules.
     users: BTreeMap<GroupId, BTreeSet<RuleRef>>,
+    /// For each group how many references other groups have to it, in actions and by watching it, until they are freed.
+    references: BTreeMap<GroupId, usize>,
 }
 
 /// The versions of a group that are not freed.
@@ -115,6 +118,9 @@ impl Groups {
 
     /// Adds a group that is seen from `version` on.
     pub(super) fn add(&mut self, entry: Arc<GroupEntry>, version: Version) {
+        for id in referred_groups(&entry.group) {
+            *self.references.entry(id).or_default() += 1;
+        }
         let slots = self.slots.entry(entry.group.id).or_default();
         slots.push(GroupSlot { added: version, removed: None, entry });
     }
@@ -122,10 +128,12 @@ impl Groups {
     /// Takes back [`add`](Self::add), before the version was published.
     pub(super) fn take_back(&mut self, id: GroupId, version: Version) {
         if let Some(slots) = self.slots.get_mut(&id) {
-            slots.retain(|s| s.added != version || s.removed.is_some());
+            let gone: Vec<GroupSlot> =
+                slots.extract_if(.., |s| s.added == version && s.removed.is_none()).collect();
             if slots.is_empty() {
                 self.slots.remove(&id);
             }
+            gone.iter().for_each(|slot| self.forget_references(&slot.entry.group));
         }
     }
 
@@ -161,12 +169,32 @@ impl Groups {
             };
             self.removed.pop_front();
             let Some(slots) = self.slots.get_mut(&id) else { continue };
-            let gone = slots.extract_if(.., |slot| slot.removed == Some(version));
-            freed.extend(gone.map(|slot| slot.entry));
+            let gone: Vec<GroupSlot> =
+                slots.extract_if(.., |slot| slot.removed == Some(version)).collect();
             if slots.is_empty() {
                 self.slots.remove(&id);
             }
+            for slot in gone {
+                self.forget_references(&slot.entry.group);
+                freed.push(slot.entry);
+            }
         }
+    }
+
+    fn forget_references(&mut self, group: &Group) {
+        for id in referred_groups(group) {
+            if let Some(count) = self.references.get_mut(&id) {
+                *count -= 1;
+                if *count == 0 {
+                    self.references.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Whether a group that is not freed refers to this one. It need not exist.
+    pub(super) fn is_referred_to(&self, id: GroupId) -> bool {
+        self.references.contains_key(&id)
     }
 
     /// Number of groups that wait to be freed.
@@ -203,6 +231,24 @@ impl Groups {
         let users = users.flat_map(move |users| users.range((behind(after), Bound::Unbounded)));
         users.copied().inspect(|_| effort::looked_at_one())
     }
+}
+
+/// The groups that a group refers to, in actions and by watching them, each as often as it does.
+fn referred_groups(group: &Group) -> impl Iterator<Item = GroupId> {
+    let executed = group.buckets.iter().flat_map(|bucket| named_groups(&bucket.actions));
+    executed.chain(group.buckets.iter().filter_map(|bucket| bucket.watch_group))
+}
+
+/// The groups that a list of actions names, those in nested lists included.
+pub(super) fn named_groups(actions: &[Action]) -> Vec<GroupId> {
+    let mut found = Vec::new();
+    any_action(actions, &mut |action| {
+        if let Action::Group(id) = action {
+            found.push(*id);
+        }
+        false
+    });
+    found
 }
 
 /// The lower bound of a range that begins behind `after`, or at the start if that is `None`.

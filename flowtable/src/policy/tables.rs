@@ -10,7 +10,7 @@ use super::recent_actions::RecentActions;
 use super::rule::Removal;
 use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
 use crate::classifier::{Classifier, Entry, Plan, Retired, RuleId, Sample, Survey, Version};
-use flow::action::Action;
+use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::BucketProblem;
 use flow::types::{Cookie, GroupId, OfPort, TableId};
@@ -69,6 +69,23 @@ pub enum FlowModError {
         /// Why the group cannot have the bucket.
         problem: BucketProblem,
     },
+    /// OFPBRC_BAD_LEN
+    #[error("the list of actions is too long: {size} bytes, and at most {max} fit", max = MAX_LIST_SIZE)]
+    ListTooLong {
+        /// The size of the list in bytes, as [`flow::action::list_size`] counts them.
+        size: usize,
+    },
+    /// OFPGMFC_OUT_OF_BUCKETS
+    #[error("group {group} has too many buckets or actions: {size} bytes, and at most {max} fit", max = MAX_LIST_SIZE)]
+    GroupTooLarge {
+        /// The number of the group that was asked for.
+        group: u32,
+        /// The group's size in bytes, as [`flow::group::Group::size`] counts them.
+        size: usize,
+    },
+    /// OFPGMFC_LOOP
+    #[error("group {0} would watch itself: whether it is alive would depend on itself")]
+    WatchLoop(u32),
     /// OFPGMFC_UNKNOWN_BUCKET
     #[error("group {group} has no bucket {bucket}")]
     UnknownBucket {
@@ -584,6 +601,10 @@ impl Tables {
     /// # Errors
     /// Names one that does not.
     pub fn check_groups(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
+        let size = list_size(actions);
+        if size > MAX_LIST_SIZE {
+            return Err(FlowModError::ListTooLong { size });
+        }
         let mut missing = None;
         flow::action::any_action(actions, &mut |a| match a {
             Action::Group(id) if self.group(*id, version).is_none() => {

@@ -3,6 +3,7 @@
 pub(crate) mod fields;
 mod groups;
 mod holds;
+mod hostile;
 
 use super::effects::tests::told;
 use super::*;

@@ -18,7 +18,7 @@ pub use difference::{Difference, differences, field_text};
 pub use dp_action::write_datapath_actions;
 pub use dp_flow::write_datapath_flow;
 pub use rivals::{Lost, Rival, Rivals};
-pub use sentence::{action_sentence, note_sentence, outcome_sentence, port_words};
+pub use sentence::{action_sentence, drop_meaning, note_sentence, outcome_sentence, port_words};
 pub use walk::{Pass, walk};
 pub use why::{Cause, Reason, reasons};
 

@@ -4,7 +4,7 @@ use crate::policy::xlate::{LeftOut, Note, Translation};
 use flow::action::Action;
 use flow::text::{PortNames, PrintOptions, write_action, write_actions};
 use flow::types::{OfPort, PortNo};
-use flow::verdict::DpAction;
+use flow::verdict::{DpAction, DropReason};
 
 /// A sentence that tells what an action does.
 pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
@@ -140,6 +140,19 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
     })
 }
 
+/// Why a translation drops the packet, in English, lower case, without full stop. If the translation has spent its
+/// budget of steps, the text names the rule with which it did.
+pub fn drop_meaning(translation: &Translation, reason: DropReason) -> String {
+    let mut meaning = reason.sentence().to_owned();
+    if let Some(rule) = &translation.exhausted_by {
+        let (table, cookie) = (rule.place().0, rule.cookie.0);
+        let place =
+            format!(", the last of them in table {table} by a rule with cookie {cookie:#x}");
+        meaning.push_str(&place);
+    }
+    meaning
+}
+
 /// A sentence that tells what becomes of the packet. `words_of` says what a port is called in a sentence, such as
 /// `port 2`; `None` if there is no port of the number any more.
 pub fn outcome_sentence(
@@ -147,7 +160,11 @@ pub fn outcome_sentence(
     words_of: &dyn Fn(PortNo) -> Option<String>,
 ) -> String {
     if let Some(reason) = translation.drop {
-        return format!("It is dropped: {} ({}).", reason.sentence(), reason.name());
+        return format!(
+            "It is dropped: {} ({}).",
+            drop_meaning(translation, reason),
+            reason.name()
+        );
     }
     let mut ends = Ends::default();
     ends.visit(&translation.actions);

@@ -66,6 +66,7 @@ pub(super) fn too_much_text() -> Box<Refusal> {
 }
 
 /// Types of errors in OpenFlow 1.3 (`ofp_error_type`).
+const BAD_REQUEST: u16 = 1;
 const BAD_ACTION: u16 = 2;
 const FLOW_MOD_FAILED: u16 = 5;
 const GROUP_MOD_FAILED: u16 = 6;
@@ -79,7 +80,11 @@ fn openflow(error: &FlowModError) -> OpenFlowError {
         FlowModError::InvalidGroup { .. } | FlowModError::InvalidBucket { .. } => {
             (GROUP_MOD_FAILED, 1, "OFPGMFC_INVALID_GROUP")
         }
-        FlowModError::GroupLoop(_) => (GROUP_MOD_FAILED, 7, "OFPGMFC_LOOP"),
+        FlowModError::ListTooLong { .. } => (BAD_REQUEST, 6, "OFPBRC_BAD_LEN"),
+        FlowModError::GroupTooLarge { .. } => (GROUP_MOD_FAILED, 4, "OFPGMFC_OUT_OF_BUCKETS"),
+        FlowModError::GroupLoop(_) | FlowModError::WatchLoop(_) => {
+            (GROUP_MOD_FAILED, 7, "OFPGMFC_LOOP")
+        }
         FlowModError::NoSuchGroup(_) => (GROUP_MOD_FAILED, 8, "OFPGMFC_UNKNOWN_GROUP"),
         FlowModError::UnknownBucket { .. } => (GROUP_MOD_FAILED, 15, "OFPGMFC_UNKNOWN_BUCKET"),
         FlowModError::BucketExists { .. } => (GROUP_MOD_FAILED, 16, "OFPGMFC_BUCKET_EXISTS"),

@@ -12,7 +12,7 @@ use flow::types::{GroupId, OfVersion};
 const V15: OfVersion = OfVersion::OpenFlow15;
 
 /// Applies one line of a file of groups.
-fn change(policy: &Policy, line: &str, lenient: bool) -> Result<(), FlowModError> {
+pub(super) fn change(policy: &Policy, line: &str, lenient: bool) -> Result<(), FlowModError> {
     let context = ParseContext { version: V15, lenient, ..super::context(Command::Add) };
     let request = parse_group_file_line(line, &context).expect(line);
     let mut transaction = policy.bridge(BridgeId::FIRST).begin();

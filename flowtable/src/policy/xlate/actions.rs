@@ -33,6 +33,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             if self.error.is_some() {
                 return;
             }
+            if !self.spend() {
+                return;
+            }
             if self.was_mpls && !self.exit && looks_behind_labels(action) {
                 self.freeze();
             }
@@ -67,6 +70,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     fn suspend(&mut self, actions: &[Action]) {
         let (table, cookie) = (self.table, self.cookie);
+        if !self.spend_for(actions.len() * SUSPENDED_COST) {
+            return;
+        }
         self.suspended.push(Suspended { table, cookie, actions: actions.to_vec() });
     }
 
@@ -102,6 +108,10 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             Action::SetField { field, value, mask, .. } => self.set_field(*field, *value, *mask),
             Action::Move { src, dst } => self.move_field(*src, *dst),
             Action::StackPush(src) => {
+                if self.stack.len() * 16 >= super::MAX_STACK {
+                    self.fail(DropReason::StackTooDeep);
+                    return Err(Stop);
+                }
                 let value = self.packet.read(*src);
                 self.stack.push((value, src.n_bits));
             }
@@ -146,6 +156,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.update_actset_output();
             }
             Action::WriteActions(actions) => {
+                if !self.spend_for(self.action_set.len() + actions.len()) {
+                    return Err(Stop);
+                }
                 self.action_set.extend(actions.iter().cloned());
                 self.update_actset_output();
                 let set = &self.action_set;
@@ -236,12 +249,13 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             return;
         }
         self.commit();
-        let outer = std::mem::take(&mut self.out.actions);
+        let outer = self.put_actions_aside();
         let base = self.packet.save_base();
         self.is_last = true;
         self.branch(|ctx| ctx.actions(inner));
         self.packet.restore_base(&base);
-        let nested = std::mem::replace(&mut self.out.actions, outer);
+        let nested = self.take_nested();
+        self.go_on_with(outer);
         if !nested.is_empty() {
             self.out.actions.push(DpAction::Clone(nested));
         }
@@ -260,6 +274,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     /// Calls `run` and executes the action set, and takes back what both did to packet, stack and action set. An `exit`
     /// is not taken back: it ends the lists around the branch, too.
     fn branch(&mut self, run: impl FnOnce(&mut Self)) {
+        if !self.spend_for(self.stack.len() + self.action_set.len()) {
+            return;
+        }
         let packet = self.packet.save();
         let saved = (self.stack.clone(), self.action_set.clone(), self.was_mpls);
         self.deeper(|ctx| {
@@ -275,6 +292,24 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         (self.stack, self.action_set, self.was_mpls) = saved;
     }
 
+    /// Takes the datapath actions that have been emitted, so that those of a nested action can be. They go on with
+    /// [`go_on_with`](Self::go_on_with).
+    fn put_actions_aside(&mut self) -> Vec<DpAction> {
+        self.take_nested()
+    }
+
+    /// Takes the datapath actions of a nested action, which stay spent.
+    fn take_nested(&mut self) -> Vec<DpAction> {
+        self.spent.elsewhere += self.out.actions.len();
+        std::mem::take(&mut self.out.actions)
+    }
+
+    /// Goes on with the datapath actions that were put aside.
+    fn go_on_with(&mut self, outer: Vec<DpAction>) {
+        self.spent.elsewhere -= outer.len();
+        self.out.actions = outer;
+    }
+
     /// Translates the rest of the list twice, for packets of at most `len` bytes and for longer ones, because no key
     /// holds the length. The datapath chooses. The lists around this one go on for both; an `exit` of the longer packets
     /// ends them, as in Open vSwitch.
@@ -283,7 +318,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             return;
         }
         self.commit();
-        let outer = std::mem::take(&mut self.out.actions);
+        let outer = self.put_actions_aside();
         let base = self.packet.save_base();
         let mut branches = [Vec::new(), Vec::new()];
         let mut exit = false;
@@ -295,11 +330,11 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 ctx.actions(rest);
             });
             self.packet.restore_base(&base);
-            *branch = std::mem::take(&mut self.out.actions);
+            *branch = self.take_nested();
             exit = self.exit;
         }
         self.exit = exit;
-        self.out.actions = outer;
+        self.go_on_with(outer);
         let [fits, longer] = branches;
         self.out.actions.push(DpAction::CheckLen { len, longer, fits });
         // The branches have executed the action set.
@@ -325,7 +360,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     /// Executes the action set in the order of OpenFlow 1.3 §5.10, and empties it.
     pub(super) fn execute_action_set(&mut self) {
-        if self.action_set.is_empty() {
+        if self.action_set.is_empty() || !self.spend_for(self.action_set.len()) {
             return;
         }
         let set = std::mem::take(&mut self.action_set);
@@ -336,6 +371,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.observer.leave();
     }
 }
+
+/// How many times as much as copying a value it costs to keep an action for another pass, in time and in memory.
+const SUSPENDED_COST: usize = 8;
 
 /// How deep clones and groups may nest. Resubmits have a limit of their own.
 const MAX_BRANCH_DEPTH: u32 = super::MAX_DEPTH;

@@ -4,6 +4,10 @@ use crate::policy::bridge_id::{BridgeId, PortRef, TableRef};
 use flow::key::WordSet;
 use flow::types::GroupId;
 
+/// How many single ports a verdict depends on at most. One that has read more depends on all ports of their bridges, so
+/// that looking for a port among them takes a short time.
+const MANY_PORTS: usize = 256;
+
 /// A set of tables. Each table has one of 64 bits, which it shares with others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableSet(u64);
@@ -62,8 +66,13 @@ impl Dependencies {
     }
 
     pub(super) fn port(&mut self, port: PortRef) {
-        if !self.ports.contains(&port) {
+        if self.ports.contains(&port) {
+            return;
+        }
+        if self.ports.len() < MANY_PORTS {
             self.ports.push(port);
+        } else {
+            self.all_ports(port.bridge);
         }
     }
 

@@ -14,6 +14,9 @@ pub(super) struct NoGroup;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
     pub(super) fn group(&mut self, id: GroupId) -> Result<(), NoGroup> {
+        if !self.spend_for(self.out.depends.groups.len()) {
+            return Err(NoGroup);
+        }
         self.out.depends.group(self.bridge, id);
         let Some(entry) = self.tables().group(id, self.view.version).cloned() else {
             self.observer.note(|| Note::NoSuchGroup(id));
@@ -21,17 +24,19 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             return Err(NoGroup);
         };
         let group = &entry.group;
-        self.depend_on_life(&group.buckets, 0);
         match group.kind {
             GroupType::All | GroupType::Indirect => {
                 let is_last = self.is_last;
                 for index in 0..group.buckets.len() {
                     self.is_last = is_last && index + 1 == group.buckets.len();
                     self.bucket(&entry, index);
+                    if self.error.is_some() {
+                        break;
+                    }
                 }
             }
             GroupType::FastFailover => {
-                let live = group.buckets.iter().position(|b| self.is_alive(b, 0));
+                let live = self.first_alive(&group.buckets);
                 self.chosen_bucket(&entry, live);
             }
             // The choice looks behind popped labels.
@@ -46,6 +51,14 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             }
         }
         Ok(())
+    }
+
+    /// The index of the first bucket that is alive.
+    fn first_alive(&mut self, buckets: &[Bucket]) -> Option<usize> {
+        if !self.spend_for(buckets.len()) {
+            return None;
+        }
+        buckets.iter().position(|bucket| self.is_alive(bucket))
     }
 
     fn chosen_bucket(&mut self, entry: &Arc<GroupEntry>, index: Option<usize>) {
@@ -65,6 +78,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     /// changes that rules behind a `resubmit` of the bucket make to the action set and the stack stay.
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
+        if !self.spend_for(bucket.actions.len()) {
+            return;
+        }
         self.out.groups.push((Arc::clone(entry), index));
         self.observer.enter_bucket(index);
         let list: Vec<Action> = in_order(&bucket.actions);
@@ -82,44 +98,15 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.observer.leave();
     }
 
-    /// Adds to the dependencies the ports and groups that decide whether the buckets are alive.
-    fn depend_on_life(&mut self, buckets: &[Bucket], depth: u32) {
-        for bucket in buckets {
-            if let Some(port) = bucket.watch_port {
-                self.depend_on_port(port);
-            }
-            if let Some(id) = bucket.watch_group.filter(|_| depth <= super::MAX_DEPTH) {
-                let is_known = self.out.depends.groups.contains(&(self.bridge, id));
-                self.out.depends.group(self.bridge, id);
-                let group = self.tables().group(id, self.view.version);
-                if let Some(group) = group.filter(|_| !is_known) {
-                    self.depend_on_life(&group.group.buckets, depth + 1);
-                }
-            }
-        }
-    }
-
-    /// Whether a bucket can be used: the bucket watches no port and no group, or one that is alive.
-    fn is_alive(&self, bucket: &Bucket, depth: u32) -> bool {
-        if bucket.watch_port.is_none() && bucket.watch_group.is_none() {
-            return true;
-        }
-        let port = bucket.watch_port.and_then(|p| self.ports().get(p));
-        if port.is_some_and(|p| p.link_up && !p.config.down) {
-            return true;
-        }
-        let group = bucket.watch_group.and_then(|g| self.tables().group(g, self.view.version));
-        depth < super::MAX_DEPTH
-            && group.is_some_and(|g| g.group.buckets.iter().any(|b| self.is_alive(b, depth + 1)))
-    }
-
     /// Chooses a bucket by a hash of the flow, and returns its index. Each live bucket gets the share of the flows that
     /// its weight says, and a flow keeps its bucket as long as the bucket is alive (highest random weight, RFC 2992
     /// §2). `None` if no bucket is alive.
     fn select(&mut self, entry: &Arc<GroupEntry>) -> Option<usize> {
         let buckets = &entry.group.buckets;
-        let live: Vec<usize> =
-            (0..buckets.len()).filter(|&i| self.is_alive(&buckets[i], 0)).collect();
+        if !self.spend_for(buckets.len()) {
+            return None;
+        }
+        let live: Vec<usize> = (0..buckets.len()).filter(|&i| self.is_alive(&buckets[i])).collect();
         let flow_hash = match live.len() {
             0 | 1 => 0,
             _ => self.flow_hash(entry),

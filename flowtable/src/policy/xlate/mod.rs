@@ -12,8 +12,10 @@
 //! included.
 
 mod actions;
+pub(super) mod budget;
 mod dependencies;
 mod group;
+mod life;
 mod normal;
 mod observe;
 mod output;
@@ -38,8 +40,9 @@ use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey};
-use flow::types::{OfPort, PortNo, TableId};
+use flow::types::{GroupId, OfPort, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason, Flood};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tracked::TrackedKey;
 
@@ -104,6 +107,10 @@ pub struct Translation {
     pub depends: Dependencies,
     /// Why nothing is sent; `None` if something is.
     pub drop: Option<DropReason>,
+    /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no rule.
+    pub exhausted_by: Option<Arc<Rule>>,
+    /// How many steps the translation took: actions executed, buckets looked at, lists copied.
+    pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
     /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.
@@ -204,6 +211,9 @@ struct Ctx<'a, O> {
     cookie: u64,
     depth: u32,
     resubmits: u32,
+    spent: budget::Spent,
+    /// The watched groups that this translation has looked at, and whether they are alive.
+    lives: HashMap<(BridgeId, GroupId), bool>,
     exit: bool,
     /// No action that could change the packet follows the action that is executed.
     is_last: bool,
@@ -248,6 +258,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             cookie: 0,
             depth: 0,
             resubmits: 0,
+            spent: budget::Spent::default(),
+            lives: HashMap::new(),
             exit: false,
             is_last: true,
             was_mpls: false,
@@ -405,8 +417,6 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.fail(DropReason::RecursionTooDeep);
         } else if self.resubmits >= MAX_RESUBMITS {
             self.fail(DropReason::TooManyResubmits);
-        } else if self.stack.len() * 16 >= MAX_STACK {
-            self.fail(DropReason::StackTooDeep);
         } else {
             return self.out.actions.len() < MAX_DP_ACTIONS;
         }
@@ -432,6 +442,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
 
     /// Commits all changes, and emits a recirculation that goes on with the lists that were suspended.
     fn finish_freezing(&mut self) {
+        self.spend_for(self.stack.len() + self.action_set.len());
         self.commit();
         let state = FrozenState {
             suspended: std::mem::take(&mut self.suspended),
@@ -458,6 +469,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.matched = true;
         self.packet.resume(&state.key);
         self.bridge = state.bridge;
+        self.spend_for(state.stack.len() + state.action_set.len());
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
         self.hashed = state.hashed;
@@ -488,6 +500,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.out.actions.clear();
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
+        self.out.steps = self.spent.steps;
         self.out.mask = self.packet.flow_mask();
         self.observer.read(self.packet.mask());
         self.observer.finish(self.packet.shown());

@@ -127,6 +127,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 
     pub(super) fn controller(&mut self, max_len: u16, reason: u8, id: u16, userdata: &[u8]) {
+        if !self.spend_for(userdata.len()) {
+            return;
+        }
         self.commit();
         self.out.actions.push(DpAction::Controller(Box::new(ControllerMeta {
             max_len,

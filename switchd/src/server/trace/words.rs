@@ -16,8 +16,8 @@ use flowtable::policy::BridgeId;
 use flowtable::policy::rule::Rule;
 use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{
-    Pass, Rival, action_sentence, field_text, note_sentence, note_text, outcome_sentence,
-    port_words, write_datapath_actions, write_megaflow, write_packet,
+    Pass, Rival, action_sentence, drop_meaning, field_text, note_sentence, note_text,
+    outcome_sentence, port_words, write_datapath_actions, write_megaflow, write_packet,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl<'a> Words<'a> {
             datapath_actions,
             dropped: translation.drop.map(|reason| DropCause {
                 reason: reason.name().to_owned(),
-                meaning: reason.sentence().to_owned(),
+                meaning: drop_meaning(translation, reason),
             }),
             learns: traced.learns.iter().map(|learn| self.learn(learn)).collect(),
             notes: Vec::new(),

@@ -1,0 +1,60 @@
+//! The budget of one translation: how many steps it takes, and how many datapath actions it emits.
+//!
+//! Rules and groups come from files and controllers that a stranger may have written, and a packet makes the switch walk
+//! through them. Limits on single things (resubmits, depth) do not bound the walk: a list may test the packet's length
+//! twenty times, which doubles the rest of the list each time, and groups may name other groups twice. Whatever a
+//! walk does that takes time in proportion to what rules contain spends steps here: executing an action, looking at
+//! a bucket, copying a list, a stack or an action set. A walk that has spent its budget is over, and the packet is
+//! dropped.
+
+use super::{Ctx, TranslationObserver};
+use flow::verdict::DropReason;
+
+/// How many steps the translation of one packet may take. A step is an action that is executed, a bucket that is looked
+/// at, or some [`COPIED_A_STEP`] elements that are copied. All 4096 resubmits that one packet may cause can lead to
+/// rules with 15 actions.
+pub(in crate::policy) const MAX_STEPS: usize = 65_536;
+/// How many datapath actions one translation may emit, nested ones included. One more step may exceed it by the actions
+/// of a flood, which are one for each port.
+pub(in crate::policy) const MAX_EMITTED: usize = 32_768;
+/// How many elements of a list are copied or searched in one step.
+const COPIED_A_STEP: usize = 16;
+
+/// What a translation has spent.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    pub(super) steps: usize,
+    /// The number of datapath actions that are not in the list that is being appended to: those inside nested actions, and
+    /// those of the lists that go on when the current one has ended.
+    pub(super) elsewhere: usize,
+}
+
+impl<O: TranslationObserver> Ctx<'_, O> {
+    /// Spends one step. Returns whether the translation may go on; if not, the packet is dropped.
+    #[inline]
+    pub(super) fn spend(&mut self) -> bool {
+        self.spent.steps += 1;
+        let emitted = self.spent.elsewhere + self.out.actions.len();
+        if self.spent.steps <= MAX_STEPS && emitted <= MAX_EMITTED {
+            return true;
+        }
+        self.exhausted();
+        false
+    }
+
+    /// Spends the steps for copying or searching `len` elements. Returns whether the translation may go on.
+    #[inline]
+    pub(super) fn spend_for(&mut self, len: usize) -> bool {
+        self.spent.steps += len / COPIED_A_STEP;
+        self.spend()
+    }
+
+    #[cold]
+    fn exhausted(&mut self) {
+        // A patch crossing takes errors back, but steps stay spent: the bridge in front ends with its next step.
+        if self.out.exhausted_by.is_none() {
+            self.out.exhausted_by = self.out.rules.last().cloned();
+        }
+        self.fail(DropReason::TooManyActions);
+    }
+}
