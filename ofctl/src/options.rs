@@ -472,6 +472,39 @@ mod tests {
         }
     }
 
+    /// What a page has between backticks, or indented by four blanks, and begins with `ofctl`.
+    fn commands(page: &str) -> impl Iterator<Item = &str> {
+        let quoted = page.split('`').skip(1).step_by(2);
+        let indented = page.lines().filter_map(|line| line.strip_prefix("    "));
+        quoted.chain(indented).filter_map(|code| code.strip_prefix("ofctl "))
+    }
+
+    #[test]
+    fn the_pages_name_verbs_that_exist() {
+        let known = Options::command();
+        for (name, page) in [
+            ("README.md", include_str!("../../README.md")),
+            ("bridges.md", include_str!("../../docs/bridges.md")),
+            ("caches.md", include_str!("../../docs/caches.md")),
+            ("config.md", include_str!("../../docs/config.md")),
+            ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
+            ("ports.md", include_str!("../../docs/ports.md")),
+            ("state.md", include_str!("../../docs/state.md")),
+            ("troubleshooting.md", include_str!("../../docs/troubleshooting.md")),
+        ] {
+            for command in commands(page) {
+                let mut words = command.split_whitespace().skip_while(|word| word.starts_with('-'));
+                let verb = words.next().unwrap_or_default();
+                // A placeholder, or an option that stands alone.
+                if verb.is_empty() || verb == "VERB" {
+                    continue;
+                }
+                let is_known = known.find_subcommand(verb.trim_end_matches([';', ',']));
+                assert!(is_known.is_some(), "{name}: ofctl {command}");
+            }
+        }
+    }
+
     #[test]
     fn wrong_words_are_refused() {
         for words in ["", "frob", "-O OpenFlow99 show", "show --frob", "-t x show"] {

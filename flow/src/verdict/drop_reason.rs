@@ -75,3 +75,19 @@ impl fmt::Display for DropReason {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_troubleshooting_has_every_reason() {
+        let page = include_str!("../../../docs/troubleshooting.md");
+        let table = page.split("## Reasons for drops").nth(1).expect("the table");
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let names: Vec<&str> =
+            rows.map(|(name, _)| name).filter(|name| !name.contains(' ')).collect();
+        let reasons: Vec<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names, reasons);
+    }
+}
