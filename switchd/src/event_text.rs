@@ -4,6 +4,7 @@
 
 use crate::bridge::event::{Event, PortUpdate, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
+use crate::log_limit::{DETAILS, EVENTS, limited};
 use flow::text::{FlowLine, PortNames, PrintOptions, write_group};
 use flow::types::OfPort;
 use flowtable::policy::mac_table::{HostChange, HostEvent};
@@ -27,20 +28,38 @@ pub(crate) fn log(event: &Event) {
             let PortUpdate { before, after } = &**update;
             // An address that comes with another device goes without saying.
             if before.link_up && before.mac != after.mac {
-                log_port(bridge, after, format_args!("its address is now {}", after.mac));
+                log_change(bridge, after, format_args!("its address is now {}", after.mac));
             }
             if before.link_up != after.link_up {
-                log_port(bridge, after, if after.link_up { "up" } else { "down" });
+                log_change(bridge, after, if after.link_up { "up" } else { "down" });
             }
-            log_line(event, tracing::Level::DEBUG);
+            log_detail(event, &after.name);
         }
         What::Rule(rule)
             if matches!(rule.change, RuleChange::Removed(Removal::Idle | Removal::Hard)) =>
         {
             log_line(event, tracing::Level::INFO);
         }
+        What::Host(_) => log_detail(event, "hosts"),
         _ => log_line(event, tracing::Level::DEBUG),
     }
+}
+
+/// Logs what strangers can do to a port, within the port's budget of lines.
+fn log_change(bridge: &str, port: &PortInfo, what: impl Display) {
+    let PortInfo { of_port, name, .. } = port;
+    limited!(info, name, EVENTS, "{bridge}: port {of_port} ({name}): {what}");
+}
+
+/// Logs an event that strangers can cause as monitors see it, within the budget that `subject` has in its bridge.
+fn log_detail(event: &Event, subject: &str) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let mut text = String::new();
+    write(&mut text, event, &PrintOptions::default());
+    let bridge = &event.bridge;
+    limited!(debug, &format!("{bridge}: {subject}"), DETAILS, "{bridge}: {text}");
 }
 
 fn log_port(bridge: &str, port: &PortInfo, what: impl Display) {

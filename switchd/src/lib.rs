@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod desired;
 mod event_text;
 mod log;
+mod log_limit;
 pub mod monitor;
 mod neighbours;
 mod netns_name;

@@ -69,7 +69,10 @@ fn write_all(queue: &Receiver<Vec<u8>>, mut to: impl Write) {
         let _ = to.write_all(&line);
         let lost = LOST.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(to, "{lost} lines of the log were left out, because nobody read it");
+            let _ = writeln!(
+                to,
+                "{lost} lines of the log were left out, which came faster than they were read"
+            );
         }
     }
 }
@@ -113,6 +116,9 @@ mod tests {
         let mut out = Vec::new();
         write_all(&queue, &mut out);
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "a\n2 lines of the log were left out, because nobody read it\nb\n");
+        assert_eq!(
+            text,
+            "a\n2 lines of the log were left out, which came faster than they were read\nb\n"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! the periodic work of the switch: ageing, timeouts, freeing memory. Another thread keeps receive rings at their
 //! sizes.
 
+use crate::log_limit::{EVENTS, limited};
 use crate::netns_name::NetnsName;
 use crate::switch::{RingKeeper, Switch};
 use crate::worker::WorkerEvent;
@@ -19,7 +20,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 /// Time between two rounds of periodic work.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -81,7 +82,8 @@ fn watch(switch: &Switch, stop: &EventFd) {
         drop(fds);
         for listener in &mut listeners {
             if let Err(error) = listener.hear(switch) {
-                warn!("{:#}: looking at all devices instead", anyhow::Error::from(error));
+                let error = anyhow::Error::from(error);
+                limited!(warn, "devices", EVENTS, "{error:#}: looking at all devices instead");
                 listener.look_at_all(switch);
             }
             listener.tell_of_shield();
@@ -99,6 +101,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
             // A namespace that ends takes the devices in it along in silence.
             switch.look_after_away();
             switch.sweep();
+            switch.tell_of_omitted_lines();
         }
     }
 }
@@ -293,8 +296,11 @@ impl DeviceListener {
     fn tell_of_shield(&self) {
         for note in shield::take_notes(self.inode) {
             match &self.name {
-                NetnsName::Own => warn!("{note}"),
-                NetnsName::Named(name) => warn!("namespace {name}: {note}"),
+                NetnsName::Own => limited!(warn, shield::BRIDGE, EVENTS, "{note}"),
+                NetnsName::Named(name) => {
+                    let subject = format!("namespace {name}");
+                    limited!(warn, &subject, EVENTS, "{subject}: {note}");
+                }
             }
         }
     }
@@ -316,7 +322,11 @@ impl DeviceListener {
     fn look_at_all(&mut self, switch: &Switch) {
         let links = match self.netlink.links() {
             Ok(links) => links,
-            Err(error) => return warn!("{:#}", anyhow::Error::from(error)),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                limited!(warn, "devices", EVENTS, "{error:#}");
+                return;
+            }
         };
         let present: HashSet<u32> = links.iter().map(|l| l.index).collect();
         for index in switch.open_devices(&self.name) {

@@ -1,6 +1,7 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
 use crate::desired;
+use crate::log_limit::{EVENTS, limited};
 use crate::netns_name::NetnsName;
 use crate::ring_budget::{Activity, SMALLEST};
 use flow::types::{OfPort, PortNo};
@@ -142,6 +143,18 @@ impl PortSlot {
     /// The bridge of the port, and the port's OpenFlow number.
     pub(crate) fn at(&self) -> PortRef {
         PortRef { bridge: self.bridge, port: self.of_port }
+    }
+
+    /// Logs what has happened to the port, within the port's budget of lines.
+    pub(crate) fn log(&self, text: fmt::Arguments<'_>) {
+        let name = &self.spec.name;
+        limited!(info, name, EVENTS, "port {} ({name}): {text}", self.of_port);
+    }
+
+    /// Logs what is wrong with the port, within the port's budget of lines.
+    pub(crate) fn warn(&self, text: fmt::Arguments<'_>) {
+        let name = &self.spec.name;
+        limited!(warn, name, EVENTS, "port {} ({name}): {text}", self.of_port);
     }
 
     /// The datapath's number of its queues; `None` for a patch port.

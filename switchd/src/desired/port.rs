@@ -81,7 +81,7 @@ fn option_words(options: &PortOptions) -> Vec<(&'static str, Word)> {
     }
     words.extend(options.slots.map(|n| ("slots", Word::number(n))));
     words.extend(options.slot_size.map(|n| ("slot-size", Word::number(n))));
-    words.extend(options.mac.map(|mac| ("mac", Word::text(&MacAddr(mac).to_string()))));
+    words.extend(options.mac.map(|mac| ("mac", Word::text(MacAddr(mac).to_string()))));
     words
 }
 

@@ -7,6 +7,7 @@
 use super::progress::{Progress, send_sign_of_life};
 use super::text_budget::TextBudget;
 use super::{Listener, session};
+use crate::log_limit::{EVENTS, limited};
 use crate::switch::Switch;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
@@ -19,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// The largest number of sessions at the same time.
 pub const MAX_SESSIONS: usize = 64;
@@ -118,7 +119,12 @@ pub(super) fn serve(listener: &Listener, shared: &Arc<Shared>, stop: &EventFd) {
             let Some(stream) = waiting.pop_front() else { break };
             number += 1;
             if let Err(error) = open_session(shared, number, stream) {
-                warn!("a control session could not be started: {error}");
+                limited!(
+                    warn,
+                    "control sessions",
+                    EVENTS,
+                    "a session could not be started: {error}"
+                );
             }
         }
         let has_room = waiting.len() < MAX_WAITING;
@@ -141,7 +147,7 @@ pub(super) fn serve(listener: &Listener, shared: &Arc<Shared>, stop: &EventFd) {
             match listener.accept() {
                 Ok(stream) => waiting.extend(stream),
                 Err(error) => {
-                    warn!("accept a control session: {error}");
+                    limited!(warn, "control sessions", EVENTS, "accept a control session: {error}");
                     // Most likely there is no descriptor left: wait for a session to end.
                     let _ = poll(&mut fds[..1], PollTimeout::from(100u8));
                 }

@@ -6,6 +6,7 @@
 
 use super::Switch;
 use super::retry::Reopening;
+use crate::log_limit;
 use crate::netns_name::NetnsName;
 use crate::port_slot::{PortSlot, PortState};
 use crate::worker::WorkerEvent;
@@ -15,7 +16,6 @@ use ::ports::netns::Netns;
 use ::ports::spec::Target;
 use ::ports::{Port, Whereabouts};
 use flow::types::{MacAddr, PortNo};
-use tracing::{info, warn};
 
 impl Switch {
     /// The namespaces that ports have, or wait for, devices in.
@@ -89,10 +89,7 @@ impl Switch {
         let slot = slots.iter_mut().find(|s| s.has_open(netns, index))?;
         let still_there = |port: &mut Port| port.whereabouts() != Whereabouts::Gone;
         if slot.port.as_mut().is_some_and(still_there) {
-            info!(
-                "port {} ({}): its device has left for another namespace",
-                slot.of_port, slot.spec.name
-            );
+            slot.log(format_args!("its device has left for another namespace"));
             slot.is_away = true;
             return self.follow_away(slot);
         }
@@ -167,7 +164,7 @@ impl Switch {
     }
 
     fn lose(&self, slot: &mut PortSlot, why: &str) {
-        warn!("port {} ({}): {why}; waiting for it", slot.of_port, slot.spec.name);
+        slot.warn(format_args!("{why}; waiting for it"));
         self.detach(slot).close_by(&self.closer);
         slot.state = PortState::Waiting;
         slot.is_away = false;
@@ -219,6 +216,17 @@ impl Switch {
     /// The events of workers since the last call.
     pub(crate) fn take_events(&self) -> Vec<WorkerEvent> {
         self.events.try_iter().collect()
+    }
+
+    /// Tells the log how many lines about ports were left out, and what the ports have come to.
+    pub(crate) fn tell_of_omitted_lines(&self) {
+        log_limit::tell_of_omitted(|subject, omitted| {
+            let slots = self.slots.lock();
+            let slot = slots.iter().find(|slot| slot.spec.name == subject);
+            let state = slot.map(|slot| format!("; port {subject} is {}", slot.state));
+            drop(slots);
+            tracing::info!("{subject}: {omitted} lines were left out{}", state.unwrap_or_default());
+        });
     }
 
     /// The name of a port by the datapath's number; `#` and the number if there is no such port any more.

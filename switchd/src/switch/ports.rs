@@ -20,7 +20,6 @@ use flow::types::{MacAddr, PortNo};
 use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo};
 use flowtable::policy::{BridgeId, PortRef};
 use std::sync::Arc;
-use tracing::{info, warn};
 
 /// A port that was taken from the workers. Dropping this value closes the port's sockets, which takes longer than a
 /// worker has, and gives its device back.
@@ -123,7 +122,7 @@ impl Switch {
             Err(error) if error.is_missing() => {
                 if slot.state != PortState::Waiting || !slot.was_tried {
                     let error = anyhow::Error::from(error);
-                    warn!("port {} ({}): {error:#}; waiting for it", slot.of_port, slot.spec.name);
+                    slot.warn(format_args!("{error:#}; waiting for it"));
                 }
                 PortState::Waiting
             }
@@ -131,7 +130,7 @@ impl Switch {
                 slot.retry.put_off(self.now());
                 let state = PortState::Error(format!("{:#}", anyhow::Error::from(error)));
                 if slot.state != state {
-                    warn!("port {} ({}): {state}; trying again", slot.of_port, slot.spec.name);
+                    slot.warn(format_args!("{state}; trying again"));
                 }
                 state
             }
@@ -176,7 +175,7 @@ impl Switch {
             && let Err(error) = port.set_up(up)
         {
             let error = anyhow::Error::from(error);
-            warn!("port {} ({}): {error:#}", slot.of_port, slot.spec.name);
+            slot.warn(format_args!("{error:#}"));
         }
     }
 
@@ -253,13 +252,13 @@ impl Switch {
             worker.send(Command::Attach { port_no, rx, tx: tx.next(), counters });
         }
         for warning in &port.warnings {
-            warn!("port {} ({}): {warning}", slot.of_port, slot.spec.name);
+            slot.warn(format_args!("{warning}"));
         }
         let up = port.status.is_link_up();
         slot.state = if up { PortState::Up } else { PortState::Down };
         slot.mac = port.mac;
         let kind = port.kind.name();
-        info!("port {} ({}): its device is open: {kind}", slot.of_port, slot.spec.name);
+        slot.log(format_args!("its device is open: {kind}"));
         slot.port = Some(port);
         if slot.spec.config.down {
             self.set_device_up(slot, false);

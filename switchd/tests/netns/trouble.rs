@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("trouble::a_device_that_is_no_tap_leaves_the_others_alone", no_tap),
     ("trouble::a_missing_capability_is_named_before_the_device_is_there", missing_capability),
     ("trouble::nobody_else_can_take_the_lock_of_a_device", nobody_else_takes_the_lock),
+    ("trouble::a_link_that_flaps_does_not_fill_the_log", flapping_link),
     ("trouble::every_signal_gives_the_devices_back", every_signal),
 ];
 
@@ -124,6 +125,33 @@ fn nobody_else_takes_the_lock() -> anyhow::Result<()> {
     let _squatter = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
     let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "veth1"])?;
     ensure!(is_up(&mut daemon.client()?, "veth1"), "{}", daemon.log());
+    Ok(())
+}
+
+/// Somebody sets the device of a port down and up, as a container can whose device is a port. The log says how many
+/// lines it left out, and what came of it.
+fn flapping_link() -> anyhow::Result<()> {
+    const FLAPS: usize = 100;
+    let _host = Host::on_veth(HostPlan::number(1), "veth1")?;
+    let _other = Host::on_veth(HostPlan::number(2), "veth2")?;
+    let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "veth1", "--port", "veth2"])?;
+    let mut client = daemon.client()?;
+    let mut netlink = Netlink::open()?;
+    let device = netlink.link("veth1")?.index;
+    for _ in 0..FLAPS {
+        netlink.set_up(device, false)?;
+        eventually("the switch has seen it", || !is_up(&mut client, "veth1"))?;
+        netlink.set_up(device, true)?;
+        eventually("the switch has seen it", || is_up(&mut client, "veth1"))?;
+    }
+    let about = |name: &str| daemon.log().lines().filter(|l| l.contains(name)).count();
+    let told = || daemon.log().contains("were left out; port veth1 is up");
+    eventually("the log says what was left out", told).with_context(|| daemon.log())?;
+    ensure!(about("veth1") < FLAPS / 2, "{} lines:\n{}", about("veth1"), daemon.log());
+    let other = netlink.link("veth2")?.index;
+    netlink.set_up(other, false)?;
+    let is_told = || daemon.log().contains("port 2 (veth2): down");
+    eventually("other ports have their lines", is_told).with_context(|| daemon.log())?;
     Ok(())
 }
 
