@@ -170,7 +170,9 @@ impl Switch {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config { desired: configured, seed, state } = config;
         let directory = state.as_ref().map(|(path, _)| StateDirectory::open(path)).transpose()?;
-        let kept = directory.as_ref().map(StateDirectory::read).transpose()?.unwrap_or_default();
+        let contents = directory.as_ref().map(StateDirectory::read).transpose()?.flatten();
+        let keep = |directory: &StateDirectory| directory.keep(contents.as_ref());
+        let (kept, journal) = directory.as_ref().map(keep).transpose()?.unwrap_or_default();
         let desired = kept.merge(&configured)?;
         let settings = desired.settings.resolved();
         let (keeper, intake) = Keeper::new();
@@ -184,6 +186,7 @@ impl Switch {
         }
         switch.desired.lock().settings = desired.settings.clone();
         switch.restore(&kept, &desired)?;
+        switch.begin_to_keep(&kept, journal, &configured, &desired);
         let tolerance = match settings.require {
             true => Tolerance::Nothing,
             false => Tolerance::AllButPrivileges,
@@ -193,10 +196,7 @@ impl Switch {
             Ok::<(), StartError>(())
         })?;
         switch.restore_hosts(&kept);
-        if let Some(keeper) = &switch.keeper {
-            keeper.begin(kept.configuration(&configured), switch.desired());
-            keeper.wait()?;
-        }
+        switch.wait_until_kept()?;
         Ok(switch)
     }
 

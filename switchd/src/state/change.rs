@@ -26,9 +26,11 @@ pub enum Change<'a> {
     /// The changes behind this one, up to the end of the record, are about the bridge of this name.
     Bridge(Cow<'a, str>),
     /// The bridge has this rule, in place of one with the same table, priority and match.
+    #[serde(borrow)]
     Rule(KeptRule<'a>),
     /// The bridge has no rule at this place.
-    NoRule(RulePlace),
+    #[serde(borrow)]
+    NoRule(RulePlace<'a>),
     /// The bridge has this group, in place of one with the same number.
     Group(Cow<'a, Group>),
     /// The bridge has no group of this number.
@@ -43,14 +45,14 @@ pub enum Change<'a> {
 
 /// Where a rule is: no two rules of a bridge are at the same place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RulePlace {
+pub struct RulePlace<'a> {
     /// The rule's table.
     pub table: TableId,
     /// The rule's priority.
     pub priority: u16,
     /// The rule's match, in the words of OpenFlow 1.5, which has words for the matches of every version.
-    #[serde(rename = "match", default, skip_serializing_if = "String::is_empty")]
-    pub matching: String,
+    #[serde(borrow, rename = "match", default, skip_serializing_if = "has_no_text")]
+    pub matching: Cow<'a, str>,
 }
 
 /// A rule as it is kept: without counters and ages. Its place is not a field of its own, because what serde flattens
@@ -62,8 +64,8 @@ pub struct KeptRule<'a> {
     /// The rule's priority.
     pub priority: u16,
     /// The rule's match, as in [`RulePlace`].
-    #[serde(rename = "match", default, skip_serializing_if = "String::is_empty")]
-    pub matching: String,
+    #[serde(borrow, rename = "match", default, skip_serializing_if = "has_no_text")]
+    pub matching: Cow<'a, str>,
     /// The rule's cookie.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cookie: Cookie,
@@ -117,21 +119,25 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn has_no_text(text: &str) -> bool {
+    text.is_empty()
+}
+
 fn is_empty(actions: &[Action]) -> bool {
     actions.is_empty()
 }
 
-impl RulePlace {
+impl RulePlace<'static> {
     /// The place of a rule in the table.
     pub fn new(table: TableId, priority: u16, matching: &Match) -> Self {
         Self { table, priority, matching: text_of(matching) }
     }
 }
 
-fn text_of(matching: &Match) -> String {
+fn text_of(matching: &Match) -> Cow<'static, str> {
     let mut text = String::new();
     write_match(&mut text, matching, DEFAULT_PRIORITY, &NoPortNames);
-    text
+    text.into()
 }
 
 impl<'a> KeptRule<'a> {
@@ -158,7 +164,7 @@ impl<'a> KeptRule<'a> {
     }
 
     /// Where the rule is.
-    pub fn place(&self) -> RulePlace {
+    pub fn place(&self) -> RulePlace<'a> {
         RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
@@ -178,7 +184,7 @@ impl<'a> KeptRule<'a> {
         // A rule may have been added leniently.
         let version = OfVersion::OpenFlow15;
         let context = ParseContext { version, lenient: true, ..ParseContext::default() };
-        let text = &self.matching;
+        let text = &*self.matching;
         let matching =
             parse_match(text, &context).map_err(|error| StateError::Match(error.render(text)))?;
         Ok(Some(FlowMod {

@@ -1,7 +1,7 @@
 //! The directory that state is kept in.
 
 use super::error::StateError;
-use super::journal::Contents;
+use super::journal::{Contents, Journal};
 use super::kept::Kept;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -39,26 +39,39 @@ impl StateDirectory {
         self.path.join("journal")
     }
 
-    /// Reads what is kept; nothing before the first time. If the end of the journal is torn, that is logged, and a
-    /// copy of the journal stays beside it.
+    /// Reads the journal; `None` before the first time.
     ///
     /// # Errors
-    /// The journal cannot be read, or makes no sense.
-    pub fn read(&self) -> Result<Kept, StateError> {
+    /// It cannot be read, is not a journal, or has a format that this version does not know.
+    pub fn read(&self) -> Result<Option<Contents>, StateError> {
+        Contents::read(&self.journal())
+    }
+
+    /// What the journal of this directory keeps, and the journal to go on with. If its end is torn, that is logged, a
+    /// copy stays beside the journal, and there has to be a new one.
+    ///
+    /// # Errors
+    /// A record makes no sense, or the copy cannot be made.
+    pub fn keep<'a>(
+        &self,
+        contents: Option<&'a Contents>,
+    ) -> Result<(Kept<'a>, Option<Journal>), StateError> {
+        let Some(contents) = contents else { return Ok(Default::default()) };
+        let (kept, torn) = Kept::read(contents)?;
+        let Some(torn) = torn else {
+            let journal = Journal::resume(contents)?;
+            return Ok((kept, Some(journal)));
+        };
         let path = self.journal();
-        let Some(contents) = Contents::read(&path)? else { return Ok(Kept::default()) };
-        let (kept, torn) = Kept::read(&contents)?;
-        if let Some(torn) = torn {
-            let copy = path.with_extension("torn");
-            std::fs::copy(&path, &copy).map_err(StateError::os("write", &copy))?;
-            warn!(
-                "{}: the last {} bytes, from byte {}, are not a whole record: what was so before them is kept; {} is a copy",
-                path.display(),
-                torn.size,
-                torn.offset,
-                copy.display()
-            );
-        }
-        Ok(kept)
+        let copy = path.with_extension("torn");
+        std::fs::copy(&path, &copy).map_err(StateError::os("write", &copy))?;
+        warn!(
+            "{}: the last {} bytes, from byte {}, are not a whole record: what was so before them is kept; {} is a copy",
+            path.display(),
+            torn.size,
+            torn.offset,
+            copy.display()
+        );
+        Ok((kept, None))
     }
 }

@@ -24,7 +24,7 @@ const TITLE: &str = "switchd journal, format ";
 
 /// A journal that records are appended to.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub struct Journal {
     file: File,
     path: PathBuf,
     /// Size of the records that are whole, in bytes, the title included.
@@ -33,7 +33,7 @@ pub(super) struct Journal {
 
 /// The records of a journal that was read.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub struct Contents {
     bytes: Vec<u8>,
     path: PathBuf,
     /// Where the first record begins.
@@ -96,6 +96,17 @@ impl Journal {
     /// The disk refused it. What it has of the latest records is not known.
     pub(super) fn sync(&self) -> Result<(), StateError> {
         self.file.sync_data().map_err(StateError::os("write", &self.path))
+    }
+
+    /// Goes on with a journal that was read, and of which every record is whole.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(super) fn resume(contents: &Contents) -> Result<Self, StateError> {
+        let path = &contents.path;
+        let file = OpenOptions::new().write(true).open(path);
+        let file = file.map_err(StateError::os("open", path))?;
+        Ok(Self { file, path: path.clone(), size: contents.bytes.len() as u64 })
     }
 
     /// Its size in bytes.
@@ -199,9 +210,9 @@ impl Contents {
     ///
     /// # Errors
     /// What `visit` finds wrong with a record, with the place of the record.
-    pub(super) fn for_each(
-        &self,
-        mut visit: impl FnMut(&str) -> Result<(), String>,
+    pub(super) fn for_each<'a>(
+        &'a self,
+        mut visit: impl FnMut(&'a str) -> Result<(), String>,
     ) -> Result<Option<Torn>, StateError> {
         let mut offset = self.start;
         while offset < self.bytes.len() {

@@ -59,14 +59,26 @@ struct Backlog {
 enum Intake {
     Observed(Observed),
     Wanted(Box<Desired>),
-    /// The switch is as it was kept. From now on the journal tells of it.
-    Begin {
-        configured: Box<Desired>,
-        wanted: Box<Desired>,
-    },
+    /// The tables are as they were kept. From now on the journal tells of them.
+    Begin(Box<Beginning>),
     /// Answer once everything before this is kept.
     Wait(Sender<Result<(), StateError>>),
     Stop,
+}
+
+/// What a journal begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// What the configuration says.
+    pub configured: Desired,
+    /// What is wanted.
+    pub wanted: Desired,
+    /// The journal to go on with; `None` for a new one.
+    pub journal: Option<Journal>,
+    /// Size in bytes that a new journal would have, roughly.
+    pub new_size: u64,
+    /// Bridges of which the journal tells, and which are not wanted.
+    pub gone: Vec<String>,
 }
 
 /// What was heard and is not written yet.
@@ -80,10 +92,9 @@ impl Keeper {
         (Arc::new(Self { intake, backlog: Arc::default() }), KeeperIntake(receiver))
     }
 
-    /// Begins a journal of the switch as it is. Before that nothing is written, and what was kept earlier stays.
-    pub(crate) fn begin(&self, configured: Desired, wanted: Desired) {
-        let (configured, wanted) = (Box::new(configured), Box::new(wanted));
-        let _ = self.intake.send(Intake::Begin { configured, wanted });
+    /// Begins to write. What was heard before is in the tables already, and in the journal if there is one.
+    pub(crate) fn begin(&self, beginning: Beginning) {
+        let _ = self.intake.send(Intake::Begin(Box::new(beginning)));
     }
 
     /// Keeps what is wanted now.
@@ -226,10 +237,7 @@ impl Writer {
                             *kept = *wanted;
                         }
                     }
-                    Intake::Begin { configured, wanted } => {
-                        self.desired = Some((*configured, *wanted));
-                        self.journal = None;
-                    }
+                    Intake::Begin(beginning) => self.begin(&mut out, *beginning),
                     Intake::Wait(sender) => waiting.push(sender),
                     Intake::Stop => is_over = true,
                 }
@@ -241,6 +249,20 @@ impl Writer {
                 let _ = sender.send(written.clone());
             }
         }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>, beginning: Beginning) {
+        let Beginning { configured, wanted, journal, new_size, gone } = beginning;
+        for name in &gone {
+            records::changes(out, &[Change::Bridge(name.into()), Change::Empty]);
+        }
+        let changes = [
+            Change::Configured(Cow::Borrowed(&configured)),
+            Change::Wanted(Cow::Borrowed(&wanted)),
+        ];
+        records::changes(out, &changes);
+        (self.journal, self.new_size) = (journal, new_size);
+        self.desired = Some((configured, wanted));
     }
 
     /// Appends a record of what was observed.
@@ -257,7 +279,8 @@ impl Writer {
             }
             Observed::Effects(effects) => {
                 let now = self.epoch.elapsed();
-                if let Some(name) = self.names.get(&effects.bridge())
+                if self.desired.is_some()
+                    && let Some(name) = self.names.get(&effects.bridge())
                     && !records::effects(out, &self.policy, &effects, name, now)
                 {
                     self.backlog.is_missing.store(true, Ordering::Release);

@@ -8,35 +8,38 @@ use flow::group::Group;
 use flow::types::{GroupId, OfPort};
 use std::collections::{BTreeMap, HashMap};
 
+/// Size of a line in bytes, roughly.
+const LINE_SIZE: u64 = 200;
+
 /// What is kept.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct Kept<'a> {
     /// What the command line and the file said when the switch was last started; `None` before the first time.
     pub configured: Option<Desired>,
     /// What was wanted last; `None` before the first time.
     pub wanted: Option<Desired>,
     /// The bridges by their names.
-    pub bridges: BTreeMap<String, KeptBridge>,
+    pub bridges: BTreeMap<String, KeptBridge<'a>>,
 }
 
 /// What is kept of a bridge.
 #[derive(Debug, Default, PartialEq)]
-pub struct KeptBridge {
+pub struct KeptBridge<'a> {
     /// The rules by their places, in no particular order.
-    pub rules: HashMap<RulePlace, KeptRule<'static>>,
+    pub rules: HashMap<RulePlace<'a>, KeptRule<'a>>,
     /// The groups by their numbers.
     pub groups: HashMap<GroupId, Group>,
     /// The ports of static hosts, by the addresses of the hosts.
     pub hosts: HashMap<HostAddress, OfPort>,
 }
 
-impl Kept {
+impl<'a> Kept<'a> {
     /// Reads the records of a journal. Returns the end that is not a whole record, too, if there is one: what is kept
     /// is what was so before that.
     ///
     /// # Errors
     /// A record that was written whole makes no sense.
-    pub(super) fn read(contents: &Contents) -> Result<(Self, Option<Torn>), StateError> {
+    pub(super) fn read(contents: &'a Contents) -> Result<(Self, Option<Torn>), StateError> {
         let mut kept = Self::default();
         let torn = contents.for_each(|lines| {
             let mut bridge = None;
@@ -49,12 +52,17 @@ impl Kept {
         Ok((kept, torn))
     }
 
+    /// Size in bytes that a new journal of this would have, roughly.
+    pub fn size(&self) -> u64 {
+        let things =
+            |bridge: &KeptBridge<'_>| bridge.rules.len() + bridge.groups.len() + bridge.hosts.len();
+        let ports = self.wanted.iter().flat_map(|wanted| &wanted.bridges).map(|b| b.ports.len());
+        let number = self.bridges.values().map(things).chain(ports).sum::<usize>();
+        number as u64 * LINE_SIZE
+    }
+
     /// Makes a change. `bridge` is the bridge that the record is about; `None` as long as it has named none.
-    fn apply(
-        &mut self,
-        change: Change<'static>,
-        bridge: &mut Option<String>,
-    ) -> Result<(), String> {
+    fn apply(&mut self, change: Change<'a>, bridge: &mut Option<String>) -> Result<(), String> {
         match change {
             Change::Configured(configured) => self.configured = Some(configured.into_owned()),
             Change::Wanted(wanted) => self.wanted = Some(wanted.into_owned()),
@@ -73,8 +81,8 @@ impl Kept {
     }
 }
 
-impl KeptBridge {
-    fn apply(&mut self, change: Change<'static>) {
+impl<'a> KeptBridge<'a> {
+    fn apply(&mut self, change: Change<'a>) {
         match change {
             Change::Rule(rule) => {
                 self.rules.insert(rule.place(), rule);

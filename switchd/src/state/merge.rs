@@ -10,7 +10,7 @@ use super::kept::Kept;
 use crate::desired::{Bridge, Desired, Port};
 use tracing::info;
 
-impl Kept {
+impl Kept<'_> {
     /// What is wanted now, where `configured` is the configuration.
     ///
     /// # Errors

@@ -12,8 +12,8 @@
 //!
 //! Every [`Change`] says what is so from now on, and never what is different from before. So the same change may be
 //! read twice, and the journal can be written anew from the tables while changes go on: changes that the tables
-//! have already are appended once more. That is done when the journal has grown, when changes were missed because too
-//! many waited, and after a write that failed.
+//! have already are appended once more. That is done at the first start, when the journal has grown, when changes were
+//! missed because too many waited, and after a write that failed.
 //!
 //! At the start [`Kept`] folds the records, and what is wanted is merged with what the command line and the
 //! file say now ([`mod@merge`]). Counters and learned hosts are not kept.
@@ -31,7 +31,8 @@ mod restore;
 pub use change::{Change, KeptRule, RulePlace};
 pub use directory::StateDirectory;
 pub use error::StateError;
-pub use keeper::{Keeper, KeeperThread, Sync};
+pub use journal::{Contents, Journal};
+pub use keeper::{Beginning, Keeper, KeeperThread, Sync};
 pub use kept::{Kept, KeptBridge};
 pub(crate) use restore::restore;
 

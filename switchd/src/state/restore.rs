@@ -19,7 +19,7 @@ const BATCH: usize = 4096;
 pub(crate) fn restore(
     bridge: Bridge<'_>,
     name: &str,
-    kept: &KeptBridge,
+    kept: &KeptBridge<'_>,
     now: Duration,
 ) -> Result<(), StateError> {
     let refused = |what: String, error: FlowModError| StateError::Refused {

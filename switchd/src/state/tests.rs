@@ -235,7 +235,7 @@ fn kept(bytes: &[u8]) -> (String, bool) {
     (format!("{:?} {:?}", kept.wanted, sorted(&kept)), torn.is_some())
 }
 
-fn sorted(kept: &Kept) -> Vec<String> {
+fn sorted(kept: &Kept<'_>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for (name, bridge) in &kept.bridges {
         lines.extend(bridge.rules.values().map(|rule| format!("{name} {rule:?}")));
@@ -306,7 +306,8 @@ fn a_hard_timeout_goes_on_while_the_switch_is_off() {
     );
     drop(switch);
     let directory = StateDirectory::open(&folder.0).unwrap();
-    let mut kept = directory.read().unwrap();
+    let contents = directory.read().unwrap();
+    let (mut kept, _) = directory.keep(contents.as_ref()).unwrap();
     let later = |end: u64| end - 100;
     let mut left = Vec::new();
     for rule in kept.bridges.get_mut("br0").unwrap().rules.values_mut() {

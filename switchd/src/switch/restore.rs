@@ -4,7 +4,7 @@ use super::reconcile::Tolerance;
 use super::{StartError, Switch};
 use crate::bridge::hosts;
 use crate::desired::{Bridge, Desired};
-use crate::state::{self, Kept, StateError};
+use crate::state::{self, Beginning, Journal, Kept, StateError};
 use flowtable::policy::mac_table::MacKey;
 use tracing::warn;
 
@@ -14,7 +14,7 @@ impl Switch {
     ///
     /// # Errors
     /// A rule cannot be read, or the policy refuses one.
-    pub(super) fn restore(&self, kept: &Kept, wanted: &Desired) -> Result<(), StartError> {
+    pub(super) fn restore(&self, kept: &Kept<'_>, wanted: &Desired) -> Result<(), StartError> {
         if kept.bridges.is_empty() {
             return Ok(());
         }
@@ -32,8 +32,27 @@ impl Switch {
         Ok(())
     }
 
+    /// Begins to keep state: the tables are now as they were kept.
+    pub(super) fn begin_to_keep(
+        &self,
+        kept: &Kept<'_>,
+        journal: Option<Journal>,
+        configured: &Desired,
+        wanted: &Desired,
+    ) {
+        let Some(keeper) = &self.keeper else { return };
+        let is_gone = |name: &&String| wanted.bridge(name).is_err();
+        keeper.begin(Beginning {
+            configured: kept.configuration(configured),
+            wanted: wanted.clone(),
+            journal,
+            new_size: kept.size(),
+            gone: kept.bridges.keys().filter(is_gone).cloned().collect(),
+        });
+    }
+
     /// Gives bridges the static hosts that were kept: after the ports, because a port that is added has no hosts.
-    pub(super) fn restore_hosts(&self, kept: &Kept) {
+    pub(super) fn restore_hosts(&self, kept: &Kept<'_>) {
         for (name, kept) in &kept.bridges {
             let Some(bridge) = self.on(name) else { continue };
             for (address, port) in &kept.hosts {
