@@ -25,6 +25,12 @@ macro_rules! rewrite {
                 Self { value: value & mask, mask }
             }
 
+            /// The change of a field that has the value `from` and is to have the value `to`, as far as the bits of
+            /// `mask` go: no change if the two are equal.
+            pub fn between(from: $t, to: $t, mask: $t) -> Self {
+                if from == to { Self::new(0, 0) } else { Self::new(to, mask) }
+            }
+
             /// Whether the rewrite changes no bit.
             pub fn is_none(self) -> bool {
                 self.mask == 0

@@ -1,5 +1,6 @@
 //! Writes datapath actions as `ovs-dpctl` does, with the names or numbers of the user's ports.
 
+use crate::policy::xlate::growth;
 use flow::types::PortNo;
 use flow::types::mac_of_bits;
 use flow::verdict::{DpAction, Rewrite, Transport};
@@ -16,17 +17,55 @@ pub fn write_datapath_actions<P: Display>(
     if actions.is_empty() {
         out.push_str("drop");
     }
-    for (i, action) in actions.iter().enumerate() {
-        if i > 0 {
-            out.push(',');
+    let mut writer = Writer { out, of, is_first: true };
+    let mut rest = actions;
+    while !rest.is_empty() {
+        let edits = rest.iter().take_while(|action| is_edit(action)).count();
+        // Open vSwitch says to how many bytes the frame is cut before it edits the frame, and counts the bytes that the
+        // frame has then.
+        if let Some(DpAction::OutputTrunc { max_len, .. }) = rest.get(edits) {
+            let growth: i32 = rest[..edits].iter().map(growth).sum();
+            writer.comma();
+            let _ = write!(writer.out, "trunc({})", max_len.saturating_add_signed(-growth));
         }
-        Writer { out, of }.action(action);
+        let (run, after) = rest.split_at(rest.len().min(edits + 1));
+        for action in run {
+            writer.comma();
+            writer.action(action);
+        }
+        rest = after;
+    }
+}
+
+/// Whether an action changes the frame, and does nothing else.
+fn is_edit(action: &DpAction) -> bool {
+    match action {
+        DpAction::Output(_)
+        | DpAction::OutputTrunc { .. }
+        | DpAction::Controller(_)
+        | DpAction::CheckLen { .. }
+        | DpAction::Clone(_)
+        | DpAction::Recirculate(_) => false,
+        DpAction::SetEth { .. }
+        | DpAction::PushVlan { .. }
+        | DpAction::PopVlan
+        | DpAction::SetIpv4 { .. }
+        | DpAction::SetIpv6 { .. }
+        | DpAction::SetArp { .. }
+        | DpAction::SetPorts { .. }
+        | DpAction::SetIcmp { .. }
+        | DpAction::SetNd { .. }
+        | DpAction::PushMpls { .. }
+        | DpAction::PopMpls { .. }
+        | DpAction::SetMpls(_) => true,
     }
 }
 
 struct Writer<'a, P> {
     out: &'a mut String,
     of: &'a dyn Fn(PortNo) -> Option<P>,
+    /// Nothing was written yet.
+    is_first: bool,
 }
 
 macro_rules! put {
@@ -34,6 +73,12 @@ macro_rules! put {
 }
 
 impl<P: Display> Writer<'_, P> {
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.is_first) {
+            self.out.push(',');
+        }
+    }
+
     fn port(&mut self, no: PortNo) {
         match (self.of)(no) {
             Some(of) => {
@@ -45,11 +90,7 @@ impl<P: Display> Writer<'_, P> {
 
     fn action(&mut self, action: &DpAction) {
         match action {
-            DpAction::Output(no) => self.port(*no),
-            DpAction::OutputTrunc { port, max_len } => {
-                put!(self, "trunc({max_len}),");
-                self.port(*port);
-            }
+            DpAction::Output(no) | DpAction::OutputTrunc { port: no, .. } => self.port(*no),
             DpAction::Controller(meta) => {
                 put!(
                     self,
@@ -225,7 +266,13 @@ impl Set<'_> {
     fn hex(&mut self, name: &str, value: u64, mask: u64, full: u64) {
         if mask != 0 {
             self.name(name);
-            put!(self, "{value:#x}");
+            // As the format `%#x` of C does it.
+            match value {
+                0 => self.out.push('0'),
+                value => {
+                    put!(self, "{value:#x}");
+                }
+            }
             if mask != full {
                 put!(self, "/{mask:#x}");
             }

@@ -26,12 +26,14 @@ use crate::policy::xlate::Note;
 use flow::Match;
 use flow::action::{Action, Subfield};
 use flow::fields::FieldId;
-use flow::key::{FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask};
+use flow::key::{
+    FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask, frag,
+};
 use flow::text::{
     DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match, write_subfield,
 };
 use flow::types::{OfPort, PortNo};
-use packet::wire::{eth_type, ip_proto};
+use packet::wire::{MplsEntry, eth_type, ip_proto};
 
 /// The key that rules match when a frame with this key comes in. `of` maps a datapath's port number
 /// to an OpenFlow number.
@@ -48,7 +50,22 @@ pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortName
     for field in packet_fields(&packet.headers).into_iter().chain(state) {
         field.set_mask(&mut mask, field.full_mask());
     }
+    mask_inner_headers(&packet.headers, &mut mask.bits.headers);
     write_match(out, &Match::new(packet, &mask), DEFAULT_PRIORITY, names);
+}
+
+/// Marks what extraction reads of a packet, and no rule can match: the tag behind the outer one, and the labels behind
+/// the outermost one, up to the one that says that it is the last.
+fn mask_inner_headers(packet: &Headers, mask: &mut Headers) {
+    if packet.vlan_tci.get() != 0 {
+        mask.vlan2_tci.set(u16::MAX);
+    }
+    if eth_type::is_mpls(packet.dl_type.get()) {
+        let is_last = |lse: u32| MplsEntry::new_unchecked(lse.to_be_bytes()).is_bottom();
+        let above = packet.mpls_lse.iter().position(|lse| is_last(lse.get()));
+        let count = above.map_or(packet.mpls_lse.len(), |last| last + 1);
+        mask.mpls_lse.iter_mut().take(count).skip(1).for_each(|entry| entry.set(u32::MAX));
+    }
 }
 
 /// Whether a field is kept beside the packet. Registers count under their 32-bit names only, not as
@@ -73,6 +90,8 @@ pub fn packet_fields(flow: &Headers) -> Vec<FieldId> {
     if matches!(flow.dl_type.get(), eth_type::IPV4 | eth_type::IPV6) {
         fields.extend([IpProto, NwTos, IpEcn, IpTtl, IpFrag]);
         match flow.nw_proto {
+            // The transport header is in the first fragment.
+            _ if flow.nw_frag & frag::LATER != 0 => {}
             ip_proto::TCP => fields.extend([TcpSrc, TcpDst, TcpFlags]),
             ip_proto::UDP => fields.extend([UdpSrc, UdpDst]),
             ip_proto::SCTP => fields.extend([SctpSrc, SctpDst]),
@@ -118,6 +137,17 @@ pub fn write_megaflow(
     for field in packet_fields(&key.headers).into_iter().chain(has) {
         let bits = field.get_mask(&read);
         field.set_mask(&mut shown, bits);
+    }
+    let mut inner = Headers::default();
+    // That there is no second tag is not shown.
+    let has_second_tag = key.headers.vlan2_tci.get() != 0;
+    mask_inner_headers(&key.headers, &mut inner);
+    let (shown_bits, read_bits) = (&mut shown.bits.headers, &read.bits.headers);
+    if has_second_tag {
+        shown_bits.vlan2_tci = inner.vlan2_tci & read_bits.vlan2_tci;
+    }
+    for (n, entry) in shown_bits.mpls_lse.iter_mut().enumerate().skip(1) {
+        *entry = inner.mpls_lse[n] & read_bits.mpls_lse[n];
     }
     write_match(out, &Match::new(key, &shown), DEFAULT_PRIORITY, names);
 }

@@ -60,10 +60,74 @@ fn a_rewrite_reads_as_in_open_vswitch() {
 #[test]
 fn a_popped_tag_reads_as_in_open_vswitch() {
     insta::assert_snapshot!(traced(&["dl_vlan=5,actions=pop_vlan,2"], "in_port=1,dl_vlan=5,dl_vlan_pcp=0,dl_type=0x9000"), @r"
-    in_port=1,dl_vlan=5,dl_vlan_pcp=0,dl_src=00:00:00:00:00:00,dl_dst=00:00:00:00:00:00,dl_type=0x9000
+    in_port=1,dl_vlan=5,dl_vlan_pcp=0,vlan_tci1=0x0000,dl_src=00:00:00:00:00:00,dl_dst=00:00:00:00:00:00,dl_type=0x9000
     recirc_id=0,eth,in_port=1,dl_vlan=5,dl_vlan_pcp=0,dl_type=0x9000
     pop_vlan,2
     ");
+}
+
+/// The expected actions are the output of `ofproto/trace` of Open vSwitch 3.1.
+#[test]
+fn datapath_actions_read_as_in_open_vswitch() {
+    let check = |rule: &str, packet: &str, expected: &str| {
+        let text = traced(&[rule], packet);
+        assert_eq!(text.lines().last(), Some(expected), "{rule}");
+    };
+    let macs = "in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02";
+    let tcp = &format!("{macs},tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_tos=4,nw_ttl=64,tp_src=1000");
+    let tcp6 = &format!("{macs},tcp6,ipv6_dst=::2,ipv6_label=5,nw_ecn=1,nw_ttl=64");
+    check(
+        "ip,actions=set_field:02:00:00:00:00:01->eth_src,set_field:02:00:00:00:00:09->eth_dst,2",
+        tcp,
+        "set(eth(dst=02:00:00:00:00:09)),2",
+    );
+    check(
+        "ip,actions=set_field:0->ip_dscp,dec_ttl,set_field:10.0.0.2->ip_dst,2",
+        tcp,
+        "set(ipv4(tos=0/0xfc,ttl=63)),2",
+    );
+    check("tcp,actions=set_field:1000->tcp_src,set_field:5->tcp_dst,2", tcp, "set(tcp(dst=5)),2");
+    check(
+        "ipv6,actions=set_field:0->ipv6_label,set_field:0->nw_ecn,set_field:::2->ipv6_dst,2",
+        tcp6,
+        "set(ipv6(label=0,tclass=0/0x3)),2",
+    );
+    check(
+        "actions=clone(set_field:02:00:00:00:00:09->eth_dst,output(port=2,max_len=100)),3",
+        tcp,
+        "clone(trunc(100),set(eth(dst=02:00:00:00:00:09)),2),3",
+    );
+    check(
+        "actions=push_vlan:0x8100,set_field:4097->vlan_vid,output(port=2,max_len=100),3",
+        tcp,
+        "trunc(100),push_vlan(vid=1,pcp=0),2,3",
+    );
+}
+
+/// The expected words are those of `ofproto/trace` of Open vSwitch 3.1.
+#[test]
+fn inner_headers_are_shown_and_transport_headers_of_later_fragments_are_not() {
+    let written = |change: fn(&mut Headers)| {
+        let mut packet = PipelineKey::default();
+        change(&mut packet.headers);
+        let mut out = String::new();
+        write_packet(&mut out, &packet, &NoPortNames);
+        out
+    };
+    let labels = written(|headers| {
+        headers.dl_type.set(eth_type::MPLS);
+        headers.mpls_lse = [0x0006_4040, 0x000c_8140, 7].map(Into::into);
+    });
+    assert!(labels.ends_with(",mpls_bos=0,mpls_lse1=819520"), "{labels}");
+    let tags = written(|headers| {
+        (headers.vlan_tci, headers.vlan2_tci) = (0x100a.into(), 0x3014.into());
+    });
+    assert!(tags.contains(",dl_vlan=10,dl_vlan_pcp=0,dl_vlan1=20,dl_vlan_pcp1=1,"), "{tags}");
+    let fragment = written(|headers| {
+        headers.dl_type.set(eth_type::IPV4);
+        (headers.nw_proto, headers.nw_frag) = (ip_proto::TCP, frag::ANY | frag::LATER);
+    });
+    assert!(fragment.ends_with(",nw_frag=later"), "{fragment}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn hosts_give_the_port_the_vlan_and_the_addresses() {
     let between = ["trace", "--from", HOST_1, "--to", HOST_2];
     let text = bench.ok(&between);
     assert!(text.starts_with(&format!(
-        "Flow: icmp,in_port=1,dl_vlan=10,dl_vlan_pcp=0,dl_src={HOST_1},dl_dst={HOST_2},"
+        "Flow: icmp,in_port=1,dl_vlan=10,dl_vlan_pcp=0,vlan_tci1=0x0000,dl_src={HOST_1},dl_dst={HOST_2},"
     )));
     assert!(text.ends_with("\nDatapath actions: 3\n"), "{text}");
     let text = bench.ok(&[&between[..], &["br0", "tcp,tcp_dst=80"]].concat());

@@ -52,7 +52,8 @@ impl Printer<'_> {
         if self.mask(FieldId::InPort) != 0 {
             self.port("in_port", self.value(FieldId::InPort) as u16);
         }
-        self.vlan();
+        self.vlan("", mask.vlan_tci.get(), key.vlan_tci.get());
+        self.vlan("1", mask.vlan2_tci.get(), key.vlan2_tci.get());
         self.ethernet("dl_src", FieldId::EthSrc);
         self.ethernet("dl_dst", FieldId::EthDst);
         if mask.dl_type.get() != 0 && !has_type_word {
@@ -87,6 +88,15 @@ impl Printer<'_> {
         self.decimal("mpls_tc", FieldId::MplsTc);
         self.decimal("mpls_ttl", FieldId::MplsTtl);
         self.decimal("mpls_bos", FieldId::MplsBos);
+        // Entries below the outermost one are no fields of rules, but the trace of a packet shows them.
+        for (n, (lse, mask)) in key.mpls_lse.iter().zip(&mask.mpls_lse).enumerate().skip(1) {
+            let mask = mask.get();
+            if mask == u32::MAX {
+                put!(self.out, "mpls_lse{n}={lse},");
+            } else if mask != 0 {
+                put!(self.out, "mpls_lse{n}={lse}/{mask:#x},");
+            }
+        }
         if mask.nw_frag != 0 {
             self.out.push_str("nw_frag=");
             frag_word(self.out, key.nw_frag.into(), mask.nw_frag.into());
@@ -133,9 +143,8 @@ impl Printer<'_> {
         (true, says_proto)
     }
 
-    fn vlan(&mut self) {
-        let mask = self.matching.mask().bits.headers.vlan_tci.get();
-        let tci = self.matching.key().headers.vlan_tci.get();
+    /// Appends a VLAN tag: the outer one, or the second with `suffix` `1`, which the trace of a packet shows.
+    fn vlan(&mut self, suffix: &str, mask: u16, tci: u16) {
         if mask == 0 {
             return;
         }
@@ -146,15 +155,15 @@ impl Printer<'_> {
             is_whole(vid, VLAN_VID_MASK) && is_whole(pcp, VLAN_PCP_MASK) && vid | pcp != 0;
         if is_tagged && has_fields {
             if vid != 0 {
-                put!(self.out, "dl_vlan={},", tci & VLAN_VID_MASK);
+                put!(self.out, "dl_vlan{suffix}={},", tci & VLAN_VID_MASK);
             }
             if pcp != 0 {
-                put!(self.out, "dl_vlan_pcp={},", tci >> 13);
+                put!(self.out, "dl_vlan_pcp{suffix}={},", tci >> 13);
             }
         } else if mask == u16::MAX {
-            put!(self.out, "vlan_tci={tci:#06x},");
+            put!(self.out, "vlan_tci{suffix}={tci:#06x},");
         } else {
-            put!(self.out, "vlan_tci={tci:#06x}/{mask:#06x},");
+            put!(self.out, "vlan_tci{suffix}={tci:#06x}/{mask:#06x},");
         }
     }
 

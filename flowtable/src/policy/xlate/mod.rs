@@ -25,6 +25,7 @@ mod tracked;
 
 pub use dependencies::{Dependencies, TableSet};
 pub use observe::{TranslationObserver, Unobserved, Won};
+pub(crate) use output::growth;
 pub use patch::PatchCrossing;
 pub use recorder::{LeftOut, Note, Recorder, TraceEvent, TraceStep};
 pub(crate) use tracked::is_ip;

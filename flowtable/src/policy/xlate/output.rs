@@ -144,7 +144,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
 }
 
 /// Number of bytes by which an action makes the frame longer; negative if it makes the frame shorter.
-fn growth(action: &DpAction) -> i32 {
+pub(crate) fn growth(action: &DpAction) -> i32 {
     match action {
         DpAction::PushVlan { .. } | DpAction::PushMpls { .. } => 4,
         DpAction::PopVlan | DpAction::PopMpls { .. } => -4,

@@ -1,8 +1,9 @@
 //! The difference between what the rules made of the packet and what was emitted so far.
 //!
 //! The order is the one in which the datapath can still find each header: Ethernet, labels that are
-//! to go, network, transport, labels that are to come, tags. A rewrite writes the bits that are in
-//! the mask: those were looked at or set, so every packet of the cached flow agrees in the rest.
+//! to go, network, transport, labels that are to come, tags. A rewrite writes the fields that differ,
+//! and of each the bits that are in the mask: those were looked at or set, so every packet of the
+//! cached flow agrees in the rest.
 
 use super::{TrackedKey, is_ip, labels, tags};
 use flow::key::{Headers, VLAN_CFI};
@@ -56,8 +57,16 @@ impl Commit<'_> {
             return;
         }
         let action = DpAction::SetEth {
-            src: Rewrite::<u64>::new(mac_bits(key.dl_src), mac_bits(mask.dl_src)),
-            dst: Rewrite::<u64>::new(mac_bits(key.dl_dst), mac_bits(mask.dl_dst)),
+            src: Rewrite::<u64>::between(
+                mac_bits(base.dl_src),
+                mac_bits(key.dl_src),
+                mac_bits(mask.dl_src),
+            ),
+            dst: Rewrite::<u64>::between(
+                mac_bits(base.dl_dst),
+                mac_bits(key.dl_dst),
+                mac_bits(mask.dl_dst),
+            ),
         };
         (self.packet.base.dl_src, self.packet.base.dl_dst) = (key.dl_src, key.dl_dst);
         self.emit(action);
@@ -90,10 +99,10 @@ impl Commit<'_> {
             return;
         }
         let action = DpAction::SetIpv4 {
-            src: Rewrite::<u32>::new(key.nw_src(), mask.nw_src()),
-            dst: Rewrite::<u32>::new(key.nw_dst(), mask.nw_dst()),
-            tos: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
-            ttl: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
+            src: Rewrite::<u32>::between(base.nw_src(), key.nw_src(), mask.nw_src()),
+            dst: Rewrite::<u32>::between(base.nw_dst(), key.nw_dst(), mask.nw_dst()),
+            tos: Rewrite::<u8>::between(base.nw_tos, key.nw_tos, mask.nw_tos),
+            ttl: Rewrite::<u8>::between(base.nw_ttl, key.nw_ttl, mask.nw_ttl),
             sums: self.sums,
         };
         self.packet.base.nw_addrs = key.nw_addrs;
@@ -113,11 +122,23 @@ impl Commit<'_> {
         }
         let addr = u128::from_be_bytes;
         let action = DpAction::SetIpv6 {
-            src: Rewrite::<u128>::new(addr(key.ipv6_src()), addr(mask.ipv6_src())),
-            dst: Rewrite::<u128>::new(addr(key.ipv6_dst()), addr(mask.ipv6_dst())),
-            label: Rewrite::<u32>::new(key.ipv6_label.get(), mask.ipv6_label.get()),
-            tclass: Rewrite::<u8>::new(key.nw_tos, mask.nw_tos),
-            hop_limit: Rewrite::<u8>::new(key.nw_ttl, mask.nw_ttl),
+            src: Rewrite::<u128>::between(
+                addr(base.ipv6_src()),
+                addr(key.ipv6_src()),
+                addr(mask.ipv6_src()),
+            ),
+            dst: Rewrite::<u128>::between(
+                addr(base.ipv6_dst()),
+                addr(key.ipv6_dst()),
+                addr(mask.ipv6_dst()),
+            ),
+            label: Rewrite::<u32>::between(
+                base.ipv6_label.get(),
+                key.ipv6_label.get(),
+                mask.ipv6_label.get(),
+            ),
+            tclass: Rewrite::<u8>::between(base.nw_tos, key.nw_tos, mask.nw_tos),
+            hop_limit: Rewrite::<u8>::between(base.nw_ttl, key.nw_ttl, mask.nw_ttl),
             sums: self.sums,
         };
         self.packet.base.nw_addrs = key.nw_addrs;
@@ -137,11 +158,23 @@ impl Commit<'_> {
             return;
         }
         let action = DpAction::SetArp {
-            op: Rewrite::<u16>::new(u16::from(key.nw_proto), u16::from(mask.nw_proto)),
-            spa: Rewrite::<u32>::new(key.nw_src(), mask.nw_src()),
-            tpa: Rewrite::<u32>::new(key.nw_dst(), mask.nw_dst()),
-            sha: Rewrite::<u64>::new(mac_bits(key.arp_sha), mac_bits(mask.arp_sha)),
-            tha: Rewrite::<u64>::new(mac_bits(key.arp_tha), mac_bits(mask.arp_tha)),
+            op: Rewrite::<u16>::between(
+                u16::from(base.nw_proto),
+                u16::from(key.nw_proto),
+                u16::from(mask.nw_proto),
+            ),
+            spa: Rewrite::<u32>::between(base.nw_src(), key.nw_src(), mask.nw_src()),
+            tpa: Rewrite::<u32>::between(base.nw_dst(), key.nw_dst(), mask.nw_dst()),
+            sha: Rewrite::<u64>::between(
+                mac_bits(base.arp_sha),
+                mac_bits(key.arp_sha),
+                mac_bits(mask.arp_sha),
+            ),
+            tha: Rewrite::<u64>::between(
+                mac_bits(base.arp_tha),
+                mac_bits(key.arp_tha),
+                mac_bits(mask.arp_tha),
+            ),
         };
         self.packet.base.nw_addrs = key.nw_addrs;
         self.packet.base.nw_proto = key.nw_proto;
@@ -160,9 +193,21 @@ impl Commit<'_> {
         }
         let target = u128::from_be_bytes;
         let action = DpAction::SetNd {
-            target: Rewrite::<u128>::new(target(key.nd_target), target(mask.nd_target)),
-            sll: Rewrite::<u64>::new(mac_bits(key.arp_sha), mac_bits(mask.arp_sha)),
-            tll: Rewrite::<u64>::new(mac_bits(key.arp_tha), mac_bits(mask.arp_tha)),
+            target: Rewrite::<u128>::between(
+                target(base.nd_target),
+                target(key.nd_target),
+                target(mask.nd_target),
+            ),
+            sll: Rewrite::<u64>::between(
+                mac_bits(base.arp_sha),
+                mac_bits(key.arp_sha),
+                mac_bits(mask.arp_sha),
+            ),
+            tll: Rewrite::<u64>::between(
+                mac_bits(base.arp_tha),
+                mac_bits(key.arp_tha),
+                mac_bits(mask.arp_tha),
+            ),
         };
         self.packet.base.nd_target = key.nd_target;
         (self.packet.base.arp_sha, self.packet.base.arp_tha) = (key.arp_sha, key.arp_tha);
@@ -183,8 +228,8 @@ impl Commit<'_> {
         };
         let action = DpAction::SetPorts {
             transport,
-            src: Rewrite::<u16>::new(key.tp_src.get(), mask.tp_src.get()),
-            dst: Rewrite::<u16>::new(key.tp_dst.get(), mask.tp_dst.get()),
+            src: Rewrite::<u16>::between(base.tp_src.get(), key.tp_src.get(), mask.tp_src.get()),
+            dst: Rewrite::<u16>::between(base.tp_dst.get(), key.tp_dst.get(), mask.tp_dst.get()),
         };
         (self.packet.base.tp_src, self.packet.base.tp_dst) = (key.tp_src, key.tp_dst);
         self.emit(action);
@@ -202,8 +247,16 @@ impl Commit<'_> {
         }
         let low = |v: u16| v as u8;
         let action = DpAction::SetIcmp {
-            icmp_type: Rewrite::<u8>::new(low(key.tp_src.get()), low(mask.tp_src.get())),
-            code: Rewrite::<u8>::new(low(key.tp_dst.get()), low(mask.tp_dst.get())),
+            icmp_type: Rewrite::<u8>::between(
+                low(base.tp_src.get()),
+                low(key.tp_src.get()),
+                low(mask.tp_src.get()),
+            ),
+            code: Rewrite::<u8>::between(
+                low(base.tp_dst.get()),
+                low(key.tp_dst.get()),
+                low(mask.tp_dst.get()),
+            ),
         };
         (self.packet.base.tp_src, self.packet.base.tp_dst) = (key.tp_src, key.tp_dst);
         self.emit(action);
