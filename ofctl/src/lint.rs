@@ -139,6 +139,7 @@ impl Subject {
             rule: rule(finding.rule),
             message: finding.problem.to_string(),
             others: finding.problem.others().iter().map(|&other| rule(other)).collect(),
+            more: finding.problem.unnamed(),
             advice: finding.problem.advice(),
         });
         let unfinished = report
@@ -175,6 +176,9 @@ struct FindingRecord {
     message: String,
     /// The other rules that have a part in the problem.
     others: Vec<RuleRecord>,
+    /// How many more rules have a part in the problem.
+    #[serde(skip_serializing_if = "is_zero")]
+    more: usize,
     /// What the user can do.
     advice: String,
 }
@@ -207,6 +211,9 @@ fn render(record: &LintRecord) -> String {
         for other in &finding.others {
             let _ = writeln!(out, "    {}", other.text());
         }
+        if finding.more > 0 {
+            let _ = writeln!(out, "    and {} more", finding.more);
+        }
         let _ = writeln!(out, "  {}\n", finding.advice);
     }
     let found = match record.findings.len() {
@@ -218,6 +225,10 @@ fn render(record: &LintRecord) -> String {
         let _ = writeln!(out, "not checked: {what}");
     }
     out
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 fn count(n: usize, what: &str) -> String {
@@ -241,6 +252,7 @@ mod tests {
                 rule: rule(2, "priority=5,tcp actions=output:1"),
                 message: "can never match".to_owned(),
                 others: vec![rule(1, "priority=9,ip actions=drop")],
+                more: 5,
                 advice: "delete it".to_owned(),
             }],
             not_checked: vec!["ports".to_owned()],
@@ -249,6 +261,7 @@ mod tests {
     rules.txt:2: priority=5,tcp actions=output:1
       can never match
         rules.txt:1: priority=9,ip actions=drop
+        and 5 more
       delete it
 
     2 rules: 1 finding

@@ -31,7 +31,8 @@ pub(super) fn check(
         let members: Vec<usize> = table.members.iter().filter(leads_on).copied().collect();
         nodes.extend(members.first().map(|&rule| (rules[rule].table, members.clone())));
     }
-    let mut search = Search { rules, tables, nodes: &nodes, states: BTreeMap::new() };
+    let states = vec![State::New; rules.len()];
+    let mut search = Search { rules, tables, nodes: &nodes, states };
     nodes.values().flatten().all(|&rule| search.from(rule, findings, steps))
 }
 
@@ -68,93 +69,117 @@ fn tables_on_loops(rules: &[LintRule<'_>], next: &[BTreeSet<TableId>]) -> BTreeS
     edges.keys().copied().filter(leads_back).collect()
 }
 
-/// The state of a rule that the depth-first search has reached.
-#[derive(PartialEq)]
+/// How many rules of a loop a finding names at most.
+const NAMED: usize = 10;
+
+/// The state of a rule in the depth-first search.
+#[derive(Clone, Copy, PartialEq)]
 enum State {
-    /// The rule is on the path from the start of the search to the current rule.
-    OnPath,
+    /// The search has not reached the rule.
+    New,
+    /// The rule is on the path from the start of the search to the current rule: the index of its place there.
+    OnPath(usize),
     /// Everything that can be reached from the rule has been searched.
     Done,
 }
 
-/// A depth-first search over the graph of rules.
+/// A depth-first search over the graph of rules. It keeps no list of edges: there may be as many as pairs of rules.
 struct Search<'a> {
     rules: &'a [LintRule<'a>],
     tables: &'a BTreeMap<TableId, Table>,
     /// By table, the rules that send packets to a table on a cycle.
     nodes: &'a BTreeMap<TableId, Vec<usize>>,
-    /// The rules that the search has reached.
-    states: BTreeMap<usize, State>,
+    /// The state of each rule.
+    states: Vec<State>,
+}
+
+/// A rule on the path, and how far the search has come with the rules that its packets can come to next.
+struct Place {
+    rule: usize,
+    /// The index of the rule's hop whose table is searched. The hops themselves are found anew each time, because those
+    /// of a long path would take much memory.
+    hop: usize,
+    /// The rule of that table that is looked at next, as an index into the table's nodes.
+    next: usize,
+    /// Whether a loop of the rule has been found. One is enough.
+    is_reported: bool,
 }
 
 impl Search<'_> {
     /// Searches from `start`, unless the rule was reached before; `false` if the steps did not suffice.
     fn from(&mut self, start: usize, findings: &mut Vec<Finding>, steps: &mut Steps) -> bool {
-        if self.states.contains_key(&start) {
+        if self.states[start] != State::New {
             return true;
         }
-        let Some(first) = self.successors(start, steps) else {
-            return false;
-        };
-        self.states.insert(start, State::OnPath);
-        // Each rule of the path with the successors that have not been searched yet.
-        let mut path = vec![(start, first)];
-        let mut reported = BTreeSet::new();
-        while let Some((rule, rest)) = path.last_mut() {
-            let rule = *rule;
-            let Some(next) = rest.pop() else {
-                self.states.insert(rule, State::Done);
+        let mut path = Vec::new();
+        self.enter(start, &mut path);
+        while let Some(place) = path.last_mut() {
+            let Some(next) = self.successor(place, steps) else {
+                return false;
+            };
+            let Some(next) = next else {
+                self.states[place.rule] = State::Done;
                 path.pop();
                 continue;
             };
-            match self.states.get(&next) {
-                None => {
-                    let Some(successors) = self.successors(next, steps) else {
-                        return false;
-                    };
-                    self.states.insert(next, State::OnPath);
-                    path.push((next, successors));
-                }
-                Some(State::OnPath) if reported.insert(rule) => {
-                    let begin = path.iter().position(|(on_path, _)| *on_path == next).unwrap_or(0);
-                    let mut rules: Vec<usize> = path[begin..].iter().map(|(r, _)| *r).collect();
-                    rules.rotate_right(1);
+            match self.states[next] {
+                State::New => self.enter(next, &mut path),
+                State::OnPath(begin) => {
+                    place.is_reported = true;
+                    let rule = place.rule;
+                    let len = path.len() - begin;
+                    let others = path[begin..path.len() - 1].iter().map(|place| place.rule);
+                    let rules: Vec<usize> =
+                        std::iter::once(rule).chain(others).take(NAMED).collect();
                     let tables = rules.iter().map(|&r| self.rules[r].table).collect();
-                    findings.push(Finding { rule, problem: Problem::Loop { rules, tables } });
+                    findings.push(Finding { rule, problem: Problem::Loop { rules, tables, len } });
                 }
-                Some(_) => {}
+                State::Done => {}
             }
         }
         true
     }
 
-    /// The rules that packets of `rule` can come to next; `None` if the steps did not suffice.
-    fn successors(&self, rule: usize, steps: &mut Steps) -> Option<Vec<usize>> {
-        let LintRule { table, matching, actions, .. } = self.rules[rule];
-        let mut found = Vec::new();
-        for Hop { table, packets } in hops(table, matching, actions) {
-            let (Some(nodes), Some(there)) = (self.nodes.get(&table), self.tables.get(&table))
-            else {
+    fn enter(&mut self, rule: usize, path: &mut Vec<Place>) {
+        self.states[rule] = State::OnPath(path.len());
+        path.push(Place { rule, hop: 0, next: 0, is_reported: false });
+    }
+
+    /// The next rule that packets of the place's rule can come to and that tells something new; `Some(None)` if there is
+    /// none, and `None` if the steps did not suffice.
+    fn successor(&self, place: &mut Place, steps: &mut Steps) -> Option<Option<usize>> {
+        let LintRule { table, matching, actions, .. } = self.rules[place.rule];
+        let hops = hops(table, matching, actions);
+        while let Some(Hop { table, packets }) = hops.get(place.hop) {
+            let nodes = self.nodes.get(table).map_or(&[][..], Vec::as_slice);
+            let (Some(&next), Some(there)) = (nodes.get(place.next), self.tables.get(table)) else {
+                (place.hop, place.next) = (place.hop + 1, 0);
                 continue;
             };
-            for &next in nodes {
-                if !steps.take(1) {
-                    return None;
-                }
-                let LintRule { matching, priority, .. } = self.rules[next];
-                if !packets.overlaps(matching) {
-                    continue;
-                }
-                if !steps.take(there.cover.len()) {
-                    return None;
-                }
-                if there.cover.above(&both(&packets, matching), priority).is_none() {
-                    found.push(next);
-                }
+            place.next += 1;
+            let is_new = match self.states[next] {
+                State::New => true,
+                State::OnPath(_) => !place.is_reported,
+                State::Done => false,
+            };
+            if !is_new {
+                continue;
+            }
+            if !steps.take(1) {
+                return None;
+            }
+            let LintRule { matching, priority, .. } = self.rules[next];
+            if !packets.overlaps(matching) {
+                continue;
+            }
+            if !steps.take(there.cover.len()) {
+                return None;
+            }
+            if there.cover.above(&both(packets, matching), priority).is_none() {
+                return Some(Some(next));
             }
         }
-        found.reverse();
-        Some(found)
+        Some(None)
     }
 }
 

@@ -95,10 +95,12 @@ pub enum Problem {
     },
     /// Packets of the rule can come back to the rule by resubmits, without end.
     Loop {
-        /// The rules that such packets go through, beginning with the rule.
+        /// The rules that such packets go through, beginning with the rule: all, or the first ten of a long loop.
         rules: Vec<usize>,
         /// The tables of `rules`, in the same order.
         tables: Vec<TableId>,
+        /// How many rules the loop has.
+        len: usize,
     },
     /// The rule sends packets to a table without rules.
     EmptyTable {
@@ -131,7 +133,15 @@ impl Problem {
         }
     }
 
-    /// The indices of the other rules that have a part in the problem.
+    /// How many other rules have a part in the problem that [`others`](Self::others) does not name.
+    pub fn unnamed(&self) -> usize {
+        match self {
+            Self::Loop { rules, len, .. } => len - rules.len(),
+            _ => 0,
+        }
+    }
+
+    /// The indices of the other rules that have a part in the problem, up to nine of them.
     pub fn others(&self) -> &[usize] {
         match self {
             Self::Shadowed { by } | Self::Replaced { by } => std::slice::from_ref(by),
@@ -178,6 +188,9 @@ impl fmt::Display for Problem {
                 f.write_str("its packets can go round: tables ")?;
                 for table in tables {
                     write!(f, "{table} → ")?;
+                }
+                if self.unnamed() > 0 {
+                    f.write_str("… → ")?;
                 }
                 write!(f, "{}", tables.first().copied().unwrap_or_default())
             }

@@ -169,7 +169,32 @@ fn a_resubmit_that_cannot_come_back_is_no_loop() {
 #[test]
 fn problems_read_as_sentences() {
     let tables = vec![TableId::new(1).unwrap(), TableId::default()];
-    let looped = Problem::Loop { rules: vec![5, 3], tables };
+    let looped = Problem::Loop { rules: vec![5, 3], tables, len: 2 };
     assert_eq!(looped.to_string(), "its packets can go round: tables 1 → 0 → 1");
     assert_eq!(looped.others(), [3]);
+}
+
+#[test]
+fn a_long_loop_names_some_of_its_rules_and_takes_short() {
+    // Every rule leads to every rule, so that there are 36 million ways from one to the next.
+    let n = 6000;
+    let rules: Vec<FlowMod> = (0..n)
+        .map(|i| {
+            let text = format!("priority=5,reg0={i},actions=pop:NXM_NX_REG0[],resubmit(,0)");
+            parse_flow(&text, &ParseContext::default()).expect(&text)
+        })
+        .collect();
+    let rules: Vec<LintRule<'_>> = rules.iter().map(LintRule::from).collect();
+    let report = lint(&rules, &Surroundings::default(), MAX_STEPS);
+    assert_eq!(report.unfinished, [] as [&str; 0]);
+    assert_eq!(report.findings.len(), n);
+    let mut unnamed = 0;
+    for finding in &report.findings {
+        let Problem::Loop { rules, tables, .. } = &finding.problem else { panic!("{finding:?}") };
+        assert!(rules.len() <= 10 && rules.len() == tables.len());
+        assert_eq!(rules[0], finding.rule);
+        assert!(finding.problem.to_string().len() < 200);
+        unnamed = unnamed.max(finding.problem.unnamed());
+    }
+    assert_eq!(unnamed, n - 10);
 }
