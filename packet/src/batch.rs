@@ -7,6 +7,12 @@ use arrayvec::ArrayVec;
 /// small enough that the keys of a batch stay in the first-level data cache of a CPU.
 pub const MAX_BATCH: usize = 64;
 
+/// A frame that asks for more segments than this weighs as many frames as it has segments. Hosts send 64 KiB in 45
+/// segments.
+const FEW_SEGMENTS: usize = 48;
+/// The number of segments from which on a batch takes no more frames. Frames of few segments do not count.
+const MOST_SEGMENTS: usize = 1024;
+
 /// Names a frame of a batch: a received frame, or a copy that an action made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameId(u16);
@@ -37,8 +43,10 @@ impl FrameId {
 /// Received frames stay in the slots of the receive queue. The borrow `'a` of the queue keeps it from reusing the
 /// slots before the batch is dropped.
 pub struct Batch<'a> {
-    /// How many received frames the batch takes.
+    /// How many received frames the batch takes. Zero once their segments are too many.
     limit: usize,
+    /// The number of segments that frames of more than [`FEW_SEGMENTS`] ask for.
+    segments: usize,
     received: ArrayVec<Frame<'a>, MAX_BATCH>,
     copies: Vec<Frame<'a>>,
 }
@@ -58,19 +66,36 @@ impl<'a> Batch<'a> {
     /// An empty batch for `frames` received frames; for [`MAX_BATCH`] if `frames` is larger.
     pub fn limited(frames: usize) -> Self {
         let limit = frames.min(MAX_BATCH);
-        Self { limit, received: ArrayVec::new(), copies: Vec::new() }
+        Self { limit, segments: 0, received: ArrayVec::new(), copies: Vec::new() }
     }
 
     /// Adds a received frame.
     ///
     /// # Panics
-    /// If the batch is full ([`Batch::room`] is 0).
+    /// If the batch has [`MAX_BATCH`] received frames.
     #[inline]
     pub fn push(&mut self, frame: Frame<'a>) {
+        if frame.offload.is_gso() {
+            self.weigh(&frame);
+        }
         self.received.push(frame);
     }
 
-    /// How many more received frames the batch takes. Copies do not count.
+    /// Whoever sends frames of many tiny segments must not have the work of a batch that is all such frames done
+    /// before others have their turn.
+    fn weigh(&mut self, frame: &Frame<'_>) {
+        let segments = frame.size() / usize::from(frame.offload.gso_size.max(1));
+        if segments > FEW_SEGMENTS {
+            self.segments += segments;
+            if self.segments >= MOST_SEGMENTS {
+                self.limit = 0;
+            }
+        }
+    }
+
+    /// How many more received frames the batch takes; 0 once its frames ask for too many segments. Copies do not
+    /// count.
+    #[inline]
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.received.len())
     }
@@ -142,5 +167,29 @@ impl<'a> Batch<'a> {
     /// Removes the copies from the batch and returns them, so that their buffers and the vector can be reused.
     pub fn take_copies(&mut self) -> Vec<Frame<'a>> {
         std::mem::take(&mut self.copies)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Offload;
+
+    #[test]
+    fn frames_of_many_segments_fill_a_batch() {
+        let frames_of = |gso_type: u8, gso_size: u16| {
+            let offload = Offload { gso_type, gso_size, ..Offload::NONE };
+            let mut batch = Batch::new();
+            while batch.room() > 0 {
+                batch.push(Frame::owned(&[0; 60_000], offload));
+            }
+            batch.len()
+        };
+        assert_eq!(frames_of(0, 0), MAX_BATCH);
+        assert_eq!(frames_of(1, 1448), MAX_BATCH, "what hosts send");
+        assert_eq!(frames_of(1, 500), 9);
+        assert_eq!(frames_of(1, 118), 3);
+        assert_eq!(frames_of(1, 1), 1);
+        assert_eq!(frames_of(1, 0), 1);
     }
 }

@@ -27,5 +27,5 @@ pub use batch::{Batch, FrameId, MAX_BATCH};
 pub use complete::{CompleteError, complete};
 pub use frame::{Frame, HEADROOM, Layers};
 pub use offload::{GsoType, Offload, VNET_HDR_SIZE};
-pub use outer::offload_matches_outer_l4;
-pub use segment::{SegmentError, Segmentation};
+pub use outer::{checksum_is_in_place, offload_matches_outer_l4};
+pub use segment::{MAX_SEGMENTS, MIN_MSS, SegmentError, Segmentation};

@@ -4,7 +4,9 @@
 //! unknown.
 
 use crate::wire::vlan::skip_tags;
-use crate::wire::{Ipv4Packet, Ipv6Extension, Ipv6Packet, eth_type, ip_proto, ipv4, ipv6};
+use crate::wire::{
+    Ipv4Packet, Ipv6Extension, Ipv6Packet, eth_type, icmp, ip_proto, ipv4, ipv6, sctp, tcp, udp,
+};
 use crate::{Frame, GsoType};
 
 /// The version of an IP header.
@@ -111,6 +113,69 @@ pub fn offload_matches_outer_l4(frame: &Frame<'_>) -> bool {
     kind_matches && (!offload.needs_checksum() || usize::from(offload.csum_start) == ip.payload)
 }
 
+/// Whether the frame's partial checksum lies where the transport header has its checksum.
+///
+/// The sender says where the checksum lies, and whoever completes the checksum writes there: the switch, the kernel,
+/// or a device. A sender that names the place of an address or port could send frames that differ from those that the
+/// rules have judged. A checksum inside a tunnel of the sender may lie anywhere behind the headers that rules can match.
+/// A frame without partial checksum is in place.
+#[inline]
+pub fn checksum_is_in_place(frame: &Frame<'_>) -> bool {
+    let (offload, layers) = (frame.offload, frame.layers);
+    if !offload.needs_checksum() {
+        return true;
+    }
+    // What nearly every frame has: the checksum of the outermost transport header, no extension headers.
+    let (l3, l4) = (usize::from(layers.l3), usize::from(layers.l4));
+    let byte = |at: usize| frame.bytes().get(l3 + at).copied().unwrap_or_default();
+    if l4 == usize::from(offload.csum_start) && l3 != 0 {
+        match byte(0) >> 4 {
+            4 => return is_of_protocol(byte(ipv4::field::PROTOCOL), offload.csum_offset),
+            6 if l4 == l3 + ipv6::HEADER_SIZE => {
+                return is_of_protocol(byte(ipv6::field::NEXT_HEADER), offload.csum_offset);
+            }
+            _ => {}
+        }
+    }
+    checksum_is_in_place_of_any(frame)
+}
+
+#[cold]
+fn checksum_is_in_place_of_any(frame: &Frame<'_>) -> bool {
+    /// Bytes behind Ethernet and its tags that rules can match: three MPLS labels are 12.
+    const MATCHED: usize = 24;
+    /// Bytes of a UDP or GRE header that rules can match.
+    const OUTER: usize = 8;
+    let start = usize::from(frame.offload.csum_start);
+    match Ip::outermost(frame.bytes()) {
+        Some(ip) if start == ip.payload => is_of_protocol(ip.protocol, frame.offload.csum_offset),
+        Some(ip) => {
+            let may_have_tunnel = !matches!(
+                ip.protocol,
+                ip_proto::TCP | ip_proto::SCTP | ip_proto::ICMP | ip_proto::ICMPV6
+            );
+            may_have_tunnel && start >= ip.payload + OUTER
+        }
+        None => skip_tags(frame.bytes(), 0).is_some_and(|(ethertype, l3)| {
+            let is_known = matches!(ethertype, eth_type::IPV4 | eth_type::IPV6 | eth_type::ARP);
+            !is_known && start >= l3 + MATCHED
+        }),
+    }
+}
+
+/// Whether a header of this protocol has its checksum at this offset. Rules match nothing of the header of an unknown
+/// protocol.
+fn is_of_protocol(protocol: u8, offset: u16) -> bool {
+    let place = match protocol {
+        ip_proto::TCP => tcp::field::CHECKSUM,
+        ip_proto::UDP => udp::field::CHECKSUM,
+        ip_proto::SCTP => sctp::field::CHECKSUM,
+        ip_proto::ICMP | ip_proto::ICMPV6 => icmp::field::CHECKSUM,
+        _ => return true,
+    };
+    usize::from(offset) == place.start
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +214,53 @@ mod tests {
         for size in 0..V4_TCP.len() {
             assert_eq!(Ip::outermost(&V4_TCP[..size]), None, "{size}");
         }
+    }
+
+    #[test]
+    fn a_partial_checksum_lies_where_its_protocol_says() {
+        let check = |protocol: u8, start: u16, offset: u16, expected: bool| {
+            let mut bytes = V4_TCP.to_vec();
+            bytes.resize(120, 0);
+            bytes[17] = 100;
+            bytes[23] = protocol;
+            let mut frame = Frame::owned(&bytes, Offload::NONE);
+            frame.offload.set_needs_checksum(start, offset);
+            let place = (protocol, start, offset);
+            assert_eq!(checksum_is_in_place(&frame), expected, "{place:?} by parsing");
+            frame.layers = crate::Layers { l3: 14, l4: 34, ..crate::Layers::default() };
+            assert_eq!(checksum_is_in_place(&frame), expected, "{place:?} by layers");
+        };
+        check(ip_proto::TCP, 34, 16, true);
+        check(ip_proto::UDP, 34, 6, true);
+        check(ip_proto::SCTP, 34, 8, true);
+        check(ip_proto::ICMP, 34, 2, true);
+        // The MAC and IP addresses, and the port.
+        check(ip_proto::TCP, 0, 16, false);
+        check(ip_proto::TCP, 14, 16, false);
+        check(ip_proto::TCP, 34, 2, false);
+        check(ip_proto::UDP, 34, 2, false);
+        // Inside a tunnel, but not in what rules can match of the outer header.
+        check(ip_proto::UDP, 84, 16, true);
+        check(ip_proto::UDP, 36, 0, false);
+        check(ip_proto::GRE, 62, 16, true);
+        check(ip_proto::TCP, 84, 16, false);
+        check(ip_proto::ICMPV6, 42, 0, false);
+    }
+
+    #[test]
+    fn a_partial_checksum_behind_another_ethertype_leaves_labels_and_arp_alone() {
+        let check = |ethertype: u16, start: u16, expected: bool| {
+            let mut bytes = vec![0; 80];
+            bytes[12..14].copy_from_slice(&ethertype.to_be_bytes());
+            let mut frame = Frame::owned(&bytes, Offload::NONE);
+            frame.offload.set_needs_checksum(start, 16);
+            assert_eq!(checksum_is_in_place(&frame), expected, "{ethertype:#x} at {start}");
+        };
+        check(eth_type::MPLS, 38, true);
+        check(eth_type::MPLS, 14, false);
+        check(eth_type::ARP, 40, false);
+        // No IP header, though the EtherType says so.
+        check(eth_type::IPV4, 60, false);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! the outermost IP header forward from Ethernet. Lengths, identifications and checksums of both are corrected. A
 //! frame with two nested tunnels is refused, because the lengths of the middle headers would be wrong.
 //!
+//! The sender says how small the segments are, and the switch does the work. So there are limits: a segment has at least
+//! [`MIN_MSS`] bytes of TCP options and payload, and a frame at most [`MAX_SEGMENTS`] segments.
+//!
 //! Segmentation into IP fragments (`GsoType::UdpFragment`) is not supported. Current kernels do not ask for it.
 
 use crate::checksum::{add, nonzero, pseudo_header, sum};
@@ -18,9 +21,18 @@ use crate::wire::ip_proto::{self, GRE, TCP, UDP};
 use crate::wire::tcp::flag;
 use crate::wire::vlan::skip_tags;
 use crate::wire::{
-    GenevePacket, GrePacket, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket, ipv4, ipv6, udp, vxlan,
+    GenevePacket, GrePacket, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket, ipv4, ipv6, tcp, udp,
+    vxlan,
 };
 use crate::{Frame, GsoType, HEADROOM, Offload};
+
+/// The smallest number of bytes of TCP options and payload in a segment. Linux sends none that are smaller, whatever
+/// the receiver asks for (`TCP_MIN_SND_MSS`).
+pub const MIN_MSS: usize = 48;
+
+/// The largest number of segments of a frame. 64 KiB in segments of 128 bytes are as many. Linux allows 128 of UDP
+/// (`UDP_MAX_SEGMENTS`), and as many of TCP only for receivers that ask for segments of less than 128 bytes.
+pub const MAX_SEGMENTS: usize = 512;
 
 /// Why a frame cannot be segmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +41,14 @@ pub enum SegmentError {
     /// The kind of segmentation is not supported. The number is [`Offload::gso_type`].
     #[error("segmentation type {0} is not supported; TCPv4 (1), TCPv6 (4) and UDP (5) are")]
     Kind(u8),
-    /// [`Offload::gso_size`] is 0, so that no number of segments would be enough.
-    #[error("segment size 0 is not valid")]
-    Size,
+    /// [`Offload::gso_size`], which is the number, is 0, or smaller than TCP segments are.
+    #[error(
+        "segments of {0} bytes are too small: TCP options and payload have at least {MIN_MSS} bytes"
+    )]
+    Size(u16),
+    /// The frame would have as many segments as the number says.
+    #[error("{0} segments are too many: a frame has at most {MAX_SEGMENTS}")]
+    Count(usize),
     /// The frame does not have the transport header, behind an IP header, that its [`Offload`] says.
     #[error("no {kind} header over IP at byte {at}, where segmentation is asked for")]
     Headers {
@@ -65,6 +82,9 @@ impl<'a> Segmentation<'a> {
         let plan = Plan::new(frame)?;
         let payload = plan.inner.end - plan.payload;
         let count = payload.div_ceil(usize::from(frame.offload.gso_size)).max(1);
+        if count > MAX_SEGMENTS {
+            return Err(SegmentError::Count(count));
+        }
         Ok(Self { frame, plan, count })
     }
 
@@ -131,8 +151,9 @@ impl Plan {
             GsoType::UdpL4 => ("UDP", UDP),
             _ => return Err(SegmentError::Kind(offload.gso_type)),
         };
-        if offload.gso_size == 0 {
-            return Err(SegmentError::Size);
+        let size = usize::from(offload.gso_size);
+        if size == 0 {
+            return Err(SegmentError::Size(0));
         }
         let outermost = Ip::outermost(bytes);
         // A frame that the device merged on receive (GRO) has a verified checksum instead of a partial one. Such a
@@ -161,6 +182,10 @@ impl Plan {
             _ => UdpPacket::new_checked(transport).map(|_| udp::HEADER_SIZE),
         };
         let header = header.map_err(|_| error)?;
+        let is_segmented = transport.len() - header > size;
+        if protocol == TCP && is_segmented && header - tcp::HEADER_SIZE + size < MIN_MSS {
+            return Err(SegmentError::Size(offload.gso_size));
+        }
         let outer = outermost.filter(|ip| ip.start != inner.start);
         if let Some(outer) = outer {
             check_tunnel(bytes, outer, inner)?;

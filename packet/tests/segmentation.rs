@@ -295,7 +295,13 @@ fn nonsense_is_refused() {
         let error = all_segments(&frame).unwrap_err();
         assert_eq!(error.to_string(), expected);
     };
-    check(gso(TCP_V4, 34, 0), "segment size 0 is not valid");
+    let too_small = |size| {
+        format!(
+            "segments of {size} bytes are too small: TCP options and payload have at least 48 bytes"
+        )
+    };
+    check(gso(TCP_V4, 34, 0), &too_small(0));
+    check(gso(TCP_V4, 34, 47), &too_small(47));
     check(
         gso(TCP_V4, 35, 1000),
         "no TCP header over IP at byte 35, where segmentation is asked for",
@@ -312,6 +318,24 @@ fn nonsense_is_refused() {
         gso(3, 34, 1000),
         "segmentation type 3 is not supported; TCPv4 (1), TCPv6 (4) and UDP (5) are",
     );
+}
+
+#[test]
+fn a_small_frame_may_say_any_segment_size_because_it_is_not_cut() {
+    assert_eq!(cut(&tcp_frame(false, &[7; 9]), gso(TCP_V4, 34, 9)).len(), 1);
+}
+
+#[test]
+fn many_small_segments_are_refused() {
+    let count = |size: u16, payload: usize| {
+        let mut bytes = Vec::new();
+        ethernet().ipv6([1; 16], [2; 16], 64).udp(1, 2).write(&mut bytes, &body(payload)).unwrap();
+        let frame = Frame::owned(&bytes, gso(UDP_L4, 54, size));
+        Segmentation::new(&frame).map(|segmentation| segmentation.count())
+    };
+    assert_eq!(count(1, 512), Ok(512));
+    assert_eq!(count(1, 513), Err(SegmentError::Count(513)));
+    assert_eq!(count(100, 51_201), Err(SegmentError::Count(513)));
 }
 
 proptest! {

@@ -6,7 +6,10 @@
 use crate::TxFailure;
 use crate::netlink::Features;
 use packet::wire::{EthernetFrame, eth_type, ethernet, sctp, vlan};
-use packet::{Frame, GsoType, MAX_BATCH, Offload, Segmentation, offload_matches_outer_l4};
+use packet::{
+    Frame, GsoType, MAX_BATCH, Offload, Segmentation, checksum_is_in_place,
+    offload_matches_outer_l4,
+};
 
 /// The work on unfinished frames that a port takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,9 @@ fn way_of_incomplete(frame: &Frame<'_>, takes: Takes, mtu: u32) -> Result<Way, T
     /// Only SCTP has its checksum there. It is a CRC32c, which the virtio-net header cannot say.
     const SCTP_CHECKSUM: u16 = sctp::field::CHECKSUM.start as u16;
     let offload = frame.offload;
+    if !checksum_is_in_place(frame) {
+        return Err(TxFailure::NoOffload);
+    }
     if !offload.is_gso() {
         if takes.work & Takes::CHECKSUM == 0 || offload.csum_offset == SCTP_CHECKSUM {
             return Ok(Way::Complete);
@@ -182,6 +188,7 @@ impl Cutter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use packet::wire::ip_proto;
 
     fn tcp_frame(payload: usize) -> Frame<'static> {
         let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
@@ -257,6 +264,7 @@ mod tests {
     #[test]
     fn sctp_checksums_are_never_left_to_the_port() {
         let mut frame = tcp_frame(100);
+        frame.bytes_mut()[23] = ip_proto::SCTP;
         frame.offload = Offload::NONE;
         frame.offload.set_needs_checksum(34, 8);
         assert_eq!(way(&frame, Takes::ALL, 1500), Ok(Way::Complete));
@@ -267,6 +275,13 @@ mod tests {
         let mut frame = tcp_frame(4000);
         frame.offload.csum_start = 33;
         assert_eq!(way(&frame, Takes::ALL, 1500), Err(TxFailure::NoOffload));
+        frame.offload = Offload::NONE;
+        // The destination port would become a checksum after the rules have judged it.
+        frame.offload.set_needs_checksum(34, 2);
+        assert_eq!(way(&frame, Takes::ALL, 1500), Err(TxFailure::NoOffload));
+        let mut tiny = tcp_frame(4000);
+        tiny.offload.gso_size = 1;
+        assert_eq!(way(&tiny, Takes::ALL, 1500), Err(TxFailure::NoOffload));
         let short = Frame::owned(&[0; 13], Offload::NONE);
         assert_eq!(way(&short, Takes::ALL, 1500), Err(TxFailure::TooShort));
     }

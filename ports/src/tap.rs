@@ -278,9 +278,11 @@ impl TapRx {
 
 impl RxQueue for TapRx {
     fn recv<'a>(&'a mut self, batch: &mut Batch<'a>) -> Result<(), PortError> {
-        let room = batch.room();
         buffers::take(&mut self.slots);
-        for slot in self.slots.iter_mut().take(room) {
+        for slot in &mut self.slots {
+            if batch.room() == 0 {
+                break;
+            }
             slot.resize(SLOT, 0);
             // The virtio-net header ends where the frame begins, at HEADROOM.
             let into = &mut slot[HEADROOM - VNET_HDR_SIZE..];

@@ -30,7 +30,7 @@ use crate::event_text;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
 use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, Sync};
-use crate::worker::{Command, Receivers, Transmitter, Worker, WorkerEvent};
+use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
 use crossbeam::channel::{self, Receiver, Sender};
@@ -274,6 +274,7 @@ impl Switch {
             events,
             epoch: self.epoch,
             rx: Receivers::new()?,
+            debts: Debts::default(),
             egress: Egress::new(16),
             sender: Transmitter::default(),
             poll,

@@ -4,9 +4,11 @@
 //! between two batches, and read its counters. When nothing has come for a while it sleeps in
 //! `poll(2)` until a receive queue has frames ([`receive`]) or a command is announced.
 
+mod debts;
 mod receive;
 mod transmit;
 
+pub(crate) use debts::Debts;
 pub(crate) use receive::Receivers;
 pub(crate) use transmit::Transmitter;
 
@@ -150,6 +152,7 @@ pub(crate) struct Worker {
     /// The switch's monotonic clock begins here.
     pub(crate) epoch: Instant,
     pub(crate) rx: Receivers,
+    pub(crate) debts: Debts,
     pub(crate) egress: Egress,
     pub(crate) sender: Transmitter,
     pub(crate) poll: Poll,
@@ -183,19 +186,25 @@ impl Worker {
 
     /// One batch of each queue that is in use or has become readable. True if anything came.
     fn round(&mut self, start: Instant) -> bool {
-        let mut has_come = false;
+        let (mut served, debtors) = (0, self.debts.len());
         for index in (0..self.rx.to_ask()).rev() {
             let place = self.rx.place_to_ask(index);
-            has_come |= self.serve(place, start);
+            served += usize::from(self.serve(place, start));
         }
         for index in 0..self.rx.ask(start) {
             let place = self.rx.found(index);
-            has_come |= self.serve(place, start);
+            served += usize::from(self.serve(place, start));
         }
-        has_come
+        if debtors > 0 {
+            self.debts.pay(debtors, start.elapsed(), served);
+        }
+        served > 0 || debtors > 0
     }
 
     fn serve(&mut self, place: usize, start: Instant) -> bool {
+        if self.debts.owes(place) {
+            return false;
+        }
         let served = self.forward(place);
         self.rx.served(place, served, start);
         matches!(served, Served::Frames(_))
@@ -279,7 +288,11 @@ impl Worker {
         drop(batch);
         rx.queue.release();
         // A segment costs what a copy does.
-        rx.had_turn(frames, copies + self.sender.segments());
+        let segments = self.sender.segments();
+        rx.had_turn(frames, copies + segments);
+        if segments > 0 {
+            self.debts.add(place, at.elapsed());
+        }
         Served::Frames(at)
     }
 

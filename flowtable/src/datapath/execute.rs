@@ -3,7 +3,7 @@
 use super::edit;
 use super::egress::Egress;
 use flow::verdict::{DpAction, DropReason};
-use packet::{Batch, Frame, FrameId, GsoType};
+use packet::{Batch, Frame, FrameId, Segmentation};
 
 /// Number of actions that one frame may take, those on its copies and in branches included.
 const MAX_STEPS: u32 = 16_384;
@@ -169,14 +169,14 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
     }
 }
 
-/// Size in bytes of the largest frame that this one will be on the wire: the size of one segment,
-/// if the frame is to be segmented.
+/// Size in bytes of the largest frame that this one will be on the wire: the size of one segment, if the frame
+/// is to be segmented. What the sender says about the size of the headers is not believed.
 fn size_on_the_wire(frame: &Frame<'_>) -> usize {
-    match frame.offload.gso() {
-        GsoType::None => frame.size(),
-        _ => {
-            let headers = usize::from(frame.offload.hdr_len);
-            frame.size().min(headers + usize::from(frame.offload.gso_size))
-        }
+    if !frame.offload.is_gso() {
+        return frame.size();
     }
+    // A frame that cannot be segmented is not sent by any port.
+    Segmentation::new(frame).map_or(frame.size(), |segmentation| {
+        frame.size().min(segmentation.header_size() + usize::from(frame.offload.gso_size))
+    })
 }

@@ -85,7 +85,9 @@ impl RxQueue for RingRx {
         let Self { socket, ring, large, stats, idle_calls, .. } = self;
         let mut large = Some(large);
         let mut buffers: std::slice::IterMut<'_, Vec<u8>> = [].iter_mut();
-        for (received, slot) in ring.lend().take(batch.room()) {
+        let mut lent = ring.lend();
+        while batch.room() > 0 {
+            let Some((received, slot)) = lent.next() else { break };
             if received.status & libc::TP_STATUS_COPY != 0 {
                 stats.copied += 1;
                 // The kernel queued the whole frame before it handed the slot over.

@@ -120,19 +120,22 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 }
 
 /// A type of which every bit pattern is a value and which may be read byte by byte.
-trait Plain: Copy {}
+pub(super) trait Plain: Copy {}
 impl Plain for libc::c_int {}
 impl Plain for u32 {}
 impl Plain for libc::packet_mreq {}
 impl Plain for libc::tpacket_stats {}
 impl Plain for libc::tpacket_req {}
+impl Plain for libc::xdp_umem_reg {}
+impl Plain for libc::xdp_mmap_offsets {}
 
 /// Sizes of a receive ring.
 pub(super) fn set_rx_ring(fd: BorrowedFd<'_>, request: libc::tpacket_req) -> io::Result<()> {
     set(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)
 }
 
-fn set<T: Plain>(
+/// Sets an option of a socket.
+pub(super) fn set<T: Plain>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
     option: libc::c_int,
@@ -145,7 +148,8 @@ fn set<T: Plain>(
     Ok(())
 }
 
-fn get<T: Plain>(
+/// Asks for an option of a socket. What the kernel leaves out is as in `value`.
+pub(super) fn get<T: Plain>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
     option: libc::c_int,

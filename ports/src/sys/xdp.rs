@@ -7,9 +7,10 @@
 //! to send; another one tells which were sent, and only has to be emptied here.
 
 use super::check;
+use super::packet::{get, set};
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -58,10 +59,10 @@ impl XdpTx {
         registration.addr = umem.base.as_ptr() as u64;
         registration.len = umem.size as u64;
         registration.chunk_size = CHUNK as u32;
-        set(&fd, libc::XDP_UMEM_REG, &registration)?;
+        set(fd.as_fd(), libc::SOL_XDP, libc::XDP_UMEM_REG, &registration)?;
         // The kernel wants a ring for received frames to exist; it stays empty.
         for ring in [libc::XDP_UMEM_FILL_RING, libc::XDP_UMEM_COMPLETION_RING, libc::XDP_TX_RING] {
-            set(&fd, ring, &RING)?;
+            set(fd.as_fd(), libc::SOL_XDP, ring, &RING)?;
         }
         let offsets = mmap_offsets(&fd)?;
         let map = |at: &libc::xdp_ring_offset, entry: usize, page: i64| {
@@ -132,27 +133,8 @@ impl XdpTx {
 
 fn mmap_offsets(fd: &OwnedFd) -> io::Result<libc::xdp_mmap_offsets> {
     // SAFETY: all zero is a valid value: numbers only.
-    let mut offsets: libc::xdp_mmap_offsets = unsafe { zeroed() };
-    let mut size = size_of::<libc::xdp_mmap_offsets>() as libc::socklen_t;
-    // SAFETY: the pointer is valid for writes of `size` bytes during the call.
-    check(unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_XDP,
-            libc::XDP_MMAP_OFFSETS,
-            (&raw mut offsets).cast(),
-            &mut size,
-        )
-    })?;
-    Ok(offsets)
-}
-
-fn set<T>(fd: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
-    let size = size_of::<T>() as libc::socklen_t;
-    let value: *const T = value;
-    // SAFETY: the pointer is valid for reads of `size` bytes during the call.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_XDP, option, value.cast(), size) })?;
-    Ok(())
+    let none: libc::xdp_mmap_offsets = unsafe { zeroed() };
+    get(fd.as_fd(), libc::SOL_XDP, libc::XDP_MMAP_OFFSETS, none)
 }
 
 /// Mapped memory, until it is dropped.

@@ -120,10 +120,11 @@ pub(super) fn check_name(name: &str) -> Result<(), PortTextError> {
     if is_device_name(name) { Ok(()) } else { Err(PortTextError::Name { name: name.to_owned() }) }
 }
 
-/// Whether a network device can have this name, and our syntax can write it.
+/// Whether a network device can have this name, and our syntax can write it. A `%` asks the kernel to choose a name
+/// (`tap%d`), so that no device has one.
 pub(super) fn is_device_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name != "."
         && name != ".."
-        && !name.contains(|c: char| "/:=,".contains(c) || c.is_whitespace())
+        && !name.contains(|c: char| "/:=,%".contains(c) || c.is_whitespace())
 }

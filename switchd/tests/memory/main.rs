@@ -3,4 +3,5 @@
 mod bench;
 mod counters;
 mod hosts;
+mod offloads;
 mod rules;
