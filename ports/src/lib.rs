@@ -33,7 +33,7 @@ pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
     TxQueue, Whereabouts,
 };
-pub use sys::heap::free_evenly;
+pub use sys::heap::{free_evenly, give_back_memory};
 pub use sys::xdp;
 
 use spec::{PortOptions, Target};

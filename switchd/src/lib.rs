@@ -18,6 +18,7 @@ pub mod port_slot;
 mod ring_budget;
 pub mod server;
 mod signals;
+mod spare_memory;
 pub mod state;
 pub mod switch;
 mod worker;

@@ -6,6 +6,7 @@
 
 use crate::log_limit::{EVENTS, limited};
 use crate::netns_name::NetnsName;
+use crate::spare_memory::SpareMemory;
 use crate::switch::{RingKeeper, Switch};
 use crate::worker::WorkerEvent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,6 +69,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
     free_left_behind();
     follow_namespaces(switch, &mut listeners);
     let mut last_sweep = Instant::now();
+    let mut spare_memory = SpareMemory::default();
     loop {
         let mut fds = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
         let events = listeners.iter().map(|l| &l.events).chain(&elsewhere);
@@ -102,6 +104,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
             switch.look_after_away();
             switch.sweep();
             switch.tell_of_omitted_lines();
+            spare_memory.look(switch.cached_flow_count());
         }
     }
 }

@@ -37,6 +37,7 @@ use crossbeam::channel::{self, Receiver, Sender};
 use flow::Match;
 use flow::action::Action;
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
+use flow::metric::CacheMetric;
 use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::policy::observer::{Observer, Observers};
@@ -339,10 +340,20 @@ impl Switch {
         let now = self.now();
         for worker in &self.workers {
             worker.registry.sweep(&self.policy, now, MAX_IDLE);
+            if worker.registry.has_condemned() {
+                // A worker that sleeps would keep these flows until its next frame.
+                let _ = worker.wake.write(1);
+            }
         }
         self.policy.sweep_macs(now);
         self.policy.expire(now);
         while self.policy.purge() {}
+    }
+
+    /// The number of flows that the caches of all workers have.
+    pub(crate) fn cached_flow_count(&self) -> usize {
+        let flows = |worker: &WorkerHandle| worker.cache[CacheMetric::Flows].get() as usize;
+        self.workers.iter().map(flows).sum()
     }
 }
 

@@ -173,6 +173,8 @@ impl Worker {
             if self.round(start) {
                 last_frame = Instant::now();
                 self.stats.busy_ns.add((last_frame - start).as_nanos() as u64);
+            } else if self.datapath.tidy() {
+                // One piece, and then a look at the queues.
             } else if self.spins(last_frame) {
                 std::hint::spin_loop();
             } else {

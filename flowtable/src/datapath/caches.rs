@@ -66,13 +66,35 @@ impl Caches {
         }
     }
 
-    /// Begins a batch: reads the changes up to `generation`, and removes the flows that other threads have
+    /// A part of the work that waits for a moment without frames. Returns whether there was any.
+    pub(super) fn tidy(&mut self) -> bool {
+        self.reap() || self.flows.shrink()
+    }
+
+    /// Takes out some of the flows that other threads have condemned. Returns whether there were any.
+    #[inline]
+    fn reap(&mut self) -> bool {
+        let has_reaped = self.flows.reap();
+        if has_reaped {
+            self.show_sizes();
+        }
+        has_reaped
+    }
+
+    /// Tells other threads how many flows and masks there are.
+    fn show_sizes(&self) {
+        self.stats[CacheMetric::Flows].set(self.flows.len() as u64);
+        self.stats[CacheMetric::Masks].set(self.flows.masks() as u64);
+        self.stats[CacheMetric::ActiveMasks].set(self.flows.active_masks() as u64);
+    }
+
+    /// Begins a batch: reads the changes up to `generation`, and removes some of the flows that other threads have
     /// condemned.
     pub(super) fn catch_up(&mut self, generation: u64) {
         if generation > self.recent.read_until() {
             self.policy.changes().follow(&mut self.recent);
         }
-        self.flows.reap();
+        self.reap();
     }
 
     /// Ends a batch in which signatures named the flow of `hits` frames. `is_full` says whether the batch had as
@@ -212,9 +234,7 @@ impl Caches {
         let flow = Arc::new(flow);
         let (index, evicted) = self.flows.insert(Arc::clone(&flow));
         self.stats[CacheMetric::Evictions].add(u64::from(evicted));
-        self.stats[CacheMetric::Flows].set(self.flows.len() as u64);
-        self.stats[CacheMetric::Masks].set(self.flows.masks() as u64);
-        self.stats[CacheMetric::ActiveMasks].set(self.flows.active_masks() as u64);
+        self.show_sizes();
         (flow, Some(index))
     }
 

@@ -23,6 +23,8 @@ const WORTH: u32 = 32;
 const PERIOD: u32 = 512;
 /// Number of flows that an eviction chooses from.
 const SAMPLE: usize = 8;
+/// Number of places that a table keeps, however few flows it has.
+const SPARE_PLACES: usize = 4096;
 
 /// The flow table of one worker. See the [module](self).
 #[derive(Debug)]
@@ -246,16 +248,38 @@ impl FlowTable {
         self.hold(flow);
     }
 
-    /// Takes out the flows that other threads have condemned.
+    /// Takes out some of the flows that other threads have condemned. However many there are, a batch of frames waits
+    /// for few of them. Returns whether there were any.
     #[inline]
-    pub(super) fn reap(&mut self) {
-        if let Some(condemned) = self.registry.take_condemned() {
-            for index in condemned {
-                if self.get(index).is_some_and(|f| f.is_dead()) {
-                    self.remove(index);
-                }
+    pub(super) fn reap(&mut self) -> bool {
+        let Some(condemned) = self.registry.take_condemned() else {
+            return false;
+        };
+        for index in condemned {
+            if self.get(index).is_some_and(|f| f.is_dead()) {
+                self.remove(index);
             }
         }
+        true
+    }
+
+    /// Gives back the memory of a table that has become much smaller. Takes time in proportion to the size that the
+    /// table had. Returns whether there was anything to give back.
+    pub(super) fn shrink(&mut self) -> bool {
+        if self.flows.len() <= SPARE_PLACES.max(self.len * 4) {
+            return false;
+        }
+        let end = self.flows.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let is_smaller = end < self.flows.len();
+        self.flows.truncate(end);
+        self.flows.shrink_to_fit();
+        self.free.retain(|index| (*index as usize) < end);
+        self.free.shrink_to_fit();
+        self.registry.shrink(end);
+        let flows = &self.flows;
+        let hash_of = |&i: &u32| flows[i as usize].as_ref().map_or(0, |f| f.hash);
+        self.by_cover.shrink_to(self.len, hash_of);
+        is_smaller
     }
 
     /// Takes out the least recently used of [`SAMPLE`] flows.

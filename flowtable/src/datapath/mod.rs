@@ -199,6 +199,12 @@ impl Datapath {
         &self.caches.stats
     }
 
+    /// A part of the work that waits for a moment without frames: takes out flows that were idle for long, and gives
+    /// back the memory of a cache that has emptied. Returns whether there was any such work, and there may be more.
+    pub fn tidy(&mut self) -> bool {
+        self.caches.tidy()
+    }
+
     /// Processes the frames of a batch that `in_port` has received, and queues their outputs in `egress`. Received
     /// and dropped frames are counted in `counters`. The caller sends the queued frames and counts those that were
     /// sent.

@@ -79,15 +79,33 @@ impl FlowRegistry {
         }
     }
 
-    /// Takes the numbers of the condemned flows, for the worker.
+    /// Whether there are condemned flows that the worker has not taken out.
+    #[inline]
+    pub fn has_condemned(&self) -> bool {
+        self.has_condemned.load(Ordering::Relaxed)
+    }
+
+    /// Takes the numbers of some condemned flows, at most [`SLICE`], for the worker. `None` if there are none.
     #[inline]
     pub(super) fn take_condemned(&self) -> Option<Vec<u32>> {
-        if !self.has_condemned.load(Ordering::Relaxed) {
+        if !self.has_condemned() {
             return None;
         }
         let mut slots = self.slots.lock();
-        self.has_condemned.store(false, Ordering::Relaxed);
-        Some(std::mem::take(&mut slots.condemned))
+        let rest = slots.condemned.len().saturating_sub(SLICE);
+        let taken = slots.condemned.split_off(rest);
+        if rest == 0 {
+            slots.condemned = Vec::new();
+            self.has_condemned.store(false, Ordering::Relaxed);
+        }
+        Some(taken)
+    }
+
+    /// Gives back the memory of places from number `len` on, which have no flow.
+    pub(super) fn shrink(&self, len: usize) {
+        let mut slots = self.slots.lock();
+        slots.flows.truncate(len);
+        slots.flows.shrink_to_fit();
     }
 
     /// All flows that are not condemned.
