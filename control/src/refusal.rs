@@ -1,6 +1,8 @@
 //! [`Refusal`], the daemon's answer to a request that it did not carry out.
 
+use flow::text::{mark, printable, shorten};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -68,13 +70,16 @@ pub struct OpenFlowError {
 
 impl Refusal {
     /// A refusal with a message, and without hint, place and OpenFlow error.
+    ///
+    /// Message and hint may quote what somebody wrote: what a terminal would obey is shown by its number, and the
+    /// middle of a text of more than 1,000 characters is left out.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), hint: None, place: None, openflow: None }
+        Self { reason, message: quoted(message.into()), hint: None, place: None, openflow: None }
     }
 
     /// The same refusal with a hint.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(quoted(hint.into())), ..self }
     }
 
     /// The same refusal with the part of the text that is wrong.
@@ -99,7 +104,7 @@ impl Refusal {
         let mut out = self.to_string();
         if let Some(place) = &self.place {
             out.push('\n');
-            place.mark(&mut out);
+            mark(&mut out, &place.text, place.span.clone(), 0);
         }
         if let Some(hint) = &self.hint {
             out.push_str("\nhint: ");
@@ -109,25 +114,13 @@ impl Refusal {
     }
 }
 
-/// How many characters of a line [`Refusal::render`] shows at most.
-const SHOWN: usize = 160;
+/// The largest number of characters of a message or a hint.
+const MAX_MESSAGE: usize = 1000;
 
-impl TextPlace {
-    /// Appends the line, and below it the carets. Of a long line only the part around the carets is shown.
-    fn mark(&self, out: &mut String) {
-        let is_cut = |b: &char| b.is_control();
-        let columns = |range: Range<usize>| self.text.get(range).map_or(0, |t| t.chars().count());
-        let start = columns(0..self.span.start);
-        let width = columns(self.span.clone()).min(SHOWN);
-        let skipped = (start + width.max(1)).saturating_sub(SHOWN).min(start);
-        let shown = self.text.chars().skip(skipped).take(SHOWN);
-        out.push_str("  ");
-        out.extend(shown.map(|c| if is_cut(&c) { ' ' } else { c }));
-        if width > 0 {
-            out.push_str("\n  ");
-            out.extend(std::iter::repeat_n(' ', start - skipped));
-            out.extend(std::iter::repeat_n('^', width));
-        }
+fn quoted(text: String) -> String {
+    match printable(&text) {
+        Cow::Borrowed(_) => shorten(text, MAX_MESSAGE),
+        Cow::Owned(text) => shorten(text, MAX_MESSAGE),
     }
 }
 
@@ -162,19 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_shown_around_the_culprit() {
-        let text = format!("{}bad{}", "x,".repeat(1000), "y".repeat(1000));
-        let shown = refusal(&text, 2000..2003).render();
-        let lines: Vec<_> = shown.lines().collect();
-        assert_eq!(lines[1].len(), 2 + SHOWN);
-        let caret = lines[2].find('^').unwrap();
-        assert_eq!(&lines[1][caret..caret + 3], "bad");
-    }
-
-    #[test]
-    fn a_place_that_is_not_in_the_text_does_no_harm() {
-        assert!(refusal("é", 1..9).render().starts_with("f.txt:12: no address\n  é"));
-        assert!(refusal("", 0..0).render().ends_with("  "));
+    fn what_somebody_wrote_does_not_reach_the_terminal_as_it_is() {
+        let text = format!("\u{1b}[2J{}", "x".repeat(100_000));
+        let message = format!("unknown keyword \"{text}\"");
+        let place = TextPlace { file: None, line: 1, text: text.clone(), span: 0..text.len() };
+        let shown = Refusal::new(Reason::Text, message).with_hint(text).with_place(place).render();
+        assert!(shown.starts_with("unknown keyword \"\\u001b[2Jxxx"), "{shown}");
+        assert!(!shown.contains('\u{1b}') && shown.len() < 3000, "{}", shown.len());
     }
 
     #[test]

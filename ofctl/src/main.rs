@@ -31,6 +31,7 @@ mod trace;
 
 use clap::Parser;
 use control::ClientError;
+use flow::text::printable;
 use options::{How, Options, Verb};
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Wrong) => ExitCode::FAILURE,
         Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ofctl: {}", describe(&error, &options.how));
+            eprintln!("ofctl: {}", printable(&describe(&error, &options.how)));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }

@@ -1,6 +1,9 @@
 //! Writes to standard output, buffered, as text or JSON. A list from the daemon is written while it arrives, so
 //! that a dump of a million rules needs little memory.
+//!
+//! Whatever is written, nothing reaches the terminal that it would obey ([`printable`]): names come from elsewhere.
 
+use flow::text::printable;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 /// Standard output with a buffer, to which verbs write their answers.
@@ -21,8 +24,13 @@ impl Output {
 }
 
 impl Write for Output {
+    /// Writes all bytes, which are whole characters, or fails.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.to.write(bytes)
+        match bytes.iter().any(|&byte| may_be_obeyed(byte)) {
+            false => self.to.write_all(bytes)?,
+            true => self.to.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?,
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -30,7 +38,12 @@ impl Write for Output {
     }
 }
 
-/// Prints text to standard output, unchanged.
+/// Whether the byte can belong to a character that [`printable`] replaces. Text in ASCII has no such byte.
+fn may_be_obeyed(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\n' && byte != b'\t') || byte >= 0x7f
+}
+
+/// Prints text to standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = Output::new();
     out.write_all(text.as_bytes())?;
@@ -72,5 +85,20 @@ impl<'a> JsonArray<'a> {
     pub(crate) fn end(self) -> io::Result<()> {
         let end: &[u8] = if self.is_empty { b"[]\n" } else { b"\n]\n" };
         self.out.write_all(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_of_every_character_that_is_replaced_is_noticed() {
+        for c in (0..0x1_0000).filter_map(char::from_u32) {
+            let mut space = [0; 4];
+            let text = c.encode_utf8(&mut space);
+            let is_noticed = text.bytes().any(may_be_obeyed);
+            assert!(is_noticed || printable(text) == *text, "{c:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::server::Server;
 use crate::signals::Signals;
 use crate::switch::{Config, Switch};
 use anyhow::Context;
+use flow::text::printable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,7 +33,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The terminal may have gone, and nobody is left to tell.
-            let _ = writeln!(std::io::stderr(), "switchd: {error:#}");
+            let message = format!("{error:#}");
+            let _ = writeln!(std::io::stderr(), "switchd: {}", printable(&message));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use crate::desired::{
 };
 use crate::state::Sync;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use flow::text::printable;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -137,7 +138,9 @@ impl OptionsError {
     pub(crate) fn exit_if_usage(self) -> Self {
         match self {
             Self::CommandLine(error) => {
-                command().error(clap::error::ErrorKind::ValueValidation, error).exit()
+                let message = error.to_string();
+                let kind = clap::error::ErrorKind::ValueValidation;
+                command().error(kind, printable(&message)).exit()
             }
             other => other,
         }

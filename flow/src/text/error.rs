@@ -1,7 +1,11 @@
 //! The error of a text that was refused: what is wrong, where, and what would be right.
 
+use super::printable::{mark, printable, shorten};
 use std::fmt;
 use std::ops::Range;
+
+/// The largest number of characters of a message or a hint.
+const MAX_MESSAGE: usize = 400;
 
 /// Why a text was refused.
 ///
@@ -17,6 +21,9 @@ impl TextError {
     /// An error about `part`, which is a subslice of `text`. If it is not, the error is about all of `text`.
     pub(super) fn at(text: &str, part: &str, fault: impl Into<Fault>) -> Self {
         let Fault { message, hint } = fault.into();
+        // Both quote words of the text.
+        let quotes = |message: String| shorten(printable(&message).into_owned(), MAX_MESSAGE);
+        let (message, hint) = (quotes(message), hint.map(quotes));
         let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
         let span = match start.checked_add(part.len()) {
             Some(end) if end <= text.len() => start..end,
@@ -49,11 +56,8 @@ impl TextError {
     ///             ^^^^^^^^^^
     /// ```
     pub fn render(&self, text: &str) -> String {
-        let mut out = format!("{}\n  {}\n  ", self.message, text.replace(['\n', '\r', '\t'], " "));
-        let columns = |r: Range<usize>| text.get(r).map_or(0, |part| part.chars().count());
-        let indent = columns(0..self.span.start);
-        let width = columns(self.span.clone()).max(1);
-        out.extend(std::iter::repeat_n(' ', indent).chain(std::iter::repeat_n('^', width)));
+        let mut out = format!("{}\n", self.message);
+        mark(&mut out, text, self.span.clone(), 1);
         if let Some(hint) = &self.hint {
             out.push_str("\nhint: ");
             out.push_str(hint);

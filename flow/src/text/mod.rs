@@ -35,6 +35,7 @@ mod parse_group;
 mod parse_match;
 mod port;
 mod print;
+mod printable;
 mod protocol;
 mod request;
 mod rule_reader;
@@ -58,6 +59,7 @@ pub use print::{
     FlowLine, PrintOptions, write_action, write_actions, write_flow_mod, write_group,
     write_group_stats, write_match,
 };
+pub use printable::{mark, printable, shorten};
 pub use protocol::Protocols;
 pub use words::TCP_FLAGS;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod bridges;
 mod cached_flows;
+mod hostile;
 mod lint;
 mod monitor;
 mod socket;

@@ -126,5 +126,5 @@ pub(super) fn is_device_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name != "."
         && name != ".."
-        && !name.contains(|c: char| "/:=,%".contains(c) || c.is_whitespace())
+        && !name.contains(|c: char| "/:=,%".contains(c) || c.is_whitespace() || c.is_control())
 }
