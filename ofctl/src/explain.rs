@@ -129,6 +129,9 @@ impl Account<'_> {
             TraceEventRecord::Resume { table } => {
                 self.line(level, &format!("Table {table}: the rest of the rule is carried out."));
             }
+            TraceEventRecord::Omitted { steps } => {
+                self.line(0, &format!("... {steps} further steps are left out."));
+            }
             // A note is for the short format. The sentence behind it says the same.
             TraceEventRecord::Note(_) | TraceEventRecord::Sentence(_) => {}
         }

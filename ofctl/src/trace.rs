@@ -143,6 +143,9 @@ impl Layout<'_> {
                 self.levels.push(0);
                 let _ = writeln!(self.out, "thaw\n        Resuming from table {table}");
             }
+            TraceEventRecord::Omitted { steps } => {
+                let _ = writeln!(self.out, "... {steps} further steps are left out");
+            }
             // Only `--explain` prints these.
             TraceEventRecord::Lost { .. } | TraceEventRecord::Sentence(_) => {}
             TraceEventRecord::Note(text) => {

@@ -299,7 +299,8 @@ pub struct CachedFlowRecord {
 pub struct ReasonRecord {
     /// The bits, in the notation of [`CachedFlowRecord::flow`].
     pub bits: String,
-    /// The kind of the reason: `always`, `rule`, `other_rules`, `miss`, `action` or `changed`.
+    /// The kind of the reason: `always`, `rule`, `other_rules`, `miss`, `action`, `omitted` (steps
+    /// beyond those that are remembered) or `changed`.
     pub cause: String,
     /// The table whose lookup read the bits; `None` for reasons without a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -120,4 +120,9 @@ pub enum TraceEventRecord {
     Note(String),
     /// The step before in a sentence. Only if the request asks for an explanation.
     Sentence(String),
+    /// The trace is longer than the daemon tells. No further step of this pass follows.
+    Omitted {
+        /// How many steps are left out.
+        steps: u64,
+    },
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::policy::ports::PortInfo;
 use crate::policy::tests::fields::packet_with;
-use crate::policy::xlate::TraceEvent;
+use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
 use flow::compose::compose;
 use flow::flow_mod::Command;
@@ -253,4 +253,27 @@ fn a_packet_that_spends_the_budget_is_told_with_the_rule() {
         "the rules ask for more steps than one frame may take, the last of them in table 3 by a rule \
          with cookie 0x7"
     );
+}
+
+/// A rule that resubmits ten times to a rule that resubmits ten times, and so on: 11,111 look-ups.
+#[test]
+fn an_account_has_a_limit_and_tells_what_it_leaves_out() {
+    let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+    let ten = |table: u8| vec![format!("resubmit(,{table})"); 10].join(",");
+    let mut rules: Vec<String> =
+        (0..3).map(|table| format!("table={table},actions={}", ten(table + 1))).collect();
+    rules.push("table=3,tcp,actions=2".to_owned());
+    rules.push("table=3,udp,tp_dst=53,actions=3".to_owned());
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let policy = three_ports(&rules, &context);
+    let packet = parse_match("in_port=1,udp,tp_dst=53", &context).unwrap();
+    let key =
+        FlowKey { port_no: PortNo(1).into(), headers: packet.key().headers, ..FlowKey::default() };
+    let (translation, steps) = policy.trace(&key);
+    assert_eq!(translation.mask, policy.translate(&key).mask);
+    assert_eq!(steps.len(), MAX_TOLD + 2, "the last two tell what is left out, and the packet");
+    let [.., omitted, last] = &steps[..] else { panic!("{steps:?}") };
+    let TraceEvent::Omitted(count) = omitted.event else { panic!("{omitted:?}") };
+    assert!(count > 100, "{count}");
+    assert!(matches!(last.event, TraceEvent::Final(_)), "{last:?}");
 }

@@ -29,6 +29,8 @@ pub enum Cause {
     Miss(TableId),
     /// The action reads the bits.
     Action(Action),
+    /// Steps that the account of the translation leaves out read the bits.
+    Omitted,
 }
 
 /// The reasons for the bits of `mask`, in the order of `steps`. `matched` returns the bits that a
@@ -55,6 +57,7 @@ pub fn reasons(
             }
             TraceEvent::Miss(table) => add(step.reads, Cause::Miss(*table)),
             TraceEvent::Action(action) => add(step.reads, Cause::Action(action.clone())),
+            TraceEvent::Omitted(_) => add(step.reads, Cause::Omitted),
             // No other step reads bits.
             _ => {}
         }

@@ -177,6 +177,7 @@ impl Writer<'_> {
             }
             Cause::OtherRules(table) => ("other_rules", Some(table), None),
             Cause::Miss(table) => ("miss", Some(table), None),
+            Cause::Omitted => ("omitted", None, None),
             Cause::Action(action) => {
                 let mut text = String::new();
                 let options = PrintOptions { ports: self.names, ..PrintOptions::default() };
@@ -207,6 +208,9 @@ fn write_text(out: &mut String, record: &CachedFlowRecord) {
             }
             "miss" => write!(out, "\n    {bits:width$}  table {table}: rules out all rules"),
             "action" => write!(out, "\n    {bits:width$}  action {text}"),
+            "omitted" => {
+                write!(out, "\n    {bits:width$}  steps beyond those that are remembered")
+            }
             _ => write!(out, "\n    (the rules have changed since; its next packet will tell)"),
         };
     }

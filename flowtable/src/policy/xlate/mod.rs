@@ -27,7 +27,7 @@ pub use dependencies::{Dependencies, TableSet};
 pub use observe::{TranslationObserver, Unobserved, Won};
 pub(crate) use output::growth;
 pub use patch::PatchCrossing;
-pub use recorder::{LeftOut, Note, Recorder, TraceEvent, TraceStep};
+pub use recorder::{LeftOut, MAX_TOLD, Note, Recorder, TraceEvent, TraceStep};
 pub(crate) use tracked::is_ip;
 
 use super::bridge_id::{BridgeId, PerBridge, PortRef, TableRef};

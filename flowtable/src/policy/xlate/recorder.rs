@@ -112,9 +112,15 @@ pub enum TraceEvent {
     ActionSet,
     /// A remark on the latest action.
     Note(Note),
+    /// So many further steps are not in the account, because it has [`MAX_TOLD`]. The step has the bits that they read.
+    Omitted(usize),
     /// The translation is over, with the packet in this state.
     Final(Box<PipelineKey>),
 }
+
+/// The number of steps that an account has. An action counts with the actions inside it. A step takes about a
+/// kilobyte, and rules can cause a million of them.
+pub const MAX_TOLD: usize = 4096;
 
 /// Better rules that a trace looks for in all its look-ups together, while it holds the tables' lock. In a large table
 /// one costs up to 300 ns.
@@ -130,6 +136,10 @@ pub struct Recorder {
     known: FlowMask,
     /// Rules that may still be compared with winners.
     compares: usize,
+    /// Steps that the account may still get.
+    left: usize,
+    /// The place in `steps` of [`TraceEvent::Omitted`], once a step has been left out.
+    omitted: Option<usize>,
 }
 
 impl Default for Recorder {
@@ -140,6 +150,8 @@ impl Default for Recorder {
             actions: Vec::new(),
             known: FlowMask::default(),
             compares: MAX_COMPARED,
+            left: MAX_TOLD,
+            omitted: None,
         }
     }
 }
@@ -151,9 +163,38 @@ impl Recorder {
     }
 
     fn add(&mut self, event: TraceEvent) {
+        if self.has_room(1) {
+            self.push(event);
+        }
+    }
+
+    fn push(&mut self, event: TraceEvent) {
         let (reads, writes) = Default::default();
         self.steps.push(TraceStep { depth: self.depth, event, reads, writes });
     }
+
+    /// Whether the account takes a step of this size. If not, the step is counted as left out, and so are all later
+    /// ones.
+    fn has_room(&mut self, size: usize) -> bool {
+        if let Some(step) = self.omitted.and_then(|at| self.steps.get_mut(at)) {
+            if let TraceEvent::Omitted(count) = &mut step.event {
+                *count += 1;
+            }
+            return false;
+        }
+        if let Some(left) = self.left.checked_sub(size) {
+            self.left = left;
+            return true;
+        }
+        self.omitted = Some(self.steps.len());
+        self.push(TraceEvent::Omitted(1));
+        false
+    }
+}
+
+/// The number of actions in an action, itself included.
+fn size(action: &Action) -> usize {
+    1 + action.nested().actions().iter().map(size).sum::<usize>()
 }
 
 impl TranslationObserver for Recorder {
@@ -162,7 +203,8 @@ impl TranslationObserver for Recorder {
     /// Bits that are new are put down to the latest step that may read; to none, if there was none yet.
     fn read(&mut self, mask: &PipelineMask) {
         let can_read = |event: &TraceEvent| {
-            matches!(event, TraceEvent::Rule(..) | TraceEvent::Miss(_) | TraceEvent::Action(_))
+            use TraceEvent::{Action, Miss, Omitted, Rule};
+            matches!(event, Rule(..) | Miss(_) | Action(_) | Omitted(_))
         };
         let reader = self.steps.iter_mut().rev().find(|step| can_read(&step.event));
         let mut reader = reader.map(|step| &mut step.reads);
@@ -182,11 +224,17 @@ impl TranslationObserver for Recorder {
     }
 
     fn look_up(&mut self, at: TableRef, packet: &PipelineKey) {
-        self.add(TraceEvent::Lookup(at, Box::new(*packet)));
+        if self.has_room(1) {
+            self.push(TraceEvent::Lookup(at, Box::new(*packet)));
+        }
     }
 
     fn enter_rule(&mut self, won: &Won<'_>) {
         self.add(TraceEvent::Rule(won.table, Arc::clone(won.rule)));
+        if self.omitted.is_some() {
+            self.depth += 1;
+            return;
+        }
         let mut rules = Vec::new();
         let compared = won.better_overlapping(self.compares, |rule| rules.push(Arc::clone(rule)));
         self.compares -= compared;
@@ -217,8 +265,12 @@ impl TranslationObserver for Recorder {
     }
 
     fn begin_action(&mut self, action: &Action) {
-        self.actions.push(self.steps.len());
-        self.add(TraceEvent::Action(action.clone()));
+        // Without a place in the account nothing is noted at the end of the action.
+        let has_room = self.has_room(if self.omitted.is_some() { 1 } else { size(action) });
+        self.actions.push(if has_room { self.steps.len() } else { usize::MAX });
+        if has_room {
+            self.push(TraceEvent::Action(action.clone()));
+        }
     }
 
     fn end_action(&mut self, written: &PipelineMask) {
@@ -233,6 +285,6 @@ impl TranslationObserver for Recorder {
     }
 
     fn finish(&mut self, packet: &PipelineKey) {
-        self.add(TraceEvent::Final(Box::new(*packet)));
+        self.push(TraceEvent::Final(Box::new(*packet)));
     }
 }

@@ -19,12 +19,18 @@ use flowtable::trace::{
     Pass, Rival, action_sentence, drop_meaning, field_text, note_sentence, note_text,
     outcome_sentence, port_words, write_datapath_actions, write_megaflow, write_packet,
 };
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// The size of the text of a trace, in bytes, beyond which steps are left out.
+const MAX_TEXT: usize = 1 << 20;
 
 /// Puts a trace into words.
 pub(super) struct Words<'a> {
     trace: &'a Trace,
+    /// The number of bytes that the steps may still take.
+    left: Cell<usize>,
     version: OfVersion,
     /// Whether ports appear with their names instead of their numbers.
     uses_names: bool,
@@ -72,7 +78,7 @@ impl<'a> Words<'a> {
             bridges.push(BridgeNames { id, name, ports: port_names(bridge) });
         }
         let TraceQuery { version, names: uses_names, explain, .. } = *query;
-        Self { trace, version, uses_names, explain, bridges, ports }
+        Self { trace, left: Cell::new(MAX_TEXT), version, uses_names, explain, bridges, ports }
     }
 
     /// The port names of a bridge, for printing.
@@ -154,6 +160,7 @@ impl<'a> Words<'a> {
         write_megaflow(&mut megaflow, recirc_id, packet, &translation.mask, &names);
         let mut datapath_actions = String::new();
         write_datapath_actions(&mut datapath_actions, &translation.actions, &|no| self.label(no));
+        shorten_list(&mut datapath_actions, MAX_TEXT);
         let outcome = || outcome_sentence(translation, &|no| self.words_of(no));
         TraceRecord {
             final_flow: last.filter(|last| *last != flow),
@@ -186,6 +193,7 @@ impl<'a> Words<'a> {
     fn steps(&self, traced: &TracedPass) -> Vec<TraceStepRecord> {
         let mut records = Vec::with_capacity(traced.pass.steps.len());
         let mut losers = traced.losers.iter().peekable();
+        let mut told = 0;
         // The bridges that the packet is in, each inside the one before, with the depth of the step that enters it.
         let mut bridges = vec![(None, self.trace.in_port.bridge)];
         for (index, TraceStep { depth, event, .. }) in traced.pass.steps.iter().enumerate() {
@@ -223,10 +231,25 @@ impl<'a> Words<'a> {
                     let sentence = note_sentence(note, &options).filter(|_| self.explain);
                     sentence.map(TraceEventRecord::Sentence).into_iter().for_each(&mut add);
                 }
+                TraceEvent::Omitted(steps) => {
+                    add(TraceEventRecord::Omitted { steps: *steps as u64 })
+                }
                 TraceEvent::Lookup(..) | TraceEvent::Overlaps { .. } | TraceEvent::Final(_) => {}
             }
             if let Some((_, losers)) = losers.next_if(|(step, _)| *step == index) {
                 add(lost(losers, &options));
+            }
+            let size: usize = records[told..].iter().map(|record| text_size(&record.event)).sum();
+            told = records.len();
+            match self.left.get().checked_sub(size) {
+                Some(left) => self.left.set(left),
+                None => {
+                    self.left.set(0);
+                    let steps = left_out(&traced.pass.steps[index + 1..]);
+                    let event = TraceEventRecord::Omitted { steps };
+                    records.push(TraceStepRecord { depth: 0, event });
+                    break;
+                }
             }
         }
         records
@@ -257,6 +280,43 @@ impl<'a> Words<'a> {
         };
         write_packet(&mut out, key, &self.names(self.trace.in_port.bridge));
         out
+    }
+}
+
+/// The number of steps that a trace would tell, and does not.
+fn left_out(steps: &[TraceStep]) -> u64 {
+    let count = |step: &TraceStep| match step.event {
+        TraceEvent::Omitted(count) => count as u64,
+        TraceEvent::Lookup(..) | TraceEvent::Overlaps { .. } | TraceEvent::Final(_) => 0,
+        _ => 1,
+    };
+    steps.iter().map(count).sum()
+}
+
+/// The size of the text of a step in bytes, without the names of its fields.
+fn text_size(event: &TraceEventRecord) -> usize {
+    match event {
+        TraceEventRecord::Rule { text, name, .. } => {
+            text.len() + name.as_ref().map_or(0, String::len)
+        }
+        TraceEventRecord::Lost { rules, .. } => {
+            rules.iter().map(|lost| lost.rule.len() + lost.reason.len()).sum()
+        }
+        TraceEventRecord::Action(text)
+        | TraceEventRecord::Bridge(text)
+        | TraceEventRecord::Note(text)
+        | TraceEventRecord::Sentence(text) => text.len(),
+        _ => 0,
+    }
+}
+
+/// Cuts a list of words with commas between them to at most `size` bytes, and says how much is missing.
+fn shorten_list(list: &mut String, size: usize) {
+    if list.len() > size {
+        let end = list.as_bytes()[..size].iter().rposition(|&b| b == b',').unwrap_or(0);
+        let missing = list.len() - end;
+        list.truncate(end);
+        list.push_str(&format!(", ... {missing} bytes are left out"));
     }
 }
 
