@@ -33,15 +33,24 @@ impl Command {
 #[serde(default)]
 pub struct FlowFlags {
     /// Controllers get a flow-removed message when the rule expires or is deleted.
+    #[serde(skip_serializing_if = "is_false")]
     pub send_flow_rem: bool,
     /// The addition is refused if a rule of the same table and priority overlaps. The rule does not keep this flag.
+    #[serde(skip_serializing_if = "is_false")]
     pub check_overlap: bool,
     /// A modification sets the rule's packet and byte counters to zero.
+    #[serde(skip_serializing_if = "is_false")]
     pub reset_counts: bool,
     /// The user does not need the rule's packet counter.
+    #[serde(skip_serializing_if = "is_false")]
     pub no_packet_counts: bool,
     /// The user does not need the rule's byte counter.
+    #[serde(skip_serializing_if = "is_false")]
     pub no_byte_counts: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// One request to add, modify or delete rules.

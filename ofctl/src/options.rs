@@ -489,6 +489,7 @@ mod tests {
             ("config.md", include_str!("../../docs/config.md")),
             ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
             ("ports.md", include_str!("../../docs/ports.md")),
+            ("service.md", include_str!("../../docs/service.md")),
             ("state.md", include_str!("../../docs/state.md")),
             ("troubleshooting.md", include_str!("../../docs/troubleshooting.md")),
         ] {

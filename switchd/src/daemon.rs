@@ -8,6 +8,7 @@ use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::server::Server;
 use crate::signals::Signals;
+use crate::supervisor::Supervisor;
 use crate::switch::{Config, Switch};
 use anyhow::Context;
 use flow::text::printable;
@@ -76,11 +77,13 @@ fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
             info!("rules, groups and added ports end with this process: --state DIR keeps them")
         }
     }
+    let supervisor = Supervisor::ready(options.pid_file.as_deref(), options.ready_fd)?;
     let signal = signals.wait().context("wait for signals")?;
     match options.state {
         Some(_) => info!("{signal}: stopping"),
         None => info!("{signal}: stopping; rules, groups and added ports are not kept"),
     }
+    drop(supervisor);
     drop(server);
     drop(monitor);
     // The last one: stops the workers and gives the devices back.

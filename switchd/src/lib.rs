@@ -20,5 +20,6 @@ pub mod server;
 mod signals;
 mod spare_memory;
 pub mod state;
+mod supervisor;
 pub mod switch;
 mod worker;

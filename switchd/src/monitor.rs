@@ -7,6 +7,7 @@
 use crate::log_limit::{EVENTS, limited};
 use crate::netns_name::NetnsName;
 use crate::spare_memory::SpareMemory;
+use crate::supervisor::Watchdog;
 use crate::switch::{RingKeeper, Switch};
 use crate::worker::WorkerEvent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,6 +69,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
     let mut elsewhere: Option<Events> = None;
     free_left_behind();
     follow_namespaces(switch, &mut listeners);
+    let mut watchdog = Watchdog::new();
     let mut last_sweep = Instant::now();
     let mut spare_memory = SpareMemory::default();
     loop {
@@ -105,6 +107,8 @@ fn watch(switch: &Switch, stop: &EventFd) {
             switch.sweep();
             switch.tell_of_omitted_lines();
             spare_memory.look(switch.cached_flow_count());
+            // All of this takes the locks that commands and frames take.
+            watchdog.is_well();
         }
     }
 }

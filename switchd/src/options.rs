@@ -23,6 +23,10 @@ pub struct Options {
     pub state_sync: Sync,
     /// Path of the control socket. `None`: `switchd.sock` in the usual folder (see `--help`).
     pub socket: Option<PathBuf>,
+    /// Path of a file that has the process id while the switch runs (`--pidfile`); `None`: no file.
+    pub pid_file: Option<PathBuf>,
+    /// Number of an inherited descriptor that gets a line feed once the switch is ready (`--ready-fd`).
+    pub ready_fd: Option<i32>,
     /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
     pub verbose: u8,
 }
@@ -68,6 +72,13 @@ struct Arguments {
     /// Path of the control socket. Its folder has to belong to this user or root, and be closed to others
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Write the process id into this file, which is removed at the end
+    #[arg(long = "pidfile", value_name = "PATH")]
+    pid_file: Option<PathBuf>,
+    /// Write a line feed to this inherited descriptor once the switch forwards frames and takes commands, and close the
+    /// descriptor: switchd --ready-fd 3 3>fifo
+    #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(1..))]
+    ready_fd: Option<i32>,
     /// Log more events; given twice, all of them. The environment variable RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -92,8 +103,9 @@ impl Options {
             return Err(command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
         }
         let command_line = CommandLine { settings: arguments.settings, bridges };
-        let Arguments { config, state, state_sync, socket, verbose, .. } = arguments;
-        Ok(Self { command_line, config, state, state_sync, socket, verbose })
+        let Arguments { config, state, state_sync, socket, pid_file, ready_fd, verbose, .. } =
+            arguments;
+        Ok(Self { command_line, config, state, state_sync, socket, pid_file, ready_fd, verbose })
     }
 
     /// What is wanted, by the command line and the file.
