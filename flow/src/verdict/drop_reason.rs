@@ -38,6 +38,7 @@ reasons! {
     VlanNotAllowed "vlan_not_allowed" "the ingress port does not carry the frame's VLAN";
     PartialVlan "partial_vlan" "the frame ends inside its VLAN tag";
     SamePort "same_port" "the destination was learned on the port that the frame came in on";
+    OwnAddress "own_address" "the source is the address of the switch's own host, and the frame came in at another port than the host's";
     Storm "storm" "the ingress port floods more frames than its storm limit";
     NoFloodTarget "no_flood_target" "there is no other port to flood to";
     PortNoReceive "port_no_receive" "the ingress port is configured not to receive, or down";

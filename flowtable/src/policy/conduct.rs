@@ -21,6 +21,12 @@ pub enum Conduct {
 const MAX_HASH_SLOTS: u32 = 256;
 
 impl Conduct {
+    /// Whether NORMAL knows where the switch's own host is without learning it, and drops frames of others that pretend
+    /// to be that host.
+    pub(super) fn guards_own_host(self) -> bool {
+        self == Self::Sensible
+    }
+
     /// What a change of addresses does to the transport checksum of fragments and of packets with
     /// an IPv6 routing header.
     pub(super) fn address_sums(self) -> AddressSums {

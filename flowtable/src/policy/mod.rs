@@ -54,10 +54,10 @@ pub use conduct::Conduct;
 use flow::types::{PortNo, TableId};
 use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
-use mac_table::{HostRef, MacTable};
+use mac_table::{HostRef, MacKey, MacTable};
 use observer::{Observed, Observer};
 use parking_lot::Mutex;
-use ports::{PortInfo, PortTable, PortTables};
+use ports::{PortChange, PortInfo, PortTable, PortTables};
 use publication::Published;
 use recirc::RecircTable;
 use rule::{Rule, RuleMatch};
@@ -390,6 +390,10 @@ impl Policy {
             return result;
         }
         let refs: Vec<PortRef> = changed.iter().map(|change| change.at).collect();
+        // Translations that met one of these addresses, in whatever VLAN, depend on it as on a host.
+        let own = changed.iter().flat_map(PortChange::own_addresses);
+        let vlans = |mac| (0..4096).map(move |vlan| MacKey { vlan, mac });
+        let own: Vec<HostRef> = own.flat_map(vlans).map(|key| HostRef { bridge, key }).collect();
         // Told in any case: ports change seldom, and the log wants to know.
         if let Some(observer) = &self.observer {
             observer.observe(Observed::Ports(changed));
@@ -399,6 +403,9 @@ impl Policy {
         }
         drop(ports);
         self.changes.ports(refs.into_iter());
+        if !own.is_empty() {
+            self.changes.hosts(&own);
+        }
         result
     }
 

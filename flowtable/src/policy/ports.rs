@@ -204,6 +204,9 @@ pub struct PortInfo {
     pub priority_tags: PriorityTags,
     /// Whether NORMAL forwards no frames between this port and other protected ports.
     pub protected: bool,
+    /// Whether the port's address is that of a host behind it: the machine that the switch runs on. NORMAL knows where
+    /// this host is, and believes no other port.
+    pub is_own: bool,
     /// Number of frames a second that NORMAL floods from this port, for each kind of flood; `None`
     /// sets no limit.
     pub storm_limit: Option<u32>,
@@ -222,6 +225,7 @@ impl PortInfo {
             vlan: VlanMode::default(),
             priority_tags: PriorityTags::default(),
             protected: false,
+            is_own: false,
             storm_limit: Some(DEFAULT_STORM_LIMIT),
         }
     }
@@ -250,6 +254,11 @@ impl PortInfo {
         }
     }
 
+    /// The address of the switch's own host, if it is behind this port.
+    fn own_address(&self) -> Option<MacAddr> {
+        (self.is_own && self.mac != MacAddr::default()).then_some(self.mac)
+    }
+
     /// Whether the port's configuration lets frames come in.
     pub fn receives(&self) -> bool {
         !self.config.no_recv && !self.config.down
@@ -273,11 +282,28 @@ pub struct PortChange {
     pub after: Option<PortInfo>,
 }
 
+impl PortChange {
+    /// The addresses of the switch's own host that the change gives to a port, takes from it, or lets into other
+    /// VLANs.
+    pub(super) fn own_addresses(&self) -> Vec<MacAddr> {
+        let seen = |port: &Option<PortInfo>| {
+            port.as_ref().and_then(|port| Some((port.own_address()?, port.vlan.clone())))
+        };
+        let (before, after) = (seen(&self.before), seen(&self.after));
+        if before == after {
+            return Vec::new();
+        }
+        before.into_iter().chain(after).map(|(mac, _)| mac).collect()
+    }
+}
+
 /// The ports of a bridge, and the bridge's name.
 #[derive(Clone, Debug, Default)]
 pub struct PortTable {
     by_of_port: BTreeMap<OfPort, PortInfo>,
     bridge_name: Arc<str>,
+    /// The ports behind which the switch's own host is, by their addresses.
+    own: BTreeMap<MacAddr, OfPort>,
     /// Ports that the present change may have changed, as they were before it; `None` for a port
     /// that did not exist.
     touched: BTreeMap<OfPort, Option<PortInfo>>,
@@ -323,6 +349,11 @@ impl PortTable {
     /// The port with this name; `None` if there is none. Looks at every port.
     pub fn by_name(&self, name: &str) -> Option<&PortInfo> {
         self.iter().find(|p| &*p.name == name)
+    }
+
+    /// The port behind which the switch's own host has this address; `None` if that host does not have it.
+    pub fn of_own_host(&self, mac: MacAddr) -> Option<&PortInfo> {
+        self.get(*self.own.get(&mac)?)
     }
 
     /// All ports in ascending order of their OpenFlow numbers. LOCAL has the highest one.
@@ -421,6 +452,12 @@ impl PortTables {
     }
 
     fn forget(&mut self, at: PortRef, port: &PortInfo) {
+        let own = &mut self.tables.of_mut(at.bridge).own;
+        if let Some(mac) = port.own_address()
+            && own.get(&mac) == Some(&at.port)
+        {
+            own.remove(&mac);
+        }
         match &port.attachment {
             Attachment::Queues(port_no) => {
                 if let Some(place) = self.by_port_no.get_mut(usize::from(port_no.0)) {
@@ -436,6 +473,9 @@ impl PortTables {
     }
 
     fn note(&mut self, at: PortRef, port: &PortInfo) {
+        if let Some(mac) = port.own_address() {
+            self.tables.of_mut(at.bridge).own.insert(mac, at.port);
+        }
         match &port.attachment {
             Attachment::Queues(port_no) => {
                 let index = usize::from(port_no.0);

@@ -4,6 +4,7 @@ pub(crate) mod fields;
 mod groups;
 mod holds;
 mod hostile;
+mod own_host;
 
 use super::effects::tests::told;
 use super::*;

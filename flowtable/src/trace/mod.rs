@@ -178,6 +178,7 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::LearnedPortUnknown => "-> learned port is unknown, dropping".into(),
         Note::ReservedMulticast => "-> packet has reserved destination MAC, dropping".into(),
         Note::VlanNotAllowed => ">> disallowed VLAN VID for this input port, dropping".into(),
+        Note::OwnAddress => "-> source is the switch's own host, dropping".into(),
         Note::PartialVlan => ">> dropping packet with partial VLAN tag received on port".into(),
         Note::SkipInPort => ">> skipping output to input port".into(),
         Note::NoSuchPort(_) => ">> Nonexistent output port".into(),

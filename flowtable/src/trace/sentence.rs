@@ -103,6 +103,10 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
             "its destination is a link-local address that switches do not forward".into()
         }
         Note::VlanNotAllowed => "the ingress port does not carry its VLAN, so it is dropped".into(),
+        Note::OwnAddress => {
+            "its source is the address of the switch's own host, which is behind another port, so it is dropped"
+                .into()
+        }
         Note::PartialVlan => "it ends inside its VLAN tag, so it is dropped".into(),
         Note::SkipInPort => {
             "it came in there, and only output:IN_PORT sends a packet back: left out".into()

@@ -3,6 +3,7 @@
 use crate::switch::OnBridge;
 use flow::types::{MacAddr, OfPort};
 use flowtable::policy::mac_table::{MacKey, MacStats};
+use flowtable::policy::ports::VlanMode;
 use std::time::Duration;
 
 /// A host that a bridge knows.
@@ -39,10 +40,37 @@ pub fn list(switch: OnBridge<'_>) -> Vec<KnownHost> {
     // A host whose frames are forwarded by caches is as young as the latest of these frames.
     switch.settle();
     let now = switch.now();
+    let own = own_hosts(switch);
+    let is_own = |key: MacKey| own.iter().any(|host| host.key == key);
     let hosts = switch.bridge().hosts().into_iter();
     let host = hosts.map(|(key, entry)| {
         let age = now.saturating_sub(entry.used());
         KnownHost { key, port: entry.port, age: (!entry.is_static).then_some(age) }
+    });
+    let others: Vec<_> = host.filter(|host| !is_own(host.key) || host.age.is_none()).collect();
+    let is_given = |host: &KnownHost| others.iter().any(|other| other.key == host.key);
+    let own: Vec<_> = own.iter().filter(|host| !is_given(host)).copied().collect();
+    [own, others].concat()
+}
+
+/// The switch's own host behind its ports, in the VLAN of the frames that it sends without a tag. It does not age, and
+/// is in the other VLANs of its port, too.
+fn own_hosts(switch: OnBridge<'_>) -> Vec<KnownHost> {
+    if switch.is_lenient() {
+        return Vec::new();
+    }
+    let snapshot = switch.bridge().snapshot();
+    let own = snapshot.ports().iter().filter(|port| port.is_own && port.mac != MacAddr::default());
+    let host = own.map(|port| {
+        let vlan = match port.vlan {
+            VlanMode::AllVlans | VlanMode::Trunk(_) => 0,
+            VlanMode::Access(vlan) => vlan,
+            VlanMode::NativeTagged { native, .. } | VlanMode::NativeUntagged { native, .. } => {
+                native
+            }
+            VlanMode::Dot1qTunnel { tag, .. } => tag,
+        };
+        KnownHost { key: MacKey { vlan, mac: port.mac }, port: port.of_port, age: None }
     });
     host.collect()
 }

@@ -14,6 +14,7 @@ use crate::desired::{self, Kind};
 use crate::parallel::Closer;
 use crate::port_slot::{PortSlot, PortState, Retry};
 use crate::worker::{Command, Detached};
+use ::ports::spec::Target;
 use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
@@ -231,6 +232,7 @@ impl Switch {
         // A patch is up whenever it has a peer, and goes nowhere without.
         info.link_up = slot.port_no().is_none() || port.is_some_and(|p| p.status.is_link_up());
         info.config = slot.spec.config;
+        info.is_own = matches!(slot.spec.kind.target(), Some(Target::Internal { .. }));
         slot.spec.settings.clone().apply(&mut info);
         self.policy.bridge(slot.bridge).with_ports(|ports| ports.insert(info));
     }

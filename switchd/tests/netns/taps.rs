@@ -3,14 +3,16 @@
 
 use crate::fixture::{Cable, Network, SWITCHD};
 use anyhow::{Context, ensure};
-use control::Client;
-use control::record::PortRecord;
+use control::record::{FdbRecord, PortRecord};
+use control::{Client, Operation, Reply};
 use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
-use lab::{Daemon, Namespace, Netlink, eventually, has_taps};
+use lab::{Daemon, FrameSocket, Namespace, Netlink, eventually, experimental_frame, has_taps};
+use std::net::IpAddr;
 use std::path::Path;
 
 pub(crate) const TESTS: &[Test] = &[
+    ("taps::nobody_else_has_the_address_of_the_switch_s_host", own_host),
     ("taps::devices_of_the_switch_keep_their_addresses", same_addresses),
     ("taps::a_device_is_followed_into_another_namespace", followed),
     ("taps::a_port_set_down_sets_its_device_down_wherever_it_is", set_down),
@@ -134,4 +136,54 @@ fn same_addresses() -> anyhow::Result<()> {
     let elsewhere = start(&["--bridge", "x", "--port", "internal:br0", "--port", "tap:tap1"])?;
     ensure!(elsewhere.0 != before.0 && elsewhere.1 != before.1, "{elsewhere:?}");
     Ok(())
+}
+
+/// A container that sends frames with the address of the host's own port gets none of the frames for the host.
+fn own_host() -> anyhow::Result<()> {
+    if !has_taps() {
+        return Err(Unsupported::lacking(
+            "TAP devices for this user (/dev/net/tun cannot be opened)",
+        ));
+    }
+    let mut network =
+        Network::with(&[Cable::Veth, Cable::Veth], None, &["--port", "internal:br0"])?;
+    let mut client = network.client()?;
+    let mut netlink = Netlink::open()?;
+    let own = netlink.link("br0")?;
+    let address = IpAddr::from([10, 0, 0, 9]);
+    netlink.add_address(own.index, address, 24)?;
+    let listed = |client: &mut Client, mac: [u8; 6]| {
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        let is_it = |host: &FdbRecord| host.mac == mac && host.age.is_none() && host.name == "br0";
+        client.fdb().is_ok_and(|hosts| hosts.iter().any(is_it))
+    };
+    ensure!(listed(&mut client, own.mac), "it is not a static host: {:?}", client.fdb());
+    let sender = {
+        let thief = network.a();
+        thief.run(|| FrameSocket::open_to_send(thief.interface()))??
+    };
+    let next = [2, 0, 0, 0, 0, 0x55];
+    for mac in [own.mac, next] {
+        // What is cached for an address does not stay when the host takes it.
+        sender.send(&experimental_frame([0xff; 6], next, &[0; 60]))?;
+        netlink.set_mac(own.index, mac)?;
+        eventually("the address is a static host", || listed(&mut client, mac))?;
+        let before = own_address_drops(&mut client)?;
+        eventually("frames of the thief are dropped", || {
+            let _ = sender.send(&experimental_frame([0xff; 6], mac, &[0; 60]));
+            own_address_drops(&mut client).is_ok_and(|drops| drops >= before + 10)
+        })?;
+        network.hosts[1].add_neighbour(address, mac)?;
+        let report = Ping::to(address).run(network.b().namespace())?;
+        ensure!(report.is_complete(), "{report:?}: {}", network.daemon.log());
+    }
+    Ok(())
+}
+
+fn own_address_drops(client: &mut Client) -> anyhow::Result<u64> {
+    let Reply::Drops(drops) = client.ask(Operation::Drops)? else {
+        anyhow::bail!("not a list of drops");
+    };
+    let own = drops.dropped.iter().filter(|d| d.reason == "own_address" && d.name == "veth1");
+    Ok(own.map(|d| d.packets).sum())
 }

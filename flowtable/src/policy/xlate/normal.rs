@@ -50,9 +50,13 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         if learns && !src.is_multicast() {
             let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac: src } };
             self.out.hosts.push(host);
+            if self.own_port(src, inside).is_some_and(|own| own.of_port != in_port.of_port) {
+                self.hint = Some(DropReason::OwnAddress);
+                return self.observer.note(|| Note::OwnAddress);
+            }
             self.out.learn.push(Learn { host, port: in_port.of_port });
         }
-        let learned = if dst.is_multicast() { None } else { self.whereabouts(vlan, dst) };
+        let learned = if dst.is_multicast() { None } else { self.whereabouts(inside, dst) };
         if let Some(port) = learned {
             self.depend_on_port(port);
         }
@@ -76,11 +80,26 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// The port behind which a host is. `None` if nobody knows the host. A host that this translation learns counts as
-    /// known, unless a user has given it a port (`fdb-add`).
-    fn whereabouts(&mut self, vlan: u16, mac: MacAddr) -> Option<OfPort> {
-        let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac } };
+    /// The port behind which the switch's own host has this address, if that port carries the VLAN of a frame with
+    /// these tags inside the switch.
+    fn own_port(&self, mac: MacAddr, inside: Inside) -> Option<&PortInfo> {
+        if !self.view.conduct.guards_own_host() {
+            return None;
+        }
+        self.ports().of_own_host(mac).filter(|port| carries(port, inside))
+    }
+
+    /// The port behind which the host with this address is, in the VLAN of a frame with these tags inside the switch.
+    /// `None` if nobody knows the host. The switch's own host and a host that this translation learns count as known,
+    /// unless a user has given them a port (`fdb-add`).
+    fn whereabouts(&mut self, inside: Inside, mac: MacAddr) -> Option<OfPort> {
+        let host = HostRef { bridge: self.bridge, key: MacKey { vlan: vid(inside), mac } };
         let known = self.macs().lookup(host.key);
+        let own = self.own_port(mac, inside).map(|port| port.of_port);
+        if let Some(own) = own.filter(|_| !known.is_some_and(|entry| entry.is_static)) {
+            self.out.hosts.push(host);
+            return Some(own);
+        }
         let learned = self.out.learn.iter().find(|learn| learn.host == host);
         if let Some(learn) = learned
             && !known.is_some_and(|entry| entry.is_static)

@@ -26,6 +26,8 @@ pub enum Note {
     VlanNotAllowed,
     /// NORMAL drops the packet, because the frame ends inside its VLAN tag.
     PartialVlan,
+    /// NORMAL drops the packet, because its source is the switch's own host and it came in elsewhere.
+    OwnAddress,
     /// An output to this port was left out, because it and the ingress port are protected.
     Protected(OfPort),
     /// A flood leaves this port out.
