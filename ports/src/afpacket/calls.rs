@@ -143,3 +143,58 @@ pub(super) fn failure(error: &std::io::Error, is_up: bool, mtu: u32, bytes: &[u8
         errno => TxFailure::Other(errno),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    /// Calls over a socket that is full after some datagrams, and its other end.
+    fn calls() -> (Calls, UnixDatagram) {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        (Calls::new(near.into(), PortStatus::new(true, 1500, true)), far)
+    }
+
+    fn receive_all(far: &UnixDatagram) -> usize {
+        std::iter::from_fn(|| far.recv(&mut [0; 2000]).ok()).count()
+    }
+
+    #[test]
+    fn a_queue_that_is_full_twice_is_not_asked_again() {
+        let (mut calls, far) = calls();
+        let datagrams = vec![IoSlice::new(&[0; 70]); 2000];
+        let first = calls.send(&datagrams).unwrap_err();
+        assert_eq!(first.why, TxFailure::QueueFull);
+        assert_eq!(calls.end(), None, "it may have room for the next one");
+        let refused = Err(Refusal { sent: 0, why: TxFailure::QueueFull });
+        assert_eq!(calls.send(&datagrams), refused);
+        // There is room again, of which only a call could tell.
+        assert_eq!(receive_all(&far), first.sent);
+        assert_eq!(calls.send(&datagrams[..1]), refused);
+        assert_eq!(receive_all(&far), 0);
+        calls.begin();
+        assert_eq!(calls.send(&datagrams[..1]), Ok(()));
+        assert_eq!(receive_all(&far), 1);
+    }
+
+    #[test]
+    fn frames_as_long_as_one_that_was_too_long_are_not_tried() {
+        let (mut calls, far) = calls();
+        let of_ethertype = |ethertype: u8, size: usize| {
+            let mut bytes = vec![0; size];
+            bytes[VNET_HDR_SIZE + 12] = ethertype;
+            bytes
+        };
+        let (short, long) = (of_ethertype(8, 70), of_ethertype(8, 1600));
+        let (tagged, mut segmented) = (of_ethertype(0x81, 1600), of_ethertype(8, 1600));
+        segmented[1] = 1;
+        let why = TxFailure::TooLong { size: 1590, mtu: 1500 };
+        calls.note(why, &long);
+        let datagrams = [&short, &tagged, &segmented, &long, &short].map(|b| IoSlice::new(b));
+        assert_eq!(calls.send(&datagrams), Err(Refusal { sent: 3, why }));
+        assert_eq!(calls.send(&datagrams[3..]), Err(Refusal { sent: 0, why }));
+        assert_eq!(calls.send(&datagrams[4..]), Ok(()));
+        assert_eq!(receive_all(&far), 4);
+    }
+}
