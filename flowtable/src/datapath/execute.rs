@@ -170,13 +170,15 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
 }
 
 /// Size in bytes of the largest frame that this one will be on the wire: the size of one segment, if the frame
-/// is to be segmented. What the sender says about the size of the headers is not believed.
+/// is to be segmented. What the sender says about the size of the headers is not believed. As in Open vSwitch, padding
+/// behind the IP packet does not count.
 fn size_on_the_wire(frame: &Frame<'_>) -> usize {
+    let size = frame.size().saturating_sub(frame.layers.padding.into());
     if !frame.offload.is_gso() {
-        return frame.size();
+        return size;
     }
     // A frame that cannot be segmented is not sent by any port.
-    Segmentation::new(frame).map_or(frame.size(), |segmentation| {
-        frame.size().min(segmentation.header_size() + usize::from(frame.offload.gso_size))
+    Segmentation::new(frame).map_or(size, |segmentation| {
+        size.min(segmentation.header_size() + usize::from(frame.offload.gso_size))
     })
 }
