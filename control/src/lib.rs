@@ -40,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod formats;
 pub mod frame;
 mod hello;
 pub mod path;

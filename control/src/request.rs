@@ -1,5 +1,6 @@
 //! The requests that a client can make.
 
+use flow::text::Protocols;
 use flow::types::OfVersion;
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +230,9 @@ pub struct FlowMods {
     /// The OpenFlow version (`-O`) in which the rules are read.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
+    /// The flow formats (`-F`) that may carry a rule, of those that the version has.
+    #[serde(default, with = "crate::formats")]
+    pub formats: Protocols,
     /// Whether text that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
     pub lenient: bool,
     /// The name of the text in error messages, such as `flows.txt`; `None` if it has none.

@@ -5,7 +5,7 @@ use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, print, print_json};
 use crate::{Outcome, files, sort};
 use control::{Client, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reply};
-use flow::flow_mod::{Command, FlowFlags, FlowMod};
+use flow::flow_mod::{FlowFlags, FlowMod};
 use flow::text::{
     FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_dumped_flow, parse_flow,
     strip_comment, write_match,
@@ -68,7 +68,12 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
 }
 
 fn mods(how: &How) -> FlowMods {
-    FlowMods { version: how.version, lenient: how.lenient, ..FlowMods::default() }
+    FlowMods {
+        version: how.version(),
+        formats: how.formats,
+        lenient: how.lenient,
+        ..FlowMods::default()
+    }
 }
 
 /// Makes a request with text, and drops the reply.
@@ -91,7 +96,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let is_plain = criteria.is_empty() && !how.names() && how.stats() && !how.json;
     let query = FlowQuery {
         filter: call.words.first().cloned().unwrap_or_default(),
-        version: how.version,
+        version: how.version(),
         lenient: how.lenient,
         format: if how.json { Format::Json } else { Format::Text },
         names: how.names(),
@@ -102,7 +107,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
         return dump_sorted(call, how, query, &criteria);
     }
     let header = match is_plain {
-        true => format!("{}:\n", reply_name(how.version, "FLOW", "0x4", "0x2")),
+        true => format!("{}:\n", reply_name(how.version(), "FLOW", "0x4", "0x2")),
         false => String::new(),
     };
     stream(&mut call.client, how, Operation::DumpFlows(query), header)
@@ -187,7 +192,7 @@ pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outc
     let mut call = call(options, words, 0, 1)?;
     let filter = call.words.first().cloned().unwrap_or_default();
     let query =
-        FlowQuery { filter, version: how.version, lenient: how.lenient, ..FlowQuery::default() };
+        FlowQuery { filter, version: how.version(), lenient: how.lenient, ..FlowQuery::default() };
     let Reply::Aggregate(sums) = call.client.ask(Operation::DumpAggregate(query))? else {
         return Err(unexpected());
     };
@@ -197,7 +202,7 @@ pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outc
     }
     print(&format!(
         "{}: packet_count={} byte_count={} flow_count={}\n",
-        reply_name(how.version, "AGGREGATE", "0x4", "0x2"),
+        reply_name(how.version(), "AGGREGATE", "0x4", "0x2"),
         sums.packet_count,
         sums.byte_count,
         sums.flow_count
@@ -243,7 +248,7 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let (first, second) = (first.rules(how, &names)?, second.rules(how, &names)?);
     let shown: &dyn PortNames = if how.names() { &names } else { &flow::text::NoPortNames };
     let print_options =
-        PrintOptions { version: how.version, ports: shown, stats: false, ages: true };
+        PrintOptions { version: how.version(), ports: shown, stats: false, ages: true };
     let text = differences(&first, &second, &print_options);
     print(&text)?;
     Ok(if text.is_empty() { Outcome::Done } else { Outcome::Different })
@@ -276,7 +281,7 @@ impl Source {
         let mut lines = Vec::new();
         if let Some(client) = session {
             client.set_bridge(name.map(str::to_owned));
-            let query = FlowQuery { version: how.version, stats: false, ..FlowQuery::default() };
+            let query = FlowQuery { version: how.version(), stats: false, ..FlowQuery::default() };
             collect(client, query, &mut lines)?;
         }
         let name = name.unwrap_or("the switch").to_owned();
@@ -290,10 +295,11 @@ impl Source {
         names: &Vec<(OfPort, String)>,
     ) -> anyhow::Result<BTreeMap<RulePlace, FlowMod>> {
         let context = ParseContext {
-            version: how.version,
-            command: Command::Add,
+            version: how.version(),
+            formats: how.formats,
             lenient: how.lenient,
             ports: names,
+            ..ParseContext::default()
         };
         let mut rules = BTreeMap::new();
         for (i, line) in self.text.lines().enumerate() {

@@ -38,7 +38,7 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
 }
 
 fn mods(how: &How) -> GroupMods {
-    GroupMods { version: how.version, lenient: how.lenient, ..GroupMods::default() }
+    GroupMods { version: how.version(), lenient: how.lenient, ..GroupMods::default() }
 }
 
 /// Carries out the verb `dump-groups`.
@@ -62,11 +62,11 @@ fn list(
     let mut call = call(options, words, 0, 1)?;
     let query = GroupQuery {
         group: call.words.first().map_or(Ok(None), |text| group_number(text))?,
-        version: how.version,
+        version: how.version(),
         format: if how.json { Format::Json } else { Format::Text },
         names: how.names(),
     };
-    let header = format!("{}:\n", reply_name(how.version, what, xid, xid));
+    let header = format!("{}:\n", reply_name(how.version(), what, xid, xid));
     stream(&mut call.client, how, operation(query), header)
 }
 

@@ -67,7 +67,7 @@ impl Subject {
             }
         }
         let context = ParseContext {
-            version: how.version,
+            version: how.version(),
             lenient: how.lenient,
             ports: &subject.names,
             ..ParseContext::default()
@@ -127,7 +127,8 @@ impl Subject {
 
     fn describe(&self, how: &How, report: Report) -> LintRecord {
         let shown: &dyn PortNames = if how.names() { &self.names } else { &NoPortNames };
-        let options = PrintOptions { version: how.version, ports: shown, stats: false, ages: true };
+        let options =
+            PrintOptions { version: how.version(), ports: shown, stats: false, ages: true };
         let rule = |i: usize| {
             let (place, rule) = &self.rules[i];
             let mut text = String::new();

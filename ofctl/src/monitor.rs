@@ -17,7 +17,7 @@ pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcom
     };
     let query = MonitorQuery {
         kinds,
-        version: how.version,
+        version: how.version(),
         format: if how.json { Format::Json } else { Format::Text },
         names: how.names(),
     };

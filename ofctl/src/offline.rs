@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 /// Carries out the verb `parse-flow`.
 pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcome> {
-    let text = describe_flow(rule, &context(&options.how))
+    let text = describe_flow(rule, options.how.allowed_formats(), &context(&options.how))
         .map_err(|error| anyhow::anyhow!(error.render(rule)))?;
     print(&text)?;
     Ok(Outcome::Done)
@@ -22,7 +22,7 @@ pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcom
 /// Carries out the verb `parse-flows`.
 pub(crate) fn parse_flows(options: &Options, path: &str) -> anyhow::Result<Outcome> {
     let file = files::read(path)?;
-    let text = describe_flows(file.lines(), &context(&options.how))
+    let text = describe_flows(file.lines(), options.how.allowed_formats(), &context(&options.how))
         .map_err(|(line, error)| anyhow::anyhow!(place(path, line, &file, &error)))?;
     print(&text)?;
     Ok(Outcome::Done)
@@ -37,7 +37,7 @@ pub(crate) fn check(options: &Options, path: &str) -> anyhow::Result<Outcome> {
 }
 
 fn context(how: &How) -> ParseContext<'static> {
-    ParseContext { version: how.version, lenient: how.lenient, ..ParseContext::default() }
+    ParseContext { version: how.version(), lenient: how.lenient, ..ParseContext::default() }
 }
 
 fn place(path: &str, line: usize, file: &str, error: &TextError) -> String {

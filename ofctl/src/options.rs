@@ -2,6 +2,7 @@
 //! verb.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use flow::text::{Protocols, UnknownFormat};
 use flow::types::OfVersion;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,9 +27,16 @@ pub(crate) struct Options {
 /// The options that all verbs have. They can stand in front of the verb, behind it and between its words.
 #[derive(Debug, Args)]
 pub(crate) struct How {
-    /// Version of OpenFlow in which rules and groups are read and printed; of several versions the highest
-    #[arg(short = 'O', long = "protocols", id = "protocols", global = true, value_name = "VERSION", default_value = "OpenFlow10", value_parser = version)]
-    pub(crate) version: OfVersion,
+    /// Version of OpenFlow in which rules and groups are read and printed; of several versions the highest, and for
+    /// parse-flow the lowest that can say the rule
+    #[arg(short = 'O', long = "protocols", id = "protocols", global = true, value_name = "VERSION", default_value = "OpenFlow10", value_parser = versions)]
+    versions: Versions,
+    /// Flow formats that may carry a rule, like NXM+table_id or OpenFlow10; several with commas [default: any]
+    #[arg(short = 'F', long = "flow-format", global = true, value_name = "FORMAT", default_value = "any", hide_default_value = true, value_parser = formats)]
+    pub(crate) formats: Protocols,
+    /// Be more verbose. Nothing here has more to say; the option is accepted because ovs-ofctl has it
+    #[arg(short = 'm', long, global = true, action = clap::ArgAction::Count)]
+    more: u8,
     /// Print ports with their names [default if the output is a terminal]
     #[arg(long, global = true)]
     names: bool,
@@ -86,6 +94,16 @@ impl How {
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
+    /// The version of OpenFlow in which the command speaks to the switch.
+    pub(crate) fn version(&self) -> OfVersion {
+        self.versions.highest
+    }
+
+    /// The flow formats that `-O` and `-F` allow.
+    pub(crate) fn allowed_formats(&self) -> Protocols {
+        self.versions.formats.and(self.formats)
+    }
+
     /// Whether ports are printed with their names. `--no-names` wins over `--names`.
     pub(crate) fn names(&self) -> bool {
         use std::io::IsTerminal;
@@ -98,11 +116,27 @@ impl How {
     }
 }
 
-/// Parses a list of versions, of which OpenFlow uses the highest, as it does when two peers speak several.
-fn version(text: &str) -> Result<OfVersion, String> {
+/// The versions of OpenFlow that `-O` allows.
+#[derive(Clone, Copy, Debug)]
+struct Versions {
+    /// The highest of them, which OpenFlow uses when two peers speak several.
+    highest: OfVersion,
+    /// The flow formats of all of them.
+    formats: Protocols,
+}
+
+fn formats(text: &str) -> Result<Protocols, String> {
+    text.parse().map_err(|error: UnknownFormat| error.to_string())
+}
+
+fn versions(text: &str) -> Result<Versions, String> {
     let versions: Option<Vec<OfVersion>> =
         text.split(',').map(|name| control::version::parse(name.trim())).collect();
-    versions.and_then(|versions| versions.into_iter().max()).ok_or_else(|| {
+    let all = |versions: Vec<OfVersion>| {
+        let highest = versions.iter().copied().max()?;
+        Some(Versions { highest, formats: Protocols::of_versions(versions) })
+    };
+    versions.and_then(all).ok_or_else(|| {
         let names = control::version::NAMES.map(|(_, name)| name);
         format!("versions are {}", names.join(", "))
     })
@@ -440,7 +474,7 @@ mod tests {
             "--protocols=OpenFlow10,OpenFlow13 --strict add-flow br0 drop",
         ] {
             let options = parse(words);
-            assert_eq!(options.how.version, OfVersion::OpenFlow13, "{words}");
+            assert_eq!(options.how.version(), OfVersion::OpenFlow13, "{words}");
             assert!(options.how.strict, "{words}");
             let Verb::AddFlow(words) = &options.verb else { panic!("{options:?}") };
             assert_eq!(words.words, ["br0", "drop"]);

@@ -26,7 +26,7 @@ pub(crate) fn send(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let mut records = Vec::new();
     for text in texts {
         let how = &options.how;
-        let request = PacketOutRequest { text, version: how.version, lenient: how.lenient };
+        let request = PacketOutRequest { text, version: how.version(), lenient: how.lenient };
         let Reply::PacketOut(record) = call.client.ask(Operation::PacketOut(request))? else {
             return Err(unexpected());
         };

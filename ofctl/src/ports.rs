@@ -17,7 +17,7 @@ pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let switch = call.client.show()?;
     match options.how.json {
         true => print_json(&switch)?,
-        false => print(&render_switch(&switch, options.how.version))?,
+        false => print(&render_switch(&switch, options.how.version()))?,
     }
     Ok(Outcome::Done)
 }
@@ -33,7 +33,7 @@ pub(crate) fn describe(options: &Options, words: &Words) -> anyhow::Result<Outco
         print_json(&ports)?;
         return Ok(Outcome::Done);
     }
-    let version = options.how.version;
+    let version = options.how.version();
     let mut out = format!("OFPST_PORT_DESC reply {}(xid=0x2):\n", version_mark(version));
     ports.iter().for_each(|port| put_port(&mut out, port, version));
     print(&out)?;
@@ -50,7 +50,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     };
     match how.json {
         true => print_json(&ports)?,
-        false => print(&render_stats(&ports, how.version, how.names()))?,
+        false => print(&render_stats(&ports, how.version(), how.names()))?,
     }
     Ok(Outcome::Done)
 }

@@ -21,7 +21,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     };
     match options.how.json {
         true => print_json(&tables)?,
-        false => print(&render(&tables, options.how.version))?,
+        false => print(&render(&tables, options.how.version()))?,
     }
     Ok(Outcome::Done)
 }

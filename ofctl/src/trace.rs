@@ -28,7 +28,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         from: from.clone(),
         to: to.clone(),
         explain: *explain,
-        version: how.version,
+        version: how.version(),
         lenient: how.lenient,
         names: how.names(),
     };

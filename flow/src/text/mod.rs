@@ -60,7 +60,7 @@ pub use print::{
     write_group_stats, write_match,
 };
 pub use printable::{mark, printable, shorten};
-pub use protocol::Protocols;
+pub use protocol::{Protocols, UnknownFormat};
 pub use words::TCP_FLAGS;
 
 use crate::action::Action;
@@ -82,8 +82,17 @@ pub struct ParseContext<'a> {
     pub command: Command,
     /// Whether text that Open vSwitch 3.1 accepts and changes is accepted and changed likewise, instead of refused.
     pub lenient: bool,
+    /// The flow formats that may carry a rule (`-F`), of those that the version has. The default is all.
+    pub formats: Protocols,
     /// The ports that rules can name. The default, [`NoPortNames`], has none: then rules use numbers.
     pub ports: &'a dyn PortNames,
+}
+
+impl ParseContext<'_> {
+    /// The flow formats that may carry the rule: those of the version that are allowed.
+    fn allowed(&self) -> Protocols {
+        Protocols::of_version(self.version).and(self.formats)
+    }
 }
 
 impl Default for ParseContext<'_> {
@@ -92,6 +101,7 @@ impl Default for ParseContext<'_> {
             version: OfVersion::default(),
             command: Command::Add,
             lenient: false,
+            formats: Protocols::ANY,
             ports: &NoPortNames,
         }
     }

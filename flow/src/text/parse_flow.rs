@@ -100,18 +100,46 @@ pub fn parse_dumped_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, T
     Ok(written.flow_mod)
 }
 
-/// The text that `ovs-ofctl parse-flow` prints for a rule.
+/// The text that `ovs-ofctl parse-flow` prints for a rule: the flow formats that can carry it, the first of them that
+/// `allowed` has, and the rule as a message of that format shows it. The context's version has no part in it.
 ///
 /// # Errors
 ///
-/// As [`parse_flow`], and if no format of the version can carry the rule.
-pub fn describe_flow(rule: &str, context: &ParseContext<'_>) -> Result<String, TextError> {
-    let written = WrittenRule::parse(rule, context)?;
-    describe(written.usable, vec![(1, written)], context).map_err(|(_, error)| error)
+/// As [`parse_flow`], and if no format that is allowed can carry the rule.
+pub fn describe_flow(
+    rule: &str,
+    allowed: Protocols,
+    context: &ParseContext<'_>,
+) -> Result<String, TextError> {
+    let written = parse_for(rule, allowed, context)?;
+    describe(written.usable, allowed, vec![(1, written)], context).map_err(|(_, error)| error)
+}
+
+/// Parses a rule for the lowest version of the formats that are allowed and can carry the rule.
+fn parse_for<'t>(
+    rule: &'t str,
+    allowed: Protocols,
+    context: &ParseContext<'_>,
+) -> Result<WrittenRule<'t>, TextError> {
+    let mut refused = None;
+    for version in OfVersion::ALL {
+        let context = ParseContext { version, formats: allowed, ..*context };
+        if context.allowed().is_empty() {
+            continue;
+        }
+        match WrittenRule::parse(rule, &context) {
+            Ok(written) if !written.usable.and(context.allowed()).is_empty() => return Ok(written),
+            // A rule that no version can say is an error in the words of the lowest one.
+            Ok(written) => refused = refused.or(Some(Ok(written))),
+            Err(error) => refused = refused.or(Some(Err(error))),
+        }
+    }
+    refused.unwrap_or_else(|| WrittenRule::parse(rule, context))
 }
 
 /// The text that `ovs-ofctl parse-flows` prints for the lines of a file: the usable flow formats, the chosen one,
-/// and each rule as a message of that format shows it. Comments and empty lines are skipped.
+/// and each rule as a message of that format shows it. The chosen format is the first that `allowed` has and that can
+/// carry all rules. Comments and empty lines are skipped.
 ///
 /// # Errors
 ///
@@ -119,34 +147,36 @@ pub fn describe_flow(rule: &str, context: &ParseContext<'_>) -> Result<String, T
 /// no format of the version can carry them all.
 pub fn describe_flows<'t>(
     lines: impl IntoIterator<Item = &'t str>,
+    allowed: Protocols,
     context: &ParseContext<'_>,
 ) -> Result<String, (usize, TextError)> {
     let mut usable = Protocols::ANY;
     let mut rules = Vec::new();
     for (i, line) in lines.into_iter().enumerate() {
         if let Some(text) = strip_comment(line) {
-            let written = WrittenRule::parse(text, context).map_err(|error| (i + 1, error))?;
+            let written = parse_for(text, allowed, context).map_err(|error| (i + 1, error))?;
             usable = usable.and(written.usable);
             rules.push((i + 1, written));
         }
     }
-    describe(usable, rules, context)
+    describe(usable, allowed, rules, context)
 }
 
 fn describe(
     usable: Protocols,
+    allowed: Protocols,
     rules: Vec<(usize, WrittenRule<'_>)>,
     context: &ParseContext<'_>,
 ) -> Result<String, (usize, TextError)> {
-    let allowed = Protocols::of_version(context.version);
     let Some(chosen) = usable.and(allowed).first() else {
         return Err((0, TextError::at("", "", no_format(usable, allowed))));
     };
     let mut out = format!("usable protocols: {usable}\nchosen protocol: {chosen}\n");
     for (i, (line, mut written)) in rules.into_iter().enumerate() {
         let has_table = chosen.has_explicit_table();
-        written.send(context).map_err(|error| (line, error))?;
         let version = chosen.version();
+        let context = ParseContext { version, formats: chosen, ..*context };
+        written.send(&context).map_err(|error| (line, error))?;
         out.push_str(if chosen.is_nxm() { "NXT_FLOW_MOD" } else { "OFPT_FLOW_MOD" });
         if version != OfVersion::OpenFlow10 {
             out.push_str(&format!(" (OF1.{})", version as u8));

@@ -8,10 +8,18 @@ use super::value::Masked;
 use crate::fields::{FieldId, prefix_len};
 use crate::types::OfVersion;
 use std::fmt;
+use std::str::FromStr;
 
 /// A set of flow formats, one bit each. Bit 0 is the preferred format, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protocols(u16);
+
+/// All formats.
+impl Default for Protocols {
+    fn default() -> Self {
+        Self::ANY
+    }
+}
 
 impl Protocols {
     /// OpenFlow 1.0 with standard matches and a table number. Bit 0 is the same format without a table number.
@@ -51,6 +59,11 @@ impl Protocols {
             OfVersion::OpenFlow14 => Self(1 << 7),
             OfVersion::OpenFlow15 => Self(1 << 8),
         }
+    }
+
+    /// The formats of messages of several OpenFlow versions.
+    pub fn of_versions(versions: impl IntoIterator<Item = OfVersion>) -> Self {
+        versions.into_iter().fold(Self(0), |set, version| Self(set.0 | Self::of_version(version).0))
     }
 
     /// The formats that are in both sets.
@@ -144,24 +157,52 @@ impl Protocols {
     }
 }
 
+/// The names of sets of several formats, in the order in which Open vSwitch prints them.
+const SETS: [(Protocols, &str); 4] = [
+    (Protocols::ANY, "any"),
+    (Protocols(0b11), "OpenFlow10"),
+    (Protocols(0b1100), "NXM"),
+    (Protocols::OXM, "OXM"),
+];
+
+/// The names of the single formats; the format at index `n` is bit `n` of a set.
+const SINGLE: [&str; 9] = [
+    "OpenFlow10-table_id",
+    "OpenFlow10+table_id",
+    "NXM-table_id",
+    "NXM+table_id",
+    "OpenFlow11",
+    "OXM-OpenFlow12",
+    "OXM-OpenFlow13",
+    "OXM-OpenFlow14",
+    "OXM-OpenFlow15",
+];
+
+/// A name that no flow format has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a flow format: write any, OpenFlow10, NXM, OXM, {list}", list = SINGLE.join(", "))]
+pub struct UnknownFormat(String);
+
+/// Reads the names of formats and sets, separated by commas, in upper or lower case: `NXM+table_id,OXM`.
+impl FromStr for Protocols {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        let mut set = Self(0);
+        for name in text.split(',') {
+            let is_name = |known: &str| known.eq_ignore_ascii_case(name);
+            let single = SINGLE.iter().position(|known| is_name(known)).map(|bit| Self(1 << bit));
+            let several = SETS.iter().find(|(_, known)| is_name(known)).map(|(set, _)| *set);
+            let found = single.or(several).ok_or_else(|| UnknownFormat(name.to_owned()))?;
+            set.0 |= found.0;
+        }
+        Ok(set)
+    }
+}
+
 /// Prints the set as Open vSwitch does: `any`, `none`, or names such as `NXM,OXM,OpenFlow11`.
 impl fmt::Display for Protocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const STD: Protocols = Protocols(0b11);
-        const NXM: Protocols = Protocols(0b1100);
-        const SETS: [(Protocols, &str); 4] =
-            [(Protocols::ANY, "any"), (STD, "OpenFlow10"), (NXM, "NXM"), (Protocols::OXM, "OXM")];
-        const SINGLE: [&str; 9] = [
-            "OpenFlow10-table_id",
-            "OpenFlow10+table_id",
-            "NXM-table_id",
-            "NXM+table_id",
-            "OpenFlow11",
-            "OXM-OpenFlow12",
-            "OXM-OpenFlow13",
-            "OXM-OpenFlow14",
-            "OXM-OpenFlow15",
-        ];
         let mut rest = *self;
         let mut separator = "";
         if rest.is_empty() {
@@ -197,6 +238,11 @@ mod tests {
         check(Protocols::OF10, "OpenFlow10,NXM");
         check(Protocols::OF13_UP, "OXM-OpenFlow13,OXM-OpenFlow14,OXM-OpenFlow15");
         check(Protocols::ANY.first().unwrap(), "OpenFlow10-table_id");
+        let read = |text: &str| text.parse::<Protocols>();
+        assert_eq!(read("any"), Ok(Protocols::ANY));
+        assert_eq!(read("nxm+table_id,OpenFlow10").unwrap().to_string(), "OpenFlow10,NXM+table_id");
+        assert_eq!(read("OXM-OpenFlow14").unwrap().version(), OfVersion::OpenFlow14);
+        assert!(read("frob").is_err() && read("").is_err());
     }
 
     #[test]

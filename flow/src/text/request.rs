@@ -113,9 +113,9 @@ impl<'a> WrittenRule<'a> {
         let verdict = consistency::check(actions, matching, *table).map_err(|refused| {
             TextError::at(self.text, self.culprit(refused.index), refused.fault)
         })?;
-        let before = self.usable.and(Protocols::of_version(context.version));
+        let before = self.usable.and(context.allowed());
         self.usable = self.usable.and(verdict.usable);
-        let after = self.usable.and(Protocols::of_version(context.version));
+        let after = self.usable.and(context.allowed());
         match verdict.mismatch {
             // The mismatch is an error only if it is the reason that no format is left.
             Some((index, needed)) if after.is_empty() && !before.is_empty() => {
@@ -132,7 +132,7 @@ impl<'a> WrittenRule<'a> {
     /// receiver does.
     pub(super) fn send(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let version = context.version;
-        let allowed = Protocols::of_version(version);
+        let allowed = context.allowed();
         if self.usable.and(allowed).is_empty() {
             let fault = no_format(self.usable, allowed);
             return Err(TextError::at(self.text, self.text, fault));

@@ -510,7 +510,7 @@ proptest! {
         let glued: String = pieces.iter().map(|i| PIECES[i.index(PIECES.len())]).collect();
         for text in [glued.as_str(), noise.as_str(), &format!("{glued}{noise}")] {
             for command in [Command::Add, Command::Modify, Command::Delete, Command::DeleteStrict] {
-                let context = ParseContext { version, command, lenient, ports: &NoPortNames };
+                let context = ParseContext { version, command, lenient, ..ParseContext::default() };
                 for result in [parse_flow(text, &context), parse_flow_file_line(text, &context)] {
                     if let Err(error) = result {
                         prop_assert!(text.get(error.span()).is_some());
@@ -522,7 +522,7 @@ proptest! {
             let _ = parse_match(text, &context);
             let _ = parse_actions(text, &context);
             let _ = parse_group_file_line(text, &context);
-            let _ = describe_flows([text], &context);
+            let _ = describe_flows([text], Protocols::of_version(version), &context);
         }
     }
 }
@@ -559,7 +559,7 @@ fn lenient_reading_finds_actions_where_open_vswitch_does() {
 
 #[test]
 fn a_rule_without_a_word_has_no_actions() {
-    let error = describe_flow("", &ParseContext::default()).unwrap_err();
+    let error = describe_flow("", Protocols::ANY, &ParseContext::default()).unwrap_err();
     assert_eq!(error.message(), "the actions are missing");
 }
 

@@ -368,3 +368,29 @@ fn priority(line: &str) -> Option<u16> {
     let (_, rest) = line.split_once("priority=")?;
     rest.split([',', ' ']).next()?.parse().ok()
 }
+
+#[test]
+fn of_several_versions_and_formats_the_first_that_can_say_the_rule_is_chosen() {
+    let bench = Bench::new();
+    let chosen = |options: &[&str], rule: &str| {
+        let (status, text, errors) = bench.run(&[options, &["parse-flow", rule]].concat());
+        let chosen = text.lines().find_map(|line| line.strip_prefix("chosen protocol: "));
+        assert_eq!(status, i32::from(chosen.is_none()), "{errors}");
+        chosen.unwrap_or("none").to_owned()
+    };
+    let both = ["-OOpenFlow10,OpenFlow13"];
+    // What ovs-ofctl 3.1 chooses.
+    assert_eq!(chosen(&both, "ip,actions=output:1"), "OpenFlow10-table_id");
+    assert_eq!(chosen(&both, "ip,actions=write_metadata:1"), "NXM-table_id");
+    assert_eq!(chosen(&both, "ip,actions=push_vlan:0x8100"), "OXM-OpenFlow13");
+    assert_eq!(chosen(&["-OOpenFlow13,OpenFlow12"], "actions=push_vlan:0x8100"), "OXM-OpenFlow12");
+    assert_eq!(chosen(&[], "ip,actions=push_vlan:0x8100"), "none");
+    assert_eq!(chosen(&["-F", "NXM+table_id", "-m"], "ip,actions=output:1"), "NXM+table_id");
+    assert_eq!(chosen(&["-FOXM", "-OOpenFlow10,OpenFlow14"], "actions=1"), "OXM-OpenFlow14");
+    assert_eq!(chosen(&["-F", "OpenFlow10"], "ip,reg0=1,actions=output:1"), "none");
+    assert_eq!(chosen(&["-F", "OpenFlow10,NXM-table_id"], "reg0=1,actions=1"), "NXM-table_id");
+    assert_eq!(bench.run(&["-F", "foo", "parse-flow", "actions=1"]).0, 2);
+    // The switch obeys the formats, too.
+    assert_eq!(bench.run(&["-F", "OpenFlow10", "add-flow", "reg0=1,actions=1"]).0, 1);
+    bench.ok(&["-F", "NXM", "add-flow", "reg0=1,actions=1"]);
+}

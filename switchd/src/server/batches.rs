@@ -134,7 +134,8 @@ pub(super) fn context<'a>(
         FlowCommand::Delete => Command::Delete,
         FlowCommand::DeleteStrict => Command::DeleteStrict,
     };
-    ParseContext { version: mods.version, command, lenient: mods.lenient || is_lenient, ports }
+    let lenient = mods.lenient || is_lenient;
+    ParseContext { version: mods.version, formats: mods.formats, command, lenient, ports }
 }
 
 #[cfg(test)]

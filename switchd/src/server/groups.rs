@@ -10,7 +10,6 @@ use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{BucketRecord, BucketStatsRecord, GroupRecord, GroupStatsRecord};
 use control::{Format, GroupCommand, GroupMods, GroupQuery, Reason, Refusal, Reply};
-use flow::flow_mod::Command;
 use flow::group::GroupStats;
 use flow::text::{
     self, ParseContext, PrintOptions, parse_group, parse_group_file_line, write_actions,
@@ -30,9 +29,9 @@ pub(super) fn change(
     let names = port_names(switch.bridge());
     let context = ParseContext {
         version: mods.version,
-        command: Command::Add,
         lenient: mods.lenient || switch.is_lenient(),
         ports: &names,
+        ..ParseContext::default()
     };
     let (mut changes, mut lines) = (Vec::new(), Vec::new());
     for line in Lines::new(text, mods.file, mods.name.as_deref())? {

@@ -6,7 +6,6 @@ use crate::bridge::packet_out::{self, PacketOutError};
 use crate::switch::OnBridge;
 use control::record::{DropCause, PacketOutRecord};
 use control::{PacketOutRequest, Reason, Refusal, Reply};
-use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_packet_out};
 use flow::types::PortNo;
 use flowtable::policy::Snapshot;
@@ -18,8 +17,8 @@ pub(super) fn send(
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let lenient = request.lenient || switch.is_lenient();
-    let context =
-        ParseContext { version: request.version, command: Command::Add, lenient, ports: &names };
+    let version = request.version;
+    let context = ParseContext { version, lenient, ports: &names, ..ParseContext::default() };
     let line = Line { file: None, number: 1, text: &request.text };
     let packet = parse_packet_out(&request.text, &context).map_err(|e| refuse::text(&e, line))?;
     packet_out::check(switch.bridge(), &packet, lenient).map_err(|error| match error {
