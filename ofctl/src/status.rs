@@ -44,8 +44,8 @@ fn render_workers(workers: &[WorkerRecord]) -> String {
         let _ = writeln!(
             out,
             "worker {}{cpu}: busy={:.1} %, frames={}, batches={}, frames per batch={average:.1}, \
-             ns per frame={:.0}, sleeps={}",
-            w.worker, w.busy_percent, w.frames, w.batches, w.ns_per_frame, w.sleeps
+             segments={}, ns per frame={:.0}, sleeps={}",
+            w.worker, w.busy_percent, w.frames, w.batches, w.segments, w.ns_per_frame, w.sleeps
         );
         let ranges = ["1", "2-3", "4-7", "8-15", "16-31", "32-63", "64"];
         let sizes: Vec<String> =

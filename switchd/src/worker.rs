@@ -46,6 +46,8 @@ pub struct WorkerStats {
     pub batches: Counter,
     /// The number of frames received.
     pub frames: Counter,
+    /// The number of segments made in software.
+    pub segments: Counter,
     /// Nanoseconds of rounds in which something came.
     pub busy_ns: Counter,
     /// Batches of 1, 2 to 3, 4 to 7 ... 32 to 63 and 64 frames.
@@ -293,6 +295,7 @@ impl Worker {
         let segments = self.sender.segments();
         rx.had_turn(frames, copies + segments);
         if segments > 0 {
+            self.stats.segments.add(segments as u64);
             self.debts.add(place, at.elapsed());
         }
         Served::Frames(at)

@@ -367,6 +367,9 @@ pub struct WorkerRecord {
     pub frames: u64,
     /// How many batches these frames came in.
     pub batches: u64,
+    /// How many segments the worker has made in software, because a port's device or the frame left it no choice.
+    #[serde(default)]
+    pub segments: u64,
     /// CPU time for each frame in nanoseconds, including receiving and sending.
     pub ns_per_frame: f64,
     /// A histogram: how many batches had 1 frame, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32 to 63, and 64 frames.

@@ -62,6 +62,7 @@ pub(super) fn workers(switch: &Switch) -> Reply {
         busy_percent: 100.0 * w.busy.as_secs_f64() / uptime,
         frames: w.frames,
         batches: w.batches,
+        segments: w.segments,
         ns_per_frame: w.busy.as_nanos() as f64 / w.frames.max(1) as f64,
         sizes: w.sizes.clone(),
         sleeps: w.sleeps,

@@ -61,6 +61,8 @@ pub struct WorkerView {
     pub batches: u64,
     /// The number of frames received.
     pub frames: u64,
+    /// The number of segments made in software.
+    pub segments: u64,
     /// Time in which something was there to be done.
     pub busy: Duration,
     /// Batches of 1, 2 to 3, 4 to 7 ... 32 to 63 and 64 frames.
@@ -76,6 +78,7 @@ impl Switch {
             cpu: w.cpu,
             batches: w.stats.batches.get(),
             frames: w.stats.frames.get(),
+            segments: w.stats.segments.get(),
             busy: Duration::from_nanos(w.stats.busy_ns.get()),
             sizes: w.stats.sizes.iter().map(|n| n.get()).collect(),
             sleeps: w.stats.sleeps.get(),

@@ -30,6 +30,10 @@ fn outcome(takes_offload: bool, change: impl Fn(&mut Offload)) -> Option<DropRea
     bench.ports[0].inject_with(&bytes, offload);
     let views = bench.settle(1);
     assert_eq!(dropped(&views[0]) + views[0].totals.rx_sent, 1);
+    let sent = bench.ports[1].sent_count();
+    let segments = if takes_offload { 0 } else { sent };
+    let made: u64 = bench.switch.workers().iter().map(|worker| worker.segments).sum();
+    assert_eq!(made, segments, "each segment is counted");
     views[0].totals.drops().find(|(_, count)| *count > 0).map(|(reason, _)| reason)
 }
 
