@@ -1,6 +1,6 @@
-//! Who may have made the path of the control socket.
+//! Who may have made the path of the control socket, or of another file that the daemon uses.
 //!
-//! Whoever can replace a folder of the path, or an entry in a folder, decides which socket the path names: a daemon
+//! Whoever can replace a folder of the path, or an entry in a folder, decides which file the path names: a daemon
 //! would put its socket where another user can exchange it, and a client would believe the other user's daemon. So
 //! daemon and clients walk the path from `/` downwards and trust a folder or a symbolic link only if
 //!
@@ -21,7 +21,7 @@ use std::path::{Component, Path, PathBuf};
 /// As in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
 
-/// The users who are trusted with the path of the control socket.
+/// The users who are trusted with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trust {
     /// The effective user of the process.
@@ -46,7 +46,7 @@ pub enum PathError {
     /// A user who is not trusted owns a part of the path.
     #[error(
         "{} belongs to {owner}, who could put something else there: remove it, or name another place with --socket \
-         or $SWITCH_RUNDIR", path.display()
+         or --state", path.display()
     )]
     Foreign {
         /// The path of the folder, symbolic link, lock file or socket.
@@ -56,8 +56,8 @@ pub enum PathError {
     },
     /// Users who are not trusted can change the entries of a folder.
     #[error(
-        "{} can be written by {writers}, who could exchange the control socket: \
-         chmod go-w it, or name another place with --socket or $SWITCH_RUNDIR", path.display()
+        "{} can be written by {writers}, who could exchange what lies there: chmod go-w it, or name another place with \
+         --socket or --state", path.display()
     )]
     Writable {
         /// The path of the folder.
@@ -157,19 +157,42 @@ impl Trust {
         Ok(at)
     }
 
+    /// As [`Trust::folder`], for a folder in which nobody else may make files either: no sticky bit helps.
+    ///
+    /// # Errors
+    /// As [`Trust::folder`].
+    pub fn private_folder(&self, path: &Path, missing: Missing) -> Result<PathBuf, PathError> {
+        let path = self.folder(path, missing)?;
+        let found = fs::metadata(&path).map_err(PathError::os("look at", &path))?;
+        match writers(found.mode()) {
+            Some(writers) => Err(PathError::Writable { path, writers }),
+            None => Ok(path),
+        }
+    }
+
     fn check_folder(&self, path: &Path, found: &Metadata) -> Result<(), PathError> {
         if !found.is_dir() {
             return Err(PathError::NotAFolder { path: path.to_owned() });
         }
         self.check_owner(path, found)?;
-        let mode = found.mode();
-        let writers = match mode {
-            _ if mode & 0o1000 != 0 => return Ok(()),
-            _ if mode & 0o002 != 0 => "everybody",
-            _ if mode & 0o020 != 0 => "its group",
-            _ => return Ok(()),
-        };
-        Err(PathError::Writable { path: path.to_owned(), writers })
+        match writers(found.mode()) {
+            Some(writers) if found.mode() & STICKY == 0 => {
+                Err(PathError::Writable { path: path.to_owned(), writers })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bit of a folder's mode that lets only its owner take a file out of the folder (`S_ISVTX`).
+const STICKY: u32 = 0o1000;
+
+/// Those who can make files in a folder with this mode, other than its owner; `None` if nobody can.
+fn writers(mode: u32) -> Option<&'static str> {
+    match mode {
+        _ if mode & 0o002 != 0 => Some("everybody"),
+        _ if mode & 0o020 != 0 => Some("its group"),
+        _ => None,
     }
 }
 
@@ -299,6 +322,11 @@ mod tests {
         check(0o775, Some("its group"));
         check(0o777, Some("everybody"));
         check(0o1777, None);
+        let open = folder.0.join("1777");
+        let error = ours().private_folder(&open, Missing::Fail).unwrap_err();
+        assert!(matches!(error, PathError::Writable { writers: "everybody", .. }), "{error}");
+        let closed = folder.0.join("755");
+        assert_eq!(ours().private_folder(&closed, Missing::Fail).unwrap(), closed);
     }
 
     #[test]

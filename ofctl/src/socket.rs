@@ -97,9 +97,9 @@ fn unreachable(how: &How, path: &Path, error: io::Error) -> anyhow::Error {
             let roots = Path::new(control::path::ROOT_RUN_DIR);
             let hint = match path.starts_with(roots) || !roots.exists() {
                 true => String::new(),
-                false => format!("; root's switch is in {}: sudo ofctl ...", roots.display()),
+                false => format!(" (root's is in {}: sudo ofctl ...)", roots.display()),
             };
-            format!("no switchd answers at {shown}: is it running, and as this user{hint}?")
+            format!("no switchd answers at {shown}: is it running, and as this user?{hint}")
         }
     };
     anyhow!(error).context(message)

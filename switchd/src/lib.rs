@@ -7,6 +7,7 @@ pub mod bridge;
 pub mod daemon;
 pub mod desired;
 mod event_text;
+mod lock_file;
 mod log;
 mod log_limit;
 pub mod monitor;

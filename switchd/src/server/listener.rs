@@ -1,10 +1,10 @@
 //! The control socket: where it is made, who may use it, and what happens to one that is there already.
 //!
-//! The folder of the socket has to be [trusted](control::trust). A [lock file](super::lock_file) beside the socket says
+//! The folder of the socket has to be [trusted](control::trust). A [lock file](crate::lock_file) beside the socket says
 //! that a daemon lives, whatever became of the socket, so that two daemons that start together do not remove each
 //! other's socket.
 
-use super::lock_file::LockFile;
+use crate::lock_file::{LockFile, LockFileError};
 use control::trust::{Missing, PathError, Trust};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -40,23 +40,18 @@ pub enum BindError {
         /// The path at which something else than a socket lies.
         path: PathBuf,
     },
-    /// There is something that is not a lock file.
-    #[error("{} is {what} and not a lock file: remove it, or name another path with --socket", path.display())]
-    NotALockFile {
-        /// The path of the lock file.
-        path: PathBuf,
-        /// The thing that lies there: `a symbolic link`.
-        what: &'static str,
-    },
-    /// Another user owns the folder, the socket or the lock file, or can change the folder.
+    /// Another user owns the folder or the socket, or can change the folder.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The kernel refused an operation on the socket or its lock file.
+    /// The lock beside the socket cannot be taken.
+    #[error(transparent)]
+    Lock(#[from] LockFileError),
+    /// The kernel refused an operation on the socket.
     #[error("{operation} {}", path.display())]
     Os {
         /// The operation, as a verb: `bind`.
         operation: &'static str,
-        /// The path of the socket or the lock file.
+        /// The path of the socket.
         path: PathBuf,
         /// The error of the kernel.
         #[source]
@@ -65,7 +60,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    pub(super) fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Os { operation, path, source }
     }
@@ -92,7 +87,9 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
         if folder.as_os_str().is_empty() { Path::new(".") } else { folder },
         Missing::Create,
     )?;
-    let Some(lock) = LockFile::take(path, &trust)? else {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let Some(lock) = LockFile::take(Path::new(&lock), &trust)? else {
         let owner = owner(path).unwrap_or_else(|| "another switchd".to_owned());
         return Err(BindError::InUse { path: path.to_owned(), owner });
     };

@@ -20,7 +20,6 @@ mod flow_mods;
 mod groups;
 mod lines;
 mod listener;
-mod lock_file;
 mod monitor;
 mod names;
 mod packet_out;

@@ -3,9 +3,8 @@
 use super::error::StateError;
 use super::journal::{Contents, Journal};
 use super::kept::Kept;
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use crate::lock_file::LockFile;
+use control::trust::{Missing, Trust};
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
@@ -13,24 +12,20 @@ use tracing::warn;
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: LockFile,
 }
 
 impl StateDirectory {
-    /// Makes the directory if there is none, and takes it. It is closed to other users.
+    /// Makes the directory if there is none, and takes it. No other user than root can have made it, or can make files in
+    /// it.
     ///
     /// # Errors
     /// It cannot be made or opened, or another switch has it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(StateError::os("make directory", path))?;
-        let lock = path.join("lock");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK);
-        let file = options.open(&lock).map_err(StateError::os("open", &lock))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| StateError::InUse(path.to_owned()))?;
+        let trust = Trust::of_process().map_err(StateError::directory)?;
+        trust.private_folder(path, Missing::Create).map_err(StateError::directory)?;
+        let lock = LockFile::take(&path.join("lock"), &trust).map_err(StateError::directory)?;
+        let lock = lock.ok_or_else(|| StateError::InUse(path.to_owned()))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

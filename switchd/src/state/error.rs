@@ -19,6 +19,9 @@ pub enum StateError {
         /// Why the kernel refused it, in words.
         error: String,
     },
+    /// The directory or its lock cannot be used, in words: another user could exchange what lies there, say.
+    #[error("state directory: {0}")]
+    Directory(String),
     /// Another switch keeps its state in the same directory.
     #[error(
         "state directory {}: another switchd keeps its state there; give each its own --state",
@@ -70,6 +73,11 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// For `map_err`: the error with its causes, in words.
+    pub(super) fn directory(error: impl Into<anyhow::Error>) -> Self {
+        Self::Directory(format!("{:#}", error.into()))
+    }
+
     /// For `map_err`: names what was to be done, and with which file.
     pub(super) fn os(
         doing: &'static str,

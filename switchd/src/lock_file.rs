@@ -1,42 +1,74 @@
-//! The lock file beside the control socket, whose lock is held as long as a daemon lives.
+//! A lock file, whose lock is held as long as a daemon lives: beside the control socket, and in the directory of kept state.
 //!
 //! A folder such as `/tmp` is open to everybody, and everybody can have put something at the path of the lock file. So
 //! no symbolic link is followed there, no FIFO is waited for, and what has been opened is looked at before it is used.
 
-use super::listener::BindError;
-use control::trust::Trust;
+use control::trust::{PathError, Trust};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The lock of the socket's path. Dropping it removes the file.
+/// Why a lock cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockFileError {
+    /// There is something that is not a lock file.
+    #[error("{} is {what} and not a lock file: remove it, or name another place with --socket or --state", path.display())]
+    NotALockFile {
+        /// The path of the lock file.
+        path: PathBuf,
+        /// The thing that lies there: `a symbolic link`.
+        what: &'static str,
+    },
+    /// Another user owns the file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The kernel refused an operation on the file.
+    #[error("{operation} {}", path.display())]
+    Os {
+        /// The operation, as a verb: `lock`.
+        operation: &'static str,
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the kernel.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl LockFileError {
+    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Os { operation, path, source }
+    }
+}
+
+/// A lock that is held. Dropping it removes the file.
 #[derive(Debug)]
-pub(super) struct LockFile {
+pub(crate) struct LockFile {
     path: PathBuf,
     _lock: Flock<File>,
 }
 
 impl LockFile {
-    /// Takes the lock of the control socket at `socket`; `None` if another process has it.
+    /// Takes the lock of the file at `path`, which is made if there is none; `None` if another process has the lock.
     ///
     /// # Errors
     /// Something lies there that is no lock file, or belongs to a user who is not trusted; the kernel refused.
-    pub(super) fn take(socket: &Path, trust: &Trust) -> Result<Option<Self>, BindError> {
-        let mut path = socket.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+    pub(crate) fn take(path: &Path, trust: &Trust) -> Result<Option<Self>, LockFileError> {
         loop {
-            let file = open(&path, trust)?;
+            let file = open(path, trust)?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) if is_still_at(&lock, &path) => {
-                    return Ok(Some(Self { path, _lock: lock }));
+                Ok(lock) if is_still_at(&lock, path) => {
+                    return Ok(Some(Self { path: path.to_owned(), _lock: lock }));
                 }
                 // Its last owner removed it between the two calls.
                 Ok(_) => {}
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-                Err((_, error)) => return Err(BindError::os("lock", &path)(error.into())),
+                Err((_, error)) => return Err(LockFileError::os("lock", path)(error.into())),
             }
         }
     }
@@ -49,7 +81,7 @@ impl Drop for LockFile {
     }
 }
 
-fn open(path: &Path, trust: &Trust) -> Result<File, BindError> {
+fn open(path: &Path, trust: &Trust) -> Result<File, LockFileError> {
     let opened = OpenOptions::new()
         .write(true)
         .create(true)
@@ -59,7 +91,7 @@ fn open(path: &Path, trust: &Trust) -> Result<File, BindError> {
         .open(path);
     match opened {
         Ok(file) => {
-            let found = file.metadata().map_err(BindError::os("look at", path))?;
+            let found = file.metadata().map_err(LockFileError::os("look at", path))?;
             check(path, &found, trust)?;
             Ok(file)
         }
@@ -68,13 +100,13 @@ fn open(path: &Path, trust: &Trust) -> Result<File, BindError> {
             if let Ok(found) = fs::symlink_metadata(path) {
                 check(path, &found, trust)?;
             }
-            Err(BindError::os("create", path)(error))
+            Err(LockFileError::os("create", path)(error))
         }
     }
 }
 
 /// Whether the thing that was found is a lock file that a trusted user has made.
-fn check(path: &Path, found: &Metadata, trust: &Trust) -> Result<(), BindError> {
+fn check(path: &Path, found: &Metadata, trust: &Trust) -> Result<(), LockFileError> {
     trust.check_owner(path, found)?;
     // A file with two names is a file of something else: only its owner may lock it, and not by accident.
     let what = match found.file_type() {
@@ -82,7 +114,7 @@ fn check(path: &Path, found: &Metadata, trust: &Trust) -> Result<(), BindError> 
         _ if found.nlink() > 1 => "a file with a second name",
         _ => return Ok(()),
     };
-    Err(BindError::NotALockFile { path: path.to_owned(), what })
+    Err(LockFileError::NotALockFile { path: path.to_owned(), what })
 }
 
 fn kind_name(kind: FileType) -> &'static str {
@@ -109,7 +141,7 @@ mod tests {
     use nix::sys::stat::Mode;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A folder that is removed at the end, with the path of a socket in it.
+    /// A folder that is removed at the end.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -126,14 +158,14 @@ mod tests {
             self.0.join("s.lock")
         }
 
-        fn take(&self) -> Result<Option<LockFile>, BindError> {
-            LockFile::take(&self.0.join("s"), &Trust::of_process().unwrap())
+        fn take(&self) -> Result<Option<LockFile>, LockFileError> {
+            LockFile::take(&self.lock(), &Trust::of_process().unwrap())
         }
 
         /// The thing that lies at the path of the lock file, as the refusal names it.
         fn refused(&self) -> &'static str {
             match self.take() {
-                Err(BindError::NotALockFile { path, what }) if path == self.lock() => what,
+                Err(LockFileError::NotALockFile { path, what }) if path == self.lock() => what,
                 other => panic!("{other:?}"),
             }
         }
