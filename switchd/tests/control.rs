@@ -221,6 +221,21 @@ fn clients_beyond_the_limit_of_sessions_wait_in_order() {
     assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
 }
 
+/// Takes ten seconds, which an idle client has.
+#[test]
+fn idle_clients_make_room_for_those_that_wait() {
+    let daemon = Daemon::start();
+    let mut clients: Vec<Client> = (0..MAX_SESSIONS).map(|_| daemon.client()).collect();
+    assert_eq!(daemon.client().ask(Operation::Sync).unwrap(), Reply::Done);
+    let refused = |client: &mut Client| {
+        let error = client.ask(Operation::Sync).err()?;
+        Some(error.refusal().map(|refusal| refusal.reason))
+    };
+    // One client waited, so one had to go.
+    let refused: Vec<_> = clients.iter_mut().filter_map(refused).collect();
+    assert_eq!(refused, [Some(Reason::Limit)]);
+}
+
 #[test]
 fn hundreds_of_clients_at_once_are_all_served() {
     let daemon = Daemon::start();
