@@ -1,7 +1,7 @@
 //! The control server: listens on a Unix socket and carries out requests.
 //!
 //! Every session has a thread of its own, and there is a limit to their number, beyond which clients
-//! wait in order ([`sessions`]). A session holds no
+//! wait in order (`sessions`). A session holds no
 //! lock of the switch while it reads or writes its socket: a client that is slow or hostile delays
 //! nobody, uses a bounded amount of memory and loses its session when it stops reading.
 //!

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The [`Keeper`] observes the policy, and is told of every change of what is wanted. Its thread makes a record of each
-//! transaction and appends the record to a [`mod@journal`]. A session waits, before it answers, until the journal has
+//! transaction and appends the record to a `journal`. A session waits, before it answers, until the journal has
 //! what the session has changed ([`Keeper::wait`]); changes of several sessions share one write to the disk.
 //!
 //! Every [`Change`] says what is so from now on, and never what is different from before. So the same change may be
@@ -16,7 +16,7 @@
 //! missed because too many waited, and after a write that failed.
 //!
 //! At the start [`Kept`] folds the records, and what is wanted is merged with what the command line and the
-//! file say now ([`mod@merge`]). Counters and learned hosts are not kept.
+//! file say now (`merge`). Counters and learned hosts are not kept.
 
 mod change;
 mod directory;
