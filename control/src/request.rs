@@ -1,7 +1,7 @@
 //! The requests that a client can make.
 
 use flow::text::Protocols;
-use flow::types::OfVersion;
+use flow::types::{Fragments, OfVersion};
 use serde::{Deserialize, Serialize};
 
 /// A request of a client: an operation, and the bridge that it is about.
@@ -155,6 +155,8 @@ pub enum Operation {
         /// How many entries the table holds at most; `None` leaves the limit as it is.
         entries: Option<u64>,
     },
+    /// Sets what the bridge does with IP fragments. [`Reply::Done`](crate::Reply::Done)
+    SetFrags(Fragments),
     /// Shows the load of the worker threads. [`Reply::Workers`](crate::Reply::Workers)
     Workers,
     /// Subscribes to events. [`Reply::Done`](crate::Reply::Done), and behind it, until the client closes the
@@ -193,6 +195,7 @@ impl Operation {
                 | Self::FdbAdd { .. }
                 | Self::FdbDel { .. }
                 | Self::FdbConfigure { .. }
+                | Self::SetFrags(_)
         )
     }
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved port.
 ///
@@ -183,6 +184,43 @@ pub fn mac_bits(mac: [u8; 6]) -> u64 {
 pub fn mac_of_bits(bits: u64) -> MacAddr {
     let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
     MacAddr([a, b, c, d, e, f])
+}
+
+/// What a bridge does with IP fragments (`OFPC_FRAG_*`, OpenFlow 1.3.5 §7.3.2; ovs-ofctl(8), `set-frags`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fragments {
+    /// Rules see no transport ports of a fragment, not even of the first one, which has them.
+    #[default]
+    Normal,
+    /// The bridge drops fragments.
+    Drop,
+    /// Rules see the transport ports of first fragments.
+    NxMatch,
+}
+
+impl Fragments {
+    /// Every way, with the first one as the default.
+    pub const ALL: [Self; 3] = [Self::Normal, Self::Drop, Self::NxMatch];
+
+    /// The word of `ovs-ofctl` for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Drop => "drop",
+            Self::NxMatch => "nx-match",
+        }
+    }
+}
+
+impl FromStr for Fragments {
+    type Err = String;
+
+    /// The error lists the words.
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|fragments| fragments.name() == word);
+        found.ok_or_else(|| format!("\"{word}\" must be normal, drop or nx-match"))
+    }
 }
 
 /// A version of the OpenFlow protocol (`-O`). The version decides which actions and matches a request can have and

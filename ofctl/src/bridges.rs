@@ -1,6 +1,6 @@
 //! The verbs about bridges (`add-br`, `del-br`, `list-br`) and the configuration (`show-config`).
 
-use crate::connect::{connect, unexpected, wrong_usage};
+use crate::connect::{call, connect, unexpected, wrong_usage};
 use crate::options::{Options, Words};
 use crate::output::{Output, print, print_json};
 use crate::{Outcome, Usage};
@@ -48,6 +48,27 @@ pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     } else {
         let lines: String = bridges.iter().map(|b| format!("{}\n", b.bridge)).collect();
         print(&lines)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Carries out the verb `set-frags`.
+pub(crate) fn set_fragments(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 1, 1)?;
+    let fragments = call.words[0].parse().map_err(Usage)?;
+    call.client.ask(Operation::SetFrags(fragments))?;
+    Ok(Outcome::Done)
+}
+
+/// Carries out the verb `get-frags`.
+pub(crate) fn get_fragments(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 0, 0)?;
+    let Reply::Switch(switch) = call.client.ask(Operation::Show)? else {
+        return Err(unexpected());
+    };
+    match options.how.json {
+        true => print_json(&switch.frags)?,
+        false => print(&format!("{}\n", switch.frags.name()))?,
     }
     Ok(Outcome::Done)
 }

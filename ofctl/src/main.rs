@@ -96,6 +96,8 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::AddPort(a) => ports::add(options, a),
         Verb::DelPort(a) => ports::remove(options, a),
         Verb::ListPorts(a) => ports::list(options, a),
+        Verb::SetFrags(a) => bridges::set_fragments(options, a),
+        Verb::GetFrags(a) => bridges::get_fragments(options, a),
         Verb::ModPort(a) => ports::modify(options, a),
         Verb::SetPort(a) => ports::set(options, a),
         Verb::DumpTables(a) => tables::dump(options, a),

@@ -275,6 +275,13 @@ pub(crate) enum Verb {
     /// List the names of the ports
     #[command(override_usage = "ofctl list-ports [BRIDGE]")]
     ListPorts(Words),
+    /// Set what the bridge does with IP fragments. normal: rules see no transport ports of them; nx-match: rules see those
+    /// of first fragments; drop: the bridge drops them
+    #[command(override_usage = "ofctl set-frags [BRIDGE] normal|drop|nx-match")]
+    SetFrags(Words),
+    /// Show what the bridge does with IP fragments
+    #[command(override_usage = "ofctl get-frags [BRIDGE]")]
+    GetFrags(Words),
     /// Set or clear a flag of a port (OFPPC_*): down, no-flood, no-receive, no-forward, no-packet-in
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
@@ -373,6 +380,8 @@ impl Verb {
             Self::FdbConfig(_) => "fdb-config",
             Self::Workers(_) => "workers",
             Self::ListPorts(_) => "list-ports",
+            Self::SetFrags(_) => "set-frags",
+            Self::GetFrags(_) => "get-frags",
             Self::ModPort(_) => "mod-port",
             Self::SetPort(_) => "set-port",
             Self::DumpTables(_) => "dump-tables",

@@ -146,7 +146,11 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
         let _ = writeln!(out, "OFPST_PORT_DESC reply {mark}(xid=0x3):");
     }
     switch.ports.iter().for_each(|port| put_port(&mut out, port, version));
-    let _ = writeln!(out, "OFPT_GET_CONFIG_REPLY {mark}(xid={xid}): frags=normal miss_send_len=0");
+    let _ = writeln!(
+        out,
+        "OFPT_GET_CONFIG_REPLY {mark}(xid={xid}): frags={} miss_send_len=0",
+        switch.frags.name()
+    );
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let RingMemoryRecord { used, budget } = switch.ring_memory;
     let _ = writeln!(out, "receive rings: {:.1} of {:.1} MiB", mebibytes(used), mebibytes(budget));
@@ -223,6 +227,7 @@ fn render_stats(ports: &[PortStatsRecord], version: OfVersion, with_names: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flow::types::Fragments;
 
     fn port(number: u16, name: &str) -> PortRecord {
         PortRecord {
@@ -248,6 +253,7 @@ mod tests {
             datapath_id: "0000020000000001".to_owned(),
             n_tables: 254,
             ports: vec![port(1, "veth0"), down],
+            frags: Fragments::NxMatch,
             ring_memory: RingMemoryRecord { used: 67_108_864, budget: 268_435_456 },
         }
     }

@@ -12,6 +12,7 @@ pub use cache::CacheRecord;
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
 pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 
+use flow::types::Fragments;
 use serde::{Deserialize, Serialize};
 
 /// A rule of a flow table, with its counters.
@@ -158,6 +159,9 @@ pub struct SwitchRecord {
     pub n_tables: u16,
     /// The ports of the bridge, in the order of their numbers.
     pub ports: Vec<PortRecord>,
+    /// What the bridge does with IP fragments: `normal`, `drop` or `nx-match`.
+    #[serde(default)]
+    pub frags: Fragments,
     /// The memory of the receive rings of all bridges.
     #[serde(default)]
     pub ring_memory: RingMemoryRecord,

@@ -37,6 +37,7 @@ reasons! {
     ReservedMulticast "reserved_multicast" "the destination is a link-local address (01:80:c2:00:00:0x and the like) that switches do not forward";
     VlanNotAllowed "vlan_not_allowed" "the ingress port does not carry the frame's VLAN";
     PartialVlan "partial_vlan" "the frame ends inside its VLAN tag";
+    Fragment "fragment" "the packet is an IP fragment, and the bridge is set to drop fragments";
     SamePort "same_port" "the destination was learned on the port that the frame came in on";
     OwnAddress "own_address" "the source is the address of the switch's own host, and the frame came in at another port than the host's";
     Storm "storm" "the ingress port floods more frames than its storm limit";

@@ -8,15 +8,17 @@
 //! A bridge that is removed leaves its number, which the next new bridge takes. A caller that still
 //! has the number of a removed bridge finds no rules, ports and hosts there.
 
-use super::bridge_id::BridgeId;
+use super::bridge_id::{BridgeId, TableRef};
 use super::mac_table::MacTable;
 use super::observer::Observed;
 use super::ports::PortTable;
+use super::rule::RuleMatch;
 use super::tables::Tables;
 use super::{Policy, Snapshot, xlate};
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::key::PipelineKey;
+use flow::types::{Fragments, TableId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +71,21 @@ impl<'a> Bridge<'a> {
     /// afterwards.
     pub fn with_macs<R>(self, change: impl FnOnce(&mut MacTable) -> R) -> R {
         self.policy.with_macs(self.id, change)
+    }
+
+    /// What the bridge does with IP fragments.
+    pub fn fragments(self) -> Fragments {
+        self.policy.ports.read().of(self.id).fragments()
+    }
+
+    /// Sets what the bridge does with IP fragments. All packets that are received afterwards are handled so.
+    pub fn handle_fragments(self, fragments: Fragments) {
+        let is_change = self.policy.ports.write().handle_fragments(self.id, fragments);
+        if is_change {
+            let tables = (0..TableId::COUNT).filter_map(|n| TableId::new(n as u8));
+            let whole = |table| RuleMatch::whole_table(TableRef { bridge: self.id, table });
+            self.policy.changes.tables(tables.map(whole).collect(), std::iter::empty());
+        }
     }
 
     /// Changes the bridge's ports. The change counts as one of the ports that differ afterwards.

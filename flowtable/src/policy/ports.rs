@@ -2,7 +2,7 @@
 //! whether queues or a patch are behind them.
 
 use super::bridge_id::{BridgeId, PerBridge, PortRef};
-use flow::types::{MacAddr, OfPort, PortNo};
+use flow::types::{Fragments, MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -304,6 +304,7 @@ pub struct PortTable {
     bridge_name: Arc<str>,
     /// The ports behind which the switch's own host is, by their addresses.
     own: BTreeMap<MacAddr, OfPort>,
+    fragments: Fragments,
     /// Ports that the present change may have changed, as they were before it; `None` for a port
     /// that did not exist.
     touched: BTreeMap<OfPort, Option<PortInfo>>,
@@ -313,6 +314,11 @@ impl PortTable {
     /// The name of the bridge; empty if it was removed.
     pub fn bridge_name(&self) -> &Arc<str> {
         &self.bridge_name
+    }
+
+    /// What the bridge does with IP fragments.
+    pub fn fragments(&self) -> Fragments {
+        self.fragments
     }
 
     /// Adds a port, or replaces the port with its number.
@@ -394,8 +400,16 @@ impl PortTables {
         self.tables.push(PortTable::default());
     }
 
+    /// Gives a bridge its name. It begins with the settings of a new bridge.
     pub(super) fn name_bridge(&mut self, bridge: BridgeId, name: Arc<str>) {
-        self.tables.of_mut(bridge).bridge_name = name;
+        let table = self.tables.of_mut(bridge);
+        (table.bridge_name, table.fragments) = (name, Fragments::default());
+    }
+
+    /// Sets what a bridge does with IP fragments. False if it did that before.
+    pub(super) fn handle_fragments(&mut self, bridge: BridgeId, fragments: Fragments) -> bool {
+        let before = std::mem::replace(&mut self.tables.of_mut(bridge).fragments, fragments);
+        before != fragments
     }
 
     /// The ports of the bridges that have not been removed.

@@ -191,6 +191,9 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::UsingBucket(bucket) => format!("-> using bucket {bucket}"),
         Note::NoSuchGroup(_) => ">> output to nonexistent group".into(),
         Note::NoLiveBucket => ">> no live bucket".into(),
+        Note::DropsFragments => {
+            "Packets are IP fragments and the fragment handling mode is \"drop\".".into()
+        }
         Note::TtlExpired => ">> IPv4 decrement TTL exception".into(),
         Note::Dropped(reason) => format!(">> {}, dropping", reason.sentence()),
         Note::ActionSetIs(actions) => set("is", actions),

@@ -127,6 +127,7 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
             format!("{} is left out: it does not carry VLAN {vlan}", name(port))
         }
         Note::NoSuchGroup(group) => format!("there is no group {}", group.0),
+        Note::DropsFragments => "the bridge drops IP fragments".into(),
         Note::NoLiveBucket => "none of the group's buckets is alive".into(),
         Note::UsingBucket(bucket) => format!("the group chose bucket {bucket}"),
         Note::OutputPortIs(port) => format!("the field names {}", name(port)),

@@ -256,3 +256,25 @@ fn a_trace_names_the_ports_of_each_bridge() {
     let text = bench.ok(&["trace", "br0", "in_port=p1,arp", "--explain"]);
     assert!(text.contains("\nIt is sent to port q1 of bridge br1 and port 2.\n"), "{text}");
 }
+
+#[test]
+fn a_bridge_is_told_what_to_do_with_fragments() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "priority=5,udp,tp_dst=80,actions=output:2"]);
+    assert_eq!(bench.ok(&["get-frags", "br0"]), "normal\n");
+    let trace = |bench: &Bench| bench.ok(&["trace", "in_port=1,udp,nw_frag=first,tp_dst=80"]);
+    assert!(!trace(&bench).contains("Datapath actions: 2\n"));
+    bench.ok(&["set-frags", "br0", "nx-match"]);
+    assert_eq!(bench.ok(&["get-frags"]), "nx-match\n");
+    assert!(bench.ok(&["show"]).contains("frags=nx-match miss_send_len=0"));
+    assert!(bench.ok(&["show-config"]).contains("frags = \"nx-match\"\n"));
+    assert!(trace(&bench).contains("Datapath actions: 2\n"));
+    bench.ok(&["set-frags", "drop"]);
+    let text = trace(&bench);
+    assert!(text.contains("the fragment handling mode is \"drop\""), "{text}");
+    let (status, message) = refused(&bench, &["set-frags", "reassemble"]);
+    assert_eq!(status, 2);
+    assert!(message.starts_with("\"reassemble\" must be normal, drop or nx-match"), "{message}");
+    bench.ok(&["set-frags", "normal"]);
+    assert!(!bench.ok(&["show-config"]).contains("frags"));
+}

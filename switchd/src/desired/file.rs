@@ -5,6 +5,7 @@
 use super::error::DesiredError;
 use super::port_draft::PortDraft;
 use super::{Bridge, DatapathId, Desired, MacAgeing, MacEntries, Settings};
+use flow::types::Fragments;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 use std::ops::Range;
@@ -104,6 +105,8 @@ struct BridgeDraft<N, P> {
     datapath_id: Option<DatapathId>,
     mac_ageing: Option<MacAgeing>,
     mac_entries: Option<MacEntries>,
+    #[serde(default)]
+    frags: Fragments,
     #[serde(default = "Vec::new")]
     port: Vec<P>,
 }
@@ -137,9 +140,10 @@ impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
     fn finish(self) -> Result<Desired, (String, Option<Range<usize>>)> {
         let mut desired = Desired { settings: self.switch, bridges: Vec::new() };
         for bridge in self.bridge {
-            let BridgeDraft { name, datapath_id, mac_ageing, mac_entries, port } = bridge;
+            let BridgeDraft { name, datapath_id, mac_ageing, mac_entries, frags, port } = bridge;
             let (name, place) = name.split();
-            let bridge = Bridge { datapath_id, mac_ageing, mac_entries, ..Bridge::new(&name) };
+            let bridge =
+                Bridge { datapath_id, mac_ageing, mac_entries, frags, ..Bridge::new(&name) };
             let wrong = |e: DesiredError| (e.to_string(), place);
             desired.add_bridge(bridge).map_err(wrong)?;
             for port in port {
@@ -176,6 +180,7 @@ name = \"br-int\"
 datapath-id = \"00000000000000aa\"
 mac-ageing = 30
 mac-entries = 50
+frags = \"nx-match\"
 
 [[bridge.port]]
 device = \"netns:blue/eth0\"

@@ -39,7 +39,7 @@ pub use settings::{Cpus, MacAgeing, MacEntries, Resolved, Settings, Upcalls};
 pub use steps::{Step, steps};
 pub use word::Word;
 
-use flow::types::OfPort;
+use flow::types::{Fragments, OfPort};
 use flowtable::policy::BridgeId;
 use ports::spec::Target;
 use serde::Serialize;
@@ -76,9 +76,16 @@ pub struct Bridge {
     /// Hosts that are remembered at most; `None` is what the switch's settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_entries: Option<MacEntries>,
+    /// What it does with IP fragments.
+    #[serde(skip_serializing_if = "is_normal")]
+    pub frags: Fragments,
     /// Its ports, in the order in which they were added. The file's `[[bridge.port]]`.
     #[serde(rename = "port", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
+}
+
+fn is_normal(frags: &Fragments) -> bool {
+    *frags == Fragments::Normal
 }
 
 fn is_default(settings: &Settings) -> bool {
@@ -226,6 +233,7 @@ impl Bridge {
             datapath_id: None,
             mac_ageing: None,
             mac_entries: None,
+            frags: Fragments::default(),
             ports: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use control::frame::{Kind, TEXT_SIZE};
 use control::record::BridgeRecord;
 use control::stream::StreamError;
 use control::{Format, Reason, Refusal, Reply};
+use flow::types::Fragments;
 
 /// The bridge of this name.
 pub(super) fn find<'a>(switch: &'a Switch, name: &str) -> Result<OnBridge<'a>, Box<Refusal>> {
@@ -59,6 +60,16 @@ pub(super) fn add(
 /// Takes a bridge away, with its ports, rules, groups and hosts.
 pub(super) fn remove(switch: &Switch, name: &str) -> Result<Reply, Box<Refusal>> {
     switch.remove_bridge(name).map_err(|error| refuse(switch, &error))?;
+    Ok(Reply::Done)
+}
+
+/// Sets what a bridge does with IP fragments.
+pub(super) fn set_fragments(
+    switch: &OnBridge<'_>,
+    fragments: Fragments,
+) -> Result<Reply, Box<Refusal>> {
+    let change = |bridge: &mut Bridge| bridge.frags = fragments;
+    switch.change_bridge(&switch.name(), change).map_err(|error| refuse(switch, &error))?;
     Ok(Reply::Done)
 }
 

@@ -117,6 +117,8 @@ fn on_bridge(
         Operation::FdbConfigure { ageing, entries } => fdb::configure(switch, *ageing, *entries)?,
         Operation::FdbStats => fdb::stats(switch),
 
+        Operation::SetFrags(fragments) => bridges::set_fragments(switch, *fragments)?,
+
         Operation::DumpCachedFlows(query) => cached_flows::dump(switch, query, to)?,
         Operation::Trace(query) => trace::trace(switch, query)?,
         other => {

@@ -28,6 +28,7 @@ pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
         datapath_id: switch.datapath_id().to_string(),
         n_tables: TableId::COUNT as u16,
         ports: super::ports::records(switch),
+        frags: switch.bridge().fragments(),
         ring_memory: RingMemoryRecord { used, budget },
     })
 }

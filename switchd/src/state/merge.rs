@@ -81,6 +81,7 @@ fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
         datapath_id: one(&kept.datapath_id, then.map(|b| &b.datapath_id), &now.datapath_id),
         mac_ageing: one(&kept.mac_ageing, then.map(|b| &b.mac_ageing), &now.mac_ageing),
         mac_entries: one(&kept.mac_entries, then.map(|b| &b.mac_entries), &now.mac_entries),
+        frags: one(&kept.frags, then.map(|b| &b.frags), &now.frags),
         ports: Vec::new(),
     }
 }

@@ -174,6 +174,7 @@ impl Switch {
         let ageing = wanted.mac_ageing.map_or(settings.mac_ageing, seconds);
         if let Some(bridge) = self.policy.find_bridge(&wanted.name) {
             bridge.limit_hosts(entries, ageing);
+            bridge.handle_fragments(wanted.frags);
         }
     }
 

@@ -41,7 +41,7 @@ use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey};
-use flow::types::{GroupId, OfPort, PortNo, TableId};
+use flow::types::{Fragments, GroupId, OfPort, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason, Flood};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -388,6 +388,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         if resubmitted && !self.may_resubmit() {
             return;
         }
+        if self.drops_fragments(in_port, table) {
+            return;
+        }
         let saved = std::mem::replace(&mut self.table, table);
         self.observer.read(self.packet.mask());
         if let Some(rule) = self.rule_for(in_port, table) {
@@ -424,13 +427,33 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         false
     }
 
+    /// Whether the packet is a fragment and the bridge drops these. Then each look-up finds a rule without actions, as
+    /// in Open vSwitch.
+    fn drops_fragments(&mut self, in_port: OfPort, table: TableId) -> bool {
+        let drops = self.packet.is_fragment() && self.ports().fragments() == Fragments::Drop;
+        if drops {
+            self.depend_on_table(in_port, table);
+            self.matched = true;
+            self.hint = Some(DropReason::Fragment);
+            self.observer.note(|| Note::DropsFragments);
+        }
+        drops
+    }
+
+    fn depend_on_table(&mut self, in_port: OfPort, table: TableId) {
+        let at = TableRef { bridge: self.bridge, table };
+        let is_own_port = self.own_port == Some((self.bridge, in_port));
+        let rewritten = self.packet.rewritten(self.ports().fragments());
+        self.out.depends.looked_up(at, is_own_port, rewritten);
+    }
+
     /// The best rule of a table for the packet, as if the packet had come in on `in_port`. `None` if no rule matches.
     fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<&'a Arc<Rule>> {
         let at = TableRef { bridge: self.bridge, table };
-        let is_own_port = self.own_port == Some((self.bridge, in_port));
-        self.out.depends.looked_up(at, is_own_port, self.packet.rewritten());
+        self.depend_on_table(in_port, table);
         let (tables, version) = (self.tables(), self.view.version);
-        self.packet.look_up(in_port, |key, mask| {
+        let fragments = self.ports().fragments();
+        self.packet.look_up(in_port, fragments, |key, mask| {
             self.observer.look_up(at, key);
             tables.lookup(table, key, version, mask)
         })

@@ -60,6 +60,8 @@ pub enum Note {
     ActionSetWas(Vec<Action>),
     /// No bucket of the group is alive.
     NoLiveBucket,
+    /// The packet is an IP fragment, and the bridge drops fragments: no rule is looked for.
+    DropsFragments,
     /// The translation failed for this reason, and nothing is sent.
     Dropped(DropReason),
 }

@@ -32,7 +32,7 @@ use flow::key::{
     FLOW_WORDS, FlowKey, FlowMask, HEADER_WORDS, Headers, KeyOfPort, KeyPortNo, PipelineKey,
     PipelineMask, VLAN_CFI, WordSet, frag,
 };
-use flow::types::{MacAddr, OfPort};
+use flow::types::{Fragments, MacAddr, OfPort};
 use packet::wire::{eth_type, ip_proto};
 
 /// The packet of a walk. See the [module](self).
@@ -145,17 +145,18 @@ impl TrackedKey {
     }
 
     /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for `find` to
-    /// extend by the bits that decide. Fragments, the first one included, have no ports (`frags=normal`).
+    /// extend by the bits that decide. With [`Fragments::Normal`] fragments have no ports, not even the first one.
     #[inline]
     pub(super) fn look_up<R>(
         &mut self,
         in_port: OfPort,
+        fragments: Fragments,
         find: impl FnOnce(&PipelineKey, &mut PipelineMask) -> R,
     ) -> R {
         let headers = &self.key.headers;
         let (own_port, ports) = (self.key.in_port, (headers.tp_src, headers.tp_dst));
         self.key.in_port.set(in_port);
-        if self.fragment_bits() & frag::ANY != 0 {
+        if self.is_fragment() && fragments == Fragments::Normal {
             self.key.headers.tp_src.set(0);
             self.key.headers.tp_dst.set(0);
         }
@@ -168,15 +169,15 @@ impl TrackedKey {
     /// The words of a [`FlowKey`] in which the headers of `key`, which a look-up sees, are not what the datapath
     /// extracted.
     #[inline]
-    pub(super) fn rewritten(&self) -> WordSet {
+    pub(super) fn rewritten(&self, fragments: Fragments) -> WordSet {
         const FIRST: usize = FLOW_WORDS - HEADER_WORDS;
-        let is_fragment = self.fragment_bits() & frag::ANY != 0;
+        let hides_ports = self.is_fragment() && fragments == Fragments::Normal;
         let mut words = WordSet::default();
-        if !is_fragment && self.key.headers == self.original {
+        if !hides_ports && self.key.headers == self.original {
             return words;
         }
         let mut seen = self.key.headers;
-        if is_fragment {
+        if hides_ports {
             seen.tp_src.set(0);
             seen.tp_dst.set(0);
         }
@@ -206,6 +207,11 @@ impl TrackedKey {
     /// Whether the packet is IPv4 or IPv6.
     pub(super) fn is_ip(&self) -> bool {
         is_ip(&self.key.headers)
+    }
+
+    /// Whether the packet came in as an IP fragment, the first one included.
+    pub(super) fn is_fragment(&self) -> bool {
+        self.fragment_bits() & frag::ANY != 0
     }
 
     /// The [`frag`] bits of a packet that came in as IPv4 or IPv6, else zero.
@@ -315,7 +321,7 @@ impl TrackedKey {
 
     /// The fields that tell flows apart, as words to hash.
     pub(super) fn five_tuple(&mut self) -> [u64; HEADER_WORDS] {
-        let is_fragment = self.fragment_bits() & frag::ANY != 0;
+        let is_fragment = self.is_fragment();
         let (key, mask) = (&self.key.headers, &mut self.mask.bits.headers);
         let mut tuple = Headers { dl_type: key.dl_type, ..Headers::default() };
         match key.dl_type.get() {
