@@ -14,9 +14,10 @@ use std::time::Instant;
 /// The name of a target, its function, and how many inputs it gets. These take a few seconds.
 type Target = (&'static str, fn(&[u8]), u32);
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     ("frame", fuzz::frame, 1_500_000),
     ("rule", fuzz::rule, 400_000),
+    ("file", fuzz::file, 4_000),
     ("control", fuzz::control, 2_000_000),
     ("verdict", fuzz::verdict, 12_000),
 ];

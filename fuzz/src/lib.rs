@@ -5,6 +5,10 @@
 //! - `cargo test` calls the targets with the corpus, which includes the inputs of all past crashes.
 #![forbid(unsafe_code)]
 
+mod file;
+
+pub use file::file;
+
 use flow::extract::{Arrival, extract};
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::{

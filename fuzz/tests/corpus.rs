@@ -23,6 +23,11 @@ fn rules_of_the_corpus_parse_back_or_are_refused() {
 }
 
 #[test]
+fn files_of_the_corpus_are_compared_and_translated_within_bounds() {
+    replay("file", fuzz::file);
+}
+
+#[test]
 fn control_messages_of_the_corpus_are_decoded_or_refused() {
     replay("control", fuzz::control);
 }

@@ -2,7 +2,7 @@
 
 use crate::policy::xlate::{LeftOut, Note, Translation};
 use flow::action::Action;
-use flow::text::{PortNames, PrintOptions, write_action, write_actions};
+use flow::text::{NoPortNames, PortNames, PrintOptions, write_action, write_actions, write_match};
 use flow::types::{OfPort, PortNo};
 use flow::verdict::{DpAction, DropReason};
 
@@ -150,9 +150,10 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
 pub fn drop_meaning(translation: &Translation, reason: DropReason) -> String {
     let mut meaning = reason.sentence().to_owned();
     if let Some(rule) = &translation.exhausted_by {
-        let (table, cookie) = (rule.place().0, rule.cookie.0);
-        let place =
-            format!(", the last of them in table {table} by a rule with cookie {cookie:#x}");
+        let mut matching = String::new();
+        write_match(&mut matching, &rule.matching, rule.priority, &NoPortNames);
+        let matching = if matching.is_empty() { "without a match" } else { &matching };
+        let place = format!(", the last of them by the rule of table {}: {matching}", rule.table);
         meaning.push_str(&place);
     }
     meaning

@@ -244,14 +244,14 @@ fn a_trace_tells_which_better_rules_overlap_with_the_winner_and_what_each_action
 #[test]
 fn a_packet_that_spends_the_budget_is_told_with_the_rule() {
     let list = vec!["check_pkt_larger(100)->reg0[0]"; 40].join(",");
-    let rules = ["actions=resubmit(,3)", &format!("table=3,cookie=7,actions={list},output:2")];
+    let rules = ["actions=resubmit(,3)", &format!("table=3,priority=7,actions={list},output:2")];
     let policy = three_ports(&rules, &ParseContext::default());
     let verdict = policy.translate(&FlowKey { port_no: PortNo(1).into(), ..FlowKey::default() });
     let reason = verdict.drop.expect("no packet gets through");
     assert_eq!(
         drop_meaning(&verdict, reason),
-        "the rules ask for more steps than one frame may take, the last of them in table 3 by a rule \
-         with cookie 0x7"
+        "the rules ask for more steps than one frame may take, the last of them by the rule of table 3: \
+         priority=7"
     );
 }
 

@@ -4,7 +4,6 @@ use super::groups::change;
 use super::*;
 use crate::policy::xlate::Translation;
 use crate::policy::xlate::budget::{MAX_EMITTED, MAX_STEPS};
-use flow::types::Cookie;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::time::Instant;
@@ -44,9 +43,9 @@ fn repeated(what: &str, n: usize) -> String {
 #[test]
 fn branches_that_double_are_bounded_and_the_rule_is_named() {
     let list = repeated("check_pkt_larger(100)->reg0[0]", 40);
-    let p = policy(&[&format!("cookie=7,actions={list},output:2")]);
+    let p = policy(&[&format!("priority=7,actions={list},output:2")]);
     let translation = assert_exhausted(&p, "in_port=1,tcp");
-    assert_eq!(translation.exhausted_by.unwrap().cookie, Cookie(7));
+    assert_eq!(translation.exhausted_by.unwrap().priority, 7);
     // Eight branches are 256 lists, which the budget allows.
     let list = repeated("check_pkt_larger(100)->reg0[0]", 8);
     let p = policy(&[&format!("actions={list},output:2")]);
@@ -66,7 +65,7 @@ fn groups_that_double_are_added_quickly_and_bounded() {
     add_groups(&p, &groups);
     add(&p, &["table=1,actions=group:60", "actions=resubmit(,1),output:3"]).unwrap();
     let translation = assert_exhausted(&p, "in_port=1,tcp");
-    assert_eq!(translation.exhausted_by.unwrap().place().0.get(), 1);
+    assert_eq!(translation.exhausted_by.unwrap().table.get(), 1);
 }
 
 #[test]

@@ -8,17 +8,30 @@
 //! dropped.
 
 use super::{Ctx, TranslationObserver};
+use flow::Match;
+use flow::types::TableId;
 use flow::verdict::DropReason;
 
 /// How many steps the translation of one packet may take. A step is an action that is executed, a bucket that is looked
 /// at, or some [`COPIED_A_STEP`] elements that are copied. All 4096 resubmits that one packet may cause can lead to
 /// rules with 15 actions.
-pub(in crate::policy) const MAX_STEPS: usize = 65_536;
+pub const MAX_STEPS: usize = 65_536;
 /// How many datapath actions one translation may emit, nested ones included. One more step may exceed it by the actions
 /// of a flood, which are one for each port.
 pub(in crate::policy) const MAX_EMITTED: usize = 32_768;
 /// How many elements of a list are copied or searched in one step.
 const COPIED_A_STEP: usize = 16;
+
+/// The rule that the packet had met last when its translation had spent the budget.
+#[derive(Clone, Debug)]
+pub struct Exhausted {
+    /// The table of the rule.
+    pub table: TableId,
+    /// The priority of the rule.
+    pub priority: u16,
+    /// The match of the rule.
+    pub matching: Match,
+}
 
 /// What a translation has spent.
 #[derive(Debug, Default)]
@@ -52,8 +65,16 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     #[cold]
     fn exhausted(&mut self) {
         // A patch crossing takes errors back, but steps stay spent: the bridge in front ends with its next step.
-        if self.out.exhausted_by.is_none() {
-            self.out.exhausted_by = self.out.rules.last().cloned();
+        if self.out.exhausted_by.is_none()
+            && let Some(rule) = self.out.rules.last()
+        {
+            let place = rule.place();
+            let entry = self.view.tables.of(rule.bridge).rule(place);
+            self.out.exhausted_by = entry.map(|entry| Exhausted {
+                table: place.0,
+                priority: entry.priority,
+                matching: entry.matches,
+            });
         }
         self.fail(DropReason::TooManyActions);
     }

@@ -23,6 +23,7 @@ mod patch;
 mod recorder;
 mod tracked;
 
+pub use budget::{Exhausted, MAX_STEPS};
 pub use dependencies::{Dependencies, TableSet};
 pub use observe::{TranslationObserver, Unobserved, Won};
 pub(crate) use output::growth;
@@ -109,7 +110,7 @@ pub struct Translation {
     /// Why nothing is sent; `None` if something is.
     pub drop: Option<DropReason>,
     /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no rule.
-    pub exhausted_by: Option<Arc<Rule>>,
+    pub exhausted_by: Option<Exhausted>,
     /// How many steps the translation took: actions executed, buckets looked at, lists copied.
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
