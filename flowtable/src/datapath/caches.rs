@@ -6,7 +6,7 @@ use super::flow_table::{self, FlowTable};
 use super::registry::FlowRegistry;
 use super::signatures::{self, KeyHasher, Signatures};
 use super::{CacheConfig, CacheStats, Moment};
-use crate::overload::{Admission, Source, UpcallBudget};
+use crate::overload::{Admission, Payer, Source, UpcallBudget, Work};
 use crate::policy::changes::RecentRules;
 use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
@@ -119,7 +119,7 @@ impl Caches {
     ) -> Result<Arc<CachedFlow>, DropReason> {
         if self.is_off {
             self.stats[CacheMetric::Misses].add(1);
-            return Ok(self.translate(moment, key).0);
+            return Ok(self.translate(moment, key, Payer::Nobody).0);
         }
         let by_signature = self
             .signatures
@@ -137,18 +137,23 @@ impl Caches {
                     level.add(1);
                     (flow, Some(index))
                 }
-                None => self.translate(moment, key),
+                // The verdict has changed: the flow was paid for when it was new.
+                None => self.translate(moment, key, Payer::Nobody),
             },
             None => {
                 let source = Source { port: moment.in_port, mac: MacAddr(key.headers.dl_src) };
                 let is_established = || self.registry.established().contains(source);
-                if !moment.is_injected && !self.budget.admit(moment.now, source, is_established) {
+                let payer = match moment.is_injected {
+                    true => Some(Payer::Nobody),
+                    false => self.budget.admit(moment.now, source, is_established),
+                };
+                let Some(payer) = payer else {
                     self.stats[CacheMetric::Refused].add(1);
                     return Err(DropReason::UpcallBudget);
-                }
+                };
                 self.stats[CacheMetric::Misses].add(1);
                 self.stats[CacheMetric::BudgetUsed].add(self.budget.protects().into());
-                self.translate(moment, key)
+                self.translate(moment, key, payer)
             }
         };
         if let Some(index) = index.filter(|index| by_signature != Some(*index)) {
@@ -199,19 +204,26 @@ impl Caches {
     /// Translates a packet. Returns the flow and its number: a new flow, or a cached one with the same mask,
     /// masked key and verdict. The number is `None` for a flow that is not cached and serves this packet only.
     #[cold]
-    fn translate(&mut self, moment: Moment, key: &FlowKey) -> (Arc<CachedFlow>, Option<u32>) {
+    fn translate(
+        &mut self,
+        moment: Moment,
+        key: &FlowKey,
+        payer: Payer,
+    ) -> (Arc<CachedFlow>, Option<u32>) {
         let translation = self.policy.translate(key);
         let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
         let news = self.policy.learn(&translation.learn, moment.now);
         self.policy.saw_sender(key, &translation.learn, news.is_any);
-        if news.is_any {
-            // Learning a host and announcing it costs about as much as another translation.
-            self.budget.charge(moment.in_port);
-        }
+        let work = Work {
+            lookups: translation.rules.len() + translation.misses.len(),
+            steps: translation.steps + translation.actions.len(),
+            has_learned: news.is_any,
+        };
+        self.budget.charge(payer, work);
         let stamp = stamp_after(moment.generation, &translation, news);
         // A made-up host does not send a second frame. While established traffic is protected, the flow of a new
         // host is cached with its second frame only, because each cached flow displaces another one.
-        let waits = news.is_any && self.budget.protects();
+        let waits = translation.is_passing || news.is_any && self.budget.protects();
         if waits || !self.is_worth_a_place(&translation, key) {
             let masked = MaskedHash::default();
             let flow = CachedFlow::new(key, translation, stamp, moment.now, masked, watched);

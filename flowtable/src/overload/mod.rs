@@ -3,8 +3,9 @@
 //!
 //! | Threat | Mechanism | Constants | Tests | Benchmark |
 //! | --- | --- | --- | --- | --- |
-//! | Frames of ever new flows keep a worker busy with translations | `upcall_budget`: a port and a source MAC address may cause a number of translations a second while established traffic has to be protected | [`UpcallLimit`] (40,000 a second, a tenth of that at once), `SOURCE_SHARE`, `MUCH`, `MOMENT`, `WHILE`, `LONG` | in the module; `a_flood_is_refused_and_established_traffic_is_not` | `datapath attack` |
+//! | Frames of ever new flows keep a worker busy with translations | `upcall_budget`: a port and a source MAC address may cause a number of translations a second while established traffic has to be protected; a translation that looks up many tables or takes many steps counts as several | [`UpcallLimit`] (40,000 a second, a tenth of that at once), `LOOKUP`, `STEP`, `SOURCE_SHARE`, `MUCH`, `MOMENT`, `WHILE`, `LONG` | in the module; `a_flood_is_refused_and_established_traffic_is_not` | `datapath attack` |
 //! | That budget is used up by strangers when a known host opens a connection | `established`: hosts whose flows have been in use for half a second have a reserve | `ESTABLISHED_AFTER`, `RESERVE_SHARE` | `an_established_host_makes_new_connections_beside_a_flood_of_made_up_ones` | `datapath attack`, table `connections` |
+//! | Frames that go round need ever new states | `policy::recirc`: a port may have as many states kept as there is room for others; a state beyond that lasts for its frame | `MAX_STATES`, `MAX_PASSING` | in the module; `a_port_with_ever_new_states_does_not_keep_others_from_going_round` | |
 //! | Flows that are used once push out those that are in use | `admission`: full caches take one new flow in 64 while remembering does not pay | `PERIOD`, `SPARSE` | in the module | `datapath cache` |
 //! | A loop of cables, or a host gone mad, has every frame flooded to all ports | `storm`: a port may have a number of frames a second flooded by `NORMAL`, of each kind of flood, and a number of copies of all kinds, in every pass of a frame | [`DEFAULT_STORM_LIMIT`](flow::verdict::DEFAULT_STORM_LIMIT) (10,000 a second), `COPIES` (50,000 a second), `BURST` | in the module; `storm_control_limits_every_pass` | `forwarding --ports`, table `floods`; a loop of two cables is `switchd/tests/netns/life.rs` |
 //! | Many ports flood at once, each within its own limit | `storm`: the copies that one worker makes have a limit, which the ports that flood share fairly | `COPIES_OF_WORKER` (200,000 a second), `MEMORY` | in the module: `ports_that_flood_together_share_the_limit_of_the_worker` | `forwarding --ports`, table `floods` |
@@ -25,5 +26,5 @@ pub(crate) use announcements::Announcements;
 pub(crate) use established::{ESTABLISHED_AFTER, EstablishedSources, Source};
 pub use storm::StormControl;
 pub(crate) use storm::{Frames, Storm};
-pub(crate) use upcall_budget::UpcallBudget;
 pub use upcall_budget::UpcallLimit;
+pub(crate) use upcall_budget::{Payer, UpcallBudget, Work};

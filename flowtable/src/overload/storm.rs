@@ -248,7 +248,7 @@ mod tests {
         // However many ports there are, one frame can pass.
         assert_eq!(storm.admit_copies(PORT, flood, at(10_000), 5, 60_000), 1);
         // On a few ports frames are the limit.
-        assert_eq!(storm.admit_copies(PortNo(1), flood, at(0), 20_000, 2), 10_000);
+        assert_eq!(storm.admit_copies(PortNo(1), flood, at(20_000), 20_000, 2), 10_000);
     }
 
     /// Copies that each of `ports` ports has had made in each second, of ten seconds after the first. Every port

@@ -5,8 +5,11 @@
 //! address (by hash) gets half of them at most, so that one host cannot use up what its neighbours
 //! behind the same port need for their new flows. A packet beyond the budget is dropped.
 //!
-//! A packet of an unknown host costs twice, because the host has to be learned and announced to all
-//! workers.
+//! What a packet costs is known when it has been translated: a packet that goes through many tables,
+//! executes many actions or is copied to many ports costs as many upcalls as take the same time, and
+//! a packet of an unknown host costs one more, because the host has to be learned and announced to
+//! all workers. A port and a source that owe something wait until it is paid back. So a port takes
+//! the same part of a worker whatever the rules have translations do.
 //!
 //! A flood with a new source address in each frame uses up the budget of a port.
 //! [Established](super::established) sources therefore have a reserve on top: their new connections
@@ -23,7 +26,7 @@
 //! the cache, and refusing them would drop the traffic that the budget protects.
 
 use super::established::Source;
-use flow::types::{MacAddr, PortNo};
+use flow::types::MacAddr;
 use std::time::Duration;
 
 /// Number of hash buckets for the sources of a port.
@@ -44,7 +47,8 @@ const MUCH: u64 = 4;
 /// could not keep up and had more than one hit for each two upcalls.
 const LONG: u32 = 10;
 
-/// Translations of new flows that a port may cause while other traffic has to be protected.
+/// Translations of new flows that a port may cause while other traffic has to be protected, if each of
+/// them takes 2 µs. One that takes longer counts as several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpcallLimit {
     /// How many translations a port may cause in a second.
@@ -132,7 +136,7 @@ struct Share {
 impl Share {
     fn full(limit: UpcallLimit, now: Duration) -> Self {
         let bucket = |limit: UpcallLimit| TokenBucket {
-            tokens: u64::from(limit.burst) * UPCALL,
+            tokens: i64::from(limit.burst) * UPCALL,
             filled: now,
         };
         Self { limit, all: bucket(limit), sources: [bucket(limit.part(SOURCE_SHARE)); SOURCES] }
@@ -144,10 +148,16 @@ impl Share {
         let has_tokens =
             self.all.refill(self.limit, now) & source.refill(self.limit.part(SOURCE_SHARE), now);
         if has_tokens {
-            self.all.tokens -= UPCALL;
-            source.tokens -= UPCALL;
+            self.all.pay(UPCALL, self.limit);
+            source.pay(UPCALL, self.limit.part(SOURCE_SHARE));
         }
         has_tokens
+    }
+
+    /// Takes more tokens for an upcall of a source, whether there are any or not.
+    fn charge(&mut self, source: MacAddr, tokens: i64) {
+        self.all.pay(tokens, self.limit);
+        self.sources[source_slot(source)].pay(tokens, self.limit.part(SOURCE_SHARE));
     }
 }
 
@@ -160,14 +170,54 @@ impl PortBudget {
     }
 }
 
-/// A token bucket. One upcall costs a million tokens.
+/// A token bucket. A million tokens stand for an upcall of 2 µs.
 #[derive(Clone, Copy, Debug)]
 struct TokenBucket {
-    tokens: u64,
+    /// Negative if more was spent than there was, by the tokens of a whole burst at most.
+    tokens: i64,
     filled: Duration,
 }
 
-const UPCALL: u64 = 1_000_000;
+/// What an upcall costs that looks up one table and does little else.
+const UPCALL: i64 = 1_000_000;
+/// What each further look-up in a table costs: 0.2 µs.
+const LOOKUP: i64 = UPCALL / 10;
+/// What each step of a translation and each action of its verdict costs: 20 ns.
+const STEP: i64 = UPCALL / 100;
+
+/// Who pays for an upcall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payer {
+    /// The budget of a port and a source.
+    Everybody(Source),
+    /// The reserve that a port has for established sources.
+    Established(Source),
+    /// Nobody: there is no limit, nothing to protect, or the packet is a user's.
+    Nobody,
+}
+
+/// What a translation did, beside looking up one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// Look-ups in tables, the first one included.
+    pub(crate) lookups: usize,
+    /// Steps of the translation, and actions of its verdict.
+    pub(crate) steps: usize,
+    /// Whether a host was learned, which costs about as much as another translation.
+    pub(crate) has_learned: bool,
+}
+
+impl Work {
+    fn tokens(self) -> i64 {
+        let times = |count: usize, cost: i64| {
+            i64::try_from(count).map_or(i64::MAX, |n| n.saturating_mul(cost))
+        };
+        let learning = if self.has_learned { UPCALL } else { 0 };
+        times(self.lookups.saturating_sub(1), LOOKUP)
+            .saturating_add(times(self.steps, STEP))
+            .saturating_add(learning)
+    }
+}
 
 impl TokenBucket {
     fn refill(&mut self, limit: UpcallLimit, now: Duration) -> bool {
@@ -175,11 +225,17 @@ impl TokenBucket {
             return self.tokens >= UPCALL;
         }
         let elapsed = now.saturating_sub(self.filled).as_micros();
-        let full = u64::from(limit.burst) * UPCALL;
-        let new = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(u64::from(limit.rate));
+        let full = i64::from(limit.burst) * UPCALL;
+        let new = i64::try_from(elapsed).unwrap_or(i64::MAX).saturating_mul(limit.rate.into());
         self.tokens = self.tokens.saturating_add(new).min(full);
         self.filled = now;
         self.tokens >= UPCALL
+    }
+
+    /// Takes tokens, also those that are not there: as many as a burst has can be owed.
+    fn pay(&mut self, tokens: i64, limit: UpcallLimit) {
+        let owed = i64::from(limit.burst) * -UPCALL;
+        self.tokens = self.tokens.saturating_sub(tokens).max(owed);
     }
 }
 
@@ -212,35 +268,45 @@ impl UpcallBudget {
         self.traffic.protects && self.limit.is_some()
     }
 
-    /// Whether a packet of this source may be translated. `is_established` is called only if the
-    /// answer depends on it.
+    /// Who pays for the translation of a packet of this source; `None` if the packet may not be
+    /// translated. `is_established` is called only if the answer depends on it.
     pub(crate) fn admit(
         &mut self,
         now: Duration,
         source: Source,
         is_established: impl FnOnce() -> bool,
-    ) -> bool {
+    ) -> Option<Payer> {
         let Some(limit) = self.limit else {
-            return true;
+            return Some(Payer::Nobody);
         };
         let port = usize::from(source.port.0);
         if self.ports.len() <= port {
             self.ports.resize(port + 1, PortBudget::full(limit, now));
         }
         let budget = &mut self.ports[port];
-        let admitted = budget.everybody.take(now, source.mac)
-            || !self.traffic.protects
-            || is_established() && budget.established.take(now, source.mac);
-        self.traffic.moment.upcalls += u64::from(admitted);
-        self.traffic.period.upcalls += u64::from(admitted);
-        admitted
+        let payer = if budget.everybody.take(now, source.mac) {
+            Payer::Everybody(source)
+        } else if !self.traffic.protects {
+            Payer::Nobody
+        } else if is_established() && budget.established.take(now, source.mac) {
+            Payer::Established(source)
+        } else {
+            return None;
+        };
+        self.traffic.moment.upcalls += 1;
+        self.traffic.period.upcalls += 1;
+        Some(payer)
     }
 
-    /// Charges a port for a second upcall, for a packet whose host had to be learned.
-    pub(crate) fn charge(&mut self, port: PortNo) {
-        if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
-            let all = &mut port.everybody.all;
-            all.tokens = all.tokens.saturating_sub(UPCALL);
+    /// Has the payer of an upcall pay for what it did.
+    pub(crate) fn charge(&mut self, payer: Payer, work: Work) {
+        let (Payer::Everybody(source) | Payer::Established(source)) = payer else { return };
+        if let Some(port) = self.ports.get_mut(usize::from(source.port.0)) {
+            let share = match payer {
+                Payer::Established(_) => &mut port.established,
+                _ => &mut port.everybody,
+            };
+            share.charge(source.mac, work.tokens());
         }
     }
 }
@@ -253,6 +319,7 @@ fn source_slot(MacAddr([_, _, _, a, b, c]): MacAddr) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flow::types::PortNo;
 
     const HOST: Source = Source { port: PortNo(0), mac: MacAddr([2, 0, 0, 0, 0, 1]) };
 
@@ -267,7 +334,7 @@ mod tests {
 
     /// A stranger asks.
     fn admit(budget: &mut UpcallBudget, ms: u64, source: Source) -> bool {
-        budget.admit(at(ms), source, || false)
+        budget.admit(at(ms), source, || false).is_some()
     }
 
     /// A budget of 1,000 upcalls a second and 100 at once, in front of busy caches.
@@ -300,11 +367,47 @@ mod tests {
     fn hosts_that_have_to_be_learned_cost_twice() {
         let mut budget = busy();
         let learned = (0..1000).filter(|&n| {
-            let admitted = admit(&mut budget, 1, random_source(n));
-            budget.charge(HOST.port);
-            admitted
+            let payer = budget.admit(at(1), random_source(n), || false);
+            let work = Work { has_learned: true, ..Work::default() };
+            payer.inspect(|payer| budget.charge(*payer, work)).is_some()
         });
         assert_eq!(learned.count(), 50);
+    }
+
+    /// How many packets of a flood are translated in a second after the burst, if each does this work.
+    fn translated(work: Work) -> usize {
+        let mut budget = busy();
+        let mut count = 0;
+        for ms in 1..4001 {
+            for n in 0..20 {
+                let payer = budget.admit(at(ms), random_source(20 * ms as u32 + n), || false);
+                let payer = payer.inspect(|payer| budget.charge(*payer, work));
+                count += usize::from(ms > 3000 && payer.is_some());
+            }
+            budget.saw_batch(at(ms), 1000, true);
+        }
+        count
+    }
+
+    #[test]
+    fn a_port_may_cause_the_same_work_whatever_a_translation_costs() {
+        assert_eq!(translated(Work { lookups: 1, ..Work::default() }), 1000);
+        // 249 further look-ups, of a tenth of an upcall each.
+        let deep = translated(Work { lookups: 250, ..Work::default() });
+        assert!((37..=40).contains(&deep), "{deep}");
+        let long = translated(Work { lookups: 1, steps: 1900, has_learned: false });
+        assert!((48..=51).contains(&long), "{long}");
+    }
+
+    #[test]
+    fn a_debt_ends_with_a_burst() {
+        let mut budget = busy();
+        let payer = budget.admit(at(1), HOST, || false).expect("it has a burst");
+        budget.charge(payer, Work { steps: usize::MAX, ..Work::default() });
+        // The reserve owes nothing.
+        assert_eq!(budget.admit(at(2), HOST, || true), Some(Payer::Established(HOST)));
+        assert!(!admit(&mut budget, 90, random_source(5)));
+        assert!(admit(&mut budget, 110, random_source(5)), "100 at 1,000 a second");
     }
 
     #[test]
@@ -320,16 +423,16 @@ mod tests {
         let mut budget = busy();
         (0..1000).for_each(|n| _ = admit(&mut budget, 1, random_source(n)));
         assert!(!admit(&mut budget, 1, HOST), "a stranger");
-        let admitted = (0..100).filter(|_| budget.admit(at(1), HOST, || true)).count();
+        let admitted = (0..100).filter(|_| budget.admit(at(1), HOST, || true).is_some()).count();
         assert_eq!(admitted, 12, "half of a quarter of 100");
         let other = Source { mac: MacAddr([2, 0, 0, 0, 0, 2]), ..HOST };
-        assert!(budget.admit(at(1), other, || true));
+        assert!(budget.admit(at(1), other, || true).is_some());
     }
 
     #[test]
     fn nobody_asks_whether_a_source_is_established_while_there_is_enough() {
         let mut budget = busy();
-        assert!(budget.admit(at(1), HOST, || unreachable!()));
+        assert!(budget.admit(at(1), HOST, || unreachable!()).is_some());
     }
 
     #[test]

@@ -5,25 +5,32 @@
 //! continuations that its actions name. The table has weak references only, and forgets a state
 //! when its last holder drops it.
 //!
+//! The ports share the table fairly: a port may have as many states kept as there is room for other
+//! ports' states. So a port that makes ever new states leaves half of the room, and two of them leave
+//! a third. A state beyond that is not refused, but lasts for the frame only that needs it: its cached
+//! flow is not kept, and the next frame is translated again, within the budget of new flows.
+//!
 //! Translations use this table; frames that hit a cached flow do not. The table is divided into
 //! shards with a lock each, so that workers that translate at the same time rarely wait for each
 //! other. The hash of a state chooses the shard, and the low bits of the state's id repeat the
 //! shard's number.
 
-use super::bridge_id::BridgeId;
+use super::bridge_id::{BridgeId, PortRef};
 use flow::PipelineKey;
 use flow::action::Action;
 use flow::types::TableId;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 /// Number of low bits of an id that have the shard's number.
 const SHARD_BITS: u32 = 4;
 const SHARDS: usize = 1 << SHARD_BITS;
-/// Number of states of a shard, at most; 65,536 in all shards. A packet that needs one more is
-/// dropped.
+/// Number of states of a shard that are kept, at most; 65,536 in all shards.
 const MAX_STATES: usize = 4096;
+/// Number of further states of a shard, each for one frame. A batch has 64 frames, each of which goes
+/// round eight times at most. A packet that needs one more state is dropped.
+const MAX_PASSING: usize = 4096;
 
 /// A list of actions that a freeze interrupted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +64,11 @@ pub struct Continuation {
     /// number of packets in their first pass.
     pub id: u32,
     pub(super) state: FrozenState,
+    /// The port that the packet came in on, whose share of the table the state takes.
+    pub(super) owner: PortRef,
+    /// Whether the state is beyond the share of its port. Such a state is for one frame, and no flow
+    /// that depends on the state is to be cached.
+    pub(super) is_passing: bool,
     hash: u64,
     /// The table to tell when this value is dropped.
     shards: Weak<Shards>,
@@ -65,7 +77,7 @@ pub struct Continuation {
 impl Drop for Continuation {
     fn drop(&mut self) {
         if let Some(shards) = self.shards.upgrade() {
-            shards.of_id(self.id).lock().forget(self.id, self.hash);
+            shards.of_id(self.id).lock().forget(self);
         }
     }
 }
@@ -85,6 +97,10 @@ struct Shard {
     by_id: BTreeMap<u32, Weak<Continuation>>,
     /// The ids of the states with a hash. There is nearly always one.
     by_hash: BTreeMap<u64, Vec<u32>>,
+    /// The number of states that are kept, of all ports.
+    kept: usize,
+    /// The number of states that are kept of each port that has any.
+    kept_of: HashMap<PortRef, usize>,
     /// Number of ids given out so far.
     numbered: u32,
 }
@@ -107,9 +123,9 @@ impl RecircTable {
         self.shards.of_id(id).lock().by_id.get(&id)?.upgrade()
     }
 
-    /// The continuation of a state: an existing one with an equal state, or a new one. `None` if
-    /// the shard is full.
-    pub(super) fn allocate(&self, state: FrozenState) -> Option<Arc<Continuation>> {
+    /// The continuation of a state of a packet that came in on `owner`: an existing one with an equal
+    /// state, or a new one. `None` if too many frames are going round at once.
+    pub(super) fn allocate(&self, state: FrozenState, owner: PortRef) -> Option<Arc<Continuation>> {
         let FrozenState { suspended, action_set, stack, key, bridge, table, hashed } = &state;
         let parts = (suspended, action_set, stack, key.words(), bridge, table, hashed);
         let hash = self.hasher.hash_one(parts);
@@ -126,12 +142,14 @@ impl RecircTable {
                 others.push(known);
             }
         }
-        if shard.by_id.len() >= MAX_STATES {
+        if shard.by_id.len() - shard.kept >= MAX_PASSING {
             return None;
         }
+        let is_passing = !shard.keep(owner);
         let id = shard.next_id(shard_no);
         let shards = Arc::downgrade(&self.shards);
-        let continuation = Arc::new(Continuation { id, state, hash, shards });
+        let continuation = Continuation { id, state, owner, is_passing, hash, shards };
+        let continuation = Arc::new(continuation);
         shard.by_id.insert(id, Arc::downgrade(&continuation));
         shard.by_hash.entry(hash).or_default().push(id);
         Some(continuation)
@@ -150,12 +168,33 @@ impl Shard {
         }
     }
 
-    fn forget(&mut self, id: u32, hash: u64) {
-        self.by_id.remove(&id);
-        if let Some(ids) = self.by_hash.get_mut(&hash) {
-            ids.retain(|other| *other != id);
+    /// Counts a state that is kept for a port. Returns false, and counts nothing, if the port has its
+    /// share already.
+    fn keep(&mut self, owner: PortRef) -> bool {
+        let kept = self.kept_of.get(&owner).copied().unwrap_or(0);
+        let has_room = self.kept + kept < MAX_STATES;
+        if has_room {
+            self.kept += 1;
+            self.kept_of.insert(owner, kept + 1);
+        }
+        has_room
+    }
+
+    fn forget(&mut self, Continuation { id, hash, owner, is_passing, .. }: &Continuation) {
+        if !is_passing {
+            self.kept -= 1;
+            if let Some(kept) = self.kept_of.get_mut(owner) {
+                *kept -= 1;
+                if *kept == 0 {
+                    self.kept_of.remove(owner);
+                }
+            }
+        }
+        self.by_id.remove(id);
+        if let Some(ids) = self.by_hash.get_mut(hash) {
+            ids.retain(|other| other != id);
             if ids.is_empty() {
-                self.by_hash.remove(&hash);
+                self.by_hash.remove(hash);
             }
         }
     }
@@ -164,6 +203,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flow::types::OfPort;
 
     fn state(n: u64) -> FrozenState {
         FrozenState {
@@ -177,6 +217,10 @@ mod tests {
         }
     }
 
+    fn port(n: u16) -> PortRef {
+        PortRef { bridge: BridgeId::FIRST, port: OfPort(n) }
+    }
+
     fn len(table: &RecircTable) -> (usize, usize) {
         let shards = || table.shards.0.iter().map(|shard| shard.lock());
         (shards().map(|s| s.by_id.len()).sum(), shards().map(|s| s.by_hash.len()).sum())
@@ -185,34 +229,78 @@ mod tests {
     #[test]
     fn equal_states_share_an_id_while_somebody_holds_it() {
         let table = RecircTable::new(1);
-        let (one, other) = (table.allocate(state(1)).unwrap(), table.allocate(state(2)).unwrap());
+        let (one, other) = (
+            table.allocate(state(1), port(1)).unwrap(),
+            table.allocate(state(2), port(1)).unwrap(),
+        );
         assert_ne!(one.id, other.id);
-        assert!(Arc::ptr_eq(&one, &table.allocate(state(1)).unwrap()));
+        assert!(Arc::ptr_eq(&one, &table.allocate(state(1), port(1)).unwrap()));
         assert!(Arc::ptr_eq(&one, &table.get(one.id).unwrap()));
         let id = one.id;
         drop(one);
         assert!(table.get(id).is_none());
-        assert_ne!(table.allocate(state(1)).unwrap().id, id, "a cached flow may still match it");
+        assert_ne!(
+            table.allocate(state(1), port(1)).unwrap().id,
+            id,
+            "a cached flow may still match it"
+        );
     }
 
     #[test]
     fn states_that_nobody_holds_leave_nothing_behind() {
         let table = RecircTable::new(1);
         for round in 0..10 {
-            let held: Vec<_> = (0..1000).map(|n| table.allocate(state(n))).collect();
+            let held: Vec<_> = (0..1000).map(|n| table.allocate(state(n), port(1))).collect();
             assert!(held.iter().all(Option::is_some));
             assert_eq!(len(&table), (1000, 1000), "round {round}");
         }
         assert_eq!(len(&table), (0, 0));
     }
 
+    /// How many of this number of states of a port are kept; all of them are given to `held`.
+    fn kept(
+        table: &RecircTable,
+        owner: PortRef,
+        number: u64,
+        held: &mut Vec<Arc<Continuation>>,
+    ) -> usize {
+        let first = u64::from(owner.port.0) << 32;
+        let states = (first..first + number).filter_map(|n| table.allocate(state(n), owner));
+        let before = held.len();
+        held.extend(states);
+        held[before..].iter().filter(|continuation| !continuation.is_passing).count()
+    }
+
     #[test]
-    fn there_is_a_limit_and_it_is_lifted_again() {
-        let table = RecircTable::new(1);
-        let held: Vec<_> = (0..70_000).filter_map(|n| table.allocate(state(n))).collect();
-        assert!((65_000..=65_536).contains(&held.len()), "{}", held.len());
+    fn a_port_that_makes_ever_new_states_leaves_room_for_others() {
+        let (table, mut held) = (RecircTable::new(1), Vec::new());
+        let greedy = kept(&table, port(1), 60_000, &mut held);
+        assert!((32_000..=32_768).contains(&greedy), "{greedy}");
+        assert_eq!(kept(&table, port(2), 1000, &mut held), 1000);
+        let second = kept(&table, port(3), 30_000, &mut held);
+        assert!((15_000..=16_384).contains(&second), "{second}");
+        assert_eq!(kept(&table, port(4), 1000, &mut held), 1000);
         drop(held);
-        assert!(table.allocate(state(0)).is_some());
+        assert_eq!(len(&table), (0, 0));
+        assert!(table.shards.0.iter().all(|shard| shard.lock().kept_of.is_empty()));
+    }
+
+    #[test]
+    fn states_beyond_the_share_of_a_port_last_for_a_frame() {
+        let (table, mut held) = (RecircTable::new(1), Vec::new());
+        kept(&table, port(1), 50_000, &mut held);
+        for n in 0..200_000u64 {
+            let passing =
+                table.allocate(state((n + 1) << 48), port(1)).expect("the others are gone");
+            assert!(passing.is_passing && table.get(passing.id).is_some());
+        }
+        // There is a limit to these, too, and it is lifted again.
+        let count = held.len() + kept(&table, port(2), 0, &mut held);
+        let all = (0..200_000u64).filter_map(|n| table.allocate(state((n + 1) << 40), port(1)));
+        held.extend(all);
+        assert!(held.len() > count && held.len() <= SHARDS * (MAX_STATES + MAX_PASSING));
+        drop(held);
+        assert!(!table.allocate(state(0), port(1)).unwrap().is_passing);
     }
 
     #[test]
@@ -222,7 +310,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for n in 0..20_000 {
-                        let held = table.allocate(state(n % 8)).unwrap();
+                        let held = table.allocate(state(n % 8), port(1)).unwrap();
                         assert_eq!(table.get(held.id).unwrap().state, state(n % 8));
                     }
                 });

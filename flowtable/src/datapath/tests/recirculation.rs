@@ -222,3 +222,22 @@ proptest! {
         prop_assert_eq!(a, b.iter().map(|n| 2 * n).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_port_with_ever_new_states_does_not_keep_others_from_going_round() {
+    let config = CacheConfig { upcalls: None, ..CacheConfig::default() };
+    let rules = [
+        "mpls,actions=move:OXM_OF_MPLS_LABEL[]->NXM_NX_REG0[0..19],pop_mpls:0x0800,resubmit(,1)",
+        "table=1,actions=output:3",
+    ];
+    let mut bench = Bench::new(config, &rules);
+    // More states than one port may have kept: frames beyond the share go round all the same.
+    let labels: Vec<Headers> = (16..36_016).map(mpls).collect();
+    let sent: usize = labels.chunks(MAX_BATCH).map(|batch| bench.send(0, batch)[2].len()).sum();
+    assert_eq!(sent, labels.len());
+    let others: usize = (0..10).map(|n| bench.send(1, &[mpls(40_000 + n)])[2].len()).sum();
+    assert_eq!(others, 10);
+    for counters in &bench.counters {
+        assert_eq!(counters.rx_dropped(DropReason::RecirculationLimit).get(), 0);
+    }
+}

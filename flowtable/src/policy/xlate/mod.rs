@@ -115,6 +115,8 @@ pub struct Translation {
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
+    /// Whether the verdict depends on a continuation that lasts for one frame. Such a verdict must not be cached.
+    pub is_passing: bool,
     /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.
     pub continuations: Vec<Arc<Continuation>>,
 }
@@ -169,6 +171,7 @@ pub fn translate(
             ctx.depend_on_port(port.of_port);
             ctx.packet.set_in_port(port.of_port);
             ctx.own_port = Some((bridge, port.of_port));
+            ctx.owner = Some(PortRef { bridge, port: port.of_port });
             if port.receives() { ctx.start() } else { ctx.refuse() }
         }
     }
@@ -201,6 +204,8 @@ struct Ctx<'a, O> {
     packet: TrackedKey,
     /// The port that the packet came in on. `None` for a packet-out, and for a pass that one asked for.
     own_port: Option<(BridgeId, OfPort)>,
+    /// The port that the packet came in on, in whatever pass. `None` for a packet-out.
+    owner: Option<PortRef>,
     /// Whether `NORMAL` learns the packet's source address.
     has_sender: bool,
     /// The id of the continuation that this pass resumes; 0 for a packet that has just been received.
@@ -245,6 +250,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             bridge: BridgeId::FIRST,
             packet: TrackedKey::new(key),
             own_port: None,
+            owner: None,
             has_sender: true,
             recirc_id: 0,
             // Most translations end with one action of one rule, and a cached flow keeps both lists: with room for one
@@ -330,7 +336,11 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             }
         } else {
             match self.view.recirc.get(self.recirc_id) {
-                Some(continuation) => self.resume(&continuation.state),
+                Some(continuation) => {
+                    self.owner = Some(continuation.owner);
+                    self.out.is_passing = continuation.is_passing;
+                    self.resume(&continuation.state);
+                }
                 None => self.fail(DropReason::RecirculationLimit),
             }
         }
@@ -478,7 +488,10 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             table: self.table,
             hashed: self.hashed || self.hashes,
         };
-        if let Some(continuation) = self.view.recirc.allocate(state) {
+        let nobody = PortRef { bridge: self.bridge, port: OfPort::NONE };
+        let owner = self.owner.unwrap_or(nobody);
+        if let Some(continuation) = self.view.recirc.allocate(state, owner) {
+            self.out.is_passing |= continuation.is_passing;
             self.out.actions.push(DpAction::Recirculate(continuation.id));
             self.out.continuations.push(continuation);
             self.outputs += 1;

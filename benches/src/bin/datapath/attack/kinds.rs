@@ -5,9 +5,12 @@ use benches::rules::{add, matching, output};
 use benches::workload::{Family, MACS, SplitMix, Tuple};
 use flow::action::Action;
 use flow::flow_mod::FlowMod;
-use flow::types::OfPort;
+use flow::types::{OfPort, TableId};
 use flow::{Headers, Match};
 use packet::wire::{eth_type, ip_proto};
+
+/// The last table of the deep pipeline.
+const LAST_TABLE: u8 = 249;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attack {
@@ -23,16 +26,19 @@ pub(super) enum Attack {
     Sources,
     /// Random destination MAC addresses under NORMAL.
     Destinations,
+    /// Random source MAC addresses, and 250 tables in front of NORMAL.
+    DeepPipeline,
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::TupleSpace,
         Self::TupleSpace6,
         Self::Tuples,
         Self::Collisions,
         Self::Sources,
         Self::Destinations,
+        Self::DeepPipeline,
     ];
 
     /// What the table calls it.
@@ -44,6 +50,7 @@ impl Attack {
             Self::Collisions => "hash collisions",
             Self::Sources => "source MACs",
             Self::Destinations => "destination MACs",
+            Self::DeepPipeline => "source MACs, 250 tables",
         }
     }
 
@@ -57,6 +64,15 @@ impl Attack {
             Self::Sources | Self::Destinations => {
                 let normal = vec![Action::Output { port: OfPort::NORMAL }];
                 vec![add(0, 0, Match::any(), normal)]
+            }
+            Self::DeepPipeline => {
+                let pass_on = |table: u8| match table {
+                    LAST_TABLE => vec![Action::Output { port: OfPort::NORMAL }],
+                    table => vec![Action::GotoTable(
+                        TableId::new(table + 1).expect("it is not the last"),
+                    )],
+                };
+                (0..=LAST_TABLE).map(|table| add(table, 0, Match::any(), pass_on(table))).collect()
             }
             Self::TupleSpace => allow_a_few(Family::V4),
             Self::TupleSpace6 => allow_a_few(Family::V6),
@@ -80,7 +96,7 @@ impl Attack {
         macs[11] = 66;
         let [_, _, m @ ..] = b.to_be_bytes();
         match self {
-            Self::Sources => macs[7..12].copy_from_slice(&m[..5]),
+            Self::Sources | Self::DeepPipeline => macs[7..12].copy_from_slice(&m[..5]),
             Self::Destinations => macs[1..6].copy_from_slice(&m[..5]),
             _ => {}
         }
