@@ -28,6 +28,7 @@ pub mod ports;
 mod publication;
 mod recent_actions;
 pub mod recirc;
+mod refused;
 pub mod rule;
 mod seen_addresses;
 mod sync;
