@@ -13,7 +13,7 @@ use flow::types::TableId;
 use flow::verdict::DropReason;
 
 /// How many steps the translation of one packet may take. A step is an action that is executed, a bucket that is looked
-/// at, or some [`COPIED_A_STEP`] elements that are copied. All 4096 resubmits that one packet may cause can lead to
+/// at, or sixteen elements that are copied. All 4096 resubmits that one packet may cause can lead to
 /// rules with 15 actions.
 pub const MAX_STEPS: usize = 65_536;
 /// How many datapath actions one translation may emit, nested ones included. One more step may exceed it by the actions
