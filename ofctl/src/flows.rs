@@ -11,6 +11,7 @@ use flow::text::{
     strip_comment, write_match,
 };
 use flow::types::{OfPort, OfVersion, TableId};
+use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
@@ -250,8 +251,23 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let print_options =
         PrintOptions { version: how.version(), ports: shown, stats: false, ages: true };
     let text = differences(&first, &second, &print_options);
-    print(&text)?;
+    if how.json {
+        let changes = text.lines().filter_map(|line| line.split_at_checked(1));
+        let changes = changes.map(|(sign, flow)| Difference { is_added: sign == "+", flow });
+        print_json(&changes.collect::<Vec<_>>())?;
+    } else {
+        print(&text)?;
+    }
     Ok(if text.is_empty() { Outcome::Done } else { Outcome::Different })
+}
+
+/// A rule that only one of two lists has, as JSON.
+#[derive(Serialize)]
+struct Difference<'a> {
+    /// Whether the second list has the rule, and not the first one.
+    is_added: bool,
+    /// The rule as text.
+    flow: &'a str,
 }
 
 /// One side of a comparison of rules.

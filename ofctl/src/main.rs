@@ -117,7 +117,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
 
         Verb::ParseFlow(a) => offline::parse_flow(options, &a.flow),
         Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),
-        Verb::Check(a) => offline::check(options, &a.file),
+        Verb::Check(a) => offline::check(options, a),
         Verb::Lint(a) => lint::lint(options, a),
     }
 }

@@ -1,22 +1,25 @@
 //! The verbs that need no switch: `parse-flow`, `parse-flows` and `check` read rules and print what they mean or
 //! what is wrong with them.
 
-use crate::options::{How, Options};
-use crate::output::print;
+use crate::options::{Check, How, Options};
+use crate::output::{print, print_json};
 use crate::{Outcome, files};
 use flow::flow_mod::{Command, FlowMod};
-use flow::lint::{LintRule, MAX_STEPS, Surroundings, lint};
+use flow::lint::{Finding, LintRule, MAX_STEPS, Surroundings, lint};
 use flow::text::{
-    ParseContext, TextError, describe_flow, describe_flows, parse_flow_file_line, strip_comment,
+    ParseContext, PortNames, TextError, describe_flow, describe_flows, is_nearly_an_action,
+    parse_flow_file_line, strip_comment,
 };
+use flow::types::OfPort;
+use serde::Serialize;
+use std::cell::RefCell;
 use std::fmt::Write;
 
 /// Carries out the verb `parse-flow`.
 pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcome> {
     let text = describe_flow(rule, options.how.allowed_formats(), &context(&options.how))
         .map_err(|error| anyhow::anyhow!(error.render(rule)))?;
-    print(&text)?;
-    Ok(Outcome::Done)
+    print_parsed(options, &text)
 }
 
 /// Carries out the verb `parse-flows`.
@@ -24,16 +27,85 @@ pub(crate) fn parse_flows(options: &Options, path: &str) -> anyhow::Result<Outco
     let file = files::read(path)?;
     let text = describe_flows(file.lines(), options.how.allowed_formats(), &context(&options.how))
         .map_err(|(line, error)| anyhow::anyhow!(place(path, line, &file, &error)))?;
-    print(&text)?;
+    print_parsed(options, &text)
+}
+
+/// Prints what rules mean: as text, or as JSON with the two protocols and the messages.
+fn print_parsed(options: &Options, text: &str) -> anyhow::Result<Outcome> {
+    if !options.how.json {
+        print(text)?;
+        return Ok(Outcome::Done);
+    }
+    let mut parsed = Parsed::default();
+    for line in text.lines() {
+        match line.split_once(": ") {
+            Some(("usable protocols", value)) => parsed.usable_protocols = value.to_owned(),
+            Some(("chosen protocol", value)) => parsed.chosen_protocol = value.to_owned(),
+            _ => parsed.messages.push(line.to_owned()),
+        }
+    }
+    print_json(&parsed)?;
     Ok(Outcome::Done)
 }
 
+/// What `parse-flow` and `parse-flows` print as JSON.
+#[derive(Default, Serialize)]
+struct Parsed {
+    /// The protocols that can carry all rules, as `ovs-ofctl` calls them.
+    usable_protocols: String,
+    /// The first of them.
+    chosen_protocol: String,
+    /// The messages, one a rule, as `ovs-ofctl` prints them.
+    messages: Vec<String>,
+}
+
 /// Carries out the verb `check`.
-pub(crate) fn check(options: &Options, path: &str) -> anyhow::Result<Outcome> {
+pub(crate) fn check(options: &Options, arguments: &Check) -> anyhow::Result<Outcome> {
+    let path = &arguments.file;
     let file = files::read(path)?;
-    let report = report(files::name(path), &file, &context(&options.how));
-    print(&report.text)?;
-    Ok(if report.is_good { Outcome::Done } else { Outcome::Wrong })
+    let known = arguments.ports.as_ref().map(|names| {
+        let numbered = (1..).zip(names).map(|(number, name)| (OfPort(number), name.clone()));
+        numbered.collect::<Vec<_>>()
+    });
+    let unknown = AnyPortNames::default();
+    let ports: &dyn PortNames = match &known {
+        Some(known) => known,
+        None => &unknown,
+    };
+    let context = ParseContext { ports, ..context(&options.how) };
+    let mut report = report(files::name(path), &file, &context);
+    report.unchecked_ports = unknown.0.into_inner();
+    match options.how.json {
+        true => print_json(&report)?,
+        false => print(&report.text())?,
+    }
+    Ok(if report.errors.is_empty() { Outcome::Done } else { Outcome::Wrong })
+}
+
+/// Takes every word for the name of a port, and remembers the words: a file of rules can be checked without a switch.
+#[derive(Default)]
+struct AnyPortNames(RefCell<Vec<String>>);
+
+impl PortNames for AnyPortNames {
+    fn number(&self, name: &str) -> Option<OfPort> {
+        // A misspelt action would be taken for an output to a port of that name.
+        if is_nearly_an_action(name) {
+            return None;
+        }
+        let mut names = self.0.borrow_mut();
+        let known = names.iter().position(|known| known == name);
+        let place = known.unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        });
+        // Numbers that a file is least likely to have as well, the highest first.
+        let number = OfPort::MAX.0.saturating_sub(1).saturating_sub(u16::try_from(place).ok()?);
+        (number > 0).then_some(OfPort(number))
+    }
+
+    fn name(&self, _: OfPort) -> Option<&str> {
+        None
+    }
 }
 
 fn context(how: &How) -> ParseContext<'static> {
@@ -49,51 +121,87 @@ fn place(path: &str, line: usize, file: &str, error: &TextError) -> String {
     }
 }
 
-/// The result of `check`.
+/// The result of `check`, which is printed as JSON or as text.
+#[derive(Default, Serialize)]
 struct Report {
+    /// The name of the file, as messages call it.
+    file: String,
+    /// The number of rules, wrong ones included.
+    rules: usize,
+    errors: Vec<Remark>,
+    warnings: Vec<Remark>,
+    /// Words that were taken for names of ports.
+    unchecked_ports: Vec<String>,
+}
+
+/// What is to be said of a line.
+#[derive(Serialize)]
+struct Remark {
+    /// The number of the line, from 1.
+    line: usize,
+    /// The text, which names the file and the line, and may have several lines.
+    message: String,
+}
+
+impl Report {
     /// The errors and warnings, and a line with their numbers.
-    text: String,
-    /// Whether the file has no errors. Warnings are allowed.
-    is_good: bool,
+    fn text(&self) -> String {
+        let Self { file, rules, errors, warnings, unchecked_ports } = self;
+        let mut text = String::new();
+        for remark in errors.iter().chain(warnings) {
+            let _ = writeln!(text, "{}", remark.message);
+        }
+        let (errors, warnings) = (errors.len(), warnings.len());
+        let _ = writeln!(text, "{file}: {rules} rules, {errors} errors, {warnings} warnings");
+        if !unchecked_ports.is_empty() {
+            let (count, first) =
+                (unchecked_ports.len(), &unchecked_ports[..unchecked_ports.len().min(10)]);
+            let more = if count > first.len() { ", ..." } else { "" };
+            let _ = writeln!(
+                text,
+                "{file}: {count} names of ports were not checked (--ports NAMES checks them): {}{more}",
+                first.join(", ")
+            );
+        }
+        text
+    }
 }
 
 /// Checks every line of a file, and goes on behind an error.
 fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
-    let mut text = String::new();
+    let mut report = Report { file: name.to_owned(), ..Report::default() };
     let mut rules: Vec<(usize, FlowMod)> = Vec::new();
-    let mut errors = 0;
-    for (i, line) in file.lines().enumerate() {
+    for (line_no, line) in (1..).zip(file.lines()) {
         let Some(line) = strip_comment(line) else {
             continue;
         };
+        report.rules += 1;
         match parse_flow_file_line(line, context) {
-            Ok(rule) => rules.push((i + 1, rule)),
+            Ok(rule) => rules.push((line_no, rule)),
             Err(error) => {
-                errors += 1;
-                let _ = writeln!(text, "{}", error.render_in_file(name, i + 1, line));
+                let message = error.render_in_file(name, line_no, line);
+                report.errors.push(Remark { line: line_no, message });
             }
         }
     }
-    let count = rules.len() + errors;
     rules.retain(|(_, rule)| rule.command == Command::Add);
-    let warnings = warn(&mut text, name, &rules);
-    let _ = writeln!(text, "{name}: {count} rules, {errors} errors, {warnings} warnings");
-    Report { text, is_good: errors == 0 }
+    report.warnings = warnings(name, &rules);
+    report
 }
 
-/// Appends a warning for each finding of lint, and returns how many there are.
-fn warn(text: &mut String, name: &str, rules: &[(usize, FlowMod)]) -> usize {
+/// A warning for each finding of lint.
+fn warnings(name: &str, rules: &[(usize, FlowMod)]) -> Vec<Remark> {
     let lint_rules: Vec<LintRule<'_>> = rules.iter().map(|(_, rule)| rule.into()).collect();
     let findings = lint(&lint_rules, &Surroundings::default(), MAX_STEPS).findings;
-    for finding in &findings {
+    let remark = |finding: &Finding| {
         let line = rules[finding.rule].0;
-        let _ = write!(text, "{name}:{line}: warning: {}", finding.problem);
+        let mut message = format!("{name}:{line}: warning: {}", finding.problem);
         if let Some(other) = finding.problem.others().first() {
-            let _ = write!(text, " (line {})", rules[*other].0);
+            let _ = write!(message, " (line {})", rules[*other].0);
         }
-        text.push('\n');
-    }
-    findings.len()
+        Remark { line, message }
+    };
+    findings.iter().map(remark).collect()
 }
 
 #[cfg(test)]
@@ -109,14 +217,27 @@ mod tests {
                     \n\
                     frob=1,actions=drop\n";
         let report = report("rules.txt", file, &ParseContext::default());
-        assert!(!report.is_good);
-        insta::assert_snapshot!(report.text);
+        assert_eq!(report.errors.len(), 2);
+        insta::assert_snapshot!(report.text());
     }
 
     #[test]
     fn a_good_file_is_good() {
         let report = report("f", "actions=NORMAL\n", &ParseContext::default());
-        assert!(report.is_good);
-        assert_eq!(report.text, "f: 1 rules, 0 errors, 0 warnings\n");
+        assert_eq!(report.text(), "f: 1 rules, 0 errors, 0 warnings\n");
+    }
+
+    #[test]
+    fn names_of_ports_are_left_unchecked_and_counted() {
+        let ports = AnyPortNames::default();
+        let context = ParseContext { ports: &ports, ..ParseContext::default() };
+        let file = "in_port=p1,actions=p2\nin_port=p2,actions=drop\nactions=drp\nactions=ct\n";
+        let mut report = report("f", file, &context);
+        let wrong: Vec<usize> = report.errors.iter().map(|error| error.line).collect();
+        assert_eq!(wrong, [3, 4], "a misspelt action is no port");
+        report.unchecked_ports = ports.0.into_inner();
+        assert_eq!(report.unchecked_ports, ["p1", "p2"]);
+        let told = "f: 2 names of ports were not checked (--ports NAMES checks them): p1, p2\n";
+        assert!(report.text().ends_with(told), "{}", report.text());
     }
 }

@@ -339,8 +339,9 @@ pub(crate) enum Verb {
     ParseFlow(Flow),
     /// Parse the rules of a file and print them as messages would carry them; needs no switch
     ParseFlows(File),
-    /// Check a file of rules and print every error; needs no switch
-    Check(File),
+    /// Check a file of rules and print every error; needs no switch. Names of ports are not checked, unless --ports
+    /// gives them
+    Check(Check),
     /// Find rules that can never match, that overlap, that loop, or whose tables, ports or groups do not exist, in a
     /// file or a bridge; exit status 1 if there are any
     #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
@@ -401,6 +402,16 @@ impl Verb {
             Self::Lint(_) => "lint",
         }
     }
+}
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A file of rules; - is standard input
+    pub(crate) file: String,
+    /// The names of the ports that there will be, with commas between. Any other name is an error then
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) ports: Option<Vec<String>>,
 }
 
 /// The argument of `parse-flow`.

@@ -48,6 +48,7 @@ mod words;
 
 pub use error::TextError;
 pub use packet_out::parse_packet_out;
+pub use parse_action::is_nearly_an_action;
 pub use parse_flow::{
     describe_flow, describe_flows, parse_dumped_flow, parse_filter, parse_flow,
     parse_flow_file_line,

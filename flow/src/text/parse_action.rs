@@ -282,6 +282,13 @@ impl<'a> ActionParser<'a> {
     }
 }
 
+/// Whether a word that is no action's name is probably meant as one: misspelt, or an action of Open vSwitch that this
+/// switch does not have. Who does not know the names of ports can tell such a word from the name of a port.
+pub fn is_nearly_an_action(word: &str) -> bool {
+    let name = word.to_ascii_lowercase();
+    FOREIGN.contains(&name.as_str()) || closest(&name, NAMES.iter().copied()).is_some()
+}
+
 /// The text in lower case. Text that is longer than the buffer, and so longer than the name of any action, is
 /// returned as it is.
 fn lower<'b>(text: &'b str, buffer: &'b mut [u8; 24]) -> &'b str {

@@ -394,3 +394,33 @@ fn of_several_versions_and_formats_the_first_that_can_say_the_rule_is_chosen() {
     assert_eq!(bench.run(&["-F", "OpenFlow10", "add-flow", "reg0=1,actions=1"]).0, 1);
     bench.ok(&["-F", "NXM", "add-flow", "reg0=1,actions=1"]);
 }
+
+#[test]
+fn files_are_checked_and_compared_as_json() {
+    let bench = Bench::new();
+    let file = bench.file("rules", "in_port=p1,actions=p2\nip,actions=drp\n");
+    let parse = |text: &str| -> serde_json::Value { serde_json::from_str(text).expect(text) };
+    let (status, text, _) = bench.run(&["--json", "check", &file]);
+    let report = parse(&text);
+    assert_eq!((status, report["errors"][0]["line"].as_u64()), (1, Some(2)));
+    assert_eq!(report["unchecked_ports"].as_array().map(Vec::len), Some(2));
+    let good = bench.file("good", "in_port=p1,actions=p2\n");
+    bench.ok(&["check", &good, "--ports", "p1,p2,p3"]);
+    assert_eq!(bench.run(&["check", &good, "--ports", "p1"]).0, 1);
+    let parsed = parse(&bench.ok(&["--json", "parse-flow", "ip,actions=drop"]));
+    assert_eq!(parsed["messages"].as_array().map(Vec::len), Some(1));
+    let (status, text, _) = bench.run(&["--json", "diff-flows", "br0", &good]);
+    assert_eq!((status, parse(&text).as_array().map(Vec::len)), (2, Some(2)), "{text}");
+}
+
+#[test]
+fn a_list_of_groups_can_be_added_again() {
+    let bench = Bench::new();
+    let of13 = ["-O", "OpenFlow13"];
+    bench.ok(&[&of13[..], &["add-group", "group_id=3,type=all,bucket=output:2"]].concat());
+    let list = bench.ok(&[&of13[..], &["dump-groups"]].concat());
+    bench.ok(&[&of13[..], &["del-groups"]].concat());
+    let file = bench.file("groups", &list);
+    bench.ok(&[&of13[..], &["add-groups", &file]].concat());
+    assert_eq!(bench.ok(&[&of13[..], &["dump-groups"]].concat()), list);
+}
