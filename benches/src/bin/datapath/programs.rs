@@ -31,14 +31,16 @@ pub(crate) fn program(name: &str) -> anyhow::Result<Command> {
     Ok(Command::new(path))
 }
 
-/// Runs `ofctl` to its end and says how long that took.
+/// Runs `ofctl` to its end and says how long that took. If it fails, the error has what it told.
 pub(crate) fn ofctl(socket: &Path, arguments: &[&str]) -> anyhow::Result<Duration> {
     interrupt::check()?;
     let mut command = program("ofctl")?;
-    command.arg("--socket").arg(socket).args(arguments).stdout(Stdio::null());
+    command.arg("--socket").arg(socket).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
-    let status = command.status().context("run ofctl")?;
-    ensure!(status.success(), "ofctl {} failed", arguments.join(" "));
+    let output = command.output().context("run ofctl")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ofctl {} failed: {}", arguments.join(" "), told.trim_end());
     Ok(start.elapsed())
 }
 
