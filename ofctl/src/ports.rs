@@ -8,6 +8,7 @@ use crate::output::{print, print_json};
 use clap::ValueEnum;
 use control::record::{PortRecord, PortStatsRecord, RingMemoryRecord, SwitchRecord};
 use control::{Operation, PortFlag, Reply};
+use flow::text::printable;
 use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
@@ -59,7 +60,18 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 1, usize::MAX)?;
     let spec = call.words.join(",");
+    let before: Vec<u16> = call.client.ports()?.into_iter().map(|port| port.port).collect();
     call.client.ask(Operation::AddPort { spec })?;
+    // A port whose device is missing is added, and waits for the device.
+    for port in call.client.ports()?.iter().filter(|port| !before.contains(&port.port)) {
+        if let Some(problem) = &port.problem {
+            eprintln!(
+                "note: port {} is added, and not in use yet: {}",
+                port.name,
+                printable(problem)
+            );
+        }
+    }
     Ok(Outcome::Done)
 }
 

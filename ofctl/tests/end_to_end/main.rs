@@ -424,3 +424,12 @@ fn a_list_of_groups_can_be_added_again() {
     bench.ok(&[&of13[..], &["add-groups", &file]].concat());
     assert_eq!(bench.ok(&[&of13[..], &["dump-groups"]].concat()), list);
 }
+
+#[test]
+fn a_port_whose_device_is_missing_is_added_with_a_note() {
+    let bench = Bench::new();
+    let notes = bench.notes(&["add-port", "nosuch0"]);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].starts_with("port nosuch0 is added, and not in use yet: "), "{notes:?}");
+    assert_eq!(bench.notes(&["add-port", "dummy:d1"]), [""; 0]);
+}
