@@ -1,6 +1,8 @@
 //! The verbs that need no switch: `parse-flow`, `parse-flows` and `check` read rules and print what they mean or
 //! what is wrong with them.
 
+use crate::connect::connect;
+use crate::flows::port_names;
 use crate::options::{Check, How, Options};
 use crate::output::{print, print_json};
 use crate::{Outcome, files};
@@ -63,10 +65,15 @@ struct Parsed {
 pub(crate) fn check(options: &Options, arguments: &Check) -> anyhow::Result<Outcome> {
     let path = &arguments.file;
     let file = files::read(path)?;
-    let known = arguments.ports.as_ref().map(|names| {
-        let numbered = (1..).zip(names).map(|(number, name)| (OfPort(number), name.clone()));
-        numbered.collect::<Vec<_>>()
-    });
+    let known = match &arguments.ports {
+        Some(names) => {
+            let numbered = (1..).zip(names).map(|(number, name)| (OfPort(number), name.clone()));
+            Some(numbered.collect())
+        }
+        // With --socket, the user has asked for that switch's ports.
+        None if options.how.socket.is_some() => Some(port_names(&mut connect(&options.how)?)?),
+        None => None,
+    };
     let unknown = AnyPortNames::default();
     let ports: &dyn PortNames = match &known {
         Some(known) => known,

@@ -340,7 +340,7 @@ pub(crate) enum Verb {
     /// Parse the rules of a file and print them as messages would carry them; needs no switch
     ParseFlows(File),
     /// Check a file of rules and print every error; needs no switch. Names of ports are not checked, unless --ports
-    /// gives them
+    /// gives them or --socket names the switch that has them
     Check(Check),
     /// Find rules that can never match, that overlap, that loop, or whose tables, ports or groups do not exist, in a
     /// file or a bridge; exit status 1 if there are any

@@ -3,12 +3,15 @@
 use crate::rules::reading_rule;
 use benches::rules::{add, matching, output};
 use benches::workload::{Family, MACS, SplitMix, Tuple};
-use flow::action::Action;
+use flow::action::{Action, Subfield};
+use flow::fields::FieldId;
 use flow::flow_mod::FlowMod;
 use flow::types::{OfPort, TableId};
 use flow::{Headers, Match};
 use packet::wire::{eth_type, ip_proto};
 
+/// The last byte of the source addresses of an attack. No established host has it.
+const ATTACKER: u8 = 66;
 /// The last table of the deep pipeline.
 const LAST_TABLE: u8 = 249;
 
@@ -28,10 +31,13 @@ pub(super) enum Attack {
     Destinations,
     /// Random source MAC addresses, and 250 tables in front of NORMAL.
     DeepPipeline,
+    /// Random source MAC addresses that a rule sends through a list of branches, each of which doubles the work: far
+    /// more than a translation may take.
+    Doubling,
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::TupleSpace,
         Self::TupleSpace6,
         Self::Tuples,
@@ -39,6 +45,7 @@ impl Attack {
         Self::Sources,
         Self::Destinations,
         Self::DeepPipeline,
+        Self::Doubling,
     ];
 
     /// What the table calls it.
@@ -51,6 +58,7 @@ impl Attack {
             Self::Sources => "source MACs",
             Self::Destinations => "destination MACs",
             Self::DeepPipeline => "source MACs, 250 tables",
+            Self::Doubling => "source MACs, 2^20 branches",
         }
     }
 
@@ -74,6 +82,18 @@ impl Attack {
                 };
                 (0..=LAST_TABLE).map(|table| add(table, 0, Match::any(), pass_on(table))).collect()
             }
+            Self::Doubling => {
+                let normal = || vec![Action::Output { port: OfPort::NORMAL }];
+                let dst = Subfield { field: FieldId::Reg(0), offset: 0, n_bits: 1 };
+                let branch = Action::CheckPktLarger { len: 100, dst };
+                let mut branches = vec![branch; 20];
+                branches.extend(normal());
+                let from_attacker = matching(|key, mask| {
+                    key.headers.dl_src[5] = ATTACKER;
+                    mask.bits.headers.dl_src[5] = 0xff;
+                });
+                vec![add(0, 10, from_attacker, branches), add(0, 0, Match::any(), normal())]
+            }
             Self::TupleSpace => allow_a_few(Family::V4),
             Self::TupleSpace6 => allow_a_few(Family::V6),
         }
@@ -93,10 +113,12 @@ impl Attack {
             (flow.dst, flow.dport) = (!flow.src, !flow.sport);
         }
         let mut macs = MACS;
-        macs[11] = 66;
+        macs[11] = ATTACKER;
         let [_, _, m @ ..] = b.to_be_bytes();
         match self {
-            Self::Sources | Self::DeepPipeline => macs[7..12].copy_from_slice(&m[..5]),
+            Self::Sources | Self::DeepPipeline | Self::Doubling => {
+                macs[7..11].copy_from_slice(&m[..4])
+            }
             Self::Destinations => macs[1..6].copy_from_slice(&m[..5]),
             _ => {}
         }
