@@ -233,10 +233,49 @@ fn attributes_belong_to_commands() {
         ],
     );
     let context = ParseContext { command: Command::Delete, ..ParseContext::default() };
-    assert!(error("ip,actions=drop", &context).starts_with("this command takes no actions"));
-    assert!(error("priority=5,ip", &context).starts_with("priority has no meaning"));
+    let shown = |rule: &str| error(rule, &context).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        shown("ip,actions=drop"),
+        [
+            "this command takes no actions",
+            "  ip,actions=drop",
+            "     ^^^^^^^^^^^^",
+            "hint: leave the actions out",
+        ]
+    );
+    assert_eq!(
+        shown("priority=5,ip"),
+        [
+            "priority has no meaning in this command",
+            "  priority=5,ip",
+            "  ^^^^^^^^^^",
+            "hint: leave it out to select rules of every priority; del-flows --strict (in a file: delete_strict) \
+             deletes the one rule with this match and priority",
+        ]
+    );
     assert!(error("cookie=5", &context).starts_with("cookie: a mask is missing"));
     assert!(parse_flow("cookie=5/-1,out_port=2,table=255", &context).is_ok());
+}
+
+#[test]
+fn actions_without_an_equals_sign_come_with_the_corrected_rule() {
+    check(
+        "ip actions drop",
+        &[
+            "actions needs an equals sign in front of the list",
+            "  ip actions drop",
+            "     ^^^^^^^",
+            "hint: write ip actions=drop",
+        ],
+    );
+    for (rule, hint) in [
+        ("ip,action,output:1,output:2", "write ip,actions=output:1,output:2"),
+        ("ip,actions(output:1)", "write ip,actions=output:1"),
+        ("ip,actions", "write ip,actions=drop"),
+    ] {
+        let error = parse_flow(rule, &ParseContext::default()).unwrap_err();
+        assert_eq!(error.hint(), Some(hint), "{rule}");
+    }
 }
 
 #[test]

@@ -361,6 +361,7 @@ pub(super) fn behind_actions<'a>(
     }
 }
 
-fn offset(text: &str, part: &str) -> usize {
+/// The number of bytes of `text` in front of `part`, which is a subslice of `text`.
+pub(super) fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
 }

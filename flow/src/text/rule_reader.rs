@@ -5,6 +5,7 @@ use super::error::{Fault, TextError};
 use super::pairs::Pair;
 use super::parse_match::MatchBuilder;
 use super::protocol::Protocols;
+use super::request::offset;
 use super::words::{Attribute, Flag, Word};
 use super::{ParseContext, number, port, subfield, table_number, value, words};
 use crate::flow_mod::{Command, FlowMod};
@@ -85,13 +86,40 @@ impl<'a, 'c> RuleReader<'a, 'c> {
             }
             Some(Word::Ethernet) => self.no_value(pair),
             Some(Word::Ignored) => Ok(()),
+            Some(Word::Attribute(Attribute::Priority)) => {
+                let fault = Fault::new("priority has no meaning in this command").hint(
+                    "leave it out to select rules of every priority; del-flows --strict (in a file: \
+                     delete_strict) deletes the one rule with this match and priority",
+                );
+                Err(self.error(pair.whole, fault))
+            }
             Some(Word::Attribute(_) | Word::Flag(_)) => {
                 let fault = format!("{} has no meaning in this command", pair.key);
                 Err(self.error(pair.whole, fault))
             }
             None if pair.key.contains('[') => self.subfield(pair),
+            None if matches!(pair.key, "actions" | "action") => {
+                Err(self.error(pair.whole, self.misplaced_actions(pair)))
+            }
             None => Err(self.error(pair.key, unknown_word(pair.key))),
         }
+    }
+
+    /// The fault of the word `actions` where no list of actions begins: the command takes none, or the word has no
+    /// equals sign. The hint repeats the rule with the sign.
+    fn misplaced_actions(&self, pair: &Pair<'a>) -> Fault {
+        if !has_actions(self.context.command) {
+            return Fault::new("this command takes no actions").hint("leave the actions out");
+        }
+        let fault = Fault::new(format!("{} needs an equals sign in front of the list", pair.key));
+        let (before, rest) = self.text.split_at(offset(self.text, pair.whole));
+        let behind = rest[pair.key.len()..].trim();
+        let list = match behind.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')) {
+            Some(inner) => inner,
+            None => behind.trim_start_matches([',', ' ']),
+        };
+        let list = if list.is_empty() { "drop" } else { list };
+        fault.hint(format!("write {before}actions={list}"))
     }
 
     /// Refuses a value behind a word that stands alone, such as `tcp`.
@@ -271,9 +299,6 @@ fn human_name(text: &str) -> Result<Arc<str>, Fault> {
 fn unknown_word(word: &str) -> Fault {
     if words::is_foreign_field(word) {
         return words::foreign_field(word);
-    }
-    if matches!(word, "actions" | "action") {
-        return Fault::new("this command takes no actions");
     }
     let fault = Fault::new(format!("unknown keyword {word:?}"));
     match words::nearest(word) {
