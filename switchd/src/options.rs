@@ -328,7 +328,10 @@ mod tests {
     fn what_cannot_be_is_refused() {
         assert!(refused(&[]).contains("no port is given: name at least one"));
         assert!(refused(&["-b", "a/b"]).starts_with("bridge \"a/b\": not a bridge's name"));
-        assert_eq!(refused(&["-p", "a", "-p", "a"]), "port \"a\" is given twice");
+        assert_eq!(
+            refused(&["-p", "a", "-p", "a"]),
+            "port \"a\": bridge \"br0\" has a port of that name already"
+        );
         assert_eq!(
             refused(&["-b", "x", "-p", "a", "-b", "y", "-p", "a"]),
             "port \"a\": its device belongs to port \"a\" of bridge \"x\"; to move it, take it away there \

@@ -38,8 +38,13 @@ pub enum DesiredError {
         known: Vec<String>,
     },
     /// Two ports of a bridge have the same name.
-    #[error("port \"{0}\" is given twice")]
-    DuplicatePort(String),
+    #[error("port \"{port}\": bridge \"{bridge}\" has a port of that name already")]
+    DuplicatePort {
+        /// The name of the port that came second.
+        port: String,
+        /// The bridge that has a port of that name.
+        bridge: String,
+    },
     /// Ports of two bridges have the same name.
     #[error(
         "port \"{port}\": bridge \"{owner}\" has a port of that name; give this one another: name=NAME"

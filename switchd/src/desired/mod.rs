@@ -178,7 +178,8 @@ impl Desired {
         let owner = self.bridges.iter().find(|b| b.ports.iter().any(|p| p.name == port.name));
         match owner {
             Some(owner) if owner.name == bridge => {
-                return Err(DesiredError::DuplicatePort(port.name.clone()));
+                let (port, bridge) = (port.name.clone(), owner.name.clone());
+                return Err(DesiredError::DuplicatePort { port, bridge });
             }
             // It is the same device, and the error about that says more.
             Some(owner) if owner.ports.iter().any(|p| p.has_device_of(port)) => {}
@@ -306,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_refused_by_name() {
-        check_refused("br0", "a", "port \"a\" is given twice");
+        check_refused("br0", "a", "port \"a\": bridge \"br0\" has a port of that name already");
         check_refused("br0", "tap:a,name=x", "port \"x\": its device belongs to port \"a\"");
         check_refused("br0", "x,number=7", "port \"x\": number 7 belongs to port \"c\"");
         check_refused("br7", "x", "there is no bridge \"br7\"");

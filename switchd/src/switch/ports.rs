@@ -357,7 +357,7 @@ mod tests {
         let (_, _far) = add(&switch, "a");
         let (port, _far) = dummy::open("a", DummyOptions::default()).unwrap();
         let error = switch.add_open_port(BR0, port).unwrap_err();
-        assert_eq!(error.to_string(), "port \"a\" is given twice");
+        assert_eq!(error.to_string(), "port \"a\": bridge \"br0\" has a port of that name already");
     }
 
     #[test]
