@@ -5,6 +5,7 @@ use crate::desired::{
     BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
 };
 use crate::state::Sync;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use flow::text::printable;
 use std::ffi::OsString;
@@ -95,12 +96,12 @@ impl Options {
     ) -> Result<Self, clap::Error> {
         let program = std::iter::once(OsString::from("switchd"));
         let all = program.chain(arguments.into_iter().map(Into::into));
-        let matches = command().try_get_matches_from(all)?;
+        let matches = command().try_get_matches_from(all).map_err(name_port_option)?;
         let arguments = Arguments::from_arg_matches(&matches)?;
         let bridges = bridges(&arguments, &matches);
         if bridges.is_empty() && arguments.config.is_none() && arguments.state.is_none() {
             let message = "no port is given: name at least one, for example --port veth0";
-            return Err(command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
+            return Err(command().error(ErrorKind::MissingRequiredArgument, message));
         }
         let command_line = CommandLine { settings: arguments.settings, bridges };
         let Arguments { config, state, state_sync, socket, pid_file, ready_fd, verbose, .. } =
@@ -151,7 +152,7 @@ impl OptionsError {
         match self {
             Self::CommandLine(error) => {
                 let message = error.to_string();
-                let kind = clap::error::ErrorKind::ValueValidation;
+                let kind = ErrorKind::ValueValidation;
                 command().error(kind, printable(&message)).exit()
             }
             other => other,
@@ -177,6 +178,26 @@ fn command() -> clap::Command {
         });
     }
     command
+}
+
+/// The error of a word without an option, which is likely the name of a device, names `--port`. Any other error is
+/// returned as it is.
+fn name_port_option(error: clap::Error) -> clap::Error {
+    let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
+    let word = kinds.into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word),
+        _ => None,
+    });
+    let is_unknown =
+        matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+    match word {
+        Some(word) if is_unknown && !word.starts_with('-') => {
+            let word = printable(word);
+            let message = format!("\"{word}\" has no option in front; a port is --port {word}");
+            command().error(ErrorKind::UnknownArgument, message)
+        }
+        _ => error,
+    }
 }
 
 /// The `--bridge`s of the command line in their order, each with the `--port`s and `--datapath-id` after it.
@@ -322,6 +343,26 @@ mod tests {
              leave one of them out"
         );
         assert!(refused(&["-b", "x", "--datapath-id", "1"]).contains("16 hexadecimal digits"));
+    }
+
+    #[test]
+    fn a_word_without_an_option_is_taken_for_a_port() {
+        for (arguments, word) in [
+            (&["veth0", "veth1"][..], "veth0"),
+            (&["--port", "veth0", "veth1"], "veth1"),
+            (&["-b", "br0", "tap:vm1"], "tap:vm1"),
+        ] {
+            let error = refused(arguments);
+            assert_eq!(
+                error.lines().next(),
+                Some(&*format!(
+                    "error: \"{word}\" has no option in front; a port is --port {word}"
+                )),
+                "{arguments:?}"
+            );
+        }
+        let error = refused(&["--prot", "veth0"]);
+        assert!(error.starts_with("error: unexpected argument '--prot' found"), "{error}");
     }
 
     #[test]
