@@ -253,7 +253,7 @@ impl Client {
     pub fn change_flows(&mut self, command: FlowCommand, text: &str) -> Result<u64, ClientError> {
         let mods = FlowMods { command, file: true, ..FlowMods::default() };
         match self.call(Operation::FlowMods(mods), &mut text.as_bytes(), &mut |_| Ok(()))? {
-            Reply::Changed(n) => Ok(n),
+            Reply::Changed(changed) => Ok(changed.count),
             _ => Err(ClientError::UnexpectedReply),
         }
     }
@@ -411,6 +411,7 @@ fn refusal(body: &[u8]) -> Result<Box<Refusal>, ClientError> {
 mod tests {
     use super::*;
     use crate::refusal::Reason;
+    use crate::reply::Changed;
     use std::sync::{Arc, Mutex};
 
     /// The bytes that a client has sent.
@@ -462,7 +463,8 @@ mod tests {
 
     #[test]
     fn a_transaction_is_request_text_and_end() {
-        let (mut client, sent) = client(&[reply(Ok(Reply::Changed(2)))]);
+        let (mut client, sent) =
+            client(&[reply(Ok(Reply::Changed(Changed { count: 2, ..Changed::default() })))]);
         assert_eq!(client.change_flows(FlowCommand::Add, "a\nb").unwrap(), 2);
         let frames = sent.frames();
         let kinds: Vec<_> = frames.iter().map(|(kind, _)| *kind).collect();
@@ -472,7 +474,7 @@ mod tests {
 
     #[test]
     fn long_texts_travel_in_chunks_of_whole_lines() {
-        let (mut client, sent) = client(&[reply(Ok(Reply::Changed(0)))]);
+        let (mut client, sent) = client(&[reply(Ok(Reply::Changed(Changed::default())))]);
         let line = format!("{}\n", "x".repeat(999));
         let text = line.repeat(1000) + "the end";
         client.change_flows(FlowCommand::Add, &text).unwrap();
@@ -576,7 +578,8 @@ mod tests {
         let body = serde_json::to_vec(&hello).unwrap();
         crate::frame::encode(&mut bytes, Kind::Hello, &body).unwrap();
         let error = Client::open(io::Cursor::new(bytes), io::sink(), "test").unwrap_err();
-        assert!(error.to_string().contains("switchd 9.0 speaks version 3"), "{error}");
+        let told = format!("switchd 9.0 speaks version {PROTOCOL_OF_TOMORROW} of");
+        assert!(error.to_string().contains(&told), "{error}");
     }
 
     const PROTOCOL_OF_TOMORROW: u32 = crate::PROTOCOL + 1;

@@ -56,7 +56,7 @@ pub use client::{Client, ClientError};
 pub use hello::{Hello, PROTOCOL};
 pub use path::socket_path;
 pub use refusal::{OpenFlowError, Reason, Refusal, TextPlace};
-pub use reply::Reply;
+pub use reply::{Changed, Reply};
 pub use request::{
     CachedFlowQuery, EventKind, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods,
     GroupQuery, MonitorQuery, Operation, PacketOutRequest, PortFlag, Request, TraceQuery,

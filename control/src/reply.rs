@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum Reply {
     /// The request was carried out and has no result.
     Done,
-    /// How many lines of the text were carried out, or how many entries were removed.
-    Changed(u64),
+    /// What the request has changed.
+    Changed(Changed),
     /// How many entries the text in front of this reply has.
     Listed(u64),
     /// The sums of the counters of the requested rules.
@@ -42,4 +42,15 @@ pub enum Reply {
     PacketOut(PacketOutRecord),
     /// The load of every worker thread, in the order of their numbers.
     Workers(Vec<WorkerRecord>),
+}
+
+/// What a request has changed, and what its sender should know about the change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// How many lines of the text were carried out, or how many entries were removed.
+    pub count: u64,
+    /// What was accepted and has no effect as things are, a sentence each: an output to a port that the bridge does
+    /// not have. At most three sentences, however long the request is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

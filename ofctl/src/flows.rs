@@ -77,13 +77,15 @@ fn mods(how: &How) -> FlowMods {
     }
 }
 
-/// Makes a request with text, and drops the reply.
+/// Makes a request with text, and prints the notes of the reply on standard error.
 pub(crate) fn send(
     client: &mut Client,
     operation: Operation,
     text: &mut dyn Read,
 ) -> anyhow::Result<Outcome> {
-    client.call(operation, text, &mut |_| Ok(()))?;
+    if let Reply::Changed(changed) = client.call(operation, text, &mut |_| Ok(()))? {
+        changed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
     Ok(Outcome::Done)
 }
 

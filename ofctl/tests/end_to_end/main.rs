@@ -433,3 +433,42 @@ fn a_port_whose_device_is_missing_is_added_with_a_note() {
     assert!(notes[0].starts_with("port nosuch0 is added, and not in use yet: "), "{notes:?}");
     assert_eq!(bench.notes(&["add-port", "dummy:d1"]), [""; 0]);
 }
+
+#[test]
+fn actions_that_have_no_effect_are_accepted_with_notes() {
+    let bench = Bench::new();
+    let missing = |ports: &str| format!("the bridge has no {ports} no effect until ");
+    for (rule, told) in [
+        ("in_port=1,actions=output:77", missing("port 77: outputs to it have")),
+        ("in_port=2,actions=CONTROLLER", "no controller is connected: ".to_owned()),
+        ("in_port=3,actions=enqueue:1:1", "ports have no queues: ".to_owned()),
+        ("in_port=3,actions=set_queue:1,output:1", "ports have no queues: ".to_owned()),
+    ] {
+        for verb in ["add-flow", "mod-flows"] {
+            let notes = bench.notes(&[verb, rule]);
+            assert!(notes.len() == 1 && notes[0].starts_with(&told), "{verb} {rule}: {notes:?}");
+        }
+    }
+    assert_eq!(bench.notes(&["add-flow", "actions=NORMAL"]), [""; 0]);
+
+    // The rules fill several batches, and the last one names a port of its own.
+    let mut rules: String =
+        (0..2000).map(|n| format!("tcp,tp_dst={n},actions=output:{}\n", 70 + n % 5)).collect();
+    rules += "udp,actions=output:90\n";
+    let file = bench.file("rules", &rules);
+    for verb in ["add-flows", "replace-flows"] {
+        let notes = bench.notes(&[verb, &file]);
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        let told = missing("ports 70, 71, 72 and 3 more: outputs to them have");
+        assert!(notes[0].starts_with(&told), "{notes:?}");
+    }
+
+    let of13 = |words: &[&str]| bench.notes(&[&["-O", "OpenFlow13"], words].concat());
+    let told = missing("port 77: outputs to it have");
+    let group = "group_id=1,type=all,bucket=output:77,bucket=output:1";
+    for (verb, group) in [("add-group", group), ("mod-group", group)] {
+        let notes = of13(&[verb, group]);
+        assert!(notes.len() == 1 && notes[0].starts_with(&told), "{verb}: {notes:?}");
+    }
+    assert_eq!(of13(&["mod-group", "group_id=1,type=all,bucket=output:1"]), [""; 0]);
+}

@@ -4,6 +4,7 @@
 //! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. A few batches are in
 //! memory at a time, and their allocations are used again.
 
+use super::ineffective::IneffectiveActions;
 use super::lines::Lines;
 use super::names::NameTable;
 use super::refuse::{self, Line};
@@ -37,22 +38,25 @@ impl RuleBatch<'_> {
 }
 
 /// Reads the rules of a request.
-pub(super) struct BatchReader<'a> {
+pub(super) struct BatchReader<'a, 's> {
     lines: Lines<'a>,
     mods: &'a FlowMods,
     is_lenient: bool,
     names: &'a NameTable,
+    ineffective: &'s mut IneffectiveActions,
 }
 
-impl<'a> BatchReader<'a> {
-    /// Rules of these lines, in the dialect of `mods`.
+impl<'a, 's> BatchReader<'a, 's> {
+    /// Rules of these lines, in the dialect of `mods`. The actions of each rule that is read are told to
+    /// `ineffective`.
     pub(super) fn new(
         lines: Lines<'a>,
         mods: &'a FlowMods,
         is_lenient: bool,
         names: &'a NameTable,
+        ineffective: &'s mut IneffectiveActions,
     ) -> Self {
-        Self { lines, mods, is_lenient, names }
+        Self { lines, mods, is_lenient, names, ineffective }
     }
 
     /// The next rules, in place of those of `batch`.
@@ -65,7 +69,9 @@ impl<'a> BatchReader<'a> {
         let context = context(self.mods, self.is_lenient, self.names);
         let parse = if self.mods.file { parse_flow_file_line } else { parse_flow };
         for line in self.lines.by_ref().take(BATCH) {
-            batch.rules.push(parse(line.text, &context).map_err(|e| refuse::text(&e, line))?);
+            let rule = parse(line.text, &context).map_err(|e| refuse::text(&e, line))?;
+            self.ineffective.look_at(&rule.actions);
+            batch.rules.push(rule);
             batch.lines.push(line);
         }
         Ok(batch)
@@ -146,7 +152,8 @@ mod tests {
     fn read(text: &str, refused: Option<u64>) -> Result<usize, Box<Refusal>> {
         let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
         let lines = Lines::new(text.as_bytes(), true, Some("f"))?;
-        let reader = BatchReader::new(lines, &mods, false, &names);
+        let mut ineffective = IneffectiveActions::default();
+        let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective);
         let mut count = 0;
         reader.read_ahead(RuleBatch::default(), |batch| {
             for (rule, line) in batch.rules.iter().zip(&batch.lines) {
@@ -178,7 +185,8 @@ mod tests {
         let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
         let sample = |text: &str| {
             let lines = Lines::new(text.as_bytes(), true, None).unwrap();
-            let reader = BatchReader::new(lines, &mods, false, &names);
+            let mut ineffective = IneffectiveActions::default();
+            let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective);
             reader.sample().map(|(rules, count)| (rules.len(), count))
         };
         assert_eq!(sample(&rules(1000)), None);

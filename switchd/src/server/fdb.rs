@@ -7,7 +7,7 @@ use crate::desired::{Bridge, MacAgeing, MacEntries};
 use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{FdbRecord, FdbStatsRecord};
-use control::{Reason, Refusal, Reply};
+use control::{Changed, Reason, Refusal, Reply};
 use flow::text::{PortNames, parse_mac};
 use flowtable::policy::mac_table::MacKey;
 
@@ -39,7 +39,7 @@ pub(super) fn show(switch: &OnBridge<'_>, to: &mut Sender<'_>) -> Result<Reply, 
 pub(super) fn flush(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
     let port = port.map(|text| find(switch.bridge(), text)).transpose()?;
     let gone = switch.bridge().flush_hosts(port);
-    Ok(Reply::Changed(gone as u64))
+    Ok(Reply::Changed(Changed { count: gone as u64, notes: Vec::new() }))
 }
 
 /// Gives the bridge a host that does not age.

@@ -1,13 +1,14 @@
 //! Transactions on rules: text in, all of it applied or nothing.
 
 use super::batches::{BatchReader, RuleBatch, context};
+use super::ineffective::IneffectiveActions;
 use super::lines::Lines;
 use super::names::port_names;
 use super::progress::Progress;
 use super::refuse::{self, Line};
 use crate::bridge::flows::Replacement;
 use crate::switch::OnBridge;
-use control::{FlowMods, Refusal, Reply};
+use control::{Changed, FlowMods, Refusal, Reply};
 use flow::flow_mod::Command;
 use flow::text::{ParseContext, parse_flow};
 
@@ -20,7 +21,8 @@ pub(super) fn change(
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
-    let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names);
+    let mut ineffective = IneffectiveActions::default();
+    let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names, &mut ineffective);
     // The first rules are read before the tables are touched: most requests have no more.
     let first = reader.next_batch(RuleBatch::default())?;
     let sample = if first.is_full() { reader.sample() } else { None };
@@ -29,9 +31,9 @@ pub(super) fn change(
         transaction.expect(&sample, count);
     }
     let now = switch.now();
-    let mut changed = 0;
+    let mut count = 0;
     let mut apply = |batch: &RuleBatch<'_>| {
-        changed += batch.rules.len() as u64;
+        count += batch.rules.len() as u64;
         progress.step();
         transaction
             .apply_all(&batch.rules, now)
@@ -42,7 +44,7 @@ pub(super) fn change(
         reader.read_ahead(first, apply)?;
     }
     transaction.commit();
-    Ok(Reply::Changed(changed))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
 }
 
 /// Makes the rules those of the text. Rules that are there already keep their counters.
@@ -62,14 +64,17 @@ pub(super) fn replace(
         parse_flow(line.text, &context).map_err(|error| refuse::text(&error, line))
     };
     // Twice, so that however long the text is no list of its rules is in memory.
+    let mut ineffective = IneffectiveActions::default();
     for line in lines()? {
-        replacement.keep(&parse(line)?);
+        let rule = parse(line)?;
+        ineffective.look_at(&rule.actions);
+        replacement.keep(&rule);
     }
     replacement.delete_others();
     for line in lines()? {
         let added = replacement.add(&parse(line)?, switch.now());
         added.map_err(|error| refuse::flow_mod(&error, line))?;
     }
-    let (_, changed) = replacement.commit();
-    Ok(Reply::Changed(changed))
+    let (_, count) = replacement.commit();
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
 }

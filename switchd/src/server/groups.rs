@@ -1,6 +1,7 @@
 //! Groups: transactions on them, and lists.
 
 use super::answer::{Failure, Sender};
+use super::ineffective::IneffectiveActions;
 use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::progress::Progress;
@@ -9,7 +10,7 @@ use crate::bridge::groups::{self, GroupList};
 use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{BucketRecord, BucketStatsRecord, GroupRecord, GroupStatsRecord};
-use control::{Format, GroupCommand, GroupMods, GroupQuery, Reason, Refusal, Reply};
+use control::{Changed, Format, GroupCommand, GroupMods, GroupQuery, Reason, Refusal, Reply};
 use flow::group::GroupStats;
 use flow::text::{
     self, ParseContext, PrintOptions, parse_group, parse_group_file_line, write_actions,
@@ -34,18 +35,22 @@ pub(super) fn change(
         ..ParseContext::default()
     };
     let (mut changes, mut lines) = (Vec::new(), Vec::new());
+    let mut ineffective = IneffectiveActions::default();
     for line in Lines::new(text, mods.file, mods.name.as_deref())? {
         progress.step();
         let change = match mods.file {
             true => parse_group_file_line(line.text, &context),
             false => parse_group(line.text, command(mods.command), &context),
         };
-        changes.push(change.map_err(|error| refuse::text(&error, line))?);
+        let change = change.map_err(|error| refuse::text(&error, line))?;
+        ineffective.look_at_group(&change);
+        changes.push(change);
         lines.push(line);
     }
     groups::change(*switch, &changes)
         .map_err(|(index, error)| refuse::flow_mod(&error, lines[index]))?;
-    Ok(Reply::Changed(changes.len() as u64))
+    let count = changes.len() as u64;
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
 }
 
 fn command(command: GroupCommand) -> text::GroupCommand {

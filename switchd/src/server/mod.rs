@@ -18,6 +18,7 @@ mod fdb;
 mod flow_dump;
 mod flow_mods;
 mod groups;
+mod ineffective;
 mod lines;
 mod listener;
 mod monitor;

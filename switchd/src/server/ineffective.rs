@@ -1,0 +1,171 @@
+//! Notes about actions that a switch accepts and that have no effect as things are: outputs to ports that the bridge
+//! does not have, packets for a controller, queues.
+//!
+//! Each rule is looked at once, while the request is read, and only numbers are kept: a request of a million rules has
+//! as many notes as a request of one.
+
+use super::names::NameTable;
+use flow::action::Action;
+use flow::bit_set::{BitSet, blocks};
+use flow::group::{Bucket, GroupMod};
+use flow::types::OfPort;
+
+/// The largest number of missing ports that a note names; a note counts further ports.
+const NAMED: usize = 3;
+
+/// A set of port numbers; it has room for every OpenFlow port number.
+type PortNumbers = BitSet<{ blocks(1 << 16) }>;
+
+/// The actions of a request that may have no effect.
+#[derive(Default)]
+pub(super) struct IneffectiveActions {
+    /// The numbers of all ports that actions send packets to, whether the bridge has the ports or not.
+    outputs: PortNumbers,
+    has_controller: bool,
+    has_queue: bool,
+}
+
+impl IneffectiveActions {
+    /// Looks at a list of actions, and at the lists inside `clone` and `write_actions`.
+    pub(super) fn look_at(&mut self, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Output { port: OfPort::CONTROLLER } | Action::Controller { .. } => {
+                    self.has_controller = true;
+                }
+                Action::Output { port } | Action::OutputTrunc { port, .. } => self.output(*port),
+                Action::Enqueue { port, .. } => {
+                    self.output(*port);
+                    self.has_queue = true;
+                }
+                Action::SetQueue(_) => self.has_queue = true,
+                action => self.look_at(action.nested().actions()),
+            }
+        }
+    }
+
+    /// Looks at the buckets that a request adds to groups.
+    pub(super) fn look_at_group(&mut self, change: &GroupMod) {
+        let buckets: &[Bucket] = match change {
+            GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
+                &group.buckets
+            }
+            GroupMod::InsertBuckets { buckets, .. } => buckets,
+            GroupMod::Delete(_) | GroupMod::RemoveBuckets { .. } => &[],
+        };
+        buckets.iter().for_each(|bucket| self.look_at(&bucket.actions));
+    }
+
+    fn output(&mut self, port: OfPort) {
+        if port.is_real() {
+            self.outputs.insert(usize::from(port.0));
+        }
+    }
+
+    /// A sentence for each kind of action without effect. `ports` are the ports that the bridge has.
+    pub(super) fn notes(&self, ports: &NameTable) -> Vec<String> {
+        let present: PortNumbers = ports.iter().map(|(port, _)| usize::from(port.0)).collect();
+        let missing = self.outputs.iter().filter(|number| !present.contains(*number));
+        let missing: Vec<String> =
+            missing.map(|number| OfPort(number as u16).to_string()).collect();
+        let mut notes = Vec::new();
+        if let [first, ..] = &missing[..] {
+            notes.push(match missing.len() {
+                1 => format!(
+                    "the bridge has no port {first}: outputs to it have no effect until it is added"
+                ),
+                count => format!(
+                    "the bridge has no ports {}: outputs to them have no effect until they are added",
+                    some_of(&missing, count)
+                ),
+            });
+        }
+        if self.has_controller {
+            notes.push(
+                "no controller is connected: packets for CONTROLLER are dropped (no_controller)"
+                    .to_owned(),
+            );
+        }
+        if self.has_queue {
+            notes.push(
+                "ports have no queues: the numbers of queues in enqueue and set_queue are ignored"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+/// The first words of a list, and how many words follow: `1, 2, 3 and 4 more`.
+fn some_of(words: &[String], count: usize) -> String {
+    let named = words[..count.min(NAMED)].join(", ");
+    match count.saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::text::{GroupCommand, ParseContext, parse_flow, parse_group};
+    use flow::types::OfVersion;
+
+    fn ports() -> NameTable {
+        vec![(OfPort(1), "p1".to_owned()), (OfPort(2), "p2".to_owned())]
+    }
+
+    fn notes(actions: &[&str]) -> Vec<String> {
+        let mut seen = IneffectiveActions::default();
+        for actions in actions {
+            let rule = parse_flow(&format!("actions={actions}"), &ParseContext::default());
+            seen.look_at(&rule.expect("a rule").actions);
+        }
+        seen.notes(&ports())
+    }
+
+    #[test]
+    fn actions_with_an_effect_have_no_notes() {
+        let effective = ["drop", "NORMAL", "FLOOD,IN_PORT,output:1", "clone(output:2)"];
+        assert_eq!(notes(&effective), [""; 0]);
+    }
+
+    #[test]
+    fn missing_ports_are_named_once_and_counted_beyond_three() {
+        let end = "outputs to them have no effect until they are added";
+        for (actions, told) in [
+            (vec!["output:77", "77", "clone(output:77),output:1"], "port 77: outputs to it have"),
+            (vec!["LOCAL"], "port LOCAL: outputs to it have"),
+            (vec!["output(port=9,max_len=64)"], "port 9: outputs to it have"),
+            (vec!["7,8", "1,2,9"], &format!("ports 7, 8, 9: {end}")),
+            (vec!["9,8,7,6,5"], &format!("ports 5, 6, 7 and 2 more: {end}")),
+        ] {
+            let notes = notes(&actions);
+            assert_eq!(notes.len(), 1, "{actions:?}: {notes:?}");
+            assert!(notes[0].starts_with(&format!("the bridge has no {told}")), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn controllers_and_queues_have_a_note_each() {
+        for actions in ["CONTROLLER", "controller:64", "clone(controller(max_len=9))"] {
+            let notes = notes(&[actions, actions]);
+            assert!(notes.len() == 1 && notes[0].contains("no_controller"), "{notes:?}");
+        }
+        for actions in ["enqueue:1:1", "set_queue:3,output:1"] {
+            let notes = notes(&[actions, actions]);
+            assert!(notes.len() == 1 && notes[0].contains("no queues"), "{notes:?}");
+        }
+        assert_eq!(notes(&["CONTROLLER", "enqueue:77:1"]).len(), 3);
+    }
+
+    #[test]
+    fn buckets_are_looked_at() {
+        let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+        let text = "group_id=1,type=all,bucket=output:1,bucket=set_queue:1,output:77";
+        let change = parse_group(text, GroupCommand::Add, &context).expect("a group");
+        let mut seen = IneffectiveActions::default();
+        seen.look_at_group(&change);
+        assert_eq!(seen.notes(&ports()).len(), 2);
+    }
+}
