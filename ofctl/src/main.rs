@@ -29,7 +29,6 @@ mod status;
 mod tables;
 mod trace;
 
-use clap::Parser;
 use control::ClientError;
 use flow::text::printable;
 use options::{How, Options, Verb};
@@ -53,7 +52,7 @@ enum Outcome {
 struct Usage(String);
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match run(&options) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Different) => ExitCode::from(2),

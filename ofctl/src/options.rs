@@ -1,14 +1,19 @@
 //! The command line: verbs and options as the user typed them. The modules of the verbs parse the words behind a
 //! verb.
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flow::text::{Protocols, UnknownFormat};
 use flow::types::OfVersion;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The default of `--timeout`, in seconds.
 const DEFAULT_TIMEOUT: u32 = 10;
+
+/// How many verbs the error of a misspelt verb suggests at most.
+const MOST_SUGGESTIONS: usize = 3;
 
 /// Shows and changes the rules, groups, ports and bridges of a running switchd
 ///
@@ -22,6 +27,22 @@ pub(crate) struct Options {
     /// The options that all verbs have
     #[command(flatten)]
     pub(crate) how: How,
+}
+
+impl Options {
+    /// Reads a command line, which begins with the program's name. The error of a misspelt verb suggests the
+    /// [`MOST_SUGGESTIONS`] nearest verbs, the nearest one first.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments).map_err(|mut error| {
+            let kind = ContextKind::SuggestedSubcommand;
+            if let Some(ContextValue::Strings(verbs)) = error.get(kind) {
+                // clap orders its suggestions by likeness, the least alike first.
+                let nearest = verbs.iter().rev().take(MOST_SUGGESTIONS).cloned().collect();
+                error.insert(kind, ContextValue::Strings(nearest));
+            }
+            error
+        })
+    }
 }
 
 /// The options that all verbs have. They can stand in front of the verb, behind it and between its words.
@@ -558,6 +579,22 @@ mod tests {
                 assert!(is_known.is_some(), "{name}: ofctl {command}");
             }
         }
+    }
+
+    #[test]
+    fn a_misspelt_verb_gets_the_nearest_verbs() {
+        let shown = |verb: &str| {
+            let error = Options::read(["ofctl", verb].map(OsString::from)).unwrap_err();
+            error.to_string().lines().take(3).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown("dump-flow"),
+            [
+                "error: unrecognized subcommand 'dump-flow'",
+                "",
+                "  tip: some similar subcommands exist: 'dump-flows', 'dump-cached-flows', 'add-flow'",
+            ]
+        );
     }
 
     #[test]
