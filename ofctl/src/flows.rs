@@ -4,7 +4,10 @@ use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, print, print_json};
 use crate::{Outcome, files, sort};
-use control::{Client, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reply};
+use control::{
+    Client, ClientError, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reason, Refusal,
+    Reply,
+};
 use flow::flow_mod::{FlowFlags, FlowMod};
 use flow::text::{
     FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_dumped_flow, parse_flow,
@@ -49,7 +52,31 @@ fn send_file(
     let path = &call.words[0];
     let name = Some(files::name(path).to_owned());
     let mods = FlowMods { file: true, name, ..mods(&options.how) };
-    send(&mut call.client, operation(mods), &mut files::open(path)?)
+    files::send(&mut call.client, operation(mods), path).map_err(|mut error| {
+        if let Some(ClientError::Refused(refusal)) = error.downcast_mut() {
+            name_check(refusal, path, &options.how);
+        }
+        error
+    })
+}
+
+/// Adds a hint to the refusal of a line that is not valid: `ofctl check` shows all mistakes of the file, and the
+/// switch only the first. Standard input (`-`) cannot be read a second time, so its lines get no such hint.
+fn name_check(refusal: &mut Refusal, path: &str, how: &How) {
+    if refusal.reason != Reason::Text || refusal.place.is_none() || path == "-" {
+        return;
+    }
+    let version = match how.version() {
+        OfVersion::OpenFlow10 => String::new(),
+        version => format!(" -O {}", control::version::name(version)),
+    };
+    let lenient = if how.lenient { " --lenient" } else { "" };
+    let check =
+        format!("ofctl{version}{lenient} check {path} shows all mistakes of the file at once");
+    refusal.hint = Some(match &refusal.hint {
+        Some(hint) => format!("{hint}\nhint: {check}"),
+        None => check,
+    });
 }
 
 /// Carries out the verb `del-flows`.

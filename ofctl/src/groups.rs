@@ -26,7 +26,7 @@ pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outco
     let path = &call.words[0];
     let name = Some(files::name(path).to_owned());
     let mods = GroupMods { file: true, name, ..mods(&options.how) };
-    send(&mut call.client, Operation::GroupMods(mods), &mut files::open(path)?)
+    files::send(&mut call.client, Operation::GroupMods(mods), path)
 }
 
 /// Carries out the verb `del-groups`.

@@ -74,11 +74,45 @@ fn a_file_is_applied_whole_or_not_at_all() {
     ofctl: /bad.txt:2: nw_dst: "10.0.0.300" is not an IPv4 address or prefix
       ip,nw_dst=10.0.0.300,actions=drop
                 ^^^^^^^^^^
+    hint: ofctl check /bad.txt shows all mistakes of the file at once
     "#);
     assert!(bench.ok(&["dump-aggregate"]).ends_with("flow_count=3\n"));
     let (status, _, errors) = bench.run_with(&["add-flows", "-"], "udp,actions=3\nfrob\n");
     assert_eq!(status, 1);
     assert!(errors.starts_with("ofctl: <stdin>:2: unknown keyword \"frob\"\n"), "{errors}");
+}
+
+#[test]
+fn what_is_no_file_of_rules_is_named() {
+    let bench = Bench::new();
+    let folder = bench.folder();
+    let binary = format!("{folder}/binary");
+    std::fs::write(&binary, b"ip,actions=1\n\x7fELF\xff\xfe\n").unwrap();
+    for verb in ["add-flows", "replace-flows", "add-groups"] {
+        let (status, _, errors) = bench.run(&[verb, &folder]);
+        let expected = format!("ofctl: read {folder}: Is a directory (os error 21)\n");
+        assert_eq!((status, errors), (1, expected), "{verb}");
+        let (status, _, errors) = bench.run(&[verb, &binary]);
+        let expected = format!("ofctl: {binary}: line 2 is not UTF-8 text\n");
+        assert_eq!((status, errors), (1, expected), "{verb}");
+    }
+}
+
+#[test]
+fn the_check_of_a_file_has_the_options_of_the_verb() {
+    let bench = Bench::new();
+    let bad = bench.file("bad", "ip,nw_dts=10.0.0.1,actions=drop\n");
+    let (_, _, errors) = bench.run(&["-O", "OpenFlow13", "--lenient", "replace-flows", &bad]);
+    let hints: Vec<_> = errors.lines().filter(|line| line.starts_with("hint: ")).collect();
+    assert_eq!(
+        hints,
+        [
+            "hint: did you mean nw_dst?",
+            &format!(
+                "hint: ofctl -O OpenFlow13 --lenient check {bad} shows all mistakes of the file at once"
+            ),
+        ]
+    );
 }
 
 #[test]
