@@ -57,6 +57,43 @@ fn values_that_do_not_fit_are_marked() {
 }
 
 #[test]
+fn what_is_not_a_number_comes_with_what_is_right() {
+    check(
+        "priority=-1,actions=drop",
+        &[
+            r#"priority: "-1" is not a number"#,
+            "  priority=-1,actions=drop",
+            "           ^^",
+            "hint: write a number from 0 to 65535",
+        ],
+    );
+    check(
+        "tcp,tp_dst=80-90,actions=drop",
+        &[
+            r#"tp_dst: "80-90" is a range, and a match has one value"#,
+            "  tcp,tp_dst=80-90,actions=drop",
+            "             ^^^^^",
+            "hint: write a rule for each of tcp_dst=80/0xfff8, tcp_dst=88/0xfffe, tcp_dst=90",
+        ],
+    );
+    for (rule, hint) in [
+        ("ip,nw_proto=6-17,actions=drop", "write one rule for each value, from nw_proto=6"),
+        (
+            "udp,udp_src=1-65534,actions=drop",
+            "write a rule for each of udp_src=1, udp_src=2/0xfffe, udp_src=4/0xfffc, udp_src=8/0xfff8, \
+             udp_src=16/0xfff0, udp_src=32/0xffe0, udp_src=64/0xffc0, udp_src=128/0xff80 and so on",
+        ),
+        ("tcp,tp_dst=0-65535,actions=drop", "leave it out to match every value"),
+        ("tcp,tp_dst=90-80,actions=drop", "write a number from 0 to 65535"),
+        ("tcp,tp_dst=http,actions=drop", "write a number from 0 to 65535"),
+        ("idle_timeout=1s,actions=drop", "write a number from 0 to 65535"),
+    ] {
+        let error = parse_flow(rule, &ParseContext::default()).unwrap_err();
+        assert_eq!(error.hint(), Some(hint), "{rule}");
+    }
+}
+
+#[test]
 fn missing_protocols_come_with_the_corrected_rule() {
     check(
         "priority=5,tcp_dst=80,actions=drop",

@@ -6,9 +6,12 @@
 
 use super::error::Fault;
 
-/// Parses a number from 0 to `max`, strictly.
+/// Parses a number from 0 to `max`, strictly. The hint of a text that is not a number gives these bounds.
 pub(super) fn at_most(text: &str, max: u128) -> Result<u128, Fault> {
-    let value = integer(text)?;
+    let value = integer(text).map_err(|fault| match fault.hint {
+        Some(_) => fault,
+        None => fault.hint(format!("write a number from 0 to {}", in_base_of(text, max))),
+    })?;
     if value > max {
         let fault = Fault::new(format!("{text} is too large"));
         return Err(fault.hint(format!("the largest value is {}", in_base_of(text, max))));
@@ -77,6 +80,14 @@ fn in_base_of(text: &str, value: u128) -> String {
     if text.starts_with("0x") { format!("{value:#x}") } else { value.to_string() }
 }
 
+/// The first and the last number of a range in decimal digits: `80-90`. `None` if the text is not a range, or the last
+/// number is not larger than the first one.
+pub(super) fn range(text: &str) -> Option<(u64, u64)> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (digits::<10>(first)?, digits::<10>(last)?);
+    (first < last).then_some((first, last))
+}
+
 /// C's `strtoull(text, &rest, base)`: the number and the text behind it. With base 0, the prefix `0x` means
 /// hexadecimal and `0` octal. `None` if the number overflows or there is no digit.
 pub(super) fn strtoull(text: &str, base: u32) -> Option<(u64, &str)> {
@@ -141,6 +152,22 @@ mod tests {
             assert!(integer(bad).is_err(), "{bad}");
         }
         assert!(integer(&"9".repeat(60)).is_err());
+    }
+
+    #[test]
+    fn a_hint_gives_the_bounds() {
+        let fault = at_most("-1", 65535).unwrap_err();
+        assert_eq!(fault.message, r#""-1" is not a number"#);
+        assert_eq!(fault.hint.unwrap(), "write a number from 0 to 65535");
+        assert_eq!(at_most("0xg", 255).unwrap_err().hint.unwrap(), "write a number from 0 to 0xff");
+    }
+
+    #[test]
+    fn a_range_goes_up() {
+        assert_eq!(range("80-90"), Some((80, 90)));
+        for other in ["90-80", "80-80", "80", "-1", "80-", "80-90-100", "a-b"] {
+            assert_eq!(range(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -79,13 +79,47 @@ impl Reader<'_> {
             FieldId::VlanVid => self.def.legal,
             _ => ones(self.def.bits),
         };
-        let number = number::at_most(value, max)?;
+        let number =
+            number::at_most(value, max).map_err(|fault| match number::range(self.text) {
+                Some((first, last)) if u128::from(last) <= max => self.range(first, last),
+                _ => fault,
+            })?;
         let mask = match mask {
             Some(mask) => number::at_most(mask, self.bytes_mask())?,
             None => self.bytes_mask(),
         };
         self.check_bits(value, number, mask)?;
         Ok(Masked { value: number, mask })
+    }
+
+    /// The fault of a range of values, `80-90`, which no match can have. The hint gives matches that cover the range
+    /// together, with as few rules as masks allow.
+    fn range(&self, first: u64, last: u64) -> Fault {
+        /// How many matches the hint gives at most.
+        const MOST_SHOWN: usize = 8;
+        let fault = Fault::new(format!("{:?} is a range, and a match has one value", self.text));
+        if (first, u128::from(last)) == (0, ones(self.def.bits)) {
+            return fault.hint("leave it out to match every value");
+        }
+        let name = self.def.name;
+        if !self.def.maskable {
+            return fault.hint(format!("write one rule for each value, from {name}={first}"));
+        }
+        let (mut next, last) = (u128::from(first), u128::from(last));
+        let mut matches = Vec::new();
+        while next <= last && matches.len() < MOST_SHOWN {
+            // The largest block of values that begins here, has a mask and ends within the range.
+            let room = (last - next + 1).ilog2();
+            let bits = next.trailing_zeros().min(room) as u16;
+            let mask = self.bytes_mask() & !ones(bits);
+            matches.push(match bits {
+                0 => format!("{name}={next}"),
+                _ => format!("{name}={next}/{mask:#x}"),
+            });
+            next += ones(bits) + 1;
+        }
+        let more = if next <= last { " and so on" } else { "" };
+        fault.hint(format!("write a rule for each of {}{more}", matches.join(", ")))
     }
 
     /// Refuses a value with one-bits that would be dropped, or with bits that mean "untagged" by accident.
