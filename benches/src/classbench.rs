@@ -4,12 +4,14 @@
 //! 65,536 priorities: each range becomes the fewest prefixes, and in larger sets neighbours share a
 //! priority, which the order of insertion then decides.
 //!
-//! The files are read through `gzip -dc`.
+//! The files are read through `gzip -dcf`, which hands plain text through as it is.
 
 use flow::{Match, PipelineKey, PipelineMask};
 use packet::wire::eth_type;
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// One line of a `.rules.gz` file; the flags are left out, as in most published comparisons.
@@ -126,14 +128,30 @@ pub fn range_prefixes((first, last): (u16, u16)) -> Vec<(u16, u16)> {
 }
 
 impl Set {
-    /// Reads `DIR/NAME.rules.gz` and `DIR/NAME.trace.gz`.
+    /// The names of the sets of a folder, in alphabetical order: each `NAME.rules.gz` or `NAME.rules` that has a
+    /// `NAME.trace.gz` or `NAME.trace` beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn names(dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(dir)? {
+            let file = entry?.file_name().into_string().unwrap_or_default();
+            let name = file.strip_suffix(".gz").unwrap_or(&file).strip_suffix(".rules");
+            names.extend(name.filter(|name| path(dir, name, "trace").exists()).map(str::to_owned));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Reads `DIR/NAME.rules` and `DIR/NAME.trace`, or the compressed files with `.gz` behind these names.
     ///
     /// # Errors
     ///
     /// If a file cannot be read or has a line that is not of its format.
     pub fn load(dir: &Path, name: &str) -> io::Result<Self> {
-        let filters = gunzip(&dir.join(format!("{name}.rules.gz")))?;
-        let trace = gunzip(&dir.join(format!("{name}.trace.gz")))?;
+        let filters = gunzip(&path(dir, name, "rules"))?;
+        let trace = gunzip(&path(dir, name, "trace"))?;
         Ok(Self {
             name: name.into(),
             filters: parse_lines(&filters, parse_filter)?,
@@ -149,14 +167,20 @@ impl Set {
     }
 }
 
+/// The compressed file of a set, or the plain one if there is no compressed file. `what` is `rules` or `trace`.
+fn path(dir: &Path, name: &str, what: &str) -> PathBuf {
+    let compressed = dir.join(format!("{name}.{what}.gz"));
+    if compressed.exists() { compressed } else { dir.join(format!("{name}.{what}")) }
+}
+
 fn gunzip(path: &Path) -> io::Result<String> {
-    let mut child = Command::new("gzip").arg("-dc").arg(path).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new("gzip").arg("-dcf").arg(path).stdout(Stdio::piped()).spawn()?;
     let mut text = String::new();
     if let Some(mut out) = child.stdout.take() {
         out.read_to_string(&mut text)?;
     }
     if !child.wait()?.success() {
-        return Err(io::Error::other(format!("{}: gzip -dc failed", path.display())));
+        return Err(io::Error::other(format!("{}: gzip -dcf failed", path.display())));
     }
     Ok(text)
 }
@@ -217,6 +241,29 @@ mod tests {
         let high = [(1024, 0xfc00), (2048, 0xf800), (4096, 0xf000), (8192, 0xe000)];
         assert_eq!(range_prefixes((1024, 16383)), high);
         assert_eq!(range_prefixes((65534, 65535)), [(65534, 0xfffe)]);
+    }
+
+    #[test]
+    fn the_sets_of_a_folder_are_those_with_a_trace() {
+        let dir = std::env::temp_dir().join(format!("classbench-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a folder of our own");
+        let rule = "@1.2.3.4/32 0.0.0.0/0 0 : 65535 80 : 80 0x06/0xFF 0x0000/0x0000\n";
+        let files = [
+            ("mine.rules", rule),
+            ("mine.trace", "16909060 1 2 80 6 0\n"),
+            ("no_trace.rules", rule),
+            ("no_rules.trace.gz", ""),
+            ("acl3.rules.gz", ""),
+            ("acl3.trace.gz", ""),
+        ];
+        for (file, text) in files {
+            fs::write(dir.join(file), text).expect("a folder of our own");
+        }
+        let (names, set) = (Set::names(&dir), Set::load(&dir, "mine"));
+        fs::remove_dir_all(&dir).expect("a folder of our own");
+        assert_eq!(names.expect("a folder"), ["acl3", "mine"]);
+        let set = set.expect("plain text");
+        assert!(set.filters.len() == 1 && set.filters[0].matches(&set.trace[0]), "{set:?}");
     }
 
     #[test]

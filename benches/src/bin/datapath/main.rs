@@ -55,7 +55,7 @@ struct Args {
     /// Runs of which the median is taken
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     runs: u16,
-    /// A folder with ClassBench sets: acl1_10000.rules.gz, acl1_10000.trace.gz and so on
+    /// A folder with ClassBench sets: each NAME.rules.gz or NAME.rules with its NAME.trace.gz or NAME.trace
     #[arg(long, value_name = "DIR")]
     classbench: Option<PathBuf>,
     /// Only these sets of rules, by the names in the tables [default: all]
@@ -107,8 +107,8 @@ impl Scenario {
             Self::Attack => attack::run(bench),
             Self::Deep => deep::run(bench),
             Self::Recirculation => recirculation::run(bench),
-            Self::Classbench => classbench::run(bench),
-            Self::Classifier => classifier::run(bench),
+            Self::Classbench => return classbench::run(bench),
+            Self::Classifier => return classifier::run(bench),
             Self::Load => return load::run(bench),
             Self::Pauses => return pauses::run(bench),
         }

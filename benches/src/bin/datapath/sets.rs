@@ -1,55 +1,89 @@
 //! Which sets of rules are measured: ClassBench files of a folder, or made ones that stand in for them.
 
 use crate::Bench;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use benches::classbench::Set;
 use benches::classbench_like::{self, SetKind};
 use benches::generate::{FAMILIES, RuleSet};
 use flow::text::{NoPortNames, write_match};
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// Rules of a set that is loaded into a daemon, before ClassBench rules are expanded to masks.
 const LOADED: usize = 100_000;
 
-/// A set that is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted(pub(crate) SetKind, pub(crate) usize);
+/// A set that can be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A made set, of about as many filters as the number says.
+    Made(SetKind, usize),
+    /// The set with this name in the folder of `--classbench`.
+    File(PathBuf, String),
+}
+
+/// The name of the ClassBench file of a kind and size.
+fn file(kind: SetKind, size: usize) -> String {
+    format!("{}1_{size}", kind.name())
+}
 
 impl Wanted {
-    /// The name of its file.
-    fn file(self) -> String {
-        format!("{}1_{}", self.0.name(), self.1)
+    /// All sets of the folder of `--classbench`; without a folder the made sets of `kinds_and_sizes`.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or has no set.
+    pub(crate) fn all(
+        bench: &Bench,
+        kinds_and_sizes: impl IntoIterator<Item = (SetKind, usize)>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let Some(dir) = &bench.args.classbench else {
+            return Ok(kinds_and_sizes.into_iter().map(|(kind, n)| Self::Made(kind, n)).collect());
+        };
+        let names = Set::names(dir).with_context(|| dir.display().to_string())?;
+        ensure!(
+            !names.is_empty(),
+            "{}: no file NAME.rules.gz or NAME.rules with a NAME.trace.gz or NAME.trace beside it",
+            dir.display()
+        );
+        Ok(names.into_iter().map(|name| Self::File(dir.clone(), name)).collect())
+    }
+
+    /// Whether goals of this kind and size are about the set.
+    pub(crate) fn is(&self, kind: SetKind, size: usize) -> bool {
+        match self {
+            Self::Made(own_kind, own_size) => (*own_kind, *own_size) == (kind, size),
+            Self::File(_, name) => *name == file(kind, size),
+        }
     }
 
     /// The name of what is measured.
-    pub(crate) fn name(self, bench: &Bench) -> String {
-        match &bench.args.classbench {
-            Some(_) => self.file(),
-            None => classbench_like::name(self.0, self.1),
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Made(kind, size) => classbench_like::name(*kind, *size),
+            Self::File(_, name) => name.clone(),
         }
     }
 
     /// As a goal calls it, which was set for the file.
-    pub(crate) fn goal_name(self, bench: &Bench) -> String {
-        match &bench.args.classbench {
-            Some(_) => self.file(),
-            None => format!("{} (made) for {}", self.name(bench), self.file()),
+    pub(crate) fn goal_name(&self) -> String {
+        match self {
+            Self::Made(kind, size) => format!("{} (made) for {}", self.name(), file(*kind, *size)),
+            Self::File(_, name) => name.clone(),
         }
     }
 
     /// Reads it, or makes it.
-    pub(crate) fn get(self, bench: &Bench) -> anyhow::Result<Set> {
-        match &bench.args.classbench {
-            Some(dir) => {
-                let file = self.file();
-                Set::load(dir, &file).with_context(|| format!("{}: {file}", dir.display()))
+    pub(crate) fn get(&self) -> anyhow::Result<Set> {
+        match self {
+            Self::Made(kind, size) => Ok(classbench_like::set(*kind, *size)),
+            Self::File(dir, name) => {
+                Set::load(dir, name).with_context(|| format!("{}: {name}", dir.display()))
             }
-            None => Ok(classbench_like::set(self.0, self.1)),
         }
     }
 }
 
-/// The sets that daemons are loaded with: the largest files of the folder, or one made set.
+/// The sets that daemons are loaded with: one made set; or, of the folder of `--classbench`, the sets with the
+/// largest number at the end of their names, or those that `--sets` names.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -58,11 +92,17 @@ pub(crate) fn loaded(bench: &Bench) -> anyhow::Result<Vec<RuleSet>> {
         let set = RuleSet::generate(FAMILIES[0], LOADED);
         return Ok(if bench.wants(&set.name) { vec![set] } else { Vec::new() });
     }
-    SetKind::ALL
-        .into_iter()
-        .map(|kind| Wanted(kind, LOADED))
-        .filter(|wanted| bench.wants(&wanted.name(bench)))
-        .map(|wanted| Ok(RuleSet::from(&wanted.get(bench)?)))
+    let size = |wanted: &Wanted| {
+        let name = wanted.name();
+        name.rsplit('_').next().and_then(|size| size.parse::<usize>().ok())
+    };
+    let all = Wanted::all(bench, [])?;
+    let largest = all.iter().map(size).max().flatten();
+    all.iter()
+        .filter(|wanted| {
+            bench.wants(&wanted.name()) && (!bench.args.sets.is_empty() || size(wanted) == largest)
+        })
+        .map(|wanted| Ok(RuleSet::from(&wanted.get()?)))
         .collect()
 }
 

@@ -33,30 +33,36 @@ const CHANGES: f64 = 1.0;
 /// Times a tenth is deleted and inserted again.
 const CHURNS: u64 = 4;
 
-pub(crate) fn run(bench: &mut Bench) {
+pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut board = Board::new();
-    for (place, size) in SIZES.into_iter().enumerate() {
-        let mut rows = Vec::new();
-        for (kind, speeds) in WANTED {
-            let wanted = Wanted(kind, size);
-            let name = wanted.name(bench);
-            if !bench.wants(&name) {
+    let goals = || {
+        let sizes = SIZES.into_iter().enumerate();
+        sizes.flat_map(|(place, size)| WANTED.map(|(kind, speeds)| (kind, size, speeds[place])))
+    };
+    let mut rows = SIZES.map(|size| (size, Vec::new()));
+    for wanted in Wanted::all(bench, goals().map(|(kind, size, _)| (kind, size)))? {
+        let name = wanted.name();
+        if !bench.wants(&name) {
+            continue;
+        }
+        let row = board.results.row(&name, Role::Ours);
+        let set = match wanted.get() {
+            Ok(set) => set,
+            Err(error) => {
+                board.results.miss(row, board.trace, format!("{error:#}"));
                 continue;
             }
-            let row = board.results.row(&name, Role::Ours);
-            match wanted.get(bench) {
-                Ok(set) => {
-                    let all = bench.args.classbench.is_some();
-                    board.measure(bench, row, Contents::of_set(set, all));
-                    board.speed_goals(bench, row, &wanted.goal_name(bench), speeds[place]);
-                    rows.push(row);
-                }
-                Err(error) => board.results.miss(row, board.trace, format!("{error:#}")),
-            }
-        }
-        if !rows.is_empty() {
-            board.cost_goals(bench, &rows, size);
-        }
+        };
+        let all = bench.args.classbench.is_some();
+        board.measure(bench, row, Contents::of_set(set, all));
+        let Some((_, size, speed)) = goals().find(|(kind, size, _)| wanted.is(*kind, *size)) else {
+            continue;
+        };
+        board.speed_goals(bench, row, &wanted.goal_name(), speed);
+        rows.iter_mut().filter(|(of, _)| *of == size).for_each(|(_, rows)| rows.push(row));
+    }
+    for (size, rows) in rows.iter().filter(|(_, rows)| !rows.is_empty()) {
+        board.cost_goals(bench, rows, *size);
     }
     if bench.args.classbench.is_none() {
         for family in FAMILIES {
@@ -75,6 +81,7 @@ pub(crate) fn run(bench: &mut Bench) {
     }
     bench.report.add(board.results);
     bench.report.add(board.masks);
+    Ok(())
 }
 
 /// The table of results, and its columns.
