@@ -52,6 +52,20 @@ fn branches_that_double_are_bounded_and_the_rule_is_named() {
     assert_eq!(bounded(&p, "in_port=1,tcp").drop, None);
 }
 
+/// NORMAL looks through what the same translation has learned.
+#[test]
+fn hosts_that_branches_learn_are_paid_for() {
+    let same = repeated("check_pkt_larger(100)->reg0[0]", 10);
+    let p = policy(&[&format!("actions={same},NORMAL")]);
+    assert_eq!(bounded(&p, "in_port=1,tcp,dl_src=02:00:00:00:00:01").learn.len(), 1);
+    // Each branch has a source address of its own.
+    let other: Vec<String> =
+        (0..20).map(|bit| format!("check_pkt_larger(100)->NXM_OF_ETH_SRC[{bit}]")).collect();
+    let p = policy(&[&format!("actions={},NORMAL", other.join(","))]);
+    let translation = assert_exhausted(&p, "in_port=1,tcp,dl_src=02:00:00:00:00:01");
+    assert!(translation.learn.len() < 2000, "{} hosts", translation.learn.len());
+}
+
 #[test]
 fn groups_that_double_are_added_quickly_and_bounded() {
     let p = policy(&[]);

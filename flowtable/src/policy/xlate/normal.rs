@@ -15,6 +15,10 @@ type Inside = Tags;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
     pub(super) fn normal(&mut self) {
+        // What was learned is looked through below.
+        if !self.spend_for(self.out.learn.len()) {
+            return;
+        }
         let (src, dst) = self.packet.macs();
         let outside = self.packet.tags();
         let ports = self.ports();
@@ -54,7 +58,10 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.hint = Some(DropReason::OwnAddress);
                 return self.observer.note(|| Note::OwnAddress);
             }
-            self.out.learn.push(Learn { host, port: in_port.of_port });
+            let learn = Learn { host, port: in_port.of_port };
+            if self.out.learn.last() != Some(&learn) {
+                self.out.learn.push(learn);
+            }
         }
         let learned = if dst.is_multicast() { None } else { self.whereabouts(inside, dst) };
         if let Some(port) = learned {
