@@ -216,7 +216,7 @@ impl Caches {
         self.policy.saw_sender(key, &translation.learn, news.is_any);
         let work = Work {
             lookups: translation.rules.len() + translation.misses.len(),
-            steps: translation.steps + translation.actions.len(),
+            steps: translation.steps,
             has_learned: news.is_any,
         };
         self.budget.charge(payer, work);

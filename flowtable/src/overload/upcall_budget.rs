@@ -182,8 +182,8 @@ struct TokenBucket {
 const UPCALL: i64 = 1_000_000;
 /// What each further look-up in a table costs: 0.2 µs.
 const LOOKUP: i64 = UPCALL / 10;
-/// What each step of a translation and each action of its verdict costs: 20 ns.
-const STEP: i64 = UPCALL / 100;
+/// What each step of a translation costs: 30 ns.
+const STEP: i64 = UPCALL * 3 / 200;
 
 /// Who pays for an upcall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +201,7 @@ pub(crate) enum Payer {
 pub(crate) struct Work {
     /// Look-ups in tables, the first one included.
     pub(crate) lookups: usize,
-    /// Steps of the translation, and actions of its verdict.
+    /// Steps of the translation.
     pub(crate) steps: usize,
     /// Whether a host was learned, which costs about as much as another translation.
     pub(crate) has_learned: bool,

@@ -111,7 +111,7 @@ pub struct Translation {
     pub drop: Option<DropReason>,
     /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no rule.
     pub exhausted_by: Option<Exhausted>,
-    /// How many steps the translation took: actions executed, buckets looked at, lists copied.
+    /// How many steps the translation took: actions executed, buckets looked at, lists copied, datapath actions emitted.
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
@@ -529,6 +529,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 
     fn finish(mut self) -> Translation {
+        // Also those that are thrown away below took time.
+        self.out.steps = self.spent.steps + self.spent.elsewhere + self.out.actions.len();
         if let Some(error) = self.error {
             self.out.actions.clear();
             self.outputs = 0;
@@ -538,7 +540,6 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.out.actions.clear();
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
-        self.out.steps = self.spent.steps;
         self.out.mask = self.packet.flow_mask();
         self.observer.read(self.packet.mask());
         self.observer.finish(self.packet.shown());
