@@ -1,7 +1,7 @@
 //! Reads the files that verbs take. The path `-` stands for standard input.
 
-use crate::Outcome;
-use anyhow::Context;
+use crate::{Outcome, flows};
+use anyhow::{Context, Error};
 use control::{Client, ClientError, Operation};
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,7 +26,7 @@ pub(crate) fn read(path: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Makes a request whose text is a file, and drops the reply. Each error names the file.
+/// As [`flows::send`], for a request whose text is a file. Each error names the file.
 pub(crate) fn send(
     client: &mut Client,
     operation: Operation,
@@ -34,17 +34,17 @@ pub(crate) fn send(
 ) -> anyhow::Result<Outcome> {
     let mut file = open(path)?;
     let name = name(path);
-    match client.call(operation, &mut file, &mut |_| Ok(())) {
-        Ok(_) => Ok(Outcome::Done),
-        Err(ClientError::Source(error)) => Err(error).with_context(|| format!("read {name}")),
-        Err(error @ ClientError::LineTooLong { .. }) => Err(error).with_context(|| name.to_owned()),
-        Err(ClientError::Refused(mut refusal)) => {
+    flows::send(client, operation, &mut file).map_err(|error| match error.downcast() {
+        Ok(ClientError::Source(error)) => Error::new(error).context(format!("read {name}")),
+        Ok(error @ ClientError::LineTooLong { .. }) => Error::new(error).context(name.to_owned()),
+        Ok(ClientError::Refused(mut refusal)) => {
             // The switch puts the name in front of a line that is wrong, but not of text that has no lines.
             if refusal.place.is_none() {
                 refusal.message = format!("{name}: {}", refusal.message);
             }
-            Err(ClientError::Refused(refusal).into())
+            ClientError::Refused(refusal).into()
         }
-        Err(error) => Err(error.into()),
-    }
+        Ok(error) => error.into(),
+        Err(error) => error,
+    })
 }
