@@ -226,14 +226,12 @@ impl TxQueue for DummyTx {
     ) -> usize {
         let shared = &*self.shared;
         let wires = &mut *shared.wires();
-        let mut made = 0;
         for &id in ids {
-            match wires.send(batch.frame_mut(id), shared, &mut self.cutter) {
-                Ok(segments) => made += segments,
-                Err(failure) => failures.push((id, failure)),
+            if let Err(failure) = wires.send(batch.frame_mut(id), shared, &mut self.cutter) {
+                failures.push((id, failure));
             }
         }
-        made
+        self.cutter.take_made()
     }
 }
 
@@ -249,13 +247,12 @@ impl Wires {
         }
     }
 
-    /// Returns the number of segments that were made.
     fn send(
         &mut self,
         frame: &mut Frame<'_>,
         shared: &Shared,
         cutter: &mut Cutter,
-    ) -> Result<usize, TxFailure> {
+    ) -> Result<(), TxFailure> {
         if !shared.status.is_link_up() {
             return Err(TxFailure::LinkDown);
         }
@@ -266,21 +263,16 @@ impl Wires {
             check_size(frame, frame.size(), mtu)?;
         }
         match way {
-            Way::Direct(offload) => self.accept(frame.bytes(), offload, &shared.options)?,
+            Way::Direct(offload) => self.accept(frame.bytes(), offload, &shared.options),
             Way::Complete => {
                 packet::complete(frame).map_err(|_| TxFailure::NoOffload)?;
-                self.accept(frame.bytes(), Offload::NONE, &shared.options)?;
+                self.accept(frame.bytes(), Offload::NONE, &shared.options)
             }
-            Way::Segment => {
-                let (made, sent) = cutter.cut(frame, |segments| {
-                    let mut segments = segments.iter();
-                    segments
-                        .try_for_each(|s| self.accept(s.bytes(), Offload::NONE, &shared.options))
-                });
-                return sent.map(|()| made);
-            }
+            Way::Segment => cutter.cut(frame, |segments| {
+                let mut segments = segments.iter();
+                segments.try_for_each(|s| self.accept(s.bytes(), Offload::NONE, &shared.options))
+            }),
         }
-        Ok(0)
     }
 
     fn accept(

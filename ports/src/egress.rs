@@ -154,34 +154,39 @@ fn is_8021q(frame: &Frame<'_>) -> bool {
 pub(crate) struct Cutter {
     segments: Vec<Frame<'static>>,
     spare: Vec<Vec<u8>>,
+    /// Number of segments since the last [`Cutter::take_made`].
+    made: usize,
 }
 
 impl Cutter {
     /// Cuts `frame` and passes the segments to `send` in order, a few at a time, until all are sent or `send`
-    /// fails. Returns the number of segments that were made, and whether all were sent.
+    /// fails.
+    ///
+    /// # Errors
+    /// The frame cannot be segmented, or `send` failed.
     pub(crate) fn cut(
         &mut self,
         frame: &Frame<'_>,
         mut send: impl FnMut(&mut [Frame<'static>]) -> Result<(), TxFailure>,
-    ) -> (usize, Result<(), TxFailure>) {
-        let Ok(segmentation) = Segmentation::new(frame) else {
-            return (0, Err(TxFailure::NoOffload));
-        };
-        let Self { segments, spare } = self;
-        let mut made = 0;
-        while made < segmentation.count() {
-            let end = segmentation.count().min(made + MAX_BATCH);
+    ) -> Result<(), TxFailure> {
+        let segmentation = Segmentation::new(frame).map_err(|_| TxFailure::NoOffload)?;
+        let Self { segments, spare, made } = self;
+        for start in (0..segmentation.count()).step_by(MAX_BATCH) {
+            let end = segmentation.count().min(start + MAX_BATCH);
             spare.extend(segments.drain(..).filter_map(Frame::into_buffer));
             segments.extend(
-                (made..end)
+                (start..end)
                     .map(|index| segmentation.segment(index, spare.pop().unwrap_or_default())),
             );
-            made = end;
-            if let Err(failure) = send(segments) {
-                return (made, Err(failure));
-            }
+            *made += segments.len();
+            send(segments)?;
         }
-        (made, Ok(()))
+        Ok(())
+    }
+
+    /// The number of segments that were made since the last call, sent or not.
+    pub(crate) fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
     }
 }
 
@@ -236,16 +241,20 @@ mod tests {
         let mut cutter = Cutter::default();
         for _ in 0..2 {
             let mut payload = 0;
-            let (made, sent) = cutter.cut(&frame, |segments| {
+            let sent = cutter.cut(&frame, |segments| {
                 assert!(segments.len() <= MAX_BATCH);
                 payload += segments.iter().map(|segment| segment.size() - 54).sum::<usize>();
                 Ok(())
             });
-            assert_eq!((made, sent, payload), (150, Ok(()), 60_000));
+            assert_eq!((cutter.take_made(), sent, payload), (150, Ok(()), 60_000));
             assert!(cutter.segments.len() + cutter.spare.len() <= MAX_BATCH);
         }
-        let (made, sent) = cutter.cut(&frame, |_| Err(TxFailure::QueueFull));
-        assert_eq!((made, sent), (MAX_BATCH, Err(TxFailure::QueueFull)), "the rest is not made");
+        let sent = cutter.cut(&frame, |_| Err(TxFailure::QueueFull));
+        assert_eq!(
+            (cutter.take_made(), sent),
+            (MAX_BATCH, Err(TxFailure::QueueFull)),
+            "the rest is not made"
+        );
     }
 
     #[test]

@@ -337,24 +337,17 @@ impl TxQueue for TapTx {
         failures: &mut Vec<(FrameId, TxFailure)>,
     ) -> usize {
         let mtu = self.status.mtu();
-        let mut made = 0;
         for &id in ids {
-            if let Err(failure) = self.send_one(batch.frame_mut(id), mtu, &mut made) {
+            if let Err(failure) = self.send_one(batch.frame_mut(id), mtu) {
                 failures.push((id, failure));
             }
         }
-        made
+        self.cutter.take_made()
     }
 }
 
 impl TapTx {
-    /// Adds the number of segments that were made to `made`.
-    fn send_one(
-        &mut self,
-        frame: &mut Frame<'_>,
-        mtu: u32,
-        made: &mut usize,
-    ) -> Result<(), TxFailure> {
+    fn send_one(&mut self, frame: &mut Frame<'_>, mtu: u32) -> Result<(), TxFailure> {
         match way(frame, self.takes, mtu)? {
             Way::Direct(header) => {
                 if !header.is_gso() {
@@ -369,11 +362,9 @@ impl TapTx {
             }
             Way::Segment => {
                 let file = &self.file;
-                let (count, sent) = self.cutter.cut(frame, |segments| {
+                self.cutter.cut(frame, |segments| {
                     segments.iter_mut().try_for_each(|s| write(file, s, Offload::NONE))
-                });
-                *made += count;
-                sent
+                })
             }
         }
     }

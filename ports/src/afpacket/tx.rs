@@ -66,14 +66,13 @@ impl PacketTx {
         }
     }
 
-    /// Cuts a frame in software and sends the segments. The frame failed if one of them did. Adds the number
-    /// of segments to `made`.
-    fn send_segments(&mut self, frame: &Frame<'_>, made: &mut usize) -> Result<(), TxFailure> {
+    /// Cuts a frame in software and sends the segments. The frame failed if one of them did.
+    fn send_segments(&mut self, frame: &Frame<'_>) -> Result<(), TxFailure> {
         if let Some(failure) = self.calls.end() {
             return Err(failure);
         }
         let calls = &mut self.calls;
-        let (count, sent) = self.cutter.cut(frame, |segments| {
+        self.cutter.cut(frame, |segments| {
             let mut datagrams = ArrayVec::<IoSlice<'_>, MAX_BATCH>::new();
             for segment in segments {
                 let header = Offload::NONE.to_bytes();
@@ -82,9 +81,7 @@ impl PacketTx {
                 }
             }
             calls.send(&datagrams).map_err(|refusal| refusal.why)
-        });
-        *made += count;
-        sent
+        })
     }
 
     fn flush_direct(
@@ -92,7 +89,6 @@ impl PacketTx {
         batch: &Batch<'_>,
         ids: &mut ArrayVec<FrameId, MAX_BATCH>,
         failures: &mut Failures,
-        made: &mut usize,
     ) {
         if ids.is_empty() {
             return;
@@ -107,9 +103,8 @@ impl PacketTx {
         while let Err(refusal) = self.calls.send(&datagrams[done..]) {
             let at = done + refusal.sent;
             let id = ids[at];
-            match self.after_refusal(batch.frame(id), refusal.why, made) {
-                Ok(()) => {}
-                Err(failure) => failures.push((id, failure)),
+            if let Err(failure) = self.after_refusal(batch.frame(id), refusal.why) {
+                failures.push((id, failure));
             }
             done = at + 1;
         }
@@ -120,17 +115,12 @@ impl PacketTx {
     /// A frame was refused. Cuts it and sends the segments if it is a large one and the device may have refused
     /// it for that.
     #[cold]
-    fn after_refusal(
-        &mut self,
-        frame: &Frame<'_>,
-        why: TxFailure,
-        made: &mut usize,
-    ) -> Result<(), TxFailure> {
+    fn after_refusal(&mut self, frame: &Frame<'_>, why: TxFailure) -> Result<(), TxFailure> {
         let may_be_too_large = frame.offload.is_gso() && self.bypasses_qdisc;
         if why != TxFailure::QueueFull || !may_be_too_large {
             return Err(why);
         }
-        self.send_segments(frame, made)?;
+        self.send_segments(frame)?;
         self.refused.insert(frame);
         Ok(())
     }
@@ -145,7 +135,6 @@ impl TxQueue for PacketTx {
         self.follow_status();
         self.calls.begin();
         let (takes, mtu) = (self.status.takes(), self.status.mtu());
-        let mut made = 0;
         // Frames that go out as they are, collected until one needs another way or a call is full.
         let mut direct = ArrayVec::<FrameId, MAX_BATCH>::new();
         for &id in ids {
@@ -155,23 +144,23 @@ impl TxQueue for PacketTx {
                     write_header(frame, header);
                     direct.push(id);
                     if direct.is_full() {
-                        self.flush_direct(batch, &mut direct, failures, &mut made);
+                        self.flush_direct(batch, &mut direct, failures);
                     }
                 }
                 Ok(_) => {
-                    self.flush_direct(batch, &mut direct, failures, &mut made);
-                    if let Err(failure) = self.send_segments(batch.frame(id), &mut made) {
+                    self.flush_direct(batch, &mut direct, failures);
+                    if let Err(failure) = self.send_segments(batch.frame(id)) {
                         failures.push((id, failure));
                     }
                 }
                 Err(failure) => {
-                    self.flush_direct(batch, &mut direct, failures, &mut made);
+                    self.flush_direct(batch, &mut direct, failures);
                     failures.push((id, failure));
                 }
             }
         }
-        self.flush_direct(batch, &mut direct, failures, &mut made);
-        made
+        self.flush_direct(batch, &mut direct, failures);
+        self.cutter.take_made()
     }
 }
 
