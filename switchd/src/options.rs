@@ -4,7 +4,7 @@ use crate::desired::file::{self, FileError};
 use crate::desired::{
     BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
 };
-use crate::state::Sync;
+use crate::state::StateSync;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use flow::text::printable;
@@ -21,7 +21,7 @@ pub struct Options {
     /// Directory in which bridges, ports, rules, groups and static hosts are kept (`--state`); `None`: nothing is kept.
     pub state: Option<PathBuf>,
     /// When changes are brought onto the disk (`--state-sync`).
-    pub state_sync: Sync,
+    pub state_sync: StateSync,
     /// Path of the control socket. `None`: `switchd.sock` in the usual folder (see `--help`).
     pub socket: Option<PathBuf>,
     /// Path of a file that has the process id while the switch runs (`--pidfile`); `None`: no file.
@@ -69,7 +69,7 @@ struct Arguments {
     /// With --state: when a change is on the disk. always: before the command that makes it ends; interval: within a
     /// second, so that a power cut may take the latest changes
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, requires = "state")]
-    state_sync: Sync,
+    state_sync: StateSync,
     /// Path of the control socket. Its folder has to belong to this user or root, and be closed to others
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,

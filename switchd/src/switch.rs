@@ -29,7 +29,7 @@ use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
-use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, Sync};
+use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, StateSync};
 use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
@@ -68,7 +68,7 @@ pub struct Config {
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
     /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and rules end with the switch.
-    pub state: Option<(PathBuf, Sync)>,
+    pub state: Option<(PathBuf, StateSync)>,
 }
 
 impl Config {

@@ -20,7 +20,7 @@ use tracing::{error, info};
 
 /// When changes are brought onto the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Sync {
+pub enum StateSync {
     /// Before a command that changes something ends.
     #[default]
     Always,
@@ -35,7 +35,7 @@ const MAX_BACKLOG: usize = 2_000_000;
 const BATCH: usize = 1024;
 /// Bytes of records after which a batch is written.
 const BATCH_SIZE: usize = 8 << 20;
-/// The time between two tries to write, and from a change until it is on the disk with [`Sync::Interval`].
+/// The time between two tries to write, and from a change until it is on the disk with [`StateSync::Interval`].
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A journal is written anew when it is larger than this, and four times as large as it was when it was new.
 const SMALL: u64 = 4 << 20;
@@ -163,7 +163,7 @@ impl KeeperThread {
         intake: KeeperIntake,
         policy: Arc<Policy>,
         directory: StateDirectory,
-        sync: Sync,
+        sync: StateSync,
         epoch: Instant,
     ) -> io::Result<Self> {
         let writer = Writer {
@@ -197,7 +197,7 @@ impl Drop for KeeperThread {
 struct Writer {
     policy: Arc<Policy>,
     directory: StateDirectory,
-    sync: Sync,
+    sync: StateSync,
     epoch: Instant,
     backlog: Arc<Backlog>,
     /// `None`: it has to be written anew.
@@ -331,7 +331,7 @@ impl Writer {
         };
         journal.append(records)?;
         self.is_unsynced |= !records.is_empty();
-        if self.is_unsynced && (now || self.sync == Sync::Always) {
+        if self.is_unsynced && (now || self.sync == StateSync::Always) {
             journal.sync()?;
             self.is_unsynced = false;
         }

@@ -32,7 +32,7 @@ pub use change::{Change, KeptRule, RulePlace};
 pub use directory::StateDirectory;
 pub use error::StateError;
 pub use journal::{Contents, Journal};
-pub use keeper::{Beginning, Keeper, KeeperThread, Sync};
+pub use keeper::{Beginning, Keeper, KeeperThread, StateSync};
 pub use kept::{Kept, KeptBridge};
 pub(crate) use restore::restore;
 

@@ -2,7 +2,7 @@
 
 use super::directory::StateDirectory;
 use super::journal::Contents;
-use super::{Kept, StateError, Sync};
+use super::{Kept, StateError, StateSync};
 use crate::bridge::{groups, hosts};
 use crate::desired::{Bridge, Desired, Port, file};
 use crate::switch::{Config, StartError, Switch};
@@ -59,7 +59,7 @@ fn desired(bridges: &[(&str, &[&str])]) -> Desired {
 }
 
 fn try_start(path: &Path, configured: Desired) -> Result<Switch, StartError> {
-    let state = Some((path.to_owned(), Sync::Always));
+    let state = Some((path.to_owned(), StateSync::Always));
     Switch::start(Config { state, ..Config::new(configured) })
 }
 
