@@ -350,8 +350,9 @@ impl Writer {
             let configured = Change::Configured(Cow::Borrowed(configured));
             records::changes(&mut out, &[configured, Change::Wanted(Cow::Borrowed(wanted))]);
             to.write(&out)?;
-            for (id, name) in &self.names {
-                records::everything(to, self.policy.bridge(*id), name, now)?;
+            // Not the bridges of `names`: whether a bridge was added may still wait in the queue.
+            for (id, name) in self.policy.bridges() {
+                records::everything(to, self.policy.bridge(id), &name, now)?;
             }
             Ok(())
         })?;

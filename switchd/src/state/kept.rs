@@ -66,15 +66,14 @@ impl<'a> Kept<'a> {
         match change {
             Change::Configured(configured) => self.configured = Some(configured.into_owned()),
             Change::Wanted(wanted) => self.wanted = Some(wanted.into_owned()),
-            Change::Bridge(name) => *bridge = Some(name.into_owned()),
+            Change::Bridge(name) => {
+                // A bridge of which nothing is told has no rules. It must not get those of a new bridge.
+                self.bridges.entry(name.to_string()).or_default();
+                *bridge = Some(name.into_owned());
+            }
             change => {
-                let name = bridge.as_ref().ok_or("the record names no bridge")?;
-                if !self.bridges.contains_key(name) {
-                    self.bridges.insert(name.clone(), KeptBridge::default());
-                }
-                if let Some(bridge) = self.bridges.get_mut(name) {
-                    bridge.apply(change);
-                }
+                let named = bridge.as_ref().and_then(|name| self.bridges.get_mut(name));
+                named.ok_or("the record names no bridge")?.apply(change);
             }
         }
         Ok(())

@@ -261,6 +261,22 @@ fn a_torn_end_is_left_out_and_copied() {
     assert_eq!(fs::read(folder.journal().with_extension("torn")).unwrap(), bytes);
 }
 
+/// A bridge without rules forwards nothing. The rule that a new bridge has must not come back.
+#[test]
+fn a_bridge_without_rules_stays_without() {
+    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    change(&switch, "br0", &["-"]);
+    let before = account(&switch);
+    drop(switch);
+    // The journal's torn end has the next switch write a new one.
+    let torn = [fs::read(folder.journal()).unwrap(), b"record 0".to_vec()].concat();
+    fs::write(folder.journal(), torn).unwrap();
+    for _ in 0..3 {
+        assert_eq!(account(&start(&folder, &configured)), before);
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_by_name() {
     let refused = |bytes: &[u8]| {
