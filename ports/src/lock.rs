@@ -12,7 +12,7 @@
 use crate::PortError;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::geteuid;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, symlink_metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -23,13 +23,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const FILE_NAME: &str = "devices.lock";
 
 /// The file, and the locks of this process.
-static LOCKS: Mutex<Locks> = Mutex::new(Locks { file: None, held: None });
+static LOCKS: Mutex<Locks> = Mutex::new(Locks { file: None, held: BTreeSet::new() });
 
 struct Locks {
     /// `None` until the first lock is taken; `Some(None)` if the file could not be had, and locks do without.
     file: Option<Option<File>>,
-    /// The places of the bytes that this process has locked; `None` stands for none.
-    held: Option<HashSet<i64>>,
+    /// The places of the bytes that this process has locked.
+    held: BTreeSet<i64>,
 }
 
 /// Held while a device is a port.
@@ -48,7 +48,7 @@ impl Lock {
         // The inode of a namespace has 32 bits, an interface number 31.
         let place = (namespace as u32 as i64) << 31 | i64::from(index & 0x7fff_ffff);
         let mut locks = locks();
-        if locks.held.as_ref().is_some_and(|held| held.contains(&place)) {
+        if locks.held.contains(&place) {
             return in_use("this process already".to_owned());
         }
         if let Some(file) = locks.file() {
@@ -66,7 +66,7 @@ impl Lock {
                 }
             }
         }
-        locks.held.get_or_insert_default().insert(place);
+        locks.held.insert(place);
         Ok(Self { place })
     }
 }
@@ -78,7 +78,7 @@ impl Drop for Lock {
             // Unlocking what is locked cannot fail.
             let _ = fcntl(file, FcntlArg::F_SETLK(&byte(self.place, libc::F_UNLCK)));
         }
-        locks.held.get_or_insert_default().remove(&self.place);
+        locks.held.remove(&self.place);
     }
 }
 

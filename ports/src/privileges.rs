@@ -8,13 +8,13 @@ use crate::commons::Commons;
 use crate::netlink::LinkChange;
 use crate::netns::Netns;
 use crate::sys::packet as socket;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
 /// The inodes of network namespaces in which this process may use devices. A process that has a capability once is
 /// not asked again: closing a packet socket waits for the kernel.
-static GOOD: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
+static GOOD: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// An interface number that no device has.
 const NO_DEVICE: u32 = i32::MAX as u32;
@@ -26,7 +26,7 @@ const NO_DEVICE: u32 = i32::MAX as u32;
 /// [`PortError::Denied`] with the capability, or the error of a request that says whether the capability is there.
 pub(crate) fn to_open(commons: &Commons, device: &str) -> Result<(), PortError> {
     let good = || GOOD.lock().unwrap_or_else(PoisonError::into_inner);
-    if good().as_ref().is_some_and(|good| good.contains(&commons.inode())) {
+    if good().contains(&commons.inode()) {
         return Ok(());
     }
     let open = socket::socket();
@@ -37,7 +37,7 @@ pub(crate) fn to_open(commons: &Commons, device: &str) -> Result<(), PortError> 
         let (operation, object) = ("change device", format!("\"{device}\""));
         return Err(PortError::Denied { operation, object, capability: "CAP_NET_ADMIN" });
     }
-    good().get_or_insert_default().insert(commons.inode());
+    good().insert(commons.inode());
     Ok(())
 }
 
