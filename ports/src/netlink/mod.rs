@@ -151,13 +151,7 @@ impl Netlink {
         flags: u16,
         each: impl FnMut(RouteNetlinkMessage),
     ) -> Result<(), NetlinkError> {
-        match self.try_exchange(message, flags, each) {
-            Ok(()) => Ok(()),
-            Err(Failure::Io(e)) => Err(NetlinkError::refused(operation(), e)),
-            Err(Failure::Decode(reason)) => {
-                Err(NetlinkError::Undecodable { operation: operation(), reason })
-            }
-        }
+        self.try_exchange(message, flags, each).map_err(|failure| failure.of(operation()))
     }
 
     fn try_exchange(
@@ -209,9 +203,24 @@ fn append(bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16, sequenc
     request.serialize(&mut bytes[start..]);
 }
 
+/// Why a request failed, of which nobody has said yet what was asked for.
 enum Failure {
+    /// The kernel refused the request, or the socket failed.
     Io(io::Error),
+    /// The kernel's answer is not understood, for this reason.
     Decode(String),
+}
+
+impl Failure {
+    /// The error of the operation that failed.
+    fn of(self, operation: impl Into<String>) -> NetlinkError {
+        match self {
+            Self::Io(source) => NetlinkError::refused(operation, source),
+            Self::Decode(reason) => {
+                NetlinkError::Undecodable { operation: operation.into(), reason }
+            }
+        }
+    }
 }
 
 impl From<io::Error> for Failure {

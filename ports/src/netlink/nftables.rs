@@ -5,15 +5,10 @@
 //! the socket, however the process ends.
 
 use super::{Failure, NetlinkError, RECEIVE_SIZE};
+use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NLMSG_ERROR};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use std::io;
 
-// linux/netlink.h
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_CREATE: u16 = 0x400;
-const NLMSG_ERROR: u16 = 2;
-const NLA_F_NESTED: u16 = 0x8000;
 /// Bytes of a netlink header and of netfilter's own behind it.
 const HEADER: usize = 16 + 4;
 // linux/netfilter/nfnetlink.h
@@ -89,7 +84,7 @@ impl DropTable {
             table.transact(vec![message])?;
             Ok(table)
         };
-        make().map_err(|failure| error("make a table of nftables", failure))
+        make().map_err(|failure: Failure| failure.of("make a table of nftables"))
     }
 
     /// Makes changes, all or none.
@@ -98,7 +93,7 @@ impl DropTable {
     /// The first that the kernel refused. `ENOENT`: the device has gone.
     pub(crate) fn change(&mut self, changes: &[ChainChange]) -> Result<(), NetlinkError> {
         let messages = changes.iter().map(|change| self.message(change)).collect();
-        self.transact(messages).map_err(|failure| error("change a chain of nftables", failure))
+        self.transact(messages).map_err(|failure| failure.of("change a chain of nftables"))
     }
 
     fn message(&self, change: &ChainChange) -> Message {
@@ -159,15 +154,6 @@ fn chain(index: u32) -> String {
     format!("device-{index}")
 }
 
-fn error(operation: &str, failure: Failure) -> NetlinkError {
-    match failure {
-        Failure::Io(source) => NetlinkError::refused(operation, source),
-        Failure::Decode(reason) => {
-            NetlinkError::Undecodable { operation: operation.to_owned(), reason }
-        }
-    }
-}
-
 /// The sequence numbers and error numbers of the answers in a datagram; 0 says that all is well.
 fn answers(mut bytes: &[u8]) -> Result<Vec<(u32, i32)>, Failure> {
     let mut answers = Vec::new();
@@ -175,7 +161,7 @@ fn answers(mut bytes: &[u8]) -> Result<Vec<(u32, i32)>, Failure> {
     while !bytes.is_empty() {
         let word = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
         let (size, kind) = (word(0).ok_or_else(short)?, word(4).ok_or_else(short)? as u16);
-        if u32::from(kind) == u32::from(NLMSG_ERROR) {
+        if kind == NLMSG_ERROR {
             let sequence = word(8).ok_or_else(short)?;
             answers.push((sequence, -(word(16).ok_or_else(short)? as i32)));
         }
