@@ -3,9 +3,9 @@
 //! A feature has a bit, whose number differs from kernel to kernel, and a name, which is the same in all of
 //! them. `ports::netlink::features` speaks of names.
 
-use super::check;
+use super::{check, device_request};
 use std::io;
-use std::mem::{size_of_val, zeroed};
+use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 // linux/ethtool.h
@@ -87,14 +87,7 @@ fn words_of(number: u64) -> [u32; 2] {
 /// write.
 unsafe fn ask(fd: BorrowedFd<'_>, device: &str, request: &mut [u32]) -> io::Result<()> {
     debug_assert!(size_of_val(request) >= 4);
-    // SAFETY: all zero is a valid request: a name of no bytes, a null pointer.
-    let mut ifreq: libc::ifreq = unsafe { zeroed() };
-    if device.len() >= ifreq.ifr_name.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (to, from) in ifreq.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = from as libc::c_char;
-    }
+    let mut ifreq = device_request(device)?;
     ifreq.ifr_ifru.ifru_data = request.as_mut_ptr().cast();
     // SAFETY: SIOCETHTOOL reads one ifreq, and reads and writes the memory that it points to, which is
     // large enough for the command as the caller promises. Both are valid during the call.

@@ -1,9 +1,8 @@
 //! TAP devices (Documentation/networking/tuntap.rst).
 
-use super::check;
+use super::{check, device_request};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -38,14 +37,7 @@ pub(crate) fn open() -> io::Result<File> {
 ///
 /// Frames are read and written with a virtio-net header before them.
 pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str, has_many_queues: bool) -> io::Result<()> {
-    // SAFETY: all zero is a valid request: a name of no bytes, flags of none.
-    let mut request: libc::ifreq = unsafe { zeroed() };
-    if name.len() >= request.ifr_name.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
+    let mut request = device_request(name)?;
     let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     if has_many_queues {
         flags |= libc::IFF_MULTI_QUEUE;
@@ -74,8 +66,7 @@ pub(crate) fn set_header_size(fd: BorrowedFd<'_>, size: usize) -> io::Result<()>
 
 /// The name of the descriptor's device, in whatever network namespace it is.
 pub(crate) fn device_name(fd: BorrowedFd<'_>) -> io::Result<String> {
-    // SAFETY: all zero is a valid request.
-    let mut request: libc::ifreq = unsafe { zeroed() };
+    let mut request = device_request("")?;
     // SAFETY: TUNGETIFF writes one ifreq, which is valid during the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
     let name: Vec<u8> =
