@@ -69,7 +69,7 @@ impl Netlink {
         // The kernel refuses to set up a peer while the pair is being created.
         let down = LinkSpec { up: false, ..peer_spec.clone() };
         let data = InfoData::Veth(InfoVeth::Peer(down.message(peer)));
-        self.create(name, spec, InfoKind::Veth, Some(data))?;
+        self.create(name, spec, InfoKind::Veth, Some(data), None)?;
         if !peer_spec.up {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Netlink {
     /// # Errors
     /// The name is taken, or the process lacks `CAP_NET_ADMIN`. Then no device was created.
     pub fn create_bridge(&mut self, name: &str, spec: &LinkSpec<'_>) -> Result<(), LabError> {
-        self.create(name, spec, InfoKind::Bridge, None)
+        self.create(name, spec, InfoKind::Bridge, None, None)
     }
 
     /// Creates a VXLAN device whose only peer is `tunnel.remote`.
@@ -113,7 +113,7 @@ impl Netlink {
             },
             InfoVxlan::Port(tunnel.port),
         ];
-        self.create(name, spec, InfoKind::Vxlan, Some(InfoData::Vxlan(data)))
+        self.create(name, spec, InfoKind::Vxlan, Some(InfoData::Vxlan(data)), None)
     }
 
     /// Creates a VLAN interface on top of the device with interface index `parent`. The tag of its frames has
@@ -131,7 +131,7 @@ impl Netlink {
         vid: u16,
     ) -> Result<(), LabError> {
         let data = InfoData::Vlan(vec![InfoVlan::Id(vid), InfoVlan::Protocol(tpid.into())]);
-        self.create_on(parent, name, spec, InfoKind::Vlan, data)
+        self.create(name, spec, InfoKind::Vlan, Some(data), Some(parent))
     }
 
     /// Creates a macvlan device on top of the device with interface index `parent`: another device with the address and
@@ -147,24 +147,7 @@ impl Netlink {
         parent: u32,
     ) -> Result<(), LabError> {
         let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Passthrough)]);
-        self.create_on(parent, name, spec, InfoKind::MacVlan, data)
-    }
-
-    fn create_on(
-        &mut self,
-        parent: u32,
-        name: &str,
-        spec: &LinkSpec<'_>,
-        kind: InfoKind,
-        data: InfoData,
-    ) -> Result<(), LabError> {
-        let operation = format!("create {kind} \"{name}\"");
-        let mut message = spec.message(name);
-        message.attributes.push(LinkAttribute::Link(parent));
-        let info = vec![LinkInfo::Kind(kind), LinkInfo::Data(data)];
-        message.attributes.push(LinkAttribute::LinkInfo(info));
-        let message = RouteNetlinkMessage::NewLink(message);
-        Ok(self.request(|| operation, message, NLM_F_CREATE | NLM_F_EXCL)?)
+        self.create(name, spec, InfoKind::MacVlan, Some(data), Some(parent))
     }
 
     /// Sets the MTU of the device with this interface index, in bytes.
@@ -198,16 +181,6 @@ impl Netlink {
         })?)
     }
 
-    /// Renames the device with this interface index. Kernels before 6.2 require that the device is down.
-    ///
-    /// # Errors
-    /// There is no such device, the name is taken, or the process lacks `CAP_NET_ADMIN`.
-    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), LabError> {
-        Ok(self.set(index, LinkAttribute::IfName(name.to_owned()), || {
-            format!("rename interface {index} to \"{name}\"")
-        })?)
-    }
-
     /// Moves the device with this interface index to another network namespace, where the device is down and has no
     /// addresses.
     ///
@@ -219,15 +192,18 @@ impl Netlink {
         })?)
     }
 
+    /// Creates a device, on top of the device with interface index `parent` if there is one.
     fn create(
         &mut self,
         name: &str,
         spec: &LinkSpec<'_>,
         kind: InfoKind,
         data: Option<InfoData>,
+        parent: Option<u32>,
     ) -> Result<(), LabError> {
         let operation = format!("create {kind} \"{name}\"");
         let mut message = spec.message(name);
+        message.attributes.extend(parent.map(LinkAttribute::Link));
         let mut info = vec![LinkInfo::Kind(kind)];
         info.extend(data.map(LinkInfo::Data));
         message.attributes.push(LinkAttribute::LinkInfo(info));

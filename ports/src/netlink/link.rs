@@ -247,11 +247,11 @@ impl Netlink {
         })
     }
 
-    /// Gives a device another name.
+    /// Gives a device another name. Kernels before 6.2 require that the device is down.
     ///
     /// # Errors
     /// No such device, the name is taken, or the privilege is missing.
-    pub(crate) fn rename(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
+    pub fn rename(&mut self, index: u32, name: &str) -> Result<(), NetlinkError> {
         self.set(index, LinkAttribute::IfName(name.to_owned()), || {
             format!("rename interface {index} to \"{name}\"")
         })
