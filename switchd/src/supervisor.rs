@@ -1,9 +1,9 @@
-//! Tells those who started the switch how it is: that it is ready, that it still works, that it stops.
+//! Tells the program that has started the switch when the switch is ready, that it still works, and when it stops.
 //!
 //! - systemd (`Type=notify`) gets `READY=1`, `WATCHDOG=1` and `STOPPING=1` through the socket in `NOTIFY_SOCKET`; see
 //!   sd_notify(3).
 //! - A script gets a line feed through the descriptor of `--ready-fd`, as in s6.
-//! - Whoever looks finds the process id in the file of `--pidfile`.
+//! - The file of `--pidfile` has the process id while the switch runs.
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -14,19 +14,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracing::debug;
 
-/// Whom to tell. Dropping it tells of the stop, and removes the file with the process id.
+/// A switch that is ready. Dropping this value tells systemd that the switch stops, and removes the file with the process id.
 pub(crate) struct Supervisor {
+    /// The path of the file with the process id; `None` without `--pidfile`.
     pid_file: Option<PathBuf>,
 }
 
 impl Supervisor {
-    /// Tells that the switch forwards frames and takes commands. `ready_fd` is a descriptor that this process has
-    /// inherited; it is closed.
+    /// Tells systemd and the reader of `ready_fd` that the switch forwards frames and takes commands, and writes the file
+    /// with the process id. `ready_fd` is the number of a descriptor that this process has inherited; the call closes
+    /// the descriptor.
     ///
     /// # Errors
-    /// The file cannot be written, or there is no such descriptor.
+    /// The file or the descriptor cannot be written.
     pub(crate) fn ready(pid_file: Option<&Path>, ready_fd: Option<i32>) -> anyhow::Result<Self> {
-        // From here on the file is removed, whatever fails.
+        // Made first, so that the file is removed if a later step fails.
         let supervisor = Self { pid_file: pid_file.map(Path::to_owned) };
         if let Some(path) = pid_file {
             write_pid(path).with_context(|| format!("write --pidfile {}", path.display()))?;
@@ -48,40 +50,43 @@ impl Drop for Supervisor {
     }
 }
 
-/// A new file takes the old one's place, so that no link is followed.
+/// Writes the process id into a new file. An old file or a symbolic link at the path is removed first and not followed.
 fn write_pid(path: &Path) -> std::io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
     writeln!(file, "{}", std::process::id())
 }
 
+/// Writes a line feed to a descriptor, and closes the descriptor.
 fn tell(fd: i32) -> std::io::Result<()> {
     File::options().append(true).open(format!("/proc/self/fd/{fd}"))?.write_all(b"\n")?;
     Ok(nix::unistd::close(fd)?)
 }
 
-/// Without systemd nobody is told.
+/// Sends states to systemd. Without systemd this does nothing.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         debug!("tell systemd: {error}");
     }
 }
 
-/// Signs of life for systemd, which restarts a service that gives none (`WatchdogSec=`).
+/// Sends signs of life to systemd, which restarts a service that sends none (`WatchdogSec=`).
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    /// The time between two signs: half of what systemd allows. `None`: systemd waits for none.
+    /// The time between two signs of life: half of the time that systemd allows. `None` if systemd expects none.
     interval: Option<Duration>,
+    /// The time of the last sign of life; `None` before the first.
     last: Option<Instant>,
 }
 
 impl Watchdog {
-    /// As the environment says.
+    /// Reads from the environment whether systemd expects signs of life, and how often.
     pub(crate) fn new() -> Self {
         Self { interval: sd_notify::watchdog_enabled().map(|most| most / 2), last: None }
     }
 
-    /// Gives a sign of life if it is time. The caller is the thread whose work shows that the switch works.
+    /// Sends a sign of life if the time for the next one has come. The caller has just done work that fails or hangs if the
+    /// switch does not work.
     pub(crate) fn is_well(&mut self) {
         let Some(interval) = self.interval else { return };
         if self.last.is_none_or(|last| last.elapsed() >= interval) {

@@ -285,6 +285,21 @@ impl Port {
 }
 
 #[cfg(test)]
+impl Desired {
+    /// Bridges by their names, each with ports as `--port` describes them.
+    pub(crate) fn of(bridges: &[(&str, &[&str])]) -> Self {
+        let mut desired = Self::default();
+        for (name, ports) in bridges {
+            desired.add_bridge(Bridge::new(*name)).unwrap();
+            for port in *ports {
+                desired.add_port(name, Port::parse(port).unwrap()).unwrap();
+            }
+        }
+        desired
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

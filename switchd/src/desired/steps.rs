@@ -124,19 +124,8 @@ fn is_same(a: &Port, b: &Port) -> bool {
 mod tests {
     use super::*;
 
-    fn desired(bridges: &[(&str, &[&str])]) -> Desired {
-        let mut desired = Desired::default();
-        for (name, ports) in bridges {
-            desired.add_bridge(Bridge::new(*name)).unwrap();
-            for port in *ports {
-                desired.add_port(name, Port::parse(port).unwrap()).unwrap();
-            }
-        }
-        desired
-    }
-
     fn check(before: &[(&str, &[&str])], after: &[(&str, &[&str])], expected: &[&str]) {
-        let (before, after) = (desired(before), desired(after));
+        let (before, after) = (Desired::of(before), Desired::of(after));
         let told = |step: &Step<'_>| match step {
             Step::RemovePort { bridge, port, .. } => format!("close {bridge} {port}"),
             Step::RemoveBridge(bridge) => format!("remove {}", bridge.name),
@@ -180,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_bridge_with_other_settings_keeps_its_ports() {
-        let before = desired(&[("br0", &["a"])]);
+        let before = Desired::of(&[("br0", &["a"])]);
         let mut after = before.clone();
         after.bridges[0].mac_ageing = Some(super::super::Bounded::of(9));
         assert_eq!(steps(&before, &after), [Step::ChangeBridge(&after.bridges[0])]);

@@ -1,4 +1,4 @@
-//! What a record of the journal consists of: one thing that is so from now on.
+//! The changes that a record of the journal consists of, and their JSON.
 
 use super::error::StateError;
 use crate::desired::Desired;
@@ -15,23 +15,23 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// One thing that is so from now on. A line of a record, as JSON.
+/// A line of a record: the new state of one thing, such as a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change<'a> {
-    /// What the command line and the file said when the switch was started.
+    /// The bridges and ports that the command line and the configuration file named at the start of the switch.
     Configured(Cow<'a, Desired>),
-    /// What is wanted: bridges and ports with their settings.
+    /// The bridges and ports of the switch, with their settings.
     Wanted(Cow<'a, Desired>),
-    /// The changes behind this one, up to the end of the record, are about the bridge of this name.
+    /// The name of the bridge that the following changes of the record belong to. The bridge exists.
     Bridge(Cow<'a, str>),
-    /// The bridge has this rule, in place of one with the same table, priority and match.
+    /// The bridge has this rule. The rule replaces one with the same table, priority and match.
     #[serde(borrow)]
     Rule(KeptRule<'a>),
     /// The bridge has no rule at this place.
     #[serde(borrow)]
     NoRule(RulePlace<'a>),
-    /// The bridge has this group, in place of one with the same number.
+    /// The bridge has this group. The group replaces one with the same number.
     Group(Cow<'a, Group>),
     /// The bridge has no group of this number.
     NoGroup(GroupId),
@@ -43,7 +43,7 @@ pub enum Change<'a> {
     Empty,
 }
 
-/// Where a rule is: no two rules of a bridge are at the same place.
+/// The place of a rule. Two rules of a bridge never have the same place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RulePlace<'a> {
     /// The rule's table.
@@ -55,8 +55,8 @@ pub struct RulePlace<'a> {
     pub matching: Cow<'a, str>,
 }
 
-/// A rule as it is kept: without counters and ages. Its place is not a field of its own, because what serde flattens
-/// cannot have numbers of more than 64 bits, and actions do.
+/// A rule without its counters and ages. The place of the rule is not one field of type [`RulePlace`]: serde cannot read
+/// numbers of more than 64 bits in a structure with a flattened field, and actions have such numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptRule<'a> {
     /// The rule's table.
@@ -75,7 +75,8 @@ pub struct KeptRule<'a> {
     /// Seconds after which the rule expires; 0 means never.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hard_timeout: u16,
-    /// When `hard_timeout` is over, in seconds since 1970 (UTC); `None` without a `hard_timeout`.
+    /// The time when the rule expires because of its `hard_timeout`, in seconds since 1970 (UTC); `None` for a rule without
+    /// a `hard_timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// The rule's rank when a full table evicts rules.
@@ -168,8 +169,8 @@ impl<'a> KeptRule<'a> {
         RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
-    /// The request that adds the rule again; `None` if its time is over. A rule with a `hard_timeout` gets what is left
-    /// of that, and starts the timeout without traffic anew.
+    /// The request that adds the rule to a bridge; `None` if the rule has expired. The request has the rest of the rule's
+    /// `hard_timeout`, and the rule's whole `idle_timeout`.
     ///
     /// # Errors
     /// The match cannot be read.
@@ -181,7 +182,7 @@ impl<'a> KeptRule<'a> {
             },
             None => self.hard_timeout,
         };
-        // A rule may have been added leniently.
+        // The match may be one that only a lenient parser accepts.
         let version = OfVersion::OpenFlow15;
         let context = ParseContext { version, lenient: true, ..ParseContext::default() };
         let text = &*self.matching;
@@ -207,7 +208,7 @@ impl From<MacKey> for HostAddress {
     }
 }
 
-/// The time of day, which goes on while the switch does not run.
+/// The time of the system, which unlike the switch's clock goes on while the switch does not run.
 fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

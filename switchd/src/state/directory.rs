@@ -1,4 +1,4 @@
-//! The directory that state is kept in.
+//! The directory of `--state`, and the lock that keeps other switches out of it.
 
 use super::error::StateError;
 use super::journal::{Contents, Journal};
@@ -8,7 +8,7 @@ use control::trust::{Missing, Trust};
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// The directory that state is kept in, which no other switch uses as long as this exists.
+/// The directory of `--state`. No other switch can use the directory while this value exists.
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
@@ -16,11 +16,11 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Makes the directory if there is none, and takes it. No other user than root can have made it, or can make files in
-    /// it.
+    /// Locks the directory, and makes it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be made or opened, or another switch has it.
+    /// The directory cannot be made or opened, another user than root owns it or can make files in it, or another switch
+    /// has locked it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let trust = Trust::of_process().map_err(StateError::directory)?;
         trust.private_folder(path, Missing::Create).map_err(StateError::directory)?;
@@ -34,19 +34,20 @@ impl StateDirectory {
         self.path.join("journal")
     }
 
-    /// Reads the journal; `None` before the first time.
+    /// Reads the journal; `None` if the directory has none yet.
     ///
     /// # Errors
-    /// It cannot be read, is not a journal, or has a format that this version does not know.
+    /// The file cannot be read, is not a journal, or has a format that this version does not know.
     pub fn read(&self) -> Result<Option<Contents>, StateError> {
         Contents::read(&self.journal())
     }
 
-    /// What the journal of this directory keeps, and the journal to go on with. If its end is torn, that is logged, a
-    /// copy stays beside the journal, and there has to be a new one.
+    /// Returns the state that the contents of the journal keep, and the journal to append to. If the end of the journal is
+    /// torn, a line in the log says so, a copy of the file is left beside the journal, and no journal is returned: the
+    /// caller has to make a new one.
     ///
     /// # Errors
-    /// A record makes no sense, or the copy cannot be made.
+    /// A whole record has a line that is not a change, or the copy cannot be made.
     pub fn keep<'a>(
         &self,
         contents: Option<&'a Contents>,

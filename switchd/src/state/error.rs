@@ -1,60 +1,60 @@
-//! Why state cannot be read, kept or restored.
+//! The errors of kept state.
 
 use crate::desired::DesiredError;
 use flowtable::policy::FlowModError;
 use std::io;
 use std::path::PathBuf;
 
-/// State cannot be read, kept or restored.
+/// The reason why state cannot be read, kept or restored. Sessions that wait for the same write get copies of one error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// Something could not be done with a file or a directory.
+    /// The kernel refused an operation on a file or a directory.
     #[error("{doing} {}: {error}", path.display())]
     Os {
-        /// What was to be done, as a verb: `write`.
+        /// The operation, as a verb: `write`.
         doing: &'static str,
-        /// The file or directory.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// Why the kernel refused it, in words.
+        /// The error of the kernel, in words.
         error: String,
     },
-    /// The directory or its lock cannot be used, in words: another user could exchange what lies there, say.
+    /// The directory or its lock cannot be used, for example because another user owns it. The text is the reason.
     #[error("state directory: {0}")]
     Directory(String),
-    /// Another switch keeps its state in the same directory.
+    /// Another switch has locked the directory with this path.
     #[error(
         "state directory {}: another switchd keeps its state there; give each its own --state",
         .0.display()
     )]
     InUse(PathBuf),
-    /// The file is not a journal.
+    /// The file with this path is not a journal.
     #[error("{} is not a journal of switchd: move it away", .0.display())]
     NotAJournal(PathBuf),
-    /// A newer version wrote the journal.
+    /// The journal has a format that only newer versions read.
     #[error(
         "{}: has format {found}, this version reads up to {known}; start the newer version again, or another --state",
         path.display()
     )]
     Newer {
-        /// The journal.
+        /// The path of the journal.
         path: PathBuf,
-        /// The format of the journal.
+        /// The number of the journal's format.
         found: u32,
-        /// The newest format that this version reads.
+        /// The number of the newest format that this version reads.
         known: u32,
     },
-    /// A record that was written whole makes no sense.
+    /// A whole record has a line that is not a change.
     #[error("{}: the record at byte {offset}: {why}", path.display())]
     Record {
-        /// The journal.
+        /// The path of the journal.
         path: PathBuf,
-        /// Where the record begins.
+        /// The offset of the record in the file, in bytes.
         offset: u64,
-        /// What is wrong with the record.
+        /// The reason, in words, with the line.
         why: String,
     },
-    /// The match of a rule cannot be read. The text shows where.
+    /// The match of a kept rule cannot be read. The text shows the place in the match.
     #[error("{0}")]
     Match(String),
     /// The policy refuses a kept rule or group.
@@ -62,23 +62,23 @@ pub enum StateError {
     Refused {
         /// The name of the bridge.
         bridge: String,
-        /// What is refused, as JSON.
+        /// The kept rule or group, as JSON.
         what: String,
-        /// Why the policy refuses it.
+        /// The error of the policy.
         error: FlowModError,
     },
-    /// What is kept contradicts what the command line or the file says now.
+    /// The kept bridges and ports contradict the command line or the configuration file.
     #[error("what is kept and the configuration contradict each other: {0}")]
     Contradiction(#[from] DesiredError),
 }
 
 impl StateError {
-    /// For `map_err`: the error with its causes, in words.
+    /// For `map_err`: an error about the directory, with its causes.
     pub(super) fn directory(error: impl Into<anyhow::Error>) -> Self {
         Self::Directory(format!("{:#}", error.into()))
     }
 
-    /// For `map_err`: names what was to be done, and with which file.
+    /// For `map_err`: adds the operation, as a verb, and the path to an error of the kernel.
     pub(super) fn os(
         doing: &'static str,
         path: impl Into<PathBuf>,

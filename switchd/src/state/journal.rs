@@ -1,4 +1,4 @@
-//! The journal: a file of records, each of which is there as a whole or not at all.
+//! The journal: a file of records. A reader gets each record whole, or not at all.
 //!
 //! ```text
 //! switchd journal, format 1
@@ -7,9 +7,9 @@
 //! {"rule":{"table":0,"priority":5,"match":"ip","actions":[{"output":{"port":2}}]}}
 //! ```
 //!
-//! A record is what one transaction changed. Its first line has the size of the lines behind it in bytes, and their
-//! CRC-32 in hexadecimal. What comes behind the last record that is whole is from a write that did not reach its end: a
-//! reader leaves it out, and says so.
+//! A record has the changes of one transaction. The first line of a record has the size of the following lines in bytes, and
+//! their CRC-32 in hexadecimal. A write that was cut off leaves an incomplete record at the end of the file. The reader
+//! ignores an incomplete record, and tells its caller.
 
 use super::change::Change;
 use super::error::StateError;
@@ -20,41 +20,42 @@ use std::path::{Path, PathBuf};
 
 /// The newest format that this version reads, and the one that it writes.
 const FORMAT: u32 = 1;
+/// The first line of the file, without the number of the format.
 const TITLE: &str = "switchd journal, format ";
 
-/// A journal that records are appended to.
+/// An open journal, to which the thread of the keeper appends records.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
     path: PathBuf,
-    /// Size of the records that are whole, in bytes, the title included.
+    /// The size of the title and all whole records in bytes: the place of the next record.
     size: u64,
 }
 
-/// The records of a journal that was read.
+/// The bytes of a journal that was read.
 #[derive(Debug)]
 pub struct Contents {
     bytes: Vec<u8>,
     path: PathBuf,
-    /// Where the first record begins.
+    /// The offset of the first record in bytes.
     start: usize,
 }
 
-/// The end of a journal that is not a whole record.
+/// The incomplete record at the end of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Torn {
-    /// Where the last whole record ends.
+    /// The offset of the incomplete record in bytes.
     pub(super) offset: usize,
-    /// Bytes behind it.
+    /// The number of bytes from there to the end of the file.
     pub(super) size: usize,
 }
 
 impl Journal {
-    /// Replaces the journal of this name by a new one, of which `fill` writes the records. The old one stays as it is
-    /// until the new one is on the disk.
+    /// Replaces the journal at `path` by a new one with the records that `fill` writes. The old journal stays in place until
+    /// the new one is on the disk.
     ///
     /// # Errors
-    /// The file could not be written; the old one is as it was.
+    /// A file could not be written. The journal at `path` is either the old one or the new one.
     pub(super) fn replace(
         path: &Path,
         fill: impl FnOnce(&mut Filling) -> Result<(), StateError>,
@@ -78,11 +79,11 @@ impl Journal {
     /// Appends whole records.
     ///
     /// # Errors
-    /// They could not be written; the journal has none of them.
+    /// The file could not be written. The journal has none of the records.
     pub(super) fn append(&mut self, records: &[u8]) -> Result<(), StateError> {
         let written = self.file.write_all_at(records, self.size);
         if let Err(error) = written {
-            // Half a record would hide those behind it.
+            // A reader would stop at half a record.
             let _ = self.file.set_len(self.size);
             return Err(StateError::os("write", &self.path)(error));
         }
@@ -90,15 +91,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Returns once everything that was appended is on the disk.
+    /// Returns once the disk has all records that were appended.
     ///
     /// # Errors
-    /// The disk refused it. What it has of the latest records is not known.
+    /// The disk refused to write. Nobody knows which of the latest records it has.
     pub(super) fn sync(&self) -> Result<(), StateError> {
         self.file.sync_data().map_err(StateError::os("write", &self.path))
     }
 
-    /// Goes on with a journal that was read, and of which every record is whole.
+    /// Opens a journal that was read, to append to it. All its records have to be whole.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -109,13 +110,13 @@ impl Journal {
         Ok(Self { file, path: path.clone(), size: contents.bytes.len() as u64 })
     }
 
-    /// Its size in bytes.
+    /// The size of the file in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 }
 
-/// A new journal while it is written.
+/// A new journal that is not in its place yet.
 #[derive(Debug)]
 pub(super) struct Filling {
     writer: BufWriter<File>,
@@ -131,7 +132,7 @@ impl Filling {
     }
 }
 
-/// A renamed file is on the disk once its directory is.
+/// Brings the new name of a renamed file onto the disk: the directory holds names.
 fn sync_directory(path: &Path) -> Result<(), StateError> {
     let Some(directory) = path.parent() else { return Ok(()) };
     let synced = File::open(directory).and_then(|file| file.sync_all());
@@ -145,28 +146,30 @@ pub(super) struct Record<'a> {
     start: usize,
 }
 
-/// Size of a record's first line in bytes.
+/// The size of the first line of a record in bytes.
 const HEAD: usize = "record 000000000000 00000000\n".len();
 
 impl<'a> Record<'a> {
+    /// Begins a record behind the bytes of `out`.
     pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
         let start = out.len();
         out.resize(start + HEAD, 0);
         Self { out, start }
     }
 
-    /// Adds a line.
+    /// Adds a change as a line.
     pub(super) fn push(&mut self, change: &Change<'_>) {
-        // Writing to a vector cannot fail, and changes have no keys that JSON does not have.
+        // Writing to a vector cannot fail, and no map in a change has keys that JSON cannot have.
         let _ = serde_json::to_writer(&mut *self.out, change);
         self.out.push(b'\n');
     }
 
-    /// Size of the lines so far in bytes.
+    /// The size of the lines so far in bytes, the first line of the record not included.
     pub(super) fn size(&self) -> usize {
         self.out.len() - self.start - HEAD
     }
 
+    /// Ends the record: writes its first line, for which [`Self::begin`] left room.
     pub(super) fn finish(self) {
         let (size, crc) = (self.size(), crc32fast::hash(&self.out[self.start + HEAD..]));
         let head = format!("record {size:012} {crc:08x}\n");
@@ -178,7 +181,7 @@ impl Contents {
     /// Reads a journal; `None` if there is none.
     ///
     /// # Errors
-    /// It cannot be read, or as for [`Self::new`].
+    /// The file cannot be read, or has bytes that [`Self::new`] refuses.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, StateError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -188,10 +191,10 @@ impl Contents {
         Self::new(path, bytes).map(Some)
     }
 
-    /// The contents of a journal of this name.
+    /// Takes the bytes of the journal at `path`.
     ///
     /// # Errors
-    /// They are not those of a journal, or have a format that this version does not know.
+    /// The bytes do not begin with the title of a journal, or the title names a format that this version does not know.
     pub(super) fn new(path: &Path, bytes: Vec<u8>) -> Result<Self, StateError> {
         let not_a_journal = || StateError::NotAJournal(path.to_owned());
         let (title, _) = line(&bytes).ok_or_else(not_a_journal)?;
@@ -206,10 +209,11 @@ impl Contents {
         }
     }
 
-    /// Shows the lines of each whole record to `visit`, in order. Returns the end that is not whole, if there is one.
+    /// Calls `visit` with the lines of each whole record, in their order. Returns the incomplete record at the end, if
+    /// there is one.
     ///
     /// # Errors
-    /// What `visit` finds wrong with a record, with the place of the record.
+    /// `visit` refused the lines of a record. The error has the offset of the record.
     pub(super) fn for_each<'a>(
         &'a self,
         mut visit: impl FnMut(&'a str) -> Result<(), String>,
@@ -231,7 +235,8 @@ impl Contents {
     }
 }
 
-/// The lines of the record that bytes begin with, and its size; `None` if it is not whole.
+/// The lines of the record at the beginning of `bytes`, and the size of the record in bytes; `None` if the record is
+/// incomplete.
 fn record(bytes: &[u8]) -> Option<(&str, usize)> {
     let (head, rest) = line(bytes)?;
     let (size, crc) = head.strip_prefix("record ")?.split_once(' ')?;
@@ -243,7 +248,7 @@ fn record(bytes: &[u8]) -> Option<(&str, usize)> {
     Some((std::str::from_utf8(lines).ok()?, head.len() + 1 + size))
 }
 
-/// The first line, and what is behind it. `None` if it has no end.
+/// The first line of `bytes`, and the bytes behind it; `None` if the line does not end within 100 bytes.
 fn line(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().take(100).position(|byte| *byte == b'\n')?;
     Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))

@@ -1,4 +1,4 @@
-//! Keeps state while the switch runs: an observer of the policy, and the thread that writes the journal.
+//! Keeps state while the switch runs: the [`Keeper`] observes the policy, and its thread writes the journal.
 
 use super::change::Change;
 use super::directory::StateDirectory;
@@ -18,70 +18,79 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tracing::{error, info};
 
-/// When changes are brought onto the disk.
+/// When a change of the state has to be on the disk (`--state-sync`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum StateSync {
-    /// Before a command that changes something ends.
+    /// Before the command that makes the change ends.
     #[default]
     Always,
-    /// Once a second. A power cut takes the changes of the last second; the end of the process takes none.
+    /// At most a second later. A power cut loses the changes of the last second. If only the process ends, no change is
+    /// lost.
     Interval,
 }
 
-/// Steps of transactions that wait to be written at most. Beyond that transactions are not told, and the journal is
-/// written anew from the tables.
+/// The largest number of steps of transactions that wait in the queue. The keeper does not queue a transaction beyond it;
+/// the thread then writes the journal anew from the tables.
 const MAX_BACKLOG: usize = 2_000_000;
-/// Things that are written together at most.
+/// The largest number of messages of a batch.
 const BATCH: usize = 1024;
-/// Bytes of records after which a batch is written.
+/// A batch with as many bytes of records takes no further message.
 const BATCH_SIZE: usize = 8 << 20;
-/// The time between two tries to write, and from a change until it is on the disk with [`StateSync::Interval`].
+/// The time from a write that failed to the next one, and with [`StateSync::Interval`] from a change until it is on the
+/// disk.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A journal is written anew when it is larger than this, and four times as large as it was when it was new.
+/// A journal of as many bytes, and four times the bytes that it had when it was new, is written anew when it grows.
 const SMALL: u64 = 4 << 20;
 
-/// Hears of changes that are to be kept. See the [module](super).
+/// The observer of a policy whose changes are kept. It puts each change into a queue, and never waits for the disk. See
+/// the [module](super).
 #[derive(Debug)]
 pub struct Keeper {
     intake: Sender<Intake>,
     backlog: Arc<Backlog>,
 }
 
+/// What the keeper and its thread know of the queue between them.
 #[derive(Debug, Default)]
 struct Backlog {
     /// Steps of the transactions in the queue.
     steps: AtomicUsize,
-    /// A transaction was not put into the queue.
+    /// The keeper left a transaction out of the queue, so the journal has to be written anew.
     is_missing: AtomicBool,
 }
 
+/// A message to the thread.
 #[derive(Debug)]
 enum Intake {
+    /// The policy has changed.
     Observed(Observed),
+    /// Somebody wants these bridges and ports from now on.
     Wanted(Box<Desired>),
-    /// The tables are as they were kept. From now on the journal tells of them.
+    /// The tables have been restored. Changes behind this message go into the journal, changes before it do not.
     Begin(Box<Beginning>),
-    /// Answer once everything before this is kept.
+    /// The sender gets an answer once all messages before this one are written.
     Wait(Sender<Result<(), StateError>>),
+    /// The switch ends.
     Stop,
 }
 
-/// What a journal begins with.
+/// What the thread needs to know before it writes the first record.
 #[derive(Debug)]
 pub struct Beginning {
-    /// What the configuration says.
+    /// The configuration: what the command line and the file say.
     pub configured: Desired,
-    /// What is wanted.
+    /// The bridges and ports that the switch starts with.
     pub wanted: Desired,
-    /// The journal to go on with; `None` for a new one.
+    /// The journal of the last switch, to append to; `None` has the thread write a new journal.
     pub journal: Option<Journal>,
-    /// Size in bytes that a new journal would have, roughly.
+    /// The size in bytes that a new journal would have, estimated.
     pub new_size: u64,
-    /// Bridges of which the journal tells, and which are not wanted.
+    /// The names of the bridges that the journal has and the switch does not start with. Their records end here, so that a
+    /// later bridge of the same name does not get their rules.
     pub gone: Vec<String>,
 }
 
-/// What was heard and is not written yet.
+/// The receiving end of the queue from a keeper to its thread.
 #[derive(Debug)]
 pub struct KeeperIntake(Receiver<Intake>);
 
@@ -92,24 +101,24 @@ impl Keeper {
         (Arc::new(Self { intake, backlog: Arc::default() }), KeeperIntake(receiver))
     }
 
-    /// Begins to write. What was heard before is in the tables already, and in the journal if there is one.
+    /// Has the thread begin to write. The caller has restored the tables from the journal.
     pub(crate) fn begin(&self, beginning: Beginning) {
         let _ = self.intake.send(Intake::Begin(Box::new(beginning)));
     }
 
-    /// Keeps what is wanted now.
+    /// Queues the bridges and ports that somebody wants from now on.
     pub(crate) fn want(&self, wanted: &Desired) {
         let _ = self.intake.send(Intake::Wanted(Box::new(wanted.clone())));
     }
 
-    /// Returns once everything that was changed before the call is kept.
+    /// Returns once the journal has every change that was made before the call.
     ///
     /// # Errors
-    /// It could not be written. The changes are in force all the same, and writing is tried again every second.
+    /// The journal could not be written. The changes are in force all the same, and the thread tries again every second.
     pub fn wait(&self) -> Result<(), StateError> {
         let (sender, receiver) = channel::bounded(1);
         let _ = self.intake.send(Intake::Wait(sender));
-        // Without an answer the switch is ending, and its thread has written everything.
+        // No answer comes if the thread has ended with the switch; it has written all changes by then.
         receiver.recv().unwrap_or(Ok(()))
     }
 }
@@ -132,7 +141,7 @@ impl Observer for Keeper {
             Observed::Effects(effects) => {
                 let steps = effects.steps();
                 let waiting = self.backlog.steps.fetch_add(steps, Ordering::Relaxed);
-                // However large a transaction is, it may wait alone.
+                // A transaction beyond the limit is queued if no other one waits.
                 if waiting != 0 && waiting + steps > MAX_BACKLOG {
                     self.backlog.steps.fetch_sub(steps, Ordering::Relaxed);
                     self.backlog.is_missing.store(true, Ordering::Release);
@@ -146,7 +155,7 @@ impl Observer for Keeper {
     }
 }
 
-/// The thread that writes the journal. Dropping it writes what is left, and ends it.
+/// The thread that writes the journal. Dropping this value has the thread write all queued changes and waits for its end.
 #[derive(Debug)]
 pub struct KeeperThread {
     intake: Sender<Intake>,
@@ -154,7 +163,8 @@ pub struct KeeperThread {
 }
 
 impl KeeperThread {
-    /// Writes what `keeper` hears of `policy` into the journal of a directory. `epoch` is when the switch's clock began.
+    /// Starts the thread, which writes the changes of `policy` that `keeper` queues into the journal of `directory`. `epoch`
+    /// is the zero of the switch's clock.
     ///
     /// # Errors
     /// No thread could be had.
@@ -194,60 +204,90 @@ impl Drop for KeeperThread {
     }
 }
 
+/// Messages that are handled together, and written with one call.
+#[derive(Default)]
+struct Batch {
+    /// Records of the messages so far.
+    records: Vec<u8>,
+    /// The sessions that wait until the batch is written.
+    waiting: Vec<Sender<Result<(), StateError>>>,
+    /// The number of messages so far.
+    messages: usize,
+    /// The thread ends with this batch.
+    is_last: bool,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.is_last || self.messages >= BATCH || self.records.len() >= BATCH_SIZE
+    }
+}
+
+/// The state of the thread.
 struct Writer {
     policy: Arc<Policy>,
     directory: StateDirectory,
     sync: StateSync,
     epoch: Instant,
     backlog: Arc<Backlog>,
-    /// `None`: it has to be written anew.
+    /// The journal that records are appended to; `None` if the next write has to make a new one.
     journal: Option<Journal>,
-    /// Size of the journal when it was new, in bytes.
+    /// The size of the journal in bytes when it was new.
     new_size: u64,
-    /// The journal has records that may not be on the disk.
+    /// The file has records that the disk may not have.
     is_unsynced: bool,
-    /// Why the last try to write failed, and when that was.
+    /// The error and the time of the latest write, if it failed.
     failed: Option<(StateError, Instant)>,
-    /// What the configuration said and what is wanted. `None`: the switch is not yet as it was kept.
+    /// The configuration, and the bridges and ports that are wanted; `None` before [`Intake::Begin`].
     desired: Option<(Desired, Desired)>,
+    /// The names of the bridges, as far as the queue has told of them.
     names: HashMap<BridgeId, Arc<str>>,
 }
 
 impl Writer {
     fn run(mut self, intake: &Receiver<Intake>) {
-        let mut is_over = false;
-        while !is_over {
-            let is_late = self.is_unsynced || self.failed.is_some();
-            let first = match is_late {
+        loop {
+            let has_work_left = self.is_unsynced || self.failed.is_some();
+            let first = match has_work_left {
                 true => intake.recv_timeout(INTERVAL),
                 false => intake.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            let (mut out, mut waiting) = (Vec::new(), Vec::new());
             let is_timeout = matches!(first, Err(RecvTimeoutError::Timeout));
-            is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
-            let mut next = first.ok();
-            let mut taken = 0;
-            while let Some(thing) = next {
-                taken += 1;
-                match thing {
-                    Intake::Observed(observed) => self.record(&mut out, observed),
-                    Intake::Wanted(wanted) => {
-                        records::changes(&mut out, &[Change::Wanted(Cow::Borrowed(&wanted))]);
-                        if let Some((_, kept)) = &mut self.desired {
-                            *kept = *wanted;
-                        }
-                    }
-                    Intake::Begin(beginning) => self.begin(&mut out, *beginning),
-                    Intake::Wait(sender) => waiting.push(sender),
-                    Intake::Stop => is_over = true,
-                }
-                let is_full = taken >= BATCH || out.len() >= BATCH_SIZE;
-                next = if is_full || is_over { None } else { intake.try_recv().ok() };
+            let mut next = match first {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Intake::Stop),
+            };
+            let mut batch = Batch::default();
+            while let Some(message) = next {
+                self.take(message, &mut batch);
+                next = if batch.is_full() { None } else { intake.try_recv().ok() };
             }
-            let written = self.write(&out, is_timeout || is_over);
-            for sender in waiting {
+            let written = self.write(&batch.records, is_timeout || batch.is_last);
+            for sender in batch.waiting {
                 let _ = sender.send(written.clone());
             }
+            if batch.is_last {
+                return;
+            }
+        }
+    }
+
+    /// Does what a message says, and adds records of it to the batch.
+    fn take(&mut self, message: Intake, batch: &mut Batch) {
+        batch.messages += 1;
+        match message {
+            Intake::Observed(observed) => self.record(&mut batch.records, observed),
+            Intake::Wanted(wanted) => {
+                let change = Change::Wanted(Cow::Borrowed(&wanted));
+                records::changes(&mut batch.records, &[change]);
+                if let Some((_, last)) = &mut self.desired {
+                    *last = *wanted;
+                }
+            }
+            Intake::Begin(beginning) => self.begin(&mut batch.records, *beginning),
+            Intake::Wait(sender) => batch.waiting.push(sender),
+            Intake::Stop => batch.is_last = true,
         }
     }
 
@@ -265,7 +305,7 @@ impl Writer {
         self.desired = Some((configured, wanted));
     }
 
-    /// Appends a record of what was observed.
+    /// Appends a record of a change of the policy.
     fn record(&mut self, out: &mut Vec<u8>, observed: Observed) {
         match observed {
             Observed::BridgeAdded { bridge, name } => {
@@ -296,7 +336,7 @@ impl Writer {
         }
     }
 
-    /// Writes records, and what could not be written before. With `now`, everything is on the disk afterwards.
+    /// Writes records. With `now`, the disk has all records afterwards, and a write that failed is tried again at once.
     fn write(&mut self, records: &[u8], now: bool) -> Result<(), StateError> {
         if self.desired.is_none() {
             return Ok(());
@@ -305,7 +345,7 @@ impl Writer {
             && !now
             && at.elapsed() < INTERVAL
         {
-            // The next journal is written from the tables, which have what these records tell.
+            // These records need not be written: the next write takes everything from the tables.
             return Err(error.clone());
         }
         let written = self.try_write(records, now);
@@ -323,8 +363,9 @@ impl Writer {
         written
     }
 
+    /// Appends records to the journal, or writes the journal anew.
     fn try_write(&mut self, records: &[u8], now: bool) -> Result<(), StateError> {
-        // First the mark: what is not told from now on is marked again.
+        // The mark is taken before the tables are read: a transaction that is left out later sets it again.
         let is_missing = self.backlog.is_missing.swap(false, Ordering::AcqRel);
         let Some(journal) = self.journal.as_mut().filter(|_| !is_missing) else {
             return self.write_anew();
@@ -341,7 +382,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Replaces the journal by one of everything that the tables have.
+    /// Replaces the journal by a new one, made from the tables.
     fn write_anew(&mut self) -> Result<(), StateError> {
         let Some((configured, wanted)) = &self.desired else { return Ok(()) };
         let now = self.epoch.elapsed();

@@ -1,4 +1,4 @@
-//! What is kept, as the records of a journal say it, one after the other.
+//! The state that a journal keeps: the result of all its records, read one after the other.
 
 use super::change::{Change, HostAddress, KeptRule, RulePlace};
 use super::error::StateError;
@@ -8,21 +8,21 @@ use flow::group::Group;
 use flow::types::{GroupId, OfPort};
 use std::collections::{BTreeMap, HashMap};
 
-/// Size of a line in bytes, roughly.
+/// The size of a line of a record in bytes, estimated.
 const LINE_SIZE: u64 = 200;
 
-/// What is kept.
+/// The state that a journal keeps.
 #[derive(Debug, Default)]
 pub struct Kept<'a> {
-    /// What the command line and the file said when the switch was last started; `None` before the first time.
+    /// The bridges and ports that the command line and the file named at the last start; `None` before the first start.
     pub configured: Option<Desired>,
-    /// What was wanted last; `None` before the first time.
+    /// The bridges and ports that the last switch had at its end; `None` before the first start.
     pub wanted: Option<Desired>,
-    /// The bridges by their names.
+    /// Rules, groups and static hosts of each bridge, by the bridge's name.
     pub bridges: BTreeMap<String, KeptBridge<'a>>,
 }
 
-/// What is kept of a bridge.
+/// Rules, groups and static hosts of a bridge.
 #[derive(Debug, Default, PartialEq)]
 pub struct KeptBridge<'a> {
     /// The rules by their places, in no particular order.
@@ -34,11 +34,11 @@ pub struct KeptBridge<'a> {
 }
 
 impl<'a> Kept<'a> {
-    /// Reads the records of a journal. Returns the end that is not a whole record, too, if there is one: what is kept
-    /// is what was so before that.
+    /// Reads the records of a journal. Also returns the end of the journal that is not a whole record, if there is one; that
+    /// end has no influence on the state.
     ///
     /// # Errors
-    /// A record that was written whole makes no sense.
+    /// A whole record has a line that is not a change.
     pub(super) fn read(contents: &'a Contents) -> Result<(Self, Option<Torn>), StateError> {
         let mut kept = Self::default();
         let torn = contents.for_each(|lines| {
@@ -52,7 +52,7 @@ impl<'a> Kept<'a> {
         Ok((kept, torn))
     }
 
-    /// Size in bytes that a new journal of this would have, roughly.
+    /// The size in bytes that a new journal of this state would have, estimated.
     pub fn size(&self) -> u64 {
         let things =
             |bridge: &KeptBridge<'_>| bridge.rules.len() + bridge.groups.len() + bridge.hosts.len();
@@ -61,13 +61,14 @@ impl<'a> Kept<'a> {
         number as u64 * LINE_SIZE
     }
 
-    /// Makes a change. `bridge` is the bridge that the record is about; `None` as long as it has named none.
+    /// Applies a change. `bridge` is the name of the bridge that the change belongs to; `None` until the record has named
+    /// one.
     fn apply(&mut self, change: Change<'a>, bridge: &mut Option<String>) -> Result<(), String> {
         match change {
             Change::Configured(configured) => self.configured = Some(configured.into_owned()),
             Change::Wanted(wanted) => self.wanted = Some(wanted.into_owned()),
             Change::Bridge(name) => {
-                // A bridge of which nothing is told has no rules. It must not get those of a new bridge.
+                // A bridge without further changes has no rules. At the start it must not get the rule of a new bridge.
                 self.bridges.entry(name.to_string()).or_default();
                 *bridge = Some(name.into_owned());
             }

@@ -1,9 +1,14 @@
-//! What is wanted at the start: what was wanted last, with what has changed in the configuration since.
+//! The bridges and ports that a switch starts with: the kept ones, changed where the configuration has changed.
 //!
-//! The configuration is what the command line and the file say. Bridges and ports that it has had since the last start
-//! are as commands left them: changed, or taken away. What is new or different in it is wanted as it says, and what it
-//! does not have any more is wanted no more. Bridges and ports that commands have added stay. A configuration without
-//! bridges changes nothing; at the first start it is one bridge.
+//! The configuration is what the command line and the configuration file say. The merge compares it with the configuration
+//! of the last start:
+//!
+//! - A bridge or port that is the same in both stays as commands have left it: changed, or taken away.
+//! - A bridge or port that is new or different in the configuration is taken from the configuration.
+//! - A bridge or port that the configuration does not name any more is taken away.
+//! - A bridge or port that the configuration never named stays: a command has added it.
+//!
+//! A configuration without bridges changes nothing. At the first start, such a configuration means one empty bridge.
 
 use super::error::StateError;
 use super::kept::Kept;
@@ -11,10 +16,10 @@ use crate::desired::{Bridge, Desired, Port};
 use tracing::info;
 
 impl Kept<'_> {
-    /// What is wanted now, where `configured` is the configuration.
+    /// Merges the kept bridges and ports with the configuration `configured`.
     ///
     /// # Errors
-    /// Something new in the configuration takes a name, a number or a device that something kept has.
+    /// A bridge or port that is new in the configuration has the name, the number or the device of a kept one.
     pub fn merge(&self, configured: &Desired) -> Result<Desired, StateError> {
         let Some(wanted) = &self.wanted else {
             let is_empty = configured.bridges.is_empty();
@@ -51,7 +56,8 @@ impl Kept<'_> {
         Ok(merged)
     }
 
-    /// The configuration that the next start has to compare with: this one, or the one before if this has no bridges.
+    /// The configuration that the next start has to compare with: `configured`, with the bridges of the last start if it
+    /// has none itself.
     pub fn configuration(&self, configured: &Desired) -> Desired {
         let settings = configured.settings.clone();
         match &self.configured {
@@ -71,7 +77,8 @@ fn has(desired: &Desired, name: &str) -> bool {
     find(desired, name).is_some()
 }
 
-/// A bridge's own settings: those of the configuration that differ from what it said `then`, and otherwise the kept.
+/// A bridge without ports. A setting is that of the configuration `now` if it differs from the one `then`, and the kept one
+/// otherwise.
 fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
     fn one<T: PartialEq + Clone>(kept: &T, then: Option<&T>, now: &T) -> T {
         if then.is_some_and(|then| then == now) { kept.clone() } else { now.clone() }
@@ -86,21 +93,19 @@ fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
     }
 }
 
-/// The ports of a bridge: kept ones in their order, and then those that are new in the configuration.
+/// The ports of a bridge: the kept ones in their order, and then those that are new in the configuration.
 fn merge_ports(kept: &[Port], before: &[Port], now: &[Port]) -> Vec<Port> {
     let find = |ports: &[Port], name: &str| ports.iter().find(|port| port.name == name).cloned();
     let is_new = |port: &Port| find(before, &port.name).as_ref() != Some(port);
-    let is_gone = |port: &Port| {
-        let is_gone = find(before, &port.name).is_some() && find(now, &port.name).is_none();
-        if is_gone {
-            info!("port {}: taken away, as it is not configured any more", port.name);
-        }
-        is_gone
-    };
+    let is_gone =
+        |port: &&Port| find(before, &port.name).is_some() && find(now, &port.name).is_none();
+    let (gone, stay): (Vec<&Port>, Vec<&Port>) = kept.iter().partition(is_gone);
+    for port in gone {
+        info!("port {}: taken away, as it is not configured any more", port.name);
+    }
     let changed = |port: &Port| find(now, &port.name).filter(is_new);
-    let stay = kept.iter().filter(|port| !is_gone(port));
     let mut merged: Vec<Port> =
-        stay.map(|port| changed(port).unwrap_or_else(|| port.clone())).collect();
+        stay.into_iter().map(|port| changed(port).unwrap_or_else(|| port.clone())).collect();
     let added = now.iter().filter(|port| is_new(port) && find(kept, &port.name).is_none());
     merged.extend(added.cloned());
     merged

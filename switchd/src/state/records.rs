@@ -1,4 +1,4 @@
-//! Makes records: of what was observed of the policy, and of everything that the tables have.
+//! Makes records of changes that the policy told of, and of everything that the tables have.
 
 use super::change::{Change, KeptHost, KeptRule, RulePlace};
 use super::error::StateError;
@@ -11,10 +11,11 @@ use flowtable::policy::{Bridge, Policy};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Bytes of a record of many rules, after which the next record begins.
+/// A record with as many bytes gets no further rule: the next record begins.
 const RECORD_SIZE: usize = 1 << 20;
 
-/// Appends a record of what a transaction did to the bridge of this name. False if some of it is not known any more.
+/// Appends a record of a transaction's effects on the bridge called `name`. Returns false if the policy has freed some of
+/// the removed rules already, so that the record is not complete.
 pub(super) fn effects(
     out: &mut Vec<u8>,
     policy: &Policy,
@@ -44,13 +45,13 @@ pub(super) fn effects(
     is_complete
 }
 
-/// Whether a change of the MAC table may be one of a static host.
+/// Whether a change of the MAC table can be about a static host. Only a user adds static hosts, and they do not age.
 pub(super) fn may_be_static(change: &HostChange) -> bool {
     use flowtable::policy::mac_table::Forgetting::Flushed;
     matches!(change.what, HostEvent::Given { .. } | HostEvent::Forgotten { why: Flushed, .. })
 }
 
-/// Appends a record of static hosts that were given to the bridge of this name, or taken away.
+/// Appends a record of static hosts that were added to the bridge called `name` or removed from it.
 pub(super) fn hosts(out: &mut Vec<u8>, changes: &[HostChange], name: &str) {
     let mut record = Record::begin(out);
     record.push(&Change::Bridge(name.into()));
@@ -65,15 +66,15 @@ pub(super) fn hosts(out: &mut Vec<u8>, changes: &[HostChange], name: &str) {
     record.finish();
 }
 
-/// Appends a record of these changes.
+/// Appends one record with all of these changes.
 pub(super) fn changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
     let mut record = Record::begin(out);
     changes.iter().for_each(|change| record.push(change));
     record.finish();
 }
 
-/// Writes records of all groups, rules and static hosts of a bridge. Others change them meanwhile: what they do is
-/// told in further records.
+/// Writes records of all groups, rules and static hosts of a bridge. Other threads may change them meanwhile; the policy
+/// tells the keeper of these changes, and the keeper appends further records.
 pub(super) fn everything(
     to: &mut Filling,
     bridge: Bridge<'_>,

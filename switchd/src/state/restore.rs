@@ -1,4 +1,4 @@
-//! Gives a bridge the rules and groups that are kept.
+//! Gives a bridge its kept rules and groups.
 
 use super::error::StateError;
 use super::kept::KeptBridge;
@@ -9,13 +9,13 @@ use flow::types::GroupId;
 use flowtable::policy::{Bridge, FlowModError};
 use std::time::Duration;
 
-/// Rules that are restored in one step.
+/// The number of rules that are restored in one step.
 const BATCH: usize = 4096;
 
-/// Gives a bridge the rules and groups that are kept, in place of those that it has, all at once.
+/// Replaces the rules and groups of a bridge by the kept ones, in one transaction.
 ///
 /// # Errors
-/// A rule cannot be read, or the policy refuses something. The bridge is as it was then.
+/// A match cannot be read, or the policy refuses a rule or a group. The bridge has not changed then.
 pub(crate) fn restore(
     bridge: Bridge<'_>,
     name: &str,
@@ -39,7 +39,7 @@ pub(crate) fn restore(
             .map_err(|error| refused(json("group", group), error))?;
     }
     let mut rules: Vec<_> = kept.rules.values().collect();
-    // The classifier packs rules of one table more tightly if they come together.
+    // The classifier needs less memory if rules of one table come one after the other.
     rules.sort_by_key(|rule| (rule.table, rule.priority));
     for batch in rules.chunks(BATCH) {
         let mut requests = Vec::with_capacity(batch.len());
@@ -58,7 +58,7 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// A thing in words, for an error.
+/// A kept rule or group as JSON, for an error.
 fn json(what: &str, value: &impl serde::Serialize) -> String {
     let value = serde_json::to_string(value).unwrap_or_default();
     format!("{what} {value}")

@@ -47,17 +47,6 @@ impl Drop for Folder {
     }
 }
 
-fn desired(bridges: &[(&str, &[&str])]) -> Desired {
-    let mut desired = Desired::default();
-    for (name, ports) in bridges {
-        desired.add_bridge(Bridge::new(*name)).unwrap();
-        for port in *ports {
-            desired.add_port(name, Port::parse(port).unwrap()).unwrap();
-        }
-    }
-    desired
-}
-
 fn try_start(path: &Path, configured: Desired) -> Result<Switch, StartError> {
     let state = Some((path.to_owned(), StateSync::Always));
     Switch::start(Config { state, ..Config::new(configured) })
@@ -179,7 +168,7 @@ fn make_changes(switch: &Switch, mut after: impl FnMut(&Switch)) {
 
 #[test]
 fn a_switch_begins_as_the_last_one_ended() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
     let switch = start(&folder, &configured);
     make_changes(&switch, |_| {});
     let before = account(&switch);
@@ -194,7 +183,7 @@ fn a_switch_begins_as_the_last_one_ended() {
 /// A switch that is killed leaves the journal as it is after the last change that was waited for.
 #[test]
 fn a_killed_switch_has_kept_every_change() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
     let switch = start(&folder, &configured);
     make_changes(&switch, |switch| {
         let copy = Folder::with_journal(&fs::read(folder.journal()).unwrap());
@@ -205,7 +194,7 @@ fn a_killed_switch_has_kept_every_change() {
 /// Wherever a write was cut off, what is kept is what was so before the record that was being written.
 #[test]
 fn a_journal_that_is_cut_off_anywhere_is_before_or_after_a_change() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
     let switch = start(&folder, &configured);
     let first = fs::read(folder.journal()).unwrap().len();
     make_changes(&switch, |_| {});
@@ -248,7 +237,7 @@ fn sorted(kept: &Kept<'_>) -> Vec<String> {
 
 #[test]
 fn a_torn_end_is_left_out_and_copied() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
     let switch = start(&folder, &configured);
     change(&switch, "br0", &["ip,actions=1"]);
     let before = account(&switch);
@@ -264,7 +253,7 @@ fn a_torn_end_is_left_out_and_copied() {
 /// A bridge without rules forwards nothing. The rule that a new bridge has must not come back.
 #[test]
 fn a_bridge_without_rules_stays_without() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", PORTS)]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
     let switch = start(&folder, &configured);
     change(&switch, "br0", &["-"]);
     let before = account(&switch);
@@ -281,7 +270,7 @@ fn a_bridge_without_rules_stays_without() {
 fn what_cannot_be_read_is_refused_by_name() {
     let refused = |bytes: &[u8]| {
         let folder = Folder::with_journal(bytes);
-        let error = try_start(&folder.0, desired(&[])).err().expect("refused").to_string();
+        let error = try_start(&folder.0, Desired::of(&[])).err().expect("refused").to_string();
         assert_eq!(fs::read(folder.journal()).unwrap(), bytes, "it stays as it is");
         error.replace(folder.0.to_str().unwrap(), "DIR")
     };
@@ -305,7 +294,7 @@ fn what_cannot_be_read_is_refused_by_name() {
 
 #[test]
 fn a_directory_belongs_to_one_switch() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", &[])]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", &[])]));
     let _switch = start(&folder, &configured);
     let error = try_start(&folder.0, configured).err().expect("in use");
     assert!(matches!(error, StartError::State(StateError::InUse(_))), "{error}");
@@ -313,7 +302,7 @@ fn a_directory_belongs_to_one_switch() {
 
 #[test]
 fn a_hard_timeout_goes_on_while_the_switch_is_off() {
-    let (folder, configured) = (Folder::new(), desired(&[("br0", &[])]));
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", &[])]));
     let switch = start(&folder, &configured);
     change(
         &switch,
@@ -343,7 +332,7 @@ fn the_configuration_counts_where_it_has_changed() {
         };
         desired.bridges.iter().map(ports).collect()
     };
-    let configured = desired(&[("br0", &["dummy:a", "dummy:b", "dummy:c"]), ("br1", &[])]);
+    let configured = Desired::of(&[("br0", &["dummy:a", "dummy:b", "dummy:c"]), ("br1", &[])]);
     let mut wanted = configured.clone();
     wanted.remove_port("br0", OfPort(2)).unwrap();
     wanted.add_port("br0", Port::parse("dummy:x").unwrap()).unwrap();
@@ -356,13 +345,13 @@ fn the_configuration_counts_where_it_has_changed() {
         ["br0: dummy:a,number=1 dummy:c,number=3 dummy:x,number=2", "br1: ", "br2: "]
     );
     // One port with another setting, one taken away, one new; and a bridge taken away.
-    let now = desired(&[("br0", &["dummy:a,tag=5", "dummy:b", "dummy:d,number=9"])]);
+    let now = Desired::of(&[("br0", &["dummy:a,tag=5", "dummy:b", "dummy:d,number=9"])]);
     assert_eq!(
         names(&kept.merge(&now).unwrap()),
         ["br0: dummy:a,number=1,vlan_mode=access,tag=5 dummy:x,number=2 dummy:d,number=9", "br2: "]
     );
     // What cannot be is refused by name.
-    let now = desired(&[("br0", &["dummy:a", "dummy:c,number=3", "dummy:d,number=2"])]);
+    let now = Desired::of(&[("br0", &["dummy:a", "dummy:c,number=3", "dummy:d,number=2"])]);
     let error = kept.merge(&now).unwrap_err().to_string();
     assert!(error.contains("number 2"), "{error}");
     // Without a configuration there is a bridge.

@@ -1,4 +1,4 @@
-//! Brings back, at the start, what an earlier switch has kept; and waits until changes are kept.
+//! The switch's side of kept state: restores it at the start, and waits until changes are kept.
 
 use super::reconcile::Tolerance;
 use super::{StartError, Switch};
@@ -9,11 +9,11 @@ use flowtable::policy::mac_table::MacKey;
 use tracing::warn;
 
 impl Switch {
-    /// Makes the bridges that are wanted, without their ports, and gives them the rules and groups that were kept.
-    /// So no frame is forwarded by other rules.
+    /// Makes the bridges that are wanted, still without ports, and gives them the kept rules and groups. No frame can come in
+    /// before the rules are there.
     ///
     /// # Errors
-    /// A rule cannot be read, or the policy refuses one.
+    /// A match cannot be read, or the policy refuses a rule or a group.
     pub(super) fn restore(&self, kept: &Kept<'_>, wanted: &Desired) -> Result<(), StartError> {
         if kept.bridges.is_empty() {
             return Ok(());
@@ -32,7 +32,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Begins to keep state: the tables are now as they were kept.
+    /// Has the keeper begin to write. The tables have been restored.
     pub(super) fn begin_to_keep(
         &self,
         kept: &Kept<'_>,
@@ -51,7 +51,8 @@ impl Switch {
         });
     }
 
-    /// Gives bridges the static hosts that were kept: after the ports, because a port that is added has no hosts.
+    /// Gives the bridges their kept static hosts. The ports have been opened before: a port that cannot be opened is removed
+    /// again, and takes its hosts along.
     pub(super) fn restore_hosts(&self, kept: &Kept<'_>) {
         for (name, kept) in &kept.bridges {
             let Some(bridge) = self.on(name) else { continue };
@@ -64,10 +65,10 @@ impl Switch {
         }
     }
 
-    /// Returns once everything that was changed before the call is kept; at once if this switch keeps no state.
+    /// Returns once all changes that were made before the call are kept. Returns at once if this switch keeps no state.
     ///
     /// # Errors
-    /// It could not be written. The changes are in force all the same, and writing is tried again every second.
+    /// The journal could not be written. The changes are in force all the same, and the keeper tries again every second.
     pub fn wait_until_kept(&self) -> Result<(), StateError> {
         self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.wait())
     }
