@@ -117,6 +117,7 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
         kind: PortKind::Dummy,
         mac: options.mac,
         ifindex: None,
+        netns: None,
         status,
         shield: Shield::NotNeeded,
         rx_memory: RxMemory::default(),

@@ -62,7 +62,10 @@ pub fn open(
                 _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
             };
             let namespace = netns::Netns::named(netns).map_err(enter)?;
-            namespace.run(|| afpacket::open(name, device, options, allotment)).map_err(enter)?
+            let inode = namespace.inode().map_err(enter)?;
+            let open = || afpacket::open(name, device, options, allotment);
+            let port = namespace.run(open).map_err(enter)??;
+            Ok(Port { netns: Some(inode), ..port })
         }
         Target::Tap { device } => tap::open(name, device, PortKind::Tap, options, allotment),
         Target::Internal { device } => {

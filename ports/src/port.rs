@@ -321,6 +321,9 @@ pub struct Port {
     pub mac: [u8; 6],
     /// Interface number in its network namespace; `None` for a port in memory.
     pub ifindex: Option<u32>,
+    /// The named network namespace in which the device was opened, by its inode number
+    /// ([`crate::netns::Netns::inode`]); `None` if the target named none.
+    pub netns: Option<u64>,
     /// What can change while it is open.
     pub status: Arc<PortStatus>,
     /// Whether the host's own stack heard its frames when it was opened.

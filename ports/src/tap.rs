@@ -93,6 +93,7 @@ pub fn open(
         kind,
         mac: link.mac,
         ifindex: Some(link.index),
+        netns: None,
         status,
         shield: Shield::NotNeeded,
         rx_memory: RxMemory {

@@ -145,13 +145,14 @@ fn free_left_behind() {
 /// old one would live on as long as somebody listens in it.
 fn follow_namespaces(switch: &Switch, listeners: &mut Vec<DeviceListener>) {
     let netns_names = switch.netns_names();
-    listeners.retain(|listener| {
-        let stays = netns_names.contains(&listener.name) && listener.is_current();
-        if !stays {
-            switch.netns_gone(&listener.name);
+    listeners.retain(|listener| netns_names.contains(&listener.name) && listener.is_current());
+    for name in &netns_names {
+        if let NetnsName::Named(at) = name {
+            // Ports are asked, not listeners: the namespace may have gone before we began to listen in it.
+            let now = Netns::named(at).and_then(|netns| netns.inode());
+            switch.leave_former_netns(name, now.ok());
         }
-        stays
-    });
+    }
     for name in netns_names {
         if listeners.iter().any(|l| l.name == name) {
             continue;

@@ -136,6 +136,7 @@ pub fn open(
         kind: PortKind::System,
         mac: link.mac,
         ifindex: Some(link.index),
+        netns: None,
         status,
         shield,
         rx_memory,

@@ -140,13 +140,23 @@ impl Switch {
         None
     }
 
-    /// A network namespace is gone, and its devices with it: ports that had them open wait.
-    pub(crate) fn netns_gone(&self, netns: &NetnsName) {
+    /// Closes the ports whose devices are in a network namespace that no longer has its name, and opens them in the
+    /// namespace that has the name now. The kernel sends no event about the end of a namespace. `now` is the inode number
+    /// of the namespace that has the name; `None` if there is none.
+    pub(crate) fn leave_former_netns(&self, netns: &NetnsName, now: Option<u64>) {
         let mut slots = self.slots.lock();
-        let is_there = |s: &&mut PortSlot| s.device().is_some_and(|(p, _)| p == *netns);
-        for slot in slots.iter_mut().filter(is_there).filter(|s| s.port.is_some()) {
+        let is_elsewhere = |slot: &&mut PortSlot| {
+            let opened_in = slot.port.as_ref().and_then(|port| port.netns);
+            opened_in.is_some_and(|inode| Some(inode) != now)
+                && slot.device().is_some_and(|(its_netns, _)| its_netns == *netns)
+        };
+        let mut retries = Vec::new();
+        for slot in slots.iter_mut().filter(is_elsewhere) {
             self.lose(slot, "its network namespace is gone");
+            retries.extend(now.and_then(|_| Reopening::begin(slot)));
         }
+        drop(slots);
+        self.open_again(retries);
     }
 
     /// Looks at the device again after it was opened: events about it were not heard before.

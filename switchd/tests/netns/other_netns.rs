@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const TESTS: &[Test] = &[
     ("other_netns::ports_are_in_namespaces_of_their_own", ports_are_in_namespaces_of_their_own),
     ("other_netns::a_namespace_that_is_made_again_is_found", made_again),
+    ("other_netns::a_namespace_that_ends_while_the_switch_starts_is_missed", ends_early),
     ("other_netns::a_device_that_leaves_its_namespace_is_missed", a_device_leaves),
     ("other_netns::a_missing_namespace_is_waited_for_or_refused", a_missing_namespace),
 ];
@@ -42,6 +43,14 @@ impl Names {
         let own = Path::new("/proc/thread-self/ns/net");
         namespace.run(|| mount(Some(own), &path, NONE, MsFlags::MS_BIND, NONE))??;
         Ok(namespace)
+    }
+
+    /// Gives a namespace one more name.
+    fn alias(&self, name: &str, alias: &str) -> anyhow::Result<()> {
+        const NONE: Option<&str> = None;
+        let path = self.0.join(alias);
+        fs::write(&path, "")?;
+        Ok(mount(Some(&self.0.join(name)), &path, NONE, MsFlags::MS_BIND, NONE)?)
     }
 
     /// As `ip netns del`.
@@ -108,6 +117,23 @@ fn made_again() -> anyhow::Result<()> {
     let report = Ping::to(b.v4()).run(again.namespace())?;
     ensure!(report.is_complete(), "{report:?}");
     Ok(())
+}
+
+/// The switch looks for devices in all namespaces at its start, before it listens to any: hundreds of names keep it
+/// busy until the namespace has gone.
+fn ends_early() -> anyhow::Result<()> {
+    let names = Names::new()?;
+    let blue = names.add("blue")?;
+    let _other = names.add("other")?;
+    for n in 0..500 {
+        names.alias("other", &format!("other{n}"))?;
+    }
+    let _host = host_in(1, &blue)?;
+    let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "netns:blue/eth9"])?;
+    names.remove("blue")?;
+    drop(blue);
+    let mut client = daemon.client()?;
+    eventually("the port waits", || is_waiting(&mut client, "eth9")).with_context(|| daemon.log())
 }
 
 fn a_device_leaves() -> anyhow::Result<()> {
