@@ -43,6 +43,7 @@ pub mod client;
 mod formats;
 pub mod frame;
 mod hello;
+mod os_error;
 pub mod path;
 pub mod record;
 mod refusal;
@@ -54,6 +55,7 @@ pub mod version;
 
 pub use client::{Client, ClientError};
 pub use hello::{Hello, PROTOCOL};
+pub use os_error::OsError;
 pub use path::socket_path;
 pub use refusal::{OpenFlowError, Reason, Refusal, TextPlace};
 pub use reply::{Changed, Reply};

@@ -11,6 +11,7 @@
 //!
 //! Only trusted users can change what a trusted folder holds, so the answer stays true after the walk.
 
+use crate::os_error::OsError;
 use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata};
@@ -35,7 +36,7 @@ pub struct Trust {
 pub enum Missing {
     /// Creates the folder, for the user alone.
     Create,
-    /// Returns [`PathError::Os`].
+    /// Fails with [`PathError::Os`].
     Fail,
 }
 
@@ -68,27 +69,12 @@ pub enum PathError {
     /// A part of the path that has to be a folder is something else.
     #[error("{} is not a folder", path.display())]
     NotAFolder {
-        /// The path of the thing that is not a folder.
+        /// The path of that part.
         path: PathBuf,
     },
     /// The kernel refused an operation on a folder.
-    #[error("{operation} {}", path.display())]
-    Os {
-        /// The operation, as a verb: `look at`.
-        operation: &'static str,
-        /// The path of the folder.
-        path: PathBuf,
-        /// The error of the kernel.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl PathError {
-    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Os { operation, path, source }
-    }
+    #[error(transparent)]
+    Os(#[from] OsError),
 }
 
 impl Trust {
@@ -98,7 +84,7 @@ impl Trust {
     /// `/` cannot be looked at.
     pub fn of_process() -> Result<Self, PathError> {
         let root = Path::new("/");
-        let system = fs::metadata(root).map_err(PathError::os("look at", root))?.uid();
+        let system = fs::metadata(root).map_err(OsError::of("look at", root))?.uid();
         Ok(Self { user: geteuid().as_raw(), system })
     }
 
@@ -124,9 +110,9 @@ impl Trust {
     /// A part of the path is not trusted, is not there, or is no folder. Folders that the walk has created by then
     /// remain.
     pub fn folder(&self, path: &Path, missing: Missing) -> Result<PathBuf, PathError> {
-        let path = std::path::absolute(path).map_err(PathError::os("find", path))?;
+        let path = std::path::absolute(path).map_err(OsError::of("find", path))?;
         let mut at = PathBuf::from("/");
-        self.check_folder(&at, &fs::metadata(&at).map_err(PathError::os("look at", &at))?)?;
+        self.check_folder(&at, &fs::metadata(&at).map_err(OsError::of("look at", &at))?)?;
         // The names of the rest of the path, the next one last.
         let mut rest = names(&path);
         let mut links = 0;
@@ -146,9 +132,9 @@ impl Trust {
             links += 1;
             if links > MAX_LINKS {
                 let error = io::Error::other("too many symbolic links");
-                return Err(PathError::os("follow", &next)(error));
+                return Err(OsError::of("follow", &next)(error).into());
             }
-            let target = fs::read_link(&next).map_err(PathError::os("follow", &next))?;
+            let target = fs::read_link(&next).map_err(OsError::of("follow", &next))?;
             if target.is_absolute() {
                 at = PathBuf::from("/");
             }
@@ -163,7 +149,7 @@ impl Trust {
     /// As [`Trust::folder`].
     pub fn private_folder(&self, path: &Path, missing: Missing) -> Result<PathBuf, PathError> {
         let path = self.folder(path, missing)?;
-        let found = fs::metadata(&path).map_err(PathError::os("look at", &path))?;
+        let found = fs::metadata(&path).map_err(OsError::of("look at", &path))?;
         match writers(found.mode()) {
             Some(writers) => Err(PathError::Writable { path, writers }),
             None => Ok(path),
@@ -210,13 +196,13 @@ fn look_at(path: &Path, missing: Missing) -> Result<Metadata, PathError> {
             match DirBuilder::new().mode(0o700).create(path) {
                 // Somebody else was quicker.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                created => created.map_err(PathError::os("create the folder", path))?,
+                created => created.map_err(OsError::of("create the folder", path))?,
             }
             fs::symlink_metadata(path)
         }
         found => found,
     };
-    found.map_err(PathError::os("look at", path))
+    Ok(found.map_err(OsError::of("look at", path))?)
 }
 
 /// The user with this number for messages: `root`, `user alice (uid 1000)`, or `uid 1000` if `/etc/passwd` has no such
@@ -295,7 +281,7 @@ mod tests {
         let folder = Folder::new();
         let wanted = folder.0.join("a/b");
         let error = ours().folder(&wanted, Missing::Fail).unwrap_err();
-        assert!(matches!(error, PathError::Os { operation: "look at", .. }), "{error}");
+        assert!(matches!(error, PathError::Os(OsError { operation: "look at", .. })), "{error}");
         assert_eq!(ours().folder(&wanted, Missing::Create).unwrap(), wanted);
         assert_eq!(fs::metadata(&wanted).unwrap().mode() & 0o7777, 0o700);
         assert_eq!(ours().folder(&wanted, Missing::Fail).unwrap(), wanted);
@@ -359,7 +345,7 @@ mod tests {
         symlink("b", folder.0.join("a")).unwrap();
         symlink("a", folder.0.join("b")).unwrap();
         let error = ours().folder(&folder.0.join("a"), Missing::Create).unwrap_err();
-        assert!(matches!(error, PathError::Os { operation: "follow", .. }), "{error}");
+        assert!(matches!(error, PathError::Os(OsError { operation: "follow", .. })), "{error}");
         fs::write(folder.0.join("file"), "").unwrap();
         let error = ours().folder(&folder.0.join("file/below"), Missing::Create).unwrap_err();
         assert!(matches!(error, PathError::NotAFolder { .. }), "{error}");

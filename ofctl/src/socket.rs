@@ -35,7 +35,7 @@ impl Connection {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         trust.folder(folder.unwrap_or(Path::new(".")), Missing::Fail).map_err(
             |error| match error {
-                PathError::Os { source, .. } => unreachable(how, &path, source),
+                PathError::Os(error) => unreachable(how, &path, error.source),
                 error => error.into(),
             },
         )?;

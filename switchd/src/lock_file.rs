@@ -3,11 +3,11 @@
 //! A folder such as `/tmp` is open to everybody, and everybody can have put something at the path of the lock file. So
 //! no symbolic link is followed there, no FIFO is waited for, and what has been opened is looked at before it is used.
 
+use control::OsError;
 use control::trust::{PathError, Trust};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
-use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,23 +27,8 @@ pub enum LockFileError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// The kernel refused an operation on the file.
-    #[error("{operation} {}", path.display())]
-    Os {
-        /// The operation, as a verb: `lock`.
-        operation: &'static str,
-        /// The path of the file.
-        path: PathBuf,
-        /// The error of the kernel.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl LockFileError {
-    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Os { operation, path, source }
-    }
+    #[error(transparent)]
+    Os(#[from] OsError),
 }
 
 /// A lock that is held. Dropping it removes the file.
@@ -68,7 +53,7 @@ impl LockFile {
                 // Its last owner removed it between the two calls.
                 Ok(_) => {}
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-                Err((_, error)) => return Err(LockFileError::os("lock", path)(error.into())),
+                Err((_, error)) => return Err(OsError::of("lock", path)(error.into()).into()),
             }
         }
     }
@@ -91,7 +76,7 @@ fn open(path: &Path, trust: &Trust) -> Result<File, LockFileError> {
         .open(path);
     match opened {
         Ok(file) => {
-            let found = file.metadata().map_err(LockFileError::os("look at", path))?;
+            let found = file.metadata().map_err(OsError::of("look at", path))?;
             check(path, &found, trust)?;
             Ok(file)
         }
@@ -100,7 +85,7 @@ fn open(path: &Path, trust: &Trust) -> Result<File, LockFileError> {
             if let Ok(found) = fs::symlink_metadata(path) {
                 check(path, &found, trust)?;
             }
-            Err(LockFileError::os("create", path)(error))
+            Err(OsError::of("create", path)(error).into())
         }
     }
 }

@@ -5,6 +5,7 @@
 //! other's socket.
 
 use crate::lock_file::{LockFile, LockFileError};
+use control::OsError;
 use control::trust::{Missing, PathError, Trust};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -47,23 +48,8 @@ pub enum BindError {
     #[error(transparent)]
     Lock(#[from] LockFileError),
     /// The kernel refused an operation on the socket.
-    #[error("{operation} {}", path.display())]
-    Os {
-        /// The operation, as a verb: `bind`.
-        operation: &'static str,
-        /// The path of the socket.
-        path: PathBuf,
-        /// The error of the kernel.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl BindError {
-    fn os(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Os { operation, path, source }
-    }
+    #[error(transparent)]
+    Os(#[from] OsError),
 }
 
 /// A socket that accepts sessions. Dropping it removes the socket.
@@ -94,7 +80,7 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
         return Err(BindError::InUse { path: path.to_owned(), owner });
     };
     remove_stale(path, &trust)?;
-    let socket = listen_at(path).map_err(BindError::os("create the control socket", path))?;
+    let socket = listen_at(path).map_err(OsError::of("create the control socket", path))?;
     Ok(Listener { socket, path: path.to_owned(), _lock: lock })
 }
 
@@ -136,7 +122,7 @@ impl Drop for Listener {
 fn remove_stale(path: &Path, trust: &Trust) -> Result<(), BindError> {
     let found = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        found => found.map_err(BindError::os("look at", path))?,
+        found => found.map_err(OsError::of("look at", path))?,
     };
     if !found.file_type().is_socket() {
         return Err(BindError::NotASocket { path: path.to_owned() });
@@ -145,7 +131,7 @@ fn remove_stale(path: &Path, trust: &Trust) -> Result<(), BindError> {
     if let Some(owner) = owner(path) {
         return Err(BindError::InUse { path: path.to_owned(), owner });
     }
-    fs::remove_file(path).map_err(BindError::os("remove the stale socket", path))
+    Ok(fs::remove_file(path).map_err(OsError::of("remove the stale socket", path))?)
 }
 
 /// Who listens at a socket; `None` if nobody does. Does not wait for a process that listens and accepts nobody.
