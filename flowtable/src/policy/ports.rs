@@ -59,6 +59,17 @@ pub enum VlanMode {
     },
 }
 
+impl VlanMode {
+    /// The VLAN of the frames that come in without a tag.
+    pub fn untagged_vlan(&self) -> u16 {
+        match *self {
+            Self::AllVlans | Self::Trunk(_) => 0,
+            Self::Access(tag) | Self::Dot1qTunnel { tag, .. } => tag,
+            Self::NativeTagged { native, .. } | Self::NativeUntagged { native, .. } => native,
+        }
+    }
+}
+
 /// A set of VLAN ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VlanSet([u64; 64]);

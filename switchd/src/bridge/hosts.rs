@@ -3,7 +3,6 @@
 use crate::switch::OnBridge;
 use flow::types::{MacAddr, OfPort};
 use flowtable::policy::mac_table::{MacKey, MacStats};
-use flowtable::policy::ports::VlanMode;
 use std::time::Duration;
 
 /// A host that a bridge knows.
@@ -34,8 +33,8 @@ pub enum HostError {
     Unknown(MacKey),
 }
 
-/// The hosts of a bridge: those that were given, by VLAN and address, then those that were learned, the one unused
-/// for longest first.
+/// The hosts of a bridge: first the switch's own machine, then the hosts that were given, by VLAN and address, then those
+/// that were learned, the one unused for longest first.
 pub fn list(switch: OnBridge<'_>) -> Vec<KnownHost> {
     // A host whose frames are forwarded by caches is as young as the latest of these frames.
     switch.settle();
@@ -62,15 +61,8 @@ fn own_hosts(switch: OnBridge<'_>) -> Vec<KnownHost> {
     let snapshot = switch.bridge().snapshot();
     let own = snapshot.ports().iter().filter(|port| port.is_own && port.mac != MacAddr::default());
     let host = own.map(|port| {
-        let vlan = match port.vlan {
-            VlanMode::AllVlans | VlanMode::Trunk(_) => 0,
-            VlanMode::Access(vlan) => vlan,
-            VlanMode::NativeTagged { native, .. } | VlanMode::NativeUntagged { native, .. } => {
-                native
-            }
-            VlanMode::Dot1qTunnel { tag, .. } => tag,
-        };
-        KnownHost { key: MacKey { vlan, mac: port.mac }, port: port.of_port, age: None }
+        let key = MacKey { vlan: port.vlan.untagged_vlan(), mac: port.mac };
+        KnownHost { key, port: port.of_port, age: None }
     });
     host.collect()
 }

@@ -169,32 +169,16 @@ fn locations(switch: OnBridge<'_>, mac: MacAddr) -> Vec<HostLocation> {
     if !found.is_empty() {
         return found;
     }
-    let own = switch.own_ends().into_iter().filter(|end| end.mac == mac);
-    own.map(|end| HostLocation { vlan: untagged_vlan(switch, end.of_port), port: end.of_port })
-        .collect()
-}
-
-/// The VLAN of frames that come in at a port without a tag.
-fn untagged_vlan(switch: OnBridge<'_>, port: OfPort) -> u16 {
     let snapshot = switch.bridge().snapshot();
-    match snapshot.ports().get(port).map(|port| &port.vlan) {
-        Some(VlanMode::Access(tag) | VlanMode::Dot1qTunnel { tag, .. }) => *tag,
-        Some(VlanMode::NativeTagged { native, .. } | VlanMode::NativeUntagged { native, .. }) => {
-            *native
-        }
-        Some(VlanMode::AllVlans | VlanMode::Trunk(_)) | None => 0,
-    }
+    let vlan = |port| snapshot.ports().get(port).map_or(0, |port| port.vlan.untagged_vlan());
+    let own = switch.own_ends().into_iter().filter(|end| end.mac == mac);
+    own.map(|end| HostLocation { vlan: vlan(end.of_port), port: end.of_port }).collect()
 }
 
 /// The tag that frames of a VLAN come in with.
 fn tag_on_the_wire(port: &PortInfo, vlan: u16) -> Option<u16> {
-    let is_untagged = match &port.vlan {
-        VlanMode::AllVlans | VlanMode::Trunk(_) => vlan == 0,
-        VlanMode::Access(_) | VlanMode::Dot1qTunnel { .. } => true,
-        VlanMode::NativeTagged { native, .. } | VlanMode::NativeUntagged { native, .. } => {
-            vlan == *native
-        }
-    };
+    let has_no_tags = matches!(port.vlan, VlanMode::Access(_) | VlanMode::Dot1qTunnel { .. });
+    let is_untagged = has_no_tags || vlan == port.vlan.untagged_vlan();
     (!is_untagged).then_some(vlan)
 }
 
