@@ -52,18 +52,17 @@ struct Subject {
 #[derive(Debug, Default)]
 pub(crate) struct Limits(Option<HashMap<String, Subject>>);
 
-/// Those of the process, like the log itself.
+/// The budgets of the process, which has one log.
 static LIMITS: Mutex<Limits> = Mutex::new(Limits(None));
 
-/// Whether a line about `subject` may be written now. `None`: it is left out, and counted.
+/// Whether a line about `subject` may be written now. `None` if not; then the line is counted as left out.
 pub(crate) fn admit(subject: &str, rate: Rate) -> Option<Omitted> {
     LIMITS.lock().admit(subject, rate, Instant::now())
 }
 
-/// Calls `tell` with each subject of which lines were left out and that has been quiet since, and with their number.
-pub(crate) fn tell_of_omitted(tell: impl FnMut(&str, u64)) {
+/// Calls `tell` for each subject whose lines were left out and that has been quiet since, with the number of these lines.
+pub(crate) fn tell_of_omitted(mut tell: impl FnMut(&str, u64)) {
     let quiet = LIMITS.lock().take_quiet(Instant::now());
-    let mut tell = tell;
     quiet.iter().for_each(|(subject, omitted)| tell(subject, *omitted));
 }
 

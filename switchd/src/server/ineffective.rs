@@ -21,7 +21,9 @@ type PortNumbers = BitSet<{ blocks(1 << 16) }>;
 pub(super) struct IneffectiveActions {
     /// The numbers of all ports that actions send packets to, whether the bridge has the ports or not.
     outputs: PortNumbers,
+    /// Whether an action sends packets to a controller.
     has_controller: bool,
+    /// Whether an action chooses a queue of a port.
     has_queue: bool,
 }
 
@@ -74,9 +76,9 @@ impl IneffectiveActions {
                 1 => format!(
                     "the bridge has no port {first}: outputs to it have no effect until it is added"
                 ),
-                count => format!(
+                _ => format!(
                     "the bridge has no ports {}: outputs to them have no effect until they are added",
-                    some_of(&missing, count)
+                    some_of(&missing)
                 ),
             });
         }
@@ -97,9 +99,9 @@ impl IneffectiveActions {
 }
 
 /// The first words of a list, and how many words follow: `1, 2, 3 and 4 more`.
-fn some_of(words: &[String], count: usize) -> String {
-    let named = words[..count.min(NAMED)].join(", ");
-    match count.saturating_sub(NAMED) {
+fn some_of(words: &[String]) -> String {
+    let named = words[..words.len().min(NAMED)].join(", ");
+    match words.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }

@@ -10,7 +10,8 @@ use flowtable::trace::{Pass, packet_fields};
 use packet::wire::eth_type;
 use std::net::IpAddr;
 
-/// Fields that have a plain meaning if nobody gives them: no VLAN tag, and no fragment. `in_port` is told apart.
+/// Fields about which a trace needs no note if nobody gives them: no VLAN tag and no fragment are what everybody means, and
+/// a missing `in_port` has a note of its own.
 const PLAIN: [FieldId; 3] = [FieldId::InPort, FieldId::VlanTci, FieldId::IpFrag];
 
 /// What a trace has assumed of a packet.
@@ -28,7 +29,7 @@ pub struct Assumed {
 pub(super) fn assumed(switch: OnBridge<'_>, given: &Match, passes: &[Pass]) -> Assumed {
     let mut read = PipelineMask::default();
     for pass in passes {
-        // The first word of either mask is the port, which is told apart; then come the headers.
+        // The first word of either mask is the port, which has a note of its own; then come the headers.
         let words = read.words_mut().iter_mut().zip(pass.translation.mask.words());
         words.skip(1).for_each(|(all, word)| *all |= word);
     }
@@ -45,7 +46,10 @@ pub(super) fn assumed(switch: OnBridge<'_>, given: &Match, passes: &[Pass]) -> A
     let receiver = ip.filter(|ip| !ip.is_unspecified() && fields.contains(&FieldId::EthDst));
     Assumed {
         comes_from_no_port: FieldId::InPort.get_mask(given.mask()) == 0,
-        receiver: receiver.and_then(|ip| between::find(switch, ip)),
+        receiver: receiver.and_then(|ip| {
+            let (mac, port) = between::find(switch, ip)?;
+            Some((ip, mac, port))
+        }),
         fields,
     }
 }

@@ -187,16 +187,17 @@ fn endpoint(switch: OnBridge<'_>, name: HostName) -> Result<Endpoint, TraceError
         HostName::Mac(mac) => return Ok(Endpoint { mac, ip: None }),
         HostName::Ip(ip) => ip,
     };
-    let (_, mac, _) = find(switch, ip).ok_or(TraceError::NoHostWithIp(ip))?;
+    let (mac, _) = find(switch, ip).ok_or(TraceError::NoHostWithIp(ip))?;
     Ok(Endpoint { mac, ip: Some(ip) })
 }
 
-/// The host that has an IP address, with one of the ports behind which it is. `None` if nobody knows.
-pub(super) fn find(switch: OnBridge<'_>, ip: IpAddr) -> Option<(IpAddr, MacAddr, OfPort)> {
+/// The MAC address of the host that has an IP address, and one of the ports behind which the host is. `None` if no such
+/// host is known.
+pub(super) fn find(switch: OnBridge<'_>, ip: IpAddr) -> Option<(MacAddr, OfPort)> {
     let own = switch.own_ends().into_iter().filter(|end| neighbours::has_address(&end.device, ip));
     let own = own.map(|end| end.mac);
     let others = switch.bridge().macs_of_ip(ip).into_iter().chain(neighbours::mac_of(ip));
-    own.chain(others).find_map(|mac| Some((ip, mac, locations(switch, mac).first()?.port)))
+    own.chain(others).find_map(|mac| Some((mac, locations(switch, mac).first()?.port)))
 }
 
 /// The host is not in the table; perhaps one with a similar address was meant.
