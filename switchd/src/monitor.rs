@@ -27,8 +27,12 @@ use tracing::{debug, info};
 /// Time between two rounds of periodic work.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Time between two looks at who listens to devices, at least. It is also a hundred times as long as a look takes.
+/// The shortest time between two looks at who listens to devices.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The time between two looks, at least, as a multiple of the time that a look takes: looking takes a quarter of a percent
+/// of a core at most. A thousand ports have two thousand sockets in the list that is read.
+const LOOK_SHARE: u32 = 400;
 
 /// The running thread. Dropping it ends it.
 pub struct Monitor {
@@ -230,6 +234,7 @@ struct DeviceListener {
     netlink: Netlink,
     /// Who listens to devices beside the switch; `None` without `/proc`.
     listeners: Option<Listeners>,
+    /// The time before which nobody looks at `listeners` again.
     next_look: Instant,
 }
 
@@ -323,8 +328,7 @@ impl DeviceListener {
             Ok(listened) => switch.devices_listened(&self.name, &listened),
             Err(error) => debug!("{:?}: who listens to devices is not known: {error}", self.name),
         }
-        // A thousand ports have two thousand sockets in the list: a quarter of a percent of a core goes into reading it.
-        self.next_look = start + (start.elapsed() * 400).max(LOOK_INTERVAL);
+        self.next_look = start + (start.elapsed() * LOOK_SHARE).max(LOOK_INTERVAL);
     }
 
     /// Compares all devices with what the ports believe.
