@@ -143,6 +143,15 @@ impl Trust {
         Ok(at)
     }
 
+    /// As [`Trust::folder`], for the folder in which the file or socket at `path` lies.
+    ///
+    /// # Errors
+    /// As [`Trust::folder`].
+    pub fn folder_of(&self, path: &Path, missing: Missing) -> Result<PathBuf, PathError> {
+        let path = std::path::absolute(path).map_err(OsError::of("find", path))?;
+        self.folder(path.parent().unwrap_or(&path), missing)
+    }
+
     /// As [`Trust::folder`], for a folder in which nobody else may make files either: no sticky bit helps.
     ///
     /// # Errors

@@ -32,13 +32,10 @@ impl Connection {
     pub(crate) fn open(how: &How) -> anyhow::Result<Self> {
         let path = path(how);
         let trust = Trust::of_process()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        trust.folder(folder.unwrap_or(Path::new(".")), Missing::Fail).map_err(
-            |error| match error {
-                PathError::Os(error) => unreachable(how, &path, error.source),
-                error => error.into(),
-            },
-        )?;
+        trust.folder_of(&path, Missing::Fail).map_err(|error| match error {
+            PathError::Os(error) => unreachable(how, &path, error.source),
+            error => error.into(),
+        })?;
         let stream = match dial(&path, how.limit()) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 let waited_for = "a place among the connections that the switch has not accepted";

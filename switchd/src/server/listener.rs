@@ -68,11 +68,7 @@ pub struct Listener {
 /// Somebody listens there; something else is there; another user could exchange the socket; the kernel refused.
 pub fn bind(path: &Path) -> Result<Listener, BindError> {
     let trust = Trust::of_process()?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    trust.folder(
-        if folder.as_os_str().is_empty() { Path::new(".") } else { folder },
-        Missing::Create,
-    )?;
+    trust.folder_of(path, Missing::Create)?;
     let mut lock = path.as_os_str().to_owned();
     lock.push(".lock");
     let Some(lock) = LockFile::take(Path::new(&lock), &trust)? else {
