@@ -19,7 +19,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
-/// As in Linux (`MAXSYMLINKS`).
+/// The largest number of symbolic links on the way to a folder, as in Linux (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
 
 /// The users who are trusted with a path.
@@ -34,7 +34,7 @@ pub struct Trust {
 /// What [`Trust::folder`] does about a folder that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Creates the folder, for the user alone.
+    /// Creates the folder with mode 0700: only the user of the process can look into it.
     Create,
     /// Fails with [`PathError::Os`].
     Fail,
@@ -203,7 +203,7 @@ fn look_at(path: &Path, missing: Missing) -> Result<Metadata, PathError> {
     let found = match found {
         Err(e) if e.kind() == ErrorKind::NotFound && missing == Missing::Create => {
             match DirBuilder::new().mode(0o700).create(path) {
-                // Somebody else was quicker.
+                // Somebody else has created it since the first look.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 created => created.map_err(OsError::of("create the folder", path))?,
             }

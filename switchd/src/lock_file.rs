@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockFileError {
-    /// There is something that is not a lock file.
+    /// What lies at the path is not a lock file.
     #[error("{} is {what} and not a lock file: remove it, or name another place with --socket or --state", path.display())]
     NotALockFile {
         /// The path of the lock file.
@@ -50,7 +50,7 @@ impl LockFile {
                 Ok(lock) if is_still_at(&lock, path) => {
                     return Ok(Some(Self { path: path.to_owned(), _lock: lock }));
                 }
-                // Its last owner removed it between the two calls.
+                // The last owner of the lock removed the file between the two calls.
                 Ok(_) => {}
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
                 Err((_, error)) => return Err(OsError::of("lock", path)(error.into()).into()),
