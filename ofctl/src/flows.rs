@@ -2,7 +2,7 @@
 
 use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
-use crate::output::{JsonArray, Output, print, print_json};
+use crate::output::{JsonArray, Output, note, print, print_json};
 use crate::{Outcome, files, sort};
 use control::{
     Client, ClientError, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reason, Refusal,
@@ -87,8 +87,8 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
     let mods = FlowMods { command, ..mods(&options.how) };
     let outcome = send(&mut call.client, Operation::FlowMods(mods), &mut filter.as_bytes())?;
     if filter.is_empty() && io::stderr().is_terminal() {
-        eprintln!(
-            "note: without rules the switch drops everything; \
+        note(
+            "without rules the switch drops everything; \
              ofctl add-flow priority=0,actions=NORMAL makes it a plain switch again"
         );
     }
@@ -111,7 +111,7 @@ pub(crate) fn send(
     text: &mut dyn Read,
 ) -> anyhow::Result<Outcome> {
     if let Reply::Changed(changed) = client.call(operation, text, &mut |_| Ok(()))? {
-        changed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        changed.notes.iter().for_each(|text| note(text));
     }
     Ok(Outcome::Done)
 }

@@ -43,6 +43,11 @@ fn may_be_obeyed(byte: u8) -> bool {
     (byte < b' ' && byte != b'\n' && byte != b'\t') || byte >= 0x7f
 }
 
+/// Prints a note on standard error: what the user should know beside the answer.
+pub(crate) fn note(text: &str) {
+    eprintln!("note: {}", printable(text));
+}
+
 /// Prints text to standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = Output::new();

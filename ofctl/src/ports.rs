@@ -4,11 +4,10 @@ use crate::Outcome;
 use crate::connect::{call, port_call, unexpected, wrong_usage};
 use crate::flows::version_mark;
 use crate::options::{Options, PortAction, Words};
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use clap::ValueEnum;
 use control::record::{PortRecord, PortStatsRecord, RingMemoryRecord, SwitchRecord};
 use control::{Operation, PortFlag, Reply};
-use flow::text::printable;
 use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
@@ -65,11 +64,7 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     // A port whose device is missing is added, and waits for the device.
     for port in call.client.ports()?.iter().filter(|port| !before.contains(&port.port)) {
         if let Some(problem) = &port.problem {
-            eprintln!(
-                "note: port {} is added, and not in use yet: {}",
-                port.name,
-                printable(problem)
-            );
+            note(&format!("port {} is added, and not in use yet: {problem}", port.name));
         }
     }
     Ok(Outcome::Done)

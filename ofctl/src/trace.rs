@@ -3,7 +3,7 @@
 
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Trace};
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use crate::{Outcome, explain, files};
 use control::record::{TraceEventRecord, TraceRecord, TraceStepRecord};
 use control::{Operation, Reply, TraceQuery};
@@ -37,7 +37,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         return Err(unexpected());
     };
     if !how.json {
-        trace.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        trace.notes.iter().for_each(|text| note(text));
     }
     match how.json {
         true => print_json(&trace)?,
