@@ -179,24 +179,46 @@ impl Operation {
         }
     }
 
-    /// Whether the operation may change bridges, ports, rules, groups or static hosts.
+    /// Whether the operation may change what `switchd --state` keeps: bridges, ports, rules, groups, static hosts and the
+    /// settings of bridges.
     pub fn changes_state(&self) -> bool {
-        matches!(
-            self,
+        // No wildcard: whoever adds an operation has to decide.
+        match self {
             Self::FlowMods(_)
-                | Self::ReplaceFlows(_)
-                | Self::GroupMods(_)
-                | Self::AddBr { .. }
-                | Self::DelBr { .. }
-                | Self::AddPort { .. }
-                | Self::DelPort { .. }
-                | Self::SetPort { .. }
-                | Self::ModPort { .. }
-                | Self::FdbAdd { .. }
-                | Self::FdbDel { .. }
-                | Self::FdbConfigure { .. }
-                | Self::SetFrags(_)
-        )
+            | Self::ReplaceFlows(_)
+            | Self::GroupMods(_)
+            | Self::AddBr { .. }
+            | Self::DelBr { .. }
+            | Self::AddPort { .. }
+            | Self::DelPort { .. }
+            | Self::SetPort { .. }
+            | Self::ModPort { .. }
+            | Self::FdbAdd { .. }
+            | Self::FdbDel { .. }
+            | Self::FdbConfigure { .. }
+            | Self::SetFrags(_) => true,
+            Self::DumpFlows(_)
+            | Self::DumpAggregate(_)
+            | Self::DumpTables
+            | Self::DumpGroups(_)
+            | Self::DumpGroupStats(_)
+            | Self::PacketOut(_)
+            | Self::ListBr
+            | Self::ShowConfig { .. }
+            | Self::Show
+            | Self::DumpPorts { .. }
+            | Self::DumpPortsDesc { .. }
+            | Self::FdbShow
+            | Self::FdbFlush { .. }
+            | Self::FdbStats
+            | Self::CacheShow
+            | Self::DumpCachedFlows(_)
+            | Self::Drops
+            | Self::Trace(_)
+            | Self::Workers
+            | Self::Monitor(_)
+            | Self::Sync => false,
+        }
     }
 
     /// Whether frames of text follow the request, ended by a [`Kind::End`](crate::frame::Kind::End).
