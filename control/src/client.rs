@@ -135,25 +135,23 @@ impl Client {
         sink: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Reply, ClientError> {
         let name = operation.name().replace('_', "-");
-        let sent = self.send(operation, text);
-        if let Err(ClientError::Stream(error)) = &sent
-            && error.is_timeout()
-        {
-            return Err(ClientError::Late { waited_for: format!("room to send {name}") });
-        }
-        let or_late = |error| match error {
-            ClientError::Stream(error) => late(error, || format!("the answer to {name}")),
-            error => error,
-        };
-        if let Err(ClientError::Stream(StreamError::Io(_))) = sent {
+        match self.send(operation, text) {
+            Ok(()) => self.receive(sink).map_err(|error| match error {
+                ClientError::Stream(error) => late(error, || format!("the answer to {name}")),
+                error => error,
+            }),
+            Err(ClientError::Stream(error)) if error.is_timeout() => {
+                Err(ClientError::Late { waited_for: format!("room to send {name}") })
+            }
             // A daemon that closes the connection early has sent a refusal before.
-            return self.receive(sink).map_err(|e| match e {
-                ClientError::Refused(_) => e,
-                _ => sent.err().unwrap_or(e),
-            });
+            Err(error @ ClientError::Stream(StreamError::Io(_))) => {
+                self.receive(sink).map_err(|refused| match refused {
+                    ClientError::Refused(_) => refused,
+                    _ => error,
+                })
+            }
+            Err(error) => Err(error),
         }
-        sent?;
-        self.receive(sink).map_err(or_late)
     }
 
     fn send(&mut self, operation: Operation, text: &mut dyn Read) -> Result<(), ClientError> {
