@@ -10,57 +10,57 @@ use crate::lock::Lock;
 use crate::netlink::{Link, LinkChange, Netlink, NetlinkError, Reply, Request};
 use std::sync::atomic::Ordering;
 
-/// A device of the namespace with this inode is new or has changed: the bridge itself, or a device in the bridge
-/// that does not belong there.
+/// Hears that a device of the namespace with this inode is new or has changed. Puts the bridge right if the device is the
+/// bridge, and takes the device out of the bridge if it is there and no switch has it.
 pub fn link_changed(namespace: u64, link: &Link) {
-    let Some(commons) = Commons::find(namespace) else { return };
-    let mut control = commons.control();
-    let Some(bridge) = control.bridge else { return };
-    if link.index == bridge {
-        control.put_right();
-    } else if link.master == Some(bridge) && !control.members.contains_key(&link.index) {
-        match free_stranger(&mut control.netlink, namespace, link) {
-            Ok(true) => control.note(format!(
-                "\"{}\" is in {BRIDGE}, which forwards nothing, and no switch has it: taken out",
-                link.name
-            )),
-            Ok(false) => {}
-            Err(error) => {
-                control.note(format!("\"{}\" is in {BRIDGE}: {}", link.name, told(&error)));
-            }
+    with_bridge(namespace, |control, bridge| {
+        if link.index == bridge {
+            control.put_right();
+        } else if link.master == Some(bridge) && !control.members.contains_key(&link.index) {
+            control.take_out_stranger(namespace, link);
         }
-    }
+    });
 }
 
-/// A device of the namespace with this inode is gone.
+/// Hears that the device with interface number `index`, of the namespace with this inode, is gone.
 pub fn link_gone(namespace: u64, index: u32) {
-    let Some(commons) = Commons::find(namespace) else { return };
-    let mut control = commons.control();
-    if control.bridge == Some(index) {
-        control.put_right();
-    }
+    put_right_if_bridge(namespace, index);
 }
 
-/// A device of the namespace with this inode got an address.
+/// Hears that the device with interface number `index`, of the namespace with this inode, got an address.
 pub fn address_added(namespace: u64, index: u32) {
-    link_gone(namespace, index);
+    put_right_if_bridge(namespace, index);
 }
 
 /// Compares the shield of the namespace with this inode with what it should be, because events were lost.
 pub fn check(namespace: u64) {
-    let Some(commons) = Commons::find(namespace) else { return };
-    let mut control = commons.control();
-    if control.bridge.is_some() {
-        control.put_back();
-    }
+    with_bridge(namespace, |control, _| control.put_back());
 }
 
-/// Tries again what could not be put right.
+/// Tries again what could not be put right in the namespace with this inode.
 pub fn look_after(namespace: u64) {
+    with_bridge(namespace, |control, _| {
+        if control.is_out_of_order {
+            control.put_right();
+        }
+    });
+}
+
+fn put_right_if_bridge(namespace: u64, index: u32) {
+    with_bridge(namespace, |control, bridge| {
+        if bridge == index {
+            control.put_right();
+        }
+    });
+}
+
+/// Calls `f` with the interface number of the bridge, if this process has devices in the shield of the namespace with
+/// this inode.
+fn with_bridge(namespace: u64, f: impl FnOnce(&mut Control, u32)) {
     let Some(commons) = Commons::find(namespace) else { return };
     let mut control = commons.control();
-    if control.bridge.is_some() && control.is_out_of_order {
-        control.put_right();
+    if let Some(bridge) = control.bridge {
+        f(&mut control, bridge);
     }
 }
 
@@ -130,10 +130,25 @@ impl Control {
         }
     }
 
-    /// Somebody took a device of this process out of the bridge, or the bridge away from the device.
+    /// As [`Control::put_right`], and looks at the devices of this process even if the bridge is in order: somebody may
+    /// have taken one out of the bridge.
     pub(crate) fn put_back(&mut self) {
         self.is_out_of_order = true;
         self.put_right();
+    }
+
+    /// Takes a device that is no port of this process out of the bridge, unless another switch has it.
+    fn take_out_stranger(&mut self, namespace: u64, link: &Link) {
+        match free_stranger(&mut self.netlink, namespace, link) {
+            Ok(true) => self.note(format!(
+                "\"{}\" is in {BRIDGE}, which forwards nothing, and no switch has it: taken out",
+                link.name
+            )),
+            Ok(false) => {}
+            Err(error) => {
+                self.note(format!("\"{}\" is in {BRIDGE}: {}", link.name, told(&error)));
+            }
+        }
     }
 
     fn put_bridge_right(&mut self) -> Result<Bridge, NetlinkError> {
@@ -142,9 +157,10 @@ impl Control {
             None => None,
         };
         let Some(bridge) = found else {
-            self.bridge = Some(find_or_make(&mut self.netlink)?);
+            let index = find_or_make(&mut self.netlink)?;
+            self.bridge = Some(index);
             self.note(format!("{BRIDGE} was deleted: made again"));
-            return Ok(Bridge::Made(self.bridge.unwrap_or_default()));
+            return Ok(Bridge::Made(index));
         };
         let index = bridge.index;
         if bridge.is_up {
@@ -233,13 +249,13 @@ impl Control {
 
 /// The interface number of the bridge.
 enum Bridge {
-    /// It was there.
+    /// The bridge was there already.
     Kept(u32),
-    /// It was made just now, without devices.
+    /// The bridge was made just now and has no devices yet.
     Made(u32),
 }
 
-/// An error with its reason.
+/// The text of an error and of its source.
 fn told(error: &NetlinkError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
