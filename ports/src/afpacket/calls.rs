@@ -36,13 +36,14 @@ pub(super) struct Calls {
     too_long: Option<TooLong>,
 }
 
-/// The shortest frame that was too long.
+/// A frame that was too long, as frames of its EtherType are that are no shorter.
 #[derive(Clone, Copy)]
 struct TooLong {
     ethertype: [u8; 2],
     /// Bytes of the datagram, with the virtio-net header.
     size: usize,
-    failure: TxFailure,
+    /// The device's MTU in bytes, without the link header.
+    mtu: u32,
 }
 
 impl Calls {
@@ -76,7 +77,7 @@ impl Calls {
             let rest = match self.too_long {
                 None => rest,
                 Some(limit) => match rest.iter().position(|datagram| limit.applies_to(datagram)) {
-                    Some(0) => return Err(Refusal { sent, why: limit.failure }),
+                    Some(0) => return Err(Refusal { sent, why: too_long(&rest[0], limit.mtu) }),
                     Some(count) => &rest[..count],
                     None => rest,
                 },
@@ -105,7 +106,7 @@ impl Calls {
                 self.full += 1;
                 self.end = (self.full >= MOST_FULL).then_some(why);
             }
-            TxFailure::TooLong { .. } => self.too_long = TooLong::of(datagram, why),
+            TxFailure::TooLong { mtu, .. } => self.too_long = TooLong::of(datagram, mtu),
             _ => {}
         }
     }
@@ -115,9 +116,9 @@ impl TooLong {
     /// The EtherType decides whether there is room for a tag.
     const ETHERTYPE: std::ops::Range<usize> = VNET_HDR_SIZE + 12..VNET_HDR_SIZE + 14;
 
-    fn of(datagram: &[u8], failure: TxFailure) -> Option<Self> {
+    fn of(datagram: &[u8], mtu: u32) -> Option<Self> {
         let ethertype = datagram.get(Self::ETHERTYPE)?.try_into().ok()?;
-        Some(Self { ethertype, size: datagram.len(), failure })
+        Some(Self { ethertype, size: datagram.len(), mtu })
     }
 
     fn applies_to(&self, datagram: &[u8]) -> bool {
@@ -136,12 +137,15 @@ pub(super) fn failure(error: &std::io::Error, is_up: bool, mtu: u32, bytes: &[u8
         // A device without carrier swallows what is sent around its queueing discipline.
         libc::ENOBUFS | libc::EAGAIN if !is_up => TxFailure::LinkDown,
         libc::ENOBUFS | libc::EAGAIN => TxFailure::QueueFull,
-        libc::EMSGSIZE => {
-            TxFailure::TooLong { size: bytes.len().saturating_sub(VNET_HDR_SIZE) as u32, mtu }
-        }
+        libc::EMSGSIZE => too_long(bytes, mtu),
         libc::EINVAL if has_work => TxFailure::NoOffload,
         errno => TxFailure::Other(errno),
     }
+}
+
+/// The failure of a datagram that is too long for a device with this MTU.
+fn too_long(datagram: &[u8], mtu: u32) -> TxFailure {
+    TxFailure::TooLong { size: datagram.len().saturating_sub(VNET_HDR_SIZE) as u32, mtu }
 }
 
 #[cfg(test)]
@@ -194,6 +198,9 @@ mod tests {
         let datagrams = [&short, &tagged, &segmented, &long, &short].map(|b| IoSlice::new(b));
         assert_eq!(calls.send(&datagrams), Err(Refusal { sent: 3, why }));
         assert_eq!(calls.send(&datagrams[3..]), Err(Refusal { sent: 0, why }));
+        let longer = of_ethertype(8, 1700);
+        let its_own = TxFailure::TooLong { size: 1690, mtu: 1500 };
+        assert_eq!(calls.send(&[IoSlice::new(&longer)]), Err(Refusal { sent: 0, why: its_own }));
         assert_eq!(calls.send(&datagrams[4..]), Ok(()));
         assert_eq!(receive_all(&far), 4);
     }
