@@ -26,11 +26,10 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// Creates a directory among the temporary files, for this user alone. A directory that is there already is another
-    /// user's or another program's, and is refused.
+    /// Creates a directory among the temporary files, for this user alone.
     ///
     /// # Errors
-    /// The directory of temporary files is not writable.
+    /// The directory of temporary files is not writable, or something else has the name of the directory already.
     pub fn new() -> Result<Self, LabError> {
         // The name is short, because the path of a Unix socket has 107 bytes at most.
         let name =

@@ -7,10 +7,10 @@ use arrayvec::ArrayVec;
 /// small enough that the keys of a batch stay in the first-level data cache of a CPU.
 pub const MAX_BATCH: usize = 64;
 
-/// A frame that asks for more segments than this weighs as many frames as it has segments. Hosts send 64 KiB in 45
-/// segments.
+/// The segments of a frame that asks for no more than this do not count against [`MOST_SEGMENTS`]. Hosts send 64 KiB in
+/// 45 segments.
 const FEW_SEGMENTS: usize = 48;
-/// The number of segments from which on a batch takes no more frames. Frames of few segments do not count.
+/// The number of segments that count from which on a batch takes no more frames.
 const MOST_SEGMENTS: usize = 1024;
 
 /// Names a frame of a batch: a received frame, or a copy that an action made.
@@ -43,7 +43,7 @@ impl FrameId {
 /// Received frames stay in the slots of the receive queue. The borrow `'a` of the queue keeps it from reusing the
 /// slots before the batch is dropped.
 pub struct Batch<'a> {
-    /// How many received frames the batch takes. Zero once their segments are too many.
+    /// How many received frames the batch takes; 0 once their segments are too many.
     limit: usize,
     /// The number of segments that frames of more than [`FEW_SEGMENTS`] ask for.
     segments: usize,
@@ -81,8 +81,8 @@ impl<'a> Batch<'a> {
         self.received.push(frame);
     }
 
-    /// Whoever sends frames of many tiny segments must not have the work of a batch that is all such frames done
-    /// before others have their turn.
+    /// Counts the segments that a frame asks for, and closes the batch once there are too many: the frames of other ports
+    /// have their turn before more segments are made.
     fn weigh(&mut self, frame: &Frame<'_>) {
         let segments = frame.size() / usize::from(frame.offload.gso_size.max(1));
         if segments > FEW_SEGMENTS {

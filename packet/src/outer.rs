@@ -125,7 +125,7 @@ pub fn checksum_is_in_place(frame: &Frame<'_>) -> bool {
     if !offload.needs_checksum() {
         return true;
     }
-    // What nearly every frame has: the checksum of the outermost transport header, no extension headers.
+    // Nearly every partial checksum is that of the outermost transport header, behind no extension headers.
     let (l3, l4) = (usize::from(layers.l3), usize::from(layers.l4));
     let byte = |at: usize| frame.bytes().get(l3 + at).copied().unwrap_or_default();
     if l4 == usize::from(offload.csum_start) && l3 != 0 {
@@ -142,9 +142,10 @@ pub fn checksum_is_in_place(frame: &Frame<'_>) -> bool {
 
 #[cold]
 fn checksum_is_in_place_of_any(frame: &Frame<'_>) -> bool {
-    /// Bytes behind Ethernet and its tags that rules can match: three MPLS labels are 12.
+    /// Bytes behind Ethernet and its tags that no checksum may be written to. Rules match no more than 12 of them, three
+    /// MPLS labels.
     const MATCHED: usize = 24;
-    /// Bytes of a UDP or GRE header that rules can match.
+    /// Bytes of a UDP or GRE header that no checksum may be written to, because rules can match them.
     const OUTER: usize = 8;
     let start = usize::from(frame.offload.csum_start);
     match Ip::outermost(frame.bytes()) {

@@ -10,8 +10,8 @@
 //! the outermost IP header forward from Ethernet. Lengths, identifications and checksums of both are corrected. A
 //! frame with two nested tunnels is refused, because the lengths of the middle headers would be wrong.
 //!
-//! The sender says how small the segments are, and the switch does the work. So there are limits: a segment has at least
-//! [`MIN_MSS`] bytes of TCP options and payload, and a frame at most [`MAX_SEGMENTS`] segments.
+//! The sender chooses how small the segments are, and the switch has the work of making them. So there are limits: a TCP
+//! segment has at least [`MIN_MSS`] bytes of options and payload, and a frame at most [`MAX_SEGMENTS`] segments.
 //!
 //! Segmentation into IP fragments (`GsoType::UdpFragment`) is not supported. Current kernels do not ask for it.
 
@@ -30,8 +30,8 @@ use crate::{Frame, GsoType, HEADROOM, Offload};
 /// the receiver asks for (`TCP_MIN_SND_MSS`).
 pub const MIN_MSS: usize = 48;
 
-/// The largest number of segments of a frame. 64 KiB in segments of 128 bytes are as many. Linux allows 128 of UDP
-/// (`UDP_MAX_SEGMENTS`), and as many of TCP only for receivers that ask for segments of less than 128 bytes.
+/// The largest number of segments of a frame: that of 64 KiB in segments of 128 bytes. Linux allows 128 segments of UDP
+/// (`UDP_MAX_SEGMENTS`), and sends more than this of TCP only to receivers that ask for segments of less than 128 bytes.
 pub const MAX_SEGMENTS: usize = 512;
 
 /// Why a frame cannot be segmented.
@@ -66,7 +66,7 @@ pub enum SegmentError {
     Tunnel(usize),
 }
 
-/// A frame that is to be segmented, and what its segments are.
+/// A frame that is to be segmented, and the plan by which its segments are made.
 pub struct Segmentation<'a> {
     frame: &'a Frame<'a>,
     plan: Plan,

@@ -101,7 +101,7 @@ impl Commons {
         Ok(commons)
     }
 
-    /// Those of the network namespace with this inode; `None` if no port has a device in there.
+    /// What the ports of the network namespace with this inode share; `None` if no port has a device in there.
     pub(crate) fn find(inode: u64) -> Option<Arc<Self>> {
         let all = lock(&ALL);
         all.iter().find(|(known, _)| *known == inode).and_then(|(_, commons)| commons.upgrade())
@@ -188,14 +188,14 @@ impl Commons {
     }
 
     /// Changes the chain that keeps a device's frames from the host's stack, together with the changes of other
-    /// threads. Without nftables nothing happens.
+    /// threads. Does nothing where the shield has no second lock.
     pub(crate) fn change_chain(&self, change: ChainChange) {
         let Some(table) = &self.drop_table else { return };
         let done = self.chain_changes.ask(change, GROUPS_AT_ONCE, |changes| {
             let mut table = lock(table);
             match table.change(&changes) {
                 Ok(()) => changes.iter().map(|_| Ok(())).collect(),
-                // None was made. The others need not suffer from the one that was refused.
+                // The kernel made none of the changes. Each is tried alone, so that only the refused one fails.
                 Err(_) => changes.iter().map(|c| table.change(std::slice::from_ref(c))).collect(),
             }
         });

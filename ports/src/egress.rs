@@ -14,30 +14,30 @@ use packet::{
 /// The work on unfinished frames that a port takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Takes {
-    /// The kinds of work, as bits.
+    /// The kinds of work that the port takes on, as bits.
     work: u32,
     /// A frame of this many bytes or more is not segmented by the port.
     segments_below: u32,
 }
 
 impl Takes {
-    /// It completes partial checksums.
+    /// The port completes partial checksums.
     const CHECKSUM: u32 = 1;
-    /// It segments TCP over IPv4.
+    /// The port segments TCP over IPv4.
     const TCP_V4: u32 = 1 << 1;
-    /// It segments TCP over IPv6.
+    /// The port segments TCP over IPv6.
     const TCP_V6: u32 = 1 << 2;
-    /// It segments TCP with congestion notification, if it segments TCP of the version of IP.
+    /// The port segments TCP with congestion notification, too, over the versions of IP over which it segments TCP.
     const TCP_ECN: u32 = 1 << 3;
-    /// It segments UDP.
+    /// The port segments UDP.
     const UDP: u32 = 1 << 4;
 
     pub(crate) const ALL: Self = Self { work: (1 << 5) - 1, segments_below: u32::MAX };
     pub(crate) const NOTHING: Self = Self { work: 0, segments_below: 0 };
 
-    /// What a network device takes on that gets its frames around the queueing discipline. Partial checksums
-    /// it always does: the kernel completes them in the device's stead. Large frames that the device does
-    /// not segment, the kernel drops.
+    /// The work that a network device takes on if its frames go around the queueing discipline. Partial checksums
+    /// are always completed, by the kernel if the device cannot. The kernel drops large frames that the device does
+    /// not segment.
     pub(crate) fn of_device(features: &Features, gso_max_size: u32) -> Self {
         let work = [
             ("tx-tcp-segmentation", Self::TCP_V4),
@@ -50,7 +50,7 @@ impl Takes {
         Self { work, segments_below: gso_max_size }
     }
 
-    /// The same without the segmentation of UDP.
+    /// The same work without the segmentation of UDP.
     pub(crate) fn without_udp(self) -> Self {
         Self { work: self.work & !Self::UDP, ..self }
     }
@@ -67,7 +67,7 @@ impl Takes {
         self.work & wanted == wanted && size < self.segments_below as usize
     }
 
-    /// One number, for [`crate::PortStatus`].
+    /// All of this in one number, which [`crate::PortStatus`] can store at once.
     pub(crate) fn to_bits(self) -> u64 {
         u64::from(self.segments_below) << 32 | u64::from(self.work)
     }
@@ -285,7 +285,7 @@ mod tests {
         frame.offload.csum_start = 33;
         assert_eq!(way(&frame, Takes::ALL, 1500), Err(TxFailure::NoOffload));
         frame.offload = Offload::NONE;
-        // The destination port would become a checksum after the rules have judged it.
+        // The destination port would become a checksum after the rules have judged the frame.
         frame.offload.set_needs_checksum(34, 2);
         assert_eq!(way(&frame, Takes::ALL, 1500), Err(TxFailure::NoOffload));
         let mut tiny = tcp_frame(4000);

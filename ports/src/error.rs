@@ -55,7 +55,7 @@ pub enum PortError {
         /// The name of the device.
         device: String,
     },
-    /// A device that is to be a TAP device is another one.
+    /// The device that is to be a TAP device exists and is of another kind.
     #[error(
         "device \"{device}\" exists and is not a TAP device; give the port another device, or leave out the \
          word before its name to use the device as it is"

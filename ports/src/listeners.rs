@@ -18,7 +18,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The inode numbers of the packet sockets by which this process receives.
 static OWN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
-/// What a socket in the list receives if it hears sent frames, too (`ETH_P_ALL`): all protocols.
+/// The list's word for a socket that receives frames of all protocols (`ETH_P_ALL`). The kernel shows sent frames to
+/// no other socket.
 const ALL_PROTOCOLS: &str = "0003";
 
 /// The list of the packet sockets of one network namespace.
@@ -52,7 +53,9 @@ impl Listeners {
 /// The devices of a network namespace that somebody else listens to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Listened {
+    /// Whether somebody listens to all devices at once.
     all: bool,
+    /// The interface numbers of the devices that somebody listens to alone.
     devices: HashSet<u32>,
 }
 
@@ -87,11 +90,13 @@ impl Listened {
     }
 }
 
-/// A packet socket of this process, which is no listener, until this is dropped.
+/// Keeps a packet socket of this process, named by its inode number, from counting as a listener until this is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnSocket(u64);
 
 impl OwnSocket {
+    /// From now on, `socket` is no listener.
+    ///
     /// # Errors
     /// The kernel refused to tell the inode number of the socket.
     pub(crate) fn new(socket: impl AsFd) -> io::Result<Self> {
@@ -107,7 +112,7 @@ impl Drop for OwnSocket {
     }
 }
 
-/// Whoever panicked has left a whole set behind.
+/// A thread that panicked under this lock has left a whole set behind.
 fn own() -> MutexGuard<'static, BTreeSet<u64>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,8 @@ const FILE_NAME: &str = "devices.lock";
 static LOCKS: Mutex<Locks> = Mutex::new(Locks { file: None, held: BTreeSet::new() });
 
 struct Locks {
-    /// `None` until the first lock is taken; `Some(None)` if the file could not be had, and locks do without.
+    /// `None` until the first lock is taken; `Some(None)` if the file could not be opened. Then locks hold within this
+    /// process only.
     file: Option<Option<File>>,
     /// The places of the bytes that this process has locked.
     held: BTreeSet<i64>,
@@ -102,6 +103,7 @@ impl Locks {
     }
 }
 
+/// A request about the byte at `place`: to lock it (`F_WRLCK`) or to unlock it (`F_UNLCK`).
 fn byte(place: i64, kind: libc::c_int) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
@@ -116,7 +118,7 @@ fn byte(place: i64, kind: libc::c_int) -> libc::flock {
 const HOW_TO_MOVE: &str =
     "a device belongs to one switch: take it away there with \"ofctl del-port\", or stop it";
 
-/// Who has the lock. `None` if the kernel did not tell.
+/// The process that has a lock, in words; `None` if the kernel did not tell its number.
 fn owner(pid: Option<libc::pid_t>) -> String {
     match pid {
         // The kernel says 0 for a process of another PID namespace.
@@ -147,8 +149,8 @@ fn folders(uid: u32, runtime: Option<PathBuf>) -> Vec<PathBuf> {
     of_root.into_iter().chain(of_user).chain([last]).collect()
 }
 
-/// Opens the file in `folder`, which is made if it does not exist. Neither of them may belong to another user or be
-/// open to others, follow a symbolic link or wait.
+/// Opens the file in `folder`; both are made if they do not exist. Follows no symbolic link, waits for no pipe, and
+/// refuses a folder that others can change and a file that others can open.
 fn open_in(folder: &Path, uid: u32) -> io::Result<File> {
     let refused = |path: &Path, why: &str| {
         io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {why}", path.display()))

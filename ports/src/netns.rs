@@ -35,7 +35,7 @@ impl Netns {
         Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
     }
 
-    /// The names of all that `ip netns add` made, in no order.
+    /// The names of the network namespaces that `ip netns add` made, in no order.
     ///
     /// # Errors
     /// The folder that has the names cannot be read. It does not exist before the first is made, which is no error.

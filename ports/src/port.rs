@@ -182,7 +182,7 @@ pub struct PortStatus {
     link_up: AtomicBool,
     mtu: AtomicU32,
     bypass_qdisc: AtomicBool,
-    /// A [`Takes`] as bits.
+    /// The work on unfinished frames that the device takes on ([`Takes::to_bits`]).
     takes: AtomicU64,
 }
 
@@ -255,7 +255,8 @@ pub trait Guard: Send {
         false
     }
 
-    /// Whether what keeps the device's frames from the host's own stack is in order, where there is such a thing.
+    /// Whether the shield keeps the device's frames from the host's own stack, as it should. True for a port without a
+    /// shield.
     fn shield_holds(&self) -> bool {
         true
     }
@@ -368,8 +369,8 @@ impl Port {
         }
     }
 
-    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]), who is to see what
-    /// the port sends, too, unless the user wants frames to go around the queueing discipline in any case.
+    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]). While somebody does, the
+    /// port's frames pass the queueing discipline, where listeners see them, unless its options forbid that.
     pub fn set_listened(&mut self, listened: bool) {
         if let Some(guard) = &mut self.guard {
             guard.set_listened(listened, &self.status);

@@ -41,7 +41,7 @@ pub(crate) fn to_open(commons: &Commons, device: &str) -> Result<(), PortError> 
     Ok(())
 }
 
-/// Whether the process may enter other network namespaces, of which `netns` is one that does not exist.
+/// Whether the process may enter network namespaces. An error names `netns`, which does not exist.
 ///
 /// # Errors
 /// [`PortError::Denied`] with the capability.

@@ -66,8 +66,8 @@ impl Default for PortOptions {
 /// Whether frames pass the queueing discipline of the device they leave by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QdiscMode {
-    /// Frames pass a discipline that somebody configured: it is bypassed only while it is
-    /// `noqueue`.
+    /// Frames pass a discipline that somebody configured. Without one (`noqueue`), they pass it only while somebody
+    /// listens to the device.
     #[default]
     Auto,
     /// Frames never pass it, but go to the device directly.
@@ -82,7 +82,7 @@ impl Target {
         matches!(self, Self::Tap { .. } | Self::Internal { .. } | Self::Dummy)
     }
 
-    /// It is a TAP device.
+    /// The device is a TAP device.
     pub fn is_tap(&self) -> bool {
         matches!(self, Self::Tap { .. } | Self::Internal { .. })
     }

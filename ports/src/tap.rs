@@ -187,7 +187,7 @@ struct TapGuard {
     commons: Arc<Commons>,
     index: u32,
     sets_down: bool,
-    /// The MAC address that somebody else's device had before.
+    /// The MAC address to give back to a device that existed before; `None` if the port did not change it.
     mac_before: Option<[u8; 6]>,
     _lock: Lock,
 }

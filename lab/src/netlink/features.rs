@@ -21,7 +21,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// All of them.
+    /// All groups of features.
     pub const ALL: [Self; 6] = [Self::Tx, Self::Sg, Self::Tso, Self::Gso, Self::Gro, Self::Rx];
 
     /// The kernel's names of the features in the group.

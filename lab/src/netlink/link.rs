@@ -160,8 +160,8 @@ impl Netlink {
         })?)
     }
 
-    /// Sets the size in bytes from which on a frame is not left to the device with this interface index to be segmented
-    /// (`gso_max_size` of ip-link(8)).
+    /// Sets `gso_max_size` (ip-link(8)) of the device with this interface index: the device is given no frame of `size`
+    /// bytes or more to segment.
     ///
     /// # Errors
     /// There is no such device, or the process lacks `CAP_NET_ADMIN`.

@@ -24,12 +24,12 @@ pub(super) struct Refusal {
     pub(super) why: TxFailure,
 }
 
-/// A socket that is bound to a device, and what is known since [`Calls::begin`].
+/// A socket that is bound to a device, and what the refusals since [`Calls::begin`] said.
 pub(super) struct Calls {
     socket: OwnedFd,
     status: Arc<PortStatus>,
     messages: Messages,
-    /// Why nothing more can be sent for now.
+    /// Why all frames fail without a system call; `None` while the device may take some.
     end: Option<TxFailure>,
     /// Number of times in a row that the queue was full.
     full: u8,
@@ -56,12 +56,12 @@ impl Calls {
         self.socket.as_fd()
     }
 
-    /// Begins with other frames: the device may be up again.
+    /// Forgets what refusals said, before other frames are sent: the device may be up again.
     pub(super) fn begin(&mut self) {
         (self.end, self.full, self.too_long) = (None, 0, None);
     }
 
-    /// Why nothing more can be sent before [`Calls::begin`]; `None` while something can.
+    /// Why all frames fail until [`Calls::begin`]; `None` while the device may take some.
     pub(super) fn end(&self) -> Option<TxFailure> {
         self.end
     }
@@ -113,7 +113,8 @@ impl Calls {
 }
 
 impl TooLong {
-    /// The EtherType decides whether there is room for a tag.
+    /// The place of the EtherType in a datagram. The kernel takes a frame that is longer by a tag if the EtherType is
+    /// that of 802.1Q.
     const ETHERTYPE: std::ops::Range<usize> = VNET_HDR_SIZE + 12..VNET_HDR_SIZE + 14;
 
     fn of(datagram: &[u8], mtu: u32) -> Option<Self> {

@@ -230,7 +230,7 @@ fn takes(commons: &Commons, link: &Link) -> Takes {
     match features {
         Ok(features) => Takes::of_device(&features, link.gso_max_size),
         Err(error) => {
-            // The device was renamed or has gone, which another event tells. Refused frames are cut anyway.
+            // The device was renamed or has gone, of which another event tells. Frames that it refuses are cut.
             tracing::debug!(%error, "the features of a device are not known");
             Takes::ALL
         }
@@ -246,7 +246,7 @@ struct SystemGuard {
     mode: QdiscMode,
     /// The device's queueing discipline when it was last described.
     qdisc: String,
-    /// Somebody listens to the device beside the switch.
+    /// Whether somebody listens to the device beside the switch.
     is_listened: bool,
     enslaved: Option<Enslaved>,
     _lock: Lock,
@@ -257,7 +257,7 @@ impl Guard for SystemGuard {
         self.qdisc.clone_from(&link.qdisc);
         status.set_bypass_qdisc(bypasses(self.mode, &self.qdisc, self.is_listened));
         status.set_takes(takes(&self.commons, link));
-        // Whoever takes it out of its shield does not mean to expose it, but to use it elsewhere.
+        // Somebody took the device out of the shield. Only `del-port` gives it back to the host.
         if self.enslaved.is_some() && link.master.is_none() {
             self.commons.control().put_back();
         }

@@ -4,10 +4,10 @@
 //! the headroom of a copy. The socket's protocol is none, so that it never receives.
 //!
 //! A frame that is to be segmented is left to the device if the device does that, or to the queueing
-//! discipline if frames pass through it. Otherwise it is cut here: the kernel drops a large frame that it
-//! gets around the queueing discipline and that the device does not take. The device's features say what it
-//! takes, but not everything (how many tags there may be), and news of a change arrive late. So a large
-//! frame that is refused is cut and sent again, and frames like it are cut for a while (`Refused`).
+//! discipline if frames pass through it. Otherwise it is cut here: around the queueing discipline, the kernel
+//! drops a large frame that the device does not take. The device's features say which frames the device
+//! takes, but not everything (how many tags a frame may have), and the switch learns late of a change. So a
+//! large frame that is refused is cut and sent again, and frames like it are cut for a while (`Refused`).
 //!
 //! `calls` has the system calls.
 
@@ -183,7 +183,7 @@ struct Refused {
     /// For each kind, the number of frames that are still to be cut before one is left to the device again. A
     /// device whose queue was full for a moment, not one that refuses a kind, is not distrusted for long.
     left: [u8; Self::KINDS],
-    /// One of the numbers is not zero.
+    /// Whether one of the numbers in `left` is not zero.
     has_some: bool,
 }
 

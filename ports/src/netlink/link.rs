@@ -8,7 +8,7 @@ use netlink_packet_route::link::{
     LinkMessage, State,
 };
 
-/// The largest [`Link::gso_max_size`] that counts here: no frame of a port is larger than 64 KiB and its
+/// [`Link::gso_max_size`] of a device that takes frames of any size. No frame of a port is larger than 64 KiB and its
 /// link header.
 const GSO_MAX_SIZE: u32 = 1 << 17;
 
@@ -102,7 +102,7 @@ impl Link {
                 _ => {}
             }
         }
-        // The number is one of another namespace.
+        // The device below is in another namespace, which gave it the number.
         if is_built_elsewhere {
             link.lower = None;
         }

@@ -35,7 +35,7 @@ const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_HOOK_DEV: u16 = 3;
 
-/// Behind all chains of others, which see the frames as before.
+/// The chains come behind all chains of others, which see the frames as before.
 const PRIORITY: u32 = i32::MAX as u32;
 
 /// A change of one chain.
@@ -48,9 +48,9 @@ pub(crate) enum ChainChange {
         /// The name of the device.
         device: String,
     },
-    /// Let the device with this interface number receive again.
+    /// Let a device receive again.
     Remove {
-        /// The interface number.
+        /// The interface number, after which the chain is called.
         index: u32,
     },
 }
@@ -150,6 +150,7 @@ impl DropTable {
     }
 }
 
+/// The name of the chain of the device with this interface number.
 fn chain(index: u32) -> String {
     format!("device-{index}")
 }

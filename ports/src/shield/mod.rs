@@ -11,7 +11,7 @@
 //! Somebody may set the bridge up, delete it or take a device out of it. `watch` puts that right, which takes a
 //! moment. In that moment a second lock holds: a chain of nftables drops what the device receives
 //! (`netlink/nftables`). Where the kernel has no such chains, the ports of the bridge neither learn, nor flood, nor
-//! reach each other; for all ports, that would make the start of a thousand a second longer.
+//! reach each other. Elsewhere they are left as they are, because isolating a thousand ports takes a second.
 
 mod watch;
 
@@ -162,7 +162,7 @@ fn user_of(control: &mut Control, index: u32) -> String {
     }
 }
 
-/// The requests that put a device into the bridge: the change comes first, and what it makes of the device decides.
+/// The requests that put a device into the bridge. The first is the change, and its reply says whether the device is in.
 fn requests(change: LinkChange, isolates: bool) -> Vec<Request> {
     let isolate = isolates.then_some(Request::Isolate(change.index));
     std::iter::once(Request::Change(change)).chain(isolate).collect()

@@ -95,5 +95,5 @@ unsafe fn ask(fd: BorrowedFd<'_>, device: &str, request: &mut [u32]) -> io::Resu
     Ok(())
 }
 
-/// linux/sockios.h
+/// The request that carries all commands of ethtool (linux/sockios.h).
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
