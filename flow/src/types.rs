@@ -200,10 +200,10 @@ pub enum Fragments {
 }
 
 impl Fragments {
-    /// Every way, with the first one as the default.
+    /// All ways to handle fragments. The first one is the default.
     pub const ALL: [Self; 3] = [Self::Normal, Self::Drop, Self::NxMatch];
 
-    /// The word of `ovs-ofctl` for it.
+    /// The word that `ovs-ofctl set-frags` has for this way.
     pub fn name(self) -> &'static str {
         match self {
             Self::Normal => "normal",
@@ -216,7 +216,7 @@ impl Fragments {
 impl FromStr for Fragments {
     type Err = String;
 
-    /// The error lists the words.
+    /// The error lists the words that are allowed.
     fn from_str(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|fragments| fragments.name() == word);
         found.ok_or_else(|| format!("\"{word}\" must be normal, drop or nx-match"))

@@ -89,7 +89,7 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
     if filter.is_empty() && io::stderr().is_terminal() {
         note(
             "without rules the switch drops everything; \
-             ofctl add-flow priority=0,actions=NORMAL makes it a plain switch again"
+             ofctl add-flow priority=0,actions=NORMAL makes it a plain switch again",
         );
     }
     Ok(outcome)

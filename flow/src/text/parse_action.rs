@@ -283,7 +283,8 @@ impl<'a> ActionParser<'a> {
 }
 
 /// Whether a word that is no action's name is probably meant as one: misspelt, or an action of Open vSwitch that this
-/// switch does not have. Who does not know the names of ports can tell such a word from the name of a port.
+/// switch does not have. A caller that does not know the names of ports asks this of a word that may be the name of a
+/// port.
 pub fn is_nearly_an_action(word: &str) -> bool {
     let name = word.to_ascii_lowercase();
     FOREIGN.contains(&name.as_str()) || closest(&name, NAMES.iter().copied()).is_some()

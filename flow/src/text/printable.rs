@@ -20,7 +20,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match is_obeyed(c) {
-            // None of them is beyond U+FFFF.
+            // Four digits suffice: no character that a terminal obeys is beyond U+FFFF.
             true => drop(write!(out, "\\u{:04x}", u32::from(c))),
             false => out.push(c),
         }
@@ -34,10 +34,10 @@ fn is_obeyed(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || is_direction
 }
 
-/// A message in which the middle is left out if it has more than `most` characters: a message quotes words that can have
-/// a million.
+/// The message, with its middle left out if it has more than `most` characters: messages quote words of users, and a
+/// word can have a million characters.
 pub fn shorten(message: String, most: usize) -> String {
-    // Most messages have fewer bytes than that.
+    // A text never has more characters than bytes. Most messages end here.
     if message.len() <= most {
         return message;
     }

@@ -14,8 +14,8 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protocols(u16);
 
-/// All formats.
 impl Default for Protocols {
+    /// [`Protocols::ANY`]: a user who names no format allows all of them.
     fn default() -> Self {
         Self::ANY
     }

@@ -4,7 +4,7 @@
 //! about: all groups may be deleted at once, and groups may name others in long chains.
 
 use super::SLICE;
-use super::groups::{GroupCounters, GroupEntry, named_groups};
+use super::groups::{GroupCounters, GroupEntry, Reference, referred_groups};
 use super::rule::Removal;
 use super::rule::RuleRef;
 use super::tables::{Change, FlowModError, Step, Tables};
@@ -194,21 +194,9 @@ fn check(group: &Group) -> Result<(), FlowModError> {
     Ok(())
 }
 
-/// How a group refers to another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reference {
-    /// A bucket sends packets to the other group.
-    Executes,
-    /// A bucket is alive while the other group is.
-    Watches,
-}
-
-/// The groups to which a group's buckets refer.
+/// The groups to which a group's buckets refer in one way.
 fn next_groups(group: &Group, kind: Reference) -> impl Iterator<Item = GroupId> {
-    let executed = group.buckets.iter().flat_map(|bucket| named_groups(&bucket.actions));
-    let watched = group.buckets.iter().filter_map(|bucket| bucket.watch_group);
-    let executed = executed.filter(move |_| kind == Reference::Executes);
-    executed.chain(watched.filter(move |_| kind == Reference::Watches))
+    referred_groups(group).filter(move |(how, _)| *how == kind).map(|(_, id)| id)
 }
 
 /// Where buckets are put or taken, as an index.

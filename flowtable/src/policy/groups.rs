@@ -118,7 +118,7 @@ impl Groups {
 
     /// Adds a group that is seen from `version` on.
     pub(super) fn add(&mut self, entry: Arc<GroupEntry>, version: Version) {
-        for id in referred_groups(&entry.group) {
+        for (_, id) in referred_groups(&entry.group) {
             *self.references.entry(id).or_default() += 1;
         }
         let slots = self.slots.entry(entry.group.id).or_default();
@@ -182,7 +182,7 @@ impl Groups {
     }
 
     fn forget_references(&mut self, group: &Group) {
-        for id in referred_groups(group) {
+        for (_, id) in referred_groups(group) {
             if let Some(count) = self.references.get_mut(&id) {
                 *count -= 1;
                 if *count == 0 {
@@ -233,14 +233,25 @@ impl Groups {
     }
 }
 
-/// The groups that a group refers to, in actions and by watching them, each as often as it does.
-fn referred_groups(group: &Group) -> impl Iterator<Item = GroupId> {
+/// How a group refers to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reference {
+    /// A bucket sends packets to the other group.
+    Executes,
+    /// A bucket is alive while the other group is.
+    Watches,
+}
+
+/// The groups to which a group's buckets refer, each as often as they do.
+pub(super) fn referred_groups(group: &Group) -> impl Iterator<Item = (Reference, GroupId)> {
     let executed = group.buckets.iter().flat_map(|bucket| named_groups(&bucket.actions));
-    executed.chain(group.buckets.iter().filter_map(|bucket| bucket.watch_group))
+    let watched = group.buckets.iter().filter_map(|bucket| bucket.watch_group);
+    let executed = executed.map(|id| (Reference::Executes, id));
+    executed.chain(watched.map(|id| (Reference::Watches, id)))
 }
 
 /// The groups that a list of actions names, those in nested lists included.
-pub(super) fn named_groups(actions: &[Action]) -> Vec<GroupId> {
+fn named_groups(actions: &[Action]) -> Vec<GroupId> {
     let mut found = Vec::new();
     any_action(actions, &mut |action| {
         if let Action::Group(id) = action {

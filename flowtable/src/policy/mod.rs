@@ -317,11 +317,11 @@ impl Policy {
         News { is_any, announced }
     }
 
-    /// Notes the IP address of the sender of a packet, for those who ask which host has it. `learn` and `is_any` are
-    /// what the packet's translation and [`learn`](Self::learn) have said.
-    pub(crate) fn saw_sender(&self, key: &FlowKey, learn: &[Learn], is_any: bool) {
+    /// Notes the IP address of the sender of a packet, for those who ask which host has that address. `learn` are the hosts
+    /// that the packet's translation learns, and `is_new` says whether [`learn`](Self::learn) did not know one of them.
+    pub(crate) fn saw_sender(&self, key: &FlowKey, learn: &[Learn], is_new: bool) {
         if let Some(sender) = learn.first() {
-            self.seen_addresses.saw(key, sender, is_any);
+            self.seen_addresses.saw(key, sender, is_new);
         }
     }
 

@@ -70,7 +70,7 @@ pub enum Observed {
 }
 
 impl Observed {
-    /// Whether observers hear of it even if they do not listen.
+    /// Whether observers hear of this change even if they do not listen.
     fn is_for_all(&self) -> bool {
         match self {
             Self::BridgeAdded { .. } | Self::BridgeRemoved { .. } | Self::Ports(_) => true,

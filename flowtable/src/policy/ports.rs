@@ -417,7 +417,7 @@ impl PortTables {
         (table.bridge_name, table.fragments) = (name, Fragments::default());
     }
 
-    /// Sets what a bridge does with IP fragments. False if it did that before.
+    /// Sets what a bridge does with IP fragments. Returns whether the bridge did something else before.
     pub(super) fn handle_fragments(&mut self, bridge: BridgeId, fragments: Fragments) -> bool {
         let before = std::mem::replace(&mut self.tables.of_mut(bridge).fragments, fragments);
         before != fragments

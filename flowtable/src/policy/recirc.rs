@@ -65,7 +65,7 @@ pub struct Continuation {
     pub id: u32,
     pub(super) state: FrozenState,
     /// The port that the packet came in on, whose share of the table the state takes.
-    pub(super) owner: PortRef,
+    owner: PortRef,
     /// Whether the state is beyond the share of its port. Such a state is for one frame, and no flow
     /// that depends on the state is to be cached.
     pub(super) is_passing: bool,

@@ -1,4 +1,7 @@
 //! Why a policy refuses a change of rules or groups, with the error of OpenFlow for each reason.
+//!
+//! Types and codes of these errors are those of OpenFlow 1.3.5 §7.4.4, if nothing else is said. The sender of the request
+//! gets the error, and nobody else does.
 
 use super::tables::MAX_RULES;
 use flow::action::MAX_LIST_SIZE;
@@ -6,17 +9,19 @@ use flow::group::BucketProblem;
 use flow::types::TableId;
 use std::sync::Arc;
 
-/// A change was refused. Nothing of it is visible.
+/// Why a request to change rules or groups was refused. Rules and groups are as they were before the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowModError {
-    /// OFPFMFC_TABLE_FULL
+    /// A rule was to be added to a table that holds [`MAX_RULES`] rules already. In OpenFlow, the type
+    /// `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_TABLE_FULL`.
     #[error("table {table} is full: it holds {MAX_RULES} rules")]
     TableFull {
         /// The table that can hold no more.
         table: TableId,
     },
-    /// OFPFMFC_OVERLAP
+    /// A rule was to be added with the flag `check_overlap` (OpenFlow 1.3.5 §6.4), and a rule of the same table and priority
+    /// matches some of the same packets. In OpenFlow, the type `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_OVERLAP`.
     #[error(
         "table {table} has a rule of priority {priority} that matches some of the same packets (check_overlap)"
     )]
@@ -26,16 +31,20 @@ pub enum FlowModError {
         /// The priority of both rules.
         priority: u16,
     },
-    /// OFPBAC_BAD_OUT_GROUP
+    /// An action of a rule or of a packet-out names the group with this number, which does not exist. In OpenFlow, the type
+    /// `OFPET_BAD_ACTION` and the code `OFPBAC_BAD_OUT_GROUP`.
     #[error("group {0} does not exist: add it with add-group before the rule that uses it")]
     UnknownGroup(u32),
-    /// OFPGMFC_GROUP_EXISTS
+    /// A group was to be added, and there is one with this number. In OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the
+    /// code `OFPGMFC_GROUP_EXISTS`.
     #[error("group {0} exists already: change it with mod-group")]
     GroupExists(u32),
-    /// OFPGMFC_UNKNOWN_GROUP
+    /// The group with this number, or its buckets, were to be changed, and there is no such group. In OpenFlow, the type
+    /// `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_UNKNOWN_GROUP`.
     #[error("group {0} does not exist: add it with add-group")]
     NoSuchGroup(u32),
-    /// OFPGMFC_INVALID_GROUP
+    /// No switch could have the group: its number is reserved, or its type does not allow that number of buckets. In
+    /// OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_INVALID_GROUP`.
     #[error("group {group}: {problem}")]
     InvalidGroup {
         /// The number of the group that was asked for.
@@ -43,7 +52,8 @@ pub enum FlowModError {
         /// What is wrong with the group.
         problem: &'static str,
     },
-    /// OFPGMFC_INVALID_GROUP
+    /// A bucket of the group does not fit the group's type. In OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code
+    /// `OFPGMFC_INVALID_GROUP`.
     #[error("group {group}, bucket {bucket}: {} ({})", .problem.message(), .problem.remedy())]
     InvalidBucket {
         /// The number of the group that was asked for.
@@ -53,13 +63,15 @@ pub enum FlowModError {
         /// Why the group cannot have the bucket.
         problem: BucketProblem,
     },
-    /// OFPBRC_BAD_LEN
+    /// The actions of a rule or of a packet-out take more than [`MAX_LIST_SIZE`] bytes. In OpenFlow, the type
+    /// `OFPET_BAD_REQUEST` and the code `OFPBRC_BAD_LEN`.
     #[error("the list of actions is too long: {size} bytes, and at most {max} fit", max = MAX_LIST_SIZE)]
     ListTooLong {
         /// The size of the list in bytes, as [`flow::action::list_size`] counts them.
         size: usize,
     },
-    /// OFPGMFC_OUT_OF_BUCKETS
+    /// The group would take more than [`MAX_LIST_SIZE`] bytes with all its buckets. In OpenFlow, the type
+    /// `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_OUT_OF_BUCKETS`.
     #[error("group {group} has too many buckets or actions: {size} bytes, and at most {max} fit", max = MAX_LIST_SIZE)]
     GroupTooLarge {
         /// The number of the group that was asked for.
@@ -67,29 +79,34 @@ pub enum FlowModError {
         /// The group's size in bytes, as [`flow::group::Group::size`] counts them.
         size: usize,
     },
-    /// OFPGMFC_LOOP
+    /// Buckets of the group with this number watch a group whose buckets watch others, and so on back to the first one. In
+    /// OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_LOOP`.
     #[error("group {0} would watch itself: whether it is alive would depend on itself")]
     WatchLoop(u32),
-    /// OFPGMFC_UNKNOWN_BUCKET
+    /// A bucket of the group was to be removed, or others were to be inserted behind that bucket, and the group does not
+    /// have it. In OpenFlow 1.5.1 §7.5.4, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_UNKNOWN_BUCKET`.
     #[error("group {group} has no bucket {bucket}")]
     UnknownBucket {
         /// The number of the group whose bucket is missing.
         group: u32,
-        /// Its bucket.
+        /// The number of the missing bucket.
         bucket: u32,
     },
-    /// OFPGMFC_BUCKET_EXISTS
+    /// A bucket was to be inserted, and the group has one with its number. In OpenFlow 1.5.1 §7.5.4, the type
+    /// `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_BUCKET_EXISTS`.
     #[error("group {group} has a bucket {bucket} already")]
     BucketExists {
         /// The number of the group that has the bucket.
         group: u32,
-        /// Its bucket.
+        /// The number that both buckets have.
         bucket: u32,
     },
-    /// OFPGMFC_LOOP
+    /// Buckets of the group with this number send packets to a group whose buckets send them to others, and so on back to
+    /// the first one. In OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_LOOP`.
     #[error("group {0} would refer to itself")]
     GroupLoop(u32),
-    /// OFPFMFC_UNKNOWN
+    /// A rule was to be added with the name of another rule of its bridge. OpenFlow has no names of rules: the type is
+    /// `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_UNKNOWN`.
     #[error("name=\"{0}\" is the name of another rule")]
     NameInUse(Arc<str>),
 }

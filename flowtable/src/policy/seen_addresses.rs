@@ -12,15 +12,13 @@ use super::bridge_id::{BridgeId, PortRef};
 use super::xlate::Learn;
 use flow::key::{FlowKey, Headers};
 use flow::types::MacAddr;
-use packet::wire::{eth_type, ip_proto};
+use packet::wire::{eth_type, icmpv6_type, ip_proto};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IP addresses that are remembered of a port, at most.
 const SLOTS: usize = 256;
-/// ICMPv6 types of neighbor solicitations and advertisements (RFC 4861 §4.3, §4.4).
-const NEIGHBOR_DISCOVERY: [u16; 2] = [135, 136];
 
 /// The addresses that were seen at one port, each in the place that its hash chooses.
 type Slots = Box<[Option<(IpAddr, MacAddr)>]>;
@@ -81,8 +79,9 @@ fn announces(headers: &Headers) -> bool {
     match headers.dl_type.get() {
         eth_type::ARP => true,
         eth_type::IPV6 => {
+            // A key has the type of an ICMPv6 message as the source port.
             headers.nw_proto == ip_proto::ICMPV6
-                && NEIGHBOR_DISCOVERY.contains(&headers.tp_src.get())
+                && u8::try_from(headers.tp_src.get()).is_ok_and(icmpv6_type::is_nd)
         }
         _ => false,
     }

@@ -373,7 +373,7 @@ impl Tables {
         match fm.command {
             Command::Add => self.add(change, fm, overlaps, now),
             Command::Modify | Command::ModifyStrict => {
-                self.check_groups(&fm.actions, change.version)?;
+                self.check_actions(&fm.actions, change.version)?;
                 let selects = fm.cookie_filter.is_some() || fm.name.is_some() || fm.label.is_some();
                 if selected.is_empty() && fm.adds_if_none && !selects {
                     return self.add(change, fm, overlaps, now);
@@ -396,7 +396,7 @@ impl Tables {
         now: Duration,
     ) -> Result<(), FlowModError> {
         let version = change.version;
-        self.check_groups(&fm.actions, version)?;
+        self.check_actions(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
         let classifier = &mut self.table_mut(table).classifier;
         let replaced = classifier.find_to_replace(&fm.matching, fm.priority, version);
@@ -509,11 +509,11 @@ impl Tables {
         if taken { Err(FlowModError::NameInUse(Arc::clone(name))) } else { Ok(()) }
     }
 
-    /// Whether the groups that actions name exist.
+    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups that it names exist.
     ///
     /// # Errors
-    /// Names one that does not.
-    pub fn check_groups(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
+    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`] with the first group that does not exist.
+    pub fn check_actions(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let size = list_size(actions);
         if size > MAX_LIST_SIZE {
             return Err(FlowModError::ListTooLong { size });

@@ -25,6 +25,7 @@ pub struct Pass {
 ///
 /// The keys of the passes have the datapath's number of the port: [`PortNo::NONE`] for a patch
 /// port.
+///
 /// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
 /// `has_sender` says whether the frame's source address is a host's, so that `NORMAL` learns the address.
 pub fn walk(

@@ -29,5 +29,5 @@ pub fn check(
     if !is_lenient && !is_nowhere && snapshot.ports().get(packet.in_port).is_none() {
         return Err(PacketOutError::NoPort(packet.in_port));
     }
-    Ok(snapshot.tables().check_groups(&packet.actions, snapshot.version())?)
+    Ok(snapshot.tables().check_actions(&packet.actions, snapshot.version())?)
 }

@@ -6,6 +6,7 @@ use crate::policy::xlate::Translation;
 use crate::policy::xlate::budget::{MAX_EMITTED, MAX_STEPS};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 /// Datapath actions, nested ones included.
@@ -35,6 +36,18 @@ fn assert_exhausted(policy: &Policy, flow: &str) -> Translation {
     assert_eq!(translation.drop, Some(DropReason::TooManyActions));
     assert_eq!(translation.actions, []);
     translation
+}
+
+/// Adds the groups of a chain: one that is given, and one for each of `numbers`, which refers to the group before it.
+fn add_chain(
+    policy: &Policy,
+    first: &str,
+    numbers: RangeInclusive<u32>,
+    group: impl Fn(u32) -> String,
+) {
+    let groups: Vec<String> = std::iter::once(first.to_owned()).chain(numbers.map(group)).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    add_groups(policy, &groups);
 }
 
 fn repeated(what: &str, n: usize) -> String {
@@ -70,14 +83,10 @@ fn hosts_that_branches_learn_are_paid_for() {
 #[test]
 fn groups_that_double_are_added_quickly_and_bounded() {
     let p = policy(&[]);
-    let mut groups = vec!["group_id=0,type=all,bucket=output:2".to_owned()];
-    for n in 1..=60 {
-        let before = n - 1;
-        let buckets = format!("bucket=group:{before},bucket=group:{before}");
-        groups.push(format!("group_id={n},type=all,{buckets}"));
-    }
-    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-    add_groups(&p, &groups);
+    add_chain(&p, "group_id=0,type=all,bucket=output:2", 1..=60, |n| {
+        let bucket = format!("bucket=group:{}", n - 1);
+        format!("group_id={n},type=all,{bucket},{bucket}")
+    });
     add(&p, &["table=1,actions=group:60", "actions=resubmit(,1),output:3"]).unwrap();
     let translation = assert_exhausted(&p, "in_port=1,tcp");
     assert_eq!(translation.exhausted_by.unwrap().table.get(), 1);
@@ -101,6 +110,17 @@ fn long_lists_that_lead_to_each_other_are_bounded() {
         let translation = bounded(&p, "in_port=1,tcp");
         assert!(translation.drop.is_some(), "{list:.20}");
     }
+}
+
+/// As in Open vSwitch, which counts the actions of clones, too.
+#[test]
+fn resubmits_behind_many_datapath_actions_are_left_out() {
+    let list = repeated("resubmit(,1)", 10);
+    let clones = repeated("clone(output(port=2,max_len=100))", 1000);
+    let p = policy(&[&format!("actions={list},output:3"), &format!("table=1,actions={clones}")]);
+    let translation = bounded(&p, "in_port=1,tcp");
+    // A clone is two datapath actions with its output, so that the sixth resubmit has 10,000 in front of it.
+    assert_eq!((translation.drop, translation.actions.len()), (None, 5 * 1000 + 1));
 }
 
 #[test]
@@ -137,15 +157,11 @@ fn circles_of_watching_groups_are_refused() {
 #[test]
 fn the_life_of_groups_that_watch_each_other_is_looked_at_once() {
     let p = policy(&[]);
-    let mut groups = vec!["group_id=1,type=ff,bucket=watch_port:2,output:2".to_owned()];
-    for n in 2..=2000 {
-        let watched = n - 1;
+    add_chain(&p, "group_id=1,type=ff,bucket=watch_port:2,output:2", 2..=2000, |n| {
         // The port 9 does not exist, so that the first bucket alone does not decide.
-        let bucket = format!("bucket=watch_port:9,watch_group:{watched},output:3");
-        groups.push(format!("group_id={n},type=ff,{bucket},{bucket}"));
-    }
-    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-    add_groups(&p, &groups);
+        let bucket = format!("bucket=watch_port:9,watch_group:{},output:3", n - 1);
+        format!("group_id={n},type=ff,{bucket},{bucket}")
+    });
     add(&p, &["actions=group:2000"]).unwrap();
     let alive = bounded(&p, "in_port=1,tcp");
     assert_eq!(outputs(&alive.actions), [3]);

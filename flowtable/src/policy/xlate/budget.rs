@@ -19,6 +19,10 @@ pub const MAX_STEPS: usize = 65_536;
 /// How many datapath actions one translation may emit, nested ones included. One more step may exceed it by the actions
 /// of a flood, which are one for each port.
 pub(in crate::policy) const MAX_EMITTED: usize = 32_768;
+/// How many datapath actions, nested ones included, may have been emitted in front of a resubmit. Further resubmits are
+/// left out, and the packet goes where it went so far: Open vSwitch does so when the actions take more than 64 KiB, and
+/// an output takes 8 bytes. [`MAX_EMITTED`] is for lists that emit more without resubmits, and drops the packet.
+pub(super) const MAX_BEFORE_RESUBMIT: usize = 8192;
 /// How many elements of a list are copied or searched in one step.
 const COPIED_A_STEP: usize = 16;
 
@@ -47,8 +51,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     #[inline]
     pub(super) fn spend(&mut self) -> bool {
         self.spent.steps += 1;
-        let emitted = self.spent.elsewhere + self.out.actions.len();
-        if self.spent.steps <= MAX_STEPS && emitted <= MAX_EMITTED {
+        if self.spent.steps <= MAX_STEPS && self.emitted() <= MAX_EMITTED {
             return true;
         }
         self.exhausted();
@@ -62,6 +65,12 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.spend()
     }
 
+    /// How many datapath actions have been emitted so far, nested ones included.
+    #[inline]
+    pub(super) fn emitted(&self) -> usize {
+        self.spent.elsewhere + self.out.actions.len()
+    }
+
     #[cold]
     fn exhausted(&mut self) {
         // A patch crossing takes errors back, but steps stay spent: the bridge in front ends with its next step.
@@ -70,10 +79,12 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         {
             let place = rule.place();
             let entry = self.view.tables.of(rule.bridge).rule(place);
-            self.out.exhausted_by = entry.map(|entry| Exhausted {
-                table: place.0,
-                priority: entry.priority,
-                matching: entry.matches,
+            self.out.exhausted_by = entry.map(|entry| {
+                Box::new(Exhausted {
+                    table: place.0,
+                    priority: entry.priority,
+                    matching: entry.matches,
+                })
             });
         }
         self.fail(DropReason::TooManyActions);

@@ -44,7 +44,7 @@ use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey};
 use flow::types::{Fragments, GroupId, OfPort, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason, Flood};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracked::TrackedKey;
 
@@ -54,9 +54,6 @@ const MAX_DEPTH: u32 = 64;
 const MAX_RESUBMITS: u32 = 4096;
 /// Bytes of the values that `push` has put on the stack, at most.
 const MAX_STACK: usize = 65_536;
-/// Datapath actions of one translation beyond which resubmits are refused. Open vSwitch refuses them beyond 64 kB of
-/// encoded actions.
-const MAX_DP_ACTIONS: usize = 8192;
 /// `actset_output` when the action set has no output (OpenFlow 1.5 §7.2.3.9).
 const OFPP_UNSET: u32 = 0xffff_fff7;
 
@@ -110,7 +107,7 @@ pub struct Translation {
     /// Why nothing is sent; `None` if something is.
     pub drop: Option<DropReason>,
     /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no rule.
-    pub exhausted_by: Option<Exhausted>,
+    pub exhausted_by: Option<Box<Exhausted>>,
     /// How many steps the translation took: actions executed, buckets looked at, lists copied, datapath actions emitted.
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
@@ -133,7 +130,7 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// Those of a packet that a port of the datapath has received.
+    /// The circumstances of a packet that a port of the datapath has received.
     pub const RECEIVED: Self = Self { in_port: None, has_sender: true };
 }
 
@@ -170,8 +167,7 @@ pub fn translate(
             ctx.bridge = bridge;
             ctx.depend_on_port(port.of_port);
             ctx.packet.set_in_port(port.of_port);
-            ctx.own_port = Some((bridge, port.of_port));
-            ctx.owner = Some(PortRef { bridge, port: port.of_port });
+            ctx.own_port = Some(PortRef { bridge, port: port.of_port });
             if port.receives() { ctx.start() } else { ctx.refuse() }
         }
     }
@@ -203,9 +199,7 @@ struct Ctx<'a, O> {
     bridge: BridgeId,
     packet: TrackedKey,
     /// The port that the packet came in on. `None` for a packet-out, and for a pass that one asked for.
-    own_port: Option<(BridgeId, OfPort)>,
-    /// The port that the packet came in on, in whatever pass. `None` for a packet-out.
-    owner: Option<PortRef>,
+    own_port: Option<PortRef>,
     /// Whether `NORMAL` learns the packet's source address.
     has_sender: bool,
     /// The id of the continuation that this pass resumes; 0 for a packet that has just been received.
@@ -220,7 +214,7 @@ struct Ctx<'a, O> {
     resubmits: u32,
     spent: budget::Spent,
     /// The watched groups that this translation has looked at, and whether they are alive.
-    lives: HashMap<(BridgeId, GroupId), bool>,
+    lives: BTreeMap<(BridgeId, GroupId), bool>,
     exit: bool,
     /// No action that could change the packet follows the action that is executed.
     is_last: bool,
@@ -250,7 +244,6 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             bridge: BridgeId::FIRST,
             packet: TrackedKey::new(key),
             own_port: None,
-            owner: None,
             has_sender: true,
             recirc_id: 0,
             // Most translations end with one action of one rule, and a cached flow keeps both lists: with room for one
@@ -267,7 +260,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             depth: 0,
             resubmits: 0,
             spent: budget::Spent::default(),
-            lives: HashMap::new(),
+            lives: BTreeMap::new(),
             exit: false,
             is_last: true,
             was_mpls: false,
@@ -337,7 +330,6 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         } else {
             match self.view.recirc.get(self.recirc_id) {
                 Some(continuation) => {
-                    self.owner = Some(continuation.owner);
                     self.out.is_passing = continuation.is_passing;
                     self.resume(&continuation.state);
                 }
@@ -433,7 +425,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         } else if self.resubmits >= MAX_RESUBMITS {
             self.fail(DropReason::TooManyResubmits);
         } else {
-            return self.out.actions.len() < MAX_DP_ACTIONS;
+            return self.emitted() < budget::MAX_BEFORE_RESUBMIT;
         }
         false
     }
@@ -451,10 +443,15 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         drops
     }
 
+    /// Whether the packet is a fragment whose transport ports the rules of the bridge do not see.
+    fn hides_ports(&self) -> bool {
+        self.packet.is_fragment() && self.ports().fragments() == Fragments::Normal
+    }
+
     fn depend_on_table(&mut self, in_port: OfPort, table: TableId) {
         let at = TableRef { bridge: self.bridge, table };
-        let is_own_port = self.own_port == Some((self.bridge, in_port));
-        let rewritten = self.packet.rewritten(self.ports().fragments());
+        let is_own_port = self.own_port == Some(PortRef { bridge: self.bridge, port: in_port });
+        let rewritten = self.packet.rewritten(self.hides_ports());
         self.out.depends.looked_up(at, is_own_port, rewritten);
     }
 
@@ -463,8 +460,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         let at = TableRef { bridge: self.bridge, table };
         self.depend_on_table(in_port, table);
         let (tables, version) = (self.tables(), self.view.version);
-        let fragments = self.ports().fragments();
-        self.packet.look_up(in_port, fragments, |key, mask| {
+        let hides_ports = self.hides_ports();
+        self.packet.look_up(in_port, hides_ports, |key, mask| {
             self.observer.look_up(at, key);
             tables.lookup(table, key, version, mask)
         })
@@ -489,7 +486,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             hashed: self.hashed || self.hashes,
         };
         let nobody = PortRef { bridge: self.bridge, port: OfPort::NONE };
-        let owner = self.owner.unwrap_or(nobody);
+        let owner = self.own_port.unwrap_or(nobody);
         if let Some(continuation) = self.view.recirc.allocate(state, owner) {
             self.out.is_passing |= continuation.is_passing;
             self.out.actions.push(DpAction::Recirculate(continuation.id));
@@ -529,8 +526,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 
     fn finish(mut self) -> Translation {
-        // Also those that are thrown away below took time.
-        self.out.steps = self.spent.steps + self.spent.elsewhere + self.out.actions.len();
+        // Actions that are thrown away below took time, too.
+        self.out.steps = self.spent.steps + self.emitted();
         if let Some(error) = self.error {
             self.out.actions.clear();
             self.outputs = 0;

@@ -54,7 +54,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         if learns && !src.is_multicast() {
             let host = HostRef { bridge: self.bridge, key: MacKey { vlan, mac: src } };
             self.out.hosts.push(host);
-            if self.own_port(src, inside).is_some_and(|own| own.of_port != in_port.of_port) {
+            if self.port_of_own_host(src, inside).is_some_and(|own| own.of_port != in_port.of_port)
+            {
                 self.hint = Some(DropReason::OwnAddress);
                 return self.observer.note(|| Note::OwnAddress);
             }
@@ -89,7 +90,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     /// The port behind which the switch's own host has this address, if that port carries the VLAN of a frame with
     /// these tags inside the switch.
-    fn own_port(&self, mac: MacAddr, inside: Inside) -> Option<&PortInfo> {
+    fn port_of_own_host(&self, mac: MacAddr, inside: Inside) -> Option<&PortInfo> {
         if !self.view.conduct.guards_own_host() {
             return None;
         }
@@ -102,7 +103,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     fn whereabouts(&mut self, inside: Inside, mac: MacAddr) -> Option<OfPort> {
         let host = HostRef { bridge: self.bridge, key: MacKey { vlan: vid(inside), mac } };
         let known = self.macs().lookup(host.key);
-        let own = self.own_port(mac, inside).map(|port| port.of_port);
+        let own = self.port_of_own_host(mac, inside).map(|port| port.of_port);
         if let Some(own) = own.filter(|_| !known.is_some_and(|entry| entry.is_static)) {
             self.out.hosts.push(host);
             return Some(own);

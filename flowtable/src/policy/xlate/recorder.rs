@@ -116,7 +116,8 @@ pub enum TraceEvent {
     ActionSet,
     /// A remark on the latest action.
     Note(Note),
-    /// So many further steps are not in the account, because it has [`MAX_TOLD`]. The step has the bits that they read.
+    /// The number of further steps, which the account leaves out because it has [`MAX_TOLD`] steps already. The bits that
+    /// those steps read are noted here.
     Omitted(usize),
     /// The translation is over, with the packet in this state.
     Final(Box<PipelineKey>),

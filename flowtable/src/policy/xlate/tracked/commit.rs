@@ -50,23 +50,21 @@ impl Commit<'_> {
         self.out.push(action);
     }
 
+    /// The rewrite of one field, from what has been emitted so far to what the rules made of it. `between` is
+    /// `Rewrite::between` for the field's width, and `field` takes the field's value or mask out of headers.
+    fn rewrite<T, R>(&self, between: fn(T, T, T) -> R, field: impl Fn(&Headers) -> T) -> R {
+        let TrackedKey { base, key, mask, .. } = &*self.packet;
+        between(field(base), field(&key.headers), field(&mask.bits.headers))
+    }
+
     fn commit_eth(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         if key.dl_src == base.dl_src && key.dl_dst == base.dl_dst {
             return;
         }
         let action = DpAction::SetEth {
-            src: Rewrite::<u64>::between(
-                mac_bits(base.dl_src),
-                mac_bits(key.dl_src),
-                mac_bits(mask.dl_src),
-            ),
-            dst: Rewrite::<u64>::between(
-                mac_bits(base.dl_dst),
-                mac_bits(key.dl_dst),
-                mac_bits(mask.dl_dst),
-            ),
+            src: self.rewrite(Rewrite::<u64>::between, |h| mac_bits(h.dl_src)),
+            dst: self.rewrite(Rewrite::<u64>::between, |h| mac_bits(h.dl_dst)),
         };
         (self.packet.base.dl_src, self.packet.base.dl_dst) = (key.dl_src, key.dl_dst);
         self.emit(action);
@@ -90,8 +88,7 @@ impl Commit<'_> {
     }
 
     fn commit_ipv4(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl;
@@ -99,10 +96,10 @@ impl Commit<'_> {
             return;
         }
         let action = DpAction::SetIpv4 {
-            src: Rewrite::<u32>::between(base.nw_src(), key.nw_src(), mask.nw_src()),
-            dst: Rewrite::<u32>::between(base.nw_dst(), key.nw_dst(), mask.nw_dst()),
-            tos: Rewrite::<u8>::between(base.nw_tos, key.nw_tos, mask.nw_tos),
-            ttl: Rewrite::<u8>::between(base.nw_ttl, key.nw_ttl, mask.nw_ttl),
+            src: self.rewrite(Rewrite::<u32>::between, Headers::nw_src),
+            dst: self.rewrite(Rewrite::<u32>::between, Headers::nw_dst),
+            tos: self.rewrite(Rewrite::<u8>::between, |h| h.nw_tos),
+            ttl: self.rewrite(Rewrite::<u8>::between, |h| h.nw_ttl),
             sums: self.sums,
         };
         self.packet.base.nw_addrs = key.nw_addrs;
@@ -111,8 +108,7 @@ impl Commit<'_> {
     }
 
     fn commit_ipv6(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         let same = key.nw_addrs == base.nw_addrs
             && key.nw_tos == base.nw_tos
             && key.nw_ttl == base.nw_ttl
@@ -122,23 +118,11 @@ impl Commit<'_> {
         }
         let addr = u128::from_be_bytes;
         let action = DpAction::SetIpv6 {
-            src: Rewrite::<u128>::between(
-                addr(base.ipv6_src()),
-                addr(key.ipv6_src()),
-                addr(mask.ipv6_src()),
-            ),
-            dst: Rewrite::<u128>::between(
-                addr(base.ipv6_dst()),
-                addr(key.ipv6_dst()),
-                addr(mask.ipv6_dst()),
-            ),
-            label: Rewrite::<u32>::between(
-                base.ipv6_label.get(),
-                key.ipv6_label.get(),
-                mask.ipv6_label.get(),
-            ),
-            tclass: Rewrite::<u8>::between(base.nw_tos, key.nw_tos, mask.nw_tos),
-            hop_limit: Rewrite::<u8>::between(base.nw_ttl, key.nw_ttl, mask.nw_ttl),
+            src: self.rewrite(Rewrite::<u128>::between, |h| addr(h.ipv6_src())),
+            dst: self.rewrite(Rewrite::<u128>::between, |h| addr(h.ipv6_dst())),
+            label: self.rewrite(Rewrite::<u32>::between, |h| h.ipv6_label.get()),
+            tclass: self.rewrite(Rewrite::<u8>::between, |h| h.nw_tos),
+            hop_limit: self.rewrite(Rewrite::<u8>::between, |h| h.nw_ttl),
             sums: self.sums,
         };
         self.packet.base.nw_addrs = key.nw_addrs;
@@ -148,8 +132,7 @@ impl Commit<'_> {
     }
 
     fn commit_arp(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         let same = key.nw_addrs[..8] == base.nw_addrs[..8]
             && key.nw_proto == base.nw_proto
             && key.arp_sha == base.arp_sha
@@ -158,23 +141,11 @@ impl Commit<'_> {
             return;
         }
         let action = DpAction::SetArp {
-            op: Rewrite::<u16>::between(
-                u16::from(base.nw_proto),
-                u16::from(key.nw_proto),
-                u16::from(mask.nw_proto),
-            ),
-            spa: Rewrite::<u32>::between(base.nw_src(), key.nw_src(), mask.nw_src()),
-            tpa: Rewrite::<u32>::between(base.nw_dst(), key.nw_dst(), mask.nw_dst()),
-            sha: Rewrite::<u64>::between(
-                mac_bits(base.arp_sha),
-                mac_bits(key.arp_sha),
-                mac_bits(mask.arp_sha),
-            ),
-            tha: Rewrite::<u64>::between(
-                mac_bits(base.arp_tha),
-                mac_bits(key.arp_tha),
-                mac_bits(mask.arp_tha),
-            ),
+            op: self.rewrite(Rewrite::<u16>::between, |h| u16::from(h.nw_proto)),
+            spa: self.rewrite(Rewrite::<u32>::between, Headers::nw_src),
+            tpa: self.rewrite(Rewrite::<u32>::between, Headers::nw_dst),
+            sha: self.rewrite(Rewrite::<u64>::between, |h| mac_bits(h.arp_sha)),
+            tha: self.rewrite(Rewrite::<u64>::between, |h| mac_bits(h.arp_tha)),
         };
         self.packet.base.nw_addrs = key.nw_addrs;
         self.packet.base.nw_proto = key.nw_proto;
@@ -183,8 +154,7 @@ impl Commit<'_> {
     }
 
     fn commit_nd(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         let same = key.nd_target == base.nd_target
             && key.arp_sha == base.arp_sha
             && key.arp_tha == base.arp_tha;
@@ -193,21 +163,9 @@ impl Commit<'_> {
         }
         let target = u128::from_be_bytes;
         let action = DpAction::SetNd {
-            target: Rewrite::<u128>::between(
-                target(base.nd_target),
-                target(key.nd_target),
-                target(mask.nd_target),
-            ),
-            sll: Rewrite::<u64>::between(
-                mac_bits(base.arp_sha),
-                mac_bits(key.arp_sha),
-                mac_bits(mask.arp_sha),
-            ),
-            tll: Rewrite::<u64>::between(
-                mac_bits(base.arp_tha),
-                mac_bits(key.arp_tha),
-                mac_bits(mask.arp_tha),
-            ),
+            target: self.rewrite(Rewrite::<u128>::between, |h| target(h.nd_target)),
+            sll: self.rewrite(Rewrite::<u64>::between, |h| mac_bits(h.arp_sha)),
+            tll: self.rewrite(Rewrite::<u64>::between, |h| mac_bits(h.arp_tha)),
         };
         self.packet.base.nd_target = key.nd_target;
         (self.packet.base.arp_sha, self.packet.base.arp_tha) = (key.arp_sha, key.arp_tha);
@@ -215,8 +173,7 @@ impl Commit<'_> {
     }
 
     fn commit_ports(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         if (key.tp_src, key.tp_dst) == (base.tp_src, base.tp_dst) || !is_ip(base) {
             return;
         }
@@ -228,16 +185,15 @@ impl Commit<'_> {
         };
         let action = DpAction::SetPorts {
             transport,
-            src: Rewrite::<u16>::between(base.tp_src.get(), key.tp_src.get(), mask.tp_src.get()),
-            dst: Rewrite::<u16>::between(base.tp_dst.get(), key.tp_dst.get(), mask.tp_dst.get()),
+            src: self.rewrite(Rewrite::<u16>::between, |h| h.tp_src.get()),
+            dst: self.rewrite(Rewrite::<u16>::between, |h| h.tp_dst.get()),
         };
         (self.packet.base.tp_src, self.packet.base.tp_dst) = (key.tp_src, key.tp_dst);
         self.emit(action);
     }
 
     fn commit_icmp(&mut self) {
-        let (key, base, mask) =
-            (&self.packet.key.headers, &self.packet.base, &self.packet.mask.bits.headers);
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
         let is_icmp = matches!(
             (base.dl_type.get(), key.nw_proto),
             (eth_type::IPV4, ip_proto::ICMP) | (eth_type::IPV6, ip_proto::ICMPV6)
@@ -247,16 +203,8 @@ impl Commit<'_> {
         }
         let low = |v: u16| v as u8;
         let action = DpAction::SetIcmp {
-            icmp_type: Rewrite::<u8>::between(
-                low(base.tp_src.get()),
-                low(key.tp_src.get()),
-                low(mask.tp_src.get()),
-            ),
-            code: Rewrite::<u8>::between(
-                low(base.tp_dst.get()),
-                low(key.tp_dst.get()),
-                low(mask.tp_dst.get()),
-            ),
+            icmp_type: self.rewrite(Rewrite::<u8>::between, |h| low(h.tp_src.get())),
+            code: self.rewrite(Rewrite::<u8>::between, |h| low(h.tp_dst.get())),
         };
         (self.packet.base.tp_src, self.packet.base.tp_dst) = (key.tp_src, key.tp_dst);
         self.emit(action);
@@ -325,7 +273,5 @@ impl Commit<'_> {
 fn is_nd(key: &Headers) -> bool {
     key.nw_proto == ip_proto::ICMPV6
         && key.tp_dst.get() == 0
-        && [icmpv6_type::ND_SOLICIT, icmpv6_type::ND_ADVERT]
-            .map(u16::from)
-            .contains(&key.tp_src.get())
+        && u8::try_from(key.tp_src.get()).is_ok_and(icmpv6_type::is_nd)
 }

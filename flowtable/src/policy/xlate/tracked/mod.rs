@@ -32,7 +32,7 @@ use flow::key::{
     FLOW_WORDS, FlowKey, FlowMask, HEADER_WORDS, Headers, KeyOfPort, KeyPortNo, PipelineKey,
     PipelineMask, VLAN_CFI, WordSet, frag,
 };
-use flow::types::{Fragments, MacAddr, OfPort};
+use flow::types::{MacAddr, OfPort};
 use packet::wire::{eth_type, ip_proto};
 
 /// The packet of a walk. See the [module](self).
@@ -145,18 +145,18 @@ impl TrackedKey {
     }
 
     /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for `find` to
-    /// extend by the bits that decide. With [`Fragments::Normal`] fragments have no ports, not even the first one.
+    /// extend by the bits that decide. With `hides_ports`, rules see a packet without transport ports.
     #[inline]
     pub(super) fn look_up<R>(
         &mut self,
         in_port: OfPort,
-        fragments: Fragments,
+        hides_ports: bool,
         find: impl FnOnce(&PipelineKey, &mut PipelineMask) -> R,
     ) -> R {
         let headers = &self.key.headers;
         let (own_port, ports) = (self.key.in_port, (headers.tp_src, headers.tp_dst));
         self.key.in_port.set(in_port);
-        if self.is_fragment() && fragments == Fragments::Normal {
+        if hides_ports {
             self.key.headers.tp_src.set(0);
             self.key.headers.tp_dst.set(0);
         }
@@ -167,11 +167,10 @@ impl TrackedKey {
     }
 
     /// The words of a [`FlowKey`] in which the headers of `key`, which a look-up sees, are not what the datapath
-    /// extracted.
+    /// extracted. `hides_ports` is as in [`look_up`](Self::look_up).
     #[inline]
-    pub(super) fn rewritten(&self, fragments: Fragments) -> WordSet {
+    pub(super) fn rewritten(&self, hides_ports: bool) -> WordSet {
         const FIRST: usize = FLOW_WORDS - HEADER_WORDS;
-        let hides_ports = self.is_fragment() && fragments == Fragments::Normal;
         let mut words = WordSet::default();
         if !hides_ports && self.key.headers == self.original {
             return words;
