@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 256;
 /// The ring of a port of many.
 const RING: RingSize = RingSize::small(64);
+/// The time after the start in which the switch hears of its own changes of devices. It is not idle before.
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// How long the switch is watched while nothing comes.
 const WATCHED: Duration = Duration::from_secs(2);
 /// How much longer than a yardstick the switch may take.
@@ -170,6 +172,7 @@ fn switch_with(plan: &Plan) -> anyhow::Result<Life> {
     let started = start.elapsed();
     let mut client = daemon.client()?;
     let pids = [daemon.pid()];
+    thread::sleep(AFTERMATH);
     let (before, watched) = (processes::cpu_time(&pids)?, Instant::now());
     thread::sleep(WATCHED);
     let cpu = processes::cpu_time(&pids)? - before;
