@@ -22,6 +22,7 @@ pub mod netlink;
 pub mod netns;
 mod port;
 mod privileges;
+mod refusals;
 pub mod shield;
 pub mod spec;
 mod sys;

@@ -4,7 +4,8 @@
 //! The device is made if it does not exist and goes away with the port then; one that somebody made
 //! persistent stays, and is put back as it was. Frames carry a virtio-net header in both directions,
 //! and the kernel is told that checksums and segmentation may be left to us, so that large frames
-//! pass whole. Reading and writing cost a system call a frame.
+//! pass whole. Reading and writing cost a system call a frame. Of the frames that are sent together to a device that is
+//! down, only the first costs a call ([`Refusals`]).
 //!
 //! A device can have several queues, each a descriptor of its own. The kernel spreads flows over them,
 //! and moves a flow to the queue on which its answers are written: to the worker that has both.
@@ -15,6 +16,7 @@ use crate::egress::{Cutter, Takes, Way, check_size, way};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
+use crate::refusals::Refusals;
 use crate::spec::PortOptions;
 use crate::sys::tun;
 use crate::{
@@ -81,7 +83,7 @@ pub fn open(
     let mut queues = Queues::default();
     for file in files.iter().cycle().take(allotment.tx) {
         let file = file.try_clone().map_err(os("open TAP device"))?;
-        let queue = TapTx { file, takes, status: Arc::clone(&status), cutter: Cutter::default() };
+        let queue = TapTx::new(file, takes, Arc::clone(&status));
         queues.tx.push(Box::new(queue));
     }
     for file in files {
@@ -324,7 +326,7 @@ impl RxQueue for TapRx {
 }
 
 struct TapTx {
-    file: File,
+    device: Writing,
     takes: Takes,
     status: Arc<PortStatus>,
     cutter: Cutter,
@@ -337,6 +339,7 @@ impl TxQueue for TapTx {
         ids: &[FrameId],
         failures: &mut Vec<(FrameId, TxFailure)>,
     ) -> usize {
+        self.device.refusals.begin();
         let mtu = self.status.mtu();
         for &id in ids {
             if let Err(failure) = self.send_one(batch.frame_mut(id), mtu) {
@@ -348,26 +351,49 @@ impl TxQueue for TapTx {
 }
 
 impl TapTx {
+    fn new(file: File, takes: Takes, status: Arc<PortStatus>) -> Self {
+        let device = Writing { file, refusals: Refusals::default() };
+        Self { device, takes, status, cutter: Cutter::default() }
+    }
+
     fn send_one(&mut self, frame: &mut Frame<'_>, mtu: u32) -> Result<(), TxFailure> {
-        match way(frame, self.takes, mtu)? {
+        let Self { device, takes, cutter, .. } = self;
+        if let Some(failure) = device.refusals.end() {
+            return Err(failure);
+        }
+        match way(frame, *takes, mtu)? {
             Way::Direct(header) => {
                 if !header.is_gso() {
                     check_size(frame, frame.size(), mtu)?;
                 }
-                write(&self.file, frame, header)
+                device.write(frame, header)
             }
             Way::Complete => {
                 check_size(frame, frame.size(), mtu)?;
                 packet::complete(frame).map_err(|_| TxFailure::NoOffload)?;
-                write(&self.file, frame, Offload::NONE)
+                device.write(frame, Offload::NONE)
             }
-            Way::Segment => {
-                let file = &self.file;
-                self.cutter.cut(frame, |segments| {
-                    segments.iter_mut().try_for_each(|s| write(file, s, Offload::NONE))
-                })
-            }
+            Way::Segment => cutter.cut(frame, |segments| {
+                segments.iter_mut().try_for_each(|s| device.write(s, Offload::NONE))
+            }),
         }
+    }
+}
+
+/// A descriptor of the device, and what the device has refused of the frames that are sent together.
+struct Writing {
+    file: File,
+    refusals: Refusals,
+}
+
+impl Writing {
+    fn write(&mut self, frame: &mut Frame<'_>, header: Offload) -> Result<(), TxFailure> {
+        let result = write(&self.file, frame, header);
+        match result {
+            Ok(()) => self.refusals.took(),
+            Err(why) => self.refusals.refused(why),
+        }
+        result
     }
 }
 
@@ -383,5 +409,65 @@ fn write(file: &File, frame: &mut Frame<'_>, header: Offload) -> Result<(), TxFa
         Err(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => Err(TxFailure::QueueFull),
         Err(libc::EINVAL) if header[..2] != [0, 0] => Err(TxFailure::NoOffload),
         Err(errno) => Err(TxFailure::Other(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
+
+    /// Sends frames of 60 bytes together, and returns how many were sent and why the last one was not.
+    fn send(queue: &mut TapTx, count: usize) -> (usize, Option<TxFailure>) {
+        let mut batch = Batch::new();
+        for _ in 0..count {
+            batch.push(Frame::owned(&[0; 60], Offload::NONE));
+        }
+        let ids: Vec<FrameId> = (0..count).map(FrameId::received).collect();
+        let mut failures = Vec::new();
+        queue.send(&mut batch, &ids, &mut failures);
+        (count - failures.len(), failures.last().map(|(_, why)| *why))
+    }
+
+    fn receive_all(far: &UnixDatagram) -> usize {
+        std::iter::from_fn(|| far.recv(&mut [0; 100]).ok()).count()
+    }
+
+    /// A socket stands for the device, because its queue can be filled. A datagram that is received between two frames
+    /// would make room for the second one; only a call could tell.
+    #[test]
+    fn a_device_that_is_full_twice_is_not_asked_again_before_the_next_frames() {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        [&near, &far].iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+        let status = PortStatus::new(true, 1500, false);
+        let mut queue = TapTx::new(File::from(OwnedFd::from(near)), Takes::ALL, status);
+        while send(&mut queue, MAX_BATCH).1.is_none() {}
+        let mut frame = Frame::owned(&[0; 60], Offload::NONE);
+        queue.device.refusals.begin();
+        for _ in 0..2 {
+            assert_eq!(queue.send_one(&mut frame, 1500), Err(TxFailure::QueueFull));
+        }
+        assert!(receive_all(&far) > 0);
+        assert_eq!(queue.send_one(&mut frame, 1500), Err(TxFailure::QueueFull));
+        assert_eq!(receive_all(&far), 0);
+        assert_eq!(send(&mut queue, 1), (1, None));
+        assert_eq!(receive_all(&far), 1);
+    }
+
+    /// The far end of a socket has gone for good, as a device has that is down.
+    #[test]
+    fn a_refusal_of_one_frame_alone_says_nothing_about_others() {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let status = PortStatus::new(true, 1500, false);
+        let mut queue = TapTx::new(File::from(OwnedFd::from(near)), Takes::ALL, status);
+        let mut long = Frame::owned(&[0; 1600], Offload::NONE);
+        assert!(matches!(queue.send_one(&mut long, 1500), Err(TxFailure::TooLong { .. })));
+        assert_eq!(queue.device.refusals.end(), None);
+        queue.device.refusals.refused(TxFailure::LinkDown);
+        let mut frame = Frame::owned(&[0; 60], Offload::NONE);
+        assert_eq!(queue.send_one(&mut frame, 1500), Err(TxFailure::LinkDown));
+        assert_eq!(send(&mut queue, 2), (2, None));
+        drop(far);
     }
 }

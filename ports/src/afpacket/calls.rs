@@ -1,20 +1,16 @@
 //! The system calls by which one port sends, and what a refusal says about the frames behind it.
 //!
 //! `sendmmsg` ends at the first datagram that the kernel refuses, and tells the reason only if this datagram was
-//! the first of the call. So each refusal takes a call of its own. A neighbour must not be able to buy a call
-//! for each of its frames, which would cost others their time: if the device is down, or its queue is full
-//! twice in a row, the rest of what is sent together fails without a call, and so does a frame that is no
-//! shorter than one that was too long.
+//! the first of the call. So each refusal takes a call of its own, and few of them are paid for ([`Refusals`]). A
+//! frame that is no shorter than one that was too long fails without a call, too.
 
+use crate::refusals::Refusals;
 use crate::sys::mmsg::Messages;
 use crate::{PortStatus, TxFailure};
 use packet::{MAX_BATCH, VNET_HDR_SIZE};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-
-/// A queue that was full this many times in a row is full for the rest of what is sent together.
-const MOST_FULL: u8 = 2;
 
 /// A datagram was not sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,10 +25,7 @@ pub(super) struct Calls {
     socket: OwnedFd,
     status: Arc<PortStatus>,
     messages: Messages,
-    /// Why all frames fail without a system call; `None` while the device may take some.
-    end: Option<TxFailure>,
-    /// Number of times in a row that the queue was full.
-    full: u8,
+    refusals: Refusals,
     too_long: Option<TooLong>,
 }
 
@@ -49,7 +42,7 @@ struct TooLong {
 impl Calls {
     pub(super) fn new(socket: OwnedFd, status: Arc<PortStatus>) -> Self {
         let messages = Messages::new(MAX_BATCH);
-        Self { socket, status, messages, end: None, full: 0, too_long: None }
+        Self { socket, status, messages, refusals: Refusals::default(), too_long: None }
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
@@ -58,19 +51,20 @@ impl Calls {
 
     /// Forgets what refusals said, before other frames are sent: the device may be up again.
     pub(super) fn begin(&mut self) {
-        (self.end, self.full, self.too_long) = (None, 0, None);
+        self.refusals.begin();
+        self.too_long = None;
     }
 
     /// Why all frames fail until [`Calls::begin`]; `None` while the device may take some.
     pub(super) fn end(&self) -> Option<TxFailure> {
-        self.end
+        self.refusals.end()
     }
 
     /// Sends datagrams, each with its virtio-net header, up to the first that is refused.
     pub(super) fn send(&mut self, datagrams: &[IoSlice<'_>]) -> Result<(), Refusal> {
         let mut sent = 0;
         while sent < datagrams.len() {
-            if let Some(why) = self.end {
+            if let Some(why) = self.end() {
                 return Err(Refusal { sent, why });
             }
             let rest = &datagrams[sent..];
@@ -85,7 +79,7 @@ impl Calls {
             match self.messages.send(self.socket.as_fd(), rest) {
                 Ok(count) => {
                     sent += count;
-                    self.full = 0;
+                    self.refusals.took();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -100,14 +94,9 @@ impl Calls {
     }
 
     fn note(&mut self, why: TxFailure, datagram: &[u8]) {
-        match why {
-            TxFailure::LinkDown => self.end = Some(why),
-            TxFailure::QueueFull => {
-                self.full += 1;
-                self.end = (self.full >= MOST_FULL).then_some(why);
-            }
-            TxFailure::TooLong { mtu, .. } => self.too_long = TooLong::of(datagram, mtu),
-            _ => {}
+        self.refusals.refused(why);
+        if let TxFailure::TooLong { mtu, .. } = why {
+            self.too_long = TooLong::of(datagram, mtu);
         }
     }
 }
