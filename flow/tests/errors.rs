@@ -182,7 +182,7 @@ fn misspelt_words_get_a_suggestion() {
         &[
             r#"there is no action "outptu""#,
             "  actions=outptu:1",
-            "                 ^",
+            "          ^^^^^^",
             "hint: did you mean output?",
         ],
     );

@@ -180,14 +180,23 @@ impl<'a> ActionParser<'a> {
                 Ok(Some(Action::WriteActions(self.list(pair.value, Nesting::Nested)?)))
             }
             key if key.eq_ignore_ascii_case("drop") => Ok(None),
-            _ => self.simple(pair).map(Some).map_err(|fault| {
-                let part = if pair.value.is_empty() { pair.whole } else { pair.value };
-                TextError::at(self.text, part, fault)
-            }),
+            _ => match self.simple(pair) {
+                Ok(Some(action)) => Ok(Some(action)),
+                Ok(None) => self
+                    .port(pair)
+                    .map(Some)
+                    .map_err(|fault| TextError::at(self.text, pair.key, fault)),
+                Err(fault) => {
+                    let part = if pair.value.is_empty() { pair.whole } else { pair.value };
+                    Err(TextError::at(self.text, part, fault))
+                }
+            },
         }
     }
 
-    fn simple(&mut self, pair: &Pair<'_>) -> Result<Action, Fault> {
+    /// Parses an action that contains no others; `None` if the pair's key is not the name of an action. The error is about
+    /// the pair's value.
+    fn simple(&mut self, pair: &Pair<'_>) -> Result<Option<Action>, Fault> {
         let mut buffer = [0; 24];
         let name = lower(pair.key, &mut buffer);
         let arg = Argument { name, text: pair.value, context: self.context };
@@ -240,7 +249,7 @@ impl<'a> ActionParser<'a> {
                 arg.write_metadata()?
             }
             "goto_table" => Action::GotoTable(arg.table(arg.text)?),
-            _ => return self.port_or_unknown(pair, name),
+            _ => return Ok(None),
         };
         let takes_no_argument = matches!(
             action,
@@ -253,11 +262,14 @@ impl<'a> ActionParser<'a> {
         if takes_no_argument && !arg.text.is_empty() && !self.context.lenient {
             return Err(Fault::new(format!("{name} takes no argument")));
         }
-        Ok(action)
+        Ok(Some(action))
     }
 
-    /// Parses a pair whose key is no action's name. The name or number of a port alone is an output to that port.
-    fn port_or_unknown(&self, pair: &Pair<'_>, name: &str) -> Result<Action, Fault> {
+    /// Parses a pair whose key is no action's name. The name or number of a port alone is an output to that port. The error
+    /// is about the pair's key.
+    fn port(&self, pair: &Pair<'_>) -> Result<Action, Fault> {
+        let mut buffer = [0; 24];
+        let name = lower(pair.key, &mut buffer);
         let may_be_port = pair.delimiter == Delimiter::None || self.context.lenient;
         let port = port::parse(pair.key, self.context.ports, self.context.lenient);
         if let (true, Ok(port)) = (may_be_port, port) {
