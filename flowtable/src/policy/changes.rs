@@ -147,15 +147,17 @@ impl Changes {
 
     /// The places of everything but rules that a translation depends on.
     pub(crate) fn watch(&self, hosts: &[HostRef], read: &Dependencies) -> Watched {
-        let room = hosts.len() + read.ports.len() + read.groups.len() + read.all_ports.len();
-        let mut all = Vec::with_capacity(room + usize::from(read.misses_port));
+        let Dependencies { ports, all_ports, misses_port, groups, .. } = read;
+        let bridges = all_ports.0.count_ones() as usize;
+        let room = hosts.len() + ports.len() + groups.len() + bridges + usize::from(*misses_port);
+        let mut all = Vec::with_capacity(room);
         all.extend(hosts.iter().map(|host| Watch::Host(self.host_buckets(host))));
-        all.extend(read.ports.iter().map(|&p| Watch::Port(port_bucket(p) as u16)));
-        all.extend(read.groups.iter().map(|&g| Watch::Group(group_bucket(g) as u16)));
-        all.extend(read.all_ports.iter().map(|&b| Watch::AnyPortOf(bridge_bucket(b) as u16)));
-        all.extend(read.misses_port.then_some(Watch::AnyPort));
         all.sort_unstable();
         all.dedup();
+        all.extend(ports.iter().map(Watch::Port));
+        all.extend(groups.iter().map(Watch::Group));
+        all.extend(ones(all_ports.0).map(Watch::AnyPortOf));
+        all.extend(misses_port.then_some(Watch::AnyPort));
         Watched(all.into())
     }
 
@@ -202,6 +204,63 @@ impl Changes {
         if new > 0 {
             copy.summarise(new);
         }
+    }
+}
+
+/// A set of ports, or of groups, of all bridges, by their places in the log. Some of them share a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places([u64; NUMBERS / 64]);
+
+impl Places {
+    /// Adds a port to a set of ports.
+    #[inline]
+    pub(super) fn insert_port(&mut self, port: PortRef) {
+        self.insert(port_bucket(port));
+    }
+
+    /// Adds a group to a set of groups.
+    pub(super) fn insert_group(&mut self, bridge: BridgeId, group: GroupId) {
+        self.insert(group_bucket((bridge, group)));
+    }
+
+    #[inline]
+    fn insert(&mut self, place: usize) {
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    /// Adds all of another set.
+    pub(super) fn union(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The places in ascending order.
+    fn iter(&self) -> impl Iterator<Item = u16> {
+        let words = self.0.into_iter().zip((0..).step_by(64));
+        words.flat_map(|(word, first)| ones(word).map(move |bit| first + bit))
+    }
+}
+
+/// The numbers of the one-bits of a word, in ascending order.
+fn ones(mut word: u64) -> impl Iterator<Item = u16> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as u16)?;
+        word &= word - 1;
+        Some(bit)
+    })
+}
+
+/// A set of bridges by their places in the log. Some of them share a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgePlaces(u64);
+
+impl BridgePlaces {
+    /// Adds a bridge.
+    pub(super) fn insert(&mut self, bridge: BridgeId) {
+        self.0 |= 1 << bridge_bucket(bridge);
     }
 }
 

@@ -7,6 +7,7 @@ use super::SLICE;
 use super::groups::{GroupCounters, GroupEntry, Reference, referred_groups};
 use super::rule::Removal;
 use super::rule::RuleRef;
+use super::sync::Mutex;
 use super::tables::{Change, FlowModError, Step, Tables};
 use super::transaction::Transaction;
 use crate::classifier::Version;
@@ -166,6 +167,7 @@ impl Tables {
             counters: Arc::new(GroupCounters::new(created, group.buckets.len())),
             group,
             hasher: ahash::RandomState::with_seeds(self.seed, u64::from(id.0), 0x9209, 1),
+            life: Mutex::new(None),
         };
         self.groups.add(Arc::new(entry), version);
         change.steps.push(Step::GroupAdded(id));

@@ -1,6 +1,8 @@
 //! Groups under versions, with their counters.
 
+use super::group_life::GroupLife;
 use super::rule::{Rule, RuleRef};
+use super::sync::Mutex;
 use crate::classifier::Version;
 use crate::effort;
 use flow::action::{Action, any_action};
@@ -21,6 +23,8 @@ pub struct GroupEntry {
     pub counters: Arc<GroupCounters>,
     /// The hash function that chooses a bucket of a `select` group.
     pub hasher: ahash::RandomState,
+    /// Which buckets are alive, as the latest translation found out that had to; `None` before the first one.
+    pub(super) life: Mutex<Option<Arc<GroupLife>>>,
 }
 
 /// Counters and age of a group.
@@ -79,6 +83,8 @@ pub(super) struct Groups {
     users: BTreeMap<GroupId, BTreeSet<RuleRef>>,
     /// For each group how many references other groups have to it, in actions and by watching it, until they are freed.
     references: BTreeMap<GroupId, usize>,
+    /// The versions of the two latest changes, the latest one first. It may not be published yet.
+    changed: [Version; 2],
 }
 
 /// The versions of a group that are not freed.
@@ -116,8 +122,29 @@ impl Groups {
         })
     }
 
+    /// The version of the latest change of groups that `version`, the published one, sees.
+    pub(super) fn changed_at(&self, version: Version) -> Version {
+        let [latest, before] = self.changed;
+        if latest <= version { latest } else { before }
+    }
+
+    /// Notes a change under `version`, which is not published yet.
+    fn note_change(&mut self, version: Version) {
+        if self.changed[0] != version {
+            self.changed = [version, self.changed[0]];
+        }
+    }
+
+    /// Forgets the changes under `version`, which are taken back.
+    fn forget_change(&mut self, version: Version) {
+        if self.changed[0] == version {
+            self.changed[0] = self.changed[1];
+        }
+    }
+
     /// Adds a group that is seen from `version` on.
     pub(super) fn add(&mut self, entry: Arc<GroupEntry>, version: Version) {
+        self.note_change(version);
         for (_, id) in referred_groups(&entry.group) {
             *self.references.entry(id).or_default() += 1;
         }
@@ -127,6 +154,7 @@ impl Groups {
 
     /// Takes back [`add`](Self::add), before the version was published.
     pub(super) fn take_back(&mut self, id: GroupId, version: Version) {
+        self.forget_change(version);
         if let Some(slots) = self.slots.get_mut(&id) {
             let gone: Vec<GroupSlot> =
                 slots.extract_if(.., |s| s.added == version && s.removed.is_none()).collect();
@@ -143,11 +171,13 @@ impl Groups {
         let Some(slot) = slots.into_iter().find(|s| s.is_visible(version)) else { return false };
         slot.removed = Some(version);
         self.removed.push_back((version, id));
+        self.note_change(version);
         true
     }
 
     /// Takes back the latest [`hide`](Self::hide).
     pub(super) fn restore(&mut self, id: GroupId, version: Version) {
+        self.forget_change(version);
         let slots = self.slots.get_mut(&id).into_iter().flatten();
         if let Some(slot) = slots.rev().find(|s| s.removed == Some(version)) {
             slot.removed = None;

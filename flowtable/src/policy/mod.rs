@@ -17,6 +17,7 @@ pub mod bridge_id;
 pub mod changes;
 mod conduct;
 pub mod effects;
+mod group_life;
 mod group_mods;
 pub mod groups;
 mod hosts;

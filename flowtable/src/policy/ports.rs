@@ -319,6 +319,8 @@ pub struct PortTable {
     /// Ports that the present change may have changed, as they were before it; `None` for a port
     /// that did not exist.
     touched: BTreeMap<OfPort, Option<PortInfo>>,
+    /// Number of times that ports came, went or changed.
+    changes: u64,
 }
 
 impl PortTable {
@@ -330,6 +332,11 @@ impl PortTable {
     /// What the bridge does with IP fragments.
     pub fn fragments(&self) -> Fragments {
         self.fragments
+    }
+
+    /// Number of times that ports of the bridge came, went or changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Adds a port, or replaces the port with its number.
@@ -473,6 +480,7 @@ impl PortTables {
                 changed.push(PortChange { at, before, after });
             }
         }
+        self.tables.of_mut(bridge).changes += u64::from(!changed.is_empty());
         (result, changed)
     }
 

@@ -42,10 +42,10 @@ const GROUPS: [[&str; 2]; 3] = [
     ],
     [
         "group_id=2,type=select,bucket=output:2,bucket=output:3,bucket=mod_nw_dst:10.0.0.7,output:4",
-        "group_id=2,type=select,bucket=weight:5,output:1,bucket=output:4",
+        "group_id=2,type=select,bucket=weight:5,watch_port:3,output:1,bucket=watch_port:2,output:4",
     ],
     [
-        "group_id=3,type=ff,bucket=watch_port:2,output:2,bucket=watch_port:3,resubmit(,1)",
+        "group_id=3,type=ff,bucket=watch_port:2,output:2,bucket=watch_group:2,resubmit(,1)",
         "group_id=3,type=ff,bucket=watch_port:4,output:4,bucket=watch_port:1,in_port",
     ],
 ];

@@ -172,6 +172,60 @@ fn the_life_of_groups_that_watch_each_other_is_looked_at_once() {
     assert!(dead.steps < 10_000, "{} steps", dead.steps);
 }
 
+/// Later translations look up what the first one found out, until groups or ports change.
+#[test]
+fn the_life_of_a_group_is_found_out_once_for_each_change() {
+    let p = policy(&[]);
+    add_chain(&p, "group_id=1,type=ff,bucket=watch_port:2,output:2", 2..=1000, |n| {
+        format!("group_id={n},type=select,bucket=watch_group:{},output:3", n - 1)
+    });
+    add(&p, &["actions=group:1000"]).unwrap();
+    let check = |is_first: bool, sent_to: &[u16]| {
+        let translation = bounded(&p, "in_port=1,tcp");
+        assert_eq!(outputs(&translation.actions), sent_to);
+        assert_eq!(translation.steps > 1000, is_first, "{} steps", translation.steps);
+    };
+    check(true, &[3]);
+    check(false, &[3]);
+    // Rules have nothing to do with it, nor has a change of groups that is refused.
+    add(&p, &["table=9,actions=drop"]).unwrap();
+    let transaction = {
+        let context = ParseContext { version: OfVersion::OpenFlow15, ..context(Command::Add) };
+        let request =
+            parse_group("group_id=5000,type=all", flow::text::GroupCommand::Add, &context).unwrap();
+        let bridge = p.bridge(BridgeId::FIRST);
+        let mut transaction = bridge.begin();
+        transaction.apply_group(&request, NOW).unwrap();
+        check(false, &[3]);
+        transaction
+    };
+    drop(transaction);
+    check(false, &[3]);
+    p.bridge(BridgeId::FIRST).with_ports(|ports| ports.get_mut(OfPort(2)).unwrap().link_up = false);
+    check(true, &[]);
+    check(false, &[]);
+    change(&p, "modify group_id=1,type=ff,bucket=watch_port:1,output:2", false).unwrap();
+    check(true, &[3]);
+    check(false, &[3]);
+}
+
+/// A chain that is longer than the budget allows is found out by several translations, and none of them is cached.
+#[test]
+fn a_budget_that_ends_among_watched_groups_is_no_verdict_for_others() {
+    let p = policy(&[]);
+    let many = repeated("bucket=watch_port:9,output:2", 900);
+    add_chain(&p, &format!("group_id=1,type=ff,{many},bucket=watch_port:1,2"), 2..=100, |n| {
+        format!("group_id={n},type=ff,{many},bucket=watch_group:{},output:3", n - 1)
+    });
+    // The budget is enough for about 72 of these groups.
+    let all: String = (1..=100).map(|n| format!("group:{n},")).collect();
+    add(&p, &[&format!("udp,actions={all}")]).unwrap();
+    let first = assert_exhausted(&p, "in_port=1,udp");
+    assert!(first.is_passing);
+    let second = bounded(&p, "in_port=1,udp");
+    assert_eq!((second.drop, second.is_passing), (None, false));
+}
+
 /// Actions that lead to the tables 0 to 3, to the groups 0 to 3, and to themselves.
 fn action() -> impl Strategy<Value = String> {
     let simple = prop_oneof![

@@ -1,12 +1,8 @@
 //! The state of the switch that a verdict depends on, besides the learned hosts.
 
-use crate::policy::bridge_id::{BridgeId, PortRef, TableRef};
+use crate::policy::bridge_id::TableRef;
+use crate::policy::changes::{BridgePlaces, Places};
 use flow::key::WordSet;
-use flow::types::GroupId;
-
-/// How many single ports a verdict depends on at most. One that has read more depends on all ports of their bridges, so
-/// that looking for a port among them takes a short time.
-const MANY_PORTS: usize = 256;
 
 /// A set of tables. Each table has one of 64 bits, which it shares with others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,13 +41,13 @@ pub struct Dependencies {
     /// The words of a [`FlowKey`](flow::FlowKey) that some look-up saw with another value than the datapath extracted.
     pub rewritten: WordSet,
     /// The ports whose settings were read, and numbers of ports that did not exist.
-    pub ports: Vec<PortRef>,
+    pub ports: Places,
     /// The bridges whose list of ports was read, by a flood.
-    pub all_ports: Vec<BridgeId>,
+    pub all_ports: BridgePlaces,
     /// A port was looked for in all bridges and not found.
     pub misses_port: bool,
     /// The groups that were read, and numbers of groups that did not exist.
-    pub groups: Vec<(BridgeId, GroupId)>,
+    pub groups: Places,
 }
 
 impl Dependencies {
@@ -63,28 +59,5 @@ impl Dependencies {
             self.rewritten.insert(0);
         }
         self.rewritten = self.rewritten.union(rewritten);
-    }
-
-    pub(super) fn port(&mut self, port: PortRef) {
-        if self.ports.contains(&port) {
-            return;
-        }
-        if self.ports.len() < MANY_PORTS {
-            self.ports.push(port);
-        } else {
-            self.all_ports(port.bridge);
-        }
-    }
-
-    pub(super) fn all_ports(&mut self, bridge: BridgeId) {
-        if !self.all_ports.contains(&bridge) {
-            self.all_ports.push(bridge);
-        }
-    }
-
-    pub(super) fn group(&mut self, bridge: BridgeId, group: GroupId) {
-        if !self.groups.contains(&(bridge, group)) {
-            self.groups.push((bridge, group));
-        }
     }
 }

@@ -2,22 +2,23 @@
 
 use super::actions::in_order;
 use super::{Ctx, Note, TranslationObserver};
+use crate::policy::group_life::GroupLife;
 use crate::policy::groups::GroupEntry;
 use flow::action::Action;
-use flow::group::{Bucket, GroupType};
+use flow::group::GroupType;
 use flow::types::GroupId;
 use flow::verdict::DropReason;
 use std::sync::Arc;
+
+/// A hash of the flow and of a bucket takes as long as copying this many elements of a list.
+const DRAW: usize = 4;
 
 /// The group does not exist. The actions behind the group action are not executed.
 pub(super) struct NoGroup;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
     pub(super) fn group(&mut self, id: GroupId) -> Result<(), NoGroup> {
-        if !self.spend_for(self.out.depends.groups.len()) {
-            return Err(NoGroup);
-        }
-        self.out.depends.group(self.bridge, id);
+        self.out.depends.groups.insert_group(self.bridge, id);
         let Some(entry) = self.tables().group(id, self.view.version).cloned() else {
             self.observer.note(|| Note::NoSuchGroup(id));
             self.hint = Some(DropReason::UnknownGroup);
@@ -36,8 +37,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 }
             }
             GroupType::FastFailover => {
-                let live = self.first_alive(&group.buckets);
-                self.chosen_bucket(&entry, live);
+                if let Some(life) = self.life(&entry) {
+                    self.chosen_bucket(&entry, life.first());
+                }
             }
             // The choice looks behind popped labels.
             GroupType::Select if self.was_mpls => self.freeze(),
@@ -46,19 +48,13 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.freeze();
             }
             GroupType::Select => {
-                let chosen = self.select(&entry);
-                self.chosen_bucket(&entry, chosen);
+                if let Some(life) = self.life(&entry) {
+                    let chosen = self.select(&entry, &life);
+                    self.chosen_bucket(&entry, chosen);
+                }
             }
         }
         Ok(())
-    }
-
-    /// The index of the first bucket that is alive.
-    fn first_alive(&mut self, buckets: &[Bucket]) -> Option<usize> {
-        if !self.spend_for(buckets.len()) {
-            return None;
-        }
-        buckets.iter().position(|bucket| self.is_alive(bucket))
     }
 
     fn chosen_bucket(&mut self, entry: &Arc<GroupEntry>, index: Option<usize>) {
@@ -99,26 +95,15 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     }
 
     /// Chooses a bucket by a hash of the flow, and returns its index. Each live bucket gets the share of the flows that
-    /// its weight says, and a flow keeps its bucket as long as the bucket is alive (highest random weight, RFC 2992
-    /// §2). `None` if no bucket is alive.
-    fn select(&mut self, entry: &Arc<GroupEntry>) -> Option<usize> {
-        let buckets = &entry.group.buckets;
-        if !self.spend_for(buckets.len()) {
+    /// its weight says, and a flow keeps its bucket as long as the bucket is alive ([`GroupLife`]). `None` if no bucket
+    /// is alive.
+    fn select(&mut self, entry: &Arc<GroupEntry>, life: &GroupLife) -> Option<usize> {
+        if !self.spend_for(life.live() * DRAW) {
             return None;
         }
-        let live: Vec<usize> = (0..buckets.len()).filter(|&i| self.is_alive(&buckets[i])).collect();
-        let flow_hash = match live.len() {
-            0 | 1 => 0,
-            _ => self.flow_hash(entry),
-        };
-        let weight = |i: usize| buckets[i].weight_in(GroupType::Select);
-        let score = |&i: &usize| {
-            let bits = entry.hasher.hash_one((flow_hash, buckets[i].id));
-            // −ln(u) / weight is smallest with probability weight / sum of weights.
-            let uniform = (bits >> 11) as f64 / (1u64 << 53) as f64;
-            -(uniform.max(f64::MIN_POSITIVE)).ln() / f64::from(weight(i))
-        };
-        live.into_iter().filter(|&i| weight(i) > 0).min_by(|a, b| score(a).total_cmp(&score(b)))
+        let flow_hash = if life.live() > 1 { self.flow_hash(entry) } else { 0 };
+        let buckets = &entry.group.buckets;
+        life.choose(|index| entry.hasher.hash_one((flow_hash, buckets[index].id)))
     }
 
     fn flow_hash(&mut self, entry: &Arc<GroupEntry>) -> u64 {

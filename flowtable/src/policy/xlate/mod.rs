@@ -42,9 +42,8 @@ use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey};
-use flow::types::{Fragments, GroupId, OfPort, PortNo, TableId};
+use flow::types::{Fragments, OfPort, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason, Flood};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracked::TrackedKey;
 
@@ -112,7 +111,9 @@ pub struct Translation {
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
-    /// Whether the verdict depends on a continuation that lasts for one frame. Such a verdict must not be cached.
+    /// Whether the verdict holds for one frame only, and must not be cached: it depends on a continuation that lasts for
+    /// the frame, or the budget of the translation ended while it found out which buckets are alive, which later
+    /// translations go on with.
     pub is_passing: bool,
     /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.
     pub continuations: Vec<Arc<Continuation>>,
@@ -213,8 +214,6 @@ struct Ctx<'a, O> {
     depth: u32,
     resubmits: u32,
     spent: budget::Spent,
-    /// The watched groups that this translation has looked at, and whether they are alive.
-    lives: BTreeMap<(BridgeId, GroupId), bool>,
     exit: bool,
     /// No action that could change the packet follows the action that is executed.
     is_last: bool,
@@ -260,7 +259,6 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             depth: 0,
             resubmits: 0,
             spent: budget::Spent::default(),
-            lives: BTreeMap::new(),
             exit: false,
             is_last: true,
             was_mpls: false,
@@ -288,11 +286,11 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 
     fn depend_on_port(&mut self, port: OfPort) {
-        self.out.depends.port(PortRef { bridge: self.bridge, port });
+        self.out.depends.ports.insert_port(PortRef { bridge: self.bridge, port });
     }
 
     fn depend_on_all_ports(&mut self) {
-        self.out.depends.all_ports(self.bridge);
+        self.out.depends.all_ports.insert(self.bridge);
     }
 
     fn miss(&mut self, table: TableId) {
