@@ -18,6 +18,7 @@ pub mod flow_mod;
 pub mod group;
 pub mod key;
 pub mod lint;
+pub mod manual;
 pub mod matching;
 pub mod metric;
 pub mod packet_out;

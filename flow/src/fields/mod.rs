@@ -96,6 +96,11 @@ pub struct FieldDef {
     /// The names that the field has in OpenFlow messages, oldest first. Empty for `dl_vlan` and `dl_vlan_pcp`,
     /// which only matches can name.
     pub wire: &'static [WireName],
+    /// What the field says of a packet, for users: whole sentences, each line with a blank in front. Backticks stand
+    /// around words of the language.
+    pub meaning: &'static str,
+    /// A rule that matches the field.
+    pub example: &'static str,
 }
 
 impl FieldDef {

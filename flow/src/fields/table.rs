@@ -65,7 +65,7 @@ const fn ericsson(name: &'static str, number: u8) -> WireName {
 /// `exact` values only, `rw` or `ro`, prerequisite, text form, wire names.
 macro_rules! def {
     ($name:expr, $alias:expr, $bits:expr, $layout:expr, $mask:ident, $access:ident, $pre:ident,
-     $form:ident, [$($wire:expr),*]) => {{
+     $form:ident, [$($wire:expr),*], $meaning:expr, $example:expr) => {{
         const LAYOUT: KeyPart = $layout;
         const WIRE: &[WireName] = &[$($wire),*];
         FieldDef {
@@ -83,6 +83,8 @@ macro_rules! def {
             prerequisite: Prerequisite::$pre,
             form: TextForm::$form,
             wire: WIRE,
+            meaning: $meaning,
+            example: $example,
         }
     }};
     (@ any) => { true };
@@ -92,12 +94,17 @@ macro_rules! def {
 }
 
 macro_rules! fields {
-    ($( $id:ident: $name:literal $alias:literal, $bits:literal, $layout:expr, $mask:ident,
-        $access:ident, $pre:ident, $form:ident, $wire:tt $(, legal $legal:literal)?; )*) => {
+    ($( $(#[doc = $meaning:literal])+ $id:ident: $name:literal $alias:literal, $bits:literal, $layout:expr, $mask:ident,
+        $access:ident, $pre:ident, $form:ident, $wire:tt, $example:literal
+        $(, legal $legal:literal)?; )*) => {
         /// Names a field of the field table. The order is that of the table and has no further meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum FieldId {
-            $( #[doc = concat!("`", $name, "`")] $id, )*
+            $(
+                #[doc = concat!("`", $name, "`:")]
+                $(#[doc = $meaning])+
+                $id,
+            )*
             /// `reg0` to `reg31`: a register of 32 bits.
             Reg(u8),
             /// `xreg0` to `xreg15`: 64 bits. `xregN` is the registers `2N` (upper half) and `2N+1`.
@@ -115,7 +122,8 @@ macro_rules! fields {
                     $( Self::$id => {
                         static DEF: FieldDef = FieldDef {
                             $( legal: $legal, )?
-                            ..def!($name, $alias, $bits, $layout, $mask, $access, $pre, $form, $wire)
+                            ..def!($name, $alias, $bits, $layout, $mask, $access, $pre, $form, $wire,
+                                concat!($($meaning),+), $example)
                         };
                         &DEF
                     } )*
@@ -169,115 +177,241 @@ const fn member_len<K, T>(_: fn(&K) -> &T) -> u8 {
     size_of::<T>() as u8
 }
 
-// Each line: name, alias, width in bits, place in the key, mask, access, prerequisite, text form, wire names.
+// Each line: name, alias, width in bits, place in the key, mask, access, prerequisite, text form, wire names, and the
+// example of `ofctl help`, which is a whole rule. The doc comment is the text of `ofctl help` and of docs/rules.md.
 // `legal` behind them is for fields whose legal bits are not the lowest ones of this width.
 #[rustfmt::skip]
 fields! {
+    /// A number that rules of one table write for rules of later tables. It is 0 when a packet arrives, and 0 again
+    /// behind a patch port.
     Metadata: "metadata" "", 64, at!(state.metadata), any, rw, None, Hexadecimal,
-        [oxm("OXM_OF_METADATA", 2)];
+        [oxm("OXM_OF_METADATA", 2)],
+        "metadata=0x5/0xff,actions=output:1";
+    /// The port at which the packet arrived: its number, its name, or a reserved port such as `LOCAL`. An action can
+    /// change it for the lookups behind, and for outputs, which leave out the ingress port.
     InPort: "in_port" "", 16, at!(state.in_port[2; 2]), exact, rw, None, Port,
-        [nxm_of("NXM_OF_IN_PORT", 0)];
+        [nxm_of("NXM_OF_IN_PORT", 0)],
+        "in_port=1,actions=output:2";
+    /// The ingress port as messages of OpenFlow 1.1 and later carry it, with 32 bits. It is the same port as `in_port`.
     InPortOxm: "in_port_oxm" "", 32, at!(state.in_port[2; 2]), exact, rw, None, Port32,
-        [oxm("OXM_OF_IN_PORT", 0)];
+        [oxm("OXM_OF_IN_PORT", 0)],
+        "in_port_oxm=1,actions=output:2";
+    /// The port of the `output` in the packet's action set, as `write_actions` left it; `UNSET` if the set has no
+    /// `output` or has a `group`.
     ActsetOutput: "actset_output" "", 32, at!(state.actset_output[2; 2]), exact, ro, None, Port32,
-        [onf("ONFOXM_ET_ACTSET_OUTPUT", 43), oxm15("OXM_OF_ACTSET_OUTPUT", 43)];
+        [onf("ONFOXM_ET_ACTSET_OUTPUT", 43), oxm15("OXM_OF_ACTSET_OUTPUT", 43)],
+        "table=1,actset_output=2,actions=drop";
+    /// The number of the conjunction that the packet met. The switch has no action `conjunction`, so that the field is
+    /// 0 for every packet.
     ConjId: "conj_id" "", 32, at!(state.conj_id), exact, ro, None, Decimal,
-        [nxm_nx("NXM_NX_CONJ_ID", 37)];
+        [nxm_nx("NXM_NX_CONJ_ID", 37)],
+        "conj_id=7,actions=drop";
+    /// A mark that rules give to the packet. It is 0 when a packet arrives, and the packet keeps it from bridge to
+    /// bridge. The kernel's marks are not read, and not set.
     PktMark: "pkt_mark" "", 32, at!(state.pkt_mark), any, rw, None, Hexadecimal,
-        [nxm_nx("NXM_NX_PKT_MARK", 33)];
+        [nxm_nx("NXM_NX_PKT_MARK", 33)],
+        "pkt_mark=0x1/0x1,actions=drop";
+    /// The source address of the Ethernet frame.
     EthSrc: "eth_src" "dl_src", 48, at!(headers.dl_src), any, rw, None, Ethernet,
-        [nxm_of("NXM_OF_ETH_SRC", 2), oxm("OXM_OF_ETH_SRC", 4)];
+        [nxm_of("NXM_OF_ETH_SRC", 2), oxm("OXM_OF_ETH_SRC", 4)],
+        "dl_src=02:00:00:00:00:01,actions=drop";
+    /// The destination address of the Ethernet frame. The mask `01:00:00:00:00:00` selects multicast and broadcast, or
+    /// unicast.
     EthDst: "eth_dst" "dl_dst", 48, at!(headers.dl_dst), any, rw, None, Ethernet,
-        [nxm_of("NXM_OF_ETH_DST", 1), oxm("OXM_OF_ETH_DST", 3)];
+        [nxm_of("NXM_OF_ETH_DST", 1), oxm("OXM_OF_ETH_DST", 3)],
+        "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00,actions=FLOOD";
+    /// The EtherType behind all VLAN tags: 0x800 IPv4, 0x806 ARP, 0x86dd IPv6, 0x8847 MPLS. 0x5ff stands for frames
+    /// with an 802.3 length. The words `ip`, `arp`, `ipv6` and `mpls` are shorter.
     EthType: "eth_type" "dl_type", 16, at!(headers.dl_type), exact, ro, None, Hexadecimal,
-        [nxm_of("NXM_OF_ETH_TYPE", 3), oxm("OXM_OF_ETH_TYPE", 5)];
+        [nxm_of("NXM_OF_ETH_TYPE", 3), oxm("OXM_OF_ETH_TYPE", 5)],
+        "dl_type=0x88cc,actions=drop";
+    /// The outermost VLAN tag as one number: the priority in the upper 3 bits, 0x1000 for "a tag is present", and the
+    /// VLAN id in the lower 12 bits. 0 is a frame without a tag.
     VlanTci: "vlan_tci" "", 16, at!(headers.vlan_tci), any, rw, None, Hexadecimal,
-        [nxm_of("NXM_OF_VLAN_TCI", 4)];
+        [nxm_of("NXM_OF_VLAN_TCI", 4)],
+        "vlan_tci=0x1000/0x1000,actions=drop";
+    /// The VLAN id of the outermost tag. 0xffff selects frames without a tag. Actions name the field `vlan_vid`.
     DlVlan: "dl_vlan" "", 12, at!(headers.vlan_tci), exact, rw, None, Decimal,
-        [];
+        [],
+        "dl_vlan=10,actions=strip_vlan,output:2";
+    /// The VLAN id of the outermost tag, plus 0x1000 (4096) for "a tag is present": 4106 is VLAN 10. 0 is a frame
+    /// without a tag.
     VlanVid: "vlan_vid" "", 12, at!(headers.vlan_tci), any, rw, None, Decimal,
-        [oxm("OXM_OF_VLAN_VID", 6)], legal 0x1fff;
+        [oxm("OXM_OF_VLAN_VID", 6)],
+        "vlan_vid=0x100a,actions=drop", legal 0x1fff;
+    /// The priority of the outermost VLAN tag (PCP, IEEE 802.1Q). Only tagged frames match. Actions name the field
+    /// `vlan_pcp`.
     DlVlanPcp: "dl_vlan_pcp" "", 3, at!(headers.vlan_tci >> 13), exact, rw, None, Decimal,
-        [];
+        [],
+        "dl_vlan=10,dl_vlan_pcp=5,actions=output:2";
+    /// The priority of the outermost VLAN tag (PCP, IEEE 802.1Q).
     VlanPcp: "vlan_pcp" "", 3, at!(headers.vlan_tci >> 13), exact, rw, VlanVid, Decimal,
-        [oxm("OXM_OF_VLAN_PCP", 7)];
+        [oxm("OXM_OF_VLAN_PCP", 7)],
+        "dl_vlan=10,vlan_pcp=5,actions=output:2";
+    /// The label of the outermost entry of the MPLS label stack.
     MplsLabel: "mpls_label" "", 20, at!(headers.mpls_lse[0; 4] >> 12), exact, rw, Mpls, Decimal,
-        [oxm("OXM_OF_MPLS_LABEL", 34)];
+        [oxm("OXM_OF_MPLS_LABEL", 34)],
+        "mpls,mpls_label=100,actions=output:2";
+    /// The traffic class of the outermost entry of the MPLS label stack.
     MplsTc: "mpls_tc" "", 3, at!(headers.mpls_lse[0; 4] >> 9), exact, rw, Mpls, Decimal,
-        [oxm("OXM_OF_MPLS_TC", 35)];
+        [oxm("OXM_OF_MPLS_TC", 35)],
+        "mpls,mpls_tc=2,actions=output:2";
+    /// Whether the outermost entry of the MPLS label stack is the last one (bottom of stack): 1 if it is, 0 if more
+    /// entries follow.
     MplsBos: "mpls_bos" "", 1, at!(headers.mpls_lse[0; 4] >> 8), exact, ro, Mpls, Decimal,
-        [oxm("OXM_OF_MPLS_BOS", 36)];
+        [oxm("OXM_OF_MPLS_BOS", 36)],
+        "mpls,mpls_bos=1,actions=output:2";
+    /// The time to live of the outermost entry of the MPLS label stack, in hops.
     MplsTtl: "mpls_ttl" "", 8, at!(headers.mpls_lse[0; 4]), exact, rw, Mpls, Decimal,
-        [nxm_nx("NXM_NX_MPLS_TTL", 30)];
+        [nxm_nx("NXM_NX_MPLS_TTL", 30)],
+        "mpls,mpls_ttl=1,actions=drop";
+    /// The source address of the IPv4 packet.
     Ipv4Src: "ip_src" "nw_src", 32, at!(headers.nw_addrs[0; 4]), any, rw, Ipv4, Ipv4,
-        [nxm_of("NXM_OF_IP_SRC", 7), oxm("OXM_OF_IPV4_SRC", 11)];
+        [nxm_of("NXM_OF_IP_SRC", 7), oxm("OXM_OF_IPV4_SRC", 11)],
+        "ip,nw_src=10.0.0.0/8,actions=drop";
+    /// The destination address of the IPv4 packet.
     Ipv4Dst: "ip_dst" "nw_dst", 32, at!(headers.nw_addrs[4; 4]), any, rw, Ipv4, Ipv4,
-        [nxm_of("NXM_OF_IP_DST", 8), oxm("OXM_OF_IPV4_DST", 12)];
+        [nxm_of("NXM_OF_IP_DST", 8), oxm("OXM_OF_IPV4_DST", 12)],
+        "ip,nw_dst=10.0.0.2,actions=output:2";
+    /// The source address of the IPv6 packet.
     Ipv6Src: "ipv6_src" "", 128, at!(headers.nw_addrs[0; 16]), any, rw, Ipv6, Ipv6,
-        [nxm_nx("NXM_NX_IPV6_SRC", 19), oxm("OXM_OF_IPV6_SRC", 26)];
+        [nxm_nx("NXM_NX_IPV6_SRC", 19), oxm("OXM_OF_IPV6_SRC", 26)],
+        "ipv6,ipv6_src=fe80::/64,actions=drop";
+    /// The destination address of the IPv6 packet.
     Ipv6Dst: "ipv6_dst" "", 128, at!(headers.nw_addrs[16; 16]), any, rw, Ipv6, Ipv6,
-        [nxm_nx("NXM_NX_IPV6_DST", 20), oxm("OXM_OF_IPV6_DST", 27)];
+        [nxm_nx("NXM_NX_IPV6_DST", 20), oxm("OXM_OF_IPV6_DST", 27)],
+        "ipv6,ipv6_dst=2001:db8::1,actions=output:2";
+    /// The flow label of the IPv6 packet (RFC 6437).
     Ipv6Label: "ipv6_label" "", 20, at!(headers.ipv6_label), any, rw, Ipv6, Hexadecimal,
-        [nxm_nx("NXM_NX_IPV6_LABEL", 27), oxm("OXM_OF_IPV6_FLABEL", 28)];
+        [nxm_nx("NXM_NX_IPV6_LABEL", 27), oxm("OXM_OF_IPV6_FLABEL", 28)],
+        "ipv6,ipv6_label=0x5,actions=output:2";
+    /// The protocol inside IPv4 or IPv6: 1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6, 132 SCTP. The words `icmp`, `tcp`, `udp`,
+    /// `icmp6` and `sctp` are shorter. In IPv6 it is the protocol behind the extension headers.
     IpProto: "nw_proto" "ip_proto", 8, at!(headers.nw_proto), exact, ro, Ip, Decimal,
-        [nxm_of("NXM_OF_IP_PROTO", 6), oxm("OXM_OF_IP_PROTO", 10)];
+        [nxm_of("NXM_OF_IP_PROTO", 6), oxm("OXM_OF_IP_PROTO", 10)],
+        "ip,nw_proto=50,actions=output:2";
+    /// The DSCP of IPv4 or IPv6 at its place in the TOS byte: the DSCP times 4. The two ECN bits are `nw_ecn`.
     NwTos: "nw_tos" "", 8, at!(headers.nw_tos), exact, rw, Ip, Decimal,
-        [nxm_of("NXM_OF_IP_TOS", 5)], legal 0xfc;
+        [nxm_of("NXM_OF_IP_TOS", 5)],
+        "ip,nw_tos=184,actions=output:2", legal 0xfc;
+    /// The DSCP of IPv4 or IPv6 (RFC 2474), as a number of its own: `ip_dscp=46` is `nw_tos=184`.
     IpDscp: "ip_dscp" "", 6, at!(headers.nw_tos >> 2), exact, rw, Ip, Decimal,
-        [oxm("OXM_OF_IP_DSCP", 8)];
+        [oxm("OXM_OF_IP_DSCP", 8)],
+        "ip,ip_dscp=46,actions=output:2";
+    /// The ECN bits of IPv4 or IPv6 (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion experienced.
     IpEcn: "nw_ecn" "ip_ecn", 2, at!(headers.nw_tos), exact, rw, Ip, Decimal,
-        [nxm_nx("NXM_NX_IP_ECN", 28), oxm("OXM_OF_IP_ECN", 9)];
+        [nxm_nx("NXM_NX_IP_ECN", 28), oxm("OXM_OF_IP_ECN", 9)],
+        "ip,nw_ecn=3,actions=output:2";
+    /// The time to live of IPv4 or the hop limit of IPv6, in hops.
     IpTtl: "nw_ttl" "", 8, at!(headers.nw_ttl), exact, rw, Ip, Decimal,
-        [nxm_nx("NXM_NX_IP_TTL", 29)];
+        [nxm_nx("NXM_NX_IP_TTL", 29)],
+        "ip,nw_ttl=1,actions=drop";
+    /// Whether the packet is an IP fragment. `no`: it is whole; `yes`: a fragment; `first`: the first fragment;
+    /// `later`: a fragment without a transport header; `not_later`: whole, or the first fragment.
     IpFrag: "ip_frag" "nw_frag", 2, at!(headers.nw_frag), any, ro, Ip, Frag,
-        [nxm_nx("NXM_NX_IP_FRAG", 26)];
+        [nxm_nx("NXM_NX_IP_FRAG", 26)],
+        "ip,nw_frag=later,actions=drop";
+    /// The operation of ARP or RARP: 1 request, 2 reply, 3 reverse request, 4 reverse reply. Larger operations than 255
+    /// count as 0.
     ArpOp: "arp_op" "", 16, at!(headers.nw_proto), exact, rw, Arp, Decimal,
-        [nxm_of("NXM_OF_ARP_OP", 15), oxm("OXM_OF_ARP_OP", 21)], legal 0xff;
+        [nxm_of("NXM_OF_ARP_OP", 15), oxm("OXM_OF_ARP_OP", 21)],
+        "arp,arp_op=1,actions=FLOOD", legal 0xff;
+    /// The IPv4 address of the sender in ARP or RARP.
     ArpSpa: "arp_spa" "", 32, at!(headers.nw_addrs[0; 4]), any, rw, Arp, Ipv4,
-        [nxm_of("NXM_OF_ARP_SPA", 16), oxm("OXM_OF_ARP_SPA", 22)];
+        [nxm_of("NXM_OF_ARP_SPA", 16), oxm("OXM_OF_ARP_SPA", 22)],
+        "arp,arp_spa=10.0.0.1,actions=NORMAL";
+    /// The IPv4 address that ARP or RARP asks for.
     ArpTpa: "arp_tpa" "", 32, at!(headers.nw_addrs[4; 4]), any, rw, Arp, Ipv4,
-        [nxm_of("NXM_OF_ARP_TPA", 17), oxm("OXM_OF_ARP_TPA", 23)];
+        [nxm_of("NXM_OF_ARP_TPA", 17), oxm("OXM_OF_ARP_TPA", 23)],
+        "arp,arp_tpa=10.0.0.0/24,actions=NORMAL";
+    /// The Ethernet address of the sender in ARP or RARP.
     ArpSha: "arp_sha" "", 48, at!(headers.arp_sha), any, rw, Arp, Ethernet,
-        [nxm_nx("NXM_NX_ARP_SHA", 17), oxm("OXM_OF_ARP_SHA", 24)];
+        [nxm_nx("NXM_NX_ARP_SHA", 17), oxm("OXM_OF_ARP_SHA", 24)],
+        "arp,arp_sha=02:00:00:00:00:01,actions=NORMAL";
+    /// The Ethernet address of the target in ARP or RARP; a request has zeros there.
     ArpTha: "arp_tha" "", 48, at!(headers.arp_tha), any, rw, Arp, Ethernet,
-        [nxm_nx("NXM_NX_ARP_THA", 18), oxm("OXM_OF_ARP_THA", 25)];
+        [nxm_nx("NXM_NX_ARP_THA", 18), oxm("OXM_OF_ARP_THA", 25)],
+        "arp,arp_tha=02:00:00:00:00:02,actions=NORMAL";
+    /// The TCP source port. The alias `tp_src` also means the source port of UDP or SCTP, and the type of ICMP, as the
+    /// rest of the rule says.
     TcpSrc: "tcp_src" "tp_src", 16, at!(headers.tp_src), any, rw, Tcp, Decimal,
-        [nxm_of("NXM_OF_TCP_SRC", 9), oxm("OXM_OF_TCP_SRC", 13)];
+        [nxm_of("NXM_OF_TCP_SRC", 9), oxm("OXM_OF_TCP_SRC", 13)],
+        "tcp,tcp_src=80,actions=output:1";
+    /// The TCP destination port. The alias `tp_dst` also means the destination port of UDP or SCTP, and the code of
+    /// ICMP, as the rest of the rule says. A mask with a run of zeros at the end selects a range.
     TcpDst: "tcp_dst" "tp_dst", 16, at!(headers.tp_dst), any, rw, Tcp, Decimal,
-        [nxm_of("NXM_OF_TCP_DST", 10), oxm("OXM_OF_TCP_DST", 14)];
+        [nxm_of("NXM_OF_TCP_DST", 10), oxm("OXM_OF_TCP_DST", 14)],
+        "tcp,tcp_dst=0x1f90/0xfff0,actions=output:2";
+    /// The flags of TCP: fin, syn, rst, psh, ack, urg, ece, cwr and ns. `+syn-ack` wants SYN set and ACK clear, and
+    /// leaves the others; `syn|ack` wants these two set and all others clear.
     TcpFlags: "tcp_flags" "", 12, at!(headers.tcp_flags), any, ro, Tcp, TcpFlags,
-        [nxm_nx("NXM_NX_TCP_FLAGS", 34), onf("ONFOXM_ET_TCP_FLAGS", 42), oxm15("OXM_OF_TCP_FLAGS", 42)];
+        [nxm_nx("NXM_NX_TCP_FLAGS", 34), onf("ONFOXM_ET_TCP_FLAGS", 42), oxm15("OXM_OF_TCP_FLAGS", 42)],
+        "tcp,tcp_flags=+syn-ack,actions=drop";
+    /// The UDP source port.
     UdpSrc: "udp_src" "", 16, at!(headers.tp_src), any, rw, Udp, Decimal,
-        [nxm_of("NXM_OF_UDP_SRC", 11), oxm("OXM_OF_UDP_SRC", 15)];
+        [nxm_of("NXM_OF_UDP_SRC", 11), oxm("OXM_OF_UDP_SRC", 15)],
+        "udp,udp_src=53,actions=output:1";
+    /// The UDP destination port.
     UdpDst: "udp_dst" "", 16, at!(headers.tp_dst), any, rw, Udp, Decimal,
-        [nxm_of("NXM_OF_UDP_DST", 12), oxm("OXM_OF_UDP_DST", 16)];
+        [nxm_of("NXM_OF_UDP_DST", 12), oxm("OXM_OF_UDP_DST", 16)],
+        "udp,udp_dst=53,actions=output:2";
+    /// The SCTP source port.
     SctpSrc: "sctp_src" "", 16, at!(headers.tp_src), any, rw, Sctp, Decimal,
-        [oxm("OXM_OF_SCTP_SRC", 17)];
+        [oxm("OXM_OF_SCTP_SRC", 17)],
+        "sctp,sctp_src=2905,actions=output:1";
+    /// The SCTP destination port.
     SctpDst: "sctp_dst" "", 16, at!(headers.tp_dst), any, rw, Sctp, Decimal,
-        [oxm("OXM_OF_SCTP_DST", 18)];
+        [oxm("OXM_OF_SCTP_DST", 18)],
+        "sctp,sctp_dst=2905,actions=output:2";
+    /// The type of the ICMP message over IPv4: 0 echo reply, 3 unreachable, 8 echo request, 11 time exceeded. With
+    /// `icmp6` the name means `icmpv6_type`.
     IcmpType: "icmp_type" "", 8, at!(headers.tp_src[1; 1]), exact, rw, Icmpv4, Decimal,
-        [nxm_of("NXM_OF_ICMP_TYPE", 13), oxm("OXM_OF_ICMPV4_TYPE", 19)];
+        [nxm_of("NXM_OF_ICMP_TYPE", 13), oxm("OXM_OF_ICMPV4_TYPE", 19)],
+        "icmp,icmp_type=8,actions=drop";
+    /// The code of the ICMP message over IPv4. With `icmp6` the name means `icmpv6_code`.
     IcmpCode: "icmp_code" "", 8, at!(headers.tp_dst[1; 1]), exact, rw, Icmpv4, Decimal,
-        [nxm_of("NXM_OF_ICMP_CODE", 14), oxm("OXM_OF_ICMPV4_CODE", 20)];
+        [nxm_of("NXM_OF_ICMP_CODE", 14), oxm("OXM_OF_ICMPV4_CODE", 20)],
+        "icmp,icmp_type=3,icmp_code=4,actions=NORMAL";
+    /// The type of the ICMPv6 message: 128 echo request, 129 echo reply, 133 to 137 neighbour discovery.
     Icmpv6Type: "icmpv6_type" "", 8, at!(headers.tp_src[1; 1]), exact, rw, Icmpv6, Decimal,
-        [nxm_nx("NXM_NX_ICMPV6_TYPE", 21), oxm("OXM_OF_ICMPV6_TYPE", 29)];
+        [nxm_nx("NXM_NX_ICMPV6_TYPE", 21), oxm("OXM_OF_ICMPV6_TYPE", 29)],
+        "icmp6,icmpv6_type=128,actions=drop";
+    /// The code of the ICMPv6 message.
     Icmpv6Code: "icmpv6_code" "", 8, at!(headers.tp_dst[1; 1]), exact, rw, Icmpv6, Decimal,
-        [nxm_nx("NXM_NX_ICMPV6_CODE", 22), oxm("OXM_OF_ICMPV6_CODE", 30)];
+        [nxm_nx("NXM_NX_ICMPV6_CODE", 22), oxm("OXM_OF_ICMPV6_CODE", 30)],
+        "icmp6,icmpv6_type=1,icmpv6_code=4,actions=NORMAL";
+    /// The IPv6 address that a neighbour solicitation asks for, or that a neighbour advertisement tells of (RFC 4861).
     NdTarget: "nd_target" "", 128, at!(headers.nd_target), any, rw, Nd, Ipv6,
-        [nxm_nx("NXM_NX_ND_TARGET", 23), oxm("OXM_OF_IPV6_ND_TARGET", 31)];
+        [nxm_nx("NXM_NX_ND_TARGET", 23), oxm("OXM_OF_IPV6_ND_TARGET", 31)],
+        "icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::1,actions=NORMAL";
+    /// The Ethernet address of the sender in a neighbour solicitation (source link-layer address option).
     NdSll: "nd_sll" "", 48, at!(headers.arp_sha), any, rw, NdSolicit, Ethernet,
-        [nxm_nx("NXM_NX_ND_SLL", 24), oxm("OXM_OF_IPV6_ND_SLL", 32)];
+        [nxm_nx("NXM_NX_ND_SLL", 24), oxm("OXM_OF_IPV6_ND_SLL", 32)],
+        "icmp6,icmp_type=135,icmp_code=0,nd_sll=02:00:00:00:00:01,actions=NORMAL";
+    /// The Ethernet address of the target in a neighbour advertisement (target link-layer address option).
     NdTll: "nd_tll" "", 48, at!(headers.arp_tha), any, rw, NdAdvert, Ethernet,
-        [nxm_nx("NXM_NX_ND_TLL", 25), oxm("OXM_OF_IPV6_ND_TLL", 33)];
+        [nxm_nx("NXM_NX_ND_TLL", 25), oxm("OXM_OF_IPV6_ND_TLL", 33)],
+        "icmp6,icmp_type=136,icmp_code=0,nd_tll=02:00:00:00:00:01,actions=NORMAL";
+    /// The 32 bits in front of the target address of neighbour discovery. In an advertisement the upper 3 bits are the
+    /// flags router, solicited and override.
     NdReserved: "nd_reserved" "", 32, at!(headers.nd_reserved), exact, rw, Nd, Decimal,
-        [ericsson("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)];
+        [ericsson("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)],
+        "icmp6,icmp_type=136,icmp_code=0,nd_reserved=0x60000000,actions=NORMAL";
+    /// The type of the option behind the target address of neighbour discovery: 1 source, 2 target link-layer address.
     NdOptionsType: "nd_options_type" "", 8, at!(headers.nd_options_type), exact, rw, Nd, Decimal,
-        [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)];
+        [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)],
+        "icmp6,icmp_type=136,icmp_code=0,nd_options_type=2,actions=NORMAL";
 }
+
+const REG: &str = "A register: a number of 32 bits that rules of one table write for rules of later tables. It is 0 \
+    when a packet arrives, and 0 again behind a patch port.";
+const XREG: &str = "Two registers as one number of 64 bits: `xregN` is `reg2N`, which has the upper half, and `reg2N+1`.";
+const XXREG: &str = "Four registers as one number of 128 bits: `xxregN` is `reg4N`, which has the highest 32 bits, to \
+    `reg4N+3`.";
 
 /// The [`FieldDef`] of register `$n`, which has `$bits` bits.
 macro_rules! register {
-    ($n:literal, $bits:literal, $name:literal, $prefix:literal, $wire:ident) => {
+    ($n:literal, $bits:literal, $name:literal, $prefix:literal, $wire:ident, $meaning:expr) => {
         def!(
             concat!($name, $n),
             "",
@@ -287,26 +421,28 @@ macro_rules! register {
             rw,
             None,
             Hexadecimal,
-            [$wire(concat!($prefix, $n), $n)]
+            [$wire(concat!($prefix, $n), $n)],
+            $meaning,
+            concat!($name, $n, "=0x5/0xff,actions=output:1")
         )
     };
 }
 
 #[rustfmt::skip]
 macro_rules! reg {
-    ($n:literal) => { register!($n, 32, "reg", "NXM_NX_REG", single) };
-    ($n:literal new) => { register!($n, 32, "reg", "NXOXM_ET_REG", single) };
+    ($n:literal) => { register!($n, 32, "reg", "NXM_NX_REG", single, REG) };
+    ($n:literal new) => { register!($n, 32, "reg", "NXOXM_ET_REG", single, REG) };
 }
 
 #[rustfmt::skip]
 macro_rules! xreg {
-    ($n:literal) => { register!($n, 64, "xreg", "OXM_OF_PKT_REG", double) };
+    ($n:literal) => { register!($n, 64, "xreg", "OXM_OF_PKT_REG", double, XREG) };
 }
 
 #[rustfmt::skip]
 macro_rules! xxreg {
-    ($n:literal) => { register!($n, 128, "xxreg", "NXM_NX_XXREG", quad) };
-    ($n:literal new) => { register!($n, 128, "xxreg", "NXOXM_ET_XXREG", quad) };
+    ($n:literal) => { register!($n, 128, "xxreg", "NXM_NX_XXREG", quad, XXREG) };
+    ($n:literal new) => { register!($n, 128, "xxreg", "NXOXM_ET_XXREG", quad, XXREG) };
 }
 
 /// The wire name of a register of 32 bits. Open vSwitch added the registers from `reg16` on later, and for lack of

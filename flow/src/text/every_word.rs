@@ -1,6 +1,6 @@
 //! Tests with rules that together have every field and every action (`tests/data/every-word.txt`).
 
-use super::parse_action;
+use super::vocabulary::ActionName;
 use crate::fields::FieldId;
 
 const RULES: &str = include_str!("../../tests/data/every-word.txt");
@@ -16,7 +16,7 @@ fn the_file_has_every_field_and_every_action() {
         let has = |name: &str| words.iter().any(|word| word == name);
         assert!(has(def.name) || def.alias.is_some_and(has), "{}", def.name);
     }
-    for name in parse_action::NAMES {
+    for name in ActionName::names() {
         assert!(words.iter().any(|word| word == name), "{name}");
     }
 }

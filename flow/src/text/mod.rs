@@ -31,7 +31,7 @@ mod packet_out;
 mod pairs;
 mod parse_action;
 mod parse_flow;
-mod parse_group;
+pub(crate) mod parse_group;
 mod parse_match;
 mod port;
 mod print;
@@ -44,7 +44,8 @@ mod subfield;
 #[cfg(test)]
 mod tests;
 mod value;
-mod words;
+pub(crate) mod vocabulary;
+pub(crate) mod words;
 
 pub use error::TextError;
 pub use packet_out::parse_packet_out;

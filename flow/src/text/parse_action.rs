@@ -5,6 +5,7 @@ use super::error::{Fault, TextError};
 use super::order::{self, Nesting};
 use super::pairs::{Delimiter, Pair, Pairs};
 use super::protocol::Protocols;
+use super::vocabulary::ActionName;
 use super::words::closest;
 use super::{ParseContext, port, subfield};
 use crate::action::{Action, MAX_LIST_SIZE};
@@ -13,61 +14,6 @@ use packet::wire::eth_type;
 
 /// How deep lists may be nested in each other by `clone(...)` and `write_actions(...)`.
 const MAX_DEPTH: usize = 64;
-
-/// The names of all actions. A misspelt action gets the nearest of them as a hint.
-pub(super) const NAMES: &[&str] = &[
-    "output",
-    "controller",
-    "enqueue",
-    "set_queue",
-    "pop_queue",
-    "group",
-    "mod_vlan_vid",
-    "mod_vlan_pcp",
-    "set_vlan_vid",
-    "set_vlan_pcp",
-    "strip_vlan",
-    "pop_vlan",
-    "push_vlan",
-    "mod_dl_src",
-    "mod_dl_dst",
-    "mod_nw_src",
-    "mod_nw_dst",
-    "mod_nw_tos",
-    "mod_nw_ecn",
-    "mod_nw_ttl",
-    "set_nw_ttl",
-    "mod_tp_src",
-    "mod_tp_dst",
-    "set_field",
-    "load",
-    "move",
-    "push",
-    "pop",
-    "dec_ttl",
-    "set_mpls_label",
-    "set_mpls_tc",
-    "set_mpls_ttl",
-    "dec_mpls_ttl",
-    "push_mpls",
-    "pop_mpls",
-    "resubmit",
-    "clone",
-    "check_pkt_larger",
-    "exit",
-    "note",
-    "clear_actions",
-    "write_actions",
-    "write_metadata",
-    "goto_table",
-    "drop",
-    "normal",
-    "flood",
-    "all",
-    "in_port",
-    "local",
-    "table",
-];
 
 /// The actions of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
 /// misspelling.
@@ -168,88 +114,110 @@ impl<'a> ActionParser<'a> {
 
     /// Parses one action; `None` for `drop`.
     fn one(&mut self, pair: &Pair<'a>) -> Result<Option<Action>, TextError> {
-        match pair.key {
-            key if key.eq_ignore_ascii_case("clone") => {
+        let mut buffer = [0; 24];
+        let name = lower(pair.key, &mut buffer);
+        let action = ActionName::from_name(name);
+        match action {
+            Some(ActionName::Clone) => {
                 if self.context.lenient {
                     // Open vSwitch 3.1 forgets at a clone which formats the actions in front need.
                     self.usable = Protocols::ANY;
                 }
                 Ok(Some(Action::Clone(self.list(pair.value, Nesting::Nested)?)))
             }
-            key if key.eq_ignore_ascii_case("write_actions") => {
+            Some(ActionName::WriteActions) => {
                 Ok(Some(Action::WriteActions(self.list(pair.value, Nesting::Nested)?)))
             }
-            key if key.eq_ignore_ascii_case("drop") => Ok(None),
-            _ => match self.simple(pair) {
-                Ok(Some(action)) => Ok(Some(action)),
-                Ok(None) => self
-                    .port(pair)
-                    .map(Some)
-                    .map_err(|fault| TextError::at(self.text, pair.key, fault)),
-                Err(fault) => {
-                    let part = if pair.value.is_empty() { pair.whole } else { pair.value };
-                    Err(TextError::at(self.text, part, fault))
-                }
-            },
+            Some(ActionName::Drop) => Ok(None),
+            None
+            | Some(
+                ActionName::Normal
+                | ActionName::Flood
+                | ActionName::All
+                | ActionName::InPort
+                | ActionName::Local
+                | ActionName::Table,
+            ) => self
+                .port(pair, name)
+                .map(Some)
+                .map_err(|fault| TextError::at(self.text, pair.key, fault)),
+            Some(action) => self.simple(action, pair, name).map_err(|fault| {
+                let part = if pair.value.is_empty() { pair.whole } else { pair.value };
+                TextError::at(self.text, part, fault)
+            }),
         }
     }
 
-    /// Parses an action that contains no others; `None` if the pair's key is not the name of an action. The error is about
-    /// the pair's value.
-    fn simple(&mut self, pair: &Pair<'_>) -> Result<Option<Action>, Fault> {
-        let mut buffer = [0; 24];
-        let name = lower(pair.key, &mut buffer);
+    /// Parses an action that contains no others and is no port; `None` for those that [`ActionParser::one`] parses. `name`
+    /// is the pair's key in lower case. The error is about the pair's value.
+    fn simple(
+        &mut self,
+        action: ActionName,
+        pair: &Pair<'_>,
+        name: &str,
+    ) -> Result<Option<Action>, Fault> {
+        use ActionName as Name;
         let arg = Argument { name, text: pair.value, context: self.context };
-        let action = match name {
-            "output" => arg.output()?,
-            "controller" => arg.controller()?,
-            "enqueue" => arg.enqueue()?,
-            "set_queue" => Action::SetQueue(arg.u32()?),
-            "pop_queue" => Action::PopQueue,
-            "group" => Action::Group(GroupId(arg.u32()?)),
-            "mod_vlan_vid" => Action::SetVlanVid { vid: arg.u16(0xfff)?, push_if_untagged: true },
-            "set_vlan_vid" => Action::SetVlanVid { vid: arg.u16(0xfff)?, push_if_untagged: false },
-            "mod_vlan_pcp" => Action::SetVlanPcp { pcp: arg.u8(7)?, push_if_untagged: true },
-            "set_vlan_pcp" => Action::SetVlanPcp { pcp: arg.u8(7)?, push_if_untagged: false },
-            "strip_vlan" | "pop_vlan" => Action::StripVlan,
-            "push_vlan" => {
+        let action = match action {
+            Name::Output => arg.output()?,
+            Name::Controller => arg.controller()?,
+            Name::Enqueue => arg.enqueue()?,
+            Name::SetQueue => Action::SetQueue(arg.u32()?),
+            Name::PopQueue => Action::PopQueue,
+            Name::Group => Action::Group(GroupId(arg.u32()?)),
+            Name::ModVlanVid => Action::SetVlanVid { vid: arg.u16(0xfff)?, push_if_untagged: true },
+            Name::SetVlanVid => {
+                Action::SetVlanVid { vid: arg.u16(0xfff)?, push_if_untagged: false }
+            }
+            Name::ModVlanPcp => Action::SetVlanPcp { pcp: arg.u8(7)?, push_if_untagged: true },
+            Name::SetVlanPcp => Action::SetVlanPcp { pcp: arg.u8(7)?, push_if_untagged: false },
+            Name::StripVlan => Action::StripVlan,
+            Name::PushVlan => {
                 self.usable = self.usable.and(Protocols::OF11_UP);
                 Action::PushVlan(arg.ether_type(&eth_type::TPIDS)?)
             }
-            "mod_dl_src" => Action::SetEthSrc(arg.mac()?),
-            "mod_dl_dst" => Action::SetEthDst(arg.mac()?),
-            "mod_nw_src" => Action::SetIpv4Src(arg.ipv4()?),
-            "mod_nw_dst" => Action::SetIpv4Dst(arg.ipv4()?),
-            "mod_nw_tos" => Action::SetIpDscp(arg.tos()?),
-            "mod_nw_ecn" => Action::SetIpEcn(arg.u8(3)?),
-            "mod_nw_ttl" | "set_nw_ttl" => Action::SetIpTtl(arg.u8(u8::MAX)?),
-            "mod_tp_src" => Action::SetL4Src(arg.u16(u16::MAX)?),
-            "mod_tp_dst" => Action::SetL4Dst(arg.u16(u16::MAX)?),
-            "set_field" => arg.set_field(&mut self.usable)?,
-            "load" => arg.load()?,
-            "move" => arg.copy()?,
-            "push" => Action::StackPush(subfield::parse(arg.text)?),
-            "pop" => Action::StackPop(subfield::parse(arg.text)?),
-            "dec_ttl" => Action::DecTtl(arg.controller_ids()?),
-            "set_mpls_label" => Action::SetMplsLabel(arg.number(0xf_ffff)? as u32),
-            "set_mpls_tc" => Action::SetMplsTc(arg.u8(7)?),
-            "set_mpls_ttl" => Action::SetMplsTtl(arg.u8(u8::MAX)?),
-            "dec_mpls_ttl" => Action::DecMplsTtl,
-            "push_mpls" => {
+            Name::ModDlSrc => Action::SetEthSrc(arg.mac()?),
+            Name::ModDlDst => Action::SetEthDst(arg.mac()?),
+            Name::ModNwSrc => Action::SetIpv4Src(arg.ipv4()?),
+            Name::ModNwDst => Action::SetIpv4Dst(arg.ipv4()?),
+            Name::ModNwTos => Action::SetIpDscp(arg.tos()?),
+            Name::ModNwEcn => Action::SetIpEcn(arg.u8(3)?),
+            Name::ModNwTtl => Action::SetIpTtl(arg.u8(u8::MAX)?),
+            Name::ModTpSrc => Action::SetL4Src(arg.u16(u16::MAX)?),
+            Name::ModTpDst => Action::SetL4Dst(arg.u16(u16::MAX)?),
+            Name::SetField => arg.set_field(&mut self.usable)?,
+            Name::Load => arg.load()?,
+            Name::Move => arg.copy()?,
+            Name::Push => Action::StackPush(subfield::parse(arg.text)?),
+            Name::Pop => Action::StackPop(subfield::parse(arg.text)?),
+            Name::DecTtl => Action::DecTtl(arg.controller_ids()?),
+            Name::SetMplsLabel => Action::SetMplsLabel(arg.number(0xf_ffff)? as u32),
+            Name::SetMplsTc => Action::SetMplsTc(arg.u8(7)?),
+            Name::SetMplsTtl => Action::SetMplsTtl(arg.u8(u8::MAX)?),
+            Name::DecMplsTtl => Action::DecMplsTtl,
+            Name::PushMpls => {
                 Action::PushMpls(arg.ether_type(&[eth_type::MPLS, eth_type::MPLS_MCAST])?)
             }
-            "pop_mpls" => Action::PopMpls(arg.u16(u16::MAX)?),
-            "resubmit" => arg.resubmit()?,
-            "check_pkt_larger" => arg.check_pkt_larger()?,
-            "exit" => Action::Exit,
-            "note" => Action::Note(arg.hex_bytes()?),
-            "clear_actions" => Action::ClearActions,
-            "write_metadata" => {
+            Name::PopMpls => Action::PopMpls(arg.u16(u16::MAX)?),
+            Name::Resubmit => arg.resubmit()?,
+            Name::CheckPktLarger => arg.check_pkt_larger()?,
+            Name::Exit => Action::Exit,
+            Name::Note => Action::Note(arg.hex_bytes()?),
+            Name::ClearActions => Action::ClearActions,
+            Name::WriteMetadata => {
                 self.usable = self.usable.and(Protocols::NXM_OF11_UP);
                 arg.write_metadata()?
             }
-            "goto_table" => Action::GotoTable(arg.table(arg.text)?),
-            _ => return Ok(None),
+            Name::GotoTable => Action::GotoTable(arg.table(arg.text)?),
+            Name::Clone
+            | Name::WriteActions
+            | Name::Drop
+            | Name::Normal
+            | Name::Flood
+            | Name::All
+            | Name::InPort
+            | Name::Local
+            | Name::Table => return Ok(None),
         };
         let takes_no_argument = matches!(
             action,
@@ -267,9 +235,7 @@ impl<'a> ActionParser<'a> {
 
     /// Parses a pair whose key is no action's name. The name or number of a port alone is an output to that port. The error
     /// is about the pair's key.
-    fn port(&self, pair: &Pair<'_>) -> Result<Action, Fault> {
-        let mut buffer = [0; 24];
-        let name = lower(pair.key, &mut buffer);
+    fn port(&self, pair: &Pair<'_>, name: &str) -> Result<Action, Fault> {
         let may_be_port = pair.delimiter == Delimiter::None || self.context.lenient;
         let port = port::parse(pair.key, self.context.ports, self.context.lenient);
         if let (true, Ok(port)) = (may_be_port, port) {
@@ -286,7 +252,8 @@ impl<'a> ActionParser<'a> {
         }
         let fault = Fault::new(format!("there is no action {:?}", pair.key));
         let ports = self.context.ports.all();
-        Err(match closest(pair.key, NAMES.iter().copied().chain(ports)) {
+        let names: Vec<&str> = ActionName::names().collect();
+        Err(match closest(pair.key, names.into_iter().chain(ports)) {
             Some(near) => fault.hint(format!("did you mean {near}?")),
             None if may_be_port => fault.hint("it is not the name of a port either"),
             None => fault,
@@ -299,7 +266,7 @@ impl<'a> ActionParser<'a> {
 /// port.
 pub fn is_nearly_an_action(word: &str) -> bool {
     let name = word.to_ascii_lowercase();
-    FOREIGN.contains(&name.as_str()) || closest(&name, NAMES.iter().copied()).is_some()
+    FOREIGN.contains(&name.as_str()) || closest(&name, ActionName::names()).is_some()
 }
 
 /// The text in lower case. Text that is longer than the buffer, and so longer than the name of any action, is

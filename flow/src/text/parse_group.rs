@@ -5,6 +5,7 @@ use super::order::Nesting;
 use super::pairs::{Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::protocol::Protocols;
+use super::vocabulary::vocabulary;
 use super::words::{Word, lookup};
 use super::{ParseContext, dialect, number, port, subfield, value};
 use crate::action::MAX_LIST_SIZE;
@@ -42,6 +43,58 @@ impl GroupCommand {
 
     fn takes_place(self) -> bool {
         matches!(self, Self::InsertBuckets | Self::RemoveBuckets)
+    }
+}
+
+#[rustfmt::skip]
+vocabulary! {
+    /// A key of a group's text, in front of the buckets.
+    pub(crate) enum GroupKey {
+        /// The number by which `group:ID` names the group, 0 to 4294967040. `del-groups` and `dump-groups` without it are about
+        /// all groups.
+        GroupId: "group_id", "group_id=N", "-O OpenFlow13 add-group \"group_id=1,type=all,bucket=output:1,bucket=output:2\"";
+        /// Which buckets are carried out for a packet. `all`: each of them, on a copy of its own. `select`: one, chosen by a hash
+        /// of addresses and ports, so that a connection keeps its bucket. `indirect`: the only one. `ff` (`fast_failover`): the
+        /// first that is alive.
+        Type: "type", "type=all|select|indirect|ff",
+            "-O OpenFlow13 add-group \"group_id=2,type=ff,bucket=watch_port:1,actions=output:1,bucket=watch_port:2,actions=output:2\"";
+        /// How a `select` group chooses: `hash` (of `fields`) or `dp_hash`. A name of at most 15 bytes; without it the switch
+        /// chooses. OpenFlow 1.0 and 1.5 can say it.
+        SelectionMethod: "selection_method", "selection_method=hash|dp_hash",
+            "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,fields(ip_src,ip_dst),bucket=output:1,bucket=output:2\"";
+        /// The number of 64 bits that the hash starts from. Another number distributes connections in another way.
+        SelectionMethodParam: "selection_method_param", "selection_method_param=N",
+            "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,selection_method_param=7,fields(ip_src),bucket=output:1,bucket=output:2\"";
+        /// The fields that `selection_method=hash` looks at, each with an optional mask of the bits that count.
+        Fields: "fields", "fields(FIELD[=MASK],...)",
+            "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,fields(ip_src=255.255.255.0),bucket=output:1,bucket=output:2\"";
+        /// The place of `insert-buckets` and `remove-buckets`: in front of the list, at its end, behind the bucket with this
+        /// number; a removal takes the first, the last, all, or the bucket with this number.
+        CommandBucketId: "command_bucket_id", "command_bucket_id=first|last|all|N",
+            "-O OpenFlow15 insert-buckets \"group_id=1,command_bucket_id=last,bucket=bucket_id:7,actions=output:3\"";
+    }
+}
+
+#[rustfmt::skip]
+vocabulary! {
+    /// A key of a bucket's text. A pair with another key is an action.
+    pub(crate) enum BucketKey {
+        /// The number of the bucket, unique in its group, 0 to 4294967040. A bucket without one gets the smallest that is free.
+        BucketId: "bucket_id", "bucket_id:N",
+            "-O OpenFlow15 add-group \"group_id=1,type=all,bucket=bucket_id:5,actions=output:1\"";
+        /// The bucket's share of the connections of a `select` group, 0 to 65535, in proportion to the sum of all weights; 1 if
+        /// it is not given. Other groups refuse a weight.
+        Weight: "weight", "weight:N",
+            "-O OpenFlow13 add-group \"group_id=1,type=select,bucket=weight:3,actions=output:1,bucket=weight:1,actions=output:2\"";
+        /// The bucket is alive while this port is up. `ff` groups need it, or `watch_group`; `all` and `indirect` groups refuse it.
+        WatchPort: "watch_port", "watch_port:PORT",
+            "-O OpenFlow13 add-group \"group_id=2,type=ff,bucket=watch_port:1,actions=output:1\"";
+        /// The bucket is alive while this group has a bucket that is alive.
+        WatchGroup: "watch_group", "watch_group:ID",
+            "-O OpenFlow13 add-group \"group_id=4,type=ff,bucket=watch_group:2,actions=group:2\"";
+        /// The actions of the bucket, to the end of the bucket. The word can be left out.
+        Actions: "actions" | "action", "actions=ACTION,...",
+            "-O OpenFlow13 add-group \"group_id=1,type=indirect,bucket=actions=mod_dl_dst:02:00:00:00:00:02,output:2\"";
     }
 }
 
@@ -172,32 +225,32 @@ impl<'a> Reader<'a> {
     }
 
     fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
-        let allowed = match pair.key {
-            "group_id" => true,
-            "command_bucket_id" => self.command.takes_place(),
-            "type" | "selection_method" | "selection_method_param" | "fields" => {
-                self.command.describes_group()
-            }
-            key => {
-                return Err(self.error(key, format!("unknown keyword {key:?}")));
-            }
+        let Some(key) = GroupKey::from_name(pair.key) else {
+            return Err(self.error(pair.key, format!("unknown keyword {:?}", pair.key)));
         };
-        if !allowed {
+        let is_allowed = match key {
+            GroupKey::GroupId => true,
+            GroupKey::CommandBucketId => self.command.takes_place(),
+            GroupKey::Type
+            | GroupKey::SelectionMethod
+            | GroupKey::SelectionMethodParam
+            | GroupKey::Fields => self.command.describes_group(),
+        };
+        if !is_allowed {
             let fault = format!("{} has no meaning in this command", pair.key);
             return Err(self.error(pair.whole, fault));
         }
-        self.set(pair).map_err(|fault| self.error(pair.whole, fault.of(pair.key)))
+        self.set(key, pair.value).map_err(|fault| self.error(pair.whole, fault.of(pair.key)))
     }
 
-    fn set(&mut self, pair: &Pair<'a>) -> Result<(), Fault> {
-        let text = pair.value;
-        match pair.key {
-            "group_id" if text == "all" => self.id = Some(GroupId::ALL),
-            "group_id" => {
+    fn set(&mut self, key: GroupKey, text: &'a str) -> Result<(), Fault> {
+        match key {
+            GroupKey::GroupId if text == "all" => self.id = Some(GroupId::ALL),
+            GroupKey::GroupId => {
                 let id = number::at_most(text, GroupId::MAX.0.into())?;
                 self.id = Some(GroupId(id as u32));
             }
-            "type" => {
+            GroupKey::Type => {
                 self.kind = Some(match text {
                     "all" => GroupType::All,
                     "select" => GroupType::Select,
@@ -209,15 +262,15 @@ impl<'a> Reader<'a> {
                     }
                 });
             }
-            "selection_method" if text.len() > MAX_METHOD => {
+            GroupKey::SelectionMethod if text.len() > MAX_METHOD => {
                 return Err(Fault::new(format!("a name has at most {MAX_METHOD} bytes")));
             }
-            "selection_method" => self.selection.method = text.to_owned(),
-            "selection_method_param" => {
+            GroupKey::SelectionMethod => self.selection.method = text.to_owned(),
+            GroupKey::SelectionMethodParam => {
                 self.selection.param = number::at_most(text, u64::MAX.into())? as u64;
             }
-            "fields" => self.fields(text)?,
-            _ => self.place = Some(place(text, self.command)?),
+            GroupKey::Fields => self.fields(text)?,
+            GroupKey::CommandBucketId => self.place = Some(place(text, self.command)?),
         }
         Ok(())
     }
@@ -296,13 +349,13 @@ impl<'a> Reader<'a> {
         };
         let mut actions: Vec<Pair<'a>> = Vec::new();
         for pair in Pairs::new(text) {
-            let key = pair.key.to_ascii_lowercase();
-            match key.as_str() {
-                "weight" | "watch_port" | "watch_group" | "bucket_id" => self
-                    .attribute(&mut bucket, &mut id, &key, pair.value)
-                    .map_err(|fault| self.error(pair.whole, fault.of(&key)))?,
-                "action" | "actions" => actions.extend(Pairs::new(pair.value)),
-                _ => actions.push(pair),
+            let name = pair.key.to_ascii_lowercase();
+            match BucketKey::from_name(&name) {
+                Some(BucketKey::Actions) => actions.extend(Pairs::new(pair.value)),
+                Some(key) => self
+                    .attribute(&mut bucket, &mut id, key, pair.value)
+                    .map_err(|fault| self.error(pair.whole, fault.of(&name)))?,
+                None => actions.push(pair),
             }
         }
         if actions.is_empty() {
@@ -326,23 +379,28 @@ impl<'a> Reader<'a> {
         &self,
         bucket: &mut Bucket,
         id: &mut Option<u32>,
-        key: &str,
+        key: BucketKey,
         text: &str,
     ) -> Result<(), Fault> {
         match key {
-            "weight" => bucket.weight = Some(number::at_most(text, u16::MAX.into())? as u16),
-            "watch_port" => {
+            BucketKey::Weight => {
+                bucket.weight = Some(number::at_most(text, u16::MAX.into())? as u16)
+            }
+            BucketKey::WatchPort => {
                 let port = port::parse(text, self.context.ports, self.context.lenient)?;
                 if port >= OfPort::MAX && port != OfPort::NONE {
                     return Err(Fault::new(format!("port {port} cannot be watched")));
                 }
                 bucket.watch_port = Some(port).filter(|p| *p != OfPort::NONE);
             }
-            "watch_group" => {
+            BucketKey::WatchGroup => {
                 let id = number::at_most(text, GroupId::MAX.0.into())?;
                 bucket.watch_group = Some(GroupId(id as u32));
             }
-            _ => *id = Some(number::at_most(text, Bucket::MAX_ID.into())? as u32),
+            BucketKey::BucketId => {
+                *id = Some(number::at_most(text, Bucket::MAX_ID.into())? as u32);
+            }
+            BucketKey::Actions => return Err(Fault::new("a list of actions is no number")),
         }
         Ok(())
     }

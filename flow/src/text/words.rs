@@ -2,6 +2,7 @@
 //! misspelt one.
 
 use super::error::Fault;
+use super::vocabulary::vocabulary;
 use crate::fields::FieldId;
 use ahash::RandomState;
 use packet::wire::{eth_type, ip_proto};
@@ -31,37 +32,59 @@ pub(super) enum Word {
     Ignored,
 }
 
-/// The attributes of a rule that have a value. The discriminants are below 31: the parser keeps a set of them as
-/// bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attribute {
-    Table,
-    Priority,
-    Cookie,
-    IdleTimeout,
-    HardTimeout,
-    Importance,
-    OutPort,
-    OutGroup,
-    Name,
-    Label,
+#[rustfmt::skip]
+vocabulary! {
+    /// The attributes of a rule that have a value. The discriminants are below 31: the parser keeps a set of them as bits.
+    pub(crate) enum Attribute {
+        /// The table that holds the rule, 0 to 253; 0 if it is not given. Packets begin in table 0. `dump-flows table=255` and
+        /// `del-flows table=255` are about all tables.
+        Table: "table", "table=N", "add-flow \"table=1,ip,actions=output:2\"";
+        /// Of the rules of a table that match a packet, the one with the highest priority is carried out: 0 to 65535; 32768 if
+        /// it is not given.
+        Priority: "priority", "priority=N", "add-flow \"priority=100,icmp,actions=drop\"";
+        /// A number of 64 bits that the rule carries for its owner. With a mask, commands select rules by it; `-1` is the mask
+        /// of all bits.
+        Cookie: "cookie", "cookie=N, cookie=N/MASK", "del-flows \"cookie=0x2a/-1\"";
+        /// The rule is removed after this many seconds without a packet, 1 to 65535; 0 means never.
+        IdleTimeout: "idle_timeout", "idle_timeout=SECONDS", "add-flow \"idle_timeout=60,tcp,tcp_dst=80,actions=output:2\"";
+        /// The rule is removed this many seconds after it was added, 1 to 65535; 0 means never.
+        HardTimeout: "hard_timeout", "hard_timeout=SECONDS", "add-flow \"hard_timeout=300,ip,nw_src=10.0.0.9,actions=drop\"";
+        /// A number of 16 bits that the rule carries: how important it is if a full table has to remove rules (OpenFlow 1.4).
+        Importance: "importance", "importance=N", "-O OpenFlow14 add-flow \"importance=5,arp,actions=NORMAL\"";
+        /// Selects rules with an `output` to this port, for lists and deletions.
+        OutPort: "out_port", "out_port=PORT", "dump-flows \"out_port=2\"";
+        /// Selects rules with this `group`, for lists and deletions.
+        OutGroup: "out_group", "out_group=ID", "-O OpenFlow13 dump-flows \"out_group=1\"";
+        /// A name of at most 63 bytes that no other rule of the bridge has: letters, digits and `-_.:/@+`.
+        Name: "name", "name=TEXT", "add-flow \"name=web,tcp,tcp_dst=80,actions=output:2\"";
+        /// A label of at most 63 bytes that several rules may share. Commands select rules by it.
+        Label: "label", "label=TEXT", "del-flows \"label=shop\"";
+    }
 }
 
-/// The flags of a rule, as in [`FlowFlags`](crate::flow_mod::FlowFlags).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flag {
-    SendFlowRem,
-    CheckOverlap,
-    ResetCounts,
-    NoPacketCounts,
-    NoByteCounts,
+#[rustfmt::skip]
+vocabulary! {
+    /// The flags of a rule, as in [`FlowFlags`](crate::flow_mod::FlowFlags).
+    pub(crate) enum Flag {
+        /// Controllers are told when the rule expires or is deleted. The switch connects to no controllers; `ofctl monitor
+        /// flows` tells of every rule.
+        SendFlowRem: "send_flow_rem", "send_flow_rem", "add-flow \"send_flow_rem,arp,actions=NORMAL\"";
+        /// The rule is refused if the table has a rule of the same priority that a packet can match, too.
+        CheckOverlap: "check_overlap", "check_overlap", "add-flow \"check_overlap,priority=7,arp,actions=NORMAL\"";
+        /// `mod-flows`, and an `add-flow` that replaces a rule, set the rule's counters to zero.
+        ResetCounts: "reset_counts", "reset_counts", "-O OpenFlow13 add-flow \"reset_counts,arp,actions=NORMAL\"";
+        /// The rule need not count packets. This switch counts them all the same.
+        NoPacketCounts: "no_packet_counts", "no_packet_counts", "-O OpenFlow13 add-flow \"no_packet_counts,arp,actions=NORMAL\"";
+        /// The rule need not count bytes. This switch counts them all the same.
+        NoByteCounts: "no_byte_counts", "no_byte_counts", "-O OpenFlow13 add-flow \"no_byte_counts,arp,actions=NORMAL\"";
+    }
 }
 
 const fn protocol(dl_type: u16, nw_proto: Option<u8>) -> Word {
     Word::Protocol { dl_type, nw_proto }
 }
 
-/// Every word of a rule that is not the name of a field.
+/// The words of a rule that are neither the name of a field nor an attribute or a flag.
 const WORDS: &[(&str, Word)] = &[
     ("ip", protocol(eth_type::IPV4, None)),
     ("ipv4", protocol(eth_type::IPV4, None)),
@@ -81,21 +104,6 @@ const WORDS: &[(&str, Word)] = &[
     ("mpls", protocol(eth_type::MPLS, None)),
     ("mplsm", protocol(eth_type::MPLS_MCAST, None)),
     ("eth", Word::Ethernet),
-    ("table", Word::Attribute(Attribute::Table)),
-    ("priority", Word::Attribute(Attribute::Priority)),
-    ("cookie", Word::Attribute(Attribute::Cookie)),
-    ("idle_timeout", Word::Attribute(Attribute::IdleTimeout)),
-    ("hard_timeout", Word::Attribute(Attribute::HardTimeout)),
-    ("importance", Word::Attribute(Attribute::Importance)),
-    ("out_port", Word::Attribute(Attribute::OutPort)),
-    ("out_group", Word::Attribute(Attribute::OutGroup)),
-    ("name", Word::Attribute(Attribute::Name)),
-    ("label", Word::Attribute(Attribute::Label)),
-    ("send_flow_rem", Word::Flag(Flag::SendFlowRem)),
-    ("check_overlap", Word::Flag(Flag::CheckOverlap)),
-    ("reset_counts", Word::Flag(Flag::ResetCounts)),
-    ("no_packet_counts", Word::Flag(Flag::NoPacketCounts)),
-    ("no_byte_counts", Word::Flag(Flag::NoByteCounts)),
     ("duration", Word::Ignored),
     ("n_packets", Word::Ignored),
     ("n_bytes", Word::Ignored),
@@ -176,7 +184,7 @@ fn index<T>(words: impl IntoIterator<Item = (&'static str, T)>) -> Index<T> {
     map
 }
 
-/// The words of rules: [`WORDS`], and names and aliases of fields.
+/// The words of rules: [`WORDS`], attributes, flags, and names and aliases of fields.
 static MATCH_WORDS: LazyLock<Index<Word>> = LazyLock::new(|| {
     let fields = FieldId::all().flat_map(|field| {
         let def = field.def();
@@ -185,7 +193,13 @@ static MATCH_WORDS: LazyLock<Index<Word>> = LazyLock::new(|| {
             .flatten()
             .map(move |name| (name, Word::Field(field)))
     });
-    index(WORDS.iter().copied().chain(fields))
+    let attributes = Attribute::ALL.iter().flat_map(|&attribute| {
+        attribute.description().names.iter().map(move |&name| (name, Word::Attribute(attribute)))
+    });
+    let flags = Flag::ALL.iter().flat_map(|&flag| {
+        flag.description().names.iter().map(move |&name| (name, Word::Flag(flag)))
+    });
+    index(WORDS.iter().copied().chain(fields).chain(attributes).chain(flags))
 });
 
 /// The names of fields in actions: names, aliases, and wire names.
@@ -196,6 +210,14 @@ static FIELD_NAMES: LazyLock<Index<FieldId>> = LazyLock::new(|| {
         [def.name].into_iter().chain(def.alias).chain(wire).map(move |name| (name, field))
     }))
 });
+
+/// The words that stand for an EtherType and, unless it is `None`, an IP protocol.
+pub(crate) fn protocols() -> impl Iterator<Item = (&'static str, u16, Option<u8>)> {
+    WORDS.iter().filter_map(|&(name, word)| match word {
+        Word::Protocol { dl_type, nw_proto } => Some((name, dl_type, nw_proto)),
+        _ => None,
+    })
+}
 
 /// The meaning of a word in a rule; `None` if the word has none. Wire names of fields have none.
 pub(super) fn lookup(word: &str) -> Option<&'static Word> {
@@ -234,7 +256,7 @@ pub(super) fn nearest_field(name: &str) -> Option<&'static str> {
 /// The candidate that is nearest to a misspelt word; `None` if none is near. A candidate is near if it differs by
 /// at most one edit from a word of 2 to 4 bytes, two edits from a word of 5 to 8 bytes, or three edits from a
 /// longer word.
-pub(super) fn closest<'a>(
+pub(crate) fn closest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
