@@ -16,6 +16,7 @@ mod fdb;
 mod files;
 mod flows;
 mod groups;
+mod help;
 mod lint;
 mod monitor;
 mod offline;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<Outcome> {
+    options.how.check_formats()?;
     match &options.verb {
         Verb::AddFlow(a) | Verb::ModFlows(a) => flows::change(options, a),
         Verb::AddFlows(a) => flows::add_file(options, a),
@@ -118,6 +120,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),
         Verb::Check(a) => offline::check(options, a),
         Verb::Lint(a) => lint::lint(options, a),
+        Verb::Help(a) => help::help(options, a),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line: verbs and options as the user typed them. The modules of the verbs parse the words behind a
 //! verb.
 
-use clap::error::{ContextKind, ContextValue};
+use crate::{Usage, help};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flow::text::{Protocols, UnknownFormat};
 use flow::types::OfVersion;
@@ -19,7 +20,7 @@ const MOST_SUGGESTIONS: usize = 3;
 ///
 /// Verbs, rules and output are those of ovs-ofctl. BRIDGE can be left out while the switch has only one bridge.
 #[derive(Debug, Parser)]
-#[command(name = "ofctl", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "ofctl", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Options {
     /// The verb, with its words
     #[command(subcommand)]
@@ -31,9 +32,14 @@ pub(crate) struct Options {
 
 impl Options {
     /// Reads a command line, which begins with the program's name. The error of a misspelt verb suggests the
-    /// [`MOST_SUGGESTIONS`] nearest verbs, the nearest one first.
+    /// [`MOST_SUGGESTIONS`] nearest verbs, the nearest one first. `--help` is an error for clap, too.
     pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(arguments).map_err(|mut error| {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        Self::try_parse_from(&arguments).map_err(|mut error| {
+            if error.kind() == ErrorKind::DisplayHelp {
+                // The help of a verb hides what has no effect on the verb. Only help pays for that.
+                return help::command().try_get_matches_from(arguments).err().unwrap_or(error);
+            }
             let kind = ContextKind::SuggestedSubcommand;
             if let Some(ContextValue::Strings(verbs)) = error.get(kind) {
                 // clap orders its suggestions by likeness, the least alike first.
@@ -120,6 +126,18 @@ impl How {
         self.versions.highest
     }
 
+    /// Refuses `-O` and `-F` that have no flow format in common, with the words of `ovs-ofctl`.
+    pub(crate) fn check_formats(&self) -> Result<(), Usage> {
+        if !self.allowed_formats().is_empty() {
+            return Ok(());
+        }
+        Err(Usage(format!(
+            "None of the enabled OpenFlow versions ({}) supports any of the enabled flow formats ({}). (Use -O to enable \
+             additional OpenFlow versions or -F to enable additional flow formats.)",
+            self.versions.names, self.formats
+        )))
+    }
+
     /// The flow formats that `-O` and `-F` allow.
     pub(crate) fn allowed_formats(&self) -> Protocols {
         self.versions.formats.and(self.formats)
@@ -138,8 +156,10 @@ impl How {
 }
 
 /// The versions of OpenFlow that `-O` allows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Versions {
+    /// Their names, the lowest one first, with commas between.
+    names: String,
     /// The highest of them, which OpenFlow uses when two peers speak several.
     highest: OfVersion,
     /// The flow formats of all of them.
@@ -153,9 +173,17 @@ fn formats(text: &str) -> Result<Protocols, String> {
 fn versions(text: &str) -> Result<Versions, String> {
     let versions: Option<Vec<OfVersion>> =
         text.split(',').map(|name| control::version::parse(name.trim())).collect();
-    let all = |versions: Vec<OfVersion>| {
-        let highest = versions.iter().copied().max()?;
-        Some(Versions { highest, formats: Protocols::of_versions(versions) })
+    let all = |mut versions: Vec<OfVersion>| {
+        versions.sort_unstable();
+        versions.dedup();
+        let highest = *versions.last()?;
+        let names: Vec<_> =
+            versions.iter().map(|&version| control::version::name(version)).collect();
+        Some(Versions {
+            names: names.join(", "),
+            highest,
+            formats: Protocols::of_versions(versions),
+        })
     };
     versions.and_then(all).ok_or_else(|| {
         let names = control::version::NAMES.map(|(_, name)| name);
@@ -367,6 +395,11 @@ pub(crate) enum Verb {
     /// file or a bridge; exit status 1 if there are any
     #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
     Lint(Words),
+
+    /// Explain a verb, a field, an action, or another word of rules; fields, actions, attributes, protocols, groups and
+    /// buckets print lists of words
+    #[command(override_usage = "ofctl help [VERB | WORD]")]
+    Help(Words),
 }
 
 impl Verb {
@@ -421,6 +454,7 @@ impl Verb {
             Self::ParseFlows(_) => "parse-flows",
             Self::Check(_) => "check",
             Self::Lint(_) => "lint",
+            Self::Help(_) => "help",
         }
     }
 }
@@ -488,6 +522,8 @@ Examples:
   ofctl lint; ofctl lint rules.txt              rules that can never match, loop, ...
   ofctl dump-flows --json
   ofctl monitor flows,ports                     print events as they happen
+  ofctl help fields; ofctl help nw_dst          what rules can match
+  ofctl help actions; ofctl help resubmit       what rules can do
 
 Exit status: 0 done, 1 refused or failed (lint, check: problems found), 2 wrong usage (diff-flows: rules differ).";
 
@@ -539,7 +575,7 @@ mod tests {
     #[test]
     fn the_name_of_a_verb_is_the_word_that_users_type() {
         let command = Options::command();
-        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        for verb in command.get_subcommands() {
             let name = verb.get_name();
             let needed =
                 if matches!(name, "parse-flow" | "parse-flows" | "check") { " x" } else { "" };
@@ -564,6 +600,7 @@ mod tests {
             ("config.md", include_str!("../../docs/config.md")),
             ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
             ("ports.md", include_str!("../../docs/ports.md")),
+            ("rules.md", include_str!("../../docs/rules.md")),
             ("service.md", include_str!("../../docs/service.md")),
             ("state.md", include_str!("../../docs/state.md")),
             ("troubleshooting.md", include_str!("../../docs/troubleshooting.md")),

@@ -424,6 +424,13 @@ fn of_several_versions_and_formats_the_first_that_can_say_the_rule_is_chosen() {
     assert_eq!(chosen(&["-F", "OpenFlow10"], "ip,reg0=1,actions=output:1"), "none");
     assert_eq!(chosen(&["-F", "OpenFlow10,NXM-table_id"], "reg0=1,actions=1"), "NXM-table_id");
     assert_eq!(bench.run(&["-F", "foo", "parse-flow", "actions=1"]).0, 2);
+    let (status, text, errors) = bench.run(&["-F", "oxm", "parse-flow", "ip,actions=1"]);
+    assert_eq!((status, text.as_str()), (2, ""));
+    assert_eq!(
+        errors,
+        "ofctl: None of the enabled OpenFlow versions (OpenFlow10) supports any of the enabled flow formats (OXM). (Use -O \
+         to enable additional OpenFlow versions or -F to enable additional flow formats.)\n"
+    );
     // The switch obeys the formats, too.
     assert_eq!(bench.run(&["-F", "OpenFlow10", "add-flow", "reg0=1,actions=1"]).0, 1);
     bench.ok(&["-F", "NXM", "add-flow", "reg0=1,actions=1"]);
