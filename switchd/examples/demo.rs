@@ -21,6 +21,13 @@ const MEGABYTE: u64 = 1_000_000;
 /// Where servers listen.
 const PORT: u16 = 8080;
 
+/// What to type next.
+const NEXT: &str = "\
+Next:
+  $ cargo build --release && export PATH=$PWD/target/release:$PATH
+  $ sudo target/release/switchd --port DEVICE --port DEVICE    (or by hand with namespaces: README.md)
+  $ ofctl help        (and docs/cookbook.md: VLANs, a firewall, a load balancer, virtual machines ...)";
+
 fn main() -> ExitCode {
     if std::env::args_os().len() > 1 {
         return switchd::daemon::main();
@@ -38,7 +45,7 @@ fn show() -> ExitCode {
     match Stage::set().and_then(|stage| stage.show()) {
         Ok(()) => {
             println!(
-                "\nAll of this was measured and verified just now; the network is gone again."
+                "\nAll of this was measured and verified just now; the network is gone again.\n\n{NEXT}"
             );
             ExitCode::SUCCESS
         }
