@@ -10,6 +10,9 @@
 //! a third. A state beyond that is not refused, but lasts for the frame only that needs it: its cached
 //! flow is not kept, and the next frame is translated again, within the budget of new flows.
 //!
+//! Rules decide how large a state is: a list of actions, an action set and a stack may have hundreds of kilobytes. So a state
+//! takes room in proportion to its size, and all states together have a bounded size in memory.
+//!
 //! Translations use this table; frames that hit a cached flow do not. The table is divided into
 //! shards with a lock each, so that workers that translate at the same time rarely wait for each
 //! other. The hash of a state chooses the shard, and the low bits of the state's id repeat the
@@ -17,7 +20,7 @@
 
 use super::bridge_id::{BridgeId, PortRef};
 use flow::PipelineKey;
-use flow::action::Action;
+use flow::action::{Action, list_size};
 use flow::types::TableId;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -26,11 +29,13 @@ use std::sync::{Arc, Weak};
 /// Number of low bits of an id that have the shard's number.
 const SHARD_BITS: u32 = 4;
 const SHARDS: usize = 1 << SHARD_BITS;
-/// Number of states of a shard that are kept, at most; 65,536 in all shards.
+/// Room of a shard for states that are kept; 65,536 in all shards. A usual state takes 1.
 const MAX_STATES: usize = 4096;
-/// Number of further states of a shard, each for one frame. A batch has 64 frames, each of which goes
-/// round eight times at most. A packet that needs one more state is dropped.
+/// Room of a shard for further states, each for one frame. A batch has 64 frames, each of which goes
+/// round eight times at most. A packet that needs more is dropped.
 const MAX_PASSING: usize = 4096;
+/// A state takes one more for each of these bytes of its lists and its stack.
+const ROOM: usize = 1024;
 
 /// A list of actions that a freeze interrupted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +61,16 @@ pub(super) struct FrozenState {
     pub(super) hashed: bool,
 }
 
+impl FrozenState {
+    /// The room that the state takes in the table.
+    fn room(&self) -> usize {
+        let lists = self.suspended.iter().map(|list| list_size(&list.actions)).sum::<usize>();
+        // An action takes 48 bytes in memory where `list_size` says 16.
+        let actions = 3 * (lists + list_size(&self.action_set));
+        1 + (actions + size_of_val(&self.stack[..])) / ROOM
+    }
+}
+
 /// A state with its id. The state lives as long as this value.
 #[derive(Debug)]
 pub struct Continuation {
@@ -69,6 +84,8 @@ pub struct Continuation {
     /// Whether the state is beyond the share of its port. Such a state is for one frame, and no flow
     /// that depends on the state is to be cached.
     pub(super) is_passing: bool,
+    /// The room that the state takes in the table.
+    room: usize,
     hash: u64,
     /// The table to tell when this value is dropped.
     shards: Weak<Shards>,
@@ -97,10 +114,12 @@ struct Shard {
     by_id: BTreeMap<u32, Weak<Continuation>>,
     /// The ids of the states with a hash. There is nearly always one.
     by_hash: BTreeMap<u64, Vec<u32>>,
-    /// The number of states that are kept, of all ports.
+    /// The room that the states that are kept take, of all ports.
     kept: usize,
-    /// The number of states that are kept of each port that has any.
+    /// The same for each port that has states.
     kept_of: HashMap<PortRef, usize>,
+    /// The room that the states for one frame take.
+    passing: usize,
     /// Number of ids given out so far.
     numbered: u32,
 }
@@ -142,13 +161,17 @@ impl RecircTable {
                 others.push(known);
             }
         }
-        if shard.by_id.len() - shard.kept >= MAX_PASSING {
-            return None;
+        let room = state.room();
+        let is_passing = !shard.keep(owner, room);
+        if is_passing {
+            if shard.passing + room > MAX_PASSING {
+                return None;
+            }
+            shard.passing += room;
         }
-        let is_passing = !shard.keep(owner);
         let id = shard.next_id(shard_no);
         let shards = Arc::downgrade(&self.shards);
-        let continuation = Continuation { id, state, owner, is_passing, hash, shards };
+        let continuation = Continuation { id, state, owner, is_passing, room, hash, shards };
         let continuation = Arc::new(continuation);
         shard.by_id.insert(id, Arc::downgrade(&continuation));
         shard.by_hash.entry(hash).or_default().push(id);
@@ -168,23 +191,25 @@ impl Shard {
         }
     }
 
-    /// Counts a state that is kept for a port. Returns false, and counts nothing, if the port has its
-    /// share already.
-    fn keep(&mut self, owner: PortRef) -> bool {
+    /// Counts a state that is kept for a port and takes some room. Returns false, and counts nothing, if the port would
+    /// have more than its share.
+    fn keep(&mut self, owner: PortRef, room: usize) -> bool {
         let kept = self.kept_of.get(&owner).copied().unwrap_or(0);
-        let has_room = self.kept + kept < MAX_STATES;
+        let has_room = self.kept + kept + room <= MAX_STATES;
         if has_room {
-            self.kept += 1;
-            self.kept_of.insert(owner, kept + 1);
+            self.kept += room;
+            self.kept_of.insert(owner, kept + room);
         }
         has_room
     }
 
-    fn forget(&mut self, Continuation { id, hash, owner, is_passing, .. }: &Continuation) {
-        if !is_passing {
-            self.kept -= 1;
+    fn forget(&mut self, Continuation { id, hash, owner, is_passing, room, .. }: &Continuation) {
+        if *is_passing {
+            self.passing -= room;
+        } else {
+            self.kept -= room;
             if let Some(kept) = self.kept_of.get_mut(owner) {
-                *kept -= 1;
+                *kept -= room;
                 if *kept == 0 {
                     self.kept_of.remove(owner);
                 }
@@ -301,6 +326,22 @@ mod tests {
         assert!(held.len() > count && held.len() <= SHARDS * (MAX_STATES + MAX_PASSING));
         drop(held);
         assert!(!table.allocate(state(0), port(1)).unwrap().is_passing);
+    }
+
+    #[test]
+    fn a_large_state_takes_the_room_of_many() {
+        let (table, mut held) = (RecircTable::new(1), Vec::new());
+        for n in 0..10_000 {
+            let large = FrozenState { stack: vec![(n, 128); 4096], ..state(0) };
+            held.extend(table.allocate(large, port(1)));
+        }
+        let bytes: usize = held.iter().map(|c| size_of_val(&c.state.stack[..])).sum();
+        let most = SHARDS * (MAX_STATES + MAX_PASSING) * ROOM;
+        assert!(bytes > most / 2 && bytes <= most, "{bytes} bytes");
+        assert_eq!(kept(&table, port(2), 1000, &mut held), 1000, "others have room");
+        drop(held);
+        let shards = table.shards.0.iter().map(|shard| shard.lock());
+        assert!(shards.into_iter().all(|shard| (shard.kept, shard.passing) == (0, 0)));
     }
 
     #[test]

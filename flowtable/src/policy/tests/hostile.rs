@@ -9,6 +9,11 @@ use proptest::prelude::*;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+/// The bytes that a translation may allocate, whether it frees them again or not: for each step, which copies at most 16
+/// elements of a list or emits an action, and for what every translation allocates.
+const BYTES_A_STEP: usize = 1024;
+const BASE: usize = 4096;
+
 /// Datapath actions, nested ones included.
 fn emitted(actions: &[DpAction]) -> usize {
     let nested = |action: &DpAction| match action {
@@ -21,7 +26,11 @@ fn emitted(actions: &[DpAction]) -> usize {
 
 /// Translates a packet of this flow, and checks that the translation stays within its bounds.
 fn bounded(policy: &Policy, flow: &str) -> Translation {
-    let translation = policy.translate(&key(flow));
+    let mut translation = Translation::default();
+    let key = key(flow);
+    let allocated = allocation_counter::measure(|| translation = policy.translate(&key));
+    let bytes = allocated.bytes_total as usize;
+    assert!(bytes <= BASE + BYTES_A_STEP * translation.steps, "{bytes} bytes");
     // The step that spends the budget may be a list that is copied, and a flood sends to four ports.
     let most = MAX_STEPS + MAX_STEPS / 8 + MAX_EMITTED + 64;
     assert!(translation.steps <= most, "{} steps", translation.steps);
@@ -121,6 +130,30 @@ fn resubmits_behind_many_datapath_actions_are_left_out() {
     let translation = bounded(&p, "in_port=1,tcp");
     // A clone is two datapath actions with its output, so that the sixth resubmit has 10,000 in front of it.
     assert_eq!((translation.drop, translation.actions.len()), (None, 5 * 1000 + 1));
+}
+
+/// Each state that waits for another pass has a copy of the rest of the list, and of all lists in it.
+#[test]
+fn lists_that_wait_for_another_pass_are_paid_for_with_all_that_they_contain() {
+    let sets = repeated("set_field:1->reg0", 1900);
+    let p = policy(&[
+        &format!("actions={}", repeated("resubmit(,1)", 3000)),
+        &format!("table=1,mpls,actions=clone(pop_mpls:0x0800,resubmit(,2),clone({sets}))"),
+        "table=2,actions=output:2",
+    ]);
+    assert_exhausted(&p, "in_port=1,mpls,mpls_label=5,mpls_bos=1");
+}
+
+/// Each state that waits for another pass has a copy of the stack.
+#[test]
+fn stacks_that_wait_for_another_pass_are_paid_for() {
+    let p = policy(&[
+        &format!("actions={},resubmit(,1)", repeated("push:reg1[]", 4000)),
+        &format!("table=1,actions={}", repeated("resubmit(,2)", 4000)),
+        "table=2,mpls,actions=clone(push:reg1[],pop_mpls:0x0800,resubmit(,3))",
+        "table=3,actions=output:2",
+    ]);
+    assert_exhausted(&p, "in_port=1,mpls,mpls_label=5,mpls_bos=1");
 }
 
 #[test]

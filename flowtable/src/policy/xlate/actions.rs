@@ -1,5 +1,6 @@
 //! Executes the actions of rules: one arm of a `match` for each action.
 
+use super::budget::weight;
 use super::tracked::{LoweredTtl, MAX_LABELS};
 use super::{Ctx, Note, Suspended, TranslationObserver};
 use flow::action::{Action, FieldBits, Subfield};
@@ -70,7 +71,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     fn suspend(&mut self, actions: &[Action]) {
         let (table, cookie) = (self.table, self.cookie);
-        if !self.spend_for(actions.len() * SUSPENDED_COST) {
+        if !self.spend_for(weight(actions) * SUSPENDED_COST) {
             return;
         }
         self.suspended.push(Suspended { table, cookie, actions: actions.to_vec() });
@@ -156,7 +157,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.update_actset_output();
             }
             Action::WriteActions(actions) => {
-                if !self.spend_for(self.action_set.len() + actions.len()) {
+                if !self.spend_for(weight(&self.action_set) + weight(actions)) {
                     return Err(Stop);
                 }
                 self.action_set.extend(actions.iter().cloned());
@@ -274,7 +275,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     /// Calls `run` and executes the action set, and takes back what both did to packet, stack and action set. An `exit`
     /// is not taken back: it ends the lists around the branch, too.
     fn branch(&mut self, run: impl FnOnce(&mut Self)) {
-        if !self.spend_for(self.stack.len() + self.action_set.len()) {
+        if !self.spend_for(self.stack.len() + weight(&self.action_set)) {
             return;
         }
         let packet = self.packet.save();
@@ -360,7 +361,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     /// Executes the action set in the order of OpenFlow 1.3 §5.10, and empties it.
     pub(super) fn execute_action_set(&mut self) {
-        if self.action_set.is_empty() || !self.spend_for(self.action_set.len()) {
+        if self.action_set.is_empty() || !self.spend_for(weight(&self.action_set)) {
             return;
         }
         let set = std::mem::take(&mut self.action_set);

@@ -9,6 +9,7 @@
 
 use super::{Ctx, TranslationObserver};
 use flow::Match;
+use flow::action::{Action, list_size};
 use flow::types::TableId;
 use flow::verdict::DropReason;
 
@@ -25,6 +26,15 @@ pub(in crate::policy) const MAX_EMITTED: usize = 32_768;
 pub(super) const MAX_BEFORE_RESUBMIT: usize = 8192;
 /// How many elements of a list are copied or searched in one step.
 const COPIED_A_STEP: usize = 16;
+
+/// The size of a list of actions that counts as one element, in bytes as [`list_size`] counts them.
+const ACTION_SIZE: usize = 16;
+
+/// As how many elements a list of actions counts when it is copied, with what its actions contain: other lists, and the
+/// bytes for a controller.
+pub(super) fn weight(actions: &[Action]) -> usize {
+    list_size(actions) / ACTION_SIZE
+}
 
 /// The rule that the packet had met last when its translation had spent the budget.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! The group action: which buckets of a group a packet goes through, and how they are executed.
 
 use super::actions::in_order;
+use super::budget::weight;
 use super::{Ctx, Note, TranslationObserver};
 use crate::policy::group_life::GroupLife;
 use crate::policy::groups::GroupEntry;
@@ -74,7 +75,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     /// changes that rules behind a `resubmit` of the bucket make to the action set and the stack stay.
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
-        if !self.spend_for(bucket.actions.len()) {
+        if !self.spend_for(weight(&bucket.actions)) {
             return;
         }
         self.out.groups.push((Arc::clone(entry), index));

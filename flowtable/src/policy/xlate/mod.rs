@@ -472,7 +472,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
 
     /// Commits all changes, and emits a recirculation that goes on with the lists that were suspended.
     fn finish_freezing(&mut self) {
-        self.spend_for(self.stack.len() + self.action_set.len());
+        self.spend_for(self.stack.len() + budget::weight(&self.action_set));
         self.commit();
         let state = FrozenState {
             suspended: std::mem::take(&mut self.suspended),
@@ -502,7 +502,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.matched = true;
         self.packet.resume(&state.key);
         self.bridge = state.bridge;
-        self.spend_for(state.stack.len() + state.action_set.len());
+        self.spend_for(state.stack.len() + budget::weight(&state.action_set));
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
         self.hashed = state.hashed;
@@ -515,6 +515,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.observer.resume(list.table);
             self.actions(&list.actions);
             if self.freezing {
+                let left = lists.clone().map(|list| budget::weight(&list.actions)).sum();
+                self.spend_for(left);
                 return self.suspended.extend(lists.cloned());
             }
             if self.exit {
