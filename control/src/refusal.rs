@@ -1,6 +1,6 @@
 //! [`Refusal`], the daemon's answer to a request that it did not carry out.
 
-use flow::text::{mark, printable, shorten};
+use flow::text::{TextError, mark, printable, shorten};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -75,6 +75,19 @@ impl Refusal {
     /// middle of a text of more than 1,000 characters is left out.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: quoted(message.into()), hint: None, place: None, openflow: None }
+    }
+
+    /// The refusal of a line that is not valid, with the part that is wrong. `file` is the name of the file that has the
+    /// line, and `line` the line's number, from 1.
+    pub fn of_text(error: &TextError, file: Option<&str>, line: usize, text: &str) -> Self {
+        let place = TextPlace {
+            file: file.map(str::to_owned),
+            line,
+            text: text.to_owned(),
+            span: error.span(),
+        };
+        let refusal = Self::new(Reason::Text, error.message()).with_place(place);
+        Self { hint: error.hint().map(str::to_owned), ..refusal }
     }
 
     /// The same refusal with a hint.

@@ -2,9 +2,11 @@
 
 use crate::connect::{call, connect, unexpected, wrong_usage};
 use crate::options::{Options, Words};
-use crate::output::{Output, print, print_json};
+use crate::output::{Output, print, print_json, tell_reply};
 use crate::{Outcome, Usage};
 use control::{Format, Operation, Reply};
+use flow::types::Fragments;
+use serde::Serialize;
 use std::io::Write;
 
 /// Carries out the verb `add-br`.
@@ -22,8 +24,8 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
         },
     };
     let operation = Operation::AddBr { name: name.clone(), datapath_id };
-    connect(&options.how)?.ask(operation)?;
-    Ok(Outcome::Done)
+    let reply = connect(&options.how)?.ask(operation)?;
+    tell_reply(&options.how, &reply)
 }
 
 /// Carries out the verb `del-br`.
@@ -31,8 +33,8 @@ pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome
     let [name] = &words.words[..] else {
         return Err(wrong_usage(options));
     };
-    connect(&options.how)?.ask(Operation::DelBr { name: name.clone() })?;
-    Ok(Outcome::Done)
+    let reply = connect(&options.how)?.ask(Operation::DelBr { name: name.clone() })?;
+    tell_reply(&options.how, &reply)
 }
 
 /// Carries out the verb `list-br`.
@@ -56,8 +58,15 @@ pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 pub(crate) fn set_fragments(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 1, 1)?;
     let fragments = call.words[0].parse().map_err(Usage)?;
-    call.client.ask(Operation::SetFrags(fragments))?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::SetFrags(fragments))?;
+    tell_reply(&options.how, &reply)
+}
+
+/// The answer of `get-frags` as JSON.
+#[derive(Serialize)]
+struct Frags {
+    /// What the bridge does with IP fragments: `normal`, `drop` or `nx-match`.
+    frags: Fragments,
 }
 
 /// Carries out the verb `get-frags`.
@@ -67,7 +76,7 @@ pub(crate) fn get_fragments(options: &Options, words: &Words) -> anyhow::Result<
         return Err(unexpected());
     };
     match options.how.json {
-        true => print_json(&switch.frags)?,
+        true => print_json(&Frags { frags: switch.frags })?,
         false => print(&format!("{}\n", switch.frags.name()))?,
     }
     Ok(Outcome::Done)

@@ -1,7 +1,9 @@
 //! The output of `trace --explain`: a trace in sentences, with the rules that came near to matching and why they
 //! did not.
 
+use crate::trace::rule_text;
 use control::record::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
+use flow::types::OfPort;
 use std::fmt::Write;
 
 /// The whole trace, including the passes behind each recirculation.
@@ -35,18 +37,23 @@ fn render_pass(out: &mut String, trace: &TraceRecord) {
     let _ = writeln!(out, "Every packet of this match gets the same verdict: {}", trace.megaflow);
 }
 
-fn learned(out: &mut String, LearnRecord { mac, vlan, port, known }: &LearnRecord) {
-    let _ = match known {
+fn learned(out: &mut String, learn: &LearnRecord) {
+    let LearnRecord { mac, vlan, port, name, known_port, known_name } = learn;
+    let text =
+        |port: u16, name: &Option<String>| name.clone().unwrap_or_else(|| OfPort(port).to_string());
+    let at = text(*port, name);
+    let _ = match known_port {
         None => writeln!(
             out,
-            "From such a packet the switch learns that {mac} is at port {port}, VLAN {vlan}."
+            "From such a packet the switch learns that {mac} is at port {at}, VLAN {vlan}."
         ),
         Some(known) if known == port => {
-            writeln!(out, "The switch knows already that {mac} is at port {port}, VLAN {vlan}.")
+            writeln!(out, "The switch knows already that {mac} is at port {at}, VLAN {vlan}.")
         }
         Some(known) => writeln!(
             out,
-            "From such a packet the switch learns that {mac}, VLAN {vlan}, is at port {port} and no longer at {known}."
+            "From such a packet the switch learns that {mac}, VLAN {vlan}, is at port {at} and no longer at {}.",
+            text(*known, known_name)
         ),
     };
 }
@@ -89,7 +96,7 @@ impl Account<'_> {
                 | TraceEventRecord::Miss { .. }
                 | TraceEventRecord::Bridge(_)
                 | TraceEventRecord::Bucket(_)
-                | TraceEventRecord::ActionSet
+                | TraceEventRecord::ActionSet {}
                 | TraceEventRecord::Resume { .. }
         );
         if begins {
@@ -97,7 +104,8 @@ impl Account<'_> {
             self.levels.push(level);
         }
         match &step.event {
-            TraceEventRecord::Rule { table, text, cookie, name, is_empty } => {
+            TraceEventRecord::Rule { table, r#match, priority, cookie, name, is_empty } => {
+                let text = rule_text(r#match, *priority);
                 let name = name.as_ref().map(|name| format!(" called {name}"));
                 let cookie = cookie.as_ref().map(|cookie| format!(", cookie {cookie},"));
                 let (name, cookie) = (name.unwrap_or_default(), cookie.unwrap_or_default());
@@ -125,7 +133,7 @@ impl Account<'_> {
                 self.line(level, &format!("The packet comes in at bridge {name}:"));
             }
             TraceEventRecord::Bucket(n) => self.line(level, &format!("Bucket {n}:")),
-            TraceEventRecord::ActionSet => self.line(level, "The action set is carried out:"),
+            TraceEventRecord::ActionSet {} => self.line(level, "The action set is carried out:"),
             TraceEventRecord::Resume { table } => {
                 self.line(level, &format!("Table {table}: the rest of the rule is carried out."));
             }
@@ -138,8 +146,9 @@ impl Account<'_> {
     }
 
     fn lost(&mut self, level: usize, rules: &[LostRecord], others: u64, is_limited: bool) {
-        for LostRecord { rule, on, reason } in rules {
-            self.line(level, &format!("not \"{rule}\", which lost on {on}: {reason}"));
+        for LostRecord { r#match, priority, on, message } in rules {
+            let rule = rule_text(r#match, *priority);
+            self.line(level, &format!("not \"{rule}\", which lost on {on}: {message}"));
         }
         match (others, rules.is_empty()) {
             (0, _) => {}
@@ -179,9 +188,10 @@ mod tests {
     fn each_step_is_a_line_as_deep_as_it_is() {
         let step = |depth, event| TraceStepRecord { depth, event };
         let lost = LostRecord {
-            rule: "tcp,tp_dst=80, priority 20".to_owned(),
+            r#match: "tcp,tp_dst=80".to_owned(),
+            priority: 20,
             on: "tcp_dst".to_owned(),
-            reason: "the packet has tp_dst=443, the rule wants tp_dst=80".to_owned(),
+            message: "the packet has tp_dst=443, the rule wants tp_dst=80".to_owned(),
         };
         let trace = TraceRecord {
             flow: "tcp,in_port=1".to_owned(),
@@ -190,7 +200,8 @@ mod tests {
                     0,
                     TraceEventRecord::Rule {
                         table: 0,
-                        text: "tcp, priority 10".to_owned(),
+                        r#match: "tcp".to_owned(),
+                        priority: 10,
                         cookie: Some("0x1".to_owned()),
                         name: None,
                         is_empty: false,

@@ -3,7 +3,7 @@
 
 use crate::connect::{call, port_call, unexpected};
 use crate::options::{Options, Words};
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, tell_reply};
 use crate::{Outcome, Usage};
 use control::record::{FdbRecord, FdbStatsRecord};
 use control::{Operation, Reply};
@@ -25,24 +25,24 @@ pub(crate) fn show(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 pub(crate) fn flush(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 1)?;
     let port = call.words.first().cloned();
-    call.client.ask(Operation::FdbFlush { port })?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::FdbFlush { port })?;
+    tell_reply(&options.how, &reply)
 }
 
 /// Carries out the verb `fdb-add`.
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = port_call(options, words, 3, 3)?;
     let (port, mac) = (call.words[0].clone(), call.words[2].clone());
-    call.client.ask(Operation::FdbAdd { port, vlan: vlan(&call.words[1])?, mac })?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::FdbAdd { port, vlan: vlan(&call.words[1])?, mac })?;
+    tell_reply(&options.how, &reply)
 }
 
 /// Carries out the verb `fdb-del`.
 pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 2, 2)?;
     let mac = call.words[1].clone();
-    call.client.ask(Operation::FdbDel { vlan: vlan(&call.words[0])?, mac })?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::FdbDel { vlan: vlan(&call.words[0])?, mac })?;
+    tell_reply(&options.how, &reply)
 }
 
 fn vlan(text: &str) -> Result<u16, Usage> {

@@ -1,5 +1,6 @@
 //! Reads the files that verbs take. The path `-` stands for standard input.
 
+use crate::options::How;
 use crate::{Outcome, flows};
 use anyhow::{Context, Error};
 use control::{Client, ClientError, Operation};
@@ -28,13 +29,14 @@ pub(crate) fn read(path: &str) -> anyhow::Result<String> {
 
 /// As [`flows::send`], for a request whose text is a file. Each error names the file.
 pub(crate) fn send(
+    how: &How,
     client: &mut Client,
     operation: Operation,
     path: &str,
 ) -> anyhow::Result<Outcome> {
     let mut file = open(path)?;
     let name = name(path);
-    flows::send(client, operation, &mut file).map_err(|error| match error.downcast() {
+    flows::send(how, client, operation, &mut file).map_err(|error| match error.downcast() {
         Ok(ClientError::Source(error)) => Error::new(error).context(format!("read {name}")),
         Ok(error @ ClientError::LineTooLong { .. }) => Error::new(error).context(name.to_owned()),
         Ok(ClientError::Refused(mut refusal)) => {

@@ -2,7 +2,7 @@
 
 use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
-use crate::output::{JsonArray, Output, note, print, print_json};
+use crate::output::{JsonArray, Output, note, print, print_json, tell_reply};
 use crate::{Outcome, files, sort};
 use control::{
     Client, ClientError, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reason, Refusal,
@@ -30,7 +30,7 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
     };
     let mut call = call(options, words, 1, 1)?;
     let mods = FlowMods { command, ..mods(&options.how) };
-    send(&mut call.client, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
+    send(&options.how, &mut call.client, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
 }
 
 /// Carries out the verb `add-flows`.
@@ -52,7 +52,7 @@ fn send_file(
     let path = &call.words[0];
     let name = Some(files::name(path).to_owned());
     let mods = FlowMods { file: true, name, ..mods(&options.how) };
-    files::send(&mut call.client, operation(mods), path).map_err(|mut error| {
+    files::send(&options.how, &mut call.client, operation(mods), path).map_err(|mut error| {
         if let Some(ClientError::Refused(refusal)) = error.downcast_mut() {
             name_check(refusal, path, &options.how);
         }
@@ -85,8 +85,9 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
     let mut call = call(options, words, 0, 1)?;
     let filter = call.words.first().map_or("", String::as_str);
     let mods = FlowMods { command, ..mods(&options.how) };
-    let outcome = send(&mut call.client, Operation::FlowMods(mods), &mut filter.as_bytes())?;
-    if filter.is_empty() && io::stderr().is_terminal() {
+    let operation = Operation::FlowMods(mods);
+    let outcome = send(&options.how, &mut call.client, operation, &mut filter.as_bytes())?;
+    if filter.is_empty() && !options.how.json && io::stderr().is_terminal() {
         note(
             "without rules the switch drops everything; \
              ofctl add-flow priority=0,actions=NORMAL makes it a plain switch again",
@@ -104,16 +105,15 @@ fn mods(how: &How) -> FlowMods {
     }
 }
 
-/// Makes a request with text, and prints the notes of the reply on standard error.
+/// Makes a request with text, and tells what it has changed.
 pub(crate) fn send(
+    how: &How,
     client: &mut Client,
     operation: Operation,
     text: &mut dyn Read,
 ) -> anyhow::Result<Outcome> {
-    if let Reply::Changed(changed) = client.call(operation, text, &mut |_| Ok(()))? {
-        changed.notes.iter().for_each(|text| note(text));
-    }
-    Ok(Outcome::Done)
+    let reply = client.call(operation, text, &mut |_| Ok(()))?;
+    tell_reply(how, &reply)
 }
 
 /// Carries out the verb `dump-flows`.
@@ -233,9 +233,9 @@ pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outc
     print(&format!(
         "{}: packet_count={} byte_count={} flow_count={}\n",
         reply_name(how.version(), "AGGREGATE", "0x4", "0x2"),
-        sums.packet_count,
-        sums.byte_count,
-        sums.flow_count
+        sums.n_packets,
+        sums.n_bytes,
+        sums.n_flows
     ))?;
     Ok(Outcome::Done)
 }
@@ -282,7 +282,7 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let text = differences(&first, &second, &print_options);
     if how.json {
         let changes = text.lines().filter_map(|line| line.split_at_checked(1));
-        let changes = changes.map(|(sign, flow)| Difference { is_added: sign == "+", flow });
+        let changes = changes.map(|(sign, rule)| Difference { is_added: sign == "+", rule });
         print_json(&changes.collect::<Vec<_>>())?;
     } else {
         print(&text)?;
@@ -296,7 +296,7 @@ struct Difference<'a> {
     /// Whether the second list has the rule, and not the first one.
     is_added: bool,
     /// The rule as text.
-    flow: &'a str,
+    rule: &'a str,
 }
 
 /// One side of a comparison of rules.
@@ -355,9 +355,8 @@ impl Source {
                 true => parse_dumped_flow(text, names),
                 false => parse_flow(text, &context),
             };
-            let rule = rule.map_err(|e: TextError| {
-                anyhow::anyhow!(e.render_in_file(&self.name, i + 1, text))
-            })?;
+            let rule =
+                rule.map_err(|e: TextError| Refusal::of_text(&e, Some(&self.name), i + 1, text))?;
             let mut matching = String::new();
             write_match(&mut matching, &rule.matching, rule.priority, names);
             rules.insert((rule.table.unwrap_or_default(), Reverse(rule.priority), matching), rule);

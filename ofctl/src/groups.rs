@@ -17,7 +17,7 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
     };
     let mut call = call(options, words, 1, 1)?;
     let mods = GroupMods { command, ..mods(&options.how) };
-    send(&mut call.client, Operation::GroupMods(mods), &mut call.words[0].as_bytes())
+    send(&options.how, &mut call.client, Operation::GroupMods(mods), &mut call.words[0].as_bytes())
 }
 
 /// Carries out the verb `add-groups`.
@@ -26,7 +26,7 @@ pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outco
     let path = &call.words[0];
     let name = Some(files::name(path).to_owned());
     let mods = GroupMods { file: true, name, ..mods(&options.how) };
-    files::send(&mut call.client, Operation::GroupMods(mods), path)
+    files::send(&options.how, &mut call.client, Operation::GroupMods(mods), path)
 }
 
 /// Carries out the verb `del-groups`.
@@ -34,7 +34,7 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
     let mut call = call(options, words, 0, 1)?;
     let group = call.words.first().map_or("", String::as_str);
     let mods = GroupMods { command: GroupCommand::Delete, ..mods(&options.how) };
-    send(&mut call.client, Operation::GroupMods(mods), &mut group.as_bytes())
+    send(&options.how, &mut call.client, Operation::GroupMods(mods), &mut group.as_bytes())
 }
 
 fn mods(how: &How) -> GroupMods {

@@ -138,7 +138,7 @@ mod tests {
         assert!(!text.contains("--strict") && text.contains(COMMON_LINE), "{text}");
         assert!(explain("dump-flows").unwrap().contains("--rsort"));
         assert!(explain("check").unwrap().contains("--ports"));
-        let option = Options::read(["ofctl", "show", "--help"].map(Into::into)).unwrap_err();
+        let option = Options::read(&["ofctl", "show", "--help"].map(Into::into)).unwrap_err();
         assert_eq!(option.to_string(), text);
     }
 

@@ -3,13 +3,13 @@
 //! The comparison of rules takes seconds and happens in `ofctl`. The daemon only lists its rules.
 
 use crate::connect::{connect, wrong_usage};
-use crate::flows::{collect, is_file, line, port_names};
+use crate::flows::{collect, is_file, line as flow_line, port_names};
 use crate::options::{How, Options, Words};
 use crate::output::{print, print_json};
 use crate::{Outcome, files};
 use anyhow::Context;
 use control::record::GroupRecord;
-use control::{Client, FlowQuery, Format, GroupQuery, Operation};
+use control::{Client, FlowQuery, Format, GroupQuery, Operation, Refusal};
 use flow::flow_mod::{Command, FlowMod};
 use flow::lint::{LintRule, MAX_STEPS, Report, Surroundings, lint as look};
 use flow::text::{
@@ -45,7 +45,7 @@ pub(crate) fn lint(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 #[derive(Default)]
 struct Subject {
     /// The rules, each with its file and line; `None` for rules of a bridge.
-    rules: Vec<(Option<String>, FlowMod)>,
+    rules: Vec<(Option<(String, usize)>, FlowMod)>,
     around: Surroundings,
     /// The ports of the bridge.
     names: Vec<(OfPort, String)>,
@@ -54,12 +54,13 @@ struct Subject {
 }
 
 impl Subject {
-    /// Reads the rules of a file. If a switch answers, its ports and groups are those that the rules can name.
+    /// Reads the rules of a file. If a switch with one bridge answers, its ports and groups are those that the rules can
+    /// name.
     fn of_file(how: &How, path: &str) -> anyhow::Result<Self> {
         let text = files::read(path)?;
         let mut subject = Self::default();
-        match connect(how) {
-            Ok(mut client) => subject.look_around(&mut client)?,
+        match connect(how).and_then(|mut client| subject.look_around(&mut client)) {
+            Ok(()) => {}
             // With --socket, the user has asked for that switch's ports and groups.
             Err(error) if how.socket.is_some() => return Err(error),
             Err(error) => {
@@ -79,9 +80,9 @@ impl Subject {
                 continue;
             };
             let rule = parse_flow_file_line(text, &context)
-                .map_err(|e| anyhow::anyhow!(e.render_in_file(name, i + 1, text)))?;
+                .map_err(|e| Refusal::of_text(&e, Some(name), i + 1, text))?;
             match rule.command {
-                Command::Add => subject.rules.push((Some(format!("{name}:{}", i + 1)), rule)),
+                Command::Add => subject.rules.push((Some((name.to_owned(), i + 1)), rule)),
                 _ => skipped += 1,
             }
         }
@@ -132,8 +133,9 @@ impl Subject {
         let rule = |i: usize| {
             let (place, rule) = &self.rules[i];
             let mut text = String::new();
-            line(rule).write(&mut text, &options);
-            RuleRecord { place: place.clone(), rule: text }
+            flow_line(rule).write(&mut text, &options);
+            let (file, line) = place.clone().unzip();
+            RuleRecord { file, line, rule: text }
         };
         let findings = report.findings.iter().map(|finding| FindingRecord {
             problem: finding.problem.name(),
@@ -187,18 +189,21 @@ struct FindingRecord {
 /// A rule in the output.
 #[derive(Debug, Serialize)]
 struct RuleRecord {
-    /// File and line: `rules.txt:12`. `None` for rules of a bridge.
+    /// The name of the file; `None` for rules of a bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
+    file: Option<String>,
+    /// The number of the line in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     /// The rule, as a dump prints it.
     rule: String,
 }
 
 impl RuleRecord {
     fn text(&self) -> String {
-        match &self.place {
-            Some(place) => format!("{place}: {}", self.rule),
-            None => self.rule.clone(),
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: {}", self.rule),
+            _ => self.rule.clone(),
         }
     }
 }
@@ -243,7 +248,8 @@ mod tests {
     #[test]
     fn each_finding_is_a_paragraph() {
         let rule = |line, rule: &str| RuleRecord {
-            place: Some(format!("rules.txt:{line}")),
+            file: Some("rules.txt".to_owned()),
+            line: Some(line),
             rule: rule.to_owned(),
         };
         let record = LintRecord {

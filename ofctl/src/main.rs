@@ -12,6 +12,7 @@ mod bridges;
 mod cached_flows;
 mod connect;
 mod explain;
+mod failure;
 mod fdb;
 mod files;
 mod flows;
@@ -30,9 +31,8 @@ mod status;
 mod tables;
 mod trace;
 
-use control::ClientError;
-use flow::text::printable;
-use options::{How, Options, Verb};
+use options::{Options, Verb};
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -53,16 +53,15 @@ enum Outcome {
 struct Usage(String);
 
 fn main() -> ExitCode {
-    let options = Options::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let options = match Options::read(&arguments) {
+        Ok(options) => options,
+        Err(error) => return failure::tell_wrong_command_line(&error, &arguments),
+    };
     match run(&options) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Different) => ExitCode::from(2),
-        Ok(Outcome::Wrong) => ExitCode::FAILURE,
+        Ok(outcome) => failure::status(outcome),
         Err(error) if is_closed_output(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ofctl: {}", printable(&describe(&error, &options.how)));
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
-        }
+        Err(error) => failure::tell(&error, &options.how),
     }
 }
 
@@ -129,14 +128,4 @@ fn is_closed_output(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
     })
-}
-
-/// The error as a message for the terminal: a refusal with the line that it is about, a silence with the time that
-/// `ofctl` waited, any other error with its causes.
-fn describe(error: &anyhow::Error, how: &How) -> String {
-    match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Refused(refusal)) => refusal.render(),
-        Some(ClientError::Late { waited_for }) => socket::silence(how, waited_for),
-        _ => format!("{error:#}"),
-    }
 }

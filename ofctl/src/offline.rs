@@ -2,10 +2,12 @@
 //! what is wrong with them.
 
 use crate::connect::connect;
+use crate::failure::Place;
 use crate::flows::port_names;
 use crate::options::{Check, How, Options};
 use crate::output::{print, print_json};
 use crate::{Outcome, files};
+use control::{Reason, Refusal};
 use flow::flow_mod::{Command, FlowMod};
 use flow::lint::{Finding, LintRule, MAX_STEPS, Surroundings, lint};
 use flow::text::{
@@ -20,7 +22,7 @@ use std::fmt::Write;
 /// Carries out the verb `parse-flow`.
 pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcome> {
     let text = describe_flow(rule, options.how.allowed_formats(), &context(&options.how))
-        .map_err(|error| anyhow::anyhow!(error.render(rule)))?;
+        .map_err(|error| Refusal::of_text(&error, None, 1, rule))?;
     print_parsed(options, &text)
 }
 
@@ -28,7 +30,7 @@ pub(crate) fn parse_flow(options: &Options, rule: &str) -> anyhow::Result<Outcom
 pub(crate) fn parse_flows(options: &Options, path: &str) -> anyhow::Result<Outcome> {
     let file = files::read(path)?;
     let text = describe_flows(file.lines(), options.how.allowed_formats(), &context(&options.how))
-        .map_err(|(line, error)| anyhow::anyhow!(place(path, line, &file, &error)))?;
+        .map_err(|(line, error)| refusal(path, line, &file, &error))?;
     print_parsed(options, &text)
 }
 
@@ -39,9 +41,10 @@ fn print_parsed(options: &Options, text: &str) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let mut parsed = Parsed::default();
+    let list = |value: &str| value.split(',').map(str::to_owned).collect();
     for line in text.lines() {
         match line.split_once(": ") {
-            Some(("usable protocols", value)) => parsed.usable_protocols = value.to_owned(),
+            Some(("usable protocols", value)) => parsed.usable_protocols = list(value),
             Some(("chosen protocol", value)) => parsed.chosen_protocol = value.to_owned(),
             _ => parsed.messages.push(line.to_owned()),
         }
@@ -54,7 +57,7 @@ fn print_parsed(options: &Options, text: &str) -> anyhow::Result<Outcome> {
 #[derive(Default, Serialize)]
 struct Parsed {
     /// The protocols that can carry all rules, as `ovs-ofctl` calls them.
-    usable_protocols: String,
+    usable_protocols: Vec<String>,
     /// The first of them.
     chosen_protocol: String,
     /// The messages, one a rule, as `ovs-ofctl` prints them.
@@ -119,12 +122,12 @@ fn context(how: &How) -> ParseContext<'static> {
     ParseContext { version: how.version(), lenient: how.lenient, ..ParseContext::default() }
 }
 
-fn place(path: &str, line: usize, file: &str, error: &TextError) -> String {
+/// The error of a line of a file. Line 0 stands for an error of the file as a whole.
+fn refusal(path: &str, line: usize, file: &str, error: &TextError) -> Refusal {
     let name = files::name(path);
     match line.checked_sub(1).and_then(|n| file.lines().nth(n)).and_then(strip_comment) {
-        Some(text) => error.render_in_file(name, line, text),
-        // Line 0: the error concerns the file as a whole.
-        None => format!("{name}: {error}"),
+        Some(text) => Refusal::of_text(error, Some(name), line, text),
+        None => Refusal::new(Reason::Text, format!("{name}: {error}")),
     }
 }
 
@@ -135,19 +138,42 @@ struct Report {
     file: String,
     /// The number of rules, wrong ones included.
     rules: usize,
-    errors: Vec<Remark>,
-    warnings: Vec<Remark>,
+    errors: Vec<Wrong>,
+    warnings: Vec<Warning>,
     /// Words that were taken for names of ports.
     unchecked_ports: Vec<String>,
 }
 
-/// What is to be said of a line.
+/// A line that is not valid.
 #[derive(Serialize)]
-struct Remark {
-    /// The number of the line, from 1.
-    line: usize,
-    /// The text, which names the file and the line, and may have several lines.
+struct Wrong {
+    /// What is wrong.
     message: String,
+    /// What the user can write instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// The wrong part of the line.
+    place: Place,
+    /// The error for the terminal: the message behind file and line, the line with carets, and the hint.
+    #[serde(skip)]
+    text: String,
+}
+
+/// A rule that is valid and hardly meant.
+#[derive(Serialize)]
+struct Warning {
+    /// The number of the rule's line, from 1.
+    line: usize,
+    /// The kind of the problem ([`flow::lint::Problem::name`]).
+    problem: &'static str,
+    /// The problem in words.
+    message: String,
+    /// The line of the rule that has the largest part in the problem; `None` if there is no such rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_line: Option<usize>,
+    /// The warning for the terminal.
+    #[serde(skip)]
+    text: String,
 }
 
 impl Report {
@@ -155,8 +181,9 @@ impl Report {
     fn text(&self) -> String {
         let Self { file, rules, errors, warnings, unchecked_ports } = self;
         let mut text = String::new();
-        for remark in errors.iter().chain(warnings) {
-            let _ = writeln!(text, "{}", remark.message);
+        let warned = warnings.iter().map(|warning| &warning.text);
+        for told in errors.iter().map(|error| &error.text).chain(warned) {
+            let _ = writeln!(text, "{told}");
         }
         let (errors, warnings) = (errors.len(), warnings.len());
         let _ = writeln!(text, "{file}: {rules} rules, {errors} errors, {warnings} warnings");
@@ -186,8 +213,7 @@ fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
         match parse_flow_file_line(line, context) {
             Ok(rule) => rules.push((line_no, rule)),
             Err(error) => {
-                let message = error.render_in_file(name, line_no, line);
-                report.errors.push(Remark { line: line_no, message });
+                report.errors.extend(wrong(&Refusal::of_text(&error, Some(name), line_no, line)));
             }
         }
     }
@@ -196,19 +222,30 @@ fn report(name: &str, file: &str, context: &ParseContext<'_>) -> Report {
     report
 }
 
+/// The refusal of a line, which has a place.
+fn wrong(refusal: &Refusal) -> Option<Wrong> {
+    Some(Wrong {
+        message: refusal.message.clone(),
+        hint: refusal.hint.clone(),
+        place: Place::of(refusal.place.as_ref()?),
+        text: refusal.render(),
+    })
+}
+
 /// A warning for each finding of lint.
-fn warnings(name: &str, rules: &[(usize, FlowMod)]) -> Vec<Remark> {
+fn warnings(name: &str, rules: &[(usize, FlowMod)]) -> Vec<Warning> {
     let lint_rules: Vec<LintRule<'_>> = rules.iter().map(|(_, rule)| rule.into()).collect();
     let findings = lint(&lint_rules, &Surroundings::default(), MAX_STEPS).findings;
-    let remark = |finding: &Finding| {
-        let line = rules[finding.rule].0;
-        let mut message = format!("{name}:{line}: warning: {}", finding.problem);
-        if let Some(other) = finding.problem.others().first() {
-            let _ = write!(message, " (line {})", rules[*other].0);
+    let warning = |finding: &Finding| {
+        let (line, message) = (rules[finding.rule].0, finding.problem.to_string());
+        let other_line = finding.problem.others().first().map(|&other| rules[other].0);
+        let mut text = format!("{name}:{line}: warning: {message}");
+        if let Some(other) = other_line {
+            let _ = write!(text, " (line {other})");
         }
-        Remark { line, message }
+        Warning { line, problem: finding.problem.name(), message, other_line, text }
     };
-    findings.iter().map(remark).collect()
+    findings.iter().map(warning).collect()
 }
 
 #[cfg(test)]
@@ -240,7 +277,7 @@ mod tests {
         let context = ParseContext { ports: &ports, ..ParseContext::default() };
         let file = "in_port=p1,actions=p2\nin_port=p2,actions=drop\nactions=drp\nactions=ct\n";
         let mut report = report("f", file, &context);
-        let wrong: Vec<usize> = report.errors.iter().map(|error| error.line).collect();
+        let wrong: Vec<usize> = report.errors.iter().map(|error| error.place.line).collect();
         assert_eq!(wrong, [3, 4], "a misspelt action is no port");
         report.unchecked_ports = ports.0.into_inner();
         assert_eq!(report.unchecked_ports, ["p1", "p2"]);

@@ -33,9 +33,8 @@ pub(crate) struct Options {
 impl Options {
     /// Reads a command line, which begins with the program's name. The error of a misspelt verb suggests the
     /// [`MOST_SUGGESTIONS`] nearest verbs, the nearest one first. `--help` is an error for clap, too.
-    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let arguments: Vec<OsString> = arguments.into_iter().collect();
-        Self::try_parse_from(&arguments).map_err(|mut error| {
+    pub(crate) fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments).map_err(|mut error| {
             if error.kind() == ErrorKind::DisplayHelp {
                 // The help of a verb hides what has no effect on the verb. Only help pays for that.
                 return help::command().try_get_matches_from(arguments).err().unwrap_or(error);
@@ -599,6 +598,7 @@ mod tests {
             ("caches.md", include_str!("../../docs/caches.md")),
             ("config.md", include_str!("../../docs/config.md")),
             ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
+            ("json.md", include_str!("../../docs/json.md")),
             ("ports.md", include_str!("../../docs/ports.md")),
             ("rules.md", include_str!("../../docs/rules.md")),
             ("service.md", include_str!("../../docs/service.md")),
@@ -621,7 +621,7 @@ mod tests {
     #[test]
     fn a_misspelt_verb_gets_the_nearest_verbs() {
         let shown = |verb: &str| {
-            let error = Options::read(["ofctl", verb].map(OsString::from)).unwrap_err();
+            let error = Options::read(&["ofctl", verb].map(OsString::from)).unwrap_err();
             error.to_string().lines().take(3).map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(

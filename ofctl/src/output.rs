@@ -3,6 +3,9 @@
 //!
 //! Whatever is written, nothing reaches the terminal that it would obey ([`printable`]): names come from elsewhere.
 
+use crate::Outcome;
+use crate::options::How;
+use control::{Changed, Reply};
 use flow::text::printable;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
@@ -46,6 +49,29 @@ fn may_be_obeyed(byte: u8) -> bool {
 /// Prints a note on standard error: what the user should know beside the answer.
 pub(crate) fn note(text: &str) {
     eprintln!("note: {}", printable(text));
+}
+
+/// Tells what a verb has changed: with `--json` as an object, else nothing but the notes, on standard error.
+pub(crate) fn tell_change(how: &How, changed: &Changed) -> anyhow::Result<Outcome> {
+    #[derive(serde::Serialize)]
+    struct Change<'a> {
+        n_changed: u64,
+        notes: &'a [String],
+    }
+    let Changed { count, notes } = changed;
+    match how.json {
+        true => print_json(&Change { n_changed: *count, notes })?,
+        false => notes.iter().for_each(|text| note(text)),
+    }
+    Ok(Outcome::Done)
+}
+
+/// As [`tell_change`], for a request that changes one thing, or says in its reply how many.
+pub(crate) fn tell_reply(how: &How, reply: &Reply) -> anyhow::Result<Outcome> {
+    match reply {
+        Reply::Changed(changed) => tell_change(how, changed),
+        _ => tell_change(how, &Changed { count: 1, notes: Vec::new() }),
+    }
 }
 
 /// Prints text to standard output.

@@ -4,10 +4,10 @@ use crate::Outcome;
 use crate::connect::{call, port_call, unexpected, wrong_usage};
 use crate::flows::version_mark;
 use crate::options::{Options, PortAction, Words};
-use crate::output::{note, print, print_json};
+use crate::output::{print, print_json, tell_change, tell_reply};
 use clap::ValueEnum;
 use control::record::{PortRecord, PortStatsRecord, RingMemoryRecord, SwitchRecord};
-use control::{Operation, PortFlag, Reply};
+use control::{Changed, Operation, PortFlag, Reply};
 use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
@@ -62,20 +62,21 @@ pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let before: Vec<u16> = call.client.ports()?.into_iter().map(|port| port.port).collect();
     call.client.ask(Operation::AddPort { spec })?;
     // A port whose device is missing is added, and waits for the device.
-    for port in call.client.ports()?.iter().filter(|port| !before.contains(&port.port)) {
-        if let Some(problem) = &port.problem {
-            note(&format!("port {} is added, and not in use yet: {problem}", port.name));
-        }
-    }
-    Ok(Outcome::Done)
+    let ports = call.client.ports()?;
+    let new = ports.iter().filter(|port| !before.contains(&port.port));
+    let notes = new.filter_map(|port| {
+        let problem = port.problem.as_ref()?;
+        Some(format!("port {} is added, and not in use yet: {problem}", port.name))
+    });
+    tell_change(&options.how, &Changed { count: 1, notes: notes.collect() })
 }
 
 /// Carries out the verb `del-port`.
 pub(crate) fn remove(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = port_call(options, words, 1, 1)?;
     let port = call.words[0].clone();
-    call.client.ask(Operation::DelPort { port })?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::DelPort { port })?;
+    tell_reply(&options.how, &reply)
 }
 
 /// Carries out the verb `list-ports`.
@@ -108,8 +109,8 @@ pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome
         PortAction::PacketIn => (PortFlag::NoPacketIn, false),
         PortAction::NoPacketIn => (PortFlag::NoPacketIn, true),
     };
-    call.client.ask(Operation::ModPort { port, flag, on })?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::ModPort { port, flag, on })?;
+    tell_reply(&options.how, &reply)
 }
 
 /// Carries out the verb `set-port`.
@@ -121,8 +122,8 @@ pub(crate) fn set(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = port_call(options, words, 1 + settings, usize::MAX)?;
     let port = call.words[0].clone();
     let settings = call.words[1..].join(" ");
-    call.client.ask(Operation::SetPort { port, settings })?;
-    Ok(Outcome::Done)
+    let reply = call.client.ask(Operation::SetPort { port, settings })?;
+    tell_reply(&options.how, &reply)
 }
 
 fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
@@ -189,10 +190,11 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
         "patch" => "     speed: 0 Mbps now, 0 Mbps max\n",
         _ => "     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n",
     });
+    let rx_ring = port.rx_ring.map(|ring| ring.to_string());
     let lines: [(&str, Option<&String>); 4] = [
-        ("vlan", (!port.vlan.is_empty()).then_some(&port.vlan)),
+        ("vlan", (!port.settings.is_empty()).then_some(&port.settings)),
         ("host-stack", port.host_stack.as_ref()),
-        ("rx-ring", port.rx_ring.as_ref()),
+        ("rx-ring", rx_ring.as_ref()),
         ("problem", port.problem.as_ref()),
     ];
     for (name, text) in lines {
@@ -251,7 +253,7 @@ mod tests {
         let down = PortRecord {
             config: vec!["PORT_DOWN".to_owned(), "NO_FLOOD".to_owned()],
             state: vec!["LINK_DOWN".to_owned()],
-            vlan: "vlan_mode=access tag=10".to_owned(),
+            settings: "vlan_mode=access tag=10".to_owned(),
             problem: Some("waiting".to_owned()),
             ..port(2, "veth1")
         };

@@ -2,7 +2,7 @@
 //! long `ofctl` waits.
 
 use crate::options::How;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use control::trust::{Missing, PathError, Trust, user_name};
 use control::{Client, ClientError};
 use nix::sys::socket::{
@@ -60,6 +60,15 @@ impl Connection {
     }
 }
 
+/// No switch answers at the control socket.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct NoSwitch {
+    /// The path, and what the user can do.
+    message: String,
+    source: io::Error,
+}
+
 /// The path of the control socket.
 fn path(how: &How) -> PathBuf {
     how.socket.clone().unwrap_or_else(control::socket_path)
@@ -99,7 +108,7 @@ fn unreachable(how: &How, path: &Path, error: io::Error) -> anyhow::Error {
             format!("no switchd answers at {shown}: is it running, and as this user?{hint}")
         }
     };
-    anyhow!(error).context(message)
+    NoSwitch { message, source: error }.into()
 }
 
 /// The owner of the socket, or of the folder that hides it.

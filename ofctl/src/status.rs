@@ -40,12 +40,12 @@ fn render_workers(workers: &[WorkerRecord]) -> String {
     let mut out = String::new();
     for w in workers {
         let cpu = w.cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
-        let average = w.frames as f64 / w.batches.max(1) as f64;
+        let average = w.n_packets as f64 / w.batches.max(1) as f64;
         let _ = writeln!(
             out,
             "worker {}{cpu}: busy={:.1} %, frames={}, batches={}, frames per batch={average:.1}, \
              segments={}, ns per frame={:.0}, sleeps={}",
-            w.worker, w.busy_percent, w.frames, w.batches, w.segments, w.ns_per_frame, w.sleeps
+            w.worker, w.busy_percent, w.n_packets, w.batches, w.segments, w.ns_per_frame, w.sleeps
         );
         let ranges = ["1", "2-3", "4-7", "8-15", "16-31", "32-63", "64"];
         let sizes: Vec<String> =
@@ -141,7 +141,7 @@ fn render_drops(drops: &DropsRecord) -> String {
                 "  {}({}): {:>10}  {:width$}  {}",
                 OfPort(r.port),
                 r.name,
-                r.packets,
+                r.n_packets,
                 r.reason,
                 r.meaning
             );
@@ -202,7 +202,7 @@ mod tests {
             name: "veth0".to_owned(),
             reason: reason.to_owned(),
             meaning: "because".to_owned(),
-            packets,
+            n_packets: packets,
         };
         let drops = DropsRecord {
             dropped: vec![record("table_miss", 3), record("runt", 12345)],

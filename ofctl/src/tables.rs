@@ -34,8 +34,8 @@ fn render(tables: &[TableRecord], version: OfVersion) -> String {
     let mut out = format!("OFPST_TABLE reply {}(xid=0x2):\n", version_mark(version));
     let is_special = |t: &TableRecord| t.table == LAST && features::last(version).is_some();
     let same = |a: &TableRecord, b: &TableRecord| {
-        (a.active, a.lookup, a.matched, is_special(a))
-            == (b.active, b.lookup, b.matched, is_special(b))
+        (a.n_flows, a.n_lookups, a.n_matched, is_special(a))
+            == (b.n_flows, b.n_lookups, b.n_matched, is_special(b))
     };
     for (n, run) in tables.chunk_by(same).enumerate() {
         let first = &run[0];
@@ -57,9 +57,11 @@ fn render(tables: &[TableRecord], version: OfVersion) -> String {
 }
 
 fn put_table(out: &mut String, table: &TableRecord) {
-    let TableRecord { table, active, lookup, matched, .. } = table;
-    let _ =
-        write!(out, "  table {table}:\n    active={active}, lookup={lookup}, matched={matched}\n");
+    let TableRecord { table, n_flows, n_lookups, n_matched, .. } = table;
+    let _ = write!(
+        out,
+        "  table {table}:\n    active={n_flows}, lookup={n_lookups}, matched={n_matched}\n"
+    );
 }
 
 fn put_ditto(out: &mut String, same: &[TableRecord]) {
@@ -78,10 +80,10 @@ mod tests {
         let active = |n| u64::from(matches!(n, 3 | 5 | 6 | 8 | 9 | 10));
         let record = |n| TableRecord {
             table: n,
-            active: active(n),
-            lookup: if n == 0 { 17 } else { 0 },
-            matched: if n == 0 { 17 } else { 0 },
-            max_entries: 1_000_000,
+            n_flows: active(n),
+            n_lookups: if n == 0 { 17 } else { 0 },
+            n_matched: if n == 0 { 17 } else { 0 },
+            max_flows: 1_000_000,
         };
         (0..254).map(record).collect()
     }

@@ -80,6 +80,12 @@ fn render_pass(bridge: &str, trace: &TraceRecord) -> String {
     out
 }
 
+/// A rule as traces name it: `tcp,in_port=1, priority 10`.
+pub(crate) fn rule_text(matching: &str, priority: u16) -> String {
+    let separator = if matching.is_empty() { "" } else { ", " };
+    format!("{matching}{separator}priority {priority}")
+}
+
 /// Prints steps as lines. A table or bucket is indented below the action that led there. If no further action
 /// follows, such a table is not indented, so that a long chain of tables stays at the left.
 struct Layout<'a> {
@@ -95,9 +101,9 @@ impl Layout<'_> {
         let is_last = rest.iter().all(|later| later.depth > step.depth);
         self.levels.truncate(depth);
         match &step.event {
-            TraceEventRecord::Rule { table, text, cookie, name, is_empty } => {
+            TraceEventRecord::Rule { table, r#match, priority, cookie, name, is_empty } => {
                 self.table(depth, above, is_last);
-                let _ = write!(self.out, "{table:2}. {text}");
+                let _ = write!(self.out, "{table:2}. {}", rule_text(r#match, *priority));
                 if let Some(cookie) = cookie {
                     let _ = write!(self.out, ", cookie {cookie}");
                 }
@@ -125,7 +131,7 @@ impl Layout<'_> {
                 self.indent((8 * self.levels.last().copied().unwrap_or(0)).saturating_sub(4));
                 let _ = writeln!(self.out, "{}", "-".repeat(title.len()));
             }
-            TraceEventRecord::ActionSet => {
+            TraceEventRecord::ActionSet {} => {
                 self.levels.push(0);
                 self.out.push_str("--. Executing action set:\n");
             }
@@ -172,9 +178,15 @@ mod tests {
     use super::*;
 
     fn rule(depth: u32, table: u8, text: &str) -> TraceStepRecord {
-        let text = text.to_owned();
-        let event =
-            TraceEventRecord::Rule { table, text, cookie: None, name: None, is_empty: false };
+        let (matching, priority) = text.rsplit_once("priority ").unwrap();
+        let event = TraceEventRecord::Rule {
+            table,
+            r#match: matching.trim_end_matches(", ").to_owned(),
+            priority: priority.parse().unwrap(),
+            cookie: None,
+            name: None,
+            is_empty: false,
+        };
         TraceStepRecord { depth, event }
     }
 
@@ -241,7 +253,7 @@ mod tests {
             action(2, "output:1"),
             bucket(1, 1),
             action(2, "output:3"),
-            TraceStepRecord { depth: 0, event: TraceEventRecord::ActionSet },
+            TraceStepRecord { depth: 0, event: TraceEventRecord::ActionSet {} },
             action(1, "group:5"),
         ]));
     }

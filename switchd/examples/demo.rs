@@ -184,7 +184,7 @@ impl Stage {
         ensure!(reaches(&self.a, &self.c)?, "a does not reach c");
         seen("b pings a, and a pings c: answered, the rule concerns neither");
         self.sync()?;
-        let dropped = self.client.aggregate("icmp,icmp_type=8")?.packet_count;
+        let dropped = self.client.aggregate("icmp,icmp_type=8")?.n_packets;
         ensure!(dropped == 1, "the rule dropped {dropped} packets, and one was sent");
         seen("the rule has counted the one packet that it dropped");
         command("ofctl del-flows \"icmp\"");

@@ -127,7 +127,7 @@ fn live(daemon: &Daemon, limit: Duration, traffic: &Traffic) -> anyhow::Result<(
         anyhow::bail!("not a list of drops");
     };
     for drop in drops.dropped.iter().filter(|d| d.port <= 4) {
-        println!("{}: {} {}", drop.name, drop.packets, drop.reason);
+        println!("{}: {} {}", drop.name, drop.n_packets, drop.reason);
     }
     Ok(())
 }

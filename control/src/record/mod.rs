@@ -14,6 +14,7 @@ pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceSte
 
 use flow::types::Fragments;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A rule of a flow table, with its counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,11 +59,11 @@ pub struct FlowRecord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aggregate {
     /// How many packets these rules have matched.
-    pub packet_count: u64,
+    pub n_packets: u64,
     /// Bytes of these packets, Ethernet headers included.
-    pub byte_count: u64,
+    pub n_bytes: u64,
     /// How many rules the filter selects.
-    pub flow_count: u64,
+    pub n_flows: u64,
 }
 
 /// The counters of a flow table.
@@ -71,13 +72,13 @@ pub struct TableRecord {
     /// The number of the table, 0 to 253.
     pub table: u8,
     /// How many rules the table has now.
-    pub active: u64,
+    pub n_flows: u64,
     /// How many packets were looked up in the table, including those that a cached flow forwarded.
-    pub lookup: u64,
+    pub n_lookups: u64,
     /// How many of these packets a rule matched.
-    pub matched: u64,
+    pub n_matched: u64,
     /// How many rules the table can have.
-    pub max_entries: u64,
+    pub max_flows: u64,
 }
 
 /// An OpenFlow group.
@@ -103,7 +104,7 @@ pub struct BucketRecord {
     pub weight: u16,
     /// The bucket is alive while this port is up; `None` watches no port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watch_port: Option<String>,
+    pub watch_port: Option<u16>,
     /// The bucket is alive while this group has a live bucket; `None` watches no group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch_group: Option<u32>,
@@ -121,9 +122,9 @@ pub struct GroupStatsRecord {
     /// How many rules and groups use this group.
     pub ref_count: u32,
     /// How many packets went into the group.
-    pub packet_count: u64,
+    pub n_packets: u64,
     /// Bytes of these packets, Ethernet headers included.
-    pub byte_count: u64,
+    pub n_bytes: u64,
     /// The counters of the buckets, in the order of the buckets.
     pub buckets: Vec<BucketStatsRecord>,
 }
@@ -132,9 +133,9 @@ pub struct GroupStatsRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketStatsRecord {
     /// How many packets the bucket got.
-    pub packet_count: u64,
+    pub n_packets: u64,
     /// Bytes of these packets, Ethernet headers included.
-    pub byte_count: u64,
+    pub n_bytes: u64,
 }
 
 /// A bridge, as `ofctl list-br` shows it.
@@ -145,7 +146,7 @@ pub struct BridgeRecord {
     /// The bridge's identifier in OpenFlow: 16 hexadecimal digits.
     pub datapath_id: String,
     /// How many ports the bridge has.
-    pub ports: u64,
+    pub n_ports: u64,
 }
 
 /// A bridge with its ports, as `ofctl show` shows it.
@@ -194,18 +195,42 @@ pub struct PortRecord {
     /// The largest Ethernet payload that the device sends, in bytes; `None` if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// The VLAN settings that differ from the defaults, as `set-port` takes them.
-    pub vlan: String,
+    /// The settings that differ from the defaults, as `set-port` takes them: `vlan_mode=access tag=10`.
+    pub settings: String,
     /// `shielded` or `exposed`: whether the host's own network stack is kept from the port's frames or sees them. `None`
     /// for ports that are no device of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_stack: Option<String>,
-    /// The receive ring: `4096 slots of 2048 bytes, 8.0 MiB`. `None` for ports without one.
+    /// The receive rings; `None` for ports without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rx_ring: Option<String>,
+    pub rx_ring: Option<RxRingRecord>,
     /// Why the port does not work, for humans; `None` if it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// The receive rings of a port, one for each queue. All of them have the same size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RxRingRecord {
+    /// How many frames a ring holds at most.
+    pub slots: u64,
+    /// The room for a frame, in bytes.
+    pub slot_size: u64,
+    /// How many queues, and so rings, the port has.
+    pub queues: u64,
+    /// The memory of all rings of the port, in bytes.
+    pub bytes: u64,
+}
+
+/// Prints the rings as `ofctl show` does: `4096 slots of 2048 bytes, 8.0 MiB`.
+impl fmt::Display for RxRingRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} slots of {} bytes", self.slots, self.slot_size)?;
+        if self.queues > 1 {
+            write!(f, " in {} queues", self.queues)?;
+        }
+        write!(f, ", {:.1} MiB", self.bytes as f64 / f64::from(1 << 20))
+    }
 }
 
 /// The counters of a port (`ofctl dump-ports`).
@@ -247,6 +272,7 @@ pub struct FdbRecord {
     /// The host's MAC address: `02:00:00:00:00:01`.
     pub mac: String,
     /// Seconds since the host's last frame; `None` for a static entry, which does not age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<u64>,
 }
 
@@ -285,6 +311,7 @@ pub struct CachedFlowRecord {
     /// Bytes of these packets.
     pub n_bytes: u64,
     /// Seconds since the last packet; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<f64>,
     /// Seconds since the flow was cached.
     pub age: f64,
@@ -335,7 +362,7 @@ pub struct DropRecord {
     /// The reason as a sentence for humans.
     pub meaning: String,
     /// How many frames were lost for this reason.
-    pub packets: u64,
+    pub n_packets: u64,
 }
 
 /// The result of a packet-out.
@@ -368,7 +395,7 @@ pub struct WorkerRecord {
     /// The share of its time that the worker spent on frames, in percent.
     pub busy_percent: f64,
     /// How many frames the worker has received.
-    pub frames: u64,
+    pub n_packets: u64,
     /// How many batches these frames came in.
     pub batches: u64,
     /// How many segments the worker has made in software, because a port's device or the frame left it no choice.

@@ -11,6 +11,7 @@ pub struct TraceRecord {
     /// The rules and actions, in the order in which the packet meets them.
     pub steps: Vec<TraceStepRecord>,
     /// The packet behind the last action; `None` if no action changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_flow: Option<String>,
     /// The fields that the translation looked at, as a match. Every packet of this match gets the same verdict.
     pub megaflow: String,
@@ -41,21 +42,30 @@ pub struct LearnRecord {
     pub mac: String,
     /// The host's VLAN; 0 if its frames have no tag.
     pub vlan: u16,
-    /// The port that the host would get: a number, or a name if the request asks for names.
-    pub port: String,
+    /// The OpenFlow number of the port that the host would get.
+    pub port: u16,
+    /// The name of that port; `None` unless the request asks for names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The port that the host has in the MAC table now; `None` if the table does not have the host.
-    pub known: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_port: Option<u16>,
+    /// The name of that port; `None` unless the request asks for names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_name: Option<String>,
 }
 
 /// A rule of the same table that came near to matching a traced packet, and was not carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostRecord {
-    /// The match and the priority of the rule: `tcp,in_port=1, priority 10`.
-    pub rule: String,
+    /// The match of the rule, without the priority: `tcp,in_port=1`.
+    pub r#match: String,
+    /// The priority of the rule.
+    pub priority: u16,
     /// Why another rule was carried out: the name of a field whose value differs, `priority` or `order`.
     pub on: String,
     /// The same in a sentence, with the values of the packet and the rule.
-    pub reason: String,
+    pub message: String,
 }
 
 /// One step of a trace.
@@ -76,8 +86,10 @@ pub enum TraceEventRecord {
     Rule {
         /// The table that the rule is in.
         table: u8,
-        /// The match and the priority of the rule: `tcp,in_port=1, priority 10`.
-        text: String,
+        /// The match of the rule, without the priority: `tcp,in_port=1`.
+        r#match: String,
+        /// The priority of the rule.
+        priority: u16,
         /// The cookie of the rule in hexadecimal; `None` if it is 0.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cookie: Option<String>,
@@ -115,7 +127,7 @@ pub enum TraceEventRecord {
     /// A bucket of the group in the step before, by its index in the list.
     Bucket(u64),
     /// The pipeline has ended, and the action set that `write_actions` filled is carried out.
-    ActionSet,
+    ActionSet {},
     /// The effect of the action in the step before, such as the ports of a flood.
     Note(String),
     /// The step before in a sentence. Only if the request asks for an explanation.

@@ -79,7 +79,8 @@ vocabulary! {
 vocabulary! {
     /// A key of a bucket's text. A pair with another key is an action.
     pub(crate) enum BucketKey {
-        /// The number of the bucket, unique in its group, 0 to 4294967040. A bucket without one gets the smallest that is free.
+        /// The number of the bucket, unique in its group, 0 to 4294967040. A bucket without one gets the smallest that no other
+        /// bucket of the text has.
         BucketId: "bucket_id", "bucket_id:N",
             "-O OpenFlow15 add-group \"group_id=1,type=all,bucket=bucket_id:5,actions=output:1\"";
         /// The bucket's share of the connections of a `select` group, 0 to 65535, in proportion to the sum of all weights; 1 if

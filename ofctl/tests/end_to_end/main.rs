@@ -4,6 +4,7 @@ mod bench;
 mod bridges;
 mod cached_flows;
 mod hostile;
+mod json;
 mod lint;
 mod monitor;
 mod socket;
@@ -443,7 +444,7 @@ fn files_are_checked_and_compared_as_json() {
     let parse = |text: &str| -> serde_json::Value { serde_json::from_str(text).expect(text) };
     let (status, text, _) = bench.run(&["--json", "check", &file]);
     let report = parse(&text);
-    assert_eq!((status, report["errors"][0]["line"].as_u64()), (1, Some(2)));
+    assert_eq!((status, report["errors"][0]["place"]["line"].as_u64()), (1, Some(2)));
     assert_eq!(report["unchecked_ports"].as_array().map(Vec::len), Some(2));
     let good = bench.file("good", "in_port=p1,actions=p2\n");
     bench.ok(&["check", &good, "--ports", "p1,p2,p3"]);

@@ -128,7 +128,7 @@ fn who_answers_has_to_be_trusted() {
 #[test]
 fn the_help_names_the_socket_that_is_used() {
     let bench = Bench::new();
-    let help = bench.ok(&["show", "--help"]);
+    let help = bench.ok(&["--help"]);
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let default = format!("[default: {}/switchd.sock, by the rule", bench.folder());
     assert!(help.contains(&default) && help.contains("else in /tmp/switchd-UID]"), "{help}");

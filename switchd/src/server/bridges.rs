@@ -89,7 +89,7 @@ pub(super) fn list(switch: &Switch) -> Reply {
     let record = |bridge: OnBridge<'_>| BridgeRecord {
         bridge: bridge.name().to_string(),
         datapath_id: bridge.datapath_id().to_string(),
-        ports: bridge.ports().len() as u64,
+        n_ports: bridge.ports().len() as u64,
     };
     Reply::Bridges(bridges.iter().filter_map(|name| switch.on(name)).map(record).collect())
 }

@@ -66,7 +66,7 @@ pub(super) fn aggregate(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<Repl
     let filter = filter(switch, query)?;
     switch.settle();
     let Totals { packets, bytes, rules } = flows::totals(switch.bridge(), &filter);
-    let sums = Aggregate { packet_count: packets, byte_count: bytes, flow_count: rules };
+    let sums = Aggregate { n_packets: packets, n_bytes: bytes, n_flows: rules };
     Ok(Reply::Aggregate(sums))
 }
 

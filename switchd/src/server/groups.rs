@@ -142,7 +142,7 @@ pub(super) fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRec
         BucketRecord {
             bucket_id: bucket.id,
             weight: bucket.weight_in(group.kind),
-            watch_port: bucket.watch_port.map(|port| port.to_string()),
+            watch_port: bucket.watch_port.map(|port| port.0),
             watch_group: bucket.watch_group.map(|group| group.0),
             actions,
         }
@@ -156,14 +156,13 @@ pub(super) fn record(entry: &GroupEntry, options: &PrintOptions<'_>) -> GroupRec
 }
 
 fn stats_record(entry: &GroupEntry, stats: &GroupStats) -> GroupStatsRecord {
-    let bucket =
-        |&(packet_count, byte_count): &(u64, u64)| BucketStatsRecord { packet_count, byte_count };
+    let bucket = |&(n_packets, n_bytes): &(u64, u64)| BucketStatsRecord { n_packets, n_bytes };
     GroupStatsRecord {
         group_id: entry.group.id.0,
         duration: stats.duration.as_secs_f64(),
         ref_count: stats.ref_count,
-        packet_count: stats.packets,
-        byte_count: stats.bytes,
+        n_packets: stats.packets,
+        n_bytes: stats.bytes,
         buckets: stats.buckets.iter().map(bucket).collect(),
     }
 }

@@ -5,7 +5,7 @@ use crate::desired::{Port, PortSettings};
 use crate::event_text;
 use crate::port_slot::PortState;
 use crate::switch::{OnBridge, PortView};
-use control::record::{PortRecord, PortStatsRecord};
+use control::record::{PortRecord, PortStatsRecord, RxRingRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
 use flow::types::OfPort;
 use flow::verdict::DropReason;
@@ -59,15 +59,13 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         config: event_text::config_names(port.config),
         state,
         mtu: port.mtu,
-        vlan: info.map(|info| PortSettings::of(info).to_string()).unwrap_or_default(),
+        settings: info.map(|info| PortSettings::of(info).to_string()).unwrap_or_default(),
         host_stack: port.shield.map(|shield| shield.name().to_owned()),
-        rx_ring: port.rx_memory.filter(|m| m.bytes > 0).map(|m| {
-            let mebibytes = m.bytes as f64 / f64::from(1 << 20);
-            let queues = match m.queues {
-                0 | 1 => String::new(),
-                n => format!(" in {n} queues"),
-            };
-            format!("{} slots of {} bytes{queues}, {mebibytes:.1} MiB", m.slots, m.slot_size)
+        rx_ring: port.rx_memory.filter(|m| m.bytes > 0).map(|m| RxRingRecord {
+            slots: m.slots as u64,
+            slot_size: m.slot_size as u64,
+            queues: m.queues as u64,
+            bytes: m.bytes,
         }),
         problem,
     }

@@ -29,10 +29,7 @@ impl Line<'_> {
 
 /// The refusal of a text that cannot be read, with the piece that is wrong.
 pub(super) fn text(error: &TextError, line: Line<'_>) -> Box<Refusal> {
-    let mut refusal =
-        Refusal::new(Reason::Text, error.message()).with_place(line.place(error.span()));
-    refusal.hint = error.hint().map(str::to_owned);
-    Box::new(refusal)
+    Box::new(Refusal::of_text(error, line.file, line.number, line.text))
 }
 
 /// The refusal of a change that the tables do not take, with OpenFlow's name for the reason.

@@ -39,10 +39,15 @@ pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
     let snapshot = switch.bridge().snapshot();
     let tables = snapshot.tables();
     let record = |id: TableId| {
-        let (lookup, matched) =
+        let (n_lookups, n_matched) =
             switch.policy().lookups().get(TableRef { bridge: switch.bridge().id(), table: id });
-        let active = tables.len(id) as u64;
-        TableRecord { table: id.get(), active, lookup, matched, max_entries: MAX_RULES as u64 }
+        TableRecord {
+            table: id.get(),
+            n_flows: tables.len(id) as u64,
+            n_lookups,
+            n_matched,
+            max_flows: MAX_RULES as u64,
+        }
     };
     Reply::Tables((0..=u8::MAX).filter_map(TableId::new).map(record).collect())
 }
@@ -61,7 +66,7 @@ pub(super) fn workers(switch: &Switch) -> Reply {
         worker: n as u32,
         cpu: w.cpu.map(|cpu| cpu as u32),
         busy_percent: 100.0 * w.busy.as_secs_f64() / uptime,
-        frames: w.frames,
+        n_packets: w.frames,
         batches: w.batches,
         segments: w.segments,
         ns_per_frame: w.busy.as_nanos() as f64 / w.frames.max(1) as f64,
@@ -88,6 +93,6 @@ fn record(port: &PortView, reason: DropReason, packets: u64) -> DropRecord {
         name: port.name.clone(),
         reason: reason.name().to_owned(),
         meaning: reason.sentence().to_owned(),
-        packets,
+        n_packets: packets,
     }
 }

@@ -111,7 +111,7 @@ fn exceeds_mtu(client: &mut Client) -> anyhow::Result<(u64, String)> {
     let Reply::Drops(drops) = client.ask(Operation::Drops)? else { bail!("no drops") };
     let is_it = |d: &&DropRecord| d.port == 2 && d.reason == "exceeds_mtu";
     let found = drops.failed_outputs.iter().find(is_it);
-    Ok(found.map(|d| (d.packets, d.meaning.clone())).unwrap_or_default())
+    Ok(found.map(|d| (d.n_packets, d.meaning.clone())).unwrap_or_default())
 }
 
 fn the_order_is_kept() -> anyhow::Result<()> {

@@ -97,7 +97,7 @@ fn made_again() -> anyhow::Result<()> {
         Ok(eventually("the port is up again", || is_up(&mut client, "veth1"))?)
     })?;
     let again = port(&mut client, "veth1")?;
-    ensure!((again.port, again.vlan.as_str()) == (1, "vlan_mode=access tag=0"), "{again:?}");
+    ensure!((again.port, again.settings.as_str()) == (1, "vlan_mode=access tag=0"), "{again:?}");
     ensure!(client.flows("in_port=1")?.len() == 1, "the rules have changed");
     ensure!(Ping::to(network.b().v4()).run(network.a().namespace())?.is_complete(), "no traffic");
     ensure!(client.port_stats()?[0].rx_packets > before, "its counters began anew");

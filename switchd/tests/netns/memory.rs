@@ -46,16 +46,11 @@ fn memory(pid: u32) -> anyhow::Result<(u64, u64)> {
     Ok((resident, rings))
 }
 
-/// The bytes of all receive rings, as `ofctl show` states them in MiB.
+/// The bytes of all receive rings, as `ofctl show` states them.
 fn stated(client: &mut control::Client) -> anyhow::Result<u64> {
-    let mut bytes = 0.0;
-    for port in client.ports()? {
-        let ring = port.rx_ring.context("an open port has a ring")?;
-        let size =
-            ring.rsplit(", ").next().and_then(|s| s.strip_suffix(" MiB")).context("a size")?;
-        bytes += size.parse::<f64>()? * f64::from(1 << 20);
-    }
-    Ok(bytes as u64)
+    let ports = client.ports()?;
+    let sizes = ports.iter().map(|port| Some(port.rx_ring?.bytes));
+    sizes.sum::<Option<u64>>().context("an open port has a ring")
 }
 
 fn a_port_is_bounded() -> anyhow::Result<()> {
@@ -130,7 +125,7 @@ fn ports_give_back() -> anyhow::Result<()> {
 fn ring(client: &mut Client, name: &str) -> anyhow::Result<String> {
     let port =
         client.ports()?.into_iter().find(|port| port.name == name).context("no such port")?;
-    port.rx_ring.context("no ring")
+    Ok(port.rx_ring.context("no ring")?.to_string())
 }
 
 fn said_sizes_stay() -> anyhow::Result<()> {

@@ -110,7 +110,7 @@ fn only_full_queues_dropped(client: &mut Client, before: &[DropRecord]) -> anyho
     let sent: u64 = client.port_stats()?.iter().map(|port| port.tx_packets).sum();
     for failed in failed_outputs(client)? {
         let is_new = !before.contains(&failed);
-        let is_rare = failed.reason == "tx_queue_full" && failed.packets < sent / 20;
+        let is_rare = failed.reason == "tx_queue_full" && failed.n_packets < sent / 20;
         ensure!(!is_new || is_rare, "{failed:?} of {sent}");
     }
     Ok(())

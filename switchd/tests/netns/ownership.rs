@@ -154,7 +154,7 @@ fn queue_full(client: &mut Client, port: &str) -> anyhow::Result<u64> {
         anyhow::bail!("not a list of drops");
     };
     let is_it = |d: &&DropRecord| d.name == port && d.reason == "tx_queue_full";
-    Ok(drops.failed_outputs.iter().filter(is_it).map(|d| d.packets).sum())
+    Ok(drops.failed_outputs.iter().filter(is_it).map(|d| d.n_packets).sum())
 }
 
 fn devices_are_put_back_at_the_end() -> anyhow::Result<()> {

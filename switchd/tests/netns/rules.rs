@@ -223,7 +223,7 @@ fn no_frame_sees_the_old_rules() -> anyhow::Result<()> {
 /// Frames received by all ports, frames sent by all ports, frames dropped.
 fn totals(client: &mut Client) -> anyhow::Result<(u64, u64, u64)> {
     let stats = client.port_stats()?;
-    let dropped = drops(client)?.dropped.iter().map(|d| d.packets).sum();
+    let dropped = drops(client)?.dropped.iter().map(|d| d.n_packets).sum();
     let received = stats.iter().map(|p| p.rx_packets).sum();
     Ok((received, stats.iter().map(|p| p.tx_packets).sum(), dropped))
 }

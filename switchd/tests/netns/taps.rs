@@ -185,5 +185,5 @@ fn own_address_drops(client: &mut Client) -> anyhow::Result<u64> {
         anyhow::bail!("not a list of drops");
     };
     let own = drops.dropped.iter().filter(|d| d.reason == "own_address" && d.name == "veth1");
-    Ok(own.map(|d| d.packets).sum())
+    Ok(own.map(|d| d.n_packets).sum())
 }

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Frames that each worker has received.
 fn frames(client: &mut Client) -> anyhow::Result<Vec<u64>> {
     match client.ask(Operation::Workers)? {
-        Reply::Workers(workers) => Ok(workers.iter().map(|w| w.frames).collect()),
+        Reply::Workers(workers) => Ok(workers.iter().map(|w| w.n_packets).collect()),
         other => anyhow::bail!("{other:?}"),
     }
 }
@@ -117,7 +117,7 @@ fn a_port_can_have_a_single_queue() -> anyhow::Result<()> {
     let mut rings = Vec::new();
     eventually("the port is open", || {
         let ports = client.ports().unwrap_or_default();
-        rings = ports.into_iter().filter_map(|p| p.rx_ring).collect();
+        rings = ports.into_iter().filter_map(|p| p.rx_ring).map(|ring| ring.to_string()).collect();
         rings.len() == 3
     })?;
     ensure!(rings[0].starts_with("480 slots of 69632 bytes in 2 queues"), "{rings:?}");

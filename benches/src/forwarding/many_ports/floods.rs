@@ -128,7 +128,7 @@ impl Account {
         };
         Ok(Self {
             copies: idle.map(|port| port.tx_packets as f64).sum(),
-            busy: workers.iter().map(|w| w.ns_per_frame * w.frames as f64 / 1e9).sum(),
+            busy: workers.iter().map(|w| w.ns_per_frame * w.n_packets as f64 / 1e9).sum(),
         })
     }
 }

@@ -55,13 +55,10 @@ struct KnownPort {
 }
 
 /// A rule as a trace names it: `tcp,in_port=1, priority 10`.
-fn describe(matching: &Match, priority: u16, options: &PrintOptions<'_>) -> String {
+fn match_text(matching: &Match, options: &PrintOptions<'_>) -> String {
     let mut text = String::new();
     write_match(&mut text, matching, DEFAULT_PRIORITY, options.ports);
-    if !text.is_empty() {
-        text.push_str(", ");
-    }
-    text + &format!("priority {priority}")
+    text
 }
 
 impl<'a> Words<'a> {
@@ -181,12 +178,14 @@ impl<'a> Words<'a> {
 
     fn learn(&self, TracedLearn { learn, known }: &TracedLearn) -> LearnRecord {
         let names = self.names(learn.host.bridge);
-        let port = |port| names.name(port).map_or_else(|| port.to_string(), str::to_owned);
+        let name = |port| names.name(port).map(str::to_owned);
         LearnRecord {
             mac: learn.host.key.mac.to_string(),
             vlan: learn.host.key.vlan,
-            port: port(learn.port),
-            known: known.map(port),
+            port: learn.port.0,
+            name: name(learn.port),
+            known_port: known.map(|port| port.0),
+            known_name: known.and_then(name),
         }
     }
 
@@ -224,7 +223,7 @@ impl<'a> Words<'a> {
                     bridges.extend(entered.map(|known| (Some(*depth), known.id)));
                 }
                 TraceEvent::Bucket(index) => add(TraceEventRecord::Bucket(*index as u64)),
-                TraceEvent::ActionSet => add(TraceEventRecord::ActionSet),
+                TraceEvent::ActionSet => add(TraceEventRecord::ActionSet {}),
                 TraceEvent::Note(note) => {
                     let text = note_text(note, &options);
                     text.map(TraceEventRecord::Note).into_iter().for_each(&mut add);
@@ -262,10 +261,10 @@ impl<'a> Words<'a> {
         options: &PrintOptions<'_>,
     ) -> TraceEventRecord {
         let won = self.trace.rules.get(rule);
-        let text = won.map(|won| describe(&won.matching, won.priority, options));
         TraceEventRecord::Rule {
             table: table.get(),
-            text: text.unwrap_or_default(),
+            r#match: won.map(|won| match_text(&won.matching, options)).unwrap_or_default(),
+            priority: won.map(|won| won.priority).unwrap_or_default(),
             cookie: (rule.cookie.0 != 0).then(|| format!("{:#x}", rule.cookie.0)),
             name: rule.name().map(|name| name.to_string()),
             is_empty: rule.actions.is_empty(),
@@ -296,11 +295,11 @@ fn left_out(steps: &[TraceStep]) -> u64 {
 /// The size of the text of a step in bytes, without the names of its fields.
 fn text_size(event: &TraceEventRecord) -> usize {
     match event {
-        TraceEventRecord::Rule { text, name, .. } => {
-            text.len() + name.as_ref().map_or(0, String::len)
+        TraceEventRecord::Rule { r#match, name, .. } => {
+            r#match.len() + name.as_ref().map_or(0, String::len)
         }
         TraceEventRecord::Lost { rules, .. } => {
-            rules.iter().map(|lost| lost.rule.len() + lost.reason.len()).sum()
+            rules.iter().map(|lost| lost.r#match.len() + lost.message.len()).sum()
         }
         TraceEventRecord::Action(text)
         | TraceEventRecord::Bridge(text)
@@ -322,9 +321,10 @@ fn shorten_list(list: &mut String, size: usize) {
 
 fn lost(losers: &Losers, options: &PrintOptions<'_>) -> TraceEventRecord {
     let record = |rival: &Rival<u16>| LostRecord {
-        rule: describe(&rival.matching, rival.rule, options),
+        r#match: match_text(&rival.matching, options),
+        priority: rival.rule,
         on: rival.lost.on().to_owned(),
-        reason: rival.reason(&losers.packet, options.ports),
+        message: rival.reason(&losers.packet, options.ports),
     };
     TraceEventRecord::Lost {
         rules: losers.nearest.iter().map(record).collect(),

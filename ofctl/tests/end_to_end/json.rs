@@ -1,0 +1,330 @@
+//! `--json` of every verb, compared with docs/json.md: each field of an answer stands on the page with its type, and each
+//! field of the page that is not optional is in the answer.
+
+use crate::bench::Bench;
+use lab::eventually;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+
+const PAGE: &str = include_str!("../../../docs/json.md");
+
+/// The words of each verb, and the exit status, in an order in which all of them succeed. `FILE` and `WRONG` stand for
+/// the paths of a file of rules and of a file with mistakes, and `GROUPS` for that of a file of groups.
+const LINES: &[(&str, i32)] = &[
+    ("add-br br1", 0),
+    ("add-br br2", 0),
+    ("list-br", 0),
+    ("add-flow br0 cookie=7,name=web,label=shop,in_port=1,tcp,actions=resubmit(,1),output:77", 0),
+    ("-O OpenFlow13 add-flow br0 table=1,tcp,actions=write_actions(output:2)", 0),
+    ("add-flows br0 FILE", 0),
+    ("mod-flows br0 arp,actions=output:2", 0),
+    ("-O OpenFlow13 add-group br0 group_id=1,type=ff,bucket=watch_port:1,actions=output:1", 0),
+    ("-O OpenFlow13 add-group br0 group_id=3,type=ff,bucket=watch_group:1,actions=output:1", 0),
+    ("-O OpenFlow13 add-groups br0 GROUPS", 0),
+    ("-O OpenFlow13 mod-group br0 group_id=2,type=all,bucket=output:2", 0),
+    (
+        "-O OpenFlow15 insert-buckets br0 group_id=2,command_bucket_id=last,bucket=bucket_id:7,actions=output:3",
+        0,
+    ),
+    ("-O OpenFlow15 remove-buckets br0 group_id=2,command_bucket_id=last", 0),
+    ("dump-groups br0", 0),
+    ("dump-group-stats br0", 0),
+    ("packet-out br0 in_port=1,packet=02000000000202000000000188b5,actions=TABLE", 0),
+    ("packet-out br0 in_port=1,packet=02000000000202000000000188b5,actions=drop", 0),
+    ("dump-flows br0", 0),
+    ("dump-flows br0 --sort", 0),
+    ("dump-aggregate br0 tcp", 0),
+    ("dump-tables br0", 0),
+    ("diff-flows br0 FILE", 2),
+    ("fdb-add br0 p2 5 02:00:00:00:00:01", 0),
+    ("fdb-show br0", 0),
+    ("fdb-config br0 ageing=60", 0),
+    ("fdb-stats br0", 0),
+    ("add-port br0 dummy:d1 tag=7", 0),
+    ("add-port br0 nosuch0", 0),
+    ("set-port br0 d1 tag=8", 0),
+    ("mod-port br0 d1 no-flood", 0),
+    ("show br0", 0),
+    ("dump-ports br0", 0),
+    ("dump-ports-desc br0", 0),
+    ("list-ports br0", 0),
+    ("set-frags br0 nx-match", 0),
+    ("get-frags br0", 0),
+    ("show-config", 0),
+    ("workers", 0),
+    ("cache-show", 0),
+    ("dump-cached-flows br0 --why", 0),
+    ("drops", 0),
+    ("trace br0 in_port=1,tcp --explain", 0),
+    ("add-flow br0 in_port=2,udp,actions=resubmit(,7)", 0),
+    ("trace br0 in_port=2,udp --explain", 0),
+    ("trace br0 in_port=1,dl_src=02:00:00:00:00:09,dl_type=0x1234 --names", 0),
+    ("parse-flow ip,actions=drop", 0),
+    ("parse-flows FILE", 0),
+    ("check FILE", 0),
+    ("check WRONG", 1),
+    ("lint br0", 1),
+    ("lint FILE", 1),
+    ("help", 0),
+    ("monitor br0", 0),
+    ("fdb-del br0 5 02:00:00:00:00:01", 0),
+    ("fdb-flush br0", 0),
+    ("del-port br0 d1", 0),
+    ("replace-flows br0 FILE", 0),
+    ("del-flows br0 tcp", 0),
+    ("del-groups br0", 0),
+    ("del-br br2", 0),
+];
+
+/// Command lines that fail, and the kind of the error.
+const ERRORS: &[(&str, &str)] = &[
+    ("add-flow br0 ip,nw_dst=10.0.0.300,actions=drop", "text"),
+    ("add-flows br0 WRONG", "text"),
+    ("parse-flow frob", "text"),
+    ("parse-flows WRONG", "text"),
+    ("lint WRONG", "text"),
+    ("add-flow br0 actions=group:99", "switch"),
+    ("show br7", "not_found"),
+    ("del-port br0 p9", "not_found"),
+    ("add-flows br0 /nonexistent", "file"),
+    ("show --socket /nonexistent", "connection"),
+    ("mod-port br0 p1 sideways", "usage"),
+    ("frob", "usage"),
+    ("help frob-frob", "usage"),
+    ("-F oxm show", "usage"),
+];
+
+/// Fields of a type by their names: the type of a field's value, and whether the field may be missing.
+type Fields = BTreeMap<String, (String, bool)>;
+
+/// What the page says.
+struct Page {
+    /// The type of each verb's answer.
+    verbs: BTreeMap<String, String>,
+    types: BTreeMap<String, Fields>,
+}
+
+impl Page {
+    fn read() -> Self {
+        let (mut verbs, mut types) = (BTreeMap::new(), BTreeMap::<String, Fields>::new());
+        let mut heading = "";
+        for line in PAGE.lines() {
+            if let Some(title) = line.trim_start_matches('#').strip_prefix(' ')
+                && line.starts_with('#')
+            {
+                heading = title;
+                if line.starts_with("### ") {
+                    types.insert(title.to_owned(), Fields::new());
+                }
+            }
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            match cells[..] {
+                ["", names, kind, ""] if heading == "Verbs" && names.starts_with('`') => {
+                    let names = names.split(", ").map(|name| name.trim_matches('`').to_owned());
+                    verbs.extend(names.map(|name| (name, kind.to_owned())));
+                }
+                ["", name, kind, _, ""] if name.starts_with('`') => {
+                    let (kind, is_optional) = match kind.strip_suffix(", optional") {
+                        Some(kind) => (kind, true),
+                        None => (kind, false),
+                    };
+                    let fields = types.get_mut(heading).expect("a table of fields has a heading");
+                    let name = name.trim_matches('`').to_owned();
+                    fields.insert(name, (kind.to_owned(), is_optional));
+                }
+                _ => {}
+            }
+        }
+        Self { verbs, types }
+    }
+
+    /// Checks that a value has a type. `seen` collects the types and fields that values had.
+    fn check(&self, value: &Value, kind: &str, place: &str, seen: &mut BTreeSet<String>) {
+        if let Some(kind) = kind.strip_prefix("list of ") {
+            let list = value.as_array().unwrap_or_else(|| panic!("{place}: {value} is no list"));
+            let places = (0..).map(|n| format!("{place}[{n}]"));
+            list.iter().zip(places).for_each(|(one, place)| self.check(one, kind, &place, seen));
+            return;
+        }
+        let is_right = match kind {
+            "text" => value.is_string(),
+            "number" => value.is_number(),
+            "flag" => value.is_boolean(),
+            _ => value.is_object(),
+        };
+        assert!(is_right, "{place}: {value} is no {kind}");
+        let Some(object) = value.as_object() else { return };
+        seen.insert(kind.to_owned());
+        let fields = self.types.get(kind).unwrap_or_else(|| panic!("{place}: what is a {kind}?"));
+        if kind == "configuration" {
+            return;
+        }
+        for (name, value) in object {
+            let Some((kind, _)) = fields.get(name) else {
+                panic!("{place}: docs/json.md has no field {name} in {kind}");
+            };
+            self.check(value, kind, &format!("{place}.{name}"), seen);
+        }
+        for (name, (_, is_optional)) in fields {
+            assert!(*is_optional || object.contains_key(name), "{place}: {name} is missing");
+        }
+    }
+}
+
+/// A switch, and files for the command lines above.
+struct Stage {
+    bench: Bench,
+    files: [(&'static str, String); 3],
+}
+
+impl Stage {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let rules = "arp,actions=NORMAL\npriority=9,ip,actions=output:1\npriority=5,ip,nw_src=10.0.0.1,actions=2\n";
+        let files = [
+            ("FILE", bench.file("rules", rules)),
+            ("WRONG", bench.file("wrong", "arp,actions=drop\nip,nw_dts=10.0.0.1,actions=drop\n")),
+            ("GROUPS", bench.file("groups", "group_id=2,type=select,bucket=output:1\n")),
+        ];
+        Self { bench, files }
+    }
+
+    fn words<'a>(&'a self, line: &'a str) -> Vec<&'a str> {
+        let real = |word| self.files.iter().find(|(name, _)| *name == word);
+        let words = line.split(' ').map(|word| real(word).map_or(word, |(_, path)| path));
+        std::iter::once("--json").chain(words).collect()
+    }
+}
+
+/// The verb of a command line.
+fn verb(line: &str) -> &str {
+    let words: Vec<&str> = line.split(' ').collect();
+    if words[0].starts_with('-') { words[2] } else { words[0] }
+}
+
+#[test]
+fn every_answer_is_as_the_page_describes_it() {
+    let stage = Stage::new();
+    // A frame that no rule forwards, for `drops` and `dump-cached-flows`.
+    stage.bench.ok(&["add-flow", "br0", "dl_type=0x88b5,actions=drop"]);
+    let frame = [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x88, 0xb5][..], &[0; 50]].concat();
+    stage.bench.ports[0].inject(&frame);
+    eventually("the frame is dropped", || !stage.bench.ok(&["drops"]).starts_with("no frame"))
+        .expect("the worker drops");
+    let page = Page::read();
+    let mut seen = BTreeSet::new();
+    for (line, expected) in LINES {
+        let kind = page.verbs.get(verb(line)).unwrap_or_else(|| panic!("{line}: not on the page"));
+        if let Some(kind) = kind.strip_prefix("lines of ") {
+            watch(&stage, line, |event| page.check(&event, kind, line, &mut seen));
+            continue;
+        }
+        let (status, output, errors) = stage.bench.run(&stage.words(line));
+        assert_eq!((status, errors.as_str()), (*expected, ""), "{line}: {output}");
+        if kind.starts_with("prints text") {
+            continue;
+        }
+        let value =
+            serde_json::from_str(&output).unwrap_or_else(|e| panic!("{line}: {e}: {output}"));
+        page.check(&value, kind, line, &mut seen);
+    }
+    // Errors have a test of their own. Ports in memory have no rings, and no trace here is too long.
+    let elsewhere = ["answer-error", "error", "openflow-error", "omitted", "rx-ring"];
+    seen.extend(elsewhere.map(str::to_owned));
+    let missing: Vec<_> = page.types.keys().filter(|kind| !seen.contains(*kind)).collect();
+    assert!(missing.is_empty(), "no answer had these types: {missing:?}");
+}
+
+/// Starts `monitor`, makes events, and hands them over.
+fn watch(stage: &Stage, line: &str, mut check: impl FnMut(Value)) {
+    let mut child = stage.bench.spawn(&stage.words(line));
+    drop(child.stdin.take());
+    let mut told = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut first = String::new();
+    told.read_line(&mut first).expect("it says that it watches");
+    assert!(first.contains("watching"), "{first}");
+    let of13 = |words: &str| {
+        let words = ["-O", "OpenFlow13"].into_iter().chain(words.split(' '));
+        stage.bench.ok(&words.collect::<Vec<_>>());
+    };
+    of13("add-flow br0 table=9,udp,actions=output:1");
+    of13("del-flows br0 table=9");
+    of13("add-group br0 group_id=9,type=all,bucket=output:1");
+    of13("del-groups br0 group_id=9");
+    of13("add-port br0 dummy:d9");
+    of13("del-port br0 d9");
+    of13("fdb-add br0 p1 9 02:00:00:00:00:99");
+    of13("fdb-del br0 9 02:00:00:00:00:99");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    for line in lines {
+        let event: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+        let is_last = event["event"] == "host_deleted";
+        check(event);
+        if is_last {
+            break;
+        }
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn every_verb_is_on_the_page_and_is_run() {
+    let page = Page::read();
+    let help = Bench::new().ok(&["--help"]);
+    let (_, verbs) = help.split_once("Commands:\n").expect("a list of verbs");
+    let verbs = verbs.lines().take_while(|line| !line.is_empty());
+    let verbs = verbs.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let verbs: BTreeSet<&str> = verbs.filter(|verb| !verb.is_empty()).collect();
+    assert!(verbs.len() > 40, "{verbs:?}");
+    for name in &verbs {
+        assert!(page.verbs.contains_key(*name), "docs/json.md does not have {name}");
+        let is_run = LINES.iter().any(|(line, _)| verb(line) == *name);
+        assert!(is_run, "LINES in ofctl/tests/end_to_end/json.rs does not run {name}");
+    }
+    for name in page.verbs.keys() {
+        assert!(verbs.contains(name.as_str()), "docs/json.md has {name}, and ofctl does not");
+    }
+}
+
+#[test]
+fn every_error_is_as_the_page_describes_it() {
+    let stage = Stage::new();
+    let page = Page::read();
+    let mut seen = BTreeSet::new();
+    for (line, kind) in ERRORS {
+        let (status, output, errors) = stage.bench.run(&stage.words(line));
+        let expected = if *kind == "usage" { 2 } else { 1 };
+        assert_eq!((status, output.as_str()), (expected, ""), "{line}");
+        let value: Value =
+            serde_json::from_str(&errors).unwrap_or_else(|e| panic!("{line}: {e}: {errors}"));
+        page.check(&value, "answer-error", line, &mut seen);
+        assert_eq!(value["error"]["kind"], *kind, "{line}: {errors}");
+    }
+    for kind in ["place", "openflow-error"] {
+        assert!(seen.contains(kind), "{kind}");
+    }
+}
+
+#[test]
+fn the_caret_of_an_error_has_its_place() {
+    let stage = Stage::new();
+    let (_, _, errors) = stage.bench.run(&stage.words("add-flows br0 WRONG"));
+    let error: Value = serde_json::from_str(&errors).expect("JSON");
+    let place = &error["error"]["place"];
+    assert_eq!(place["file"], stage.files[1].1);
+    assert_eq!((place["line"].as_u64(), place["column"].as_u64()), (Some(2), Some(4)));
+    assert_eq!(place["length"], "nw_dts".len());
+}
+
+#[test]
+fn an_answer_of_a_quiet_verb_is_one_json_value() {
+    let stage = Stage::new();
+    let mut child = stage.bench.spawn(&stage.words("add-flow br0 actions=output:77"));
+    child.stdin.take();
+    let output = child.wait_with_output().expect("it ends");
+    let change: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((change["n_changed"].as_u64(), output.stderr.len()), (Some(1), 0));
+    assert_eq!(change["notes"].as_array().map(Vec::len), Some(1));
+}
