@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod file;
+mod offload;
 
 pub use file::file;
+pub use offload::offload;
 
 use flow::extract::{Arrival, extract};
 use flow::flow_mod::{Command, FlowMod};
@@ -38,6 +40,11 @@ impl Bytes<'_> {
             }
             None => 0,
         }
+    }
+
+    /// Takes the next two bytes as a big-endian integer.
+    fn number16(&mut self) -> u16 {
+        u16::from_be_bytes([self.byte(), self.byte()])
     }
 
     /// Takes the next eight bytes as a big-endian integer.

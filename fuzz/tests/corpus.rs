@@ -18,6 +18,11 @@ fn no_frame_of_the_corpus_panics() {
 }
 
 #[test]
+fn offloads_of_the_corpus_are_refused_or_carried_out() {
+    replay("offload", fuzz::offload);
+}
+
+#[test]
 fn rules_of_the_corpus_parse_back_or_are_refused() {
     replay("rule", fuzz::rule);
 }
