@@ -32,6 +32,21 @@ impl Subfield {
         Self { field, offset: 0, n_bits: field.def().bits }
     }
 
+    /// The runs of one-bits in a mask of a field, the lowest run first. A run of more than 64 bits is split, because
+    /// a `load` has 64 bits.
+    pub fn runs(field: FieldId, mask: FieldBits) -> impl Iterator<Item = Self> {
+        let mut rest = mask & ones(field.def().bits);
+        std::iter::from_fn(move || {
+            if rest == 0 {
+                return None;
+            }
+            let offset = rest.trailing_zeros() as u16;
+            let n_bits = (rest >> offset).trailing_ones().min(64) as u16;
+            rest &= !(ones(n_bits) << offset);
+            Some(Self { field, offset, n_bits })
+        })
+    }
+
     /// The mask of the field that has ones in the subfield's bits.
     pub fn mask(self) -> u128 {
         ones(self.n_bits) << self.offset

@@ -12,6 +12,7 @@
 pub mod action;
 pub mod bit_set;
 pub mod compose;
+pub mod dialect;
 pub mod extract;
 pub mod fields;
 pub mod flow_mod;
@@ -23,6 +24,7 @@ pub mod matching;
 pub mod metric;
 pub mod packet_out;
 pub mod prerequisite;
+mod sketch;
 pub mod text;
 pub mod types;
 pub mod verdict;

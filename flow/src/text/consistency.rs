@@ -6,11 +6,11 @@
 
 use super::error::Fault;
 use super::protocol::Protocols;
-use super::sketch::Sketch;
 use crate::action::{Action, Nested, Subfield};
 use crate::fields::FieldId;
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
+use crate::sketch::Sketch;
 use crate::types::{OfPort, TableId};
 
 /// The result of the check of a list that some version accepts.

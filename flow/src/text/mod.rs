@@ -21,7 +21,6 @@
 
 mod argument;
 mod consistency;
-mod dialect;
 mod error;
 #[cfg(test)]
 mod every_word;
@@ -39,7 +38,6 @@ mod printable;
 mod protocol;
 mod request;
 mod rule_reader;
-mod sketch;
 mod subfield;
 #[cfg(test)]
 mod tests;
@@ -66,6 +64,7 @@ pub use protocol::{Protocols, UnknownFormat};
 pub use words::TCP_FLAGS;
 
 use crate::action::Action;
+use crate::dialect;
 use crate::flow_mod::Command;
 use crate::matching::Match;
 use crate::types::{MacAddr, OfVersion, TableId, mac_of_bits};

@@ -267,24 +267,9 @@ fn dotted_hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The runs of one-bits in a mask of the field, the lowest run first. A run of more than 64 bits is split, because
-/// a `load` has 64 bits.
-pub(in crate::text) fn runs(field: FieldId, mask: u128) -> impl Iterator<Item = Subfield> {
-    let mut rest = mask & ones(field.def().bits);
-    std::iter::from_fn(move || {
-        if rest == 0 {
-            return None;
-        }
-        let offset = rest.trailing_zeros() as u16;
-        let n_bits = (rest >> offset).trailing_ones().min(64) as u16;
-        rest &= !(ones(n_bits) << offset);
-        Some(Subfield { field, offset, n_bits })
-    })
-}
-
 /// Appends one `load` for each run of one-bits in the mask.
 fn loads(out: &mut String, field: FieldId, bits: u128, mask: u128) {
-    for (i, sub) in runs(field, mask).enumerate() {
+    for (i, sub) in Subfield::runs(field, mask).enumerate() {
         if i > 0 {
             out.push(',');
         }

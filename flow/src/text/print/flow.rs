@@ -2,9 +2,10 @@
 
 use super::{PrintOptions, decimal, duration, hex, put, write_actions, write_match};
 use crate::action::Action;
+use crate::dialect;
 use crate::flow_mod::{Command, FlowFlags, FlowMod};
 use crate::matching::Match;
-use crate::text::{DEFAULT_PRIORITY, dialect};
+use crate::text::DEFAULT_PRIORITY;
 use crate::types::{Cookie, OfVersion, TableId};
 use std::borrow::Cow;
 use std::fmt::Write;

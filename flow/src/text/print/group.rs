@@ -1,10 +1,10 @@
 //! Prints groups: the lines of `dump-groups` and `dump-group-stats`.
 
 use super::{PrintOptions, duration, put, value, write_actions};
+use crate::dialect;
 use crate::fields::ones;
 use crate::group::{Bucket, Group, GroupStats, GroupType};
 use crate::matching::Match;
-use crate::text::dialect;
 use crate::text::port::{self, NoPortNames};
 use crate::types::{GroupId, OfVersion};
 use std::fmt::Write;

@@ -7,7 +7,7 @@ mod flow;
 mod group;
 mod matching;
 
-pub(super) use action::{REASON_ACTION, REASONS, is_plain_controller, runs};
+pub(super) use action::{REASON_ACTION, REASONS, is_plain_controller};
 pub use action::{write_action, write_actions};
 pub use flow::{FlowLine, write_flow_mod};
 pub use group::{write_group, write_group_stats};

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 /// The known values of a packet.
 #[derive(Clone)]
-pub(super) struct Sketch<'a> {
+pub(crate) struct Sketch<'a> {
     /// The fields; zero if they are not known. The key of the match is copied only when an action changes it.
     key: Cow<'a, PipelineKey>,
     /// The tag control information of the second VLAN tag; 0 if there is none.
@@ -22,28 +22,28 @@ pub(super) struct Sketch<'a> {
 
 impl<'a> Sketch<'a> {
     /// A packet of which nothing is known but the match.
-    pub(super) fn new(matching: &'a Match) -> Self {
+    pub(crate) fn new(matching: &'a Match) -> Self {
         Self { key: Cow::Borrowed(matching.key()), inner_tci: 0 }
     }
 
-    pub(super) fn is_tagged(&self) -> bool {
+    pub(crate) fn is_tagged(&self) -> bool {
         self.key.headers.vlan_tci.get() & VLAN_CFI != 0
     }
 
-    pub(super) fn has_two_tags(&self) -> bool {
+    pub(crate) fn has_two_tags(&self) -> bool {
         self.is_tagged() && self.inner_tci & VLAN_CFI != 0
     }
 
-    pub(super) fn nw_proto(&self) -> u8 {
+    pub(crate) fn nw_proto(&self) -> u8 {
         self.key.headers.nw_proto
     }
 
-    pub(super) fn meets(&self, prerequisite: Prerequisite) -> bool {
+    pub(crate) fn meets(&self, prerequisite: Prerequisite) -> bool {
         prerequisite.met(&self.key)
     }
 
     /// Changes the sketch as the action changes the packet.
-    pub(super) fn apply(&mut self, action: &Action) {
+    pub(crate) fn apply(&mut self, action: &Action) {
         match action {
             Action::SetVlanVid { .. } | Action::SetVlanPcp { .. } => {
                 self.headers().vlan_tci |= VLAN_CFI;

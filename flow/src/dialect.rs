@@ -8,16 +8,16 @@
 //! - `push_vlan` has no counterpart in 1.0.
 //!
 //! The functions of this module return the match and the actions that a receiver decodes from such a message. The
-//! parser uses them with the version of the request, and the printer with the version of the dump. The results are
+//! parser of text uses them with the version of the request, and the printer with the version of the dump. Encoders of
+//! messages use them in front of encoding: what they return, a message of the version can say. The results are
 //! those of Open vSwitch, including what gets lost: in 1.0, the mask of a `set_field` that becomes `mod_dl_src`,
 //! and all of `write_actions`.
 
-use super::sketch::Sketch;
-use crate::action::{Action, Nested, SetFieldForm};
+use crate::action::{Action, Nested, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
 use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
-use crate::text::print::runs;
+use crate::sketch::Sketch;
 use crate::types::{OfVersion, mac_bits, mac_of_bits};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
 use packet::wire::{eth_type, ip_proto};
@@ -26,12 +26,12 @@ use std::borrow::Cow;
 /// The match after a request of `version` has carried it.
 ///
 /// Extensible matches (OXM) have two fields for the VLAN tag. The priority field has no mask, and needs a tag.
-pub(super) fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
+pub fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow12 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
 
 /// The match as a dump of `version` shows it. Unlike requests, dumps of OpenFlow 1.1 have extensible matches too.
-pub(super) fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
+pub fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow11 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
 
@@ -58,7 +58,7 @@ fn extensible(matching: &Match) -> Cow<'_, Match> {
 }
 
 /// The actions after a message of `version` has carried them.
-pub(super) fn actions<'a>(
+pub fn actions<'a>(
     actions: &'a [Action],
     version: OfVersion,
     matching: &Match,
@@ -294,7 +294,7 @@ impl Writer<'_> {
             self.out.push(Action::SetField { field, value, mask, form });
             return;
         }
-        for sub in runs(field, mask) {
+        for sub in Subfield::runs(field, mask) {
             let mask = sub.mask();
             let value = value & mask;
             self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::Load });
