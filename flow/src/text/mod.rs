@@ -19,6 +19,8 @@
 //!
 //! The parser does not know which tables, ports and groups exist; it only knows the names of ports ([`PortNames`]).
 
+#[cfg(any(test, feature = "arbitrary"))]
+pub mod arbitrary;
 mod argument;
 mod consistency;
 mod error;
