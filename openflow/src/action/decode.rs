@@ -1,0 +1,458 @@
+//! Reads actions.
+
+use super::number::{ONF_COPY_FIELD, REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
+use crate::error::ErrorCode;
+use crate::input::{Input, ONF, VENDOR_NICIRA};
+use crate::matching::field::FieldHeader;
+use crate::port;
+use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
+use flow::action::{Action, SetFieldForm, Subfield};
+use flow::fields::{FieldId, TextForm, ones};
+use flow::key::VLAN_CFI;
+use flow::types::{GroupId, MacAddr, OfPort, OfVersion, TableId};
+
+/// Size in bytes of the smallest action.
+const MIN_SIZE: usize = 8;
+/// Size in bytes of the type, the length, the experimenter and the subtype of an action of Nicira.
+const NICIRA_HEADER: usize = 10;
+/// How deep `clone` may be nested in `clone`.
+const MAX_DEPTH: u32 = 32;
+
+/// Reads actions up to the end of `input`.
+pub(crate) fn decode_list(
+    mut input: Input<'_>,
+    version: OfVersion,
+) -> Result<Vec<Action>, ErrorCode> {
+    let mut list = Vec::new();
+    Reading { version, depth: 0 }.list(&mut input, &mut list)?;
+    Ok(list)
+}
+
+/// The settings of a reader of actions.
+#[derive(Clone, Copy)]
+struct Reading {
+    version: OfVersion,
+    /// How many `clone`s contain the list.
+    depth: u32,
+}
+
+impl Reading {
+    fn list(self, input: &mut Input<'_>, list: &mut Vec<Action>) -> Result<(), ErrorCode> {
+        while !input.is_empty() {
+            let mut header = *input;
+            let (kind, len) = (header.u16(), header.u16().map(usize::from));
+            let (Ok(kind), Ok(len)) = (kind, len) else {
+                return Err(ErrorCode::BadActionLength);
+            };
+            if len < MIN_SIZE || !len.is_multiple_of(8) {
+                return Err(ErrorCode::BadActionLength);
+            }
+            if len > input.len() {
+                return Err(ErrorCode::BadActionLength);
+            }
+            let mut action = input.part(len, ErrorCode::BadActionLength)?;
+            action.skip(4)?;
+            list.push(match kind {
+                of::EXPERIMENTER => self.experimenter(action)?,
+                _ => self.standard(kind, action)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads a standard action behind its type and length.
+    fn standard(self, kind: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
+        let is_10 = self.version == OpenFlow10;
+        let size = 4 + input.len();
+        let fixed = |expected: usize| match size == expected {
+            true => Ok(()),
+            false => Err(ErrorCode::BadActionLength),
+        };
+        let (is_wide, is_masked) = (!is_10, kind == of::SET_FIELD || kind == of::COPY_FIELD);
+        if !is_masked {
+            fixed(match kind {
+                of::OUTPUT if is_wide => 16,
+                of::SET_DL_SRC_10 | of::SET_DL_DST_10 | of::ENQUEUE_10 if is_10 => 16,
+                of::SET_DL_SRC | of::SET_DL_DST if is_wide => 16,
+                _ => 8,
+            })?;
+        }
+        Ok(match kind {
+            of::OUTPUT => {
+                let port = port::decode(&mut input, self.version, ErrorCode::BadOutPort)?;
+                let max_len = input.u16()?;
+                output(port, max_len)
+            }
+            of::SET_VLAN_VID => {
+                let vid = input.u16()?;
+                if vid > 0xfff {
+                    return Err(ErrorCode::BadArgument);
+                }
+                Action::SetVlanVid { vid, push_if_untagged: is_10 }
+            }
+            of::SET_VLAN_PCP => {
+                let pcp = input.u8()?;
+                if pcp > 7 {
+                    return Err(ErrorCode::BadArgument);
+                }
+                Action::SetVlanPcp { pcp, push_if_untagged: is_10 }
+            }
+            of::STRIP_VLAN_10 if is_10 => Action::StripVlan,
+            of::SET_DL_SRC_10 if is_10 => Action::SetEthSrc(MacAddr(input.array()?)),
+            of::SET_DL_DST_10 if is_10 => Action::SetEthDst(MacAddr(input.array()?)),
+            of::SET_NW_SRC_10 if is_10 => Action::SetIpv4Src(input.u32()?),
+            of::SET_NW_DST_10 if is_10 => Action::SetIpv4Dst(input.u32()?),
+            of::SET_NW_TOS_10 if is_10 => dscp(input.u8()?)?,
+            of::SET_TP_SRC_10 if is_10 => Action::SetL4Src(input.u16()?),
+            of::SET_TP_DST_10 if is_10 => Action::SetL4Dst(input.u16()?),
+            of::ENQUEUE_10 if is_10 => {
+                let port = OfPort(input.u16()?);
+                input.skip(6)?;
+                Action::Enqueue { port, queue: input.u32()? }
+            }
+            _ if is_10 => return Err(ErrorCode::BadAction),
+            of::SET_DL_SRC => Action::SetEthSrc(MacAddr(input.array()?)),
+            of::SET_DL_DST => Action::SetEthDst(MacAddr(input.array()?)),
+            of::SET_NW_SRC => Action::SetIpv4Src(input.u32()?),
+            of::SET_NW_DST => Action::SetIpv4Dst(input.u32()?),
+            of::SET_NW_TOS => dscp(input.u8()?)?,
+            of::SET_NW_ECN => match input.u8()? {
+                ecn @ 0..=3 => Action::SetIpEcn(ecn),
+                _ => return Err(ErrorCode::BadArgument),
+            },
+            of::SET_TP_SRC => Action::SetL4Src(input.u16()?),
+            of::SET_TP_DST => Action::SetL4Dst(input.u16()?),
+            of::SET_MPLS_LABEL => mpls_label(input.u32()?)?,
+            of::SET_MPLS_TC => mpls_tc(input.u8()?)?,
+            of::SET_MPLS_TTL => Action::SetMplsTtl(input.u8()?),
+            of::DEC_MPLS_TTL => Action::DecMplsTtl,
+            of::PUSH_VLAN => match input.u16()? {
+                tpid @ (0x8100 | 0x88a8) => Action::PushVlan(tpid),
+                _ => return Err(ErrorCode::BadArgument),
+            },
+            of::POP_VLAN => Action::StripVlan,
+            of::PUSH_MPLS => push_mpls(input.u16()?)?,
+            of::POP_MPLS => Action::PopMpls(input.u16()?),
+            of::SET_QUEUE => Action::SetQueue(input.u32()?),
+            of::GROUP => Action::Group(GroupId(input.u32()?)),
+            of::SET_NW_TTL => Action::SetIpTtl(input.u8()?),
+            of::DEC_NW_TTL => Action::DecTtl(Vec::new()),
+            of::SET_FIELD if self.version >= OpenFlow12 => self.set_field(&mut input)?,
+            of::COPY_FIELD if self.version >= OpenFlow15 => {
+                let (n_bits, src, dst) = (input.u16()?, input.u16()?, input.u16()?);
+                input.skip(2)?;
+                copy(&mut input, n_bits, src, dst)?
+            }
+            // The switch has no meters, so that every meter is unknown.
+            of::METER if self.version >= OpenFlow15 => return Err(ErrorCode::InvalidMeter),
+            _ => return Err(ErrorCode::BadAction),
+        })
+    }
+
+    fn experimenter(self, mut input: Input<'_>) -> Result<Action, ErrorCode> {
+        let vendor = input.u32()?;
+        if input.len() < 2 {
+            return Err(ErrorCode::BadActionLength);
+        }
+        let subtype = input.u16()?;
+        match vendor {
+            VENDOR_NICIRA => self.nicira(subtype, input),
+            ONF if subtype == ONF_COPY_FIELD && matches!(self.version, OpenFlow13 | OpenFlow14) => {
+                input.skip(2)?;
+                let (n_bits, src, dst) = (input.u16()?, input.u16()?, input.u16()?);
+                input.skip(2)?;
+                copy(&mut input, n_bits, src, dst)
+            }
+            ONF => Err(ErrorCode::BadVendorAction),
+            _ => Err(ErrorCode::BadActionVendor),
+        }
+    }
+
+    /// Reads an action of Nicira behind its subtype.
+    fn nicira(self, subtype: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
+        let size = NICIRA_HEADER + input.len();
+        let (is_10, has_load) = (self.version == OpenFlow10, self.version < OpenFlow15);
+        // Actions with fields of eight-byte headers, lists and bytes may be longer than the smallest size.
+        let (min, may_be_longer) = match subtype {
+            nx::REG_LOAD | nx::OUTPUT_REG => (24, false),
+            nx::REG_MOVE => (24, true),
+            nx::STACK_PUSH | nx::STACK_POP | nx::OUTPUT_REG2 | nx::CHECK_PKT_LARGER => (24, false),
+            nx::WRITE_METADATA => (32, false),
+            nx::NOTE | nx::DEC_TTL_CNT_IDS | nx::REG_LOAD2 | nx::CONTROLLER2 | nx::CLONE => {
+                (16, true)
+            }
+            _ => (16, false),
+        };
+        if size < min || size > min && !may_be_longer {
+            return Err(ErrorCode::BadActionLength);
+        }
+        Ok(match subtype {
+            nx::RESUBMIT => resubmit(input.u16()?, SAME_TABLE)?,
+            nx::RESUBMIT_TABLE => resubmit(input.u16()?, input.u8()?)?,
+            nx::SET_QUEUE if is_10 => Action::SetQueue(aligned(&mut input)?),
+            nx::GROUP if is_10 => Action::Group(GroupId(aligned(&mut input)?)),
+            nx::POP_QUEUE => Action::PopQueue,
+            nx::REG_MOVE if has_load => {
+                let (n_bits, src, dst) = (input.u16()?, input.u16()?, input.u16()?);
+                copy(&mut input, n_bits, src, dst)?
+            }
+            nx::REG_LOAD if has_load => load(&mut input)?,
+            nx::REG_LOAD2 if has_load => {
+                input.skip(6)?;
+                self.assignment(&mut input, true)?
+            }
+            nx::NOTE => Action::Note(input.rest().to_vec()),
+            nx::OUTPUT_REG => {
+                let (bits, field) = (input.u16()?, FieldHeader::decode_alone(&mut input)?);
+                let max_len = input.u16()?;
+                if input.rest().iter().any(|byte| *byte != 0) {
+                    return Err(ErrorCode::ActionMustBeZero);
+                }
+                Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
+            }
+            nx::OUTPUT_REG2 => {
+                let (bits, max_len) = (input.u16()?, input.u16()?);
+                let field = FieldHeader::decode_alone(&mut input)?;
+                Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
+            }
+            nx::EXIT => Action::Exit,
+            nx::DEC_TTL if is_10 => Action::DecTtl(Vec::new()),
+            nx::DEC_TTL_CNT_IDS => {
+                let count = usize::from(input.u16()?);
+                input.skip(4)?;
+                if count == 0 {
+                    return Err(ErrorCode::BadArgument);
+                }
+                if input.len() < 2 * count {
+                    return Err(ErrorCode::BadActionLength);
+                }
+                Action::DecTtl((0..count).map(|_| input.u16()).collect::<Result<_, _>>()?)
+            }
+            nx::CONTROLLER => Action::Controller {
+                max_len: input.u16()?,
+                controller_id: input.u16()?,
+                reason: input.u8()?,
+                userdata: Vec::new(),
+                pause: false,
+                meter_id: None,
+            },
+            nx::CONTROLLER2 => {
+                input.skip(6)?;
+                controller2(&mut input)?
+            }
+            nx::WRITE_METADATA => {
+                input.skip(6)?;
+                write_metadata(input.u64()?, input.u64()?)?
+            }
+            nx::PUSH_MPLS if is_10 => push_mpls(input.u16()?)?,
+            nx::POP_MPLS if is_10 => Action::PopMpls(input.u16()?),
+            nx::SET_MPLS_TTL if is_10 => Action::SetMplsTtl(input.u8()?),
+            nx::DEC_MPLS_TTL if is_10 => Action::DecMplsTtl,
+            nx::SET_MPLS_LABEL if is_10 => mpls_label(aligned(&mut input)?)?,
+            nx::SET_MPLS_TC if is_10 => mpls_tc(input.u8()?)?,
+            nx::STACK_PUSH => Action::StackPush(stack(&mut input)?),
+            nx::STACK_POP => Action::StackPop(stack(&mut input)?),
+            nx::OUTPUT_TRUNC => {
+                let (port, max_len) = (OfPort(input.u16()?), input.u32()?);
+                let is_special = matches!(port, OfPort::IN_PORT | OfPort::LOCAL);
+                if port >= OfPort::MAX && !is_special {
+                    return Err(ErrorCode::BadOutPort);
+                }
+                if max_len < 14 {
+                    return Err(ErrorCode::BadArgument);
+                }
+                Action::OutputTrunc { port, max_len }
+            }
+            nx::CLONE => {
+                input.skip(6)?;
+                if self.depth >= MAX_DEPTH {
+                    return Err(ErrorCode::TooManyActions);
+                }
+                let mut inner = Vec::new();
+                Self { depth: self.depth + 1, ..self }.list(&mut input, &mut inner)?;
+                Action::Clone(inner)
+            }
+            nx::CHECK_PKT_LARGER => {
+                let (len, offset) = (input.u16()?, input.u16()?);
+                let field = FieldHeader::decode_alone(&mut input)?;
+                Action::CheckPktLarger { len, dst: subfield(field, offset, 1)? }
+            }
+            _ => return Err(ErrorCode::BadVendorAction),
+        })
+    }
+
+    /// Reads `set_field`, which has a mask from OpenFlow 1.5 on.
+    fn set_field(self, input: &mut Input<'_>) -> Result<Action, ErrorCode> {
+        self.assignment(input, self.version >= OpenFlow15)
+    }
+
+    fn assignment(self, input: &mut Input<'_>, may_have_mask: bool) -> Result<Action, ErrorCode> {
+        let header = FieldHeader::decode(input)?;
+        let id = header.field.ok_or(ErrorCode::BadSetType)?;
+        let (def, legal) = (id.def(), id.full_mask());
+        let size = def.wire_len();
+        if header.size != size << u8::from(header.has_mask) {
+            return Err(ErrorCode::BadSetLength);
+        }
+        let mut entry = input.part(header.size, ErrorCode::BadSetLength)?;
+        if input.len() >= 8 || input.rest().iter().any(|byte| *byte != 0) {
+            return Err(ErrorCode::ActionMustBeZero);
+        }
+        let value = entry.integer(size)?;
+        let wire_mask = if header.has_mask { entry.integer(size)? } else { def.whole };
+        if value & !wire_mask != 0 {
+            return Err(ErrorCode::BadWildcards);
+        }
+        if !may_have_mask && wire_mask != def.whole {
+            return Err(ErrorCode::BadSetMask);
+        }
+        let (mask, form) = if wire_mask == def.whole {
+            (legal, SetFieldForm::SetField)
+        } else if wire_mask & legal == legal {
+            (wire_mask, SetFieldForm::MaskedSetField)
+        } else {
+            (wire_mask & legal, SetFieldForm::SetField)
+        };
+        let lacks_tag = id == FieldId::VlanVid
+            && self.version >= OpenFlow12
+            && mask & u128::from(VLAN_CFI) != 0
+            && value & u128::from(VLAN_CFI) == 0;
+        let is_port = def.form != TextForm::Port32 || crate::matching::is_port(value);
+        if !def.writable || value & !legal != 0 || lacks_tag || mask == 0 || !is_port {
+            return Err(ErrorCode::BadSetArgument);
+        }
+        Ok(Action::SetField { field: id, value, mask, form })
+    }
+}
+
+fn output(port: OfPort, max_len: u16) -> Action {
+    match port {
+        OfPort::CONTROLLER => Action::Controller {
+            max_len,
+            reason: REASON_ACTION,
+            controller_id: 0,
+            userdata: Vec::new(),
+            pause: false,
+            meter_id: None,
+        },
+        _ => Action::Output { port },
+    }
+}
+
+fn dscp(tos: u8) -> Result<Action, ErrorCode> {
+    if tos & 3 == 0 { Ok(Action::SetIpDscp(tos)) } else { Err(ErrorCode::BadArgument) }
+}
+
+fn mpls_label(label: u32) -> Result<Action, ErrorCode> {
+    if label >> 20 == 0 { Ok(Action::SetMplsLabel(label)) } else { Err(ErrorCode::BadArgument) }
+}
+
+fn mpls_tc(tc: u8) -> Result<Action, ErrorCode> {
+    if tc <= 7 { Ok(Action::SetMplsTc(tc)) } else { Err(ErrorCode::BadArgument) }
+}
+
+fn push_mpls(ty: u16) -> Result<Action, ErrorCode> {
+    match ty {
+        0x8847 | 0x8848 => Ok(Action::PushMpls(ty)),
+        _ => Err(ErrorCode::BadArgument),
+    }
+}
+
+fn resubmit(in_port: u16, table: u8) -> Result<Action, ErrorCode> {
+    let in_port = Some(OfPort(in_port)).filter(|port| *port != OfPort::IN_PORT);
+    let table = match table {
+        SAME_TABLE => None,
+        n => Some(TableId::new(n).ok_or(ErrorCode::BadArgument)?),
+    };
+    Ok(Action::Resubmit { in_port, table })
+}
+
+/// Reads 32 bits of an action of Nicira, which stand behind two bytes that align them.
+fn aligned(input: &mut Input<'_>) -> Result<u32, ErrorCode> {
+    input.skip(2)?;
+    input.u32()
+}
+
+/// `n_bits` bits of a field from bit `offset` on.
+fn subfield(field: FieldId, offset: u16, n_bits: u16) -> Result<Subfield, ErrorCode> {
+    let end = u32::from(offset) + u32::from(n_bits);
+    match n_bits > 0 && end <= u32::from(field.def().bits) {
+        true => Ok(Subfield { field, offset, n_bits }),
+        false => Err(ErrorCode::BadSetLength),
+    }
+}
+
+/// The bits that 16 bits name: the offset in the upper ten, and the number of bits less one in the lower six.
+fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, ErrorCode> {
+    subfield(field, bits >> 6, (bits & 0x3f) + 1)
+}
+
+/// Reads the field of a stack action between the offset and the number of its bits.
+fn stack(input: &mut Input<'_>) -> Result<Subfield, ErrorCode> {
+    let offset = input.u16()?;
+    let field = FieldHeader::decode_alone(input)?;
+    subfield(field, offset, input.u16()?)
+}
+
+fn copy(input: &mut Input<'_>, n_bits: u16, src: u16, dst: u16) -> Result<Action, ErrorCode> {
+    let (from, to) = (FieldHeader::decode_alone(input)?, FieldHeader::decode_alone(input)?);
+    if input.rest().iter().any(|byte| *byte != 0) {
+        return Err(ErrorCode::ActionMustBeZero);
+    }
+    Ok(Action::Move { src: subfield(from, src, n_bits)?, dst: subfield(to, dst, n_bits)? })
+}
+
+fn load(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
+    let (bits, field) = (input.u16()?, FieldHeader::decode_alone(input)?);
+    let (sub, value) = (packed_subfield(field, bits)?, u128::from(input.u64()?));
+    if value & !ones(sub.n_bits) != 0 || !field.def().writable {
+        return Err(ErrorCode::BadSetArgument);
+    }
+    let form = SetFieldForm::Load;
+    Ok(Action::SetField { field, value: value << sub.offset, mask: sub.mask(), form })
+}
+
+/// An action or instruction that writes metadata.
+pub(super) fn write_metadata(value: u64, mask: u64) -> Result<Action, ErrorCode> {
+    Ok(Action::WriteMetadata { value: value & mask, mask })
+}
+
+fn controller2(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
+    let (mut max_len, mut controller_id, mut reason) = (WHOLE_PACKET, 0, REASON_ACTION);
+    let (mut userdata, mut pause, mut meter_id) = (Vec::new(), false, None);
+    while !input.is_empty() {
+        let (kind, len) = (input.u16()?, usize::from(input.u16()?));
+        let size = len.checked_sub(4).ok_or(ErrorCode::BadPropertyLength)?;
+        let mut value = input.part(size, ErrorCode::BadPropertyLength)?;
+        input.skip_padding(len);
+        match kind {
+            controller2::MAX_LEN => max_len = value.u16()?,
+            controller2::CONTROLLER_ID => controller_id = value.u16()?,
+            controller2::REASON => reason = value.u8()?,
+            controller2::USERDATA => userdata = value.rest().to_vec(),
+            controller2::PAUSE => pause = true,
+            controller2::METER_ID => meter_id = Some(value.u32()?),
+            _ => return Err(ErrorCode::BadProperty),
+        }
+    }
+    Ok(Action::Controller { max_len, reason, controller_id, userdata, pause, meter_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_reaches_beyond_the_list_is_an_error() {
+        for (bytes, expected) in [
+            (&[0, 0, 0, 16, 0, 1, 0, 0][..], ErrorCode::BadActionLength),
+            (&[0, 0, 0, 0, 0, 1, 0, 0], ErrorCode::BadActionLength),
+            (&[0, 0, 0, 4], ErrorCode::BadActionLength),
+            (&[0xff, 0xff, 0, 8, 0, 0, 0x23, 0x20], ErrorCode::BadActionLength),
+            (&[0, 40, 0, 8, 0, 0, 0, 0], ErrorCode::BadAction),
+        ] {
+            let input = Input::new(bytes, ErrorCode::BadActionLength);
+            assert_eq!(decode_list(input, OpenFlow10).unwrap_err(), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Instructions (OpenFlow 1.3.5 §7.2.4): how OpenFlow 1.1 and later carry the actions of a rule.
+
+use super::decode::{decode_list, write_metadata};
+use super::encode::put_list;
+use crate::error::ErrorCode;
+use crate::input::Input;
+use crate::output::Encoder;
+use flow::action::Action;
+use flow::types::{OfVersion, TableId};
+
+const GOTO_TABLE: u16 = 1;
+const WRITE_METADATA: u16 = 2;
+const WRITE_ACTIONS: u16 = 3;
+const APPLY_ACTIONS: u16 = 4;
+const CLEAR_ACTIONS: u16 = 5;
+const METER: u16 = 6;
+const EXPERIMENTER: u16 = 0xffff;
+
+/// Writes the actions of a rule: plain actions in one `apply_actions`, then the other instructions.
+pub(crate) fn put_instructions(out: &mut Encoder, actions: &[Action], version: OfVersion) {
+    let is_instruction = |action: &Action| {
+        matches!(
+            action,
+            Action::ClearActions
+                | Action::WriteActions(_)
+                | Action::WriteMetadata { .. }
+                | Action::GotoTable(_)
+        )
+    };
+    // Instructions stand behind the actions.
+    let count = actions.iter().take_while(|action| !is_instruction(action)).count();
+    let (plain, instructions) = actions.split_at(count);
+    if !plain.is_empty() {
+        put_actions(out, APPLY_ACTIONS, plain, version);
+    }
+    for instruction in instructions {
+        match instruction {
+            Action::ClearActions => put_actions(out, CLEAR_ACTIONS, &[], version),
+            Action::WriteActions(inner) => put_actions(out, WRITE_ACTIONS, inner, version),
+            Action::WriteMetadata { value, mask } => {
+                out.u16(WRITE_METADATA);
+                out.u16(24);
+                out.zeros(4);
+                out.u64(*value);
+                out.u64(*mask);
+            }
+            Action::GotoTable(table) => {
+                out.u16(GOTO_TABLE);
+                out.u16(8);
+                out.u8(table.get());
+                out.zeros(3);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn put_actions(out: &mut Encoder, kind: u16, actions: &[Action], version: OfVersion) {
+    let start = out.len();
+    out.u16(kind);
+    out.u16(0);
+    out.zeros(4);
+    put_list(out, actions, version);
+    out.set_len(start + 2, start);
+}
+
+/// Reads instructions up to the end of `input`. They come in the order in which OpenFlow carries them out, whatever
+/// their order in the message.
+pub(crate) fn decode_instructions(
+    mut input: Input<'_>,
+    version: OfVersion,
+) -> Result<Vec<Action>, ErrorCode> {
+    let (mut apply, mut clear, mut write, mut metadata, mut goto) = (None, None, None, None, None);
+    while !input.is_empty() {
+        let mut header = input;
+        let (Ok(kind), Ok(len)) = (header.u16(), header.u16().map(usize::from)) else {
+            return Err(ErrorCode::BadInstructionLength);
+        };
+        if len < 8 || !len.is_multiple_of(8) || len > input.len() {
+            return Err(ErrorCode::BadInstructionLength);
+        }
+        let mut body = input.part(len, ErrorCode::BadInstructionLength)?;
+        body.skip(4)?;
+        let size = |expected: usize| match len == expected {
+            true => Ok(()),
+            false => Err(ErrorCode::BadInstructionLength),
+        };
+        let is_again = match kind {
+            GOTO_TABLE => {
+                size(8)?;
+                let table = TableId::new(body.u8()?).ok_or(ErrorCode::BadInstructionTable)?;
+                goto.replace(Action::GotoTable(table)).is_some()
+            }
+            WRITE_METADATA => {
+                size(24)?;
+                body.skip(4)?;
+                metadata.replace(write_metadata(body.u64()?, body.u64()?)?).is_some()
+            }
+            WRITE_ACTIONS | APPLY_ACTIONS => {
+                body.skip(4)?;
+                let list = decode_list(body, version)?;
+                match kind {
+                    APPLY_ACTIONS => apply.replace(list).is_some(),
+                    _ => write.replace(Action::WriteActions(list)).is_some(),
+                }
+            }
+            CLEAR_ACTIONS => {
+                size(8)?;
+                clear.replace(Action::ClearActions).is_some()
+            }
+            // The switch has no meters, so that every meter is unknown.
+            METER if version >= OfVersion::OpenFlow13 => return Err(ErrorCode::InvalidMeter),
+            EXPERIMENTER => return Err(ErrorCode::BadInstructionVendor),
+            _ => return Err(ErrorCode::UnknownInstruction),
+        };
+        if is_again {
+            return Err(ErrorCode::DuplicateInstruction);
+        }
+    }
+    let mut list = apply.unwrap_or_default();
+    list.extend([clear, write, metadata, goto].into_iter().flatten());
+    Ok(list)
+}

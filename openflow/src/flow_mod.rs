@@ -1,0 +1,295 @@
+//! Flow mods: `OFPT_FLOW_MOD` of OpenFlow 1.0 (§5.3.3) and of 1.1 and later (1.3.5 §7.3.4.1), and `NXT_FLOW_MOD`.
+
+use crate::action;
+use crate::encoding::Encoding;
+use crate::error::ErrorCode;
+use crate::input::Input;
+use crate::matching::{self, CookieFilter, extensible};
+use crate::output::Encoder;
+use crate::port;
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14};
+use flow::Match;
+use flow::flow_mod::{Command, FlowFlags, FlowMod};
+use flow::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
+
+/// "No buffer" in `buffer_id`: the switch holds no packet that the message is about.
+pub(crate) const NO_BUFFER: u32 = u32::MAX;
+/// "Every table" (`OFPTT_ALL`), in requests that can be about all.
+pub(crate) const EVERY_TABLE: u8 = 0xff;
+/// The cookie in a modification that leaves cookies as they are.
+const KEEP_COOKIE: u64 = u64::MAX;
+
+/// The bits of `flags` (`OFPFF_*`), with the first version that has each.
+const FLAGS: [(u16, OfVersion); 5] = [
+    (1, OpenFlow10),
+    (1 << 1, OpenFlow10),
+    (1 << 2, OpenFlow12),
+    (1 << 3, OpenFlow13),
+    (1 << 4, OpenFlow13),
+];
+
+fn flag_bits(flags: FlowFlags) -> [bool; 5] {
+    [
+        flags.send_flow_rem,
+        flags.check_overlap,
+        flags.reset_counts,
+        flags.no_packet_counts,
+        flags.no_byte_counts,
+    ]
+}
+
+/// The flags that messages of `version` have, as bits.
+pub(crate) fn encode_flags(flags: FlowFlags, version: OfVersion) -> u16 {
+    let set = flag_bits(flags).into_iter().zip(FLAGS);
+    set.filter(|(is_set, (_, since))| *is_set && version >= *since).map(|(_, (bit, _))| bit).sum()
+}
+
+/// The flags of these bits; `None` if one of the bits is no flag in `version`.
+pub(crate) fn decode_flags(bits: u16, version: OfVersion) -> Option<FlowFlags> {
+    let known: u16 = FLAGS.iter().filter(|(_, since)| version >= *since).map(|(bit, _)| bit).sum();
+    let [send_flow_rem, check_overlap, reset_counts, no_packet_counts, no_byte_counts] =
+        FLAGS.map(|(bit, _)| bits & bit != 0);
+    let flags =
+        FlowFlags { send_flow_rem, check_overlap, reset_counts, no_packet_counts, no_byte_counts };
+    (bits & !known == 0).then_some(flags)
+}
+
+fn command_number(command: Command) -> u8 {
+    match command {
+        Command::Add => 0,
+        Command::Modify => 1,
+        Command::ModifyStrict => 2,
+        Command::Delete => 3,
+        Command::DeleteStrict => 4,
+    }
+}
+
+fn command(number: u8) -> Result<Command, ErrorCode> {
+    Ok(match number {
+        0 => Command::Add,
+        1 => Command::Modify,
+        2 => Command::ModifyStrict,
+        3 => Command::Delete,
+        4 => Command::DeleteStrict,
+        _ => return Err(ErrorCode::BadCommand),
+    })
+}
+
+fn is_deletion(command: Command) -> bool {
+    matches!(command, Command::Delete | Command::DeleteStrict)
+}
+
+/// The parts of a flow mod that are the same in all forms.
+struct Common {
+    command: Command,
+    table: Option<TableId>,
+    matching: Match,
+    priority: u16,
+    timeouts: (u16, u16),
+    buffer: u32,
+}
+
+impl Common {
+    /// A flow mod without cookies, flags and filters.
+    fn flow_mod(self, version: OfVersion) -> Result<FlowMod, ErrorCode> {
+        if self.buffer != NO_BUFFER && !is_deletion(self.command) {
+            return Err(ErrorCode::BufferUnknown);
+        }
+        let mut flow_mod = FlowMod::new(self.command, self.priority, self.matching, Vec::new());
+        flow_mod.table = self.table;
+        (flow_mod.idle_timeout, flow_mod.hard_timeout) = self.timeouts;
+        // Later versions change rules only; a modification that finds none does nothing.
+        flow_mod.adds_if_none &= version <= OpenFlow11;
+        Ok(flow_mod)
+    }
+}
+
+/// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says so.
+fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<(), ErrorCode> {
+    flow_mod.flags = decode_flags(bits, version).ok_or(ErrorCode::BadFlags)?;
+    if version <= OpenFlow11 && flow_mod.command == Command::Add {
+        flow_mod.flags.reset_counts = true;
+    }
+    Ok(())
+}
+
+/// Reads the flow mod of OpenFlow 1.0.
+pub(crate) fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
+    let matching = matching::decode_10(&mut input)?;
+    let cookie = input.u64()?;
+    let mut flow_mod = decode_10_rest(&mut input, encoding, cookie, |input| {
+        let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
+        Ok((buffer, out_port, flags, matching, None))
+    })?;
+    flow_mod.actions = action::decode_list(action_input(input), OpenFlow10)?;
+    Ok(flow_mod)
+}
+
+/// Reads Nicira's flow mod behind its subtype, which has the same body in every version.
+pub(crate) fn decode_nxt(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
+    let cookie = input.u64()?;
+    let mut flow_mod = decode_10_rest(&mut input, encoding, cookie, |input| {
+        let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
+        let len = usize::from(input.u16()?);
+        input.skip(6)?;
+        let (matching, filter) = decode_nx_match(input, len)?;
+        Ok((buffer, out_port, flags, matching, filter))
+    })?;
+    if flow_mod.command == Command::Add && flow_mod.cookie_filter.is_some() {
+        return Err(ErrorCode::NxmInvalid);
+    }
+    flow_mod.actions = action::decode_list(action_input(input), encoding.version)?;
+    Ok(flow_mod)
+}
+
+/// Reads an extensible match of `len` bytes and its padding.
+pub(crate) fn decode_nx_match(
+    input: &mut Input<'_>,
+    len: usize,
+) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
+    let fields = input.part(len, ErrorCode::BadMatchLength)?;
+    input.skip_padding(len);
+    let (matching, filter) = extensible::decode(fields)?;
+    // A filter that looks at no bit restricts nothing.
+    Ok((matching, filter.filter(|(_, mask)| mask.0 != 0)))
+}
+
+/// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port, flags, match, filter for cookies.
+type Rest = (u32, u16, u16, Match, Option<CookieFilter>);
+
+fn decode_10_rest<'a>(
+    input: &mut Input<'a>,
+    encoding: Encoding,
+    cookie: u64,
+    rest: impl FnOnce(&mut Input<'a>) -> Result<Rest, ErrorCode>,
+) -> Result<FlowMod, ErrorCode> {
+    let number = input.u16()?;
+    let timeouts = (input.u16()?, input.u16()?);
+    let priority = input.u16()?;
+    let (buffer, out_port, flags, matching, filter) = rest(input)?;
+    let (table, number) = match encoding.table_id {
+        true => ((number >> 8) as u8, number as u8),
+        false => (EVERY_TABLE, number.try_into().map_err(|_| ErrorCode::BadCommand)?),
+    };
+    let command = command(number)?;
+    let table = decode_table(table, ErrorCode::BadTableId)?;
+    let common = Common { command, table, matching, priority, timeouts, buffer };
+    let mut flow_mod = common.flow_mod(OpenFlow10)?;
+    set_flags(&mut flow_mod, flags, OpenFlow10)?;
+    flow_mod.cookie_filter = filter;
+    if !is_deletion(command) {
+        flow_mod.modify_cookie = command != Command::Add && cookie != KEEP_COOKIE;
+        flow_mod.cookie =
+            Cookie(if cookie == KEEP_COOKIE && command != Command::Add { 0 } else { cookie });
+    } else {
+        flow_mod.out_port = Some(OfPort(out_port)).filter(|port| *port != OfPort::NONE);
+    }
+    Ok(flow_mod)
+}
+
+/// The table of a number in a request; `None` for [`EVERY_TABLE`].
+pub(crate) fn decode_table(number: u8, bad: ErrorCode) -> Result<Option<TableId>, ErrorCode> {
+    match number {
+        EVERY_TABLE => Ok(None),
+        n => TableId::new(n).map(Some).ok_or(bad),
+    }
+}
+
+/// The rest of a message as a list of actions.
+fn action_input(input: Input<'_>) -> Input<'_> {
+    Input::new(input.rest(), ErrorCode::BadActionLength)
+}
+
+/// Reads the flow mod of OpenFlow 1.1 and later.
+pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<FlowMod, ErrorCode> {
+    let (cookie, cookie_mask) = (input.u64()?, input.u64()?);
+    let (table, number) = (input.u8()?, input.u8()?);
+    let timeouts = (input.u16()?, input.u16()?);
+    let (priority, buffer) = (input.u16()?, input.u32()?);
+    let out_port = port::decode_32(input.u32()?, ErrorCode::BadOutPort)?;
+    let (out_group, flags, importance) = (GroupId(input.u32()?), input.u16()?, input.u16()?);
+    let matching = matching::decode_11(&mut input)?;
+    let command = command(number)?;
+    let table = decode_table(table, ErrorCode::FlowModTable)?;
+    if table.is_none() && (version == OpenFlow11 || !is_deletion(command)) {
+        return Err(ErrorCode::FlowModTable);
+    }
+    let common = Common { command, table, matching, priority, timeouts, buffer };
+    let mut flow_mod = common.flow_mod(version)?;
+    set_flags(&mut flow_mod, flags, version)?;
+    if command == Command::Add {
+        flow_mod.cookie = Cookie(cookie);
+    } else {
+        let filter = (Cookie(cookie), Cookie(cookie_mask));
+        flow_mod.cookie_filter = Some(filter).filter(|_| cookie_mask != 0);
+    }
+    if version >= OpenFlow14 {
+        flow_mod.importance = importance;
+    }
+    if is_deletion(command) {
+        flow_mod.out_port = Some(out_port).filter(|port| *port != OfPort::NONE);
+        flow_mod.out_group = Some(out_group).filter(|group| *group != GroupId::ANY);
+    }
+    let instructions = Input::new(input.rest(), ErrorCode::BadInstructionLength);
+    flow_mod.actions = action::decode_instructions(instructions, version)?;
+    Ok(flow_mod)
+}
+
+/// Writes the flow mod of OpenFlow 1.0, or Nicira's behind its subtype.
+pub(crate) fn put_10(out: &mut Encoder, flow_mod: &FlowMod, encoding: Encoding) {
+    let cookie = match flow_mod.command {
+        Command::Add => flow_mod.cookie.0,
+        _ if flow_mod.modify_cookie => flow_mod.cookie.0,
+        Command::Modify | Command::ModifyStrict => KEEP_COOKIE,
+        Command::Delete | Command::DeleteStrict => 0,
+    };
+    if !encoding.nxm {
+        matching::put_10(out, &flow_mod.matching);
+    }
+    out.u64(cookie);
+    let table = if encoding.table_id { table_number(flow_mod) } else { 0 };
+    out.u16(u16::from(table) << 8 | u16::from(command_number(flow_mod.command)));
+    out.u16(flow_mod.idle_timeout);
+    out.u16(flow_mod.hard_timeout);
+    out.u16(flow_mod.priority);
+    out.u32(NO_BUFFER);
+    out.u16(flow_mod.out_port.unwrap_or(OfPort::NONE).0);
+    out.u16(encode_flags(flow_mod.flags, OpenFlow10));
+    if encoding.nxm {
+        let len_at = out.len();
+        out.zeros(8);
+        let start = out.len();
+        extensible::put(out, &flow_mod.matching, OpenFlow10, flow_mod.cookie_filter);
+        out.set_len(len_at, start);
+        out.pad(start);
+    }
+    action::put_list(out, &flow_mod.actions, encoding.version);
+}
+
+fn table_number(flow_mod: &FlowMod) -> u8 {
+    flow_mod.table.map_or(EVERY_TABLE, TableId::get)
+}
+
+/// Writes the flow mod of OpenFlow 1.1 and later.
+pub(crate) fn put_11(out: &mut Encoder, flow_mod: &FlowMod, version: OfVersion) {
+    let (cookie, mask) = match flow_mod.command {
+        Command::Add => (flow_mod.cookie.0, 0),
+        _ => flow_mod.cookie_filter.map_or((0, 0), |(cookie, mask)| (cookie.0, mask.0)),
+    };
+    out.u64(cookie);
+    out.u64(mask);
+    let is_every =
+        flow_mod.table.is_none() && is_deletion(flow_mod.command) && version >= OpenFlow12;
+    out.u8(if is_every { EVERY_TABLE } else { flow_mod.table.map_or(0, TableId::get) });
+    out.u8(command_number(flow_mod.command));
+    out.u16(flow_mod.idle_timeout);
+    out.u16(flow_mod.hard_timeout);
+    out.u16(flow_mod.priority);
+    out.u32(NO_BUFFER);
+    out.u32(port::encode_32(flow_mod.out_port.unwrap_or(OfPort::NONE)));
+    out.u32(flow_mod.out_group.unwrap_or(GroupId::ANY).0);
+    out.u16(encode_flags(flow_mod.flags, version));
+    out.u16(if version >= OpenFlow14 { flow_mod.importance } else { 0 });
+    matching::put_11(out, &flow_mod.matching, version);
+    action::put_instructions(out, &flow_mod.actions, version);
+}

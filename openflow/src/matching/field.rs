@@ -1,0 +1,110 @@
+//! Headers of fields in messages (`oxm_class`, `oxm_field`, `oxm_hasmask`, `oxm_length`; OpenFlow 1.3.5 §7.2.3.2).
+
+use crate::error::ErrorCode;
+use crate::input::Input;
+use crate::output::Encoder;
+use flow::fields::{FieldId, WireName};
+use flow::types::OfVersion;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// The class of fields that an experimenter defines. Four bytes with the experimenter's id stand between the header and
+/// the value.
+const EXPERIMENTER_CLASS: u16 = 0xffff;
+
+/// What a header of a field says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FieldHeader {
+    /// The field; `None` if no field of the table has the numbers.
+    pub(crate) field: Option<FieldId>,
+    pub(crate) class: u16,
+    pub(crate) number: u8,
+    pub(crate) has_mask: bool,
+    /// How many bytes the value and the mask have together.
+    pub(crate) size: usize,
+}
+
+type Key = (u16, u32, u8);
+
+static FIELDS: LazyLock<HashMap<Key, FieldId>> = LazyLock::new(|| {
+    let names = |field: FieldId| field.def().wire.iter().map(move |name| (key(name), field));
+    FieldId::all().flat_map(names).collect()
+});
+
+fn key(name: &WireName) -> Key {
+    (name.class, name.experimenter, name.number)
+}
+
+impl FieldHeader {
+    /// Takes a header from the front of `input`.
+    pub(crate) fn decode(input: &mut Input<'_>) -> Result<Self, ErrorCode> {
+        let class = input.u16()?;
+        let (number, size) = (input.u8()?, usize::from(input.u8()?));
+        let (has_mask, number) = (number & 1 != 0, number >> 1);
+        let (experimenter, size) = match class {
+            EXPERIMENTER_CLASS => {
+                (input.u32()?, size.checked_sub(4).ok_or(ErrorCode::BadMatchLength)?)
+            }
+            _ => (0, size),
+        };
+        let field = FIELDS.get(&(class, experimenter, number)).copied();
+        Ok(Self { field, class, number, has_mask, size })
+    }
+
+    /// The field of a header that stands alone in an action: without mask, and with the size that the field has.
+    pub(crate) fn decode_alone(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
+        let header = Self::decode(input)?;
+        let field = header.field.ok_or(ErrorCode::BadSetType)?;
+        match header.has_mask || header.size != field.def().wire_len() {
+            true => Err(ErrorCode::BadSetType),
+            false => Ok(field),
+        }
+    }
+}
+
+/// The name of a field in messages of `version`, where Nicira's extensions count as 1.0. A field without a name has no
+/// place in a message; callers ask for fields that have one.
+fn name(field: FieldId, version: OfVersion) -> Option<&'static WireName> {
+    field.wire_name(version)
+}
+
+/// Whether the header of the field has eight bytes, as those of experimenter fields have.
+pub(crate) fn is_long(field: FieldId, version: OfVersion) -> bool {
+    name(field, version).is_some_and(|name| name.class == EXPERIMENTER_CLASS)
+}
+
+/// Writes the header of a field, with the size of a value and, if `has_mask`, of a mask behind it.
+pub(crate) fn put_header(out: &mut Encoder, field: FieldId, version: OfVersion, has_mask: bool) {
+    let Some(name) = name(field, version) else {
+        return;
+    };
+    let is_long = name.class == EXPERIMENTER_CLASS;
+    let size = (field.def().wire_len() << u8::from(has_mask)) + if is_long { 4 } else { 0 };
+    out.u16(name.class);
+    out.u8(name.number << 1 | u8::from(has_mask));
+    out.u8(size as u8);
+    if is_long {
+        out.u32(name.experimenter);
+    }
+}
+
+/// Writes a field with its value. A `mask` of every bit of the field is left out.
+pub(crate) fn put(out: &mut Encoder, field: FieldId, version: OfVersion, value: u128, mask: u128) {
+    put_with(out, field, version, value, (mask != field.full_mask()).then_some(mask));
+}
+
+/// Writes a field with its value, and with a mask if there is one.
+pub(crate) fn put_with(
+    out: &mut Encoder,
+    field: FieldId,
+    version: OfVersion,
+    value: u128,
+    mask: Option<u128>,
+) {
+    let size = field.def().wire_len();
+    put_header(out, field, version, mask.is_some());
+    out.integer(value, size);
+    if let Some(mask) = mask {
+        out.integer(mask, size);
+    }
+}

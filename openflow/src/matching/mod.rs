@@ -1,0 +1,73 @@
+//! Matches in messages: the structures of OpenFlow 1.0 and 1.1, and lists of fields (NXM, OXM).
+
+mod builder;
+pub(crate) mod extensible;
+pub(crate) mod field;
+mod standard;
+
+pub(crate) use builder::is_port;
+pub(crate) use extensible::CookieFilter;
+
+use crate::error::ErrorCode;
+use crate::input::Input;
+use crate::output::Encoder;
+use flow::Match;
+use flow::types::OfVersion;
+
+/// The type of the match of OpenFlow 1.1 (`OFPMT_STANDARD`).
+const STANDARD: u16 = 0;
+/// The type of extensible matches (`OFPMT_OXM`).
+const OXM: u16 = 1;
+/// Size in bytes of the type and the length of a match.
+const HEADER_SIZE: usize = 4;
+
+/// Reads the match of OpenFlow 1.0.
+pub(crate) fn decode_10(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
+    standard::decode_10(input)
+}
+
+/// Writes the match of OpenFlow 1.0.
+pub(crate) fn put_10(out: &mut Encoder, matching: &Match) {
+    standard::put_10(out, matching);
+}
+
+/// Reads a match of OpenFlow 1.1 or later, with its type and its length.
+pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
+    let (kind, len) = (input.u16()?, usize::from(input.u16()?));
+    match kind {
+        STANDARD if len == standard::SIZE_11 => standard::decode_11(input),
+        STANDARD => Err(ErrorCode::BadMatchLength),
+        OXM => {
+            let size = len.checked_sub(HEADER_SIZE).ok_or(ErrorCode::BadMatchLength)?;
+            if size > input.len() {
+                return Err(ErrorCode::BadMatchLength);
+            }
+            let fields = input.part(size, ErrorCode::BadMatchLength)?;
+            input.skip_padding(len);
+            let (matching, cookie) = extensible::decode(fields)?;
+            // Only Nicira's messages have the cookie among the fields.
+            if cookie.is_some() { Err(ErrorCode::BadField) } else { Ok(matching) }
+        }
+        _ => Err(ErrorCode::BadMatchType),
+    }
+}
+
+/// Writes the match of a request of OpenFlow 1.1 or later.
+pub(crate) fn put_11(out: &mut Encoder, matching: &Match, version: OfVersion) {
+    if version > OfVersion::OpenFlow11 {
+        return put_oxm(out, matching, version);
+    }
+    out.u16(STANDARD);
+    out.u16(standard::SIZE_11 as u16);
+    standard::put_11(out, matching);
+}
+
+/// Writes a list of fields with its type and its length, padded to a multiple of 8 bytes.
+pub(crate) fn put_oxm(out: &mut Encoder, matching: &Match, version: OfVersion) {
+    let start = out.len();
+    out.u16(OXM);
+    out.u16(0);
+    extensible::put(out, matching, version, None);
+    out.set_len(start + 2, start);
+    out.pad(start);
+}

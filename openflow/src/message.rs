@@ -1,0 +1,479 @@
+//! Every message that the crate knows, and the types that messages have in each version (OpenFlow 1.3.5 §7.1).
+
+use crate::encoding::Encoding;
+use crate::error::{ErrorCode, ErrorMessage};
+use crate::header::{HEADER_SIZE, MessageHeader, version_number, version_of_number};
+use crate::input::{Input, ONF, VENDOR_NICIRA};
+use crate::multipart::{self, MultipartReply, MultipartRequest};
+use crate::output::Encoder;
+use crate::ports::PortMod;
+use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
+use crate::{flow_mod, group, packet_out};
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
+use flow::flow_mod::FlowMod;
+use flow::group::GroupMod;
+use flow::packet_out::PacketOut;
+use flow::types::OfVersion;
+
+/// Types of messages (`OFPT_*`) that are the same in every version.
+mod kind {
+    pub(super) const HELLO: u8 = 0;
+    pub(super) const ERROR: u8 = 1;
+    pub(super) const ECHO_REQUEST: u8 = 2;
+    pub(super) const ECHO_REPLY: u8 = 3;
+    pub(super) const EXPERIMENTER: u8 = 4;
+    pub(super) const FEATURES_REQUEST: u8 = 5;
+    pub(super) const FEATURES_REPLY: u8 = 6;
+    pub(super) const GET_CONFIG_REQUEST: u8 = 7;
+    pub(super) const GET_CONFIG_REPLY: u8 = 8;
+    pub(super) const SET_CONFIG: u8 = 9;
+    pub(super) const PACKET_OUT: u8 = 13;
+    pub(super) const FLOW_MOD: u8 = 14;
+}
+
+/// Types of OpenFlow 1.0 that later versions number differently.
+mod kind10 {
+    pub(super) const PORT_MOD: u8 = 15;
+    pub(super) const STATS_REQUEST: u8 = 16;
+    pub(super) const STATS_REPLY: u8 = 17;
+    pub(super) const BARRIER_REQUEST: u8 = 18;
+    pub(super) const BARRIER_REPLY: u8 = 19;
+}
+
+/// Types of OpenFlow 1.1 and later.
+mod kind11 {
+    pub(super) const GROUP_MOD: u8 = 15;
+    pub(super) const PORT_MOD: u8 = 16;
+    pub(super) const MULTIPART_REQUEST: u8 = 18;
+    pub(super) const MULTIPART_REPLY: u8 = 19;
+    pub(super) const BARRIER_REQUEST: u8 = 20;
+    pub(super) const BARRIER_REPLY: u8 = 21;
+    pub(super) const ROLE_REQUEST: u8 = 24;
+    pub(super) const ROLE_REPLY: u8 = 25;
+    pub(super) const BUNDLE_CONTROL: u8 = 33;
+    pub(super) const BUNDLE_ADD: u8 = 34;
+}
+
+/// Subtypes of Nicira's messages (`NXT_*`).
+mod nxt {
+    pub(super) const ROLE_REQUEST: u32 = 10;
+    pub(super) const ROLE_REPLY: u32 = 11;
+    pub(super) const SET_FLOW_FORMAT: u32 = 12;
+    pub(super) const FLOW_MOD: u32 = 13;
+    pub(super) const FLOW_MOD_TABLE_ID: u32 = 15;
+    pub(super) const GROUP_MOD: u32 = 31;
+}
+
+/// Subtypes of the ONF's messages for OpenFlow 1.3 (`ONFT_*`).
+mod onft {
+    pub(super) const BUNDLE_CONTROL: u32 = 2300;
+    pub(super) const BUNDLE_ADD: u32 = 2301;
+}
+
+/// The type of the element of a HELLO that lists versions (`OFPHET_VERSIONBITMAP`).
+const VERSION_BITMAP: u16 = 1;
+
+/// The flow formats of [`OfMessage::SetFlowFormat`] (`NXFF_*`): OpenFlow 1.0's, and Nicira's extensible one.
+const FORMAT_OPENFLOW10: u32 = 0;
+const FORMAT_NXM: u32 = 2;
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OfMessage {
+    /// The first message of a connection: the versions that the sender speaks.
+    Hello(Vec<OfVersion>),
+    /// A request was refused.
+    Error(ErrorMessage),
+    /// Asks for the same bytes.
+    EchoRequest(Vec<u8>),
+    /// The bytes of the request.
+    EchoReply(Vec<u8>),
+    /// Asks for the features of the switch.
+    FeaturesRequest,
+    /// The features of the switch.
+    FeaturesReply(SwitchFeatures),
+    /// Asks for the configuration of the switch.
+    GetConfigRequest,
+    /// The configuration of the switch.
+    GetConfigReply(SwitchConfig),
+    /// Changes the configuration of the switch. There is no reply.
+    SetConfig(SwitchConfig),
+    /// Adds, changes or deletes rules. There is no reply.
+    FlowMod(Box<FlowMod>),
+    /// Adds, changes or deletes groups. There is no reply.
+    GroupMod(GroupMod),
+    /// Changes how a port behaves. There is no reply.
+    PortMod(PortMod),
+    /// Sends a packet. There is no reply.
+    PacketOut(Box<PacketOut>),
+    /// Asks for a reply as soon as everything in front of this message has been carried out.
+    BarrierRequest,
+    /// The reply to a barrier request.
+    BarrierReply,
+    /// Asks for statistics or descriptions.
+    MultipartRequest(MultipartRequest),
+    /// A part of a reply. The flag says whether more parts follow.
+    MultipartReply(MultipartReply, bool),
+    /// Asks for a role.
+    RoleRequest(RoleMessage),
+    /// The role that a controller has now.
+    RoleReply(RoleMessage),
+    /// Nicira's choice of the form of flow mods in OpenFlow 1.0: whether matches are extensible.
+    SetFlowFormat {
+        /// Whether matches are extensible (NXM).
+        nxm: bool,
+    },
+    /// Nicira's choice for OpenFlow 1.0 whether a flow mod's command has a table number in its upper byte.
+    FlowModTableId {
+        /// Whether it has.
+        is_on: bool,
+    },
+    /// Opens, closes, commits or discards a bundle.
+    BundleControl(BundleControl),
+    /// Adds a message to a bundle.
+    BundleAdd {
+        /// The number of the bundle.
+        id: u32,
+        /// The flags of the bundle, as in [`BundleControl::flags`].
+        flags: u16,
+        /// The message, with its header.
+        message: Vec<u8>,
+    },
+}
+
+/// A message that cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .0.name(), .0.sentence())]
+pub struct DecodeError(pub ErrorCode);
+
+impl From<ErrorCode> for DecodeError {
+    fn from(code: ErrorCode) -> Self {
+        Self(code)
+    }
+}
+
+impl OfMessage {
+    /// Decodes a message of `encoding.version`. `bytes` are the whole message with its header.
+    ///
+    /// # Errors
+    /// The error that the sender should get.
+    pub fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, DecodeError> {
+        let header = MessageHeader::read(bytes).ok_or(ErrorCode::BadLength)?;
+        if usize::from(header.len) != bytes.len() {
+            return Err(ErrorCode::BadLength.into());
+        }
+        let body = Input::new(&bytes[HEADER_SIZE..], ErrorCode::BadLength);
+        let is_for_any_version = matches!(header.kind, kind::HELLO | kind::ERROR);
+        if !is_for_any_version && header.version != version_number(encoding.version) {
+            return Err(ErrorCode::BadVersion.into());
+        }
+        Ok(decode_body(header, body, encoding)?)
+    }
+
+    /// Encodes the message with its header.
+    ///
+    /// A message that is longer than 65,535 bytes cannot be encoded: its length field has the largest number. What comes
+    /// from decoding is never so long, and [`ReplyParts`](crate::ReplyParts) splits replies.
+    pub fn encode(&self, encoding: Encoding, xid: u32) -> Vec<u8> {
+        let mut out = begin(self.kind(encoding.version), encoding.version, xid);
+        self.put_body(&mut out, encoding);
+        finish(out)
+    }
+
+    fn kind(&self, version: OfVersion) -> u8 {
+        let by_version = |kind10, kind11| if version == OpenFlow10 { kind10 } else { kind11 };
+        match self {
+            Self::Hello(_) => kind::HELLO,
+            Self::Error(_) => kind::ERROR,
+            Self::EchoRequest(_) => kind::ECHO_REQUEST,
+            Self::EchoReply(_) => kind::ECHO_REPLY,
+            Self::FeaturesRequest => kind::FEATURES_REQUEST,
+            Self::FeaturesReply(_) => kind::FEATURES_REPLY,
+            Self::GetConfigRequest => kind::GET_CONFIG_REQUEST,
+            Self::GetConfigReply(_) => kind::GET_CONFIG_REPLY,
+            Self::SetConfig(_) => kind::SET_CONFIG,
+            Self::PacketOut(_) => kind::PACKET_OUT,
+            Self::FlowMod(_) => kind::FLOW_MOD,
+            Self::GroupMod(_) => by_version(kind::EXPERIMENTER, kind11::GROUP_MOD),
+            Self::PortMod(_) => by_version(kind10::PORT_MOD, kind11::PORT_MOD),
+            Self::BarrierRequest => by_version(kind10::BARRIER_REQUEST, kind11::BARRIER_REQUEST),
+            Self::BarrierReply => by_version(kind10::BARRIER_REPLY, kind11::BARRIER_REPLY),
+            Self::MultipartRequest(_) => {
+                by_version(kind10::STATS_REQUEST, kind11::MULTIPART_REQUEST)
+            }
+            Self::MultipartReply(..) => multipart_reply_kind(version),
+            Self::RoleRequest(role) if !role.is_nicira => kind11::ROLE_REQUEST,
+            Self::RoleReply(role) if !role.is_nicira => kind11::ROLE_REPLY,
+            Self::BundleControl(_) if version >= OpenFlow14 => kind11::BUNDLE_CONTROL,
+            Self::BundleAdd { .. } if version >= OpenFlow14 => kind11::BUNDLE_ADD,
+            Self::RoleRequest(_)
+            | Self::RoleReply(_)
+            | Self::SetFlowFormat { .. }
+            | Self::FlowModTableId { .. }
+            | Self::BundleControl(_)
+            | Self::BundleAdd { .. } => kind::EXPERIMENTER,
+        }
+    }
+
+    fn put_body(&self, out: &mut Encoder, encoding: Encoding) {
+        let version = encoding.version;
+        match self {
+            Self::Hello(versions) => put_hello(out, versions),
+            Self::Error(error) => error.encode(version, out),
+            Self::EchoRequest(data) | Self::EchoReply(data) => out.bytes(data),
+            Self::FeaturesRequest
+            | Self::GetConfigRequest
+            | Self::BarrierRequest
+            | Self::BarrierReply => {}
+            Self::FeaturesReply(features) => features.put(out, version),
+            Self::GetConfigReply(config) | Self::SetConfig(config) => config.put(out),
+            Self::FlowMod(flow_mod) if version == OpenFlow10 => {
+                if encoding.nxm {
+                    put_vendor(out, VENDOR_NICIRA, nxt::FLOW_MOD);
+                    out.set_u8(1, kind::EXPERIMENTER);
+                }
+                flow_mod::put_10(out, flow_mod, encoding);
+            }
+            Self::FlowMod(flow_mod) => flow_mod::put_11(out, flow_mod, version),
+            Self::GroupMod(group_mod) => {
+                let needs_ids = needs_ids(group_mod);
+                if version == OpenFlow10 || needs_ids && version < OpenFlow15 {
+                    put_vendor(out, VENDOR_NICIRA, nxt::GROUP_MOD);
+                    out.set_u8(1, kind::EXPERIMENTER);
+                    group::put_mod(out, group_mod, version, true);
+                } else {
+                    group::put_mod(out, group_mod, version, version >= OpenFlow15);
+                }
+            }
+            Self::PortMod(port_mod) => port_mod.put(out, version),
+            Self::PacketOut(packet_out) => packet_out::put(out, packet_out, version),
+            Self::MultipartRequest(request) => request.put(out, encoding),
+            Self::MultipartReply(reply, has_more) => reply.put(out, encoding, *has_more),
+            Self::RoleRequest(role) => {
+                if role.is_nicira {
+                    put_vendor(out, VENDOR_NICIRA, nxt::ROLE_REQUEST);
+                }
+                role.put(out);
+            }
+            Self::RoleReply(role) => {
+                if role.is_nicira {
+                    put_vendor(out, VENDOR_NICIRA, nxt::ROLE_REPLY);
+                }
+                role.put(out);
+            }
+            Self::SetFlowFormat { nxm } => {
+                put_vendor(out, VENDOR_NICIRA, nxt::SET_FLOW_FORMAT);
+                out.u32(if *nxm { FORMAT_NXM } else { FORMAT_OPENFLOW10 });
+            }
+            Self::FlowModTableId { is_on } => {
+                put_vendor(out, VENDOR_NICIRA, nxt::FLOW_MOD_TABLE_ID);
+                out.u8(u8::from(*is_on));
+                out.zeros(7);
+            }
+            Self::BundleControl(control) => {
+                if version < OpenFlow14 {
+                    put_vendor(out, ONF, onft::BUNDLE_CONTROL);
+                }
+                control.put(out);
+            }
+            Self::BundleAdd { id, flags, message } => {
+                if version < OpenFlow14 {
+                    put_vendor(out, ONF, onft::BUNDLE_ADD);
+                }
+                out.u32(*id);
+                out.zeros(2);
+                out.u16(*flags);
+                out.bytes(message);
+            }
+        }
+    }
+}
+
+/// Whether messages before OpenFlow 1.5 carry the group mod only in Nicira's form, which has ids of buckets.
+fn needs_ids(group_mod: &GroupMod) -> bool {
+    match group_mod {
+        GroupMod::InsertBuckets { .. } | GroupMod::RemoveBuckets { .. } => true,
+        GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
+            !group.selection.method.is_empty()
+        }
+        GroupMod::Delete(_) => false,
+    }
+}
+
+/// The type of multipart replies.
+pub(crate) fn multipart_reply_kind(version: OfVersion) -> u8 {
+    if version == OpenFlow10 { kind10::STATS_REPLY } else { kind11::MULTIPART_REPLY }
+}
+
+/// Begins a message with its header. [`finish`] fills in the length.
+pub(crate) fn begin(kind: u8, version: OfVersion, xid: u32) -> Encoder {
+    let mut out = Encoder::default();
+    out.u8(version_number(version));
+    out.u8(kind);
+    out.u16(0);
+    out.u32(xid);
+    out
+}
+
+/// Ends a message that [`begin`] began.
+pub(crate) fn finish(mut out: Encoder) -> Vec<u8> {
+    out.set_len(2, 0);
+    out.into_bytes()
+}
+
+fn put_vendor(out: &mut Encoder, vendor: u32, subtype: u32) {
+    out.u32(vendor);
+    out.u32(subtype);
+}
+
+/// The bitmap of versions: bit `n` is the version with number `n`.
+fn put_hello(out: &mut Encoder, versions: &[OfVersion]) {
+    out.u16(VERSION_BITMAP);
+    out.u16(8);
+    out.u32(versions.iter().map(|version| 1 << version_number(*version)).fold(0, |a, b| a | b));
+}
+
+/// The versions of a HELLO. A HELLO without a bitmap means every version up to that of its header (OpenFlow 1.3.5
+/// §6.3.1).
+fn decode_hello(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersion> {
+    let up_to = || {
+        let all = OfVersion::ALL.into_iter();
+        all.filter(|version| version_number(*version) <= header.version).collect()
+    };
+    while let (Ok(kind), Ok(len)) = (body.u16(), body.u16().map(usize::from)) {
+        let Some(mut element) =
+            len.checked_sub(4).and_then(|size| body.part(size, ErrorCode::HelloIncompatible).ok())
+        else {
+            break;
+        };
+        body.skip_padding(len);
+        if kind == VERSION_BITMAP
+            && let Ok(bits) = element.u32()
+        {
+            let all = OfVersion::ALL.into_iter();
+            return all.filter(|version| bits >> version_number(*version) & 1 != 0).collect();
+        }
+    }
+    up_to()
+}
+
+fn decode_body(
+    header: MessageHeader,
+    body: Input<'_>,
+    encoding: Encoding,
+) -> Result<OfMessage, ErrorCode> {
+    let version = encoding.version;
+    let (is_10, is_11) = (version == OpenFlow10, version >= OpenFlow11);
+    let empty = |message| match body.is_empty() {
+        true => Ok(message),
+        false => Err(ErrorCode::BadLength),
+    };
+    let sized = |size: usize| match body.len() == size {
+        true => Ok(body),
+        false => Err(ErrorCode::BadLength),
+    };
+    match header.kind {
+        kind::HELLO => Ok(OfMessage::Hello(decode_hello(header, body))),
+        kind::ERROR => {
+            let version = version_of_number(header.version).unwrap_or(version);
+            Ok(OfMessage::Error(ErrorMessage::decode(body, version)?))
+        }
+        kind::ECHO_REQUEST => Ok(OfMessage::EchoRequest(body.rest().to_vec())),
+        kind::ECHO_REPLY => Ok(OfMessage::EchoReply(body.rest().to_vec())),
+        kind::EXPERIMENTER => decode_experimenter(body, encoding),
+        kind::FEATURES_REQUEST => empty(OfMessage::FeaturesRequest),
+        kind::FEATURES_REPLY => {
+            Ok(OfMessage::FeaturesReply(SwitchFeatures::decode(body, version)?))
+        }
+        kind::GET_CONFIG_REQUEST => empty(OfMessage::GetConfigRequest),
+        kind::GET_CONFIG_REPLY => Ok(OfMessage::GetConfigReply(SwitchConfig::decode(sized(4)?)?)),
+        kind::SET_CONFIG => Ok(OfMessage::SetConfig(SwitchConfig::decode(sized(4)?)?)),
+        kind::PACKET_OUT => Ok(OfMessage::PacketOut(Box::new(packet_out::decode(body, version)?))),
+        kind::FLOW_MOD => Ok(OfMessage::FlowMod(Box::new(match is_10 {
+            true => flow_mod::decode_10(body, encoding)?,
+            false => flow_mod::decode_11(body, version)?,
+        }))),
+        kind10::PORT_MOD if is_10 => Ok(OfMessage::PortMod(PortMod::decode(sized(24)?, version)?)),
+        kind11::GROUP_MOD if is_11 => {
+            Ok(OfMessage::GroupMod(group::decode_mod(body, version, version >= OpenFlow15)?))
+        }
+        kind11::PORT_MOD if is_11 => Ok(OfMessage::PortMod(PortMod::decode(body, version)?)),
+        kind10::STATS_REQUEST if is_10 => multipart_request(body, encoding),
+        kind10::STATS_REPLY if is_10 => multipart_reply(body, encoding),
+        kind11::MULTIPART_REQUEST if is_11 => multipart_request(body, encoding),
+        kind11::MULTIPART_REPLY if is_11 => multipart_reply(body, encoding),
+        kind10::BARRIER_REQUEST if is_10 => empty(OfMessage::BarrierRequest),
+        kind10::BARRIER_REPLY if is_10 => empty(OfMessage::BarrierReply),
+        kind11::BARRIER_REQUEST if is_11 => empty(OfMessage::BarrierRequest),
+        kind11::BARRIER_REPLY if is_11 => empty(OfMessage::BarrierReply),
+        kind11::ROLE_REQUEST if version >= OpenFlow12 => {
+            Ok(OfMessage::RoleRequest(RoleMessage::decode(sized(16)?, false)?))
+        }
+        kind11::ROLE_REPLY if version >= OpenFlow12 => {
+            Ok(OfMessage::RoleReply(RoleMessage::decode(sized(16)?, false)?))
+        }
+        kind11::BUNDLE_CONTROL if version >= OpenFlow14 => {
+            Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
+        }
+        kind11::BUNDLE_ADD if version >= OpenFlow14 => decode_bundle_add(body),
+        _ => Err(ErrorCode::BadType),
+    }
+}
+
+fn multipart_request(body: Input<'_>, encoding: Encoding) -> Result<OfMessage, ErrorCode> {
+    Ok(OfMessage::MultipartRequest(MultipartRequest::decode(body, encoding)?))
+}
+
+fn multipart_reply(body: Input<'_>, encoding: Encoding) -> Result<OfMessage, ErrorCode> {
+    let (reply, has_more) = multipart::MultipartReply::decode(body, encoding)?;
+    Ok(OfMessage::MultipartReply(reply, has_more))
+}
+
+fn decode_experimenter(mut body: Input<'_>, encoding: Encoding) -> Result<OfMessage, ErrorCode> {
+    let vendor = body.u32()?;
+    if vendor != VENDOR_NICIRA && vendor != ONF {
+        return Err(ErrorCode::BadVendor);
+    }
+    let subtype = body.u32()?;
+    let version = encoding.version;
+    match (vendor, subtype) {
+        (VENDOR_NICIRA, nxt::FLOW_MOD) => {
+            Ok(OfMessage::FlowMod(Box::new(flow_mod::decode_nxt(body, encoding)?)))
+        }
+        (VENDOR_NICIRA, nxt::GROUP_MOD) if version < OpenFlow15 => {
+            Ok(OfMessage::GroupMod(group::decode_mod(body, version, true)?))
+        }
+        (VENDOR_NICIRA, nxt::ROLE_REQUEST) => {
+            Ok(OfMessage::RoleRequest(RoleMessage::decode(body, true)?))
+        }
+        (VENDOR_NICIRA, nxt::ROLE_REPLY) => {
+            Ok(OfMessage::RoleReply(RoleMessage::decode(body, true)?))
+        }
+        (VENDOR_NICIRA, nxt::SET_FLOW_FORMAT) if version == OpenFlow10 => match body.u32()? {
+            FORMAT_OPENFLOW10 => Ok(OfMessage::SetFlowFormat { nxm: false }),
+            FORMAT_NXM => Ok(OfMessage::SetFlowFormat { nxm: true }),
+            _ => Err(ErrorCode::RequestPermission),
+        },
+        (VENDOR_NICIRA, nxt::FLOW_MOD_TABLE_ID) => {
+            Ok(OfMessage::FlowModTableId { is_on: body.u8()? != 0 })
+        }
+        (ONF, onft::BUNDLE_CONTROL) if version == OpenFlow13 => {
+            Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
+        }
+        (ONF, onft::BUNDLE_ADD) if version == OpenFlow13 => decode_bundle_add(body),
+        _ => Err(ErrorCode::BadSubtype),
+    }
+}
+
+fn decode_bundle_add(mut body: Input<'_>) -> Result<OfMessage, ErrorCode> {
+    let id = body.u32()?;
+    body.skip(2)?;
+    let flags = body.u16()?;
+    // A property may stand behind the message; the length of the message says where it ends.
+    let header = MessageHeader::read(body.rest()).ok_or(ErrorCode::BundleBadLength)?;
+    let len = usize::from(header.len);
+    if len < HEADER_SIZE || len > body.len() {
+        return Err(ErrorCode::BundleBadLength);
+    }
+    Ok(OfMessage::BundleAdd { id, flags, message: body.take(len)?.to_vec() })
+}

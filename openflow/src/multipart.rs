@@ -1,0 +1,475 @@
+//! Multipart messages, which OpenFlow 1.0 to 1.2 call statistics (OpenFlow 1.3.5 §7.3.5).
+
+use crate::encoding::Encoding;
+use crate::error::ErrorCode;
+use crate::flow_stats::{self, AggregateStats, FlowStats};
+use crate::group::{self, GroupFeatures};
+use crate::input::{Input, VENDOR_NICIRA};
+use crate::message::{begin, finish, multipart_reply_kind};
+use crate::output::Encoder;
+use crate::port;
+use crate::ports::{PortDesc, PortStats};
+use crate::switch::SwitchDesc;
+use crate::tables::{self, TableStats};
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow15};
+use flow::flow_mod::FlowMod;
+use flow::group::{Group, GroupStats};
+use flow::types::{GroupId, OfPort, OfVersion};
+
+/// Types of multipart messages (`OFPMP_*`).
+mod kind {
+    pub(super) const DESC: u16 = 0;
+    pub(super) const FLOW: u16 = 1;
+    pub(super) const AGGREGATE: u16 = 2;
+    pub(super) const TABLE: u16 = 3;
+    pub(super) const PORT: u16 = 4;
+    pub(super) const QUEUE: u16 = 5;
+    pub(super) const GROUP: u16 = 6;
+    pub(super) const GROUP_DESC: u16 = 7;
+    pub(super) const GROUP_FEATURES: u16 = 8;
+    pub(super) const TABLE_FEATURES: u16 = 12;
+    pub(super) const PORT_DESC: u16 = 13;
+    pub(super) const EXPERIMENTER: u16 = 0xffff;
+}
+
+/// Subtypes of Nicira's (`NXST_*`).
+const NXST_FLOW: u32 = 0;
+const NXST_AGGREGATE: u32 = 1;
+
+/// The flag of a reply that another part follows (`OFPMPF_REPLY_MORE`).
+const MORE: u16 = 1;
+/// The largest size of a message in bytes.
+const MAX_MESSAGE: usize = u16::MAX as usize;
+
+/// A request for statistics or descriptions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MultipartRequest {
+    /// Who made the switch.
+    Desc,
+    /// Rules with their statistics.
+    Flow {
+        /// A deletion that would delete the rules that the reply shall list.
+        filter: Box<FlowMod>,
+        /// Whether the request is Nicira's (`NXST_FLOW`), and the reply shall be.
+        nxm: bool,
+    },
+    /// The counters of rules together.
+    Aggregate {
+        /// A deletion that would delete the rules that the reply shall add up.
+        filter: Box<FlowMod>,
+        /// Whether the request is Nicira's (`NXST_AGGREGATE`), and the reply shall be.
+        nxm: bool,
+    },
+    /// The counters of every table.
+    Table,
+    /// The counters of a port, or of all with [`OfPort::NONE`].
+    Port(OfPort),
+    /// The description of a port, or of all with [`OfPort::NONE`]. Requests before OpenFlow 1.5 are about all.
+    PortDesc(OfPort),
+    /// The counters of queues of a port, or of all with [`OfPort::NONE`].
+    Queue {
+        /// The port.
+        port: OfPort,
+        /// The queue; all ones for every queue.
+        queue: u32,
+    },
+    /// The counters of a group, or of all with [`GroupId::ALL`].
+    Group(GroupId),
+    /// The description of a group, or of all with [`GroupId::ALL`]. Requests before OpenFlow 1.5 are about all.
+    GroupDesc(GroupId),
+    /// What the switch can do with groups.
+    GroupFeatures,
+    /// What every table can do. Requests that would change that are not decoded.
+    TableFeatures,
+}
+
+/// A part of a reply, as [`OfMessage::decode`](crate::OfMessage::decode) returns it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MultipartReply {
+    /// Who made the switch.
+    Desc(Box<SwitchDesc>),
+    /// Rules with their statistics.
+    Flow(Vec<FlowStats<'static>>),
+    /// The counters of rules together.
+    Aggregate(AggregateStats),
+    /// The counters of tables.
+    Table(Vec<TableStats>),
+    /// The counters of ports.
+    Port(Vec<PortStats>),
+    /// The descriptions of ports.
+    PortDesc(Vec<PortDesc>),
+    /// The counters of queues, of which the switch has none.
+    Queue,
+    /// The counters of groups.
+    Group(Vec<(GroupId, GroupStats)>),
+    /// The descriptions of groups.
+    GroupDesc(Vec<Group>),
+    /// What the switch can do with groups.
+    GroupFeatures(GroupFeatures),
+}
+
+/// Writes the type and the flags of a multipart message.
+fn put_head(out: &mut Encoder, kind: u16, flags: u16, version: OfVersion) {
+    out.u16(kind);
+    out.u16(flags);
+    if version > OpenFlow10 {
+        out.zeros(4);
+    }
+}
+
+fn put_nicira_head(out: &mut Encoder, subtype: u32, flags: u16) {
+    out.u16(kind::EXPERIMENTER);
+    out.u16(flags);
+    out.u32(VENDOR_NICIRA);
+    out.u32(subtype);
+    out.zeros(4);
+}
+
+/// What a multipart message is about: its standard type, or Nicira's subtype, and its flags.
+fn decode_head(
+    input: &mut Input<'_>,
+    version: OfVersion,
+) -> Result<(Result<u16, u32>, u16), ErrorCode> {
+    let (kind, flags) = (input.u16()?, input.u16()?);
+    if version > OpenFlow10 {
+        input.skip(4)?;
+    }
+    if kind != kind::EXPERIMENTER {
+        return Ok((Ok(kind), flags));
+    }
+    if input.u32()? != VENDOR_NICIRA {
+        return Err(ErrorCode::BadVendor);
+    }
+    let subtype = input.u32()?;
+    if version == OpenFlow10 {
+        input.skip(4)?;
+    }
+    Ok((Err(subtype), flags))
+}
+
+impl MultipartRequest {
+    pub(crate) fn decode(mut input: Input<'_>, encoding: Encoding) -> Result<Self, ErrorCode> {
+        let version = encoding.version;
+        let is_10 = version == OpenFlow10;
+        let (kind, _) = decode_head(&mut input, version)?;
+        let flow = |input: &mut Input<'_>| match is_10 {
+            true => flow_stats::decode_request_10(input),
+            false => flow_stats::decode_request_11(input),
+        };
+        let request = match kind {
+            Ok(kind::DESC) => Self::Desc,
+            Ok(kind::FLOW) => Self::Flow { filter: Box::new(flow(&mut input)?), nxm: false },
+            Ok(kind::AGGREGATE) => {
+                Self::Aggregate { filter: Box::new(flow(&mut input)?), nxm: false }
+            }
+            Ok(kind::TABLE) => Self::Table,
+            Ok(kind::PORT) => {
+                let port = port::decode(&mut input, version, ErrorCode::BadPort)?;
+                input.skip(if is_10 { 6 } else { 4 })?;
+                Self::Port(port)
+            }
+            Ok(kind::QUEUE) => {
+                let port = port::decode(&mut input, version, ErrorCode::QueuePort)?;
+                if is_10 {
+                    input.skip(2)?;
+                }
+                // OpenFlow 1.0 has OFPP_ALL for every port.
+                let port = if is_10 && port == OfPort::ALL { OfPort::NONE } else { port };
+                Self::Queue { port, queue: input.u32()? }
+            }
+            Ok(kind::GROUP) if version >= OpenFlow11 => {
+                let group = GroupId(input.u32()?);
+                input.skip(4)?;
+                Self::Group(group)
+            }
+            Ok(kind::GROUP_DESC) if version >= OpenFlow15 => {
+                let group = GroupId(input.u32()?);
+                input.skip(4)?;
+                Self::GroupDesc(group)
+            }
+            Ok(kind::GROUP_DESC) if version >= OpenFlow11 => Self::GroupDesc(GroupId::ALL),
+            Ok(kind::GROUP_FEATURES) if version >= OpenFlow12 => Self::GroupFeatures,
+            Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => Self::TableFeatures,
+            Ok(kind::PORT_DESC) if version >= OpenFlow15 => {
+                let port = port::decode(&mut input, version, ErrorCode::BadPort)?;
+                input.skip(4)?;
+                Self::PortDesc(port)
+            }
+            Ok(kind::PORT_DESC) => Self::PortDesc(OfPort::NONE),
+            Err(NXST_FLOW) if is_10 => {
+                let filter = Box::new(flow_stats::decode_request_nxst(&mut input)?);
+                Self::Flow { filter, nxm: true }
+            }
+            Err(NXST_AGGREGATE) if is_10 => {
+                let filter = Box::new(flow_stats::decode_request_nxst(&mut input)?);
+                Self::Aggregate { filter, nxm: true }
+            }
+            Ok(_) => return Err(ErrorCode::BadStat),
+            Err(_) => return Err(ErrorCode::BadSubtype),
+        };
+        if input.is_empty() { Ok(request) } else { Err(ErrorCode::BadLength) }
+    }
+
+    pub(crate) fn put(&self, out: &mut Encoder, encoding: Encoding) {
+        let version = encoding.version;
+        let is_10 = version == OpenFlow10;
+        let mut head = |kind| put_head(out, kind, 0, version);
+        match self {
+            Self::Desc => head(kind::DESC),
+            Self::Flow { filter, nxm } => {
+                let encoding = Encoding { nxm: *nxm, ..encoding };
+                match is_10 && *nxm {
+                    true => put_nicira_head(out, NXST_FLOW, 0),
+                    false => head(kind::FLOW),
+                }
+                flow_stats::put_request(out, filter, encoding);
+            }
+            Self::Aggregate { filter, nxm } => {
+                let encoding = Encoding { nxm: *nxm, ..encoding };
+                match is_10 && *nxm {
+                    true => put_nicira_head(out, NXST_AGGREGATE, 0),
+                    false => head(kind::AGGREGATE),
+                }
+                flow_stats::put_request(out, filter, encoding);
+            }
+            Self::Table => head(kind::TABLE),
+            Self::Port(port) => {
+                head(kind::PORT);
+                port::put(out, *port, version);
+                out.zeros(if is_10 { 6 } else { 4 });
+            }
+            Self::PortDesc(port) => {
+                head(kind::PORT_DESC);
+                if version >= OpenFlow15 {
+                    port::put(out, *port, version);
+                    out.zeros(4);
+                }
+            }
+            Self::Queue { port, queue } => {
+                head(kind::QUEUE);
+                let is_every = is_10 && *port == OfPort::NONE;
+                port::put(out, if is_every { OfPort::ALL } else { *port }, version);
+                out.zeros(if is_10 { 2 } else { 0 });
+                out.u32(*queue);
+            }
+            Self::Group(group) => {
+                head(kind::GROUP);
+                out.u32(group.0);
+                out.zeros(4);
+            }
+            Self::GroupDesc(group) => {
+                head(kind::GROUP_DESC);
+                if version >= OpenFlow15 {
+                    out.u32(group.0);
+                    out.zeros(4);
+                }
+            }
+            Self::GroupFeatures => head(kind::GROUP_FEATURES),
+            Self::TableFeatures => head(kind::TABLE_FEATURES),
+        }
+    }
+}
+
+/// Reads elements up to the end of `input`.
+fn list<T>(
+    mut input: Input<'_>,
+    mut next: impl FnMut(&mut Input<'_>) -> Result<T, ErrorCode>,
+) -> Result<Vec<T>, ErrorCode> {
+    let mut list = Vec::new();
+    while !input.is_empty() {
+        let before = input.len();
+        list.push(next(&mut input)?);
+        if input.len() == before {
+            return Err(ErrorCode::BadLength);
+        }
+    }
+    Ok(list)
+}
+
+impl MultipartReply {
+    pub(crate) fn decode(
+        mut input: Input<'_>,
+        encoding: Encoding,
+    ) -> Result<(Self, bool), ErrorCode> {
+        let version = encoding.version;
+        let (kind, flags) = decode_head(&mut input, version)?;
+        let is_nicira = kind.is_err();
+        let encoding = Encoding { nxm: is_nicira, ..encoding };
+        let reply = match kind {
+            Ok(kind::DESC) => Self::Desc(Box::new(SwitchDesc::decode(&mut input)?)),
+            Ok(kind::FLOW) | Err(NXST_FLOW) => {
+                Self::Flow(list(input, |input| FlowStats::decode(input, encoding))?)
+            }
+            Ok(kind::AGGREGATE) | Err(NXST_AGGREGATE) => {
+                Self::Aggregate(AggregateStats::decode(&mut input, version)?)
+            }
+            Ok(kind::TABLE) => {
+                Self::Table(list(input, |input| TableStats::decode(input, version))?)
+            }
+            Ok(kind::PORT) => Self::Port(list(input, |input| PortStats::decode(input, version))?),
+            Ok(kind::PORT_DESC) => {
+                Self::PortDesc(list(input, |input| PortDesc::decode(input, version))?)
+            }
+            Ok(kind::QUEUE) if input.is_empty() => Self::Queue,
+            Ok(kind::GROUP) => {
+                Self::Group(list(input, |input| group::decode_stats(input, version))?)
+            }
+            Ok(kind::GROUP_DESC) => {
+                Self::GroupDesc(list(input, |input| group::decode_desc(input, version))?)
+            }
+            Ok(kind::GROUP_FEATURES) => Self::GroupFeatures(GroupFeatures::decode(&mut input)?),
+            Ok(_) => return Err(ErrorCode::BadStat),
+            Err(_) => return Err(ErrorCode::BadSubtype),
+        };
+        Ok((reply, flags & MORE != 0))
+    }
+
+    pub(crate) fn put(&self, out: &mut Encoder, encoding: Encoding, has_more: bool) {
+        let version = encoding.version;
+        let flags = if has_more { MORE } else { 0 };
+        put_reply_head(out, self.kind(), flags, encoding);
+        match self {
+            Self::Desc(desc) => desc.put(out),
+            Self::Flow(rules) => rules.iter().for_each(|rule| rule.put(out, encoding)),
+            Self::Aggregate(stats) => stats.put(out, version),
+            Self::Table(tables) => tables.iter().for_each(|table| table.put(out, version)),
+            Self::Port(ports) => ports.iter().for_each(|port| port.put(out, version)),
+            Self::PortDesc(ports) => ports.iter().for_each(|port| port.put(out, version)),
+            Self::Queue => {}
+            Self::Group(groups) => {
+                groups.iter().for_each(|(id, stats)| group::put_stats(out, *id, stats, version));
+            }
+            Self::GroupDesc(groups) => {
+                groups.iter().for_each(|group| group::put_desc(out, group, version));
+            }
+            Self::GroupFeatures(features) => features.put(out),
+        }
+    }
+
+    fn kind(&self) -> u16 {
+        match self {
+            Self::Desc(_) => kind::DESC,
+            Self::Flow(_) => kind::FLOW,
+            Self::Aggregate(_) => kind::AGGREGATE,
+            Self::Table(_) => kind::TABLE,
+            Self::Port(_) => kind::PORT,
+            Self::PortDesc(_) => kind::PORT_DESC,
+            Self::Queue => kind::QUEUE,
+            Self::Group(_) => kind::GROUP,
+            Self::GroupDesc(_) => kind::GROUP_DESC,
+            Self::GroupFeatures(_) => kind::GROUP_FEATURES,
+        }
+    }
+}
+
+/// Writes the type and the flags of a reply. In OpenFlow 1.0 statistics of rules are Nicira's if the encoding says so.
+fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) {
+    match kind {
+        kind::FLOW if encoding.is_10() && encoding.nxm => put_nicira_head(out, NXST_FLOW, flags),
+        kind::AGGREGATE if encoding.is_10() && encoding.nxm => {
+            put_nicira_head(out, NXST_AGGREGATE, flags);
+        }
+        _ => put_head(out, kind, flags, encoding.version),
+    }
+}
+
+/// A reply that lists rules or groups and is encoded element by element, in as many parts as it needs.
+#[derive(Debug)]
+pub struct ReplyParts {
+    encoding: Encoding,
+    xid: u32,
+    kind: u16,
+    /// The part that is being filled.
+    part: Encoder,
+    /// Parts that are full, the oldest first.
+    full: Vec<Vec<u8>>,
+}
+
+impl ReplyParts {
+    fn new(kind: u16, encoding: Encoding, xid: u32) -> Self {
+        let part = Self::begin_part(kind, encoding, xid);
+        Self { encoding, xid, kind, part, full: Vec::new() }
+    }
+
+    /// An empty list of rules with their statistics.
+    pub fn flows(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::FLOW, encoding, xid)
+    }
+
+    /// An empty list of counters of groups.
+    pub fn groups(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::GROUP, encoding, xid)
+    }
+
+    /// An empty list of descriptions of groups.
+    pub fn group_descs(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::GROUP_DESC, encoding, xid)
+    }
+
+    /// An empty list of what tables can do.
+    pub fn table_features(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::TABLE_FEATURES, encoding, xid)
+    }
+
+    fn begin_part(kind: u16, encoding: Encoding, xid: u32) -> Encoder {
+        let mut part = begin(multipart_reply_kind(encoding.version), encoding.version, xid);
+        put_reply_head(&mut part, kind, 0, encoding);
+        part
+    }
+
+    /// Appends a rule. A rule that no message can hold is left out.
+    pub fn flow(&mut self, rule: &FlowStats<'_>) {
+        let encoding = self.encoding;
+        self.element(|out| rule.put(out, encoding));
+    }
+
+    /// Appends the counters of a group. Those of a group that no message can hold are left out.
+    pub fn group(&mut self, id: GroupId, stats: &GroupStats) {
+        let version = self.encoding.version;
+        self.element(|out| group::put_stats(out, id, stats, version));
+    }
+
+    /// Appends the description of a group. A group that no message can hold is left out.
+    pub fn group_desc(&mut self, group: &Group) {
+        let version = self.encoding.version;
+        self.element(|out| group::put_desc(out, group, version));
+    }
+
+    /// Appends what a table can do. Its counters are not told.
+    pub fn table_feature(&mut self, table: &TableStats) {
+        let version = self.encoding.version;
+        self.element(|out| tables::put_features(out, table, version));
+    }
+
+    fn element(&mut self, put: impl Fn(&mut Encoder)) {
+        let before = self.part.len();
+        put(&mut self.part);
+        if self.part.len() <= MAX_MESSAGE {
+            return;
+        }
+        self.part.truncate(before);
+        let next = Self::begin_part(self.kind, self.encoding, self.xid);
+        let mut full = std::mem::replace(&mut self.part, next);
+        full.set_u16(MORE_AT, MORE);
+        self.full.push(finish(full));
+        let empty = self.part.len();
+        put(&mut self.part);
+        if self.part.len() > MAX_MESSAGE {
+            self.part.truncate(empty);
+        }
+    }
+
+    /// Takes the parts that are full.
+    pub fn take_full(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// The parts that have not been taken, the last one included.
+    pub fn finish(mut self) -> Vec<Vec<u8>> {
+        self.full.push(finish(self.part));
+        self.full
+    }
+}
+
+/// Where a message has the flags of a multipart.
+const MORE_AT: usize = crate::header::HEADER_SIZE + 2;

@@ -1,0 +1,107 @@
+//! Packet-outs (`OFPT_PACKET_OUT`, OpenFlow 1.3.5 §7.3.7, 1.5.1 §7.3.6).
+
+use crate::action;
+use crate::error::ErrorCode;
+use crate::flow_mod::NO_BUFFER;
+use crate::input::Input;
+use crate::matching;
+use crate::output::Encoder;
+use crate::port;
+use OfVersion::{OpenFlow10, OpenFlow15};
+use flow::Match;
+use flow::fields::FieldId;
+use flow::key::{PipelineKey, PipelineMask};
+use flow::packet_out::PacketOut;
+use flow::types::{OfPort, OfVersion};
+
+/// Size in bytes of the smallest frame: an Ethernet header.
+const MIN_FRAME: usize = 14;
+
+/// Reads a packet-out.
+pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketOut, ErrorCode> {
+    let buffer = input.u32()?;
+    let (in_port, state, len) = if version >= OpenFlow15 {
+        let len = input.u16()?;
+        input.skip(2)?;
+        let matching = matching::decode_11(&mut input)?;
+        let (in_port, state) = pipeline_fields(&matching)?;
+        (in_port, state, len)
+    } else {
+        let in_port = port::decode(&mut input, version, ErrorCode::BadPort)?;
+        let len = input.u16()?;
+        if version > OpenFlow10 {
+            input.skip(6)?;
+        }
+        (in_port, PipelineKey::default(), len)
+    };
+    let is_source = in_port < OfPort::MAX
+        || matches!(in_port, OfPort::LOCAL | OfPort::NONE | OfPort::CONTROLLER);
+    if !is_source {
+        return Err(ErrorCode::BadPort);
+    }
+    let actions = input.part(usize::from(len), ErrorCode::BadActionLength)?;
+    let actions = action::decode_list(actions, version)?;
+    if buffer != NO_BUFFER {
+        return Err(ErrorCode::BufferUnknown);
+    }
+    let packet = input.rest();
+    if packet.len() < MIN_FRAME {
+        return Err(ErrorCode::BadPacket);
+    }
+    Ok(PacketOut { in_port, packet: packet.to_vec(), state, actions })
+}
+
+/// The ingress port, the registers and the metadata of a match, which must be about nothing else and have no masks.
+fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode> {
+    let mut rest = *matching.mask();
+    if !FieldId::InPort.is_exact(matching.mask()) {
+        return Err(ErrorCode::BadPort);
+    }
+    let mut state = PipelineKey::default();
+    FieldId::InPort.clear_mask(&mut rest, u128::MAX);
+    let registers = (0..32).map(FieldId::Reg);
+    for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+        if field.get_mask(&rest) != 0 {
+            field.write(&mut state, field.read(matching.key()), u128::MAX);
+            field.clear_mask(&mut rest, u128::MAX);
+        }
+    }
+    match rest == PipelineMask::default() {
+        true => Ok((matching.key().in_port.get(), state)),
+        false => Err(ErrorCode::BadField),
+    }
+}
+
+/// Writes a packet-out. Messages before OpenFlow 1.5 carry no registers and no metadata.
+pub(crate) fn put(out: &mut Encoder, packet_out: &PacketOut, version: OfVersion) {
+    out.u32(NO_BUFFER);
+    let len_at = if version >= OpenFlow15 {
+        let len_at = out.len();
+        out.zeros(4);
+        matching::put_oxm(out, &match_of(packet_out), version);
+        len_at
+    } else {
+        port::put(out, packet_out.in_port, version);
+        let len_at = out.len();
+        out.zeros(if version == OpenFlow10 { 2 } else { 8 });
+        len_at
+    };
+    let start = out.len();
+    action::put_list(out, &packet_out.actions, version);
+    out.set_len(len_at, start);
+    out.bytes(&packet_out.packet);
+}
+
+/// The match that says of a packet where it comes from and with which state it enters the pipeline.
+fn match_of(packet_out: &PacketOut) -> Match {
+    let (mut key, mut mask) = (packet_out.state, PipelineMask::default());
+    key.in_port.set(packet_out.in_port);
+    FieldId::InPort.set_mask(&mut mask, u128::MAX);
+    let registers = (0..16).map(FieldId::XReg);
+    for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+        if field.read(&key) != 0 {
+            field.set_mask(&mut mask, u128::MAX);
+        }
+    }
+    Match::new(&key, &mask)
+}

@@ -1,0 +1,214 @@
+//! One connection: bytes in, requests out, replies encoded.
+//!
+//! ```text
+//!          HELLO received, common version
+//! opening ────────────────────────────────► open ──► over
+//!    │       no common version                │
+//!    └────────────────────► over              │ a length that cannot be
+//!                                             └────────────────────► over
+//! ```
+//!
+//! Both sides begin with a HELLO that lists their versions. The highest common one counts (OpenFlow 1.3.5 §6.3.1). A
+//! message that cannot be decoded gets an error, and the session goes on; behind a length that is less than a header
+//! nobody knows where the next message begins, so the session ends.
+
+use crate::encoding::Encoding;
+use crate::error::{ErrorCode, ErrorMessage};
+use crate::header::{HEADER_SIZE, MessageHeader, version_number};
+use crate::message::OfMessage;
+use flow::types::OfVersion;
+
+/// A message of the peer that its receiver has to answer or to carry out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming {
+    /// The transaction id, which the reply repeats.
+    pub xid: u32,
+    /// What the message says.
+    pub message: OfMessage,
+    /// The message as it came, for errors about it.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The peer speaks no version that this side speaks.
+    #[error(
+        "no common version: this side speaks {ours}, the peer {theirs} (bitmaps of versions, bit 1 is OpenFlow 1.0)"
+    )]
+    NoCommonVersion {
+        /// The versions of this side, bit `n` for the version with number `n` in messages.
+        ours: u32,
+        /// The versions of the peer.
+        theirs: u32,
+    },
+    /// The first message of the peer is no HELLO.
+    #[error("the first message has type {kind}, but must be a HELLO (type 0)")]
+    NoHello {
+        /// The type of the message.
+        kind: u8,
+    },
+    /// A message is shorter than its header.
+    #[error("a message says that it has {len} bytes, but its header alone has {HEADER_SIZE}")]
+    Length {
+        /// The length that the message says.
+        len: u16,
+    },
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    versions: Vec<OfVersion>,
+    /// `None` until the peer's HELLO.
+    encoding: Option<Encoding>,
+    /// Bytes that are not yet a whole message; never more than one message and what came with it.
+    received: Vec<u8>,
+    /// How many bytes at the front of `received` have been handled.
+    handled: usize,
+    /// Bytes that wait to be sent.
+    unsent: Vec<u8>,
+}
+
+impl Session {
+    /// A session that speaks these versions. Its HELLO waits to be sent.
+    pub fn new(versions: &[OfVersion]) -> Self {
+        let highest = versions.iter().copied().max().unwrap_or_default();
+        let hello = OfMessage::Hello(versions.to_vec()).encode(Encoding::new(highest), 1);
+        Self {
+            versions: versions.to_vec(),
+            encoding: None,
+            received: Vec::new(),
+            handled: 0,
+            unsent: hello,
+        }
+    }
+
+    /// The form of messages; `None` until the peer's HELLO.
+    pub fn encoding(&self) -> Option<Encoding> {
+        self.encoding
+    }
+
+    /// Takes bytes of the peer. Give no more before [`next_message`](Self::next_message) has returned `None`: then what is kept is
+    /// less than one message.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.received.drain(..self.handled);
+        self.handled = 0;
+        self.received.extend_from_slice(bytes);
+    }
+
+    /// The next message that the receiver has to answer or to carry out; `None` if there is no whole message. HELLO, echo
+    /// requests and messages that cannot be decoded are answered here.
+    ///
+    /// # Errors
+    /// The session is over: send what waits to be sent, and close.
+    pub fn next_message(&mut self) -> Result<Option<Incoming>, SessionError> {
+        loop {
+            let rest = self.received.get(self.handled..).unwrap_or_default();
+            let Some(header) = MessageHeader::read(rest) else {
+                return Ok(None);
+            };
+            let len = usize::from(header.len);
+            if len < HEADER_SIZE {
+                return Err(SessionError::Length { len: header.len });
+            }
+            let Some(bytes) = rest.get(..len) else {
+                return Ok(None);
+            };
+            let bytes = bytes.to_vec();
+            self.handled += len;
+            if let Some(message) = self.handle(header, bytes)? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    fn handle(
+        &mut self,
+        header: MessageHeader,
+        bytes: Vec<u8>,
+    ) -> Result<Option<Incoming>, SessionError> {
+        let Some(encoding) = self.encoding else {
+            return self.open(header, &bytes).map(|()| None);
+        };
+        let xid = header.xid;
+        match OfMessage::decode(&bytes, encoding) {
+            Ok(OfMessage::EchoRequest(data)) => {
+                self.send(&OfMessage::EchoReply(data), xid);
+                Ok(None)
+            }
+            // A second HELLO changes nothing, and an error is not answered.
+            Ok(OfMessage::Hello(_) | OfMessage::Error(_) | OfMessage::EchoReply(_)) => Ok(None),
+            Ok(OfMessage::SetFlowFormat { nxm }) => {
+                self.encoding = Some(Encoding { nxm, ..encoding });
+                Ok(None)
+            }
+            Ok(OfMessage::FlowModTableId { is_on }) => {
+                self.encoding = Some(Encoding { table_id: is_on, ..encoding });
+                Ok(None)
+            }
+            Ok(message) => Ok(Some(Incoming { xid, message, bytes })),
+            Err(error) => {
+                self.refuse(error.0, &bytes);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Agrees on a version with the peer's HELLO.
+    fn open(&mut self, header: MessageHeader, bytes: &[u8]) -> Result<(), SessionError> {
+        let hello = OfMessage::decode(bytes, Encoding::default());
+        let Ok(OfMessage::Hello(theirs)) = hello else {
+            return Err(SessionError::NoHello { kind: header.kind });
+        };
+        let common = self.versions.iter().copied().filter(|version| theirs.contains(version)).max();
+        if let Some(version) = common {
+            self.encoding = Some(Encoding::new(version));
+            return Ok(());
+        }
+        let bitmap = |versions: &[OfVersion]| {
+            versions.iter().fold(0u32, |bits, version| bits | 1 << version_number(*version))
+        };
+        let (ours, theirs) = (bitmap(&self.versions), bitmap(&theirs));
+        let text =
+            format!("no common version: this switch speaks {ours:#x}, you speak {theirs:#x}");
+        let error =
+            ErrorMessage { code: Some(ErrorCode::HelloIncompatible), data: text.into_bytes() };
+        let highest = self.versions.iter().copied().max().unwrap_or_default();
+        let error = OfMessage::Error(error).encode(Encoding::new(highest), header.xid);
+        self.unsent.extend(error);
+        Err(SessionError::NoCommonVersion { ours, theirs })
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: &OfMessage, xid: u32) {
+        if let Some(encoding) = self.encoding {
+            self.unsent.extend(message.encode(encoding, xid));
+        }
+    }
+
+    /// Sends a message that has been encoded already.
+    pub fn send_encoded(&mut self, message: &[u8]) {
+        self.unsent.extend_from_slice(message);
+    }
+
+    /// Sends an error about a request, which `request` has as it came.
+    pub fn refuse(&mut self, code: ErrorCode, request: &[u8]) {
+        let xid = MessageHeader::read(request).map_or(0, |header| header.xid);
+        // The error has a header and numbers of its own, and must not become too long for one message.
+        const OVERHEAD: usize = HEADER_SIZE + 16;
+        let kept = request.len().min(usize::from(u16::MAX) - OVERHEAD);
+        let error = ErrorMessage { code: Some(code), data: request[..kept].to_vec() };
+        self.send(&OfMessage::Error(error), xid);
+    }
+
+    /// The bytes that wait to be sent.
+    pub fn unsent(&self) -> &[u8] {
+        &self.unsent
+    }
+
+    /// Says that the first `count` of the bytes that wait have been sent.
+    pub fn sent(&mut self, count: usize) {
+        self.unsent.drain(..count.min(self.unsent.len()));
+    }
+}
