@@ -19,7 +19,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
-use std::time::Duration;
 
 /// Carries out the verbs `add-flow` and `mod-flows`.
 pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
@@ -410,23 +409,6 @@ fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
 
 /// The line of a rule that has no counters.
 pub(crate) fn line(rule: &FlowMod) -> FlowLine<'_> {
-    FlowLine {
-        cookie: rule.cookie,
-        table: rule.table.unwrap_or_default(),
-        priority: rule.priority,
-        matching: &rule.matching,
-        actions: &rule.actions,
-        idle_timeout: rule.idle_timeout,
-        hard_timeout: rule.hard_timeout,
-        importance: rule.importance,
-        // `ovs-ofctl diff-flows` does not compare flags, so they are not printed.
-        flags: FlowFlags::default(),
-        name: rule.name.as_deref(),
-        label: rule.label.as_deref(),
-        duration: Duration::ZERO,
-        packets: 0,
-        bytes: 0,
-        idle_age: Duration::ZERO,
-        hard_age: Duration::ZERO,
-    }
+    // `ovs-ofctl diff-flows` does not compare flags, so they are not printed.
+    FlowLine { flags: FlowFlags::default(), ..FlowLine::of(rule) }
 }

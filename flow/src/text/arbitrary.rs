@@ -252,7 +252,7 @@ fn instructions() -> impl Strategy<Value = Vec<Action>> {
 }
 
 /// The actions of a list that a switch accepts in a rule with this match in this version.
-fn acceptable(list: Vec<Action>, matching: &Match, version: OfVersion) -> Vec<Action> {
+pub(super) fn acceptable(list: Vec<Action>, matching: &Match, version: OfVersion) -> Vec<Action> {
     let mut kept = Vec::new();
     for action in list {
         kept.push(action);

@@ -52,14 +52,14 @@ pub use packet_out::parse_packet_out;
 pub use parse_action::is_nearly_an_action;
 pub use parse_flow::{
     describe_flow, describe_flows, parse_dumped_flow, parse_filter, parse_flow,
-    parse_flow_file_line,
+    parse_flow_file_line, parse_saved_flow,
 };
-pub use parse_group::{GroupCommand, parse_group, parse_group_file_line};
+pub use parse_group::{GroupCommand, parse_group, parse_group_file_line, parse_saved_group};
 pub use port::{NoPortNames, PortNames};
 pub use print::subfield as write_subfield;
 pub use print::{
     FlowLine, PrintOptions, write_action, write_actions, write_flow_mod, write_group,
-    write_group_stats, write_match,
+    write_group_stats, write_match, write_saved_group,
 };
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};

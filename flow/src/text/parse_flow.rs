@@ -3,7 +3,7 @@
 use super::error::TextError;
 use super::order::Nesting;
 use super::pairs::{Pairs, word_len};
-use super::print::{PrintOptions, write_flow_mod};
+use super::print::{FlowLine, PrintOptions, write_flow_mod};
 use super::protocol::Protocols;
 use super::request::{WrittenRule, no_format};
 use super::rule_reader::RuleReader;
@@ -98,6 +98,29 @@ pub fn parse_dumped_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, T
     let mut written = WrittenRule::new(line, &context);
     written.collect(line, &context, Nesting::Dumped)?;
     Ok(written.flow_mod)
+}
+
+/// Parses a line of `ofctl save` that describes a rule. The actions are taken as they are written, without the conversion
+/// to what one version of OpenFlow can say; some version has to be able to carry the rule.
+///
+/// # Errors
+///
+/// A part of the text is not valid, the actions do not fit the match, or no message of any version can carry the rule. A
+/// line that [`FlowLine::write_saved`](super::FlowLine::write_saved) has written is always valid.
+pub fn parse_saved_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, TextError> {
+    let context = ParseContext { ports, ..ParseContext::default() };
+    let error = match parse_for(line, Protocols::ANY, &context) {
+        Ok(written) if !written.usable.is_empty() => return Ok(written.flow_mod),
+        Ok(written) => TextError::at(line, line, no_format(written.usable, Protocols::ANY)),
+        Err(error) => error,
+    };
+    // The switch may have a rule that only a lenient parser takes.
+    let flow_mod = parse_dumped_flow(line, ports).ok().filter(|flow_mod| {
+        let mut written = String::new();
+        FlowLine::of(flow_mod).write_saved(&mut written);
+        written == line.trim()
+    });
+    flow_mod.ok_or(error)
 }
 
 /// The text that `ovs-ofctl parse-flow` prints for a rule: the flow formats that can carry it, the first of them that

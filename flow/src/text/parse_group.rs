@@ -7,7 +7,7 @@ use super::parse_action::ActionParser;
 use super::protocol::Protocols;
 use super::vocabulary::vocabulary;
 use super::words::{Word, lookup};
-use super::{ParseContext, number, port, subfield, value};
+use super::{ParseContext, PortNames, number, port, subfield, value};
 use crate::action::MAX_LIST_SIZE;
 use crate::dialect;
 use crate::group::{Bucket, BucketPlace, Group, GroupMod, GroupType, Selection};
@@ -140,6 +140,35 @@ pub fn parse_group_file_line(
     Reader::new(line, command, context).read(&text[end..])
 }
 
+/// Parses a line of `ofctl save` that describes a group. The bucket's actions are taken as they are written: no version
+/// of OpenFlow has to carry them.
+///
+/// # Errors
+///
+/// A part of the text is not valid, or a part is missing. A line that
+/// [`write_saved_group`](super::write_saved_group) has written is always valid.
+pub fn parse_saved_group(line: &str, ports: &dyn PortNames) -> Result<Group, TextError> {
+    let parse = |lenient| {
+        let version = OfVersion::OpenFlow15;
+        let context = ParseContext { version, lenient, ports, ..ParseContext::default() };
+        let mut reader = Reader::new(line, GroupCommand::Add, &context);
+        reader.is_saved = true;
+        match reader.read(line)? {
+            GroupMod::Add(group) => Ok(group),
+            _ => Err(TextError::at(line, line, "a group is described by its number and type")),
+        }
+    };
+    parse(false).or_else(|error| {
+        // The switch may have a group that only a lenient parser takes.
+        let group = parse(true).ok().filter(|group| {
+            let mut written = String::new();
+            super::write_saved_group(&mut written, group);
+            written == line.trim()
+        });
+        group.ok_or(error)
+    })
+}
+
 struct Reader<'a> {
     text: &'a str,
     command: GroupCommand,
@@ -148,12 +177,15 @@ struct Reader<'a> {
     kind: Option<GroupType>,
     selection: Selection,
     place: Option<BucketPlace>,
+    /// The text is a line of `ofctl save`, whose actions stay as they are written.
+    is_saved: bool,
 }
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str, command: GroupCommand, context: &'a ParseContext<'a>) -> Self {
         let selection = Selection::default();
-        Self { text, command, context, id: None, kind: None, selection, place: None }
+        let is_saved = false;
+        Self { text, command, context, id: None, kind: None, selection, place: None, is_saved }
     }
 
     fn error(&self, part: &str, fault: impl Into<Fault>) -> TextError {
@@ -367,10 +399,13 @@ impl<'a> Reader<'a> {
         let mut parser = ActionParser::new(self.text, self.context);
         let list = parser.pairs(actions.iter().copied(), Nesting::Nested)?;
         let allowed = Protocols::of_version(self.context.version);
-        if parser.usable.and(allowed).is_empty() {
+        if parser.usable.and(allowed).is_empty() && !self.is_saved {
             return Err(self.error(text, "this version of OpenFlow lacks one of the actions"));
         }
-        bucket.actions = dialect::actions(&list, self.context.version, &Match::any()).into_owned();
+        bucket.actions = match self.is_saved {
+            true => list,
+            false => dialect::actions(&list, self.context.version, &Match::any()).into_owned(),
+        };
         if !is_insertion && let Some(problem) = bucket.problem_in(kind) {
             return Err(self.error(text, Fault::new(problem.message()).hint(problem.remedy())));
         }

@@ -1,21 +1,29 @@
 //! Property tests of the parser and the printer together: printed rules parse back to themselves, and no text
 //! makes the parser panic.
 
-use super::arbitrary::{action, flow_mod, matching, version};
+use super::arbitrary::{acceptable, action, flow_mod, matching, port, version};
 use super::print::write_actions;
 use super::*;
 use crate::action::Action;
 use crate::fields::{FieldId, TextForm, ones};
-use crate::flow_mod::FlowMod;
+use crate::flow_mod::{FlowFlags, FlowMod};
+use crate::group::{Bucket, Group, GroupType, Selection};
+use crate::types::{GroupId, OfPort};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 /// Whether a message of the version can carry the request: `goto_table` must go forward, and some matches need
 /// extensible formats, which 1.1 lacks.
 fn can_be_asked_for(version: OfVersion, flow_mod: &FlowMod) -> bool {
+    version != OfVersion::OpenFlow11 && goes_forward(flow_mod)
+}
+
+/// Whether each `goto_table` of the rule leads to a later table.
+fn goes_forward(flow_mod: &FlowMod) -> bool {
     let from = flow_mod.table.unwrap_or_default();
-    let goes_forward = |a: &Action| !matches!(a, Action::GotoTable(to) if *to <= from);
-    version != OfVersion::OpenFlow11 && flow_mod.actions.iter().all(goes_forward)
+    let is_forward = |a: &Action| !matches!(a, Action::GotoTable(to) if *to <= from);
+    flow_mod.actions.iter().all(is_forward)
 }
 
 fn config(cases: u32) -> ProptestConfig {
@@ -94,6 +102,51 @@ proptest! {
         prop_assert_eq!(parsed.actions, flow_mod.actions, "{}", text);
         prop_assert_eq!(parsed.priority, flow_mod.priority);
         prop_assert_eq!(parsed.name, flow_mod.name);
+    }
+
+    #[test]
+    fn a_saved_rule_is_read_as_it_was((_, flow_mod) in flow_mod(), importance: u16) {
+        prop_assume!(goes_forward(&flow_mod));
+        let flags = FlowFlags { check_overlap: false, reset_counts: false, ..flow_mod.flags };
+        let flow_mod = FlowMod { importance, flags, ..flow_mod };
+        let mut text = String::new();
+        let place = FlowLine::of(&flow_mod).write_saved(&mut text);
+        let mut matching = String::new();
+        write_match(&mut matching, &flow_mod.matching, flow_mod.priority, &NoPortNames);
+        prop_assert_eq!(&text[place], &matching);
+        let read = parse_saved_flow(&text, &NoPortNames);
+        let read = read.map_err(|e| TestCaseError::fail(shown(&text, &e)))?;
+        prop_assert_eq!(&read.matching, &flow_mod.matching, "{}", text);
+        prop_assert_eq!(&read.actions, &flow_mod.actions, "{}", text);
+        let mut again = String::new();
+        FlowLine::of(&read).write_saved(&mut again);
+        prop_assert_eq!(again, text);
+    }
+
+    #[test]
+    fn a_saved_group_is_read_as_it_was(
+        buckets in vec((vec(action(), 1..4), option::of(0u16..9), option::of(port())), 1..4),
+        id in 0..GroupId::MAX.0,
+    ) {
+        let bucket = |(n, (list, weight, watch_port)): (usize, (Vec<Action>, _, Option<OfPort>))| {
+            let watch_port = watch_port.filter(|port| *port < OfPort::MAX);
+            let actions = acceptable(list, &Match::any(), OfVersion::OpenFlow15);
+            Bucket { id: 3 * n as u32, weight, watch_port, watch_group: None, actions }
+        };
+        let selection = Selection { method: "hash".into(), param: 7, fields: Vec::new() };
+        let buckets = buckets.into_iter().enumerate().map(bucket).collect();
+        let group = Group { id: GroupId(id), kind: GroupType::Select, selection, buckets };
+        let mut text = String::new();
+        write_saved_group(&mut text, &group);
+        let read = parse_saved_group(&text, &NoPortNames);
+        let read = read.map_err(|e| TestCaseError::fail(shown(&text, &e)))?;
+        let actions = |group: &Group| -> Vec<Vec<Action>> {
+            group.buckets.iter().map(|bucket| bucket.actions.clone()).collect()
+        };
+        prop_assert_eq!(actions(&read), actions(&group), "{}", text);
+        let mut again = String::new();
+        write_saved_group(&mut again, &read);
+        prop_assert_eq!(again, text);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use crate::action::Action;
 use crate::dialect;
 use crate::flow_mod::{Command, FlowFlags, FlowMod};
 use crate::matching::Match;
-use crate::text::DEFAULT_PRIORITY;
+use crate::text::{DEFAULT_PRIORITY, NoPortNames};
 use crate::types::{Cookie, OfVersion, TableId};
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A rule and its counters, as the printer needs them.
@@ -48,12 +49,77 @@ pub struct FlowLine<'a> {
     pub hard_age: Duration,
 }
 
+impl<'a> FlowLine<'a> {
+    /// The line of the rule that a request adds. Counters and ages are 0.
+    pub fn of(rule: &'a FlowMod) -> Self {
+        Self {
+            cookie: rule.cookie,
+            table: rule.table.unwrap_or_default(),
+            priority: rule.priority,
+            matching: &rule.matching,
+            actions: &rule.actions,
+            idle_timeout: rule.idle_timeout,
+            hard_timeout: rule.hard_timeout,
+            importance: rule.importance,
+            flags: rule.flags,
+            name: rule.name.as_deref(),
+            label: rule.label.as_deref(),
+            duration: Duration::ZERO,
+            packets: 0,
+            bytes: 0,
+            idle_age: Duration::ZERO,
+            hard_age: Duration::ZERO,
+        }
+    }
+}
+
 impl FlowLine<'_> {
     /// Appends the line of `dump-flows`, without the blank in front and the line feed behind:
     /// `cookie=0x0, duration=1.038s, table=0, n_packets=5, n_bytes=426, priority=0 actions=NORMAL`.
     ///
     /// `idle_age=` is printed in 1.0 (a Nicira extension) and 1.5, `hard_age=` in 1.0 only.
     pub fn write(&self, out: &mut String, options: &PrintOptions<'_>) {
+        let version = options.version;
+        self.write_attributes(out, options);
+        let tells_hard = version == OfVersion::OpenFlow10 && options.ages;
+        let tells_idle = tells_hard || version == OfVersion::OpenFlow15;
+        if options.stats && tells_idle {
+            put!(out, "idle_age={}, ", age(self.idle_age));
+        }
+        let hard_age = u64::from(age(self.hard_age));
+        if options.stats && tells_hard && hard_age != self.duration.as_secs() {
+            put!(out, "hard_age={hard_age}, ");
+        }
+        self.write_rule(out, options);
+    }
+
+    /// Appends the line of `ofctl save`: the rule as it is, with neither counters nor the conversion to what a version
+    /// of OpenFlow can say: `cookie=0x1, table=1, priority=10,ip actions=mod_vlan_vid:5,output:2`. Ports are numbers.
+    /// [`parse_saved_flow`](crate::text::parse_saved_flow) reads the line. Returns the range of the match in `out`;
+    /// the range includes the priority.
+    pub fn write_saved(&self, out: &mut String) -> Range<usize> {
+        let options = PrintOptions {
+            version: OfVersion::OpenFlow15,
+            ports: &NoPortNames,
+            stats: false,
+            ages: false,
+        };
+        // Both flags are about the request that added the rule.
+        let flags = FlowFlags { check_overlap: false, reset_counts: false, ..self.flags };
+        FlowLine { flags, ..*self }.write_attributes(out, &options);
+        let start = out.len();
+        write_match(out, self.matching, self.priority, options.ports);
+        let end = out.len();
+        if end > start {
+            out.push(' ');
+        }
+        out.push_str("actions=");
+        write_actions(out, self.actions, &options);
+        start..end
+    }
+
+    /// Appends what stands in front of the match and of the ages: cookie, table, counters, timeouts, flags and names.
+    fn write_attributes(&self, out: &mut String, options: &PrintOptions<'_>) {
         let version = options.version;
         if options.stats || self.cookie.0 != 0 {
             put!(out, "cookie={:#x}, ", self.cookie.0);
@@ -87,16 +153,6 @@ impl FlowLine<'_> {
         if let Some(label) = self.label {
             put!(out, "label={label}, ");
         }
-        let tells_hard = version == OfVersion::OpenFlow10 && options.ages;
-        let tells_idle = tells_hard || version == OfVersion::OpenFlow15;
-        if options.stats && tells_idle {
-            put!(out, "idle_age={}, ", age(self.idle_age));
-        }
-        let hard_age = u64::from(age(self.hard_age));
-        if options.stats && tells_hard && hard_age != self.duration.as_secs() {
-            put!(out, "hard_age={hard_age}, ");
-        }
-        self.write_rule(out, options);
     }
 
     /// Appends the line of `diff-flows`, which has no statistics and the match first:

@@ -1,6 +1,7 @@
 //! Prints groups: the lines of `dump-groups` and `dump-group-stats`.
 
 use super::{PrintOptions, duration, put, value, write_actions};
+use crate::action::Action;
 use crate::dialect;
 use crate::fields::ones;
 use crate::group::{Bucket, Group, GroupStats, GroupType};
@@ -23,8 +24,21 @@ pub fn write_group(out: &mut String, group: &Group, options: &PrintOptions<'_>) 
         write_selection(out, group);
     }
     for bucket in &group.buckets {
-        out.push_str(",bucket=");
-        write_bucket(out, bucket, group.kind, options);
+        // Buckets have no match, so their actions are converted as for any packet, as in Open vSwitch.
+        let actions = dialect::actions(&bucket.actions, options.version, &Match::any());
+        write_bucket(out, bucket, &actions, group.kind, options);
+    }
+}
+
+/// Appends the line of a group in `ofctl save`: as [`write_group`], but the actions are not converted to what a version
+/// of OpenFlow can say. Ports are numbers. [`parse_saved_group`](crate::text::parse_saved_group) reads the line.
+pub fn write_saved_group(out: &mut String, group: &Group) {
+    let version = OfVersion::OpenFlow15;
+    let options = PrintOptions { version, ports: &NoPortNames, stats: false, ages: false };
+    put!(out, "group_id={},type={}", group.id.0, group.kind.name());
+    write_selection(out, group);
+    for bucket in &group.buckets {
+        write_bucket(out, bucket, &bucket.actions, group.kind, &options);
     }
 }
 
@@ -57,7 +71,15 @@ fn write_selection(out: &mut String, group: &Group) {
     out.push_str(close);
 }
 
-fn write_bucket(out: &mut String, bucket: &Bucket, kind: GroupType, options: &PrintOptions<'_>) {
+/// Appends a bucket. `actions` are those of the bucket as the options' version shows them.
+fn write_bucket(
+    out: &mut String,
+    bucket: &Bucket,
+    actions: &[Action],
+    kind: GroupType,
+    options: &PrintOptions<'_>,
+) {
+    out.push_str(",bucket=");
     if has_properties(options.version) {
         put!(out, "bucket_id:{},", bucket.id);
     }
@@ -75,9 +97,7 @@ fn write_bucket(out: &mut String, bucket: &Bucket, kind: GroupType, options: &Pr
         put!(out, "watch_group:{},", group.0);
     }
     out.push_str("actions=");
-    // Buckets have no match, so their actions are converted as for any packet, as in Open vSwitch.
-    let actions = dialect::actions(&bucket.actions, options.version, &Match::any());
-    write_actions(out, &actions, options);
+    write_actions(out, actions, options);
 }
 
 /// Appends the line of `dump-group-stats`:

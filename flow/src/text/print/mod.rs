@@ -10,7 +10,7 @@ mod matching;
 pub(super) use action::{REASON_ACTION, REASONS, is_plain_controller};
 pub use action::{write_action, write_actions};
 pub use flow::{FlowLine, write_flow_mod};
-pub use group::{write_group, write_group_stats};
+pub use group::{write_group, write_group_stats, write_saved_group};
 pub use matching::write_match;
 
 use super::port::{self, NoPortNames, PortNames};
