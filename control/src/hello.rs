@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the protocol. A session needs the same version on both sides; there is no negotiation, because
 /// client and daemon come from the same build.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The sender's version of the protocol and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -61,5 +61,6 @@ pub use refusal::{OpenFlowError, Reason, Refusal, TextPlace};
 pub use reply::{Changed, Reply};
 pub use request::{
     CachedFlowQuery, EventKind, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods,
-    GroupQuery, MonitorQuery, Operation, PacketOutRequest, PortFlag, Request, TraceQuery,
+    GroupQuery, MonitorQuery, Operation, PacketOutRequest, PortFlag, Request, SavedQuery,
+    TraceQuery,
 };

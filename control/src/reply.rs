@@ -1,8 +1,9 @@
 //! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
-    Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, PacketOutRecord, PortRecord,
-    PortStatsRecord, SwitchRecord, TableRecord, TraceRecord, WorkerRecord,
+    Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, HistoryRecord,
+    PacketOutRecord, PortRecord, PortStatsRecord, SwitchRecord, TableRecord, TraceRecord,
+    WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,8 @@ pub enum Reply {
     Trace(TraceRecord),
     /// The ports that sent the packet of a packet-out.
     PacketOut(PacketOutRecord),
+    /// The states that can be returned to, the oldest one first.
+    History(Vec<HistoryRecord>),
     /// The load of every worker thread, in the order of their numbers.
     Workers(Vec<WorkerRecord>),
 }

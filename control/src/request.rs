@@ -55,6 +55,8 @@ pub enum Operation {
         /// The datapath id, 16 hexadecimal digits. `None` makes one from a port's MAC address or the machine's id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         datapath_id: Option<String>,
+        /// Whether `switchd --state` keeps the bridge's rules, groups, static hosts and ports.
+        persist: bool,
     },
     /// Removes a bridge with its ports, rules, groups and hosts. [`Reply::Done`](crate::Reply::Done)
     DelBr {
@@ -70,6 +72,45 @@ pub enum Operation {
         /// The format of the reply's text: TOML or JSON.
         format: Format,
     },
+
+    /// Writes all of the switch that can be saved: the configuration, and rules, groups and static hosts of each bridge.
+    /// Answer: the file that [`Operation::Apply`] takes, or one JSON object. [`Reply::Listed`](crate::Reply::Listed)
+    Save {
+        /// The format of the reply's text: TOML or JSON.
+        format: Format,
+    },
+    /// Compares the switch with a file, or with a state of the history, and changes nothing. Text: the file, empty for a
+    /// state of the history. Answer: text as [`Format`] says, one difference a line, in JSON a
+    /// [`PlanRecord`](crate::record::PlanRecord). [`Reply::Listed`](crate::Reply::Listed)
+    Plan {
+        /// The file, and how the answer is written.
+        query: SavedQuery,
+        /// The number of a state of the history to compare with; `None` compares with the text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<u64>,
+    },
+    /// Makes the switch as a file says, or leaves all as it is. Text: the file. Answer: as for [`Operation::Plan`], what was
+    /// done. [`Reply::Listed`](crate::Reply::Listed)
+    Apply {
+        /// The file, and how the answer is written.
+        query: SavedQuery,
+        /// Seconds after which the change is taken back unless [`Operation::Confirm`] comes; `None` keeps it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<u32>,
+    },
+    /// Keeps the change that waits to be confirmed. [`Reply::Done`](crate::Reply::Done)
+    Confirm,
+    /// Takes back the change that waits to be confirmed; if none waits, returns to a state of the history. Answer: as for
+    /// [`Operation::Apply`]. [`Reply::Listed`](crate::Reply::Listed)
+    Rollback {
+        /// The number of the state; `None` is the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+        /// The notation of the answer.
+        format: Format,
+    },
+    /// Lists the states that can be returned to. [`Reply::History`](crate::Reply::History)
+    History,
 
     /// Describes the bridge and its ports. [`Reply::Switch`](crate::Reply::Switch)
     Show,
@@ -196,6 +237,8 @@ impl Operation {
             | Self::FdbAdd { .. }
             | Self::FdbDel { .. }
             | Self::FdbConfigure { .. }
+            | Self::Apply { .. }
+            | Self::Rollback { .. }
             | Self::SetFrags(_) => true,
             Self::DumpFlows(_)
             | Self::DumpAggregate(_)
@@ -205,6 +248,10 @@ impl Operation {
             | Self::PacketOut(_)
             | Self::ListBr
             | Self::ShowConfig { .. }
+            | Self::Save { .. }
+            | Self::Plan { .. }
+            | Self::Confirm
+            | Self::History
             | Self::Show
             | Self::DumpPorts { .. }
             | Self::DumpPortsDesc { .. }
@@ -223,8 +270,24 @@ impl Operation {
 
     /// Whether frames of text follow the request, ended by a [`Kind::End`](crate::frame::Kind::End).
     pub fn takes_text(&self) -> bool {
-        matches!(self, Self::FlowMods(_) | Self::ReplaceFlows(_) | Self::GroupMods(_))
+        matches!(
+            self,
+            Self::FlowMods(_)
+                | Self::ReplaceFlows(_)
+                | Self::GroupMods(_)
+                | Self::Plan { .. }
+                | Self::Apply { .. }
+        )
     }
+}
+
+/// A file of `ofctl save`, and how the differences to it are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedQuery {
+    /// The name of the file in error messages, such as `new.toml`.
+    pub name: String,
+    /// The notation of the answer.
+    pub format: Format,
 }
 
 /// What the lines of a text of rules do.

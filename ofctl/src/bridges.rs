@@ -11,19 +11,22 @@ use std::io::Write;
 
 /// Carries out the verb `add-br`.
 pub(crate) fn add(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let (name, id) = match &words.words[..] {
-        [name] => (name, None),
-        [name, id] => (name, Some(id)),
-        _ => return Err(wrong_usage(options)),
+    let [name, settings @ ..] = &words.words[..] else {
+        return Err(wrong_usage(options));
     };
-    let datapath_id = match id {
-        None => None,
-        Some(word) => match word.split_once('=') {
-            Some(("datapath-id", id)) => Some(id.to_owned()),
-            _ => return Err(Usage(format!("\"{word}\": write datapath-id=ID")).into()),
-        },
-    };
-    let operation = Operation::AddBr { name: name.clone(), datapath_id };
+    let (mut datapath_id, mut persist) = (None, true);
+    for word in settings {
+        match word.split_once('=') {
+            Some(("datapath-id", id)) => datapath_id = Some(id.to_owned()),
+            Some(("persist", "off" | "false")) => persist = false,
+            Some(("persist", "on" | "true")) => persist = true,
+            _ => {
+                let message = format!("\"{word}\": write datapath-id=ID, or persist=off");
+                return Err(Usage(message).into());
+            }
+        }
+    }
+    let operation = Operation::AddBr { name: name.clone(), datapath_id, persist };
     let reply = connect(&options.how)?.ask(operation)?;
     tell_reply(&options.how, &reply)
 }

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 0 | the verb did its work |
 //! | 1 | the request was refused or failed; `lint` or `check` found a problem |
-//! | 2 | the command line is wrong; `diff-flows` found a difference |
+//! | 2 | the command line is wrong; `diff-flows` or `plan --exit-code` found a difference |
 
 mod bridges;
 mod cached_flows;
@@ -25,6 +25,7 @@ mod options;
 mod output;
 mod packet_out;
 mod ports;
+mod saved;
 mod socket;
 mod sort;
 mod status;
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 enum Outcome {
     /// The verb did its work: exit status 0.
     Done,
-    /// `diff-flows` found a difference: exit status 2.
+    /// `diff-flows` or `plan --exit-code` found a difference: exit status 2.
     Different,
     /// `check` or `lint` found a problem and has printed it: exit status 1.
     Wrong,
@@ -89,6 +90,13 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DelBr(a) => bridges::remove(options, a),
         Verb::ListBr(a) => bridges::list(options, a),
         Verb::ShowConfig(a) => bridges::show_config(options, a),
+
+        Verb::Save(a) => saved::save(options, a),
+        Verb::Plan(a) => saved::plan(options, a),
+        Verb::Apply(a) => saved::apply(options, a),
+        Verb::Confirm(a) => saved::confirm(options, a),
+        Verb::Rollback(a) => saved::roll_back(options, a),
+        Verb::History(a) => saved::history(options, a),
 
         Verb::Show(a) => ports::show(options, a),
         Verb::DumpPorts(a) => ports::dump(options, a),

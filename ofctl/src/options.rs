@@ -291,8 +291,8 @@ pub(crate) enum Verb {
     )]
     PacketOut(Words),
 
-    /// Add a bridge without ports
-    #[command(override_usage = "ofctl add-br NAME [datapath-id=ID]")]
+    /// Add a bridge without ports. With persist=off, switchd --state keeps neither its rules nor its ports
+    #[command(override_usage = "ofctl add-br NAME [datapath-id=ID] [persist=off]")]
     AddBr(Words),
     /// Remove a bridge, with its ports, rules, groups and learned hosts
     #[command(override_usage = "ofctl del-br NAME")]
@@ -303,6 +303,28 @@ pub(crate) enum Verb {
     /// Print bridges and ports with all their settings, as a file that switchd --config reads
     #[command(override_usage = "ofctl show-config")]
     ShowConfig(Words),
+
+    /// Print the whole switch as a file that people read and version, or write it into FILE: bridges, ports, rules,
+    /// groups and static hosts
+    #[command(override_usage = "ofctl save [FILE]")]
+    Save(Words),
+    /// Print what apply would do: + is added, - removed, ~ changed. Nothing is changed
+    #[command(
+        override_usage = "ofctl plan [--exit-code] FILE\n       ofctl plan [--exit-code] --history N"
+    )]
+    Plan(Plan),
+    /// Make the switch as a file says: all of it or, if anything is refused, nothing
+    #[command(override_usage = "ofctl apply FILE [--confirm TIME]")]
+    Apply(Apply),
+    /// Keep what apply --confirm has changed
+    #[command(override_usage = "ofctl confirm")]
+    Confirm(Words),
+    /// Take back what waits for confirm, or return to state N of the history, by default the last one
+    #[command(override_usage = "ofctl rollback [N]")]
+    Rollback(Words),
+    /// List the last states, each with the change that ended it
+    #[command(override_usage = "ofctl history")]
+    History(Words),
 
     /// Show a bridge, and the settings and state of its ports
     #[command(override_usage = "ofctl show [BRIDGE]")]
@@ -426,6 +448,12 @@ impl Verb {
             Self::DelBr(_) => "del-br",
             Self::ListBr(_) => "list-br",
             Self::ShowConfig(_) => "show-config",
+            Self::Save(_) => "save",
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Confirm(_) => "confirm",
+            Self::Rollback(_) => "rollback",
+            Self::History(_) => "history",
             Self::Show(_) => "show",
             Self::DumpPorts(_) => "dump-ports",
             Self::DumpPortsDesc(_) => "dump-ports-desc",
@@ -456,6 +484,29 @@ impl Verb {
             Self::Help(_) => "help",
         }
     }
+}
+
+/// The arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// A file, as save writes it; - is standard input
+    pub(crate) file: Option<String>,
+    /// Compare with state N of the history instead of a file
+    #[arg(long, value_name = "N")]
+    pub(crate) history: Option<u64>,
+    /// Exit with status 2 if there is a difference
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+/// The arguments of `apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// A file, as save writes it; - is standard input
+    pub(crate) file: String,
+    /// Take the change back after TIME (60s, 5m) unless confirm comes
+    #[arg(long, value_name = "TIME")]
+    pub(crate) confirm: Option<String>,
 }
 
 /// The arguments of `check`.
@@ -520,11 +571,12 @@ Examples:
   ofctl trace tcp,tp_dst=80 --from 02:00:00:00:00:01 --to 02:00:00:00:00:02
   ofctl lint; ofctl lint rules.txt              rules that can never match, loop, ...
   ofctl dump-flows --json
+  ofctl save switch.toml; ofctl plan switch.toml; ofctl apply switch.toml --confirm 60s
   ofctl monitor flows,ports                     print events as they happen
   ofctl help fields; ofctl help nw_dst          what rules can match
   ofctl help actions; ofctl help resubmit       what rules can do
 
-Exit status: 0 done, 1 refused or failed (lint, check: problems found), 2 wrong usage (diff-flows: rules differ).";
+Exit status: 0 done, 1 refused or failed (lint, check: problems found), 2 wrong usage (diff-flows, plan --exit-code: a difference).";
 
 #[cfg(test)]
 mod tests {
@@ -576,8 +628,8 @@ mod tests {
         let command = Options::command();
         for verb in command.get_subcommands() {
             let name = verb.get_name();
-            let needed =
-                if matches!(name, "parse-flow" | "parse-flows" | "check") { " x" } else { "" };
+            let takes_file = matches!(name, "parse-flow" | "parse-flows" | "check" | "apply");
+            let needed = if takes_file { " x" } else { "" };
             assert_eq!(parse(&format!("{name}{needed}")).verb.name(), name);
         }
     }
@@ -597,6 +649,7 @@ mod tests {
             ("bridges.md", include_str!("../../docs/bridges.md")),
             ("caches.md", include_str!("../../docs/caches.md")),
             ("config.md", include_str!("../../docs/config.md")),
+            ("save.md", include_str!("../../docs/save.md")),
             ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
             ("json.md", include_str!("../../docs/json.md")),
             ("ports.md", include_str!("../../docs/ports.md")),

@@ -6,7 +6,7 @@ use crate::flows::version_mark;
 use crate::options::{Options, PortAction, Words};
 use crate::output::{print, print_json, tell_change, tell_reply};
 use clap::ValueEnum;
-use control::record::{PortRecord, PortStatsRecord, RingMemoryRecord, SwitchRecord};
+use control::record::{PortRecord, PortStatsRecord, RingMemoryRecord, SwitchRecord, WaitingRecord};
 use control::{Changed, Operation, PortFlag, Reply};
 use flow::types::{OfPort, OfVersion};
 use std::fmt::Write;
@@ -162,6 +162,12 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let RingMemoryRecord { used, budget } = switch.ring_memory;
     let _ = writeln!(out, "receive rings: {:.1} of {:.1} MiB", mebibytes(used), mebibytes(budget));
+    if let Some(WaitingRecord { what, who, seconds_left }) = &switch.waiting {
+        let _ = writeln!(
+            out,
+            "\"{what}\" of {who} waits for ofctl confirm: taken back in {seconds_left} s"
+        );
+    }
     out
 }
 
@@ -264,6 +270,7 @@ mod tests {
             ports: vec![port(1, "veth0"), down],
             frags: Fragments::NxMatch,
             ring_memory: RingMemoryRecord { used: 67_108_864, budget: 268_435_456 },
+            waiting: None,
         }
     }
 

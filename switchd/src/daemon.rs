@@ -6,6 +6,7 @@
 use crate::log;
 use crate::monitor::Monitor;
 use crate::options::Options;
+use crate::reload::Reload;
 use crate::server::Server;
 use crate::signals::Signals;
 use crate::supervisor::Supervisor;
@@ -78,7 +79,13 @@ fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
         }
     }
     let supervisor = Supervisor::ready(options.pid_file.as_deref(), options.ready_fd)?;
-    let signal = signals.wait().context("wait for signals")?;
+    let reload = Reload::new(options);
+    let signal = loop {
+        let signal = signals.wait().context("wait for signals")?;
+        if !reload.answer(signal, &switch) {
+            break signal;
+        }
+    };
     match options.state {
         Some(_) => info!("{signal}: stopping"),
         None => info!("{signal}: stopping; rules, groups and added ports are not kept"),

@@ -5,8 +5,9 @@
 //!
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
 //! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date;
-//! `restore` brings back what was kept, `inject` sends packets that were made by hand, and `views` is what commands show.
+//! `restore` brings back what was kept, `apply` changes the whole switch as a file says, `inject` sends packets that were made by hand, and `views` is what commands show.
 
+mod apply;
 mod inject;
 mod links;
 mod on_bridge;
@@ -19,6 +20,7 @@ mod settle;
 mod stable_mac;
 mod views;
 
+pub use apply::ApplyError;
 pub use on_bridge::OnBridge;
 pub(crate) use rings::RingKeeper;
 pub use rings::RingMemory;
@@ -29,10 +31,12 @@ use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
+use crate::saved::{SavedSwitch, Trial};
 use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, StateSync};
 use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
+use apply::Changes;
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::Match;
 use flow::action::Action;
@@ -52,6 +56,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
@@ -138,6 +143,7 @@ pub struct Switch {
     /// `None`: state is not kept.
     keeper: Option<Arc<Keeper>>,
     keeper_thread: Option<KeeperThread>,
+    changes: Changes,
     closer: Closer,
     rings: Rings,
 }
@@ -173,12 +179,24 @@ impl Switch {
         let directory = state.as_ref().map(|(path, _)| StateDirectory::open(path)).transpose()?;
         let contents = directory.as_ref().map(StateDirectory::read).transpose()?.flatten();
         let keep = |directory: &StateDirectory| directory.keep(contents.as_ref());
-        let (kept, journal) = directory.as_ref().map(keep).transpose()?.unwrap_or_default();
+        let (mut kept, mut journal) = directory.as_ref().map(keep).transpose()?.unwrap_or_default();
+        let left_behind = state.as_ref().map(|(path, _)| Trial::left_behind(path)).transpose()?;
+        if let Some((author, before)) = left_behind.flatten() {
+            warn!("\"{}\" of {} was not confirmed: it is taken back", author.what, author.who);
+            let before = SavedSwitch::read(&before, "trial", &|| {});
+            kept.take_back(&before.map_err(|error| StateError::Trial(Box::new(error)))?)?;
+            // A new journal, which has this state.
+            journal = None;
+        }
         let desired = kept.merge(&configured)?;
+        // They may be from a time when the bridge did persist.
+        kept.bridges.retain(|name, _| desired.bridge(name).is_ok_and(|bridge| bridge.persist));
         let settings = desired.settings.resolved();
         let (keeper, intake) = Keeper::new();
-        let mut switch =
-            Self::without_ports(&settings, seed, directory.is_some().then(|| Arc::clone(&keeper)))?;
+        let path = state.as_ref().map(|(path, _)| path.clone());
+        let changes = Changes::open(path.clone(), kept.configuration(&configured))?;
+        let observer = directory.is_some().then(|| Arc::clone(&keeper));
+        let mut switch = Self::without_ports(&settings, seed, observer, changes)?;
         if let Some((directory, (_, sync))) = directory.zip(state) {
             let policy = Arc::clone(&switch.policy);
             let thread =
@@ -198,6 +216,9 @@ impl Switch {
         })?;
         switch.restore_hosts(&kept);
         switch.wait_until_kept()?;
+        if let Some(path) = &path {
+            Trial::forget(path)?;
+        }
         Ok(switch)
     }
 
@@ -205,6 +226,7 @@ impl Switch {
         settings: &Resolved,
         seed: u64,
         keeper: Option<Arc<Keeper>>,
+        changes: Changes,
     ) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
         let (bridge_events, intake) = Events::new(tracing::enabled!(tracing::Level::DEBUG));
@@ -235,6 +257,7 @@ impl Switch {
             event_thread: None,
             keeper,
             keeper_thread: None,
+            changes,
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
         };
@@ -300,14 +323,18 @@ impl Switch {
         Ok(())
     }
 
-    /// What every bridge does until it is told otherwise: one visible rule.
     fn add_default_rule(&self, bridge: policy::Bridge<'_>) {
+        let rule = Self::default_rule();
+        bridge.apply(&[rule], self.now()).expect("an empty table takes a rule");
+    }
+
+    /// The rule that every new bridge has: what it does until it is told otherwise.
+    pub(crate) fn default_rule() -> FlowMod {
         let actions = vec![Action::Output { port: OfPort::NORMAL }];
-        let rule = FlowMod {
+        FlowMod {
             table: Some(TableId::default()),
             ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)
-        };
-        bridge.apply(&[rule], self.now()).expect("an empty table takes a rule");
+        }
     }
 
     /// The policy: rules, groups, ports and hosts of all bridges.
@@ -347,6 +374,7 @@ impl Switch {
         }
         self.policy.sweep_macs(now);
         self.policy.expire(now);
+        self.end_trial_if_due();
         while self.policy.purge() {}
     }
 
@@ -362,7 +390,7 @@ fn bind_to(cpu: usize) {
     let mut set = CpuSet::new();
     let bound = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
     if let Err(error) = bound {
-        tracing::warn!("processor {cpu}: {error}: the worker runs anywhere");
+        warn!("processor {cpu}: {error}: the worker runs anywhere");
     }
 }
 

@@ -1,7 +1,9 @@
 //! State over the end of a process: killed while clients change rules, stopped, and started with another command line.
 
-use control::{Client, FlowCommand};
+use control::{Client, FlowCommand, Format, Operation, Reply, SavedQuery};
 use lab::{Daemon, RunDir};
+use nix::sys::signal::Signal;
+use std::fs;
 use std::path::Path;
 use std::thread;
 
@@ -56,6 +58,132 @@ fn a_rule_that_was_confirmed_survives_a_kill() {
         }
         daemon.stop().unwrap();
     }
+}
+
+/// The whole switch as text.
+fn save(client: &mut Client) -> String {
+    let mut text = String::new();
+    let mut add = |piece: &str| {
+        text.push_str(piece);
+        Ok(())
+    };
+    let operation = Operation::Save { format: Format::Text };
+    client.call(operation, &mut std::io::empty(), &mut add).unwrap();
+    text
+}
+
+fn apply(client: &mut Client, text: &str, confirm: Option<u32>) {
+    let query = SavedQuery { name: "new.toml".to_owned(), ..SavedQuery::default() };
+    let operation = Operation::Apply { query, confirm };
+    client.call(operation, &mut text.as_bytes(), &mut |_| Ok(())).unwrap();
+}
+
+#[test]
+fn a_change_that_was_not_confirmed_is_taken_back_after_a_kill() {
+    let state = RunDir::new().unwrap();
+    let daemon = start(state.path(), &[]);
+    let mut client = daemon.client().unwrap();
+    client.change_flows(FlowCommand::Add, "arp,actions=2").unwrap();
+    let before = save(&mut client);
+    let other = before.replace("arp actions=output:2", "udp actions=output:1");
+    let other = other.replace("device = \"dummy:p2\"", "device = \"dummy:p7\"");
+    apply(&mut client, &other, Some(3600));
+    assert_eq!(save(&mut client), other);
+    daemon.crash().unwrap();
+    let daemon = start(state.path(), &[]);
+    let mut client = daemon.client().unwrap();
+    assert_eq!(save(&mut client), before);
+    let log = daemon.log();
+    assert!(log.contains("\"apply new.toml\" of ") && log.contains("it is taken back"), "{log}");
+    // Once more, confirmed.
+    apply(&mut client, &other, Some(3600));
+    client.ask(Operation::Confirm).unwrap();
+    daemon.crash().unwrap();
+    let daemon = start(state.path(), &[]);
+    let mut client = daemon.client().unwrap();
+    assert_eq!(save(&mut client), other);
+    // The history is there, too.
+    let Reply::History(states) = client.ask(Operation::History).unwrap() else { panic!() };
+    assert_eq!(states.iter().map(|state| state.number).collect::<Vec<_>>(), [1, 2]);
+    client.ask(Operation::Rollback { to: Some(1), format: Format::Text }).unwrap();
+    assert_eq!(save(&mut client), before);
+    daemon.stop().unwrap();
+    let daemon = start(state.path(), &[]);
+    assert_eq!(save(&mut daemon.client().unwrap()), before);
+}
+
+#[test]
+fn a_bridge_that_does_not_persist_begins_anew() {
+    let state = RunDir::new().unwrap();
+    let daemon = start(state.path(), &[]);
+    let mut client = daemon.client().unwrap();
+    let name = "br1".to_owned();
+    client.ask(Operation::AddBr { name: name.clone(), datapath_id: None, persist: false }).unwrap();
+    client.set_bridge(Some("br0".to_owned()));
+    client.change_flows(FlowCommand::Add, "arp,actions=2").unwrap();
+    let kept = save(&mut client);
+    client.set_bridge(Some(name));
+    client.change_flows(FlowCommand::Add, "udp,actions=2").unwrap();
+    client.ask(Operation::AddPort { spec: "dummy:q1".to_owned() }).unwrap();
+    assert_ne!(save(&mut client), kept);
+    daemon.crash().unwrap();
+    let daemon = start(state.path(), &[]);
+    let mut client = daemon.client().unwrap();
+    assert_eq!(save(&mut client), kept);
+    // From now on it persists, with what it has got meanwhile.
+    client.set_bridge(Some("br1".to_owned()));
+    client.change_flows(FlowCommand::Add, "udp,actions=2").unwrap();
+    let text = save(&mut client).replace("persist = false\n", "");
+    apply(&mut client, &text, None);
+    daemon.crash().unwrap();
+    let daemon = start(state.path(), &[]);
+    assert_eq!(save(&mut daemon.client().unwrap()), text);
+    daemon.stop().unwrap();
+}
+
+#[test]
+fn sighup_reads_the_file_again() {
+    let state = RunDir::new().unwrap();
+    let file = state.path().join("switch.toml");
+    let bridge = |ports: &str| format!("[[bridge]]\nname = \"br0\"\nport = [{ports}]\n");
+    let write = |text: &str| fs::write(&file, text).unwrap();
+    write(&bridge("{device=\"dummy:a\"}, {device=\"dummy:b\"}"));
+    let kept = state.path().join("state");
+    let arguments = ["--config", file.to_str().unwrap(), "--state", kept.to_str().unwrap()];
+    let daemon = Daemon::start(Path::new(SWITCHD), arguments).unwrap();
+    let mut client = daemon.client().unwrap();
+    client.change_flows(FlowCommand::Add, "arp,actions=2").unwrap();
+    client.ask(Operation::AddPort { spec: "dummy:c".to_owned() }).unwrap();
+    let log_has = |daemon: &Daemon, text: &str| {
+        lab::eventually("a line in the log", || daemon.log().contains(text)).unwrap();
+    };
+    write(&bridge("{device=\"dummy:b\", number=2, tag=7}, {device=\"dummy:d\"}"));
+    daemon.signal(Signal::SIGHUP).unwrap();
+    log_has(&daemon, "switch.toml is read again: 3 changes");
+    log_has(&daemon, "~ br0 port dummy:b,number=2,vlan_mode=access,tag=7 (was: dummy:b,number=2)");
+    let text = save(&mut client);
+    let devices: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("device = ")).collect();
+    assert_eq!(devices, ["\"dummy:b\"", "\"dummy:c\"", "\"dummy:d\""], "{text}");
+    assert!(text.contains("arp actions=output:2"), "{text}");
+
+    write("[[bridge]]\nname = \"br0\"\nnam = 1\n");
+    daemon.signal(Signal::SIGHUP).unwrap();
+    log_has(&daemon, "nothing is changed");
+    log_has(&daemon, "switch.toml:3:1: unknown key");
+    assert_eq!(save(&mut client), text);
+    // The next start has nothing to do: the file says what it said when it was last read.
+    write(&bridge("{device=\"dummy:b\", number=2, tag=7}, {device=\"dummy:d\"}"));
+    client.ask(Operation::DelPort { port: "d".to_owned() }).unwrap();
+    let text = save(&mut client);
+    daemon.crash().unwrap();
+    let daemon = Daemon::start(Path::new(SWITCHD), arguments).unwrap();
+    assert_eq!(save(&mut daemon.client().unwrap()), text);
+    daemon.stop().unwrap();
+
+    let mut daemon = Daemon::start(Path::new(SWITCHD), ["--port", "dummy:a"]).unwrap();
+    daemon.signal(Signal::SIGHUP).unwrap();
+    assert!(daemon.wait().unwrap().success(), "without --config it ends");
 }
 
 #[test]

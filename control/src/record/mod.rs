@@ -166,6 +166,56 @@ pub struct SwitchRecord {
     /// The memory of the receive rings of all bridges.
     #[serde(default)]
     pub ring_memory: RingMemoryRecord,
+    /// The change of the switch that waits for `ofctl confirm`; `None` if none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingRecord>,
+}
+
+/// A change that is taken back unless `ofctl confirm` comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingRecord {
+    /// The change: `apply new.toml`.
+    pub what: String,
+    /// The user who has made the change.
+    pub who: String,
+    /// Whole seconds until the change is taken back.
+    pub seconds_left: u64,
+}
+
+/// A difference between two states of a switch, of `plan`, `apply` and `rollback`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// `add`, `remove` or `change`.
+    pub action: String,
+    /// The kind of thing: `bridge`, `port`, `group`, `flow` or `host`.
+    pub kind: String,
+    /// The name of the bridge.
+    pub bridge: String,
+    /// The thing as text before the change; `None` if it is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The thing as text after the change; `None` if it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// A state of the history, and the change that ended it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    /// The number by which `rollback` names the state.
+    pub number: u64,
+    /// The time of the change, in seconds since 1970 (UTC).
+    pub time: u64,
+    /// The user who has made the change.
+    pub who: String,
+    /// The change: `apply new.toml`.
+    pub what: String,
+    /// How many bridges, ports, groups, rules and hosts the change has added.
+    pub n_added: u64,
+    /// How many of these it has removed.
+    pub n_removed: u64,
+    /// How many of these it has changed.
+    pub n_changed: u64,
 }
 
 /// The memory of the receive rings of the whole process.

@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader};
 const PAGE: &str = include_str!("../../../docs/json.md");
 
 /// The words of each verb, and the exit status, in an order in which all of them succeed. `FILE` and `WRONG` stand for
-/// the paths of a file of rules and of a file with mistakes, and `GROUPS` for that of a file of groups.
+/// the paths of a file of rules and of a file with mistakes, `GROUPS` for that of a file of groups, and `SAVED` for that of a
+/// whole switch.
 const LINES: &[(&str, i32)] = &[
     ("add-br br1", 0),
     ("add-br br2", 0),
@@ -75,6 +76,14 @@ const LINES: &[(&str, i32)] = &[
     ("del-flows br0 tcp", 0),
     ("del-groups br0", 0),
     ("del-br br2", 0),
+    ("save", 0),
+    ("plan SAVED", 0),
+    ("plan SAVED --exit-code", 2),
+    ("apply SAVED --confirm 1h", 0),
+    ("show br0", 0),
+    ("confirm", 0),
+    ("history", 0),
+    ("rollback", 0),
 ];
 
 /// Command lines that fail, and the kind of the error.
@@ -87,6 +96,9 @@ const ERRORS: &[(&str, &str)] = &[
     ("add-flow br0 actions=group:99", "switch"),
     ("show br7", "not_found"),
     ("del-port br0 p9", "not_found"),
+    ("confirm", "not_found"),
+    ("rollback 7", "not_found"),
+    ("apply WRONG", "text"),
     ("add-flows br0 /nonexistent", "file"),
     ("show --socket /nonexistent", "connection"),
     ("mod-port br0 p1 sideways", "usage"),
@@ -175,16 +187,18 @@ impl Page {
 /// A switch, and files for the command lines above.
 struct Stage {
     bench: Bench,
-    files: [(&'static str, String); 3],
+    files: [(&'static str, String); 4],
 }
 
 impl Stage {
     fn new() -> Self {
         let bench = Bench::new();
         let rules = "arp,actions=NORMAL\npriority=9,ip,actions=output:1\npriority=5,ip,nw_src=10.0.0.1,actions=2\n";
+        let saved = "[[bridge]]\nname = \"br0\"\nflows = \"arp,actions=drop\"\n[[bridge.port]]\ndevice = \"dummy:p1\"\n";
         let files = [
             ("FILE", bench.file("rules", rules)),
             ("WRONG", bench.file("wrong", "arp,actions=drop\nip,nw_dts=10.0.0.1,actions=drop\n")),
+            ("SAVED", bench.file("saved.toml", saved)),
             ("GROUPS", bench.file("groups", "group_id=2,type=select,bucket=output:1\n")),
         ];
         Self { bench, files }

@@ -7,6 +7,7 @@ mod hostile;
 mod json;
 mod lint;
 mod monitor;
+mod saved;
 mod socket;
 mod trace;
 

@@ -2,7 +2,7 @@
 //!
 //! Single changes are the policy's [`Transaction`]s, which take [`FlowMod`]s as they are.
 
-use flow::flow_mod::FlowMod;
+use flow::flow_mod::{FlowFlags, FlowMod};
 use flowtable::policy::effects::Effects;
 use flowtable::policy::rule::Rule;
 use flowtable::policy::rule::RuleRef;
@@ -59,12 +59,18 @@ impl<'a> Replacement<'a> {
 
 fn does_the_same(wanted: &FlowMod, rule: &Rule) -> bool {
     wanted.cookie == rule.cookie
+        && lasting(wanted.flags) == lasting(rule.flags)
         && wanted.idle_timeout == rule.idle_timeout
         && wanted.hard_timeout == rule.hard_timeout
         && wanted.importance == rule.importance
         && wanted.name.as_ref() == rule.name()
         && wanted.label.as_ref() == rule.label()
         && wanted.actions[..] == rule.actions[..]
+}
+
+/// The flags that are about the rule, and not about the request that has added it.
+fn lasting(flags: FlowFlags) -> FlowFlags {
+    FlowFlags { check_overlap: false, reset_counts: false, ..flags }
 }
 
 /// Counters of several rules together.

@@ -52,6 +52,12 @@ pub fn list(switch: OnBridge<'_>) -> Vec<KnownHost> {
     [own, others].concat()
 }
 
+/// The hosts that somebody has given to a bridge, with their ports, by VLAN and address.
+pub fn given(switch: OnBridge<'_>) -> Vec<(MacKey, OfPort)> {
+    let hosts = switch.bridge().hosts().into_iter().filter(|(_, entry)| entry.is_static);
+    hosts.map(|(key, entry)| (key, entry.port)).collect()
+}
+
 /// The switch's own host behind its ports, in the VLAN of the frames that it sends without a tag. It does not age, and
 /// is in the other VLANs of its port, too.
 fn own_hosts(switch: OnBridge<'_>) -> Vec<KnownHost> {

@@ -1,6 +1,7 @@
 //! What is wanted, as a file: TOML, written by `ofctl show-config`, read by `switchd --config`.
 //!
-//! What is not written has its default. Reading a file that was written gives the same again.
+//! What is not written has its default. Reading a file that was written gives the same again. A file may also have rules,
+//! groups and static hosts of a bridge, as text ([`BridgeTexts`]); [`crate::saved`] knows what they mean.
 
 use super::error::DesiredError;
 use super::port_draft::PortDraft;
@@ -18,33 +19,71 @@ pub struct FileError {
     pub file: String,
     /// The line of the mistake, counted from 1.
     pub line: usize,
-    /// The column of the mistake in characters, counted from 1.
-    pub column: usize,
     /// What is wrong, in words.
     pub message: String,
-    /// The line, with carets below the mistake.
-    excerpt: String,
+    /// What to write instead; `None` if nobody knows.
+    pub hint: Option<String>,
+    /// The line, without its line feed.
+    pub text: String,
+    /// The wrong part of `text`, as byte offsets.
+    pub span: Range<usize>,
 }
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message, excerpt } = self;
-        write!(f, "{file}:{line}:{column}: {message}\n{excerpt}")
+        let Self { file, line, message, hint, text, span } = self;
+        let column = self.column();
+        let marked = text.get(span.clone()).map_or(1, |part| part.chars().count().max(1));
+        let (blanks, carets) = (" ".repeat(column - 1), "^".repeat(marked));
+        write!(f, "{file}:{line}:{column}: {message}\n  {text}\n  {blanks}{carets}")?;
+        match hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
     }
 }
 
-/// Reads a file.
+/// Reads the configuration of a file: bridges, ports and settings. Rules, groups and hosts that the file has are left out.
 ///
 /// # Errors
 /// The first mistake: a key that nobody knows, a value that makes no sense, or two entries that
 /// contradict each other.
 pub fn read(text: &str, file: &str) -> Result<Desired, FileError> {
-    let mistake = |(message, place): (String, Option<Range<usize>>)| {
-        FileError::new(file, text, message, place.unwrap_or(0..0))
-    };
+    read_with_tables(text, file).map(|(desired, _)| desired)
+}
+
+/// Reads a file with the texts of its bridges, in the order of the bridges.
+///
+/// # Errors
+/// As [`read`]. The texts are not looked at.
+pub fn read_with_tables(text: &str, file: &str) -> Result<(Desired, Vec<BridgeTexts>), FileError> {
+    let mistake =
+        |(message, place): Mistake| FileError::new(file, text, message, place.unwrap_or(0..0));
     let draft: DesiredDraft<Spanned<String>, Spanned<PortDraft>> =
         toml::from_str(text).map_err(|e| mistake((rephrase(e.message()), e.span())))?;
     draft.finish().map_err(mistake)
+}
+
+/// What a file says of a bridge beside its configuration. A text that is `None` is not in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BridgeTexts {
+    /// The name of the bridge.
+    pub bridge: String,
+    /// Groups, one a line.
+    pub groups: Option<PlacedText>,
+    /// Rules, one a line.
+    pub flows: Option<PlacedText>,
+    /// Static hosts, one a line.
+    pub hosts: Option<PlacedText>,
+}
+
+/// The value of a key, and where the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedText {
+    /// The value.
+    pub text: String,
+    /// The range of the value with its quotes, in bytes of the file; `None` if the format tells no places.
+    pub place: Option<Range<usize>>,
 }
 
 /// Writes what somebody wants as a file that [`read`] reads back.
@@ -61,21 +100,33 @@ fn rephrase(message: &str) -> String {
 }
 
 impl FileError {
+    /// A mistake at a place of `text`, the contents of the file.
     fn new(file: &str, text: &str, message: String, place: Range<usize>) -> Self {
         let start = text.floor_char_boundary(place.start);
         let end = text.floor_char_boundary(place.end).max(start);
         let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
         let line = text[line_start..].lines().next().unwrap_or("");
-        let before = text[line_start..start].chars().count();
-        let marked = text[start..end].lines().next().unwrap_or("").chars().count().max(1);
-        let excerpt = format!("  {line}\n  {}{}", " ".repeat(before), "^".repeat(marked));
-        Self {
-            file: file.to_owned(),
-            line: text[..start].matches('\n').count() + 1,
-            column: before + 1,
-            message,
-            excerpt,
-        }
+        let marked = text[start..end].lines().next().unwrap_or("");
+        let span = start - line_start..start - line_start + marked.len();
+        Self::in_line(file, text[..start].matches('\n').count() + 1, line, span, message)
+    }
+
+    /// A mistake in a line, whose number is counted from 1.
+    pub(crate) fn in_line(
+        file: &str,
+        line: usize,
+        text: &str,
+        span: Range<usize>,
+        message: String,
+    ) -> Self {
+        let (file, text) = (file.to_owned(), text.to_owned());
+        Self { file, line, message, hint: None, text, span }
+    }
+
+    /// The column of the mistake in characters, counted from 1.
+    pub fn column(&self) -> usize {
+        let before = self.text.get(..self.span.start);
+        before.map_or(0, |before| before.chars().count()) + 1
     }
 }
 
@@ -83,7 +134,8 @@ impl<'de> Deserialize<'de> for Desired {
     /// From any format. [`read`] says where in a file a contradiction is.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let draft = DesiredDraft::<String, PortDraft>::deserialize(deserializer)?;
-        draft.finish().map_err(|(message, _)| de::Error::custom(message))
+        let finished = draft.finish().map_err(|(message, _)| de::Error::custom(message));
+        finished.map(|(desired, _)| desired)
     }
 }
 
@@ -107,9 +159,21 @@ struct BridgeDraft<N, P> {
     mac_entries: Option<MacEntries>,
     #[serde(default)]
     frags: Fragments,
+    #[serde(default = "yes")]
+    persist: bool,
+    groups: Option<N>,
+    flows: Option<N>,
+    hosts: Option<N>,
     #[serde(default = "Vec::new")]
     port: Vec<P>,
 }
+
+fn yes() -> bool {
+    true
+}
+
+/// What is wrong, in words, and its place, if the format tells places.
+type Mistake = (String, Option<Range<usize>>);
 
 /// A value that may know where it was written.
 trait Placed<T> {
@@ -136,14 +200,32 @@ impl Placed<Self> for PortDraft {
 }
 
 impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
-    /// Adds one entry after the other, as commands would.
-    fn finish(self) -> Result<Desired, (String, Option<Range<usize>>)> {
+    /// Adds one entry after the other, as commands would. Returns the texts of the bridges, too.
+    fn finish(self) -> Result<(Desired, Vec<BridgeTexts>), Mistake> {
         let mut desired = Desired { settings: self.switch, bridges: Vec::new() };
+        let mut texts = Vec::new();
         for bridge in self.bridge {
-            let BridgeDraft { name, datapath_id, mac_ageing, mac_entries, frags, port } = bridge;
+            let BridgeDraft { name, datapath_id, mac_ageing, mac_entries, frags, persist, .. } =
+                bridge;
             let (name, place) = name.split();
-            let bridge =
-                Bridge { datapath_id, mac_ageing, mac_entries, frags, ..Bridge::new(&name) };
+            let text = |value: Option<N>| {
+                value.map(N::split).map(|(text, place)| PlacedText { text, place })
+            };
+            texts.push(BridgeTexts {
+                bridge: name.clone(),
+                groups: text(bridge.groups),
+                flows: text(bridge.flows),
+                hosts: text(bridge.hosts),
+            });
+            let port = bridge.port;
+            let bridge = Bridge {
+                datapath_id,
+                mac_ageing,
+                mac_entries,
+                frags,
+                persist,
+                ..Bridge::new(&name)
+            };
             let wrong = |e: DesiredError| (e.to_string(), place);
             desired.add_bridge(bridge).map_err(wrong)?;
             for port in port {
@@ -152,7 +234,7 @@ impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
                 desired.add_port(&name, port).map_err(|e| (e.to_string(), place))?;
             }
         }
-        Ok(desired)
+        Ok((desired, texts))
     }
 }
 
@@ -181,6 +263,7 @@ datapath-id = \"00000000000000aa\"
 mac-ageing = 30
 mac-entries = 50
 frags = \"nx-match\"
+persist = false
 
 [[bridge.port]]
 device = \"netns:blue/eth0\"

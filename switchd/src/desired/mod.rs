@@ -29,6 +29,7 @@ mod word;
 pub use bounded::Bounded;
 pub use datapath_id::DatapathId;
 pub use error::DesiredError;
+pub use file::FileError;
 pub use kind::Kind;
 pub use memory_size::MemorySize;
 pub use merge::{BridgeWords, CommandLine, ContradictionError, FromFile};
@@ -36,6 +37,7 @@ pub use port::Port;
 pub use port_error::{OptionError, PortTextError};
 pub use port_settings::{PortSettings, SettingsError};
 pub use settings::{Cpus, MacAgeing, MacEntries, Resolved, Settings, Upcalls};
+pub(crate) use steps::is_same as is_same_device;
 pub use steps::{Step, steps};
 pub use word::Word;
 
@@ -79,6 +81,9 @@ pub struct Bridge {
     /// What it does with IP fragments.
     #[serde(skip_serializing_if = "is_normal")]
     pub frags: Fragments,
+    /// Whether `--state` keeps its rules, groups, static hosts and the ports that commands have added.
+    #[serde(skip_serializing_if = "is_true")]
+    pub persist: bool,
     /// Its ports, in the order in which they were added. The file's `[[bridge.port]]`.
     #[serde(rename = "port", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -86,6 +91,10 @@ pub struct Bridge {
 
 fn is_normal(frags: &Fragments) -> bool {
     *frags == Fragments::Normal
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 fn is_default(settings: &Settings) -> bool {
@@ -235,6 +244,7 @@ impl Bridge {
             mac_ageing: None,
             mac_entries: None,
             frags: Fragments::default(),
+            persist: true,
             ports: Vec::new(),
         }
     }

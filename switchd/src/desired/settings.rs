@@ -144,9 +144,14 @@ impl Settings {
         }
     }
 
-    /// The settings with the default of each that is not given.
+    /// These settings, with the default of each that is not given.
+    pub(crate) fn effective(&self) -> Self {
+        self.clone().or(Self::defaults())
+    }
+
+    /// The settings with the default of each that is not given, in the types of their users.
     pub fn resolved(&self) -> Resolved {
-        let all = self.clone().or(Self::defaults());
+        let all = self.effective();
         let every = "every setting but cpu has a default";
         let cache = CacheConfig {
             emc_entries: all.emc_entries.expect(every).get() as usize,

@@ -116,7 +116,7 @@ fn numbered(bridge: Option<&Bridge>) -> Vec<(OfPort, &Port)> {
 }
 
 /// Whether an open port can get the settings of the other one without being opened again.
-fn is_same(a: &Port, b: &Port) -> bool {
+pub(crate) fn is_same(a: &Port, b: &Port) -> bool {
     (&a.name, &a.kind, &a.options) == (&b.name, &b.kind, &b.options)
 }
 

@@ -1,9 +1,9 @@
 //! Bridges: which there are, which one a request means, and everything that is wanted of them.
 
 use super::answer::{Failure, Sender};
+use super::saved::send_lines;
 use crate::desired::{Bridge, DesiredError, file};
 use crate::switch::{OnBridge, StartError, Switch};
-use control::frame::{Kind, TEXT_SIZE};
 use control::record::BridgeRecord;
 use control::stream::StreamError;
 use control::{Format, Reason, Refusal, Reply};
@@ -42,13 +42,15 @@ fn known(switch: &Switch) -> String {
     }
 }
 
-/// Adds a bridge. `datapath_id` is 16 hexadecimal digits; `None` derives the id from a MAC address.
+/// Adds a bridge. `datapath_id` is 16 hexadecimal digits; `None` derives the id from a MAC address. `persist` says whether
+/// the bridge's rules, groups, static hosts and ports are kept.
 pub(super) fn add(
     switch: &Switch,
     name: &str,
     datapath_id: Option<&str>,
+    persist: bool,
 ) -> Result<Reply, Box<Refusal>> {
-    let mut bridge = Bridge::new(name);
+    let mut bridge = Bridge { persist, ..Bridge::new(name) };
     if let Some(id) = datapath_id {
         let wrong = |e| Refusal::new(Reason::Text, format!("datapath-id: \"{id}\" {e}"));
         bridge.datapath_id = Some(id.parse().map_err(wrong)?);
@@ -105,14 +107,6 @@ pub(super) fn show_config(
         Format::Text => file::write(&desired),
         Format::Json => serde_json::to_string_pretty(&desired).map_err(StreamError::from)? + "\n",
     };
-    let mut piece = String::with_capacity(TEXT_SIZE);
-    for line in text.split_inclusive('\n') {
-        piece.push_str(line);
-        if piece.len() >= TEXT_SIZE / 2 {
-            to.put(Kind::Text, piece.as_bytes())?;
-            piece.clear();
-        }
-    }
-    to.put(Kind::Text, piece.as_bytes())?;
+    send_lines(text.split_inclusive('\n'), to)?;
     Ok(Reply::Listed(desired.bridges.len() as u64))
 }

@@ -4,34 +4,36 @@ use super::answer::{Failure, Sender};
 use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
-    bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, status, trace,
+    bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, saved, status,
+    trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
 use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
 
-/// Carries out a request. `text` is the text that came with it, such as a file of rules; steps are counted in `progress`, and lists
+/// Carries out a request. `who` is the user who makes it. `text` is the text that came with it, such as a file of rules; steps are counted in `progress`, and lists
 /// are written to `to`.
 pub(super) fn carry_out(
     switch: &Switch,
     request: &Request,
+    who: &str,
     text: &[u8],
     progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
-    match dispatch(switch, request, text, progress, to) {
-        Ok(reply) => Ok(kept(switch, &request.operation).map(|()| reply)),
+    match dispatch(switch, request, who, text, progress, to) {
+        Ok(reply) => Ok(kept(switch, &request.operation, progress).map(|()| reply)),
         Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
         Err(Failure::Stream(error)) => Err(error),
     }
 }
 
-/// Waits until what an operation has changed is kept.
-fn kept(switch: &Switch, operation: &Operation) -> Result<(), Box<Refusal>> {
+/// Waits until what an operation has changed is kept. A slow disk counts as progress: the client goes on waiting.
+fn kept(switch: &Switch, operation: &Operation, progress: &Progress) -> Result<(), Box<Refusal>> {
     if !operation.changes_state() {
         return Ok(());
     }
-    switch.wait_until_kept().map_err(|error| {
+    switch.wait_until_kept_with(&|| progress.step()).map_err(|error| {
         let message = format!("the change is in force, but it could not be kept: {error}");
         let hint = "free the disk: writing is tried again every second";
         Box::new(Refusal::new(Reason::Switch, message).with_hint(hint))
@@ -52,18 +54,31 @@ pub(super) fn monitor<'a>(
 fn dispatch(
     switch: &Switch,
     request: &Request,
+    who: &str,
     text: &[u8],
     progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     let named = request.bridge.as_deref().map(|name| bridges::find(switch, name)).transpose()?;
     Ok(match &request.operation {
-        Operation::AddBr { name, datapath_id } => {
-            bridges::add(switch, name, datapath_id.as_deref())?
+        Operation::AddBr { name, datapath_id, persist } => {
+            bridges::add(switch, name, datapath_id.as_deref(), *persist)?
         }
         Operation::DelBr { name } => bridges::remove(switch, name)?,
         Operation::ListBr => bridges::list(switch),
         Operation::ShowConfig { format } => bridges::show_config(switch, *format, to)?,
+        Operation::Save { format } => saved::save(switch, *format, to)?,
+        Operation::Plan { query, history } => {
+            saved::plan(switch, query, *history, text, progress, to)?
+        }
+        Operation::Apply { query, confirm } => {
+            saved::apply(switch, query, *confirm, who, text, progress, to)?
+        }
+        Operation::Confirm => saved::confirm(switch)?,
+        Operation::Rollback { to: number, format } => {
+            saved::roll_back(switch, *number, *format, who, progress, to)?
+        }
+        Operation::History => saved::history(switch),
         Operation::CacheShow => status::caches(switch),
         Operation::Workers => status::workers(switch),
         Operation::Drops => {
@@ -76,7 +91,7 @@ fn dispatch(
         }
         operation => {
             let bridge = named.map_or_else(|| bridges::only(switch), Ok)?;
-            on_bridge(&bridge, operation, text, progress, to)?
+            on_bridge(&bridge, operation, who, text, progress, to)?
         }
     })
 }
@@ -85,13 +100,14 @@ fn dispatch(
 fn on_bridge(
     switch: &OnBridge<'_>,
     operation: &Operation,
+    who: &str,
     text: &[u8],
     progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     Ok(match operation {
         Operation::FlowMods(mods) => flow_mods::change(switch, mods, text, progress)?,
-        Operation::ReplaceFlows(mods) => flow_mods::replace(switch, mods, text, progress)?,
+        Operation::ReplaceFlows(mods) => flow_mods::replace(switch, mods, who, text, progress)?,
         Operation::DumpFlows(query) => flow_dump::dump(switch, query, to)?,
         Operation::DumpAggregate(query) => flow_dump::aggregate(switch, query)?,
         Operation::DumpTables => status::tables(switch),

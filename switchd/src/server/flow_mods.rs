@@ -7,6 +7,7 @@ use super::names::port_names;
 use super::progress::Progress;
 use super::refuse::{self, Line};
 use crate::bridge::flows::Replacement;
+use crate::saved::{Author, SavedSwitch};
 use crate::switch::OnBridge;
 use control::{Changed, FlowMods, Refusal, Reply};
 use flow::flow_mod::Command;
@@ -47,13 +48,16 @@ pub(super) fn change(
     Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
 }
 
-/// Makes the rules those of the text. Rules that are there already keep their counters.
+/// Makes the rules those of the text. Rules that are there already keep their counters. The
+/// state before goes into the history, as a change of the user `who`.
 pub(super) fn replace(
     switch: &OnBridge<'_>,
     mods: &FlowMods,
+    who: &str,
     text: &[u8],
     progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
+    let before = SavedSwitch::of(switch);
     let names = port_names(switch.bridge());
     let context =
         ParseContext { command: Command::Add, ..context(mods, switch.is_lenient(), &names) };
@@ -76,5 +80,10 @@ pub(super) fn replace(
         added.map_err(|error| refuse::flow_mod(&error, line))?;
     }
     let (_, count) = replacement.commit();
+    if count > 0 {
+        let file = mods.name.as_deref().unwrap_or_default();
+        let what = format!("replace-flows {} {file}", switch.name());
+        switch.remember(&before, &Author { who: who.to_owned(), what });
+    }
     Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
 }

@@ -1,7 +1,7 @@
 //! The text of a request as lines, each with its file and number for messages.
 
-use super::refuse::Line;
-use control::{Reason, Refusal};
+use super::refuse::{self, Line};
+use control::Refusal;
 use flow::text::strip_comment;
 
 /// The largest number of lines in a sample.
@@ -26,11 +26,7 @@ impl<'a> Lines<'a> {
         is_file: bool,
         name: Option<&'a str>,
     ) -> Result<Self, Box<Refusal>> {
-        let text = std::str::from_utf8(text).map_err(|error| {
-            let line = 1 + text[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
-            let message = format!("line {line} is not UTF-8 text");
-            Box::new(Refusal::new(Reason::Text, message))
-        })?;
+        let text = refuse::utf8(text)?;
         Ok(Self { text, name, is_file, next: 1 })
     }
 

@@ -27,6 +27,7 @@ mod packet_out;
 mod ports;
 mod progress;
 mod refuse;
+mod saved;
 mod session;
 mod sessions;
 mod status;

@@ -27,6 +27,14 @@ impl Line<'_> {
     }
 }
 
+/// The text of a request, or the refusal of bytes that are no text, with the number of their line.
+pub(super) fn utf8(text: &[u8]) -> Result<&str, Box<Refusal>> {
+    std::str::from_utf8(text).map_err(|error| {
+        let line = 1 + text[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        Box::new(Refusal::new(Reason::Text, format!("line {line} is not UTF-8 text")))
+    })
+}
+
 /// The refusal of a text that cannot be read, with the piece that is wrong.
 pub(super) fn text(error: &TextError, line: Line<'_>) -> Box<Refusal> {
     Box::new(Refusal::of_text(error, line.file, line.number, line.text))

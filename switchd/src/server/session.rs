@@ -7,6 +7,7 @@ use super::sessions::{Phase, SessionState, Shared};
 use control::frame::{Kind, MAX_REQUEST_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
 use control::{Hello, Operation, Reason, Refusal, Reply, Request};
+use nix::sys::socket::{getsockopt, sockopt};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ fn converse(
         Some((Kind::Hello, body)) => serde_json::from_slice(body)?,
         Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
     };
+    let who = user_at(stream);
     let mut ours = Hello::new(concat!("switchd ", env!("CARGO_PKG_VERSION")));
     ours.bridges = shared.switch.bridge_names();
     to.put_json(Kind::Hello, &ours)?;
@@ -101,7 +103,8 @@ fn converse(
         let result = match fits {
             true => {
                 let progress = &shared.progress;
-                dispatch::carry_out(&shared.switch, &request, text.bytes(), progress, to)?
+                let (switch, text) = (&shared.switch, text.bytes());
+                dispatch::carry_out(switch, &request, &who, text, progress, to)?
             }
             false => Err(super::refuse::too_much_text()),
         };
@@ -109,6 +112,14 @@ fn converse(
         drop(text);
         to.put_json(Kind::Reply, &result)?;
         to.flush()?;
+    }
+}
+
+/// The user at the other end of a connection, for messages.
+fn user_at(stream: &UnixStream) -> String {
+    match getsockopt(stream, sockopt::PeerCredentials) {
+        Ok(peer) => control::trust::user_name(peer.uid()),
+        Err(_) => "an unknown user".to_owned(),
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
         ports: super::ports::records(switch),
         frags: switch.bridge().fragments(),
         ring_memory: RingMemoryRecord { used, budget },
+        waiting: super::saved::waiting(switch),
     })
 }
 

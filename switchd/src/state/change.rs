@@ -164,6 +164,25 @@ impl<'a> KeptRule<'a> {
         }
     }
 
+    /// The rule that a request adds now.
+    pub(super) fn of_request(request: FlowMod) -> Self {
+        let seconds = u64::from(request.hard_timeout);
+        Self {
+            table: request.table.unwrap_or_default(),
+            priority: request.priority,
+            matching: text_of(&request.matching),
+            cookie: request.cookie,
+            idle_timeout: request.idle_timeout,
+            hard_timeout: request.hard_timeout,
+            expires: (seconds != 0).then(|| seconds_since_1970() + seconds),
+            importance: request.importance,
+            flags: request.flags,
+            name: request.name.map(|name| Cow::Owned(name.to_string())),
+            label: request.label.map(|label| Cow::Owned(label.to_string())),
+            actions: Cow::Owned(request.actions),
+        }
+    }
+
     /// Where the rule is.
     pub fn place(&self) -> RulePlace<'a> {
         RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }

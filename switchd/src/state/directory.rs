@@ -1,10 +1,13 @@
 //! The directory of `--state`, and the lock that keeps other switches out of it.
 
 use super::error::StateError;
-use super::journal::{Contents, Journal};
+use super::journal::{Contents, Journal, sync_directory};
 use super::kept::Kept;
 use crate::lock_file::LockFile;
 use control::trust::{Missing, Trust};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
@@ -60,7 +63,7 @@ impl StateDirectory {
         };
         let path = self.journal();
         let copy = path.with_extension("torn");
-        std::fs::copy(&path, &copy).map_err(StateError::os("write", &copy))?;
+        fs::copy(&path, &copy).map_err(StateError::os("write", &copy))?;
         warn!(
             "{}: the last {} bytes, from byte {}, are not a whole record: what was so before them is kept; {} is a copy",
             path.display(),
@@ -70,4 +73,32 @@ impl StateDirectory {
         );
         Ok((kept, None))
     }
+}
+
+/// Writes a file of the state directory anew. After a crash or a power cut the file is the old one or the new one.
+///
+/// # Errors
+/// The file cannot be written. The old one is still there.
+pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> Result<(), StateError> {
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new).map_err(StateError::os("create", &new))?;
+    let written = file.write_all(contents).and_then(|()| file.sync_all());
+    written.map_err(StateError::os("write", &new))?;
+    fs::rename(&new, path).map_err(StateError::os("rename", &new))?;
+    sync_directory(path)
+}
+
+/// Removes a file of the state directory, so that it is not there after a power cut either. A file that is not there is no
+/// error.
+///
+/// # Errors
+/// The file cannot be removed.
+pub(crate) fn remove_file(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(StateError::os("remove", path))?,
+    }
+    sync_directory(path)
 }

@@ -1,6 +1,6 @@
 //! The errors of kept state.
 
-use crate::desired::DesiredError;
+use crate::desired::{DesiredError, FileError};
 use flowtable::policy::FlowModError;
 use std::io;
 use std::path::PathBuf;
@@ -31,6 +31,12 @@ pub enum StateError {
     /// The file with this path is not a journal.
     #[error("{} is not a journal of switchd: move it away", .0.display())]
     NotAJournal(PathBuf),
+    /// The file with this path is not the state before a change.
+    #[error("{} is not the state before a change: move it away", .0.display())]
+    NotATrial(PathBuf),
+    /// The state before a change that was not confirmed cannot be read.
+    #[error("the state before a change that was not confirmed: {0}")]
+    Trial(Box<FileError>),
     /// The journal has a format that only newer versions read.
     #[error(
         "{}: has format {found}, this version reads up to {known}; start the newer version again, or another --state",
@@ -79,7 +85,7 @@ impl StateError {
     }
 
     /// For `map_err`: adds the operation, as a verb, and the path to an error of the kernel.
-    pub(super) fn os(
+    pub(crate) fn os(
         doing: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {

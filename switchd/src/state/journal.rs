@@ -133,7 +133,7 @@ impl Filling {
 }
 
 /// Brings the new name of a renamed file onto the disk: the directory holds names.
-fn sync_directory(path: &Path) -> Result<(), StateError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), StateError> {
     let Some(directory) = path.parent() else { return Ok(()) };
     let synced = File::open(directory).and_then(|file| file.sync_all());
     synced.map_err(StateError::os("write", directory))

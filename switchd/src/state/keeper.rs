@@ -39,6 +39,8 @@ const BATCH_SIZE: usize = 8 << 20;
 /// The time from a write that failed to the next one, and with [`StateSync::Interval`] from a change until it is on the
 /// disk.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two signs that somebody still waits for the disk.
+const WAIT_STEP: Duration = Duration::from_millis(500);
 /// A journal of as many bytes, and four times the bytes that it had when it was new, is written anew when it grows.
 const SMALL: u64 = 4 << 20;
 
@@ -66,6 +68,8 @@ enum Intake {
     Observed(Observed),
     /// Somebody wants these bridges and ports from now on.
     Wanted(Box<Desired>),
+    /// The command line and the file name these bridges and ports from now on.
+    Configured(Box<Desired>),
     /// The tables have been restored. Changes behind this message go into the journal, changes before it do not.
     Begin(Box<Beginning>),
     /// The sender gets an answer once all messages before this one are written.
@@ -111,15 +115,27 @@ impl Keeper {
         let _ = self.intake.send(Intake::Wanted(Box::new(wanted.clone())));
     }
 
-    /// Returns once the journal has every change that was made before the call.
+    /// Queues a new configuration: the bridges and ports that the command line and the file name from now on.
+    pub(crate) fn configure(&self, configured: &Desired) {
+        let _ = self.intake.send(Intake::Configured(Box::new(configured.clone())));
+    }
+
+    /// Returns once the journal has every change that was made before the call. Meanwhile `step` is called every
+    /// [`WAIT_STEP`].
     ///
     /// # Errors
     /// The journal could not be written. The changes are in force all the same, and the thread tries again every second.
-    pub fn wait(&self) -> Result<(), StateError> {
+    pub fn wait(&self, step: &dyn Fn()) -> Result<(), StateError> {
         let (sender, receiver) = channel::bounded(1);
         let _ = self.intake.send(Intake::Wait(sender));
-        // No answer comes if the thread has ended with the switch; it has written all changes by then.
-        receiver.recv().unwrap_or(Ok(()))
+        loop {
+            match receiver.recv_timeout(WAIT_STEP) {
+                Ok(written) => return written,
+                Err(RecvTimeoutError::Timeout) => step(),
+                // The thread has ended with the switch, and has written all changes by then.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
     }
 }
 
@@ -279,11 +295,23 @@ impl Writer {
         match message {
             Intake::Observed(observed) => self.record(&mut batch.records, observed),
             Intake::Wanted(wanted) => {
+                let Some((configured, last)) = &mut self.desired else { return };
+                let wanted = persistent(*wanted, configured);
                 let change = Change::Wanted(Cow::Borrowed(&wanted));
                 records::changes(&mut batch.records, &[change]);
-                if let Some((_, last)) = &mut self.desired {
-                    *last = *wanted;
+                if unkept(last) != unkept(&wanted) {
+                    // The journal lacks what a bridge has that is to be kept from now on, or has what is not.
+                    self.backlog.is_missing.store(true, Ordering::Release);
                 }
+                *last = wanted;
+            }
+            Intake::Configured(configured) => {
+                let Some((last, _)) = &mut self.desired else { return };
+                records::changes(
+                    &mut batch.records,
+                    &[Change::Configured(Cow::Borrowed(&configured))],
+                );
+                *last = *configured;
             }
             Intake::Begin(beginning) => self.begin(&mut batch.records, *beginning),
             Intake::Wait(sender) => batch.waiting.push(sender),
@@ -293,6 +321,7 @@ impl Writer {
 
     fn begin(&mut self, out: &mut Vec<u8>, beginning: Beginning) {
         let Beginning { configured, wanted, journal, new_size, gone } = beginning;
+        let wanted = persistent(wanted, &configured);
         for name in &gone {
             records::changes(out, &[Change::Bridge(name.into()), Change::Empty]);
         }
@@ -303,6 +332,13 @@ impl Writer {
         records::changes(out, &changes);
         (self.journal, self.new_size) = (journal, new_size);
         self.desired = Some((configured, wanted));
+    }
+
+    /// Whether the rules, groups and hosts of a bridge are kept. Those of a bridge that is not wanted any more are: their
+    /// records end with one that says so.
+    fn keeps(&self, name: &str) -> bool {
+        let wanted = self.desired.as_ref().and_then(|(_, wanted)| wanted.bridge(name).ok());
+        wanted.is_none_or(|bridge| bridge.persist)
     }
 
     /// Appends a record of a change of the policy.
@@ -321,6 +357,7 @@ impl Writer {
                 let now = self.epoch.elapsed();
                 if self.desired.is_some()
                     && let Some(name) = self.names.get(&effects.bridge())
+                    && self.keeps(name)
                     && !records::effects(out, &self.policy, &effects, name, now)
                 {
                     self.backlog.is_missing.store(true, Ordering::Release);
@@ -328,7 +365,7 @@ impl Writer {
                 self.backlog.steps.fetch_sub(effects.steps(), Ordering::Relaxed);
             }
             Observed::Hosts { bridge, changes } => {
-                if let Some(name) = self.names.get(&bridge) {
+                if let Some(name) = self.names.get(&bridge).filter(|name| self.keeps(name)) {
                     records::hosts(out, &changes, name);
                 }
             }
@@ -392,7 +429,8 @@ impl Writer {
             records::changes(&mut out, &[configured, Change::Wanted(Cow::Borrowed(wanted))]);
             to.write(&out)?;
             // Not the bridges of `names`: whether a bridge was added may still wait in the queue.
-            for (id, name) in self.policy.bridges() {
+            let bridges = self.policy.bridges().into_iter();
+            for (id, name) in bridges.filter(|(_, name)| self.keeps(name)) {
                 records::everything(to, self.policy.bridge(id), &name, now)?;
             }
             Ok(())
@@ -402,4 +440,20 @@ impl Writer {
         self.is_unsynced = false;
         Ok(())
     }
+}
+
+/// The bridges and ports that are kept of those that are wanted. Of a bridge that does not persist only the ports are kept
+/// that the configuration names, as it names them.
+fn persistent(mut wanted: Desired, configured: &Desired) -> Desired {
+    for bridge in wanted.bridges.iter_mut().filter(|bridge| !bridge.persist) {
+        let ports = configured.bridge(&bridge.name).map(|bridge| bridge.ports.clone());
+        bridge.ports = ports.unwrap_or_default();
+    }
+    wanted
+}
+
+/// The names of the bridges whose rules are not kept.
+fn unkept(wanted: &Desired) -> Vec<&str> {
+    let bridges = wanted.bridges.iter().filter(|bridge| !bridge.persist);
+    bridges.map(|bridge| &*bridge.name).collect()
 }

@@ -4,6 +4,7 @@ use super::change::{Change, HostAddress, KeptRule, RulePlace};
 use super::error::StateError;
 use super::journal::{Contents, Torn};
 use crate::desired::Desired;
+use crate::saved::SavedSwitch;
 use flow::group::Group;
 use flow::types::{GroupId, OfPort};
 use std::collections::{BTreeMap, HashMap};
@@ -50,6 +51,27 @@ impl<'a> Kept<'a> {
             })
         })?;
         Ok((kept, torn))
+    }
+
+    /// Replaces bridges, ports, rules, groups and static hosts by those of a saved state.
+    ///
+    /// # Errors
+    /// A rule of the saved state cannot be read.
+    pub(crate) fn take_back(&mut self, saved: &SavedSwitch) -> Result<(), StateError> {
+        self.wanted = Some(saved.desired.clone());
+        self.bridges.clear();
+        for (name, tables) in &saved.tables {
+            let bridge = self.bridges.entry(name.clone()).or_default();
+            for rule in tables.requests() {
+                let rule =
+                    KeptRule::of_request(rule.map_err(|e| StateError::Match(e.to_string()))?);
+                bridge.rules.insert(rule.place(), rule);
+            }
+            bridge.groups = tables.all_groups().map(|group| (group.id, group.clone())).collect();
+            let hosts = tables.hosts.iter().flatten();
+            bridge.hosts = hosts.map(|(key, port)| ((*key).into(), *port)).collect();
+        }
+        Ok(())
     }
 
     /// The size in bytes that a new journal of this state would have, estimated.

@@ -12,7 +12,7 @@
 
 use super::error::StateError;
 use super::kept::Kept;
-use crate::desired::{Bridge, Desired, Port};
+use crate::desired::{Bridge, Desired, DesiredError, Port};
 use tracing::info;
 
 impl Kept<'_> {
@@ -27,45 +27,58 @@ impl Kept<'_> {
                 Desired { settings: configured.settings.clone(), ..Desired::one_bridge() };
             return Ok(if is_empty { one_bridge } else { configured.clone() });
         };
-        let none = Desired::default();
-        let before = self.configured.as_ref().unwrap_or(&none);
-        let configured = &self.configuration(configured);
-        let mut merged = Desired { settings: configured.settings.clone(), bridges: Vec::new() };
-        for bridge in &wanted.bridges {
-            if has(before, &bridge.name) && !has(configured, &bridge.name) {
-                info!("bridge {}: taken away, as it is not configured any more", bridge.name);
-                continue;
-            }
-            let kept = Bridge { ports: Vec::new(), ..bridge.clone() };
-            let (then, now) = (find(before, &bridge.name), find(configured, &bridge.name));
-            merged
-                .add_bridge(now.map_or_else(|| kept.clone(), |now| settings(&kept, then, now)))?;
-        }
-        for bridge in configured.bridges.iter().filter(|bridge| !has(before, &bridge.name)) {
-            if !has(&merged, &bridge.name) {
-                merged.add_bridge(Bridge { ports: Vec::new(), ..bridge.clone() })?;
-            }
-        }
-        let names: Vec<String> = merged.bridges.iter().map(|bridge| bridge.name.clone()).collect();
-        for name in names {
-            let ports = |desired| find(desired, &name).map_or(&[][..], |bridge| &bridge.ports);
-            for port in merge_ports(ports(wanted), ports(before), ports(configured)) {
-                merged.add_port(&name, port)?;
-            }
-        }
-        Ok(merged)
+        Ok(merge(self.configured.as_ref().unwrap_or(&Desired::default()), wanted, configured)?)
     }
 
     /// The configuration that the next start has to compare with: `configured`, with the bridges of the last start if it
     /// has none itself.
     pub fn configuration(&self, configured: &Desired) -> Desired {
-        let settings = configured.settings.clone();
-        match &self.configured {
-            Some(before) if configured.bridges.is_empty() => {
-                Desired { settings, bridges: before.bridges.clone() }
-            }
-            _ => configured.clone(),
+        configuration(self.configured.as_ref().unwrap_or(&Desired::default()), configured)
+    }
+}
+
+/// The bridges and ports `wanted`, changed where `configured` differs from the configuration `before`.
+///
+/// # Errors
+/// A bridge or port that is new in the configuration has the name, the number or the device of a wanted one.
+pub(crate) fn merge(
+    before: &Desired,
+    wanted: &Desired,
+    configured: &Desired,
+) -> Result<Desired, DesiredError> {
+    let configured = &configuration(before, configured);
+    let mut merged = Desired { settings: configured.settings.clone(), bridges: Vec::new() };
+    for bridge in &wanted.bridges {
+        if has(before, &bridge.name) && !has(configured, &bridge.name) {
+            info!("bridge {}: taken away, as it is not configured any more", bridge.name);
+            continue;
         }
+        let kept = Bridge { ports: Vec::new(), ..bridge.clone() };
+        let (then, now) = (find(before, &bridge.name), find(configured, &bridge.name));
+        merged.add_bridge(now.map_or_else(|| kept.clone(), |now| settings(&kept, then, now)))?;
+    }
+    for bridge in configured.bridges.iter().filter(|bridge| !has(before, &bridge.name)) {
+        if !has(&merged, &bridge.name) {
+            merged.add_bridge(Bridge { ports: Vec::new(), ..bridge.clone() })?;
+        }
+    }
+    let names: Vec<String> = merged.bridges.iter().map(|bridge| bridge.name.clone()).collect();
+    for name in names {
+        let ports = |desired| find(desired, &name).map_or(&[][..], |bridge| &bridge.ports);
+        for port in merge_ports(ports(wanted), ports(before), ports(configured)) {
+            merged.add_port(&name, port)?;
+        }
+    }
+    Ok(merged)
+}
+
+/// The configuration that the next one is to be compared with: `configured`, with the bridges of `before` if it has none
+/// itself.
+pub(crate) fn configuration(before: &Desired, configured: &Desired) -> Desired {
+    let settings = configured.settings.clone();
+    match configured.bridges.is_empty() {
+        true => Desired { settings, bridges: before.bridges.clone() },
+        false => configured.clone(),
     }
 }
 
@@ -89,6 +102,7 @@ fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
         mac_ageing: one(&kept.mac_ageing, then.map(|b| &b.mac_ageing), &now.mac_ageing),
         mac_entries: one(&kept.mac_entries, then.map(|b| &b.mac_entries), &now.mac_entries),
         frags: one(&kept.frags, then.map(|b| &b.frags), &now.frags),
+        persist: one(&kept.persist, then.map(|b| &b.persist), &now.persist),
         ports: Vec::new(),
     }
 }

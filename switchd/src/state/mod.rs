@@ -31,10 +31,12 @@ mod restore;
 
 pub use change::{Change, KeptRule, RulePlace};
 pub use directory::StateDirectory;
+pub(crate) use directory::{remove_file, replace_file};
 pub use error::StateError;
 pub use journal::{Contents, Journal};
 pub use keeper::{Beginning, Keeper, KeeperThread, StateSync};
 pub use kept::{Kept, KeptBridge};
+pub(crate) use merge::{configuration, merge};
 pub(crate) use restore::restore;
 
 #[cfg(test)]

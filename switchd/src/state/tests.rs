@@ -2,7 +2,7 @@
 
 use super::directory::StateDirectory;
 use super::journal::Contents;
-use super::{Kept, StateError, StateSync};
+use super::{Keeper, Kept, StateError, StateSync};
 use crate::bridge::{groups, hosts};
 use crate::desired::{Bridge, Desired, Port, file};
 use crate::switch::{Config, StartError, Switch};
@@ -356,4 +356,22 @@ fn the_configuration_counts_where_it_has_changed() {
     assert!(error.contains("number 2"), "{error}");
     // Without a configuration there is a bridge.
     assert_eq!(names(&Kept::default().merge(&Desired::default()).unwrap()), ["br0: "]);
+}
+
+#[test]
+fn whoever_waits_for_a_slow_disk_gives_signs_of_life() {
+    // Nobody takes the messages, as if the disk took for ever.
+    let (keeper, intake) = Keeper::new();
+    let steps = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            keeper.wait(&|| {
+                steps.fetch_add(1, Ordering::Relaxed);
+            })
+        });
+        lab::eventually("signs of life", || steps.load(Ordering::Relaxed) > 1).unwrap();
+        assert!(!waiting.is_finished());
+        drop(intake);
+        assert!(waiting.join().unwrap().is_ok(), "the switch has ended");
+    });
 }

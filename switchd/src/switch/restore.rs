@@ -70,6 +70,14 @@ impl Switch {
     /// # Errors
     /// The journal could not be written. The changes are in force all the same, and the keeper tries again every second.
     pub fn wait_until_kept(&self) -> Result<(), StateError> {
-        self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.wait())
+        self.wait_until_kept_with(&|| {})
+    }
+
+    /// As [`Switch::wait_until_kept`]. Calls `step` about twice a second while the disk is busy.
+    ///
+    /// # Errors
+    /// As [`Switch::wait_until_kept`].
+    pub fn wait_until_kept_with(&self, step: &dyn Fn()) -> Result<(), StateError> {
+        self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.wait(step))
     }
 }

@@ -98,7 +98,7 @@ fn what_is_wanted_outlives_a_restart() -> anyhow::Result<()> {
     let (daemon, mut client) = start(&[&APART[..], &["--mac-ageing", "60"]].concat())?;
     add_port(&mut client, "br0", "patch:to-br1,peer=to-br0,tag=10")?;
     add_port(&mut client, "br1", "patch:to-br0,peer=to-br1")?;
-    client.ask(Operation::AddBr { name: "br2".to_owned(), datapath_id: None })?;
+    client.ask(Operation::AddBr { name: "br2".to_owned(), datapath_id: None, persist: true })?;
     let settings = "tag=10 protected=true".to_owned();
     on(&mut client, "br0").ask(Operation::SetPort { port: "veth1".to_owned(), settings })?;
     client.ask(Operation::SetPort { port: "veth2".to_owned(), settings: "tag=10".to_owned() })?;

@@ -1,0 +1,238 @@
+//! The verbs about the whole switch as a file: `save`, `plan`, `apply`, `confirm`, `rollback` and `history`.
+
+use crate::connect::{connect, unexpected, wrong_usage};
+use crate::options::{Apply, Options, Plan, Words};
+use crate::output::{JsonArray, Output, note, print, print_json, tell_reply};
+use crate::{Outcome, Usage, files};
+use anyhow::Context;
+use control::record::HistoryRecord;
+use control::{Format, Operation, Reply, SavedQuery};
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Carries out the verb `save`.
+pub(crate) fn save(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let path = match &words.words[..] {
+        [] => None,
+        [path] if path == "-" => None,
+        [path] => Some(Path::new(path)),
+        _ => return Err(wrong_usage(options)),
+    };
+    let mut client = connect(&options.how)?;
+    let Some(path) = path else {
+        let mut out = Output::new();
+        let operation = Operation::Save { format: format(options) };
+        client.call(operation, &mut io::empty(), &mut |text| out.write_all(text.as_bytes()))?;
+        out.finish()?;
+        return Ok(Outcome::Done);
+    };
+    let mut text = Vec::new();
+    let operation = Operation::Save { format: Format::Text };
+    let reply = client.call(operation, &mut io::empty(), &mut |piece| {
+        text.extend_from_slice(piece.as_bytes());
+        Ok(())
+    })?;
+    replace(path, &text).with_context(|| format!("write {}", path.display()))?;
+    tell_reply(&options.how, &reply)
+}
+
+/// Writes a file anew: its readers see the old contents or the new ones. A new file can be read by its user only, because
+/// rules tell much about a network; a file that is there keeps its mode.
+fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    // A symbolic link stays one.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        // A device or a FIFO cannot be replaced.
+        return OpenOptions::new().write(true).open(&path)?.write_all(contents);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let new: PathBuf = path.with_file_name(name);
+    let written = (|| {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+        if let Ok(old) = fs::metadata(&path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+/// Carries out the verb `plan`.
+pub(crate) fn plan(options: &Options, plan: &Plan) -> anyhow::Result<Outcome> {
+    let format = format(options);
+    let (path, name) = match (&plan.file, plan.history) {
+        (Some(path), None) => (Some(path), files::name(path).to_owned()),
+        (None, Some(number)) => (None, format!("state {number}")),
+        _ => return Err(wrong_usage(options)),
+    };
+    let operation = Operation::Plan { query: SavedQuery { name, format }, history: plan.history };
+    let count = send(options, operation, path)?;
+    if count == 0 && !options.how.json {
+        note("no difference");
+    }
+    Ok(if plan.exit_code && count > 0 { Outcome::Different } else { Outcome::Done })
+}
+
+/// Carries out the verb `apply`.
+pub(crate) fn apply(options: &Options, apply: &Apply) -> anyhow::Result<Outcome> {
+    let query = SavedQuery { name: files::name(&apply.file).to_owned(), format: format(options) };
+    let confirm = apply.confirm.as_deref().map(seconds).transpose().map_err(Usage)?;
+    let count = send(options, Operation::Apply { query, confirm }, Some(&apply.file))?;
+    match confirm {
+        _ if options.how.json => {}
+        _ if count == 0 => note("no difference: nothing is changed"),
+        Some(seconds) => {
+            note(&format!("the switch takes this back in {seconds} s unless ofctl confirm comes"))
+        }
+        None => {}
+    }
+    Ok(Outcome::Done)
+}
+
+/// Carries out the verb `confirm`.
+pub(crate) fn confirm(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    if !words.words.is_empty() {
+        return Err(wrong_usage(options));
+    }
+    let reply = connect(&options.how)?.ask(Operation::Confirm)?;
+    tell_reply(&options.how, &reply)
+}
+
+/// Carries out the verb `rollback`.
+pub(crate) fn roll_back(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let to = match &words.words[..] {
+        [] => None,
+        [number] => {
+            let wrong = |_| Usage(format!("\"{number}\" is no number of ofctl history"));
+            Some(number.parse().map_err(wrong)?)
+        }
+        _ => return Err(wrong_usage(options)),
+    };
+    let count = send(options, Operation::Rollback { to, format: format(options) }, None)?;
+    if count == 0 && !options.how.json {
+        note("no difference: nothing is changed");
+    }
+    Ok(Outcome::Done)
+}
+
+/// Carries out the verb `history`.
+pub(crate) fn history(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    if !words.words.is_empty() {
+        return Err(wrong_usage(options));
+    }
+    let Reply::History(states) = connect(&options.how)?.ask(Operation::History)? else {
+        return Err(unexpected());
+    };
+    match options.how.json {
+        true => print_json(&states)?,
+        false => print(&render(&states))?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn render(states: &[HistoryRecord]) -> String {
+    let mut out = String::new();
+    for state in states {
+        let HistoryRecord { number, who, what, n_added, n_removed, n_changed, .. } = state;
+        let time = utc(state.time);
+        let _ = writeln!(
+            out,
+            "{number}: before \"{what}\" of {who}, {time} (+{n_added} -{n_removed} ~{n_changed})"
+        );
+    }
+    out
+}
+
+/// A time in seconds since 1970 as in RFC 3339: `2026-11-28T15:40:00Z`.
+fn utc(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's `civil_from_days`: years begin in March, so that the leap day is the last one.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = 400 * era + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A time as the user writes it, in seconds: `60`, `60s`, `5m`, `1h`.
+fn seconds(text: &str) -> Result<u32, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "" | "s" => Some(1),
+        "m" | "min" => Some(60),
+        "h" => Some(3600),
+        _ => None,
+    };
+    let number = number.parse::<u32>().ok().filter(|number| *number > 0);
+    let seconds = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    seconds
+        .filter(|seconds| *seconds <= 86_400)
+        .ok_or_else(|| format!("\"{text}\" is no time: write 60s, 5m or 1h, at most 24h"))
+}
+
+fn format(options: &Options) -> Format {
+    if options.how.json { Format::Json } else { Format::Text }
+}
+
+/// Makes a request with the text of a file, and prints the differences of its answer. Returns how many there are.
+fn send(options: &Options, operation: Operation, path: Option<&String>) -> anyhow::Result<u64> {
+    let mut file: Box<dyn Read> = match path {
+        Some(path) => files::open(path)?,
+        None => Box::new(io::empty()),
+    };
+    let mut client = connect(&options.how)?;
+    let mut out = Output::new();
+    let reply = if options.how.json {
+        let mut array = JsonArray::new(&mut out);
+        let reply = client.call(operation, &mut file, &mut |text| array.add(text))?;
+        array.end()?;
+        reply
+    } else {
+        client.call(operation, &mut file, &mut |text| out.write_all(text.as_bytes()))?
+    };
+    out.finish()?;
+    match reply {
+        Reply::Listed(count) => Ok(count),
+        _ => Err(unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_880_400 + 59), "2026-11-28T15:40:59Z");
+        assert_eq!(utc(4_107_542_399), "2100-02-28T23:59:59Z");
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(seconds("60"), Ok(60));
+        assert_eq!(seconds("60s"), Ok(60));
+        assert_eq!(seconds("5m"), Ok(300));
+        for wrong in ["", "s", "0", "1d", "-1", "25h", "99999999999", "9999999h"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}
