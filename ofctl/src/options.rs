@@ -650,6 +650,7 @@ mod tests {
             ("caches.md", include_str!("../../docs/caches.md")),
             ("config.md", include_str!("../../docs/config.md")),
             ("save.md", include_str!("../../docs/save.md")),
+            ("cookbook.md", include_str!("../../docs/cookbook.md")),
             ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
             ("json.md", include_str!("../../docs/json.md")),
             ("ports.md", include_str!("../../docs/ports.md")),

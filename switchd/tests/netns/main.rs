@@ -4,6 +4,7 @@
 //! `SWITCHD_REQUIRE=netns` makes that a failure. A name, or a part of one, selects tests.
 
 mod bridges;
+mod cookbook;
 mod fixture;
 mod floods;
 mod frames;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let tests: Vec<_> = [
         bridges::TESTS,
+        cookbook::TESTS,
         floods::TESTS,
         frames::TESTS,
         laboratory::TESTS,

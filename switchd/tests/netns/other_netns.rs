@@ -21,10 +21,10 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Names of network namespaces, which only this test and its children see.
-struct Names(PathBuf);
+pub(crate) struct Names(PathBuf);
 
 impl Names {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         const NONE: Option<&str> = None;
         unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace")?;
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
