@@ -26,7 +26,7 @@ metrics! {
     Retranslations "retranslations" Counter "times that a cached flow was translated again because of a change";
     Revalidated "revalidated" Counter "times that translating a cached flow again gave the same verdict as before";
 
-    BudgetRate "budget_rate" Setting "translations of new flows that a port may cause in a second while established traffic is protected; 0 is any number";
+    BudgetRate "budget_rate" Setting "translations of new flows that a port may cause in a second while established traffic is protected; 0 is no limit";
     BudgetBurst "budget_burst" Setting "translations of new flows that a port may cause at once, after a time without any";
     BudgetUsed "budget_used" Counter "translations that were paid for from the budgets of ports";
     Protecting "protecting" Flag "whether established traffic is protected now, and the budgets are in force";

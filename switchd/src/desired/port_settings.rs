@@ -32,7 +32,7 @@ pub struct PortSettings {
     pub priority_tags: PriorityTags,
     /// No frames to and from other protected ports.
     pub protected: bool,
-    /// Frames a second, of each kind, that NORMAL floods from here; `None` is any number.
+    /// Frames a second, of each kind, that NORMAL floods from here; `None` is no limit.
     pub storm: Option<u32>,
 }
 

@@ -230,7 +230,7 @@ impl<'de> Deserialize<'de> for Cpus {
     }
 }
 
-/// New flows a second that a port may cause; `None` is any number.
+/// New flows a second that a port may cause; `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upcalls(pub Option<u32>);
 
