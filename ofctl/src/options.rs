@@ -312,10 +312,10 @@ pub(crate) enum Verb {
     #[command(
         override_usage = "ofctl plan [--exit-code] FILE\n       ofctl plan [--exit-code] --history N"
     )]
-    Plan(Plan),
+    Plan(PlanWords),
     /// Make the switch as a file says: all of it or, if anything is refused, nothing
     #[command(override_usage = "ofctl apply FILE [--confirm TIME]")]
-    Apply(Apply),
+    Apply(ApplyWords),
     /// Keep what apply --confirm has changed
     #[command(override_usage = "ofctl confirm")]
     Confirm(Words),
@@ -488,7 +488,7 @@ impl Verb {
 
 /// The arguments of `plan`.
 #[derive(Debug, Args)]
-pub(crate) struct Plan {
+pub(crate) struct PlanWords {
     /// A file, as save writes it; - is standard input
     pub(crate) file: Option<String>,
     /// Compare with state N of the history instead of a file
@@ -501,7 +501,7 @@ pub(crate) struct Plan {
 
 /// The arguments of `apply`.
 #[derive(Debug, Args)]
-pub(crate) struct Apply {
+pub(crate) struct ApplyWords {
     /// A file, as save writes it; - is standard input
     pub(crate) file: String,
     /// Take the change back after TIME (60s, 5m) unless confirm comes

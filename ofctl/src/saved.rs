@@ -1,7 +1,7 @@
 //! The verbs about the whole switch as a file: `save`, `plan`, `apply`, `confirm`, `rollback` and `history`.
 
 use crate::connect::{connect, unexpected, wrong_usage};
-use crate::options::{Apply, Options, Plan, Words};
+use crate::options::{ApplyWords, Options, PlanWords, Words};
 use crate::output::{JsonArray, Output, note, print, print_json, tell_reply};
 use crate::{Outcome, Usage, files};
 use anyhow::Context;
@@ -68,7 +68,7 @@ fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 /// Carries out the verb `plan`.
-pub(crate) fn plan(options: &Options, plan: &Plan) -> anyhow::Result<Outcome> {
+pub(crate) fn plan(options: &Options, plan: &PlanWords) -> anyhow::Result<Outcome> {
     let format = format(options);
     let (path, name) = match (&plan.file, plan.history) {
         (Some(path), None) => (Some(path), files::name(path).to_owned()),
@@ -84,7 +84,7 @@ pub(crate) fn plan(options: &Options, plan: &Plan) -> anyhow::Result<Outcome> {
 }
 
 /// Carries out the verb `apply`.
-pub(crate) fn apply(options: &Options, apply: &Apply) -> anyhow::Result<Outcome> {
+pub(crate) fn apply(options: &Options, apply: &ApplyWords) -> anyhow::Result<Outcome> {
     let query = SavedQuery { name: files::name(&apply.file).to_owned(), format: format(options) };
     let confirm = apply.confirm.as_deref().map(seconds).transpose().map_err(Usage)?;
     let count = send(options, Operation::Apply { query, confirm }, Some(&apply.file))?;

@@ -36,7 +36,7 @@ use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, StateSync};
 use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
-use apply::Changes;
+use apply::Revisions;
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::Match;
 use flow::action::Action;
@@ -143,7 +143,7 @@ pub struct Switch {
     /// `None`: state is not kept.
     keeper: Option<Arc<Keeper>>,
     keeper_thread: Option<KeeperThread>,
-    changes: Changes,
+    revisions: Revisions,
     closer: Closer,
     rings: Rings,
 }
@@ -194,9 +194,9 @@ impl Switch {
         let settings = desired.settings.resolved();
         let (keeper, intake) = Keeper::new();
         let path = state.as_ref().map(|(path, _)| path.clone());
-        let changes = Changes::open(path.clone(), kept.configuration(&configured))?;
+        let revisions = Revisions::open(path.clone(), kept.configuration(&configured))?;
         let observer = directory.is_some().then(|| Arc::clone(&keeper));
-        let mut switch = Self::without_ports(&settings, seed, observer, changes)?;
+        let mut switch = Self::without_ports(&settings, seed, observer, revisions)?;
         if let Some((directory, (_, sync))) = directory.zip(state) {
             let policy = Arc::clone(&switch.policy);
             let thread =
@@ -226,7 +226,7 @@ impl Switch {
         settings: &Resolved,
         seed: u64,
         keeper: Option<Arc<Keeper>>,
-        changes: Changes,
+        revisions: Revisions,
     ) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
         let (bridge_events, intake) = Events::new(tracing::enabled!(tracing::Level::DEBUG));
@@ -257,7 +257,7 @@ impl Switch {
             event_thread: None,
             keeper,
             keeper_thread: None,
-            changes,
+            revisions,
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
         };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
-/// The number of states that are kept.
+/// The number of states that are stored.
 const MAX_ENTRIES: usize = 10;
 
 /// The bytes that the states of a switch without `--state` have together, at most. The newest state is kept whatever its
@@ -40,18 +40,18 @@ pub struct HistoryEntry {
     pub changed: u64,
 }
 
-/// The last states, at most [`MAX_ENTRIES`]. With a state directory each is a file, and else it is in memory.
+/// The last ten states. With a state directory each state is a file; without one the states are in memory.
 #[derive(Debug)]
 pub struct History {
     /// `DIR/history`; `None` without `--state`.
     directory: Option<PathBuf>,
     /// The oldest one first.
-    entries: VecDeque<Kept>,
+    entries: VecDeque<StoredState>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredState {
     entry: HistoryEntry,
     /// `None` if the text is in a file.
     text: Option<Arc<str>>,
@@ -74,14 +74,14 @@ impl History {
                     continue;
                 }
                 match fs::read_to_string(&path).map(|text| entry_of(&text)) {
-                    Ok(Some(entry)) => entries.push(Kept { entry, text: None }),
+                    Ok(Some(entry)) => entries.push(StoredState { entry, text: None }),
                     Ok(None) => warn!("{} is not a state of the history: left out", path.display()),
                     Err(error) => warn!("{}: {error}: left out", path.display()),
                 }
             }
         }
-        entries.sort_by_key(|kept| kept.entry.number);
-        let next = entries.last().map_or(1, |kept| kept.entry.number + 1);
+        entries.sort_by_key(|stored| stored.entry.number);
+        let next = entries.last().map_or(1, |stored| stored.entry.number + 1);
         Ok(Self { directory, entries: entries.into(), next })
     }
 
@@ -116,7 +116,7 @@ impl History {
             }
             None => Some(before.into()),
         };
-        self.entries.push_back(Kept { entry, text });
+        self.entries.push_back(StoredState { entry, text });
         self.next += 1;
         self.drop_oldest();
         Ok(number)
@@ -124,7 +124,7 @@ impl History {
 
     /// Takes a state out again, because its change was not made.
     pub fn forget(&mut self, number: u64) {
-        if let Some(index) = self.entries.iter().position(|kept| kept.entry.number == number) {
+        if let Some(index) = self.entries.iter().position(|stored| stored.entry.number == number) {
             self.entries.remove(index);
             self.remove_file(number);
         }
@@ -132,7 +132,7 @@ impl History {
 
     /// The states that can be returned to, the oldest one first.
     pub fn entries(&self) -> Vec<HistoryEntry> {
-        self.entries.iter().map(|kept| kept.entry.clone()).collect()
+        self.entries.iter().map(|stored| stored.entry.clone()).collect()
     }
 
     /// The text of a state; `None` if the history has no state of this number.
@@ -140,10 +140,10 @@ impl History {
     /// # Errors
     /// The file cannot be read.
     pub fn text(&self, number: u64) -> Result<Option<Arc<str>>, StateError> {
-        let Some(kept) = self.entries.iter().find(|kept| kept.entry.number == number) else {
+        let Some(stored) = self.entries.iter().find(|stored| stored.entry.number == number) else {
             return Ok(None);
         };
-        match (&kept.text, &self.directory) {
+        match (&stored.text, &self.directory) {
             (Some(text), _) => Ok(Some(Arc::clone(text))),
             (None, Some(directory)) => {
                 let path = path(directory, number);
@@ -155,7 +155,7 @@ impl History {
     }
 
     fn drop_oldest(&mut self) {
-        let size = |kept: &Kept| kept.text.as_ref().map_or(0, |text| text.len());
+        let size = |stored: &StoredState| stored.text.as_ref().map_or(0, |text| text.len());
         while self.entries.len() > MAX_ENTRIES
             || self.entries.len() > 1 && self.entries.iter().map(size).sum::<usize>() > MAX_MEMORY
         {

@@ -21,7 +21,7 @@ mod trial;
 mod write;
 
 pub use history::{History, HistoryEntry};
-pub use plan::{PlanLine, Subject, plan};
+pub use plan::{PlanLine, PlanSubject, plan};
 pub use tables::{TableError, TableFault};
 pub(crate) use tables::{check, replace_tables};
 pub use trial::{Author, Trial};
@@ -50,7 +50,7 @@ pub struct SavedSwitch {
 pub struct SavedTables {
     /// The groups by their numbers.
     pub groups: Option<BTreeMap<u32, SavedGroup>>,
-    /// The rules, sorted by [`SavedFlow::place`]; no two have the same place.
+    /// The rules, sorted by table, priority (the highest one first) and match. No two rules agree in all of these.
     pub flows: Option<Vec<SavedFlow>>,
     /// The ports of the static hosts, by the addresses of the hosts.
     pub hosts: Option<BTreeMap<MacKey, OfPort>>,

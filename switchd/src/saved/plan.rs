@@ -13,7 +13,7 @@ pub struct PlanLine {
     /// The name of the bridge.
     pub bridge: String,
     /// What kind of thing it is.
-    pub subject: Subject,
+    pub subject: PlanSubject,
     /// The thing as text; `None` if it is added.
     pub before: Option<String>,
     /// The thing as text; `None` if it is removed.
@@ -22,7 +22,7 @@ pub struct PlanLine {
 
 /// A kind of thing that a switch has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
+pub enum PlanSubject {
     /// A bridge, with its settings as `key=value`.
     Bridge,
     /// A port, as `switchd --port` takes it.
@@ -35,7 +35,7 @@ pub enum Subject {
     Host,
 }
 
-impl Subject {
+impl PlanSubject {
     /// The word for the kind of thing: `flow`.
     pub fn name(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Display for PlanLine {
         let Self { bridge, subject, before, after } = self;
         write!(f, "{} ", self.sign())?;
         match subject {
-            Subject::Bridge => write!(f, "bridge {bridge}")?,
+            PlanSubject::Bridge => write!(f, "bridge {bridge}")?,
             subject => write!(f, "{bridge} {}", subject.name())?,
         }
         let thing = after.as_ref().or(before.as_ref()).map_or("", String::as_str);
@@ -93,8 +93,8 @@ pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
         let of = |switch: &SavedSwitch| switch.desired.bridge(name).ok().cloned();
         let mut differ = Differ { bridge: name, lines: &mut lines };
         let (old, new) = (of(before), of(after));
-        differ.put(Subject::Bridge, old.as_ref().map(settings), new.as_ref().map(settings));
-        differ.maps(Subject::Port, &ports(old.as_ref()), &ports(new.as_ref()));
+        differ.put(PlanSubject::Bridge, old.as_ref().map(settings), new.as_ref().map(settings));
+        differ.maps(PlanSubject::Port, &ports(old.as_ref()), &ports(new.as_ref()));
         let empty = SavedTables::empty();
         let old = before.tables.get(name).unwrap_or(&empty);
         let new = after.tables.get(name);
@@ -139,7 +139,7 @@ struct Differ<'a> {
 }
 
 impl Differ<'_> {
-    fn put(&mut self, subject: Subject, before: Option<String>, after: Option<String>) {
+    fn put(&mut self, subject: PlanSubject, before: Option<String>, after: Option<String>) {
         if before != after {
             let bridge = self.bridge.to_owned();
             self.lines.push(PlanLine { bridge, subject, before, after });
@@ -148,7 +148,7 @@ impl Differ<'_> {
 
     fn maps<K: Ord, V: Display>(
         &mut self,
-        subject: Subject,
+        subject: PlanSubject,
         before: &BTreeMap<K, V>,
         after: &BTreeMap<K, V>,
     ) {
@@ -161,13 +161,13 @@ impl Differ<'_> {
 
     fn tables(&mut self, before: &SavedTables, after: &SavedTables) {
         if let (Some(before), Some(after)) = (&before.groups, &after.groups) {
-            self.maps(Subject::Group, before, after);
+            self.maps(PlanSubject::Group, before, after);
         }
         if let (Some(before), Some(after)) = (&before.flows, &after.flows) {
             for (before, after) in FlowPairs::new(before, after) {
                 let line = |flow: Option<&SavedFlow>| flow.map(|flow| flow.line.to_string());
                 let (before, after) = (line(before), line(after));
-                self.put(Subject::Flow, before, after);
+                self.put(PlanSubject::Flow, before, after);
             }
         }
         if let (Some(before), Some(after)) = (&before.hosts, &after.hosts) {
@@ -177,7 +177,7 @@ impl Differ<'_> {
                 };
                 hosts.iter().map(line).collect()
             };
-            self.maps(Subject::Host, &lines(before), &lines(after));
+            self.maps(PlanSubject::Host, &lines(before), &lines(after));
         }
     }
 }

@@ -22,7 +22,7 @@ impl SavedSwitch {
         let mut tables = BTreeMap::new();
         for texts in texts {
             let names = port_names(&desired, &texts.bridge);
-            let reader = Reader { file, whole: text, names, step };
+            let reader = TextsReader { file, whole: text, names, step };
             let read = SavedTables {
                 groups: texts.groups.map(|text| reader.groups(&text)).transpose()?,
                 flows: texts.flows.map(|text| reader.flows(&text)).transpose()?,
@@ -41,7 +41,7 @@ fn port_names(desired: &Desired, bridge: &str) -> Vec<(OfPort, String)> {
 }
 
 /// Reads the texts of one bridge.
-struct Reader<'a> {
+struct TextsReader<'a> {
     /// The name of the file.
     file: &'a str,
     /// The contents of the file.
@@ -50,7 +50,7 @@ struct Reader<'a> {
     step: &'a dyn Fn(),
 }
 
-impl Reader<'_> {
+impl TextsReader<'_> {
     fn groups(&self, text: &PlacedText) -> Result<BTreeMap<u32, SavedGroup>, FileError> {
         let mut groups = BTreeMap::<u32, SavedGroup>::new();
         for (number, line) in self.lines(text) {

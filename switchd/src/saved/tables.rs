@@ -56,11 +56,15 @@ pub(crate) fn check(
         let flows = tables.flows.as_ref().or(old.and_then(|old| old.flows.as_ref()));
         let policy = Policy::with_one_bridge(1).with_conduct(conduct);
         let bridge = policy.bridge(BridgeId::FIRST);
-        let mut filling =
-            Filling { bridge: name, transaction: bridge.begin(), now: Duration::ZERO, step };
-        filling.put_groups(groups.into_iter().flat_map(BTreeMap::values))?;
-        filling.put_flows(flows.into_iter().flatten())?;
-        filling.transaction.commit();
+        let mut change = TableTransaction {
+            bridge: name,
+            transaction: bridge.begin(),
+            now: Duration::ZERO,
+            step,
+        };
+        change.put_groups(groups.into_iter().flat_map(BTreeMap::values))?;
+        change.put_flows(flows.into_iter().flatten())?;
+        change.transaction.commit();
     }
     Ok(())
 }
@@ -77,22 +81,23 @@ pub(crate) fn replace_tables(
     now: Duration,
     step: &dyn Fn(),
 ) -> Result<(), TableError> {
-    let mut filling = Filling { bridge: name, transaction: bridge.begin(), now, step };
+    let mut change = TableTransaction { bridge: name, transaction: bridge.begin(), now, step };
     // Nobody else changes the tables while there is a transaction.
-    match filling.change(bridge, tables) {
+    match change.change(bridge, tables) {
         Err(TableError { fault: TableFault::Refused(error), .. }) if is_loop(&error) => {}
         changed => {
             changed?;
-            filling.transaction.commit();
+            change.transaction.commit();
             return Ok(());
         }
     }
-    // Groups that are to refer to each other the other way round are a loop while one has changed and the other one has
-    // not. So all of them go first. The transaction that was refused ends before the next one begins.
-    drop(filling);
-    let mut filling = Filling { bridge: name, transaction: bridge.begin(), now, step };
-    filling.replace(bridge, tables)?;
-    filling.transaction.commit();
+    // Two groups of which each shall refer to the other one instead of being referred to are a loop while one has changed and
+    // the other one has not. The second attempt removes all groups first. The refused transaction ends before, because
+    // the tables take one transaction at a time.
+    drop(change);
+    let mut change = TableTransaction { bridge: name, transaction: bridge.begin(), now, step };
+    change.replace(bridge, tables)?;
+    change.transaction.commit();
     Ok(())
 }
 
@@ -101,7 +106,7 @@ fn is_loop(error: &FlowModError) -> bool {
 }
 
 /// A transaction on the tables of one bridge.
-struct Filling<'a> {
+struct TableTransaction<'a> {
     /// The name of the bridge.
     bridge: &'a str,
     transaction: Transaction<'a>,
@@ -109,7 +114,7 @@ struct Filling<'a> {
     step: &'a dyn Fn(),
 }
 
-impl Filling<'_> {
+impl TableTransaction<'_> {
     /// Changes what differs.
     fn change(&mut self, bridge: Bridge<'_>, tables: &SavedTables) -> Result<(), TableError> {
         if let Some(wanted) = &tables.groups {

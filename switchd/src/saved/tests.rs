@@ -273,10 +273,10 @@ fn save_with(switch: &Switch, n: u32) -> String {
     saved.write()
 }
 
-/// Random numbers that are the same in each run (Marsaglia's xorshift).
-struct Random(u64);
+/// Xorshift numbers that are the same in each run (Marsaglia's xorshift).
+struct Xorshift(u64);
 
-impl Random {
+impl Xorshift {
     fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -341,7 +341,7 @@ const ATTRIBUTES: &[&str] = &[
 ];
 
 /// A file with random bridges, ports, groups, rules and hosts.
-fn random_file(random: &mut Random) -> String {
+fn random_file(random: &mut Xorshift) -> String {
     let mut out = String::new();
     for bridge in (0..3).filter(|bridge| *bridge == 0 || random.is_heads()).collect::<Vec<_>>() {
         out += &format!("[[bridge]]\nname = \"br{bridge}\"\n");
@@ -392,7 +392,7 @@ fn random_file(random: &mut Random) -> String {
 #[test]
 fn from_every_state_to_every_other_one_and_back() {
     let switch = start(&[]);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     let mut last = save(&switch);
     for round in 0..300 {
         let wanted = random_file(&mut random);

@@ -120,8 +120,8 @@ impl Keeper {
         let _ = self.intake.send(Intake::Configured(Box::new(configured.clone())));
     }
 
-    /// Returns once the journal has every change that was made before the call. Meanwhile `step` is called every
-    /// [`WAIT_STEP`].
+    /// Returns once the journal has every change that was made before the call. Meanwhile `step` is called
+    /// twice a second.
     ///
     /// # Errors
     /// The journal could not be written. The changes are in force all the same, and the thread tries again every second.

@@ -1,4 +1,4 @@
-//! Changes of the whole switch: made as one, taken back, confirmed, and remembered.
+//! Revisions of the whole switch: made as one, taken back, confirmed, and remembered.
 
 use super::reconcile::Tolerance;
 use super::{StartError, Switch};
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// The changes of the whole switch: the one that is being made or waits to be confirmed, and those before.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(super) struct Revisions {
     /// The state directory; `None` without `--state`.
     state: Option<PathBuf>,
     /// Held while a change is made or taken back.
@@ -34,7 +34,7 @@ pub(super) struct Changes {
     trial: Mutex<Option<Trial>>,
 }
 
-impl Changes {
+impl Revisions {
     /// No change, and the history of a state directory. `configured` is what the command line and the file name.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Switch {
         confirm: Option<Duration>,
         step: &dyn Fn(),
     ) -> Result<Vec<PlanLine>, ApplyError> {
-        let _busy = self.changes.busy.lock();
+        let _busy = self.revisions.busy.lock();
         self.refuse_while_waiting()?;
         let before = SavedSwitch::of(self);
         let wanted = self.complete(wanted, &before)?;
@@ -135,7 +135,7 @@ impl Switch {
         self.carry_out(&before, &wanted, author, confirm, Tolerance::MissingDevice, step)
     }
 
-    /// Changes what the configuration changes: `configured` is what the command line and the file say now, and is compared
+    /// Revisions what the configuration changes: `configured` is what the command line and the file say now, and is compared
     /// with what they said before. What commands have changed and the configuration has not stays. Returns what was done.
     ///
     /// # Errors
@@ -146,9 +146,9 @@ impl Switch {
         configured: &Desired,
         author: Author,
     ) -> Result<Vec<PlanLine>, ApplyError> {
-        let _busy = self.changes.busy.lock();
+        let _busy = self.revisions.busy.lock();
         self.refuse_while_waiting()?;
-        let mut last = self.changes.configured.lock();
+        let mut last = self.revisions.configured.lock();
         let before = SavedSwitch::of(self);
         let mut desired = merge(&last, &before.desired, configured).map_err(StartError::Desired)?;
         let changed = desired.settings.effective().words().into_iter();
@@ -165,7 +165,7 @@ impl Switch {
         if let Some(keeper) = &self.keeper {
             let desired = self.desired.lock();
             keeper.configure(&last);
-            // Again: which ports of a bridge are kept may depend on the configuration.
+            // The keeper chooses ports by the configuration, so it gets the wanted ports again.
             keeper.want(&desired);
         }
         Ok(lines)
@@ -176,8 +176,8 @@ impl Switch {
     /// # Errors
     /// No change waits, or its file cannot be removed; then the change still waits.
     pub fn confirm(&self) -> Result<Author, ApplyError> {
-        let _busy = self.changes.busy.lock();
-        let mut trial = self.changes.trial.lock();
+        let _busy = self.revisions.busy.lock();
+        let mut trial = self.revisions.trial.lock();
         let waiting = trial.as_ref().ok_or(ApplyError::NothingWaits)?;
         self.wait_until_kept()?;
         waiting.end()?;
@@ -198,11 +198,11 @@ impl Switch {
         who: &str,
         step: &dyn Fn(),
     ) -> Result<Vec<PlanLine>, ApplyError> {
-        let _busy = self.changes.busy.lock();
+        let _busy = self.revisions.busy.lock();
         if to.is_some() {
             self.refuse_while_waiting()?;
         }
-        let waiting = self.changes.trial.lock().take();
+        let waiting = self.revisions.trial.lock().take();
         if let Some(trial) = waiting {
             return self.take_back(trial, who, step);
         }
@@ -226,7 +226,7 @@ impl Switch {
         number: u64,
         step: &dyn Fn(),
     ) -> Result<SavedSwitch, ApplyError> {
-        let text = self.changes.history.lock().text(number)?;
+        let text = self.revisions.history.lock().text(number)?;
         let text = text.ok_or(ApplyError::NoState(number))?;
         let mut wanted = SavedSwitch::read(&text, &format!("state {number}"), step)?;
         wanted.desired.settings = self.desired.lock().settings.clone();
@@ -235,7 +235,7 @@ impl Switch {
 
     /// The states that can be returned to, the oldest one first.
     pub fn history(&self) -> Vec<HistoryEntry> {
-        self.changes.history.lock().entries()
+        self.revisions.history.lock().entries()
     }
 
     /// Remembers the state before a change that somebody has made otherwise. A state that cannot be written is left out,
@@ -245,14 +245,14 @@ impl Switch {
         if lines.is_empty() {
             return;
         }
-        if let Err(error) = self.changes.history.lock().add(&before.write(), author, &lines) {
+        if let Err(error) = self.revisions.history.lock().add(&before.write(), author, &lines) {
             warn!("the state before \"{}\" is not in the history: {error}", author.what);
         }
     }
 
     /// The change that waits to be confirmed and the time until it is taken back; `None` if none waits.
     pub fn waiting(&self) -> Option<(Author, Duration)> {
-        let trial = self.changes.trial.lock();
+        let trial = self.revisions.trial.lock();
         let trial = trial.as_ref()?;
         Some((trial.author.clone(), trial.left()?))
     }
@@ -260,9 +260,9 @@ impl Switch {
     /// Takes back a change that was not confirmed in time.
     pub(crate) fn end_trial_if_due(&self) {
         let is_due = |trial: &mut Trial| trial.left().is_some_and(|left| left.is_zero());
-        // Whoever makes a change holds the lock for long, and is asked again at the next call.
-        let Some(_busy) = self.changes.busy.try_lock() else { return };
-        let Some(trial) = self.changes.trial.lock().take_if(is_due) else { return };
+        // A session that makes a change holds the lock for long. The next call of this function looks again.
+        let Some(_busy) = self.revisions.busy.try_lock() else { return };
+        let Some(trial) = self.revisions.trial.lock().take_if(is_due) else { return };
         let author = trial.author.clone();
         if let Err(error) = self.take_back(trial, "switchd", &|| {}) {
             error!("\"{}\" was not confirmed, and cannot be taken back: {error}", author.what);
@@ -322,14 +322,14 @@ impl Switch {
             return Ok(lines);
         }
         let text: Arc<str> = before.write().into();
-        let number = self.changes.history.lock().add(&text, &author, &lines)?;
-        let mut trial = Trial::begin(self.changes.state.as_deref(), author, text)
-            .inspect_err(|_| self.changes.history.lock().forget(number))?;
+        let number = self.revisions.history.lock().add(&text, &author, &lines)?;
+        let mut trial = Trial::begin(self.revisions.state.as_deref(), author, text)
+            .inspect_err(|_| self.revisions.history.lock().forget(number))?;
         if let Err(error) = self.make_so(wanted, tolerance, step) {
             if let Err(error) = self.make_so(before, Tolerance::AllButPrivileges, step) {
                 error!("\"{}\" failed, and cannot be taken back: {error}", trial.author.what);
             }
-            self.changes.history.lock().forget(number);
+            self.revisions.history.lock().forget(number);
             self.end(&trial);
             return Err(error);
         }
@@ -339,7 +339,7 @@ impl Switch {
             Some(time) => {
                 info!("\"{what}\" is taken back in {} s unless it is confirmed", time.as_secs());
                 trial.until = Some(Instant::now() + time);
-                *self.changes.trial.lock() = Some(trial);
+                *self.revisions.trial.lock() = Some(trial);
             }
             None => self.end(&trial),
         }
@@ -360,13 +360,13 @@ impl Switch {
         let lines = plan(&before, &wanted);
         let what = format!("rollback of {}", trial.author.what);
         let author = Author { who: who.to_owned(), what };
-        if let Err(error) = self.changes.history.lock().add(&before.write(), &author, &lines) {
+        if let Err(error) = self.revisions.history.lock().add(&before.write(), &author, &lines) {
             warn!("the state before \"{}\" is not in the history: {error}", author.what);
         }
         if let Err(error) = self.make_so(&wanted, Tolerance::AllButPrivileges, step) {
-            // It is tried again.
+            // A later sweep takes the change back.
             trial.until = Some(Instant::now() + RETRY);
-            *self.changes.trial.lock() = Some(trial);
+            *self.revisions.trial.lock() = Some(trial);
             return Err(error);
         }
         self.end(&trial);
@@ -419,7 +419,7 @@ impl Switch {
         let (Some(wanted), Some(bridge)) = (&tables.hosts, self.on(name)) else { return Ok(()) };
         let have = hosts::given(bridge);
         for (key, _) in have.iter().filter(|(key, port)| wanted.get(key) != Some(port)) {
-            // It may have gone with its port meanwhile.
+            // The host may have gone with its port.
             let _ = hosts::remove(bridge, *key);
         }
         let new = wanted.iter().filter(|(key, port)| !have.contains(&(**key, **port)));
