@@ -1,7 +1,7 @@
 //! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
-    Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, HistoryRecord,
+    Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord,
     PacketOutRecord, PortRecord, PortStatsRecord, SwitchRecord, TableRecord, TraceRecord,
     WorkerRecord,
 };
@@ -43,6 +43,8 @@ pub enum Reply {
     PacketOut(PacketOutRecord),
     /// The states that can be returned to, the oldest one first.
     History(Vec<HistoryRecord>),
+    /// What the daemon logs.
+    Log(LogRecord),
     /// The load of every worker thread, in the order of their numbers.
     Workers(Vec<WorkerRecord>),
 }

@@ -198,6 +198,13 @@ pub enum Operation {
     },
     /// Sets what the bridge does with IP fragments. [`Reply::Done`](crate::Reply::Done)
     SetFrags(Fragments),
+    /// Shows what the daemon logs, and changes it first if a filter is given. [`Reply::Log`](crate::Reply::Log)
+    Log {
+        /// A level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or levels of modules, as the environment variable
+        /// `RUST_LOG` takes them: `info,switchd::bridge=debug`. `None` changes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<String>,
+    },
     /// Shows the load of the worker threads. [`Reply::Workers`](crate::Reply::Workers)
     Workers,
     /// Subscribes to events. [`Reply::Done`](crate::Reply::Done), and behind it, until the client closes the
@@ -262,6 +269,7 @@ impl Operation {
             | Self::DumpCachedFlows(_)
             | Self::Drops
             | Self::Trace(_)
+            | Self::Log { .. }
             | Self::Workers
             | Self::Monitor(_)
             | Self::Sync => false,

@@ -12,6 +12,7 @@
 //! Only trusted users can change what a trusted folder holds, so the answer stays true after the walk.
 
 use crate::os_error::OsError;
+use crate::path::ROOT_RUN_DIR;
 use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata};
@@ -29,6 +30,8 @@ pub struct Trust {
     user: u32,
     /// The owner of `/`.
     system: u32,
+    /// The user to whom root has given root's folder of the socket; `None` if root has kept the folder.
+    service: Option<u32>,
 }
 
 /// What [`Trust::folder`] does about a folder that does not exist.
@@ -85,12 +88,25 @@ impl Trust {
     pub fn of_process() -> Result<Self, PathError> {
         let root = Path::new("/");
         let system = fs::metadata(root).map_err(OsError::of("look at", root))?.uid();
-        Ok(Self { user: geteuid().as_raw(), system })
+        Ok(Self { user: geteuid().as_raw(), system, service: None })
+    }
+
+    /// The users whom a client of the socket at `path` trusts: those of [`Trust::of_process`], and in [`ROOT_RUN_DIR`] also
+    /// the owner of that folder, as whom the service runs (`switchd --user`, or `User=` of a unit). Only root can make
+    /// another user the owner.
+    ///
+    /// # Errors
+    /// `/` cannot be looked at.
+    pub fn of_client(path: &Path) -> Result<Self, PathError> {
+        let folder = Path::new(ROOT_RUN_DIR);
+        let owner = || fs::symlink_metadata(folder).ok().filter(Metadata::is_dir).map(|f| f.uid());
+        let service = if path.parent() == Some(folder) { owner() } else { None };
+        Ok(Self { service, ..Self::of_process()? })
     }
 
     /// Whether the user with this number is trusted.
     pub fn includes(&self, uid: u32) -> bool {
-        uid == 0 || uid == self.user || uid == self.system
+        uid == 0 || uid == self.user || uid == self.system || Some(uid) == self.service
     }
 
     /// Checks the owner of a folder, symbolic link, file or socket.
@@ -220,17 +236,30 @@ pub fn user_name(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();
     }
-    // A file instead of getpwuid(3), which may ask servers and wait for them.
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
+    match name_of("/etc/passwd", uid) {
+        Some(name) => format!("user {name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    }
+}
+
+/// The group with this number for messages: `group switchd`, or `gid 1000` if `/etc/group` has no such group.
+pub fn group_name(gid: u32) -> String {
+    match name_of("/etc/group", gid) {
+        Some(name) => format!("group {name}"),
+        None => format!("gid {gid}"),
+    }
+}
+
+/// The name of the user or group with this number. The file is read instead of calling getpwuid(3), which may ask servers
+/// and wait for them.
+fn name_of(file: &str, number: u32) -> Option<String> {
+    let entries = fs::read_to_string(file).ok()?;
+    let name = entries.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-    });
-    match name {
-        Some(name) if !name.contains(char::is_control) => format!("user {name} (uid {uid})"),
-        _ => format!("uid {uid}"),
-    }
+        (fields.nth(1)?.parse() == Ok(number)).then_some(name)
+    })?;
+    (!name.contains(char::is_control)).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -364,5 +393,9 @@ mod tests {
     fn users_have_names() {
         assert_eq!(user_name(0), "root");
         assert_eq!(user_name(3_999_999_999), "uid 3999999999");
+        assert_eq!(
+            (group_name(0), group_name(3_999_999_999)),
+            ("group root".into(), "gid 3999999999".into())
+        );
     }
 }

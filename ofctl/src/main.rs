@@ -19,6 +19,7 @@ mod flows;
 mod groups;
 mod help;
 mod lint;
+mod manual;
 mod monitor;
 mod offline;
 mod options;
@@ -122,6 +123,10 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::Drops(a) => status::drops(options, a),
         Verb::Trace(a) => trace::trace(options, a),
         Verb::Monitor(a) => monitor::monitor(options, a),
+
+        Verb::Log(a) => status::log(options, a),
+        Verb::Completions(a) => manual::completions(a.shell),
+        Verb::Man => manual::page(),
 
         Verb::ParseFlow(a) => offline::parse_flow(options, &a.flow),
         Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),

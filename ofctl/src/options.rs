@@ -405,6 +405,16 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]")]
     Monitor(Words),
 
+    /// Show what the switch writes into its log, and change it first if a level is given: off, error, warn, info, debug or
+    /// trace, with levels of modules behind it, as the environment variable RUST_LOG takes them
+    #[command(override_usage = "ofctl log [LEVEL[,MODULE=LEVEL]...]")]
+    Log(Log),
+    /// Print the completions of ofctl for a shell; needs no switch
+    Completions(Completions),
+    /// Print the manual page of ofctl, as man(1) reads it; needs no switch
+    #[command(hide = true)]
+    Man,
+
     /// Parse a rule and print it as a message would carry it; needs no switch
     ParseFlow(Flow),
     /// Parse the rules of a file and print them as messages would carry them; needs no switch
@@ -477,6 +487,9 @@ impl Verb {
             Self::Drops(_) => "drops",
             Self::Trace(_) => "trace",
             Self::Monitor(_) => "monitor",
+            Self::Log(_) => "log",
+            Self::Completions(_) => "completions",
+            Self::Man => "man",
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",
             Self::Check(_) => "check",
@@ -507,6 +520,22 @@ pub(crate) struct ApplyWords {
     /// Take the change back after TIME (60s, 5m) unless confirm comes
     #[arg(long, value_name = "TIME")]
     pub(crate) confirm: Option<String>,
+}
+
+/// The argument of `log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// What the switch is to log from now on: debug, or info,switchd::bridge=debug
+    #[arg(value_name = "LEVEL")]
+    pub(crate) filter: Option<String>,
+}
+
+/// The argument of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// The arguments of `check`.
@@ -628,8 +657,11 @@ mod tests {
         let command = Options::command();
         for verb in command.get_subcommands() {
             let name = verb.get_name();
-            let takes_file = matches!(name, "parse-flow" | "parse-flows" | "check" | "apply");
-            let needed = if takes_file { " x" } else { "" };
+            let needed = match name {
+                "parse-flow" | "parse-flows" | "check" | "apply" => " x",
+                "completions" => " bash",
+                _ => "",
+            };
             assert_eq!(parse(&format!("{name}{needed}")).verb.name(), name);
         }
     }

@@ -168,6 +168,9 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
             "\"{what}\" of {who} waits for ofctl confirm: taken back in {seconds_left} s"
         );
     }
+    if let Some(confinement) = &switch.confinement {
+        let _ = writeln!(out, "process: {confinement}");
+    }
     out
 }
 
@@ -242,6 +245,7 @@ fn render_stats(ports: &[PortStatsRecord], version: OfVersion, with_names: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use control::record::{ConfinementRecord, Enforcement};
     use flow::types::Fragments;
 
     fn port(number: u16, name: &str) -> PortRecord {
@@ -271,6 +275,13 @@ mod tests {
             frags: Fragments::NxMatch,
             ring_memory: RingMemoryRecord { used: 67_108_864, budget: 268_435_456 },
             waiting: None,
+            confinement: Some(ConfinementRecord {
+                user: "root".to_owned(),
+                capabilities: ["CAP_NET_ADMIN", "CAP_NET_RAW"].map(str::to_owned).into(),
+                no_new_privs: Enforcement::On,
+                landlock: Enforcement::On,
+                seccomp: Enforcement::On,
+            }),
         }
     }
 

@@ -3,7 +3,8 @@
 
 use crate::options::How;
 use anyhow::{Context, bail};
-use control::trust::{Missing, PathError, Trust, user_name};
+use control::path::{ROOT_RUN_DIR, RUNDIR_VARIABLE, SOCKET_NAME};
+use control::trust::{Missing, PathError, Trust, group_name, user_name};
 use control::{Client, ClientError};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
@@ -12,7 +13,7 @@ use nix::sys::time::TimeVal;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +32,7 @@ impl Connection {
     /// Opens a session with the daemon whose socket the options name.
     pub(crate) fn open(how: &How) -> anyhow::Result<Self> {
         let path = path(how);
-        let trust = Trust::of_process()?;
+        let trust = Trust::of_client(&path)?;
         trust.folder_of(&path, Missing::Fail).map_err(|error| match error {
             PathError::Os(error) => unreachable(how, &path, error.source),
             error => error.into(),
@@ -69,9 +70,19 @@ pub(crate) struct NoSwitch {
     source: io::Error,
 }
 
-/// The path of the control socket.
+/// The path of the control socket: that of `--socket`, else this user's, else root's if there is no other. A member of
+/// the group of `switchd --socket-group` has no socket, but can use root's.
 fn path(how: &How) -> PathBuf {
-    how.socket.clone().unwrap_or_else(control::socket_path)
+    if let Some(path) = &how.socket {
+        return path.clone();
+    }
+    let own = control::socket_path();
+    let of_root = Path::new(ROOT_RUN_DIR).join(SOCKET_NAME);
+    let is_chosen = std::env::var_os(RUNDIR_VARIABLE).is_some_and(|folder| !folder.is_empty());
+    match is_chosen || own.exists() || !Path::new(ROOT_RUN_DIR).exists() {
+        true => own,
+        false => of_root,
+    }
 }
 
 /// Connects to the socket. The limit includes the wait for a place in the queue of a daemon that accepts nobody; then
@@ -94,7 +105,9 @@ fn unreachable(how: &How, path: &Path, error: io::Error) -> anyhow::Error {
         ErrorKind::PermissionDenied => {
             let owner = owner(path);
             let sudo = if owner == "root" { ": sudo ofctl ..." } else { "" };
-            format!("the switch at {shown} belongs to {owner}: run ofctl as that user{sudo}")
+            let group = group(path).map(|group| format!(", or as a member of {group}"));
+            let group = group.unwrap_or_default();
+            format!("the switch at {shown} belongs to {owner}: run ofctl as that user{sudo}{group}")
         }
         _ if how.socket.is_some() => {
             format!("no switchd answers at {shown}: is --socket right?")
@@ -115,6 +128,14 @@ fn unreachable(how: &How, path: &Path, error: io::Error) -> anyhow::Error {
 fn owner(path: &Path) -> String {
     let seen = path.ancestors().find_map(|path| fs::symlink_metadata(path).ok());
     seen.map_or_else(|| "another user".to_owned(), |found| user_name(found.uid()))
+}
+
+/// The group that may use the socket, as far as this user can see the socket or the folder that hides it; `None` if only
+/// root's group may.
+fn group(path: &Path) -> Option<String> {
+    let found = path.ancestors().find_map(|path| fs::symlink_metadata(path).ok())?;
+    let needed = if found.file_type().is_socket() { 0o020 } else { 0o010 };
+    (found.mode() & needed != 0 && found.gid() != 0).then(|| group_name(found.gid()))
 }
 
 /// The message about a daemon that was silent for too long.

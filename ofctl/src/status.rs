@@ -1,8 +1,8 @@
 //! The verbs that show counters of the whole switch: `cache-show`, `workers` and `drops`.
 
 use crate::Outcome;
-use crate::connect::{call, unexpected};
-use crate::options::{Options, Words};
+use crate::connect::{call, connect, unexpected};
+use crate::options::{Log, Options, Words};
 use crate::output::{print, print_json};
 use control::record::{CacheRecord, DropRecord, DropsRecord, WorkerRecord};
 use control::{Operation, Reply};
@@ -19,6 +19,19 @@ pub(crate) fn caches(options: &Options, words: &Words) -> anyhow::Result<Outcome
     match options.how.json {
         true => print_json(&caches)?,
         false => print(&render_caches(&caches))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Carries out the verb `log`.
+pub(crate) fn log(options: &Options, arguments: &Log) -> anyhow::Result<Outcome> {
+    let filter = arguments.filter.clone();
+    let Reply::Log(log) = connect(&options.how)?.ask(Operation::Log { filter })? else {
+        return Err(unexpected());
+    };
+    match options.how.json {
+        true => print_json(&log)?,
+        false => print(&format!("{}\n", log.filter))?,
     }
     Ok(Outcome::Done)
 }

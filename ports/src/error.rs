@@ -66,7 +66,8 @@ pub enum PortError {
     },
     /// The kernel wants a capability that this process lacks.
     #[error(
-        "{operation} {object}: {capability} is missing; run as root, or in a user namespace of your own"
+        "{operation} {object}: {capability} is missing; run as root, or in a user namespace of your own{}",
+        if *capability == "CAP_SYS_ADMIN" { ", and without --netns off" } else { "" }
     )]
     Denied {
         /// What was asked of the kernel: `open a packet socket for`.

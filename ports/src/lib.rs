@@ -30,6 +30,7 @@ pub mod tap;
 
 pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
+pub use lock::device_lock_folder;
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
     TxQueue, Whereabouts,

@@ -23,12 +23,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const FILE_NAME: &str = "devices.lock";
 
 /// The file, and the locks of this process.
-static LOCKS: Mutex<Locks> = Mutex::new(Locks { file: None, held: BTreeSet::new() });
+static LOCKS: Mutex<Locks> = Mutex::new(Locks { file: None, folder: None, held: BTreeSet::new() });
 
 struct Locks {
     /// `None` until the first lock is taken; `Some(None)` if the file could not be opened. Then locks hold within this
     /// process only.
     file: Option<Option<File>>,
+    /// The folder of the file; `None` while there is no file.
+    folder: Option<PathBuf>,
     /// The places of the bytes that this process has locked.
     held: BTreeSet<i64>,
 }
@@ -90,17 +92,37 @@ fn locks() -> MutexGuard<'static, Locks> {
 
 impl Locks {
     fn file(&mut self) -> Option<&File> {
-        let open = || {
-            let opened = open();
-            if let Err(error) = &opened {
-                tracing::warn!(
-                    "no folder for {FILE_NAME}: {error}: nothing keeps a second switch from using the same devices"
-                );
+        if self.file.is_none() {
+            match open() {
+                Ok(opened) => self.keep(opened),
+                Err(error) => {
+                    tracing::warn!(
+                        "no folder for {FILE_NAME}: {error}: nothing keeps a second switch from using the same devices"
+                    );
+                    self.file = Some(None);
+                }
             }
-            opened.ok()
-        };
-        self.file.get_or_insert_with(open).as_ref()
+        }
+        self.file.as_ref()?.as_ref()
     }
+
+    fn keep(&mut self, (folder, file): (PathBuf, File)) {
+        self.file = Some(Some(file));
+        self.folder = Some(folder);
+    }
+}
+
+/// The folder of the file in which devices are locked, which is made if it does not exist; `None` if this user can have
+/// none. A process that will not be able to make the folder later calls this first.
+pub fn device_lock_folder() -> Option<PathBuf> {
+    let mut locks = locks();
+    if locks.file.is_none()
+        && let Ok(opened) = open()
+    {
+        // The next attempt reports an error.
+        locks.keep(opened);
+    }
+    locks.folder.clone()
 }
 
 /// A request about the byte at `place`: to lock it (`F_WRLCK`) or to unlock it (`F_UNLCK`).
@@ -127,12 +149,12 @@ fn owner(pid: Option<libc::pid_t>) -> String {
     }
 }
 
-/// The file in the first folder that this user may have. All switches of a user find the same one.
-fn open() -> io::Result<File> {
+/// The file in the first folder that this user may have, and that folder. All switches of a user find the same one.
+fn open() -> io::Result<(PathBuf, File)> {
     let uid = geteuid().as_raw();
     let mut result = Err(io::ErrorKind::NotFound.into());
     for folder in folders(uid, std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)) {
-        result = open_in(&folder, uid);
+        result = open_in(&folder, uid).map(|file| (folder, file));
         if result.is_ok() {
             break;
         }
@@ -140,13 +162,14 @@ fn open() -> io::Result<File> {
     result
 }
 
-/// The folders in which the file may lie, the best first. Root of a user namespace may not use root's.
+/// The folders in which the file may lie, the best first. The first one belongs to root, or to the user to whom root has
+/// given it; every other user, root of a user namespace included, may not use it.
 fn folders(uid: u32, runtime: Option<PathBuf>) -> Vec<PathBuf> {
-    let of_root = (uid == 0).then(|| PathBuf::from("/run/switchd"));
+    let of_machine = PathBuf::from("/run/switchd");
     let of_user =
         runtime.filter(|folder| folder.is_absolute()).map(|folder| folder.join("switchd"));
     let last = PathBuf::from(format!("/tmp/switchd-{uid}"));
-    of_root.into_iter().chain(of_user).chain([last]).collect()
+    [of_machine].into_iter().chain(of_user).chain([last]).collect()
 }
 
 /// Opens the file in `folder`; both are made if they do not exist. Follows no symbolic link, waits for no pipe, and
@@ -253,7 +276,8 @@ mod tests {
         let folders = |uid, runtime| -> Vec<String> {
             super::folders(uid, runtime).iter().map(|f| f.display().to_string()).collect()
         };
-        assert_eq!(folders(5, runtime), ["/run/user/5/switchd", "/tmp/switchd-5"]);
+        let of_user = ["/run/switchd", "/run/user/5/switchd", "/tmp/switchd-5"];
+        assert_eq!(folders(5, runtime), of_user);
         assert_eq!(folders(0, None), ["/run/switchd", "/tmp/switchd-0"]);
     }
 }

@@ -3,18 +3,22 @@
 //! A function of the library, so that another program can be the switch, too: the demo starts itself
 //! again as the switch between its hosts, and needs no second program to be built.
 
-use crate::log;
+use crate::detach::Background;
 use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::reload::Reload;
 use crate::server::Server;
 use crate::signals::Signals;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{ReadyFd, Supervisor};
 use crate::switch::{Config, Switch};
+use crate::{confinement, detach, log};
 use anyhow::Context;
+use control::path::{ROOT_RUN_DIR, SOCKET_NAME};
 use flow::text::printable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Group};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::info;
@@ -25,21 +29,35 @@ use tracing::info;
 pub fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
     let options = Options::read(arguments).unwrap_or_else(|error| error.exit());
+    if options.detach {
+        return detach::start().unwrap_or_else(|error| fail(&error));
+    }
     ports::free_evenly();
     let ended = Signals::block().context("block signals").and_then(|signals| {
-        let _log = log::start(options.verbose);
+        // Read first: the path depends on the user, who may change.
+        let socket = options.socket.clone().unwrap_or_else(control::socket_path);
+        let ready_fd = options.ready_fd.map(ReadyFd::open).transpose()?;
+        let background = Background::enter(&options)?;
+        let group = options.socket_group.as_deref().map(socket_group).transpose()?;
         raise_descriptor_limit();
-        run(&options, signals)
+        // Before the first other thread, which would keep its privileges.
+        confine(&options, &socket, group)?;
+        let _log = log::start(options.verbose);
+        let announce = Announce { ready_fd, background };
+        run(&options, &socket, group, announce, signals)
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The terminal may have gone, and nobody is left to tell.
-            let message = format!("{error:#}");
-            let _ = writeln!(std::io::stderr(), "switchd: {}", printable(&message));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Prints an error, and returns the exit status that stands for it.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // The terminal may have gone, and nobody is left to tell.
+    let message = format!("{error:#}");
+    let _ = writeln!(std::io::stderr(), "switchd: {}", printable(&message));
+    ExitCode::FAILURE
 }
 
 /// A port takes three descriptors for each worker and one more; the usual limit of 1,024 is for programs
@@ -52,15 +70,61 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
+/// Those who wait until the switch is ready.
+struct Announce {
+    ready_fd: Option<ReadyFd>,
+    /// `None` if this process is not in the background.
+    background: Option<Background>,
+}
+
+/// The group of `--socket-group`, by name or number.
+fn socket_group(name: &str) -> anyhow::Result<Gid> {
+    if let Ok(number) = name.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    let found =
+        Group::from_name(name).with_context(|| format!("look for --socket-group {name}"))?;
+    let found = found.with_context(|| {
+        format!(
+            "--socket-group {name}: there is no such group; \"groupadd --system {name}\" makes it"
+        )
+    })?;
+    Ok(found.gid)
+}
+
+/// Gives up the privileges that the switch does not need.
+fn confine(options: &Options, socket: &Path, socket_group: Option<Gid>) -> anyhow::Result<()> {
+    let plan = confinement::Plan {
+        user: options.user.as_deref(),
+        socket_group,
+        enters_namespaces: options.enters_namespaces,
+        sandbox: options.sandbox,
+        places: confinement::Places {
+            socket,
+            is_usual_socket: socket == Path::new(ROOT_RUN_DIR).join(SOCKET_NAME),
+            state: options.state.as_deref(),
+            config: options.config.as_deref(),
+            pid_file: options.pid_file.as_deref(),
+        },
+    };
+    plan.enforce()
+}
+
+fn run(
+    options: &Options,
+    socket: &Path,
+    socket_group: Option<Gid>,
+    announce: Announce,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let mut config = Config::new(options.desired().map_err(|error| error.exit_if_usage())?);
     config.state = options.state.clone().map(|directory| (directory, options.state_sync));
-    let socket = match &options.socket {
-        Some(path) => path.clone(),
-        None => control::socket_path(),
-    };
     // The socket first: a second daemon must not touch the ports of the first.
-    let listener = crate::server::bind(&socket)?;
+    let listener = crate::server::bind(socket)?;
+    if options.socket_mode.is_some() || socket_group.is_some() {
+        listener.share(options.socket_mode.unwrap_or(0o660), socket_group)?;
+    }
+    confinement::tell();
     let switch = Arc::new(Switch::start(config)?);
     let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
     let server =
@@ -78,7 +142,10 @@ fn run(options: &Options, signals: Signals) -> anyhow::Result<()> {
             info!("rules, groups and added ports end with this process: --state DIR keeps them")
         }
     }
-    let supervisor = Supervisor::ready(options.pid_file.as_deref(), options.ready_fd)?;
+    let supervisor = Supervisor::ready(options.pid_file.as_deref(), announce.ready_fd)?;
+    if let Some(background) = announce.background {
+        background.tell_ready()?;
+    }
     let reload = Reload::new(options);
     let signal = loop {
         let signal = signals.wait().context("wait for signals")?;

@@ -4,12 +4,15 @@
 //! ports in memory.
 
 pub mod bridge;
+pub mod confinement;
 pub mod daemon;
 pub mod desired;
+mod detach;
 mod event_text;
 mod lock_file;
 mod log;
 mod log_limit;
+mod manual;
 pub mod monitor;
 mod neighbours;
 mod netns_name;

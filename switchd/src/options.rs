@@ -1,12 +1,14 @@
 //! The command line of the daemon.
 
+use crate::confinement::Sandbox;
 use crate::desired::file::{self, FileError};
 use crate::desired::{
     BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
 };
+use crate::manual;
 use crate::state::StateSync;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use flow::text::printable;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,10 +26,24 @@ pub struct Options {
     pub state_sync: StateSync,
     /// Path of the control socket. `None`: `switchd.sock` in the usual folder (see `--help`).
     pub socket: Option<PathBuf>,
+    /// Mode of the control socket (`--socket-mode`); `None`: only the user of the process can use the socket.
+    pub socket_mode: Option<u32>,
+    /// Group of the control socket (`--socket-group`), by name or number; `None`: the group of the process.
+    pub socket_group: Option<String>,
+    /// Whether the program returns once the switch is ready, and leaves the switch in the background (`--detach`).
+    pub detach: bool,
+    /// Whether this process is the switch in the background.
+    pub(crate) is_detached: bool,
     /// Path of a file that has the process id while the switch runs (`--pidfile`); `None`: no file.
     pub pid_file: Option<PathBuf>,
     /// Number of an inherited descriptor that gets a line feed once the switch is ready (`--ready-fd`).
     pub ready_fd: Option<i32>,
+    /// The user that the process becomes (`--user`); `None`: it stays the user who starts it.
+    pub user: Option<String>,
+    /// Whether landlock and seccomp are used (`--sandbox`).
+    pub sandbox: Sandbox,
+    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
+    pub enters_namespaces: bool,
     /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
     pub verbose: u8,
 }
@@ -73,6 +89,27 @@ struct Arguments {
     /// Path of the control socket. Its folder has to belong to this user or root, and be closed to others
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Let the users that this mode names (octal, as in chmod) use the control socket, and with it the whole switch
+    /// [default: 0600, with --socket-group 0660]
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    socket_mode: Option<u32>,
+    /// Give the control socket to this group
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
+    /// Return once the switch forwards frames and takes commands, and leave it in the background. If it cannot start, the
+    /// error is printed and the exit status is 1. A log that goes to a terminal ends there: redirect standard error to
+    /// keep it
+    #[arg(long)]
+    detach: bool,
+    /// This process is the switch in the background; --detach starts it so
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    detached: bool,
+    /// Print the manual page, as man(1) reads it
+    #[arg(long, hide = true, exclusive = true)]
+    man: bool,
+    /// Print the completions of switchd for a shell
+    #[arg(long, value_name = "SHELL", value_enum, exclusive = true)]
+    completions: Option<clap_complete::Shell>,
     /// Write the process id into this file, which is removed at the end
     #[arg(long = "pidfile", value_name = "PATH")]
     pid_file: Option<PathBuf>,
@@ -80,9 +117,35 @@ struct Arguments {
     /// descriptor: switchd --ready-fd 3 3>fifo
     #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(1..))]
     ready_fd: Option<i32>,
+    /// Become this user after the start, and keep the capabilities that ports need. The folder of the socket and the
+    /// directory of --state have to belong to the user; switchd makes them so if it makes them
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Allow only the files (landlock) and system calls (seccomp) that the switch needs. log: let other system calls
+    /// happen, and have the kernel log them
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    sandbox: Sandbox,
+    /// Allow ports in named network namespaces (netns:NAMESPACE/NAME), now and later, for which the process keeps
+    /// CAP_SYS_ADMIN
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    netns: OnOff,
     /// Log more events; given twice, all of them. The environment variable RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+}
+
+/// A choice between two states, the first of which is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnOff {
+    #[default]
+    On,
+    Off,
+}
+
+impl std::fmt::Display for OnOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::On { "on" } else { "off" })
+    }
 }
 
 impl Options {
@@ -98,6 +161,10 @@ impl Options {
         let all = program.chain(arguments.into_iter().map(Into::into));
         let matches = command().try_get_matches_from(all).map_err(name_port_option)?;
         let arguments = Arguments::from_arg_matches(&matches)?;
+        if let Some(page) = manual::page(command(), arguments.man, arguments.completions) {
+            // clap prints the text of this kind of error on standard output, and exits with status 0.
+            return Err(clap::Error::raw(ErrorKind::DisplayHelp, page));
+        }
         let bridges = bridges(&arguments, &matches);
         if bridges.is_empty() && arguments.config.is_none() && arguments.state.is_none() {
             let message = "no port is given: name at least one, for example --port veth0";
@@ -106,7 +173,25 @@ impl Options {
         let command_line = CommandLine { settings: arguments.settings, bridges };
         let Arguments { config, state, state_sync, socket, pid_file, ready_fd, verbose, .. } =
             arguments;
-        Ok(Self { command_line, config, state, state_sync, socket, pid_file, ready_fd, verbose })
+        let Arguments { user, sandbox, netns, .. } = arguments;
+        let Arguments { socket_mode, socket_group, detach, detached, .. } = arguments;
+        Ok(Self {
+            command_line,
+            config,
+            state,
+            state_sync,
+            socket,
+            socket_mode,
+            socket_group,
+            detach,
+            is_detached: detached,
+            pid_file,
+            ready_fd,
+            user,
+            sandbox,
+            enters_namespaces: netns == OnOff::On,
+            verbose,
+        })
     }
 
     /// What is wanted, by the command line and the file.
@@ -117,6 +202,12 @@ impl Options {
         let file = self.config.as_deref().map(read_file).transpose()?;
         Ok(self.command_line.merge(file)?)
     }
+}
+
+/// Reads the mode of a file: octal digits for owner, group and others.
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "a mode is octal, 0 to 0777: 0660 lets the group use the socket".to_owned())
 }
 
 fn read_file(path: &Path) -> Result<FromFile, OptionsError> {

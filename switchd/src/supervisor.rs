@@ -22,19 +22,21 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Tells systemd and the reader of `ready_fd` that the switch forwards frames and takes commands, and writes the file
-    /// with the process id. `ready_fd` is the number of a descriptor that this process has inherited; the call closes
-    /// the descriptor.
+    /// with the process id. The call closes the descriptor.
     ///
     /// # Errors
     /// The file or the descriptor cannot be written.
-    pub(crate) fn ready(pid_file: Option<&Path>, ready_fd: Option<i32>) -> anyhow::Result<Self> {
+    pub(crate) fn ready(
+        pid_file: Option<&Path>,
+        ready_fd: Option<ReadyFd>,
+    ) -> anyhow::Result<Self> {
         // Made first, so that the file is removed if a later step fails.
         let supervisor = Self { pid_file: pid_file.map(Path::to_owned) };
         if let Some(path) = pid_file {
             write_pid(path).with_context(|| format!("write --pidfile {}", path.display()))?;
         }
-        if let Some(fd) = ready_fd {
-            tell(fd).with_context(|| format!("write to --ready-fd {fd}"))?;
+        if let Some(ready_fd) = ready_fd {
+            ready_fd.tell()?;
         }
         notify(&[NotifyState::Ready, NotifyState::Status("forwarding")]);
         Ok(supervisor)
@@ -57,10 +59,32 @@ fn write_pid(path: &Path) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Writes a line feed to a descriptor, and closes the descriptor.
-fn tell(fd: i32) -> std::io::Result<()> {
-    File::options().append(true).open(format!("/proc/self/fd/{fd}"))?.write_all(b"\n")?;
-    Ok(nix::unistd::close(fd)?)
+/// The descriptor of `--ready-fd`, which this process has inherited.
+#[derive(Debug)]
+pub(crate) struct ReadyFd {
+    number: i32,
+    /// The file or pipe behind the descriptor, opened a second time.
+    file: File,
+}
+
+impl ReadyFd {
+    /// Takes the descriptor with this number. Call it before files are restricted: this process may not be allowed to open
+    /// the file behind the descriptor any more.
+    ///
+    /// # Errors
+    /// There is no such descriptor, or it cannot be written.
+    pub(crate) fn open(number: i32) -> anyhow::Result<Self> {
+        let opened = File::options().append(true).open(format!("/proc/self/fd/{number}"));
+        let file = opened.with_context(|| format!("write to --ready-fd {number}"))?;
+        Ok(Self { number, file })
+    }
+
+    /// Writes a line feed, and closes the descriptor.
+    fn tell(self) -> anyhow::Result<()> {
+        let Self { number, mut file } = self;
+        let written = file.write_all(b"\n").and_then(|()| Ok(nix::unistd::close(number)?));
+        written.with_context(|| format!("write to --ready-fd {number}"))
+    }
 }
 
 /// Sends states to systemd. Without systemd this does nothing.

@@ -17,7 +17,7 @@ mod restore;
 mod retry;
 mod rings;
 mod settle;
-mod stable_mac;
+pub(crate) mod stable_mac;
 mod views;
 
 pub use apply::ApplyError;
@@ -229,7 +229,7 @@ impl Switch {
         revisions: Revisions,
     ) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
-        let (bridge_events, intake) = Events::new(tracing::enabled!(tracing::Level::DEBUG));
+        let (bridge_events, intake) = Events::new();
         let events = Arc::<Events>::clone(&bridge_events);
         let observer: Arc<dyn Observer> = match &keeper {
             Some(keeper) => Arc::new(Observers(vec![events, Arc::<Keeper>::clone(keeper)])),

@@ -5,10 +5,12 @@
 //! `None` or empty is left out of the JSON where its serde attribute says so.
 
 mod cache;
+mod confinement;
 mod event;
 mod trace;
 
 pub use cache::CacheRecord;
+pub use confinement::{ConfinementRecord, Enforcement};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
 pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 
@@ -166,6 +168,9 @@ pub struct SwitchRecord {
     /// The memory of the receive rings of all bridges.
     #[serde(default)]
     pub ring_memory: RingMemoryRecord,
+    /// What the process can do; `None` if the switch is older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<ConfinementRecord>,
     /// The change of the switch that waits for `ofctl confirm`; `None` if none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingRecord>,
@@ -216,6 +221,13 @@ pub struct HistoryRecord {
     pub n_removed: u64,
     /// How many of these it has changed.
     pub n_changed: u64,
+}
+
+/// What the daemon logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// The filter, as the environment variable `RUST_LOG` takes it: `info,switchd::bridge=debug`.
+    pub filter: String,
 }
 
 /// The memory of the receive rings of the whole process.

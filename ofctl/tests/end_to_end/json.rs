@@ -54,6 +54,8 @@ const LINES: &[(&str, i32)] = &[
     ("get-frags br0", 0),
     ("show-config", 0),
     ("workers", 0),
+    ("log", 0),
+    ("completions bash", 0),
     ("cache-show", 0),
     ("dump-cached-flows br0 --why", 0),
     ("drops", 0),

@@ -133,3 +133,35 @@ fn the_help_names_the_socket_that_is_used() {
     let default = format!("[default: {}/switchd.sock, by the rule", bench.folder());
     assert!(help.contains(&default) && help.contains("else in /tmp/switchd-UID]"), "{help}");
 }
+
+#[test]
+fn a_level_of_the_log_that_does_not_exist_is_named() {
+    let bench = Bench::new();
+    // The switch of this bench writes no log.
+    assert_eq!(bench.ok(&["log"]), "off\n");
+    assert_eq!(bench.ok(&["--json", "log"]), "{\n  \"filter\": \"off\"\n}\n");
+    let errors = refused(&bench, &["log", "debgu"]);
+    assert!(
+        errors.contains("\"debgu\" is not a level") && errors.contains("warn, info"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn manual_and_completions_need_no_switch() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_ofctl")).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let manual = run(&["man"]);
+    for words in [".TH ofctl 8", ".SH VERBS", "ofctl add\\-flow [BRIDGE] RULE", "\\-\\-timeout"] {
+        assert!(manual.contains(words), "{words}: {manual}");
+    }
+    for (shell, word) in
+        [("bash", "complete -F"), ("zsh", "#compdef ofctl"), ("fish", "complete -c")]
+    {
+        let text = run(&["completions", shell]);
+        assert!(text.contains(word) && text.contains("dump-flows"), "{text}");
+    }
+}

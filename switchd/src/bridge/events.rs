@@ -42,8 +42,6 @@ pub struct Events {
     lost: AtomicU64,
     subscribers: Mutex<Vec<Arc<Queue>>>,
     is_listening: AtomicBool,
-    /// Whether the log is told of everything, and not only of bridges, ports and rules whose time was over.
-    is_logging: bool,
 }
 
 #[derive(Debug)]
@@ -66,15 +64,14 @@ pub enum SubscribeError {
 }
 
 impl Events {
-    /// An observer without subscribers. With `is_logging` the log is told of everything, too.
-    pub(crate) fn new(is_logging: bool) -> (Arc<Self>, EventIntake) {
+    /// An observer without subscribers.
+    pub(crate) fn new() -> (Arc<Self>, EventIntake) {
         let (intake, receiver) = channel::bounded(INTAKE);
         let events = Self {
             intake,
             lost: AtomicU64::new(0),
             subscribers: Mutex::default(),
-            is_listening: AtomicBool::new(is_logging),
-            is_logging,
+            is_listening: AtomicBool::new(false),
         };
         (Arc::new(events), EventIntake(receiver))
     }
@@ -104,14 +101,14 @@ impl Events {
         // A subscription, or one that is on its way to the thread, holds another reference.
         subscribers.retain(|queue| Arc::strong_count(queue) > 1);
         if subscribers.is_empty() {
-            self.is_listening.store(self.is_logging, Ordering::Relaxed);
+            self.is_listening.store(false, Ordering::Relaxed);
         }
         subscribers
     }
 
     /// Kinds of events of a bridge that somebody wants.
     fn wanted(&self, bridge: &str) -> Kinds {
-        if self.is_logging {
+        if is_logging() {
             return Kinds::ALL;
         }
         let mut wanted = Kinds::default();
@@ -122,9 +119,14 @@ impl Events {
     }
 }
 
+/// Whether the log is told of everything, and not only of bridges, ports and rules whose time was over.
+fn is_logging() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
 impl Observer for Events {
     fn is_listening(&self) -> bool {
-        self.is_listening.load(Ordering::Relaxed)
+        self.is_listening.load(Ordering::Relaxed) || is_logging()
     }
 
     fn observe(&self, observed: Observed) {

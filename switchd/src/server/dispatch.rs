@@ -81,6 +81,7 @@ fn dispatch(
         Operation::History => saved::history(switch),
         Operation::CacheShow => status::caches(switch),
         Operation::Workers => status::workers(switch),
+        Operation::Log { filter } => status::log(filter.as_deref())?,
         Operation::Drops => {
             let all = || switch.ports();
             status::drops(&named.map_or_else(all, |bridge| bridge.ports()))

@@ -13,10 +13,11 @@ use nix::sys::socket::{
     listen, socket, sockopt,
 };
 use nix::sys::stat::{Mode, fchmod};
-use std::fs;
+use nix::unistd::{Gid, chown};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,38 @@ impl Listener {
         }
     }
 
+    /// Lets more users than the owner use the socket: sets the mode of the socket to `mode`, and its group to `group`
+    /// unless it is `None`. If these users could not reach the socket, its folder lets them pass, but not list the folder.
+    ///
+    /// # Errors
+    /// The socket or the folder belongs to another user, or this process is not a member of the group.
+    pub fn share(&self, mode: u32, group: Option<Gid>) -> Result<(), OsError> {
+        if let Some(group) = group {
+            // The folder is trusted: nobody has put a link in the place of the socket.
+            chown(&self.path, None, Some(group))
+                .map_err(|e| OsError::of("give to --socket-group", &self.path)(e.into()))?;
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+            .map_err(OsError::of("change the mode of", &self.path))?;
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let found = fs::metadata(folder).map_err(OsError::of("look at", folder))?;
+        // To pass through a folder, a user needs the execute bit.
+        let group = group.filter(|_| mode & 0o060 != 0 && found.mode() & 0o001 == 0);
+        let mut pass = if mode & 0o006 != 0 { 0o001 } else { 0 };
+        if let Some(group) = group {
+            pass |= 0o010;
+            if found.gid() != group.as_raw() {
+                chown(folder, None, Some(group))
+                    .map_err(|e| OsError::of("give to --socket-group", folder)(e.into()))?;
+            }
+        }
+        if found.mode() & pass != pass {
+            fs::set_permissions(folder, Permissions::from_mode(found.mode() & 0o7777 | pass))
+                .map_err(OsError::of("change the mode of", folder))?;
+        }
+        Ok(())
+    }
+
     /// The path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
@@ -160,7 +193,6 @@ fn listen_at(path: &Path) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// A folder that goes away.
@@ -195,6 +227,23 @@ mod tests {
         assert_eq!((mode(&folder.0), mode(&folder.socket())), (0o700, 0o600));
         drop(listener);
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_socket_can_be_shared_with_a_group() {
+        let folder = Folder::new();
+        let listener = bind(&folder.socket()).unwrap();
+        let own = nix::unistd::getegid();
+        listener.share(0o660, Some(own)).unwrap();
+        // The group can pass through the folder, and sees nothing in it.
+        assert_eq!((mode(&folder.0), mode(&folder.socket())), (0o710, 0o660));
+        assert_eq!(fs::metadata(folder.socket()).unwrap().gid(), own.as_raw());
+        listener.share(0o666, None).unwrap();
+        assert_eq!((mode(&folder.0), mode(&folder.socket())), (0o711, 0o666));
+        // A folder that everybody can pass through stays as it is.
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+        listener.share(0o660, Some(own)).unwrap();
+        assert_eq!(mode(&folder.0), 0o755);
     }
 
     #[test]

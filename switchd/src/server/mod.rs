@@ -24,6 +24,7 @@ mod listener;
 mod monitor;
 mod names;
 mod packet_out;
+mod peer;
 mod ports;
 mod progress;
 mod refuse;

@@ -2,12 +2,12 @@
 
 use super::answer::Sender;
 use super::dispatch;
+use super::peer::Peer;
 use super::progress::Outlet;
 use super::sessions::{Phase, SessionState, Shared};
 use control::frame::{Kind, MAX_REQUEST_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
 use control::{Hello, Operation, Reason, Refusal, Reply, Request};
-use nix::sys::socket::{getsockopt, sockopt};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn converse(
         Some((Kind::Hello, body)) => serde_json::from_slice(body)?,
         Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
     };
-    let who = user_at(stream);
+    let peer = Peer::of(stream);
     let mut ours = Hello::new(concat!("switchd ", env!("CARGO_PKG_VERSION")));
     ours.bridges = shared.switch.bridge_names();
     to.put_json(Kind::Hello, &ours)?;
@@ -104,22 +104,15 @@ fn converse(
             true => {
                 let progress = &shared.progress;
                 let (switch, text) = (&shared.switch, text.bytes());
-                dispatch::carry_out(switch, &request, &who, text, progress, to)?
+                dispatch::carry_out(switch, &request, peer.user(), text, progress, to)?
             }
             false => Err(super::refuse::too_much_text()),
         };
+        peer.tell(&request, &result);
         // Before the answer, so that nothing of the request is left when it is there.
         drop(text);
         to.put_json(Kind::Reply, &result)?;
         to.flush()?;
-    }
-}
-
-/// The user at the other end of a connection, for messages.
-fn user_at(stream: &UnixStream) -> String {
-    match getsockopt(stream, sockopt::PeerCredentials) {
-        Ok(peer) => control::trust::user_name(peer.uid()),
-        Err(_) => "an unknown user".to_owned(),
     }
 }
 

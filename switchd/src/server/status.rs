@@ -1,10 +1,12 @@
 //! The state and the counters of the switch as records: ports, tables, caches, workers, drops.
 
+use crate::log;
 use crate::switch::{OnBridge, PortView, RingMemory, Switch, WorkerView};
-use control::Reply;
 use control::record::{
-    CacheRecord, DropRecord, DropsRecord, RingMemoryRecord, SwitchRecord, TableRecord, WorkerRecord,
+    CacheRecord, DropRecord, DropsRecord, LogRecord, RingMemoryRecord, SwitchRecord, TableRecord,
+    WorkerRecord,
 };
+use control::{Reason, Refusal, Reply};
 use flow::metric::CacheMetric;
 use flow::types::TableId;
 use flow::verdict::DropReason;
@@ -31,6 +33,7 @@ pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
         frags: switch.bridge().fragments(),
         ring_memory: RingMemoryRecord { used, budget },
         waiting: super::saved::waiting(switch),
+        confinement: Some(crate::confinement::record()),
     })
 }
 
@@ -51,6 +54,18 @@ pub(super) fn tables(switch: &OnBridge<'_>) -> Reply {
         }
     };
     Reply::Tables((0..=u8::MAX).filter_map(TableId::new).map(record).collect())
+}
+
+/// What is logged, after `filter` has taken effect.
+pub(super) fn log(filter: Option<&str>) -> Result<Reply, Box<Refusal>> {
+    if let Some(filter) = filter {
+        log::set_filter(filter).map_err(|error| {
+            let hint = "a level (off, error, warn, info, debug, trace), and levels of modules behind it: \
+                        info,switchd::bridge=debug";
+            Box::new(Refusal::new(Reason::Text, error.to_string()).with_hint(hint))
+        })?;
+    }
+    Ok(Reply::Log(LogRecord { filter: log::filter() }))
 }
 
 /// The counters of each worker's caches.

@@ -2,6 +2,7 @@
 
 use ports::netns::Netns;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 /// A name of this machine that outlives restarts.
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -17,7 +18,7 @@ pub(super) fn of_name(name: &str) -> [u8; 6] {
 /// As [`of_name`], for a port of a bridge. Two switches in two network namespaces of a machine may have ports and
 /// bridges of the same names, and be connected with each other: their ports get different addresses.
 pub(super) fn of_port(bridge: &str, port: &str) -> [u8; 6] {
-    from_words(&[&machine(), &namespace(), bridge, port])
+    from_words(&[&machine(), namespace(), bridge, port])
 }
 
 fn machine() -> String {
@@ -26,9 +27,21 @@ fn machine() -> String {
     if id.is_empty() { read(HOSTNAME) } else { id }
 }
 
-/// The number of the network namespace, unless it is that of the whole machine, as far as this process may know. The
-/// number stays while the namespace does.
-fn namespace() -> String {
+/// The result of [`namespace`], once it is known.
+static NAMESPACE: OnceLock<String> = OnceLock::new();
+
+/// The number of the network namespace of the process; empty if it is the namespace of the whole machine, as far as this
+/// process may know. The number stays while the namespace does.
+pub(crate) fn namespace() -> &'static str {
+    NAMESPACE.get_or_init(find_namespace)
+}
+
+/// Sets the result of [`namespace`] for a process that may not find it out. Later calls change nothing.
+pub(crate) fn set_namespace(number: String) {
+    let _ = NAMESPACE.set(number);
+}
+
+fn find_namespace() -> String {
     let of_machine = std::fs::metadata("/proc/1/ns/net").map(|file| file.ino());
     let own = Netns::current().and_then(|netns| netns.inode());
     match (own, of_machine) {

@@ -4,6 +4,7 @@
 //! `SWITCHD_REQUIRE=netns` makes that a failure. A name, or a part of one, selects tests.
 
 mod bridges;
+mod confinement;
 mod cookbook;
 mod fixture;
 mod floods;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let tests: Vec<_> = [
         bridges::TESTS,
         cookbook::TESTS,
+        confinement::TESTS,
         floods::TESTS,
         frames::TESTS,
         laboratory::TESTS,

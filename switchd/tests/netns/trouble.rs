@@ -113,6 +113,11 @@ fn missing_capability() -> anyhow::Result<()> {
     ensure!(said.contains("port \"absent0\"") && said.contains("CAP_NET_RAW"), "{said}");
     let said = refusal(&["--port", "netns:absent/eth0"])?;
     ensure!(said.contains("\"eth0\"") && said.contains("CAP_SYS_ADMIN"), "{said}");
+    for (port, name) in [("tap:absent1", "absent1"), ("internal:absent2", "absent2")] {
+        let said = refusal(&["--port", port])?;
+        let is_named = said.contains("CAP_NET_ADMIN is missing") || said.contains("/dev/net/tun");
+        ensure!(said.contains(&format!("port \"{name}\"")) && is_named, "{said}");
+    }
     Ok(())
 }
 
