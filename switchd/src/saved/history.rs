@@ -126,6 +126,9 @@ impl History {
     pub fn forget(&mut self, number: u64) {
         if let Some(index) = self.entries.iter().position(|stored| stored.entry.number == number) {
             self.entries.remove(index);
+            if number + 1 == self.next {
+                self.next = number;
+            }
             self.remove_file(number);
         }
     }

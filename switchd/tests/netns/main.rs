@@ -17,6 +17,7 @@ mod other_netns;
 mod ownership;
 mod reserved;
 mod rules;
+mod saved;
 mod shield;
 mod taps;
 mod traffic;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         other_netns::TESTS,
         reserved::TESTS,
         rules::TESTS,
+        saved::TESTS,
         shield::TESTS,
         taps::TESTS,
         traffic::TESTS,
