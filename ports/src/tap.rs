@@ -5,7 +5,7 @@
 //! persistent stays, and is put back as it was. Frames carry a virtio-net header in both directions,
 //! and the kernel is told that checksums and segmentation may be left to us, so that large frames
 //! pass whole. Reading and writing cost a system call a frame. Of the frames that are sent together to a device that is
-//! down, only the first costs a call ([`Refusals`]).
+//! down, only the first costs a call (`refusals`).
 //!
 //! A device can have several queues, each a descriptor of its own. The kernel spreads flows over them,
 //! and moves a flow to the queue on which its answers are written: to the worker that has both.
