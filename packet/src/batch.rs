@@ -93,6 +93,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Whether a received frame asks for far more segments than hosts send.
+    #[inline]
+    pub fn asks_for_many_segments(&self) -> bool {
+        self.segments > 0
+    }
+
     /// How many more received frames the batch takes; 0 once its frames ask for too many segments. Copies do not
     /// count.
     #[inline]

@@ -287,7 +287,7 @@ impl Worker {
         rx.counters.rx_sent.add(done.queued - failed);
         let copies: usize =
             egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
-        let frames = batch.len();
+        let (frames, asks_for_many) = (batch.len(), batch.asks_for_many_segments());
         egress.clear(&mut batch);
         drop(batch);
         rx.queue.release();
@@ -296,7 +296,7 @@ impl Worker {
         rx.had_turn(frames, copies + segments);
         if segments > 0 {
             self.stats.segments.add(segments as u64);
-            self.debts.add(place, at.elapsed());
+            self.debts.add(place, at.elapsed(), asks_for_many);
         }
         Served::Frames(at)
     }
