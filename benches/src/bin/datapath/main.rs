@@ -104,7 +104,7 @@ impl Scenario {
             Self::Workers => return workers::run(bench),
             Self::Setup => setup::run(bench),
             Self::Churn => churn::run(bench),
-            Self::Attack => attack::run(bench),
+            Self::Attack => return attack::run(bench),
             Self::Deep => deep::run(bench),
             Self::Recirculation => recirculation::run(bench),
             Self::Classbench => return classbench::run(bench),

@@ -1,7 +1,8 @@
 //! Where an attack happens, and what is seen of it.
 //!
 //! Rates of a shared machine change from one tenth of a second to the next, so each spell of an attack has
-//! one without right before and right after it, and is compared with these two.
+//! one without right before and right after it, and is compared with these two. The switch's clock tells the time on the
+//! core as the rates do: the budgets of a port are a part of that.
 
 use super::kinds::Attack;
 use benches::cpu_time::CpuTimer;
@@ -13,8 +14,9 @@ use flow::types::PortNo;
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::Policy;
 use packet::MAX_BATCH;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many flows are established before an attack.
 const FLOWS: u32 = 1_000;
@@ -62,17 +64,20 @@ impl Established {
 
 /// What the daemon does about cached flows from time to time, until this is dropped.
 struct Monitor {
+    /// The time on the switch's clock, in nanoseconds.
+    now: Arc<AtomicU64>,
     _stop: mpsc::Sender<()>,
 }
 
 impl Monitor {
     fn start(policy: &Arc<Policy>, switch: &NullSwitch) -> Self {
         let (policy, registry) = (Arc::clone(policy), Arc::clone(switch.datapath.registry()));
-        let (start, epoch) = (switch.now(), Instant::now());
+        let now = Arc::new(AtomicU64::new(switch.now().as_nanos() as u64));
+        let clock = Arc::clone(&now);
         let (stop, stopped) = mpsc::channel();
         std::thread::spawn(move || {
             loop {
-                let now = start + epoch.elapsed();
+                let now = Duration::from_nanos(clock.load(Ordering::Relaxed));
                 registry.sweep(&policy, now, Duration::from_secs(10));
                 policy.sweep_macs(now);
                 let is_over = stopped.recv_timeout(SWEEP_INTERVAL);
@@ -81,7 +86,7 @@ impl Monitor {
                 }
             }
         });
-        Self { _stop: stop }
+        Self { now, _stop: stop }
     }
 }
 
@@ -93,7 +98,7 @@ pub(super) struct Field {
     established: Established,
     /// Connections made so far.
     made: u32,
-    _monitor: Monitor,
+    monitor: Monitor,
 }
 
 impl Field {
@@ -101,6 +106,7 @@ impl Field {
         let policy = Arc::new(pipeline_with(4, &attack.rules()));
         let datapath = Datapath::new(Arc::clone(&policy), CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, attack.family());
+        switch.use_time_on_core();
         let mut established = Established(Workload::numbered(FLOWS, Order::Rotation));
         // It is known where the destinations are.
         for _ in 0..FLOWS {
@@ -116,12 +122,12 @@ impl Field {
             switch.skip += Duration::from_secs(1);
         }
         let monitor = Monitor::start(&policy, &switch);
-        Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000, _monitor: monitor }
+        Self { switch, attack, rng: SplitMix(3), established, made: 2_000_000, monitor }
     }
 
     /// Established frames for some time while `per_second` others come.
     fn run(&mut self, seconds: f64, per_second: f64) -> f64 {
-        let Self { switch, attack, rng, established, .. } = self;
+        let Self { switch, attack, rng, established, monitor, .. } = self;
         let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);
         let timer = CpuTimer::start();
         while elapsed < seconds {
@@ -138,6 +144,7 @@ impl Field {
                 frames += MAX_BATCH - hostile;
             }
             elapsed = timer.elapsed().as_secs_f64();
+            monitor.now.store(switch.now().as_nanos() as u64, Ordering::Relaxed);
         }
         frames as f64 / elapsed / 1e6
     }

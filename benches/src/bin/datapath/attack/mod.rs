@@ -4,10 +4,13 @@
 //! Told are the established frames' rate against that right before and right after, what the attack got
 //! into the caches, and how many of 1,000 new connections of an established host got through with their
 //! first frame and with one of three. The first tenth of a second after an attack is measured, and how
-//! long it takes until all is as before.
+//! long it takes until all is as before. Attacks from another port than that of the established hosts have tables of their
+//! own: `states` and `segments`.
 
 mod field;
 mod kinds;
+mod segments;
+mod states;
 
 use crate::Bench;
 use benches::report::{Better, Goal, Role, Table, progress};
@@ -21,7 +24,7 @@ const SPEEDS: [(&str, f64, Option<f64>); 3] =
 /// Seconds after which all is to be as before.
 const BACK_WITHIN: f64 = 1.0;
 
-pub(crate) fn run(bench: &mut Bench) {
+pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut results = Table::new("attack", "frames of 1,000 established flows during an attack");
     let calm = results.column("no attack", "Mpps", Better::Higher);
     let shares = SPEEDS.map(|(speed, ..)| results.column(speed, "%", Better::Higher));
@@ -73,4 +76,6 @@ pub(crate) fn run(bench: &mut Bench) {
     }
     bench.report.add(results);
     bench.report.add(news);
+    states::run(bench);
+    segments::run(bench)
 }
