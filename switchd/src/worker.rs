@@ -284,6 +284,9 @@ impl Worker {
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
         let done = datapath.process(now, rx.port_no, &mut batch, egress, &rx.counters);
         let failed = self.sender.flush(egress, &mut batch, &rx.counters);
+        // Whoever sees that the frames have been sent sees their segments, too.
+        let segments = self.sender.segments();
+        self.stats.segments.add(segments as u64);
         rx.counters.rx_sent.add(done.queued - failed);
         let copies: usize =
             egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
@@ -292,10 +295,8 @@ impl Worker {
         drop(batch);
         rx.queue.release();
         // A segment costs what a copy does.
-        let segments = self.sender.segments();
         rx.had_turn(frames, copies + segments);
         if segments > 0 {
-            self.stats.segments.add(segments as u64);
             self.debts.add(place, at.elapsed(), asks_for_many);
         }
         Served::Frames(at)
