@@ -122,7 +122,7 @@ struct Arguments {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Allow only the files (landlock) and system calls (seccomp) that the switch needs. log: let other system calls
-    /// happen, and have the kernel log them
+    /// happen, and have the kernel log them; files: allow all system calls, which makes TAP ports some percent faster
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     sandbox: Sandbox,
     /// Allow ports in named network namespaces (netns:NAMESPACE/NAME), now and later, for which the process keeps
