@@ -7,9 +7,11 @@
 
 mod file;
 mod offload;
+mod openflow;
 
 pub use file::file;
 pub use offload::offload;
+pub use openflow::openflow;
 
 use flow::extract::{Arrival, extract};
 use flow::flow_mod::{Command, FlowMod};

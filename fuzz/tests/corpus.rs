@@ -38,6 +38,11 @@ fn control_messages_of_the_corpus_are_decoded_or_refused() {
 }
 
 #[test]
+fn openflow_messages_of_the_corpus_are_decoded_or_refused() {
+    replay("openflow", fuzz::openflow);
+}
+
+#[test]
 fn verdicts_of_the_corpus_are_the_same_with_and_without_caches() {
     replay("verdict", fuzz::verdict);
 }

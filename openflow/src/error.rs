@@ -195,13 +195,14 @@ impl ErrorCode {
         Self::ALL.iter().copied().find(has)
     }
 
-    /// The type and the code of the error as OpenFlow 1.3 has them; `None` for an error that 1.3 has no standard
-    /// numbers for.
+    /// The type and the code of the error in OpenFlow 1.3, or in 1.5 if 1.3 has no standard numbers for it; `None` if no
+    /// specification has.
     pub fn standard(self) -> Option<(u16, u16)> {
-        match self.number(V13) {
+        let in_version = |version| match self.number(version) {
             Number::Standard(error_type, code) => Some((error_type, code)),
             Number::Vendor(..) | Number::Experimenter(..) => None,
-        }
+        };
+        in_version(V13).or_else(|| in_version(V15))
     }
 }
 

@@ -406,6 +406,16 @@ impl ReplyParts {
         Self::new(kind::GROUP_DESC, encoding, xid)
     }
 
+    /// An empty list of counters of ports.
+    pub fn ports(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::PORT, encoding, xid)
+    }
+
+    /// An empty list of descriptions of ports.
+    pub fn port_descs(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::PORT_DESC, encoding, xid)
+    }
+
     /// An empty list of what tables can do.
     pub fn table_features(encoding: Encoding, xid: u32) -> Self {
         Self::new(kind::TABLE_FEATURES, encoding, xid)
@@ -433,6 +443,18 @@ impl ReplyParts {
     pub fn group_desc(&mut self, group: &Group) {
         let version = self.encoding.version;
         self.element(|out| group::put_desc(out, group, version));
+    }
+
+    /// Appends the counters of a port.
+    pub fn port(&mut self, stats: &PortStats) {
+        let version = self.encoding.version;
+        self.element(|out| stats.put(out, version));
+    }
+
+    /// Appends the description of a port.
+    pub fn port_desc(&mut self, port: &PortDesc) {
+        let version = self.encoding.version;
+        self.element(|out| port.put(out, version));
     }
 
     /// Appends what a table can do. Its counters are not told.

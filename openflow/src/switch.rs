@@ -4,7 +4,7 @@ use crate::error::ErrorCode;
 use crate::input::Input;
 use crate::output::Encoder;
 use crate::ports::PortDesc;
-use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12};
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow14};
 use flow::types::{Fragments, OfVersion};
 
 /// Bits of [`SwitchFeatures::capabilities`] (`OFPC_*`).
@@ -21,6 +21,8 @@ pub mod capability {
     pub const QUEUE_STATS: u32 = 1 << 6;
     /// Matches on addresses of ARP packets. Later versions than OpenFlow 1.1 lack this bit.
     pub const ARP_MATCH_IP: u32 = 1 << 7;
+    /// Bundles. Versions before OpenFlow 1.4 lack this bit.
+    pub const BUNDLES: u32 = 1 << 9;
 }
 
 /// The actions of OpenFlow 1.0, from `output` to `enqueue`, as bits.
@@ -52,10 +54,19 @@ impl SwitchFeatures {
             OpenFlow11 => 0,
             _ => capability::ARP_MATCH_IP,
         };
-        out.u32(self.capabilities & !other);
+        let later = if version < OpenFlow14 { capability::BUNDLES } else { 0 };
+        out.u32(self.capabilities & !(other | later));
         out.u32(if version == OpenFlow10 { ACTIONS_10 } else { 0 });
         if version <= OpenFlow12 {
-            self.ports.iter().for_each(|port| port.put(out, version));
+            for port in &self.ports {
+                let before = out.len();
+                port.put(out, version);
+                if out.len() > usize::from(u16::MAX) {
+                    // A client that sees a full message asks for the descriptions of ports.
+                    out.truncate(before);
+                    break;
+                }
+            }
         }
     }
 

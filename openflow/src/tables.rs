@@ -34,16 +34,20 @@ const NAME_SIZE: usize = 32;
 mod ability {
     /// Every wildcard of OpenFlow 1.0.
     pub(super) const WILDCARDS_10: u32 = (1 << 22) - 1;
-    /// Every field of OpenFlow 1.1.
-    pub(super) const FIELDS_11: u32 = (1 << 10) - 1;
-    /// `goto_table`, `write_metadata`, `write_actions`, `apply_actions`, `clear_actions`.
-    pub(super) const INSTRUCTIONS: u32 = 0b11_1110;
+    /// Every field of OpenFlow 1.1 with its mask (`OFPFMF_*`): those of its wildcards, addresses and metadata.
+    pub(super) const FIELDS_11: u32 = ((1 << 10) - 1) | (0b1_1111 << 11);
+    /// `write_metadata`, `write_actions`, `apply_actions`, `clear_actions`.
+    pub(super) const INSTRUCTIONS: u32 = 0b11_1100;
+    /// `goto_table`, which the last table lacks.
+    pub(super) const GOTO_TABLE: u32 = 1 << 1;
     /// Actions of OpenFlow 1.1: outputs, settings of fields, tags, labels, TTLs, queues and groups.
     pub(super) const ACTIONS_11: u32 = 0x01ff_e7ff;
     /// Actions of OpenFlow 1.2, which has `set_field` in place of the other settings.
     pub(super) const ACTIONS_12: u32 = 0x03ff_8001;
     /// The fields of OpenFlow 1.2 but the physical ingress port.
     pub(super) const FIELDS_12: u64 = ((1 << 36) - 1) & !(1 << 1);
+    /// Fields of these that cannot be set: the EtherType and the IP protocol.
+    pub(super) const READ_ONLY_12: u64 = 1 << 5 | 1 << 10;
     /// `table_miss` is `controller` by default (`OFPTC11_TABLE_MISS_CONTROLLER`).
     pub(super) const MISS: u32 = 0;
 }
@@ -59,12 +63,14 @@ impl TableStats {
             out.u64(self.matched);
             return;
         }
+        let is_last = usize::from(self.table.get()) + 1 == TableId::COUNT;
+        let instructions = INSTRUCTIONS | if is_last { 0 } else { GOTO_TABLE };
         out.zeros(if version == OpenFlow10 { 3 } else { 7 });
         out.name(&self.name, NAME_SIZE);
         match version {
             OpenFlow10 => out.u32(WILDCARDS_10),
             OpenFlow11 => {
-                [FIELDS_11, FIELDS_11, INSTRUCTIONS, ACTIONS_11, ACTIONS_11, MISS]
+                [FIELDS_11, FIELDS_11, instructions, ACTIONS_11, ACTIONS_11, MISS]
                     .iter()
                     .for_each(|word| out.u32(*word));
             }
@@ -73,11 +79,11 @@ impl TableStats {
                 out.u64(FIELDS_12);
                 out.u32(ACTIONS_12);
                 out.u32(ACTIONS_12);
-                out.u64(FIELDS_12);
-                out.u64(FIELDS_12);
+                out.u64(FIELDS_12 & !READ_ONLY_12);
+                out.u64(FIELDS_12 & !READ_ONLY_12);
                 out.u64(u64::MAX);
                 out.u64(u64::MAX);
-                out.u32(INSTRUCTIONS);
+                out.u32(instructions);
                 out.u32(MISS);
             }
         }

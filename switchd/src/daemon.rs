@@ -5,6 +5,7 @@
 
 use crate::detach::Background;
 use crate::monitor::Monitor;
+use crate::openflow::OpenFlowServer;
 use crate::options::Options;
 use crate::reload::Reload;
 use crate::server::Server;
@@ -18,7 +19,7 @@ use flow::text::printable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::info;
@@ -129,6 +130,7 @@ fn run(
     let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
     let server =
         Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
+    let openflow = OpenFlowServer::start(&openflow_dir(socket), &switch);
     for bridge in switch.bridge_names().iter().filter_map(|name| switch.on(name)) {
         let ports = bridge.ports();
         let names: Vec<String> =
@@ -158,9 +160,16 @@ fn run(
         None => info!("{signal}: stopping; rules, groups and added ports are not kept"),
     }
     drop(supervisor);
+    drop(openflow);
     drop(server);
     drop(monitor);
     // The last one: stops the workers and gives the devices back.
     drop(switch);
     Ok(())
+}
+
+/// The folder of the sockets for OpenFlow: `$OVS_RUNDIR`, where `ovs-ofctl` looks, else the folder of the control socket.
+fn openflow_dir(socket: &Path) -> PathBuf {
+    let told = std::env::var_os("OVS_RUNDIR").filter(|folder| !folder.is_empty());
+    told.map_or_else(|| socket.parent().unwrap_or(Path::new("")).to_owned(), PathBuf::from)
 }

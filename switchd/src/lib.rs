@@ -16,6 +16,7 @@ mod manual;
 pub mod monitor;
 mod neighbours;
 mod netns_name;
+pub mod openflow;
 pub mod options;
 mod parallel;
 pub mod port_slot;

@@ -146,7 +146,12 @@ pub struct Switch {
     revisions: Revisions,
     closer: Closer,
     rings: Rings,
+    /// Called when bridges have come or gone.
+    bridge_watcher: Mutex<Option<BridgeWatcher>>,
 }
+
+/// A function that somebody wants to be called when bridges have come or gone.
+type BridgeWatcher = Box<dyn Fn() + Send>;
 
 struct WorkerHandle {
     commands: Sender<Command>,
@@ -260,6 +265,7 @@ impl Switch {
             revisions,
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
+            bridge_watcher: Mutex::default(),
         };
         for index in 0..settings.workers {
             let seed = seed.wrapping_add(index as u64);

@@ -5,13 +5,14 @@
 //! those of Open vSwitch (`ofpacts_check`).
 
 use super::error::Fault;
+use super::order;
 use super::protocol::Protocols;
 use crate::action::{Action, Nested, Subfield};
 use crate::fields::FieldId;
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use crate::sketch::Sketch;
-use crate::types::{OfPort, TableId};
+use crate::types::{OfPort, OfVersion, TableId};
 
 /// The result of the check of a list that some version accepts.
 pub(super) struct Consistency {
@@ -26,7 +27,50 @@ pub(super) struct Consistency {
 pub(super) struct Refused {
     /// The index of the action in the outermost list.
     pub(super) index: usize,
+    pub(super) why: Unfit,
     pub(super) fault: Fault,
+}
+
+/// Why a switch refuses the actions of a rule that a message carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Nothing can be sent to a port (`OFPBAC_BAD_OUT_PORT`).
+    OutPort,
+    /// A field cannot be changed (`OFPBAC_BAD_SET_ARGUMENT`).
+    ReadOnly,
+    /// The match does not imply the header that an action is about (`OFPBAC_MATCH_INCONSISTENT`).
+    Match,
+    /// A frame would have three VLAN tags (`OFPBAC_BAD_TAG`).
+    Tags,
+    /// `goto_table` does not lead to a later table (`OFPBIC_BAD_TABLE_ID`).
+    Table,
+    /// An action cannot be part of an action set (`OFPBAC_BAD_TYPE`).
+    ActionSet,
+}
+
+/// Checks the actions that a message of `version` carried for a rule of `table`, or for a bucket or packet without one, as
+/// Open vSwitch does. A match of every packet skips nothing: an action for a header then fits in OpenFlow 1.0 only.
+///
+/// # Errors
+/// Why the switch refuses the rule.
+pub fn check_received(
+    actions: &[Action],
+    matching: &Match,
+    table: Option<TableId>,
+    version: OfVersion,
+) -> Result<(), Unfit> {
+    let is_set = |action: &Action| match action.nested() {
+        Nested::AtEnd(inner) => inner.iter().all(order::fits_action_set),
+        _ => true,
+    };
+    if !actions.iter().all(is_set) {
+        return Err(Unfit::ActionSet);
+    }
+    let verdict = check(actions, matching, table).map_err(|refused| refused.why)?;
+    match verdict.usable.and(Protocols::of_version(version)).is_empty() {
+        true => Err(Unfit::Match),
+        false => Ok(()),
+    }
 }
 
 /// Checks the actions of a rule. `table` is the table of the rule; `None` skips the check that `goto_table` goes
@@ -40,6 +84,9 @@ pub(super) fn check(
     checker.list(actions, &mut Sketch::new(matching))?;
     Ok(Consistency { usable: checker.usable, mismatch: checker.mismatch })
 }
+
+/// Why an action is refused, for a receiver of messages and for the author of a text.
+type Problem = (Unfit, Fault);
 
 struct Checker {
     table: Option<TableId>,
@@ -72,7 +119,7 @@ impl Checker {
                         self.usable = self.usable.and(Protocols::OF10);
                         self.mismatch = self.mismatch.or(Some((index, needed)));
                     }
-                    Err(fault) => return Err(Refused { index, fault }),
+                    Err((why, fault)) => return Err(Refused { index, why, fault }),
                 },
             }
             sketch.apply(action);
@@ -81,14 +128,15 @@ impl Checker {
     }
 
     /// The prerequisite that the packet must meet for the action to have an effect; `None` if there is none.
-    fn one(&self, action: &Action, sketch: &Sketch<'_>) -> Result<Option<Prerequisite>, Fault> {
+    fn one(&self, action: &Action, sketch: &Sketch<'_>) -> Result<Option<Prerequisite>, Problem> {
         let mut needed = None;
         match action {
             Action::Output { port } | Action::OutputTrunc { port, .. } => output_port(*port)?,
             Action::Enqueue { port, .. } => {
                 let is_queue_port = matches!(*port, OfPort::IN_PORT | OfPort::LOCAL);
                 if *port >= OfPort::MAX && !is_queue_port {
-                    return Err(Fault::new(format!("{port} has no queues (OFPBAC_BAD_OUT_PORT)")));
+                    let fault = Fault::new(format!("{port} has no queues (OFPBAC_BAD_OUT_PORT)"));
+                    return Err((Unfit::OutPort, fault));
                 }
             }
             Action::OutputReg { src, .. } | Action::StackPush(src) => readable(*src, sketch)?,
@@ -108,14 +156,15 @@ impl Checker {
                 let prerequisite =
                     if needs_tag { Prerequisite::VlanVid } else { field.def().prerequisite };
                 if !sketch.meets(prerequisite) {
-                    return Err(inconsistent(field.def().name, prerequisite));
+                    return Err((Unfit::Match, inconsistent(field.def().name, prerequisite)));
                 }
             }
             Action::SetVlanVid { push_if_untagged: false, .. }
             | Action::SetVlanPcp { push_if_untagged: false, .. }
             | Action::StripVlan => needed = Some(Prerequisite::VlanVid),
             Action::PushVlan(_) if sketch.has_two_tags() => {
-                return Err(Fault::new("a frame cannot have three VLAN tags (OFPBAC_BAD_TAG)"));
+                let fault = Fault::new("a frame cannot have three VLAN tags (OFPBAC_BAD_TAG)");
+                return Err((Unfit::Tags, fault));
             }
             Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => needed = Some(Prerequisite::Ipv4),
             Action::SetIpDscp(_)
@@ -137,7 +186,7 @@ impl Checker {
                 let fault = Fault::new(format!(
                     "goto_table:{target} does not go forward (OFPBIC_BAD_TABLE_ID)"
                 ));
-                return Err(fault.hint("use resubmit to go back"));
+                return Err((Unfit::Table, fault.hint("use resubmit to go back")));
             }
             _ => {}
         }
@@ -145,31 +194,32 @@ impl Checker {
     }
 }
 
-fn output_port(port: OfPort) -> Result<(), Fault> {
+fn output_port(port: OfPort) -> Result<(), Problem> {
     let is_special = (OfPort::IN_PORT..=OfPort::LOCAL).contains(&port);
     if port < OfPort::MAX || is_special {
         return Ok(());
     }
-    Err(Fault::new(format!("port {} is no output (OFPBAC_BAD_OUT_PORT)", port.0)))
+    let fault = Fault::new(format!("port {} is no output (OFPBAC_BAD_OUT_PORT)", port.0));
+    Err((Unfit::OutPort, fault))
 }
 
-fn readable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Fault> {
+fn readable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Problem> {
     let def = sub.field.def();
     match sketch.meets(def.prerequisite) {
         true => Ok(()),
-        false => Err(inconsistent(def.name, def.prerequisite)),
+        false => Err((Unfit::Match, inconsistent(def.name, def.prerequisite))),
     }
 }
 
-fn writable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Fault> {
+fn writable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Problem> {
     if !sub.field.def().writable {
         return Err(read_only(sub.field));
     }
     readable(sub, sketch)
 }
 
-fn read_only(field: FieldId) -> Fault {
-    Fault::new(format!("{} cannot be changed", field.def().name))
+fn read_only(field: FieldId) -> Problem {
+    (Unfit::ReadOnly, Fault::new(format!("{} cannot be changed", field.def().name)))
 }
 
 /// The fault of an action, or of a field in an action, whose header the match does not imply.

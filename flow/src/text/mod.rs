@@ -47,6 +47,7 @@ mod value;
 pub(crate) mod vocabulary;
 pub(crate) mod words;
 
+pub use consistency::{Unfit, check_received};
 pub use error::TextError;
 pub use packet_out::parse_packet_out;
 pub use parse_action::is_nearly_an_action;

@@ -83,7 +83,7 @@ pub fn bind(path: &Path) -> Result<Listener, BindError> {
 
 impl Listener {
     /// The next session, if one waits.
-    pub(super) fn accept(&self) -> io::Result<Option<UnixStream>> {
+    pub(crate) fn accept(&self) -> io::Result<Option<UnixStream>> {
         match self.socket.accept() {
             Ok((stream, _)) => {
                 stream.set_nonblocking(false)?;

@@ -77,6 +77,6 @@ impl Drop for Server {
 }
 
 /// A counter that `poll(2)` can wait for.
-fn event_fd() -> io::Result<EventFd> {
+pub(crate) fn event_fd() -> io::Result<EventFd> {
     Ok(EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?)
 }

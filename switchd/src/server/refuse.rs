@@ -70,30 +70,9 @@ pub(super) fn too_much_text() -> Box<Refusal> {
     Box::new(Refusal::new(Reason::Limit, message).with_hint("send the rules in several requests"))
 }
 
-/// Types of errors in OpenFlow 1.3 (`ofp_error_type`).
-const BAD_REQUEST: u16 = 1;
-const BAD_ACTION: u16 = 2;
-const FLOW_MOD_FAILED: u16 = 5;
-const GROUP_MOD_FAILED: u16 = 6;
-
+/// OpenFlow's name for the reason, and its numbers in OpenFlow 1.3.
 fn openflow(error: &FlowModError) -> OpenFlowError {
-    let (r#type, code, name) = match error {
-        FlowModError::TableFull { .. } => (FLOW_MOD_FAILED, 1, "OFPFMFC_TABLE_FULL"),
-        FlowModError::Overlap { .. } => (FLOW_MOD_FAILED, 3, "OFPFMFC_OVERLAP"),
-        FlowModError::UnknownGroup(_) => (BAD_ACTION, 9, "OFPBAC_BAD_OUT_GROUP"),
-        FlowModError::GroupExists(_) => (GROUP_MOD_FAILED, 0, "OFPGMFC_GROUP_EXISTS"),
-        FlowModError::InvalidGroup { .. } | FlowModError::InvalidBucket { .. } => {
-            (GROUP_MOD_FAILED, 1, "OFPGMFC_INVALID_GROUP")
-        }
-        FlowModError::ListTooLong { .. } => (BAD_REQUEST, 6, "OFPBRC_BAD_LEN"),
-        FlowModError::GroupTooLarge { .. } => (GROUP_MOD_FAILED, 4, "OFPGMFC_OUT_OF_BUCKETS"),
-        FlowModError::GroupLoop(_) | FlowModError::WatchLoop(_) => {
-            (GROUP_MOD_FAILED, 7, "OFPGMFC_LOOP")
-        }
-        FlowModError::NoSuchGroup(_) => (GROUP_MOD_FAILED, 8, "OFPGMFC_UNKNOWN_GROUP"),
-        FlowModError::UnknownBucket { .. } => (GROUP_MOD_FAILED, 15, "OFPGMFC_UNKNOWN_BUCKET"),
-        FlowModError::BucketExists { .. } => (GROUP_MOD_FAILED, 16, "OFPGMFC_BUCKET_EXISTS"),
-        _ => (FLOW_MOD_FAILED, 0, "OFPFMFC_UNKNOWN"),
-    };
-    OpenFlowError { name: name.to_owned(), r#type, code }
+    let code = crate::openflow::error_code(error);
+    let (r#type, code_number) = code.standard().unwrap_or_default();
+    OpenFlowError { name: code.name().to_owned(), r#type, code: code_number }
 }

@@ -39,6 +39,18 @@ impl Switch {
         self.reconcile(Tolerance::MissingDevice, |desired| desired.remove_bridge(name)).map(drop)
     }
 
+    /// Has `watcher` called whenever a bridge has been added or removed, before the one who asked for that goes on; `None`
+    /// for nobody. `watcher` must not change what is wanted.
+    pub fn watch_bridges(&self, watcher: Option<Box<dyn Fn() + Send>>) {
+        *self.bridge_watcher.lock() = watcher;
+    }
+
+    fn tell_of_bridges(&self) {
+        if let Some(watcher) = &*self.bridge_watcher.lock() {
+            watcher();
+        }
+    }
+
     /// Changes the settings of a bridge.
     ///
     /// # Errors
@@ -115,11 +127,16 @@ impl Switch {
         self.keep(&wanted);
         let settings = wanted.settings.resolved();
         let (mut closing, mut opening) = (Vec::new(), Vec::new());
+        let mut has_other_bridges = false;
         for step in steps(&desired, &wanted) {
+            has_other_bridges |= matches!(step, Step::AddBridge(_) | Step::RemoveBridge(_));
             self.begin(step, &settings, &mut closing, &mut opening);
         }
         *desired = wanted;
         drop(desired);
+        if has_other_bridges {
+            self.tell_of_bridges();
+        }
         self.plan_rings(&mut self.slots.lock());
         // Closes them. A device may be wanted again at once, by another port.
         parallel::for_each(closing, drop);

@@ -1,0 +1,197 @@
+//! Bundles: messages that take effect together or not at all (OpenFlow 1.4.0 §6.8).
+//!
+//! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one transaction of
+//! the policy, and publishes that: no frame sees a part of a bundle.
+
+use super::refuse;
+use super::requests::check_flow_mod;
+use crate::bridge::packet_out;
+use crate::switch::OnBridge;
+use flow::flow_mod::FlowMod;
+use openflow::{BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, OfMessage};
+use std::collections::HashMap;
+
+/// The largest number of bundles of one connection.
+const MAX_BUNDLES: usize = 16;
+/// How many bytes of messages the bundles of one connection have at most.
+const MAX_BYTES: usize = 64 << 20;
+
+/// The bundles of one connection.
+#[derive(Default)]
+pub(super) struct Bundles {
+    open: HashMap<u32, Bundle>,
+    /// Bytes of all messages.
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Bundle {
+    flags: u16,
+    is_closed: bool,
+    messages: Vec<Vec<u8>>,
+}
+
+/// A commit that failed.
+pub(super) struct FailedCommit {
+    /// The message of the bundle that was refused, and why; `None` if no message was.
+    pub(super) message: Option<(Vec<u8>, ErrorCode)>,
+    /// What the commit itself is answered.
+    pub(super) code: ErrorCode,
+}
+
+impl From<ErrorCode> for FailedCommit {
+    fn from(code: ErrorCode) -> Self {
+        Self { message: None, code }
+    }
+}
+
+impl Bundles {
+    /// Carries out a request about a bundle. The reply is sent if there is no error.
+    pub(super) fn control(
+        &mut self,
+        on: &OnBridge<'_>,
+        control: BundleControl,
+        encoding: Encoding,
+    ) -> Result<(), FailedCommit> {
+        let BundleControl { id, step, flags, .. } = control;
+        match step {
+            BundleStep::Open if self.open.contains_key(&id) => {
+                self.discard(id);
+                Err(ErrorCode::BundleExists.into())
+            }
+            BundleStep::Open => Ok(self.begin(id, flags)?),
+            BundleStep::Close => {
+                let bundle = self.open.get_mut(&id).ok_or(ErrorCode::BundleBadId)?;
+                let error = match (bundle.is_closed, bundle.flags == flags) {
+                    (true, _) => ErrorCode::BundleClosed,
+                    (_, false) => ErrorCode::BundleBadFlags,
+                    (false, true) => {
+                        bundle.is_closed = true;
+                        return Ok(());
+                    }
+                };
+                self.discard(id);
+                Err(error.into())
+            }
+            BundleStep::Commit => {
+                let bundle = self.discard(id).ok_or(ErrorCode::BundleBadId)?;
+                if bundle.flags != flags {
+                    return Err(ErrorCode::BundleBadFlags.into());
+                }
+                bundle.commit(on, encoding)
+            }
+            BundleStep::Discard => {
+                self.discard(id).ok_or(ErrorCode::BundleBadId)?;
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, id: u32, flags: u16) -> Result<(), ErrorCode> {
+        if self.open.len() >= MAX_BUNDLES {
+            return Err(ErrorCode::OutOfBundles);
+        }
+        self.open.insert(id, Bundle { flags, ..Bundle::default() });
+        Ok(())
+    }
+
+    fn discard(&mut self, id: u32) -> Option<Bundle> {
+        let bundle = self.open.remove(&id)?;
+        self.bytes -= bundle.messages.iter().map(Vec::len).sum::<usize>();
+        Some(bundle)
+    }
+
+    /// Adds a message to a bundle, which begins if it does not exist.
+    pub(super) fn add(
+        &mut self,
+        id: u32,
+        flags: u16,
+        message: Vec<u8>,
+        xid: u32,
+        encoding: Encoding,
+    ) -> Result<(), ErrorCode> {
+        let header = MessageHeader::read(&message).ok_or(ErrorCode::BundleBadLength)?;
+        if header.xid != xid {
+            return Err(ErrorCode::BundleBadXid);
+        }
+        if header.version != encoding.version as u8 + 1 {
+            return Err(ErrorCode::BundleVersion);
+        }
+        match OfMessage::decode(&message, encoding).map_err(|error| error.0)? {
+            OfMessage::FlowMod(flow_mod) => check_flow_mod(&flow_mod, encoding.version)?,
+            OfMessage::GroupMod(_) | OfMessage::PacketOut(_) => {}
+            _ => return Err(ErrorCode::BundleUnsupported),
+        }
+        if !self.open.contains_key(&id) {
+            self.begin(id, flags)?;
+        }
+        if self.bytes + message.len() > MAX_BYTES {
+            return Err(ErrorCode::BundleTooMany);
+        }
+        let bundle = self.open.get_mut(&id).ok_or(ErrorCode::BundleBadId)?;
+        let error = match (bundle.is_closed, bundle.flags == flags) {
+            (true, _) => ErrorCode::BundleClosed,
+            (_, false) => ErrorCode::BundleBadFlags,
+            (false, true) => {
+                self.bytes += message.len();
+                bundle.messages.push(message);
+                return Ok(());
+            }
+        };
+        self.discard(id);
+        Err(error)
+    }
+}
+
+impl Bundle {
+    /// Carries out all messages or none. Packets are sent once everything else is in force.
+    fn commit(self, on: &OnBridge<'_>, encoding: Encoding) -> Result<(), FailedCommit> {
+        let mut transaction = on.bridge().begin();
+        let now = on.now();
+        let mut packets = Vec::new();
+        // Flow mods that stand together are applied together, which is faster.
+        let mut together: Vec<FlowMod> = Vec::new();
+        let mut first = 0;
+        let failed = |message: &[u8], code| FailedCommit {
+            message: Some((message.to_vec(), code)),
+            code: ErrorCode::BundleFailed,
+        };
+        const TOGETHER: usize = 256;
+        for (index, message) in self.messages.iter().enumerate() {
+            let decoded =
+                OfMessage::decode(message, encoding).map_err(|error| failed(message, error.0))?;
+            let is_flow_mod = matches!(decoded, OfMessage::FlowMod(_));
+            if !is_flow_mod || together.len() >= TOGETHER {
+                transaction.apply_all(&together, now).map_err(|(at, error)| {
+                    failed(&self.messages[first + at], refuse::error_code(&error))
+                })?;
+                together.clear();
+            }
+            match decoded {
+                OfMessage::FlowMod(flow_mod) => {
+                    if together.is_empty() {
+                        first = index;
+                    }
+                    together.push(*flow_mod);
+                }
+                OfMessage::GroupMod(group_mod) => transaction
+                    .apply_group(&group_mod, now)
+                    .map_err(|error| failed(message, refuse::error_code(&error)))?,
+                OfMessage::PacketOut(packet_out) => packets.push((*packet_out, message)),
+                _ => {}
+            }
+        }
+        transaction.apply_all(&together, now).map_err(|(at, error)| {
+            failed(&self.messages[first + at], refuse::error_code(&error))
+        })?;
+        for (packet, message) in &packets {
+            packet_out::check(on.bridge(), packet, on.is_lenient())
+                .map_err(|error| failed(message, refuse::packet_out(&error)))?;
+        }
+        transaction.commit();
+        for (packet, _) in packets {
+            let _ = on.inject(packet);
+        }
+        Ok(())
+    }
+}

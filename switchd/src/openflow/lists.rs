@@ -1,0 +1,206 @@
+//! Replies that list rules, groups, tables and ports.
+
+use super::connection::Wire;
+use crate::bridge::flows;
+use crate::bridge::groups;
+use crate::event_text::flow_line;
+use crate::port_slot::PortState;
+use crate::switch::{OnBridge, PortView};
+use flow::dialect;
+use flow::flow_mod::FlowMod;
+use flow::group::GroupStats;
+use flow::types::{GroupId, OfVersion, TableId};
+use flow::verdict::DropReason;
+use flowtable::policy::TableRef;
+use flowtable::policy::ports::PortConfig;
+use flowtable::policy::tables::MAX_RULES;
+use openflow::{
+    AggregateStats, Encoding, FlowStats, PortDesc, PortStats, ReplyParts, TableStats, port_config,
+    port_feature, port_state,
+};
+use std::io;
+use std::time::Duration;
+
+/// Sends the rules that `filter` names, in slices: no lock is held while the client reads.
+pub(super) fn flows(
+    on: &OnBridge<'_>,
+    filter: &FlowMod,
+    encoding: Encoding,
+    xid: u32,
+    wire: &mut Wire<'_>,
+) -> io::Result<()> {
+    on.settle();
+    // More digits than those of milliseconds would be noise.
+    let now = Duration::from_millis(on.now().as_millis() as u64);
+    let mut parts = ReplyParts::flows(encoding, xid);
+    let mut walk = on.bridge().walk(filter);
+    while walk.next_slice(|entry| {
+        let line = flow_line(entry.value, &entry.matches, entry.priority, now);
+        let seconds = |age: Duration| Some(age.as_secs().try_into().unwrap_or(u16::MAX - 1));
+        parts.flow(&FlowStats {
+            table: line.table,
+            matching: dialect::dumped_matching(line.matching, encoding.version),
+            priority: line.priority,
+            cookie: line.cookie,
+            idle_timeout: line.idle_timeout,
+            hard_timeout: line.hard_timeout,
+            importance: line.importance,
+            flags: line.flags,
+            duration: Duration::from_millis(line.duration.as_millis() as u64),
+            idle_age: seconds(line.idle_age),
+            hard_age: seconds(line.hard_age),
+            packets: line.packets,
+            bytes: line.bytes,
+            actions: dialect::actions(line.actions, encoding.version, line.matching),
+        });
+    }) {
+        wire.send_parts(parts.take_full())?;
+    }
+    wire.send_parts(parts.finish())
+}
+
+/// Adds up the rules that `filter` names.
+pub(super) fn aggregate(on: &OnBridge<'_>, filter: &FlowMod) -> AggregateStats {
+    on.settle();
+    let totals = flows::totals(on.bridge(), filter);
+    AggregateStats { packets: totals.packets, bytes: totals.bytes, flows: totals.rules as u32 }
+}
+
+/// Sends the descriptions of groups: of one, or of all. There is an empty list of a group that does not exist.
+pub(super) fn group_descs(
+    on: &OnBridge<'_>,
+    which: GroupId,
+    encoding: Encoding,
+    xid: u32,
+    wire: &mut Wire<'_>,
+) -> io::Result<()> {
+    let mut parts = ReplyParts::group_descs(encoding, xid);
+    if let Ok(mut list) = groups::list(*on, Some(which)) {
+        while let Some(entries) = list.next_slice() {
+            for entry in entries {
+                let mut group = entry.group.clone();
+                for bucket in &mut group.buckets {
+                    let every = flow::Match::any();
+                    let carried = dialect::actions(&bucket.actions, encoding.version, &every);
+                    bucket.actions = carried.into_owned();
+                }
+                parts.group_desc(&group);
+            }
+            wire.send_parts(parts.take_full())?;
+        }
+    }
+    wire.send_parts(parts.finish())
+}
+
+/// Sends the counters of groups: of one, or of all. There is an empty list of a group that does not exist.
+pub(super) fn group_stats(
+    on: &OnBridge<'_>,
+    which: GroupId,
+    encoding: Encoding,
+    xid: u32,
+    wire: &mut Wire<'_>,
+) -> io::Result<()> {
+    let mut parts = ReplyParts::groups(encoding, xid);
+    if let Ok(mut list) = groups::list(*on, Some(which)) {
+        while let Some(entries) = list.next_slice() {
+            for entry in entries {
+                let stats = list.stats(&entry);
+                let duration = Duration::from_millis(stats.duration.as_millis() as u64);
+                parts.group(entry.group.id, &GroupStats { duration, ..stats });
+            }
+            wire.send_parts(parts.take_full())?;
+        }
+    }
+    wire.send_parts(parts.finish())
+}
+
+/// The counters of every table.
+pub(super) fn tables(on: &OnBridge<'_>) -> Vec<TableStats> {
+    on.settle();
+    let snapshot = on.bridge().snapshot();
+    let tables = snapshot.tables();
+    let stats = |table: TableId| {
+        let (lookup, matched) =
+            on.policy().lookups().get(TableRef { bridge: on.bridge().id(), table });
+        TableStats {
+            table,
+            name: String::new(),
+            max_entries: MAX_RULES as u32,
+            active: tables.len(table) as u32,
+            lookup,
+            matched,
+        }
+    };
+    (0..=u8::MAX).filter_map(TableId::new).map(stats).collect()
+}
+
+/// Sends what every table can do.
+pub(super) fn table_features(encoding: Encoding, xid: u32, wire: &mut Wire<'_>) -> io::Result<()> {
+    let mut parts = ReplyParts::table_features(encoding, xid);
+    for table in (0..=u8::MAX).filter_map(TableId::new) {
+        parts.table_feature(&TableStats {
+            table,
+            name: String::new(),
+            max_entries: MAX_RULES as u32,
+            active: 0,
+            lookup: 0,
+            matched: 0,
+        });
+        wire.send_parts(parts.take_full())?;
+    }
+    wire.send_parts(parts.finish())
+}
+
+/// A port as messages describe it.
+pub(super) fn port_desc(port: &PortView, version: OfVersion) -> PortDesc {
+    // A patch port has no device. Virtual devices get the speed that Open vSwitch tells of veth devices.
+    let has_device = port.kind != Some("patch");
+    let is_up = port.state == PortState::Up;
+    let live = if version > OfVersion::OpenFlow10 { port_state::LIVE } else { 0 };
+    PortDesc {
+        port: port.of_port,
+        mac: port.mac,
+        name: port.name.clone(),
+        config: config_bits(port.config),
+        state: if is_up { live } else { port_state::LINK_DOWN },
+        current: if has_device { port_feature::SPEED_10G | port_feature::COPPER } else { 0 },
+        advertised: 0,
+        supported: 0,
+        peer: 0,
+        current_speed: if has_device { 10_000_000 } else { 0 },
+        max_speed: 0,
+    }
+}
+
+/// The configuration of a port as OpenFlow's bits.
+fn config_bits(config: PortConfig) -> u32 {
+    [
+        (config.down, port_config::DOWN),
+        (config.no_recv, port_config::NO_RECV),
+        (config.no_flood, port_config::NO_FLOOD),
+        (config.no_fwd, port_config::NO_FWD),
+        (config.no_packet_in, port_config::NO_PACKET_IN),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .fold(0, |bits, (_, bit)| bits | bit)
+}
+
+/// The counters of a port, counted as [`crate::server`] counts them for `ofctl`.
+pub(super) fn port_stats(port: &PortView) -> PortStats {
+    let totals = &port.totals;
+    let rx = |reason: DropReason| totals.rx_dropped[reason as usize];
+    let rx_errors = rx(DropReason::RxTruncated) + rx(DropReason::RxError);
+    let tx_refused = totals.tx_failed[DropReason::TxError as usize];
+    let tx_dropped = totals.tx_failed.iter().sum::<u64>() - tx_refused;
+    PortStats {
+        port: port.of_port,
+        duration: Duration::from_millis(port.age.as_millis() as u64),
+        packets: [Some(totals.rx_packets), Some(totals.tx_packets)],
+        bytes: [Some(totals.rx_bytes), Some(totals.tx_bytes)],
+        dropped: [Some(rx(DropReason::RxRingFull)), Some(tx_dropped)],
+        errors: [Some(rx_errors), Some(tx_refused)],
+        rx_details: [Some(0); 3],
+        collisions: Some(0),
+    }
+}

@@ -1,0 +1,46 @@
+//! What the switch refuses, as errors of OpenFlow.
+
+use crate::bridge::packet_out::PacketOutError;
+use flow::text::Unfit;
+use flowtable::policy::FlowModError;
+use openflow::ErrorCode;
+
+/// OpenFlow's error for a change that the tables do not take.
+pub(crate) fn error_code(error: &FlowModError) -> ErrorCode {
+    match error {
+        FlowModError::TableFull { .. } => ErrorCode::TableFull,
+        FlowModError::Overlap { .. } => ErrorCode::Overlap,
+        FlowModError::UnknownGroup(_) => ErrorCode::BadOutGroup,
+        FlowModError::GroupExists(_) => ErrorCode::GroupExists,
+        FlowModError::InvalidGroup { .. } | FlowModError::InvalidBucket { .. } => {
+            ErrorCode::InvalidGroup
+        }
+        FlowModError::ListTooLong { .. } => ErrorCode::BadLength,
+        FlowModError::GroupTooLarge { .. } => ErrorCode::OutOfBuckets,
+        FlowModError::GroupLoop(_) | FlowModError::WatchLoop(_) => ErrorCode::GroupLoop,
+        FlowModError::NoSuchGroup(_) => ErrorCode::UnknownGroup,
+        FlowModError::UnknownBucket { .. } => ErrorCode::UnknownBucket,
+        FlowModError::BucketExists { .. } => ErrorCode::BucketExists,
+        _ => ErrorCode::FlowModUnknown,
+    }
+}
+
+/// OpenFlow's error for actions that do not fit their rule.
+pub(super) fn unfit(why: Unfit) -> ErrorCode {
+    match why {
+        Unfit::OutPort => ErrorCode::BadOutPort,
+        Unfit::ReadOnly => ErrorCode::BadSetArgument,
+        Unfit::Match => ErrorCode::MatchInconsistent,
+        Unfit::Tags => ErrorCode::BadTag,
+        Unfit::Table => ErrorCode::BadInstructionTable,
+        Unfit::ActionSet => ErrorCode::BadAction,
+    }
+}
+
+/// OpenFlow's error for a packet-out that names something which does not exist.
+pub(super) fn packet_out(error: &PacketOutError) -> ErrorCode {
+    match error {
+        PacketOutError::NoPort(_) => ErrorCode::BadPort,
+        PacketOutError::NoGroup(error) => error_code(error),
+    }
+}

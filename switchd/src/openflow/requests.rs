@@ -1,0 +1,364 @@
+//! Carries out the messages of one peer, in the order in which they came.
+
+use super::bundles::Bundles;
+use super::connection::Wire;
+use super::{lists, refuse};
+use crate::bridge::{groups, packet_out};
+use crate::log_limit::{EVENTS, limited};
+use crate::switch::OnBridge;
+use flow::flow_mod::{Command, FlowMod};
+use flow::group::GroupMod;
+use flow::text::check_received;
+use flow::types::{OfPort, OfVersion, TableId};
+use flowtable::policy::ports::PortConfig;
+use openflow::{
+    BundleControl, ControllerRole, Encoding, ErrorCode, GroupFeatures, Incoming, MultipartReply,
+    MultipartRequest, OfMessage, PortMod, ReplyParts, RoleMessage, SwitchConfig, SwitchDesc,
+    SwitchFeatures, capability, port_config,
+};
+use std::io;
+
+/// The largest number of a group, and so the number of groups that there can be.
+const MAX_GROUPS: u32 = 0xffff_ff00;
+/// Group types all, select, indirect and ff.
+const GROUP_TYPES: u32 = 0b1111;
+/// Selection by weight and by liveness, and groups that lead to groups (`OFPGFC_*`).
+const GROUP_CAPABILITIES: u32 = 0b0111;
+/// Actions of buckets: output, MPLS TTL, tags, labels, queue, group, IP TTL, `set_field`.
+const GROUP_ACTIONS: u32 = 0x03ff_8001;
+
+/// What a connection has told of itself.
+#[derive(Default)]
+pub(super) struct Peer {
+    miss_send_len: u16,
+    role: ControllerRole,
+    /// The newest generation id that the peer has given; `None` before the first one.
+    generation: Option<u64>,
+    bundles: Bundles,
+    /// Whether something has changed that may not be kept yet.
+    has_changed: bool,
+}
+
+impl Peer {
+    /// Carries out a message and answers.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(super) fn handle(
+        &mut self,
+        on: &OnBridge<'_>,
+        incoming: Incoming,
+        wire: &mut Wire<'_>,
+    ) -> io::Result<()> {
+        let Incoming { xid, message, bytes } = incoming;
+        let Some(encoding) = wire.session.encoding() else {
+            return Ok(());
+        };
+        if self.role == ControllerRole::Slave && is_change(&message) {
+            wire.refuse(ErrorCode::IsSlave, &bytes);
+            return Ok(());
+        }
+        let done = match message {
+            OfMessage::FlowMod(flow_mod) => self.flow_mod(on, &flow_mod, encoding.version),
+            OfMessage::GroupMod(group_mod) => self.group_mod(on, &group_mod, encoding.version),
+            OfMessage::PortMod(port_mod) => self.port_mod(on, &port_mod),
+            OfMessage::SetConfig(config) => self.set_config(on, config),
+            OfMessage::PacketOut(packet) => {
+                packet_out::check(on.bridge(), &packet, on.is_lenient())
+                    .map_err(|error| refuse::packet_out(&error))
+                    .map(|()| drop(on.inject(*packet)))
+            }
+            OfMessage::FeaturesRequest => {
+                wire.send(&features(on, encoding.version), xid);
+                Ok(())
+            }
+            OfMessage::GetConfigRequest => {
+                let fragments = on.bridge().fragments();
+                let config = SwitchConfig { fragments, miss_send_len: self.miss_send_len };
+                wire.send(&OfMessage::GetConfigReply(config), xid);
+                Ok(())
+            }
+            OfMessage::BarrierRequest => {
+                // What came before is in force for every frame that is received from now on.
+                self.wait_until_kept(on);
+                wire.send(&OfMessage::BarrierReply, xid);
+                Ok(())
+            }
+            OfMessage::RoleRequest(request) => self.role(request).map(|reply| {
+                wire.send(&OfMessage::RoleReply(reply), xid);
+            }),
+            OfMessage::BundleControl(control) if !control.is_reply => {
+                return self.bundle(on, control, encoding, xid, &bytes, wire);
+            }
+            OfMessage::BundleAdd { id, flags, message } => {
+                self.bundles.add(id, flags, message, xid, encoding)
+            }
+            OfMessage::MultipartRequest(request) => {
+                return multipart(on, request, encoding, xid, &bytes, wire);
+            }
+            _ => Err(ErrorCode::BadType),
+        };
+        if let Err(code) = done {
+            wire.refuse(code, &bytes);
+        }
+        Ok(())
+    }
+
+    fn flow_mod(
+        &mut self,
+        on: &OnBridge<'_>,
+        flow_mod: &FlowMod,
+        version: OfVersion,
+    ) -> Result<(), ErrorCode> {
+        check_flow_mod(flow_mod, version)?;
+        let applied = on.bridge().apply(std::slice::from_ref(flow_mod), on.now());
+        applied.map_err(|(_, error)| refuse::error_code(&error))?;
+        self.has_changed = true;
+        Ok(())
+    }
+
+    fn group_mod(
+        &mut self,
+        on: &OnBridge<'_>,
+        group_mod: &GroupMod,
+        version: OfVersion,
+    ) -> Result<(), ErrorCode> {
+        let buckets = match group_mod {
+            GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
+                &group.buckets[..]
+            }
+            GroupMod::InsertBuckets { buckets, .. } => buckets,
+            GroupMod::Delete(_) | GroupMod::RemoveBuckets { .. } => &[],
+        };
+        let every = flow::Match::any();
+        for bucket in buckets {
+            match check_received(&bucket.actions, &every, None, version) {
+                // Nothing is known of the packets of a group.
+                Ok(()) | Err(flow::text::Unfit::Match) => {}
+                Err(why) => return Err(refuse::unfit(why)),
+            }
+        }
+        let changes = std::slice::from_ref(group_mod);
+        groups::change(*on, changes).map_err(|(_, error)| refuse::error_code(&error))?;
+        self.has_changed = true;
+        Ok(())
+    }
+
+    fn port_mod(&mut self, on: &OnBridge<'_>, port_mod: &PortMod) -> Result<(), ErrorCode> {
+        let ports = on.ports();
+        let port = ports.iter().find(|port| port.of_port == port_mod.port);
+        let port = port.ok_or(ErrorCode::PortModPort)?;
+        if port.mac != port_mod.mac {
+            return Err(ErrorCode::PortModAddress);
+        }
+        on.change_port(port_mod.port, |port| turn(&mut port.config, port_mod));
+        self.has_changed = true;
+        Ok(())
+    }
+
+    fn set_config(&mut self, on: &OnBridge<'_>, config: SwitchConfig) -> Result<(), ErrorCode> {
+        self.miss_send_len = config.miss_send_len;
+        if on.bridge().fragments() != config.fragments {
+            let changed = on.change_bridge(&on.name(), |bridge| bridge.frags = config.fragments);
+            changed.map_err(|_| ErrorCode::ConfigFlags)?;
+            self.has_changed = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that the peer has changed is kept.
+    fn wait_until_kept(&mut self, on: &OnBridge<'_>) {
+        if !std::mem::take(&mut self.has_changed) {
+            return;
+        }
+        if let Err(error) = on.wait_until_kept() {
+            limited!(
+                warn,
+                "openflow",
+                EVENTS,
+                "a change by OpenFlow is in force, but could not be kept: {error}"
+            );
+        }
+    }
+
+    fn role(&mut self, request: RoleMessage) -> Result<RoleMessage, ErrorCode> {
+        let is_elected = matches!(request.role, ControllerRole::Master | ControllerRole::Slave);
+        if is_elected && !request.is_nicira {
+            // Generation ids wrap: the distance says which one is newer.
+            let is_stale = self
+                .generation
+                .is_some_and(|newest| (request.generation.wrapping_sub(newest) as i64) < 0);
+            if is_stale {
+                return Err(ErrorCode::RoleStale);
+            }
+            self.generation = Some(request.generation);
+        }
+        if request.role != ControllerRole::NoChange {
+            self.role = request.role;
+        }
+        let generation = self.generation.unwrap_or(u64::MAX);
+        Ok(RoleMessage { role: self.role, generation, ..request })
+    }
+
+    fn bundle(
+        &mut self,
+        on: &OnBridge<'_>,
+        control: BundleControl,
+        encoding: Encoding,
+        xid: u32,
+        bytes: &[u8],
+        wire: &mut Wire<'_>,
+    ) -> io::Result<()> {
+        match self.bundles.control(on, control, encoding) {
+            Ok(()) => {
+                self.has_changed = true;
+                self.wait_until_kept(on);
+                let reply = BundleControl { is_reply: true, ..control };
+                wire.send(&OfMessage::BundleControl(reply), xid);
+            }
+            Err(failed) => {
+                if let Some((message, code)) = failed.message {
+                    wire.refuse(code, &message);
+                }
+                wire.refuse(failed.code, bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message changes something, which a slave must not.
+fn is_change(message: &OfMessage) -> bool {
+    matches!(
+        message,
+        OfMessage::FlowMod(_)
+            | OfMessage::GroupMod(_)
+            | OfMessage::PortMod(_)
+            | OfMessage::PacketOut(_)
+            | OfMessage::BundleControl(_)
+            | OfMessage::BundleAdd { .. }
+    )
+}
+
+/// Whether the switch can have the rule of a flow mod.
+///
+/// # Errors
+/// An action does not fit the match or the place where it stands.
+pub(super) fn check_flow_mod(flow_mod: &FlowMod, version: OfVersion) -> Result<(), ErrorCode> {
+    if matches!(flow_mod.command, Command::Delete | Command::DeleteStrict) {
+        return Ok(());
+    }
+    let table = flow_mod.table.or((flow_mod.command == Command::Add).then(TableId::default));
+    check_received(&flow_mod.actions, &flow_mod.matching, table, version).map_err(refuse::unfit)
+}
+
+/// Turns the switches of a port that a port mod is about.
+fn turn(config: &mut PortConfig, port_mod: &PortMod) {
+    for (switch, bit) in [
+        (&mut config.down, port_config::DOWN),
+        (&mut config.no_recv, port_config::NO_RECV),
+        (&mut config.no_flood, port_config::NO_FLOOD),
+        (&mut config.no_fwd, port_config::NO_FWD),
+        (&mut config.no_packet_in, port_config::NO_PACKET_IN),
+    ] {
+        if port_mod.mask & bit != 0 {
+            *switch = port_mod.config & bit != 0;
+        }
+    }
+}
+
+fn features(on: &OnBridge<'_>, version: OfVersion) -> OfMessage {
+    let ports = on.ports();
+    OfMessage::FeaturesReply(SwitchFeatures {
+        datapath_id: on.datapath_id().0,
+        n_buffers: 0,
+        n_tables: TableId::COUNT as u8,
+        capabilities: capability::FLOW_STATS
+            | capability::TABLE_STATS
+            | capability::PORT_STATS
+            | capability::GROUP_STATS
+            | capability::QUEUE_STATS
+            | capability::ARP_MATCH_IP
+            | capability::BUNDLES,
+        ports: ports.iter().map(|port| lists::port_desc(port, version)).collect(),
+    })
+}
+
+/// Answers a request for statistics or descriptions.
+fn multipart(
+    on: &OnBridge<'_>,
+    request: MultipartRequest,
+    encoding: Encoding,
+    xid: u32,
+    bytes: &[u8],
+    wire: &mut Wire<'_>,
+) -> io::Result<()> {
+    let version = encoding.version;
+    let selected = |port: OfPort| {
+        let mut ports = on.ports();
+        ports.retain(|view| port == OfPort::NONE || view.of_port == port);
+        // A request for one port that does not exist is refused, one for all ports never.
+        let is_known = port == OfPort::NONE || !ports.is_empty();
+        is_known.then_some(ports)
+    };
+    let reply = match request {
+        MultipartRequest::Flow { filter, nxm } => {
+            return lists::flows(on, &filter, Encoding { nxm, ..encoding }, xid, wire);
+        }
+        MultipartRequest::Aggregate { filter, nxm } => {
+            let reply = MultipartReply::Aggregate(lists::aggregate(on, &filter));
+            let reply = OfMessage::MultipartReply(reply, false);
+            wire.session.send_encoded(&reply.encode(Encoding { nxm, ..encoding }, xid));
+            return Ok(());
+        }
+        MultipartRequest::Group(group) => {
+            return lists::group_stats(on, group, encoding, xid, wire);
+        }
+        MultipartRequest::GroupDesc(group) => {
+            return lists::group_descs(on, group, encoding, xid, wire);
+        }
+        MultipartRequest::TableFeatures => return lists::table_features(encoding, xid, wire),
+        MultipartRequest::Desc => Ok(MultipartReply::Desc(Box::new(SwitchDesc {
+            manufacturer: "switchd".to_owned(),
+            hardware: "software switch".to_owned(),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            serial: "None".to_owned(),
+            datapath: on.name().to_string(),
+        }))),
+        MultipartRequest::Table => Ok(MultipartReply::Table(lists::tables(on))),
+        MultipartRequest::Port(port) => {
+            // What went through a patch is counted when cached flows are asked.
+            on.settle();
+            let Some(ports) = selected(port) else {
+                wire.refuse(ErrorCode::BadPort, bytes);
+                return Ok(());
+            };
+            let mut parts = ReplyParts::ports(encoding, xid);
+            ports.iter().for_each(|port| parts.port(&lists::port_stats(port)));
+            return wire.send_parts(parts.finish());
+        }
+        MultipartRequest::PortDesc(port) => {
+            let Some(ports) = selected(port) else {
+                wire.refuse(ErrorCode::BadPort, bytes);
+                return Ok(());
+            };
+            let mut parts = ReplyParts::port_descs(encoding, xid);
+            ports.iter().for_each(|port| parts.port_desc(&lists::port_desc(port, version)));
+            return wire.send_parts(parts.finish());
+        }
+        MultipartRequest::Queue { port, .. } => {
+            selected(port).map(|_| MultipartReply::Queue).ok_or(ErrorCode::QueuePort)
+        }
+        MultipartRequest::GroupFeatures => Ok(MultipartReply::GroupFeatures(GroupFeatures {
+            types: GROUP_TYPES,
+            capabilities: GROUP_CAPABILITIES,
+            max_groups: [MAX_GROUPS; 4],
+            actions: [GROUP_ACTIONS; 4],
+        })),
+    };
+    match reply {
+        Ok(reply) => wire.send(&OfMessage::MultipartReply(reply, false), xid),
+        Err(code) => wire.refuse(code, bytes),
+    }
+    Ok(())
+}
