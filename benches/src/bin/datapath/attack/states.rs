@@ -3,7 +3,8 @@
 //!
 //! Every frame has a label, and a rule keeps its source address in a register and pops the label: the state with which the
 //! second pass begins has the address. Told are the established frames' rate, against that right before and right after
-//! as in the other attacks, and how many frames of the established hosts were dropped because no state was left.
+//! as in the other attacks, and how many frames from the established hosts' port were dropped because no state was left.
+//! New hosts come up there all the time, whose frames need new states.
 
 use super::SPEEDS;
 use crate::Bench;
@@ -68,6 +69,8 @@ struct Field {
     switch: NullSwitch,
     rng: SplitMix,
     established: Workload,
+    /// The number of the flow of the next new host.
+    next_new: u32,
 }
 
 impl Field {
@@ -84,6 +87,7 @@ impl Field {
             switch: NullSwitch::new(datapath, Family::Mpls),
             rng: SplitMix(3),
             established: Workload::numbered(FLOWS, Order::Rotation),
+            next_new: FLOWS,
         };
         field.switch.use_time_on_core();
         for _ in 0..2 {
@@ -96,7 +100,7 @@ impl Field {
     /// Established frames for some time while the attacker sends `per_second` others. Returns millions of established
     /// frames a second.
     fn run(&mut self, seconds: f64, per_second: f64) -> f64 {
-        let Self { switch, rng, established, .. } = self;
+        let Self { switch, rng, established, next_new } = self;
         let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);
         let timer = CpuTimer::start();
         while elapsed < seconds {
@@ -104,6 +108,8 @@ impl Field {
                 switch.poll_with(MAX_BATCH, |_| host_of(established.next_flow()));
                 frames += MAX_BATCH;
             }
+            switch.poll_with(1, |_| host_of(Tuple::numbered(*next_new)));
+            *next_new += 1;
             let due = (elapsed * per_second - sent).clamp(0.0, MAX_BATCH as f64) as usize;
             if due > 0 {
                 switch.poll_on(ATTACKER, due, |_| hostile(rng));
@@ -126,9 +132,10 @@ impl Field {
 
 /// A frame of a flow, from a host of the flow's own.
 fn host_of(flow: Tuple) -> (Tuple, [u8; 12]) {
-    let [_, _, high, low] = flow.src.to_be_bytes();
+    // The addresses of numbered flows end in their numbers.
+    let [_, number @ ..] = flow.src.to_be_bytes();
     let mut macs = MACS;
-    macs[9..11].copy_from_slice(&[high, low]);
+    macs[8..11].copy_from_slice(&number);
     (flow, macs)
 }
 
