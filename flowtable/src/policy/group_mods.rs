@@ -159,7 +159,7 @@ impl Tables {
     fn put_group(&mut self, change: &mut Change, group: Group, now: Duration) {
         let (id, version) = (group.id, change.version());
         let old = self.group(id, version);
-        let created = old.map_or(now, |old| old.counters.created);
+        let created = old.map_or(now, |old| old.counters.created());
         if self.groups.hide(id, version) {
             change.steps.push(Step::GroupRemoved(id));
         }

@@ -30,8 +30,7 @@ pub struct GroupEntry {
 /// Counters and age of a group.
 #[derive(Debug)]
 pub struct GroupCounters {
-    /// The time when the group was added, on the switch's monotonic clock.
-    pub created: Duration,
+    created_ms: AtomicU64,
     packets: AtomicU64,
     bytes: AtomicU64,
     buckets: Vec<(AtomicU64, AtomicU64)>,
@@ -40,11 +39,22 @@ pub struct GroupCounters {
 impl GroupCounters {
     pub(super) fn new(created: Duration, buckets: usize) -> Self {
         Self {
-            created,
+            created_ms: AtomicU64::new(created.as_millis() as u64),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             buckets: (0..buckets).map(|_| Default::default()).collect(),
         }
+    }
+
+    /// The time when the group was added, on the switch's monotonic clock.
+    pub fn created(&self) -> Duration {
+        Duration::from_millis(self.created_ms.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the time when the group was added: the group comes from another process, whose clock began at the same
+    /// time.
+    pub fn set_created(&self, created: Duration) {
+        self.created_ms.store(created.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Counts packets that used the bucket with index `bucket`.

@@ -291,6 +291,29 @@ impl MacTable {
         result
     }
 
+    /// Takes over a learned host of another process, whose clock began at the same time, unless the table has seen the
+    /// host later.
+    pub fn take_over(&mut self, key: MacKey, port: OfPort, since: Duration, used: Duration) {
+        if self.entries.get(&key).is_some_and(|entry| entry.used > used) {
+            return;
+        }
+        // The other process has counted what happened to the host.
+        let stats = self.stats;
+        // Learned twice: the host has been on its port for the time between.
+        if matches!(self.learn(key, port, since), Learned::New | Learned::Moved) && since < used {
+            self.learn(key, port, used);
+        }
+        self.stats = stats;
+    }
+
+    /// Adds what the table of another process has counted.
+    pub fn add_stats(&mut self, before: MacStats) {
+        self.stats.learned += before.learned;
+        self.stats.expired += before.expired;
+        self.stats.evicted += before.evicted;
+        self.stats.moved += before.moved;
+    }
+
     /// Notes that traffic of a host was seen at `used`, if the table has the host on this port.
     /// Otherwise nothing changes.
     pub fn refresh(&mut self, key: MacKey, port: OfPort, used: Duration) {
@@ -485,6 +508,11 @@ impl MacTable {
 }
 
 impl MacEntry {
+    /// The time when the host was first seen on its port.
+    pub fn since(&self) -> Duration {
+        self.since
+    }
+
     /// The time when traffic of the host was last seen.
     pub fn used(&self) -> Duration {
         self.used

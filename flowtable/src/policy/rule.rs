@@ -58,7 +58,7 @@ pub struct RuleStats {
     packets: AtomicU64,
     bytes: AtomicU64,
     used_ms: AtomicU64,
-    created_ms: u64,
+    created_ms: AtomicU64,
     modified_ms: AtomicU64,
 }
 
@@ -70,7 +70,7 @@ impl RuleStats {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             used_ms: AtomicU64::new(now),
-            created_ms: now,
+            created_ms: AtomicU64::new(now),
             modified_ms: AtomicU64::new(now),
         }
     }
@@ -100,7 +100,7 @@ impl RuleStats {
 
     /// The time when the rule was added.
     pub fn created(&self) -> Duration {
-        Duration::from_millis(self.created_ms)
+        Duration::from_millis(self.created_ms.load(Ordering::Relaxed))
     }
 
     /// The time when the rule's actions or timeouts were last changed.
@@ -108,10 +108,46 @@ impl RuleStats {
         Duration::from_millis(self.modified_ms.load(Ordering::Relaxed))
     }
 
+    /// Adds what the rule has counted in another process, and takes over the times that it has there. The clocks of both
+    /// processes began at the same time.
+    pub fn take_over(&self, before: &RuleTotals) {
+        let RuleTotals { packets, bytes, created, modified, used } = *before;
+        // A rule without traffic has been used last in the other process. What a worker adds meanwhile tells a later
+        // time with the next packets.
+        if self.packets.load(Ordering::Relaxed) == 0 {
+            self.used_ms.store(used.as_millis() as u64, Ordering::Relaxed);
+        }
+        self.add(packets, bytes, used);
+        self.created_ms.store(created.as_millis() as u64, Ordering::Relaxed);
+        self.touch(modified);
+    }
+
+    /// The counters and times at this moment.
+    pub fn to_totals(&self) -> RuleTotals {
+        let (packets, bytes) = self.totals();
+        let (created, modified, used) = (self.created(), self.modified(), self.used());
+        RuleTotals { packets, bytes, created, modified, used }
+    }
+
     /// Notes that the rule was changed at `now`.
     pub fn touch(&self, now: Duration) {
         self.modified_ms.store(now.as_millis() as u64, Ordering::Relaxed);
     }
+}
+
+/// Counters and times of a rule at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleTotals {
+    /// The number of packets.
+    pub packets: u64,
+    /// The number of bytes of the packets.
+    pub bytes: u64,
+    /// The time when the rule was added.
+    pub created: Duration,
+    /// The time when the rule was last changed.
+    pub modified: Duration,
+    /// The time of the last packet; before the first packet, the time when the rule was added.
+    pub used: Duration,
 }
 
 impl Rule {

@@ -68,7 +68,7 @@ impl GroupList<'_> {
             ref_count: self.walk.users_of(entry.group.id),
             packets,
             bytes,
-            duration: self.now.saturating_sub(entry.counters.created),
+            duration: self.now.saturating_sub(entry.counters.created()),
             buckets: entry.counters.buckets().collect(),
         }
     }
