@@ -16,6 +16,7 @@ mod commons;
 pub mod dummy;
 mod egress;
 mod error;
+pub mod handover;
 pub mod listeners;
 mod lock;
 pub mod netlink;
@@ -30,7 +31,7 @@ pub mod tap;
 
 pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
-pub use lock::device_lock_folder;
+pub use lock::{device_lock_folder, give_up_locks, take_promised_locks};
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
     TxQueue, Whereabouts,
@@ -57,17 +58,7 @@ pub fn open(
     match target {
         Target::System { device } => afpacket::open(name, device, options, allotment),
         Target::Netns { netns, device } => {
-            let enter = |source: io::Error| match source.kind() {
-                ErrorKind::NotFound => privileges::to_enter(netns)
-                    .err()
-                    .unwrap_or_else(|| PortError::NoNetns { netns: netns.clone() }),
-                _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
-            };
-            let namespace = netns::Netns::named(netns).map_err(enter)?;
-            let inode = namespace.inode().map_err(enter)?;
-            let open = || afpacket::open(name, device, options, allotment);
-            let port = namespace.run(open).map_err(enter)??;
-            Ok(Port { netns: Some(inode), ..port })
+            in_netns(netns, || afpacket::open(name, device, options, allotment))
         }
         Target::Tap { device } => tap::open(name, device, PortKind::Tap, options, allotment),
         Target::Internal { device } => {
@@ -78,4 +69,46 @@ pub fn open(
             dummy::open(name, options).map(|(port, _far_end)| port)
         }
     }
+}
+
+/// Makes the port `name` of a port of the same `target` that another process hands over, and which that process
+/// uses until this one owns the port ([`handover`]). No queue may be received from before.
+///
+/// # Errors
+/// The device has gone or is another one, or the kernel has no memory left. The port of the other process is as it was.
+pub fn take_over(
+    name: &str,
+    target: &Target,
+    options: &PortOptions,
+    allotment: Allotment,
+    handed: handover::HandedPort,
+) -> Result<Port, PortError> {
+    match target {
+        Target::System { device } => afpacket::take_over(name, device, options, allotment, handed),
+        Target::Netns { netns, device } => {
+            in_netns(netns, || afpacket::take_over(name, device, options, allotment, handed))
+        }
+        Target::Tap { device } => tap::take_over(name, device, PortKind::Tap, allotment, handed),
+        Target::Internal { device } => {
+            tap::take_over(name, device, PortKind::Internal, allotment, handed)
+        }
+        Target::Dummy => open(name, target, options, allotment),
+    }
+}
+
+/// Has a port opened by a thread in the network namespace called `netns`.
+fn in_netns(
+    netns: &str,
+    open: impl FnOnce() -> Result<Port, PortError> + Send,
+) -> Result<Port, PortError> {
+    let enter = |source: io::Error| match source.kind() {
+        ErrorKind::NotFound => privileges::to_enter(netns)
+            .err()
+            .unwrap_or_else(|| PortError::NoNetns { netns: netns.to_owned() }),
+        _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),
+    };
+    let namespace = netns::Netns::named(netns).map_err(enter)?;
+    let inode = namespace.inode().map_err(enter)?;
+    let port = namespace.run(open).map_err(enter)??;
+    Ok(Port { netns: Some(inode), ..port })
 }

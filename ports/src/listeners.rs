@@ -104,6 +104,11 @@ impl OwnSocket {
         own().insert(inode);
         Ok(Self(inode))
     }
+
+    /// The inode number of the socket, by which every process that has a descriptor of the socket knows it.
+    pub(crate) fn inode(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Drop for OwnSocket {

@@ -8,6 +8,10 @@
 //! The kernel drops all these locks when the process closes *any* descriptor of the file, so the process opens the
 //! file once and never closes it. The kernel does not tell the threads of a process from each other either; the
 //! process remembers its own locks.
+//!
+//! Such a lock cannot be given to another process. A switch that hands its devices over unlocks all of them
+//! ([`give_up_locks`]), and its successor, which counts on that ([`Lock::promised`]), locks them at once
+//! ([`take_promised_locks`]).
 
 use crate::PortError;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -23,7 +27,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const FILE_NAME: &str = "devices.lock";
 
 /// The file, and the locks of this process.
-static LOCKS: Mutex<Locks> = Mutex::new(Locks { file: None, folder: None, held: BTreeSet::new() });
+static LOCKS: Mutex<Locks> = Mutex::new(Locks {
+    file: None,
+    folder: None,
+    held: BTreeSet::new(),
+    promised: BTreeSet::new(),
+});
 
 struct Locks {
     /// `None` until the first lock is taken; `Some(None)` if the file could not be opened. Then locks hold within this
@@ -31,8 +40,10 @@ struct Locks {
     file: Option<Option<File>>,
     /// The folder of the file; `None` while there is no file.
     folder: Option<PathBuf>,
-    /// The places of the bytes that this process has locked.
+    /// The places of the bytes that this process has locked, or will lock.
     held: BTreeSet<i64>,
+    /// Those of `held` that another process has locked, and is about to unlock for this one.
+    promised: BTreeSet<i64>,
 }
 
 /// Held while a device is a port.
@@ -48,8 +59,7 @@ impl Lock {
     /// [`PortError::InUse`] with the process that has it.
     pub(crate) fn take(namespace: u64, device: &str, index: u32) -> Result<Self, PortError> {
         let in_use = |owner| Err(PortError::InUse { device: device.to_owned(), owner });
-        // The inode of a namespace has 32 bits, an interface number 31.
-        let place = (namespace as u32 as i64) << 31 | i64::from(index & 0x7fff_ffff);
+        let place = place(namespace, index);
         let mut locks = locks();
         if locks.held.contains(&place) {
             return in_use("this process already".to_owned());
@@ -72,6 +82,43 @@ impl Lock {
         locks.held.insert(place);
         Ok(Self { place })
     }
+
+    /// The lock of a device that another process has locked and hands over to this one. To be taken with
+    /// [`take_promised_locks`] when the other process has unlocked the device.
+    pub(crate) fn promised(namespace: u64, index: u32) -> Self {
+        let place = place(namespace, index);
+        let mut locks = locks();
+        locks.held.insert(place);
+        locks.promised.insert(place);
+        Self { place }
+    }
+}
+
+/// Unlocks all devices of this process, which hands them over to another process and uses them no longer.
+pub fn give_up_locks() {
+    let mut locks = locks();
+    let whole_file = libc::flock { l_len: 0, ..byte(0, libc::F_UNLCK) };
+    if let Some(file) = locks.file() {
+        // Unlocking cannot fail.
+        let _ = fcntl(file, FcntlArg::F_SETLK(&whole_file));
+    }
+}
+
+/// Locks the devices whose locks were promised. The process that had them has unlocked them. Returns the number of
+/// devices that a third process has locked in between.
+pub fn take_promised_locks() -> usize {
+    let mut locks = locks();
+    let promised = std::mem::take(&mut locks.promised);
+    let Some(file) = locks.file() else { return 0 };
+    let is_taken =
+        |place: &i64| fcntl(file, FcntlArg::F_SETLK(&byte(*place, libc::F_WRLCK))).is_err();
+    promised.iter().filter(|place| is_taken(place)).count()
+}
+
+/// The place of a device's byte in the file.
+fn place(namespace: u64, index: u32) -> i64 {
+    // The inode of a namespace has 32 bits, an interface number 31.
+    (namespace as u32 as i64) << 31 | i64::from(index & 0x7fff_ffff)
 }
 
 impl Drop for Lock {

@@ -12,8 +12,10 @@
 //! may be dropped before or after, on their own threads.
 
 use crate::egress::Takes;
+use crate::handover::{HandedDevice, HandedQueue, RingPositions};
 use packet::{Batch, FrameId};
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -47,6 +49,21 @@ pub trait RxQueue: Send {
 
     /// Counts since the queue was opened.
     fn stats(&mut self) -> RxStats;
+
+    /// A description of the queue and a descriptor of it, by which another process can go on receiving
+    /// ([`crate::handover`]).
+    ///
+    /// # Errors
+    /// The queue is of a kind that cannot be handed over, or no descriptor is left.
+    fn hand_over(&self) -> io::Result<(HandedQueue, OwnedFd)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Adds the place in the ring, if the queue has one, at which another process has to go on. No frame is lent.
+    fn tell_position(&self, _positions: &mut RingPositions) {}
+
+    /// Goes on at the place in the ring at which another process has stopped. No frame is lent.
+    fn go_on_at(&mut self, _positions: &RingPositions) {}
 }
 
 /// Sends frames. Owned by one worker thread.
@@ -271,6 +288,12 @@ pub trait Guard: Send {
     fn whereabouts(&mut self) -> Whereabouts {
         Whereabouts::Gone
     }
+
+    /// Describes the device, whose MAC address is `mac`, and how it is to be put back.
+    fn hand_over(&self, mac: [u8; 6]) -> HandedDevice;
+
+    /// From now on the device is put back when this is dropped, although it was handed over by another process.
+    fn own(&mut self);
 }
 
 /// Where the device of an open port is.
@@ -388,6 +411,19 @@ impl Port {
                 self.status.set_link_up(up);
                 Ok(())
             }
+        }
+    }
+
+    /// Describes the device for another process that takes the port over; `None` for a port in memory.
+    pub fn hand_over(&self) -> Option<HandedDevice> {
+        self.guard.as_ref().map(|guard| guard.hand_over(self.mac))
+    }
+
+    /// The process that has handed the port over does not use it any more: dropping the port puts the device back from
+    /// now on.
+    pub fn own(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.own();
         }
     }
 

@@ -13,6 +13,7 @@
 use crate::buffers::{self, Buffers};
 use crate::commons::Commons;
 use crate::egress::{Cutter, Takes, Way, check_size, way};
+use crate::handover::{HandedDevice, HandedPort, HandedQueue};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
@@ -27,7 +28,7 @@ use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE}
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Bytes for the largest frame a host hands over, its header and our headroom. Not a multiple of the
@@ -65,6 +66,7 @@ pub fn open(
         index: link.index,
         sets_down: existed.is_some() && !link.is_up,
         mac_before: mac.and(existed.as_ref()).map(|link| link.mac),
+        is_handed: false,
         _lock: lock,
     };
     if let Some(mac) = mac {
@@ -74,41 +76,101 @@ pub fn open(
         guard.commons.set_up(link.index, true)?;
     }
     let link = guard.commons.link(device)?;
-    let status = PortStatus::new(link.is_running(), link.mtu, false);
     let mut warnings = Vec::new();
     if others.len() + 1 < allotment.rx {
         warnings.push(format!("{device} was made for a single queue: one worker receives from it"));
     }
-    let files: Vec<File> = std::iter::once(file).chain(others).collect();
-    let mut queues = Queues::default();
-    for file in files.iter().cycle().take(allotment.tx) {
-        let file = file.try_clone().map_err(os("open TAP device"))?;
-        let queue = TapTx::new(file, takes, Arc::clone(&status));
-        queues.tx.push(Box::new(queue));
+    let files = std::iter::once(file).chain(others).collect();
+    let status = PortStatus::new(link.is_running(), link.mtu, false);
+    let device = Device { guard, files, takes, status, mac: link.mac };
+    let port = device.into_port(name, kind, allotment).map_err(os("open TAP device"))?;
+    Ok(Port { warnings, ..port })
+}
+
+/// Makes the port `name` of the device called `device`, which may be in any network namespace by now, of what another
+/// process hands over. The device is not changed.
+///
+/// # Errors
+/// The device has gone, or no descriptor is left.
+pub(crate) fn take_over(
+    name: &str,
+    device: &str,
+    kind: PortKind,
+    allotment: Allotment,
+    handed: HandedPort,
+) -> Result<Port, PortError> {
+    let os = |operation| move |source| PortError::os(operation, device, "CAP_NET_ADMIN", source);
+    let commons = Commons::here()?;
+    let HandedDevice { index, mac, sets_down, mac_before } = handed.device;
+    let is_tap = |(queue, _): &(HandedQueue, OwnedFd)| *queue == HandedQueue::Tap;
+    let is_taps = handed.queues.iter().all(is_tap);
+    let files: Vec<File> = handed.queues.into_iter().map(|(_, fd)| fd.into()).collect();
+    let Some(file) = files.first().filter(|_| is_taps) else {
+        return Err(os("take over TAP device")(ErrorKind::InvalidInput.into()));
+    };
+    let takes = configure(file).map_err(os("configure TAP device"))?;
+    let lock = Lock::promised(commons.inode(), index);
+    let file = file.try_clone().map_err(os("open TAP device"))?;
+    let mut guard =
+        TapGuard { file, commons, index, sets_down, mac_before, is_handed: true, _lock: lock };
+    // A device that cannot be looked at, in the namespace of a stranger, counts as up.
+    let (status, mac) = match guard.whereabouts() {
+        Whereabouts::At { link, .. } => {
+            (PortStatus::new(link.is_running(), link.mtu, false), link.mac)
+        }
+        Whereabouts::OutOfSight => (PortStatus::new(true, OUT_OF_SIGHT_MTU, false), mac),
+        Whereabouts::Gone => return Err(PortError::NoDevice { device: device.to_owned() }),
+    };
+    let device = Device { guard, files, takes, status, mac };
+    device.into_port(name, kind, allotment).map_err(os("open TAP device"))
+}
+
+/// The MTU in bytes that a device is taken to have which cannot be looked at: the largest of a TAP device. The kernel drops a
+/// frame that is longer than the device's own MTU.
+const OUT_OF_SIGHT_MTU: u32 = 65_521;
+
+/// A device that is ready to be a port.
+struct Device {
+    guard: TapGuard,
+    /// A descriptor for each queue.
+    files: Vec<File>,
+    takes: Takes,
+    status: Arc<PortStatus>,
+    mac: [u8; 6],
+}
+
+impl Device {
+    fn into_port(self, name: &str, kind: PortKind, allotment: Allotment) -> io::Result<Port> {
+        let Self { guard, files, takes, status, mac } = self;
+        let mut queues = Queues::default();
+        for file in files.iter().cycle().take(allotment.tx) {
+            let (file, status) = (file.try_clone()?, Arc::clone(&status));
+            queues.tx.push(Box::new(TapTx::new(file, takes, status)));
+        }
+        for file in files {
+            queues.rx.push(Box::new(TapRx::new(file)));
+        }
+        let slots = MAX_BATCH * queues.rx.len();
+        Ok(Port {
+            name: name.to_owned(),
+            kind,
+            mac,
+            ifindex: Some(guard.index),
+            netns: None,
+            status,
+            shield: Shield::NotNeeded,
+            rx_memory: RxMemory {
+                queues: queues.rx.len() as u32,
+                slots: slots as u32,
+                slot_size: SLOT as u32,
+                bytes: (slots * SLOT) as u64,
+            },
+            rx_opener: None,
+            warnings: Vec::new(),
+            queues,
+            guard: Some(Box::new(guard)),
+        })
     }
-    for file in files {
-        queues.rx.push(Box::new(TapRx::new(file)));
-    }
-    let slots = MAX_BATCH * queues.rx.len();
-    Ok(Port {
-        name: name.to_owned(),
-        kind,
-        mac: link.mac,
-        ifindex: Some(link.index),
-        netns: None,
-        status,
-        shield: Shield::NotNeeded,
-        rx_memory: RxMemory {
-            queues: queues.rx.len() as u32,
-            slots: slots as u32,
-            slot_size: SLOT as u32,
-            bytes: (slots * SLOT) as u64,
-        },
-        rx_opener: None,
-        warnings,
-        queues,
-        guard: Some(Box::new(guard)),
-    })
 }
 
 /// The plain descriptor of the TAP device called `device`, which is made if it does not exist: each read
@@ -191,6 +253,8 @@ struct TapGuard {
     sets_down: bool,
     /// The MAC address to give back to a device that existed before; `None` if the port did not change it.
     mac_before: Option<[u8; 6]>,
+    /// Another process has handed the device over and uses it still: dropping this changes nothing.
+    is_handed: bool,
     _lock: Lock,
 }
 
@@ -246,10 +310,22 @@ impl Guard for TapGuard {
             Err(_) => Whereabouts::Gone,
         }
     }
+
+    fn hand_over(&self, mac: [u8; 6]) -> HandedDevice {
+        let Self { index, sets_down, mac_before, .. } = *self;
+        HandedDevice { index, mac, sets_down, mac_before }
+    }
+
+    fn own(&mut self) {
+        self.is_handed = false;
+    }
 }
 
 impl Drop for TapGuard {
     fn drop(&mut self) {
+        if self.is_handed {
+            return;
+        }
         let down = if self.sets_down { self.try_set_up(false) } else { Ok(()) };
         let mac = self.mac_before.map_or(Ok(()), |mac| {
             let name = self.name().unwrap_or_default();
@@ -318,6 +394,10 @@ impl RxQueue for TapRx {
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+
+    fn hand_over(&self) -> io::Result<(HandedQueue, OwnedFd)> {
+        Ok((HandedQueue::Tap, self.file.try_clone()?.into()))
     }
 
     fn stats(&mut self) -> RxStats {

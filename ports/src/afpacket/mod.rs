@@ -26,17 +26,20 @@ pub use rings::RxOpener;
 
 use crate::commons::Commons;
 use crate::egress::Takes;
+use crate::handover::{HandedDevice, HandedPort};
 use crate::lock::Lock;
 use crate::netlink::{Link, NetlinkError, Reply, Request};
 use crate::privileges;
 use crate::shield::{self, Enslaved};
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
-use crate::{Guard, Port, PortError, PortKind, PortStatus, Queues, Shield, TxQueue};
+use crate::{
+    Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield, TxQueue,
+};
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use tx::PacketTx;
 
@@ -71,24 +74,18 @@ pub fn open(
     allotment: Allotment,
 ) -> Result<Port, PortError> {
     let commons = Commons::here()?;
-    let link = commons.find_link(device)?;
-    let Some(link) = link else {
-        privileges::to_open(&commons, device)?;
-        return Err(PortError::NoDevice { device: device.to_owned() });
-    };
-    if !link.is_ethernet {
-        return Err(PortError::NotEthernet { device: device.to_owned() });
-    }
+    let link = find(&commons, device)?;
     // Whether the process may open packet sockets shows before the device is changed. The socket is used
     // later: to close it here would wait for the kernel (`synchronize_net`).
-    let mut socket = Some(socket::socket().map_err(os("open a packet socket for", device))?);
+    let socket = socket::socket().map_err(os("open a packet socket for", device))?;
     let lock = Lock::take(commons.inode(), device, link.index)?;
-    let (shield, enslaved, mut warnings) = shield_device(&commons, &link, options)?;
+    let (shield, enslaved, warnings) = shield_device(&commons, &link, options, !link.is_up)?;
     let guard = SystemGuard {
         commons,
         index: link.index,
         device: device.to_owned(),
         was_up: link.is_up,
+        is_handed: false,
         mode: options.qdisc,
         qdisc: link.qdisc.clone(),
         is_listened: false,
@@ -99,69 +96,152 @@ pub fn open(
         let operation = || format!("set \"{device}\" up");
         guard.commons.set_up(link.index, true).map_err(|e| e.renamed(operation))?;
     }
-    let (link, addresses) = state(&guard.commons, &link)?;
-    warnings.extend(address_warning(&link, addresses, shield));
-    let bypass = bypasses(options.qdisc, &link.qdisc, false);
-    let status = PortStatus::new(link.is_running(), link.mtu, bypass);
-    status.set_takes(takes(&guard.commons, &link));
-
-    let opener = RxOpener {
-        commons: Arc::clone(&guard.commons),
-        device: device.to_owned(),
-        index: link.index,
-        options: *options,
-        queues: allotment.rx,
-    };
-    let (rx, rx_memory) = opener.open_here(allotment.ring)?;
-    let mut queues = Queues { rx, tx: Vec::new() };
-    for queue in &mut queues.rx {
-        queue.set_open(true)?;
-    }
-    for place in 0..allotment.tx {
-        let mut open = || {
-            let socket = socket.take().map_or_else(socket::socket, Ok)?;
-            socket::bind(socket.as_fd(), link.index, false)?;
-            let flood = FloodTarget {
-                socket: guard.commons.flood_socket(place)?,
-                ifindex: link.index,
-                status: status.clone(),
-            };
-            PacketTx::new(socket, flood)
-        };
-        let queue: Box<dyn TxQueue> = Box::new(open().map_err(os("send to", device))?);
-        queues.tx.push(queue);
-    }
-    Ok(Port {
-        name: name.to_owned(),
-        kind: PortKind::System,
-        mac: link.mac,
-        ifindex: Some(link.index),
-        netns: None,
-        status,
-        shield,
-        rx_memory,
-        rx_opener: Some(Arc::new(opener)),
-        warnings,
-        queues,
-        guard: Some(Box::new(guard)),
+    let device = Device { guard, link, shield, warnings, sockets: vec![socket] };
+    device.into_port(name, options, allotment, |opener| {
+        let (mut rx, memory) = opener.open_here(allotment.ring)?;
+        for queue in &mut rx {
+            queue.set_open(true)?;
+        }
+        Ok((rx, memory))
     })
+}
+
+/// Makes the port `name` of the device called `device`, in the calling thread's network namespace, of what another
+/// process hands over. The device is not changed.
+///
+/// # Errors
+/// The device is not the one that is handed over, or the kernel has no memory left.
+pub(crate) fn take_over(
+    name: &str,
+    device: &str,
+    options: &PortOptions,
+    allotment: Allotment,
+    handed: HandedPort,
+) -> Result<Port, PortError> {
+    let commons = Commons::here()?;
+    let link = find(&commons, device)?;
+    if link.index != handed.device.index {
+        return Err(PortError::NoDevice { device: device.to_owned() });
+    }
+    let lock = Lock::promised(commons.inode(), link.index);
+    let (shield, enslaved, _) = shield_device(&commons, &link, options, false)?;
+    let guard = SystemGuard {
+        commons,
+        index: link.index,
+        device: device.to_owned(),
+        was_up: !handed.device.sets_down,
+        is_handed: true,
+        mode: options.qdisc,
+        qdisc: link.qdisc.clone(),
+        is_listened: false,
+        enslaved,
+        _lock: lock,
+    };
+    let device = Device { guard, link, shield, warnings: Vec::new(), sockets: Vec::new() };
+    let port =
+        device.into_port(name, options, allotment, |opener| opener.take_over(handed.queues))?;
+    Ok(Port { warnings: Vec::new(), ..port })
+}
+
+fn find(commons: &Arc<Commons>, device: &str) -> Result<Link, PortError> {
+    let Some(link) = commons.find_link(device)? else {
+        privileges::to_open(commons, device)?;
+        return Err(PortError::NoDevice { device: device.to_owned() });
+    };
+    match link.is_ethernet {
+        true => Ok(link),
+        false => Err(PortError::NotEthernet { device: device.to_owned() }),
+    }
+}
+
+/// A device that is ready to be a port.
+struct Device {
+    guard: SystemGuard,
+    /// The device before it was made ready.
+    link: Link,
+    shield: Shield,
+    warnings: Vec<String>,
+    /// Sockets that have been opened already, to send.
+    sockets: Vec<OwnedFd>,
+}
+
+/// Receive queues, and the memory of them all.
+type Receiving = (Vec<Box<dyn RxQueue>>, RxMemory);
+
+impl Device {
+    /// Opens the queues. `receive` opens those to receive.
+    fn into_port(
+        self,
+        name: &str,
+        options: &PortOptions,
+        allotment: Allotment,
+        receive: impl FnOnce(&RxOpener) -> Result<Receiving, PortError>,
+    ) -> Result<Port, PortError> {
+        let Self { guard, link, shield, mut warnings, mut sockets } = self;
+        let device = &*guard.device;
+        let (link, addresses) = state(&guard.commons, &link)?;
+        warnings.extend(address_warning(&link, addresses, shield));
+        let bypass = bypasses(options.qdisc, &link.qdisc, false);
+        let status = PortStatus::new(link.is_running(), link.mtu, bypass);
+        status.set_takes(takes(&guard.commons, &link));
+
+        let opener = RxOpener {
+            commons: Arc::clone(&guard.commons),
+            device: device.to_owned(),
+            index: link.index,
+            options: *options,
+            queues: allotment.rx,
+        };
+        let (rx, rx_memory) = receive(&opener)?;
+        let mut queues = Queues { rx, tx: Vec::new() };
+        for place in 0..allotment.tx {
+            let mut open = || {
+                let socket = sockets.pop().map_or_else(socket::socket, Ok)?;
+                socket::bind(socket.as_fd(), link.index, false)?;
+                let flood = FloodTarget {
+                    socket: guard.commons.flood_socket(place)?,
+                    ifindex: link.index,
+                    status: status.clone(),
+                };
+                PacketTx::new(socket, flood)
+            };
+            let queue: Box<dyn TxQueue> = Box::new(open().map_err(os("send to", device))?);
+            queues.tx.push(queue);
+        }
+        Ok(Port {
+            name: name.to_owned(),
+            kind: PortKind::System,
+            mac: link.mac,
+            ifindex: Some(link.index),
+            netns: None,
+            status,
+            shield,
+            rx_memory,
+            rx_opener: Some(Arc::new(opener)),
+            warnings,
+            queues,
+            guard: Some(Box::new(guard)),
+        })
+    }
 }
 
 fn os(operation: &'static str, device: &str) -> impl Fn(io::Error) -> PortError {
     move |source| PortError::os(operation, device, "CAP_NET_RAW", source)
 }
 
-/// Enslaves the device and sets it up, unless the user does not want the first or the kernel cannot do it.
+/// Enslaves the device, unless the user does not want that or the kernel cannot do it, and then sets it up as well if
+/// `sets_up`.
 fn shield_device(
     commons: &Commons,
     link: &Link,
     options: &PortOptions,
+    sets_up: bool,
 ) -> Result<(Shield, Option<Enslaved>, Vec<String>), PortError> {
     if !options.shield {
         shield::take_out(commons, link)?;
         return Ok((Shield::Exposed, None, Vec::new()));
     }
-    match Enslaved::new(commons, link, !link.is_up) {
+    match Enslaved::new(commons, link, sets_up) {
         Ok(enslaved) => Ok((Shield::Shielded, Some(enslaved), Vec::new())),
         Err(PortError::Netlink(error)) if is_impossible(&error) => {
             let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -243,6 +323,8 @@ struct SystemGuard {
     index: u32,
     device: String,
     was_up: bool,
+    /// Another process has handed the device over and uses it still: dropping this changes nothing.
+    is_handed: bool,
     mode: QdiscMode,
     /// The device's queueing discipline when it was last described.
     qdisc: String,
@@ -279,10 +361,21 @@ impl Guard for SystemGuard {
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {
         Ok(self.commons.set_up(self.index, up)?)
     }
+
+    fn hand_over(&self, mac: [u8; 6]) -> HandedDevice {
+        HandedDevice { index: self.index, mac, sets_down: !self.was_up, mac_before: None }
+    }
+
+    fn own(&mut self) {
+        self.is_handed = false;
+    }
 }
 
 impl Drop for SystemGuard {
     fn drop(&mut self) {
+        if self.is_handed {
+            return;
+        }
         if let Some(enslaved) = self.enslaved.take() {
             return enslaved.free(&self.commons, !self.was_up);
         }

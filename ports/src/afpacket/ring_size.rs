@@ -13,6 +13,7 @@
 
 use crate::spec::PortOptions;
 use crate::sys::ring::Geometry;
+use serde::{Deserialize, Serialize};
 
 /// Bytes for the largest frame a host hands over (64 KiB and headers), our headroom and the kernel's.
 /// A multiple of the page size; fifteen of them fit into a block of 1 MiB.
@@ -28,7 +29,7 @@ const SMALL_SLOTS: u32 = 4096;
 const BLOCK: u32 = 1 << 20;
 
 /// The size of one receive ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RingSize {
     /// Frames that may wait in it.
     pub slots: u32,

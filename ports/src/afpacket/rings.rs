@@ -10,10 +10,12 @@ use super::os;
 use super::ring_size::RingSize;
 use super::rx::RingRx;
 use crate::commons::Commons;
+use crate::handover::HandedQueue;
 use crate::spec::PortOptions;
 use crate::sys::packet as socket;
 use crate::{PortError, RxMemory, RxQueue};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Opens the receive queues of one device, from any thread.
@@ -47,16 +49,20 @@ impl RxOpener {
         size: RingSize,
     ) -> Result<(Vec<Box<dyn RxQueue>>, RxMemory), PortError> {
         let queues = self.open_all(size).map_err(os("receive from", &self.device))?;
-        let mut memory = RxMemory::default();
-        for queue in &queues {
-            let RxMemory { slots, slot_size, bytes, .. } = queue.memory();
-            memory.queues += 1;
-            memory.slots += slots;
-            memory.slot_size = slot_size;
-            memory.bytes += bytes;
-        }
-        let queues = queues.into_iter().map(|queue| Box::new(queue) as Box<dyn RxQueue>);
-        Ok((queues.collect(), memory))
+        Ok(boxed(queues))
+    }
+
+    /// Goes on with the queues of another process. The caller says at which slots ([`RxQueue::go_on_at`]).
+    pub(super) fn take_over(
+        &self,
+        handed: Vec<(HandedQueue, OwnedFd)>,
+    ) -> Result<(Vec<Box<dyn RxQueue>>, RxMemory), PortError> {
+        let take_over = |(queue, fd)| match queue {
+            HandedQueue::Ring(ring) => RingRx::take_over(fd, &ring),
+            HandedQueue::Tap => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let queues: io::Result<Vec<RingRx>> = handed.into_iter().map(take_over).collect();
+        Ok(boxed(queues.map_err(os("take over the receive rings of", &self.device))?))
     }
 
     fn open_all(&self, size: RingSize) -> io::Result<Vec<RingRx>> {
@@ -76,4 +82,18 @@ impl RxOpener {
         }
         Ok(queue)
     }
+}
+
+/// The queues, and the memory of them all.
+fn boxed(queues: Vec<RingRx>) -> (Vec<Box<dyn RxQueue>>, RxMemory) {
+    let mut memory = RxMemory::default();
+    for queue in &queues {
+        let RxMemory { slots, slot_size, bytes, .. } = queue.memory();
+        memory.queues += 1;
+        memory.slots += slots;
+        memory.slot_size = slot_size;
+        memory.bytes += bytes;
+    }
+    let queues = queues.into_iter().map(|queue| Box::new(queue) as Box<dyn RxQueue>);
+    (queues.collect(), memory)
 }

@@ -9,10 +9,11 @@
 
 use super::ring_size::{RingSize, WHOLE_FRAME};
 use crate::buffers::{self, Buffers};
+use crate::handover::{HandedQueue, HandedRing, RingPositions};
 use crate::listeners::OwnSocket;
 use crate::spec::PortOptions;
 use crate::sys::packet as socket;
-use crate::sys::ring::{Received, RxRing};
+use crate::sys::ring::{Geometry, Received, RxRing};
 use crate::{PortError, RxMemory, RxQueue, RxStats};
 use nix::sys::socket::{MsgFlags, recv};
 use packet::wire::eth_type;
@@ -28,7 +29,7 @@ const LARGE_WAITING: i32 = 12 << 20;
 const IDLE_CALLS: u32 = 64;
 
 pub(crate) struct RingRx {
-    _own: OwnSocket,
+    own: OwnSocket,
     socket: OwnedFd,
     ring: RxRing,
     /// Buffers for those frames of a batch that are larger than a slot, one buffer for each frame.
@@ -57,17 +58,24 @@ impl RingRx {
         if !size.is_whole() {
             socket::set_option(fd, socket::PACKET_COPY_THRESH, size.slot_size as i32)?;
         }
-        let geometry = size.geometry();
-        let ring = RxRing::new(fd, geometry)?;
-        let memory = RxMemory {
-            queues: 1,
-            slots: geometry.slots(),
-            slot_size: size.slot_size,
-            bytes: size.bytes(),
-        };
-        let large = Buffers::new();
-        let stats = RxStats::default();
-        Ok(Self { _own: own, socket, ring, large, stats, idle_calls: 0, memory })
+        let ring = RxRing::new(fd, size.geometry())?;
+        Ok(Self::over(own, socket, ring))
+    }
+
+    /// A queue over a socket of another process, which receives from its ring until this process does.
+    pub(crate) fn take_over(socket: OwnedFd, handed: &HandedRing) -> std::io::Result<Self> {
+        let own = OwnSocket::new(&socket)?;
+        let HandedRing { slot_size, block_size, blocks } = *handed;
+        let ring = RxRing::map(socket.as_fd(), Geometry { slot_size, block_size, blocks })?;
+        Ok(Self::over(own, socket, ring))
+    }
+
+    fn over(own: OwnSocket, socket: OwnedFd, ring: RxRing) -> Self {
+        let Geometry { slot_size, block_size, blocks } = ring.geometry();
+        let bytes = u64::from(blocks) * u64::from(block_size);
+        let memory = RxMemory { queues: 1, slots: ring.geometry().slots(), slot_size, bytes };
+        let (large, stats) = (Buffers::new(), RxStats::default());
+        Self { own, socket, ring, large, stats, idle_calls: 0, memory }
     }
 
     /// The memory of the ring.
@@ -138,6 +146,22 @@ impl RxQueue for RingRx {
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.socket.as_fd())
+    }
+
+    fn hand_over(&self) -> std::io::Result<(HandedQueue, OwnedFd)> {
+        let Geometry { slot_size, block_size, blocks } = self.ring.geometry();
+        let ring = HandedRing { slot_size, block_size, blocks };
+        Ok((HandedQueue::Ring(ring), self.socket.try_clone()?))
+    }
+
+    fn tell_position(&self, positions: &mut RingPositions) {
+        positions.insert(self.own.inode(), self.ring.position());
+    }
+
+    fn go_on_at(&mut self, positions: &RingPositions) {
+        if let Some(slot) = positions.get(&self.own.inode()) {
+            self.ring.go_on_at(*slot);
+        }
     }
 
     fn stats(&mut self) -> RxStats {

@@ -87,6 +87,19 @@ impl RxRing {
             tp_frame_nr: geometry.slots(),
         };
         set_rx_ring(fd, request)?;
+        Self::map(fd, geometry)
+    }
+
+    /// Maps the ring of a socket that has a ring of this geometry already, which another process may have mapped, too. Two
+    /// processes must not read the same ring at the same time.
+    pub(crate) fn map(fd: BorrowedFd<'_>, geometry: Geometry) -> io::Result<Self> {
+        if geometry.slot_size as usize <= SLOT_HEADER
+            || !geometry.slot_size.is_multiple_of(16)
+            || geometry.block_size < geometry.slot_size
+            || geometry.blocks == 0
+        {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let base = unsafe {
@@ -104,6 +117,23 @@ impl RxRing {
         }
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { base, geometry, next: 0, lent: 0 })
+    }
+
+    /// The sizes of the ring.
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// The slot to look at next, counted from 0. No slot may be on loan.
+    pub(crate) fn position(&self) -> u32 {
+        debug_assert_eq!(self.lent, 0);
+        self.next
+    }
+
+    /// Goes on at this slot, where another process that had mapped the ring has stopped. No slot may be on loan.
+    pub(crate) fn go_on_at(&mut self, slot: u32) {
+        debug_assert_eq!(self.lent, 0);
+        self.next = slot % self.geometry.slots();
     }
 
     /// Lends the slots that hold frames, in the order of arrival.
