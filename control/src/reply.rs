@@ -2,8 +2,8 @@
 
 use crate::record::{
     Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord,
-    PacketOutRecord, PortRecord, PortStatsRecord, SwitchRecord, TableRecord, TraceRecord,
-    WorkerRecord,
+    PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord, SwitchRecord, TableRecord,
+    TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,8 @@ pub enum Reply {
     Log(LogRecord),
     /// The load of every worker thread, in the order of their numbers.
     Workers(Vec<WorkerRecord>),
+    /// The process that has taken over.
+    Restarted(RestartRecord),
 }
 
 /// What a request has changed, and what its sender should know about the change.

@@ -215,6 +215,10 @@ pub enum Operation {
     /// Waits until the counters of rules include every packet that was received before the request.
     /// [`Reply::Done`](crate::Reply::Done)
     Sync,
+    /// Starts the daemon's program file again, which takes over from the running daemon without losing a frame. The reply
+    /// comes when the new process forwards; the session ends with the old one.
+    /// [`Reply::Restarted`](crate::Reply::Restarted)
+    Restart,
 }
 
 impl Operation {
@@ -272,7 +276,8 @@ impl Operation {
             | Self::Log { .. }
             | Self::Workers
             | Self::Monitor(_)
-            | Self::Sync => false,
+            | Self::Sync
+            | Self::Restart => false,
         }
     }
 

@@ -1,13 +1,16 @@
 //! Runs the switch under test as a child process, in the namespace of the calling thread.
 
 use crate::{LabError, within};
-use control::Client;
+use control::{Client, ClientError, Operation, Reply};
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -65,6 +68,8 @@ impl Drop for RunDir {
 pub struct Daemon {
     program: PathBuf,
     child: Child,
+    /// The process that has taken over from `child`, which has ended; `None` before the first restart.
+    successor: Option<Pid>,
     run_dir: Arc<RunDir>,
     log: PathBuf,
 }
@@ -141,7 +146,7 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .map_err(failed())?;
-        Ok(Self { program: program.to_owned(), child, run_dir, log })
+        Ok(Self { program: program.to_owned(), child, successor: None, run_dir, log })
     }
 
     /// The path of the daemon's control socket.
@@ -163,9 +168,31 @@ impl Daemon {
         Ok(Client::open(reader, stream, env!("CARGO_PKG_NAME"))?)
     }
 
-    /// The process id of the daemon.
+    /// The process id of the daemon, which changes with each restart.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process().as_raw() as u32
+    }
+
+    fn process(&self) -> Pid {
+        self.successor.unwrap_or(Pid::from_raw(self.child.id() as i32))
+    }
+
+    /// Has another process take over from the daemon, and waits until the old process has ended.
+    ///
+    /// # Errors
+    /// The daemon refuses, and goes on; or the old process has not ended within two minutes.
+    pub fn restart(&mut self) -> Result<(), LabError> {
+        // The new process is the old one's child. When that ends, it becomes the child of the closest subreaper.
+        set_child_subreaper(true)
+            .map_err(|e| LabError::os("adopt", self.program.display().to_string())(e.into()))?;
+        match self.client()?.ask(Operation::Restart)? {
+            Reply::Restarted(record) => {
+                self.wait()?;
+                self.successor = Some(Pid::from_raw(record.pid as i32));
+                Ok(())
+            }
+            _ => Err(ClientError::UnexpectedReply.into()),
+        }
     }
 
     /// The text that the daemon has written so far to standard output and standard error.
@@ -181,10 +208,22 @@ impl Daemon {
         let what = format!("{} ends", self.program.display());
         let mut ended = None;
         within(PATIENCE, &what, || {
-            ended = self.child.try_wait().ok().flatten();
+            ended = self.try_wait();
             ended.is_some()
         })?;
         ended.ok_or(LabError::Late { what, waited: PATIENCE })
+    }
+
+    /// The exit status of the process; `None` while it runs.
+    fn try_wait(&mut self) -> Option<ExitStatus> {
+        let Some(successor) = self.successor else {
+            return self.child.try_wait().ok().flatten();
+        };
+        match waitpid(successor, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => Some(ExitStatus::from_raw(code << 8)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(ExitStatus::from_raw(signal as i32)),
+            _ => None,
+        }
     }
 
     /// Sends SIGTERM, waits until the daemon has ended, and returns its exit status and its log.
@@ -216,15 +255,23 @@ impl Daemon {
     /// # Errors
     /// The daemon has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
-        kill(Pid::from_raw(self.child.id() as i32), signal)
+        kill(self.process(), signal)
             .map_err(|e| LabError::os("end", self.program.display().to_string())(e.into()))
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both calls fail if the daemon has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // These calls fail if the daemon has ended already.
+        match self.successor {
+            Some(pid) => {
+                let _ = kill(pid, Signal::SIGKILL);
+                let _ = waitpid(pid, None);
+            }
+            None => {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+        }
     }
 }

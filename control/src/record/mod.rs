@@ -470,3 +470,12 @@ pub struct WorkerRecord {
     /// How many times the worker went to sleep because no frame had arrived.
     pub sleeps: u64,
 }
+
+/// The process that has taken over from the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartRecord {
+    /// The process id.
+    pub pid: u32,
+    /// Name and version of the program: `switchd 0.1.0`.
+    pub program: String,
+}

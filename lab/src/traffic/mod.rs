@@ -4,6 +4,7 @@
 //! Receivers compare the bytes with those that were sent, except in [`TcpLoad`].
 
 mod load;
+mod numbered;
 mod pattern;
 mod ping;
 mod round_trips;
@@ -11,6 +12,7 @@ mod tcp;
 mod udp;
 
 pub use load::{LoadReport, TcpLoad};
+pub use numbered::{NumberedReport, NumberedStream};
 pub use ping::{Ping, PingReport};
 pub use round_trips::{RoundTripReport, RoundTrips};
 pub use tcp::{TcpTransfer, Transfer};
