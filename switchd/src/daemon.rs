@@ -12,6 +12,7 @@ use crate::server::Server;
 use crate::signals::Signals;
 use crate::supervisor::{ReadyFd, Supervisor};
 use crate::switch::{Config, Switch};
+use crate::takeover::{self, Program};
 use crate::{confinement, detach, log};
 use anyhow::Context;
 use control::path::{ROOT_RUN_DIR, SOCKET_NAME};
@@ -37,15 +38,23 @@ pub fn main() -> ExitCode {
     let ended = Signals::block().context("block signals").and_then(|signals| {
         // Read first: the path depends on the user, who may change.
         let socket = options.socket.clone().unwrap_or_else(control::socket_path);
-        let ready_fd = options.ready_fd.map(ReadyFd::open).transpose()?;
+        // Whoever waits for the descriptor of a program that takes over has heard from the old program.
+        let ready_fd = options.ready_fd.filter(|_| !options.take_over);
+        let ready_fd = ready_fd.map(ReadyFd::open).transpose()?;
         let background = Background::enter(&options)?;
         let group = options.socket_group.as_deref().map(socket_group).transpose()?;
         raise_descriptor_limit();
         // Before the first other thread, which would keep its privileges.
         confine(&options, &socket, group)?;
-        let _log = log::start(options.verbose);
+        let log = log::start(options.verbose);
         let announce = Announce { ready_fd, background };
-        run(&options, &socket, group, announce, signals)
+        match run(&options, &socket, group, announce, signals)? {
+            End::Stopped => Ok(()),
+            End::HandedOver(handed_over) => {
+                drop(log);
+                leave(handed_over)
+            }
+        }
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +68,31 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     let message = format!("{error:#}");
     let _ = writeln!(std::io::stderr(), "switchd: {}", printable(&message));
     ExitCode::FAILURE
+}
+
+/// How a switch has ended.
+enum End {
+    /// A signal has ended it, and everything was given back.
+    Stopped,
+    /// Another program has taken over.
+    HandedOver(Running),
+}
+
+/// The parts of a running switch. Dropping them gives back devices and removes the control socket and the file with the
+/// process id.
+struct Running {
+    _supervisor: Supervisor,
+    server: Server,
+    _monitor: Monitor,
+    switch: Arc<Switch>,
+}
+
+/// Ends the process and gives nothing back: devices, control socket and files are the other program's now. The kernel closes
+/// the descriptors that both programs have.
+fn leave(handed_over: Running) -> ! {
+    handed_over.server.finish_answers();
+    // Without the drop of `handed_over`.
+    std::process::exit(0)
 }
 
 /// A port takes three descriptors for each worker and one more; the usual limit of 1,024 is for programs
@@ -117,20 +151,33 @@ fn run(
     socket_group: Option<Gid>,
     announce: Announce,
     signals: Signals,
-) -> anyhow::Result<()> {
-    let mut config = Config::new(options.desired().map_err(|error| error.exit_if_usage())?);
-    config.state = options.state.clone().map(|directory| (directory, options.state_sync));
-    // The socket first: a second daemon must not touch the ports of the first.
-    let listener = crate::server::bind(socket)?;
-    if options.socket_mode.is_some() || socket_group.is_some() {
-        listener.share(options.socket_mode.unwrap_or(0o660), socket_group)?;
-    }
-    confinement::tell();
-    let switch = Arc::new(Switch::start(config)?);
+) -> anyhow::Result<End> {
+    let program = Program::of_this_process();
+    let (listener, switch, tell_old_program) = match options.take_over {
+        true => {
+            confinement::tell();
+            let state = options.state.as_deref().map(|path| (path, options.state_sync));
+            let (switch, listener, tell) = takeover::take(socket, state)?.into_parts();
+            (listener, switch, Some(tell))
+        }
+        false => {
+            let desired = options.desired().map_err(|error| error.exit_if_usage())?;
+            let mut config = Config::new(desired);
+            config.state = options.state.clone().map(|directory| (directory, options.state_sync));
+            // The socket first: a second daemon must not touch the ports of the first.
+            let listener = crate::server::bind(socket)?;
+            if options.socket_mode.is_some() || socket_group.is_some() {
+                listener.share(options.socket_mode.unwrap_or(0o660), socket_group)?;
+            }
+            confinement::tell();
+            (listener, Switch::start(config)?, None)
+        }
+    };
+    let switch = Arc::new(switch);
     let monitor = Monitor::start(Arc::clone(&switch)).context("start the monitor")?;
-    let server =
-        Server::start(listener, Arc::clone(&switch)).context("start the control server")?;
     let openflow = OpenFlowServer::start(&openflow_dir(socket), &switch);
+    let server = Server::of_program(listener, Arc::clone(&switch), program.ok(), openflow)
+        .context("start the control server")?;
     for bridge in switch.bridge_names().iter().filter_map(|name| switch.on(name)) {
         let ports = bridge.ports();
         let names: Vec<String> =
@@ -148,24 +195,36 @@ fn run(
     if let Some(background) = announce.background {
         background.tell_ready()?;
     }
+    if let Some(tell) = tell_old_program {
+        tell()?;
+    }
+    let running = Running { _supervisor: supervisor, server, _monitor: monitor, switch };
     let reload = Reload::new(options);
     let signal = loop {
         let signal = signals.wait().context("wait for signals")?;
-        if !reload.answer(signal, &switch) {
-            break signal;
+        let gate = running.switch.gate();
+        let answer = gate.enter().map(|_passage| reload.answer(signal, &running.switch));
+        match answer {
+            Ok(true) => {}
+            Ok(false) => break signal,
+            // Another program has taken over: this one has nothing left to stop.
+            Err(_) => return Ok(End::HandedOver(running)),
         }
     };
+    if running.switch.gate().end().is_err() {
+        return Ok(End::HandedOver(running));
+    }
     match options.state {
         Some(_) => info!("{signal}: stopping"),
         None => info!("{signal}: stopping; rules, groups and added ports are not kept"),
     }
+    let Running { _supervisor: supervisor, server, _monitor: monitor, switch } = running;
     drop(supervisor);
-    drop(openflow);
     drop(server);
     drop(monitor);
     // The last one: stops the workers and gives the devices back.
     drop(switch);
-    Ok(())
+    Ok(End::Stopped)
 }
 
 /// The folder of the sockets for OpenFlow: `$OVS_RUNDIR`, where `ovs-ofctl` looks, else the folder of the control socket.

@@ -29,4 +29,5 @@ mod spare_memory;
 pub mod state;
 mod supervisor;
 pub mod switch;
+pub mod takeover;
 mod worker;

@@ -8,6 +8,7 @@ use control::trust::{PathError, Trust};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ pub enum LockFileError {
 #[derive(Debug)]
 pub(crate) struct LockFile {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl LockFile {
@@ -48,7 +49,7 @@ impl LockFile {
             let file = open(path, trust)?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) if is_still_at(&lock, path) => {
-                    return Ok(Some(Self { path: path.to_owned(), _lock: lock }));
+                    return Ok(Some(Self { path: path.to_owned(), lock }));
                 }
                 // The last owner of the lock removed the file between the two calls.
                 Ok(_) => {}
@@ -56,6 +57,25 @@ impl LockFile {
                 Err((_, error)) => return Err(OsError::of("lock", path)(error.into()).into()),
             }
         }
+    }
+}
+
+impl LockFile {
+    /// The lock of the file at `path`, which another process has taken and hands over. The lock belongs to the open file, of
+    /// which both processes have a descriptor (flock(2)).
+    ///
+    /// # Errors
+    /// A third process has the lock.
+    pub(crate) fn take_over(path: &Path, descriptor: OwnedFd) -> Result<Self, LockFileError> {
+        match Flock::lock(File::from(descriptor), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { path: path.to_owned(), lock }),
+            Err((_, error)) => Err(OsError::of("lock", path)(error.into()).into()),
+        }
+    }
+
+    /// A descriptor of the open file, for a process that takes over.
+    pub(crate) fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
     }
 }
 

@@ -27,6 +27,9 @@ use tracing::{debug, info};
 /// Time between two rounds of periodic work.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Time between two looks whether the gate is open, while it is closed.
+const GATE_INTERVAL: Duration = Duration::from_millis(10);
+
 /// The shortest time between two looks at who listens to devices.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -88,6 +91,12 @@ fn watch(switch: &Switch, stop: &EventFd) {
             return;
         }
         drop(fds);
+        // Nothing may change while another program prepares to take over. Events wait.
+        let Some(_passage) = switch.gate().try_enter() else {
+            watchdog.is_well();
+            std::thread::sleep(GATE_INTERVAL);
+            continue;
+        };
         for listener in &mut listeners {
             if let Err(error) = listener.hear(switch) {
                 let error = anyhow::Error::from(error);

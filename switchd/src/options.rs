@@ -44,6 +44,8 @@ pub struct Options {
     pub sandbox: Sandbox,
     /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
+    /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
+    pub take_over: bool,
     /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
     pub verbose: u8,
 }
@@ -129,6 +131,9 @@ struct Arguments {
     /// CAP_SYS_ADMIN
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
+    /// Take over from the switch that has started this program
+    #[arg(long = crate::takeover::OPTION, hide = true)]
+    take_over: bool,
     /// Log more events; given twice, all of them. The environment variable RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -171,9 +176,8 @@ impl Options {
             return Err(command().error(ErrorKind::MissingRequiredArgument, message));
         }
         let command_line = CommandLine { settings: arguments.settings, bridges };
-        let Arguments { config, state, state_sync, socket, pid_file, ready_fd, verbose, .. } =
-            arguments;
-        let Arguments { user, sandbox, netns, .. } = arguments;
+        let Arguments { config, state, state_sync, socket, pid_file, ready_fd, .. } = arguments;
+        let Arguments { user, sandbox, netns, take_over, verbose, .. } = arguments;
         let Arguments { socket_mode, socket_group, detach, detached, .. } = arguments;
         Ok(Self {
             command_line,
@@ -190,6 +194,7 @@ impl Options {
             user,
             sandbox,
             enters_namespaces: netns == OnOff::On,
+            take_over,
             verbose,
         })
     }

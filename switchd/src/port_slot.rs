@@ -98,6 +98,8 @@ pub(crate) struct PortSlot {
     pub(crate) port: Option<Port>,
     /// The counters of each worker, in the order of the workers. They outlive the device.
     pub(crate) counters: Vec<Arc<PortCounters>>,
+    /// What the port has counted in the program that this one has taken over from.
+    pub(crate) before: PortTotals,
     /// The MAC address; zero until the device was first open.
     pub(crate) mac: [u8; 6],
     /// The open device, a TAP device, has left for another network namespace.
@@ -131,6 +133,7 @@ impl PortSlot {
             state: PortState::Waiting,
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),
+            before: PortTotals::default(),
             mac: [0; 6],
             is_away: false,
             is_opening: false,
@@ -210,10 +213,13 @@ impl PortSlot {
     }
 
     pub(crate) fn totals(&self) -> PortTotals {
-        let mut totals = PortTotals::default();
+        let mut totals = self.before.clone();
         if let Attachment::Patch(patch) = &self.attachment {
-            (totals.rx_packets, totals.rx_bytes) = patch.counters.received();
-            (totals.tx_packets, totals.tx_bytes) = patch.counters.sent();
+            let (received, sent) = (patch.counters.received(), patch.counters.sent());
+            totals.rx_packets += received.0;
+            totals.rx_bytes += received.1;
+            totals.tx_packets += sent.0;
+            totals.tx_bytes += sent.1;
             // What becomes of them is counted at the port where they were received.
             totals.rx_sent = totals.rx_packets;
         }

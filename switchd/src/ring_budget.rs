@@ -84,6 +84,16 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
+    /// The activity of a port that has received at this rate, in frames a second, in another program.
+    pub(crate) fn of_rate(rate: u64) -> Self {
+        Self { frames: 0, rate }
+    }
+
+    /// The port's counter has `frames` frames more than it would have without those of another program.
+    pub(crate) fn begin_at(&mut self, frames: u64) {
+        self.frames += frames;
+    }
+
     /// Notes how many frames the port has received so far, `seconds` after the last time. The rate follows
     /// a port that receives more at once, and one that receives less by half each time.
     pub(crate) fn note(&mut self, frames: u64, seconds: f64) {

@@ -52,6 +52,12 @@ impl Drop for Supervisor {
     }
 }
 
+/// Tells systemd that the process with this id is the main process of the service from now on. Only the main process may
+/// say so.
+pub(crate) fn main_process_is(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
+}
+
 /// Writes the process id into a new file. An old file or a symbolic link at the path is removed first and not followed.
 fn write_pid(path: &Path) -> std::io::Result<()> {
     let _ = fs::remove_file(path);

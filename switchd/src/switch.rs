@@ -5,9 +5,11 @@
 //!
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
 //! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date;
-//! `restore` brings back what was kept, `apply` changes the whole switch as a file says, `inject` sends packets that were made by hand, and `views` is what commands show.
+//! `restore` brings back what was kept, `apply` changes the whole switch as a file says, `handover` gives everything to another
+//! program or takes it over, `inject` sends packets that were made by hand, and `views` is what commands show.
 
 mod apply;
+mod handover;
 mod inject;
 mod links;
 mod on_bridge;
@@ -21,6 +23,8 @@ pub(crate) mod stable_mac;
 mod views;
 
 pub use apply::ApplyError;
+use handover::TakenPorts;
+pub(crate) use handover::{GivenPort, Inheritance};
 pub use on_bridge::OnBridge;
 pub(crate) use rings::RingKeeper;
 pub use rings::RingMemory;
@@ -32,7 +36,10 @@ use crate::event_text;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
 use crate::saved::{SavedSwitch, Trial};
-use crate::state::{Keeper, KeeperThread, StateDirectory, StateError, StateSync};
+use crate::state::{
+    Keeper, KeeperIntake, KeeperThread, StateDirectory, StateError, StateSync, Timeouts,
+};
+use crate::takeover::Gate;
 use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
@@ -52,6 +59,7 @@ use nix::unistd::Pid;
 use parking_lot::Mutex;
 use reconcile::Tolerance;
 use rings::Rings;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -130,6 +138,10 @@ pub enum StartError {
 pub struct Switch {
     policy: Arc<Policy>,
     epoch: Instant,
+    /// Keys hash functions.
+    seed: u64,
+    /// Closed while another program prepares to take over.
+    gate: Gate,
     lenient: bool,
     vlan_limit: u8,
     workers: Vec<WorkerHandle>,
@@ -144,6 +156,10 @@ pub struct Switch {
     keeper: Option<Arc<Keeper>>,
     keeper_thread: Option<KeeperThread>,
     revisions: Revisions,
+    /// A descriptor of the lock file of the directory of kept state; `None`: state is not kept.
+    state_lock: Option<OwnedFd>,
+    /// Ports that another program hands over, while this one prepares to take over.
+    taken: TakenPorts,
     closer: Closer,
     rings: Rings,
     /// Called when bridges have come or gone.
@@ -200,17 +216,14 @@ impl Switch {
         let (keeper, intake) = Keeper::new();
         let path = state.as_ref().map(|(path, _)| path.clone());
         let revisions = Revisions::open(path.clone(), kept.configuration(&configured))?;
-        let observer = directory.is_some().then(|| Arc::clone(&keeper));
-        let mut switch = Self::without_ports(&settings, seed, observer, revisions)?;
+        let keeper = directory.is_some().then_some(keeper);
+        let mut switch = Self::without_ports(&settings, seed, keeper, revisions, Instant::now())?;
         if let Some((directory, (_, sync))) = directory.zip(state) {
-            let policy = Arc::clone(&switch.policy);
-            let thread =
-                KeeperThread::start(&keeper, intake, policy, directory, sync, switch.epoch);
-            switch.keeper_thread = Some(thread.map_err(StartError::KeeperThread)?);
+            switch.start_keeper(intake, directory, sync)?;
         }
         switch.desired.lock().settings = desired.settings.clone();
-        switch.restore(&kept, &desired)?;
-        switch.begin_to_keep(&kept, journal, &configured, &desired);
+        switch.restore(&kept, &desired, Timeouts::Rest)?;
+        switch.begin_to_keep(&kept, journal, &desired);
         let tolerance = match settings.require {
             true => Tolerance::Nothing,
             false => Tolerance::AllButPrivileges,
@@ -227,11 +240,28 @@ impl Switch {
         Ok(switch)
     }
 
+    /// Starts the thread that writes what is kept into the journal of `directory`. The thread begins when the tables have
+    /// been restored ([`Self::begin_to_keep`]).
+    fn start_keeper(
+        &mut self,
+        intake: KeeperIntake,
+        directory: StateDirectory,
+        sync: StateSync,
+    ) -> Result<(), StartError> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        self.state_lock = Some(directory.lock_descriptor()?);
+        let policy = Arc::clone(&self.policy);
+        let thread = KeeperThread::start(keeper, intake, policy, directory, sync, self.epoch);
+        self.keeper_thread = Some(thread.map_err(StartError::KeeperThread)?);
+        Ok(())
+    }
+
     fn without_ports(
         settings: &Resolved,
         seed: u64,
         keeper: Option<Arc<Keeper>>,
         revisions: Revisions,
+        epoch: Instant,
     ) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
         let (bridge_events, intake) = Events::new();
@@ -247,11 +277,12 @@ impl Switch {
         {
             return Err(StartError::Cpu(cpu));
         }
-        let epoch = Instant::now();
         let (event_sender, events) = channel::bounded(EVENT_QUEUE);
         let mut switch = Self {
             policy: Arc::clone(&policy),
             epoch,
+            seed,
+            gate: Gate::default(),
             lenient: settings.lenient,
             vlan_limit: settings.vlan_limit,
             workers: Vec::new(),
@@ -263,6 +294,8 @@ impl Switch {
             keeper,
             keeper_thread: None,
             revisions,
+            state_lock: None,
+            taken: TakenPorts::default(),
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
             bridge_watcher: Mutex::default(),
@@ -309,6 +342,7 @@ impl Switch {
             sender: Transmitter::default(),
             poll,
             stats: Arc::clone(&stats),
+            is_paused: false,
         };
         let name = format!("worker{index}");
         let thread = std::thread::Builder::new().name(name).spawn(move || {
@@ -341,6 +375,11 @@ impl Switch {
             table: Some(TableId::default()),
             ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)
         }
+    }
+
+    /// Through here passes whoever changes something.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The policy: rules, groups, ports and hosts of all bridges.

@@ -19,9 +19,12 @@ use flow::verdict::DropReason;
 use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, Offload};
+use ports::handover::{HandedQueue, RingPositions};
 use ports::{PortError, RxQueue, TxQueue};
 use receive::{RxPort, Served};
 use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,8 +107,31 @@ pub(crate) enum Command {
         /// The channel on which the worker says that it has done so.
         done: Sender<()>,
     },
+    /// Describe all receive queues, for another program that takes them over.
+    Describe {
+        /// The channel for the descriptions.
+        done: Sender<Vec<DescribedQueue>>,
+    },
+    /// Receive nothing until [`Command::GoOn`], and obey commands meanwhile.
+    Pause {
+        /// Receives the places in the rings, when the batch before is finished and everything that it sends is sent.
+        done: Sender<RingPositions>,
+    },
+    /// Receive again, at these places in the rings.
+    GoOn {
+        /// The places in the rings. A ring that is not among them goes on where it is.
+        positions: Arc<RingPositions>,
+    },
     /// End the thread, and hand over the queues to be closed.
     Stop,
+}
+
+/// A receive queue that another program is to take over.
+pub(crate) struct DescribedQueue {
+    /// The datapath's number of the port.
+    pub(crate) port_no: PortNo,
+    /// The description with a descriptor of the queue, or why there is none.
+    pub(crate) queue: io::Result<(HandedQueue, OwnedFd)>,
 }
 
 /// A packet-out on its way.
@@ -159,6 +185,8 @@ pub(crate) struct Worker {
     pub(crate) sender: Transmitter,
     pub(crate) poll: Poll,
     pub(crate) stats: Arc<WorkerStats>,
+    /// The worker receives nothing, and waits for commands.
+    pub(crate) is_paused: bool,
 }
 
 impl Worker {
@@ -168,8 +196,16 @@ impl Worker {
         loop {
             while let Ok(command) = self.commands.try_recv() {
                 if !self.obey(command) {
-                    return self.rx.into_queues().chain(self.sender.into_queues()).collect();
+                    return self.into_queues();
                 }
+            }
+            if self.is_paused {
+                // The channel is closed only when the switch ends.
+                let is_obeyed = self.commands.recv().is_ok_and(|command| self.obey(command));
+                if !is_obeyed {
+                    return self.into_queues();
+                }
+                continue;
             }
             let start = Instant::now();
             if self.round(start) {
@@ -186,6 +222,10 @@ impl Worker {
             self.rx.read_stats(start);
             self.rx.retry(start);
         }
+    }
+
+    fn into_queues(self) -> Vec<Box<dyn Send>> {
+        self.rx.into_queues().chain(self.sender.into_queues()).collect()
     }
 
     /// One batch of each queue that is in use or has become readable. True if anything came.
@@ -252,6 +292,19 @@ impl Worker {
             Command::EndOfBatch { done } => {
                 // The other side waits for it.
                 let _ = done.send(());
+            }
+            Command::Describe { done } => {
+                // The other side waits for it.
+                let _ = done.send(self.rx.describe());
+            }
+            Command::Pause { done } => {
+                self.is_paused = true;
+                // The other side waits for it.
+                let _ = done.send(self.rx.pause());
+            }
+            Command::GoOn { positions } => {
+                self.is_paused = false;
+                self.rx.go_on(&positions);
             }
             Command::Stop => return false,
         }

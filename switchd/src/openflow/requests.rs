@@ -58,6 +58,10 @@ impl Peer {
             wire.refuse(ErrorCode::IsSlave, &bytes);
             return Ok(());
         }
+        let changes = is_change(&message) || matches!(message, OfMessage::SetConfig(_));
+        let passage = changes.then(|| on.gate().enter()).transpose();
+        // Another program has taken over, to which the peer may connect.
+        let _passage = passage.map_err(|_| io::ErrorKind::ConnectionAborted)?;
         let done = match message {
             OfMessage::FlowMod(flow_mod) => self.flow_mod(on, &flow_mod, encoding.version),
             OfMessage::GroupMod(group_mod) => self.group_mod(on, &group_mod, encoding.version),

@@ -4,8 +4,8 @@ use super::answer::{Failure, Sender};
 use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
-    bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, saved, status,
-    trace,
+    bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, refuse, saved,
+    status, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -21,11 +21,26 @@ pub(super) fn carry_out(
     progress: &Progress,
     to: &mut Sender<'_>,
 ) -> Result<Result<Reply, Box<Refusal>>, StreamError> {
+    let passage = needs_gate(&request.operation).then(|| switch.gate().enter()).transpose();
+    let _passage = match passage {
+        Ok(passage) => passage,
+        Err(_) => return Ok(Err(refuse::handed_over())),
+    };
     match dispatch(switch, request, who, text, progress, to) {
         Ok(reply) => Ok(kept(switch, &request.operation, progress).map(|()| reply)),
         Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
         Err(Failure::Stream(error)) => Err(error),
     }
+}
+
+/// Whether an operation has to wait while another program prepares to take over: it changes something that was handed over,
+/// or sends a packet.
+fn needs_gate(operation: &Operation) -> bool {
+    operation.changes_state()
+        || matches!(
+            operation,
+            Operation::FdbFlush { .. } | Operation::PacketOut(_) | Operation::Confirm
+        )
 }
 
 /// Waits until what an operation has changed is kept. A slow disk counts as progress: the client goes on waiting.

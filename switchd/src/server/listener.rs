@@ -59,7 +59,7 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     /// Held as long as the socket is ours.
-    _lock: LockFile,
+    lock: LockFile,
 }
 
 /// Makes the control socket at `path`, for this user only, and the folder if there is none. A socket
@@ -70,18 +70,37 @@ pub struct Listener {
 pub fn bind(path: &Path) -> Result<Listener, BindError> {
     let trust = Trust::of_process()?;
     trust.folder_of(path, Missing::Create)?;
-    let mut lock = path.as_os_str().to_owned();
-    lock.push(".lock");
-    let Some(lock) = LockFile::take(Path::new(&lock), &trust)? else {
+    let Some(lock) = LockFile::take(&lock_path(path), &trust)? else {
         let owner = owner(path).unwrap_or_else(|| "another switchd".to_owned());
         return Err(BindError::InUse { path: path.to_owned(), owner });
     };
     remove_stale(path, &trust)?;
     let socket = listen_at(path).map_err(OsError::of("create the control socket", path))?;
-    Ok(Listener { socket, path: path.to_owned(), _lock: lock })
+    Ok(Listener { socket, path: path.to_owned(), lock })
 }
 
 impl Listener {
+    /// The socket at `path` at which another process listens, and its lock, which that process hands over.
+    ///
+    /// # Errors
+    /// A third process has the lock.
+    pub(crate) fn take_over(
+        path: &Path,
+        socket: OwnedFd,
+        lock: OwnedFd,
+    ) -> Result<Self, BindError> {
+        let lock = LockFile::take_over(&lock_path(path), lock)?;
+        // Clients are told which process has called listen(2) last (unix(7), `SO_PEERCRED`).
+        listen(&socket, Backlog::MAXCONN)
+            .map_err(|error| OsError::of("listen at", path)(error.into()))?;
+        Ok(Self { socket: socket.into(), path: path.to_owned(), lock })
+    }
+
+    /// Descriptors of the socket and of its lock, for a process that takes over.
+    pub(crate) fn descriptors(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([self.socket.try_clone()?.into(), self.lock.descriptor()?])
+    }
+
     /// The next session, if one waits.
     pub(crate) fn accept(&self) -> io::Result<Option<UnixStream>> {
         match self.socket.accept() {
@@ -146,6 +165,13 @@ impl Drop for Listener {
         // What stays is a stale socket, which the next daemon replaces.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// The path of the lock file of the socket at `path`.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
 }
 
 fn remove_stale(path: &Path, trust: &Trust) -> Result<(), BindError> {

@@ -28,6 +28,7 @@ mod peer;
 mod ports;
 mod progress;
 mod refuse;
+mod restart;
 mod saved;
 mod session;
 mod sessions;
@@ -38,15 +39,22 @@ mod trace;
 pub use listener::{BindError, Listener, bind};
 pub use sessions::MAX_SESSIONS;
 
+use crate::openflow::OpenFlowServer;
 use crate::switch::Switch;
+use crate::takeover::Program;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use sessions::Shared;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The longest time for which a program that has handed everything over waits for answers to be written.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The running server. Dropping it ends all sessions and removes the socket.
 pub struct Server {
+    shared: Arc<Shared>,
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,18 +65,47 @@ impl Server {
     /// # Errors
     /// No thread or no descriptor could be had.
     pub fn start(listener: Listener, switch: Arc<Switch>) -> io::Result<Self> {
-        let stop = Arc::new(event_fd()?);
-        let told = Arc::clone(&stop);
-        let shared = Arc::new(Shared::new(switch)?);
+        Self::new(Shared::new(switch, listener, None)?)
+    }
+
+    /// As [`Server::start`], for a switch that can be restarted: `program` is the program file to be started, and `openflow`
+    /// ends before the new program listens for OpenFlow itself.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn of_program(
+        listener: Listener,
+        switch: Arc<Switch>,
+        program: Option<Program>,
+        openflow: OpenFlowServer,
+    ) -> io::Result<Self> {
+        let shared = Shared::new(switch, listener, program)?;
+        *shared.openflow.lock() = Some(openflow);
+        Self::new(shared)
+    }
+
+    fn new(shared: Shared) -> io::Result<Self> {
+        let (shared, stop) = (Arc::new(shared), Arc::new(event_fd()?));
+        let (serving, told) = (Arc::clone(&shared), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || sessions::serve(&listener, &shared, &told))?;
-        Ok(Self { stop, thread: Some(thread) })
+            .spawn(move || sessions::serve(&serving, &told))?;
+        Ok(Self { shared, stop, thread: Some(thread) })
+    }
+
+    /// Waits for a while until all requests are answered. Another program has taken over, so that none of them changes
+    /// anything any more.
+    pub(crate) fn finish_answers(&self) {
+        let until = Instant::now() + LAST_ANSWERS;
+        while self.shared.is_working() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        drop(self.shared.openflow.lock().take());
         let _ = self.stop.write(1);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

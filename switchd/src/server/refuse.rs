@@ -40,6 +40,12 @@ pub(super) fn text(error: &TextError, line: Line<'_>) -> Box<Refusal> {
     Box::new(Refusal::of_text(error, line.file, line.number, line.text))
 }
 
+/// The refusal of a request that came while another program took over.
+pub(super) fn handed_over() -> Box<Refusal> {
+    let message = "the switch was restarted before it could do this, and nothing has changed";
+    Box::new(Refusal::new(Reason::Switch, message).with_hint("try again"))
+}
+
 /// The refusal of a change that the tables do not take, with OpenFlow's name for the reason.
 pub(super) fn flow_mod(error: &FlowModError, line: Line<'_>) -> Box<Refusal> {
     let refusal = Refusal::new(Reason::Switch, error.to_string())

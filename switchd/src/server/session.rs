@@ -4,6 +4,7 @@ use super::answer::Sender;
 use super::dispatch;
 use super::peer::Peer;
 use super::progress::Outlet;
+use super::restart;
 use super::sessions::{Phase, SessionState, Shared};
 use control::frame::{Kind, MAX_REQUEST_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
@@ -92,6 +93,11 @@ fn converse(
                 Err(refusal) => to.put_json(Kind::Reply, &Err::<Reply, _>(refusal))?,
             }
             to.flush()?;
+            continue;
+        }
+        if request.operation == Operation::Restart {
+            state.enter(Phase::Working);
+            restart::answer(shared, to)?;
             continue;
         }
         let mut text = shared.texts.text();

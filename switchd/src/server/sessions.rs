@@ -8,7 +8,9 @@ use super::progress::{Progress, send_sign_of_life};
 use super::text_budget::TextBudget;
 use super::{Listener, session};
 use crate::log_limit::{EVENTS, limited};
+use crate::openflow::OpenFlowServer;
 use crate::switch::Switch;
+use crate::takeover::Program;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
@@ -31,12 +33,20 @@ const MAX_WAITING: usize = 1024;
 /// How long the client of a session may send nothing while others wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the next request of a client may take to come, for a program that ends.
+const NEW_CLIENT: Duration = Duration::from_millis(200);
+
 /// The time between two signs of life, in milliseconds.
 const BEAT: u16 = 1000;
 
 /// What all sessions have in common.
 pub(super) struct Shared {
     pub(super) switch: Arc<Switch>,
+    pub(super) listener: Listener,
+    /// The program file to start for a restart; `None` for a switch in a program of another kind.
+    pub(super) program: Option<Program>,
+    /// The server for OpenFlow, which ends before another program listens at its sockets; `None` if it has ended.
+    pub(super) openflow: Mutex<Option<OpenFlowServer>>,
     pub(super) texts: TextBudget,
     pub(super) progress: Progress,
     open: Mutex<HashMap<u64, OpenSession>>,
@@ -98,19 +108,35 @@ impl Shared {
     ///
     /// # Errors
     /// No descriptor could be had.
-    pub(super) fn new(switch: Arc<Switch>) -> io::Result<Self> {
+    pub(super) fn new(
+        switch: Arc<Switch>,
+        listener: Listener,
+        program: Option<Program>,
+    ) -> io::Result<Self> {
         Ok(Self {
             switch,
+            listener,
+            program,
+            openflow: Mutex::default(),
             texts: TextBudget::default(),
             progress: Progress::default(),
             open: Mutex::default(),
             ended: super::event_fd()?,
         })
     }
+
+    /// Whether a session carries out a request, or its client has just come and may be about to make one.
+    pub(super) fn is_working(&self) -> bool {
+        self.open.lock().values().any(|session| match *session.state.phase.lock() {
+            Phase::Working => true,
+            Phase::Receiving(since) => since.elapsed() < NEW_CLIENT,
+            Phase::Watching | Phase::Evicted => false,
+        })
+    }
 }
 
 /// Takes connections until told to stop, then ends the sessions.
-pub(super) fn serve(listener: &Listener, shared: &Arc<Shared>, stop: &EventFd) {
+pub(super) fn serve(shared: &Arc<Shared>, stop: &EventFd) {
     let mut waiting = VecDeque::new();
     let mut number = 0;
     let mut pulse = Pulse { last: Instant::now(), steps: 0 };
@@ -127,12 +153,14 @@ pub(super) fn serve(listener: &Listener, shared: &Arc<Shared>, stop: &EventFd) {
                 );
             }
         }
-        let has_room = waiting.len() < MAX_WAITING;
+        // A program that has taken over listens at the same socket.
+        let is_ours = || !shared.switch.gate().is_handed_over();
+        let has_room = waiting.len() < MAX_WAITING && is_ours();
         let accepting = if has_room { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = [
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
             PollFd::new(shared.ended.as_fd(), PollFlags::POLLIN),
-            PollFd::new(listener.as_fd(), accepting),
+            PollFd::new(shared.listener.as_fd(), accepting),
         ];
         let is_empty = waiting.is_empty() && shared.open.lock().is_empty();
         // An interrupted wait is a short one.
@@ -143,8 +171,8 @@ pub(super) fn serve(listener: &Listener, shared: &Arc<Shared>, stop: &EventFd) {
         if fds[1].any() == Some(true) {
             let _ = shared.ended.read();
         }
-        if has_room && fds[2].any() == Some(true) {
-            match listener.accept() {
+        if has_room && fds[2].any() == Some(true) && is_ours() {
+            match shared.listener.accept() {
                 Ok(stream) => waiting.extend(stream),
                 Err(error) => {
                     limited!(warn, "control sessions", EVENTS, "accept a control session: {error}");

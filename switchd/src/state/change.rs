@@ -96,6 +96,15 @@ pub struct KeptRule<'a> {
     pub actions: Cow<'a, [Action]>,
 }
 
+/// The timeouts of a rule that is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeouts {
+    /// The rest of the `hard_timeout`, and the whole `idle_timeout`: the rule begins a new life.
+    Rest,
+    /// Both timeouts as they are, because the rule gets the times of its former life back.
+    Whole,
+}
+
 /// The address of a static host in its VLAN, 0 for frames without a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostAddress {
@@ -188,13 +197,12 @@ impl<'a> KeptRule<'a> {
         RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
-    /// The request that adds the rule to a bridge; `None` if the rule has expired. The request has the rest of the rule's
-    /// `hard_timeout`, and the rule's whole `idle_timeout`.
+    /// The request that adds the rule to a bridge; `None` if the rule has expired, unless its timeouts are to be whole.
     ///
     /// # Errors
     /// The match cannot be read.
-    pub fn to_flow_mod(&self) -> Result<Option<FlowMod>, StateError> {
-        let hard_timeout = match self.expires {
+    pub fn to_flow_mod(&self, timeouts: Timeouts) -> Result<Option<FlowMod>, StateError> {
+        let hard_timeout = match self.expires.filter(|_| timeouts == Timeouts::Rest) {
             Some(end) => match end.saturating_sub(seconds_since_1970()) {
                 0 => return Ok(None),
                 left => u16::try_from(left).unwrap_or(u16::MAX).min(self.hard_timeout),

@@ -7,6 +7,7 @@ use crate::lock_file::LockFile;
 use control::trust::{Missing, Trust};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -15,7 +16,7 @@ use tracing::warn;
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    _lock: LockFile,
+    lock: LockFile,
 }
 
 impl StateDirectory {
@@ -29,7 +30,25 @@ impl StateDirectory {
         trust.private_folder(path, Missing::Create).map_err(StateError::directory)?;
         let lock = LockFile::take(&path.join("lock"), &trust).map_err(StateError::directory)?;
         let lock = lock.ok_or_else(|| StateError::InUse(path.to_owned()))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// The directory that another program has locked, whose lock this program takes over. `lock` is a descriptor of the lock
+    /// file.
+    ///
+    /// # Errors
+    /// The lock is not the other program's any more.
+    pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> Result<Self, StateError> {
+        let lock = LockFile::take_over(&path.join("lock"), lock).map_err(StateError::directory)?;
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// A descriptor of the lock file, for a program that takes over.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn lock_descriptor(&self) -> Result<OwnedFd, StateError> {
+        self.lock.descriptor().map_err(StateError::os("open", &self.path))
     }
 
     /// The path of the journal.

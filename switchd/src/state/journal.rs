@@ -64,12 +64,7 @@ impl Journal {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = options.open(&new).map_err(StateError::os("create", &new))?;
-        let mut filling = Filling { writer: BufWriter::new(file), path: new.clone(), size: 0 };
-        filling.write(format!("{TITLE}{FORMAT}\n").as_bytes())?;
-        fill(&mut filling)?;
-        let size = filling.size;
-        let file = filling.writer.into_inner().map_err(|error| error.into_error());
-        let file = file.map_err(StateError::os("write", &new))?;
+        let (file, size) = write(file, &new, fill)?;
         file.sync_all().map_err(StateError::os("write", &new))?;
         std::fs::rename(&new, path).map_err(StateError::os("rename", &new))?;
         sync_directory(path)?;
@@ -114,6 +109,21 @@ impl Journal {
     pub(super) fn size(&self) -> u64 {
         self.size
     }
+}
+
+/// Writes a journal with the records that `fill` writes into an empty file, which `path` names in errors. Returns the file,
+/// and its size in bytes.
+pub(super) fn write(
+    file: File,
+    path: &Path,
+    fill: impl FnOnce(&mut Filling) -> Result<(), StateError>,
+) -> Result<(File, u64), StateError> {
+    let mut filling = Filling { writer: BufWriter::new(file), path: path.to_owned(), size: 0 };
+    filling.write(format!("{TITLE}{FORMAT}\n").as_bytes())?;
+    fill(&mut filling)?;
+    let size = filling.size;
+    let file = filling.writer.into_inner().map_err(|error| error.into_error());
+    Ok((file.map_err(StateError::os("write", path))?, size))
 }
 
 /// A new journal that is not in its place yet.

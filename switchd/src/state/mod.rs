@@ -28,16 +28,18 @@ mod kept;
 mod merge;
 mod records;
 mod restore;
+mod snapshot;
 
-pub use change::{Change, KeptRule, RulePlace};
+pub use change::{Change, KeptRule, RulePlace, Timeouts};
 pub use directory::StateDirectory;
 pub(crate) use directory::{remove_file, replace_file};
 pub use error::StateError;
 pub use journal::{Contents, Journal};
-pub use keeper::{Beginning, Keeper, KeeperThread, StateSync};
+pub use keeper::{Beginning, Keeper, KeeperIntake, KeeperThread, StateSync};
 pub use kept::{Kept, KeptBridge};
 pub(crate) use merge::{configuration, merge};
 pub(crate) use restore::restore;
+pub(crate) use snapshot::snapshot;
 
 #[cfg(test)]
 mod tests;

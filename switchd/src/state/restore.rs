@@ -1,5 +1,6 @@
 //! Gives a bridge its kept rules and groups.
 
+use super::change::Timeouts;
 use super::error::StateError;
 use super::kept::KeptBridge;
 use flow::Match;
@@ -20,6 +21,7 @@ pub(crate) fn restore(
     bridge: Bridge<'_>,
     name: &str,
     kept: &KeptBridge<'_>,
+    timeouts: Timeouts,
     now: Duration,
 ) -> Result<(), StateError> {
     let refused = |what: String, error: FlowModError| StateError::Refused {
@@ -45,7 +47,7 @@ pub(crate) fn restore(
         let mut requests = Vec::with_capacity(batch.len());
         let mut restored = Vec::with_capacity(batch.len());
         for rule in batch {
-            if let Some(request) = rule.to_flow_mod()? {
+            if let Some(request) = rule.to_flow_mod(timeouts)? {
                 requests.push(request);
                 restored.push(rule);
             }

@@ -2,7 +2,7 @@
 
 use super::directory::StateDirectory;
 use super::journal::Contents;
-use super::{Keeper, Kept, StateError, StateSync};
+use super::{Keeper, Kept, StateError, StateSync, Timeouts};
 use crate::bridge::{groups, hosts};
 use crate::desired::{Bridge, Desired, Port, file};
 use crate::switch::{Config, StartError, Switch};
@@ -317,7 +317,7 @@ fn a_hard_timeout_goes_on_while_the_switch_is_off() {
     let mut left = Vec::new();
     for rule in kept.bridges.get_mut("br0").unwrap().rules.values_mut() {
         rule.expires = rule.expires.map(later);
-        left.push(rule.to_flow_mod().unwrap().map(|rule| rule.hard_timeout));
+        left.push(rule.to_flow_mod(Timeouts::Rest).unwrap().map(|rule| rule.hard_timeout));
     }
     left.sort();
     assert!(matches!(left[..], [None, Some(898..=900)]), "{left:?}");

@@ -269,6 +269,11 @@ impl Switch {
         }
     }
 
+    /// What the command line and the file named at the start, or when the file was last read.
+    pub(crate) fn configured(&self) -> Desired {
+        self.revisions.configured.lock().clone()
+    }
+
     fn refuse_while_waiting(&self) -> Result<(), ApplyError> {
         match self.waiting() {
             None => Ok(()),

@@ -8,6 +8,7 @@
 //! pipeline first, which makes every cached flow look again, then the workers, and its numbers are free
 //! only when all of them have let go.
 
+use super::handover::Taken;
 use super::reconcile::Tolerance;
 use super::{Switch, stable_mac};
 use crate::desired::{self, Kind};
@@ -197,7 +198,18 @@ impl Switch {
             ring,
             mac: target.is_tap().then(|| stable_mac::of_port(&bridge, &spec.name)),
         };
-        ::ports::open(&spec.name, target, &spec.options, allotment)
+        match self.taken.take(&bridge, &spec.name) {
+            Taken::Not => ::ports::open(&spec.name, target, &spec.options, allotment),
+            Taken::Port(handed) => {
+                ::ports::take_over(&spec.name, target, &spec.options, allotment, handed)
+            }
+            // It has nothing that could be handed over.
+            Taken::Nothing if *target == Target::Dummy => {
+                ::ports::open(&spec.name, target, &spec.options, allotment)
+            }
+            // The other program has no device for it.
+            Taken::Nothing => Err(PortError::NoDevice { device: spec.name.clone() }),
+        }
     }
 
     /// The number of receive queues of a port: every worker has a share of the flows of every port.

@@ -4,7 +4,7 @@ use super::reconcile::Tolerance;
 use super::{StartError, Switch};
 use crate::bridge::hosts;
 use crate::desired::{Bridge, Desired};
-use crate::state::{self, Beginning, Journal, Kept, StateError};
+use crate::state::{self, Beginning, Journal, Kept, StateError, Timeouts};
 use flowtable::policy::mac_table::MacKey;
 use tracing::warn;
 
@@ -14,7 +14,12 @@ impl Switch {
     ///
     /// # Errors
     /// A match cannot be read, or the policy refuses a rule or a group.
-    pub(super) fn restore(&self, kept: &Kept<'_>, wanted: &Desired) -> Result<(), StartError> {
+    pub(super) fn restore(
+        &self,
+        kept: &Kept<'_>,
+        wanted: &Desired,
+        timeouts: Timeouts,
+    ) -> Result<(), StartError> {
         if kept.bridges.is_empty() {
             return Ok(());
         }
@@ -26,7 +31,7 @@ impl Switch {
         })?;
         for (name, kept) in &kept.bridges {
             if let Some(bridge) = self.policy.find_bridge(name) {
-                state::restore(bridge, name, kept, self.now())?;
+                state::restore(bridge, name, kept, timeouts, self.now())?;
             }
         }
         Ok(())
@@ -37,13 +42,12 @@ impl Switch {
         &self,
         kept: &Kept<'_>,
         journal: Option<Journal>,
-        configured: &Desired,
         wanted: &Desired,
     ) {
         let Some(keeper) = &self.keeper else { return };
         let is_gone = |name: &&String| wanted.bridge(name).is_err();
         keeper.begin(Beginning {
-            configured: kept.configuration(configured),
+            configured: self.configured(),
             wanted: wanted.clone(),
             journal,
             new_size: kept.size(),

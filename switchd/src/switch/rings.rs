@@ -208,6 +208,8 @@ fn keep(switch: &Switch, stopped: &Receiver<()>) {
                 last_look = Instant::now();
             }
         }
+        // Another program may be about to take the rings over as they are.
+        let Some(_passage) = switch.gate.try_enter() else { continue };
         let is_calm = last_news.is_none_or(|news| news.elapsed() >= CALM);
         switch.adjust_rings(seconds, is_calm);
         let RingMemory { used, budget } = switch.ring_memory();

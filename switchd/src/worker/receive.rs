@@ -26,6 +26,7 @@
 //!
 //! Measured with 1,000 idle ports in `benches/RESULTS.md`.
 
+use super::DescribedQueue;
 use crossbeam::channel::Sender;
 use flow::types::PortNo;
 use flow::verdict::DropReason;
@@ -34,6 +35,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, MAX_BATCH};
+use ports::handover::RingPositions;
 use ports::{RxQueue, RxStats};
 use std::io;
 use std::os::fd::AsFd;
@@ -274,6 +276,33 @@ impl Receivers {
             // The other side waits for it.
             let _ = done.send(Box::new(old));
         }
+    }
+
+    /// Describes all queues, those of a port in the order in which they were added.
+    pub(super) fn describe(&self) -> Vec<DescribedQueue> {
+        let mut ports: Vec<&RxPort> = self.places.iter().flatten().collect();
+        ports.sort_by_key(|port| port.number);
+        let describe =
+            |port: &RxPort| DescribedQueue { port_no: port.port_no, queue: port.queue.hand_over() };
+        ports.into_iter().map(describe).collect()
+    }
+
+    /// Counts what the kernel has dropped, and tells the places in the rings at which another program goes on.
+    pub(super) fn pause(&mut self) -> RingPositions {
+        let mut positions = RingPositions::new();
+        for place in 0..self.places.len() {
+            self.read_stats_of(place);
+            if let Some(port) = &self.places[place] {
+                port.queue.tell_position(&mut positions);
+            }
+        }
+        self.in_use.clear();
+        positions
+    }
+
+    /// Goes on at these places in the rings.
+    pub(super) fn go_on(&mut self, positions: &RingPositions) {
+        self.places.iter_mut().flatten().for_each(|port| port.queue.go_on_at(positions));
     }
 
     /// All queues, to be closed by somebody with more time.

@@ -16,6 +16,7 @@ mod offloads;
 mod other_netns;
 mod ownership;
 mod reserved;
+mod restart;
 mod rules;
 mod saved;
 mod shield;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ownership::TESTS,
         other_netns::TESTS,
         reserved::TESTS,
+        restart::TESTS,
         rules::TESTS,
         saved::TESTS,
         shield::TESTS,
