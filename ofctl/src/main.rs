@@ -26,6 +26,7 @@ mod options;
 mod output;
 mod packet_out;
 mod ports;
+mod restart;
 mod saved;
 mod socket;
 mod sort;
@@ -123,6 +124,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::Drops(a) => status::drops(options, a),
         Verb::Trace(a) => trace::trace(options, a),
         Verb::Monitor(a) => monitor::monitor(options, a),
+        Verb::Restart(a) => restart::restart(options, a),
 
         Verb::Log(a) => status::log(options, a),
         Verb::Completions(a) => manual::completions(a.shell),

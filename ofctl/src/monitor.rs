@@ -1,14 +1,28 @@
 //! The verb `monitor`: prints each event of the switch as a line, until Ctrl-C.
 
-use crate::connect::call;
+use crate::connect::{call, connect};
 use crate::options::{Options, Words};
 use crate::output::Output;
 use crate::{Outcome, Usage};
 use control::{EventKind, Format, MonitorQuery};
 use std::io::Write;
 
-/// Carries out the verb `monitor`.
+/// Carries out the verb `monitor`. After a restart of the switch, the new process is watched.
 pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    // Scripts wait for this line: events that happen after it are printed.
+    let mut started = "watching; Ctrl-C ends";
+    loop {
+        watch(options, words, started)?;
+        // The process that has taken over listens already; if the switch was stopped, nobody does.
+        if connect(&options.how).is_err() {
+            return Err(anyhow::anyhow!("the switch has ended the session"));
+        }
+        started = "the switch was restarted: watching again; events in between are not shown";
+    }
+}
+
+/// Prints events until the daemon closes the connection. `started` is the line that says when it begins.
+fn watch(options: &Options, words: &Words, started: &str) -> anyhow::Result<()> {
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
     let kinds = match call.words.first() {
@@ -22,22 +36,20 @@ pub(crate) fn monitor(options: &Options, words: &Words) -> anyhow::Result<Outcom
         names: how.names(),
     };
     let mut out = Output::new();
-    // Scripts wait for this line: events that happen after it are printed.
     let mut lifted = Ok(());
-    let started = || {
+    let has_started = || {
         // A switch without events is silent.
         if how.timeout.is_none() {
             lifted = call.stream.set_read_timeout(None);
         }
-        eprintln!("ofctl: watching; Ctrl-C ends");
+        eprintln!("ofctl: {started}");
     };
-    let followed = call.client.monitor(query, started, &mut |lines| {
+    let followed = call.client.monitor(query, has_started, &mut |lines| {
         out.write_all(lines.as_bytes())?;
         out.flush()
     });
-    followed?;
     lifted?;
-    Err(anyhow::anyhow!("the switch has ended the session"))
+    Ok(followed?)
 }
 
 /// Parses a list of kinds of events: `flows,ports`.

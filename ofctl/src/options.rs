@@ -414,6 +414,10 @@ pub(crate) enum Verb {
     /// Print the manual page of ofctl, as man(1) reads it; needs no switch
     #[command(hide = true)]
     Man,
+    /// Start the switch's program file again, as after an upgrade: the new program takes over from the running one without
+    /// losing a frame. If it cannot, the running one goes on
+    #[command(override_usage = "ofctl restart")]
+    Restart(Words),
 
     /// Parse a rule and print it as a message would carry it; needs no switch
     ParseFlow(Flow),
@@ -490,6 +494,7 @@ impl Verb {
             Self::Log(_) => "log",
             Self::Completions(_) => "completions",
             Self::Man => "man",
+            Self::Restart(_) => "restart",
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",
             Self::Check(_) => "check",
@@ -686,6 +691,7 @@ mod tests {
             ("from-ovs.md", include_str!("../../docs/from-ovs.md")),
             ("json.md", include_str!("../../docs/json.md")),
             ("ports.md", include_str!("../../docs/ports.md")),
+            ("restart.md", include_str!("../../docs/restart.md")),
             ("rules.md", include_str!("../../docs/rules.md")),
             ("service.md", include_str!("../../docs/service.md")),
             ("state.md", include_str!("../../docs/state.md")),
