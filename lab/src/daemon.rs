@@ -256,7 +256,25 @@ impl Daemon {
     /// The daemon has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
         kill(self.process(), signal)
-            .map_err(|e| LabError::os("end", self.program.display().to_string())(e.into()))
+            .map_err(|e| LabError::os("signal", self.program.display().to_string())(e.into()))
+    }
+
+    /// Suspends the daemon (`SIGSTOP`) until it gets `SIGCONT`, and returns when none of its threads runs: the signal
+    /// reaches one thread, which stops the others when it runs.
+    ///
+    /// # Errors
+    /// The daemon has ended, or its threads cannot be looked at.
+    pub fn suspend(&self) -> Result<(), LabError> {
+        self.signal(Signal::SIGSTOP)?;
+        let tasks = format!("/proc/{}/task", self.process());
+        let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+            let status = fs::read_to_string(task?.path().join("status"))?;
+            std::io::Result::Ok(status.lines().any(|line| line == "State:\tT (stopped)"))
+        };
+        crate::eventually("all threads are suspended", || {
+            let tasks = fs::read_dir(&tasks);
+            tasks.is_ok_and(|mut tasks| tasks.all(|task| is_stopped(task).is_ok_and(|is| is)))
+        })
     }
 }
 

@@ -23,18 +23,23 @@ pub(crate) const TESTS: &[Test] = &[
 
 const MEGABYTE: u64 = 1_000_000;
 
-/// Bytes of the process in memory, and bytes of its mappings of packet sockets.
+/// Bytes of the process in memory without files (the program itself and libraries), and bytes of its mappings of packet
+/// sockets.
 fn memory(pid: u32) -> anyhow::Result<(u64, u64)> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
-    let (mut resident, mut rings, mut is_ring) = (0, 0, false);
+    let (mut resident, mut rings) = (0, 0);
+    let (mut is_ring, mut is_file) = (false, false);
     for line in smaps.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            [_, _, _, _, _, name] => is_ring = name.starts_with("socket:"),
-            [_, _, _, _, _] => is_ring = false,
+            [_, _, _, _, _, name] => {
+                (is_ring, is_file) = (name.starts_with("socket:"), name.starts_with('/'));
+            }
+            [_, _, _, _, _] => (is_ring, is_file) = (false, false),
             [key @ ("Size:" | "Rss:"), kilobytes, "kB"] => {
                 let bytes = kilobytes.parse::<u64>()? * 1024;
                 match key {
+                    "Rss:" if is_file => {}
                     "Rss:" => resident += bytes,
                     _ if is_ring => rings += bytes,
                     _ => {}
@@ -70,7 +75,7 @@ fn a_port_is_bounded() -> anyhow::Result<()> {
     let (resident, rings) = memory(network.daemon.pid())?;
     ensure!(rings == stated(&mut client)?, "{rings} bytes of rings are mapped");
     ensure!(rings == 2 * (32 << 20), "{rings} bytes of rings are the default");
-    // The program and its caches included.
+    // The caches of the process included.
     ensure!(resident < 2 * 40 * MEGABYTE, "{resident} bytes");
     Ok(())
 }

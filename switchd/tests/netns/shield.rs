@@ -104,7 +104,7 @@ fn nothing_passes_meanwhile() -> anyhow::Result<()> {
     netlink.add_route(network.a().v4().into(), 32, None, Some(device))?;
     let passes =
         |to: IpAddr| anyhow::Ok(Ping::brief(to).run(network.a().namespace())?.received() > 0);
-    network.daemon.signal(Signal::SIGSTOP)?;
+    network.daemon.suspend()?;
     let bridge = netlink.link(BRIDGE)?.index;
     netlink.set_up(bridge, true)?;
     ensure!(!passes(network.b().v4().into())?, "the shield bridges ports");
@@ -127,7 +127,7 @@ fn exposed_meanwhile() -> anyhow::Result<()> {
     let mut netlink = Netlink::open()?;
     let mut shield = |device: &str| port(&mut client, device).ok().and_then(|port| port.host_stack);
     ensure!(shield("veth1").as_deref() == Some("shielded"), "{:?}", shield("veth1"));
-    network.daemon.signal(Signal::SIGSTOP)?;
+    network.daemon.suspend()?;
     let bridge = netlink.link(BRIDGE)?.index;
     netlink.delete_link(bridge)?;
     let down = LinkSpec::default();
