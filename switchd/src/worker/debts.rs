@@ -4,7 +4,7 @@
 //! hundreds of segments takes as long as hundreds of frames: a neighbour that sends a few of them would keep the
 //! frames of others waiting until their queues are full. So a queue whose frames were cut owes the time of its turn.
 //! It has no turn until others have had as much time, or none of them has frames. If it asked for tiny segments, of which a
-//! frame has more than hosts have a reason for, others have [`PENALTY`] times as much: then it has a fifth of the worker's time at most,
+//! frame has more than hosts have a reason for, others have [`PENALTY`] times as much: then it has a sixth of the worker's time at most,
 //! and not half.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Longest debt. A turn takes some milliseconds at most, so that this only matters if the thread was interrupted.
 const MOST: Duration = Duration::from_millis(50);
 /// How many times as much as it took a queue owes whose frames were cut into tiny segments.
-const PENALTY: u32 = 4;
+const PENALTY: u32 = 5;
 
 /// The debts of the queues of a worker, by the queues' places.
 #[derive(Default)]
@@ -78,10 +78,10 @@ mod tests {
     }
 
     #[test]
-    fn tiny_segments_cost_four_times_their_time() {
+    fn tiny_segments_cost_five_times_their_time() {
         let mut debts = Debts::default();
         debts.add(3, 100 * MICROSECOND, true);
-        debts.pay(1, 390 * MICROSECOND, 1);
+        debts.pay(1, 490 * MICROSECOND, 1);
         assert!(debts.owes(3));
         debts.pay(1, 10 * MICROSECOND, 1);
         assert!(!debts.owes(3));
