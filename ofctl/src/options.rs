@@ -538,7 +538,7 @@ pub(crate) struct Log {
 /// The argument of `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell
+    /// The shell that reads the completions
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
 }

@@ -68,7 +68,7 @@ pub enum MultipartRequest {
     PortDesc(OfPort),
     /// The counters of queues of a port, or of all with [`OfPort::NONE`].
     Queue {
-        /// The port.
+        /// The port whose queues are meant; [`OfPort::NONE`] for those of every port.
         port: OfPort,
         /// The queue; all ones for every queue.
         queue: u32,

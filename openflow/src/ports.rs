@@ -36,7 +36,7 @@ pub mod port_state {
 pub mod port_feature {
     /// 10 Gb/s full duplex.
     pub const SPEED_10G: u32 = 1 << 6;
-    /// Copper.
+    /// The medium is copper, as of veth and TAP devices in Open vSwitch.
     pub const COPPER: u32 = 1 << 11;
 }
 
@@ -201,7 +201,7 @@ pub struct PortStats {
     pub errors: [Option<u64>; 2],
     /// Received frames that were misaligned, too many for the device, and with a wrong checksum.
     pub rx_details: [Option<u64>; 3],
-    /// Collisions.
+    /// Number of frames that collided on the medium; `None` if the switch does not count them.
     pub collisions: Option<u64>,
 }
 
@@ -294,7 +294,7 @@ impl PortStats {
 /// A request to change how a port behaves (`OFPT_PORT_MOD`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortMod {
-    /// The port.
+    /// The port that is to change.
     pub port: OfPort,
     /// The MAC address that the sender believes the port to have.
     pub mac: MacAddr,

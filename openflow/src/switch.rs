@@ -117,11 +117,11 @@ impl SwitchConfig {
 /// Who made the switch, and what it is (`OFPST_DESC`). Each text is cut where its place in the message ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SwitchDesc {
-    /// The manufacturer.
+    /// Who made the switch, 255 bytes at most.
     pub manufacturer: String,
-    /// The hardware.
+    /// What the switch runs on, 255 bytes at most.
     pub hardware: String,
-    /// The software.
+    /// The program and its version, 255 bytes at most.
     pub software: String,
     /// The serial number.
     pub serial: String,
@@ -162,14 +162,14 @@ pub enum ControllerRole {
     Equal,
     /// Full access, which no other controller has as master.
     Master,
-    /// No changes.
+    /// Reads only: its requests to change something are refused.
     Slave,
 }
 
 /// A request for a role, or the reply that confirms the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleMessage {
-    /// The role.
+    /// The role that is asked for, or confirmed.
     pub role: ControllerRole,
     /// The number of the election that made the controller master or slave. Nicira's messages have none.
     pub generation: u64,

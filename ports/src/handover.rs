@@ -59,7 +59,7 @@ pub struct HandedRing {
 /// A port of another process that is to be taken over.
 #[derive(Debug)]
 pub struct HandedPort {
-    /// The device.
+    /// The device as the other process has it, and what is to be put back at the end.
     pub device: HandedDevice,
     /// The receive queues with their descriptors.
     pub queues: Vec<(HandedQueue, OwnedFd)>,

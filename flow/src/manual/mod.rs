@@ -24,7 +24,7 @@ pub enum Chapter {
     Protocols,
     /// Fields that rules match and actions change: `nw_dst`.
     Fields,
-    /// Actions: `output`.
+    /// Actions that rules carry out on a packet: `output`.
     Actions,
     /// Attributes and flags of rules: `priority`.
     Attributes,

@@ -80,7 +80,7 @@ pub struct BridgeTexts {
 /// The value of a key, and where the file has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedText {
-    /// The value.
+    /// The value without its quotes, with escapes resolved.
     pub text: String,
     /// The range of the value with its quotes, in bytes of the file; `None` if the format tells no places.
     pub place: Option<Range<usize>>,

@@ -24,7 +24,7 @@ pub struct TableError {
     pub line: String,
     /// The number of the line in the file, from 1; 0 if the rule or group comes from no file.
     pub origin: u32,
-    /// The reason.
+    /// Why the switch cannot have the line.
     pub fault: TableFault,
 }
 

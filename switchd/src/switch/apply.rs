@@ -89,7 +89,7 @@ pub enum ApplyError {
         bridge: String,
         /// The host, as `fdb-add` takes it.
         host: String,
-        /// The reason.
+        /// Why the bridge cannot have the host.
         error: HostError,
     },
     /// A port cannot be opened.

@@ -68,7 +68,7 @@ pub(super) enum ChannelError {
 }
 
 impl Channel {
-    /// Both ends.
+    /// Makes a channel: the end of this process, and the descriptor that the new process gets as its other end.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
         let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None)?;

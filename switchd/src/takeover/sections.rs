@@ -28,7 +28,7 @@ pub(super) enum When {
     Late,
 }
 
-/// A section.
+/// One part of what the old program hands over: how it is written there, and how it is taken over here.
 pub(super) struct Section {
     /// The section's name, which both programs know.
     pub(super) name: &'static str,

@@ -73,8 +73,9 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// What a run has measured, for each second of the worker's time on its core.
 struct Rates {
-    /// Established frames.
+    /// Established frames that were forwarded.
     rate: f64,
+    /// Segments that the attacker's frames were cut into.
     segments: f64,
 }
 
