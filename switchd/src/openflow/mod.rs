@@ -8,12 +8,16 @@
 
 mod bundles;
 mod connection;
+mod hub;
 mod lists;
+mod outbox;
 mod refuse;
 mod requests;
+mod transport;
 
 pub(crate) use refuse::error_code;
 
+use self::hub::Hub;
 use crate::log_limit::{EVENTS, limited};
 use crate::server::{Listener, bind, event_fd};
 use crate::switch::Switch;
@@ -27,14 +31,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tracing::{debug, info, warn};
 
 /// The largest number of connections to one bridge at the same time. Further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 64;
-
-/// How long a connection may take nothing of what is sent, before it is closed.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The running server. Dropping it ends all connections and removes the sockets.
 pub struct OpenFlowServer {
@@ -101,10 +101,11 @@ impl Endpoint {
     fn open(path: &Path, bridge: &str, switch: &Arc<Switch>) -> anyhow::Result<Self> {
         let listener = bind(path)?;
         let stop = Arc::new(event_fd()?);
+        let hub = Arc::new(Hub::default());
         let (told, switch, bridge) = (Arc::clone(&stop), Arc::clone(switch), bridge.to_owned());
         let thread = std::thread::Builder::new()
             .name("openflow".to_owned())
-            .spawn(move || accept(&listener, &bridge, &switch, &told))?;
+            .spawn(move || accept(&listener, &hub, &bridge, &switch, &told))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -119,8 +120,8 @@ impl Drop for Endpoint {
 }
 
 /// Takes connections until told to stop, then ends them.
-fn accept(listener: &Listener, bridge: &str, switch: &Arc<Switch>, stop: &EventFd) {
-    let mut connections: Vec<(UnixStream, JoinHandle<()>)> = Vec::new();
+fn accept(listener: &Listener, hub: &Arc<Hub>, bridge: &str, switch: &Arc<Switch>, stop: &EventFd) {
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let mut fds = [
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
@@ -131,7 +132,7 @@ fn accept(listener: &Listener, bridge: &str, switch: &Arc<Switch>, stop: &EventF
         if fds[0].any() == Some(true) {
             break;
         }
-        connections.retain(|(_, thread)| !thread.is_finished());
+        threads.retain(|thread| !thread.is_finished());
         let accepted = match listener.accept() {
             Ok(Some(stream)) => stream,
             Ok(None) => continue,
@@ -143,7 +144,7 @@ fn accept(listener: &Listener, bridge: &str, switch: &Arc<Switch>, stop: &EventF
                 continue;
             }
         };
-        if connections.len() >= MAX_CONNECTIONS {
+        if hub.len() >= MAX_CONNECTIONS {
             limited!(
                 warn,
                 "openflow",
@@ -152,33 +153,38 @@ fn accept(listener: &Listener, bridge: &str, switch: &Arc<Switch>, stop: &EventF
             );
             continue;
         }
-        match serve(accepted, bridge, switch) {
-            Ok(connection) => connections.push(connection),
+        match serve(accepted, hub, bridge, switch) {
+            Ok(thread) => threads.push(thread),
             Err(error) => {
                 limited!(warn, "openflow", EVENTS, "serve an OpenFlow connection: {error}");
             }
         }
     }
-    for (stream, _) in &connections {
-        let _ = stream.shutdown(Shutdown::Both);
-    }
-    connections.into_iter().for_each(|(_, thread)| drop(thread.join()));
+    hub.members().iter().for_each(|member| member.close());
+    threads.into_iter().for_each(|thread| drop(thread.join()));
 }
 
-/// Serves a connection in a thread of its own.
+/// Serves a connection in a thread of its own, as a member of the hub.
 fn serve(
-    stream: UnixStream,
+    mut stream: UnixStream,
+    hub: &Arc<Hub>,
     bridge: &str,
     switch: &Arc<Switch>,
-) -> std::io::Result<(UnixStream, JoinHandle<()>)> {
-    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    let handle = stream.try_clone()?;
-    let (bridge, switch) = (bridge.to_owned(), Arc::clone(switch));
+) -> std::io::Result<JoinHandle<()>> {
+    stream.set_nonblocking(true)?;
+    let member = hub.join()?;
+    let (hub, bridge, switch) = (Arc::clone(hub), bridge.to_owned(), Arc::clone(switch));
+    let leaving = Arc::clone(&member);
+    let of_hub = Arc::clone(&hub);
     let thread = std::thread::Builder::new().name("openflow".to_owned()).spawn(move || {
-        if let Err(error) = connection::serve(&stream, &bridge, &switch) {
+        if let Err(error) = connection::serve(&mut stream, &hub, &member, &bridge, &switch) {
             debug!("bridge {bridge}: an OpenFlow connection ends: {error}");
         }
+        hub.leave(&member);
         let _ = stream.shutdown(Shutdown::Both);
-    })?;
-    Ok((handle, thread))
+    });
+    if thread.is_err() {
+        of_hub.leave(&leaving);
+    }
+    thread
 }

@@ -2,6 +2,7 @@
 
 use super::bundles::Bundles;
 use super::connection::Wire;
+use super::hub::{Hub, Member};
 use super::{lists, refuse};
 use crate::bridge::{groups, packet_out};
 use crate::log_limit::{EVENTS, limited};
@@ -17,6 +18,7 @@ use openflow::{
     SwitchFeatures, capability, port_config,
 };
 use std::io;
+use std::sync::Arc;
 
 /// The largest number of a group, and so the number of groups that there can be.
 const MAX_GROUPS: u32 = 0xffff_ff00;
@@ -28,18 +30,24 @@ const GROUP_CAPABILITIES: u32 = 0b0111;
 const GROUP_ACTIONS: u32 = 0x03ff_8001;
 
 /// What a connection has told of itself.
-#[derive(Default)]
 pub(super) struct Peer {
+    /// All connections of the bridge.
+    hub: Arc<Hub>,
+    /// What the rest of the switch knows of this connection.
+    member: Arc<Member>,
     miss_send_len: u16,
-    role: ControllerRole,
-    /// The newest generation id that the peer has given; `None` before the first one.
-    generation: Option<u64>,
     bundles: Bundles,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
 }
 
 impl Peer {
+    /// A peer that has said nothing yet.
+    pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
+        let bundles = Bundles::default();
+        Self { hub, member, miss_send_len: 0, bundles, has_changed: false }
+    }
+
     /// Carries out a message and answers.
     ///
     /// # Errors
@@ -54,7 +62,7 @@ impl Peer {
         let Some(encoding) = wire.session.encoding() else {
             return Ok(());
         };
-        if self.role == ControllerRole::Slave && is_change(&message) {
+        if self.member.settings().role == ControllerRole::Slave && is_change(&message) {
             wire.refuse(ErrorCode::IsSlave, &bytes);
             return Ok(());
         }
@@ -185,23 +193,15 @@ impl Peer {
         }
     }
 
-    fn role(&mut self, request: RoleMessage) -> Result<RoleMessage, ErrorCode> {
+    fn role(&self, request: RoleMessage) -> Result<RoleMessage, ErrorCode> {
         let is_elected = matches!(request.role, ControllerRole::Master | ControllerRole::Slave);
-        if is_elected && !request.is_nicira {
-            // Generation ids wrap: the distance says which one is newer.
-            let is_stale = self
-                .generation
-                .is_some_and(|newest| (request.generation.wrapping_sub(newest) as i64) < 0);
-            if is_stale {
-                return Err(ErrorCode::RoleStale);
-            }
-            self.generation = Some(request.generation);
-        }
+        let generation = (is_elected && !request.is_nicira).then_some(request.generation);
         if request.role != ControllerRole::NoChange {
-            self.role = request.role;
+            let elected = self.hub.elect(&self.member, request.role, generation);
+            elected.map_err(|_| ErrorCode::RoleStale)?;
         }
-        let generation = self.generation.unwrap_or(u64::MAX);
-        Ok(RoleMessage { role: self.role, generation, ..request })
+        let generation = self.hub.generation().unwrap_or(u64::MAX);
+        Ok(RoleMessage { role: self.member.settings().role, generation, ..request })
     }
 
     fn bundle(

@@ -1,0 +1,151 @@
+//! The connections of one bridge, and what the switch says to them on its own.
+//!
+//! A connection is a [`Member`] of its bridge's [`Hub`] while it lives. Messages that nobody asked for are put into the members'
+//! [outboxes](super::outbox::Outbox), which are bounded, and never waited for: a peer that does not read delays nobody.
+
+use super::outbox::{Full, Outbox};
+use crate::server::event_fd;
+use nix::sys::eventfd::EventFd;
+use openflow::{ControllerRole, Encoding, OfMessage};
+use parking_lot::Mutex;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// All connections of one bridge.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    members: Mutex<Vec<Arc<Member>>>,
+    /// The newest generation id of an election; `None` before the first one.
+    generation: Mutex<Option<u64>>,
+}
+
+/// An election whose generation id is older than that of an election before (OpenFlow 1.3.5 §6.3.6).
+#[derive(Debug, thiserror::Error)]
+#[error("the generation id is older than {newest}")]
+pub(super) struct StaleGeneration {
+    newest: u64,
+}
+
+/// One connection, as the rest of the switch sees it.
+#[derive(Debug)]
+pub(super) struct Member {
+    settings: Mutex<MemberSettings>,
+    outbox: Outbox,
+    /// Readable once the connection has to end.
+    end: EventFd,
+}
+
+/// What a peer has agreed on and asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemberSettings {
+    /// The form of messages; `None` until the peer's HELLO. A member without gets no messages.
+    pub(super) encoding: Option<Encoding>,
+    /// The role of the peer.
+    pub(super) role: ControllerRole,
+}
+
+impl Hub {
+    /// Makes a member for a new connection.
+    ///
+    /// # Errors
+    /// No descriptor could be had.
+    pub(super) fn join(&self) -> io::Result<Arc<Member>> {
+        let member = Arc::new(Member {
+            settings: Mutex::default(),
+            outbox: Outbox::new()?,
+            end: event_fd()?,
+        });
+        self.members.lock().push(Arc::clone(&member));
+        Ok(member)
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn leave(&self, member: &Arc<Member>) {
+        self.members.lock().retain(|other| !Arc::ptr_eq(other, member));
+    }
+
+    /// Every connection of the bridge, in the order in which they came.
+    pub(super) fn members(&self) -> Vec<Arc<Member>> {
+        self.members.lock().clone()
+    }
+
+    /// Gives a member a role. Whoever was master before becomes a slave if the member becomes the master. `generation` is the
+    /// id of the election, with which a controller shows that it knows the newest one; `None` if the request has none.
+    ///
+    /// # Errors
+    /// The generation is stale, and nobody's role has changed.
+    pub(super) fn elect(
+        &self,
+        member: &Arc<Member>,
+        role: ControllerRole,
+        generation: Option<u64>,
+    ) -> Result<(), StaleGeneration> {
+        let mut newest = self.generation.lock();
+        if let (Some(asked), Some(newest)) = (generation, *newest)
+            // Generation ids wrap: the distance says which one is newer.
+            && (asked.wrapping_sub(newest) as i64) < 0
+        {
+            return Err(StaleGeneration { newest });
+        }
+        *newest = generation.or(*newest);
+        if role == ControllerRole::Master {
+            for other in self.members().iter().filter(|other| !Arc::ptr_eq(other, member)) {
+                other.change_settings(|settings| {
+                    if settings.role == ControllerRole::Master {
+                        settings.role = ControllerRole::Slave;
+                    }
+                });
+            }
+        }
+        member.change_settings(|settings| settings.role = role);
+        Ok(())
+    }
+
+    /// The newest generation id of an election; `None` before the first one.
+    pub(super) fn generation(&self) -> Option<u64> {
+        *self.generation.lock()
+    }
+
+    /// The number of connections.
+    pub(super) fn len(&self) -> usize {
+        self.members.lock().len()
+    }
+}
+
+impl Member {
+    /// What the peer has agreed on and asked for.
+    pub(super) fn settings(&self) -> MemberSettings {
+        self.settings.lock().clone()
+    }
+
+    /// Changes what the peer has agreed on or asked for.
+    pub(super) fn change_settings(&self, change: impl FnOnce(&mut MemberSettings)) {
+        change(&mut self.settings.lock());
+    }
+
+    /// Sends a message that the peer has not asked for, soon. The message holds about `bytes` of memory.
+    ///
+    /// # Errors
+    /// The outbox is full: the message is dropped, and counted.
+    #[expect(dead_code, reason = "the messages that nobody asks for come with the next changes")]
+    pub(super) fn tell(&self, message: Arc<OfMessage>, bytes: usize) -> Result<(), Full> {
+        self.outbox.put(message, bytes)
+    }
+
+    /// Where messages wait that the peer has not asked for.
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Ends the connection soon.
+    pub(super) fn close(&self) {
+        // A counter that is full is readable as well.
+        let _ = self.end.write(1);
+    }
+
+    /// Readable once the connection has to end.
+    pub(super) fn end(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
