@@ -1,0 +1,279 @@
+//! The verbs of `ofctl`, each with its help.
+
+use super::arguments::{
+    ApplyWords, CachedFlows, Check, Completions, File, Flow, Log, PlanWords, Trace, Words,
+};
+use clap::Subcommand;
+
+// The doc comments of verbs and their options are the text of `ofctl --help`.
+/// The verbs of `ofctl`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Add a rule
+    #[command(override_usage = "ofctl add-flow [BRIDGE] RULE")]
+    AddFlow(Words),
+    /// Add the rules of a file: either all or, if one is refused, none; - is standard input
+    #[command(override_usage = "ofctl add-flows [BRIDGE] FILE")]
+    AddFlows(Words),
+    /// Change the actions of the rules that MATCH covers; with --strict of the one rule with this match and priority
+    #[command(override_usage = "ofctl mod-flows [BRIDGE] MATCH,actions=ACTIONS")]
+    ModFlows(Words),
+    /// Delete the rules that MATCH covers, or all rules; with --strict the one rule with this match and priority
+    #[command(override_usage = "ofctl del-flows [BRIDGE] [MATCH]")]
+    DelFlows(Words),
+    /// List the rules that MATCH covers, or all rules
+    #[command(override_usage = "ofctl dump-flows [BRIDGE] [MATCH]")]
+    DumpFlows(Words),
+    /// Show the sums of the counters of the rules that MATCH covers, or of all rules
+    #[command(override_usage = "ofctl dump-aggregate [BRIDGE] [MATCH]")]
+    DumpAggregate(Words),
+    /// Replace all rules by those of a file; a rule that does not change keeps its counters
+    #[command(override_usage = "ofctl replace-flows [BRIDGE] FILE")]
+    ReplaceFlows(Words),
+    /// Compare the rules of two files, or of a file and a bridge; exit status 2 if they differ
+    #[command(override_usage = "ofctl diff-flows SOURCE1 SOURCE2")]
+    DiffFlows(Words),
+
+    /// Add a group
+    #[command(override_usage = "ofctl add-group [BRIDGE] GROUP")]
+    AddGroup(Words),
+    /// Add the groups of a file: either all or, if one is refused, none; - is standard input
+    #[command(override_usage = "ofctl add-groups [BRIDGE] FILE")]
+    AddGroups(Words),
+    /// Replace a group; with --may-create add the group if it does not exist
+    #[command(override_usage = "ofctl mod-group [BRIDGE] GROUP")]
+    ModGroup(Words),
+    /// Delete a group, or all groups, and the rules that use them
+    #[command(override_usage = "ofctl del-groups [BRIDGE] [GROUP]")]
+    DelGroups(Words),
+    /// Put buckets into a group, at the place that command_bucket_id names
+    #[command(override_usage = "ofctl insert-buckets [BRIDGE] GROUP")]
+    InsertBuckets(Words),
+    /// Take the buckets that command_bucket_id names out of a group
+    #[command(override_usage = "ofctl remove-buckets [BRIDGE] GROUP")]
+    RemoveBuckets(Words),
+    /// List a group, or all groups, with their buckets
+    #[command(override_usage = "ofctl dump-groups [BRIDGE] [GROUP]")]
+    DumpGroups(Words),
+    /// Show the counters of a group, or of all groups
+    #[command(override_usage = "ofctl dump-group-stats [BRIDGE] [GROUP]")]
+    DumpGroupStats(Words),
+
+    /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends the packet through the tables
+    #[command(
+        override_usage = "ofctl packet-out [BRIDGE] \"[in_port=PORT,][metadata=N,][regN=N,]packet=HEX,actions=ACTIONS\"\n       ofctl packet-out [BRIDGE] PORT ACTIONS HEX..."
+    )]
+    PacketOut(Words),
+
+    /// Add a bridge without ports. With persist=off, switchd --state keeps neither its rules nor its ports
+    #[command(override_usage = "ofctl add-br NAME [datapath-id=ID] [persist=off]")]
+    AddBr(Words),
+    /// Remove a bridge, with its ports, rules, groups and learned hosts
+    #[command(override_usage = "ofctl del-br NAME")]
+    DelBr(Words),
+    /// List the names of the bridges
+    #[command(override_usage = "ofctl list-br")]
+    ListBr(Words),
+    /// Print bridges and ports with all their settings, as a file that switchd --config reads
+    #[command(override_usage = "ofctl show-config")]
+    ShowConfig(Words),
+
+    /// Print the whole switch as a file that people read and version, or write it into FILE: bridges, ports, rules,
+    /// groups and static hosts
+    #[command(override_usage = "ofctl save [FILE]")]
+    Save(Words),
+    /// Print what apply would do: + is added, - removed, ~ changed. Nothing is changed
+    #[command(
+        override_usage = "ofctl plan [--exit-code] FILE\n       ofctl plan [--exit-code] --history N"
+    )]
+    Plan(PlanWords),
+    /// Make the switch as a file says: all of it or, if anything is refused, nothing
+    #[command(override_usage = "ofctl apply FILE [--confirm TIME]")]
+    Apply(ApplyWords),
+    /// Keep what apply --confirm has changed
+    #[command(override_usage = "ofctl confirm")]
+    Confirm(Words),
+    /// Take back what waits for confirm, or return to state N of the history, by default the last one
+    #[command(override_usage = "ofctl rollback [N]")]
+    Rollback(Words),
+    /// List the last states, each with the change that ended it
+    #[command(override_usage = "ofctl history")]
+    History(Words),
+
+    /// Show a bridge, and the settings and state of its ports
+    #[command(override_usage = "ofctl show [BRIDGE]")]
+    Show(Words),
+    /// Show the counters of a port, or of all ports
+    #[command(override_usage = "ofctl dump-ports [BRIDGE] [PORT]")]
+    DumpPorts(Words),
+    /// Show the settings and the state of a port, or of all ports
+    #[command(override_usage = "ofctl dump-ports-desc [BRIDGE] [PORT]")]
+    DumpPortsDesc(Words),
+    /// Add a port, described as for switchd: veth0, tap:vm1, netns:NAMESPACE/NAME, internal:NAME,
+    /// patch:NAME,peer=NAME
+    #[command(override_usage = "ofctl add-port [BRIDGE] PORT [KEY=VALUE]...")]
+    AddPort(Words),
+    /// Remove a port; rules that name the port stay
+    #[command(override_usage = "ofctl del-port [BRIDGE] PORT")]
+    DelPort(Words),
+    /// List the names of the ports
+    #[command(override_usage = "ofctl list-ports [BRIDGE]")]
+    ListPorts(Words),
+    /// Set what the bridge does with IP fragments. normal: rules see no transport ports of them; nx-match: rules see those
+    /// of first fragments; drop: the bridge drops them
+    #[command(override_usage = "ofctl set-frags [BRIDGE] normal|drop|nx-match")]
+    SetFrags(Words),
+    /// Show what the bridge does with IP fragments
+    #[command(override_usage = "ofctl get-frags [BRIDGE]")]
+    GetFrags(Words),
+    /// Set or clear a flag of a port (OFPPC_*): down, no-flood, no-receive, no-forward, no-packet-in
+    #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
+        up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
+    ModPort(Words),
+    /// Replace the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype, priority-tags, protected,
+    /// storm. A setting that is not given gets its default
+    #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]
+    SetPort(Words),
+    /// Show how many rules each table has, and how many packets were looked up in it
+    #[command(override_usage = "ofctl dump-tables [BRIDGE]")]
+    DumpTables(Words),
+
+    /// List the hosts of the MAC table: port, VLAN, MAC address and age
+    #[command(override_usage = "ofctl fdb-show [BRIDGE]")]
+    FdbShow(Words),
+    /// Remove learned hosts from the MAC table: those of a port, or all
+    #[command(override_usage = "ofctl fdb-flush [BRIDGE] [PORT]")]
+    FdbFlush(Words),
+    /// Add a host to the MAC table that neither ages nor moves
+    #[command(override_usage = "ofctl fdb-add [BRIDGE] PORT VLAN MAC")]
+    FdbAdd(Words),
+    /// Remove a host from the MAC table
+    #[command(override_usage = "ofctl fdb-del [BRIDGE] VLAN MAC")]
+    FdbDel(Words),
+    /// Show or change after how many seconds a silent host is removed, and how many hosts the MAC table has at most
+    #[command(override_usage = "ofctl fdb-config [BRIDGE] [ageing=SECONDS] [entries=N]")]
+    FdbConfig(Words),
+    /// Show the counters of MAC learning
+    #[command(override_usage = "ofctl fdb-stats [BRIDGE]")]
+    FdbStats(Words),
+    /// Show the load of the worker threads, which forward frames
+    #[command(override_usage = "ofctl workers [BRIDGE]")]
+    Workers(Words),
+    /// Show the counters of the workers' caches
+    #[command(override_usage = "ofctl cache-show [BRIDGE]")]
+    CacheShow(Words),
+    /// List all cached flows, or those that packets of MATCH may belong to
+    #[command(override_usage = "ofctl dump-cached-flows [BRIDGE] [MATCH] [--why]")]
+    DumpCachedFlows(CachedFlows),
+    /// Show how many frames were dropped, by port and reason
+    #[command(override_usage = "ofctl drops [BRIDGE]")]
+    Drops(Words),
+    /// Show which rules and actions a packet meets in the tables, without sending it
+    #[command(
+        override_usage = "ofctl trace [BRIDGE] FLOW [--explain]\n       ofctl trace [BRIDGE] [FLOW] --packet HEX [--explain]\n       ofctl trace [BRIDGE] [FLOW] --from HOST --to HOST [--explain]"
+    )]
+    Trace(Trace),
+
+    /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, ports, hosts and bridges; without
+    /// KIND all are printed, without BRIDGE those of every bridge
+    #[command(override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]")]
+    Monitor(Words),
+
+    /// Show what the switch writes into its log, and change it first if a level is given: off, error, warn, info, debug or
+    /// trace, with levels of modules behind it, as the environment variable RUST_LOG takes them
+    #[command(override_usage = "ofctl log [LEVEL[,MODULE=LEVEL]...]")]
+    Log(Log),
+    /// Print the completions of ofctl for a shell; needs no switch
+    Completions(Completions),
+    /// Print the manual page of ofctl, as man(1) reads it; needs no switch
+    #[command(hide = true)]
+    Man,
+    /// Start the switch's program file again, as after an upgrade: the new program takes over from the running one without
+    /// losing a frame. If it cannot, the running one goes on
+    #[command(override_usage = "ofctl restart")]
+    Restart(Words),
+
+    /// Parse a rule and print it as a message would carry it; needs no switch
+    ParseFlow(Flow),
+    /// Parse the rules of a file and print them as messages would carry them; needs no switch
+    ParseFlows(File),
+    /// Check a file of rules and print every error; needs no switch. Names of ports are not checked, unless --ports
+    /// gives them or --socket names the switch that has them
+    Check(Check),
+    /// Find rules that can never match, that overlap, that loop, or whose tables, ports or groups do not exist, in a
+    /// file or a bridge; exit status 1 if there are any
+    #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
+    Lint(Words),
+
+    /// Explain a verb, a field, an action, or another word of rules; fields, actions, attributes, protocols, groups and
+    /// buckets print lists of words
+    #[command(override_usage = "ofctl help [VERB | WORD]")]
+    Help(Words),
+}
+
+impl Verb {
+    /// The verb as the user types it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::AddFlow(_) => "add-flow",
+            Self::AddFlows(_) => "add-flows",
+            Self::ModFlows(_) => "mod-flows",
+            Self::DelFlows(_) => "del-flows",
+            Self::DumpFlows(_) => "dump-flows",
+            Self::DumpAggregate(_) => "dump-aggregate",
+            Self::ReplaceFlows(_) => "replace-flows",
+            Self::DiffFlows(_) => "diff-flows",
+            Self::AddGroup(_) => "add-group",
+            Self::AddGroups(_) => "add-groups",
+            Self::ModGroup(_) => "mod-group",
+            Self::DelGroups(_) => "del-groups",
+            Self::InsertBuckets(_) => "insert-buckets",
+            Self::RemoveBuckets(_) => "remove-buckets",
+            Self::DumpGroups(_) => "dump-groups",
+            Self::DumpGroupStats(_) => "dump-group-stats",
+            Self::PacketOut(_) => "packet-out",
+            Self::AddBr(_) => "add-br",
+            Self::DelBr(_) => "del-br",
+            Self::ListBr(_) => "list-br",
+            Self::ShowConfig(_) => "show-config",
+            Self::Save(_) => "save",
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Confirm(_) => "confirm",
+            Self::Rollback(_) => "rollback",
+            Self::History(_) => "history",
+            Self::Show(_) => "show",
+            Self::DumpPorts(_) => "dump-ports",
+            Self::DumpPortsDesc(_) => "dump-ports-desc",
+            Self::AddPort(_) => "add-port",
+            Self::DelPort(_) => "del-port",
+            Self::FdbConfig(_) => "fdb-config",
+            Self::Workers(_) => "workers",
+            Self::ListPorts(_) => "list-ports",
+            Self::SetFrags(_) => "set-frags",
+            Self::GetFrags(_) => "get-frags",
+            Self::ModPort(_) => "mod-port",
+            Self::SetPort(_) => "set-port",
+            Self::DumpTables(_) => "dump-tables",
+            Self::FdbShow(_) => "fdb-show",
+            Self::FdbFlush(_) => "fdb-flush",
+            Self::FdbAdd(_) => "fdb-add",
+            Self::FdbDel(_) => "fdb-del",
+            Self::FdbStats(_) => "fdb-stats",
+            Self::CacheShow(_) => "cache-show",
+            Self::DumpCachedFlows(_) => "dump-cached-flows",
+            Self::Drops(_) => "drops",
+            Self::Trace(_) => "trace",
+            Self::Monitor(_) => "monitor",
+            Self::Log(_) => "log",
+            Self::Completions(_) => "completions",
+            Self::Man => "man",
+            Self::Restart(_) => "restart",
+            Self::ParseFlow(_) => "parse-flow",
+            Self::ParseFlows(_) => "parse-flows",
+            Self::Check(_) => "check",
+            Self::Lint(_) => "lint",
+            Self::Help(_) => "help",
+        }
+    }
+}
