@@ -20,7 +20,7 @@ mod rx;
 mod tx;
 
 pub use multi_tx::{FloodSender, FloodSocket, FloodTarget};
-pub use plain::PlainSockets;
+pub use plain::{PlainFlood, PlainSockets};
 pub use ring_size::RingSize;
 pub use rings::RxOpener;
 

@@ -16,7 +16,7 @@ use crate::sys::packet as socket;
 use crate::{PortStatus, TxFailure};
 use packet::{Batch, FrameId, VNET_HDR_SIZE};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Copies of one system call.
@@ -37,6 +37,12 @@ impl FloodSocket {
         socket::set_send_buffer(fd, SEND_BUFFER)?;
         socket::set_option(fd, socket::PACKET_QDISC_BYPASS, 1)?;
         Ok(Self(socket))
+    }
+}
+
+impl AsFd for FloodSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -122,7 +128,7 @@ impl FloodSender {
         let mut done = 0;
         while done < datagrams.len() {
             // As in `calls`: the next call begins with what ended this one, and tells why.
-            match messages.send(socket.0.as_fd(), &datagrams[done..]) {
+            match messages.send(socket.as_fd(), &datagrams[done..]) {
                 Ok(sent) => done += sent,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -1,9 +1,12 @@
-//! The packet sockets of a port without the port, for measurements.
+//! The packet sockets of ports without the ports, for measurements.
 
+use super::multi_tx::FloodSocket;
 use super::ring_size::RingSize;
+use crate::sys::mmsg::AddressedMessages;
 use crate::sys::packet as socket;
 use crate::sys::ring::RxRing;
-use std::io;
+use packet::VNET_HDR_SIZE;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What a port of one receive queue and one sending queue keeps open of a network device. The device is
@@ -32,5 +35,38 @@ impl PlainSockets {
         socket::set_option(sending.as_fd(), socket::PACKET_VNET_HDR, 1)?;
         socket::bind(sending.as_fd(), index, false)?;
         Ok(Self { _ring: ring, _receiving: receiving, _sending: sending })
+    }
+}
+
+/// What floods frames to many devices, with one system call for the copies of a frame, and does nothing else.
+pub struct PlainFlood {
+    socket: FloodSocket,
+    messages: AddressedMessages,
+    indexes: Vec<u32>,
+}
+
+impl PlainFlood {
+    /// Opens the socket for the devices with these interface numbers, in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// A descriptor or `CAP_NET_RAW` is missing.
+    pub fn open(indexes: Vec<u32>) -> io::Result<Self> {
+        let messages = AddressedMessages::new(indexes.len());
+        Ok(Self { socket: FloodSocket::open()?, messages, indexes })
+    }
+
+    /// Sends a copy of `frame` to each of the devices. Returns the number of devices that took it.
+    ///
+    /// # Errors
+    /// What the kernel said of the copy behind the last one that a device took.
+    pub fn send(&mut self, frame: &[u8]) -> io::Result<usize> {
+        let with_header = [&[0; VNET_HDR_SIZE][..], frame].concat();
+        let copies: Vec<(u32, IoSlice<'_>)> =
+            self.indexes.iter().map(|index| (*index, IoSlice::new(&with_header))).collect();
+        let mut sent = 0;
+        while sent < copies.len() {
+            sent += self.messages.send(self.socket.as_fd(), &copies[sent..])?;
+        }
+        Ok(sent)
     }
 }

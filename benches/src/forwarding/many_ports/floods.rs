@@ -3,6 +3,9 @@
 //! Some ports send five times as many broadcasts as storm control lets one of them have flooded. First nothing
 //! else is sent: the worker's own account says how long it was busy, and the counters of the ports how many copies
 //! left. Then two hosts exchange frames beside the floods, as fast as they can, in turn with the same without.
+//!
+//! The yardstick of a copy is what the kernel takes for it: a program without a switch sends the same number of copies
+//! from one packet socket to the same devices, with one system call for the copies of a frame, and as far apart.
 
 use super::Plan;
 use crate::forwarding::idle_ports::far_end;
@@ -10,7 +13,8 @@ use crate::forwarding::{IdlePorts, Network, Step, Through, on_core};
 use crate::report::{Better, Goal, Role, Table, progress};
 use anyhow::bail;
 use control::{Client, Operation, Reply};
-use lab::{FrameSocket, experimental_frame};
+use lab::{FrameSocket, Netlink, experimental_frame};
+use ports::afpacket::PlainFlood;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +29,10 @@ const BURST: usize = 10;
 const SETTLING: Duration = Duration::from_millis(1500);
 /// The floods that are compared: how many ports flood at once, and the share of the hosts' rate that is wanted.
 const FLOODS: [(usize, &str, f64); 2] = [(1, "1 port floods", 0.9), (8, "8 ports flood", 0.65)];
+/// The yardstick: the same copies without a switch, for each of the floods.
+const ALONE: [&str; 2] = ["kernel alone, as 1 port", "kernel alone, as 8 ports"];
+/// How many times the time that the kernel takes for a copy the switch may take.
+const FACTOR: f64 = 1.25;
 
 pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     let mut table =
@@ -32,8 +40,10 @@ pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     let copies = table.column("copies", "k/s", Better::Neither);
     let share = table.column("of a worker", "%", Better::Lower);
     let cost = table.column("a copy", "µs", Better::Lower);
+    let ratio = table.column("of the kernel", "times", Better::Lower);
     let rate = table.column("60 B beside it", "Mpps", Better::Higher);
     let calm = table.row("no flood", Role::Limit);
+    let yardsticks = ALONE.map(|name| table.row(name, Role::Limit));
     let rows = FLOODS.map(|(_, name, _)| table.row(name, Role::Ours));
     progress(&format!("building a switch of {PORTS} ports"));
     let idle = IdlePorts::Veth(PORTS);
@@ -43,11 +53,13 @@ pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
         Ok(values[0])
     };
     established()?;
+    let mut alone = network.namespace().run(kernel_alone)??;
     for run in 1..=plan.runs {
-        for ((ports, name, _), row) in FLOODS.into_iter().zip(rows) {
+        for (((ports, name, _), row), yardstick) in FLOODS.into_iter().zip(rows).zip(yardsticks) {
             progress(&format!("{name}, run {run}"));
             table.record(calm, rate, established()?);
             let flood = Flood::open(&network, ports)?;
+            let (mut pace, mut of_ours) = (Duration::ZERO, 0.0);
             flood.during(|| {
                 let mut client = network.client()?;
                 let (before, start) = (Account::read(&mut client)?, Instant::now());
@@ -56,21 +68,49 @@ pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
                 let (made, busy) = (after.copies - before.copies, after.busy - before.busy);
                 table.record(row, copies, made / seconds / 1e3);
                 table.record(row, share, 100.0 * busy / seconds);
-                table.record(row, cost, 1e6 * busy / made);
+                of_ours = 1e6 * busy / made;
+                table.record(row, cost, of_ours);
                 table.record(row, rate, established()?);
+                pace = Duration::from_secs_f64(seconds * f64::from(PORTS) / made);
+                table.record(yardstick, copies, made / seconds / 1e3);
                 Ok(())
             })?;
+            let of_kernel = on_core(1, || kernel_copies(&mut alone, pace, plan.duration))?;
+            table.record(yardstick, cost, of_kernel);
+            table.record(row, ratio, of_ours / of_kernel);
         }
     }
     let mut goals = Vec::new();
     for ((_, name, wanted), row) in FLOODS.into_iter().zip(rows) {
         let of = |column| table.median(row, column);
-        goals.push(Goal::at_most(&format!("{name}: µs for a copy"), of(cost), 1.2));
+        let what = format!("{name}: a copy, times what the kernel alone takes");
+        goals.push(Goal::at_most(&what, of(ratio), FACTOR));
         goals.push(Goal::at_most(&format!("{name}: % of a worker"), of(share), 34.0));
         let name = format!("60 B frames, {name}, against none");
         goals.push(Goal::ratio(&name, of(rate), wanted, table.median(calm, rate)));
     }
     Ok((table, goals))
+}
+
+/// A flood to all ports but the two of the hosts, without a switch.
+fn kernel_alone() -> anyhow::Result<PlainFlood> {
+    let mut netlink = Netlink::open()?;
+    let indexes = (0..PORTS).map(|n| Ok(netlink.link(&IdlePorts::device(n))?.index));
+    Ok(PlainFlood::open(indexes.collect::<anyhow::Result<_>>()?)?)
+}
+
+/// Sends a frame to all devices every `pace` for a time. Returns the microseconds of a copy.
+fn kernel_copies(flood: &mut PlainFlood, pace: Duration, time: Duration) -> anyhow::Result<f64> {
+    let frame = experimental_frame([0xff; 6], [2, 0, 0, 1, 0, 0xff], &[0; 46]);
+    let (mut copies, mut busy) = (0, Duration::ZERO);
+    let start = Instant::now();
+    while start.elapsed() < time {
+        let sending = Instant::now();
+        copies += flood.send(&frame)?;
+        busy += sending.elapsed();
+        thread::sleep(pace.saturating_sub(sending.elapsed()));
+    }
+    Ok(1e6 * busy.as_secs_f64() / copies as f64)
 }
 
 /// For each flooding port the socket at its far end, and the broadcast frames to send.
