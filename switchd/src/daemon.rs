@@ -34,6 +34,9 @@ pub fn main() -> ExitCode {
     if options.detach {
         return detach::start().unwrap_or_else(|error| fail(&error));
     }
+    if options.start_successor {
+        return takeover::start_successor().unwrap_or_else(|error| fail(&error));
+    }
     ports::free_evenly();
     let ended = Signals::block().context("block signals").and_then(|signals| {
         // Read first: the path depends on the user, who may change.

@@ -46,6 +46,8 @@ pub struct Options {
     pub enters_namespaces: bool,
     /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
     pub take_over: bool,
+    /// Whether to start another process with `take_over` for the program at standard input (`--start-successor`).
+    pub start_successor: bool,
     /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
     pub verbose: u8,
 }
@@ -134,6 +136,9 @@ struct Arguments {
     /// Take over from the switch that has started this program
     #[arg(long = crate::takeover::OPTION, hide = true)]
     take_over: bool,
+    /// Start this program again with --take-over, for the switch that has started this program
+    #[arg(long = crate::takeover::START_OPTION, hide = true)]
+    start_successor: bool,
     /// Log more events; given twice, all of them. The environment variable RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -177,7 +182,7 @@ impl Options {
         }
         let command_line = CommandLine { settings: arguments.settings, bridges };
         let Arguments { config, state, state_sync, socket, pid_file, ready_fd, .. } = arguments;
-        let Arguments { user, sandbox, netns, take_over, verbose, .. } = arguments;
+        let Arguments { user, sandbox, netns, take_over, start_successor, verbose, .. } = arguments;
         let Arguments { socket_mode, socket_group, detach, detached, .. } = arguments;
         Ok(Self {
             command_line,
@@ -195,6 +200,7 @@ impl Options {
             sandbox,
             enters_namespaces: netns == OnOff::On,
             take_over,
+            start_successor,
             verbose,
         })
     }

@@ -37,6 +37,13 @@ pub(super) struct Message {
     pub(super) fds: Vec<OwnedFd>,
 }
 
+impl Message {
+    /// The body of a message that consists of text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
 /// The first packet of a message, in JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
@@ -59,6 +66,9 @@ pub(super) enum ChannelError {
     /// The other program says why it cannot go on.
     #[error("{0}")]
     Refused(String),
+    /// The other program has ended with this status.
+    #[error("the other program has ended ({0})")]
+    Ended(String),
     /// What came is not a message, or not the one that was due.
     #[error("the other program does not speak the language of a hand-over")]
     Malformed,

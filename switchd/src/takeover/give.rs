@@ -3,19 +3,19 @@
 use super::channel::{Channel, ChannelError, Message};
 use super::gate::CloseError;
 use super::sections::{SECTIONS, When};
-use super::{
-    Core, FORMAT, HandoverHello, OPTION, PATIENCE, PROGRAM, Program, SWITCH_OVER, message,
-};
-use crate::confinement;
+use super::start::NewProcess;
+use super::{Core, FORMAT, HandoverHello, PATIENCE, PROGRAM, Program, SWITCH_OVER, message};
 use crate::server::Listener;
 use crate::state::{self, StateError};
 use crate::supervisor;
 use crate::switch::Switch;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
+
+/// How long a new program that has failed may take to end by itself, before it is killed.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// The program that has taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,10 @@ pub(crate) fn give(
     progress: impl Fn(),
     release: impl FnOnce(),
 ) -> Result<Successor, GiveError> {
+    if std::process::id() == 1 {
+        let why = "the end of process 1 ends all processes of a container: restart the container";
+        return Err(GiveError::Unsupported(why.to_owned()));
+    }
     let closed = switch.gate().close(PATIENCE)?;
     if let Some((author, left)) = switch.waiting() {
         let (what, who, left) = (author.what, author.who, left.as_secs());
@@ -74,10 +78,8 @@ pub(crate) fn give(
     }
     switch.wait_until_kept()?;
     let mut hand = Hand::start(switch, listener, program, progress)?;
-    let pid = hand.child.id();
-    info!("process {pid} prepares to take over");
-    let prepared = match hand.prepare().and_then(|program| hand.switch_over(program)) {
-        Ok(program) => program,
+    let (pid, prepared) = match hand.switch_over() {
+        Ok(successor) => successor,
         Err(error) => {
             let why = hand.why(error);
             warn!("this program goes on: the new program {why}");
@@ -85,6 +87,8 @@ pub(crate) fn give(
         }
     };
     ::ports::give_up_locks();
+    // Before systemd is told, which asks for the parent of the new process.
+    hand.process.let_go();
     supervisor::main_process_is(pid);
     // Whatever becomes of the new program, the devices are its own.
     closed.hand_over();
@@ -103,7 +107,7 @@ pub(crate) fn give(
 struct Hand<'a, F: Fn()> {
     switch: &'a Switch,
     channel: Channel,
-    child: Child,
+    process: NewProcess,
     core: Vec<u8>,
     fds: Vec<OwnedFd>,
     state: Vec<u8>,
@@ -131,17 +135,21 @@ impl<'a, F: Fn()> Hand<'a, F> {
         let (policy, wanted) = (switch.policy(), switch.desired());
         let state = state::snapshot(policy, &switch.configured(), &wanted, switch.now())?;
         let (channel, theirs) = Channel::pair().map_err(unsupported)?;
-        let mut command = Command::new(&program.path);
-        command
-            .args(&program.arguments)
-            .arg(format!("--{OPTION}"))
-            // It names this process. Without it, systemd takes signs of life of either.
-            .env_remove("WATCHDOG_PID")
-            .envs([confinement::hand_over()])
-            .stdin(Stdio::from(theirs));
         let path = program.path.display().to_string();
-        let child = command.spawn().map_err(|source| GiveError::Start { path, source })?;
-        Ok(Self { switch, channel, child, core, fds, state, progress })
+        let process = NewProcess::start(program, theirs)
+            .map_err(|source| GiveError::Start { path, source })?;
+        Ok(Self { switch, channel, process, core, fds, state, progress })
+    }
+
+    /// Has the new program take over. Returns the id of its process, and its name and version. After an error the workers of
+    /// this program go on.
+    fn switch_over(&mut self) -> Result<(u32, String), ChannelError> {
+        let started = self.receive(message::STARTED, PATIENCE)?;
+        let pid = self.process.is(&started.body, started.fds)?;
+        info!("process {pid} prepares to take over");
+        let program = self.prepare()?;
+        self.exchange_workers()?;
+        Ok((pid, program))
     }
 
     /// Has the new program prepare. Returns its name and version.
@@ -161,12 +169,12 @@ impl<'a, F: Fn()> Hand<'a, F> {
         self.give_sections(When::Early)?;
         self.send(message::PREPARE, b"", &[])?;
         self.receive(message::REFRESHED, PATIENCE)?;
-        Ok(String::from_utf8_lossy(&prepared.body).into_owned())
+        Ok(prepared.text())
     }
 
     /// Stops the workers, and lets those of the new program go on where they have stopped. If that fails, the workers go on
-    /// themselves. Returns `program` again.
-    fn switch_over(&mut self, program: String) -> Result<String, ChannelError> {
+    /// themselves.
+    fn exchange_workers(&mut self) -> Result<(), ChannelError> {
         let start = Instant::now();
         let positions = self.switch.pause();
         let body = serde_json::to_vec(&positions).map_err(io::Error::from);
@@ -178,12 +186,12 @@ impl<'a, F: Fn()> Hand<'a, F> {
             Ok(()) => info!("frames have waited for {} µs", start.elapsed().as_micros()),
             Err(_) => {
                 // Two programs must not read the same rings.
-                self.wait();
-                self.kill();
+                self.process.wait(LAST_MOMENTS);
+                self.process.kill();
                 self.switch.go_on(positions);
             }
         }
-        switched.map(|()| program)
+        switched
     }
 
     fn give_late_sections(&self) -> Result<(), ChannelError> {
@@ -210,9 +218,8 @@ impl<'a, F: Fn()> Hand<'a, F> {
         let message = self.channel.receive(limit, &self.progress)?;
         match message.name == name {
             true => Ok(message),
-            false if message.name == message::FAILED => {
-                Err(ChannelError::Refused(String::from_utf8_lossy(&message.body).into_owned()))
-            }
+            false if message.name == message::FAILED => Err(ChannelError::Refused(message.text())),
+            false if message.name == message::ENDED => Err(ChannelError::Ended(message.text())),
             false => Err(ChannelError::Malformed),
         }
     }
@@ -220,45 +227,27 @@ impl<'a, F: Fn()> Hand<'a, F> {
     /// Ends the new program after an error, and says what has become of it.
     fn why(&mut self, error: ChannelError) -> String {
         // What it said before it ended explains more than that it has ended.
-        let last_word = match &error {
-            ChannelError::Closed => self.receive(message::FAILED, Duration::ZERO).ok(),
-            _ => None,
-        };
-        let told = last_word.map(|message| String::from_utf8_lossy(&message.body).into_owned());
-        let ended = self.wait();
-        self.kill();
-        match (error, told) {
-            (_, Some(why)) | (ChannelError::Refused(why), None) => {
-                format!("cannot take over: {why}")
-            }
-            (ChannelError::Closed, None) => match ended {
-                Some(status) => format!("ended before it was ready ({status}); see its log"),
-                None => "has closed the channel to this one".to_owned(),
+        let error = match error {
+            ChannelError::Closed => match self.receive(message::FAILED, Duration::ZERO) {
+                Ok(last_word) => ChannelError::Refused(last_word.text()),
+                Err(error) => error,
             },
-            (ChannelError::Late(limit), None) => {
+            error => error,
+        };
+        self.process.wait(LAST_MOMENTS);
+        let starter = self.process.kill();
+        match (error, starter) {
+            (ChannelError::Ended(status), _) => {
+                format!("ended before it was ready ({status}); see its log")
+            }
+            (ChannelError::Closed, Some(status)) => {
+                format!("ended before it was ready ({status}); see its log")
+            }
+            (ChannelError::Closed, None) => "has ended; see its log".to_owned(),
+            (ChannelError::Late(limit), _) => {
                 format!("did not get ready within {} s", limit.as_secs())
             }
-            (error, None) => format!("cannot take over: {error}"),
+            (error, _) => format!("cannot take over: {error}"),
         }
-    }
-
-    /// The status of a new program that ends by itself; `None` if it goes on.
-    fn wait(&mut self) -> Option<ExitStatus> {
-        let until = Instant::now() + Duration::from_secs(1);
-        loop {
-            match self.child.try_wait() {
-                Ok(None) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                ended => return ended.ok().flatten(),
-            }
-        }
-    }
-
-    /// Kills the new program, and returns when it has ended.
-    fn kill(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

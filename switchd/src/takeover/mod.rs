@@ -1,7 +1,7 @@
 //! Another program takes over from the running one without losing a frame (`ofctl restart`).
 //!
-//! The daemon starts its own program file again, which an upgrade may have replaced, with the same arguments. The new
-//! program gets one end of a `channel` as its standard input, and prepares while the old one forwards:
+//! The daemon starts its own program file again, which an upgrade may have replaced, with the same arguments (`start` says
+//! through whom). The new program gets one end of a `channel` as its standard input, and prepares while the old one forwards:
 //!
 //! ```text
 //!        old program (give)                        new program (take)
@@ -13,6 +13,7 @@
 //!  workers pause between two batches
 //!  positions in the rings ──────────────────►
 //!                        ◄──────────────────── committed; its workers go on there
+//!  names the new main process to systemd
 //!  late sections: counters ─────────────────► adds them to its own
 //!                        ◄──────────────────── running: takes commands
 //!  answers the command, and ends without putting devices back
@@ -29,16 +30,19 @@ mod channel;
 mod gate;
 mod give;
 mod sections;
+mod start;
 mod take;
 
 pub(crate) use gate::Gate;
 pub(crate) use give::{GiveError, give};
+pub(crate) use start::start_successor;
 pub(crate) use take::take;
 
 use crate::switch::GivenPort;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 /// The version of what this module describes. A program takes over from one of the same version or an older one.
@@ -47,6 +51,8 @@ const FORMAT: u32 = 1;
 const PROGRAM: &str = concat!("switchd ", env!("CARGO_PKG_VERSION"));
 /// The hidden option that has a program take over from the one at its standard input.
 pub(crate) const OPTION: &str = "take-over";
+/// The hidden option that has a program start itself with [`OPTION`], for the old program at its standard input.
+pub(crate) const START_OPTION: &str = "start-successor";
 /// How long the new program may take to prepare, and how long changes that are under way may take. A million rules
 /// take half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -73,14 +79,25 @@ impl Program {
             Some(path) => path.into(),
             None => path.into(),
         };
-        let option = OsString::from(format!("--{OPTION}"));
-        let arguments = std::env::args_os().skip(1).filter(|argument| *argument != option);
+        let options = [OPTION, START_OPTION].map(|name| OsString::from(format!("--{name}")));
+        let arguments = std::env::args_os().skip(1).filter(|argument| !options.contains(argument));
         Ok(Self { path, arguments: arguments.collect() })
+    }
+
+    /// The command that starts the program file, with one more option.
+    fn command(&self, option: &str) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).arg(format!("--{option}"));
+        command
     }
 }
 
 /// The names of messages that are not sections.
 mod message {
+    /// The starter tells which process the new program is.
+    pub(super) const STARTED: &str = "started";
+    /// The starter tells with which status the new program has ended.
+    pub(super) const ENDED: &str = "ended";
     pub(super) const HELLO: &str = "hello";
     pub(super) const CORE: &str = "core";
     pub(super) const STATE: &str = "state";
