@@ -159,6 +159,13 @@ codes! {
     BadPropertyLength "OFPBPC_BAD_LEN" [V10..=V11 nx(13, 3), V12..=V12 exp(26), V13..=V13 of(13, 3), V14..=V15 of(14, 1)] "the length of the property is wrong";
     BadPropertyValue "OFPBPC_BAD_VALUE" [V10..=V11 nx(13, 4), V12..=V12 exp(27), V13..=V13 of(13, 4), V14..=V15 of(14, 2)] "the property cannot have the value";
     BadPropertyVendor "OFPBPC_BAD_EXPERIMENTER" [V10..=V11 nx(14, 5), V12..=V12 exp(30), V13..=V13 onf(4445), V14..=V15 of(14, 5)] "the experimenter of the property is not known";
+    AsyncInvalid "OFPACFC_INVALID" [V14..=V15 of(15, 0)] "the mask has a bit that means nothing";
+    AsyncUnsupported "OFPACFC_UNSUPPORTED" [V14..=V15 of(15, 1)] "the asynchronous configuration is not supported";
+    MonitorExists "OFPMOFC_MONITOR_EXISTS" [V10..=V11 nx(1, 517), V12..=V13 exp(6), V14..=V15 of(16, 1)] "the monitor exists already";
+    UnknownMonitor "OFPMOFC_UNKNOWN_MONITOR" [V10..=V11 nx(1, 519), V12..=V13 exp(8), V14..=V15 of(16, 3)] "the monitor does not exist";
+    MonitorCommand "OFPMOFC_BAD_COMMAND" [V14..=V15 of(16, 4)] "the command of the monitor is not known";
+    MonitorFlags "OFPMOFC_BAD_FLAGS" [V10..=V11 nx(1, 518), V12..=V13 exp(7), V14..=V15 of(16, 5)] "the flags of the monitor are not known, or let it tell nothing";
+    MonitorEvent "NXBRC_FM_BAD_EVENT" [V10..=V11 nx(1, 520), V12..=V15 exp(9)] "the event of the monitor is not known";
     BundleUnknown "OFPBFC_UNKNOWN" [V13..=V13 onf(2300), V14..=V15 of(17, 0)] "the bundle failed";
     BundleBadId "OFPBFC_BAD_ID" [V13..=V13 onf(2302), V14..=V15 of(17, 2)] "the bundle does not exist";
     BundleExists "OFPBFC_BUNDLE_EXIST" [V13..=V13 onf(2303), V14..=V15 of(17, 3)] "the bundle exists already";

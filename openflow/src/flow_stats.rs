@@ -197,8 +197,8 @@ impl FlowStats<'_> {
         let counters = Counters {
             duration: Some(self.duration),
             idle: self.idle_age.map(|age| Duration::from_secs(age.into())),
-            packets: self.packets,
-            bytes: self.bytes,
+            packets: Some(self.packets),
+            bytes: Some(self.bytes),
             flows: None,
         };
         counters.put(out);
@@ -234,8 +234,8 @@ impl FlowStats<'_> {
             duration: counters.duration.unwrap_or_default(),
             idle_age: counters.idle.map(|idle| idle.as_secs().try_into().unwrap_or(u16::MAX)),
             hard_age: None,
-            packets: counters.packets,
-            bytes: counters.bytes,
+            packets: counters.packets.unwrap_or_default(),
+            bytes: counters.bytes.unwrap_or_default(),
             actions: Cow::Owned(action::decode_instructions(list, version)?),
         })
     }
@@ -327,12 +327,12 @@ fn decode_age(bits: u16) -> Option<u16> {
 
 /// The counters of OpenFlow 1.5: a list of fields (OXS, OpenFlow 1.5.1 §7.2.4).
 #[derive(Default)]
-struct Counters {
-    duration: Option<Duration>,
-    idle: Option<Duration>,
-    packets: u64,
-    bytes: u64,
-    flows: Option<u32>,
+pub(crate) struct Counters {
+    pub(crate) duration: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) packets: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) flows: Option<u32>,
 }
 
 /// The class of the fields that the specification defines (`OFPXSC_OPENFLOW_BASIC`).
@@ -348,7 +348,7 @@ mod oxs {
 }
 
 impl Counters {
-    fn put(&self, out: &mut Encoder) {
+    pub(crate) fn put(&self, out: &mut Encoder) {
         let start = out.len();
         out.zeros(4);
         let mut field = |number: u8, value: u64, size: u8| {
@@ -364,8 +364,12 @@ impl Counters {
         if let Some(idle) = self.idle {
             field(oxs::IDLE_TIME, time(idle), 8);
         }
-        field(oxs::PACKET_COUNT, self.packets, 8);
-        field(oxs::BYTE_COUNT, self.bytes, 8);
+        if let Some(packets) = self.packets {
+            field(oxs::PACKET_COUNT, packets, 8);
+        }
+        if let Some(bytes) = self.bytes {
+            field(oxs::BYTE_COUNT, bytes, 8);
+        }
         if let Some(flows) = self.flows {
             field(oxs::FLOW_COUNT, flows.into(), 4);
         }
@@ -373,7 +377,7 @@ impl Counters {
         out.pad(start);
     }
 
-    fn decode(input: &mut Input<'_>) -> Result<Self, ErrorCode> {
+    pub(crate) fn decode(input: &mut Input<'_>) -> Result<Self, ErrorCode> {
         input.skip(2)?;
         let len = usize::from(input.u16()?);
         let size = len.checked_sub(4).ok_or(ErrorCode::BadLength)?;
@@ -390,8 +394,8 @@ impl Counters {
                 oxs::DURATION => counters.duration = Some(decode_duration(&mut value)?),
                 oxs::IDLE_TIME => counters.idle = Some(decode_duration(&mut value)?),
                 oxs::FLOW_COUNT => counters.flows = Some(value.u32()?),
-                oxs::PACKET_COUNT => counters.packets = value.u64()?,
-                oxs::BYTE_COUNT => counters.bytes = value.u64()?,
+                oxs::PACKET_COUNT => counters.packets = Some(value.u64()?),
+                oxs::BYTE_COUNT => counters.bytes = Some(value.u64()?),
                 _ => {}
             }
         }
@@ -402,7 +406,8 @@ impl Counters {
 impl AggregateStats {
     pub(crate) fn put(self, out: &mut Encoder, version: OfVersion) {
         if version >= OpenFlow15 {
-            let (packets, bytes, flows) = (self.packets, self.bytes, Some(self.flows));
+            let (packets, bytes) = (Some(self.packets), Some(self.bytes));
+            let flows = Some(self.flows);
             return Counters { packets, bytes, flows, ..Counters::default() }.put(out);
         }
         out.u64(self.packets);
@@ -414,6 +419,7 @@ impl AggregateStats {
     pub(crate) fn decode(input: &mut Input<'_>, version: OfVersion) -> Result<Self, ErrorCode> {
         if version >= OpenFlow15 {
             let Counters { packets, bytes, flows, .. } = Counters::decode(input)?;
+            let (packets, bytes) = (packets.unwrap_or_default(), bytes.unwrap_or_default());
             return Ok(Self { packets, bytes, flows: flows.unwrap_or_default() });
         }
         let stats = Self { packets: input.u64()?, bytes: input.u64()?, flows: input.u32()? };

@@ -13,9 +13,13 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod async_config;
 mod encoding;
 mod error;
+mod extension;
 mod flow_mod;
+mod flow_monitor;
+mod flow_removed;
 mod flow_stats;
 mod group;
 mod header;
@@ -28,11 +32,17 @@ mod packet_out;
 mod port;
 mod ports;
 mod session;
+mod status;
 mod switch;
 mod tables;
 
+pub use async_config::{AsyncConfig, AsyncForm, AsyncKind, AsyncMasks, packet_in_reason};
 pub use encoding::Encoding;
 pub use error::{ErrorCode, ErrorMessage};
+pub use flow_monitor::{
+    FlowMonitor, FlowUpdate, MonitorCommand, MonitorEvent, MonitorFlags, MonitoredRule,
+};
+pub use flow_removed::{FlowRemoved, FlowRemovedReason};
 pub use flow_stats::{AggregateStats, FlowStats};
 pub use group::GroupFeatures;
 pub use header::{HEADER_SIZE, MessageHeader};
@@ -40,6 +50,7 @@ pub use message::{DecodeError, OfMessage};
 pub use multipart::{MultipartReply, MultipartRequest, ReplyParts};
 pub use ports::{PortDesc, PortMod, PortStats, port_config, port_feature, port_state};
 pub use session::{Incoming, Session, SessionError};
+pub use status::{PortReason, PortStatus, RequestForward, RoleReason, RoleStatus};
 pub use switch::{
     BundleControl, BundleStep, ControllerRole, RoleMessage, SwitchConfig, SwitchDesc,
     SwitchFeatures, capability,

@@ -1,14 +1,17 @@
 //! Every message that the crate knows, and the types that messages have in each version (OpenFlow 1.3.5 §7.1).
 
+use crate::async_config::{AsyncForm, AsyncMasks};
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
+use crate::flow_removed::FlowRemoved;
 use crate::header::{HEADER_SIZE, MessageHeader, version_number, version_of_number};
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::multipart::{self, MultipartReply, MultipartRequest};
 use crate::output::Encoder;
 use crate::ports::PortMod;
+use crate::status::{PortStatus, RequestForward, RoleStatus};
 use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
-use crate::{flow_mod, group, packet_out};
+use crate::{extension, flow_mod, group, packet_out};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::GroupMod;
@@ -27,6 +30,8 @@ mod kind {
     pub(super) const GET_CONFIG_REQUEST: u8 = 7;
     pub(super) const GET_CONFIG_REPLY: u8 = 8;
     pub(super) const SET_CONFIG: u8 = 9;
+    pub(super) const FLOW_REMOVED: u8 = 11;
+    pub(super) const PORT_STATUS: u8 = 12;
     pub(super) const PACKET_OUT: u8 = 13;
     pub(super) const FLOW_MOD: u8 = 14;
 }
@@ -50,6 +55,12 @@ mod kind11 {
     pub(super) const BARRIER_REPLY: u8 = 21;
     pub(super) const ROLE_REQUEST: u8 = 24;
     pub(super) const ROLE_REPLY: u8 = 25;
+    pub(super) const GET_ASYNC_REQUEST: u8 = 26;
+    pub(super) const GET_ASYNC_REPLY: u8 = 27;
+    pub(super) const SET_ASYNC: u8 = 28;
+    pub(super) const METER_MOD: u8 = 29;
+    pub(super) const ROLE_STATUS: u8 = 30;
+    pub(super) const REQUEST_FORWARD: u8 = 32;
     pub(super) const BUNDLE_CONTROL: u8 = 33;
     pub(super) const BUNDLE_ADD: u8 = 34;
 }
@@ -118,6 +129,27 @@ pub enum OfMessage {
     RoleRequest(RoleMessage),
     /// The role that a controller has now.
     RoleReply(RoleMessage),
+    /// Tells that a rule is gone.
+    FlowRemoved(Box<FlowRemoved>),
+    /// Tells that a port came, went or changed.
+    PortStatus(Box<PortStatus>),
+    /// Tells a controller that it has another role.
+    RoleStatus(RoleStatus),
+    /// Tells of another controller's request that was carried out.
+    RequestForward(RequestForward),
+    /// Asks which messages the controller gets without asking. OpenFlow 1.3 and later.
+    GetAsyncRequest,
+    /// Which messages the controller gets without asking.
+    GetAsyncReply(AsyncMasks),
+    /// Chooses which messages the controller gets without asking. There is no reply.
+    SetAsync(AsyncMasks, AsyncForm),
+    /// Ends the flow monitor with this number, in OpenFlow 1.0 to 1.3. Later versions have
+    /// [`MonitorCommand::Delete`](crate::MonitorCommand::Delete).
+    FlowMonitorCancel(u32),
+    /// Tells what [`FlowUpdate::Paused`](crate::FlowUpdate::Paused) tells, in OpenFlow 1.0 to 1.3.
+    FlowMonitorPaused,
+    /// Tells what [`FlowUpdate::Resumed`](crate::FlowUpdate::Resumed) tells, in OpenFlow 1.0 to 1.3.
+    FlowMonitorResumed,
     /// Nicira's choice of the form of flow mods in OpenFlow 1.0: whether matches are extensible.
     SetFlowFormat {
         /// Whether matches are extensible (NXM).
@@ -176,6 +208,10 @@ impl OfMessage {
     /// from decoding is never so long, and [`ReplyParts`](crate::ReplyParts) splits replies.
     pub fn encode(&self, encoding: Encoding, xid: u32) -> Vec<u8> {
         let mut out = begin(self.kind(encoding.version), encoding.version, xid);
+        if let Some((vendor, subtype)) = extension::ids(self, encoding) {
+            out.set_u8(1, kind::EXPERIMENTER);
+            put_vendor(&mut out, vendor, subtype);
+        }
         self.put_body(&mut out, encoding);
         finish(out)
     }
@@ -206,7 +242,17 @@ impl OfMessage {
             Self::RoleReply(role) if !role.is_nicira => kind11::ROLE_REPLY,
             Self::BundleControl(_) if version >= OpenFlow14 => kind11::BUNDLE_CONTROL,
             Self::BundleAdd { .. } if version >= OpenFlow14 => kind11::BUNDLE_ADD,
-            Self::RoleRequest(_)
+            Self::FlowRemoved(_) => kind::FLOW_REMOVED,
+            Self::PortStatus(_) => kind::PORT_STATUS,
+            Self::RoleStatus(_) => kind11::ROLE_STATUS,
+            Self::RequestForward(_) => kind11::REQUEST_FORWARD,
+            Self::GetAsyncRequest => kind11::GET_ASYNC_REQUEST,
+            Self::GetAsyncReply(_) => kind11::GET_ASYNC_REPLY,
+            Self::SetAsync(..) => kind11::SET_ASYNC,
+            Self::FlowMonitorCancel(_)
+            | Self::FlowMonitorPaused
+            | Self::FlowMonitorResumed
+            | Self::RoleRequest(_)
             | Self::RoleReply(_)
             | Self::SetFlowFormat { .. }
             | Self::FlowModTableId { .. }
@@ -224,7 +270,25 @@ impl OfMessage {
             Self::FeaturesRequest
             | Self::GetConfigRequest
             | Self::BarrierRequest
-            | Self::BarrierReply => {}
+            | Self::BarrierReply
+            | Self::GetAsyncRequest
+            | Self::FlowMonitorPaused
+            | Self::FlowMonitorResumed => {}
+            Self::FlowRemoved(removed) if encoding.is_10() && encoding.nxm => removed.put_nxt(out),
+            Self::FlowRemoved(removed) => removed.put(out, version),
+            Self::PortStatus(status) => status.put(out, version),
+            Self::RoleStatus(status) => status.put(out),
+            Self::RequestForward(forward) => forward.put(out, encoding),
+            Self::GetAsyncReply(masks) => match version >= OpenFlow14 {
+                true => masks.put_list(out, version),
+                false => masks.put_few(out, version),
+            },
+            Self::SetAsync(masks, form) => match form {
+                AsyncForm::NiciraList => masks.put_list(out, version),
+                AsyncForm::Standard if version >= OpenFlow14 => masks.put_list(out, version),
+                AsyncForm::Standard | AsyncForm::Nicira => masks.put_few(out, version),
+            },
+            Self::FlowMonitorCancel(id) => out.u32(*id),
             Self::FeaturesReply(features) => features.put(out, version),
             Self::GetConfigReply(config) | Self::SetConfig(config) => config.put(out),
             Self::FlowMod(flow_mod) if version == OpenFlow10 => {
@@ -388,6 +452,12 @@ fn decode_body(
         kind::GET_CONFIG_REQUEST => empty(OfMessage::GetConfigRequest),
         kind::GET_CONFIG_REPLY => Ok(OfMessage::GetConfigReply(SwitchConfig::decode(sized(4)?)?)),
         kind::SET_CONFIG => Ok(OfMessage::SetConfig(SwitchConfig::decode(sized(4)?)?)),
+        kind::FLOW_REMOVED => {
+            Ok(OfMessage::FlowRemoved(Box::new(FlowRemoved::decode(body, encoding)?)))
+        }
+        kind::PORT_STATUS => {
+            Ok(OfMessage::PortStatus(Box::new(PortStatus::decode(body, version)?)))
+        }
         kind::PACKET_OUT => Ok(OfMessage::PacketOut(Box::new(packet_out::decode(body, version)?))),
         kind::FLOW_MOD => Ok(OfMessage::FlowMod(Box::new(match is_10 {
             true => flow_mod::decode_10(body, encoding)?,
@@ -411,6 +481,26 @@ fn decode_body(
         }
         kind11::ROLE_REPLY if version >= OpenFlow12 => {
             Ok(OfMessage::RoleReply(RoleMessage::decode(sized(16)?, false)?))
+        }
+        kind11::GET_ASYNC_REQUEST if version >= OpenFlow13 => empty(OfMessage::GetAsyncRequest),
+        kind11::GET_ASYNC_REPLY if version >= OpenFlow13 => {
+            Ok(OfMessage::GetAsyncReply(match version {
+                OpenFlow13 => AsyncMasks::decode_few(sized(24)?, version)?,
+                _ => AsyncMasks::decode_list(body, version, true)?,
+            }))
+        }
+        kind11::SET_ASYNC if version >= OpenFlow13 => {
+            let masks = match version {
+                OpenFlow13 => AsyncMasks::decode_few(sized(24)?, version)?,
+                _ => AsyncMasks::decode_list(body, version, false)?,
+            };
+            Ok(OfMessage::SetAsync(masks, AsyncForm::Standard))
+        }
+        kind11::ROLE_STATUS if version >= OpenFlow14 => {
+            Ok(OfMessage::RoleStatus(RoleStatus::decode(sized(16)?)?))
+        }
+        kind11::REQUEST_FORWARD if version >= OpenFlow14 => {
+            Ok(OfMessage::RequestForward(RequestForward::decode(body, encoding)?))
         }
         kind11::BUNDLE_CONTROL if version >= OpenFlow14 => {
             Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
@@ -461,7 +551,20 @@ fn decode_experimenter(mut body: Input<'_>, encoding: Encoding) -> Result<OfMess
             Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
         }
         (ONF, onft::BUNDLE_ADD) if version == OpenFlow13 => decode_bundle_add(body),
-        _ => Err(ErrorCode::BadSubtype),
+        ids => extension::decode(ids, body, encoding),
+    }
+}
+
+/// Whether a message, with its header, is a group mod or a meter mod.
+pub(crate) fn is_group_or_meter_mod(bytes: &[u8], version: OfVersion) -> bool {
+    match bytes.get(1) {
+        Some(&kind::EXPERIMENTER) => {
+            let mut body = Input::new(bytes, ErrorCode::BadLength);
+            let ids = body.skip(HEADER_SIZE).and_then(|()| Ok((body.u32()?, body.u32()?)));
+            ids == Ok((VENDOR_NICIRA, nxt::GROUP_MOD))
+        }
+        Some(&kind11::GROUP_MOD | &kind11::METER_MOD) => version > OpenFlow10,
+        _ => false,
     }
 }
 

@@ -2,16 +2,17 @@
 
 use crate::encoding::Encoding;
 use crate::error::ErrorCode;
+use crate::flow_monitor::{FlowMonitor, FlowUpdate};
 use crate::flow_stats::{self, AggregateStats, FlowStats};
 use crate::group::{self, GroupFeatures};
-use crate::input::{Input, VENDOR_NICIRA};
+use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::message::{begin, finish, multipart_reply_kind};
 use crate::output::Encoder;
 use crate::port;
 use crate::ports::{PortDesc, PortStats};
 use crate::switch::SwitchDesc;
 use crate::tables::{self, TableStats};
-use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow15};
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::{Group, GroupStats};
 use flow::types::{GroupId, OfPort, OfVersion};
@@ -29,12 +30,16 @@ mod kind {
     pub(super) const GROUP_FEATURES: u16 = 8;
     pub(super) const TABLE_FEATURES: u16 = 12;
     pub(super) const PORT_DESC: u16 = 13;
+    pub(super) const FLOW_MONITOR: u16 = 16;
     pub(super) const EXPERIMENTER: u16 = 0xffff;
 }
 
 /// Subtypes of Nicira's (`NXST_*`).
 const NXST_FLOW: u32 = 0;
 const NXST_AGGREGATE: u32 = 1;
+const NXST_FLOW_MONITOR: u32 = 2;
+/// The ONF's subtype for flow monitors in OpenFlow 1.3 (`ONFST_FLOW_MONITOR`).
+const ONFST_FLOW_MONITOR: u32 = 1870;
 
 /// The flag of a reply that another part follows (`OFPMPF_REPLY_MORE`).
 const MORE: u16 = 1;
@@ -81,6 +86,8 @@ pub enum MultipartRequest {
     GroupFeatures,
     /// What every table can do. Requests that would change that are not decoded.
     TableFeatures,
+    /// Flow monitors that begin, change or end.
+    FlowMonitor(Vec<FlowMonitor>),
 }
 
 /// A part of a reply, as [`OfMessage::decode`](crate::OfMessage::decode) returns it.
@@ -106,15 +113,36 @@ pub enum MultipartReply {
     GroupDesc(Vec<Group>),
     /// What the switch can do with groups.
     GroupFeatures(GroupFeatures),
+    /// What flow monitors tell.
+    FlowMonitor(Vec<FlowUpdate>),
 }
 
 /// Writes the type and the flags of a multipart message.
 fn put_head(out: &mut Encoder, kind: u16, flags: u16, version: OfVersion) {
+    if kind == kind::FLOW_MONITOR && version < OpenFlow14 {
+        return put_monitor_head(out, flags, version);
+    }
     out.u16(kind);
     out.u16(flags);
     if version > OpenFlow10 {
         out.zeros(4);
     }
+}
+
+/// Writes the type of flow monitors in the versions that have them as an extension.
+fn put_monitor_head(out: &mut Encoder, flags: u16, version: OfVersion) {
+    if version == OpenFlow10 {
+        return put_nicira_head(out, NXST_FLOW_MONITOR, flags);
+    }
+    out.u16(kind::EXPERIMENTER);
+    out.u16(flags);
+    out.zeros(4);
+    let (vendor, subtype) = match version {
+        OpenFlow13 => (ONF, ONFST_FLOW_MONITOR),
+        _ => (VENDOR_NICIRA, NXST_FLOW_MONITOR),
+    };
+    out.u32(vendor);
+    out.u32(subtype);
 }
 
 fn put_nicira_head(out: &mut Encoder, subtype: u32, flags: u16) {
@@ -125,7 +153,8 @@ fn put_nicira_head(out: &mut Encoder, subtype: u32, flags: u16) {
     out.zeros(4);
 }
 
-/// What a multipart message is about: its standard type, or Nicira's subtype, and its flags.
+/// What a multipart message is about: its standard type, or Nicira's subtype, and its flags. Flow monitors have their
+/// standard type in every version.
 fn decode_head(
     input: &mut Input<'_>,
     version: OfVersion,
@@ -134,17 +163,25 @@ fn decode_head(
     if version > OpenFlow10 {
         input.skip(4)?;
     }
+    if kind == kind::FLOW_MONITOR && version < OpenFlow14 {
+        return Err(ErrorCode::BadStat);
+    }
     if kind != kind::EXPERIMENTER {
         return Ok((Ok(kind), flags));
     }
-    if input.u32()? != VENDOR_NICIRA {
-        return Err(ErrorCode::BadVendor);
-    }
-    let subtype = input.u32()?;
+    let (vendor, subtype) = (input.u32()?, input.u32()?);
     if version == OpenFlow10 {
         input.skip(4)?;
     }
-    Ok((Err(subtype), flags))
+    match (vendor, subtype) {
+        (VENDOR_NICIRA, NXST_FLOW_MONITOR) if version < OpenFlow13 => {
+            Ok((Ok(kind::FLOW_MONITOR), flags))
+        }
+        (ONF, ONFST_FLOW_MONITOR) if version == OpenFlow13 => Ok((Ok(kind::FLOW_MONITOR), flags)),
+        (VENDOR_NICIRA, subtype) => Ok((Err(subtype), flags)),
+        (ONF, _) if version > OpenFlow10 => Err(ErrorCode::BadSubtype),
+        _ => Err(ErrorCode::BadVendor),
+    }
 }
 
 impl MultipartRequest {
@@ -196,6 +233,10 @@ impl MultipartRequest {
                 Self::PortDesc(port)
             }
             Ok(kind::PORT_DESC) => Self::PortDesc(OfPort::NONE),
+            Ok(kind::FLOW_MONITOR) => {
+                let monitors = list(input, |input| FlowMonitor::decode(input, version))?;
+                return Ok(Self::FlowMonitor(monitors));
+            }
             Err(NXST_FLOW) if is_10 => {
                 let filter = Box::new(flow_stats::decode_request_nxst(&mut input)?);
                 Self::Flow { filter, nxm: true }
@@ -266,6 +307,10 @@ impl MultipartRequest {
             }
             Self::GroupFeatures => head(kind::GROUP_FEATURES),
             Self::TableFeatures => head(kind::TABLE_FEATURES),
+            Self::FlowMonitor(monitors) => {
+                head(kind::FLOW_MONITOR);
+                monitors.iter().for_each(|monitor| monitor.put(out, version));
+            }
         }
     }
 }
@@ -310,6 +355,9 @@ impl MultipartReply {
             Ok(kind::PORT_DESC) => {
                 Self::PortDesc(list(input, |input| PortDesc::decode(input, version))?)
             }
+            Ok(kind::FLOW_MONITOR) => {
+                Self::FlowMonitor(list(input, |input| FlowUpdate::decode(input, version))?)
+            }
             Ok(kind::QUEUE) if input.is_empty() => Self::Queue,
             Ok(kind::GROUP) => {
                 Self::Group(list(input, |input| group::decode_stats(input, version))?)
@@ -343,6 +391,9 @@ impl MultipartReply {
                 groups.iter().for_each(|group| group::put_desc(out, group, version));
             }
             Self::GroupFeatures(features) => features.put(out),
+            Self::FlowMonitor(updates) => {
+                updates.iter().for_each(|update| update.put(out, version));
+            }
         }
     }
 
@@ -358,6 +409,7 @@ impl MultipartReply {
             Self::Group(_) => kind::GROUP,
             Self::GroupDesc(_) => kind::GROUP_DESC,
             Self::GroupFeatures(_) => kind::GROUP_FEATURES,
+            Self::FlowMonitor(_) => kind::FLOW_MONITOR,
         }
     }
 }
@@ -416,6 +468,11 @@ impl ReplyParts {
         Self::new(kind::PORT_DESC, encoding, xid)
     }
 
+    /// An empty list of what flow monitors tell.
+    pub fn flow_updates(encoding: Encoding, xid: u32) -> Self {
+        Self::new(kind::FLOW_MONITOR, encoding, xid)
+    }
+
     /// An empty list of what tables can do.
     pub fn table_features(encoding: Encoding, xid: u32) -> Self {
         Self::new(kind::TABLE_FEATURES, encoding, xid)
@@ -431,6 +488,12 @@ impl ReplyParts {
     pub fn flow(&mut self, rule: &FlowStats<'_>) {
         let encoding = self.encoding;
         self.element(|out| rule.put(out, encoding));
+    }
+
+    /// Appends what a flow monitor tells. A change of a rule that no message can hold is left out.
+    pub fn flow_update(&mut self, update: &FlowUpdate) {
+        let version = self.encoding.version;
+        self.element(|out| update.put(out, version));
     }
 
     /// Appends the counters of a group. Those of a group that no message can hold are left out.

@@ -79,6 +79,12 @@ impl Encoder {
         }
     }
 
+    /// Two bytes that have been written, at `at`; 0 if there are none.
+    pub(crate) fn get_u16(&self, at: usize) -> u16 {
+        let bytes = self.bytes.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.copied().map_or(0, u16::from_be_bytes)
+    }
+
     /// Writes into the two bytes at `at` how many bytes there are from `start` on.
     pub(crate) fn set_len(&mut self, at: usize, start: usize) {
         let len = self.len() - start;

@@ -166,6 +166,28 @@ pub enum ControllerRole {
     Slave,
 }
 
+impl ControllerRole {
+    /// The number of the role in messages.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::NoChange => 0,
+            Self::Equal => 1,
+            Self::Master => 2,
+            Self::Slave => 3,
+        }
+    }
+
+    pub(crate) fn of_number(number: u32) -> Result<Self, ErrorCode> {
+        Ok(match number {
+            0 => Self::NoChange,
+            1 => Self::Equal,
+            2 => Self::Master,
+            3 => Self::Slave,
+            _ => return Err(ErrorCode::BadRole),
+        })
+    }
+}
+
 /// A request for a role, or the reply that confirms the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleMessage {
@@ -179,12 +201,7 @@ pub struct RoleMessage {
 
 impl RoleMessage {
     pub(crate) fn put(self, out: &mut Encoder) {
-        let number = match self.role {
-            ControllerRole::NoChange => 0,
-            ControllerRole::Equal => 1,
-            ControllerRole::Master => 2,
-            ControllerRole::Slave => 3,
-        };
+        let number = self.role.number();
         if self.is_nicira {
             // Nicira's numbers start with the role that is the second one of the standard.
             out.u32(u32::saturating_sub(number, 1));
@@ -198,13 +215,7 @@ impl RoleMessage {
     pub(crate) fn decode(mut input: Input<'_>, is_nicira: bool) -> Result<Self, ErrorCode> {
         let number = input.u32()?;
         let number = if is_nicira { number.saturating_add(1) } else { number };
-        let role = match number {
-            0 => ControllerRole::NoChange,
-            1 => ControllerRole::Equal,
-            2 => ControllerRole::Master,
-            3 => ControllerRole::Slave,
-            _ => return Err(ErrorCode::BadRole),
-        };
+        let role = ControllerRole::of_number(number)?;
         let mut generation = 0;
         if !is_nicira {
             input.skip(4)?;

@@ -2,9 +2,15 @@
 
 use flow::dialect;
 use flow::flow_mod::{Command, FlowMod};
+use flow::group::GroupMod;
 use flow::text::arbitrary;
-use flow::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
-use openflow::{Encoding, FlowStats, MultipartReply, MultipartRequest, OfMessage, Session};
+use flow::types::{Cookie, GroupId, MacAddr, OfPort, OfVersion, TableId};
+use openflow::{
+    AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, FlowMonitor, FlowRemoved,
+    FlowRemovedReason, FlowStats, FlowUpdate, MonitorCommand, MonitorEvent, MonitorFlags,
+    MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PortDesc, PortReason, PortStatus,
+    RequestForward, RoleReason, RoleStatus, Session,
+};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -23,6 +29,11 @@ fn carried(flow_mod: &FlowMod, version: OfVersion) -> FlowMod {
         carried.table = carried.table.or(Some(TableId::default()));
     }
     carried
+}
+
+/// The version whose matches flow monitors of `version` have: Nicira's are those of OpenFlow 1.0.
+fn nicira(version: OfVersion) -> OfVersion {
+    if version < OfVersion::OpenFlow13 { OfVersion::OpenFlow10 } else { version }
 }
 
 fn pass(message: &OfMessage, encoding: Encoding) -> OfMessage {
@@ -145,6 +156,178 @@ proptest! {
         };
         let sent = OfMessage::MultipartReply(MultipartReply::Flow(vec![stats.clone(), stats]), true);
         prop_assert_eq!(pass(&sent, encoding(version)), sent);
+    }
+
+    #[test]
+    fn a_removed_flow_comes_back(
+        (version, flow_mod) in arbitrary::flow_mod(),
+        counters in any::<(Option<u32>, Option<u32>)>(),
+        duration in any::<(u32, u32)>(),
+        reason in 0usize..6,
+    ) {
+        use FlowRemovedReason::*;
+        let reasons = [IdleTimeout, HardTimeout, Delete, GroupDelete, MeterDelete, Eviction];
+        let is_meter = reasons[reason] == MeterDelete && version < OfVersion::OpenFlow14;
+        let is_10 = version == OfVersion::OpenFlow10;
+        let sent = OfMessage::FlowRemoved(Box::new(FlowRemoved {
+            matching: dialect::matching(&flow_mod.matching, version).into_owned(),
+            priority: flow_mod.priority,
+            cookie: flow_mod.cookie,
+            reason: if is_meter { Delete } else { reasons[reason] },
+            table: Some(flow_mod.table.unwrap_or_default()),
+            duration: Duration::new(duration.0.into(), duration.1 % 1_000_000_000),
+            idle_timeout: flow_mod.idle_timeout,
+            hard_timeout: if is_10 { 0 } else { flow_mod.hard_timeout },
+            packets: counters.0.map(u64::from),
+            bytes: counters.1.map(u64::from),
+        }));
+        let received = pass(&sent, encoding(version));
+        if version == OfVersion::OpenFlow11 {
+            prop_assert_eq!(pass(&received, encoding(version)), received);
+        } else {
+            prop_assert_eq!(received, sent);
+        }
+    }
+
+    #[test]
+    fn a_flow_monitor_comes_back(
+        (version, flow_mod) in arbitrary::flow_mod(),
+        id in any::<u32>(),
+        bits in any::<[bool; 7]>(),
+        command in 0usize..3,
+        out in any::<(Option<u16>, Option<u32>)>(),
+    ) {
+        let is_14 = version >= OfVersion::OpenFlow14;
+        let [initial, removed, modify, instructions, no_abbrev, own, _] = bits;
+        let flags = MonitorFlags {
+            initial, add: true, removed, modify, instructions, own, no_abbrev: is_14 && no_abbrev,
+        };
+        let filter = FlowMod {
+            table: flow_mod.table,
+            out_port: out.0.map(OfPort).filter(|port| *port != OfPort::NONE),
+            out_group: out.1.map(GroupId).filter(|group| is_14 && *group != GroupId::ANY),
+            ..FlowMod::new(
+                Command::Delete,
+                0,
+                dialect::dumped_matching(&flow_mod.matching, nicira(version)).into_owned(),
+                vec![],
+            )
+        };
+        let command = match is_14 {
+            true => [MonitorCommand::Add, MonitorCommand::Modify, MonitorCommand::Delete][command],
+            false => MonitorCommand::Add,
+        };
+        let mut monitors =
+            vec![FlowMonitor { id, command, flags, filter: Box::new(filter.clone()) }];
+        if command == MonitorCommand::Delete {
+            monitors = vec![FlowMonitor::delete(id)];
+        }
+        let sent = OfMessage::MultipartRequest(MultipartRequest::FlowMonitor(monitors));
+        prop_assert_eq!(pass(&sent, encoding(version)), sent);
+    }
+
+    #[test]
+    fn what_a_flow_monitor_tells_comes_back(
+        (version, flow_mod) in arbitrary::flow_mod(),
+        event in 0usize..4,
+        reason in 0usize..3,
+    ) {
+        use FlowRemovedReason::*;
+        let removed = MonitorEvent::Removed([IdleTimeout, GroupDelete, Other(9)][reason]);
+        let mut event = [MonitorEvent::Initial, MonitorEvent::Added, MonitorEvent::Modified, removed][event];
+        let is_14 = version >= OfVersion::OpenFlow14;
+        if event == MonitorEvent::Initial && !is_14 {
+            event = MonitorEvent::Added;
+        }
+        let matching = dialect::dumped_matching(&flow_mod.matching, nicira(version)).into_owned();
+        let rule = MonitoredRule {
+            event,
+            table: flow_mod.table.unwrap_or_default(),
+            matching,
+            priority: flow_mod.priority,
+            cookie: flow_mod.cookie,
+            idle_timeout: flow_mod.idle_timeout,
+            hard_timeout: flow_mod.hard_timeout,
+            actions: vec![],
+        };
+        let mut updates = vec![FlowUpdate::Rule(Box::new(rule)), FlowUpdate::Abbrev(7)];
+        if is_14 {
+            updates.extend([FlowUpdate::Paused, FlowUpdate::Resumed]);
+        }
+        let sent = OfMessage::MultipartReply(MultipartReply::FlowMonitor(updates), false);
+        prop_assert_eq!(pass(&sent, encoding(version)), sent);
+    }
+
+    #[test]
+    fn masks_come_back(
+        version in arbitrary::version(),
+        masks in proptest::collection::vec(proptest::option::of(0u32..4), 12),
+        nicira in any::<bool>(),
+    ) {
+        use AsyncKind::*;
+        let kinds = [PacketIn, PortStatus, FlowRemoved, RoleStatus, TableStatus, RequestForward];
+        let (mut some, mut all) = (AsyncMasks::default(), AsyncMasks::default());
+        for (n, mask) in masks.into_iter().enumerate() {
+            let (kind, is_for_slaves) = (kinds[n / 2], n % 2 == 0);
+            if let (Some(mask), true) = (mask, kind != TableStatus) {
+                some.set(kind, is_for_slaves, mask);
+            }
+            all.set(kind, is_for_slaves, if n < 6 { mask.unwrap_or_default() } else { 0 });
+        }
+        let is_14 = version >= OfVersion::OpenFlow14;
+        let has_standard = version >= OfVersion::OpenFlow13 && !nicira;
+        let few = if has_standard { AsyncForm::Standard } else { AsyncForm::Nicira };
+        let mut messages = vec![OfMessage::SetAsync(some, AsyncForm::NiciraList)];
+        match is_14 && !nicira {
+            true => messages.push(OfMessage::SetAsync(some, AsyncForm::Standard)),
+            false => messages.push(OfMessage::SetAsync(all, few)),
+        }
+        if version >= OfVersion::OpenFlow13 {
+            messages.push(OfMessage::GetAsyncRequest);
+            messages.push(OfMessage::GetAsyncReply(if is_14 { some } else { all }));
+        }
+        for sent in messages {
+            prop_assert_eq!(pass(&sent, encoding(version)), sent);
+        }
+    }
+
+    #[test]
+    fn statuses_come_back(
+        version in arbitrary::version(),
+        numbers in any::<(u16, u32, u64)>(),
+        reason in 0usize..3,
+    ) {
+        let port = PortDesc {
+            port: OfPort(numbers.0),
+            mac: MacAddr([2, 0, 0, 0, 0, 9]),
+            name: "p1".to_owned(),
+            config: 1,
+            state: 1,
+            current: 0x800,
+            advertised: 0,
+            supported: 0,
+            peer: 0,
+            current_speed: if version == OfVersion::OpenFlow10 { 0 } else { numbers.1 },
+            max_speed: 0,
+        };
+        let reasons = [PortReason::Add, PortReason::Delete, PortReason::Modify];
+        let status = PortStatus { reason: reasons[reason], port };
+        let sent = OfMessage::PortStatus(Box::new(status));
+        prop_assert_eq!(pass(&sent, encoding(version)), sent);
+        if version >= OfVersion::OpenFlow13 {
+            let reasons = [RoleReason::MasterRequest, RoleReason::Config, RoleReason::Experimenter];
+            let role = ControllerRole::Slave;
+            let status = RoleStatus { role, reason: reasons[reason], generation: numbers.2 };
+            let sent = OfMessage::RoleStatus(status);
+            prop_assert_eq!(pass(&sent, encoding(version)), sent);
+        }
+        let request = Box::new(OfMessage::GroupMod(GroupMod::Delete(GroupId(numbers.1))));
+        let sent = OfMessage::RequestForward(RequestForward { xid: numbers.1, request });
+        prop_assert_eq!(pass(&sent, encoding(version)), sent);
+        let ends = [OfMessage::FlowMonitorCancel(numbers.1), OfMessage::FlowMonitorPaused, OfMessage::FlowMonitorResumed];
+        for sent in ends.into_iter().filter(|_| version < OfVersion::OpenFlow14) {
+            prop_assert_eq!(pass(&sent, encoding(version)), sent);
+        }
     }
 
     #[test]

@@ -353,6 +353,7 @@ fn multipart(
         MultipartRequest::Queue { port, .. } => {
             selected(port).map(|_| MultipartReply::Queue).ok_or(ErrorCode::QueuePort)
         }
+        MultipartRequest::FlowMonitor(_) => Err(ErrorCode::BadStat),
         MultipartRequest::GroupFeatures => Ok(MultipartReply::GroupFeatures(GroupFeatures {
             types: GROUP_TYPES,
             capabilities: GROUP_CAPABILITIES,
