@@ -179,6 +179,7 @@ codes! {
     BundleTooMany "OFPBFC_MSG_TOO_MANY" [V13..=V13 onf(2312), V14..=V15 of(17, 12)] "the bundle has too many messages";
     BundleFailed "OFPBFC_MSG_FAILED" [V13..=V13 onf(2313), V14..=V15 of(17, 13)] "a message of the bundle failed";
     BundleTimeout "OFPBFC_TIMEOUT" [V13..=V13 onf(2314), V14..=V15 of(17, 14)] "the bundle takes too long";
+    ResumeStale "NXR_STALE" [V10..=V11 nx(1, 534), V12..=V15 exp(35)] "the continuation is not one that this switch has made since its start";
     BundleVersion "OFPBFC_BAD_VERSION" [V14..=V15 exp(22)] "the message in the bundle has another version";
 }
 

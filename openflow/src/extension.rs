@@ -1,5 +1,5 @@
-//! What the switch says on its own, and requests about that, where a version has it only as an experimenter's message:
-//! Nicira's up to OpenFlow 1.2, and the ONF's in 1.3.
+//! What the switch says on its own, and requests about that, where it is an experimenter's message: Nicira's in some forms or
+//! up to OpenFlow 1.2, and the ONF's in 1.3.
 
 use crate::async_config::{AsyncForm, AsyncMasks};
 use crate::encoding::Encoding;
@@ -7,17 +7,23 @@ use crate::error::ErrorCode;
 use crate::flow_removed::FlowRemoved;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::message::OfMessage;
+use crate::packet_in::{PacketIn, PacketInForm};
 use crate::status::{RequestForward, RoleStatus};
 use flow::types::OfVersion::{OpenFlow13, OpenFlow14};
 
 /// Subtypes of Nicira's messages (`NXT_*`).
 mod nxt {
     pub(super) const FLOW_REMOVED: u32 = 14;
+    pub(super) const SET_PACKET_IN_FORMAT: u32 = 16;
+    pub(super) const PACKET_IN: u32 = 17;
     pub(super) const SET_ASYNC_CONFIG: u32 = 19;
+    pub(super) const SET_CONTROLLER_ID: u32 = 20;
     pub(super) const FLOW_MONITOR_CANCEL: u32 = 21;
     pub(super) const FLOW_MONITOR_PAUSED: u32 = 22;
     pub(super) const FLOW_MONITOR_RESUMED: u32 = 23;
     pub(super) const SET_ASYNC_CONFIG2: u32 = 27;
+    pub(super) const RESUME: u32 = 28;
+    pub(super) const PACKET_IN2: u32 = 30;
     pub(super) const REQUEST_FORWARD: u32 = 132;
 }
 
@@ -39,6 +45,14 @@ pub(crate) fn ids(message: &OfMessage, encoding: Encoding) -> Option<(u32, u32)>
         false => Some((ONF, onf)),
     };
     match message {
+        OfMessage::PacketIn(_) => match encoding.packet_in {
+            PacketInForm::Standard => None,
+            PacketInForm::Nxt => Some((VENDOR_NICIRA, nxt::PACKET_IN)),
+            PacketInForm::Nxt2 => Some((VENDOR_NICIRA, nxt::PACKET_IN2)),
+        },
+        OfMessage::Resume(_) => Some((VENDOR_NICIRA, nxt::RESUME)),
+        OfMessage::SetPacketInFormat(_) => Some((VENDOR_NICIRA, nxt::SET_PACKET_IN_FORMAT)),
+        OfMessage::SetControllerId(_) => Some((VENDOR_NICIRA, nxt::SET_CONTROLLER_ID)),
         OfMessage::FlowRemoved(_) if encoding.is_10() && encoding.nxm => {
             Some((VENDOR_NICIRA, nxt::FLOW_REMOVED))
         }
@@ -76,6 +90,22 @@ pub(crate) fn decode(
     Ok(match (vendor, subtype) {
         (VENDOR_NICIRA, nxt::FLOW_REMOVED) => {
             OfMessage::FlowRemoved(Box::new(FlowRemoved::decode_nxt(body)?))
+        }
+        (VENDOR_NICIRA, nxt::PACKET_IN) => {
+            OfMessage::PacketIn(Box::new(PacketIn::decode_nxt(body)?))
+        }
+        (VENDOR_NICIRA, nxt::PACKET_IN2) => {
+            OfMessage::PacketIn(Box::new(PacketIn::decode_properties(body)?))
+        }
+        (VENDOR_NICIRA, nxt::RESUME) => {
+            OfMessage::Resume(Box::new(PacketIn::decode_properties(body)?))
+        }
+        (VENDOR_NICIRA, nxt::SET_PACKET_IN_FORMAT) => {
+            OfMessage::SetPacketInFormat(PacketInForm::decode(body)?)
+        }
+        (VENDOR_NICIRA, nxt::SET_CONTROLLER_ID) => {
+            body.skip(6)?;
+            OfMessage::SetControllerId(body.u16()?)
         }
         (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG) => {
             OfMessage::SetAsync(AsyncMasks::decode_few(body, version)?, AsyncForm::Nicira)

@@ -8,6 +8,7 @@ use crate::header::{HEADER_SIZE, MessageHeader, version_number, version_of_numbe
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::multipart::{self, MultipartReply, MultipartRequest};
 use crate::output::Encoder;
+use crate::packet_in::{PacketIn, PacketInForm};
 use crate::ports::PortMod;
 use crate::status::{PortStatus, RequestForward, RoleStatus};
 use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
@@ -30,6 +31,7 @@ mod kind {
     pub(super) const GET_CONFIG_REQUEST: u8 = 7;
     pub(super) const GET_CONFIG_REPLY: u8 = 8;
     pub(super) const SET_CONFIG: u8 = 9;
+    pub(super) const PACKET_IN: u8 = 10;
     pub(super) const FLOW_REMOVED: u8 = 11;
     pub(super) const PORT_STATUS: u8 = 12;
     pub(super) const PACKET_OUT: u8 = 13;
@@ -160,6 +162,14 @@ pub enum OfMessage {
         /// Whether it has.
         is_on: bool,
     },
+    /// A packet for a controller.
+    PacketIn(Box<PacketIn>),
+    /// Nicira's choice of the form of packet-ins. There is no reply.
+    SetPacketInFormat(PacketInForm),
+    /// Nicira's choice of the number by which actions name a controller. There is no reply.
+    SetControllerId(u16),
+    /// Goes on with a packet that waits for a controller (Nicira's `NXT_RESUME`). There is no reply.
+    Resume(Box<PacketIn>),
     /// Opens, closes, commits or discards a bundle.
     BundleControl(BundleControl),
     /// Adds a message to a bundle.
@@ -228,6 +238,7 @@ impl OfMessage {
             Self::GetConfigRequest => kind::GET_CONFIG_REQUEST,
             Self::GetConfigReply(_) => kind::GET_CONFIG_REPLY,
             Self::SetConfig(_) => kind::SET_CONFIG,
+            Self::PacketIn(_) => kind::PACKET_IN,
             Self::PacketOut(_) => kind::PACKET_OUT,
             Self::FlowMod(_) => kind::FLOW_MOD,
             Self::GroupMod(_) => by_version(kind::EXPERIMENTER, kind11::GROUP_MOD),
@@ -256,6 +267,9 @@ impl OfMessage {
             | Self::RoleReply(_)
             | Self::SetFlowFormat { .. }
             | Self::FlowModTableId { .. }
+            | Self::SetPacketInFormat(_)
+            | Self::SetControllerId(_)
+            | Self::Resume(_)
             | Self::BundleControl(_)
             | Self::BundleAdd { .. } => kind::EXPERIMENTER,
         }
@@ -290,7 +304,7 @@ impl OfMessage {
             },
             Self::FlowMonitorCancel(id) => out.u32(*id),
             Self::FeaturesReply(features) => features.put(out, version),
-            Self::GetConfigReply(config) | Self::SetConfig(config) => config.put(out),
+            Self::GetConfigReply(config) | Self::SetConfig(config) => config.put(out, version),
             Self::FlowMod(flow_mod) if version == OpenFlow10 => {
                 if encoding.nxm {
                     put_vendor(out, VENDOR_NICIRA, nxt::FLOW_MOD);
@@ -334,6 +348,13 @@ impl OfMessage {
                 out.u8(u8::from(*is_on));
                 out.zeros(7);
             }
+            Self::PacketIn(packet_in) => packet_in.put(out, encoding),
+            Self::SetPacketInFormat(form) => out.u32(*form as u32),
+            Self::SetControllerId(id) => {
+                out.zeros(6);
+                out.u16(*id);
+            }
+            Self::Resume(packet_in) => packet_in.put_properties(out, version, false),
             Self::BundleControl(control) => {
                 if version < OpenFlow14 {
                     put_vendor(out, ONF, onft::BUNDLE_CONTROL);
@@ -450,8 +471,11 @@ fn decode_body(
             Ok(OfMessage::FeaturesReply(SwitchFeatures::decode(body, version)?))
         }
         kind::GET_CONFIG_REQUEST => empty(OfMessage::GetConfigRequest),
-        kind::GET_CONFIG_REPLY => Ok(OfMessage::GetConfigReply(SwitchConfig::decode(sized(4)?)?)),
-        kind::SET_CONFIG => Ok(OfMessage::SetConfig(SwitchConfig::decode(sized(4)?)?)),
+        kind::GET_CONFIG_REPLY => {
+            Ok(OfMessage::GetConfigReply(SwitchConfig::decode(sized(4)?, version)?))
+        }
+        kind::SET_CONFIG => Ok(OfMessage::SetConfig(SwitchConfig::decode(sized(4)?, version)?)),
+        kind::PACKET_IN => Ok(OfMessage::PacketIn(Box::new(PacketIn::decode(body, version)?))),
         kind::FLOW_REMOVED => {
             Ok(OfMessage::FlowRemoved(Box::new(FlowRemoved::decode(body, encoding)?)))
         }

@@ -147,6 +147,10 @@ impl Session {
                 self.encoding = Some(Encoding { table_id: is_on, ..encoding });
                 Ok(None)
             }
+            Ok(OfMessage::SetPacketInFormat(packet_in)) => {
+                self.encoding = Some(Encoding { packet_in, ..encoding });
+                Ok(None)
+            }
             Ok(message) => Ok(Some(Incoming { xid, message, bytes })),
             Err(error) => {
                 self.refuse(error.0, &bytes);

@@ -90,27 +90,36 @@ pub struct SwitchConfig {
     pub fragments: Fragments,
     /// How many bytes of a packet that no rule matches go to controllers.
     pub miss_send_len: u16,
+    /// Whether controllers get packets whose TTL has run out (`OFPC_INVALID_TTL_TO_CONTROLLER`). OpenFlow 1.3 and later lack
+    /// it.
+    pub invalid_ttl: bool,
 }
 
+/// The bit of [`SwitchConfig::invalid_ttl`].
+const INVALID_TTL: u16 = 4;
+
 impl SwitchConfig {
-    pub(crate) fn put(self, out: &mut Encoder) {
-        out.u16(match self.fragments {
+    pub(crate) fn put(self, out: &mut Encoder, version: OfVersion) {
+        let flags = match self.fragments {
             Fragments::Normal => 0,
             Fragments::Drop => 1,
             Fragments::NxMatch => 3,
-        });
+        };
+        let has_flag = self.invalid_ttl && version <= OpenFlow12;
+        out.u16(if has_flag { flags | INVALID_TTL } else { flags });
         out.u16(self.miss_send_len);
     }
 
-    pub(crate) fn decode(mut input: Input<'_>) -> Result<Self, ErrorCode> {
+    pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<Self, ErrorCode> {
         let (flags, miss_send_len) = (input.u16()?, input.u16()?);
-        let fragments = match flags {
+        let invalid_ttl = flags & INVALID_TTL != 0 && version <= OpenFlow12;
+        let fragments = match if invalid_ttl { flags & !INVALID_TTL } else { flags } {
             0 => Fragments::Normal,
             1 => Fragments::Drop,
             3 => Fragments::NxMatch,
             _ => return Err(ErrorCode::ConfigFlags),
         };
-        Ok(Self { fragments, miss_send_len })
+        Ok(Self { fragments, miss_send_len, invalid_ttl })
     }
 }
 

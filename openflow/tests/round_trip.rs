@@ -3,13 +3,16 @@
 use flow::dialect;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
+use flow::key::PipelineKey;
 use flow::text::arbitrary;
 use flow::types::{Cookie, GroupId, MacAddr, OfPort, OfVersion, TableId};
+use flow::verdict::PacketInReason;
 use openflow::{
     AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, FlowMonitor, FlowRemoved,
     FlowRemovedReason, FlowStats, FlowUpdate, MonitorCommand, MonitorEvent, MonitorFlags,
-    MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PortDesc, PortReason, PortStatus,
-    RequestForward, RoleReason, RoleStatus, Session,
+    MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PacketIn, PacketInForm, PortDesc,
+    PortReason, PortStatus, RequestForward, RoleReason, RoleStatus, Session, continuation_of,
+    token_of,
 };
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -328,6 +331,76 @@ proptest! {
         for sent in ends.into_iter().filter(|_| version < OfVersion::OpenFlow14) {
             prop_assert_eq!(pass(&sent, encoding(version)), sent);
         }
+    }
+
+    #[test]
+    fn a_packet_in_comes_back_as_far_as_its_form_goes(
+        (version, form, is_resumed) in (arbitrary::version(), 0usize..3, any::<bool>()),
+        (packet, cut) in (proptest::collection::vec(any::<u8>(), 14..200), 0u32..1000),
+        (table, cookie) in (any::<u8>(), proptest::option::of(0..u64::MAX)),
+        (reason, buffer) in (0u8..6, proptest::option::of(0..u32::MAX)),
+        (userdata, token) in (proptest::collection::vec(any::<u8>(), 0..40), any::<Option<[u8; 16]>>()),
+        (in_port, registers, metadata) in (any::<u8>(), any::<[u32; 32]>(), any::<u64>()),
+    ) {
+        let form = PacketInForm::ALL[form];
+        let is_properties = is_resumed || form == PacketInForm::Nxt2;
+        let is_old = !is_properties && form == PacketInForm::Standard;
+        let has_fields = !is_old || version >= OfVersion::OpenFlow12;
+        let has_cookie = !is_old || version >= OfVersion::OpenFlow13;
+        let mut state = PipelineKey::default();
+        if has_fields {
+            // Every other register is zero, and is not told.
+            state.regs = std::array::from_fn(|n| (registers[n] * (n as u32 % 2)).into());
+            state.metadata = metadata.into();
+        }
+        let reason = match PacketInReason::of_number(reason) {
+            Some(reason) if reason as u8 <= 2 || version >= OfVersion::OpenFlow14 => reason,
+            _ => PacketInReason::Action,
+        };
+        let packet_in = Box::new(PacketIn {
+            total_len: packet.len() as u32 + cut,
+            packet,
+            buffer,
+            reason,
+            table: if is_old && version == OfVersion::OpenFlow10 { 0 } else { table },
+            cookie: cookie.map(Cookie).filter(|_| has_cookie),
+            metadata: PacketIn::metadata_of(OfPort(in_port.into()), &state),
+            userdata: if is_properties && !is_resumed { userdata } else { Vec::new() },
+            continuation: match token {
+                Some(token) if is_properties => continuation_of(token),
+                _ => Vec::new(),
+            },
+        });
+        let expected = token.filter(|_| is_properties);
+        prop_assert_eq!(token_of(&packet_in.continuation), expected);
+        let sent = match is_resumed {
+            true => OfMessage::Resume(packet_in),
+            false => OfMessage::PacketIn(packet_in),
+        };
+        let encoding = Encoding { packet_in: form, ..Encoding::new(version) };
+        prop_assert_eq!(pass(&sent, encoding), sent);
+    }
+
+    #[test]
+    fn a_packet_that_is_too_long_is_cut(version in arbitrary::version(), form in 0usize..3) {
+        let packet_in = PacketIn {
+            packet: vec![7; 70_000],
+            total_len: 70_000,
+            buffer: None,
+            reason: PacketInReason::Action,
+            table: 0,
+            cookie: None,
+            metadata: PacketIn::metadata_of(OfPort(1), &PipelineKey::default()),
+            userdata: Vec::new(),
+            continuation: Vec::new(),
+        };
+        let form = PacketInForm::ALL[form];
+        let encoding = Encoding { packet_in: form, ..Encoding::new(version) };
+        let sent = OfMessage::PacketIn(Box::new(packet_in));
+        let OfMessage::PacketIn(received) = pass(&sent, encoding) else { unreachable!() };
+        prop_assert!((65_000..65_536).contains(&received.packet.len()));
+        let expected = if form == PacketInForm::Nxt2 { 70_000 } else { 65_535 };
+        prop_assert_eq!(received.total_len, expected);
     }
 
     #[test]

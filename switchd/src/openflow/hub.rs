@@ -43,6 +43,13 @@ pub(super) struct MemberSettings {
     pub(super) encoding: Option<Encoding>,
     /// The role of the peer.
     pub(super) role: ControllerRole,
+    /// The number by which actions name the peer (`NXT_SET_CONTROLLER_ID`); 0 if the peer has asked for none.
+    pub(super) controller_id: u16,
+    /// What the peer has set by `OFPT_SET_CONFIG`. A peer at the bridge's socket gets no messages that nobody asked for before
+    /// the number is other than 0, as in Open vSwitch.
+    pub(super) miss_send_len: u16,
+    /// Whether the peer has asked, by `OFPT_SET_CONFIG`, for packets whose TTL has run out.
+    pub(super) invalid_ttl: bool,
 }
 
 impl Hub {

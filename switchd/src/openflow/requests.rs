@@ -2,7 +2,7 @@
 
 use super::bundles::Bundles;
 use super::connection::Wire;
-use super::hub::{Hub, Member};
+use super::hub::{Hub, Member, MemberSettings};
 use super::{lists, refuse};
 use crate::bridge::{groups, packet_out};
 use crate::log_limit::{EVENTS, limited};
@@ -35,7 +35,6 @@ pub(super) struct Peer {
     hub: Arc<Hub>,
     /// What the rest of the switch knows of this connection.
     member: Arc<Member>,
-    miss_send_len: u16,
     bundles: Bundles,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
@@ -45,7 +44,7 @@ impl Peer {
     /// A peer that has said nothing yet.
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
         let bundles = Bundles::default();
-        Self { hub, member, miss_send_len: 0, bundles, has_changed: false }
+        Self { hub, member, bundles, has_changed: false }
     }
 
     /// Carries out a message and answers.
@@ -85,9 +84,11 @@ impl Peer {
                 Ok(())
             }
             OfMessage::GetConfigRequest => {
-                let fragments = on.bridge().fragments();
-                let config = SwitchConfig { fragments, miss_send_len: self.miss_send_len };
-                wire.send(&OfMessage::GetConfigReply(config), xid);
+                wire.send(&OfMessage::GetConfigReply(self.config(on)), xid);
+                Ok(())
+            }
+            OfMessage::SetControllerId(id) => {
+                self.member.change_settings(|settings| settings.controller_id = id);
                 Ok(())
             }
             OfMessage::BarrierRequest => {
@@ -168,8 +169,16 @@ impl Peer {
         Ok(())
     }
 
+    fn config(&self, on: &OnBridge<'_>) -> SwitchConfig {
+        let MemberSettings { miss_send_len, invalid_ttl, .. } = self.member.settings();
+        SwitchConfig { fragments: on.bridge().fragments(), miss_send_len, invalid_ttl }
+    }
+
     fn set_config(&mut self, on: &OnBridge<'_>, config: SwitchConfig) -> Result<(), ErrorCode> {
-        self.miss_send_len = config.miss_send_len;
+        self.member.change_settings(|settings| {
+            (settings.miss_send_len, settings.invalid_ttl) =
+                (config.miss_send_len, config.invalid_ttl);
+        });
         if on.bridge().fragments() != config.fragments {
             let changed = on.change_bridge(&on.name(), |bridge| bridge.frags = config.fragments);
             changed.map_err(|_| ErrorCode::ConfigFlags)?;
