@@ -291,12 +291,13 @@ impl DeviceListener {
         }
         for event in without_repetitions(heard) {
             match event {
-                // What an event says may be over already, and its news known since the device was
-                // opened. Of a device that has gone since, it is the last that we hear.
+                // What an event says may be over already, and its news known since the device was opened. A device that has
+                // gone since must not be followed: its port may have another device of the same name by now.
                 LinkEvent::Present(link) => {
-                    let now = self.netlink.find_link_by_index(link.index)?.unwrap_or(link);
-                    shield::link_changed(self.inode, &now);
-                    switch.link_present(&self.name, &now);
+                    if let Some(now) = self.netlink.find_link_by_index(link.index)? {
+                        shield::link_changed(self.inode, &now);
+                        switch.link_present(&self.name, &now);
+                    }
                 }
                 LinkEvent::AddressAdded { index } => shield::address_added(self.inode, index),
                 LinkEvent::QdiscChanged { index } => {

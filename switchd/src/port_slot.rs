@@ -187,6 +187,11 @@ impl PortSlot {
         }
     }
 
+    /// Whether opening the port makes its device, such as a TAP device. No event tells when another try would succeed.
+    pub(crate) fn makes_device(&self) -> bool {
+        self.spec.kind.target().is_some_and(Target::is_created)
+    }
+
     /// Whether the port is for the device of this name in this namespace, whether that is there or not.
     pub(crate) fn is_for(&self, netns: &NetnsName, name: &str) -> bool {
         match self.spec.kind.target() {

@@ -13,7 +13,6 @@ use crate::worker::WorkerEvent;
 use ::ports::listeners::Listened;
 use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
-use ::ports::spec::Target;
 use ::ports::{Port, Whereabouts};
 use flow::types::{MacAddr, PortNo};
 
@@ -249,6 +248,5 @@ impl Switch {
 
 /// A device that the switch itself had made, such as a TAP device, is made anew. Other devices are waited for.
 fn make_again(slot: &mut PortSlot) -> Option<Reopening> {
-    let is_created = slot.spec.kind.target().is_some_and(Target::is_created);
-    is_created.then(|| Reopening::begin(slot)).flatten()
+    if slot.makes_device() { Reopening::begin(slot) } else { None }
 }

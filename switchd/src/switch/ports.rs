@@ -121,7 +121,7 @@ impl Switch {
                 self.attach(slot, port);
                 return self.look_again(slot);
             }
-            Err(error) if error.is_missing() => {
+            Err(error) if error.is_missing() && !slot.makes_device() => {
                 if slot.state != PortState::Waiting || !slot.was_tried {
                     let error = anyhow::Error::from(error);
                     slot.warn(format_args!("{error:#}; waiting for it"));

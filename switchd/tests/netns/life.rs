@@ -8,6 +8,7 @@ use control::{Client, Operation, PortFlag};
 use lab::harness::Test;
 use lab::traffic::Ping;
 use lab::{Daemon, Host, LinkSpec, Namespace, Netlink, eventually};
+use nix::sys::signal::Signal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("life::a_device_that_moves_away_is_missed", moved_away),
     ("life::a_port_has_the_address_and_mtu_of_its_device", address_and_mtu),
     ("life::a_deleted_tap_is_made_again", deleted_tap),
+    ("life::old_news_of_a_deleted_tap_do_not_close_the_next_one", old_news),
     ("life::a_port_that_is_set_down_takes_its_device_down", set_down),
     ("life::vlans_change_while_it_runs", vlans_change),
     ("life::a_loop_does_not_take_everything", a_loop_does_not_take_everything),
@@ -165,6 +167,29 @@ fn deleted_tap() -> anyhow::Result<()> {
     netlink.delete_link(old)?;
     eventually("another device is there", || netlink.link("tap1").is_ok_and(|l| l.index != old))?;
     Ok(eventually("the port is up", || is_up(&mut client, "tap1"))?)
+}
+
+/// Events get lost, so that the daemon looks at all devices and makes the TAP device again before it reads the events about
+/// the deleted one that were not lost.
+fn old_news() -> anyhow::Result<()> {
+    let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "tap:tap1"])?;
+    let mut client = daemon.client()?;
+    let mut netlink = Netlink::open()?;
+    let old = netlink.link("tap1")?.index;
+    eventually("the port is up", || is_up(&mut client, "tap1"))?;
+    daemon.suspend()?;
+    // The socket of the daemon has room for some hundred events.
+    for _ in 0..1000 {
+        netlink.set_up(old, false)?;
+        netlink.set_up(old, true)?;
+    }
+    netlink.delete_link(old)?;
+    daemon.signal(Signal::SIGCONT)?;
+    eventually("another device is there", || netlink.link("tap1").is_ok_and(|l| l.index != old))?;
+    eventually("the port is up", || is_up(&mut client, "tap1"))?;
+    let log = daemon.log();
+    ensure!(log.contains("its device is gone") && !log.contains("was replaced"), "{log}");
+    Ok(())
 }
 
 fn set_down() -> anyhow::Result<()> {
