@@ -4,6 +4,7 @@
 //! again as the switch between its hosts, and needs no second program to be built.
 
 use crate::detach::Background;
+use crate::edition::Edition;
 use crate::monitor::Monitor;
 use crate::openflow::OpenFlowServer;
 use crate::options::Options;
@@ -29,6 +30,12 @@ use tracing::info;
 /// it failed, 2 if the arguments are wrong. Call it in `main`, before any thread is started: threads
 /// inherit which signals are blocked.
 pub fn main() -> ExitCode {
+    main_of(Edition::SWITCHD)
+}
+
+/// As [`main`], for a program that is another version of the switch.
+pub fn main_of(edition: Edition) -> ExitCode {
+    edition.declare();
     let arguments = std::env::args_os().skip(1);
     let options = Options::read(arguments).unwrap_or_else(|error| error.exit());
     if options.detach {

@@ -8,6 +8,7 @@ pub mod confinement;
 pub mod daemon;
 pub mod desired;
 mod detach;
+pub mod edition;
 mod event_text;
 mod lock_file;
 mod log;

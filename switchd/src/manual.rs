@@ -1,5 +1,6 @@
 //! The manual page and the completions of `switchd`, made of the command line that `switchd` reads.
 
+use crate::edition;
 use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -17,7 +18,7 @@ pub(crate) fn page(command: Command, wants_manual: bool, shell: Option<Shell>) -
 }
 
 fn manual(command: Command, text: &mut Vec<u8>) -> std::io::Result<()> {
-    let man = Man::new(command).section("8").source(concat!("switchd ", env!("CARGO_PKG_VERSION")));
+    let man = Man::new(command).section("8").source(edition::program());
     man.render_title(text)?;
     man.render_name_section(text)?;
     man.render_synopsis_section(text)?;

@@ -5,6 +5,7 @@ use crate::desired::file::{self, FileError};
 use crate::desired::{
     BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
 };
+use crate::edition::edition;
 use crate::manual;
 use crate::state::StateSync;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -264,7 +265,8 @@ impl OptionsError {
 
 /// The command line, with the default of each setting in its help.
 fn command() -> clap::Command {
-    let mut command = Arguments::command().mut_arg("socket", |argument| {
+    let command = Arguments::command().version(edition().version);
+    let mut command = command.mut_arg("socket", |argument| {
         let help = argument.get_help().map(|help| help.to_string()).unwrap_or_default();
         let (path, rule) = (control::socket_path(), control::path::RULE);
         argument.help(format!("{help} [default: {}, by the rule {rule}]", path.display()))

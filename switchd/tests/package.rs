@@ -25,9 +25,14 @@ fn run(command: &mut Command) -> String {
     said(&output)
 }
 
+/// The programs of this build.
+fn programs() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_switchd")).with_file_name("")
+}
+
 /// The package with the programs of this build. `None`, and a word about it, if this machine cannot build it.
 fn build(to: &Path) -> Option<PathBuf> {
-    let programs = Path::new(env!("CARGO_BIN_EXE_switchd")).parent()?;
+    let programs = programs();
     let skipped = |why: &str| {
         eprintln!("SKIPPED the package: {why}");
         None
@@ -42,6 +47,24 @@ fn build(to: &Path) -> Option<PathBuf> {
     }
     let mut script = Command::new(workspace().join("packaging/deb"));
     let package = run(script.arg("--programs").arg(programs).arg("--to").arg(to));
+    Some(PathBuf::from(package.lines().last()?))
+}
+
+/// The package of a next version, whose `switchd` says that version. `None`, and a word about it, without that program.
+fn build_next(to: &Path) -> Option<PathBuf> {
+    let next = programs().join("examples/next_version");
+    if !next.exists() {
+        eprintln!("SKIPPED the upgrade to another version: cargo test --workspace builds it");
+        return None;
+    }
+    let folder = to.join("next");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(&next, folder.join("switchd")).unwrap();
+    fs::copy(programs().join("ofctl"), folder.join("ofctl")).unwrap();
+    let version = run(Command::new(&next).arg("--version"));
+    let mut script = Command::new(workspace().join("packaging/deb"));
+    script.arg("--programs").arg(&folder).arg("--to").arg(folder.join("package"));
+    let package = run(script.arg("--version").arg(version.split_whitespace().last()?));
     Some(PathBuf::from(package.lines().last()?))
 }
 
@@ -130,7 +153,8 @@ fn the_package_is_installed_and_runs() {
     for path in ["usr/sbin/switchd", "etc/switchd", "usr/lib/systemd/system/switchd.service"] {
         assert!(!root.join(path).exists(), "{path} is left");
     }
-    let output = Command::new(workspace().join("packaging/try")).arg(&package).output().unwrap();
+    let mut script = Command::new(workspace().join("packaging/try"));
+    let output = script.arg(&package).args(build_next(folder.path())).output().unwrap();
     match output.status.code() {
         Some(0) => {}
         Some(CANNOT) => eprintln!("SKIPPED the service under systemd: {}", said(&output)),

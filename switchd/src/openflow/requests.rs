@@ -5,6 +5,7 @@ use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
 use super::{lists, refuse};
 use crate::bridge::{groups, packet_out};
+use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::OnBridge;
 use flow::flow_mod::{Command, FlowMod};
@@ -334,7 +335,7 @@ fn multipart(
         MultipartRequest::Desc => Ok(MultipartReply::Desc(Box::new(SwitchDesc {
             manufacturer: "switchd".to_owned(),
             hardware: "software switch".to_owned(),
-            software: env!("CARGO_PKG_VERSION").to_owned(),
+            software: edition().version.to_owned(),
             serial: "None".to_owned(),
             datapath: on.name().to_string(),
         }))),

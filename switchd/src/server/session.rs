@@ -6,6 +6,7 @@ use super::peer::Peer;
 use super::progress::Outlet;
 use super::restart;
 use super::sessions::{Phase, SessionState, Shared};
+use crate::edition;
 use control::frame::{Kind, MAX_REQUEST_BODY};
 use control::stream::{FrameReader, FrameWriter, StreamError};
 use control::{Hello, Operation, Reason, Refusal, Reply, Request};
@@ -67,7 +68,7 @@ fn converse(
         Some((kind, _)) => return Err(StreamError::OutOfTurn(kind)),
     };
     let peer = Peer::of(stream);
-    let mut ours = Hello::new(concat!("switchd ", env!("CARGO_PKG_VERSION")));
+    let mut ours = Hello::new(edition::program());
     ours.bridges = shared.switch.bridge_names();
     to.put_json(Kind::Hello, &ours)?;
     to.flush()?;

@@ -2,9 +2,10 @@
 
 use super::channel::{Channel, ChannelError, Message};
 use super::gate::CloseError;
-use super::sections::{SECTIONS, When};
+use super::sections::{When, sections};
 use super::start::NewProcess;
-use super::{Core, FORMAT, HandoverHello, PATIENCE, PROGRAM, Program, SWITCH_OVER, message};
+use super::{Core, FORMAT, HandoverHello, PATIENCE, Program, SWITCH_OVER, message};
+use crate::edition;
 use crate::server::Listener;
 use crate::state::{self, StateError};
 use crate::supervisor;
@@ -154,8 +155,8 @@ impl<'a, F: Fn()> Hand<'a, F> {
 
     /// Has the new program prepare. Returns its name and version.
     fn prepare(&self) -> Result<String, ChannelError> {
-        let sections = SECTIONS.iter().map(|section| section.name.to_owned()).collect();
-        let program = PROGRAM.to_owned();
+        let sections = sections().map(|section| section.name.to_owned()).collect();
+        let program = edition::program();
         let hello = HandoverHello { format: FORMAT, program, sections };
         let hello = serde_json::to_vec(&hello).map_err(io::Error::from)?;
         self.send(message::HELLO, &hello, &[])?;
@@ -202,7 +203,7 @@ impl<'a, F: Fn()> Hand<'a, F> {
     }
 
     fn give_sections(&self, when: When) -> Result<(), ChannelError> {
-        SECTIONS.iter().filter(|section| section.when == when).try_for_each(|section| {
+        sections().filter(|section| section.when == when).try_for_each(|section| {
             let body = (section.give)(self.switch).map_err(io::Error::from)?;
             self.send(section.name, &body, &[])
         })

@@ -47,8 +47,6 @@ use std::time::Duration;
 
 /// The version of what this module describes. A program takes over from one of the same version or an older one.
 const FORMAT: u32 = 1;
-/// Name and version of this program.
-const PROGRAM: &str = concat!("switchd ", env!("CARGO_PKG_VERSION"));
 /// The hidden option that has a program take over from the one at its standard input.
 pub(crate) const OPTION: &str = "take-over";
 /// The hidden option that has a program start itself with [`OPTION`], for the old program at its standard input.

@@ -4,6 +4,7 @@
 //! forwards, late ones when the new program has begun to. The old program gives a late section after its last frame, so
 //! that counters are complete; the new one adds them to what it has counted itself meanwhile.
 
+use crate::edition::edition;
 use crate::port_slot::PortTotals;
 use crate::state::RulePlace;
 use crate::switch::Switch;
@@ -29,6 +30,7 @@ pub(super) enum When {
 }
 
 /// One part of what the old program hands over: how it is written there, and how it is taken over here.
+#[derive(Clone, Copy)]
 pub(super) struct Section {
     /// The section's name, which both programs know.
     pub(super) name: &'static str,
@@ -40,7 +42,18 @@ pub(super) struct Section {
 }
 
 /// All sections, in the order in which they are given.
-pub(super) const SECTIONS: &[Section] = &[
+pub(super) fn sections() -> impl Iterator<Item = Section> {
+    let further = edition().further_section.map(|name| Section {
+        name,
+        when: When::Early,
+        give: |_| Ok(Vec::new()),
+        take: |_, _| Ok(()),
+    });
+    SECTIONS.iter().copied().chain(further)
+}
+
+/// The sections that every version has.
+const SECTIONS: &[Section] = &[
     Section { name: "hosts", when: When::Early, give: give_hosts, take: take_hosts },
     Section { name: "late hosts", when: When::Late, give: give_hosts, take: take_hosts },
     Section { name: "rule counters", when: When::Late, give: give_rules, take: take_rules },

@@ -1,8 +1,9 @@
 //! The new program's side of a hand-over.
 
 use super::channel::{Channel, Message};
-use super::sections::{SECTIONS, When};
-use super::{Core, FORMAT, HandoverHello, PATIENCE, PROGRAM, SWITCH_OVER, message};
+use super::sections::{When, sections};
+use super::{Core, FORMAT, HandoverHello, PATIENCE, SWITCH_OVER, message};
+use crate::edition;
 use crate::server::Listener;
 use crate::state::{Contents, Kept, StateSync};
 use crate::switch::{Inheritance, Switch};
@@ -80,7 +81,7 @@ fn take_over(
         Inheritance { kept, seed, epoch, state: state.map(|(path, _)| path.to_owned()), ports };
     let (mut switch, intake) = Switch::take_over(inheritance)?;
     take_sections(channel, &switch, When::Early, message::PREPARE)?;
-    send(channel, message::PREPARED, PROGRAM.as_bytes())?;
+    send(channel, message::PREPARED, edition::program().as_bytes())?;
     take_sections(channel, &switch, When::Early, message::PREPARE)?;
     send(channel, message::REFRESHED, b"")?;
 
@@ -124,17 +125,18 @@ fn receive_all(channel: &Channel) -> anyhow::Result<Received> {
 
 /// Whether this program understands what the other one is going to hand over.
 fn check(hello: &HandoverHello) -> anyhow::Result<()> {
-    let HandoverHello { format, program, sections } = hello;
+    let HandoverHello { format, program, sections: given } = hello;
+    let own = edition::program();
     if *format > FORMAT {
         bail!(
-            "{PROGRAM} knows hand-overs of format {FORMAT}, and {program} makes one of format {format}: stop and start \
+            "{own} knows hand-overs of format {FORMAT}, and {program} makes one of format {format}: stop and start \
              the switch instead"
         );
     }
-    let is_known = |name: &&String| SECTIONS.iter().any(|section| section.name == **name);
-    if let Some(unknown) = sections.iter().find(|name| !is_known(name)) {
+    let is_known = |name: &&String| sections().any(|section| section.name == **name);
+    if let Some(unknown) = given.iter().find(|name| !is_known(name)) {
         bail!(
-            "{PROGRAM} does not know the \"{unknown}\" that {program} hands over: stop and start the switch instead"
+            "{own} does not know the \"{unknown}\" that {program} hands over: stop and start the switch instead"
         );
     }
     Ok(())
@@ -147,7 +149,7 @@ fn take_sections(channel: &Channel, switch: &Switch, when: When, end: &str) -> a
         if name == end {
             return Ok(());
         }
-        let section = SECTIONS.iter().find(|s| s.name == name && s.when == when);
+        let section = sections().find(|s| s.name == name && s.when == when);
         let section = section.with_context(|| format!("unexpected message \"{name}\""))?;
         (section.take)(switch, &body).with_context(|| format!("section \"{name}\""))?;
     }
@@ -179,7 +181,7 @@ mod tests {
         assert!(error.contains("switchd 9.9.9 makes one of format 2"), "{error}");
         let error = refused(FORMAT, &["hosts", "connections"]);
         assert!(error.contains("does not know the \"connections\" that switchd 9.9.9"), "{error}");
-        let sections = SECTIONS.iter().map(|section| section.name.to_owned()).collect();
-        check(&HandoverHello { format: FORMAT, program: PROGRAM.to_owned(), sections }).unwrap();
+        let sections = sections().map(|section| section.name.to_owned()).collect();
+        check(&HandoverHello { format: FORMAT, program: edition::program(), sections }).unwrap();
     }
 }

@@ -44,6 +44,16 @@ impl Network {
         mtu: Option<u32>,
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
+        Self::of_program(Path::new(SWITCHD), cables, mtu, arguments)
+    }
+
+    /// As [`Network::with`], with another program as the switch.
+    pub(crate) fn of_program(
+        program: &Path,
+        cables: &[Cable],
+        mtu: Option<u32>,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         if cables.iter().any(|c| matches!(c, Cable::Tap)) {
             require_taps()?;
         }
@@ -64,7 +74,7 @@ impl Network {
             });
         }
         command.extend(arguments.iter().map(|a| a.to_string()));
-        let daemon = Daemon::start(Path::new(SWITCHD), &command)?;
+        let daemon = Daemon::start(program, &command)?;
         let hosts = hosts.into_iter().enumerate().map(|(i, host)| match host {
             Some(host) => Ok(host),
             // The device exists from now on, and the switch keeps its end of it.

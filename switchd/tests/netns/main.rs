@@ -23,6 +23,7 @@ mod shield;
 mod taps;
 mod traffic;
 mod trouble;
+mod upgrade;
 mod vlans;
 mod workers;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         taps::TESTS,
         traffic::TESTS,
         trouble::TESTS,
+        upgrade::TESTS,
         vlans::TESTS,
         workers::TESTS,
     ]

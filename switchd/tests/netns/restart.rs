@@ -167,7 +167,7 @@ impl Seen {
 }
 
 /// A copy of the program that a test may replace.
-fn copy_of_program(dir: &RunDir) -> anyhow::Result<std::path::PathBuf> {
+pub(crate) fn copy_of_program(dir: &RunDir) -> anyhow::Result<std::path::PathBuf> {
     let path = dir.path().join("switchd");
     fs::copy(SWITCHD, &path)?;
     Ok(path)
