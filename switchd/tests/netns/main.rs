@@ -17,6 +17,7 @@ mod other_netns;
 mod ownership;
 mod reserved;
 mod restart;
+mod restart_clients;
 mod rules;
 mod saved;
 mod shield;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         other_netns::TESTS,
         reserved::TESTS,
         restart::TESTS,
+        restart_clients::TESTS,
         rules::TESTS,
         saved::TESTS,
         shield::TESTS,
