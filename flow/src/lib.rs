@@ -25,7 +25,9 @@ pub mod metric;
 pub mod packet_out;
 pub mod prerequisite;
 mod sketch;
+pub mod table_mod;
 pub mod text;
+pub mod tlv_map;
 pub mod types;
 pub mod verdict;
 

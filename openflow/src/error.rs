@@ -148,6 +148,9 @@ codes! {
     PortModPort "OFPPMFC_BAD_PORT" [V10..=V10 of(4, 0), V11..=V15 of(7, 0)] "the port of the port mod does not exist";
     PortModAddress "OFPPMFC_BAD_HW_ADDR" [V10..=V10 of(4, 1), V11..=V15 of(7, 1)] "the port of the port mod has another address";
     PortModConfig "OFPPMFC_BAD_CONFIG" [V11..=V15 of(7, 2)] "the port cannot have the configuration";
+    TableModTable "OFPTMFC_BAD_TABLE" [V11..=V15 of(8, 0)] "the table of the table mod does not exist";
+    TableModConfig "OFPTMFC_BAD_CONFIG" [V11..=V15 of(8, 1)] "the table cannot have the configuration";
+    TableModPermission "OFPTMFC_EPERM" [V12..=V15 of(8, 2)] "the table mod is not permitted";
     QueuePort "OFPQOFC_BAD_PORT" [V10..=V10 of(5, 0), V11..=V15 of(9, 0)] "the port does not exist";
     QueueUnknown "OFPQOFC_BAD_QUEUE" [V10..=V10 of(5, 1), V11..=V15 of(9, 1)] "the queue does not exist";
     ConfigFlags "OFPSCFC_BAD_FLAGS" [V11..=V15 of(10, 0)] "the switch cannot have the configuration";
@@ -155,6 +158,17 @@ codes! {
     BadRole "OFPRRFC_BAD_ROLE" [V10..=V11 nx(1, 513), V12..=V15 of(11, 2)] "the role is not known";
     InvalidMeter "OFPMMFC_INVALID_METER" [V13..=V15 of(12, 2)] "the meter is not valid";
     UnknownMeter "OFPMMFC_UNKNOWN_METER" [V13..=V15 of(12, 3)] "the meter does not exist";
+    FeaturesTable "OFPTFFC_BAD_TABLE" [V13..=V15 of(13, 0)] "the table of the table features does not exist";
+    FeaturesPermission "OFPTFFC_EPERM" [V13..=V15 of(13, 5)] "the tables cannot be changed so";
+    BadFeatures "OFPTFFC_BAD_FEATURES" [V15..=V15 of(13, 8)] "the features of the table are not complete";
+    FeaturesCommand "OFPTFFC_BAD_COMMAND" [V15..=V15 of(13, 9)] "the command of the table features is not known";
+    FeaturesDuplicate "NXTFFC_DUP_TABLE" [V13..=V15 exp(44)] "a table is given twice";
+    TlvCommand "NXTTMFC_BAD_COMMAND" [V10..=V11 nx(1, 527), V12..=V15 exp(16)] "the command of the TLV table mod is not known";
+    TlvLength "NXTTMFC_BAD_OPT_LEN" [V10..=V11 nx(1, 528), V12..=V15 exp(17)] "the option cannot have the length";
+    TlvField "NXTTMFC_BAD_FIELD_IDX" [V10..=V11 nx(1, 529), V12..=V15 exp(18)] "the field of the option does not exist";
+    TlvFull "NXTTMFC_TABLE_FULL" [V10..=V11 nx(1, 530), V12..=V15 exp(19)] "there is no room for the option";
+    TlvMapped "NXTTMFC_ALREADY_MAPPED" [V10..=V11 nx(1, 531), V12..=V15 exp(20)] "the field has an option already";
+    TlvDuplicate "NXTTMFC_DUP_ENTRY" [V10..=V11 nx(1, 532), V12..=V15 exp(21)] "the option has a field already";
     BadProperty "OFPBPC_BAD_TYPE" [V10..=V11 nx(13, 2), V12..=V12 exp(25), V13..=V13 of(13, 2), V14..=V15 of(14, 0)] "the property is not known";
     BadPropertyLength "OFPBPC_BAD_LEN" [V10..=V11 nx(13, 3), V12..=V12 exp(26), V13..=V13 of(13, 3), V14..=V15 of(14, 1)] "the length of the property is wrong";
     BadPropertyValue "OFPBPC_BAD_VALUE" [V10..=V11 nx(13, 4), V12..=V12 exp(27), V13..=V13 of(13, 4), V14..=V15 of(14, 2)] "the property cannot have the value";

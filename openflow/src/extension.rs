@@ -2,13 +2,15 @@
 //! up to OpenFlow 1.2, and the ONF's in 1.3.
 
 use crate::async_config::{AsyncForm, AsyncMasks};
+use crate::ct_flush::CtFlush;
 use crate::encoding::Encoding;
 use crate::error::ErrorCode;
 use crate::flow_removed::FlowRemoved;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
-use crate::message::OfMessage;
+use crate::message::{OfMessage, only};
 use crate::packet_in::{PacketIn, PacketInForm};
 use crate::status::{RequestForward, RoleStatus};
+use crate::tlv_table::{self, TlvTable};
 use flow::types::OfVersion::{OpenFlow13, OpenFlow14};
 
 /// Subtypes of Nicira's messages (`NXT_*`).
@@ -16,14 +18,20 @@ mod nxt {
     pub(super) const FLOW_REMOVED: u32 = 14;
     pub(super) const SET_PACKET_IN_FORMAT: u32 = 16;
     pub(super) const PACKET_IN: u32 = 17;
+    pub(super) const FLOW_AGE: u32 = 18;
     pub(super) const SET_ASYNC_CONFIG: u32 = 19;
     pub(super) const SET_CONTROLLER_ID: u32 = 20;
     pub(super) const FLOW_MONITOR_CANCEL: u32 = 21;
     pub(super) const FLOW_MONITOR_PAUSED: u32 = 22;
     pub(super) const FLOW_MONITOR_RESUMED: u32 = 23;
+    pub(super) const TLV_TABLE_MOD: u32 = 24;
+    pub(super) const TLV_TABLE_REQUEST: u32 = 25;
+    pub(super) const TLV_TABLE_REPLY: u32 = 26;
     pub(super) const SET_ASYNC_CONFIG2: u32 = 27;
     pub(super) const RESUME: u32 = 28;
     pub(super) const PACKET_IN2: u32 = 30;
+    pub(super) const CT_FLUSH_ZONE: u32 = 29;
+    pub(super) const CT_FLUSH: u32 = 32;
     pub(super) const REQUEST_FORWARD: u32 = 132;
 }
 
@@ -66,6 +74,12 @@ pub(crate) fn ids(message: &OfMessage, encoding: Encoding) -> Option<(u32, u32)>
         OfMessage::SetAsync(_, form) if *form == AsyncForm::Nicira || version < OpenFlow13 => {
             Some((VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG))
         }
+        OfMessage::FlowAge => Some((VENDOR_NICIRA, nxt::FLOW_AGE)),
+        OfMessage::TlvTableMod(_) => Some((VENDOR_NICIRA, nxt::TLV_TABLE_MOD)),
+        OfMessage::TlvTableRequest => Some((VENDOR_NICIRA, nxt::TLV_TABLE_REQUEST)),
+        OfMessage::TlvTableReply(_) => Some((VENDOR_NICIRA, nxt::TLV_TABLE_REPLY)),
+        OfMessage::CtFlush(CtFlush::Zone(_)) => Some((VENDOR_NICIRA, nxt::CT_FLUSH_ZONE)),
+        OfMessage::CtFlush(CtFlush::Matching { .. }) => Some((VENDOR_NICIRA, nxt::CT_FLUSH)),
         OfMessage::FlowMonitorCancel(_) => {
             by_version(nxt::FLOW_MONITOR_CANCEL, onft::FLOW_MONITOR_CANCEL)
         }
@@ -114,6 +128,12 @@ pub(crate) fn decode(
             let masks = AsyncMasks::decode_list(body, version, false)?;
             OfMessage::SetAsync(masks, AsyncForm::NiciraList)
         }
+        (VENDOR_NICIRA, nxt::FLOW_AGE) => only(body, OfMessage::FlowAge)?,
+        (VENDOR_NICIRA, nxt::TLV_TABLE_MOD) => OfMessage::TlvTableMod(tlv_table::decode_mod(body)?),
+        (VENDOR_NICIRA, nxt::TLV_TABLE_REQUEST) => only(body, OfMessage::TlvTableRequest)?,
+        (VENDOR_NICIRA, nxt::TLV_TABLE_REPLY) => OfMessage::TlvTableReply(TlvTable::decode(body)?),
+        (VENDOR_NICIRA, nxt::CT_FLUSH_ZONE) => OfMessage::CtFlush(CtFlush::decode_zone(body)?),
+        (VENDOR_NICIRA, nxt::CT_FLUSH) => OfMessage::CtFlush(CtFlush::decode_matching(body)?),
         (VENDOR_NICIRA, nxt::REQUEST_FORWARD) if is_before => {
             OfMessage::RequestForward(RequestForward::decode(body, encoding)?)
         }

@@ -14,6 +14,7 @@
 
 mod action;
 mod async_config;
+mod ct_flush;
 mod encoding;
 mod error;
 mod extension;
@@ -32,12 +33,17 @@ mod packet_in;
 mod packet_out;
 mod port;
 mod ports;
+mod queues;
 mod session;
 mod status;
 mod switch;
+mod table_features;
+mod table_mod;
 mod tables;
+mod tlv_table;
 
 pub use async_config::{AsyncConfig, AsyncForm, AsyncKind, AsyncMasks, packet_in_reason};
+pub use ct_flush::CtFlush;
 pub use encoding::Encoding;
 pub use error::{ErrorCode, ErrorMessage};
 pub use flow_monitor::{
@@ -51,10 +57,16 @@ pub use message::{DecodeError, OfMessage};
 pub use multipart::{MultipartReply, MultipartRequest, ReplyParts};
 pub use packet_in::{PacketIn, PacketInForm, continuation_of, token_of};
 pub use ports::{PortDesc, PortMod, PortStats, port_config, port_feature, port_state};
+pub use queues::{EVERY_QUEUE, QueueConfig, QueueDesc, QueueStats};
 pub use session::{Incoming, Session, SessionError};
 pub use status::{PortReason, PortStatus, RequestForward, RoleReason, RoleStatus};
 pub use switch::{
     BundleControl, BundleStep, ControllerRole, RoleMessage, SwitchConfig, SwitchDesc,
     SwitchFeatures, capability,
 };
+pub use table_features::{
+    ActionAbilities, FeaturesCommand, RuleAbilities, TableAbilities, TableFeatures,
+};
+pub use table_mod::{TableDesc, eviction_flag};
 pub use tables::TableStats;
+pub use tlv_table::TlvTable;

@@ -1,6 +1,7 @@
 //! Every message that the crate knows, and the types that messages have in each version (OpenFlow 1.3.5 §7.1).
 
 use crate::async_config::{AsyncForm, AsyncMasks};
+use crate::ct_flush::CtFlush;
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
 use crate::flow_removed::FlowRemoved;
@@ -10,14 +11,18 @@ use crate::multipart::{self, MultipartReply, MultipartRequest};
 use crate::output::Encoder;
 use crate::packet_in::{PacketIn, PacketInForm};
 use crate::ports::PortMod;
+use crate::queues::QueueConfig;
 use crate::status::{PortStatus, RequestForward, RoleStatus};
 use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
-use crate::{extension, flow_mod, group, packet_out};
+use crate::tlv_table::{self, TlvTable};
+use crate::{extension, flow_mod, group, packet_out, port, table_mod};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::GroupMod;
 use flow::packet_out::PacketOut;
-use flow::types::OfVersion;
+use flow::table_mod::TableMod;
+use flow::tlv_map::TlvMod;
+use flow::types::{OfPort, OfVersion};
 
 /// Types of messages (`OFPT_*`) that are the same in every version.
 mod kind {
@@ -45,16 +50,22 @@ mod kind10 {
     pub(super) const STATS_REPLY: u8 = 17;
     pub(super) const BARRIER_REQUEST: u8 = 18;
     pub(super) const BARRIER_REPLY: u8 = 19;
+    pub(super) const QUEUE_GET_CONFIG_REQUEST: u8 = 20;
+    pub(super) const QUEUE_GET_CONFIG_REPLY: u8 = 21;
 }
 
 /// Types of OpenFlow 1.1 and later.
 mod kind11 {
     pub(super) const GROUP_MOD: u8 = 15;
     pub(super) const PORT_MOD: u8 = 16;
+    pub(super) const TABLE_MOD: u8 = 17;
     pub(super) const MULTIPART_REQUEST: u8 = 18;
     pub(super) const MULTIPART_REPLY: u8 = 19;
     pub(super) const BARRIER_REQUEST: u8 = 20;
     pub(super) const BARRIER_REPLY: u8 = 21;
+    /// Only up to OpenFlow 1.3: later versions have a multipart message.
+    pub(super) const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
+    pub(super) const QUEUE_GET_CONFIG_REPLY: u8 = 23;
     pub(super) const ROLE_REQUEST: u8 = 24;
     pub(super) const ROLE_REPLY: u8 = 25;
     pub(super) const GET_ASYNC_REQUEST: u8 = 26;
@@ -117,6 +128,12 @@ pub enum OfMessage {
     GroupMod(GroupMod),
     /// Changes how a port behaves. There is no reply.
     PortMod(PortMod),
+    /// Changes how a table behaves, from OpenFlow 1.1 on. There is no reply.
+    TableMod(TableMod),
+    /// Asks for the queues of a port, or of every port with [`OfPort::NONE`], up to OpenFlow 1.3.
+    QueueGetConfigRequest(OfPort),
+    /// The queues of a port.
+    QueueGetConfigReply(QueueConfig),
     /// Sends a packet. There is no reply.
     PacketOut(Box<PacketOut>),
     /// Asks for a reply as soon as everything in front of this message has been carried out.
@@ -170,6 +187,16 @@ pub enum OfMessage {
     SetControllerId(u16),
     /// Goes on with a packet that waits for a controller (Nicira's `NXT_RESUME`). There is no reply.
     Resume(Box<PacketIn>),
+    /// Nicira's request that OpenFlow 1.0 statistics tell the ages of rules, which they always do.
+    FlowAge,
+    /// Nicira's change of the Geneve options that are fields. There is no reply.
+    TlvTableMod(TlvMod),
+    /// Asks for the Geneve options that are fields.
+    TlvTableRequest,
+    /// The Geneve options that are fields.
+    TlvTableReply(TlvTable),
+    /// Nicira's request to forget connections. There is no reply.
+    CtFlush(CtFlush),
     /// Opens, closes, commits or discards a bundle.
     BundleControl(BundleControl),
     /// Adds a message to a bundle.
@@ -243,6 +270,13 @@ impl OfMessage {
             Self::FlowMod(_) => kind::FLOW_MOD,
             Self::GroupMod(_) => by_version(kind::EXPERIMENTER, kind11::GROUP_MOD),
             Self::PortMod(_) => by_version(kind10::PORT_MOD, kind11::PORT_MOD),
+            Self::TableMod(_) => kind11::TABLE_MOD,
+            Self::QueueGetConfigRequest(_) => {
+                by_version(kind10::QUEUE_GET_CONFIG_REQUEST, kind11::QUEUE_GET_CONFIG_REQUEST)
+            }
+            Self::QueueGetConfigReply(_) => {
+                by_version(kind10::QUEUE_GET_CONFIG_REPLY, kind11::QUEUE_GET_CONFIG_REPLY)
+            }
             Self::BarrierRequest => by_version(kind10::BARRIER_REQUEST, kind11::BARRIER_REQUEST),
             Self::BarrierReply => by_version(kind10::BARRIER_REPLY, kind11::BARRIER_REPLY),
             Self::MultipartRequest(_) => {
@@ -270,6 +304,11 @@ impl OfMessage {
             | Self::SetPacketInFormat(_)
             | Self::SetControllerId(_)
             | Self::Resume(_)
+            | Self::FlowAge
+            | Self::TlvTableMod(_)
+            | Self::TlvTableRequest
+            | Self::TlvTableReply(_)
+            | Self::CtFlush(_)
             | Self::BundleControl(_)
             | Self::BundleAdd { .. } => kind::EXPERIMENTER,
         }
@@ -287,7 +326,9 @@ impl OfMessage {
             | Self::BarrierReply
             | Self::GetAsyncRequest
             | Self::FlowMonitorPaused
-            | Self::FlowMonitorResumed => {}
+            | Self::FlowMonitorResumed
+            | Self::FlowAge
+            | Self::TlvTableRequest => {}
             Self::FlowRemoved(removed) if encoding.is_10() && encoding.nxm => removed.put_nxt(out),
             Self::FlowRemoved(removed) => removed.put(out, version),
             Self::PortStatus(status) => status.put(out, version),
@@ -324,6 +365,12 @@ impl OfMessage {
                 }
             }
             Self::PortMod(port_mod) => port_mod.put(out, version),
+            Self::TableMod(table_mod) => table_mod::put_mod(out, table_mod, version),
+            Self::QueueGetConfigRequest(port) => {
+                port::put(out, *port, version);
+                out.zeros(if version == OpenFlow10 { 2 } else { 4 });
+            }
+            Self::QueueGetConfigReply(config) => config.put(out, version),
             Self::PacketOut(packet_out) => packet_out::put(out, packet_out, version),
             Self::MultipartRequest(request) => request.put(out, encoding),
             Self::MultipartReply(reply, has_more) => reply.put(out, encoding, *has_more),
@@ -355,6 +402,9 @@ impl OfMessage {
                 out.u16(*id);
             }
             Self::Resume(packet_in) => packet_in.put_properties(out, version, false),
+            Self::TlvTableMod(tlv_mod) => tlv_table::put_mod(out, tlv_mod),
+            Self::TlvTableReply(table) => table.put(out),
+            Self::CtFlush(flush) => flush.put(out),
             Self::BundleControl(control) => {
                 if version < OpenFlow14 {
                     put_vendor(out, ONF, onft::BUNDLE_CONTROL);
@@ -449,10 +499,7 @@ fn decode_body(
 ) -> Result<OfMessage, ErrorCode> {
     let version = encoding.version;
     let (is_10, is_11) = (version == OpenFlow10, version >= OpenFlow11);
-    let empty = |message| match body.is_empty() {
-        true => Ok(message),
-        false => Err(ErrorCode::BadLength),
-    };
+    let empty = |message| only(body, message);
     let sized = |size: usize| match body.len() == size {
         true => Ok(body),
         false => Err(ErrorCode::BadLength),
@@ -492,6 +539,25 @@ fn decode_body(
             Ok(OfMessage::GroupMod(group::decode_mod(body, version, version >= OpenFlow15)?))
         }
         kind11::PORT_MOD if is_11 => Ok(OfMessage::PortMod(PortMod::decode(body, version)?)),
+        kind11::TABLE_MOD if is_11 => {
+            Ok(OfMessage::TableMod(table_mod::decode_mod(body, version)?))
+        }
+        kind10::QUEUE_GET_CONFIG_REQUEST if is_10 => {
+            let of_port = port::decode(&mut sized(4)?, version, ErrorCode::QueuePort)?;
+            // OpenFlow 1.0 cannot ask for the queues of every port.
+            let is_port = of_port < OfPort::MAX || of_port == OfPort::LOCAL;
+            is_port.then_some(OfMessage::QueueGetConfigRequest(of_port)).ok_or(ErrorCode::QueuePort)
+        }
+        kind11::QUEUE_GET_CONFIG_REQUEST if is_11 && version <= OpenFlow13 => {
+            let of_port = port::decode(&mut sized(8)?, version, ErrorCode::QueuePort)?;
+            Ok(OfMessage::QueueGetConfigRequest(of_port))
+        }
+        kind10::QUEUE_GET_CONFIG_REPLY if is_10 => {
+            Ok(OfMessage::QueueGetConfigReply(QueueConfig::decode(body, version)?))
+        }
+        kind11::QUEUE_GET_CONFIG_REPLY if is_11 && version <= OpenFlow13 => {
+            Ok(OfMessage::QueueGetConfigReply(QueueConfig::decode(body, version)?))
+        }
         kind10::STATS_REQUEST if is_10 => multipart_request(body, encoding),
         kind10::STATS_REPLY if is_10 => multipart_reply(body, encoding),
         kind11::MULTIPART_REQUEST if is_11 => multipart_request(body, encoding),
@@ -532,6 +598,11 @@ fn decode_body(
         kind11::BUNDLE_ADD if version >= OpenFlow14 => decode_bundle_add(body),
         _ => Err(ErrorCode::BadType),
     }
+}
+
+/// The message, if nothing is left of its body.
+pub(crate) fn only(body: Input<'_>, message: OfMessage) -> Result<OfMessage, ErrorCode> {
+    if body.is_empty() { Ok(message) } else { Err(ErrorCode::BadLength) }
 }
 
 fn multipart_request(body: Input<'_>, encoding: Encoding) -> Result<OfMessage, ErrorCode> {

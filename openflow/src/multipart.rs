@@ -10,8 +10,11 @@ use crate::message::{begin, finish, multipart_reply_kind};
 use crate::output::Encoder;
 use crate::port;
 use crate::ports::{PortDesc, PortStats};
+use crate::queues::{QueueDesc, QueueStats};
 use crate::switch::SwitchDesc;
-use crate::tables::{self, TableStats};
+use crate::table_features::TableFeatures;
+use crate::table_mod::TableDesc;
+use crate::tables::TableStats;
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::{Group, GroupStats};
@@ -30,6 +33,8 @@ mod kind {
     pub(super) const GROUP_FEATURES: u16 = 8;
     pub(super) const TABLE_FEATURES: u16 = 12;
     pub(super) const PORT_DESC: u16 = 13;
+    pub(super) const TABLE_DESC: u16 = 14;
+    pub(super) const QUEUE_DESC: u16 = 15;
     pub(super) const FLOW_MONITOR: u16 = 16;
     pub(super) const EXPERIMENTER: u16 = 0xffff;
 }
@@ -41,7 +46,7 @@ const NXST_FLOW_MONITOR: u32 = 2;
 /// The ONF's subtype for flow monitors in OpenFlow 1.3 (`ONFST_FLOW_MONITOR`).
 const ONFST_FLOW_MONITOR: u32 = 1870;
 
-/// The flag of a reply that another part follows (`OFPMPF_REPLY_MORE`).
+/// The flag of a request or reply that another part follows (`OFPMPF_REQ_MORE`, `OFPMPF_REPLY_MORE`).
 const MORE: u16 = 1;
 /// The largest size of a message in bytes.
 const MAX_MESSAGE: usize = u16::MAX as usize;
@@ -84,8 +89,22 @@ pub enum MultipartRequest {
     GroupDesc(GroupId),
     /// What the switch can do with groups.
     GroupFeatures,
-    /// What every table can do. Requests that would change that are not decoded.
-    TableFeatures,
+    /// What every table can do. With tables, a request that changes their names.
+    TableFeatures {
+        /// The tables that change; none in a request that only asks.
+        tables: Vec<TableFeatures>,
+        /// Whether further tables follow in another request.
+        has_more: bool,
+    },
+    /// How every table behaves, from OpenFlow 1.4 on.
+    TableDesc,
+    /// The rates of queues, from OpenFlow 1.4 on.
+    QueueDesc {
+        /// The port whose queues are meant; [`OfPort::NONE`] for those of every port.
+        port: OfPort,
+        /// The queue; [`EVERY_QUEUE`](crate::EVERY_QUEUE) for every queue.
+        queue: u32,
+    },
     /// Flow monitors that begin, change or end.
     FlowMonitor(Vec<FlowMonitor>),
 }
@@ -105,8 +124,8 @@ pub enum MultipartReply {
     Port(Vec<PortStats>),
     /// The descriptions of ports.
     PortDesc(Vec<PortDesc>),
-    /// The counters of queues, of which the switch has none.
-    Queue,
+    /// The counters of queues.
+    Queue(Vec<QueueStats>),
     /// The counters of groups.
     Group(Vec<(GroupId, GroupStats)>),
     /// The descriptions of groups.
@@ -115,6 +134,12 @@ pub enum MultipartReply {
     GroupFeatures(GroupFeatures),
     /// What flow monitors tell.
     FlowMonitor(Vec<FlowUpdate>),
+    /// What tables can do.
+    TableFeatures(Vec<TableFeatures>),
+    /// How tables behave.
+    TableDesc(Vec<TableDesc>),
+    /// The rates of queues.
+    QueueDesc(Vec<QueueDesc>),
 }
 
 /// Writes the type and the flags of a multipart message.
@@ -188,7 +213,7 @@ impl MultipartRequest {
     pub(crate) fn decode(mut input: Input<'_>, encoding: Encoding) -> Result<Self, ErrorCode> {
         let version = encoding.version;
         let is_10 = version == OpenFlow10;
-        let (kind, _) = decode_head(&mut input, version)?;
+        let (kind, flags) = decode_head(&mut input, version)?;
         let flow = |input: &mut Input<'_>| match is_10 {
             true => flow_stats::decode_request_10(input),
             false => flow_stats::decode_request_11(input),
@@ -226,7 +251,20 @@ impl MultipartRequest {
             }
             Ok(kind::GROUP_DESC) if version >= OpenFlow11 => Self::GroupDesc(GroupId::ALL),
             Ok(kind::GROUP_FEATURES) if version >= OpenFlow12 => Self::GroupFeatures,
-            Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => Self::TableFeatures,
+            Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => {
+                if !input.len().is_multiple_of(8) {
+                    return Err(ErrorCode::BadLength);
+                }
+                let next = |input: &mut Input<'_>| TableFeatures::decode(input, version, false);
+                let tables = list(input, next)?;
+                input.skip(input.len())?;
+                Self::TableFeatures { tables, has_more: flags & MORE != 0 }
+            }
+            Ok(kind::TABLE_DESC) if version >= OpenFlow14 => Self::TableDesc,
+            Ok(kind::QUEUE_DESC) if version >= OpenFlow14 => {
+                let port = port::decode(&mut input, version, ErrorCode::QueuePort)?;
+                Self::QueueDesc { port, queue: input.u32()? }
+            }
             Ok(kind::PORT_DESC) if version >= OpenFlow15 => {
                 let port = port::decode(&mut input, version, ErrorCode::BadPort)?;
                 input.skip(4)?;
@@ -306,10 +344,20 @@ impl MultipartRequest {
                 }
             }
             Self::GroupFeatures => head(kind::GROUP_FEATURES),
-            Self::TableFeatures => head(kind::TABLE_FEATURES),
             Self::FlowMonitor(monitors) => {
                 head(kind::FLOW_MONITOR);
                 monitors.iter().for_each(|monitor| monitor.put(out, version));
+            }
+            Self::TableFeatures { tables, has_more } => {
+                let flags = if *has_more { MORE } else { 0 };
+                put_head(out, kind::TABLE_FEATURES, flags, version);
+                tables.iter().for_each(|table| table.put(out, version));
+            }
+            Self::TableDesc => head(kind::TABLE_DESC),
+            Self::QueueDesc { port, queue } => {
+                head(kind::QUEUE_DESC);
+                port::put(out, *port, version);
+                out.u32(*queue);
             }
         }
     }
@@ -358,7 +406,9 @@ impl MultipartReply {
             Ok(kind::FLOW_MONITOR) => {
                 Self::FlowMonitor(list(input, |input| FlowUpdate::decode(input, version))?)
             }
-            Ok(kind::QUEUE) if input.is_empty() => Self::Queue,
+            Ok(kind::QUEUE) => {
+                Self::Queue(list(input, |input| QueueStats::decode(input, version))?)
+            }
             Ok(kind::GROUP) => {
                 Self::Group(list(input, |input| group::decode_stats(input, version))?)
             }
@@ -366,6 +416,17 @@ impl MultipartReply {
                 Self::GroupDesc(list(input, |input| group::decode_desc(input, version))?)
             }
             Ok(kind::GROUP_FEATURES) => Self::GroupFeatures(GroupFeatures::decode(&mut input)?),
+            Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => {
+                Self::TableFeatures(list(input, |input| {
+                    TableFeatures::decode(input, version, true)
+                })?)
+            }
+            Ok(kind::TABLE_DESC) if version >= OpenFlow14 => {
+                Self::TableDesc(list(input, TableDesc::decode)?)
+            }
+            Ok(kind::QUEUE_DESC) if version >= OpenFlow14 => {
+                Self::QueueDesc(list(input, QueueDesc::decode)?)
+            }
             Ok(_) => return Err(ErrorCode::BadStat),
             Err(_) => return Err(ErrorCode::BadSubtype),
         };
@@ -383,7 +444,7 @@ impl MultipartReply {
             Self::Table(tables) => tables.iter().for_each(|table| table.put(out, version)),
             Self::Port(ports) => ports.iter().for_each(|port| port.put(out, version)),
             Self::PortDesc(ports) => ports.iter().for_each(|port| port.put(out, version)),
-            Self::Queue => {}
+            Self::Queue(queues) => queues.iter().for_each(|queue| queue.put(out, version)),
             Self::Group(groups) => {
                 groups.iter().for_each(|(id, stats)| group::put_stats(out, *id, stats, version));
             }
@@ -394,6 +455,9 @@ impl MultipartReply {
             Self::FlowMonitor(updates) => {
                 updates.iter().for_each(|update| update.put(out, version));
             }
+            Self::TableFeatures(tables) => tables.iter().for_each(|table| table.put(out, version)),
+            Self::TableDesc(tables) => tables.iter().for_each(|table| table.put(out)),
+            Self::QueueDesc(queues) => queues.iter().for_each(|queue| queue.put(out)),
         }
     }
 
@@ -405,11 +469,14 @@ impl MultipartReply {
             Self::Table(_) => kind::TABLE,
             Self::Port(_) => kind::PORT,
             Self::PortDesc(_) => kind::PORT_DESC,
-            Self::Queue => kind::QUEUE,
+            Self::Queue(_) => kind::QUEUE,
             Self::Group(_) => kind::GROUP,
             Self::GroupDesc(_) => kind::GROUP_DESC,
             Self::GroupFeatures(_) => kind::GROUP_FEATURES,
             Self::FlowMonitor(_) => kind::FLOW_MONITOR,
+            Self::TableFeatures(_) => kind::TABLE_FEATURES,
+            Self::TableDesc(_) => kind::TABLE_DESC,
+            Self::QueueDesc(_) => kind::QUEUE_DESC,
         }
     }
 }
@@ -520,10 +587,10 @@ impl ReplyParts {
         self.element(|out| port.put(out, version));
     }
 
-    /// Appends what a table can do. Its counters are not told.
-    pub fn table_feature(&mut self, table: &TableStats) {
+    /// Appends what a table can do.
+    pub fn table_feature(&mut self, table: &TableFeatures) {
         let version = self.encoding.version;
-        self.element(|out| tables::put_features(out, table, version));
+        self.element(|out| table.put(out, version));
     }
 
     fn element(&mut self, put: impl Fn(&mut Encoder)) {

@@ -15,8 +15,8 @@ use flowtable::policy::TableRef;
 use flowtable::policy::ports::PortConfig;
 use flowtable::policy::tables::MAX_RULES;
 use openflow::{
-    AggregateStats, Encoding, FlowStats, PortDesc, PortStats, ReplyParts, TableStats, port_config,
-    port_feature, port_state,
+    AggregateStats, Encoding, FlowStats, PortDesc, PortStats, ReplyParts, TableFeatures,
+    TableStats, port_config, port_feature, port_state,
 };
 use std::io;
 use std::time::Duration;
@@ -125,6 +125,7 @@ pub(super) fn tables(on: &OnBridge<'_>) -> Vec<TableStats> {
         TableStats {
             table,
             name: String::new(),
+            miss: None,
             max_entries: MAX_RULES as u32,
             active: tables.len(table) as u32,
             lookup,
@@ -138,14 +139,7 @@ pub(super) fn tables(on: &OnBridge<'_>) -> Vec<TableStats> {
 pub(super) fn table_features(encoding: Encoding, xid: u32, wire: &mut Wire<'_>) -> io::Result<()> {
     let mut parts = ReplyParts::table_features(encoding, xid);
     for table in (0..=u8::MAX).filter_map(TableId::new) {
-        parts.table_feature(&TableStats {
-            table,
-            name: String::new(),
-            max_entries: MAX_RULES as u32,
-            active: 0,
-            lookup: 0,
-            matched: 0,
-        });
+        parts.table_feature(&TableFeatures::full(table, String::new(), MAX_RULES as u32));
         wire.send_parts(parts.take_full())?;
     }
     wire.send_parts(parts.finish())

@@ -11,6 +11,7 @@ mod connection;
 mod hub;
 mod lists;
 mod outbox;
+mod queues;
 mod refuse;
 mod requests;
 mod transport;

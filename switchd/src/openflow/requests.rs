@@ -3,7 +3,7 @@
 use super::bundles::Bundles;
 use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
-use super::{lists, refuse};
+use super::{lists, queues, refuse};
 use crate::bridge::{groups, packet_out};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
@@ -14,9 +14,9 @@ use flow::text::check_received;
 use flow::types::{OfPort, OfVersion, TableId};
 use flowtable::policy::ports::PortConfig;
 use openflow::{
-    BundleControl, ControllerRole, Encoding, ErrorCode, GroupFeatures, Incoming, MultipartReply,
-    MultipartRequest, OfMessage, PortMod, ReplyParts, RoleMessage, SwitchConfig, SwitchDesc,
-    SwitchFeatures, capability, port_config,
+    BundleControl, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures, Incoming,
+    MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts, RoleMessage,
+    SwitchConfig, SwitchDesc, SwitchFeatures, capability, port_config,
 };
 use std::io;
 use std::sync::Arc;
@@ -98,6 +98,14 @@ impl Peer {
                 wire.send(&OfMessage::BarrierReply, xid);
                 Ok(())
             }
+            OfMessage::QueueGetConfigRequest(port) => {
+                queues::check(on, port, EVERY_QUEUE).map(|()| {
+                    let config = QueueConfig { port, queues: Vec::new() };
+                    wire.send(&OfMessage::QueueGetConfigReply(config), xid);
+                })
+            }
+            // Rules always have ages, and there are no connections to forget.
+            OfMessage::FlowAge | OfMessage::CtFlush(_) => Ok(()),
             OfMessage::RoleRequest(request) => self.role(request).map(|reply| {
                 wire.send(&OfMessage::RoleReply(reply), xid);
             }),
@@ -331,7 +339,9 @@ fn multipart(
         MultipartRequest::GroupDesc(group) => {
             return lists::group_descs(on, group, encoding, xid, wire);
         }
-        MultipartRequest::TableFeatures => return lists::table_features(encoding, xid, wire),
+        MultipartRequest::TableFeatures { tables, .. } if tables.is_empty() => {
+            return lists::table_features(encoding, xid, wire);
+        }
         MultipartRequest::Desc => Ok(MultipartReply::Desc(Box::new(SwitchDesc {
             manufacturer: "switchd".to_owned(),
             hardware: "software switch".to_owned(),
@@ -360,8 +370,11 @@ fn multipart(
             ports.iter().for_each(|port| parts.port_desc(&lists::port_desc(port, version)));
             return wire.send_parts(parts.finish());
         }
-        MultipartRequest::Queue { port, .. } => {
-            selected(port).map(|_| MultipartReply::Queue).ok_or(ErrorCode::QueuePort)
+        MultipartRequest::Queue { port, queue } => {
+            queues::check(on, port, queue).map(|()| MultipartReply::Queue(Vec::new()))
+        }
+        MultipartRequest::QueueDesc { port, queue } => {
+            queues::check(on, port, queue).map(|()| MultipartReply::QueueDesc(Vec::new()))
         }
         MultipartRequest::FlowMonitor(_) => Err(ErrorCode::BadStat),
         MultipartRequest::GroupFeatures => Ok(MultipartReply::GroupFeatures(GroupFeatures {
@@ -370,6 +383,9 @@ fn multipart(
             max_groups: [MAX_GROUPS; 4],
             actions: [GROUP_ACTIONS; 4],
         })),
+        MultipartRequest::TableFeatures { .. } | MultipartRequest::TableDesc => {
+            Err(ErrorCode::BadStat)
+        }
     };
     match reply {
         Ok(reply) => wire.send(&OfMessage::MultipartReply(reply, false), xid),

@@ -1,0 +1,161 @@
+//! Which Geneve options are the fields `tun_metadata0` to `tun_metadata63` of a bridge.
+//!
+//! The map is kept and shown. Tunnels, whose packets have such fields, do not exist yet.
+
+use serde::{Deserialize, Serialize};
+
+/// An option of Geneve that is a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlvMapping {
+    /// The class of the option: who has defined it.
+    pub class: u16,
+    /// The type of the option.
+    pub kind: u8,
+    /// How many bytes of the option are the field: a multiple of 4, at most [`Self::MAX_LEN`].
+    pub len: u8,
+    /// The number of the field, less than [`Self::FIELDS`].
+    pub field: u8,
+}
+
+impl TlvMapping {
+    /// The number of fields.
+    pub const FIELDS: u8 = 64;
+    /// The largest option in bytes.
+    pub const MAX_LEN: u8 = 124;
+}
+
+/// A change of the map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlvMod {
+    /// Adds mappings, all or none.
+    Add(Vec<TlvMapping>),
+    /// Removes the mappings of some fields. Only the numbers of the fields count.
+    Delete(Vec<TlvMapping>),
+    /// Removes every mapping.
+    Clear,
+}
+
+/// The map of a bridge, in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TlvMap(Vec<TlvMapping>);
+
+/// Why a change is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlvMapError {
+    /// NXTTMFC_ALREADY_MAPPED
+    #[error("field tun_metadata{0} is mapped already: delete that mapping first")]
+    FieldInUse(u8),
+    /// NXTTMFC_DUP_ENTRY
+    #[error("the option with class {class:#x} and type {kind:#x} is mapped already")]
+    Duplicate {
+        /// The class of the option.
+        class: u16,
+        /// The type of the option.
+        kind: u8,
+    },
+    /// NXTTMFC_TABLE_FULL
+    #[error("all mapped options together may have {} bytes", TlvMap::MAX_SPACE)]
+    Full,
+    /// NXTTMFC_BAD_OPT_LEN
+    #[error("an option cannot have {0} bytes: its length is a multiple of 4, at most 124")]
+    Length(u8),
+    /// NXTTMFC_BAD_FIELD_IDX
+    #[error("there is no field tun_metadata{0}: the last one is tun_metadata63")]
+    NoField(u8),
+}
+
+impl TlvMap {
+    /// How many bytes all mapped options have together at most.
+    pub const MAX_SPACE: u32 = 256;
+
+    /// The mappings, in the order of their fields.
+    pub fn mappings(&self) -> &[TlvMapping] {
+        &self.0
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Carries out a change.
+    ///
+    /// # Errors
+    /// The first mapping that cannot be added, and why; nothing has changed.
+    pub fn apply(&mut self, change: &TlvMod) -> Result<(), TlvMapError> {
+        match change {
+            TlvMod::Clear => self.0.clear(),
+            TlvMod::Delete(gone) => {
+                self.0.retain(|mapping| gone.iter().all(|other| other.field != mapping.field));
+            }
+            TlvMod::Add(added) => {
+                let mut map = self.clone();
+                added.iter().try_for_each(|mapping| map.add(*mapping))?;
+                *self = map;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, mapping: TlvMapping) -> Result<(), TlvMapError> {
+        let TlvMapping { class, kind, len, field } = mapping;
+        if !len.is_multiple_of(4) || len > TlvMapping::MAX_LEN {
+            return Err(TlvMapError::Length(len));
+        }
+        if field >= TlvMapping::FIELDS {
+            return Err(TlvMapError::NoField(field));
+        }
+        if self.0.iter().any(|other| other.field == field) {
+            return Err(TlvMapError::FieldInUse(field));
+        }
+        if self.0.iter().any(|other| (other.class, other.kind) == (class, kind)) {
+            return Err(TlvMapError::Duplicate { class, kind });
+        }
+        let space: u32 = self.0.iter().map(|other| u32::from(other.len)).sum();
+        if space + u32::from(len) > Self::MAX_SPACE {
+            return Err(TlvMapError::Full);
+        }
+        let at = self.0.partition_point(|other| other.field < field);
+        self.0.insert(at, mapping);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(kind: u8, len: u8, field: u8) -> TlvMapping {
+        TlvMapping { class: 0xffff, kind, len, field }
+    }
+
+    #[test]
+    fn a_refused_addition_changes_nothing() {
+        let mut map = TlvMap::default();
+        map.apply(&TlvMod::Add(vec![mapping(1, 4, 5), mapping(0, 0, 2)])).unwrap();
+        let before = map.clone();
+        let mut refused = |added| map.apply(&TlvMod::Add(added)).unwrap_err();
+        assert_eq!(refused(vec![mapping(7, 4, 7), mapping(8, 4, 5)]), TlvMapError::FieldInUse(5));
+        let duplicate = TlvMapError::Duplicate { class: 0xffff, kind: 1 };
+        assert_eq!(refused(vec![mapping(1, 4, 9)]), duplicate);
+        let large = [(20, 20), (21, 21), (22, 22)].map(|(kind, field)| mapping(kind, 124, field));
+        assert_eq!(refused(large.to_vec()), TlvMapError::Full);
+        assert_eq!(refused(vec![mapping(9, 3, 9)]), TlvMapError::Length(3));
+        assert_eq!(refused(vec![mapping(9, 4, 64)]), TlvMapError::NoField(64));
+        assert_eq!(map, before);
+        assert_eq!(map.mappings(), [mapping(0, 0, 2), mapping(1, 4, 5)], "in the order of fields");
+    }
+
+    #[test]
+    fn mappings_are_deleted_by_field() {
+        let mut map = TlvMap::default();
+        map.apply(&TlvMod::Add(vec![mapping(1, 4, 5), mapping(2, 4, 6)])).unwrap();
+        map.apply(&TlvMod::Delete(vec![mapping(1, 4, 9)])).unwrap();
+        assert_eq!(map.mappings().len(), 2);
+        map.apply(&TlvMod::Delete(vec![mapping(77, 8, 5)])).unwrap();
+        assert_eq!(map.mappings(), [mapping(2, 4, 6)]);
+        map.apply(&TlvMod::Clear).unwrap();
+        assert!(map.is_empty());
+    }
+}
