@@ -1,9 +1,9 @@
 //! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
-    Aggregate, BridgeRecord, CacheRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord,
-    PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord, SwitchRecord, TableRecord,
-    TraceRecord, WorkerRecord,
+    Aggregate, BridgeRecord, CacheRecord, ControllerRecord, DropsRecord, FdbStatsRecord,
+    HistoryRecord, LogRecord, PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord,
+    SslRecord, SwitchRecord, TableRecord, TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,10 @@ pub enum Reply {
     Log(LogRecord),
     /// The load of every worker thread, in the order of their numbers.
     Workers(Vec<WorkerRecord>),
+    /// The controllers of the bridge, in the order in which they were named.
+    Controllers(Vec<ControllerRecord>),
+    /// The files for TLS connections; `None` if there are none.
+    Ssl(Option<SslRecord>),
     /// The process that has taken over.
     Restarted(RestartRecord),
 }

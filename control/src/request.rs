@@ -1,5 +1,6 @@
 //! The requests that a client can make.
 
+use crate::record::SslRecord;
 use flow::text::Protocols;
 use flow::types::{Fragments, OfVersion};
 use serde::{Deserialize, Serialize};
@@ -198,6 +199,31 @@ pub enum Operation {
     },
     /// Sets what the bridge does with IP fragments. [`Reply::Done`](crate::Reply::Done)
     SetFrags(Fragments),
+    /// Gives the bridge these controllers instead of those that it has. [`Reply::Done`](crate::Reply::Done)
+    SetControllers {
+        /// The controllers, each as `switchd --controller` takes it: `tcp:10.0.0.1,max_backoff=1000`. A target may also be
+        /// a place to listen at: `ptcp:6653`.
+        controllers: Vec<String>,
+    },
+    /// Lists the controllers of the bridge. [`Reply::Controllers`](crate::Reply::Controllers)
+    GetControllers,
+    /// Sets what the bridge does without a controller. [`Reply::Done`](crate::Reply::Done)
+    SetFailMode {
+        /// `standalone` or `secure`; `None` is the default, which is `standalone`.
+        mode: Option<String>,
+    },
+    /// Sets which versions of OpenFlow the bridge speaks. [`Reply::Done`](crate::Reply::Done)
+    SetProtocols {
+        /// The versions by their names, such as `OpenFlow13`; no version at all allows every version.
+        versions: Vec<String>,
+    },
+    /// Sets the files for TLS connections of the whole switch. [`Reply::Done`](crate::Reply::Done)
+    SetSsl {
+        /// The files, whose paths are absolute; `None` is no TLS.
+        files: Option<SslRecord>,
+    },
+    /// Shows the files for TLS connections. [`Reply::Ssl`](crate::Reply::Ssl)
+    GetSsl,
     /// Shows what the daemon logs, and changes it first if a filter is given. [`Reply::Log`](crate::Reply::Log)
     Log {
         /// A level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or levels of modules, as the environment variable
@@ -250,6 +276,10 @@ impl Operation {
             | Self::FdbConfigure { .. }
             | Self::Apply { .. }
             | Self::Rollback { .. }
+            | Self::SetControllers { .. }
+            | Self::SetFailMode { .. }
+            | Self::SetProtocols { .. }
+            | Self::SetSsl { .. }
             | Self::SetFrags(_) => true,
             Self::DumpFlows(_)
             | Self::DumpAggregate(_)
@@ -273,6 +303,8 @@ impl Operation {
             | Self::DumpCachedFlows(_)
             | Self::Drops
             | Self::Trace(_)
+            | Self::GetControllers
+            | Self::GetSsl
             | Self::Log { .. }
             | Self::Workers
             | Self::Monitor(_)

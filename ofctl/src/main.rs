@@ -11,6 +11,7 @@
 mod bridges;
 mod cached_flows;
 mod connect;
+mod controllers;
 mod explain;
 mod failure;
 mod fdb;
@@ -92,6 +93,18 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DelBr(a) => bridges::remove(options, a),
         Verb::ListBr(a) => bridges::list(options, a),
         Verb::ShowConfig(a) => bridges::show_config(options, a),
+
+        Verb::SetController(a) => controllers::set(options, a),
+        Verb::GetController(a) => controllers::get(options, a),
+        Verb::DelController(a) => controllers::delete(options, a),
+        Verb::SetFailMode(a) => controllers::set_fail_mode(options, a),
+        Verb::GetFailMode(a) => controllers::get_fail_mode(options, a),
+        Verb::DelFailMode(a) => controllers::delete_fail_mode(options, a),
+        Verb::SetProtocols(a) => controllers::set_protocols(options, a),
+        Verb::GetProtocols(a) => controllers::get_protocols(options, a),
+        Verb::SetSsl(a) => controllers::set_ssl(options, a),
+        Verb::GetSsl(a) => controllers::get_ssl(options, a),
+        Verb::DelSsl(a) => controllers::delete_ssl(options, a),
 
         Verb::Save(a) => saved::save(options, a),
         Verb::Plan(a) => saved::plan(options, a),

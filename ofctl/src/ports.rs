@@ -159,6 +159,16 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
         "OFPT_GET_CONFIG_REPLY {mark}(xid={xid}): frags={} miss_send_len=0",
         switch.frags.name()
     );
+    if !switch.fail_mode.is_empty() {
+        let _ = writeln!(out, "fail_mode: {}", switch.fail_mode);
+    }
+    // All six versions are the default.
+    if (1..6).contains(&switch.protocols.len()) {
+        let _ = writeln!(out, "protocols: {}", switch.protocols.join(","));
+    }
+    for controller in &switch.controllers {
+        let _ = writeln!(out, "controller: {controller}");
+    }
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let RingMemoryRecord { used, budget } = switch.ring_memory;
     let _ = writeln!(out, "receive rings: {:.1} of {:.1} MiB", mebibytes(used), mebibytes(budget));
@@ -245,7 +255,7 @@ fn render_stats(ports: &[PortStatsRecord], version: OfVersion, with_names: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use control::record::{ConfinementRecord, Enforcement};
+    use control::record::{ConfinementRecord, ControllerRecord, Enforcement};
     use flow::types::Fragments;
 
     fn port(number: u16, name: &str) -> PortRecord {
@@ -275,6 +285,13 @@ mod tests {
             frags: Fragments::NxMatch,
             ring_memory: RingMemoryRecord { used: 67_108_864, budget: 268_435_456 },
             waiting: None,
+            fail_mode: "secure".to_owned(),
+            protocols: ["OpenFlow10", "OpenFlow13"].map(str::to_owned).into(),
+            controllers: vec![ControllerRecord {
+                target: "tcp:10.0.0.1".to_owned(),
+                max_backoff: Some(1000),
+                ..ControllerRecord::default()
+            }],
             confinement: Some(ConfinementRecord {
                 user: "root".to_owned(),
                 capabilities: ["CAP_NET_ADMIN", "CAP_NET_RAW"].map(str::to_owned).into(),

@@ -3,7 +3,8 @@
 use crate::confinement::Sandbox;
 use crate::desired::file::{self, FileError};
 use crate::desired::{
-    BridgeWords, CommandLine, ContradictionError, DatapathId, Desired, FromFile, Settings,
+    AllowedVersions, BridgeWords, CommandLine, ContradictionError, Controller, DatapathId, Desired,
+    FailMode, FromFile, Settings, SslFiles,
 };
 use crate::edition::edition;
 use crate::manual;
@@ -77,6 +78,32 @@ struct Arguments {
     /// ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
     ports: Vec<String>,
+    /// Connect to an OpenFlow controller: tcp:HOST[:PORT], ssl:HOST[:PORT] or unix:PATH, with settings:
+    /// ",inactivity_probe=MS", ",max_backoff=MS", ",controller_rate_limit=N", ",controller_burst_limit=N",
+    /// ",connection_mode=in-band|out-of-band". The controller is that of the bridge before this option; may be repeated
+    #[arg(long = "controller", value_name = "TARGET")]
+    controllers: Vec<Controller>,
+    /// Wait for OpenFlow connections to the bridge before this option: ptcp:[PORT][:IP], pssl:[PORT][:IP] or punix:PATH,
+    /// with settings as for --controller; may be repeated. The port is 6653 unless the option names one
+    #[arg(long = "listen", value_name = "TARGET", value_parser = listening_controller)]
+    listens: Vec<Controller>,
+    /// What the bridge before this option does without a controller. standalone: it forwards as a learning switch;
+    /// secure: it has no rules of its own [default: standalone]
+    #[arg(long = "fail-mode", value_name = "MODE")]
+    fail_modes: Vec<FailMode>,
+    /// Versions of OpenFlow that the bridge before this option speaks, with commas between: OpenFlow10,OpenFlow13
+    /// [default: all]
+    #[arg(long = "protocols", value_name = "VERSIONS")]
+    protocols: Vec<AllowedVersions>,
+    /// Private key of the switch for TLS connections to controllers, in PEM format
+    #[arg(long, value_name = "FILE", requires_all = ["certificate", "ca_cert"])]
+    private_key: Option<PathBuf>,
+    /// Certificate of the switch, which belongs to --private-key, in PEM format
+    #[arg(long, value_name = "FILE", requires_all = ["private_key", "ca_cert"])]
+    certificate: Option<PathBuf>,
+    /// Certificates of those who may sign the certificates of controllers, in PEM format
+    #[arg(long, value_name = "FILE", requires_all = ["private_key", "certificate"])]
+    ca_cert: Option<PathBuf>,
     /// Read bridges, ports and settings from this file, which ofctl show-config has written; other options add to it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -177,11 +204,13 @@ impl Options {
             return Err(clap::Error::raw(ErrorKind::DisplayHelp, page));
         }
         let bridges = bridges(&arguments, &matches);
+        let ssl = ssl_files(&arguments)
+            .map_err(|message| command().error(ErrorKind::ValueValidation, printable(&message)))?;
         if bridges.is_empty() && arguments.config.is_none() && arguments.state.is_none() {
             let message = "no port is given: name at least one, for example --port veth0";
             return Err(command().error(ErrorKind::MissingRequiredArgument, message));
         }
-        let command_line = CommandLine { settings: arguments.settings, bridges };
+        let command_line = CommandLine { settings: arguments.settings, ssl, bridges };
         let Arguments { config, state, state_sync, socket, pid_file, ready_fd, .. } = arguments;
         let Arguments { user, sandbox, netns, take_over, start_successor, verbose, .. } = arguments;
         let Arguments { socket_mode, socket_group, detach, detached, .. } = arguments;
@@ -220,6 +249,28 @@ impl Options {
 fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| "a mode is octal, 0 to 0777: 0660 lets the group use the socket".to_owned())
+}
+
+/// Reads a place where a bridge waits for connections.
+fn listening_controller(text: &str) -> Result<Controller, String> {
+    let controller: Controller = text.parse()?;
+    match controller.target.is_active() {
+        false => Ok(controller),
+        true => Err(format!(
+            "\"{text}\" is a controller to connect to: write --controller {text}, or ptcp:[PORT][:IP], pssl: or \
+             punix:PATH to wait for connections"
+        )),
+    }
+}
+
+/// The files for TLS. A path that does not begin with a slash belongs to the folder in which the program is started.
+fn ssl_files(arguments: &Arguments) -> Result<Option<SslFiles>, String> {
+    let files = [&arguments.private_key, &arguments.certificate, &arguments.ca_cert];
+    let [Some(key), Some(certificate), Some(ca_cert)] = files else { return Ok(None) };
+    let full = |path: &Path| {
+        std::path::absolute(path).map_err(|error| format!("\"{}\": {error}", path.display()))
+    };
+    SslFiles::new(full(key)?, full(certificate)?, full(ca_cert)?).map(Some)
 }
 
 fn read_file(path: &Path) -> Result<FromFile, OptionsError> {
@@ -304,17 +355,25 @@ fn name_port_option(error: clap::Error) -> clap::Error {
     }
 }
 
-/// The `--bridge`s of the command line in their order, each with the `--port`s and `--datapath-id` after it.
+/// The `--bridge`s of the command line in their order, each with those options after it that belong to a bridge.
 fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
     enum Word<'a> {
         Bridge(&'a str),
         Id(DatapathId),
+        FailMode(FailMode),
+        Protocols(&'a AllowedVersions),
+        Controller(&'a Controller),
         Port(&'a str),
     }
     let places = |id| matches.indices_of(id).into_iter().flatten();
     let mut words: Vec<(usize, Word<'_>)> = Vec::new();
     words.extend(places("bridges").zip(arguments.bridges.iter().map(|name| Word::Bridge(name))));
     words.extend(places("datapath_ids").zip(arguments.datapath_ids.iter().map(|id| Word::Id(*id))));
+    let modes = arguments.fail_modes.iter().map(|mode| Word::FailMode(*mode));
+    words.extend(places("fail_modes").zip(modes));
+    words.extend(places("protocols").zip(arguments.protocols.iter().map(Word::Protocols)));
+    words.extend(places("controllers").zip(arguments.controllers.iter().map(Word::Controller)));
+    words.extend(places("listens").zip(arguments.listens.iter().map(Word::Controller)));
     words.extend(places("ports").zip(arguments.ports.iter().map(|port| Word::Port(port))));
     words.sort_by_key(|(place, _)| *place);
     let mut bridges: Vec<BridgeWords> = Vec::new();
@@ -325,8 +384,10 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
         }
         let needs_new = match (&word, bridges.last()) {
             (_, None) => true,
-            // A second id becomes a second entry of the same bridge, which merging reports as a contradiction.
+            // A second value becomes a second entry of the same bridge, which merging reports as a contradiction.
             (Word::Id(_), Some(bridge)) => bridge.datapath_id.is_some(),
+            (Word::FailMode(_), Some(bridge)) => bridge.fail_mode.is_some(),
+            (Word::Protocols(_), Some(bridge)) => bridge.protocols.is_some(),
             _ => false,
         };
         if needs_new {
@@ -336,6 +397,9 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
         if let Some(bridge) = bridges.last_mut() {
             match word {
                 Word::Id(id) => bridge.datapath_id = Some(id),
+                Word::FailMode(mode) => bridge.fail_mode = Some(mode),
+                Word::Protocols(versions) => bridge.protocols = Some(versions.clone()),
+                Word::Controller(controller) => bridge.controllers.push(controller.clone()),
                 Word::Port(port) => bridge.ports.push(port.to_owned()),
                 Word::Bridge(_) => {}
             }
@@ -447,6 +511,54 @@ mod tests {
              leave one of them out"
         );
         assert!(refused(&["-b", "x", "--datapath-id", "1"]).contains("16 hexadecimal digits"));
+    }
+
+    #[test]
+    fn controllers_belong_to_the_bridge_named_before_them() {
+        let all = desired(
+            &[
+                &[
+                    "-b",
+                    "x",
+                    "--controller",
+                    "tcp:10.0.0.1,max_backoff=1000",
+                    "--fail-mode",
+                    "secure",
+                ][..],
+                &[
+                    "-b",
+                    "y",
+                    "--listen=ptcp:",
+                    "--controller",
+                    "unix:c",
+                    "--protocols",
+                    "OpenFlow13",
+                ],
+            ]
+            .concat(),
+        );
+        let told = |b: &crate::desired::Bridge| {
+            let all: Vec<String> = b.controllers.iter().map(ToString::to_string).collect();
+            format!("{} {} {}: {}", b.name, b.fail_mode(), b.protocols, all.join(" "))
+        };
+        let bridges: Vec<String> = all.bridges.iter().map(told).collect();
+        let every = AllowedVersions::default();
+        assert_eq!(
+            bridges,
+            [
+                format!("x secure {every}: tcp:10.0.0.1,max_backoff=1000"),
+                "y standalone OpenFlow13: ptcp: unix:c".to_owned()
+            ]
+        );
+        let twice = refused(&["-b", "x", "--fail-mode", "secure", "--fail-mode", "standalone"]);
+        assert!(
+            twice.contains("--fail-mode is standalone, but secure is given as well"),
+            "{twice}"
+        );
+        let active = refused(&["-b", "x", "--listen", "tcp:10.0.0.1"]);
+        assert!(active.contains("write --controller tcp:10.0.0.1"), "{active}");
+        let one = refused(&["-b", "x", "--private-key", "k"]);
+        assert!(one.contains("--certificate"), "{one}");
     }
 
     #[test]

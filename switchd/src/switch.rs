@@ -162,11 +162,11 @@ pub struct Switch {
     taken: TakenPorts,
     closer: Closer,
     rings: Rings,
-    /// Called when bridges have come or gone.
+    /// Called when bridges or the files for TLS have changed.
     bridge_watcher: Mutex<Option<BridgeWatcher>>,
 }
 
-/// A function that somebody wants to be called when bridges have come or gone.
+/// A function that somebody wants to be called when bridges or the files for TLS have changed.
 type BridgeWatcher = Box<dyn Fn() + Send>;
 
 struct WorkerHandle {
@@ -368,7 +368,7 @@ impl Switch {
         bridge.apply(&[rule], self.now()).expect("an empty table takes a rule");
     }
 
-    /// The rule that every new bridge has: what it does until it is told otherwise.
+    /// The rule that a new bridge has unless controllers or `fail_mode=secure` are wanted: what it does until it is told otherwise.
     pub(crate) fn default_rule() -> FlowMod {
         let actions = vec![Action::Output { port: OfPort::NORMAL }];
         FlowMod {

@@ -6,11 +6,13 @@
 
 mod cache;
 mod confinement;
+mod controller;
 mod event;
 mod trace;
 
 pub use cache::CacheRecord;
 pub use confinement::{ConfinementRecord, Enforcement};
+pub use controller::{ControllerRecord, SslRecord};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
 pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 
@@ -165,6 +167,15 @@ pub struct SwitchRecord {
     /// What the bridge does with IP fragments: `normal`, `drop` or `nx-match`.
     #[serde(default)]
     pub frags: Fragments,
+    /// What the bridge does without a controller: `standalone` or `secure`.
+    #[serde(default)]
+    pub fail_mode: String,
+    /// The versions of OpenFlow that the bridge speaks, the lowest one first: `OpenFlow13`.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+    /// The controllers of the bridge, in the order in which they were named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<ControllerRecord>,
     /// The memory of the receive rings of all bridges.
     #[serde(default)]
     pub ring_memory: RingMemoryRecord,
@@ -192,9 +203,9 @@ pub struct WaitingRecord {
 pub struct PlanRecord {
     /// `add`, `remove` or `change`.
     pub action: String,
-    /// The kind of thing: `bridge`, `port`, `group`, `flow` or `host`.
+    /// The kind of thing: `ssl`, `bridge`, `controller`, `port`, `group`, `flow` or `host`.
     pub kind: String,
-    /// The name of the bridge.
+    /// The name of the bridge; empty for what is the switch's and no bridge's.
     pub bridge: String,
     /// The thing as text before the change; `None` if it is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -78,6 +78,47 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl show-config")]
     ShowConfig(Words),
 
+    /// Have a bridge connect to these OpenFlow controllers (tcp:HOST[:PORT], ssl:HOST[:PORT], unix:PATH) or wait for them
+    /// (ptcp:[PORT][:IP], pssl:[PORT][:IP], punix:PATH), instead of those that it has. Settings stand behind a target:
+    /// inactivity_probe=MS, max_backoff=MS, controller_rate_limit=N, controller_burst_limit=N,
+    /// connection_mode=in-band|out-of-band
+    #[command(
+        override_usage = "ofctl set-controller [BRIDGE] TARGET [KEY=VALUE]... [TARGET [KEY=VALUE]...]..."
+    )]
+    SetController(Words),
+    /// List the controllers of a bridge with their settings
+    #[command(override_usage = "ofctl get-controller [BRIDGE]")]
+    GetController(Words),
+    /// Take all controllers of a bridge away
+    #[command(override_usage = "ofctl del-controller [BRIDGE]")]
+    DelController(Words),
+    /// Set what a bridge does without a controller. standalone: it forwards as a learning switch; secure: it has no rules
+    /// of its own
+    #[command(override_usage = "ofctl set-fail-mode [BRIDGE] standalone|secure")]
+    SetFailMode(Words),
+    /// Show what a bridge does without a controller
+    #[command(override_usage = "ofctl get-fail-mode [BRIDGE]")]
+    GetFailMode(Words),
+    /// Have a bridge do the default without a controller: standalone
+    #[command(override_usage = "ofctl del-fail-mode [BRIDGE]")]
+    DelFailMode(Words),
+    /// Set which versions of OpenFlow a bridge speaks: OpenFlow10 to OpenFlow15, with commas between, or all
+    #[command(override_usage = "ofctl set-protocols [BRIDGE] VERSION[,VERSION]...|all")]
+    SetProtocols(Words),
+    /// List the versions of OpenFlow that a bridge speaks
+    #[command(override_usage = "ofctl get-protocols [BRIDGE]")]
+    GetProtocols(Words),
+    /// Set the files for TLS connections to controllers, in PEM format: private key and certificate of the switch, and the
+    /// certificates of those who may sign the certificates of controllers
+    #[command(override_usage = "ofctl set-ssl PRIVATE-KEY CERTIFICATE CA-CERT")]
+    SetSsl(Words),
+    /// Show the files for TLS connections
+    #[command(override_usage = "ofctl get-ssl")]
+    GetSsl(Words),
+    /// Take the files for TLS connections away
+    #[command(override_usage = "ofctl del-ssl")]
+    DelSsl(Words),
+
     /// Print the whole switch as a file that people read and version, or write it into FILE: bridges, ports, rules,
     /// groups and static hosts
     #[command(override_usage = "ofctl save [FILE]")]
@@ -236,6 +277,17 @@ impl Verb {
             Self::DelBr(_) => "del-br",
             Self::ListBr(_) => "list-br",
             Self::ShowConfig(_) => "show-config",
+            Self::SetController(_) => "set-controller",
+            Self::GetController(_) => "get-controller",
+            Self::DelController(_) => "del-controller",
+            Self::SetFailMode(_) => "set-fail-mode",
+            Self::GetFailMode(_) => "get-fail-mode",
+            Self::DelFailMode(_) => "del-fail-mode",
+            Self::SetProtocols(_) => "set-protocols",
+            Self::GetProtocols(_) => "get-protocols",
+            Self::SetSsl(_) => "set-ssl",
+            Self::GetSsl(_) => "get-ssl",
+            Self::DelSsl(_) => "del-ssl",
             Self::Save(_) => "save",
             Self::Plan(_) => "plan",
             Self::Apply(_) => "apply",

@@ -21,6 +21,17 @@ pub enum DesiredError {
     /// There are as many ports as there can be.
     #[error("port \"{0}\": the switch has as many ports as there can be; take one away first")]
     TooManyPorts(String),
+    /// Two controllers of a bridge have the same target.
+    #[error("bridge \"{bridge}\": controller \"{target}\" is named twice")]
+    DuplicateController {
+        /// The name of the bridge.
+        bridge: String,
+        /// The target of both controllers.
+        target: String,
+    },
+    /// A bridge has more controllers than it can have.
+    #[error("bridge \"{0}\": a bridge can have 32 controllers; name fewer")]
+    TooManyControllers(String),
     /// A bridge is called as a port of another one.
     #[error("bridge \"{bridge}\": bridge \"{owner}\" has a port of that name")]
     BridgeNameTaken {

@@ -5,7 +5,10 @@
 
 use super::error::DesiredError;
 use super::port_draft::PortDraft;
-use super::{Bridge, DatapathId, Desired, MacAgeing, MacEntries, Settings};
+use super::{
+    AllowedVersions, Bridge, Controller, DatapathId, Desired, FailMode, MacAgeing, MacEntries,
+    Settings, SslFiles,
+};
 use flow::types::Fragments;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -88,7 +91,7 @@ pub struct PlacedText {
 
 /// Writes what somebody wants as a file that [`read`] reads back.
 pub fn write(desired: &Desired) -> String {
-    // All values are numbers, booleans, texts and lists of numbers under keys that are text.
+    // All values are numbers, booleans, texts and lists of these under keys that are text.
     toml::to_string(desired).expect("what is wanted can be written as TOML")
 }
 
@@ -146,6 +149,7 @@ impl<'de> Deserialize<'de> for Desired {
 struct DesiredDraft<N, P> {
     #[serde(default)]
     switch: Settings,
+    ssl: Option<SslFiles>,
     #[serde(default = "Vec::new")]
     bridge: Vec<BridgeDraft<N, P>>,
 }
@@ -161,6 +165,12 @@ struct BridgeDraft<N, P> {
     frags: Fragments,
     #[serde(default = "yes")]
     persist: bool,
+    #[serde(rename = "fail_mode", alias = "fail-mode")]
+    fail_mode: Option<FailMode>,
+    #[serde(default)]
+    protocols: AllowedVersions,
+    #[serde(default)]
+    controller: Vec<Controller>,
     groups: Option<N>,
     flows: Option<N>,
     hosts: Option<N>,
@@ -202,12 +212,10 @@ impl Placed<Self> for PortDraft {
 impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
     /// Adds one entry after the other, as commands would. Returns the texts of the bridges, too.
     fn finish(self) -> Result<(Desired, Vec<BridgeTexts>), Mistake> {
-        let mut desired = Desired { settings: self.switch, bridges: Vec::new() };
+        let mut desired = Desired { settings: self.switch, ssl: self.ssl, ..Desired::default() };
         let mut texts = Vec::new();
         for bridge in self.bridge {
-            let BridgeDraft { name, datapath_id, mac_ageing, mac_entries, frags, persist, .. } =
-                bridge;
-            let (name, place) = name.split();
+            let (name, place) = bridge.name.split();
             let text = |value: Option<N>| {
                 value.map(N::split).map(|(text, place)| PlacedText { text, place })
             };
@@ -217,18 +225,21 @@ impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
                 flows: text(bridge.flows),
                 hosts: text(bridge.hosts),
             });
-            let port = bridge.port;
-            let bridge = Bridge {
-                datapath_id,
-                mac_ageing,
-                mac_entries,
-                frags,
-                persist,
-                ..Bridge::new(&name)
+            let wanted = Bridge {
+                name: name.clone(),
+                datapath_id: bridge.datapath_id,
+                mac_ageing: bridge.mac_ageing,
+                mac_entries: bridge.mac_entries,
+                frags: bridge.frags,
+                persist: bridge.persist,
+                fail_mode: bridge.fail_mode,
+                protocols: bridge.protocols,
+                controllers: bridge.controller,
+                ports: Vec::new(),
             };
             let wrong = |e: DesiredError| (e.to_string(), place);
-            desired.add_bridge(bridge).map_err(wrong)?;
-            for port in port {
+            desired.add_bridge(wanted).map_err(wrong)?;
+            for port in bridge.port {
                 let (draft, place) = port.split();
                 let port = draft.finish().map_err(|e| (e.to_string(), place.clone()))?;
                 desired.add_port(&name, port).map_err(|e| (e.to_string(), place))?;
@@ -257,6 +268,11 @@ upcall-limit = \"off\"
 vlan-limit = 2
 lenient = true
 
+[ssl]
+private_key = \"/etc/switchd/key.pem\"
+certificate = \"/etc/switchd/cert.pem\"
+ca_cert = \"/etc/switchd/ca.pem\"
+
 [[bridge]]
 name = \"br-int\"
 datapath-id = \"00000000000000aa\"
@@ -264,6 +280,19 @@ mac-ageing = 30
 mac-entries = 50
 frags = \"nx-match\"
 persist = false
+fail_mode = \"secure\"
+protocols = [\"OpenFlow10\", \"OpenFlow13\"]
+
+[[bridge.controller]]
+target = \"tcp:10.0.0.1:6653\"
+inactivity_probe = 0
+max_backoff = 1000
+controller_rate_limit = 1000
+controller_burst_limit = 250
+connection_mode = \"out-of-band\"
+
+[[bridge.controller]]
+target = \"ptcp:6653:[::1]\"
 
 [[bridge.port]]
 device = \"netns:blue/eth0\"
@@ -382,6 +411,24 @@ qinq-ethtype = \"802.1q\"
         check_error(
             &format!("{BRIDGE}device = \"b\"\ntrunks = [1, \"x\"]"),
             "f.toml:7:14: invalid type: string \"x\", expected i64\n  trunks = [1, \"x\"]\n               ^^^",
+        );
+    }
+
+    #[test]
+    fn mistakes_about_controllers_have_a_place() {
+        check_error(
+            "[[bridge]]\nname = \"a\"\ncontroller = [{ target = \"tcp\" }]",
+            "f.toml:3:26: \"tcp\": must be tcp:HOST[:PORT], ssl:HOST[:PORT], unix:PATH, ptcp:[PORT][:IP], \
+             pssl:[PORT][:IP] or punix:PATH\n  controller = [{ target = \"tcp\" }]\n                           ^^^^^",
+        );
+        check_error(
+            "[[bridge]]\nname = \"a\"\nprotocols = [\"OpenFlow9\"]",
+            "f.toml:3:13: \"OpenFlow9\" is no OpenFlow version: use OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, \
+             OpenFlow14, OpenFlow15\n  protocols = [\"OpenFlow9\"]\n              ^^^^^^^^^^^^^",
+        );
+        check_error(
+            "[ssl]\nprivate_key = \"key.pem\"\ncertificate = \"/c\"\nca_cert = \"/a\"",
+            "f.toml:1:1: private_key: \"key.pem\" must be a path that begins with \"/\"\n  [ssl]\n  ^^^^^",
         );
     }
 

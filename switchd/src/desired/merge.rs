@@ -4,14 +4,18 @@
 //! value in the file.
 
 use super::{
-    Bridge, DEFAULT_BRIDGE, DatapathId, Desired, DesiredError, Port, PortTextError, Settings,
+    AllowedVersions, Bridge, Controller, DEFAULT_BRIDGE, DatapathId, Desired, DesiredError,
+    FailMode, Port, PortTextError, Settings, SslFiles,
 };
+use std::fmt::Display;
 
 /// What the command line says of the switch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
     /// The options of the switch that are given.
     pub settings: Settings,
+    /// The files of `--private-key`, `--certificate` and `--ca-cert`; `None` without these options.
+    pub ssl: Option<SslFiles>,
     /// The values of `--bridge`, each with the options behind it. Options before the first `--bridge` are in an entry
     /// without a name.
     pub bridges: Vec<BridgeWords>,
@@ -24,6 +28,12 @@ pub struct BridgeWords {
     pub name: Option<String>,
     /// The value of `--datapath-id`; `None` without one.
     pub datapath_id: Option<DatapathId>,
+    /// The value of `--fail-mode`; `None` without one.
+    pub fail_mode: Option<FailMode>,
+    /// The value of `--protocols`; `None` without one.
+    pub protocols: Option<AllowedVersions>,
+    /// The values of `--controller` and `--listen`, in their order.
+    pub controllers: Vec<Controller>,
     /// The values of `--port`, in their order.
     pub ports: Vec<String>,
 }
@@ -44,17 +54,31 @@ pub enum ContradictionError {
         /// What the file says.
         there: String,
     },
-    /// A bridge has two datapath ids.
+    /// A setting of a bridge has two values.
     #[error(
-        "bridge \"{bridge}\": --datapath-id is {here}, but {there} is given as well; leave one of them out"
+        "bridge \"{bridge}\": --{option} is {here}, but {there} is given as well; leave one of them out"
     )]
-    DatapathId {
+    Bridge {
         /// The name of the bridge.
         bridge: String,
-        /// The id that the command line gives.
-        here: DatapathId,
-        /// The id that the file gives, or the command line before.
-        there: DatapathId,
+        /// The name of the option, without the dashes.
+        option: &'static str,
+        /// The value that the command line gives.
+        here: String,
+        /// The value that the file gives, or the command line before.
+        there: String,
+    },
+    /// The file names other files for TLS.
+    #[error(
+        "--private-key, --certificate and --ca-cert are {here}, but {file} says {there}; leave one of them out"
+    )]
+    Ssl {
+        /// The files that the command line names.
+        here: String,
+        /// The name of the file, as it was given.
+        file: String,
+        /// The files that the file names.
+        there: String,
     },
     /// A port has other settings in the file.
     #[error("port \"{port}\": --port is {here}, but {file} says {there}; leave one of them out")]
@@ -73,7 +97,7 @@ pub enum ContradictionError {
         "--{option} {value}: write --bridge NAME before it, because {file} has several bridges: {known}"
     )]
     WhichBridge {
-        /// The option of which the bridge is not clear: `port` or `datapath-id`.
+        /// The first option of which the bridge is not clear, such as `port`.
         option: &'static str,
         /// The value of the option.
         value: String,
@@ -109,12 +133,15 @@ impl CommandLine {
             file.unwrap_or_else(|| FromFile { name: String::new(), desired: Desired::default() });
         let mut desired = file.desired.clone();
         desired.settings = self.merge_settings(&file)?;
+        desired.ssl = self.merge_ssl(&file)?;
         for words in &self.bridges {
             let name = words.bridge_name(&file)?;
             if desired.bridge(&name).is_err() {
                 desired.add_bridge(Bridge::new(&name))?;
             }
-            words.merge_id(desired.bridge_mut(&name)?)?;
+            words.merge_settings(desired.bridge_mut(&name)?)?;
+            let controllers = words.merge_controllers(desired.bridge(&name)?)?;
+            desired.set_controllers(&name, controllers)?;
             for text in &words.ports {
                 merge_port(&mut desired, &name, text, &file)?;
             }
@@ -132,6 +159,17 @@ impl CommandLine {
         }
         Ok(file.desired.settings.clone().or(self.settings.clone()))
     }
+
+    fn merge_ssl(&self, file: &FromFile) -> Result<Option<SslFiles>, ContradictionError> {
+        match (&self.ssl, &file.desired.ssl) {
+            (Some(here), Some(there)) if here != there => Err(ContradictionError::Ssl {
+                here: here.to_string(),
+                file: file.name.clone(),
+                there: there.to_string(),
+            }),
+            (here, there) => Ok(here.clone().or_else(|| there.clone())),
+        }
+    }
 }
 
 impl BridgeWords {
@@ -145,26 +183,61 @@ impl BridgeWords {
             [bridge] => Ok(bridge.name.clone()),
             several => {
                 let known: Vec<&str> = several.iter().map(|b| &*b.name).collect();
-                let (option, value) = match (&self.ports[..], self.datapath_id) {
-                    ([port, ..], _) => ("port", port.clone()),
-                    ([], id) => ("datapath-id", id.map(|id| id.to_string()).unwrap_or_default()),
-                };
+                let (option, value) = self.first_word().unwrap_or_default();
                 let (file, known) = (file.name.clone(), known.join(", "));
                 Err(ContradictionError::WhichBridge { option, value, file, known })
             }
         }
     }
 
-    fn merge_id(&self, bridge: &mut Bridge) -> Result<(), ContradictionError> {
-        match (self.datapath_id, bridge.datapath_id) {
-            (Some(here), Some(there)) if here != there => {
-                let bridge = bridge.name.clone();
-                return Err(ContradictionError::DatapathId { bridge, here, there });
-            }
-            (Some(id), _) => bridge.datapath_id = Some(id),
-            (None, _) => {}
-        }
+    /// An option of the bridge with its value, for messages; `None` if there is none.
+    fn first_word(&self) -> Option<(&'static str, String)> {
+        let port = self.ports.first().map(|port| ("port", port.clone()));
+        port.or_else(|| Some(("datapath-id", self.datapath_id?.to_string())))
+            .or_else(|| Some(("fail-mode", self.fail_mode?.to_string())))
+            .or_else(|| Some(("protocols", self.protocols.as_ref()?.to_string())))
+            .or_else(|| Some(("controller", self.controllers.first()?.to_string())))
+    }
+
+    fn merge_settings(&self, bridge: &mut Bridge) -> Result<(), ContradictionError> {
+        let name = bridge.name.clone();
+        let file_protocols = Some(bridge.protocols.clone()).filter(|versions| !versions.is_all());
+        bridge.datapath_id = one_value(&name, "datapath-id", self.datapath_id, bridge.datapath_id)?;
+        bridge.fail_mode = one_value(&name, "fail-mode", self.fail_mode, bridge.fail_mode)?;
+        let protocols = one_value(&name, "protocols", self.protocols.clone(), file_protocols)?;
+        bridge.protocols = protocols.unwrap_or_default();
         Ok(())
+    }
+
+    /// The controllers that the bridge has already, and those of the command line.
+    fn merge_controllers(&self, bridge: &Bridge) -> Result<Vec<Controller>, ContradictionError> {
+        let mut all = bridge.controllers.clone();
+        for here in &self.controllers {
+            let known = all.iter().find(|known| known.target == here.target).cloned();
+            match one_value(&bridge.name, "controller", Some(here.clone()), known.clone())? {
+                Some(new) if known.is_none() => all.push(new),
+                _ => {}
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The value of an option of the command line, which must be that of the file if both have one.
+fn one_value<T: PartialEq + Display>(
+    bridge: &str,
+    option: &'static str,
+    here: Option<T>,
+    there: Option<T>,
+) -> Result<Option<T>, ContradictionError> {
+    match (here, there) {
+        (Some(here), Some(there)) if here != there => Err(ContradictionError::Bridge {
+            bridge: bridge.to_owned(),
+            option,
+            here: here.to_string(),
+            there: there.to_string(),
+        }),
+        (here, there) => Ok(here.or(there)),
     }
 }
 
@@ -281,6 +354,41 @@ name = \"br2\"
             "port \"veth0\": --port is tap:veth0, but f.toml says device=veth0; leave one of them out",
         );
         check(&["--port", "veth1,number=1"], "port \"veth1\": number 1 belongs to port \"veth0\"");
+    }
+
+    #[test]
+    fn controllers_of_both_are_added_up() {
+        let file = "\
+[[bridge]]
+name = \"br1\"
+fail_mode = \"secure\"
+
+[[bridge.controller]]
+target = \"tcp:10.0.0.1\"
+max_backoff = 1000
+";
+        let again = ["--controller", "tcp:10.0.0.1,max_backoff=1000", "--fail-mode", "secure"];
+        assert_eq!(merged(file, &again).unwrap(), file);
+        let more = merged(file, &["--listen", "ptcp:"]).unwrap();
+        assert_eq!(more, format!("{file}\n[[bridge.controller]]\ntarget = \"ptcp:\"\n"));
+        assert_eq!(
+            merged(file, &["--controller", "tcp:10.0.0.1"]).unwrap_err(),
+            "bridge \"br1\": --controller is tcp:10.0.0.1, but tcp:10.0.0.1,max_backoff=1000 is given as well; leave one \
+             of them out"
+        );
+        assert!(
+            merged(file, &["--fail-mode", "standalone"]).unwrap_err().contains("--fail-mode is")
+        );
+        let ssl = ["--private-key", "/a", "--certificate", "/b", "--ca-cert", "/c"];
+        let with_ssl = merged(file, &ssl).unwrap();
+        assert!(
+            with_ssl.contains("[ssl]\nprivate_key = \"/a\"\ncertificate = \"/b\""),
+            "{with_ssl}"
+        );
+        assert_eq!(merged(&with_ssl, &ssl).unwrap(), with_ssl);
+        assert!(
+            merged(&with_ssl.replace("/a", "/x"), &ssl).unwrap_err().contains("but f.toml says")
+        );
     }
 
     #[test]

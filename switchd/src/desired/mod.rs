@@ -9,10 +9,14 @@
 //!
 //! [`mod@file`] writes it as TOML and reads that back.
 
+mod allowed_versions;
 mod bounded;
 mod bridge_name;
+mod controller;
+mod controller_target;
 mod datapath_id;
 mod error;
+mod fail_mode;
 pub mod file;
 mod kind;
 mod memory_size;
@@ -23,12 +27,17 @@ mod port_error;
 mod port_keys;
 mod port_settings;
 mod settings;
+mod ssl_files;
 mod steps;
 mod word;
 
+pub use allowed_versions::AllowedVersions;
 pub use bounded::Bounded;
+pub use controller::{ConnectionMode, Controller};
+pub use controller_target::{ControllerHost, ControllerPlace, ControllerTarget, OPENFLOW_PORT};
 pub use datapath_id::DatapathId;
 pub use error::DesiredError;
+pub use fail_mode::FailMode;
 pub use file::FileError;
 pub use kind::Kind;
 pub use memory_size::MemorySize;
@@ -37,6 +46,7 @@ pub use port::Port;
 pub use port_error::{OptionError, PortTextError};
 pub use port_settings::{PortSettings, SettingsError};
 pub use settings::{Cpus, MacAgeing, MacEntries, Resolved, Settings, Upcalls};
+pub use ssl_files::SslFiles;
 pub(crate) use steps::is_same as is_same_device;
 pub use steps::{Step, steps};
 pub use word::Word;
@@ -52,12 +62,18 @@ pub const DEFAULT_BRIDGE: &str = "br0";
 /// Ports of all bridges together: each has a number of the datapath, which are fewer than those of a bridge.
 const MAX_PORTS: usize = 65_000;
 
+/// Controllers of a bridge, listening places included: each has a thread of its own.
+const MAX_CONTROLLERS: usize = 32;
+
 /// The state of a switch that somebody wants. See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Desired {
     /// How the switch runs. The file's `[switch]`.
     #[serde(rename = "switch", skip_serializing_if = "is_default")]
     pub settings: Settings,
+    /// The files for TLS connections; `None`: no TLS. The file's `[ssl]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssl: Option<SslFiles>,
     /// The bridges, in the order in which they were added. The file's `[[bridge]]`.
     #[serde(rename = "bridge", skip_serializing_if = "Vec::is_empty")]
     pub bridges: Vec<Bridge>,
@@ -84,6 +100,15 @@ pub struct Bridge {
     /// Whether `--state` keeps its rules, groups, static hosts and the ports that commands have added.
     #[serde(skip_serializing_if = "is_true")]
     pub persist: bool,
+    /// What it does without a controller; `None` is `standalone`. The key is that of `ovs-vsctl`.
+    #[serde(rename = "fail_mode", skip_serializing_if = "Option::is_none")]
+    pub fail_mode: Option<FailMode>,
+    /// The versions of OpenFlow that it speaks.
+    #[serde(skip_serializing_if = "AllowedVersions::is_all")]
+    pub protocols: AllowedVersions,
+    /// Its controllers, in the order in which they were named. The file's `[[bridge.controller]]`.
+    #[serde(rename = "controller", skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<Controller>,
     /// Its ports, in the order in which they were added. The file's `[[bridge.port]]`.
     #[serde(rename = "port", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -104,8 +129,7 @@ fn is_default(settings: &Settings) -> bool {
 impl Desired {
     /// One bridge, [`DEFAULT_BRIDGE`], without ports.
     pub fn one_bridge() -> Self {
-        let bridges = vec![Bridge::new(DEFAULT_BRIDGE)];
-        Self { settings: Settings::default(), bridges }
+        Self { bridges: vec![Bridge::new(DEFAULT_BRIDGE)], ..Self::default() }
     }
 
     /// The bridge of this name.
@@ -149,6 +173,7 @@ impl Desired {
             let owner = owner.name.clone();
             return Err(DesiredError::BridgeNameTaken { bridge: bridge.name, owner });
         }
+        check_controllers(&bridge.name, &bridge.controllers)?;
         self.bridges.push(bridge);
         Ok(())
     }
@@ -162,6 +187,20 @@ impl Desired {
             Some(i) => Ok(self.bridges.remove(i)),
             None => Err(self.no_bridge(name)),
         }
+    }
+
+    /// Gives a bridge these controllers instead of those that it has.
+    ///
+    /// # Errors
+    /// There is no such bridge, two controllers have the same target, or there are too many.
+    pub fn set_controllers(
+        &mut self,
+        bridge: &str,
+        controllers: Vec<Controller>,
+    ) -> Result<(), DesiredError> {
+        check_controllers(bridge, &controllers)?;
+        self.bridge_mut(bridge)?.controllers = controllers;
+        Ok(())
     }
 
     /// Adds a port to a bridge, under the lowest free number unless it wants another. The device that is
@@ -235,6 +274,20 @@ impl Desired {
     }
 }
 
+/// Whether a bridge can have these controllers.
+fn check_controllers(bridge: &str, controllers: &[Controller]) -> Result<(), DesiredError> {
+    if controllers.len() > MAX_CONTROLLERS {
+        return Err(DesiredError::TooManyControllers(bridge.to_owned()));
+    }
+    for (i, controller) in controllers.iter().enumerate() {
+        if controllers[..i].iter().any(|other| other.target == controller.target) {
+            let (bridge, target) = (bridge.to_owned(), controller.target.to_string());
+            return Err(DesiredError::DuplicateController { bridge, target });
+        }
+    }
+    Ok(())
+}
+
 impl Bridge {
     /// A bridge without ports and with default settings.
     pub fn new(name: impl Into<String>) -> Self {
@@ -245,8 +298,33 @@ impl Bridge {
             mac_entries: None,
             frags: Fragments::default(),
             persist: true,
+            fail_mode: None,
+            protocols: AllowedVersions::default(),
+            controllers: Vec::new(),
             ports: Vec::new(),
         }
+    }
+
+    /// What it does without a controller.
+    pub fn fail_mode(&self) -> FailMode {
+        self.fail_mode.unwrap_or_default()
+    }
+
+    /// Whether it has controllers that it connects to. Those that it only waits for do not count, as in Open vSwitch.
+    pub fn has_controllers(&self) -> bool {
+        self.controllers.iter().any(|controller| controller.target.is_active())
+    }
+
+    /// Whether its table begins with the rule of a learning switch, and not empty.
+    pub fn forwards_on_its_own(&self) -> bool {
+        !self.has_controllers() && self.fail_mode() == FailMode::Standalone
+    }
+
+    /// Whether its rules end when it becomes as `after`: because its first controller comes, its last one goes, or what it
+    /// does without one changes.
+    pub fn loses_rules(&self, after: &Self) -> bool {
+        self.has_controllers() != after.has_controllers()
+            || !after.has_controllers() && self.fail_mode() != after.fail_mode()
     }
 
     /// The number that a port gets which is added now.

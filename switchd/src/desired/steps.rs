@@ -21,7 +21,12 @@ pub enum Step<'a> {
     /// Make a bridge. Its ports follow.
     AddBridge(&'a Bridge),
     /// Give a bridge other settings.
-    ChangeBridge(&'a Bridge),
+    ChangeBridge {
+        /// The bridge as it was.
+        before: &'a Bridge,
+        /// The bridge as it is to be.
+        after: &'a Bridge,
+    },
     /// Put a port into a bridge and open its device.
     AddPort {
         /// The name of its bridge.
@@ -71,8 +76,8 @@ impl<'a> Changes<'a> {
             (None, Some(new)) => self.bridges.push(Step::AddBridge(new)),
             // Before bridges are added: a new one may have the name that a port of this bridge had.
             (Some(old), None) => self.bridges.insert(0, Step::RemoveBridge(old)),
-            (Some(old), Some(new)) if settings(old) != settings(new) => {
-                self.bridges.push(Step::ChangeBridge(new));
+            (Some(before), Some(after)) if settings(before) != settings(after) => {
+                self.bridges.push(Step::ChangeBridge { before, after });
             }
             _ => {}
         }
@@ -130,7 +135,7 @@ mod tests {
             Step::RemovePort { bridge, port, .. } => format!("close {bridge} {port}"),
             Step::RemoveBridge(bridge) => format!("remove {}", bridge.name),
             Step::AddBridge(bridge) => format!("add {}", bridge.name),
-            Step::ChangeBridge(bridge) => format!("change {}", bridge.name),
+            Step::ChangeBridge { after, .. } => format!("change {}", after.name),
             Step::AddPort { bridge, port, .. } => format!("open {bridge} {port}"),
             Step::ChangePort { bridge, port, .. } => format!("change {bridge} {port}"),
         };
@@ -172,6 +177,7 @@ mod tests {
         let before = Desired::of(&[("br0", &["a"])]);
         let mut after = before.clone();
         after.bridges[0].mac_ageing = Some(super::super::Bounded::of(9));
-        assert_eq!(steps(&before, &after), [Step::ChangeBridge(&after.bridges[0])]);
+        let (old, new) = (&before.bridges[0], &after.bridges[0]);
+        assert_eq!(steps(&before, &after), [Step::ChangeBridge { before: old, after: new }]);
     }
 }

@@ -26,7 +26,7 @@ pub use tables::{TableError, TableFault};
 pub(crate) use tables::{check, replace_tables};
 pub use trial::{Author, Trial};
 
-use crate::desired::Desired;
+use crate::desired::{Bridge, Desired};
 use crate::switch::Switch;
 use flow::flow_mod::FlowMod;
 use flow::group::Group;
@@ -80,11 +80,11 @@ pub struct SavedGroup {
 }
 
 impl SavedTables {
-    /// The tables of a bridge that was just added: one rule.
-    pub(crate) fn of_new_bridge() -> Self {
-        let rule = Switch::default_rule();
-        let flow = SavedFlow::new(&FlowLine::of(&rule), 0, &mut String::new());
-        Self { flows: Some(vec![flow]), ..Self::empty() }
+    /// The tables of a bridge that was just added: one rule, or none.
+    pub(crate) fn of_new_bridge(bridge: &Bridge) -> Self {
+        let rule = bridge.forwards_on_its_own().then(Switch::default_rule);
+        let flow = |rule| SavedFlow::new(&FlowLine::of(&rule), 0, &mut String::new());
+        Self { flows: Some(rule.into_iter().map(flow).collect()), ..Self::empty() }
     }
 
     /// These tables, and those of `others` that are not here.

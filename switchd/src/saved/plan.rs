@@ -1,7 +1,7 @@
 //! What has to be done to get from one state to another one.
 
 use super::{SavedFlow, SavedSwitch, SavedTables};
-use crate::desired::{Bridge, Port};
+use crate::desired::{Bridge, Controller, Port, SslFiles};
 use flow::types::OfPort;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -10,7 +10,7 @@ use std::iter::Peekable;
 /// One difference between two states: a thing is added, removed or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanLine {
-    /// The name of the bridge.
+    /// The name of the bridge; empty for what is the switch's and no bridge's.
     pub bridge: String,
     /// What kind of thing it is.
     pub subject: PlanSubject,
@@ -23,8 +23,12 @@ pub struct PlanLine {
 /// A kind of thing that a switch has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PlanSubject {
+    /// The files for TLS, as `ofctl set-ssl` takes them. They are the switch's, and no bridge's.
+    Ssl,
     /// A bridge, with its settings as `key=value`.
     Bridge,
+    /// A controller, as `switchd --controller` takes it.
+    Controller,
     /// A port, as `switchd --port` takes it.
     Port,
     /// A group, in the flow language.
@@ -39,7 +43,9 @@ impl PlanSubject {
     /// The word for the kind of thing: `flow`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Ssl => "ssl",
             Self::Bridge => "bridge",
+            Self::Controller => "controller",
             Self::Port => "port",
             Self::Group => "group",
             Self::Flow => "flow",
@@ -65,6 +71,7 @@ impl Display for PlanLine {
         let Self { bridge, subject, before, after } = self;
         write!(f, "{} ", self.sign())?;
         match subject {
+            PlanSubject::Ssl => f.write_str("ssl")?,
             PlanSubject::Bridge => write!(f, "bridge {bridge}")?,
             subject => write!(f, "{bridge} {}", subject.name())?,
         }
@@ -80,20 +87,24 @@ impl Display for PlanLine {
     }
 }
 
-/// The differences from `before` to `after`, in a stable order: bridge by bridge, and of each bridge first itself, then its
-/// ports, groups, rules and hosts. What `after` does not have of a bridge's tables (`None`) makes no difference.
+/// The differences from `before` to `after`, in a stable order: the files for TLS, and bridge by bridge: of each bridge first itself, then its
+/// controllers, ports, groups, rules and hosts. What `after` does not have of a bridge's tables (`None`) makes no difference.
 pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
     let mut lines = Vec::new();
     let names = |switch: &SavedSwitch| -> Vec<String> {
         switch.desired.bridges.iter().map(|bridge| bridge.name.clone()).collect()
     };
     let new = names(after);
+    let ssl = |switch: &SavedSwitch| switch.desired.ssl.as_ref().map(SslFiles::to_string);
+    Differ { bridge: "", lines: &mut lines }.put(PlanSubject::Ssl, ssl(before), ssl(after));
     let gone = names(before).into_iter().filter(|name| !new.contains(name));
     for name in gone.collect::<Vec<_>>().iter().chain(&new) {
         let of = |switch: &SavedSwitch| switch.desired.bridge(name).ok().cloned();
         let mut differ = Differ { bridge: name, lines: &mut lines };
         let (old, new) = (of(before), of(after));
         differ.put(PlanSubject::Bridge, old.as_ref().map(settings), new.as_ref().map(settings));
+        let (was, is) = (controllers(old.as_ref()), controllers(new.as_ref()));
+        differ.maps(PlanSubject::Controller, &was, &is);
         differ.maps(PlanSubject::Port, &ports(old.as_ref()), &ports(new.as_ref()));
         let empty = SavedTables::empty();
         let old = before.tables.get(name).unwrap_or(&empty);
@@ -107,9 +118,16 @@ pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
     lines
 }
 
+/// The controllers of a bridge by their targets.
+fn controllers(bridge: Option<&Bridge>) -> BTreeMap<String, String> {
+    let controllers = bridge.map_or(&[][..], |bridge| &bridge.controllers);
+    let entry = |controller: &Controller| (controller.target.to_string(), controller.to_string());
+    controllers.iter().map(entry).collect()
+}
+
 /// The settings of a bridge as `key=value`, with blanks in between; those with their default values are left out.
 fn settings(bridge: &Bridge) -> String {
-    let bare = Bridge { ports: Vec::new(), ..bridge.clone() };
+    let bare = Bridge { ports: Vec::new(), controllers: Vec::new(), ..bridge.clone() };
     let words = match serde_json::to_value(bare) {
         Ok(serde_json::Value::Object(words)) => words,
         // A structure cannot be anything else.
@@ -117,6 +135,7 @@ fn settings(bridge: &Bridge) -> String {
     };
     let word = |(key, value): (String, serde_json::Value)| match value {
         serde_json::Value::String(text) => format!("{key}={text}"),
+        serde_json::Value::Array(_) if key == "protocols" => format!("{key}={}", bridge.protocols),
         other => format!("{key}={other}"),
     };
     let words: Vec<String> = words.into_iter().filter(|(key, _)| key != "name").map(word).collect();

@@ -408,3 +408,41 @@ fn from_every_state_to_every_other_one_and_back() {
         last = save(&switch);
     }
 }
+
+#[test]
+fn controllers_and_their_settings_are_planned_and_applied() {
+    let switch = start(&[("br0", &[])]);
+    let file = "\
+[ssl]
+private_key = \"/k\"
+certificate = \"/c\"
+ca_cert = \"/a\"
+
+[[bridge]]
+name = \"br0\"
+fail_mode = \"secure\"
+protocols = [\"OpenFlow13\"]
+groups = \"\"
+flows = \"\"
+hosts = \"\"
+
+[[bridge.controller]]
+target = \"tcp:10.0.0.1\"
+max_backoff = 1000
+";
+    let lines = [
+        "+ ssl private_key=/k certificate=/c ca_cert=/a",
+        "~ bridge br0 fail_mode=secure protocols=OpenFlow13 (was: defaults)",
+        "+ br0 controller tcp:10.0.0.1,max_backoff=1000",
+        "- br0 flow priority=0 actions=NORMAL",
+    ];
+    assert_eq!(apply(&switch, file).unwrap(), lines);
+    assert_eq!(save(&switch), file);
+    let back = switch.roll_back(None, "root", &|| {}).unwrap();
+    assert_eq!(back.len(), 4);
+    // A file without rules leaves them alone, but a controller begins with none.
+    let short = "[[bridge]]\nname = \"br0\"\ncontroller = [{ target = \"tcp:10.0.0.1\" }]\n";
+    let lines = ["+ br0 controller tcp:10.0.0.1", "- br0 flow priority=0 actions=NORMAL"]
+        .map(str::to_owned);
+    assert_eq!(apply(&switch, short).unwrap(), lines);
+}

@@ -34,7 +34,7 @@ impl SavedSwitch {
 
     /// The file, which [`SavedSwitch::read`] reads. Two switches that have the same are the same file.
     pub fn write(&self) -> String {
-        let settings = Desired { settings: self.desired.settings.clone(), bridges: Vec::new() };
+        let settings = Desired { bridges: Vec::new(), ..self.desired.clone() };
         let mut out = file::write(&settings);
         for bridge in &self.desired.bridges {
             if !out.is_empty() {
@@ -73,12 +73,12 @@ fn host_lines(hosts: &BTreeMap<MacKey, OfPort>) -> impl Iterator<Item = String> 
     hosts.iter().map(|(key, port)| format!("{port} {} {}", key.vlan, key.mac))
 }
 
-/// Appends a bridge: its settings, its tables, and then its ports, because in TOML all keys of a bridge stand in front of
-/// its `[[bridge.port]]`.
+/// Appends a bridge: its settings, its tables, and then its controllers and ports, because in TOML all keys of a bridge stand in front of
+/// its `[[bridge.controller]]` and `[[bridge.port]]`.
 fn write_bridge(out: &mut String, bridge: &Bridge, tables: &SavedTables) {
     let desired = Desired { bridges: vec![bridge.clone()], ..Desired::default() };
     let text = file::write(&desired);
-    let (settings, ports) = text.split_at(text.find("\n[[bridge.port]]").unwrap_or(text.len()));
+    let (settings, lists) = text.split_at(text.find("\n[[bridge.").unwrap_or(text.len()));
     out.push_str(settings);
     if let Some(groups) = &tables.groups {
         write_lines(out, "groups", groups.values().map(|group| &*group.line));
@@ -90,7 +90,7 @@ fn write_bridge(out: &mut String, bridge: &Bridge, tables: &SavedTables) {
         let lines: Vec<String> = host_lines(hosts).collect();
         write_lines(out, "hosts", lines.iter().map(String::as_str));
     }
-    out.push_str(ports);
+    out.push_str(lists);
 }
 
 /// Appends a key whose value has these lines.

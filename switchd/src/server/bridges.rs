@@ -75,7 +75,8 @@ pub(super) fn set_fragments(
     Ok(Reply::Done)
 }
 
-fn refuse(switch: &Switch, error: &StartError) -> Box<Refusal> {
+/// The refusal of a change of bridges.
+pub(super) fn refuse(switch: &Switch, error: &StartError) -> Box<Refusal> {
     match error {
         StartError::Desired(DesiredError::NoBridge { name, .. }) => no_bridge(switch, name),
         StartError::Desired(DesiredError::BridgeName(_)) => {

@@ -4,8 +4,8 @@ use super::answer::{Failure, Sender};
 use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
-    bridges, cached_flows, fdb, flow_dump, flow_mods, groups, packet_out, ports, refuse, saved,
-    status, trace,
+    bridges, cached_flows, controllers, fdb, flow_dump, flow_mods, groups, packet_out, ports,
+    refuse, saved, status, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -101,6 +101,8 @@ fn dispatch(
             let all = || switch.ports();
             status::drops(&named.map_or_else(all, |bridge| bridge.ports()))
         }
+        Operation::SetSsl { files } => controllers::set_ssl(switch, files.as_ref())?,
+        Operation::GetSsl => controllers::ssl(switch),
         Operation::Sync => {
             switch.settle();
             Reply::Done
@@ -149,6 +151,10 @@ fn on_bridge(
         Operation::FdbConfigure { ageing, entries } => fdb::configure(switch, *ageing, *entries)?,
         Operation::FdbStats => fdb::stats(switch),
 
+        Operation::SetControllers { controllers } => controllers::set(switch, controllers)?,
+        Operation::GetControllers => controllers::list(switch),
+        Operation::SetFailMode { mode } => controllers::set_fail_mode(switch, mode.as_deref())?,
+        Operation::SetProtocols { versions } => controllers::set_protocols(switch, versions)?,
         Operation::SetFrags(fragments) => bridges::set_fragments(switch, *fragments)?,
 
         Operation::DumpCachedFlows(query) => cached_flows::dump(switch, query, to)?,

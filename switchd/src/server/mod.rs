@@ -12,6 +12,7 @@ mod answer;
 mod batches;
 mod bridges;
 mod cached_flows;
+mod controllers;
 mod dispatch;
 mod event_record;
 mod fdb;

@@ -25,12 +25,16 @@ pub(super) fn write_record<T: Serialize>(out: &mut String, record: &T) {
 /// The switch and its ports.
 pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
     let RingMemory { used, budget } = switch.ring_memory();
+    let wanted = super::controllers::wanted(switch);
     Reply::Switch(SwitchRecord {
         bridge: switch.name().to_string(),
         datapath_id: switch.datapath_id().to_string(),
         n_tables: TableId::COUNT as u16,
         ports: super::ports::records(switch),
         frags: switch.bridge().fragments(),
+        fail_mode: wanted.fail_mode().to_string(),
+        protocols: wanted.protocols.names().into_iter().map(str::to_owned).collect(),
+        controllers: super::controllers::records(&wanted),
         ring_memory: RingMemoryRecord { used, budget },
         waiting: super::saved::waiting(switch),
         confinement: Some(crate::confinement::record()),

@@ -47,7 +47,11 @@ pub(crate) fn merge(
     configured: &Desired,
 ) -> Result<Desired, DesiredError> {
     let configured = &configuration(before, configured);
-    let mut merged = Desired { settings: configured.settings.clone(), bridges: Vec::new() };
+    let mut merged = Desired {
+        settings: configured.settings.clone(),
+        ssl: one(&wanted.ssl, Some(&before.ssl), &configured.ssl),
+        bridges: Vec::new(),
+    };
     for bridge in &wanted.bridges {
         if has(before, &bridge.name) && !has(configured, &bridge.name) {
             info!("bridge {}: taken away, as it is not configured any more", bridge.name);
@@ -75,11 +79,11 @@ pub(crate) fn merge(
 /// The configuration that the next one is to be compared with: `configured`, with the bridges of `before` if it has none
 /// itself.
 pub(crate) fn configuration(before: &Desired, configured: &Desired) -> Desired {
-    let settings = configured.settings.clone();
-    match configured.bridges.is_empty() {
-        true => Desired { settings, bridges: before.bridges.clone() },
-        false => configured.clone(),
+    if !configured.bridges.is_empty() {
+        return configured.clone();
     }
+    let ssl = configured.ssl.clone().or_else(|| before.ssl.clone());
+    Desired { settings: configured.settings.clone(), ssl, bridges: before.bridges.clone() }
 }
 
 fn find<'a>(desired: &'a Desired, name: &str) -> Option<&'a Bridge> {
@@ -90,12 +94,14 @@ fn has(desired: &Desired, name: &str) -> bool {
     find(desired, name).is_some()
 }
 
+/// A setting: the one of the configuration `now` if it differs from the one `then`, and the kept one otherwise.
+fn one<T: PartialEq + Clone>(kept: &T, then: Option<&T>, now: &T) -> T {
+    if then.is_some_and(|then| then == now) { kept.clone() } else { now.clone() }
+}
+
 /// A bridge without ports. A setting is that of the configuration `now` if it differs from the one `then`, and the kept one
-/// otherwise.
+/// otherwise. All controllers together are one setting.
 fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
-    fn one<T: PartialEq + Clone>(kept: &T, then: Option<&T>, now: &T) -> T {
-        if then.is_some_and(|then| then == now) { kept.clone() } else { now.clone() }
-    }
     Bridge {
         name: kept.name.clone(),
         datapath_id: one(&kept.datapath_id, then.map(|b| &b.datapath_id), &now.datapath_id),
@@ -103,6 +109,9 @@ fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
         mac_entries: one(&kept.mac_entries, then.map(|b| &b.mac_entries), &now.mac_entries),
         frags: one(&kept.frags, then.map(|b| &b.frags), &now.frags),
         persist: one(&kept.persist, then.map(|b| &b.persist), &now.persist),
+        fail_mode: one(&kept.fail_mode, then.map(|b| &b.fail_mode), &now.fail_mode),
+        protocols: one(&kept.protocols, then.map(|b| &b.protocols), &now.protocols),
+        controllers: one(&kept.controllers, then.map(|b| &b.controllers), &now.controllers),
         ports: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use super::directory::StateDirectory;
 use super::journal::Contents;
 use super::{Keeper, Kept, StateError, StateSync, Timeouts};
 use crate::bridge::{groups, hosts};
-use crate::desired::{Bridge, Desired, Port, file};
+use crate::desired::{Bridge, Desired, Port, SslFiles, file};
 use crate::switch::{Config, StartError, Switch};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
@@ -121,7 +121,7 @@ const PORTS: &[&str] = &["dummy:p1", "dummy:p2,tag=7"];
 
 /// Makes changes of every kind, a transaction each. Calls `after` after each of them.
 fn make_changes(switch: &Switch, mut after: impl FnMut(&Switch)) {
-    let steps: [&dyn Fn(); 13] = [
+    let steps: [&dyn Fn(); 15] = [
         &|| change(switch, "br0", &["priority=9,ip,cookie=5,actions=2", "arp,actions=flood"]),
         &|| {
             change_group(
@@ -133,6 +133,11 @@ fn make_changes(switch: &Switch, mut after: impl FnMut(&Switch)) {
         &|| change(switch, "br0", &["table=3,udp,actions=group:7", "-arp"]),
         &|| switch.add_port("br0", Port::parse("dummy:p3").unwrap()).map(drop).unwrap(),
         &|| switch.add_bridge(Bridge::new("br1")).unwrap(),
+        &|| switch.set_controllers("br1", vec!["tcp:127.0.0.1:1".parse().unwrap()]).unwrap(),
+        &|| {
+            let [key, certificate, ca_cert] = ["/k", "/c", "/a"].map(Into::into);
+            switch.set_ssl(Some(SslFiles::new(key, certificate, ca_cert).unwrap())).unwrap();
+        },
         &|| {
             change(
                 switch,

@@ -302,11 +302,17 @@ impl Switch {
             }
         }
         wanted.desired.settings = before.desired.settings.clone();
-        for bridge in
-            wanted.desired.bridges.iter().filter(|b| before.desired.bridge(&b.name).is_err())
-        {
+        for bridge in &wanted.desired.bridges {
+            let first = SavedTables::of_new_bridge(bridge);
+            let first = match before.desired.bridge(&bridge.name) {
+                Err(_) => first,
+                Ok(old) if old.loses_rules(bridge) => {
+                    SavedTables { groups: None, hosts: None, ..first }
+                }
+                Ok(_) => continue,
+            };
             let tables = wanted.tables.entry(bridge.name.clone()).or_default();
-            *tables = std::mem::take(tables).or(SavedTables::of_new_bridge());
+            *tables = std::mem::take(tables).or(first);
         }
         Ok(wanted)
     }
@@ -401,6 +407,7 @@ impl Switch {
         // No port is opened before the rules are there: no frame is forwarded by other rules.
         self.reconcile(tolerance, |desired| {
             desired.bridges = without_new_ports(desired, &wanted.desired);
+            desired.ssl = wanted.desired.ssl.clone();
             Ok::<(), StartError>(())
         })?;
         for (name, tables) in &wanted.tables {

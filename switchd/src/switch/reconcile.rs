@@ -9,13 +9,18 @@
 
 use super::ports::Closing;
 use super::{StartError, Switch};
-use crate::desired::{self, Bridge, Desired, DesiredError, MacAgeing, Resolved, Step, steps};
+use crate::desired::{
+    self, Bridge, Controller, Desired, DesiredError, MacAgeing, Resolved, SslFiles, Step, steps,
+};
 use crate::parallel;
 use ::ports::PortError;
+use flow::Match;
+use flow::flow_mod::{Command, FlowMod};
 use flow::types::OfPort;
 use flowtable::policy::PortRef;
 use parking_lot::Mutex;
 use std::time::Duration;
+use tracing::warn;
 
 impl Switch {
     /// A copy of the state that is wanted now.
@@ -39,7 +44,31 @@ impl Switch {
         self.reconcile(Tolerance::MissingDevice, |desired| desired.remove_bridge(name)).map(drop)
     }
 
-    /// Has `watcher` called whenever a bridge has been added or removed, before the one who asked for that goes on; `None`
+    /// Changes the controllers of a bridge.
+    ///
+    /// # Errors
+    /// There is no such bridge, two controllers have the same target, or there are too many.
+    pub fn set_controllers(
+        &self,
+        name: &str,
+        controllers: Vec<Controller>,
+    ) -> Result<(), StartError> {
+        let edit = |desired: &mut Desired| desired.set_controllers(name, controllers);
+        self.reconcile(Tolerance::MissingDevice, edit)
+    }
+
+    /// Changes the files for TLS connections; `None` is no TLS.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_ssl(&self, files: Option<SslFiles>) -> Result<(), StartError> {
+        self.reconcile(Tolerance::MissingDevice, |desired| {
+            desired.ssl = files;
+            Ok::<(), DesiredError>(())
+        })
+    }
+
+    /// Has `watcher` called whenever a bridge has been added, changed or removed, or the files for TLS have, before the one who asked for that goes on; `None`
     /// for nobody. `watcher` must not change what is wanted.
     pub fn watch_bridges(&self, watcher: Option<Box<dyn Fn() + Send>>) {
         *self.bridge_watcher.lock() = watcher;
@@ -127,9 +156,12 @@ impl Switch {
         self.keep(&wanted);
         let settings = wanted.settings.resolved();
         let (mut closing, mut opening) = (Vec::new(), Vec::new());
-        let mut has_other_bridges = false;
+        let mut has_other_bridges = desired.ssl != wanted.ssl;
         for step in steps(&desired, &wanted) {
-            has_other_bridges |= matches!(step, Step::AddBridge(_) | Step::RemoveBridge(_));
+            has_other_bridges |= matches!(
+                step,
+                Step::AddBridge(_) | Step::ChangeBridge { .. } | Step::RemoveBridge(_)
+            );
             self.begin(step, &settings, &mut closing, &mut opening);
         }
         *desired = wanted;
@@ -167,10 +199,17 @@ impl Switch {
                 // What would refuse it was looked for when it was wanted.
                 let id =
                     self.policy.add_bridge(&bridge.name).expect("the name and a place are free");
-                self.add_default_rule(self.policy.bridge(id));
+                if bridge.forwards_on_its_own() {
+                    self.add_default_rule(self.policy.bridge(id));
+                }
                 self.configure(bridge, settings);
             }
-            Step::ChangeBridge(bridge) => self.configure(bridge, settings),
+            Step::ChangeBridge { before, after } => {
+                if before.loses_rules(after) {
+                    self.begin_anew(after);
+                }
+                self.configure(after, settings);
+            }
             Step::AddPort { bridge, port, number } => {
                 self.install(self.port_ref(bridge, number), port.clone(), None);
                 if port.kind.target().is_some() {
@@ -181,6 +220,20 @@ impl Switch {
             Step::ChangePort { bridge, port, number } => {
                 self.change(self.port_ref(bridge, number), port);
             }
+        }
+    }
+
+    /// Takes all rules of a bridge away, and gives the bridge those that it begins with.
+    fn begin_anew(&self, wanted: &Bridge) {
+        let Some(bridge) = self.policy.find_bridge(&wanted.name) else { return };
+        let everything = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+        let first = wanted.forwards_on_its_own().then(Self::default_rule);
+        let changes: Vec<FlowMod> = [everything].into_iter().chain(first).collect();
+        if let Err((_, error)) = bridge.apply(&changes, self.now()) {
+            warn!(
+                "bridge {}: its rules stay, although its controllers changed: {error}",
+                wanted.name
+            );
         }
     }
 
@@ -270,4 +323,93 @@ struct Opening {
     bridge: String,
     port: desired::Port,
     number: OfPort,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::FailMode;
+    use crate::switch::Config;
+    use flow::text::{ParseContext, parse_flow};
+
+    fn switch() -> Switch {
+        Switch::start(Config::new(Desired::of(&[("br0", &[])]))).unwrap()
+    }
+
+    fn add(switch: &Switch, rule: &str) {
+        let rule = parse_flow(rule, &ParseContext::default()).unwrap();
+        switch.on("br0").unwrap().bridge().apply(&[rule], switch.now()).unwrap();
+    }
+
+    /// The actions of all rules.
+    fn rules(switch: &Switch) -> Vec<String> {
+        let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+        let (mut rules, bridge) = (Vec::new(), switch.on("br0").unwrap().bridge());
+        let mut walk = bridge.walk(&every);
+        while walk.next_slice(|entry| rules.push(format!("{:?}", entry.value.actions))) {}
+        rules
+    }
+
+    fn controllers(switch: &Switch, targets: &[&str]) {
+        let controllers = targets.iter().map(|text| text.parse().unwrap()).collect();
+        switch.set_controllers("br0", controllers).unwrap();
+    }
+
+    fn fail_mode(switch: &Switch, mode: Option<FailMode>) {
+        switch.change_bridge("br0", |bridge| bridge.fail_mode = mode).unwrap();
+    }
+
+    #[test]
+    fn the_first_controller_and_the_last_one_end_all_rules() {
+        let switch = switch();
+        let normal = rules(&switch);
+        assert_eq!(normal.len(), 1);
+        add(&switch, "tcp,actions=drop");
+        // Nobody connects to a bridge that only listens: it still stands alone.
+        controllers(&switch, &["ptcp:0:127.0.0.1"]);
+        assert_eq!(rules(&switch).len(), 2);
+        controllers(&switch, &["tcp:127.0.0.1:1"]);
+        assert!(rules(&switch).is_empty());
+        add(&switch, "tcp,actions=drop");
+        controllers(&switch, &["tcp:127.0.0.1:1", "tcp:127.0.0.1:2"]);
+        fail_mode(&switch, Some(FailMode::Secure));
+        assert_eq!(rules(&switch).len(), 1, "with a controller the mode changes no rules");
+        controllers(&switch, &[]);
+        assert!(rules(&switch).is_empty(), "secure");
+        add(&switch, "tcp,actions=drop");
+        fail_mode(&switch, None);
+        assert_eq!(rules(&switch), normal);
+    }
+
+    #[test]
+    fn a_bridge_that_begins_with_a_controller_begins_without_rules() {
+        for (mode, targets, begins_with) in [
+            (None, &["unix:ctl"][..], 0),
+            (Some(FailMode::Secure), &[], 0),
+            (None, &["punix:ctl"], 1),
+            (Some(FailMode::Standalone), &[], 1),
+        ] {
+            let mut desired = Desired::of(&[("br0", &[])]);
+            desired.bridges[0].fail_mode = mode;
+            let controllers = targets.iter().map(|text| text.parse().unwrap()).collect();
+            desired.set_controllers("br0", controllers).unwrap();
+            let switch = Switch::start(Config::new(desired)).unwrap();
+            assert_eq!(rules(&switch).len(), begins_with, "{mode:?} {targets:?}");
+        }
+    }
+
+    #[test]
+    fn two_controllers_have_two_targets() {
+        let switch = switch();
+        let twice = ["tcp:127.0.0.1", "tcp:127.0.0.1,max_backoff=1000"];
+        let twice = twice.map(|text| text.parse().unwrap()).into();
+        let error = switch.set_controllers("br0", twice).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "bridge \"br0\": controller \"tcp:127.0.0.1\" is named twice"
+        );
+        let many = (1..=33).map(|n| format!("tcp:127.0.0.1:{n}").parse().unwrap()).collect();
+        assert!(switch.set_controllers("br0", many).is_err());
+        assert_eq!(rules(&switch).len(), 1);
+    }
 }
