@@ -11,6 +11,7 @@ use super::bridge_id::BridgeId;
 use super::groups::GroupEntry;
 use super::publication::Hold;
 use super::rule::{Removal, Rule, RuleRef};
+use super::table_settings::TableStatus;
 use super::tables::{Change, Step, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
@@ -68,6 +69,11 @@ impl Effects {
     /// Nobody asked for it: it removed rules whose time was over.
     pub fn is_expiry(&self) -> bool {
         self.is_expiry
+    }
+
+    /// What controllers are to hear of how full tables are, in the order of the requests that caused it.
+    pub fn table_statuses(&self) -> impl Iterator<Item = &TableStatus> {
+        self.change.statuses.iter().map(|(_, status)| status)
     }
 
     /// Rules were removed, or replaced.

@@ -3,7 +3,6 @@
 //! Types and codes of these errors are those of OpenFlow 1.3.5 §7.4.4, if nothing else is said. The sender of the request
 //! gets the error, and nobody else does.
 
-use super::tables::MAX_RULES;
 use flow::action::MAX_LIST_SIZE;
 use flow::group::BucketProblem;
 use flow::types::TableId;
@@ -13,12 +12,14 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowModError {
-    /// A rule was to be added to a table that holds [`MAX_RULES`] rules already. In OpenFlow, the type
-    /// `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_TABLE_FULL`.
-    #[error("table {table} is full: it holds {MAX_RULES} rules")]
+    /// A rule was to be added to a table that holds as many rules as it may, none of which may be evicted. In OpenFlow, the
+    /// type `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_TABLE_FULL`.
+    #[error("table {table} is full: it may hold {limit} rules")]
     TableFull {
         /// The table that can hold no more.
         table: TableId,
+        /// How many rules the table may hold.
+        limit: usize,
     },
     /// A rule was to be added with the flag `check_overlap` (OpenFlow 1.3.5 §6.4), and a rule of the same table and priority
     /// matches some of the same packets. In OpenFlow, the type `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_OVERLAP`.

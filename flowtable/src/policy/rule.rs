@@ -27,8 +27,7 @@ pub struct Rule {
     pub idle_timeout: u16,
     /// Seconds after which the rule expires; 0 means never.
     pub hard_timeout: u16,
-    /// The rule's importance for eviction (OpenFlow 1.4 §6.5). Kept and shown; this switch evicts
-    /// no rules.
+    /// The rule's importance for eviction (OpenFlow 1.4 §6.5): a full table evicts rules of low importance first.
     pub importance: u16,
     /// The flags of the request that added the rule.
     pub flags: FlowFlags,
@@ -60,6 +59,8 @@ pub struct RuleStats {
     used_ms: AtomicU64,
     created_ms: AtomicU64,
     modified_ms: AtomicU64,
+    counts_packets: bool,
+    counts_bytes: bool,
 }
 
 impl RuleStats {
@@ -72,13 +73,26 @@ impl RuleStats {
             used_ms: AtomicU64::new(now),
             created_ms: AtomicU64::new(now),
             modified_ms: AtomicU64::new(now),
+            counts_packets: true,
+            counts_bytes: true,
         }
+    }
+
+    /// These counters, of which those that the flags of a rule exclude stay zero.
+    pub fn counting(mut self, flags: FlowFlags) -> Self {
+        self.counts_packets = !flags.no_packet_counts;
+        self.counts_bytes = !flags.no_byte_counts;
+        self
     }
 
     /// Adds traffic that was last seen at `used`.
     pub fn add(&self, packets: u64, bytes: u64, used: Duration) {
-        self.packets.fetch_add(packets, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.counts_packets {
+            self.packets.fetch_add(packets, Ordering::Relaxed);
+        }
+        if self.counts_bytes {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         self.used_ms.fetch_max(used.as_millis() as u64, Ordering::Relaxed);
     }
 
@@ -174,6 +188,17 @@ impl Rule {
     /// Whether the rule has a timeout.
     pub fn has_timeout(&self) -> bool {
         self.idle_timeout != 0 || self.hard_timeout != 0
+    }
+
+    /// When the rule expires if no further packet comes; `None` if it has no timeout.
+    pub fn expires_at(&self) -> Option<Duration> {
+        let after = |seconds: u16, since: Duration| {
+            (seconds != 0).then(|| since + Duration::from_secs(seconds.into()))
+        };
+        let modified = self.stats.modified();
+        let hard = after(self.hard_timeout, modified);
+        let idle = after(self.idle_timeout, self.stats.used().max(modified));
+        hard.into_iter().chain(idle).min()
     }
 
     /// The timeout that is over at `now`; `None` if none is.
@@ -292,6 +317,8 @@ pub enum Removal {
     GroupDelete,
     /// A request added a rule of the same table, match and priority.
     Replaced,
+    /// The table was full, and another rule was added.
+    Eviction,
 }
 
 impl Removal {
@@ -303,6 +330,7 @@ impl Removal {
             Self::Delete => "delete",
             Self::GroupDelete => "group_delete",
             Self::Replaced => "replaced",
+            Self::Eviction => "eviction",
         }
     }
 }

@@ -11,6 +11,7 @@ use super::parted_map::PartedMap;
 use super::recent_actions::RecentActions;
 use super::rule::Removal;
 use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
+use super::table_settings::{Limits, TableStatus};
 use crate::classifier::{Classifier, Entry, Plan, Retired, RuleId, Sample, Survey, Version};
 use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
@@ -25,8 +26,9 @@ pub const MAX_RULES: usize = 1_000_000;
 
 /// One flow table: its rules in a classifier.
 #[derive(Debug)]
-struct Table {
-    classifier: Classifier<Arc<Rule>>,
+pub(super) struct Table {
+    pub(super) classifier: Classifier<Arc<Rule>>,
+    pub(super) limits: Limits,
     /// Number of rules with a timeout, removed rules included until they are freed.
     timed: usize,
 }
@@ -75,6 +77,8 @@ pub struct TableCursor {
 pub struct Change {
     pub(super) version: Version,
     pub(super) steps: Vec<Step>,
+    /// What controllers are to hear of how full tables are, each with the number of steps before it.
+    pub(super) statuses: Vec<(usize, TableStatus)>,
 }
 
 /// Rules and groups that no reader can see any more. The caller drops them without the lock,
@@ -118,7 +122,7 @@ pub(super) enum Step {
 impl Change {
     /// A change that will be published as `version`.
     pub fn new(version: Version) -> Self {
-        Self { version, steps: Vec::new() }
+        Self { version, ..Self::default() }
     }
 
     /// The version under which the change will be published.
@@ -185,11 +189,11 @@ impl Tables {
         }
     }
 
-    fn table(&self, id: TableId) -> Option<&Table> {
+    pub(super) fn table(&self, id: TableId) -> Option<&Table> {
         self.tables.get(usize::from(id.get()))?.as_deref()
     }
 
-    fn table_mut(&mut self, id: TableId) -> &mut Table {
+    pub(super) fn table_mut(&mut self, id: TableId) -> &mut Table {
         let seed = self.seed ^ u64::from(id.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let at = usize::from(id.get());
         if at >= self.tables.len() {
@@ -197,7 +201,7 @@ impl Tables {
         }
         self.tables[at].get_or_insert_with(|| {
             let classifier = Classifier::new(seed).planned_aside();
-            Box::new(Table { classifier, timed: 0 })
+            Box::new(Table { classifier, limits: Limits::default(), timed: 0 })
         })
     }
 
@@ -405,12 +409,12 @@ impl Tables {
         if is_new && overlaps {
             return Err(FlowModError::Overlap { table, priority: fm.priority });
         }
-        if is_new && classifier.len() >= MAX_RULES {
-            return Err(FlowModError::TableFull { table });
+        if is_new {
+            self.make_room(change, table)?;
         }
         self.check_name(fm, replaced.map(|id| (table, id)), version)?;
         // An add starts the counters anew, as OpenFlow 1.0 §4.6 says, with or without reset_counts.
-        let stats = Arc::new(RuleStats::new(now));
+        let stats = Arc::new(RuleStats::new(now).counting(fm.flags));
         if let Some(id) = replaced {
             self.remove(change, &[(table, id)], Removal::Replaced);
         }
@@ -447,6 +451,7 @@ impl Tables {
         change.steps.push(Step::Inserted((table, id)));
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
+        self.rule_came(change, (table, id), &rule, matching);
         self.groups.add_user(&rule);
         if let Some(name) = rule.name() {
             self.names.or_default(Arc::clone(name)).push((table, id));
@@ -489,6 +494,7 @@ impl Tables {
     fn remove_step(&mut self, change: &mut Change, rule: RuleRef, why: Option<Removal>) {
         if self.table_mut(rule.0).classifier.remove(rule.1, change.version) {
             change.steps.push(Step::Removed(rule, why));
+            self.rule_went(change, rule, why);
         }
     }
 
@@ -534,10 +540,20 @@ impl Tables {
     pub fn roll_back(&mut self, change: &mut Change, steps: usize) {
         let version = change.version;
         let left = change.steps.len().saturating_sub(steps);
+        while let Some((_, status)) = change.statuses.pop_if(|(steps, _)| *steps > left) {
+            self.table_mut(status.table).limits.unwatch(&status);
+        }
         for step in change.steps.drain(left..).rev() {
             match step {
-                Step::Inserted((table, id)) => self.table_mut(table).classifier.discard(id),
-                Step::Removed((table, id), _) => self.table_mut(table).classifier.restore(id),
+                Step::Inserted((table, id)) => {
+                    let held = self.table_mut(table);
+                    held.limits.forget_for_eviction(id);
+                    held.classifier.discard(id);
+                }
+                Step::Removed(rule, _) => {
+                    self.table_mut(rule.0).classifier.restore(rule.1);
+                    self.order_for_eviction(rule);
+                }
                 Step::GroupAdded(id) => self.groups.take_back(id, version),
                 Step::GroupRemoved(id) => self.groups.restore(id, version),
             }

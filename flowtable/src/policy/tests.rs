@@ -5,6 +5,7 @@ mod groups;
 mod holds;
 mod hostile;
 mod own_host;
+mod table_settings;
 
 use super::effects::tests::told;
 use super::*;

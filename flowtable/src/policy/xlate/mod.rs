@@ -42,6 +42,7 @@ use super::tables::Tables;
 use crate::classifier::Version;
 use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey};
+use flow::table_mod::TableMiss;
 use flow::types::{Fragments, OfPort, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason, Flood};
 use std::sync::Arc;
@@ -394,7 +395,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         }
         let saved = std::mem::replace(&mut self.table, table);
         self.observer.read(self.packet.mask());
-        if let Some(rule) = self.rule_for(in_port, table) {
+        if let Some(rule) = self.rule_for_or_next(in_port) {
+            let table = self.table;
             self.matched = true;
             self.enter_rule(table, rule);
             self.observer.read(self.packet.mask());
@@ -409,12 +411,31 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.cookie = saved_cookie;
             self.depth -= deeper;
             self.observer.leave();
-        } else {
+        }
+        self.table = saved;
+    }
+
+    /// The best rule of the present table for the packet. If none matches and the table's setting is to continue with the
+    /// next one, that is the present table from now on, and so forth.
+    fn rule_for_or_next(&mut self, in_port: OfPort) -> Option<&'a Arc<Rule>> {
+        loop {
+            let table = self.table;
+            let rule = self.rule_for(in_port, table);
+            if rule.is_some() {
+                return rule;
+            }
             self.miss(table);
             self.observer.miss(table);
             self.observer.read(self.packet.mask());
+            let next = TableId::new(table.get() + 1)?;
+            let continues = self.tables().miss(table) == Some(TableMiss::Continue);
+            if !continues || !self.may_resubmit() {
+                return None;
+            }
+            // Many tables are as much work as many resubmits.
+            self.resubmits += 1;
+            self.table = next;
         }
-        self.table = saved;
     }
 
     fn may_resubmit(&mut self) -> bool {
