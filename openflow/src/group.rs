@@ -341,7 +341,7 @@ pub(crate) fn decode_desc(input: &mut Input<'_>, version: OfVersion) -> Result<G
     let kind = kind(entry.u8()?)?;
     entry.skip(1)?;
     let id = GroupId(entry.u32()?);
-    if version < OpenFlow15 {
+    if !has_ids(version) {
         let buckets = decode_buckets_11(entry, version)?;
         return Ok(Group { id, kind, selection: Selection::default(), buckets });
     }
@@ -351,7 +351,18 @@ pub(crate) fn decode_desc(input: &mut Input<'_>, version: OfVersion) -> Result<G
     Ok(Group { id, kind, selection: decode_properties(entry)?, buckets })
 }
 
-/// Writes a group of a reply to a request for descriptions. Messages before OpenFlow 1.5 have no bucket ids and no
+/// Whether a description of a group has ids of buckets and a selection method: in OpenFlow 1.5, and in Nicira's message for
+/// 1.0.
+fn has_ids(version: OfVersion) -> bool {
+    matches!(version, OfVersion::OpenFlow10 | OpenFlow15)
+}
+
+/// Whether the counters of a group have its duration: from OpenFlow 1.3 on, and in Nicira's message for 1.0.
+fn has_duration(version: OfVersion) -> bool {
+    version >= OpenFlow13 || version == OfVersion::OpenFlow10
+}
+
+/// Writes a group of a reply to a request for descriptions. Messages of OpenFlow 1.1 to 1.4 have no bucket ids and no
 /// selection method.
 pub(crate) fn put_desc(out: &mut Encoder, group: &Group, version: OfVersion) {
     let start = out.len();
@@ -359,7 +370,7 @@ pub(crate) fn put_desc(out: &mut Encoder, group: &Group, version: OfVersion) {
     out.u8(kind_number(group.kind));
     out.zeros(1);
     out.u32(group.id.0);
-    if version < OpenFlow15 {
+    if !has_ids(version) {
         put_buckets_11(out, &group.buckets, group.kind, version);
     } else {
         let len_at = out.len();
@@ -384,7 +395,7 @@ pub(crate) fn decode_stats(
     let (id, ref_count) = (GroupId(entry.u32()?), entry.u32()?);
     entry.skip(4)?;
     let (packets, bytes) = (entry.u64()?, entry.u64()?);
-    let duration = match version >= OpenFlow13 {
+    let duration = match has_duration(version) {
         true => decode_duration(&mut entry)?,
         false => Duration::ZERO,
     };
@@ -416,7 +427,7 @@ pub(crate) fn put_stats(out: &mut Encoder, id: GroupId, stats: &GroupStats, vers
     out.zeros(4);
     out.u64(stats.packets);
     out.u64(stats.bytes);
-    if version >= OpenFlow13 {
+    if has_duration(version) {
         put_duration(out, stats.duration);
     }
     for (packets, bytes) in &stats.buckets {

@@ -15,7 +15,7 @@ use crate::switch::SwitchDesc;
 use crate::table_features::TableFeatures;
 use crate::table_mod::TableDesc;
 use crate::tables::TableStats;
-use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
+use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::{Group, GroupStats};
 use flow::types::{GroupId, OfPort, OfVersion};
@@ -42,6 +42,10 @@ mod kind {
 /// Subtypes of Nicira's (`NXST_*`).
 const NXST_FLOW: u32 = 0;
 const NXST_AGGREGATE: u32 = 1;
+/// About groups, for OpenFlow 1.0, which has none of its own. 1.1 has no features of groups.
+const NXST_GROUP: u32 = 7;
+const NXST_GROUP_DESC: u32 = 8;
+const NXST_GROUP_FEATURES: u32 = 9;
 const NXST_FLOW_MONITOR: u32 = 2;
 /// The ONF's subtype for flow monitors in OpenFlow 1.3 (`ONFST_FLOW_MONITOR`).
 const ONFST_FLOW_MONITOR: u32 = 1870;
@@ -170,6 +174,27 @@ fn put_monitor_head(out: &mut Encoder, flags: u16, version: OfVersion) {
     out.u32(subtype);
 }
 
+/// The subtype of Nicira's multipart about groups that stands for a standard one in this version; `None` if the version has
+/// the standard one, or the multipart is about something else.
+fn nicira_group_subtype(kind: u16, version: OfVersion) -> Option<u32> {
+    match kind {
+        kind::GROUP if version == OpenFlow10 => Some(NXST_GROUP),
+        kind::GROUP_DESC if version == OpenFlow10 => Some(NXST_GROUP_DESC),
+        kind::GROUP_FEATURES if version < OpenFlow12 => Some(NXST_GROUP_FEATURES),
+        _ => None,
+    }
+}
+
+/// Writes Nicira's type and the flags of a multipart, in the form of the version.
+fn put_nicira_head_of(out: &mut Encoder, subtype: u32, flags: u16, version: OfVersion) {
+    if version == OpenFlow10 {
+        return put_nicira_head(out, subtype, flags);
+    }
+    put_head(out, kind::EXPERIMENTER, flags, version);
+    out.u32(VENDOR_NICIRA);
+    out.u32(subtype);
+}
+
 fn put_nicira_head(out: &mut Encoder, subtype: u32, flags: u16) {
     out.u16(kind::EXPERIMENTER);
     out.u16(flags);
@@ -192,7 +217,10 @@ fn decode_head(
         return Err(ErrorCode::BadStat);
     }
     if kind != kind::EXPERIMENTER {
-        return Ok((Ok(kind), flags));
+        return match nicira_group_subtype(kind, version) {
+            Some(_) => Err(ErrorCode::BadStat),
+            None => Ok((Ok(kind), flags)),
+        };
     }
     let (vendor, subtype) = (input.u32()?, input.u32()?);
     if version == OpenFlow10 {
@@ -203,6 +231,13 @@ fn decode_head(
             Ok((Ok(kind::FLOW_MONITOR), flags))
         }
         (ONF, ONFST_FLOW_MONITOR) if version == OpenFlow13 => Ok((Ok(kind::FLOW_MONITOR), flags)),
+        (VENDOR_NICIRA, NXST_GROUP) if version == OpenFlow10 => Ok((Ok(kind::GROUP), flags)),
+        (VENDOR_NICIRA, NXST_GROUP_DESC) if version == OpenFlow10 => {
+            Ok((Ok(kind::GROUP_DESC), flags))
+        }
+        (VENDOR_NICIRA, NXST_GROUP_FEATURES) if version < OpenFlow12 => {
+            Ok((Ok(kind::GROUP_FEATURES), flags))
+        }
         (VENDOR_NICIRA, subtype) => Ok((Err(subtype), flags)),
         (ONF, _) if version > OpenFlow10 => Err(ErrorCode::BadSubtype),
         _ => Err(ErrorCode::BadVendor),
@@ -239,18 +274,18 @@ impl MultipartRequest {
                 let port = if is_10 && port == OfPort::ALL { OfPort::NONE } else { port };
                 Self::Queue { port, queue: input.u32()? }
             }
-            Ok(kind::GROUP) if version >= OpenFlow11 => {
+            Ok(kind::GROUP) => {
                 let group = GroupId(input.u32()?);
                 input.skip(4)?;
                 Self::Group(group)
             }
-            Ok(kind::GROUP_DESC) if version >= OpenFlow15 => {
+            Ok(kind::GROUP_DESC) if is_10 || version >= OpenFlow15 => {
                 let group = GroupId(input.u32()?);
                 input.skip(4)?;
                 Self::GroupDesc(group)
             }
-            Ok(kind::GROUP_DESC) if version >= OpenFlow11 => Self::GroupDesc(GroupId::ALL),
-            Ok(kind::GROUP_FEATURES) if version >= OpenFlow12 => Self::GroupFeatures,
+            Ok(kind::GROUP_DESC) => Self::GroupDesc(GroupId::ALL),
+            Ok(kind::GROUP_FEATURES) => Self::GroupFeatures,
             Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => {
                 if !input.len().is_multiple_of(8) {
                     return Err(ErrorCode::BadLength);
@@ -292,7 +327,10 @@ impl MultipartRequest {
     pub(crate) fn put(&self, out: &mut Encoder, encoding: Encoding) {
         let version = encoding.version;
         let is_10 = version == OpenFlow10;
-        let mut head = |kind| put_head(out, kind, 0, version);
+        let mut head = |kind| match nicira_group_subtype(kind, version) {
+            Some(subtype) => put_nicira_head_of(out, subtype, 0, version),
+            None => put_head(out, kind, 0, version),
+        };
         match self {
             Self::Desc => head(kind::DESC),
             Self::Flow { filter, nxm } => {
@@ -338,7 +376,7 @@ impl MultipartRequest {
             }
             Self::GroupDesc(group) => {
                 head(kind::GROUP_DESC);
-                if version >= OpenFlow15 {
+                if is_10 || version >= OpenFlow15 {
                     out.u32(group.0);
                     out.zeros(4);
                 }
@@ -488,7 +526,10 @@ fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) 
         kind::AGGREGATE if encoding.is_10() && encoding.nxm => {
             put_nicira_head(out, NXST_AGGREGATE, flags);
         }
-        _ => put_head(out, kind, flags, encoding.version),
+        _ => match nicira_group_subtype(kind, encoding.version) {
+            Some(subtype) => put_nicira_head_of(out, subtype, flags, encoding.version),
+            None => put_head(out, kind, flags, encoding.version),
+        },
     }
 }
 

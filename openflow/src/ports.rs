@@ -185,7 +185,7 @@ impl PortDesc {
 }
 
 /// The counters of a port. `None` is a counter that the switch does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortStats {
     /// The number of the port.
     pub port: OfPort,
@@ -203,9 +203,16 @@ pub struct PortStats {
     pub rx_details: [Option<u64>; 3],
     /// Number of frames that collided on the medium; `None` if the switch does not count them.
     pub collisions: Option<u64>,
+    /// Further counters with their names, as Open vSwitch tells those of drivers. Messages have them from OpenFlow 1.4 on.
+    pub custom: Vec<(String, u64)>,
 }
 
 const ETHERNET_STATS_SIZE: u16 = 40;
+/// The type of properties that an experimenter defines.
+const EXPERIMENTER: u16 = 0xffff;
+/// The experimenter of counters with names (Intel), and the type of this property.
+const INTEL: u32 = 0xaa01;
+const CUSTOM_COUNTERS: u32 = 2;
 
 fn put_counter(out: &mut Encoder, counter: Option<u64>) {
     out.u64(counter.unwrap_or(u64::MAX));
@@ -235,6 +242,9 @@ impl PortStats {
         }
         self.rx_details.iter().for_each(|count| put_counter(out, *count));
         put_counter(out, self.collisions);
+        if version >= OpenFlow14 && !self.custom.is_empty() {
+            put_custom(out, &self.custom);
+        }
         match version {
             OpenFlow13 => put_duration(out, self.duration),
             _ if version >= OpenFlow14 => out.set_len(start, start),
@@ -267,7 +277,7 @@ impl PortStats {
         let bytes = pair(&mut entry)?;
         let dropped = pair(&mut entry)?;
         let errors = pair(&mut entry)?;
-        let (mut rx_details, mut collisions) = ([None; 3], None);
+        let (mut rx_details, mut collisions, mut custom) = ([None; 3], None, Vec::new());
         let mut details = |input: &mut Input<'_>| -> Result<(), ErrorCode> {
             rx_details = [counter(input)?, counter(input)?, counter(input)?];
             collisions = counter(input)?;
@@ -278,17 +288,54 @@ impl PortStats {
         } else {
             while !entry.is_empty() {
                 let (kind, mut value) = decode_property(&mut entry)?;
-                if kind == ETHERNET {
-                    value.skip(4)?;
-                    details(&mut value)?;
+                match kind {
+                    ETHERNET => {
+                        value.skip(4)?;
+                        details(&mut value)?;
+                    }
+                    EXPERIMENTER if value.u32()? == INTEL && value.u32()? == CUSTOM_COUNTERS => {
+                        custom = decode_custom(&mut value)?;
+                    }
+                    _ => {}
                 }
             }
         }
         if version == OpenFlow13 {
             duration = decode_duration(&mut entry)?;
         }
-        Ok(Self { port, duration, packets, bytes, dropped, errors, rx_details, collisions })
+        Ok(Self { port, duration, packets, bytes, dropped, errors, rx_details, collisions, custom })
     }
+}
+
+/// Writes counters with names: their number, and for each the length of the name, the name and the value.
+fn put_custom(out: &mut Encoder, counters: &[(String, u64)]) {
+    let start = out.len();
+    out.u16(EXPERIMENTER);
+    out.u16(0);
+    out.u32(INTEL);
+    out.u32(CUSTOM_COUNTERS);
+    out.zeros(2);
+    out.u16(counters.len() as u16);
+    for (name, value) in counters {
+        let name = &name.as_bytes()[..name.len().min(usize::from(u8::MAX))];
+        out.u8(name.len() as u8);
+        out.bytes(name);
+        out.u64(*value);
+    }
+    out.set_len(start + 2, start);
+    out.pad(start);
+}
+
+fn decode_custom(input: &mut Input<'_>) -> Result<Vec<(String, u64)>, ErrorCode> {
+    input.skip(2)?;
+    let count = input.u16()?;
+    let mut counters = Vec::new();
+    for _ in 0..count {
+        let size = usize::from(input.u8()?);
+        let name = String::from_utf8_lossy(input.take(size)?).into_owned();
+        counters.push((name, input.u64()?));
+    }
+    Ok(counters)
 }
 
 /// A request to change how a port behaves (`OFPT_PORT_MOD`).

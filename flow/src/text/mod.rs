@@ -52,15 +52,18 @@ pub use error::TextError;
 pub use packet_out::parse_packet_out;
 pub use parse_action::is_nearly_an_action;
 pub use parse_flow::{
-    describe_flow, describe_flows, parse_dumped_flow, parse_filter, parse_flow,
-    parse_flow_file_line, parse_saved_flow,
+    describe_flow, describe_flows, parse_dumped_flow, parse_file_line_with_formats, parse_filter,
+    parse_flow, parse_flow_file_line, parse_flow_with_formats, parse_saved_flow,
 };
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line, parse_saved_group};
+pub use port::write as write_port;
 pub use port::{NoPortNames, PortNames};
+pub use print::duration as write_duration;
 pub use print::subfield as write_subfield;
 pub use print::{
-    FlowLine, PrintOptions, write_action, write_actions, write_flow_mod, write_group,
-    write_group_stats, write_match, write_saved_group,
+    FlowLine, PrintOptions, mask_inner_headers, packet_fields, write_action, write_actions,
+    write_flow_mod, write_frame, write_group, write_group_stats, write_match, write_packet,
+    write_saved_group,
 };
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};

@@ -28,17 +28,33 @@ use crate::types::{OfVersion, TableId};
 /// A part of the text is not valid, the actions do not fit the match, or no message of the context's version can
 /// carry the rule.
 pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
-    parse_within(text, text, context)
+    Ok(parse_within(text, text, context)?.flow_mod)
+}
+
+/// As [`parse_flow`], and the flow formats that can carry the rule, of those that the context allows.
+///
+/// # Errors
+///
+/// As [`parse_flow`].
+pub fn parse_flow_with_formats(
+    text: &str,
+    context: &ParseContext<'_>,
+) -> Result<(FlowMod, Protocols), TextError> {
+    parse_within(text, text, context).map(|written| (written.flow_mod, written.usable))
 }
 
 /// Parses `rule`, which is a subslice of `text`; error messages show `text`. The request is built in place, because
 /// moving it costs time: it has several hundred bytes.
-fn parse_within(text: &str, rule: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
+fn parse_within<'t>(
+    text: &'t str,
+    rule: &'t str,
+    context: &ParseContext<'_>,
+) -> Result<WrittenRule<'t>, TextError> {
     let mut written = WrittenRule::new(text, context);
     written.read(rule, context)?;
     written.send(context)?;
     name_table(&mut written.flow_mod, context.version);
-    Ok(written.flow_mod)
+    Ok(written)
 }
 
 /// Parses the filter of a dump: a match, and the attributes by which a deletion selects rules (`table`, `cookie`,
@@ -72,6 +88,18 @@ fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
 ///
 /// As [`parse_flow`].
 pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
+    parse_file_line_with_formats(line, context).map(|(flow_mod, _)| flow_mod)
+}
+
+/// As [`parse_flow_file_line`], and the flow formats that can carry the request, of those that the context allows.
+///
+/// # Errors
+///
+/// As [`parse_flow`].
+pub fn parse_file_line_with_formats(
+    line: &str,
+    context: &ParseContext<'_>,
+) -> Result<(FlowMod, Protocols), TextError> {
     let text = line.trim_start();
     let end = word_len(text);
     let command = match &text[..end] {
@@ -80,10 +108,11 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
         "delete_strict" => Command::DeleteStrict,
         "modify" => Command::Modify,
         "modify_strict" => Command::ModifyStrict,
-        _ => return parse_flow(line, context),
+        _ => return parse_flow_with_formats(line, context),
     };
     // Errors must point into the whole line, so `line` stays the text and only the rest is parsed.
     parse_within(line, &text[end..], &ParseContext { command, ..*context })
+        .map(|written| (written.flow_mod, written.usable))
 }
 
 /// Parses a rule that a switch has listed (`dump-flows`), in whatever version of OpenFlow the list is. The rule is in

@@ -113,7 +113,7 @@ fn by_number(text: &str, lenient: bool) -> Result<OfPort, Fault> {
 
 /// Appends a port as `ovs-ofctl` prints it: the name of a reserved port, the name of the port (quoted unless it is
 /// alphanumeric), or the number.
-pub(super) fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
+pub fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
     if let Some((name, _)) = RESERVED.iter().find(|(_, p)| *p == port) {
         out.push_str(name);
     } else if let Some(name) = names.name(port) {

@@ -27,7 +27,7 @@ impl Protocols {
     /// OpenFlow 1.0 with extensible matches (NXM), without a table number.
     pub(super) const NXM: Self = Self(1 << 2);
     /// OpenFlow 1.0 with extensible matches (NXM) and a table number.
-    pub(super) const NXM_TID: Self = Self(1 << 3);
+    pub const NXM_TID: Self = Self(1 << 3);
     /// OpenFlow 1.1, whose matches are not extensible.
     pub(super) const OF11: Self = Self(1 << 4);
     /// OpenFlow 1.3, 1.4 and 1.5.
@@ -87,12 +87,12 @@ impl Protocols {
 
     /// For a set of one format: whether its table number is an extension (`nx_flow_mod_table_id`), which dumps
     /// show even if the request names no table.
-    pub(super) fn has_explicit_table(self) -> bool {
+    pub fn has_explicit_table(self) -> bool {
         Self(Self::OF10_STD_TID.0 | Self::NXM_TID.0).contains(self)
     }
 
     /// For a set of one format: whether it is OpenFlow 1.0 with extensible matches.
-    pub(super) fn is_nxm(self) -> bool {
+    pub fn is_nxm(self) -> bool {
         Self(Self::NXM.0 | Self::NXM_TID.0).contains(self)
     }
 

@@ -26,88 +26,18 @@ use crate::policy::xlate::Note;
 use flow::Match;
 use flow::action::{Action, Subfield};
 use flow::fields::FieldId;
-use flow::key::{
-    FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask, frag,
-};
+use flow::key::{FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask};
 use flow::text::{
-    DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_match, write_subfield,
+    DEFAULT_PRIORITY, PortNames, PrintOptions, mask_inner_headers, packet_fields, write_actions,
+    write_match, write_subfield,
 };
 use flow::types::{OfPort, PortNo};
-use packet::wire::{MplsEntry, eth_type, ip_proto};
 
 /// The key that rules match when a frame with this key comes in. `of` maps a datapath's port number
 /// to an OpenFlow number.
 pub fn as_it_comes_in(key: &FlowKey, of: impl Fn(PortNo) -> Option<OfPort>) -> PipelineKey {
     let of_port = of(key.port_no.get()).unwrap_or(OfPort::NONE);
     PipelineKey { in_port: of_port.into(), headers: key.headers, ..PipelineKey::default() }
-}
-
-/// Writes all fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Metadata and
-/// registers are written if they are not zero.
-pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
-    let mut mask = PipelineMask::default();
-    let state = FieldId::all().filter(|field| is_state(*field) && field.read(packet) != 0);
-    for field in packet_fields(&packet.headers).into_iter().chain(state) {
-        field.set_mask(&mut mask, field.full_mask());
-    }
-    mask_inner_headers(&packet.headers, &mut mask.bits.headers);
-    write_match(out, &Match::new(packet, &mask), DEFAULT_PRIORITY, names);
-}
-
-/// Marks what extraction reads of a packet, and no rule can match: the tag behind the outer one, and the labels behind
-/// the outermost one, up to the one that says that it is the last.
-fn mask_inner_headers(packet: &Headers, mask: &mut Headers) {
-    if packet.vlan_tci.get() != 0 {
-        mask.vlan2_tci.set(u16::MAX);
-    }
-    if eth_type::is_mpls(packet.dl_type.get()) {
-        let is_last = |lse: u32| MplsEntry::new_unchecked(lse.to_be_bytes()).is_bottom();
-        let above = packet.mpls_lse.iter().position(|lse| is_last(lse.get()));
-        let count = above.map_or(packet.mpls_lse.len(), |last| last + 1);
-        mask.mpls_lse.iter_mut().take(count).skip(1).for_each(|entry| entry.set(u32::MAX));
-    }
-}
-
-/// Whether a field is kept beside the packet. Registers count under their 32-bit names only, not as
-/// parts of `xreg` and `xxreg`.
-fn is_state(field: FieldId) -> bool {
-    matches!(field, FieldId::Metadata | FieldId::PktMark | FieldId::ConjId | FieldId::Reg(_))
-}
-
-/// The fields that a packet of this kind has.
-pub fn packet_fields(flow: &Headers) -> Vec<FieldId> {
-    use FieldId::*;
-    let mut fields = vec![InPort, EthSrc, EthDst, EthType, VlanTci];
-    match flow.dl_type.get() {
-        eth_type::IPV4 => fields.extend([Ipv4Src, Ipv4Dst]),
-        eth_type::IPV6 => fields.extend([Ipv6Src, Ipv6Dst, Ipv6Label]),
-        eth_type::ARP | eth_type::RARP => {
-            fields.extend([ArpSpa, ArpTpa, ArpOp, ArpSha, ArpTha]);
-        }
-        t if eth_type::is_mpls(t) => fields.extend([MplsLabel, MplsTc, MplsBos, MplsTtl]),
-        _ => {}
-    }
-    if matches!(flow.dl_type.get(), eth_type::IPV4 | eth_type::IPV6) {
-        fields.extend([IpProto, NwTos, IpEcn, IpTtl, IpFrag]);
-        match flow.nw_proto {
-            // The transport header is in the first fragment.
-            _ if flow.nw_frag & frag::LATER != 0 => {}
-            ip_proto::TCP => fields.extend([TcpSrc, TcpDst, TcpFlags]),
-            ip_proto::UDP => fields.extend([UdpSrc, UdpDst]),
-            ip_proto::SCTP => fields.extend([SctpSrc, SctpDst]),
-            ip_proto::ICMP => fields.extend([IcmpType, IcmpCode]),
-            ip_proto::ICMPV6 => {
-                fields.extend([Icmpv6Type, Icmpv6Code]);
-                match flow.tp_src.get() {
-                    135 => fields.extend([NdTarget, NdSll]),
-                    136 => fields.extend([NdTarget, NdTll]),
-                    _ => {}
-                }
-            }
-            _ => {}
-        }
-    }
-    fields
 }
 
 /// The bits of a packet that its verdict depends on: `recirc_id=0,eth,tcp,in_port=1,nw_frag=no`. `key` is the

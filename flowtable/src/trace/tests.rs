@@ -9,7 +9,7 @@ use flow::compose::compose;
 use flow::flow_mod::Command;
 use flow::key::HEADER_WORDS;
 use flow::prerequisite::Prerequisite;
-use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match};
+use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match, write_packet};
 use flow::types::{MacAddr, OfVersion};
 use std::time::Duration;
 

@@ -196,5 +196,6 @@ pub(super) fn port_stats(port: &PortView) -> PortStats {
         errors: [Some(rx_errors), Some(tx_refused)],
         rx_details: [Some(0); 3],
         collisions: Some(0),
+        custom: Vec::new(),
     }
 }

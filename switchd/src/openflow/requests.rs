@@ -29,6 +29,9 @@ const GROUP_TYPES: u32 = 0b1111;
 const GROUP_CAPABILITIES: u32 = 0b0111;
 /// Actions of buckets: output, MPLS TTL, tags, labels, queue, group, IP TTL, `set_field`.
 const GROUP_ACTIONS: u32 = 0x03ff_8001;
+/// As [`GROUP_ACTIONS`] in OpenFlow 1.1, which has an action for each field, and in 1.0.
+const GROUP_ACTIONS_11: u32 = 0x01ff_e7ff;
+const GROUP_ACTIONS_10: u32 = 0xfff;
 
 /// What a connection has told of itself.
 pub(super) struct Peer {
@@ -381,7 +384,11 @@ fn multipart(
             types: GROUP_TYPES,
             capabilities: GROUP_CAPABILITIES,
             max_groups: [MAX_GROUPS; 4],
-            actions: [GROUP_ACTIONS; 4],
+            actions: [match version {
+                OfVersion::OpenFlow10 => GROUP_ACTIONS_10,
+                OfVersion::OpenFlow11 => GROUP_ACTIONS_11,
+                _ => GROUP_ACTIONS,
+            }; 4],
         })),
         MultipartRequest::TableFeatures { .. } | MultipartRequest::TableDesc => {
             Err(ErrorCode::BadStat)

@@ -6,12 +6,14 @@ mod action;
 mod flow;
 mod group;
 mod matching;
+mod packet;
 
 pub(super) use action::{REASON_ACTION, REASONS, is_plain_controller};
 pub use action::{write_action, write_actions};
 pub use flow::{FlowLine, write_flow_mod};
 pub use group::{write_group, write_group_stats, write_saved_group};
 pub use matching::write_match;
+pub use packet::{mask_inner_headers, packet_fields, write_frame, write_packet};
 
 use super::port::{self, NoPortNames, PortNames};
 use super::words::TCP_FLAGS;
@@ -217,7 +219,7 @@ pub fn subfield(out: &mut String, sub: Subfield) {
 
 /// Appends a duration in seconds: without decimals if they are zero, with three if milliseconds suffice, else with
 /// nine.
-pub(super) fn duration(out: &mut String, duration: std::time::Duration) {
+pub fn duration(out: &mut String, duration: std::time::Duration) {
     let nanos = duration.subsec_nanos();
     put!(out, "{}", duration.as_secs());
     if nanos == 0 {

@@ -5,8 +5,9 @@ use crate::switch::OnBridge;
 use flow::Match;
 use flow::fields::FieldId;
 use flow::key::PipelineMask;
+use flow::text::packet_fields;
 use flow::types::{MacAddr, OfPort};
-use flowtable::trace::{Pass, packet_fields};
+use flowtable::trace::Pass;
 use packet::wire::eth_type;
 use std::net::IpAddr;
 

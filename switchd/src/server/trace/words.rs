@@ -10,14 +10,16 @@ use control::record::{
 use flow::Match;
 use flow::fields::FieldId;
 use flow::key::PipelineKey;
-use flow::text::{DEFAULT_PRIORITY, PortNames, PrintOptions, write_action, write_match};
+use flow::text::{
+    DEFAULT_PRIORITY, PortNames, PrintOptions, write_action, write_match, write_packet,
+};
 use flow::types::{OfPort, OfVersion, PortNo, TableId};
 use flowtable::policy::BridgeId;
 use flowtable::policy::rule::Rule;
 use flowtable::policy::xlate::{TraceEvent, TraceStep};
 use flowtable::trace::{
     Pass, Rival, action_sentence, drop_meaning, field_text, note_sentence, note_text,
-    outcome_sentence, port_words, write_datapath_actions, write_megaflow, write_packet,
+    outcome_sentence, port_words, write_datapath_actions, write_megaflow,
 };
 use std::cell::Cell;
 use std::collections::HashMap;
