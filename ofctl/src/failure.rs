@@ -1,5 +1,6 @@
 //! Errors, as `ofctl` tells them on standard error: in words, or with `--json` as an object (docs/json.md).
 
+use crate::openflow::Rejected;
 use crate::options::How;
 use crate::socket::{self, NoSwitch};
 use crate::{Outcome, Usage};
@@ -71,6 +72,8 @@ impl Place {
 pub(crate) fn tell(error: &anyhow::Error, how: &How) -> ExitCode {
     match how.json {
         true => tell_json(&record(error, how)),
+        // As in ovs-ofctl, nothing stands in front of the message of a switch.
+        false if error.is::<Rejected>() => eprintln!("{}", printable(&error.to_string())),
         false => eprintln!("ofctl: {}", printable(&describe(error, how))),
     }
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
@@ -144,16 +147,26 @@ fn record(error: &anyhow::Error, how: &How) -> ErrorRecord {
             kind: Kind::Own(kind(error)),
             message: printable(&describe(error, how)).into_owned(),
             hint: None,
-            openflow: None,
+            openflow: error.downcast_ref().and_then(openflow_error),
             place: None,
         },
     }
+}
+
+/// The error with which an OpenFlow switch has refused a request, with its numbers in OpenFlow 1.3 or 1.5.
+fn openflow_error(rejected: &Rejected) -> Option<OpenFlowError> {
+    let code = rejected.code?;
+    let (error_type, number) = code.standard()?;
+    Some(OpenFlowError { name: code.name().to_owned(), r#type: error_type, code: number })
 }
 
 /// The word for an error that is no refusal.
 fn kind(error: &anyhow::Error) -> &'static str {
     if error.is::<Usage>() {
         return "usage";
+    }
+    if error.is::<Rejected>() {
+        return "rejected";
     }
     if error.is::<NoSwitch>() {
         return "connection";

@@ -3,7 +3,7 @@
 use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, note, print, print_json, tell_reply};
-use crate::{Outcome, files, sort};
+use crate::{Outcome, files, openflow, sort};
 use control::{
     Client, ClientError, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reason, Refusal,
     Reply,
@@ -319,6 +319,11 @@ impl Source {
             let (name, text) = (files::name(path).to_owned(), files::read(path)?);
             return Ok(Self { is_dumped: false, name, text });
         }
+        if let Some(name) = name
+            && let Some(lines) = openflow::lines(how, name)?
+        {
+            return Ok(Self { is_dumped: true, name: name.to_owned(), text: lines.join("\n") });
+        }
         if session.is_none() {
             *session = Some(connect(how)?);
         }
@@ -399,7 +404,8 @@ fn differences(
     out
 }
 
-fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
+/// Whether `diff-flows` and `replace-flows` take two rules of the same table, priority and match for equal.
+pub(crate) fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
     a.cookie == b.cookie
         && a.idle_timeout == b.idle_timeout
         && a.hard_timeout == b.hard_timeout

@@ -71,7 +71,7 @@ fn list(
 }
 
 /// Parses the number of a group: `7` or `group_id=7`; `None` for `all`.
-fn group_number(text: &str) -> Result<Option<u32>, Usage> {
+pub(crate) fn group_number(text: &str) -> Result<Option<u32>, Usage> {
     let number = text.strip_prefix("group_id=").unwrap_or(text);
     if number.eq_ignore_ascii_case("all") {
         return Ok(None);

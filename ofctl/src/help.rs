@@ -32,9 +32,15 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
     (&["show", "dump-ports-desc", "dump-tables"], &[&["protocols"]]),
     (&["dump-ports"], &[&["protocols", "names", "no_names"]]),
     (&["fdb-show", "dump-cached-flows"], &[&["names", "no_names"]]),
-    (&["monitor"], &[&["protocols", "names", "no_names"]]),
+    (&["monitor"], &[&["protocols", "names", "no_names", "more"]]),
     (&["trace", "lint"], &[&["protocols", "lenient", "names", "no_names"]]),
     (&["parse-flow", "parse-flows", "check"], &[READ]),
+    (
+        &["dump-desc", "dump-group-features", "probe", "ping", "benchmark", "snoop"],
+        &[&["protocols", "more"]],
+    ),
+    (&["bundle", "compose-packet"], &[&["protocols", "lenient"]]),
+    (&["ofp-print", "ofp-parse", "ofp-parse-pcap"], &[&["more"]]),
 ];
 
 /// Carries out the verb `help`.
@@ -113,9 +119,8 @@ fn own_options(verb: &str) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    /// The options of which [`COMMON_LINE`] tells, and `-m`, which has no effect: identifiers of
-    /// [`How`](crate::options::How).
-    const COMMON: [&str; 4] = ["json", "socket", "timeout", "more"];
+    /// The options of which [`COMMON_LINE`] tells: identifiers of [`How`](crate::options::How).
+    const COMMON: [&str; 3] = ["json", "socket", "timeout"];
 
     #[test]
     fn every_option_is_common_or_belongs_to_verbs_that_exist() {

@@ -23,6 +23,7 @@ mod lint;
 mod manual;
 mod monitor;
 mod offline;
+mod openflow;
 mod options;
 mod output;
 mod packet_out;
@@ -71,6 +72,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.how.check_formats()?;
+    if let Some(outcome) = openflow::run(options)? {
+        return Ok(outcome);
+    }
     match &options.verb {
         Verb::AddFlow(a) | Verb::ModFlows(a) => flows::change(options, a),
         Verb::AddFlows(a) => flows::add_file(options, a),
@@ -143,11 +147,27 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::Completions(a) => manual::completions(a.shell),
         Verb::Man => manual::page(),
 
+        Verb::OfpPrint(a) => openflow::ofp_print(options, a),
+        Verb::OfpParse(a) => openflow::ofp_parse(options, a),
+        Verb::OfpParsePcap(a) => openflow::ofp_parse_pcap(options, a),
+        Verb::ComposePacket(a) => openflow::compose_packet(options, a),
+        Verb::ParseActions(a) => openflow::parse_actions(options, a),
+        Verb::ParseNxMatch => openflow::parse_nx_match(options),
+        Verb::ParseOxm(a) => openflow::parse_oxm(options, a),
         Verb::ParseFlow(a) => offline::parse_flow(options, &a.flow),
         Verb::ParseFlows(a) => offline::parse_flows(options, &a.file),
         Verb::Check(a) => offline::check(options, a),
         Verb::Lint(a) => lint::lint(options, a),
         Verb::Help(a) => help::help(options, a),
+
+        // These go over OpenFlow only, which has refused them without a place to go to.
+        Verb::DumpDesc(_)
+        | Verb::DumpGroupFeatures(_)
+        | Verb::Bundle(_)
+        | Verb::Snoop(_)
+        | Verb::Probe(_)
+        | Verb::Ping(_)
+        | Verb::Benchmark(_) => Err(connect::wrong_usage(options)),
     }
 }
 

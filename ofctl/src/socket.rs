@@ -72,7 +72,7 @@ pub(crate) struct NoSwitch {
 
 /// The path of the control socket: that of `--socket`, else this user's, else root's if there is no other. A member of
 /// the group of `switchd --socket-group` has no socket, but can use root's.
-fn path(how: &How) -> PathBuf {
+pub(crate) fn path(how: &How) -> PathBuf {
     if let Some(path) = &how.socket {
         return path.clone();
     }

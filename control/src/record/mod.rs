@@ -8,6 +8,7 @@ mod cache;
 mod confinement;
 mod controller;
 mod event;
+mod rule;
 mod trace;
 
 pub use cache::CacheRecord;

@@ -43,6 +43,42 @@ pub(crate) struct CachedFlows {
     pub(crate) why: bool,
 }
 
+/// The arguments of `ofp-print`.
+#[derive(Debug, Args)]
+pub(crate) struct HexMessage {
+    /// The bytes of the message, in hexadecimal
+    pub(crate) hex: String,
+    /// How much is printed: 0 nothing of packets, 1 their headers, 3 their bytes, 5 those of the message [default: 1]
+    pub(crate) verbosity: Option<u8>,
+}
+
+/// The arguments of `ofp-parse-pcap`.
+#[derive(Debug, Args)]
+pub(crate) struct PcapFile {
+    /// A capture of packets (pcap); - is standard input
+    pub(crate) file: String,
+    /// The TCP ports of OpenFlow connections [default: 6653 and 6633]
+    #[arg(value_name = "PORT")]
+    pub(crate) ports: Vec<u16>,
+}
+
+/// The arguments of `compose-packet`.
+#[derive(Debug, Args)]
+pub(crate) struct Composed {
+    /// The fields of the packet, as rules match them
+    pub(crate) flow: String,
+    /// Print the bytes in one line, as packet-out takes them
+    #[arg(long)]
+    pub(crate) bare: bool,
+}
+
+/// The argument of `parse-actions` and `parse-oxm`.
+#[derive(Debug, Args)]
+pub(crate) struct MatchVersion {
+    /// The version of OpenFlow: OpenFlow13
+    pub(crate) version: String,
+}
+
 /// The arguments of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanWords {

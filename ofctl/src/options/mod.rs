@@ -7,7 +7,8 @@ mod tests;
 mod verb;
 
 pub(crate) use arguments::{
-    ApplyWords, CachedFlows, Check, Log, PlanWords, PortAction, Trace, Words,
+    ApplyWords, CachedFlows, Check, Composed, File, HexMessage, Log, MatchVersion, PcapFile,
+    PlanWords, PortAction, Trace, Words,
 };
 pub(crate) use verb::Verb;
 
@@ -70,7 +71,7 @@ pub(crate) struct How {
     /// Flow formats that may carry a rule, like NXM+table_id or OpenFlow10; several with commas [default: any]
     #[arg(short = 'F', long = "flow-format", global = true, value_name = "FORMAT", default_value = "any", hide_default_value = true, value_parser = formats)]
     pub(crate) formats: Protocols,
-    /// Be more verbose. Nothing here has more to say; the option is accepted because ovs-ofctl has it
+    /// Print more of OpenFlow messages: given twice the bytes of packets, four times those of whole messages
     #[arg(short = 'm', long, global = true, action = clap::ArgAction::Count)]
     more: u8,
     /// Print ports with their names [default if the output is a terminal]
@@ -130,6 +131,20 @@ impl How {
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
+    /// How often `-m` was given.
+    pub(crate) fn verbosity(&self) -> u8 {
+        self.more
+    }
+
+    /// The versions of OpenFlow in which a connection may speak, the lowest one first. Bundles need 1.3.
+    pub(crate) fn allowed_versions(&self) -> Vec<OfVersion> {
+        let mut versions = self.versions.all.clone();
+        if self.bundle && versions.iter().all(|version| *version < OfVersion::OpenFlow13) {
+            versions.extend(OfVersion::ALL.into_iter().filter(|v| *v >= OfVersion::OpenFlow13));
+        }
+        versions
+    }
+
     /// The version of OpenFlow in which the command speaks to the switch.
     pub(crate) fn version(&self) -> OfVersion {
         self.versions.highest
@@ -169,6 +184,8 @@ impl How {
 struct Versions {
     /// Their names, the lowest one first, with commas between.
     names: String,
+    /// All of them, the lowest one first.
+    all: Vec<OfVersion>,
     /// The highest of them, which OpenFlow uses when two peers speak several.
     highest: OfVersion,
     /// The flow formats of all of them.
@@ -191,7 +208,8 @@ fn versions(text: &str) -> Result<Versions, String> {
         Some(Versions {
             names: names.join(", "),
             highest,
-            formats: Protocols::of_versions(versions),
+            formats: Protocols::of_versions(versions.iter().copied()),
+            all: versions,
         })
     };
     versions.and_then(all).ok_or_else(|| {

@@ -49,7 +49,8 @@ fn the_name_of_a_verb_is_the_word_that_users_type() {
     for verb in command.get_subcommands() {
         let name = verb.get_name();
         let needed = match name {
-            "parse-flow" | "parse-flows" | "check" | "apply" => " x",
+            "parse-flow" | "parse-flows" | "ofp-print" | "ofp-parse" | "ofp-parse-pcap"
+            | "compose-packet" | "parse-actions" | "parse-oxm" | "check" | "apply" => " x",
             "completions" => " bash",
             _ => "",
         };
@@ -76,6 +77,7 @@ fn the_pages_name_verbs_that_exist() {
         ("cookbook.md", include_str!("../../../docs/cookbook.md")),
         ("from-ovs.md", include_str!("../../../docs/from-ovs.md")),
         ("json.md", include_str!("../../../docs/json.md")),
+        ("openflow-client.md", include_str!("../../../docs/openflow-client.md")),
         ("ports.md", include_str!("../../../docs/ports.md")),
         ("restart.md", include_str!("../../../docs/restart.md")),
         ("rules.md", include_str!("../../../docs/rules.md")),

@@ -1,7 +1,8 @@
 //! The verbs of `ofctl`, each with its help.
 
 use super::arguments::{
-    ApplyWords, CachedFlows, Check, Completions, File, Flow, Log, PlanWords, Trace, Words,
+    ApplyWords, CachedFlows, Check, Completions, Composed, File, Flow, HexMessage, Log,
+    MatchVersion, PcapFile, PlanWords, Trace, Words,
 };
 use clap::Subcommand;
 
@@ -216,8 +217,11 @@ pub(crate) enum Verb {
     Trace(Trace),
 
     /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, ports, hosts and bridges; without
-    /// KIND all are printed, without BRIDGE those of every bridge
-    #[command(override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]")]
+    /// KIND all are printed, without BRIDGE those of every bridge. With the other words, or of another switch, print
+    /// OpenFlow messages: packets with up to LEN bytes, and changes of rules
+    #[command(
+        override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]\n       ofctl monitor [SWITCH] [LEN] [watch:[!initial,][!add,][!delete,][!modify,][!actions,][!own,][MATCH]]..."
+    )]
     Monitor(Words),
 
     /// Show what the switch writes into its log, and change it first if a level is given: off, error, warn, info, debug or
@@ -234,6 +238,43 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl restart")]
     Restart(Words),
 
+    /// Print the description of an OpenFlow switch
+    #[command(override_usage = "ofctl dump-desc [SWITCH]")]
+    DumpDesc(Words),
+    /// Show what an OpenFlow switch can do with groups
+    #[command(override_usage = "ofctl dump-group-features [SWITCH]")]
+    DumpGroupFeatures(Words),
+    /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin with flow, group or packet-out
+    #[command(override_usage = "ofctl bundle [SWITCH] FILE")]
+    Bundle(Words),
+    /// Print what a bridge and its controllers say to each other, until Ctrl-C
+    #[command(override_usage = "ofctl snoop [SWITCH]")]
+    Snoop(Words),
+    /// Check that an OpenFlow switch answers
+    #[command(override_usage = "ofctl probe [SWITCH]")]
+    Probe(Words),
+    /// Send ten echo requests with N bytes to an OpenFlow switch, by default 64, and print how long each reply takes
+    #[command(override_usage = "ofctl ping [SWITCH] [N]")]
+    Ping(Words),
+    /// Send COUNT echo requests with N bytes to an OpenFlow switch, one after the other, and print how many it answers a
+    /// second
+    #[command(override_usage = "ofctl benchmark [SWITCH] N COUNT")]
+    Benchmark(Words),
+
+    /// Print an OpenFlow message; needs no switch
+    OfpPrint(HexMessage),
+    /// Print the OpenFlow messages of a file, which stand in it one behind the other; needs no switch
+    OfpParse(File),
+    /// Print the OpenFlow messages in a capture of packets; needs no switch
+    OfpParsePcap(PcapFile),
+    /// Print the bytes of a packet with these headers; needs no switch
+    ComposePacket(Composed),
+    /// Print actions that stand on standard input in hexadecimal, one list a line; needs no switch
+    ParseActions(MatchVersion),
+    /// Read NXM matches from standard input, one a line, and print them as a message would carry them; needs no switch
+    ParseNxMatch,
+    /// Read OXM matches from standard input, one a line, and print them as a message would carry them; needs no switch
+    ParseOxm(MatchVersion),
     /// Parse a rule and print it as a message would carry it; needs no switch
     ParseFlow(Flow),
     /// Parse the rules of a file and print them as messages would carry them; needs no switch
@@ -321,6 +362,20 @@ impl Verb {
             Self::Completions(_) => "completions",
             Self::Man => "man",
             Self::Restart(_) => "restart",
+            Self::DumpDesc(_) => "dump-desc",
+            Self::DumpGroupFeatures(_) => "dump-group-features",
+            Self::Probe(_) => "probe",
+            Self::Ping(_) => "ping",
+            Self::Benchmark(_) => "benchmark",
+            Self::OfpPrint(_) => "ofp-print",
+            Self::OfpParse(_) => "ofp-parse",
+            Self::OfpParsePcap(_) => "ofp-parse-pcap",
+            Self::ComposePacket(_) => "compose-packet",
+            Self::ParseActions(_) => "parse-actions",
+            Self::ParseNxMatch => "parse-nx-match",
+            Self::ParseOxm(_) => "parse-oxm",
+            Self::Bundle(_) => "bundle",
+            Self::Snoop(_) => "snoop",
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",
             Self::Check(_) => "check",

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use switchd::desired::{DEFAULT_BRIDGE, Desired};
+use switchd::openflow::OpenFlowServer;
 use switchd::server::{Server, bind};
 use switchd::switch::{Config, Switch};
 
@@ -18,6 +19,7 @@ pub(crate) struct Bench {
     /// The far ends of the ports: frames sent here are received by the switch.
     pub(crate) ports: Vec<Dummy>,
     _server: Server,
+    _openflow: OpenFlowServer,
 }
 
 impl Bench {
@@ -34,8 +36,10 @@ impl Bench {
             far_end
         };
         let ports = ["p1", "p2", "p3"].map(add).into();
-        let _server = Server::start(listener, Arc::new(switch)).expect("a thread");
-        Self { folder, ports, _server }
+        let switch = Arc::new(switch);
+        let _openflow = OpenFlowServer::start(&folder, &switch);
+        let _server = Server::start(listener, switch).expect("a thread");
+        Self { folder, ports, _server, _openflow }
     }
 
     /// Runs `ofctl` with these arguments. Returns exit status, standard output and standard error.

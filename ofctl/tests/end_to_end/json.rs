@@ -72,6 +72,16 @@ const LINES: &[(&str, i32)] = &[
     ("show-config", 0),
     ("workers", 0),
     ("log", 0),
+    ("dump-desc br0", 0),
+    ("-O OpenFlow13 dump-group-features br0", 0),
+    ("probe br0", 0),
+    ("ping br0 20", 0),
+    ("benchmark br0 20 3", 0),
+    ("ofp-print 040e", 0),
+    ("ofp-print 0402000c0000000112345678", 0),
+    ("compose-packet tcp,tp_dst=80", 0),
+    ("ofp-parse MESSAGES", 0),
+    ("bundle br0 -O OpenFlow14 BUNDLE", 0),
     ("completions bash", 0),
     ("cache-show", 0),
     ("dump-cached-flows br0 --why", 0),
@@ -211,7 +221,7 @@ impl Page {
 /// A switch, and files for the command lines above.
 struct Stage {
     bench: Bench,
-    files: [(&'static str, String); 4],
+    files: [(&'static str, String); 6],
 }
 
 impl Stage {
@@ -223,6 +233,11 @@ impl Stage {
             ("FILE", bench.file("rules", rules)),
             ("WRONG", bench.file("wrong", "arp,actions=drop\nip,nw_dts=10.0.0.1,actions=drop\n")),
             ("SAVED", bench.file("saved.toml", saved)),
+            ("MESSAGES", bench.file("messages", "\u{4}\0\0\u{8}\0\0\0\u{1}")),
+            (
+                "BUNDLE",
+                bench.file("bundle", "flow in_port=1,actions=drop\nflow delete in_port=1\n"),
+            ),
             ("GROUPS", bench.file("groups", "group_id=2,type=select,bucket=output:1\n")),
         ];
         Self { bench, files }

@@ -1,11 +1,11 @@
 //! Events as records, for `--json`.
 
+use super::groups;
 use super::names::Shown;
-use super::{flow_dump, groups};
 use crate::bridge::event::{Event, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
 use crate::event_text::{config_names, flow_line};
-use control::record::{EventRecord, HostEventRecord, PortEventRecord};
+use control::record::{EventRecord, FlowRecord, HostEventRecord, PortEventRecord};
 use flow::text::{PortNames, PrintOptions};
 use flow::types::{OfPort, OfVersion};
 use flowtable::policy::groups::GroupEntry;
@@ -39,7 +39,7 @@ pub(super) fn of(event: &Event, version: OfVersion, names: Shown<'_>) -> EventRe
 fn of_rule(event: &Event, rule: &RuleEvent, version: OfVersion, names: Shown<'_>) -> EventRecord {
     let bridge = event.bridge.to_string();
     let line = flow_line(&rule.rule, &rule.matching, rule.priority, event.at);
-    let flow = flow_dump::record(&line, version, names);
+    let flow = FlowRecord::of(&line, version, &names);
     match rule.change {
         RuleChange::Added => EventRecord::FlowAdded { bridge, flow },
         RuleChange::Changed => EventRecord::FlowModified { bridge, flow },

@@ -2,7 +2,7 @@
 //! a piece of the list is in memory.
 
 use super::answer::{Failure, Sender};
-use super::names::{Shown, port_names, shown};
+use super::names::{port_names, shown};
 use super::refuse::{self, Line};
 use crate::bridge::flows::{self, Totals};
 use crate::event_text::flow_line;
@@ -10,9 +10,8 @@ use crate::switch::OnBridge;
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{Aggregate, FlowRecord};
 use control::{FlowQuery, Format, Refusal, Reply};
-use flow::flow_mod::{FlowFlags, FlowMod};
-use flow::text::{DEFAULT_PRIORITY, FlowLine, ParseContext, PrintOptions, parse_filter};
-use flow::types::{Cookie, OfVersion, TableId};
+use flow::flow_mod::FlowMod;
+use flow::text::{ParseContext, PrintOptions, parse_filter};
 use flowtable::classifier::Entry;
 use flowtable::policy::rule::Rule;
 use std::sync::Arc;
@@ -45,7 +44,9 @@ pub(super) fn dump(
                 text.push(' ');
                 line.write(text, &options);
             }
-            Format::Json => super::status::write_record(text, &record(&line, query.version, names)),
+            Format::Json => {
+                super::status::write_record(text, &FlowRecord::of(&line, query.version, &names))
+            }
         }
         text.push('\n');
         listed += 1;
@@ -80,56 +81,4 @@ fn filter(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<FlowMod, Box<Refus
     };
     let line = Line { file: None, number: 1, text: &query.filter };
     parse_filter(&query.filter, &context).map_err(|error| refuse::text(&error, line))
-}
-
-/// A rule as `--json` shows it.
-pub(super) fn record(line: &FlowLine<'_>, version: OfVersion, names: Shown<'_>) -> FlowRecord {
-    let mut text = String::new();
-    let bare = FlowLine {
-        cookie: Cookie(0),
-        table: TableId::default(),
-        priority: DEFAULT_PRIORITY,
-        idle_timeout: 0,
-        hard_timeout: 0,
-        importance: 0,
-        flags: FlowFlags::default(),
-        name: None,
-        label: None,
-        ..*line
-    };
-    bare.write(&mut text, &PrintOptions { version, ports: &names, stats: false, ages: true });
-    // Matches have no such word: theirs are fields.
-    let (matching, actions) = text.split_once("actions=").unwrap_or((&text, ""));
-    FlowRecord {
-        cookie: format!("{:#x}", line.cookie.0),
-        table: line.table.get(),
-        priority: line.priority,
-        r#match: matching.trim_end().to_owned(),
-        actions: actions.to_owned(),
-        n_packets: line.packets,
-        n_bytes: line.bytes,
-        duration: line.duration.as_secs_f64(),
-        idle_timeout: line.idle_timeout,
-        hard_timeout: line.hard_timeout,
-        idle_age: line.idle_age.as_secs(),
-        hard_age: line.hard_age.as_secs(),
-        importance: line.importance,
-        flags: flag_names(line.flags),
-        name: line.name.map(str::to_owned),
-        label: line.label.map(str::to_owned),
-    }
-}
-
-fn flag_names(flags: FlowFlags) -> Vec<String> {
-    [
-        (flags.send_flow_rem, "send_flow_rem"),
-        (flags.check_overlap, "check_overlap"),
-        (flags.reset_counts, "reset_counts"),
-        (flags.no_packet_counts, "no_packet_counts"),
-        (flags.no_byte_counts, "no_byte_counts"),
-    ]
-    .into_iter()
-    .filter(|(is_set, _)| *is_set)
-    .map(|(_, name)| name.to_owned())
-    .collect()
 }

@@ -1,0 +1,176 @@
+//! The verbs over OpenFlow: `ofctl` as a client of any OpenFlow switch, as `ovs-ofctl` is.
+//!
+//! `place` finds out where the bridge is, and whether a verb goes over OpenFlow at all: our own switch is asked over its
+//! control socket. `channel` is the connection. Each other module has a kind of verb. Replies are printed by the crate
+//! `oftext`, so their text is that of `ovs-ofctl`; a request that the switch refuses is told as `ovs-ofctl` tells it.
+
+mod bundle;
+mod channel;
+mod flows;
+mod groups;
+mod offline;
+mod parts;
+mod pcap;
+mod place;
+mod ports;
+mod switch;
+mod watch;
+
+use crate::options::{Options, Verb, Words};
+use crate::output::{print, print_json};
+use crate::{Outcome, connect};
+use channel::Channel;
+use flow::text::{NoPortNames, PortNames};
+use flow::types::OfPort;
+use oftext::{MessageKind, Printer};
+use openflow::{ErrorCode, MessageHeader};
+use place::Place;
+use serde::Serialize;
+
+pub(crate) use flows::lines;
+pub(crate) use offline::{compose_packet, ofp_parse, ofp_parse_pcap, ofp_print};
+pub(crate) use parts::{actions as parse_actions, nx_match as parse_nx_match, oxm as parse_oxm};
+
+/// The switch has refused a request.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Rejected {
+    /// The error and the request, as `ovs-ofctl` prints them.
+    text: String,
+    /// The error; `None` if its numbers are not known.
+    pub(crate) code: Option<ErrorCode>,
+}
+
+/// Carries out the verb over OpenFlow, if the verb can go over OpenFlow and the command line names a bridge that is not our
+/// own switch's; `None` if the verb is to be carried out in another way.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Option<Outcome>> {
+    let Some((verb, words, is_only_here)) = verb(&options.verb) else {
+        return Ok(None);
+    };
+    let Some((place, words)) = Place::find(options, &words.words, is_only_here)? else {
+        return Ok(None);
+    };
+    verb(&mut Call { options, place, words }).map(Some)
+}
+
+/// A verb on its way.
+pub(crate) struct Call<'a> {
+    options: &'a Options,
+    place: Place,
+    /// The words behind the place of the bridge.
+    words: &'a [String],
+}
+
+/// A verb over OpenFlow.
+type Carrier = fn(&mut Call<'_>) -> anyhow::Result<Outcome>;
+
+/// How the verb is carried out over OpenFlow, its words, and whether it has no other way.
+fn verb(verb: &Verb) -> Option<(Carrier, &Words, bool)> {
+    Some(match verb {
+        Verb::AddFlow(words) | Verb::ModFlows(words) => (flows::change, words, false),
+        Verb::AddFlows(words) => (flows::add_file, words, false),
+        Verb::DelFlows(words) => (flows::delete, words, false),
+        Verb::DumpFlows(words) => (flows::dump, words, false),
+        Verb::DumpAggregate(words) => (flows::aggregate, words, false),
+        Verb::ReplaceFlows(words) => (flows::replace, words, false),
+        Verb::AddGroup(words) | Verb::ModGroup(words) => (groups::change, words, false),
+        Verb::InsertBuckets(words) | Verb::RemoveBuckets(words) => (groups::change, words, false),
+        Verb::AddGroups(words) => (groups::add_file, words, false),
+        Verb::DelGroups(words) => (groups::delete, words, false),
+        Verb::DumpGroups(words) => (groups::dump, words, false),
+        Verb::DumpGroupStats(words) => (groups::dump_stats, words, false),
+        Verb::DumpGroupFeatures(words) => (groups::dump_features, words, true),
+        Verb::PacketOut(words) => (ports::packet_out, words, false),
+        Verb::Show(words) => (switch::show, words, false),
+        Verb::DumpDesc(words) => (switch::describe, words, true),
+        Verb::DumpPorts(words) => (ports::dump, words, false),
+        Verb::DumpPortsDesc(words) => (ports::describe, words, false),
+        Verb::ModPort(words) => (ports::modify, words, false),
+        Verb::DumpTables(words) => (switch::dump_tables, words, false),
+        Verb::GetFrags(words) => (switch::get_fragments, words, false),
+        Verb::SetFrags(words) => (switch::set_fragments, words, false),
+        Verb::Bundle(words) => (bundle::bundle, words, true),
+        Verb::Monitor(words) => {
+            let is_only_here = words.words.iter().any(|word| watch::is_about_messages(word));
+            (watch::monitor, words, is_only_here)
+        }
+        Verb::Snoop(words) => (watch::snoop, words, true),
+        Verb::Probe(words) => (switch::probe, words, true),
+        Verb::Ping(words) => (switch::ping, words, true),
+        Verb::Benchmark(words) => (switch::benchmark, words, true),
+        _ => return None,
+    })
+}
+
+impl Call<'_> {
+    /// Opens the connection, if the verb has `least` to `most` words behind the place.
+    fn open(&self, least: usize, most: usize) -> anyhow::Result<Channel> {
+        self.expect(least, most)?;
+        Channel::open(&self.place, &self.options.how)
+    }
+
+    /// Checks that the verb has `least` to `most` words behind the place.
+    fn expect(&self, least: usize, most: usize) -> anyhow::Result<()> {
+        match (least..=most).contains(&self.words.len()) {
+            true => Ok(()),
+            false => Err(connect::wrong_usage(self.options)),
+        }
+    }
+
+    /// Names for the port numbers that are printed: those of the switch, if the options ask for names.
+    fn shown_names(&self, channel: &mut Channel) -> anyhow::Result<Vec<(OfPort, String)>> {
+        if self.options.how.names() { ports::names(channel) } else { Ok(Vec::new()) }
+    }
+
+    /// Prints replies as `ovs-ofctl` does, or with `--json` as a list of messages.
+    fn print(&self, replies: &[Vec<u8>], names: &dyn PortNames) -> anyhow::Result<Outcome> {
+        let printer = Printer { ports: names, verbosity: self.options.how.verbosity() + 1 };
+        print_messages(self.options, replies, &printer)
+    }
+
+    /// As [`Call::print`], with numbers for ports.
+    fn print_numbers(&self, replies: &[Vec<u8>]) -> anyhow::Result<Outcome> {
+        self.print(replies, &NoPortNames)
+    }
+}
+
+/// A message as `--json` prints it.
+#[derive(Serialize)]
+struct MessageRecord {
+    /// The type: `OFPST_FLOW reply`; `None` if nobody knows the message.
+    r#type: Option<String>,
+    /// The number of the version in the header: 4 is OpenFlow 1.3.
+    version: u8,
+    /// The transaction id.
+    xid: u32,
+    /// The message as `ovs-ofctl` prints it.
+    text: String,
+}
+
+impl MessageRecord {
+    fn new(bytes: &[u8], printer: &Printer<'_>) -> Self {
+        let header = MessageHeader::read(bytes);
+        Self {
+            r#type: MessageKind::of(bytes).ok().map(|kind| kind.name()),
+            version: header.map_or(0, |header| header.version),
+            xid: header.map_or(0, |header| header.xid),
+            text: printer.print(bytes).trim_end().to_owned(),
+        }
+    }
+}
+
+/// Prints messages as `ovs-ofctl` does, or with `--json` as a list of [`MessageRecord`]s.
+fn print_messages(
+    options: &Options,
+    messages: &[Vec<u8>],
+    printer: &Printer<'_>,
+) -> anyhow::Result<Outcome> {
+    if options.how.json {
+        let records: Vec<_> =
+            messages.iter().map(|bytes| MessageRecord::new(bytes, printer)).collect();
+        print_json(&records)?;
+    } else {
+        print(&messages.iter().map(|bytes| printer.print(bytes)).collect::<String>())?;
+    }
+    Ok(Outcome::Done)
+}

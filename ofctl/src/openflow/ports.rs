@@ -1,0 +1,170 @@
+//! The verbs about ports, and `packet-out`.
+
+use super::channel::Channel;
+use super::{Call, switch};
+use crate::options::PortAction;
+use crate::{Outcome, Usage, connect};
+use anyhow::bail;
+use clap::ValueEnum;
+use control::Refusal;
+use flow::text::{NoPortNames, ParseContext, PortNames, TextError, parse_packet_out};
+use flow::types::{OfPort, OfVersion};
+use openflow::{MultipartReply, MultipartRequest, OfMessage, PortDesc, PortMod, port_config};
+
+/// The descriptions of all ports of the switch.
+pub(super) fn descriptions(channel: &mut Channel) -> anyhow::Result<Vec<PortDesc>> {
+    let encoding = channel.encoding();
+    // Up to OpenFlow 1.2, the reply about features has the ports.
+    if channel.version() < OfVersion::OpenFlow13 {
+        let reply = channel.transact(&OfMessage::FeaturesRequest)?;
+        if let OfMessage::FeaturesReply(features) = OfMessage::decode(&reply, encoding)?
+            && !is_full(&reply)
+        {
+            return Ok(features.ports);
+        }
+    }
+    let mut ports = Vec::new();
+    let request = OfMessage::MultipartRequest(MultipartRequest::PortDesc(OfPort::NONE));
+    channel.parts(&request, |part| {
+        if let OfMessage::MultipartReply(MultipartReply::PortDesc(some), _) =
+            OfMessage::decode(&part, encoding)?
+        {
+            ports.extend(some);
+        }
+        Ok(())
+    })?;
+    Ok(ports)
+}
+
+/// Whether a message may have been cut because no more ports fit.
+fn is_full(reply: &[u8]) -> bool {
+    const PORT_SIZE: usize = 64;
+    reply.len() + PORT_SIZE > usize::from(u16::MAX)
+}
+
+/// Number and name of each port of the switch.
+pub(super) fn names(channel: &mut Channel) -> anyhow::Result<Vec<(OfPort, String)>> {
+    Ok(descriptions(channel)?.into_iter().map(|port| (port.port, port.name)).collect())
+}
+
+/// Parses text that may name ports of the switch. The switch is asked for the names only if the text cannot be parsed
+/// without.
+pub(super) fn with_names<T>(
+    channel: &mut Channel,
+    mut parse: impl FnMut(&dyn PortNames) -> Result<T, TextError>,
+) -> anyhow::Result<Result<T, TextError>> {
+    match parse(&NoPortNames) {
+        Ok(parsed) => Ok(Ok(parsed)),
+        Err(_) => Ok(parse(&names(channel)?)),
+    }
+}
+
+/// The port of the switch that a word names, by its number or its name; `None` if there is none.
+fn port_of(channel: &mut Channel, word: &str) -> anyhow::Result<Option<PortDesc>> {
+    let descriptions = descriptions(channel)?;
+    let number = word.parse::<u16>().ok().map(OfPort);
+    let is_meant = |port: &&PortDesc| {
+        port.name == word
+            || number == Some(port.port)
+            || word == "LOCAL" && port.port == OfPort::LOCAL
+    };
+    Ok(descriptions.iter().find(is_meant).cloned())
+}
+
+/// The port that a request is about: the one that the only word names, else every port.
+fn asked(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<OfPort> {
+    match call.words.first() {
+        None => Ok(OfPort::NONE),
+        Some(word) => match word.parse::<u16>() {
+            Ok(number) => Ok(OfPort(number)),
+            Err(_) => match port_of(channel, word)? {
+                Some(port) => Ok(port.port),
+                None => bail!("{}: unknown port `{word}'", call.place.name),
+            },
+        },
+    }
+}
+
+/// Carries out the verb `dump-ports`.
+pub(super) fn dump(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
+    let mut channel = call.open(0, 1)?;
+    let request = MultipartRequest::Port(asked(call, &mut channel)?);
+    let names = call.shown_names(&mut channel)?;
+    let replies = channel.all_parts(&OfMessage::MultipartRequest(request))?;
+    call.print(&replies, &names)
+}
+
+/// Carries out the verb `dump-ports-desc`.
+pub(super) fn describe(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
+    let mut channel = call.open(0, 1)?;
+    let request = MultipartRequest::PortDesc(asked(call, &mut channel)?);
+    let replies = channel.all_parts(&OfMessage::MultipartRequest(request))?;
+    call.print_numbers(&replies)
+}
+
+/// Carries out the verb `mod-port`.
+pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
+    call.expect(2, 2)?;
+    // `ovs-ofctl` has more words for some of them.
+    let word = match call.words[1].as_str() {
+        "stp" | "no-stp" | "receive-stp" | "no-receive-stp" => {
+            return Err(Usage(format!("{}: there is no spanning tree", call.words[1])).into());
+        }
+        word => word,
+    };
+    let Ok(action) = PortAction::from_str(word, true) else {
+        return Err(connect::wrong_usage(call.options));
+    };
+    let (bit, is_set) = match action {
+        PortAction::Up => (port_config::DOWN, false),
+        PortAction::Down => (port_config::DOWN, true),
+        PortAction::Flood => (port_config::NO_FLOOD, false),
+        PortAction::NoFlood => (port_config::NO_FLOOD, true),
+        PortAction::Receive => (port_config::NO_RECV, false),
+        PortAction::NoReceive => (port_config::NO_RECV, true),
+        PortAction::Forward => (port_config::NO_FWD, false),
+        PortAction::NoForward => (port_config::NO_FWD, true),
+        PortAction::PacketIn => (port_config::NO_PACKET_IN, false),
+        PortAction::NoPacketIn => (port_config::NO_PACKET_IN, true),
+    };
+    let mut channel = call.open(2, 2)?;
+    let word = &call.words[0];
+    let Some(port) = port_of(&mut channel, word)? else {
+        bail!("{}: couldn't find port `{word}'", call.place.name);
+    };
+    let config = if is_set { bit } else { 0 };
+    let request = PortMod { port: port.port, mac: port.mac, config, mask: bit, advertise: 0 };
+    channel.carry_out(&[OfMessage::PortMod(request)])?;
+    switch::done(call)
+}
+
+/// How many words the old form of `packet-out` can have: port, actions, and packets.
+const MANY: usize = 1024;
+
+/// Carries out the verb `packet-out`.
+pub(super) fn packet_out(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
+    call.expect(1, MANY)?;
+    let texts = match call.words {
+        [text] => vec![text.clone()],
+        [in_port, actions, packets @ ..] if !packets.is_empty() => packets
+            .iter()
+            .map(|packet| format!("in_port={in_port},packet={packet},actions={actions}"))
+            .collect(),
+        _ => return Err(connect::wrong_usage(call.options)),
+    };
+    let how = &call.options.how;
+    let mut channel = call.open(1, MANY)?;
+    let version = channel.version();
+    let mut requests = Vec::new();
+    for text in &texts {
+        let parsed = with_names(&mut channel, |ports| {
+            let context =
+                ParseContext { version, lenient: how.lenient, ports, ..ParseContext::default() };
+            parse_packet_out(text, &context)
+        })?;
+        let packet_out = parsed.map_err(|error| Refusal::of_text(&error, None, 1, text))?;
+        requests.push(OfMessage::PacketOut(Box::new(packet_out)));
+    }
+    channel.carry_out(&requests)?;
+    switch::done(call)
+}
