@@ -290,6 +290,9 @@ mod tests {
             controllers: vec![ControllerRecord {
                 target: "tcp:10.0.0.1".to_owned(),
                 max_backoff: Some(1000),
+                state: "BACKOFF".to_owned(),
+                backoff: Some(2),
+                last_error: Some("Connection refused".to_owned()),
                 ..ControllerRecord::default()
             }],
             confinement: Some(ConfinementRecord {

@@ -108,6 +108,10 @@ impl Session {
             let Some(header) = MessageHeader::read(rest) else {
                 return Ok(None);
             };
+            // Whoever begins with something else says no more that is worth waiting for.
+            if self.encoding.is_none() && header.kind != 0 {
+                return Err(SessionError::NoHello { kind: header.kind });
+            }
             let len = usize::from(header.len);
             if len < HEADER_SIZE {
                 return Err(SessionError::Length { len: header.len });

@@ -9,6 +9,7 @@
 //! program or takes it over, `inject` sends packets that were made by hand, and `views` is what commands show.
 
 mod apply;
+mod controllers;
 mod handover;
 mod inject;
 mod links;
@@ -33,6 +34,7 @@ pub use views::{OwnEnd, PortView, WorkerView};
 use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
+use crate::openflow::ControllerStates;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
 use crate::saved::{SavedSwitch, Trial};
@@ -162,6 +164,8 @@ pub struct Switch {
     taken: TakenPorts,
     closer: Closer,
     rings: Rings,
+    /// How the connections to controllers are doing.
+    controller_states: ControllerStates,
     /// Called when bridges or the files for TLS have changed.
     bridge_watcher: Mutex<Option<BridgeWatcher>>,
 }
@@ -298,6 +302,7 @@ impl Switch {
             taken: TakenPorts::default(),
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
+            controller_states: ControllerStates::default(),
             bridge_watcher: Mutex::default(),
         };
         for index in 0..settings.workers {
@@ -400,6 +405,11 @@ impl Switch {
     /// The switch's monotonic clock: time since its start.
     pub fn now(&self) -> Duration {
         self.epoch.elapsed()
+    }
+
+    /// How the connections to controllers are doing.
+    pub(crate) fn controller_states(&self) -> &ControllerStates {
+        &self.controller_states
     }
 
     /// Where to subscribe to what happens to bridges.

@@ -327,6 +327,13 @@ impl Bridge {
             || !after.has_controllers() && self.fail_mode() != after.fail_mode()
     }
 
+    /// Whether `after` has other controllers, or other settings of connections to them. What an OpenFlow peer can change of a
+    /// bridge does not count: the thread that serves the peer would wait for itself.
+    pub fn has_other_openflow(&self, after: &Self) -> bool {
+        (&self.controllers, self.fail_mode(), &self.protocols)
+            != (&after.controllers, after.fail_mode(), &after.protocols)
+    }
+
     /// The number that a port gets which is added now.
     fn number_for(&self, port: &Port) -> Result<OfPort, DesiredError> {
         let is_local =

@@ -10,11 +10,15 @@ use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
 use openflow::{BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, OfMessage};
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// The largest number of bundles of one connection.
 const MAX_BUNDLES: usize = 16;
 /// How many bytes of messages the bundles of one connection have at most.
 const MAX_BYTES: usize = 64 << 20;
+
+/// How long a bundle may be open without a message about it, as in Open vSwitch.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// The bundles of one connection.
 #[derive(Default)]
@@ -24,8 +28,11 @@ pub(super) struct Bundles {
     bytes: usize,
 }
 
-#[derive(Default)]
 struct Bundle {
+    /// The message that began it, as it came.
+    opening: Vec<u8>,
+    /// When the last message about it came.
+    used: Instant,
     flags: u16,
     is_closed: bool,
     messages: Vec<Vec<u8>>,
@@ -46,12 +53,13 @@ impl From<ErrorCode> for FailedCommit {
 }
 
 impl Bundles {
-    /// Carries out a request about a bundle. The reply is sent if there is no error.
+    /// Carries out a request about a bundle, which `bytes` has as it came. The reply is sent if there is no error.
     pub(super) fn control(
         &mut self,
         on: &OnBridge<'_>,
         control: BundleControl,
         encoding: Encoding,
+        bytes: &[u8],
     ) -> Result<(), FailedCommit> {
         let BundleControl { id, step, flags, .. } = control;
         match step {
@@ -59,7 +67,7 @@ impl Bundles {
                 self.discard(id);
                 Err(ErrorCode::BundleExists.into())
             }
-            BundleStep::Open => Ok(self.begin(id, flags)?),
+            BundleStep::Open => Ok(self.begin(id, flags, bytes)?),
             BundleStep::Close => {
                 let bundle = self.open.get_mut(&id).ok_or(ErrorCode::BundleBadId)?;
                 let error = match (bundle.is_closed, bundle.flags == flags) {
@@ -67,6 +75,7 @@ impl Bundles {
                     (_, false) => ErrorCode::BundleBadFlags,
                     (false, true) => {
                         bundle.is_closed = true;
+                        bundle.used = Instant::now();
                         return Ok(());
                     }
                 };
@@ -87,12 +96,27 @@ impl Bundles {
         }
     }
 
-    fn begin(&mut self, id: u32, flags: u16) -> Result<(), ErrorCode> {
+    fn begin(&mut self, id: u32, flags: u16, opening: &[u8]) -> Result<(), ErrorCode> {
         if self.open.len() >= MAX_BUNDLES {
             return Err(ErrorCode::OutOfBundles);
         }
-        self.open.insert(id, Bundle { flags, ..Bundle::default() });
+        let (opening, used) = (opening.to_vec(), Instant::now());
+        self.open
+            .insert(id, Bundle { opening, used, flags, is_closed: false, messages: Vec::new() });
         Ok(())
+    }
+
+    /// When a bundle will have been idle for too long; `None` if there is no bundle.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.values().map(|bundle| bundle.used + MAX_IDLE).min()
+    }
+
+    /// Discards bundles that have been idle for too long. Returns the messages that began them.
+    pub(super) fn take_idle(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let is_idle = |bundle: &Bundle| now >= bundle.used + MAX_IDLE;
+        let idle: Vec<u32> =
+            self.open.iter().filter(|(_, bundle)| is_idle(bundle)).map(|(id, _)| *id).collect();
+        idle.into_iter().filter_map(|id| self.discard(id)).map(|bundle| bundle.opening).collect()
     }
 
     fn discard(&mut self, id: u32) -> Option<Bundle> {
@@ -101,7 +125,7 @@ impl Bundles {
         Some(bundle)
     }
 
-    /// Adds a message to a bundle, which begins if it does not exist.
+    /// Adds a message to a bundle, which begins if it does not exist. `bytes` is the whole request as it came.
     pub(super) fn add(
         &mut self,
         id: u32,
@@ -109,6 +133,7 @@ impl Bundles {
         message: Vec<u8>,
         xid: u32,
         encoding: Encoding,
+        bytes: &[u8],
     ) -> Result<(), ErrorCode> {
         let header = MessageHeader::read(&message).ok_or(ErrorCode::BundleBadLength)?;
         if header.xid != xid {
@@ -123,7 +148,7 @@ impl Bundles {
             _ => return Err(ErrorCode::BundleUnsupported),
         }
         if !self.open.contains_key(&id) {
-            self.begin(id, flags)?;
+            self.begin(id, flags, bytes)?;
         }
         if self.bytes + message.len() > MAX_BYTES {
             return Err(ErrorCode::BundleTooMany);
@@ -135,6 +160,7 @@ impl Bundles {
             (false, true) => {
                 self.bytes += message.len();
                 bundle.messages.push(message);
+                bundle.used = Instant::now();
                 return Ok(());
             }
         };

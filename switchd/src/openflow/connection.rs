@@ -1,5 +1,7 @@
 //! One connection: reads messages, has them carried out, and writes the replies and what the switch says on its own.
 
+use super::controller_states::ControllerState;
+use super::dial;
 use super::hub::{Hub, Member};
 use super::requests::Peer;
 use super::transport::Transport;
@@ -9,9 +11,9 @@ use flow::types::OfVersion;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use openflow::{ErrorCode, OfMessage, Session, SessionError};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many bytes are read at a time.
 const READ_SIZE: usize = 1 << 16;
@@ -21,6 +23,23 @@ const WRITE_SIZE: usize = 1 << 16;
 
 /// How long a connection may take nothing of what is sent, before it is closed.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What holds for one connection.
+pub(super) struct Terms<'a> {
+    /// The versions of OpenFlow that may be spoken.
+    pub(super) versions: Vec<OfVersion>,
+    /// The silence after which the peer is asked whether it is there; the connection ends after as much silence again.
+    /// `None` never asks.
+    pub(super) probe_interval: Option<Duration>,
+    /// How long the peer may take for its HELLO; `None` sets no limit of its own.
+    pub(super) hello_patience: Option<Duration>,
+    /// Readable once the connection has to end, as [`Member::end`] is; `None`: there is no second reason.
+    pub(super) end: Option<BorrowedFd<'a>>,
+    /// Where it is shown that the peer is silent; `None` for connections that are not shown.
+    pub(super) state: Option<&'a ControllerState>,
+    /// Called once a version has been agreed on, before the first message of the peer is carried out.
+    pub(super) on_open: &'a mut dyn FnMut(),
+}
 
 /// Serves a connection until one side ends it, or the bridge is gone.
 ///
@@ -32,24 +51,39 @@ pub(super) fn serve(
     member: &Arc<Member>,
     bridge: &str,
     switch: &Switch,
+    terms: Terms<'_>,
 ) -> io::Result<()> {
-    let mut wire = Wire { transport, member, session: Session::new(&OfVersion::ALL) };
+    let session = Session::new(&terms.versions);
+    let mut silence = Silence::new(&terms);
+    let Terms { end, on_open, .. } = terms;
+    let mut wire = Wire { transport, member, session, end };
     let mut peer = Peer::new(Arc::clone(hub), Arc::clone(member));
     let mut buffer = vec![0; READ_SIZE];
     wire.flush()?;
     loop {
-        if wire.wait()? {
+        let deadline = [silence.deadline(), peer.deadline()].into_iter().flatten().min();
+        if wire.wait(deadline)? {
             return Ok(());
         }
+        silence.check(&mut wire)?;
+        peer.give_up_idle_bundles(&mut wire);
         wire.tell()?;
         match wire.transport.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(read) => wire.session.receive(&buffer[..read]),
+            Ok(read) => {
+                silence.ends();
+                wire.session.receive(&buffer[..read]);
+            }
             Err(error) if is_for_now(&error) => continue,
             Err(error) => return Err(error),
         }
         loop {
-            match wire.next_message() {
+            let next = wire.next_message();
+            if wire.session.encoding().is_some() && silence.is_opening() {
+                silence.opens();
+                on_open();
+            }
+            match next {
                 Ok(None) => break,
                 Ok(Some(incoming)) => {
                     let Some(on) = switch.on(bridge) else {
@@ -59,7 +93,8 @@ pub(super) fn serve(
                 }
                 Err(error) => {
                     limited!(warn, "openflow", EVENTS, "bridge {bridge}: OpenFlow: {error}");
-                    return wire.flush();
+                    wire.flush()?;
+                    return Err(io::Error::other(error));
                 }
             }
             if wire.session.unsent().len() >= WRITE_SIZE {
@@ -75,11 +110,101 @@ fn is_for_now(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
+/// How long the peer has been silent, and what follows from that.
+struct Silence<'a> {
+    probe_interval: Option<Duration>,
+    /// How long the peer may take for its HELLO; `None` once it has come, or if it may take its time.
+    hello_patience: Option<Duration>,
+    state: Option<&'a ControllerState>,
+    /// When the peer was heard last, or the connection began.
+    since: Instant,
+    /// Whether the peer has not agreed on a version yet.
+    is_opening: bool,
+    /// Whether the peer was asked whether it is there.
+    has_asked: bool,
+}
+
+impl<'a> Silence<'a> {
+    fn new(terms: &Terms<'a>) -> Self {
+        Self {
+            probe_interval: terms.probe_interval,
+            hello_patience: terms.hello_patience,
+            state: terms.state,
+            since: Instant::now(),
+            is_opening: true,
+            has_asked: false,
+        }
+    }
+
+    fn is_opening(&self) -> bool {
+        self.is_opening
+    }
+
+    /// A version was agreed on.
+    fn opens(&mut self) {
+        (self.is_opening, self.hello_patience) = (false, None);
+    }
+
+    /// The peer was heard.
+    fn ends(&mut self) {
+        // Bytes without a HELLO in them are no sign of a controller.
+        if self.hello_patience.is_none() {
+            self.since = Instant::now();
+        }
+        if std::mem::take(&mut self.has_asked)
+            && let Some(state) = self.state
+        {
+            state.is_idle(false);
+        }
+    }
+
+    /// When something has to be done; `None` if the peer may be silent for ever.
+    fn deadline(&self) -> Option<Instant> {
+        let patience = match (self.hello_patience, self.probe_interval) {
+            (Some(patience), _) => patience,
+            // There is no way to ask before a version is agreed on.
+            (None, Some(interval)) if self.has_asked || self.is_opening => interval * 2,
+            (None, Some(interval)) => interval,
+            (None, None) => return None,
+        };
+        Some(self.since + patience)
+    }
+
+    /// Asks a silent peer whether it is there.
+    ///
+    /// # Errors
+    /// The peer was asked and has not answered, or has not sent its HELLO in time.
+    fn check(&mut self, wire: &mut Wire<'_>) -> io::Result<()> {
+        let now = Instant::now();
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        let seconds = now.saturating_duration_since(self.since).as_secs();
+        let failed = |what: &str| {
+            Err(io::Error::new(ErrorKind::TimedOut, format!("{what} for {seconds} s")))
+        };
+        match (self.is_opening, self.has_asked) {
+            (true, _) => failed("the peer sent no HELLO"),
+            (false, true) => failed("the peer was silent and did not answer an echo request"),
+            (false, false) => {
+                self.has_asked = true;
+                if let Some(state) = self.state {
+                    state.is_idle(true);
+                }
+                wire.send(&OfMessage::EchoRequest(Vec::new()), 0);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// The sending side of a connection.
 pub(super) struct Wire<'a> {
     transport: &'a mut dyn Transport,
     member: &'a Member,
     pub(super) session: Session,
+    /// As [`Terms::end`].
+    end: Option<BorrowedFd<'a>>,
 }
 
 impl Wire<'_> {
@@ -124,15 +249,27 @@ impl Wire<'_> {
         next
     }
 
-    /// Waits until there is something to read or to tell. Returns whether the connection has to end.
-    fn wait(&self) -> io::Result<bool> {
+    /// Waits until there is something to read or to tell, or until `deadline`. Returns whether the connection has to end.
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let wants_write = self.transport.wants_write();
+        let stream =
+            if wants_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let mut fds = [
             PollFd::new(self.member.end(), PollFlags::POLLIN),
-            PollFd::new(self.transport.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.end.unwrap_or(self.member.end()), PollFlags::POLLIN),
+            PollFd::new(self.transport.as_fd(), stream),
             PollFd::new(self.member.outbox().as_fd(), PollFlags::POLLIN),
         ];
-        wait_for(&mut fds, PollTimeout::NONE)?;
-        Ok(fds[0].any() == Some(true))
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        wait_for(&mut fds, left.map_or(PollTimeout::NONE, dial::timeout))?;
+        let has_ended = fds[..2].iter().any(|fd| fd.any() == Some(true));
+        if wants_write {
+            match self.transport.flush() {
+                Err(error) if !is_for_now(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(has_ended)
     }
 
     /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the connection's end.
@@ -145,13 +282,13 @@ impl Wire<'_> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let mut fds = [
                         PollFd::new(self.member.end(), PollFlags::POLLIN),
+                        PollFd::new(self.end.unwrap_or(self.member.end()), PollFlags::POLLIN),
                         PollFd::new(self.transport.as_fd(), PollFlags::POLLOUT),
                     ];
-                    let patience = PollTimeout::try_from(WRITE_PATIENCE);
-                    if wait_for(&mut fds, patience.unwrap_or(PollTimeout::MAX))? == 0 {
+                    if wait_for(&mut fds, dial::timeout(WRITE_PATIENCE))? == 0 {
                         return Err(ErrorKind::TimedOut.into());
                     }
-                    if fds[0].any() == Some(true) {
+                    if fds[..2].iter().any(|fd| fd.any() == Some(true)) {
                         return Err(ErrorKind::ConnectionAborted.into());
                     }
                 }

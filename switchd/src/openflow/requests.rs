@@ -20,6 +20,7 @@ use openflow::{
 };
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The largest number of a group, and so the number of groups that there can be.
 const MAX_GROUPS: u32 = 0xffff_ff00;
@@ -49,6 +50,18 @@ impl Peer {
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
         let bundles = Bundles::default();
         Self { hub, member, bundles, has_changed: false }
+    }
+
+    /// When a bundle will have been idle for too long; `None` if there is no bundle.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.bundles.deadline()
+    }
+
+    /// Discards bundles that have been idle for too long, and says so.
+    pub(super) fn give_up_idle_bundles(&mut self, wire: &mut Wire<'_>) {
+        for opening in self.bundles.take_idle(Instant::now()) {
+            wire.refuse(ErrorCode::BundleTimeout, &opening);
+        }
     }
 
     /// Carries out a message and answers.
@@ -116,7 +129,7 @@ impl Peer {
                 return self.bundle(on, control, encoding, xid, &bytes, wire);
             }
             OfMessage::BundleAdd { id, flags, message } => {
-                self.bundles.add(id, flags, message, xid, encoding)
+                self.bundles.add(id, flags, message, xid, encoding, &bytes)
             }
             OfMessage::MultipartRequest(request) => {
                 return multipart(on, request, encoding, xid, &bytes, wire);
@@ -234,7 +247,7 @@ impl Peer {
         bytes: &[u8],
         wire: &mut Wire<'_>,
     ) -> io::Result<()> {
-        match self.bundles.control(on, control, encoding) {
+        match self.bundles.control(on, control, encoding, bytes) {
             Ok(()) => {
                 self.has_changed = true;
                 self.wait_until_kept(on);

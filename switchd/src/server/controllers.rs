@@ -1,9 +1,9 @@
 //! Controllers of bridges, what bridges do without them, and the files for TLS.
 
 use super::bridges::refuse;
-use crate::desired::{AllowedVersions, Bridge, ConnectionMode, Controller, FailMode, SslFiles};
+use crate::desired::{AllowedVersions, Bridge, Controller, FailMode, SslFiles};
 use crate::switch::{OnBridge, Switch};
-use control::record::{ControllerRecord, SslRecord};
+use control::record::SslRecord;
 use control::{Reason, Refusal, Reply};
 use std::path::PathBuf;
 
@@ -23,23 +23,7 @@ pub(super) fn set(switch: &OnBridge<'_>, controllers: &[String]) -> Result<Reply
 
 /// The controllers of a bridge.
 pub(super) fn list(switch: &OnBridge<'_>) -> Reply {
-    Reply::Controllers(records(&wanted(switch)))
-}
-
-/// The controllers of a bridge that is wanted.
-pub(super) fn records(bridge: &Bridge) -> Vec<ControllerRecord> {
-    bridge.controllers.iter().map(record).collect()
-}
-
-fn record(controller: &Controller) -> ControllerRecord {
-    ControllerRecord {
-        target: controller.target.to_string(),
-        inactivity_probe: controller.inactivity_probe.map(|number| number.get()),
-        max_backoff: controller.max_backoff.map(|number| number.get()),
-        controller_rate_limit: controller.controller_rate_limit.map(|number| number.get()),
-        controller_burst_limit: controller.controller_burst_limit.map(|number| number.get()),
-        connection_mode: controller.connection_mode.map(ConnectionMode::name).map(str::to_owned),
-    }
+    Reply::Controllers(switch.controllers(&switch.name()))
 }
 
 /// Sets what a bridge does without a controller; `None` is the default.

@@ -34,7 +34,7 @@ pub(super) fn show(switch: &OnBridge<'_>) -> Reply {
         frags: switch.bridge().fragments(),
         fail_mode: wanted.fail_mode().to_string(),
         protocols: wanted.protocols.names().into_iter().map(str::to_owned).collect(),
-        controllers: super::controllers::records(&wanted),
+        controllers: switch.controllers(&wanted.name),
         ring_memory: RingMemoryRecord { used, budget },
         waiting: super::saved::waiting(switch),
         confinement: Some(crate::confinement::record()),

@@ -68,7 +68,7 @@ impl Switch {
         })
     }
 
-    /// Has `watcher` called whenever a bridge has been added, changed or removed, or the files for TLS have, before the one who asked for that goes on; `None`
+    /// Has `watcher` called whenever a bridge has been added or removed, or something about controllers was changed, before the one who asked for that goes on; `None`
     /// for nobody. `watcher` must not change what is wanted.
     pub fn watch_bridges(&self, watcher: Option<Box<dyn Fn() + Send>>) {
         *self.bridge_watcher.lock() = watcher;
@@ -158,10 +158,11 @@ impl Switch {
         let (mut closing, mut opening) = (Vec::new(), Vec::new());
         let mut has_other_bridges = desired.ssl != wanted.ssl;
         for step in steps(&desired, &wanted) {
-            has_other_bridges |= matches!(
-                step,
-                Step::AddBridge(_) | Step::ChangeBridge { .. } | Step::RemoveBridge(_)
-            );
+            has_other_bridges |= match step {
+                Step::AddBridge(_) | Step::RemoveBridge(_) => true,
+                Step::ChangeBridge { before, after } => before.has_other_openflow(after),
+                _ => false,
+            };
             self.begin(step, &settings, &mut closing, &mut opening);
         }
         *desired = wanted;
