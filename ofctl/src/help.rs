@@ -39,6 +39,9 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
         &["dump-desc", "dump-group-features", "probe", "ping", "benchmark", "snoop"],
         &[&["protocols", "more"]],
     ),
+    (&["dump-table-features", "dump-table-desc", "mod-table"], &[&["protocols", "more"]]),
+    (&["queue-stats", "queue-get-config"], &[&["protocols", "more"]]),
+    (&["add-tlv-map", "del-tlv-map", "dump-tlv-map"], &[&["protocols", "more"]]),
     (&["bundle", "compose-packet"], &[&["protocols", "lenient"]]),
     (&["ofp-print", "ofp-parse", "ofp-parse-pcap"], &[&["more"]]),
 ];
@@ -119,8 +122,9 @@ fn own_options(verb: &str) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    /// The options of which [`COMMON_LINE`] tells: identifiers of [`How`](crate::options::How).
-    const COMMON: [&str; 3] = ["json", "socket", "timeout"];
+    /// The options of which [`COMMON_LINE`] tells, and those of `ssl:`: identifiers of [`How`](crate::options::How).
+    const COMMON: [&str; 6] =
+        ["json", "socket", "timeout", "private_key", "certificate", "ca_cert"];
 
     #[test]
     fn every_option_is_common_or_belongs_to_verbs_that_exist() {

@@ -155,6 +155,7 @@ impl Printer<'_> {
                 queues::put_request(out, *port, None, self.ports);
             }
             OfMessage::QueueGetConfigReply(config) => {
+                out.push(' ');
                 queues::put_descs(out, config.port, &config.queues, self.ports);
             }
             OfMessage::TlvTableMod(change) => queues::put_tlv_mod(out, change),

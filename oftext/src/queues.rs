@@ -48,14 +48,15 @@ pub(crate) fn put_stats(out: &mut String, queues: &[QueueStats], names: &dyn Por
     }
 }
 
-/// Prints the rates of queues, behind the port that the request was about.
+/// Prints the rates of the queues of a port, each on a line behind the one that names the port.
 pub(crate) fn put_descs(
     out: &mut String,
     port: OfPort,
     queues: &[QueueDesc],
     names: &dyn PortNames,
 ) {
-    put_request(out, port, None, names);
+    out.push_str("port=");
+    write_port(out, port, names);
     out.push('\n');
     for queue in queues {
         put!(out, "queue {}:", queue.queue);

@@ -8,7 +8,7 @@ use crate::{
     tables, u16_at, u32_at, version,
 };
 use flow::text::{PrintOptions, write_group, write_group_stats, write_port};
-use flow::types::{OfPort, OfVersion};
+use flow::types::OfVersion;
 use openflow::{
     BundleControl, BundleStep, ControllerRole, ErrorCode, ErrorMessage, MultipartReply,
     MultipartRequest, RoleMessage, SwitchDesc, SwitchFeatures,
@@ -297,10 +297,12 @@ pub(crate) fn put_reply(
         MultipartReply::TableDesc(tables) => tables::put_descs(out, tables),
         MultipartReply::Queue(queues) => queues::put_stats(out, queues, options.ports),
         MultipartReply::QueueDesc(queues) => {
-            let ports: Vec<_> = queues.iter().map(|queue| queue.port).collect();
-            let port =
-                ports.first().copied().filter(|port| ports.iter().all(|other| other == port));
-            queues::put_descs(out, port.unwrap_or(OfPort::NONE), queues, options.ports);
+            let mut sorted = queues.clone();
+            sorted.sort_by_key(|queue| (queue.port, queue.queue));
+            for (n, of_port) in sorted.chunk_by(|a, b| a.port == b.port).enumerate() {
+                out.push_str(if n == 0 { " " } else { "" });
+                queues::put_descs(out, of_port[0].port, of_port, options.ports);
+            }
         }
         MultipartReply::GroupFeatures(features) => {
             groups::put_features(out, features, received.version)

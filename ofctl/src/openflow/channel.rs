@@ -3,8 +3,8 @@
 //! Transaction ids count from 1, the HELLO's. Echo requests of the switch are answered; messages that nobody waits for
 //! are passed over.
 
-use super::Rejected;
 use super::place::{Address, Place};
+use super::{Rejected, tls};
 use crate::options::How;
 use anyhow::{Context, bail};
 use flow::types::OfVersion;
@@ -227,7 +227,7 @@ impl Channel {
         self.send_bytes(&reply)
     }
 
-    fn failure(&self, what: &str, error: std::io::Error) -> anyhow::Error {
+    fn failure(&self, what: &'static str, error: std::io::Error) -> anyhow::Error {
         let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         match self.limit.filter(|_| is_late) {
             Some(limit) => anyhow::anyhow!(
@@ -235,7 +235,7 @@ impl Channel {
                 self.name,
                 limit.as_secs()
             ),
-            None => anyhow::Error::new(error).context(format!("{}: {what}", self.name)),
+            None => tls::explain(error, what).context(self.name.clone()),
         }
     }
 
@@ -352,7 +352,11 @@ fn dial(address: &Address, how: &How) -> anyhow::Result<(Box<dyn Duplex>, Socket
             let socket = Socket::Tcp(stream.try_clone()?);
             Ok((Box::new(stream), socket))
         }
-        Address::Tls { .. } => bail!("ssl: is not supported yet; use tcp: or unix:"),
+        Address::Tls { host, port } => {
+            let stream = dial_tcp(host, *port, limit)?;
+            let socket = Socket::Tcp(stream.try_clone()?);
+            Ok((Box::new(tls::begin(host, stream, how)?), socket))
+        }
     }
 }
 

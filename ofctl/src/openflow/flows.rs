@@ -178,13 +178,14 @@ pub(super) fn in_bundle(
         sent.insert(xid, message);
     }
     let (commit, message) = channel.encode(&control(BundleStep::Commit));
-    bytes.extend(message);
+    bytes.extend_from_slice(&message);
+    sent.insert(commit, message);
     channel.send_bytes(&bytes)?;
     let mut errors = Vec::new();
     loop {
         let reply = channel.receive()?;
         let xid = MessageHeader::read(&reply).map_or(0, |header| header.xid);
-        if xid != commit && !sent.contains_key(&xid) {
+        if !sent.contains_key(&xid) {
             continue;
         }
         if let Err(error) = refuse(&reply) {

@@ -13,7 +13,10 @@ mod parts;
 mod pcap;
 mod place;
 mod ports;
+mod queues;
 mod switch;
+mod tables;
+mod tls;
 mod watch;
 
 use crate::options::{Options, Verb, Words};
@@ -89,6 +92,14 @@ fn verb(verb: &Verb) -> Option<(Carrier, &Words, bool)> {
         Verb::DumpTables(words) => (switch::dump_tables, words, false),
         Verb::GetFrags(words) => (switch::get_fragments, words, false),
         Verb::SetFrags(words) => (switch::set_fragments, words, false),
+        Verb::DumpTableFeatures(words) => (tables::dump_features, words, true),
+        Verb::DumpTableDesc(words) => (tables::dump_descriptions, words, true),
+        Verb::ModTable(words) => (tables::modify, words, true),
+        Verb::QueueStats(words) => (queues::stats, words, true),
+        Verb::QueueGetConfig(words) => (queues::configuration, words, true),
+        Verb::AddTlvMap(words) => (queues::add_mappings, words, true),
+        Verb::DelTlvMap(words) => (queues::delete_mappings, words, true),
+        Verb::DumpTlvMap(words) => (queues::dump_mappings, words, true),
         Verb::Bundle(words) => (bundle::bundle, words, true),
         Verb::Monitor(words) => {
             let is_only_here = words.words.iter().any(|word| watch::is_about_messages(word));

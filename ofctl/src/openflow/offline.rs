@@ -104,8 +104,9 @@ pub(crate) fn ofp_parse_pcap(options: &Options, arguments: &PcapFile) -> anyhow:
         return Ok(Outcome::Done);
     }
     let mut out = Output::new();
-    for (Direction { from, to }, message) in &messages {
-        write!(out, "\n{} > {}:\n{}", end(*from), end(*to), printer.print(message))?;
+    for (n, (Direction { from, to }, message)) in messages.iter().enumerate() {
+        let gap = if n == 0 { "" } else { "\n" };
+        write!(out, "{gap}{} > {}:\n{}", end(*from), end(*to), printer.print(message))?;
     }
     out.finish()?;
     Ok(Outcome::Done)

@@ -115,6 +115,8 @@ fn matches(options: &Options, version: OfVersion) -> anyhow::Result<Outcome> {
 
 /// The name of Nicira's field for cookies, which is no field of packets, with its class and number.
 const COOKIE: (&str, u16, u8) = ("NXM_NX_COOKIE", 1, 30);
+/// The size of a cookie in bytes.
+const COOKIE_SIZE: usize = 8;
 
 /// Every name of a field in messages.
 fn names() -> impl Iterator<Item = &'static WireName> {
@@ -179,9 +181,12 @@ fn field_text(bytes: &[u8]) -> Result<String, ErrorCode> {
     for field in match_fields(bytes)? {
         out.push_str(if out.is_empty() { "" } else { ", " });
         let is_it = |wire: &&WireName| (wire.class, wire.number) == (field.class, field.number);
+        // Open vSwitch gave the number of the cookie to a field of packets, too.
+        let is_cookie =
+            (field.class, field.number, field.value.len()) == (COOKIE.1, COOKIE.2, COOKIE_SIZE);
         match names().find(is_it) {
+            _ if is_cookie => out.push_str(COOKIE.0),
             Some(wire) => out.push_str(wire.name),
-            None if (field.class, field.number) == (COOKIE.1, COOKIE.2) => out.push_str(COOKIE.0),
             None => {
                 let _ = write!(out, "{}:{}", field.class, field.number);
             }

@@ -72,7 +72,7 @@ fn port_of(channel: &mut Channel, word: &str) -> anyhow::Result<Option<PortDesc>
 }
 
 /// The port that a request is about: the one that the only word names, else every port.
-fn asked(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<OfPort> {
+pub(super) fn asked(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<OfPort> {
     match call.words.first() {
         None => Ok(OfPort::NONE),
         Some(word) => match word.parse::<u16>() {

@@ -4,6 +4,7 @@
 use super::channel::Channel;
 use super::{Call, ports, switch};
 use crate::{Outcome, Usage};
+use anyhow::bail;
 use flow::tlv_map::{TlvMapping, TlvMod};
 use flow::types::{OfPort, OfVersion};
 use openflow::{EVERY_QUEUE, MultipartRequest, OfMessage};
@@ -48,7 +49,8 @@ pub(super) fn configuration(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     // OpenFlow 1.0 can only ask for one port.
     let ports = match port {
         OfPort::NONE if version == OfVersion::OpenFlow10 => {
-            ports::descriptions(&mut channel)?.into_iter().map(|desc| desc.port).collect()
+            let ports = ports::descriptions(&mut channel)?.into_iter().map(|desc| desc.port);
+            ports.filter(|port| *port < OfPort::MAX).collect()
         }
         port => vec![port],
     };
@@ -77,6 +79,11 @@ pub(super) fn delete_mappings(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 
 fn change(call: &Call<'_>, request: TlvMod) -> anyhow::Result<Outcome> {
     let mut channel = call.open(0, 1)?;
+    if channel.version() == OfVersion::OpenFlow11 {
+        bail!(
+            "none of the usable flow formats (NXM,OXM) is among the allowed flow formats (OpenFlow11)"
+        );
+    }
     channel.carry_out(&[OfMessage::TlvTableMod(request)])?;
     switch::done(call)
 }
@@ -138,10 +145,17 @@ mod tests {
     #[test]
     fn mappings_are_read() {
         let mapping = |class, kind, len, field| TlvMapping { class, kind, len, field };
-        let text = "{class=0xffff,type=0x80,len=4}->tun_metadata0, {class=1,type=2,len=8}->tun_metadata9";
+        let text =
+            "{class=0xffff,type=0x80,len=4}->tun_metadata0, {class=1,type=2,len=8}->tun_metadata9";
         assert_eq!(mappings(text).unwrap(), [mapping(0xffff, 0x80, 4, 0), mapping(1, 2, 8, 9)]);
-        for wrong in ["", "{class=1}", "{class=1,type=300,len=4}->tun_metadata0", "{frob=1}->tun_metadata0",
-            "{class=1,type=1,len=4}->tun_metadata64", "{class=1,type=1,len=4}->reg0"] {
+        for wrong in [
+            "",
+            "{class=1}",
+            "{class=1,type=300,len=4}->tun_metadata0",
+            "{frob=1}->tun_metadata0",
+            "{class=1,type=1,len=4}->tun_metadata64",
+            "{class=1,type=1,len=4}->reg0",
+        ] {
             assert!(mappings(wrong).is_err(), "{wrong}");
         }
     }

@@ -8,7 +8,9 @@ use anyhow::bail;
 use flow::table_mod::{TableMiss, TableMod, VacancyThresholds};
 use flow::types::{OfVersion, TableId};
 use oftext::put_table_features;
-use openflow::{FeaturesCommand, MultipartReply, MultipartRequest, OfMessage, TableDesc, TableFeatures};
+use openflow::{
+    FeaturesCommand, MultipartReply, MultipartRequest, OfMessage, TableDesc, TableFeatures,
+};
 
 /// Carries out the verb `dump-table-features`.
 pub(super) fn dump_features(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
@@ -21,19 +23,28 @@ pub(super) fn dump_features(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut tables: Vec<TableFeatures> = Vec::new();
     for part in &parts {
         match OfMessage::decode(part, channel.encoding())? {
-            OfMessage::MultipartReply(MultipartReply::TableFeatures(some), _) => tables.extend(some),
+            OfMessage::MultipartReply(MultipartReply::TableFeatures(some), _) => {
+                tables.extend(some)
+            }
             _ => bail!("{}: the switch does not answer with features of tables", call.place.name),
         }
     }
     let mut text = String::new();
     put_table_features(&mut text, &tables, channel.version());
+    // The empty line that stands in front of each table stands behind it here.
+    text.push('\n');
     print(text.strip_prefix('\n').unwrap_or(&text))?;
     Ok(Outcome::Done)
 }
 
 /// Carries out the verb `dump-table-desc`.
 pub(super) fn dump_descriptions(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
-    switch::dump(call, MultipartRequest::TableDesc)
+    let mut channel = call.open(0, 0)?;
+    if channel.version() < OfVersion::OpenFlow14 {
+        bail!("dump-table-desc needs OpenFlow 1.4 or later ('-O OpenFlow14')");
+    }
+    let replies = channel.all_parts(&OfMessage::MultipartRequest(MultipartRequest::TableDesc))?;
+    call.print_numbers(&replies)
 }
 
 /// What `mod-table` changes.
@@ -52,10 +63,14 @@ impl Setting {
             Some(("vacancy", range)) => {
                 let (down, up) = range.split_once(',').ok_or_else(wrong)?;
                 let (Some(down), Some(up)) = (number(down), number(up)) else {
-                    return Err(Usage(format!("{word}: the thresholds are two numbers from 0 to 100")));
+                    return Err(Usage(format!(
+                        "{word}: the thresholds are two numbers from 0 to 100"
+                    )));
                 };
                 if down > up {
-                    return Err(Usage(format!("{word}: the first threshold is above the second one")));
+                    return Err(Usage(format!(
+                        "{word}: the first threshold is above the second one"
+                    )));
                 }
                 Self::Vacancy(Some(VacancyThresholds { down, up }))
             }
@@ -90,7 +105,11 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let table = match (word.as_str(), word.parse::<u8>()) {
         ("all" | "ALL" | "255", _) => None,
         (_, Ok(number)) if TableId::new(number).is_some() => TableId::new(number),
-        _ => return Err(Usage(format!("{word} is not a table: tables are 0 to 253, and all")).into()),
+        _ => {
+            return Err(
+                Usage(format!("{word} is not a table: tables are 0 to 253, and all")).into()
+            );
+        }
     };
     let mut channel = call.open(2, 2)?;
     if !setting.versions().contains(&channel.version()) {

@@ -35,20 +35,23 @@ pub(super) fn begin(host: &str, mut stream: TcpStream, how: &How) -> anyhow::Res
         .with_context(|| format!("{host} is neither an address nor the name of a host"))?;
     let mut connection = ClientConnection::new(Arc::new(config), name)?;
     while connection.is_handshaking() {
-        connection.complete_io(&mut stream).map_err(explain)?;
+        connection.complete_io(&mut stream).map_err(|error| explain(error, "TLS handshake"))?;
     }
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// The error of a handshake, with the option that it is about.
-fn explain(error: std::io::Error) -> anyhow::Error {
+/// An error of a connection, with the option that it is about, or else with `what` was to be done. The switch looks at our
+/// certificate when the handshake is over for us, so that the next message has the error.
+pub(super) fn explain(error: std::io::Error, what: &'static str) -> anyhow::Error {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let hint = match cause {
         Some(Error::InvalidCertificate(_)) => {
             "the certificate of the switch is not one that --ca-cert accepts"
         }
-        Some(Error::AlertReceived(_)) => "the switch does not accept the certificate of --certificate",
-        _ => "TLS handshake",
+        Some(Error::AlertReceived(_)) => {
+            "the switch does not accept the certificate of --certificate"
+        }
+        _ => what,
     };
     anyhow::Error::new(error).context(hint)
 }
@@ -67,9 +70,10 @@ fn config(how: &How) -> anyhow::Result<ClientConfig> {
             for root in certificates(authority, "--ca-cert")? {
                 roots.add(root).with_context(|| format!("--ca-cert: {}", authority.display()))?;
             }
-            let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .context("--ca-cert")?;
+            let chain =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .context("--ca-cert")?;
             Arc::new(Checked { chain: Some(chain), provider: Arc::clone(&provider) })
         }
     };

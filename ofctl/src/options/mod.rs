@@ -110,6 +110,15 @@ pub(crate) struct How {
     /// Path of the control socket
     #[arg(long, global = true, value_name = "PATH", help = socket_help())]
     pub(crate) socket: Option<PathBuf>,
+    /// ssl: the file with the private key of this side, in PEM
+    #[arg(short = 'p', long, global = true, value_name = "FILE")]
+    pub(crate) private_key: Option<PathBuf>,
+    /// ssl: the file with the certificate of this side, in PEM
+    #[arg(short = 'c', long, global = true, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// ssl: the file with the certificate of the authority that signs switches, in PEM; none accepts every switch
+    #[arg(short = 'C', long, global = true, value_name = "FILE")]
+    pub(crate) ca_cert: Option<PathBuf>,
     /// Give up if the switch has made no progress for this many seconds; 0 waits for ever [default: 10; monitor: 0]
     #[arg(short = 't', long, global = true, value_name = "SECONDS")]
     pub(crate) timeout: Option<u32>,

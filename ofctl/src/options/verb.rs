@@ -244,6 +244,37 @@ pub(crate) enum Verb {
     /// Show what an OpenFlow switch can do with groups
     #[command(override_usage = "ofctl dump-group-features [SWITCH]")]
     DumpGroupFeatures(Words),
+    /// Show what the tables of an OpenFlow switch can match and do; needs OpenFlow 1.3
+    #[command(override_usage = "ofctl dump-table-features [SWITCH]")]
+    DumpTableFeatures(Words),
+    /// Show how the tables of an OpenFlow switch behave when they are full; needs OpenFlow 1.4
+    #[command(override_usage = "ofctl dump-table-desc [SWITCH]")]
+    DumpTableDesc(Words),
+    /// Set what happens to packets that no rule of a table matches (OpenFlow 1.1 and 1.2), how the table behaves when it
+    /// is full (1.4), or its name (1.3)
+    #[command(
+        override_usage = "ofctl mod-table [SWITCH] TABLE controller|continue|drop\n       ofctl mod-table [SWITCH] TABLE evict|noevict|vacancy:LOW,HIGH|novacancy|name:NAME"
+    )]
+    ModTable(Words),
+    /// Show the counters of a queue, of the queues of a port, or of all queues
+    #[command(override_usage = "ofctl queue-stats [SWITCH] [PORT [QUEUE]]")]
+    QueueStats(Words),
+    /// Show the rates of the queues of a port, or of all queues
+    #[command(override_usage = "ofctl queue-get-config [SWITCH] [PORT [QUEUE]]")]
+    QueueGetConfig(Words),
+    /// Map Geneve options to the fields tun_metadata0 to tun_metadata63
+    #[command(
+        override_usage = "ofctl add-tlv-map [SWITCH] {class=CLASS,type=TYPE,len=BYTES}->tun_metadataN[,...]"
+    )]
+    AddTlvMap(Words),
+    /// Delete mappings of Geneve options, or all
+    #[command(
+        override_usage = "ofctl del-tlv-map [SWITCH] [{class=CLASS,type=TYPE,len=BYTES}->tun_metadataN[,...]]"
+    )]
+    DelTlvMap(Words),
+    /// Show which Geneve options are fields
+    #[command(override_usage = "ofctl dump-tlv-map [SWITCH]")]
+    DumpTlvMap(Words),
     /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin with flow, group or packet-out
     #[command(override_usage = "ofctl bundle [SWITCH] FILE")]
     Bundle(Words),
@@ -375,6 +406,14 @@ impl Verb {
             Self::ParseNxMatch => "parse-nx-match",
             Self::ParseOxm(_) => "parse-oxm",
             Self::Bundle(_) => "bundle",
+            Self::DumpTableFeatures(_) => "dump-table-features",
+            Self::DumpTableDesc(_) => "dump-table-desc",
+            Self::ModTable(_) => "mod-table",
+            Self::QueueStats(_) => "queue-stats",
+            Self::QueueGetConfig(_) => "queue-get-config",
+            Self::AddTlvMap(_) => "add-tlv-map",
+            Self::DelTlvMap(_) => "del-tlv-map",
+            Self::DumpTlvMap(_) => "dump-tlv-map",
             Self::Snoop(_) => "snoop",
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",

@@ -74,12 +74,19 @@ const LINES: &[(&str, i32)] = &[
     ("log", 0),
     ("dump-desc br0", 0),
     ("-O OpenFlow13 dump-group-features br0", 0),
+    ("-O OpenFlow13 dump-table-features br0", 0),
+    ("queue-stats br0", 0),
+    ("queue-get-config br0 p1", 0),
     ("probe br0", 0),
     ("ping br0 20", 0),
     ("benchmark br0 20 3", 0),
     ("ofp-print 040e", 0),
     ("ofp-print 0402000c0000000112345678", 0),
     ("compose-packet tcp,tp_dst=80", 0),
+    ("ofp-parse-pcap CAPTURE", 0),
+    ("parse-actions OpenFlow13", 0),
+    ("parse-oxm OpenFlow13", 0),
+    ("parse-nx-match", 0),
     ("ofp-parse MESSAGES", 0),
     ("bundle br0 -O OpenFlow14 BUNDLE", 0),
     ("completions bash", 0),
@@ -138,6 +145,13 @@ const ERRORS: &[(&str, &str)] = &[
     ("mod-port br0 p1 sideways", "usage"),
     ("frob", "usage"),
     ("help frob-frob", "usage"),
+    ("snoop tcp:127.0.0.1", "usage"),
+    ("mod-table br0 1 frob", "usage"),
+    ("dump-table-desc br0 frob", "usage"),
+    ("add-tlv-map br0 frob", "usage"),
+    ("del-tlv-map br0 frob", "usage"),
+    ("dump-tlv-map br0 frob", "usage"),
+    ("dump-flows tcp:", "usage"),
     ("-F oxm show", "usage"),
 ];
 
@@ -218,10 +232,25 @@ impl Page {
     }
 }
 
+/// A capture of packets with an OpenFlow echo request.
+fn capture() -> Vec<u8> {
+    let message = [4, 2, 0, 8, 0, 0, 0, 1];
+    let mut frame = [&[0; 12][..], &[8, 0]].concat();
+    frame.extend([0x45, 0, 0, 48, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    frame.extend([0x19, 0xfd, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+    frame.extend(message);
+    let words =
+        |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let len = frame.len() as u32;
+    // The head of the file with link type Ethernet, then that of the packet.
+    let head = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65535, 1, 0, 0, len, len]);
+    [head, frame].concat()
+}
+
 /// A switch, and files for the command lines above.
 struct Stage {
     bench: Bench,
-    files: [(&'static str, String); 6],
+    files: [(&'static str, String); 7],
 }
 
 impl Stage {
@@ -230,6 +259,7 @@ impl Stage {
         let rules = "arp,actions=NORMAL\npriority=9,ip,actions=output:1\npriority=5,ip,nw_src=10.0.0.1,actions=2\n";
         let saved = "[[bridge]]\nname = \"br0\"\nflows = \"arp,actions=drop\"\n[[bridge.port]]\ndevice = \"dummy:p1\"\n";
         let files = [
+            ("CAPTURE", bench.file("capture", "")),
             ("FILE", bench.file("rules", rules)),
             ("WRONG", bench.file("wrong", "arp,actions=drop\nip,nw_dts=10.0.0.1,actions=drop\n")),
             ("SAVED", bench.file("saved.toml", saved)),
@@ -240,6 +270,7 @@ impl Stage {
             ),
             ("GROUPS", bench.file("groups", "group_id=2,type=select,bucket=output:1\n")),
         ];
+        std::fs::write(&files[0].1, capture()).expect("a file of our own");
         Self { bench, files }
     }
 
@@ -281,6 +312,15 @@ fn every_answer_is_as_the_page_describes_it() {
         let value =
             serde_json::from_str(&output).unwrap_or_else(|e| panic!("{line}: {e}: {output}"));
         page.check(&value, kind, line, &mut seen);
+    }
+    for (verb, input) in [
+        ("parse-actions OpenFlow10", "0000 0008 0001 0000\n0000 0007\n"),
+        ("parse-nx-match", "NXM_OF_ETH_TYPE(0800)\nNXM_OF_IP_SRC(01020304)\n"),
+    ] {
+        let (status, output, errors) = stage.bench.run_with(&stage.words(verb), input);
+        assert_eq!((status, errors.as_str()), (0, ""), "{verb}: {output}");
+        let value = serde_json::from_str(&output).expect("JSON");
+        page.check(&value, "list of part", verb, &mut seen);
     }
     // Errors have a test of their own. Ports in memory have no rings, no trace here is too long, and this program cannot
     // start itself again.
