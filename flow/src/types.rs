@@ -6,6 +6,39 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
+/// A bridge's number in the switch, from 0 to [`BridgeId::COUNT`] - 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BridgeId(u16);
+
+impl BridgeId {
+    /// Number of bridges that a switch can have.
+    pub const COUNT: usize = 1024;
+    /// The bridge that was added first.
+    pub const FIRST: Self = Self(0);
+
+    /// The bridge's number, for an array with a place for each bridge.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The bridge with this index, which must be below [`BridgeId::COUNT`].
+    pub fn at(index: usize) -> Self {
+        debug_assert!(index < Self::COUNT);
+        Self(index as u16)
+    }
+
+    /// The bridge's number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for BridgeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved port.
 ///
 /// OpenFlow 1.1 and later write ports in 32 bits. Real ports have the same number there, and reserved ports have

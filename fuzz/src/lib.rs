@@ -73,7 +73,8 @@ pub fn frame(data: &[u8]) {
     batch.push(received);
     let mut egress = Egress::new(4);
     let mut asked = Vec::new();
-    let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
+    let env =
+        Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked, punts: None };
     execute(&actions, env, FrameId::received(0), 0);
     for &port in egress.touched() {
         for &id in egress.queue(port) {

@@ -21,6 +21,7 @@ pub mod openflow;
 pub mod options;
 mod parallel;
 pub mod port_slot;
+mod punts;
 mod reload;
 mod ring_budget;
 pub mod saved;

@@ -37,6 +37,7 @@ use crate::event_text;
 use crate::openflow::ControllerStates;
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
+use crate::punts::Punts;
 use crate::saved::{SavedSwitch, Trial};
 use crate::state::{
     Keeper, KeeperIntake, KeeperThread, StateDirectory, StateError, StateSync, Timeouts,
@@ -125,6 +126,9 @@ pub enum StartError {
     /// The thread that closes queues could not be had.
     #[error("start the thread that closes queues")]
     Closer(#[source] std::io::Error),
+    /// The thread that hands packets to controllers could not be had.
+    #[error("start the thread for packet-ins")]
+    Punts(#[source] std::io::Error),
     /// No thread or no descriptor could be had.
     #[error("start worker {worker}")]
     Worker {
@@ -168,6 +172,7 @@ pub struct Switch {
     controller_states: ControllerStates,
     /// Called when bridges or the files for TLS have changed.
     bridge_watcher: Mutex<Option<BridgeWatcher>>,
+    punts: Punts,
 }
 
 /// A function that somebody wants to be called when bridges or the files for TLS have changed.
@@ -304,11 +309,13 @@ impl Switch {
             rings: Rings::new(settings.ring_memory),
             controller_states: ControllerStates::default(),
             bridge_watcher: Mutex::default(),
+            punts: Punts::start(settings.workers).map_err(StartError::Punts)?,
         };
         for index in 0..settings.workers {
             let seed = seed.wrapping_add(index as u64);
-            let datapath =
+            let mut datapath =
                 Datapath::new(Arc::clone(&policy), settings.cache, settings.vlan_limit, seed);
+            datapath.punt_into(Arc::clone(switch.punts.queue(index)));
             let failed = |source| StartError::Worker { worker: index, source };
             let cpu = settings.cpus.get(index % settings.cpus.len().max(1)).copied();
             let events = event_sender.clone();
@@ -347,6 +354,7 @@ impl Switch {
             sender: Transmitter::default(),
             poll,
             stats: Arc::clone(&stats),
+            bell: Arc::clone(self.punts.bell()),
             is_paused: false,
         };
         let name = format!("worker{index}");
@@ -410,6 +418,11 @@ impl Switch {
     /// How the connections to controllers are doing.
     pub(crate) fn controller_states(&self) -> &ControllerStates {
         &self.controller_states
+    }
+
+    /// The packets for controllers.
+    pub(crate) fn punts(&self) -> &Punts {
+        &self.punts
     }
 
     /// Where to subscribe to what happens to bridges.

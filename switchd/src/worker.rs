@@ -12,11 +12,12 @@ pub(crate) use debts::Debts;
 pub(crate) use receive::Receivers;
 pub(crate) use transmit::Transmitter;
 
+use crate::punts::PuntBell;
 use crossbeam::channel::{Receiver, Sender};
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
 use flow::verdict::DropReason;
-use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters};
+use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters, Resumed};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, Offload};
 use ports::handover::{HandedQueue, RingPositions};
@@ -100,8 +101,8 @@ pub(crate) enum Command {
         /// Receives each old queue once it is empty.
         done: Sender<Box<dyn Send>>,
     },
-    /// Send a packet that somebody made by hand.
-    PacketOut(Box<Injection>),
+    /// Process a packet that no port has received.
+    HandIn(Box<Injection>),
     /// Answer, now that the batch before is finished.
     EndOfBatch {
         /// The channel on which the worker says that it has done so.
@@ -134,12 +135,20 @@ pub(crate) struct DescribedQueue {
     pub(crate) queue: io::Result<(HandedQueue, OwnedFd)>,
 }
 
-/// A packet-out on its way.
+/// A packet that no port has received.
+pub(crate) enum HandedIn {
+    /// Somebody has made it by hand.
+    PacketOut(PacketOut),
+    /// It has waited for a controller.
+    Resumed(Resumed),
+}
+
+/// A packet that no port has received, on its way.
 pub(crate) struct Injection {
     /// The bridge that sends it, and the port that it seems to come from.
     pub(crate) ingress: Ingress,
     /// What to send, and how.
-    pub(crate) packet: PacketOut,
+    pub(crate) packet: HandedIn,
     /// Who wants to know what became of it.
     pub(crate) done: Sender<Injected>,
 }
@@ -185,6 +194,8 @@ pub(crate) struct Worker {
     pub(crate) sender: Transmitter,
     pub(crate) poll: Poll,
     pub(crate) stats: Arc<WorkerStats>,
+    /// To be rung when packets for controllers wait.
+    pub(crate) bell: Arc<PuntBell>,
     /// The worker receives nothing, and waits for commands.
     pub(crate) is_paused: bool,
 }
@@ -284,7 +295,7 @@ impl Worker {
             Command::ReplaceRings { port_no, rings, done } => {
                 self.rx.replace(port_no, rings, &done)
             }
-            Command::PacketOut(injection) => {
+            Command::HandIn(injection) => {
                 let done = self.inject(injection.ingress, &injection.packet);
                 // The other side waits for it.
                 let _ = injection.done.send(done);
@@ -336,6 +347,9 @@ impl Worker {
         self.stats.count(batch.len());
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
         let done = datapath.process(now, rx.port_no, &mut batch, egress, &rx.counters);
+        if done.punted > 0 {
+            self.bell.ring();
+        }
         let failed = self.sender.flush(egress, &mut batch, &rx.counters);
         // Whoever sees that the frames have been sent sees their segments, too.
         let segments = self.sender.segments();
@@ -355,15 +369,29 @@ impl Worker {
         Served::Frames(at)
     }
 
-    /// A packet-out, all the way through. Nobody received it, so it counts at the ports that send it
+    /// A packet that no port has received, all the way through. Nobody received it, so it counts at the ports that send it
     /// and nowhere else.
-    fn inject(&mut self, ingress: Ingress, packet: &PacketOut) -> Injected {
+    fn inject(&mut self, ingress: Ingress, packet: &HandedIn) -> Injected {
         let counters = PortCounters::default();
         let mut batch = Batch::new();
-        batch.push(Frame::owned(&packet.packet, Offload::NONE));
+        let bytes = match packet {
+            HandedIn::PacketOut(packet) => &packet.packet,
+            HandedIn::Resumed(packet) => &packet.packet,
+        };
+        batch.push(Frame::owned(bytes, Offload::NONE));
         let now = self.epoch.elapsed();
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
-        datapath.inject(now, ingress, packet, &mut batch, egress, &counters);
+        let done = match packet {
+            HandedIn::PacketOut(packet) => {
+                datapath.inject(now, ingress, packet, &mut batch, egress, &counters)
+            }
+            HandedIn::Resumed(packet) => {
+                datapath.resume(now, ingress, packet, &mut batch, egress, &counters)
+            }
+        };
+        if done.punted > 0 {
+            self.bell.ring();
+        }
         let before: Vec<_> = egress
             .touched()
             .iter()

@@ -74,8 +74,8 @@ vocabulary! {
         /// cuts the copy off behind N bytes, at least 14. A copy never goes back to the ingress port: that is `IN_PORT`.
         Output: "output", "output:PORT, output:FIELD[a..b], output(port=PORT,max_len=BYTES)",
             "add-flow \"in_port=1,actions=output:2,output(port=3,max_len=64)\"";
-        /// Sends the packet to a controller. The switch connects to no controllers, so that the packet is dropped
-        /// (`no_controller`) unless another action forwards it.
+        /// Sends the packet to the controllers that want it (docs/controllers.md). If there are none, and no other action forwards
+        /// the packet, it is dropped (`no_controller`). They get whole packets, whatever `max_len` says.
         Controller: "controller", "controller:MAX_LEN, controller(max_len=N,reason=R,id=N,userdata=HEX,pause,meter_id=N)",
             "add-flow \"arp,actions=controller(max_len=64,reason=no_match)\"";
         /// Sends the packet through a queue of a port. Ports of this switch have one queue, so the queue's number has no effect.

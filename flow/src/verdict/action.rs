@@ -6,7 +6,11 @@
 //! A field is edited by a [`Rewrite`], which has a mask: frames of one cached flow may differ in the bits that the
 //! translation did not look at, and those bits have to stay as they are.
 
-use crate::types::PortNo;
+use super::drop_reason::DropReason;
+use super::packet_in::PacketInReason;
+use crate::key::PipelineKey;
+use crate::types::{BridgeId, PortNo};
+use std::sync::Arc;
 
 /// A change of some bits of a field. The default changes no bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,26 +75,38 @@ pub enum Transport {
     Sctp,
 }
 
-/// The fields of a packet-in beside the packet itself (OpenFlow `OFPT_PACKET_IN`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What a controller is told of a packet beside the packet itself (OpenFlow `OFPT_PACKET_IN`), and which controllers.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerMeta {
-    /// How many bytes of the packet the packet-in carries at most; 65535 asks for the whole packet.
+    /// The bridge whose controllers get the packet.
+    pub bridge: BridgeId,
+    /// How many bytes of the packet the action asks for; 65535 asks for the whole packet. Controllers get whole packets
+    /// whatever the number is, as those of Open vSwitch do, because the switch has no buffers for the rest.
     pub max_len: u16,
-    /// Why the packet goes to a controller, as an OpenFlow number (`OFPR_*`).
-    pub reason: u8,
+    /// Why the packet goes to a controller.
+    pub reason: PacketInReason,
     /// The id of the controller that gets the packet; 0 is every controller that has not asked for another id.
     pub controller_id: u16,
-    /// The table whose rule sent the packet to the controller, 0 to 253.
+    /// The meter that the action names (`meter_id=`); `None` if it names none.
+    pub meter_id: Option<u32>,
+    /// The table whose rule sent the packet to the controller, or which has no rule for the packet: 0 to 253.
     pub table: u8,
-    /// The cookie of that rule.
+    /// The cookie of that rule; 0 without rule, and all ones in a packet-out.
     pub cookie: u64,
     /// The bytes that the action gave as `userdata`, for the controller to recognise the action by.
     pub userdata: Vec<u8>,
+    /// Ingress port, registers and metadata of the packet. The headers are zero: they are in the packet.
+    pub state: PipelineKey,
+    /// Why the packet is dropped, should no controller want it and nothing else be done with it.
+    pub unwanted: DropReason,
+    /// The id of the state with which the packet goes on once a controller resumes it; `None` if the packet does not wait
+    /// for that.
+    pub paused: Option<u32>,
 }
 
 /// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the steps
 /// before left it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DpAction {
     /// Sends the frame, as it is at this step, from a port.
     Output(PortNo),
@@ -101,8 +117,8 @@ pub enum DpAction {
         /// Size of the copy in bytes, counted from the Ethernet header. A shorter frame is sent whole.
         max_len: u32,
     },
-    /// Gives a copy of the frame to a controller.
-    Controller(Box<ControllerMeta>),
+    /// Gives a copy of the frame to the controllers that want it.
+    Controller(Arc<ControllerMeta>),
     /// Changes the MAC addresses, which are integers as [`mac_bits`](crate::types::mac_bits) makes them.
     SetEth {
         /// The source address, in the lower 48 bits.

@@ -56,6 +56,7 @@ reasons! {
     NoLiveBucket "no_live_bucket" "the group has no bucket that is alive";
     UnknownGroup "unknown_group" "the group does not exist";
     NoController "no_controller" "the rules ask for a controller and none is connected";
+    ControllerQueueFull "controller_queue_full" "more packets for controllers wait than there is room for";
     UpcallBudget "upcall_budget" "too many new flows from this port at once";
     TxQueueFull "tx_queue_full" "the egress queue is full";
     TxLinkDown "tx_link_down" "the egress port is down";

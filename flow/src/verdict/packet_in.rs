@@ -43,6 +43,18 @@ impl PacketInReason {
         Self::ALL.get(usize::from(number)).copied().filter(|reason| *reason < Self::ExplicitMiss)
     }
 
+    /// The name that rules and traces have for the reason. Misses have the one that controllers are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoMatch | Self::ExplicitMiss | Self::ImplicitMiss => "no_match",
+            Self::Action => "action",
+            Self::InvalidTtl => "invalid_ttl",
+            Self::ActionSet => "action_set",
+            Self::Group => "group",
+            Self::PacketOut => "packet_out",
+        }
+    }
+
     /// Whether the packet goes to a controller because no rule says better.
     pub fn is_miss(self) -> bool {
         matches!(self, Self::NoMatch | Self::ExplicitMiss | Self::ImplicitMiss)

@@ -2,8 +2,10 @@
 
 use super::edit;
 use super::egress::Egress;
-use flow::verdict::{DpAction, DropReason};
+use super::punt::Punts;
+use flow::verdict::{ControllerMeta, DpAction, DropReason};
 use packet::{Batch, Frame, FrameId, Segmentation};
+use std::sync::Arc;
 
 /// Number of actions that one frame may take, those on its copies and in branches included.
 const MAX_STEPS: u32 = 16_384;
@@ -25,6 +27,8 @@ pub struct Env<'e, 'a> {
     pub egress: &'e mut Egress,
     /// Gets the frames to recirculate, in the order of the actions that ask for it.
     pub recirculations: &'e mut Vec<Recirculation>,
+    /// The way to controllers; `None` if there is none, so that packets for them are dropped.
+    pub punts: Option<Punts<'e>>,
 }
 
 /// What the actions have done with a frame.
@@ -32,8 +36,10 @@ pub struct Env<'e, 'a> {
 pub struct Executed {
     /// Number of outputs that were queued.
     pub outputs: u32,
-    /// Number of times that the frame should have been given to a controller.
+    /// Number of packets that wait for controllers because of the frame.
     pub punted: u32,
+    /// Why the latest packet for controllers that was refused was; `None` if none was.
+    pub refused: Option<DropReason>,
     /// Why the actions were cut short; `None` if they were all executed.
     pub cut: Option<DropReason>,
 }
@@ -96,7 +102,7 @@ impl<'a> Run<'_, 'a> {
                     self.done.outputs += 1;
                 }
             }
-            DpAction::Controller(_) => self.done.punted += 1,
+            DpAction::Controller(meta) => self.punt(meta),
             DpAction::CheckLen { len, longer, fits } => {
                 let is_longer = size_on_the_wire(self.env.batch.frame(self.id)) > usize::from(*len);
                 self.list(if is_longer { longer } else { fits });
@@ -121,6 +127,17 @@ impl<'a> Run<'_, 'a> {
                     apply(edit, frame);
                 }
             }
+        }
+    }
+
+    /// Gives a copy of the frame to controllers. Not inlined, so that other actions do not pay for it.
+    #[inline(never)]
+    fn punt(&mut self, meta: &Arc<ControllerMeta>) {
+        let frame = self.env.batch.frame(self.id);
+        let put = self.env.punts.map_or(Err(meta.unwanted), |punts| punts.put(frame, meta));
+        match put {
+            Ok(count) => self.done.punted += count,
+            Err(reason) => self.done.refused = Some(reason),
         }
     }
 

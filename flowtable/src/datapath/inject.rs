@@ -1,22 +1,26 @@
-//! Packet-outs: frames that a user or controller hands to the switch, with actions of their own.
+//! Frames that a user or controller hands to the switch: packet-outs with actions of their own, and packets that go on where
+//! they waited for a controller.
 //!
-//! A packet-out is processed like a frame that missed every cache, except that no flow is cached, because its
+//! Such a frame is processed like a frame that missed every cache, except that no flow is cached, because its
 //! actions serve only once. Rules, groups and tables count it. Budgets and storm control do not apply, because
 //! somebody has asked for exactly this frame.
 
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::rounds::{RECEIVED, Rounds};
 use super::{Datapath, Egress, Env, Moment, PortCounters, Processed, Tally, execute};
-use crate::policy::BridgeId;
+use crate::policy::recirc::Continuation;
+use crate::policy::xlate::Translation;
+use crate::policy::{Bridge, BridgeId};
 use flow::extract::{Arrival, extract};
-use flow::key::PipelineKey;
+use flow::key::{Headers, PipelineKey};
 use flow::metric::CacheMetric;
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
 use packet::Batch;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a packet-out enters the switch.
+/// Where a frame that is handed in enters the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ingress {
     /// The bridge whose ports and groups the actions name, and whose rules the action `TABLE` asks.
@@ -25,7 +29,35 @@ pub struct Ingress {
     pub port_no: PortNo,
 }
 
+/// A packet that goes on where it waited for a controller.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// The packet as the controller sends it back: an Ethernet frame of at least 14 bytes.
+    pub packet: Vec<u8>,
+    /// Ingress port, registers and metadata as the controller sends them back.
+    pub state: PipelineKey,
+    /// What the packet goes on with.
+    pub continuation: Arc<Continuation>,
+}
+
 impl Datapath {
+    /// Goes on with a packet that has waited for a controller, and is the only one in `batch`. For the rest, it is as
+    /// [`inject`](Self::inject).
+    pub fn resume(
+        &mut self,
+        now: Duration,
+        ingress: Ingress,
+        resumed: &Resumed,
+        batch: &mut Batch<'_>,
+        egress: &mut Egress,
+        counters: &PortCounters,
+    ) -> Processed {
+        self.hand_in(now, ingress, batch, egress, counters, |bridge, headers| {
+            let key = PipelineKey { headers, ..resumed.state };
+            bridge.translate_resumed(&key, &resumed.continuation)
+        })
+    }
+
     /// Carries out the actions of a packet-out on its frame, which is the only one in `batch`. No port has
     /// received the frame, so `counters` should not belong to a port: the caller reads the drop reason from them.
     pub fn inject(
@@ -37,6 +69,22 @@ impl Datapath {
         egress: &mut Egress,
         counters: &PortCounters,
     ) -> Processed {
+        self.hand_in(now, ingress, batch, egress, counters, |bridge, headers| {
+            let key = PipelineKey { in_port: packet.in_port.into(), headers, ..packet.state };
+            bridge.translate_packet_out(&key, &packet.actions)
+        })
+    }
+
+    /// Processes a frame whose verdict `translate` gives for the frame's headers.
+    fn hand_in(
+        &mut self,
+        now: Duration,
+        ingress: Ingress,
+        batch: &mut Batch<'_>,
+        egress: &mut Egress,
+        counters: &PortCounters,
+        translate: impl FnOnce(Bridge<'_>, Headers) -> Translation,
+    ) -> Processed {
         let Some(frame) = batch.received_mut().first_mut() else {
             return Processed::default();
         };
@@ -45,9 +93,7 @@ impl Datapath {
         let (flow_key, layers) = extract(Arrival::on(in_port), frame.bytes(), self.vlan_limit);
         frame.layers = layers;
         let size = frame.size() as u64;
-        let (in_port, headers) = (packet.in_port.into(), flow_key.headers);
-        let key = PipelineKey { in_port, headers, ..packet.state };
-        let translation = policy.bridge(ingress.bridge).translate_packet_out(&key, &packet.actions);
+        let translation = translate(policy.bridge(ingress.bridge), flow_key.headers);
         policy.learn(&translation.learn, now);
         let watched = policy.changes().watch(&translation.hosts, &translation.depends);
         let masked = MaskedHash::default();
@@ -57,7 +103,8 @@ impl Datapath {
         self.caches.catch_up(moment.generation);
         let mut tally = Tally::new(counters);
         let Rounds { asked, .. } = &mut *self.rounds;
-        let env = Env { batch, egress, recirculations: asked };
+        let punts = self.punts.as_deref().map(|queue| self.caches.policy.punts_into(queue));
+        let env = Env { batch, egress, recirculations: asked, punts };
         let executed = execute(&flow.actions, env, RECEIVED[0].frame, 0);
         tally.settle(self.rounds.settle(&RECEIVED[0], executed, flow.drop));
         // `flow` is dropped at the end of this function: its recirculation ids have to be valid until then.

@@ -35,6 +35,7 @@ mod egress;
 mod execute;
 mod flow_table;
 mod inject;
+mod punt;
 mod registry;
 mod rounds;
 mod signatures;
@@ -46,7 +47,8 @@ pub use cached_flow::CachedFlow;
 pub use counters::{CacheStats, Counter, PortCounters};
 pub use egress::Egress;
 pub use execute::{Env, Executed, Recirculation, execute};
-pub use inject::Ingress;
+pub use inject::{Ingress, Resumed};
+pub use punt::{Punt, PuntQueue, Punts};
 pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
 
@@ -104,15 +106,19 @@ pub struct Datapath {
     scratch: Box<Scratch>,
     rounds: Box<Rounds>,
     vlan_limit: u8,
+    /// Where packets for controllers wait; `None` drops them.
+    punts: Option<Arc<PuntQueue>>,
 }
 
 /// How many received frames of a batch were queued, and how many dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processed {
-    /// Frames with at least one output, which wait in the [`Egress`].
+    /// Frames with at least one output, which wait in the [`Egress`], or of which packets wait for controllers.
     pub queued: u64,
     /// Frames without an output, which are counted with their [`DropReason`].
     pub dropped: u64,
+    /// Packets that wait for controllers in the [`PuntQueue`].
+    pub punted: u64,
 }
 
 /// The results of the stages for the frames of the current pass.
@@ -162,10 +168,13 @@ impl<'c> Tally<'c> {
     /// Counts the outcome of a received frame; `None` if it is not known yet.
     #[inline]
     fn settle(&mut self, outcome: Option<Outcome>) {
-        match outcome.map(|outcome| outcome.fate()) {
-            Some(Some(reason)) => self.drop(1, reason),
-            Some(None) => self.done.queued += 1,
-            None => {}
+        let Some(outcome) = outcome else {
+            return;
+        };
+        self.done.punted += u64::from(outcome.punted);
+        match outcome.fate() {
+            Some(reason) => self.drop(1, reason),
+            None => self.done.queued += 1,
         }
     }
 }
@@ -186,7 +195,13 @@ impl Datapath {
             }),
             rounds: Box::default(),
             vlan_limit,
+            punts: None,
         }
+    }
+
+    /// Puts packets for controllers into `queue` from now on.
+    pub fn punt_into(&mut self, queue: Arc<PuntQueue>) {
+        self.punts = Some(queue);
     }
 
     /// The cached flows, for other threads to read.
@@ -340,7 +355,7 @@ impl Datapath {
         egress: &mut Egress,
         tally: &mut Tally<'_>,
     ) -> u64 {
-        let Self { caches, storm, scratch, rounds, .. } = self;
+        let Self { caches, storm, scratch, rounds, punts, .. } = self;
         let Scratch { keys, rare, hashes, sizes, flows } = &**scratch;
         let flows = &flows[..members.len()];
         let is_first_pass = members.first().is_some_and(|member| member.round == 0);
@@ -404,7 +419,8 @@ impl Datapath {
             };
             let (admitted, refused) = members[first..at].split_at(admitted);
             for member in admitted {
-                let env = Env { batch, egress, recirculations: &mut rounds.asked };
+                let punts = punts.as_deref().map(|queue| caches.policy.punts_into(queue));
+                let env = Env { batch, egress, recirculations: &mut rounds.asked, punts };
                 let executed = execute(&flow.actions, env, member.frame, member.origin.into());
                 tally.settle(rounds.settle(member, executed, flow.drop));
             }

@@ -57,7 +57,8 @@ pub(super) type Pass = ArrayVec<PassMember, MAX_BATCH>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outcome {
     outputs: u32,
-    punted: u32,
+    /// Number of packets that wait for controllers because of the frame.
+    pub(super) punted: u32,
     /// Number of look-ups after recirculation.
     lookups: u8,
     /// The latest reason why nothing was sent.
@@ -72,22 +73,16 @@ impl Outcome {
         Self {
             outputs: self.outputs + executed.outputs,
             punted: self.punted + executed.punted,
-            reason: executed.cut.or(drop).or(self.reason),
+            reason: executed.cut.or(executed.refused).or(drop).or(self.reason),
             ..self
         }
     }
 
-    /// Why the received frame is dropped; `None` if something of it was sent.
+    /// Why the received frame is dropped; `None` if something of it was sent or waits for controllers.
     #[inline]
     pub(super) fn fate(&self) -> Option<DropReason> {
-        if self.outputs > 0 {
-            None
-        } else if self.punted > 0 {
-            // There is no controller yet.
-            Some(DropReason::NoController)
-        } else {
-            Some(self.reason.unwrap_or(DropReason::RuleDrop))
-        }
+        let is_sent = self.outputs > 0 || self.punted > 0;
+        (!is_sent).then(|| self.reason.unwrap_or(DropReason::RuleDrop))
     }
 }
 

@@ -8,10 +8,12 @@
 //! A bridge that is removed leaves its number, which the next new bridge takes. A caller that still
 //! has the number of a removed bridge finds no rules, ports and hosts there.
 
+use super::audience::{Unasked, Wanted};
 use super::bridge_id::{BridgeId, TableRef};
 use super::mac_table::MacTable;
 use super::observer::Observed;
 use super::ports::PortTable;
+use super::recirc::Continuation;
 use super::rule::RuleMatch;
 use super::tables::Tables;
 use super::{Policy, Snapshot, xlate};
@@ -67,6 +69,16 @@ impl<'a> Bridge<'a> {
         xlate::translate_packet_out(self.snapshot().view(), self.id, key, actions)
     }
 
+    /// Translates a packet that goes on where it waited for a controller. `key` has the headers of the packet, and the state
+    /// that the controller sends back.
+    pub fn translate_resumed(
+        self,
+        key: &PipelineKey,
+        continuation: &Continuation,
+    ) -> xlate::Translation {
+        xlate::translate_resumed(self.snapshot().view(), self.id, key, continuation)
+    }
+
     /// Changes the bridge's learned hosts. The change counts as one of the hosts that differ
     /// afterwards.
     pub fn with_macs<R>(self, change: impl FnOnce(&mut MacTable) -> R) -> R {
@@ -82,10 +94,25 @@ impl<'a> Bridge<'a> {
     pub fn handle_fragments(self, fragments: Fragments) {
         let is_change = self.policy.ports.write().handle_fragments(self.id, fragments);
         if is_change {
-            let tables = (0..TableId::COUNT).filter_map(|n| TableId::new(n as u8));
-            let whole = |table| RuleMatch::whole_table(TableRef { bridge: self.id, table });
-            self.policy.changes.tables(tables.map(whole).collect(), std::iter::empty());
+            self.has_changed_as_a_whole();
         }
+    }
+
+    /// Says which packets the controllers of the bridge want. All packets that are received afterwards are handled so.
+    pub fn hear(self, wanted: Wanted) {
+        let unasked = Unasked::of(&wanted);
+        self.policy.audience.set(self.id, wanted);
+        let is_change = self.policy.ports.write().hear(self.id, unasked);
+        if is_change {
+            self.has_changed_as_a_whole();
+        }
+    }
+
+    /// Tells workers that every verdict of the bridge may have changed.
+    fn has_changed_as_a_whole(self) {
+        let tables = (0..TableId::COUNT).filter_map(|n| TableId::new(n as u8));
+        let whole = |table| RuleMatch::whole_table(TableRef { bridge: self.id, table });
+        self.policy.changes.tables(tables.map(whole).collect(), std::iter::empty());
     }
 
     /// Changes the bridge's ports. The change counts as one of the ports that differ afterwards.

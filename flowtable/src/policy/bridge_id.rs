@@ -1,33 +1,7 @@
-//! Numbers of bridges, places in a bridge, and a value for each bridge.
+//! Places in a bridge, and a value for each bridge.
 
+pub use flow::types::BridgeId;
 use flow::types::{OfPort, TableId};
-use std::fmt;
-
-/// A bridge's number in the policy, from 0 to [`BridgeId::COUNT`] - 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BridgeId(u16);
-
-impl BridgeId {
-    /// Number of bridges that a switch can have.
-    pub const COUNT: usize = 1024;
-    /// The bridge that was added first.
-    pub const FIRST: Self = Self(0);
-
-    pub(super) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-
-    /// The bridge with this index, which must be below [`BridgeId::COUNT`].
-    pub(super) fn at(index: usize) -> Self {
-        debug_assert!(index < Self::COUNT);
-        Self(index as u16)
-    }
-
-    /// The bridge's number.
-    pub fn get(self) -> u16 {
-        self.0
-    }
-}
 
 /// A flow table of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,12 +19,6 @@ pub struct PortRef {
     pub bridge: BridgeId,
     /// The port's number in the bridge.
     pub port: OfPort,
-}
-
-impl fmt::Display for BridgeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// A value for each bridge. Grows with the number of bridges and never shrinks, so that a [`BridgeId`] that was given

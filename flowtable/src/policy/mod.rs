@@ -12,6 +12,7 @@
 //! rules. [`changes`] tells what a change was about, so that the worker keeps the flows that the
 //! change does not concern.
 
+pub mod audience;
 pub mod bridge;
 pub mod bridge_id;
 pub mod changes;
@@ -50,6 +51,7 @@ pub(crate) mod tests;
 
 use crate::classifier::Version;
 use crate::overload::{Announcements, StormControl};
+use audience::Audience;
 use bridge::Shape;
 pub use bridge::{AddBridgeError, Bridge};
 pub use bridge_id::{BridgeId, PerBridge, PortRef, TableRef};
@@ -102,6 +104,7 @@ pub struct Policy {
     lookups: Arc<LookupCounts>,
     conduct: Conduct,
     observer: Option<Arc<dyn Observer>>,
+    audience: Audience,
 }
 
 /// What learning some hosts has changed.
@@ -181,6 +184,7 @@ impl Policy {
             storm: StormControl::default(),
             seen_addresses: SeenAddresses::new(seed),
             lookups: Arc::default(),
+            audience: Audience::default(),
             conduct: Conduct::default(),
             observer: None,
         }
@@ -340,6 +344,16 @@ impl Policy {
     /// make announcements rarer.
     pub(crate) fn translated_for_hosts(&self) {
         self.announcements.caused_translation();
+    }
+
+    /// Which packets controllers want.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// The pipeline states that are kept for later passes.
+    pub(crate) fn recirc(&self) -> &RecircTable {
+        &self.recirc
     }
 
     /// The budgets of floods, which all workers share.

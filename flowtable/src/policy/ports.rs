@@ -1,6 +1,7 @@
 //! What translation knows of ports: their numbers and names, configuration, VLAN membership, and
 //! whether queues or a patch are behind them.
 
+use super::audience::Unasked;
 use super::bridge_id::{BridgeId, PerBridge, PortRef};
 use flow::types::{Fragments, MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
@@ -316,6 +317,7 @@ pub struct PortTable {
     /// The ports behind which the switch's own host is, by their addresses.
     own: BTreeMap<MacAddr, OfPort>,
     fragments: Fragments,
+    unasked: Unasked,
     /// Ports that the present change may have changed, as they were before it; `None` for a port
     /// that did not exist.
     touched: BTreeMap<OfPort, Option<PortInfo>>,
@@ -332,6 +334,11 @@ impl PortTable {
     /// What the bridge does with IP fragments.
     pub fn fragments(&self) -> Fragments {
         self.fragments
+    }
+
+    /// What controllers of the bridge want without a rule that asks for it.
+    pub(super) fn unasked(&self) -> Unasked {
+        self.unasked
     }
 
     /// Number of times that ports of the bridge came, went or changed.
@@ -422,6 +429,13 @@ impl PortTables {
     pub(super) fn name_bridge(&mut self, bridge: BridgeId, name: Arc<str>) {
         let table = self.tables.of_mut(bridge);
         (table.bridge_name, table.fragments) = (name, Fragments::default());
+        table.unasked = Unasked::default();
+    }
+
+    /// Says what controllers of a bridge want without a rule that asks for it. Returns whether they wanted something else
+    /// before.
+    pub(super) fn hear(&mut self, bridge: BridgeId, unasked: Unasked) -> bool {
+        std::mem::replace(&mut self.tables.of_mut(bridge).unasked, unasked) != unasked
     }
 
     /// Sets what a bridge does with IP fragments. Returns whether the bridge did something else before.

@@ -91,6 +91,23 @@ pub struct Continuation {
     shards: Weak<Shards>,
 }
 
+impl Continuation {
+    /// The bridge in which the packet is.
+    pub fn bridge(&self) -> BridgeId {
+        self.state.bridge
+    }
+
+    /// `actset_output` of the packet, which no message carries.
+    pub fn actset_output(&self) -> u32 {
+        self.state.key.actset_output.get()
+    }
+
+    /// The room that the state takes, in units of about a kilobyte.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+}
+
 impl Drop for Continuation {
     fn drop(&mut self) {
         if let Some(shards) = self.shards.upgrade() {

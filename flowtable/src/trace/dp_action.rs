@@ -94,8 +94,9 @@ impl<P: Display> Writer<'_, P> {
             DpAction::Controller(meta) => {
                 put!(
                     self,
-                    "userspace(controller(reason={},controller_id={},max_len={}))",
-                    meta.reason,
+                    "userspace(controller(reason={},{}controller_id={},max_len={}))",
+                    meta.reason as u8,
+                    if meta.paused.is_some() { "continuation=1," } else { "" },
                     meta.controller_id,
                     meta.max_len
                 );

@@ -124,6 +124,7 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::DropsFragments => {
             "Packets are IP fragments and the fragment handling mode is \"drop\".".into()
         }
+        Note::ToControllers(reason) => format!("-> packet-in to controllers ({})", reason.name()),
         Note::TtlExpired => ">> IPv4 decrement TTL exception".into(),
         Note::Dropped(reason) => format!(">> {}, dropping", reason.sentence()),
         Note::ActionSetIs(actions) => set("is", actions),

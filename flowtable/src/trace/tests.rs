@@ -7,10 +7,11 @@ use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
 use flow::compose::compose;
 use flow::flow_mod::Command;
-use flow::key::HEADER_WORDS;
+use flow::key::{HEADER_WORDS, frag};
 use flow::prerequisite::Prerequisite;
 use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match, write_packet};
 use flow::types::{MacAddr, OfVersion};
+use packet::wire::{eth_type, ip_proto};
 use std::time::Duration;
 
 /// Three ports with the same number in OpenFlow and in the datapath.

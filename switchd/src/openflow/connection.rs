@@ -81,6 +81,7 @@ pub(super) fn serve(
             let next = wire.next_message();
             if wire.session.encoding().is_some() && silence.is_opening() {
                 silence.opens();
+                hub.publish();
                 on_open();
             }
             match next {

@@ -136,6 +136,7 @@ impl Link<'_> {
     ) -> io::Result<()> {
         let context = self.context;
         let member = context.hub.join()?;
+        member.change_settings(|settings| settings.is_primary = true);
         let attendance = &context.attendance;
         let mut has_arrived = false;
         let terms = Terms {

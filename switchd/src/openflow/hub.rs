@@ -4,20 +4,32 @@
 //! [outboxes](super::outbox::Outbox), which are bounded, and never waited for: a peer that does not read delays nobody.
 
 use super::outbox::{Full, Outbox};
+use super::packet_ins::Paused;
 use crate::server::event_fd;
+use crate::switch::Switch;
+use flowtable::policy::{BridgeId, Policy};
 use nix::sys::eventfd::EventFd;
 use openflow::{ControllerRole, Encoding, OfMessage};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// All connections of one bridge.
-#[derive(Debug, Default)]
 pub(super) struct Hub {
+    /// The bridge.
+    served: Served,
     members: Mutex<Vec<Arc<Member>>>,
+    /// The packets that wait for one of the members.
+    paused: Mutex<Paused>,
     /// The newest generation id of an election; `None` before the first one.
     generation: Mutex<Option<u64>>,
+}
+
+/// The bridge whose connections a hub knows.
+pub(super) struct Served {
+    pub(super) policy: Arc<Policy>,
+    pub(super) bridge: BridgeId,
 }
 
 /// An election whose generation id is older than that of an election before (OpenFlow 1.3.5 §6.3.6).
@@ -45,14 +57,42 @@ pub(super) struct MemberSettings {
     pub(super) role: ControllerRole,
     /// The number by which actions name the peer (`NXT_SET_CONTROLLER_ID`); 0 if the peer has asked for none.
     pub(super) controller_id: u16,
-    /// What the peer has set by `OFPT_SET_CONFIG`. A peer at the bridge's socket gets no messages that nobody asked for before
-    /// the number is other than 0, as in Open vSwitch.
+    /// Whether the switch has connected to the peer. The other way round, the peer gets no messages that nobody asked for before
+    /// it has set a `miss_send_len` other than 0, as in Open vSwitch.
+    pub(super) is_primary: bool,
+    /// What the peer has set by `OFPT_SET_CONFIG`; 0 before.
     pub(super) miss_send_len: u16,
     /// Whether the peer has asked, by `OFPT_SET_CONFIG`, for packets whose TTL has run out.
     pub(super) invalid_ttl: bool,
 }
 
 impl Hub {
+    /// The hub of a bridge, to which the packets for the bridge's controllers go from now on. `None` if there is no such
+    /// bridge.
+    pub(super) fn of_bridge(switch: &Switch, bridge: &str) -> Option<Arc<Self>> {
+        let bridge = switch.on(bridge)?.bridge().id();
+        let policy = Arc::clone(switch.policy());
+        let hub = Arc::new(Self {
+            served: Served { policy, bridge },
+            members: Mutex::default(),
+            paused: Mutex::default(),
+            generation: Mutex::default(),
+        });
+        let taker: Weak<Self> = Arc::downgrade(&hub);
+        switch.punts().hand_to(bridge, taker);
+        Some(hub)
+    }
+
+    /// The bridge.
+    pub(super) fn served(&self) -> &Served {
+        &self.served
+    }
+
+    /// The packets that wait for one of the members.
+    pub(super) fn paused(&self) -> &Mutex<Paused> {
+        &self.paused
+    }
+
     /// Makes a member for a new connection.
     ///
     /// # Errors
@@ -70,6 +110,7 @@ impl Hub {
     /// Forgets a connection that has ended.
     pub(super) fn leave(&self, member: &Arc<Member>) {
         self.members.lock().retain(|other| !Arc::ptr_eq(other, member));
+        self.publish();
     }
 
     /// Every connection of the bridge, in the order in which they came.
@@ -135,7 +176,6 @@ impl Member {
     ///
     /// # Errors
     /// The outbox is full: the message is dropped, and counted.
-    #[expect(dead_code, reason = "the messages that nobody asks for come with the next changes")]
     pub(super) fn tell(&self, message: Arc<OfMessage>, bytes: usize) -> Result<(), Full> {
         self.outbox.put(message, bytes)
     }

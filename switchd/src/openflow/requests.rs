@@ -106,7 +106,11 @@ impl Peer {
             }
             OfMessage::SetControllerId(id) => {
                 self.member.change_settings(|settings| settings.controller_id = id);
+                self.hub.publish();
                 Ok(())
+            }
+            OfMessage::Resume(packet_in) => {
+                self.hub.resumed(*packet_in).map(|resumed| drop(on.resume(resumed)))
             }
             OfMessage::BarrierRequest => {
                 // What came before is in force for every frame that is received from now on.
@@ -204,6 +208,7 @@ impl Peer {
             (settings.miss_send_len, settings.invalid_ttl) =
                 (config.miss_send_len, config.invalid_ttl);
         });
+        self.hub.publish();
         if on.bridge().fragments() != config.fragments {
             let changed = on.change_bridge(&on.name(), |bridge| bridge.frags = config.fragments);
             changed.map_err(|_| ErrorCode::ConfigFlags)?;
@@ -233,6 +238,7 @@ impl Peer {
         if request.role != ControllerRole::NoChange {
             let elected = self.hub.elect(&self.member, request.role, generation);
             elected.map_err(|_| ErrorCode::RoleStale)?;
+            self.hub.publish();
         }
         let generation = self.hub.generation().unwrap_or(u64::MAX);
         Ok(RoleMessage { role: self.member.settings().role, generation, ..request })

@@ -64,11 +64,12 @@ impl BridgeService {
     /// # Errors
     /// No thread could be had.
     pub(super) fn start(folder: &Path, bridge: &Bridge, switch: &Arc<Switch>) -> io::Result<Self> {
+        let hub = Hub::of_bridge(switch, &bridge.name).ok_or(io::ErrorKind::NotFound)?;
         let context = Arc::new(BridgeContext {
             bridge: bridge.name.clone(),
             folder: folder.to_owned(),
             switch: Arc::clone(switch),
-            hub: Arc::default(),
+            hub,
             attendance: Attendance::start(&bridge.name, switch)?,
             versions: Mutex::new(bridge.protocols.versions().to_vec()),
         });

@@ -1,7 +1,7 @@
 //! Transactions on rules: text in, all of it applied or nothing.
 
 use super::batches::{BatchReader, RuleBatch, context};
-use super::ineffective::IneffectiveActions;
+use super::ineffective::{IneffectiveActions, has_controllers};
 use super::lines::Lines;
 use super::names::port_names;
 use super::progress::Progress;
@@ -45,7 +45,7 @@ pub(super) fn change(
         reader.read_ahead(first, apply)?;
     }
     transaction.commit();
-    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names, has_controllers(switch)) }))
 }
 
 /// Makes the rules those of the text. Rules that are there already keep their counters. The
@@ -85,5 +85,5 @@ pub(super) fn replace(
         let what = format!("replace-flows {} {file}", switch.name());
         switch.remember(&before, &Author { who: who.to_owned(), what });
     }
-    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names, has_controllers(switch)) }))
 }

@@ -1,7 +1,7 @@
 //! Groups: transactions on them, and lists.
 
 use super::answer::{Failure, Sender};
-use super::ineffective::IneffectiveActions;
+use super::ineffective::{IneffectiveActions, has_controllers};
 use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::progress::Progress;
@@ -50,7 +50,7 @@ pub(super) fn change(
     groups::change(*switch, &changes)
         .map_err(|(index, error)| refuse::flow_mod(&error, lines[index]))?;
     let count = changes.len() as u64;
-    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names) }))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names, has_controllers(switch)) }))
 }
 
 fn command(command: GroupCommand) -> text::GroupCommand {

@@ -5,6 +5,7 @@
 //! as many notes as a request of one.
 
 use super::names::NameTable;
+use crate::switch::OnBridge;
 use flow::action::Action;
 use flow::bit_set::{BitSet, blocks};
 use flow::group::{Bucket, GroupMod};
@@ -64,8 +65,9 @@ impl IneffectiveActions {
         }
     }
 
-    /// A sentence for each kind of action without effect. `ports` are the ports that the bridge has.
-    pub(super) fn notes(&self, ports: &NameTable) -> Vec<String> {
+    /// A sentence for each kind of action without effect. `ports` are the ports that the bridge has, and `has_controllers`
+    /// says whether a controller of the bridge wants packets.
+    pub(super) fn notes(&self, ports: &NameTable, has_controllers: bool) -> Vec<String> {
         let present: PortNumbers = ports.iter().map(|(port, _)| usize::from(port.0)).collect();
         let missing = self.outputs.iter().filter(|number| !present.contains(*number));
         let missing: Vec<String> =
@@ -82,9 +84,9 @@ impl IneffectiveActions {
                 ),
             });
         }
-        if self.has_controller {
+        if self.has_controller && !has_controllers {
             notes.push(
-                "no controller is connected: packets for CONTROLLER are dropped (no_controller)"
+                "no controller that wants packets is connected: those for CONTROLLER are dropped (no_controller)"
                     .to_owned(),
             );
         }
@@ -96,6 +98,11 @@ impl IneffectiveActions {
         }
         notes
     }
+}
+
+/// Whether a controller of the bridge wants packets.
+pub(super) fn has_controllers(on: &OnBridge<'_>) -> bool {
+    on.policy().audience().is_anybody_there(on.bridge().id())
 }
 
 /// The first words of a list, and how many words follow: `1, 2, 3 and 4 more`.
@@ -123,7 +130,7 @@ mod tests {
             let rule = parse_flow(&format!("actions={actions}"), &ParseContext::default());
             seen.look_at(&rule.expect("a rule").actions);
         }
-        seen.notes(&ports())
+        seen.notes(&ports(), false)
     }
 
     #[test]
@@ -168,6 +175,6 @@ mod tests {
         let change = parse_group(text, GroupCommand::Add, &context).expect("a group");
         let mut seen = IneffectiveActions::default();
         seen.look_at_group(&change);
-        assert_eq!(seen.notes(&ports()).len(), 2);
+        assert_eq!(seen.notes(&ports(), false).len(), 2);
     }
 }

@@ -1,14 +1,14 @@
-//! Packets that somebody made by hand.
+//! Packets that somebody made by hand, and those that controllers have resumed.
 //!
 //! The first worker sends them, between two of its batches: it has a send queue of every port, and
 //! after it has answered, what the packet did is in every counter.
 
 use super::OnBridge;
-use crate::worker::{Command, Injected, Injection};
+use crate::worker::{Command, HandedIn, Injected, Injection};
 use crossbeam::channel;
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
-use flowtable::datapath::Ingress;
+use flowtable::datapath::{Ingress, Resumed};
 use flowtable::policy::ports::PortInfo;
 
 impl OnBridge<'_> {
@@ -18,9 +18,23 @@ impl OnBridge<'_> {
             self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
         let port_no = port_no.unwrap_or(PortNo::NONE);
         let ingress = Ingress { bridge: self.bridge().id(), port_no };
+        self.hand_in(ingress, HandedIn::PacketOut(packet))
+    }
+
+    /// Goes on with a packet that has waited for a controller, and returns what became of it; `None` if the switch is about
+    /// to end.
+    pub(crate) fn resume(&self, resumed: Resumed) -> Option<Injected> {
+        let in_port = resumed.state.in_port.get();
+        let port_no = self.bridge().snapshot().ports().get(in_port).and_then(PortInfo::port_no);
+        let port_no = port_no.unwrap_or(PortNo::NONE);
+        let ingress = Ingress { bridge: self.bridge().id(), port_no };
+        self.hand_in(ingress, HandedIn::Resumed(resumed))
+    }
+
+    fn hand_in(&self, ingress: Ingress, packet: HandedIn) -> Option<Injected> {
         let (done, finished) = channel::bounded(1);
         let injection = Injection { ingress, packet, done };
-        self.workers.first()?.send(Command::PacketOut(Box::new(injection)));
+        self.workers.first()?.send(Command::HandIn(Box::new(injection)));
         finished.recv().ok()
     }
 }

@@ -46,7 +46,8 @@ fn a_frame_that_goes_round_is_nobody_elses() {
     let out = || DpAction::Output(PortNo(1));
     let actions = [out(), first, out(), second, out()];
     let mut asked = Vec::new();
-    let env = Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked };
+    let env =
+        Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked, punts: None };
     let done = execute(&actions, env, FrameId::received(0), 0);
     let sent = egress.queue(PortNo(1));
     assert_eq!((done.outputs, sent.len()), (3, 3));

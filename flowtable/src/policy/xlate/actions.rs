@@ -1,14 +1,15 @@
 //! Executes the actions of rules: one arm of a `match` for each action.
 
 use super::budget::weight;
+use super::controller::ToController;
 use super::tracked::{LoweredTtl, MAX_LABELS};
-use super::{Ctx, Note, Suspended, TranslationObserver};
+use super::{Ctx, Note, OnMiss, Suspended, TranslationObserver};
 use flow::action::{Action, FieldBits, Subfield};
 use flow::fields::FieldId;
 use flow::key::{VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::prerequisite::Prerequisite;
 use flow::types::OfPort;
-use flow::verdict::{DpAction, DropReason};
+use flow::verdict::{DpAction, DropReason, PacketInReason};
 use flow::{PipelineKey, PipelineMask};
 use packet::wire::{eth_type, mpls};
 
@@ -51,8 +52,10 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 return;
             }
             // What froze is a rule that was resubmitted to, or this action, which begins anew then.
+            // A packet that waits for a controller goes on behind the action.
             if self.freezing && self.suspended.is_empty() && self.error.is_none() {
-                return self.suspend(&actions[i..]);
+                let next = if self.pause.is_some() { i + 1 } else { i };
+                return self.suspend(&actions[next..]);
             }
         }
     }
@@ -80,8 +83,18 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     fn action(&mut self, action: &Action, rest: &[Action]) -> Result<(), Stop> {
         match action {
             Action::Output { port } => self.output(*port),
-            Action::Controller { max_len, reason, controller_id, userdata, .. } => {
-                self.controller(*max_len, *reason, *controller_id, userdata);
+            Action::Controller { max_len, reason, controller_id, userdata, pause, meter_id } => {
+                // Messages have such an action as an output, whose reason depends on where the action is.
+                let (controller_id, meter_id) = (*controller_id, *meter_id);
+                let says_more =
+                    controller_id != 0 || !userdata.is_empty() || *pause || meter_id.is_some();
+                let reason = match PacketInReason::of_number(*reason) {
+                    None | Some(PacketInReason::Action) if !says_more => self.output_reason(),
+                    reason => reason.unwrap_or(PacketInReason::Action),
+                };
+                let max_len = *max_len;
+                let to = ToController { max_len, reason, controller_id, userdata, meter_id };
+                if *pause { self.pause(&to) } else { self.controller(&to) }
             }
             Action::OutputReg { src, max_len } => self.output_reg(*src, *max_len),
             Action::OutputTrunc { port, max_len } => self.output_truncated(*port, *max_len),
@@ -121,7 +134,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                     self.packet.write(*dst, value);
                 }
             }
-            Action::DecTtl(_) => return self.dec_ttl(),
+            Action::DecTtl(ids) => return self.dec_ttl(ids),
             Action::SetMplsLabel(label) => {
                 self.packet.set_label_bits(mpls::LABEL_MASK, label << mpls::LABEL_SHIFT)
             }
@@ -137,11 +150,12 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                     None | Some(OfPort::IN_PORT) => self.in_port(),
                     Some(port) => *port,
                 };
-                self.table_lookup(in_port, table.unwrap_or(self.table), true);
+                let table = table.unwrap_or(self.table);
+                self.table_lookup(in_port, table, true, OnMiss::GoOn);
             }
             Action::GotoTable(table) => {
                 let in_port = self.in_port();
-                self.table_lookup(in_port, *table, true);
+                self.table_lookup(in_port, *table, true, OnMiss::ToControllers);
             }
             Action::Clone(inner) => self.clone_actions(inner),
             // Both ways execute the rest of the list.
@@ -194,10 +208,10 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.observer.note(|| Note::FieldIsNow(dst, value));
     }
 
-    fn dec_ttl(&mut self) -> Result<(), Stop> {
+    fn dec_ttl(&mut self, ids: &[u16]) -> Result<(), Stop> {
         match self.packet.lower_ttl() {
             LoweredTtl::NoHeader | LoweredTtl::Lowered => Ok(()),
-            LoweredTtl::Expired => Err(self.expire()),
+            LoweredTtl::Expired => Err(self.expire(ids)),
         }
     }
 
@@ -206,13 +220,14 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         match self.packet.lower_label_ttl() {
             LoweredTtl::Lowered => Ok(()),
             LoweredTtl::NoHeader => Err(Stop),
-            LoweredTtl::Expired => Err(self.expire()),
+            LoweredTtl::Expired => Err(self.expire(&[])),
         }
     }
 
-    fn expire(&mut self) -> Stop {
+    fn expire(&mut self, ids: &[u16]) -> Stop {
         self.hint = Some(DropReason::InvalidTtl);
         self.observer.note(|| Note::TtlExpired);
+        self.expired_to_controllers(ids);
         Stop
     }
 
@@ -368,7 +383,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         let list = in_order(&set);
         self.is_last = true;
         self.observer.enter_action_set();
+        let was_there = std::mem::replace(&mut self.in_action_set, true);
         self.actions(&list);
+        self.in_action_set = was_there;
         self.observer.leave();
     }
 }

@@ -82,7 +82,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.observer.enter_bucket(index);
         let list: Vec<Action> = in_order(&bucket.actions);
         let (packet, was_mpls) = (self.packet.save(), self.was_mpls);
+        let was_in_group = std::mem::replace(&mut self.in_group, true);
         self.deeper(|ctx| ctx.actions(&list));
+        self.in_group = was_in_group;
         if self.freezing {
             self.finish_freezing();
         }

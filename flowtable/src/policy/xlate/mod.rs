@@ -13,6 +13,7 @@
 
 mod actions;
 pub(super) mod budget;
+mod controller;
 mod dependencies;
 mod group;
 mod life;
@@ -44,7 +45,7 @@ use flow::action::Action;
 use flow::key::{FlowKey, FlowMask, PipelineKey};
 use flow::table_mod::TableMiss;
 use flow::types::{Fragments, OfPort, PortNo, TableId};
-use flow::verdict::{DpAction, DropReason, Flood};
+use flow::verdict::{ControllerMeta, DpAction, DropReason, Flood};
 use std::sync::Arc;
 use tracked::TrackedKey;
 
@@ -54,8 +55,19 @@ const MAX_DEPTH: u32 = 64;
 const MAX_RESUBMITS: u32 = 4096;
 /// Bytes of the values that `push` has put on the stack, at most.
 const MAX_STACK: usize = 65_536;
+/// The cookie of what no rule did.
+const NO_COOKIE: u64 = u64::MAX;
 /// `actset_output` when the action set has no output (OpenFlow 1.5 §7.2.3.9).
 const OFPP_UNSET: u32 = 0xffff_fff7;
+
+/// What happens to a packet for which a table has no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnMiss {
+    /// Controllers get it, if they want such packets. So it is in the first table, behind `goto_table` and behind a patch.
+    ToControllers,
+    /// The actions go on: so it is behind `resubmit`.
+    GoOn,
+}
 
 /// Everything that a translation reads.
 #[derive(Clone, Copy)]
@@ -186,9 +198,27 @@ pub fn translate_packet_out(
     let mut observer = Unobserved;
     let mut ctx = Ctx::new(view, key, &mut observer);
     ctx.bridge = bridge;
+    (ctx.is_packet_out, ctx.cookie) = (true, NO_COOKIE);
     match ctx.ports().get(ctx.in_port()) {
         Some(port) if !port.receives() => ctx.fail(DropReason::PortNoReceive),
         _ => ctx.start_with(actions),
+    }
+    ctx.finish()
+}
+
+/// Translates a packet that goes on where it waited for a controller. `key` has the headers of the packet, and the state
+/// that the controller sends back.
+pub fn translate_resumed(
+    view: View<'_>,
+    bridge: BridgeId,
+    key: &PipelineKey,
+    continuation: &Continuation,
+) -> Translation {
+    let mut observer = Unobserved;
+    let mut ctx = Ctx::new(view, key, &mut observer);
+    if continuation.state.bridge == bridge {
+        ctx.resume(&continuation.state, key);
+        ctx.end_of_pass();
     }
     ctx.finish()
 }
@@ -212,6 +242,16 @@ struct Ctx<'a, O> {
     action_set: Vec<Action>,
     table: TableId,
     cookie: u64,
+    /// The rule whose actions are executed; `None` in a packet-out, and where a packet goes on.
+    rule: Option<&'a Arc<Rule>>,
+    /// The packet comes from a packet-out.
+    is_packet_out: bool,
+    /// A group's bucket is executed.
+    in_group: bool,
+    /// The action set is executed.
+    in_action_set: bool,
+    /// What controllers are told once the packet waits for one of them. `None` if the walk stops for the next pass.
+    pause: Option<Box<ControllerMeta>>,
     depth: u32,
     resubmits: u32,
     spent: budget::Spent,
@@ -257,6 +297,11 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             action_set: Vec::new(),
             table: TableId::default(),
             cookie: 0,
+            rule: None,
+            is_packet_out: false,
+            in_group: false,
+            in_action_set: false,
+            pause: None,
             depth: 0,
             resubmits: 0,
             spent: budget::Spent::default(),
@@ -322,7 +367,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     fn start(&mut self) {
         if self.recirc_id == 0 {
             let in_port = self.in_port();
-            self.table_lookup(in_port, self.table, false);
+            self.table_lookup(in_port, self.table, false, OnMiss::ToControllers);
             if !self.matched {
                 self.hint = Some(DropReason::TableMiss);
             }
@@ -330,7 +375,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             match self.view.recirc.get(self.recirc_id) {
                 Some(continuation) => {
                     self.out.is_passing = continuation.is_passing;
-                    self.resume(&continuation.state);
+                    self.resume(&continuation.state, &continuation.state.key);
                 }
                 None => self.fail(DropReason::RecirculationLimit),
             }
@@ -372,8 +417,14 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 
     /// Looks the packet up as if it had come in on `in_port`, and executes the rule's actions.
-    fn table_lookup(&mut self, in_port: OfPort, table: TableId, resubmitted: bool) {
-        self.look_up_and(in_port, table, resubmitted, Self::actions);
+    fn table_lookup(
+        &mut self,
+        in_port: OfPort,
+        table: TableId,
+        resubmitted: bool,
+        on_miss: OnMiss,
+    ) {
+        self.look_up_and(in_port, table, resubmitted, on_miss, Self::actions);
     }
 
     /// Looks the packet up as if it had come in on `in_port`, and gives the actions of the rule to `execute`.
@@ -382,6 +433,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         in_port: OfPort,
         table: TableId,
         resubmitted: bool,
+        on_miss: OnMiss,
         execute: impl FnOnce(&mut Self, &[Action]),
     ) {
         if self.was_mpls {
@@ -395,7 +447,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         }
         let saved = std::mem::replace(&mut self.table, table);
         self.observer.read(self.packet.mask());
-        if let Some(rule) = self.rule_for_or_next(in_port) {
+        if let Some(rule) = self.rule_for_or_next(in_port, on_miss) {
             let table = self.table;
             self.matched = true;
             self.enter_rule(table, rule);
@@ -406,9 +458,10 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             }
             self.depth += deeper;
             let saved_cookie = std::mem::replace(&mut self.cookie, rule.cookie.0);
+            let saved_rule = self.rule.replace(rule);
             self.out.rules.push(Arc::clone(rule));
             execute(self, &rule.actions);
-            self.cookie = saved_cookie;
+            (self.cookie, self.rule) = (saved_cookie, saved_rule);
             self.depth -= deeper;
             self.observer.leave();
         }
@@ -417,7 +470,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
 
     /// The best rule of the present table for the packet. If none matches and the table's setting is to continue with the
     /// next one, that is the present table from now on, and so forth.
-    fn rule_for_or_next(&mut self, in_port: OfPort) -> Option<&'a Arc<Rule>> {
+    fn rule_for_or_next(&mut self, in_port: OfPort, on_miss: OnMiss) -> Option<&'a Arc<Rule>> {
         loop {
             let table = self.table;
             let rule = self.rule_for(in_port, table);
@@ -427,9 +480,15 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.miss(table);
             self.observer.miss(table);
             self.observer.read(self.packet.mask());
-            let next = TableId::new(table.get() + 1)?;
             let continues = self.tables().miss(table) == Some(TableMiss::Continue);
-            if !continues || !self.may_resubmit() {
+            let next = TableId::new(table.get() + 1).filter(|_| continues);
+            let Some(next) = next else {
+                if on_miss == OnMiss::ToControllers {
+                    self.miss_to_controllers(in_port);
+                }
+                return None;
+            };
+            if !self.may_resubmit() {
                 return None;
             }
             // Many tables are as much work as many resubmits.
@@ -508,7 +567,14 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         let owner = self.own_port.unwrap_or(nobody);
         if let Some(continuation) = self.view.recirc.allocate(state, owner) {
             self.out.is_passing |= continuation.is_passing;
-            self.out.actions.push(DpAction::Recirculate(continuation.id));
+            let go_on = match self.pause.take() {
+                Some(meta) => {
+                    let paused = Some(continuation.id);
+                    DpAction::Controller(Arc::new(ControllerMeta { paused, ..*meta }))
+                }
+                None => DpAction::Recirculate(continuation.id),
+            };
+            self.out.actions.push(go_on);
             self.out.continuations.push(continuation);
             self.outputs += 1;
         } else {
@@ -519,9 +585,10 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.exit = self.view.conduct.recirculation_exits();
     }
 
-    fn resume(&mut self, state: &FrozenState) {
+    /// Goes on with a state. `key` has the registers and the rest of what is not in the packet.
+    fn resume(&mut self, state: &FrozenState, key: &PipelineKey) {
         self.matched = true;
-        self.packet.resume(&state.key);
+        self.packet.resume(key);
         self.bridge = state.bridge;
         self.spend_for(state.stack.len() + budget::weight(&state.action_set));
         self.stack.clone_from(&state.stack);

@@ -1,13 +1,11 @@
-//! Outputs: to one port, to several ports, and to controllers.
+//! Outputs: to one port, and to several ports.
 
+use super::controller::ToController;
 use super::{Ctx, LeftOut, Note, TranslationObserver};
 use crate::policy::ports::{Attachment, PortInfo};
 use flow::action::Subfield;
 use flow::types::OfPort;
-use flow::verdict::{ControllerMeta, DpAction, DropReason};
-
-/// `OFPR_ACTION`: the packet-in was asked for by an action.
-const OFPR_ACTION: u8 = 1;
+use flow::verdict::{DpAction, DropReason};
 
 impl<'a, O: TranslationObserver> Ctx<'a, O> {
     /// Executes `output:PORT`, where the port may be a reserved one.
@@ -17,12 +15,11 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             OfPort::NORMAL => self.normal(),
             OfPort::FLOOD => self.flood(|port| !port.config.no_flood),
             OfPort::ALL => self.flood(|_| true),
-            OfPort::CONTROLLER => self.controller(u16::MAX, OFPR_ACTION, 0, &[]),
-            OfPort::TABLE => {
-                self.is_last = false;
-                let in_port = self.in_port();
-                self.table_lookup(in_port, flow::types::TableId::default(), true);
+            OfPort::CONTROLLER => {
+                let reason = self.output_reason();
+                self.controller(&ToController::plain(reason));
             }
+            OfPort::TABLE => self.output_to_table(),
             OfPort::NONE => {}
             port if port == self.in_port() => self.skip_in_port(),
             port => self.send_to(port),
@@ -123,22 +120,6 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
         let max_len = max_len.saturating_add_signed(growth);
         self.out.actions.push(DpAction::OutputTrunc { port: port_no, max_len });
-        self.outputs += 1;
-    }
-
-    pub(super) fn controller(&mut self, max_len: u16, reason: u8, id: u16, userdata: &[u8]) {
-        if !self.spend_for(userdata.len()) {
-            return;
-        }
-        self.commit();
-        self.out.actions.push(DpAction::Controller(Box::new(ControllerMeta {
-            max_len,
-            reason,
-            controller_id: id,
-            table: self.table.get(),
-            cookie: self.cookie,
-            userdata: userdata.to_vec(),
-        })));
         self.outputs += 1;
     }
 }

@@ -5,7 +5,7 @@
 //! its own. A packet that goes round between bridges ends like one that is resubmitted without end, at
 //! [`MAX_DEPTH`](super::MAX_DEPTH).
 
-use super::{Ctx, Note, TranslationObserver};
+use super::{Ctx, Note, OnMiss, TranslationObserver};
 use crate::policy::ports::{PatchPort, PortInfo};
 use flow::types::TableId;
 use flow::verdict::DropReason;
@@ -75,7 +75,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.hint = Some(DropReason::RuleDrop);
         // A rule that pops labels would spoil the packet for what the first bridge still does with it; as the
         // contents of a clone, it does not.
-        self.look_up_and(peer.of_port, TableId::default(), true, Self::clone_actions);
+        let table = TableId::default();
+        self.look_up_and(peer.of_port, table, true, OnMiss::ToControllers, Self::clone_actions);
         if !self.matched && self.error.is_none() {
             self.hint = Some(DropReason::TableMiss);
         }

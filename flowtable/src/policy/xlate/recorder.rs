@@ -5,7 +5,7 @@ use crate::policy::TableRef;
 use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
 use flow::types::{GroupId, OfPort, TableId};
-use flow::verdict::DropReason;
+use flow::verdict::{DropReason, PacketInReason};
 use flow::{FlowMask, PipelineKey, PipelineMask};
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub enum Note {
     UsingBucket(usize),
     /// There is no group of this number.
     NoSuchGroup(GroupId),
+    /// Controllers get the packet for this reason, without an action that says so.
+    ToControllers(PacketInReason),
     /// The packet's TTL ran out. The rest of the list is not executed.
     TtlExpired,
     /// The action set after `write_actions`, in the order of its execution.

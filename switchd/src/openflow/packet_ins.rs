@@ -1,0 +1,180 @@
+//! Packet-ins: packets that the rules give to controllers, and those that controllers send back to be resumed.
+//!
+//! The [`Hub`] of a bridge takes the packets that workers leave ([`PuntTaker`]), and puts a message into the outbox of each
+//! member that wants it. Workers learn in advance what members want ([`Hub::publish`]), so that a packet nobody wants is
+//! neither copied nor counted as sent.
+//!
+//! A packet that waits for a controller leaves its state here, under a number that the packet-in carries. So a controller
+//! cannot choose how a packet goes on, and a number that is unknown, or too old, is refused.
+
+use super::hub::{Hub, MemberSettings, Served};
+use crate::punts::PuntTaker;
+use flow::fields::FieldId;
+use flow::key::PipelineKey;
+use flow::types::Cookie;
+use flow::verdict::{ControllerMeta, PacketInReason};
+use flowtable::datapath::{Punt, Resumed};
+use flowtable::policy::audience::{Reasons, Wanted};
+use flowtable::policy::recirc::Continuation;
+use openflow::{
+    AsyncConfig, AsyncKind, ControllerRole, ErrorCode, OfMessage, PacketIn, continuation_of,
+    token_of,
+};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+/// The cookie of a packet that no rule gave to controllers.
+const NO_COOKIE: u64 = u64::MAX;
+/// Size in bytes of the smallest frame: an Ethernet header.
+const MIN_FRAME: usize = 14;
+/// About how many bytes a packet-in has in memory beside its packet.
+const OVERHEAD: usize = 1200;
+
+/// How much room the states may take that wait for a controller, before the older half of them is forgotten, in units of
+/// [`Continuation::room`], which are about a kilobyte. A usual state takes one.
+const ROOM: usize = 4096;
+
+impl PuntTaker for Hub {
+    fn take(&self, punt: Punt) {
+        let Punt { packet, meta, paused } = punt;
+        let continuation = match paused {
+            Some(continuation) => continuation_of(self.paused().lock().keep(continuation)),
+            None => Vec::new(),
+        };
+        let bytes = packet.len() + meta.userdata.len() + OVERHEAD;
+        let message = Arc::new(OfMessage::PacketIn(Box::new(PacketIn {
+            total_len: packet.len() as u32,
+            packet,
+            buffer: None,
+            reason: meta.reason,
+            table: meta.table,
+            cookie: (meta.cookie != NO_COOKIE).then_some(Cookie(meta.cookie)),
+            metadata: PacketIn::metadata_of(meta.state.in_port.get(), &meta.state),
+            userdata: meta.userdata.clone(),
+            continuation,
+        })));
+        for member in self.members() {
+            if is_wanted(&member.settings(), &meta) {
+                // A member that has no room counts the message as lost.
+                let _ = member.tell(Arc::clone(&message), bytes);
+            }
+        }
+    }
+}
+
+impl Hub {
+    /// Tells the workers what the members want. To be called when members come, go, or want something else.
+    pub(super) fn publish(&self) {
+        let mut wanted = Wanted::new();
+        for member in self.members() {
+            let settings = member.settings();
+            let reasons = wanted_reasons(&settings);
+            if reasons != Reasons::default() {
+                let entry = wanted.entry(settings.controller_id).or_default();
+                *entry = entry.union(reasons);
+            }
+        }
+        let Served { policy, bridge } = self.served();
+        policy.bridge(*bridge).hear(wanted);
+    }
+
+    /// The packet that a controller sends back, with what it goes on with.
+    ///
+    /// # Errors
+    /// The switch has not made the continuation, or has forgotten it, or there is no whole packet.
+    pub(super) fn resumed(&self, packet_in: PacketIn) -> Result<Resumed, ErrorCode> {
+        let token = token_of(&packet_in.continuation).ok_or(ErrorCode::ResumeStale)?;
+        let continuation = self.paused().lock().find(token).ok_or(ErrorCode::ResumeStale)?;
+        if packet_in.packet.len() < MIN_FRAME {
+            return Err(ErrorCode::BadPacket);
+        }
+        let sent_back = packet_in.metadata.key();
+        let mut state = PipelineKey {
+            in_port: sent_back.in_port,
+            actset_output: continuation.actset_output().into(),
+            ..PipelineKey::default()
+        };
+        let registers = (0..32).map(FieldId::Reg);
+        for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+            field.write(&mut state, field.read(sent_back), u128::MAX);
+        }
+        Ok(Resumed { packet: packet_in.packet, state, continuation })
+    }
+}
+
+/// Whether a member gets a packet-in.
+fn is_wanted(settings: &MemberSettings, meta: &ControllerMeta) -> bool {
+    settings.controller_id == meta.controller_id && wanted_reasons(settings).contains(meta.reason)
+}
+
+/// The reasons for which a member gets packet-ins.
+fn wanted_reasons(settings: &MemberSettings) -> Reasons {
+    let mut reasons = Reasons::default();
+    let Some(encoding) = settings.encoding else {
+        return reasons;
+    };
+    if !settings.is_primary && settings.miss_send_len == 0 {
+        return reasons;
+    }
+    let mut config = AsyncConfig::of_version(encoding.version);
+    config.set_invalid_ttl(settings.invalid_ttl);
+    let is_slave = settings.role == ControllerRole::Slave;
+    for reason in PacketInReason::ALL {
+        if config.wants(AsyncKind::PacketIn, reason as u8, is_slave) {
+            reasons.insert(reason);
+        }
+    }
+    reasons
+}
+
+/// The states of packets that wait for a controller, by their numbers. The older ones are forgotten when there are many.
+#[derive(Debug)]
+pub(super) struct Paused {
+    young: HashMap<u32, Arc<Continuation>>,
+    /// The room that the young ones take.
+    room: usize,
+    old: HashMap<u32, Arc<Continuation>>,
+    /// Tells the numbers of this hub from those of another one, and of another process.
+    mark: [u8; 12],
+}
+
+impl Default for Paused {
+    fn default() -> Self {
+        let random = RandomState::new();
+        let (high, low) = (random.hash_one(1u8).to_be_bytes(), random.hash_one(2u8).to_be_bytes());
+        let mut mark = [0; 12];
+        mark[..8].copy_from_slice(&high);
+        mark[8..].copy_from_slice(&low[..4]);
+        Self { young: HashMap::new(), room: 0, old: HashMap::new(), mark }
+    }
+}
+
+impl Paused {
+    /// Keeps a state, and returns its number. Packets with equal states share it.
+    fn keep(&mut self, continuation: Arc<Continuation>) -> [u8; 16] {
+        let id = continuation.id;
+        let room = continuation.room();
+        let known = self.young.insert(id, continuation);
+        if known.is_none() {
+            self.room += room;
+            if self.room > ROOM {
+                self.old = std::mem::take(&mut self.young);
+                self.room = 0;
+            }
+        }
+        let mut token = [0; 16];
+        token[..4].copy_from_slice(&id.to_be_bytes());
+        token[4..].copy_from_slice(&self.mark);
+        token
+    }
+
+    /// The state with a number; `None` if it was forgotten, or never was.
+    fn find(&self, token: [u8; 16]) -> Option<Arc<Continuation>> {
+        let (id, mark) = token.split_first_chunk()?;
+        let id = u32::from_be_bytes(*id);
+        let is_ours = *mark == self.mark;
+        let found = self.young.get(&id).or_else(|| self.old.get(&id));
+        found.filter(|_| is_ours).map(Arc::clone)
+    }
+}
