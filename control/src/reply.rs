@@ -3,7 +3,7 @@
 use crate::record::{
     Aggregate, BridgeRecord, CacheRecord, ControllerRecord, DropsRecord, FdbStatsRecord,
     HistoryRecord, LogRecord, PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord,
-    SslRecord, SwitchRecord, TableRecord, TraceRecord, WorkerRecord,
+    SslRecord, SwitchRecord, TableDescRecord, TableRecord, TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub enum Reply {
     Aggregate(Aggregate),
     /// All tables of the bridge, in the order of their numbers 0 to 253.
     Tables(Vec<TableRecord>),
+    /// How all tables of the bridge behave, in the order of their numbers 0 to 253.
+    TableDescs(Vec<TableDescRecord>),
     /// All bridges, in the order in which they were added.
     Bridges(Vec<BridgeRecord>),
     /// The bridge and its ports.

@@ -36,6 +36,15 @@ pub enum Operation {
     DumpAggregate(FlowQuery),
     /// Lists the flow tables with their counters. [`Reply::Tables`](crate::Reply::Tables)
     DumpTables,
+    /// Lists how the flow tables behave. [`Reply::TableDescs`](crate::Reply::TableDescs)
+    DumpTableDesc,
+    /// Changes how a flow table behaves. [`Reply::Done`](crate::Reply::Done)
+    ModTable {
+        /// The number or the name of the table, or `all`.
+        table: String,
+        /// The change, as `ofctl mod-table` takes it: `evict`, `vacancy:10,20`, `name:acl`, `flow_limit:1000`.
+        setting: String,
+    },
 
     /// Adds, modifies or deletes groups in one transaction. Text: one group a line.
     /// [`Reply::Changed`](crate::Reply::Changed)
@@ -280,10 +289,12 @@ impl Operation {
             | Self::SetFailMode { .. }
             | Self::SetProtocols { .. }
             | Self::SetSsl { .. }
+            | Self::ModTable { .. }
             | Self::SetFrags(_) => true,
             Self::DumpFlows(_)
             | Self::DumpAggregate(_)
             | Self::DumpTables
+            | Self::DumpTableDesc
             | Self::DumpGroups(_)
             | Self::DumpGroupStats(_)
             | Self::PacketOut(_)

@@ -37,7 +37,7 @@ pub enum TlvMod {
 
 /// The map of a bridge, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<TlvMapping>", into = "Vec<TlvMapping>")]
 pub struct TlvMap(Vec<TlvMapping>);
 
 /// Why a change is refused.
@@ -63,6 +63,21 @@ pub enum TlvMapError {
     /// NXTTMFC_BAD_FIELD_IDX
     #[error("there is no field tun_metadata{0}: the last one is tun_metadata63")]
     NoField(u8),
+}
+
+impl TryFrom<Vec<TlvMapping>> for TlvMap {
+    type Error = TlvMapError;
+
+    fn try_from(mappings: Vec<TlvMapping>) -> Result<Self, TlvMapError> {
+        let mut map = Self::default();
+        map.apply(&TlvMod::Add(mappings)).map(|()| map)
+    }
+}
+
+impl From<TlvMap> for Vec<TlvMapping> {
+    fn from(map: TlvMap) -> Self {
+        map.0
+    }
 }
 
 impl TlvMap {

@@ -128,6 +128,8 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::ModPort(a) => ports::modify(options, a),
         Verb::SetPort(a) => ports::set(options, a),
         Verb::DumpTables(a) => tables::dump(options, a),
+        Verb::DumpTableDesc(a) => tables::describe(options, a),
+        Verb::ModTable(a) => tables::modify(options, a),
 
         Verb::FdbShow(a) => fdb::show(options, a),
         Verb::FdbFlush(a) => fdb::flush(options, a),
@@ -163,9 +165,6 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         // These go over OpenFlow only, which has refused them without a place to go to.
         Verb::DumpDesc(_)
         | Verb::DumpGroupFeatures(_)
-        | Verb::DumpTableFeatures(_)
-        | Verb::DumpTableDesc(_)
-        | Verb::ModTable(_)
         | Verb::QueueStats(_)
         | Verb::QueueGetConfig(_)
         | Verb::AddTlvMap(_)
@@ -174,6 +173,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         | Verb::Bundle(_)
         | Verb::Snoop(_)
         | Verb::Probe(_)
+        | Verb::DumpTableFeatures(_)
         | Verb::Ping(_)
         | Verb::Benchmark(_) => Err(connect::wrong_usage(options)),
     }

@@ -1,7 +1,10 @@
 //! The verb `dump-tables`: shows the counters of the tables. Neighbours with equal counters are folded into one
-//! entry.
+//! entry. `dump-table-desc` and `mod-table` are beside it.
 
+mod desc;
 mod features;
+
+pub(crate) use desc::{describe, modify};
 
 use crate::Outcome;
 use crate::connect::{call, unexpected};

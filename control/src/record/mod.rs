@@ -9,12 +9,14 @@ mod confinement;
 mod controller;
 mod event;
 mod rule;
+mod table;
 mod trace;
 
 pub use cache::CacheRecord;
 pub use confinement::{ConfinementRecord, Enforcement};
 pub use controller::{ControllerRecord, SslRecord};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
+pub use table::{TableDescRecord, VacancyRecord};
 pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 
 use flow::types::Fragments;

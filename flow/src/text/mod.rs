@@ -41,6 +41,7 @@ mod protocol;
 mod request;
 mod rule_reader;
 mod subfield;
+mod table_setting;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -67,9 +68,10 @@ pub use print::{
 };
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};
+pub use table_setting::change_table;
 pub use words::TCP_FLAGS;
 
-use crate::action::Action;
+use crate::action::{Action, Subfield};
 use crate::dialect;
 use crate::flow_mod::Command;
 use crate::matching::Match;
@@ -133,6 +135,22 @@ pub fn parse_actions(text: &str, context: &ParseContext<'_>) -> Result<Vec<Actio
     let mut parser = parse_action::ActionParser::new(text, context);
     let actions = parser.list(text, order::Nesting::Outermost)?;
     Ok(dialect::actions(&actions, context.version, &Match::any()).into_owned())
+}
+
+/// Reads bits of a field, as actions name them: `nw_src`, `vlan_tci[0..11]`, `NXM_OF_IN_PORT[]`.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+///
+/// ```
+/// use flow::text::parse_subfield;
+///
+/// let bits = parse_subfield("reg0[4..7]").unwrap();
+/// assert_eq!((bits.offset, bits.n_bits), (4, 4));
+/// assert!(parse_subfield("reg0[40]").is_err());
+/// ```
+pub fn parse_subfield(text: &str) -> Result<Subfield, String> {
+    subfield::parse(text).map_err(|fault| TextError::at(text, text, fault).to_string())
 }
 
 /// Reads an Ethernet address: six hexadecimal numbers of one or two digits, with colons between them.

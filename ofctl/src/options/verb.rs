@@ -179,6 +179,16 @@ pub(crate) enum Verb {
     /// Show how many rules each table has, and how many packets were looked up in it
     #[command(override_usage = "ofctl dump-tables [BRIDGE]")]
     DumpTables(Words),
+    /// Show how each table behaves: eviction, and when controllers hear how full it is. Other switches need OpenFlow 1.4
+    #[command(override_usage = "ofctl dump-table-desc [BRIDGE|SWITCH]")]
+    DumpTableDesc(Words),
+    /// Change how a table behaves: what happens to packets without a rule (controller, continue, drop), whether it
+    /// evicts rules when it is full (evict, noevict), when controllers hear how full it is (vacancy:DOWN,UP, in per
+    /// cent that are free; novacancy), its name (name:NAME), its largest number of rules (flow_limit:N or
+    /// flow_limit:none), what a full table does (overflow_policy:refuse or overflow_policy:evict), and which bits group
+    /// rules that are evicted (groups:FIELD,...)
+    #[command(override_usage = "ofctl mod-table [BRIDGE|SWITCH] TABLE|all SETTING")]
+    ModTable(Words),
 
     /// List the hosts of the MAC table: port, VLAN, MAC address and age
     #[command(override_usage = "ofctl fdb-show [BRIDGE]")]
@@ -247,15 +257,6 @@ pub(crate) enum Verb {
     /// Show what the tables of an OpenFlow switch can match and do; needs OpenFlow 1.3
     #[command(override_usage = "ofctl dump-table-features [SWITCH]")]
     DumpTableFeatures(Words),
-    /// Show how the tables of an OpenFlow switch behave when they are full; needs OpenFlow 1.4
-    #[command(override_usage = "ofctl dump-table-desc [SWITCH]")]
-    DumpTableDesc(Words),
-    /// Set what happens to packets that no rule of a table matches (OpenFlow 1.1 and 1.2), how the table behaves when it
-    /// is full (1.4), or its name (1.3)
-    #[command(
-        override_usage = "ofctl mod-table [SWITCH] TABLE controller|continue|drop\n       ofctl mod-table [SWITCH] TABLE evict|noevict|vacancy:LOW,HIGH|novacancy|name:NAME"
-    )]
-    ModTable(Words),
     /// Show the counters of a queue, of the queues of a port, or of all queues
     #[command(override_usage = "ofctl queue-stats [SWITCH] [PORT [QUEUE]]")]
     QueueStats(Words),

@@ -37,6 +37,8 @@ const LINES: &[(&str, i32)] = &[
     ("dump-flows br0 --sort", 0),
     ("dump-aggregate br0 tcp", 0),
     ("dump-tables br0", 0),
+    ("mod-table br0 3 vacancy:10,20", 0),
+    ("dump-table-desc br0", 0),
     ("diff-flows br0 FILE", 2),
     ("fdb-add br0 p2 5 02:00:00:00:00:01", 0),
     ("fdb-show br0", 0),

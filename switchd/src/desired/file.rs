@@ -7,8 +7,9 @@ use super::error::DesiredError;
 use super::port_draft::PortDraft;
 use super::{
     AllowedVersions, Bridge, Controller, DatapathId, Desired, FailMode, MacAgeing, MacEntries,
-    Settings, SslFiles,
+    Settings, SslFiles, TableList,
 };
+use flow::tlv_map::TlvMap;
 use flow::types::Fragments;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -171,6 +172,10 @@ struct BridgeDraft<N, P> {
     protocols: AllowedVersions,
     #[serde(default)]
     controller: Vec<Controller>,
+    #[serde(default)]
+    table: TableList,
+    #[serde(default)]
+    tlv_map: TlvMap,
     groups: Option<N>,
     flows: Option<N>,
     hosts: Option<N>,
@@ -235,6 +240,8 @@ impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
                 fail_mode: bridge.fail_mode,
                 protocols: bridge.protocols,
                 controllers: bridge.controller,
+                tables: bridge.table,
+                tlv_map: bridge.tlv_map,
                 ports: Vec::new(),
             };
             let wrong = |e: DesiredError| (e.to_string(), place);

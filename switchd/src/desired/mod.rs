@@ -29,6 +29,7 @@ mod port_settings;
 mod settings;
 mod ssl_files;
 mod steps;
+mod table;
 mod word;
 
 pub use allowed_versions::AllowedVersions;
@@ -49,8 +50,10 @@ pub use settings::{Cpus, MacAgeing, MacEntries, Resolved, Settings, Upcalls};
 pub use ssl_files::SslFiles;
 pub(crate) use steps::is_same as is_same_device;
 pub use steps::{Step, steps};
+pub use table::{Table, TableList};
 pub use word::Word;
 
+use flow::tlv_map::TlvMap;
 use flow::types::{Fragments, OfPort};
 use flowtable::policy::BridgeId;
 use ports::spec::Target;
@@ -109,6 +112,12 @@ pub struct Bridge {
     /// Its controllers, in the order in which they were named. The file's `[[bridge.controller]]`.
     #[serde(rename = "controller", skip_serializing_if = "Vec::is_empty")]
     pub controllers: Vec<Controller>,
+    /// How its tables behave, if not as tables do. The file's `[[bridge.table]]`.
+    #[serde(rename = "table", skip_serializing_if = "TableList::is_empty")]
+    pub tables: TableList,
+    /// Which Geneve options are fields. The file's `[[bridge.tlv-map]]`.
+    #[serde(skip_serializing_if = "TlvMap::is_empty")]
+    pub tlv_map: TlvMap,
     /// Its ports, in the order in which they were added. The file's `[[bridge.port]]`.
     #[serde(rename = "port", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -301,6 +310,8 @@ impl Bridge {
             fail_mode: None,
             protocols: AllowedVersions::default(),
             controllers: Vec::new(),
+            tables: TableList::default(),
+            tlv_map: TlvMap::default(),
             ports: Vec::new(),
         }
     }

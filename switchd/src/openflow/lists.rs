@@ -9,14 +9,12 @@ use crate::switch::{OnBridge, PortView};
 use flow::dialect;
 use flow::flow_mod::FlowMod;
 use flow::group::GroupStats;
-use flow::types::{GroupId, OfVersion, TableId};
+use flow::types::{GroupId, OfVersion};
 use flow::verdict::DropReason;
-use flowtable::policy::TableRef;
 use flowtable::policy::ports::PortConfig;
-use flowtable::policy::tables::MAX_RULES;
 use openflow::{
-    AggregateStats, Encoding, FlowStats, PortDesc, PortStats, ReplyParts, TableFeatures,
-    TableStats, port_config, port_feature, port_state,
+    AggregateStats, Encoding, FlowStats, PortDesc, PortStats, ReplyParts, port_config,
+    port_feature, port_state,
 };
 use std::io;
 use std::time::Duration;
@@ -110,37 +108,6 @@ pub(super) fn group_stats(
             }
             wire.send_parts(parts.take_full())?;
         }
-    }
-    wire.send_parts(parts.finish())
-}
-
-/// The counters of every table.
-pub(super) fn tables(on: &OnBridge<'_>) -> Vec<TableStats> {
-    on.settle();
-    let snapshot = on.bridge().snapshot();
-    let tables = snapshot.tables();
-    let stats = |table: TableId| {
-        let (lookup, matched) =
-            on.policy().lookups().get(TableRef { bridge: on.bridge().id(), table });
-        TableStats {
-            table,
-            name: String::new(),
-            miss: None,
-            max_entries: MAX_RULES as u32,
-            active: tables.len(table) as u32,
-            lookup,
-            matched,
-        }
-    };
-    (0..=u8::MAX).filter_map(TableId::new).map(stats).collect()
-}
-
-/// Sends what every table can do.
-pub(super) fn table_features(encoding: Encoding, xid: u32, wire: &mut Wire<'_>) -> io::Result<()> {
-    let mut parts = ReplyParts::table_features(encoding, xid);
-    for table in (0..=u8::MAX).filter_map(TableId::new) {
-        parts.table_feature(&TableFeatures::full(table, String::new(), MAX_RULES as u32));
-        wire.send_parts(parts.take_full())?;
     }
     wire.send_parts(parts.finish())
 }

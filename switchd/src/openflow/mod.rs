@@ -22,6 +22,7 @@ mod refuse;
 mod requests;
 mod service;
 mod standalone;
+mod tables;
 mod transport;
 
 pub use acceptor::MAX_CONNECTIONS;

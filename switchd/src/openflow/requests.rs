@@ -3,7 +3,7 @@
 use super::bundles::Bundles;
 use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
-use super::{lists, queues, refuse};
+use super::{lists, queues, refuse, tables};
 use crate::bridge::{groups, packet_out};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
@@ -11,12 +11,13 @@ use crate::switch::OnBridge;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
 use flow::text::check_received;
+use flow::tlv_map::{TlvMap, TlvMapping};
 use flow::types::{OfPort, OfVersion, TableId};
 use flowtable::policy::ports::PortConfig;
 use openflow::{
     BundleControl, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures, Incoming,
     MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts, RoleMessage,
-    SwitchConfig, SwitchDesc, SwitchFeatures, capability, port_config,
+    SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TlvTable, capability, port_config,
 };
 use std::io;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(super) struct Peer {
     /// What the rest of the switch knows of this connection.
     member: Arc<Member>,
     bundles: Bundles,
+    /// The tables of a request for table features whose last part has not come yet.
+    features: Vec<TableFeatures>,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
 }
@@ -49,7 +52,7 @@ impl Peer {
     /// A peer that has said nothing yet.
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
         let bundles = Bundles::default();
-        Self { hub, member, bundles, has_changed: false }
+        Self { hub, member, bundles, features: Vec::new(), has_changed: false }
     }
 
     /// When a bundle will have been idle for too long; `None` if there is no bundle.
@@ -123,6 +126,28 @@ impl Peer {
                     let config = QueueConfig { port, queues: Vec::new() };
                     wire.send(&OfMessage::QueueGetConfigReply(config), xid);
                 })
+            }
+            OfMessage::TableMod(table_mod) => {
+                self.has_changed = true;
+                tables::change(on, &table_mod)
+            }
+            OfMessage::TlvTableMod(change) => {
+                self.has_changed = true;
+                tables::map_options(on, &change)
+            }
+            OfMessage::TlvTableRequest => {
+                let desired = on.desired();
+                let map = desired.bridge(&on.name()).map(|bridge| bridge.tlv_map.clone());
+                let table = TlvTable {
+                    max_space: TlvMap::MAX_SPACE,
+                    max_fields: TlvMapping::FIELDS.into(),
+                    mappings: map.unwrap_or_default().mappings().to_vec(),
+                };
+                wire.send(&OfMessage::TlvTableReply(table), xid);
+                Ok(())
+            }
+            OfMessage::MultipartRequest(MultipartRequest::TableFeatures { tables, has_more }) => {
+                return self.table_features(on, (tables, has_more), encoding, xid, &bytes, wire);
             }
             // Rules always have ages, and there are no connections to forget.
             OfMessage::FlowAge | OfMessage::CtFlush(_) => Ok(()),
@@ -217,6 +242,37 @@ impl Peer {
         Ok(())
     }
 
+    /// Collects the parts of a request for table features, and carries the request out once it is whole.
+    fn table_features(
+        &mut self,
+        on: &OnBridge<'_>,
+        (mut part, has_more): (Vec<TableFeatures>, bool),
+        encoding: Encoding,
+        xid: u32,
+        bytes: &[u8],
+        wire: &mut Wire<'_>,
+    ) -> io::Result<()> {
+        self.features.append(&mut part);
+        if self.features.len() > TableId::COUNT {
+            // A table is given twice.
+            self.features.clear();
+            wire.refuse(ErrorCode::FeaturesDuplicate, bytes);
+            return Ok(());
+        }
+        if has_more {
+            return Ok(());
+        }
+        let wanted = std::mem::take(&mut self.features);
+        if !wanted.is_empty() {
+            if let Err(code) = tables::rename(on, &wanted) {
+                wire.refuse(code, bytes);
+                return Ok(());
+            }
+            self.has_changed = true;
+        }
+        tables::features(on, encoding, xid, wire)
+    }
+
     /// Waits until everything that the peer has changed is kept.
     fn wait_until_kept(&mut self, on: &OnBridge<'_>) {
         if !std::mem::take(&mut self.has_changed) {
@@ -273,11 +329,17 @@ impl Peer {
 
 /// Whether a message changes something, which a slave must not.
 fn is_change(message: &OfMessage) -> bool {
+    if let OfMessage::MultipartRequest(MultipartRequest::TableFeatures { tables, .. }) = message {
+        return !tables.is_empty();
+    }
     matches!(
         message,
         OfMessage::FlowMod(_)
             | OfMessage::GroupMod(_)
             | OfMessage::PortMod(_)
+            | OfMessage::TableMod(_)
+            | OfMessage::TlvTableMod(_)
+            | OfMessage::CtFlush(_)
             | OfMessage::PacketOut(_)
             | OfMessage::BundleControl(_)
             | OfMessage::BundleAdd { .. }
@@ -361,9 +423,8 @@ fn multipart(
         MultipartRequest::GroupDesc(group) => {
             return lists::group_descs(on, group, encoding, xid, wire);
         }
-        MultipartRequest::TableFeatures { tables, .. } if tables.is_empty() => {
-            return lists::table_features(encoding, xid, wire);
-        }
+        MultipartRequest::TableFeatures { .. } => return tables::features(on, encoding, xid, wire),
+        MultipartRequest::TableDesc => Ok(MultipartReply::TableDesc(tables::descs(on))),
         MultipartRequest::Desc => Ok(MultipartReply::Desc(Box::new(SwitchDesc {
             manufacturer: "switchd".to_owned(),
             hardware: "software switch".to_owned(),
@@ -371,7 +432,7 @@ fn multipart(
             serial: "None".to_owned(),
             datapath: on.name().to_string(),
         }))),
-        MultipartRequest::Table => Ok(MultipartReply::Table(lists::tables(on))),
+        MultipartRequest::Table => Ok(MultipartReply::Table(tables::stats(on))),
         MultipartRequest::Port(port) => {
             // What went through a patch is counted when cached flows are asked.
             on.settle();
@@ -409,9 +470,6 @@ fn multipart(
                 _ => GROUP_ACTIONS,
             }; 4],
         })),
-        MultipartRequest::TableFeatures { .. } | MultipartRequest::TableDesc => {
-            Err(ErrorCode::BadStat)
-        }
     };
     match reply {
         Ok(reply) => wire.send(&OfMessage::MultipartReply(reply, false), xid),

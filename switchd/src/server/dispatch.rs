@@ -5,7 +5,7 @@ use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
     bridges, cached_flows, controllers, fdb, flow_dump, flow_mods, groups, packet_out, ports,
-    refuse, saved, status, trace,
+    refuse, saved, status, tables, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -129,6 +129,8 @@ fn on_bridge(
         Operation::DumpFlows(query) => flow_dump::dump(switch, query, to)?,
         Operation::DumpAggregate(query) => flow_dump::aggregate(switch, query)?,
         Operation::DumpTables => status::tables(switch),
+        Operation::DumpTableDesc => tables::describe(switch),
+        Operation::ModTable { table, setting } => tables::modify(switch, table, setting)?,
 
         Operation::GroupMods(mods) => groups::change(switch, mods, text, progress)?,
         Operation::DumpGroups(query) => groups::dump(switch, query, to)?,

@@ -34,6 +34,7 @@ mod saved;
 mod session;
 mod sessions;
 mod status;
+mod tables;
 mod text_budget;
 mod trace;
 

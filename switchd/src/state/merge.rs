@@ -112,6 +112,8 @@ fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
         fail_mode: one(&kept.fail_mode, then.map(|b| &b.fail_mode), &now.fail_mode),
         protocols: one(&kept.protocols, then.map(|b| &b.protocols), &now.protocols),
         controllers: one(&kept.controllers, then.map(|b| &b.controllers), &now.controllers),
+        tables: one(&kept.tables, then.map(|b| &b.tables), &now.tables),
+        tlv_map: one(&kept.tlv_map, then.map(|b| &b.tlv_map), &now.tlv_map),
         ports: Vec::new(),
     }
 }

@@ -10,7 +10,8 @@
 use super::ports::Closing;
 use super::{StartError, Switch};
 use crate::desired::{
-    self, Bridge, Controller, Desired, DesiredError, MacAgeing, Resolved, SslFiles, Step, steps,
+    self, Bridge, Controller, Desired, DesiredError, MacAgeing, Resolved, SslFiles, Step,
+    TableList, steps,
 };
 use crate::parallel;
 use ::ports::PortError;
@@ -204,12 +205,14 @@ impl Switch {
                     self.add_default_rule(self.policy.bridge(id));
                 }
                 self.configure(bridge, settings);
+                self.configure_tables(&TableList::default(), bridge);
             }
             Step::ChangeBridge { before, after } => {
                 if before.loses_rules(after) {
                     self.begin_anew(after);
                 }
                 self.configure(after, settings);
+                self.configure_tables(&before.tables, after);
             }
             Step::AddPort { bridge, port, number } => {
                 self.install(self.port_ref(bridge, number), port.clone(), None);
@@ -246,6 +249,15 @@ impl Switch {
         if let Some(bridge) = self.policy.find_bridge(&wanted.name) {
             bridge.limit_hosts(entries, ageing);
             bridge.handle_fragments(wanted.frags);
+        }
+    }
+
+    /// Gives tables of a bridge the settings that are wanted, where they differ from those before.
+    fn configure_tables(&self, before: &TableList, wanted: &Bridge) {
+        if let Some(bridge) = self.policy.find_bridge(&wanted.name) {
+            for table in wanted.tables.differing(before) {
+                bridge.configure_table(table, &wanted.tables.settings(table));
+            }
         }
     }
 
