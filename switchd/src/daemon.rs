@@ -139,6 +139,10 @@ fn socket_group(name: &str) -> anyhow::Result<Gid> {
 
 /// Gives up the privileges that the switch does not need.
 fn confine(options: &Options, socket: &Path, socket_group: Option<Gid>) -> anyhow::Result<()> {
+    // A configuration that cannot be read is an error later.
+    let ssl = options.desired().ok().and_then(|desired| desired.ssl);
+    let ssl: Vec<PathBuf> =
+        ssl.iter().flat_map(|files| files.paths()).map(|(_, path)| path.to_owned()).collect();
     let plan = confinement::Plan {
         user: options.user.as_deref(),
         socket_group,
@@ -150,6 +154,7 @@ fn confine(options: &Options, socket: &Path, socket_group: Option<Gid>) -> anyho
             state: options.state.as_deref(),
             config: options.config.as_deref(),
             pid_file: options.pid_file.as_deref(),
+            ssl: &ssl,
         },
     };
     plan.enforce()

@@ -219,6 +219,10 @@ impl Switch {
             journal = None;
         }
         let desired = kept.merge(&configured)?;
+        if kept.begin_anew(&desired) {
+            // A new journal, which has these rules.
+            journal = None;
+        }
         // They may be from a time when the bridge did persist.
         kept.bridges.retain(|name, _| desired.bridge(name).is_ok_and(|bridge| bridge.persist));
         let settings = desired.settings.resolved();

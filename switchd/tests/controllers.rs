@@ -2,8 +2,11 @@
 
 #[path = "controllers/bench.rs"]
 mod bench;
+#[path = "controllers/tls.rs"]
+mod tls;
 
 use bench::{Bench, FakeController, HELLO_10, HELLO_13, Peer, barrier};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 use switchd::desired::FailMode;
 
@@ -114,6 +117,23 @@ fn a_bridge_waits_for_controllers_at_a_tcp_port_and_a_socket() {
 }
 
 #[test]
+fn a_controller_is_reached_at_a_unix_socket_and_by_name() {
+    let bench = Bench::start();
+    let socket = UnixListener::bind(bench.folder.join("ctl")).unwrap();
+    let controller = FakeController::listen(0);
+    let named = format!("tcp:localhost:{},inactivity_probe=0", controller.port());
+    bench.set_controllers(&["unix:ctl,inactivity_probe=0", &named]);
+    let mut peers = [Peer::over(socket.accept().unwrap().0), controller.accept()];
+    for peer in &mut peers {
+        peer.shake_hands(&HELLO_13);
+        assert_eq!(peer.ask(&barrier(4, 1)), (21, 1));
+    }
+    bench.set_controllers(&["tcp:no-such-host.invalid", "unix:nothing"]);
+    bench.wait_for_status("tcp:no-such-host.invalid is_connected=false state=BACKOFF");
+    bench.wait_for_status("last_error=\"No such file or directory\"");
+}
+
+#[test]
 fn only_allowed_versions_are_spoken() {
     let bench = Bench::start();
     bench.set_protocols("OpenFlow10,OpenFlow13");
@@ -218,4 +238,40 @@ fn a_bundle_that_is_left_alone_is_given_up() {
     assert_eq!(error.body[..4], [0, 17, 0, 14], "OFPBFC_TIMEOUT");
     let commit = [5, 33, 0, 16, 0, 0, 0, 8, 0, 0, 0, 1, 0, 4, 0, 3];
     assert_eq!(peer.ask(&commit), (1, 8), "the bundle is gone");
+}
+
+#[test]
+fn messages_of_controllers_can_be_read_at_a_socket() {
+    let controller = FakeController::listen(0);
+    let bench = Bench::start();
+    let socket = bench.folder.join("br0.snoop");
+    assert!(Peer::unix(&socket).is_closed(), "there is no controller to listen to");
+    bench.set_controllers(&[&controller.target("inactivity_probe=0")]);
+    let mut peer = controller.accept();
+    peer.shake_hands(&HELLO_13);
+    let mut snooper = Peer::unix(&socket);
+    snooper.shake_hands(&HELLO_10);
+    let mut seen = Vec::new();
+    for xid in 0.. {
+        assert_eq!(peer.ask(&barrier(4, xid)), (21, xid));
+        // The answer to an echo request tells that there is nothing to be read but what was read.
+        snooper.write(&[1, 2, 0, 8, 0, 0, 0xff, 0xff]);
+        loop {
+            let message = snooper.read();
+            if message.xid == 0xffff {
+                break;
+            }
+            // The reader may be let in between a request and its answer.
+            if message.kind == 20 || !seen.is_empty() {
+                seen.push((message.version, message.kind, message.xid));
+            }
+        }
+        if seen.len() >= 4 {
+            break;
+        }
+    }
+    let (_, _, first) = seen[0];
+    assert_eq!(seen[..4], [(4, 20, first), (4, 21, first), (4, 20, first + 1), (4, 21, first + 1)]);
+    bench.set_controllers(&[]);
+    assert!(peer.is_closed());
 }

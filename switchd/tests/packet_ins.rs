@@ -259,7 +259,7 @@ fn reasons_are_those_of_open_vswitch() {
     served.far[0].inject(&frame(0x1117));
     served.far[0].inject(&dying());
     let drops =
-        vec![(DropReason::TableMiss, 1), (DropReason::RuleDrop, 1), (DropReason::InvalidTtl, 1)];
+        [(DropReason::TableMiss, 1), (DropReason::RuleDrop, 1), (DropReason::InvalidTtl, 1)];
     let (sent, got) = served.counts_of(1, 8);
     assert_eq!((sent, got.len()), (5, 3), "{got:?}");
     assert!(drops.iter().all(|drop| got.contains(drop)), "{got:?}");

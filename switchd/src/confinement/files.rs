@@ -20,6 +20,20 @@ use std::path::{Path, PathBuf};
 /// Version 5 (Linux 6.10) is the first that controls `ioctl(2)` on devices.
 const VERSION: ABI = ABI::V5;
 
+/// The folder of the service's configuration, which may have files for TLS that a command names later.
+const SERVICE_FOLDER: &str = "/etc/switchd";
+
+/// What getaddrinfo(3) reads, and the folder to which `/etc/resolv.conf` often leads: the files there are replaced.
+const RESOLVER_FILES: [&str; 7] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/run/systemd/resolve",
+];
+
 /// The files and folders that options name.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'a> {
@@ -33,6 +47,8 @@ pub struct Places<'a> {
     pub config: Option<&'a Path>,
     /// The file of `--pidfile`.
     pub pid_file: Option<&'a Path>,
+    /// The files for TLS that the command line or `--config` names.
+    pub ssl: &'a [PathBuf],
 }
 
 impl Places<'_> {
@@ -110,6 +126,15 @@ pub(super) fn restrict(places: &Places<'_>) -> anyhow::Result<Enforcement> {
     if let Some(pid_file) = places.pid_file {
         let replace = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::WriteFile;
         rules.allow(&folder_of(pid_file), replace | AccessFs::Truncate)?;
+    }
+    // A certificate that is renewed is another file of the same name.
+    for file in places.ssl {
+        rules.allow(&folder_of(file), AccessFs::ReadFile.into())?;
+    }
+    rules.allow(Path::new(SERVICE_FOLDER), AccessFs::ReadFile.into())?;
+    // Names of controllers are looked up as these files say.
+    for path in RESOLVER_FILES {
+        rules.allow(Path::new(path), AccessFs::ReadFile.into())?;
     }
     // "ip netns add" makes the folder with the first namespace.
     let names = Path::new(ports::netns::NAMED);

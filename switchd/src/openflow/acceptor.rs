@@ -5,6 +5,8 @@ use super::controller_states::ControllerState;
 use super::dial;
 use super::hub::Member;
 use super::service::BridgeContext;
+use super::snoop::{self, Snooped};
+use super::tls::{self, TlsError};
 use super::transport::Transport;
 use crate::log_limit::{EVENTS, limited};
 use crate::server::{Listener, bind};
@@ -30,15 +32,35 @@ pub(super) struct AcceptTerms {
     pub(super) place: ListenPlace,
     /// As [`Terms::probe_interval`].
     pub(super) probe_interval: Option<Duration>,
-    /// The place as somebody has named it; `None` for the socket that every bridge has.
-    pub(super) target: Option<String>,
+    pub(super) purpose: Purpose,
+}
+
+/// Whom a place is for.
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    /// `BRIDGE.mgmt`: for tools.
+    Service,
+    /// A place that somebody has named, in these words: for controllers.
+    Controllers(String),
+    /// `BRIDGE.snoop`: for readers of what controllers and the bridge say to each other.
+    Snoop,
+}
+
+impl Purpose {
+    /// The place as somebody has named it; `None` for the sockets that every bridge has.
+    fn target(&self) -> Option<&str> {
+        match self {
+            Self::Controllers(target) => Some(target),
+            Self::Service | Self::Snoop => None,
+        }
+    }
 }
 
 /// A place to listen at.
 #[derive(Clone, Debug)]
 pub(super) enum ListenPlace {
     Unix(PathBuf),
-    Tcp(SocketAddr),
+    Tcp { address: SocketAddr, tls: bool },
 }
 
 /// The thread that accepts connections at one place. Dropping it ends these connections.
@@ -55,8 +77,8 @@ impl Acceptor {
     pub(super) fn start(context: &Arc<BridgeContext>, terms: AcceptTerms) -> io::Result<Self> {
         let stop = Arc::new(crate::server::event_fd()?);
         let state = terms
-            .target
-            .as_deref()
+            .purpose
+            .target()
             .map(|target| (target.to_owned(), context.states().begin(&context.bridge, target)));
         let (told, context) = (Arc::clone(&stop), Arc::clone(context));
         let accepting = Accepting {
@@ -98,7 +120,8 @@ struct Accepting {
 /// A socket that listens.
 enum ListeningSocket {
     Unix(Listener),
-    Tcp(TcpListener),
+    /// The flag says whether TLS protects the connections.
+    Tcp(TcpListener, bool),
 }
 
 impl Accepting {
@@ -124,8 +147,8 @@ impl Accepting {
             ListenPlace::Unix(path) => bind(path)
                 .map(|socket| (ListeningSocket::Unix(socket), None, path.display().to_string()))
                 .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
-            ListenPlace::Tcp(address) => listen_at(*address)
-                .map(|(socket, at)| (ListeningSocket::Tcp(socket), Some(at), at.to_string()))
+            ListenPlace::Tcp { address, tls } => listen_at(*address)
+                .map(|(socket, at)| (ListeningSocket::Tcp(socket, *tls), Some(at), at.to_string()))
                 .map_err(|error| format!("{address}: {error}")),
         };
         match listening {
@@ -154,7 +177,7 @@ impl Accepting {
     /// Takes connections until told to stop, then ends them.
     fn accept(&self, socket: &ListeningSocket) {
         let bridge = &self.context.bridge;
-        let mut serving: Vec<(Arc<Member>, JoinHandle<()>)> = Vec::new();
+        let mut serving: Vec<(Option<Arc<Member>>, JoinHandle<()>)> = Vec::new();
         loop {
             let mut fds = [
                 PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
@@ -166,9 +189,16 @@ impl Accepting {
                 break;
             }
             serving.retain(|(_, thread)| !thread.is_finished());
-            let accepted = match socket.accept() {
-                Ok(Some(transport)) => transport,
+            let accepted = match socket.accept(&self.context) {
+                Ok(Some(Ok(transport))) => transport,
                 Ok(None) => continue,
+                Ok(Some(Err(error))) => {
+                    limited!(warn, "openflow", EVENTS, "bridge {bridge}: {error}");
+                    if let Some(state) = &self.state {
+                        state.fails(error.to_string());
+                    }
+                    continue;
+                }
                 Err(error) => {
                     limited!(warn, "openflow", EVENTS, "accept an OpenFlow connection: {error}");
                     // Descriptors are short, perhaps. Nobody is served in the meantime.
@@ -187,15 +217,33 @@ impl Accepting {
                 );
                 continue;
             }
-            match self.serve(accepted) {
+            let served = match self.terms.purpose {
+                Purpose::Snoop => self.serve_snooper(accepted).map(|thread| (None, thread)),
+                _ => self.serve(accepted).map(|(member, thread)| (Some(member), thread)),
+            };
+            match served {
                 Ok(connection) => serving.push(connection),
                 Err(error) => {
                     limited!(warn, "openflow", EVENTS, "serve an OpenFlow connection: {error}");
                 }
             }
         }
-        serving.iter().for_each(|(member, _)| member.close());
+        serving.iter().filter_map(|(member, _)| member.as_ref()).for_each(|member| member.close());
         serving.into_iter().for_each(|(_, thread)| drop(thread.join()));
+    }
+
+    /// Serves a reader of what controllers say, in a thread of its own. Without controllers the connection is closed.
+    fn serve_snooper(&self, mut transport: Box<dyn Transport>) -> io::Result<JoinHandle<()>> {
+        let (context, stop) = (Arc::clone(&self.context), Arc::clone(&self.stop));
+        std::thread::Builder::new().name("openflow".to_owned()).spawn(move || {
+            let bridge = &context.bridge;
+            if context.switch.controllers(bridge).is_empty() {
+                return;
+            }
+            if let Err(error) = snoop::serve(&mut *transport, &context.snoopers, stop.as_fd()) {
+                tracing::debug!("bridge {bridge}: snoop: {error}");
+            }
+        })
     }
 
     /// Serves a connection in a thread of its own, as a member of the hub.
@@ -204,6 +252,9 @@ impl Accepting {
         mut transport: Box<dyn Transport>,
     ) -> io::Result<(Arc<Member>, JoinHandle<()>)> {
         let member = self.context.hub.join()?;
+        if self.terms.purpose.target().is_some() {
+            transport = Box::new(Snooped::new(transport, &self.context.snoopers));
+        }
         let (context, served) = (Arc::clone(&self.context), Arc::clone(&member));
         let (state, probe_interval) = (self.state.clone(), self.terms.probe_interval);
         let thread = std::thread::Builder::new().name("openflow".to_owned()).spawn(move || {
@@ -248,22 +299,29 @@ fn listen_at(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((socket, at))
 }
 
+/// A connection, or why TLS cannot be used for it.
+type Accepted = Result<Box<dyn Transport>, TlsError>;
+
 impl ListeningSocket {
-    /// The next connection, if one waits.
-    fn accept(&self) -> io::Result<Option<Box<dyn Transport>>> {
-        let accepted = match self {
+    /// The next connection, if one waits; the inner error is that of a connection for which TLS cannot be used.
+    fn accept(&self, context: &BridgeContext) -> io::Result<Option<Accepted>> {
+        let (accepted, tls) = match self {
             Self::Unix(listener) => {
                 let stream = listener.accept()?;
                 stream.iter().try_for_each(|stream| stream.set_nonblocking(true))?;
-                return Ok(stream.map(|stream| Box::new(stream) as Box<dyn Transport>));
+                return Ok(stream.map(|stream| Ok(Box::new(stream) as Box<dyn Transport>)));
             }
-            Self::Tcp(listener) => listener.accept(),
+            Self::Tcp(listener, tls) => (listener.accept(), *tls),
         };
         match accepted {
             Ok((stream, _)) => {
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
-                Ok(Some(Box::new(stream)))
+                if !tls {
+                    return Ok(Some(Ok(Box::new(stream))));
+                }
+                let secured = tls::begin(stream, context.ssl().as_ref(), false);
+                Ok(Some(secured.map(|stream| Box::new(stream) as Box<dyn Transport>)))
             }
             Err(error)
                 if matches!(
@@ -282,7 +340,7 @@ impl AsFd for ListeningSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Unix(listener) => listener.as_fd(),
-            Self::Tcp(listener) => listener.as_fd(),
+            Self::Tcp(listener, _) => listener.as_fd(),
         }
     }
 }

@@ -15,6 +15,8 @@ use super::connection::{self, Terms};
 use super::controller_states::ControllerState;
 use super::dial::{self, DialError, Resolver};
 use super::service::BridgeContext;
+use super::snoop::Snooped;
+use super::tls;
 use super::transport::Transport;
 use crate::desired::{Controller, ControllerHost, ControllerPlace};
 use crate::log_limit::{EVENTS, limited};
@@ -82,12 +84,15 @@ impl Link<'_> {
             self.state.connects();
             let patience = pauses.current.max(SHORTEST_PAUSE);
             let error = match self.connect(&mut resolver, Instant::now() + patience) {
-                Ok(mut transport) => match self.serve(&mut *transport, patience, &mut pauses) {
-                    Ok(()) => "the controller closed the connection".to_owned(),
-                    Err(error) => error.to_string(),
-                },
+                Ok(transport) => {
+                    let mut transport = Snooped::new(transport, &self.context.snoopers);
+                    match self.serve(&mut transport, patience, &mut pauses) {
+                        Ok(()) => "the controller closed the connection".to_owned(),
+                        Err(error) => reason(&error),
+                    }
+                }
                 Err(DialError::Ended) => return,
-                Err(DialError::Failed(error)) => error.to_string(),
+                Err(DialError::Failed(error)) => reason(&error),
             };
             let pause = pauses.next(Instant::now());
             limited!(
@@ -111,12 +116,17 @@ impl Link<'_> {
     ) -> Result<Box<dyn Transport>, DialError> {
         let end = self.end.as_fd();
         match self.controller.target.place() {
-            ControllerPlace::Remote { host, port, .. } => {
+            ControllerPlace::Remote { tls, host, port } => {
                 let addresses = match host {
                     ControllerHost::Address(address) => vec![SocketAddr::new(*address, *port)],
                     ControllerHost::Name(name) => resolver.resolve(name, *port, end, deadline)?,
                 };
-                Ok(Box::new(dial::tcp(&addresses, end, deadline)?))
+                let stream = dial::tcp(&addresses, end, deadline)?;
+                if !tls {
+                    return Ok(Box::new(stream));
+                }
+                let secured = tls::begin(stream, self.context.ssl().as_ref(), true);
+                Ok(Box::new(secured.map_err(io::Error::other)?))
             }
             ControllerPlace::Unix(path) => {
                 Ok(Box::new(dial::unix(&self.context.folder.join(path))?))
@@ -170,6 +180,14 @@ impl Link<'_> {
             attendance.leaves();
         }
         served
+    }
+}
+
+/// An error in words, without the number that the standard library puts behind those of the system.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
     }
 }
 

@@ -161,6 +161,11 @@ impl ControllerState {
         inner.last_error = error.or(inner.last_error.take());
     }
 
+    /// A connection was refused.
+    pub(super) fn fails(&self, error: String) {
+        self.0.lock().last_error = Some(error);
+    }
+
     /// An attempt has failed, or the last connection has ended, and the next attempt comes after a pause.
     pub(super) fn waits(&self, pause: Duration, error: Option<String>) {
         let mut inner = self.0.lock();

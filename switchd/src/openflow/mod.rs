@@ -21,8 +21,10 @@ mod queues;
 mod refuse;
 mod requests;
 mod service;
+mod snoop;
 mod standalone;
 mod tables;
+mod tls;
 mod transport;
 
 pub use acceptor::MAX_CONNECTIONS;
@@ -30,6 +32,7 @@ pub(crate) use controller_states::{ControllerStates, ControllerStatus};
 pub(crate) use refuse::error_code;
 
 use self::service::BridgeService;
+use crate::desired::Desired;
 use crate::switch::Switch;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -74,14 +77,14 @@ impl Services {
     /// Serves the bridges and controllers that are wanted now, and those only.
     fn follow(&self) {
         let mut open = self.open.lock();
-        let bridges = self.switch.desired().bridges;
+        let Desired { bridges, ssl, .. } = self.switch.desired();
         open.retain(|name, _| bridges.iter().any(|bridge| bridge.name == *name));
         for bridge in &bridges {
             if let Some(service) = open.get_mut(&bridge.name) {
-                service.follow(bridge);
+                service.follow(bridge, ssl.as_ref());
                 continue;
             }
-            match BridgeService::start(&self.folder, bridge, &self.switch) {
+            match BridgeService::start(&self.folder, bridge, ssl.as_ref(), &self.switch) {
                 Ok(service) => drop(open.insert(bridge.name.clone(), service)),
                 Err(error) => warn!("bridge {}: no OpenFlow: {error}", bridge.name),
             }

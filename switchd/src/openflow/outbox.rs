@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The largest number of messages that wait in an outbox.
 const MAX_MESSAGES: usize = 4096;
 /// How many bytes the messages have at most that wait in an outbox.
-const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 
 /// The messages of one connection that wait.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! OpenFlow of one bridge: its own socket, its controllers, and what it does without them.
 
-use super::acceptor::{AcceptTerms, Acceptor, ListenPlace};
+use super::acceptor::{AcceptTerms, Acceptor, ListenPlace, Purpose};
 use super::controller::ControllerLink;
 use super::controller_states::ControllerStates;
 use super::hub::Hub;
+use super::snoop::Snoopers;
 use super::standalone::Attendance;
-use crate::desired::{Bridge, Controller, ControllerPlace, FailMode};
+use crate::desired::{Bridge, Controller, ControllerPlace, FailMode, SslFiles};
 use crate::switch::Switch;
 use flow::types::OfVersion;
 use parking_lot::Mutex;
@@ -28,15 +29,23 @@ pub(super) struct BridgeContext {
     pub(super) folder: PathBuf,
     pub(super) switch: Arc<Switch>,
     pub(super) hub: Arc<Hub>,
+    /// Those who read what controllers and the bridge say to each other.
+    pub(super) snoopers: Arc<Snoopers>,
     /// Those controllers that the bridge has connected to.
     pub(super) attendance: Attendance,
     versions: Mutex<Vec<OfVersion>>,
+    ssl: Mutex<Option<SslFiles>>,
 }
 
 impl BridgeContext {
     /// The versions of OpenFlow that the bridge speaks.
     pub(super) fn versions(&self) -> Vec<OfVersion> {
         self.versions.lock().clone()
+    }
+
+    /// The files for TLS; `None`: no TLS.
+    pub(super) fn ssl(&self) -> Option<SslFiles> {
+        self.ssl.lock().clone()
     }
 
     /// Where the states of controllers are kept.
@@ -48,7 +57,8 @@ impl BridgeContext {
 /// The sockets and controllers of a bridge. Dropping it ends all connections.
 pub(super) struct BridgeService {
     context: Arc<BridgeContext>,
-    own_socket: Option<Acceptor>,
+    /// `BRIDGE.mgmt` and `BRIDGE.snoop`.
+    own_sockets: Vec<Acceptor>,
     controllers: Vec<(Controller, Link)>,
 }
 
@@ -63,40 +73,54 @@ impl BridgeService {
     ///
     /// # Errors
     /// No thread could be had.
-    pub(super) fn start(folder: &Path, bridge: &Bridge, switch: &Arc<Switch>) -> io::Result<Self> {
+    pub(super) fn start(
+        folder: &Path,
+        bridge: &Bridge,
+        ssl: Option<&SslFiles>,
+        switch: &Arc<Switch>,
+    ) -> io::Result<Self> {
         let hub = Hub::of_bridge(switch, &bridge.name).ok_or(io::ErrorKind::NotFound)?;
         let context = Arc::new(BridgeContext {
             bridge: bridge.name.clone(),
             folder: folder.to_owned(),
             switch: Arc::clone(switch),
             hub,
+            snoopers: Arc::default(),
             attendance: Attendance::start(&bridge.name, switch)?,
             versions: Mutex::new(bridge.protocols.versions().to_vec()),
+            ssl: Mutex::new(ssl.cloned()),
         });
-        let mut service = Self { context, own_socket: None, controllers: Vec::new() };
-        service.open_own_socket()?;
-        service.follow(bridge);
+        let mut service = Self { context, own_sockets: Vec::new(), controllers: Vec::new() };
+        service.open_own_sockets()?;
+        service.follow(bridge, ssl);
         Ok(service)
     }
 
-    fn open_own_socket(&mut self) -> io::Result<()> {
+    fn open_own_sockets(&mut self) -> io::Result<()> {
         let context = &self.context;
-        let path = context.folder.join(format!("{}.mgmt", context.bridge));
-        let terms =
-            AcceptTerms { place: ListenPlace::Unix(path), probe_interval: None, target: None };
-        self.own_socket = Some(Acceptor::start(context, terms)?);
+        for (name, purpose) in [("mgmt", Purpose::Service), ("snoop", Purpose::Snoop)] {
+            let path = context.folder.join(format!("{}.{name}", context.bridge));
+            let place = ListenPlace::Unix(path);
+            let terms = AcceptTerms { place, purpose, probe_interval: None };
+            self.own_sockets.push(Acceptor::start(context, terms)?);
+        }
         Ok(())
     }
 
-    /// Serves the controllers that are wanted now, and those only. A controller that stays keeps its connection.
-    pub(super) fn follow(&mut self, bridge: &Bridge) {
+    /// Serves the controllers that are wanted now, and those only. A controller that stays keeps its connection, unless it
+    /// has proved who it is by other files than `ssl`.
+    pub(super) fn follow(&mut self, bridge: &Bridge, ssl: Option<&SslFiles>) {
+        if self.context.ssl().as_ref() != ssl {
+            *self.context.ssl.lock() = ssl.cloned();
+            self.controllers.retain(|(controller, _)| !controller.target.uses_tls());
+        }
         let versions = bridge.protocols.versions();
         if self.context.versions() != versions {
             *self.context.versions.lock() = versions.to_vec();
             // Who has agreed on a version that is not allowed any more would go on with it.
             self.controllers.clear();
-            self.own_socket = None;
-            if let Err(error) = self.open_own_socket() {
+            self.own_sockets.clear();
+            if let Err(error) = self.open_own_sockets() {
                 warn!("bridge {}: no OpenFlow: {error}", bridge.name);
             }
         }
@@ -122,12 +146,15 @@ impl BridgeService {
                 let _link = ControllerLink::start(context, controller.clone())?;
                 return Ok(Link::Active { _link });
             }
-            ControllerPlace::Listen { address, .. } => ListenPlace::Tcp(*address),
+            ControllerPlace::Listen { address, tls } => {
+                ListenPlace::Tcp { address: *address, tls: *tls }
+            }
             ControllerPlace::ListenUnix(path) => ListenPlace::Unix(context.folder.join(path)),
         };
         let probe_interval = controller.probe_interval();
-        let target = Some(controller.target.to_string());
-        let _acceptor = Acceptor::start(context, AcceptTerms { place, probe_interval, target })?;
+        let purpose = Purpose::Controllers(controller.target.to_string());
+        let terms = AcceptTerms { place, purpose, probe_interval };
+        let _acceptor = Acceptor::start(context, terms)?;
         Ok(Link::Passive { _acceptor })
     }
 }

@@ -5,6 +5,7 @@ use super::error::StateError;
 use super::journal::{Contents, Torn};
 use crate::desired::Desired;
 use crate::saved::SavedSwitch;
+use crate::switch::Switch;
 use flow::group::Group;
 use flow::types::{GroupId, OfPort};
 use std::collections::{BTreeMap, HashMap};
@@ -72,6 +73,27 @@ impl<'a> Kept<'a> {
             bridge.hosts = hosts.map(|(key, port)| ((*key).into(), *port)).collect();
         }
         Ok(())
+    }
+
+    /// Gives bridges the rules of new ones if their controllers are others than at the last start, in a way that ends rules
+    /// ([`Bridge::loses_rules`](crate::desired::Bridge::loses_rules)). Returns whether a bridge has lost rules.
+    pub(crate) fn begin_anew(&mut self, desired: &Desired) -> bool {
+        let mut has_lost = false;
+        let wanted = self.wanted.iter().flat_map(|wanted| &wanted.bridges);
+        for before in wanted {
+            let Ok(after) = desired.bridge(&before.name) else { continue };
+            let Some(kept) = self.bridges.get_mut(&before.name) else { continue };
+            if !before.loses_rules(after) {
+                continue;
+            }
+            has_lost = true;
+            kept.rules.clear();
+            if after.forwards_on_its_own() {
+                let rule = KeptRule::of_request(Switch::default_rule());
+                kept.rules.insert(rule.place(), rule);
+            }
+        }
+        has_lost
     }
 
     /// The size in bytes that a new journal of this state would have, estimated.

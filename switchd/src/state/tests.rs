@@ -185,6 +185,28 @@ fn a_switch_begins_as_the_last_one_ended() {
     }
 }
 
+#[test]
+fn rules_end_with_the_first_controller_of_the_configuration() {
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    change(&switch, "br0", &["priority=9,ip,actions=2"]);
+    let with_rule = account(&switch);
+    drop(switch);
+    let mut controlled = configured.clone();
+    controlled.set_controllers("br0", vec!["tcp:127.0.0.1:1".parse().unwrap()]).unwrap();
+    let rules =
+        |switch: &Switch| account(switch).iter().filter(|line| line.contains("Output")).count();
+    assert_eq!(with_rule.iter().filter(|line| line.contains("Output")).count(), 2);
+    let switch = start(&folder, &controlled);
+    assert_eq!(rules(&switch), 0);
+    change(&switch, "br0", &["priority=9,ip,actions=2"]);
+    drop(switch);
+    let switch = start(&folder, &controlled);
+    assert_eq!(rules(&switch), 1, "a controller that stays keeps its rules");
+    drop(switch);
+    assert_eq!(rules(&start(&folder, &configured)), 1, "the rule of a learning switch");
+}
+
 /// A switch that is killed leaves the journal as it is after the last change that was waited for.
 #[test]
 fn a_killed_switch_has_kept_every_change() {

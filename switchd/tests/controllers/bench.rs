@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use switchd::desired::{DEFAULT_BRIDGE, Desired, FailMode};
+use switchd::desired::{DEFAULT_BRIDGE, Desired, FailMode, SslFiles};
 use switchd::openflow::OpenFlowServer;
 use switchd::switch::{Config, Switch};
 
@@ -59,6 +59,10 @@ impl Bench {
     pub(crate) fn set_protocols(&self, versions: &str) {
         let versions = versions.parse().unwrap();
         self.switch.change_bridge(DEFAULT_BRIDGE, |b| b.protocols = versions).unwrap();
+    }
+
+    pub(crate) fn set_ssl(&self, files: SslFiles) {
+        self.switch.set_ssl(Some(files)).unwrap();
     }
 
     pub(crate) fn remove_bridge(&self) {
@@ -144,9 +148,21 @@ impl FakeController {
         format!("tcp:127.0.0.1:{}{comma}{settings}", self.port())
     }
 
+    /// As [`Self::target`], with TLS.
+    pub(crate) fn tls_target(&self, settings: &str) -> String {
+        self.target(settings).replacen("tcp", "ssl", 1)
+    }
+
     /// The next connection of the switch.
     pub(crate) fn accept(&self) -> Peer {
-        Peer::new(self.0.accept().unwrap().0)
+        Peer::over(self.accept_stream())
+    }
+
+    /// The stream of the next connection of the switch.
+    pub(crate) fn accept_stream(&self) -> TcpStream {
+        let (stream, _) = self.0.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
     }
 }
 
@@ -163,17 +179,20 @@ pub(crate) struct Message {
 pub(crate) struct Peer(Box<dyn Stream>);
 
 trait Stream: Read + Write + Send {}
+
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Peer {
-    fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    /// A peer at the end of a stream.
+    pub(crate) fn over(stream: impl Read + Write + Send + 'static) -> Self {
         Self(Box::new(stream))
     }
 
     /// Connects to the switch.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
-        Self::new(TcpStream::connect(address).unwrap())
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::over(stream)
     }
 
     /// Connects to the switch.
@@ -217,7 +236,10 @@ impl Peer {
             match self.0.read(&mut buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+                // A stream with TLS has words of its own for the end.
+                Err(error) => {
+                    return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                }
             }
         }
     }

@@ -45,6 +45,7 @@ fn only_what_is_needed() -> anyhow::Result<()> {
             state: Some(&state),
             config: None,
             pid_file: None,
+            ssl: &[],
         },
     };
     plan.enforce()?;
