@@ -148,8 +148,6 @@ const ERRORS: &[(&str, &str)] = &[
     ("frob", "usage"),
     ("help frob-frob", "usage"),
     ("snoop tcp:127.0.0.1", "usage"),
-    ("mod-table br0 1 frob", "usage"),
-    ("dump-table-desc br0 frob", "usage"),
     ("add-tlv-map br0 frob", "usage"),
     ("del-tlv-map br0 frob", "usage"),
     ("dump-tlv-map br0 frob", "usage"),
