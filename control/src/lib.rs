@@ -61,6 +61,6 @@ pub use refusal::{OpenFlowError, Reason, Refusal, TextPlace};
 pub use reply::{Changed, Reply};
 pub use request::{
     CachedFlowQuery, EventKind, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods,
-    GroupQuery, MonitorQuery, Operation, PacketOutRequest, PortFlag, Request, SavedQuery,
-    TraceQuery,
+    GroupQuery, MeterCommand, MeterMods, MeterPart, MeterQuery, MonitorQuery, Operation,
+    PacketOutRequest, PortFlag, Request, SavedQuery, TraceQuery,
 };

@@ -54,6 +54,11 @@ pub enum Operation {
     /// Lists groups' counters. Answer: text as [`Format`] says.
     /// [`Reply::Listed`](crate::Reply::Listed)
     DumpGroupStats(GroupQuery),
+    /// Adds, modifies or deletes a meter. Text: the meter, as one line. [`Reply::Changed`](crate::Reply::Changed)
+    MeterMods(MeterMods),
+    /// Lists meters, their counters, or what meters can be like. Answer: text as [`Format`] says.
+    /// [`Reply::Listed`](crate::Reply::Listed)
+    DumpMeters(MeterQuery),
 
     /// Carries out actions on a packet that the request brings. [`Reply::PacketOut`](crate::Reply::PacketOut)
     PacketOut(PacketOutRequest),
@@ -266,7 +271,7 @@ impl Operation {
         }
     }
 
-    /// Whether the operation may change what `switchd --state` keeps: bridges, ports, rules, groups, static hosts and the
+    /// Whether the operation may change what `switchd --state` keeps: bridges, ports, rules, groups, meters, static hosts and the
     /// settings of bridges.
     pub fn changes_state(&self) -> bool {
         // No wildcard: whoever adds an operation has to decide.
@@ -274,6 +279,7 @@ impl Operation {
             Self::FlowMods(_)
             | Self::ReplaceFlows(_)
             | Self::GroupMods(_)
+            | Self::MeterMods(_)
             | Self::AddBr { .. }
             | Self::DelBr { .. }
             | Self::AddPort { .. }
@@ -297,6 +303,7 @@ impl Operation {
             | Self::DumpTableDesc
             | Self::DumpGroups(_)
             | Self::DumpGroupStats(_)
+            | Self::DumpMeters(_)
             | Self::PacketOut(_)
             | Self::ListBr
             | Self::ShowConfig { .. }
@@ -331,6 +338,7 @@ impl Operation {
             Self::FlowMods(_)
                 | Self::ReplaceFlows(_)
                 | Self::GroupMods(_)
+                | Self::MeterMods(_)
                 | Self::Plan { .. }
                 | Self::Apply { .. }
         )
@@ -465,6 +473,8 @@ pub enum EventKind {
     Flows,
     /// `groups`: a group was added, modified or deleted.
     Groups,
+    /// `meters`: a meter was added, modified or deleted.
+    Meters,
     /// `ports`: a port was added, modified or deleted.
     Ports,
     /// `hosts`: an entry of a MAC table was learned, moved, added or deleted.
@@ -475,9 +485,10 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind with the word by which `ofctl monitor` names it.
-    pub const NAMES: [(Self, &str); 5] = [
+    pub const NAMES: [(Self, &str); 6] = [
         (Self::Flows, "flows"),
         (Self::Groups, "groups"),
+        (Self::Meters, "meters"),
         (Self::Ports, "ports"),
         (Self::Hosts, "hosts"),
         (Self::Bridges, "bridges"),
@@ -524,6 +535,50 @@ pub struct GroupMods {
     /// The name of the text in error messages, such as `groups.txt`; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// What the text of a meter does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeterCommand {
+    /// Adds a meter, which must not exist.
+    #[default]
+    Add,
+    /// Replaces a meter, which must exist.
+    Modify,
+    /// Deletes a meter and the rules that use it. An empty text deletes every meter.
+    Delete,
+}
+
+/// A change of one meter, or the deletion of all. The text behind the request has the meter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterMods {
+    /// What the text does.
+    pub command: MeterCommand,
+}
+
+/// What a list of meters tells of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeterPart {
+    /// Unit, flags and bands of each meter.
+    #[default]
+    Config,
+    /// The counters of each meter.
+    Stats,
+    /// What meters of this switch can be like, whichever meters there are.
+    Features,
+}
+
+/// A request for meters: which ones, and how they are printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterQuery {
+    /// What is told of the meters.
+    pub part: MeterPart,
+    /// The number of a meter, reserved numbers included; `None` is every meter.
+    pub meter: Option<u32>,
+    /// The notation of the meters.
+    pub format: Format,
 }
 
 /// A packet and the actions to carry out on it, as `ofctl packet-out` takes them.

@@ -12,7 +12,7 @@
 
 use crate::fields::{FieldId, ones};
 use crate::key::{Headers, PipelineKey, PipelineMask};
-use crate::types::{GroupId, MacAddr, OfPort, TableId, mac_bits};
+use crate::types::{GroupId, MacAddr, MeterId, OfPort, TableId, mac_bits};
 use serde::{Deserialize, Serialize};
 
 /// Adjacent bits of a field, written `NXM_NX_REG0[4..7]` or `reg0[4..7]`.
@@ -106,8 +106,8 @@ pub enum Action {
         /// Whether the pipeline stops behind the action until the controller resumes the packet (`NXT_RESUME`).
         /// Translation ignores this: nothing here resumes packets.
         pause: bool,
-        /// The meter (`meter_id=`) that limits the rate of the packet-ins; `None` if no meter does. Translation
-        /// ignores this: the switch has no meters.
+        /// The meter (`meter_id=`) that limits the rate of the packet-ins. `None` leaves that to the bridge's meter
+        /// [`MeterId::CONTROLLER`], if there is one.
         meter_id: Option<u32>,
     },
     /// `output:SRC[a..b]`: sends the packet to the port whose number is in a field of the packet.
@@ -139,6 +139,9 @@ pub enum Action {
     PopQueue,
     /// `group:ID`: the packet goes through the buckets of a group.
     Group(GroupId),
+    /// `meter:ID`: the packet goes through a meter, which may drop it or change its DSCP. An instruction in OpenFlow 1.3
+    /// and 1.4, so the first action of its list.
+    Meter(MeterId),
     /// `mod_vlan_vid:N` or `set_vlan_vid:N`: changes the VLAN id of the outermost tag.
     SetVlanVid {
         /// The new VLAN id, 0 to 4095.
@@ -339,6 +342,7 @@ impl Action {
             | Self::SetQueue(_)
             | Self::PopQueue
             | Self::Group(_)
+            | Self::Meter(_)
             | Self::SetVlanVid { .. }
             | Self::SetVlanPcp { .. }
             | Self::StripVlan
@@ -380,6 +384,15 @@ impl Action {
             Nested::None => self.clone(),
             Nested::OnCopy(_) => Self::Clone(inner),
             Nested::AtEnd(_) => Self::WriteActions(inner),
+        }
+    }
+
+    /// The meter that the action names: that of `meter`, or that of `controller(meter_id=ID)`.
+    pub fn meter(&self) -> Option<MeterId> {
+        match self {
+            Self::Meter(id) => Some(*id),
+            Self::Controller { meter_id, .. } => meter_id.map(MeterId),
+            _ => None,
         }
     }
 
@@ -455,6 +468,7 @@ impl Action {
             | Self::SetQueue(_)
             | Self::PopQueue
             | Self::Group(_)
+            | Self::Meter(_)
             | Self::StackPush(_)
             | Self::Clone(_)
             | Self::Exit

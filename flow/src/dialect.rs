@@ -11,7 +11,7 @@
 //! parser of text uses them with the version of the request, and the printer with the version of the dump. Encoders of
 //! messages use them in front of encoding: what they return, a message of the version can say. The results are
 //! those of Open vSwitch, including what gets lost: in 1.0, the mask of a `set_field` that becomes `mod_dl_src`,
-//! and all of `write_actions`.
+//! all of `write_actions`, and `meter`.
 
 use crate::action::{Action, Nested, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
@@ -19,7 +19,7 @@ use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
 use crate::sketch::Sketch;
 use crate::types::{OfVersion, mac_bits, mac_of_bits};
-use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
+use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow15};
 use packet::wire::{eth_type, ip_proto};
 use std::borrow::Cow;
 
@@ -188,6 +188,7 @@ impl Writer<'_> {
                 ]);
             }
             Action::ClearActions if version == OpenFlow10 => {}
+            Action::Meter(_) if version < OpenFlow13 => {}
             Action::GotoTable(table) if version == OpenFlow10 => {
                 self.out.push(Action::Resubmit { in_port: None, table: Some(*table) });
             }

@@ -21,6 +21,7 @@ pub mod key;
 pub mod lint;
 pub mod manual;
 pub mod matching;
+pub mod meter;
 pub mod metric;
 pub mod packet_out;
 pub mod prerequisite;

@@ -164,6 +164,43 @@ impl GroupId {
     pub const ANY: Self = Self(0xffff_ffff);
 }
 
+/// The number of a meter, 1 to [`MeterId::MAX`], or one of the reserved numbers below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MeterId(pub u32);
+
+impl MeterId {
+    /// The largest number that an ordinary meter can have (`OFPM_MAX`).
+    pub const MAX: Self = Self(0xffff_0000);
+    /// The meter of a bridge that limits how often packets miss the caches and are translated (`OFPM_SLOWPATH`).
+    pub const SLOWPATH: Self = Self(0xffff_fffd);
+    /// The meter of a bridge that limits its packet-ins (`OFPM_CONTROLLER`).
+    pub const CONTROLLER: Self = Self(0xffff_fffe);
+    /// In requests to delete or dump meters: every meter (`OFPM_ALL`).
+    pub const ALL: Self = Self(0xffff_ffff);
+
+    /// Whether a bridge can have a meter of this number: one from 1 to [`MeterId::MAX`], or a virtual meter.
+    pub fn is_valid(self) -> bool {
+        (1..=Self::MAX.0).contains(&self.0) || self.is_virtual()
+    }
+
+    /// Whether the switch itself uses the meter, and no rule can: [`MeterId::SLOWPATH`] or [`MeterId::CONTROLLER`].
+    pub fn is_virtual(self) -> bool {
+        self == Self::SLOWPATH || self == Self::CONTROLLER
+    }
+}
+
+impl fmt::Display for MeterId {
+    /// Writes the number, or the word that Open vSwitch has for a reserved number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::SLOWPATH => f.write_str("slowpath"),
+            Self::CONTROLLER => f.write_str("controller"),
+            Self::ALL => f.write_str("all"),
+            Self(number) => number.fmt(f),
+        }
+    }
+}
+
 /// An Ethernet (MAC) address, its six bytes in the order of the wire.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MacAddr(pub [u8; 6]);

@@ -73,8 +73,14 @@ pub fn frame(data: &[u8]) {
     batch.push(received);
     let mut egress = Egress::new(4);
     let mut asked = Vec::new();
-    let env =
-        Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked, punts: None };
+    let env = Env {
+        batch: &mut batch,
+        egress: &mut egress,
+        recirculations: &mut asked,
+        punts: None,
+        meters: &[],
+        now: Duration::ZERO,
+    };
     execute(&actions, env, FrameId::received(0), 0);
     for &port in egress.touched() {
         for &id in egress.queue(port) {

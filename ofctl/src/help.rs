@@ -29,6 +29,10 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
     (&["insert-buckets", "remove-buckets"], &[&["protocols", "lenient"]]),
     (&["mod-group"], &[&["protocols", "lenient", "may_create"]]),
     (&["dump-groups", "dump-group-stats"], &[&["protocols", "names", "no_names"]]),
+    (
+        &["add-meter", "mod-meter", "del-meters", "dump-meters", "meter-stats", "meter-features"],
+        &[&["protocols"]],
+    ),
     (&["show", "dump-ports-desc", "dump-tables"], &[&["protocols"]]),
     (&["dump-ports"], &[&["protocols", "names", "no_names"]]),
     (&["fdb-show", "dump-cached-flows"], &[&["names", "no_names"]]),

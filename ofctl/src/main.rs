@@ -21,6 +21,7 @@ mod groups;
 mod help;
 mod lint;
 mod manual;
+mod meters;
 mod monitor;
 mod offline;
 mod openflow;
@@ -90,6 +91,12 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DelGroups(a) => groups::delete(options, a),
         Verb::DumpGroups(a) => groups::dump(options, a),
         Verb::DumpGroupStats(a) => groups::dump_stats(options, a),
+
+        Verb::AddMeter(a) | Verb::ModMeter(a) => meters::change(options, a),
+        Verb::DelMeters(a) => meters::delete(options, a),
+        Verb::DumpMeters(a) => meters::dump(options, a),
+        Verb::MeterStats(a) => meters::stats(options, a),
+        Verb::MeterFeatures(a) => meters::features(options, a),
 
         Verb::PacketOut(a) => packet_out::send(options, a),
 

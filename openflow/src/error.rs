@@ -156,8 +156,16 @@ codes! {
     ConfigFlags "OFPSCFC_BAD_FLAGS" [V11..=V15 of(10, 0)] "the switch cannot have the configuration";
     RoleStale "OFPRRFC_STALE" [V12..=V15 of(11, 0)] "the generation id is older than one before";
     BadRole "OFPRRFC_BAD_ROLE" [V10..=V11 nx(1, 513), V12..=V15 of(11, 2)] "the role is not known";
+    MeterModUnknown "OFPMMFC_UNKNOWN" [V13..=V15 of(12, 0)] "the meter cannot be changed";
+    MeterExists "OFPMMFC_METER_EXISTS" [V13..=V15 of(12, 1)] "the meter exists already";
     InvalidMeter "OFPMMFC_INVALID_METER" [V13..=V15 of(12, 2)] "the meter is not valid";
     UnknownMeter "OFPMMFC_UNKNOWN_METER" [V13..=V15 of(12, 3)] "the meter does not exist";
+    BadMeterCommand "OFPMMFC_BAD_COMMAND" [V13..=V15 of(12, 4)] "the command of the meter mod is not known";
+    BadMeterFlags "OFPMMFC_BAD_FLAGS" [V13..=V15 of(12, 5)] "the switch cannot have these flags of a meter";
+    BadRate "OFPMMFC_BAD_RATE" [V13..=V15 of(12, 6)] "the switch cannot have this rate of a band";
+    BadBand "OFPMMFC_BAD_BAND" [V13..=V15 of(12, 8)] "the switch does not have this type of bands";
+    OutOfMeters "OFPMMFC_OUT_OF_METERS" [V13..=V15 of(12, 10)] "the bridge has as many meters as it can have";
+    OutOfBands "OFPMMFC_OUT_OF_BANDS" [V13..=V15 of(12, 11)] "the meter has more bands than it can have";
     FeaturesTable "OFPTFFC_BAD_TABLE" [V13..=V15 of(13, 0)] "the table of the table features does not exist";
     FeaturesPermission "OFPTFFC_EPERM" [V13..=V15 of(13, 5)] "the tables cannot be changed so";
     BadFeatures "OFPTFFC_BAD_FEATURES" [V15..=V15 of(13, 8)] "the features of the table are not complete";

@@ -15,10 +15,11 @@ use crate::queues::QueueConfig;
 use crate::status::{PortStatus, RequestForward, RoleStatus};
 use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
 use crate::tlv_table::{self, TlvTable};
-use crate::{extension, flow_mod, group, packet_out, port, table_mod};
+use crate::{extension, flow_mod, group, meter, packet_out, port, table_mod};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::GroupMod;
+use flow::meter::MeterMod;
 use flow::packet_out::PacketOut;
 use flow::table_mod::TableMod;
 use flow::tlv_map::TlvMod;
@@ -126,6 +127,8 @@ pub enum OfMessage {
     FlowMod(Box<FlowMod>),
     /// Adds, changes or deletes groups. There is no reply.
     GroupMod(GroupMod),
+    /// Adds, changes or deletes meters, in OpenFlow 1.3 and later. There is no reply.
+    MeterMod(MeterMod),
     /// Changes how a port behaves. There is no reply.
     PortMod(PortMod),
     /// Changes how a table behaves, from OpenFlow 1.1 on. There is no reply.
@@ -269,6 +272,7 @@ impl OfMessage {
             Self::PacketOut(_) => kind::PACKET_OUT,
             Self::FlowMod(_) => kind::FLOW_MOD,
             Self::GroupMod(_) => by_version(kind::EXPERIMENTER, kind11::GROUP_MOD),
+            Self::MeterMod(_) => kind11::METER_MOD,
             Self::PortMod(_) => by_version(kind10::PORT_MOD, kind11::PORT_MOD),
             Self::TableMod(_) => kind11::TABLE_MOD,
             Self::QueueGetConfigRequest(_) => {
@@ -364,6 +368,7 @@ impl OfMessage {
                     group::put_mod(out, group_mod, version, version >= OpenFlow15);
                 }
             }
+            Self::MeterMod(meter_mod) => meter::put_mod(out, meter_mod),
             Self::PortMod(port_mod) => port_mod.put(out, version),
             Self::TableMod(table_mod) => table_mod::put_mod(out, table_mod, version),
             Self::QueueGetConfigRequest(port) => {
@@ -537,6 +542,9 @@ fn decode_body(
         kind10::PORT_MOD if is_10 => Ok(OfMessage::PortMod(PortMod::decode(sized(24)?, version)?)),
         kind11::GROUP_MOD if is_11 => {
             Ok(OfMessage::GroupMod(group::decode_mod(body, version, version >= OpenFlow15)?))
+        }
+        kind11::METER_MOD if version >= OpenFlow13 => {
+            Ok(OfMessage::MeterMod(meter::decode_mod(body)?))
         }
         kind11::PORT_MOD if is_11 => Ok(OfMessage::PortMod(PortMod::decode(body, version)?)),
         kind11::TABLE_MOD if is_11 => {

@@ -6,7 +6,7 @@ use crate::flow_monitor::{FlowMonitor, FlowUpdate};
 use crate::flow_stats::{self, AggregateStats, FlowStats};
 use crate::group::{self, GroupFeatures};
 use crate::input::{Input, ONF, VENDOR_NICIRA};
-use crate::message::{begin, finish, multipart_reply_kind};
+use crate::meter;
 use crate::output::Encoder;
 use crate::port;
 use crate::ports::{PortDesc, PortStats};
@@ -18,25 +18,29 @@ use crate::tables::TableStats;
 use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::{Group, GroupStats};
-use flow::types::{GroupId, OfPort, OfVersion};
+use flow::meter::{Meter, MeterFeatures, MeterStats};
+use flow::types::{GroupId, MeterId, OfPort, OfVersion};
 
 /// Types of multipart messages (`OFPMP_*`).
-mod kind {
-    pub(super) const DESC: u16 = 0;
-    pub(super) const FLOW: u16 = 1;
-    pub(super) const AGGREGATE: u16 = 2;
-    pub(super) const TABLE: u16 = 3;
-    pub(super) const PORT: u16 = 4;
-    pub(super) const QUEUE: u16 = 5;
-    pub(super) const GROUP: u16 = 6;
-    pub(super) const GROUP_DESC: u16 = 7;
-    pub(super) const GROUP_FEATURES: u16 = 8;
-    pub(super) const TABLE_FEATURES: u16 = 12;
-    pub(super) const PORT_DESC: u16 = 13;
-    pub(super) const TABLE_DESC: u16 = 14;
-    pub(super) const QUEUE_DESC: u16 = 15;
-    pub(super) const FLOW_MONITOR: u16 = 16;
-    pub(super) const EXPERIMENTER: u16 = 0xffff;
+pub(crate) mod kind {
+    pub(crate) const DESC: u16 = 0;
+    pub(crate) const FLOW: u16 = 1;
+    pub(crate) const AGGREGATE: u16 = 2;
+    pub(crate) const TABLE: u16 = 3;
+    pub(crate) const PORT: u16 = 4;
+    pub(crate) const QUEUE: u16 = 5;
+    pub(crate) const GROUP: u16 = 6;
+    pub(crate) const GROUP_DESC: u16 = 7;
+    pub(crate) const GROUP_FEATURES: u16 = 8;
+    pub(crate) const METER: u16 = 9;
+    pub(crate) const METER_CONFIG: u16 = 10;
+    pub(crate) const METER_FEATURES: u16 = 11;
+    pub(crate) const TABLE_FEATURES: u16 = 12;
+    pub(crate) const PORT_DESC: u16 = 13;
+    pub(crate) const TABLE_DESC: u16 = 14;
+    pub(crate) const QUEUE_DESC: u16 = 15;
+    pub(crate) const FLOW_MONITOR: u16 = 16;
+    pub(crate) const EXPERIMENTER: u16 = 0xffff;
 }
 
 /// Subtypes of Nicira's (`NXST_*`).
@@ -51,9 +55,7 @@ const NXST_FLOW_MONITOR: u32 = 2;
 const ONFST_FLOW_MONITOR: u32 = 1870;
 
 /// The flag of a request or reply that another part follows (`OFPMPF_REQ_MORE`, `OFPMPF_REPLY_MORE`).
-const MORE: u16 = 1;
-/// The largest size of a message in bytes.
-const MAX_MESSAGE: usize = u16::MAX as usize;
+pub(crate) const MORE: u16 = 1;
 
 /// A request for statistics or descriptions.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +95,12 @@ pub enum MultipartRequest {
     GroupDesc(GroupId),
     /// What the switch can do with groups.
     GroupFeatures,
+    /// The counters of a meter, or of all with [`MeterId::ALL`].
+    Meter(MeterId),
+    /// A meter with its bands, or all with [`MeterId::ALL`].
+    MeterConfig(MeterId),
+    /// What meters of the switch can be like.
+    MeterFeatures,
     /// What every table can do. With tables, a request that changes their names.
     TableFeatures {
         /// The tables that change; none in a request that only asks.
@@ -136,6 +144,12 @@ pub enum MultipartReply {
     GroupDesc(Vec<Group>),
     /// What the switch can do with groups.
     GroupFeatures(GroupFeatures),
+    /// The counters of meters.
+    Meter(Vec<(MeterId, MeterStats)>),
+    /// Meters with their bands.
+    MeterConfig(Vec<Meter>),
+    /// What meters of the switch can be like.
+    MeterFeatures(MeterFeatures),
     /// What flow monitors tell.
     FlowMonitor(Vec<FlowUpdate>),
     /// What tables can do.
@@ -286,6 +300,13 @@ impl MultipartRequest {
             }
             Ok(kind::GROUP_DESC) => Self::GroupDesc(GroupId::ALL),
             Ok(kind::GROUP_FEATURES) => Self::GroupFeatures,
+            Ok(kind::METER) if version >= OpenFlow13 => {
+                Self::Meter(meter::decode_request(&mut input)?)
+            }
+            Ok(kind::METER_CONFIG) if version >= OpenFlow13 => {
+                Self::MeterConfig(meter::decode_request(&mut input)?)
+            }
+            Ok(kind::METER_FEATURES) if version >= OpenFlow13 => Self::MeterFeatures,
             Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => {
                 if !input.len().is_multiple_of(8) {
                     return Err(ErrorCode::BadLength);
@@ -382,6 +403,15 @@ impl MultipartRequest {
                 }
             }
             Self::GroupFeatures => head(kind::GROUP_FEATURES),
+            Self::Meter(id) => {
+                head(kind::METER);
+                meter::put_request(out, *id);
+            }
+            Self::MeterConfig(id) => {
+                head(kind::METER_CONFIG);
+                meter::put_request(out, *id);
+            }
+            Self::MeterFeatures => head(kind::METER_FEATURES),
             Self::FlowMonitor(monitors) => {
                 head(kind::FLOW_MONITOR);
                 monitors.iter().for_each(|monitor| monitor.put(out, version));
@@ -454,6 +484,9 @@ impl MultipartReply {
                 Self::GroupDesc(list(input, |input| group::decode_desc(input, version))?)
             }
             Ok(kind::GROUP_FEATURES) => Self::GroupFeatures(GroupFeatures::decode(&mut input)?),
+            Ok(kind::METER) => Self::Meter(list(input, meter::decode_stats)?),
+            Ok(kind::METER_CONFIG) => Self::MeterConfig(list(input, meter::decode_config)?),
+            Ok(kind::METER_FEATURES) => Self::MeterFeatures(meter::decode_features(&mut input)?),
             Ok(kind::TABLE_FEATURES) if version >= OpenFlow13 => {
                 Self::TableFeatures(list(input, |input| {
                     TableFeatures::decode(input, version, true)
@@ -490,6 +523,13 @@ impl MultipartReply {
                 groups.iter().for_each(|group| group::put_desc(out, group, version));
             }
             Self::GroupFeatures(features) => features.put(out),
+            Self::Meter(meters) => {
+                meters.iter().for_each(|(id, stats)| meter::put_stats(out, *id, stats));
+            }
+            Self::MeterConfig(meters) => {
+                meters.iter().for_each(|meter| meter::put_config(out, meter));
+            }
+            Self::MeterFeatures(features) => meter::put_features(out, features),
             Self::FlowMonitor(updates) => {
                 updates.iter().for_each(|update| update.put(out, version));
             }
@@ -511,6 +551,9 @@ impl MultipartReply {
             Self::Group(_) => kind::GROUP,
             Self::GroupDesc(_) => kind::GROUP_DESC,
             Self::GroupFeatures(_) => kind::GROUP_FEATURES,
+            Self::Meter(_) => kind::METER,
+            Self::MeterConfig(_) => kind::METER_CONFIG,
+            Self::MeterFeatures(_) => kind::METER_FEATURES,
             Self::FlowMonitor(_) => kind::FLOW_MONITOR,
             Self::TableFeatures(_) => kind::TABLE_FEATURES,
             Self::TableDesc(_) => kind::TABLE_DESC,
@@ -520,7 +563,7 @@ impl MultipartReply {
 }
 
 /// Writes the type and the flags of a reply. In OpenFlow 1.0 statistics of rules are Nicira's if the encoding says so.
-fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) {
+pub(crate) fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) {
     match kind {
         kind::FLOW if encoding.is_10() && encoding.nxm => put_nicira_head(out, NXST_FLOW, flags),
         kind::AGGREGATE if encoding.is_10() && encoding.nxm => {
@@ -532,137 +575,3 @@ fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) 
         },
     }
 }
-
-/// A reply that lists rules or groups and is encoded element by element, in as many parts as it needs.
-#[derive(Debug)]
-pub struct ReplyParts {
-    encoding: Encoding,
-    xid: u32,
-    kind: u16,
-    /// The part that is being filled.
-    part: Encoder,
-    /// Parts that are full, the oldest first.
-    full: Vec<Vec<u8>>,
-}
-
-impl ReplyParts {
-    fn new(kind: u16, encoding: Encoding, xid: u32) -> Self {
-        let part = Self::begin_part(kind, encoding, xid);
-        Self { encoding, xid, kind, part, full: Vec::new() }
-    }
-
-    /// An empty list of rules with their statistics.
-    pub fn flows(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::FLOW, encoding, xid)
-    }
-
-    /// An empty list of counters of groups.
-    pub fn groups(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::GROUP, encoding, xid)
-    }
-
-    /// An empty list of descriptions of groups.
-    pub fn group_descs(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::GROUP_DESC, encoding, xid)
-    }
-
-    /// An empty list of counters of ports.
-    pub fn ports(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::PORT, encoding, xid)
-    }
-
-    /// An empty list of descriptions of ports.
-    pub fn port_descs(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::PORT_DESC, encoding, xid)
-    }
-
-    /// An empty list of what flow monitors tell.
-    pub fn flow_updates(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::FLOW_MONITOR, encoding, xid)
-    }
-
-    /// An empty list of what tables can do.
-    pub fn table_features(encoding: Encoding, xid: u32) -> Self {
-        Self::new(kind::TABLE_FEATURES, encoding, xid)
-    }
-
-    fn begin_part(kind: u16, encoding: Encoding, xid: u32) -> Encoder {
-        let mut part = begin(multipart_reply_kind(encoding.version), encoding.version, xid);
-        put_reply_head(&mut part, kind, 0, encoding);
-        part
-    }
-
-    /// Appends a rule. A rule that no message can hold is left out.
-    pub fn flow(&mut self, rule: &FlowStats<'_>) {
-        let encoding = self.encoding;
-        self.element(|out| rule.put(out, encoding));
-    }
-
-    /// Appends what a flow monitor tells. A change of a rule that no message can hold is left out.
-    pub fn flow_update(&mut self, update: &FlowUpdate) {
-        let version = self.encoding.version;
-        self.element(|out| update.put(out, version));
-    }
-
-    /// Appends the counters of a group. Those of a group that no message can hold are left out.
-    pub fn group(&mut self, id: GroupId, stats: &GroupStats) {
-        let version = self.encoding.version;
-        self.element(|out| group::put_stats(out, id, stats, version));
-    }
-
-    /// Appends the description of a group. A group that no message can hold is left out.
-    pub fn group_desc(&mut self, group: &Group) {
-        let version = self.encoding.version;
-        self.element(|out| group::put_desc(out, group, version));
-    }
-
-    /// Appends the counters of a port.
-    pub fn port(&mut self, stats: &PortStats) {
-        let version = self.encoding.version;
-        self.element(|out| stats.put(out, version));
-    }
-
-    /// Appends the description of a port.
-    pub fn port_desc(&mut self, port: &PortDesc) {
-        let version = self.encoding.version;
-        self.element(|out| port.put(out, version));
-    }
-
-    /// Appends what a table can do.
-    pub fn table_feature(&mut self, table: &TableFeatures) {
-        let version = self.encoding.version;
-        self.element(|out| table.put(out, version));
-    }
-
-    fn element(&mut self, put: impl Fn(&mut Encoder)) {
-        let before = self.part.len();
-        put(&mut self.part);
-        if self.part.len() <= MAX_MESSAGE {
-            return;
-        }
-        self.part.truncate(before);
-        let next = Self::begin_part(self.kind, self.encoding, self.xid);
-        let mut full = std::mem::replace(&mut self.part, next);
-        full.set_u16(MORE_AT, MORE);
-        self.full.push(finish(full));
-        let empty = self.part.len();
-        put(&mut self.part);
-        if self.part.len() > MAX_MESSAGE {
-            self.part.truncate(empty);
-        }
-    }
-
-    /// Takes the parts that are full.
-    pub fn take_full(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.full)
-    }
-
-    /// The parts that have not been taken, the last one included.
-    pub fn finish(mut self) -> Vec<Vec<u8>> {
-        self.full.push(finish(self.part));
-        self.full
-    }
-}
-
-/// Where a message has the flags of a multipart.
-const MORE_AT: usize = crate::header::HEADER_SIZE + 2;

@@ -4,15 +4,16 @@ use flow::dialect;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
 use flow::key::PipelineKey;
+use flow::meter::{Band, BandKind, Meter, MeterFeatures, MeterMod, MeterStats, MeterUnit};
 use flow::text::arbitrary;
-use flow::types::{Cookie, GroupId, MacAddr, OfPort, OfVersion, TableId};
+use flow::types::{Cookie, GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
 use flow::verdict::PacketInReason;
 use openflow::{
-    AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, FlowMonitor, FlowRemoved,
-    FlowRemovedReason, FlowStats, FlowUpdate, MonitorCommand, MonitorEvent, MonitorFlags,
-    MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PacketIn, PacketInForm, PortDesc,
-    PortReason, PortStatus, RequestForward, RoleReason, RoleStatus, Session, continuation_of,
-    token_of,
+    AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, ErrorCode, FlowMonitor,
+    FlowRemoved, FlowRemovedReason, FlowStats, FlowUpdate, MonitorCommand, MonitorEvent,
+    MonitorFlags, MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PacketIn,
+    PacketInForm, PortDesc, PortReason, PortStatus, RequestForward, RoleReason, RoleStatus,
+    Session, continuation_of, token_of,
 };
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -46,6 +47,95 @@ fn pass(message: &OfMessage, encoding: Encoding) -> OfMessage {
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn meter() -> impl Strategy<Value = Meter> {
+    let band = (any::<Option<u8>>(), any::<u32>(), any::<u32>());
+    let bands = proptest::collection::vec(band, 0..=8);
+    (any::<u32>(), any::<[bool; 3]>(), bands).prop_map(
+        |(id, [is_kbps, has_burst, has_stats], bands)| Meter {
+            id: MeterId(id),
+            unit: if is_kbps { MeterUnit::Kbps } else { MeterUnit::Pktps },
+            has_burst,
+            has_stats,
+            bands: bands
+                .into_iter()
+                .map(|(level, rate, burst)| Band {
+                    kind: match level {
+                        Some(prec_level) => BandKind::DscpRemark { prec_level },
+                        None => BandKind::Drop,
+                    },
+                    rate,
+                    burst_size: if has_burst { burst.max(1) } else { 0 },
+                })
+                .collect(),
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(config(500))]
+
+    #[test]
+    fn what_is_said_of_meters_comes_back(
+        version in 3usize..6,
+        meters in proptest::collection::vec(meter(), 0..5),
+        counts in proptest::collection::vec(any::<(u64, u64)>(), 0..8),
+        numbers in any::<[u32; 5]>(),
+    ) {
+        let encoding = encoding(OfVersion::ALL[version]);
+        let [id, flow_count, seconds, nanos, max_meters] = numbers;
+        let stats = MeterStats {
+            flow_count,
+            packets: u64::from(id) << 20,
+            bytes: u64::from(nanos) << 30,
+            duration: Duration::new(seconds.into(), nanos % 1_000_000_000),
+            bands: counts,
+        };
+        let id = MeterId(id);
+        let features = MeterFeatures { max_meters, ..MeterFeatures::OF_THIS_SWITCH };
+        let mut sent = vec![
+            OfMessage::MeterMod(MeterMod::Delete(id)),
+            OfMessage::MultipartRequest(MultipartRequest::Meter(id)),
+            OfMessage::MultipartRequest(MultipartRequest::MeterConfig(id)),
+            OfMessage::MultipartRequest(MultipartRequest::MeterFeatures),
+            OfMessage::MultipartReply(MultipartReply::Meter(vec![(id, stats.clone()), (id, stats)]), true),
+            OfMessage::MultipartReply(MultipartReply::MeterConfig(meters.clone()), false),
+            OfMessage::MultipartReply(MultipartReply::MeterFeatures(features), false),
+        ];
+        for meter in meters {
+            sent.push(OfMessage::MeterMod(MeterMod::Add(meter.clone())));
+            sent.push(OfMessage::MeterMod(MeterMod::Modify(meter)));
+        }
+        for sent in sent {
+            prop_assert_eq!(pass(&sent, encoding), sent);
+        }
+    }
+}
+
+#[test]
+fn meter_mods_that_cannot_be_get_the_errors_of_open_vswitch() {
+    let encoding = Encoding::new(OfVersion::OpenFlow13);
+    let band = "0001 0010 00000005 00000000 00000000";
+    for (body, expected) in [
+        // Command, flags, meter, bands.
+        (format!("0000 0003 00000001 {band}"), ErrorCode::BadMeterFlags),
+        (format!("0003 0001 00000001 {band}"), ErrorCode::BadMeterCommand),
+        ("0000 0001 00000001 0003 0010 00000005 00000000 00000000".into(), ErrorCode::BadBand),
+        ("0000 0001 00000001 0001 0018 00000005 00000000 00000000".into(), ErrorCode::BadLength),
+        ("0000 0001 00000001 0001 0010 00000005 0000".into(), ErrorCode::BadLength),
+        ("0000 0001".into(), ErrorCode::BadLength),
+    ] {
+        let hex: String = body.split(' ').collect();
+        let body: Vec<u8> = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect();
+        let mut bytes = vec![4, 29, 0, 8 + body.len() as u8, 0, 0, 0, 9];
+        bytes.extend(body);
+        let refused = OfMessage::decode(&bytes, encoding).unwrap_err();
+        assert_eq!(refused.0, expected, "{hex}");
+    }
 }
 
 proptest! {

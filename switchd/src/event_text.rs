@@ -5,7 +5,7 @@
 use crate::bridge::event::{Event, PortUpdate, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
 use crate::log_limit::{DETAILS, EVENTS, limited};
-use flow::text::{FlowLine, PortNames, PrintOptions, write_group};
+use flow::text::{FlowLine, PortNames, PrintOptions, write_group, write_saved_meter};
 use flow::types::OfPort;
 use flowtable::policy::mac_table::{HostChange, HostEvent};
 use flowtable::policy::ports::{PortConfig, PortInfo};
@@ -95,6 +95,17 @@ pub(crate) fn write(out: &mut String, event: &Event, options: &PrintOptions<'_>)
         }
         What::GroupRemoved(group) => {
             put(out, format_args!("GROUP_DELETED group_id={}", group.group.id.0))
+        }
+        What::MeterAdded(entry) => {
+            out.push_str("METER_ADDED ");
+            write_saved_meter(out, &entry.meter);
+        }
+        What::MeterChanged(entry) => {
+            out.push_str("METER_MODIFIED ");
+            write_saved_meter(out, &entry.meter);
+        }
+        What::MeterRemoved(entry) => {
+            put(out, format_args!("METER_DELETED meter={}", entry.meter.id));
         }
         What::PortAdded(port) => write_port(out, "PORT_ADDED", port),
         What::PortChanged(update) => write_port(out, "PORT_MODIFIED", &update.after),

@@ -1,6 +1,6 @@
 //! Events, as `ofctl monitor` shows them.
 
-use super::{FlowRecord, GroupRecord};
+use super::{FlowRecord, GroupRecord, MeterRecord};
 use serde::{Deserialize, Serialize};
 
 /// An event, as `ofctl monitor` shows it. In JSON, the field `event` has the name of the variant: `flow_added`, `lost`.
@@ -26,7 +26,7 @@ pub enum EventRecord {
     FlowDeleted {
         /// The name of the bridge that the rule belongs to.
         bridge: String,
-        /// Why the rule was removed: `idle`, `hard`, `delete`, `group_delete` or `replaced`.
+        /// Why the rule was removed: `idle`, `hard`, `delete`, `group_delete`, `meter_delete` or `replaced`.
         reason: String,
         /// The rule, with its final counters.
         flow: FlowRecord,
@@ -51,6 +51,27 @@ pub enum EventRecord {
         bridge: String,
         /// The number that the group had.
         group_id: u32,
+    },
+    /// A meter was added.
+    MeterAdded {
+        /// The name of the bridge that the meter belongs to.
+        bridge: String,
+        /// The meter as it was added.
+        meter: MeterRecord,
+    },
+    /// The unit, the flags or the bands of a meter were changed.
+    MeterModified {
+        /// The name of the bridge that the meter belongs to.
+        bridge: String,
+        /// The meter as it is now.
+        meter: MeterRecord,
+    },
+    /// A meter was deleted.
+    MeterDeleted {
+        /// The name of the bridge that the meter belongs to.
+        bridge: String,
+        /// The number that the meter had.
+        meter_id: u32,
     },
     /// A port was added.
     PortAdded {

@@ -8,6 +8,7 @@ mod cache;
 mod confinement;
 mod controller;
 mod event;
+mod meter;
 mod rule;
 mod table;
 mod trace;
@@ -16,6 +17,7 @@ pub use cache::CacheRecord;
 pub use confinement::{ConfinementRecord, Enforcement};
 pub use controller::{ControllerRecord, SslRecord};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
+pub use meter::{BandRecord, BandStatsRecord, MeterFeaturesRecord, MeterRecord, MeterStatsRecord};
 pub use table::{TableDescRecord, VacancyRecord};
 pub use trace::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
 

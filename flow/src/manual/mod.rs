@@ -1,7 +1,7 @@
 //! The manual of the language: what `ofctl help WORD` prints, and the page docs/rules.md.
 //!
 //! Each [`Article`] is about one word, and is made from the table that the parser reads: the field table, or a vocabulary of
-//! actions, attributes, groups or buckets. So the manual has no text of its own that could differ from what the parser does,
+//! actions, attributes, groups, buckets, meters or bands. So the manual has no text of its own that could differ from what the parser does,
 //! but for the lists' introductions in [`page`].
 
 mod page;
@@ -13,6 +13,7 @@ pub use page::page;
 use crate::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::prerequisite::Prerequisite;
 use crate::text::parse_group::{BucketKey, GroupKey};
+use crate::text::parse_meter::{BandKey, MeterKey};
 use crate::text::vocabulary::{ActionName, Description};
 use crate::text::words::{self, Attribute, Flag};
 use std::fmt::Write;
@@ -32,17 +33,23 @@ pub enum Chapter {
     Groups,
     /// Keys of buckets: `weight`.
     Buckets,
+    /// Keys and flags of meters: `kbps`.
+    Meters,
+    /// Keys of the bands of meters: `rate`.
+    Bands,
 }
 
 impl Chapter {
     /// Every chapter, in the order of the page.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Protocols,
         Self::Fields,
         Self::Actions,
         Self::Attributes,
         Self::Groups,
         Self::Buckets,
+        Self::Meters,
+        Self::Bands,
     ];
 
     /// The word behind `ofctl help` that lists the articles of the chapter.
@@ -54,6 +61,8 @@ impl Chapter {
             Self::Attributes => "attributes",
             Self::Groups => "groups",
             Self::Buckets => "buckets",
+            Self::Meters => "meters",
+            Self::Bands => "bands",
         }
     }
 
@@ -66,6 +75,8 @@ impl Chapter {
             Self::Attributes => "attribute of a rule",
             Self::Groups => "key of a group",
             Self::Buckets => "key of a bucket",
+            Self::Meters => "key of a meter",
+            Self::Bands => "key of a meter's band",
         }
     }
 
@@ -89,6 +100,8 @@ impl Chapter {
             }
             Self::Groups => described(&mut GroupKey::ALL.iter().map(|word| word.description())),
             Self::Buckets => described(&mut BucketKey::ALL.iter().map(|word| word.description())),
+            Self::Meters => described(&mut MeterKey::ALL.iter().map(|word| word.description())),
+            Self::Bands => described(&mut BandKey::ALL.iter().map(|word| word.description())),
         }
     }
 }

@@ -4,10 +4,10 @@ use super::{Article, Chapter};
 use std::fmt::Write;
 
 const TITLE: &str = "\
-# Rules, groups, fields and actions
+# Rules, groups, meters, fields and actions
 
 This page describes each word of the language of rules. `ofctl help WORD` prints what it says about one word, and
-`ofctl help fields`, `actions`, `attributes`, `protocols`, `groups` and `buckets` print lists. The page is made from the
+`ofctl help fields`, `actions`, `attributes`, `protocols`, `groups`, `buckets`, `meters` and `bands` print lists. The page is made from the
 tables that the parser reads: `UPDATE_DOCS=1 cargo test -p flow manual` writes it anew.
 
 A rule has a match, attributes, and actions:
@@ -43,6 +43,15 @@ impl Chapter {
             }
             Self::Buckets => {
                 "## Buckets\n\nThe text of a bucket begins with `bucket=` and ends at the next `bucket=`."
+            }
+            Self::Meters => {
+                "## Meters\n\nA meter limits the rate of the packets that the action `meter:ID` sends through it, of all rules \
+                 and ports together.\n`ofctl` takes meters with every version of OpenFlow, and `ovs-ofctl` needs `-O OpenFlow13` \
+                 or later."
+            }
+            Self::Bands => {
+                "## Bands\n\nThe bands of a meter stand behind `bands=`. The text of a band begins with `type=` and ends at the \
+                 next `type=`."
             }
         }
     }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::flow_mod::Command;
 use crate::text::{
-    GroupCommand, ParseContext, parse_filter, parse_flow, parse_group, parse_packet_out,
+    GroupCommand, MeterCommand, ParseContext, parse_filter, parse_flow, parse_group, parse_meter,
+    parse_packet_out,
 };
 use crate::types::OfVersion;
 use std::path::Path;
@@ -31,6 +32,7 @@ fn parse(command: &str) -> Result<(), String> {
         Some("dump-flows") => parse_filter(text, &context).map(drop),
         Some("packet-out") => parse_packet_out(text, &context).map(drop),
         Some("add-group") => group(GroupCommand::Add),
+        Some("add-meter") => parse_meter(text, MeterCommand::Add).map(drop),
         Some("insert-buckets") => group(GroupCommand::InsertBuckets),
         verb => return Err(format!("verb {verb:?}")),
     }

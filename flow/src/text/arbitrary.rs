@@ -7,7 +7,7 @@ use crate::action::{SetFieldForm, Subfield};
 use crate::fields::FieldId;
 use crate::flow_mod::{FlowFlags, FlowMod};
 use crate::key::{PipelineKey, PipelineMask};
-use crate::types::{Cookie, GroupId, MacAddr, OfPort};
+use crate::types::{Cookie, GroupId, MacAddr, MeterId, OfPort};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -282,11 +282,13 @@ pub fn flow_mod() -> impl Strategy<Value = (OfVersion, FlowMod)> {
         any::<(bool, bool)>(),
         option::of("[a-z][a-z0-9_.-]{0,20}"),
     );
-    (version(), matching(), vec(action(), 0..5), instructions(), attributes).prop_map(
-        |(version, matching, actions, instructions, attributes)| {
+    let meter = option::of((1..=MeterId::MAX.0).prop_map(|id| Action::Meter(MeterId(id))));
+    let actions = (meter, vec(action(), 0..5), instructions());
+    (version(), matching(), actions, attributes).prop_map(
+        |(version, matching, (meter, actions, instructions), attributes)| {
             let (table, priority, cookie, (idle_timeout, hard_timeout), flags, name) = attributes;
             let (send_flow_rem, check_overlap) = flags;
-            let list = actions.into_iter().chain(instructions).collect();
+            let list = meter.into_iter().chain(actions).chain(instructions).collect();
             let reset_counts = version <= OfVersion::OpenFlow11;
             let flow_mod = FlowMod {
                 command: Command::Add,

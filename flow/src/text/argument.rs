@@ -9,7 +9,7 @@ use super::words::{self, field as any_field};
 use super::{ParseContext, number, port, subfield};
 use crate::action::{Action, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
-use crate::types::{MacAddr, OfPort, TableId, mac_of_bits};
+use crate::types::{MacAddr, MeterId, OfPort, TableId, mac_of_bits};
 
 /// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits for the width minus one.
 const MAX_PORT_BITS: u16 = 64;
@@ -56,6 +56,15 @@ impl<'a> Argument<'a> {
 
     pub(super) fn u32(self) -> Result<u32, Fault> {
         self.number(u32::MAX.into()).map(|n| n as u32)
+    }
+
+    /// The number of a meter that rules can use.
+    pub(super) fn meter(self) -> Result<MeterId, Fault> {
+        match self.number(MeterId::MAX.0.into())? as u32 {
+            0 => Err(Fault::new("0 is not the number of a meter")
+                .hint("meters have numbers from 1 to 4294901760")),
+            number => Ok(MeterId(number)),
+        }
     }
 
     fn port(self, text: &str) -> Result<OfPort, Fault> {

@@ -34,6 +34,7 @@ mod parse_action;
 mod parse_flow;
 pub(crate) mod parse_group;
 mod parse_match;
+pub(crate) mod parse_meter;
 mod port;
 mod print;
 mod printable;
@@ -57,14 +58,15 @@ pub use parse_flow::{
     parse_flow, parse_flow_file_line, parse_flow_with_formats, parse_saved_flow,
 };
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line, parse_saved_group};
+pub use parse_meter::{MeterCommand, parse_meter, parse_meter_id, parse_saved_meter};
 pub use port::write as write_port;
 pub use port::{NoPortNames, PortNames};
 pub use print::duration as write_duration;
 pub use print::subfield as write_subfield;
 pub use print::{
     FlowLine, PrintOptions, mask_inner_headers, packet_fields, write_action, write_actions,
-    write_flow_mod, write_frame, write_group, write_group_stats, write_match, write_packet,
-    write_saved_group,
+    write_flow_mod, write_frame, write_group, write_group_stats, write_match, write_meter,
+    write_meter_features, write_meter_stats, write_packet, write_saved_group, write_saved_meter,
 };
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};

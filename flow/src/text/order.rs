@@ -1,8 +1,8 @@
 //! Checks the order of the actions and instructions of a list.
 //!
 //! OpenFlow 1.1 and later carry out instructions in a fixed order, whatever the order in the message (OpenFlow
-//! 1.3.5 §5.9). So a list must be written in this order: actions, `clear_actions`, `write_actions`,
-//! `write_metadata`, `goto_table`.
+//! 1.3.5 §5.9). So a list must be written in this order: `meter`, actions, `clear_actions`,
+//! `write_actions`, `write_metadata`, `goto_table`.
 
 use super::print::is_plain_controller;
 use crate::action::Action;
@@ -16,13 +16,16 @@ pub(super) enum Nesting {
     /// The list of a rule in a dump. The order is not checked, because dumps of OpenFlow 1.0 have actions instead of
     /// instructions: `write_metadata:5,resubmit(,4)`.
     Dumped,
-    /// A list in `clone(...)`, in `write_actions(...)`, in a bucket or in a packet-out.
+    /// The list of a bucket or of a packet-out. `meter` may begin it: OpenFlow 1.5 has that as an action.
+    OutsideRules,
+    /// A list in `clone(...)` or in `write_actions(...)`.
     Nested,
 }
 
 /// The instructions in the order in which OpenFlow carries them out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Instruction {
+    Meter,
     /// `OFPIT_APPLY_ACTIONS`, which holds every plain action.
     Apply,
     Clear,
@@ -34,6 +37,7 @@ enum Instruction {
 impl Instruction {
     fn of(action: &Action) -> Self {
         match action {
+            Action::Meter(_) => Self::Meter,
             Action::ClearActions => Self::Clear,
             Action::WriteActions(_) => Self::Write,
             Action::WriteMetadata { .. } => Self::Metadata,
@@ -44,6 +48,7 @@ impl Instruction {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Meter => "meter",
             Self::Apply => "an action",
             Self::Clear => "clear_actions",
             Self::Write => "write_actions",
@@ -58,19 +63,24 @@ pub(super) fn check(actions: &[Action], nesting: Nesting) -> Result<(), (usize, 
     if nesting == Nesting::Dumped {
         return Ok(());
     }
-    let mut last = Instruction::Apply;
+    let mut last = None;
     for (index, action) in actions.iter().enumerate() {
         let next = Instruction::of(action);
-        if next != Instruction::Apply && nesting == Nesting::Nested {
+        let is_allowed = match nesting {
+            Nesting::Nested => next == Instruction::Apply,
+            Nesting::OutsideRules => next <= Instruction::Apply,
+            Nesting::Outermost | Nesting::Dumped => true,
+        };
+        if !is_allowed {
             return Err((index, format!("{} is not allowed here", next.name())));
         }
-        if next < last {
+        if let Some(last) = last.filter(|last| next < *last) {
             return Err((index, format!("{} must come before {}", next.name(), last.name())));
         }
-        if next == last && next != Instruction::Apply {
+        if last == Some(next) && next != Instruction::Apply {
             return Err((index, format!("{} is given twice", next.name())));
         }
-        last = next;
+        last = Some(next);
     }
     Ok(())
 }
@@ -109,6 +119,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         Action::OutputReg { .. }
         | Action::OutputTrunc { .. }
         | Action::Enqueue { .. }
+        | Action::Meter(_)
         | Action::PopQueue
         | Action::StackPush(_)
         | Action::StackPop(_)
@@ -126,7 +137,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{OfPort, TableId};
+    use crate::types::{MeterId, OfPort, TableId};
 
     #[test]
     fn instructions_stand_behind_actions() {
@@ -137,6 +148,12 @@ mod tests {
         assert_eq!(check(&[goto.clone(), output.clone()], Nesting::Outermost), Err(1));
         assert_eq!(check(&[goto.clone(), goto.clone()], Nesting::Outermost), Err(1));
         assert_eq!(check(&[goto], Nesting::Nested), Err(0));
+        let meter = Action::Meter(MeterId(1));
+        assert_eq!(check(&[meter.clone(), output.clone()], Nesting::Outermost), Ok(()));
+        assert_eq!(check(&[meter.clone(), output.clone()], Nesting::OutsideRules), Ok(()));
+        assert_eq!(check(&[output.clone(), meter.clone()], Nesting::Outermost), Err(1));
+        assert_eq!(check(&[meter.clone(), meter.clone()], Nesting::Outermost), Err(1));
+        assert_eq!(check(&[meter], Nesting::Nested), Err(0));
         assert_eq!(check(&[output.clone(), output], Nesting::Nested), Ok(()));
     }
 }

@@ -173,7 +173,7 @@ fn actions(
     let error = |part: &str, fault| TextError::at(text, part, fault);
     let culprit = |index| Pairs::new(list).nth(index).map_or(list, |pair| pair.whole);
     let mut parser = ActionParser::new(text, context);
-    let actions = parser.list(list, Nesting::Nested)?;
+    let actions = parser.list(list, Nesting::OutsideRules)?;
     let matching = exactly(packet);
     let verdict = consistency::check(&actions, &matching, None)
         .map_err(|refused| error(culprit(refused.index), refused.fault))?;

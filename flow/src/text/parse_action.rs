@@ -9,7 +9,7 @@ use super::vocabulary::ActionName;
 use super::words::closest;
 use super::{ParseContext, port, subfield};
 use crate::action::{Action, MAX_LIST_SIZE};
-use crate::types::GroupId;
+use crate::types::{GroupId, OfVersion};
 use packet::wire::eth_type;
 
 /// How deep lists may be nested in each other by `clone(...)` and `write_actions(...)`.
@@ -31,7 +31,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "encap",
     "fin_timeout",
     "learn",
-    "meter",
     "multipath",
     "nat",
     "sample",
@@ -109,6 +108,13 @@ impl<'a> ActionParser<'a> {
             let culprit = pairs.clone().nth(index).map_or(self.text, |pair| pair.whole);
             TextError::at(self.text, culprit, message)
         })?;
+        if actions.iter().any(|action| matches!(action, Action::Meter(_))) {
+            // An instruction of rules, and an action since OpenFlow 1.5.
+            self.usable = self.usable.and(match nesting {
+                Nesting::OutsideRules => Protocols::of_version(OfVersion::OpenFlow15),
+                Nesting::Outermost | Nesting::Dumped | Nesting::Nested => Protocols::OF13_UP,
+            });
+        }
         Ok(actions)
     }
 
@@ -165,6 +171,7 @@ impl<'a> ActionParser<'a> {
             Name::SetQueue => Action::SetQueue(arg.u32()?),
             Name::PopQueue => Action::PopQueue,
             Name::Group => Action::Group(GroupId(arg.u32()?)),
+            Name::Meter => Action::Meter(arg.meter()?),
             Name::ModVlanVid => Action::SetVlanVid { vid: arg.u16(0xfff)?, push_if_untagged: true },
             Name::SetVlanVid => {
                 Action::SetVlanVid { vid: arg.u16(0xfff)?, push_if_untagged: false }

@@ -397,7 +397,7 @@ impl<'a> Reader<'a> {
             return Err(self.error(text, fault.hint("add actions=output:PORT, or actions=drop")));
         }
         let mut parser = ActionParser::new(self.text, self.context);
-        let list = parser.pairs(actions.iter().copied(), Nesting::Nested)?;
+        let list = parser.pairs(actions.iter().copied(), Nesting::OutsideRules)?;
         let allowed = Protocols::of_version(self.context.version);
         if parser.usable.and(allowed).is_empty() && !self.is_saved {
             return Err(self.error(text, "this version of OpenFlow lacks one of the actions"));

@@ -86,6 +86,9 @@ vocabulary! {
         PopQueue: "pop_queue", "pop_queue", "add-flow \"udp,actions=set_queue:1,output:2,pop_queue\"";
         /// Sends the packet through the buckets of a group, as the type of the group says.
         Group: "group", "group:ID", "add-flow \"ip,actions=group:1\"";
+        /// Sends the packet through a meter, which drops it or changes its DSCP if there are too many. Stands in front of all
+        /// other actions. OpenFlow 1.3 and later have it.
+        Meter: "meter", "meter:ID", "-O OpenFlow13 add-flow \"ip,actions=meter:1,output:2\"";
         /// Sets the VLAN id of the outermost tag, 0 to 4095. A frame without a tag gets one.
         ModVlanVid: "mod_vlan_vid", "mod_vlan_vid:VLAN", "add-flow \"in_port=1,actions=mod_vlan_vid:10,output:2\"";
         /// Sets the priority of the outermost tag, 0 to 7. A frame without a tag gets one, with VLAN id 0.

@@ -9,7 +9,7 @@
 use super::drop_reason::DropReason;
 use super::packet_in::PacketInReason;
 use crate::key::PipelineKey;
-use crate::types::{BridgeId, PortNo};
+use crate::types::{BridgeId, MeterId, PortNo};
 use std::sync::Arc;
 
 /// A change of some bits of a field. The default changes no bit.
@@ -87,8 +87,6 @@ pub struct ControllerMeta {
     pub reason: PacketInReason,
     /// The id of the controller that gets the packet; 0 is every controller that has not asked for another id.
     pub controller_id: u16,
-    /// The meter that the action names (`meter_id=`); `None` if it names none.
-    pub meter_id: Option<u32>,
     /// The table whose rule sent the packet to the controller, or which has no rule for the packet: 0 to 253.
     pub table: u8,
     /// The cookie of that rule; 0 without rule, and all ones in a packet-out.
@@ -102,6 +100,17 @@ pub struct ControllerMeta {
     /// The id of the state with which the packet goes on once a controller resumes it; `None` if the packet does not wait
     /// for that.
     pub paused: Option<u32>,
+    /// The meter that limits the packet-ins; `None` if none does.
+    pub meter: Option<MeterRef>,
+}
+
+/// A meter among those of a verdict, which has them beside its actions, because they hold state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MeterRef {
+    /// The number of the meter in its bridge.
+    pub id: MeterId,
+    /// The index of the meter among those of the verdict.
+    pub index: u16,
 }
 
 /// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the steps
@@ -119,6 +128,9 @@ pub enum DpAction {
     },
     /// Gives a copy of the frame to the controllers that want it.
     Controller(Arc<ControllerMeta>),
+    /// Sends the frame through a meter. A frame that the meter drops takes no further step of its list, nor of the lists
+    /// around that on the same copy of the frame.
+    Meter(MeterRef),
     /// Changes the MAC addresses, which are integers as [`mac_bits`](crate::types::mac_bits) makes them.
     SetEth {
         /// The source address, in the lower 48 bits.

@@ -55,6 +55,7 @@ reasons! {
     InvalidTtl "invalid_ttl" "the TTL ran out";
     NoLiveBucket "no_live_bucket" "the group has no bucket that is alive";
     UnknownGroup "unknown_group" "the group does not exist";
+    Meter "meter" "the packets are more than the rate of a meter allows";
     NoController "no_controller" "the rules ask for a controller and none is connected";
     ControllerQueueFull "controller_queue_full" "more packets for controllers wait than there is room for";
     UpcallBudget "upcall_budget" "too many new flows from this port at once";

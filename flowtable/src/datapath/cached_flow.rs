@@ -2,6 +2,7 @@
 //! bits of a mask.
 
 use super::counters::Counter;
+use super::meter_use::{MeterUse, Pushed};
 use crate::overload::{ESTABLISHED_AFTER, Source};
 use crate::policy::TableRef;
 use crate::policy::changes::{Changes, RecentRules, Watched};
@@ -39,6 +40,8 @@ pub struct CachedFlow {
     used_ms: Counter,
     /// The port to which the packets go, if one output is the flow's only action.
     pub(super) only_output: Option<PortNo>,
+    /// A meter comes before all other actions.
+    begins_with_meter: bool,
     /// The segments behind the head in which the mask has bits.
     tail_segments: Segments,
     /// Those of `tail_segments` in which the masked key has bits, too.
@@ -70,12 +73,14 @@ pub struct CachedFlow {
     /// Patches that the packets go through.
     patches: Box<[PatchCrossing]>,
     groups: Box<[(Arc<GroupEntry>, usize)]>,
+    /// The meters that the actions name.
+    pub(super) meters: Box<[MeterUse]>,
     learn: Box<[Learn]>,
     continuations: Box<[Arc<Continuation>]>,
     created: Duration,
     watched: Watched,
-    /// The packets and bytes that were added to the rules' counters already.
-    pushed: Mutex<(u64, u64)>,
+    /// The packets and bytes that were added to the rules' counters already, and what was added to each meter's.
+    pushed: Mutex<(u64, u64, Vec<Pushed>)>,
 }
 
 /// The key under which a worker's flow table files a flow: the number of the mask, and the hash of
@@ -134,6 +139,7 @@ impl CachedFlow {
             },
             tail_segments,
             tail_values,
+            begins_with_meter: matches!(t.actions.first(), Some(DpAction::Meter(_))),
             copies: copies(&t.actions),
             rewritten: t.depends.rewritten,
             head_mask: std::array::from_fn(|i| mask[i]),
@@ -148,12 +154,13 @@ impl CachedFlow {
             misses: t.misses.into(),
             patches: t.patches.into(),
             groups: t.groups.into(),
+            meters: t.meters.into_iter().map(MeterUse::new).collect(),
             learn: t.learn.into(),
             continuations: t.continuations.into(),
             created: now,
             tables: t.depends.tables,
             watched,
-            pushed: Mutex::new((0, 0)),
+            pushed: Mutex::default(),
         }
     }
 
@@ -280,8 +287,11 @@ impl CachedFlow {
                 .iter()
                 .zip(&t.groups)
                 .all(|(a, b)| Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1);
+        let same_meters = self.meters.len() == t.meters.len()
+            && self.meters.iter().zip(&t.meters).all(|(a, b)| Arc::ptr_eq(&a.entry, b));
         same_rules
             && same_groups
+            && same_meters
             && *self.misses == t.misses[..]
             && self.patches.len() == t.patches.len()
             && self.patches.iter().zip(&t.patches).all(|(a, b)| a.is_same(b))
@@ -306,6 +316,20 @@ impl CachedFlow {
         self.packets.add(packets);
         self.bytes.add(bytes);
         self.used_ms.set(now_ms);
+    }
+
+    /// The meter that comes before all other actions, and those actions. `None` if there is no such meter.
+    #[inline]
+    pub(super) fn leading_meter(&self) -> Option<(&MeterUse, &[DpAction])> {
+        if !self.begins_with_meter {
+            return None;
+        }
+        match self.actions.split_first() {
+            Some((DpAction::Meter(meter), rest)) => {
+                Some((self.meters.get(usize::from(meter.index))?, rest))
+            }
+            _ => None,
+        }
     }
 
     /// The number of packets so far, and the number of their bytes.
@@ -345,16 +369,21 @@ impl CachedFlow {
         &self.learn
     }
 
-    /// Adds the packets since the last call to the counters of the flow's rules, groups and
+    /// Adds the packets since the last call to the counters of the flow's rules, groups, meters and
     /// patches, and to the tables' `lookups`.
     pub fn push_stats(&self, lookups: &LookupCounts) {
         let mut pushed = self.pushed.lock();
+        if !self.meters.is_empty() {
+            // A meter may have counted packets of which the flow has told before.
+            pushed.2.resize_with(self.meters.len(), Pushed::default);
+            self.meters.iter().zip(&mut pushed.2).for_each(|(meter, before)| meter.push(before));
+        }
         let (packets, bytes) = self.totals();
         let (new_packets, new_bytes) = (packets - pushed.0, bytes.wrapping_sub(pushed.1));
         if new_packets == 0 {
             return;
         }
-        *pushed = (packets, bytes);
+        (pushed.0, pushed.1) = (packets, bytes);
         let used = self.used();
         for rule in &self.rules {
             rule.stats.add(new_packets, new_bytes, used);

@@ -107,17 +107,25 @@ impl Caches {
     }
 
     /// The flow of a packet with this key, valid at the generation of `moment`: a cached flow, or a new one from a
-    /// translation. `hash` is the hash of the key.
+    /// translation. `hash` is the hash of the key, and `size` the size of the packet in bytes.
     ///
     /// # Errors
-    /// [`DropReason::UpcallBudget`] if the packet has to be translated and its port has no budget left.
+    /// [`DropReason::UpcallBudget`] if the packet has to be translated and its port has no budget left, and
+    /// [`DropReason::Meter`] if the bridge's meter of translations drops the packet.
     pub(super) fn flow_of(
         &mut self,
         moment: Moment,
         key: &FlowKey,
         hash: u64,
+        size: u32,
     ) -> Result<Arc<CachedFlow>, DropReason> {
+        let is_admitted = |policy: &Policy| {
+            moment.is_injected || policy.admits_translation(moment.in_port, size, moment.now)
+        };
         if self.is_off {
+            if !is_admitted(&self.policy) {
+                return Err(DropReason::Meter);
+            }
             self.stats[CacheMetric::Misses].add(1);
             return Ok(self.translate(moment, key, Payer::Nobody).0);
         }
@@ -141,6 +149,9 @@ impl Caches {
                 None => self.translate(moment, key, Payer::Nobody),
             },
             None => {
+                if !is_admitted(&self.policy) {
+                    return Err(DropReason::Meter);
+                }
                 let source = Source { port: moment.in_port, mac: MacAddr(key.headers.dl_src) };
                 let is_established = || self.registry.established().contains(source);
                 let payer = match moment.is_injected {

@@ -14,8 +14,8 @@ use flow::types::{mac_bits, mac_of_bits};
 use flow::verdict::{AddressSums, Rewrite, Transport};
 use packet::wire::{
     ArpPacket, EthernetFrame, IcmpPacket, Ipv4Packet, Ipv6Extension, Ipv6Packet, MplsEntry,
-    NdOption, NdPacket, SctpPacket, TcpPacket, UdpPacket, arp, ethernet, icmp, icmpv6, ip_proto,
-    ipv4, ipv6, mpls, nd, nd_option, tcp, udp,
+    NdOption, NdPacket, SctpPacket, TcpPacket, UdpPacket, arp, eth_type, ethernet, icmp, icmpv6,
+    ip_proto, ipv4, ipv6, mpls, nd, nd_option, tcp, udp,
 };
 use packet::{Frame, checksum};
 use std::net::Ipv4Addr;
@@ -176,6 +176,48 @@ pub(super) fn set_ipv4(
     let [old_ttl, proto] = [header.ttl(), header.protocol()];
     let ttl_at = l3 + ipv4::field::TTL;
     replace(frame, ttl_at, sum_at, [old_ttl, proto], [ttl.of(old_ttl), proto]);
+}
+
+/// Raises the drop precedence in the DSCP of an IP packet by `by`, to 3 at most. A DSCP without drop precedence stays: only
+/// the classes 1 to 4 of assured forwarding have one, of 1 to 3 (RFC 2597 §6).
+pub(super) fn raise_drop_precedence(frame: &mut Frame<'_>, by: u8) {
+    const PRECEDENCE: u8 = 0b11;
+    let l3 = usize::from(frame.layers.l3);
+    let Some(ether_type) = l3.checked_sub(2).and_then(|at| read::<2>(frame, at)) else { return };
+    // Behind labels, these two bytes are part of the last label.
+    let ether_type = if frame.layers.l2_5 == 0 { u16::from_be_bytes(ether_type) } else { 0 };
+    let tos = match ether_type {
+        eth_type::IPV4 => read::<{ ipv4::HEADER_SIZE }>(frame, l3)
+            .map(|bytes| Ipv4Packet::new_unchecked(bytes).tos()),
+        eth_type::IPV6 => read::<{ ipv6::HEADER_SIZE }>(frame, l3)
+            .map(|bytes| Ipv6Packet::new_unchecked(bytes).traffic_class()),
+        _ => None,
+    };
+    // From the highest bit: class (3 bits), drop precedence (2 bits), zero, ECN (2 bits).
+    let Some((tos, precedence)) = tos.map(|tos| (tos, tos >> 3 & PRECEDENCE)) else { return };
+    let is_assured = (1..=4).contains(&(tos >> 5)) && precedence != 0 && tos >> 2 & 1 == 0;
+    let raised = precedence.saturating_add(by).min(3);
+    if !is_assured || raised == precedence {
+        return;
+    }
+    let rewrite = Rewrite::<u8>::new(raised << 3, PRECEDENCE << 3);
+    let none = Default::default();
+    match ether_type {
+        eth_type::IPV4 => {
+            set_ipv4(
+                frame,
+                Default::default(),
+                Default::default(),
+                rewrite,
+                none,
+                AddressSums::Right,
+            );
+        }
+        _ => {
+            let addresses = Default::default();
+            set_ipv6(frame, addresses, Default::default(), rewrite, none, AddressSums::Right);
+        }
+    }
 }
 
 pub(super) fn set_ipv6(

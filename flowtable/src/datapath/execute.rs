@@ -2,10 +2,12 @@
 
 use super::edit;
 use super::egress::Egress;
+use super::meter_use::MeterUse;
 use super::punt::Punts;
-use flow::verdict::{ControllerMeta, DpAction, DropReason};
+use flow::verdict::{ControllerMeta, DpAction, DropReason, MeterRef};
 use packet::{Batch, Frame, FrameId, Segmentation};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Number of actions that one frame may take, those on its copies and in branches included.
 const MAX_STEPS: u32 = 16_384;
@@ -29,6 +31,10 @@ pub struct Env<'e, 'a> {
     pub recirculations: &'e mut Vec<Recirculation>,
     /// The way to controllers; `None` if there is none, so that packets for them are dropped.
     pub punts: Option<Punts<'e>>,
+    /// The meters that the actions name. Frames pass a meter that is not there.
+    pub meters: &'e [MeterUse],
+    /// The time on the switch's monotonic clock.
+    pub now: Duration,
 }
 
 /// What the actions have done with a frame.
@@ -40,7 +46,7 @@ pub struct Executed {
     pub punted: u32,
     /// Why the latest packet for controllers that was refused was; `None` if none was.
     pub refused: Option<DropReason>,
-    /// Why the actions were cut short; `None` if they were all executed.
+    /// Why actions were left out; `None` if they were all executed.
     pub cut: Option<DropReason>,
 }
 
@@ -48,9 +54,13 @@ pub struct Executed {
 pub fn execute(actions: &[DpAction], env: Env<'_, '_>, id: FrameId, origin: u16) -> Executed {
     let mut run =
         Run { env, id, origin, queued: false, waits: false, steps: 0, done: Executed::default() };
-    run.list(actions);
+    // What has become of the frame is in `done`.
+    let _ = run.list(actions);
     run.done
 }
+
+/// The frame is dropped: no further action of the list is executed on it.
+struct Gone;
 
 struct Run<'e, 'a> {
     env: Env<'e, 'a>,
@@ -67,23 +77,24 @@ struct Run<'e, 'a> {
 }
 
 impl<'a> Run<'_, 'a> {
-    fn list(&mut self, actions: &[DpAction]) {
+    fn list(&mut self, actions: &[DpAction]) -> Result<(), Gone> {
         for action in actions {
             self.steps += 1;
             if self.steps > MAX_STEPS {
                 self.done.cut = Some(DropReason::TooManyActions);
-                return;
+                return Ok(());
             }
-            self.step(action);
+            self.step(action)?;
         }
+        Ok(())
     }
 
     #[inline]
-    fn step(&mut self, action: &DpAction) {
+    fn step(&mut self, action: &DpAction) -> Result<(), Gone> {
         match action {
             DpAction::Output(port) => {
                 if self.waits && self.editable().is_none() {
-                    return;
+                    return Ok(());
                 }
                 self.env.egress.push(*port, self.id);
                 self.queued = true;
@@ -103,15 +114,21 @@ impl<'a> Run<'_, 'a> {
                 }
             }
             DpAction::Controller(meta) => self.punt(meta),
+            DpAction::Meter(meter) => {
+                if !self.passes(*meter) {
+                    return Err(Gone);
+                }
+            }
             DpAction::CheckLen { len, longer, fits } => {
                 let is_longer = size_on_the_wire(self.env.batch.frame(self.id)) > usize::from(*len);
-                self.list(if is_longer { longer } else { fits });
+                self.list(if is_longer { longer } else { fits })?;
             }
             DpAction::Clone(actions) => {
                 let saved = (self.id, self.queued, self.waits);
                 if let Some(copy) = self.copy() {
                     (self.id, self.queued, self.waits) = (copy, false, false);
-                    self.list(actions);
+                    // A meter of the list drops the copy only.
+                    let _ = self.list(actions);
                     (self.id, self.queued, self.waits) = saved;
                 }
             }
@@ -128,11 +145,33 @@ impl<'a> Run<'_, 'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Sends the frame through a meter. Returns whether the frame goes on.
+    fn passes(&mut self, meter: MeterRef) -> bool {
+        let Some(meter) = self.env.meters.get(usize::from(meter.index)) else { return true };
+        let size = self.env.batch.frame(self.id).size() as u32;
+        let judged = meter.charge(self.env.now, &[size]);
+        if judged.drops(0) {
+            self.done.cut = Some(DropReason::Meter);
+            return false;
+        }
+        let level = judged.prec_level(0);
+        if level > 0
+            && let Some(frame) = self.editable()
+        {
+            edit::raise_drop_precedence(frame, level);
+        }
+        true
     }
 
     /// Gives a copy of the frame to controllers. Not inlined, so that other actions do not pay for it.
     #[inline(never)]
     fn punt(&mut self, meta: &Arc<ControllerMeta>) {
+        if meta.meter.is_some_and(|meter| !self.passes(meter)) {
+            return;
+        }
         let frame = self.env.batch.frame(self.id);
         let put = self.env.punts.map_or(Err(meta.unwanted), |punts| punts.put(frame, meta));
         match put {
@@ -180,6 +219,7 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
         | DpAction::Controller(_)
+        | DpAction::Meter(_)
         | DpAction::CheckLen { .. }
         | DpAction::Clone(_)
         | DpAction::Recirculate(_) => {}

@@ -99,13 +99,14 @@ impl Datapath {
         let masked = MaskedHash::default();
         let flow = CachedFlow::new(&flow_key, translation, moment.generation, now, masked, watched);
         flow.count(1, size, now.as_millis() as u64);
-        flow.push_stats(self.caches.registry.lookups());
         self.caches.catch_up(moment.generation);
         let mut tally = Tally::new(counters);
         let Rounds { asked, .. } = &mut *self.rounds;
         let punts = self.punts.as_deref().map(|queue| self.caches.policy.punts_into(queue));
-        let env = Env { batch, egress, recirculations: asked, punts };
+        let (recirculations, meters) = (asked, &*flow.meters);
+        let env = Env { batch, egress, recirculations, punts, meters, now };
         let executed = execute(&flow.actions, env, RECEIVED[0].frame, 0);
+        flow.push_stats(self.caches.registry.lookups());
         tally.settle(self.rounds.settle(&RECEIVED[0], executed, flow.drop));
         // `flow` is dropped at the end of this function: its recirculation ids have to be valid until then.
         self.go_round(moment, batch, egress, &mut tally);

@@ -35,6 +35,7 @@ mod egress;
 mod execute;
 mod flow_table;
 mod inject;
+mod meter_use;
 mod punt;
 mod registry;
 mod rounds;
@@ -59,7 +60,7 @@ use flow::extract::{Arrival, extract_by_call, extract_into};
 use flow::key::{HotKey, KeyRef, RareHeaders};
 use flow::metric::CacheMetric;
 use flow::types::PortNo;
-use flow::verdict::DropReason;
+use flow::verdict::{DpAction, DropReason};
 use packet::wire::ethernet;
 use packet::{Batch, MAX_BATCH};
 use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
@@ -382,7 +383,7 @@ impl Datapath {
                         RUNT => Err(DropReason::Runt),
                         _ => {
                             let key = KeyRef { hot: &keys[first], rare: &rare[first] }.join();
-                            caches.flow_of(moment, &key, hashes[first])
+                            caches.flow_of(moment, &key, hashes[first], sizes[first])
                         }
                     };
                     match &found {
@@ -418,10 +419,44 @@ impl Datapath {
                 _ => at - first,
             };
             let (admitted, refused) = members[first..at].split_at(admitted);
-            for member in admitted {
+            let (actions, judged) = match flow.leading_meter() {
+                // One charge for all frames of the run.
+                Some((meter, rest)) => {
+                    let sizes = &sizes[first..first + admitted.len()];
+                    (rest, Some(meter.charge(moment.now, sizes)))
+                }
+                None => (&*flow.actions, None),
+            };
+            if let ([DpAction::Output(port)], Some(judged)) = (actions, &judged)
+                && judged.passes_all()
+                && is_first_pass
+                && refused.is_empty()
+            {
+                egress.push_run(*port, first..at);
+                tally.done.queued += run;
+                continue;
+            }
+            for (index, member) in admitted.iter().enumerate() {
+                if let Some(judged) = &judged {
+                    if judged.drops(index) {
+                        tally.settle(rounds.refuse(member, DropReason::Meter));
+                        continue;
+                    }
+                    let level = judged.prec_level(index);
+                    if level > 0 {
+                        edit::raise_drop_precedence(batch.frame_mut(member.frame), level);
+                    }
+                }
                 let punts = punts.as_deref().map(|queue| caches.policy.punts_into(queue));
-                let env = Env { batch, egress, recirculations: &mut rounds.asked, punts };
-                let executed = execute(&flow.actions, env, member.frame, member.origin.into());
+                let env = Env {
+                    batch,
+                    egress,
+                    recirculations: &mut rounds.asked,
+                    punts,
+                    meters: &flow.meters,
+                    now: moment.now,
+                };
+                let executed = execute(actions, env, member.frame, member.origin.into());
                 tally.settle(rounds.settle(member, executed, flow.drop));
             }
             if is_first_pass {

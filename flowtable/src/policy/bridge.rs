@@ -112,7 +112,8 @@ impl<'a> Bridge<'a> {
     fn has_changed_as_a_whole(self) {
         let tables = (0..TableId::COUNT).filter_map(|n| TableId::new(n as u8));
         let whole = |table| RuleMatch::whole_table(TableRef { bridge: self.id, table });
-        self.policy.changes.tables(tables.map(whole).collect(), std::iter::empty());
+        let (groups, meters) = (std::iter::empty(), std::iter::empty());
+        self.policy.changes.tables(tables.map(whole).collect(), groups, meters);
     }
 
     /// Changes the bridge's ports. The change counts as one of the ports that differ afterwards.
@@ -167,6 +168,8 @@ impl Policy {
         let _ = transaction.apply(&everything, now);
         let all_groups = flow::group::GroupMod::Delete(flow::types::GroupId::ALL);
         let _ = transaction.apply_group(&all_groups, now);
+        let all_meters = flow::meter::MeterMod::Delete(flow::types::MeterId::ALL);
+        let _ = transaction.apply_meter(&all_meters, now);
         transaction.commit();
         self.bridge(id).clear_hosts();
         self.observe(|| Observed::BridgeRemoved { bridge: id });

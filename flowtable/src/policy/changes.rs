@@ -10,7 +10,7 @@
 //! - Learned hosts: each host has two places by two hashes, with the generation of the latest change. A flow
 //!   looks at the places of its own hosts only, and is concerned if both places of a host have changed. Two
 //!   hosts rarely share both, while a flood of made-up hosts soon changes every single place.
-//! - Ports and groups: the generation of the latest change, in a table by number.
+//! - Ports, groups and meters: the generation of the latest change, in a table by number.
 //!
 //! A change is made first and recorded afterwards, and a worker reads the generation before it
 //! looks at anything else. So a worker may find a flow stale without need, but never takes a stale
@@ -23,7 +23,7 @@ use super::rule::{RuleMatch, may_cover};
 use super::xlate::{Dependencies, TableSet};
 use arrayvec::ArrayVec;
 use flow::key::FLOW_WORDS;
-use flow::types::GroupId;
+use flow::types::{GroupId, MeterId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const LOG: usize = 1024;
 /// Number of hash places of hosts.
 const HOSTS: usize = 1 << 16;
-/// Number of places of ports, and of groups.
+/// Number of places of ports, and of groups and meters.
 const NUMBERS: usize = 256;
 
 /// Number of places of bridges.
@@ -57,6 +57,7 @@ pub struct Changes {
     ports_of: Box<[AtomicU64]>,
     /// The latest change of any port of any bridge.
     any_port: AtomicU64,
+    /// The latest changes of groups and of meters, which share the places.
     groups: Box<[AtomicU64]>,
     /// The latest change of anything but rules.
     other: AtomicU64,
@@ -96,15 +97,16 @@ impl Changes {
         self.generations.latest()
     }
 
-    /// Records a change of rules and groups.
+    /// Records a change of rules, groups and meters.
     pub(super) fn tables(
         &self,
         rules: Vec<RuleMatch>,
         groups: impl Iterator<Item = (BridgeId, GroupId)>,
+        meters: impl Iterator<Item = (BridgeId, MeterId)>,
     ) {
         self.generations.record(|log, generation| {
-            for group in groups {
-                self.groups[group_bucket(group)].store(generation, Ordering::Relaxed);
+            for place in groups.map(group_bucket).chain(meters.map(meter_bucket)) {
+                self.groups[place].store(generation, Ordering::Relaxed);
                 self.other.store(generation, Ordering::Relaxed);
             }
             for rule in rules {
@@ -207,7 +209,7 @@ impl Changes {
     }
 }
 
-/// A set of ports, or of groups, of all bridges, by their places in the log. Some of them share a place.
+/// A set of ports, or of groups and meters, of all bridges, by their places in the log. Some of them share a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Places([u64; NUMBERS / 64]);
 
@@ -221,6 +223,11 @@ impl Places {
     /// Adds a group to a set of groups.
     pub(super) fn insert_group(&mut self, bridge: BridgeId, group: GroupId) {
         self.insert(group_bucket((bridge, group)));
+    }
+
+    /// Adds a meter to a set of groups and meters.
+    pub(super) fn insert_meter(&mut self, bridge: BridgeId, meter: MeterId) {
+        self.insert(meter_bucket((bridge, meter)));
     }
 
     #[inline]
@@ -270,6 +277,11 @@ fn port_bucket(at: PortRef) -> usize {
 
 fn group_bucket((bridge, group): (BridgeId, GroupId)) -> usize {
     (group.0 as usize + 37 * bridge.index()) % NUMBERS
+}
+
+/// Meter 1 does not share the place of group 1.
+fn meter_bucket((bridge, meter): (BridgeId, MeterId)) -> usize {
+    (meter.0 as usize + NUMBERS / 2 + 37 * bridge.index()) % NUMBERS
 }
 
 fn bridge_bucket(bridge: BridgeId) -> usize {
@@ -426,7 +438,7 @@ mod tests {
         for step in 0..600u64 {
             for n in 0..step % 7 {
                 let value = 1000 + step * n % 13;
-                changes.tables(vec![rule(value)], std::iter::empty());
+                changes.tables(vec![rule(value)], std::iter::empty(), std::iter::empty());
                 made.push((changes.generation(), value));
             }
             changes.follow(&mut copy);

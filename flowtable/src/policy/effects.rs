@@ -1,4 +1,4 @@
-//! What a committed transaction did: the rules and groups that it added, changed and removed.
+//! What a committed transaction did: the rules, groups and meters that it added, changed and removed.
 //!
 //! An [`Effects`] is small, however much was changed: it names rules, and holds the version from before the
 //! transaction, so that the rules that were removed are not freed before they have been told of. Whoever
@@ -9,13 +9,14 @@
 
 use super::bridge_id::BridgeId;
 use super::groups::GroupEntry;
+use super::meters::MeterEntry;
 use super::publication::Hold;
 use super::rule::{Removal, Rule, RuleRef};
 use super::table_settings::TableStatus;
 use super::tables::{Change, Step, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
-use flow::types::GroupId;
+use flow::types::{GroupId, MeterId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -35,6 +36,12 @@ pub enum Effect<'a> {
     GroupChanged(&'a Arc<GroupEntry>),
     /// A group is gone.
     GroupRemoved(&'a Arc<GroupEntry>),
+    /// There is a new meter.
+    MeterAdded(&'a Arc<MeterEntry>),
+    /// A meter has another unit, other flags or other bands; this is what it is now.
+    MeterChanged(&'a Arc<MeterEntry>),
+    /// A meter is gone.
+    MeterRemoved(&'a Arc<MeterEntry>),
 }
 
 /// What a committed transaction did. See the [module](self).
@@ -93,6 +100,7 @@ pub struct EffectsWalk<'a> {
     /// Rules that came and went within the transaction, and whether they stood for one that was there before.
     passing: HashMap<RuleRef, bool>,
     groups: HashSet<GroupId>,
+    meters: HashSet<MeterId>,
     missed: u64,
 }
 
@@ -106,6 +114,7 @@ impl Policy {
             modified: None,
             passing: HashMap::new(),
             groups: HashSet::new(),
+            meters: HashSet::new(),
             missed: 0,
         }
     }
@@ -157,6 +166,11 @@ impl EffectsWalk<'_> {
                     self.tell_group(tables, id, visit);
                 }
             }
+            Step::MeterAdded(id) | Step::MeterRemoved(id) => {
+                if self.meters.insert(id) {
+                    self.tell_meter(tables, id, visit);
+                }
+            }
         }
     }
 
@@ -187,6 +201,15 @@ impl EffectsWalk<'_> {
         }
     }
 
+    fn tell_meter(&self, tables: &Tables, id: MeterId, visit: &mut impl FnMut(Effect<'_>)) {
+        match (tables.meter(id, self.before()), tables.meter(id, self.after())) {
+            (None, Some(meter)) => visit(Effect::MeterAdded(meter)),
+            (Some(_), Some(meter)) => visit(Effect::MeterChanged(meter)),
+            (Some(meter), None) => visit(Effect::MeterRemoved(meter)),
+            (None, None) => {}
+        }
+    }
+
     fn before(&self) -> Version {
         self.effects.before.version()
     }
@@ -202,7 +225,9 @@ pub(super) mod tests {
     use super::*;
     use flow::flow_mod::Command;
     use flow::group::GroupMod;
-    use flow::text::{ParseContext, parse_flow_file_line, write_actions};
+    use flow::text::{
+        MeterCommand, ParseContext, parse_flow_file_line, parse_meter, write_actions,
+    };
     use flow::types::OfVersion;
     use std::time::Duration;
 
@@ -217,6 +242,7 @@ pub(super) mod tests {
             format!("{what} in {}: {actions}", entry.value.table)
         };
         let group = |what: &str, entry: &GroupEntry| format!("{what} group {}", entry.group.id.0);
+        let meter = |what: &str, entry: &MeterEntry| format!("{what} meter {}", entry.meter.id);
         let mut walk = policy.effects(effects);
         let mut told = Vec::new();
         while walk.next_slice(|effect| {
@@ -227,6 +253,9 @@ pub(super) mod tests {
                 Effect::GroupAdded(entry) => group("added", entry),
                 Effect::GroupChanged(entry) => group("changed", entry),
                 Effect::GroupRemoved(entry) => group("removed", entry),
+                Effect::MeterAdded(entry) => meter("added", entry),
+                Effect::MeterChanged(entry) => meter("changed", entry),
+                Effect::MeterRemoved(entry) => meter("removed", entry),
             });
         }) {}
         assert_eq!(walk.missed(), 0);
@@ -290,6 +319,28 @@ pub(super) mod tests {
         let effects = transaction.commit();
         let expected = ["removed group 1", "removed group_delete in 0: group:1"];
         assert_eq!(told(&policy, &effects), expected);
+    }
+
+    #[test]
+    fn a_meter_takes_its_rules_along() {
+        let policy = policy(&[]);
+        let change = |texts: &[(MeterCommand, &str)]| {
+            let mut transaction = policy.bridge(BridgeId::FIRST).begin();
+            for (command, text) in texts {
+                let request = parse_meter(text, *command).expect(text);
+                transaction.apply_meter(&request, NOW).expect(text);
+            }
+            told(&policy, &transaction.commit())
+        };
+        let add = (MeterCommand::Add, "meter=1,kbps,bands=type=drop,rate=1");
+        let modify = (MeterCommand::Modify, "meter=1,kbps,bands=type=drop,rate=2");
+        let delete = (MeterCommand::Delete, "meter=1");
+        assert_eq!(change(&[add]), ["added meter 1"]);
+        assert_eq!(change(&[modify]), ["changed meter 1"]);
+        apply(&policy, &["ip,actions=meter:1,output:2"]);
+        let expected = ["removed meter 1", "removed meter_delete in 0: meter:1,output:2"];
+        assert_eq!(change(&[delete]), expected);
+        assert!(change(&[add, modify, delete]).is_empty());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use super::SLICE;
 use super::groups::{GroupCounters, GroupEntry, Reference, referred_groups};
 use super::rule::Removal;
-use super::rule::RuleRef;
 use super::sync::Mutex;
 use super::tables::{Change, FlowModError, Step, Tables};
 use super::transaction::Transaction;
@@ -106,20 +105,9 @@ impl Transaction<'_> {
             });
         }
         for &id in ids {
-            let mut last = None;
-            loop {
-                let users: Vec<(RuleRef, Removal)> = {
-                    let (tables, _) = self.bridge.policy.tables.read();
-                    let tables = tables.of(self.bridge.id);
-                    let users = tables.groups.users(id, last).take(SLICE);
-                    users.map(|rule| (rule, Removal::GroupDelete)).collect()
-                };
-                if users.is_empty() {
-                    break;
-                }
-                last = users.last().map(|(rule, _)| *rule);
-                self.remove(&users);
-            }
+            self.remove_users(Removal::GroupDelete, |tables, last| {
+                tables.groups.users(id, last).take(SLICE).collect()
+            });
         }
     }
 }

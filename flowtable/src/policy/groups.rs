@@ -1,15 +1,14 @@
 //! Groups under versions, with their counters.
 
 use super::group_life::GroupLife;
+use super::numbered::Numbered;
 use super::rule::{Rule, RuleRef};
 use super::sync::Mutex;
 use crate::classifier::Version;
-use crate::effort;
 use flow::action::{Action, any_action};
 use flow::group::Group;
 use flow::types::GroupId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -85,37 +84,17 @@ impl GroupCounters {
 /// The groups of a bridge, and which rules use them.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    slots: BTreeMap<GroupId, Vec<GroupSlot>>,
-    /// Removed groups that wait to be freed, in the order of the versions that removed them.
-    removed: VecDeque<(Version, GroupId)>,
-    /// For each group the rules that have it among their actions, until the rules are freed.
-    /// Finding the rules of a group needs no look through all rules.
-    users: BTreeMap<GroupId, BTreeSet<RuleRef>>,
+    numbered: Numbered<GroupId, Arc<GroupEntry>>,
     /// For each group how many references other groups have to it, in actions and by watching it, until they are freed.
     references: BTreeMap<GroupId, usize>,
     /// The versions of the two latest changes, the latest one first. It may not be published yet.
     changed: [Version; 2],
 }
 
-/// The versions of a group that are not freed.
-#[derive(Debug)]
-struct GroupSlot {
-    added: Version,
-    removed: Option<Version>,
-    entry: Arc<GroupEntry>,
-}
-
-impl GroupSlot {
-    fn is_visible(&self, version: Version) -> bool {
-        self.added <= version && self.removed.is_none_or(|removed| version < removed)
-    }
-}
-
 impl Groups {
     /// The group with this number at a version; `None` if there is none.
     pub(super) fn get(&self, id: GroupId, version: Version) -> Option<&Arc<GroupEntry>> {
-        effort::looked_at_one();
-        self.slots.get(&id)?.iter().find(|s| s.is_visible(version)).map(|s| &s.entry)
+        self.numbered.get(id, version)
     }
 
     /// The groups with higher numbers than `after` at a version, in ascending order; `None` for those
@@ -125,11 +104,7 @@ impl Groups {
         after: Option<GroupId>,
         version: Version,
     ) -> impl Iterator<Item = (GroupId, Option<&Arc<GroupEntry>>)> {
-        let slots = self.slots.range((behind(after), Bound::Unbounded));
-        slots.map(move |(&id, slots)| {
-            effort::looked_at_one();
-            (id, slots.iter().find(|s| s.is_visible(version)).map(|s| &s.entry))
-        })
+        self.numbered.behind(after, version)
     }
 
     /// The version of the latest change of groups that `version`, the published one, sees.
@@ -158,41 +133,29 @@ impl Groups {
         for (_, id) in referred_groups(&entry.group) {
             *self.references.entry(id).or_default() += 1;
         }
-        let slots = self.slots.entry(entry.group.id).or_default();
-        slots.push(GroupSlot { added: version, removed: None, entry });
+        self.numbered.add(entry.group.id, entry, version);
     }
 
     /// Takes back [`add`](Self::add), before the version was published.
     pub(super) fn take_back(&mut self, id: GroupId, version: Version) {
         self.forget_change(version);
-        if let Some(slots) = self.slots.get_mut(&id) {
-            let gone: Vec<GroupSlot> =
-                slots.extract_if(.., |s| s.added == version && s.removed.is_none()).collect();
-            if slots.is_empty() {
-                self.slots.remove(&id);
-            }
-            gone.iter().for_each(|slot| self.forget_references(&slot.entry.group));
-        }
+        let gone = self.numbered.take_back(id, version);
+        gone.iter().for_each(|entry| forget_references(&mut self.references, &entry.group));
     }
 
     /// Hides a group from `version` on. Returns whether there was one to hide.
     pub(super) fn hide(&mut self, id: GroupId, version: Version) -> bool {
-        let slots = self.slots.get_mut(&id).into_iter().flatten();
-        let Some(slot) = slots.into_iter().find(|s| s.is_visible(version)) else { return false };
-        slot.removed = Some(version);
-        self.removed.push_back((version, id));
-        self.note_change(version);
-        true
+        let is_hidden = self.numbered.hide(id, version);
+        if is_hidden {
+            self.note_change(version);
+        }
+        is_hidden
     }
 
     /// Takes back the latest [`hide`](Self::hide).
     pub(super) fn restore(&mut self, id: GroupId, version: Version) {
         self.forget_change(version);
-        let slots = self.slots.get_mut(&id).into_iter().flatten();
-        if let Some(slot) = slots.rev().find(|s| s.removed == Some(version)) {
-            slot.removed = None;
-            self.removed.pop_back();
-        }
+        self.numbered.restore(id, version);
     }
 
     /// Moves at most `budget` groups into `freed` that no reader at the version `oldest` or later
@@ -203,33 +166,10 @@ impl Groups {
         budget: usize,
         freed: &mut Vec<Arc<GroupEntry>>,
     ) {
-        for _ in 0..budget {
-            let Some(&(version, id)) = self.removed.front().filter(|(v, _)| *v <= oldest) else {
-                return;
-            };
-            self.removed.pop_front();
-            let Some(slots) = self.slots.get_mut(&id) else { continue };
-            let gone: Vec<GroupSlot> =
-                slots.extract_if(.., |slot| slot.removed == Some(version)).collect();
-            if slots.is_empty() {
-                self.slots.remove(&id);
-            }
-            for slot in gone {
-                self.forget_references(&slot.entry.group);
-                freed.push(slot.entry);
-            }
-        }
-    }
-
-    fn forget_references(&mut self, group: &Group) {
-        for (_, id) in referred_groups(group) {
-            if let Some(count) = self.references.get_mut(&id) {
-                *count -= 1;
-                if *count == 0 {
-                    self.references.remove(&id);
-                }
-            }
-        }
+        self.numbered.purge(oldest, budget, |entry| {
+            forget_references(&mut self.references, &entry.group);
+            freed.push(entry);
+        });
     }
 
     /// Whether a group that is not freed refers to this one. It need not exist.
@@ -239,26 +179,17 @@ impl Groups {
 
     /// Number of groups that wait to be freed.
     pub(super) fn removed_len(&self) -> usize {
-        self.removed.len()
+        self.numbered.removed_len()
     }
 
     /// Remembers which groups a rule uses.
     pub(super) fn add_user(&mut self, rule: &Rule) {
-        rule.each_group(|id| {
-            self.users.entry(id).or_default().insert(rule.place());
-        });
+        rule.each_group(|id| self.numbered.add_user(id, rule.place()));
     }
 
     /// Forgets a rule that is freed.
     pub(super) fn forget_user(&mut self, rule: &Rule) {
-        rule.each_group(|id| {
-            if let Some(users) = self.users.get_mut(&id) {
-                users.remove(&rule.place());
-                if users.is_empty() {
-                    self.users.remove(&id);
-                }
-            }
-        });
+        rule.each_group(|id| self.numbered.forget_user(id, rule.place()));
     }
 
     /// The rules that use a group, visible or not, in order, beginning behind `after`.
@@ -267,9 +198,18 @@ impl Groups {
         id: GroupId,
         after: Option<RuleRef>,
     ) -> impl Iterator<Item = RuleRef> {
-        let users = self.users.get(&id).into_iter();
-        let users = users.flat_map(move |users| users.range((behind(after), Bound::Unbounded)));
-        users.copied().inspect(|_| effort::looked_at_one())
+        self.numbered.users(id, after)
+    }
+}
+
+fn forget_references(references: &mut BTreeMap<GroupId, usize>, group: &Group) {
+    for (_, id) in referred_groups(group) {
+        if let Some(count) = references.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                references.remove(&id);
+            }
+        }
     }
 }
 
@@ -300,9 +240,4 @@ fn named_groups(actions: &[Action]) -> Vec<GroupId> {
         false
     });
     found
-}
-
-/// The lower bound of a range that begins behind `after`, or at the start if that is `None`.
-fn behind<K>(after: Option<K>) -> Bound<K> {
-    after.map_or(Bound::Unbounded, Bound::Excluded)
 }

@@ -19,12 +19,15 @@ pub mod changes;
 mod conduct;
 pub mod effects;
 mod eviction;
+pub mod gauge;
 mod group_life;
 mod group_mods;
 pub mod groups;
 mod hosts;
 pub mod lookup_counts;
 pub mod mac_table;
+pub mod meters;
+mod numbered;
 pub mod observer;
 mod parted_map;
 pub mod ports;
@@ -70,12 +73,13 @@ use rule::{Rule, RuleMatch};
 use seen_addresses::SeenAddresses;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use sync::{RwLock, RwLockReadGuard, give_way};
 pub use tables::FlowModError;
 use tables::{Change, Tables};
 pub use transaction::Transaction;
-pub use walk::{GroupWalk, Walk};
+pub use walk::{GroupWalk, MeterWalk, Walk};
 use xlate::{
     Circumstances, Learn, Recorder, TraceStep, Translation, TranslationObserver, Unobserved, View,
 };
@@ -105,6 +109,8 @@ pub struct Policy {
     conduct: Conduct,
     observer: Option<Arc<dyn Observer>>,
     audience: Audience,
+    /// How many bridges have a meter that limits translations.
+    slowpath_meters: AtomicU64,
 }
 
 /// What learning some hosts has changed.
@@ -187,6 +193,7 @@ impl Policy {
             audience: Audience::default(),
             conduct: Conduct::default(),
             observer: None,
+            slowpath_meters: AtomicU64::new(0),
         }
     }
 
@@ -439,6 +446,7 @@ impl Policy {
             let tables: BTreeSet<TableId> = change.rules().map(|(table, _)| table).collect();
             tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect()
         };
-        self.changes.tables(rules, change.groups().map(|group| (bridge, group)));
+        let groups = change.groups().map(|group| (bridge, group));
+        self.changes.tables(rules, groups, change.meters().map(|meter| (bridge, meter)));
     }
 }

@@ -1,14 +1,15 @@
-//! Why a policy refuses a change of rules or groups, with the error of OpenFlow for each reason.
+//! Why a policy refuses a change of rules, groups or meters, with the error of OpenFlow for each reason.
 //!
 //! Types and codes of these errors are those of OpenFlow 1.3.5 §7.4.4, if nothing else is said. The sender of the request
 //! gets the error, and nobody else does.
 
 use flow::action::MAX_LIST_SIZE;
 use flow::group::BucketProblem;
-use flow::types::TableId;
+use flow::meter::{MAX_BANDS, MAX_METERS};
+use flow::types::{MeterId, TableId};
 use std::sync::Arc;
 
-/// Why a request to change rules or groups was refused. Rules and groups are as they were before the request.
+/// Why a request to change rules, groups or meters was refused. Rules, groups and meters are as they were before the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowModError {
@@ -106,6 +107,38 @@ pub enum FlowModError {
     /// the first one. In OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_LOOP`.
     #[error("group {0} would refer to itself")]
     GroupLoop(u32),
+    /// An action of a rule or of a packet-out names the meter with this number, which does not exist. In OpenFlow, the type
+    /// `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_INVALID_METER`, as Open vSwitch answers.
+    #[error("meter {0} does not exist: add it with add-meter before the rule that uses it")]
+    UnknownMeter(MeterId),
+    /// A meter was to be added, and there is one with this number. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the
+    /// code `OFPMMFC_METER_EXISTS`.
+    #[error("meter {0} exists already: change it with mod-meter")]
+    MeterExists(MeterId),
+    /// The meter with this number was to be changed, and there is no such meter. In OpenFlow, the type
+    /// `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_UNKNOWN_METER`.
+    #[error("meter {0} does not exist: add it with add-meter")]
+    NoSuchMeter(MeterId),
+    /// No meter can have this number. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_INVALID_METER`.
+    #[error("meter {0}: meters have numbers from 1 to {max}, or are called controller or slowpath", max = MeterId::MAX)]
+    InvalidMeter(MeterId),
+    /// The bridge has [`MAX_METERS`] meters, as many as it can have. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the
+    /// code `OFPMMFC_OUT_OF_METERS`.
+    #[error("meter {0}: the bridge has {MAX_METERS} meters already, as many as it can have")]
+    TooManyMeters(MeterId),
+    /// A meter was to have more than [`MAX_BANDS`] bands. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code
+    /// `OFPMMFC_OUT_OF_BANDS`.
+    #[error("meter {meter}: {bands} bands are too many, a meter has at most {MAX_BANDS}")]
+    TooManyBands {
+        /// The number of the meter that was asked for.
+        meter: MeterId,
+        /// The number of bands that were asked for.
+        bands: usize,
+    },
+    /// A band of the meter with this number has the rate 0. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code
+    /// `OFPMMFC_BAD_RATE`.
+    #[error("meter {0}: the rate of a band is at least 1")]
+    BandWithoutRate(MeterId),
     /// A rule was to be added with the name of another rule of its bridge. OpenFlow has no names of rules: the type is
     /// `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_UNKNOWN`.
     #[error("name=\"{0}\" is the name of another rule")]

@@ -7,7 +7,7 @@ use flow::action::{Action, any_action};
 use flow::fields::FieldId;
 use flow::flow_mod::FlowFlags;
 use flow::key::{FLOW_WORDS, FlowKey, KeyPortNo};
-use flow::types::{Cookie, GroupId, OfPort, PortNo, TableId};
+use flow::types::{Cookie, GroupId, MeterId, OfPort, PortNo, TableId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -230,6 +230,14 @@ impl Rule {
         any_action(&self.actions, &mut |a| matches!(a, Action::Group(g) if *g == group))
     }
 
+    /// Calls `visit` for each meter that the rule's actions name, once for each action.
+    pub(super) fn each_meter(&self, mut visit: impl FnMut(MeterId)) {
+        any_action(&self.actions, &mut |action| {
+            action.meter().into_iter().for_each(&mut visit);
+            false
+        });
+    }
+
     /// Calls `visit` for each group among the rule's actions, once for each action.
     pub(super) fn each_group(&self, mut visit: impl FnMut(GroupId)) {
         any_action(&self.actions, &mut |action| {
@@ -315,6 +323,8 @@ pub enum Removal {
     Delete,
     /// A group that it used was deleted.
     GroupDelete,
+    /// A meter that it used was deleted.
+    MeterDelete,
     /// A request added a rule of the same table, match and priority.
     Replaced,
     /// The table was full, and another rule was added.
@@ -329,6 +339,7 @@ impl Removal {
             Self::Hard => "hard",
             Self::Delete => "delete",
             Self::GroupDelete => "group_delete",
+            Self::MeterDelete => "meter_delete",
             Self::Replaced => "replaced",
             Self::Eviction => "eviction",
         }

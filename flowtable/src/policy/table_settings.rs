@@ -246,7 +246,7 @@ impl Bridge<'_> {
         }
         if other_miss {
             let whole = RuleMatch::whole_table(TableRef { bridge: self.id(), table });
-            self.policy.changes.tables(vec![whole], std::iter::empty());
+            self.policy.changes.tables(vec![whole], std::iter::empty(), std::iter::empty());
         }
         transaction.evict_surplus(table);
         transaction.commit()

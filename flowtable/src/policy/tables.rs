@@ -7,15 +7,17 @@ pub use super::refused::FlowModError;
 
 use super::bridge_id::BridgeId;
 use super::groups::{GroupEntry, Groups};
+use super::meters::{MeterEntry, Meters};
 use super::parted_map::PartedMap;
 use super::recent_actions::RecentActions;
 use super::rule::Removal;
 use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
 use super::table_settings::{Limits, TableStatus};
+use super::upkeep::Freed;
 use crate::classifier::{Classifier, Entry, Plan, Retired, RuleId, Sample, Survey, Version};
 use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
-use flow::types::{Cookie, GroupId, OfPort, TableId};
+use flow::types::{Cookie, GroupId, MeterId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ pub struct Tables {
     /// The index is the table's number; `None` for a table that never had a rule.
     tables: Vec<Option<Box<Table>>>,
     pub(super) groups: Groups,
+    pub(super) meters: Meters,
     /// The rules that have a name, by their name. While a change is prepared there may be several
     /// of one name.
     names: PartedMap<Arc<str>, Vec<(TableId, RuleId)>>,
@@ -81,31 +84,6 @@ pub struct Change {
     pub(super) statuses: Vec<(usize, TableStatus)>,
 }
 
-/// Rules and groups that no reader can see any more. The caller drops them without the lock,
-/// because dropping many takes long.
-#[derive(Debug, Default)]
-pub struct Freed {
-    rules: Vec<Arc<Rule>>,
-    groups: Vec<Arc<GroupEntry>>,
-}
-
-impl Freed {
-    /// Makes an empty list with room for `rules` rules and as many groups.
-    pub fn with_capacity(rules: usize) -> Self {
-        Self { rules: Vec::with_capacity(rules), groups: Vec::new() }
-    }
-
-    /// Number of rules and groups in the list.
-    pub fn len(&self) -> usize {
-        self.rules.len() + self.groups.len()
-    }
-
-    /// Whether the list is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// One step of a change.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -117,6 +95,10 @@ pub(super) enum Step {
     GroupAdded(GroupId),
     /// A group was removed.
     GroupRemoved(GroupId),
+    /// A meter was added, perhaps in place of one of the same number, which was removed just before.
+    MeterAdded(MeterId),
+    /// A meter was removed.
+    MeterRemoved(MeterId),
 }
 
 impl Change {
@@ -145,6 +127,7 @@ impl Change {
         self.steps.iter().filter_map(|step| match step {
             Step::Inserted(rule) | Step::Removed(rule, _) => Some(*rule),
             Step::GroupAdded(_) | Step::GroupRemoved(_) => None,
+            Step::MeterAdded(_) | Step::MeterRemoved(_) => None,
         })
     }
 
@@ -153,6 +136,16 @@ impl Change {
         self.steps.iter().filter_map(|step| match step {
             Step::GroupAdded(id) | Step::GroupRemoved(id) => Some(*id),
             Step::Inserted(_) | Step::Removed(..) => None,
+            Step::MeterAdded(_) | Step::MeterRemoved(_) => None,
+        })
+    }
+
+    /// The meters that the change adds or removes.
+    pub fn meters(&self) -> impl Iterator<Item = MeterId> + '_ {
+        self.steps.iter().filter_map(|step| match step {
+            Step::MeterAdded(id) | Step::MeterRemoved(id) => Some(*id),
+            Step::Inserted(_) | Step::Removed(..) => None,
+            Step::GroupAdded(_) | Step::GroupRemoved(_) => None,
         })
     }
 
@@ -178,6 +171,7 @@ impl Tables {
             bridge,
             tables: Vec::new(),
             groups: Groups::default(),
+            meters: Meters::default(),
             names: PartedMap::new(ahash::RandomState::with_seeds(
                 seed,
                 !seed,
@@ -276,6 +270,11 @@ impl Tables {
     /// A group at a version.
     pub fn group(&self, id: GroupId, version: Version) -> Option<&Arc<GroupEntry>> {
         self.groups.get(id, version)
+    }
+
+    /// A meter at a version.
+    pub fn meter(&self, id: MeterId, version: Version) -> Option<&Arc<MeterEntry>> {
+        self.meters.get(id, version)
     }
 
     /// The next few rules from a cursor on, which moves behind them; `None` at the end. Rules that
@@ -453,6 +452,7 @@ impl Tables {
         held.timed += usize::from(rule.has_timeout());
         self.rule_came(change, (table, id), &rule, matching);
         self.groups.add_user(&rule);
+        self.meters.add_user(&rule);
         if let Some(name) = rule.name() {
             self.names.or_default(Arc::clone(name)).push((table, id));
         }
@@ -515,10 +515,12 @@ impl Tables {
         if taken { Err(FlowModError::NameInUse(Arc::clone(name))) } else { Ok(()) }
     }
 
-    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups that it names exist.
+    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups and meters that it names
+    /// exist.
     ///
     /// # Errors
-    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`] with the first group that does not exist.
+    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`] or [`FlowModError::UnknownMeter`] with the first
+    /// group or meter that does not exist.
     pub fn check_actions(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let size = list_size(actions);
         if size > MAX_LIST_SIZE {
@@ -527,12 +529,18 @@ impl Tables {
         let mut missing = None;
         flow::action::any_action(actions, &mut |a| match a {
             Action::Group(id) if self.group(*id, version).is_none() => {
-                missing = Some(id.0);
+                missing = Some(FlowModError::UnknownGroup(id.0));
                 true
             }
-            _ => false,
+            action => match action.meter() {
+                Some(id) if self.meter(id, version).is_none() => {
+                    missing = Some(FlowModError::UnknownMeter(id));
+                    true
+                }
+                _ => false,
+            },
         });
-        missing.map_or(Ok(()), |id| Err(FlowModError::UnknownGroup(id)))
+        missing.map_or(Ok(()), Err)
     }
 
     /// Takes back at most `steps` steps of a prepared change, the latest first. The change was not
@@ -556,12 +564,14 @@ impl Tables {
                 }
                 Step::GroupAdded(id) => self.groups.take_back(id, version),
                 Step::GroupRemoved(id) => self.groups.restore(id, version),
+                Step::MeterAdded(id) => self.meters.take_back(id, version),
+                Step::MeterRemoved(id) => self.meters.restore(id, version),
             }
         }
     }
 
-    /// Moves rules and groups into `freed` that no lookup at the version `oldest` or later sees, at
-    /// most `budget` rules and `budget` groups.
+    /// Moves rules, groups and meters into `freed` that no lookup at the version `oldest` or later sees, at
+    /// most `budget` of each.
     pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut Freed) {
         let before = freed.rules.len();
         for table in self.tables.iter_mut().flatten() {
@@ -578,6 +588,7 @@ impl Tables {
         }
         for rule in &freed.rules[before..] {
             self.groups.forget_user(rule);
+            self.meters.forget_user(rule);
             if rule.has_timeout()
                 && let Some(table) = &mut self.tables[usize::from(rule.table.get())]
             {
@@ -598,6 +609,7 @@ impl Tables {
             }
         }
         self.groups.purge(oldest, budget.saturating_sub(freed.groups.len()), &mut freed.groups);
+        self.meters.purge(oldest, budget.saturating_sub(freed.meters.len()), &mut freed.meters);
     }
 
     /// Whether there are rules to free or to move, or a table to plan.
@@ -658,10 +670,10 @@ impl Tables {
         self.tables.iter().flatten().any(|t| t.classifier.is_moving())
     }
 
-    /// Number of removed rules and groups that wait to be freed.
+    /// Number of removed rules, groups and meters that wait to be freed.
     pub fn removed_len(&self) -> usize {
         let rules: usize = self.tables.iter().flatten().map(|t| t.classifier.removed_len()).sum();
-        rules + self.groups.removed_len()
+        rules + self.groups.removed_len() + self.meters.removed_len()
     }
 }
 

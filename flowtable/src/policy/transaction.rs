@@ -1,4 +1,4 @@
-//! Changes of rules and groups: prepared in slices, published at once, or taken back without a trace.
+//! Changes of rules, groups and meters: prepared in slices, published at once, or taken back without a trace.
 
 use super::effects::Effects;
 use super::observer::Observed;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A change of rules and groups that is being prepared. Dropped without [`Transaction::commit`], it
+/// A change of rules, groups and meters that is being prepared. Dropped without [`Transaction::commit`], it
 /// never happened.
 pub struct Transaction<'a> {
     pub(super) bridge: Bridge<'a>,
@@ -28,7 +28,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Bridge<'a> {
-    /// Starts a change of rules and groups. Others wait for it to end, those who change another bridge too.
+    /// Starts a change of rules, groups and meters. Others wait for it to end, those who change another bridge too.
     pub fn begin(self) -> Transaction<'a> {
         let (writer, next) = self.policy.tables.begin();
         let change = Some(Change::new(next));
@@ -167,6 +167,28 @@ impl Transaction<'_> {
         }
     }
 
+    /// Prepares the removal of the rules that use a group or a meter, for the reason `why`. `next` returns the next few of
+    /// them, in order, that are behind a rule, or from the first one on.
+    pub(super) fn remove_users(
+        &mut self,
+        why: Removal,
+        next: impl Fn(&Tables, Option<RuleRef>) -> Vec<RuleRef>,
+    ) {
+        let mut last = None;
+        loop {
+            let users = {
+                let (tables, _) = self.bridge.policy.tables.read();
+                next(tables.of(self.bridge.id), last)
+            };
+            if users.is_empty() {
+                return;
+            }
+            last = users.last().copied();
+            let users: Vec<(RuleRef, Removal)> = users.into_iter().map(|at| (at, why)).collect();
+            self.remove(&users);
+        }
+    }
+
     /// The rule with the table, match and priority of a request.
     pub fn rule_like(&self, request: &FlowMod) -> Option<Arc<Rule>> {
         let version = self.change.as_ref()?.version();
@@ -203,6 +225,7 @@ impl Transaction<'_> {
         let change = self.change.take().unwrap_or_default();
         if !change.is_empty() {
             policy.tables.publish(change.version());
+            policy.count_slowpath_meters(&change);
             // Not before: a worker that knows of the change must find it.
             policy.tables_changed(self.bridge.id, &change);
         }

@@ -5,8 +5,10 @@
 use super::bridge::Bridge;
 use super::bridge_id::BridgeId;
 use super::effects::Effects;
-use super::rule::Removal;
-use super::tables::{Freed, Scope, TableCursor, Tables};
+use super::groups::GroupEntry;
+use super::meters::MeterEntry;
+use super::rule::{Removal, Rule};
+use super::tables::{Scope, TableCursor, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::Survey;
 use crate::effort::Longest;
@@ -17,6 +19,32 @@ use std::time::Duration;
 /// Number of removed rules that are kept for readers of an older version. When there are more, such
 /// a reader loses the rest of its version.
 const MAX_HELD: usize = 1 << 20;
+
+/// Rules, groups and meters that no reader can see any more. The caller drops them without the lock,
+/// because dropping many takes long.
+#[derive(Debug, Default)]
+pub struct Freed {
+    pub(super) rules: Vec<Arc<Rule>>,
+    pub(super) groups: Vec<Arc<GroupEntry>>,
+    pub(super) meters: Vec<Arc<MeterEntry>>,
+}
+
+impl Freed {
+    /// Makes an empty list with room for `rules` rules.
+    pub fn with_capacity(rules: usize) -> Self {
+        Self { rules: Vec::with_capacity(rules), groups: Vec::new(), meters: Vec::new() }
+    }
+
+    /// Number of rules, groups and meters in the list.
+    pub fn len(&self) -> usize {
+        self.rules.len() + self.groups.len() + self.meters.len()
+    }
+
+    /// Whether the list is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 impl Policy {
     /// The number of rules, groups and hosts that were looked at under one hold of a lock: the

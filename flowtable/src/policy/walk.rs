@@ -1,4 +1,4 @@
-//! All rules and groups of a bridge, looked at in slices.
+//! All rules, groups and meters of a bridge, looked at in slices.
 //!
 //! Others get the lock between the slices, however many of them there are and however slow the caller
 //! is with them; and yet what is seen is one state of the tables, because its version is held.
@@ -9,9 +9,10 @@ use super::tables::{Scope, TableCursor, Tables};
 use super::{Bridge, SLICE};
 use crate::classifier::{Entry, Version};
 use crate::policy::groups::GroupEntry;
+use crate::policy::meters::MeterEntry;
 use crate::policy::rule::Rule;
 use flow::flow_mod::FlowMod;
-use flow::types::{GroupId, TableId};
+use flow::types::{GroupId, MeterId, TableId};
 use std::sync::Arc;
 
 /// A walk over the rules that a request names, as they were when it began.
@@ -65,23 +66,70 @@ impl GroupWalk<'_> {
 
     /// How many rules have a group among their actions.
     pub fn users_of(&self, id: GroupId) -> u32 {
-        let (mut last, mut count) = (None, 0);
-        loop {
-            let (tables, _) = self.bridge.policy.tables.read();
-            let tables = tables.of(self.bridge.id);
-            let mut is_over = true;
-            for user in tables.groups.users(id, last).take(SLICE) {
-                (last, is_over) = (Some(user), false);
-                count += u32::from(tables.is_visible(user, self.hold.version()));
-            }
-            if is_over {
-                return count;
-            }
-        }
+        self.bridge.count_users(&self.hold, |tables, last| {
+            tables.groups.users(id, last).take(SLICE).collect()
+        })
+    }
+}
+
+/// A walk over the meters, in ascending order, as they were when it began.
+pub struct MeterWalk<'a> {
+    bridge: Bridge<'a>,
+    hold: Hold,
+    last: Option<MeterId>,
+}
+
+impl MeterWalk<'_> {
+    /// The next few meters; `None` at the end.
+    pub fn next_slice(&mut self) -> Option<Vec<Arc<MeterEntry>>> {
+        let (tables, _) = self.bridge.policy.tables.read();
+        let tables = tables.of(self.bridge.id);
+        let slice = tables.meters.behind(self.last, self.hold.version()).take(SLICE);
+        let mut is_over = true;
+        let looked_at = slice.inspect(|(id, _)| (self.last, is_over) = (Some(*id), false));
+        let meters = looked_at.filter_map(|(_, entry)| entry.cloned()).collect();
+        (!is_over).then_some(meters)
+    }
+
+    /// One of the meters.
+    pub fn get(&self, id: MeterId) -> Option<Arc<MeterEntry>> {
+        let (tables, _) = self.bridge.policy.tables.read();
+        tables.of(self.bridge.id).meter(id, self.hold.version()).cloned()
+    }
+
+    /// How many rules name a meter in their actions.
+    pub fn users_of(&self, id: MeterId) -> u32 {
+        self.bridge.count_users(&self.hold, |tables, last| {
+            tables.meters.users(id, last).take(SLICE).collect()
+        })
     }
 }
 
 impl<'a> Bridge<'a> {
+    /// All meters.
+    pub fn walk_meters(self) -> MeterWalk<'a> {
+        MeterWalk { bridge: self, hold: self.policy.tables.hold(), last: None }
+    }
+
+    /// How many rules use a group or a meter at the version that is held. `next` returns the next few users, in order,
+    /// that are behind a rule, or from the first one on.
+    fn count_users(
+        self,
+        hold: &Hold,
+        next: impl Fn(&Tables, Option<RuleRef>) -> Vec<RuleRef>,
+    ) -> u32 {
+        let (mut last, mut count) = (None, 0);
+        loop {
+            let (tables, _) = self.policy.tables.read();
+            let tables = tables.of(self.id);
+            let users = next(tables, last);
+            let Some(user) = users.last() else { return count };
+            last = Some(*user);
+            let is_visible = |user: &&RuleRef| tables.is_visible(**user, hold.version());
+            count += users.iter().filter(is_visible).count() as u32;
+        }
+    }
+
     /// All groups.
     pub fn walk_groups(self) -> GroupWalk<'a> {
         GroupWalk { bridge: self, hold: self.policy.tables.hold(), last: None }

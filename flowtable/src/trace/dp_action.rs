@@ -43,6 +43,7 @@ fn is_edit(action: &DpAction) -> bool {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
         | DpAction::Controller(_)
+        | DpAction::Meter(_)
         | DpAction::CheckLen { .. }
         | DpAction::Clone(_)
         | DpAction::Recirculate(_) => false,
@@ -91,7 +92,13 @@ impl<P: Display> Writer<'_, P> {
     fn action(&mut self, action: &DpAction) {
         match action {
             DpAction::Output(no) | DpAction::OutputTrunc { port: no, .. } => self.port(*no),
+            DpAction::Meter(meter) => {
+                put!(self, "meter({})", meter.id);
+            }
             DpAction::Controller(meta) => {
+                if let Some(meter) = meta.meter {
+                    put!(self, "meter({}),", meter.id);
+                }
                 put!(
                     self,
                     "userspace(controller(reason={},{}controller_id={},max_len={}))",

@@ -120,6 +120,7 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::FieldIsNow(dst, value) => format!("-> {} is now {value:#x}", subfield_text(*dst)),
         Note::UsingBucket(bucket) => format!("-> using bucket {bucket}"),
         Note::NoSuchGroup(_) => ">> output to nonexistent group".into(),
+        Note::NoSuchMeter(id) => format!(">> there is no meter {id}: every packet passes"),
         Note::NoLiveBucket => ">> no live bucket".into(),
         Note::DropsFragments => {
             "Packets are IP fragments and the fragment handling mode is \"drop\".".into()

@@ -23,6 +23,9 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         Action::Controller { .. } => "give it to the controller".into(),
         Action::Enqueue { port, queue } => format!("{}, queue {queue}", output(*port, names)),
         Action::Group(group) => format!("do what group {} says", group.0),
+        Action::Meter(meter) => {
+            format!("send it through meter {meter}, which drops or remarks what is too much")
+        }
         Action::GotoTable(table) => format!("go on in table {table}"),
         Action::Resubmit { in_port, table } => {
             let whereto = match table {
@@ -127,6 +130,7 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
             format!("{} is left out: it does not carry VLAN {vlan}", name(port))
         }
         Note::NoSuchGroup(group) => format!("there is no group {}", group.0),
+        Note::NoSuchMeter(meter) => format!("there is no meter {meter}, so it passes"),
         Note::DropsFragments => "the bridge drops IP fragments".into(),
         Note::NoLiveBucket => "none of the group's buckets is alive".into(),
         Note::UsingBucket(bucket) => format!("the group chose bucket {bucket}"),
@@ -193,6 +197,9 @@ pub fn outcome_sentence(
     if ends.recirculates {
         parts.push("it is looked up again, because its headers have changed".to_owned());
     }
+    if ends.is_metered {
+        parts.push("unless a meter drops it".to_owned());
+    }
     if ends.depends_on_length {
         parts.push("what is sent where depends on its length".to_owned());
     }
@@ -210,6 +217,7 @@ struct Ends {
     ports: Vec<PortNo>,
     is_changed: bool,
     is_punted: bool,
+    is_metered: bool,
     recirculates: bool,
     depends_on_length: bool,
 }
@@ -222,6 +230,7 @@ impl Ends {
                     self.ports.push(*port);
                 }
                 DpAction::Controller(_) => self.is_punted = true,
+                DpAction::Meter(_) => self.is_metered = true,
                 DpAction::Recirculate(_) => self.recirculates = true,
                 DpAction::Clone(inner) => self.visit(inner),
                 DpAction::CheckLen { longer, fits, .. } => {

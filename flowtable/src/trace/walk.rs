@@ -57,8 +57,14 @@ pub fn walk(
         // A later pass finds its bridge and port in the state that the recirculation id names.
         let in_port = (recirc_id == 0).then_some(in_port);
         let (translation, steps) = policy.trace_in(Circumstances { in_port, has_sender }, &key);
-        let env =
-            Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked, punts: None };
+        let env = Env {
+            batch: &mut batch,
+            egress: &mut egress,
+            recirculations: &mut asked,
+            punts: None,
+            meters: &[],
+            now: std::time::Duration::ZERO,
+        };
         execute(&translation.actions, env, id, 0);
         passes.push(Pass { key, translation, steps });
         // The first recirculation of the pass is the next one to follow.

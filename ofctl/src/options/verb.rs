@@ -60,6 +60,25 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl dump-group-stats [BRIDGE] [GROUP]")]
     DumpGroupStats(Words),
 
+    /// Add a meter, which limits the rate of the packets that the action meter:ID sends through it
+    #[command(override_usage = "ofctl add-meter [BRIDGE] METER")]
+    AddMeter(Words),
+    /// Replace a meter; its counters begin anew
+    #[command(override_usage = "ofctl mod-meter [BRIDGE] METER")]
+    ModMeter(Words),
+    /// Delete a meter, or all meters, and the rules that use them
+    #[command(alias = "del-meter", override_usage = "ofctl del-meters [BRIDGE] [METER]")]
+    DelMeters(Words),
+    /// List a meter, or all meters, with their bands
+    #[command(alias = "dump-meter", override_usage = "ofctl dump-meters [BRIDGE] [METER]")]
+    DumpMeters(Words),
+    /// Show the counters of a meter, or of all meters
+    #[command(override_usage = "ofctl meter-stats [BRIDGE] [METER]")]
+    MeterStats(Words),
+    /// Show what meters of the switch can be like
+    #[command(override_usage = "ofctl meter-features [BRIDGE]")]
+    MeterFeatures(Words),
+
     /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends the packet through the tables
     #[command(
         override_usage = "ofctl packet-out [BRIDGE] \"[in_port=PORT,][metadata=N,][regN=N,]packet=HEX,actions=ACTIONS\"\n       ofctl packet-out [BRIDGE] PORT ACTIONS HEX..."
@@ -226,7 +245,7 @@ pub(crate) enum Verb {
     )]
     Trace(Trace),
 
-    /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, ports, hosts and bridges; without
+    /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, meters, ports, hosts and bridges; without
     /// KIND all are printed, without BRIDGE those of every bridge. With the other words, or of another switch, print
     /// OpenFlow messages: packets with up to LEN bytes, and changes of rules
     #[command(
@@ -319,8 +338,8 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
     Lint(Words),
 
-    /// Explain a verb, a field, an action, or another word of rules; fields, actions, attributes, protocols, groups and
-    /// buckets print lists of words
+    /// Explain a verb, a field, an action, or another word of rules; fields, actions, attributes, protocols, groups,
+    /// buckets, meters and bands print lists of words
     #[command(override_usage = "ofctl help [VERB | WORD]")]
     Help(Words),
 }
@@ -345,6 +364,12 @@ impl Verb {
             Self::RemoveBuckets(_) => "remove-buckets",
             Self::DumpGroups(_) => "dump-groups",
             Self::DumpGroupStats(_) => "dump-group-stats",
+            Self::AddMeter(_) => "add-meter",
+            Self::ModMeter(_) => "mod-meter",
+            Self::DelMeters(_) => "del-meters",
+            Self::DumpMeters(_) => "dump-meters",
+            Self::MeterStats(_) => "meter-stats",
+            Self::MeterFeatures(_) => "meter-features",
             Self::PacketOut(_) => "packet-out",
             Self::AddBr(_) => "add-br",
             Self::DelBr(_) => "del-br",

@@ -31,6 +31,11 @@ const LINES: &[(&str, i32)] = &[
     ("-O OpenFlow15 remove-buckets br0 group_id=2,command_bucket_id=last", 0),
     ("dump-groups br0", 0),
     ("dump-group-stats br0", 0),
+    ("add-meter br0 meter=1,kbps,burst,stats,bands=type=drop,rate=1000,burst_size=100", 0),
+    ("mod-meter br0 meter=1,kbps,burst,bands=type=dscp_remark,rate=9,burst_size=9,prec_level=1", 0),
+    ("dump-meters br0", 0),
+    ("meter-stats br0 meter=1", 0),
+    ("meter-features br0", 0),
     ("packet-out br0 in_port=1,packet=02000000000202000000000188b5,actions=TABLE", 0),
     ("packet-out br0 in_port=1,packet=02000000000202000000000188b5,actions=drop", 0),
     ("dump-flows br0", 0),
@@ -113,6 +118,7 @@ const LINES: &[(&str, i32)] = &[
     ("replace-flows br0 FILE", 0),
     ("del-flows br0 tcp", 0),
     ("del-groups br0", 0),
+    ("del-meters br0", 0),
     ("del-br br2", 0),
     ("save", 0),
     ("plan SAVED", 0),
@@ -132,6 +138,10 @@ const ERRORS: &[(&str, &str)] = &[
     ("parse-flows WRONG", "text"),
     ("lint WRONG", "text"),
     ("add-flow br0 actions=group:99", "switch"),
+    ("add-meter br0 meter=1,kbps,bands=type=drop", "text"),
+    ("mod-meter br0 meter=99,kbps,bands=type=drop,rate=1", "switch"),
+    ("dump-meters br0 meter=99", "not_found"),
+    ("dump-meters br0 99", "usage"),
     ("restart", "switch"),
     ("show br7", "not_found"),
     ("set-controller br0 tcp:10.0.0.300", "text"),
@@ -346,6 +356,9 @@ fn watch(stage: &Stage, line: &str, mut check: impl FnMut(Value)) {
     of13("del-flows br0 table=9");
     of13("add-group br0 group_id=9,type=all,bucket=output:1");
     of13("del-groups br0 group_id=9");
+    of13("add-meter br0 meter=9,kbps,bands=type=drop,rate=1");
+    of13("mod-meter br0 meter=9,kbps,bands=type=drop,rate=2");
+    of13("del-meters br0 meter=9");
     of13("add-port br0 dummy:d9");
     of13("del-port br0 d9");
     of13("fdb-add br0 p1 9 02:00:00:00:00:99");

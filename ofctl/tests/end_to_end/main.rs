@@ -169,6 +169,29 @@ fn replacing_keeps_what_stays_and_diff_tells_what_differs() {
 }
 
 #[test]
+fn meters_are_shown_as_open_vswitch_shows_them() {
+    let bench = Bench::new();
+    bench.ok(&["add-meter", "meter=1,kbps,burst,stats,bands=type=drop,rate=1000,burst_size=100"]);
+    bench.ok(&["add-meter", "meter=controller,pktps,bands=type=drop,rate=10"]);
+    bench.ok(&["-OOpenFlow13", "add-flow", "priority=7,actions=meter:1,output:2"]);
+    let expected = "OFPST_METER_CONFIG reply (OF1.3) (xid=0x2):\n\
+                    meter=1 kbps burst stats bands=\ntype=drop rate=1000 burst_size=100\n\n\
+                    meter=controller pktps bands=\ntype=drop rate=10\n";
+    assert_eq!(bench.ok(&["dump-meters"]), expected);
+    let stats = bench.ok(&["meter-stats", "meter=1"]);
+    let expected = "OFPST_METER reply (OF1.3) (xid=0x2):\n\
+                    meter:1 flow_count:1 packet_in_count:0 byte_in_count:0 duration:";
+    assert!(stats.starts_with(expected), "{stats}");
+    assert!(stats.ends_with("s bands:\n0: packet_count:0 byte_count:0\n"), "{stats}");
+    let features = bench.ok(&["meter-features"]);
+    assert!(features.contains("\nmax_meter:262144 max_bands:8 max_color:0\n"), "{features}");
+    bench.ok(&["del-meters", "meter=1"]);
+    assert!(!bench.ok(&["-OOpenFlow13", "dump-flows"]).contains("meter:"), "the rule went, too");
+    bench.ok(&["del-meters"]);
+    assert_eq!(bench.ok(&["dump-meters"]), "OFPST_METER_CONFIG reply (OF1.3) (xid=0x2):\n");
+}
+
+#[test]
 fn groups_are_shown_in_the_dialect_that_is_asked_for() {
     let bench = Bench::new();
     let group = "group_id=1,type=select,bucket=weight:2,actions=output:1,bucket=actions=output:2";
@@ -366,6 +389,7 @@ fn a_table_with_every_field_and_action_is_listed_in_every_way_in_every_version()
     let bench = Bench::new();
     bench.ok(&["del-flows"]);
     bench.ok(&["-OOpenFlow13", "add-group", "group_id=1,type=all,bucket=output:1"]);
+    bench.ok(&["add-meter", "meter=1,kbps,bands=type=drop,rate=1"]);
     bench.ok(&["-OOpenFlow10", "add-flows", &bench.file("10", &every_word("10 "))]);
     bench.ok(&["-OOpenFlow13", "add-flows", &bench.file("13", &every_word("13 "))]);
     let count = every_word("").lines().filter(|line| line.starts_with('1')).count();

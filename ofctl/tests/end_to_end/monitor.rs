@@ -284,12 +284,12 @@ fn what_cannot_be_watched_is_told() {
         &["frob"],
         2,
         "ofctl: \"frob\" is neither a bridge nor a kind of event: bridges are br0; kinds are \
-         flows, groups, ports, hosts, bridges\n",
+         flows, groups, meters, ports, hosts, bridges\n",
     );
     refused(
         &["br0", "flows,frob"],
         2,
-        "ofctl: unknown kind of event \"frob\": kinds are flows, groups, ports, hosts, bridges\n",
+        "ofctl: unknown kind of event \"frob\": kinds are flows, groups, meters, ports, hosts, bridges\n",
     );
     refused(&["br7", "flows"], 1, "ofctl: there is no bridge \"br7\"\nhint: this switch has br0\n");
     let all: Vec<_> = (0..16).map(|_| watch(&bench, &[])).collect();

@@ -25,6 +25,7 @@ groups = '''
 group_id=1,type=all,bucket=bucket_id:0,actions=output:1,bucket=bucket_id:1,actions=output:2
 group_id=2,type=select,selection_method=hash,fields=ip_src,bucket=bucket_id:0,weight:3,actions=set_field:10.0.0.1->ip_dst,group:1
 '''
+meters = \"\"
 flows = '''
 priority=5,tcp,in_port=1 actions=mod_vlan_vid:5,output:2
 priority=0 actions=NORMAL

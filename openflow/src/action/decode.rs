@@ -9,7 +9,7 @@ use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::action::{Action, SetFieldForm, Subfield};
 use flow::fields::{FieldId, TextForm, ones};
 use flow::key::VLAN_CFI;
-use flow::types::{GroupId, MacAddr, OfPort, OfVersion, TableId};
+use flow::types::{GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
 
 /// Size in bytes of the smallest action.
 const MIN_SIZE: usize = 8;
@@ -143,8 +143,7 @@ impl Reading {
                 input.skip(2)?;
                 copy(&mut input, n_bits, src, dst)?
             }
-            // The switch has no meters, so that every meter is unknown.
-            of::METER if self.version >= OpenFlow15 => return Err(ErrorCode::InvalidMeter),
+            of::METER if self.version >= OpenFlow15 => meter_action(input.u32()?)?,
             _ => return Err(ErrorCode::BadAction),
         })
     }
@@ -349,6 +348,14 @@ fn mpls_label(label: u32) -> Result<Action, ErrorCode> {
 
 fn mpls_tc(tc: u8) -> Result<Action, ErrorCode> {
     if tc <= 7 { Ok(Action::SetMplsTc(tc)) } else { Err(ErrorCode::BadArgument) }
+}
+
+/// A meter of a rule. Whether the meter exists is for the tables to say.
+pub(super) fn meter_action(id: u32) -> Result<Action, ErrorCode> {
+    match id {
+        1..=0xffff_0000 => Ok(Action::Meter(MeterId(id))),
+        _ => Err(ErrorCode::InvalidMeter),
+    }
 }
 
 fn push_mpls(ty: u16) -> Result<Action, ErrorCode> {

@@ -42,6 +42,8 @@ impl Writing<'_> {
             Action::SetQueue(queue) => self.either_u32(of::SET_QUEUE, nx::SET_QUEUE, *queue),
             Action::PopQueue => self.nicira(nx::POP_QUEUE, |_| {}),
             Action::Group(group) => self.either_u32(of::GROUP, nx::GROUP, group.0),
+            // An instruction in 1.3 and 1.4.
+            Action::Meter(meter) => self.standard(of::METER, |out| out.u32(meter.0)),
             Action::SetVlanVid { vid, .. } => self.standard(of::SET_VLAN_VID, |out| out.u16(*vid)),
             Action::SetVlanPcp { pcp, .. } => self.standard(of::SET_VLAN_PCP, |out| out.u8(*pcp)),
             Action::StripVlan => {

@@ -1,6 +1,6 @@
 //! Instructions (OpenFlow 1.3.5 §7.2.4): how OpenFlow 1.1 and later carry the actions of a rule.
 
-use super::decode::{decode_list, write_metadata};
+use super::decode::{decode_list, meter_action, write_metadata};
 use super::encode::put_list;
 use crate::error::ErrorCode;
 use crate::input::Input;
@@ -27,6 +27,16 @@ pub(crate) fn put_instructions(out: &mut Encoder, actions: &[Action], version: O
                 | Action::GotoTable(_)
         )
     };
+    let (meter, actions) = match actions {
+        // In 1.5, the meter is an action like others.
+        [Action::Meter(meter), rest @ ..] if version < OfVersion::OpenFlow15 => (Some(meter), rest),
+        actions => (None, actions),
+    };
+    if let Some(meter) = meter.filter(|_| version >= OfVersion::OpenFlow13) {
+        out.u16(METER);
+        out.u16(8);
+        out.u32(meter.0);
+    }
     // Instructions stand behind the actions.
     let count = actions.iter().take_while(|action| !is_instruction(action)).count();
     let (plain, instructions) = actions.split_at(count);
@@ -70,7 +80,8 @@ pub(crate) fn decode_instructions(
     mut input: Input<'_>,
     version: OfVersion,
 ) -> Result<Vec<Action>, ErrorCode> {
-    let (mut apply, mut clear, mut write, mut metadata, mut goto) = (None, None, None, None, None);
+    let (mut meter, mut apply, mut clear) = (None, None, None);
+    let (mut write, mut metadata, mut goto) = (None, None, None);
     while !input.is_empty() {
         let mut header = input;
         let (Ok(kind), Ok(len)) = (header.u16(), header.u16().map(usize::from)) else {
@@ -108,8 +119,10 @@ pub(crate) fn decode_instructions(
                 size(8)?;
                 clear.replace(Action::ClearActions).is_some()
             }
-            // The switch has no meters, so that every meter is unknown.
-            METER if version >= OfVersion::OpenFlow13 => return Err(ErrorCode::InvalidMeter),
+            METER if matches!(version, OfVersion::OpenFlow13 | OfVersion::OpenFlow14) => {
+                size(8)?;
+                meter.replace(meter_action(body.u32()?)?).is_some()
+            }
             EXPERIMENTER => return Err(ErrorCode::BadInstructionVendor),
             _ => return Err(ErrorCode::UnknownInstruction),
         };
@@ -117,7 +130,8 @@ pub(crate) fn decode_instructions(
             return Err(ErrorCode::DuplicateInstruction);
         }
     }
-    let mut list = apply.unwrap_or_default();
+    let mut list: Vec<Action> = meter.into_iter().collect();
+    list.extend(apply.unwrap_or_default());
     list.extend([clear, write, metadata, goto].into_iter().flatten());
     Ok(list)
 }

@@ -4,6 +4,7 @@ use flow::Match;
 use flowtable::policy::effects::Effect;
 use flowtable::policy::groups::GroupEntry;
 use flowtable::policy::mac_table::HostChange;
+use flowtable::policy::meters::MeterEntry;
 use flowtable::policy::ports::PortInfo;
 use flowtable::policy::rule::Removal;
 use flowtable::policy::rule::Rule;
@@ -33,6 +34,12 @@ pub enum What {
     GroupChanged(Arc<GroupEntry>),
     /// A group was deleted; this is what it was.
     GroupRemoved(Arc<GroupEntry>),
+    /// There is a new meter.
+    MeterAdded(Arc<MeterEntry>),
+    /// A meter has other flags or bands; this is what it is now.
+    MeterChanged(Arc<MeterEntry>),
+    /// A meter was deleted; this is what it was.
+    MeterRemoved(Arc<MeterEntry>),
     /// There is a new port.
     PortAdded(PortInfo),
     /// A port's link, address or settings have changed.
@@ -43,7 +50,7 @@ pub enum What {
     Host(HostChange),
     /// The bridge was added, and has no ports and rules yet.
     BridgeAdded,
-    /// The bridge was removed, after its ports, rules, groups and hosts, of which there are events of their own.
+    /// The bridge was removed, after its ports, rules, groups, meters and hosts, of which there are events of their own.
     BridgeRemoved,
 }
 
@@ -90,6 +97,9 @@ impl What {
             Effect::GroupAdded(group) => return Self::GroupAdded(Arc::clone(group)),
             Effect::GroupChanged(group) => return Self::GroupChanged(Arc::clone(group)),
             Effect::GroupRemoved(group) => return Self::GroupRemoved(Arc::clone(group)),
+            Effect::MeterAdded(meter) => return Self::MeterAdded(Arc::clone(meter)),
+            Effect::MeterChanged(meter) => return Self::MeterChanged(Arc::clone(meter)),
+            Effect::MeterRemoved(meter) => return Self::MeterRemoved(Arc::clone(meter)),
         };
         let rule = Arc::clone(entry.value);
         let (priority, matching) = (entry.priority, entry.matches);
@@ -101,6 +111,7 @@ impl What {
         match self {
             Self::Rule(_) => Kinds::RULES,
             Self::GroupAdded(_) | Self::GroupChanged(_) | Self::GroupRemoved(_) => Kinds::GROUPS,
+            Self::MeterAdded(_) | Self::MeterChanged(_) | Self::MeterRemoved(_) => Kinds::METERS,
             Self::PortAdded(_) | Self::PortChanged(_) | Self::PortRemoved(_) => Kinds::PORTS,
             Self::Host(_) => Kinds::HOSTS,
             Self::BridgeAdded | Self::BridgeRemoved => Kinds::BRIDGES,
@@ -123,8 +134,10 @@ impl Kinds {
     pub const HOSTS: Self = Self(8);
     /// Bridges that were added or removed.
     pub const BRIDGES: Self = Self(16);
+    /// Meters that were added, changed or removed.
+    pub const METERS: Self = Self(32);
     /// Every kind of event.
-    pub const ALL: Self = Self(31);
+    pub const ALL: Self = Self(63);
 
     /// Whether both sets have a kind in common.
     pub fn intersects(self, other: Self) -> bool {

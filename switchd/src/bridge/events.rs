@@ -281,7 +281,8 @@ impl<L: Fn(&Event)> Teller<L> {
     fn tell_effects(&self, effects: &Effects) {
         let bridge = effects.bridge();
         let wanted = self.events.wanted(&self.name(bridge));
-        if !effects.is_expiry() && !wanted.intersects(Kinds::RULES | Kinds::GROUPS) {
+        if !effects.is_expiry() && !wanted.intersects(Kinds::RULES | Kinds::GROUPS | Kinds::METERS)
+        {
             return;
         }
         let mut walk = self.policy.effects(effects);

@@ -12,6 +12,7 @@ pub mod events;
 pub mod flows;
 pub mod groups;
 pub mod hosts;
+pub mod meters;
 pub mod packet_out;
 pub mod subscription;
 pub mod trace;

@@ -75,6 +75,8 @@ pub struct BridgeTexts {
     pub bridge: String,
     /// Groups, one a line.
     pub groups: Option<PlacedText>,
+    /// Meters, one a line.
+    pub meters: Option<PlacedText>,
     /// Rules, one a line.
     pub flows: Option<PlacedText>,
     /// Static hosts, one a line.
@@ -177,6 +179,7 @@ struct BridgeDraft<N, P> {
     #[serde(default)]
     tlv_map: TlvMap,
     groups: Option<N>,
+    meters: Option<N>,
     flows: Option<N>,
     hosts: Option<N>,
     #[serde(default = "Vec::new")]
@@ -227,6 +230,7 @@ impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
             texts.push(BridgeTexts {
                 bridge: name.clone(),
                 groups: text(bridge.groups),
+                meters: text(bridge.meters),
                 flows: text(bridge.flows),
                 hosts: text(bridge.hosts),
             });

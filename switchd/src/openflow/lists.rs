@@ -3,17 +3,19 @@
 use super::connection::Wire;
 use crate::bridge::flows;
 use crate::bridge::groups;
+use crate::bridge::meters;
 use crate::event_text::flow_line;
 use crate::port_slot::PortState;
 use crate::switch::{OnBridge, PortView};
 use flow::dialect;
 use flow::flow_mod::FlowMod;
 use flow::group::GroupStats;
-use flow::types::{GroupId, OfVersion};
+use flow::meter::MeterStats;
+use flow::types::{GroupId, MeterId, OfVersion};
 use flow::verdict::DropReason;
 use flowtable::policy::ports::PortConfig;
 use openflow::{
-    AggregateStats, Encoding, FlowStats, PortDesc, PortStats, ReplyParts, port_config,
+    AggregateStats, Encoding, ErrorCode, FlowStats, PortDesc, PortStats, ReplyParts, port_config,
     port_feature, port_state,
 };
 use std::io;
@@ -108,6 +110,52 @@ pub(super) fn group_stats(
             }
             wire.send_parts(parts.take_full())?;
         }
+    }
+    wire.send_parts(parts.finish())
+}
+
+/// Sends meters with their bands: one, or all. A meter that does not exist is an error, as in Open vSwitch.
+pub(super) fn meter_configs(
+    on: &OnBridge<'_>,
+    which: MeterId,
+    encoding: Encoding,
+    xid: u32,
+    request: &[u8],
+    wire: &mut Wire<'_>,
+) -> io::Result<()> {
+    let Ok(mut list) = meters::list(*on, Some(which)) else {
+        wire.refuse(ErrorCode::UnknownMeter, request);
+        return Ok(());
+    };
+    let mut parts = ReplyParts::meter_configs(encoding, xid);
+    while let Some(entries) = list.next_slice() {
+        entries.iter().for_each(|entry| parts.meter_config(&entry.meter));
+        wire.send_parts(parts.take_full())?;
+    }
+    wire.send_parts(parts.finish())
+}
+
+/// Sends the counters of meters: of one, or of all. A meter that does not exist is an error, as in Open vSwitch.
+pub(super) fn meter_stats(
+    on: &OnBridge<'_>,
+    which: MeterId,
+    encoding: Encoding,
+    xid: u32,
+    request: &[u8],
+    wire: &mut Wire<'_>,
+) -> io::Result<()> {
+    let Ok(mut list) = meters::list(*on, Some(which)) else {
+        wire.refuse(ErrorCode::UnknownMeter, request);
+        return Ok(());
+    };
+    let mut parts = ReplyParts::meters(encoding, xid);
+    while let Some(entries) = list.next_slice() {
+        for entry in entries {
+            let stats = list.stats(&entry);
+            let duration = Duration::from_millis(stats.duration.as_millis() as u64);
+            parts.meter(entry.meter.id, &MeterStats { duration, ..stats });
+        }
+        wire.send_parts(parts.take_full())?;
     }
     wire.send_parts(parts.finish())
 }

@@ -21,6 +21,12 @@ pub(crate) fn error_code(error: &FlowModError) -> ErrorCode {
         FlowModError::NoSuchGroup(_) => ErrorCode::UnknownGroup,
         FlowModError::UnknownBucket { .. } => ErrorCode::UnknownBucket,
         FlowModError::BucketExists { .. } => ErrorCode::BucketExists,
+        FlowModError::UnknownMeter(_) | FlowModError::InvalidMeter(_) => ErrorCode::InvalidMeter,
+        FlowModError::MeterExists(_) => ErrorCode::MeterExists,
+        FlowModError::NoSuchMeter(_) => ErrorCode::UnknownMeter,
+        FlowModError::TooManyMeters(_) => ErrorCode::OutOfMeters,
+        FlowModError::TooManyBands { .. } => ErrorCode::OutOfBands,
+        FlowModError::BandWithoutRate(_) => ErrorCode::BadRate,
         _ => ErrorCode::FlowModUnknown,
     }
 }

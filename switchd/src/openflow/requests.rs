@@ -4,12 +4,13 @@ use super::bundles::Bundles;
 use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
 use super::{lists, queues, refuse, tables};
-use crate::bridge::{groups, packet_out};
+use crate::bridge::{groups, meters, packet_out};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::OnBridge;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
+use flow::meter::{MeterFeatures, MeterMod};
 use flow::text::check_received;
 use flow::tlv_map::{TlvMap, TlvMapping};
 use flow::types::{OfPort, OfVersion, TableId};
@@ -92,6 +93,7 @@ impl Peer {
         let done = match message {
             OfMessage::FlowMod(flow_mod) => self.flow_mod(on, &flow_mod, encoding.version),
             OfMessage::GroupMod(group_mod) => self.group_mod(on, &group_mod, encoding.version),
+            OfMessage::MeterMod(meter_mod) => self.meter_mod(on, &meter_mod),
             OfMessage::PortMod(port_mod) => self.port_mod(on, &port_mod),
             OfMessage::SetConfig(config) => self.set_config(on, config),
             OfMessage::PacketOut(packet) => {
@@ -207,6 +209,13 @@ impl Peer {
         }
         let changes = std::slice::from_ref(group_mod);
         groups::change(*on, changes).map_err(|(_, error)| refuse::error_code(&error))?;
+        self.has_changed = true;
+        Ok(())
+    }
+
+    fn meter_mod(&mut self, on: &OnBridge<'_>, meter_mod: &MeterMod) -> Result<(), ErrorCode> {
+        let changes = std::slice::from_ref(meter_mod);
+        meters::change(*on, changes).map_err(|(_, error)| refuse::error_code(&error))?;
         self.has_changed = true;
         Ok(())
     }
@@ -336,6 +345,7 @@ fn is_change(message: &OfMessage) -> bool {
         message,
         OfMessage::FlowMod(_)
             | OfMessage::GroupMod(_)
+            | OfMessage::MeterMod(_)
             | OfMessage::PortMod(_)
             | OfMessage::TableMod(_)
             | OfMessage::TlvTableMod(_)
@@ -422,6 +432,15 @@ fn multipart(
         }
         MultipartRequest::GroupDesc(group) => {
             return lists::group_descs(on, group, encoding, xid, wire);
+        }
+        MultipartRequest::Meter(meter) => {
+            return lists::meter_stats(on, meter, encoding, xid, bytes, wire);
+        }
+        MultipartRequest::MeterConfig(meter) => {
+            return lists::meter_configs(on, meter, encoding, xid, bytes, wire);
+        }
+        MultipartRequest::MeterFeatures => {
+            Ok(MultipartReply::MeterFeatures(MeterFeatures::OF_THIS_SWITCH))
         }
         MultipartRequest::TableFeatures { .. } => return tables::features(on, encoding, xid, wire),
         MultipartRequest::TableDesc => Ok(MultipartReply::TableDesc(tables::descs(on))),

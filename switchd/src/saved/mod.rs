@@ -6,8 +6,8 @@
 //!                                    └ Switch::apply ──► the switch is as the file says (ofctl apply)
 //! ```
 //!
-//! A [`SavedSwitch`] has bridges, ports, rules, groups and static hosts. Counters and learned hosts are not saved. Rules
-//! and groups are lines of the flow language: two rules are the same if their lines are, because reading a line that was
+//! A [`SavedSwitch`] has bridges, ports, rules, groups, meters and static hosts. Counters and learned hosts are not saved.
+//! Rules, groups and meters are lines of the flow language: two rules are the same if their lines are, because reading a line that was
 //! written gives the same rule. A rule is parsed when a table takes it, so that a million rules are a million lines and
 //! not a million parsed rules.
 //!
@@ -30,6 +30,7 @@ use crate::desired::{Bridge, Desired};
 use crate::switch::Switch;
 use flow::flow_mod::FlowMod;
 use flow::group::Group;
+use flow::meter::Meter;
 use flow::text::{FlowLine, NoPortNames, TextError, parse_saved_flow};
 use flow::types::{OfPort, TableId};
 use flowtable::policy::mac_table::MacKey;
@@ -41,15 +42,17 @@ use std::collections::BTreeMap;
 pub struct SavedSwitch {
     /// The bridges and ports, with their settings, and the settings of the switch.
     pub desired: Desired,
-    /// Rules, groups and static hosts, by the names of their bridges.
+    /// Rules, groups, meters and static hosts, by the names of their bridges.
     pub tables: BTreeMap<String, SavedTables>,
 }
 
-/// Rules, groups and static hosts of a bridge. What is `None` is not in the file, and stays as it is.
+/// Rules, groups, meters and static hosts of a bridge. What is `None` is not in the file, and stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct SavedTables {
     /// The groups by their numbers.
     pub groups: Option<BTreeMap<u32, SavedGroup>>,
+    /// The meters by their numbers.
+    pub meters: Option<BTreeMap<u32, SavedMeter>>,
     /// The rules, sorted by table, priority (the highest one first) and match. No two rules agree in all of these.
     pub flows: Option<Vec<SavedFlow>>,
     /// The ports of the static hosts, by the addresses of the hosts.
@@ -79,6 +82,16 @@ pub struct SavedGroup {
     origin: u32,
 }
 
+/// A meter and its line.
+#[derive(Clone, Debug)]
+pub struct SavedMeter {
+    meter: Meter,
+    /// The meter as [`flow::text::write_saved_meter`] writes it.
+    line: Box<str>,
+    /// The number of the meter's line in the file, from 1; 0 for a meter of the switch.
+    origin: u32,
+}
+
 impl SavedTables {
     /// The tables of a bridge that was just added: one rule, or none.
     pub(crate) fn of_new_bridge(bridge: &Bridge) -> Self {
@@ -91,6 +104,7 @@ impl SavedTables {
     pub(crate) fn or(self, others: Self) -> Self {
         Self {
             groups: self.groups.or(others.groups),
+            meters: self.meters.or(others.meters),
             flows: self.flows.or(others.flows),
             hosts: self.hosts.or(others.hosts),
         }
@@ -104,6 +118,11 @@ impl SavedTables {
     /// The groups, in the order of their numbers.
     pub(crate) fn all_groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().flat_map(BTreeMap::values).map(|group| &group.group)
+    }
+
+    /// The meters, in the order of their numbers.
+    pub(crate) fn all_meters(&self) -> impl Iterator<Item = &Meter> {
+        self.meters.iter().flat_map(BTreeMap::values).map(|meter| &meter.meter)
     }
 }
 

@@ -33,6 +33,8 @@ pub enum PlanSubject {
     Port,
     /// A group, in the flow language.
     Group,
+    /// A meter, as `add-meter` takes it.
+    Meter,
     /// A rule, in the flow language.
     Flow,
     /// A static host, as `fdb-add` takes it.
@@ -48,6 +50,7 @@ impl PlanSubject {
             Self::Controller => "controller",
             Self::Port => "port",
             Self::Group => "group",
+            Self::Meter => "meter",
             Self::Flow => "flow",
             Self::Host => "host",
         }
@@ -88,7 +91,7 @@ impl Display for PlanLine {
 }
 
 /// The differences from `before` to `after`, in a stable order: the files for TLS, and bridge by bridge: of each bridge first itself, then its
-/// controllers, ports, groups, rules and hosts. What `after` does not have of a bridge's tables (`None`) makes no difference.
+/// controllers, ports, groups, meters, rules and hosts. What `after` does not have of a bridge's tables (`None`) makes no difference.
 pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
     let mut lines = Vec::new();
     let names = |switch: &SavedSwitch| -> Vec<String> {
@@ -182,6 +185,9 @@ impl Differ<'_> {
         if let (Some(before), Some(after)) = (&before.groups, &after.groups) {
             self.maps(PlanSubject::Group, before, after);
         }
+        if let (Some(before), Some(after)) = (&before.meters, &after.meters) {
+            self.maps(PlanSubject::Meter, before, after);
+        }
         if let (Some(before), Some(after)) = (&before.flows, &after.flows) {
             for (before, after) in FlowPairs::new(before, after) {
                 let line = |flow: Option<&SavedFlow>| flow.map(|flow| flow.line.to_string());
@@ -205,11 +211,17 @@ impl SavedTables {
     /// Tables without any entry.
     pub(super) fn empty() -> Self {
         let (groups, hosts) = (Some(BTreeMap::new()), Some(BTreeMap::new()));
-        Self { groups, flows: Some(Vec::new()), hosts }
+        Self { groups, meters: Some(BTreeMap::new()), flows: Some(Vec::new()), hosts }
     }
 }
 
 impl Display for super::SavedGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl Display for super::SavedMeter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }

@@ -1,11 +1,12 @@
 //! Reads a file.
 
 use super::write::sort;
-use super::{SavedFlow, SavedGroup, SavedSwitch, SavedTables};
+use super::{SavedFlow, SavedGroup, SavedMeter, SavedSwitch, SavedTables};
 use crate::desired::file::{self, FileError, PlacedText};
 use crate::desired::{Bridge, Desired};
 use flow::text::{
-    FlowLine, PortNames, TextError, parse_mac, parse_saved_flow, parse_saved_group, strip_comment,
+    FlowLine, PortNames, TextError, parse_mac, parse_saved_flow, parse_saved_group,
+    parse_saved_meter, strip_comment,
 };
 use flow::types::OfPort;
 use flowtable::policy::mac_table::MacKey;
@@ -25,6 +26,7 @@ impl SavedSwitch {
             let reader = TextsReader { file, whole: text, names, step };
             let read = SavedTables {
                 groups: texts.groups.map(|text| reader.groups(&text)).transpose()?,
+                meters: texts.meters.map(|text| reader.meters(&text)).transpose()?,
                 flows: texts.flows.map(|text| reader.flows(&text)).transpose()?,
                 hosts: texts.hosts.map(|text| reader.hosts(&text)).transpose()?,
             };
@@ -63,6 +65,18 @@ impl TextsReader<'_> {
             }
         }
         Ok(groups)
+    }
+
+    fn meters(&self, text: &PlacedText) -> Result<BTreeMap<u32, SavedMeter>, FileError> {
+        let mut meters = BTreeMap::<u32, SavedMeter>::new();
+        for (number, line) in self.lines(text) {
+            let meter = parse_saved_meter(line).map_err(|e| self.wrong(number, line, &e))?;
+            let id = meter.id.0;
+            if let Some(old) = meters.insert(id, SavedMeter::new(meter, number as u32)) {
+                return Err(self.twice(number, line, "meter", old.origin));
+            }
+        }
+        Ok(meters)
     }
 
     fn flows(&self, text: &PlacedText) -> Result<Vec<SavedFlow>, FileError> {

@@ -1,12 +1,13 @@
-//! Gives a bridge the rules and groups of a file.
+//! Gives a bridge the rules, groups and meters of a file.
 
 use super::plan::FlowPairs;
-use super::{SavedFlow, SavedGroup, SavedSwitch, SavedTables, write};
+use super::{SavedFlow, SavedGroup, SavedMeter, SavedSwitch, SavedTables, write};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
+use flow::meter::MeterMod;
 use flow::text::TextError;
-use flow::types::GroupId;
+use flow::types::{GroupId, MeterId};
 use flowtable::policy::{Bridge, BridgeId, Conduct, FlowModError, Policy, Transaction};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,24 +15,24 @@ use std::time::Duration;
 /// The number of rules that are parsed and given to a transaction in one step.
 const BATCH: usize = 4096;
 
-/// The reason why a bridge cannot have the rules or groups of a file.
+/// The reason why a bridge cannot have the rules, groups or meters of a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bridge \"{bridge}\": {line}: {fault}")]
 pub struct TableError {
     /// The name of the bridge.
     pub bridge: String,
-    /// The rule or group.
+    /// The rule, group or meter.
     pub line: String,
-    /// The number of the line in the file, from 1; 0 if the rule or group comes from no file.
+    /// The number of the line in the file, from 1; 0 if the rule, group or meter comes from no file.
     pub origin: u32,
     /// Why the switch cannot have the line.
     pub fault: TableFault,
 }
 
-/// The reason why a rule or group is refused.
+/// The reason why a rule, group or meter is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableFault {
-    /// The tables of a bridge do not take the rule or group.
+    /// The tables of a bridge do not take the rule, group or meter.
     #[error(transparent)]
     Refused(#[from] FlowModError),
     /// The rule cannot be parsed.
@@ -39,11 +40,11 @@ pub enum TableFault {
     Text(#[from] TextError),
 }
 
-/// Looks whether the bridges can have the rules and groups of `wanted`, in tables that no packet ever sees. What a bridge of
+/// Looks whether the bridges can have the rules, groups and meters of `wanted`, in tables that no packet ever sees. What a bridge of
 /// `wanted` leaves out is taken from `before`. `step` is called now and then.
 ///
 /// # Errors
-/// The first rule or group that would be refused.
+/// The first rule, group or meter that would be refused.
 pub(crate) fn check(
     wanted: &SavedSwitch,
     before: &SavedSwitch,
@@ -53,6 +54,7 @@ pub(crate) fn check(
     for (name, tables) in &wanted.tables {
         let old = before.tables.get(name);
         let groups = tables.groups.as_ref().or(old.and_then(|old| old.groups.as_ref()));
+        let meters = tables.meters.as_ref().or(old.and_then(|old| old.meters.as_ref()));
         let flows = tables.flows.as_ref().or(old.and_then(|old| old.flows.as_ref()));
         let policy = Policy::with_one_bridge(1).with_conduct(conduct);
         let bridge = policy.bridge(BridgeId::FIRST);
@@ -62,6 +64,7 @@ pub(crate) fn check(
             now: Duration::ZERO,
             step,
         };
+        change.put_meters(meters.into_iter().flat_map(BTreeMap::values), &BTreeMap::new())?;
         change.put_groups(groups.into_iter().flat_map(BTreeMap::values))?;
         change.put_flows(flows.into_iter().flatten())?;
         change.transaction.commit();
@@ -69,11 +72,11 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Gives a bridge the rules and groups of a file, in one transaction. Rules and groups that stay keep their counters.
+/// Gives a bridge the rules, groups and meters of a file, in one transaction. Rules, groups and meters that stay keep their counters.
 /// `name` is the name of the bridge, for messages, and `step` is called now and then.
 ///
 /// # Errors
-/// A rule or a group is refused. The bridge has not changed then.
+/// A rule, a group or a meter is refused. The bridge has not changed then.
 pub(crate) fn replace_tables(
     bridge: Bridge<'_>,
     name: &str,
@@ -117,6 +120,16 @@ struct TableTransaction<'a> {
 impl TableTransaction<'_> {
     /// Changes what differs.
     fn change(&mut self, bridge: Bridge<'_>, tables: &SavedTables) -> Result<(), TableError> {
+        if let Some(wanted) = &tables.meters {
+            let have = write::meters(bridge);
+            for (id, meter) in have.iter().filter(|(id, _)| !wanted.contains_key(id)) {
+                self.apply_meter(&MeterMod::Delete(MeterId(*id)), meter)?;
+            }
+            let is_new = |meter: &&SavedMeter| {
+                have.get(&meter.meter.id.0).is_none_or(|old| old.line != meter.line)
+            };
+            self.put_meters(wanted.values().filter(is_new), &have)?;
+        }
         if let Some(wanted) = &tables.groups {
             let have = write::groups(bridge);
             for (id, group) in have.iter().filter(|(id, _)| !wanted.contains_key(id)) {
@@ -143,14 +156,40 @@ impl TableTransaction<'_> {
     /// Removes everything, and adds everything.
     fn replace(&mut self, bridge: Bridge<'_>, tables: &SavedTables) -> Result<(), TableError> {
         let (groups, flows) = (write::groups(bridge), write::flows(bridge));
+        let meters = write::meters(bridge);
         let everything = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
         let transaction = &mut self.transaction;
         let emptied = transaction
             .apply(&everything, self.now)
-            .and_then(|()| transaction.apply_group(&GroupMod::Delete(GroupId::ALL), self.now));
+            .and_then(|()| transaction.apply_group(&GroupMod::Delete(GroupId::ALL), self.now))
+            .and_then(|()| transaction.apply_meter(&MeterMod::Delete(MeterId::ALL), self.now));
         emptied.map_err(|error| self.error("", 0, error))?;
+        let meters = tables.meters.as_ref().unwrap_or(&meters);
+        self.put_meters(meters.values(), &BTreeMap::new())?;
         self.put_groups(tables.groups.as_ref().unwrap_or(&groups).values())?;
         self.put_flows(tables.flows.as_ref().unwrap_or(&flows))
+    }
+
+    /// Adds meters, or changes those that `have` has.
+    fn put_meters<'m>(
+        &mut self,
+        meters: impl IntoIterator<Item = &'m SavedMeter>,
+        have: &BTreeMap<u32, SavedMeter>,
+    ) -> Result<(), TableError> {
+        for meter in meters {
+            (self.step)();
+            let request = match have.contains_key(&meter.meter.id.0) {
+                true => MeterMod::Modify(meter.meter.clone()),
+                false => MeterMod::Add(meter.meter.clone()),
+            };
+            self.apply_meter(&request, meter)?;
+        }
+        Ok(())
+    }
+
+    fn apply_meter(&mut self, request: &MeterMod, meter: &SavedMeter) -> Result<(), TableError> {
+        let applied = self.transaction.apply_meter(request, self.now);
+        applied.map_err(|error| self.error(&meter.line, meter.origin, error))
     }
 
     fn put_groups<'g>(

@@ -182,14 +182,14 @@ fn what_cannot_be_leaves_all_as_it_is() {
     check(
         "arp actions=output:2",
         "ip,nw_dst=10.0.0.300,actions=1",
-        "f.toml:8:11: nw_dst: \"10.0.0.300\" is not an IPv4 address or prefix\n  \
+        "f.toml:9:11: nw_dst: \"10.0.0.300\" is not an IPv4 address or prefix\n  \
          ip,nw_dst=10.0.0.300,actions=1\n            ^^^^^^^^^^",
     );
     check("arp actions=output:2", "tcp_dst=80,actions=1", "tcp_dst needs tcp");
     check(
         "arp actions=output:2",
         "arp actions=drop\narp,actions=1",
-        "f.toml:9:1: line 8 has a rule",
+        "f.toml:10:1: line 9 has a rule",
     );
     check("2 7 02:00:00:00:00:09", "5 7 02:00:00:00:00:09", "\"5\" is no port of this bridge");
     check("group_id=2,type=all,", "group_id=7,type=all,", "line 4 has a group already");
@@ -201,7 +201,7 @@ fn what_cannot_be_leaves_all_as_it_is() {
     // Found only after rules and ports have changed: the MAC table is too small.
     let hosts: String = (0..11).map(|n| format!("1 0 02:00:00:00:01:{n:02x}\n")).collect();
     check(
-        "frags = \"drop\"\ngroups = \"\"\nflows = '''\npriority=0 actions=NORMAL\n'''\nhosts = \"\"\n",
+        "frags = \"drop\"\ngroups = \"\"\nmeters = \"\"\nflows = '''\npriority=0 actions=NORMAL\n'''\nhosts = \"\"\n",
         &format!("mac-entries = 10\nflows = \"\"\nhosts = \"\"\"\n{hosts}\"\"\"\n"),
         "static host 1 0 02:00:00:00:01:0a: the MAC table is full of static entries",
     );
@@ -325,6 +325,7 @@ const ACTIONS: &[&str] = &[
     "note:01.02.03,1",
     "group:1",
     "group:2,1",
+    "meter:1,output:2",
     "controller:64",
     "write_metadata:0x5/0xf",
     "enqueue:1:2",
@@ -358,6 +359,15 @@ fn random_file(random: &mut Xorshift) -> String {
                 None => random.pick(&["1", "drop", "mod_vlan_vid:5,2", "dec_ttl,2"]).to_owned(),
             };
             out += &format!("group_id={id},type={kind},bucket={weight}actions={action}\n");
+        }
+        out += "'''\nmeters = '''\n";
+        for id in [1, 2, 7] {
+            // Rules need meter 1.
+            if id == 1 || random.is_heads() {
+                let unit = random.pick(&["kbps", "pktps", "kbps,stats"]);
+                let rate = 1 + random.below(5);
+                out += &format!("meter={id},{unit},bands=type=drop,rate={rate}\n");
+            }
         }
         out += "'''\nflows = '''\n";
         for n in 0..random.below(12) {
@@ -423,6 +433,7 @@ name = \"br0\"
 fail_mode = \"secure\"
 protocols = [\"OpenFlow13\"]
 groups = \"\"
+meters = \"\"
 flows = \"\"
 hosts = \"\"
 

@@ -1,6 +1,6 @@
 //! Reads what a switch has, and writes it as a file.
 
-use super::{SavedFlow, SavedGroup, SavedSwitch, SavedTables};
+use super::{SavedFlow, SavedGroup, SavedMeter, SavedSwitch, SavedTables};
 use crate::bridge::hosts;
 use crate::desired::{Bridge, Desired, file};
 use crate::event_text::flow_line;
@@ -8,7 +8,8 @@ use crate::switch::{OnBridge, Switch};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::Group;
-use flow::text::{FlowLine, write_saved_group};
+use flow::meter::Meter;
+use flow::text::{FlowLine, write_saved_group, write_saved_meter};
 use flow::types::OfPort;
 use flowtable::policy;
 use flowtable::policy::mac_table::MacKey;
@@ -48,7 +49,7 @@ impl SavedSwitch {
 }
 
 impl Serialize for SavedSwitch {
-    /// As [`Desired`], with lists of lines in each bridge: `groups`, `flows` and `hosts`.
+    /// As [`Desired`], with lists of lines in each bridge: `groups`, `meters`, `flows` and `hosts`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut whole = serde_json::to_value(&self.desired).map_err(S::Error::custom)?;
         let bridges = whole.get_mut("bridge").and_then(Value::as_array_mut);
@@ -56,6 +57,9 @@ impl Serialize for SavedSwitch {
             let Some(tables) = self.tables.get(&bridge.name) else { continue };
             if let Some(groups) = &tables.groups {
                 json["groups"] = groups.values().map(|group| &*group.line).collect();
+            }
+            if let Some(meters) = &tables.meters {
+                json["meters"] = meters.values().map(|meter| &*meter.line).collect();
             }
             if let Some(flows) = &tables.flows {
                 json["flows"] = flows.iter().map(|flow| &*flow.line).collect();
@@ -82,6 +86,9 @@ fn write_bridge(out: &mut String, bridge: &Bridge, tables: &SavedTables) {
     out.push_str(settings);
     if let Some(groups) = &tables.groups {
         write_lines(out, "groups", groups.values().map(|group| &*group.line));
+    }
+    if let Some(meters) = &tables.meters {
+        write_lines(out, "meters", meters.values().map(|meter| &*meter.line));
     }
     if let Some(flows) = &tables.flows {
         write_lines(out, "flows", flows.iter().map(|flow| &*flow.line));
@@ -116,7 +123,8 @@ impl SavedTables {
     pub(crate) fn of(bridge: OnBridge<'_>) -> Self {
         let hosts = hosts::given(bridge).into_iter().collect();
         let (groups, flows) = (groups(bridge.bridge()), flows(bridge.bridge()));
-        Self { groups: Some(groups), flows: Some(flows), hosts: Some(hosts) }
+        let meters = Some(meters(bridge.bridge()));
+        Self { groups: Some(groups), meters, flows: Some(flows), hosts: Some(hosts) }
     }
 }
 
@@ -129,6 +137,17 @@ pub(super) fn groups(bridge: policy::Bridge<'_>) -> BTreeMap<u32, SavedGroup> {
         groups.extend(slice.iter().map(|entry| saved(&entry.group)));
     }
     groups
+}
+
+/// The meters of a bridge by their numbers.
+pub(super) fn meters(bridge: policy::Bridge<'_>) -> BTreeMap<u32, SavedMeter> {
+    let mut meters = BTreeMap::new();
+    let mut walk = bridge.walk_meters();
+    while let Some(slice) = walk.next_slice() {
+        let saved = |meter: &Meter| (meter.id.0, SavedMeter::new(meter.clone(), 0));
+        meters.extend(slice.iter().map(|entry| saved(&entry.meter)));
+    }
+    meters
 }
 
 /// The rules of a bridge, sorted.
@@ -171,5 +190,14 @@ impl SavedGroup {
         let mut line = String::new();
         write_saved_group(&mut line, &group);
         Self { group, line: line.into(), origin }
+    }
+}
+
+impl SavedMeter {
+    /// A meter. `origin` is the number of its line in a file, from 1, and 0 for a meter of a switch.
+    pub(super) fn new(meter: Meter, origin: u32) -> Self {
+        let mut line = String::new();
+        write_saved_meter(&mut line, &meter);
+        Self { meter, line: line.into(), origin }
     }
 }

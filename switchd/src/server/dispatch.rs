@@ -4,8 +4,8 @@ use super::answer::{Failure, Sender};
 use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
-    bridges, cached_flows, controllers, fdb, flow_dump, flow_mods, groups, packet_out, ports,
-    refuse, saved, status, tables, trace,
+    bridges, cached_flows, controllers, fdb, flow_dump, flow_mods, groups, meters, packet_out,
+    ports, refuse, saved, status, tables, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -135,6 +135,8 @@ fn on_bridge(
         Operation::GroupMods(mods) => groups::change(switch, mods, text, progress)?,
         Operation::DumpGroups(query) => groups::dump(switch, query, to)?,
         Operation::DumpGroupStats(query) => groups::dump_stats(switch, query, to)?,
+        Operation::MeterMods(mods) => meters::change(switch, mods, text)?,
+        Operation::DumpMeters(query) => meters::dump(switch, query, to)?,
 
         Operation::PacketOut(request) => packet_out::send(switch, request)?,
 

@@ -1,7 +1,7 @@
 //! Events as records, for `--json`.
 
-use super::groups;
 use super::names::Shown;
+use super::{groups, meters};
 use crate::bridge::event::{Event, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
 use crate::event_text::{config_names, flow_line};
@@ -24,6 +24,15 @@ pub(super) fn of(event: &Event, version: OfVersion, names: Shown<'_>) -> EventRe
         What::GroupChanged(entry) => EventRecord::GroupModified { bridge, group: group(entry) },
         What::GroupRemoved(entry) => {
             EventRecord::GroupDeleted { bridge, group_id: entry.group.id.0 }
+        }
+        What::MeterAdded(entry) => {
+            EventRecord::MeterAdded { bridge, meter: meters::record(&entry.meter) }
+        }
+        What::MeterChanged(entry) => {
+            EventRecord::MeterModified { bridge, meter: meters::record(&entry.meter) }
+        }
+        What::MeterRemoved(entry) => {
+            EventRecord::MeterDeleted { bridge, meter_id: entry.meter.id.0 }
         }
         What::PortAdded(port) => EventRecord::PortAdded { bridge, port: of_port(port) },
         What::PortChanged(update) => {

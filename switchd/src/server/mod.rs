@@ -22,6 +22,7 @@ mod groups;
 mod ineffective;
 mod lines;
 mod listener;
+mod meters;
 mod monitor;
 mod names;
 mod packet_out;

@@ -135,6 +135,7 @@ fn kinds(wanted: &[EventKind]) -> Kinds {
     let kind = |kind: &EventKind| match kind {
         EventKind::Flows => Kinds::RULES,
         EventKind::Groups => Kinds::GROUPS,
+        EventKind::Meters => Kinds::METERS,
         EventKind::Ports => Kinds::PORTS,
         EventKind::Hosts => Kinds::HOSTS,
         EventKind::Bridges => Kinds::BRIDGES,

@@ -6,8 +6,9 @@ use flow::Match;
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowFlags, FlowMod};
 use flow::group::Group;
+use flow::meter::Meter;
 use flow::text::{DEFAULT_PRIORITY, NoPortNames, ParseContext, parse_match, write_match};
-use flow::types::{Cookie, GroupId, MacAddr, OfPort, OfVersion, TableId};
+use flow::types::{Cookie, GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
 use flowtable::policy::mac_table::MacKey;
 use flowtable::policy::rule::Rule;
 use serde::{Deserialize, Serialize};
@@ -35,11 +36,15 @@ pub enum Change<'a> {
     Group(Cow<'a, Group>),
     /// The bridge has no group of this number.
     NoGroup(GroupId),
+    /// The bridge has this meter. The meter replaces one with the same number.
+    Meter(Cow<'a, Meter>),
+    /// The bridge has no meter of this number.
+    NoMeter(MeterId),
     /// The bridge has this static host.
     Host(KeptHost),
     /// The bridge has no static host of this address.
     NoHost(HostAddress),
-    /// The bridge has no rules, groups and hosts at all.
+    /// The bridge has no rules, groups, meters and hosts at all.
     Empty,
 }
 

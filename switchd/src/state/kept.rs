@@ -7,7 +7,8 @@ use crate::desired::Desired;
 use crate::saved::SavedSwitch;
 use crate::switch::Switch;
 use flow::group::Group;
-use flow::types::{GroupId, OfPort};
+use flow::meter::Meter;
+use flow::types::{GroupId, MeterId, OfPort};
 use std::collections::{BTreeMap, HashMap};
 
 /// The size of a line of a record in bytes, estimated.
@@ -20,17 +21,19 @@ pub struct Kept<'a> {
     pub configured: Option<Desired>,
     /// The bridges and ports that the last switch had at its end; `None` before the first start.
     pub wanted: Option<Desired>,
-    /// Rules, groups and static hosts of each bridge, by the bridge's name.
+    /// Rules, groups, meters and static hosts of each bridge, by the bridge's name.
     pub bridges: BTreeMap<String, KeptBridge<'a>>,
 }
 
-/// Rules, groups and static hosts of a bridge.
+/// Rules, groups, meters and static hosts of a bridge.
 #[derive(Debug, Default, PartialEq)]
 pub struct KeptBridge<'a> {
     /// The rules by their places, in no particular order.
     pub rules: HashMap<RulePlace<'a>, KeptRule<'a>>,
     /// The groups by their numbers.
     pub groups: HashMap<GroupId, Group>,
+    /// The meters by their numbers.
+    pub meters: HashMap<MeterId, Meter>,
     /// The ports of static hosts, by the addresses of the hosts.
     pub hosts: HashMap<HostAddress, OfPort>,
 }
@@ -54,7 +57,7 @@ impl<'a> Kept<'a> {
         Ok((kept, torn))
     }
 
-    /// Replaces bridges, ports, rules, groups and static hosts by those of a saved state.
+    /// Replaces bridges, ports, rules, groups, meters and static hosts by those of a saved state.
     ///
     /// # Errors
     /// A rule of the saved state cannot be read.
@@ -69,6 +72,7 @@ impl<'a> Kept<'a> {
                 bridge.rules.insert(rule.place(), rule);
             }
             bridge.groups = tables.all_groups().map(|group| (group.id, group.clone())).collect();
+            bridge.meters = tables.all_meters().map(|meter| (meter.id, meter.clone())).collect();
             let hosts = tables.hosts.iter().flatten();
             bridge.hosts = hosts.map(|(key, port)| ((*key).into(), *port)).collect();
         }
@@ -98,8 +102,10 @@ impl<'a> Kept<'a> {
 
     /// The size in bytes that a new journal of this state would have, estimated.
     pub fn size(&self) -> u64 {
-        let things =
-            |bridge: &KeptBridge<'_>| bridge.rules.len() + bridge.groups.len() + bridge.hosts.len();
+        let things = |bridge: &KeptBridge<'_>| {
+            let KeptBridge { rules, groups, meters, hosts } = bridge;
+            rules.len() + groups.len() + meters.len() + hosts.len()
+        };
         let ports = self.wanted.iter().flat_map(|wanted| &wanted.bridges).map(|b| b.ports.len());
         let number = self.bridges.values().map(things).chain(ports).sum::<usize>();
         number as u64 * LINE_SIZE
@@ -139,6 +145,12 @@ impl<'a> KeptBridge<'a> {
             }
             Change::NoGroup(id) => {
                 self.groups.remove(&id);
+            }
+            Change::Meter(meter) => {
+                self.meters.insert(meter.id, meter.into_owned());
+            }
+            Change::NoMeter(id) => {
+                self.meters.remove(&id);
             }
             Change::Host(host) => {
                 self.hosts.insert(HostAddress { vlan: host.vlan, mac: host.mac }, host.port);

@@ -38,6 +38,10 @@ pub(super) fn effects(
                 Change::Group(Cow::Borrowed(&entry.group))
             }
             Effect::GroupRemoved(entry) => Change::NoGroup(entry.group.id),
+            Effect::MeterAdded(entry) | Effect::MeterChanged(entry) => {
+                Change::Meter(Cow::Borrowed(&entry.meter))
+            }
+            Effect::MeterRemoved(entry) => Change::NoMeter(entry.meter.id),
         });
     }) {}
     let is_complete = walk.missed() == 0;
@@ -73,7 +77,7 @@ pub(super) fn changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
     record.finish();
 }
 
-/// Writes records of all groups, rules and static hosts of a bridge. Other threads may change them meanwhile; the policy
+/// Writes records of all groups, meters, rules and static hosts of a bridge. Other threads may change them meanwhile; the policy
 /// tells the keeper of these changes, and the keeper appends further records.
 pub(super) fn everything(
     to: &mut Filling,
@@ -87,6 +91,10 @@ pub(super) fn everything(
     record.push(&head);
     for (key, entry) in bridge.hosts().into_iter().filter(|(_, entry)| entry.is_static) {
         record.push(&Change::Host(KeptHost { vlan: key.vlan, mac: key.mac, port: entry.port }));
+    }
+    let mut meters = bridge.walk_meters();
+    while let Some(slice) = meters.next_slice() {
+        slice.iter().for_each(|entry| record.push(&Change::Meter(Cow::Borrowed(&entry.meter))));
     }
     let mut groups = bridge.walk_groups();
     while let Some(slice) = groups.next_slice() {

@@ -1,4 +1,4 @@
-//! Gives a bridge its kept rules and groups.
+//! Gives a bridge its kept rules, groups and meters.
 
 use super::change::Timeouts;
 use super::error::StateError;
@@ -6,17 +6,18 @@ use super::kept::KeptBridge;
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
-use flow::types::GroupId;
+use flow::meter::MeterMod;
+use flow::types::{GroupId, MeterId};
 use flowtable::policy::{Bridge, FlowModError};
 use std::time::Duration;
 
 /// The number of rules that are restored in one step.
 const BATCH: usize = 4096;
 
-/// Replaces the rules and groups of a bridge by the kept ones, in one transaction.
+/// Replaces the rules, groups and meters of a bridge by the kept ones, in one transaction.
 ///
 /// # Errors
-/// A match cannot be read, or the policy refuses a rule or a group. The bridge has not changed then.
+/// A match cannot be read, or the policy refuses a rule, a group or a meter. The bridge has not changed then.
 pub(crate) fn restore(
     bridge: Bridge<'_>,
     name: &str,
@@ -34,7 +35,13 @@ pub(crate) fn restore(
     transaction
         .apply(&everything, now)
         .and_then(|()| transaction.apply_group(&GroupMod::Delete(GroupId::ALL), now))
+        .and_then(|()| transaction.apply_meter(&MeterMod::Delete(MeterId::ALL), now))
         .map_err(|error| refused("state".to_owned(), error))?;
+    for meter in kept.meters.values() {
+        transaction
+            .apply_meter(&MeterMod::Add(meter.clone()), now)
+            .map_err(|error| refused(json("meter", meter), error))?;
+    }
     for group in kept.groups.values() {
         transaction
             .apply_group(&GroupMod::Add(group.clone()), now)
@@ -60,7 +67,7 @@ pub(crate) fn restore(
     Ok(())
 }
 
-/// A kept rule or group as JSON, for an error.
+/// A kept rule, group or meter as JSON, for an error.
 fn json(what: &str, value: &impl serde::Serialize) -> String {
     let value = serde_json::to_string(value).unwrap_or_default();
     format!("{what} {value}")

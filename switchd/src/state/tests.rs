@@ -3,13 +3,16 @@
 use super::directory::StateDirectory;
 use super::journal::Contents;
 use super::{Keeper, Kept, StateError, StateSync, Timeouts};
-use crate::bridge::{groups, hosts};
+use crate::bridge::{groups, hosts, meters};
 use crate::desired::{Bridge, Desired, Port, SslFiles, file};
 use crate::switch::{Config, StartError, Switch};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::write_group;
-use flow::text::{FlowLine, GroupCommand, ParseContext, PrintOptions, parse_flow, parse_group};
+use flow::text::{
+    FlowLine, GroupCommand, MeterCommand, ParseContext, PrintOptions, parse_flow, parse_group,
+    parse_meter,
+};
 use flow::types::{MacAddr, OfPort, OfVersion};
 use flowtable::policy::mac_table::MacKey;
 use std::fs;
@@ -80,6 +83,12 @@ fn change_group(switch: &Switch, command: GroupCommand, text: &str) {
     switch.wait_until_kept().unwrap();
 }
 
+fn change_meter(switch: &Switch, command: MeterCommand, text: &str) {
+    let request = parse_meter(text, command).expect(text);
+    meters::change(switch.on("br0").unwrap(), &[request]).unwrap();
+    switch.wait_until_kept().unwrap();
+}
+
 /// Everything of a switch that is to survive, in words.
 fn account(switch: &Switch) -> Vec<String> {
     let mut lines = vec![file::write(&switch.desired())];
@@ -110,6 +119,10 @@ fn account(switch: &Switch) -> Vec<String> {
                 lines.push(text);
             }
         }
+        let mut walk = bridge.bridge().walk_meters();
+        while let Some(slice) = walk.next_slice() {
+            lines.extend(slice.iter().map(|entry| format!("{name}: {:?}", entry.meter)));
+        }
         for host in hosts::list(bridge).into_iter().filter(|host| host.age.is_none()) {
             lines.push(format!("{name}: host {:?} {}", host.key, host.port));
         }
@@ -121,7 +134,7 @@ const PORTS: &[&str] = &["dummy:p1", "dummy:p2,tag=7"];
 
 /// Makes changes of every kind, a transaction each. Calls `after` after each of them.
 fn make_changes(switch: &Switch, mut after: impl FnMut(&Switch)) {
-    let steps: [&dyn Fn(); 15] = [
+    let steps: [&dyn Fn(); 18] = [
         &|| change(switch, "br0", &["priority=9,ip,cookie=5,actions=2", "arp,actions=flood"]),
         &|| {
             change_group(
@@ -130,6 +143,9 @@ fn make_changes(switch: &Switch, mut after: impl FnMut(&Switch)) {
                 "group_id=7,type=select,bucket=weight:2,output:1",
             )
         },
+        &|| change_meter(switch, MeterCommand::Add, "meter=3,kbps,bands=type=drop,rate=9"),
+        &|| change_meter(switch, MeterCommand::Add, "meter=4,pktps,stats,bands=type=drop,rate=9"),
+        &|| change_meter(switch, MeterCommand::Modify, "meter=3,pktps,bands=type=drop,rate=8"),
         &|| change(switch, "br0", &["table=3,udp,actions=group:7", "-arp"]),
         &|| switch.add_port("br0", Port::parse("dummy:p3").unwrap()).map(drop).unwrap(),
         &|| switch.add_bridge(Bridge::new("br1")).unwrap(),
@@ -256,6 +272,7 @@ fn sorted(kept: &Kept<'_>) -> Vec<String> {
     for (name, bridge) in &kept.bridges {
         lines.extend(bridge.rules.values().map(|rule| format!("{name} {rule:?}")));
         lines.extend(bridge.groups.values().map(|group| format!("{name} {group:?}")));
+        lines.extend(bridge.meters.values().map(|meter| format!("{name} {meter:?}")));
         lines.extend(bridge.hosts.iter().map(|host| format!("{name} {host:?}")));
     }
     lines.sort();

@@ -10,9 +10,10 @@ use crate::state::RulePlace;
 use crate::switch::Switch;
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
-use flow::types::{GroupId, MacAddr, OfPort, TableId};
+use flow::types::{GroupId, MacAddr, MeterId, OfPort, TableId};
 use flow::verdict::DropReason;
 use flowtable::policy::mac_table::{MacKey, MacStats};
+use flowtable::policy::meters::MeterTotals;
 use flowtable::policy::rule::RuleTotals;
 use flowtable::policy::{Bridge, TableRef};
 use serde::de::DeserializeOwned;
@@ -58,6 +59,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "late hosts", when: When::Late, give: give_hosts, take: take_hosts },
     Section { name: "rule counters", when: When::Late, give: give_rules, take: take_rules },
     Section { name: "group counters", when: When::Late, give: give_groups, take: take_groups },
+    Section { name: "meters", when: When::Late, give: give_meters, take: take_meters },
     Section { name: "table counters", when: When::Late, give: give_tables, take: take_tables },
     Section { name: "host counters", when: When::Late, give: give_learning, take: take_learning },
     Section { name: "port counters", when: When::Late, give: give_ports, take: take_ports },
@@ -226,6 +228,42 @@ fn take_groups(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
                 for (bucket, (packets, bytes)) in before.buckets.iter().enumerate() {
                     entry.counters.add_bucket(bucket, *packets, *bytes);
                 }
+            }
+        }
+    })
+}
+
+/// The counters of a meter, and the state of its buckets.
+#[derive(Serialize, Deserialize)]
+struct GivenMeter {
+    id: MeterId,
+    created: Duration,
+    counts: (u64, u64),
+    bands: Vec<(u64, u64)>,
+    /// For each band the time up to which tokens are spent, in ticks of 1/64 nanosecond.
+    spent: Vec<u64>,
+}
+
+fn give_meters(switch: &Switch) -> serde_json::Result<Vec<u8>> {
+    give(switch, |bridge| {
+        let mut meters = Vec::new();
+        let mut walk = bridge.walk_meters();
+        while let Some(slice) = walk.next_slice() {
+            meters.extend(slice.iter().map(|entry| {
+                let MeterTotals { created, packets, bytes, bands, spent } = entry.to_totals();
+                GivenMeter { id: entry.meter.id, created, counts: (packets, bytes), bands, spent }
+            }));
+        }
+        meters
+    })
+}
+
+fn take_meters(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
+    take(switch, bytes, |bridge, meters: Vec<GivenMeter>| {
+        let walk = bridge.walk_meters();
+        for GivenMeter { id, created, counts: (packets, bytes), bands, spent } in meters {
+            if let Some(entry) = walk.get(id) {
+                entry.take_over(&MeterTotals { created, packets, bytes, bands, spent });
             }
         }
     })

@@ -17,6 +17,7 @@ mod classifier;
 mod deep;
 mod flows;
 mod load;
+mod meter;
 mod pauses;
 mod programs;
 mod recirculation;
@@ -86,6 +87,8 @@ enum Scenario {
     Deep,
     /// Frames that are looked up twice: popped labels, and select groups as in Open vSwitch
     Recirculation,
+    /// Frames that go through a meter, and the same frames without
+    Meter,
     /// The traces of ClassBench sets, made ones unless a folder is named
     Classbench,
     /// The classifier alone, on ClassBench sets or made ones, against linear search
@@ -107,6 +110,7 @@ impl Scenario {
             Self::Attack => return attack::run(bench),
             Self::Deep => deep::run(bench),
             Self::Recirculation => recirculation::run(bench),
+            Self::Meter => meter::run(bench),
             Self::Classbench => return classbench::run(bench),
             Self::Classifier => return classifier::run(bench),
             Self::Load => return load::run(bench),

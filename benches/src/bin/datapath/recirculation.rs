@@ -105,14 +105,15 @@ fn with_rules(conduct: Conduct, rules: &[FlowMod]) -> Policy {
     policy
 }
 
-/// One of the two that are compared.
-struct Side {
+/// One of two switches that are compared.
+pub(crate) struct Side {
     switch: NullSwitch,
     workload: Workload,
 }
 
 impl Side {
-    fn new(policy: Policy, family: Family, flows: u32) -> Self {
+    /// A switch with warm caches for this many flows.
+    pub(crate) fn new(policy: Policy, family: Family, flows: u32) -> Self {
         let config = CacheConfig { upcalls: None, ..CacheConfig::default() };
         let datapath = Datapath::new(Arc::new(policy), config, 1, 42);
         let mut side = Self {
@@ -124,7 +125,7 @@ impl Side {
     }
 
     /// Millions of frames forwarded per second of time on the core.
-    fn rate(&mut self, seconds: f64) -> f64 {
+    pub(crate) fn rate(&mut self, seconds: f64) -> f64 {
         let before = self.switch.sent;
         let (mut elapsed, timer) = (0.0, CpuTimer::start());
         while elapsed < seconds {

@@ -56,6 +56,9 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
         Action::Group(id) => {
             put!(out, "group:{}", id.0);
         }
+        Action::Meter(id) => {
+            put!(out, "meter:{}", id.0);
+        }
         Action::SetVlanVid { vid, push_if_untagged } => {
             put!(out, "{}_vlan_vid:{vid}", if *push_if_untagged { "mod" } else { "set" });
         }

@@ -6,6 +6,7 @@ mod action;
 mod flow;
 mod group;
 mod matching;
+mod meter;
 mod packet;
 
 pub(super) use action::{REASON_ACTION, REASONS, is_plain_controller};
@@ -13,6 +14,7 @@ pub use action::{write_action, write_actions};
 pub use flow::{FlowLine, write_flow_mod};
 pub use group::{write_group, write_group_stats, write_saved_group};
 pub use matching::write_match;
+pub use meter::{write_meter, write_meter_features, write_meter_stats, write_saved_meter};
 pub use packet::{mask_inner_headers, packet_fields, write_frame, write_packet};
 
 use super::port::{self, NoPortNames, PortNames};

@@ -168,8 +168,14 @@ pub(super) fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)
     (_, batch.frame_mut(id).layers) = extract(Arrival::default(), &bytes, 2);
     let mut egress = Egress::new(6);
     let mut asked = Vec::new();
-    let env =
-        Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked, punts: None };
+    let env = Env {
+        batch: &mut batch,
+        egress: &mut egress,
+        recirculations: &mut asked,
+        punts: None,
+        meters: &[],
+        now: std::time::Duration::ZERO,
+    };
     execute(actions, env, id, 0);
     let sent = (0..6).flat_map(|port| {
         egress.queue(PortNo(port)).iter().map(move |&id| (port, id)).collect::<Vec<_>>()

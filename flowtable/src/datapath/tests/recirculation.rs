@@ -46,8 +46,14 @@ fn a_frame_that_goes_round_is_nobody_elses() {
     let out = || DpAction::Output(PortNo(1));
     let actions = [out(), first, out(), second, out()];
     let mut asked = Vec::new();
-    let env =
-        Env { batch: &mut batch, egress: &mut egress, recirculations: &mut asked, punts: None };
+    let env = Env {
+        batch: &mut batch,
+        egress: &mut egress,
+        recirculations: &mut asked,
+        punts: None,
+        meters: &[],
+        now: std::time::Duration::ZERO,
+    };
     let done = execute(&actions, env, FrameId::received(0), 0);
     let sent = egress.queue(PortNo(1));
     assert_eq!((done.outputs, sent.len()), (3, 3));

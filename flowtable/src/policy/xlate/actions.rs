@@ -101,6 +101,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             Action::Enqueue { port, .. } => self.output(*port),
             Action::SetQueue(_) | Action::PopQueue | Action::Note(_) => {}
             Action::Group(group) => return self.group(*group).map_err(|_| Stop),
+            Action::Meter(id) => self.meter(*id),
             Action::SetVlanVid { vid, push_if_untagged } => {
                 self.packet.set_tag_bits(VLAN_VID_MASK, *vid, *push_if_untagged);
             }

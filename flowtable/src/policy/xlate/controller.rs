@@ -2,7 +2,7 @@
 
 use super::{Ctx, Note, OnMiss, TranslationObserver};
 use flow::table_mod::TableMiss;
-use flow::types::OfPort;
+use flow::types::{MeterId, OfPort};
 use flow::verdict::{ControllerMeta, DpAction, DropReason, PacketInReason};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ pub(super) struct ToController<'p> {
     /// The id of the controller; 0 is every controller that has not asked for another id.
     pub(super) controller_id: u16,
     pub(super) userdata: &'p [u8],
+    /// The meter that the action names; `None` leaves the packet to the bridge's meter of packet-ins.
     pub(super) meter_id: Option<u32>,
 }
 
@@ -54,21 +55,23 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         if !self.spend_for(to.userdata.len()) {
             return;
         }
-        self.pause = Some(Box::new(self.controller_meta(to)));
+        let meta = self.controller_meta(to);
+        self.pause = Some(Box::new(meta));
         self.freeze();
     }
 
-    fn controller_meta(&self, to: &ToController<'_>) -> ControllerMeta {
+    fn controller_meta(&mut self, to: &ToController<'_>) -> ControllerMeta {
         let reason = match to.reason {
             PacketInReason::Action if self.is_rule_for_misses() => PacketInReason::ExplicitMiss,
             reason => reason,
         };
+        let meter = self.meter_ref(to.meter_id.map_or(MeterId::CONTROLLER, MeterId));
         ControllerMeta {
             bridge: self.bridge,
             max_len: to.max_len,
             reason,
             controller_id: to.controller_id,
-            meter_id: to.meter_id,
+            meter,
             table: self.table.get(),
             cookie: self.cookie,
             userdata: to.userdata.to_vec(),

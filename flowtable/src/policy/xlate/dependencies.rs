@@ -46,7 +46,7 @@ pub struct Dependencies {
     pub all_ports: BridgePlaces,
     /// A port was looked for in all bridges and not found.
     pub misses_port: bool,
-    /// The groups that were read, and numbers of groups that did not exist.
+    /// The groups and meters that were read, and numbers of groups and meters that did not exist.
     pub groups: Places,
 }
 

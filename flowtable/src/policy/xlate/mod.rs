@@ -17,6 +17,7 @@ mod controller;
 mod dependencies;
 mod group;
 mod life;
+mod meter;
 mod normal;
 mod observe;
 mod output;
@@ -36,6 +37,7 @@ use super::bridge_id::{BridgeId, PerBridge, PortRef, TableRef};
 use super::conduct::Conduct;
 use super::groups::GroupEntry;
 use super::mac_table::{HostRef, MacTable};
+use super::meters::MeterEntry;
 use super::ports::{PortTable, PortTables};
 use super::recirc::{Continuation, FrozenState, Suspended};
 use super::rule::Rule;
@@ -110,6 +112,8 @@ pub struct Translation {
     pub patches: Vec<PatchCrossing>,
     /// The groups that executed a bucket, each with the index of the bucket.
     pub groups: Vec<(Arc<GroupEntry>, usize)>,
+    /// The meters that `actions` name, by [`MeterRef::index`](flow::verdict::MeterRef::index).
+    pub meters: Vec<Arc<MeterEntry>>,
     /// The hosts that the caller is to learn.
     pub learn: Vec<Learn>,
     /// The hosts that were looked up, found or not. The verdict depends on them.
@@ -622,7 +626,10 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.hint = Some(error);
         }
         if self.outputs == 0 {
-            self.out.actions.clear();
+            // Steps that lead to no output are useless, but for those up to the last meter, which counts the packets.
+            let is_meter = |action: &DpAction| matches!(action, DpAction::Meter(_));
+            let useful = self.out.actions.iter().rposition(is_meter).map_or(0, |last| last + 1);
+            self.out.actions.truncate(useful);
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
         self.out.mask = self.packet.flow_mask();

@@ -4,7 +4,7 @@ use super::{TranslationObserver, Won};
 use crate::policy::TableRef;
 use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
-use flow::types::{GroupId, OfPort, TableId};
+use flow::types::{GroupId, MeterId, OfPort, TableId};
 use flow::verdict::{DropReason, PacketInReason};
 use flow::{FlowMask, PipelineKey, PipelineMask};
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub enum Note {
     NoSuchGroup(GroupId),
     /// Controllers get the packet for this reason, without an action that says so.
     ToControllers(PacketInReason),
+    /// There is no meter of this number, so that every packet passes.
+    NoSuchMeter(MeterId),
     /// The packet's TTL ran out. The rest of the list is not executed.
     TtlExpired,
     /// The action set after `write_actions`, in the order of its execution.

@@ -1,0 +1,212 @@
+//! Meters in messages: `OFPT_METER_MOD` (OpenFlow 1.3.5 §7.3.4.4) and the multiparts about meters (§7.3.5.11 to §7.3.5.13).
+//!
+//! OpenFlow 1.3 to 1.5 have them, all in one form: like Open vSwitch, the switch does not tell the further features that
+//! OpenFlow 1.5 knows.
+
+use crate::error::ErrorCode;
+use crate::input::Input;
+use crate::output::Encoder;
+use flow::meter::{Band, BandKind, Meter, MeterFeatures, MeterMod, MeterStats, MeterUnit};
+use flow::types::MeterId;
+use std::time::Duration;
+
+/// Commands of meter mods (`OFPMC_*`).
+mod command {
+    pub(super) const ADD: u16 = 0;
+    pub(super) const MODIFY: u16 = 1;
+    pub(super) const DELETE: u16 = 2;
+}
+
+/// Flags of meters (`OFPMF_*`).
+mod flag {
+    pub(super) const KBPS: u16 = 1;
+    pub(super) const PKTPS: u16 = 2;
+    pub(super) const BURST: u16 = 4;
+    pub(super) const STATS: u16 = 8;
+}
+
+/// Types of bands (`OFPMBT_*`).
+mod band_type {
+    pub(super) const DROP: u16 = 1;
+    pub(super) const DSCP_REMARK: u16 = 2;
+}
+
+/// The size of a band of each type that the crate knows, in bytes.
+const BAND_SIZE: usize = 16;
+
+/// Reads a meter mod.
+pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
+    let (command, flags) = (input.u16()?, input.u16()?);
+    let id = MeterId(input.u32()?);
+    match command {
+        command::ADD => decode_meter(id, flags, input).map(MeterMod::Add),
+        command::MODIFY => decode_meter(id, flags, input).map(MeterMod::Modify),
+        command::DELETE => Ok(MeterMod::Delete(id)),
+        _ => Err(ErrorCode::BadMeterCommand),
+    }
+}
+
+/// Writes a meter mod.
+pub(crate) fn put_mod(out: &mut Encoder, meter_mod: &MeterMod) {
+    let (command, meter) = match meter_mod {
+        MeterMod::Add(meter) => (command::ADD, meter),
+        MeterMod::Modify(meter) => (command::MODIFY, meter),
+        MeterMod::Delete(id) => {
+            out.u16(command::DELETE);
+            out.u16(0);
+            return out.u32(id.0);
+        }
+    };
+    out.u16(command);
+    out.u16(flags(meter));
+    out.u32(meter.id.0);
+    put_bands(out, meter, |band| band.burst_size);
+}
+
+fn flags(meter: &Meter) -> u16 {
+    let unit = match meter.unit {
+        MeterUnit::Kbps => flag::KBPS,
+        MeterUnit::Pktps => flag::PKTPS,
+    };
+    let set = |is_set: bool, flag: u16| if is_set { flag } else { 0 };
+    unit | set(meter.has_burst, flag::BURST) | set(meter.has_stats, flag::STATS)
+}
+
+/// Reads the bands of a meter up to the end of `input`. A meter whose flags name no unit counts kilobits.
+fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, ErrorCode> {
+    const KNOWN: u16 = flag::KBPS | flag::PKTPS | flag::BURST | flag::STATS;
+    let units = flags & (flag::KBPS | flag::PKTPS);
+    if units == flag::KBPS | flag::PKTPS || flags & !KNOWN != 0 {
+        return Err(ErrorCode::BadMeterFlags);
+    }
+    let unit = if units == flag::PKTPS { MeterUnit::Pktps } else { MeterUnit::Kbps };
+    let (has_burst, has_stats) = (flags & flag::BURST != 0, flags & flag::STATS != 0);
+    let mut bands = Vec::new();
+    while !input.is_empty() {
+        let (kind, len) = (input.u16()?, usize::from(input.u16()?));
+        if !matches!(kind, band_type::DROP | band_type::DSCP_REMARK) {
+            return Err(ErrorCode::BadBand);
+        }
+        if len != BAND_SIZE {
+            return Err(ErrorCode::BadLength);
+        }
+        let (rate, burst_size, prec_level) = (input.u32()?, input.u32()?, input.u8()?);
+        input.skip(3)?;
+        let kind = match kind {
+            band_type::DROP => BandKind::Drop,
+            _ => BandKind::DscpRemark { prec_level },
+        };
+        let burst_size = if has_burst { burst_size } else { 0 };
+        bands.push(Band { kind, rate, burst_size });
+    }
+    Ok(Meter { id, unit, has_burst, has_stats, bands })
+}
+
+fn put_bands(out: &mut Encoder, meter: &Meter, burst_of: impl Fn(&Band) -> u32) {
+    for band in &meter.bands {
+        let (kind, prec_level) = match band.kind {
+            BandKind::Drop => (band_type::DROP, 0),
+            BandKind::DscpRemark { prec_level } => (band_type::DSCP_REMARK, prec_level),
+        };
+        out.u16(kind);
+        out.u16(BAND_SIZE as u16);
+        out.u32(band.rate);
+        out.u32(burst_of(band));
+        out.u8(prec_level);
+        out.zeros(3);
+    }
+}
+
+/// Reads the number in a request for meters.
+pub(crate) fn decode_request(input: &mut Input<'_>) -> Result<MeterId, ErrorCode> {
+    let id = MeterId(input.u32()?);
+    input.skip(4)?;
+    Ok(id)
+}
+
+/// Writes the number in a request for meters.
+pub(crate) fn put_request(out: &mut Encoder, id: MeterId) {
+    out.u32(id.0);
+    out.zeros(4);
+}
+
+/// Reads a meter of a reply (`OFPMP_METER_CONFIG`; in OpenFlow 1.5 `OFPMP_METER_DESC`).
+pub(crate) fn decode_config(input: &mut Input<'_>) -> Result<Meter, ErrorCode> {
+    let len = usize::from(input.u16()?);
+    let rest = len.checked_sub(2).ok_or(ErrorCode::BadLength)?;
+    let mut body = input.part(rest, ErrorCode::BadLength)?;
+    let flags = body.u16()?;
+    let id = MeterId(body.u32()?);
+    decode_meter(id, flags, body)
+}
+
+/// Writes a meter of a reply.
+pub(crate) fn put_config(out: &mut Encoder, meter: &Meter) {
+    let start = out.len();
+    out.u16(0);
+    out.u16(flags(meter));
+    out.u32(meter.id.0);
+    // As Open vSwitch does, a reply tells the burst that is in force.
+    put_bands(out, meter, Band::burst);
+    out.set_len(start, start);
+}
+
+/// Reads the counters of a meter (`OFPMP_METER`).
+pub(crate) fn decode_stats(input: &mut Input<'_>) -> Result<(MeterId, MeterStats), ErrorCode> {
+    let id = MeterId(input.u32()?);
+    let len = usize::from(input.u16()?);
+    let rest = len.checked_sub(6).ok_or(ErrorCode::BadLength)?;
+    let mut body = input.part(rest, ErrorCode::BadLength)?;
+    body.skip(6)?;
+    let mut stats = MeterStats {
+        flow_count: body.u32()?,
+        packets: body.u64()?,
+        bytes: body.u64()?,
+        duration: Duration::new(body.u32()?.into(), 0) + Duration::from_nanos(body.u32()?.into()),
+        bands: Vec::new(),
+    };
+    while !body.is_empty() {
+        stats.bands.push((body.u64()?, body.u64()?));
+    }
+    Ok((id, stats))
+}
+
+/// Writes the counters of a meter.
+pub(crate) fn put_stats(out: &mut Encoder, id: MeterId, stats: &MeterStats) {
+    let start = out.len();
+    out.u32(id.0);
+    out.zeros(8);
+    out.u32(stats.flow_count);
+    out.u64(stats.packets);
+    out.u64(stats.bytes);
+    out.u32(stats.duration.as_secs() as u32);
+    out.u32(stats.duration.subsec_nanos());
+    for (packets, bytes) in &stats.bands {
+        out.u64(*packets);
+        out.u64(*bytes);
+    }
+    out.set_len(start + 4, start);
+}
+
+/// Reads what meters can be like (`OFPMP_METER_FEATURES`).
+pub(crate) fn decode_features(input: &mut Input<'_>) -> Result<MeterFeatures, ErrorCode> {
+    let features = MeterFeatures {
+        max_meters: input.u32()?,
+        band_types: input.u32()?,
+        capabilities: input.u32()?,
+        max_bands: input.u8()?,
+        max_color: input.u8()?,
+    };
+    input.skip(2)?;
+    Ok(features)
+}
+
+/// Writes what meters can be like.
+pub(crate) fn put_features(out: &mut Encoder, features: &MeterFeatures) {
+    out.u32(features.max_meters);
+    out.u32(features.band_types);
+    out.u32(features.capabilities);
+    out.u8(features.max_bands);
+    out.u8(features.max_color);
+    out.zeros(2);
+}
