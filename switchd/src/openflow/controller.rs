@@ -18,7 +18,7 @@ use super::service::BridgeContext;
 use super::snoop::Snooped;
 use super::tls;
 use super::transport::Transport;
-use crate::desired::{Controller, ControllerHost, ControllerPlace};
+use crate::desired::{Bounded, Controller, ControllerHost, ControllerPlace};
 use crate::log_limit::{EVENTS, limited};
 use nix::sys::eventfd::EventFd;
 use std::io;
@@ -147,6 +147,10 @@ impl Link<'_> {
         let context = self.context;
         let member = context.hub.join()?;
         member.change_settings(|settings| settings.is_primary = true);
+        if let Some(rate) = self.controller.controller_rate_limit.map(Bounded::get) {
+            let burst = self.controller.controller_burst_limit.map_or(rate / 4, Bounded::get);
+            member.packet_in_limit().set(rate, burst, Instant::now());
+        }
         let attendance = &context.attendance;
         let mut has_arrived = false;
         let terms = Terms {

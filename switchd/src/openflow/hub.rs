@@ -4,6 +4,7 @@
 //! [outboxes](super::outbox::Outbox), which are bounded, and never waited for: a peer that does not read delays nobody.
 
 use super::outbox::{Full, Outbox};
+use super::packet_in_limit::PacketInLimit;
 use super::packet_ins::Paused;
 use crate::server::event_fd;
 use crate::switch::Switch;
@@ -44,6 +45,7 @@ pub(super) struct StaleGeneration {
 pub(super) struct Member {
     settings: Mutex<MemberSettings>,
     outbox: Outbox,
+    packet_in_limit: PacketInLimit,
     /// Readable once the connection has to end.
     end: EventFd,
 }
@@ -101,6 +103,7 @@ impl Hub {
         let member = Arc::new(Member {
             settings: Mutex::default(),
             outbox: Outbox::new()?,
+            packet_in_limit: PacketInLimit::default(),
             end: event_fd()?,
         });
         self.members.lock().push(Arc::clone(&member));
@@ -178,6 +181,11 @@ impl Member {
     /// The outbox is full: the message is dropped, and counted.
     pub(super) fn tell(&self, message: Arc<OfMessage>, bytes: usize) -> Result<(), Full> {
         self.outbox.put(message, bytes)
+    }
+
+    /// How many packet-ins a second the peer gets.
+    pub(super) fn packet_in_limit(&self) -> &PacketInLimit {
+        &self.packet_in_limit
     }
 
     /// Where messages wait that the peer has not asked for.

@@ -16,6 +16,7 @@ mod dial;
 mod hub;
 mod lists;
 mod outbox;
+mod packet_in_limit;
 mod packet_ins;
 mod queues;
 mod refuse;

@@ -23,6 +23,7 @@ use openflow::{
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The cookie of a packet that no rule gave to controllers.
 const NO_COOKIE: u64 = u64::MAX;
@@ -55,7 +56,8 @@ impl PuntTaker for Hub {
             continuation,
         })));
         for member in self.members() {
-            if is_wanted(&member.settings(), &meta) {
+            let is_due = is_wanted(&member.settings(), &meta);
+            if is_due && member.packet_in_limit().admits(Instant::now()) {
                 // A member that has no room counts the message as lost.
                 let _ = member.tell(Arc::clone(&message), bytes);
             }
