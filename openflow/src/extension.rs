@@ -124,7 +124,7 @@ pub(crate) fn decode(
         (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG) => {
             OfMessage::SetAsync(AsyncMasks::decode_few(body, version)?, AsyncForm::Nicira)
         }
-        (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG2) => {
+        (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG2) if version < OpenFlow14 => {
             let masks = AsyncMasks::decode_list(body, version, false)?;
             OfMessage::SetAsync(masks, AsyncForm::NiciraList)
         }

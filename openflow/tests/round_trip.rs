@@ -370,7 +370,10 @@ proptest! {
         let is_14 = version >= OfVersion::OpenFlow14;
         let has_standard = version >= OfVersion::OpenFlow13 && !nicira;
         let few = if has_standard { AsyncForm::Standard } else { AsyncForm::Nicira };
-        let mut messages = vec![OfMessage::SetAsync(some, AsyncForm::NiciraList)];
+        let mut messages = Vec::new();
+        if !is_14 {
+            messages.push(OfMessage::SetAsync(some, AsyncForm::NiciraList));
+        }
         match is_14 && !nicira {
             true => messages.push(OfMessage::SetAsync(some, AsyncForm::Standard)),
             false => messages.push(OfMessage::SetAsync(all, few)),

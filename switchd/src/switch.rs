@@ -34,7 +34,7 @@ pub use views::{OwnEnd, PortView, WorkerView};
 use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
-use crate::openflow::ControllerStates;
+use crate::openflow::{ControllerStates, Hubs};
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
 use crate::punts::Punts;
@@ -157,6 +157,8 @@ pub struct Switch {
     slots: Mutex<Vec<PortSlot>>,
     events: Receiver<WorkerEvent>,
     bridge_events: Arc<Events>,
+    /// The OpenFlow connections of all bridges.
+    hubs: Arc<Hubs>,
     event_thread: Option<EventThread>,
     /// `None`: state is not kept.
     keeper: Option<Arc<Keeper>>,
@@ -279,9 +281,13 @@ impl Switch {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
         let (bridge_events, intake) = Events::new();
         let events = Arc::<Events>::clone(&bridge_events);
+        let hubs = Arc::new(Hubs::new(epoch));
         let observer: Arc<dyn Observer> = match &keeper {
-            Some(keeper) => Arc::new(Observers(vec![events, Arc::<Keeper>::clone(keeper)])),
-            None => events,
+            Some(keeper) => {
+                let keeper = Arc::<Keeper>::clone(keeper);
+                Arc::new(Observers(vec![events, Arc::<Hubs>::clone(&hubs), keeper]))
+            }
+            None => Arc::new(Observers(vec![events, Arc::<Hubs>::clone(&hubs)])),
         };
         let policy = Policy::new(seed).with_conduct(conduct).with_observer(observer);
         let policy = Arc::new(policy);
@@ -303,6 +309,7 @@ impl Switch {
             slots: Mutex::default(),
             events,
             bridge_events: Arc::clone(&bridge_events),
+            hubs,
             event_thread: None,
             keeper,
             keeper_thread: None,
@@ -417,6 +424,11 @@ impl Switch {
     /// The switch's monotonic clock: time since its start.
     pub fn now(&self) -> Duration {
         self.epoch.elapsed()
+    }
+
+    /// The OpenFlow connections of all bridges, which hear of every change.
+    pub(crate) fn hubs(&self) -> &Arc<Hubs> {
+        &self.hubs
     }
 
     /// How the connections to controllers are doing.

@@ -25,8 +25,9 @@ use std::sync::Arc;
 pub enum Effect<'a> {
     /// There is a new rule.
     RuleAdded(Entry<'a, Arc<Rule>>),
-    /// A rule has other actions or another cookie; this is what it is now.
-    RuleChanged(Entry<'a, Arc<Rule>>),
+    /// A request modified a rule: what it is now, and what it was before, which may be the same; `None` if that has been
+    /// freed.
+    RuleChanged(Entry<'a, Arc<Rule>>, Option<&'a Arc<Rule>>),
     /// A rule is gone. Its counters are final once every worker has finished the batch that it was at when
     /// the transaction was committed, and cached flows have added what they counted.
     RuleRemoved(Entry<'a, Arc<Rule>>, Removal),
@@ -71,6 +72,11 @@ impl Effects {
     /// Steps that the transaction took: at least as many as there are effects.
     pub fn steps(&self) -> usize {
         self.change.steps().len()
+    }
+
+    /// The version of the tables that has what the transaction did.
+    pub fn version(&self) -> Version {
+        self.change.version()
     }
 
     /// Nobody asked for it: it removed rules whose time was over.
@@ -153,10 +159,12 @@ impl EffectsWalk<'_> {
             Step::Inserted(rule) => {
                 let modified = self.modified.take();
                 let was_there = modified.is_some_and(|old| self.was_there(tables, old));
+                let before = modified.and_then(|old| tables.rule(old));
                 if !tables.is_visible(rule, self.after()) {
                     self.passing.insert(rule, was_there);
                 } else if was_there {
-                    self.tell_rule(tables, rule, |entry| visit(Effect::RuleChanged(entry)));
+                    let before = before.map(|entry| entry.value);
+                    self.tell_rule(tables, rule, |entry| visit(Effect::RuleChanged(entry, before)));
                 } else {
                     self.tell_rule(tables, rule, |entry| visit(Effect::RuleAdded(entry)));
                 }
@@ -248,7 +256,7 @@ pub(super) mod tests {
         while walk.next_slice(|effect| {
             told.push(match effect {
                 Effect::RuleAdded(entry) => rule("added", entry),
-                Effect::RuleChanged(entry) => rule("changed", entry),
+                Effect::RuleChanged(entry, _) => rule("changed", entry),
                 Effect::RuleRemoved(entry, why) => rule(&format!("removed {}", why.name()), entry),
                 Effect::GroupAdded(entry) => group("added", entry),
                 Effect::GroupChanged(entry) => group("changed", entry),

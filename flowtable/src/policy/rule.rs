@@ -1,7 +1,7 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
 use super::bridge_id::{BridgeId, TableRef};
-use crate::classifier::RuleId;
+use crate::classifier::{RuleId, Version};
 use flow::Match;
 use flow::action::{Action, any_action};
 use flow::fields::FieldId;
@@ -37,6 +37,8 @@ pub struct Rule {
     pub names: Option<Box<RuleNames>>,
     /// The counters and times, which a modified rule shares with the rule before it.
     pub stats: Arc<RuleStats>,
+    /// The version of the tables from which on the rule has these actions and this cookie.
+    pub since: Version,
 }
 
 /// The place of a rule: its table, and its identity in the table's classifier.
@@ -61,11 +63,12 @@ pub struct RuleStats {
     modified_ms: AtomicU64,
     counts_packets: bool,
     counts_bytes: bool,
+    added_in: Version,
 }
 
 impl RuleStats {
-    /// Makes counters of zero for a rule that is added at `now`.
-    pub fn new(now: Duration) -> Self {
+    /// Makes counters of zero for a rule that is added at `now`, and is there from version `added_in` of the tables on.
+    pub fn new(now: Duration, added_in: Version) -> Self {
         let now = now.as_millis() as u64;
         Self {
             packets: AtomicU64::new(0),
@@ -75,7 +78,13 @@ impl RuleStats {
             modified_ms: AtomicU64::new(now),
             counts_packets: true,
             counts_bytes: true,
+            added_in,
         }
+    }
+
+    /// The version of the tables that has the rule first. Modifications do not change it.
+    pub fn added_in(&self) -> Version {
+        self.added_in
     }
 
     /// These counters, of which those that the flags of a rule exclude stay zero.

@@ -413,7 +413,7 @@ impl Tables {
         }
         self.check_name(fm, replaced.map(|id| (table, id)), version)?;
         // An add starts the counters anew, as OpenFlow 1.0 §4.6 says, with or without reset_counts.
-        let stats = Arc::new(RuleStats::new(now).counting(fm.flags));
+        let stats = Arc::new(RuleStats::new(now, version).counting(fm.flags));
         if let Some(id) = replaced {
             self.remove(change, &[(table, id)], Removal::Replaced);
         }
@@ -431,6 +431,7 @@ impl Tables {
             actions,
             names: names_of(fm),
             stats,
+            since: version,
         };
         self.insert(change, table, &fm.matching, fm.priority, rule);
         Ok(())
@@ -469,6 +470,7 @@ impl Tables {
         }
         old.stats.touch(now);
         let actions = self.recent_actions.share(&fm.actions);
+        let since = change.version;
         let rule = |id| Rule {
             bridge: old.bridge,
             table: old.table,
@@ -481,6 +483,7 @@ impl Tables {
             actions,
             names: old.names.clone(),
             stats: Arc::clone(&old.stats),
+            since,
         };
         self.remove_step(change, at, None);
         self.insert(change, at.0, &matching, priority, rule);

@@ -24,6 +24,11 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// The version of the tables that the walk shows.
+    pub fn version(&self) -> Version {
+        self.hold.version()
+    }
+
     /// Shows the next few rules to `visit`, under the lock. False at the end.
     pub fn next_slice(&mut self, mut visit: impl FnMut(Entry<'_, Arc<Rule>>)) -> bool {
         let version = self.hold.version();

@@ -92,7 +92,7 @@ impl What {
     pub(super) fn of(effect: &Effect<'_>) -> Self {
         let (entry, change) = match effect {
             Effect::RuleAdded(entry) => (entry, RuleChange::Added),
-            Effect::RuleChanged(entry) => (entry, RuleChange::Changed),
+            Effect::RuleChanged(entry, _) => (entry, RuleChange::Changed),
             Effect::RuleRemoved(entry, why) => (entry, RuleChange::Removed(*why)),
             Effect::GroupAdded(group) => return Self::GroupAdded(Arc::clone(group)),
             Effect::GroupChanged(group) => return Self::GroupChanged(Arc::clone(group)),

@@ -19,6 +19,8 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// How long a bundle may be open without a message about it, as in Open vSwitch.
 const MAX_IDLE: Duration = Duration::from_secs(10);
+/// The type of flow mods (`OFPT_FLOW_MOD`), of which most bundles consist.
+const FLOW_MOD: u8 = 14;
 
 /// The bundles of one connection.
 #[derive(Default)]
@@ -94,6 +96,23 @@ impl Bundles {
                 Ok(())
             }
         }
+    }
+
+    /// The transaction id of the first message of a bundle.
+    pub(super) fn first_xid(&self, id: u32) -> Option<u32> {
+        let first = self.open.get(&id)?.messages.first()?;
+        Some(MessageHeader::read(first)?.xid)
+    }
+
+    /// The group mods of a bundle, with their transaction ids.
+    pub(super) fn group_mods(&self, id: u32, encoding: Encoding) -> Vec<(u32, OfMessage)> {
+        let messages = self.open.get(&id).map(|bundle| &bundle.messages[..]).unwrap_or_default();
+        let decoded = messages.iter().filter_map(|message| {
+            let header = MessageHeader::read(message).filter(|header| header.kind != FLOW_MOD)?;
+            let message = OfMessage::decode(message, encoding).ok()?;
+            matches!(message, OfMessage::GroupMod(_)).then_some((header.xid, message))
+        });
+        decoded.collect()
     }
 
     fn begin(&mut self, id: u32, flags: u16, opening: &[u8]) -> Result<(), ErrorCode> {

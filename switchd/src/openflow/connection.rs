@@ -4,12 +4,13 @@ use super::controller_states::ControllerState;
 use super::dial;
 use super::hub::{Hub, Member};
 use super::requests::Peer;
+use super::teller::Teller;
 use super::transport::Transport;
 use crate::log_limit::{EVENTS, limited};
-use crate::switch::Switch;
+use crate::switch::{OnBridge, Switch};
 use flow::types::OfVersion;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use openflow::{ErrorCode, OfMessage, Session, SessionError};
+use openflow::{ErrorCode, FlowMonitor, OfMessage, Session, SessionError};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -56,7 +57,8 @@ pub(super) fn serve(
     let session = Session::new(&terms.versions);
     let mut silence = Silence::new(&terms);
     let Terms { end, on_open, .. } = terms;
-    let mut wire = Wire { transport, member, session, end };
+    let teller = Teller::new(hub, member);
+    let mut wire = Wire { transport, member, session, end, teller, bridge, switch };
     let mut peer = Peer::new(Arc::clone(hub), Arc::clone(member));
     let mut buffer = vec![0; READ_SIZE];
     wire.flush()?;
@@ -67,7 +69,10 @@ pub(super) fn serve(
         }
         silence.check(&mut wire)?;
         peer.give_up_idle_bundles(&mut wire);
-        wire.tell()?;
+        let Some(on) = switch.on(bridge) else {
+            return wire.flush();
+        };
+        wire.tell(&on)?;
         match wire.transport.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) => {
@@ -90,6 +95,8 @@ pub(super) fn serve(
                     let Some(on) = switch.on(bridge) else {
                         return wire.flush();
                     };
+                    // So that a reply comes behind the changes that came before its request.
+                    wire.tell_changes(&on)?;
                     peer.handle(&on, incoming, &mut wire)?;
                 }
                 Err(error) => {
@@ -102,6 +109,7 @@ pub(super) fn serve(
                 wire.flush()?;
             }
         }
+        wire.tell_changes(&on)?;
         wire.flush()?;
     }
 }
@@ -206,6 +214,9 @@ pub(super) struct Wire<'a> {
     pub(super) session: Session,
     /// As [`Terms::end`].
     end: Option<BorrowedFd<'a>>,
+    teller: Teller,
+    bridge: &'a str,
+    switch: &'a Switch,
 }
 
 impl Wire<'_> {
@@ -229,14 +240,89 @@ impl Wire<'_> {
     }
 
     /// Sends what the switch says on its own.
-    pub(super) fn tell(&mut self) -> io::Result<()> {
+    fn tell(&mut self, on: &OnBridge<'_>) -> io::Result<()> {
         for message in self.member.outbox().take() {
             self.session.send(&message, 0);
             if self.session.unsent().len() >= WRITE_SIZE {
                 self.flush()?;
             }
         }
-        self.flush()
+        self.tell_changes(on)?;
+        self.flush()?;
+        let Some(encoding) = self.session.encoding() else {
+            return Ok(());
+        };
+        while let Some(messages) = self.teller.next_removed(on, encoding) {
+            messages.iter().for_each(|message| self.session.send(message, 0));
+            self.flush()?;
+        }
+        if self.teller.monitors.resume_at().is_some_and(|at| at <= Instant::now()) {
+            self.with_teller(|wire, teller| {
+                teller.monitors.resume(on, encoding, |parts| wire.send_parts(parts))
+            })?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what flow monitors see of the changes so far: as much as the peer takes, the rest soon.
+    pub(super) fn tell_changes(&mut self, on: &OnBridge<'_>) -> io::Result<()> {
+        while self.gather(on) {
+            while let Some(message) = self.teller.monitors.next_ready() {
+                self.session.send_encoded(&message);
+            }
+            self.write_some()?;
+        }
+        Ok(())
+    }
+
+    /// Has flow monitors look at some of the changes. Returns whether there were any.
+    fn gather(&mut self, on: &OnBridge<'_>) -> bool {
+        let Some(encoding) = self.session.encoding().filter(|_| self.teller.monitors.any()) else {
+            return false;
+        };
+        self.teller.monitors.gather(on, encoding, self.session.unsent().len())
+    }
+
+    /// Carries out a request about flow monitors and answers.
+    pub(super) fn monitor(
+        &mut self,
+        on: &OnBridge<'_>,
+        parts: Vec<FlowMonitor>,
+        xid: u32,
+        request: &[u8],
+    ) -> io::Result<()> {
+        let Some(encoding) = self.session.encoding() else {
+            return Ok(());
+        };
+        match self.teller.monitors.request(parts) {
+            Ok(begun) => self.with_teller(|wire, teller| {
+                teller.monitors.list(on, &begun, encoding, xid, |parts| wire.send_parts(parts))
+            }),
+            Err(code) => {
+                self.refuse(code, request);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a flow monitor.
+    pub(super) fn cancel_monitor(&mut self, id: u32) -> Result<(), ErrorCode> {
+        self.teller.monitors.cancel(id)
+    }
+
+    /// Tells from now on what the peer's settings say.
+    pub(super) fn follow_settings(&mut self) {
+        self.teller.follow_settings();
+    }
+
+    /// Does something with both the teller and the rest of the wire.
+    fn with_teller<R>(&mut self, act: impl FnOnce(&mut Self, &mut Teller) -> R) -> R {
+        let empty = Teller::new(self.teller.hub(), self.teller.member());
+        let mut teller = std::mem::replace(&mut self.teller, empty);
+        let result = act(self, &mut teller);
+        self.teller = teller;
+        result
     }
 
     /// The next message of the peer. The member learns which form messages have from now on.
@@ -246,6 +332,7 @@ impl Wire<'_> {
         let encoding = self.session.encoding();
         if encoding != before {
             self.member.change_settings(|settings| settings.encoding = encoding);
+            self.follow_settings();
         }
         next
     }
@@ -261,6 +348,8 @@ impl Wire<'_> {
             PollFd::new(self.transport.as_fd(), stream),
             PollFd::new(self.member.outbox().as_fd(), PollFlags::POLLIN),
         ];
+        // A pause of flow monitors may have to end without anything that makes a descriptor readable.
+        let deadline = [deadline, self.teller.monitors.resume_at()].into_iter().flatten().min();
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         wait_for(&mut fds, left.map_or(PollTimeout::NONE, dial::timeout))?;
         let has_ended = fds[..2].iter().any(|fd| fd.any() == Some(true));
@@ -274,29 +363,67 @@ impl Wire<'_> {
     }
 
     /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the connection's end.
+    /// Flow monitors look at changes meanwhile: they pause, and the journal is not kept for them.
     fn flush(&mut self) -> io::Result<()> {
+        let mut until = Instant::now() + WRITE_PATIENCE;
+        let mut is_woken = false;
+        loop {
+            if self.write_some()? {
+                until = Instant::now() + WRITE_PATIENCE;
+            }
+            if self.session.unsent().is_empty() {
+                let Some(message) = self.teller.monitors.next_ready() else {
+                    break;
+                };
+                self.session.send_encoded(&message);
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let mut fds = vec![
+                PollFd::new(self.member.end(), PollFlags::POLLIN),
+                PollFd::new(self.end.unwrap_or(self.member.end()), PollFlags::POLLIN),
+                PollFd::new(self.transport.as_fd(), PollFlags::POLLOUT),
+            ];
+            if self.teller.monitors.any() {
+                fds.push(PollFd::new(self.member.outbox().as_fd(), PollFlags::POLLIN));
+            }
+            wait_for(&mut fds, dial::timeout(left))?;
+            if fds[..2].iter().any(|fd| fd.any() == Some(true)) {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            let is_asked = fds.get(3).is_some_and(|fd| fd.any() == Some(true));
+            if is_asked && let Some(on) = self.switch.on(self.bridge) {
+                is_woken = true;
+                self.member.outbox().acknowledge();
+                while self.gather(&on) {}
+            }
+        }
+        if is_woken {
+            // What woke the thread may be a message that has not been taken.
+            self.member.outbox().wake();
+        }
+        Ok(())
+    }
+
+    /// Writes what the peer takes without waiting. Returns whether it has taken anything.
+    fn write_some(&mut self) -> io::Result<bool> {
+        let mut has_written = false;
         while !self.session.unsent().is_empty() {
             match self.transport.write(self.session.unsent()) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.session.sent(count),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let mut fds = [
-                        PollFd::new(self.member.end(), PollFlags::POLLIN),
-                        PollFd::new(self.end.unwrap_or(self.member.end()), PollFlags::POLLIN),
-                        PollFd::new(self.transport.as_fd(), PollFlags::POLLOUT),
-                    ];
-                    if wait_for(&mut fds, dial::timeout(WRITE_PATIENCE))? == 0 {
-                        return Err(ErrorKind::TimedOut.into());
-                    }
-                    if fds[..2].iter().any(|fd| fd.any() == Some(true)) {
-                        return Err(ErrorKind::ConnectionAborted.into());
-                    }
+                Ok(count) => {
+                    self.session.sent(count);
+                    has_written = true;
                 }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(has_written)
     }
 }
 

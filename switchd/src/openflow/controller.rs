@@ -66,6 +66,9 @@ impl Drop for ControllerLink {
     }
 }
 
+/// How many bytes of a packet that no rule matches a controller gets that has said nothing (`OFP_DEFAULT_MISS_SEND_LEN`).
+const DEFAULT_MISS_SEND_LEN: u16 = 128;
+
 /// What the thread of a controller knows.
 struct Link<'a> {
     context: &'a Arc<BridgeContext>,
@@ -146,7 +149,9 @@ impl Link<'_> {
     ) -> io::Result<()> {
         let context = self.context;
         let member = context.hub.join()?;
-        member.change_settings(|settings| settings.is_primary = true);
+        member.change_settings(|settings| {
+            (settings.is_primary, settings.miss_send_len) = (true, DEFAULT_MISS_SEND_LEN);
+        });
         if let Some(rate) = self.controller.controller_rate_limit.map(Bounded::get) {
             let burst = self.controller.controller_burst_limit.map_or(rate / 4, Bounded::get);
             member.packet_in_limit().set(rate, burst, Instant::now());

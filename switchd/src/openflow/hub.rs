@@ -3,18 +3,28 @@
 //! A connection is a [`Member`] of its bridge's [`Hub`] while it lives. Messages that nobody asked for are put into the members'
 //! [outboxes](super::outbox::Outbox), which are bounded, and never waited for: a peer that does not read delays nobody.
 
+use super::hubs::Hubs;
+use super::journal::{Author, Journal, Place, Subject};
+use super::lists;
+use super::monitors::Resumption;
 use super::outbox::{Full, Outbox};
 use super::packet_in_limit::PacketInLimit;
 use super::packet_ins::Paused;
 use crate::server::event_fd;
-use crate::switch::Switch;
+use crate::switch::{OnBridge, Switch};
+use flow::types::OfVersion;
+use flowtable::policy::ports::PortChange;
 use flowtable::policy::{BridgeId, Policy};
 use nix::sys::eventfd::EventFd;
-use openflow::{ControllerRole, Encoding, OfMessage};
-use parking_lot::Mutex;
+use openflow::{
+    AsyncConfig, AsyncKind, ControllerRole, Encoding, OfMessage, PortReason, PortStatus,
+    RequestForward, RoleReason, RoleStatus,
+};
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// All connections of one bridge.
 pub(super) struct Hub {
@@ -25,6 +35,12 @@ pub(super) struct Hub {
     paused: Mutex<Paused>,
     /// The newest generation id of an election; `None` before the first one.
     generation: Mutex<Option<u64>>,
+    /// What transactions did to the rules of the bridge.
+    journal: Journal,
+    /// The number of the first entry of the journal whose counters may not be final.
+    settled: Mutex<u64>,
+    resumption: Mutex<Resumption>,
+    hubs: Arc<Hubs>,
 }
 
 /// The bridge whose connections a hub knows.
@@ -66,6 +82,24 @@ pub(super) struct MemberSettings {
     pub(super) miss_send_len: u16,
     /// Whether the peer has asked, by `OFPT_SET_CONFIG`, for packets whose TTL has run out.
     pub(super) invalid_ttl: bool,
+    /// Which messages the peer gets without asking; `None` if it has chosen nothing.
+    pub(super) async_config: Option<AsyncConfig>,
+}
+
+impl MemberSettings {
+    /// Which messages the peer gets without asking, once it gets any.
+    pub(super) fn async_config(&self) -> AsyncConfig {
+        let version = self.encoding.map_or_else(OfVersion::default, |encoding| encoding.version);
+        self.async_config.unwrap_or_else(|| AsyncConfig::of_version(version))
+    }
+
+    /// Whether the peer gets messages of a kind for a reason.
+    pub(super) fn wants(&self, kind: AsyncKind, reason: u8) -> bool {
+        let has_asked = self.is_primary || self.miss_send_len > 0;
+        let gets_any = self.encoding.is_some() && has_asked;
+        let is_slave = self.role == ControllerRole::Slave;
+        gets_any && self.async_config().wants(kind, reason, is_slave)
+    }
 }
 
 impl Hub {
@@ -79,9 +113,14 @@ impl Hub {
             members: Mutex::default(),
             paused: Mutex::default(),
             generation: Mutex::default(),
+            journal: Journal::default(),
+            settled: Mutex::default(),
+            resumption: Mutex::default(),
+            hubs: Arc::clone(switch.hubs()),
         });
         let taker: Weak<Self> = Arc::downgrade(&hub);
         switch.punts().hand_to(bridge, taker);
+        switch.hubs().open(bridge, &hub);
         Some(hub)
     }
 
@@ -142,11 +181,16 @@ impl Hub {
         *newest = generation.or(*newest);
         if role == ControllerRole::Master {
             for other in self.members().iter().filter(|other| !Arc::ptr_eq(other, member)) {
+                let mut is_demoted = false;
                 other.change_settings(|settings| {
-                    if settings.role == ControllerRole::Master {
+                    is_demoted = settings.role == ControllerRole::Master;
+                    if is_demoted {
                         settings.role = ControllerRole::Slave;
                     }
                 });
+                if is_demoted {
+                    other.tell_role(newest.unwrap_or(u64::MAX));
+                }
             }
         }
         member.change_settings(|settings| settings.role = role);
@@ -156,6 +200,108 @@ impl Hub {
     /// The newest generation id of an election; `None` before the first one.
     pub(super) fn generation(&self) -> Option<u64> {
         *self.generation.lock()
+    }
+
+    /// What transactions did to the rules of the bridge.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// A place in the journal, behind everything that has happened so far. Give it back with [`Hub::end_place`].
+    pub(super) fn begin_place(&self, member: &Arc<Member>, subject: Subject) -> Arc<Place> {
+        // First, so that the policy tells of what happens behind the place.
+        self.hubs.count_place(true);
+        self.journal.begin(member, subject)
+    }
+
+    /// Forgets a place in the journal.
+    pub(super) fn end_place(&self, place: &Arc<Place>) {
+        self.journal.end(place);
+        self.hubs.count_place(false);
+    }
+
+    /// Waits until the counters of the rules are final that transactions up to entry `number` of the journal removed.
+    pub(super) fn settle_behind(&self, number: u64, on: &OnBridge<'_>) {
+        // Those who wait for another connection's settling find it done, mostly.
+        let mut settled = self.settled.lock();
+        if *settled <= number {
+            let end = self.journal.end_number();
+            on.settle();
+            *settled = end;
+        }
+    }
+
+    /// When a pause of a monitor may end.
+    pub(super) fn resume_at(&self) -> Instant {
+        self.resumption.lock().next.unwrap_or_else(Instant::now)
+    }
+
+    /// Lets one connection end its pause; `None` if it is not the time, or another one does.
+    pub(super) fn begin_to_resume(&self) -> Option<MutexGuard<'_, Resumption>> {
+        let resumption = self.resumption.try_lock()?;
+        let is_time = resumption.next.is_none_or(|next| next <= Instant::now());
+        is_time.then_some(resumption)
+    }
+
+    /// Tells every connection that wants to know that a port came, went or changed.
+    pub(super) fn tell_port(&self, change: &PortChange) {
+        let is_replaced = change.before.as_ref().zip(change.after.as_ref());
+        let is_replaced = is_replaced.is_some_and(|(before, after)| before.name != after.name);
+        if is_replaced {
+            // Another port has taken the number.
+            let gone = PortChange { after: None, ..change.clone() };
+            let new = PortChange { before: None, ..change.clone() };
+            self.tell_port(&gone);
+            return self.tell_port(&new);
+        }
+        let author = Author::current();
+        for member in self.members() {
+            let settings = member.settings();
+            let Some(encoding) = settings.encoding else {
+                continue;
+            };
+            // Versions before OpenFlow 1.5 do not tell a controller of its own port mods.
+            let is_own = author.is_some_and(|author| author.is(&member));
+            if is_own && encoding.version < OfVersion::OpenFlow15 {
+                continue;
+            }
+            let status = |port, reason| {
+                let port = lists::port_info_desc(port, encoding.version);
+                OfMessage::PortStatus(Box::new(PortStatus { reason, port }))
+            };
+            let (reason, message) = match (&change.before, &change.after) {
+                (None, Some(after)) => (PortReason::Add, status(after, PortReason::Add)),
+                (Some(before), None) => (PortReason::Delete, status(before, PortReason::Delete)),
+                (Some(before), Some(after)) => {
+                    let message = status(after, PortReason::Modify);
+                    // What the version cannot show is no change.
+                    let shown = |message: &OfMessage| message.encode(encoding, 0);
+                    if shown(&message) == shown(&status(before, PortReason::Modify)) {
+                        continue;
+                    }
+                    (PortReason::Modify, message)
+                }
+                (None, None) => continue,
+            };
+            if settings.wants(AsyncKind::PortStatus, reason as u8) {
+                member.tell_surely(message);
+            }
+        }
+    }
+
+    /// Tells the other connections that want to know of a group mod or meter mod that `source` has sent and the switch has
+    /// carried out.
+    pub(super) fn forward(&self, source: &Arc<Member>, xid: u32, request: &OfMessage) {
+        let is_meter = !matches!(request, OfMessage::GroupMod(_));
+        for member in self.members().iter().filter(|member| !Arc::ptr_eq(member, source)) {
+            let settings = member.settings();
+            let version = settings.encoding.map(|encoding| encoding.version);
+            let knows = !is_meter || version >= Some(OfVersion::OpenFlow13);
+            if knows && settings.wants(AsyncKind::RequestForward, u8::from(is_meter)) {
+                let request = Box::new(request.clone());
+                member.tell_surely(OfMessage::RequestForward(RequestForward { xid, request }));
+            }
+        }
     }
 
     /// The number of connections.
@@ -186,6 +332,23 @@ impl Member {
     /// How many packet-ins a second the peer gets.
     pub(super) fn packet_in_limit(&self) -> &PacketInLimit {
         &self.packet_in_limit
+    }
+
+    /// Sends a message that the peer has not asked for, and without which it would believe what is not so. A peer that leaves too
+    /// many of them unread is disconnected.
+    pub(super) fn tell_surely(&self, message: OfMessage) {
+        if self.outbox.put_surely(Arc::new(message)).is_err() {
+            self.close();
+        }
+    }
+
+    /// Tells a peer that was the master that another one is. Versions before OpenFlow 1.3 have no message for that.
+    fn tell_role(&self, generation: u64) {
+        let version = self.settings().encoding.map(|encoding| encoding.version);
+        if version >= Some(OfVersion::OpenFlow13) {
+            let (role, reason) = (ControllerRole::Slave, RoleReason::MasterRequest);
+            self.tell_surely(OfMessage::RoleStatus(RoleStatus { role, reason, generation }));
+        }
     }
 
     /// Where messages wait that the peer has not asked for.

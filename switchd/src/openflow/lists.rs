@@ -11,9 +11,9 @@ use flow::dialect;
 use flow::flow_mod::FlowMod;
 use flow::group::GroupStats;
 use flow::meter::MeterStats;
-use flow::types::{GroupId, MeterId, OfVersion};
+use flow::types::{GroupId, MacAddr, MeterId, OfPort, OfVersion};
 use flow::verdict::DropReason;
-use flowtable::policy::ports::PortConfig;
+use flowtable::policy::ports::{Attachment, PortConfig, PortInfo};
 use openflow::{
     AggregateStats, Encoding, ErrorCode, FlowStats, PortDesc, PortStats, ReplyParts, port_config,
     port_feature, port_state,
@@ -162,22 +162,49 @@ pub(super) fn meter_stats(
 
 /// A port as messages describe it.
 pub(super) fn port_desc(port: &PortView, version: OfVersion) -> PortDesc {
-    // A patch port has no device. Virtual devices get the speed that Open vSwitch tells of veth devices.
-    let has_device = port.kind != Some("patch");
-    let is_up = port.state == PortState::Up;
-    let live = if version > OfVersion::OpenFlow10 { port_state::LIVE } else { 0 };
-    PortDesc {
-        port: port.of_port,
-        mac: port.mac,
-        name: port.name.clone(),
-        config: config_bits(port.config),
-        state: if is_up { live } else { port_state::LINK_DOWN },
-        current: if has_device { port_feature::SPEED_10G | port_feature::COPPER } else { 0 },
-        advertised: 0,
-        supported: 0,
-        peer: 0,
-        current_speed: if has_device { 10_000_000 } else { 0 },
-        max_speed: 0,
+    let traits = Traits {
+        has_device: port.kind != Some("patch"),
+        is_up: port.state == PortState::Up,
+        config: port.config,
+    };
+    traits.desc(port.of_port, port.mac, &port.name, version)
+}
+
+/// A port that has changed, as messages describe it.
+pub(super) fn port_info_desc(port: &PortInfo, version: OfVersion) -> PortDesc {
+    let traits = Traits {
+        has_device: matches!(port.attachment, Attachment::Queues(_)),
+        is_up: port.link_up,
+        config: port.config,
+    };
+    traits.desc(port.of_port, port.mac, &port.name, version)
+}
+
+/// What the description of a port depends on, besides its names.
+struct Traits {
+    has_device: bool,
+    is_up: bool,
+    config: PortConfig,
+}
+
+impl Traits {
+    fn desc(&self, port: OfPort, mac: MacAddr, name: &str, version: OfVersion) -> PortDesc {
+        // A patch port has no device. Virtual devices get the speed that Open vSwitch tells of veth devices.
+        let Self { has_device, is_up, config } = *self;
+        let live = if version > OfVersion::OpenFlow10 { port_state::LIVE } else { 0 };
+        PortDesc {
+            port,
+            mac,
+            name: name.to_owned(),
+            config: config_bits(config),
+            state: if is_up { live } else { port_state::LINK_DOWN },
+            current: if has_device { port_feature::SPEED_10G | port_feature::COPPER } else { 0 },
+            advertised: 0,
+            supported: 0,
+            peer: 0,
+            current_speed: if has_device { 10_000_000 } else { 0 },
+            max_speed: 0,
+        }
     }
 }
 

@@ -14,7 +14,10 @@ mod controller;
 mod controller_states;
 mod dial;
 mod hub;
+mod hubs;
+mod journal;
 mod lists;
+mod monitors;
 mod outbox;
 mod packet_in_limit;
 mod packet_ins;
@@ -25,13 +28,16 @@ mod service;
 mod snoop;
 mod standalone;
 mod tables;
+mod teller;
 mod tls;
 mod transport;
 
 pub use acceptor::MAX_CONNECTIONS;
 pub(crate) use controller_states::{ControllerStates, ControllerStatus};
+pub(crate) use hubs::Hubs;
 pub(crate) use refuse::error_code;
 
+use self::hubs::Waker;
 use self::service::BridgeService;
 use crate::desired::Desired;
 use crate::switch::Switch;
@@ -44,6 +50,8 @@ use tracing::warn;
 /// The running server. Dropping it ends all connections and removes the sockets.
 pub struct OpenFlowServer {
     shared: Arc<Services>,
+    /// `None` if no thread could be had: then nothing is told but what a request brings along.
+    _waker: Option<Waker>,
 }
 
 /// OpenFlow of all bridges.
@@ -63,7 +71,10 @@ impl OpenFlowServer {
         let watching = Arc::clone(&shared);
         shared.switch.watch_bridges(Some(Box::new(move || watching.follow())));
         shared.follow();
-        Self { shared }
+        let waker = Waker::start(shared.switch.hubs());
+        let waker =
+            waker.inspect_err(|error| warn!("OpenFlow: controllers hear late of rules: {error}"));
+        Self { shared, _waker: waker.ok() }
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The largest number of messages that wait in an outbox.
 const MAX_MESSAGES: usize = 4096;
+/// How many messages wait in an outbox at most if each of them matters.
+const MAX_SURE: usize = 4 * MAX_MESSAGES;
 /// How many bytes the messages have at most that wait in an outbox.
 pub(super) const MAX_BYTES: usize = 4 << 20;
 
@@ -65,10 +67,33 @@ impl Outbox {
         Ok(())
     }
 
+    /// Appends a message that matters, even if the outbox has no room for others.
+    ///
+    /// # Errors
+    /// Far too many messages wait. The message is counted as lost.
+    pub(super) fn put_surely(&self, message: Arc<OfMessage>) -> Result<(), Full> {
+        let mut waiting = self.waiting.lock();
+        if waiting.messages.len() >= MAX_SURE {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Err(Full);
+        }
+        waiting.messages.push(message);
+        if waiting.messages.len() == 1 {
+            drop(waiting);
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Makes the descriptor unreadable until the next message, or the next [`wake`](Self::wake).
+    pub(super) fn acknowledge(&self) {
+        let _ = self.ready.read();
+    }
+
     /// Takes all messages that wait.
     pub(super) fn take(&self) -> Vec<Arc<OfMessage>> {
         // First, so that a message that comes after the look makes the descriptor readable again.
-        let _ = self.ready.read();
+        self.acknowledge();
         std::mem::take(&mut *self.waiting.lock()).messages
     }
 
@@ -78,7 +103,8 @@ impl Outbox {
         self.lost.load(Ordering::Relaxed)
     }
 
-    fn wake(&self) {
+    /// Makes the descriptor readable, whether messages wait or not.
+    pub(super) fn wake(&self) {
         // A counter that is full is readable as well.
         let _ = self.ready.write(1);
     }

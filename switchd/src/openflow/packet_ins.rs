@@ -16,10 +16,7 @@ use flow::verdict::{ControllerMeta, PacketInReason};
 use flowtable::datapath::{Punt, Resumed};
 use flowtable::policy::audience::{Reasons, Wanted};
 use flowtable::policy::recirc::Continuation;
-use openflow::{
-    AsyncConfig, AsyncKind, ControllerRole, ErrorCode, OfMessage, PacketIn, continuation_of,
-    token_of,
-};
+use openflow::{AsyncKind, ErrorCode, OfMessage, PacketIn, continuation_of, token_of};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -113,17 +110,8 @@ fn is_wanted(settings: &MemberSettings, meta: &ControllerMeta) -> bool {
 /// The reasons for which a member gets packet-ins.
 fn wanted_reasons(settings: &MemberSettings) -> Reasons {
     let mut reasons = Reasons::default();
-    let Some(encoding) = settings.encoding else {
-        return reasons;
-    };
-    if !settings.is_primary && settings.miss_send_len == 0 {
-        return reasons;
-    }
-    let mut config = AsyncConfig::of_version(encoding.version);
-    config.set_invalid_ttl(settings.invalid_ttl);
-    let is_slave = settings.role == ControllerRole::Slave;
     for reason in PacketInReason::ALL {
-        if config.wants(AsyncKind::PacketIn, reason as u8, is_slave) {
+        if settings.wants(AsyncKind::PacketIn, reason as u8) {
             reasons.insert(reason);
         }
     }

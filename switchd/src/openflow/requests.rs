@@ -3,6 +3,7 @@
 use super::bundles::Bundles;
 use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
+use super::journal::Author;
 use super::{lists, queues, refuse, tables};
 use crate::bridge::{groups, meters, packet_out};
 use crate::edition::edition;
@@ -16,9 +17,10 @@ use flow::tlv_map::{TlvMap, TlvMapping};
 use flow::types::{OfPort, OfVersion, TableId};
 use flowtable::policy::ports::PortConfig;
 use openflow::{
-    BundleControl, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures, Incoming,
-    MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts, RoleMessage,
-    SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TlvTable, capability, port_config,
+    BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures,
+    Incoming, MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts,
+    RoleMessage, SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TlvTable, capability,
+    port_config,
 };
 use std::io;
 use std::sync::Arc;
@@ -86,16 +88,45 @@ impl Peer {
             wire.refuse(ErrorCode::IsSlave, &bytes);
             return Ok(());
         }
+        let author = Author::of(&self.member, xid);
         let changes = is_change(&message) || matches!(message, OfMessage::SetConfig(_));
         let passage = changes.then(|| on.gate().enter()).transpose();
         // Another program has taken over, to which the peer may connect.
         let _passage = passage.map_err(|_| io::ErrorKind::ConnectionAborted)?;
         let done = match message {
-            OfMessage::FlowMod(flow_mod) => self.flow_mod(on, &flow_mod, encoding.version),
-            OfMessage::GroupMod(group_mod) => self.group_mod(on, &group_mod, encoding.version),
-            OfMessage::MeterMod(meter_mod) => self.meter_mod(on, &meter_mod),
-            OfMessage::PortMod(port_mod) => self.port_mod(on, &port_mod),
-            OfMessage::SetConfig(config) => self.set_config(on, config),
+            OfMessage::FlowMod(flow_mod) => {
+                author.carry_out(|| self.flow_mod(on, &flow_mod, encoding.version))
+            }
+            OfMessage::GroupMod(group_mod) => self.group_mod(on, group_mod, encoding.version, xid),
+            OfMessage::MeterMod(meter_mod) => {
+                let done = author.carry_out(|| self.meter_mod(on, &meter_mod));
+                if done.is_ok() {
+                    self.hub.forward(&self.member, xid, &OfMessage::MeterMod(meter_mod));
+                }
+                done
+            }
+            OfMessage::PortMod(port_mod) => author.carry_out(|| self.port_mod(on, &port_mod)),
+            OfMessage::SetConfig(config) => {
+                let done = self.set_config(on, config);
+                wire.follow_settings();
+                done
+            }
+            OfMessage::GetAsyncRequest => {
+                let masks = self.member.settings().async_config().masks();
+                wire.send(&OfMessage::GetAsyncReply(masks), xid);
+                Ok(())
+            }
+            OfMessage::SetAsync(masks, _) => {
+                self.member.change_settings(|settings| {
+                    let mut config = settings.async_config();
+                    config.change(&masks, encoding.version);
+                    settings.async_config = Some(config);
+                });
+                self.hub.publish();
+                wire.follow_settings();
+                Ok(())
+            }
+            OfMessage::FlowMonitorCancel(id) => wire.cancel_monitor(id),
             OfMessage::PacketOut(packet) => {
                 packet_out::check(on.bridge(), &packet, on.is_lenient())
                     .map_err(|error| refuse::packet_out(&error))
@@ -155,12 +186,16 @@ impl Peer {
             OfMessage::FlowAge | OfMessage::CtFlush(_) => Ok(()),
             OfMessage::RoleRequest(request) => self.role(request).map(|reply| {
                 wire.send(&OfMessage::RoleReply(reply), xid);
+                wire.follow_settings();
             }),
             OfMessage::BundleControl(control) if !control.is_reply => {
                 return self.bundle(on, control, encoding, xid, &bytes, wire);
             }
             OfMessage::BundleAdd { id, flags, message } => {
                 self.bundles.add(id, flags, message, xid, encoding, &bytes)
+            }
+            OfMessage::MultipartRequest(MultipartRequest::FlowMonitor(parts)) => {
+                return wire.monitor(on, parts, xid, &bytes);
             }
             OfMessage::MultipartRequest(request) => {
                 return multipart(on, request, encoding, xid, &bytes, wire);
@@ -189,10 +224,11 @@ impl Peer {
     fn group_mod(
         &mut self,
         on: &OnBridge<'_>,
-        group_mod: &GroupMod,
+        group_mod: GroupMod,
         version: OfVersion,
+        xid: u32,
     ) -> Result<(), ErrorCode> {
-        let buckets = match group_mod {
+        let buckets = match &group_mod {
             GroupMod::Add(group) | GroupMod::Modify(group) | GroupMod::AddOrModify(group) => {
                 &group.buckets[..]
             }
@@ -207,9 +243,10 @@ impl Peer {
                 Err(why) => return Err(refuse::unfit(why)),
             }
         }
-        let changes = std::slice::from_ref(group_mod);
+        let changes = std::slice::from_ref(&group_mod);
         groups::change(*on, changes).map_err(|(_, error)| refuse::error_code(&error))?;
         self.has_changed = true;
+        self.hub.forward(&self.member, xid, &OfMessage::GroupMod(group_mod));
         Ok(())
     }
 
@@ -238,12 +275,21 @@ impl Peer {
     }
 
     fn set_config(&mut self, on: &OnBridge<'_>, config: SwitchConfig) -> Result<(), ErrorCode> {
+        let version = self.member.settings().encoding.map(|encoding| encoding.version);
         self.member.change_settings(|settings| {
             (settings.miss_send_len, settings.invalid_ttl) =
                 (config.miss_send_len, config.invalid_ttl);
+            // Later versions have no such flag.
+            if version < Some(OfVersion::OpenFlow13) {
+                let mut wanted = settings.async_config();
+                wanted.set_invalid_ttl(config.invalid_ttl);
+                settings.async_config = Some(wanted);
+            }
         });
         self.hub.publish();
-        if on.bridge().fragments() != config.fragments {
+        // As in Open vSwitch, a slave chooses for itself, but not for the bridge.
+        let is_slave = self.member.settings().role == ControllerRole::Slave;
+        if on.bridge().fragments() != config.fragments && !is_slave {
             let changed = on.change_bridge(&on.name(), |bridge| bridge.frags = config.fragments);
             changed.map_err(|_| ErrorCode::ConfigFlags)?;
             self.has_changed = true;
@@ -318,9 +364,18 @@ impl Peer {
         bytes: &[u8],
         wire: &mut Wire<'_>,
     ) -> io::Result<()> {
-        match self.bundles.control(on, control, encoding, bytes) {
+        // What a bundle does, its messages do.
+        let author = Author::of(&self.member, self.bundles.first_xid(control.id).unwrap_or(xid));
+        let group_mods = match control.step {
+            BundleStep::Commit => self.bundles.group_mods(control.id, encoding),
+            _ => Vec::new(),
+        };
+        match author.carry_out(|| self.bundles.control(on, control, encoding, bytes)) {
             Ok(()) => {
                 self.has_changed = true;
+                for (xid, group_mod) in group_mods {
+                    self.hub.forward(&self.member, xid, &group_mod);
+                }
                 self.wait_until_kept(on);
                 let reply = BundleControl { is_reply: true, ..control };
                 wire.send(&OfMessage::BundleControl(reply), xid);
@@ -478,7 +533,6 @@ fn multipart(
         MultipartRequest::QueueDesc { port, queue } => {
             queues::check(on, port, queue).map(|()| MultipartReply::QueueDesc(Vec::new()))
         }
-        MultipartRequest::FlowMonitor(_) => Err(ErrorCode::BadStat),
         MultipartRequest::GroupFeatures => Ok(MultipartReply::GroupFeatures(GroupFeatures {
             types: GROUP_TYPES,
             capabilities: GROUP_CAPABILITIES,
@@ -489,6 +543,8 @@ fn multipart(
                 _ => GROUP_ACTIONS,
             }; 4],
         })),
+        // Monitors have been carried out before.
+        MultipartRequest::FlowMonitor(_) => Err(ErrorCode::BadStat),
     };
     match reply {
         Ok(reply) => wire.send(&OfMessage::MultipartReply(reply, false), xid),

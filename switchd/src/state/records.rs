@@ -28,7 +28,7 @@ pub(super) fn effects(
     let mut walk = policy.effects(effects);
     while walk.next_slice(|effect| {
         record.push(&match effect {
-            Effect::RuleAdded(rule) | Effect::RuleChanged(rule) => {
+            Effect::RuleAdded(rule) | Effect::RuleChanged(rule, _) => {
                 Change::Rule(KeptRule::new(rule.value, rule.priority, &rule.matches, now))
             }
             Effect::RuleRemoved(rule, _) => {
