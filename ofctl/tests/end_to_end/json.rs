@@ -421,7 +421,7 @@ fn the_caret_of_an_error_has_its_place() {
     let (_, _, errors) = stage.bench.run(&stage.words("add-flows br0 WRONG"));
     let error: Value = serde_json::from_str(&errors).expect("JSON");
     let place = &error["error"]["place"];
-    assert_eq!(place["file"], stage.files[1].1);
+    assert_eq!(place["file"], stage.words("WRONG")[1]);
     assert_eq!((place["line"].as_u64(), place["column"].as_u64()), (Some(2), Some(4)));
     assert_eq!(place["length"], "nw_dts".len());
 }

@@ -507,7 +507,10 @@ fn actions_that_have_no_effect_are_accepted_with_notes() {
     let missing = |ports: &str| format!("the bridge has no {ports} no effect until ");
     for (rule, told) in [
         ("in_port=1,actions=output:77", missing("port 77: outputs to it have")),
-        ("in_port=2,actions=CONTROLLER", "no controller is connected: ".to_owned()),
+        (
+            "in_port=2,actions=CONTROLLER",
+            "no controller that wants packets is connected: ".to_owned(),
+        ),
         ("in_port=3,actions=enqueue:1:1", "ports have no queues: ".to_owned()),
         ("in_port=3,actions=set_queue:1,output:1", "ports have no queues: ".to_owned()),
     ] {

@@ -100,14 +100,14 @@ fn a_plan_tells_differences_by_exit_status_and_as_json() {
     let (status, _, errors) = bench.run(&["apply", &bad]);
     assert_eq!(status, 1);
     insta::assert_snapshot!(errors.replace(&bench.folder(), ""), @r#"
-    ofctl: /bad.toml:9: nw_dst: "10.0.0.300" is not an IPv4 address or prefix
+    ofctl: /bad.toml:10: nw_dst: "10.0.0.300" is not an IPv4 address or prefix
       ip,nw_dst=10.0.0.300 actions=NORMAL
                 ^^^^^^^^^^
     "#);
     let bad = bench.file("bad.toml", &text.replace("actions=NORMAL", "actions=group:9"));
     let (_, _, errors) = bench.run(&["plan", &bad]);
     assert!(
-        errors.contains("/bad.toml:9: OFPBAC_BAD_OUT_GROUP: group 9 does not exist"),
+        errors.contains("/bad.toml:10: OFPBAC_BAD_OUT_GROUP: group 9 does not exist"),
         "{errors}"
     );
     assert!(errors.contains("\n  priority=0 actions=group:9\n"), "{errors}");

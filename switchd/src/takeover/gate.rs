@@ -3,8 +3,11 @@
 //!
 //! Commands wait at the closed gate ([`Gate::enter`]). Work that can be done later is left ([`Gate::try_enter`]).
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+/// The time between two signs that somebody waits for those who are inside.
+const STEP: Duration = Duration::from_millis(500);
 
 /// The gate; open at first.
 #[derive(Debug, Default)]
@@ -82,18 +85,26 @@ impl Gate {
         Some(Passage(self))
     }
 
-    /// Closes the gate, and waits for `limit` until all who are inside have left.
+    /// Closes the gate, and waits for `limit` until all who are inside have left. Meanwhile `waiting` is called twice a second.
     ///
     /// # Errors
     /// Somebody else has closed the gate, or somebody is inside still; the gate is as it was.
-    pub(crate) fn close(&self, limit: Duration) -> Result<ClosedGate<'_>, CloseError> {
+    pub(crate) fn close(
+        &self,
+        limit: Duration,
+        waiting: impl Fn(),
+    ) -> Result<ClosedGate<'_>, CloseError> {
         let mut state = self.state.lock();
         if state.position != Position::Open {
             return Err(CloseError::Closed);
         }
         state.position = Position::Closed;
         let until = Instant::now() + limit;
-        self.changed.wait_while_until(&mut state, |state| state.inside > 0, until);
+        while state.inside > 0 && Instant::now() < until {
+            let step = until.min(Instant::now() + STEP);
+            self.changed.wait_while_until(&mut state, |state| state.inside > 0, step);
+            MutexGuard::unlocked(&mut state, &waiting);
+        }
         let is_empty = state.inside == 0;
         drop(state);
         let closed = ClosedGate(self);
@@ -150,7 +161,7 @@ impl Drop for ClosedGate<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -158,12 +169,15 @@ mod tests {
     fn a_closed_gate_lets_nobody_in_until_it_opens() {
         let gate = Gate::default();
         let passage = gate.enter().unwrap();
-        assert_eq!(gate.close(Duration::ZERO).unwrap_err(), CloseError::Late(Duration::ZERO));
+        assert_eq!(
+            gate.close(Duration::ZERO, || ()).unwrap_err(),
+            CloseError::Late(Duration::ZERO)
+        );
         assert!(gate.try_enter().is_some(), "it is open again");
         drop(passage);
-        let closed = gate.close(LONG).unwrap();
+        let closed = gate.close(LONG, || ()).unwrap();
         assert!(gate.try_enter().is_none());
-        assert_eq!(gate.close(LONG).unwrap_err(), CloseError::Closed);
+        assert_eq!(gate.close(LONG, || ()).unwrap_err(), CloseError::Closed);
         let is_open = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
@@ -177,16 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn who_closes_the_gate_gives_signs_of_life() {
+        let gate = Gate::default();
+        let (signs, passage) = (AtomicUsize::new(0), Mutex::new(gate.enter().ok()));
+        let leave_at_the_second = || {
+            if signs.fetch_add(1, Ordering::Relaxed) == 1 {
+                drop(passage.lock().take());
+            }
+        };
+        gate.close(LONG, leave_at_the_second).unwrap();
+        assert!(signs.into_inner() >= 2);
+    }
+
+    #[test]
     fn who_waits_is_told_of_the_other_program() {
         let gate = Gate::default();
-        let closed = gate.close(LONG).unwrap();
+        let closed = gate.close(LONG, || ()).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| gate.enter().map(drop));
             closed.hand_over();
             assert_eq!(waiting.join().unwrap(), Err(HandedOver));
         });
         assert!(gate.try_enter().is_none());
-        assert_eq!(gate.close(LONG).unwrap_err(), CloseError::Closed);
+        assert_eq!(gate.close(LONG, || ()).unwrap_err(), CloseError::Closed);
         assert!(gate.is_handed_over());
         assert_eq!(gate.end(), Err(HandedOver));
     }
@@ -195,7 +222,7 @@ mod tests {
     fn a_switch_that_ends_is_not_handed_over() {
         let gate = Gate::default();
         gate.end().unwrap();
-        assert_eq!(gate.close(LONG).unwrap_err(), CloseError::Closed);
+        assert_eq!(gate.close(LONG, || ()).unwrap_err(), CloseError::Closed);
         assert!(gate.enter().is_ok() && !gate.is_handed_over());
     }
 }

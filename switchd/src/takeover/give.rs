@@ -71,7 +71,7 @@ pub(crate) fn give(
         let why = "the end of process 1 ends all processes of a container: restart the container";
         return Err(GiveError::Unsupported(why.to_owned()));
     }
-    let closed = switch.gate().close(PATIENCE)?;
+    let closed = switch.gate().close(PATIENCE, &progress)?;
     if let Some((author, left)) = switch.waiting() {
         let (what, who, left) = (author.what, author.who, left.as_secs());
         let why = format!("\"{what}\" of {who} waits to be confirmed, {left} s left");
