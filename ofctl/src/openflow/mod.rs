@@ -149,6 +149,7 @@ impl Call<'_> {
 #[derive(Serialize)]
 struct MessageRecord {
     /// The type: `OFPST_FLOW reply`; `None` if nobody knows the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<String>,
     /// The number of the version in the header: 4 is OpenFlow 1.3.
     version: u8,

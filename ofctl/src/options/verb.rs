@@ -98,9 +98,9 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl show-config")]
     ShowConfig(Words),
 
-    /// Have a bridge connect to these OpenFlow controllers (tcp:HOST[:PORT], ssl:HOST[:PORT], unix:PATH) or wait for them
-    /// (ptcp:[PORT][:IP], pssl:[PORT][:IP], punix:PATH), instead of those that it has. Settings stand behind a target:
-    /// inactivity_probe=MS, max_backoff=MS, controller_rate_limit=N, controller_burst_limit=N,
+    /// Have a bridge connect to these OpenFlow controllers (tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH) or wait for them
+    /// (ptcp:PORT:IP, pssl:PORT:IP, punix:PATH), instead of those that it has. PORT and IP can be left out. Settings stand
+    /// behind a target: inactivity_probe=MS, max_backoff=MS, controller_rate_limit=N, controller_burst_limit=N,
     /// connection_mode=in-band|out-of-band
     #[command(
         override_usage = "ofctl set-controller [BRIDGE] TARGET [KEY=VALUE]... [TARGET [KEY=VALUE]...]..."

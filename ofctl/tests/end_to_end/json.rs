@@ -276,7 +276,7 @@ impl Stage {
             ("MESSAGES", bench.file("messages", "\u{4}\0\0\u{8}\0\0\0\u{1}")),
             (
                 "BUNDLE",
-                bench.file("bundle", "flow in_port=1,actions=drop\nflow delete in_port=1\n"),
+                bench.file("bundle", "flow table=9,in_port=1,actions=drop\nflow delete table=9\n"),
             ),
             ("GROUPS", bench.file("groups", "group_id=2,type=select,bucket=output:1\n")),
         ];
