@@ -43,10 +43,10 @@ pub struct TlvMap(Vec<TlvMapping>);
 /// Why a change is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlvMapError {
-    /// NXTTMFC_ALREADY_MAPPED
+    /// The field has an option already (`NXTTMFC_ALREADY_MAPPED`). The number is that of the field, from 0.
     #[error("field tun_metadata{0} is mapped already: delete that mapping first")]
     FieldInUse(u8),
-    /// NXTTMFC_DUP_ENTRY
+    /// The option has a field already (`NXTTMFC_DUP_ENTRY`).
     #[error("the option with class {class:#x} and type {kind:#x} is mapped already")]
     Duplicate {
         /// The class of the option.
@@ -54,13 +54,13 @@ pub enum TlvMapError {
         /// The type of the option.
         kind: u8,
     },
-    /// NXTTMFC_TABLE_FULL
+    /// The options together are larger than the fields of a packet (`NXTTMFC_TABLE_FULL`).
     #[error("all mapped options together may have {} bytes", TlvMap::MAX_SPACE)]
     Full,
-    /// NXTTMFC_BAD_OPT_LEN
+    /// An option cannot have this length in bytes (`NXTTMFC_BAD_OPT_LEN`).
     #[error("an option cannot have {0} bytes: its length is a multiple of 4, at most 124")]
     Length(u8),
-    /// NXTTMFC_BAD_FIELD_IDX
+    /// No field has this number (`NXTTMFC_BAD_FIELD_IDX`).
     #[error("there is no field tun_metadata{0}: the last one is tun_metadata63")]
     NoField(u8),
 }

@@ -54,9 +54,9 @@ pub struct MessageKind {
 /// The sizes that the body of a message can have, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
-    /// This size.
+    /// The body has this number of bytes.
     Exactly(usize),
-    /// This size, or more.
+    /// The body has this number of bytes or more.
     AtLeast(usize),
     /// The first size, and any number of times the second one.
     Steps(usize, usize),

@@ -266,10 +266,10 @@ codes! {
     RoleIdInUse "OFPRRFC_ID_IN_USE" [V15..=V15 of(11, 4)] "another controller has the short id";
     RoleIdUnsup "OFPRRFC_ID_UNSUP" [V15..=V15 of(11, 3)] "controllers cannot have short ids";
     RoleUnsup "OFPRRFC_UNSUP" [V12..=V15 of(11, 1)] "the role is not supported";
-    ConfigBadLen "OFPSCFC_BAD_LEN" [V11..=V15 of(10, 1)] "the switch cannot send so many bytes of a packet";
+    ConfigBadLen "OFPSCFC_BAD_LEN" [V11..=V15 of(10, 1)] "miss_send_len (bytes of a packet) is larger than the switch supports";
     ConfigEperm "OFPSCFC_EPERM" [V12..=V15 of(10, 2)] "the configuration is not permitted";
     FeaturesBadCapa "OFPTFFC_BAD_CAPA" [V15..=V15 of(13, 6)] "the table cannot have the capabilities";
-    FeaturesBadMaxEnt "OFPTFFC_BAD_MAX_ENT" [V15..=V15 of(13, 7)] "the table cannot have so many rules";
+    FeaturesBadMaxEnt "OFPTFFC_BAD_MAX_ENT" [V15..=V15 of(13, 7)] "max_entries (rules of a table) is larger than the switch supports";
     FeaturesBadMetadata "OFPTFFC_BAD_METADATA" [V13..=V15 of(13, 1)] "the table cannot have the metadata";
     FeaturesTooMany "OFPTFFC_TOO_MANY" [V15..=V15 of(13, 10)] "there are too many tables";
 }

@@ -25,7 +25,7 @@ pub enum PacketInForm {
     /// The form that the version of OpenFlow has.
     #[default]
     Standard = 0,
-    /// Nicira's `NXT_PACKET_IN`.
+    /// Nicira's message `NXT_PACKET_IN`, which tells metadata as a match.
     Nxt = 1,
     /// Nicira's `NXT_PACKET_IN2`, which is a list of properties.
     Nxt2 = 2,

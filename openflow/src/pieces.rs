@@ -49,7 +49,7 @@ pub struct MatchField {
     pub class: u16,
     /// The number of the field in the class.
     pub number: u8,
-    /// The value.
+    /// The value as it stands in the message, in network byte order.
     pub value: Vec<u8>,
     /// The mask; `None` if the field has none.
     pub mask: Option<Vec<u8>>,

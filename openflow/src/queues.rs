@@ -32,7 +32,7 @@ pub struct QueueDesc {
 pub struct QueueConfig {
     /// The port of the request; [`OfPort::NONE`] for every port.
     pub port: OfPort,
-    /// The queues.
+    /// The queues of the port, in the order of the message.
     pub queues: Vec<QueueDesc>,
 }
 
@@ -43,11 +43,11 @@ pub struct QueueStats {
     pub port: OfPort,
     /// The number of the queue.
     pub queue: u32,
-    /// Bytes sent.
+    /// How many bytes the queue has sent.
     pub bytes: Option<u64>,
-    /// Packets sent.
+    /// How many packets the queue has sent.
     pub packets: Option<u64>,
-    /// Packets that could not be sent.
+    /// How many packets the queue has dropped because it was full.
     pub errors: Option<u64>,
     /// Time since the queue was made. Messages have it from OpenFlow 1.3 on.
     pub duration: Option<Duration>,

@@ -98,7 +98,7 @@ impl RoleStatus {
 pub struct RequestForward {
     /// The transaction id of the request.
     pub xid: u32,
-    /// The request.
+    /// The request as the other controller sent it: [`OfMessage::GroupMod`] or a meter mod.
     pub request: Box<OfMessage>,
 }
 

@@ -5,7 +5,7 @@ use crate::input::Input;
 use crate::output::Encoder;
 use flow::tlv_map::{TlvMapping, TlvMod};
 
-/// Commands (`NXTTMC_*`).
+/// What a `NXT_TLV_TABLE_MOD` does with its mappings (`NXTTMC_*`).
 mod command {
     pub(super) const ADD: u16 = 0;
     pub(super) const DELETE: u16 = 1;

@@ -25,9 +25,9 @@ pub enum VacancyEvent {
 /// Controllers are to hear that a table has become nearly full, or has room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableStatus {
-    /// The table.
+    /// The table whose share of free rules has crossed a threshold.
     pub table: TableId,
-    /// What has happened.
+    /// Which of the two thresholds the share has crossed.
     pub event: VacancyEvent,
     /// Whether a controller wants a full table to evict rules.
     pub eviction: bool,

@@ -111,7 +111,7 @@ impl MeterWalk<'_> {
 }
 
 impl<'a> Bridge<'a> {
-    /// All meters.
+    /// A walk through all meters of the bridge, a slice at a time, in the order of their numbers.
     pub fn walk_meters(self) -> MeterWalk<'a> {
         MeterWalk { bridge: self, hold: self.policy.tables.hold(), last: None }
     }

@@ -19,7 +19,7 @@ use std::io::Read;
 /// A line of standard input and what it means, as `--json` prints it.
 #[derive(Serialize)]
 struct Part {
-    /// The line.
+    /// The line as it was read, without its end.
     line: String,
     /// The line read and written again; missing if it is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -48,7 +48,7 @@ pub enum ControllerPlace {
 /// A host that a bridge connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControllerHost {
-    /// An address.
+    /// An IPv4 or IPv6 address, without a port.
     Address(IpAddr),
     /// A name, which is looked up before each attempt to connect.
     Name(String),
@@ -127,7 +127,7 @@ fn remote(text: &str, tls: bool) -> Result<ControllerPlace, String> {
     }
 }
 
-/// Reads `[PORT][:IP]`.
+/// Reads what follows `ptcp:` or `pssl:`, which is `[PORT][:IP]`; an IPv6 address may stand in brackets.
 fn listen(text: &str, tls: bool) -> Result<ControllerPlace, String> {
     let (port, address) = match text.split_once(':') {
         Some((port, address)) => (port, Some(address)),

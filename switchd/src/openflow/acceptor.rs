@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Where to listen, and what holds for the connections.
 pub(super) struct AcceptTerms {
     pub(super) place: ListenPlace,
-    /// As [`Terms::probe_interval`].
+    /// The silence after which a peer is asked whether it is there; `None` never asks ([`Terms::probe_interval`]).
     pub(super) probe_interval: Option<Duration>,
     pub(super) purpose: Purpose,
 }

@@ -212,7 +212,7 @@ pub(super) struct Wire<'a> {
     transport: &'a mut dyn Transport,
     member: &'a Member,
     pub(super) session: Session,
-    /// As [`Terms::end`].
+    /// Readable once the connection has to end; `None` if only the member can end it ([`Terms::end`]).
     end: Option<BorrowedFd<'a>>,
     teller: Teller,
     bridge: &'a str,

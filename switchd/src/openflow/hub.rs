@@ -28,7 +28,7 @@ use std::time::Instant;
 
 /// All connections of one bridge.
 pub(super) struct Hub {
-    /// The bridge.
+    /// The bridge whose connections these are, in the policy.
     served: Served,
     members: Mutex<Vec<Arc<Member>>>,
     /// The packets that wait for one of the members.
@@ -124,7 +124,7 @@ impl Hub {
         Some(hub)
     }
 
-    /// The bridge.
+    /// The bridge whose connections the hub knows, in the policy.
     pub(super) fn served(&self) -> &Served {
         &self.served
     }

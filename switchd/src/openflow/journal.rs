@@ -90,9 +90,9 @@ impl Author {
 /// Which entries a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// All.
+    /// The entries of all transactions.
     Changes,
-    /// Those of transactions that removed rules.
+    /// The entries of transactions that removed rules.
     Removals,
 }
 

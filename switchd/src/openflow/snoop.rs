@@ -27,7 +27,7 @@ pub(super) struct Snoopers {
     count: AtomicUsize,
 }
 
-/// One reader.
+/// One reader of the messages, and what waits until it reads.
 #[derive(Debug)]
 pub(super) struct Snooper {
     waiting: Mutex<Waiting>,

@@ -74,7 +74,7 @@ impl Teller {
         &self.hub
     }
 
-    /// The connection.
+    /// The connection that is told, as the hub knows it.
     pub(super) fn member(&self) -> &Arc<Member> {
         &self.member
     }

@@ -202,7 +202,7 @@ impl Peer {
         Self(Box::new(stream))
     }
 
-    /// Exchanges HELLOs.
+    /// Sends a HELLO and reads that of the switch.
     pub(crate) fn shake_hands(&mut self, hello: &[u8]) {
         self.write(hello);
         assert_eq!(self.read().kind, 0, "a HELLO");
