@@ -20,11 +20,11 @@ use openflow::{
     AsyncConfig, AsyncKind, ControllerRole, Encoding, OfMessage, PortReason, PortStatus,
     RequestForward, RoleReason, RoleStatus,
 };
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All connections of one bridge.
 pub(super) struct Hub {
@@ -233,14 +233,17 @@ impl Hub {
 
     /// When a pause of a monitor may end.
     pub(super) fn resume_at(&self) -> Instant {
-        self.resumption.lock().next.unwrap_or_else(Instant::now)
+        self.resumption.lock().at()
     }
 
-    /// Lets one connection end its pause; `None` if it is not the time, or another one does.
-    pub(super) fn begin_to_resume(&self) -> Option<MutexGuard<'_, Resumption>> {
-        let resumption = self.resumption.try_lock()?;
-        let is_time = resumption.next.is_none_or(|next| next <= Instant::now());
-        is_time.then_some(resumption)
+    /// Whether a connection may end its pause now.
+    pub(super) fn begin_to_resume(&self) -> bool {
+        self.resumption.lock().begin()
+    }
+
+    /// Has connections wait with the ends of their pauses, because a look at all rules took `time` while more changes came.
+    pub(super) fn rest_behind(&self, time: Duration) {
+        self.resumption.lock().rest_behind(time);
     }
 
     /// Tells every connection that wants to know that a port came, went or changed.

@@ -13,7 +13,8 @@
 //!
 //! In a pause, the removal of rules that the peer knows is told, and nothing else, as in Open vSwitch: rules that came or
 //! changed are told at its end, found by the version of the tables that they have come with. So nothing is lost, and what
-//! waits is bounded by the rules that there were.
+//! waits is bounded by the rules that there were. The rules that are told at the end are those of one version, and every
+//! removal up to that version is told before them: a rule that went and came again would be taken for gone otherwise.
 
 use super::hub::{Hub, Member};
 use super::journal::{Entry, Place, Subject};
@@ -24,6 +25,7 @@ use flow::dialect;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::OfVersion;
 use flowtable::classifier::Version;
+use flowtable::policy::Walk;
 use flowtable::policy::effects::Effect;
 use flowtable::policy::rule::Rule;
 use openflow::{
@@ -69,9 +71,8 @@ struct Monitor {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Changes are told. Those up to version `caught_up` of the tables were told together at the end of a pause that began
-    /// with version `paused`.
-    Telling { paused: Version, caught_up: Version },
+    /// Changes are told.
+    Telling,
     /// A pause began with this version of the tables.
     Paused(Version),
 }
@@ -178,8 +179,6 @@ fn every_rule() -> FlowMod {
     FlowMod::new(Command::Delete, 0, Match::any(), Vec::new())
 }
 
-const TELLING: State = State::Telling { paused: Version(0), caught_up: Version(0) };
-
 impl Monitors {
     pub(super) fn new(hub: &Arc<Hub>, member: &Arc<Member>) -> Self {
         Self {
@@ -187,7 +186,7 @@ impl Monitors {
             member: Arc::clone(member),
             of_id: BTreeMap::new(),
             place: None,
-            state: TELLING,
+            state: State::Telling,
             ready: VecDeque::new(),
             waiting: 0,
         }
@@ -251,7 +250,7 @@ impl Monitors {
             (true, Some(place)) => {
                 self.hub.end_place(place);
                 self.place = None;
-                self.state = TELLING;
+                self.state = State::Telling;
             }
             _ => {}
         }
@@ -275,7 +274,11 @@ impl Monitors {
         let tells = |id: &u32, _: &Rule| begun.contains(id).then_some(MonitorEvent::Initial);
         let lists = begun.iter().any(|id| self.of_id.get(id).is_some_and(|m| m.flags.initial));
         let version = if lists {
-            self.walk(on, &mut parts, encoding, tells, send)?
+            let filter = self.only_filter();
+            let walk = on.bridge().walk(&filter);
+            let version = walk.version();
+            self.tell_rules(walk, &mut parts, encoding, tells, send)?;
+            version
         } else {
             send(parts.finish())?;
             on.bridge().walk(&every_rule()).version()
@@ -288,25 +291,25 @@ impl Monitors {
         Ok(())
     }
 
-    /// Lists rules as monitors see them: `event` says how the monitor with this number tells a rule. Returns the version of
-    /// the tables that was listed.
-    fn walk<E>(
+    /// What names every rule that the monitors may tell: one monitor names its rules itself, so that a walk looks at its
+    /// table only.
+    fn only_filter(&self) -> FlowMod {
+        let mut monitors = self.of_id.values();
+        match (monitors.next(), monitors.next()) {
+            (Some(only), None) => only.filter.clone(),
+            _ => every_rule(),
+        }
+    }
+
+    /// Lists the rules of a walk as monitors see them: `event` says how the monitor with this number tells a rule.
+    fn tell_rules<E>(
         &self,
-        on: &OnBridge<'_>,
+        mut walk: Walk<'_>,
         parts: &mut ReplyParts,
         encoding: Encoding,
         event: impl Fn(&u32, &Rule) -> Option<MonitorEvent>,
         mut send: impl FnMut(Vec<Vec<u8>>) -> Result<(), E>,
-    ) -> Result<Version, E> {
-        let every = every_rule();
-        // One monitor names the rules itself, so that the walk looks at its table only.
-        let only = if let [(_, only)] = self.of_id.iter().collect::<Vec<_>>()[..] {
-            &only.filter
-        } else {
-            &every
-        };
-        let mut walk = on.bridge().walk(only);
-        let version = walk.version();
+    ) -> Result<(), E> {
         let mut slice = Vec::new();
         loop {
             let has_more = walk.next_slice(|entry| {
@@ -334,8 +337,7 @@ impl Monitors {
             send(parts.take_full())?;
         }
         let last = std::mem::replace(parts, ReplyParts::flow_updates(encoding, 0));
-        send(last.finish())?;
-        Ok(version)
+        send(last.finish())
     }
 
     /// Gathers what the next few transactions of the journal mean for the monitors. `unsent` bytes wait to be sent besides.
@@ -349,7 +351,7 @@ impl Monitors {
         for entry in &entries {
             self.gather_entry(on, encoding, entry);
             let is_slow = self.waiting + unsent > PAUSE_AT || lag > LAG;
-            if is_slow && matches!(self.state, State::Telling { .. }) {
+            if is_slow && self.state == State::Telling {
                 self.state = State::Paused(entry.effects.version());
                 self.push(pause_message(encoding, false));
             }
@@ -361,12 +363,10 @@ impl Monitors {
     }
 
     fn gather_entry(&mut self, on: &OnBridge<'_>, encoding: Encoding, entry: &Entry) {
-        // In a pause, and of what a pause has left behind, only the removal of rules is told that the peer knows.
+        // In a pause, only the removal of rules is told that the peer knows.
         let known = match self.state {
             State::Paused(version) => Some(version),
-            State::Telling { paused, caught_up } => {
-                (entry.effects.version() <= caught_up).then_some(paused)
-            }
+            State::Telling => None,
         };
         if known.is_some() && !entry.has_removed_rules {
             return;
@@ -450,14 +450,33 @@ impl Monitors {
         encoding: Encoding,
         mut send: impl FnMut(Vec<Vec<u8>>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let State::Paused(paused) = self.state else {
+        let (State::Paused(paused), Some(place)) = (self.state, self.place.clone()) else {
             return Ok(());
         };
         let hub = Arc::clone(&self.hub);
-        let Some(mut turn) = hub.begin_to_resume() else {
+        if !hub.begin_to_resume() {
             return Ok(());
+        }
+        let filter = self.only_filter();
+        let (walk, mut unread) = {
+            // While nobody else can commit, the journal has every change up to the version that the walk shows, and none
+            // behind it.
+            let _alone = on.bridge().begin();
+            (on.bridge().walk(&filter), hub.journal().lag(&place) as usize)
         };
+        while unread > 0 {
+            let entries = hub.journal().take(&place, TAKEN.min(unread));
+            if entries.is_empty() {
+                break;
+            }
+            unread = unread.saturating_sub(entries.len());
+            entries.iter().for_each(|entry| self.gather_entry(on, encoding, entry));
+            while let Some(message) = self.next_ready() {
+                send(vec![message])?;
+            }
+        }
         let (began, end) = (Instant::now(), hub.journal().end_number());
+        let mut sending = Duration::ZERO;
         let mut parts = ReplyParts::flow_updates(encoding, 0);
         let event = |id: &u32, rule: &Rule| {
             let monitor = self.of_id.get(id)?;
@@ -469,17 +488,21 @@ impl Monitors {
                 (true, false) => Some(MonitorEvent::Modified),
             }
         };
-        let mut has_told = false;
-        let caught_up = self.walk(on, &mut parts, encoding, event, |parts| {
+        self.tell_rules(walk, &mut parts, encoding, event, |parts| {
             // A list of nothing is not sent.
             let parts: Vec<_> = parts.into_iter().filter(|part| part.len() > EMPTY_REPLY).collect();
-            has_told |= !parts.is_empty();
-            if parts.is_empty() { Ok(()) } else { send(parts) }
+            if parts.is_empty() {
+                return Ok(());
+            }
+            let start = Instant::now();
+            let sent = send(parts);
+            sending += start.elapsed();
+            sent
         })?;
         send(vec![pause_message(encoding, true)])?;
-        self.state = State::Telling { paused, caught_up };
+        self.state = State::Telling;
         if hub.journal().end_number() > end {
-            turn.rest_behind(began.elapsed());
+            hub.rest_behind(began.elapsed().saturating_sub(sending));
         }
         Ok(())
     }
@@ -500,13 +523,30 @@ impl Drop for Monitors {
 /// a hundred monitors pause, must not make them look all the time.
 #[derive(Debug, Default)]
 pub(super) struct Resumption {
-    /// Not before: `None` at once.
-    pub(super) next: Option<Instant>,
+    /// Not before; `None` at once.
+    next: Option<Instant>,
 }
 
 impl Resumption {
     /// How many times as long as a look took nobody looks again.
     const REST: u32 = 10;
+    /// The shortest time between two looks.
+    const STEP: Duration = Duration::from_millis(1);
+
+    /// When a pause may end.
+    pub(super) fn at(&self) -> Instant {
+        self.next.unwrap_or_else(Instant::now)
+    }
+
+    /// Whether a pause may end now. If so, the next one may after a short time.
+    pub(super) fn begin(&mut self) -> bool {
+        let now = Instant::now();
+        let is_time = self.next.is_none_or(|next| next <= now);
+        if is_time {
+            self.next = Some(now + Self::STEP);
+        }
+        is_time
+    }
 
     /// Takes into account that a look took `time`, while more changes came.
     pub(super) fn rest_behind(&mut self, time: Duration) {
