@@ -323,6 +323,21 @@ fn an_assignment_to_bits_that_the_field_lacks_is_refused() {
     assert_eq!(error.message(), "changes no bit of nw_tos");
 }
 
+/// OpenFlow 1.5 has `set_field` in place of `load`, and the mask of such a `set_field` may be wider than the field's legal bits.
+#[test]
+fn the_mask_of_a_set_field_keeps_bits_that_the_field_does_not_use() {
+    let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
+    let rule = parse_flow("arp,actions=set_field:1/0x1ff->arp_op", &context).unwrap();
+    assert!(matches!(rule.actions[..], [Action::SetField { value: 1, mask: 0x1ff, .. }]));
+    let mut text = String::new();
+    write_actions(
+        &mut text,
+        &rule.actions,
+        &PrintOptions { version: OfVersion::OpenFlow15, ..PrintOptions::default() },
+    );
+    assert_eq!(text, "set_field:1/0x1ff->arp_op");
+}
+
 /// A match of the field: the protocol words that it needs, and a value.
 fn in_words(field: FieldId) -> String {
     let def = field.def();
