@@ -108,6 +108,25 @@ impl<'a, T: AsRef<[u8]> + ?Sized> GenevePacket<&'a T> {
         GeneveOptions::new(&self.buffer.as_ref()[HEADER_SIZE..self.header_size()])
     }
 
+    /// Whether the options fill the header exactly. Otherwise the last option states more bytes than the header has left,
+    /// and a receiver has to drop the packet (RFC 8926 §3.5).
+    #[inline]
+    pub fn are_options_whole(&self) -> bool {
+        let mut options = self.options();
+        options.by_ref().for_each(|_| ());
+        options.rest.is_empty()
+    }
+
+    /// Whether a receiver that knows those options that `knows` accepts has to drop the packet: an option
+    /// that is critical is unknown (RFC 8926 §3.5). The flag [`CRITICAL`] is not believed: the options themselves say it.
+    #[inline]
+    pub fn has_unknown_critical(
+        &self,
+        mut knows: impl FnMut(&GeneveOption<&'a [u8]>) -> bool,
+    ) -> bool {
+        self.options().any(|option| option.is_critical() && !knows(&option))
+    }
+
     /// The bytes behind the header and its options, up to the end of the buffer.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
@@ -199,6 +218,12 @@ impl<T: AsRef<[u8]>> GeneveOption<T> {
         self.buffer.as_ref()[option_field::TYPE]
     }
 
+    /// Whether a receiver that does not know the option has to drop the packet ([`OPTION_CRITICAL`]).
+    #[inline]
+    pub fn is_critical(&self) -> bool {
+        self.option_type() & OPTION_CRITICAL != 0
+    }
+
     /// Size of the option with its header in bytes, as the option states it: a multiple of 4 up to 128.
     #[inline]
     pub fn size(&self) -> usize {
@@ -262,6 +287,8 @@ impl<'a> Iterator for GeneveOptions<'a> {
 mod tests {
     use super::*;
     use crate::wire::eth_type;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     /// Network 42 with the option that OVN sends (class 0x0102, type 0x80) and an empty one.
     const BYTES: [u8; 21] = [
@@ -293,6 +320,67 @@ mod tests {
         assert_eq!(GeneveOptions::new(&BYTES[8..20]).count(), 2);
         assert_eq!(GeneveOptions::new(&BYTES[8..19]).count(), 1);
         assert_eq!(GeneveOptions::new(&BYTES[8..15]).count(), 0);
+    }
+
+    #[test]
+    fn options_that_run_past_the_header_are_noticed() {
+        let mut bytes = BYTES;
+        assert!(GenevePacket::new_checked(&bytes).unwrap().are_options_whole());
+        bytes[19] = 1;
+        assert!(!GenevePacket::new_checked(&bytes).unwrap().are_options_whole());
+        // The header ends within the second option's own header.
+        let bytes = [1, 0, 0x65, 0x58, 0, 0, 42, 0, 1, 2, 3];
+        assert!(GenevePacket::new_checked(&bytes).is_err());
+        assert!(
+            GenevePacket::new_checked(&[0, 0, 0x65, 0x58, 0, 0, 42, 0])
+                .unwrap()
+                .are_options_whole()
+        );
+    }
+
+    #[test]
+    fn critical_options_have_to_be_known() {
+        let mut bytes = BYTES;
+        let geneve = GenevePacket::new_checked(&bytes).unwrap();
+        assert!(geneve.has_unknown_critical(|_| false));
+        assert!(!geneve.has_unknown_critical(|o| (o.class(), o.option_type()) == (0x0102, 0x80)));
+        bytes[10] = 0x7f;
+        assert!(!GenevePacket::new_checked(&bytes).unwrap().has_unknown_critical(|_| false));
+    }
+
+    proptest! {
+        #[test]
+        fn options_that_were_written_are_read(
+            options in vec((any::<u16>(), any::<u8>(), vec(any::<[u8; 4]>(), 0..5)), 0..12),
+            vni in 0u32..1 << 24,
+            flags: u8,
+        ) {
+            let size_of = |words: &[_]| OPTION_HEADER_SIZE + 4 * words.len();
+            let size = options.iter().map(|(_, _, words)| size_of(words)).sum::<usize>();
+            let mut bytes = vec![0xff; HEADER_SIZE + size];
+            let mut geneve = GenevePacket::new_unchecked(&mut bytes);
+            geneve.set_header_size(HEADER_SIZE + size);
+            geneve.set_flags(flags);
+            geneve.set_protocol_type(eth_type::TEB);
+            geneve.set_vni(vni);
+            let mut at = HEADER_SIZE;
+            for (class, option_type, words) in &options {
+                let (bytes, size) = (&mut bytes[at..], size_of(words));
+                GeneveOption::new_unchecked(&mut *bytes).set_header(*class, *option_type, size);
+                bytes[OPTION_HEADER_SIZE..size].copy_from_slice(words.as_flattened());
+                at += size;
+            }
+            let geneve = GenevePacket::new_checked(&bytes).unwrap();
+            prop_assert_eq!((geneve.version(), geneve.vni(), geneve.flags()), (0, vni, flags));
+            prop_assert!(geneve.are_options_whole());
+            prop_assert_eq!(geneve.options().count(), options.len());
+            for (read, (class, option_type, words)) in geneve.options().zip(&options) {
+                prop_assert_eq!((read.class(), read.option_type()), (*class, *option_type));
+                prop_assert_eq!(read.data(), words.as_flattened());
+            }
+            let critical = options.iter().any(|(_, kind, _)| kind & OPTION_CRITICAL != 0);
+            prop_assert_eq!(geneve.has_unknown_critical(|_| false), critical);
+        }
     }
 
     #[test]

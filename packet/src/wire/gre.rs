@@ -24,6 +24,9 @@ pub const CHECKSUM: u16 = 0x8000;
 pub const KEY: u16 = 0x2000;
 /// The flag (S) of a header with a sequence number.
 pub const SEQUENCE: u16 = 0x1000;
+/// The flags that a receiver must not accept: bits 1, 4 and 5 of the header, counted from the most significant one (RFC
+/// 2784 §2.3). The flag of RFC 1701's routing field is one of them.
+const UNKNOWN_FLAGS: u16 = 0x4c00;
 /// The bits of [`GrePacket::flags_and_version`] that are the version.
 pub const VERSION_MASK: u16 = 0x0007;
 
@@ -97,6 +100,19 @@ impl<T: AsRef<[u8]>> GrePacket<T> {
     pub fn checksum(&self) -> Option<u16> {
         let at = self.optional(CHECKSUM, 0)?.start;
         Some(u16_at(self.buffer.as_ref(), at..at + 2))
+    }
+
+    /// Whether the checksum over header and payload is right. A header without a checksum has nothing that could be wrong.
+    #[inline]
+    pub fn is_checksum_right(&self) -> bool {
+        self.checksum().is_none() || crate::checksum::sum(self.buffer.as_ref()) == 0xffff
+    }
+
+    /// Whether the header is one of RFC 2784 and RFC 2890: version 0, and no flag set that has no meaning there. A receiver
+    /// drops other packets, such as those with the routing field of RFC 1701 and those of PPTP (version 1).
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.flags_and_version() & (UNKNOWN_FLAGS | VERSION_MASK) == 0
     }
 
     /// The key, which tells flows of a tunnel apart; `None` if the header has none.
@@ -194,8 +210,20 @@ mod tests {
         assert_eq!((gre.checksum(), gre.key(), gre.sequence()), (Some(0x1234), Some(42), Some(7)));
         assert_eq!(gre.payload(), [0xab]);
         assert_eq!(gre.to_string(), "GRE type=0x6558 key=42 seq=7");
+        assert!(gre.is_plain() && !gre.is_checksum_right());
         assert!(GrePacket::new_checked(&BYTES[..15]).is_err());
         assert!(GrePacket::new_checked(&BYTES[..3]).is_err());
+    }
+
+    #[test]
+    fn headers_of_other_standards_are_told_apart() {
+        let is_plain =
+            |first: u8, second: u8| GrePacket::new_unchecked([first, second, 0, 0]).is_plain();
+        assert!(is_plain(0, 0) && is_plain(0xb0, 0) && is_plain(0, 0xf8));
+        // The routing field, bits 4 and 5, and version 1.
+        assert!(
+            !is_plain(0x40, 0) && !is_plain(0x08, 0) && !is_plain(0x04, 0) && !is_plain(0x20, 1)
+        );
     }
 
     #[test]
@@ -228,8 +256,12 @@ mod tests {
             prop_assert_eq!(theirs.get_checksum_present() == 1, flags & CHECKSUM != 0);
             prop_assert_eq!(theirs.get_key_present() == 1, flags & KEY != 0);
             prop_assert_eq!(theirs.get_sequence_present() == 1, flags & SEQUENCE != 0);
+            prop_assert!(GrePacket::new_checked(&bytes[..]).unwrap().is_checksum_right());
             if flags & CHECKSUM != 0 {
                 prop_assert_eq!(sum(&bytes), 0xffff);
+                // A byte of the header that is no flag: the checksum covers it.
+                bytes[3] ^= 1;
+                prop_assert!(!GrePacket::new_checked(&bytes[..]).unwrap().is_checksum_right());
             }
         }
     }

@@ -29,10 +29,14 @@ fn read_all(bytes: &[u8]) {
     read(NdPacket::new_checked(bytes), |v| v.options().count());
     read(NdOption::new_checked(bytes), |_| 0);
     read(VxlanPacket::new_checked(bytes), |v| v.payload().len());
-    read(GenevePacket::new_checked(bytes), |v| v.options().count() + v.payload().len());
+    read(GenevePacket::new_checked(bytes), |v| {
+        let critical = usize::from(v.has_unknown_critical(|_| false));
+        v.options().count() + v.payload().len() + critical + usize::from(v.are_options_whole())
+    });
     read(GeneveOption::new_checked(bytes), |v| v.data().len());
     read(GrePacket::new_checked(bytes), |v| {
-        v.payload().len() + v.checksum().map_or(0, usize::from)
+        let is_accepted = v.is_plain() && v.is_checksum_right();
+        v.payload().len() + v.checksum().map_or(0, usize::from) + usize::from(is_accepted)
     });
 }
 
