@@ -237,6 +237,8 @@ pub enum Action {
     Exit,
     /// `note:xx.xx`: bytes for whoever reads the rule; they do nothing to the packet.
     Note(Vec<u8>),
+    /// `conjunction(ID,CLAUSE/CLAUSES)`: the rule is one alternative of a clause of a conjunctive match.
+    Conjunction(Clause),
     /// `clear_actions`: empties the packet's action set (OpenFlow 1.3.5 §5.10).
     ClearActions,
     /// `write_actions(...)`: puts actions into the packet's action set, which is carried out when the pipeline ends.
@@ -250,6 +252,32 @@ pub enum Action {
     },
     /// `goto_table:N`: goes on in a later table. Unlike `resubmit`, the pipeline does not return to this rule.
     GotoTable(TableId),
+}
+
+/// A rule's part in a conjunctive match (ovs-fields(7), "Conjunctive Match Fields"): the rule is an alternative of one
+/// clause. If each clause of a conjunction has an alternative that matches a packet, the packet is looked up again with
+/// the conjunction's number in the field `conj_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Clause {
+    /// The number of the conjunction, which a rule with the match `conj_id=ID` names.
+    pub id: u32,
+    /// The number of the clause, 1 to `clauses`.
+    pub clause: u8,
+    /// How many clauses the conjunction has, 2 to [`Clause::MAX`].
+    pub clauses: u8,
+}
+
+impl Clause {
+    /// How many clauses a conjunction has, at most.
+    pub const MAX: u8 = 64;
+
+    /// The clauses that a list of actions names. A rule with such a list is never carried out itself.
+    pub fn all_in(actions: &[Action]) -> impl Iterator<Item = Self> + '_ {
+        actions.iter().filter_map(|action| match action {
+            Action::Conjunction(clause) => Some(*clause),
+            _ => None,
+        })
+    }
 }
 
 /// The matchable fields that an action changes, as [`Action::writes`] tells them.
@@ -371,6 +399,7 @@ impl Action {
             | Self::CheckPktLarger { .. }
             | Self::Exit
             | Self::Note(_)
+            | Self::Conjunction(_)
             | Self::ClearActions
             | Self::WriteMetadata { .. }
             | Self::GotoTable(_) => Nested::None,
@@ -472,7 +501,8 @@ impl Action {
             | Self::StackPush(_)
             | Self::Clone(_)
             | Self::Exit
-            | Self::Note(_) => Writes::Nothing,
+            | Self::Note(_)
+            | Self::Conjunction(_) => Writes::Nothing,
         }
     }
 }

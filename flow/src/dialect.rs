@@ -92,6 +92,7 @@ fn is_universal(action: &Action) -> bool {
             | Action::Resubmit { .. }
             | Action::CheckPktLarger { .. }
             | Action::Exit
+            | Action::Conjunction(_)
             | Action::WriteMetadata { .. }
     )
 }

@@ -5,12 +5,14 @@
 //! | another rule of higher priority matches every packet of the rule | [`Problem::Shadowed`] | `cover` |
 //! | rules of one priority overlap and act differently | [`Problem::Ambiguous`], [`Problem::Replaced`] | `overlap` |
 //! | packets can come back to the rule without end | [`Problem::Loop`] | `loops`, `region` |
+//! | a conjunction lacks a clause, or the rule that it leads to | [`Problem::MissingClause`], [`Problem::IdleConjunction`] | `conjunctions` |
 //! | the rule names a table, port or group that does not exist | [`Problem::EmptyTable`] and the like | `destination` |
 //!
 //! A rule counts as shadowed only if a single rule shadows it, not if several do together. Rules are compared by
 //! their masks, so that a hundred thousand rules take seconds. A check that would take too long is given up, and
 //! the report says which one. Lint reads rules and changes nothing.
 
+mod conjunctions;
 mod cover;
 mod destination;
 mod loops;
@@ -20,7 +22,7 @@ mod region;
 mod tests;
 
 use crate::Match;
-use crate::action::Action;
+use crate::action::{Action, Clause};
 use crate::flow_mod::FlowMod;
 use crate::types::{GroupId, OfPort, TableId};
 use cover::Cover;
@@ -41,6 +43,13 @@ pub struct LintRule<'a> {
     pub matching: &'a Match,
     /// The actions of the rule.
     pub actions: &'a [Action],
+}
+
+impl LintRule<'_> {
+    /// Whether the rule is an alternative of a conjunction. Such a rule is never carried out itself.
+    fn is_alternative(&self) -> bool {
+        Clause::all_in(self.actions).next().is_some()
+    }
 }
 
 impl<'a> From<&'a FlowMod> for LintRule<'a> {
@@ -88,6 +97,20 @@ pub enum Problem {
         /// The rule of the same priority.
         with: usize,
     },
+    /// The rule is an alternative of a conjunction of which another clause has no alternative at this priority, so the
+    /// conjunction never matches. Told of the conjunction's first rule.
+    MissingClause {
+        /// The number of the conjunction.
+        id: u32,
+        /// The clause without an alternative, 1 to the number of clauses.
+        clause: u8,
+    },
+    /// The rule is an alternative of a conjunction, but no rule of the table matches `conj_id=ID`. Told of the conjunction's
+    /// first rule.
+    IdleConjunction {
+        /// The number of the conjunction.
+        id: u32,
+    },
     /// A later rule of the input has the same table, match and priority. Adding the later rule replaces this one.
     Replaced {
         /// The later rule.
@@ -126,6 +149,8 @@ impl Problem {
             Self::Shadowed { .. } => "shadowed",
             Self::Ambiguous { .. } => "ambiguous",
             Self::Replaced { .. } => "replaced",
+            Self::MissingClause { .. } => "missing_clause",
+            Self::IdleConjunction { .. } => "idle_conjunction",
             Self::Loop { .. } => "loop",
             Self::EmptyTable { .. } => "empty_table",
             Self::MissingPort { .. } => "missing_port",
@@ -147,6 +172,7 @@ impl Problem {
             Self::Shadowed { by } | Self::Replaced { by } => std::slice::from_ref(by),
             Self::Ambiguous { with } => std::slice::from_ref(with),
             Self::Loop { rules, .. } => rules.get(1..).unwrap_or_default(),
+            Self::MissingClause { .. } | Self::IdleConjunction { .. } => &[],
             Self::EmptyTable { .. } | Self::MissingPort { .. } | Self::MissingGroup { .. } => &[],
         }
     }
@@ -164,6 +190,12 @@ impl Problem {
             Self::Loop { .. } => {
                 "end the way with a rule that does not resubmit, or match a register that it sets"
                     .into()
+            }
+            Self::MissingClause { id, clause } => format!(
+                "add a rule with conjunction({id},{clause}/...) and the priority of this one"
+            ),
+            Self::IdleConjunction { id } => {
+                format!("add a rule with the match conj_id={id}, whose actions are carried out")
             }
             Self::EmptyTable { table } => {
                 format!("add a rule to table {table}, or do not send packets there")
@@ -193,6 +225,16 @@ impl fmt::Display for Problem {
                     f.write_str("… → ")?;
                 }
                 write!(f, "{}", tables.first().copied().unwrap_or_default())
+            }
+            Self::MissingClause { id, clause } => write!(
+                f,
+                "conjunction {id} can never match: no rule of this priority is for its clause {clause}"
+            ),
+            Self::IdleConjunction { id } => {
+                write!(
+                    f,
+                    "conjunction {id} has no effect: no rule of the table matches conj_id={id}"
+                )
             }
             Self::EmptyTable { table } => {
                 write!(f, "sends packets to table {table}, which has no rule")
@@ -228,13 +270,20 @@ pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings, steps: u64) -> 
     }
     let tables: BTreeMap<TableId, Table> = tables
         .into_iter()
-        .map(|(id, members)| (id, Table { cover: Cover::new(rules, &members), members }))
+        .map(|(id, members)| {
+            let carried_out: Vec<usize> =
+                members.iter().copied().filter(|&rule| !rules[rule].is_alternative()).collect();
+            (id, Table { cover: Cover::new(rules, &carried_out), members })
+        })
         .collect();
     for table in tables.values() {
         if !pairs(rules, table, &mut report.findings, &mut steps) {
             report.unfinished.push("rules that hide or overlap each other");
             break;
         }
+    }
+    for table in tables.values() {
+        conjunctions::check(rules, &table.members, &mut report.findings);
     }
     destination::check(rules, &tables, surroundings, &mut report.findings);
     if !loops::check(rules, &tables, &mut report.findings, &mut steps) {
@@ -248,6 +297,7 @@ pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings, steps: u64) -> 
 struct Table {
     /// Indices of the rules, ascending.
     members: Vec<usize>,
+    /// The rules that hide others: all but the alternatives of conjunctions.
     cover: Cover,
 }
 
@@ -279,6 +329,7 @@ fn pairs(
         }
         match table.cover.above(matching, priority) {
             Some(by) => findings.push(Finding { rule, problem: Problem::Shadowed { by } }),
+            None if rules[rule].is_alternative() => {}
             None => visible.push(rule),
         }
     }

@@ -42,6 +42,19 @@ fn overlap_at_one_priority_matters_if_the_actions_differ() {
 }
 
 #[test]
+fn conjunctions_hide_no_rules_and_need_all_their_clauses() {
+    let first = "priority=9,ip,actions=conjunction(7,1/2)";
+    let second = "priority=9,tcp,actions=conjunction(7,2/2)";
+    let winner = "priority=9,conj_id=7,actions=output:2";
+    check(&[first, second, "priority=5,ip,nw_src=10.0.0.1,actions=1", winner], &[]);
+    check(&[first, winner], &[(0, "missing_clause")]);
+    check(&[first, second], &[(0, "idle_conjunction")]);
+    let of_another_priority = "priority=8,tcp,actions=conjunction(7,2/2)";
+    let expected = [(0, "missing_clause"), (1, "missing_clause")];
+    check(&[first, of_another_priority, winner], &expected);
+}
+
+#[test]
 fn the_first_rule_that_overlaps_is_named() {
     let rules = parse(&[
         "priority=5,tcp,tp_src=1,actions=1",

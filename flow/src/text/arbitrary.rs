@@ -3,7 +3,7 @@
 //! Other crates enable the feature `arbitrary` for their tests.
 
 use super::*;
-use crate::action::{SetFieldForm, Subfield};
+use crate::action::{Clause, SetFieldForm, Subfield};
 use crate::fields::FieldId;
 use crate::flow_mod::{FlowFlags, FlowMod};
 use crate::key::{PipelineKey, PipelineMask};
@@ -225,8 +225,15 @@ fn simple_action() -> impl Strategy<Value = Action> {
         }),
         Just(Action::Exit),
         vec(any::<u8>(), 0..20).prop_map(Action::Note),
+        clause().prop_map(Action::Conjunction),
     ];
     prop_oneof![outputs, vlan, header, other]
+}
+
+/// A clause of a conjunction.
+pub fn clause() -> impl Strategy<Value = Clause> {
+    let clauses = (2..=Clause::MAX).prop_flat_map(|clauses| (1..=clauses, Just(clauses)));
+    (any::<u32>(), clauses).prop_map(|(id, (clause, clauses))| Clause { id, clause, clauses })
 }
 
 /// An action, and actions in it.

@@ -7,7 +7,7 @@ use super::protocol::Protocols;
 use super::value::{self, Masked};
 use super::words::{self, field as any_field};
 use super::{ParseContext, number, port, subfield};
-use crate::action::{Action, SetFieldForm, Subfield};
+use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
 use crate::types::{MacAddr, MeterId, OfPort, TableId, mac_of_bits};
 
@@ -339,6 +339,36 @@ impl<'a> Argument<'a> {
                 .hint("write resubmit(,TABLE), resubmit(PORT,TABLE) or resubmit:PORT"));
         }
         Ok(Action::Resubmit { in_port, table })
+    }
+
+    pub(super) fn clause(self) -> Result<Clause, Fault> {
+        let parts = self.text.split_once(',').and_then(|(id, of)| Some((id, of.split_once('/')?)));
+        let Some((id, (clause, clauses))) = parts else {
+            return Err(Fault::new("conjunction needs a number, a clause and how many there are")
+                .hint("write conjunction(ID,CLAUSE/CLAUSES), like conjunction(7,1/2)"));
+        };
+        let number = |text: &'a str| self.with("conjunction", text.trim());
+        let id = number(id).conjunction()?;
+        let (clause, clauses) = (number(clause).u8(u8::MAX)?, number(clauses).u8(u8::MAX)?);
+        if !(2..=Clause::MAX).contains(&clauses) {
+            return Err(Fault::new(format!("a conjunction cannot have {clauses} clauses"))
+                .hint(format!("it has 2 to {} clauses", Clause::MAX)));
+        }
+        if !(1..=clauses).contains(&clause) {
+            return Err(Fault::new(format!("there is no clause {clause} of {clauses}"))
+                .hint(format!("the first is clause 1, the last clause {clauses}")));
+        }
+        Ok(Clause { id, clause, clauses })
+    }
+
+    /// The number of a conjunction. Open vSwitch reads a signed number.
+    fn conjunction(self) -> Result<u32, Fault> {
+        match self.text.strip_prefix('-') {
+            Some(digits) if self.context.lenient => {
+                self.with(self.name, digits).u32().map(u32::wrapping_neg)
+            }
+            _ => self.u32(),
+        }
     }
 
     pub(super) fn check_pkt_larger(self) -> Result<Action, Fault> {

@@ -7,7 +7,7 @@
 use super::error::Fault;
 use super::order;
 use super::protocol::Protocols;
-use crate::action::{Action, Nested, Subfield};
+use crate::action::{Action, Clause, Nested, Subfield};
 use crate::fields::FieldId;
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
@@ -46,6 +46,8 @@ pub enum Unfit {
     Table,
     /// An action cannot be part of an action set (`OFPBAC_BAD_TYPE`).
     ActionSet,
+    /// `conjunction` stands beside other actions than `note` (`NXBAC_BAD_CONJUNCTION`).
+    Conjunction,
 }
 
 /// Checks the actions that a message of `version` carried for a rule of `table`, or for a bucket or packet without one, as
@@ -96,6 +98,12 @@ struct Checker {
 
 impl Checker {
     fn list(&mut self, actions: &[Action], sketch: &mut Sketch<'_>) -> Result<(), Refused> {
+        if let Some(index) = beside_conjunction(actions) {
+            let fault =
+                Fault::new("only note can stand beside conjunction (NXBAC_BAD_CONJUNCTION)");
+            let fault = fault.hint("let the rule that matches conj_id have the other actions");
+            return Err(Refused { index, why: Unfit::Conjunction, fault });
+        }
         for (index, action) in actions.iter().enumerate() {
             match action.nested() {
                 Nested::OnCopy(nested) => {
@@ -192,6 +200,13 @@ impl Checker {
         }
         Ok(needed)
     }
+}
+
+/// The index of the first action that a list with `conjunction` must not have.
+fn beside_conjunction(actions: &[Action]) -> Option<usize> {
+    Clause::all_in(actions).next()?;
+    let fits = |action: &Action| matches!(action, Action::Conjunction(_) | Action::Note(_));
+    actions.iter().position(|action| !fits(action))
 }
 
 fn output_port(port: OfPort) -> Result<(), Problem> {

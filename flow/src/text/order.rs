@@ -127,6 +127,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         | Action::CheckPktLarger { .. }
         | Action::Exit
         | Action::Note(_)
+        | Action::Conjunction(_)
         | Action::ClearActions
         | Action::WriteActions(_)
         | Action::WriteMetadata { .. }

@@ -20,7 +20,6 @@ const MAX_DEPTH: usize = 64;
 pub(super) const FOREIGN: &[&str] = &[
     "bundle",
     "bundle_load",
-    "conjunction",
     "ct",
     "ct_clear",
     "debug_recirc",
@@ -210,6 +209,7 @@ impl<'a> ActionParser<'a> {
             Name::CheckPktLarger => arg.check_pkt_larger()?,
             Name::Exit => Action::Exit,
             Name::Note => Action::Note(arg.hex_bytes()?),
+            Name::Conjunction => Action::Conjunction(arg.clause()?),
             Name::ClearActions => Action::ClearActions,
             Name::WriteMetadata => {
                 self.usable = self.usable.and(Protocols::NXM_OF11_UP);

@@ -4,7 +4,7 @@
 use super::arbitrary::{acceptable, action, flow_mod, matching, port, version};
 use super::print::write_actions;
 use super::*;
-use crate::action::Action;
+use crate::action::{Action, Clause};
 use crate::fields::{FieldId, TextForm, ones};
 use crate::flow_mod::{FlowFlags, FlowMod};
 use crate::group::{Bucket, Group, GroupType, Selection};
@@ -321,6 +321,36 @@ fn an_assignment_to_bits_that_the_field_lacks_is_refused() {
     let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
     let error = parse_flow("ip,actions=load:0->NXM_OF_IP_TOS[0..1]", &context).unwrap_err();
     assert_eq!(error.message(), "changes no bit of nw_tos");
+}
+
+#[test]
+fn a_conjunction_names_a_clause_and_stands_alone() {
+    let parse = |actions: &str| {
+        let text = format!("ip,actions={actions}");
+        parse_flow(&text, &ParseContext::default()).map_err(|e| e.message().to_owned())
+    };
+    let rule = parse("conjunction(7, 2 / 3),note:01,conjunction(0xffffffff,1/64)").unwrap();
+    let clauses: Vec<_> = Clause::all_in(&rule.actions).collect();
+    let expected =
+        [Clause { id: 7, clause: 2, clauses: 3 }, Clause { id: u32::MAX, clause: 1, clauses: 64 }];
+    assert_eq!(clauses, expected);
+    for (actions, message) in [
+        ("conjunction(7)", "conjunction needs a number, a clause and how many there are"),
+        ("conjunction(7,1/1)", "a conjunction cannot have 1 clauses"),
+        ("conjunction(7,1/65)", "a conjunction cannot have 65 clauses"),
+        ("conjunction(7,0/2)", "there is no clause 0 of 2"),
+        ("conjunction(7,3/2)", "there is no clause 3 of 2"),
+        (
+            "output:1,conjunction(7,1/2)",
+            "only note can stand beside conjunction (NXBAC_BAD_CONJUNCTION)",
+        ),
+        (
+            "clone(conjunction(7,1/2),output:1)",
+            "only note can stand beside conjunction (NXBAC_BAD_CONJUNCTION)",
+        ),
+    ] {
+        assert_eq!(parse(actions), Err(message.to_owned()), "{actions}");
+    }
 }
 
 /// OpenFlow 1.5 has `set_field` in place of `load`, and the mask of such a `set_field` may be wider than the field's legal bits.

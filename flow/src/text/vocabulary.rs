@@ -159,6 +159,12 @@ vocabulary! {
         Exit: "exit", "exit", "add-flow \"arp,actions=output:2,exit\"";
         /// Holds bytes for whoever reads the rule. The packet stays as it is.
         Note: "note", "note:HEX.HEX...", "add-flow \"arp,actions=note:01.02.03,output:2\"";
+        /// Makes the rule an alternative of clause CLAUSE, 1 to CLAUSES, of the conjunction ID. A packet for which each of the
+        /// CLAUSES clauses, 2 to 64, has an alternative that matches gets ID as its `conj_id`, and the actions of the rule that
+        /// matches `conj_id=ID`. All alternatives need the same priority. Only `note` and further conjunctions may stand beside
+        /// this action.
+        Conjunction: "conjunction", "conjunction(ID,CLAUSE/CLAUSES)",
+            "add-flow \"ip,nw_src=10.0.0.0/24,actions=conjunction(7,1/2)\"";
         /// Empties the packet's action set.
         ClearActions: "clear_actions", "clear_actions", "-O OpenFlow13 add-flow \"arp,actions=clear_actions,goto_table:1\"";
         /// Puts actions into the packet's action set, which is carried out when the pipeline ends. Of two actions of one kind,

@@ -67,6 +67,44 @@ impl<T> LinearClassifier<T> {
         best.map(|(_, value)| value)
     }
 
+    /// See [`Classifier::lookup_conjunctive`](super::Classifier::lookup_conjunctive).
+    #[cfg(test)]
+    pub(super) fn lookup_conjunctive<'t, C: Iterator<Item = flow::action::Clause>>(
+        &'t self,
+        key: &PipelineKey,
+        version: Version,
+        clauses_of: impl Fn(&'t T) -> C,
+    ) -> Option<&'t T> {
+        let is_ordinary = |value| clauses_of(value).next().is_none();
+        let matching = |key: &PipelineKey| {
+            let visible = self.rules.iter().filter(|(_, rule)| rule.is_visible(version));
+            let hits = visible.filter(|(_, rule)| rule.value.0.matches(key));
+            let mut hits: Vec<_> = hits.map(|(_, r)| (r.rank(), &r.value.1)).collect();
+            hits.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+            hits
+        };
+        let hits = matching(key);
+        let ordinary = hits.iter().find(|(_, value)| is_ordinary(value));
+        let beats = |rank: Rank| ordinary.is_none_or(|(best, _)| rank.priority() > best.priority());
+        let mut present = std::collections::BTreeMap::new();
+        for (rank, value) in hits.iter().filter(|(rank, _)| beats(*rank)) {
+            for clause in clauses_of(value) {
+                let present: &mut std::collections::BTreeSet<u8> =
+                    present.entry((rank.priority(), clause.id, clause.clauses)).or_default();
+                let is_new = present.insert(clause.clause);
+                if is_new && present.len() == usize::from(clause.clauses) {
+                    let mut key = *key;
+                    key.conj_id.set(clause.id);
+                    let found = matching(&key).into_iter().find(|(_, value)| is_ordinary(value));
+                    if let Some((_, value)) = found {
+                        return Some(value);
+                    }
+                }
+            }
+        }
+        ordinary.map(|(_, value)| *value)
+    }
+
     /// See [`Classifier::find`](super::Classifier::find).
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
         self.rules

@@ -67,10 +67,16 @@
 //!
 //! Open vSwitch's staged lookup and tries do such work during the search. Here it is done when the
 //! winner is known, and only where the winner's bits do not suffice.
+//!
+//! # Conjunctive matches
+//!
+//! [`Classifier::lookup_conjunctive`] looks up in a table where some rules are alternatives of
+//! conjunctions. A table without such rules does not pay for it.
 
 mod adopt;
 mod arrange;
 mod buckets;
+mod conjunctive;
 mod expect;
 mod lanes;
 mod linear;
@@ -262,10 +268,10 @@ impl<T> Classifier<T> {
         let Self { rules, subtables, order, .. } = self;
         let search = Search { rules, subtables, order, key, version };
         match self.width {
-            0 | 1 => search.run::<1>(mask),
-            2 => search.run::<2>(mask),
-            3 | 4 => search.run::<4>(mask),
-            _ => search.run::<{ lanes::MAX_WIDTH }>(mask),
+            0 | 1 => search.run::<1>(mask, |_| true),
+            2 => search.run::<2>(mask, |_| true),
+            3 | 4 => search.run::<4>(mask, |_| true),
+            _ => search.run::<{ lanes::MAX_WIDTH }>(mask, |_| true),
         }
     }
 

@@ -12,6 +12,12 @@ use flow::{PipelineKey, PipelineMask};
 /// bits of their subtable to the mask at once.
 const REMEMBERED: usize = 64;
 
+/// The probes of a search, in order.
+pub(super) type Probes = ArrayVec<Probe, REMEMBERED>;
+
+/// Where the rows end that a search had to look at: at this priority, and at this row if there is one.
+type End<'a> = (u16, Option<&'a [Line]>);
+
 /// The arguments of one search.
 pub(super) struct Search<'a, 'k, T> {
     pub(super) rules: &'a Rules<Filed<T>>,
@@ -23,26 +29,26 @@ pub(super) struct Search<'a, 'k, T> {
     pub(super) version: Version,
 }
 
-/// The best rule found so far, and where its row is.
-struct Best<'a, T> {
-    priority: u16,
-    row: &'a [Line],
-    mask: &'a [Line],
-    subtable: &'a Subtable,
-    filed: &'a Filed<T>,
-    rank: super::rule::Rank,
+/// A rule that matches the key, and where its row is.
+pub(super) struct Hit<'a, T> {
+    pub(super) priority: u16,
+    pub(super) row: &'a [Line],
+    pub(super) mask: &'a [Line],
+    pub(super) subtable: &'a Subtable,
+    pub(super) filed: &'a Filed<T>,
+    pub(super) rank: super::rule::Rank,
 }
 
 /// Which bucket a probe of a subtable has found; `block` is `None` if there was none.
 #[derive(Clone, Copy)]
-struct Probe {
+pub(super) struct Probe {
     subtable: u16,
     block: Option<Block>,
 }
 
 /// Key and mask of the search, packed for the subtables of one layout. The mask is packed later
 /// than the key, because most searches need the packed mask for one layout only.
-struct Packed<'a, const W: usize> {
+pub(super) struct Packed<'a, const W: usize> {
     layout: Option<&'a Layout>,
     key: [Line; W],
     mask: [Line; W],
@@ -50,14 +56,19 @@ struct Packed<'a, const W: usize> {
 }
 
 impl<'a, T> Search<'a, '_, T> {
-    /// Runs the search, and adds the bits that explain the answer to `mask`.
+    /// Runs the search among the rules whose values may win, and adds the bits that explain the answer to `mask`.
     ///
     /// `W` is at least the width in lines of every subtable. `W` is 1 only if every subtable has
     /// the width 1.
-    pub(super) fn run<const W: usize>(&self, mask: &mut PipelineMask) -> Option<&'a T> {
-        let mut probes: ArrayVec<Probe, REMEMBERED> = ArrayVec::new();
+    #[inline(always)]
+    pub(super) fn run<const W: usize>(
+        &self,
+        mask: &mut PipelineMask,
+        may_win: impl Fn(&'a T) -> bool,
+    ) -> Option<&'a T> {
+        let mut probes = Probes::new();
         let mut packed = Packed::<'a, W>::new();
-        let mut best: Option<Best<'a, T>> = None;
+        let mut best: Option<Hit<'a, T>> = None;
         for &(bound, number) in self.order {
             if best.as_ref().is_some_and(|best| best.priority > bound) {
                 break;
@@ -66,26 +77,16 @@ impl<'a, T> Search<'a, '_, T> {
             packed.turn_key(subtable.layout(), self.key, mask);
             let block = subtable.bucket(subtable.hash(&packed.key));
             if let Some(block) = block {
-                self.scan::<W>(subtable, block, &packed.key, &mut best);
+                self.scan::<W>(subtable, block, &packed.key, &mut best, &may_win);
             }
-            if probes.try_push(Probe { subtable: number, block }).is_err() {
-                packed.turn(subtable.layout(), self.key, mask);
-                packed.add_all(subtable, block);
-            }
+            packed.remember(&mut probes, number, subtable, block, self.key, mask);
         }
         if let Some(best) = &best {
             packed.turn(best.subtable.layout(), self.key, mask);
             packed.add(best.mask);
         }
-        for probe in &probes {
-            let subtable = &self.subtables[usize::from(probe.subtable)];
-            packed.turn(subtable.layout(), self.key, mask);
-            match probe.block {
-                None => packed.explain_miss(subtable),
-                Some(block) => packed.explain_rows(subtable, block, best.as_ref()),
-            }
-        }
-        packed.flush(mask);
+        let end = best.as_ref().map(|best| (best.priority, Some(best.row)));
+        explain(self, &mut packed, &probes, end, mask);
         best.map(|best| &best.filed.value)
     }
 
@@ -96,7 +97,8 @@ impl<'a, T> Search<'a, '_, T> {
         subtable: &'a Subtable,
         block: Block,
         key: &[Line; W],
-        best: &mut Option<Best<'a, T>>,
+        best: &mut Option<Hit<'a, T>>,
+        may_win: impl Fn(&'a T) -> bool,
     ) {
         let width = if W == 1 { 1 } else { subtable.width() };
         for row in subtable.rows(block).chunks_exact(width) {
@@ -104,38 +106,101 @@ impl<'a, T> Search<'a, '_, T> {
             if best.as_ref().is_some_and(|best| best.priority > header.priority) {
                 break;
             }
-            let mask = subtable.mask(header.mask, width);
-            if !agree(&key[..width], row, mask) {
+            let Some(hit) = self.hit(subtable, row, key) else { continue };
+            if !may_win(&hit.filed.value) {
                 continue;
             }
-            let Some((_, rule)) = self.rules.at(header.slot) else { continue };
-            if !rule.is_visible(self.version) {
-                continue;
-            }
-            if best.as_ref().is_none_or(|best| rule.rank() > best.rank) {
-                *best = Some(Best {
-                    priority: header.priority,
-                    row,
-                    mask,
-                    subtable,
-                    filed: &rule.value,
-                    rank: rule.rank(),
-                });
+            if best.as_ref().is_none_or(|best| hit.rank > best.rank) {
+                *best = Some(hit);
             }
             break;
         }
     }
+
+    /// The rule of a row, if it matches the packed key and is visible.
+    #[inline(always)]
+    pub(super) fn hit<const W: usize>(
+        &self,
+        subtable: &'a Subtable,
+        row: &'a [Line],
+        key: &[Line; W],
+    ) -> Option<Hit<'a, T>> {
+        let Header { priority, mask, slot } = Header::of(&row[0]);
+        let mask = subtable.mask(mask, row.len());
+        if !agree(&key[..row.len()], row, mask) {
+            return None;
+        }
+        let (_, rule) = self.rules.at(slot)?;
+        let filed = &rule.value;
+        rule.is_visible(self.version).then(|| Hit {
+            priority,
+            row,
+            mask,
+            subtable,
+            filed,
+            rank: rule.rank(),
+        })
+    }
+}
+
+/// Adds bits of the key to `mask` that explain what the probes did not find in front of `end`; `None` is the end of all
+/// rows.
+#[inline(always)]
+pub(super) fn explain<'a, T, const W: usize>(
+    search: &Search<'a, '_, T>,
+    packed: &mut Packed<'a, W>,
+    probes: &Probes,
+    end: Option<End<'a>>,
+    mask: &mut PipelineMask,
+) {
+    for probe in probes {
+        let subtable = &search.subtables[usize::from(probe.subtable)];
+        packed.turn(subtable.layout(), search.key, mask);
+        match probe.block {
+            None => packed.explain_miss(subtable),
+            Some(block) => packed.explain_rows(subtable, block, end),
+        }
+    }
+    packed.flush(mask);
 }
 
 impl<'a, const W: usize> Packed<'a, W> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let lines = [Line::default(); W];
         Self { layout: None, key: lines, mask: lines, has_mask: false }
     }
 
+    /// The packed key.
+    #[inline(always)]
+    pub(super) fn key(&self) -> &[Line; W] {
+        &self.key
+    }
+
+    /// Remembers the probe of a subtable, to be explained later. What exceeds the memory is explained at once.
+    #[inline(always)]
+    pub(super) fn remember(
+        &mut self,
+        probes: &mut Probes,
+        number: u16,
+        subtable: &'a Subtable,
+        block: Option<Block>,
+        key: &PipelineKey,
+        mask: &mut PipelineMask,
+    ) {
+        if probes.try_push(Probe { subtable: number, block }).is_err() {
+            self.turn(subtable.layout(), key, mask);
+            self.add_all(subtable, block);
+        }
+    }
+
     /// Packs the key for this layout, unless it is already.
     #[inline(always)]
-    fn turn_key(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
+    pub(super) fn turn_key(
+        &mut self,
+        layout: &'a Layout,
+        key: &PipelineKey,
+        mask: &mut PipelineMask,
+    ) {
         if self.layout.is_some_and(|current| current.set() == layout.set()) {
             return;
         }
@@ -146,7 +211,7 @@ impl<'a, const W: usize> Packed<'a, W> {
 
     /// Packs the key and the mask for this layout, unless they are already.
     #[inline(always)]
-    fn turn(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
+    pub(super) fn turn(&mut self, layout: &'a Layout, key: &PipelineKey, mask: &mut PipelineMask) {
         self.turn_key(layout, key, mask);
         if !self.has_mask {
             layout.gather(&mask.bits, &mut self.mask);
@@ -166,7 +231,7 @@ impl<'a, const W: usize> Packed<'a, W> {
     }
 
     #[inline(always)]
-    fn add(&mut self, bits: &[Line]) {
+    pub(super) fn add(&mut self, bits: &[Line]) {
         for (mask, bits) in self.mask.iter_mut().zip(bits) {
             for (mask, bits) in mask.0.iter_mut().zip(bits.0) {
                 *mask |= bits;
@@ -201,15 +266,17 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds bits of the key that explain why this is its bucket, and why no row of the bucket beats
-    /// the answer.
+    /// Adds bits of the key that explain why this is its bucket, and why no row of the bucket in front of
+    /// `end` matches.
     #[inline(always)]
-    fn explain_rows<T>(&mut self, subtable: &Subtable, block: Block, best: Option<&Best<'a, T>>) {
+    fn explain_rows(&mut self, subtable: &Subtable, block: Block, end: Option<End<'a>>) {
         self.add(subtable.hash_lines());
         let width = if W == 1 { 1 } else { subtable.width() };
         for row in subtable.rows(block).chunks_exact(width) {
             let header = Header::of(&row[0]);
-            if best.is_some_and(|b| b.priority > header.priority || std::ptr::eq(b.row, row)) {
+            if let Some((priority, last)) = end
+                && (priority > header.priority || last.is_some_and(|last| std::ptr::eq(last, row)))
+            {
                 break;
             }
             self.explain_row(row, subtable.mask(header.mask, width));

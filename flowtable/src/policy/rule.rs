@@ -3,7 +3,7 @@
 use super::bridge_id::{BridgeId, TableRef};
 use crate::classifier::{RuleId, Version};
 use flow::Match;
-use flow::action::{Action, any_action};
+use flow::action::{Action, Clause, any_action};
 use flow::fields::FieldId;
 use flow::flow_mod::FlowFlags;
 use flow::key::{FLOW_WORDS, FlowKey, KeyPortNo};
@@ -197,6 +197,16 @@ impl Rule {
     /// Whether the rule has a timeout.
     pub fn has_timeout(&self) -> bool {
         self.idle_timeout != 0 || self.hard_timeout != 0
+    }
+
+    /// The clauses of conjunctions of which the rule is an alternative.
+    pub fn clauses(&self) -> impl Iterator<Item = Clause> + '_ {
+        Clause::all_in(&self.actions)
+    }
+
+    /// Whether the rule is an alternative of a conjunction. Such a rule is never carried out itself.
+    pub fn is_alternative(&self) -> bool {
+        self.clauses().next().is_some()
     }
 
     /// When the rule expires if no further packet comes; `None` if it has no timeout.

@@ -33,6 +33,8 @@ pub(super) struct Table {
     pub(super) limits: Limits,
     /// Number of rules with a timeout, removed rules included until they are freed.
     timed: usize,
+    /// Number of rules that are alternatives of conjunctions, removed rules included until they are freed.
+    alternatives: usize,
 }
 
 /// The rules and groups of a bridge.
@@ -195,19 +197,25 @@ impl Tables {
         }
         self.tables[at].get_or_insert_with(|| {
             let classifier = Classifier::new(seed).planned_aside();
-            Box::new(Table { classifier, limits: Limits::default(), timed: 0 })
+            Box::new(Table { classifier, limits: Limits::default(), timed: 0, alternatives: 0 })
         })
     }
 
-    /// The rule for a packet, at a version; adds the bits that decided to `mask`.
+    /// The rule for a packet, at a version. Adds the bits that decided to `mask`, and the number of clauses of conjunctions
+    /// that were looked at to `work`.
     pub fn lookup(
         &self,
         table: TableId,
         key: &PipelineKey,
         version: Version,
         mask: &mut PipelineMask,
+        work: &mut usize,
     ) -> Option<&Arc<Rule>> {
-        self.table(table)?.classifier.lookup(key, version, mask)
+        let Table { classifier, alternatives, .. } = self.table(table)?;
+        if *alternatives == 0 {
+            return classifier.lookup(key, version, mask);
+        }
+        classifier.lookup_conjunctive(key, version, mask, |rule| rule.clauses(), work)
     }
 
     /// Shows `visit` the better rules of its table that overlap with a rule, at a version. At most `limit` rules are
@@ -451,6 +459,7 @@ impl Tables {
         change.steps.push(Step::Inserted((table, id)));
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
+        held.alternatives += usize::from(rule.is_alternative());
         self.rule_came(change, (table, id), &rule, matching);
         self.groups.add_user(&rule);
         self.meters.add_user(&rule);
@@ -592,10 +601,9 @@ impl Tables {
         for rule in &freed.rules[before..] {
             self.groups.forget_user(rule);
             self.meters.forget_user(rule);
-            if rule.has_timeout()
-                && let Some(table) = &mut self.tables[usize::from(rule.table.get())]
-            {
-                table.timed -= 1;
+            if let Some(table) = &mut self.tables[usize::from(rule.table.get())] {
+                table.timed -= usize::from(rule.has_timeout());
+                table.alternatives -= usize::from(rule.is_alternative());
             }
             if let Some(name) = rule.name()
                 && let Some(holders) = self.names.get_mut(name)

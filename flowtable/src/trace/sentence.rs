@@ -48,7 +48,7 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         Action::PushMpls(_) => "put an MPLS label on".into(),
         Action::PopMpls(_) => "take its outer MPLS label off".into(),
         Action::DecTtl(_) | Action::DecMplsTtl => "lower its TTL by one".into(),
-        Action::Note(_) | Action::SetQueue(_) | Action::PopQueue => {
+        Action::Note(_) | Action::Conjunction(_) | Action::SetQueue(_) | Action::PopQueue => {
             "nothing that changes its way".into()
         }
         Action::StackPush(_) | Action::StackPop(_) | Action::CheckPktLarger { .. } => {

@@ -6,7 +6,7 @@ use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::matching::field::FieldHeader;
 use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
-use flow::action::{Action, SetFieldForm, Subfield};
+use flow::action::{Action, Clause, SetFieldForm, Subfield};
 use flow::fields::{FieldId, TextForm, ones};
 use flow::key::VLAN_CFI;
 use flow::types::{GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
@@ -215,6 +215,7 @@ impl Reading {
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
             nx::EXIT => Action::Exit,
+            nx::CONJUNCTION => Action::Conjunction(clause(&mut input)?),
             nx::DEC_TTL if is_10 => Action::DecTtl(Vec::new()),
             nx::DEC_TTL_CNT_IDS => {
                 let count = usize::from(input.u16()?);
@@ -348,6 +349,16 @@ fn mpls_label(label: u32) -> Result<Action, ErrorCode> {
 
 fn mpls_tc(tc: u8) -> Result<Action, ErrorCode> {
     if tc <= 7 { Ok(Action::SetMplsTc(tc)) } else { Err(ErrorCode::BadArgument) }
+}
+
+/// The clause of a `conjunction`, which counts clauses from 0.
+fn clause(input: &mut Input<'_>) -> Result<Clause, ErrorCode> {
+    let (index, clauses, id) = (input.u8()?, input.u8()?, input.u32()?);
+    let is_sound = (2..=Clause::MAX).contains(&clauses) && index < clauses;
+    match is_sound {
+        true => Ok(Clause { id, clause: index + 1, clauses }),
+        false => Err(ErrorCode::NxActionBadConjunction),
+    }
 }
 
 /// A meter of a rule. Whether the meter exists is for the tables to say.

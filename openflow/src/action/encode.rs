@@ -6,7 +6,7 @@ use crate::matching::field;
 use crate::output::Encoder;
 use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow15};
-use flow::action::{Action, SetFieldForm, Subfield};
+use flow::action::{Action, Clause, SetFieldForm, Subfield};
 use flow::fields::FieldId;
 use flow::types::{OfPort, OfVersion, TableId};
 
@@ -125,6 +125,13 @@ impl Writing<'_> {
                 }
             }),
             Action::Exit => self.nicira(nx::EXIT, |_| {}),
+            Action::Conjunction(Clause { id, clause, clauses }) => {
+                self.nicira(nx::CONJUNCTION, |out| {
+                    out.u8(clause - 1);
+                    out.u8(*clauses);
+                    out.u32(*id);
+                });
+            }
             Action::Note(bytes) => self.nicira(nx::NOTE, |out| out.bytes(bytes)),
             Action::WriteMetadata { value, mask } if is_10 => {
                 self.nicira(nx::WRITE_METADATA, |out| {

@@ -66,6 +66,7 @@ pub(super) mod nx {
     pub(crate) const SET_MPLS_TC: u16 = 31;
     pub(crate) const OUTPUT_REG2: u16 = 32;
     pub(crate) const REG_LOAD2: u16 = 33;
+    pub(crate) const CONJUNCTION: u16 = 34;
     pub(crate) const CONTROLLER2: u16 = 37;
     pub(crate) const OUTPUT_TRUNC: u16 = 39;
     pub(crate) const GROUP: u16 = 40;

@@ -40,6 +40,7 @@ pub(super) fn unfit(why: Unfit) -> ErrorCode {
         Unfit::Tags => ErrorCode::BadTag,
         Unfit::Table => ErrorCode::BadInstructionTable,
         Unfit::ActionSet => ErrorCode::BadAction,
+        Unfit::Conjunction => ErrorCode::NxActionBadConjunction,
     }
 }
 

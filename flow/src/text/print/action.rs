@@ -6,7 +6,7 @@
 
 use super::PrintOptions;
 use super::{decimal, hex, ipv4, put, subfield, value};
-use crate::action::{Action, SetFieldForm, Subfield};
+use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
 use crate::text::port::{self, PortNames};
 use crate::types::{OfPort, OfVersion};
@@ -168,6 +168,9 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
         Action::Note(bytes) => {
             out.push_str("note:");
             dotted_hex(out, bytes);
+        }
+        Action::Conjunction(Clause { id, clause, clauses }) => {
+            put!(out, "conjunction({id},{clause}/{clauses})");
         }
         Action::ClearActions => out.push_str("clear_actions"),
         Action::WriteActions(actions) => nested(out, "write_actions(", actions, options),

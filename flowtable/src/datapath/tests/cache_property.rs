@@ -9,7 +9,7 @@ use flow::text::{GroupCommand, parse_group};
 use proptest::prelude::*;
 
 /// Rules that lead packets through several tables, rewrite, learn, and come and go.
-const RULES: [&str; 21] = [
+const RULES: [&str; 26] = [
     "priority=1,actions=NORMAL",
     "priority=9,udp,tp_dst=1,actions=output:2",
     "priority=9,udp,tp_dst=2,actions=mod_nw_dst:10.0.0.3,resubmit(,1)",
@@ -32,6 +32,12 @@ const RULES: [&str; 21] = [
     "table=1,priority=9,ip,nw_ttl=1,actions=dec_ttl,group:1",
     "priority=10,udp,tp_dst=3,actions=group:2",
     "table=2,priority=9,udp,tp_dst=3,actions=output:1,write_actions(group:3)",
+    // Two conjunctions, which share a clause.
+    "table=1,priority=6,ip,nw_src=10.0.0.1,actions=conjunction(7,1/2),conjunction(8,1/2)",
+    "table=1,priority=6,udp,tp_dst=1,actions=conjunction(7,2/2)",
+    "table=1,priority=6,ip,nw_dst=10.0.0.2/31,actions=conjunction(8,2/2)",
+    "table=1,priority=5,conj_id=7,actions=output:4",
+    "table=1,priority=5,conj_id=8,udp,tp_dst=2,actions=output:2",
 ];
 
 /// Groups that rules may name; the second number of each pair takes the place of the first.

@@ -46,6 +46,12 @@ const RULES: &[&str] = &[
     "table=2,priority=9,dl_vlan=5,actions=group:2",
     "table=2,priority=8,udp,actions=set_field:7->udp_src,group:3",
     "table=2,priority=7,tcp,actions=group:4",
+    "table=2,priority=20,ip,nw_src=10.0.0.0/9,actions=conjunction(1,1/2),conjunction(2,1/3)",
+    "table=2,priority=20,tcp,actions=conjunction(1,2/2)",
+    "table=2,priority=20,ip,nw_dst=10.0.0.0/10,actions=conjunction(2,2/3)",
+    "table=2,priority=20,ip,nw_ttl=9,actions=conjunction(2,3/3)",
+    "table=2,priority=19,conj_id=1,ip,actions=2",
+    "table=2,priority=19,ip,conj_id=2,actions=mod_nw_src:10.3.3.3,resubmit(,1),4",
 ];
 
 /// Groups of each kind.

@@ -99,7 +99,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             Action::OutputReg { src, max_len } => self.output_reg(*src, *max_len),
             Action::OutputTrunc { port, max_len } => self.output_truncated(*port, *max_len),
             Action::Enqueue { port, .. } => self.output(*port),
-            Action::SetQueue(_) | Action::PopQueue | Action::Note(_) => {}
+            // The classifier does what a conjunction means; a rule that has one never wins a look-up.
+            Action::SetQueue(_) | Action::PopQueue | Action::Note(_) | Action::Conjunction(_) => {}
             Action::Group(group) => return self.group(*group).map_err(|_| Stop),
             Action::Meter(id) => self.meter(*id),
             Action::SetVlanVid { vid, push_if_untagged } => {

@@ -543,10 +543,15 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.depend_on_table(in_port, table);
         let (tables, version) = (self.tables(), self.view.version);
         let hides_ports = self.hides_ports();
-        self.packet.look_up(in_port, hides_ports, |key, mask| {
+        let mut work = 0;
+        let rule = self.packet.look_up(in_port, hides_ports, |key, mask| {
             self.observer.look_up(at, key);
-            tables.lookup(table, key, version, mask)
-        })
+            tables.lookup(table, key, version, mask, &mut work)
+        });
+        if work > 0 {
+            self.spend_for(work);
+        }
+        rule
     }
 
     fn freeze(&mut self) {
