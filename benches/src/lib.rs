@@ -7,6 +7,7 @@ pub mod forwarding;
 pub mod generate;
 pub mod interrupt;
 pub mod null_port;
+pub mod openflow;
 pub mod report;
 pub mod rules;
 pub mod workload;

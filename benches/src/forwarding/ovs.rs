@@ -53,7 +53,7 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A running Open vSwitch with one bridge. It ends with this value.
-pub(super) struct OpenVswitch {
+pub(crate) struct OpenVswitch {
     installed: Installed,
     dir: RunDir,
     server: Option<Child>,
@@ -65,19 +65,24 @@ impl OpenVswitch {
     ///
     /// # Errors
     /// A program of it failed; its last words are told.
-    pub(super) fn start(ports: &[String; 2], tso: bool) -> anyhow::Result<Self> {
+    pub(crate) fn start(ports: &[String], tso: bool) -> anyhow::Result<Self> {
         let installed = Installed::find()?;
         let mut ovs = Self { installed, dir: RunDir::new()?, server: None, vswitchd: None };
         ovs.bring_up(ports, tso).with_context(|| ovs.last_words())?;
         Ok(ovs)
     }
 
+    /// The socket at which the bridge speaks OpenFlow with everybody who connects.
+    pub(crate) fn openflow_socket(&self) -> PathBuf {
+        self.dir.path().join("br0.mgmt")
+    }
+
     /// The numbers of its processes: the database server and the switch.
-    pub(super) fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> Vec<u32> {
         self.server.iter().chain(&self.vswitchd).map(Child::id).collect()
     }
 
-    fn bring_up(&mut self, ports: &[String; 2], tso: bool) -> anyhow::Result<()> {
+    fn bring_up(&mut self, ports: &[String], tso: bool) -> anyhow::Result<()> {
         let Installed { tool, server, vswitchd, schema, .. } = self.installed.clone();
         let at = |name: &str| self.dir.path().join(name);
         let (database, socket) = (at("conf.db"), format!("{}", at("db.sock").display()));

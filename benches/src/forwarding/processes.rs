@@ -26,7 +26,7 @@ pub fn on_core<T>(core: usize, f: impl FnOnce() -> anyhow::Result<T>) -> anyhow:
 ///
 /// # Errors
 /// One of them has ended.
-pub(super) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
+pub(crate) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
     pids.iter().map(|pid| cpu_time_of(*pid)).sum()
 }
 
@@ -47,7 +47,7 @@ fn nanoseconds(task: &Path) -> Option<u64> {
 
 /// The kernel's threads for work that interrupts leave behind. Some of the forwarding is done there,
 /// when it is too much for the thread that was interrupted.
-pub(super) fn softirq_threads() -> Vec<u32> {
+pub(crate) fn softirq_threads() -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let is_softirq = |pid: &u32| {
@@ -61,7 +61,7 @@ pub(super) fn softirq_threads() -> Vec<u32> {
 ///
 /// # Errors
 /// One of them has ended.
-pub(super) fn memory(pids: &[u32]) -> anyhow::Result<u64> {
+pub(crate) fn memory(pids: &[u32]) -> anyhow::Result<u64> {
     pids.iter().map(|pid| memory_of(*pid)).sum()
 }
 
@@ -72,6 +72,28 @@ fn memory_of(pid: u32) -> anyhow::Result<u64> {
     let kib: u64 =
         kib.and_then(|kib| kib.parse().ok()).with_context(|| format!("no Pss in {path}"))?;
     Ok(kib * 1024)
+}
+
+/// The most memory, in bytes, that a process has occupied since [`reset_peak`].
+///
+/// # Errors
+/// The process has ended.
+pub(crate) fn peak(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    let kib: u64 =
+        kib.and_then(|kib| kib.parse().ok()).with_context(|| format!("no VmHWM in {path}"))?;
+    Ok(kib * 1024)
+}
+
+/// Makes the memory that a process occupies now its peak.
+///
+/// # Errors
+/// The process has ended, or is somebody else's.
+pub(crate) fn reset_peak(pid: u32) -> anyhow::Result<()> {
+    // proc(5): 5 resets the peak.
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak of memory")
 }
 
 #[cfg(test)]
