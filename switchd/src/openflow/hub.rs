@@ -9,7 +9,7 @@ use super::lists;
 use super::monitors::Resumption;
 use super::outbox::{Full, Outbox};
 use super::packet_in_limit::PacketInLimit;
-use super::packet_ins::Paused;
+use super::packet_ins::{Listener, Paused};
 use crate::server::event_fd;
 use crate::switch::{OnBridge, Switch};
 use flow::types::OfVersion;
@@ -31,6 +31,8 @@ pub(super) struct Hub {
     /// The bridge whose connections these are, in the policy.
     served: Served,
     members: Mutex<Vec<Arc<Member>>>,
+    /// The members that want packet-ins.
+    listeners: Mutex<Arc<[Listener]>>,
     /// The packets that wait for one of the members.
     paused: Mutex<Paused>,
     /// The newest generation id of an election; `None` before the first one.
@@ -111,6 +113,7 @@ impl Hub {
         let hub = Arc::new(Self {
             served: Served { policy, bridge },
             members: Mutex::default(),
+            listeners: Mutex::default(),
             paused: Mutex::default(),
             generation: Mutex::default(),
             journal: Journal::default(),
@@ -127,6 +130,11 @@ impl Hub {
     /// The bridge whose connections the hub knows, in the policy.
     pub(super) fn served(&self) -> &Served {
         &self.served
+    }
+
+    /// The members that want packet-ins.
+    pub(super) fn listeners(&self) -> &Mutex<Arc<[Listener]>> {
+        &self.listeners
     }
 
     /// The packets that wait for one of the members.

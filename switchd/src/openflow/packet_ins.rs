@@ -7,7 +7,7 @@
 //! A packet that waits for a controller leaves its state here, under a number that the packet-in carries. So a controller
 //! cannot choose how a packet goes on, and a number that is unknown, or too old, is refused.
 
-use super::hub::{Hub, MemberSettings, Served};
+use super::hub::{Hub, Member, MemberSettings, Served};
 use crate::punts::PuntTaker;
 use flow::fields::FieldId;
 use flow::key::PipelineKey;
@@ -52,11 +52,11 @@ impl PuntTaker for Hub {
             userdata: meta.userdata.clone(),
             continuation,
         })));
-        for member in self.members() {
-            let is_due = is_wanted(&member.settings(), &meta);
-            if is_due && member.packet_in_limit().admits(Instant::now()) {
+        let listeners = Arc::clone(&self.listeners().lock());
+        for listener in listeners.iter().filter(|listener| listener.wants(&meta)) {
+            if listener.member.packet_in_limit().admits(Instant::now()) {
                 // A member that has no room counts the message as lost.
-                let _ = member.tell(Arc::clone(&message), bytes);
+                let _ = listener.member.tell(Arc::clone(&message), bytes);
             }
         }
     }
@@ -65,15 +65,20 @@ impl PuntTaker for Hub {
 impl Hub {
     /// Tells the workers what the members want. To be called when members come, go, or want something else.
     pub(super) fn publish(&self) {
-        let mut wanted = Wanted::new();
+        // Held to the end, so that what is published last is what was looked at last.
+        let mut listeners = self.listeners().lock();
+        let (mut wanted, mut wanting) = (Wanted::new(), Vec::new());
         for member in self.members() {
             let settings = member.settings();
             let reasons = wanted_reasons(&settings);
             if reasons != Reasons::default() {
-                let entry = wanted.entry(settings.controller_id).or_default();
+                let controller_id = settings.controller_id;
+                let entry = wanted.entry(controller_id).or_default();
                 *entry = entry.union(reasons);
+                wanting.push(Listener { member, controller_id, reasons });
             }
         }
+        *listeners = wanting.into();
         let Served { policy, bridge } = self.served();
         policy.bridge(*bridge).hear(wanted);
     }
@@ -102,9 +107,21 @@ impl Hub {
     }
 }
 
-/// Whether a member gets a packet-in.
-fn is_wanted(settings: &MemberSettings, meta: &ControllerMeta) -> bool {
-    settings.controller_id == meta.controller_id && wanted_reasons(settings).contains(meta.reason)
+/// A connection whose peer wants packet-ins.
+#[derive(Debug)]
+pub(super) struct Listener {
+    member: Arc<Member>,
+    /// The number by which actions name the peer.
+    controller_id: u16,
+    /// The reasons for which the peer wants packet-ins.
+    reasons: Reasons,
+}
+
+impl Listener {
+    /// Whether the peer gets a packet-in.
+    fn wants(&self, meta: &ControllerMeta) -> bool {
+        self.controller_id == meta.controller_id && self.reasons.contains(meta.reason)
+    }
 }
 
 /// The reasons for which a member gets packet-ins.
