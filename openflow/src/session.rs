@@ -16,7 +16,16 @@ use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
 use crate::header::{HEADER_SIZE, MessageHeader, version_number};
 use crate::message::OfMessage;
+use flow::flow_mod::FlowMod;
 use flow::types::OfVersion;
+use std::ops::Range;
+
+/// The type of flow mods (`OFPT_FLOW_MOD`).
+const FLOW_MOD: u8 = 14;
+/// The type of messages of experimenters, Nicira's among them (`OFPT_EXPERIMENTER`).
+const EXPERIMENTER: u8 = 4;
+/// The first bytes behind the header of Nicira's flow mods: the number of the experimenter, and `NXT_FLOW_MOD`.
+const NICIRA_FLOW_MOD: [u8; 8] = [0, 0, 0x23, 0x20, 0, 0, 0, 13];
 
 /// A message of the peer that its receiver has to answer or to carry out.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +36,17 @@ pub struct Incoming {
     pub message: OfMessage,
     /// The message as it came, for errors about it.
     pub bytes: Vec<u8>,
+}
+
+/// A flow mod of the peer, which its receiver has to carry out.
+#[derive(Debug)]
+pub struct TakenFlowMod {
+    /// The transaction id, which an error about the flow mod repeats.
+    pub xid: u32,
+    /// What the message says.
+    pub flow_mod: Box<FlowMod>,
+    /// Where the message is in what was received, until the session [receives](Session::receive) more.
+    place: Range<usize>,
 }
 
 /// Why a session is over.
@@ -95,6 +115,33 @@ impl Session {
         self.received.drain(..self.handled);
         self.handled = 0;
         self.received.extend_from_slice(bytes);
+    }
+
+    /// Whether the next message seems to be a flow mod. It may turn out that it cannot be decoded.
+    pub fn has_flow_mod(&self) -> bool {
+        self.seeming_flow_mod().is_some()
+    }
+
+    fn seeming_flow_mod(&self) -> Option<(Encoding, MessageHeader, &[u8])> {
+        let encoding = self.encoding?;
+        let rest = self.received.get(self.handled..)?;
+        let header = MessageHeader::read(rest)?;
+        let bytes = rest.get(..usize::from(header.len))?;
+        let is_flow_mod = header.kind == FLOW_MOD
+            || header.kind == EXPERIMENTER && bytes.get(8..16) == Some(&NICIRA_FLOW_MOD);
+        is_flow_mod.then_some((encoding, header, bytes))
+    }
+
+    /// The next message if it is a flow mod that can be decoded. `None`, and nothing has happened, if the next message is something
+    /// else, or if there is no whole message: [`next_message`](Self::next_message) goes on with it.
+    pub fn next_flow_mod(&mut self) -> Option<TakenFlowMod> {
+        let (encoding, header, bytes) = self.seeming_flow_mod()?;
+        let Ok(OfMessage::FlowMod(flow_mod)) = OfMessage::decode(bytes, encoding) else {
+            return None;
+        };
+        let place = self.handled..self.handled + bytes.len();
+        self.handled = place.end;
+        Some(TakenFlowMod { xid: header.xid, flow_mod, place })
     }
 
     /// The next message that the receiver has to answer or to carry out; `None` if there is no whole message. HELLO, echo
@@ -208,6 +255,12 @@ impl Session {
         let kept = request.len().min(usize::from(u16::MAX) - OVERHEAD);
         let error = ErrorMessage { code: Some(code), data: request[..kept].to_vec() };
         self.send(&OfMessage::Error(error), xid);
+    }
+
+    /// Sends an error about a flow mod. To be called before the session receives more.
+    pub fn refuse_flow_mod(&mut self, code: ErrorCode, taken: &TakenFlowMod) {
+        let request = self.received.get(taken.place.clone()).unwrap_or_default().to_vec();
+        self.refuse(code, &request);
     }
 
     /// The bytes that wait to be sent.

@@ -618,3 +618,70 @@ fn apply(known: &mut Known, update: &FlowUpdate) {
         }
     }
 }
+
+/// Flow mods, some of which are refused, and between them requests that are answered, with transaction ids from 0 on.
+fn mixed_messages(seed: u64, encoding: Encoding) -> Vec<Vec<u8>> {
+    let mut state = seed;
+    let mut below = |limit: u64| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 33) % limit
+    };
+    let mut message = |xid: u32| {
+        let (priority, port) = (below(6), 1 + below(2));
+        let add = |actions: &str| {
+            let text = format!("priority={priority},cookie={xid},in_port=1,actions={actions}");
+            flow_mod(FlowCommand::Add, &text, encoding.version)
+        };
+        let flow_mod = match below(20) {
+            0 => return OfMessage::EchoRequest(vec![1, 2, 3]).encode(encoding, xid),
+            1 => return OfMessage::GetConfigRequest.encode(encoding, xid),
+            2 => {
+                let add = OfMessage::FlowMod(Box::new(add("output:1")));
+                let mut bytes = add.encode(encoding, xid);
+                // There is no such command.
+                bytes[25] = 77;
+                return bytes;
+            }
+            3 | 4 => add("group:9"),
+            5 | 6 => {
+                let text = format!("priority={priority},in_port=1");
+                flow_mod(FlowCommand::DeleteStrict, &text, encoding.version)
+            }
+            7 => {
+                let text = format!("in_port=1,actions=output:{port}");
+                flow_mod(FlowCommand::Modify, &text, encoding.version)
+            }
+            _ => add(&format!("output:{port}")),
+        };
+        OfMessage::FlowMod(Box::new(flow_mod)).encode(encoding, xid)
+    };
+    (0..100).map(&mut message).collect()
+}
+
+/// Sends mixed messages, `together` of them at a time. Returns the replies, and what a monitor of another controller told.
+fn replies_and_updates(seed: u64, together: usize) -> (Vec<OfMessage>, Vec<String>) {
+    let served = Served::start();
+    let mut watching = Controller::connect(&served, OfVersion::OpenFlow14);
+    watching.monitor(1, EVERYTHING, "");
+    let mut changing = Controller::connect(&served, OfVersion::OpenFlow14);
+    let mut replies = Vec::new();
+    for part in mixed_messages(seed, changing.encoding).chunks(together) {
+        changing.stream.write_all(&part.concat()).unwrap();
+        replies.extend(changing.until_barrier());
+    }
+    let updates = watching.until_barrier();
+    (replies, told(&updates))
+}
+
+#[test]
+fn messages_sent_at_once_are_answered_and_told_as_those_sent_one_by_one() {
+    for seed in 0..5 {
+        let (replies, updates) = replies_and_updates(seed, 1);
+        assert!(!replies.is_empty() && updates.len() > 20, "seed {seed}");
+        for together in [7, 100] {
+            let same = replies_and_updates(seed, together);
+            assert_eq!(same.0, replies, "seed {seed}, {together} at a time");
+            assert_eq!(same.1, updates, "seed {seed}, {together} at a time");
+        }
+    }
+}

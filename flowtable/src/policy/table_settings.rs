@@ -124,6 +124,13 @@ impl Limits {
     }
 }
 
+impl Table {
+    /// Whether the table has as many rules as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.classifier.len() >= self.limits.max_rules
+    }
+}
+
 impl Tables {
     /// Makes room for a rule in a table that may be full.
     ///
@@ -135,10 +142,10 @@ impl Tables {
         table: TableId,
     ) -> Result<(), FlowModError> {
         let held = self.table_mut(table);
-        let limit = held.limits.max_rules;
-        if held.classifier.len() < limit {
+        if !held.is_full() {
             return Ok(());
         }
+        let limit = held.limits.max_rules;
         let full = FlowModError::TableFull { table, limit };
         let rule = self.choose_to_evict(table).ok_or(full)?;
         self.remove(change, &[(table, rule)], Removal::Eviction);

@@ -157,6 +157,15 @@ impl Change {
     }
 }
 
+/// Which other requests an addition shares its transaction with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    /// Whatever somebody has put into one transaction.
+    Any,
+    /// Additions that are told as if each had a transaction of its own.
+    Unnoticed,
+}
+
 /// What a look through the rules has found for a request, before the request is prepared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found<'a> {
@@ -382,12 +391,12 @@ impl Tables {
     ) -> Result<(), FlowModError> {
         let Found { selected, overlaps } = found;
         match fm.command {
-            Command::Add => self.add(change, fm, overlaps, now),
+            Command::Add => self.add(change, fm, overlaps, now, Company::Any).map(drop),
             Command::Modify | Command::ModifyStrict => {
                 self.check_actions(&fm.actions, change.version)?;
                 let selects = fm.cookie_filter.is_some() || fm.name.is_some() || fm.label.is_some();
                 if selected.is_empty() && fm.adds_if_none && !selects {
-                    return self.add(change, fm, overlaps, now);
+                    return self.add(change, fm, overlaps, now, Company::Any).map(drop);
                 }
                 selected.iter().for_each(|&rule| self.modify(change, fm, rule, now));
                 Ok(())
@@ -399,18 +408,49 @@ impl Tables {
         }
     }
 
+    /// Prepares an addition, unless that would show that it shares a transaction with others: the addition would replace a rule
+    /// that the change itself has inserted, or the table is full, so that a rule has to be evicted. Returns whether the
+    /// addition is prepared.
+    ///
+    /// # Errors
+    /// Why it is refused; the change is as it was before.
+    pub fn add_beside_others(
+        &mut self,
+        change: &mut Change,
+        fm: &FlowMod,
+        now: Duration,
+    ) -> Result<bool, FlowModError> {
+        let before = change.steps.len();
+        let added = self.add(change, fm, false, now, Company::Unnoticed);
+        if added.is_err() {
+            self.roll_back(change, change.steps.len() - before);
+        }
+        added
+    }
+
+    /// Returns whether the addition is prepared, which it always is in [`Company::Any`].
     fn add(
         &mut self,
         change: &mut Change,
         fm: &FlowMod,
         overlaps: bool,
         now: Duration,
-    ) -> Result<(), FlowModError> {
+        company: Company,
+    ) -> Result<bool, FlowModError> {
         let version = change.version;
         self.check_actions(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
-        let classifier = &mut self.table_mut(table).classifier;
-        let replaced = classifier.find_to_replace(&fm.matching, fm.priority, version);
+        let held = self.table_mut(table);
+        let replaced = held.classifier.find_to_replace(&fm.matching, fm.priority, version);
+        if company == Company::Unnoticed && !change.is_empty() {
+            let is_noticed = match replaced {
+                Some(id) => held.classifier.get(id).is_some_and(|rule| rule.since == version),
+                None => held.is_full(),
+            };
+            if is_noticed {
+                return Ok(false);
+            }
+        }
         // As in Open vSwitch, a rule that takes another's place may overlap with what that did.
         let is_new = replaced.is_none();
         if is_new && overlaps {
@@ -442,7 +482,7 @@ impl Tables {
             since: version,
         };
         self.insert(change, table, &fm.matching, fm.priority, rule);
-        Ok(())
+        Ok(true)
     }
 
     fn insert(

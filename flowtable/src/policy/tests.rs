@@ -4,6 +4,7 @@ pub(crate) mod fields;
 mod groups;
 mod holds;
 mod hostile;
+mod in_turn;
 mod own_host;
 mod table_settings;
 

@@ -5,7 +5,7 @@ use super::observer::Observed;
 use super::rule::Removal;
 use super::rule::{Rule, RuleRef};
 use super::tables::{Change, FlowModError, Found, Scope, TableCursor, Tables};
-use super::{Bridge, SLICE};
+use super::{Bridge, LOGGED_RULES, SLICE};
 use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::TableId;
@@ -60,6 +60,30 @@ impl<'a> Bridge<'a> {
             transaction.apply(request, now).map_err(|e| (i, e))?;
         }
         Ok(transaction.commit())
+    }
+
+    /// Applies requests from the front of a list, each of which counts for itself. Additions that follow one another share a
+    /// transaction as long as that makes no difference to what is told of them: a transaction costs as much as an addition.
+    /// Returns how many requests were applied, at least one, and why the next one was refused, if it was. Requests behind
+    /// these were not looked at.
+    pub fn apply_in_turn(
+        self,
+        requests: &[&FlowMod],
+        now: Duration,
+    ) -> (usize, Option<FlowModError>) {
+        let mut transaction = self.begin();
+        let (done, refused) = match requests.first() {
+            None => return (0, None),
+            Some(&first) if is_simple(first) => transaction.add_in_turn(requests, now),
+            Some(&first) => match transaction.apply(first, now) {
+                Ok(()) => (1, None),
+                Err(error) => return (0, Some(error)),
+            },
+        };
+        if done > 0 {
+            transaction.commit();
+        }
+        (done, refused)
     }
 }
 
@@ -130,6 +154,42 @@ impl Transaction<'_> {
             self.bridge.plan(false);
         }
         Ok(())
+    }
+
+    /// Prepares additions from the front of a list until one of them is no simple one, or would be noticed to share the
+    /// transaction, or until the log of changes could not name all rules. Returns how many are prepared, and why the next one is
+    /// refused, if it is.
+    fn add_in_turn(
+        &mut self,
+        requests: &[&FlowMod],
+        now: Duration,
+    ) -> (usize, Option<FlowModError>) {
+        let (mut done, mut refused, mut is_over) = (0, None, false);
+        let Some(change) = &mut self.change else {
+            return (0, None);
+        };
+        while done < requests.len() && !is_over {
+            change.reserve(2 * SLICE);
+            self.bridge.step(|tables| {
+                for &request in requests[done..].iter().take(SLICE) {
+                    // An addition has two steps if it replaces a rule, or evicts one.
+                    is_over = !is_simple(request) || change.steps().len() + 2 > LOGGED_RULES;
+                    if is_over {
+                        break;
+                    }
+                    match tables.add_beside_others(change, request, now) {
+                        Ok(true) => done += 1,
+                        Ok(false) => is_over = true,
+                        Err(error) => (is_over, refused) = (true, Some(error)),
+                    }
+                    if is_over {
+                        break;
+                    }
+                }
+            });
+            self.bridge.plan(false);
+        }
+        (done, refused)
     }
 
     /// Makes tables ready for `count` requests like those of a sample, which is in no particular order: a

@@ -3,8 +3,8 @@
 //! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one transaction of
 //! the policy, and publishes that: no frame sees a part of a bundle.
 
+use super::flow_mods::check_flow_mod;
 use super::refuse;
-use super::requests::check_flow_mod;
 use crate::bridge::packet_out;
 use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;

@@ -83,6 +83,18 @@ pub(super) fn serve(
             Err(error) => return Err(error),
         }
         loop {
+            if wire.session.unsent().len() >= WRITE_SIZE {
+                wire.flush()?;
+            }
+            if wire.session.has_flow_mod() {
+                let Some(on) = switch.on(bridge) else {
+                    return wire.flush();
+                };
+                wire.tell_changes(&on)?;
+                if peer.handle_flow_mods(&on, &mut wire)? {
+                    continue;
+                }
+            }
             let next = wire.next_message();
             if wire.session.encoding().is_some() && silence.is_opening() {
                 silence.opens();
@@ -104,9 +116,6 @@ pub(super) fn serve(
                     wire.flush()?;
                     return Err(io::Error::other(error));
                 }
-            }
-            if wire.session.unsent().len() >= WRITE_SIZE {
-                wire.flush()?;
             }
         }
         wire.tell_changes(&on)?;
@@ -304,6 +313,11 @@ impl Wire<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the peer has flow monitors.
+    pub(super) fn has_monitors(&self) -> bool {
+        self.teller.monitors.any()
     }
 
     /// Ends a flow monitor.

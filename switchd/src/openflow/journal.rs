@@ -30,6 +30,8 @@ struct Log {
     entries: VecDeque<Arc<Entry>>,
     /// The sum of the steps of all entries.
     steps: usize,
+    /// The sum of the steps of all entries that there ever were.
+    all_steps: u64,
     places: Vec<Arc<Place>>,
 }
 
@@ -38,6 +40,8 @@ struct Log {
 pub(super) struct Entry {
     /// The number of the entry: entries are numbered without gaps in their order.
     pub(super) number: u64,
+    /// The sum of the steps of this entry and of all entries before it.
+    all_steps: u64,
     /// The rules that the transaction changed.
     pub(super) effects: Arc<Effects>,
     /// Whether the transaction removed rules, replaced ones among them.
@@ -116,8 +120,10 @@ impl Journal {
         }
         let number = log.end();
         log.steps += effects.steps();
+        log.all_steps += effects.steps() as u64;
         let (effects, author) = (Arc::clone(effects), Author::current());
-        let entry = Entry { number, effects, has_removed_rules, author, at };
+        let all_steps = log.all_steps;
+        let entry = Entry { number, all_steps, effects, has_removed_rules, author, at };
         log.entries.push_back(Arc::new(entry));
         while log.entries.len() > MAX_ENTRIES || log.steps > MAX_STEPS {
             if !log.cut_off_oldest() {
@@ -165,6 +171,18 @@ impl Journal {
     pub(super) fn lag(&self, place: &Place) -> u64 {
         let log = self.log.lock();
         log.end() - (*place.next.lock()).min(log.end())
+    }
+
+    /// The number of steps of the entries that a place has not taken: about the number of rules that have changed since.
+    pub(super) fn lag_steps(&self, place: &Place) -> u64 {
+        let log = self.log.lock();
+        let next = *place.next.lock();
+        let first_left = next.saturating_sub(log.first) as usize;
+        let taken = match first_left.checked_sub(1) {
+            Some(last_taken) => log.entries.get(last_taken).map(|entry| entry.all_steps),
+            None => Some(log.all_steps - log.steps as u64),
+        };
+        log.all_steps - taken.unwrap_or(log.all_steps)
     }
 
     /// The number that the next entry gets.

@@ -13,6 +13,7 @@ mod connection;
 mod controller;
 mod controller_states;
 mod dial;
+mod flow_mods;
 mod hub;
 mod hubs;
 mod journal;

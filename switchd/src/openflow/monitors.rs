@@ -42,7 +42,7 @@ const MAX_MONITORS: usize = 1024;
 const TAKEN: usize = 32;
 /// How many bytes wait for the peer when a pause begins.
 const PAUSE_AT: usize = 128 << 10;
-/// How many transactions the thread is behind when a pause begins.
+/// How many changes of rules the thread is behind when a pause begins.
 const LAG: u64 = 512;
 /// How many bytes wait for the peer at most: a connection with more is closed.
 const MAX_WAITING: usize = 64 << 20;
@@ -346,8 +346,9 @@ impl Monitors {
         let Some(place) = self.place.clone() else {
             return false;
         };
-        let lag = self.hub.journal().lag(&place);
         let entries = self.hub.journal().take(&place, TAKEN);
+        // Behind what is told now: a large transaction alone is no reason for a pause.
+        let lag = self.hub.journal().lag_steps(&place);
         for entry in &entries {
             self.gather_entry(on, encoding, entry);
             let is_slow = self.waiting + unsent > PAUSE_AT || lag > LAG;

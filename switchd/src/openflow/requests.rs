@@ -4,12 +4,11 @@ use super::bundles::Bundles;
 use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
 use super::journal::Author;
-use super::{lists, queues, refuse, tables};
+use super::{flow_mods, lists, queues, refuse, tables};
 use crate::bridge::{groups, meters, packet_out};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::OnBridge;
-use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
 use flow::meter::{MeterFeatures, MeterMod};
 use flow::text::check_received;
@@ -70,6 +69,29 @@ impl Peer {
         }
     }
 
+    /// Carries out the flow mods that are next in what was received. Returns whether there were any.
+    ///
+    /// # Errors
+    /// Another program has taken over, to which the peer may connect.
+    pub(super) fn handle_flow_mods(
+        &mut self,
+        on: &OnBridge<'_>,
+        wire: &mut Wire<'_>,
+    ) -> io::Result<bool> {
+        let is_slave = self.member.settings().role == ControllerRole::Slave;
+        let taken = flow_mods::take(wire);
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        if is_slave {
+            taken.iter().for_each(|one| wire.session.refuse_flow_mod(ErrorCode::IsSlave, one));
+            return Ok(true);
+        }
+        let _passage = on.gate().enter().map_err(|_| io::ErrorKind::ConnectionAborted)?;
+        self.has_changed |= flow_mods::carry_out(on, &self.member, taken, wire);
+        Ok(true)
+    }
+
     /// Carries out a message and answers.
     ///
     /// # Errors
@@ -95,7 +117,8 @@ impl Peer {
         let _passage = passage.map_err(|_| io::ErrorKind::ConnectionAborted)?;
         let done = match message {
             OfMessage::FlowMod(flow_mod) => {
-                author.carry_out(|| self.flow_mod(on, &flow_mod, encoding.version))
+                self.has_changed = true;
+                author.carry_out(|| flow_mods::carry_out_one(on, &flow_mod, encoding.version))
             }
             OfMessage::GroupMod(group_mod) => self.group_mod(on, group_mod, encoding.version, xid),
             OfMessage::MeterMod(meter_mod) => {
@@ -205,19 +228,6 @@ impl Peer {
         if let Err(code) = done {
             wire.refuse(code, &bytes);
         }
-        Ok(())
-    }
-
-    fn flow_mod(
-        &mut self,
-        on: &OnBridge<'_>,
-        flow_mod: &FlowMod,
-        version: OfVersion,
-    ) -> Result<(), ErrorCode> {
-        check_flow_mod(flow_mod, version)?;
-        let applied = on.bridge().apply(std::slice::from_ref(flow_mod), on.now());
-        applied.map_err(|(_, error)| refuse::error_code(&error))?;
-        self.has_changed = true;
         Ok(())
     }
 
@@ -409,18 +419,6 @@ fn is_change(message: &OfMessage) -> bool {
             | OfMessage::BundleControl(_)
             | OfMessage::BundleAdd { .. }
     )
-}
-
-/// Whether the switch can have the rule of a flow mod.
-///
-/// # Errors
-/// An action does not fit the match or the place where it stands.
-pub(super) fn check_flow_mod(flow_mod: &FlowMod, version: OfVersion) -> Result<(), ErrorCode> {
-    if matches!(flow_mod.command, Command::Delete | Command::DeleteStrict) {
-        return Ok(());
-    }
-    let table = flow_mod.table.or((flow_mod.command == Command::Add).then(TableId::default));
-    check_received(&flow_mod.actions, &flow_mod.matching, table, version).map_err(refuse::unfit)
 }
 
 /// Turns the switches of a port that a port mod is about.
