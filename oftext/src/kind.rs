@@ -115,7 +115,7 @@ impl MessageKind {
             26 if version >= 4 => plain("OFPT_GET_ASYNC_REQUEST", Exactly(0)),
             27 if version >= 4 => plain("OFPT_GET_ASYNC_REPLY", asynchronous(version)),
             28 if version >= 4 => plain("OFPT_SET_ASYNC", asynchronous(version)),
-            29 if version >= 4 => plain("OFPT_METER_MOD", AtLeast(8)),
+            29 if version >= 4 => plain("OFPT_METER_MOD", Steps(8, 8)),
             30 if version >= 5 => plain("OFPT_ROLE_STATUS", AtLeast(16)),
             31 if version >= 5 => plain("OFPT_TABLE_STATUS", AtLeast(8)),
             32 if version >= 5 => plain("OFPT_REQUESTFORWARD", AtLeast(0)),
@@ -201,10 +201,12 @@ impl MessageKind {
                 ("OFPST_GROUP_DESC", Exactly(if version >= 6 { 8 } else { 0 }), AtLeast(0))
             }
             8 if version >= 3 => ("OFPST_GROUP_FEATURES", Exactly(0), Exactly(40)),
-            9 if version >= 4 => ("OFPST_METER", Exactly(8), AtLeast(0)),
-            10 if version >= 4 => ("OFPST_METER_CONFIG", Exactly(8), AtLeast(0)),
+            9 if version >= 4 => ("OFPST_METER", Exactly(8), Steps(0, 8)),
+            10 if version >= 4 => ("OFPST_METER_CONFIG", Exactly(8), Steps(0, 8)),
             11 if version >= 4 => {
-                ("OFPST_METER_FEATURES", Exactly(0), Exactly(if version >= 6 { 24 } else { 16 }))
+                // OpenFlow 1.5 has eight more bytes here, which Open vSwitch neither sends nor takes.
+                let reply = if version >= 6 { Steps(16, 8) } else { Exactly(16) };
+                ("OFPST_METER_FEATURES", Exactly(0), reply)
             }
             12 if version >= 4 => ("OFPST_TABLE_FEATURES", AtLeast(0), AtLeast(0)),
             13 => ("OFPST_PORT_DESC", Exactly(if version >= 6 { 8 } else { 0 }), AtLeast(0)),

@@ -4,14 +4,14 @@ use crate::actions::put_actions;
 use crate::bits::put_names;
 use crate::groups::put_hex;
 use crate::{
-    MessageKind, Printer, Received, body, events, flows, groups, hex_dump, ports, put, queues,
-    tables, u16_at, u32_at, version,
+    MessageKind, Printer, Received, body, events, flows, groups, hex_dump, meters, ports, put,
+    queues, tables, u16_at, u32_at, version,
 };
 use flow::text::{PrintOptions, write_group, write_group_stats, write_port};
 use flow::types::OfVersion;
 use openflow::{
-    BundleControl, BundleStep, ControllerRole, ErrorCode, ErrorMessage, MultipartReply,
-    MultipartRequest, RoleMessage, SwitchDesc, SwitchFeatures,
+    BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, ErrorCode, ErrorMessage,
+    MultipartReply, MultipartRequest, RoleMessage, SwitchDesc, SwitchFeatures,
 };
 use std::fmt::Write;
 
@@ -48,6 +48,10 @@ pub(crate) fn put_raw(
         "OFPST_TABLE" if kind.is_reply == Some(true) => {
             let version = version(bytes[0]).ok_or(ErrorCode::BadVersion)?;
             tables::put_stats(out, &bytes[kind.head..], version);
+        }
+        "OFPT_METER_MOD" => meters::put_mod(out, bytes)?,
+        "OFPST_METER_CONFIG" if kind.is_reply == Some(true) => {
+            meters::put_configs(out, &bytes[kind.head..])?;
         }
         _ => return Ok(false),
     }
@@ -242,14 +246,21 @@ pub(crate) fn put_request(
             out.push_str(" port=");
             write_port(out, *port, options.ports);
         }
-        MultipartRequest::Queue { port, queue } | MultipartRequest::QueueDesc { port, queue } => {
+        MultipartRequest::Queue { port, queue } => {
             queues::put_request(out, *port, Some(*queue), options.ports);
+        }
+        MultipartRequest::QueueDesc { port, queue } => {
+            let queue = Some(*queue).filter(|queue| *queue != EVERY_QUEUE);
+            queues::put_request(out, *port, queue, options.ports);
         }
         MultipartRequest::TableFeatures { tables, .. } => {
             tables::put_table_features(out, tables, version);
         }
         MultipartRequest::FlowMonitor(monitors) => events::put_monitors(out, monitors, options),
         MultipartRequest::Group(id) | MultipartRequest::GroupDesc(id) => groups::put_id(out, *id),
+        MultipartRequest::Meter(id) | MultipartRequest::MeterConfig(id) => {
+            meters::put_request(out, *id);
+        }
         _ => {}
     }
 }
@@ -307,6 +318,8 @@ pub(crate) fn put_reply(
         MultipartReply::GroupFeatures(features) => {
             groups::put_features(out, features, received.version)
         }
+        MultipartReply::Meter(list) => meters::put_stats(out, list),
+        MultipartReply::MeterFeatures(features) => meters::put_features(out, features),
         _ => {}
     }
 }
