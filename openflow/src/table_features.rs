@@ -115,14 +115,18 @@ mod feature {
 const HEAD_SIZE: usize = 64;
 /// The types of instructions and actions of experimenters, which have eight bytes.
 const EXPERIMENTER: u16 = 0xffff;
-/// Instructions of OpenFlow 1.3: `goto_table`, then `write_metadata`, `write_actions`, `apply_actions`, `clear_actions`.
-const INSTRUCTIONS: [u16; 5] = [1, 2, 3, 4, 5];
+/// Instructions of OpenFlow 1.3: `goto_table`, then `write_metadata`, `write_actions`, `apply_actions`, `clear_actions`,
+/// `meter`.
+const INSTRUCTIONS: [u16; 6] = [1, 2, 3, 4, 5, METER];
+/// The instruction `meter` (`OFPIT_METER`), which OpenFlow 1.5 does not have.
+const METER: u16 = 6;
 /// Actions of OpenFlow 1.3: output, MPLS TTL, tags, labels, queue, group, IP TTL, `set_field`.
 const ACTIONS: [u16; 12] = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25];
 
 impl TableFeatures {
-    /// The features of a table of a switch whose tables can do everything, and lead to every later one.
-    pub fn full(table: TableId, name: String, max_entries: u32) -> Self {
+    /// The features, in messages of a version, of a table of a switch whose tables can do everything, and lead to every later
+    /// one.
+    pub fn full(table: TableId, name: String, max_entries: u32, version: OfVersion) -> Self {
         let next_tables: Vec<u8> = (table.get() + 1..TableId::COUNT as u8).collect();
         let is_last = next_tables.is_empty();
         let fields = || FieldId::all().filter(|field| !field.def().wire.is_empty());
@@ -130,8 +134,11 @@ impl TableFeatures {
             actions: ACTIONS.to_vec(),
             set_fields: fields().filter(|field| field.def().writable).collect(),
         };
+        let first = usize::from(is_last);
+        let end = INSTRUCTIONS.len() - usize::from(version >= OpenFlow15);
+        let instructions = &INSTRUCTIONS[first..end];
         let rules = RuleAbilities {
-            instructions: INSTRUCTIONS[usize::from(is_last)..].to_vec(),
+            instructions: instructions.to_vec(),
             next_tables,
             write: list.clone(),
             apply: list,

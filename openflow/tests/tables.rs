@@ -296,7 +296,7 @@ proptest! {
         has_abilities in any::<bool>(),
         command in 0usize..4,
     ) {
-        let mut table = TableFeatures::full(number, name, 1_000_000);
+        let mut table = TableFeatures::full(number, name, 1_000_000, version);
         // From 1.5 on a table may leave its abilities out, and say what a request does.
         if version == OfVersion::OpenFlow15 {
             table.abilities = table.abilities.filter(|_| has_abilities);

@@ -141,7 +141,7 @@ pub(super) fn features(
     let mut parts = ReplyParts::table_features(encoding, xid);
     for table in all() {
         let name = wanted.settings(table).name.unwrap_or_default();
-        parts.table_feature(&TableFeatures::full(table, name, MAX_RULES as u32));
+        parts.table_feature(&TableFeatures::full(table, name, MAX_RULES as u32, encoding.version));
         wire.send_parts(parts.take_full())?;
     }
     wire.send_parts(parts.finish())
