@@ -230,7 +230,7 @@ impl Bundle {
             failed(&self.messages[first + at], refuse::error_code(&error))
         })?;
         for (packet, message) in &packets {
-            packet_out::check(on.bridge(), packet, on.is_lenient())
+            packet_out::check(on.bridge(), packet, true)
                 .map_err(|error| failed(message, refuse::packet_out(&error)))?;
         }
         transaction.commit();

@@ -151,7 +151,8 @@ impl Peer {
             }
             OfMessage::FlowMonitorCancel(id) => wire.cancel_monitor(id),
             OfMessage::PacketOut(packet) => {
-                packet_out::check(on.bridge(), &packet, on.is_lenient())
+                // As in Open vSwitch, the packet may have come through a port that is gone by now.
+                packet_out::check(on.bridge(), &packet, true)
                     .map_err(|error| refuse::packet_out(&error))
                     .map(|()| drop(on.inject(*packet)))
             }
@@ -466,9 +467,8 @@ fn multipart(
     let selected = |port: OfPort| {
         let mut ports = on.ports();
         ports.retain(|view| port == OfPort::NONE || view.of_port == port);
-        // A request for one port that does not exist is refused, one for all ports never.
-        let is_known = port == OfPort::NONE || !ports.is_empty();
-        is_known.then_some(ports)
+        // As in Open vSwitch, the reply about a port that does not exist is empty.
+        ports
     };
     let reply = match request {
         MultipartRequest::Flow { filter, nxm } => {
@@ -508,21 +508,15 @@ fn multipart(
         MultipartRequest::Port(port) => {
             // What went through a patch is counted when cached flows are asked.
             on.settle();
-            let Some(ports) = selected(port) else {
-                wire.refuse(ErrorCode::BadPort, bytes);
-                return Ok(());
-            };
             let mut parts = ReplyParts::ports(encoding, xid);
-            ports.iter().for_each(|port| parts.port(&lists::port_stats(port)));
+            selected(port).iter().for_each(|port| parts.port(&lists::port_stats(port)));
             return wire.send_parts(parts.finish());
         }
         MultipartRequest::PortDesc(port) => {
-            let Some(ports) = selected(port) else {
-                wire.refuse(ErrorCode::BadPort, bytes);
-                return Ok(());
-            };
             let mut parts = ReplyParts::port_descs(encoding, xid);
-            ports.iter().for_each(|port| parts.port_desc(&lists::port_desc(port, version)));
+            selected(port)
+                .iter()
+                .for_each(|port| parts.port_desc(&lists::port_desc(port, version)));
             return wire.send_parts(parts.finish());
         }
         MultipartRequest::Queue { port, queue } => {
