@@ -93,7 +93,7 @@ fn dumps_parse_back() {
 #[test]
 fn changes_name_a_place() {
     let context = context(OfVersion::OpenFlow15);
-    let parse = |line| parse_group_file_line(line, &context).unwrap();
+    let parse = |line| parse_group_file_line(line, GroupCommand::Add, &context).unwrap();
     assert_eq!(parse("delete"), GroupMod::Delete(GroupId::ALL));
     assert_eq!(parse("delete group_id=4"), GroupMod::Delete(GroupId(4)));
     assert_eq!(

@@ -4,7 +4,8 @@ use flow::flow_mod::FlowMod;
 use flow::key::FlowKey;
 use flow::lint::{LintRule, Surroundings, lint};
 use flow::text::{
-    ParseContext, parse_flow_file_line, parse_group_file_line, parse_match, strip_comment,
+    GroupCommand, ParseContext, parse_flow_file_line, parse_group_file_line, parse_match,
+    strip_comment,
 };
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo};
 use flowtable::policy::ports::PortInfo;
@@ -38,7 +39,7 @@ pub fn file(data: &[u8]) {
     let bridge = policy.bridge(BridgeId::FIRST);
     let mut rules = Vec::new();
     for line in text.lines().filter_map(strip_comment) {
-        if let Ok(change) = parse_group_file_line(line, &context) {
+        if let Ok(change) = parse_group_file_line(line, GroupCommand::Add, &context) {
             let mut transaction = bridge.begin();
             if transaction.apply_group(&change, Duration::ZERO).is_ok() {
                 transaction.commit();

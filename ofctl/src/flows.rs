@@ -28,8 +28,22 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
         _ => FlowCommand::Add,
     };
     let mut call = call(options, words, 1, 1)?;
+    if call.words[0] == "-" {
+        return send_lines(options, &mut call.client, command);
+    }
     let mods = FlowMods { command, ..mods(&options.how) };
     send(&options.how, &mut call.client, Operation::FlowMods(mods), &mut call.words[0].as_bytes())
+}
+
+/// Sends the lines of standard input, as `add-flow BRIDGE -` and its like do: each line is for the command.
+fn send_lines(
+    options: &Options,
+    client: &mut Client,
+    command: FlowCommand,
+) -> anyhow::Result<Outcome> {
+    let name = Some(files::name("-").to_owned());
+    let mods = FlowMods { command, file: true, name, ..mods(&options.how) };
+    files::send(&options.how, client, Operation::FlowMods(mods), "-")
 }
 
 /// Carries out the verb `add-flows`.
@@ -83,6 +97,9 @@ pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome
     let command = if options.how.strict { FlowCommand::DeleteStrict } else { FlowCommand::Delete };
     let mut call = call(options, words, 0, 1)?;
     let filter = call.words.first().map_or("", String::as_str);
+    if filter == "-" {
+        return send_lines(options, &mut call.client, command);
+    }
     let mods = FlowMods { command, ..mods(&options.how) };
     let operation = Operation::FlowMods(mods);
     let outcome = send(&options.how, &mut call.client, operation, &mut filter.as_bytes())?;

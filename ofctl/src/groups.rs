@@ -4,7 +4,7 @@ use crate::connect::call;
 use crate::flows::{reply_name, send, stream};
 use crate::options::{How, Options, Verb, Words};
 use crate::{Outcome, Usage, files};
-use control::{Format, GroupCommand, GroupMods, GroupQuery, Operation};
+use control::{Client, Format, GroupCommand, GroupMods, GroupQuery, Operation};
 
 /// Carries out the verbs `add-group`, `mod-group`, `insert-buckets` and `remove-buckets`.
 pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
@@ -16,8 +16,22 @@ pub(crate) fn change(options: &Options, words: &Words) -> anyhow::Result<Outcome
         _ => GroupCommand::Add,
     };
     let mut call = call(options, words, 1, 1)?;
+    if call.words[0] == "-" {
+        return send_lines(options, &mut call.client, command);
+    }
     let mods = GroupMods { command, ..mods(&options.how) };
     send(&options.how, &mut call.client, Operation::GroupMods(mods), &mut call.words[0].as_bytes())
+}
+
+/// Sends the lines of standard input, as `add-group BRIDGE -` and its like do: each line is for the command.
+fn send_lines(
+    options: &Options,
+    client: &mut Client,
+    command: GroupCommand,
+) -> anyhow::Result<Outcome> {
+    let name = Some(files::name("-").to_owned());
+    let mods = GroupMods { command, file: true, name, ..mods(&options.how) };
+    files::send(&options.how, client, Operation::GroupMods(mods), "-")
 }
 
 /// Carries out the verb `add-groups`.
@@ -33,6 +47,9 @@ pub(crate) fn add_file(options: &Options, words: &Words) -> anyhow::Result<Outco
 pub(crate) fn delete(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 0, 1)?;
     let group = call.words.first().map_or("", String::as_str);
+    if group == "-" {
+        return send_lines(options, &mut call.client, GroupCommand::Delete);
+    }
     let mods = GroupMods { command: GroupCommand::Delete, ..mods(&options.how) };
     send(&options.how, &mut call.client, Operation::GroupMods(mods), &mut group.as_bytes())
 }

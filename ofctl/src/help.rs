@@ -9,25 +9,22 @@ use flow::manual::{self, Article, Chapter};
 use std::fmt::Write;
 
 /// The line of a verb's help about the options that every verb has.
-const COMMON_LINE: &str =
-    "Options of every verb: --json, --socket <PATH>, -t <SECONDS>; ofctl --help explains them.";
+const COMMON_LINE: &str = "Options of every verb: --json, --read-only, --socket <PATH>, -t <SECONDS>; ofctl --help explains them.";
 
 /// The options with which rules are read: version, formats, and whether wrong text is corrected.
 const READ: &[&str] = &["protocols", "formats", "lenient"];
 
 /// The options that distinguish verbs, by verb. A verb that is not in the table has none of them.
 const OWN: &[(&[&str], &[&[&str]])] = &[
-    (&["add-flow", "add-flows", "replace-flows"], &[READ, &["bundle"]]),
+    (&["add-flow", "add-flows"], &[READ, &["bundle"]]),
+    (&["replace-flows"], &[READ, &["bundle", "readd"]]),
     (&["mod-flows", "del-flows"], &[READ, &["strict", "bundle"]]),
-    (
-        &["dump-flows"],
-        &[&["protocols", "lenient", "names", "no_names", "stats", "no_stats"], &["sort", "rsort"]],
-    ),
+    (&["dump-flows"], &[READ, &["names", "no_names", "stats", "no_stats", "sort", "rsort"]]),
     (&["diff-flows"], &[READ, &["names", "no_names"]]),
     (&["dump-aggregate", "packet-out"], &[&["protocols", "lenient"]]),
-    (&["add-group", "add-groups", "del-groups"], &[&["protocols", "lenient"]]),
-    (&["insert-buckets", "remove-buckets"], &[&["protocols", "lenient"]]),
-    (&["mod-group"], &[&["protocols", "lenient", "may_create"]]),
+    (&["add-group", "add-groups", "del-groups"], &[&["protocols", "lenient", "bundle"]]),
+    (&["insert-buckets", "remove-buckets"], &[&["protocols", "lenient", "bundle"]]),
+    (&["mod-group"], &[&["protocols", "lenient", "bundle", "may_create"]]),
     (&["dump-groups", "dump-group-stats"], &[&["protocols", "names", "no_names"]]),
     (
         &["add-meter", "mod-meter", "del-meters", "dump-meters", "meter-stats", "meter-features"],
@@ -36,11 +33,15 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
     (&["show", "dump-ports-desc", "dump-tables"], &[&["protocols"]]),
     (&["dump-ports"], &[&["protocols", "names", "no_names"]]),
     (&["fdb-show", "dump-cached-flows"], &[&["names", "no_names"]]),
-    (&["monitor"], &[&["protocols", "names", "no_names", "more"]]),
+    (
+        &["monitor"],
+        &[&["protocols", "names", "no_names", "more"], &["packet_in_format", "timestamp"]],
+    ),
+    (&["snoop"], &[&["protocols", "more", "timestamp"]]),
     (&["trace", "lint"], &[&["protocols", "lenient", "names", "no_names"]]),
     (&["parse-flow", "parse-flows", "check"], &[READ]),
     (
-        &["dump-desc", "dump-group-features", "probe", "ping", "benchmark", "snoop"],
+        &["dump-desc", "dump-group-features", "probe", "ping", "benchmark"],
         &[&["protocols", "more"]],
     ),
     (&["dump-table-features", "dump-table-desc", "mod-table"], &[&["protocols", "more"]]),
@@ -127,8 +128,8 @@ mod tests {
     use super::*;
 
     /// The options of which [`COMMON_LINE`] tells, and those of `ssl:`: identifiers of [`How`](crate::options::How).
-    const COMMON: [&str; 6] =
-        ["json", "socket", "timeout", "private_key", "certificate", "ca_cert"];
+    const COMMON: [&str; 7] =
+        ["json", "read_only", "socket", "timeout", "private_key", "certificate", "ca_cert"];
 
     #[test]
     fn every_option_is_common_or_belongs_to_verbs_that_exist() {

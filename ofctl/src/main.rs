@@ -36,6 +36,7 @@ mod sort;
 mod status;
 mod tables;
 mod trace;
+mod utc;
 
 use options::{Options, Verb};
 use std::ffi::OsString;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<Outcome> {
     options.how.check_formats()?;
+    options.how.check_read_only(&options.verb)?;
     if let Some(outcome) = openflow::run(options)? {
         return Ok(outcome);
     }

@@ -15,14 +15,23 @@ pub(crate) struct Criterion {
 }
 
 /// The criteria of a command line: those of `--sort` in their order, then those of `--rsort`. A later criterion
-/// decides between rules that are equal in the earlier ones.
+/// decides between rules that are equal in the earlier ones. As in `ovs-ofctl`, the last criterion is the priority, the
+/// highest one first. A command line without `--sort` and `--rsort` has no criteria.
 pub(crate) fn criteria(how: &How) -> Result<Vec<Criterion>, Usage> {
     let ascending = how.sort.iter().map(|name| (name, false));
     let descending = how.rsort.iter().map(|name| (name, true));
-    ascending
+    let named: Result<Vec<_>, _> = ascending
         .chain(descending)
         .map(|(name, is_descending)| criterion(name, is_descending))
-        .collect()
+        .collect();
+    named.map(ending_with_priority)
+}
+
+fn ending_with_priority(mut criteria: Vec<Criterion>) -> Vec<Criterion> {
+    if !criteria.is_empty() {
+        criteria.push(Criterion { field: None, is_descending: true });
+    }
+    criteria
 }
 
 fn criterion(name: &str, is_descending: bool) -> Result<Criterion, Usage> {
@@ -70,27 +79,29 @@ mod tests {
     use super::*;
     use flow::text::{ParseContext, parse_flow};
 
-    /// The cookies of three rules after sorting.
+    /// The cookies of four rules after sorting.
     fn sorted(name: &str, is_descending: bool) -> Vec<u64> {
         let text = [
             "cookie=1,priority=5,in_port=2,actions=drop",
             "cookie=2,priority=1,tcp,tp_dst=80,actions=drop",
             "cookie=3,priority=9,in_port=1,tcp,tp_dst=22,actions=drop",
+            "cookie=4,priority=7,arp,actions=drop",
         ];
         let mut rules: Vec<FlowMod> =
             text.iter().map(|t| parse_flow(t, &ParseContext::default()).unwrap()).collect();
-        let criteria = [criterion(name, is_descending).unwrap()];
+        let criteria = ending_with_priority(vec![criterion(name, is_descending).unwrap()]);
         rules.sort_by(|a, b| compare(a, b, &criteria));
         rules.iter().map(|r| r.cookie.0).collect()
     }
 
     #[test]
     fn rules_are_sorted_by_priority_or_a_field() {
-        assert_eq!(sorted("priority", false), [2, 1, 3]);
-        assert_eq!(sorted("priority", true), [3, 1, 2]);
-        assert_eq!(sorted("in_port", false), [3, 1, 2]);
-        assert_eq!(sorted("in_port", true), [1, 3, 2]);
-        assert_eq!(sorted("tcp_dst", true), [2, 3, 1]);
+        assert_eq!(sorted("priority", false), [2, 1, 4, 3]);
+        assert_eq!(sorted("priority", true), [3, 4, 1, 2]);
+        // Those that do not match the field stand at the end, the highest priority first.
+        assert_eq!(sorted("in_port", false), [3, 1, 4, 2]);
+        assert_eq!(sorted("in_port", true), [1, 3, 4, 2]);
+        assert_eq!(sorted("tcp_dst", true), [2, 3, 4, 1]);
         assert!(criterion("nonsense", false).is_err());
     }
 }

@@ -4,10 +4,11 @@
 //! The test starts an Open vSwitch of its own in a temporary folder, with simulated ports, which needs no privilege. Without
 //! Open vSwitch it is skipped, unless `SWITCHD_REQUIRE` names `interop`.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The schema of Open vSwitch's database, as Debian installs it.
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -75,7 +76,17 @@ impl OpenVSwitch {
 
     /// What a program prints of a command line, with its exit status, and without what differs from call to call.
     fn output(&self, program: &str, words: &[&str]) -> String {
-        let output = self.command(program).args(words).output().unwrap();
+        self.output_of(program, words, "")
+    }
+
+    /// As [`OpenVSwitch::output`], with this on standard input.
+    fn output_of(&self, program: &str, words: &[&str], input: &str) -> String {
+        let mut command = self.command(program);
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A program that does not read has closed its end.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
         format!("{}= {}\n", plain(&text), output.status.code().unwrap())
@@ -100,7 +111,7 @@ fn plain(text: &str) -> String {
     for line in text.lines() {
         let line =
             line.strip_prefix("ovs-ofctl: ").or(line.strip_prefix("ofctl: ")).unwrap_or(line);
-        let hidden = ["(xid=", "duration=", "idle_age=", "hard_age=", "xid=", "time="];
+        let hidden = ["(xid=", "duration=", "duration:", "idle_age=", "hard_age=", "xid=", "time="];
         let words = line.split(' ').filter_map(|word| {
             let name = hidden.iter().find(|name| word.starts_with(**name));
             match name.copied() {
@@ -117,8 +128,8 @@ fn plain(text: &str) -> String {
             }
             None => line,
         };
-        // ovs-ofctl logs what it thinks of a switch.
-        if !line.contains("|WARN|") {
+        // ovs-ofctl logs what it thinks of a switch, and ofctl says what else to try.
+        if !line.contains("|WARN|") && !line.starts_with("hint: ") {
             out += &line;
             out.push('\n');
         }
@@ -168,6 +179,70 @@ const COMMANDS: &[&str] = &[
     "dump-tlv-map br0",
     "dump-table-desc br0",
     "ping br0 20",
+    "dump-ports br0 1",
+    "dump-ports br0 LOCAL",
+    "dump-ports br0 99",
+    "dump-ports br0 nosuch",
+    "--names dump-ports br0 p1",
+    "dump-ports-desc br0 p1",
+    "mod-port br0 p1 no-flood",
+    "dump-ports-desc br0",
+    "mod-port br0 p1 flood",
+    "mod-port br0 p1 noflood",
+    "mod-port br0 1 flood",
+    "mod-port br0 1 no-receive",
+    "mod-port br0 1 receive",
+    "mod-port br0 1 no-forward",
+    "dump-ports-desc br0",
+    "mod-port br0 1 forward",
+    "mod-port br0 p2 down",
+    "dump-ports-desc br0",
+    "mod-port br0 p2 up",
+    "mod-port br0 p2 no-stp",
+    "mod-port br0 p2 no-receive-stp",
+    "dump-ports-desc br0",
+    "mod-port br0 p2 stp",
+    "mod-port br0 p2 receive-stp",
+    "mod-table br0 0 evict",
+    "mod-table br0 0 vacancy:20,80",
+    "dump-table-desc br0",
+    "mod-table br0 0 novacancy",
+    "mod-table br0 0 noevict",
+    "mod-table br0 0 continue",
+    "mod-table br0 0 controller",
+    "mod-table br0 7 name:seven",
+    "dump-tables br0",
+    "queue-stats br0 1",
+    "queue-stats br0 ALL all",
+    "queue-get-config br0 1",
+    "queue-get-config br0 ANY",
+    "dump-group-stats br0",
+    "packet-out br0 none 2 0200000000010200000000020800",
+    "packet-out br0 p1 p2 0200000000010200000000020800 0200000000010200000000020801",
+    "packet-out br0 99 2 0200000000010200000000020800",
+    "packet-out br0 in_port=1,packet=0200000000010200000000020800,actions=group:88",
+    "-F NXM,OXM,OpenFlow11 dump-flows br0",
+    "-F any dump-flows br0",
+    "meter-features br0",
+    "dump-meters br0",
+    "meter-stats br0",
+    "mod-meter br0 meter=9,pktps,bands=type=drop,rate=7",
+    "del-meters br0 meter=9",
+];
+
+/// As [`COMMANDS`], but the lines behind a tab are standard input.
+const INPUTS: &[&str] = &[
+    "add-flow br0 -\tin_port=1,actions=2\n\n# a comment\nip,actions=drop",
+    "mod-flows br0 -\tip,actions=2",
+    "add-flows br0 -\tadd tcp,actions=1\ndelete in_port=1\nmodify_strict ip,actions=1",
+    "--no-stats --sort dump-flows br0\t",
+    "replace-flows br0 -\tip,actions=2\nudp,actions=1",
+    "--readd replace-flows br0 -\tip,actions=2\nudp,actions=1",
+    "--sort=nw_proto dump-flows br0\t",
+    "del-flows br0 -\tudp\nip",
+    "dump-flows br0\t",
+    "bundle br0 -\tflow add in_port=3,actions=2\nflow delete in_port=3",
+    "--bundle add-flows br0 -\tin_port=1,actions=1\nin_port=2,actions=1\ndelete",
 ];
 
 /// Commands that change something, one for each program, so that both meet the same state; the last one takes the change back.
@@ -190,6 +265,34 @@ const CHANGES: &[&[&str]] = &[
         "del-tlv-map br0",
     ],
     &["--bundle add-flow br0 in_port=1,actions=drop", "del-flows br0"],
+    &[
+        "add-meter br0 meter=1,kbps,bands=type=drop,rate=1000",
+        "add-meter br0 meter=1,kbps,bands=type=drop,rate=1000",
+        "add-meter br0 meter=2,pktps,burst,stats,bands=type=drop,rate=9,burst_size=5,type=drop,rate=8,burst_size=3",
+        "dump-meters br0",
+        "meter-stats br0",
+        "mod-meter br0 meter=1,pktps,bands=type=drop,rate=7",
+        "dump-meter br0 meter=1",
+        "meter-stats br0 meter=2",
+        "del-meter br0 meter=2",
+        "add-meter br0 meter=controller,pktps,bands=type=drop,rate=7",
+        "dump-meters br0 meter=all",
+        "del-meters br0",
+        "dump-meters br0",
+    ],
+    &[
+        "add-group br0 group_id=1,type=select,bucket=output:1",
+        "insert-buckets br0 group_id=1,command_bucket_id=last,bucket=bucket_id:7,output:1",
+        "insert-buckets br0 group_id=1,command_bucket_id=first,bucket=bucket_id:7,output:1",
+        "dump-groups br0 1",
+        "--may-create mod-group br0 group_id=1,type=indirect,bucket=output:2",
+        "mod-group br0 group_id=2,type=indirect,bucket=output:2",
+        "dump-groups br0",
+        "dump-group-stats br0",
+        "--bundle del-groups br0 group_id=1",
+        "dump-groups br0",
+        "del-groups br0",
+    ],
 ];
 
 #[test]
@@ -203,13 +306,19 @@ fn commands_have_the_output_of_ovs_ofctl() {
         ["OpenFlow10", "OpenFlow11", "OpenFlow12", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
     {
         let words = |line: &'static str| -> Vec<&str> {
-            let is_bundle = line.starts_with("--bundle") && version < "OpenFlow13";
-            let version = if is_bundle { "OpenFlow14" } else { version };
             ["-O", version].into_iter().chain(line.split(' ')).collect()
         };
         for line in COMMANDS {
             let expected = switch.output("ovs-ofctl", &words(line));
             let printed = switch.output(ofctl, &words(line));
+            if printed != expected {
+                wrong += &format!("{version} {line}\nexpected {expected}printed  {printed}\n");
+            }
+        }
+        for line in INPUTS {
+            let (command, input) = line.split_once('\t').unwrap();
+            let run = |program| switch.output_of(program, &words(command), input);
+            let (expected, printed) = (run("ovs-ofctl"), run(ofctl));
             if printed != expected {
                 wrong += &format!("{version} {line}\nexpected {expected}printed  {printed}\n");
             }
@@ -243,5 +352,83 @@ fn rules_of_a_switch_are_replaced_and_compared() {
         assert_eq!(run(&["replace-flows", "br0", &file]), "= 0\n");
         assert_eq!(run(&["diff-flows", "br0", &file]), "= 0\n");
         assert_eq!(run(&["del-flows", "br0"]), "= 0\n");
+    }
+}
+
+#[test]
+fn a_monitor_prints_packets_and_resumes_them() {
+    let Some(switch) = OpenVSwitch::start() else {
+        return;
+    };
+    let ofctl = env!("CARGO_BIN_EXE_ofctl");
+    let run = |words: &[&str]| assert_eq!(switch.output(ofctl, words), "= 0\n", "{words:?}");
+    run(&["add-flow", "br0", "in_port=1,actions=controller(pause,userdata=01.02),resubmit(,1)"]);
+    run(&["add-flow", "br0", "table=1,actions=output:2"]);
+    for options in [&["-O", "OpenFlow10"][..], &["-O", "OpenFlow13", "--timestamp"]] {
+        let mut command = switch.command(ofctl);
+        command.args(options).args(["monitor", "br0", "resume"]);
+        let mut monitor = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut errors = BufReader::new(monitor.stderr.take().unwrap());
+        errors.read_line(&mut said).unwrap();
+        assert!(said.contains("watching"), "{said}");
+        run(&["packet-out", "br0", "1", "table", "ffffffffffff0200000000020900"]);
+        let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let packet_in = lines.next().unwrap();
+        let is_timed = options.contains(&"--timestamp");
+        assert_eq!(packet_in.starts_with("NXT_PACKET_IN2 "), !is_timed, "{packet_in}");
+        assert_eq!(packet_in.find(": NXT_PACKET_IN2 ").is_some(), is_timed, "{packet_in}");
+        lines.find(|line| line.starts_with("send: NXT_RESUME ")).unwrap();
+        monitor.kill().unwrap();
+        monitor.wait().unwrap();
+    }
+    let went_on = || {
+        let rules = switch.output("ovs-ofctl", &["dump-flows", "br0", "table=1"]);
+        rules.contains("n_packets=2")
+    };
+    let start = Instant::now();
+    while !went_on() {
+        assert!(start.elapsed() < Duration::from_secs(60), "packets did not go on");
+    }
+}
+
+#[test]
+fn a_monitor_asks_for_the_form_of_packet_ins() {
+    let Some(switch) = OpenVSwitch::start() else {
+        return;
+    };
+    let ofctl = env!("CARGO_BIN_EXE_ofctl");
+    let run = |words: &[&str]| assert_eq!(switch.output(ofctl, words), "= 0\n", "{words:?}");
+    run(&["add-flow", "br0", "in_port=1,actions=controller"]);
+    for (form, name) in [
+        ("standard", "OFPT_PACKET_IN "),
+        ("nxt_packet_in", "NXT_PACKET_IN "),
+        ("nxt_packet_in2", "NXT_PACKET_IN2 "),
+    ] {
+        let mut command = switch.command(ofctl);
+        command.args(["-P", form, "monitor", "br0", "65534", "invalid_ttl"]);
+        let mut monitor = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut errors = BufReader::new(monitor.stderr.take().unwrap());
+        errors.read_line(&mut String::new()).unwrap();
+        run(&["packet-out", "br0", "1", "table", "ffffffffffff0200000000020900"]);
+        let mut first = String::new();
+        BufReader::new(monitor.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.starts_with(name), "{form}: {first}");
+        monitor.kill().unwrap();
+        monitor.wait().unwrap();
+    }
+    for (words, expected) in [
+        (
+            "-O OpenFlow13 monitor br0 invalid_ttl",
+            "invalid_ttl requires one of the OpenFlow versions",
+        ),
+        ("--read-only mod-table br0 0 drop", "'mod-table' command does not work in read only mode"),
+        ("monitor br0 5 frob", "frob: unsupported \"monitor\" argument"),
+    ] {
+        let words: Vec<_> = words.split(' ').collect();
+        for program in ["ovs-ofctl", ofctl] {
+            let printed = switch.output(program, &words);
+            assert!(printed.contains(expected), "{program} {words:?}: {printed}");
+        }
     }
 }

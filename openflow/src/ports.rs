@@ -13,14 +13,20 @@ use std::time::Duration;
 pub mod port_config {
     /// The port is down: nobody sends and receives.
     pub const DOWN: u32 = 1;
+    /// The port takes no part in a spanning tree. Only OpenFlow 1.0 has this bit.
+    pub const NO_STP: u32 = 1 << 1;
     /// The port drops what it receives.
     pub const NO_RECV: u32 = 1 << 2;
+    /// The port drops what it receives of spanning trees. Only OpenFlow 1.0 has this bit.
+    pub const NO_RECV_STP: u32 = 1 << 3;
     /// The port does not take part in flooding. Only OpenFlow 1.0 has this bit.
     pub const NO_FLOOD: u32 = 1 << 4;
     /// The port sends nothing.
     pub const NO_FWD: u32 = 1 << 5;
     /// Frames that no rule matches do not go to controllers.
     pub const NO_PACKET_IN: u32 = 1 << 6;
+    /// The bits that only OpenFlow 1.0 has.
+    pub const ONLY_10: u32 = NO_STP | NO_RECV_STP | NO_FLOOD;
 }
 
 /// Bits of [`PortDesc::state`] (`OFPPS_*`).

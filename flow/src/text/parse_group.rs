@@ -116,14 +116,15 @@ pub fn parse_group(
     Reader::new(text, command, context).read(text)
 }
 
-/// Parses a line of a file of groups, which may begin with a command: `modify group_id=1,...`. Without one, the
-/// line adds a group.
+/// Parses a line of a file of groups, which may begin with a command: `modify group_id=1,...`. A line without one is for
+/// `default`.
 ///
 /// # Errors
 ///
 /// As [`parse_group`].
 pub fn parse_group_file_line(
     line: &str,
+    default: GroupCommand,
     context: &ParseContext<'_>,
 ) -> Result<GroupMod, TextError> {
     let text = line.trim_start();
@@ -135,7 +136,7 @@ pub fn parse_group_file_line(
         "delete" => (GroupCommand::Delete, end),
         "insert_bucket" => (GroupCommand::InsertBuckets, end),
         "remove_bucket" => (GroupCommand::RemoveBuckets, end),
-        _ => (GroupCommand::Add, 0),
+        _ => (default, 0),
     };
     Reader::new(line, command, context).read(&text[end..])
 }

@@ -22,16 +22,18 @@ impl Default for Protocols {
 }
 
 impl Protocols {
-    /// OpenFlow 1.0 with standard matches and a table number. Bit 0 is the same format without a table number.
+    /// OpenFlow 1.0 with standard matches, without a table number.
+    pub const OF10_STD: Self = Self(1);
+    /// OpenFlow 1.0 with standard matches and a table number.
     pub(super) const OF10_STD_TID: Self = Self(1 << 1);
     /// OpenFlow 1.0 with extensible matches (NXM), without a table number.
-    pub(super) const NXM: Self = Self(1 << 2);
+    pub const NXM: Self = Self(1 << 2);
     /// OpenFlow 1.0 with extensible matches (NXM) and a table number.
     pub const NXM_TID: Self = Self(1 << 3);
     /// OpenFlow 1.1, whose matches are not extensible.
     pub(super) const OF11: Self = Self(1 << 4);
     /// OpenFlow 1.3, 1.4 and 1.5.
-    pub(super) const OF13_UP: Self = Self(0b111 << 6);
+    pub const OF13_UP: Self = Self(0b111 << 6);
     /// The formats with OXM matches: OpenFlow 1.2 to 1.5.
     pub(super) const OXM: Self = Self(0b1111 << 5);
     /// All nine formats: nothing of the rule restricts the set.
@@ -40,7 +42,7 @@ impl Protocols {
     /// The four formats of OpenFlow 1.0.
     pub(super) const OF10: Self = Self(0b1111);
     /// The formats with extensible matches, NXM or OXM.
-    pub(super) const NXM_OXM: Self = Self(0b1100 | Self::OXM.0);
+    pub const NXM_OXM: Self = Self(0b1100 | Self::OXM.0);
     /// Every format except those of OpenFlow 1.0 with standard matches.
     pub(super) const NXM_OF11_UP: Self = Self(Self::NXM_OXM.0 | Self::OF11.0);
     /// The formats of OpenFlow 1.1 to 1.5.

@@ -274,7 +274,7 @@ proptest! {
             let context = ParseContext { version, lenient, ..ParseContext::default() };
             let _ = parse_match(text, &context);
             let _ = parse_actions(text, &context);
-            let _ = parse_group_file_line(text, &context);
+            let _ = parse_group_file_line(text, GroupCommand::Add, &context);
             let _ = describe_flows([text], Protocols::of_version(version), &context);
         }
     }

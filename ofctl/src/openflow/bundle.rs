@@ -1,5 +1,6 @@
 //! The verb `bundle`: sends the requests of a file as one bundle, which takes effect as a whole or not at all.
 
+use super::channel::Channel;
 use super::flows::in_bundle;
 use super::ports::with_names;
 use super::{Call, switch};
@@ -7,13 +8,16 @@ use crate::{Outcome, files};
 use control::Refusal;
 use flow::flow_mod::Command;
 use flow::text::{
-    ParseContext, parse_flow_file_line, parse_group_file_line, parse_packet_out, strip_comment,
+    GroupCommand, ParseContext, parse_flow_file_line, parse_group_file_line, parse_packet_out,
+    strip_comment,
 };
 use openflow::OfMessage;
 
 /// Carries out the verb `bundle`. Each line of the file begins with `flow`, `group` or `packet-out`.
 pub(super) fn bundle(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
-    let mut channel = call.open(1, 1)?;
+    call.expect(1, 1)?;
+    let how = &call.options.how;
+    let mut channel = Channel::open_for(&call.place, how, &how.versions_with_bundles())?;
     let path = &call.words[0];
     let (version, lenient) = (channel.version(), call.options.how.lenient);
     let mut requests = Vec::new();
@@ -34,7 +38,11 @@ pub(super) fn bundle(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
             };
             Ok(match kind {
                 "flow" => Some(OfMessage::FlowMod(Box::new(parse_flow_file_line(rest, &context)?))),
-                "group" => Some(OfMessage::GroupMod(parse_group_file_line(rest, &context)?)),
+                "group" => Some(OfMessage::GroupMod(parse_group_file_line(
+                    rest,
+                    GroupCommand::Add,
+                    &context,
+                )?)),
                 "packet-out" => {
                     Some(OfMessage::PacketOut(Box::new(parse_packet_out(rest, &context)?)))
                 }

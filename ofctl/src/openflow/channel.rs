@@ -62,6 +62,8 @@ pub(crate) struct Channel {
     next_xid: u32,
     /// How long the switch may be silent; `None` is for ever.
     limit: Option<Duration>,
+    /// Whether echo requests are for this side. Those that `snoop` sees are for somebody else.
+    answers_echoes: bool,
 }
 
 impl Channel {
@@ -90,6 +92,7 @@ impl Channel {
             encoding: Encoding::default(),
             next_xid: 1,
             limit: how.limit(),
+            answers_echoes: true,
         };
         channel.agree(versions)?;
         Ok(channel)
@@ -173,6 +176,11 @@ impl Channel {
         Ok(self.socket.set_limit(None)?)
     }
 
+    /// From now on only listens: echo requests are answered by nobody.
+    pub(crate) fn listen_only(&mut self) {
+        self.answers_echoes = false;
+    }
+
     /// The next message of the switch, whatever its version. Echo requests are answered and not returned.
     pub(crate) fn receive(&mut self) -> anyhow::Result<Vec<u8>> {
         loop {
@@ -219,7 +227,7 @@ impl Channel {
 
     /// Answers the message if it is an echo request.
     fn answer_echo(&mut self, message: &[u8]) -> anyhow::Result<()> {
-        if message[1] != ECHO_REQUEST {
+        if message[1] != ECHO_REQUEST || !self.answers_echoes {
             return Ok(());
         }
         let mut reply = message.to_vec();
@@ -266,12 +274,24 @@ impl Channel {
     pub(crate) fn parts(
         &mut self,
         request: &OfMessage,
+        take: impl FnMut(Vec<u8>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let xid = self.send(request)?;
+        self.parts_of(xid, take)
+    }
+
+    /// Hands each part of the reply to the multipart request with this transaction id to `take` as it comes.
+    ///
+    /// # Errors
+    /// As [`Channel::parts`].
+    pub(crate) fn parts_of(
+        &mut self,
+        xid: u32,
         mut take: impl FnMut(Vec<u8>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         /// Where a multipart has its flags, and the flag that another part follows.
         const FLAGS: usize = HEADER_SIZE + 2;
         const MORE: u8 = 1;
-        let xid = self.send(request)?;
         loop {
             let part = self.reply(xid)?;
             let has_more = part.get(FLAGS + 1).is_some_and(|flags| flags & MORE != 0);

@@ -50,6 +50,10 @@ fn one(
     text: &str,
     command: Command,
 ) -> anyhow::Result<Outcome> {
+    if text == "-" {
+        let (flow_mods, formats) = read(call, channel, text, command)?;
+        return send(call, channel, flow_mods, formats);
+    }
     let version = channel.version();
     let parsed = with_names(channel, |ports| {
         let context = ParseContext { ports, ..context(&call.options.how, version, command) };
@@ -72,17 +76,19 @@ fn context(how: &How, version: OfVersion, command: Command) -> ParseContext<'sta
 /// Carries out the verb `add-flows`.
 pub(super) fn add_file(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(1, 1)?;
-    let (flow_mods, formats) = read(call, &mut channel, &call.words[0])?;
+    let (flow_mods, formats) = read(call, &mut channel, &call.words[0], Command::Add)?;
     send(call, &mut channel, flow_mods, formats)
 }
 
-/// The requests of a file, and the flow formats that can carry all of them.
+/// The requests of a file, and the flow formats that can carry all of them. A line that does not begin with a command is for
+/// `command`.
 fn read(
     call: &Call<'_>,
     channel: &mut Channel,
     path: &str,
+    command: Command,
 ) -> anyhow::Result<(Vec<FlowMod>, Protocols)> {
-    let context = context(&call.options.how, channel.version(), Command::Add);
+    let context = context(&call.options.how, channel.version(), command);
     let (mut flow_mods, mut formats) = (Vec::new(), Protocols::ANY);
     for (n, line) in files::read(path)?.lines().enumerate() {
         let Some(text) = strip_comment(line) else {
@@ -222,13 +228,28 @@ fn query(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<(Box<FlowMod>
         parse_filter(text, &context)
     })?;
     let filter = parsed.map_err(|error| Refusal::of_text(&error, None, 1, text))?;
-    // OpenFlow 1.0 has no extensible matches, so that a rule may have more than its statistics could tell. Nicira's request
-    // is tried first, as in ovs-ofctl.
-    let mut nxm = version == OfVersion::OpenFlow10;
-    if nxm && channel.carry_out(&[OfMessage::SetFlowFormat { nxm: true }]).is_err() {
-        nxm = false;
-    }
+    let nxm = version == OfVersion::OpenFlow10 && lists_in_nxm(channel, how.formats)?;
     Ok((Box::new(filter), nxm))
+}
+
+/// Whether the rules of an OpenFlow 1.0 switch are asked for in Nicira's form. OpenFlow 1.0 has no extensible matches, so that
+/// a rule may have more than its own form could tell: Nicira's is tried first, as in `ovs-ofctl`.
+///
+/// # Errors
+/// `allowed` has neither form, or the connection broke.
+fn lists_in_nxm(channel: &mut Channel, allowed: Protocols) -> anyhow::Result<bool> {
+    // Lists have table numbers in any case, so that no form of them is one of flow mods with table numbers.
+    if !allowed.and(Protocols::NXM).is_empty() {
+        match channel.carry_out(&[OfMessage::SetFlowFormat { nxm: true }]) {
+            Ok(()) => return Ok(true),
+            Err(error) if !error.is::<super::Rejected>() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    if allowed.and(Protocols::OF10_STD).is_empty() {
+        bail!("switch does not support any of the usable flow formats ({allowed})");
+    }
+    Ok(false)
 }
 
 /// Carries out the verb `dump-flows`.
@@ -384,7 +405,7 @@ pub(crate) fn lines(how: &How, word: &str) -> anyhow::Result<Option<Vec<String>>
 /// Carries out the verb `replace-flows`: adds and changes the rules that differ, and deletes those that the file lacks.
 pub(super) fn replace(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(1, 1)?;
-    let (wanted, mut formats) = read(call, &mut channel, &call.words[0])?;
+    let (wanted, mut formats) = read(call, &mut channel, &call.words[0], Command::Add)?;
     let mut old: HashMap<RulePlace, FlowMod> = HashMap::new();
     for rule in rules(&mut channel)? {
         old.insert(place_of(&rule), rule);
@@ -392,7 +413,7 @@ pub(super) fn replace(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut requests = Vec::new();
     for rule in wanted {
         match old.remove(&place_of(&rule)) {
-            Some(same) if crate::flows::is_same(&same, &rule) => {}
+            Some(same) if !call.options.how.readd && crate::flows::is_same(&same, &rule) => {}
             _ => requests.push(rule),
         }
     }

@@ -1,6 +1,7 @@
 //! The verbs about groups.
 
 use super::channel::Channel;
+use super::flows::in_bundle;
 use super::ports::with_names;
 use super::{Call, switch};
 use crate::groups::group_number;
@@ -23,19 +24,37 @@ pub(super) fn change(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
         _ => GroupCommand::Add,
     };
     let mut channel = call.open(1, 1)?;
-    let text = &call.words[0];
-    let group_mod = parse(call, &mut channel, text, command)?;
-    channel.carry_out(&[OfMessage::GroupMod(group_mod)])?;
-    switch::done(call)
+    one_or_lines(call, &mut channel, &call.words[0], command)
 }
 
 /// Carries out the verb `del-groups`.
 pub(super) fn delete(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(0, 1)?;
     let text = call.words.first().map_or("", String::as_str);
-    let group_mod = parse(call, &mut channel, text, GroupCommand::Delete)?;
-    channel.carry_out(&[OfMessage::GroupMod(group_mod)])?;
-    switch::done(call)
+    one_or_lines(call, &mut channel, text, GroupCommand::Delete)
+}
+
+/// Sends the request that the text says, or with `-` those of standard input.
+fn one_or_lines(
+    call: &Call<'_>,
+    channel: &mut Channel,
+    text: &str,
+    command: GroupCommand,
+) -> anyhow::Result<Outcome> {
+    let requests = match text {
+        "-" => read(call, channel, text, command)?,
+        text => vec![OfMessage::GroupMod(parse(call, channel, text, command)?)],
+    };
+    send(call, channel, &requests)
+}
+
+/// Sends requests, with `--bundle` as a bundle.
+fn send(call: &Call<'_>, channel: &mut Channel, requests: &[OfMessage]) -> anyhow::Result<Outcome> {
+    match call.options.how.bundle {
+        true => in_bundle(call, channel, requests)?,
+        false => channel.carry_out(requests)?,
+    }
+    switch::changed(call, requests.len() as u64)
 }
 
 fn parse(
@@ -66,23 +85,32 @@ fn parse(
 /// Carries out the verb `add-groups`.
 pub(super) fn add_file(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(1, 1)?;
-    let path = &call.words[0];
+    let requests = read(call, &mut channel, &call.words[0], GroupCommand::Add)?;
+    send(call, &mut channel, &requests)
+}
+
+/// The requests of a file. A line that does not begin with a command is for `command`.
+fn read(
+    call: &Call<'_>,
+    channel: &mut Channel,
+    path: &str,
+    command: GroupCommand,
+) -> anyhow::Result<Vec<OfMessage>> {
     let (version, lenient) = (channel.version(), call.options.how.lenient);
     let mut requests = Vec::new();
     for (n, line) in files::read(path)?.lines().enumerate() {
         let Some(text) = strip_comment(line) else {
             continue;
         };
-        let parsed = with_names(&mut channel, |ports| {
+        let parsed = with_names(channel, |ports| {
             let context = ParseContext { version, lenient, ports, ..ParseContext::default() };
-            parse_group_file_line(text, &context)
+            parse_group_file_line(text, command, &context)
         })?;
         let name = Some(files::name(path));
         let group_mod = parsed.map_err(|error| Refusal::of_text(&error, name, n + 1, text))?;
         requests.push(OfMessage::GroupMod(group_mod));
     }
-    channel.carry_out(&requests)?;
-    switch::changed(call, requests.len() as u64)
+    Ok(requests)
 }
 
 /// Carries out the verb `dump-groups`.

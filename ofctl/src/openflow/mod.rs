@@ -8,6 +8,7 @@ mod bundle;
 mod channel;
 mod flows;
 mod groups;
+mod meters;
 mod offline;
 mod parts;
 mod pcap;
@@ -23,7 +24,8 @@ use crate::options::{Options, Verb, Words};
 use crate::output::{print, print_json};
 use crate::{Outcome, connect};
 use channel::Channel;
-use flow::text::{NoPortNames, PortNames};
+use control::{Reason, Refusal};
+use flow::text::{NoPortNames, PortNames, Protocols};
 use flow::types::OfPort;
 use oftext::{MessageKind, Printer};
 use openflow::{ErrorCode, MessageHeader};
@@ -47,19 +49,23 @@ pub(crate) struct Rejected {
 /// Carries out the verb over OpenFlow, if the verb can go over OpenFlow and the command line names a bridge that is not our
 /// own switch's; `None` if the verb is to be carried out in another way.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Option<Outcome>> {
-    let Some((verb, words, is_only_here)) = verb(&options.verb) else {
+    let Some((verb, words, is_only_here)) = verb(options) else {
         return Ok(None);
     };
-    let Some((place, words)) = Place::find(options, &words.words, is_only_here)? else {
+    let all = &words.words;
+    let Some((place, words)) = Place::find(options, all, is_only_here)? else {
         return Ok(None);
     };
-    verb(&mut Call { options, place, words }).map(Some)
+    let is_named = words.len() < all.len();
+    verb(&mut Call { options, place, is_named, words }).map(Some)
 }
 
 /// A verb on its way.
 pub(crate) struct Call<'a> {
     options: &'a Options,
     place: Place,
+    /// Whether the command line names the place. Otherwise the place is the only bridge of our own switch.
+    is_named: bool,
     /// The words behind the place of the bridge.
     words: &'a [String],
 }
@@ -68,14 +74,15 @@ pub(crate) struct Call<'a> {
 type Carrier = fn(&mut Call<'_>) -> anyhow::Result<Outcome>;
 
 /// How the verb is carried out over OpenFlow, its words, and whether it has no other way.
-fn verb(verb: &Verb) -> Option<(Carrier, &Words, bool)> {
-    Some(match verb {
+fn verb(options: &Options) -> Option<(Carrier, &Words, bool)> {
+    Some(match &options.verb {
         Verb::AddFlow(words) | Verb::ModFlows(words) => (flows::change, words, false),
         Verb::AddFlows(words) => (flows::add_file, words, false),
         Verb::DelFlows(words) => (flows::delete, words, false),
         Verb::DumpFlows(words) => (flows::dump, words, false),
         Verb::DumpAggregate(words) => (flows::aggregate, words, false),
-        Verb::ReplaceFlows(words) => (flows::replace, words, false),
+        // The control socket keeps the counters of rules that do not change.
+        Verb::ReplaceFlows(words) => (flows::replace, words, options.how.readd),
         Verb::AddGroup(words) | Verb::ModGroup(words) => (groups::change, words, false),
         Verb::InsertBuckets(words) | Verb::RemoveBuckets(words) => (groups::change, words, false),
         Verb::AddGroups(words) => (groups::add_file, words, false),
@@ -83,6 +90,11 @@ fn verb(verb: &Verb) -> Option<(Carrier, &Words, bool)> {
         Verb::DumpGroups(words) => (groups::dump, words, false),
         Verb::DumpGroupStats(words) => (groups::dump_stats, words, false),
         Verb::DumpGroupFeatures(words) => (groups::dump_features, words, true),
+        Verb::AddMeter(words) | Verb::ModMeter(words) => (meters::change, words, false),
+        Verb::DelMeters(words) => (meters::delete, words, false),
+        Verb::DumpMeters(words) => (meters::dump, words, false),
+        Verb::MeterStats(words) => (meters::stats, words, false),
+        Verb::MeterFeatures(words) => (meters::features, words, false),
         Verb::PacketOut(words) => (ports::packet_out, words, false),
         Verb::Show(words) => (switch::show, words, false),
         Verb::DumpDesc(words) => (switch::describe, words, true),
@@ -120,11 +132,33 @@ impl Call<'_> {
         Channel::open(&self.place, &self.options.how)
     }
 
+    /// Opens the connection, in a version that has one of the flow formats `usable`.
+    ///
+    /// # Errors
+    /// The options allow none of these formats, or the switch has none of them; besides, as [`Channel::open`].
+    fn open_in(&self, usable: Protocols) -> anyhow::Result<Channel> {
+        let refuse = |allowed: Protocols| {
+            let text = format!(
+                "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
+            );
+            Refusal::new(Reason::Text, text).with_hint("choose another version, like -O OpenFlow13")
+        };
+        let allowed = self.options.how.allowed_formats();
+        if usable.and(allowed).is_empty() {
+            return Err(refuse(allowed).into());
+        }
+        let channel = Channel::open(&self.place, &self.options.how)?;
+        let spoken = Protocols::of_version(channel.version());
+        if usable.and(spoken).is_empty() { Err(refuse(spoken).into()) } else { Ok(channel) }
+    }
+
     /// Checks that the verb has `least` to `most` words behind the place.
     fn expect(&self, least: usize, most: usize) -> anyhow::Result<()> {
-        match (least..=most).contains(&self.words.len()) {
-            true => Ok(()),
-            false => Err(connect::wrong_usage(self.options)),
+        match self.words {
+            words if (least..=most).contains(&words.len()) => Ok(()),
+            // The word that is too much was to name the place.
+            [first, ..] if !self.is_named => Err(place::no_bridge(first).into()),
+            _ => Err(connect::wrong_usage(self.options)),
         }
     }
 

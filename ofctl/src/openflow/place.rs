@@ -110,7 +110,7 @@ impl Place {
     }
 }
 
-fn no_bridge(name: &str) -> Usage {
+pub(super) fn no_bridge(name: &str) -> Usage {
     Usage(format!("{name} is not a bridge or a socket"))
 }
 

@@ -3,10 +3,11 @@
 use super::channel::Channel;
 use super::{Call, switch};
 use crate::options::PortAction;
-use crate::{Outcome, Usage, connect};
+use crate::{Outcome, connect};
 use anyhow::bail;
 use clap::ValueEnum;
-use control::Refusal;
+use control::{Reason, Refusal};
+use flow::key::PipelineKey;
 use flow::text::{NoPortNames, ParseContext, PortNames, TextError, parse_packet_out};
 use flow::types::{OfPort, OfVersion};
 use openflow::{MultipartReply, MultipartRequest, OfMessage, PortDesc, PortMod, port_config};
@@ -105,17 +106,35 @@ pub(super) fn describe(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 /// Carries out the verb `mod-port`.
 pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     call.expect(2, 2)?;
-    // `ovs-ofctl` has more words for some of them.
-    let word = match call.words[1].as_str() {
-        "stp" | "no-stp" | "receive-stp" | "no-receive-stp" => {
-            return Err(Usage(format!("{}: there is no spanning tree", call.words[1])).into());
-        }
-        word => word,
-    };
-    let Ok(action) = PortAction::from_str(word, true) else {
+    let Some((bit, is_set)) = config_bit(&call.words[1]) else {
         return Err(connect::wrong_usage(call.options));
     };
-    let (bit, is_set) = match action {
+    let mut channel = call.open(2, 2)?;
+    let word = &call.words[0];
+    let Some(port) = port_of(&mut channel, word)? else {
+        bail!("{}: couldn't find port `{word}'", call.place.name);
+    };
+    // Other versions do not have the bits that only OpenFlow 1.0 has. As in ovs-ofctl, a request without a bit remains.
+    let is_10 = channel.version() == OfVersion::OpenFlow10;
+    let mask = if is_10 { bit } else { bit & !port_config::ONLY_10 };
+    let config = if is_set { mask } else { 0 };
+    let request = PortMod { port: port.port, mac: port.mac, config, mask, advertise: 0 };
+    channel.carry_out(&[OfMessage::PortMod(request)])?;
+    switch::done(call)
+}
+
+/// The bit of [`port_config`] that a word is about, and whether the word sets the bit; `None` if nobody knows the word.
+fn config_bit(word: &str) -> Option<(u32, bool)> {
+    // `ovs-ofctl` has words that our own switch does not have, and other ones for some.
+    let action = match word.to_ascii_lowercase().as_str() {
+        "stp" => return Some((port_config::NO_STP, false)),
+        "no-stp" => return Some((port_config::NO_STP, true)),
+        "receive-stp" => return Some((port_config::NO_RECV_STP, false)),
+        "no-receive-stp" => return Some((port_config::NO_RECV_STP, true)),
+        "noflood" => PortAction::NoFlood,
+        _ => PortAction::from_str(word, true).ok()?,
+    };
+    Some(match action {
         PortAction::Up => (port_config::DOWN, false),
         PortAction::Down => (port_config::DOWN, true),
         PortAction::Flood => (port_config::NO_FLOOD, false),
@@ -126,16 +145,7 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
         PortAction::NoForward => (port_config::NO_FWD, true),
         PortAction::PacketIn => (port_config::NO_PACKET_IN, false),
         PortAction::NoPacketIn => (port_config::NO_PACKET_IN, true),
-    };
-    let mut channel = call.open(2, 2)?;
-    let word = &call.words[0];
-    let Some(port) = port_of(&mut channel, word)? else {
-        bail!("{}: couldn't find port `{word}'", call.place.name);
-    };
-    let config = if is_set { bit } else { 0 };
-    let request = PortMod { port: port.port, mac: port.mac, config, mask: bit, advertise: 0 };
-    channel.carry_out(&[OfMessage::PortMod(request)])?;
-    switch::done(call)
+    })
 }
 
 /// How many words the old form of `packet-out` can have: port, actions, and packets.
@@ -163,6 +173,11 @@ pub(super) fn packet_out(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
             parse_packet_out(text, &context)
         })?;
         let packet_out = parsed.map_err(|error| Refusal::of_text(&error, None, 1, text))?;
+        let is_lost = packet_out.state != PipelineKey::default() && version < OfVersion::OpenFlow15;
+        if is_lost && !how.lenient {
+            let text = "registers and metadata of a packet-out need OpenFlow 1.5";
+            return Err(Refusal::new(Reason::Text, text).with_hint("use -O OpenFlow15").into());
+        }
         requests.push(OfMessage::PacketOut(Box::new(packet_out)));
     }
     channel.carry_out(&requests)?;

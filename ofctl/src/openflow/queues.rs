@@ -4,7 +4,7 @@
 use super::channel::Channel;
 use super::{Call, ports, switch};
 use crate::{Outcome, Usage};
-use anyhow::bail;
+use flow::text::Protocols;
 use flow::tlv_map::{TlvMapping, TlvMod};
 use flow::types::{OfPort, OfVersion};
 use openflow::{EVERY_QUEUE, MultipartRequest, OfMessage};
@@ -78,12 +78,7 @@ pub(super) fn delete_mappings(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 }
 
 fn change(call: &Call<'_>, request: TlvMod) -> anyhow::Result<Outcome> {
-    let mut channel = call.open(0, 1)?;
-    if channel.version() == OfVersion::OpenFlow11 {
-        bail!(
-            "none of the usable flow formats (NXM,OXM) is among the allowed flow formats (OpenFlow11)"
-        );
-    }
+    let mut channel = call.open_in(Protocols::NXM_OXM)?;
     channel.carry_out(&[OfMessage::TlvTableMod(request)])?;
     switch::done(call)
 }

@@ -8,27 +8,19 @@ use anyhow::bail;
 use flow::table_mod::{TableMiss, TableMod, VacancyThresholds};
 use flow::types::{OfVersion, TableId};
 use oftext::put_table_features;
-use openflow::{
-    FeaturesCommand, MultipartReply, MultipartRequest, OfMessage, TableDesc, TableFeatures,
-};
+use openflow::{MultipartReply, MultipartRequest, OfMessage, TableDesc, TableFeatures};
 
 /// Carries out the verb `dump-table-features`.
 pub(super) fn dump_features(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(0, 0)?;
-    let request = MultipartRequest::TableFeatures { tables: Vec::new(), has_more: false };
-    let parts = channel.all_parts(&OfMessage::MultipartRequest(request))?;
+    if channel.version() < OfVersion::OpenFlow13 {
+        bail!("dump-table-features needs OpenFlow 1.3 or later ('-O OpenFlow13')");
+    }
+    let parts = channel.all_parts(&asking_for_features())?;
     if call.options.how.json {
         return call.print_numbers(&parts);
     }
-    let mut tables: Vec<TableFeatures> = Vec::new();
-    for part in &parts {
-        match OfMessage::decode(part, channel.encoding())? {
-            OfMessage::MultipartReply(MultipartReply::TableFeatures(some), _) => {
-                tables.extend(some)
-            }
-            _ => bail!("{}: the switch does not answer with features of tables", call.place.name),
-        }
-    }
+    let tables = features(&channel, &parts)?;
     let mut text = String::new();
     put_table_features(&mut text, &tables, channel.version());
     // The empty line that stands in front of each table stands behind it here.
@@ -122,7 +114,7 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
         );
     }
     match setting {
-        Setting::Name(name) => rename(&mut channel, table, name)?,
+        Setting::Name(name) => rename(&mut channel, table, &name)?,
         setting => {
             let request = request(&mut channel, table, &setting)?;
             channel.carry_out(&[OfMessage::TableMod(request)])?;
@@ -171,21 +163,66 @@ fn description(channel: &mut Channel, table: TableId) -> anyhow::Result<Option<T
     Ok(found)
 }
 
-/// Gives a table a name, by a request for features that says no others.
-fn rename(channel: &mut Channel, table: Option<TableId>, name: String) -> anyhow::Result<()> {
+/// A request for the features of all tables.
+fn asking_for_features() -> OfMessage {
+    let request = MultipartRequest::TableFeatures { tables: Vec::new(), has_more: false };
+    OfMessage::MultipartRequest(request)
+}
+
+/// The features of all tables, in the parts of a reply.
+fn features(channel: &Channel, parts: &[Vec<u8>]) -> anyhow::Result<Vec<TableFeatures>> {
+    let mut tables = Vec::new();
+    for part in parts {
+        match OfMessage::decode(part, channel.encoding())? {
+            OfMessage::MultipartReply(MultipartReply::TableFeatures(some), _) => {
+                tables.extend(some)
+            }
+            _ => bail!("the switch does not answer with features of tables"),
+        }
+    }
+    Ok(tables)
+}
+
+/// Gives a table a name. As in `ovs-ofctl`, the request repeats the features of all tables as the switch has told them, because
+/// it replaces all of them: Open vSwitch refuses a request about a single table without its features.
+fn rename(channel: &mut Channel, table: Option<TableId>, name: &str) -> anyhow::Result<()> {
+    /// Where the features of a table have its number and its name, in bytes, and how long the name can be.
+    const TABLE: usize = 2;
+    const NAME: std::ops::Range<usize> = 8..40;
+    /// Where a multipart has its body.
+    const BODY: usize = openflow::HEADER_SIZE + 8;
     let Some(table) = table else {
         return Err(Usage("a name belongs to one table".to_owned()).into());
     };
-    let features = TableFeatures {
-        table,
-        command: FeaturesCommand::Modify,
-        name,
-        metadata_match: u64::MAX,
-        metadata_write: u64::MAX,
-        capabilities: 0,
-        max_entries: 1_000_000,
-        abilities: None,
-    };
-    let request = MultipartRequest::TableFeatures { tables: vec![features], has_more: false };
-    channel.all_parts(&OfMessage::MultipartRequest(request)).map(drop)
+    if name.len() >= NAME.len() {
+        bail!("{name}: the name of a table has at most {} bytes", NAME.len() - 1);
+    }
+    let replies = channel.all_parts(&asking_for_features())?;
+    let is_known = features(channel, &replies)?.iter().any(|features| features.table == table);
+    if !is_known {
+        bail!("the switch has no table {}", table.get());
+    }
+    let xid = channel.new_xid();
+    let mut requests = Vec::new();
+    for mut part in replies {
+        // A request has the form of a reply, but for its type and its transaction id.
+        part[1] -= 1;
+        part[4..8].copy_from_slice(&xid.to_be_bytes());
+        let mut at = BODY;
+        while let Some(len) = part.get(at..at + 2) {
+            let len = usize::from(u16::from_be_bytes([len[0], len[1]]));
+            let Some(features) = part.get_mut(at..at + len).filter(|part| part.len() > NAME.end)
+            else {
+                bail!("the switch does not answer with features of tables");
+            };
+            if features[TABLE] == table.get() {
+                features[NAME].fill(0);
+                features[NAME][..name.len()].copy_from_slice(name.as_bytes());
+            }
+            at += len;
+        }
+        requests.extend(part);
+    }
+    channel.send_bytes(&requests)?;
+    channel.parts_of(xid, |_| Ok(()))
 }

@@ -17,6 +17,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser};
 use flow::text::{Protocols, UnknownFormat};
 use flow::types::OfVersion;
+use openflow::PacketInForm;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,9 +96,22 @@ pub(crate) struct How {
     /// mod-flows and del-flows: change only the rule that has exactly this match and priority
     #[arg(long, global = true)]
     pub(crate) strict: bool,
-    /// Carry out all rules of a file or none. This is always so; the option is accepted because ovs-ofctl has it
+    /// Carry out all rules or groups of a file or none. Our own switch always does so; other switches need OpenFlow 1.3
     #[arg(long, global = true)]
     pub(crate) bundle: bool,
+    /// replace-flows: send rules that do not change, too, so that their counters begin anew
+    #[arg(long, global = true)]
+    pub(crate) readd: bool,
+    /// Refuse verbs that change something
+    #[arg(long, global = true)]
+    read_only: bool,
+    /// monitor: the form of packet-ins: standard, nxt_packet_in or nxt_packet_in2 [default: nxt_packet_in2, if the switch
+    /// has it]
+    #[arg(short = 'P', long, global = true, value_name = "FORMAT", value_parser = packet_in_form)]
+    pub(crate) packet_in_format: Option<PacketInForm>,
+    /// monitor and snoop: print in front of each message when it came (UTC)
+    #[arg(long, global = true)]
+    pub(crate) timestamp: bool,
     /// mod-group: add the group if it does not exist
     #[arg(long, global = true)]
     pub(crate) may_create: bool,
@@ -145,13 +159,32 @@ impl How {
         self.more
     }
 
-    /// The versions of OpenFlow in which a connection may speak, the lowest one first. Bundles need 1.3.
+    /// The versions of OpenFlow in which a connection may speak, the lowest one first.
     pub(crate) fn allowed_versions(&self) -> Vec<OfVersion> {
+        match self.bundle {
+            true => self.versions_with_bundles(),
+            false => self.versions.all.clone(),
+        }
+    }
+
+    /// The versions of [`How::allowed_versions`] for a connection that sends bundles. Bundles need OpenFlow 1.3: as in
+    /// `ovs-ofctl`, a command line that allows only earlier versions gets 1.4.
+    pub(crate) fn versions_with_bundles(&self) -> Vec<OfVersion> {
         let mut versions = self.versions.all.clone();
-        if self.bundle && versions.iter().all(|version| *version < OfVersion::OpenFlow13) {
-            versions.extend(OfVersion::ALL.into_iter().filter(|v| *v >= OfVersion::OpenFlow13));
+        if versions.iter().all(|version| *version < OfVersion::OpenFlow13) {
+            versions.push(OfVersion::OpenFlow14);
         }
         versions
+    }
+
+    /// Refuses a verb that changes something, if the command line has `--read-only`.
+    pub(crate) fn check_read_only(&self, verb: &Verb) -> Result<(), Usage> {
+        match self.read_only && verb.changes_something() {
+            true => {
+                Err(Usage(format!("'{}' command does not work in read only mode", verb.name())))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The version of OpenFlow in which the command speaks to the switch.
@@ -165,7 +198,7 @@ impl How {
             return Ok(());
         }
         Err(Usage(format!(
-            "None of the enabled OpenFlow versions ({}) supports any of the enabled flow formats ({}). (Use -O to enable \
+            "None of the enabled OpenFlow versions ({}) supports any of the enabled flow formats ({}).  (Use -O to enable \
              additional OpenFlow versions or -F to enable additional flow formats.)",
             self.versions.names, self.formats
         )))
@@ -199,6 +232,16 @@ struct Versions {
     highest: OfVersion,
     /// The flow formats of all of them.
     formats: Protocols,
+}
+
+/// Reads the name of a form of packet-ins: those of `ovs-ofctl`, and its older names.
+fn packet_in_form(text: &str) -> Result<PacketInForm, String> {
+    Ok(match text {
+        "standard" | "openflow10" => PacketInForm::Standard,
+        "nxt_packet_in" | "nxm" => PacketInForm::Nxt,
+        "nxt_packet_in2" => PacketInForm::Nxt2,
+        _ => return Err("formats are standard, nxt_packet_in and nxt_packet_in2".to_owned()),
+    })
 }
 
 fn formats(text: &str) -> Result<Protocols, String> {

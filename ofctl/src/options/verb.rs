@@ -187,7 +187,8 @@ pub(crate) enum Verb {
     /// Show what the bridge does with IP fragments
     #[command(override_usage = "ofctl get-frags [BRIDGE]")]
     GetFrags(Words),
-    /// Set or clear a flag of a port (OFPPC_*): down, no-flood, no-receive, no-forward, no-packet-in
+    /// Set or clear a flag of a port (OFPPC_*): down, no-flood, no-receive, no-forward, no-packet-in. Other switches of
+    /// OpenFlow 1.0 know stp, no-stp, receive-stp and no-receive-stp, too
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
@@ -247,9 +248,10 @@ pub(crate) enum Verb {
 
     /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, meters, ports, hosts and bridges; without
     /// KIND all are printed, without BRIDGE those of every bridge. With the other words, or of another switch, print
-    /// OpenFlow messages: packets with up to LEN bytes, and changes of rules
+    /// OpenFlow messages: packets with up to LEN bytes, with invalid_ttl those whose TTL has run out, too (OpenFlow 1.0 to
+    /// 1.2), with resume those that controller(pause) holds, which go on at once; and with watch: changes of rules
     #[command(
-        override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]\n       ofctl monitor [SWITCH] [LEN] [watch:[!initial,][!add,][!delete,][!modify,][!actions,][!own,][MATCH]]..."
+        override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]\n       ofctl monitor [SWITCH] [LEN] [invalid_ttl] [resume] [watch:[!initial,][!add,][!delete,][!modify,][!actions,][!own,][MATCH]]..."
     )]
     Monitor(Words),
 
@@ -345,6 +347,29 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
+    /// Whether the verb changes a switch: those that `--read-only` refuses.
+    pub(crate) fn changes_something(&self) -> bool {
+        match self {
+            Self::AddFlow(_) | Self::AddFlows(_) | Self::ModFlows(_) | Self::DelFlows(_) => true,
+            Self::ReplaceFlows(_) | Self::Bundle(_) | Self::PacketOut(_) => true,
+            Self::AddGroup(_) | Self::AddGroups(_) | Self::ModGroup(_) | Self::DelGroups(_) => true,
+            Self::InsertBuckets(_) | Self::RemoveBuckets(_) => true,
+            Self::AddMeter(_) | Self::ModMeter(_) | Self::DelMeters(_) => true,
+            Self::AddBr(_) | Self::DelBr(_) => true,
+            Self::AddPort(_) | Self::DelPort(_) | Self::ModPort(_) | Self::SetPort(_) => true,
+            Self::ModTable(_) | Self::SetFrags(_) | Self::AddTlvMap(_) | Self::DelTlvMap(_) => true,
+            Self::SetController(_) | Self::DelController(_) => true,
+            Self::SetFailMode(_) | Self::DelFailMode(_) | Self::SetProtocols(_) => true,
+            Self::SetSsl(_) | Self::DelSsl(_) => true,
+            Self::Apply(_) | Self::Confirm(_) | Self::Rollback(_) | Self::Restart(_) => true,
+            Self::FdbFlush(_) | Self::FdbAdd(_) | Self::FdbDel(_) => true,
+            // With words behind it, each of these changes what it shows otherwise.
+            Self::FdbConfig(words) => words.words.iter().any(|word| word.contains('=')),
+            Self::Log(words) => words.filter.is_some(),
+            _ => false,
+        }
+    }
+
     /// The verb as the user types it.
     pub(crate) fn name(&self) -> &'static str {
         match self {

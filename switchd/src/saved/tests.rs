@@ -7,7 +7,8 @@ use crate::switch::{ApplyError, Config, Switch};
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
 use flow::text::{
-    FlowLine, NoPortNames, ParseContext, parse_flow, parse_group_file_line, parse_saved_flow,
+    FlowLine, GroupCommand, NoPortNames, ParseContext, parse_flow, parse_group_file_line,
+    parse_saved_flow,
 };
 use flow::types::{MacAddr, OfPort, OfVersion};
 use flowtable::policy::mac_table::MacKey;
@@ -32,7 +33,7 @@ fn rules(switch: &Switch, bridge: &str, version: OfVersion, rules: &[&str]) {
 
 fn group(switch: &Switch, bridge: &str, text: &str) {
     let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
-    let change: GroupMod = parse_group_file_line(text, &context).expect(text);
+    let change: GroupMod = parse_group_file_line(text, GroupCommand::Add, &context).expect(text);
     groups::change(switch.on(bridge).unwrap(), &[change]).unwrap();
 }
 

@@ -39,7 +39,7 @@ pub(super) fn change(
     for line in Lines::new(text, mods.file, mods.name.as_deref())? {
         progress.step();
         let change = match mods.file {
-            true => parse_group_file_line(line.text, &context),
+            true => parse_group_file_line(line.text, command(mods.command), &context),
             false => parse_group(line.text, command(mods.command), &context),
         };
         let change = change.map_err(|error| refuse::text(&error, line))?;

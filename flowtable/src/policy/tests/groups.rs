@@ -6,7 +6,7 @@ use crate::policy::bridge_id::BridgeId;
 use crate::policy::tables::FlowModError;
 use flow::flow_mod::Command;
 use flow::group::BucketProblem;
-use flow::text::{ParseContext, PrintOptions, parse_group_file_line, write_group};
+use flow::text::{GroupCommand, ParseContext, PrintOptions, parse_group_file_line, write_group};
 use flow::types::{GroupId, OfVersion};
 
 const V15: OfVersion = OfVersion::OpenFlow15;
@@ -14,7 +14,7 @@ const V15: OfVersion = OfVersion::OpenFlow15;
 /// Applies one line of a file of groups.
 pub(super) fn change(policy: &Policy, line: &str, lenient: bool) -> Result<(), FlowModError> {
     let context = ParseContext { version: V15, lenient, ..super::context(Command::Add) };
-    let request = parse_group_file_line(line, &context).expect(line);
+    let request = parse_group_file_line(line, GroupCommand::Add, &context).expect(line);
     let mut transaction = policy.bridge(BridgeId::FIRST).begin();
     transaction.apply_group(&request, NOW)?;
     transaction.commit();
