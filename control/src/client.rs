@@ -5,7 +5,9 @@
 
 use crate::frame::{Kind, MAX_BODY, MAX_REQUEST_BODY, TEXT_SIZE};
 use crate::hello::Hello;
-use crate::record::{Aggregate, FdbRecord, FlowRecord, PortRecord, PortStatsRecord, SwitchRecord};
+use crate::record::{
+    Aggregate, ConnectionRecord, FdbRecord, FlowRecord, PortRecord, PortStatsRecord, SwitchRecord,
+};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::request::{FlowCommand, FlowMods, FlowQuery, Format, MonitorQuery, Operation, Request};
@@ -339,6 +341,14 @@ impl Client {
     /// See [`ClientError`].
     pub fn fdb(&mut self) -> Result<Vec<FdbRecord>, ClientError> {
         self.list(Operation::FdbShow)
+    }
+
+    /// The connections of a zone, or of all zones.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn connections(&mut self, zone: Option<u16>) -> Result<Vec<ConnectionRecord>, ClientError> {
+        self.list(Operation::DumpConnections { zone })
     }
 }
 

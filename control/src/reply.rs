@@ -1,9 +1,10 @@
 //! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
-    Aggregate, BridgeRecord, CacheRecord, ControllerRecord, DropsRecord, FdbStatsRecord,
-    HistoryRecord, LogRecord, PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord,
-    SslRecord, SwitchRecord, TableDescRecord, TableRecord, TraceRecord, WorkerRecord,
+    Aggregate, BridgeRecord, CacheRecord, ConnectionStatsRecord, ControllerRecord, DropsRecord,
+    FdbStatsRecord, HistoryRecord, LogRecord, PacketOutRecord, PortRecord, PortStatsRecord,
+    RestartRecord, SslRecord, SwitchRecord, TableDescRecord, TableRecord, TraceRecord,
+    WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,8 @@ pub enum Reply {
     PortStats(Vec<PortStatsRecord>),
     /// The counters of MAC learning.
     FdbStats(FdbStatsRecord),
+    /// How many connections there are, and what became of others.
+    ConnectionStats(ConnectionStatsRecord),
     /// The counters of every worker's caches.
     Cache(CacheRecord),
     /// The counts of dropped frames, by port and reason.

@@ -194,6 +194,20 @@ pub enum Operation {
     /// Shows the counters of MAC learning. [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbStats,
 
+    /// Lists the connections of the switch. Answer: one JSON
+    /// [`ConnectionRecord`](crate::record::ConnectionRecord) a line. [`Reply::Listed`](crate::Reply::Listed)
+    DumpConnections {
+        /// The zone whose connections are listed; `None` is every zone.
+        zone: Option<u16>,
+    },
+    /// Forgets connections of the switch. [`Reply::Changed`](crate::Reply::Changed)
+    FlushConnections {
+        /// The zone whose connections are forgotten; `None` is every zone.
+        zone: Option<u16>,
+    },
+    /// Counts connections. [`Reply::ConnectionStats`](crate::Reply::ConnectionStats)
+    ConnectionStats,
+
     /// Shows the counters of every worker's caches. [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
     /// Lists cached flows. Answer: text as [`Format`] says.
@@ -317,6 +331,9 @@ impl Operation {
             | Self::FdbShow
             | Self::FdbFlush { .. }
             | Self::FdbStats
+            | Self::DumpConnections { .. }
+            | Self::FlushConnections { .. }
+            | Self::ConnectionStats
             | Self::CacheShow
             | Self::DumpCachedFlows(_)
             | Self::Drops

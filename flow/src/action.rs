@@ -10,6 +10,7 @@
 //! Actions can be serialised, without what versions of OpenFlow make of them: text says `set_field` in one version
 //! where it says `load` in another. Files hold serialised actions, so renaming a variant or a field needs an alias.
 
+use crate::ct::Ct;
 use crate::fields::{FieldId, ones};
 use crate::key::{Headers, PipelineKey, PipelineMask};
 use crate::types::{GroupId, MacAddr, MeterId, OfPort, TableId, mac_bits};
@@ -232,6 +233,11 @@ pub enum Action {
         /// The bit that becomes 1 if the packet is longer than `len`, else 0.
         dst: Subfield,
     },
+    /// `ct(...)`: looks up the packet's connection. Behind the action, the packet counts as not tracked; only the table
+    /// that the action names sees what was found.
+    Ct(Box<Ct>),
+    /// `ct_clear`: forgets what is known of the packet's connection.
+    CtClear,
     /// `exit`: ends the pipeline for this packet; actions behind it and behind the resubmits that led here are
     /// skipped.
     Exit,
@@ -301,6 +307,8 @@ pub enum Writes {
     Tags,
     /// The action changes the MPLS label stack or the EtherType. Afterwards, extraction may find other headers.
     Labels,
+    /// The action leaves the packet without all that is known of its connection.
+    Connection,
     /// The action leads to another table, whose rules may change every field.
     Anything,
 }
@@ -314,6 +322,8 @@ pub enum Nested<'a> {
     OnCopy(&'a [Action]),
     /// At the end of the pipeline, on the packet as it is then.
     AtEnd(&'a [Action]),
+    /// On the connection that the packet begins, not on the packet.
+    OnConnection(&'a [Action]),
 }
 
 impl Writes {
@@ -333,9 +343,22 @@ impl Writes {
                 (headers.vlan_tci, headers.vlan_tpid) = Default::default();
                 (headers.vlan2_tci, headers.vlan2_tpid) = Default::default();
             }
+            Self::Connection => mark_connection(&mut mask.bits.headers),
             Self::Anything => mask.words_mut().fill(u64::MAX),
         }
         mask
+    }
+}
+
+fn mark_connection(headers: &mut Headers) {
+    let untracked = {
+        let mut all = *headers;
+        all.words_mut().fill(u64::MAX);
+        all.clear_connection();
+        all
+    };
+    for (word, other) in headers.words_mut().iter_mut().zip(untracked.words()) {
+        *word |= !other;
     }
 }
 
@@ -351,17 +374,18 @@ impl<'a> Nested<'a> {
     pub fn actions(self) -> &'a [Action] {
         match self {
             Self::None => &[],
-            Self::OnCopy(actions) | Self::AtEnd(actions) => actions,
+            Self::OnCopy(actions) | Self::AtEnd(actions) | Self::OnConnection(actions) => actions,
         }
     }
 }
 
 impl Action {
-    /// The actions inside `clone(...)` or `write_actions(...)`.
+    /// The actions inside `clone(...)`, `write_actions(...)` or `ct(exec(...))`.
     pub fn nested(&self) -> Nested<'_> {
         match self {
             Self::Clone(inner) => Nested::OnCopy(inner),
             Self::WriteActions(inner) => Nested::AtEnd(inner),
+            Self::Ct(ct) => Nested::OnConnection(&ct.exec),
             Self::Output { .. }
             | Self::Controller { .. }
             | Self::OutputReg { .. }
@@ -397,6 +421,7 @@ impl Action {
             | Self::PopMpls(_)
             | Self::Resubmit { .. }
             | Self::CheckPktLarger { .. }
+            | Self::CtClear
             | Self::Exit
             | Self::Note(_)
             | Self::Conjunction(_)
@@ -413,6 +438,10 @@ impl Action {
             Nested::None => self.clone(),
             Nested::OnCopy(_) => Self::Clone(inner),
             Nested::AtEnd(_) => Self::WriteActions(inner),
+            Nested::OnConnection(_) => match self {
+                Self::Ct(ct) => Self::Ct(Box::new(Ct { exec: inner, ..(**ct).clone() })),
+                _ => self.clone(),
+            },
         }
     }
 
@@ -434,6 +463,7 @@ impl Action {
             Self::Controller { userdata, .. } => WITH_MASK + userdata.len(),
             Self::Note(bytes) => SMALL + bytes.len(),
             Self::DecTtl(ids) => SMALL + size_of_val(&ids[..]),
+            Self::Ct(ct) => WITH_MASK + list_size(&ct.exec),
             _ => SMALL + list_size(self.nested().actions()),
         }
     }
@@ -486,6 +516,7 @@ impl Action {
             | Self::DecMplsTtl
             | Self::PushMpls(_)
             | Self::PopMpls(_) => Writes::Labels,
+            Self::Ct(_) | Self::CtClear => Writes::Connection,
             Self::Resubmit { .. } | Self::GotoTable(_) => Writes::Anything,
             Self::Output { port } if port == OfPort::TABLE => Writes::Anything,
             // The field may name `TABLE`.
@@ -517,7 +548,7 @@ pub fn list_size(actions: &[Action]) -> usize {
     actions.iter().map(Action::size).sum()
 }
 
-/// Whether `test` holds for one of the actions, or for an action inside `clone` or `write_actions`.
+/// Whether `test` holds for one of the actions, or for an action inside `clone`, `write_actions` or `ct`.
 pub fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
     actions.iter().any(|action| test(action) || any_action(action.nested().actions(), test))
 }

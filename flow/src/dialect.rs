@@ -91,6 +91,7 @@ fn is_universal(action: &Action) -> bool {
             | Action::PopMpls(_)
             | Action::Resubmit { .. }
             | Action::CheckPktLarger { .. }
+            | Action::CtClear
             | Action::Exit
             | Action::Conjunction(_)
             | Action::WriteMetadata { .. }
@@ -120,7 +121,9 @@ impl Writer<'_> {
         let inner = || list(nested.actions(), self.version, &mut self.sketch.clone());
         match nested {
             Nested::None => self.write_one(action),
-            Nested::OnCopy(_) => self.out.push(action.with_nested(inner())),
+            Nested::OnCopy(_) | Nested::OnConnection(_) => {
+                self.out.push(action.with_nested(inner()))
+            }
             // 1.0 has no such instruction, and an empty one is not sent.
             Nested::AtEnd(_) if self.version == OpenFlow10 => {}
             Nested::AtEnd(_) => {

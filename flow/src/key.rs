@@ -23,12 +23,19 @@
 //! word  9      second tag, tags of other types        TAGS    \
 //! words 10-11  label stack                            MPLS     | rare
 //! words 12-13  ARP and ND hardware addresses          ARP      |
-//! words 14-16  ND target                              ND      /
+//! words 14-16  ND target                              ND      |
+//! word  17     connection: state, zone, mark          CT      |
+//! words 18-19  connection: label                      LABEL   |
+//! words 20-21  connection: its first packet, IPv4     CT4     |
+//! words 22-25  connection: its first packet's IPv6    CT6     /
 //! ```
 //!
 //! Most frames have the first nine words and no others. A batch keeps these as [`HotKey`]s, close together, and the
 //! rest as [`RareHeaders`] in an array of its own that is not touched as long as no frame needs it: the words there of
 //! a segment that a frame does not have are those of some frame before. [`FlowKey`] is both in one, with zeroes.
+//!
+//! What connection tracking says of a packet is no header, and still stands among the headers, because it belongs to one
+//! frame as they do: `ct(...)` finds it out between two passes. A label of zero has no segment.
 //!
 //! To add a segment: put its fields at the end of the rare [headers](Headers), whole words of them; give it a bit, as a
 //! [`Segment`] in [`SEGMENTS`]; let extraction call [`HotKey::begin`] before it fills it in. A frame without
@@ -38,6 +45,10 @@
 //! A [`Mask`] has the layout of its key, and the one-bits in it matter. It is a type of its own, so that nobody
 //! takes one for the other.
 
+mod connection;
+
+pub use connection::ct_state;
+
 use crate::bit_set::{BitSet, blocks};
 use crate::types::{OfPort, PortNo};
 use std::mem::offset_of;
@@ -46,7 +57,7 @@ use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of 64-bit words of [`Headers`].
-pub const HEADER_WORDS: usize = 16 + ARTIFICIAL_WORDS;
+pub const HEADER_WORDS: usize = 25 + ARTIFICIAL_WORDS;
 /// Words of the segment that no frame has, with which tests try whether a key can grow (feature `artificial-segment`).
 const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
 /// Number of 64-bit words of a [`FlowKey`].
@@ -192,10 +203,18 @@ impl Segment {
     pub const ARP: Self = Self::new(4, offset_of!(Headers, arp_sha), 2);
     /// The target and the reserved field of neighbor discovery.
     pub const ND: Self = Self::new(5, offset_of!(Headers, nd_target), 3);
+    /// State, zone and mark of the packet's connection. Every packet that was tracked has this segment.
+    pub const CT: Self = Self::new(6, offset_of!(Headers, ct_state), 1);
+    /// The label of the packet's connection, unless the label is zero.
+    pub const CT_LABEL: Self = Self::new(7, offset_of!(Headers, ct_label), 2);
+    /// The first packet of the packet's connection: protocol, ports, IPv4 addresses.
+    pub const CT_TUPLE: Self = Self::new(8, offset_of!(Headers, ct_nw_src), 2);
+    /// The IPv6 addresses of the first packet of the packet's connection.
+    pub const CT_IPV6: Self = Self::new(9, offset_of!(Headers, ct_ipv6_src), 4);
 
     /// A segment that no frame has, for tests.
     #[cfg(feature = "artificial-segment")]
-    pub const ARTIFICIAL: Self = Self::new(6, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
+    pub const ARTIFICIAL: Self = Self::new(10, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
 
     const fn new(bit: u32, offset_in_headers: usize, len: usize) -> Self {
         let offset = offset_of!(FlowKey, headers) + offset_in_headers;
@@ -212,12 +231,25 @@ impl Segment {
 
 /// The segments behind the head, in the order of their words.
 #[cfg(not(feature = "artificial-segment"))]
-pub const SEGMENTS: [Segment; 5] =
-    [Segment::IPV6, Segment::TAGS, Segment::MPLS, Segment::ARP, Segment::ND];
+pub const SEGMENTS: [Segment; 9] = REAL_SEGMENTS;
 /// The segments behind the head, in the order of their words.
 #[cfg(feature = "artificial-segment")]
-pub const SEGMENTS: [Segment; 6] =
-    [Segment::IPV6, Segment::TAGS, Segment::MPLS, Segment::ARP, Segment::ND, Segment::ARTIFICIAL];
+pub const SEGMENTS: [Segment; 10] = {
+    let [ipv6, tags, mpls, arp, nd, ct, label, tuple, ct_ipv6] = REAL_SEGMENTS;
+    [ipv6, tags, mpls, arp, nd, ct, label, tuple, ct_ipv6, Segment::ARTIFICIAL]
+};
+/// The segments behind the head that a frame may have.
+const REAL_SEGMENTS: [Segment; 9] = [
+    Segment::IPV6,
+    Segment::TAGS,
+    Segment::MPLS,
+    Segment::ARP,
+    Segment::ND,
+    Segment::CT,
+    Segment::CT_LABEL,
+    Segment::CT_TUPLE,
+    Segment::CT_IPV6,
+];
 
 // Each word behind the head is in one segment, and each segment has a bit of its own.
 const _: () = {
@@ -338,6 +370,34 @@ headers! {
         nd_reserved: U32,
         /// Always zero. Fills the word.
         _pad4: [u8; 4],
+
+        /// What was found out about the packet's connection: bits of [`ct_state`]; 0 if nobody looked.
+        ct_state: U16,
+        /// The zone in which the connection was looked up.
+        ct_zone: U16,
+        /// The mark of the connection.
+        ct_mark: U32,
+
+        /// The label of the connection.
+        ct_label: [u8; 16],
+
+        /// IPv4 source address of the connection's first packet.
+        ct_nw_src: U32,
+        /// IPv4 destination address of the connection's first packet.
+        ct_nw_dst: U32,
+        /// Transport source port of the connection's first packet, or its ICMP type.
+        ct_tp_src: U16,
+        /// Transport destination port of the connection's first packet, or its ICMP code.
+        ct_tp_dst: U16,
+        /// IP protocol of the connection's first packet.
+        ct_nw_proto: u8,
+        /// Always zero. Fills the word.
+        _pad5: [u8; 3],
+
+        /// IPv6 source address of the connection's first packet.
+        ct_ipv6_src: [u8; 16],
+        /// IPv6 destination address of the connection's first packet.
+        ct_ipv6_dst: [u8; 16],
 
         /// What no frame has: for tests. In two halves, because longer arrays have no default.
         #[cfg(feature = "artificial-segment")]

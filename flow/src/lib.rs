@@ -12,6 +12,7 @@
 pub mod action;
 pub mod bit_set;
 pub mod compose;
+pub mod ct;
 pub mod dialect;
 pub mod extract;
 pub mod fields;

@@ -7,7 +7,7 @@
 //! - [`Prerequisite::implied_by`]: does every packet of a match have the field?
 //! - [`Prerequisite::keywords`]: which words must a user add to the match, so that every packet has the field?
 
-use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI, frag};
+use super::key::{Headers, PipelineKey, PipelineMask, VLAN_CFI, ct_state, frag};
 use packet::wire::{eth_type, ip_proto};
 
 /// ICMPv6 types of the neighbour discovery messages that fields of the key describe (RFC 4861 §4.3, §4.4).
@@ -50,6 +50,8 @@ pub enum Prerequisite {
     NdSolicit,
     /// Only neighbour advertisements (ICMPv6 type 136, code 0) have the field.
     NdAdvert,
+    /// Only packets for which `ct` found or made a connection have the field: tracked ones that are not invalid.
+    Ct,
 }
 
 /// The innermost header of a packet that must be read to tell whether the packet has a field.
@@ -77,6 +79,10 @@ impl Prerequisite {
     /// Adds to `mask` every bit of the key that the answer of [`Prerequisite::met`] can depend on.
     pub fn mark(self, mask: &mut PipelineMask) {
         let flow = &mut mask.bits.headers;
+        if self == Self::Ct {
+            flow.ct_state |= ct_state::TRACKED | ct_state::INVALID;
+            return;
+        }
         let depth = self.depth();
         if depth == Depth::Vlan {
             flow.vlan_tci |= VLAN_CFI;
@@ -100,6 +106,9 @@ impl Prerequisite {
     /// Whether every packet that agrees with `key` in the bits of `mask` has the field.
     pub fn implied_by(self, key: &PipelineKey, mask: &PipelineMask) -> bool {
         let (key, mask) = (&key.headers, &mask.bits.headers);
+        if self == Self::Ct {
+            return implies_connection(key.ct_state.get(), mask.ct_state.get());
+        }
         let exact = match self.depth() {
             Depth::Nothing => true,
             Depth::Vlan => mask.vlan_tci.get() & VLAN_CFI != 0,
@@ -137,12 +146,13 @@ impl Prerequisite {
             Self::Nd => &["icmp6,icmp_type=135", "icmp6,icmp_type=136"],
             Self::NdSolicit => &["icmp6,icmp_type=135"],
             Self::NdAdvert => &["icmp6,icmp_type=136"],
+            Self::Ct => &["ct_state=+trk+est", "ct_state=+trk-inv"],
         }
     }
 
     fn depth(self) -> Depth {
         match self {
-            Self::None => Depth::Nothing,
+            Self::None | Self::Ct => Depth::Nothing,
             Self::VlanVid => Depth::Vlan,
             Self::Mpls | Self::Arp | Self::Ipv4 | Self::Ipv6 | Self::Ip => Depth::EtherType,
             Self::Icmpv4 | Self::Icmpv6 => Depth::Protocol,
@@ -177,8 +187,21 @@ impl Prerequisite {
             Self::Nd => is_nd(nd_type::SOLICIT) || is_nd(nd_type::ADVERT),
             Self::NdSolicit => is_nd(nd_type::SOLICIT),
             Self::NdAdvert => is_nd(nd_type::ADVERT),
+            Self::Ct => {
+                let state = flow.ct_state.get();
+                state & (ct_state::TRACKED | ct_state::INVALID) == ct_state::TRACKED
+            }
         }
     }
+}
+
+/// Whether every packet of a match of `ct_state` has a connection, as Open vSwitch reads it (`is_ct_valid`): the match
+/// demands a flag that only such packets have, or says that the packet is tracked and not invalid.
+fn implies_connection(state: u16, mask: u16) -> bool {
+    use ct_state::{DST_NAT, ESTABLISHED, INVALID, NEW, RELATED, REPLY, SRC_NAT, TRACKED};
+    let state = state & mask;
+    state & (NEW | ESTABLISHED | RELATED | REPLY | SRC_NAT | DST_NAT) != 0
+        || state & TRACKED != 0 && mask & INVALID != 0 && state & INVALID == 0
 }
 
 #[cfg(test)]

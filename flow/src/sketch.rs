@@ -6,7 +6,7 @@
 
 use crate::action::Action;
 use crate::fields::FieldId;
-use crate::key::{Headers, PipelineKey, VLAN_CFI};
+use crate::key::{Headers, PipelineKey, VLAN_CFI, ct_state};
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
 use std::borrow::Cow;
@@ -32,6 +32,11 @@ impl<'a> Sketch<'a> {
 
     pub(crate) fn has_two_tags(&self) -> bool {
         self.is_tagged() && self.inner_tci & VLAN_CFI != 0
+    }
+
+    /// Whether the packet is known to belong to no connection.
+    pub(crate) fn is_invalid(&self) -> bool {
+        self.key.headers.ct_state.get() & ct_state::INVALID != 0
     }
 
     pub(crate) fn nw_proto(&self) -> u8 {

@@ -353,10 +353,10 @@ fn a_cookie_that_selects_stands_beside_a_cookie_that_is_given() {
 #[test]
 fn what_only_open_vswitch_has_is_named_as_such() {
     for (rule, name) in [
-        ("ip,ct_state=+trk,actions=drop", "ct_state"),
+        ("nsh_mdtype=1,actions=drop", "nsh_mdtype"),
         ("tun_id=5,actions=drop", "tun_id"),
         ("ip,actions=move:NXM_NX_TUN_ID[]->NXM_NX_REG0[]", "NXM_NX_TUN_ID"),
-        ("ip,actions=load:1->NXM_NX_CT_MARK[]", "NXM_NX_CT_MARK"),
+        ("ip,actions=load:1->NXM_NX_TUN_IPV4_SRC[]", "NXM_NX_TUN_IPV4_SRC"),
         ("ip,actions=set_field:5->tun_id", "tun_id"),
         ("NXM_NX_TUN_ID[0..3]=1,actions=drop", "NXM_NX_TUN_ID"),
     ] {
@@ -395,5 +395,33 @@ fn lists_and_groups_have_the_length_that_open_vswitch_allows() {
         assert!(parse_group(&group(2047), GroupCommand::Add, &context).is_ok());
         let error = parse_group(&group(2048), GroupCommand::Add, &context).unwrap_err();
         assert!(error.message().starts_with("the group has too many buckets"), "{error}");
+    }
+}
+
+#[test]
+fn connections_are_tracked_as_far_as_the_switch_can() {
+    let message = |rule: &str| match parse_flow(rule, &ParseContext::default()) {
+        Ok(_) => panic!("accepted: {rule}"),
+        Err(error) => error.message().to_owned(),
+    };
+    for (rule, part) in [
+        ("ip,actions=ct(commit,nat(src=10.0.0.1))", "does not translate addresses yet"),
+        ("tcp,actions=ct(commit,alg=ftp)", "no helpers of protocols yet"),
+        ("ip,actions=ct(frob)", "there is no argument \"frob\""),
+        ("ip,actions=ct(force)", "force needs commit"),
+        ("ip,actions=ct(exec(set_field:1->ct_mark))", "needs commit"),
+        ("ip,actions=ct(commit,exec(output:1))", "exec takes set_field, load and move"),
+        ("ip,actions=ct(commit,exec(set_field:1->reg0))", "exec cannot change reg0"),
+        ("ip,actions=set_field:1->ct_mark", "cannot be changed here"),
+        ("ip,actions=move:NXM_NX_REG0[]->NXM_NX_CT_MARK[]", "cannot be changed here"),
+        ("ip,actions=ct(zone=70000)", "too large"),
+        ("ip,actions=ct(zone=reg0)", "32 bits are not the number of a zone"),
+        ("ip,actions=ct(table=255)", "all tables"),
+        ("arp,actions=ct(commit)", "OFPBAC_MATCH_INCONSISTENT"),
+        ("ip,ct_state=+inv,actions=ct(commit)", "OFPBAC_MATCH_INCONSISTENT"),
+        ("ip,ct_state=+frob,actions=drop", "is not a connection state"),
+        ("ip,ct_nw_src=10.0.0.1,actions=drop", "ct_nw_src needs ct_state"),
+    ] {
+        assert!(message(rule).contains(part), "{rule}: {}", message(rule));
     }
 }

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod classifier;
+pub mod conntrack;
 pub mod datapath;
 mod effort;
 pub mod overload;

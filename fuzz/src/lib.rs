@@ -20,7 +20,10 @@ use flow::text::{
 };
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo};
 use flow::verdict::{AddressSums, DpAction, Rewrite, Transport};
-use flowtable::datapath::{CacheConfig, Datapath, Egress, Env, PortCounters, execute};
+use flowtable::conntrack::{Connections, Tracker};
+use flowtable::datapath::{
+    CacheConfig, Datapath, Egress, Env, PortCounters, Recirculation, execute,
+};
 use flowtable::policy::BridgeId;
 use flowtable::policy::Policy;
 use flowtable::policy::mac_table::DEFAULT_AGEING;
@@ -73,15 +76,19 @@ pub fn frame(data: &[u8]) {
     batch.push(received);
     let mut egress = Egress::new(4);
     let mut asked = Vec::new();
+    let (table, mut found) = (Connections::new(1), Vec::new());
     let env = Env {
         batch: &mut batch,
         egress: &mut egress,
         recirculations: &mut asked,
         punts: None,
         meters: &[],
+        tracker: Tracker { table: &table, is_trial: false },
+        found: &mut found,
         now: Duration::ZERO,
     };
-    execute(&actions, env, FrameId::received(0), 0);
+    let subject = Recirculation { frame: FrameId::received(0), recirc_id: 0, found: 0 };
+    execute(&actions, env, subject, 0);
     for &port in egress.touched() {
         for &id in egress.queue(port) {
             let sent = batch.frame(id);

@@ -11,6 +11,7 @@
 mod bridges;
 mod cached_flows;
 mod connect;
+mod connections;
 mod controllers;
 mod explain;
 mod failure;
@@ -140,6 +141,9 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::DumpTableDesc(a) => tables::describe(options, a),
         Verb::ModTable(a) => tables::modify(options, a),
 
+        Verb::DumpConntrack(a) => connections::dump(options, a),
+        Verb::FlushConntrack(a) => connections::flush(options, a),
+        Verb::CtStats(a) => connections::stats(options, a),
         Verb::FdbShow(a) => fdb::show(options, a),
         Verb::FdbFlush(a) => fdb::flush(options, a),
         Verb::FdbAdd(a) => fdb::add(options, a),

@@ -458,6 +458,7 @@ impl Switch {
         }
         self.policy.sweep_macs(now);
         self.policy.expire(now);
+        self.policy.connections().sweep(now);
         self.end_trial_if_due();
         while self.policy.purge() {}
     }

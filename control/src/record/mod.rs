@@ -6,6 +6,7 @@
 
 mod cache;
 mod confinement;
+mod connection;
 mod controller;
 mod event;
 mod meter;
@@ -15,6 +16,7 @@ mod trace;
 
 pub use cache::CacheRecord;
 pub use confinement::{ConfinementRecord, Enforcement};
+pub use connection::{ConnectionRecord, ConnectionStatsRecord, DirectionRecord};
 pub use controller::{ControllerRecord, SslRecord};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
 pub use meter::{BandRecord, BandStatsRecord, MeterFeaturesRecord, MeterRecord, MeterStatsRecord};

@@ -44,6 +44,8 @@ pub enum TextForm {
     Frag,
     /// TCP flags: `+syn-ack` for some of them, `syn|ack` for all.
     TcpFlags,
+    /// Flags of a connection's state: `+trk-new` for some of them, `trk|est` for all.
+    CtState,
 }
 
 /// A name and number that a field has in OpenFlow messages (NXM or OXM).
@@ -72,7 +74,7 @@ pub struct FieldDef {
     pub bits: u16,
     /// A mask of all bits of a value in a message, where a value has whole bytes.
     pub whole: u128,
-    /// The bits of a value that may be one. These are fewer than `bits` in `nw_tos` (0xfc) and `arp_op` (0xff).
+    /// The bits of a value that may be one. These are fewer than `bits` in `nw_tos` (0xfc), `arp_op` and `ct_state` (0xff).
     /// They are one more in `vlan_vid`, because of the tag-present bit.
     pub legal: u128,
     /// Offset in bytes of the field's first byte in a [`PipelineKey`].
@@ -229,6 +231,11 @@ impl FieldId {
     /// Whether a packet with this key has the field.
     pub fn prerequisite_met(self, key: &PipelineKey) -> bool {
         self.def().prerequisite.met(key)
+    }
+
+    /// Whether the field is one of the two of a connection that actions change, inside `ct(commit,exec(...))` only.
+    pub fn is_of_connection(self) -> bool {
+        matches!(self, Self::CtMark | Self::CtLabel)
     }
 
     /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that there is

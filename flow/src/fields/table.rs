@@ -211,6 +211,52 @@ fields! {
     PktMark: "pkt_mark" "", 32, at!(state.pkt_mark), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_PKT_MARK", 33)],
         "pkt_mark=0x1/0x1,actions=drop";
+    /// What connection tracking (`ct`) says of the packet, as flags: `trk` tracked, `new` begins a connection, `est`
+    /// belongs to one that was committed, `rel` is about one, `rpl` goes against its first packet, `inv` belongs to none,
+    /// `snat` and `dnat` its source or destination is translated. It is 0 before `ct`, and behind a patch port.
+    CtState: "ct_state" "", 32, at!(headers.ct_state), any, ro, None, CtState,
+        [nxm_nx("NXM_NX_CT_STATE", 105)],
+        "ip,ct_state=+trk+est,actions=output:2", legal 0xff;
+    /// The zone in which `ct` looked for the packet's connection.
+    CtZone: "ct_zone" "", 16, at!(headers.ct_zone), exact, ro, None, Decimal,
+        [nxm_nx("NXM_NX_CT_ZONE", 106)],
+        "ip,ct_state=+trk,ct_zone=5,actions=output:2";
+    /// The mark of the packet's connection. Actions change it inside `ct(commit,exec(...))` only.
+    CtMark: "ct_mark" "", 32, at!(headers.ct_mark), any, rw, None, Hexadecimal,
+        [nxm_nx("NXM_NX_CT_MARK", 107)],
+        "ip,ct_state=+trk+est,ct_mark=0x1/0x1,actions=output:2";
+    /// The label of the packet's connection. Actions change it inside `ct(commit,exec(...))` only.
+    CtLabel: "ct_label" "", 128, at!(headers.ct_label), any, rw, None, Hexadecimal,
+        [nxm_nx("NXM_NX_CT_LABEL", 108)],
+        "ip,ct_state=+trk+est,ct_label=0x1/0x1,actions=output:2";
+    /// The IP protocol of the first packet of the packet's connection.
+    CtNwProto: "ct_nw_proto" "", 8, at!(headers.ct_nw_proto), exact, ro, Ct, Decimal,
+        [nxm_nx("NXM_NX_CT_NW_PROTO", 119)],
+        "ip,ct_state=+trk+est,ct_nw_proto=6,actions=output:2";
+    /// The IPv4 source address of the first packet of the packet's connection, before any translation.
+    CtNwSrc: "ct_nw_src" "", 32, at!(headers.ct_nw_src), any, ro, Ct, Ipv4,
+        [nxm_nx("NXM_NX_CT_NW_SRC", 120)],
+        "ip,ct_state=+trk+est,ct_nw_src=10.0.0.0/8,actions=output:2";
+    /// The IPv4 destination address of the first packet of the packet's connection, before any translation.
+    CtNwDst: "ct_nw_dst" "", 32, at!(headers.ct_nw_dst), any, ro, Ct, Ipv4,
+        [nxm_nx("NXM_NX_CT_NW_DST", 121)],
+        "ip,ct_state=+trk+est,ct_nw_dst=10.0.0.2,actions=output:2";
+    /// The IPv6 source address of the first packet of the packet's connection, before any translation.
+    CtIpv6Src: "ct_ipv6_src" "", 128, at!(headers.ct_ipv6_src), any, ro, Ct, Ipv6,
+        [nxm_nx("NXM_NX_CT_IPV6_SRC", 122)],
+        "ipv6,ct_state=+trk+est,ct_ipv6_src=2001:db8::/32,actions=output:2";
+    /// The IPv6 destination address of the first packet of the packet's connection, before any translation.
+    CtIpv6Dst: "ct_ipv6_dst" "", 128, at!(headers.ct_ipv6_dst), any, ro, Ct, Ipv6,
+        [nxm_nx("NXM_NX_CT_IPV6_DST", 123)],
+        "ipv6,ct_state=+trk+est,ct_ipv6_dst=2001:db8::1,actions=output:2";
+    /// The source port of the first packet of the packet's connection, before any translation. Of ICMP it is the type.
+    CtTpSrc: "ct_tp_src" "", 16, at!(headers.ct_tp_src), any, ro, Ct, Decimal,
+        [nxm_nx("NXM_NX_CT_TP_SRC", 124)],
+        "ip,ct_state=+trk+est,ct_nw_proto=6,ct_tp_src=80,actions=output:2";
+    /// The destination port of the first packet of the packet's connection, before any translation. Of ICMP it is the code.
+    CtTpDst: "ct_tp_dst" "", 16, at!(headers.ct_tp_dst), any, ro, Ct, Decimal,
+        [nxm_nx("NXM_NX_CT_TP_DST", 125)],
+        "ip,ct_state=+trk+est,ct_nw_proto=6,ct_tp_dst=80,actions=output:2";
     /// The source address of the Ethernet frame.
     EthSrc: "eth_src" "dl_src", 48, at!(headers.dl_src), any, rw, None, Ethernet,
         [nxm_of("NXM_OF_ETH_SRC", 2), oxm("OXM_OF_ETH_SRC", 4)],

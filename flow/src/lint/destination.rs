@@ -27,6 +27,10 @@ pub(super) fn check(
                 Action::GotoTable(table) | Action::Resubmit { table: Some(table), .. } => {
                     (!tables.contains_key(table)).then_some(Problem::EmptyTable { table: *table })
                 }
+                Action::Ct(ct) => ct
+                    .table
+                    .filter(|table| !tables.contains_key(table))
+                    .map(|table| Problem::EmptyTable { table }),
                 _ => None,
             };
             if let Some(problem) = problem.filter(|p| !seen.contains(p)) {

@@ -46,6 +46,7 @@ fn next_tables(rule: &LintRule<'_>) -> BTreeSet<TableId> {
         Action::Resubmit { table, .. } => {
             next.insert(table.unwrap_or(rule.table));
         }
+        Action::Ct(ct) => next.extend(ct.table),
         _ => {}
     });
     next

@@ -43,6 +43,8 @@ impl Region {
                     let mut unknown = Self { key: self.key, mask: PipelineMask::default() };
                     unknown.walk(table, inner, hops);
                 }
+                // These change the connection. Another packet finds the changes.
+                Nested::OnConnection(_) => {}
             }
             match action {
                 Action::GotoTable(table) => hops.push(self.hop(*table, None)),
@@ -51,6 +53,15 @@ impl Region {
                     // The rules of that table may change every field before the pipeline comes back.
                     *self = Self { key: PipelineKey::default(), mask: PipelineMask::default() };
                 }
+                Action::Ct(ct) => {
+                    self.change(action);
+                    if let Some(to) = ct.table {
+                        hops.push(self.hop(to, None));
+                    }
+                    // Behind the action, the packet is known not to be tracked.
+                    self.set(FieldId::CtState, 0, FieldId::CtState.full_mask());
+                }
+                Action::CtClear => self.set(FieldId::CtState, 0, FieldId::CtState.full_mask()),
                 Action::Exit => return,
                 action => self.change(action),
             }
@@ -72,6 +83,7 @@ impl Region {
             Writes::Field { field, mask, value: None } => self.forget_bits(field, mask),
             Writes::Tags => self.forget_bits(FieldId::VlanTci, u128::MAX),
             Writes::Labels => self.mask.bits.headers = Headers::default(),
+            Writes::Connection => self.mask.bits.headers.clear_connection(),
             Writes::Anything => self.mask = PipelineMask::default(),
         }
     }

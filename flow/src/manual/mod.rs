@@ -277,7 +277,7 @@ fn values(id: FieldId) -> String {
         TextForm::Ipv6 => "an IPv6 address: `2001:db8::1`".to_owned(),
         TextForm::Ethernet => "an Ethernet address: `02:00:00:00:00:01`".to_owned(),
         TextForm::Frag => "`no`, `yes`, `first`, `later` or `not_later`".to_owned(),
-        TextForm::TcpFlags => {
+        TextForm::TcpFlags | TextForm::CtState => {
             "flags with `+` or `-` in front, flags with `|` between, or a number".to_owned()
         }
     }
@@ -293,7 +293,7 @@ fn mask(id: FieldId) -> String {
         TextForm::Ipv6 => "a prefix length or any mask: `/64`, `/ffff::`",
         TextForm::Ethernet => "any: `/ff:ff:ff:00:00:00`",
         TextForm::Frag => "the words select bits",
-        TextForm::TcpFlags => {
+        TextForm::TcpFlags | TextForm::CtState => {
             "flags that are not named do not count; with a number, any: `0x2/0x12`"
         }
         _ => "any: `/0xff`",

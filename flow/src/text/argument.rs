@@ -327,7 +327,9 @@ impl<'a> Argument<'a> {
         match parts.next() {
             None | Some("") => {}
             Some("ct") => {
-                return Err(Fault::new("resubmit: this switch has no connection tracking"));
+                return Err(Fault::new(
+                    "resubmit: this switch does not look up the first packet of a connection (ct)",
+                ));
             }
             Some(other) => {
                 return Err(Fault::new(format!("resubmit: {other:?} is one argument too many"))

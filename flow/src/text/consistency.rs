@@ -8,6 +8,7 @@ use super::error::Fault;
 use super::order;
 use super::protocol::Protocols;
 use crate::action::{Action, Clause, Nested, Subfield};
+use crate::ct::CtZone;
 use crate::fields::FieldId;
 use crate::matching::Match;
 use crate::prerequisite::Prerequisite;
@@ -48,6 +49,8 @@ pub enum Unfit {
     ActionSet,
     /// `conjunction` stands beside other actions than `note` (`NXBAC_BAD_CONJUNCTION`).
     Conjunction,
+    /// An action cannot be part of `ct(exec(...))` (`OFPBAC_BAD_ARGUMENT`).
+    InConnection,
 }
 
 /// Checks the actions that a message of `version` carried for a rule of `table`, or for a bucket or packet without one, as
@@ -113,6 +116,11 @@ impl Checker {
                     let inside = self.mismatch.map(|(_, needed)| (index, needed));
                     self.mismatch = before.or(inside);
                 }
+                Nested::OnConnection(nested) => {
+                    let refused = |(why, fault)| Refused { index, why, fault };
+                    nested.iter().try_for_each(|a| on_connection(a, sketch)).map_err(refused)?;
+                    self.require(index, action, sketch)?;
+                }
                 Nested::AtEnd(nested) => {
                     // An action set is carried out when the pipeline ends. Nothing is known here of the packets
                     // then.
@@ -120,19 +128,29 @@ impl Checker {
                     set.list(nested, &mut sketch.clone())
                         .map_err(|refused| Refused { index, ..refused })?;
                 }
-                Nested::None => match self.one(action, sketch) {
-                    Ok(None) => {}
-                    Ok(Some(needed)) if sketch.meets(needed) => {}
-                    Ok(Some(needed)) => {
-                        self.usable = self.usable.and(Protocols::OF10);
-                        self.mismatch = self.mismatch.or(Some((index, needed)));
-                    }
-                    Err((why, fault)) => return Err(Refused { index, why, fault }),
-                },
+                Nested::None => self.require(index, action, sketch)?,
             }
             sketch.apply(action);
         }
         Ok(())
+    }
+
+    /// Notes what the action needs of the packet.
+    fn require(
+        &mut self,
+        index: usize,
+        action: &Action,
+        sketch: &Sketch<'_>,
+    ) -> Result<(), Refused> {
+        match self.one(action, sketch) {
+            Ok(Some(needed)) if !sketch.meets(needed) => {
+                self.usable = self.usable.and(Protocols::OF10);
+                self.mismatch = self.mismatch.or(Some((index, needed)));
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err((why, fault)) => Err(Refused { index, why, fault }),
+        }
     }
 
     /// The prerequisite that the packet must meet for the action to have an effect; `None` if there is none.
@@ -153,13 +171,32 @@ impl Checker {
                 readable(*src, sketch)?;
                 writable(*dst, sketch)?;
             }
-            Action::CheckPktLarger { dst, .. } if !dst.field.def().writable => {
-                return Err(read_only(dst.field));
+            Action::CheckPktLarger { dst, .. } => {
+                outside_connection(dst.field)?;
+                if !dst.field.def().writable {
+                    return Err(read_only(dst.field));
+                }
+            }
+            Action::Ct(ct) => {
+                if !sketch.meets(Prerequisite::Ip) {
+                    return Err((Unfit::Match, inconsistent("ct", Prerequisite::Ip)));
+                }
+                if ct.commit && sketch.is_invalid() {
+                    let fault = Fault::new(
+                        "ct(commit) cannot commit what the match says is invalid, ct_state=+inv \
+                         (OFPBAC_MATCH_INCONSISTENT)",
+                    );
+                    return Err((Unfit::Match, fault));
+                }
+                if let CtZone::Field(sub) = ct.zone {
+                    readable(sub, sketch)?;
+                }
             }
             Action::SetField { field, .. } => {
                 if !field.def().writable {
                     return Err(read_only(*field));
                 }
+                outside_connection(*field)?;
                 let needs_tag = *field == FieldId::VlanVid && !sketch.is_tagged();
                 let prerequisite =
                     if needs_tag { Prerequisite::VlanVid } else { field.def().prerequisite };
@@ -226,7 +263,39 @@ fn readable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Problem> {
     }
 }
 
+/// Checks an action of `ct(exec(...))`, which can only change the fields of the connection.
+fn on_connection(action: &Action, sketch: &Sketch<'_>) -> Result<(), Problem> {
+    let field = match action {
+        Action::SetField { field, .. } => *field,
+        Action::Move { src, dst } => {
+            readable(*src, sketch)?;
+            dst.field
+        }
+        _ => {
+            let fault = Fault::new("ct: exec takes set_field, load and move (OFPBAC_BAD_ARGUMENT)");
+            return Err((Unfit::InConnection, fault));
+        }
+    };
+    if field.is_of_connection() {
+        return Ok(());
+    }
+    let name = field.def().name;
+    let fault = Fault::new(format!("ct: exec cannot change {name} (OFPBAC_BAD_ARGUMENT)"));
+    Err((Unfit::InConnection, fault.hint("it changes ct_mark and ct_label")))
+}
+
+/// Refuses a change of a field that belongs to a connection.
+fn outside_connection(field: FieldId) -> Result<(), Problem> {
+    if !field.is_of_connection() {
+        return Ok(());
+    }
+    let name = field.def().name;
+    let fault = Fault::new(format!("{name} cannot be changed here (OFPBAC_BAD_SET_ARGUMENT)"));
+    Err((Unfit::ReadOnly, fault.hint("write ct(commit,exec(ACTION))")))
+}
+
 fn writable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Problem> {
+    outside_connection(sub.field)?;
     if !sub.field.def().writable {
         return Err(read_only(sub.field));
     }

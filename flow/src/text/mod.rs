@@ -31,6 +31,7 @@ mod order;
 mod packet_out;
 mod pairs;
 mod parse_action;
+mod parse_ct;
 mod parse_flow;
 pub(crate) mod parse_group;
 mod parse_match;
@@ -71,7 +72,7 @@ pub use print::{
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};
 pub use table_setting::change_table;
-pub use words::TCP_FLAGS;
+pub use words::{CT_STATES, TCP_FLAGS};
 
 use crate::action::{Action, Subfield};
 use crate::dialect;

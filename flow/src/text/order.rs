@@ -114,6 +114,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         | Action::SetMplsTc(_)
         | Action::SetMplsTtl(_)
         | Action::SetQueue(_)
+        | Action::Ct(_)
         | Action::SetVlanVid { .. }
         | Action::SetVlanPcp { .. } => true,
         Action::OutputReg { .. }
@@ -125,6 +126,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         | Action::StackPop(_)
         | Action::Clone(_)
         | Action::CheckPktLarger { .. }
+        | Action::CtClear
         | Action::Exit
         | Action::Note(_)
         | Action::Conjunction(_)

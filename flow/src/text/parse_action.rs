@@ -20,8 +20,6 @@ const MAX_DEPTH: usize = 64;
 pub(super) const FOREIGN: &[&str] = &[
     "bundle",
     "bundle_load",
-    "ct",
-    "ct_clear",
     "debug_recirc",
     "debug_slow",
     "decap",
@@ -41,8 +39,8 @@ pub(super) const FOREIGN: &[&str] = &[
 /// A parser of lists of actions.
 pub(super) struct ActionParser<'a> {
     /// The text that error messages show.
-    text: &'a str,
-    context: &'a ParseContext<'a>,
+    pub(super) text: &'a str,
+    pub(super) context: &'a ParseContext<'a>,
     /// How many lists enclose the current position.
     depth: usize,
     /// The flow formats that can carry the actions parsed so far.
@@ -133,6 +131,7 @@ impl<'a> ActionParser<'a> {
             Some(ActionName::WriteActions) => {
                 Ok(Some(Action::WriteActions(self.list(pair.value, Nesting::Nested)?)))
             }
+            Some(ActionName::Ct) => self.ct(pair).map(Some),
             Some(ActionName::Drop) => Ok(None),
             None
             | Some(
@@ -207,6 +206,7 @@ impl<'a> ActionParser<'a> {
             Name::PopMpls => Action::PopMpls(arg.u16(u16::MAX)?),
             Name::Resubmit => arg.resubmit()?,
             Name::CheckPktLarger => arg.check_pkt_larger()?,
+            Name::CtClear => Action::CtClear,
             Name::Exit => Action::Exit,
             Name::Note => Action::Note(arg.hex_bytes()?),
             Name::Conjunction => Action::Conjunction(arg.clause()?),
@@ -217,6 +217,7 @@ impl<'a> ActionParser<'a> {
             }
             Name::GotoTable => Action::GotoTable(arg.table(arg.text)?),
             Name::Clone
+            | Name::Ct
             | Name::WriteActions
             | Name::Drop
             | Name::Normal
@@ -231,6 +232,7 @@ impl<'a> ActionParser<'a> {
             Action::PopQueue
                 | Action::StripVlan
                 | Action::DecMplsTtl
+                | Action::CtClear
                 | Action::Exit
                 | Action::ClearActions
         );

@@ -327,8 +327,14 @@ impl<'a> MatchBuilder<'a> {
     /// into a message.
     fn drop_what_lacks_its_header(&mut self) {
         let (key, mut mask) = (*self.matching.key(), *self.matching.mask());
-        let (flow, bits) = (&key.headers, &mut mask.bits.headers);
         let has = |p: Prerequisite| p.met(&key);
+        if !Prerequisite::Ct.implied_by(&key, &mask) {
+            let bits = &mut mask.bits.headers;
+            (bits.ct_nw_src, bits.ct_nw_dst) = (0.into(), 0.into());
+            (bits.ct_ipv6_src, bits.ct_ipv6_dst) = ([0; 16], [0; 16]);
+            (bits.ct_tp_src, bits.ct_tp_dst, bits.ct_nw_proto) = (0.into(), 0.into(), 0);
+        }
+        let (flow, bits) = (&key.headers, &mut mask.bits.headers);
         if !has(Prerequisite::Ip) {
             (bits.nw_tos, bits.nw_ttl, bits.nw_frag) = (0, 0, 0);
         }
@@ -430,6 +436,7 @@ fn needed(seen: &Seen<'_>) -> &'static [Prerequisite] {
             Nd => &[Nd],
             NdSolicit => &[NdSolicit],
             NdAdvert => &[NdAdvert],
+            Ct => &[Ct],
         },
     }
 }

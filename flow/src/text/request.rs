@@ -286,7 +286,7 @@ pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), F
     for action in actions {
         match action.nested() {
             Nested::None => {}
-            Nested::OnCopy(nested) => receivable(nested, version)?,
+            Nested::OnCopy(nested) | Nested::OnConnection(nested) => receivable(nested, version)?,
             Nested::AtEnd(nested) => {
                 receivable(nested, version)?;
                 if let Some(action) = nested.iter().find(|a| !order::fits_action_set(a)) {

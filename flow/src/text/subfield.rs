@@ -96,7 +96,7 @@ mod tests {
             "reg0[1..]",
             "reg0[..1]",
             "dl_vlan[]",
-            "ct_mark[]",
+            "tun_id[]",
             "reg0[99999]",
         ] {
             assert!(parse(bad).is_err(), "{bad}");

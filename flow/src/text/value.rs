@@ -41,7 +41,8 @@ pub(super) fn parse(
         TextForm::Ipv6 => reader.ipv6(),
         TextForm::Ethernet => reader.ethernet(),
         TextForm::Frag => reader.frag(),
-        TextForm::TcpFlags => reader.tcp_flags(),
+        TextForm::TcpFlags => reader.flags(&TCP_FLAGS),
+        TextForm::CtState => reader.flags(&CT_STATES),
     }?;
     reader.check_mask(masked)
 }
@@ -243,13 +244,13 @@ impl Reader<'_> {
         Ok(Masked { value: value.into(), mask: mask.into() })
     }
 
-    /// Parses TCP flags: `+syn-ack` (some flags), `syn|ack` (all flags), or numbers with an optional mask.
-    fn tcp_flags(&self) -> Result<Masked, Fault> {
+    /// Parses flags: `+syn-ack` (some of them), `syn|ack` (all), or numbers with an optional mask.
+    fn flags(&self, flags: &Flags) -> Result<Masked, Fault> {
         let all = self.def.legal;
         if let Some((value, mask)) = self.text.split_once('/') {
             let (value, mask) = if self.lenient {
                 let read = |t| number::field_bytes(t, 4).map(|(n, _)| n);
-                let bad = || Fault::new(format!("{:?} is not a set of TCP flags", self.text));
+                let bad = || Fault::new(format!("{:?} is not a set of {}s", self.text, flags.what));
                 (read(value).ok_or_else(bad)?, read(mask).ok_or_else(bad)?)
             } else {
                 let (v, m) = (number::at_most(value, all)?, number::at_most(mask, all)?);
@@ -257,16 +258,16 @@ impl Reader<'_> {
                 (v, m)
             };
             if (value | mask) & !all != 0 {
-                return Err(Fault::new(format!("{} has unknown TCP flags", self.text)));
+                return Err(Fault::new(format!("{} has unknown {}s", self.text, flags.what)));
             }
             return Ok(Masked { value, mask });
         }
         if self.text.starts_with(['+', '-']) {
-            return self.signed_flags();
+            return self.signed_flags(flags);
         }
         let mut value = 0;
         for part in self.text.split('|') {
-            value |= match flag(part) {
+            value |= match flags.bit(part) {
                 Ok(bit) => bit,
                 Err(_) if part.starts_with(|c: char| c.is_ascii_digit()) => {
                     number::at_most(part, all)?
@@ -277,15 +278,16 @@ impl Reader<'_> {
         Ok(Masked { value, mask: self.bytes_mask() })
     }
 
-    fn signed_flags(&self) -> Result<Masked, Fault> {
+    fn signed_flags(&self, flags: &Flags) -> Result<Masked, Fault> {
         let (mut value, mut mask) = (0, 0);
         let mut rest = self.text;
         while let Some(sign) = rest.chars().next() {
             // Every piece begins with a sign: the first by the caller's test, the others by `find`.
             let end = rest[1..].find(['+', '-']).map_or(rest.len(), |i| i + 1);
-            let bit = flag(&rest[1..end])?;
+            let bit = flags.bit(&rest[1..end])?;
             if mask & bit != 0 {
-                return Err(Fault::new(format!("TCP flag {:?} is given twice", &rest[1..end])));
+                let name = &rest[1..end];
+                return Err(Fault::new(format!("{} {name:?} is given twice", flags.what)));
             }
             mask |= bit;
             if sign == '+' {
@@ -297,11 +299,34 @@ impl Reader<'_> {
     }
 }
 
-fn flag(name: &str) -> Result<u128, Fault> {
-    match words::TCP_FLAGS.iter().position(|&f| f == name) {
-        Some(bit) => Ok(1 << bit),
-        None => Err(Fault::new(format!("{name:?} is not a TCP flag"))
-            .hint("the flags are fin syn rst psh ack urg ece cwr ns; write +syn-ack or syn|ack")),
+/// The flags of a field, for its reader.
+struct Flags {
+    /// The name of the flag at each bit, from bit 0 on.
+    names: &'static [&'static str],
+    /// What a flag is called in errors.
+    what: &'static str,
+    hint: &'static str,
+}
+
+const TCP_FLAGS: Flags = Flags {
+    names: &words::TCP_FLAGS,
+    what: "TCP flag",
+    hint: "the flags are fin syn rst psh ack urg ece cwr ns; write +syn-ack or syn|ack",
+};
+
+const CT_STATES: Flags = Flags {
+    names: &words::CT_STATES,
+    what: "connection state",
+    hint: "the states are new est rel rpl inv trk snat dnat; write +trk+est or trk|est",
+};
+
+impl Flags {
+    /// The bit of the flag with this name.
+    fn bit(&self, name: &str) -> Result<u128, Fault> {
+        match self.names.iter().position(|&flag| flag == name) {
+            Some(bit) => Ok(1 << bit),
+            None => Err(Fault::new(format!("{name:?} is not a {}", self.what)).hint(self.hint)),
+        }
     }
 }
 

@@ -155,6 +155,14 @@ vocabulary! {
         /// Sets a bit to 1 if the packet is longer than BYTES, else to 0. The Ethernet header counts, VLAN tags do not.
         CheckPktLarger: "check_pkt_larger", "check_pkt_larger(BYTES)->FIELD[a]",
             "add-flow \"ip,actions=check_pkt_larger(1514)->reg0[0],resubmit(,1)\"";
+        /// Looks up the packet's connection in a zone (`connection tracking`). Table N goes on with the packet and with what
+        /// was found (`ct_state` and the other fields of connections), while the actions behind go on without. With `commit`,
+        /// a connection that the packet begins is remembered, and `exec(...)` writes its mark and label; `force` begins it
+        /// anew if its first packet went the other way. The zone is a number, or 16 bits of a field.
+        Ct: "ct", "ct(commit,force,table=N,zone=N,exec(ACTION,...))",
+            "add-flow \"ip,ct_state=-trk,actions=ct(table=1)\"";
+        /// Forgets what is known of the packet's connection.
+        CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";
         /// Ends the pipeline for the packet: the actions behind, and those behind the resubmits that led here, are skipped.
         Exit: "exit", "exit", "add-flow \"arp,actions=output:2,exit\"";
         /// Holds bytes for whoever reads the rule. The packet stays as it is.

@@ -14,6 +14,9 @@ use std::sync::LazyLock;
 pub const TCP_FLAGS: [&str; 12] =
     ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
+/// The names of the flags of a connection's state; the flag at index `n` is bit `n` of `ct_state`.
+pub const CT_STATES: [&str; 8] = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"];
+
 /// The meaning of a word in a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -139,17 +142,6 @@ const FOREIGN_FIELDS: &[&str] = &[
     "tun_erspan_hwid",
     "tun_gtpu_flags",
     "tun_gtpu_msgtype",
-    "ct_state",
-    "ct_zone",
-    "ct_mark",
-    "ct_label",
-    "ct_nw_proto",
-    "ct_nw_src",
-    "ct_nw_dst",
-    "ct_ipv6_src",
-    "ct_ipv6_dst",
-    "ct_tp_src",
-    "ct_tp_dst",
     "nsh_flags",
     "nsh_mdtype",
     "nsh_np",
@@ -320,13 +312,10 @@ mod tests {
             "NXM_NX_TUN_ID",
             "NXM_NX_TUN_IPV4_SRC",
             "NXM_NX_TUN_METADATA5",
-            "NXM_NX_CT_STATE",
-            "NXM_NX_CT_LABEL",
             "NXM_NX_DP_HASH",
             "NXOXM_NSH_SPI",
             "OXM_OF_TUNNEL_ID",
             "OXM_OF_PACKET_TYPE",
-            "ct_state",
             "tun_metadata0",
         ] {
             assert!(is_foreign_field(name), "{name}");

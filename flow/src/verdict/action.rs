@@ -113,6 +113,26 @@ pub struct MeterRef {
     pub index: u16,
 }
 
+/// How the datapath looks up the connection of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CtAction {
+    /// The zone in which the connection is looked up.
+    pub zone: u16,
+    /// What happens to the connection; `None` if it is looked up and not remembered.
+    pub commit: Option<CtCommit>,
+}
+
+/// How the datapath commits a connection: remembers it, and writes mark and label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CtCommit {
+    /// Whether a connection whose first packet went the other way is forgotten, and begins anew.
+    pub force: bool,
+    /// The mark of the connection.
+    pub mark: Rewrite<u32>,
+    /// The label of the connection.
+    pub label: Rewrite<u128>,
+}
+
 /// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the steps
 /// before left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +259,10 @@ pub enum DpAction {
     },
     /// Carries out the steps on a copy of the frame. The steps behind this one see the frame without their changes.
     Clone(Vec<DpAction>),
+    /// Looks the frame's connection up, and tells the pass that a later step of the list begins.
+    Ct(CtAction),
+    /// Forgets which connection was looked up, so that the next [`Ct`](Self::Ct) looks again.
+    CtClear,
     /// Extracts the frame's key again and looks it up with this id, under which the policy has saved where the
     /// pipeline goes on. Always the last step of its list.
     Recirculate(u32),

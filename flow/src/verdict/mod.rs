@@ -9,7 +9,9 @@ mod drop_reason;
 mod flood;
 mod packet_in;
 
-pub use action::{AddressSums, ControllerMeta, DpAction, MeterRef, Rewrite, Transport};
+pub use action::{
+    AddressSums, ControllerMeta, CtAction, CtCommit, DpAction, MeterRef, Rewrite, Transport,
+};
 pub use drop_reason::DropReason;
 pub use flood::{DEFAULT_STORM_LIMIT, Flood, FloodKind};
 pub use packet_in::PacketInReason;

@@ -4,7 +4,8 @@ use super::edit;
 use super::egress::Egress;
 use super::meter_use::MeterUse;
 use super::punt::Punts;
-use flow::verdict::{ControllerMeta, DpAction, DropReason, MeterRef};
+use crate::conntrack::{FoundConnection, Tracker};
+use flow::verdict::{ControllerMeta, CtAction, DpAction, DropReason, MeterRef};
 use packet::{Batch, Frame, FrameId, Segmentation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Recirculation {
     pub frame: FrameId,
     /// The id of the state with which the next pass goes on.
     pub recirc_id: u32,
+    /// What is known of the frame's connection: the index in [`Env::found`] plus one; 0 for nothing.
+    pub found: u32,
 }
 
 /// The arguments that every action works with.
@@ -33,6 +36,10 @@ pub struct Env<'e, 'a> {
     pub punts: Option<Punts<'e>>,
     /// The meters that the actions name. Frames pass a meter that is not there.
     pub meters: &'e [MeterUse],
+    /// Looks up connections.
+    pub tracker: Tracker<'e>,
+    /// Gets what was found of the frames to recirculate.
+    pub found: &'e mut Vec<FoundConnection>,
     /// The time on the switch's monotonic clock.
     pub now: Duration,
 }
@@ -50,10 +57,24 @@ pub struct Executed {
     pub cut: Option<DropReason>,
 }
 
-/// Executes `actions` on frame `id`, which stands for the received frame `origin`.
-pub fn execute(actions: &[DpAction], env: Env<'_, '_>, id: FrameId, origin: u16) -> Executed {
-    let mut run =
-        Run { env, id, origin, queued: false, waits: false, steps: 0, done: Executed::default() };
+/// Executes `actions` on the frame of `subject`, which stands for the received frame `origin`. The subject's recirculation
+/// id does not matter.
+pub fn execute(
+    actions: &[DpAction],
+    env: Env<'_, '_>,
+    subject: Recirculation,
+    origin: u16,
+) -> Executed {
+    let mut run = Run {
+        env,
+        id: subject.frame,
+        origin,
+        found: subject.found,
+        queued: false,
+        waits: false,
+        steps: 0,
+        done: Executed::default(),
+    };
     // What has become of the frame is in `done`.
     let _ = run.list(actions);
     run.done
@@ -67,6 +88,8 @@ struct Run<'e, 'a> {
     /// The frame as the actions so far have made it.
     id: FrameId,
     origin: u16,
+    /// What is known of the frame's connection, as in [`Recirculation::found`].
+    found: u32,
     /// Whether the frame is queued for a port, so that an edit needs a copy.
     queued: bool,
     /// Whether the frame is to be recirculated, and may then be edited in place. Every further
@@ -125,16 +148,21 @@ impl<'a> Run<'_, 'a> {
             }
             DpAction::Clone(actions) => {
                 let saved = (self.id, self.queued, self.waits);
+                let found = self.found;
                 if let Some(copy) = self.copy() {
                     (self.id, self.queued, self.waits) = (copy, false, false);
                     // A meter of the list drops the copy only.
                     let _ = self.list(actions);
                     (self.id, self.queued, self.waits) = saved;
+                    self.found = found;
                 }
             }
+            DpAction::Ct(action) => self.track(action),
+            DpAction::CtClear => self.found = 0,
             DpAction::Recirculate(id) => {
                 if self.editable().is_some() {
-                    let asked = Recirculation { frame: self.id, recirc_id: *id };
+                    let (frame, found) = (self.id, self.found);
+                    let asked = Recirculation { frame, recirc_id: *id, found };
                     self.env.recirculations.push(asked);
                     self.waits = true;
                 }
@@ -180,6 +208,16 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
+    /// Looks the frame's connection up.
+    #[inline(never)]
+    fn track(&mut self, action: &CtAction) {
+        let frame = self.env.batch.frame(self.id);
+        let before = (self.found as usize).checked_sub(1).and_then(|at| self.env.found.get(at));
+        let found = self.env.tracker.track(self.env.now, frame, action, before);
+        self.env.found.push(found);
+        self.found = self.env.found.len() as u32;
+    }
+
     fn copy(&mut self) -> Option<FrameId> {
         let copy = self.env.egress.copy(self.env.batch, self.id, self.origin);
         if copy.is_none() {
@@ -222,6 +260,8 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         | DpAction::Meter(_)
         | DpAction::CheckLen { .. }
         | DpAction::Clone(_)
+        | DpAction::Ct(_)
+        | DpAction::CtClear
         | DpAction::Recirculate(_) => {}
     }
 }

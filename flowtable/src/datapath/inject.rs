@@ -8,6 +8,7 @@
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::rounds::{RECEIVED, Rounds};
 use super::{Datapath, Egress, Env, Moment, PortCounters, Processed, Tally, execute};
+use crate::conntrack::Tracker;
 use crate::policy::recirc::Continuation;
 use crate::policy::xlate::Translation;
 use crate::policy::{Bridge, BridgeId};
@@ -101,15 +102,17 @@ impl Datapath {
         flow.count(1, size, now.as_millis() as u64);
         self.caches.catch_up(moment.generation);
         let mut tally = Tally::new(counters);
-        let Rounds { asked, .. } = &mut *self.rounds;
+        let Rounds { asked, found, .. } = &mut *self.rounds;
+        let tracker = Tracker { table: self.caches.policy.connections(), is_trial: false };
         let punts = self.punts.as_deref().map(|queue| self.caches.policy.punts_into(queue));
         let (recirculations, meters) = (asked, &*flow.meters);
-        let env = Env { batch, egress, recirculations, punts, meters, now };
-        let executed = execute(&flow.actions, env, RECEIVED[0].frame, 0);
+        let env = Env { batch, egress, recirculations, punts, meters, tracker, found, now };
+        let executed = execute(&flow.actions, env, RECEIVED[0].subject(), 0);
         flow.push_stats(self.caches.registry.lookups());
         tally.settle(self.rounds.settle(&RECEIVED[0], executed, flow.drop));
         // `flow` is dropped at the end of this function: its recirculation ids have to be valid until then.
         self.go_round(moment, batch, egress, &mut tally);
+        self.rounds.found.clear();
         self.caches.stats[CacheMetric::Hits].add(tally.hits);
         self.caches.flows.end_batch();
         tally.done

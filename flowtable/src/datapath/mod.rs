@@ -19,7 +19,8 @@
 //! same stages as a batch of their own, until no frame waits (`rounds`). Budgets and storm control apply in every
 //! pass.
 //!
-//! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass.
+//! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass. Only a frame whose
+//! connection is looked up (`DpAction::Ct`) takes the lock of the connection's shard.
 //!
 //! # The slow path
 //!
@@ -53,6 +54,7 @@ pub use punt::{Punt, PuntQueue, Punts};
 pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
 
+use crate::conntrack::Tracker;
 use crate::overload::{Frames, Storm, UpcallLimit};
 use crate::policy::Policy;
 use caches::Caches;
@@ -244,6 +246,7 @@ impl Datapath {
         if self.rounds.has_waiting() {
             self.go_round(moment, batch, egress, &mut tally);
         }
+        self.rounds.found.clear();
         self.caches.end_batch(now, tally.hits, n == MAX_BATCH);
         counters.rx_packets.add(n as u64);
         counters.rx_bytes.add(bytes);
@@ -301,6 +304,9 @@ impl Datapath {
             let (hot, rare) = (&mut keys[i], &mut rare[i]);
             frame.layers = extract_by_call(hot, rare, arrival, frame.bytes(), self.vlan_limit);
             sizes[i] = frame.size() as u32;
+            if let Some(found) = self.rounds.found_of(member) {
+                found.write(hot, rare);
+            }
             hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
         }
     }
@@ -454,9 +460,11 @@ impl Datapath {
                     recirculations: &mut rounds.asked,
                     punts,
                     meters: &flow.meters,
+                    tracker: Tracker { table: caches.policy.connections(), is_trial: false },
+                    found: &mut rounds.found,
                     now: moment.now,
                 };
-                let executed = execute(actions, env, member.frame, member.origin.into());
+                let executed = execute(actions, env, member.subject(), member.origin.into());
                 tally.settle(rounds.settle(member, executed, flow.drop));
             }
             if is_first_pass {

@@ -11,6 +11,7 @@
 //! frame.
 
 use super::execute::{Executed, Recirculation};
+use crate::conntrack::FoundConnection;
 use arrayvec::ArrayVec;
 use flow::verdict::DropReason;
 use packet::{FrameId, MAX_BATCH};
@@ -31,11 +32,19 @@ pub(super) struct PassMember {
     pub(super) origin: u8,
     /// Number of passes that the frame has behind it.
     pub(super) round: u8,
+    /// What is known of the frame's connection: an index into [`Rounds::found`] plus one; 0 for nothing.
+    pub(super) found: u32,
 }
 
 impl PassMember {
     const fn received(index: usize) -> Self {
-        Self { frame: FrameId::received(index), recirc_id: 0, origin: index as u8, round: 0 }
+        Self {
+            frame: FrameId::received(index),
+            recirc_id: 0,
+            origin: index as u8,
+            round: 0,
+            found: 0,
+        }
     }
 }
 
@@ -100,6 +109,8 @@ struct Waiting {
 pub(super) struct Rounds {
     /// The frames that the latest execution wants recirculated, in order.
     pub(super) asked: Vec<Recirculation>,
+    /// What was found of the connections of the batch's frames.
+    pub(super) found: Vec<FoundConnection>,
     /// All frames that wait or have waited in this batch. Those that wait are linked into a stack
     /// for each received frame.
     waiting: Vec<Waiting>,
@@ -117,11 +128,20 @@ impl Default for Rounds {
     fn default() -> Self {
         Self {
             asked: Vec::new(),
+            found: Vec::new(),
             waiting: Vec::new(),
             tops: [None; MAX_BATCH],
             outcomes: [Outcome::default(); MAX_BATCH],
             unsettled: 0,
         }
+    }
+}
+
+impl PassMember {
+    /// The frame as `execute` takes it.
+    pub(super) fn subject(&self) -> Recirculation {
+        let Self { frame, recirc_id, found, .. } = *self;
+        Recirculation { frame, recirc_id, found }
     }
 }
 
@@ -171,6 +191,11 @@ impl Rounds {
         self.settle(member, Executed::default(), Some(reason))
     }
 
+    /// What is known of the connection of a frame.
+    pub(super) fn found_of(&self, member: &PassMember) -> Option<&FoundConnection> {
+        self.found.get((member.found as usize).checked_sub(1)?)
+    }
+
     /// Whether frames wait for another pass.
     #[inline]
     pub(super) fn has_waiting(&self) -> bool {
@@ -184,8 +209,8 @@ impl Rounds {
             self.asked.clear();
         }
         let top = &mut self.tops[usize::from(member.origin)];
-        for Recirculation { frame, recirc_id } in self.asked.drain(..).rev() {
-            let member = PassMember { frame, recirc_id, round: member.round + 1, ..*member };
+        for Recirculation { frame, recirc_id, found } in self.asked.drain(..).rev() {
+            let member = PassMember { frame, recirc_id, found, round: member.round + 1, ..*member };
             self.waiting.push(Waiting { member, next: *top });
             *top = Some(self.waiting.len() as u32 - 1);
         }
@@ -208,6 +233,7 @@ impl Rounds {
         }
         if pass.is_empty() {
             self.waiting.clear();
+            self.found.clear();
         }
         !pass.is_empty()
     }
@@ -234,7 +260,11 @@ mod tests {
             for member in &pass {
                 let ids = asks(member.origin, member.recirc_id).into_iter();
                 let frame = member.frame;
-                rounds.asked.extend(ids.map(|recirc_id| Recirculation { frame, recirc_id }));
+                rounds.asked.extend(ids.map(|recirc_id| Recirculation {
+                    frame,
+                    recirc_id,
+                    found: 0,
+                }));
                 let outcome = rounds.settle(member, Executed::default(), None);
                 settled.extend(outcome.map(|outcome| (member.origin, outcome)));
             }

@@ -53,6 +53,7 @@ mod publication_model;
 pub(crate) mod tests;
 
 use crate::classifier::Version;
+use crate::conntrack::Connections;
 use crate::overload::{Announcements, StormControl};
 use audience::Audience;
 use bridge::Shape;
@@ -101,6 +102,7 @@ pub struct Policy {
     shape: Mutex<Shape>,
     seed: u64,
     recirc: RecircTable,
+    connections: Connections,
     changes: Changes,
     announcements: Announcements<HostRef>,
     storm: StormControl,
@@ -185,6 +187,7 @@ impl Policy {
             shape: Mutex::default(),
             seed,
             recirc: RecircTable::new(seed),
+            connections: Connections::new(seed),
             changes: Changes::new(seed),
             announcements: Announcements::default(),
             storm: StormControl::default(),
@@ -229,6 +232,11 @@ impl Policy {
     #[inline]
     pub fn generation(&self) -> u64 {
         self.changes.generation()
+    }
+
+    /// The connections that `ct(...)` tracks, of all bridges.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// The log of changes.

@@ -59,6 +59,8 @@ pub(super) struct FrozenState {
     pub(super) table: TableId,
     /// Whether the packet has been hashed for a `select` group.
     pub(super) hashed: bool,
+    /// Whether the packet is still known to belong to a connection, if it does.
+    pub(super) keeps_connection: bool,
 }
 
 impl FrozenState {
@@ -162,8 +164,18 @@ impl RecircTable {
     /// The continuation of a state of a packet that came in on `owner`: an existing one with an equal
     /// state, or a new one. `None` if too many frames are going round at once.
     pub(super) fn allocate(&self, state: FrozenState, owner: PortRef) -> Option<Arc<Continuation>> {
-        let FrozenState { suspended, action_set, stack, key, bridge, table, hashed } = &state;
-        let parts = (suspended, action_set, stack, key.words(), bridge, table, hashed);
+        let FrozenState {
+            suspended,
+            action_set,
+            stack,
+            key,
+            bridge,
+            table,
+            hashed,
+            keeps_connection,
+        } = &state;
+        let flags = (hashed, keeps_connection);
+        let parts = (suspended, action_set, stack, key.words(), bridge, table, flags);
         let hash = self.hasher.hash_one(parts);
         let shard_no = hash as u32 % SHARDS as u32;
         // Dropping the last reference to a state takes the shard's lock. These references are
@@ -256,6 +268,7 @@ mod tests {
             bridge: BridgeId::FIRST,
             table: TableId::default(),
             hashed: false,
+            keeps_connection: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::policy::xlate::growth;
 use flow::types::PortNo;
 use flow::types::mac_of_bits;
-use flow::verdict::{DpAction, Rewrite, Transport};
+use flow::verdict::{CtAction, CtCommit, DpAction, Rewrite, Transport};
 use packet::wire::{MplsEntry, eth_type, vlan};
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -46,6 +46,8 @@ fn is_edit(action: &DpAction) -> bool {
         | DpAction::Meter(_)
         | DpAction::CheckLen { .. }
         | DpAction::Clone(_)
+        | DpAction::Ct(_)
+        | DpAction::CtClear
         | DpAction::Recirculate(_) => false,
         DpAction::SetEth { .. }
         | DpAction::PushVlan { .. }
@@ -193,9 +195,34 @@ impl<P: Display> Writer<'_, P> {
                 self.list(actions);
                 self.out.push(')');
             }
+            DpAction::Ct(action) => self.ct(action),
+            DpAction::CtClear => self.out.push_str("ct_clear"),
             DpAction::Recirculate(id) => {
                 put!(self, "recirc({id:#x})");
             }
+        }
+    }
+
+    /// Writes `ct(...)` as Open vSwitch does, which leaves out the parentheses if there is nothing in them.
+    fn ct(&mut self, action: &CtAction) {
+        let mut parts = Vec::new();
+        if let Some(commit) = &action.commit {
+            parts.push(if commit.force { "force_commit" } else { "commit" }.to_owned());
+        }
+        if action.zone != 0 {
+            parts.push(format!("zone={}", action.zone));
+        }
+        if let Some(CtCommit { mark, label, .. }) = &action.commit {
+            if !mark.is_none() {
+                parts.push(format!("mark={:#x}/{:#x}", mark.value, mark.mask));
+            }
+            if !label.is_none() {
+                parts.push(format!("label={:#x}/{:#x}", label.value, label.mask));
+            }
+        }
+        self.out.push_str("ct");
+        if !parts.is_empty() {
+            put!(self, "({})", parts.join(","));
         }
     }
 

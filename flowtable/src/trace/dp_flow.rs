@@ -3,11 +3,10 @@
 //! `recirc_id(0),in_port(1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0,proto=6,frag=no),tcp(dst=80)`:
 //! one header for each layer, with the fields in which the mask has bits, and a mask for each field
 //! in which it does not have all bits. A value is the packet's, also in the bits that do not
-//! matter. Open vSwitch also prints packet types, marks and connections; this switch has none of
-//! them.
+//! matter. Open vSwitch also prints packet types and marks; this switch has none of them.
 
 use flow::key::{FlowKey, FlowMask, KeyPortNo, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
-use flow::text::TCP_FLAGS;
+use flow::text::{CT_STATES, TCP_FLAGS};
 use flow::types::MacAddr;
 use packet::wire::{MplsEntry, eth_type, ip_proto};
 use std::fmt::{Display, LowerHex, Write};
@@ -15,8 +14,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The bits of an IPv6 flow label.
 const LABEL_BITS: u32 = 0xf_ffff;
-/// The bits of `tcp_flags`.
-const FLAG_BITS: u16 = 0xfff;
 
 /// Appends the bits of `key` that `mask` names, for a packet that came in on `in_port`.
 pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_port: &str) {
@@ -31,6 +28,7 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
     if mask.bits.port_no != KeyPortNo::default() {
         headers.put(format!("in_port({in_port})"));
     }
+    connection(&mut headers, key, mask);
     let mut ethernet = Fields::new("eth");
     ethernet.mac("src", key.headers.dl_src, mask.bits.headers.dl_src);
     ethernet.mac("dst", key.headers.dl_dst, mask.bits.headers.dl_dst);
@@ -72,6 +70,28 @@ fn network(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     {
         transport(headers, key, mask);
     }
+}
+
+/// Writes what the flow says of connections, as Open vSwitch before the headers.
+fn connection(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
+    let (key, mask) = (&key.headers, &mask.bits.headers);
+    if mask.ct_state.get() != 0 {
+        let state = flags(&CT_STATES, key.ct_state.get(), mask.ct_state.get());
+        headers.put(format!("ct_state({state})"));
+    }
+    if mask.ct_zone.get() != 0 {
+        headers.put(format!("ct_zone({})", key.ct_zone));
+    }
+    let part = |name: &str, value: u128, mask: u128, all: u128| match mask {
+        0 => None,
+        mask if mask == all => Some(format!("{name}({value:#x})")),
+        mask => Some(format!("{name}({value:#x}/{mask:#x})")),
+    };
+    let mark =
+        part("ct_mark", key.ct_mark.get().into(), mask.ct_mark.get().into(), u32::MAX.into());
+    let label = u128::from_be_bytes;
+    let label = part("ct_label", label(key.ct_label), label(mask.ct_label), u128::MAX);
+    mark.into_iter().chain(label).for_each(|part| headers.put(part));
 }
 
 fn ipv4(key: &FlowKey, mask: &FlowMask) -> Fields {
@@ -187,7 +207,7 @@ fn transport(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
             let (flags, flags_mask) =
                 (key.headers.tcp_flags.get(), mask.bits.headers.tcp_flags.get());
             if flags_mask != 0 {
-                headers.put(format!("tcp_flags({})", tcp_flags(flags, flags_mask)));
+                headers.put(format!("tcp_flags({})", self::flags(&TCP_FLAGS, flags, flags_mask)));
             }
         }
         ip_proto::UDP => headers.fields(ports("udp", "src", "dst")),
@@ -207,12 +227,12 @@ fn transport(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     }
 }
 
-/// Writes TCP flags: `+syn-ack`, or `syn|ack` if all flags matter.
-fn tcp_flags(flags: u16, mask: u16) -> String {
-    let name = |bit: usize| TCP_FLAGS[bit];
-    let bits = (0..TCP_FLAGS.len()).filter(|bit| mask >> bit & 1 != 0);
+/// Writes flags: `+syn-ack`, or `syn|ack` if all of them matter. `names` has the name of each, from bit 0 on.
+fn flags(names: &[&str], flags: u16, mask: u16) -> String {
+    let name = |bit: usize| names[bit];
+    let bits = (0..names.len()).filter(|bit| mask >> bit & 1 != 0);
     let is_set = |bit: &usize| flags >> bit & 1 != 0;
-    if mask == FLAG_BITS {
+    if u32::from(mask) == (1 << names.len()) - 1 {
         let set: Vec<&str> = bits.filter(is_set).map(name).collect();
         return if set.is_empty() { "0".to_owned() } else { set.join("|") };
     }

@@ -42,6 +42,17 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         Action::Clone(inner) => format!("do this with a copy: {}", list(inner)),
         Action::WriteActions(inner) => format!("keep this for the end: {}", list(inner)),
         Action::ClearActions => "forget what was kept for the end".into(),
+        Action::Ct(ct) => match (ct.commit, ct.table) {
+            (false, None) => "look its connection up".into(),
+            (false, Some(table)) => {
+                format!("look its connection up, and go on with what is found in table {table}")
+            }
+            (true, None) => "remember its connection".into(),
+            (true, Some(table)) => {
+                format!("remember its connection, and go on with it in table {table}")
+            }
+        },
+        Action::CtClear => "forget what is known of its connection".into(),
         Action::Exit => "stop here".into(),
         Action::StripVlan => "take its outer VLAN tag off".into(),
         Action::PushVlan(_) => "put a VLAN tag on".into(),
@@ -232,6 +243,7 @@ impl Ends {
                 DpAction::Controller(_) => self.is_punted = true,
                 DpAction::Meter(_) => self.is_metered = true,
                 DpAction::Recirculate(_) => self.recirculates = true,
+                DpAction::Ct(_) | DpAction::CtClear => {}
                 DpAction::Clone(inner) => self.visit(inner),
                 DpAction::CheckLen { longer, fits, .. } => {
                     self.depends_on_length = true;

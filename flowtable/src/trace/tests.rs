@@ -7,7 +7,7 @@ use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
 use flow::compose::compose;
 use flow::flow_mod::Command;
-use flow::key::{HEADER_WORDS, frag};
+use flow::key::{HEADER_WORDS, ct_state, frag};
 use flow::prerequisite::Prerequisite;
 use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match, write_packet};
 use flow::types::{MacAddr, OfVersion};
@@ -164,6 +164,10 @@ fn every_field_is_printed_parsed_and_traced() {
             field.write(&mut seen, value, u128::MAX);
             before = format!("set_field:{value:#x}->{name},");
         }
+        let is_of_connection = field.def().prerequisite == Prerequisite::Ct;
+        if is_of_connection {
+            seen.headers.ct_state.set(ct_state::TRACKED | ct_state::ESTABLISHED);
+        }
         let mut mask = own;
         field.prerequisite_mask(&mut mask);
         if field.is_vlan() {
@@ -180,6 +184,10 @@ fn every_field_is_printed_parsed_and_traced() {
         assert_eq!(print(&matching), text, "{name}");
         assert!(matching.matches(&seen) && is_exact(matching.mask()), "{name}: {text}");
 
+        if is_of_connection {
+            // A frame that comes in belongs to no connection yet. `datapath::tests::connections` finds these fields.
+            continue;
+        }
         let policy = three_ports(
             &[
                 &format!("table=0,actions={before}write_actions(output:2),goto_table:1"),
@@ -188,7 +196,7 @@ fn every_field_is_printed_parsed_and_traced() {
             &context,
         );
         let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(1) };
-        let passes = walk(&policy, in_port, &compose(&headers), true, 2);
+        let passes = walk(&policy, in_port, &compose(&headers), true, 2, Duration::ZERO);
         let [Pass { key, translation, steps }] = &passes[..] else { panic!("{name}: {passes:?}") };
         assert_eq!(key.headers, headers, "{name}");
         let won = steps.iter().filter(|step| matches!(step.event, TraceEvent::Rule(..))).count();

@@ -1,5 +1,6 @@
 //! Follows a frame through all its passes: the first, and one after each recirculation.
 
+use crate::conntrack::{FoundConnection, Tracker};
 use crate::datapath::{Egress, Env, MAX_RECIRCULATIONS, Recirculation, execute};
 use crate::policy::ports::PortInfo;
 use crate::policy::xlate::{Circumstances, TraceStep, Translation};
@@ -8,6 +9,7 @@ use flow::FlowKey;
 use flow::extract::{Arrival, extract};
 use flow::types::PortNo;
 use packet::{Batch, Frame, FrameId, Offload};
+use std::time::Duration;
 
 /// One pass of the frame.
 #[derive(Debug)]
@@ -27,13 +29,14 @@ pub struct Pass {
 /// port.
 ///
 /// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
-/// `has_sender` says whether the frame's source address is a host's, so that `NORMAL` learns the address.
+/// Connections are looked up as they are at the time `now`. `has_sender` says whether the frame's source address is a host's, so that `NORMAL` learns the address.
 pub fn walk(
     policy: &Policy,
     in_port: PortRef,
     frame: &[u8],
     has_sender: bool,
     vlan_limit: u8,
+    now: Duration,
 ) -> Vec<Pass> {
     let port_no = {
         let snapshot = policy.bridge(in_port.bridge).snapshot();
@@ -44,16 +47,21 @@ pub fn walk(
     let mut egress = Egress::new(0);
     let mut passes = Vec::new();
     let first = FrameId::received(0);
-    let mut waiting = vec![Recirculation { frame: first, recirc_id: 0 }];
-    let mut asked = Vec::new();
+    let mut waiting = vec![Recirculation { frame: first, recirc_id: 0, found: 0 }];
+    let (mut asked, mut found) = (Vec::new(), Vec::<FoundConnection>::new());
     // The passes hold the continuations that the recirculation ids name.
-    while let Some(Recirculation { frame: id, recirc_id }) = waiting.pop() {
+    while let Some(subject) = waiting.pop() {
+        let Recirculation { frame: id, recirc_id, found: known } = subject;
         if passes.len() > usize::from(MAX_RECIRCULATIONS) {
             break;
         }
         let frame = batch.frame_mut(id);
-        let (key, layers) = extract(Arrival { port_no, recirc_id }, frame.bytes(), vlan_limit);
+        let (mut key, layers) = extract(Arrival { port_no, recirc_id }, frame.bytes(), vlan_limit);
         frame.layers = layers;
+        let known = (known as usize).checked_sub(1).and_then(|index| found.get(index));
+        if let Some(known) = known {
+            key = known.written_into(&key);
+        }
         // A later pass finds its bridge and port in the state that the recirculation id names.
         let in_port = (recirc_id == 0).then_some(in_port);
         let (translation, steps) = policy.trace_in(Circumstances { in_port, has_sender }, &key);
@@ -63,9 +71,11 @@ pub fn walk(
             recirculations: &mut asked,
             punts: None,
             meters: &[],
-            now: std::time::Duration::ZERO,
+            tracker: Tracker { table: policy.connections(), is_trial: true },
+            found: &mut found,
+            now,
         };
-        execute(&translation.actions, env, id, 0);
+        execute(&translation.actions, env, subject, 0);
         passes.push(Pass { key, translation, steps });
         // The first recirculation of the pass is the next one to follow.
         waiting.extend(asked.drain(..).rev());

@@ -228,6 +228,15 @@ pub(crate) enum Verb {
     /// Show the counters of MAC learning
     #[command(override_usage = "ofctl fdb-stats [BRIDGE]")]
     FdbStats(Words),
+    /// List the connections that ct(commit) has remembered, of a zone or of all
+    #[command(override_usage = "ofctl dump-conntrack [zone=N]")]
+    DumpConntrack(Words),
+    /// Forget the connections of a zone, or all
+    #[command(override_usage = "ofctl flush-conntrack [zone=N]")]
+    FlushConntrack(Words),
+    /// Show how many connections there are, and what became of others
+    #[command(override_usage = "ofctl ct-stats")]
+    CtStats(Words),
     /// Show the load of the worker threads, which forward frames
     #[command(override_usage = "ofctl workers [BRIDGE]")]
     Workers(Words),
@@ -430,6 +439,9 @@ impl Verb {
             Self::ModPort(_) => "mod-port",
             Self::SetPort(_) => "set-port",
             Self::DumpTables(_) => "dump-tables",
+            Self::DumpConntrack(_) => "dump-conntrack",
+            Self::FlushConntrack(_) => "flush-conntrack",
+            Self::CtStats(_) => "ct-stats",
             Self::FdbShow(_) => "fdb-show",
             Self::FdbFlush(_) => "fdb-flush",
             Self::FdbAdd(_) => "fdb-add",

@@ -49,6 +49,12 @@ const LINES: &[(&str, i32)] = &[
     ("fdb-show br0", 0),
     ("fdb-config br0 ageing=60", 0),
     ("fdb-stats br0", 0),
+    ("add-flow br0 priority=60000,ip,actions=ct(commit,zone=5)", 0),
+    (PACKET_OF_A_CONNECTION, 0),
+    ("del-flows --strict br0 priority=60000,ip", 0),
+    ("dump-conntrack zone=5", 0),
+    ("ct-stats", 0),
+    ("flush-conntrack zone=5", 0),
     ("add-port br0 dummy:d1 tag=7", 0),
     ("add-port br0 nosuch0", 0),
     ("set-port br0 d1 tag=8", 0),
@@ -129,6 +135,9 @@ const LINES: &[(&str, i32)] = &[
     ("history", 0),
     ("rollback", 0),
 ];
+
+/// A packet-out of a UDP datagram, whose connection a rule commits.
+const PACKET_OF_A_CONNECTION: &str = "packet-out br0 in_port=1,packet=02000000000202000000000108004500001c00000000401166cf0a0000010a00000203e8003500080000,actions=TABLE";
 
 /// Command lines that fail, and the kind of the error.
 const ERRORS: &[(&str, &str)] = &[

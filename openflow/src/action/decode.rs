@@ -1,5 +1,6 @@
 //! Reads actions.
 
+use super::connection;
 use super::number::{ONF_COPY_FIELD, REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
 use crate::error::ErrorCode;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
@@ -177,6 +178,7 @@ impl Reading {
             nx::REG_MOVE => (24, true),
             nx::STACK_PUSH | nx::STACK_POP | nx::OUTPUT_REG2 | nx::CHECK_PKT_LARGER => (24, false),
             nx::WRITE_METADATA => (32, false),
+            nx::CT => (24, true),
             nx::NOTE | nx::DEC_TTL_CNT_IDS | nx::REG_LOAD2 | nx::CONTROLLER2 | nx::CLONE => {
                 (16, true)
             }
@@ -214,6 +216,16 @@ impl Reading {
                 let field = FieldHeader::decode_alone(&mut input)?;
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
+            nx::CT => {
+                let (head, actions) = connection::decode(&mut input)?;
+                if self.depth >= MAX_DEPTH {
+                    return Err(ErrorCode::TooManyActions);
+                }
+                let mut exec = Vec::new();
+                Self { depth: self.depth + 1, ..self }.list(&mut { actions }, &mut exec)?;
+                Action::Ct(Box::new(connection::with_exec(head, exec)?))
+            }
+            nx::CT_CLEAR => Action::CtClear,
             nx::EXIT => Action::Exit,
             nx::CONJUNCTION => Action::Conjunction(clause(&mut input)?),
             nx::DEC_TTL if is_10 => Action::DecTtl(Vec::new()),
@@ -401,7 +413,7 @@ fn subfield(field: FieldId, offset: u16, n_bits: u16) -> Result<Subfield, ErrorC
 }
 
 /// The bits that 16 bits name: the offset in the upper ten, and the number of bits less one in the lower six.
-fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, ErrorCode> {
+pub(super) fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, ErrorCode> {
     subfield(field, bits >> 6, (bits & 0x3f) + 1)
 }
 

@@ -1,5 +1,6 @@
 //! Writes actions.
 
+use super::connection;
 use super::number::{REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
 use crate::input::VENDOR_NICIRA;
 use crate::matching::field;
@@ -124,6 +125,11 @@ impl Writing<'_> {
                     out.zeros(4);
                 }
             }),
+            Action::Ct(ct) => {
+                let version = self.version;
+                self.nicira(nx::CT, |out| connection::put(out, ct, version));
+            }
+            Action::CtClear => self.nicira(nx::CT_CLEAR, |_| {}),
             Action::Exit => self.nicira(nx::EXIT, |_| {}),
             Action::Conjunction(Clause { id, clause, clauses }) => {
                 self.nicira(nx::CONJUNCTION, |out| {
@@ -328,6 +334,6 @@ fn property(out: &mut Encoder, kind: u16, body: impl FnOnce(&mut Encoder)) {
 }
 
 /// The bits of a field in 16 bits: the offset in the upper ten, and the number of bits less one in the lower six.
-fn offset_and_len(sub: Subfield) -> u16 {
+pub(super) fn offset_and_len(sub: Subfield) -> u16 {
     sub.offset << 6 | (sub.n_bits - 1)
 }

@@ -3,6 +3,7 @@
 //! An action that a version does not have is written as [`flow::dialect`] says: what is encoded here has been through
 //! it.
 
+mod connection;
 mod decode;
 mod encode;
 mod instruction;

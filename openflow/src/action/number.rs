@@ -67,10 +67,12 @@ pub(super) mod nx {
     pub(crate) const OUTPUT_REG2: u16 = 32;
     pub(crate) const REG_LOAD2: u16 = 33;
     pub(crate) const CONJUNCTION: u16 = 34;
+    pub(crate) const CT: u16 = 35;
     pub(crate) const CONTROLLER2: u16 = 37;
     pub(crate) const OUTPUT_TRUNC: u16 = 39;
     pub(crate) const GROUP: u16 = 40;
     pub(crate) const CLONE: u16 = 42;
+    pub(crate) const CT_CLEAR: u16 = 43;
     pub(crate) const CHECK_PKT_LARGER: u16 = 49;
 }
 

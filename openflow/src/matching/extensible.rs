@@ -73,6 +73,10 @@ impl Fields<'_> {
             (0..16).for_each(|n| self.put(XReg(n)));
         }
         self.put(PktMark);
+        [CtState, CtZone, CtMark, CtLabel].into_iter().for_each(|field| self.put(field));
+        [CtNwSrc, CtIpv6Src, CtNwDst, CtIpv6Dst, CtNwProto, CtTpSrc, CtTpDst]
+            .into_iter()
+            .for_each(|field| self.put(field));
         self.put(Metadata);
     }
 

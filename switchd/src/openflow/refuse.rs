@@ -36,6 +36,7 @@ pub(super) fn unfit(why: Unfit) -> ErrorCode {
     match why {
         Unfit::OutPort => ErrorCode::BadOutPort,
         Unfit::ReadOnly => ErrorCode::BadSetArgument,
+        Unfit::InConnection => ErrorCode::BadArgument,
         Unfit::Match => ErrorCode::MatchInconsistent,
         Unfit::Tags => ErrorCode::BadTag,
         Unfit::Table => ErrorCode::BadInstructionTable,

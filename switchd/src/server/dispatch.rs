@@ -4,8 +4,8 @@ use super::answer::{Failure, Sender};
 use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
-    bridges, cached_flows, controllers, fdb, flow_dump, flow_mods, groups, meters, packet_out,
-    ports, refuse, saved, status, tables, trace,
+    bridges, cached_flows, connections, controllers, fdb, flow_dump, flow_mods, groups, meters,
+    packet_out, ports, refuse, saved, status, tables, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -95,6 +95,9 @@ fn dispatch(
         }
         Operation::History => saved::history(switch),
         Operation::CacheShow => status::caches(switch),
+        Operation::DumpConnections { zone } => connections::dump(switch, *zone, to)?,
+        Operation::FlushConnections { zone } => connections::flush(switch, *zone),
+        Operation::ConnectionStats => connections::stats(switch),
         Operation::Workers => status::workers(switch),
         Operation::Log { filter } => status::log(filter.as_deref())?,
         Operation::Drops => {

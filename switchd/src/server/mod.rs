@@ -12,6 +12,7 @@ mod answer;
 mod batches;
 mod bridges;
 mod cached_flows;
+mod connections;
 mod controllers;
 mod dispatch;
 mod event_record;

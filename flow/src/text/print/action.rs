@@ -7,6 +7,7 @@
 use super::PrintOptions;
 use super::{decimal, hex, ipv4, put, subfield, value};
 use crate::action::{Action, Clause, SetFieldForm, Subfield};
+use crate::ct::{Ct, CtZone};
 use crate::fields::{FieldId, ones};
 use crate::text::port::{self, PortNames};
 use crate::types::{OfPort, OfVersion};
@@ -164,6 +165,8 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
             put!(out, "check_pkt_larger({len})");
             with_subfield(out, "->", *dst);
         }
+        Action::Ct(ct) => connection(out, ct, options),
+        Action::CtClear => out.push_str("ct_clear"),
         Action::Exit => out.push_str("exit"),
         Action::Note(bytes) => {
             out.push_str("note:");
@@ -186,6 +189,38 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
             put!(out, "goto_table:{table}");
         }
     }
+}
+
+fn connection(out: &mut String, ct: &Ct, options: &PrintOptions<'_>) {
+    out.push_str("ct(");
+    let start = out.len();
+    if ct.commit {
+        out.push_str("commit,");
+    }
+    if ct.force {
+        out.push_str("force,");
+    }
+    if let Some(table) = ct.table {
+        put!(out, "table={table},");
+    }
+    match ct.zone {
+        CtZone::Number(0) => {}
+        CtZone::Number(zone) => {
+            put!(out, "zone={zone},");
+        }
+        CtZone::Field(sub) => {
+            with_subfield(out, "zone=", sub);
+            out.push(',');
+        }
+    }
+    if !ct.exec.is_empty() {
+        nested(out, "exec(", &ct.exec, options);
+        out.push(',');
+    }
+    if out.len() > start {
+        out.pop();
+    }
+    out.push(')');
 }
 
 fn nested(out: &mut String, name: &str, actions: &[Action], options: &PrintOptions<'_>) {

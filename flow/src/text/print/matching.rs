@@ -1,11 +1,12 @@
 //! Prints matches: `priority=10,tcp,in_port=1,nw_dst=10.0.0.0/8,tp_dst=80`.
 
-use super::{frag_word, hex, ipv4_masked, ipv6_masked, mac_masked, put, tcp_flags};
+use super::{flags, frag_word, hex, ipv4_masked, ipv6_masked, mac_masked, put};
 use crate::fields::FieldId;
 use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
 use crate::text::DEFAULT_PRIORITY;
 use crate::text::port::{self, PortNames};
+use crate::text::words::{CT_STATES, TCP_FLAGS};
 use crate::types::OfPort;
 use packet::wire::{eth_type, ip_proto};
 use std::fmt::Write;
@@ -43,6 +44,7 @@ impl Printer<'_> {
         if self.mask(FieldId::ActsetOutput) != 0 {
             self.port("actset_output", self.value(FieldId::ActsetOutput) as u16);
         }
+        self.connection();
         let (has_type_word, has_proto_word) = self.protocol();
         for n in 0..32 {
             let field = FieldId::Reg(n);
@@ -167,6 +169,26 @@ impl Printer<'_> {
         }
     }
 
+    /// Appends the fields of the packet's connection.
+    fn connection(&mut self) {
+        let mask = self.mask(FieldId::CtState);
+        if mask != 0 {
+            self.begin("ct_state");
+            flags(self.out, &CT_STATES, self.value(FieldId::CtState), mask);
+            self.out.push(',');
+        }
+        self.decimal("ct_zone", FieldId::CtZone);
+        self.hexadecimal("ct_mark", FieldId::CtMark);
+        self.hexadecimal("ct_label", FieldId::CtLabel);
+        self.ipv4("ct_nw_src", FieldId::CtNwSrc);
+        self.ipv6("ct_ipv6_src", FieldId::CtIpv6Src);
+        self.ipv4("ct_nw_dst", FieldId::CtNwDst);
+        self.ipv6("ct_ipv6_dst", FieldId::CtIpv6Dst);
+        self.decimal("ct_nw_proto", FieldId::CtNwProto);
+        self.decimal("ct_tp_src", FieldId::CtTpSrc);
+        self.decimal("ct_tp_dst", FieldId::CtTpDst);
+    }
+
     fn transport(&mut self, dl_type: u16, nw_proto: u8) {
         match (dl_type, nw_proto) {
             (eth_type::IPV4, ip_proto::ICMP) => {
@@ -192,7 +214,7 @@ impl Printer<'_> {
         let mask = self.mask(FieldId::TcpFlags);
         if is_tcp && mask != 0 {
             self.out.push_str("tcp_flags=");
-            tcp_flags(self.out, self.value(FieldId::TcpFlags), mask);
+            flags(self.out, &TCP_FLAGS, self.value(FieldId::TcpFlags), mask);
             self.out.push(',');
         }
     }

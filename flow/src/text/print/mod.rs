@@ -18,7 +18,7 @@ pub use meter::{write_meter, write_meter_features, write_meter_stats, write_save
 pub use packet::{mask_inner_headers, packet_fields, write_frame, write_packet};
 
 use super::port::{self, NoPortNames, PortNames};
-use super::words::TCP_FLAGS;
+use super::words::{CT_STATES, TCP_FLAGS};
 use crate::action::Subfield;
 use crate::fields::{FieldDef, FieldId, TextForm, ones, prefix_len};
 use crate::key::frag;
@@ -141,15 +141,16 @@ pub(super) fn frag_word(out: &mut String, value: u128, mask: u128) {
     });
 }
 
-/// Appends a value and mask of `tcp_flags`: `syn|ack` if the mask has all flags, else `+syn-ack`.
-pub(super) fn tcp_flags(out: &mut String, value: u128, mask: u128) {
-    let all = ones(TCP_FLAGS.len() as u16);
+/// Appends a value and mask of flags: `syn|ack` if the mask has all of them, else `+syn-ack`. `names` has the name of each
+/// flag, from bit 0 on.
+pub(super) fn flags(out: &mut String, names: &[&str], value: u128, mask: u128) {
+    let all = ones(names.len() as u16);
     let is_exact = mask & all == all;
     if is_exact && value == 0 {
         out.push('0');
     }
     let mut is_first = true;
-    for (bit, name) in TCP_FLAGS.iter().enumerate() {
+    for (bit, name) in names.iter().enumerate() {
         let is_set = value >> bit & 1 != 0;
         if is_exact {
             if is_set {
@@ -187,7 +188,8 @@ pub(super) fn value(
         TextForm::Ipv6 => ipv6_masked(out, value, mask),
         TextForm::Ethernet => mac_masked(out, value, mask),
         TextForm::Frag => frag_word(out, value, mask),
-        TextForm::TcpFlags => tcp_flags(out, value, mask),
+        TextForm::TcpFlags => flags(out, &TCP_FLAGS, value, mask),
+        TextForm::CtState => flags(out, &CT_STATES, value, mask),
         TextForm::Decimal | TextForm::Hexadecimal | TextForm::Port | TextForm::Port32 => {
             match def.form {
                 TextForm::Hexadecimal => hex(out, value),
@@ -273,10 +275,10 @@ mod tests {
 
     #[test]
     fn flags_are_signed_when_some_do_not_matter() {
-        assert_eq!(shown(|out| tcp_flags(out, 0x12, 0xfff)), "syn|ack");
-        assert_eq!(shown(|out| tcp_flags(out, 0x02, 0x12)), "+syn-ack");
-        assert_eq!(shown(|out| tcp_flags(out, 0, 0xfff)), "0");
-        assert_eq!(shown(|out| tcp_flags(out, 0x800, 0xfff)), "[800]");
+        assert_eq!(shown(|out| flags(out, &TCP_FLAGS, 0x12, 0xfff)), "syn|ack");
+        assert_eq!(shown(|out| flags(out, &TCP_FLAGS, 0x02, 0x12)), "+syn-ack");
+        assert_eq!(shown(|out| flags(out, &TCP_FLAGS, 0, 0xfff)), "0");
+        assert_eq!(shown(|out| flags(out, &TCP_FLAGS, 0x800, 0xfff)), "[800]");
     }
 
     #[test]

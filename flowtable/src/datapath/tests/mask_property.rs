@@ -3,7 +3,8 @@
 //! An over-wide cached flow is how switches let packets pass that no rule lets pass (CVE-2023-1668,
 //! CVE-2023-5366), so this is tried with rules and groups that read and write every kind of header.
 
-use crate::datapath::{Egress, Env, execute};
+use crate::conntrack::{Connections, Tracker};
+use crate::datapath::{Egress, Env, Recirculation, execute};
 use crate::policy::ports::PortInfo;
 use crate::policy::tests::{add, add_groups, add_to, policy};
 use crate::policy::*;
@@ -15,6 +16,7 @@ use flow::verdict::DpAction;
 use flow::{FlowKey, Headers};
 use packet::{Batch, Frame, FrameId, Offload};
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// Rules that read, write, branch and loop: everything a mask must account for.
 const RULES: &[&str] = &[
@@ -52,6 +54,9 @@ const RULES: &[&str] = &[
     "table=2,priority=20,ip,nw_ttl=9,actions=conjunction(2,3/3)",
     "table=2,priority=19,conj_id=1,ip,actions=2",
     "table=2,priority=19,ip,conj_id=2,actions=mod_nw_src:10.3.3.3,resubmit(,1),4",
+    "table=0,priority=95,ip,ct_state=+trk+est,ct_mark=1/1,actions=move:NXM_NX_CT_MARK[0..15]->NXM_NX_REG1[0..15],ct(commit,zone=NXM_NX_REG1[0..15],table=2),resubmit(,1)",
+    "table=0,priority=94,ip,ct_state=+trk+rpl-inv,ct_nw_src=10.0.0.0/8,actions=ct_clear,group:4,4",
+    "table=1,priority=12,ip,ct_state=-trk,nw_tos=0xb8,actions=ct(commit,exec(move:NXM_OF_IP_SRC[0..15]->NXM_NX_CT_MARK[0..15],set_field:5->ct_label)),2",
 ];
 
 /// Groups of each kind.
@@ -110,6 +115,7 @@ prop_compose! {
         near: bool,
         ports in prop_oneof![Just([0x35u16, 80]), Just([53, 0x1ff]), Just([135, 0]), Just([136, 0]), any::<[u16; 2]>()],
         flags in prop_oneof![Just(2u16), Just(0x12), 0u16..4096],
+        ct in prop_oneof![Just([0u16, 0]), Just([0x22, 1]), Just([0x2a, 3]), any::<[u16; 2]>()],
         lse in prop_oneof![Just([0x3140u32, 0, 0]), any::<[u32; 3]>()],
         nd: [u8; 28],
     ) -> FlowKey {
@@ -122,6 +128,11 @@ prop_compose! {
             key.vlan_tpid.set(tpid);
             key.vlan2_tpid.set(inner.0);
             key.vlan2_tci.set(inner.1);
+        }
+        if matches!(dl_type, 0x0800 | 0x86dd) {
+            key.ct_state.set(ct[0] & 0xff);
+            key.ct_mark.set(ct[1].into());
+            key.ct_nw_src.set(u32::from_be_bytes([10, 0, macs[0], macs[1]]));
         }
         match dl_type {
             0x0800 | 0x86dd | 0x0806 => {
@@ -174,15 +185,18 @@ pub(super) fn effect(actions: &[DpAction], key: &Headers) -> (Vec<(u16, Vec<u8>)
     (_, batch.frame_mut(id).layers) = extract(Arrival::default(), &bytes, 2);
     let mut egress = Egress::new(6);
     let mut asked = Vec::new();
+    let (table, mut found) = (Connections::new(1), Vec::new());
     let env = Env {
         batch: &mut batch,
         egress: &mut egress,
         recirculations: &mut asked,
         punts: None,
         meters: &[],
-        now: std::time::Duration::ZERO,
+        tracker: Tracker { table: &table, is_trial: false },
+        found: &mut found,
+        now: Duration::ZERO,
     };
-    execute(actions, env, id, 0);
+    execute(actions, env, Recirculation { frame: id, recirc_id: 0, found: 0 }, 0);
     let sent = (0..6).flat_map(|port| {
         egress.queue(PortNo(port)).iter().map(move |&id| (port, id)).collect::<Vec<_>>()
     });

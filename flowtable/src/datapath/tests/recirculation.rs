@@ -1,6 +1,7 @@
 //! Frames that are looked up again: how they leave, in which order, within which limits.
 
 use super::*;
+use crate::conntrack::{Connections, Tracker};
 use crate::policy::Conduct;
 use flow::text::{GroupCommand, parse_group};
 use proptest::prelude::*;
@@ -46,15 +47,19 @@ fn a_frame_that_goes_round_is_nobody_elses() {
     let out = || DpAction::Output(PortNo(1));
     let actions = [out(), first, out(), second, out()];
     let mut asked = Vec::new();
+    let (table, mut found) = (Connections::new(1), Vec::new());
     let env = Env {
         batch: &mut batch,
         egress: &mut egress,
         recirculations: &mut asked,
         punts: None,
         meters: &[],
-        now: std::time::Duration::ZERO,
+        tracker: Tracker { table: &table, is_trial: false },
+        found: &mut found,
+        now: Duration::ZERO,
     };
-    let done = execute(&actions, env, FrameId::received(0), 0);
+    let subject = Recirculation { frame: FrameId::received(0), recirc_id: 0, found: 0 };
+    let done = execute(&actions, env, subject, 0);
     let sent = egress.queue(PortNo(1));
     assert_eq!((done.outputs, sent.len()), (3, 3));
     let ids: Vec<u32> = asked.iter().map(|asked| asked.recirc_id).collect();

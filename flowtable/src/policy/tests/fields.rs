@@ -25,7 +25,8 @@ pub(crate) fn packet_with(field: FieldId, filler: &[u64; HEADER_WORDS]) -> Heade
 fn satisfy(prerequisite: Prerequisite, headers: &mut Headers) {
     let ip = [eth_type::IPV4, eth_type::IPV6][usize::from(headers.dl_type.get() % 2)];
     match prerequisite {
-        Prerequisite::None => {
+        // No frame says what connection it belongs to, so the packets have none.
+        Prerequisite::None | Prerequisite::Ct => {
             let kinds =
                 [eth_type::IPV4, eth_type::IPV6, eth_type::ARP, eth_type::MPLS, 0x88cc, ip, ip];
             let at = usize::from(headers.dl_type.get()) % kinds.len();

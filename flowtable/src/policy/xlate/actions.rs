@@ -165,6 +165,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.check_packet_larger(*len, *dst, rest);
                 return Err(Stop);
             }
+            Action::Ct(ct) => self.ct(ct),
+            Action::CtClear => self.ct_clear(),
             Action::Exit => self.exit = true,
             Action::ClearActions => {
                 let set = &self.action_set;
@@ -415,7 +417,8 @@ pub(super) fn widen(port: OfPort) -> u32 {
     if port >= OfPort::MAX { n | 0xffff_0000 } else { n }
 }
 
-/// The actions of an action set in the order of their execution. Empty if the set has no output, group or resubmit.
+/// The actions of an action set in the order of their execution. Empty if the set has no output, group, resubmit
+/// or `ct`.
 pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
     fn last(set: &[Action], test: impl Fn(&Action) -> bool) -> Option<Action> {
         set.iter().rev().find(|a| test(a)).cloned()
@@ -431,7 +434,8 @@ pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
     list.extend(last(set, |a| matches!(a, Action::SetQueue(_))));
     let way = last(set, |a| matches!(a, Action::Group(_)))
         .or_else(|| last(set, is_output))
-        .or_else(|| last(set, |a| matches!(a, Action::Resubmit { .. })));
+        .or_else(|| last(set, |a| matches!(a, Action::Resubmit { .. })))
+        .or_else(|| last(set, |a| matches!(a, Action::Ct(_))));
     match way {
         Some(way) => list.push(way),
         None => list.clear(),

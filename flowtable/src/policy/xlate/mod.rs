@@ -14,6 +14,7 @@
 mod actions;
 pub(super) mod budget;
 mod controller;
+mod ct;
 mod dependencies;
 mod group;
 mod life;
@@ -571,6 +572,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             bridge: self.bridge,
             table: self.table,
             hashed: self.hashed || self.hashes,
+            keeps_connection: self.packet.keeps_connection(),
         };
         let nobody = PortRef { bridge: self.bridge, port: OfPort::NONE };
         let owner = self.own_port.unwrap_or(nobody);
@@ -598,6 +600,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     fn resume(&mut self, state: &FrozenState, key: &PipelineKey) {
         self.matched = true;
         self.packet.resume(key);
+        if !state.keeps_connection {
+            self.packet.clear_connection();
+        }
         self.bridge = state.bridge;
         self.spend_for(state.stack.len() + budget::weight(&state.action_set));
         self.stack.clone_from(&state.stack);
@@ -631,9 +636,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.hint = Some(error);
         }
         if self.outputs == 0 {
-            // Steps that lead to no output are useless, but for those up to the last meter, which counts the packets.
-            let is_meter = |action: &DpAction| matches!(action, DpAction::Meter(_));
-            let useful = self.out.actions.iter().rposition(is_meter).map_or(0, |last| last + 1);
+            // Steps that lead to no output are useless, but for those up to the last one that the switch remembers.
+            let useful =
+                self.out.actions.iter().rposition(is_remembered).map_or(0, |last| last + 1);
             self.out.actions.truncate(useful);
             self.out.drop = Some(self.hint.unwrap_or(DropReason::RuleDrop));
         }
@@ -641,5 +646,16 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.observer.read(self.packet.mask());
         self.observer.finish(self.packet.shown());
         self.out
+    }
+}
+
+/// Whether the switch remembers something of a packet because of an action, even if no output follows: a meter counts the
+/// packet, connection tracking commits its connection.
+fn is_remembered(action: &DpAction) -> bool {
+    match action {
+        DpAction::Meter(_) | DpAction::Ct(_) => true,
+        DpAction::Clone(actions) => actions.iter().any(is_remembered),
+        DpAction::CheckLen { longer, fits, .. } => longer.iter().chain(fits).any(is_remembered),
+        _ => false,
     }
 }

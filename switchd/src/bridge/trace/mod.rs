@@ -153,7 +153,7 @@ pub fn trace(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Trace, Trac
     let Meant { in_port: of_port, frame, given } = packet::meant(switch, request)?;
     let in_port = PortRef { bridge: switch.bridge().id(), port: of_port };
     let has_sender = given.as_ref().is_none_or(|flow| FieldId::EthSrc.get_mask(flow.mask()) != 0);
-    let passes = walk(policy, in_port, &frame, has_sender, switch.vlan_limit());
+    let passes = walk(policy, in_port, &frame, has_sender, switch.vlan_limit(), switch.now());
     let assumed = given.map(|flow| assumed::assumed(switch, &flow, &passes)).unwrap_or_default();
     let rules = WonRules::of(policy, passes.iter().flat_map(|pass| &pass.steps));
     let mut comparison = request.finds_losers.then(|| Comparison::new(policy));

@@ -45,11 +45,16 @@ pub(super) struct TrackedKey {
     original: Headers,
     /// The bits that were read.
     mask: PipelineMask,
+    /// Whether the next pass would see what is known of the packet's connection. Rules can have it forgotten.
+    keeps_connection: bool,
 }
 
 /// The packet at an earlier point of the walk, to go back to. The bits that were read since stay marked.
 #[derive(Clone, Copy)]
-pub(super) struct SavedKey(PipelineKey);
+pub(super) struct SavedKey {
+    key: PipelineKey,
+    keeps_connection: bool,
+}
 
 /// The packet as datapath actions had made it at an earlier point of the walk.
 #[derive(Clone, Copy)]
@@ -75,6 +80,7 @@ impl TrackedKey {
             base: key.headers,
             original: key.headers,
             mask: PipelineMask::default(),
+            keeps_connection: true,
         };
         tracked.key.actset_output.set(OFPP_UNSET);
         tracked.mask.bits.in_port = KeyOfPort::ALL_BITS;
@@ -104,12 +110,12 @@ impl TrackedKey {
 
     /// The packet as it is now.
     pub(super) fn save(&self) -> SavedKey {
-        SavedKey(self.key)
+        SavedKey { key: self.key, keeps_connection: self.keeps_connection }
     }
 
     /// Goes back to the packet as it was.
     pub(super) fn restore(&mut self, saved: &SavedKey) {
-        self.key = saved.0;
+        (self.key, self.keeps_connection) = (saved.key, saved.keeps_connection);
     }
 
     /// The packet as the datapath actions emitted so far have made it.
@@ -133,7 +139,7 @@ impl TrackedKey {
     }
 
     /// The packet comes in at a port of another bridge, which sees nothing that the first one wrote beside it but
-    /// `pkt_mark`.
+    /// `pkt_mark`, and nothing of its connection.
     pub(super) fn arrive(&mut self, in_port: OfPort) {
         self.key = PipelineKey {
             in_port: in_port.into(),
@@ -142,6 +148,23 @@ impl TrackedKey {
             actset_output: OFPP_UNSET.into(),
             ..PipelineKey::default()
         };
+        self.clear_connection();
+    }
+
+    /// Forgets what is known of the packet's connection.
+    pub(super) fn clear_connection(&mut self) {
+        self.key.headers.clear_connection();
+        self.keeps_connection = false;
+    }
+
+    /// Has the next pass see what is known of the packet's connection then.
+    pub(super) fn keep_connection(&mut self) {
+        self.keeps_connection = true;
+    }
+
+    /// Whether the next pass is to see what is known of the packet's connection.
+    pub(super) fn keeps_connection(&self) -> bool {
+        self.keeps_connection
     }
 
     /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for `find` to

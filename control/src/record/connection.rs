@@ -1,0 +1,67 @@
+//! Connections that the switch tracks.
+
+use serde::{Deserialize, Serialize};
+
+/// One direction of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectionRecord {
+    /// The source address of the packets.
+    pub src: String,
+    /// The destination address of the packets.
+    pub dst: String,
+    /// The source port; absent for protocols without ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    /// The destination port; absent for protocols without ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+    /// The identifier of an ICMP query; absent for other protocols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u16>,
+    /// The type of the ICMP message; absent for other protocols.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u8>,
+}
+
+/// A connection (`ofctl dump-conntrack`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionRecord {
+    /// The IP protocol, as a number.
+    pub protocol: u8,
+    /// The direction of the connection's first packet.
+    pub orig: DirectionRecord,
+    /// The direction of the answers.
+    pub reply: DirectionRecord,
+    /// The zone in which the connection was committed.
+    pub zone: u16,
+    /// The mark that rules have written.
+    pub mark: u32,
+    /// The label that rules have written, in hexadecimal with `0x` in front.
+    pub label: String,
+    /// For how many seconds the connection is kept if no packet comes.
+    pub timeout: u64,
+    /// The state of TCP, the one of the two ends that is further on; absent for other protocols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// How many connections there are, and what became of others (`ofctl ct-stats`), since the switch started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionStatsRecord {
+    /// Connections at the moment.
+    pub connections: u64,
+    /// How many connections there may be.
+    pub max: u64,
+    /// Connections that were committed.
+    pub created: u64,
+    /// Connections whose time came.
+    pub expired: u64,
+    /// Half-open connections that had to go because the table was full.
+    pub evicted: u64,
+    /// Connections that were not committed because the table was full.
+    pub refused_full: u64,
+    /// Connections that were not committed because their source address had its share of the table.
+    pub refused_source: u64,
+    /// Connections that were not committed because their zone had as many as it may have.
+    pub refused_zone: u64,
+}

@@ -1,0 +1,121 @@
+//! A connection: who takes part, in which state it is, and what rules have written on it.
+
+use super::tcp::{Belonging, TcpConnection, TcpState};
+use super::timeouts::Timeout;
+use super::tuple::{CtPacket, CtTuple};
+use packet::wire::{icmp_type, icmpv6_type, ip_proto};
+use std::time::Duration;
+
+/// The state of a connection, by its protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ProtocolState {
+    Tcp(TcpConnection),
+    /// ICMP or ICMPv6: whether the query was answered.
+    Icmp {
+        is_answered: bool,
+    },
+    /// UDP and all other protocols.
+    Other(Heard),
+}
+
+/// Which ends of a connection without states of its own have been heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// One packet.
+    Once,
+    /// Several packets of the end that sent the first one.
+    OneEnd,
+    /// Packets of both ends.
+    BothEnds,
+}
+
+impl ProtocolState {
+    /// Whether a packet of an unknown connection may begin one.
+    pub(super) fn may_begin(packet: &CtPacket) -> bool {
+        if let Some(segment) = &packet.tcp {
+            return TcpConnection::may_begin(segment);
+        }
+        match (packet.tuple.protocol, packet.tuple.is_ipv6) {
+            // Timestamp and information requests of RFC 792.
+            (ip_proto::ICMP, false) => {
+                matches!(packet.tuple.source.icmp_type, icmp_type::ECHO_REQUEST | 13 | 15)
+            }
+            (ip_proto::ICMPV6, true) => packet.tuple.source.icmp_type == icmpv6_type::ECHO_REQUEST,
+            _ => true,
+        }
+    }
+
+    /// The state of a connection that begins with this packet.
+    pub(super) fn begin(packet: &CtPacket) -> Self {
+        match (&packet.tcp, packet.tuple.protocol) {
+            (Some(segment), _) => Self::Tcp(TcpConnection::begin(segment)),
+            (None, ip_proto::ICMP | ip_proto::ICMPV6) => Self::Icmp { is_answered: false },
+            _ => Self::Other(Heard::Once),
+        }
+    }
+
+    /// The timeout behind the connection's first packet.
+    pub(super) fn first_timeout(&self) -> Timeout {
+        match self {
+            Self::Tcp(_) => Timeout::TcpSynSent,
+            Self::Icmp { .. } => Timeout::IcmpFirst,
+            Self::Other(_) => Timeout::UdpFirst,
+        }
+    }
+
+    /// Judges a packet, and moves the connection on. Returns the timeout that holds from now on; `None` leaves the one that
+    /// holds.
+    pub(super) fn update(
+        &mut self,
+        packet: &CtPacket,
+        is_reply: bool,
+        checks_windows: bool,
+    ) -> (Belonging, Option<Timeout>) {
+        match (self, &packet.tcp) {
+            (Self::Tcp(tcp), Some(segment)) => tcp.update(segment, is_reply, checks_windows),
+            (Self::Icmp { is_answered }, _) => {
+                *is_answered |= is_reply;
+                match *is_answered {
+                    true => (Belonging::Valid, Some(Timeout::IcmpReply)),
+                    false => (Belonging::StillNew, Some(Timeout::IcmpFirst)),
+                }
+            }
+            (Self::Other(heard), _) => {
+                let verdict = match *heard {
+                    Heard::Once if !is_reply => {
+                        *heard = Heard::OneEnd;
+                        Belonging::StillNew
+                    }
+                    _ => Belonging::Valid,
+                };
+                if is_reply {
+                    *heard = Heard::BothEnds;
+                }
+                let timeout = match heard {
+                    Heard::Once => Timeout::UdpFirst,
+                    Heard::OneEnd => Timeout::UdpSingle,
+                    Heard::BothEnds => Timeout::UdpMultiple,
+                };
+                (verdict, Some(timeout))
+            }
+            (Self::Tcp(_), None) => (Belonging::Invalid, None),
+        }
+    }
+}
+
+/// A connection that somebody asks about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// The tuple of the connection's first packet.
+    pub original: CtTuple,
+    /// The tuple of the answers.
+    pub reply: CtTuple,
+    /// The mark that rules have written.
+    pub mark: u32,
+    /// The label that rules have written.
+    pub label: u128,
+    /// How long the connection will be kept if no packet comes.
+    pub left: Duration,
+    /// The states of the two ends of TCP, the one that sent the first segment first; `None` for other protocols.
+    pub tcp: Option<(TcpState, TcpState)>,
+}

@@ -1,0 +1,161 @@
+//! How many connections there may be: in all, in a zone, and of one source address.
+//!
+//! A source address may have as many connections as there is room left. So an address that opens ever new connections
+//! gets half of the table, and a second one a third. Counting is apart from the connections, because the connections of
+//! an address are in all shards.
+
+use super::tuple::CtTuple;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many connections there may be if nobody says otherwise, as in Open vSwitch.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 3_000_000;
+
+/// Number of parts of the counts by source address, with a lock each.
+const PARTS: usize = 64;
+
+/// Why a connection is not remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CtRefusal {
+    /// The table is full.
+    Full,
+    /// The source address has its share.
+    Source,
+    /// The zone has as many connections as it may have.
+    Zone,
+}
+
+/// A zone that has a limit of its own or connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CtZoneUse {
+    /// The number of the zone.
+    pub zone: u16,
+    /// How many connections the zone may have; `None` if it has no limit.
+    pub limit: Option<u32>,
+    /// How many connections the zone has.
+    pub connections: u32,
+}
+
+/// The limits, and how many connections count towards them.
+#[derive(Debug)]
+pub(super) struct CtLimits {
+    max: AtomicUsize,
+    count: AtomicUsize,
+    sources: Box<[Mutex<HashMap<IpAddr, u32, ahash::RandomState>>; PARTS]>,
+    zones: Mutex<ZoneCounts>,
+    hasher: ahash::RandomState,
+}
+
+#[derive(Debug, Default)]
+struct ZoneCounts {
+    default_limit: Option<u32>,
+    limits: HashMap<u16, u32>,
+    counts: HashMap<u16, u32>,
+}
+
+impl CtLimits {
+    pub(super) fn new(hasher: &ahash::RandomState) -> Self {
+        Self {
+            max: AtomicUsize::new(DEFAULT_MAX_CONNECTIONS),
+            count: AtomicUsize::new(0),
+            sources: Box::new(std::array::from_fn(|_| {
+                Mutex::new(HashMap::with_hasher(hasher.clone()))
+            })),
+            zones: Mutex::default(),
+            hasher: hasher.clone(),
+        }
+    }
+
+    /// Number of connections.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Sets the limit of a zone, or of all zones without one of their own.
+    pub(super) fn set_zone(&self, zone: Option<u16>, limit: Option<u32>) {
+        let mut zones = self.zones.lock();
+        match (zone, limit) {
+            (None, limit) => zones.default_limit = limit,
+            (Some(zone), Some(limit)) => {
+                zones.limits.insert(zone, limit);
+            }
+            (Some(zone), None) => {
+                zones.limits.remove(&zone);
+            }
+        }
+    }
+
+    /// The limit of all zones without one of their own, and each zone that has one or has connections.
+    pub(super) fn zones(&self) -> (Option<u32>, Vec<CtZoneUse>) {
+        let zones = self.zones.lock();
+        let mut numbers: Vec<u16> =
+            zones.limits.keys().chain(zones.counts.keys()).copied().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let of = |zone: u16| {
+            let limit = zones.limits.get(&zone).copied().or(zones.default_limit);
+            CtZoneUse { zone, limit, connections: zones.counts.get(&zone).copied().unwrap_or(0) }
+        };
+        (zones.default_limit, numbers.into_iter().map(of).collect())
+    }
+
+    /// Counts a connection whose first packet has this tuple, unless some limit forbids it.
+    pub(super) fn admit(&self, original: &CtTuple) -> Result<(), CtRefusal> {
+        let max = self.max();
+        let source = original.address(&original.source);
+        let mut of_source = self.part(&source).lock();
+        let held = of_source.get(&source).copied().unwrap_or(0);
+        let count = self.count();
+        if count >= max {
+            return Err(CtRefusal::Full);
+        }
+        if count + held as usize >= max {
+            return Err(CtRefusal::Source);
+        }
+        {
+            let mut zones = self.zones.lock();
+            let limit = zones.limits.get(&original.zone).copied().or(zones.default_limit);
+            let in_zone = zones.counts.entry(original.zone).or_default();
+            if limit.is_some_and(|limit| *in_zone >= limit) {
+                return Err(CtRefusal::Zone);
+            }
+            *in_zone += 1;
+        }
+        of_source.insert(source, held + 1);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Stops counting a connection.
+    pub(super) fn release(&self, original: &CtTuple) {
+        fn lower<K: std::hash::Hash + Eq + Copy, S: std::hash::BuildHasher>(
+            counts: &mut HashMap<K, u32, S>,
+            key: K,
+        ) {
+            if let Some(held) = counts.get_mut(&key) {
+                *held -= 1;
+                if *held == 0 {
+                    counts.remove(&key);
+                }
+            }
+        }
+        let source = original.address(&original.source);
+        lower(&mut self.part(&source).lock(), source);
+        lower(&mut self.zones.lock().counts, original.zone);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn part(&self, source: &IpAddr) -> &Mutex<HashMap<IpAddr, u32, ahash::RandomState>> {
+        &self.sources[self.hasher.hash_one(source) as usize % PARTS]
+    }
+}

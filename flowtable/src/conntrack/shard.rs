@@ -1,0 +1,250 @@
+//! A part of the connection table: connections in slots, an index of their tuples, and a list for each timeout.
+//!
+//! A slot is in the list of the timeout that holds for its connection, the one that was moved longest ago first. So the
+//! connections that end first are found at the heads of the lists, without looking at the others. A packet moves its
+//! connection to the end of the list only if it has not been moved for an eighth of the timeout: a connection in use
+//! touches its neighbours in memory rarely, and one that is idle is removed at most an eighth later than it could be.
+
+use super::connection::{ConnectionInfo, ProtocolState};
+use super::timeouts::Timeout;
+use super::tuple::CtTuple;
+use flow::verdict::CtCommit;
+use hashbrown::HashTable;
+use std::time::Duration;
+
+/// In place of the number of a slot: none.
+const NONE: u32 = u32::MAX;
+
+/// A connection in its slot.
+#[derive(Clone, Debug)]
+pub(super) struct CtEntry {
+    /// The tuple that both directions have in common: see [`CtTuple::canonical`].
+    pub(super) canonical: CtTuple,
+    /// Whether the first packet had the reversed tuple.
+    pub(super) is_swapped: bool,
+    pub(super) timeout: Timeout,
+    pub(super) state: ProtocolState,
+    pub(super) mark: u32,
+    pub(super) label: u128,
+    /// When the connection ends if no packet comes, in milliseconds.
+    pub(super) expires: u64,
+    /// When the slot was moved to the end of its list, in milliseconds.
+    moved: u64,
+    /// Tells the connection from those that had the slot before.
+    pub(super) serial: u32,
+    hash: u64,
+    previous: u32,
+    next: u32,
+}
+
+impl CtEntry {
+    /// The tuple of the connection's first packet.
+    pub(super) fn original(&self) -> CtTuple {
+        if self.is_swapped { self.canonical.reversed() } else { self.canonical }
+    }
+
+    /// Writes mark and label.
+    pub(super) fn write(&mut self, commit: &CtCommit) {
+        self.mark = commit.mark.of(self.mark);
+        self.label = commit.label.of(self.label);
+    }
+
+    /// The connection, for somebody who asks at the time `now`, in milliseconds.
+    pub(super) fn info(&self, now: u64) -> ConnectionInfo {
+        let original = self.original();
+        ConnectionInfo {
+            original,
+            reply: original.reversed(),
+            mark: self.mark,
+            label: self.label,
+            left: Duration::from_millis(self.expires.saturating_sub(now)),
+            tcp: match &self.state {
+                ProtocolState::Tcp(tcp) => Some(tcp.states()),
+                ProtocolState::Icmp { .. } | ProtocolState::Other(_) => None,
+            },
+        }
+    }
+}
+
+/// The ends of a list of slots.
+#[derive(Clone, Copy, Debug)]
+struct SlotList {
+    head: u32,
+    tail: u32,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct CtShard {
+    index: HashTable<u32>,
+    slots: Vec<Option<CtEntry>>,
+    /// Numbers of the slots without a connection.
+    free: Vec<u32>,
+    lists: [SlotList; Timeout::ALL.len()],
+    /// The serial number of the next connection.
+    serial: u32,
+}
+
+impl Default for CtShard {
+    fn default() -> Self {
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            lists: [SlotList { head: NONE, tail: NONE }; Timeout::ALL.len()],
+            serial: 0,
+        }
+    }
+}
+
+impl CtShard {
+    /// The connection in this slot.
+    pub(super) fn get(&self, slot: u32) -> Option<&CtEntry> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// The connection in this slot, to change.
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut CtEntry> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The slot of the connection with this canonical tuple and hash.
+    pub(super) fn find(&self, canonical: &CtTuple, hash: u64) -> Option<u32> {
+        let slots = &self.slots;
+        let is_same = |slot: &u32| {
+            slots[*slot as usize]
+                .as_ref()
+                .is_some_and(|c| c.hash == hash && c.canonical == *canonical)
+        };
+        self.index.find(hash, is_same).copied()
+    }
+
+    /// Adds a connection. The tuple must be unknown.
+    pub(super) fn insert(&mut self, new: NewConnection, hash: u64, now: u64) -> u32 {
+        let NewConnection { canonical, is_swapped, state } = new;
+        let timeout = state.first_timeout();
+        self.serial = self.serial.wrapping_add(1);
+        let connection = CtEntry {
+            serial: self.serial,
+            canonical,
+            is_swapped,
+            timeout,
+            state,
+            mark: 0,
+            label: 0,
+            expires: now + timeout.default_ms(),
+            moved: now,
+            hash,
+            previous: NONE,
+            next: NONE,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(connection);
+                slot
+            }
+            None => {
+                self.slots.push(Some(connection));
+                self.slots.len() as u32 - 1
+            }
+        };
+        let slots = &self.slots;
+        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |c| c.hash);
+        self.index.insert_unique(hash, slot, hash_of);
+        self.link(slot);
+        slot
+    }
+
+    /// Removes the connection in this slot.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<CtEntry> {
+        self.get(slot)?;
+        self.unlink(slot);
+        let connection = self.slots[slot as usize].take()?;
+        if let Ok(entry) = self.index.find_entry(connection.hash, |other| *other == slot) {
+            entry.remove();
+        }
+        self.free.push(slot);
+        Some(connection)
+    }
+
+    /// Begins a timeout for the connection in this slot.
+    pub(super) fn set_timeout(&mut self, slot: u32, timeout: Timeout, now: u64) {
+        let Some(connection) = self.get_mut(slot) else { return };
+        let period = timeout.default_ms();
+        connection.expires = now + period;
+        if connection.timeout != timeout || now - connection.moved >= period / 8 {
+            self.unlink(slot);
+            if let Some(connection) = self.get_mut(slot) {
+                (connection.timeout, connection.moved) = (timeout, now);
+            }
+            self.link(slot);
+        }
+    }
+
+    /// Removes a connection whose time has come. `None` if there is none at the head of any list.
+    pub(super) fn expire_one(&mut self, now: u64) -> Option<CtEntry> {
+        for timeout in Timeout::ALL {
+            while let Some(connection) = self.get(self.lists[timeout as usize].head) {
+                let slot = self.lists[timeout as usize].head;
+                if connection.expires <= now {
+                    return self.remove(slot);
+                }
+                if connection.moved + timeout.default_ms() > now {
+                    break;
+                }
+                // A packet came since, which did not move the slot.
+                self.unlink(slot);
+                if let Some(connection) = self.get_mut(slot) {
+                    connection.moved = now;
+                }
+                self.link(slot);
+            }
+        }
+        None
+    }
+
+    /// Removes the half-open connection that was idle for the longest time. `None` if there is none.
+    pub(super) fn evict_half_open(&mut self) -> Option<CtEntry> {
+        let mut heads = Timeout::HALF_OPEN.iter().map(|t| self.lists[*t as usize].head);
+        let slot = heads.find(|slot| *slot != NONE)?;
+        self.remove(slot)
+    }
+
+    /// The numbers of all slots that have ever had a connection.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Appends a slot to the list of its connection's timeout.
+    fn link(&mut self, slot: u32) {
+        let Some(timeout) = self.get(slot).map(|c| c.timeout) else { return };
+        let tail = std::mem::replace(&mut self.lists[timeout as usize].tail, slot);
+        match self.get_mut(tail) {
+            Some(last) => last.next = slot,
+            None => self.lists[timeout as usize].head = slot,
+        }
+        if let Some(connection) = self.get_mut(slot) {
+            (connection.previous, connection.next) = (tail, NONE);
+        }
+    }
+
+    /// Takes a slot out of the list of its connection's timeout.
+    fn unlink(&mut self, slot: u32) {
+        let Some(&CtEntry { timeout, previous, next, .. }) = self.get(slot) else { return };
+        match self.get_mut(previous) {
+            Some(before) => before.next = next,
+            None => self.lists[timeout as usize].head = next,
+        }
+        match self.get_mut(next) {
+            Some(behind) => behind.previous = previous,
+            None => self.lists[timeout as usize].tail = previous,
+        }
+    }
+}
+
+/// What a connection begins with.
+pub(super) struct NewConnection {
+    pub(super) canonical: CtTuple,
+    pub(super) is_swapped: bool,
+    pub(super) state: ProtocolState,
+}
