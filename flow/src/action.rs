@@ -217,6 +217,14 @@ pub enum Action {
     /// `pop_mpls:ETHERTYPE`: removes the outermost label stack entry. The argument is the frame's EtherType
     /// afterwards, because MPLS does not say what follows the stack.
     PopMpls(u16),
+    /// `set_tunnel:KEY` or `set_tunnel64:KEY`: writes the key that the next tunnel port is to send (`tun_id`).
+    SetTunnel {
+        /// The key of the tunnel. VXLAN and Geneve have 24 bits for it, GRE 32.
+        id: u64,
+        /// Whether the action is `set_tunnel64`, as one with a key of more than 32 bits is. Dumps and messages of
+        /// OpenFlow 1.0 and 1.1 tell the two apart.
+        is_wide: bool,
+    },
     /// `resubmit(PORT,TABLE)`: looks the packet up in a table, carries out the rule found, and returns here.
     Resubmit {
         /// The ingress port that the lookup sees; `None` leaves the packet's own.
@@ -342,6 +350,7 @@ impl Writes {
                 (headers.dl_src, headers.dl_dst) = Default::default();
                 (headers.vlan_tci, headers.vlan_tpid) = Default::default();
                 (headers.vlan2_tci, headers.vlan2_tpid) = Default::default();
+                headers.copy_tunnel(&Headers::default());
             }
             Self::Connection => mark_connection(&mut mask.bits.headers),
             Self::Anything => mask.words_mut().fill(u64::MAX),
@@ -419,6 +428,7 @@ impl Action {
             | Self::DecMplsTtl
             | Self::PushMpls(_)
             | Self::PopMpls(_)
+            | Self::SetTunnel { .. }
             | Self::Resubmit { .. }
             | Self::CheckPktLarger { .. }
             | Self::CtClear
@@ -499,6 +509,7 @@ impl Action {
             Self::SetIpDscp(tos) => whole(FieldId::NwTos, tos.into()),
             Self::SetIpEcn(ecn) => whole(FieldId::IpEcn, ecn.into()),
             Self::SetIpTtl(ttl) => whole(FieldId::IpTtl, ttl.into()),
+            Self::SetTunnel { id, .. } => whole(FieldId::TunId, id.into()),
             // TCP, UDP and SCTP ports are the same bits of the key.
             Self::SetL4Src(port) => whole(FieldId::TcpSrc, port.into()),
             Self::SetL4Dst(port) => whole(FieldId::TcpDst, port.into()),

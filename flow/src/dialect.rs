@@ -14,7 +14,7 @@
 //! all of `write_actions`, and `meter`.
 
 use crate::action::{Action, Nested, SetFieldForm, Subfield};
-use crate::fields::{FieldId, ones};
+use crate::fields::{FieldId, TextForm, ones};
 use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
 use crate::sketch::Sketch;
@@ -181,6 +181,9 @@ impl Writer<'_> {
             Action::SetMplsTc(tc) if version >= OpenFlow12 => {
                 self.set_field(FieldId::MplsTc, (*tc).into());
             }
+            Action::SetTunnel { id, .. } if version >= OpenFlow12 => {
+                self.set_field(FieldId::TunId, (*id).into());
+            }
             Action::SetField { field, value, mask, form } => {
                 self.assignment(*field, *value, *mask, *form);
             }
@@ -266,6 +269,8 @@ impl Writer<'_> {
             // 1.5 has `set_field` with masks, and no `load`.
             let covers = mask & field.full_mask() == field.full_mask();
             let form = match form {
+                // Text shows no mask of such flags if the mask has all of them.
+                _ if covers && field.def().form == TextForm::TunFlags => SetFieldForm::SetField,
                 SetFieldForm::Load if covers && !fills_its_bytes(field, mask) => {
                     SetFieldForm::MaskedSetField
                 }

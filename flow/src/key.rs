@@ -27,7 +27,9 @@
 //! word  17     connection: state, zone, mark          CT      |
 //! words 18-19  connection: label                      LABEL   |
 //! words 20-21  connection: its first packet, IPv4     CT4     |
-//! words 22-25  connection: its first packet's IPv6    CT6     /
+//! words 22-25  connection: its first packet's IPv6    CT6      |
+//! words 26-28  tunnel: key, IPv4 addresses, the rest  TUNNEL   |
+//! words 29-32  tunnel: IPv6 addresses                 TUN6    /
 //! ```
 //!
 //! Most frames have the first nine words and no others. A batch keeps these as [`HotKey`]s, close together, and the
@@ -35,7 +37,8 @@
 //! a segment that a frame does not have are those of some frame before. [`FlowKey`] is both in one, with zeroes.
 //!
 //! What connection tracking says of a packet is no header, and still stands among the headers, because it belongs to one
-//! frame as they do: `ct(...)` finds it out between two passes. A label of zero has no segment.
+//! frame as they do: `ct(...)` finds it out between two passes. A label of zero has no segment. So it is with the header of
+//! the tunnel that a packet goes through: rules write there what the next tunnel port is to send.
 //!
 //! To add a segment: put its fields at the end of the rare [headers](Headers), whole words of them; give it a bit, as a
 //! [`Segment`] in [`SEGMENTS`]; let extraction call [`HotKey::begin`] before it fills it in. A frame without
@@ -46,8 +49,10 @@
 //! takes one for the other.
 
 mod connection;
+mod tunnel;
 
 pub use connection::ct_state;
+pub use tunnel::tun_flags;
 
 use crate::bit_set::{BitSet, blocks};
 use crate::types::{OfPort, PortNo};
@@ -57,7 +62,7 @@ use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of 64-bit words of [`Headers`].
-pub const HEADER_WORDS: usize = 25 + ARTIFICIAL_WORDS;
+pub const HEADER_WORDS: usize = 32 + ARTIFICIAL_WORDS;
 /// Words of the segment that no frame has, with which tests try whether a key can grow (feature `artificial-segment`).
 const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
 /// Number of 64-bit words of a [`FlowKey`].
@@ -212,9 +217,15 @@ impl Segment {
     /// The IPv6 addresses of the first packet of the packet's connection.
     pub const CT_IPV6: Self = Self::new(9, offset_of!(Headers, ct_ipv6_src), 4);
 
+    /// The tunnel that the packet came through: key, IPv4 addresses, flags. Every frame of a tunnel port has this segment, and
+    /// no frame of another port.
+    pub const TUNNEL: Self = Self::new(10, offset_of!(Headers, tun_id), 3);
+    /// The IPv6 addresses of the tunnel that the packet came through.
+    pub const TUNNEL_IPV6: Self = Self::new(11, offset_of!(Headers, tun_ipv6_src), 4);
+
     /// A segment that no frame has, for tests.
     #[cfg(feature = "artificial-segment")]
-    pub const ARTIFICIAL: Self = Self::new(10, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
+    pub const ARTIFICIAL: Self = Self::new(12, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
 
     const fn new(bit: u32, offset_in_headers: usize, len: usize) -> Self {
         let offset = offset_of!(FlowKey, headers) + offset_in_headers;
@@ -231,15 +242,17 @@ impl Segment {
 
 /// The segments behind the head, in the order of their words.
 #[cfg(not(feature = "artificial-segment"))]
-pub const SEGMENTS: [Segment; 9] = REAL_SEGMENTS;
+pub const SEGMENTS: [Segment; 11] = REAL_SEGMENTS;
 /// The segments behind the head, in the order of their words.
 #[cfg(feature = "artificial-segment")]
-pub const SEGMENTS: [Segment; 10] = {
-    let [ipv6, tags, mpls, arp, nd, ct, label, tuple, ct_ipv6] = REAL_SEGMENTS;
-    [ipv6, tags, mpls, arp, nd, ct, label, tuple, ct_ipv6, Segment::ARTIFICIAL]
+pub const SEGMENTS: [Segment; 12] = {
+    let mut all = [Segment::ARTIFICIAL; 12];
+    let (real, _) = all.split_at_mut(REAL_SEGMENTS.len());
+    real.copy_from_slice(&REAL_SEGMENTS);
+    all
 };
 /// The segments behind the head that a frame may have.
-const REAL_SEGMENTS: [Segment; 9] = [
+const REAL_SEGMENTS: [Segment; 11] = [
     Segment::IPV6,
     Segment::TAGS,
     Segment::MPLS,
@@ -249,6 +262,8 @@ const REAL_SEGMENTS: [Segment; 9] = [
     Segment::CT_LABEL,
     Segment::CT_TUPLE,
     Segment::CT_IPV6,
+    Segment::TUNNEL,
+    Segment::TUNNEL_IPV6,
 ];
 
 // Each word behind the head is in one segment, and each segment has a bit of its own.
@@ -398,6 +413,30 @@ headers! {
         ct_ipv6_src: [u8; 16],
         /// IPv6 destination address of the connection's first packet.
         ct_ipv6_dst: [u8; 16],
+
+        /// The key of the tunnel: a VNI, or the key of GRE.
+        tun_id: U64,
+        /// IPv4 address of the tunnel's end that sends the packet.
+        tun_src: U32,
+        /// IPv4 address of the tunnel's end that receives the packet.
+        tun_dst: U32,
+        /// What the tunnel's header says of the packet: bits of [`tun_flags`].
+        tun_flags: U16,
+        /// The group of the packet's sender (VXLAN's extension for group-based policy).
+        tun_gbp_id: U16,
+        /// The flags of VXLAN's extension for group-based policy.
+        tun_gbp_flags: u8,
+        /// TOS or traffic class of the tunnel's IP header.
+        tun_tos: u8,
+        /// TTL or hop limit of the tunnel's IP header.
+        tun_ttl: u8,
+        /// Always zero. Fills the word.
+        _pad6: u8,
+
+        /// IPv6 address of the tunnel's end that sends the packet.
+        tun_ipv6_src: [u8; 16],
+        /// IPv6 address of the tunnel's end that receives the packet.
+        tun_ipv6_dst: [u8; 16],
 
         /// What no frame has: for tests. In two halves, because longer arrays have no default.
         #[cfg(feature = "artificial-segment")]

@@ -354,11 +354,11 @@ fn a_cookie_that_selects_stands_beside_a_cookie_that_is_given() {
 fn what_only_open_vswitch_has_is_named_as_such() {
     for (rule, name) in [
         ("nsh_mdtype=1,actions=drop", "nsh_mdtype"),
-        ("tun_id=5,actions=drop", "tun_id"),
-        ("ip,actions=move:NXM_NX_TUN_ID[]->NXM_NX_REG0[]", "NXM_NX_TUN_ID"),
-        ("ip,actions=load:1->NXM_NX_TUN_IPV4_SRC[]", "NXM_NX_TUN_IPV4_SRC"),
-        ("ip,actions=set_field:5->tun_id", "tun_id"),
-        ("NXM_NX_TUN_ID[0..3]=1,actions=drop", "NXM_NX_TUN_ID"),
+        ("tun_metadata0=5,actions=drop", "tun_metadata0"),
+        ("ip,actions=move:NXM_NX_TUN_METADATA1[]->NXM_NX_REG0[]", "NXM_NX_TUN_METADATA1"),
+        ("ip,actions=load:1->NXM_NX_DP_HASH[]", "NXM_NX_DP_HASH"),
+        ("ip,actions=set_field:5->tun_erspan_idx", "tun_erspan_idx"),
+        ("NXM_NX_DP_HASH[0..3]=1,actions=drop", "NXM_NX_DP_HASH"),
     ] {
         let error = parse_flow(rule, &ParseContext::default()).unwrap_err();
         let expected = format!("{name} is a field of Open vSwitch that this switch does not have");

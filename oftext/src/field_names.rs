@@ -5,11 +5,19 @@ use flow::fields::FieldId;
 
 /// Open vSwitch's names of fields that messages about tables have, in its order. Registers stand between `pkt_mark` and
 /// `eth_src`.
-const ORDER: [&str; 60] = [
+const ORDER: [&str; 68] = [
     "dp_hash",
     "recirc_id",
     "packet_type",
     "conj_id",
+    "tun_id",
+    "tun_src",
+    "tun_dst",
+    "tun_ipv6_src",
+    "tun_ipv6_dst",
+    "tun_flags",
+    "tun_gbp_id",
+    "tun_gbp_flags",
     "metadata",
     "in_port",
     "in_port_oxm",

@@ -83,14 +83,14 @@ mod property {
 const NO_COOKIE: u64 = u64::MAX;
 
 impl PacketIn {
-    /// The match of a packet-in: the ingress port, and those of `state`'s registers, metadata and mark that are not zero.
+    /// The match of a packet-in: the ingress port, and those of the fields of `state`
+    /// beside the packet ([`FieldId::beside_packet`]) that are not zero.
     pub fn metadata_of(in_port: OfPort, state: &PipelineKey) -> Match {
         let mut mask = PipelineMask::default();
         let mut key = *state;
         key.in_port.set(in_port);
         FieldId::InPort.set_mask(&mut mask, u128::MAX);
-        let registers = (0..32).map(FieldId::Reg);
-        for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+        for field in FieldId::beside_packet() {
             if field.read(&key) != 0 {
                 field.set_mask(&mut mask, u128::MAX);
             }

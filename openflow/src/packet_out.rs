@@ -51,7 +51,8 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
     Ok(PacketOut { in_port, packet: packet.to_vec(), state, actions })
 }
 
-/// The ingress port, the registers and the metadata of a match, which must be about nothing else and have no masks.
+/// The ingress port and the fields beside the packet ([`FieldId::beside_packet`]) of a match, which must be about nothing else and
+/// have no masks.
 fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode> {
     let mut rest = *matching.mask();
     if !FieldId::InPort.is_exact(matching.mask()) {
@@ -59,8 +60,7 @@ fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode>
     }
     let mut state = PipelineKey::default();
     FieldId::InPort.clear_mask(&mut rest, u128::MAX);
-    let registers = (0..32).map(FieldId::Reg);
-    for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+    for field in FieldId::beside_packet() {
         if field.get_mask(&rest) != 0 {
             field.write(&mut state, field.read(matching.key()), u128::MAX);
             field.clear_mask(&mut rest, u128::MAX);
@@ -72,7 +72,7 @@ fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode>
     }
 }
 
-/// Writes a packet-out. Messages before OpenFlow 1.5 carry no registers and no metadata.
+/// Writes a packet-out. Messages before OpenFlow 1.5 carry no registers, no metadata and no tunnel.
 pub(crate) fn put(out: &mut Encoder, packet_out: &PacketOut, version: OfVersion) {
     out.u32(NO_BUFFER);
     let len_at = if version >= OpenFlow15 {
@@ -97,8 +97,12 @@ fn match_of(packet_out: &PacketOut) -> Match {
     let (mut key, mut mask) = (packet_out.state, PipelineMask::default());
     key.in_port.set(packet_out.in_port);
     FieldId::InPort.set_mask(&mut mask, u128::MAX);
-    let registers = (0..16).map(FieldId::XReg);
-    for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+    for field in FieldId::beside_packet() {
+        // OpenFlow 1.5, which alone carries these fields, has registers in pairs.
+        let field = match field {
+            FieldId::Reg(n) => FieldId::XReg(n / 2),
+            field => field,
+        };
         if field.read(&key) != 0 {
             field.set_mask(&mut mask, u128::MAX);
         }

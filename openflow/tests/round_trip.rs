@@ -445,6 +445,11 @@ proptest! {
             // Every other register is zero, and is not told.
             state.regs = std::array::from_fn(|n| (registers[n] * (n as u32 % 2)).into());
             state.metadata = metadata.into();
+            state.headers.tun_id.set(metadata >> 3);
+            state.headers.tun_dst.set(registers[0]);
+            state.headers.tun_ipv6_src[7] = registers[1] as u8;
+            state.headers.tun_flags.set(registers[2] as u16 & 1);
+            state.headers.tun_gbp_id.set(registers[3] as u16);
         }
         let reason = match PacketInReason::of_number(reason) {
             Some(reason) if reason as u8 <= 2 || version >= OfVersion::OpenFlow14 => reason,

@@ -46,6 +46,8 @@ pub enum TextForm {
     TcpFlags,
     /// Flags of a connection's state: `+trk-new` for some of them, `trk|est` for all.
     CtState,
+    /// Flags of a tunnel's header: `+oam` or `-oam`.
+    TunFlags,
 }
 
 /// A name and number that a field has in OpenFlow messages (NXM or OXM).
@@ -72,6 +74,8 @@ pub struct FieldDef {
     pub alias: Option<&'static str>,
     /// How many bits the field has for users: in text, and for subfields such as `reg0[4..7]`.
     pub bits: u16,
+    /// Size of a value in an OpenFlow message, in bytes.
+    wire_size: usize,
     /// A mask of all bits of a value in a message, where a value has whole bytes.
     pub whole: u128,
     /// The bits of a value that may be one. These are fewer than `bits` in `nw_tos` (0xfc), `arp_op` and `ct_state` (0xff).
@@ -108,7 +112,7 @@ pub struct FieldDef {
 impl FieldDef {
     /// How many bytes a value of the field has in an OpenFlow message: 1, 2, 4, 6, 8 or 16.
     pub const fn wire_len(&self) -> usize {
-        wire_len(self.bits)
+        self.wire_size
     }
 
     /// The bytes of the key that contain the field, for fields of [`WIDE`] bytes only.
@@ -143,6 +147,7 @@ impl FieldDef {
     }
 }
 
+/// How many bytes a value of `bits` bits has in an OpenFlow message, unless the field's line in the table says another size.
 const fn wire_len(bits: u16) -> usize {
     match bits {
         0..=8 => 1,
@@ -236,6 +241,35 @@ impl FieldId {
     /// Whether the field is one of the two of a connection that actions change, inside `ct(commit,exec(...))` only.
     pub fn is_of_connection(self) -> bool {
         matches!(self, Self::CtMark | Self::CtLabel)
+    }
+
+    /// Whether the field says of which tunnel the packet comes, or what the next tunnel port is to send.
+    pub fn is_of_tunnel(self) -> bool {
+        Self::TUNNEL.contains(&self)
+    }
+
+    /// The fields of the tunnel that a packet goes through, in the order of the field table.
+    pub const TUNNEL: [Self; 10] = [
+        Self::TunId,
+        Self::TunSrc,
+        Self::TunDst,
+        Self::TunIpv6Src,
+        Self::TunIpv6Dst,
+        Self::TunFlags,
+        Self::TunTtl,
+        Self::TunTos,
+        Self::TunGbpId,
+        Self::TunGbpFlags,
+    ];
+
+    /// The fields that a message about a packet carries beside the packet's bytes, apart from the ingress port: 32-bit registers,
+    /// `metadata`, `pkt_mark`, and those of the tunnel that messages have names for.
+    pub fn beside_packet() -> impl Iterator<Item = Self> {
+        let has_name = |field: &Self| !field.def().wire.is_empty();
+        (0..REGS.len() as u8)
+            .map(Self::Reg)
+            .chain([Self::Metadata, Self::PktMark])
+            .chain(Self::TUNNEL.into_iter().filter(has_name))
     }
 
     /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that there is

@@ -62,7 +62,8 @@ const fn ericsson(name: &'static str, number: u8) -> WireName {
 }
 
 /// A [`FieldDef`] from a line of the field table: name, alias, width in bits, layout in the key, `any` mask or
-/// `exact` values only, `rw` or `ro`, prerequisite, text form, wire names.
+/// `exact` values only, `rw` or `ro`, prerequisite, text form, wire names. Behind the example, `legal` and `bytes` say
+/// what the width does not: the bits that may be one, and the size in messages.
 macro_rules! def {
     ($name:expr, $alias:expr, $bits:expr, $layout:expr, $mask:ident, $access:ident, $pre:ident,
      $form:ident, [$($wire:expr),*], $meaning:expr, $example:expr) => {{
@@ -72,6 +73,7 @@ macro_rules! def {
             name: $name,
             alias: if $alias.is_empty() { None } else { Some($alias) },
             bits: $bits,
+            wire_size: wire_len($bits),
             whole: ones(8 * wire_len($bits) as u16),
             legal: ones($bits),
             offset: LAYOUT.0 as u16,
@@ -96,7 +98,7 @@ macro_rules! def {
 macro_rules! fields {
     ($( $(#[doc = $meaning:literal])+ $id:ident: $name:literal $alias:literal, $bits:literal, $layout:expr, $mask:ident,
         $access:ident, $pre:ident, $form:ident, $wire:tt, $example:literal
-        $(, legal $legal:literal)?; )*) => {
+        $(, legal $legal:literal)? $(, bytes $bytes:literal)?; )*) => {
         /// Names a field of the field table. The order is that of the table and has no further meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum FieldId {
@@ -122,6 +124,7 @@ macro_rules! fields {
                     $( Self::$id => {
                         static DEF: FieldDef = FieldDef {
                             $( legal: $legal, )?
+                            $( wire_size: $bytes, whole: ones(8 * $bytes), )?
                             ..def!($name, $alias, $bits, $layout, $mask, $access, $pre, $form, $wire,
                                 concat!($($meaning),+), $example)
                         };
@@ -211,6 +214,47 @@ fields! {
     PktMark: "pkt_mark" "", 32, at!(state.pkt_mark), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_PKT_MARK", 33)],
         "pkt_mark=0x1/0x1,actions=drop";
+    /// The key of the tunnel that the packet came through: the VNI of VXLAN or Geneve (24 bits), the key of GRE (32 bits). A rule
+    /// writes there the key that the next tunnel port is to send. It is 0 for a packet without a tunnel, and behind a patch port.
+    TunId: "tun_id" "tunnel_id", 64, at!(headers.tun_id), any, rw, None, Hexadecimal,
+        [nxm_nx("NXM_NX_TUN_ID", 16), wire("OXM_OF_TUNNEL_ID", 0x8000, 38, OfVersion::OpenFlow13)],
+        "tun_id=0x5,actions=output:2";
+    /// The IPv4 source address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    TunSrc: "tun_src" "", 32, at!(headers.tun_src), any, rw, None, Ipv4,
+        [nxm_nx("NXM_NX_TUN_IPV4_SRC", 31)],
+        "tun_src=192.0.2.1,actions=output:2";
+    /// The IPv4 destination address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    TunDst: "tun_dst" "", 32, at!(headers.tun_dst), any, rw, None, Ipv4,
+        [nxm_nx("NXM_NX_TUN_IPV4_DST", 32)],
+        "tun_dst=192.0.2.0/24,actions=output:2";
+    /// The IPv6 source address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    TunIpv6Src: "tun_ipv6_src" "", 128, at!(headers.tun_ipv6_src), any, rw, None, Ipv6,
+        [nxm_nx("NXM_NX_TUN_IPV6_SRC", 109)],
+        "tun_ipv6_src=2001:db8::1,actions=output:2";
+    /// The IPv6 destination address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    TunIpv6Dst: "tun_ipv6_dst" "", 128, at!(headers.tun_ipv6_dst), any, rw, None, Ipv6,
+        [nxm_nx("NXM_NX_TUN_IPV6_DST", 110)],
+        "tun_ipv6_dst=2001:db8::/32,actions=output:2";
+    /// What the header of the tunnel says of the packet, as flags: `oam` a control packet of the tunnel's ends, no data.
+    TunFlags: "tun_flags" "", 1, at!(headers.tun_flags), any, rw, None, TunFlags,
+        [nxm_nx("NXM_NX_TUN_FLAGS", 104)],
+        "tun_flags=+oam,actions=drop", bytes 2;
+    /// The time to live or hop limit of the tunnel's IP header, in hops. OpenFlow messages have no name for it.
+    TunTtl: "tun_ttl" "", 8, at!(headers.tun_ttl), exact, ro, None, Decimal,
+        [],
+        "tun_ttl=1,actions=drop";
+    /// The TOS or traffic class of the tunnel's IP header. OpenFlow messages have no name for it.
+    TunTos: "tun_tos" "", 8, at!(headers.tun_tos), exact, ro, None, Decimal,
+        [],
+        "tun_tos=184,actions=output:2";
+    /// The group that the packet's sender is in (VXLAN's extension for group-based policy); 0 without that extension.
+    TunGbpId: "tun_gbp_id" "", 16, at!(headers.tun_gbp_id), any, rw, None, Decimal,
+        [nxm_nx("NXM_NX_TUN_GBP_ID", 38)],
+        "tun_gbp_id=5,actions=output:2";
+    /// The flags of VXLAN's extension for group-based policy: 0x40 do not learn the sender, 0x8 the policy was applied.
+    TunGbpFlags: "tun_gbp_flags" "", 8, at!(headers.tun_gbp_flags), any, rw, None, Hexadecimal,
+        [nxm_nx("NXM_NX_TUN_GBP_FLAGS", 39)],
+        "tun_gbp_flags=0x8/0x8,actions=output:2";
     /// What connection tracking (`ct`) says of the packet, as flags: `trk` tracked, `new` begins a connection, `est`
     /// belongs to one that was committed, `rel` is about one, `rpl` goes against its first packet, `inv` belongs to none,
     /// `snat` and `dnat` its source or destination is translated. It is 0 before `ct`, and behind a patch port.

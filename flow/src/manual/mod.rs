@@ -277,6 +277,7 @@ fn values(id: FieldId) -> String {
         TextForm::Ipv6 => "an IPv6 address: `2001:db8::1`".to_owned(),
         TextForm::Ethernet => "an Ethernet address: `02:00:00:00:00:01`".to_owned(),
         TextForm::Frag => "`no`, `yes`, `first`, `later` or `not_later`".to_owned(),
+        TextForm::TunFlags => "`+oam` or `-oam`".to_owned(),
         TextForm::TcpFlags | TextForm::CtState => {
             "flags with `+` or `-` in front, flags with `|` between, or a number".to_owned()
         }
@@ -293,6 +294,7 @@ fn mask(id: FieldId) -> String {
         TextForm::Ipv6 => "a prefix length or any mask: `/64`, `/ffff::`",
         TextForm::Ethernet => "any: `/ff:ff:ff:00:00:00`",
         TextForm::Frag => "the words select bits",
+        TextForm::TunFlags => "the sign says which",
         TextForm::TcpFlags | TextForm::CtState => {
             "flags that are not named do not count; with a number, any: `0x2/0x12`"
         }
@@ -324,6 +326,7 @@ fn actions(def: &FieldDef) -> String {
 fn wire_names(def: &FieldDef) -> String {
     let names: Vec<_> = def.wire.iter().map(|wire| format!("`{}`", wire.name)).collect();
     match names.as_slice() {
+        [] if !def.name.starts_with("dl_vlan") => "none: messages leave the field out".to_owned(),
         [] => "`OXM_OF_VLAN_VID`, `OXM_OF_VLAN_PCP` and `NXM_OF_VLAN_TCI` carry it".to_owned(),
         names => names.join(", "),
     }

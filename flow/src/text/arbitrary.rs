@@ -82,10 +82,12 @@ pub fn matching() -> impl Strategy<Value = Match> {
             let depends = [FieldId::EthType, FieldId::IpProto, FieldId::ArpOp].contains(&field);
             let is_icmp = def.name.starts_with("icmp");
             let is_vlan = def.name.contains("vlan");
+            // Messages leave out a field that they have no name for.
+            let is_unsaid = def.wire.is_empty();
             let is_port =
                 matches!(field, FieldId::InPort | FieldId::InPortOxm | FieldId::ActsetOutput);
             let is_met = def.prerequisite.implied_by(&key, &mask);
-            if depends || is_icmp || is_vlan || !is_met {
+            if depends || is_unsaid || is_icmp || is_vlan || !is_met {
                 continue;
             }
             let bits = if is_exact || !def.maskable { def.legal } else { bits & def.legal };
@@ -210,6 +212,10 @@ fn simple_action() -> impl Strategy<Value = Action> {
         Just(Action::DecMplsTtl),
         prop_oneof![Just(0x8847), Just(0x8848)].prop_map(Action::PushMpls),
         any::<u16>().prop_map(Action::PopMpls),
+        (any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(id, is_long, has_64)| {
+            let id = if is_long { id } else { id >> 32 };
+            Action::SetTunnel { id, is_wide: has_64 || id > u32::MAX.into() }
+        }),
     ];
     let other = prop_oneof![
         assignment(),

@@ -269,6 +269,19 @@ impl<'a> Argument<'a> {
         Ok(masked)
     }
 
+    /// The key of `set_tunnel`, or of `set_tunnel64` if `has_64` says so.
+    pub(super) fn set_tunnel(self, has_64: bool) -> Result<Action, Fault> {
+        let id = match self.context.lenient {
+            // `number` cuts such a number off at 32 bits, which Open vSwitch does not do here.
+            true => match number::strtoull(self.text, 0) {
+                Some((id, "")) => id,
+                _ => self.number(u64::MAX)?,
+            },
+            false => self.number(u64::MAX)?,
+        };
+        Ok(Action::SetTunnel { id, is_wide: has_64 || id > u32::MAX.into() })
+    }
+
     pub(super) fn load(self) -> Result<Action, Fault> {
         let (text, name) = self.split_arrow()?;
         let sub = subfield::parse(name)?;

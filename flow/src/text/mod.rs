@@ -72,7 +72,7 @@ pub use print::{
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};
 pub use table_setting::change_table;
-pub use words::{CT_STATES, TCP_FLAGS};
+pub use words::{CT_STATES, TCP_FLAGS, TUN_FLAGS};
 
 use crate::action::{Action, Subfield};
 use crate::dialect;

@@ -113,6 +113,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         | Action::SetMplsLabel(_)
         | Action::SetMplsTc(_)
         | Action::SetMplsTtl(_)
+        | Action::SetTunnel { .. }
         | Action::SetQueue(_)
         | Action::Ct(_)
         | Action::SetVlanVid { .. }

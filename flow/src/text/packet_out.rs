@@ -77,7 +77,7 @@ struct Reader<'a> {
     context: &'a ParseContext<'a>,
     in_port: Option<OfPort>,
     packet: Option<Vec<u8>>,
-    /// Metadata and registers.
+    /// Metadata, registers and the fields of a tunnel.
     state: MatchBuilder<'a>,
 }
 
@@ -106,13 +106,15 @@ impl<'a> Reader<'a> {
                     self.state.field(field, &masked, pair.key, pair.whole)?;
                 }
                 Some(Word::Field(_) | Word::Protocol { .. }) => {
-                    let fault = Fault::new("the bytes of the packet say this field")
-                        .hint("besides packet there are in_port, metadata and registers");
+                    let fault = Fault::new("the bytes of the packet say this field").hint(
+                        "besides packet there are in_port, metadata, registers and tun_ fields",
+                    );
                     return Err(TextError::at(self.text, pair.whole, fault.of(pair.key)));
                 }
                 _ => {
-                    let fault = Fault::new(format!("unknown keyword {:?}", pair.key))
-                        .hint("there are in_port, packet, metadata, registers and actions");
+                    let fault = Fault::new(format!("unknown keyword {:?}", pair.key)).hint(
+                        "there are in_port, packet, metadata, registers, tun_ fields and actions",
+                    );
                     return Err(TextError::at(self.text, pair.key, fault));
                 }
             },
@@ -132,9 +134,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a packet-out can set the field: metadata and registers, which are not part of the packet's bytes.
+/// Whether a packet-out can set the field: metadata, registers and the fields of a tunnel that actions can change, which are not
+/// part of the packet's bytes.
 fn is_state(field: FieldId) -> bool {
-    matches!(field, FieldId::Metadata | FieldId::Reg(_) | FieldId::XReg(_) | FieldId::XxReg(_))
+    field.is_of_tunnel() && field.def().writable
+        || matches!(
+            field,
+            FieldId::Metadata | FieldId::Reg(_) | FieldId::XReg(_) | FieldId::XxReg(_)
+        )
 }
 
 /// Parses the bytes of a frame, two hexadecimal digits each.
@@ -255,11 +262,11 @@ mod tests {
             ),
             (
                 "packet=UDP,dl_vlan=5,actions=2",
-                "dl_vlan: the bytes of the packet say this field (besides packet there are in_port, metadata and registers)",
+                "dl_vlan: the bytes of the packet say this field (besides packet there are in_port, metadata, registers and tun_ fields)",
             ),
             (
                 "packet=UDP,table=5,actions=2",
-                "unknown keyword \"table\" (there are in_port, packet, metadata, registers and actions)",
+                "unknown keyword \"table\" (there are in_port, packet, metadata, registers, tun_ fields and actions)",
             ),
             ("packet=UDP,actions=goto_table:1", "goto_table is not allowed here"),
             ("packet=UDP,actions=write_actions(2)", "write_actions is not allowed here"),

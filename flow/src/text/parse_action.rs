@@ -31,8 +31,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "multipath",
     "nat",
     "sample",
-    "set_tunnel",
-    "set_tunnel64",
     "unroll_xlate",
 ];
 
@@ -204,6 +202,8 @@ impl<'a> ActionParser<'a> {
                 Action::PushMpls(arg.ether_type(&[eth_type::MPLS, eth_type::MPLS_MCAST])?)
             }
             Name::PopMpls => Action::PopMpls(arg.u16(u16::MAX)?),
+            Name::SetTunnel => arg.set_tunnel(false)?,
+            Name::SetTunnel64 => arg.set_tunnel(true)?,
             Name::Resubmit => arg.resubmit()?,
             Name::CheckPktLarger => arg.check_pkt_larger()?,
             Name::CtClear => Action::CtClear,

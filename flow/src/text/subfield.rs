@@ -56,13 +56,14 @@ pub(super) fn unknown(name: &str) -> Fault {
     }
 }
 
-/// The fault of `dl_vlan` and `dl_vlan_pcp` in an action: messages have no name for them, and only matches can use
-/// them.
+/// The fault of a field that only matches can use, such as `dl_vlan`, in an action: messages have no name for the field.
 pub(super) fn no_wire_name(field: FieldId) -> Fault {
-    let name = field.def().name;
-    let other = if field == FieldId::DlVlan { "vlan_vid" } else { "vlan_pcp" };
-    Fault::new(format!("{name} is a field for matches, not for actions"))
-        .hint(format!("use {other}"))
+    let fault = Fault::new(format!("{} is a field for matches, not for actions", field.def().name));
+    match field {
+        FieldId::DlVlan => fault.hint("use vlan_vid"),
+        FieldId::DlVlanPcp => fault.hint("use vlan_pcp"),
+        _ => fault,
+    }
 }
 
 fn bad_range(text: &str) -> Fault {
@@ -96,7 +97,7 @@ mod tests {
             "reg0[1..]",
             "reg0[..1]",
             "dl_vlan[]",
-            "tun_id[]",
+            "tun_ttl[]",
             "reg0[99999]",
         ] {
             assert!(parse(bad).is_err(), "{bad}");

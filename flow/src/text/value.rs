@@ -43,6 +43,7 @@ pub(super) fn parse(
         TextForm::Frag => reader.frag(),
         TextForm::TcpFlags => reader.flags(&TCP_FLAGS),
         TextForm::CtState => reader.flags(&CT_STATES),
+        TextForm::TunFlags => reader.flags(&TUN_FLAGS),
     }?;
     reader.check_mask(masked)
 }
@@ -318,6 +319,12 @@ const CT_STATES: Flags = Flags {
     names: &words::CT_STATES,
     what: "connection state",
     hint: "the states are new est rel rpl inv trk snat dnat; write +trk+est or trk|est",
+};
+
+const TUN_FLAGS: Flags = Flags {
+    names: &words::TUN_FLAGS,
+    what: "tunnel flag",
+    hint: "the flag is oam; write +oam or -oam",
 };
 
 impl Flags {

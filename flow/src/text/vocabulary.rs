@@ -155,6 +155,10 @@ vocabulary! {
         /// Sets a bit to 1 if the packet is longer than BYTES, else to 0. The Ethernet header counts, VLAN tags do not.
         CheckPktLarger: "check_pkt_larger", "check_pkt_larger(BYTES)->FIELD[a]",
             "add-flow \"ip,actions=check_pkt_larger(1514)->reg0[0],resubmit(,1)\"";
+        /// Writes the key that the next tunnel port is to send, 0 to 0xffffffff: `tun_id`. A larger number makes it a `set_tunnel64`.
+        SetTunnel: "set_tunnel", "set_tunnel:KEY", "add-flow \"in_port=1,actions=set_tunnel:0x2a,output:2\"";
+        /// Writes the key that the next tunnel port is to send, as a number of 64 bits: `tun_id`.
+        SetTunnel64: "set_tunnel64", "set_tunnel64:KEY", "add-flow \"in_port=1,actions=set_tunnel64:0x2a,output:2\"";
         /// Looks up the packet's connection in a zone (`connection tracking`). Table N goes on with the packet and with what
         /// was found (`ct_state` and the other fields of connections), while the actions behind go on without. With `commit`,
         /// a connection that the packet begins is remembered, and `exec(...)` writes its mark and label; `force` begins it

@@ -17,6 +17,9 @@ pub const TCP_FLAGS: [&str; 12] =
 /// The names of the flags of a connection's state; the flag at index `n` is bit `n` of `ct_state`.
 pub const CT_STATES: [&str; 8] = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"];
 
+/// The names of the flags of a tunnel's header; the flag at index `n` is bit `n` of `tun_flags`.
+pub const TUN_FLAGS: [&str; 1] = ["oam"];
+
 /// The meaning of a word in a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -123,19 +126,6 @@ const FOREIGN_FIELDS: &[&str] = &[
     "recirc_id",
     "packet_type",
     "skb_priority",
-    "tun_id",
-    "tunnel_id",
-    "tun_src",
-    "tun_dst",
-    "tun_ipv4_src",
-    "tun_ipv4_dst",
-    "tun_ipv6_src",
-    "tun_ipv6_dst",
-    "tun_flags",
-    "tun_ttl",
-    "tun_tos",
-    "tun_gbp_id",
-    "tun_gbp_flags",
     "tun_erspan_idx",
     "tun_erspan_ver",
     "tun_erspan_dir",
@@ -309,12 +299,10 @@ mod tests {
     #[test]
     fn fields_of_open_vswitch_are_not_taken_for_misspelt_ones() {
         for name in [
-            "NXM_NX_TUN_ID",
-            "NXM_NX_TUN_IPV4_SRC",
             "NXM_NX_TUN_METADATA5",
+            "tun_erspan_ver",
             "NXM_NX_DP_HASH",
             "NXOXM_NSH_SPI",
-            "OXM_OF_TUNNEL_ID",
             "OXM_OF_PACKET_TYPE",
             "tun_metadata0",
         ] {

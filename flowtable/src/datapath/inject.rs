@@ -35,10 +35,18 @@ pub struct Ingress {
 pub struct Resumed {
     /// The packet as the controller sends it back: an Ethernet frame of at least 14 bytes.
     pub packet: Vec<u8>,
-    /// Ingress port, registers and metadata as the controller sends them back.
+    /// Ingress port, registers, metadata and tunnel as the controller sends them back.
     pub state: PipelineKey,
     /// What the packet goes on with.
     pub continuation: Arc<Continuation>,
+}
+
+/// The key of a packet with these headers, and with the state that a message has beside the packet. The message also says
+/// which tunnel the packet goes through.
+fn beside(state: &PipelineKey, headers: Headers) -> PipelineKey {
+    let mut key = PipelineKey { headers, ..*state };
+    key.headers.copy_tunnel(&state.headers);
+    key
 }
 
 impl Datapath {
@@ -54,7 +62,7 @@ impl Datapath {
         counters: &PortCounters,
     ) -> Processed {
         self.hand_in(now, ingress, batch, egress, counters, |bridge, headers| {
-            let key = PipelineKey { headers, ..resumed.state };
+            let key = beside(&resumed.state, headers);
             bridge.translate_resumed(&key, &resumed.continuation)
         })
     }
@@ -71,7 +79,8 @@ impl Datapath {
         counters: &PortCounters,
     ) -> Processed {
         self.hand_in(now, ingress, batch, egress, counters, |bridge, headers| {
-            let key = PipelineKey { in_port: packet.in_port.into(), headers, ..packet.state };
+            let key =
+                PipelineKey { in_port: packet.in_port.into(), ..beside(&packet.state, headers) };
             bridge.translate_packet_out(&key, &packet.actions)
         })
     }

@@ -98,8 +98,8 @@ fn hosts_are_found_through_the_patch() {
 #[test]
 fn the_second_bridge_sees_its_own_port_and_nothing_that_the_first_wrote_beside_the_packet() {
     let pair = Pair::new(
-        &["actions=set_field:7->reg0,set_field:9->metadata,output:10"],
-        &["in_port=10,reg0=0,metadata=0,actions=2", "priority=1,actions=1"],
+        &["actions=set_field:7->reg0,set_field:9->metadata,set_tunnel:5,output:10"],
+        &["in_port=10,reg0=0,metadata=0,tun_id=0,actions=2", "priority=1,actions=1"],
     );
     assert_eq!(pair.outputs(PACKET), [3]);
 }

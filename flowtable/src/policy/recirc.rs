@@ -52,8 +52,10 @@ pub(super) struct FrozenState {
     pub(super) action_set: Vec<Action>,
     pub(super) stack: Vec<(u128, u16)>,
     /// Registers, metadata and ingress port. The headers are zero here, because the next pass
-    /// extracts them again.
+    /// extracts them again, except that the tunnel's fields are here if `has_tunnel` says so.
     pub(super) key: PipelineKey,
+    /// Whether rules have changed the fields of the tunnel, so that the next pass has them from `key`, not from the frame.
+    pub(super) has_tunnel: bool,
     /// The bridge in which the packet is.
     pub(super) bridge: BridgeId,
     pub(super) table: TableId,
@@ -169,12 +171,13 @@ impl RecircTable {
             action_set,
             stack,
             key,
+            has_tunnel,
             bridge,
             table,
             hashed,
             keeps_connection,
         } = &state;
-        let flags = (hashed, keeps_connection);
+        let flags = (hashed, keeps_connection, has_tunnel);
         let parts = (suspended, action_set, stack, key.words(), bridge, table, flags);
         let hash = self.hasher.hash_one(parts);
         let shard_no = hash as u32 % SHARDS as u32;
@@ -269,6 +272,7 @@ mod tests {
             table: TableId::default(),
             hashed: false,
             keeps_connection: false,
+            has_tunnel: false,
         }
     }
 

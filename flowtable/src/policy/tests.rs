@@ -7,6 +7,7 @@ mod hostile;
 mod in_turn;
 mod own_host;
 mod table_settings;
+mod tunnels;
 
 use super::effects::tests::told;
 use super::*;

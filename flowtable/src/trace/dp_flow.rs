@@ -6,7 +6,7 @@
 //! matter. Open vSwitch also prints packet types and marks; this switch has none of them.
 
 use flow::key::{FlowKey, FlowMask, KeyPortNo, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
-use flow::text::{CT_STATES, TCP_FLAGS};
+use flow::text::{CT_STATES, TCP_FLAGS, TUN_FLAGS};
 use flow::types::MacAddr;
 use packet::wire::{MplsEntry, eth_type, ip_proto};
 use std::fmt::{Display, LowerHex, Write};
@@ -29,6 +29,7 @@ pub fn write_datapath_flow(out: &mut String, key: &FlowKey, mask: &FlowMask, in_
         headers.put(format!("in_port({in_port})"));
     }
     connection(&mut headers, key, mask);
+    headers.fields(tunnel(key, mask));
     let mut ethernet = Fields::new("eth");
     ethernet.mac("src", key.headers.dl_src, mask.bits.headers.dl_src);
     ethernet.mac("dst", key.headers.dl_dst, mask.bits.headers.dl_dst);
@@ -92,6 +93,28 @@ fn connection(headers: &mut Printer<'_>, key: &FlowKey, mask: &FlowMask) {
     let label = u128::from_be_bytes;
     let label = part("ct_label", label(key.ct_label), label(mask.ct_label), u128::MAX);
     mark.into_iter().chain(label).for_each(|part| headers.put(part));
+}
+
+/// What the flow says of the tunnel that the packet came through.
+fn tunnel(key: &FlowKey, mask: &FlowMask) -> Fields {
+    let (key, mask) = (&key.headers, &mask.bits.headers);
+    let mut fields = Fields::new("tunnel");
+    fields.hex("tun_id", key.tun_id.get(), mask.tun_id.get(), u64::MAX);
+    let v4 = |address: u32| Ipv4Addr::from(address);
+    fields.address("src", v4(key.tun_src.get()), v4(mask.tun_src.get()));
+    fields.address("dst", v4(key.tun_dst.get()), v4(mask.tun_dst.get()));
+    let v6 = |address: [u8; 16]| Ipv6Addr::from(address);
+    fields.address("ipv6_src", v6(key.tun_ipv6_src), v6(mask.tun_ipv6_src));
+    fields.address("ipv6_dst", v6(key.tun_ipv6_dst), v6(mask.tun_ipv6_dst));
+    fields.hex("tos", key.tun_tos, mask.tun_tos, u8::MAX);
+    fields.number("ttl", key.tun_ttl, mask.tun_ttl, u8::MAX);
+    fields.hex("gbp_id", key.tun_gbp_id.get(), mask.tun_gbp_id.get(), u16::MAX);
+    fields.hex("gbp_flags", key.tun_gbp_flags, mask.tun_gbp_flags, u8::MAX);
+    if mask.tun_flags.get() != 0 {
+        let flags = flags(&TUN_FLAGS, key.tun_flags.get(), mask.tun_flags.get());
+        fields.put("flags", flags);
+    }
+    fields
 }
 
 fn ipv4(key: &FlowKey, mask: &FlowMask) -> Fields {

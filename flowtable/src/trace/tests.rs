@@ -5,11 +5,14 @@ use crate::policy::ports::PortInfo;
 use crate::policy::tests::fields::packet_with;
 use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
+use flow::action::{Action, SetFieldForm};
 use flow::compose::compose;
 use flow::flow_mod::Command;
 use flow::key::{HEADER_WORDS, ct_state, frag};
 use flow::prerequisite::Prerequisite;
-use flow::text::{NoPortNames, ParseContext, parse_flow, parse_match, write_packet};
+use flow::text::{
+    NoPortNames, ParseContext, PrintOptions, parse_flow, parse_match, write_actions, write_packet,
+};
 use flow::types::{MacAddr, OfVersion};
 use packet::wire::{eth_type, ip_proto};
 use std::time::Duration;
@@ -153,7 +156,8 @@ fn every_field_is_printed_parsed_and_traced() {
         field.set_mask(&mut own, field.full_mask());
         // Port numbers have 32 bits in OpenFlow, of which a key has 16.
         let is_exact = |mask: &PipelineMask| field.get_mask(mask) == field.get_mask(&own);
-        let is_state = own.bits.headers == Headers::default()
+        let is_beside = own.bits.headers == Headers::default() || field.is_of_tunnel();
+        let is_state = is_beside
             && field.def().writable
             && field != FieldId::InPort
             && field != FieldId::InPortOxm;
@@ -162,7 +166,12 @@ fn every_field_is_printed_parsed_and_traced() {
         if is_state {
             let value = 0x0105_0301_0105_0301_0105_0301_0105_0301 & field.full_mask();
             field.write(&mut seen, value, u128::MAX);
-            before = format!("set_field:{value:#x}->{name},");
+            let (mask, form) = (field.full_mask(), SetFieldForm::SetField);
+            let set = Action::SetField { field, value, mask, form };
+            let options =
+                PrintOptions { version: OfVersion::OpenFlow15, ..PrintOptions::default() };
+            write_actions(&mut before, &[set], &options);
+            before.push(',');
         }
         let is_of_connection = field.def().prerequisite == Prerequisite::Ct;
         if is_of_connection {
@@ -184,6 +193,10 @@ fn every_field_is_printed_parsed_and_traced() {
         assert_eq!(print(&matching), text, "{name}");
         assert!(matching.matches(&seen) && is_exact(matching.mask()), "{name}: {text}");
 
+        if field.is_of_tunnel() && !field.def().writable {
+            // No rule writes these two fields.
+            continue;
+        }
         if is_of_connection {
             // A frame that comes in belongs to no connection yet. `datapath::tests::connections` finds these fields.
             continue;
@@ -196,7 +209,8 @@ fn every_field_is_printed_parsed_and_traced() {
             &context,
         );
         let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(1) };
-        let passes = walk(&policy, in_port, &compose(&headers), true, 2, Duration::ZERO);
+        let tunnel = Headers::default();
+        let passes = walk(&policy, in_port, &compose(&headers), &tunnel, true, 2, Duration::ZERO);
         let [Pass { key, translation, steps }] = &passes[..] else { panic!("{name}: {passes:?}") };
         assert_eq!(key.headers, headers, "{name}");
         let won = steps.iter().filter(|step| matches!(step.event, TraceEvent::Rule(..))).count();
@@ -206,7 +220,6 @@ fn every_field_is_printed_parsed_and_traced() {
         let mut read = PipelineMask::default();
         read.bits.headers = translation.mask.bits.headers;
         read.bits.in_port = KeyOfPort::ALL_BITS;
-        let is_beside = own.bits.headers == Headers::default();
         assert!(is_beside || is_exact(&read), "{name}: {:?}", translation.mask);
         let mut megaflow = String::new();
         write_megaflow(&mut megaflow, 0, &seen, &translation.mask, &NoPortNames);

@@ -5,9 +5,9 @@ use crate::datapath::{Egress, Env, MAX_RECIRCULATIONS, Recirculation, execute};
 use crate::policy::ports::PortInfo;
 use crate::policy::xlate::{Circumstances, TraceStep, Translation};
 use crate::policy::{Policy, PortRef};
-use flow::FlowKey;
 use flow::extract::{Arrival, extract};
 use flow::types::PortNo;
+use flow::{FlowKey, Headers};
 use packet::{Batch, Frame, FrameId, Offload};
 use std::time::Duration;
 
@@ -29,11 +29,13 @@ pub struct Pass {
 /// port.
 ///
 /// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
+/// The frame comes through the tunnel that the headers `tunnel` have, if they have one; their other fields do not matter.
 /// Connections are looked up as they are at the time `now`. `has_sender` says whether the frame's source address is a host's, so that `NORMAL` learns the address.
 pub fn walk(
     policy: &Policy,
     in_port: PortRef,
     frame: &[u8],
+    tunnel: &Headers,
     has_sender: bool,
     vlan_limit: u8,
     now: Duration,
@@ -58,6 +60,7 @@ pub fn walk(
         let frame = batch.frame_mut(id);
         let (mut key, layers) = extract(Arrival { port_no, recirc_id }, frame.bytes(), vlan_limit);
         frame.layers = layers;
+        key.headers.come_through(tunnel);
         let known = (known as usize).checked_sub(1).and_then(|index| found.get(index));
         if let Some(known) = known {
             key = known.written_into(&key);

@@ -178,6 +178,7 @@ impl Reading {
             nx::REG_MOVE => (24, true),
             nx::STACK_PUSH | nx::STACK_POP | nx::OUTPUT_REG2 | nx::CHECK_PKT_LARGER => (24, false),
             nx::WRITE_METADATA => (32, false),
+            nx::SET_TUNNEL64 => (24, false),
             nx::CT => (24, true),
             nx::NOTE | nx::DEC_TTL_CNT_IDS | nx::REG_LOAD2 | nx::CONTROLLER2 | nx::CLONE => {
                 (16, true)
@@ -190,6 +191,11 @@ impl Reading {
         Ok(match subtype {
             nx::RESUBMIT => resubmit(input.u16()?, SAME_TABLE)?,
             nx::RESUBMIT_TABLE => resubmit(input.u16()?, input.u8()?)?,
+            nx::SET_TUNNEL => Action::SetTunnel { id: aligned(&mut input)?.into(), is_wide: false },
+            nx::SET_TUNNEL64 => {
+                input.skip(6)?;
+                Action::SetTunnel { id: input.u64()?, is_wide: true }
+            }
             nx::SET_QUEUE if is_10 => Action::SetQueue(aligned(&mut input)?),
             nx::GROUP if is_10 => Action::Group(GroupId(aligned(&mut input)?)),
             nx::POP_QUEUE => Action::PopQueue,

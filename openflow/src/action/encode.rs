@@ -103,6 +103,14 @@ impl Writing<'_> {
             Action::DecMplsTtl => self.nicira(nx::DEC_MPLS_TTL, |_| {}),
             Action::PushMpls(ty) => self.either_u16(of::PUSH_MPLS, nx::PUSH_MPLS, *ty),
             Action::PopMpls(ty) => self.either_u16(of::POP_MPLS, nx::POP_MPLS, *ty),
+            Action::SetTunnel { id, is_wide: false } => self.nicira(nx::SET_TUNNEL, |out| {
+                out.zeros(2);
+                out.u32(*id as u32);
+            }),
+            Action::SetTunnel { id, is_wide: true } => self.nicira(nx::SET_TUNNEL64, |out| {
+                out.zeros(6);
+                out.u64(*id);
+            }),
             Action::Resubmit { in_port, table } => {
                 let in_port = in_port.unwrap_or(OfPort::IN_PORT).0;
                 self.nicira(nx::RESUBMIT_TABLE, |out| {

@@ -44,11 +44,13 @@ pub(super) mod of {
 /// Subtypes of Nicira's actions (`NXAST_*`).
 pub(super) mod nx {
     pub(crate) const RESUBMIT: u16 = 1;
+    pub(crate) const SET_TUNNEL: u16 = 2;
     pub(crate) const SET_QUEUE: u16 = 4;
     pub(crate) const POP_QUEUE: u16 = 5;
     pub(crate) const REG_MOVE: u16 = 6;
     pub(crate) const REG_LOAD: u16 = 7;
     pub(crate) const NOTE: u16 = 8;
+    pub(crate) const SET_TUNNEL64: u16 = 9;
     pub(crate) const RESUBMIT_TABLE: u16 = 14;
     pub(crate) const OUTPUT_REG: u16 = 15;
     pub(crate) const EXIT: u16 = 17;

@@ -67,6 +67,9 @@ impl Fields<'_> {
         } else if self.matching.implies(Prerequisite::Arp) {
             [ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha].into_iter().for_each(|field| self.put(field));
         }
+        [TunId, TunFlags, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunGbpId, TunGbpFlags]
+            .into_iter()
+            .for_each(|field| self.put(field));
         if self.version < OfVersion::OpenFlow15 {
             (0..32).for_each(|n| self.put(Reg(n)));
         } else {

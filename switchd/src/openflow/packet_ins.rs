@@ -99,8 +99,7 @@ impl Hub {
             actset_output: continuation.actset_output().into(),
             ..PipelineKey::default()
         };
-        let registers = (0..32).map(FieldId::Reg);
-        for field in registers.chain([FieldId::Metadata, FieldId::PktMark]) {
+        for field in FieldId::beside_packet() {
             field.write(&mut state, field.read(sent_back), u128::MAX);
         }
         Ok(Resumed { packet: packet_in.packet, state, continuation })

@@ -145,6 +145,10 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
         Action::PopMpls(ty) => {
             put!(out, "pop_mpls:{ty:#06x}");
         }
+        Action::SetTunnel { id, is_wide } => {
+            out.push_str(if *is_wide { "set_tunnel64:" } else { "set_tunnel:" });
+            hex(out, (*id).into());
+        }
         Action::Resubmit { in_port: Some(port), table: None } => {
             out.push_str("resubmit:");
             port::write(out, *port, names);

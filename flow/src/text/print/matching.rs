@@ -6,7 +6,7 @@ use crate::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use crate::matching::Match;
 use crate::text::DEFAULT_PRIORITY;
 use crate::text::port::{self, PortNames};
-use crate::text::words::{CT_STATES, TCP_FLAGS};
+use crate::text::words::{CT_STATES, TCP_FLAGS, TUN_FLAGS};
 use crate::types::OfPort;
 use packet::wire::{eth_type, ip_proto};
 use std::fmt::Write;
@@ -50,6 +50,7 @@ impl Printer<'_> {
             let field = FieldId::Reg(n);
             self.hexadecimal(field.def().name, field);
         }
+        self.tunnel();
         self.hexadecimal("metadata", FieldId::Metadata);
         if self.mask(FieldId::InPort) != 0 {
             self.port("in_port", self.value(FieldId::InPort) as u16);
@@ -187,6 +188,27 @@ impl Printer<'_> {
         self.decimal("ct_nw_proto", FieldId::CtNwProto);
         self.decimal("ct_tp_src", FieldId::CtTpSrc);
         self.decimal("ct_tp_dst", FieldId::CtTpDst);
+    }
+
+    /// Appends the fields of the tunnel that the packet goes through.
+    fn tunnel(&mut self) {
+        self.hexadecimal("tun_id", FieldId::TunId);
+        self.ipv4("tun_src", FieldId::TunSrc);
+        self.ipv4("tun_dst", FieldId::TunDst);
+        self.ipv6("tun_ipv6_src", FieldId::TunIpv6Src);
+        self.ipv6("tun_ipv6_dst", FieldId::TunIpv6Dst);
+        self.decimal("tun_gbp_id", FieldId::TunGbpId);
+        self.hexadecimal("tun_gbp_flags", FieldId::TunGbpFlags);
+        self.decimal("tun_tos", FieldId::TunTos);
+        self.decimal("tun_ttl", FieldId::TunTtl);
+        // Open vSwitch prints these flags with signs, even if the match looks at all of them.
+        for (bit, name) in TUN_FLAGS.iter().enumerate() {
+            if self.mask(FieldId::TunFlags) >> bit & 1 != 0 {
+                let is_set = self.value(FieldId::TunFlags) >> bit & 1 != 0;
+                self.begin("tun_flags");
+                put!(self.out, "{}{name},", if is_set { '+' } else { '-' });
+            }
+        }
     }
 
     fn transport(&mut self, dl_type: u16, nw_proto: u8) {

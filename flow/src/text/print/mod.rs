@@ -18,7 +18,7 @@ pub use meter::{write_meter, write_meter_features, write_meter_stats, write_save
 pub use packet::{mask_inner_headers, packet_fields, write_frame, write_packet};
 
 use super::port::{self, NoPortNames, PortNames};
-use super::words::{CT_STATES, TCP_FLAGS};
+use super::words::{CT_STATES, TCP_FLAGS, TUN_FLAGS};
 use crate::action::Subfield;
 use crate::fields::{FieldDef, FieldId, TextForm, ones, prefix_len};
 use crate::key::frag;
@@ -190,6 +190,7 @@ pub(super) fn value(
         TextForm::Frag => frag_word(out, value, mask),
         TextForm::TcpFlags => flags(out, &TCP_FLAGS, value, mask),
         TextForm::CtState => flags(out, &CT_STATES, value, mask),
+        TextForm::TunFlags => flags(out, &TUN_FLAGS, value, mask),
         TextForm::Decimal | TextForm::Hexadecimal | TextForm::Port | TextForm::Port32 => {
             match def.form {
                 TextForm::Hexadecimal => hex(out, value),

@@ -10,8 +10,8 @@ use crate::types::PortNo;
 use packet::wire::{MplsEntry, eth_type, ip_proto};
 use std::fmt::Write;
 
-/// Writes all fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Metadata and
-/// registers are written if they are not zero.
+/// Writes all fields of a packet: `tcp,in_port=1,vlan_tci=0x0000,dl_src=...`. Metadata,
+/// registers and what is known of a tunnel are written if they are not zero.
 pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
     let mut mask = PipelineMask::default();
     let state = FieldId::all().filter(|field| is_state(*field) && field.read(packet) != 0);
@@ -36,10 +36,11 @@ pub fn mask_inner_headers(packet: &Headers, mask: &mut Headers) {
     }
 }
 
-/// Whether a field is kept beside the packet. Registers count under their 32-bit names only, not as
+/// Whether a field is kept beside the packet's bytes. Registers count under their 32-bit names only, not as
 /// parts of `xreg` and `xxreg`.
 fn is_state(field: FieldId) -> bool {
-    matches!(field, FieldId::Metadata | FieldId::PktMark | FieldId::ConjId | FieldId::Reg(_))
+    field.is_of_tunnel()
+        || matches!(field, FieldId::Metadata | FieldId::PktMark | FieldId::ConjId | FieldId::Reg(_))
 }
 
 /// The fields that a packet of this kind has.

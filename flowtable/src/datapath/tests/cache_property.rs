@@ -58,7 +58,7 @@ const GROUPS: [[&str; 2]; 3] = [
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send(u16, Headers, usize),
+    Send(u16, Box<Headers>, usize),
     /// A rule, in one of the bridges.
     Add(usize, usize),
     Delete(usize, usize),
@@ -88,7 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         key
     });
     prop_oneof![
-        8 => (0u16..4, key, 1usize..4).prop_map(|(p, k, n)| Step::Send(p, k, n)),
+        8 => (0u16..4, key, 1usize..4).prop_map(|(p, k, n)| Step::Send(p, Box::new(k), n)),
         3 => (0usize..2, 0..RULES.len()).prop_map(|(b, n)| Step::Add(b, n)),
         2 => (0usize..2, 0..RULES.len()).prop_map(|(b, n)| Step::Delete(b, n)),
         2 => (0usize..2, 0..GROUPS.len(), proptest::option::weighted(0.8, 0usize..2))
@@ -103,7 +103,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
     match step {
         // What a batch learns is for the next one, so packets that differ come in different ones.
-        Step::Send(port, key, n) => return bench.send(*port, &vec![*key; *n]),
+        Step::Send(port, key, n) => return bench.send(*port, &vec![**key; *n]),
         // A rule that names a group which is not there is refused, in both.
         Step::Add(bridge, n) => {
             _ = bench.change_in(*bridge, Command::Add, &format!("cookie={n},{}", RULES[*n]));

@@ -188,7 +188,15 @@ fn a_trace_finds_the_connection_and_changes_nothing() {
     let in_port = crate::policy::PortRef { bridge: bench.bridges[0], port: OfPort(2) };
     for _ in 0..2 {
         let frame = compose(&headers(ANSWER));
-        let passes = crate::trace::walk(&bench.policy, in_port, &frame, true, 1, bench.now);
+        let passes = crate::trace::walk(
+            &bench.policy,
+            in_port,
+            &frame,
+            &Headers::default(),
+            true,
+            1,
+            bench.now,
+        );
         let states: Vec<u16> = passes.iter().map(|p| p.key.headers.ct_state.get()).collect();
         let found = ct_state::TRACKED | ct_state::ESTABLISHED | ct_state::REPLY;
         assert_eq!(states, [0, found]);

@@ -10,7 +10,7 @@ use crate::policy::tests::{add, add_groups, add_to, policy};
 use crate::policy::*;
 use flow::compose::compose;
 use flow::extract::{Arrival, extract};
-use flow::key::FLOW_WORDS;
+use flow::key::{FLOW_WORDS, Segment};
 use flow::types::{MacAddr, OfPort, PortNo};
 use flow::verdict::DpAction;
 use flow::{FlowKey, Headers};
@@ -56,6 +56,11 @@ const RULES: &[&str] = &[
     "table=2,priority=19,ip,conj_id=2,actions=mod_nw_src:10.3.3.3,resubmit(,1),4",
     "table=0,priority=95,ip,ct_state=+trk+est,ct_mark=1/1,actions=move:NXM_NX_CT_MARK[0..15]->NXM_NX_REG1[0..15],ct(commit,zone=NXM_NX_REG1[0..15],table=2),resubmit(,1)",
     "table=0,priority=94,ip,ct_state=+trk+rpl-inv,ct_nw_src=10.0.0.0/8,actions=ct_clear,group:4,4",
+    "table=0,priority=97,tun_id=5/0xf,actions=move:NXM_NX_TUN_ID[0..31]->NXM_NX_REG0[],set_field:1.2.3.4->tun_src,resubmit(,1)",
+    "table=1,priority=14,tun_src=1.2.0.0/16,actions=set_tunnel:3,2,output:5,resubmit(,2)",
+    "table=1,priority=13,tun_ipv6_dst=fe80::/10,actions=controller,group:4,4",
+    "table=2,priority=11,tun_id=3,ip,actions=move:NXM_NX_TUN_GBP_ID[]->NXM_NX_TUN_ID[0..15],ct(table=1),3",
+    "table=2,priority=10,tun_flags=+oam,actions=group:4,1",
     "table=1,priority=12,ip,ct_state=-trk,nw_tos=0xb8,actions=ct(commit,exec(move:NXM_OF_IP_SRC[0..15]->NXM_NX_CT_MARK[0..15],set_field:5->ct_label)),2",
 ];
 
@@ -116,6 +121,7 @@ prop_compose! {
         ports in prop_oneof![Just([0x35u16, 80]), Just([53, 0x1ff]), Just([135, 0]), Just([136, 0]), any::<[u16; 2]>()],
         flags in prop_oneof![Just(2u16), Just(0x12), 0u16..4096],
         ct in prop_oneof![Just([0u16, 0]), Just([0x22, 1]), Just([0x2a, 3]), any::<[u16; 2]>()],
+        tunnel in prop_oneof![2 => Just(None), 1 => any::<[u8; 6]>().prop_map(Some)],
         lse in prop_oneof![Just([0x3140u32, 0, 0]), any::<[u32; 3]>()],
         nd: [u8; 28],
     ) -> FlowKey {
@@ -133,6 +139,15 @@ prop_compose! {
             key.ct_state.set(ct[0] & 0xff);
             key.ct_mark.set(ct[1].into());
             key.ct_nw_src.set(u32::from_be_bytes([10, 0, macs[0], macs[1]]));
+        }
+        if let Some([id, src, dst, flags, gbp_id, v6]) = tunnel {
+            key.segments = key.segments.or(Segment::TUNNEL.id).or(Segment::TUNNEL_IPV6.id);
+            key.tun_id.set([3, 5, id.into()][usize::from(id % 3)]);
+            key.tun_src.set([0x0102_0304, src.into()][usize::from(src % 2)]);
+            key.tun_dst.set(dst.into());
+            key.tun_flags.set(u16::from(flags) & 1);
+            key.tun_gbp_id.set(gbp_id.into());
+            key.tun_ipv6_dst[..2].copy_from_slice(&[0xfe, v6]);
         }
         match dl_type {
             0x0800 | 0x86dd | 0x0806 => {
@@ -239,6 +254,10 @@ proptest! {
         // These two are no properties of the packet.
         other.recirc_id = packet.recirc_id;
         other.headers.segments = packet.headers.segments;
+        if !packet.headers.segments.meets(Segment::TUNNEL.id) {
+            // The port decides whether there is a tunnel.
+            other.headers.copy_tunnel(&packet.headers);
+        }
         let again = p.translate(&other);
         // Not the lists are compared: a bit that the second translation looked at may be written as
         // it is, which changes nothing.

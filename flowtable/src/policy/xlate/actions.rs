@@ -121,6 +121,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             Action::SetIpTtl(ttl) => self.set(FieldId::IpTtl, u128::from(*ttl)),
             Action::SetL4Src(port) => self.packet.set_port(true, *port),
             Action::SetL4Dst(port) => self.packet.set_port(false, *port),
+            Action::SetTunnel { id, .. } => self.set(FieldId::TunId, u128::from(*id)),
             Action::SetField { field, value, mask, .. } => self.set_field(*field, *value, *mask),
             Action::Move { src, dst } => self.move_field(*src, *dst),
             Action::StackPush(src) => {
@@ -464,6 +465,7 @@ fn is_set_or_move(action: &Action) -> bool {
             | Action::SetMplsLabel(_)
             | Action::SetMplsTc(_)
             | Action::SetMplsTtl(_)
+            | Action::SetTunnel { .. }
             | Action::SetVlanVid { .. }
             | Action::SetVlanPcp { .. }
     )
@@ -480,6 +482,7 @@ fn looks_behind_labels(action: &Action) -> bool {
         | Action::SetVlanPcp { .. }
         | Action::SetEthSrc(_)
         | Action::SetEthDst(_)
+        | Action::SetTunnel { .. }
         | Action::SetQueue(_)
         | Action::Group(_) => false,
         Action::SetField { field, .. } => is_l3_or_higher(*field),

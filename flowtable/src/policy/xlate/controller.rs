@@ -66,6 +66,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             reason => reason,
         };
         let meter = self.meter_ref(to.meter_id.map_or(MeterId::CONTROLLER, MeterId));
+        let state = self.packet.told_state();
         ControllerMeta {
             bridge: self.bridge,
             max_len: to.max_len,
@@ -75,7 +76,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             table: self.table.get(),
             cookie: self.cookie,
             userdata: to.userdata.to_vec(),
-            state: self.packet.state(),
+            state,
             unwanted: match reason {
                 PacketInReason::ImplicitMiss => DropReason::TableMiss,
                 PacketInReason::InvalidTtl => DropReason::InvalidTtl,

@@ -202,6 +202,7 @@ pub fn translate_packet_out(
 ) -> Translation {
     let mut observer = Unobserved;
     let mut ctx = Ctx::new(view, key, &mut observer);
+    ctx.packet.has_tunnel_of_message();
     ctx.bridge = bridge;
     (ctx.is_packet_out, ctx.cookie) = (true, NO_COOKIE);
     match ctx.ports().get(ctx.in_port()) {
@@ -221,8 +222,9 @@ pub fn translate_resumed(
 ) -> Translation {
     let mut observer = Unobserved;
     let mut ctx = Ctx::new(view, key, &mut observer);
+    ctx.packet.has_tunnel_of_message();
     if continuation.state.bridge == bridge {
-        ctx.resume(&continuation.state, key);
+        ctx.resume(&continuation.state, key, true);
         ctx.end_of_pass();
     }
     ctx.finish()
@@ -380,7 +382,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             match self.view.recirc.get(self.recirc_id) {
                 Some(continuation) => {
                     self.out.is_passing = continuation.is_passing;
-                    self.resume(&continuation.state, &continuation.state.key);
+                    let state = &continuation.state;
+                    self.resume(state, &state.key, state.has_tunnel);
                 }
                 None => self.fail(DropReason::RecirculationLimit),
             }
@@ -564,11 +567,13 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     fn finish_freezing(&mut self) {
         self.spend_for(self.stack.len() + budget::weight(&self.action_set));
         self.commit();
+        let (key, has_tunnel) = self.packet.state();
         let state = FrozenState {
             suspended: std::mem::take(&mut self.suspended),
             action_set: self.action_set.clone(),
             stack: self.stack.clone(),
-            key: self.packet.state(),
+            key,
+            has_tunnel,
             bridge: self.bridge,
             table: self.table,
             hashed: self.hashed || self.hashes,
@@ -596,10 +601,11 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.exit = self.view.conduct.recirculation_exits();
     }
 
-    /// Goes on with a state. `key` has the registers and the rest of what is not in the packet.
-    fn resume(&mut self, state: &FrozenState, key: &PipelineKey) {
+    /// Goes on with a state. `key` has the registers and the rest of what is not in the packet, and the tunnel if
+    /// `has_tunnel` says so.
+    fn resume(&mut self, state: &FrozenState, key: &PipelineKey, has_tunnel: bool) {
         self.matched = true;
-        self.packet.resume(key);
+        self.packet.resume(key, has_tunnel);
         if !state.keeps_connection {
             self.packet.clear_connection();
         }

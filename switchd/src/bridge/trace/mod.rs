@@ -150,10 +150,11 @@ pub struct TracedLearn {
 /// It is not clear which packet is meant, or where it comes in.
 pub fn trace(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Trace, TraceError> {
     let policy = switch.policy();
-    let Meant { in_port: of_port, frame, given } = packet::meant(switch, request)?;
+    let Meant { in_port: of_port, frame, tunnel, given } = packet::meant(switch, request)?;
     let in_port = PortRef { bridge: switch.bridge().id(), port: of_port };
     let has_sender = given.as_ref().is_none_or(|flow| FieldId::EthSrc.get_mask(flow.mask()) != 0);
-    let passes = walk(policy, in_port, &frame, has_sender, switch.vlan_limit(), switch.now());
+    let (vlan_limit, now) = (switch.vlan_limit(), switch.now());
+    let passes = walk(policy, in_port, &frame, &tunnel, has_sender, vlan_limit, now);
     let assumed = given.map(|flow| assumed::assumed(switch, &flow, &passes)).unwrap_or_default();
     let rules = WonRules::of(policy, passes.iter().flat_map(|pass| &pass.steps));
     let mut comparison = request.finds_losers.then(|| Comparison::new(policy));

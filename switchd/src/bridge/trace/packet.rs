@@ -2,12 +2,12 @@
 
 use super::{TraceError, TracePacket, TraceRequest, between};
 use crate::switch::OnBridge;
-use flow::Match;
 use flow::compose::compose;
 use flow::extract::{Arrival, extract};
 use flow::fields::FieldId;
 use flow::key::VLAN_VID_MASK;
 use flow::types::{MacAddr, OfPort};
+use flow::{Headers, Match};
 use flowtable::policy::mac_table::MacKey;
 use flowtable::trace::{as_it_comes_in, differences};
 use packet::wire::ethernet;
@@ -20,6 +20,8 @@ pub(super) struct Meant {
     /// The port where it comes in; [`OfPort::NONE`] if nobody has given one.
     pub in_port: OfPort,
     pub frame: Vec<u8>,
+    /// The tunnel that it comes through, if these headers have one. Their other fields do not matter.
+    pub tunnel: Headers,
     /// What somebody has said of the packet, or what is known of its hosts. `None` if its bytes were given, and so
     /// every field.
     pub given: Option<Match>,
@@ -32,7 +34,7 @@ pub(super) fn meant(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Mean
             if !(ethernet::HEADER_SIZE..=MAX_FRAME_SIZE).contains(&frame.len()) {
                 return Err(TraceError::FrameSize(frame.len()));
             }
-            let (key, _) = extract(Arrival::default(), frame, switch.vlan_limit());
+            let (mut key, _) = extract(Arrival::default(), frame, switch.vlan_limit());
             let in_port = match given_port(&request.flow) {
                 Some(port) => port,
                 None => {
@@ -44,11 +46,14 @@ pub(super) fn meant(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Mean
                 }
             };
             let in_port = existing(switch, in_port)?;
+            // No byte of the frame says through which tunnel it came.
+            let tunnel = request.flow.key().headers;
+            key.headers.come_through(&tunnel);
             let packet = as_it_comes_in(&key, |_| Some(in_port));
             if let Some(&field) = differences(&request.flow, &packet).first() {
                 return Err(TraceError::Contradiction { field, packet: Box::new(packet) });
             }
-            Ok(Meant { in_port, frame: frame.clone(), given: None })
+            Ok(Meant { in_port, frame: frame.clone(), tunnel, given: None })
         }
         TracePacket::Described => described(switch, request.flow),
         TracePacket::Between { from, to } => {
@@ -62,7 +67,8 @@ fn described(switch: OnBridge<'_>, flow: Match) -> Result<Meant, TraceError> {
         None | Some(OfPort::NONE) => OfPort::NONE,
         Some(port) => existing(switch, port)?,
     };
-    Ok(Meant { in_port, frame: compose(&flow.key().headers), given: Some(flow) })
+    let tunnel = flow.key().headers;
+    Ok(Meant { in_port, frame: compose(&tunnel), tunnel, given: Some(flow) })
 }
 
 fn given_port(flow: &Match) -> Option<OfPort> {

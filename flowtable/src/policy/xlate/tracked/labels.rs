@@ -118,7 +118,7 @@ pub(super) fn push(key: &mut Headers, n: usize, ethertype: u16) {
 
 /// Clears all fields of the network header and of the headers behind it, under a stack of one entry.
 fn hide_headers_behind_labels(key: &mut Headers) {
-    *key = Headers {
+    let mut bare = Headers {
         dl_dst: key.dl_dst,
         dl_type: key.dl_type,
         dl_src: key.dl_src,
@@ -129,6 +129,8 @@ fn hide_headers_behind_labels(key: &mut Headers) {
         mpls_lse: [key.mpls_lse[0], U32::ZERO, U32::ZERO],
         ..Headers::default()
     };
+    bare.copy_tunnel(key);
+    *key = bare;
 }
 
 /// Takes the first of `n` entries off; false if there is none, or if the key does not hold the whole stack.

@@ -12,6 +12,8 @@
 //!   [`TrackedKey::new`] marks these.
 //! - A method that gives header bits a new value marks these bits, although it does not return them: `commit` compares
 //!   headers with the headers that came in, and emits nothing for a packet that has the new value already.
+//! - What rules write of a tunnel marks nothing: `commit` never compares the tunnel's fields. An output to a tunnel port, and the
+//!   state that the next pass goes on with, take all of them as they are, and mark them.
 //! - State beside the headers (`in_port`, `metadata`, registers, `actset_output`) starts alike for all packets of one
 //!   port and pass. Setting it marks nothing.
 //! - [`TrackedKey::shown`] marks nothing: it is for observers, which decide nothing.
@@ -30,7 +32,7 @@ use flow::action::{FieldBits, Subfield};
 use flow::fields::FieldId;
 use flow::key::{
     FLOW_WORDS, FlowKey, FlowMask, HEADER_WORDS, Headers, KeyOfPort, KeyPortNo, PipelineKey,
-    PipelineMask, VLAN_CFI, WordSet, frag,
+    PipelineMask, Segment, VLAN_CFI, WordSet, frag,
 };
 use flow::types::{MacAddr, OfPort};
 use packet::wire::{eth_type, ip_proto};
@@ -47,6 +49,9 @@ pub(super) struct TrackedKey {
     mask: PipelineMask,
     /// Whether the next pass would see what is known of the packet's connection. Rules can have it forgotten.
     keeps_connection: bool,
+    /// Whether the next pass has the fields of the tunnel from here, because rules or a patch have written some of them. Only the
+    /// rules decide this, never the packet's bits.
+    has_tunnel: bool,
 }
 
 /// The packet at an earlier point of the walk, to go back to. The bits that were read since stay marked.
@@ -54,6 +59,7 @@ pub(super) struct TrackedKey {
 pub(super) struct SavedKey {
     key: PipelineKey,
     keeps_connection: bool,
+    has_tunnel: bool,
 }
 
 /// The packet as datapath actions had made it at an earlier point of the walk.
@@ -81,6 +87,7 @@ impl TrackedKey {
             original: key.headers,
             mask: PipelineMask::default(),
             keeps_connection: true,
+            has_tunnel: false,
         };
         tracked.key.actset_output.set(OFPP_UNSET);
         tracked.mask.bits.in_port = KeyOfPort::ALL_BITS;
@@ -110,12 +117,14 @@ impl TrackedKey {
 
     /// The packet as it is now.
     pub(super) fn save(&self) -> SavedKey {
-        SavedKey { key: self.key, keeps_connection: self.keeps_connection }
+        let Self { key, keeps_connection, has_tunnel, .. } = *self;
+        SavedKey { key, keeps_connection, has_tunnel }
     }
 
     /// Goes back to the packet as it was.
     pub(super) fn restore(&mut self, saved: &SavedKey) {
-        (self.key, self.keeps_connection) = (saved.key, saved.keeps_connection);
+        let SavedKey { key, keeps_connection, has_tunnel } = *saved;
+        (self.key, self.keeps_connection, self.has_tunnel) = (key, keeps_connection, has_tunnel);
     }
 
     /// The packet as the datapath actions emitted so far have made it.
@@ -128,18 +137,50 @@ impl TrackedKey {
         self.base = saved.0;
     }
 
-    /// The state beside the headers, which the next pass cannot extract from the frame.
-    pub(super) fn state(&self) -> PipelineKey {
-        PipelineKey { headers: Headers::default(), ..self.key }
+    /// The state beside the headers, which the next pass cannot extract from the frame, and whether the tunnel is a part
+    /// of that state. The state has the tunnel's fields in its headers if rules have written one of them. Otherwise the next
+    /// pass finds what the frame came with.
+    pub(super) fn state(&mut self) -> (PipelineKey, bool) {
+        let mut state = PipelineKey { headers: Headers::default(), ..self.key };
+        if self.has_tunnel {
+            self.tell_tunnel(&mut state);
+        }
+        (state, self.has_tunnel)
     }
 
-    /// Takes over the state of an earlier pass.
-    pub(super) fn resume(&mut self, state: &PipelineKey) {
+    /// The state beside the headers, with the fields of the tunnel in its headers, for controllers.
+    pub(super) fn told_state(&mut self) -> PipelineKey {
+        let mut state = PipelineKey { headers: Headers::default(), ..self.key };
+        self.tell_tunnel(&mut state);
+        state
+    }
+
+    /// Writes the fields of the tunnel into a state. Their bits decide something from now on. The port decides whether a
+    /// packet came through a tunnel at all, and every translation reads the port.
+    fn tell_tunnel(&mut self, state: &mut PipelineKey) {
+        if self.original.segments.meets(Segment::TUNNEL.id) {
+            self.mask.bits.headers.mark_tunnel();
+        }
+        state.headers.copy_tunnel(&self.key.headers);
+    }
+
+    /// Says that a message about the packet has the fields of the tunnel that the packet begins with. The frame itself came
+    /// through no tunnel, so the next pass has these fields from here.
+    pub(super) fn has_tunnel_of_message(&mut self) {
+        self.has_tunnel = true;
+    }
+
+    /// Takes over the state of an earlier pass, or of a message. `has_tunnel` says whether the fields of the tunnel are a part of it.
+    pub(super) fn resume(&mut self, state: &PipelineKey, has_tunnel: bool) {
         self.key = PipelineKey { headers: self.key.headers, ..*state };
+        if has_tunnel {
+            self.key.headers.copy_tunnel(&state.headers);
+            self.has_tunnel = true;
+        }
     }
 
     /// The packet comes in at a port of another bridge, which sees nothing that the first one wrote beside it but
-    /// `pkt_mark`, and nothing of its connection.
+    /// `pkt_mark`, and nothing of its connection or its tunnel.
     pub(super) fn arrive(&mut self, in_port: OfPort) {
         self.key = PipelineKey {
             in_port: in_port.into(),
@@ -148,6 +189,8 @@ impl TrackedKey {
             actset_output: OFPP_UNSET.into(),
             ..PipelineKey::default()
         };
+        self.key.headers.copy_tunnel(&Headers::default());
+        self.has_tunnel = true;
         self.clear_connection();
     }
 
@@ -268,14 +311,20 @@ impl TrackedKey {
 
     /// Gives the bits of `mask` in a field a new value. Ask [`has`](Self::has) first.
     pub(super) fn write_bits(&mut self, field: FieldId, value: FieldBits, mask: FieldBits) {
-        field.set_mask(&mut self.mask, mask);
+        match field.is_of_tunnel() {
+            true => self.has_tunnel = true,
+            false => field.set_mask(&mut self.mask, mask),
+        }
         field.write(&mut self.key, value, mask);
         self.see_to_presence_of_tag(field);
     }
 
     /// Gives a run of bits a new value.
     pub(super) fn write(&mut self, dst: Subfield, value: FieldBits) {
-        dst.set_mask(&mut self.mask);
+        match dst.field.is_of_tunnel() {
+            true => self.has_tunnel = true,
+            false => dst.set_mask(&mut self.mask),
+        }
         dst.write(&mut self.key, value);
         self.see_to_presence_of_tag(dst.field);
     }

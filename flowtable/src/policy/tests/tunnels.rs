@@ -1,0 +1,110 @@
+//! What rules read and write of the tunnel that a packet goes through: `tun_id` and its relatives.
+
+use super::*;
+use crate::policy::xlate::Translation;
+use flow::Headers;
+use flow::key::Segment;
+
+/// The key of a packet that came through a tunnel, in the words of a match.
+fn tunneled(packet: &str) -> FlowKey {
+    let mut key = key(packet);
+    let headers = &mut key.headers;
+    headers.segments = headers.segments.or(Segment::TUNNEL.id).or(Segment::TUNNEL_IPV6.id);
+    key
+}
+
+/// What the mask says of the tunnel: its other bits are zero.
+fn tunnel_of_mask(translation: &Translation) -> Headers {
+    let mut headers = Headers::default();
+    headers.copy_tunnel(&translation.mask.bits.headers);
+    headers
+}
+
+/// The next pass of a packet.
+fn next_pass(policy: &Policy, first: &Translation, packet: &FlowKey) -> Translation {
+    let [.., DpAction::Recirculate(id)] = first.actions[..] else { panic!("{:?}", first.actions) };
+    policy.translate(&FlowKey { recirc_id: id.into(), ..*packet })
+}
+
+#[test]
+fn rules_of_later_tables_see_the_tunnel_that_earlier_ones_wrote() {
+    let rules = [
+        "table=0,actions=set_tunnel:5,set_field:192.0.2.7->tun_dst,resubmit(,1)",
+        "table=1,priority=9,tun_id=5,tun_dst=192.0.2.0/24,actions=move:NXM_NX_TUN_ID[0..15]->NXM_NX_REG0[0..15],resubmit(,2)",
+        "table=2,reg0=5,actions=2",
+    ];
+    check(&rules, "in_port=1,tcp", &[2]);
+}
+
+/// Nothing is emitted for a tunnel's fields, so a packet that has the value already needs no cached flow of its own.
+#[test]
+fn to_write_a_tunnel_does_not_read_it_and_emits_nothing() {
+    let policy =
+        policy(&["actions=set_tunnel:5,load:1->NXM_NX_TUN_ID[8],set_field:::1->tun_ipv6_src,2"]);
+    let translation = policy.translate(&tunneled("in_port=1,tcp,tun_id=5"));
+    assert_eq!(tunnel_of_mask(&translation), Headers::default());
+    assert!(matches!(translation.actions[..], [DpAction::Output(PortNo(1))]));
+}
+
+#[test]
+fn the_bits_of_a_tunnel_that_rules_read_are_in_the_mask() {
+    let policy = policy(&["priority=9,tun_id=0x5/0xff,actions=3", "priority=1,actions=2"]);
+    for (packet, port) in [("in_port=1,tcp,tun_id=0x105", 3), ("in_port=1,tcp,tun_id=0x106", 2)] {
+        let translation = policy.translate(&tunneled(packet));
+        assert_eq!(outputs(&translation.actions), [port]);
+        let read = tunnel_of_mask(&translation);
+        assert!(read.tun_id.get() & 0xff != 0 && read.tun_id.get() & !0xff == 0, "{read:?}");
+        assert_eq!(read, Headers { tun_id: read.tun_id, ..Headers::default() });
+    }
+}
+
+#[test]
+fn the_next_pass_has_the_tunnel_that_rules_wrote() {
+    let rules = ["table=0,ip,actions=set_tunnel:5,ct(table=1)", "table=1,tun_id=5,actions=2"];
+    let policy = policy(&rules);
+    for packet in [key("in_port=1,tcp"), tunneled("in_port=1,tcp,tun_id=9,tun_src=192.0.2.1")] {
+        let first = policy.translate(&packet);
+        assert_eq!(outputs(&next_pass(&policy, &first, &packet).actions), [2]);
+    }
+    // The state of the next pass has every bit of the tunnel, once rules have changed one.
+    let mut all = Headers::default();
+    all.mark_tunnel();
+    let came_through_one = policy.translate(&tunneled("in_port=1,tcp"));
+    assert_eq!(tunnel_of_mask(&came_through_one), all);
+}
+
+#[test]
+fn the_next_pass_finds_a_tunnel_that_no_rule_changed_with_the_frame() {
+    let policy = policy(&["table=0,ip,actions=ct(table=1)", "table=1,tun_id=9,actions=3"]);
+    let packet = tunneled("in_port=1,tcp,tun_id=9");
+    let first = policy.translate(&packet);
+    assert_eq!(tunnel_of_mask(&first), Headers::default());
+    assert_eq!(outputs(&next_pass(&policy, &first, &packet).actions), [3]);
+}
+
+#[test]
+fn a_label_hides_no_tunnel() {
+    let rules = ["table=0,ip,actions=push_mpls:0x8847,resubmit(,1)", "table=1,tun_id=9,actions=4"];
+    let translation = policy(&rules).translate(&tunneled("in_port=1,tcp,tun_id=9"));
+    assert_eq!(outputs(&translation.actions), [4]);
+}
+
+#[test]
+fn the_last_tunnel_of_an_action_set_is_written_before_the_output() {
+    let rules = [
+        "table=0,actions=write_actions(set_field:7->tun_id,resubmit(,2)),goto_table:1",
+        "table=1,actions=write_actions(set_field:8->tun_id)",
+        "table=2,tun_id=8,actions=3",
+    ];
+    check(&rules, "in_port=1,tcp", &[3]);
+}
+
+#[test]
+fn controllers_are_told_of_the_tunnel() {
+    let policy = policy(&["actions=set_field:192.0.2.7->tun_dst,controller"]);
+    let translation = policy.translate(&tunneled("in_port=1,tcp,tun_id=9"));
+    let [DpAction::Controller(meta)] = &translation.actions[..] else { panic!("{translation:?}") };
+    assert_eq!(meta.state.headers.tun_id.get(), 9);
+    assert_eq!(meta.state.headers.tun_dst.get(), 0xc000_0207);
+    assert_eq!(tunnel_of_mask(&translation).tun_id.get(), u64::MAX);
+}
