@@ -38,6 +38,9 @@ enum Kind {
     Own(&'static str),
 }
 
+/// The largest number of characters of a line that a [`Place`] has.
+const SHOWN: usize = 4096;
+
 /// A part of a text, counted in characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Place {
@@ -46,25 +49,32 @@ pub(crate) struct Place {
     pub(crate) file: Option<String>,
     /// The number of the line, from 1.
     pub(crate) line: usize,
-    /// The place in `text` of the first wrong character, from 1.
+    /// The place in the line of the first wrong character, from 1.
     pub(crate) column: usize,
     /// How many characters are wrong; 0 if the whole line is.
     pub(crate) length: usize,
-    /// The line, without its comment and the blanks in front.
+    /// The line, without its comment and the blanks in front; of a line of more than [`SHOWN`] characters the part
+    /// that has the first wrong one in its middle.
     pub(crate) text: String,
+    /// The place in the line of the first character of `text`, from 1. `None` if `text` is the whole line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text_column: Option<usize>,
 }
 
 impl Place {
     pub(crate) fn of(place: &TextPlace) -> Self {
         let TextPlace { file, line, text, span } = place;
         let count = |part: Option<&str>| part.map_or(0, |part| part.chars().count());
-        Self {
-            file: file.clone(),
-            line: *line,
-            column: count(text.get(..span.start)) + 1,
-            length: count(text.get(span.clone())),
-            text: text.clone(),
-        }
+        let column = count(text.get(..span.start)) + 1;
+        let length = count(text.get(span.clone()));
+        let (text, text_column) = match text.chars().count() > SHOWN {
+            true => {
+                let left_out = column.saturating_sub(SHOWN / 2);
+                (text.chars().skip(left_out).take(SHOWN).collect(), Some(left_out + 1))
+            }
+            false => (text.clone(), None),
+        };
+        Self { file: file.clone(), line: *line, column, length, text, text_column }
     }
 }
 
@@ -192,5 +202,19 @@ mod tests {
         let place = TextPlace { file: None, line: 3, text: "name=ü,frob".to_owned(), span: 8..12 };
         let Place { line, column, length, .. } = Place::of(&place);
         assert_eq!((line, column, length), (3, 8, 4));
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_told() {
+        let line = format!("{}bad,{}", "ü,".repeat(100_000), "y".repeat(100_000));
+        let place = TextPlace { file: None, line: 1, text: line, span: 300_000..300_003 };
+        let Place { column, length, text, text_column, .. } = Place::of(&place);
+        assert_eq!((column, length), (200_001, 3));
+        assert_eq!(text.chars().count(), SHOWN);
+        let there: String = text.chars().skip(column - text_column.unwrap()).take(length).collect();
+        assert_eq!(there, "bad");
+        let place = TextPlace { file: None, line: 1, text: "a".repeat(1 << 20), span: 0..1 << 20 };
+        let Place { column, length, text, text_column, .. } = Place::of(&place);
+        assert_eq!((column, length, text.len(), text_column), (1, 1 << 20, SHOWN, Some(1)));
     }
 }

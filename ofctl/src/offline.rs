@@ -17,6 +17,7 @@ use flow::text::{
 use flow::types::OfPort;
 use serde::Serialize;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Carries out the verb `parse-flow`.
@@ -84,7 +85,7 @@ pub(crate) fn check(options: &Options, arguments: &Check) -> anyhow::Result<Outc
     };
     let context = ParseContext { ports, ..context(&options.how) };
     let mut report = report(files::name(path), &file, &context);
-    report.unchecked_ports = unknown.0.into_inner();
+    report.unchecked_ports = unknown.into_words();
     match options.how.json {
         true => print_json(&report)?,
         false => print(&report.text())?,
@@ -92,9 +93,22 @@ pub(crate) fn check(options: &Options, arguments: &Check) -> anyhow::Result<Outc
     Ok(if report.errors.is_empty() { Outcome::Done } else { Outcome::Wrong })
 }
 
-/// Takes every word for the name of a port, and remembers the words: a file of rules can be checked without a switch.
+/// Takes every word that can be the name of a port for one, and remembers the words: a file of rules can be checked
+/// without a switch.
 #[derive(Default)]
-struct AnyPortNames(RefCell<Vec<String>>);
+struct AnyPortNames(RefCell<BTreeMap<String, usize>>);
+
+impl AnyPortNames {
+    /// The words, in the order in which they came.
+    fn into_words(self) -> Vec<String> {
+        let mut words: Vec<(String, usize)> = self.0.into_inner().into_iter().collect();
+        words.sort_by_key(|(_, place)| *place);
+        words.into_iter().map(|(word, _)| word).collect()
+    }
+}
+
+/// The largest size of a port's name in bytes, in Linux and in OpenFlow.
+const MAX_PORT_NAME: usize = 15;
 
 impl PortNames for AnyPortNames {
     fn number(&self, name: &str) -> Option<OfPort> {
@@ -102,12 +116,14 @@ impl PortNames for AnyPortNames {
         if is_nearly_an_action(name) {
             return None;
         }
-        let mut names = self.0.borrow_mut();
-        let known = names.iter().position(|known| known == name);
-        let place = known.unwrap_or_else(|| {
-            names.push(name.to_owned());
-            names.len() - 1
-        });
+        let is_possible = name.len() <= MAX_PORT_NAME
+            && !name.contains(|c: char| c.is_control() || c.is_whitespace());
+        if !is_possible {
+            return None;
+        }
+        let mut words = self.0.borrow_mut();
+        let next = words.len();
+        let place = *words.entry(name.to_owned()).or_insert(next);
         // Numbers that a file is least likely to have as well, the highest first.
         let number = OfPort::MAX.0.saturating_sub(1).saturating_sub(u16::try_from(place).ok()?);
         (number > 0).then_some(OfPort(number))
@@ -275,11 +291,16 @@ mod tests {
     fn names_of_ports_are_left_unchecked_and_counted() {
         let ports = AnyPortNames::default();
         let context = ParseContext { ports: &ports, ..ParseContext::default() };
-        let file = "in_port=p1,actions=p2\nin_port=p2,actions=drop\nactions=drp\nactions=ct\n";
+        let file = "in_port=p1,actions=p2\nin_port=p2,actions=drop\nactions=drp\nactions=ct\n\
+                    actions=a-name-much-too-long\nactions=\u{1b}[2J\n";
         let mut report = report("f", file, &context);
         let wrong: Vec<usize> = report.errors.iter().map(|error| error.place.line).collect();
-        assert_eq!(wrong, [3, 4], "a misspelt action is no port");
-        report.unchecked_ports = ports.0.into_inner();
+        assert_eq!(
+            wrong,
+            [3, 4, 5, 6],
+            "a misspelt action is no port, nor is what no port can be called"
+        );
+        report.unchecked_ports = ports.into_words();
         assert_eq!(report.unchecked_ports, ["p1", "p2"]);
         let told = "f: 2 names of ports were not checked (--ports NAMES checks them): p1, p2\n";
         assert!(report.text().ends_with(told), "{}", report.text());
