@@ -3,6 +3,7 @@
 use super::error::Fault;
 use super::pairs::Pairs;
 use super::print::{REASON_ACTION, REASONS};
+use super::printable::quoted;
 use super::protocol::Protocols;
 use super::value::{self, Masked};
 use super::words::{self, field as any_field};
@@ -39,7 +40,7 @@ impl<'a> Argument<'a> {
             true => match number::strtoull(self.text, 0) {
                 Some((n, "")) if n <= max => Ok(n),
                 Some((n, "")) if max == u64::from(u32::MAX) => Ok(n & max),
-                _ => Err(Fault::new(format!("{:?} is not a valid number here", self.text))),
+                _ => Err(Fault::new(format!("{} is not a valid number here", quoted(self.text)))),
             },
             false => number::at_most(self.text, max.into()).map(|n| n as u64),
         };
@@ -89,14 +90,14 @@ impl<'a> Argument<'a> {
 
     pub(super) fn mac(self) -> Result<MacAddr, Fault> {
         let bits = value::mac(self.text, self.context.lenient).ok_or_else(|| {
-            Fault::new(format!("{}: {:?} is not an Ethernet address", self.name, self.text))
+            Fault::new(format!("{}: {} is not an Ethernet address", self.name, quoted(self.text)))
         })?;
         Ok(mac_of_bits(bits))
     }
 
     pub(super) fn ipv4(self) -> Result<u32, Fault> {
         value::ipv4(self.text, false).ok_or_else(|| {
-            Fault::new(format!("{}: {:?} is not an IPv4 address", self.name, self.text))
+            Fault::new(format!("{}: {} is not an IPv4 address", self.name, quoted(self.text)))
         })
     }
 
@@ -137,7 +138,12 @@ impl<'a> Argument<'a> {
             match pair.key {
                 "port" => port = Some(self.port(pair.value)?),
                 "max_len" => max_len = Some(self.with("max_len", pair.value).u32()?),
-                key => return Err(Fault::new(format!("output: there is no argument {key:?}"))),
+                key => {
+                    return Err(Fault::new(format!(
+                        "output: there is no argument {}",
+                        quoted(key)
+                    )));
+                }
             }
         }
         let (Some(port), Some(max_len)) = (port, max_len) else {
@@ -175,7 +181,12 @@ impl<'a> Argument<'a> {
                 "pause" => *pause = true,
                 "meter_id" => *meter_id = Some(arg.u32()?),
                 "reason" => *reason = arg.reason()?,
-                key => return Err(Fault::new(format!("controller: there is no argument {key:?}"))),
+                key => {
+                    return Err(Fault::new(format!(
+                        "controller: there is no argument {}",
+                        quoted(key)
+                    )));
+                }
             }
         }
         Ok(action)
@@ -184,7 +195,7 @@ impl<'a> Argument<'a> {
     fn reason(self) -> Result<u8, Fault> {
         let named = REASONS.iter().position(|r| r.eq_ignore_ascii_case(self.text));
         named.map(|n| n as u8).ok_or_else(|| {
-            Fault::new(format!("{:?} is not a reason", self.text))
+            Fault::new(format!("{} is not a reason", quoted(self.text)))
                 .hint(format!("the reasons are {}", REASONS.join(", ")))
         })
     }
@@ -204,7 +215,7 @@ impl<'a> Argument<'a> {
     fn split_arrow(self) -> Result<(&'a str, &'a str), Fault> {
         match self.text.split_once("->") {
             Some((value, field)) if !field.is_empty() => Ok((value, field)),
-            _ => Err(Fault::new(format!("{}: {:?} has no ->FIELD", self.name, self.text))),
+            _ => Err(Fault::new(format!("{}: {} has no ->FIELD", self.name, quoted(self.text)))),
         }
     }
 
@@ -290,7 +301,7 @@ impl<'a> Argument<'a> {
         let value = match self.context.lenient {
             true => match number::field_bytes(text, bytes) {
                 Some((n, "")) => n,
-                _ => return Err(Fault::new(format!("load: {text:?} is not a number"))),
+                _ => return Err(Fault::new(format!("load: {} is not a number", quoted(text)))),
             },
             false => number::integer(text).map_err(|f| f.of("load"))?,
         };
@@ -345,8 +356,11 @@ impl<'a> Argument<'a> {
                 ));
             }
             Some(other) => {
-                return Err(Fault::new(format!("resubmit: {other:?} is one argument too many"))
-                    .hint("write resubmit(PORT,TABLE)"));
+                return Err(Fault::new(format!(
+                    "resubmit: {} is one argument too many",
+                    quoted(other)
+                ))
+                .hint("write resubmit(PORT,TABLE)"));
             }
         }
         if in_port.is_none() && table.is_none() {
@@ -402,7 +416,8 @@ impl<'a> Argument<'a> {
     pub(super) fn hex_bytes(self) -> Result<Vec<u8>, Fault> {
         let mut bytes = Vec::new();
         let mut rest = self.text.as_bytes();
-        let bad = || Fault::new(format!("{}: {:?} is not a list of bytes", self.name, self.text));
+        let bad =
+            || Fault::new(format!("{}: {} is not a list of bytes", self.name, quoted(self.text)));
         while let [first, tail @ ..] = rest {
             if *first == b'.' {
                 rest = tail;

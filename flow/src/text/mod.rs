@@ -197,6 +197,7 @@ fn table_number(text: &str) -> Result<Option<TableId>, Fault> {
         Ok(n) if plain => TableId::new(n).map(Some).ok_or_else(|| {
             Fault::new(format!("table {n} is reserved")).hint("tables are 0 to 253")
         }),
-        _ => Err(Fault::new(format!("{text:?} is not a table")).hint("tables are 0 to 253")),
+        _ => Err(Fault::new(format!("{} is not a table", printable::quoted(text)))
+            .hint("tables are 0 to 253")),
     }
 }

@@ -5,6 +5,7 @@
 //! Open vSwitch do: octal numbers and signs are accepted.
 
 use super::error::Fault;
+use super::printable::quoted;
 
 /// Parses a number from 0 to `max`, strictly. The hint of a text that is not a number gives these bounds.
 pub(super) fn at_most(text: &str, max: u128) -> Result<u128, Fault> {
@@ -54,13 +55,19 @@ fn long_or_wrong(text: &str, hex: Option<&str>, is_octal: bool) -> Result<u128, 
     if digits.is_empty() || !digits.bytes().all(|b| (b as char).is_digit(radix)) {
         return Err(Fault::new(match text {
             "" => "a number is missing".to_owned(),
-            _ => format!("{text:?} is not a number"),
+            _ if is_negative(text) => format!("{text} is less than 0"),
+            _ => format!("{} is not a number", quoted(text)),
         }));
     }
     if is_octal {
         return Err(octal(text));
     }
     u128::from_str_radix(digits, radix).map_err(|_| Fault::new(format!("{text} is too large")))
+}
+
+/// Whether the text is a minus sign and digits.
+fn is_negative(text: &str) -> bool {
+    text.strip_prefix('-').and_then(digits::<10>).is_some()
 }
 
 /// The fault of a decimal number with leading zeros. The hint gives both possible meanings.
@@ -157,8 +164,9 @@ mod tests {
     #[test]
     fn a_hint_gives_the_bounds() {
         let fault = at_most("-1", 65535).unwrap_err();
-        assert_eq!(fault.message, r#""-1" is not a number"#);
+        assert_eq!(fault.message, "-1 is less than 0");
         assert_eq!(fault.hint.unwrap(), "write a number from 0 to 65535");
+        assert_eq!(at_most("-", 255).unwrap_err().message, r#""-" is not a number"#);
         assert_eq!(at_most("0xg", 255).unwrap_err().hint.unwrap(), "write a number from 0 to 0xff");
     }
 

@@ -5,6 +5,7 @@ use super::order::Nesting;
 use super::pairs::{Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::parse_match::MatchBuilder;
+use super::printable::quoted;
 use super::protocol::Protocols;
 use super::request::{behind_actions, no_format, receivable};
 use super::words::{self, Word};
@@ -112,7 +113,7 @@ impl<'a> Reader<'a> {
                     return Err(TextError::at(self.text, pair.whole, fault.of(pair.key)));
                 }
                 _ => {
-                    let fault = Fault::new(format!("unknown keyword {:?}", pair.key)).hint(
+                    let fault = Fault::new(format!("unknown keyword {}", quoted(pair.key))).hint(
                         "there are in_port, packet, metadata, registers, tun_ fields and actions",
                     );
                     return Err(TextError::at(self.text, pair.key, fault));

@@ -4,6 +4,7 @@ use super::argument::Argument;
 use super::error::{Fault, TextError};
 use super::order::{self, Nesting};
 use super::pairs::{Delimiter, Pair, Pairs};
+use super::printable::quoted;
 use super::protocol::Protocols;
 use super::vocabulary::ActionName;
 use super::words::closest;
@@ -259,7 +260,7 @@ impl<'a> ActionParser<'a> {
                 "{name} is an action of Open vSwitch that this switch does not have"
             )));
         }
-        let fault = Fault::new(format!("there is no action {:?}", pair.key));
+        let fault = Fault::new(format!("there is no action {}", quoted(pair.key)));
         let ports = self.context.ports.all();
         let names: Vec<&str> = ActionName::names().collect();
         Err(match closest(pair.key, names.into_iter().chain(ports)) {

@@ -4,6 +4,7 @@ use super::error::{Fault, TextError};
 use super::order::Nesting;
 use super::pairs::{Pair, Pairs};
 use super::parse_action::ActionParser;
+use super::printable::quoted;
 use super::protocol::Protocols;
 use super::vocabulary::vocabulary;
 use super::words::{Word, lookup};
@@ -261,7 +262,7 @@ impl<'a> Reader<'a> {
 
     fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
         let Some(key) = GroupKey::from_name(pair.key) else {
-            return Err(self.error(pair.key, format!("unknown keyword {:?}", pair.key)));
+            return Err(self.error(pair.key, format!("unknown keyword {}", quoted(pair.key))));
         };
         let is_allowed = match key {
             GroupKey::GroupId => true,
@@ -292,8 +293,11 @@ impl<'a> Reader<'a> {
                     "indirect" => GroupType::Indirect,
                     "ff" | "fast_failover" => GroupType::FastFailover,
                     _ => {
-                        return Err(Fault::new(format!("{text:?} is not a type of groups"))
-                            .hint("the types are all, select, indirect and ff"));
+                        return Err(Fault::new(format!(
+                            "{} is not a type of groups",
+                            quoted(text)
+                        ))
+                        .hint("the types are all, select, indirect and ff"));
                     }
                 });
             }

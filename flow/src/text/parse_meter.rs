@@ -3,6 +3,7 @@
 use super::error::{Fault, TextError};
 use super::number;
 use super::pairs::{Pair, Pairs};
+use super::printable::quoted;
 use super::vocabulary::vocabulary;
 use crate::meter::{Band, BandKind, MAX_BANDS, Meter, MeterMod, MeterUnit};
 use crate::types::MeterId;
@@ -89,7 +90,7 @@ pub fn parse_meter_id(text: &str) -> Result<Option<MeterId>, TextError> {
     let mut id = None;
     for pair in Pairs::new(text) {
         if MeterKey::from_name(pair.key) != Some(MeterKey::Meter) {
-            let fault = Fault::new(format!("unknown keyword {:?}", pair.key));
+            let fault = Fault::new(format!("unknown keyword {}", quoted(pair.key)));
             return Err(TextError::at(text, pair.key, fault.hint("write meter=N")));
         }
         let read = number_of(pair.value).map_err(|fault| TextError::at(text, pair.whole, fault))?;
@@ -180,7 +181,7 @@ impl<'a> Reader<'a> {
 
     fn head(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
         let Some(key) = MeterKey::from_name(pair.key) else {
-            return Err(self.error(pair.key, format!("unknown keyword {:?}", pair.key)));
+            return Err(self.error(pair.key, format!("unknown keyword {}", quoted(pair.key))));
         };
         if key != MeterKey::Meter && !pair.value.is_empty() {
             return Err(self.error(pair.whole, format!("{} takes no value", pair.key)));
@@ -217,14 +218,14 @@ impl<'a> Reader<'a> {
         let mut draft: Option<Draft<'a>> = None;
         for pair in Pairs::new(text) {
             let Some(key) = BandKey::from_name(pair.key) else {
-                return Err(self.error(pair.key, format!("unknown keyword {:?}", pair.key)));
+                return Err(self.error(pair.key, format!("unknown keyword {}", quoted(pair.key))));
             };
             if key == BandKey::Type {
                 let remarks = match pair.value {
                     "drop" => false,
                     "dscp_remark" => true,
                     other => {
-                        let fault = Fault::new(format!("{other:?} is not a type of bands"));
+                        let fault = Fault::new(format!("{} is not a type of bands", quoted(other)));
                         let fault = fault.hint("the types are drop and dscp_remark");
                         return Err(self.error(pair.whole, fault));
                     }

@@ -1,6 +1,7 @@
 //! Parses and prints ports: numbers, names of reserved ports, and names of the bridge's ports.
 
 use super::error::Fault;
+use super::printable::quoted;
 use super::words::closest;
 use crate::types::OfPort;
 use std::fmt::Write;
@@ -82,7 +83,7 @@ pub(super) fn parse(text: &str, names: &dyn PortNames, lenient: bool) -> Result<
     }
     let fault = Fault::new(match text {
         "" => "a port is missing".to_owned(),
-        _ => format!("there is no port {name:?}"),
+        _ => format!("there is no port {}", quoted(name)),
     });
     let known = names.all();
     let candidates = known.iter().copied().chain(RESERVED.iter().map(|(n, _)| *n));

@@ -28,6 +28,13 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A word of a text in quotes, for a message. A word that has quotes of its own, such as the name of a port, is not
+/// quoted twice.
+pub(super) fn quoted(word: &str) -> String {
+    let bare = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
+    format!("{:?}", bare.unwrap_or(word))
+}
+
 /// Whether a terminal obeys the character instead of showing it. Line feed and tab do not count.
 fn is_obeyed(c: char) -> bool {
     let is_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -89,6 +96,15 @@ mod tests {
         let shown = printable(&all);
         assert!(shown.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
         assert_eq!(printable(&shown), shown);
+    }
+
+    #[test]
+    fn words_are_quoted_once() {
+        for (word, expected) in
+            [("p9", r#""p9""#), (r#""p9""#, r#""p9""#), (r#"""#, r#""\"""#), ("", r#""""#)]
+        {
+            assert_eq!(quoted(word), expected);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::argument::fits;
 use super::error::{Fault, TextError};
 use super::pairs::Pair;
 use super::parse_match::MatchBuilder;
+use super::printable::quoted;
 use super::protocol::Protocols;
 use super::request::offset;
 use super::words::{Attribute, Flag, Word};
@@ -135,7 +136,7 @@ impl<'a, 'c> RuleReader<'a, 'c> {
         let number = match self.context.lenient {
             true => number::field_bytes(pair.value, sub.field.def().wire_len())
                 .and_then(|(n, rest)| rest.is_empty().then_some(n))
-                .ok_or_else(|| Fault::new(format!("{:?} is not a number", pair.value))),
+                .ok_or_else(|| Fault::new(format!("{} is not a number", quoted(pair.value)))),
             false => number::integer(pair.value),
         };
         let number = number
@@ -237,7 +238,7 @@ impl<'a, 'c> RuleReader<'a, 'c> {
         match self.context.lenient {
             true => match number::strtoull(text, 0) {
                 Some((n, "")) if n <= u16::MAX.into() => Ok(n as u16),
-                _ => Err(Fault::new(format!("{text:?} is not valid"))),
+                _ => Err(Fault::new(format!("{} is not valid", quoted(text)))),
             },
             false => number::at_most(text, u16::MAX.into()).map(|n| n as u16),
         }
@@ -250,7 +251,11 @@ impl<'a, 'c> RuleReader<'a, 'c> {
             if command == Command::Add {
                 return Err(Fault::new("an added rule cannot have a cookie mask"));
             }
-            let (value, mask) = (self.u64(value)?, self.u64(mask)?);
+            let (number, mask) = (self.u64(value)?, self.u64(mask)?);
+            if number & !mask != 0 && !self.context.lenient {
+                return Err(value::outside_mask(value, &format!("{:#x}/{mask:#x}", number & mask)));
+            }
+            let value = number;
             if mask != 0 {
                 self.flow_mod.cookie_filter = Some((Cookie(value & mask), Cookie(mask)));
                 self.usable = self.usable.and(Protocols::NXM_OF11_UP);
@@ -290,7 +295,7 @@ fn human_name(text: &str) -> Result<Arc<str>, Fault> {
         return Err(Fault::new(format!("a name has at most {MAX_NAME} bytes")));
     }
     if !text.chars().all(is_plain) {
-        return Err(Fault::new(format!("{text:?} is not a name"))
+        return Err(Fault::new(format!("{} is not a name", quoted(text)))
             .hint("names consist of letters, digits and -_.:/@+"));
     }
     Ok(text.into())
@@ -300,7 +305,7 @@ fn unknown_word(word: &str) -> Fault {
     if words::is_foreign_field(word) {
         return words::foreign_field(word);
     }
-    let fault = Fault::new(format!("unknown keyword {word:?}"));
+    let fault = Fault::new(format!("unknown keyword {}", quoted(word)));
     match words::nearest(word) {
         Some(near) => fault.hint(format!("did you mean {near}?")),
         None => match words::field(word) {

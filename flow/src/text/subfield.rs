@@ -1,6 +1,7 @@
 //! Parses subfields, the bits of a field that an action names: `NXM_NX_REG0[0..7]`, `reg0[3]`, `reg0[]`, `reg0`.
 
 use super::error::Fault;
+use super::printable::quoted;
 use super::words;
 use crate::action::Subfield;
 use crate::fields::FieldId;
@@ -49,7 +50,7 @@ pub(super) fn unknown(name: &str) -> Fault {
     if words::is_foreign_field(name) {
         return words::foreign_field(name);
     }
-    let fault = Fault::new(format!("there is no field {name:?}"));
+    let fault = Fault::new(format!("there is no field {}", quoted(name)));
     match words::nearest_field(name) {
         Some(near) => fault.hint(format!("did you mean {near}?")),
         None => fault,
@@ -67,7 +68,7 @@ pub(super) fn no_wire_name(field: FieldId) -> Fault {
 }
 
 fn bad_range(text: &str) -> Fault {
-    Fault::new(format!("{text:?} does not name bits of a field"))
+    Fault::new(format!("{} does not name bits of a field", quoted(text)))
         .hint("write FIELD[], FIELD[BIT] or FIELD[FIRST..LAST]")
 }
 

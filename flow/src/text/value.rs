@@ -6,6 +6,7 @@
 
 use super::error::Fault;
 use super::port::{self, PortNames};
+use super::printable::quoted;
 use super::{number, print, words};
 use crate::fields::{FieldDef, FieldId, TextForm, ones};
 use crate::key::frag;
@@ -99,7 +100,8 @@ impl Reader<'_> {
     fn range(&self, first: u64, last: u64) -> Fault {
         /// How many matches the hint gives at most.
         const MOST_SHOWN: usize = 8;
-        let fault = Fault::new(format!("{:?} is a range, and a match has one value", self.text));
+        let fault =
+            Fault::new(format!("{} is a range, and a match has one value", quoted(self.text)));
         if (first, u128::from(last)) == (0, ones(self.def.bits)) {
             return fault.hint("leave it out to match every value");
         }
@@ -129,8 +131,7 @@ impl Reader<'_> {
         if value & !mask != 0 {
             let mut kept = String::new();
             print::value(&mut kept, self.field, value & mask, mask, &port::NoPortNames);
-            return Err(Fault::new(format!("{text} has bits outside its mask"))
-                .hint(format!("only {kept} would count: write that, or another mask")));
+            return Err(outside_mask(text, &kept));
         }
         match self.field {
             FieldId::NwTos if value & 3 != 0 => {
@@ -182,7 +183,7 @@ impl Reader<'_> {
     }
 
     fn ipv4(&self) -> Result<Masked, Fault> {
-        let bad = || Fault::new(format!("{:?} is not an IPv4 address or prefix", self.text));
+        let bad = || Fault::new(format!("{} is not an IPv4 address or prefix", quoted(self.text)));
         let (value, rest) = ipv4_and_rest(self.text.as_bytes(), self.lenient).ok_or_else(bad)?;
         let (address, rest) = self.text.split_at(self.text.len() - rest.len());
         let mask = match rest.strip_prefix('/') {
@@ -200,7 +201,7 @@ impl Reader<'_> {
     }
 
     fn ipv6(&self) -> Result<Masked, Fault> {
-        let bad = || Fault::new(format!("{:?} is not an IPv6 address or prefix", self.text));
+        let bad = || Fault::new(format!("{} is not an IPv6 address or prefix", quoted(self.text)));
         let parse = |text: &str| text.parse::<std::net::Ipv6Addr>().map(u128::from);
         let (address, mask) = split_mask(self.text);
         let value = parse(address).map_err(|_| bad())?;
@@ -216,7 +217,7 @@ impl Reader<'_> {
     }
 
     fn ethernet(&self) -> Result<Masked, Fault> {
-        let bad = || Fault::new(format!("{:?} is not an Ethernet address", self.text));
+        let bad = || Fault::new(format!("{} is not an Ethernet address", quoted(self.text)));
         let (address, mask) = split_mask(self.text);
         let value = mac(address, self.lenient).ok_or_else(bad)?;
         let mask = match mask {
@@ -238,7 +239,7 @@ impl Reader<'_> {
             "later" => (ALL, ALL),
             "not_later" => (0, frag::LATER),
             _ => {
-                return Err(Fault::new(format!("{:?} says nothing of fragments", self.text))
+                return Err(Fault::new(format!("{} says nothing of fragments", quoted(self.text)))
                     .hint("write no, yes, first, later or not_later"));
             }
         };
@@ -251,7 +252,8 @@ impl Reader<'_> {
         if let Some((value, mask)) = self.text.split_once('/') {
             let (value, mask) = if self.lenient {
                 let read = |t| number::field_bytes(t, 4).map(|(n, _)| n);
-                let bad = || Fault::new(format!("{:?} is not a set of {}s", self.text, flags.what));
+                let bad =
+                    || Fault::new(format!("{} is not a set of {}s", quoted(self.text), flags.what));
                 (read(value).ok_or_else(bad)?, read(mask).ok_or_else(bad)?)
             } else {
                 let (v, m) = (number::at_most(value, all)?, number::at_most(mask, all)?);
@@ -300,6 +302,12 @@ impl Reader<'_> {
     }
 }
 
+/// The fault of a value with one-bits that its mask leaves out. `kept` is the value without these bits.
+pub(super) fn outside_mask(value: &str, kept: &str) -> Fault {
+    Fault::new(format!("{value} has bits outside its mask"))
+        .hint(format!("only {kept} would count: write that, or another mask"))
+}
+
 /// The flags of a field, for its reader.
 struct Flags {
     /// The name of the flag at each bit, from bit 0 on.
@@ -332,7 +340,9 @@ impl Flags {
     fn bit(&self, name: &str) -> Result<u128, Fault> {
         match self.names.iter().position(|&flag| flag == name) {
             Some(bit) => Ok(1 << bit),
-            None => Err(Fault::new(format!("{name:?} is not a {}", self.what)).hint(self.hint)),
+            None => {
+                Err(Fault::new(format!("{} is not a {}", quoted(name), self.what)).hint(self.hint))
+            }
         }
     }
 }
@@ -349,7 +359,7 @@ fn split_mask(text: &str) -> (&str, Option<&str>) {
 fn prefix(text: &str, max: u16) -> Result<u16, Fault> {
     match number::digits::<10>(text) {
         Some(n) if n <= max.into() => Ok(n as u16),
-        _ => Err(Fault::new(format!("{text:?} is not a prefix length"))
+        _ => Err(Fault::new(format!("{} is not a prefix length", quoted(text)))
             .hint(format!("prefixes have 0 to {max} bits"))),
     }
 }

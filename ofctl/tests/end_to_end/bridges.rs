@@ -35,6 +35,8 @@ fn bridges_come_and_go() {
         refused(&bench, &["del-br", "br7"]),
         (1, "there is no bridge \"br7\"\nhint: this switch has br0, br1, br2".to_owned())
     );
+    let quotes = "there is no bridge \"ip\"\nhint: this switch has br0, br1, br2; a rule with blanks has to be in quotes";
+    assert_eq!(refused(&bench, &["add-flow", "ip", "actions=drop"]), (1, quotes.to_owned()));
     assert_eq!(bench.run(&["add-br"]).0, 2);
 
     bench.ok(&["del-br", "br1"]);

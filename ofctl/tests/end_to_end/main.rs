@@ -355,6 +355,26 @@ fn a_packet_out_is_sent_or_says_why_not() {
 }
 
 #[test]
+fn words_are_quoted_once_and_numbers_keep_to_their_bounds() {
+    let bench = Bench::new();
+    bench.ok(&["mod-port", "\"p3\"", "no-flood"]);
+    for (arguments, message) in [
+        (["mod-port", "\"p88\"", "up"].as_slice(), "there is no port \"p88\""),
+        (&["add-flow", "actions=\"p88\""], "there is no action \"p88\""),
+        (&["add-flow", "\"ip\",actions=drop"], "unknown keyword \"ip\""),
+        (&["add-flow", "priority=-1,actions=drop"], "priority: -1 is less than 0"),
+        (&["del-flows", "cookie=5/4"], "cookie: 5 has bits outside its mask"),
+    ] {
+        let (status, _, errors) = bench.run(arguments);
+        assert_eq!(status, 1, "{arguments:?}");
+        assert!(errors.starts_with(&format!("ofctl: {message}\n")), "{arguments:?}: {errors}");
+    }
+    bench.ok(&["--lenient", "del-flows", "cookie=5/4"]);
+    let (status, _, errors) = bench.run(&["add-flow", "in_port=88,actions=drop"]);
+    assert_eq!((status, errors.starts_with("note: the bridge has no port 88: rules ")), (0, true));
+}
+
+#[test]
 fn names_and_labels_select_rules() {
     let bench = Bench::new();
     bench.ok(&["add-flow", "name=web,label=shop,priority=7,tcp,tp_dst=80,actions=2"]);

@@ -24,6 +24,11 @@ pub fn change(
     Ok(transaction.commit())
 }
 
+/// Whether the bridge has a group of this number.
+pub fn exists(switch: OnBridge<'_>, id: GroupId) -> bool {
+    switch.bridge().walk_groups().get(id).is_some()
+}
+
 /// The groups of a list, all as they were when it was begun.
 pub struct GroupList<'a> {
     walk: GroupWalk<'a>,

@@ -4,7 +4,7 @@
 //! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. A few batches are in
 //! memory at a time, and their allocations are used again.
 
-use super::ineffective::IneffectiveActions;
+use super::ineffective::IneffectiveParts;
 use super::lines::Lines;
 use super::names::NameTable;
 use super::refuse::{self, Line};
@@ -43,7 +43,7 @@ pub(super) struct BatchReader<'a, 's> {
     mods: &'a FlowMods,
     is_lenient: bool,
     names: &'a NameTable,
-    ineffective: &'s mut IneffectiveActions,
+    ineffective: &'s mut IneffectiveParts,
 }
 
 impl<'a, 's> BatchReader<'a, 's> {
@@ -54,7 +54,7 @@ impl<'a, 's> BatchReader<'a, 's> {
         mods: &'a FlowMods,
         is_lenient: bool,
         names: &'a NameTable,
-        ineffective: &'s mut IneffectiveActions,
+        ineffective: &'s mut IneffectiveParts,
     ) -> Self {
         Self { lines, mods, is_lenient, names, ineffective }
     }
@@ -70,7 +70,7 @@ impl<'a, 's> BatchReader<'a, 's> {
         let parse = if self.mods.file { parse_flow_file_line } else { parse_flow };
         for line in self.lines.by_ref().take(BATCH) {
             let rule = parse(line.text, &context).map_err(|e| refuse::text(&e, line))?;
-            self.ineffective.look_at(&rule.actions);
+            self.ineffective.look_at_rule(&rule);
             batch.rules.push(rule);
             batch.lines.push(line);
         }
@@ -152,7 +152,7 @@ mod tests {
     fn read(text: &str, refused: Option<u64>) -> Result<usize, Box<Refusal>> {
         let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
         let lines = Lines::new(text.as_bytes(), true, Some("f"))?;
-        let mut ineffective = IneffectiveActions::default();
+        let mut ineffective = IneffectiveParts::default();
         let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective);
         let mut count = 0;
         reader.read_ahead(RuleBatch::default(), |batch| {
@@ -185,7 +185,7 @@ mod tests {
         let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
         let sample = |text: &str| {
             let lines = Lines::new(text.as_bytes(), true, None).unwrap();
-            let mut ineffective = IneffectiveActions::default();
+            let mut ineffective = IneffectiveParts::default();
             let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective);
             reader.sample().map(|(rules, count)| (rules.len(), count))
         };

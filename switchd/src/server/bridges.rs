@@ -7,6 +7,7 @@ use crate::switch::{OnBridge, StartError, Switch};
 use control::record::BridgeRecord;
 use control::stream::StreamError;
 use control::{Format, Reason, Refusal, Reply};
+use flow::text::{ParseContext, parse_match};
 use flow::types::Fragments;
 
 /// The bridge of this name.
@@ -32,7 +33,12 @@ pub(super) fn only(switch: &Switch) -> Result<OnBridge<'_>, Box<Refusal>> {
 
 fn no_bridge(switch: &Switch, name: &str) -> Box<Refusal> {
     let refusal = Refusal::new(Reason::NotFound, format!("there is no bridge \"{name}\""));
-    Box::new(refusal.with_hint(known(switch)))
+    // Without quotes, the shell passes on a rule with blanks as several words, and the first of them is taken for a bridge.
+    let hint = match parse_match(name, &ParseContext::default()) {
+        Ok(_) => format!("{}; a rule with blanks has to be in quotes", known(switch)),
+        Err(_) => known(switch),
+    };
+    Box::new(refusal.with_hint(hint))
 }
 
 fn known(switch: &Switch) -> String {

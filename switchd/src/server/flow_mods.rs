@@ -1,7 +1,7 @@
 //! Transactions on rules: text in, all of it applied or nothing.
 
 use super::batches::{BatchReader, RuleBatch, context};
-use super::ineffective::{IneffectiveActions, has_controllers};
+use super::ineffective::{IneffectiveParts, has_controllers, has_group};
 use super::lines::Lines;
 use super::names::port_names;
 use super::progress::Progress;
@@ -22,7 +22,7 @@ pub(super) fn change(
 ) -> Result<Reply, Box<Refusal>> {
     let names = port_names(switch.bridge());
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
-    let mut ineffective = IneffectiveActions::default();
+    let mut ineffective = IneffectiveParts::default();
     let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names, &mut ineffective);
     // The first rules are read before the tables are touched: most requests have no more.
     let first = reader.next_batch(RuleBatch::default())?;
@@ -45,7 +45,10 @@ pub(super) fn change(
         reader.read_ahead(first, apply)?;
     }
     transaction.commit();
-    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names, has_controllers(switch)) }))
+    Ok(Reply::Changed(Changed {
+        count,
+        notes: ineffective.notes(&names, has_group(switch), has_controllers(switch)),
+    }))
 }
 
 /// Makes the rules those of the text. Rules that are there already keep their counters. The
@@ -68,10 +71,10 @@ pub(super) fn replace(
         parse_flow(line.text, &context).map_err(|error| refuse::text(&error, line))
     };
     // Twice, so that however long the text is no list of its rules is in memory.
-    let mut ineffective = IneffectiveActions::default();
+    let mut ineffective = IneffectiveParts::default();
     for line in lines()? {
         let rule = parse(line)?;
-        ineffective.look_at(&rule.actions);
+        ineffective.look_at_rule(&rule);
         replacement.keep(&rule);
     }
     replacement.delete_others();
@@ -85,5 +88,8 @@ pub(super) fn replace(
         let what = format!("replace-flows {} {file}", switch.name());
         switch.remember(&before, &Author { who: who.to_owned(), what });
     }
-    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names, has_controllers(switch)) }))
+    Ok(Reply::Changed(Changed {
+        count,
+        notes: ineffective.notes(&names, has_group(switch), has_controllers(switch)),
+    }))
 }

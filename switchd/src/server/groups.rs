@@ -1,7 +1,7 @@
 //! Groups: transactions on them, and lists.
 
 use super::answer::{Failure, Sender};
-use super::ineffective::{IneffectiveActions, has_controllers};
+use super::ineffective::{IneffectiveParts, has_controllers, has_group};
 use super::lines::Lines;
 use super::names::{port_names, shown};
 use super::progress::Progress;
@@ -35,7 +35,7 @@ pub(super) fn change(
         ..ParseContext::default()
     };
     let (mut changes, mut lines) = (Vec::new(), Vec::new());
-    let mut ineffective = IneffectiveActions::default();
+    let mut ineffective = IneffectiveParts::default();
     for line in Lines::new(text, mods.file, mods.name.as_deref())? {
         progress.step();
         let change = match mods.file {
@@ -50,7 +50,10 @@ pub(super) fn change(
     groups::change(*switch, &changes)
         .map_err(|(index, error)| refuse::flow_mod(&error, lines[index]))?;
     let count = changes.len() as u64;
-    Ok(Reply::Changed(Changed { count, notes: ineffective.notes(&names, has_controllers(switch)) }))
+    Ok(Reply::Changed(Changed {
+        count,
+        notes: ineffective.notes(&names, has_group(switch), has_controllers(switch)),
+    }))
 }
 
 fn command(command: GroupCommand) -> text::GroupCommand {

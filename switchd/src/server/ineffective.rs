@@ -1,15 +1,19 @@
-//! Notes about actions that a switch accepts and that have no effect as things are: outputs to ports that the bridge
-//! does not have, packets for a controller, queues.
+//! Notes about what a switch accepts and what has no effect as things are: matches on, outputs to and buckets that
+//! watch ports that the bridge does not have, buckets that watch missing groups, packets for a controller, queues.
 //!
 //! Each rule is looked at once, while the request is read, and only numbers are kept: a request of a million rules has
 //! as many notes as a request of one.
 
 use super::names::NameTable;
+use crate::bridge::groups;
 use crate::switch::OnBridge;
 use flow::action::Action;
 use flow::bit_set::{BitSet, blocks};
+use flow::flow_mod::{Command, FlowMod};
 use flow::group::{Bucket, GroupMod};
-use flow::types::OfPort;
+use flow::key::KeyOfPort;
+use flow::types::{GroupId, OfPort};
+use std::collections::BTreeSet;
 
 /// The largest number of missing ports that a note names; a note counts further ports.
 const NAMED: usize = 3;
@@ -17,18 +21,35 @@ const NAMED: usize = 3;
 /// A set of port numbers; it has room for every OpenFlow port number.
 type PortNumbers = BitSet<{ blocks(1 << 16) }>;
 
-/// The actions of a request that may have no effect.
+/// The parts of a request that may have no effect.
 #[derive(Default)]
-pub(super) struct IneffectiveActions {
+pub(super) struct IneffectiveParts {
+    /// The numbers of all ports that rules match as `in_port`, whether the bridge has the ports or not.
+    inputs: PortNumbers,
     /// The numbers of all ports that actions send packets to, whether the bridge has the ports or not.
     outputs: PortNumbers,
+    /// The numbers of all ports that buckets watch, whether the bridge has the ports or not.
+    watched_ports: PortNumbers,
+    /// The groups that buckets watch, whether the bridge has the groups or not.
+    watched_groups: BTreeSet<GroupId>,
     /// Whether an action sends packets to a controller.
     has_controller: bool,
     /// Whether an action chooses a queue of a port.
     has_queue: bool,
 }
 
-impl IneffectiveActions {
+impl IneffectiveParts {
+    /// Looks at a rule that a request adds or changes.
+    pub(super) fn look_at_rule(&mut self, rule: &FlowMod) {
+        let in_port = rule.matching.key().in_port.get();
+        // A match has all of the port's number, or nothing.
+        let is_given = rule.matching.mask().bits.in_port != KeyOfPort::default();
+        if rule.command == Command::Add && is_given && in_port.is_real() {
+            self.inputs.insert(usize::from(in_port.0));
+        }
+        self.look_at(&rule.actions);
+    }
+
     /// Looks at a list of actions, and at the lists inside `clone` and `write_actions`.
     pub(super) fn look_at(&mut self, actions: &[Action]) {
         for action in actions {
@@ -56,7 +77,13 @@ impl IneffectiveActions {
             GroupMod::InsertBuckets { buckets, .. } => buckets,
             GroupMod::Delete(_) | GroupMod::RemoveBuckets { .. } => &[],
         };
-        buckets.iter().for_each(|bucket| self.look_at(&bucket.actions));
+        for bucket in buckets {
+            self.look_at(&bucket.actions);
+            if let Some(port) = bucket.watch_port.filter(|port| port.is_real()) {
+                self.watched_ports.insert(usize::from(port.0));
+            }
+            self.watched_groups.extend(bucket.watch_group);
+        }
     }
 
     fn output(&mut self, port: OfPort) {
@@ -65,24 +92,42 @@ impl IneffectiveActions {
         }
     }
 
-    /// A sentence for each kind of action without effect. `ports` are the ports that the bridge has, and `has_controllers`
-    /// says whether a controller of the bridge wants packets.
-    pub(super) fn notes(&self, ports: &NameTable, has_controllers: bool) -> Vec<String> {
+    /// A sentence for each kind of part without effect. `ports` are the ports that the bridge has, `has_group` says whether it has
+    /// a group, and `has_controllers` whether a controller of the bridge wants packets.
+    pub(super) fn notes(
+        &self,
+        ports: &NameTable,
+        has_group: impl Fn(GroupId) -> bool,
+        has_controllers: bool,
+    ) -> Vec<String> {
         let present: PortNumbers = ports.iter().map(|(port, _)| usize::from(port.0)).collect();
-        let missing = self.outputs.iter().filter(|number| !present.contains(*number));
-        let missing: Vec<String> =
-            missing.map(|number| OfPort(number as u16).to_string()).collect();
+        let missing = |wanted: &PortNumbers| {
+            let numbers = wanted.iter().filter(|number| !present.contains(*number));
+            numbers.map(|number| OfPort(number as u16).to_string()).collect::<Vec<_>>()
+        };
+        let groups = self.watched_groups.iter().filter(|group| !has_group(**group));
+        let groups: Vec<String> = groups.map(|group| group.0.to_string()).collect();
         let mut notes = Vec::new();
-        if let [first, ..] = &missing[..] {
-            notes.push(match missing.len() {
-                1 => format!(
-                    "the bridge has no port {first}: outputs to it have no effect until it is added"
-                ),
-                _ => format!(
-                    "the bridge has no ports {}: outputs to them have no effect until they are added",
-                    some_of(&missing)
-                ),
-            });
+        for (kind, missing, what) in [
+            ("port", missing(&self.inputs), "rules with this in_port match nothing"),
+            ("port", missing(&self.outputs), "outputs to it have no effect"),
+            ("port", missing(&self.watched_ports), "buckets that watch it are not used"),
+            ("group", groups, "buckets that watch it are not used"),
+        ] {
+            match &missing[..] {
+                [] => {}
+                [one] => {
+                    notes.push(format!("the bridge has no {kind} {one}: {what} until it is added"))
+                }
+                _ => {
+                    let what =
+                        what.replace("this in_port", "these in_ports").replace(" it ", " them ");
+                    let some = some_of(&missing);
+                    notes.push(format!(
+                        "the bridge has no {kind}s {some}: {what} until they are added"
+                    ));
+                }
+            }
         }
         if self.has_controller && !has_controllers {
             notes.push(
@@ -98,6 +143,12 @@ impl IneffectiveActions {
         }
         notes
     }
+}
+
+/// Says of a group whether the bridge has it.
+pub(super) fn has_group(on: &OnBridge<'_>) -> impl Fn(GroupId) -> bool {
+    let on = *on;
+    move |group| groups::exists(on, group)
 }
 
 /// Whether a controller of the bridge wants packets.
@@ -125,12 +176,12 @@ mod tests {
     }
 
     fn notes(actions: &[&str]) -> Vec<String> {
-        let mut seen = IneffectiveActions::default();
+        let mut seen = IneffectiveParts::default();
         for actions in actions {
             let rule = parse_flow(&format!("actions={actions}"), &ParseContext::default());
-            seen.look_at(&rule.expect("a rule").actions);
+            seen.look_at_rule(&rule.expect("a rule"));
         }
-        seen.notes(&ports(), false)
+        seen.notes(&ports(), |group| group == GroupId(3), false)
     }
 
     #[test]
@@ -156,6 +207,48 @@ mod tests {
     }
 
     #[test]
+    fn matches_on_missing_ports_are_told() {
+        let told = |text: &str| {
+            let mut seen = IneffectiveParts::default();
+            seen.look_at_rule(&parse_flow(text, &ParseContext::default()).expect("a rule"));
+            seen.notes(&ports(), |_| false, false)
+        };
+        assert_eq!(told("in_port=1,actions=drop"), [""; 0]);
+        assert_eq!(told("in_port=CONTROLLER,actions=drop"), [""; 0]);
+        assert_eq!(
+            told("in_port=88,actions=drop"),
+            ["the bridge has no port 88: rules with this in_port match nothing until it is added"]
+        );
+    }
+
+    #[test]
+    fn missing_ports_and_groups_that_buckets_watch_are_told() {
+        let told = |buckets: &str| {
+            let context =
+                ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
+            let text = format!("group_id=1,type=ff,{buckets}");
+            let mut seen = IneffectiveParts::default();
+            seen.look_at_group(&parse_group(&text, GroupCommand::Add, &context).expect("a group"));
+            seen.notes(&ports(), |group| group == GroupId(3), false)
+        };
+        assert_eq!(told("bucket=watch_port:1,output:2,bucket=watch_group:3,output:2"), [""; 0]);
+        let end = "buckets that watch it are not used until it is added";
+        assert_eq!(
+            told("bucket=watch_port:74,output:2"),
+            [format!("the bridge has no port 74: {end}")]
+        );
+        assert_eq!(
+            told("bucket=watch_group:7,output:2"),
+            [format!("the bridge has no group 7: {end}")]
+        );
+        let end = "buckets that watch them are not used until they are added";
+        assert_eq!(
+            told("bucket=watch_port:74,output:2,bucket=watch_port:75,output:2"),
+            [format!("the bridge has no ports 74, 75: {end}")]
+        );
+    }
+
+    #[test]
     fn controllers_and_queues_have_a_note_each() {
         for actions in ["CONTROLLER", "controller:64", "clone(controller(max_len=9))"] {
             let notes = notes(&[actions, actions]);
@@ -173,8 +266,8 @@ mod tests {
         let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
         let text = "group_id=1,type=all,bucket=output:1,bucket=set_queue:1,output:77";
         let change = parse_group(text, GroupCommand::Add, &context).expect("a group");
-        let mut seen = IneffectiveActions::default();
+        let mut seen = IneffectiveParts::default();
         seen.look_at_group(&change);
-        assert_eq!(seen.notes(&ports(), false).len(), 2);
+        assert_eq!(seen.notes(&ports(), |group| group == GroupId(3), false).len(), 2);
     }
 }

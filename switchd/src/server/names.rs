@@ -33,8 +33,9 @@ impl PortNames for Shown<'_> {
     }
 }
 
-/// The port that a user means by a name or a number.
+/// The port that a user means by a number, or by a name, which may have the quotes around it with which lists print it.
 pub(super) fn find(bridge: Bridge<'_>, text: &str) -> Result<OfPort, Box<Refusal>> {
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let snapshot = bridge.snapshot();
     let ports = snapshot.ports();
     let by_number = || {
