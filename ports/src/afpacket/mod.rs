@@ -28,7 +28,7 @@ use crate::commons::Commons;
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedPort};
 use crate::lock::Lock;
-use crate::netlink::{Link, NetlinkError, Reply, Request};
+use crate::netlink::{self, Features, Link, NetlinkError, Reply, Request};
 use crate::privileges;
 use crate::shield::{self, Enslaved};
 use crate::spec::{PortOptions, QdiscMode};
@@ -183,7 +183,11 @@ impl Device {
         warnings.extend(address_warning(&link, addresses, shield));
         let bypass = bypasses(options.qdisc, &link.qdisc, false);
         let status = PortStatus::new(link.is_running(), link.mtu, bypass);
-        status.set_takes(takes(&guard.commons, &link));
+        // The port's own socket asks: the routing socket is busy with the requests of other ports.
+        status.set_takes(match sockets.first() {
+            Some(socket) => takes(netlink::features(socket.as_fd(), &link.name), &link),
+            None => takes(guard.features(&link), &link),
+        });
 
         let opener = RxOpener {
             commons: Arc::clone(&guard.commons),
@@ -304,9 +308,8 @@ fn bypasses(mode: QdiscMode, qdisc: &str, is_listened: bool) -> bool {
     }
 }
 
-/// The work on unfinished frames that the device takes on.
-fn takes(commons: &Commons, link: &Link) -> Takes {
-    let features = commons.control().netlink.features(&link.name);
+/// The work on unfinished frames that a device with these features takes on.
+fn takes(features: Result<Features, NetlinkError>, link: &Link) -> Takes {
     match features {
         Ok(features) => Takes::of_device(&features, link.gso_max_size),
         Err(error) => {
@@ -334,11 +337,17 @@ struct SystemGuard {
     _lock: Lock,
 }
 
+impl SystemGuard {
+    fn features(&self, link: &Link) -> Result<Features, NetlinkError> {
+        self.commons.control().netlink.features(&link.name)
+    }
+}
+
 impl Guard for SystemGuard {
     fn link_changed(&mut self, link: &Link, status: &PortStatus) {
         self.qdisc.clone_from(&link.qdisc);
         status.set_bypass_qdisc(bypasses(self.mode, &self.qdisc, self.is_listened));
-        status.set_takes(takes(&self.commons, link));
+        status.set_takes(takes(self.features(link), link));
         // Somebody took the device out of the shield. Only `del-port` gives it back to the host.
         if self.enslaved.is_some() && link.master.is_none() {
             self.commons.control().put_back();

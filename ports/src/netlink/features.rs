@@ -6,7 +6,7 @@
 use super::{Netlink, NetlinkError};
 use crate::sys::ethtool;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 
 /// The names of the kernel's features by their numbers, which stay the same until the machine starts again.
@@ -32,11 +32,7 @@ impl Netlink {
     /// # Errors
     /// There is no such device, or the kernel is older than 2.6.39.
     pub fn features(&self, device: &str) -> Result<Features, NetlinkError> {
-        let ask = || {
-            self.feature_names(device)?;
-            ethtool::active_features(self.socket.as_fd(), device).map(Features)
-        };
-        ask().map_err(|e| NetlinkError::refused(format!("ask for the features of \"{device}\""), e))
+        features(self.socket.as_fd(), device)
     }
 
     /// Turns features of a device on or off, all with one request. The device may refuse some of them, and
@@ -46,7 +42,7 @@ impl Netlink {
     /// There is no such device, a name is not known, or the privilege is missing; nothing changed.
     pub fn set_features(&self, device: &str, changes: &[(&str, bool)]) -> Result<(), NetlinkError> {
         let set = || {
-            let names = self.feature_names(device)?;
+            let names = feature_names(self.socket.as_fd(), device)?;
             let (mut change, mut on) = (ethtool::Bits::default(), ethtool::Bits::default());
             for (name, is_on) in changes {
                 let place = names.iter().position(|known| known == name);
@@ -58,12 +54,24 @@ impl Netlink {
         };
         set().map_err(|e| NetlinkError::refused(format!("set {changes:?} of \"{device}\""), e))
     }
+}
 
-    fn feature_names(&self, device: &str) -> io::Result<&'static [String]> {
-        if let Some(names) = NAMES.get() {
-            return Ok(names);
-        }
-        let names = ethtool::feature_names(self.socket.as_fd(), device)?;
-        Ok(NAMES.get_or_init(|| names))
+/// As [`Netlink::features`], by any socket in the device's network namespace.
+///
+/// # Errors
+/// As [`Netlink::features`].
+pub(crate) fn features(socket: BorrowedFd<'_>, device: &str) -> Result<Features, NetlinkError> {
+    let ask = || {
+        feature_names(socket, device)?;
+        ethtool::active_features(socket, device).map(Features)
+    };
+    ask().map_err(|e| NetlinkError::refused(format!("ask for the features of \"{device}\""), e))
+}
+
+fn feature_names(socket: BorrowedFd<'_>, device: &str) -> io::Result<&'static [String]> {
+    if let Some(names) = NAMES.get() {
+        return Ok(names);
     }
+    let names = ethtool::feature_names(socket, device)?;
+    Ok(NAMES.get_or_init(|| names))
 }

@@ -18,6 +18,7 @@ pub use batch::LinkChange;
 pub(crate) use batch::{Reply, Request};
 pub use events::{Events, LinkEvent};
 pub use features::Features;
+pub(crate) use features::features;
 pub use link::{Link, link_message};
 pub(crate) use nftables::{ChainChange, DropTable};
 

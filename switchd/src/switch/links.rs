@@ -15,6 +15,8 @@ use ::ports::netlink::{Link, Netlink};
 use ::ports::netns::Netns;
 use ::ports::{Port, Whereabouts};
 use flow::types::{MacAddr, PortNo};
+use flowtable::policy::PortRef;
+use std::collections::{HashMap, HashSet};
 
 impl Switch {
     /// The namespaces that ports have, or wait for, devices in.
@@ -158,17 +160,38 @@ impl Switch {
         self.open_again(retries);
     }
 
-    /// Looks at the device again after it was opened: events about it were not heard before.
-    pub(super) fn look_again(&self, slot: &mut PortSlot) {
-        let Some((NetnsName::Own, device)) = slot.device() else {
-            return;
+    /// Looks at the devices of these ports again after they were opened: events about them were not heard before. The
+    /// kernel is asked without the lock on ports, once for all devices if there are several: each question waits
+    /// for its turn at the kernel's lock on devices.
+    pub(super) fn look_again(&self, ports: &[PortRef]) {
+        let wanted: HashSet<PortRef> = ports.iter().copied().collect();
+        let is_meant = |slot: &PortSlot| {
+            let is_here = slot.device().is_some_and(|(netns, _)| netns == NetnsName::Own);
+            is_here && slot.port.is_some() && wanted.contains(&slot.at())
         };
-        let link = Netlink::open().and_then(|mut netlink| netlink.find_link(device));
-        if let (Ok(Some(link)), Some(port)) = (link, &mut slot.port)
-            && port.ifindex == Some(link.index)
-        {
-            port.link_changed(&link);
-            self.follow_link(slot);
+        let Ok(mut netlink) = Netlink::open() else { return };
+        let links = match ports {
+            [] => return,
+            [only] => {
+                let slots = self.slots.lock();
+                let slot = slots.iter().find(|slot| slot.at() == *only && is_meant(slot));
+                let device = slot.and_then(PortSlot::device).map(|(_, device)| device.to_owned());
+                drop(slots);
+                let Some(device) = device else { return };
+                netlink.find_link(&device).map(|link| link.into_iter().collect())
+            }
+            _ => netlink.links(),
+        };
+        let Ok(links) = links else { return };
+        let links: HashMap<u32, Link> = links.into_iter().map(|link| (link.index, link)).collect();
+        let mut slots = self.slots.lock();
+        for slot in slots.iter_mut().filter(|slot| is_meant(slot)) {
+            if let Some(port) = &mut slot.port
+                && let Some(link) = port.ifindex.and_then(|index| links.get(&index))
+            {
+                port.link_changed(link);
+                self.follow_link(slot);
+            }
         }
     }
 

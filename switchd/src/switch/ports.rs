@@ -119,7 +119,7 @@ impl Switch {
                 slot.open_ring = ring;
                 self.publish(slot, Some(&port));
                 self.attach(slot, port);
-                return self.look_again(slot);
+                return;
             }
             Err(error) if error.is_missing() && !slot.makes_device() => {
                 if slot.state != PortState::Waiting || !slot.was_tried {

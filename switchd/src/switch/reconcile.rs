@@ -265,6 +265,8 @@ impl Switch {
     fn open_all(&self, opening: Vec<Opening>, tolerance: Tolerance) -> Result<(), StartError> {
         // The first in the order of the ports.
         let failed = Mutex::new(None::<(usize, StartError)>);
+        let place_of = |opening: &Opening| self.port_ref(&opening.bridge, opening.number);
+        let places: Vec<PortRef> = opening.iter().map(place_of).collect();
         parallel::for_each(opening.into_iter().enumerate().collect(), |(place, opening)| {
             let Err(source) = self.open_one(&opening, tolerance) else { return };
             let mut failed = failed.lock();
@@ -272,6 +274,7 @@ impl Switch {
                 *failed = Some((place, StartError::Port { port: opening.port.name, source }));
             }
         });
+        self.look_again(&places);
         failed.into_inner().map_or(Ok(()), |(_, error)| Err(error))
     }
 

@@ -32,6 +32,7 @@ impl Reopening {
 impl Switch {
     /// Opens the devices of ports, many at once. Not to be called with the lock on the ports.
     pub(super) fn open_again(&self, ports: Vec<Reopening>) {
+        let places: Vec<PortRef> = ports.iter().map(|port| port.at).collect();
         parallel::for_each(ports, |Reopening { at, spec, ring }| {
             let opened = self.open(at.bridge, &spec, ring);
             let mut slots = self.slots.lock();
@@ -43,6 +44,7 @@ impl Switch {
                 self.take_opened(slot, opened, ring);
             }
         });
+        self.look_again(&places);
     }
 
     /// Tries to open the ports that wait for a device in a namespace, in case an event was not heard.
