@@ -8,7 +8,7 @@
 //! three limits, and a frame is flooded if all of them allow it:
 //!
 //! - *Frames of a port, of one kind*: a second's worth of credit, which comes back evenly.
-//! - *Copies of a port, of all kinds together*: [`COPIES`] a second, about a tenth of a worker.
+//! - *Copies of a port, of all kinds together*: [`COPIES`] a second, less than a tenth of a worker.
 //! - *Copies that one worker makes, of all ports together*: [`COPIES_OF_WORKER`] a second, about a third of the
 //!   worker, however many ports flood. Ports share them fairly (see [`Usage`]).
 //!
@@ -26,7 +26,7 @@ use std::time::Duration;
 const BURST: u64 = 1_000_000_000;
 
 /// Copies a second that a port may have made of flooded frames.
-const COPIES: u64 = 50_000;
+const COPIES: u64 = 40_000;
 /// Copies that a port may have made at once. A switch of 1,000 ports floods 20 frames then.
 const COPIES_AT_ONCE: u64 = 20_000;
 
@@ -240,7 +240,7 @@ mod tests {
         let flood = Flood { limit: 10_000, ..BROADCAST };
         // To 200 ports: 100 at once, and 250 a second.
         assert_eq!(storm.admit_copies(PORT, flood, at(0), 1000, 200), 100);
-        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 25);
+        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 20);
         // Kinds share it, ports do not.
         let unknown = Flood { kind: FloodKind::UnknownUnicast, ..flood };
         assert_eq!(storm.admit_copies(PORT, unknown, at(100), 1, 200), 0);
