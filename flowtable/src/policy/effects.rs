@@ -17,6 +17,7 @@ use super::tables::{Change, Step, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
 use flow::types::{GroupId, MeterId};
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -52,11 +53,18 @@ pub struct Effects {
     change: Change,
     before: Hold,
     is_expiry: bool,
+    annotation: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Effects {
-    pub(super) fn new(bridge: BridgeId, change: Change, before: Hold, is_expiry: bool) -> Self {
-        Self { bridge, change, before, is_expiry }
+    pub(super) fn new(
+        bridge: BridgeId,
+        change: Change,
+        before: Hold,
+        is_expiry: bool,
+        annotation: Option<Box<dyn Any + Send + Sync>>,
+    ) -> Self {
+        Self { bridge, change, before, is_expiry, annotation }
     }
 
     /// The bridge that was changed.
@@ -87,6 +95,25 @@ impl Effects {
     /// What controllers are to hear of how full tables are, in the order of the requests that caused it.
     pub fn table_statuses(&self) -> impl Iterator<Item = &TableStatus> {
         self.change.statuses.iter().map(|(_, status)| status)
+    }
+
+    /// What whoever made the transaction tells observers of it ([`Transaction::annotate`](super::Transaction::annotate)).
+    pub fn annotation<T: Any>(&self) -> Option<&T> {
+        self.annotation.as_deref()?.downcast_ref()
+    }
+
+    /// How many rules were added, if nothing but additions of rules was done: no rule is gone without another one at its place.
+    /// A rule that a later request of the transaction replaced counts, too.
+    pub fn additions(&self) -> Option<usize> {
+        let mut count = 0;
+        for step in self.change.steps() {
+            match step {
+                Step::Inserted(_) => count += 1,
+                Step::Removed(_, Some(Removal::Replaced)) => {}
+                _ => return None,
+            }
+        }
+        Some(count)
     }
 
     /// Rules were removed, or replaced.
@@ -349,6 +376,25 @@ pub(super) mod tests {
         let expected = ["removed meter 1", "removed meter_delete in 0: meter:1,output:2"];
         assert_eq!(change(&[delete]), expected);
         assert!(change(&[add, modify, delete]).is_empty());
+    }
+
+    #[test]
+    fn additions_are_counted_if_there_is_nothing_else() {
+        let additions = |lines: &[&str]| apply(&policy(&["ip,actions=1"]), lines).additions();
+        assert_eq!(additions(&["arp,actions=1", "arp,actions=2", "ip,actions=2"]), Some(3));
+        assert_eq!(additions(&["arp,actions=1", "modify ip,actions=2"]), None);
+        assert_eq!(additions(&["arp,actions=1", "delete ip"]), None);
+    }
+
+    #[test]
+    fn an_annotation_is_there_for_who_knows_its_type() {
+        let policy = policy(&[]);
+        let mut transaction = policy.bridge(BridgeId::FIRST).begin();
+        transaction.annotate(Box::new(5_u32));
+        let effects = transaction.commit();
+        assert_eq!(effects.annotation::<u32>(), Some(&5));
+        assert_eq!(effects.annotation::<u64>(), None);
+        assert_eq!(apply(&policy, &["ip,actions=1"]).annotation::<u32>(), None);
     }
 
     #[test]

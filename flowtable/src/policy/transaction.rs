@@ -10,6 +10,7 @@ use crate::classifier::Sample;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::TableId;
 use parking_lot::MutexGuard;
+use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct Transaction<'a> {
     expecting: Vec<TableId>,
     /// It removes rules whose time is over.
     is_expiry: bool,
+    /// See [`Transaction::annotate`].
+    annotation: Option<Box<dyn Any + Send + Sync>>,
     _writer: MutexGuard<'a, ()>,
 }
 
@@ -37,6 +40,7 @@ impl<'a> Bridge<'a> {
             change,
             expecting: Vec::new(),
             is_expiry: false,
+            annotation: None,
             _writer: writer,
         }
     }
@@ -277,6 +281,12 @@ impl Transaction<'_> {
         }
     }
 
+    /// Hands a value to the observers of the policy, who find it with the [effects](Effects::annotation) of this transaction. The policy
+    /// does not look at it.
+    pub fn annotate(&mut self, annotation: Box<dyn Any + Send + Sync>) {
+        self.annotation = Some(annotation);
+    }
+
     /// Publishes the change: from now on every lookup sees all of it. Returns what it did.
     pub fn commit(mut self) -> Arc<Effects> {
         let policy = self.bridge.policy;
@@ -289,7 +299,8 @@ impl Transaction<'_> {
             // Not before: a worker that knows of the change must find it.
             policy.tables_changed(self.bridge.id, &change);
         }
-        let effects = Effects::new(self.bridge.id, change, before, self.is_expiry);
+        let annotation = self.annotation.take();
+        let effects = Effects::new(self.bridge.id, change, before, self.is_expiry, annotation);
         let effects = Arc::new(effects);
         let listener = if self.is_expiry { policy.observer.as_deref() } else { policy.listener() };
         if let Some(observer) = listener.filter(|_| !effects.is_empty()) {

@@ -8,6 +8,7 @@ use super::ineffective::IneffectiveParts;
 use super::lines::Lines;
 use super::names::NameTable;
 use super::refuse::{self, Line};
+use crate::state::AddedRules;
 use control::{FlowCommand, FlowMods, Refusal};
 use crossbeam::channel;
 use flow::flow_mod::{Command, FlowMod};
@@ -44,10 +45,12 @@ pub(super) struct BatchReader<'a, 's> {
     is_lenient: bool,
     names: &'a NameTable,
     ineffective: &'s mut IneffectiveParts,
+    /// What is kept of the rules; `None` if the switch keeps no state.
+    added: Option<&'s mut AddedRules>,
 }
 
 impl<'a, 's> BatchReader<'a, 's> {
-    /// Rules of these lines, in the dialect of `mods`. The actions of each rule that is read are told to
+    /// Rules of these lines, in the dialect of `mods`. Each rule that is read is told to `added`, and its actions to
     /// `ineffective`.
     pub(super) fn new(
         lines: Lines<'a>,
@@ -55,8 +58,9 @@ impl<'a, 's> BatchReader<'a, 's> {
         is_lenient: bool,
         names: &'a NameTable,
         ineffective: &'s mut IneffectiveParts,
+        added: Option<&'s mut AddedRules>,
     ) -> Self {
-        Self { lines, mods, is_lenient, names, ineffective }
+        Self { lines, mods, is_lenient, names, ineffective, added }
     }
 
     /// The next rules, in place of those of `batch`.
@@ -71,6 +75,9 @@ impl<'a, 's> BatchReader<'a, 's> {
         for line in self.lines.by_ref().take(BATCH) {
             let rule = parse(line.text, &context).map_err(|e| refuse::text(&e, line))?;
             self.ineffective.look_at_rule(&rule);
+            if let Some(added) = &mut self.added {
+                added.push(&rule);
+            }
             batch.rules.push(rule);
             batch.lines.push(line);
         }
@@ -153,7 +160,7 @@ mod tests {
         let (mods, names) = (FlowMods { file: true, ..FlowMods::default() }, NameTable::new());
         let lines = Lines::new(text.as_bytes(), true, Some("f"))?;
         let mut ineffective = IneffectiveParts::default();
-        let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective);
+        let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective, None);
         let mut count = 0;
         reader.read_ahead(RuleBatch::default(), |batch| {
             for (rule, line) in batch.rules.iter().zip(&batch.lines) {
@@ -186,7 +193,7 @@ mod tests {
         let sample = |text: &str| {
             let lines = Lines::new(text.as_bytes(), true, None).unwrap();
             let mut ineffective = IneffectiveParts::default();
-            let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective);
+            let reader = BatchReader::new(lines, &mods, false, &names, &mut ineffective, None);
             reader.sample().map(|(rules, count)| (rules.len(), count))
         };
         assert_eq!(sample(&rules(1000)), None);

@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::refuse::{self, Line};
 use crate::bridge::flows::Replacement;
 use crate::saved::{Author, SavedSwitch};
+use crate::state::AddedRules;
 use crate::switch::OnBridge;
 use control::{Changed, FlowMods, Refusal, Reply};
 use flow::flow_mod::Command;
@@ -23,7 +24,15 @@ pub(super) fn change(
     let names = port_names(switch.bridge());
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
     let mut ineffective = IneffectiveParts::default();
-    let mut reader = BatchReader::new(lines, mods, switch.is_lenient(), &names, &mut ineffective);
+    let mut added = switch.keeps_state().then(AddedRules::default);
+    let mut reader = BatchReader::new(
+        lines,
+        mods,
+        switch.is_lenient(),
+        &names,
+        &mut ineffective,
+        added.as_mut(),
+    );
     // The first rules are read before the tables are touched: most requests have no more.
     let first = reader.next_batch(RuleBatch::default())?;
     let sample = if first.is_full() { reader.sample() } else { None };
@@ -43,6 +52,9 @@ pub(super) fn change(
     apply(&first)?;
     if first.is_full() {
         reader.read_ahead(first, apply)?;
+    }
+    if let Some(added) = added {
+        transaction.annotate(Box::new(added));
     }
     transaction.commit();
     Ok(Reply::Changed(Changed {

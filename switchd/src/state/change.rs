@@ -1,25 +1,27 @@
-//! The changes that a record of the journal consists of, and their JSON.
+//! The changes that a record of the journal consists of, and their JSON. Rules have a form of bytes, too (`rule_bytes`).
 
 use super::error::StateError;
 use crate::desired::Desired;
 use flow::Match;
-use flow::action::Action;
+use flow::action::{Action, Subfield};
 use flow::flow_mod::{Command, FlowFlags, FlowMod};
 use flow::group::Group;
 use flow::meter::Meter;
+use flow::packed::{self, Unpacker};
 use flow::text::{DEFAULT_PRIORITY, NoPortNames, ParseContext, parse_match, write_match};
 use flow::types::{Cookie, GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
 use flowtable::policy::mac_table::MacKey;
-use flowtable::policy::rule::Rule;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A line of a record: the new state of one thing, such as a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change<'a> {
+    /// The parts of matches. The packed matches behind this change name them by their numbers, which are places in this list.
+    MatchParts(Cow<'a, [Subfield]>),
     /// The bridges and ports that the command line and the configuration file named at the start of the switch.
     Configured(Cow<'a, Desired>),
     /// The bridges and ports of the switch, with their settings.
@@ -55,9 +57,10 @@ pub struct RulePlace<'a> {
     pub table: TableId,
     /// The rule's priority.
     pub priority: u16,
-    /// The rule's match, in the words of OpenFlow 1.5, which has words for the matches of every version.
-    #[serde(borrow, rename = "match", default, skip_serializing_if = "has_no_text")]
-    pub matching: Cow<'a, str>,
+    /// The rule's match, [packed](flow::packed) with the list of parts of this version. The JSON has the match in the words of
+    /// OpenFlow 1.5, which has words for the matches of every version.
+    #[serde(rename = "match", with = "match_text", default, skip_serializing_if = "is_empty")]
+    pub matching: Cow<'a, [u8]>,
 }
 
 /// A rule without its counters and ages. The place of the rule is not one field of type [`RulePlace`]: serde cannot read
@@ -69,8 +72,8 @@ pub struct KeptRule<'a> {
     /// The rule's priority.
     pub priority: u16,
     /// The rule's match, as in [`RulePlace`].
-    #[serde(borrow, rename = "match", default, skip_serializing_if = "has_no_text")]
-    pub matching: Cow<'a, str>,
+    #[serde(rename = "match", with = "match_text", default, skip_serializing_if = "is_empty")]
+    pub matching: Cow<'a, [u8]>,
     /// The rule's cookie.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cookie: Cookie,
@@ -134,57 +137,63 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn has_no_text(text: &str) -> bool {
-    text.is_empty()
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
 }
 
-fn is_empty(actions: &[Action]) -> bool {
-    actions.is_empty()
-}
+/// Matches as text, in JSON.
+mod match_text {
+    use super::{DEFAULT_PRIORITY, NoPortNames, parse_words, unpack, write_match};
+    use flow::packed::pack;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::borrow::Cow;
 
-impl RulePlace<'static> {
-    /// The place of a rule in the table.
-    pub fn new(table: TableId, priority: u16, matching: &Match) -> Self {
-        Self { table, priority, matching: text_of(matching) }
+    pub(super) fn serialize<S: Serializer>(packed: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let matching = unpack(packed).map_err(serde::ser::Error::custom)?;
+        let mut text = String::new();
+        write_match(&mut text, &matching, DEFAULT_PRIORITY, &NoPortNames);
+        to.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Cow<'static, [u8]>, D::Error> {
+        let text = String::deserialize(from)?;
+        let mut packed = Vec::new();
+        pack(&mut packed, &parse_words(&text).map_err(D::Error::custom)?);
+        Ok(packed.into())
     }
 }
 
-fn text_of(matching: &Match) -> Cow<'static, str> {
-    let mut text = String::new();
-    write_match(&mut text, matching, DEFAULT_PRIORITY, &NoPortNames);
-    text.into()
+/// The match that is written in the words of OpenFlow 1.5.
+fn parse_words(text: &str) -> Result<Match, StateError> {
+    // The match may be one that only a lenient parser accepts.
+    let version = OfVersion::OpenFlow15;
+    let context = ParseContext { version, lenient: true, ..ParseContext::default() };
+    parse_match(text, &context).map_err(|error| StateError::Match(error.render(text)))
+}
+
+/// Unpacks matches that this version has packed.
+static UNPACKER: LazyLock<Unpacker> =
+    LazyLock::new(|| Unpacker::new(packed::parts()).expect("fields have their own bits"));
+
+/// The match of bytes that this version has packed.
+fn unpack(packed: &[u8]) -> Result<Match, StateError> {
+    let matching = UNPACKER.unpack(packed);
+    matching.ok_or_else(|| StateError::Match(format!("{packed:x?} are not a match")))
 }
 
 impl<'a> KeptRule<'a> {
-    /// A rule of a bridge. `now` is the switch's clock at this moment.
-    pub fn new(rule: &'a Rule, priority: u16, matching: &Match, now: Duration) -> Self {
-        let left = |seconds| {
-            let end = rule.stats.modified() + Duration::from_secs(seconds);
-            seconds_since_1970() + end.saturating_sub(now).as_secs()
-        };
-        Self {
-            table: rule.table,
-            priority,
-            matching: text_of(matching),
-            cookie: rule.cookie,
-            idle_timeout: rule.idle_timeout,
-            hard_timeout: rule.hard_timeout,
-            expires: (rule.hard_timeout != 0).then(|| left(rule.hard_timeout.into())),
-            importance: rule.importance,
-            flags: rule.flags,
-            name: rule.name().map(|name| Cow::Borrowed(&**name)),
-            label: rule.label().map(|label| Cow::Borrowed(&**label)),
-            actions: Cow::Borrowed(&rule.actions),
-        }
-    }
-
     /// The rule that a request adds now.
     pub(super) fn of_request(request: FlowMod) -> Self {
         let seconds = u64::from(request.hard_timeout);
+        let mut matching = Vec::new();
+        packed::pack(&mut matching, &request.matching);
         Self {
             table: request.table.unwrap_or_default(),
             priority: request.priority,
-            matching: text_of(&request.matching),
+            matching: matching.into(),
             cookie: request.cookie,
             idle_timeout: request.idle_timeout,
             hard_timeout: request.hard_timeout,
@@ -214,12 +223,7 @@ impl<'a> KeptRule<'a> {
             },
             None => self.hard_timeout,
         };
-        // The match may be one that only a lenient parser accepts.
-        let version = OfVersion::OpenFlow15;
-        let context = ParseContext { version, lenient: true, ..ParseContext::default() };
-        let text = &*self.matching;
-        let matching =
-            parse_match(text, &context).map_err(|error| StateError::Match(error.render(text)))?;
+        let matching = unpack(&self.matching)?;
         Ok(Some(FlowMod {
             table: Some(self.table),
             cookie: self.cookie,
@@ -241,6 +245,6 @@ impl From<MacKey> for HostAddress {
 }
 
 /// The time of the system, which unlike the switch's clock goes on while the switch does not run.
-fn seconds_since_1970() -> u64 {
+pub(super) fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -2,7 +2,7 @@
 
 use super::error::StateError;
 use super::journal::{Contents, Journal, sync_directory};
-use super::kept::Kept;
+use super::kept::{Kept, Reading};
 use crate::lock_file::LockFile;
 use control::trust::{Missing, Trust};
 use std::fs::{self, OpenOptions};
@@ -66,19 +66,19 @@ impl StateDirectory {
 
     /// Returns the state that the contents of the journal keep, and the journal to append to. If the end of the journal is
     /// torn, a line in the log says so, a copy of the file is left beside the journal, and no journal is returned: the
-    /// caller has to make a new one.
+    /// caller has to make a new one. No journal is returned either if an older version has written it.
     ///
     /// # Errors
-    /// A whole record has a line that is not a change, or the copy cannot be made.
+    /// A whole record has bytes that are not a change, or the copy cannot be made.
     pub fn keep<'a>(
         &self,
         contents: Option<&'a Contents>,
     ) -> Result<(Kept<'a>, Option<Journal>), StateError> {
         let Some(contents) = contents else { return Ok(Default::default()) };
-        let (kept, torn) = Kept::read(contents)?;
+        let Reading { kept, torn, is_current } = Kept::read(contents)?;
         let Some(torn) = torn else {
-            let journal = Journal::resume(contents)?;
-            return Ok((kept, Some(journal)));
+            let journal = is_current.then(|| Journal::resume(contents)).transpose()?;
+            return Ok((kept, journal));
         };
         let path = self.journal();
         let copy = path.with_extension("torn");

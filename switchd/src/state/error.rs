@@ -50,14 +50,14 @@ pub enum StateError {
         /// The number of the newest format that this version reads.
         known: u32,
     },
-    /// A whole record has a line that is not a change.
+    /// A whole record has bytes that are not a change.
     #[error("{}: the record at byte {offset}: {why}", path.display())]
     Record {
         /// The path of the journal.
         path: PathBuf,
         /// The offset of the record in the file, in bytes.
         offset: u64,
-        /// The reason, in words, with the line.
+        /// The reason, in words, with the change.
         why: String,
     },
     /// The match of a kept rule cannot be read. The text shows the place in the match.

@@ -1,25 +1,32 @@
 //! The journal: a file of records. A reader gets each record whole, or not at all.
 //!
 //! ```text
-//! switchd journal, format 1
+//! switchd journal, format 2
 //! record 000000000097 5d41402a
 //! {"bridge":"br0"}
-//! {"rule":{"table":0,"priority":5,"match":"ip","actions":[{"output":{"port":2}}]}}
+//! {"no-group":7}
 //! ```
 //!
-//! A record has the changes of one transaction. The first line of a record has the size of the following lines in bytes, and
-//! their CRC-32 in hexadecimal. A write that was cut off leaves an incomplete record at the end of the file. The reader
-//! ignores an incomplete record, and tells its caller.
+//! A record has the changes of one transaction. The first line of a record has the size of the changes in bytes, and
+//! their CRC-32 in hexadecimal. A change is a line of JSON or, if it is about a rule, bytes ([`rule_bytes`](super::rule_bytes)). The first record says
+//! which parts of matches the numbers in these bytes mean. In format 1 rules are lines of JSON, too.
+//!
+//! A write that was cut off leaves an incomplete record at the end of the file. The reader ignores an incomplete record, and
+//! tells its caller.
 
 use super::change::Change;
 use super::error::StateError;
+use super::rule_bytes::{WrittenRule, write_no_rule};
+use flow::Match;
+use flow::packed;
+use flow::types::TableId;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The newest format that this version reads, and the one that it writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The first line of the file, without the number of the format.
 const TITLE: &str = "switchd journal, format ";
 
@@ -39,6 +46,8 @@ pub struct Contents {
     path: PathBuf,
     /// The offset of the first record in bytes.
     start: usize,
+    /// The number of the format.
+    format: u32,
 }
 
 /// The incomplete record at the end of a journal.
@@ -119,7 +128,11 @@ pub(super) fn write(
     fill: impl FnOnce(&mut Filling) -> Result<(), StateError>,
 ) -> Result<(File, u64), StateError> {
     let mut filling = Filling { writer: BufWriter::new(file), path: path.to_owned(), size: 0 };
-    filling.write(format!("{TITLE}{FORMAT}\n").as_bytes())?;
+    let mut head = format!("{TITLE}{FORMAT}\n").into_bytes();
+    let mut record = Record::begin(&mut head);
+    record.push(&Change::MatchParts(packed::parts().into()));
+    record.finish();
+    filling.write(&head)?;
     fill(&mut filling)?;
     let size = filling.size;
     let file = filling.writer.into_inner().map_err(|error| error.into_error());
@@ -174,7 +187,22 @@ impl<'a> Record<'a> {
         self.out.push(b'\n');
     }
 
-    /// The size of the lines so far in bytes, the first line of the record not included.
+    /// Adds a rule that the bridge has, as bytes.
+    pub(super) fn push_rule(&mut self, rule: &WrittenRule<'_>) {
+        rule.write(self.out);
+    }
+
+    /// Adds changes about rules that are bytes already.
+    pub(super) fn push_bytes(&mut self, changes: &[u8]) {
+        self.out.extend_from_slice(changes);
+    }
+
+    /// Adds that the bridge has no rule at a place, as bytes.
+    pub(super) fn push_no_rule(&mut self, table: TableId, priority: u16, matching: &Match) {
+        write_no_rule(self.out, table, priority, matching);
+    }
+
+    /// The size of the changes so far in bytes, the first line of the record not included.
     pub(super) fn size(&self) -> usize {
         self.out.len() - self.start - HEAD
     }
@@ -210,31 +238,36 @@ impl Contents {
         let (title, _) = line(&bytes).ok_or_else(not_a_journal)?;
         let format = title.strip_prefix(TITLE).and_then(|format| format.parse().ok());
         match format {
-            Some(1..=FORMAT) => {
+            Some(format @ 1..=FORMAT) => {
                 let start = title.len() + 1;
-                Ok(Self { bytes, path: path.to_owned(), start })
+                Ok(Self { bytes, path: path.to_owned(), start, format })
             }
             Some(found) => Err(StateError::Newer { path: path.to_owned(), found, known: FORMAT }),
             None => Err(not_a_journal()),
         }
     }
 
-    /// Calls `visit` with the lines of each whole record, in their order. Returns the incomplete record at the end, if
+    /// Whether the journal has the format that this version writes.
+    pub(super) fn has_current_format(&self) -> bool {
+        self.format == FORMAT
+    }
+
+    /// Calls `visit` with the changes of each whole record, in their order. Returns the incomplete record at the end, if
     /// there is one.
     ///
     /// # Errors
-    /// `visit` refused the lines of a record. The error has the offset of the record.
+    /// `visit` refused the changes of a record. The error has the offset of the record.
     pub(super) fn for_each<'a>(
         &'a self,
-        mut visit: impl FnMut(&'a str) -> Result<(), String>,
+        mut visit: impl FnMut(&'a [u8]) -> Result<(), String>,
     ) -> Result<Option<Torn>, StateError> {
         let mut offset = self.start;
         while offset < self.bytes.len() {
             let rest = &self.bytes[offset..];
-            let Some((lines, size)) = record(rest) else {
+            let Some((changes, size)) = record(rest) else {
                 return Ok(Some(Torn { offset, size: rest.len() }));
             };
-            visit(lines).map_err(|why| StateError::Record {
+            visit(changes).map_err(|why| StateError::Record {
                 path: self.path.clone(),
                 offset: offset as u64,
                 why,
@@ -245,17 +278,14 @@ impl Contents {
     }
 }
 
-/// The lines of the record at the beginning of `bytes`, and the size of the record in bytes; `None` if the record is
+/// The changes of the record at the beginning of `bytes`, and the size of the record in bytes; `None` if the record is
 /// incomplete.
-fn record(bytes: &[u8]) -> Option<(&str, usize)> {
+fn record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let (head, rest) = line(bytes)?;
     let (size, crc) = head.strip_prefix("record ")?.split_once(' ')?;
     let (size, crc) = (size.parse::<usize>().ok()?, u32::from_str_radix(crc, 16).ok()?);
-    let lines = rest.get(..size)?;
-    if crc32fast::hash(lines) != crc {
-        return None;
-    }
-    Some((std::str::from_utf8(lines).ok()?, head.len() + 1 + size))
+    let changes = rest.get(..size)?;
+    (crc32fast::hash(changes) == crc).then_some((changes, head.len() + 1 + size))
 }
 
 /// The first line of `bytes`, and the bytes behind it; `None` if the line does not end within 100 bytes.

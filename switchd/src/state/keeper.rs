@@ -4,9 +4,11 @@ use super::change::Change;
 use super::directory::StateDirectory;
 use super::error::StateError;
 use super::journal::Journal;
+use super::kept::CHANGE_SIZE;
 use super::records;
 use crate::desired::Desired;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use flow::types::TableId;
 use flowtable::policy::observer::{Observed, Observer};
 use flowtable::policy::{BridgeId, Policy};
 use std::borrow::Cow;
@@ -41,7 +43,7 @@ const BATCH_SIZE: usize = 8 << 20;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two signs that somebody still waits for the disk.
 const WAIT_STEP: Duration = Duration::from_millis(500);
-/// A journal of as many bytes, and four times the bytes that it had when it was new, is written anew when it grows.
+/// A journal that has as many bytes more than four times what it would have if it were new is written anew.
 const SMALL: u64 = 4 << 20;
 
 /// The observer of a policy whose changes are kept. It puts each change into a queue, and never waits for the disk. See
@@ -248,7 +250,7 @@ struct Writer {
     backlog: Arc<Backlog>,
     /// The journal that records are appended to; `None` if the next write has to make a new one.
     journal: Option<Journal>,
-    /// The size of the journal in bytes when it was new.
+    /// The size in bytes that the journal had when it was new, or would have had at a later time.
     new_size: u64,
     /// The file has records that the disk may not have.
     is_unsynced: bool,
@@ -286,6 +288,8 @@ impl Writer {
             if batch.is_last {
                 return;
             }
+            // Nobody waits for it.
+            self.shrink();
         }
     }
 
@@ -386,7 +390,13 @@ impl Writer {
             return Err(error.clone());
         }
         let written = self.try_write(records, now);
-        match (&written, &self.failed) {
+        self.note(&written);
+        written
+    }
+
+    /// Notes whether the latest write has failed. A change of that is logged.
+    fn note(&mut self, written: &Result<(), StateError>) {
+        match (written, &self.failed) {
             (Ok(()), Some(_)) => info!("state is kept again"),
             (Err(error), None) => {
                 error!("state is not kept, and it is tried again every second: {error}");
@@ -397,7 +407,6 @@ impl Writer {
         if self.failed.is_some() {
             self.journal = None;
         }
-        written
     }
 
     /// Appends records to the journal, or writes the journal anew.
@@ -413,10 +422,31 @@ impl Writer {
             journal.sync()?;
             self.is_unsynced = false;
         }
-        if journal.size() > SMALL + 4 * self.new_size {
-            return self.write_anew();
-        }
         Ok(())
+    }
+
+    /// Writes the journal anew if it has grown, except by rules that are still there.
+    fn shrink(&mut self) {
+        let Some(size) = self.journal.as_ref().map(Journal::size) else { return };
+        if size <= SMALL + 4 * self.new_size {
+            return;
+        }
+        self.new_size = self.rules_size();
+        if size > SMALL + 4 * self.new_size {
+            let written = self.write_anew();
+            self.note(&written);
+        }
+    }
+
+    /// The size in bytes that all rules of the switch would have in a journal, estimated.
+    fn rules_size(&self) -> u64 {
+        let count = |id| {
+            let snapshot = self.policy.bridge(id).snapshot();
+            let tables = (0..TableId::COUNT).filter_map(|n| TableId::new(n as u8));
+            tables.map(|table| snapshot.tables().len(table) as u64).sum::<u64>()
+        };
+        let bridges = self.policy.bridges().into_iter();
+        CHANGE_SIZE * bridges.map(|(id, _)| count(id)).sum::<u64>()
     }
 
     /// Replaces the journal by a new one, made from the tables.

@@ -3,16 +3,18 @@
 use super::change::{Change, HostAddress, KeptRule, RulePlace};
 use super::error::StateError;
 use super::journal::{Contents, Torn};
+use super::rule_bytes;
 use crate::desired::Desired;
 use crate::saved::SavedSwitch;
 use crate::switch::Switch;
 use flow::group::Group;
 use flow::meter::Meter;
+use flow::packed::Unpacker;
 use flow::types::{GroupId, MeterId, OfPort};
 use std::collections::{BTreeMap, HashMap};
 
-/// The size of a line of a record in bytes, estimated.
-const LINE_SIZE: u64 = 200;
+/// The size of a change of a record in bytes, estimated.
+pub(super) const CHANGE_SIZE: u64 = 64;
 
 /// The state that a journal keeps.
 #[derive(Debug, Default)]
@@ -38,23 +40,55 @@ pub struct KeptBridge<'a> {
     pub hosts: HashMap<HostAddress, OfPort>,
 }
 
+/// A journal that has been read.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    /// The state that the whole records keep.
+    pub(super) kept: Kept<'a>,
+    /// The end of the journal that is not a whole record, if there is one. That end has no influence on the state.
+    pub(super) torn: Option<Torn>,
+    /// Whether this version can append records: the journal has the format and the parts of matches that it writes.
+    pub(super) is_current: bool,
+}
+
 impl<'a> Kept<'a> {
-    /// Reads the records of a journal. Also returns the end of the journal that is not a whole record, if there is one; that
-    /// end has no influence on the state.
+    /// Reads the records of a journal.
     ///
     /// # Errors
-    /// A whole record has a line that is not a change.
-    pub(super) fn read(contents: &'a Contents) -> Result<(Self, Option<Torn>), StateError> {
+    /// A whole record has bytes that are not a change.
+    pub(super) fn read(contents: &'a Contents) -> Result<Reading<'a>, StateError> {
         let mut kept = Self::default();
-        let torn = contents.for_each(|lines| {
+        let mut unpacker = None;
+        let torn = contents.for_each(|changes| {
             let mut bridge = None;
-            lines.lines().try_for_each(|line| {
-                let change =
-                    serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
-                kept.apply(change, &mut bridge).map_err(|why| format!("{why}: {line}"))
-            })
+            let mut rest = changes;
+            while let Some(first) = rest.first() {
+                if rule_bytes::is_rule(*first) {
+                    let unpacker =
+                        unpacker.as_ref().ok_or("no record names the parts of matches")?;
+                    let place = changes.len() - rest.len();
+                    let change = rule_bytes::take(&mut rest, unpacker)
+                        .ok_or_else(|| format!("the bytes from its byte {place} on are no rule"))?;
+                    kept.apply(change, &mut bridge)?;
+                    continue;
+                }
+                let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+                let (line, behind) = rest.split_at(end);
+                rest = behind.get(1..).unwrap_or_default();
+                let about = |why: &str| format!("{why}: {}", String::from_utf8_lossy(line));
+                match serde_json::from_slice(line).map_err(|error| about(&error.to_string()))? {
+                    Change::MatchParts(parts) => {
+                        let parts = Unpacker::new(parts.into_owned()).map_err(|why| about(&why))?;
+                        unpacker = Some(parts);
+                    }
+                    change => kept.apply(change, &mut bridge).map_err(about)?,
+                }
+            }
+            Ok(())
         })?;
-        Ok((kept, torn))
+        let is_current =
+            contents.has_current_format() && unpacker.is_some_and(|parts| parts.is_current());
+        Ok(Reading { kept, torn, is_current })
     }
 
     /// Replaces bridges, ports, rules, groups, meters and static hosts by those of a saved state.
@@ -108,12 +142,16 @@ impl<'a> Kept<'a> {
         };
         let ports = self.wanted.iter().flat_map(|wanted| &wanted.bridges).map(|b| b.ports.len());
         let number = self.bridges.values().map(things).chain(ports).sum::<usize>();
-        number as u64 * LINE_SIZE
+        number as u64 * CHANGE_SIZE
     }
 
     /// Applies a change. `bridge` is the name of the bridge that the change belongs to; `None` until the record has named
     /// one.
-    fn apply(&mut self, change: Change<'a>, bridge: &mut Option<String>) -> Result<(), String> {
+    fn apply(
+        &mut self,
+        change: Change<'a>,
+        bridge: &mut Option<String>,
+    ) -> Result<(), &'static str> {
         match change {
             Change::Configured(configured) => self.configured = Some(configured.into_owned()),
             Change::Wanted(wanted) => self.wanted = Some(wanted.into_owned()),
@@ -159,7 +197,10 @@ impl<'a> KeptBridge<'a> {
                 self.hosts.remove(&address);
             }
             Change::Empty => *self = Self::default(),
-            Change::Configured(_) | Change::Wanted(_) | Change::Bridge(_) => {}
+            Change::MatchParts(_)
+            | Change::Configured(_)
+            | Change::Wanted(_)
+            | Change::Bridge(_) => {}
         }
     }
 }

@@ -28,6 +28,7 @@ mod kept;
 mod merge;
 mod records;
 mod restore;
+mod rule_bytes;
 mod snapshot;
 
 pub use change::{Change, KeptRule, RulePlace, Timeouts};
@@ -39,6 +40,7 @@ pub use keeper::{Beginning, Keeper, KeeperIntake, KeeperThread, StateSync};
 pub use kept::{Kept, KeptBridge};
 pub(crate) use merge::{configuration, merge};
 pub(crate) use restore::restore;
+pub(crate) use rule_bytes::AddedRules;
 pub(crate) use snapshot::snapshot;
 
 #[cfg(test)]

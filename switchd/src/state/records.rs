@@ -1,8 +1,9 @@
 //! Makes records of changes that the policy told of, and of everything that the tables have.
 
-use super::change::{Change, KeptHost, KeptRule, RulePlace};
+use super::change::{Change, KeptHost};
 use super::error::StateError;
 use super::journal::{Filling, Record};
+use super::rule_bytes::{AddedRules, WrittenRule};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flowtable::policy::effects::{Effect, Effects};
@@ -25,24 +26,28 @@ pub(super) fn effects(
 ) -> bool {
     let mut record = Record::begin(out);
     record.push(&Change::Bridge(name.into()));
+    let added = effects.annotation::<AddedRules>();
+    if let Some(changes) = added.and_then(|added| added.changes_of(effects)) {
+        record.push_bytes(changes);
+        record.finish();
+        return true;
+    }
     let mut walk = policy.effects(effects);
-    while walk.next_slice(|effect| {
-        record.push(&match effect {
-            Effect::RuleAdded(rule) | Effect::RuleChanged(rule, _) => {
-                Change::Rule(KeptRule::new(rule.value, rule.priority, &rule.matches, now))
-            }
-            Effect::RuleRemoved(rule, _) => {
-                Change::NoRule(RulePlace::new(rule.value.table, rule.priority, &rule.matches))
-            }
-            Effect::GroupAdded(entry) | Effect::GroupChanged(entry) => {
-                Change::Group(Cow::Borrowed(&entry.group))
-            }
-            Effect::GroupRemoved(entry) => Change::NoGroup(entry.group.id),
-            Effect::MeterAdded(entry) | Effect::MeterChanged(entry) => {
-                Change::Meter(Cow::Borrowed(&entry.meter))
-            }
-            Effect::MeterRemoved(entry) => Change::NoMeter(entry.meter.id),
-        });
+    while walk.next_slice(|effect| match effect {
+        Effect::RuleAdded(rule) | Effect::RuleChanged(rule, _) => {
+            record.push_rule(&WrittenRule::of(rule.value, rule.priority, &rule.matches, now));
+        }
+        Effect::RuleRemoved(rule, _) => {
+            record.push_no_rule(rule.value.table, rule.priority, &rule.matches);
+        }
+        Effect::GroupAdded(entry) | Effect::GroupChanged(entry) => {
+            record.push(&Change::Group(Cow::Borrowed(&entry.group)));
+        }
+        Effect::GroupRemoved(entry) => record.push(&Change::NoGroup(entry.group.id)),
+        Effect::MeterAdded(entry) | Effect::MeterChanged(entry) => {
+            record.push(&Change::Meter(Cow::Borrowed(&entry.meter)));
+        }
+        Effect::MeterRemoved(entry) => record.push(&Change::NoMeter(entry.meter.id)),
     }) {}
     let is_complete = walk.missed() == 0;
     record.finish();
@@ -103,7 +108,7 @@ pub(super) fn everything(
     let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
     let mut walk = bridge.walk(&every);
     while walk.next_slice(|rule| {
-        record.push(&Change::Rule(KeptRule::new(rule.value, rule.priority, &rule.matches, now)));
+        record.push_rule(&WrittenRule::of(rule.value, rule.priority, &rule.matches, now));
     }) {
         if record.size() > RECORD_SIZE {
             record.finish();

@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::error::StateError;
 use super::journal::{self, Contents};
-use super::kept::Kept;
+use super::kept::{Kept, Reading};
 use super::records;
 use crate::desired::Desired;
 use flowtable::policy::Policy;
@@ -62,11 +62,12 @@ impl<'a> Kept<'a> {
     /// The state in a [`snapshot`].
     ///
     /// # Errors
-    /// A record is not whole, or has a line that is not a change.
+    /// A record is not whole, or has bytes that are not a change.
     pub(crate) fn of_snapshot(contents: &'a Contents) -> Result<Self, StateError> {
-        match Self::read(contents)? {
-            (kept, None) => Ok(kept),
-            (_, Some(torn)) => Err(StateError::Record {
+        let Reading { kept, torn, .. } = Self::read(contents)?;
+        match torn {
+            None => Ok(kept),
+            Some(torn) => Err(StateError::Record {
                 path: NAME.into(),
                 offset: torn.offset as u64,
                 why: "the record is not whole".to_owned(),

@@ -2,7 +2,8 @@
 
 use super::directory::StateDirectory;
 use super::journal::Contents;
-use super::{Keeper, Kept, StateError, StateSync, Timeouts};
+use super::kept::Reading;
+use super::{AddedRules, Keeper, Kept, StateError, StateSync, Timeouts};
 use crate::bridge::{groups, hosts, meters};
 use crate::desired::{Bridge, Desired, Port, SslFiles, file};
 use crate::switch::{Config, StartError, Switch};
@@ -263,7 +264,7 @@ fn a_journal_that_is_cut_off_anywhere_is_before_or_after_a_change() {
 /// What these bytes of a journal keep, in words, and whether their end is torn.
 fn kept(bytes: &[u8]) -> (String, bool) {
     let contents = Contents::new(Path::new("journal"), bytes.to_vec()).unwrap();
-    let (kept, torn) = Kept::read(&contents).unwrap();
+    let Reading { kept, torn, .. } = Kept::read(&contents).unwrap();
     (format!("{:?} {:?}", kept.wanted, sorted(&kept)), torn.is_some())
 }
 
@@ -321,19 +322,122 @@ fn what_cannot_be_read_is_refused_by_name() {
     assert_eq!(refused(b"hello\n"), "DIR/journal is not a journal of switchd: move it away");
     assert_eq!(
         refused(b"switchd journal, format 9\n"),
-        "DIR/journal: has format 9, this version reads up to 1; start the newer version again, or another --state"
+        "DIR/journal: has format 9, this version reads up to 2; start the newer version again, or another --state"
     );
     let lines = "{\"bridge\":\"br0\"}\n{\"teapot\":{}}\n";
-    let record = format!(
-        "switchd journal, format 1\nrecord {:012} {:08x}\n{lines}",
-        lines.len(),
-        crc32fast::hash(lines.as_bytes())
-    );
-    let error = refused(record.as_bytes());
+    let error = refused(&journal(1, lines.as_bytes()));
     assert!(
         error.starts_with("DIR/journal: the record at byte 26: unknown variant `teapot`"),
         "{error}"
     );
+}
+
+#[test]
+fn an_older_format_is_read_and_written_anew() {
+    let rules = ["priority=9,tcp,nw_dst=10.0.0.0/8,tp_dst=80,actions=2", "dl_vlan=5,actions=drop"];
+    let configured = Desired::of(&[("br0", PORTS)]);
+    let switch = start(&Folder::new(), &configured);
+    change(&switch, "br0", &[&["-"], &rules[..]].concat());
+    let expected = account(&switch);
+    let lines = [
+        r#"{"bridge":"br0"}"#,
+        r#"{"rule":{"table":0,"priority":9,"match":"tcp,nw_dst=10.0.0.0/8,tp_dst=80","flags":{"reset_counts":true},"actions":[{"output":{"port":2}}]}}"#,
+        r#"{"rule":{"table":0,"priority":8,"match":"arp,arp_op=1","actions":[{"output":{"port":2}}]}}"#,
+        r#"{"rule":{"table":0,"priority":32768,"match":"dl_vlan=5"}}"#,
+        r#"{"no-rule":{"table":0,"priority":8,"match":"arp,arp_op=1"}}"#,
+    ];
+    let older = journal(1, (lines.join("\n") + "\n").as_bytes());
+    let folder = Folder::with_journal(&older);
+    let switch = start(&folder, &configured);
+    assert_eq!(without_flags(account(&switch)), without_flags(expected));
+    assert!(fs::read(folder.journal()).unwrap().starts_with(b"switchd journal, format 2\n"));
+    // A rule of the older format has the same place as one of the newer.
+    change(&switch, "br0", &["-tcp,nw_dst=10.0.0.0/8,tp_dst=80"]);
+    let expected = account(&switch);
+    drop(switch);
+    assert_eq!(account(&start(&folder, &configured)), expected);
+}
+
+/// Rules that were added by another version of OpenFlow have other flags.
+fn without_flags(account: Vec<String>) -> Vec<String> {
+    account.into_iter().map(|line| line.replace("reset_counts ", "")).collect()
+}
+
+/// A journal of one record.
+fn journal(format: u32, changes: &[u8]) -> Vec<u8> {
+    let (size, crc) = (changes.len(), crc32fast::hash(changes));
+    let head = format!("switchd journal, format {format}\nrecord {size:012} {crc:08x}\n");
+    [head.as_bytes(), changes].concat()
+}
+
+/// Another version may number the parts of matches otherwise.
+#[test]
+fn a_journal_with_other_parts_of_matches_is_read_and_written_anew() {
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    let changes = [
+        &br#"{"match-parts":[{"field":"eth_dst","offset":0,"n_bits":48},{"field":"eth_type","offset":0,"n_bits":16}]}"#[..],
+        b"\n{\"bridge\":\"br0\"}\n",
+        // Table 0, priority 9, and part 1; no attributes; an output to port 2.
+        &[1, 13, 0, 0, 0, 0, 9, 0, 4, 0, 2, 0, 8, 6, 0, 1, 2, 0],
+        // The rule of part 0 is not there any more.
+        &[2, 13, 0, 0, 0, 0, 9, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0, 9],
+    ];
+    let folder = Folder::with_journal(&journal(2, &changes.concat()));
+    change(&switch, "br0", &["-", "priority=9,arp,actions=2"]);
+    let expected = without_flags(account(&switch));
+    let switch = start(&folder, &configured);
+    assert_eq!(without_flags(account(&switch)), expected);
+    drop(switch);
+    assert_eq!(without_flags(account(&start(&folder, &configured))), expected);
+    let error = |changes: &[u8]| {
+        let folder = Folder::with_journal(&journal(2, changes));
+        let error = try_start(&folder.0, configured.clone()).err().expect("refused").to_string();
+        error.split_once("byte 26: ").expect("the place").1.to_owned()
+    };
+    assert_eq!(error(changes[2]), "no record names the parts of matches");
+    let cut = [changes[0], changes[1], &changes[2][..9]].concat();
+    let place = changes[0].len() + changes[1].len();
+    assert_eq!(error(&cut), format!("the bytes from its byte {place} on are no rule"));
+}
+
+/// What a session tells of the requests that it has read is what the tables have afterwards.
+#[test]
+fn rules_that_were_read_as_bytes_are_kept_as_those_of_the_tables() {
+    let (folder, configured) = (Folder::new(), Desired::of(&[("br0", PORTS)]));
+    let switch = start(&folder, &configured);
+    let texts = [
+        "table=3,priority=7,tcp,nw_src=10.0.0.0/8,tp_dst=80,actions=group:7,2",
+        "ip,cookie=5,idle_timeout=9,importance=4,actions=set_field:2->reg1,resubmit(,3),2",
+        "ipv6,ipv6_dst=2001:db8::/33,hard_timeout=900,name=a:b,label=x,actions=goto_table:4",
+        "arp,actions=1",
+        "arp,actions=drop",
+    ];
+    let add = |switch: &Switch, deleted: Option<&str>| {
+        change_group(switch, GroupCommand::Add, "group_id=7,type=all,bucket=output:1");
+        let mut added = AddedRules::default();
+        let on = switch.on("br0").unwrap();
+        let mut transaction = on.bridge().begin();
+        let adds = texts.map(|text| rule(Command::Add, text, OfVersion::OpenFlow15));
+        let deletions = deleted.map(|text| rule(Command::Delete, text, OfVersion::OpenFlow15));
+        for request in adds.iter().chain(&deletions) {
+            added.push(request);
+            transaction.apply(request, switch.now()).unwrap();
+        }
+        transaction.annotate(Box::new(added));
+        transaction.commit();
+        switch.wait_until_kept().unwrap();
+    };
+    for deleted in [None, Some("tcp,table=3")] {
+        change(&switch, "br0", &["-"]);
+        change_group(&switch, GroupCommand::Delete, "group_id=7");
+        add(&switch, deleted);
+        let before = account(&switch);
+        let copy = Folder::with_journal(&fs::read(folder.journal()).unwrap());
+        assert_eq!(account(&start(&copy, &configured)), before);
+        let rules = before.iter().filter(|line| line.ends_with(']')).count();
+        assert_eq!(rules, if deleted.is_some() { 3 } else { 4 }, "{before:#?}");
+    }
 }
 
 #[test]

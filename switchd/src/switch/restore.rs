@@ -69,6 +69,11 @@ impl Switch {
         }
     }
 
+    /// Whether rules and groups are kept for the next switch.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// Returns once all changes that were made before the call are kept. Returns at once if this switch keeps no state.
     ///
     /// # Errors

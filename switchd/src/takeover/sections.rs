@@ -6,19 +6,21 @@
 
 use crate::edition::edition;
 use crate::port_slot::PortTotals;
-use crate::state::RulePlace;
 use crate::switch::Switch;
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
+use flow::text::{DEFAULT_PRIORITY, NoPortNames, write_match};
 use flow::types::{GroupId, MacAddr, MeterId, OfPort, TableId};
 use flow::verdict::DropReason;
+use flowtable::classifier::Entry;
 use flowtable::policy::mac_table::{MacKey, MacStats};
 use flowtable::policy::meters::MeterTotals;
-use flowtable::policy::rule::RuleTotals;
+use flowtable::policy::rule::{Rule, RuleTotals};
 use flowtable::policy::{Bridge, TableRef};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When a section is given.
@@ -145,18 +147,28 @@ fn every_rule() -> FlowMod {
     FlowMod::new(Command::Delete, 0, Match::any(), Vec::new())
 }
 
+/// The place of a rule: its table, its priority, and its match in words, because another version may have other bytes for
+/// the match.
+type RulePlace = (TableId, u16, String);
+
+fn place_of(rule: &Entry<'_, Arc<Rule>>) -> RulePlace {
+    let mut matching = String::new();
+    write_match(&mut matching, &rule.matches, DEFAULT_PRIORITY, &NoPortNames);
+    (rule.value.table, rule.priority, matching)
+}
+
 fn give_rules(switch: &Switch) -> serde_json::Result<Vec<u8>> {
     give(switch, |bridge| {
         let (mut rules, every) = (Vec::new(), every_rule());
         let mut walk = bridge.walk(&every);
         while walk.next_slice(|rule| {
-            let place = RulePlace::new(rule.value.table, rule.priority, &rule.matches);
+            let (table, priority, matching) = place_of(&rule);
             let RuleTotals { packets, bytes, created, modified, used } =
                 rule.value.stats.to_totals();
             rules.push(GivenRule {
-                table: place.table,
-                priority: place.priority,
-                matching: place.matching.into_owned(),
+                table,
+                priority,
+                matching,
                 packets,
                 bytes,
                 created,
@@ -172,19 +184,14 @@ fn take_rules(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
     take(switch, bytes, |bridge, rules: Vec<GivenRule>| {
         let by_place = rules.into_iter().map(|rule| {
             let GivenRule { packets, bytes, created, modified, used, .. } = rule;
-            let place = RulePlace {
-                table: rule.table,
-                priority: rule.priority,
-                matching: rule.matching.into(),
-            };
+            let place = (rule.table, rule.priority, rule.matching);
             (place, RuleTotals { packets, bytes, created, modified, used })
         });
-        let by_place: HashMap<RulePlace<'_>, RuleTotals> = by_place.collect();
+        let by_place: HashMap<RulePlace, RuleTotals> = by_place.collect();
         let every = every_rule();
         let mut walk = bridge.walk(&every);
         while walk.next_slice(|rule| {
-            let place = RulePlace::new(rule.value.table, rule.priority, &rule.matches);
-            if let Some(before) = by_place.get(&place) {
+            if let Some(before) = by_place.get(&place_of(&rule)) {
                 rule.value.stats.take_over(before);
             }
         }) {}
