@@ -139,6 +139,8 @@ fn socket_group(name: &str) -> anyhow::Result<Gid> {
 
 /// Gives up the privileges that the switch does not need.
 fn confine(options: &Options, socket: &Path, socket_group: Option<Gid>) -> anyhow::Result<()> {
+    // Needs a privilege that the switch has at its start only.
+    takeover::courtesy::permit();
     // A configuration that cannot be read is an error later.
     let ssl = options.desired().ok().and_then(|desired| desired.ssl);
     let ssl: Vec<PathBuf> =

@@ -239,16 +239,23 @@ impl Worker {
         self.rx.into_queues().chain(self.sender.into_queues()).collect()
     }
 
-    /// One batch of each queue that is in use or has become readable. True if anything came.
+    /// One batch of each queue that is in use or has become readable; those behind a command have their turn in the next
+    /// round. Floods of many queues would keep whoever sent the command waiting for seconds. True if anything came.
     fn round(&mut self, start: Instant) -> bool {
         let (mut served, debtors) = (0, self.debts.len());
         for index in (0..self.rx.to_ask()).rev() {
             let place = self.rx.place_to_ask(index);
             served += usize::from(self.serve(place, start));
+            if !self.commands.is_empty() {
+                break;
+            }
         }
         for index in 0..self.rx.ask(start) {
             let place = self.rx.found(index);
             served += usize::from(self.serve(place, start));
+            if !self.commands.is_empty() {
+                break;
+            }
         }
         if debtors > 0 {
             self.debts.pay(debtors, start.elapsed(), served);

@@ -10,7 +10,7 @@ use crate::state::{Beginning, Keeper, KeeperIntake, Kept, StateDirectory, StateS
 use crate::worker::Command;
 use ::ports::RingSize;
 use ::ports::handover::{HandedDevice, HandedPort, HandedQueue, RingPositions};
-use crossbeam::channel;
+use crossbeam::channel::{self, RecvTimeoutError};
 use flow::types::PortNo;
 use flowtable::policy::PortRef;
 use nix::time::{ClockId, clock_gettime};
@@ -21,6 +21,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The time between two signs that somebody waits for the workers.
+const SIGN_STEP: Duration = Duration::from_millis(500);
 
 /// A port that is handed over, beside the descriptors of its queues.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,20 +92,29 @@ impl TakenPorts {
 
 impl Switch {
     /// The ports that another program is to take over, and the descriptors of their queues in the same order. Nobody may
-    /// change ports meanwhile.
+    /// change ports meanwhile. Calls `waiting` twice a second until all workers have answered.
     ///
     /// # Errors
     /// A port cannot be handed over. The text names the port and the reason.
-    pub(crate) fn describe_ports(&self) -> Result<(Vec<GivenPort>, Vec<OwnedFd>), String> {
+    pub(crate) fn describe_ports(
+        &self,
+        waiting: impl Fn(),
+    ) -> Result<(Vec<GivenPort>, Vec<OwnedFd>), String> {
         let (done, described) = channel::unbounded();
         for worker in &self.workers {
             worker.send(Command::Describe { done: done.clone() });
         }
         drop(done);
         let mut queues: HashMap<PortNo, Vec<_>> = HashMap::new();
-        // Ends when every worker has answered.
-        for described in described.iter().flatten() {
-            queues.entry(described.port_no).or_default().push(described.queue);
+        loop {
+            match described.recv_timeout(SIGN_STEP) {
+                Ok(all) => all.into_iter().for_each(|described| {
+                    queues.entry(described.port_no).or_default().push(described.queue);
+                }),
+                Err(RecvTimeoutError::Timeout) => waiting(),
+                // Every worker has answered.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
         let (mut ports, mut fds) = (Vec::new(), Vec::new());
         for slot in self.slots.lock().iter() {

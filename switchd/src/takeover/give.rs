@@ -123,7 +123,7 @@ impl<'a, F: Fn()> Hand<'a, F> {
         progress: F,
     ) -> Result<Self, GiveError> {
         let unsupported = |error: io::Error| GiveError::Unsupported(error.to_string());
-        let (ports, queues) = switch.describe_ports().map_err(GiveError::Unsupported)?;
+        let (ports, queues) = switch.describe_ports(&progress).map_err(GiveError::Unsupported)?;
         let lock = switch.state_lock();
         let core =
             Core { epoch: switch.epoch(), seed: switch.seed(), keeps_state: lock.is_some(), ports };

@@ -19,6 +19,8 @@
 //!  answers the command, and ends without putting devices back
 //! ```
 //!
+//! The new program prepares at a low priority (`courtesy`), so that the workers of the old one keep their processors.
+//!
 //! Until `committed`, whatever goes wrong leaves the old program as it was: it kills the new one, lets its workers go on
 //! and says why. Frames wait in the rings from `positions` to `committed`, which is all that a ring has to bear.
 //!
@@ -27,6 +29,7 @@
 //! section that it does not know, before anything is given up.
 
 mod channel;
+pub(crate) mod courtesy;
 mod gate;
 mod give;
 mod sections;

@@ -18,7 +18,7 @@
 //! forwards, and would have each of its pages copied at the next write.
 
 use super::channel::{Channel, ChannelError};
-use super::{OPTION, PATIENCE, Program, START_OPTION, message};
+use super::{OPTION, PATIENCE, Program, START_OPTION, courtesy, message};
 use crate::confinement;
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -125,8 +125,14 @@ pub(crate) fn start_successor() -> anyhow::Result<ExitCode> {
     let channel = io::stdin().as_fd().try_clone_to_owned().and_then(Channel::new);
     let channel = channel.context("tell the old program at standard input of the new one")?;
     let program = Program::of_this_process().context("find the program of this process")?;
+    let mut command = program.command(OPTION);
+    match courtesy::begin() {
+        Some((name, value)) => command.env(name, value),
+        // What this program was told itself when it was started is not true for the new one.
+        None => command.env_remove(courtesy::VARIABLE),
+    };
     // Standard input, the channel, is inherited.
-    let started = program.command(OPTION).spawn().and_then(|child| {
+    let started = command.spawn().and_then(|child| {
         let pid = Pid::from_child(&child);
         Ok((child, pidfd_open(pid, PidfdFlags::empty())?))
     });

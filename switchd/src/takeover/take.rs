@@ -1,6 +1,7 @@
 //! The new program's side of a hand-over.
 
 use super::channel::{Channel, Message};
+use super::courtesy::Courtesy;
 use super::sections::{When, sections};
 use super::{Core, FORMAT, HandoverHello, PATIENCE, SWITCH_OVER, message};
 use crate::edition;
@@ -39,8 +40,9 @@ impl Taken {
 /// # Errors
 /// Something cannot be taken over; the old program is told, and goes on.
 pub(crate) fn take(socket: &Path, state: Option<(&Path, StateSync)>) -> anyhow::Result<Taken> {
+    let courtesy = Courtesy::of_starter();
     let channel = from_standard_input().context("take over from the program at standard input")?;
-    let took = take_over(&channel, socket, state);
+    let took = take_over(&channel, courtesy, socket, state);
     if let Err(error) = &took {
         // The old program may have ended.
         let _ = channel.send(message::FAILED, format!("{error:#}").as_bytes(), &[], PATIENCE);
@@ -58,6 +60,7 @@ fn from_standard_input() -> io::Result<Channel> {
 
 fn take_over(
     channel: &Channel,
+    courtesy: Option<Courtesy>,
     socket: &Path,
     state: Option<(&Path, StateSync)>,
 ) -> anyhow::Result<(Switch, Listener)> {
@@ -83,6 +86,10 @@ fn take_over(
     take_sections(channel, &switch, When::Early, message::PREPARE)?;
     send(channel, message::PREPARED, edition::program().as_bytes())?;
     take_sections(channel, &switch, When::Early, message::PREPARE)?;
+    // From now on frames wait for this program.
+    if let Some(courtesy) = courtesy {
+        courtesy.end();
+    }
     send(channel, message::REFRESHED, b"")?;
 
     let positions = channel.receive(PATIENCE, || ())?;
