@@ -26,7 +26,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the socket of a bridge and agrees on [`VERSION`].
+    /// Connects to the socket of a bridge and agrees on OpenFlow 1.4.
     ///
     /// # Errors
     /// Nobody listens, or the switch does not speak the version.
