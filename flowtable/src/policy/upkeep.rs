@@ -10,7 +10,7 @@ use super::meters::MeterEntry;
 use super::rule::{Removal, Rule};
 use super::tables::{Scope, TableCursor, Tables};
 use super::{Policy, SLICE};
-use crate::classifier::Survey;
+use crate::classifier::{Plan, Retired, Sample, Survey};
 use crate::effort::Longest;
 use flow::types::TableId;
 use std::sync::Arc;
@@ -153,5 +153,71 @@ impl Bridge<'_> {
         let mut transaction = self.begin();
         transaction.expire(&over);
         Some(transaction.commit())
+    }
+}
+
+impl Tables {
+    /// Whether there are rules to free or to move, or a table to plan.
+    pub fn is_untidy(&self) -> bool {
+        self.removed_len() > 0
+            || self.is_moving()
+            || self.has_retired()
+            || self.tables.iter().flatten().any(|table| table.classifier.needs_plan(true))
+    }
+
+    /// Whether rules have left memory behind.
+    pub fn has_retired(&self) -> bool {
+        self.tables.iter().flatten().any(|table| !table.classifier.retired().is_empty())
+    }
+
+    /// The memory that rules have left behind, for the caller to drop without the lock.
+    pub fn take_retired(&mut self) -> Vec<Retired> {
+        self.tables.iter_mut().flatten().map(|table| table.classifier.take_retired()).collect()
+    }
+
+    /// Begins a survey of a table that needs another plan. `is_idle` says that there is time to
+    /// spare: then a table that has changed at all is surveyed, too.
+    pub fn survey(&self, is_idle: bool) -> Option<(TableId, Survey)> {
+        self.tables.iter().enumerate().find_map(|(n, table)| {
+            let survey = table.as_ref()?.classifier.survey(is_idle)?;
+            Some((TableId::new(n as u8)?, survey))
+        })
+    }
+
+    /// Announces `count` additions like those of a sample, and begins the survey for their plan.
+    pub fn expect(&mut self, table: TableId, sample: Sample, count: usize) -> Option<Survey> {
+        self.table_mut(table).classifier.expect(sample, count)
+    }
+
+    /// Counts some masks of a table. Returns whether there are more.
+    pub fn count_masks(&self, table: TableId, survey: &mut Survey, budget: usize) -> bool {
+        self.table(table).is_some_and(|table| table.classifier.count_masks(survey, budget))
+    }
+
+    /// Looks at some of the rules that a survey has chosen. Returns whether there are more.
+    pub fn look_at_rules(&self, table: TableId, survey: &mut Survey, budget: usize) -> bool {
+        self.table(table).is_some_and(|table| table.classifier.look_at_rules(survey, budget))
+    }
+
+    /// Ends the announcement: no further announced rule will be added.
+    pub fn expect_no_more(&mut self, table: TableId) {
+        self.table_mut(table).classifier.expect_no_more();
+    }
+
+    /// Adopts a plan for `budget` further masks. Returns whether masks are left. Afterwards rules
+    /// move, a few with each change of the table.
+    pub fn adopt(&mut self, table: TableId, plan: &mut Plan, budget: usize) -> bool {
+        self.table_mut(table).classifier.adopt(plan, budget)
+    }
+
+    /// Whether rules are being moved to where a plan wants them; purging goes on with it.
+    pub fn is_moving(&self) -> bool {
+        self.tables.iter().flatten().any(|t| t.classifier.is_moving())
+    }
+
+    /// Number of removed rules, groups and meters that wait to be freed.
+    pub fn removed_len(&self) -> usize {
+        let rules: usize = self.tables.iter().flatten().map(|t| t.classifier.removed_len()).sum();
+        rules + self.groups.removed_len() + self.meters.removed_len()
     }
 }
