@@ -1,12 +1,14 @@
 //! What a trace says, in the words of Open vSwitch, and that it says it of every field.
 
 use super::*;
+use crate::conntrack::CtFilter;
 use crate::policy::ports::PortInfo;
 use crate::policy::tests::fields::packet_with;
 use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
 use flow::action::{Action, SetFieldForm};
 use flow::compose::compose;
+use flow::extract::{Arrival, extract};
 use flow::flow_mod::Command;
 use flow::key::{HEADER_WORDS, ct_state, frag};
 use flow::prerequisite::Prerequisite;
@@ -14,7 +16,9 @@ use flow::text::{
     NoPortNames, ParseContext, PrintOptions, parse_flow, parse_match, write_actions, write_packet,
 };
 use flow::types::{MacAddr, OfVersion};
+use flow::verdict::{CtAction, CtCommit, DpAction, Rewrite};
 use packet::wire::{eth_type, ip_proto};
+use packet::{Frame, Offload};
 use std::time::Duration;
 
 /// Three ports with the same number in OpenFlow and in the datapath.
@@ -298,4 +302,34 @@ fn an_account_has_a_limit_and_tells_what_it_leaves_out() {
     let TraceEvent::Omitted(count) = omitted.event else { panic!("{omitted:?}") };
     assert!(count > 100, "{count}");
     assert!(matches!(last.event, TraceEvent::Final(_)), "{last:?}");
+}
+
+#[test]
+fn a_trace_finds_the_connection_and_changes_nothing() {
+    let context = ParseContext::default();
+    let rules = [
+        "ip,ct_state=-trk,actions=ct(table=1)",
+        "table=1,ct_state=+trk+est+rpl,actions=1",
+        "table=1,priority=1,actions=drop",
+    ];
+    let policy = three_ports(&rules, &context);
+    let packet = |ends: &str| compose(&parse_match(ends, &context).unwrap().key().headers);
+    let request = packet("udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,tp_dst=53");
+    let answer = packet("udp,nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_src=53,tp_dst=1000");
+    let mut frame = Frame::owned(&request, Offload::NONE);
+    (_, frame.layers) = extract(Arrival::default(), &request, 1);
+    let commit = CtCommit { force: false, mark: Rewrite::default(), label: Rewrite::default() };
+    let action = CtAction { zone: 0, commit: Some(commit) };
+    policy.connections().track(Duration::ZERO, &frame, &action, None);
+    let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(2) };
+    for _ in 0..2 {
+        let passes =
+            walk(&policy, in_port, &answer, &Headers::default(), true, 1, Duration::from_secs(1));
+        let states: Vec<u16> = passes.iter().map(|p| p.key.headers.ct_state.get()).collect();
+        let found = ct_state::TRACKED | ct_state::ESTABLISHED | ct_state::REPLY;
+        assert_eq!(states, [0, found]);
+        assert!(matches!(passes[1].translation.actions[..], [DpAction::Output(_)]));
+    }
+    let left = policy.connections().dump(Duration::ZERO, CtFilter::default())[0].left;
+    assert_eq!(left.as_secs(), 60, "one packet alone has come");
 }

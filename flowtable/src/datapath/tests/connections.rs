@@ -3,7 +3,6 @@
 use super::*;
 use crate::conntrack::{CtFilter, CtZoneUse};
 use flow::extract::extract;
-use flow::key::ct_state;
 
 /// A firewall: port 1 may open connections to port 2, and port 2 may answer.
 const FIREWALL: &[&str] = &[
@@ -179,31 +178,6 @@ fn broken_packets_and_fragments_are_invalid() {
         frame[24] ^= 1;
         assert_eq!(bench.send_frames(0, &[frame])[1].len(), 1, "a wrong header checksum");
     });
-}
-
-#[test]
-fn a_trace_finds_the_connection_and_changes_nothing() {
-    let mut bench = Bench::cached(FIREWALL);
-    assert_eq!(bench.ports(1, headers(REQUEST)), [2]);
-    let in_port = crate::policy::PortRef { bridge: bench.bridges[0], port: OfPort(2) };
-    for _ in 0..2 {
-        let frame = compose(&headers(ANSWER));
-        let passes = crate::trace::walk(
-            &bench.policy,
-            in_port,
-            &frame,
-            &Headers::default(),
-            true,
-            1,
-            bench.now,
-        );
-        let states: Vec<u16> = passes.iter().map(|p| p.key.headers.ct_state.get()).collect();
-        let found = ct_state::TRACKED | ct_state::ESTABLISHED | ct_state::REPLY;
-        assert_eq!(states, [0, found]);
-        assert_eq!(passes[1].translation.actions, [DpAction::Output(PortNo(0))]);
-    }
-    let left = bench.policy.connections().dump(bench.now, CtFilter::default())[0].left;
-    assert_eq!(left.as_secs(), 60, "one packet alone has come");
 }
 
 #[test]
