@@ -474,7 +474,7 @@ fn of_several_versions_and_formats_the_first_that_can_say_the_rule_is_chosen() {
     assert_eq!((status, text.as_str()), (2, ""));
     assert_eq!(
         errors,
-        "ofctl: None of the enabled OpenFlow versions (OpenFlow10) supports any of the enabled flow formats (OXM). (Use -O \
+        "ofctl: None of the enabled OpenFlow versions (OpenFlow10) supports any of the enabled flow formats (OXM).  (Use -O \
          to enable additional OpenFlow versions or -F to enable additional flow formats.)\n"
     );
     // The switch obeys the formats, too.
