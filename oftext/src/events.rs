@@ -1,9 +1,9 @@
-//! What a switch says on its own: rules that are gone, ports, roles and requests of others, and flow monitors. Also the
+//! What a switch says on its own: rules that are gone, ports, roles, tables and requests of others, and flow monitors. Also the
 //! choice of these messages (asynchronous configuration).
 
 use crate::ports::put_desc;
 use crate::switch::role_name;
-use crate::{Received, put};
+use crate::{Received, put, tables};
 use flow::text::{
     DEFAULT_PRIORITY, PortNames, PrintOptions, write_actions, write_duration, write_match,
     write_port,
@@ -11,7 +11,8 @@ use flow::text::{
 use flow::types::{Cookie, OfVersion};
 use openflow::{
     AsyncKind, AsyncMasks, FlowMonitor, FlowRemoved, FlowRemovedReason, FlowUpdate, MonitorCommand,
-    MonitorEvent, MonitoredRule, PortReason, PortStatus, RoleReason, RoleStatus,
+    MonitorEvent, MonitoredRule, PortReason, PortStatus, RoleReason, RoleStatus, TableReason,
+    TableStatus,
 };
 use std::fmt::Write;
 
@@ -78,6 +79,15 @@ pub(crate) fn put_role_status(out: &mut String, status: &RoleStatus) {
         RoleReason::Config => " reason=configuration_changed",
         RoleReason::Experimenter => " reason=experimenter_data_changed",
     });
+}
+
+/// Prints that a table is nearly full, or no longer so.
+pub(crate) fn put_table_status(out: &mut String, status: &TableStatus) {
+    out.push_str(match status.reason {
+        TableReason::VacancyDown => " reason=VACANCY_DOWN\ntable_desc:-",
+        TableReason::VacancyUp => " reason=VACANCY_UP\ntable_desc:-",
+    });
+    tables::put_descs(out, std::slice::from_ref(&status.table));
 }
 
 /// The names of the bits of each kind's mask, in the order of the bits.

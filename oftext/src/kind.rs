@@ -117,7 +117,7 @@ impl MessageKind {
             28 if version >= 4 => plain("OFPT_SET_ASYNC", asynchronous(version)),
             29 if version >= 4 => plain("OFPT_METER_MOD", Steps(8, 8)),
             30 if version >= 5 => plain("OFPT_ROLE_STATUS", AtLeast(16)),
-            31 if version >= 5 => plain("OFPT_TABLE_STATUS", AtLeast(8)),
+            31 if version >= 5 => plain("OFPT_TABLE_STATUS", Steps(8, 8)),
             32 if version >= 5 => plain("OFPT_REQUESTFORWARD", AtLeast(0)),
             33 if version >= 5 => plain("OFPT_BUNDLE_CONTROL", AtLeast(8)),
             34 if version >= 5 => plain("OFPT_BUNDLE_ADD_MESSAGE", AtLeast(8)),

@@ -189,6 +189,7 @@ impl Printer<'_> {
                 events::put_port_status(out, status, version, self.ports);
             }
             OfMessage::RoleStatus(status) => events::put_role_status(out, status),
+            OfMessage::TableStatus(status) => events::put_table_status(out, status),
             OfMessage::RequestForward(forward) => {
                 let encoding = Encoding { table_id: true, ..Encoding::new(version) };
                 let bytes = forward.request.encode(encoding, forward.xid);

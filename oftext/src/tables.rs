@@ -516,7 +516,10 @@ pub(crate) fn put_descs(out: &mut String, tables: &[TableDesc]) {
         let on = |is_on| if is_on { "on" } else { "off" };
         out.push_str(if n == 0 { "\n" } else { "\n\n" });
         put!(out, "  table {}:\n   eviction={} eviction_flags=", table.table, on(table.eviction));
-        put_eviction_flags(out, table.eviction_flags);
+        match table.eviction_flags {
+            Some(flags) => put_eviction_flags(out, flags),
+            None => out.push_str("(default)"),
+        }
         put!(out, "\n   vacancy={}", on(table.vacancy.is_some()));
         if let Some((VacancyThresholds { down, up }, now)) = table.vacancy {
             put!(out, " vacancy_down={down}% vacancy_up={up}% vacancy={now}%");

@@ -64,7 +64,9 @@ pub use ports::{PortDesc, PortMod, PortStats, port_config, port_feature, port_st
 pub use queues::{EVERY_QUEUE, QueueConfig, QueueDesc, QueueStats};
 pub use reply_parts::ReplyParts;
 pub use session::{Incoming, Session, SessionError, TakenFlowMod};
-pub use status::{PortReason, PortStatus, RequestForward, RoleReason, RoleStatus};
+pub use status::{
+    PortReason, PortStatus, RequestForward, RoleReason, RoleStatus, TableReason, TableStatus,
+};
 pub use switch::{
     BundleControl, BundleStep, ControllerRole, RoleMessage, SwitchConfig, SwitchDesc,
     SwitchFeatures, capability,

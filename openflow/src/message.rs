@@ -12,7 +12,7 @@ use crate::output::Encoder;
 use crate::packet_in::{PacketIn, PacketInForm};
 use crate::ports::PortMod;
 use crate::queues::QueueConfig;
-use crate::status::{PortStatus, RequestForward, RoleStatus};
+use crate::status::{PortStatus, RequestForward, RoleStatus, TableStatus};
 use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
 use crate::tlv_table::{self, TlvTable};
 use crate::{extension, flow_mod, group, meter, packet_out, port, table_mod};
@@ -74,6 +74,7 @@ mod kind11 {
     pub(super) const SET_ASYNC: u8 = 28;
     pub(super) const METER_MOD: u8 = 29;
     pub(super) const ROLE_STATUS: u8 = 30;
+    pub(super) const TABLE_STATUS: u8 = 31;
     pub(super) const REQUEST_FORWARD: u8 = 32;
     pub(super) const BUNDLE_CONTROL: u8 = 33;
     pub(super) const BUNDLE_ADD: u8 = 34;
@@ -157,6 +158,8 @@ pub enum OfMessage {
     PortStatus(Box<PortStatus>),
     /// Tells a controller that it has another role.
     RoleStatus(RoleStatus),
+    /// Tells that a table is nearly full, or no longer so. OpenFlow 1.4 and later.
+    TableStatus(TableStatus),
     /// Tells of another controller's request that was carried out.
     RequestForward(RequestForward),
     /// Asks which messages the controller gets without asking. OpenFlow 1.3 and later.
@@ -294,6 +297,7 @@ impl OfMessage {
             Self::FlowRemoved(_) => kind::FLOW_REMOVED,
             Self::PortStatus(_) => kind::PORT_STATUS,
             Self::RoleStatus(_) => kind11::ROLE_STATUS,
+            Self::TableStatus(_) => kind11::TABLE_STATUS,
             Self::RequestForward(_) => kind11::REQUEST_FORWARD,
             Self::GetAsyncRequest => kind11::GET_ASYNC_REQUEST,
             Self::GetAsyncReply(_) => kind11::GET_ASYNC_REPLY,
@@ -337,6 +341,7 @@ impl OfMessage {
             Self::FlowRemoved(removed) => removed.put(out, version),
             Self::PortStatus(status) => status.put(out, version),
             Self::RoleStatus(status) => status.put(out),
+            Self::TableStatus(status) => status.put(out),
             Self::RequestForward(forward) => forward.put(out, encoding),
             Self::GetAsyncReply(masks) => match version >= OpenFlow14 {
                 true => masks.put_list(out, version),
@@ -596,6 +601,9 @@ fn decode_body(
         }
         kind11::ROLE_STATUS if version >= OpenFlow14 => {
             Ok(OfMessage::RoleStatus(RoleStatus::decode(sized(16)?)?))
+        }
+        kind11::TABLE_STATUS if version >= OpenFlow14 => {
+            Ok(OfMessage::TableStatus(TableStatus::decode(body)?))
         }
         kind11::REQUEST_FORWARD if version >= OpenFlow14 => {
             Ok(OfMessage::RequestForward(RequestForward::decode(body, encoding)?))

@@ -1,5 +1,6 @@
-//! What the switch says of ports, of roles, and of the requests of other controllers: `OFPT_PORT_STATUS`
-//! (OpenFlow 1.3.5 §7.4.3), `OFPT_ROLE_STATUS` (1.4.0 §7.4.4) and `OFPT_REQUESTFORWARD` (1.4.0 §7.4.6).
+//! What the switch says of ports, of roles, of tables, and of the requests of other controllers: `OFPT_PORT_STATUS`
+//! (OpenFlow 1.3.5 §7.4.3), `OFPT_ROLE_STATUS` (1.4.0 §7.4.4), `OFPT_TABLE_STATUS` (1.4.0 §7.4.5) and
+//! `OFPT_REQUESTFORWARD` (1.4.0 §7.4.6).
 
 use crate::encoding::Encoding;
 use crate::error::ErrorCode;
@@ -9,6 +10,7 @@ use crate::message::{OfMessage, is_group_or_meter_mod};
 use crate::output::Encoder;
 use crate::ports::PortDesc;
 use crate::switch::ControllerRole;
+use crate::table_mod::TableDesc;
 use flow::types::OfVersion;
 
 /// What happened to a port (`OFPPR_*`).
@@ -90,6 +92,44 @@ impl RoleStatus {
         };
         input.skip(3)?;
         Ok(Self { role, reason, generation: input.u64()? })
+    }
+}
+
+/// Why a controller hears of a table (`OFPTR_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableReason {
+    /// The free share of the table has fallen below the lower threshold.
+    VacancyDown = 3,
+    /// The free share of the table has risen above the upper threshold.
+    VacancyUp = 4,
+}
+
+/// Tells that a table has become nearly full, or has room again. Versions before OpenFlow 1.4 have no such message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableStatus {
+    /// Which threshold was crossed.
+    pub reason: TableReason,
+    /// The table, with its thresholds and the vacancy that has crossed one.
+    pub table: TableDesc,
+}
+
+impl TableStatus {
+    pub(crate) fn put(&self, out: &mut Encoder) {
+        out.u8(self.reason as u8);
+        out.zeros(7);
+        self.table.put(out);
+    }
+
+    pub(crate) fn decode(mut input: Input<'_>) -> Result<Self, ErrorCode> {
+        let reason = input.u8()?;
+        input.skip(7)?;
+        let table = TableDesc::decode(&mut input)?;
+        let reason = match reason {
+            3 => TableReason::VacancyDown,
+            4 => TableReason::VacancyUp,
+            _ => return Err(ErrorCode::BadPropertyValue),
+        };
+        Ok(Self { reason, table })
     }
 }
 

@@ -43,8 +43,8 @@ pub struct TableDesc {
     pub table: TableId,
     /// Whether a full table evicts a rule for a new one.
     pub eviction: bool,
-    /// What decides which rule is evicted: bits of [`eviction_flag`].
-    pub eviction_flags: u32,
+    /// What decides which rule is evicted: bits of [`eviction_flag`]; `None` if the message does not say.
+    pub eviction_flags: Option<u32>,
     /// When controllers hear how full the table is, and how many per cent of it are said to be free now; `None` if
     /// controllers do not hear of it.
     pub vacancy: Option<(VacancyThresholds, u8)>,
@@ -144,7 +144,9 @@ impl TableDesc {
         out.zeros(1);
         let eviction = if self.eviction { EVICTION } else { 0 };
         out.u32(eviction | if self.vacancy.is_some() { VACANCY } else { 0 });
-        put_eviction(out, self.eviction_flags);
+        if let Some(flags) = self.eviction_flags {
+            put_eviction(out, flags);
+        }
         if let Some((thresholds, vacancy)) = self.vacancy {
             put_vacancy(out, thresholds, vacancy);
         }
@@ -158,11 +160,11 @@ impl TableDesc {
         let table = TableId::new(entry.u8()?).ok_or(ErrorCode::BadTableId)?;
         entry.skip(1)?;
         let config = entry.u32()?;
-        let (flags, vacancy) = decode_properties(&mut entry)?;
+        let (eviction_flags, vacancy) = decode_properties(&mut entry)?;
         Ok(Self {
             table,
             eviction: config & EVICTION != 0,
-            eviction_flags: flags.unwrap_or_default(),
+            eviction_flags,
             vacancy: vacancy.filter(|_| config & VACANCY != 0),
         })
     }

@@ -5,6 +5,7 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::group::GroupMod;
 use flow::key::PipelineKey;
 use flow::meter::{Band, BandKind, Meter, MeterFeatures, MeterMod, MeterStats, MeterUnit};
+use flow::table_mod::VacancyThresholds;
 use flow::text::arbitrary;
 use flow::types::{Cookie, GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
 use flow::verdict::PacketInReason;
@@ -13,7 +14,7 @@ use openflow::{
     FlowRemoved, FlowRemovedReason, FlowStats, FlowUpdate, MonitorCommand, MonitorEvent,
     MonitorFlags, MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PacketIn,
     PacketInForm, PortDesc, PortReason, PortStatus, RequestForward, RoleReason, RoleStatus,
-    Session, continuation_of, token_of,
+    Session, TableDesc, TableReason, TableStatus, continuation_of, token_of,
 };
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -415,6 +416,18 @@ proptest! {
             let role = ControllerRole::Slave;
             let status = RoleStatus { role, reason: reasons[reason], generation: numbers.2 };
             let sent = OfMessage::RoleStatus(status);
+            prop_assert_eq!(pass(&sent, encoding(version)), sent);
+        }
+        if version >= OfVersion::OpenFlow14 {
+            let thresholds = VacancyThresholds { down: numbers.0 as u8, up: numbers.1 as u8 };
+            let table = TableDesc {
+                table: TableId::new(numbers.2 as u8 % 254).unwrap(),
+                eviction: numbers.1 % 2 == 0,
+                eviction_flags: (reason > 0).then_some(numbers.1),
+                vacancy: (reason > 1).then_some((thresholds, numbers.2 as u8)),
+            };
+            let reason = if reason > 0 { TableReason::VacancyUp } else { TableReason::VacancyDown };
+            let sent = OfMessage::TableStatus(TableStatus { reason, table });
             prop_assert_eq!(pass(&sent, encoding(version)), sent);
         }
         let request = Box::new(OfMessage::GroupMod(GroupMod::Delete(GroupId(numbers.1))));

@@ -281,7 +281,7 @@ proptest! {
         ),
     ) {
         let tables = tables.into_iter().map(|(table, eviction, eviction_flags, vacancy)| {
-            TableDesc { table, eviction, eviction_flags, vacancy }
+            TableDesc { table, eviction, eviction_flags: Some(eviction_flags), vacancy }
         });
         let sent = MultipartReply::TableDesc(tables.collect());
         let sent = OfMessage::MultipartReply(sent, true);

@@ -7,13 +7,14 @@ mod served;
 
 use flow::flow_mod::{Command as FlowCommand, FlowMod};
 use flow::group::GroupMod;
+use flow::table_mod::{TableMod, TableSettings, VacancyThresholds};
 use flow::text::{ParseContext, parse_flow};
 use flow::types::{Cookie, GroupId, MacAddr, OfPort, OfVersion, TableId};
 use openflow::{
     AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, ErrorCode, FlowMonitor,
     FlowRemoved, FlowRemovedReason, FlowUpdate, MessageHeader, MonitorCommand, MonitorEvent,
     MonitorFlags, MultipartReply, MultipartRequest, OfMessage, PortMod, PortReason, RequestForward,
-    RoleMessage, SwitchConfig, port_config,
+    RoleMessage, SwitchConfig, TableDesc, TableReason, TableStatus, port_config,
 };
 use ports::dummy::{self, DummyOptions};
 use served::{Served, has_ofctl, plain, sorted};
@@ -22,7 +23,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use switchd::desired::DEFAULT_BRIDGE;
+use switchd::desired::{self, DEFAULT_BRIDGE};
 
 /// A controller at the bridge's socket. Unlike a session of the crate `openflow`, it hands errors on.
 struct Controller {
@@ -472,6 +473,54 @@ fn group_mods_of_others_are_forwarded_to_who_asked() {
         asker.send(&request);
         assert_eq!(asker.until_barrier(), [], "its own");
     }
+}
+
+#[test]
+fn who_asked_hears_that_a_table_is_nearly_full_and_that_it_has_room_again() {
+    let served = Served::start();
+    let table = TableId::new(1).unwrap();
+    let limited = TableSettings { flow_limit: Some(10), ..TableSettings::default() };
+    let limit = |bridge: &mut desired::Bridge| bridge.tables.set(table, limited);
+    served.switch.change_bridge(DEFAULT_BRIDGE, limit).unwrap();
+    let versions = [OfVersion::OpenFlow13, OfVersion::OpenFlow14, OfVersion::OpenFlow15];
+    let mut askers = versions.map(|version| Controller::connect(&served, version));
+    askers.iter_mut().for_each(|asker| asker.set_async(AsyncKind::TableStatus, false, 0b1_1000));
+    let mut silent = Controller::connect(&served, OfVersion::OpenFlow14);
+    let thresholds = VacancyThresholds { down: 30, up: 60 };
+    let vacancy = Some(Some(thresholds));
+    let watch = TableMod { table: Some(table), vacancy, ..TableMod::default() };
+    silent.send(&OfMessage::TableMod(watch));
+    let eviction_flags = Some(7);
+    let mut check = |command, priorities: std::ops::RangeInclusive<u16>, expected: Option<_>| {
+        let actions = if command == FlowCommand::Add { ",actions=drop" } else { "" };
+        for priority in priorities {
+            silent.flow_mod(command, &format!("table=1,priority={priority}{actions}"));
+        }
+        assert_eq!(silent.until_barrier(), [], "who has not asked hears nothing");
+        let expected = expected.map(|(reason, vacancy)| {
+            let vacancy = Some((thresholds, vacancy));
+            let table = TableDesc { table, eviction: false, eviction_flags, vacancy };
+            OfMessage::TableStatus(TableStatus { reason, table })
+        });
+        let expected: Vec<_> = expected.into_iter().collect();
+        assert_eq!(askers[0].until_barrier(), [], "OpenFlow 1.3 has no such message");
+        for asker in &mut askers[1..] {
+            assert_eq!(asker.until_barrier(), expected);
+        }
+    };
+    let (add, delete) = (FlowCommand::Add, FlowCommand::DeleteStrict);
+    check(add, 1..=7, None);
+    check(add, 8..=8, Some((TableReason::VacancyDown, 20)));
+    check(add, 9..=10, None);
+    check(delete, 1..=6, None);
+    check(delete, 7..=7, Some((TableReason::VacancyUp, 70)));
+    check(delete, 8..=10, None);
+    // Whoever causes the event hears of it in front of the reply to its barrier.
+    let [_, asker, _] = &mut askers;
+    for priority in 1..=8 {
+        asker.flow_mod(add, &format!("table=1,priority={priority},actions=drop"));
+    }
+    assert!(matches!(asker.until_barrier()[..], [OfMessage::TableStatus(_)]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::groups::GroupEntry;
 use super::meters::MeterEntry;
 use super::publication::Hold;
 use super::rule::{Removal, Rule, RuleRef};
-use super::table_settings::TableStatus;
+use super::table_settings::VacancyChange;
 use super::tables::{Change, Step, Tables};
 use super::{Policy, SLICE};
 use crate::classifier::{Entry, Version};
@@ -92,9 +92,9 @@ impl Effects {
         self.is_expiry
     }
 
-    /// What controllers are to hear of how full tables are, in the order of the requests that caused it.
-    pub fn table_statuses(&self) -> impl Iterator<Item = &TableStatus> {
-        self.change.statuses.iter().map(|(_, status)| status)
+    /// What controllers are to hear of how full tables are.
+    pub fn vacancy_changes(&self) -> &[VacancyChange] {
+        &self.change.vacancy_changes
     }
 
     /// What whoever made the transaction tells observers of it ([`Transaction::annotate`](super::Transaction::annotate)).

@@ -24,7 +24,7 @@ pub enum VacancyEvent {
 
 /// Controllers are to hear that a table has become nearly full, or has room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableStatus {
+pub struct VacancyChange {
     /// The table whose share of free rules has crossed a threshold.
     pub table: TableId,
     /// Which of the two thresholds the share has crossed.
@@ -75,7 +75,7 @@ impl Limits {
     }
 
     /// What controllers hear now that the table has `rules` rules. They hear each event once before the other one.
-    fn watch(&mut self, table: TableId, rules: usize) -> Option<TableStatus> {
+    fn watch(&mut self, table: TableId, rules: usize) -> Option<VacancyChange> {
         let (thresholds, _) = self.watch?;
         let vacancy = self.vacancy(rules);
         let (_, next) = self.watch.as_mut()?;
@@ -90,14 +90,7 @@ impl Limits {
         };
         *next = other;
         let eviction = self.has_openflow_eviction;
-        Some(TableStatus { table, event, eviction, thresholds, vacancy })
-    }
-
-    /// Takes back an event that has been found for a change which never happened.
-    pub(super) fn unwatch(&mut self, status: &TableStatus) {
-        if let Some((_, next)) = &mut self.watch {
-            *next = status.event;
-        }
+        Some(VacancyChange { table, event, eviction, thresholds, vacancy })
     }
 
     /// Takes settings over, for a table that has `rules` rules. Returns whether the rules have to be put into the order in
@@ -183,17 +176,25 @@ impl Tables {
     ) {
         self.table_mut(table).limits.forget_for_eviction(rule);
         // Where a rule takes the place of another, the table is as full as before.
-        if !matches!(why, None | Some(Removal::Replaced | Removal::Eviction)) {
+        if !matches!(why, None | Some(Removal::Replaced)) {
             self.note_vacancy(change, table);
         }
     }
 
+    /// Has the vacancy of a table looked at when the change is committed, if controllers watch the table.
     fn note_vacancy(&mut self, change: &mut Change, table: TableId) {
-        let held = self.table_mut(table);
-        if held.limits.watch.is_some() {
+        if self.table_mut(table).limits.watch.is_some() && !change.watched.contains(&table) {
+            change.watched.push(table);
+        }
+    }
+
+    /// Finds out which tables a change has made nearly full so far, or not so any more. Requests that count for themselves have
+    /// this done behind each of them, and so does the whole change.
+    pub(super) fn look_at_vacancies(&mut self, change: &mut Change) {
+        for table in change.watched.drain(..) {
+            let held = self.table_mut(table);
             let rules = held.classifier.len();
-            let status = held.limits.watch(table, rules);
-            change.statuses.extend(status.map(|status| (change.steps.len(), status)));
+            change.vacancy_changes.extend(held.limits.watch(table, rules));
         }
     }
 
@@ -214,6 +215,13 @@ impl Tables {
 }
 
 impl Transaction<'_> {
+    /// Finds out which tables the whole change has made nearly full, or not so any more.
+    pub(super) fn look_at_vacancies(&mut self) {
+        if let Some(change) = self.change.as_mut().filter(|change| !change.watched.is_empty()) {
+            self.bridge.step(|tables| tables.look_at_vacancies(change));
+        }
+    }
+
     /// Evicts rules until a table has no more than it may have, or none is left that can be evicted.
     fn evict_surplus(&mut self, table: TableId) {
         let Some(change) = &mut self.change else { return };
@@ -228,7 +236,6 @@ impl Transaction<'_> {
                     }
                     let Some(rule) = tables.choose_to_evict(table) else { return true };
                     tables.remove(change, &[(table, rule)], Removal::Eviction);
-                    tables.note_vacancy(change, table);
                     false
                 })
             });

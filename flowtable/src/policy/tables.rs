@@ -12,7 +12,7 @@ use super::parted_map::PartedMap;
 use super::recent_actions::RecentActions;
 use super::rule::Removal;
 use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
-use super::table_settings::{Limits, TableStatus};
+use super::table_settings::{Limits, VacancyChange};
 use super::upkeep::Freed;
 use crate::classifier::{Classifier, Entry, RuleId, Version};
 use flow::action::{Action, MAX_LIST_SIZE, list_size};
@@ -82,8 +82,11 @@ pub struct TableCursor {
 pub struct Change {
     pub(super) version: Version,
     pub(super) steps: Vec<Step>,
-    /// What controllers are to hear of how full tables are, each with the number of steps before it.
-    pub(super) statuses: Vec<(usize, TableStatus)>,
+    /// Tables whose numbers of rules have changed, and whose vacancy controllers watch.
+    pub(super) watched: Vec<TableId>,
+    /// What controllers are to hear of how full tables are, in the order in which the change came to the tables. It is found
+    /// out when the change is committed.
+    pub(super) vacancy_changes: Vec<VacancyChange>,
 }
 
 /// One step of a change.
@@ -600,9 +603,6 @@ impl Tables {
     pub fn roll_back(&mut self, change: &mut Change, steps: usize) {
         let version = change.version;
         let left = change.steps.len().saturating_sub(steps);
-        while let Some((_, status)) = change.statuses.pop_if(|(steps, _)| *steps > left) {
-            self.table_mut(status.table).limits.unwatch(&status);
-        }
         for step in change.steps.drain(left..).rev() {
             match step {
                 Step::Inserted((table, id)) => {

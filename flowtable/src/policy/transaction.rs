@@ -182,7 +182,10 @@ impl Transaction<'_> {
                         break;
                     }
                     match tables.add_beside_others(change, request, now) {
-                        Ok(true) => done += 1,
+                        Ok(true) => {
+                            done += 1;
+                            tables.look_at_vacancies(change);
+                        }
                         Ok(false) => is_over = true,
                         Err(error) => (is_over, refused) = (true, Some(error)),
                     }
@@ -289,6 +292,7 @@ impl Transaction<'_> {
 
     /// Publishes the change: from now on every lookup sees all of it. Returns what it did.
     pub fn commit(mut self) -> Arc<Effects> {
+        self.look_at_vacancies();
         let policy = self.bridge.policy;
         // Before the change is published, so that nothing of what it removes is freed before it is told.
         let before = policy.tables.hold();

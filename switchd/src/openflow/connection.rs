@@ -248,6 +248,14 @@ impl Wire<'_> {
         Ok(())
     }
 
+    /// Sends, soon, messages that the switch says on its own and that wait: in front of the reply to a barrier, which comes behind
+    /// whatever the requests before the barrier caused.
+    pub(super) fn send_waiting(&mut self) {
+        for message in self.member.outbox().take_quietly() {
+            self.session.send(&message, 0);
+        }
+    }
+
     /// Sends what the switch says on its own.
     fn tell(&mut self, on: &OnBridge<'_>) -> io::Result<()> {
         for message in self.member.outbox().take() {

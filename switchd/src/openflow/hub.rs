@@ -10,15 +10,17 @@ use super::monitors::Resumption;
 use super::outbox::{Full, Outbox};
 use super::packet_in_limit::PacketInLimit;
 use super::packet_ins::{Listener, Paused};
+use super::tables;
 use crate::server::event_fd;
 use crate::switch::{OnBridge, Switch};
 use flow::types::OfVersion;
 use flowtable::policy::ports::PortChange;
+use flowtable::policy::table_settings::{VacancyChange, VacancyEvent};
 use flowtable::policy::{BridgeId, Policy};
 use nix::sys::eventfd::EventFd;
 use openflow::{
     AsyncConfig, AsyncKind, ControllerRole, Encoding, OfMessage, PortReason, PortStatus,
-    RequestForward, RoleReason, RoleStatus,
+    RequestForward, RoleReason, RoleStatus, TableDesc, TableReason, TableStatus,
 };
 use parking_lot::Mutex;
 use std::io;
@@ -218,14 +220,19 @@ impl Hub {
     /// A place in the journal, behind everything that has happened so far. Give it back with [`Hub::end_place`].
     pub(super) fn begin_place(&self, member: &Arc<Member>, subject: Subject) -> Arc<Place> {
         // First, so that the policy tells of what happens behind the place.
-        self.hubs.count_place(true);
+        self.hubs.count_listener(true);
         self.journal.begin(member, subject)
     }
 
     /// Forgets a place in the journal.
     pub(super) fn end_place(&self, place: &Arc<Place>) {
         self.journal.end(place);
-        self.hubs.count_place(false);
+        self.hubs.count_listener(false);
+    }
+
+    /// Counts one connection more that hears of changes, or one less, beside those with a place in the journal.
+    pub(super) fn count_listener(&self, is_more: bool) {
+        self.hubs.count_listener(is_more);
     }
 
     /// Waits until the counters of the rules are final that transactions up to entry `number` of the journal removed.
@@ -296,6 +303,33 @@ impl Hub {
             };
             if settings.wants(AsyncKind::PortStatus, reason as u8) {
                 member.tell_surely(message);
+            }
+        }
+    }
+
+    /// Tells every connection that wants to know how full the tables are that a change has made nearly full, or not so any
+    /// more. Versions before OpenFlow 1.4 have no message for that.
+    pub(super) fn tell_vacancies(&self, changes: &[VacancyChange]) {
+        for change in changes {
+            let reason = match change.event {
+                VacancyEvent::Down => TableReason::VacancyDown,
+                VacancyEvent::Up => TableReason::VacancyUp,
+            };
+            let table = TableDesc {
+                table: change.table,
+                eviction: change.eviction,
+                eviction_flags: Some(tables::EVICTION_FLAGS),
+                vacancy: Some((change.thresholds, change.vacancy)),
+            };
+            let message = OfMessage::TableStatus(TableStatus { reason, table });
+            for member in self.members() {
+                let settings = member.settings();
+                let version = settings.encoding.map(|encoding| encoding.version);
+                if version >= Some(OfVersion::OpenFlow14)
+                    && settings.wants(AsyncKind::TableStatus, reason as u8)
+                {
+                    member.tell_surely(message.clone());
+                }
             }
         }
     }

@@ -24,8 +24,8 @@ const INTERVAL_EACH: Duration = Duration::from_micros(100);
 #[derive(Debug)]
 pub(crate) struct Hubs {
     of_bridges: Mutex<HashMap<BridgeId, Weak<Hub>>>,
-    /// The number of places in the journals of all hubs.
-    places: AtomicUsize,
+    /// How many want to hear of changes: places in the journals of all hubs, and connections that watch how full tables are.
+    listeners: AtomicUsize,
     /// Whether the thread has been asked to wake connections, and has not begun.
     is_asked: AtomicBool,
     ask: Sender<()>,
@@ -40,7 +40,7 @@ impl Hubs {
         let (ask, asked) = channel::bounded(1);
         Self {
             of_bridges: Mutex::default(),
-            places: AtomicUsize::new(0),
+            listeners: AtomicUsize::new(0),
             is_asked: AtomicBool::new(false),
             ask,
             asked,
@@ -59,11 +59,11 @@ impl Hubs {
         self.of_bridges.lock().get(&bridge).and_then(Weak::upgrade)
     }
 
-    /// Counts places in journals: one more, or one less.
-    pub(super) fn count_place(&self, is_more: bool) {
+    /// Counts those who want to hear of changes: one more, or one less.
+    pub(super) fn count_listener(&self, is_more: bool) {
         match is_more {
-            true => self.places.fetch_add(1, Ordering::Relaxed),
-            false => self.places.fetch_sub(1, Ordering::Relaxed),
+            true => self.listeners.fetch_add(1, Ordering::Relaxed),
+            false => self.listeners.fetch_sub(1, Ordering::Relaxed),
         };
     }
 
@@ -84,14 +84,15 @@ impl Hubs {
 
 impl Observer for Hubs {
     fn is_listening(&self) -> bool {
-        self.places.load(Ordering::Relaxed) > 0
+        self.listeners.load(Ordering::Relaxed) > 0
     }
 
     fn observe(&self, observed: Observed) {
         match observed {
             Observed::Effects(effects) => {
-                let hub = self.of(effects.bridge());
-                if hub.is_some_and(|hub| hub.journal().append(&effects, self.epoch.elapsed())) {
+                let Some(hub) = self.of(effects.bridge()) else { return };
+                hub.tell_vacancies(effects.vacancy_changes());
+                if hub.journal().append(&effects, self.epoch.elapsed()) {
                     self.ask_to_wake();
                 }
             }

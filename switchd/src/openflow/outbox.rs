@@ -94,6 +94,11 @@ impl Outbox {
     pub(super) fn take(&self) -> Vec<Arc<OfMessage>> {
         // First, so that a message that comes after the look makes the descriptor readable again.
         self.acknowledge();
+        self.take_quietly()
+    }
+
+    /// Takes all messages that wait, and leaves the descriptor readable, for whatever else it was woken.
+    pub(super) fn take_quietly(&self) -> Vec<Arc<OfMessage>> {
         std::mem::take(&mut *self.waiting.lock()).messages
     }
 

@@ -175,6 +175,7 @@ impl Peer {
             OfMessage::BarrierRequest => {
                 // What came before is in force for every frame that is received from now on.
                 self.wait_until_kept(on);
+                wire.send_waiting();
                 wire.send(&OfMessage::BarrierReply, xid);
                 Ok(())
             }

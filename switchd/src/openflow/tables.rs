@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::io;
 
 /// What decides which rule is evicted.
-const EVICTION_FLAGS: u32 =
+pub(super) const EVICTION_FLAGS: u32 =
     eviction_flag::OTHER | eviction_flag::IMPORTANCE | eviction_flag::LIFETIME;
 
 /// Every table of a bridge.
@@ -125,7 +125,7 @@ pub(super) fn descs(on: &OnBridge<'_>) -> Vec<TableDesc> {
     let desc = |table: TableId| {
         let TableSettings { eviction, vacancy, .. } = wanted.settings(table);
         let vacancy = vacancy.map(|thresholds| (thresholds, on.bridge().vacancy(table)));
-        TableDesc { table, eviction, eviction_flags: EVICTION_FLAGS, vacancy }
+        TableDesc { table, eviction, eviction_flags: Some(EVICTION_FLAGS), vacancy }
     };
     all().map(desc).collect()
 }

@@ -29,6 +29,8 @@ pub(super) struct Teller {
     member: Arc<Member>,
     /// How far the connection has told which rules are gone; `None` if the peer does not want to know.
     removals: Option<Arc<Place>>,
+    /// Whether the peer wants to know how full tables are, and is counted among those who hear of changes.
+    hears_vacancies: bool,
     /// Entries that were taken and not told yet.
     taken: VecDeque<Arc<Entry>>,
     pub(super) monitors: Monitors,
@@ -64,6 +66,7 @@ impl Teller {
             hub: Arc::clone(hub),
             member: Arc::clone(member),
             removals: None,
+            hears_vacancies: false,
             taken: VecDeque::new(),
             monitors: Monitors::new(hub, member),
         }
@@ -79,9 +82,11 @@ impl Teller {
         &self.member
     }
 
-    /// Begins to tell which rules are gone, or ends it, as the peer's settings say.
+    /// Begins to tell which rules are gone and how full tables are, or ends it, as the peer's settings say.
     pub(super) fn follow_settings(&mut self) {
         let settings = self.member.settings();
+        let wants_vacancies = (0..32).any(|reason| settings.wants(AsyncKind::TableStatus, reason));
+        self.hear_vacancies(wants_vacancies);
         let wants = (0..32).any(|reason| settings.wants(AsyncKind::FlowRemoved, reason));
         match (wants, &self.removals) {
             (true, None) => {
@@ -93,6 +98,14 @@ impl Teller {
                 self.taken.clear();
             }
             _ => {}
+        }
+    }
+
+    /// Has the policy tell how full tables are, or not, as far as this connection is concerned.
+    fn hear_vacancies(&mut self, is_on: bool) {
+        if is_on != self.hears_vacancies {
+            self.hub.count_listener(is_on);
+            self.hears_vacancies = is_on;
         }
     }
 
@@ -156,6 +169,7 @@ impl Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
+        self.hear_vacancies(false);
         if let Some(place) = &self.removals {
             self.hub.end_place(place);
         }

@@ -41,7 +41,7 @@ fn observed(limit: u32, eviction: bool) -> (Policy, Arc<Ear>) {
 /// What transactions did and what controllers hear of full tables, in words, in order.
 fn heard(policy: &Policy, ear: &Ear) -> (Vec<String>, Vec<String>) {
     let effects = ear.0.lock();
-    let statuses = effects.iter().flat_map(|effects| effects.table_statuses());
+    let statuses = effects.iter().flat_map(|effects| effects.vacancy_changes());
     let statuses = statuses.map(|status| format!("{status:?}")).collect();
     (effects.iter().flat_map(|effects| told(policy, effects)).collect(), statuses)
 }
