@@ -218,6 +218,10 @@ fn a_table_may_send_packets_without_a_rule_to_the_next_one() {
     }
     assert!(policy.changes.generation() > generation, "cached flows have to look again");
     assert_eq!(outputs(), 1);
+    add_to(&policy, BridgeId::FIRST, &["priority=7,actions=resubmit(,1)"]).unwrap();
+    assert_eq!(outputs(), 0, "behind a resubmit");
+    add_to(&policy, BridgeId::FIRST, &["priority=7,actions=goto_table:1"]).unwrap();
+    assert_eq!(outputs(), 1);
     bridge.configure_table(table(1), &TableSettings::default());
     assert_eq!(outputs(), 0);
 }

@@ -477,7 +477,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 
     /// The best rule of the present table for the packet. If none matches and the table's setting is to continue with the
-    /// next one, that is the present table from now on, and so forth.
+    /// next one, that is the present table from now on, and so forth; but not behind a resubmit, as in Open vSwitch.
     fn rule_for_or_next(&mut self, in_port: OfPort, on_miss: OnMiss) -> Option<&'a Arc<Rule>> {
         loop {
             let table = self.table;
@@ -488,7 +488,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.miss(table);
             self.observer.miss(table);
             self.observer.read(self.packet.mask());
-            let continues = self.tables().miss(table) == Some(TableMiss::Continue);
+            let is_obeyed = on_miss == OnMiss::ToControllers;
+            let continues = is_obeyed && self.tables().miss(table) == Some(TableMiss::Continue);
             let next = TableId::new(table.get() + 1).filter(|_| continues);
             let Some(next) = next else {
                 if on_miss == OnMiss::ToControllers {
