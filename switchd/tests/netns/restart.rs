@@ -3,7 +3,9 @@
 use crate::fixture::{Cable, Network, SWITCHD};
 use crate::life::{is_up, undisturbed};
 use anyhow::{Context, ensure};
-use control::{Client, Operation, Reply};
+use control::record::{MeterRecord, MeterStatsRecord};
+use control::{Client, FlowMods, Format, MeterMods, MeterPart, MeterQuery, Operation, Reply};
+use flow::types::OfVersion;
 use lab::harness::Test;
 use lab::traffic::{NumberedStream, Ping, TcpTransfer};
 use lab::{Daemon, Host, HostPlan, LabError, Netlink, RunDir, eventually};
@@ -93,6 +95,12 @@ fn everything_is_as_before() -> anyhow::Result<()> {
         let group = "group_id=3,type=select,bucket=output:1,bucket=output:2";
         let mods = control::GroupMods { file: true, ..Default::default() };
         client.call(Operation::GroupMods(mods), &mut group.as_bytes(), &mut |_| Ok(()))?;
+        let meter = "meter=4,pktps,burst,stats,bands=type=drop,rate=1000000,burst_size=1000000";
+        let mods = Operation::MeterMods(MeterMods::default());
+        client.call(mods, &mut meter.as_bytes(), &mut |_| Ok(()))?;
+        let mods = FlowMods { version: OfVersion::OpenFlow13, ..FlowMods::default() };
+        let rule = "priority=6,icmp,actions=meter:4,NORMAL";
+        client.call(Operation::FlowMods(mods), &mut rule.as_bytes(), &mut |_| Ok(()))?;
         let mac = "02:00:00:00:00:99".to_owned();
         client.ask(Operation::FdbAdd { port: "3".into(), vlan: 7, mac })?;
         Ok(())
@@ -113,6 +121,7 @@ fn everything_is_as_before() -> anyhow::Result<()> {
     let pairs = before.counters.iter().zip(&after.counters);
     ensure!(pairs.clone().all(|(before, after)| after >= before), "{before:?} and {after:?}");
     ensure!(after.counters.iter().sum::<u64>() > 0);
+    ensure!(before.metered >= 6 && after.metered >= before.metered, "{before:?} and {after:?}");
     ensure!(after.ages.iter().zip(&before.ages).all(|(after, before)| after >= before));
     Ok(())
 }
@@ -125,7 +134,9 @@ struct Seen {
     hosts: Vec<String>,
     /// What does not decrease.
     counters: Vec<u64>,
-    /// Seconds since rules were added.
+    /// How many packets went into meters.
+    metered: u64,
+    /// Seconds since rules and meters were added.
     ages: Vec<f64>,
 }
 
@@ -133,7 +144,7 @@ impl Seen {
     fn of(client: &mut Client) -> anyhow::Result<Self> {
         client.ask(Operation::Sync)?;
         let mut config = String::new();
-        let show = Operation::ShowConfig { format: control::Format::Text };
+        let show = Operation::ShowConfig { format: Format::Text };
         client.call(show, &mut std::io::empty(), &mut |text| {
             config.push_str(text);
             Ok(())
@@ -153,15 +164,21 @@ impl Seen {
                 )
             })
             .collect();
+        let query =
+            |part| Operation::DumpMeters(MeterQuery { part, meter: None, format: Format::Json });
+        let meters: Vec<MeterRecord> = client.list(query(MeterPart::Config))?;
+        let metered: Vec<MeterStatsRecord> = client.list(query(MeterPart::Stats))?;
+        let ages = flows.iter().map(|flow| flow.duration);
         Ok(Self {
-            text: format!("{config}\n{rules:#?}"),
+            text: format!("{config}\n{rules:#?}\n{meters:#?}"),
             hosts,
             counters: flows
                 .iter()
                 .map(|flow| flow.n_packets)
                 .chain(ports.iter().flat_map(|port| [port.rx_packets, port.tx_packets]))
                 .collect(),
-            ages: flows.iter().map(|flow| flow.duration).collect(),
+            metered: metered.iter().map(|meter| meter.packet_in_count).sum(),
+            ages: ages.chain(metered.iter().map(|meter| meter.duration)).collect(),
         })
     }
 }
