@@ -5,10 +5,12 @@
 
 mod bridges;
 mod confinement;
+mod controllers;
 mod cookbook;
 mod fixture;
 mod floods;
 mod frames;
+mod interop;
 mod laboratory;
 mod life;
 mod memory;
@@ -33,10 +35,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let tests: Vec<_> = [
         bridges::TESTS,
+        controllers::TESTS,
         cookbook::TESTS,
         confinement::TESTS,
         floods::TESTS,
         frames::TESTS,
+        interop::TESTS,
         laboratory::TESTS,
         life::TESTS,
         memory::TESTS,
