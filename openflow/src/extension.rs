@@ -118,7 +118,9 @@ pub(crate) fn decode(
             OfMessage::SetPacketInFormat(PacketInForm::decode(body)?)
         }
         (VENDOR_NICIRA, nxt::SET_CONTROLLER_ID) => {
-            body.skip(6)?;
+            if body.take(6)?.iter().any(|byte| *byte != 0) {
+                return Err(ErrorCode::MustBeZero);
+            }
             OfMessage::SetControllerId(body.u16()?)
         }
         (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG) => {

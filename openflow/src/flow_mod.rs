@@ -54,6 +54,9 @@ pub(crate) fn decode_flags(bits: u16, version: OfVersion) -> Option<FlowFlags> {
     (bits & !known == 0).then_some(flags)
 }
 
+/// The flag of rules for times without a controller, which only OpenFlow 1.0 has (`OFPFF10_EMERG`).
+const EMERGENCY: u16 = 4;
+
 fn command_number(command: Command) -> u8 {
     match command {
         Command::Add => 0,
@@ -106,6 +109,10 @@ impl Common {
 
 /// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says so.
 fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<(), ErrorCode> {
+    if version == OpenFlow10 && bits & EMERGENCY != 0 {
+        // As in Open vSwitch: there is no room for emergency rules.
+        return Err(ErrorCode::TableFull);
+    }
     flow_mod.flags = decode_flags(bits, version).ok_or(ErrorCode::BadFlags)?;
     if version <= OpenFlow11 && flow_mod.command == Command::Add {
         flow_mod.flags.reset_counts = true;
@@ -210,7 +217,8 @@ pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<Flow
     let (out_group, flags, importance) = (GroupId(input.u32()?), input.u16()?, input.u16()?);
     let matching = matching::decode_11(&mut input)?;
     let command = command(number)?;
-    let table = decode_table(table, ErrorCode::FlowModTable)?;
+    // Open vSwitch has an internal table behind the last one, which nobody may change.
+    let table = decode_table(table, ErrorCode::RequestPermission)?;
     if table.is_none() && (version == OpenFlow11 || !is_deletion(command)) {
         return Err(ErrorCode::FlowModTable);
     }

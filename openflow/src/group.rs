@@ -79,8 +79,13 @@ pub(crate) fn decode_mod(
         let len = usize::from(input.u16()?);
         input.skip(2)?;
         let place = input.u32()?;
-        let list = input.part(len, ErrorCode::BadLength)?;
+        let list = input.part(len, ErrorCode::BadBucket)?;
         let buckets = decode_buckets_15(list, version)?;
+        let mut ids: Vec<u32> = buckets.iter().map(|bucket| bucket.id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(ErrorCode::BadBucket);
+        }
         (buckets, place, decode_properties(input)?)
     } else {
         let buckets = decode_buckets_11(input, version)?;
@@ -100,10 +105,13 @@ pub(crate) fn decode_mod(
         command::ADD => GroupMod::Add(group(buckets)?),
         command::MODIFY => GroupMod::Modify(group(buckets)?),
         command::ADD_OR_MODIFY => GroupMod::AddOrModify(group(buckets)?),
+        command::DELETE if !buckets.is_empty() && !has_ids => return Err(ErrorCode::InvalidGroup),
         command::DELETE => GroupMod::Delete(id),
-        command::INSERT_BUCKET if has_ids => {
-            GroupMod::InsertBuckets { group: id, place: place()?, buckets }
-        }
+        // Buckets go in front of one bucket or behind one.
+        command::INSERT_BUCKET if has_ids => match place()? {
+            BucketPlace::All => return Err(ErrorCode::BadBucket),
+            place => GroupMod::InsertBuckets { group: id, place, buckets },
+        },
         command::REMOVE_BUCKET if has_ids => GroupMod::RemoveBuckets { group: id, place: place()? },
         _ => return Err(ErrorCode::BadGroupCommand),
     })
@@ -158,7 +166,7 @@ fn decode_buckets_11(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
     while !input.is_empty() {
         let mut header = input;
         let len = usize::from(header.u16()?);
-        if !len.is_multiple_of(8) || len < 16 {
+        if !len.is_multiple_of(8) || len < 16 || len > input.len() {
             return Err(ErrorCode::BadBucket);
         }
         let mut bucket = input.part(len, ErrorCode::BadBucket)?;
@@ -205,7 +213,7 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
     while !input.is_empty() {
         let mut header = input;
         let len = usize::from(header.u16()?);
-        if !len.is_multiple_of(8) || len < 8 {
+        if !len.is_multiple_of(8) || len < 8 || len > input.len() {
             return Err(ErrorCode::BadBucket);
         }
         let mut bucket = input.part(len, ErrorCode::BadBucket)?;

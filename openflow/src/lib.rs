@@ -24,6 +24,7 @@ mod flow_removed;
 mod flow_stats;
 mod group;
 mod header;
+mod hello;
 mod input;
 mod matching;
 mod message;

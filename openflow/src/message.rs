@@ -15,7 +15,7 @@ use crate::queues::QueueConfig;
 use crate::status::{PortStatus, RequestForward, RoleStatus, TableStatus};
 use crate::switch::{BundleControl, RoleMessage, SwitchConfig, SwitchFeatures};
 use crate::tlv_table::{self, TlvTable};
-use crate::{extension, flow_mod, group, meter, packet_out, port, table_mod};
+use crate::{extension, flow_mod, group, hello, meter, packet_out, port, table_mod};
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::flow_mod::FlowMod;
 use flow::group::GroupMod;
@@ -95,9 +95,6 @@ mod onft {
     pub(super) const BUNDLE_CONTROL: u32 = 2300;
     pub(super) const BUNDLE_ADD: u32 = 2301;
 }
-
-/// The type of the element of a HELLO that lists versions (`OFPHET_VERSIONBITMAP`).
-const VERSION_BITMAP: u16 = 1;
 
 /// The flow formats of [`OfMessage::SetFlowFormat`] (`NXFF_*`): OpenFlow 1.0's, and Nicira's extensible one.
 const FORMAT_OPENFLOW10: u32 = 0;
@@ -325,7 +322,7 @@ impl OfMessage {
     fn put_body(&self, out: &mut Encoder, encoding: Encoding) {
         let version = encoding.version;
         match self {
-            Self::Hello(versions) => put_hello(out, versions),
+            Self::Hello(versions) => hello::put(out, versions),
             Self::Error(error) => error.encode(version, out),
             Self::EchoRequest(data) | Self::EchoReply(data) => out.bytes(data),
             Self::FeaturesRequest
@@ -471,37 +468,6 @@ fn put_vendor(out: &mut Encoder, vendor: u32, subtype: u32) {
     out.u32(subtype);
 }
 
-/// The bitmap of versions: bit `n` is the version with number `n`.
-fn put_hello(out: &mut Encoder, versions: &[OfVersion]) {
-    out.u16(VERSION_BITMAP);
-    out.u16(8);
-    out.u32(versions.iter().map(|version| 1 << version_number(*version)).fold(0, |a, b| a | b));
-}
-
-/// The versions of a HELLO. A HELLO without a bitmap means every version up to that of its header (OpenFlow 1.3.5
-/// §6.3.1).
-fn decode_hello(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersion> {
-    let up_to = || {
-        let all = OfVersion::ALL.into_iter();
-        all.filter(|version| version_number(*version) <= header.version).collect()
-    };
-    while let (Ok(kind), Ok(len)) = (body.u16(), body.u16().map(usize::from)) {
-        let Some(mut element) =
-            len.checked_sub(4).and_then(|size| body.part(size, ErrorCode::HelloIncompatible).ok())
-        else {
-            break;
-        };
-        body.skip_padding(len);
-        if kind == VERSION_BITMAP
-            && let Ok(bits) = element.u32()
-        {
-            let all = OfVersion::ALL.into_iter();
-            return all.filter(|version| bits >> version_number(*version) & 1 != 0).collect();
-        }
-    }
-    up_to()
-}
-
 fn decode_body(
     header: MessageHeader,
     body: Input<'_>,
@@ -509,13 +475,16 @@ fn decode_body(
 ) -> Result<OfMessage, ErrorCode> {
     let version = encoding.version;
     let (is_10, is_11) = (version == OpenFlow10, version >= OpenFlow11);
+    if is_in_words(header.kind, version) && !body.len().is_multiple_of(8) {
+        return Err(ErrorCode::BadLength);
+    }
     let empty = |message| only(body, message);
     let sized = |size: usize| match body.len() == size {
         true => Ok(body),
         false => Err(ErrorCode::BadLength),
     };
     match header.kind {
-        kind::HELLO => Ok(OfMessage::Hello(decode_hello(header, body))),
+        kind::HELLO => Ok(OfMessage::Hello(hello::decode(header, body))),
         kind::ERROR => {
             let version = version_of_number(header.version).unwrap_or(version);
             Ok(OfMessage::Error(ErrorMessage::decode(body, version)?))
@@ -616,6 +585,18 @@ fn decode_body(
     }
 }
 
+/// Whether the length of a message has to be a multiple of 8 bytes. Open vSwitch checks it in front of everything else.
+fn is_in_words(kind: u8, version: OfVersion) -> bool {
+    match kind {
+        kind::FLOW_MOD => true,
+        kind11::GROUP_MOD | kind11::METER_MOD => version > OpenFlow10,
+        kind11::PORT_MOD | kind11::TABLE_MOD | kind11::SET_ASYNC | kind11::BUNDLE_CONTROL => {
+            version >= OpenFlow14
+        }
+        _ => false,
+    }
+}
+
 /// The message, if nothing is left of its body.
 pub(crate) fn only(body: Input<'_>, message: OfMessage) -> Result<OfMessage, ErrorCode> {
     if body.is_empty() { Ok(message) } else { Err(ErrorCode::BadLength) }
@@ -638,6 +619,9 @@ fn decode_experimenter(mut body: Input<'_>, encoding: Encoding) -> Result<OfMess
     let subtype = body.u32()?;
     let version = encoding.version;
     match (vendor, subtype) {
+        (VENDOR_NICIRA, nxt::FLOW_MOD | nxt::GROUP_MOD) if !body.len().is_multiple_of(8) => {
+            Err(ErrorCode::BadLength)
+        }
         (VENDOR_NICIRA, nxt::FLOW_MOD) => {
             Ok(OfMessage::FlowMod(Box::new(flow_mod::decode_nxt(body, encoding)?)))
         }

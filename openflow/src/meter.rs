@@ -72,14 +72,14 @@ fn flags(meter: &Meter) -> u16 {
     unit | set(meter.has_burst, flag::BURST) | set(meter.has_stats, flag::STATS)
 }
 
-/// Reads the bands of a meter up to the end of `input`. A meter whose flags name no unit counts kilobits.
+/// Reads the bands of a meter up to the end of `input`. The flags have to name one unit.
 fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, ErrorCode> {
     const KNOWN: u16 = flag::KBPS | flag::PKTPS | flag::BURST | flag::STATS;
-    let units = flags & (flag::KBPS | flag::PKTPS);
-    if units == flag::KBPS | flag::PKTPS || flags & !KNOWN != 0 {
-        return Err(ErrorCode::BadMeterFlags);
-    }
-    let unit = if units == flag::PKTPS { MeterUnit::Pktps } else { MeterUnit::Kbps };
+    let unit = match flags & (flag::KBPS | flag::PKTPS) {
+        flag::KBPS if flags & !KNOWN == 0 => MeterUnit::Kbps,
+        flag::PKTPS if flags & !KNOWN == 0 => MeterUnit::Pktps,
+        _ => return Err(ErrorCode::BadMeterFlags),
+    };
     let (has_burst, has_stats) = (flags & flag::BURST != 0, flags & flag::STATS != 0);
     let mut bands = Vec::new();
     while !input.is_empty() {

@@ -236,7 +236,11 @@ fn decode_head(
             None => Ok((Ok(kind), flags)),
         };
     }
-    let (vendor, subtype) = (input.u32()?, input.u32()?);
+    let vendor = input.u32()?;
+    if vendor != VENDOR_NICIRA && (vendor != ONF || version == OpenFlow10) {
+        return Err(ErrorCode::BadVendor);
+    }
+    let subtype = input.u32()?;
     if version == OpenFlow10 {
         input.skip(4)?;
     }
@@ -253,8 +257,7 @@ fn decode_head(
             Ok((Ok(kind::GROUP_FEATURES), flags))
         }
         (VENDOR_NICIRA, subtype) => Ok((Err(subtype), flags)),
-        (ONF, _) if version > OpenFlow10 => Err(ErrorCode::BadSubtype),
-        _ => Err(ErrorCode::BadVendor),
+        _ => Err(ErrorCode::BadSubtype),
     }
 }
 

@@ -14,9 +14,6 @@ use flow::key::{PipelineKey, PipelineMask};
 use flow::packet_out::PacketOut;
 use flow::types::{OfPort, OfVersion};
 
-/// Size in bytes of the smallest frame: an Ethernet header.
-const MIN_FRAME: usize = 14;
-
 /// Reads a packet-out.
 pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketOut, ErrorCode> {
     let buffer = input.u32()?;
@@ -27,7 +24,7 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
         let (in_port, state) = pipeline_fields(&matching)?;
         (in_port, state, len)
     } else {
-        let in_port = port::decode(&mut input, version, ErrorCode::BadPort)?;
+        let in_port = port::decode(&mut input, version, ErrorCode::BadOutPort)?;
         let len = input.u16()?;
         if version > OpenFlow10 {
             input.skip(6)?;
@@ -39,16 +36,15 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
     if !is_source {
         return Err(ErrorCode::BadPort);
     }
+    if !len.is_multiple_of(8) {
+        return Err(ErrorCode::BadLength);
+    }
     let actions = input.part(usize::from(len), ErrorCode::BadActionLength)?;
     let actions = action::decode_list(actions, version)?;
     if buffer != NO_BUFFER {
         return Err(ErrorCode::BufferUnknown);
     }
-    let packet = input.rest();
-    if packet.len() < MIN_FRAME {
-        return Err(ErrorCode::BadPacket);
-    }
-    Ok(PacketOut { in_port, packet: packet.to_vec(), state, actions })
+    Ok(PacketOut { in_port, packet: input.rest().to_vec(), state, actions })
 }
 
 /// The ingress port and the fields beside the packet ([`FieldId::beside_packet`]) of a match, which must be about nothing else and

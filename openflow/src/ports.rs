@@ -404,6 +404,7 @@ impl PortMod {
                 let (kind, mut value) = decode_property(&mut input)?;
                 match kind {
                     ETHERNET => advertise = value.u32()?,
+                    EXPERIMENTER => return Err(ErrorCode::PropertyBadExpType),
                     _ => return Err(ErrorCode::BadProperty),
                 }
             }

@@ -27,6 +27,11 @@ const EXPERIMENTER: u8 = 4;
 /// The first bytes behind the header of Nicira's flow mods: the number of the experimenter, and `NXT_FLOW_MOD`.
 const NICIRA_FLOW_MOD: [u8; 8] = [0, 0, 0x23, 0x20, 0, 0, 0, 13];
 
+/// The type of echo requests, which is the same in every version (`OFPT_ECHO_REQUEST`).
+const ECHO_REQUEST: u8 = 2;
+/// The type of echo replies (`OFPT_ECHO_REPLY`), which are otherwise like the request.
+const ECHO_REPLY: u8 = 3;
+
 /// A message of the peer that its receiver has to answer or to carry out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incoming {
@@ -183,13 +188,20 @@ impl Session {
             return self.open(header, &bytes).map(|()| None);
         };
         let xid = header.xid;
+        // Whether a peer is there can be asked in every version, and is answered in that version, as in Open vSwitch.
+        if header.kind == ECHO_REQUEST {
+            let mut reply = bytes;
+            reply[1] = ECHO_REPLY;
+            self.send_encoded(&reply);
+            return Ok(None);
+        }
         match OfMessage::decode(&bytes, encoding) {
-            Ok(OfMessage::EchoRequest(data)) => {
-                self.send(&OfMessage::EchoReply(data), xid);
+            Ok(OfMessage::Hello(_)) => {
+                self.refuse(ErrorCode::BadType, &bytes);
                 Ok(None)
             }
-            // A second HELLO changes nothing, and an error is not answered.
-            Ok(OfMessage::Hello(_) | OfMessage::Error(_) | OfMessage::EchoReply(_)) => Ok(None),
+            // Not answered, so that two peers cannot refuse each other's errors for ever.
+            Ok(OfMessage::Error(_) | OfMessage::EchoReply(_)) => Ok(None),
             Ok(OfMessage::SetFlowFormat { nxm }) => {
                 self.encoding = Some(Encoding { nxm, ..encoding });
                 Ok(None)

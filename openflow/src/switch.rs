@@ -114,7 +114,8 @@ impl SwitchConfig {
         let (flags, miss_send_len) = (input.u16()?, input.u16()?);
         let invalid_ttl = flags & INVALID_TTL != 0 && version <= OpenFlow12;
         let fragments = match if invalid_ttl { flags & !INVALID_TTL } else { flags } {
-            0 => Fragments::Normal,
+            // The switch cannot put fragments together (2), which is no error in Open vSwitch.
+            0 | 2 => Fragments::Normal,
             1 => Fragments::Drop,
             3 => Fragments::NxMatch,
             _ => return Err(ErrorCode::ConfigFlags),

@@ -3,6 +3,8 @@
 //! `data/ovs-ofctl-1N.txt` have commands and what they printed of Open vSwitch 3.1; `openflow/tests/record` makes them.
 //! Without `ovs-ofctl` these tests are skipped, unless `SWITCHD_REQUIRE` names `interop`.
 
+#[path = "openflow/errors.rs"]
+mod errors;
 mod served;
 
 use flow::types::OfVersion;
@@ -215,11 +217,98 @@ fn a_client_that_does_not_read_stalls_nobody() {
     // Requests for the statistics of tables, until the socket takes no more: nobody reads the replies.
     let request = [1, 16, 0, 12, 0, 0, 0, 2, 0, 3, 0, 0];
     while deaf.write(&request).is_ok() {}
+    assert_others_are_served(&served);
+}
+
+/// A message of OpenFlow 1.4.
+fn message_14(kind: u8, xid: u8, body: &[u8]) -> Vec<u8> {
+    let len = (8 + body.len()) as u16;
+    [&[5, kind], &len.to_be_bytes()[..], &[0, 0, 0, xid], body].concat()
+}
+
+/// Asserts that a new connection gets the reply to a barrier.
+fn assert_others_are_served(served: &Served) {
     let mut other = UnixStream::connect(served.socket()).unwrap();
+    other.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     other.write_all(&HELLO_10).unwrap();
     other.write_all(&[1, 18, 0, 8, 0, 0, 0, 8]).unwrap();
     let mut reply = [0; 24];
-    other.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     other.read_exact(&mut reply).unwrap();
     assert_eq!(reply[16..], [1, 19, 0, 8, 0, 0, 0, 8]);
+}
+
+#[test]
+fn a_bundle_that_grows_too_large_is_refused_and_costs_nothing_afterwards() {
+    const LIMIT: usize = 64 << 20;
+    let served = Served::start();
+    let mut stream = UnixStream::connect(served.socket()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(&message_14(0, 1, &[])).unwrap();
+    let output = [0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let actions = output.repeat(4000);
+    let apply =
+        [&[0, 4], &(8 + actions.len() as u16).to_be_bytes()[..], &[0; 4], &actions].concat();
+    let fixed =
+        [&[0; 16][..], &[0, 0, 0, 0, 0, 0, 0, 5], &[0xff; 12], &[0; 4], &[0, 1, 0, 4, 0, 0, 0, 0]];
+    let rule = message_14(14, 9, &[fixed.concat(), apply].concat());
+    let control = |step: u8, xid| message_14(33, xid, &[0, 0, 0, 7, 0, step, 0, 0]);
+    let add = message_14(34, 9, &[&[0, 0, 0, 7, 0, 0, 0, 0], &rule[..]].concat());
+    stream.write_all(&control(0, 2)).unwrap();
+    for _ in 0..LIMIT / rule.len() + 1 {
+        stream.write_all(&add).unwrap();
+    }
+    assert_others_are_served(&served);
+    stream.write_all(&control(4, 3)).unwrap();
+    stream.write_all(&message_14(20, 4, &[])).unwrap();
+    let mut next = || {
+        let mut message = vec![0; 8];
+        stream.read_exact(&mut message).unwrap();
+        message.resize(usize::from(u16::from_be_bytes([message[2], message[3]])), 0);
+        stream.read_exact(&mut message[8..]).unwrap();
+        message
+    };
+    assert_eq!(next()[1], 0, "HELLO");
+    assert_eq!(next()[1], 33, "the reply to the opening");
+    let refused = next();
+    // OFPET_BUNDLE_FAILED, OFPBFC_MSG_TOO_MANY.
+    assert_eq!((refused[1], &refused[8..12]), (1, &[0, 17, 0, 12][..]));
+    // What was added before is carried out by the commit.
+    assert_eq!(next()[1], 33, "the reply to the commit");
+    assert_eq!(next()[1], 21, "the reply to the barrier");
+}
+
+#[test]
+fn garbage_ends_its_own_connection_at_most() {
+    let served = Served::start();
+    let mut state = 7u64;
+    for _ in 0..200 {
+        let mut stream = UnixStream::connect(served.socket()).unwrap();
+        stream.write_all(&HELLO_10).unwrap();
+        let garbage: Vec<u8> = (0..4096)
+            .map(|_| {
+                // Numerical Recipes' linear congruential generator.
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        // The switch may have closed the connection before it has everything.
+        let _ = stream.write_all(&garbage);
+    }
+    assert_others_are_served(&served);
+}
+
+#[test]
+fn who_asks_for_echoes_and_does_not_read_stalls_nobody() {
+    let served = Served::start();
+    let mut deaf = UnixStream::connect(served.socket()).unwrap();
+    deaf.write_all(&HELLO_10).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    let mut request = vec![1, 2, 0xff, 0xff, 0, 0, 0, 2];
+    request.resize(0xffff, 0);
+    let mut sent = 0;
+    while let Ok(count) = deaf.write(&request) {
+        sent += count;
+        assert!(sent < 64 << 20, "the switch takes what it cannot answer");
+    }
+    assert_others_are_served(&served);
 }

@@ -301,7 +301,12 @@ impl Reading {
 
     /// Reads `set_field`, which has a mask from OpenFlow 1.5 on.
     fn set_field(self, input: &mut Input<'_>) -> Result<Action, ErrorCode> {
-        self.assignment(input, self.version >= OpenFlow15)
+        match self.assignment(input, self.version >= OpenFlow15) {
+            // The standard forbids to set its field for the ingress port (OpenFlow 1.3.5 §7.2.5). Nicira's can be set.
+            Ok(Action::SetField { field: FieldId::InPortOxm, .. })
+            | Err(ErrorCode::ActionMustBeZero) => Err(ErrorCode::BadSetArgument),
+            action => action,
+        }
     }
 
     fn assignment(self, input: &mut Input<'_>, may_have_mask: bool) -> Result<Action, ErrorCode> {
@@ -310,7 +315,9 @@ impl Reading {
         let (def, legal) = (id.def(), id.full_mask());
         let size = def.wire_len();
         if header.size != size << u8::from(header.has_mask) {
-            return Err(ErrorCode::BadSetLength);
+            // As in Open vSwitch, a field without a value is no field.
+            let is_named = header.size > 0;
+            return Err(if is_named { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
         }
         let mut entry = input.part(header.size, ErrorCode::BadSetLength)?;
         if input.len() >= 8 || input.rest().iter().any(|byte| *byte != 0) {
@@ -442,7 +449,7 @@ fn load(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
     let (bits, field) = (input.u16()?, FieldHeader::decode_alone(input)?);
     let (sub, value) = (packed_subfield(field, bits)?, u128::from(input.u64()?));
     if value & !ones(sub.n_bits) != 0 || !field.def().writable {
-        return Err(ErrorCode::BadSetArgument);
+        return Err(ErrorCode::BadArgument);
     }
     let form = SetFieldForm::Load;
     Ok(Action::SetField { field, value: value << sub.offset, mask: sub.mask(), form })

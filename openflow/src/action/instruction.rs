@@ -119,8 +119,11 @@ pub(crate) fn decode_instructions(
                 size(8)?;
                 clear.replace(Action::ClearActions).is_some()
             }
-            METER if matches!(version, OfVersion::OpenFlow13 | OfVersion::OpenFlow14) => {
+            METER if version >= OfVersion::OpenFlow13 => {
                 size(8)?;
+                if version >= OfVersion::OpenFlow15 {
+                    return Err(ErrorCode::UnknownInstruction);
+                }
                 meter.replace(meter_action(body.u32()?)?).is_some()
             }
             EXPERIMENTER => return Err(ErrorCode::BadInstructionVendor),

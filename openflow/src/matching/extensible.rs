@@ -169,7 +169,8 @@ pub(crate) fn decode(mut input: Input<'_>) -> Result<(Match, Option<CookieFilter
         let field = header.field.ok_or(ErrorCode::BadField)?;
         let def = field.def();
         if size != def.wire_len() || size << u8::from(header.has_mask) != header.size {
-            return Err(ErrorCode::BadMatchLength);
+            // The length is part of what names a field.
+            return Err(ErrorCode::BadField);
         }
         let bits = value.integer(size)?;
         let mask = if header.has_mask { value.integer(size)? } else { def.whole };

@@ -67,7 +67,8 @@ impl Bundles {
         match step {
             BundleStep::Open if self.open.contains_key(&id) => {
                 self.discard(id);
-                Err(ErrorCode::BundleExists.into())
+                // What OpenFlow 1.4.0 §7.3.9.2 wants; the error for a bundle that exists has no use.
+                Err(ErrorCode::BundleBadId.into())
             }
             BundleStep::Open => Ok(self.begin(id, flags, bytes)?),
             BundleStep::Close => {

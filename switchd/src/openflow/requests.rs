@@ -213,7 +213,8 @@ impl Peer {
                 wire.send(&OfMessage::RoleReply(reply), xid);
                 wire.follow_settings();
             }),
-            OfMessage::BundleControl(control) if !control.is_reply => {
+            OfMessage::BundleControl(control) if control.is_reply => Err(ErrorCode::BundleBadType),
+            OfMessage::BundleControl(control) => {
                 return self.bundle(on, control, encoding, xid, &bytes, wire);
             }
             OfMessage::BundleAdd { id, flags, message } => {
@@ -389,7 +390,7 @@ impl Peer {
                     self.hub.forward(&self.member, xid, &group_mod);
                 }
                 self.wait_until_kept(on);
-                let reply = BundleControl { is_reply: true, ..control };
+                let reply = BundleControl { is_reply: true, flags: 0, ..control };
                 wire.send(&OfMessage::BundleControl(reply), xid);
             }
             Err(failed) => {
@@ -465,10 +466,10 @@ fn multipart(
     wire: &mut Wire<'_>,
 ) -> io::Result<()> {
     let version = encoding.version;
+    // Of a port that does not exist, there is nothing to tell, which is no error.
     let selected = |port: OfPort| {
         let mut ports = on.ports();
         ports.retain(|view| port == OfPort::NONE || view.of_port == port);
-        // As in Open vSwitch, the reply about a port that does not exist is empty.
         ports
     };
     let reply = match request {

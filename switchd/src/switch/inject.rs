@@ -11,9 +11,16 @@ use flow::types::PortNo;
 use flowtable::datapath::{Ingress, Resumed};
 use flowtable::policy::ports::PortInfo;
 
+/// The size of an Ethernet header, in bytes.
+const ETHERNET_HEADER: usize = 14;
+
 impl OnBridge<'_> {
-    /// Sends a packet, and returns what became of it; `None` if the switch is about to end.
+    /// Sends a packet, and returns what became of it; `None` if the switch is about to end, or if the packet is too short to be
+    /// a frame.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
+        if packet.packet.len() < ETHERNET_HEADER {
+            return None;
+        }
         let port_no =
             self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
         let port_no = port_no.unwrap_or(PortNo::NONE);

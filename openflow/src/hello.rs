@@ -1,0 +1,41 @@
+//! HELLO: which versions a peer speaks (OpenFlow 1.3.5 §7.5.1).
+
+use crate::error::ErrorCode;
+use crate::header::{MessageHeader, version_number};
+use crate::input::Input;
+use crate::output::Encoder;
+use flow::types::OfVersion;
+
+/// The type of the element of a HELLO that lists versions (`OFPHET_VERSIONBITMAP`).
+const VERSION_BITMAP: u16 = 1;
+
+/// The bitmap of versions: bit `n` is the version with number `n`.
+pub(crate) fn put(out: &mut Encoder, versions: &[OfVersion]) {
+    out.u16(VERSION_BITMAP);
+    out.u16(8);
+    out.u32(versions.iter().map(|version| 1 << version_number(*version)).fold(0, |a, b| a | b));
+}
+
+/// The versions of a HELLO. A HELLO without a bitmap means every version up to that of its header (OpenFlow 1.3.5
+/// §6.3.1).
+pub(crate) fn decode(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersion> {
+    let up_to = || {
+        let all = OfVersion::ALL.into_iter();
+        all.filter(|version| version_number(*version) <= header.version).collect()
+    };
+    while let (Ok(kind), Ok(len)) = (body.u16(), body.u16().map(usize::from)) {
+        let Some(mut element) =
+            len.checked_sub(4).and_then(|size| body.part(size, ErrorCode::HelloIncompatible).ok())
+        else {
+            break;
+        };
+        body.skip_padding(len);
+        if kind == VERSION_BITMAP
+            && let Ok(bits) = element.u32()
+        {
+            let all = OfVersion::ALL.into_iter();
+            return all.filter(|version| bits >> version_number(*version) & 1 != 0).collect();
+        }
+    }
+    up_to()
+}
