@@ -255,8 +255,8 @@ mod tests {
             (0..bytes.len()).filter(|size| current().unpack(&bytes[..*size]).is_some()).collect();
         assert_eq!(whole, [0, 4, 7, 11], "only whole parts are a match");
         assert_eq!(current().unpack(&[0xff, 0xff, 0]), None, "no such part");
-        let in_port = FieldId::from_name("in_port").unwrap();
-        let number = parts().iter().position(|part| part.field == in_port).unwrap() as u16;
+        let reg0 = FieldId::Reg(0);
+        let number = parts().iter().position(|part| part.field == reg0).unwrap() as u16;
         let [low, high] = (2 * number + 1).to_le_bytes();
         assert!(current().unpack(&[low, high, 0, 0, 0, 3, 0, 0, 0, 3]).is_some());
         let outside = [low, high, 0, 0, 0, 3, 0, 0, 0, 1];

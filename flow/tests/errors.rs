@@ -61,7 +61,7 @@ fn what_is_not_a_number_comes_with_what_is_right() {
     check(
         "priority=-1,actions=drop",
         &[
-            r#"priority: "-1" is not a number"#,
+            "priority: -1 is less than 0",
             "  priority=-1,actions=drop",
             "           ^^",
             "hint: write a number from 0 to 65535",

@@ -86,7 +86,7 @@ fn errors_point_at_what_is_wrong() {
     check_refused("meter=all,kbps,bands=type=drop,rate=5", "not the number of one", "meter=all");
     check_refused("meter=4294901761,kbps,bands=type=drop,rate=5", "too large", "meter=4294901761");
     check_refused("meter=1,kbps,bands=type=drop,rate=4294967296", "too large", "rate=4294967296");
-    check_refused("meter=1,kbps,bands=type=drop,rate=-5", "not a number", "rate=-5");
+    check_refused("meter=1,kbps,bands=type=drop,rate=-5", "-5 is less than 0", "rate=-5");
     check_refused("meter=1,kbps,burst,bands=type=drop,rate=5", "lacks burst_size", "type=drop");
     check_refused(
         "meter=1,kbps,bands=type=drop,rate=5,burst_size=7",

@@ -409,7 +409,7 @@ fn rules_that_were_read_as_bytes_are_kept_as_those_of_the_tables() {
     let texts = [
         "table=3,priority=7,tcp,nw_src=10.0.0.0/8,tp_dst=80,actions=group:7,2",
         "ip,cookie=5,idle_timeout=9,importance=4,actions=set_field:2->reg1,resubmit(,3),2",
-        "ipv6,ipv6_dst=2001:db8::/33,hard_timeout=900,name=a:b,label=x,actions=goto_table:4",
+        "ipv6,ipv6_dst=2001:db8::/33,idle_timeout=900,name=a:b,label=x,actions=goto_table:4",
         "arp,actions=1",
         "arp,actions=drop",
     ];
