@@ -178,6 +178,19 @@ impl Segments {
         Self(self.0 & other.0)
     }
 
+    /// The segments behind the head that are in the set, in the order of their words. This takes as many steps as the set
+    /// has segments: a frame that has one does not pay for those that it lacks.
+    #[inline]
+    pub fn behind_head(self) -> impl Iterator<Item = &'static Segment> {
+        static TABLE: [Segment; SEGMENTS.len()] = SEGMENTS;
+        let mut rest = self.0 & Self::BEHIND_HEAD.0;
+        std::iter::from_fn(move || {
+            let segment = TABLE.get((rest.trailing_zeros() as usize).wrapping_sub(1))?;
+            rest &= rest - 1;
+            Some(segment)
+        })
+    }
+
     /// The segments that are in one of the sets or in both.
     #[inline]
     #[must_use]
@@ -271,7 +284,8 @@ const _: () = {
     let (mut next, mut seen, mut i) = (HEAD_WORDS, Segments::NETWORK, 0);
     while i < SEGMENTS.len() {
         let Segment { id, start, len } = SEGMENTS[i];
-        assert!(start == next && id.0.is_power_of_two() && !seen.meets(id));
+        // `Segments::behind_head` finds a segment by the number of its bit.
+        assert!(start == next && id.0 == 1 << (i + 1) && !seen.meets(id));
         assert!(id.meets(Segments::RARE) == (start >= HOT_WORDS));
         (next, seen, i) = (start + len, seen.or(id), i + 1);
     }
@@ -540,8 +554,8 @@ impl<'a> KeyRef<'a> {
         let (hot, _) = key.words_mut().split_at_mut(HOT_WORDS);
         hot.copy_from_slice(self.hot.words());
         if self.hot.segments.meets(Segments::RARE) {
-            for segment in SEGMENTS {
-                if let Some(words) = self.segment(&segment) {
+            for segment in self.hot.segments.behind_head() {
+                if let Some(words) = self.segment(segment) {
                     key.words_mut()[segment.words()].copy_from_slice(words);
                 }
             }

@@ -11,7 +11,7 @@ use crate::policy::lookup_counts::LookupCounts;
 use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
 use crate::policy::xlate::{Learn, PatchCrossing, TableSet, Translation};
-use flow::key::{HEAD_WORDS, KeyRef, SEGMENTS, Segment, Segments, WordSet};
+use flow::key::{HEAD_WORDS, KeyRef, Segment, Segments, WordSet};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason, Flood};
 use flow::{FlowKey, FlowMask};
@@ -117,13 +117,17 @@ impl CachedFlow {
         let (words, mask) = (key.words(), t.mask.words());
         let (mut tail_segments, mut tail_values) = (Segments::NONE, Segments::NONE);
         let mut tail = Vec::new();
-        for segment in SEGMENTS {
-            let pairs = segment.words().map(|i| (mask[i], words[i]));
-            if pairs.clone().any(|(mask, _)| mask != 0) {
-                tail_segments = tail_segments.or(segment.id);
-                tail.extend(pairs.clone());
+        for segment in Segments::BEHIND_HEAD.behind_head() {
+            let (mut looked_at, mut value) = (0, 0);
+            for i in segment.words() {
+                looked_at |= mask[i];
+                value |= mask[i] & words[i];
             }
-            if pairs.into_iter().any(|(mask, word)| word & mask != 0) {
+            if looked_at != 0 {
+                tail_segments = tail_segments.or(segment.id);
+                tail.extend(segment.words().map(|i| (mask[i], words[i])));
+            }
+            if value != 0 {
                 tail_values = tail_values.or(segment.id);
             }
         }
@@ -181,7 +185,7 @@ impl CachedFlow {
         // In a segment that neither the frame nor the masked key has, both are zero and agree.
         let some = key.hot.segments.or(self.tail_values);
         !self.tail_segments.meets(some)
-            || self.tail().all(|(segment, pairs)| match key.segment(&segment) {
+            || self.tail().all(|(segment, pairs)| match key.segment(segment) {
                 Some(words) => {
                     words.iter().zip(pairs).all(|(&word, &pair)| differs(word, pair) == 0)
                 }
@@ -190,10 +194,9 @@ impl CachedFlow {
     }
 
     /// The segments in which the mask has bits behind the head, with mask and key.
-    fn tail(&self) -> impl Iterator<Item = (Segment, &[(u64, u64)])> {
+    fn tail(&self) -> impl Iterator<Item = (&'static Segment, &[(u64, u64)])> {
         let mut rest = &*self.tail;
-        let looked_at = SEGMENTS.into_iter().filter(|segment| self.tail_segments.meets(segment.id));
-        looked_at.map_while(move |segment| {
+        self.tail_segments.behind_head().map_while(move |segment| {
             let (pairs, behind) = rest.split_at_checked(segment.len)?;
             rest = behind;
             Some((segment, pairs))

@@ -10,9 +10,7 @@
 //! Each hash has eight places, a set. The hash is keyed, so that no sender can choose the set of
 //! its packets.
 
-use flow::key::{
-    FLOW_WORDS, HEAD_WORDS, HOT_WORDS, KeyRef, RareHeaders, SEGMENTS, Segment, Segments,
-};
+use flow::key::{FLOW_WORDS, HEAD_WORDS, HOT_WORDS, KeyRef, RareHeaders, Segment, Segments};
 
 /// Number of places of a set, half a cache line.
 const WAYS: usize = 8;
@@ -59,11 +57,9 @@ impl KeyHasher {
     #[inline(never)]
     fn hash_with_rare(&self, mut sum: u64, segments: Segments, rare: &RareHeaders) -> u64 {
         let (words, s) = (rare.words(), &self.0);
-        for segment in SEGMENTS {
-            if segments.meets(segment.id.and(Segments::RARE)) {
-                for i in segment.words() {
-                    sum = sum.wrapping_add(fold(words[i - HOT_WORDS] ^ s[i], s[i + 1]));
-                }
+        for segment in segments.and(Segments::RARE).behind_head() {
+            for i in segment.words() {
+                sum = sum.wrapping_add(fold(words[i - HOT_WORDS] ^ s[i], s[i + 1]));
             }
         }
         fold(sum, s[FLOW_WORDS])
@@ -266,7 +262,8 @@ mod tests {
     fn keys_that_differ_in_one_bit_have_different_hashes() {
         let hasher = KeyHasher::new(1);
         let mut base = FlowKey::default();
-        base.headers.segments = SEGMENTS.iter().fold(Segments::NETWORK, |all, s| all.or(s.id));
+        base.headers.segments =
+            flow::key::SEGMENTS.iter().fold(Segments::NETWORK, |all, s| all.or(s.id));
         let hash = hasher.hash(base.parts());
         let counted = base.headers.segments;
         for word in 0..FLOW_WORDS {
