@@ -158,6 +158,8 @@ impl Segments {
     pub const BEHIND_HEAD: Self = Self(!Self::NETWORK.0);
     /// The segments whose words are in [`RareHeaders`].
     pub const RARE: Self = Self(!(Self::NETWORK.0 | Segment::IPV6.id.0));
+    /// The segments of [`RARE`](Self::RARE) without that of ARP, which each network has now and then.
+    pub const VERY_RARE: Self = Self(Self::RARE.0 & !Segment::ARP.id.0);
 
     /// Whether the set has no segment.
     #[inline]

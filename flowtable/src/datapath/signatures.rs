@@ -57,9 +57,17 @@ impl KeyHasher {
     #[inline(never)]
     fn hash_with_rare(&self, mut sum: u64, segments: Segments, rare: &RareHeaders) -> u64 {
         let (words, s) = (rare.words(), &self.0);
-        for segment in segments.and(Segments::RARE).behind_head() {
-            for i in segment.words() {
-                sum = sum.wrapping_add(fold(words[i - HOT_WORDS] ^ s[i], s[i + 1]));
+        // The hardware addresses of ARP are the rare segment that most frames with one have, and its words have constant places.
+        if segments.meets(Segment::ARP.id) {
+            const { assert!(Segment::ARP.len == 2) }
+            let i = Segment::ARP.start;
+            sum = sum.wrapping_add(fold(words[i - HOT_WORDS] ^ s[i], s[i + 1]));
+            sum = sum.wrapping_add(fold(words[i + 1 - HOT_WORDS] ^ s[i + 1], s[i + 2]));
+        }
+        for &Segment { start, len, .. } in segments.and(Segments::VERY_RARE).behind_head() {
+            let words = &words[start - HOT_WORDS..][..len];
+            for (word, secrets) in words.iter().zip(s[start..=start + len].windows(2)) {
+                sum = sum.wrapping_add(fold(word ^ secrets[0], secrets[1]));
             }
         }
         fold(sum, s[FLOW_WORDS])
