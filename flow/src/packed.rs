@@ -118,7 +118,7 @@ fn push(out: &mut Vec<u8>, value: u64, size: usize) {
     out.truncate(out.len() - (8 - size));
 }
 
-/// Unpacks matches.
+/// Makes matches of bytes that [`pack`] has made, in this version of the program or in an earlier one.
 #[derive(Debug)]
 pub struct Unpacker {
     parts: Vec<Subfield>,

@@ -21,11 +21,11 @@ pub(super) enum ProtocolState {
 /// Which ends of a connection without states of its own have been heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// One packet.
+    /// The end that sent the first packet was heard with that packet only.
     Once,
-    /// Several packets of the end that sent the first one.
+    /// The end that sent the first packet was heard several times, the other one never.
     OneEnd,
-    /// Packets of both ends.
+    /// Both ends were heard.
     BothEnds,
 }
 

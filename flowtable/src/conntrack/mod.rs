@@ -159,7 +159,7 @@ pub struct Connections {
 /// The table of connections, as an executor of datapath actions uses it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tracker<'a> {
-    /// The table.
+    /// The connections of all bridges.
     pub table: &'a Connections,
     /// Whether the table stays as it is, because somebody asks what would happen to a packet.
     pub is_trial: bool,
@@ -185,7 +185,7 @@ impl Tracker<'_> {
 /// Which connections somebody asks about. Each part that is given has to fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CtFilter {
-    /// The zone.
+    /// Only connections of this zone; `None` for those of every zone.
     pub zone: Option<u16>,
 }
 
