@@ -249,7 +249,7 @@ impl<'a> Argument<'a> {
         };
         // A `load` of more bits than the field can use is a set_field with such a mask in OpenFlow 1.5. Its mask stays as it
         // was, so that the rule is read back as it was written.
-        let mask = if is_whole { def.legal } else { mask & ones(def.bits) };
+        let mask = if is_whole { def.legal } else { mask & (ones(def.bits) | def.legal) };
         if !self.context.lenient && mask & def.legal == 0 {
             return Err(Fault::new(format!("set_field: {text} changes no bit of {name}")));
         }

@@ -360,16 +360,22 @@ fn a_conjunction_names_a_clause_and_stands_alone() {
 /// OpenFlow 1.5 has `set_field` in place of `load`, and the mask of such a `set_field` may be wider than the field's legal bits.
 #[test]
 fn the_mask_of_a_set_field_keeps_bits_that_the_field_does_not_use() {
-    let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
-    let rule = parse_flow("arp,actions=set_field:1/0x1ff->arp_op", &context).unwrap();
-    assert!(matches!(rule.actions[..], [Action::SetField { value: 1, mask: 0x1ff, .. }]));
-    let mut text = String::new();
-    write_actions(
-        &mut text,
-        &rule.actions,
-        &PrintOptions { version: OfVersion::OpenFlow15, ..PrintOptions::default() },
-    );
-    assert_eq!(text, "set_field:1/0x1ff->arp_op");
+    let version = OfVersion::OpenFlow15;
+    let context = ParseContext { version, ..ParseContext::default() };
+    let options = PrintOptions { version, ..PrintOptions::default() };
+    for (text, expected) in [
+        ("arp,actions=set_field:1/0x1ff->arp_op", (1, 0x1ff)),
+        ("dl_vlan=1,actions=set_field:4096/0x1031->vlan_vid", (0x1000, 0x1031)),
+        ("dl_vlan=1,actions=set_field:0x1005/0x1fff->vlan_vid", (0x1005, 0x1fff)),
+    ] {
+        let rule = parse_flow(text, &context).unwrap();
+        let [Action::SetField { value, mask, .. }] = rule.actions[..] else { panic!("{rule:?}") };
+        assert_eq!((value, mask), expected);
+        let mut printed = String::new();
+        write_actions(&mut printed, &rule.actions, &options);
+        let again = parse_flow(&format!("dl_vlan=1,arp,actions={printed}"), &context).unwrap();
+        assert_eq!(again.actions, rule.actions, "{printed}");
+    }
 }
 
 /// A match of the field: the protocol words that it needs, and a value.
