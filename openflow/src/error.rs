@@ -123,7 +123,7 @@ codes! {
     BadMatchLength "OFPBMC_BAD_LEN" [V11..=V15 of(4, 1)] "the length of the match is wrong";
     BadMatchTag "OFPBMC_BAD_TAG" [V11..=V15 of(4, 2)] "the tag of the match is not supported";
     BadWildcards "OFPBMC_BAD_WILDCARDS" [V10..=V10 nx(1, 262), V11..=V15 of(4, 5)] "the value has bits that the mask lacks";
-    BadField "OFPBMC_BAD_FIELD" [V10..=V10 nx(1, 263), V11..=V15 of(4, 6)] "the field of the match is not known";
+    BadField "OFPBMC_BAD_FIELD" [V10..=V10 nx(0, 263), V11..=V15 of(4, 6)] "the field of the match is not known";
     BadValue "OFPBMC_BAD_VALUE" [V10..=V10 nx(1, 258), V11..=V15 of(4, 7)] "the field of the match cannot have the value";
     BadMask "OFPBMC_BAD_MASK" [V10..=V11 nx(1, 259), V12..=V15 of(4, 8)] "the field of the match cannot have the mask";
     BadPrerequisite "OFPBMC_BAD_PREREQ" [V10..=V11 nx(1, 260), V12..=V15 of(4, 9)] "the match lacks what the field needs";
@@ -140,9 +140,9 @@ codes! {
     OutOfBuckets "OFPGMFC_OUT_OF_BUCKETS" [V10..=V10 nx(6, 4), V11..=V15 of(6, 4)] "the group has too many buckets";
     GroupLoop "OFPGMFC_LOOP" [V10..=V10 nx(6, 7), V11..=V15 of(6, 7)] "the group would lead to itself";
     UnknownGroup "OFPGMFC_UNKNOWN_GROUP" [V10..=V10 nx(6, 8), V11..=V15 of(6, 8)] "the group does not exist";
-    BadGroupType "OFPGMFC_BAD_TYPE" [V10..=V11 nx(6, 10), V12..=V15 of(6, 10)] "the type of the group is not known";
-    BadGroupCommand "OFPGMFC_BAD_COMMAND" [V10..=V11 nx(6, 11), V12..=V15 of(6, 11)] "the command of the group mod is not known";
-    BadBucket "OFPGMFC_BAD_BUCKET" [V10..=V11 nx(6, 12), V12..=V15 of(6, 12)] "a bucket is not valid";
+    BadGroupType "OFPGMFC_BAD_TYPE" [V10..=V10 nx(6, 10), V12..=V15 of(6, 10)] "the type of the group is not known";
+    BadGroupCommand "OFPGMFC_BAD_COMMAND" [V10..=V10 nx(6, 11), V12..=V15 of(6, 11)] "the command of the group mod is not known";
+    BadBucket "OFPGMFC_BAD_BUCKET" [V10..=V10 nx(6, 12), V12..=V15 of(6, 12)] "a bucket is not valid";
     UnknownBucket "OFPGMFC_UNKNOWN_BUCKET" [V10..=V10 nx(6, 15), V15..=V15 of(6, 15)] "the bucket does not exist";
     BucketExists "OFPGMFC_BUCKET_EXISTS" [V10..=V10 nx(6, 16), V15..=V15 of(6, 16)] "the bucket exists already";
     PortModPort "OFPPMFC_BAD_PORT" [V10..=V10 of(4, 0), V11..=V15 of(7, 0)] "the port of the port mod does not exist";
@@ -162,8 +162,10 @@ codes! {
     UnknownMeter "OFPMMFC_UNKNOWN_METER" [V13..=V15 of(12, 3)] "the meter does not exist";
     BadMeterCommand "OFPMMFC_BAD_COMMAND" [V13..=V15 of(12, 4)] "the command of the meter mod is not known";
     BadMeterFlags "OFPMMFC_BAD_FLAGS" [V13..=V15 of(12, 5)] "the switch cannot have these flags of a meter";
+    BadBurst "OFPMMFC_BAD_BURST" [V13..=V15 of(12, 7)] "the switch cannot have this burst of a band";
     BadRate "OFPMMFC_BAD_RATE" [V13..=V15 of(12, 6)] "the switch cannot have this rate of a band";
     BadBand "OFPMMFC_BAD_BAND" [V13..=V15 of(12, 8)] "the switch does not have this type of bands";
+    BadBandValue "OFPMMFC_BAD_BAND_VALUE" [V13..=V15 of(12, 9)] "the band cannot have the value";
     OutOfMeters "OFPMMFC_OUT_OF_METERS" [V13..=V15 of(12, 10)] "the bridge has as many meters as it can have";
     OutOfBands "OFPMMFC_OUT_OF_BANDS" [V13..=V15 of(12, 11)] "the meter has more bands than it can have";
     FeaturesTable "OFPTFFC_BAD_TABLE" [V13..=V15 of(13, 0)] "the table of the table features does not exist";
@@ -181,8 +183,8 @@ codes! {
     BadPropertyLength "OFPBPC_BAD_LEN" [V10..=V11 nx(13, 3), V12..=V12 exp(26), V13..=V13 of(13, 3), V14..=V15 of(14, 1)] "the length of the property is wrong";
     BadPropertyValue "OFPBPC_BAD_VALUE" [V10..=V11 nx(13, 4), V12..=V12 exp(27), V13..=V13 of(13, 4), V14..=V15 of(14, 2)] "the property cannot have the value";
     BadPropertyVendor "OFPBPC_BAD_EXPERIMENTER" [V10..=V11 nx(14, 5), V12..=V12 exp(30), V13..=V13 onf(4445), V14..=V15 of(14, 5)] "the experimenter of the property is not known";
-    AsyncInvalid "OFPACFC_INVALID" [V14..=V15 of(15, 0)] "the mask has a bit that means nothing";
-    AsyncUnsupported "OFPACFC_UNSUPPORTED" [V14..=V15 of(15, 1)] "the asynchronous configuration is not supported";
+    AsyncInvalid "OFPACFC_INVALID" [V13..=V13 onf(2370), V14..=V15 of(15, 0)] "the mask has a bit that means nothing";
+    AsyncUnsupported "OFPACFC_UNSUPPORTED" [V13..=V13 onf(2371), V14..=V15 of(15, 1)] "the asynchronous configuration is not supported";
     MonitorExists "OFPMOFC_MONITOR_EXISTS" [V10..=V11 nx(1, 517), V12..=V13 exp(6), V14..=V15 of(16, 1)] "the monitor exists already";
     UnknownMonitor "OFPMOFC_UNKNOWN_MONITOR" [V10..=V11 nx(1, 519), V12..=V13 exp(8), V14..=V15 of(16, 3)] "the monitor does not exist";
     MonitorCommand "OFPMOFC_BAD_COMMAND" [V14..=V15 of(16, 4)] "the command of the monitor is not known";
@@ -218,7 +220,7 @@ codes! {
     NxResumeNotSupported "NXR_NOT_SUPPORTED" [V10..=V11 nx(1, 533), V12..=V15 exp(34)] "the switch cannot go on with the packet";
     NxStatsNotConfigured "NXST_NOT_CONFIGURED" [V10..=V11 nx(1, 535), V12..=V15 exp(36)] "the protocol is not configured";
     NxTlvInvalidTlvDel "NXTTMFC_INVALID_TLV_DEL" [V10..=V11 nx(1, 537), V12..=V15 exp(38)] "a rule uses the option";
-    AsyncEperm "OFPACFC_EPERM" [V14..=V15 of(15, 2)] "the asynchronous configuration is not permitted";
+    AsyncEperm "OFPACFC_EPERM" [V13..=V13 onf(2372), V14..=V15 of(15, 2)] "the asynchronous configuration is not permitted";
     ActionBadMeter "OFPBAC_BAD_METER" [V15..=V15 of(2, 17)] "the meter of the action does not exist";
     ActionEperm "OFPBAC_EPERM" [V10..=V15 of(2, 6)] "the action is not permitted";
     ActionUnsupportedOrder "OFPBAC_UNSUPPORTED_ORDER" [V11..=V15 of(2, 11)] "the actions cannot be carried out in this order";
@@ -227,7 +229,7 @@ codes! {
     BundleMsgConflict "OFPBFC_MSG_CONFLICT" [V13..=V13 onf(2311), V14..=V15 of(17, 11)] "messages of the bundle contradict each other";
     BundleSchedFuture "OFPBFC_SCHED_FUTURE" [V15..=V15 of(17, 17)] "the time of the bundle is too far in the future";
     BundleSchedNotSupported "OFPBFC_SCHED_NOT_SUPPORTED" [V15..=V15 of(17, 16)] "bundles cannot have a time";
-    InstructionBadExpType "OFPBIC_BAD_EXP_TYPE" [V12..=V15 of(3, 6)] "the experimenter's instruction is not known";
+    InstructionBadExpType "OFPBIC_BAD_EXP_TYPE" [V11..=V11 of(3, 5), V12..=V15 of(3, 6)] "the experimenter's instruction is not known";
     InstructionEperm "OFPBIC_EPERM" [V12..=V15 of(3, 8)] "the instruction is not permitted";
     InstructionUnsupMetadata "OFPBIC_UNSUP_METADATA" [V11..=V15 of(3, 3)] "the metadata cannot have the value";
     InstructionUnsupMetadataMask "OFPBIC_UNSUP_METADATA_MASK" [V11..=V15 of(3, 4)] "the metadata cannot have the mask";
@@ -244,7 +246,7 @@ codes! {
     RequestMultipartRequestTimeout "OFPBRC_MULTIPART_REQUEST_TIMEOUT" [V13..=V13 onf(2640), V14..=V15 of(1, 14)] "the rest of the multipart request did not come in time";
     RequestPipelineFieldsOnly "OFPBRC_PIPELINE_FIELDS_ONLY" [V15..=V15 of(1, 17)] "the message can only have fields of the pipeline";
     FlowModBadEmergTimeout "OFPFMFC_BAD_EMERG_TIMEOUT" [V10..=V10 of(3, 3)] "an emergency rule cannot have a timeout";
-    FlowModBadPriority "OFPFMFC_BAD_PRIORITY" [V14..=V15 of(5, 9)] "the rule cannot have the priority";
+    FlowModBadPriority "OFPFMFC_BAD_PRIORITY" [V13..=V13 onf(2360), V14..=V15 of(5, 9)] "the rule cannot have the priority";
     FlowModBadTimeout "OFPFMFC_BAD_TIMEOUT" [V11..=V15 of(5, 5)] "the rule cannot have the timeout";
     FlowModCantSync "OFPFMFC_CANT_SYNC" [V14..=V15 of(5, 8)] "the tables cannot be kept the same";
     FlowModEperm "OFPFMFC_EPERM" [V10..=V10 of(3, 2), V11..=V15 of(5, 4)] "the flow mod is not permitted";
@@ -365,8 +367,9 @@ mod tests {
                 let number = code.number(version);
                 let found = ErrorCode::of_number(number, version).unwrap();
                 let is_known = code.numbers().iter().any(|(a, b, _)| (*a..=*b).contains(&version));
-                // 1.0 and 1.1 have one number for both.
-                let is_merged = code == ErrorCode::IsSlave && version <= V11;
+                // 1.0 and 1.1 have one number for two errors, and 1.1 has one for another two.
+                let is_merged = code == ErrorCode::IsSlave && version <= V11
+                    || code == ErrorCode::InstructionBadExpType && version == V11;
                 if is_known && !is_merged {
                     assert_eq!(found, code, "{} in {version:?}", code.name());
                 }

@@ -105,7 +105,10 @@ pub(crate) fn decode_mod(
         command::ADD => GroupMod::Add(group(buckets)?),
         command::MODIFY => GroupMod::Modify(group(buckets)?),
         command::ADD_OR_MODIFY => GroupMod::AddOrModify(group(buckets)?),
-        command::DELETE if !buckets.is_empty() && !has_ids => return Err(ErrorCode::InvalidGroup),
+        // OpenFlow 1.3.5 demands this error. Earlier versions, and Open vSwitch in them, ignore the buckets.
+        command::DELETE if !buckets.is_empty() && !has_ids && version >= OfVersion::OpenFlow13 => {
+            return Err(ErrorCode::InvalidGroup);
+        }
         command::DELETE => GroupMod::Delete(id),
         // Buckets go in front of one bucket or behind one.
         command::INSERT_BUCKET if has_ids => match place()? {

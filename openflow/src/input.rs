@@ -31,6 +31,11 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
+    /// Whether all bytes that are left are 0.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.rest.iter().all(|byte| *byte == 0)
+    }
+
     /// All bytes that are left, without taking them.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest

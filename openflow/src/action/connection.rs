@@ -53,7 +53,7 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), Error
         input.skip(4)?;
         CtZone::Number(input.u16()?)
     } else {
-        let header = FieldHeader::decode_alone(input)?;
+        let header = FieldHeader::decode_alone(input, ErrorCode::BadSetType)?;
         match packed_subfield(header, input.u16()?)? {
             sub if sub.n_bits == 16 => CtZone::Field(sub),
             _ => return Err(ErrorCode::BadSetLength),

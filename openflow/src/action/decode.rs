@@ -64,19 +64,10 @@ impl Reading {
     /// Reads a standard action behind its type and length.
     fn standard(self, kind: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
         let is_10 = self.version == OpenFlow10;
-        let size = 4 + input.len();
-        let fixed = |expected: usize| match size == expected {
-            true => Ok(()),
-            false => Err(ErrorCode::BadActionLength),
-        };
-        let (is_wide, is_masked) = (!is_10, kind == of::SET_FIELD || kind == of::COPY_FIELD);
-        if !is_masked {
-            fixed(match kind {
-                of::OUTPUT if is_wide => 16,
-                of::SET_DL_SRC_10 | of::SET_DL_DST_10 | of::ENQUEUE_10 if is_10 => 16,
-                of::SET_DL_SRC | of::SET_DL_DST if is_wide => 16,
-                _ => 8,
-            })?;
+        if let Some(expected) = self.standard_size(kind)
+            && expected != 4 + input.len()
+        {
+            return Err(ErrorCode::BadActionLength);
         }
         Ok(match kind {
             of::OUTPUT => {
@@ -149,6 +140,25 @@ impl Reading {
         })
     }
 
+    /// The size in bytes of a standard action; `None` for those whose size differs, and for those that the version does not
+    /// have.
+    fn standard_size(self, kind: u16) -> Option<usize> {
+        let last = if self.version == OpenFlow10 { of::ENQUEUE_10 } else { of::DEC_NW_TTL };
+        match kind {
+            of::METER if self.version >= OpenFlow15 => Some(8),
+            of::OUTPUT if self.version > OpenFlow10 => Some(16),
+            of::SET_DL_SRC_10 | of::SET_DL_DST_10 | of::ENQUEUE_10
+                if self.version == OpenFlow10 =>
+            {
+                Some(16)
+            }
+            of::SET_DL_SRC | of::SET_DL_DST if self.version > OpenFlow10 => Some(16),
+            of::COPY_TTL_OUT | of::COPY_TTL_IN => None,
+            _ if kind <= last => Some(8),
+            _ => None,
+        }
+    }
+
     fn experimenter(self, mut input: Input<'_>) -> Result<Action, ErrorCode> {
         let vendor = input.u32()?;
         if input.len() < 2 {
@@ -172,6 +182,16 @@ impl Reading {
     fn nicira(self, subtype: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
         let size = NICIRA_HEADER + input.len();
         let (is_10, has_load) = (self.version == OpenFlow10, self.version < OpenFlow15);
+        // Later versions say these by actions of their own.
+        let is_replaced = match subtype {
+            nx::SET_QUEUE | nx::GROUP | nx::DEC_TTL | nx::PUSH_MPLS | nx::POP_MPLS => !is_10,
+            nx::SET_MPLS_TTL | nx::DEC_MPLS_TTL | nx::SET_MPLS_LABEL | nx::SET_MPLS_TC => !is_10,
+            nx::REG_MOVE | nx::REG_LOAD | nx::REG_LOAD2 => !has_load,
+            _ => false,
+        };
+        if is_replaced {
+            return Err(ErrorCode::BadVendorAction);
+        }
         // Actions with fields of eight-byte headers, lists and bytes may be longer than the smallest size.
         let (min, may_be_longer) = match subtype {
             nx::REG_LOAD | nx::OUTPUT_REG => (24, false),
@@ -183,14 +203,28 @@ impl Reading {
             nx::NOTE | nx::DEC_TTL_CNT_IDS | nx::REG_LOAD2 | nx::CONTROLLER2 | nx::CLONE => {
                 (16, true)
             }
-            _ => (16, false),
+            nx::RESUBMIT | nx::RESUBMIT_TABLE | nx::SET_TUNNEL | nx::SET_QUEUE | nx::POP_QUEUE => {
+                (16, false)
+            }
+            nx::EXIT | nx::DEC_TTL | nx::CONTROLLER | nx::PUSH_MPLS | nx::POP_MPLS => (16, false),
+            nx::SET_MPLS_TTL | nx::DEC_MPLS_TTL | nx::SET_MPLS_LABEL | nx::SET_MPLS_TC => {
+                (16, false)
+            }
+            nx::CONJUNCTION | nx::OUTPUT_TRUNC | nx::GROUP | nx::CT_CLEAR => (16, false),
+            _ => return Err(ErrorCode::BadVendorAction),
         };
         if size < min || size > min && !may_be_longer {
             return Err(ErrorCode::BadActionLength);
         }
         Ok(match subtype {
             nx::RESUBMIT => resubmit(input.u16()?, SAME_TABLE)?,
-            nx::RESUBMIT_TABLE => resubmit(input.u16()?, input.u8()?)?,
+            nx::RESUBMIT_TABLE => {
+                let (in_port, table) = (input.u16()?, input.u8()?);
+                if !input.is_zero() {
+                    return Err(ErrorCode::BadArgument);
+                }
+                resubmit(in_port, table)?
+            }
             nx::SET_TUNNEL => Action::SetTunnel { id: aligned(&mut input)?.into(), is_wide: false },
             nx::SET_TUNNEL64 => {
                 input.skip(6)?;
@@ -204,22 +238,21 @@ impl Reading {
                 copy(&mut input, n_bits, src, dst)?
             }
             nx::REG_LOAD if has_load => load(&mut input)?,
-            nx::REG_LOAD2 if has_load => {
-                input.skip(6)?;
-                self.assignment(&mut input, true)?
-            }
+            // The field follows the subtype at once.
+            nx::REG_LOAD2 if has_load => self.assignment(&mut input, true)?,
             nx::NOTE => Action::Note(input.rest().to_vec()),
             nx::OUTPUT_REG => {
-                let (bits, field) = (input.u16()?, FieldHeader::decode_alone(&mut input)?);
+                let bits = input.u16()?;
+                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadSetType)?;
                 let max_len = input.u16()?;
-                if input.rest().iter().any(|byte| *byte != 0) {
-                    return Err(ErrorCode::ActionMustBeZero);
+                if !input.is_zero() {
+                    return Err(ErrorCode::BadArgument);
                 }
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
             nx::OUTPUT_REG2 => {
                 let (bits, max_len) = (input.u16()?, input.u16()?);
-                let field = FieldHeader::decode_alone(&mut input)?;
+                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
             nx::CT => {
@@ -237,7 +270,7 @@ impl Reading {
             nx::DEC_TTL if is_10 => Action::DecTtl(Vec::new()),
             nx::DEC_TTL_CNT_IDS => {
                 let count = usize::from(input.u16()?);
-                input.skip(4)?;
+                zeros(&mut input, 4)?;
                 if count == 0 {
                     return Err(ErrorCode::BadArgument);
                 }
@@ -255,11 +288,11 @@ impl Reading {
                 meter_id: None,
             },
             nx::CONTROLLER2 => {
-                input.skip(6)?;
+                zeros(&mut input, 6)?;
                 controller2(&mut input)?
             }
             nx::WRITE_METADATA => {
-                input.skip(6)?;
+                zeros(&mut input, 6)?;
                 write_metadata(input.u64()?, input.u64()?)?
             }
             nx::PUSH_MPLS if is_10 => push_mpls(input.u16()?)?,
@@ -269,7 +302,7 @@ impl Reading {
             nx::SET_MPLS_LABEL if is_10 => mpls_label(aligned(&mut input)?)?,
             nx::SET_MPLS_TC if is_10 => mpls_tc(input.u8()?)?,
             nx::STACK_PUSH => Action::StackPush(stack(&mut input)?),
-            nx::STACK_POP => Action::StackPop(stack(&mut input)?),
+            nx::STACK_POP => Action::StackPop(writable(stack(&mut input)?)?),
             nx::OUTPUT_TRUNC => {
                 let (port, max_len) = (OfPort(input.u16()?), input.u32()?);
                 let is_special = matches!(port, OfPort::IN_PORT | OfPort::LOCAL);
@@ -292,7 +325,7 @@ impl Reading {
             }
             nx::CHECK_PKT_LARGER => {
                 let (len, offset) = (input.u16()?, input.u16()?);
-                let field = FieldHeader::decode_alone(&mut input)?;
+                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
                 Action::CheckPktLarger { len, dst: subfield(field, offset, 1)? }
             }
             _ => return Err(ErrorCode::BadVendorAction),
@@ -303,8 +336,9 @@ impl Reading {
     fn set_field(self, input: &mut Input<'_>) -> Result<Action, ErrorCode> {
         match self.assignment(input, self.version >= OpenFlow15) {
             // The standard forbids to set its field for the ingress port (OpenFlow 1.3.5 §7.2.5). Nicira's can be set.
-            Ok(Action::SetField { field: FieldId::InPortOxm, .. })
-            | Err(ErrorCode::ActionMustBeZero) => Err(ErrorCode::BadSetArgument),
+            Ok(Action::SetField { field: FieldId::InPortOxm, .. }) => {
+                Err(ErrorCode::BadSetArgument)
+            }
             action => action,
         }
     }
@@ -319,17 +353,17 @@ impl Reading {
             let is_named = header.size > 0;
             return Err(if is_named { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
         }
-        let mut entry = input.part(header.size, ErrorCode::BadSetLength)?;
-        if input.len() >= 8 || input.rest().iter().any(|byte| *byte != 0) {
-            return Err(ErrorCode::ActionMustBeZero);
-        }
+        let mut entry = input.part(header.size, ErrorCode::BadMatchLength)?;
         let value = entry.integer(size)?;
         let wire_mask = if header.has_mask { entry.integer(size)? } else { def.whole };
         if value & !wire_mask != 0 {
             return Err(ErrorCode::BadWildcards);
         }
-        if !may_have_mask && wire_mask != def.whole {
+        if !may_have_mask && header.has_mask {
             return Err(ErrorCode::BadSetMask);
+        }
+        if !input.is_zero() {
+            return Err(ErrorCode::BadSetArgument);
         }
         let (mask, form) = if wire_mask == def.whole {
             (legal, SetFieldForm::SetField)
@@ -410,6 +444,14 @@ fn resubmit(in_port: u16, table: u8) -> Result<Action, ErrorCode> {
     Ok(Action::Resubmit { in_port, table })
 }
 
+/// Skips `n` bytes that have to be 0.
+fn zeros(input: &mut Input<'_>, n: usize) -> Result<(), ErrorCode> {
+    match input.part(n, ErrorCode::BadActionLength)?.is_zero() {
+        true => Ok(()),
+        false => Err(ErrorCode::MustBeZero),
+    }
+}
+
 /// Reads 32 bits of an action of Nicira, which stand behind two bytes that align them.
 fn aligned(input: &mut Input<'_>) -> Result<u32, ErrorCode> {
     input.skip(2)?;
@@ -425,6 +467,11 @@ fn subfield(field: FieldId, offset: u16, n_bits: u16) -> Result<Subfield, ErrorC
     }
 }
 
+/// The bits, if rules can change them.
+fn writable(sub: Subfield) -> Result<Subfield, ErrorCode> {
+    if sub.field.def().writable { Ok(sub) } else { Err(ErrorCode::BadSetArgument) }
+}
+
 /// The bits that 16 bits name: the offset in the upper ten, and the number of bits less one in the lower six.
 pub(super) fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, ErrorCode> {
     subfield(field, bits >> 6, (bits & 0x3f) + 1)
@@ -433,22 +480,26 @@ pub(super) fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, Err
 /// Reads the field of a stack action between the offset and the number of its bits.
 fn stack(input: &mut Input<'_>) -> Result<Subfield, ErrorCode> {
     let offset = input.u16()?;
-    let field = FieldHeader::decode_alone(input)?;
+    let field = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
     subfield(field, offset, input.u16()?)
 }
 
 fn copy(input: &mut Input<'_>, n_bits: u16, src: u16, dst: u16) -> Result<Action, ErrorCode> {
-    let (from, to) = (FieldHeader::decode_alone(input)?, FieldHeader::decode_alone(input)?);
-    if input.rest().iter().any(|byte| *byte != 0) {
+    let from = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
+    let to = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
+    if !input.is_zero() {
         return Err(ErrorCode::ActionMustBeZero);
     }
-    Ok(Action::Move { src: subfield(from, src, n_bits)?, dst: subfield(to, dst, n_bits)? })
+    Ok(Action::Move {
+        src: subfield(from, src, n_bits)?,
+        dst: writable(subfield(to, dst, n_bits)?)?,
+    })
 }
 
 fn load(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
-    let (bits, field) = (input.u16()?, FieldHeader::decode_alone(input)?);
-    let (sub, value) = (packed_subfield(field, bits)?, u128::from(input.u64()?));
-    if value & !ones(sub.n_bits) != 0 || !field.def().writable {
+    let (bits, field) = (input.u16()?, FieldHeader::decode_alone(input, ErrorCode::BadSetType)?);
+    let (sub, value) = (writable(packed_subfield(field, bits)?)?, u128::from(input.u64()?));
+    if value & !ones(sub.n_bits) != 0 {
         return Err(ErrorCode::BadArgument);
     }
     let form = SetFieldForm::Load;

@@ -288,10 +288,7 @@ impl Writing<'_> {
         } else if version >= OpenFlow15 || version >= OpenFlow12 && is_whole {
             self.standard(of::SET_FIELD, |out| field::put_with(out, id, version, value, shown));
         } else {
-            self.nicira(nx::REG_LOAD2, |out| {
-                out.zeros(6);
-                field::put_with(out, id, version, value, shown);
-            });
+            self.nicira(nx::REG_LOAD2, |out| field::put_with(out, id, version, value, shown));
         }
     }
 

@@ -119,7 +119,8 @@ pub(crate) fn decode_instructions(
                 size(8)?;
                 clear.replace(Action::ClearActions).is_some()
             }
-            METER if version >= OfVersion::OpenFlow13 => {
+            // OpenFlow 1.1 and 1.2 have no meters. Open vSwitch takes the instruction in them all the same.
+            METER => {
                 size(8)?;
                 if version >= OfVersion::OpenFlow15 {
                     return Err(ErrorCode::UnknownInstruction);

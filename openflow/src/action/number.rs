@@ -23,6 +23,8 @@ pub(super) mod of {
     pub(crate) const SET_NW_ECN: u16 = 8;
     pub(crate) const SET_TP_SRC: u16 = 9;
     pub(crate) const SET_TP_DST: u16 = 10;
+    pub(crate) const COPY_TTL_OUT: u16 = 11;
+    pub(crate) const COPY_TTL_IN: u16 = 12;
     pub(crate) const SET_MPLS_LABEL: u16 = 13;
     pub(crate) const SET_MPLS_TC: u16 = 14;
     pub(crate) const SET_MPLS_TTL: u16 = 15;

@@ -52,11 +52,15 @@ impl FieldHeader {
     }
 
     /// The field of a header that stands alone in an action: without mask, and with the size that the field has.
-    pub(crate) fn decode_alone(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
+    /// Anything else is the error `unknown`.
+    pub(crate) fn decode_alone(
+        input: &mut Input<'_>,
+        unknown: ErrorCode,
+    ) -> Result<FieldId, ErrorCode> {
         let header = Self::decode(input)?;
-        let field = header.field.ok_or(ErrorCode::BadSetType)?;
+        let field = header.field.ok_or(unknown)?;
         match header.has_mask || header.size != field.def().wire_len() {
-            true => Err(ErrorCode::BadSetType),
+            true => Err(unknown),
             false => Ok(field),
         }
     }

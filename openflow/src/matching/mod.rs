@@ -35,7 +35,9 @@ pub(crate) fn put_10(out: &mut Encoder, matching: &Match) {
 pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
     let (kind, len) = (input.u16()?, usize::from(input.u16()?));
     match kind {
-        STANDARD if len == standard::SIZE_11 => standard::decode_11(input),
+        STANDARD if len == standard::SIZE_11 && input.len() >= len - HEADER_SIZE => {
+            standard::decode_11(input)
+        }
         STANDARD => Err(ErrorCode::BadMatchLength),
         OXM => {
             let size = len.checked_sub(HEADER_SIZE).ok_or(ErrorCode::BadMatchLength)?;

@@ -11,6 +11,7 @@ use flow::Match;
 use flow::fields::FieldId;
 use flow::key::{Headers, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::prerequisite::Prerequisite;
+use packet::wire::{eth_type, ip_proto};
 
 /// Size in bytes of the match of OpenFlow 1.1, with the type and the length in front.
 pub(super) const SIZE_11: usize = 88;
@@ -69,6 +70,26 @@ struct Common {
 }
 
 impl Common {
+    /// Checks what OpenFlow 1.1 says of IPv4, as Open vSwitch does, and forgets the fields of IPv6, which OpenFlow 1.1 does
+    /// not know.
+    fn check_11(&mut self) -> Result<(), ErrorCode> {
+        match self.dl_type {
+            Some(eth_type::IPV4) => {
+                if self.nw_tos.is_some_and(|tos| tos & !DSCP != 0) {
+                    return Err(ErrorCode::BadValue);
+                }
+                let has_icmp_numbers = self.nw_proto == Some(ip_proto::ICMP);
+                let is_wide = |number: Option<u16>| number.is_some_and(|number| number > 0xff);
+                if has_icmp_numbers && (is_wide(self.tp_src) || is_wide(self.tp_dst)) {
+                    return Err(ErrorCode::BadField);
+                }
+            }
+            Some(eth_type::IPV6) => (self.nw_tos, self.nw_proto) = (None, None),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Adds the fields for which the match has what they need. Those in a packet that has no such header are left out,
     /// as Open vSwitch does.
     fn add_to(&self, builder: &mut MatchBuilder) {
@@ -260,7 +281,7 @@ pub(super) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
         }
         builder.set_tci(tci, mask);
     }
-    let common = Common {
+    let mut common = Common {
         dl_type: is_set(wild11::DL_TYPE).then_some(dl_type),
         nw_tos: is_set(wild11::NW_TOS).then_some(nw_tos),
         nw_proto: is_set(wild11::NW_PROTO).then_some(nw_proto),
@@ -269,6 +290,7 @@ pub(super) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
         nw_src: (addresses[0], !addresses[1]),
         nw_dst: (addresses[2], !addresses[3]),
     };
+    common.check_11()?;
     common.add_to(&mut builder);
     if Prerequisite::Mpls.implied_by(&builder.key, &builder.mask) {
         if is_set(wild11::MPLS_LABEL) {

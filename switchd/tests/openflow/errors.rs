@@ -20,6 +20,12 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("aggregate of the last table", "there is no internal table behind the last one"),
     ("instruction goto table 254", "there is no internal table behind the last one"),
     ("action resubmit to table 254", "there is no internal table behind the last one"),
+    ("action trunc to a reserved port", "Open vSwitch takes the rule, and drops its packets"),
+    ("set label of 21 bits", "Open vSwitch takes the rule, which ovs-ofctl cannot list afterwards"),
+    (
+        "set traffic class of 9",
+        "Open vSwitch takes the rule, which ovs-ofctl cannot list afterwards",
+    ),
     ("action learn", "the action is missing"),
     ("port status", "what only switches send is read before it is refused"),
     ("unknown step of a bundle", "Open vSwitch answers as if it had opened a bundle"),
@@ -107,6 +113,16 @@ fn check(version: OfVersion, recorded: &str) {
 #[test]
 fn wrong_messages_of_1_0_are_answered_as_open_vswitch_answers_them() {
     check(OfVersion::OpenFlow10, include_str!("../data/errors-10.txt"));
+}
+
+#[test]
+fn wrong_messages_of_1_1_are_answered_as_open_vswitch_answers_them() {
+    check(OfVersion::OpenFlow11, include_str!("../data/errors-11.txt"));
+}
+
+#[test]
+fn wrong_messages_of_1_2_are_answered_as_open_vswitch_answers_them() {
+    check(OfVersion::OpenFlow12, include_str!("../data/errors-12.txt"));
 }
 
 #[test]
