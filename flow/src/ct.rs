@@ -1,13 +1,14 @@
 //! The arguments of the action `ct(...)`, which looks up the connection that a packet belongs to.
 //!
-//! ovs-actions(7), "The ct action", describes them. Translation of addresses (`nat`) and helpers of protocols (`alg`) are
-//! not here: the parser of text and the decoder of messages refuse both.
+//! ovs-actions(7), "The ct action", describes them. Helpers of protocols (`alg`) are not here: the
+//! parser of text and the decoder of messages refuse them.
 
 use crate::action::{Action, Subfield};
+use crate::nat::Nat;
 use crate::types::TableId;
 use serde::{Deserialize, Serialize};
 
-/// `ct(commit,force,table=N,zone=N,exec(...))`.
+/// `ct(commit,force,table=N,zone=N,nat(...),exec(...))`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ct {
     /// Whether a connection that the packet begins is remembered. Without this, a packet of an unknown connection is
@@ -21,6 +22,8 @@ pub struct Ct {
     pub table: Option<TableId>,
     /// The zone of the connection: connections of different zones have nothing to do with each other.
     pub zone: CtZone,
+    /// How addresses are translated; `None` leaves them as they are.
+    pub nat: Option<Nat>,
     /// What happens to the connection's mark and label when it is committed: `set_field`, `load` and `move` into
     /// `ct_mark` or `ct_label`. Empty without `commit`.
     pub exec: Vec<Action>,

@@ -24,6 +24,7 @@ pub mod manual;
 pub mod matching;
 pub mod meter;
 pub mod metric;
+pub mod nat;
 pub mod packed;
 pub mod packet_out;
 pub mod prerequisite;

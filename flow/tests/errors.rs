@@ -405,7 +405,22 @@ fn connections_are_tracked_as_far_as_the_switch_can() {
         Err(error) => error.message().to_owned(),
     };
     for (rule, part) in [
-        ("ip,actions=ct(commit,nat(src=10.0.0.1))", "does not translate addresses yet"),
+        ("ip,actions=ct(commit,nat(frob))", "nat: there is no argument \"frob\""),
+        (
+            "ip,actions=ct(commit,nat(src=10.0.0.1,dst=10.0.0.2))",
+            "src and dst cannot stand together",
+        ),
+        ("ip,actions=ct(commit,nat(src=10.0.0.1,hash,random))", "by hash or at random"),
+        ("ip,actions=ct(nat(random))", "need src or dst"),
+        ("ip,actions=ct(commit,nat(src=10.0.0.2-10.0.0.1))", "its last address before the first"),
+        ("ip,actions=ct(commit,nat(src=10.0.0.1:9-8))", "its last port before the first"),
+        ("ip,actions=ct(commit,nat(src=10.0.0.1:0))", "0 is not a port"),
+        ("ip,actions=ct(commit,nat(src=10.0.0.300))", "has no IPv4 address"),
+        ("ip,actions=ct(commit,nat(src=2001:db8::g))", "has no IPv6 address"),
+        ("ip,actions=ct(nat(src=10.0.0.1))", "begins a translation, which needs commit"),
+        ("ip,actions=ct(commit,nat(src=fe80::1))", "nat needs ipv6, which the match does not say"),
+        ("ipv6,actions=ct(commit,nat(src=10.0.0.1))", "nat needs ip, which the match does not say"),
+        ("ip,actions=nat", "nat is an argument of ct"),
         ("tcp,actions=ct(commit,alg=ftp)", "no helpers of protocols yet"),
         ("ip,actions=ct(frob)", "there is no argument \"frob\""),
         ("ip,actions=ct(force)", "force needs commit"),

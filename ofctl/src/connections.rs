@@ -97,7 +97,8 @@ fn direction(direction: &DirectionRecord) -> String {
 fn render(stats: &ConnectionStatsRecord) -> String {
     format!(
         "connections: {} of at most {}\ncommitted: {}\nexpired: {}\nevicted because the table was full: {}\n\
-         refused: {} because the table was full, {} beyond the share of an address, {} beyond the limit of a zone\n",
+         refused: {} because the table was full, {} beyond the share of an address, {} beyond the limit of a zone\n\
+         dropped because no address and port was free: {}\n",
         stats.connections,
         stats.max,
         stats.created,
@@ -105,6 +106,7 @@ fn render(stats: &ConnectionStatsRecord) -> String {
         stats.evicted,
         stats.refused_full,
         stats.refused_source,
-        stats.refused_zone
+        stats.refused_zone,
+        stats.nat_exhausted
     )
 }

@@ -64,4 +64,6 @@ pub struct ConnectionStatsRecord {
     pub refused_source: u64,
     /// Connections that were not committed because their zone had as many as it may have.
     pub refused_zone: u64,
+    /// Packets that were dropped because no address and port was free for their connection.
+    pub nat_exhausted: u64,
 }

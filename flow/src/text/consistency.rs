@@ -11,6 +11,7 @@ use crate::action::{Action, Clause, Nested, Subfield};
 use crate::ct::CtZone;
 use crate::fields::FieldId;
 use crate::matching::Match;
+use crate::nat::NatAddresses;
 use crate::prerequisite::Prerequisite;
 use crate::sketch::Sketch;
 use crate::types::{OfPort, OfVersion, TableId};
@@ -187,6 +188,14 @@ impl Checker {
                          (OFPBAC_MATCH_INCONSISTENT)",
                     );
                     return Err((Unfit::Match, fault));
+                }
+                let addresses = ct.nat.and_then(|nat| nat.range()?.addresses);
+                let needed = addresses.map(|addresses| match addresses {
+                    NatAddresses::Ipv4(..) => Prerequisite::Ipv4,
+                    NatAddresses::Ipv6(..) => Prerequisite::Ipv6,
+                });
+                if let Some(needed) = needed.filter(|needed| !sketch.meets(*needed)) {
+                    return Err((Unfit::Match, inconsistent("nat", needed)));
                 }
                 if let CtZone::Field(sub) = ct.zone {
                     readable(sub, sketch)?;

@@ -36,6 +36,7 @@ mod parse_flow;
 pub(crate) mod parse_group;
 mod parse_match;
 pub(crate) mod parse_meter;
+mod parse_nat;
 mod port;
 mod print;
 mod printable;
@@ -67,7 +68,8 @@ pub use print::subfield as write_subfield;
 pub use print::{
     FlowLine, PrintOptions, mask_inner_headers, packet_fields, write_action, write_actions,
     write_flow_mod, write_frame, write_group, write_group_stats, write_match, write_meter,
-    write_meter_features, write_meter_stats, write_packet, write_saved_group, write_saved_meter,
+    write_meter_features, write_meter_stats, write_nat, write_packet, write_saved_group,
+    write_saved_meter,
 };
 pub use printable::{mark, printable, shorten};
 pub use protocol::{Protocols, UnknownFormat};

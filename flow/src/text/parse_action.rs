@@ -30,7 +30,6 @@ pub(super) const FOREIGN: &[&str] = &[
     "fin_timeout",
     "learn",
     "multipath",
-    "nat",
     "sample",
     "unroll_xlate",
 ];
@@ -254,6 +253,10 @@ impl<'a> ActionParser<'a> {
         if name == "apply_actions" {
             return Err(Fault::new("apply_actions is the default instruction")
                 .hint("write its actions directly"));
+        }
+        if name == "nat" {
+            return Err(Fault::new("nat is an argument of ct")
+                .hint("write ct(nat) or ct(commit,nat(src=ADDRESS))"));
         }
         if FOREIGN.contains(&name) {
             return Err(Fault::new(format!(

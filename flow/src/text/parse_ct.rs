@@ -5,7 +5,7 @@ use super::error::{Fault, TextError};
 use super::order::Nesting;
 use super::pairs::{Delimiter, Pair, Pairs};
 use super::parse_action::ActionParser;
-use super::subfield;
+use super::{parse_nat, subfield};
 use crate::action::Action;
 use crate::ct::{Ct, CtZone};
 
@@ -27,16 +27,14 @@ impl<'a> ActionParser<'a> {
                 "table" => ct.table = Some(value.table(argument.value).map_err(fault)?),
                 "zone" => ct.zone = zone(value).map_err(fault)?,
                 "exec" => ct.exec = self.list(argument.value, Nesting::Nested)?,
-                "nat" => {
-                    return Err(fault(Fault::new("this switch does not translate addresses yet")));
-                }
+                "nat" => ct.nat = Some(parse_nat::nat(text, &argument)?),
                 "alg" => {
                     return Err(fault(Fault::new("this switch has no helpers of protocols yet")));
                 }
                 key => {
                     return Err(fault(
                         Fault::new(format!("there is no argument {key:?}"))
-                            .hint("the arguments are commit, force, table, zone and exec"),
+                            .hint("the arguments are commit, force, table, zone, nat and exec"),
                     ));
                 }
             }
@@ -48,6 +46,15 @@ impl<'a> ActionParser<'a> {
         if !ct.exec.is_empty() && !ct.commit {
             let fault = Fault::new("ct: exec changes the connection, which needs commit");
             return Err(TextError::at(text, pair.whole, fault.hint("write ct(commit,exec(...))")));
+        }
+        if ct.nat.is_some_and(|nat| nat.range().is_some()) && !ct.commit {
+            let fault =
+                Fault::new("ct: nat with src or dst begins a translation, which needs commit");
+            return Err(TextError::at(
+                text,
+                pair.whole,
+                fault.hint("write ct(commit,nat(...)), or ct(nat)"),
+            ));
         }
         Ok(Action::Ct(Box::new(ct)))
     }

@@ -163,7 +163,7 @@ vocabulary! {
         /// was found (`ct_state` and the other fields of connections), while the actions behind go on without. With `commit`,
         /// a connection that the packet begins is remembered, and `exec(...)` writes its mark and label; `force` begins it
         /// anew if its first packet went the other way. The zone is a number, or 16 bits of a field.
-        Ct: "ct", "ct(commit,force,table=N,zone=N,exec(ACTION,...))",
+        Ct: "ct", "ct(commit,force,table=N,zone=N,nat(src=RANGE),exec(ACTION,...))",
             "add-flow \"ip,ct_state=-trk,actions=ct(table=1)\"";
         /// Forgets what is known of the packet's connection.
         CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";

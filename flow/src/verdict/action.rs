@@ -9,6 +9,7 @@
 use super::drop_reason::DropReason;
 use super::packet_in::PacketInReason;
 use crate::key::PipelineKey;
+use crate::nat::Nat;
 use crate::types::{BridgeId, MeterId, PortNo};
 use std::sync::Arc;
 
@@ -120,6 +121,8 @@ pub struct CtAction {
     pub zone: u16,
     /// What happens to the connection; `None` if it is looked up and not remembered.
     pub commit: Option<CtCommit>,
+    /// How addresses and ports are translated; `None` leaves them as they are.
+    pub nat: Option<Nat>,
 }
 
 /// How the datapath commits a connection: remembers it, and writes mark and label.
@@ -260,7 +263,7 @@ pub enum DpAction {
     /// Carries out the steps on a copy of the frame. The steps behind this one see the frame without their changes.
     Clone(Vec<DpAction>),
     /// Looks the frame's connection up, and tells the pass that a later step of the list begins.
-    Ct(CtAction),
+    Ct(Box<CtAction>),
     /// Forgets which connection was looked up, so that the next [`Ct`](Self::Ct) looks again.
     CtClear,
     /// Extracts the frame's key again and looks it up with this id, under which the policy has saved where the

@@ -13,11 +13,14 @@
 //!   [`Connections::sweep`] and at each packet that adds one. A connection whose time has come counts as unknown at once.
 //! - Time is an argument.
 //!
-//! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: translation of
-//! addresses, fragments, helpers of protocols.
+//! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames (`datapath/nat`).
+//!
+//! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: fragments, helpers of
+//! protocols.
 
 mod connection;
 mod limits;
+mod nat;
 mod shard;
 mod tcp;
 mod timeouts;
@@ -25,17 +28,21 @@ mod tuple;
 
 pub use connection::ConnectionInfo;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS};
+pub use nat::CtTranslation;
 pub use tcp::TcpState;
+pub(crate) use tuple::quoted_header_size;
 pub use tuple::{CtEnd, CtTuple};
 
 use connection::ProtocolState;
 use flow::FlowKey;
 use flow::key::{HotKey, KeyRef, RareHeaders, Segment, ct_state};
-use flow::verdict::CtAction;
+use flow::nat::Nat;
+use flow::verdict::{CtAction, DropReason};
 use limits::{CtLimits, CtRefusal};
+use nat::{CtAlias, CtNat, Located};
 use packet::Frame;
 use parking_lot::{Mutex, MutexGuard};
-use shard::{CtShard, NewConnection};
+use shard::{CtEntry, CtShard, NewConnection};
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -74,6 +81,43 @@ struct CtPlace {
     shard: u16,
     slot: u32,
     serial: u32,
+    /// Whether the packet goes against the direction of the connection's first packet.
+    is_reply: bool,
+    /// Whether the packet is an ICMP error about a packet of the connection.
+    is_error: bool,
+}
+
+/// What connection tracking says of one frame and does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// What is known of the frame's connection.
+    pub found: FoundConnection,
+    /// The addresses and ports that the frame gets; `None` if it keeps those that it has.
+    pub translation: Option<CtTranslation>,
+}
+
+impl From<FoundConnection> for Tracked {
+    fn from(found: FoundConnection) -> Self {
+        Self { found, translation: None }
+    }
+}
+
+impl Tracked {
+    /// Has the frame translated, if its connection is and the action asks for it.
+    fn translate(&mut self, connection: &CtEntry, action: &CtAction) {
+        let (Some(nat), Some(_), Some(place)) = (&connection.nat, &action.nat, self.found.place)
+        else {
+            return;
+        };
+        self.found.state |= nat.flag(place.is_reply);
+        let (from, to) = match place.is_reply {
+            true => (nat.reply, connection.original().reversed()),
+            false => (connection.original(), nat.reply.reversed()),
+        };
+        if from != to {
+            self.translation = Some(CtTranslation { from, to, is_error: place.is_error });
+        }
+    }
 }
 
 impl FoundConnection {
@@ -133,6 +177,8 @@ pub struct CtStats {
     pub refused_source: u64,
     /// Connections that were not remembered because their zone had as many as it may have.
     pub refused_zone: u64,
+    /// Packets that were dropped because no address and port was free for their connection.
+    pub nat_exhausted: u64,
 }
 
 /// The counts of [`CtStats`] that grow.
@@ -144,6 +190,7 @@ struct CtCounts {
     refused_full: AtomicU64,
     refused_source: AtomicU64,
     refused_zone: AtomicU64,
+    nat_exhausted: AtomicU64,
 }
 
 /// The table of connections. See the [module](self).
@@ -167,17 +214,20 @@ pub struct Tracker<'a> {
 
 impl Tracker<'_> {
     /// Carries out `ct(...)` on a frame. `before` is what the last `ct(...)` has found of the frame.
+    ///
+    /// # Errors
+    ///
+    /// Why the frame is dropped, as for [`Connections::track`].
     pub fn track(
         &self,
         now: Duration,
         frame: &Frame<'_>,
         action: &CtAction,
         before: Option<&FoundConnection>,
-    ) -> FoundConnection {
+    ) -> Result<Tracked, DropReason> {
         match (self.is_trial, before) {
             (false, _) => self.table.track(now, frame, action, before),
-            (true, Some(before)) if before.is_of(action) => *before,
-            (true, _) => self.table.look_up(now, frame, action.zone),
+            (true, _) => self.table.look_up(now, frame, action),
         }
     }
 }
@@ -205,109 +255,160 @@ impl Connections {
     /// Carries out `ct(...)` on a frame: looks its connection up, moves the connection on, and commits it if the action
     /// says so. `before` is what the last `ct(...)` has found of the frame: a connection in the same zone is moved on once
     /// for each frame, however often rules look it up.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::NatExhausted`] if the connection begins and no address and port is free for it.
     pub fn track(
         &self,
         now: Duration,
         frame: &Frame<'_>,
         action: &CtAction,
         before: Option<&FoundConnection>,
-    ) -> FoundConnection {
+    ) -> Result<Tracked, DropReason> {
         if let Some(before) = before.filter(|before| before.is_of(action))
-            && let Some(found) = self.track_again(before, action)
+            && let Some(tracked) = self.track_again(before, action)
         {
-            return found;
+            return Ok(tracked);
         }
         match tuple::read(frame, action.zone) {
-            Some(packet) => self.track_packet(ms(now), &packet, action),
-            None => FoundConnection::invalid(action.zone),
+            Some(packet) => {
+                let mut gone = Vec::new();
+                let tracked = self.track_packet(ms(now), &packet, action, &mut gone);
+                self.remove_aliases(&mut gone);
+                tracked
+            }
+            None => Ok(FoundConnection::invalid(action.zone).into()),
         }
     }
 
     /// What is known of a connection that was found before, after the action has written mark and label. `None` if the
     /// connection has gone since.
-    fn track_again(&self, before: &FoundConnection, action: &CtAction) -> Option<FoundConnection> {
+    fn track_again(&self, before: &FoundConnection, action: &CtAction) -> Option<Tracked> {
         let place = before.place?;
         let mut shard = self.shards.get(usize::from(place.shard))?.lock();
         let connection = shard.get_mut(place.slot).filter(|c| c.serial == place.serial)?;
         if let Some(commit) = &action.commit {
             connection.write(commit);
         }
-        Some(FoundConnection { mark: connection.mark, label: connection.label, ..*before })
+        let (mark, label) = (connection.mark, connection.label);
+        let mut tracked = Tracked::from(FoundConnection { mark, label, ..*before });
+        // A packet is translated once.
+        if before.state & (ct_state::SRC_NAT | ct_state::DST_NAT) == 0 {
+            tracked.translate(connection, action);
+        }
+        Some(tracked)
     }
 
-    fn track_packet(&self, now: u64, packet: &CtPacket, action: &CtAction) -> FoundConnection {
-        let (canonical, is_reversed) = packet.tuple.canonical();
-        let hash = self.hasher.hash_one(canonical);
-        let shard_no = shard_of(hash);
-        let mut shard = self.shards[usize::from(shard_no)].lock();
-        let mut found = shard.find(&canonical, hash);
-        if let Some(slot) = found
-            && let Some(connection) = shard.get(slot)
+    /// As [`track`](Self::track). The aliases of connections that had to go are added to `gone`.
+    fn track_packet(
+        &self,
+        now: u64,
+        packet: &CtPacket,
+        action: &CtAction,
+        gone: &mut Vec<CtAlias>,
+    ) -> Result<Tracked, DropReason> {
+        let mut at = self.locate(&packet.tuple);
+        if let Some(slot) = at.slot
+            && let Some(connection) = at.shard.get(slot)
         {
             let is_over = connection.expires <= now;
-            let is_reply = connection.is_swapped != is_reversed;
-            let begins_anew = action.commit.is_some_and(|c| c.force) && is_reply;
+            let begins_anew = action.commit.is_some_and(|c| c.force) && at.is_reply;
             if is_over || begins_anew {
-                self.forget(&mut shard, slot);
                 self.counts.expired.fetch_add(is_over.into(), Ordering::Relaxed);
-                found = None;
+                at = self.without(at, slot, &packet.tuple);
             }
         }
         let mut bits = ct_state::TRACKED;
-        if let Some(slot) = found
-            && let Some(connection) = shard.get_mut(slot)
+        if let Some(slot) = at.slot
+            && let Some(connection) = at.shard.get_mut(slot)
         {
-            let is_reply = connection.is_swapped != is_reversed;
-            let (flags, timeout) = self.judge(&mut connection.state, packet, is_reply);
+            let (flags, timeout) = self.judge(&mut connection.state, packet, at.is_reply);
+            if let Some(timeout) = timeout {
+                at.shard.set_timeout(slot, timeout, now);
+            }
             match flags {
                 Some(flags) => bits |= flags,
-                None => {
-                    self.forget(&mut shard, slot);
-                    found = None;
-                }
-            }
-            if let Some(timeout) = timeout {
-                shard.set_timeout(slot, timeout, now);
+                None => at = self.without(at, slot, &packet.tuple),
             }
         }
-        let slot = match found {
-            Some(slot) => Some(slot),
-            None if packet.is_error || !ProtocolState::may_begin(packet) => {
+        if at.slot.is_none() {
+            if packet.is_error || !ProtocolState::may_begin(packet) {
                 bits |= ct_state::INVALID;
-                None
-            }
-            None => {
+            } else {
                 bits |= ct_state::NEW;
-                let new = || NewConnection {
-                    canonical,
-                    is_swapped: is_reversed,
-                    state: ProtocolState::begin(packet),
-                };
-                let is_committed =
-                    action.commit.is_some() && self.make_room(&mut shard, &packet.tuple, now);
-                is_committed.then(|| {
-                    self.counts.created.fetch_add(1, Ordering::Relaxed);
-                    shard.insert(new(), hash, now)
-                })
+                if action.commit.is_some() {
+                    at = self.begin(at, packet, action.nat.as_ref(), now, gone)?;
+                }
             }
-        };
+        }
         let mut known = FoundConnection {
             state: bits,
             zone: action.zone,
             original: Some(packet.tuple),
             ..FoundConnection::default()
         };
-        if let Some(slot) = slot
-            && let Some(connection) = shard.get_mut(slot)
-        {
-            if let Some(commit) = &action.commit {
-                connection.write(commit);
-            }
-            known.place = Some(CtPlace { shard: shard_no, slot, serial: connection.serial });
-            (known.mark, known.label) = (connection.mark, connection.label);
-            known.original = Some(connection.original());
+        let Located { shard, shard_no, slot, is_reply } = &mut at;
+        let connection = slot.and_then(|slot| Some((slot, shard.get_mut(slot)?)));
+        let Some((slot, connection)) = connection else { return Ok(known.into()) };
+        if let Some(commit) = &action.commit {
+            connection.write(commit);
         }
-        known
+        known.place = Some(CtPlace {
+            shard: *shard_no,
+            slot,
+            serial: connection.serial,
+            is_reply: *is_reply,
+            is_error: packet.is_error,
+        });
+        (known.mark, known.label) = (connection.mark, connection.label);
+        known.original = Some(connection.original());
+        let mut tracked = Tracked::from(known);
+        tracked.translate(connection, action);
+        Ok(tracked)
+    }
+
+    /// Forgets a connection, and finds out where packets with this tuple belong then.
+    fn without(&self, mut at: Located<'_>, slot: u32, tuple: &CtTuple) -> Located<'_> {
+        let mut gone = Vec::new();
+        self.forget(&mut at.shard, slot, &mut gone);
+        drop(at);
+        // At once, so that the connection that begins now may have the same tuple.
+        self.remove_aliases(&mut gone);
+        self.locate(tuple)
+    }
+
+    /// Remembers a connection that begins with a packet, if there is room for it.
+    fn begin<'a>(
+        &'a self,
+        mut at: Located<'a>,
+        packet: &CtPacket,
+        nat: Option<&Nat>,
+        now: u64,
+        gone: &mut Vec<CtAlias>,
+    ) -> Result<Located<'a>, DropReason> {
+        let original = &packet.tuple;
+        let mut translation = None;
+        if let Some(nat) = nat.filter(|nat| nat.can_translate(original.is_ipv6)) {
+            drop(at);
+            translation = self.reserve(original, nat, now, false);
+            if translation.is_none() {
+                self.counts.nat_exhausted.fetch_add(1, Ordering::Relaxed);
+                return Err(DropReason::NatExhausted);
+            }
+            at = self.locate(original);
+        }
+        // Another worker may have been faster.
+        if at.slot.is_none() && self.make_room(&mut at.shard, original, now, gone) {
+            self.counts.created.fetch_add(1, Ordering::Relaxed);
+            let (canonical, is_swapped) = original.canonical();
+            let state = ProtocolState::begin(packet);
+            let new = NewConnection { canonical, is_swapped, state, nat: translation };
+            at.slot = Some(at.shard.insert(new, self.hasher.hash_one(canonical), now));
+        } else if let Some(CtNat { reply, has_alias: true, .. }) = translation {
+            gone.push(CtAlias { reply, original: *original });
+        }
+        Ok(at)
     }
 
     /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if the connection is over and
@@ -333,38 +434,80 @@ impl Connections {
         (flags, timeout)
     }
 
-    /// What [`track`](Self::track) would find, without any change of the table.
-    pub fn look_up(&self, now: Duration, frame: &Frame<'_>, zone: u16) -> FoundConnection {
+    /// What [`track`](Self::track) would find and do, without any change of the table. Whether there is room for a connection
+    /// that begins is not asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`track`](Self::track).
+    pub fn look_up(
+        &self,
+        now: Duration,
+        frame: &Frame<'_>,
+        action: &CtAction,
+    ) -> Result<Tracked, DropReason> {
+        let zone = action.zone;
         let Some(packet) = tuple::read(frame, zone) else {
-            return FoundConnection::invalid(zone);
+            return Ok(FoundConnection::invalid(zone).into());
         };
-        let (canonical, is_reversed) = packet.tuple.canonical();
-        let hash = self.hasher.hash_one(canonical);
-        let shard = self.shards[usize::from(shard_of(hash))].lock();
-        let known = shard.find(&canonical, hash).and_then(|slot| shard.get(slot));
-        let mut found =
-            FoundConnection { zone, original: Some(packet.tuple), ..Default::default() };
-        let mut flags = None;
-        if let Some(connection) = known.filter(|c| c.expires > ms(now)) {
-            let is_reply = connection.is_swapped != is_reversed;
-            (flags, _) = self.judge(&mut connection.state.clone(), &packet, is_reply);
-            if flags.is_some() {
-                (found.mark, found.label) = (connection.mark, connection.label);
-                found.original = Some(connection.original());
+        let at = self.locate(&packet.tuple);
+        let known = at.slot.and_then(|slot| at.shard.get(slot)).cloned();
+        let is_reply = at.is_reply;
+        drop(at);
+        let begins_anew = action.commit.is_some_and(|c| c.force) && is_reply;
+        let known = known.filter(|c| c.expires > ms(now) && !begins_anew);
+        let original = Some(packet.tuple);
+        let mut found = FoundConnection { zone, original, ..Default::default() };
+        if let Some(mut connection) = known
+            && let (Some(flags), _) = self.judge(&mut connection.state, &packet, is_reply)
+        {
+            if let Some(commit) = &action.commit {
+                connection.write(commit);
+            }
+            (found.mark, found.label) = (connection.mark, connection.label);
+            found.original = Some(connection.original());
+            found.state = ct_state::TRACKED | flags;
+            let (is_error, serial) = (packet.is_error, connection.serial);
+            found.place = Some(CtPlace { shard: 0, slot: 0, serial, is_reply, is_error });
+            let mut tracked = Tracked::from(found);
+            tracked.translate(&connection, action);
+            return Ok(tracked);
+        }
+        if packet.is_error || !ProtocolState::may_begin(&packet) {
+            found.state = ct_state::TRACKED | ct_state::INVALID;
+            return Ok(found.into());
+        }
+        found.state = ct_state::TRACKED | ct_state::NEW;
+        let mut tracked = Tracked::from(found);
+        if let Some(commit) = &action.commit {
+            tracked.found.mark = commit.mark.of(0);
+            tracked.found.label = commit.label.of(0);
+            if let Some(nat) = action.nat.as_ref().filter(|n| n.can_translate(packet.tuple.is_ipv6))
+            {
+                let nat = self.reserve(&packet.tuple, nat, ms(now), true);
+                let nat = nat.ok_or(DropReason::NatExhausted)?;
+                tracked.found.state |= nat.flag(false);
+                let (from, to) = (packet.tuple, nat.reply.reversed());
+                tracked.translation = Some(CtTranslation { from, to, is_error: false });
             }
         }
-        let begins = !packet.is_error && ProtocolState::may_begin(&packet);
-        let unknown = if begins { ct_state::NEW } else { ct_state::INVALID };
-        found.state = ct_state::TRACKED | flags.unwrap_or(unknown);
-        found
+        Ok(tracked)
     }
 
     /// Admits a connection, and evicts a half-open one of the shard if the table is full. Returns whether there is room.
-    fn make_room(&self, shard: &mut CtShard, original: &CtTuple, now: u64) -> bool {
+    /// The aliases of connections that had to go are added to `gone`.
+    fn make_room(
+        &self,
+        shard: &mut CtShard,
+        original: &CtTuple,
+        now: u64,
+        gone: &mut Vec<CtAlias>,
+    ) -> bool {
         let counts = &self.counts;
         for _ in 0..2 {
             if let Some(over) = shard.expire_one(now) {
                 self.limits.release(&over.original());
+                gone.extend(over.alias());
                 counts.expired.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -373,6 +516,7 @@ impl Connections {
             && let Some(evicted) = shard.evict_half_open()
         {
             self.limits.release(&evicted.original());
+            gone.extend(evicted.alias());
             counts.evicted.fetch_add(1, Ordering::Relaxed);
             admitted = self.limits.admit(original);
         }
@@ -386,21 +530,29 @@ impl Connections {
         false
     }
 
-    /// Removes the connection in a slot.
-    fn forget(&self, shard: &mut CtShard, slot: u32) {
+    /// Removes the connection in a slot. Its alias is added to `gone`.
+    fn forget(&self, shard: &mut CtShard, slot: u32, gone: &mut Vec<CtAlias>) {
         if let Some(connection) = shard.remove(slot) {
             self.limits.release(&connection.original());
+            gone.extend(connection.alias());
         }
     }
 
     /// Removes connections whose time has come.
     pub fn sweep(&self, now: Duration) {
         let now = ms(now);
+        let mut gone = Vec::new();
         for shard in &self.shards {
             loop {
                 let mut shard = shard.lock();
                 let over = (0..SWEPT_AT_ONCE).map_while(|_| shard.expire_one(now));
-                let removed = over.map(|over| self.limits.release(&over.original())).count();
+                let removed = over.map(|over| {
+                    self.limits.release(&over.original());
+                    gone.extend(over.alias());
+                });
+                let removed = removed.count();
+                drop(shard);
+                self.remove_aliases(&mut gone);
                 self.counts.expired.fetch_add(removed as u64, Ordering::Relaxed);
                 if removed < SWEPT_AT_ONCE {
                     break;
@@ -444,13 +596,15 @@ impl Connections {
     /// Removes the connections that fit a filter. Returns how many there were.
     pub fn flush(&self, filter: CtFilter) -> usize {
         let mut removed = 0;
+        let mut gone = Vec::new();
         let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
             for slot in slots {
                 if shard.get(slot).is_some_and(|connection| filter.admits(connection)) {
-                    self.forget(shard, slot);
+                    self.forget(shard, slot, &mut gone);
                     removed += 1;
                 }
             }
+            MutexGuard::unlocked_fair(shard, || self.remove_aliases(&mut gone));
             Ok(())
         });
         removed
@@ -490,6 +644,7 @@ impl Connections {
             refused_full: get(&counts.refused_full),
             refused_source: get(&counts.refused_source),
             refused_zone: get(&counts.refused_zone),
+            nat_exhausted: get(&counts.nat_exhausted),
         }
     }
 
@@ -525,7 +680,7 @@ fn shard_of(hash: u64) -> u16 {
 }
 
 impl CtFilter {
-    fn admits(&self, connection: &shard::CtEntry) -> bool {
+    fn admits(&self, connection: &CtEntry) -> bool {
         self.zone.is_none_or(|zone| connection.canonical.zone == zone)
     }
 }

@@ -6,6 +6,7 @@
 //! touches its neighbours in memory rarely, and one that is idle is removed at most an eighth later than it could be.
 
 use super::connection::{ConnectionInfo, ProtocolState};
+use super::nat::{CtAlias, CtNat};
 use super::timeouts::Timeout;
 use super::tuple::CtTuple;
 use flow::verdict::CtCommit;
@@ -22,6 +23,8 @@ pub(super) struct CtEntry {
     pub(super) canonical: CtTuple,
     /// Whether the first packet had the reversed tuple.
     pub(super) is_swapped: bool,
+    /// How the connection is translated; `None` if it is not.
+    pub(super) nat: Option<Box<CtNat>>,
     pub(super) timeout: Timeout,
     pub(super) state: ProtocolState,
     pub(super) mark: u32,
@@ -43,6 +46,20 @@ impl CtEntry {
         if self.is_swapped { self.canonical.reversed() } else { self.canonical }
     }
 
+    /// The tuple of the connection's answers.
+    pub(super) fn reply(&self) -> CtTuple {
+        self.nat.as_ref().map_or_else(|| self.original().reversed(), |nat| nat.reply)
+    }
+
+    fn has_alias(&self) -> bool {
+        self.nat.as_ref().is_some_and(|nat| nat.has_alias)
+    }
+
+    /// The alias under which answers are found; `None` if they are found without.
+    pub(super) fn alias(&self) -> Option<CtAlias> {
+        self.has_alias().then(|| CtAlias { reply: self.reply(), original: self.original() })
+    }
+
     /// Writes mark and label.
     pub(super) fn write(&mut self, commit: &CtCommit) {
         self.mark = commit.mark.of(self.mark);
@@ -54,7 +71,7 @@ impl CtEntry {
         let original = self.original();
         ConnectionInfo {
             original,
-            reply: original.reversed(),
+            reply: self.reply(),
             mark: self.mark,
             label: self.label,
             left: Duration::from_millis(self.expires.saturating_sub(now)),
@@ -77,6 +94,8 @@ struct SlotList {
 #[derive(Debug)]
 pub(super) struct CtShard {
     index: HashTable<u32>,
+    /// The aliases whose tuples belong to this shard, each with the hash of its tuple.
+    aliases: HashTable<(CtAlias, u64)>,
     slots: Vec<Option<CtEntry>>,
     /// Numbers of the slots without a connection.
     free: Vec<u32>,
@@ -89,6 +108,7 @@ impl Default for CtShard {
     fn default() -> Self {
         Self {
             index: HashTable::new(),
+            aliases: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
             lists: [SlotList { head: NONE, tail: NONE }; Timeout::ALL.len()],
@@ -109,25 +129,51 @@ impl CtShard {
     }
 
     /// The slot of the connection with this canonical tuple and hash.
-    pub(super) fn find(&self, canonical: &CtTuple, hash: u64) -> Option<u32> {
+    /// `is_reversed` says whether the packet's tuple is the reversed one: a translated connection is found by its original
+    /// tuple, and not by that reversed.
+    pub(super) fn find(&self, canonical: &CtTuple, hash: u64, is_reversed: bool) -> Option<u32> {
         let slots = &self.slots;
         let is_same = |slot: &u32| {
-            slots[*slot as usize]
-                .as_ref()
-                .is_some_and(|c| c.hash == hash && c.canonical == *canonical)
+            slots[*slot as usize].as_ref().is_some_and(|c| {
+                c.hash == hash
+                    && c.canonical == *canonical
+                    && (c.is_swapped == is_reversed || !c.has_alias())
+            })
         };
         self.index.find(hash, is_same).copied()
     }
 
+    /// The original tuple of the connection whose answers have the tuple `reply`, with this hash of its canonical form.
+    pub(super) fn alias(&self, reply: &CtTuple, hash: u64) -> Option<CtTuple> {
+        if self.aliases.is_empty() {
+            return None;
+        }
+        let found = self.aliases.find(hash, |(alias, _)| alias.reply == *reply);
+        found.map(|(alias, _)| alias.original)
+    }
+
+    /// Adds an alias. Its tuple must be unknown.
+    pub(super) fn add_alias(&mut self, alias: CtAlias, hash: u64) {
+        self.aliases.insert_unique(hash, (alias, hash), |(_, hash)| *hash);
+    }
+
+    /// Removes an alias, unless it names another connection by now.
+    pub(super) fn remove_alias(&mut self, alias: &CtAlias, hash: u64) {
+        if let Ok(entry) = self.aliases.find_entry(hash, |(other, _)| other == alias) {
+            entry.remove();
+        }
+    }
+
     /// Adds a connection. The tuple must be unknown.
     pub(super) fn insert(&mut self, new: NewConnection, hash: u64, now: u64) -> u32 {
-        let NewConnection { canonical, is_swapped, state } = new;
+        let NewConnection { canonical, is_swapped, state, nat } = new;
         let timeout = state.first_timeout();
         self.serial = self.serial.wrapping_add(1);
         let connection = CtEntry {
             serial: self.serial,
             canonical,
             is_swapped,
+            nat: nat.map(Box::new),
             timeout,
             state,
             mark: 0,
@@ -247,4 +293,5 @@ pub(super) struct NewConnection {
     pub(super) canonical: CtTuple,
     pub(super) is_swapped: bool,
     pub(super) state: ProtocolState,
+    pub(super) nat: Option<CtNat>,
 }

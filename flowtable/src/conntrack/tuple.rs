@@ -25,6 +25,20 @@ pub struct CtEnd {
     pub icmp_type: u8,
 }
 
+impl CtEnd {
+    /// The address, which has 16 bytes or, of IPv4, four bytes with zeros behind.
+    pub(crate) fn address_bytes(&self) -> &[u8; 16] {
+        &self.address
+    }
+
+    /// Sets the address, the number of an IPv6 or IPv4 address.
+    pub(super) fn set_address(&mut self, address: u128, is_ipv6: bool) {
+        // The address of IPv4 is in the first bytes.
+        let shift = if is_ipv6 { 0 } else { 96 };
+        self.address = (address << shift).to_be_bytes();
+    }
+}
+
 /// The zone, the protocol and the two ends of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CtTuple {
@@ -135,6 +149,11 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
         _ => ports(transport, &mut tracked.tuple, true)?,
     }
     Some(tracked)
+}
+
+/// Size in bytes of the IP header, extension headers included, of a packet that an ICMP error quotes.
+pub(crate) fn quoted_header_size(packet: &[u8]) -> Option<usize> {
+    Some(network(packet, 0, true)?.size)
 }
 
 /// A network header.

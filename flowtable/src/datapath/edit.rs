@@ -21,12 +21,15 @@ use packet::{Frame, checksum};
 use std::net::Ipv4Addr;
 
 /// A copy of the `N` bytes at `at`.
-fn read<const N: usize>(frame: &Frame<'_>, at: usize) -> Option<[u8; N]> {
+pub(super) fn read<const N: usize>(frame: &Frame<'_>, at: usize) -> Option<[u8; N]> {
     frame.bytes().get(at..)?.first_chunk().copied()
 }
 
 /// The `N` bytes at `at`, to edit.
-fn bytes_at<'f, const N: usize>(frame: &'f mut Frame<'_>, at: usize) -> Option<&'f mut [u8; N]> {
+pub(super) fn bytes_at<'f, const N: usize>(
+    frame: &'f mut Frame<'_>,
+    at: usize,
+) -> Option<&'f mut [u8; N]> {
     frame.bytes_mut().get_mut(at..)?.first_chunk_mut()
 }
 
@@ -39,7 +42,7 @@ fn l4_packet<'f>(frame: &'f Frame<'_>) -> Option<&'f [u8]> {
 }
 
 /// Whether the transport checksum is partial: the sender left it to the device.
-fn has_partial_checksum(frame: &Frame<'_>) -> bool {
+pub(super) fn has_partial_checksum(frame: &Frame<'_>) -> bool {
     frame.offload.needs_checksum() && frame.offload.csum_start == frame.layers.l4
 }
 

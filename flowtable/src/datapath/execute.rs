@@ -3,8 +3,9 @@
 use super::edit;
 use super::egress::Egress;
 use super::meter_use::MeterUse;
+use super::nat;
 use super::punt::Punts;
-use crate::conntrack::{FoundConnection, Tracker};
+use crate::conntrack::{FoundConnection, Tracked, Tracker};
 use flow::verdict::{ControllerMeta, CtAction, DpAction, DropReason, MeterRef};
 use packet::{Batch, Frame, FrameId, Segmentation};
 use std::sync::Arc;
@@ -157,7 +158,7 @@ impl<'a> Run<'_, 'a> {
                     self.found = found;
                 }
             }
-            DpAction::Ct(action) => self.track(action),
+            DpAction::Ct(action) => self.track(action)?,
             DpAction::CtClear => self.found = 0,
             DpAction::Recirculate(id) => {
                 if self.editable().is_some() {
@@ -208,14 +209,24 @@ impl<'a> Run<'_, 'a> {
         }
     }
 
-    /// Looks the frame's connection up.
+    /// Looks the frame's connection up, and translates the frame.
     #[inline(never)]
-    fn track(&mut self, action: &CtAction) {
+    fn track(&mut self, action: &CtAction) -> Result<(), Gone> {
         let frame = self.env.batch.frame(self.id);
         let before = (self.found as usize).checked_sub(1).and_then(|at| self.env.found.get(at));
-        let found = self.env.tracker.track(self.env.now, frame, action, before);
+        let Tracked { found, translation } =
+            self.env.tracker.track(self.env.now, frame, action, before).map_err(|reason| {
+                self.done.cut = Some(reason);
+                Gone
+            })?;
         self.env.found.push(found);
         self.found = self.env.found.len() as u32;
+        if let Some(translation) = translation
+            && let Some(frame) = self.editable()
+        {
+            nat::translate(frame, &translation);
+        }
+        Ok(())
     }
 
     fn copy(&mut self) -> Option<FrameId> {

@@ -37,6 +37,7 @@ mod execute;
 mod flow_table;
 mod inject;
 mod meter_use;
+mod nat;
 mod punt;
 mod registry;
 mod rounds;

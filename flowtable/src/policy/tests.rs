@@ -212,8 +212,12 @@ fn normal_knows_what_it_learns_from_the_same_frame() {
     ]);
     let from_3 = "in_port=1,dl_src=02:00:00:00:00:03";
     let to = |dst: &str| outputs(&p.translate(&key(&format!("{from_3},dl_dst={dst}"))).actions);
-    assert_eq!(to("02:00:00:00:00:03"), [], "its own address");
-    assert_eq!(to("02:00:00:00:00:09"), [], "made its own address, and again from another source");
+    assert_eq!(to("02:00:00:00:00:03"), [0u16; 0], "its own address");
+    assert_eq!(
+        to("02:00:00:00:00:09"),
+        [0u16; 0],
+        "made its own address, and again from another source"
+    );
     let host = MacKey { vlan: 0, mac: MacAddr([2, 0, 0, 0, 0, 3]) };
     assert!(p.bridge(BridgeId::FIRST).with_macs(|macs| macs.add_static(
         host,

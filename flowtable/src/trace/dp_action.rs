@@ -220,6 +220,11 @@ impl<P: Display> Writer<'_, P> {
                 parts.push(format!("label={:#x}/{:#x}", label.value, label.mask));
             }
         }
+        if let Some(nat) = &action.nat {
+            let mut text = String::new();
+            flow::text::write_nat(&mut text, nat);
+            parts.push(text);
+        }
         self.out.push_str("ct");
         if !parts.is_empty() {
             put!(self, "({})", parts.join(","));

@@ -319,8 +319,8 @@ fn a_trace_finds_the_connection_and_changes_nothing() {
     let mut frame = Frame::owned(&request, Offload::NONE);
     (_, frame.layers) = extract(Arrival::default(), &request, 1);
     let commit = CtCommit { force: false, mark: Rewrite::default(), label: Rewrite::default() };
-    let action = CtAction { zone: 0, commit: Some(commit) };
-    policy.connections().track(Duration::ZERO, &frame, &action, None);
+    let action = CtAction { zone: 0, commit: Some(commit), nat: None };
+    let _ = policy.connections().track(Duration::ZERO, &frame, &action, None);
     let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(2) };
     for _ in 0..2 {
         let passes =

@@ -4,11 +4,12 @@
 //! bytes 10-11  flags             16-17  zone, or the bits of the field that holds the zone
 //! bytes 12-15  header of the field that holds the zone, or 0      18  table, or 255 for none
 //! bytes 19-21  zero              22-23  port of a helper of a protocol, or 0
-//! bytes 24-    actions on the connection
+//! bytes 24-    translation of addresses (`NXAST_NAT`), if any, and actions on the connection
 //! ```
 
 use super::decode::packed_subfield;
 use super::encode::{offset_and_len, put_list};
+use super::nat;
 use crate::error::ErrorCode;
 use crate::input::Input;
 use crate::matching::field::{self, FieldHeader};
@@ -42,6 +43,9 @@ pub(super) fn put(out: &mut Encoder, ct: &Ct, version: OfVersion) {
     out.u8(ct.table.map_or(NO_TABLE, TableId::get));
     out.zeros(3);
     out.u16(0);
+    if let Some(nat) = &ct.nat {
+        nat::put(out, nat);
+    }
     put_list(out, &ct.exec, version);
 }
 
@@ -70,13 +74,14 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), Error
     if has_helper || force && !commit || flags & !(COMMIT | FORCE) != 0 {
         return Err(ErrorCode::BadArgument);
     }
-    Ok((Ct { commit, force, table, zone, exec: Vec::new() }, *input))
+    Ok((Ct { commit, force, table, zone, nat: None, exec: Vec::new() }, *input))
 }
 
 /// The action with the actions that were read behind `head`, which need a connection that is committed.
 pub(super) fn with_exec(head: Ct, exec: Vec<Action>) -> Result<Ct, ErrorCode> {
     let is_sound = exec.iter().all(|a| matches!(a, Action::SetField { .. } | Action::Move { .. }));
-    match is_sound && (head.commit || exec.is_empty()) {
+    let needs_commit = !exec.is_empty() || head.nat.is_some_and(|nat| nat.range().is_some());
+    match is_sound && (head.commit || !needs_commit) {
         true => Ok(Ct { exec, ..head }),
         false => Err(ErrorCode::BadArgument),
     }

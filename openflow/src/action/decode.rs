@@ -1,13 +1,14 @@
 //! Reads actions.
 
-use super::connection;
 use super::number::{ONF_COPY_FIELD, REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
+use super::{connection, nat};
 use crate::error::ErrorCode;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::matching::field::FieldHeader;
 use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::action::{Action, Clause, SetFieldForm, Subfield};
+use flow::ct::Ct;
 use flow::fields::{FieldId, TextForm, ones};
 use flow::key::VLAN_CFI;
 use flow::types::{GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
@@ -260,8 +261,9 @@ impl Reading {
                 if self.depth >= MAX_DEPTH {
                     return Err(ErrorCode::TooManyActions);
                 }
-                let mut exec = Vec::new();
-                Self { depth: self.depth + 1, ..self }.list(&mut { actions }, &mut exec)?;
+                let (mut actions, mut exec) = (actions, Vec::new());
+                let head = Ct { nat: nat::decode(&mut actions)?, ..head };
+                Self { depth: self.depth + 1, ..self }.list(&mut actions, &mut exec)?;
                 Action::Ct(Box::new(connection::with_exec(head, exec)?))
             }
             nx::CT_CLEAR => Action::CtClear,

@@ -7,6 +7,7 @@ mod connection;
 mod decode;
 mod encode;
 mod instruction;
+mod nat;
 mod number;
 
 pub(crate) use decode::decode_list;

@@ -73,6 +73,7 @@ pub(super) mod nx {
     pub(crate) const CONJUNCTION: u16 = 34;
     pub(crate) const CT: u16 = 35;
     pub(crate) const CONTROLLER2: u16 = 37;
+    pub(crate) const NAT: u16 = 36;
     pub(crate) const OUTPUT_TRUNC: u16 = 39;
     pub(crate) const GROUP: u16 = 40;
     pub(crate) const CLONE: u16 = 42;

@@ -50,6 +50,7 @@ pub(super) fn stats(switch: &Switch) -> Reply {
         refused_full: stats.refused_full,
         refused_source: stats.refused_source,
         refused_zone: stats.refused_zone,
+        nat_exhausted: stats.nat_exhausted,
     })
 }
 

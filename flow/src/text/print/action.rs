@@ -9,6 +9,7 @@ use super::{decimal, hex, ipv4, put, subfield, value};
 use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::ct::{Ct, CtZone};
 use crate::fields::{FieldId, ones};
+use crate::nat::{Nat, NatAddresses, NatPorts, PortChoice};
 use crate::text::port::{self, PortNames};
 use crate::types::{OfPort, OfVersion};
 use std::fmt::Write;
@@ -217,12 +218,62 @@ fn connection(out: &mut String, ct: &Ct, options: &PrintOptions<'_>) {
             out.push(',');
         }
     }
+    if let Some(nat) = &ct.nat {
+        write_nat(out, nat);
+        out.push(',');
+    }
     if !ct.exec.is_empty() {
         nested(out, "exec(", &ct.exec, options);
         out.push(',');
     }
     if out.len() > start {
         out.pop();
+    }
+    out.push(')');
+}
+
+/// Writes `nat(...)`, as actions and datapath actions have it.
+pub fn write_nat(out: &mut String, nat: &Nat) {
+    out.push_str("nat");
+    let (name, range) = match nat {
+        Nat::Known => return,
+        Nat::Source(range) => ("src", range),
+        Nat::Destination(range) => ("dst", range),
+    };
+    put!(out, "({name}");
+    match range.addresses {
+        None => {}
+        Some(NatAddresses::Ipv4(first, last)) if first == last => {
+            put!(out, "={first}");
+        }
+        Some(NatAddresses::Ipv4(first, last)) => {
+            put!(out, "={first}-{last}");
+        }
+        Some(NatAddresses::Ipv6(first, last)) => {
+            // Ports are behind a colon, too.
+            let (open, close) = if range.ports.is_some() { ("[", "]") } else { ("", "") };
+            put!(out, "={open}{first}{close}");
+            if first != last {
+                put!(out, "-{open}{last}{close}");
+            }
+        }
+    }
+    match range.ports {
+        Some(NatPorts { first, last }) if first == last => {
+            put!(out, ":{first}");
+        }
+        Some(NatPorts { first, last }) => {
+            put!(out, ":{first}-{last}");
+        }
+        None => {}
+    }
+    if range.is_persistent {
+        out.push_str(",persistent");
+    }
+    match range.choice {
+        PortChoice::Any => {}
+        PortChoice::Hash => out.push_str(",hash"),
+        PortChoice::Random => out.push_str(",random"),
     }
     out.push(')');
 }

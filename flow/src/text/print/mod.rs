@@ -10,7 +10,7 @@ mod meter;
 mod packet;
 
 pub(super) use action::{REASON_ACTION, REASONS, is_plain_controller};
-pub use action::{write_action, write_actions};
+pub use action::{write_action, write_actions, write_nat};
 pub use flow::{FlowLine, write_flow_mod};
 pub use group::{write_group, write_group_stats, write_saved_group};
 pub use matching::write_match;

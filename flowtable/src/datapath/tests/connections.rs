@@ -17,15 +17,23 @@ const FIREWALL: &[&str] = &[
     "table=1,priority=1,actions=drop",
 ];
 
-fn headers(text: &str) -> Headers {
+pub(super) fn headers(text: &str) -> Headers {
     parse_match(text, &ParseContext::default()).expect(text).key().headers
+}
+
+/// The rules that a recipe of docs/connections.md has a reader paste.
+pub(super) fn recipe(title: &str) -> Vec<&'static str> {
+    const PAGE: &str = include_str!("../../../../docs/connections.md");
+    let section = PAGE.split("\n## ").find(|section| section.starts_with(title)).expect(title);
+    let rules = section.lines().filter_map(|line| line.trim().strip_prefix("ofctl add-flow "));
+    rules.map(|rule| rule.trim_matches('"')).collect()
 }
 
 const REQUEST: &str = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_src=1000,tp_dst=53";
 const ANSWER: &str = "udp,nw_src=10.0.0.2,nw_dst=10.0.0.1,nw_ttl=64,tp_src=53,tp_dst=1000";
 
 /// Calls `check` with caches and without.
-fn with_and_without_caches(rules: &[&str], check: impl Fn(&mut Bench)) {
+pub(super) fn with_and_without_caches(rules: &[&str], check: impl Fn(&mut Bench)) {
     for config in [CacheConfig::default(), CacheConfig::OFF] {
         check(&mut Bench::new(config, rules));
     }
@@ -45,6 +53,15 @@ fn only_answers_come_in() {
         assert_eq!(bench.ports(2, headers(ANSWER)), [1]);
         bench.now += Duration::from_secs(31);
         assert!(bench.ports(2, headers(ANSWER)).is_empty());
+    });
+}
+
+#[test]
+fn the_firewall_of_the_documentation_lets_answers_in_only() {
+    with_and_without_caches(&recipe("A stateful firewall"), |bench| {
+        assert!(bench.ports(2, headers(ANSWER)).is_empty());
+        assert_eq!(bench.ports(1, headers(REQUEST)), [2]);
+        assert_eq!(bench.ports(2, headers(ANSWER)), [1]);
     });
 }
 

@@ -43,7 +43,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 label: Rewrite::<u128>::new(label.value, label.mask),
             }
         });
-        self.out.actions.push(DpAction::Ct(CtAction { zone, commit }));
+        self.out.actions.push(DpAction::Ct(Box::new(CtAction { zone, commit, nat: ct.nat })));
         if let Some(table) = ct.table {
             let next = Action::Resubmit { in_port: None, table: Some(table) };
             let list = Suspended { table: self.table, cookie: self.cookie, actions: vec![next] };
