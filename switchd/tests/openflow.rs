@@ -269,11 +269,21 @@ fn a_bundle_that_grows_too_large_is_refused_and_costs_nothing_afterwards() {
     };
     assert_eq!(next()[1], 0, "HELLO");
     assert_eq!(next()[1], 33, "the reply to the opening");
-    let refused = next();
-    // OFPET_BUNDLE_FAILED, OFPBFC_MSG_TOO_MANY.
-    assert_eq!((refused[1], &refused[8..12]), (1, &[0, 17, 0, 12][..]));
+    // A message costs more than its bytes, so the last ones are refused.
+    let mut refused = 0;
     // What was added before is carried out by the commit.
-    assert_eq!(next()[1], 33, "the reply to the commit");
+    let reply = loop {
+        match next() {
+            error if error[1] == 1 => {
+                // OFPET_BUNDLE_FAILED, OFPBFC_MSG_TOO_MANY.
+                assert_eq!(error[8..12], [0, 17, 0, 12]);
+                refused += 1;
+            }
+            reply => break reply,
+        }
+    };
+    assert!((1..=3).contains(&refused), "{refused} messages were refused");
+    assert_eq!(reply[1], 33, "the reply to the commit");
     assert_eq!(next()[1], 21, "the reply to the barrier");
 }
 

@@ -7,6 +7,7 @@ use super::rule::{Rule, RuleRef};
 use super::tables::{Change, FlowModError, Found, Scope, TableCursor, Tables};
 use super::{Bridge, LOGGED_RULES, SLICE};
 use crate::classifier::Sample;
+use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::TableId;
 use parking_lot::MutexGuard;
@@ -261,6 +262,18 @@ impl Transaction<'_> {
         let version = self.change.as_ref()?.version();
         let (tables, _) = self.bridge.policy.tables.read();
         tables.of(self.bridge.id).rule_like(request, version).cloned()
+    }
+
+    /// Whether packet-outs can have these actions once the change is published, as [`Tables::check_actions`] says.
+    ///
+    /// # Errors
+    /// Those of [`Tables::check_actions`].
+    pub fn check_actions(&self, actions: &[Action]) -> Result<(), FlowModError> {
+        let Some(version) = self.change.as_ref().map(Change::version) else {
+            return Ok(());
+        };
+        let (tables, _) = self.bridge.policy.tables.read();
+        tables.of(self.bridge.id).check_actions(actions, version)
     }
 
     /// Prepares the deletion of all rules but some. Returns how many there are.

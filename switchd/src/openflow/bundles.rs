@@ -1,14 +1,13 @@
 //! Bundles: messages that take effect together or not at all (OpenFlow 1.4.0 §6.8).
 //!
 //! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one transaction of
-//! the policy, and publishes that: no frame sees a part of a bundle.
+//! the policy, and publishes that: no frame sees a part of a bundle. Port mods are checked before, and carried out behind it.
 
 use super::flow_mods::check_flow_mod;
-use super::refuse;
-use crate::bridge::packet_out;
+use super::{port_mods, refuse};
 use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
-use openflow::{BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, OfMessage};
+use openflow::{BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, OfMessage, PortMod};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -16,11 +15,15 @@ use std::time::{Duration, Instant};
 const MAX_BUNDLES: usize = 16;
 /// How many bytes of messages the bundles of one connection have at most.
 const MAX_BYTES: usize = 64 << 20;
+/// How many bytes of [`MAX_BYTES`] a message takes beside its own: what its place in the list and its allocation cost.
+const MESSAGE_COST: usize = 48;
 
 /// How long a bundle may be open without a message about it, as in Open vSwitch.
 const MAX_IDLE: Duration = Duration::from_secs(10);
 /// The type of flow mods (`OFPT_FLOW_MOD`), of which most bundles consist.
 const FLOW_MOD: u8 = 14;
+/// The type of port mods (`OFPT_PORT_MOD`) in the versions that have bundles.
+const PORT_MOD: u8 = 16;
 
 /// The bundles of one connection.
 #[derive(Default)]
@@ -42,7 +45,7 @@ struct Bundle {
 
 /// A commit that failed.
 pub(super) struct FailedCommit {
-    /// The message of the bundle that was refused, and why; `None` if no message was.
+    /// The message that added the refused message to the bundle, and why that was refused; `None` if no message was.
     pub(super) message: Option<(Vec<u8>, ErrorCode)>,
     /// What the commit itself is answered.
     pub(super) code: ErrorCode,
@@ -90,7 +93,7 @@ impl Bundles {
                 if bundle.flags != flags {
                     return Err(ErrorCode::BundleBadFlags.into());
                 }
-                bundle.commit(on, encoding)
+                bundle.commit(id, on, encoding)
             }
             BundleStep::Discard => {
                 self.discard(id).ok_or(ErrorCode::BundleBadId)?;
@@ -141,7 +144,8 @@ impl Bundles {
 
     fn discard(&mut self, id: u32) -> Option<Bundle> {
         let bundle = self.open.remove(&id)?;
-        self.bytes -= bundle.messages.iter().map(Vec::len).sum::<usize>();
+        self.bytes -=
+            bundle.messages.iter().map(|message| message.len() + MESSAGE_COST).sum::<usize>();
         Some(bundle)
     }
 
@@ -164,13 +168,14 @@ impl Bundles {
         }
         match OfMessage::decode(&message, encoding).map_err(|error| error.0)? {
             OfMessage::FlowMod(flow_mod) => check_flow_mod(&flow_mod, encoding.version)?,
-            OfMessage::GroupMod(_) | OfMessage::PacketOut(_) => {}
+            OfMessage::GroupMod(_) | OfMessage::PortMod(_) | OfMessage::PacketOut(_) => {}
             _ => return Err(ErrorCode::BundleUnsupported),
         }
         if !self.open.contains_key(&id) {
             self.begin(id, flags, bytes)?;
         }
-        if self.bytes + message.len() > MAX_BYTES {
+        let cost = message.len() + MESSAGE_COST;
+        if self.bytes + cost > MAX_BYTES {
             return Err(ErrorCode::BundleTooMany);
         }
         let bundle = self.open.get_mut(&id).ok_or(ErrorCode::BundleBadId)?;
@@ -178,7 +183,7 @@ impl Bundles {
             (true, _) => ErrorCode::BundleClosed,
             (_, false) => ErrorCode::BundleBadFlags,
             (false, true) => {
-                self.bytes += message.len();
+                self.bytes += cost;
                 bundle.messages.push(message);
                 bundle.used = Instant::now();
                 return Ok(());
@@ -190,18 +195,43 @@ impl Bundles {
 }
 
 impl Bundle {
-    /// Carries out all messages or none. Packets are sent once everything else is in force.
-    fn commit(self, on: &OnBridge<'_>, encoding: Encoding) -> Result<(), FailedCommit> {
+    fn port_mods(&self, encoding: Encoding) -> Vec<(&[u8], PortMod)> {
+        let is_port_mod = |message: &&Vec<u8>| message.get(1) == Some(&PORT_MOD);
+        let decoded =
+            self.messages.iter().filter(is_port_mod).filter_map(|message| match OfMessage::decode(
+                message, encoding,
+            ) {
+                Ok(OfMessage::PortMod(port_mod)) => Some((&message[..], port_mod)),
+                _ => None,
+            });
+        decoded.collect()
+    }
+
+    /// The failure of a commit because of a message. The error that peers get quotes the message which added it to the bundle,
+    /// as in Open vSwitch.
+    fn failed(&self, id: u32, message: &[u8], code: ErrorCode, encoding: Encoding) -> FailedCommit {
+        let xid = MessageHeader::read(message).map_or(0, |header| header.xid);
+        let add = OfMessage::BundleAdd { id, flags: self.flags, message: message.to_vec() };
+        FailedCommit {
+            message: Some((add.encode(encoding, xid), code)),
+            code: ErrorCode::BundleFailed,
+        }
+    }
+
+    /// Carries out all messages of the bundle `id` or none. Packets are sent once everything else is in force.
+    fn commit(self, id: u32, on: &OnBridge<'_>, encoding: Encoding) -> Result<(), FailedCommit> {
+        let failed = |message: &[u8], code| self.failed(id, message, code, encoding);
+        // Ports have a lock of their own, which nobody takes within a transaction.
+        let port_mods = self.port_mods(encoding);
+        for (message, port_mod) in &port_mods {
+            port_mods::check(on, port_mod).map_err(|code| failed(message, code))?;
+        }
         let mut transaction = on.bridge().begin();
         let now = on.now();
         let mut packets = Vec::new();
         // Flow mods that stand together are applied together, which is faster.
         let mut together: Vec<FlowMod> = Vec::new();
         let mut first = 0;
-        let failed = |message: &[u8], code| FailedCommit {
-            message: Some((message.to_vec(), code)),
-            code: ErrorCode::BundleFailed,
-        };
         const TOGETHER: usize = 256;
         for (index, message) in self.messages.iter().enumerate() {
             let decoded =
@@ -231,10 +261,14 @@ impl Bundle {
             failed(&self.messages[first + at], refuse::error_code(&error))
         })?;
         for (packet, message) in &packets {
-            packet_out::check(on.bridge(), packet, true)
-                .map_err(|error| failed(message, refuse::packet_out(&error)))?;
+            transaction
+                .check_actions(&packet.actions)
+                .map_err(|error| failed(message, refuse::error_code(&error)))?;
         }
         transaction.commit();
+        for (_, port_mod) in &port_mods {
+            port_mods::carry_out(on, port_mod);
+        }
         for (packet, _) in packets {
             let _ = on.inject(packet);
         }

@@ -22,6 +22,7 @@ mod monitors;
 mod outbox;
 mod packet_in_limit;
 mod packet_ins;
+mod port_mods;
 mod queues;
 mod refuse;
 mod requests;

@@ -4,7 +4,7 @@ use super::bundles::Bundles;
 use super::connection::Wire;
 use super::hub::{Hub, Member, MemberSettings};
 use super::journal::Author;
-use super::{flow_mods, lists, queues, refuse, tables};
+use super::{flow_mods, lists, port_mods, queues, refuse, tables};
 use crate::bridge::{groups, meters, packet_out};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
@@ -14,12 +14,10 @@ use flow::meter::{MeterFeatures, MeterMod};
 use flow::text::check_received;
 use flow::tlv_map::{TlvMap, TlvMapping};
 use flow::types::{OfPort, OfVersion, TableId};
-use flowtable::policy::ports::PortConfig;
 use openflow::{
     BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures,
     Incoming, MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts,
     RoleMessage, SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TlvTable, capability,
-    port_config,
 };
 use std::io;
 use std::sync::Arc;
@@ -271,13 +269,8 @@ impl Peer {
     }
 
     fn port_mod(&mut self, on: &OnBridge<'_>, port_mod: &PortMod) -> Result<(), ErrorCode> {
-        let ports = on.ports();
-        let port = ports.iter().find(|port| port.of_port == port_mod.port);
-        let port = port.ok_or(ErrorCode::PortModPort)?;
-        if port.mac != port_mod.mac {
-            return Err(ErrorCode::PortModAddress);
-        }
-        on.change_port(port_mod.port, |port| turn(&mut port.config, port_mod));
+        port_mods::check(on, port_mod)?;
+        port_mods::carry_out(on, port_mod);
         self.has_changed = true;
         Ok(())
     }
@@ -422,21 +415,6 @@ fn is_change(message: &OfMessage) -> bool {
             | OfMessage::BundleControl(_)
             | OfMessage::BundleAdd { .. }
     )
-}
-
-/// Turns the switches of a port that a port mod is about.
-fn turn(config: &mut PortConfig, port_mod: &PortMod) {
-    for (switch, bit) in [
-        (&mut config.down, port_config::DOWN),
-        (&mut config.no_recv, port_config::NO_RECV),
-        (&mut config.no_flood, port_config::NO_FLOOD),
-        (&mut config.no_fwd, port_config::NO_FWD),
-        (&mut config.no_packet_in, port_config::NO_PACKET_IN),
-    ] {
-        if port_mod.mask & bit != 0 {
-            *switch = port_mod.config & bit != 0;
-        }
-    }
 }
 
 fn features(on: &OnBridge<'_>, version: OfVersion) -> OfMessage {
