@@ -1,9 +1,10 @@
 //! Divides the memory for receive rings among ports.
 //!
-//! All rings of the process together have a budget (`switchd --ring-memory`). As long as the largest rings there
-//! are, of 32 MiB for a port, fit into the budget for all ports, every port has them. With more ports, half of the
-//! budget is divided evenly: each port has a small ring of the same size. The other half makes rings
-//! larger for ports that are in use, first for those that receive the most.
+//! All rings of the process together have a budget (`switchd --ring-memory`). As long as large rings, of 32 MiB for a
+//! port, fit into the budget for all ports, every port has one. With more ports, half of the budget is divided
+//! evenly: each port has a small ring of the same size. What is left of the budget makes rings larger for ports that
+//! are in use, first for those that receive the most: a small ring becomes a large one, and a large ring gets two or
+//! four times its slots, so that it bears a longer time in which no processor is free for the worker.
 //!
 //! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is paid from the budget first.
 
@@ -13,6 +14,9 @@ use std::cmp::Reverse;
 
 /// Slots of the small rings, from the largest to the smallest.
 const SMALL_SLOTS: [u32; 7] = [4096, 2048, 1024, 512, 256, 128, 64];
+
+/// How many times the slots of a large ring a port in use can have, from the most to the fewest.
+const LARGE_TIMES: [u32; 2] = [4, 2];
 
 /// The smallest ring that a plan gives: 128 KiB. A port for which nothing was planned yet counts as having it.
 pub(crate) const SMALLEST: RingSize = RingSize::small(SMALL_SLOTS[SMALL_SLOTS.len() - 1]);
@@ -54,21 +58,36 @@ pub(crate) fn plan(budget: u64, demands: &[Demand]) -> Vec<RingSize> {
         demands.iter().map(|d| cost(size(d.queues), d.queues)).sum()
     };
     if sum(&RingSize::large) <= budget {
-        return demands.iter().map(|d| RingSize::large(d.queues)).collect();
+        let larger =
+            |queues| LARGE_TIMES.map(|times| RingSize::large_times(times, queues)).to_vec();
+        return grown(budget, demands, &RingSize::large, &larger);
     }
     let sizes = SMALL_SLOTS.map(RingSize::small);
     let floor = sizes.into_iter().find(|size| sum(&|_| *size) <= budget / 2);
     let floor = floor.unwrap_or(SMALLEST);
-    let mut plan = vec![floor; demands.len()];
-    let mut left = budget.saturating_sub(sum(&|_| floor));
-    let mut order: Vec<usize> = (0..demands.len()).collect();
-    order.retain(|&i| demands[i].rank(floor) > 0);
-    order.sort_by_key(|&i| (Reverse(demands[i].rank(floor)), demands[i].at));
+    let larger = |queues| std::iter::once(RingSize::large(queues)).chain(sizes).collect();
+    grown(budget, demands, &|_| floor, &larger)
+}
+
+/// The ring of `floor` for each port, and the first ring of `larger` that the budget has left for a port in use. Both
+/// are asked with the number of queues of a port.
+fn grown(
+    budget: u64,
+    demands: &[Demand],
+    floor: &dyn Fn(usize) -> RingSize,
+    larger: &dyn Fn(usize) -> Vec<RingSize>,
+) -> Vec<RingSize> {
+    let cost = |size: RingSize, queues: usize| size.bytes() * queues as u64;
+    let mut plan: Vec<RingSize> = demands.iter().map(|d| floor(d.queues)).collect();
+    let taken: u64 = demands.iter().zip(&plan).map(|(d, size)| cost(*size, d.queues)).sum();
+    let mut left = budget.saturating_sub(taken);
+    let rank = |i: usize| demands[i].rank(plan[i]);
+    let mut order: Vec<usize> = (0..demands.len()).filter(|&i| rank(i) > 0).collect();
+    order.sort_by_key(|&i| (Reverse(rank(i)), demands[i].at));
     for i in order {
         let queues = demands[i].queues;
-        let extra = |size: RingSize| cost(size, queues).saturating_sub(cost(floor, queues));
-        let mut larger = std::iter::once(RingSize::large(queues)).chain(sizes);
-        if let Some(size) = larger.find(|size| extra(*size) <= left) {
+        let extra = |size: RingSize| cost(size, queues).saturating_sub(cost(plan[i], queues));
+        if let Some(size) = larger(queues).into_iter().find(|size| extra(*size) <= left) {
             left -= extra(size);
             plan[i] = size;
         }
@@ -161,6 +180,21 @@ mod tests {
         }
         let demands = ports(4000, 1);
         assert_eq!(census(&plan(BUDGET, &demands)), [(4000, 128)]);
+    }
+
+    #[test]
+    fn few_ports_share_what_is_left_when_they_are_in_use() {
+        let mut demands = ports(3, 1);
+        let mut sizes = |rates: [u64; 3]| -> Vec<u64> {
+            demands.iter_mut().zip(rates).for_each(|(demand, rate)| demand.rate = rate);
+            let plan = plan(BUDGET, &demands);
+            demands.iter_mut().zip(&plan).for_each(|(demand, size)| demand.planned = *size);
+            plan.iter().map(|size| size.bytes() / MIB).collect()
+        };
+        assert_eq!(sizes([0, 0, LEAST_RATE - 1]), [32, 32, 32]);
+        assert_eq!(sizes([0, LEAST_RATE, 0]), [32, 128, 32]);
+        assert_eq!(sizes([200_000, 100_000, 0]), [64, 128, 32], "the second port keeps its slots");
+        assert_eq!(sizes([500_000, 100_000, 0]), [128, 64, 32]);
     }
 
     #[test]

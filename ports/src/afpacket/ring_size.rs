@@ -47,7 +47,12 @@ impl Default for RingSize {
 impl RingSize {
     /// Each ring of a port that has `queues` of them, with slots for whole frames: 32 MiB for the port.
     pub fn large(queues: usize) -> Self {
-        let slots = WHOLE_FRAME_SLOTS.div_ceil(queues.clamp(1, 8) as u32);
+        Self::large_times(1, queues)
+    }
+
+    /// Each ring of a port that has `queues` of them, with `times` the slots of a [large](Self::large) ring.
+    pub fn large_times(times: u32, queues: usize) -> Self {
+        let slots = (times * WHOLE_FRAME_SLOTS).div_ceil(queues.clamp(1, 8) as u32);
         Self { slots, slot_size: WHOLE_FRAME }
     }
 
