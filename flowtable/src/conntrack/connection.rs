@@ -4,10 +4,11 @@ use super::tcp::{Belonging, TcpConnection, TcpState};
 use super::timeouts::Timeout;
 use super::tuple::{CtPacket, CtTuple};
 use packet::wire::{icmp_type, icmpv6_type, ip_proto};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The state of a connection, by its protocol.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ProtocolState {
     Tcp(TcpConnection),
     /// ICMP or ICMPv6: whether the query was answered.
@@ -19,7 +20,7 @@ pub(super) enum ProtocolState {
 }
 
 /// Which ends of a connection without states of its own have been heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Heard {
     /// The end that sent the first packet was heard with that packet only.
     Once,
@@ -51,6 +52,19 @@ impl ProtocolState {
             (Some(segment), _) => Self::Tcp(TcpConnection::begin(segment)),
             (None, ip_proto::ICMP | ip_proto::ICMPV6) => Self::Icmp { is_answered: false },
             _ => Self::Other(Heard::Once),
+        }
+    }
+
+    /// Learns what somebody else has seen of the same connection, before or meanwhile.
+    pub(super) fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Tcp(tcp), Self::Tcp(other)) => tcp.merge(other),
+            (Self::Icmp { is_answered }, Self::Icmp { is_answered: other }) => {
+                *is_answered |= other;
+            }
+            (Self::Other(heard), Self::Other(other)) => *heard = (*heard).max(*other),
+            // Not the same connection.
+            (Self::Tcp(_) | Self::Icmp { .. } | Self::Other(_), _) => {}
         }
     }
 

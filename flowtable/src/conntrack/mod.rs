@@ -19,6 +19,7 @@
 //! protocols.
 
 mod connection;
+mod kept;
 mod limits;
 mod nat;
 mod shard;
@@ -27,6 +28,7 @@ mod timeouts;
 mod tuple;
 
 pub use connection::ConnectionInfo;
+pub use kept::KeptConnection;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS};
 pub use nat::CtTranslation;
 pub use tcp::TcpState;

@@ -14,6 +14,7 @@ use flow::key::ct_state;
 use flow::nat::{Nat, NatAddresses, NatPorts, NatRange, PortChoice};
 use packet::wire::ip_proto;
 use parking_lot::MutexGuard;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -23,7 +24,7 @@ const MAX_TRIES: u32 = 1024;
 const MAX_NEIGHBOURS: u32 = 128;
 
 /// How a connection is translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CtNat {
     /// The tuple of the answers.
     pub(super) reply: CtTuple,
@@ -138,6 +139,19 @@ impl Connections {
             true
         });
         found
+    }
+
+    /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is free.
+    pub(super) fn add_alias(&self, alias: CtAlias) -> bool {
+        let (canonical, is_reversed) = alias.reply.canonical();
+        let hash = self.hasher.hash_one(canonical);
+        let mut at = self.lock(hash);
+        let is_free = at.shard.find(&canonical, hash, is_reversed).is_none()
+            && at.shard.alias(&alias.reply, hash).is_none();
+        if is_free {
+            at.shard.add_alias(alias, hash);
+        }
+        is_free
     }
 
     /// Removes aliases whose connections have gone. No shard may be locked by the caller.

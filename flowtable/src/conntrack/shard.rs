@@ -227,6 +227,14 @@ impl CtShard {
         }
     }
 
+    /// As [`set_timeout`](Self::set_timeout), of which `left` milliseconds are left.
+    pub(super) fn begin_timeout_with(&mut self, slot: u32, timeout: Timeout, now: u64, left: u64) {
+        self.set_timeout(slot, timeout, now);
+        if let Some(connection) = self.get_mut(slot) {
+            connection.expires = now + left.min(timeout.default_ms());
+        }
+    }
+
     /// Removes a connection whose time has come. `None` if there is none at the head of any list.
     pub(super) fn expire_one(&mut self, now: u64) -> Option<CtEntry> {
         for timeout in Timeout::ALL {

@@ -11,6 +11,7 @@
 
 use super::timeouts::Timeout;
 use super::tuple::TcpSegment;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const FIN: u16 = 0x01;
@@ -26,7 +27,7 @@ const MAX_ACK_WINDOW: i32 = 0xffff + 1500;
 const MAX_SHIFT: u8 = 14;
 
 /// The state of one end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TcpState {
     /// The end has sent nothing.
     #[default]
@@ -58,7 +59,7 @@ impl fmt::Display for TcpState {
 }
 
 /// What is known of the scale of an end's window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Scale {
     /// The end's SYN had no scale, or has not been seen.
     #[default]
@@ -70,7 +71,7 @@ enum Scale {
 }
 
 /// One end of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct TcpEnd {
     /// The sequence number behind the last octet that the end has sent.
     low: u32,
@@ -83,7 +84,7 @@ struct TcpEnd {
 }
 
 /// A TCP connection: the end that sent the first segment, and the other one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TcpConnection([TcpEnd; 2]);
 
 /// What a packet is to a connection.
@@ -138,6 +139,26 @@ impl TcpConnection {
         let other = if is_syn { Scale::None } else { Scale::Unknown };
         let destination = TcpEnd { high: 1, max_window: 1, scale: other, ..TcpEnd::default() };
         Self([source, destination])
+    }
+
+    /// Learns what somebody else has seen of the same connection, before or meanwhile.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (end, other) in self.0.iter_mut().zip(&other.0) {
+            if other.state == TcpState::Closed {
+                continue;
+            }
+            if end.state == TcpState::Closed || reaches(other.low, end.low) {
+                end.low = other.low;
+            }
+            if end.state == TcpState::Closed || reaches(other.high, end.high) {
+                end.high = other.high;
+            }
+            end.max_window = end.max_window.max(other.max_window);
+            end.state = end.state.max(other.state);
+            if end.scale == Scale::Unknown {
+                end.scale = other.scale;
+            }
+        }
     }
 
     /// The states of the two ends, the one that sent the first segment first.

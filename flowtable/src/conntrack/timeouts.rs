@@ -1,9 +1,10 @@
 //! How long connections are kept after their last packet, by protocol and state.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A state of a connection that has a timeout of its own. The names are those of Open vSwitch's `CT_Timeout_Policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub(super) enum Timeout {
     /// One end of TCP has sent SYN (`tcp_syn_sent`).

@@ -12,10 +12,13 @@ use packet::wire::{
     icmp_type, icmpv6, icmpv6_type, ip_proto, ipv4, ipv6, tcp, udp,
 };
 use packet::{Frame, checksum};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One end of a connection, as a packet names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct CtEnd {
     /// The IPv6 address, or the IPv4 address in the first four bytes and zeros behind.
     address: [u8; 16],
@@ -40,7 +43,7 @@ impl CtEnd {
 }
 
 /// The zone, the protocol and the two ends of a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CtTuple {
     /// The end that sent the packet.
     pub source: CtEnd,

@@ -13,6 +13,7 @@ use flow::text::{DEFAULT_PRIORITY, NoPortNames, write_match};
 use flow::types::{GroupId, MacAddr, MeterId, OfPort, TableId};
 use flow::verdict::DropReason;
 use flowtable::classifier::Entry;
+use flowtable::conntrack::KeptConnection;
 use flowtable::policy::mac_table::{MacKey, MacStats};
 use flowtable::policy::meters::MeterTotals;
 use flowtable::policy::rule::{Rule, RuleTotals};
@@ -59,6 +60,18 @@ pub(super) fn sections() -> impl Iterator<Item = Section> {
 const SECTIONS: &[Section] = &[
     Section { name: "hosts", when: When::Early, give: give_hosts, take: take_hosts },
     Section { name: "late hosts", when: When::Late, give: give_hosts, take: take_hosts },
+    Section {
+        name: "connections",
+        when: When::Early,
+        give: give_connections,
+        take: take_connections,
+    },
+    Section {
+        name: "late connections",
+        when: When::Late,
+        give: give_connections,
+        take: take_connections,
+    },
     Section { name: "rule counters", when: When::Late, give: give_rules, take: take_rules },
     Section { name: "group counters", when: When::Late, give: give_groups, take: take_groups },
     Section { name: "meters", when: When::Late, give: give_meters, take: take_meters },
@@ -127,6 +140,17 @@ fn take_hosts(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
             });
         }
     })
+}
+
+fn give_connections(switch: &Switch) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&switch.policy().connections().keep(switch.now()))
+}
+
+/// Early, so that the first packet of a connection finds it; and late, for what the last packets have changed.
+fn take_connections(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
+    let kept: Vec<KeptConnection> = serde_json::from_slice(bytes)?;
+    switch.policy().connections().take_over(switch.now(), &kept);
+    Ok(())
 }
 
 /// The counters and times of a rule, and the rule's place.

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const TESTS: &[Test] = &[
     ("restart::no_frame_is_lost_or_comes_out_of_order", no_frame_is_lost),
     ("restart::tcp_goes_on", tcp_goes_on),
+    ("restart::tracked_connections_go_on", tracked_connections_go_on),
     ("restart::taps_and_hosts_that_left_with_them_go_on", taps_go_on),
     ("restart::everything_is_as_before", everything_is_as_before),
     (
@@ -66,6 +67,38 @@ fn tcp_goes_on() -> anyhow::Result<()> {
         transfer.join().expect("the transfer does not panic")?;
         Ok(restarted?)
     })
+}
+
+/// Transfers while nothing but packets of a known connection may pass.
+fn tracked_connections_go_on() -> anyhow::Result<()> {
+    let mut network = Network::pair()?;
+    let Network { hosts, daemon } = &mut network;
+    let mut client = daemon.client()?;
+    for rule in [
+        "priority=9,ip,ct_state=-trk,actions=ct(zone=7,table=1)",
+        "table=1,priority=9,ip,ct_state=+new,in_port=1,\
+         actions=ct(commit,zone=7,exec(set_field:5->ct_mark)),output:2",
+        "table=1,priority=9,ip,ct_state=+est,actions=NORMAL",
+        "table=1,priority=0,actions=drop",
+    ] {
+        client.add_flow(rule)?;
+    }
+    let transfer = TcpTransfer::to(SocketAddr::new(hosts[1].v4().into(), 7002), 100 << 20);
+    let kept = std::thread::scope(|scope| {
+        let transfer = scope.spawn(|| transfer.run(hosts[0].namespace(), hosts[1].namespace()));
+        eventually("the connection is tracked", || {
+            let known = client.connections(Some(7)).unwrap_or_default();
+            known.iter().any(|c| c.state.as_deref() == Some("ESTABLISHED"))
+        })?;
+        // From now on, a connection that the switch forgot would never go on.
+        client.del_flows("table=1,ct_state=+new")?;
+        (0..RESTARTS).try_for_each(|_| daemon.restart())?;
+        let kept = daemon.client()?.connections(Some(7))?;
+        transfer.join().expect("the transfer does not panic")?;
+        anyhow::Ok(kept)
+    })?;
+    ensure!(kept.len() == 1 && kept[0].mark == 5, "{kept:?}");
+    Ok(())
 }
 
 fn taps_go_on() -> anyhow::Result<()> {

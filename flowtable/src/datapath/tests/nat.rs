@@ -2,7 +2,7 @@
 
 use super::connections::{headers, recipe, with_and_without_caches};
 use super::*;
-use crate::conntrack::CtFilter;
+use crate::conntrack::{CtFilter, KeptConnection};
 use flow::PipelineKey;
 use flow::extract::{Arrival, extract};
 use flow::text::{NoPortNames, write_packet};
@@ -231,4 +231,30 @@ fn a_partial_checksum_stays_partial() {
     assert_eq!(batch.frame(id).bytes(), partial(packet("192.0.2.1:1000")).0);
     assert!(batch.frame(id).offload.needs_checksum());
     bench.egress.clear(&mut batch);
+}
+
+#[test]
+fn another_program_goes_on_with_connections() {
+    let mut first = Bench::cached(&gateway());
+    let (server, outside) = ("198.51.100.7:53", "192.0.2.1:1000");
+    check(&mut first, 1, &of("udp", "10.0.0.1:1000", server), &of("udp", outside, server));
+    let give = |bench: &Bench| -> Vec<KeptConnection> {
+        let given = serde_json::to_vec(&bench.policy.connections().keep(bench.now)).expect("JSON");
+        serde_json::from_slice(&given).expect("what was written")
+    };
+    let early = give(&first);
+    check(&mut first, 2, &of("udp", server, outside), &of("udp", server, "10.0.0.1:1000"));
+    let late = give(&first);
+    assert_ne!(early, late);
+    let mut second = Bench::cached(&gateway());
+    for kept in [early, late] {
+        second.policy.connections().take_over(second.now, &kept);
+        assert_eq!(second.policy.connections().stats().connections, 1);
+    }
+    assert_eq!(give(&second), give(&first));
+    check(&mut second, 2, &of("udp", server, outside), &of("udp", server, "10.0.0.1:1000"));
+    // The timeout goes on, too: 30 s after the answer.
+    second.now += Duration::from_secs(31);
+    let answer = compose(&headers(&of("udp", server, outside)));
+    assert_eq!(pass(&mut second, 2, answer), None);
 }

@@ -1,0 +1,94 @@
+//! Connections that one program gives to the next one.
+
+use super::Connections;
+use super::connection::ProtocolState;
+use super::nat::{CtAlias, CtNat};
+use super::shard::NewConnection;
+use super::timeouts::{Timeout, ms};
+use super::tuple::CtTuple;
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// A connection as another program has left it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptConnection {
+    original: CtTuple,
+    nat: Option<CtNat>,
+    state: ProtocolState,
+    timeout: Timeout,
+    mark: u32,
+    label: u128,
+    /// How long the connection would have been kept without a further packet, in milliseconds.
+    left: u64,
+}
+
+impl Connections {
+    /// All connections, for another program to take over.
+    pub fn keep(&self, now: Duration) -> Vec<KeptConnection> {
+        let now = ms(now);
+        let mut all = Vec::new();
+        let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
+            let alive = slots.filter_map(|slot| shard.get(slot)).filter(|c| c.expires > now);
+            all.extend(alive.map(|connection| KeptConnection {
+                original: connection.original(),
+                nat: connection.nat.as_deref().copied(),
+                state: connection.state,
+                timeout: connection.timeout,
+                mark: connection.mark,
+                label: connection.label,
+                left: connection.expires - now,
+            }));
+            Ok(())
+        });
+        all
+    }
+
+    /// Takes over connections of another program. A connection that is known already learns what the other program has
+    /// seen of its state, and its mark and label where it has none. A
+    /// connection is left out if there is no room for it, or if the table has given its translated address to another one.
+    pub fn take_over(&self, now: Duration, kept: &[KeptConnection]) {
+        let now = ms(now);
+        let mut gone = Vec::new();
+        for connection in kept {
+            self.take_one(now, connection, &mut gone);
+            self.remove_aliases(&mut gone);
+        }
+    }
+
+    fn take_one(&self, now: u64, kept: &KeptConnection, gone: &mut Vec<CtAlias>) {
+        let KeptConnection { original, nat, state, timeout, mark, label, left } = kept;
+        let mut at = self.locate(original);
+        if let Some(slot) = at.slot
+            && let Some(known) = at.shard.get_mut(slot)
+        {
+            known.state.merge(state);
+            known.mark = if known.mark == 0 { *mark } else { known.mark };
+            known.label = if known.label == 0 { *label } else { known.label };
+            // Whose last packet came later knows which timeout holds.
+            let period = |timeout: Timeout| timeout.default_ms();
+            if known.expires + period(*timeout) <= now + left + period(known.timeout) {
+                at.shard.begin_timeout_with(slot, *timeout, now, *left);
+            }
+            return;
+        }
+        drop(at);
+        let alias = nat.as_ref().filter(|nat| nat.has_alias);
+        let alias = alias.map(|nat| CtAlias { reply: nat.reply, original: *original });
+        if alias.is_some_and(|alias| !self.add_alias(alias)) {
+            return;
+        }
+        let mut at = self.locate(original);
+        if at.slot.is_some() || !self.make_room(&mut at.shard, original, now, gone) {
+            gone.extend(alias);
+            return;
+        }
+        let (canonical, is_swapped) = original.canonical();
+        let new = NewConnection { canonical, is_swapped, state: *state, nat: *nat };
+        let slot = at.shard.insert(new, self.hasher.hash_one(canonical), now);
+        at.shard.begin_timeout_with(slot, *timeout, now, *left);
+        if let Some(connection) = at.shard.get_mut(slot) {
+            (connection.mark, connection.label) = (*mark, *label);
+        }
+    }
+}
