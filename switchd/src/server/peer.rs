@@ -46,7 +46,7 @@ impl Peer {
                 info,
                 &subject,
                 EVENTS,
-                "{bridge}{name} by {user}, process {pid}, is refused: {}",
+                "{bridge}{name} by {user}, process {pid}, gets an error: {}",
                 refusal.message
             ),
         }

@@ -204,7 +204,7 @@ fn a_group() -> anyhow::Result<()> {
     let told = format!("add_port by root, process {}", std::process::id());
     eventually("the log names who adds a port", || daemon.log().contains(&told))
         .with_context(|| daemon.log())?;
-    let told = format!("del_port by root, process {}, is refused: ", std::process::id());
+    let told = format!("del_port by root, process {}, gets an error: ", std::process::id());
     eventually("the log names who is refused", || daemon.log().contains(&told))
         .with_context(|| daemon.log())?;
     Ok(())
