@@ -1,6 +1,6 @@
 //! [`Batch`]: the frames of one receive call, and the copies that actions make of them.
 
-use crate::Frame;
+use crate::{Frame, Tunneled};
 use arrayvec::ArrayVec;
 
 /// How many received frames a batch has at most. The number is large enough to spread the cost of a system call, and
@@ -49,6 +49,8 @@ pub struct Batch<'a> {
     segments: usize,
     received: ArrayVec<Frame<'a>, MAX_BATCH>,
     copies: Vec<Frame<'a>>,
+    /// The tunnels that the received frames came through; `None` if a device received them.
+    tunneled: Option<Tunneled<'a>>,
 }
 
 impl Default for Batch<'_> {
@@ -66,7 +68,7 @@ impl<'a> Batch<'a> {
     /// An empty batch for `frames` received frames; for [`MAX_BATCH`] if `frames` is larger.
     pub fn limited(frames: usize) -> Self {
         let limit = frames.min(MAX_BATCH);
-        Self { limit, segments: 0, received: ArrayVec::new(), copies: Vec::new() }
+        Self { limit, segments: 0, received: ArrayVec::new(), copies: Vec::new(), tunneled: None }
     }
 
     /// Adds a received frame.
@@ -79,6 +81,17 @@ impl<'a> Batch<'a> {
             self.weigh(&frame);
         }
         self.received.push(frame);
+    }
+
+    /// Says that all received frames of the batch came through tunnels.
+    pub fn come_through(&mut self, tunneled: Tunneled<'a>) {
+        self.tunneled = Some(tunneled);
+    }
+
+    /// The tunnels that the received frames came through; `None` if they came through none.
+    #[inline]
+    pub fn tunneled(&self) -> Option<Tunneled<'a>> {
+        self.tunneled
     }
 
     /// Counts the segments that a frame asks for, and closes the batch once there are too many: the frames of other ports

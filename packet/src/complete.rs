@@ -30,14 +30,24 @@ pub struct CompleteError {
 /// # Errors
 /// The checksum would lie outside the frame. Then the frame is unchanged.
 pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
-    let Offload { csum_start, csum_offset, .. } = frame.offload;
-    if !frame.offload.needs_checksum() {
+    let offload = frame.offload;
+    complete_bytes(frame.bytes_mut(), offload)?;
+    frame.offload.clear_checksum();
+    Ok(())
+}
+
+/// Completes the checksum of a frame whose bytes these are, if it is partial. As [`complete`], for bytes that are no [`Frame`].
+///
+/// # Errors
+/// The checksum would lie outside the frame. Then the bytes are unchanged.
+pub fn complete_bytes(bytes: &mut [u8], offload: Offload) -> Result<(), CompleteError> {
+    let Offload { csum_start, csum_offset, .. } = offload;
+    if !offload.needs_checksum() {
         return Ok(());
     }
-    let error = CompleteError { start: csum_start, offset: csum_offset, size: frame.size() };
+    let error = CompleteError { start: csum_start, offset: csum_offset, size: bytes.len() };
     let (start, offset) = (usize::from(csum_start), usize::from(csum_offset));
-    let sctp_end = sctp_end(frame.bytes(), start).filter(|_| offset == SCTP_CHECKSUM);
-    let bytes = frame.bytes_mut();
+    let sctp_end = sctp_end(bytes, start).filter(|_| offset == SCTP_CHECKSUM);
     match sctp_end {
         Some(end) => {
             let packet = bytes.get_mut(start..end).ok_or(error)?;
@@ -52,7 +62,6 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
             covered[offset..offset + 2].copy_from_slice(&checksum.to_be_bytes());
         }
     }
-    frame.offload.clear_checksum();
     Ok(())
 }
 

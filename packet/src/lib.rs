@@ -15,17 +15,26 @@
 mod batch;
 pub mod checksum;
 mod complete;
+pub mod ecn;
+mod fit;
 mod frame;
+mod inner;
+mod merge;
 mod mpls;
 mod offload;
 mod outer;
 mod segment;
+mod tunnel;
 mod vlan;
 pub mod wire;
 
 pub use batch::{Batch, FrameId, MAX_BATCH};
-pub use complete::{CompleteError, complete};
+pub use complete::{CompleteError, complete, complete_bytes};
+pub use fit::limit_segments;
 pub use frame::{Frame, HEADROOM, Layers};
+pub use inner::unfinished_work;
+pub use merge::{MAX_RUNS, Merger};
 pub use offload::{GsoType, Offload, VNET_HDR_SIZE};
 pub use outer::{checksum_is_in_place, offload_matches_outer_l4};
 pub use segment::{MAX_SEGMENTS, MIN_MSS, SegmentError, Segmentation};
+pub use tunnel::{TunnelKey, Tunneled};

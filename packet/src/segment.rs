@@ -104,21 +104,29 @@ impl<'a> Segmentation<'a> {
     /// # Panics
     /// If `index` is not less than [`Segmentation::count`].
     pub fn segment(&self, index: usize, mut buf: Vec<u8>) -> Frame<'static> {
-        assert!(index < self.count);
-        let bytes = self.frame.bytes();
-        let payload = &bytes[self.plan.payload..self.plan.inner.end];
-        let size = usize::from(self.frame.offload.gso_size);
-        let from = index * size;
         buf.clear();
         buf.resize(HEADROOM, 0);
-        buf.extend_from_slice(&bytes[..self.plan.payload]);
-        buf.extend_from_slice(&payload[from..payload.len().min(from + size)]);
-        let position = Position { index, from, is_last: index + 1 == self.count };
-        self.plan.fix(&mut buf[HEADROOM..], position);
+        self.append_segment(index, &mut buf);
         let mut segment = Frame::from_buffer(buf, HEADROOM, Offload::NONE);
         segment.layers = self.frame.layers;
         segment.layers.padding = 0;
         segment
+    }
+
+    /// Appends the bytes of the segment with the number `index`, from 0, to `buf`.
+    ///
+    /// # Panics
+    /// If `index` is not less than [`Segmentation::count`].
+    pub fn append_segment(&self, index: usize, buf: &mut Vec<u8>) {
+        assert!(index < self.count);
+        let bytes = self.frame.bytes();
+        let payload = &bytes[self.plan.payload..self.plan.inner.end];
+        let size = usize::from(self.frame.offload.gso_size);
+        let (start, from) = (buf.len(), index * size);
+        buf.extend_from_slice(&bytes[..self.plan.payload]);
+        buf.extend_from_slice(&payload[from..payload.len().min(from + size)]);
+        let position = Position { index, from, is_last: index + 1 == self.count };
+        self.plan.fix(&mut buf[start..], position);
     }
 }
 

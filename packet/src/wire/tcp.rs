@@ -32,6 +32,7 @@ pub mod flag {
     pub const RST: u16 = 0x004;
     pub const PSH: u16 = 0x008;
     pub const ACK: u16 = 0x010;
+    pub const URG: u16 = 0x020;
     pub const CWR: u16 = 0x080;
     /// All 12 flag bits, including those without a name here.
     pub const ALL: u16 = 0x0fff;

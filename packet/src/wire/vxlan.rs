@@ -32,7 +32,7 @@ pub const GBP_DONT_LEARN: u8 = 0x40;
 pub const GBP_APPLIED: u8 = 0x08;
 
 /// The extension for group-based policy of a header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GroupPolicy {
     /// The group that the frame's sender is in.
     pub id: u16,
