@@ -210,10 +210,12 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
         _ => "     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n",
     });
     let rx_ring = port.rx_ring.map(|ring| ring.to_string());
-    let lines: [(&str, Option<&String>); 4] = [
+    let tunnel = port.tunnel.as_ref().map(|tunnel| tunnel.to_string());
+    let lines: [(&str, Option<&String>); 5] = [
         ("vlan", (!port.settings.is_empty()).then_some(&port.settings)),
         ("host-stack", port.host_stack.as_ref()),
         ("rx-ring", rx_ring.as_ref()),
+        ("tunnel", tunnel.as_ref()),
         ("problem", port.problem.as_ref()),
     ];
     for (name, text) in lines {

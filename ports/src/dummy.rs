@@ -125,6 +125,7 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
         warnings: Vec::new(),
         queues: Queues { rx: vec![Box::new(rx)], tx: (0..options.workers).map(tx).collect() },
         guard: None,
+        membership: None,
     };
     Ok((port, Dummy { shared }))
 }

@@ -1,6 +1,7 @@
 //! What can go wrong when a port is opened or used, in words that say what would work.
 
 use crate::netlink::NetlinkError;
+use crate::tunnel::TunnelKind;
 use std::io;
 
 /// An operation on a port failed.
@@ -88,6 +89,17 @@ pub enum PortError {
         /// The kernel's error.
         #[source]
         source: io::Error,
+    },
+    /// Somebody has the UDP port of a tunnel.
+    #[error(
+        "UDP port {udp_port} is taken, by a kernel {kind} device (\"ip -d link show type {kind}\" lists them) or by another \
+         program (\"ss -lunp\" names it); give the tunnel another port with dst_port=, at both ends"
+    )]
+    UdpPortTaken {
+        /// The kind of the tunnel.
+        kind: TunnelKind,
+        /// The number of the port.
+        udp_port: u16,
     },
     /// The kernel refused for another reason.
     #[error("{operation} {object}")]

@@ -28,6 +28,7 @@ pub mod shield;
 pub mod spec;
 mod sys;
 pub mod tap;
+pub mod tunnel;
 
 pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
@@ -41,6 +42,7 @@ pub use sys::xdp;
 
 use spec::{PortOptions, Target};
 use std::io::{self, ErrorKind};
+use tunnel::Endpoints;
 
 /// Opens `target` as the port `name`.
 ///
@@ -64,6 +66,13 @@ pub fn open(
         Target::Internal { device } => {
             tap::open(name, device, PortKind::Internal, options, allotment)
         }
+        // With sockets of its own, which no other port shares.
+        Target::Tunnel(tunnel) => Endpoints::default().open_port(
+            tunnel,
+            allotment.mac.unwrap_or_default(),
+            allotment.tx,
+            false,
+        ),
         Target::Dummy => {
             let options = dummy::DummyOptions { workers: allotment.tx, ..Default::default() };
             dummy::open(name, options).map(|(port, _far_end)| port)
@@ -92,7 +101,7 @@ pub fn take_over(
         Target::Internal { device } => {
             tap::take_over(name, device, PortKind::Internal, allotment, handed)
         }
-        Target::Dummy => open(name, target, options, allotment),
+        Target::Tunnel(_) | Target::Dummy => open(name, target, options, allotment),
     }
 }
 

@@ -13,7 +13,8 @@
 
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedQueue, RingPositions};
-use packet::{Batch, FrameId};
+use crate::tunnel::{Membership, TunnelKind};
+use packet::{Batch, FrameId, TunnelKey};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -46,6 +47,11 @@ pub trait RxQueue: Send {
 
     /// Becomes readable when frames wait; `None` if only polling by [`RxQueue::recv`] can tell.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether frames wait in the queue itself, so that its descriptor does not tell of them.
+    fn holds_frames(&self) -> bool {
+        false
+    }
 
     /// Counts since the queue was opened.
     fn stats(&mut self) -> RxStats;
@@ -87,6 +93,18 @@ pub trait TxQueue: Send {
         ids: &[FrameId],
         failures: &mut Vec<(FrameId, TxFailure)>,
     ) -> usize;
+
+    /// As [`send`](Self::send), for the frames of a tunnel port, whose outer headers are to say what `keys` says, in the same
+    /// order. A port that is no tunnel port has no outer headers.
+    fn send_tunneled(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        _keys: &[TunnelKey],
+        failures: &mut Vec<(FrameId, TxFailure)>,
+    ) -> usize {
+        self.send(batch, ids, failures)
+    }
 }
 
 /// Counts of a receive queue.
@@ -121,6 +139,17 @@ pub enum TxFailure {
     NoOffload,
     /// The frame is shorter than an Ethernet header.
     TooShort,
+    /// The frame is longer than the way to a tunnel's remote end allows.
+    ExceedsPath {
+        /// Bytes of the frame, or of the datagrams that it was to become.
+        size: u32,
+        /// Bytes that the way allows.
+        mtu: u32,
+    },
+    /// The host has no way to a tunnel's remote end.
+    NoRoute,
+    /// A firewall of the host refuses the datagram.
+    Refused,
     /// The kernel refused it with this error number.
     Other(i32),
 }
@@ -137,6 +166,11 @@ impl std::fmt::Display for TxFailure {
             ),
             Self::NoOffload => f.write_str("its checksum or segmentation request is not valid"),
             Self::TooShort => f.write_str("it is shorter than an Ethernet header"),
+            Self::ExceedsPath { size, mtu } => {
+                write!(f, "{size} bytes exceed the {mtu} that the way to the remote end allows")
+            }
+            Self::NoRoute => f.write_str("the host has no way to the tunnel's remote end"),
+            Self::Refused => f.write_str("a firewall of the host refuses it"),
             Self::Other(errno) => {
                 write!(f, "the kernel refused it: {}", std::io::Error::from_raw_os_error(*errno))
             }
@@ -155,6 +189,8 @@ pub enum PortKind {
     Internal,
     /// Memory of this process, for tests.
     Dummy,
+    /// Sockets of the host's own stack, which it shares with other tunnel ports.
+    Tunnel(TunnelKind),
 }
 
 impl PortKind {
@@ -165,6 +201,7 @@ impl PortKind {
             Self::Tap => "tap",
             Self::Internal => "internal",
             Self::Dummy => "dummy",
+            Self::Tunnel(kind) => kind.name(),
         }
     }
 }
@@ -360,6 +397,8 @@ pub struct Port {
     pub warnings: Vec<String>,
     pub(crate) queues: Queues,
     pub(crate) guard: Option<Box<dyn Guard>>,
+    /// The endpoints that a tunnel port shares with others; `None` for any other port.
+    pub membership: Option<Membership>,
 }
 
 impl Port {

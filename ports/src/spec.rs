@@ -2,6 +2,7 @@
 //!
 //! What a port is called, how users write it down and how it takes part in a bridge is not known here.
 
+use crate::tunnel::TunnelTarget;
 use std::fmt;
 
 /// What a port is to be made of.
@@ -29,6 +30,8 @@ pub enum Target {
         /// The name of the device, which is the host's end.
         device: String,
     },
+    /// `vxlan:NAME`, `geneve:NAME` and `gre:NAME`: a tunnel through the host's own stack.
+    Tunnel(Box<TunnelTarget>),
     /// A port in memory.
     Dummy,
 }
@@ -79,12 +82,17 @@ pub enum QdiscMode {
 impl Target {
     /// The device is made when the port is opened and missing.
     pub fn is_created(&self) -> bool {
-        matches!(self, Self::Tap { .. } | Self::Internal { .. } | Self::Dummy)
+        matches!(self, Self::Tap { .. } | Self::Internal { .. } | Self::Tunnel(_) | Self::Dummy)
     }
 
     /// The device is a TAP device.
     pub fn is_tap(&self) -> bool {
         matches!(self, Self::Tap { .. } | Self::Internal { .. })
+    }
+
+    /// It is a tunnel through the host's own stack.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Tunnel(_))
     }
 
     /// Its frames come through a ring whose size can be chosen.
@@ -100,6 +108,7 @@ impl fmt::Display for Target {
             Self::Netns { netns, device } => write!(f, "netns:{netns}/{device}"),
             Self::Tap { device } => write!(f, "tap:{device}"),
             Self::Internal { device } => write!(f, "internal:{device}"),
+            Self::Tunnel(tunnel) => write!(f, "{}:{}", tunnel.kind, tunnel.name),
             Self::Dummy => f.write_str("dummy"),
         }
     }

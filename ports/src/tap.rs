@@ -169,6 +169,7 @@ impl Device {
             warnings: Vec::new(),
             queues,
             guard: Some(Box::new(guard)),
+            membership: None,
         })
     }
 }

@@ -10,6 +10,7 @@ use flowtable::datapath::PortCounters;
 use flowtable::policy::ports::Attachment;
 use flowtable::policy::{BridgeId, PortRef};
 use ports::spec::Target;
+use ports::tunnel::{RefusedCount, TunnelRefusal};
 use ports::{Port, RingSize};
 use std::fmt;
 use std::sync::Arc;
@@ -100,6 +101,9 @@ pub(crate) struct PortSlot {
     pub(crate) counters: Vec<Arc<PortCounters>>,
     /// What the port has counted in the program that this one has taken over from.
     pub(crate) before: PortTotals,
+    /// What was received for a tunnel port and refused before the pipeline saw it, since the port was first open; `None`
+    /// for any other port. It outlives the device.
+    pub(crate) refused: Vec<Arc<RefusedCount>>,
     /// The MAC address; zero until the device was first open.
     pub(crate) mac: [u8; 6],
     /// The open device, a TAP device, has left for another network namespace.
@@ -134,6 +138,7 @@ impl PortSlot {
             port: None,
             counters: (0..workers).map(|_| Arc::default()).collect(),
             before: PortTotals::default(),
+            refused: Vec::new(),
             mac: [0; 6],
             is_away: false,
             is_opening: false,
@@ -175,7 +180,7 @@ impl PortSlot {
                 Some((NetnsName::Own, device))
             }
             Target::Netns { netns, device } => Some((NetnsName::Named(netns.clone()), device)),
-            Target::Dummy => None,
+            Target::Tunnel(_) | Target::Dummy => None,
         }
     }
 
@@ -201,7 +206,7 @@ impl PortSlot {
             Some(Target::Netns { netns: named, device }) => {
                 matches!(netns, NetnsName::Named(netns) if netns == named) && device == name
             }
-            Some(Target::Dummy) | None => false,
+            Some(Target::Tunnel(_) | Target::Dummy) | None => false,
         }
     }
 
@@ -227,6 +232,16 @@ impl PortSlot {
             totals.tx_bytes += sent.1;
             // What becomes of them is counted at the port where they were received.
             totals.rx_sent = totals.rx_packets;
+        }
+        for refused in &self.refused {
+            for (refusal, reason) in [
+                (TunnelRefusal::Congested, DropReason::TunnelEcn),
+                (TunnelRefusal::Header, DropReason::TunnelHeader),
+            ] {
+                let count = refused.get(refusal);
+                totals.rx_packets += count;
+                totals.rx_dropped[reason as usize] += count;
+            }
         }
         for c in &self.counters {
             totals.rx_packets += c.rx_packets.get();

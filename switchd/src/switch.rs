@@ -46,6 +46,7 @@ use crate::takeover::Gate;
 use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::PortError;
+use ::ports::tunnel::Endpoints;
 use apply::Revisions;
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::Match;
@@ -168,6 +169,8 @@ pub struct Switch {
     state_lock: Option<OwnedFd>,
     /// Ports that another program hands over, while this one prepares to take over.
     taken: TakenPorts,
+    /// The sockets of tunnel ports.
+    endpoints: Endpoints,
     closer: Closer,
     rings: Rings,
     /// How the connections to controllers are doing.
@@ -316,6 +319,7 @@ impl Switch {
             revisions,
             state_lock: None,
             taken: TakenPorts::default(),
+            endpoints: Endpoints::default(),
             closer: Closer::start().map_err(StartError::Closer)?,
             rings: Rings::new(settings.ring_memory),
             controller_states: ControllerStates::default(),

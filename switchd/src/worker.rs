@@ -85,6 +85,15 @@ pub(crate) enum Command {
         /// The counters of the port that this worker writes.
         counters: Arc<PortCounters>,
     },
+    /// Receive from these queues, which give frames of several tunnel ports.
+    AttachEndpoint {
+        /// The number of the queues, which is no port's.
+        number: PortNo,
+        /// The receive queues that this worker takes over.
+        rx: Vec<Box<dyn RxQueue>>,
+        /// Counts what the kernel has dropped, of which nobody knows for which port it was.
+        counters: Arc<PortCounters>,
+    },
     /// Hand the queues of a port over.
     Detach {
         /// The datapath's number of the port.
@@ -292,6 +301,12 @@ impl Worker {
                 self.egress.grow(port_no.0 as usize + 1);
                 self.rx.set_ports(self.sender.len());
             }
+            Command::AttachEndpoint { number, rx, counters } => {
+                let now = Instant::now();
+                for queue in rx {
+                    self.rx.add(number, queue, Arc::clone(&counters), now);
+                }
+            }
             Command::Detach { port_no, done } => {
                 let rx = self.rx.remove(port_no);
                 let tx = self.sender.detach(port_no);
@@ -353,15 +368,26 @@ impl Worker {
         let now = at.duration_since(self.epoch);
         self.stats.count(batch.len());
         let (datapath, egress) = (&mut self.datapath, &mut self.egress);
-        let done = datapath.process(now, rx.port_no, &mut batch, egress, &rx.counters);
+        let (port_no, counters) = match batch.tunneled() {
+            None => (rx.port_no, &*rx.counters),
+            Some(tunneled) => {
+                let port_no = PortNo(tunneled.port);
+                match self.sender.counters(port_no) {
+                    Some(counters) => (port_no, &**rx.tunnel_counters.insert(counters)),
+                    // The port has just gone, and with it whoever could be told of the frames.
+                    None => return Served::Frames(at),
+                }
+            }
+        };
+        let done = datapath.process(now, port_no, &mut batch, egress, counters);
         if done.punted > 0 {
             self.bell.ring();
         }
-        let failed = self.sender.flush(egress, &mut batch, &rx.counters);
+        let failed = self.sender.flush(egress, &mut batch, counters);
         // Whoever sees that the frames have been sent sees their segments, too.
         let segments = self.sender.segments();
         self.stats.segments.add(segments as u64);
-        rx.counters.rx_sent.add(done.queued - failed);
+        counters.rx_sent.add(done.queued - failed);
         let copies: usize =
             egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
         let (frames, asks_for_many) = (batch.len(), batch.asks_for_many_segments());

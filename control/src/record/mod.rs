@@ -266,7 +266,7 @@ pub struct PortRecord {
     pub name: String,
     /// The MAC address of the port's device: `02:00:00:00:00:01`.
     pub mac: String,
-    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch` or `dummy`.
+    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch`, `vxlan`, `geneve`, `gre` or `dummy`.
     pub kind: String,
     /// The flags that `mod-port` has set, in the words of OpenFlow: `PORT_DOWN`, `NO_FLOOD`.
     pub config: Vec<String>,
@@ -284,9 +284,44 @@ pub struct PortRecord {
     /// The receive rings; `None` for ports without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rx_ring: Option<RxRingRecord>,
+    /// The tunnel of a tunnel port; `None` for any other port, and while the tunnel is not open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelRecord>,
     /// Why the port does not work, for humans; `None` if it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// The tunnel of a tunnel port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelRecord {
+    /// The options of the tunnel that differ from the defaults, as `add-port` takes them: `remote_ip=192.0.2.2,key=7`.
+    pub options: String,
+    /// The MTU of the way to the remote end that a frame was sent to last, in bytes from the outer IP header on; `None`
+    /// before a frame was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<u32>,
+    /// Whether the kernel takes several datagrams at once.
+    pub sends_groups: bool,
+    /// Datagrams that came to the UDP port, or by the protocol, of the tunnel, and that no tunnel port takes.
+    pub strays: u64,
+}
+
+/// Prints the tunnel as `ofctl show` does: `remote_ip=192.0.2.2,key=7, path MTU 1500`.
+impl fmt::Display for TunnelRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.options)?;
+        if let Some(mtu) = self.path_mtu {
+            write!(f, ", path MTU {mtu}")?;
+        }
+        if !self.sends_groups {
+            f.write_str(", no segment offload on this way")?;
+        }
+        if self.strays > 0 {
+            write!(f, ", {} datagrams that no tunnel port takes", self.strays)?;
+        }
+        Ok(())
+    }
 }
 
 /// The receive rings of a port, one for each queue. All of them have the same size.

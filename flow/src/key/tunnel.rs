@@ -1,6 +1,8 @@
 //! What a key says of the tunnel that a packet came through, or goes through next.
 
-use super::{FLOW_WORDS, HEADER_WORDS, Headers, Segment};
+use super::{FLOW_WORDS, HEADER_WORDS, Headers, HotKey, RareHeaders, Segment};
+use packet::TunnelKey;
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// The bits of `tun_flags` (ovs-fields(7)).
@@ -16,6 +18,38 @@ const TUNNEL_WORDS: Range<usize> = {
     assert!(first.end == last.start, "the two segments of the tunnel are neighbours");
     first.start - BEFORE..last.end - BEFORE
 };
+
+impl HotKey {
+    /// Says through which tunnel the frame came, once the frame's own headers are in the key.
+    pub fn come_through(&mut self, rare: &mut RareHeaders, tunnel: &TunnelKey) {
+        let hot = self;
+        hot.begin(rare, Segment::TUNNEL);
+        rare.tun_id.set(tunnel.id);
+        match (tunnel.source, tunnel.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                rare.tun_src.set(source.to_bits());
+                rare.tun_dst.set(destination.to_bits());
+            }
+            (source, destination) => {
+                hot.begin(rare, Segment::TUNNEL_IPV6);
+                rare.tun_ipv6_src = ipv6(source);
+                rare.tun_ipv6_dst = ipv6(destination);
+            }
+        }
+        rare.tun_flags.set(if tunnel.is_oam { tun_flags::OAM } else { 0 });
+        rare.tun_gbp_id.set(tunnel.group_policy.id);
+        rare.tun_gbp_flags = tunnel.group_policy.flags;
+        (rare.tun_tos, rare.tun_ttl) = (tunnel.tos, tunnel.ttl);
+    }
+}
+
+/// The bytes of an address; those of an IPv4 address mapped into IPv6.
+fn ipv6(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
 
 impl Headers {
     /// Takes over what `other` says of the tunnel.

@@ -11,6 +11,7 @@ use super::packet_in::PacketInReason;
 use crate::key::PipelineKey;
 use crate::nat::Nat;
 use crate::types::{BridgeId, MeterId, PortNo};
+use packet::TunnelKey;
 use std::sync::Arc;
 
 /// A change of some bits of a field. The default changes no bit.
@@ -148,6 +149,13 @@ pub enum DpAction {
         port: PortNo,
         /// Size of the copy in bytes, counted from the Ethernet header. A shorter frame is sent whole.
         max_len: u32,
+    },
+    /// Sends the frame, as it is at this step, from a tunnel port.
+    Tunnel {
+        /// The tunnel port that sends the frame.
+        port: PortNo,
+        /// What the outer headers are to say.
+        key: Arc<TunnelKey>,
     },
     /// Gives a copy of the frame to the controllers that want it.
     Controller(Arc<ControllerMeta>),

@@ -68,6 +68,14 @@ reasons! {
     RxTruncated "rx_truncated" "the frame did not fit its receive slot";
     RxRingFull "rx_ring_full" "the receive ring was full";
     RxError "rx_error" "the kernel handed over a frame that cannot be read";
+    TunnelNoRemote "tunnel_no_remote" "the tunnel port sends to the address in tun_dst, and no rule has written one";
+    TunnelToSelf "tunnel_to_self" "the tunnel port sends to the address in tun_dst, which is still that of the end where the frame came in";
+    TunnelNoRoute "tunnel_no_route" "the host has no way to the tunnel's remote end";
+    TunnelRefused "tunnel_refused" "a firewall of the host refuses what the tunnel port sends";
+    TunnelLoop "tunnel_loop" "the route to the tunnel's remote end leads through a port of this switch";
+    TunnelEcn "tunnel_ecn" "the outer header says that there is congestion, and the packet's sender would not hear of it (RFC 6040)";
+    TunnelHeader "tunnel_header" "the tunnel's header is damaged, or asks for what this end does not know";
+    ExceedsPathMtu "exceeds_path_mtu" "the frame is longer than the way to the tunnel's remote end allows";
 }
 
 impl DropReason {

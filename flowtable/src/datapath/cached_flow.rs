@@ -95,7 +95,7 @@ pub(super) struct MaskedHash {
 /// counts.
 fn copies(actions: &[DpAction]) -> u32 {
     let each = actions.iter().map(|action| match action {
-        DpAction::Output(_) | DpAction::OutputTrunc { .. } => 1,
+        DpAction::Output(_) | DpAction::OutputTrunc { .. } | DpAction::Tunnel { .. } => 1,
         DpAction::Clone(nested) => copies(nested),
         DpAction::CheckLen { longer, fits, .. } => copies(longer).max(copies(fits)),
         _ => 0,

@@ -1,13 +1,16 @@
 //! The frames of a batch that wait to be sent, by egress port.
 
 use flow::types::PortNo;
-use packet::{Batch, Frame, FrameId};
+use packet::{Batch, Frame, FrameId, TunnelKey};
 
 /// The queues of one batch: which frame goes to which port, and for each copy the received frame
 /// that it was made of.
 #[derive(Default)]
 pub struct Egress {
     queues: Vec<Vec<FrameId>>,
+    /// What the outer headers of the frames in a tunnel port's queue are to say, in the order of the queue. Only tunnel ports
+    /// have an entry that is not empty.
+    tunnels: Vec<Vec<TunnelKey>>,
     touched: Vec<PortNo>,
     /// The received frame of each copy, in the order in which the copies were made.
     origins: Vec<u16>,
@@ -47,6 +50,23 @@ impl Egress {
             self.touched.push(port);
         }
         queue.push(frame);
+    }
+
+    /// Queues a frame for a tunnel port, whose outer headers are to say what `key` says. A tunnel port gets no frames in
+    /// another way.
+    pub fn push_tunneled(&mut self, port: PortNo, frame: FrameId, key: &TunnelKey) {
+        self.push(port, frame);
+        let index = usize::from(port.0);
+        if self.tunnels.len() <= index {
+            self.tunnels.resize_with(index + 1, Vec::new);
+        }
+        self.tunnels[index].push(*key);
+    }
+
+    /// What the outer headers of the frames in a port's queue are to say; empty if the port is no tunnel port.
+    #[inline]
+    pub fn tunnels(&self, port: PortNo) -> &[TunnelKey] {
+        self.tunnels.get(usize::from(port.0)).map_or(&[], Vec::as_slice)
     }
 
     /// Queues successive received frames for a port.
@@ -98,6 +118,9 @@ impl Egress {
     pub fn clear(&mut self, batch: &mut Batch<'_>) {
         for port in self.touched.drain(..) {
             self.queues[port.0 as usize].clear();
+            if let Some(keys) = self.tunnels.get_mut(usize::from(port.0)) {
+                keys.clear();
+            }
         }
         if !self.origins.is_empty() {
             self.origins.clear();

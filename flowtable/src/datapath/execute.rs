@@ -137,6 +137,14 @@ impl<'a> Run<'_, 'a> {
                     self.done.outputs += 1;
                 }
             }
+            DpAction::Tunnel { port, key } => {
+                if self.waits && self.editable().is_none() {
+                    return Ok(());
+                }
+                self.env.egress.push_tunneled(*port, self.id, key);
+                self.queued = true;
+                self.done.outputs += 1;
+            }
             DpAction::Controller(meta) => self.punt(meta),
             DpAction::Meter(meter) => {
                 if !self.passes(*meter) {
@@ -267,6 +275,7 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         DpAction::SetMpls(lse) => edit::set_mpls(frame, lse),
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
+        | DpAction::Tunnel { .. }
         | DpAction::Controller(_)
         | DpAction::Meter(_)
         | DpAction::CheckLen { .. }

@@ -65,7 +65,7 @@ use flow::metric::CacheMetric;
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason};
 use packet::wire::ethernet;
-use packet::{Batch, MAX_BATCH};
+use packet::{Batch, MAX_BATCH, Tunneled};
 use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
 use std::sync::Arc;
 use std::time::Duration;
@@ -286,6 +286,9 @@ impl Datapath {
 
     /// The first stage: computes key, hash and size of each received frame.
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
+        if let Some(tunneled) = batch.tunneled() {
+            return self.extract_tunneled(in_port, tunneled, batch);
+        }
         let arrival = Arrival::on(in_port);
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
         for (i, frame) in batch.received_mut().iter_mut().enumerate() {
@@ -296,9 +299,25 @@ impl Datapath {
         }
     }
 
+    /// The first stage for frames that came through a tunnel, which their keys say too. Not inlined, so that other frames do not
+    /// pay for this.
+    #[inline(never)]
+    fn extract_tunneled(&mut self, in_port: PortNo, tunneled: Tunneled<'_>, batch: &mut Batch<'_>) {
+        let arrival = Arrival::on(in_port);
+        let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
+        for (i, (frame, tunnel)) in batch.received_mut().iter_mut().zip(tunneled.keys).enumerate() {
+            let (hot, rare) = (&mut keys[i], &mut rare[i]);
+            frame.layers = extract_by_call(hot, rare, arrival, frame.bytes(), self.vlan_limit);
+            hot.come_through(rare, tunnel);
+            sizes[i] = frame.size() as u32;
+            hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
+        }
+    }
+
     /// The first stage of a later pass: computes key, hash and size of each recirculated frame.
     fn extract_again(&mut self, in_port: PortNo, members: &[PassMember], batch: &mut Batch<'_>) {
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
+        let tunneled = batch.tunneled();
         for (i, member) in members.iter().enumerate() {
             let frame = batch.frame_mut(member.frame);
             let arrival = Arrival { port_no: in_port, recirc_id: member.recirc_id };
@@ -307,6 +326,9 @@ impl Datapath {
             sizes[i] = frame.size() as u32;
             if let Some(found) = self.rounds.found_of(member) {
                 found.write(hot, rare);
+            }
+            if let Some(tunneled) = tunneled {
+                hot.come_through(rare, &tunneled.keys[usize::from(member.origin)]);
             }
             hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
         }

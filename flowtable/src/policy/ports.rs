@@ -6,6 +6,7 @@ use super::bridge_id::{BridgeId, PerBridge, PortRef};
 use flow::types::{Fragments, MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -222,6 +223,50 @@ pub struct PortInfo {
     /// Number of frames a second that NORMAL floods from this port, for each kind of flood; `None`
     /// sets no limit.
     pub storm_limit: Option<u32>,
+    /// How outer headers are chosen for what leaves here; `None` if the port is no tunnel port.
+    pub tunnel: Option<Arc<TunnelEgress>>,
+}
+
+/// How a tunnel port chooses outer headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelEgress {
+    /// The key that is sent; `None` takes the packet's `tun_id`.
+    pub key: Option<u64>,
+    /// The remote end; `None` takes the packet's `tun_dst` or `tun_ipv6_dst`.
+    pub remote: Option<IpAddr>,
+    /// The own end.
+    pub local: TunnelLocal,
+    /// The outer TOS or traffic class, whose ECN bits are always those of the packet.
+    pub tos: Inherited,
+    /// The outer TTL or hop limit.
+    pub ttl: Inherited,
+    /// Whether `tun_gbp_id` and `tun_gbp_flags` are sent.
+    pub has_group_policy: bool,
+}
+
+impl TunnelEgress {
+    /// The outer TTL or hop limit unless somebody wants another one.
+    pub const DEFAULT_TTL: u8 = 64;
+}
+
+/// The address that a tunnel port sends from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelLocal {
+    /// The host chooses.
+    Any,
+    /// Always this one.
+    Fixed(IpAddr),
+    /// The packet's `tun_src` or `tun_ipv6_src`.
+    Flow,
+}
+
+/// A field of outer headers that may be that of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// Always this value.
+    Fixed(u8),
+    /// The value that the packet's IP header has.
+    FromPacket,
 }
 
 impl PortInfo {
@@ -239,6 +284,7 @@ impl PortInfo {
             protected: false,
             is_own: false,
             storm_limit: Some(DEFAULT_STORM_LIMIT),
+            tunnel: None,
         }
     }
 

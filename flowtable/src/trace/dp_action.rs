@@ -4,6 +4,8 @@ use crate::policy::xlate::growth;
 use flow::types::PortNo;
 use flow::types::mac_of_bits;
 use flow::verdict::{CtAction, CtCommit, DpAction, Rewrite, Transport};
+use packet::TunnelKey;
+use packet::wire::vxlan::GroupPolicy;
 use packet::wire::{MplsEntry, eth_type, vlan};
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -42,6 +44,7 @@ fn is_edit(action: &DpAction) -> bool {
     match action {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
+        | DpAction::Tunnel { .. }
         | DpAction::Controller(_)
         | DpAction::Meter(_)
         | DpAction::CheckLen { .. }
@@ -91,9 +94,33 @@ impl<P: Display> Writer<'_, P> {
         }
     }
 
+    /// What the outer headers say: `tunnel(tun_id=0x5,dst=192.0.2.1,ttl=64,`.
+    fn tunnel(&mut self, key: &TunnelKey) {
+        put!(self, "tunnel(tun_id={:#x},", key.id);
+        if !key.source.is_unspecified() {
+            put!(self, "src={},", key.source);
+        }
+        put!(self, "dst={},", key.destination);
+        if key.tos != 0 {
+            put!(self, "tos={:#x},", key.tos);
+        }
+        put!(self, "ttl={},", key.ttl);
+        if key.group_policy != GroupPolicy::default() {
+            put!(self, "gbp(id={},flags={:#x}),", key.group_policy.id, key.group_policy.flags);
+        }
+        if key.is_oam {
+            self.out.push_str("oam,");
+        }
+    }
+
     fn action(&mut self, action: &DpAction) {
         match action {
             DpAction::Output(no) | DpAction::OutputTrunc { port: no, .. } => self.port(*no),
+            DpAction::Tunnel { port, key } => {
+                self.tunnel(key);
+                self.port(*port);
+                self.out.push(')');
+            }
             DpAction::Meter(meter) => {
                 put!(self, "meter({})", meter.id);
             }

@@ -132,8 +132,9 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
             format!("no patch port called \"{peer}\" names this one as its peer: left out")
         }
         Note::CannotTruncate(port) => {
-            format!("{} is a patch port, which takes whole packets only: left out", name(port))
+            format!("{} is no port of a device, and takes whole packets only: left out", name(port))
         }
+        Note::NoTunnel(reason) => format!("{}: left out", reason.sentence()),
         Note::LeftOut(port, LeftOut::NoFlood) => {
             format!("{} is left out: it is configured with no-flood", name(port))
         }
@@ -237,7 +238,9 @@ impl Ends {
     fn visit(&mut self, actions: &[DpAction]) {
         for action in actions {
             match action {
-                DpAction::Output(port) | DpAction::OutputTrunc { port, .. } => {
+                DpAction::Output(port)
+                | DpAction::OutputTrunc { port, .. }
+                | DpAction::Tunnel { port, .. } => {
                     self.ports.push(*port);
                 }
                 DpAction::Controller(_) => self.is_punted = true,

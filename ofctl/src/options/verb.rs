@@ -171,7 +171,7 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl dump-ports-desc [BRIDGE] [PORT]")]
     DumpPortsDesc(Words),
     /// Add a port, described as for switchd: veth0, tap:vm1, netns:NAMESPACE/NAME, internal:NAME,
-    /// patch:NAME,peer=NAME
+    /// patch:NAME,peer=NAME, vxlan:NAME,remote_ip=ADDRESS,key=N, geneve:NAME, gre:NAME
     #[command(override_usage = "ofctl add-port [BRIDGE] PORT [KEY=VALUE]...")]
     AddPort(Words),
     /// Remove a port; rules that name the port stay

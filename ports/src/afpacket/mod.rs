@@ -225,6 +225,7 @@ impl Device {
             warnings,
             queues,
             guard: Some(Box::new(guard)),
+            membership: None,
         })
     }
 }

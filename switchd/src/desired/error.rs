@@ -80,6 +80,17 @@ pub enum DesiredError {
         /// The port that came first.
         owner: String,
     },
+    /// Two tunnel ports would receive the same frames.
+    #[error(
+        "port \"{port}\": port \"{owner}\" is a tunnel with the same remote_ip, local_ip and key already; give this one \
+         another key, or another dst_port"
+    )]
+    TunnelTaken {
+        /// The port that came second.
+        port: String,
+        /// The port that came first.
+        owner: String,
+    },
     /// Ports of two bridges have the same device.
     #[error(
         "port \"{port}\": its device belongs to port \"{holder}\" of bridge \"{owner}\"; to move it, \

@@ -348,6 +348,24 @@ vlan_mode = \"dot1q-tunnel\"
 tag = 5
 cvlans = [10, 11]
 qinq-ethtype = \"802.1q\"
+
+[[bridge.port]]
+device = \"vxlan:vx0\"
+remote_ip = \"192.0.2.2\"
+local_ip = \"flow\"
+key = 5
+in_key = 6
+out_key = \"flow\"
+tos = \"inherit\"
+ttl = 3
+df_default = false
+csum = false
+dst_port = 8472
+egress_pkt_mark = 7
+src_ports = 4
+exts = \"gbp\"
+netns = \"blue\"
+number = 2
 ";
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a port is made of, as users write it: `veth0`, `tap:vm1`, `netns:blue/eth0`, `patch:to-br1`.
 
 use super::port_error::PortTextError;
+use super::tunnel::{GENEVE_KEYS, GRE_KEYS, Tunnel, VXLAN_KEYS};
 use ports::spec::Target;
+use ports::tunnel::TunnelKind;
 
 /// What a port is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum Kind {
         /// The name of the port at the other end.
         peer: String,
     },
+    /// `vxlan:NAME,remote_ip=..` and the like: a tunnel through the host's own stack.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Kind {
@@ -20,6 +24,7 @@ impl Kind {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Device(target) => Some(target),
+            Self::Tunnel(tunnel) => Some(&tunnel.target),
             Self::Patch { .. } => None,
         }
     }
@@ -29,6 +34,7 @@ impl Kind {
         match self {
             Self::Device(Target::Dummy) => format!("dummy:{name}"),
             Self::Device(target) => target.to_string(),
+            Self::Tunnel(tunnel) => tunnel.target.to_string(),
             Self::Patch { .. } => format!("patch:{name}"),
         }
     }
@@ -42,7 +48,9 @@ impl Kind {
                 | Target::Tap { device }
                 | Target::Internal { device },
             ) => Some(device),
-            Self::Device(Target::Dummy) | Self::Patch { .. } => None,
+            Self::Device(Target::Dummy | Target::Tunnel(_))
+            | Self::Tunnel(_)
+            | Self::Patch { .. } => None,
         }
     }
 }
@@ -52,6 +60,7 @@ impl Kind {
 pub(super) enum Head {
     Device(Target),
     Patch,
+    Tunnel(TunnelKind),
 }
 
 impl Head {
@@ -64,7 +73,10 @@ impl Head {
             Self::Device(Target::Tap { .. } | Target::Internal { .. }) => {
                 &["name", "queues", "mac"]
             }
-            Self::Device(Target::Dummy) => &["name"],
+            Self::Device(Target::Dummy | Target::Tunnel(_)) => &["name"],
+            Self::Tunnel(TunnelKind::Vxlan) => VXLAN_KEYS,
+            Self::Tunnel(TunnelKind::Geneve) => GENEVE_KEYS,
+            Self::Tunnel(TunnelKind::Gre) => GRE_KEYS,
             Self::Patch => &["name", "peer"],
         }
     }
@@ -75,6 +87,7 @@ impl Head {
             Self::Device(Target::System { .. } | Target::Netns { .. }) => "a network device",
             Self::Device(Target::Tap { .. } | Target::Internal { .. }) => "a TAP device",
             Self::Device(Target::Dummy) => "a port in memory",
+            Self::Device(Target::Tunnel(_)) | Self::Tunnel(_) => "a tunnel port",
             Self::Patch => "a patch port",
         }
     }
@@ -95,6 +108,9 @@ pub(super) fn parse(text: &str) -> Result<(Head, String), PortTextError> {
         "tap" => Head::Device(Target::Tap { device: device()? }),
         "internal" => Head::Device(Target::Internal { device: device()? }),
         "dummy" => device().map(|_| Head::Device(Target::Dummy))?,
+        "vxlan" => device().map(|_| Head::Tunnel(TunnelKind::Vxlan))?,
+        "geneve" => device().map(|_| Head::Tunnel(TunnelKind::Geneve))?,
+        "gre" => device().map(|_| Head::Tunnel(TunnelKind::Gre))?,
         "patch" => device().map(|_| Head::Patch)?,
         "netns" => return parse_netns(text, rest),
         _ => {

@@ -30,6 +30,7 @@ mod settings;
 mod ssl_files;
 mod steps;
 mod table;
+mod tunnel;
 mod word;
 
 pub use allowed_versions::AllowedVersions;
@@ -51,6 +52,7 @@ pub use ssl_files::SslFiles;
 pub(crate) use steps::is_same as is_same_device;
 pub use steps::{Step, steps};
 pub use table::{Table, TableList};
+pub use tunnel::Tunnel;
 pub use word::Word;
 
 use flow::tlv_map::TlvMap;
@@ -220,6 +222,7 @@ impl Desired {
     pub fn add_port(&mut self, bridge: &str, mut port: Port) -> Result<OfPort, DesiredError> {
         self.check_name(bridge, &port)?;
         self.check_device(bridge, &port)?;
+        self.check_tunnel(&port)?;
         if self.bridges.iter().map(|b| b.ports.len()).sum::<usize>() == MAX_PORTS {
             return Err(DesiredError::TooManyPorts(port.name));
         }
@@ -248,6 +251,18 @@ impl Desired {
         }
         match self.bridges.iter().find(|b| b.name == port.name && b.name != bridge) {
             Some(_) => Err(DesiredError::PortNameTaken { port: port.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a tunnel receives is for one port.
+    fn check_tunnel(&self, port: &Port) -> Result<(), DesiredError> {
+        let ports = self.bridges.iter().flat_map(|bridge| &bridge.ports);
+        match ports.into_iter().find(|other| other.receives_as(port)) {
+            Some(owner) => {
+                let (port, owner) = (port.name.clone(), owner.name.clone());
+                Err(DesiredError::TunnelTaken { port, owner })
+            }
             None => Ok(()),
         }
     }
@@ -382,6 +397,17 @@ impl Port {
             _ => None,
         };
         Some((netns, self.kind.own_name()?))
+    }
+
+    /// Both are tunnel ports, and nobody could tell for which of them a received frame is.
+    fn receives_as(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Tunnel(tunnel), Kind::Tunnel(other)) => tunnel
+                .tunnel_target()
+                .zip(other.tunnel_target())
+                .is_some_and(|(tunnel, other)| tunnel.receives_as(other)),
+            _ => false,
+        }
     }
 
     /// Both are made of the same device.

@@ -54,6 +54,9 @@ impl Port {
         if let Kind::Patch { peer } = &self.kind {
             words.push(("peer", Word::text(peer)));
         }
+        if let Kind::Tunnel(tunnel) = &self.kind {
+            words.extend(tunnel.words());
+        }
         words.extend(self.number.map(|number| match number {
             OfPort::LOCAL => ("number", Word::text("LOCAL")),
             number => ("number", Word::number(number.0)),
@@ -179,7 +182,7 @@ mod tests {
         check_error(
             "tun:x",
             "port \"tun:x\": no kind of port is called \"tun\"; write NAME, netns:NAMESPACE/NAME, \
-             tap:NAME, internal:NAME, patch:NAME or dummy:NAME",
+             tap:NAME, internal:NAME, patch:NAME, vxlan:NAME, geneve:NAME, gre:NAME or dummy:NAME",
         );
         check_error(
             "netns:eth0",

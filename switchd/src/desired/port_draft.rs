@@ -6,8 +6,9 @@
 use super::kind::{self, Head, Kind};
 use super::port::Port;
 use super::port_error::{OptionError, PortTextError};
-use super::port_keys::{DEVICE, FLAGS, KIND_KEYS, VLAN_KEYS, file_keys, flag_of, shared_keys};
+use super::port_keys::{DEVICE, FLAGS, VLAN_KEYS, file_keys, flag_of, kind_keys, shared_keys};
 use super::port_settings::{SettingsDraft, SettingsError};
+use super::tunnel::{TunnelDraft, VXLAN_KEYS};
 use super::word::Word;
 use flow::text::parse_mac;
 use flow::types::OfPort;
@@ -24,6 +25,7 @@ pub(super) struct PortDraft {
     given: Vec<&'static str>,
     name: Option<String>,
     peer: Option<String>,
+    tunnel: TunnelDraft,
     number: Option<OfPort>,
     options: PortOptions,
     config: PortConfig,
@@ -64,6 +66,7 @@ impl PortDraft {
             "queues" | "shield" | "qdisc" | "slots" | "slot-size" | "mac" => {
                 set_option(&mut self.options, key, value)?;
             }
+            _ if VXLAN_KEYS.contains(&key) => self.tunnel.set(key, value)?,
             _ if FLAGS.contains(&key) => {
                 let expected = "true or false";
                 let flag = read_flag(value).ok_or_else(|| wrong(key, value, expected))?;
@@ -77,15 +80,18 @@ impl PortDraft {
     /// The option that is meant: Open vSwitch's words have an underscore, most others a hyphen.
     fn find_key(&self, key: &str) -> Result<&'static str, OptionError> {
         let word = key.replace('_', "-");
-        let mut keys = KIND_KEYS.into_iter().chain(shared_keys());
+        let mut keys = kind_keys().chain(shared_keys());
         keys.find(|known| known.replace('_', "-") == word)
             .ok_or_else(|| OptionError::Key { key: key.to_owned(), known: self.known() })
     }
 
     /// The names of the options, for messages.
     fn known(&self) -> String {
-        let own = self.head.as_ref().map_or(&KIND_KEYS[..], |(head, _)| head.keys());
-        let keys: Vec<&str> = own.iter().copied().chain(shared_keys()).collect();
+        let own = match &self.head {
+            Some((head, _)) => head.keys().to_vec(),
+            None => kind_keys().collect(),
+        };
+        let keys: Vec<&str> = own.into_iter().chain(shared_keys()).collect();
         keys.join(", ")
     }
 
@@ -98,13 +104,17 @@ impl PortDraft {
         let own_keys = head.keys();
         let wrong = |error| PortTextError::Option { port: own_name.clone(), error };
         if let Some(key) =
-            self.given.iter().find(|key| KIND_KEYS.contains(key) && !own_keys.contains(key))
+            self.given.iter().find(|key| kind_keys().any(|k| k == **key) && !own_keys.contains(key))
         {
             let (kind, known) = (head.describe(), self.known());
             return Err(wrong(OptionError::Meaningless { key: (*key).to_owned(), kind, known }));
         }
         let kind = match head.clone() {
             Head::Device(target) => Kind::Device(target),
+            Head::Tunnel(kind) => {
+                let tunnel = self.tunnel.clone().finish(kind, &port).map_err(wrong)?;
+                Kind::Tunnel(Box::new(tunnel))
+            }
             Head::Patch => {
                 let peer = self.peer.clone().ok_or_else(|| wrong(OptionError::NoPeer))?;
                 if peer == port {

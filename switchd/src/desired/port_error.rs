@@ -17,7 +17,7 @@ pub enum PortTextError {
     /// The word before the colon is none of ours.
     #[error(
         "port \"{text}\": no kind of port is called \"{kind}\"; write NAME, netns:NAMESPACE/NAME, \
-         tap:NAME, internal:NAME, patch:NAME or dummy:NAME"
+         tap:NAME, internal:NAME, patch:NAME, vxlan:NAME, geneve:NAME, gre:NAME or dummy:NAME"
     )]
     Kind {
         /// The description of the port up to its first comma.
@@ -98,6 +98,11 @@ pub enum OptionError {
         /// The values that the option can have, in words.
         expected: &'static str,
     },
+    /// A tunnel port leads nowhere.
+    #[error(
+        "a tunnel port needs remote_ip=ADDRESS, or remote_ip=flow for rules that write tun_dst"
+    )]
+    NoRemote,
     /// A patch port leads nowhere.
     #[error("a patch port needs peer=NAME, the name of the patch port at the other end")]
     NoPeer,

@@ -1,14 +1,21 @@
 //! The names of a port's options, on the command line and in a file.
 
 use super::port_settings::KEYS as SETTINGS_KEYS;
+use super::tunnel::VXLAN_KEYS;
 use flowtable::policy::ports::PortConfig;
 
 /// The option that says what the port is made of. On the command line it has no key: it comes first.
 pub(super) const DEVICE: &str = "device";
 
-/// Options that only some kinds of port have.
-pub(super) const KIND_KEYS: [&str; 8] =
+/// Options that only some kinds of port have, but for those of tunnel ports.
+const DEVICE_KEYS: [&str; 8] =
     ["name", "queues", "shield", "qdisc", "slots", "slot-size", "mac", "peer"];
+
+/// Options that only some kinds of port have.
+pub(super) fn kind_keys() -> impl Iterator<Item = &'static str> {
+    let of_tunnels = VXLAN_KEYS.iter().copied().filter(|key| !DEVICE_KEYS.contains(key));
+    DEVICE_KEYS.into_iter().chain(of_tunnels)
+}
 
 /// Options that only make sense together.
 pub(super) const VLAN_KEYS: [&str; 5] = ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype"];
@@ -24,7 +31,7 @@ pub(super) fn shared_keys() -> impl Iterator<Item = &'static str> {
 
 /// The names of all options of a port in a file.
 pub(super) fn file_keys() -> Vec<&'static str> {
-    std::iter::once(DEVICE).chain(KIND_KEYS).chain(shared_keys()).collect()
+    std::iter::once(DEVICE).chain(kind_keys()).chain(shared_keys()).collect()
 }
 
 /// The bit of a port's configuration that the option `key` sets. `key` is one of [`FLAGS`].

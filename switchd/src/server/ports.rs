@@ -5,7 +5,7 @@ use crate::desired::{Port, PortSettings};
 use crate::event_text;
 use crate::port_slot::PortState;
 use crate::switch::{OnBridge, PortView};
-use control::record::{PortRecord, PortStatsRecord, RxRingRecord};
+use control::record::{PortRecord, PortStatsRecord, RxRingRecord, TunnelRecord};
 use control::{PortFlag, Reason, Refusal, Reply};
 use flow::types::OfPort;
 use flow::verdict::DropReason;
@@ -66,6 +66,12 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
             slot_size: m.slot_size as u64,
             queues: m.queues as u64,
             bytes: m.bytes,
+        }),
+        tunnel: port.tunnel.as_ref().map(|tunnel| TunnelRecord {
+            options: tunnel.options.clone(),
+            path_mtu: tunnel.path_mtu,
+            sends_groups: tunnel.sends_groups,
+            strays: tunnel.strays,
         }),
         problem,
     }

@@ -16,7 +16,8 @@ use crate::parallel::Closer;
 use crate::port_slot::{PortSlot, PortState, Retry};
 use crate::worker::{Command, Detached};
 use ::ports::spec::Target;
-use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize};
+use ::ports::tunnel::{EndpointQueues, Membership};
+use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize, RxQueue};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
 use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo};
@@ -47,7 +48,7 @@ impl Switch {
     pub(super) fn install(&self, at: PortRef, spec: desired::Port, opened: Option<Port>) {
         let mut slots = self.slots.lock();
         let attachment = match &spec.kind {
-            Kind::Device(_) => Attachment::Queues(free_number(&slots)),
+            Kind::Device(_) | Kind::Tunnel(_) => Attachment::Queues(free_number(&slots)),
             Kind::Patch { peer } => {
                 let peer = peer.as_str().into();
                 Attachment::Patch(Arc::new(PatchPort { peer, counters: PatchCounters::default() }))
@@ -196,9 +197,17 @@ impl Switch {
             rx: self.rx_queues(spec),
             tx: self.workers.len(),
             ring,
-            mac: target.is_tap().then(|| stable_mac::of_port(&bridge, &spec.name)),
+            mac: (target.is_tap() || target.is_tunnel())
+                .then(|| stable_mac::of_port(&bridge, &spec.name)),
         };
-        match self.taken.take(&bridge, &spec.name) {
+        let taken = self.taken.take(&bridge, &spec.name);
+        if let Target::Tunnel(tunnel) = target {
+            // Another program, which has the same sockets open, does not hand them over: both can receive for the same UDP port.
+            let shares_port = !matches!(taken, Taken::Not);
+            let mac = allotment.mac.unwrap_or_default();
+            return self.endpoints.open_port(tunnel, mac, allotment.tx, shares_port);
+        }
+        match taken {
             Taken::Not => ::ports::open(&spec.name, target, &spec.options, allotment),
             Taken::Port(handed) => {
                 ::ports::take_over(&spec.name, target, &spec.options, allotment, handed)
@@ -244,6 +253,9 @@ impl Switch {
         // A patch is up whenever it has a peer, and goes nowhere without.
         info.link_up = slot.port_no().is_none() || port.is_some_and(|p| p.status.is_link_up());
         info.config = slot.spec.config;
+        if let Kind::Tunnel(tunnel) = &slot.spec.kind {
+            info.tunnel = Some(Arc::new(tunnel.egress.clone()));
+        }
         info.is_own = matches!(slot.spec.kind.target(), Some(Target::Internal { .. }));
         slot.spec.settings.clone().apply(&mut info);
         self.policy.bridge(slot.bridge).with_ports(|ports| ports.insert(info));
@@ -265,6 +277,12 @@ impl Switch {
             let counters = Arc::clone(counters);
             worker.send(Command::Attach { port_no, rx, tx: tx.next(), counters });
         }
+        if let Some(membership) = &mut port.membership {
+            slot.refused.push(Arc::clone(membership.refused()));
+            for EndpointQueues { number, queues } in membership.admit(port_no.0) {
+                self.attach_endpoint(endpoint_number(number), queues);
+            }
+        }
         for warning in &port.warnings {
             slot.warn(format_args!("{warning}"));
         }
@@ -279,16 +297,37 @@ impl Switch {
         }
     }
 
+    /// Gives the receive queues that tunnel ports have in common to the workers.
+    fn attach_endpoint(&self, number: PortNo, queues: Vec<Box<dyn RxQueue>>) {
+        let shares = self.spread(number, queues);
+        for (worker, rx) in self.workers.iter().zip(shares) {
+            let counters = Arc::default();
+            worker.send(Command::AttachEndpoint { number, rx, counters });
+        }
+    }
+
     /// Takes the queues of a port from the workers. What is returned closes it.
     pub(super) fn detach(&self, slot: &mut PortSlot) -> Closing {
-        let (done, finished) = channel::bounded(self.workers.len());
-        for (worker, port_no) in self.workers.iter().zip(slot.port_no().into_iter().cycle()) {
-            worker.send(Command::Detach { port_no, done: done.clone() });
+        // No frame is to reach a port that has gone, nor the next one that has its number.
+        let membership = slot.port.as_mut().and_then(|port| port.membership.as_mut());
+        let endpoints = membership.map(Membership::leave).unwrap_or_default();
+        let numbers = endpoints.into_iter().map(endpoint_number).chain(slot.port_no());
+        let (done, finished) = channel::unbounded();
+        for port_no in numbers {
+            for worker in &self.workers {
+                worker.send(Command::Detach { port_no, done: done.clone() });
+            }
         }
         drop(done);
         // Ends when every worker has answered, or is gone.
         Closing { queues: finished.iter().collect(), port: slot.port.take() }
     }
+}
+
+/// The number by which workers know the receive queues of an endpoint of tunnels. Ports have numbers from the other end of the
+/// range.
+fn endpoint_number(number: u16) -> PortNo {
+    PortNo(u16::MAX - 1 - number)
 }
 
 /// The lowest free number of the datapath's.

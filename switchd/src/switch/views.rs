@@ -1,6 +1,7 @@
 //! The switch as commands show it.
 
 use super::{Switch, WorkerHandle};
+use crate::desired::Kind;
 use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::spec::Target;
 use ::ports::{RxMemory, Shield};
@@ -39,6 +40,21 @@ pub struct PortView {
     pub totals: PortTotals,
     /// What a user should know of the open device, a sentence each.
     pub warnings: Vec<String>,
+    /// The tunnel of an open tunnel port; `None` for any other port.
+    pub tunnel: Option<TunnelView>,
+}
+
+/// The tunnel of a tunnel port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelView {
+    /// The options that differ from the defaults, as the command line has them.
+    pub options: String,
+    /// The MTU of the way that a frame was sent on last, in bytes from the outer IP header on; `None` before the first frame.
+    pub path_mtu: Option<u32>,
+    /// Whether the kernel takes several datagrams at once.
+    pub sends_groups: bool,
+    /// Datagrams that came to the tunnel's sockets and that no tunnel port takes.
+    pub strays: u64,
 }
 
 /// A port of a bridge whose far end is a device of the switch's own machine.
@@ -69,6 +85,18 @@ pub struct WorkerView {
     pub sizes: Vec<u64>,
     /// Times it went to sleep.
     pub sleeps: u64,
+}
+
+/// The tunnel of a port, if it has one and is open.
+fn tunnel(slot: &PortSlot) -> Option<TunnelView> {
+    let Kind::Tunnel(tunnel) = &slot.spec.kind else { return None };
+    let membership = slot.port.as_ref()?.membership.as_ref()?;
+    Some(TunnelView {
+        options: tunnel.options(),
+        path_mtu: membership.path().mtu(),
+        sends_groups: membership.path().sends_groups(),
+        strays: membership.strays(),
+    })
 }
 
 impl Switch {
@@ -112,6 +140,7 @@ impl Switch {
             age: now.saturating_sub(slot.added),
             totals: slot.totals(),
             warnings: slot.port.as_ref().map(|p| p.warnings.clone()).unwrap_or_default(),
+            tunnel: tunnel(slot),
         };
         slots.iter().filter(|slot| is_wanted(slot)).map(view).collect()
     }
@@ -126,7 +155,9 @@ impl Switch {
                 mac: MacAddr(slot.mac),
                 device: device.clone(),
             }),
-            Target::System { .. } | Target::Netns { .. } | Target::Dummy => None,
+            Target::System { .. } | Target::Netns { .. } | Target::Tunnel(_) | Target::Dummy => {
+                None
+            }
         });
         own.filter(|end| end.mac != MacAddr::default()).collect()
     }

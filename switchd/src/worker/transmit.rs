@@ -64,6 +64,12 @@ impl Transmitter {
         queues.map(|queue| Box::new(queue) as Box<dyn Send>)
     }
 
+    /// The counters of a port; `None` if the worker does not know the port.
+    pub(super) fn counters(&self, port_no: PortNo) -> Option<Arc<PortCounters>> {
+        let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
+        port.map(|port| Arc::clone(&port.counters))
+    }
+
     /// Frames that a port has sent.
     pub(super) fn sent_by(&self, port_no: PortNo) -> u64 {
         let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
@@ -168,7 +174,11 @@ impl Transmitter {
             return self.lost.extend(origins);
         };
         self.failures.clear();
+        let keys = egress.tunnels(port_no);
         match &mut port.queue {
+            Some(queue) if !keys.is_empty() => {
+                self.segments += queue.send_tunneled(batch, ids, keys, &mut self.failures);
+            }
             Some(queue) => self.segments += queue.send(batch, ids, &mut self.failures),
             None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),
         }
@@ -215,6 +225,9 @@ fn drop_reason(failure: TxFailure) -> DropReason {
         TxFailure::TooLong { .. } => DropReason::ExceedsMtu,
         TxFailure::NoOffload => DropReason::TxOffload,
         TxFailure::TooShort => DropReason::Runt,
+        TxFailure::ExceedsPath { .. } => DropReason::ExceedsPathMtu,
+        TxFailure::NoRoute => DropReason::TunnelNoRoute,
+        TxFailure::Refused => DropReason::TunnelRefused,
         TxFailure::Other(_) => DropReason::TxError,
     }
 }

@@ -26,6 +26,7 @@ mod shield;
 mod taps;
 mod traffic;
 mod trouble;
+mod tunnels;
 mod upgrade;
 mod vlans;
 mod workers;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         taps::TESTS,
         traffic::TESTS,
         trouble::TESTS,
+        tunnels::TESTS,
         upgrade::TESTS,
         vlans::TESTS,
         workers::TESTS,

@@ -25,6 +25,7 @@ mod output;
 mod patch;
 mod recorder;
 mod tracked;
+mod tunnel;
 
 pub use budget::{Exhausted, MAX_STEPS};
 pub use dependencies::{Dependencies, TableSet};

@@ -59,6 +59,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             return;
         };
         match &port.attachment {
+            Attachment::Queues(port_no) if let Some(tunnel) = &port.tunnel => {
+                self.send_through(*port_no, tunnel);
+            }
             Attachment::Queues(port_no) => {
                 self.commit();
                 self.out.actions.push(DpAction::Output(*port_no));
@@ -109,7 +112,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         let Some(port) = self.egress(of_port) else {
             return;
         };
-        let Attachment::Queues(port_no) = port.attachment else {
+        let (Attachment::Queues(port_no), None) = (&port.attachment, &port.tunnel) else {
             self.observer.note(|| Note::CannotTruncate(of_port));
             self.hint = Some(DropReason::NoOutput);
             return;
@@ -119,7 +122,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.commit();
         let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
         let max_len = max_len.saturating_add_signed(growth);
-        self.out.actions.push(DpAction::OutputTrunc { port: port_no, max_len });
+        self.out.actions.push(DpAction::OutputTrunc { port: *port_no, max_len });
         self.outputs += 1;
     }
 }

@@ -44,6 +44,8 @@ pub enum Note {
     NoPatchPeer(Arc<str>),
     /// The port is a patch port, which takes whole packets only.
     CannotTruncate(OfPort),
+    /// The packet cannot be sent from a tunnel port, for this reason.
+    NoTunnel(DropReason),
     /// An output goes to this port, whose number was in a field.
     OutputPortIs(OfPort),
     /// `move` has written this value to these bits.

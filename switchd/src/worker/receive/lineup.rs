@@ -33,6 +33,7 @@ impl Receivers {
             number: self.added,
             queue,
             counters,
+            tunnel_counters: None,
             stats: RxStats::default(),
             state,
             last_frame: now,

@@ -81,6 +81,8 @@ pub(crate) struct RxPort {
     number: u64,
     pub(super) queue: Box<dyn RxQueue>,
     pub(super) counters: Arc<PortCounters>,
+    /// The counters of the tunnel port whose frames came last; `None` if the queue is that of one port.
+    pub(super) tunnel_counters: Option<Arc<PortCounters>>,
     /// What the kernel had counted the last time.
     stats: RxStats,
     state: State,
@@ -229,7 +231,7 @@ impl Receivers {
             (State::Waiting, Served::Frames(at)) => {
                 port.last_frame = at;
                 port.false_alarms = 0;
-                if self.busy.len() < MAX_BUSY {
+                if self.busy.len() < MAX_BUSY || port.queue.holds_frames() {
                     self.stop_waiting(place, State::Busy);
                     self.busy.push(place);
                 }

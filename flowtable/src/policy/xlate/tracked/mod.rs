@@ -36,6 +36,7 @@ use flow::key::{
 };
 use flow::types::{MacAddr, OfPort};
 use packet::wire::{eth_type, ip_proto};
+use std::net::IpAddr;
 
 /// The packet of a walk. See the [module](self).
 pub(super) struct TrackedKey {
@@ -252,6 +253,35 @@ impl TrackedKey {
             }
         }
         words
+    }
+
+    /// Bits of the TOS or traffic class of the packet, which is an IP packet.
+    pub(super) fn ip_tos(&mut self, bits: u8) -> u8 {
+        self.mask.bits.headers.nw_tos |= bits;
+        self.key.headers.nw_tos & bits
+    }
+
+    /// The TTL or hop limit of the packet, which is an IP packet.
+    pub(super) fn ip_ttl(&mut self) -> u8 {
+        self.mask.bits.headers.nw_ttl = u8::MAX;
+        self.key.headers.nw_ttl
+    }
+
+    /// Whether the packet came through a tunnel whose receiving end has this address.
+    pub(super) fn came_to_tunnel_end(&mut self, address: IpAddr) -> bool {
+        if !self.original.segments.meets(Segment::TUNNEL.id) {
+            return false;
+        }
+        match address {
+            IpAddr::V4(address) => {
+                self.mask.bits.headers.tun_dst.set(u32::MAX);
+                self.original.tun_dst.get() == address.to_bits()
+            }
+            IpAddr::V6(address) => {
+                self.mask.bits.headers.tun_ipv6_dst = [0xff; 16];
+                self.original.tun_ipv6_dst == address.octets()
+            }
+        }
     }
 
     /// The port that the packet came in on, or that a rule says it came in on.

@@ -1,0 +1,273 @@
+//! Tunnel ports, through the stacks of kernels.
+
+use crate::fixture::SWITCHD;
+use anyhow::{Context, ensure};
+use control::Operation;
+use control::Reply;
+use lab::harness::{Test, unsupported_if_missing};
+use lab::traffic::{Ping, TcpTransfer, UdpExchange};
+use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("tunnels::two_switches_carry_one_network_through_vxlan", through_vxlan),
+    ("tunnels::two_switches_carry_one_network_through_geneve", through_geneve),
+    ("tunnels::two_switches_carry_one_network_through_gre", through_gre),
+    ("tunnels::two_switches_carry_one_network_over_ipv6", over_ipv6),
+    ("tunnels::rules_choose_the_remote_end_and_the_key", by_rules),
+    ("tunnels::a_kernel_vxlan_device_is_a_peer", kernel_peer),
+    ("tunnels::two_workers_share_an_endpoint", two_workers),
+    ("tunnels::ports_that_cannot_be_are_refused_by_name", refused),
+    ("tunnels::a_udp_port_that_is_taken_is_waited_for", port_taken),
+    ("tunnels::frames_go_through_a_restart", restarted),
+];
+
+/// Bytes of a TCP transfer: some hundred large frames.
+const TRANSFER: u64 = 8 << 20;
+
+/// A machine: a network of its own, in which the switch runs, and a host at the switch's port.
+struct Site {
+    underlay: Namespace,
+    host: Host,
+    daemon: Option<Daemon>,
+}
+
+impl Site {
+    fn new(number: u8, mtu: Option<u32>) -> anyhow::Result<Self> {
+        let underlay = Namespace::new()?;
+        let plan = HostPlan { number, mtu };
+        let host = underlay.run(|| Host::on_veth(plan, "host"))??;
+        Ok(Self { underlay, host, daemon: None })
+    }
+
+    /// Starts the switch, with the host's port and further arguments.
+    fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        let arguments: Vec<&str> = ["--port", "host"].iter().chain(arguments).copied().collect();
+        self.daemon = Some(self.underlay.run(|| Daemon::start(Path::new(SWITCHD), &arguments))??);
+        Ok(())
+    }
+
+    fn daemon(&self) -> anyhow::Result<&Daemon> {
+        self.daemon.as_ref().context("the switch was started")
+    }
+
+    /// Whatever came in at the switch went out or was dropped, and what was dropped has no other reasons than these.
+    fn is_conserved(&self, reasons: &[&str]) -> anyhow::Result<()> {
+        let mut client = self.daemon()?.client()?;
+        let mut seen = String::new();
+        eventually("whatever came in has gone out or was dropped", || {
+            let Ok(stats) = client.port_stats() else { return false };
+            let Ok(Reply::Drops(drops)) = client.ask(Operation::Drops) else { return false };
+            let received: u64 = stats.iter().map(|port| port.rx_packets).sum();
+            let sent: u64 = stats.iter().map(|port| port.tx_packets).sum();
+            let dropped: u64 = drops.dropped.iter().map(|drop| drop.n_packets).sum();
+            seen = format!("{received} received, {sent} sent, {dropped} dropped: {drops:?}");
+            let is_expected = |reason: &str| reasons.contains(&reason);
+            received == sent + dropped && drops.dropped.iter().all(|d| is_expected(&d.reason))
+        })
+        .with_context(|| seen.clone())
+    }
+}
+
+/// Two machines, at the ends of a cable: 192.0.2.1 and 2001:db8::1, 192.0.2.2 and 2001:db8::2.
+fn two_sites(mtu: Option<u32>) -> anyhow::Result<(Site, Site)> {
+    let (a, b) = (Site::new(1, mtu)?, Site::new(2, mtu)?);
+    let spec = LinkSpec { up: true, ..LinkSpec::default() };
+    let far = LinkSpec { netns: Some(&b.underlay), ..spec.clone() };
+    a.underlay.run(|| Netlink::open()?.create_veth("under", &spec, "under", &far))??;
+    for (site, number) in [(&a, 1), (&b, 2)] {
+        give_addresses(&site.underlay, number)?;
+    }
+    Ok((a, b))
+}
+
+fn give_addresses(underlay: &Namespace, number: u8) -> anyhow::Result<()> {
+    underlay.run(|| {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link("under")?.index;
+        netlink.add_address(index, IpAddr::from([192, 0, 2, number]), 24)?;
+        netlink.add_address(index, format!("2001:db8::{number}").parse()?, 64)?;
+        Ok(())
+    })?
+}
+
+/// Ping, TCP both ways and UDP with fragments reach from one host to the other, over both versions of IP.
+fn all_traffic(a: &Host, b: &Host) -> anyhow::Result<()> {
+    for (from, to) in [(a, b), (b, a)] {
+        for address in [IpAddr::from(to.v4()), IpAddr::from(to.v6())] {
+            let report = Ping::brief(address).run(from.namespace())?;
+            ensure!(report.is_complete(), "{address}: {report:?}");
+            let server = SocketAddr::new(address, 5001);
+            TcpTransfer::to(server, TRANSFER).run(from.namespace(), to.namespace())?;
+            // Without an answer to frames that are too long, the largest datagram is fragmented by its sender's own MTU.
+            let report = UdpExchange::to(server, &[1, 1000, 1300, 3000, 9000])
+                .run(from.namespace(), to.namespace())?;
+            ensure!(report.is_complete(), "{address}: {report:?}");
+        }
+    }
+    Ok(())
+}
+
+fn carry(a_port: &str, b_port: &str, mtu: Option<u32>) -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(mtu)?;
+    a.start(&["--port", a_port])?;
+    b.start(&["--port", b_port])?;
+    all_traffic(&a.host, &b.host).with_context(|| logs(&a, &b))?;
+    a.is_conserved(&REASONS)?;
+    b.is_conserved(&REASONS)
+}
+
+/// Frames for hosts that are gone, and of protocols that hosts try beside ours.
+const REASONS: [&str; 3] = ["no_flood_target", "same_port", "reserved_multicast"];
+
+fn logs(a: &Site, b: &Site) -> String {
+    let log = |site: &Site| site.daemon().map(|daemon| daemon.log()).unwrap_or_default();
+    format!("{}\n{}", log(a), log(b))
+}
+
+fn through_vxlan() -> anyhow::Result<()> {
+    carry("vxlan:t,remote_ip=192.0.2.2,key=7", "vxlan:t,remote_ip=192.0.2.1,key=7", Some(1450))
+}
+
+fn through_geneve() -> anyhow::Result<()> {
+    let options = "key=16777215,tos=inherit,ttl=inherit,csum=false";
+    carry(
+        &format!("geneve:t,remote_ip=192.0.2.2,local_ip=192.0.2.1,{options}"),
+        &format!("geneve:t,remote_ip=192.0.2.1,local_ip=192.0.2.2,{options}"),
+        Some(1450),
+    )
+}
+
+fn through_gre() -> anyhow::Result<()> {
+    carry("gre:t,remote_ip=192.0.2.2", "gre:t,remote_ip=192.0.2.1", Some(1450))?;
+    let options = "key=4294967295,csum=true";
+    carry(
+        &format!("gre:t,remote_ip=2001:db8::2,{options}"),
+        &format!("gre:t,remote_ip=2001:db8::1,{options}"),
+        Some(1400),
+    )
+}
+
+fn over_ipv6() -> anyhow::Result<()> {
+    carry("vxlan:t,remote_ip=2001:db8::2,key=7", "vxlan:t,remote_ip=2001:db8::1,key=7", Some(1430))
+}
+
+fn two_workers() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    for (site, remote) in [(&mut a, "192.0.2.2"), (&mut b, "192.0.2.1")] {
+        // Ports with other keys share the sockets.
+        let port = |key: u8| format!("vxlan:t{key},remote_ip={remote},key={key},no-flood=true");
+        let (used, other) = (format!("vxlan:t,remote_ip={remote},key=7"), port(8));
+        let ports = ["--workers", "2", "--port", &used, "--port", &other];
+        site.start(&ports)?;
+    }
+    let mut client = a.daemon()?.client()?;
+    client.ask(Operation::DelPort { port: "t8".into() })?;
+    all_traffic(&a.host, &b.host).with_context(|| logs(&a, &b))
+}
+
+/// One port sends to whatever end rules say, and takes frames with every key.
+fn by_rules() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    for (site, remote) in [(&mut a, "192.0.2.2"), (&mut b, "192.0.2.1")] {
+        site.start(&["--port", "vxlan:t,remote_ip=flow,key=flow"])?;
+        let mut client = site.daemon()?.client()?;
+        client.del_flows("")?;
+        client.add_flow(&format!(
+            "in_port=1,actions=set_field:{remote}->tun_dst,set_tunnel:0x123456,output:2"
+        ))?;
+        client.add_flow(&format!("in_port=2,tun_id=0x123456,tun_src={remote},actions=1"))?;
+    }
+    all_traffic(&a.host, &b.host).with_context(|| logs(&a, &b))?;
+    // A frame does not go back into the tunnel unless a rule says where to.
+    let mut client = b.daemon()?.client()?;
+    client.add_flow("in_port=2,priority=40000,actions=in_port")?;
+    let report = Ping::brief(b.host.v4()).run(a.host.namespace())?;
+    ensure!(report.received() == 0, "{report:?}");
+    eventually("the frames are dropped", || {
+        let Ok(Reply::Drops(drops)) = client.ask(Operation::Drops) else { return false };
+        drops.dropped.iter().any(|drop| drop.reason == "tunnel_to_self")
+    })?;
+    Ok(())
+}
+
+/// The kernel leaves checksums and segmentation of what is inside the tunnel to a device that is none.
+fn kernel_peer() -> anyhow::Result<()> {
+    let mut a = Site::new(1, Some(1450))?;
+    let mut peer = a.underlay.run(|| Host::on_veth(HostPlan::number(2), "under"))??;
+    let address = IpAddr::from([10, 0, 0, 9]);
+    a.underlay.run(|| -> anyhow::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link("under")?.index;
+        Ok(netlink.add_address(index, address, 24)?)
+    })??;
+    let inner = IpAddr::from([10, 0, 0, 200]);
+    unsupported_if_missing(peer.add_vxlan(7, address, inner, 32), "kernel VXLAN devices")?;
+    // The peer's own network is that of the underlay, too: the host is told apart by its address.
+    peer.run(|| -> anyhow::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link("vxlan7")?.index;
+        netlink.set_mtu(index, 1450)?;
+        Ok(netlink.add_route(a.host.v4().into(), 32, None, Some(index))?)
+    })??;
+    let remote = format!("vxlan:t,remote_ip={},key=7", peer.v4());
+    a.start(&["--port", &remote])?;
+    let report = Ping::to(inner).run(a.host.namespace())?;
+    ensure!(report.is_complete(), "{report:?}: {}", a.daemon()?.log());
+    let there = TcpTransfer::to(SocketAddr::new(inner, 5001), TRANSFER);
+    there.run(a.host.namespace(), peer.namespace())?;
+    let back = TcpTransfer::to(SocketAddr::new(a.host.v4().into(), 5001), TRANSFER);
+    back.run(peer.namespace(), a.host.namespace())?;
+    let exchange = UdpExchange::to(SocketAddr::new(inner, 5001), &[1, 1000, 3000]);
+    let report = exchange.run(a.host.namespace(), peer.namespace())?;
+    ensure!(report.is_complete(), "{report:?}");
+    a.is_conserved(&REASONS)
+}
+
+fn refused() -> anyhow::Result<()> {
+    let mut site = Site::new(1, None)?;
+    site.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7"])?;
+    let mut client = site.daemon()?.client()?;
+    let mut add = |port: &str| match client.ask(Operation::AddPort { spec: port.into() }) {
+        Ok(reply) => format!("{reply:?}"),
+        Err(error) => error.to_string(),
+    };
+    let same = add("vxlan:u,remote_ip=192.0.2.2,key=7");
+    let expected =
+        "port \"u\": port \"t\" is a tunnel with the same remote_ip, local_ip and key already";
+    ensure!(same.contains(expected), "{same}");
+    let wide = add("vxlan:u,remote_ip=192.0.2.2,key=16777217");
+    ensure!(wide.contains("a VNI has 24 bits"), "{wide}");
+    add("vxlan:u,remote_ip=192.0.2.2,key=8");
+    add("geneve:v,remote_ip=192.0.2.2,key=7");
+    let names: Vec<String> = client.ports()?.into_iter().map(|port| port.name).collect();
+    ensure!(names == ["host", "t", "u", "v"], "{names:?}");
+    Ok(())
+}
+
+fn port_taken() -> anyhow::Result<()> {
+    let mut site = Site::new(1, None)?;
+    let other = site.underlay.run(|| std::net::UdpSocket::bind("0.0.0.0:4789"))??;
+    site.start(&["--port", "vxlan:t,remote_ip=192.0.2.2"])?;
+    let mut client = site.daemon()?.client()?;
+    let problem = client.ports()?.pop().and_then(|port| port.problem).unwrap_or_default();
+    ensure!(problem.contains("UDP port 4789 is taken, by a kernel vxlan device"), "{problem}");
+    drop(other);
+    eventually("the tunnel has its port", || {
+        client.ports().is_ok_and(|ports| ports[1].problem.is_none() && ports[1].state.is_empty())
+    })?;
+    Ok(())
+}
+
+/// Another process takes over, which opens sockets of its own while the first still has some for the same UDP port.
+fn restarted() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7"])?;
+    b.start(&["--port", "vxlan:t,remote_ip=192.0.2.1,key=7"])?;
+    all_traffic(&a.host, &b.host)?;
+    let daemon = a.daemon.as_mut().context("it was started")?;
+    let underlay = &a.underlay;
+    underlay.run(|| daemon.restart())??;
+    all_traffic(&a.host, &b.host).with_context(|| logs(&a, &b))
+}
