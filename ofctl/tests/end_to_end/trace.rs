@@ -12,6 +12,29 @@ fn refused(bench: &Bench, arguments: &[&str]) -> String {
     errors
 }
 
+/// No byte of a packet says through which tunnel it came, so a trace is told.
+#[test]
+fn a_packet_may_come_through_a_tunnel() {
+    let bench = Bench::new();
+    bench.ok(&["add-flow", "tun_id=0x5,tun_src=192.0.2.0/24,actions=set_tunnel:7,resubmit(,1)"]);
+    bench.ok(&["add-flow", "table=1,tun_id=7,actions=3"]);
+    for flow in ["in_port=1,tun_id=5,tun_src=192.0.2.1,arp", "in_port=1,tun_id=6,arp"] {
+        let text = bench.ok(&["trace", flow]);
+        let sent = if flow.contains("tun_id=5") {
+            "Datapath actions: 3"
+        } else {
+            "Datapath actions: drop"
+        };
+        assert!(text.contains(sent), "{flow}: {text}");
+        assert!(text.contains("tun_id="), "{flow}: {text}");
+    }
+    let text = bench.ok(&["trace", "in_port=1,tun_id=5,tun_src=192.0.2.1,arp"]);
+    assert!(text.contains("set_tunnel:0x7"), "{text}");
+    let packet = "02000000000202000000000188cc";
+    let text = bench.ok(&["trace", "in_port=1,tun_id=5,tun_src=192.0.2.1", "--packet", packet]);
+    assert!(text.contains("Datapath actions: 3"), "{text}");
+}
+
 #[test]
 fn an_explanation_names_the_rules_that_lost() {
     let bench = Bench::new();
