@@ -26,7 +26,7 @@ use std::time::Duration;
 const BURST: u64 = 1_000_000_000;
 
 /// Copies a second that a port may have made of flooded frames.
-const COPIES: u64 = 40_000;
+const COPIES: u64 = 32_000;
 /// Copies that a port may have made at once. A switch of 1,000 ports floods 20 frames then.
 const COPIES_AT_ONCE: u64 = 20_000;
 
@@ -238,9 +238,9 @@ mod tests {
     fn copies_count_as_well_as_frames() {
         let mut storm = Alone::new();
         let flood = Flood { limit: 10_000, ..BROADCAST };
-        // To 200 ports: 100 at once, and 250 a second.
+        // To 200 ports: 100 at once, and 160 a second.
         assert_eq!(storm.admit_copies(PORT, flood, at(0), 1000, 200), 100);
-        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 20);
+        assert_eq!(storm.admit_copies(PORT, flood, at(100), 1000, 200), 16);
         // Kinds share it, ports do not.
         let unknown = Flood { kind: FloodKind::UnknownUnicast, ..flood };
         assert_eq!(storm.admit_copies(PORT, unknown, at(100), 1, 200), 0);
@@ -277,7 +277,9 @@ mod tests {
         for flooding in [4, 8, 50] {
             let made = copies_a_second(flooding + 1, 200);
             let total: f64 = made.iter().sum();
-            assert!((0.7..=1.0).contains(&(total / COPIES_OF_WORKER)), "{flooding}: {made:?}");
+            let limit = COPIES_OF_WORKER.min(f64::from(flooding) * COPIES as f64 + 2000.0);
+            // What was left of the burst of the first second comes on top.
+            assert!((0.7..=1.01).contains(&(total / limit)), "{flooding}: {made:?}");
             let (modest, floods) = made.split_last().unwrap();
             assert_eq!(*modest, 2000.0, "what a port floods in passing is not refused");
             let fair = total / f64::from(flooding);
