@@ -13,6 +13,9 @@
 use crate::ct::Ct;
 use crate::fields::{FieldId, ones};
 use crate::key::{Headers, PipelineKey, PipelineMask};
+use crate::learn::Learner;
+use crate::members::{Multipath, PortBundle};
+use crate::sampling::FlowSampling;
 use crate::types::{GroupId, MacAddr, MeterId, OfPort, TableId, mac_bits};
 use serde::{Deserialize, Serialize};
 
@@ -246,6 +249,22 @@ pub enum Action {
     Ct(Box<Ct>),
     /// `ct_clear`: forgets what is known of the packet's connection.
     CtClear,
+    /// `learn(...)`: adds a rule that is made of the packet, or refreshes it.
+    Learn(Box<Learner>),
+    /// `fin_timeout(idle_timeout=N,hard_timeout=N)`: a TCP segment with FIN or RST shortens the timeouts of the rule that
+    /// has this action. A timeout of 0 leaves that of the rule as it is.
+    FinTimeout {
+        /// The new idle timeout in seconds, if it is shorter than the rule's.
+        idle: u16,
+        /// The new hard timeout in seconds, if it is shorter than the rule's.
+        hard: u16,
+    },
+    /// `multipath(...)`: writes the number of one of several links into a field, by a hash of the packet.
+    Multipath(Box<Multipath>),
+    /// `bundle(...)` or `bundle_load(...)`: outputs to one of several ports, or writes its number into a field.
+    Bundle(Box<PortBundle>),
+    /// `sample(...)`: hands some packets to collectors. This switch has none, so the action does nothing.
+    Sample(Box<FlowSampling>),
     /// `exit`: ends the pipeline for this packet; actions behind it and behind the resubmits that led here are
     /// skipped.
     Exit,
@@ -432,6 +451,11 @@ impl Action {
             | Self::Resubmit { .. }
             | Self::CheckPktLarger { .. }
             | Self::CtClear
+            | Self::Learn(_)
+            | Self::FinTimeout { .. }
+            | Self::Multipath(_)
+            | Self::Bundle(_)
+            | Self::Sample(_)
             | Self::Exit
             | Self::Note(_)
             | Self::Conjunction(_)
@@ -474,6 +498,9 @@ impl Action {
             Self::Note(bytes) => SMALL + bytes.len(),
             Self::DecTtl(ids) => SMALL + size_of_val(&ids[..]),
             Self::Ct(ct) => WITH_MASK + list_size(&ct.exec),
+            Self::Learn(learner) => 2 * WITH_MASK + WITH_MASK * learner.parts.len(),
+            Self::Bundle(bundle) => WITH_MASK + size_of_val(&bundle.members[..]),
+            Self::Multipath(_) | Self::Sample(_) => WITH_MASK,
             _ => SMALL + list_size(self.nested().actions()),
         }
     }
@@ -488,6 +515,15 @@ impl Action {
         };
         let unknown = |field, mask| Writes::Field { field, mask, value: None };
         match *self {
+            Self::Multipath(ref multipath) => unknown(multipath.dst.field, multipath.dst.mask()),
+            Self::Bundle(ref bundle) => match bundle.dst {
+                Some(dst) => unknown(dst.field, dst.mask()),
+                None => Writes::Nothing,
+            },
+            Self::Learn(ref learner) => match learner.result_dst {
+                Some(dst) => unknown(dst.field, dst.mask()),
+                None => Writes::Nothing,
+            },
             Self::SetField { field, value, mask, .. } => match field {
                 FieldId::VlanVid | FieldId::DlVlan | FieldId::DlVlanPcp | FieldId::VlanPcp => {
                     Writes::Tags
@@ -542,6 +578,8 @@ impl Action {
             | Self::Meter(_)
             | Self::StackPush(_)
             | Self::Clone(_)
+            | Self::FinTimeout { .. }
+            | Self::Sample(_)
             | Self::Exit
             | Self::Note(_)
             | Self::Conjunction(_) => Writes::Nothing,

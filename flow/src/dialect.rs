@@ -92,6 +92,11 @@ fn is_universal(action: &Action) -> bool {
             | Action::Resubmit { .. }
             | Action::CheckPktLarger { .. }
             | Action::CtClear
+            | Action::Learn(_)
+            | Action::FinTimeout { .. }
+            | Action::Multipath(_)
+            | Action::Bundle(_)
+            | Action::Sample(_)
             | Action::Exit
             | Action::Conjunction(_)
             | Action::WriteMetadata { .. }

@@ -365,10 +365,10 @@ fn what_only_open_vswitch_has_is_named_as_such() {
         assert!(error.message().ends_with(&expected), "{rule}: {error}");
         assert_eq!(error.hint(), None);
     }
-    let error = parse_flow("ip,actions=multipath(eth_src)", &ParseContext::default()).unwrap_err();
+    let error = parse_flow("ip,actions=encap(mpls)", &ParseContext::default()).unwrap_err();
     assert_eq!(
         error.message(),
-        "multipath is an action of Open vSwitch that this switch does not have"
+        "encap is an action of Open vSwitch that this switch does not have"
     );
     assert!(parse_flow("ip,actions=dec_ttl(,)", &ParseContext::default()).is_err());
 }

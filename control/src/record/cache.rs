@@ -97,8 +97,8 @@ mod tests {
         let first = "{\"hits\":0,\"probe_hits\":10,\"misses\":20,\"refused\":30,\"signatures\":40,\
             \"admissions\":50,\"signature_evictions\":60,\"flows\":70,\"max_flows\":80,\
             \"evictions\":90,\"masks\":100,\"active_masks\":110,\"restamps\":120,\
-            \"retranslations\":130,\"revalidated\":140,\"budget_rate\":150,\"budget_burst\":160,\
-            \"budget_used\":170,\"protecting\":true}";
+            \"retranslations\":130,\"revalidated\":140,\"learned\":150,\"learning_refused\":160,\
+            \"budget_rate\":170,\"budget_burst\":180,\"budget_used\":190,\"protecting\":true}";
         assert!(json.starts_with(&format!("{{\"flows\":70,\"workers\":[{first},")), "{json}");
         assert_eq!(serde_json::from_str::<CacheRecord>(&json).unwrap(), record);
     }

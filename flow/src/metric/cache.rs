@@ -26,6 +26,9 @@ metrics! {
     Retranslations "retranslations" Counter "times that a cached flow was translated again because of a change";
     Revalidated "revalidated" Counter "times that translating a cached flow again gave the same verdict as before";
 
+    Learned "learned" Counter "rules that the action learn has added or changed";
+    LearningRefused "learning_refused" Counter "times that the action learn could not add a rule, because the table has no room for it or another change took long";
+
     BudgetRate "budget_rate" Setting "translations of new flows that a port may cause in a second while established traffic is protected; 0 is no limit";
     BudgetBurst "budget_burst" Setting "translations of new flows that a port may cause at once, after a time without any";
     BudgetUsed "budget_used" Counter "translations that were paid for from the budgets of ports";

@@ -4,13 +4,17 @@
 
 use super::*;
 use crate::action::{Clause, SetFieldForm, Subfield};
-use crate::fields::FieldId;
+use crate::fields::{FieldId, ones};
 use crate::flow_mod::{FlowFlags, FlowMod};
 use crate::key::{PipelineKey, PipelineMask};
+use crate::learn::{LearnSource, LearnedPart, Learner};
+use crate::members::{HashFields, LinkAlgorithm, MemberAlgorithm, Multipath, PortBundle};
+use crate::sampling::{FlowSampling, SampledDirection};
 use crate::types::{Cookie, GroupId, MacAddr, MeterId, OfPort};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// A version of OpenFlow.
 pub fn version() -> impl Strategy<Value = OfVersion> {
@@ -229,11 +233,109 @@ fn simple_action() -> impl Strategy<Value = Action> {
         (any::<u16>(), subfield()).prop_map(|(len, dst)| {
             Action::CheckPktLarger { len, dst: Subfield { n_bits: 1, ..dst } }
         }),
+        choice(),
+        learner().prop_map(|learner| Action::Learn(Box::new(learner))),
         Just(Action::Exit),
         vec(any::<u8>(), 0..20).prop_map(Action::Note),
         clause().prop_map(Action::Conjunction),
     ];
     prop_oneof![outputs, vlan, header, other]
+}
+
+/// Bits of a field, no more than a short action can name.
+fn narrow() -> impl Strategy<Value = Subfield> {
+    subfield().prop_filter("has at most 64 bits", |sub| sub.n_bits <= 64)
+}
+
+/// `multipath`, `bundle`, `bundle_load`, `sample` and `fin_timeout`.
+fn choice() -> impl Strategy<Value = Action> {
+    let multipath =
+        (select(HashFields::ALL), select(LinkAlgorithm::ALL), any::<(u16, u16, u32)>(), narrow());
+    let multipath = multipath.prop_map(|(fields, algorithm, (basis, links, arg), dst)| {
+        let max_link = links & ones(dst.n_bits) as u16;
+        Action::Multipath(Box::new(Multipath { fields, basis, algorithm, max_link, arg, dst }))
+    });
+    let wide = |dst: Option<Subfield>| dst.filter(|dst| (16..=64).contains(&dst.n_bits));
+    let members = vec((1u16..0xff00).prop_map(OfPort), 0..5);
+    let bundle = (
+        select(HashFields::ALL),
+        select(MemberAlgorithm::ALL),
+        any::<u16>(),
+        members,
+        option::of(subfield()),
+    );
+    let bundle = bundle.prop_map(move |(fields, algorithm, basis, members, dst)| {
+        let dst = wide(dst);
+        Action::Bundle(Box::new(PortBundle { fields, basis, algorithm, members, dst }))
+    });
+    let directions =
+        [SampledDirection::Unsaid, SampledDirection::Ingress, SampledDirection::Egress];
+    let sample =
+        (1u16.., any::<(u32, u32, u32)>(), option::of(port()), select(directions.to_vec()));
+    let sample = sample.prop_map(|(probability, (set, domain, point), port, direction)| {
+        Action::Sample(Box::new(FlowSampling {
+            probability,
+            collector_set_id: set,
+            obs_domain_id: domain,
+            obs_point_id: point,
+            sampling_port: port.unwrap_or(OfPort::NONE),
+            direction,
+        }))
+    });
+    let fin_timeout =
+        any::<(u16, u16)>().prop_map(|(idle, hard)| Action::FinTimeout { idle, hard });
+    prop_oneof![multipath, bundle, sample, fin_timeout]
+}
+
+/// The arguments of `learn`. Its parts may need headers that the packets lack.
+fn learner() -> impl Strategy<Value = Learner> {
+    let source = (any::<u128>(), narrow(), any::<bool>());
+    let part = (narrow(), source, 0u8..5).prop_map(|(dst, (value, src, is_value), kind)| {
+        let n_bits = src.n_bits.min(dst.n_bits);
+        let (src, dst) = (Subfield { n_bits, ..src }, Subfield { n_bits, ..dst });
+        let ports = [FieldId::InPort, FieldId::InPortOxm, FieldId::ActsetOutput];
+        let is_port = ports.contains(&dst.field);
+        let legal = dst.field.def().legal >> dst.offset & ones(n_bits);
+        let from = match is_value {
+            true if is_port => LearnSource::Value(value & 0xff & ones(n_bits)),
+            true => LearnSource::Value(value & legal),
+            false => LearnSource::Field(src),
+        };
+        match kind {
+            0 => LearnedPart::Output(src),
+            1 | 2 => LearnedPart::Load { dst, from },
+            _ => LearnedPart::Match { dst, from },
+        }
+    });
+    let attributes = (
+        table(),
+        any::<u16>(),
+        any::<u64>(),
+        any::<[u16; 4]>(),
+        any::<(bool, bool)>(),
+        any::<u32>(),
+    );
+    let result = option::of(subfield());
+    (attributes, result, vec(part, 0..4)).prop_map(|(attributes, result, parts)| {
+        let (table, priority, cookie, timeouts, (send_flow_rem, delete_learned), limit) =
+            attributes;
+        let [idle_timeout, hard_timeout, fin_idle_timeout, fin_hard_timeout] = timeouts;
+        let result = result.filter(|dst| dst.field.def().writable);
+        Learner {
+            table,
+            priority,
+            cookie: Cookie(cookie),
+            idle_timeout,
+            hard_timeout,
+            fin_idle_timeout,
+            fin_hard_timeout,
+            send_flow_rem,
+            delete_learned,
+            limit,
+            result_dst: result.map(|dst| Subfield { n_bits: 1, ..dst }),
+            parts,
+        }
+    })
 }
 
 /// A clause of a conjunction.

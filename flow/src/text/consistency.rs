@@ -10,6 +10,8 @@ use super::protocol::Protocols;
 use crate::action::{Action, Clause, Nested, Subfield};
 use crate::ct::CtZone;
 use crate::fields::FieldId;
+use crate::key::{PipelineKey, PipelineMask};
+use crate::learn::{LearnSource, LearnedPart, Learner};
 use crate::matching::Match;
 use crate::nat::NatAddresses;
 use crate::prerequisite::Prerequisite;
@@ -236,6 +238,24 @@ impl Checker {
             | Action::SetMplsTtl(_)
             | Action::DecMplsTtl
             | Action::PopMpls(_) => needed = Some(Prerequisite::Mpls),
+            Action::FinTimeout { .. } => needed = Some(Prerequisite::Tcp),
+            Action::Multipath(multipath) => writable(multipath.dst, sketch)?,
+            Action::Bundle(bundle) => {
+                bundle
+                    .members
+                    .iter()
+                    .filter(|p| **p != OfPort::NONE)
+                    .try_for_each(|p| output_port(*p))?;
+                if let Some(dst) = bundle.dst {
+                    writable(dst, sketch)?;
+                }
+            }
+            Action::Learn(learner) => {
+                learned(learner, sketch)?;
+                if let Some(dst) = learner.result_dst {
+                    writable(dst, sketch)?;
+                }
+            }
             Action::GotoTable(target) if self.table.is_some_and(|t| *target <= t) => {
                 let fault = Fault::new(format!(
                     "goto_table:{target} does not go forward (OFPBIC_BAD_TABLE_ID)"
@@ -245,6 +265,42 @@ impl Checker {
             _ => {}
         }
         Ok(needed)
+    }
+}
+
+/// Checks that the packet has what `learn` copies, and that the packets of the learned rules have what these match and
+/// write.
+fn learned(learner: &Learner, sketch: &Sketch<'_>) -> Result<(), Problem> {
+    let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
+    for part in &learner.parts {
+        let matching = Match::new(&key, &mask);
+        let there = Sketch::new(&matching);
+        match *part {
+            LearnedPart::Match { dst, from } => {
+                learn_source(from, sketch)?;
+                readable(dst, &there)?;
+                if let LearnSource::Value(value) = from {
+                    dst.write(&mut key, value);
+                    dst.set_mask(&mut mask);
+                }
+            }
+            LearnedPart::Load { dst, from } => {
+                learn_source(from, sketch)?;
+                if !dst.field.def().writable {
+                    return Err(read_only(dst.field));
+                }
+                readable(dst, &there)?;
+            }
+            LearnedPart::Output(src) => readable(src, sketch)?,
+        }
+    }
+    Ok(())
+}
+
+fn learn_source(from: LearnSource, sketch: &Sketch<'_>) -> Result<(), Problem> {
+    match from {
+        LearnSource::Field(src) => readable(src, sketch),
+        LearnSource::Value(_) => Ok(()),
     }
 }
 

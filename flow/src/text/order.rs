@@ -128,6 +128,11 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         | Action::Clone(_)
         | Action::CheckPktLarger { .. }
         | Action::CtClear
+        | Action::Learn(_)
+        | Action::FinTimeout { .. }
+        | Action::Multipath(_)
+        | Action::Bundle(_)
+        | Action::Sample(_)
         | Action::Exit
         | Action::Note(_)
         | Action::Conjunction(_)

@@ -19,18 +19,12 @@ const MAX_DEPTH: usize = 64;
 /// The actions of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
 /// misspelling.
 pub(super) const FOREIGN: &[&str] = &[
-    "bundle",
-    "bundle_load",
     "debug_recirc",
     "debug_slow",
     "decap",
     "dec_nsh_ttl",
     "delete_field",
     "encap",
-    "fin_timeout",
-    "learn",
-    "multipath",
-    "sample",
     "unroll_xlate",
 ];
 
@@ -207,6 +201,12 @@ impl<'a> ActionParser<'a> {
             Name::Resubmit => arg.resubmit()?,
             Name::CheckPktLarger => arg.check_pkt_larger()?,
             Name::CtClear => Action::CtClear,
+            Name::Learn => arg.learn()?,
+            Name::FinTimeout => arg.fin_timeout()?,
+            Name::Multipath => arg.multipath()?,
+            Name::Bundle => arg.bundle(false)?,
+            Name::BundleLoad => arg.bundle(true)?,
+            Name::Sample => arg.sample()?,
             Name::Exit => Action::Exit,
             Name::Note => Action::Note(arg.hex_bytes()?),
             Name::Conjunction => Action::Conjunction(arg.clause()?),

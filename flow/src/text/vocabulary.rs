@@ -167,6 +167,35 @@ vocabulary! {
             "add-flow \"ip,ct_state=-trk,actions=ct(table=1)\"";
         /// Forgets what is known of the packet's connection.
         CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";
+        /// Makes a rule of the packet, and adds it to table N (1 if there is no `table`), or refreshes it if it is there. The next
+        /// packet sees the rule. Each `FIELD[a..b]=FIELD[a..b]` copies bits of the packet into the rule's match, `FIELD[a..b]` alone
+        /// copies a field to itself, and `FIELD=VALUE` matches a value. `load:VALUE->FIELD[a..b]`, `load:FIELD[a..b]->FIELD[a..b]` and
+        /// `output:FIELD[a..b]` are the rule's actions. `priority`, `idle_timeout`, `hard_timeout`, `cookie` and `send_flow_rem` are
+        /// those of the rule; `fin_idle_timeout` and `fin_hard_timeout` give it a `fin_timeout`. With `limit=N`, the table gets no more
+        /// than N rules with the cookie, and the bit `result_dst` says whether the rule is there. With `delete_learned`, the rules with
+        /// the cookie are deleted with the last rule that learns so.
+        Learn: "learn", "learn(table=N,FIELD[]=FIELD[],load:VALUE->FIELD[],output:FIELD[])",
+            "add-flow \"actions=learn(table=1,hard_timeout=300,NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:in_port),resubmit(,1)\"";
+        /// Shortens the timeouts of the rule when a TCP segment with FIN or RST comes. A timeout that is left out stays, and so does a
+        /// shorter one.
+        FinTimeout: "fin_timeout", "fin_timeout(idle_timeout=SECONDS,hard_timeout=SECONDS)",
+            "add-flow \"tcp,idle_timeout=300,actions=fin_timeout(idle_timeout=5),output:2\"";
+        /// Writes the number of one of N_LINKS links, from 0 on, into a field. A hash of the fields (`eth_src`, `symmetric_l4`,
+        /// `symmetric_l3l4`, `symmetric_l3l4+udp`, `symmetric_l3`, `nw_src`, `nw_dst`) chooses; the algorithm is `modulo_n`,
+        /// `hash_threshold`, `hrw` or `iter_hash`. Groups of the type `select` do more.
+        Multipath: "multipath", "multipath(FIELDS,BASIS,ALGORITHM,N_LINKS,ARG,FIELD[a..b])",
+            "add-flow \"ip,actions=multipath(symmetric_l4,0,hrw,4,0,reg0[0..1]),resubmit(,1)\"";
+        /// Outputs to one of several ports that are up: the first one (`active_backup`), or one that a hash of the fields chooses
+        /// (`hrw`). The fields are those of `multipath`.
+        Bundle: "bundle", "bundle(FIELDS,BASIS,ALGORITHM,ofport,members:PORT,...)",
+            "add-flow \"in_port=1,actions=bundle(eth_src,0,active_backup,ofport,members:2,3)\"";
+        /// Chooses a port as `bundle` does, and writes its number into at least 16 bits of a field.
+        BundleLoad: "bundle_load", "bundle_load(FIELDS,BASIS,ALGORITHM,ofport,FIELD[a..b],members:PORT,...)",
+            "add-flow \"in_port=1,actions=bundle_load(eth_src,0,hrw,ofport,reg0[0..15],members:2,3),output:reg0[0..15]\"";
+        /// Hands a part of the packets, N of 65535, to a collector of flow records (IPFIX). This switch has no collectors: the rule
+        /// counts its packets, and nothing else happens.
+        Sample: "sample", "sample(probability=N,collector_set_id=N,obs_domain_id=N,...)",
+            "add-flow \"ip,actions=sample(probability=100,collector_set_id=1),output:2\"";
         /// Ends the pipeline for the packet: the actions behind, and those behind the resubmits that led here, are skipped.
         Exit: "exit", "exit", "add-flow \"arp,actions=output:2,exit\"";
         /// Holds bytes for whoever reads the rule. The packet stays as it is.

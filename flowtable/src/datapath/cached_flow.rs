@@ -7,6 +7,7 @@ use crate::overload::{ESTABLISHED_AFTER, Source};
 use crate::policy::TableRef;
 use crate::policy::changes::{Changes, RecentRules, Watched};
 use crate::policy::groups::GroupEntry;
+use crate::policy::learning::LearnedRule;
 use crate::policy::lookup_counts::LookupCounts;
 use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
@@ -76,6 +77,8 @@ pub struct CachedFlow {
     /// The meters that the actions name.
     pub(super) meters: Box<[MeterUse]>,
     learn: Box<[Learn]>,
+    /// Rules that the packets keep from expiring.
+    rules_to_learn: Box<[Arc<LearnedRule>]>,
     continuations: Box<[Arc<Continuation>]>,
     created: Duration,
     watched: Watched,
@@ -163,6 +166,7 @@ impl CachedFlow {
             groups: t.groups.into(),
             meters: t.meters.into_iter().map(MeterUse::new).collect(),
             learn: t.learn.into(),
+            rules_to_learn: t.rules_to_learn.into(),
             continuations: t.continuations.into(),
             created: now,
             tables: t.depends.tables,
@@ -306,6 +310,7 @@ impl CachedFlow {
             && self.flood == t.flood
             && self.mask() == t.mask
             && *self.learn == t.learn[..]
+            && *self.rules_to_learn == t.rules_to_learn[..]
             && self.watched == *watched
             && (self.tables, self.rewritten) == (t.depends.tables, t.depends.rewritten)
     }
@@ -373,6 +378,11 @@ impl CachedFlow {
     /// Hosts that the packets keep from ageing.
     pub fn learn(&self) -> &[Learn] {
         &self.learn
+    }
+
+    /// Rules that the packets keep from expiring.
+    pub fn rules_to_learn(&self) -> &[Arc<LearnedRule>] {
+        &self.rules_to_learn
     }
 
     /// Adds the packets since the last call to the counters of the flow's rules, groups, meters and

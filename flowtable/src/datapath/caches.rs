@@ -8,6 +8,7 @@ use super::signatures::{self, KeyHasher, Signatures};
 use super::{CacheConfig, CacheStats, Moment};
 use crate::overload::{Admission, Payer, Source, UpcallBudget, Work};
 use crate::policy::changes::RecentRules;
+use crate::policy::learning::Learning;
 use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
 use flow::FlowKey;
@@ -201,15 +202,35 @@ impl Caches {
             self.policy.translated_for_hosts();
         }
         let translation = self.policy.translate(key);
-        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
+        let watched = self.policy.changes().watch(
+            &translation.hosts,
+            &translation.rules_to_learn,
+            &translation.depends,
+        );
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
             let news = self.policy.learn(&translation.learn, moment.now);
+            if !self.change_rules(&translation, moment.now) {
+                self.flows.remove(index);
+                return None;
+            }
+            let flow = self.flows.get(index)?;
             flow.restamp(stamp_after(moment.generation, &translation, news));
             self.stats[CacheMetric::Revalidated].add(1);
             return Some(Arc::clone(flow));
         }
         self.flows.remove(index);
         None
+    }
+
+    /// Learns rules and shortens timeouts as a translation says. Returns false if a rule could not be learned.
+    fn change_rules(&self, translation: &Translation, now: Duration) -> bool {
+        if translation.rules_to_learn.is_empty() && translation.shortened.is_empty() {
+            return true;
+        }
+        let Learning { learned, refused } = self.policy.change_rules(translation, now);
+        self.stats[CacheMetric::Learned].add(learned);
+        self.stats[CacheMetric::LearningRefused].add(refused);
+        refused == 0
     }
 
     /// Translates a packet. Returns the flow and its number: a new flow, or a cached one with the same mask,
@@ -222,8 +243,13 @@ impl Caches {
         payer: Payer,
     ) -> (Arc<CachedFlow>, Option<u32>) {
         let translation = self.policy.translate(key);
-        let watched = self.policy.changes().watch(&translation.hosts, &translation.depends);
+        let watched = self.policy.changes().watch(
+            &translation.hosts,
+            &translation.rules_to_learn,
+            &translation.depends,
+        );
         let news = self.policy.learn(&translation.learn, moment.now);
+        let has_learned_rules = self.change_rules(&translation, moment.now);
         self.policy.saw_sender(key, &translation.learn, news.is_any);
         let work = Work {
             lookups: translation.rules.len() + translation.misses.len(),
@@ -234,7 +260,8 @@ impl Caches {
         let stamp = stamp_after(moment.generation, &translation, news);
         // A made-up host does not send a second frame. While established traffic is protected, the flow of a new
         // host is cached with its second frame only, because each cached flow displaces another one.
-        let waits = translation.is_passing || news.is_any && self.budget.protects();
+        let waits =
+            translation.is_passing || !has_learned_rules || news.is_any && self.budget.protects();
         if waits || !self.is_worth_a_place(&translation, key) {
             let masked = MaskedHash::default();
             let flow = CachedFlow::new(key, translation, stamp, moment.now, masked, watched);

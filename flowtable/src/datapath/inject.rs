@@ -9,6 +9,7 @@ use super::cached_flow::{CachedFlow, MaskedHash};
 use super::rounds::{RECEIVED, Rounds};
 use super::{Datapath, Egress, Env, Moment, PortCounters, Processed, Tally, execute};
 use crate::conntrack::Tracker;
+use crate::policy::learning::Learning;
 use crate::policy::recirc::Continuation;
 use crate::policy::xlate::Translation;
 use crate::policy::{Bridge, BridgeId};
@@ -105,7 +106,14 @@ impl Datapath {
         let size = frame.size() as u64;
         let translation = translate(policy.bridge(ingress.bridge), flow_key.headers);
         policy.learn(&translation.learn, now);
-        let watched = policy.changes().watch(&translation.hosts, &translation.depends);
+        let Learning { learned, refused } = policy.change_rules(&translation, now);
+        self.caches.stats[CacheMetric::Learned].add(learned);
+        self.caches.stats[CacheMetric::LearningRefused].add(refused);
+        let watched = policy.changes().watch(
+            &translation.hosts,
+            &translation.rules_to_learn,
+            &translation.depends,
+        );
         let masked = MaskedHash::default();
         let flow = CachedFlow::new(&flow_key, translation, moment.generation, now, masked, watched);
         flow.count(1, size, now.as_millis() as u64);

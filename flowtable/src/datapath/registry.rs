@@ -144,6 +144,9 @@ impl FlowRegistry {
             for host in hosts {
                 policy.refresh_mac(host, flow.used());
             }
+            if flow.used() > flow.created() {
+                policy.refresh_rules(flow.rules_to_learn(), flow.used());
+            }
             established.extend(flow.established_source());
             if now.saturating_sub(flow.used()) >= max_idle {
                 idle.push((index, Arc::clone(flow)));

@@ -113,7 +113,7 @@ impl<'a> Bridge<'a> {
         let tables = (0..TableId::COUNT).filter_map(|n| TableId::new(n as u8));
         let whole = |table| RuleMatch::whole_table(TableRef { bridge: self.id, table });
         let (groups, meters) = (std::iter::empty(), std::iter::empty());
-        self.policy.changes.tables(tables.map(whole).collect(), groups, meters);
+        self.policy.changes.tables(tables.map(whole).collect(), groups, meters, Some(&[]));
     }
 
     /// Changes the bridge's ports. The change counts as one of the ports that differ afterwards.

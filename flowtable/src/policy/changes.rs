@@ -16,12 +16,15 @@
 //! looks at anything else. So a worker may find a flow stale without need, but never takes a stale
 //! flow for right.
 
-use super::bridge_id::{BridgeId, PortRef};
+use super::bridge_id::{BridgeId, PortRef, TableRef};
+use super::learning::LearnedRule;
 use super::mac_table::HostRef;
 use super::publication::Generations;
 use super::rule::{RuleMatch, may_cover};
 use super::xlate::{Dependencies, TableSet};
 use arrayvec::ArrayVec;
+use flow::Match;
+use flow::flow_mod::FlowMod;
 use flow::key::FLOW_WORDS;
 use flow::types::{GroupId, MeterId};
 use std::collections::VecDeque;
@@ -35,6 +38,8 @@ const HOSTS: usize = 1 << 16;
 /// Number of places of ports, and of groups and meters.
 const NUMBERS: usize = 256;
 
+/// Number of hash places of learned rules.
+const LEARNED: usize = 1 << 12;
 /// Number of places of bridges.
 const BRIDGES: usize = 64;
 
@@ -59,6 +64,8 @@ pub struct Changes {
     any_port: AtomicU64,
     /// The latest changes of groups and of meters, which share the places.
     groups: Box<[AtomicU64]>,
+    /// The latest removals and changes of learned rules, by hash.
+    learned: Box<[AtomicU64]>,
     /// The latest change of anything but rules.
     other: AtomicU64,
     hasher: ahash::RandomState,
@@ -86,6 +93,7 @@ impl Changes {
             ports_of: buckets(BRIDGES),
             any_port: AtomicU64::new(0),
             groups: buckets(NUMBERS),
+            learned: buckets(LEARNED),
             other: AtomicU64::new(0),
             hasher: ahash::RandomState::with_seeds(seed, 0xc4a, !seed, 0x9e5),
         }
@@ -97,16 +105,26 @@ impl Changes {
         self.generations.latest()
     }
 
-    /// Records a change of rules, groups and meters.
+    /// Records a change of rules, groups and meters. `learned` are the places of learned rules that it removes or changes;
+    /// `None` stands for all.
     pub(super) fn tables(
         &self,
         rules: Vec<RuleMatch>,
         groups: impl Iterator<Item = (BridgeId, GroupId)>,
         meters: impl Iterator<Item = (BridgeId, MeterId)>,
+        learned: Option<&[u16]>,
     ) {
         self.generations.record(|log, generation| {
             for place in groups.map(group_bucket).chain(meters.map(meter_bucket)) {
                 self.groups[place].store(generation, Ordering::Relaxed);
+                self.other.store(generation, Ordering::Relaxed);
+            }
+            let mark = |place: &AtomicU64| place.store(generation, Ordering::Relaxed);
+            match learned {
+                Some(places) => places.iter().for_each(|at| mark(&self.learned[usize::from(*at)])),
+                None => self.learned.iter().for_each(mark),
+            }
+            if learned.is_none_or(|places| !places.is_empty()) {
                 self.other.store(generation, Ordering::Relaxed);
             }
             for rule in rules {
@@ -142,20 +160,40 @@ impl Changes {
         });
     }
 
+    /// The place of a learned rule.
+    pub(super) fn learned_place(&self, at: TableRef, priority: u16, matching: &Match) -> u16 {
+        let (key, mask) = (matching.key().words(), matching.mask().words());
+        (self.hasher.hash_one((at, priority, key, mask)) % LEARNED as u64) as u16
+    }
+
     fn host_buckets(&self, host: &HostRef) -> [u16; 2] {
         let hash = self.hasher.hash_one(host);
         [hash as u16, (hash >> 16) as u16]
     }
 
     /// The places of everything but rules that a translation depends on.
-    pub(crate) fn watch(&self, hosts: &[HostRef], read: &Dependencies) -> Watched {
+    pub(crate) fn watch(
+        &self,
+        hosts: &[HostRef],
+        learned: &[Arc<LearnedRule>],
+        read: &Dependencies,
+    ) -> Watched {
         let Dependencies { ports, all_ports, misses_port, groups, .. } = read;
         let bridges = all_ports.0.count_ones() as usize;
-        let room = hosts.len() + ports.len() + groups.len() + bridges + usize::from(*misses_port);
+        let room = hosts.len()
+            + learned.len()
+            + ports.len()
+            + groups.len()
+            + bridges
+            + usize::from(*misses_port);
         let mut all = Vec::with_capacity(room);
         all.extend(hosts.iter().map(|host| Watch::Host(self.host_buckets(host))));
         all.sort_unstable();
         all.dedup();
+        all.extend(learned.iter().map(|rule| {
+            let FlowMod { priority, matching, .. } = &rule.request;
+            Watch::Learned(self.learned_place(rule.table_ref(), *priority, matching))
+        }));
         all.extend(ports.iter().map(Watch::Port));
         all.extend(groups.iter().map(Watch::Group));
         all.extend(ones(all_ports.0).map(Watch::AnyPortOf));
@@ -187,6 +225,7 @@ impl Changes {
             }
             Watch::Port(number) => is_newer(&self.ports[usize::from(number)]),
             Watch::AnyPortOf(number) => is_newer(&self.ports_of[usize::from(number)]),
+            Watch::Learned(place) => is_newer(&self.learned[usize::from(place)]),
             Watch::AnyPort => is_newer(&self.any_port),
             Watch::Group(number) => is_newer(&self.groups[usize::from(number)]),
         }
@@ -296,6 +335,7 @@ enum Watch {
     AnyPortOf(u16),
     AnyPort,
     Group(u16),
+    Learned(u16),
 }
 
 /// Everything but rules that a flow depends on.
@@ -438,7 +478,8 @@ mod tests {
         for step in 0..600u64 {
             for n in 0..step % 7 {
                 let value = 1000 + step * n % 13;
-                changes.tables(vec![rule(value)], std::iter::empty(), std::iter::empty());
+                let (groups, meters) = (std::iter::empty(), std::iter::empty());
+                changes.tables(vec![rule(value)], groups, meters, Some(&[]));
                 made.push((changes.generation(), value));
             }
             changes.follow(&mut copy);

@@ -24,6 +24,7 @@ mod group_life;
 mod group_mods;
 pub mod groups;
 mod hosts;
+pub mod learning;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod meters;
@@ -52,7 +53,7 @@ mod publication_model;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::classifier::Version;
+use crate::classifier::{Entry, Version};
 use crate::conntrack::Connections;
 use crate::overload::{Announcements, StormControl};
 use audience::Audience;
@@ -444,17 +445,26 @@ impl Policy {
 
     fn tables_changed(&self, bridge: BridgeId, change: &Change) {
         let at = |table| TableRef { bridge, table };
-        let rules: Vec<RuleMatch> = if change.rules().nth(LOGGED_RULES).is_none() {
+        let (rules, learned): (Vec<RuleMatch>, _) = if change.rules().nth(LOGGED_RULES).is_none() {
             let ((tables, _), ports) = (self.tables.read(), self.ports.read());
             let (tables, ports) = (tables.of(bridge), ports.of(bridge));
             let port_no_of = |of_port| ports.get(of_port).and_then(PortInfo::port_no);
             let entries = change.rules().filter_map(|rule| Some((rule.0, tables.rule(rule)?)));
-            entries.map(|(table, e)| RuleMatch::new(at(table), &e.matches, port_no_of)).collect()
+            let rule = |(table, e): (TableId, Entry<'_, _>)| {
+                RuleMatch::new(at(table), &e.matches, port_no_of)
+            };
+            let lost = change.lost_rules().filter_map(|rule| tables.rule(rule));
+            let lost = lost.filter(|entry| entry.value.learned_by.is_some());
+            let place = |e: Entry<'_, Arc<Rule>>| {
+                self.changes.learned_place(e.value.table_ref(), e.priority, &e.matches)
+            };
+            (entries.map(rule).collect(), Some(lost.map(place).collect::<Vec<u16>>()))
         } else {
             let tables: BTreeSet<TableId> = change.rules().map(|(table, _)| table).collect();
-            tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect()
+            (tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect(), None)
         };
         let groups = change.groups().map(|group| (bridge, group));
-        self.changes.tables(rules, groups, change.meters().map(|meter| (bridge, meter)));
+        let meters = change.meters().map(|meter| (bridge, meter));
+        self.changes.tables(rules, groups, meters, learned.as_deref());
     }
 }

@@ -150,7 +150,7 @@ fn a_patch_that_nobody_answers_drops_until_its_peer_comes() {
     assert_eq!(dropped.drop, Some(DropReason::NoPatchPeer));
 
     let changes = pair.policy.changes();
-    let watched = changes.watch(&dropped.hosts, &dropped.depends);
+    let watched = changes.watch(&dropped.hosts, &[], &dropped.depends);
     let before = pair.policy.generation();
     second.with_ports(|ports| {
         ports.insert(PortInfo::patch(PATCH, "pb", "somebody else", MacAddr::default()));
@@ -165,7 +165,7 @@ fn a_patch_that_nobody_answers_drops_until_its_peer_comes() {
 fn a_change_of_either_bridge_concerns_a_packet_that_went_through_both() {
     let pair = Pair::new(&["actions=output:10"], &["actions=output:1"]);
     let translation = pair.translate(PACKET);
-    let watched = pair.policy.changes().watch(&translation.hosts, &translation.depends);
+    let watched = pair.policy.changes().watch(&translation.hosts, &[], &translation.depends);
     let mut recent = changes::RecentRules::default();
     for (bridge, table, expected) in [
         (pair.first, 0, true),

@@ -66,6 +66,15 @@ impl<T> Published<T> {
         (writer, self.version().next())
     }
 
+    /// As [`begin`](Self::begin), but waits `patience` at most. `None` if another writer takes longer.
+    pub(super) fn begin_within(
+        &self,
+        patience: std::time::Duration,
+    ) -> Option<(MutexGuard<'_, ()>, Version)> {
+        let writer = self.writer.try_lock_for(patience)?;
+        Some((writer, self.version().next()))
+    }
+
     /// One step: short, as readers wait.
     pub(super) fn step<R>(&self, step: impl FnOnce(&mut T) -> R) -> R {
         let mut content = self.content.write();

@@ -1,6 +1,7 @@
 //! An entry of a flow table: what the classifier stores behind a match.
 
 use super::bridge_id::{BridgeId, TableRef};
+use super::learning::Teacher;
 use crate::classifier::{RuleId, Version};
 use flow::Match;
 use flow::action::{Action, Clause, any_action};
@@ -9,7 +10,7 @@ use flow::flow_mod::FlowFlags;
 use flow::key::{FLOW_WORDS, FlowKey, KeyPortNo};
 use flow::types::{Cookie, GroupId, MeterId, OfPort, PortNo, TableId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`].
@@ -23,10 +24,8 @@ pub struct Rule {
     pub id: RuleId,
     /// The number that the user gave the rule.
     pub cookie: Cookie,
-    /// Seconds without traffic after which the rule expires; 0 means never.
-    pub idle_timeout: u16,
-    /// Seconds after which the rule expires; 0 means never.
-    pub hard_timeout: u16,
+    /// The timeouts that the rule was made with.
+    pub(super) timeouts: Timeouts,
     /// The rule's importance for eviction (OpenFlow 1.4 §6.5): a full table evicts rules of low importance first.
     pub importance: u16,
     /// The flags of the request that added the rule.
@@ -35,10 +34,41 @@ pub struct Rule {
     pub actions: Arc<[Action]>,
     /// The user's name and label for the rule. Most rules have none.
     pub names: Option<Box<RuleNames>>,
+    /// The rule that made this one of a packet. `None` for a rule that somebody has added.
+    pub learned_by: Option<Box<Teacher>>,
     /// The counters and times, which a modified rule shares with the rule before it.
     pub stats: Arc<RuleStats>,
     /// The version of the tables from which on the rule has these actions and this cookie.
     pub since: Version,
+}
+
+/// Timeouts of a rule in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The time without traffic after which the rule expires; 0 means never.
+    pub idle: u16,
+    /// The time after which the rule expires; 0 means never.
+    pub hard: u16,
+}
+
+impl Timeouts {
+    /// These timeouts, of which those that are longer are cut to those of `other`. A timeout of 0 in `other` changes nothing.
+    fn shortened(self, other: Self) -> Self {
+        let shorter = |own: u16, other: u16| match (own, other) {
+            (own, 0) => own,
+            (0, other) => other,
+            (own, other) => own.min(other),
+        };
+        Self { idle: shorter(self.idle, other.idle), hard: shorter(self.hard, other.hard) }
+    }
+
+    fn to_bits(self) -> u32 {
+        u32::from(self.idle) << 16 | u32::from(self.hard)
+    }
+
+    fn from_bits(bits: u32) -> Self {
+        Self { idle: (bits >> 16) as u16, hard: bits as u16 }
+    }
 }
 
 /// The place of a rule: its table, and its identity in the table's classifier.
@@ -61,6 +91,8 @@ pub struct RuleStats {
     used_ms: AtomicU64,
     created_ms: AtomicU64,
     modified_ms: AtomicU64,
+    /// What `fin_timeout` has shortened the timeouts to, as [`Timeouts::to_bits`] has it; 0 if it has not.
+    shortened: AtomicU32,
     counts_packets: bool,
     counts_bytes: bool,
     added_in: Version,
@@ -76,6 +108,7 @@ impl RuleStats {
             used_ms: AtomicU64::new(now),
             created_ms: AtomicU64::new(now),
             modified_ms: AtomicU64::new(now),
+            shortened: AtomicU32::new(0),
             counts_packets: true,
             counts_bytes: true,
             added_in,
@@ -152,6 +185,11 @@ impl RuleStats {
         RuleTotals { packets, bytes, created, modified, used }
     }
 
+    /// Notes that the rule was changed at `now`, unless a later change has been noted.
+    pub fn touch_until(&self, now: Duration) {
+        self.modified_ms.fetch_max(now.as_millis() as u64, Ordering::Relaxed);
+    }
+
     /// Notes that the rule was changed at `now`.
     pub fn touch(&self, now: Duration) {
         self.modified_ms.store(now.as_millis() as u64, Ordering::Relaxed);
@@ -194,9 +232,34 @@ impl Rule {
         self.names.as_ref()?.label.as_ref()
     }
 
-    /// Whether the rule has a timeout.
+    /// Whether the rule has a timeout, or can get one.
     pub fn has_timeout(&self) -> bool {
-        self.idle_timeout != 0 || self.hard_timeout != 0
+        // A rule that may get a timeout counts as well.
+        let shortens = |action: &Action| matches!(action, Action::FinTimeout { .. });
+        self.timeouts != Timeouts::default() || self.actions.iter().any(shortens)
+    }
+
+    /// The timeouts as they are now: those that the rule was made with, or shorter ones (`fin_timeout`).
+    pub fn timeouts(&self) -> Timeouts {
+        let shortened = self.stats.shortened.load(Ordering::Relaxed);
+        self.timeouts.shortened(Timeouts::from_bits(shortened))
+    }
+
+    /// Seconds without traffic after which the rule expires; 0 means never.
+    pub fn idle_timeout(&self) -> u16 {
+        self.timeouts().idle
+    }
+
+    /// Seconds after which the rule expires; 0 means never.
+    pub fn hard_timeout(&self) -> u16 {
+        self.timeouts().hard
+    }
+
+    /// Shortens the timeouts to these. Those of 0 and longer ones change nothing.
+    pub fn shorten_timeouts(&self, to: Timeouts) {
+        let shorten = |bits| Some(Timeouts::from_bits(bits).shortened(to).to_bits());
+        // Two workers may shorten at once.
+        let _ = self.stats.shortened.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorten);
     }
 
     /// The clauses of conjunctions of which the rule is an alternative.
@@ -215,8 +278,8 @@ impl Rule {
             (seconds != 0).then(|| since + Duration::from_secs(seconds.into()))
         };
         let modified = self.stats.modified();
-        let hard = after(self.hard_timeout, modified);
-        let idle = after(self.idle_timeout, self.stats.used().max(modified));
+        let hard = after(self.hard_timeout(), modified);
+        let idle = after(self.idle_timeout(), self.stats.used().max(modified));
         hard.into_iter().chain(idle).min()
     }
 
@@ -225,9 +288,9 @@ impl Rule {
         let over = |since: Duration, seconds: u16| {
             seconds != 0 && now.saturating_sub(since) >= Duration::from_secs(u64::from(seconds))
         };
-        if over(self.stats.modified(), self.hard_timeout) {
+        if over(self.stats.modified(), self.hard_timeout()) {
             Some(Expiry::Hard)
-        } else if over(self.stats.used().max(self.stats.modified()), self.idle_timeout) {
+        } else if over(self.stats.used().max(self.stats.modified()), self.idle_timeout()) {
             Some(Expiry::Idle)
         } else {
             None

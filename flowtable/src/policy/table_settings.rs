@@ -260,7 +260,8 @@ impl Bridge<'_> {
         }
         if other_miss {
             let whole = RuleMatch::whole_table(TableRef { bridge: self.id(), table });
-            self.policy.changes.tables(vec![whole], std::iter::empty(), std::iter::empty());
+            let (groups, meters) = (std::iter::empty(), std::iter::empty());
+            self.policy.changes.tables(vec![whole], groups, meters, None);
         }
         transaction.evict_surplus(table);
         transaction.commit()

@@ -7,18 +7,22 @@ pub use super::refused::FlowModError;
 
 use super::bridge_id::BridgeId;
 use super::groups::{GroupEntry, Groups};
+use super::learning::Teacher;
 use super::meters::{MeterEntry, Meters};
 use super::parted_map::PartedMap;
 use super::recent_actions::RecentActions;
 use super::rule::Removal;
-use super::rule::{Rule, RuleNames, RuleRef, RuleStats};
+use super::rule::{Rule, RuleNames, RuleRef, RuleStats, Timeouts};
 use super::table_settings::{Limits, VacancyChange};
 use super::upkeep::Freed;
 use crate::classifier::{Classifier, Entry, RuleId, Version};
 use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
+use flow::learn::Learner;
 use flow::types::{Cookie, GroupId, MeterId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +39,39 @@ pub(super) struct Table {
     timed: usize,
     /// Number of rules that are alternatives of conjunctions, removed rules included until they are freed.
     alternatives: usize,
+    /// Numbers of learned rules, all of them and by cookie, as the change that is being prepared leaves them.
+    learned: LearnedCounts,
+}
+
+/// How many learned rules a table has.
+#[derive(Debug, Default)]
+struct LearnedCounts {
+    all: usize,
+    by_cookie: HashMap<Cookie, usize>,
+}
+
+impl LearnedCounts {
+    fn add(&mut self, cookie: Cookie) {
+        self.all += 1;
+        *self.by_cookie.entry(cookie).or_default() += 1;
+    }
+
+    fn subtract(&mut self, cookie: Cookie) {
+        self.all -= 1;
+        take_one(&mut self.by_cookie, cookie);
+    }
+}
+
+/// Subtracts one from a count, which goes when it is 0. Returns whether it went.
+fn take_one<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) -> bool {
+    match counts.get_mut(&key) {
+        Some(count) if *count > 1 => {
+            *count -= 1;
+            false
+        }
+        Some(_) => counts.remove(&key).is_some(),
+        None => false,
+    }
 }
 
 /// The rules and groups of a bridge.
@@ -50,6 +87,9 @@ pub struct Tables {
     names: PartedMap<Arc<str>, Vec<(TableId, RuleId)>>,
     pub(super) seed: u64,
     recent_actions: RecentActions,
+    /// How many rules learn with `delete_learned` into a table with a cookie, as the change that is being prepared leaves
+    /// them.
+    learners: HashMap<(TableId, Cookie), usize>,
 }
 
 /// The tables that a walk looks at.
@@ -87,6 +127,10 @@ pub struct Change {
     /// What controllers are to hear of how full tables are, in the order in which the change came to the tables. It is found
     /// out when the change is committed.
     pub(super) vacancy_changes: Vec<VacancyChange>,
+    /// The rule that makes the rules that are being prepared; `None` if nothing is learned.
+    pub(super) teacher: Option<Teacher>,
+    /// Tables and cookies that the change has left without a rule that learns with `delete_learned`.
+    pub(super) orphans: Vec<(TableId, Cookie)>,
 }
 
 /// One step of a change.
@@ -133,6 +177,14 @@ impl Change {
             Step::Inserted(rule) | Step::Removed(rule, _) => Some(*rule),
             Step::GroupAdded(_) | Step::GroupRemoved(_) => None,
             Step::MeterAdded(_) | Step::MeterRemoved(_) => None,
+        })
+    }
+
+    /// The rules that the change removes, or replaces by what a modification makes of them.
+    pub fn lost_rules(&self) -> impl Iterator<Item = RuleRef> + '_ {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Removed(rule, _) => Some(*rule),
+            _ => None,
         })
     }
 
@@ -194,6 +246,7 @@ impl Tables {
             )),
             seed,
             recent_actions: RecentActions::new(seed),
+            learners: HashMap::new(),
         }
     }
 
@@ -209,7 +262,13 @@ impl Tables {
         }
         self.tables[at].get_or_insert_with(|| {
             let classifier = Classifier::new(seed).planned_aside();
-            Box::new(Table { classifier, limits: Limits::default(), timed: 0, alternatives: 0 })
+            Box::new(Table {
+                classifier,
+                limits: Limits::default(),
+                timed: 0,
+                alternatives: 0,
+                learned: LearnedCounts::default(),
+            })
         })
     }
 
@@ -469,18 +528,19 @@ impl Tables {
             self.remove(change, &[(table, id)], Removal::Replaced);
         }
         let actions = self.recent_actions.share(&fm.actions);
+        let learned_by = change.teacher.clone().map(Box::new);
         let bridge = self.bridge;
         let rule = |id| Rule {
             bridge,
             table,
             id,
             cookie: fm.cookie,
-            idle_timeout: fm.idle_timeout,
-            hard_timeout: fm.hard_timeout,
+            timeouts: Timeouts { idle: fm.idle_timeout, hard: fm.hard_timeout },
             importance: fm.importance,
             flags: fm.flags,
             actions,
             names: names_of(fm),
+            learned_by,
             stats,
             since: version,
         };
@@ -503,6 +563,12 @@ impl Tables {
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
         held.alternatives += usize::from(rule.is_alternative());
+        if rule.learned_by.is_some() {
+            held.learned.add(rule.cookie);
+        }
+        for learner in deleting_learners(&rule.actions) {
+            *self.learners.entry((learner.table, learner.cookie)).or_default() += 1;
+        }
         self.rule_came(change, (table, id), &rule, matching);
         self.groups.add_user(&rule);
         self.meters.add_user(&rule);
@@ -522,18 +588,19 @@ impl Tables {
         }
         old.stats.touch(now);
         let actions = self.recent_actions.share(&fm.actions);
+        let learned_by = change.teacher.clone().map(Box::new).or_else(|| old.learned_by.clone());
         let since = change.version;
         let rule = |id| Rule {
             bridge: old.bridge,
             table: old.table,
             id,
             cookie: if fm.modify_cookie { fm.cookie } else { old.cookie },
-            idle_timeout: old.idle_timeout,
-            hard_timeout: old.hard_timeout,
+            timeouts: old.timeouts(),
             importance: old.importance,
             flags: old.flags,
             actions,
             names: old.names.clone(),
+            learned_by,
             stats: Arc::clone(&old.stats),
             since,
         };
@@ -550,7 +617,47 @@ impl Tables {
         if self.table_mut(rule.0).classifier.remove(rule.1, change.version) {
             change.steps.push(Step::Removed(rule, why));
             self.rule_went(change, rule, why);
+            if let Some(gone) = self.rule(rule).map(|entry| Arc::clone(entry.value)) {
+                change.orphans.extend(self.uncount(&gone));
+            }
         }
+    }
+
+    /// Leaves a rule that goes out of the counts of learning. Returns the tables and cookies that have lost their last learner
+    /// with `delete_learned`.
+    fn uncount(&mut self, rule: &Rule) -> Vec<(TableId, Cookie)> {
+        if rule.learned_by.is_some() {
+            self.table_mut(rule.table).learned.subtract(rule.cookie);
+        }
+        let learners = deleting_learners(&rule.actions);
+        let taught: Vec<_> = learners.iter().map(|l| (l.table, l.cookie)).collect();
+        taught.into_iter().filter(|key| take_one(&mut self.learners, *key)).collect()
+    }
+
+    /// Takes a rule that comes back into the counts of learning.
+    fn count_again(&mut self, rule: &Rule) {
+        if rule.learned_by.is_some() {
+            self.table_mut(rule.table).learned.add(rule.cookie);
+        }
+        for learner in deleting_learners(&rule.actions) {
+            *self.learners.entry((learner.table, learner.cookie)).or_default() += 1;
+        }
+    }
+
+    /// Whether a rule learns with `delete_learned` into a table with a cookie.
+    pub(super) fn has_learner(&self, table: TableId, cookie: Cookie) -> bool {
+        self.learners.contains_key(&(table, cookie))
+    }
+
+    /// The number of learned rules of a table.
+    pub fn learned_in(&self, table: TableId) -> usize {
+        self.table(table).map_or(0, |table| table.learned.all)
+    }
+
+    /// The number of learned rules of a table that have a cookie.
+    pub(super) fn learned_with(&self, table: TableId, cookie: Cookie) -> usize {
+        let count = self.table(table).and_then(|table| table.learned.by_cookie.get(&cookie));
+        count.copied().unwrap_or_default()
     }
 
     fn check_name(
@@ -606,6 +713,10 @@ impl Tables {
         for step in change.steps.drain(left..).rev() {
             match step {
                 Step::Inserted((table, id)) => {
+                    if let Some(rule) = self.rule((table, id)).map(|entry| Arc::clone(entry.value))
+                    {
+                        self.uncount(&rule);
+                    }
                     let held = self.table_mut(table);
                     held.limits.forget_for_eviction(id);
                     held.classifier.discard(id);
@@ -613,6 +724,9 @@ impl Tables {
                 Step::Removed(rule, _) => {
                     self.table_mut(rule.0).classifier.restore(rule.1);
                     self.order_for_eviction(rule);
+                    if let Some(back) = self.rule(rule).map(|entry| Arc::clone(entry.value)) {
+                        self.count_again(&back);
+                    }
                 }
                 Step::GroupAdded(id) => self.groups.take_back(id, version),
                 Step::GroupRemoved(id) => self.groups.restore(id, version),
@@ -662,6 +776,18 @@ impl Tables {
         self.groups.purge(oldest, budget.saturating_sub(freed.groups.len()), &mut freed.groups);
         self.meters.purge(oldest, budget.saturating_sub(freed.meters.len()), &mut freed.meters);
     }
+}
+
+/// The actions `learn` with `delete_learned` of a list, nested ones included.
+fn deleting_learners(actions: &[Action]) -> Vec<&Learner> {
+    let mut learners = Vec::new();
+    for action in actions {
+        match action {
+            Action::Learn(learner) if learner.delete_learned => learners.push(&**learner),
+            action => learners.extend(deleting_learners(action.nested().actions())),
+        }
+    }
+    learners
 }
 
 fn has_cookie(rule: &Rule, value: Cookie, mask: Cookie) -> bool {

@@ -1,15 +1,17 @@
 //! Changes of rules, groups and meters: prepared in slices, published at once, or taken back without a trace.
 
 use super::effects::Effects;
+use super::learning::LearnedRule;
 use super::observer::Observed;
 use super::rule::Removal;
 use super::rule::{Rule, RuleRef};
 use super::tables::{Change, FlowModError, Found, Scope, TableCursor, Tables};
 use super::{Bridge, LOGGED_RULES, SLICE};
-use crate::classifier::Sample;
+use crate::classifier::{Sample, Version};
+use flow::Match;
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
-use flow::types::TableId;
+use flow::types::{Cookie, TableId};
 use parking_lot::MutexGuard;
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
@@ -35,6 +37,16 @@ impl<'a> Bridge<'a> {
     /// Starts a change of rules, groups and meters. Others wait for it to end, those who change another bridge too.
     pub fn begin(self) -> Transaction<'a> {
         let (writer, next) = self.policy.tables.begin();
+        self.transaction(writer, next)
+    }
+
+    /// As [`begin`](Self::begin), but waits `patience` at most. `None` if another change takes longer.
+    pub(super) fn begin_within(self, patience: Duration) -> Option<Transaction<'a>> {
+        let (writer, next) = self.policy.tables.begin_within(patience)?;
+        Some(self.transaction(writer, next))
+    }
+
+    fn transaction(self, writer: MutexGuard<'a, ()>, next: Version) -> Transaction<'a> {
         let change = Some(Change::new(next));
         Transaction {
             bridge: self,
@@ -200,6 +212,51 @@ impl Transaction<'_> {
         (done, refused)
     }
 
+    /// Prepares the addition of a rule that a packet makes, or the change of the rule that is in its place.
+    ///
+    /// # Errors
+    /// Why there is no room for the rule. The transaction should be dropped then.
+    pub(super) fn learn(
+        &mut self,
+        learned: &LearnedRule,
+        now: Duration,
+    ) -> Result<(), FlowModError> {
+        if let Some(change) = &mut self.change {
+            change.teacher.clone_from(&learned.teacher);
+            let done = self.apply(&learned.request, now);
+            if let Some(change) = &mut self.change {
+                change.teacher = None;
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Prepares the deletion of rules whose last learner with `delete_learned` goes.
+    fn delete_orphans(&mut self) {
+        loop {
+            let Some(change) = &mut self.change else { return };
+            let orphans = std::mem::take(&mut change.orphans);
+            let version = change.version();
+            if orphans.is_empty() {
+                return;
+            }
+            for (table, cookie) in orphans {
+                let (tables, _) = self.bridge.policy.tables.read();
+                if tables.of(self.bridge.id).has_learner(table, cookie) {
+                    continue;
+                }
+                drop(tables);
+                let mut request = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+                request.table = Some(table);
+                request.cookie_filter = Some((cookie, Cookie(u64::MAX)));
+                let rules = self.bridge.select(&request, version);
+                let rules: Vec<_> = rules.into_iter().map(|at| (at, Removal::Delete)).collect();
+                self.remove(&rules);
+            }
+        }
+    }
+
     /// Makes tables ready for `count` requests like those of a sample, which is in no particular order: a
     /// table that grows much is planned once, for its size at the end. Nothing depends on it but time.
     pub fn expect(&mut self, sample: &[FlowMod], count: usize) {
@@ -305,6 +362,7 @@ impl Transaction<'_> {
 
     /// Publishes the change: from now on every lookup sees all of it. Returns what it did.
     pub fn commit(mut self) -> Arc<Effects> {
+        self.delete_orphans();
         self.look_at_vacancies();
         let policy = self.bridge.policy;
         // Before the change is published, so that nothing of what it removes is freed before it is told.

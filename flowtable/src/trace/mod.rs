@@ -22,6 +22,7 @@ pub use sentence::{action_sentence, drop_meaning, note_sentence, outcome_sentenc
 pub use walk::{Pass, walk};
 pub use why::{Cause, Reason, reasons};
 
+use crate::policy::learning::LearnedRule;
 use crate::policy::xlate::Note;
 use flow::Match;
 use flow::action::{Action, Subfield};
@@ -32,6 +33,7 @@ use flow::text::{
     write_match, write_subfield,
 };
 use flow::types::{OfPort, PortNo};
+use std::fmt::Write as _;
 
 /// The key that rules match when a frame with this key comes in. `of` maps a datapath's port number
 /// to an OpenFlow number.
@@ -82,6 +84,33 @@ pub fn write_megaflow(
     write_match(out, &Match::new(key, &shown), DEFAULT_PRIORITY, names);
 }
 
+/// The rule that a packet would make, as `ofproto/trace` shows it.
+fn learned_text(learned: &LearnedRule, options: &PrintOptions<'_>) -> String {
+    let request = &learned.request;
+    let mut text = format!("-> table={} ", request.table.unwrap_or_default());
+    let start = text.len();
+    write_match(&mut text, &request.matching, DEFAULT_PRIORITY, options.ports);
+    if text.len() > start {
+        text.push(' ');
+    }
+    let _ = write!(text, "priority={}", request.priority);
+    if request.cookie.0 != 0 {
+        let _ = write!(text, " cookie={:#x}", request.cookie.0);
+    }
+    if request.idle_timeout != 0 {
+        let _ = write!(text, " idle={}", request.idle_timeout);
+    }
+    if request.hard_timeout != 0 {
+        let _ = write!(text, " hard={}", request.hard_timeout);
+    }
+    if request.flags.send_flow_rem {
+        text.push_str(" send_flow_rem");
+    }
+    text.push_str(" actions=");
+    write_actions(&mut text, &request.actions, options);
+    text
+}
+
 fn subfield_text(subfield: Subfield) -> String {
     let mut text = String::new();
     write_subfield(&mut text, subfield);
@@ -122,6 +151,8 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::UsingBucket(bucket) => format!("-> using bucket {bucket}"),
         Note::NoSuchGroup(_) => ">> output to nonexistent group".into(),
         Note::NoSuchMeter(id) => format!(">> there is no meter {id}: every packet passes"),
+        Note::Learns(learned) => learned_text(learned, options),
+        Note::NoRoomToLearn => "-> Limit exceeded, learn failed".into(),
         Note::NoLiveBucket => ">> no live bucket".into(),
         Note::DropsFragments => {
             "Packets are IP fragments and the fragment handling mode is \"drop\".".into()

@@ -5,6 +5,7 @@ use flow::action::Action;
 use flow::text::{NoPortNames, PortNames, PrintOptions, write_action, write_actions, write_match};
 use flow::types::{OfPort, PortNo};
 use flow::verdict::{DpAction, DropReason};
+use std::fmt::Write;
 
 /// A sentence that tells what an action does.
 pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
@@ -52,6 +53,14 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
                 format!("remember its connection, and go on with it in table {table}")
             }
         },
+        Action::Learn(learner) => format!("make a rule of table {} of it", learner.table),
+        Action::FinTimeout { .. } => {
+            "shorten this rule's timeouts, if it ends a TCP connection".into()
+        }
+        Action::Multipath(_) => "choose a link for it".into(),
+        Action::Bundle(bundle) if bundle.dst.is_some() => "choose a port for it".into(),
+        Action::Bundle(_) => "send it to a port of the bundle".into(),
+        Action::Sample(_) => "sample it, for which there are no collectors".into(),
         Action::CtClear => "forget what is known of its connection".into(),
         Action::Exit => "stop here".into(),
         Action::StripVlan => "take its outer VLAN tag off".into(),
@@ -144,6 +153,16 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
         Note::NoSuchGroup(group) => format!("there is no group {}", group.0),
         Note::NoSuchMeter(meter) => format!("there is no meter {meter}, so it passes"),
         Note::DropsFragments => "the bridge drops IP fragments".into(),
+        Note::Learns(learned) => {
+            let request = &learned.request;
+            let mut text = String::from("it makes, or keeps, a rule of table ");
+            let _ = write!(text, "{}: ", request.table.unwrap_or_default());
+            write_match(&mut text, &request.matching, request.priority, options.ports);
+            text.push_str(" actions=");
+            write_actions(&mut text, &request.actions, options);
+            text
+        }
+        Note::NoRoomToLearn => "the table has no room for that rule: it is not learned".into(),
         Note::NoLiveBucket => "none of the group's buckets is alive".into(),
         Note::UsingBucket(bucket) => format!("the group chose bucket {bucket}"),
         Note::OutputPortIs(port) => format!("the field names {}", name(port)),

@@ -1,7 +1,7 @@
 //! Reads actions.
 
 use super::number::{ONF_COPY_FIELD, REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
-use super::{connection, nat};
+use super::{connection, learn, members, nat};
 use crate::error::ErrorCode;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::matching::field::FieldHeader;
@@ -201,6 +201,9 @@ impl Reading {
             nx::WRITE_METADATA => (32, false),
             nx::SET_TUNNEL64 => (24, false),
             nx::CT => (24, true),
+            nx::SAMPLE => (24, false),
+            nx::SAMPLE2 | nx::SAMPLE3 => (32, false),
+            nx::MULTIPATH | nx::BUNDLE | nx::BUNDLE_LOAD | nx::LEARN | nx::LEARN2 => (32, true),
             nx::NOTE | nx::DEC_TTL_CNT_IDS | nx::REG_LOAD2 | nx::CONTROLLER2 | nx::CLONE => {
                 (16, true)
             }
@@ -211,7 +214,9 @@ impl Reading {
             nx::SET_MPLS_TTL | nx::DEC_MPLS_TTL | nx::SET_MPLS_LABEL | nx::SET_MPLS_TC => {
                 (16, false)
             }
-            nx::CONJUNCTION | nx::OUTPUT_TRUNC | nx::GROUP | nx::CT_CLEAR => (16, false),
+            nx::CONJUNCTION | nx::OUTPUT_TRUNC | nx::GROUP | nx::CT_CLEAR | nx::FIN_TIMEOUT => {
+                (16, false)
+            }
             _ => return Err(ErrorCode::BadVendorAction),
         };
         if size < min || size > min && !may_be_longer {
@@ -267,6 +272,18 @@ impl Reading {
                 Action::Ct(Box::new(connection::with_exec(head, exec)?))
             }
             nx::CT_CLEAR => Action::CtClear,
+            nx::LEARN | nx::LEARN2 => {
+                Action::Learn(Box::new(learn::decode(&mut input, subtype == nx::LEARN2)?))
+            }
+            nx::FIN_TIMEOUT => Action::FinTimeout { idle: input.u16()?, hard: input.u16()? },
+            nx::MULTIPATH => Action::Multipath(Box::new(members::decode_multipath(&mut input)?)),
+            nx::BUNDLE | nx::BUNDLE_LOAD => {
+                let loads = subtype == nx::BUNDLE_LOAD;
+                Action::Bundle(Box::new(members::decode_bundle(&mut input, loads)?))
+            }
+            nx::SAMPLE | nx::SAMPLE2 | nx::SAMPLE3 => {
+                Action::Sample(Box::new(members::decode_sample(&mut input, subtype)?))
+            }
             nx::EXIT => Action::Exit,
             nx::CONJUNCTION => Action::Conjunction(clause(&mut input)?),
             nx::DEC_TTL if is_10 => Action::DecTtl(Vec::new()),
@@ -461,7 +478,7 @@ fn aligned(input: &mut Input<'_>) -> Result<u32, ErrorCode> {
 }
 
 /// `n_bits` bits of a field from bit `offset` on.
-fn subfield(field: FieldId, offset: u16, n_bits: u16) -> Result<Subfield, ErrorCode> {
+pub(super) fn subfield(field: FieldId, offset: u16, n_bits: u16) -> Result<Subfield, ErrorCode> {
     let end = u32::from(offset) + u32::from(n_bits);
     match n_bits > 0 && end <= u32::from(field.def().bits) {
         true => Ok(Subfield { field, offset, n_bits }),

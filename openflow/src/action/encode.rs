@@ -1,7 +1,7 @@
 //! Writes actions.
 
-use super::connection;
 use super::number::{REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
+use super::{connection, learn, members};
 use crate::input::VENDOR_NICIRA;
 use crate::matching::field;
 use crate::output::Encoder;
@@ -138,6 +138,26 @@ impl Writing<'_> {
                 self.nicira(nx::CT, |out| connection::put(out, ct, version));
             }
             Action::CtClear => self.nicira(nx::CT_CLEAR, |_| {}),
+            Action::Learn(learner) => {
+                let is_long = learn::needs_second_form(learner);
+                let subtype = if is_long { nx::LEARN2 } else { nx::LEARN };
+                self.nicira(subtype, |out| learn::put(out, learner));
+            }
+            Action::FinTimeout { idle, hard } => self.nicira(nx::FIN_TIMEOUT, |out| {
+                out.u16(*idle);
+                out.u16(*hard);
+            }),
+            Action::Multipath(multipath) => {
+                self.nicira(nx::MULTIPATH, |out| members::put_multipath(out, multipath));
+            }
+            Action::Bundle(bundle) => {
+                let subtype = if bundle.dst.is_some() { nx::BUNDLE_LOAD } else { nx::BUNDLE };
+                self.nicira(subtype, |out| members::put_bundle(out, bundle));
+            }
+            Action::Sample(sampling) => {
+                let subtype = members::sample_subtype(sampling);
+                self.nicira(subtype, |out| members::put_sample(out, sampling));
+            }
             Action::Exit => self.nicira(nx::EXIT, |_| {}),
             Action::Conjunction(Clause { id, clause, clauses }) => {
                 self.nicira(nx::CONJUNCTION, |out| {

@@ -7,6 +7,8 @@ mod connection;
 mod decode;
 mod encode;
 mod instruction;
+mod learn;
+mod members;
 mod nat;
 mod number;
 

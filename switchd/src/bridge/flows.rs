@@ -60,8 +60,8 @@ impl<'a> Replacement<'a> {
 fn does_the_same(wanted: &FlowMod, rule: &Rule) -> bool {
     wanted.cookie == rule.cookie
         && lasting(wanted.flags) == lasting(rule.flags)
-        && wanted.idle_timeout == rule.idle_timeout
-        && wanted.hard_timeout == rule.hard_timeout
+        && wanted.idle_timeout == rule.idle_timeout()
+        && wanted.hard_timeout == rule.hard_timeout()
         && wanted.importance == rule.importance
         && wanted.name.as_ref() == rule.name()
         && wanted.label.as_ref() == rule.label()

@@ -152,8 +152,8 @@ impl Changed {
             matching: dialect::dumped_matching(&self.matching, of_match).into_owned(),
             priority: self.priority,
             cookie: self.rule.cookie,
-            idle_timeout: self.rule.idle_timeout,
-            hard_timeout: self.rule.hard_timeout,
+            idle_timeout: self.rule.idle_timeout(),
+            hard_timeout: self.rule.hard_timeout(),
             actions,
         }))
     }

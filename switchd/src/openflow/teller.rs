@@ -189,8 +189,8 @@ impl Gone {
             table: Some(rule.table),
             // More digits than those of milliseconds would be noise.
             duration: Duration::from_millis(age.as_millis() as u64),
-            idle_timeout: rule.idle_timeout,
-            hard_timeout: rule.hard_timeout,
+            idle_timeout: rule.idle_timeout(),
+            hard_timeout: rule.hard_timeout(),
             packets: Some(packets),
             bytes: Some(bytes),
         }))

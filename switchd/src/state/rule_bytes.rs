@@ -77,14 +77,14 @@ pub(super) struct WrittenRule<'a> {
 impl<'a> WrittenRule<'a> {
     /// A rule of a bridge. `now` is the switch's clock at this moment.
     pub(super) fn of(rule: &'a Rule, priority: u16, matching: &'a Match, now: Duration) -> Self {
-        let end = rule.stats.modified() + Duration::from_secs(rule.hard_timeout.into());
+        let end = rule.stats.modified() + Duration::from_secs(rule.hard_timeout().into());
         Self {
             table: rule.table,
             priority,
             matching,
             cookie: rule.cookie,
-            idle_timeout: rule.idle_timeout,
-            hard_timeout: rule.hard_timeout,
+            idle_timeout: rule.idle_timeout(),
+            hard_timeout: rule.hard_timeout(),
             left: end.saturating_sub(now).as_secs(),
             importance: rule.importance,
             flags: rule.flags,

@@ -5,7 +5,7 @@
 //! two names of one action.
 
 use super::PrintOptions;
-use super::{decimal, hex, ipv4, put, subfield, value};
+use super::{decimal, hex, ipv4, learn, put, subfield, value};
 use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::ct::{Ct, CtZone};
 use crate::fields::{FieldId, ones};
@@ -172,6 +172,11 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
         }
         Action::Ct(ct) => connection(out, ct, options),
         Action::CtClear => out.push_str("ct_clear"),
+        Action::Learn(learner) => learn::learn(out, learner, options),
+        Action::FinTimeout { idle, hard } => learn::fin_timeout(out, *idle, *hard),
+        Action::Multipath(multipath) => learn::multipath(out, multipath),
+        Action::Bundle(bundle) => learn::bundle(out, bundle, options),
+        Action::Sample(sampling) => learn::sample(out, sampling, options),
         Action::Exit => out.push_str("exit"),
         Action::Note(bytes) => {
             out.push_str("note:");

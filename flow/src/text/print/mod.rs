@@ -5,6 +5,7 @@
 mod action;
 mod flow;
 mod group;
+mod learn;
 mod matching;
 mod meter;
 mod packet;

@@ -73,7 +73,7 @@ fn a_change_of_its_address_concerns_cached_flows() {
         ["in_port=1,dl_src=02:00:00:00:00:09", "in_port=2,dl_dst=02:00:00:00:00:09,dl_vlan=5"]
     {
         let translation = p.translate(&key(packet));
-        watched.push(p.changes.watch(&translation.hosts, &translation.depends));
+        watched.push(p.changes.watch(&translation.hosts, &[], &translation.depends));
     }
     let generation = p.changes.generation();
     bridge(&p)

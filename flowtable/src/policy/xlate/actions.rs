@@ -168,6 +168,12 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             }
             Action::Ct(ct) => self.ct(ct),
             Action::CtClear => self.ct_clear(),
+            Action::Learn(learner) => self.learn(learner),
+            Action::FinTimeout { idle, hard } => self.fin_timeout(*idle, *hard),
+            Action::Multipath(multipath) => self.multipath(multipath),
+            Action::Bundle(bundle) => self.bundle(bundle),
+            // There are no collectors.
+            Action::Sample(_) => {}
             Action::Exit => self.exit = true,
             Action::ClearActions => {
                 let set = &self.action_set;

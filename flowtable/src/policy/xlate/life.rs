@@ -100,7 +100,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    fn is_port_up(&self, port: OfPort) -> bool {
+    pub(super) fn is_port_up(&self, port: OfPort) -> bool {
         self.ports().get(port).is_some_and(|p| p.link_up && !p.config.down)
     }
 

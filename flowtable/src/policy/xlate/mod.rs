@@ -17,7 +17,9 @@ mod controller;
 mod ct;
 mod dependencies;
 mod group;
+mod learn;
 mod life;
+mod members;
 mod meter;
 mod normal;
 mod observe;
@@ -29,6 +31,7 @@ mod tunnel;
 
 pub use budget::{Exhausted, MAX_STEPS};
 pub use dependencies::{Dependencies, TableSet};
+pub use learn::ShortenedTimeouts;
 pub use observe::{TranslationObserver, Unobserved, Won};
 pub(crate) use output::growth;
 pub use patch::PatchCrossing;
@@ -38,6 +41,7 @@ pub(crate) use tracked::is_ip;
 use super::bridge_id::{BridgeId, PerBridge, PortRef, TableRef};
 use super::conduct::Conduct;
 use super::groups::GroupEntry;
+use super::learning::LearnedRule;
 use super::mac_table::{HostRef, MacTable};
 use super::meters::MeterEntry;
 use super::ports::{PortTable, PortTables};
@@ -118,6 +122,10 @@ pub struct Translation {
     pub meters: Vec<Arc<MeterEntry>>,
     /// The hosts that the caller is to learn.
     pub learn: Vec<Learn>,
+    /// The rules that the caller is to learn, or to keep.
+    pub rules_to_learn: Vec<Arc<LearnedRule>>,
+    /// The timeouts that the caller is to shorten.
+    pub shortened: Vec<ShortenedTimeouts>,
     /// The hosts that were looked up, found or not. The verdict depends on them.
     pub hosts: Vec<HostRef>,
     /// What else the verdict depends on.
@@ -131,7 +139,7 @@ pub struct Translation {
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
     /// Whether the verdict holds for one frame only, and must not be cached: it depends on a continuation that lasts for
-    /// the frame, or the budget of the translation ended while it found out which buckets are alive, which later
+    /// the frame, a table has no room for a rule that is to be learned, or the budget of the translation ended while it found out which buckets are alive, which later
     /// translations go on with.
     pub is_passing: bool,
     /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.

@@ -2,6 +2,7 @@
 
 use super::{TranslationObserver, Won};
 use crate::policy::TableRef;
+use crate::policy::learning::LearnedRule;
 use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
 use flow::types::{GroupId, MeterId, OfPort, TableId};
@@ -64,6 +65,10 @@ pub enum Note {
     ActionSetIs(Vec<Action>),
     /// The action set before `clear_actions`, in the order of its execution.
     ActionSetWas(Vec<Action>),
+    /// The packet makes this rule, or keeps it.
+    Learns(Arc<LearnedRule>),
+    /// The table has no room for the rule.
+    NoRoomToLearn,
     /// No bucket of the group is alive.
     NoLiveBucket,
     /// The packet is an IP fragment, and the bridge drops fragments: no rule is looked for.
