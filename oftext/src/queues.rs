@@ -55,6 +55,10 @@ pub(crate) fn put_descs(
     queues: &[QueueDesc],
     names: &dyn PortNames,
 ) {
+    // As ovs-ofctl, which finds the port in the queues.
+    if queues.is_empty() {
+        return;
+    }
     out.push_str("port=");
     write_port(out, port, names);
     out.push('\n');
@@ -79,7 +83,10 @@ pub(crate) fn put_descs(
 fn put_mappings(out: &mut String, mappings: &[TlvMapping]) {
     out.push_str(" mapping table:\n  class  type  length  match field\n ------  ----  ------  --------------");
     for TlvMapping { class, kind, len, field } in mappings {
-        put!(out, "\n {class:#6x}  {kind:#4x}  {len:6}  tun_metadata{field}");
+        // As C prints them: a 0 has no 0x in front.
+        let hex = |number: u16| if number == 0 { "0".to_owned() } else { format!("{number:#x}") };
+        let (class, kind) = (hex(*class), hex((*kind).into()));
+        put!(out, "\n {class:>6}  {kind:>4}  {len:6}  tun_metadata{field}");
     }
 }
 

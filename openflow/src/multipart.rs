@@ -51,6 +51,9 @@ const NXST_GROUP: u32 = 7;
 const NXST_GROUP_DESC: u32 = 8;
 const NXST_GROUP_FEATURES: u32 = 9;
 const NXST_FLOW_MONITOR: u32 = 2;
+/// The counters of IPFIX, for a bridge and for the exporters of rules.
+const NXST_IPFIX_BRIDGE: u32 = 3;
+const NXST_IPFIX_FLOW: u32 = 4;
 /// The ONF's subtype for flow monitors in OpenFlow 1.3 (`ONFST_FLOW_MONITOR`).
 const ONFST_FLOW_MONITOR: u32 = 1870;
 
@@ -342,6 +345,11 @@ impl MultipartRequest {
                 let filter = Box::new(flow_stats::decode_request_nxst(&mut input)?);
                 Self::Aggregate { filter, nxm: true }
             }
+            // No exporter can be configured.
+            Err(NXST_IPFIX_BRIDGE | NXST_IPFIX_FLOW) if input.is_empty() => {
+                return Err(ErrorCode::NxStatsNotConfigured);
+            }
+            Err(NXST_IPFIX_BRIDGE | NXST_IPFIX_FLOW) => return Err(ErrorCode::BadLength),
             Ok(_) => return Err(ErrorCode::BadStat),
             Err(_) => return Err(ErrorCode::BadSubtype),
         };

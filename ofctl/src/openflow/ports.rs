@@ -78,6 +78,7 @@ pub(super) fn asked(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<Of
         None => Ok(OfPort::NONE),
         Some(word) => match word.parse::<u16>() {
             Ok(number) => Ok(OfPort(number)),
+            Err(_) if word.eq_ignore_ascii_case("local") => Ok(OfPort::LOCAL),
             Err(_) => match port_of(channel, word)? {
                 Some(port) => Ok(port.port),
                 None => bail!("{}: unknown port `{word}'", call.place.name),

@@ -15,6 +15,10 @@ use flow::types::{Cookie, OfVersion};
 
 /// The cookie in extensible matches of Nicira's messages (`NXM_NX_COOKIE`): class, number and size.
 const COOKIE: (u16, u8, usize) = (1, 30, 8);
+/// The type of packets (`OXM_OF_PACKET_TYPE`): class, number and size.
+const PACKET_TYPE: (u16, u8, usize) = (0x8000, 44, 4);
+/// The type of Ethernet frames, the only packets of this switch.
+const ETHERNET: u32 = 0;
 
 /// The value and the mask of a filter for cookies.
 pub(crate) type CookieFilter = (Cookie, Cookie);
@@ -164,6 +168,10 @@ pub(crate) fn decode(mut input: Input<'_>) -> Result<(Match, Option<CookieFilter
             if cookie.replace((Cookie(bits), Cookie(mask))).is_some() {
                 return Err(ErrorCode::DuplicateField);
             }
+            continue;
+        }
+        // ovs-ofctl names the type where a match had a field without what the field needs.
+        if (header.class, header.number, header.size) == PACKET_TYPE && value.u32()? == ETHERNET {
             continue;
         }
         let field = header.field.ok_or(ErrorCode::BadField)?;
