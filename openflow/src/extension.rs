@@ -7,7 +7,7 @@ use crate::encoding::Encoding;
 use crate::error::ErrorCode;
 use crate::flow_removed::FlowRemoved;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
-use crate::message::{OfMessage, only};
+use crate::message::{OfMessage, exactly, only};
 use crate::packet_in::{PacketIn, PacketInForm};
 use crate::status::{RequestForward, RoleStatus};
 use crate::tlv_table::{self, TlvTable};
@@ -96,7 +96,7 @@ pub(crate) fn ids(message: &OfMessage, encoding: Encoding) -> Option<(u32, u32)>
 /// Reads a message behind its experimenter and its subtype.
 pub(crate) fn decode(
     (vendor, subtype): (u32, u32),
-    mut body: Input<'_>,
+    body: Input<'_>,
     encoding: Encoding,
 ) -> Result<OfMessage, ErrorCode> {
     let version = encoding.version;
@@ -115,16 +115,18 @@ pub(crate) fn decode(
             OfMessage::Resume(Box::new(PacketIn::decode_properties(body)?))
         }
         (VENDOR_NICIRA, nxt::SET_PACKET_IN_FORMAT) => {
-            OfMessage::SetPacketInFormat(PacketInForm::decode(body)?)
+            OfMessage::SetPacketInFormat(PacketInForm::decode(exactly(body, 4)?)?)
         }
         (VENDOR_NICIRA, nxt::SET_CONTROLLER_ID) => {
+            let mut body = exactly(body, 8)?;
             if body.take(6)?.iter().any(|byte| *byte != 0) {
                 return Err(ErrorCode::MustBeZero);
             }
             OfMessage::SetControllerId(body.u16()?)
         }
         (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG) => {
-            OfMessage::SetAsync(AsyncMasks::decode_few(body, version)?, AsyncForm::Nicira)
+            let masks = AsyncMasks::decode_few(exactly(body, 24)?, version)?;
+            OfMessage::SetAsync(masks, AsyncForm::Nicira)
         }
         (VENDOR_NICIRA, nxt::SET_ASYNC_CONFIG2) if version < OpenFlow14 => {
             let masks = AsyncMasks::decode_list(body, version, false)?;
@@ -140,11 +142,13 @@ pub(crate) fn decode(
             OfMessage::RequestForward(RequestForward::decode(body, encoding)?)
         }
         (VENDOR_NICIRA, nxt::FLOW_MONITOR_CANCEL) if is_before => {
-            OfMessage::FlowMonitorCancel(body.u32()?)
+            OfMessage::FlowMonitorCancel(exactly(body, 4)?.u32()?)
         }
         (VENDOR_NICIRA, nxt::FLOW_MONITOR_PAUSED) if is_before => OfMessage::FlowMonitorPaused,
         (VENDOR_NICIRA, nxt::FLOW_MONITOR_RESUMED) if is_before => OfMessage::FlowMonitorResumed,
-        (ONF, onft::FLOW_MONITOR_CANCEL) if is_13 => OfMessage::FlowMonitorCancel(body.u32()?),
+        (ONF, onft::FLOW_MONITOR_CANCEL) if is_13 => {
+            OfMessage::FlowMonitorCancel(exactly(body, 4)?.u32()?)
+        }
         (ONF, onft::FLOW_MONITOR_PAUSED) if is_13 => OfMessage::FlowMonitorPaused,
         (ONF, onft::FLOW_MONITOR_RESUMED) if is_13 => OfMessage::FlowMonitorResumed,
         (ONF, onft::ROLE_STATUS) if is_13 => OfMessage::RoleStatus(RoleStatus::decode(body)?),

@@ -89,31 +89,39 @@ struct Common {
     matching: Match,
     priority: u16,
     timeouts: (u16, u16),
-    buffer: u32,
 }
 
 impl Common {
     /// A flow mod without cookies, flags and filters.
-    fn flow_mod(self, version: OfVersion) -> Result<FlowMod, ErrorCode> {
-        if self.buffer != NO_BUFFER && !is_deletion(self.command) {
-            return Err(ErrorCode::BufferUnknown);
-        }
+    fn flow_mod(self, version: OfVersion) -> FlowMod {
         let mut flow_mod = FlowMod::new(self.command, self.priority, self.matching, Vec::new());
         flow_mod.table = self.table;
         (flow_mod.idle_timeout, flow_mod.hard_timeout) = self.timeouts;
         // Later versions change rules only; a modification that finds none does nothing.
         flow_mod.adds_if_none &= version <= OpenFlow11;
-        Ok(flow_mod)
+        flow_mod
+    }
+}
+
+/// Checks the number of a buffered packet: there are none. Open vSwitch checks the number behind everything else.
+fn check_buffer(buffer: u32, command: Command) -> Result<(), ErrorCode> {
+    match buffer == NO_BUFFER || is_deletion(command) {
+        true => Ok(()),
+        false => Err(ErrorCode::BufferUnknown),
     }
 }
 
 /// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says so.
 fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<(), ErrorCode> {
-    if version == OpenFlow10 && bits & EMERGENCY != 0 {
-        // As in Open vSwitch: there is no room for emergency rules.
-        return Err(ErrorCode::TableFull);
-    }
+    let is_emergency = version == OpenFlow10 && bits & EMERGENCY != 0;
+    let bits = if is_emergency { bits & !EMERGENCY } else { bits };
     flow_mod.flags = decode_flags(bits, version).ok_or(ErrorCode::BadFlags)?;
+    if is_emergency {
+        // As in Open vSwitch: there is no room for emergency rules.
+        let has_timeout = flow_mod.idle_timeout != 0 || flow_mod.hard_timeout != 0;
+        let bad = ErrorCode::FlowModBadEmergTimeout;
+        return Err(if has_timeout { bad } else { ErrorCode::TableFull });
+    }
     if version <= OpenFlow11 && flow_mod.command == Command::Add {
         flow_mod.flags.reset_counts = true;
     }
@@ -124,18 +132,20 @@ fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<()
 pub(crate) fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
     let matching = matching::decode_10(&mut input)?;
     let cookie = input.u64()?;
-    let mut flow_mod = decode_10_rest(&mut input, encoding, cookie, |input| {
+    let (mut flow_mod, buffer, flags) = decode_10_rest(&mut input, encoding, cookie, |input| {
         let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
         Ok((buffer, out_port, flags, matching, None))
     })?;
     flow_mod.actions = action::decode_list(action_input(input), OpenFlow10)?;
+    set_flags(&mut flow_mod, flags, OpenFlow10)?;
+    check_buffer(buffer, flow_mod.command)?;
     Ok(flow_mod)
 }
 
 /// Reads Nicira's flow mod behind its subtype, which has the same body in every version.
 pub(crate) fn decode_nxt(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
     let cookie = input.u64()?;
-    let mut flow_mod = decode_10_rest(&mut input, encoding, cookie, |input| {
+    let (mut flow_mod, buffer, flags) = decode_10_rest(&mut input, encoding, cookie, |input| {
         let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
         let len = usize::from(input.u16()?);
         input.skip(6)?;
@@ -146,6 +156,8 @@ pub(crate) fn decode_nxt(mut input: Input<'_>, encoding: Encoding) -> Result<Flo
         return Err(ErrorCode::NxmInvalid);
     }
     flow_mod.actions = action::decode_list(action_input(input), encoding.version)?;
+    set_flags(&mut flow_mod, flags, OpenFlow10)?;
+    check_buffer(buffer, flow_mod.command)?;
     Ok(flow_mod)
 }
 
@@ -164,12 +176,14 @@ pub(crate) fn decode_nx_match(
 /// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port, flags, match, filter for cookies.
 type Rest = (u32, u16, u16, Match, Option<CookieFilter>);
 
+/// Reads what stands behind the cookie. Returns the flow mod without its flags, the number of the buffered packet, and the
+/// flags as bits.
 fn decode_10_rest<'a>(
     input: &mut Input<'a>,
     encoding: Encoding,
     cookie: u64,
     rest: impl FnOnce(&mut Input<'a>) -> Result<Rest, ErrorCode>,
-) -> Result<FlowMod, ErrorCode> {
+) -> Result<(FlowMod, u32, u16), ErrorCode> {
     let number = input.u16()?;
     let timeouts = (input.u16()?, input.u16()?);
     let priority = input.u16()?;
@@ -180,9 +194,8 @@ fn decode_10_rest<'a>(
     };
     let command = command(number)?;
     let table = decode_table(table, ErrorCode::BadTableId)?;
-    let common = Common { command, table, matching, priority, timeouts, buffer };
-    let mut flow_mod = common.flow_mod(OpenFlow10)?;
-    set_flags(&mut flow_mod, flags, OpenFlow10)?;
+    let common = Common { command, table, matching, priority, timeouts };
+    let mut flow_mod = common.flow_mod(OpenFlow10);
     flow_mod.cookie_filter = filter;
     if !is_deletion(command) {
         flow_mod.modify_cookie = command != Command::Add && cookie != KEEP_COOKIE;
@@ -191,7 +204,7 @@ fn decode_10_rest<'a>(
     } else {
         flow_mod.out_port = Some(OfPort(out_port)).filter(|port| *port != OfPort::NONE);
     }
-    Ok(flow_mod)
+    Ok((flow_mod, buffer, flags))
 }
 
 /// The table of a number in a request; `None` for [`EVERY_TABLE`].
@@ -213,18 +226,20 @@ pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<Flow
     let (table, number) = (input.u8()?, input.u8()?);
     let timeouts = (input.u16()?, input.u16()?);
     let (priority, buffer) = (input.u16()?, input.u32()?);
-    let out_port = port::decode_32(input.u32()?, ErrorCode::BadOutPort)?;
+    let out_port = input.u32()?;
     let (out_group, flags, importance) = (GroupId(input.u32()?), input.u16()?, input.u16()?);
     let matching = matching::decode_11(&mut input)?;
-    let command = command(number)?;
+    // Open vSwitch asks for the command behind everything else.
+    let known = command(number);
+    let command = known.unwrap_or(Command::Add);
     // Open vSwitch has an internal table behind the last one, which nobody may change.
     let table = decode_table(table, ErrorCode::RequestPermission)?;
     if table.is_none() && (version == OpenFlow11 || !is_deletion(command)) {
         return Err(ErrorCode::FlowModTable);
     }
-    let common = Common { command, table, matching, priority, timeouts, buffer };
-    let mut flow_mod = common.flow_mod(version)?;
-    set_flags(&mut flow_mod, flags, version)?;
+    let out_port = port::decode_32(out_port, ErrorCode::BadOutPort)?;
+    let common = Common { command, table, matching, priority, timeouts };
+    let mut flow_mod = common.flow_mod(version);
     if command == Command::Add {
         flow_mod.cookie = Cookie(cookie);
     } else {
@@ -240,6 +255,9 @@ pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<Flow
     }
     let instructions = Input::new(input.rest(), ErrorCode::BadInstructionLength);
     flow_mod.actions = action::decode_instructions(instructions, version)?;
+    set_flags(&mut flow_mod, flags, version)?;
+    known?;
+    check_buffer(buffer, command)?;
     Ok(flow_mod)
 }
 

@@ -79,6 +79,17 @@ pub(crate) fn decode_mod(
         let len = usize::from(input.u16()?);
         input.skip(2)?;
         let place = input.u32()?;
+        // Buckets go in front of one bucket or behind one, and other commands have no place.
+        let has_place = match command {
+            command::REMOVE_BUCKET => place <= Bucket::MAX_ID || place >= bucket_place::FIRST,
+            command::INSERT_BUCKET => {
+                place <= Bucket::MAX_ID || matches!(place, bucket_place::FIRST | bucket_place::LAST)
+            }
+            _ => place == bucket_place::ALL,
+        };
+        if !has_place {
+            return Err(ErrorCode::BadBucket);
+        }
         let list = input.part(len, ErrorCode::BadBucket)?;
         let buckets = decode_buckets_15(list, version)?;
         let mut ids: Vec<u32> = buckets.iter().map(|bucket| bucket.id).collect();
@@ -91,33 +102,56 @@ pub(crate) fn decode_mod(
         let buckets = decode_buckets_11(input, version)?;
         (buckets, bucket_place::ALL, Selection::default())
     };
-    let group = |buckets| -> Result<Group, ErrorCode> {
-        Ok(Group { id, kind: kind(kind_number)?, selection, buckets })
-    };
-    let place = || match place {
-        bucket_place::FIRST => Ok(BucketPlace::First),
-        bucket_place::LAST => Ok(BucketPlace::Last),
-        bucket_place::ALL => Ok(BucketPlace::All),
-        id if id <= Bucket::MAX_ID => Ok(BucketPlace::Id(id)),
-        _ => Err(ErrorCode::UnknownBucket),
+    let kind = kind(kind_number)?;
+    let takes_any = [command::DELETE, command::INSERT_BUCKET, command::REMOVE_BUCKET];
+    if !takes_any.contains(&command) {
+        check_buckets(kind, &buckets)?;
+    }
+    let group = |buckets| Group { id, kind, selection, buckets };
+    let place = match place {
+        bucket_place::FIRST => BucketPlace::First,
+        bucket_place::LAST => BucketPlace::Last,
+        bucket_place::ALL => BucketPlace::All,
+        id => BucketPlace::Id(id),
     };
     Ok(match command {
-        command::ADD => GroupMod::Add(group(buckets)?),
-        command::MODIFY => GroupMod::Modify(group(buckets)?),
-        command::ADD_OR_MODIFY => GroupMod::AddOrModify(group(buckets)?),
+        command::ADD => GroupMod::Add(group(buckets)),
+        command::MODIFY => GroupMod::Modify(group(buckets)),
+        command::ADD_OR_MODIFY => GroupMod::AddOrModify(group(buckets)),
         // OpenFlow 1.3.5 demands this error. Earlier versions, and Open vSwitch in them, ignore the buckets.
         command::DELETE if !buckets.is_empty() && !has_ids && version >= OfVersion::OpenFlow13 => {
             return Err(ErrorCode::InvalidGroup);
         }
         command::DELETE => GroupMod::Delete(id),
-        // Buckets go in front of one bucket or behind one.
-        command::INSERT_BUCKET if has_ids => match place()? {
-            BucketPlace::All => return Err(ErrorCode::BadBucket),
-            place => GroupMod::InsertBuckets { group: id, place, buckets },
-        },
-        command::REMOVE_BUCKET if has_ids => GroupMod::RemoveBuckets { group: id, place: place()? },
+        command::INSERT_BUCKET if has_ids => GroupMod::InsertBuckets { group: id, place, buckets },
+        command::REMOVE_BUCKET if has_ids && !buckets.is_empty() => {
+            return Err(ErrorCode::BadBucket);
+        }
+        command::REMOVE_BUCKET if has_ids => GroupMod::RemoveBuckets { group: id, place },
         _ => return Err(ErrorCode::BadGroupCommand),
     })
+}
+
+/// Whether a group of this type can have the buckets. Open vSwitch asks before it looks whether there is such a group.
+fn check_buckets(kind: GroupType, buckets: &[Bucket]) -> Result<(), ErrorCode> {
+    if kind == GroupType::Indirect && buckets.len() != 1 {
+        return Err(ErrorCode::InvalidGroup);
+    }
+    for bucket in buckets {
+        let watches = bucket.watch_port.is_some() || bucket.watch_group.is_some();
+        let has_weight = bucket.weight.is_some_and(|weight| weight > 0);
+        match kind {
+            GroupType::All | GroupType::Indirect | GroupType::FastFailover if has_weight => {
+                return Err(ErrorCode::InvalidGroup);
+            }
+            GroupType::All | GroupType::Indirect if watches => {
+                return Err(ErrorCode::GroupWatchUnsupported);
+            }
+            GroupType::FastFailover if !watches => return Err(ErrorCode::InvalidGroup),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes a group mod. Versions before 1.5 have the body of [`decode_mod`] with `has_ids` in Nicira's message.
@@ -175,7 +209,7 @@ fn decode_buckets_11(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
         let mut bucket = input.part(len, ErrorCode::BadBucket)?;
         bucket.skip(2)?;
         let weight = bucket.u16()?;
-        let watch_port = port::decode_32(bucket.u32()?, ErrorCode::BadBucket)?;
+        let watch_port = port::decode_32(bucket.u32()?, ErrorCode::GroupBadWatch)?;
         let watch_group = GroupId(bucket.u32()?);
         bucket.skip(4)?;
         let actions = Input::new(bucket.rest(), ErrorCode::BadActionLength);
@@ -234,7 +268,8 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
             match kind {
                 bucket_property::WEIGHT => weight = Some(value.u16()?),
                 bucket_property::WATCH_PORT => {
-                    watch_port = watched_port(port::decode_32(value.u32()?, ErrorCode::BadBucket)?);
+                    watch_port =
+                        watched_port(port::decode_32(value.u32()?, ErrorCode::GroupBadWatch)?);
                 }
                 bucket_property::WATCH_GROUP => watch_group = watched_group(GroupId(value.u32()?)),
                 _ => return Err(ErrorCode::BadProperty),

@@ -479,10 +479,7 @@ fn decode_body(
         return Err(ErrorCode::BadLength);
     }
     let empty = |message| only(body, message);
-    let sized = |size: usize| match body.len() == size {
-        true => Ok(body),
-        false => Err(ErrorCode::BadLength),
-    };
+    let sized = |size: usize| exactly(body, size);
     match header.kind {
         kind::HELLO => Ok(OfMessage::Hello(hello::decode(header, body))),
         kind::ERROR => {
@@ -520,7 +517,10 @@ fn decode_body(
         kind11::METER_MOD if version >= OpenFlow13 => {
             Ok(OfMessage::MeterMod(meter::decode_mod(body)?))
         }
-        kind11::PORT_MOD if is_11 => Ok(OfMessage::PortMod(PortMod::decode(body, version)?)),
+        kind11::PORT_MOD if is_11 => {
+            let body = if version < OpenFlow14 { sized(32)? } else { body };
+            Ok(OfMessage::PortMod(PortMod::decode(body, version)?))
+        }
         kind11::TABLE_MOD if is_11 => {
             Ok(OfMessage::TableMod(table_mod::decode_mod(body, version)?))
         }
@@ -531,7 +531,7 @@ fn decode_body(
             is_port.then_some(OfMessage::QueueGetConfigRequest(of_port)).ok_or(ErrorCode::QueuePort)
         }
         kind11::QUEUE_GET_CONFIG_REQUEST if is_11 && version <= OpenFlow13 => {
-            let of_port = port::decode(&mut sized(8)?, version, ErrorCode::QueuePort)?;
+            let of_port = port::decode(&mut sized(8)?, version, ErrorCode::BadOutPort)?;
             Ok(OfMessage::QueueGetConfigRequest(of_port))
         }
         kind10::QUEUE_GET_CONFIG_REPLY if is_10 => {
@@ -597,6 +597,11 @@ fn is_in_words(kind: u8, version: OfVersion) -> bool {
     }
 }
 
+/// The body of a message, if the body has `size` bytes.
+pub(crate) fn exactly(body: Input<'_>, size: usize) -> Result<Input<'_>, ErrorCode> {
+    if body.len() == size { Ok(body) } else { Err(ErrorCode::BadLength) }
+}
+
 /// The message, if nothing is left of its body.
 pub(crate) fn only(body: Input<'_>, message: OfMessage) -> Result<OfMessage, ErrorCode> {
     if body.is_empty() { Ok(message) } else { Err(ErrorCode::BadLength) }
@@ -612,11 +617,10 @@ fn multipart_reply(body: Input<'_>, encoding: Encoding) -> Result<OfMessage, Err
 }
 
 fn decode_experimenter(mut body: Input<'_>, encoding: Encoding) -> Result<OfMessage, ErrorCode> {
-    let vendor = body.u32()?;
+    let (vendor, subtype) = (body.u32()?, body.u32()?);
     if vendor != VENDOR_NICIRA && vendor != ONF {
         return Err(ErrorCode::BadVendor);
     }
-    let subtype = body.u32()?;
     let version = encoding.version;
     match (vendor, subtype) {
         (VENDOR_NICIRA, nxt::FLOW_MOD | nxt::GROUP_MOD) if !body.len().is_multiple_of(8) => {
@@ -629,24 +633,37 @@ fn decode_experimenter(mut body: Input<'_>, encoding: Encoding) -> Result<OfMess
             Ok(OfMessage::GroupMod(group::decode_mod(body, version, true)?))
         }
         (VENDOR_NICIRA, nxt::ROLE_REQUEST) => {
-            Ok(OfMessage::RoleRequest(RoleMessage::decode(body, true)?))
+            Ok(OfMessage::RoleRequest(RoleMessage::decode(exactly(body, 4)?, true)?))
         }
         (VENDOR_NICIRA, nxt::ROLE_REPLY) => {
-            Ok(OfMessage::RoleReply(RoleMessage::decode(body, true)?))
+            Ok(OfMessage::RoleReply(RoleMessage::decode(exactly(body, 4)?, true)?))
         }
-        (VENDOR_NICIRA, nxt::SET_FLOW_FORMAT) if version == OpenFlow10 => match body.u32()? {
-            FORMAT_OPENFLOW10 => Ok(OfMessage::SetFlowFormat { nxm: false }),
-            FORMAT_NXM => Ok(OfMessage::SetFlowFormat { nxm: true }),
-            _ => Err(ErrorCode::RequestPermission),
-        },
+        (VENDOR_NICIRA, nxt::SET_FLOW_FORMAT) if version == OpenFlow10 => {
+            match exactly(body, 4)?.u32()? {
+                FORMAT_OPENFLOW10 => Ok(OfMessage::SetFlowFormat { nxm: false }),
+                FORMAT_NXM => Ok(OfMessage::SetFlowFormat { nxm: true }),
+                _ => Err(ErrorCode::RequestPermission),
+            }
+        }
         (VENDOR_NICIRA, nxt::FLOW_MOD_TABLE_ID) => {
-            Ok(OfMessage::FlowModTableId { is_on: body.u8()? != 0 })
+            Ok(OfMessage::FlowModTableId { is_on: exactly(body, 8)?.u8()? != 0 })
         }
         (ONF, onft::BUNDLE_CONTROL) if version == OpenFlow13 => {
             Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
         }
         (ONF, onft::BUNDLE_ADD) if version == OpenFlow13 => decode_bundle_add(body),
         ids => extension::decode(ids, body, encoding),
+    }
+}
+
+/// Whether messages of this type change something, which a slave must not. Experimenters' are not among them.
+pub(crate) fn is_change(kind: u8, version: OfVersion) -> bool {
+    match kind {
+        kind::FLOW_MOD | kind::PACKET_OUT => true,
+        kind10::PORT_MOD if version == OpenFlow10 => true,
+        kind11::GROUP_MOD | kind11::PORT_MOD | kind11::TABLE_MOD => version > OpenFlow10,
+        kind11::METER_MOD => version >= OpenFlow13,
+        _ => false,
     }
 }
 

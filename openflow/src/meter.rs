@@ -33,6 +33,8 @@ mod band_type {
 
 /// The size of a band of each type that the crate knows, in bytes.
 const BAND_SIZE: usize = 16;
+/// The size of the type and the length of a band, in bytes.
+const BAND_HEADER_SIZE: usize = 4;
 
 /// Reads a meter mod.
 pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
@@ -75,15 +77,17 @@ fn flags(meter: &Meter) -> u16 {
 /// Reads the bands of a meter up to the end of `input`. The flags have to name one unit.
 fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, ErrorCode> {
     const KNOWN: u16 = flag::KBPS | flag::PKTPS | flag::BURST | flag::STATS;
-    let unit = match flags & (flag::KBPS | flag::PKTPS) {
-        flag::KBPS if flags & !KNOWN == 0 => MeterUnit::Kbps,
-        flag::PKTPS if flags & !KNOWN == 0 => MeterUnit::Pktps,
-        _ => return Err(ErrorCode::BadMeterFlags),
-    };
+    const UNITS: u16 = flag::KBPS | flag::PKTPS;
+    if flags & UNITS == UNITS {
+        return Err(ErrorCode::BadMeterFlags);
+    }
     let (has_burst, has_stats) = (flags & flag::BURST != 0, flags & flag::STATS != 0);
     let mut bands = Vec::new();
     while !input.is_empty() {
         let (kind, len) = (input.u16()?, usize::from(input.u16()?));
+        if len < BAND_HEADER_SIZE || len - BAND_HEADER_SIZE > input.len() {
+            return Err(ErrorCode::BadLength);
+        }
         if !matches!(kind, band_type::DROP | band_type::DSCP_REMARK) {
             return Err(ErrorCode::BadBand);
         }
@@ -99,6 +103,14 @@ fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, 
         let burst_size = if has_burst { burst_size } else { 0 };
         bands.push(Band { kind, rate, burst_size });
     }
+    if !id.is_valid() {
+        return Err(ErrorCode::InvalidMeter);
+    }
+    let unit = match flags & (flag::KBPS | flag::PKTPS) {
+        flag::KBPS if flags & !KNOWN == 0 => MeterUnit::Kbps,
+        flag::PKTPS if flags & !KNOWN == 0 => MeterUnit::Pktps,
+        _ => return Err(ErrorCode::BadMeterFlags),
+    };
     Ok(Meter { id, unit, has_burst, has_stats, bands })
 }
 

@@ -273,6 +273,15 @@ impl MultipartRequest {
             true => flow_stats::decode_request_10(input),
             false => flow_stats::decode_request_11(input),
         };
+        let size = match kind {
+            Ok(kind::PORT | kind::QUEUE) => Some(8),
+            Ok(kind::QUEUE_DESC) if version >= OpenFlow14 => Some(8),
+            Ok(kind::PORT_DESC) if version >= OpenFlow15 => Some(8),
+            _ => None,
+        };
+        if size.is_some_and(|size| size != input.len()) {
+            return Err(ErrorCode::BadLength);
+        }
         let request = match kind {
             Ok(kind::DESC) => Self::Desc,
             Ok(kind::FLOW) => Self::Flow { filter: Box::new(flow(&mut input)?), nxm: false },
@@ -281,12 +290,12 @@ impl MultipartRequest {
             }
             Ok(kind::TABLE) => Self::Table,
             Ok(kind::PORT) => {
-                let port = port::decode(&mut input, version, ErrorCode::BadPort)?;
+                let port = port::decode(&mut input, version, ErrorCode::BadOutPort)?;
                 input.skip(if is_10 { 6 } else { 4 })?;
                 Self::Port(port)
             }
             Ok(kind::QUEUE) => {
-                let port = port::decode(&mut input, version, ErrorCode::QueuePort)?;
+                let port = port::decode(&mut input, version, ErrorCode::BadOutPort)?;
                 if is_10 {
                     input.skip(2)?;
                 }
@@ -324,11 +333,11 @@ impl MultipartRequest {
             }
             Ok(kind::TABLE_DESC) if version >= OpenFlow14 => Self::TableDesc,
             Ok(kind::QUEUE_DESC) if version >= OpenFlow14 => {
-                let port = port::decode(&mut input, version, ErrorCode::QueuePort)?;
+                let port = port::decode(&mut input, version, ErrorCode::BadOutPort)?;
                 Self::QueueDesc { port, queue: input.u32()? }
             }
             Ok(kind::PORT_DESC) if version >= OpenFlow15 => {
-                let port = port::decode(&mut input, version, ErrorCode::BadPort)?;
+                let port = port::decode(&mut input, version, ErrorCode::BadOutPort)?;
                 input.skip(4)?;
                 Self::PortDesc(port)
             }

@@ -31,16 +31,16 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
         }
         (in_port, PipelineKey::default(), len)
     };
-    let is_source = in_port < OfPort::MAX
-        || matches!(in_port, OfPort::LOCAL | OfPort::NONE | OfPort::CONTROLLER);
-    if !is_source {
-        return Err(ErrorCode::BadPort);
-    }
     if !len.is_multiple_of(8) {
         return Err(ErrorCode::BadLength);
     }
     let actions = input.part(usize::from(len), ErrorCode::BadActionLength)?;
     let actions = action::decode_list(actions, version)?;
+    let is_source = in_port < OfPort::MAX
+        || matches!(in_port, OfPort::LOCAL | OfPort::NONE | OfPort::CONTROLLER);
+    if !is_source {
+        return Err(ErrorCode::BadPort);
+    }
     if buffer != NO_BUFFER {
         return Err(ErrorCode::BufferUnknown);
     }

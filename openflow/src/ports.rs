@@ -385,7 +385,7 @@ impl PortMod {
     }
 
     pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<Self, ErrorCode> {
-        let port = port::decode(&mut input, version, ErrorCode::PortModPort)?;
+        let port = port::decode(&mut input, version, ErrorCode::BadOutPort)?;
         if version > OpenFlow10 {
             input.skip(4)?;
         }

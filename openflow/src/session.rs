@@ -15,7 +15,7 @@
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
 use crate::header::{HEADER_SIZE, MessageHeader, version_number};
-use crate::message::OfMessage;
+use crate::message::{OfMessage, is_change};
 use flow::flow_mod::FlowMod;
 use flow::types::OfVersion;
 use std::ops::Range;
@@ -87,6 +87,8 @@ pub struct Session {
     versions: Vec<OfVersion>,
     /// `None` until the peer's HELLO.
     encoding: Option<Encoding>,
+    /// See [`Session::set_slave`].
+    is_slave: bool,
     /// Bytes that are not yet a whole message; never more than one message and what came with it.
     received: Vec<u8>,
     /// How many bytes at the front of `received` have been handled.
@@ -103,6 +105,7 @@ impl Session {
         Self {
             versions: versions.to_vec(),
             encoding: None,
+            is_slave: false,
             received: Vec::new(),
             handled: 0,
             unsent: hello,
@@ -147,6 +150,11 @@ impl Session {
         let place = self.handled..self.handled + bytes.len();
         self.handled = place.end;
         Some(TakenFlowMod { xid: header.xid, flow_mod, place })
+    }
+
+    /// Says whether the peer is a slave: then a change that cannot be decoded is refused because of that, as Open vSwitch does.
+    pub fn set_slave(&mut self, is_slave: bool) {
+        self.is_slave = is_slave;
     }
 
     /// The next message that the receiver has to answer or to carry out; `None` if there is no whole message. HELLO, echo
@@ -216,7 +224,11 @@ impl Session {
             }
             Ok(message) => Ok(Some(Incoming { xid, message, bytes })),
             Err(error) => {
-                self.refuse(error.0, &bytes);
+                let is_refused = self.is_slave
+                    && error.0 != ErrorCode::BadLength
+                    && is_change(header.kind, encoding.version);
+                let code = if is_refused { ErrorCode::IsSlave } else { error.0 };
+                self.refuse(code, &bytes);
                 Ok(None)
             }
         }

@@ -46,6 +46,7 @@ impl Reading {
             let (Ok(kind), Ok(len)) = (kind, len) else {
                 return Err(ErrorCode::BadActionLength);
             };
+            self.check_known(kind, header)?;
             if len < MIN_SIZE || !len.is_multiple_of(8) {
                 return Err(ErrorCode::BadActionLength);
             }
@@ -62,10 +63,25 @@ impl Reading {
         Ok(())
     }
 
+    /// Whether there are actions of this type; `rest` has what follows the length. Open vSwitch asks that before it looks at
+    /// the length.
+    fn check_known(self, kind: u16, mut rest: Input<'_>) -> Result<(), ErrorCode> {
+        if kind != of::EXPERIMENTER {
+            return match self.standard_size(kind) {
+                Some(_) => Ok(()),
+                None => Err(ErrorCode::BadAction),
+            };
+        }
+        match rest.u32()? {
+            VENDOR_NICIRA | ONF => Ok(()),
+            _ => Err(ErrorCode::BadActionVendor),
+        }
+    }
+
     /// Reads a standard action behind its type and length.
     fn standard(self, kind: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
         let is_10 = self.version == OpenFlow10;
-        if let Some(expected) = self.standard_size(kind)
+        if let Some(Some(expected)) = self.standard_size(kind)
             && expected != 4 + input.len()
         {
             return Err(ErrorCode::BadActionLength);
@@ -74,6 +90,9 @@ impl Reading {
             of::OUTPUT => {
                 let port = port::decode(&mut input, self.version, ErrorCode::BadOutPort)?;
                 let max_len = input.u16()?;
+                if port == OfPort::NONE || (OfPort::MAX..OfPort::IN_PORT).contains(&port) {
+                    return Err(ErrorCode::BadOutPort);
+                }
                 output(port, max_len)
             }
             of::SET_VLAN_VID => {
@@ -141,21 +160,20 @@ impl Reading {
         })
     }
 
-    /// The size in bytes of a standard action; `None` for those whose size differs, and for those that the version does not
-    /// have.
-    fn standard_size(self, kind: u16) -> Option<usize> {
-        let last = if self.version == OpenFlow10 { of::ENQUEUE_10 } else { of::DEC_NW_TTL };
+    /// The size in bytes of a standard action, which is `None` where it differs; no size at all for a type that the version
+    /// does not have.
+    fn standard_size(self, kind: u16) -> Option<Option<usize>> {
+        let is_10 = self.version == OpenFlow10;
+        let last = if is_10 { of::ENQUEUE_10 } else { of::DEC_NW_TTL };
         match kind {
-            of::METER if self.version >= OpenFlow15 => Some(8),
-            of::OUTPUT if self.version > OpenFlow10 => Some(16),
-            of::SET_DL_SRC_10 | of::SET_DL_DST_10 | of::ENQUEUE_10
-                if self.version == OpenFlow10 =>
-            {
-                Some(16)
-            }
-            of::SET_DL_SRC | of::SET_DL_DST if self.version > OpenFlow10 => Some(16),
-            of::COPY_TTL_OUT | of::COPY_TTL_IN => None,
-            _ if kind <= last => Some(8),
+            of::SET_FIELD if self.version >= OpenFlow12 => Some(None),
+            of::COPY_FIELD if self.version >= OpenFlow15 => Some(None),
+            of::METER if self.version >= OpenFlow15 => Some(Some(8)),
+            of::OUTPUT if !is_10 => Some(Some(16)),
+            of::SET_DL_SRC_10 | of::SET_DL_DST_10 | of::ENQUEUE_10 if is_10 => Some(Some(16)),
+            of::SET_DL_SRC | of::SET_DL_DST if !is_10 => Some(Some(16)),
+            of::COPY_TTL_OUT | of::COPY_TTL_IN if !is_10 => None,
+            _ if kind <= last => Some(Some(8)),
             _ => None,
         }
     }
@@ -248,12 +266,12 @@ impl Reading {
             nx::REG_LOAD2 if has_load => self.assignment(&mut input, true)?,
             nx::NOTE => Action::Note(input.rest().to_vec()),
             nx::OUTPUT_REG => {
-                let bits = input.u16()?;
-                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadSetType)?;
-                let max_len = input.u16()?;
+                let (bits, mut field, max_len) =
+                    (input.u16()?, input.part(4, ErrorCode::BadActionLength)?, input.u16()?);
                 if !input.is_zero() {
                     return Err(ErrorCode::BadArgument);
                 }
+                let field = FieldHeader::decode_alone(&mut field, ErrorCode::BadSetType)?;
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
             nx::OUTPUT_REG2 => {

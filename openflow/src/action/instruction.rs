@@ -80,8 +80,8 @@ pub(crate) fn decode_instructions(
     mut input: Input<'_>,
     version: OfVersion,
 ) -> Result<Vec<Action>, ErrorCode> {
-    let (mut meter, mut apply, mut clear) = (None, None, None);
-    let (mut write, mut metadata, mut goto) = (None, None, None);
+    // All instructions are looked at before an action of one of them is, as in Open vSwitch.
+    let mut bodies: [Option<Input<'_>>; METER as usize + 1] = [None; METER as usize + 1];
     while !input.is_empty() {
         let mut header = input;
         let (Ok(kind), Ok(len)) = (header.u16(), header.u16().map(usize::from)) else {
@@ -92,48 +92,44 @@ pub(crate) fn decode_instructions(
         }
         let mut body = input.part(len, ErrorCode::BadInstructionLength)?;
         body.skip(4)?;
-        let size = |expected: usize| match len == expected {
-            true => Ok(()),
-            false => Err(ErrorCode::BadInstructionLength),
-        };
-        let is_again = match kind {
-            GOTO_TABLE => {
-                size(8)?;
-                let table = TableId::new(body.u8()?).ok_or(ErrorCode::BadInstructionTable)?;
-                goto.replace(Action::GotoTable(table)).is_some()
-            }
-            WRITE_METADATA => {
-                size(24)?;
-                body.skip(4)?;
-                metadata.replace(write_metadata(body.u64()?, body.u64()?)?).is_some()
-            }
-            WRITE_ACTIONS | APPLY_ACTIONS => {
-                body.skip(4)?;
-                let list = decode_list(body, version)?;
-                match kind {
-                    APPLY_ACTIONS => apply.replace(list).is_some(),
-                    _ => write.replace(Action::WriteActions(list)).is_some(),
-                }
-            }
-            CLEAR_ACTIONS => {
-                size(8)?;
-                clear.replace(Action::ClearActions).is_some()
-            }
+        let size = match kind {
+            GOTO_TABLE | CLEAR_ACTIONS => Some(8),
+            WRITE_METADATA => Some(24),
+            WRITE_ACTIONS | APPLY_ACTIONS => None,
             // OpenFlow 1.1 and 1.2 have no meters. Open vSwitch takes the instruction in them all the same.
-            METER => {
-                size(8)?;
-                if version >= OfVersion::OpenFlow15 {
-                    return Err(ErrorCode::UnknownInstruction);
-                }
-                meter.replace(meter_action(body.u32()?)?).is_some()
-            }
+            METER => Some(8),
             EXPERIMENTER => return Err(ErrorCode::BadInstructionVendor),
             _ => return Err(ErrorCode::UnknownInstruction),
         };
-        if is_again {
+        if size.is_some_and(|size| size != len) {
+            return Err(ErrorCode::BadInstructionLength);
+        }
+        if kind == METER && version >= OfVersion::OpenFlow15 {
+            return Err(ErrorCode::UnknownInstruction);
+        }
+        if bodies[usize::from(kind)].replace(body).is_some() {
             return Err(ErrorCode::DuplicateInstruction);
         }
     }
+    let body = |kind: u16| bodies[usize::from(kind)];
+    let actions = |mut body: Input<'_>| {
+        body.skip(4)?;
+        decode_list(body, version)
+    };
+    let meter = body(METER).map(|mut body| meter_action(body.u32()?)).transpose()?;
+    let apply = body(APPLY_ACTIONS).map(actions).transpose()?;
+    let clear = body(CLEAR_ACTIONS).map(|_| Action::ClearActions);
+    let write = body(WRITE_ACTIONS).map(actions).transpose()?.map(Action::WriteActions);
+    let metadata = body(WRITE_METADATA)
+        .map(|mut body| {
+            body.skip(4)?;
+            write_metadata(body.u64()?, body.u64()?)
+        })
+        .transpose()?;
+    let goto = body(GOTO_TABLE)
+        .map(|mut body| TableId::new(body.u8()?).ok_or(ErrorCode::BadInstructionTable))
+        .transpose()?
+        .map(Action::GotoTable);
     let mut list: Vec<Action> = meter.into_iter().collect();
     list.extend(apply.unwrap_or_default());
     list.extend([clear, write, metadata, goto].into_iter().flatten());

@@ -33,7 +33,8 @@ pub(crate) fn put_10(out: &mut Encoder, matching: &Match) {
 
 /// Reads a match of OpenFlow 1.1 or later, with its type and its length.
 pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
-    let (kind, len) = (input.u16()?, usize::from(input.u16()?));
+    let mut header = input.part(HEADER_SIZE.min(input.len()), ErrorCode::BadMatchLength)?;
+    let (kind, len) = (header.u16()?, usize::from(header.u16()?));
     match kind {
         STANDARD if len == standard::SIZE_11 && input.len() >= len - HEADER_SIZE => {
             standard::decode_11(input)
@@ -41,7 +42,7 @@ pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
         STANDARD => Err(ErrorCode::BadMatchLength),
         OXM => {
             let size = len.checked_sub(HEADER_SIZE).ok_or(ErrorCode::BadMatchLength)?;
-            if size > input.len() {
+            if len.next_multiple_of(8) - HEADER_SIZE > input.len() {
                 return Err(ErrorCode::BadMatchLength);
             }
             let fields = input.part(size, ErrorCode::BadMatchLength)?;

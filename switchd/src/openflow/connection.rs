@@ -10,7 +10,7 @@ use crate::log_limit::{EVENTS, limited};
 use crate::switch::{OnBridge, Switch};
 use flow::types::OfVersion;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use openflow::{ErrorCode, FlowMonitor, OfMessage, Session, SessionError};
+use openflow::{ControllerRole, ErrorCode, FlowMonitor, OfMessage, Session, SessionError};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -350,6 +350,7 @@ impl Wire<'_> {
     /// The next message of the peer. The member learns which form messages have from now on.
     fn next_message(&mut self) -> Result<Option<openflow::Incoming>, SessionError> {
         let before = self.session.encoding();
+        self.session.set_slave(self.member.settings().role == ControllerRole::Slave);
         let next = self.session.next_message();
         let encoding = self.session.encoding();
         if encoding != before {

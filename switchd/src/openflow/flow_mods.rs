@@ -91,9 +91,6 @@ pub(super) fn carry_out_one(
 /// # Errors
 /// An action does not fit the match or the place where it stands.
 pub(super) fn check_flow_mod(flow_mod: &FlowMod, version: OfVersion) -> Result<(), ErrorCode> {
-    if matches!(flow_mod.command, Command::Delete | Command::DeleteStrict) {
-        return Ok(());
-    }
     let table = flow_mod.table.or((flow_mod.command == Command::Add).then(TableId::default));
     check_received(&flow_mod.actions, &flow_mod.matching, table, version).map_err(refuse::unfit)
 }
