@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::request::{FlowCommand, FlowMods, FlowQuery, Format, MonitorQuery, Operation, Request};
 use crate::stream::{FrameReader, FrameWriter, StreamError};
+use flow::ct_filter::CtFilter;
 use std::io::{self, Read, Write};
 
 /// Why a request has no result.
@@ -347,8 +348,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn connections(&mut self, zone: Option<u16>) -> Result<Vec<ConnectionRecord>, ClientError> {
-        self.list(Operation::DumpConnections { zone })
+    pub fn connections(&mut self, filter: CtFilter) -> Result<Vec<ConnectionRecord>, ClientError> {
+        self.list(Operation::DumpConnections { filter })
     }
 }
 

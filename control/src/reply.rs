@@ -1,10 +1,10 @@
 //! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
-    Aggregate, BridgeRecord, CacheRecord, ConnectionStatsRecord, ControllerRecord, DropsRecord,
-    FdbStatsRecord, HistoryRecord, LogRecord, PacketOutRecord, PortRecord, PortStatsRecord,
-    RestartRecord, SslRecord, SwitchRecord, TableDescRecord, TableRecord, TraceRecord,
-    WorkerRecord,
+    Aggregate, BridgeRecord, CacheRecord, ConnectionLimitsRecord, ConnectionStatsRecord,
+    ControllerRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord, PacketOutRecord,
+    PortRecord, PortStatsRecord, RestartRecord, SslRecord, SwitchRecord, TableDescRecord,
+    TableRecord, TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub enum Reply {
     FdbStats(FdbStatsRecord),
     /// How many connections there are, and what became of others.
     ConnectionStats(ConnectionStatsRecord),
+    /// How many connections there may be.
+    ConnectionLimits(ConnectionLimitsRecord),
     /// The counters of every worker's caches.
     Cache(CacheRecord),
     /// The counts of dropped frames, by port and reason.

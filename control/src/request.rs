@@ -1,6 +1,7 @@
 //! The requests that a client can make.
 
 use crate::record::SslRecord;
+use flow::ct_filter::CtFilter;
 use flow::text::Protocols;
 use flow::types::{Fragments, OfVersion};
 use serde::{Deserialize, Serialize};
@@ -197,16 +198,27 @@ pub enum Operation {
     /// Lists the connections of the switch. Answer: one JSON
     /// [`ConnectionRecord`](crate::record::ConnectionRecord) a line. [`Reply::Listed`](crate::Reply::Listed)
     DumpConnections {
-        /// The zone whose connections are listed; `None` is every zone.
-        zone: Option<u16>,
+        /// Which connections are listed.
+        filter: CtFilter,
     },
     /// Forgets connections of the switch. [`Reply::Changed`](crate::Reply::Changed)
     FlushConnections {
-        /// The zone whose connections are forgotten; `None` is every zone.
-        zone: Option<u16>,
+        /// Which connections are forgotten.
+        filter: CtFilter,
     },
     /// Counts connections. [`Reply::ConnectionStats`](crate::Reply::ConnectionStats)
     ConnectionStats,
+    /// Shows how many connections there may be, and how many there are. [`Reply::ConnectionLimits`](crate::Reply::ConnectionLimits)
+    ConnectionLimits,
+    /// Changes how many connections there may be. Connections that are too many stay. [`Reply::Changed`](crate::Reply::Changed)
+    SetConnectionLimits {
+        /// How many there may be in all; `None` leaves the number as it is.
+        max: Option<u64>,
+        /// How many each zone may have that has no limit of its own, 0 for any number; `None` leaves the number as it is.
+        default: Option<u32>,
+        /// Zones, with how many connections each may have. `None` removes the limit of its own.
+        zones: Vec<(u16, Option<u32>)>,
+    },
 
     /// Shows the counters of every worker's caches. [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
@@ -334,6 +346,8 @@ impl Operation {
             | Self::DumpConnections { .. }
             | Self::FlushConnections { .. }
             | Self::ConnectionStats
+            | Self::ConnectionLimits
+            | Self::SetConnectionLimits { .. }
             | Self::CacheShow
             | Self::DumpCachedFlows(_)
             | Self::Drops

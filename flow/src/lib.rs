@@ -13,6 +13,7 @@ pub mod action;
 pub mod bit_set;
 pub mod compose;
 pub mod ct;
+pub mod ct_filter;
 pub mod dialect;
 pub mod extract;
 pub mod fields;

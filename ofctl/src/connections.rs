@@ -1,4 +1,5 @@
-//! The verbs about connections that the switch tracks: `dump-conntrack`, `flush-conntrack`, `ct-stats`.
+//! The verbs about connections that the switch tracks: `dump-conntrack`, `flush-conntrack`, `ct-flush-zone`,
+//! `ct-stats`.
 
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Words};
@@ -6,14 +7,14 @@ use crate::output::{print, print_json, tell_reply};
 use crate::{Outcome, Usage};
 use control::record::{ConnectionRecord, ConnectionStatsRecord, DirectionRecord};
 use control::{Operation, Reply};
+use flow::ct_filter::CtFilter;
 use std::fmt::Write;
 
 /// Carries out the verb `dump-conntrack`.
 pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let zone = zone(words)?;
-    let none = Words { words: Vec::new() };
-    let mut call = call(options, &none, 0, 0)?;
-    let connections = call.client.connections(zone)?;
+    let (bridge, filter) = filter(words)?;
+    let mut call = call(options, &bridge, 0, 0)?;
+    let connections = call.client.connections(filter)?;
     match options.how.json {
         true => print_json(&connections)?,
         false => print(&connections.iter().map(line).collect::<String>())?,
@@ -23,10 +24,20 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
 
 /// Carries out the verb `flush-conntrack`.
 pub(crate) fn flush(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    let zone = zone(words)?;
-    let none = Words { words: Vec::new() };
-    let mut call = call(options, &none, 0, 0)?;
-    let reply = call.client.ask(Operation::FlushConnections { zone })?;
+    let (bridge, filter) = filter(words)?;
+    let mut call = call(options, &bridge, 0, 0)?;
+    let reply = call.client.ask(Operation::FlushConnections { filter })?;
+    tell_reply(&options.how, &reply)
+}
+
+/// Carries out the verb `ct-flush-zone`.
+pub(crate) fn flush_zone(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
+    let mut call = call(options, words, 1, 1)?;
+    let zone = call.words[0].parse().map_err(|_| {
+        Usage(format!("\"{}\" is not a zone: write a number from 0 to 65535", call.words[0]))
+    })?;
+    let filter = CtFilter { zone: Some(zone), ..CtFilter::default() };
+    let reply = call.client.ask(Operation::FlushConnections { filter })?;
     tell_reply(&options.how, &reply)
 }
 
@@ -43,18 +54,14 @@ pub(crate) fn stats(options: &Options, words: &Words) -> anyhow::Result<Outcome>
     Ok(Outcome::Done)
 }
 
-/// The zone that the words name, as `zone=N`. `None` if they name none.
-fn zone(words: &Words) -> Result<Option<u16>, Usage> {
-    let [word] = &words.words[..] else {
-        return match words.words.is_empty() {
-            true => Ok(None),
-            false => Err(Usage("write zone=N, or nothing for all zones".to_owned())),
-        };
-    };
-    let number = word.strip_prefix("zone=").and_then(|number| number.parse().ok());
-    number.map(Some).ok_or_else(|| {
-        Usage(format!("\"{word}\" is not a zone: write zone=N, with a number from 0 to 65535"))
-    })
+/// The name of a bridge in front of the words, if there is one, and the filter that they say. Connections belong to no bridge;
+/// the name is one that the switch has to know.
+fn filter(words: &Words) -> Result<(Words, CtFilter), Usage> {
+    let is_name = |word: &String| !word.is_empty() && !word.contains('=');
+    let names = usize::from(words.words.first().is_some_and(is_name));
+    let (bridge, words) = words.words.split_at(names);
+    let filter = CtFilter::parse(words).map_err(|error| Usage(error.to_string()))?;
+    Ok((Words { words: bridge.to_vec() }, filter))
 }
 
 /// A connection as `ovs-appctl dpctl/dump-conntrack` prints it.

@@ -11,6 +11,7 @@
 mod bridges;
 mod cached_flows;
 mod connect;
+mod connection_limits;
 mod connections;
 mod controllers;
 mod explain;
@@ -143,6 +144,12 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
 
         Verb::DumpConntrack(a) => connections::dump(options, a),
         Verb::FlushConntrack(a) => connections::flush(options, a),
+        Verb::CtFlushZone(a) => connections::flush_zone(options, a),
+        Verb::CtGetMaxconns(a) => connection_limits::show_max(options, a),
+        Verb::CtSetMaxconns(a) => connection_limits::set_max(options, a),
+        Verb::CtGetLimits(a) => connection_limits::show_zones(options, a),
+        Verb::CtSetLimits(a) => connection_limits::set_zones(options, a),
+        Verb::CtDelLimits(a) => connection_limits::delete_zones(options, a),
         Verb::CtStats(a) => connections::stats(options, a),
         Verb::FdbShow(a) => fdb::show(options, a),
         Verb::FdbFlush(a) => fdb::flush(options, a),

@@ -4,6 +4,12 @@ use crate::error::ErrorCode;
 use crate::group::decode_property;
 use crate::input::Input;
 use crate::output::Encoder;
+use flow::ct_filter::{CtEnds, CtFilter};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The IP protocols whose tuples have identifiers in place of ports.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// A request to forget the connections of one zone (`NXT_CT_FLUSH_ZONE`), or those that properties describe
 /// (`NXT_CT_FLUSH`).
@@ -23,7 +29,44 @@ pub enum CtFlush {
 /// The types of properties (`NXT_CT_*`): the tuple of the first direction, that of replies, and the zone.
 const PROPERTIES: std::ops::RangeInclusive<u16> = 0..=2;
 
+/// The types of the properties inside a tuple (`NXT_CT_TUPLE_*`).
+mod part {
+    pub(super) const SOURCE: u16 = 0;
+    pub(super) const DESTINATION: u16 = 1;
+    pub(super) const SOURCE_PORT: u16 = 2;
+    pub(super) const DESTINATION_PORT: u16 = 3;
+    pub(super) const ICMP_ID: u16 = 4;
+    pub(super) const ICMP_TYPE: u16 = 5;
+    pub(super) const ICMP_CODE: u16 = 6;
+}
+
 impl CtFlush {
+    /// Which connections the request is about.
+    ///
+    /// # Errors
+    ///
+    /// The error that the sender gets if a property has another size than its type wants.
+    pub fn filter(&self) -> Result<CtFilter, ErrorCode> {
+        let (protocol, properties) = match self {
+            Self::Zone(zone) => {
+                return Ok(CtFilter { zone: Some(*zone), ..CtFilter::default() });
+            }
+            Self::Matching { protocol, properties } => (*protocol, properties),
+        };
+        let is_icmp = matches!(protocol, ICMP | ICMPV6);
+        let protocol = Some(protocol).filter(|protocol| *protocol != 0);
+        let mut filter = CtFilter { protocol, ..CtFilter::default() };
+        for (kind, value) in properties {
+            let value = Input::new(value, ErrorCode::BadPropertyLength);
+            match kind {
+                0 => filter.original = ends(value, is_icmp)?,
+                1 => filter.reply = ends(value, is_icmp)?,
+                _ => filter.zone = Some(number(value)?),
+            }
+        }
+        Ok(filter.in_default_zone())
+    }
+
     pub(crate) fn put(&self, out: &mut Encoder) {
         match self {
             Self::Zone(zone) => {
@@ -69,5 +112,115 @@ impl CtFlush {
             properties.push((kind, value.rest().to_vec()));
         }
         Ok(Self::Matching { protocol, properties })
+    }
+}
+
+/// Reads the properties of a tuple. An address or a port of zeros is none, and so is what an ICMP tuple without addresses
+/// says if that is zeros only: `ovs-ofctl` sends such a tuple where its user names none.
+fn ends(mut input: Input<'_>, is_icmp: bool) -> Result<CtEnds, ErrorCode> {
+    let mut ends = CtEnds::default();
+    // The properties inside begin at a multiple of 8 bytes, behind 4 bytes of padding.
+    input.skip(4)?;
+    while !input.is_empty() {
+        let (kind, value) = decode_property(&mut input)?;
+        let address = |value| -> Result<Option<IpAddr>, ErrorCode> {
+            let address = Ipv6Addr::from(exactly::<16>(value)?);
+            // IPv4 addresses are mapped into IPv6 ones (RFC 4291 §2.5.5.2).
+            let v4 = address.to_ipv4_mapped().map(IpAddr::from);
+            Ok(Some(v4.unwrap_or(address.into())).filter(|address| !address.is_unspecified()))
+        };
+        let port = |value| number(value).map(|port| Some(port).filter(|port| *port != 0));
+        match kind {
+            part::SOURCE => ends.source = address(value)?,
+            part::DESTINATION => ends.destination = address(value)?,
+            part::SOURCE_PORT => ends.source_port = port(value)?,
+            part::DESTINATION_PORT => ends.destination_port = port(value)?,
+            part::ICMP_ID if is_icmp => ends.icmp_id = Some(number(value)?),
+            part::ICMP_TYPE if is_icmp => ends.icmp_type = Some(exactly::<1>(value)?[0]),
+            part::ICMP_CODE if is_icmp => ends.icmp_code = Some(exactly::<1>(value)?[0]),
+            part::ICMP_ID | part::ICMP_TYPE | part::ICMP_CODE => {}
+            _ => return Err(ErrorCode::BadProperty),
+        }
+    }
+    let zeros =
+        CtEnds { icmp_id: Some(0), icmp_type: Some(0), icmp_code: Some(0), ..CtEnds::default() };
+    Ok(if ends == zeros { CtEnds::default() } else { ends })
+}
+
+/// A number of two bytes, behind which two bytes of padding belong to the property.
+fn number(value: Input<'_>) -> Result<u16, ErrorCode> {
+    let [a, b, ..] = exactly::<4>(value)?;
+    Ok(u16::from_be_bytes([a, b]))
+}
+
+/// The bytes of a property that has to have `N` of them.
+fn exactly<const N: usize>(mut input: Input<'_>) -> Result<[u8; N], ErrorCode> {
+    let bytes = input.array().map_err(|_| ErrorCode::BadPropertyLength)?;
+    match input.is_empty() {
+        true => Ok(bytes),
+        false => Err(ErrorCode::BadPropertyLength),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ovs-ofctl 3.1 sends for words behind `ct-flush`, from behind the message's header on.
+    const SENT: &[(&[&str], &str)] = &[
+        (&[], "0000000000000000"),
+        (
+            &[
+                "zone=5",
+                "ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.2,ct_nw_proto=6,ct_tp_src=1000,ct_tp_dst=80",
+                "ct_nw_src=1.1.1.1",
+            ],
+            "0600000000000000\
+             0000004800000000\
+             0000001400000000000000000000ffff0a00000100000000\
+             0001001400000000000000000000ffff0a00000200000000\
+             0002000803e80000\
+             0003000800500000\
+             0001002000000000\
+             0000001400000000000000000000ffff0101010100000000\
+             0002000800050000",
+        ),
+        (
+            &["ct_ipv6_src=fe80::1,ct_nw_proto=58,icmp_type=128,icmp_code=1,icmp_id=10"],
+            "3a00000000000000\
+             0000003800000000\
+             00000014fe80000000000000000000000000000100000000\
+             00040008000a0000\
+             0005000580000000\
+             0006000501000000\
+             0001002000000000\
+             0004000800000000\
+             0005000500000000\
+             0006000500000000",
+        ),
+    ];
+
+    #[test]
+    fn requests_of_ovs_ofctl_select_what_their_words_say() {
+        for (words, hex) in SENT {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let expected = CtFilter::parse(&words).expect("a filter");
+            let request = CtFlush::decode_matching(Input::new(&bytes, ErrorCode::BadLength))
+                .expect("a request");
+            assert_eq!(request.filter(), Ok(expected), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_property_of_another_size_is_an_error() {
+        let property = |kind, value: &[u8]| CtFlush::Matching {
+            protocol: 6,
+            properties: vec![(kind, value.to_vec())],
+        };
+        assert_eq!(property(2, &[0]).filter(), Err(ErrorCode::BadPropertyLength));
+        let port_of_one_byte = [0, 0, 0, 0, 0, 2, 0, 5, 9, 0, 0, 0];
+        assert_eq!(property(0, &port_of_one_byte).filter(), Err(ErrorCode::BadPropertyLength));
     }
 }

@@ -45,6 +45,28 @@ pub struct ConnectionRecord {
     pub state: Option<String>,
 }
 
+/// How many connections there may be (`ofctl ct-get-limits`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionLimitsRecord {
+    /// How many there may be in all.
+    pub max: u64,
+    /// How many each zone may have that has no limit of its own; 0 for any number.
+    pub default: u32,
+    /// The zones that have connections or a limit of their own, by number.
+    pub zones: Vec<ZoneLimitRecord>,
+}
+
+/// How many connections a zone may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneLimitRecord {
+    /// The zone.
+    pub zone: u16,
+    /// How many connections the zone may have, by its own limit or that of all zones; 0 for any number.
+    pub limit: u32,
+    /// How many connections the zone has.
+    pub count: u32,
+}
+
 /// How many connections there are, and what became of others (`ofctl ct-stats`), since the switch started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionStatsRecord {

@@ -16,7 +16,10 @@ mod trace;
 
 pub use cache::CacheRecord;
 pub use confinement::{ConfinementRecord, Enforcement};
-pub use connection::{ConnectionRecord, ConnectionStatsRecord, DirectionRecord};
+pub use connection::{
+    ConnectionLimitsRecord, ConnectionRecord, ConnectionStatsRecord, DirectionRecord,
+    ZoneLimitRecord,
+};
 pub use controller::{ControllerRecord, SslRecord};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
 pub use meter::{BandRecord, BandStatsRecord, MeterFeaturesRecord, MeterRecord, MeterStatsRecord};

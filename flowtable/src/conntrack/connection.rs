@@ -95,22 +95,16 @@ impl ProtocolState {
                 }
             }
             (Self::Other(heard), _) => {
-                let verdict = match *heard {
-                    Heard::Once if !is_reply => {
-                        *heard = Heard::OneEnd;
-                        Belonging::StillNew
-                    }
-                    _ => Belonging::Valid,
+                // As in Open vSwitch, a connection is new until it is answered.
+                *heard = match *heard {
+                    Heard::BothEnds => Heard::BothEnds,
+                    _ if is_reply => Heard::BothEnds,
+                    Heard::Once | Heard::OneEnd => Heard::OneEnd,
                 };
-                if is_reply {
-                    *heard = Heard::BothEnds;
+                match heard {
+                    Heard::BothEnds => (Belonging::Valid, Some(Timeout::UdpMultiple)),
+                    _ => (Belonging::StillNew, Some(Timeout::UdpSingle)),
                 }
-                let timeout = match heard {
-                    Heard::Once => Timeout::UdpFirst,
-                    Heard::OneEnd => Timeout::UdpSingle,
-                    Heard::BothEnds => Timeout::UdpMultiple,
-                };
-                (verdict, Some(timeout))
             }
             (Self::Tcp(_), None) => (Belonging::Invalid, None),
         }

@@ -1,7 +1,8 @@
-//! Connections that one program gives to the next one.
+//! Connections, and their limits, that one program gives to the next one.
 
 use super::Connections;
 use super::connection::ProtocolState;
+use super::limits::KeptLimits;
 use super::nat::{CtAlias, CtNat};
 use super::shard::NewConnection;
 use super::timeouts::{Timeout, ms};
@@ -24,6 +25,16 @@ pub struct KeptConnection {
 }
 
 impl Connections {
+    /// The limits, for another program to take over.
+    pub fn keep_limits(&self) -> KeptLimits {
+        self.limits.keep()
+    }
+
+    /// Takes over the limits of another program.
+    pub fn take_over_limits(&self, kept: &KeptLimits) {
+        self.limits.take_over(kept);
+    }
+
     /// All connections, for another program to take over.
     pub fn keep(&self, now: Duration) -> Vec<KeptConnection> {
         let now = ms(now);

@@ -6,6 +6,7 @@
 
 use super::tuple::CtTuple;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +37,16 @@ pub struct CtZoneUse {
     pub limit: Option<u32>,
     /// How many connections the zone has.
     pub connections: u32,
+}
+
+/// The limits that somebody has set, for another program to take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptLimits {
+    max: usize,
+    /// The limit of all zones without one of their own.
+    default: Option<u32>,
+    /// Zones with limits of their own.
+    zones: Vec<(u16, u32)>,
 }
 
 /// The limits, and how many connections count towards them.
@@ -92,6 +103,22 @@ impl CtLimits {
             (Some(zone), None) => {
                 zones.limits.remove(&zone);
             }
+        }
+    }
+
+    /// All limits, for another program.
+    pub(super) fn keep(&self) -> KeptLimits {
+        let zones = self.zones.lock();
+        let own = zones.limits.iter().map(|(zone, limit)| (*zone, *limit)).collect();
+        KeptLimits { max: self.max(), default: zones.default_limit, zones: own }
+    }
+
+    /// Takes over the limits of another program.
+    pub(super) fn take_over(&self, kept: &KeptLimits) {
+        self.set_max(kept.max);
+        self.set_zone(None, kept.default);
+        for (zone, limit) in &kept.zones {
+            self.set_zone(Some(*zone), Some(*limit));
         }
     }
 

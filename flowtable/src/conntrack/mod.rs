@@ -19,6 +19,7 @@
 //! protocols.
 
 mod connection;
+mod filter;
 mod kept;
 mod limits;
 mod nat;
@@ -29,7 +30,7 @@ mod tuple;
 
 pub use connection::ConnectionInfo;
 pub use kept::KeptConnection;
-pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS};
+pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS, KeptLimits};
 pub use nat::CtTranslation;
 pub use tcp::TcpState;
 pub(crate) use tuple::quoted_header_size;
@@ -37,6 +38,7 @@ pub use tuple::{CtEnd, CtTuple};
 
 use connection::ProtocolState;
 use flow::FlowKey;
+use flow::ct_filter::CtFilter;
 use flow::key::{HotKey, KeyRef, RareHeaders, Segment, ct_state};
 use flow::nat::Nat;
 use flow::verdict::{CtAction, DropReason};
@@ -232,13 +234,6 @@ impl Tracker<'_> {
             (true, _) => self.table.look_up(now, frame, action),
         }
     }
-}
-
-/// Which connections somebody asks about. Each part that is given has to fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CtFilter {
-    /// Only connections of this zone; `None` for those of every zone.
-    pub zone: Option<u16>,
 }
 
 impl Connections {
@@ -579,7 +574,7 @@ impl Connections {
         let mut part = Vec::with_capacity(SLOTS_AT_ONCE as usize);
         self.in_slices(|shard, slots| {
             let connections = slots.filter_map(|slot| shard.get(slot));
-            let wanted = connections.filter(|c| c.expires > now && filter.admits(c));
+            let wanted = connections.filter(|c| c.expires > now && filter::admits(&filter, c));
             part.extend(wanted.map(|connection| connection.info(now)));
             MutexGuard::unlocked_fair(shard, || part.drain(..).try_for_each(|info| take(&info)))
         })
@@ -601,7 +596,7 @@ impl Connections {
         let mut gone = Vec::new();
         let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
             for slot in slots {
-                if shard.get(slot).is_some_and(|connection| filter.admits(connection)) {
+                if shard.get(slot).is_some_and(|connection| filter::admits(&filter, connection)) {
                     self.forget(shard, slot, &mut gone);
                     removed += 1;
                 }
@@ -679,10 +674,4 @@ impl Connections {
 /// The shard of a hash. The table inside the shard takes the low and the highest bits.
 fn shard_of(hash: u64) -> u16 {
     (hash >> 40) as u16 % SHARDS as u16
-}
-
-impl CtFilter {
-    fn admits(&self, connection: &CtEntry) -> bool {
-        self.zone.is_none_or(|zone| connection.canonical.zone == zone)
-    }
 }

@@ -8,8 +8,8 @@
 
 use flow::key::RareHeaders;
 use packet::wire::{
-    IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet, TcpPacket, UdpPacket, icmp,
-    icmp_type, icmpv6, icmpv6_type, ip_proto, ipv4, ipv6, tcp, udp,
+    IcmpPacket, Icmpv6Packet, Ipv4Packet, Ipv6Extension, Ipv6Packet, TcpPacket, UdpPacket,
+    eth_type, icmp, icmp_type, icmpv6, icmpv6_type, ip_proto, ipv4, ipv6, tcp, udp,
 };
 use packet::{Frame, checksum};
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,11 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
     let packet = bytes.get(usize::from(layers.l3)..end)?;
     // Who left a checksum undone, or had it checked, is to be believed.
     let is_checked = frame.offload.needs_checksum() || !frame.offload.is_complete();
-    let network = network(packet, zone, false)?;
+    let is_ipv6 = match bytes.get(..usize::from(layers.l3))?.last_chunk().copied() {
+        Some(dl_type) => u16::from_be_bytes(dl_type) == eth_type::IPV6,
+        None => return None,
+    };
+    let network = network(packet, zone, is_ipv6, false)?;
     let transport = packet.get(network.size..)?;
     let mut tracked = CtPacket { tuple: network.tuple, tcp: None, is_error: false };
     if !is_checked && !is_checksum_right(&network.tuple, transport) {
@@ -156,7 +160,8 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
 
 /// Size in bytes of the IP header, extension headers included, of a packet that an ICMP error quotes.
 pub(crate) fn quoted_header_size(packet: &[u8]) -> Option<usize> {
-    Some(network(packet, 0, true)?.size)
+    let is_ipv6 = packet.first()? >> 4 == 6;
+    Some(network(packet, 0, is_ipv6, true)?.size)
 }
 
 /// A network header.
@@ -167,10 +172,11 @@ struct NetworkHeader {
     size: usize,
 }
 
-/// Reads a network header. `is_quoted` says that the packet may be cut off behind the header, as in an ICMP error.
-fn network(bytes: &[u8], zone: u16, is_quoted: bool) -> Option<NetworkHeader> {
-    match bytes.first()? >> 4 {
-        4 => {
+/// Reads a network header of this IP version. `None` if the header says another version. `is_quoted` says that the packet
+/// may be cut off behind the header, as in an ICMP error.
+fn network(bytes: &[u8], zone: u16, is_ipv6: bool, is_quoted: bool) -> Option<NetworkHeader> {
+    match (bytes.first()? >> 4, is_ipv6) {
+        (4, false) => {
             let header = bytes.first_chunk::<{ ipv4::HEADER_SIZE }>()?;
             let ip = Ipv4Packet::new_unchecked(header);
             let size = ip.header_size();
@@ -192,7 +198,7 @@ fn network(bytes: &[u8], zone: u16, is_quoted: bool) -> Option<NetworkHeader> {
             let tuple = CtTuple { source, destination, zone, protocol, is_ipv6: false };
             Some(NetworkHeader { tuple, size })
         }
-        6 => {
+        (6, true) => {
             let header = bytes.first_chunk::<{ ipv6::HEADER_SIZE }>()?;
             let ip = Ipv6Packet::new_unchecked(header);
             let (mut protocol, mut size) = (ip.next_header(), ipv6::HEADER_SIZE);
@@ -250,7 +256,9 @@ fn ports(bytes: &[u8], tuple: &mut CtTuple, is_whole: bool) -> Option<()> {
         return None;
     }
     (tuple.source.port, tuple.destination.port) = (header.src_port(), header.dst_port());
-    (tuple.source.port != 0 && tuple.destination.port != 0).then_some(())
+    // As in Open vSwitch, SCTP may have port 0.
+    let has_zero = tuple.source.port == 0 || tuple.destination.port == 0;
+    (!has_zero || tuple.protocol == ip_proto::SCTP).then_some(())
 }
 
 /// Reads a TCP header.
@@ -356,10 +364,9 @@ fn query(tuple: &mut CtTuple, identifier: u16, (own, answer): (u8, u8)) {
 /// Reads the packet that an error quotes. Errors about errors do not exist.
 fn error(quoted: &[u8], tracked: &mut CtPacket) -> Option<()> {
     let outer = tracked.tuple;
-    let NetworkHeader { mut tuple, size } = network(quoted, outer.zone, true)?;
+    let NetworkHeader { mut tuple, size } = network(quoted, outer.zone, outer.is_ipv6, true)?;
     // The error goes back to where the quoted packet came from.
-    let is_own =
-        tuple.is_ipv6 == outer.is_ipv6 && tuple.source.address == outer.destination.address;
+    let is_own = tuple.source.address == outer.destination.address;
     let transport = quoted.get(size..)?;
     if !is_own {
         return None;

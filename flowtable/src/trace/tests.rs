@@ -1,13 +1,13 @@
 //! What a trace says, in the words of Open vSwitch, and that it says it of every field.
 
 use super::*;
-use crate::conntrack::CtFilter;
 use crate::policy::ports::PortInfo;
 use crate::policy::tests::fields::packet_with;
 use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
 use flow::action::{Action, SetFieldForm};
 use flow::compose::compose;
+use flow::ct_filter::CtFilter;
 use flow::extract::{Arrival, extract};
 use flow::flow_mod::Command;
 use flow::key::{HEADER_WORDS, ct_state, frag};

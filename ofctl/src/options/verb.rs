@@ -7,6 +7,12 @@ use super::arguments::{
 use clap::Subcommand;
 
 // The doc comments of verbs and their options are the text of `ofctl --help`.
+/// What the help of the verbs about connections says of tuples.
+const TUPLE_HELP: &str = "The first TUPLE is that of a connection's first packet, the second one that of the answers. A \
+    tuple has parts like ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.2,ct_nw_proto=6,ct_tp_src=1000,ct_tp_dst=80, or \
+    ct_ipv6_src and ct_ipv6_dst, or icmp_type, icmp_code and icmp_id; all of those that are given have to fit. With a \
+    tuple, the zone is 0 unless zone=N says another one.";
+
 /// The verbs of `ofctl`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -228,12 +234,37 @@ pub(crate) enum Verb {
     /// Show the counters of MAC learning
     #[command(override_usage = "ofctl fdb-stats [BRIDGE]")]
     FdbStats(Words),
-    /// List the connections that ct(commit) has remembered, of a zone or of all
-    #[command(override_usage = "ofctl dump-conntrack [zone=N]")]
+    /// List the connections that ct(commit) has remembered: those that fit, or all
+    #[command(
+        override_usage = "ofctl dump-conntrack [zone=N] [mark=VALUE[/MASK]] [labels=VALUE[/MASK]] [TUPLE [TUPLE]]",
+        after_help = TUPLE_HELP
+    )]
     DumpConntrack(Words),
-    /// Forget the connections of a zone, or all
-    #[command(override_usage = "ofctl flush-conntrack [zone=N]")]
+    /// Forget connections: those that fit, or all
+    #[command(
+        alias = "ct-flush",
+        override_usage = "ofctl flush-conntrack [BRIDGE] [zone=N] [mark=VALUE[/MASK]] [labels=VALUE[/MASK]] [TUPLE [TUPLE]]",
+        after_help = TUPLE_HELP
+    )]
     FlushConntrack(Words),
+    /// Forget the connections of a zone
+    #[command(override_usage = "ofctl ct-flush-zone [BRIDGE] ZONE")]
+    CtFlushZone(Words),
+    /// Show how many connections there may be
+    #[command(override_usage = "ofctl ct-get-maxconns")]
+    CtGetMaxconns(Words),
+    /// Change how many connections there may be; those that are too many stay
+    #[command(override_usage = "ofctl ct-set-maxconns NUMBER")]
+    CtSetMaxconns(Words),
+    /// Show how many connections zones may have, and how many they have
+    #[command(override_usage = "ofctl ct-get-limits [zone=N[,N]...]")]
+    CtGetLimits(Words),
+    /// Change how many connections zones may have; 0 is any number
+    #[command(override_usage = "ofctl ct-set-limits [default=NUMBER] [zone=N,limit=NUMBER]...")]
+    CtSetLimits(Words),
+    /// Remove the limits of zones, so that the default limit holds
+    #[command(override_usage = "ofctl ct-del-limits zone=N[,N]...")]
+    CtDelLimits(Words),
     /// Show how many connections there are, and what became of others
     #[command(override_usage = "ofctl ct-stats")]
     CtStats(Words),
@@ -372,6 +403,8 @@ impl Verb {
             Self::SetSsl(_) | Self::DelSsl(_) => true,
             Self::Apply(_) | Self::Confirm(_) | Self::Rollback(_) | Self::Restart(_) => true,
             Self::FdbFlush(_) | Self::FdbAdd(_) | Self::FdbDel(_) => true,
+            Self::FlushConntrack(_) | Self::CtFlushZone(_) | Self::CtSetMaxconns(_) => true,
+            Self::CtSetLimits(_) | Self::CtDelLimits(_) => true,
             // With words behind it, each of these changes what it shows otherwise.
             Self::FdbConfig(words) => words.words.iter().any(|word| word.contains('=')),
             Self::Log(words) => words.filter.is_some(),
@@ -441,6 +474,12 @@ impl Verb {
             Self::DumpTables(_) => "dump-tables",
             Self::DumpConntrack(_) => "dump-conntrack",
             Self::FlushConntrack(_) => "flush-conntrack",
+            Self::CtFlushZone(_) => "ct-flush-zone",
+            Self::CtGetMaxconns(_) => "ct-get-maxconns",
+            Self::CtSetMaxconns(_) => "ct-set-maxconns",
+            Self::CtGetLimits(_) => "ct-get-limits",
+            Self::CtSetLimits(_) => "ct-set-limits",
+            Self::CtDelLimits(_) => "ct-del-limits",
             Self::CtStats(_) => "ct-stats",
             Self::FdbShow(_) => "fdb-show",
             Self::FdbFlush(_) => "fdb-flush",

@@ -205,8 +205,11 @@ impl Peer {
             OfMessage::MultipartRequest(MultipartRequest::TableFeatures { tables, has_more }) => {
                 return self.table_features(on, (tables, has_more), encoding, xid, &bytes, wire);
             }
-            // Rules always have ages, and there are no connections to forget.
-            OfMessage::FlowAge | OfMessage::CtFlush(_) => Ok(()),
+            // Rules always have ages.
+            OfMessage::FlowAge => Ok(()),
+            OfMessage::CtFlush(flush) => flush.filter().map(|filter| {
+                on.policy().connections().flush(filter);
+            }),
             OfMessage::RoleRequest(request) => self.role(request).map(|reply| {
                 wire.send(&OfMessage::RoleReply(reply), xid);
                 wire.follow_settings();

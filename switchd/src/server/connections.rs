@@ -3,20 +3,27 @@
 use super::answer::{Failure, Sender};
 use crate::switch::Switch;
 use control::frame::{Kind, TEXT_SIZE};
-use control::record::{ConnectionRecord, ConnectionStatsRecord, DirectionRecord};
+use control::record::{
+    ConnectionLimitsRecord, ConnectionRecord, ConnectionStatsRecord, DirectionRecord,
+    ZoneLimitRecord,
+};
 use control::{Changed, Reply};
-use flowtable::conntrack::{ConnectionInfo, CtFilter, CtTuple};
+use flow::ct_filter::CtFilter;
+use flowtable::conntrack::{ConnectionInfo, CtTuple, CtZoneUse};
 use packet::wire::ip_proto;
 
-/// The connections of a zone, or all.
+/// The limit of a zone that may have more connections than the default limit says.
+const ANY_NUMBER: u32 = u32::MAX;
+
+/// The connections that fit a filter.
 pub(super) fn dump(
     switch: &Switch,
-    zone: Option<u16>,
+    filter: CtFilter,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
     let (mut text, mut count) = (String::new(), 0);
     let connections = switch.policy().connections();
-    connections.for_each(switch.now(), CtFilter { zone }, |connection| {
+    connections.for_each(switch.now(), filter, |connection| {
         count += 1;
         super::status::write_record(&mut text, &record(connection));
         text.push('\n');
@@ -31,9 +38,9 @@ pub(super) fn dump(
     Ok(Reply::Listed(count))
 }
 
-/// Forgets the connections of a zone, or all.
-pub(super) fn flush(switch: &Switch, zone: Option<u16>) -> Reply {
-    let gone = switch.policy().connections().flush(CtFilter { zone });
+/// Forgets the connections that fit a filter.
+pub(super) fn flush(switch: &Switch, filter: CtFilter) -> Reply {
+    let gone = switch.policy().connections().flush(filter);
     Reply::Changed(Changed { count: gone as u64, notes: Vec::new() })
 }
 
@@ -52,6 +59,50 @@ pub(super) fn stats(switch: &Switch) -> Reply {
         refused_zone: stats.refused_zone,
         nat_exhausted: stats.nat_exhausted,
     })
+}
+
+/// How many connections there may be.
+pub(super) fn limits(switch: &Switch) -> Reply {
+    let table = switch.policy().connections();
+    let (default, zones) = table.zone_limits();
+    let number = |limit: Option<u32>| limit.filter(|limit| *limit < ANY_NUMBER).unwrap_or(0);
+    Reply::ConnectionLimits(ConnectionLimitsRecord {
+        max: table.max_connections() as u64,
+        default: number(default),
+        zones: zones
+            .into_iter()
+            .map(|CtZoneUse { zone, limit, connections }| ZoneLimitRecord {
+                zone,
+                limit: number(limit),
+                count: connections,
+            })
+            .collect(),
+    })
+}
+
+/// Changes how many connections there may be.
+pub(super) fn set_limits(
+    switch: &Switch,
+    max: Option<u64>,
+    default: Option<u32>,
+    zones: &[(u16, Option<u32>)],
+) -> Reply {
+    let table = switch.policy().connections();
+    if let Some(max) = max {
+        table.set_max_connections(max as usize);
+    }
+    // Requests say 0 for no limit, as in Open vSwitch.
+    if let Some(default) = default {
+        table.set_zone_limit(None, Some(default).filter(|limit| *limit > 0));
+    }
+    for &(zone, limit) in zones {
+        table.set_zone_limit(
+            Some(zone),
+            limit.map(|limit| if limit == 0 { ANY_NUMBER } else { limit }),
+        );
+    }
+    let count = u64::from(max.is_some()) + u64::from(default.is_some()) + zones.len() as u64;
+    Reply::Changed(Changed { count, notes: Vec::new() })
 }
 
 fn record(connection: &ConnectionInfo) -> ConnectionRecord {

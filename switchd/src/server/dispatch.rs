@@ -95,8 +95,12 @@ fn dispatch(
         }
         Operation::History => saved::history(switch),
         Operation::CacheShow => status::caches(switch),
-        Operation::DumpConnections { zone } => connections::dump(switch, *zone, to)?,
-        Operation::FlushConnections { zone } => connections::flush(switch, *zone),
+        Operation::DumpConnections { filter } => connections::dump(switch, *filter, to)?,
+        Operation::FlushConnections { filter } => connections::flush(switch, *filter),
+        Operation::ConnectionLimits => connections::limits(switch),
+        Operation::SetConnectionLimits { max, default, zones } => {
+            connections::set_limits(switch, *max, *default, zones)
+        }
         Operation::ConnectionStats => connections::stats(switch),
         Operation::Workers => status::workers(switch),
         Operation::Log { filter } => status::log(filter.as_deref())?,

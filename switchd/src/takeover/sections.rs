@@ -13,7 +13,7 @@ use flow::text::{DEFAULT_PRIORITY, NoPortNames, write_match};
 use flow::types::{GroupId, MacAddr, MeterId, OfPort, TableId};
 use flow::verdict::DropReason;
 use flowtable::classifier::Entry;
-use flowtable::conntrack::KeptConnection;
+use flowtable::conntrack::{KeptConnection, KeptLimits};
 use flowtable::policy::mac_table::{MacKey, MacStats};
 use flowtable::policy::meters::MeterTotals;
 use flowtable::policy::rule::{Rule, RuleTotals};
@@ -60,6 +60,8 @@ pub(super) fn sections() -> impl Iterator<Item = Section> {
 const SECTIONS: &[Section] = &[
     Section { name: "hosts", when: When::Early, give: give_hosts, take: take_hosts },
     Section { name: "late hosts", when: When::Late, give: give_hosts, take: take_hosts },
+    // In front of the connections, which need room.
+    Section { name: "connection limits", when: When::Early, give: give_limits, take: take_limits },
     Section {
         name: "connections",
         when: When::Early,
@@ -140,6 +142,16 @@ fn take_hosts(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
             });
         }
     })
+}
+
+fn give_limits(switch: &Switch) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&switch.policy().connections().keep_limits())
+}
+
+fn take_limits(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
+    let kept: KeptLimits = serde_json::from_slice(bytes)?;
+    switch.policy().connections().take_over_limits(&kept);
+    Ok(())
 }
 
 fn give_connections(switch: &Switch) -> serde_json::Result<Vec<u8>> {

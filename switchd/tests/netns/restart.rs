@@ -2,9 +2,10 @@
 
 use crate::fixture::{Cable, Network, SWITCHD};
 use crate::life::{is_up, undisturbed};
-use anyhow::{Context, ensure};
-use control::record::{MeterRecord, MeterStatsRecord};
+use anyhow::{Context, bail, ensure};
+use control::record::{ConnectionLimitsRecord, MeterRecord, MeterStatsRecord, ZoneLimitRecord};
 use control::{Client, FlowMods, Format, MeterMods, MeterPart, MeterQuery, Operation, Reply};
+use flow::ct_filter::CtFilter;
 use flow::types::OfVersion;
 use lab::harness::Test;
 use lab::traffic::{NumberedStream, Ping, TcpTransfer};
@@ -83,21 +84,34 @@ fn tracked_connections_go_on() -> anyhow::Result<()> {
     ] {
         client.add_flow(rule)?;
     }
+    let limits = Operation::SetConnectionLimits {
+        max: Some(1_000),
+        default: None,
+        zones: vec![(7, Some(9))],
+    };
+    client.ask(limits)?;
+    let filter = CtFilter { zone: Some(7), ..CtFilter::default() };
     let transfer = TcpTransfer::to(SocketAddr::new(hosts[1].v4().into(), 7002), 100 << 20);
     let kept = std::thread::scope(|scope| {
         let transfer = scope.spawn(|| transfer.run(hosts[0].namespace(), hosts[1].namespace()));
         eventually("the connection is tracked", || {
-            let known = client.connections(Some(7)).unwrap_or_default();
+            let known = client.connections(filter).unwrap_or_default();
             known.iter().any(|c| c.state.as_deref() == Some("ESTABLISHED"))
         })?;
         // From now on, a connection that the switch forgot would never go on.
         client.del_flows("table=1,ct_state=+new")?;
         (0..RESTARTS).try_for_each(|_| daemon.restart())?;
-        let kept = daemon.client()?.connections(Some(7))?;
+        let kept = daemon.client()?.connections(filter)?;
         transfer.join().expect("the transfer does not panic")?;
         anyhow::Ok(kept)
     })?;
     ensure!(kept.len() == 1 && kept[0].mark == 5, "{kept:?}");
+    let Reply::ConnectionLimits(after) = daemon.client()?.ask(Operation::ConnectionLimits)? else {
+        bail!("the limits are shown");
+    };
+    let zone = ZoneLimitRecord { zone: 7, limit: 9, count: 1 };
+    let expected = ConnectionLimitsRecord { max: 1_000, default: 0, zones: vec![zone] };
+    ensure!(after == expected, "{after:?}");
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Connection tracking through the tables: `ct(...)` and what the next pass sees.
 
 use super::*;
-use crate::conntrack::{CtFilter, CtZoneUse};
+use crate::conntrack::CtZoneUse;
+use flow::ct_filter::CtFilter;
 use flow::extract::extract;
 
 /// A firewall: port 1 may open connections to port 2, and port 2 may answer.
@@ -54,6 +55,59 @@ fn only_answers_come_in() {
         bench.now += Duration::from_secs(31);
         assert!(bench.ports(2, headers(ANSWER)).is_empty());
     });
+}
+
+#[test]
+fn a_connection_is_new_until_it_is_answered() {
+    let rules = [
+        "udp,ct_state=-trk,actions=ct(table=1)",
+        "table=1,udp,ct_state=+trk+new,actions=ct(commit),output:2",
+        "table=1,udp,ct_state=+trk+est,actions=output:3",
+    ];
+    with_and_without_caches(&rules, |bench| {
+        for _ in 0..4 {
+            assert_eq!(bench.ports(1, headers(REQUEST)), [2]);
+        }
+        assert_eq!(bench.ports(2, headers(ANSWER)), [3]);
+        assert_eq!(bench.ports(1, headers(REQUEST)), [3]);
+    });
+}
+
+#[test]
+fn a_header_of_another_ip_version_than_the_ethertype_says_is_invalid_and_sctp_may_have_port_zero() {
+    let rules = [
+        "ip,ct_state=-trk,actions=ct(table=1)",
+        "table=1,ip,ct_state=+trk+inv,actions=2",
+        "table=1,ip,ct_state=+trk+new,actions=3",
+    ];
+    with_and_without_caches(&rules, |bench| {
+        let mut frame =
+            compose(&headers("udp6,ipv6_src=fe80::1,ipv6_dst=fe80::2,tp_src=1,tp_dst=2"));
+        frame[12..14].copy_from_slice(&[8, 0]);
+        assert_eq!(bench.send_frames(0, &[frame])[1].len(), 1);
+        let sctp = "sctp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=22,tp_dst=0";
+        assert_eq!(bench.ports(1, headers(sctp)), [3]);
+        assert_eq!(bench.ports(1, headers(&sctp.replace("sctp", "udp"))), [2]);
+    });
+}
+
+#[test]
+fn connections_are_forgotten_by_tuple_and_mark() {
+    let mut bench = Bench::cached(&["udp,actions=ct(commit,exec(set_field:6->ct_mark)),2"]);
+    let flush = |bench: &Bench, words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        bench.policy.connections().flush(CtFilter::parse(&words).expect("a filter"))
+    };
+    bench.ports(1, headers(REQUEST));
+    assert_eq!(flush(&bench, &["mark=1/1"]), 0);
+    assert_eq!(flush(&bench, &["ct_nw_src=10.0.0.2"]), 0);
+    assert_eq!(flush(&bench, &["ct_nw_src=10.0.0.1,icmp_id=1000"]), 0);
+    assert_eq!(flush(&bench, &["zone=1", "ct_nw_src=10.0.0.1"]), 0);
+    assert_eq!(flush(&bench, &["ct_nw_src=10.0.0.1,ct_nw_proto=17,ct_tp_dst=53"]), 1);
+    bench.ports(1, headers(REQUEST));
+    assert_eq!(flush(&bench, &["", "ct_nw_src=10.0.0.2,ct_tp_src=53"]), 1);
+    bench.ports(1, headers(REQUEST));
+    assert_eq!(flush(&bench, &["mark=2/2"]), 1);
 }
 
 #[test]
@@ -119,9 +173,15 @@ fn mark_label_and_zone_are_seen_by_the_next_pass() {
         assert_eq!(bench.ports(1, headers(REQUEST)), [2, 3], "the list goes on, too");
         let second = REQUEST.replace("10.0.0.1", "10.0.0.2");
         assert_eq!(bench.ports(1, headers(&second)), [3, 4], "another zone");
-        let known = bench.policy.connections().dump(bench.now, CtFilter { zone: Some(1) });
+        let known = bench
+            .policy
+            .connections()
+            .dump(bench.now, CtFilter { zone: Some(1), ..CtFilter::default() });
         assert_eq!((known.len(), known[0].mark, known[0].label), (1, 5, 7 << 64));
-        assert_eq!(bench.policy.connections().flush(CtFilter { zone: Some(2) }), 1);
+        assert_eq!(
+            bench.policy.connections().flush(CtFilter { zone: Some(2), ..CtFilter::default() }),
+            1
+        );
         assert_eq!(bench.policy.connections().stats().connections, 1);
     });
 }

@@ -2,8 +2,9 @@
 
 use super::connections::{headers, recipe, with_and_without_caches};
 use super::*;
-use crate::conntrack::{CtFilter, KeptConnection};
+use crate::conntrack::KeptConnection;
 use flow::PipelineKey;
+use flow::ct_filter::CtFilter;
 use flow::extract::{Arrival, extract};
 use flow::text::{NoPortNames, write_packet};
 use packet::wire::{IcmpPacket, Ipv4Packet, icmp_type};

@@ -3,8 +3,8 @@
 
 use super::connections::headers;
 use super::*;
-use crate::conntrack::CtFilter;
 use crate::datapath::nat;
+use flow::ct_filter::CtFilter;
 use flow::extract::{Arrival, extract};
 use flow::key::ct_state;
 use flow::verdict::{CtAction, CtCommit, Rewrite};
