@@ -63,6 +63,7 @@ fn dump(rule: &FlowMod, version: OfVersion) -> String {
         flags: rule.flags,
         name: None,
         label: None,
+        learned_by: None,
         duration: Duration::ZERO,
         packets: 0,
         bytes: 0,

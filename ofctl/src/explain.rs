@@ -104,7 +104,15 @@ impl Account<'_> {
             self.levels.push(level);
         }
         match &step.event {
-            TraceEventRecord::Rule { table, r#match, priority, cookie, name, is_empty } => {
+            TraceEventRecord::Rule {
+                table,
+                r#match,
+                priority,
+                cookie,
+                name,
+                learned_by,
+                is_empty,
+            } => {
                 let text = rule_text(r#match, *priority);
                 let name = name.as_ref().map(|name| format!(" called {name}"));
                 let cookie = cookie.as_ref().map(|cookie| format!(", cookie {cookie},"));
@@ -113,6 +121,10 @@ impl Account<'_> {
                     level,
                     &format!("Table {table}: the rule{name} \"{text}\"{cookie} matches."),
                 );
+                if let Some(teacher) = learned_by {
+                    let text = format!("A packet has made this rule, by the rule \"{teacher}\".");
+                    self.line(level + 1, &text);
+                }
                 if *is_empty {
                     self.line(level + 1, "The rule has no actions, so it drops the packet.");
                 }
@@ -204,6 +216,7 @@ mod tests {
                         priority: 10,
                         cookie: Some("0x1".to_owned()),
                         name: None,
+                        learned_by: None,
                         is_empty: false,
                     },
                 ),

@@ -101,7 +101,7 @@ impl Layout<'_> {
         let is_last = rest.iter().all(|later| later.depth > step.depth);
         self.levels.truncate(depth);
         match &step.event {
-            TraceEventRecord::Rule { table, r#match, priority, cookie, name, is_empty } => {
+            TraceEventRecord::Rule { table, r#match, priority, cookie, name, is_empty, .. } => {
                 self.table(depth, above, is_last);
                 let _ = write!(self.out, "{table:2}. {}", rule_text(r#match, *priority));
                 if let Some(cookie) = cookie {
@@ -185,6 +185,7 @@ mod tests {
             priority: priority.parse().unwrap(),
             cookie: None,
             name: None,
+            learned_by: None,
             is_empty: false,
         };
         TraceStepRecord { depth, event }

@@ -66,6 +66,7 @@ pub fn flow_line<'a>(rule: &'a FlowStats<'_>) -> FlowLine<'a> {
         flags: rule.flags,
         name: None,
         label: None,
+        learned_by: None,
         duration: rule.duration,
         packets: rule.packets,
         bytes: rule.bytes,

@@ -138,6 +138,7 @@ pub(crate) fn flow_line<'a>(
         flags: rule.flags,
         name: rule.name().map(|name| &**name),
         label: rule.label().map(|label| &**label),
+        learned_by: rule.learned_by.as_ref().map(|teacher| &*teacher.text),
         duration: now.saturating_sub(rule.stats.created()),
         packets,
         bytes,

@@ -67,6 +67,9 @@ pub struct FlowRecord {
     /// The rule's label, which several rules may share; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The rule that made this one of a packet (`learn`): `table=0,priority=5,tcp`. `None` if somebody has added the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_by: Option<String>,
 }
 
 /// The sums of the counters of the rules that a filter selects.

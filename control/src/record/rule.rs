@@ -20,6 +20,7 @@ impl FlowRecord {
             flags: FlowFlags::default(),
             name: None,
             label: None,
+            learned_by: None,
             ..*line
         };
         bare.write(&mut text, &PrintOptions { version, ports: names, stats: false, ages: true });
@@ -42,6 +43,7 @@ impl FlowRecord {
             flags: flag_names(line.flags),
             name: line.name.map(str::to_owned),
             label: line.label.map(str::to_owned),
+            learned_by: line.learned_by.map(str::to_owned),
         }
     }
 }

@@ -96,6 +96,9 @@ pub enum TraceEventRecord {
         /// The name of the rule; `None` if it has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+        /// The rule that made this one of a packet (`learn`): `table=0,priority=5,tcp`. `None` if somebody has added the rule.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        learned_by: Option<String>,
         /// Whether the rule has no actions, which drops the packet.
         #[serde(default)]
         is_empty: bool,

@@ -6,6 +6,7 @@
 //! | rules of one priority overlap and act differently | [`Problem::Ambiguous`], [`Problem::Replaced`] | `overlap` |
 //! | packets can come back to the rule without end | [`Problem::Loop`] | `loops`, `region` |
 //! | a conjunction lacks a clause, or the rule that it leads to | [`Problem::MissingClause`], [`Problem::IdleConjunction`] | `conjunctions` |
+//! | the rule learns into a table that packets do not come to | [`Problem::IdleLearning`] | `destination` |
 //! | the rule names a table, port or group that does not exist | [`Problem::EmptyTable`] and the like | `destination` |
 //!
 //! A rule counts as shadowed only if a single rule shadows it, not if several do together. Rules are compared by
@@ -130,6 +131,11 @@ pub enum Problem {
         /// The table that has no rules.
         table: TableId,
     },
+    /// The rule learns into a table that no rule sends packets to, so that what is learned is never carried out.
+    IdleLearning {
+        /// The table that learned rules are added to.
+        table: TableId,
+    },
     /// The rule outputs to a port that does not exist.
     MissingPort {
         /// The number that no port has.
@@ -153,6 +159,7 @@ impl Problem {
             Self::IdleConjunction { .. } => "idle_conjunction",
             Self::Loop { .. } => "loop",
             Self::EmptyTable { .. } => "empty_table",
+            Self::IdleLearning { .. } => "idle_learning",
             Self::MissingPort { .. } => "missing_port",
             Self::MissingGroup { .. } => "missing_group",
         }
@@ -173,7 +180,8 @@ impl Problem {
             Self::Ambiguous { with } => std::slice::from_ref(with),
             Self::Loop { rules, .. } => rules.get(1..).unwrap_or_default(),
             Self::MissingClause { .. } | Self::IdleConjunction { .. } => &[],
-            Self::EmptyTable { .. } | Self::MissingPort { .. } | Self::MissingGroup { .. } => &[],
+            Self::EmptyTable { .. } | Self::IdleLearning { .. } => &[],
+            Self::MissingPort { .. } | Self::MissingGroup { .. } => &[],
         }
     }
 
@@ -199,6 +207,9 @@ impl Problem {
             }
             Self::EmptyTable { table } => {
                 format!("add a rule to table {table}, or do not send packets there")
+            }
+            Self::IdleLearning { table } => {
+                format!("send packets to table {table}, or learn into a table that they come to")
             }
             Self::MissingPort { .. } => "add the port, or output to another one".into(),
             Self::MissingGroup { .. } => "add the group first".into(),
@@ -238,6 +249,9 @@ impl fmt::Display for Problem {
             }
             Self::EmptyTable { table } => {
                 write!(f, "sends packets to table {table}, which has no rule")
+            }
+            Self::IdleLearning { table } => {
+                write!(f, "learns into table {table}, to which no rule sends packets")
             }
             Self::MissingPort { port } => write!(f, "outputs to port {port}, which does not exist"),
             Self::MissingGroup { group } => {

@@ -211,3 +211,13 @@ fn a_long_loop_names_some_of_its_rules_and_takes_short() {
     }
     assert_eq!(unnamed, n - 10);
 }
+
+#[test]
+fn a_learner_needs_a_table_that_packets_come_to() {
+    let learner =
+        "actions=learn(table=1,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[])";
+    check(&[learner], &[(0, "idle_learning")]);
+    // A table that packets add rules to is not empty.
+    check(&[&format!("{learner},resubmit(,1)")], &[]);
+    check(&["actions=learn(table=0,priority=9,NXM_OF_ETH_SRC[]),output:1"], &[]);
+}

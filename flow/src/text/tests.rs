@@ -87,6 +87,7 @@ proptest! {
             flags: flow_mod.flags,
             name: flow_mod.name.as_deref(),
             label: None,
+            learned_by: None,
             duration: std::time::Duration::from_millis(1038),
             packets: 7,
             bytes: 420,

@@ -22,7 +22,7 @@ use super::{Bridge, Policy};
 use crate::classifier::Version;
 use flow::Match;
 use flow::flow_mod::FlowMod;
-use flow::packed;
+use flow::text::{DEFAULT_PRIORITY, NoPortNames, write_match};
 use flow::types::{Cookie, TableId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,23 +56,18 @@ pub struct Teacher {
     pub priority: u16,
     /// The cookie of the rule.
     pub cookie: Cookie,
-    /// The match of the rule, as [`packed`] has it.
-    matching: Box<[u8]>,
+    /// Table, priority and match of the rule: `table=0,priority=5,tcp`. Ports are numbers.
+    pub text: Box<str>,
 }
 
 impl Teacher {
     /// The rule with this priority and match.
     pub(super) fn new(rule: &Rule, priority: u16, matching: &Match) -> Self {
-        let mut bytes = Vec::new();
-        packed::pack(&mut bytes, matching);
-        Self { table: rule.table, priority, cookie: rule.cookie, matching: bytes.into() }
-    }
-
-    /// The match of the rule.
-    pub fn matching(&self) -> Match {
-        let unpacker = packed::Unpacker::new(packed::parts());
-        let matching = unpacker.ok().and_then(|unpacker| unpacker.unpack(&self.matching));
-        matching.unwrap_or_else(Match::any)
+        // The function leaves out the default priority.
+        let mut text = format!("table={},priority={priority},", rule.table);
+        write_match(&mut text, matching, DEFAULT_PRIORITY, &NoPortNames);
+        let text = text.trim_end_matches(',').into();
+        Self { table: rule.table, priority, cookie: rule.cookie, text }
     }
 }
 

@@ -37,6 +37,9 @@ pub struct FlowLine<'a> {
     pub name: Option<&'a str>,
     /// The rule's label; `None` if it has none.
     pub label: Option<&'a str>,
+    /// The table, the priority and the match of the rule that made this one of a packet, as text; `None` if somebody has added
+    /// the rule. Lines of text do not have it.
+    pub learned_by: Option<&'a str>,
     /// Time since the rule was added.
     pub duration: Duration,
     /// How many packets the rule has matched.
@@ -64,6 +67,7 @@ impl<'a> FlowLine<'a> {
             flags: rule.flags,
             name: rule.name.as_deref(),
             label: rule.label.as_deref(),
+            learned_by: None,
             duration: Duration::ZERO,
             packets: 0,
             bytes: 0,

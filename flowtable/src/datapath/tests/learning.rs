@@ -101,8 +101,7 @@ fn a_learned_rule_names_its_teacher_and_a_cached_flow_learns_without_changes() {
     let rules = snapshot.tables().rules(TableId::new(1), snapshot.version());
     let teachers: Vec<_> = rules.filter_map(|rule| rule.value.learned_by.clone()).collect();
     assert_eq!(teachers.len(), 1);
-    assert_eq!((teachers[0].table.get(), teachers[0].priority), (0, 0x8000));
-    assert_eq!(teachers[0].matching(), flow::Match::any());
+    assert_eq!(&*teachers[0].text, "table=0,priority=32768");
 }
 
 #[test]

@@ -269,6 +269,7 @@ impl<'a> Words<'a> {
             priority: won.map(|won| won.priority).unwrap_or_default(),
             cookie: (rule.cookie.0 != 0).then(|| format!("{:#x}", rule.cookie.0)),
             name: rule.name().map(|name| name.to_string()),
+            learned_by: rule.learned_by.as_ref().map(|teacher| teacher.text.to_string()),
             is_empty: rule.actions.is_empty(),
         }
     }
