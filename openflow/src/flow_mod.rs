@@ -137,6 +137,7 @@ pub(crate) fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<Flow
         Ok((buffer, out_port, flags, matching, None))
     })?;
     flow_mod.actions = action::decode_list(action_input(input), OpenFlow10)?;
+    action::check_order(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;
     check_buffer(buffer, flow_mod.command)?;
     Ok(flow_mod)
@@ -156,6 +157,7 @@ pub(crate) fn decode_nxt(mut input: Input<'_>, encoding: Encoding) -> Result<Flo
         return Err(ErrorCode::NxmInvalid);
     }
     flow_mod.actions = action::decode_list(action_input(input), encoding.version)?;
+    action::check_order(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;
     check_buffer(buffer, flow_mod.command)?;
     Ok(flow_mod)
@@ -255,6 +257,7 @@ pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<Flow
     }
     let instructions = Input::new(input.rest(), ErrorCode::BadInstructionLength);
     flow_mod.actions = action::decode_instructions(instructions, version)?;
+    action::check_order(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, version)?;
     known?;
     check_buffer(buffer, command)?;

@@ -218,7 +218,7 @@ fn decode_buckets_11(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
             weight: Some(weight),
             watch_port: watched_port(watch_port),
             watch_group: watched_group(watch_group),
-            actions: action::decode_list(actions, version)?,
+            actions: action::decode_plain(actions, version)?,
         });
     }
     Ok(buckets)
@@ -261,7 +261,7 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
             return Err(ErrorCode::BadBucket);
         }
         let actions = bucket.part(actions_len, ErrorCode::BadActionLength)?;
-        let actions = action::decode_list(actions, version)?;
+        let actions = action::decode_plain(actions, version)?;
         let (mut weight, mut watch_port, mut watch_group) = (None, None, None);
         while !bucket.is_empty() {
             let (kind, mut value) = decode_property(&mut bucket)?;

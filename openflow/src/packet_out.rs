@@ -35,7 +35,7 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
         return Err(ErrorCode::BadLength);
     }
     let actions = input.part(usize::from(len), ErrorCode::BadActionLength)?;
-    let actions = action::decode_list(actions, version)?;
+    let actions = action::decode_plain(actions, version)?;
     let is_source = in_port < OfPort::MAX
         || matches!(in_port, OfPort::LOCAL | OfPort::NONE | OfPort::CONTROLLER);
     if !is_source {

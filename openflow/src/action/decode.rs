@@ -30,6 +30,29 @@ pub(crate) fn decode_list(
     Ok(list)
 }
 
+/// Reads the actions of a bucket or of a packet-out, which cannot be Nicira's form of an instruction.
+pub(crate) fn decode_plain(input: Input<'_>, version: OfVersion) -> Result<Vec<Action>, ErrorCode> {
+    let list = decode_list(input, version)?;
+    match list.iter().any(is_metadata) {
+        true => Err(ErrorCode::UnsupportedInstruction),
+        false => Ok(list),
+    }
+}
+
+/// Checks the order of the actions and instructions of a rule. Nicira's form of `write_metadata` is an instruction among actions,
+/// which only `goto_table` may follow.
+pub(crate) fn check_order(list: &[Action]) -> Result<(), ErrorCode> {
+    let behind = list.iter().skip_while(|action| !is_metadata(action)).skip(1);
+    match { behind }.all(|action| matches!(action, Action::GotoTable(_))) {
+        true => Ok(()),
+        false => Err(ErrorCode::ActionUnsupportedOrder),
+    }
+}
+
+fn is_metadata(action: &Action) -> bool {
+    matches!(action, Action::WriteMetadata { .. })
+}
+
 /// The settings of a reader of actions.
 #[derive(Clone, Copy)]
 struct Reading {
@@ -327,6 +350,9 @@ impl Reading {
             nx::CONTROLLER2 => {
                 zeros(&mut input, 6)?;
                 controller2(&mut input)?
+            }
+            nx::WRITE_METADATA if self.depth > 0 => {
+                return Err(ErrorCode::UnsupportedInstruction);
             }
             nx::WRITE_METADATA => {
                 zeros(&mut input, 6)?;
