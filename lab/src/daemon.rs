@@ -6,7 +6,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,15 @@ use std::time::Duration;
 /// How long a daemon may take to start, to answer or to end. With a thousand ports on a busy machine it takes most
 /// of this time.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The option `--kernel-cache`, if the environment variable `SWITCHD_KERNEL_CACHE` says how: the whole suite can be run with
+/// and without. Arguments that say it already have the last word.
+fn kernel_cache_option(arguments: &[OsString]) -> Option<String> {
+    const OPTION: &str = "--kernel-cache";
+    let mode = std::env::var("SWITCHD_KERNEL_CACHE").ok().filter(|mode| !mode.is_empty())?;
+    let is_said = arguments.iter().any(|argument| argument.to_string_lossy().starts_with(OPTION));
+    (!is_said).then(|| format!("{OPTION}={mode}"))
+}
 
 /// The next number for the name of a directory or file, so that names in this process differ.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -136,8 +145,11 @@ impl Daemon {
         let log = run_dir.path().join(name);
         let file = File::create(&log).map_err(LabError::os("create", log.display().to_string()))?;
         let failed = || LabError::os("start", program.display().to_string());
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let child = Command::new(program)
-            .args(arguments)
+            .args(&arguments)
+            .args(kernel_cache_option(&arguments))
             .env("SWITCH_RUNDIR", run_dir.path())
             // Tests compare the log with plain text.
             .env("NO_COLOR", "1")

@@ -211,9 +211,10 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
     });
     let rx_ring = port.rx_ring.map(|ring| ring.to_string());
     let tunnel = port.tunnel.as_ref().map(|tunnel| tunnel.to_string());
-    let lines: [(&str, Option<&String>); 5] = [
+    let lines: [(&str, Option<&String>); 6] = [
         ("vlan", (!port.settings.is_empty()).then_some(&port.settings)),
         ("host-stack", port.host_stack.as_ref()),
+        ("kernel-cache", port.kernel_cache.as_ref()),
         ("rx-ring", rx_ring.as_ref()),
         ("tunnel", tunnel.as_ref()),
         ("problem", port.problem.as_ref()),

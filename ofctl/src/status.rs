@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::connect::{call, connect, unexpected};
 use crate::options::{Log, Options, Words};
 use crate::output::{print, print_json};
-use control::record::{CacheRecord, DropRecord, DropsRecord, WorkerRecord};
+use control::record::{CacheRecord, DropRecord, DropsRecord, KernelCacheRecord, WorkerRecord};
 use control::{Operation, Reply};
 use flow::metric::{CacheCounts, CacheMetric};
 use flow::types::OfPort;
@@ -91,7 +91,24 @@ fn render_caches(caches: &CacheRecord) -> String {
             caches.workers.iter().fold(CacheCounts::default(), |sum, worker| sum.plus(worker));
         render_worker(&mut out, "total", &total);
     }
+    if let Some(kernel) = &caches.kernel {
+        render_kernel(&mut out, kernel);
+    }
+    if let Some(reason) = &caches.kernel_off {
+        let _ = writeln!(out, "kernel: off ({reason})");
+    }
     out
+}
+
+fn render_kernel(out: &mut String, kernel: &KernelCacheRecord) {
+    let KernelCacheRecord { flows, max_flows, masks, hits, installs, evictions, .. } = kernel;
+    let _ = write!(
+        out,
+        "kernel: {hits} packets\n  \
+         flows:      {flows} of {max_flows}, {masks} masks, {installs} admissions, {evictions} evictions, {} without room\n  \
+         marks:      {} unmarked packets\n",
+        kernel.no_room, kernel.unmarked
+    );
 }
 
 fn render_worker(out: &mut String, title: &str, w: &CacheCounts) {
@@ -190,7 +207,7 @@ mod tests {
             CacheMetric::Protecting => 1,
             _ => 0,
         });
-        let caches = CacheRecord { flows: 8, workers: vec![worker] };
+        let caches = CacheRecord { flows: 8, workers: vec![worker], ..CacheRecord::default() };
         insta::assert_snapshot!(render_caches(&caches), @r"
         cached flows: 8
         worker 0: 1000 packets
@@ -200,7 +217,7 @@ mod tests {
           flows:      8 of 200000, 0 evictions
           changes:    5 re-stamps, 2 re-translations, 1 of them with the same verdict
         ");
-        let two = CacheRecord { flows: 16, workers: vec![worker; 2] };
+        let two = CacheRecord { flows: 16, workers: vec![worker; 2], ..CacheRecord::default() };
         assert!(
             render_caches(&two)
                 .contains("total: 2000 packets\n  signatures: 1940 hits (97.0 %), 262144")

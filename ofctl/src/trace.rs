@@ -74,6 +74,9 @@ fn render_pass(bridge: &str, trace: &TraceRecord) -> String {
         "\nFinal flow: {last}\nMegaflow: {}\nDatapath actions: {}\n",
         trace.megaflow, trace.datapath_actions
     );
+    if let Some(kernel) = &trace.kernel_cache {
+        let _ = writeln!(out, "Kernel cache: {kernel}");
+    }
     if let Some(cause) = &trace.dropped {
         let _ = writeln!(out, "Dropped: {} ({})", cause.meaning, cause.reason);
     }

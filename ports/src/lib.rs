@@ -17,6 +17,7 @@ pub mod dummy;
 mod egress;
 mod error;
 pub mod handover;
+mod kernel_hooks;
 pub mod listeners;
 mod lock;
 pub mod netlink;
@@ -32,11 +33,13 @@ pub mod tunnel;
 
 pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
+pub use kernel_hooks::KernelHooks;
 pub use lock::{device_lock_folder, give_up_locks, take_promised_locks};
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
     TxQueue, Whereabouts,
 };
+pub use sys::bpf::{SharedWords, wait_for_programs};
 pub use sys::heap::{free_evenly, give_back_memory};
 pub use sys::xdp;
 

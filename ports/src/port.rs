@@ -236,6 +236,7 @@ pub struct PortStatus {
     link_up: AtomicBool,
     mtu: AtomicU32,
     bypass_qdisc: AtomicBool,
+    has_chosen_qdisc: AtomicBool,
     /// The work on unfinished frames that the device takes on ([`Takes::to_bits`]).
     takes: AtomicU64,
 }
@@ -247,6 +248,7 @@ impl PortStatus {
             link_up: link_up.into(),
             mtu: mtu.into(),
             bypass_qdisc: bypass_qdisc.into(),
+            has_chosen_qdisc: false.into(),
             takes: Takes::ALL.to_bits().into(),
         })
     }
@@ -264,6 +266,18 @@ impl PortStatus {
     /// Frames go to the device directly, not through its queueing discipline.
     pub fn bypasses_qdisc(&self) -> bool {
         self.bypass_qdisc.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has given the device a queueing discipline that devices do not have by themselves, such as `htb`.
+    pub fn has_chosen_qdisc(&self) -> bool {
+        self.has_chosen_qdisc.load(Ordering::Relaxed)
+    }
+
+    /// Tells what the queueing discipline of the device is called.
+    pub(crate) fn set_qdisc(&self, name: &str) {
+        let is_usual =
+            ["", "noop", "noqueue", "pfifo_fast", "mq", "fq", "fq_codel"].contains(&name);
+        self.has_chosen_qdisc.store(!is_usual, Ordering::Relaxed);
     }
 
     /// The work on unfinished frames that is left to the device. The queueing discipline takes all of it on.
@@ -389,6 +403,9 @@ pub struct Port {
     pub status: Arc<PortStatus>,
     /// Whether the host's own stack heard its frames when it was opened.
     pub(crate) shield: Shield,
+    /// Whether the programs of its [`Allotment`](crate::Allotment::hooks) see its frames, or why they do not, for a person to
+    /// read.
+    pub kernel_hooks: Result<(), String>,
     /// The memory that its frames are received into.
     pub rx_memory: RxMemory,
     /// Opens the receive queues again, with rings of another size; `None` for a port without rings.

@@ -159,6 +159,9 @@ impl Device {
             netns: None,
             status,
             shield: Shield::NotNeeded,
+            kernel_hooks: Err(
+                "the switch itself has its frames from the host or the virtual machine".to_owned(),
+            ),
             rx_memory: RxMemory {
                 queues: queues.rx.len() as u32,
                 slots: slots as u32,

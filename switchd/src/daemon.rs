@@ -5,6 +5,7 @@
 
 use crate::detach::Background;
 use crate::edition::Edition;
+use crate::kernel_cache::KernelStart;
 use crate::monitor::Monitor;
 use crate::openflow::OpenFlowServer;
 use crate::options::Options;
@@ -54,11 +55,16 @@ pub fn main_of(edition: Edition) -> ExitCode {
         let background = Background::enter(&options)?;
         let group = options.socket_group.as_deref().map(socket_group).transpose()?;
         raise_descriptor_limit();
+        // While the process has the privileges to load them.
+        let kernel = match options.take_over {
+            true => Err("this program has taken over from another one".to_owned()),
+            false => options.kernel_cache.load()?,
+        };
         // Before the first other thread, which would keep its privileges.
-        confine(&options, &socket, group)?;
+        confine(&options, &socket, group, kernel.is_ok())?;
         let log = log::start(options.verbose);
         let announce = Announce { ready_fd, background };
-        match run(&options, &socket, group, announce, signals)? {
+        match run(&options, &socket, group, announce, signals, kernel)? {
             End::Stopped => Ok(()),
             End::HandedOver(handed_over) => {
                 drop(log);
@@ -138,7 +144,12 @@ fn socket_group(name: &str) -> anyhow::Result<Gid> {
 }
 
 /// Gives up the privileges that the switch does not need.
-fn confine(options: &Options, socket: &Path, socket_group: Option<Gid>) -> anyhow::Result<()> {
+fn confine(
+    options: &Options,
+    socket: &Path,
+    socket_group: Option<Gid>,
+    attaches_programs: bool,
+) -> anyhow::Result<()> {
     // Needs a privilege that the switch has at its start only.
     takeover::courtesy::permit();
     // A configuration that cannot be read is an error later.
@@ -149,6 +160,7 @@ fn confine(options: &Options, socket: &Path, socket_group: Option<Gid>) -> anyho
         user: options.user.as_deref(),
         socket_group,
         enters_namespaces: options.enters_namespaces,
+        attaches_programs,
         sandbox: options.sandbox,
         places: confinement::Places {
             socket,
@@ -168,6 +180,7 @@ fn run(
     socket_group: Option<Gid>,
     announce: Announce,
     signals: Signals,
+    kernel: KernelStart,
 ) -> anyhow::Result<End> {
     let program = Program::of_this_process();
     let (listener, switch, tell_old_program) = match options.take_over {
@@ -180,6 +193,7 @@ fn run(
         false => {
             let desired = options.desired().map_err(|error| error.exit_if_usage())?;
             let mut config = Config::new(desired);
+            config.kernel = kernel;
             config.state = options.state.clone().map(|directory| (directory, options.state_sync));
             // The socket first: a second daemon must not touch the ports of the first.
             let listener = crate::server::bind(socket)?;

@@ -10,6 +10,7 @@ pub mod desired;
 mod detach;
 pub mod edition;
 mod event_text;
+pub mod kernel_cache;
 mod lock_file;
 mod log;
 mod log_limit;

@@ -7,6 +7,7 @@ use crate::desired::{
     FailMode, FromFile, Settings, SslFiles,
 };
 use crate::edition::edition;
+use crate::kernel_cache::KernelCacheMode;
 use crate::manual;
 use crate::state::StateSync;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -44,6 +45,8 @@ pub struct Options {
     pub user: Option<String>,
     /// Whether landlock and seccomp are used (`--sandbox`).
     pub sandbox: Sandbox,
+    /// Whether flows go into the kernel (`--kernel-cache`).
+    pub kernel_cache: KernelCacheMode,
     /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
     /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
@@ -161,6 +164,11 @@ struct Arguments {
     /// CAP_SYS_ADMIN
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
+    /// Have the kernel forward the frames of established flows between network devices (docs/kernel-cache.md). auto: if
+    /// Linux is 6.6 or newer and the program is started with CAP_BPF and CAP_PERFMON, which root has; require: do not
+    /// start without
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    kernel_cache: KernelCacheMode,
     /// Take over from the switch that has started this program
     #[arg(long = crate::takeover::OPTION, hide = true)]
     take_over: bool,
@@ -213,7 +221,7 @@ impl Options {
         let command_line = CommandLine { settings: arguments.settings, ssl, bridges };
         let Arguments { config, state, state_sync, socket, pid_file, ready_fd, .. } = arguments;
         let Arguments { user, sandbox, netns, take_over, start_successor, verbose, .. } = arguments;
-        let Arguments { socket_mode, socket_group, detach, detached, .. } = arguments;
+        let Arguments { socket_mode, socket_group, detach, detached, kernel_cache, .. } = arguments;
         Ok(Self {
             command_line,
             config,
@@ -228,6 +236,7 @@ impl Options {
             ready_fd,
             user,
             sandbox,
+            kernel_cache,
             enters_namespaces: netns == OnOff::On,
             take_over,
             start_successor,

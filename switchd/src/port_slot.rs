@@ -97,7 +97,8 @@ pub(crate) struct PortSlot {
     pub(crate) state: PortState,
     /// The open device. Its queues are with the workers.
     pub(crate) port: Option<Port>,
-    /// The counters of each worker, in the order of the workers. They outlive the device.
+    /// The counters of each worker, in the order of the workers, and behind them those of the kernel cache. They outlive the
+    /// device.
     pub(crate) counters: Vec<Arc<PortCounters>>,
     /// What the port has counted in the program that this one has taken over from.
     pub(crate) before: PortTotals,
@@ -136,7 +137,7 @@ impl PortSlot {
             activity: Activity::default(),
             state: PortState::Waiting,
             port: None,
-            counters: (0..workers).map(|_| Arc::default()).collect(),
+            counters: (0..workers + 1).map(|_| Arc::default()).collect(),
             before: PortTotals::default(),
             refused: Vec::new(),
             mac: [0; 6],
@@ -151,6 +152,11 @@ impl PortSlot {
     /// The bridge of the port, and the port's OpenFlow number.
     pub(crate) fn at(&self) -> PortRef {
         PortRef { bridge: self.bridge, port: self.of_port }
+    }
+
+    /// The counters of frames that the kernel cache has forwarded or dropped.
+    pub(crate) fn kernel_counters(&self) -> &Arc<PortCounters> {
+        &self.counters[self.counters.len() - 1]
     }
 
     /// Logs what has happened to the port, within the port's budget of lines.

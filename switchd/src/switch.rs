@@ -34,6 +34,7 @@ pub use views::{OwnEnd, PortView, WorkerView};
 use crate::bridge::events::{EventThread, Events};
 use crate::desired::{Desired, DesiredError, Resolved};
 use crate::event_text;
+use crate::kernel_cache::{KernelSide, KernelStart};
 use crate::openflow::{ControllerStates, Hubs};
 use crate::parallel::{self, Closer};
 use crate::port_slot::PortSlot;
@@ -57,6 +58,7 @@ use flow::types::{OfPort, TableId};
 use flowtable::datapath::{CacheStats, Datapath, Egress, FlowRegistry};
 use flowtable::policy::observer::{Observer, Observers};
 use flowtable::policy::{self, Conduct, Policy};
+use kernelcache::KernelCache;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -78,7 +80,7 @@ const COMMAND_QUEUE: usize = 1024;
 const EVENT_QUEUE: usize = 1024;
 
 /// How to start a switch.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config {
     /// The state that the switch is to be in once it has started.
     pub desired: Desired,
@@ -86,13 +88,16 @@ pub struct Config {
     pub seed: u64,
     /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and rules end with the switch.
     pub state: Option<(PathBuf, StateSync)>,
+    /// The programs of the kernel cache, or why there are none.
+    pub kernel: KernelStart,
 }
 
 impl Config {
     /// A switch that is to be as somebody wants it.
     pub fn new(desired: Desired) -> Self {
         use std::hash::{BuildHasher, RandomState};
-        Self { desired, seed: RandomState::new().hash_one(std::process::id()), state: None }
+        let kernel = Err("it is off".to_owned());
+        Self { desired, seed: RandomState::new().hash_one(std::process::id()), state: None, kernel }
     }
 }
 
@@ -147,6 +152,7 @@ pub struct Switch {
     epoch: Instant,
     /// Keys hash functions.
     seed: u64,
+    kernel: KernelSide,
     /// Closed while another program prepares to take over.
     gate: Gate,
     lenient: bool,
@@ -210,7 +216,7 @@ impl Switch {
     /// # Errors
     /// A privilege is missing, or a required device cannot be used; nothing is left behind then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Config { desired: configured, seed, state } = config;
+        let Config { desired: configured, seed, state, kernel } = config;
         let directory = state.as_ref().map(|(path, _)| StateDirectory::open(path)).transpose()?;
         let contents = directory.as_ref().map(StateDirectory::read).transpose()?.flatten();
         let keep = |directory: &StateDirectory| directory.keep(contents.as_ref());
@@ -235,7 +241,8 @@ impl Switch {
         let path = state.as_ref().map(|(path, _)| path.clone());
         let revisions = Revisions::open(path.clone(), kept.configuration(&configured))?;
         let keeper = directory.is_some().then_some(keeper);
-        let mut switch = Self::without_ports(&settings, seed, keeper, revisions, Instant::now())?;
+        let now = Instant::now();
+        let mut switch = Self::without_ports(&settings, seed, keeper, revisions, now, kernel)?;
         if let Some((directory, (_, sync))) = directory.zip(state) {
             switch.start_keeper(intake, directory, sync)?;
         }
@@ -280,6 +287,7 @@ impl Switch {
         keeper: Option<Arc<Keeper>>,
         revisions: Revisions,
         epoch: Instant,
+        kernel: KernelStart,
     ) -> Result<Self, StartError> {
         let conduct = if settings.lenient { Conduct::AsOvs } else { Conduct::Sensible };
         let (bridge_events, intake) = Events::new();
@@ -294,6 +302,8 @@ impl Switch {
         };
         let policy = Policy::new(seed).with_conduct(conduct).with_observer(observer);
         let policy = Arc::new(policy);
+        let zero = handover::system_clock().saturating_sub(epoch.elapsed());
+        let kernel = KernelSide::start(kernel, &policy, seed, zero);
         let usable = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
         if let Some(&cpu) = settings.cpus.iter().find(|cpu| !usable.is_set(**cpu).unwrap_or(false))
         {
@@ -304,6 +314,7 @@ impl Switch {
             policy: Arc::clone(&policy),
             epoch,
             seed,
+            kernel,
             gate: Gate::default(),
             lenient: settings.lenient,
             vlan_limit: settings.vlan_limit,
@@ -331,6 +342,9 @@ impl Switch {
             let mut datapath =
                 Datapath::new(Arc::clone(&policy), settings.cache, settings.vlan_limit, seed);
             datapath.punt_into(Arc::clone(switch.punts.queue(index)));
+            if let Some(cache) = switch.kernel.cache() {
+                datapath.offer_to(Arc::<KernelCache>::clone(cache));
+            }
             let failed = |source| StartError::Worker { worker: index, source };
             let cpu = settings.cpus.get(index % settings.cpus.len().max(1)).copied();
             let events = event_sender.clone();
@@ -410,6 +424,11 @@ impl Switch {
         &self.gate
     }
 
+    /// The kernel cache, or why there is none.
+    pub(crate) fn kernel_side(&self) -> &KernelSide {
+        &self.kernel
+    }
+
     /// The policy: rules, groups, ports and hosts of all bridges.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
@@ -453,6 +472,10 @@ impl Switch {
     /// Periodic work: counters, idle flows, hosts and rules whose time is over, memory.
     pub fn sweep(&self) {
         let now = self.now();
+        // First: flows whose frames are in the kernel are not idle.
+        if let Some(cache) = self.kernel.cache() {
+            cache.sweep(now);
+        }
         for worker in &self.workers {
             worker.registry.sweep(&self.policy, now, MAX_IDLE);
             if worker.registry.has_condemned() {

@@ -394,6 +394,7 @@ impl Worker {
         egress.clear(&mut batch);
         drop(batch);
         rx.queue.release();
+        datapath.offer_flows();
         // A segment costs what a copy does.
         rx.had_turn(frames, copies + segments);
         if segments > 0 {

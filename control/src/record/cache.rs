@@ -15,6 +15,33 @@ pub struct CacheRecord {
     /// one is passed over, so that peers of different versions understand each other.
     #[serde(with = "list")]
     pub workers: Vec<CacheCounts>,
+    /// What the kernel cache has and did; `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelCacheRecord>,
+    /// Why there is no kernel cache; `None` if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_off: Option<String>,
+}
+
+/// What the kernel cache has, and what it did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KernelCacheRecord {
+    /// How many flows are in the kernel.
+    pub flows: u64,
+    /// How many flows there is room for.
+    pub max_flows: u64,
+    /// Under how many masks frames are looked up.
+    pub masks: u64,
+    /// How many frames the kernel has forwarded or dropped.
+    pub hits: u64,
+    /// How many flows were put into the kernel.
+    pub installs: u64,
+    /// How many flows were idle, or given up by their worker, and were taken out.
+    pub evictions: u64,
+    /// How many times a flow found no room.
+    pub no_room: u64,
+    /// How many frames came whose mark another program on the port had overwritten.
+    pub unmarked: u64,
 }
 
 /// The counts of several workers as JSON.
@@ -92,7 +119,11 @@ mod tests {
             CacheMetric::Protecting => 1,
             metric => metric as u64 * 10,
         });
-        let record = CacheRecord { flows: 70, workers: vec![counts, CacheCounts::default()] };
+        let record = CacheRecord {
+            flows: 70,
+            workers: vec![counts, CacheCounts::default()],
+            ..CacheRecord::default()
+        };
         let json = serde_json::to_string(&record).unwrap();
         let first = "{\"hits\":0,\"probe_hits\":10,\"misses\":20,\"refused\":30,\"signatures\":40,\
             \"admissions\":50,\"signature_evictions\":60,\"flows\":70,\"max_flows\":80,\

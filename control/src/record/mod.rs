@@ -14,7 +14,7 @@ mod rule;
 mod table;
 mod trace;
 
-pub use cache::CacheRecord;
+pub use cache::{CacheRecord, KernelCacheRecord};
 pub use confinement::{ConfinementRecord, Enforcement};
 pub use connection::{
     ConnectionLimitsRecord, ConnectionRecord, ConnectionStatsRecord, DirectionRecord,
@@ -287,6 +287,10 @@ pub struct PortRecord {
     /// for ports that are no device of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_stack: Option<String>,
+    /// Whether frames of the port are forwarded by the kernel cache: `on`, or `off (REASON)`. `None` in a switch without
+    /// kernel cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_cache: Option<String>,
     /// The receive rings; `None` for ports without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rx_ring: Option<RxRingRecord>,
@@ -436,6 +440,9 @@ pub struct CachedFlowRecord {
     pub used: Option<f64>,
     /// Seconds since the flow was cached.
     pub age: f64,
+    /// Whether the kernel forwards the packets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offloaded: bool,
     /// The datapath actions, in the notation of `ovs-dpctl dump-flows`: `set(eth(dst=02:00:00:00:00:01)),2`.
     pub actions: String,
     /// Why packets of the flow are dropped; `None` if they are sent.

@@ -20,6 +20,10 @@ pub struct TraceRecord {
     /// Why the packet is dropped; `None` if it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<DropCause>,
+    /// Whether the kernel cache can have the flow of the packet: `yes`, or `no (REASON)`. `None` in a switch without kernel
+    /// cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_cache: Option<String>,
     /// The hosts that `NORMAL` would learn from the packet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learns: Vec<LearnRecord>,

@@ -2,10 +2,11 @@
 //! bits of a mask.
 
 use super::counters::Counter;
+use super::kernel_flows::KernelShare;
 use super::meter_use::{MeterUse, Pushed};
 use crate::overload::{ESTABLISHED_AFTER, Source};
 use crate::policy::TableRef;
-use crate::policy::changes::{Changes, RecentRules, Watched};
+use crate::policy::changes::{Changes, LatestChange, RecentRules, Watched};
 use crate::policy::groups::GroupEntry;
 use crate::policy::learning::LearnedRule;
 use crate::policy::lookup_counts::LookupCounts;
@@ -82,6 +83,7 @@ pub struct CachedFlow {
     continuations: Box<[Arc<Continuation>]>,
     created: Duration,
     watched: Watched,
+    kernel: KernelShare,
     /// The packets and bytes that were added to the rules' counters already, and what was added to each meter's.
     pushed: Mutex<(u64, u64, Vec<Pushed>)>,
 }
@@ -171,6 +173,7 @@ impl CachedFlow {
             created: now,
             tables: t.depends.tables,
             watched,
+            kernel: KernelShare::default(),
             pushed: Mutex::default(),
         }
     }
@@ -276,6 +279,29 @@ impl CachedFlow {
             || changes.concern(&self.watched, stamp)
     }
 
+    /// Whether the change that the latest generation begins with may concern the verdict. `false` is certain, `true` is not.
+    pub fn is_concerned_by(&self, change: &LatestChange<'_>) -> bool {
+        let bits = |word: usize| match self.rewritten.contains(word) {
+            true => (0, 0),
+            false => self.pair(word),
+        };
+        self.is_dead() || change.concerns(&self.watched, self.tables, bits)
+    }
+
+    /// The generation at which the verdict was last known to be right.
+    pub fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Relaxed)
+    }
+
+    /// Whether storm control limits the frames.
+    pub fn is_flood(&self) -> bool {
+        self.flood.is_some()
+    }
+
+    pub(super) fn kernel_share(&self) -> &KernelShare {
+        &self.kernel
+    }
+
     /// Whether a host that the verdict depends on has come, gone or moved since the stamp.
     pub(super) fn is_concerned_by_hosts(&self, changes: &Changes) -> bool {
         changes.concern_host(&self.watched, self.stamp.load(Ordering::Relaxed))
@@ -343,20 +369,21 @@ impl CachedFlow {
         }
     }
 
-    /// The number of packets so far, and the number of their bytes.
+    /// The number of packets so far, and the number of their bytes, those in the kernel included.
     pub fn totals(&self) -> (u64, u64) {
-        (self.packets.get(), self.bytes.get())
+        let (packets, bytes) = self.kernel.totals();
+        (self.packets.get() + packets, self.bytes.get() + bytes)
     }
 
     /// The time of the last packet.
     pub fn used(&self) -> Duration {
-        Duration::from_millis(self.used_ms.get())
+        Duration::from_millis(self.used_ms())
     }
 
     /// The time of the last packet in milliseconds.
     #[inline]
     pub(super) fn used_ms(&self) -> u64 {
-        self.used_ms.get()
+        self.used_ms.get().max(self.kernel.used_ms())
     }
 
     /// The source of the flow's packets, if they came for longer than `ESTABLISHED_AFTER`.

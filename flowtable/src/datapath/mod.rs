@@ -36,6 +36,7 @@ mod egress;
 mod execute;
 mod flow_table;
 mod inject;
+mod kernel_flows;
 mod meter_use;
 mod nat;
 mod punt;
@@ -51,6 +52,7 @@ pub use counters::{CacheStats, Counter, PortCounters};
 pub use egress::Egress;
 pub use execute::{Env, Executed, Recirculation, execute};
 pub use inject::{Ingress, Resumed};
+pub use kernel_flows::KernelFlows;
 pub use punt::{Punt, PuntQueue, Punts};
 pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
@@ -112,6 +114,12 @@ pub struct Datapath {
     vlan_limit: u8,
     /// Where packets for controllers wait; `None` drops them.
     punts: Option<Arc<PuntQueue>>,
+    /// Where flows go that are hit; `None`: nowhere.
+    kernel: Option<Arc<dyn KernelFlows>>,
+    /// Number of frames of the last batch whose flows may be offered to the kernel.
+    offered: usize,
+    /// Full batches since flows were last offered to the kernel.
+    full_batches: u32,
 }
 
 /// How many received frames of a batch were queued, and how many dropped.
@@ -136,6 +144,8 @@ struct Scratch {
     flows: [u32; MAX_BATCH],
 }
 
+/// Number of full batches behind which flows are offered to the kernel all the same: an overloaded port has no others.
+const MOST_FULL_BATCHES: u32 = 16;
 /// In place of the number of a flow: no signature names a flow for the frame.
 const UNKNOWN: u32 = u32::MAX;
 /// In place of the number of a flow: the frame is shorter than an Ethernet header.
@@ -200,12 +210,41 @@ impl Datapath {
             rounds: Box::default(),
             vlan_limit,
             punts: None,
+            kernel: None,
+            offered: 0,
+            full_batches: 0,
         }
     }
 
     /// Puts packets for controllers into `queue` from now on.
     pub fn punt_into(&mut self, queue: Arc<PuntQueue>) {
         self.punts = Some(queue);
+    }
+
+    /// Offers flows to `kernel` from now on ([`offer_flows`](Self::offer_flows)).
+    pub fn offer_to(&mut self, kernel: Arc<dyn KernelFlows>) {
+        self.kernel = Some(kernel);
+    }
+
+    /// Offers the flows of the last batch to the kernel, but for those that the batch has made. To be called when the frames
+    /// of the batch have been sent: frames that come later overtake them in the kernel otherwise. For the same reason nothing
+    /// is offered behind a full batch, which may have left frames in its queue, as long as there are others.
+    #[inline]
+    pub fn offer_flows(&mut self) {
+        let Some(kernel) = &self.kernel else { return };
+        let offered = std::mem::take(&mut self.offered);
+        if offered == MAX_BATCH && self.full_batches < MOST_FULL_BATCHES {
+            self.full_batches += 1;
+            return;
+        }
+        self.full_batches = 0;
+        let mut before = UNKNOWN;
+        let numbers = self.scratch.flows[..offered].iter().filter(|index| {
+            let is_other = **index != before;
+            before = **index;
+            is_other
+        });
+        kernel.offer(&mut numbers.filter_map(|index| self.caches.flows.get(*index)));
     }
 
     /// The cached flows, for other threads to read.
@@ -242,10 +281,13 @@ impl Datapath {
         self.caches.catch_up(generation);
         let n = batch.len();
         let mut tally = Tally::new(counters);
+        self.offered = n;
         self.extract(in_port, batch);
         let bytes = self.decide(moment, &RECEIVED[..n], batch, egress, &mut tally);
         if self.rounds.has_waiting() {
             self.go_round(moment, batch, egress, &mut tally);
+            // The numbers of the flows are those of the last pass now.
+            self.offered = 0;
         }
         self.rounds.found.clear();
         self.caches.end_batch(now, tally.hits, n == MAX_BATCH);

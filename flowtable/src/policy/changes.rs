@@ -28,8 +28,9 @@ use flow::flow_mod::FlowMod;
 use flow::key::FLOW_WORDS;
 use flow::types::{GroupId, MeterId};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Number of changes of rules that are remembered.
 const LOG: usize = 1024;
@@ -69,6 +70,48 @@ pub struct Changes {
     /// The latest change of anything but rules.
     other: AtomicU64,
     hasher: ahash::RandomState,
+    /// Hears of each generation.
+    follower: OnceLock<Arc<dyn GenerationFollower>>,
+}
+
+/// Hears of each new generation, for somebody who judges frames elsewhere.
+pub trait GenerationFollower: fmt::Debug + Send + Sync {
+    /// A change is visible, and its generation begins. The change has not returned to whoever asked for it: when it has,
+    /// nothing may be judged by an older state. Called in the order of the generations, by workers too, and under a lock: it
+    /// must not ask the policy anything.
+    fn advance(&self, change: &LatestChange<'_>);
+}
+
+/// The change that the latest generation begins with.
+#[derive(Debug)]
+pub struct LatestChange<'a> {
+    generation: u64,
+    changes: &'a Changes,
+    log: &'a Log,
+}
+
+impl LatestChange<'_> {
+    /// The generation that begins.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether the change may concern packets that were looked up in `tables` and agree with a value in the bits of a
+    /// mask, `bits` giving both for each word, or something else that is watched.
+    pub(crate) fn concerns(
+        &self,
+        watched: &Watched,
+        tables: TableSet,
+        bits: impl Fn(usize) -> (u64, u64),
+    ) -> bool {
+        let rules = self.log.rules.iter().rev();
+        let mut rules = rules.take_while(|change| change.generation == self.generation);
+        self.log.complete_since >= self.generation
+            || self.changes.concern(watched, self.generation - 1)
+            || rules.any(|change| {
+                tables.may_contain(change.rule.table) && may_cover(&change.rule.words, &bits)
+            })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +139,19 @@ impl Changes {
             learned: buckets(LEARNED),
             other: AtomicU64::new(0),
             hasher: ahash::RandomState::with_seeds(seed, 0xc4a, !seed, 0x9e5),
+            follower: OnceLock::new(),
+        }
+    }
+
+    /// Tells `follower` of each generation from now on. There can be one: a second call changes nothing.
+    pub(super) fn tell(&self, follower: Arc<dyn GenerationFollower>) {
+        let _ = self.follower.set(follower);
+    }
+
+    /// Tells the follower, if there is one, of the generation that begins with what has just been put into the log.
+    fn advance(&self, log: &Log, generation: u64) {
+        if let Some(follower) = self.follower.get() {
+            follower.advance(&LatestChange { generation, changes: self, log });
         }
     }
 
@@ -135,28 +191,31 @@ impl Changes {
                 }
                 log.rules.push_back(Arc::new(RuleChange { generation, rule }));
             }
+            self.advance(log, generation);
         });
     }
 
     /// Records hosts that have come, gone or moved. Returns the generation that begins with it.
     pub(super) fn hosts(&self, hosts: &[HostRef]) -> u64 {
-        self.generations.record(|_, generation| {
+        self.generations.record(|log, generation| {
             self.other.store(generation, Ordering::Relaxed);
             for bucket in hosts.iter().flat_map(|host| self.host_buckets(host)) {
                 self.hosts[usize::from(bucket)].store(generation, Ordering::Relaxed);
             }
+            self.advance(log, generation);
         })
     }
 
     /// Records ports that have come, gone or changed.
     pub(super) fn ports(&self, ports: impl Iterator<Item = PortRef>) {
-        self.generations.record(|_, generation| {
+        self.generations.record(|log, generation| {
             for port in ports {
                 self.ports[port_bucket(port)].store(generation, Ordering::Relaxed);
                 self.ports_of[bridge_bucket(port.bridge)].store(generation, Ordering::Relaxed);
             }
             self.any_port.store(generation, Ordering::Relaxed);
             self.other.store(generation, Ordering::Relaxed);
+            self.advance(log, generation);
         });
     }
 

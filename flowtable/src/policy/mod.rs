@@ -60,7 +60,7 @@ use audience::Audience;
 use bridge::Shape;
 pub use bridge::{AddBridgeError, Bridge};
 pub use bridge_id::{BridgeId, PerBridge, PortRef, TableRef};
-use changes::Changes;
+use changes::{Changes, GenerationFollower};
 pub use conduct::Conduct;
 use flow::types::{PortNo, TableId};
 use flow::{FlowKey, Match};
@@ -227,6 +227,11 @@ impl Policy {
     /// moment.
     fn listener(&self) -> Option<&dyn Observer> {
         self.observer.as_deref().filter(|observer| observer.is_listening())
+    }
+
+    /// Tells `follower` of each generation from now on. There can be one: a second call changes nothing.
+    pub fn tell_generations(&self, follower: Arc<dyn GenerationFollower>) {
+        self.changes.tell(follower);
     }
 
     /// The generation: the number of changes so far of anything that a translation depends on.

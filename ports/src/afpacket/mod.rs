@@ -27,6 +27,7 @@ pub use rings::RxOpener;
 use crate::commons::Commons;
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedPort};
+use crate::kernel_hooks::DeviceHook;
 use crate::lock::Lock;
 use crate::netlink::{self, Features, Link, NetlinkError, Reply, Request};
 use crate::privileges;
@@ -34,7 +35,8 @@ use crate::shield::{self, Enslaved};
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
 use crate::{
-    Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield, TxQueue,
+    Guard, KernelHooks, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield,
+    TxQueue,
 };
 use std::error::Error;
 use std::io;
@@ -44,7 +46,7 @@ use std::sync::Arc;
 use tx::PacketTx;
 
 /// What a port may have of its switch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Allotment {
     /// Receiving queues; flows are spread over them.
     pub rx: usize,
@@ -55,11 +57,13 @@ pub struct Allotment {
     /// The MAC address of a TAP device that the port makes, unless the port's options say another one. `None`: the
     /// kernel chooses one.
     pub mac: Option<[u8; 6]>,
+    /// eBPF programs that are to see the frames of the port's device before its receive queues do; `None`: no such.
+    pub hooks: Option<Arc<KernelHooks>>,
 }
 
 impl Default for Allotment {
     fn default() -> Self {
-        Self { rx: 1, tx: 1, ring: RingSize::default(), mac: None }
+        Self { rx: 1, tx: 1, ring: RingSize::default(), mac: None, hooks: None }
     }
 }
 
@@ -90,6 +94,7 @@ pub fn open(
         qdisc: link.qdisc.clone(),
         is_listened: false,
         enslaved,
+        hook: None,
         _lock: lock,
     };
     if !link.is_up && shield == Shield::Exposed {
@@ -97,8 +102,9 @@ pub fn open(
         guard.commons.set_up(link.index, true).map_err(|e| e.renamed(operation))?;
     }
     let device = Device { guard, link, shield, warnings, sockets: vec![socket] };
+    let ring = allotment.ring;
     device.into_port(name, options, allotment, |opener| {
-        let (mut rx, memory) = opener.open_here(allotment.ring)?;
+        let (mut rx, memory) = opener.open_here(ring)?;
         for queue in &mut rx {
             queue.set_open(true)?;
         }
@@ -135,6 +141,7 @@ pub(crate) fn take_over(
         qdisc: link.qdisc.clone(),
         is_listened: false,
         enslaved,
+        hook: None,
         _lock: lock,
     };
     let device = Device { guard, link, shield, warnings: Vec::new(), sockets: Vec::new() };
@@ -177,12 +184,15 @@ impl Device {
         allotment: Allotment,
         receive: impl FnOnce(&RxOpener) -> Result<Receiving, PortError>,
     ) -> Result<Port, PortError> {
-        let Self { guard, link, shield, mut warnings, mut sockets } = self;
+        let Self { mut guard, link, shield, mut warnings, mut sockets } = self;
+        // Before the filters of the rings: what those take from the rings would be lost.
+        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), shield);
         let device = &*guard.device;
         let (link, addresses) = state(&guard.commons, &link)?;
         warnings.extend(address_warning(&link, addresses, shield));
         let bypass = bypasses(options.qdisc, &link.qdisc, false);
         let status = PortStatus::new(link.is_running(), link.mtu, bypass);
+        status.set_qdisc(&link.qdisc);
         // The port's own socket asks: the routing socket is busy with the requests of other ports.
         status.set_takes(match sockets.first() {
             Some(socket) => takes(netlink::features(socket.as_fd(), &link.name), &link),
@@ -195,6 +205,7 @@ impl Device {
             index: link.index,
             options: *options,
             queues: allotment.rx,
+            hooks: allotment.hooks.filter(|_| kernel_hooks.is_ok()),
         };
         let (rx, rx_memory) = receive(&opener)?;
         let mut queues = Queues { rx, tx: Vec::new() };
@@ -220,6 +231,7 @@ impl Device {
             netns: None,
             status,
             shield,
+            kernel_hooks,
             rx_memory,
             rx_opener: Some(Arc::new(opener)),
             warnings,
@@ -335,10 +347,26 @@ struct SystemGuard {
     /// Whether somebody listens to the device beside the switch.
     is_listened: bool,
     enslaved: Option<Enslaved>,
+    hook: Option<DeviceHook>,
     _lock: Lock,
 }
 
 impl SystemGuard {
+    /// Attaches the executor of `hooks` to the device.
+    ///
+    /// # Errors
+    /// Why that cannot be, for a person to read.
+    fn attach(&mut self, hooks: Option<&KernelHooks>, shield: Shield) -> Result<(), String> {
+        let hooks = hooks.ok_or_else(|| "the switch does not use it".to_owned())?;
+        if shield != Shield::Shielded {
+            return Err("the host's own stack receives its frames, too".to_owned());
+        }
+        let hook =
+            hooks.attach(self.index).map_err(|error| format!("attach to the device: {error}"))?;
+        self.hook = Some(hook);
+        Ok(())
+    }
+
     fn features(&self, link: &Link) -> Result<Features, NetlinkError> {
         self.commons.control().netlink.features(&link.name)
     }
@@ -347,6 +375,7 @@ impl SystemGuard {
 impl Guard for SystemGuard {
     fn link_changed(&mut self, link: &Link, status: &PortStatus) {
         self.qdisc.clone_from(&link.qdisc);
+        status.set_qdisc(&link.qdisc);
         status.set_bypass_qdisc(bypasses(self.mode, &self.qdisc, self.is_listened));
         status.set_takes(takes(self.features(link), link));
         // Somebody took the device out of the shield. Only `del-port` gives it back to the host.

@@ -13,7 +13,7 @@ use crate::commons::Commons;
 use crate::handover::HandedQueue;
 use crate::spec::PortOptions;
 use crate::sys::packet as socket;
-use crate::{PortError, RxMemory, RxQueue};
+use crate::{KernelHooks, PortError, RxMemory, RxQueue};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct RxOpener {
     pub(super) index: u32,
     pub(super) options: PortOptions,
     pub(super) queues: usize,
+    /// The programs whose judge is the filter of open rings; `None`: open rings have no filter.
+    pub(super) hooks: Option<Arc<KernelHooks>>,
 }
 
 impl RxOpener {
@@ -72,7 +74,7 @@ impl RxOpener {
     }
 
     fn open_one(&self, size: RingSize, fanout: &mut Option<u32>) -> io::Result<RingRx> {
-        let queue = RingRx::new(socket::socket()?, &self.options, size)?;
+        let queue = RingRx::new(socket::socket()?, &self.options, size, self.hooks.clone())?;
         // Until all have joined each other, they would get every frame.
         socket::refuse_all(queue.socket())?;
         socket::bind(queue.socket(), self.index, true)?;

@@ -14,11 +14,12 @@ use crate::listeners::OwnSocket;
 use crate::spec::PortOptions;
 use crate::sys::packet as socket;
 use crate::sys::ring::{Geometry, Received, RxRing};
-use crate::{PortError, RxMemory, RxQueue, RxStats};
+use crate::{KernelHooks, PortError, RxMemory, RxQueue, RxStats};
 use nix::sys::socket::{MsgFlags, recv};
 use packet::wire::eth_type;
 use packet::{Batch, Frame, HEADROOM, Offload, VNET_HDR_SIZE};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// The receive buffer that is asked for, in bytes: frames larger than a slot wait there. The kernel takes twice
 /// the number. Together with the ring and [`RingRx::large`] a port stays under 40 MB.
@@ -37,6 +38,8 @@ pub(crate) struct RingRx {
     stats: RxStats,
     idle_calls: u32,
     memory: RxMemory,
+    /// The programs whose judge is the filter while the ring is open.
+    hooks: Option<Arc<KernelHooks>>,
 }
 
 impl RingRx {
@@ -45,6 +48,7 @@ impl RingRx {
         socket: OwnedFd,
         options: &PortOptions,
         size: RingSize,
+        hooks: Option<Arc<KernelHooks>>,
     ) -> std::io::Result<Self> {
         let own = OwnSocket::new(&socket)?;
         let fd = socket.as_fd();
@@ -59,7 +63,7 @@ impl RingRx {
             socket::set_option(fd, socket::PACKET_COPY_THRESH, size.slot_size as i32)?;
         }
         let ring = RxRing::new(fd, size.geometry())?;
-        Ok(Self::over(own, socket, ring))
+        Ok(Self { hooks, ..Self::over(own, socket, ring) })
     }
 
     /// A queue over a socket of another process, which receives from its ring until this process does.
@@ -75,7 +79,7 @@ impl RingRx {
         let bytes = u64::from(blocks) * u64::from(block_size);
         let memory = RxMemory { queues: 1, slots: ring.geometry().slots(), slot_size, bytes };
         let (large, stats) = (Buffers::new(), RxStats::default());
-        Self { own, socket, ring, large, stats, idle_calls: 0, memory }
+        Self { own, socket, ring, large, stats, idle_calls: 0, memory, hooks: None }
     }
 
     /// The memory of the ring.
@@ -136,7 +140,11 @@ impl RxQueue for RingRx {
 
     fn set_open(&mut self, open: bool) -> Result<(), PortError> {
         let fd = self.socket.as_fd();
-        let set = if open { socket::refuse_none(fd) } else { socket::refuse_all(fd) };
+        let set = match &self.hooks {
+            _ if !open => socket::refuse_all(fd),
+            Some(hooks) => hooks.filter(fd),
+            None => socket::refuse_none(fd),
+        };
         set.map_err(|source| PortError::Os {
             operation: "filter frames of",
             object: "a receive queue".to_owned(),

@@ -3,6 +3,7 @@
 //! This is the only place with `unsafe` code. Each block is small and says why it holds.
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod datagram;
 pub(crate) mod ethtool;
 pub(crate) mod heap;

@@ -2,8 +2,9 @@
 //!
 //! The list allows what the switch, the standard library and libc use, and their relatives that do no harm, so that
 //! another version of libc works. It leaves out what changes the machine (`mount`, `reboot`, modules, clocks, keys), what
-//! looks into other processes (`ptrace`, `process_vm_readv`), and large surfaces without use here (`io_uring`, `bpf`,
-//! `perf_event_open`, `userfaultfd`).
+//! looks into other processes (`ptrace`, `process_vm_readv`), and large surfaces without use here (`io_uring`,
+//! `perf_event_open`, `userfaultfd`). Of `bpf` it allows the one command that attaches a program which was loaded before,
+//! in a switch with a kernel cache.
 //!
 //! Another call fails with `EPERM`, which the operation that wanted it reports: the switch goes on, and the operator reads
 //! which operation failed. To learn the call, `--sandbox log` lets all calls through, and the kernel logs the others.
@@ -86,6 +87,9 @@ const OLD: &[i64] = &[];
 const FAMILIES: [libc::c_int; 6] =
     [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_INET, libc::AF_INET6, libc::AF_XDP];
 
+/// The command of bpf(2) that attaches a loaded program (linux/bpf.h).
+const BPF_LINK_CREATE: u64 = 28;
+
 /// The flags of clone(2) that make namespaces.
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
@@ -96,11 +100,16 @@ const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64;
 
 /// Restricts all threads of the process, and the programs that they start. With `is_logged` the other calls work, and the
-/// kernel logs them. Entering network namespaces is allowed if `enters_namespaces`.
+/// kernel logs them. Entering network namespaces is allowed if `enters_namespaces`, and attaching loaded eBPF programs
+/// to devices if `attaches_programs`.
 ///
 /// # Errors
 /// The kernel has no seccomp or refuses.
-pub(super) fn restrict(is_logged: bool, enters_namespaces: bool) -> anyhow::Result<Enforcement> {
+pub(super) fn restrict(
+    is_logged: bool,
+    enters_namespaces: bool,
+    attaches_programs: bool,
+) -> anyhow::Result<Enforcement> {
     let otherwise = match is_logged {
         true => SeccompAction::Log,
         false => SeccompAction::Errno(libc::EPERM as u32),
@@ -125,6 +134,9 @@ pub(super) fn restrict(is_logged: bool, enters_namespaces: bool) -> anyhow::Resu
     if enters_namespaces {
         let network = rule(1, SeccompCmpOp::Eq, libc::CLONE_NEWNET as u64)?;
         rules.insert(libc::SYS_setns, vec![network]);
+    }
+    if attaches_programs {
+        rules.insert(libc::SYS_bpf, vec![rule(0, SeccompCmpOp::Eq, BPF_LINK_CREATE)?]);
     }
     let allow = SeccompAction::Allow;
     apply(SeccompFilter::new(rules, otherwise, allow, std::env::consts::ARCH.try_into()?)?)?;

@@ -132,6 +132,7 @@ impl Writer<'_> {
             n_bytes,
             used: (n_packets > 0).then(|| since(flow.used())),
             age: since(flow.created()),
+            offloaded: self.switch.is_offloaded(flow),
             actions,
             dropped: flow.drop.filter(|_| flow.actions.is_empty()).map(|reason| DropCause {
                 reason: reason.name().to_owned(),
@@ -193,8 +194,11 @@ impl Writer<'_> {
 fn write_text(out: &mut String, record: &CachedFlowRecord) {
     let CachedFlowRecord { flow, n_packets, n_bytes, actions, .. } = record;
     let used = record.used.map_or_else(|| "never".to_owned(), |used| format!("{used:.3}s"));
-    let _ =
-        write!(out, "{flow}, packets:{n_packets}, bytes:{n_bytes}, used:{used}, actions:{actions}");
+    let offloaded = if record.offloaded { "offloaded:yes, " } else { "" };
+    let _ = write!(
+        out,
+        "{flow}, packets:{n_packets}, bytes:{n_bytes}, used:{used}, {offloaded}actions:{actions}"
+    );
     let width = record.why.iter().map(|reason| reason.bits.len()).max().unwrap_or(0);
     for reason in &record.why {
         let table = reason.table.unwrap_or_default();

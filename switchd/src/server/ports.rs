@@ -61,6 +61,10 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
         mtu: port.mtu,
         settings: info.map(|info| PortSettings::of(info).to_string()).unwrap_or_default(),
         host_stack: port.shield.map(|shield| shield.name().to_owned()),
+        kernel_cache: port.kernel_cache.as_ref().map(|state| match state {
+            Ok(()) => "on".to_owned(),
+            Err(reason) => format!("off ({reason})"),
+        }),
         rx_ring: port.rx_memory.filter(|m| m.bytes > 0).map(|m| RxRingRecord {
             slots: m.slots as u64,
             slot_size: m.slot_size as u64,

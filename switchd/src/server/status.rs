@@ -3,8 +3,8 @@
 use crate::log;
 use crate::switch::{OnBridge, PortView, RingMemory, Switch, WorkerView};
 use control::record::{
-    CacheRecord, DropRecord, DropsRecord, LogRecord, RingMemoryRecord, SwitchRecord, TableRecord,
-    WorkerRecord,
+    CacheRecord, DropRecord, DropsRecord, KernelCacheRecord, LogRecord, RingMemoryRecord,
+    SwitchRecord, TableRecord, WorkerRecord,
 };
 use control::{Reason, Refusal, Reply};
 use flow::metric::CacheMetric;
@@ -12,6 +12,7 @@ use flow::types::TableId;
 use flow::verdict::DropReason;
 use flowtable::policy::TableRef;
 use flowtable::policy::tables::MAX_RULES;
+use kernelcache::KernelCacheCounts;
 use serde::Serialize;
 
 /// Appends a record of a list: JSON on one line, without the line feed.
@@ -76,7 +77,17 @@ pub(super) fn log(filter: Option<&str>) -> Result<Reply, Box<Refusal>> {
 pub(super) fn caches(switch: &Switch) -> Reply {
     let workers = switch.caches();
     let flows = workers.iter().map(|counts| counts[CacheMetric::Flows]).sum();
-    Reply::Cache(CacheRecord { flows, workers })
+    let (kernel, kernel_off) = match switch.kernel_cache() {
+        Ok(counts) => (Some(kernel_record(&counts)), None),
+        Err(reason) => (None, Some(reason.to_owned())),
+    };
+    Reply::Cache(CacheRecord { flows, workers, kernel, kernel_off })
+}
+
+fn kernel_record(counts: &KernelCacheCounts) -> KernelCacheRecord {
+    let &KernelCacheCounts { flows, max_flows, masks, hits, .. } = counts;
+    let &KernelCacheCounts { installs, evictions, no_room, unmarked, .. } = counts;
+    KernelCacheRecord { flows, max_flows, masks, hits, installs, evictions, no_room, unmarked }
 }
 
 /// The counters of each worker. `busy_percent` is about the time since the start.

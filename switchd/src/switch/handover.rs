@@ -151,11 +151,18 @@ impl Switch {
         }
         drop(done);
         // Ends when every worker has answered.
-        paused.iter().flatten().collect()
+        let positions = paused.iter().flatten().collect();
+        if let Some(cache) = self.kernel.cache() {
+            cache.suspend();
+        }
+        positions
     }
 
     /// Lets all workers receive, at these places in the rings.
     pub(crate) fn go_on(&self, positions: RingPositions) {
+        if let Some(cache) = self.kernel.cache() {
+            cache.resume();
+        }
         let positions = Arc::new(positions);
         for worker in &self.workers {
             worker.send(Command::GoOn { positions: Arc::clone(&positions) });
@@ -210,7 +217,11 @@ impl Switch {
         let epoch = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         let keeper = state.is_some().then_some(keeper);
         let revisions = Revisions::open(state, kept.configured.clone().unwrap_or_default())?;
-        let switch = Self::without_ports(&settings, seed, keeper, revisions, epoch)?;
+        let switch = {
+            // The privileges to load programs went with the start of the other program.
+            let kernel = Err("this program has taken over from another one".to_owned());
+            Self::without_ports(&settings, seed, keeper, revisions, epoch, kernel)?
+        };
         switch.pause();
         switch.desired.lock().settings = wanted.settings.clone();
         switch.restore(&kept, &wanted, Timeouts::Whole)?;
@@ -287,7 +298,7 @@ impl Switch {
 }
 
 /// The monotonic clock of the system.
-fn system_clock() -> Duration {
+pub(super) fn system_clock() -> Duration {
     // The kernel always has this clock.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }

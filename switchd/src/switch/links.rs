@@ -229,6 +229,7 @@ impl Switch {
                 }
             });
         }
+        self.kernel.port_changed(slot);
         let state = if port.status.is_link_up() { PortState::Up } else { PortState::Down };
         if state != slot.state {
             slot.state = state;

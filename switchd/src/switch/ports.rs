@@ -199,6 +199,7 @@ impl Switch {
             ring,
             mac: (target.is_tap() || target.is_tunnel())
                 .then(|| stable_mac::of_port(&bridge, &spec.name)),
+            hooks: self.kernel.hooks_for(target),
         };
         let taken = self.taken.take(&bridge, &spec.name);
         if let Target::Tunnel(tunnel) = target {
@@ -291,6 +292,7 @@ impl Switch {
         slot.mac = port.mac;
         let kind = port.kind.name();
         slot.log(format_args!("its device is open: {kind}"));
+        self.kernel.add_port(slot, port_no, &port);
         slot.port = Some(port);
         if slot.spec.config.down {
             self.set_device_up(slot, false);
@@ -308,6 +310,7 @@ impl Switch {
 
     /// Takes the queues of a port from the workers. What is returned closes it.
     pub(super) fn detach(&self, slot: &mut PortSlot) -> Closing {
+        self.kernel.remove_port(slot);
         // No frame is to reach a port that has gone, nor the next one that has its number.
         let membership = slot.port.as_mut().and_then(|port| port.membership.as_mut());
         let endpoints = membership.map(Membership::leave).unwrap_or_default();

@@ -26,6 +26,7 @@ impl Switch {
             (worker.commands.clone(), Arc::clone(&worker.wake), Arc::clone(&worker.registry))
         };
         let links: Vec<_> = self.workers.iter().map(link).collect();
+        let kernel = self.kernel.cache().cloned();
         move || {
             let (done, finished) = channel::bounded(links.len());
             for (commands, wake, _) in &links {
@@ -36,6 +37,9 @@ impl Switch {
             drop(done);
             // Ends when every worker has answered, or is gone.
             finished.iter().for_each(drop);
+            if let Some(kernel) = &kernel {
+                kernel.collect();
+            }
             links.iter().for_each(|(_, _, registry)| registry.push_stats());
         }
     }

@@ -28,6 +28,8 @@ pub struct PortView {
     pub state: PortState,
     /// Whether the host's stack hears it.
     pub shield: Option<Shield>,
+    /// Whether the kernel cache forwards its frames, or why it does not; `None` in a switch without kernel cache.
+    pub kernel_cache: Option<Result<(), String>>,
     /// The device's MTU, while it is open.
     pub mtu: Option<u32>,
     /// Memory for frames that come in, while it is open.
@@ -125,6 +127,7 @@ impl Switch {
     }
 
     fn views(&self, is_wanted: impl Fn(&PortSlot) -> bool) -> Vec<PortView> {
+        self.kernel.collect();
         let slots = self.slots.lock();
         let now = self.now();
         let view = |slot: &PortSlot| PortView {
@@ -134,6 +137,7 @@ impl Switch {
             mac: MacAddr(slot.mac),
             state: self.state_of(slot),
             shield: slot.port.as_ref().map(|p| p.shield()),
+            kernel_cache: self.kernel.state_of(slot),
             mtu: slot.port.as_ref().map(|p| p.status.mtu()),
             rx_memory: slot.port.as_ref().map(|p| p.rx_memory),
             config: slot.spec.config,
@@ -186,6 +190,7 @@ impl Switch {
 
     /// The cached flows of each worker, in the order of the workers. They go on counting.
     pub fn cached_flows(&self) -> Vec<Vec<Arc<CachedFlow>>> {
+        self.kernel.collect();
         self.workers.iter().map(|worker| worker.registry.flows()).collect()
     }
 

@@ -11,6 +11,7 @@ mod fixture;
 mod floods;
 mod frames;
 mod interop;
+mod kernel_cache;
 mod laboratory;
 mod life;
 mod memory;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         floods::TESTS,
         frames::TESTS,
         interop::TESTS,
+        kernel_cache::TESTS,
         laboratory::TESTS,
         life::TESTS,
         memory::TESTS,

@@ -2,6 +2,7 @@
 
 use super::super::names::{NameTable, Shown, port_names, shown};
 use crate::bridge::trace::{Assumed, Losers, Trace, TracedLearn, TracedPass};
+use crate::kernel_cache::could_hold;
 use crate::switch::OnBridge;
 use control::TraceQuery;
 use control::record::{
@@ -21,6 +22,7 @@ use flowtable::trace::{
     Pass, Rival, action_sentence, drop_meaning, field_text, note_sentence, note_text,
     outcome_sentence, port_words, write_datapath_actions, write_megaflow,
 };
+use kernelcache::KernelCache;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub(super) struct Words<'a> {
     explain: bool,
     bridges: Vec<BridgeNames>,
     ports: HashMap<PortNo, KnownPort>,
+    /// `None`: the switch has no kernel cache.
+    kernel: Option<Arc<KernelCache>>,
 }
 
 /// A bridge that the packet may come through.
@@ -77,7 +81,9 @@ impl<'a> Words<'a> {
             bridges.push(BridgeNames { id, name, ports: port_names(bridge) });
         }
         let TraceQuery { version, names: uses_names, explain, .. } = *query;
-        Self { trace, left: Cell::new(MAX_TEXT), version, uses_names, explain, bridges, ports }
+        let left = Cell::new(MAX_TEXT);
+        let kernel = switch.kernel_side().cache().cloned();
+        Self { trace, left, version, uses_names, explain, bridges, ports, kernel }
     }
 
     /// The port names of a bridge, for printing.
@@ -170,6 +176,12 @@ impl<'a> Words<'a> {
             dropped: translation.drop.map(|reason| DropCause {
                 reason: reason.name().to_owned(),
                 meaning: drop_meaning(translation, reason),
+            }),
+            kernel_cache: self.kernel.as_ref().map(|kernel| {
+                match could_hold(kernel, key, translation) {
+                    Ok(()) => "yes".to_owned(),
+                    Err(reason) => format!("no ({reason})"),
+                }
             }),
             learns: traced.learns.iter().map(|learn| self.learn(learn)).collect(),
             notes: Vec::new(),

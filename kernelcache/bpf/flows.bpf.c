@@ -1,0 +1,398 @@
+// The kernel's part of the flow cache.
+//
+// `judge` is the filter of a receive ring: it decides whether a frame has a flow here, and leaves that in the frame's
+// control block. A frame with a flow does not reach the ring. `execute` is attached to the device's ingress, behind the
+// ring, and carries out what `judge` has decided. Both see the same frame one after the other, so that each frame is
+// judged once, and no change can come between.
+//
+// `build` beside this file makes the object that the crate contains.
+
+#include <linux/bpf.h>
+#include "layout.h"
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)BPF_FUNC_ktime_get_coarse_ns;
+static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)BPF_FUNC_get_smp_processor_id;
+static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) =
+    (void *)BPF_FUNC_skb_load_bytes;
+static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 size, __u64 flags) =
+    (void *)BPF_FUNC_skb_store_bytes;
+static long (*const bpf_l3_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) =
+    (void *)BPF_FUNC_l3_csum_replace;
+static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) =
+    (void *)BPF_FUNC_l4_csum_replace;
+static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size, __u32 seed) =
+    (void *)BPF_FUNC_csum_diff;
+static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*const bpf_clone_redirect)(void *skb, __u32 ifindex, __u64 flags) = (void *)BPF_FUNC_clone_redirect;
+static long (*const bpf_skb_vlan_push)(void *skb, __be16 tpid, __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
+static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
+
+// An array with values of a type, which the switch maps into its memory.
+#define SHARED_ARRAY(name, size, of)                   \
+    struct {                                           \
+        int (*type)[BPF_MAP_TYPE_ARRAY];               \
+        int (*map_flags)[BPF_F_MMAPABLE];              \
+        int (*max_entries)[size];                      \
+        __u32 *key;                                    \
+        of *value;                                     \
+    } name SEC(".maps")
+
+SHARED_ARRAY(shared_conf, 1, struct conf);
+SHARED_ARRAY(shared_table, 1, struct table);
+SHARED_ARRAY(shared_flows, 1, struct flows);
+SHARED_ARRAY(shared_programs, 1, struct programs);
+SHARED_ARRAY(shared_counts, 1, struct count); // the loader knows how many processors there are
+
+#define ONLY(map)                         \
+    ({                                    \
+        __u32 zero = 0;                   \
+        bpf_map_lookup_elem(&map, &zero); \
+    })
+#define READ(place) (*(volatile __u64 *)&(place))
+#define BE16(n) __builtin_bswap16(n)
+#define BE32(n) __builtin_bswap32(n)
+
+// The first nine words of `flow::FlowKey`, in network byte order but for the first.
+struct key {
+    __u32 ifindex, zero;
+    __u8 dl_dst[6];
+    __u16 dl_type;
+    __u8 dl_src[6];
+    __u16 vlan_tci;
+    __u8 nw_proto, nw_tos, nw_ttl, nw_frag;
+    __u32 ipv6_label;
+    __u16 tp_src, tp_dst, tcp_flags, segments;
+    __u32 nw_addrs[8];
+};
+
+union words {
+    __u64 word[KEY_WORDS];
+    __u16 half[KEY_WORDS * 4];
+    struct key key;
+};
+
+#define IPV4 0x0800
+#define ARP 0x0806
+#define RARP 0x8035
+#define IPV6 0x86dd
+#define TAG_8021Q 0x8100
+#define TAG_8021AD 0x88a8
+#define TAG_9100 0x9100
+#define MPLS 0x8847
+#define MPLS_MULTICAST 0x8848
+#define LEAST_TYPE 0x600
+#define ICMP 1
+#define IGMP 2
+#define TCP 6
+#define UDP 17
+#define SCTP 132
+#define FRAGMENT 1
+#define LATER_FRAGMENT 2
+
+// Reads the key of a frame. Returns the size of its headers in bytes, as far as they are read, or 0 if the frame is one
+// for the switch: it has headers that the key's nine words do not hold, or contradicts itself.
+INLINE __u32 extract(struct __sk_buff *skb, union words *to)
+{
+    // The frame begins at offset 2, so that the network header is aligned.
+    __u64 buffer[8] = {};
+    __u8 *frame = (__u8 *)buffer + 2;
+    __u16 *half = (__u16 *)frame;
+    struct key *key = &to->key;
+    __u32 size = skb->len, n = size;
+    if (n >= 60) {
+        n = 60;
+        if (bpf_skb_load_bytes(skb, 0, frame, 60))
+            return 0;
+    } else if (n < 14 || bpf_skb_load_bytes(skb, 0, frame, n)) {
+        return 0;
+    }
+    __builtin_memset(to, 0, sizeof *to);
+    key->ifindex = skb->ifindex;
+    to->half[4] = half[0];
+    to->half[5] = half[1];
+    to->half[6] = half[2];
+    to->half[8] = half[3];
+    to->half[9] = half[4];
+    to->half[10] = half[5];
+    key->dl_type = half[6];
+    if (skb->vlan_present) {
+        if (skb->vlan_proto != BE16(TAG_8021Q))
+            return 0;
+        key->vlan_tci = BE16((skb->vlan_tci & 0xefff) | 0x1000);
+    }
+    __u16 type = BE16(half[6]);
+    if (type == IPV4) {
+        __u32 total = BE16(half[8]), left;
+        __u16 fragment = half[10];
+        if (frame[14] != 0x45 || n < 34 || total < 20 || 14 + total > size)
+            return 0;
+        key->nw_tos = frame[15];
+        key->nw_ttl = frame[22];
+        key->nw_proto = frame[23];
+        key->nw_addrs[0] = *(__u32 *)(frame + 26);
+        key->nw_addrs[1] = *(__u32 *)(frame + 30);
+        if (fragment & BE16(0x3fff)) {
+            key->nw_frag = FRAGMENT;
+            if (fragment & BE16(0x1fff)) {
+                key->nw_frag = FRAGMENT | LATER_FRAGMENT;
+                return 34;
+            }
+        }
+        left = total - 20;
+        if (key->nw_proto == TCP) {
+            __u32 header = n < 54 ? 0 : (frame[46] >> 4) * 4;
+            if (header < 20 || header > left)
+                return 0;
+            key->tp_src = half[17];
+            key->tp_dst = half[18];
+            key->tcp_flags = half[23] & BE16(0x0fff);
+            return 34 + header;
+        }
+        if (key->nw_proto == UDP) {
+            if (left < 8 || n < 42)
+                return 0;
+            key->tp_src = half[17];
+            key->tp_dst = half[18];
+            return 42;
+        }
+        if (key->nw_proto == ICMP) {
+            if (left < 8 || n < 42)
+                return 0;
+            key->tp_src = BE16(frame[34]);
+            key->tp_dst = BE16(frame[35]);
+            return 42;
+        }
+        return key->nw_proto == SCTP || key->nw_proto == IGMP ? 0 : 34;
+    }
+    if (type == IPV6) {
+        __u64 rest[2];
+        __u16 *transport = (__u16 *)rest;
+        __u32 payload = BE16(half[9]), first = *(__u32 *)(frame + 14), header;
+        if ((frame[14] >> 4) != 6 || n < 54 || 54 + payload > size)
+            return 0;
+        key->ipv6_label = first & BE32(0x000fffff);
+        key->nw_tos = BE32(first) >> 20;
+        key->nw_proto = frame[20];
+        key->nw_ttl = frame[21];
+        __builtin_memcpy(key->nw_addrs, buffer + 3, 32);
+        if (key->nw_proto == TCP) {
+            if (payload < 20 || bpf_skb_load_bytes(skb, 54, rest, 16))
+                return 0;
+            header = (((__u8 *)rest)[12] >> 4) * 4;
+            if (header < 20 || header > payload)
+                return 0;
+            key->tcp_flags = transport[6] & BE16(0x0fff);
+        } else if (key->nw_proto == UDP) {
+            if (payload < 8 || bpf_skb_load_bytes(skb, 54, rest, 8))
+                return 0;
+            header = 8;
+        } else {
+            return 0; // neighbor discovery, extension headers
+        }
+        key->tp_src = transport[0];
+        key->tp_dst = transport[1];
+        return 54 + header;
+    }
+    if (type == ARP) {
+        if (n < 42 || half[7] != BE16(1) || half[8] != BE16(IPV4) || half[9] != BE16(0x0604))
+            return 0;
+        if (!frame[20])
+            key->nw_proto = frame[21];
+        to->half[20] = half[14];
+        to->half[21] = half[15];
+        to->half[22] = half[19];
+        to->half[23] = half[20];
+        return 42;
+    }
+    if (type < LEAST_TYPE || type == RARP || type == TAG_8021Q || type == TAG_8021AD || type == TAG_9100 ||
+        type == MPLS || type == MPLS_MULTICAST)
+        return 0;
+    return 14;
+}
+
+struct query {
+    __u64 word[KEY_WORDS];  // masked
+    __u64 hash;
+    __u64 generation;
+    __u64 size;
+    __u64 mask_version;
+};
+
+// Looks into one bucket. Returns the place of a flow that may be used for this frame, or 0.
+// A global function: the verifier looks at it once, whoever calls it.
+__attribute__((noinline)) int look_into_bucket(struct query *query)
+{
+    struct table *entries = ONLY(shared_table);
+    struct flows *all = ONLY(shared_flows);
+    if (!query || !entries || !all)
+        return 0;
+    __u32 signature = query->hash >> 32;
+    __u64 *bucket = entries->bucket[query->hash & (BUCKETS - 1)];
+    for (int i = 0; i < WAYS; i++) {
+        __u64 entry = READ(bucket[i]);
+        if (!entry || (__u32)(entry >> 32) != signature)
+            continue;
+        __u32 place = entry & (FLOWS - 1);
+        struct flow *flow = &all->flow[place];
+        __u64 differs = flow->mask_version ^ query->mask_version;
+#pragma unroll
+        for (int word = 0; word < KEY_WORDS; word++)
+            differs |= flow->key[word] ^ query->word[word];
+        if (!differs && READ(flow->stamp) >= query->generation && query->size <= flow->max_size)
+            return place;
+    }
+    return 0;
+}
+
+// The place of the flow that covers a frame, or 0. `headers` is what `extract` returned.
+INLINE __u32 find(struct __sk_buff *skb, struct conf *conf, const union words *key, __u32 headers)
+{
+    // The moment at which the frame is judged.
+    struct query query = { .generation = READ(conf->generation) };
+    query.size = skb->gso_size ? headers + skb->gso_size : skb->len;
+    for (__u32 i = 0; i < MASKS && i < conf->masks; i++) {
+        struct mask *mask = &conf->mask[i];
+        // Read before the words: a flow has the version of the words that it was masked with.
+        query.mask_version = READ(mask->version);
+        if (!query.mask_version)
+            continue;
+        __u64 hash = conf->seed + query.mask_version;
+#pragma unroll
+        for (int word = 0; word < KEY_WORDS; word++) {
+            query.word[word] = key->word[word] & READ(mask->words[word]);
+            hash = (hash ^ query.word[word]) * 0x9e3779b97f4a7c15ull;
+            hash ^= hash >> 32;
+        }
+        query.hash = hash;
+        int place = look_into_bucket(&query);
+        if (place)
+            return place;
+    }
+    return 0;
+}
+
+SEC("socket") int judge(struct __sk_buff *skb)
+{
+    struct conf *conf = ONLY(shared_conf);
+    union words key;
+    __u32 place = 0, headers;
+    if (!conf)
+        return -1;
+    headers = extract(skb, &key);
+    if (headers)
+        place = find(skb, conf, &key, headers);
+    skb->cb[0] = conf->nonce;
+    skb->cb[1] = conf->nonce >> 32;
+    skb->cb[2] = skb->ifindex;
+    skb->cb[3] = place;
+    skb->cb[4] = skb->len;
+    return place ? 0 : -1;
+}
+
+INLINE void set(struct __sk_buff *skb, struct step *step)
+{
+    __u64 old = 0, new, size = step->size, flags = step->arg;
+    long failed;
+    // With constant sizes the verifier has less to try.
+    if (size == 6)
+        failed = bpf_skb_load_bytes(skb, step->offset, &old, 6);
+    else if (size == 4)
+        failed = bpf_skb_load_bytes(skb, step->offset, &old, 4);
+    else if (size == 2)
+        failed = bpf_skb_load_bytes(skb, step->offset, &old, 2);
+    else
+        failed = bpf_skb_load_bytes(skb, step->offset, &old, 8);
+    new = (old & ~step->mask) | step->value;
+    if (failed || new == old)
+        return;
+    if (step->l3_sum | step->l4_sum) {
+        __s64 diff = bpf_csum_diff((__be32 *)&old, 8, (__be32 *)&new, 8, 0);
+        if (step->l3_sum)
+            bpf_l3_csum_replace(skb, step->l3_sum, 0, diff, 0);
+        if (step->l4_sum)
+            bpf_l4_csum_replace(skb, step->l4_sum, 0, diff, step->l4_flags);
+    }
+    if (size == 6)
+        bpf_skb_store_bytes(skb, step->offset, &new, 6, flags);
+    else if (size == 4)
+        bpf_skb_store_bytes(skb, step->offset, &new, 4, flags);
+    else if (size == 2)
+        bpf_skb_store_bytes(skb, step->offset, &new, 2, flags);
+    else
+        bpf_skb_store_bytes(skb, step->offset, &new, 8, flags);
+}
+
+INLINE struct count *count_of(__u32 place)
+{
+    __u32 index = bpf_get_smp_processor_id() * FLOWS + place;
+    return bpf_map_lookup_elem(&shared_counts, &index);
+}
+
+#define DROP 2      // TCX_DROP
+#define NEXT (-1)   // TCX_NEXT
+
+INLINE int run(struct __sk_buff *skb, __u32 place)
+{
+    struct flows *all = ONLY(shared_flows);
+    struct programs *list = ONLY(shared_programs);
+    struct count *count = count_of(place);
+    if (!all || !list || !count)
+        return DROP;
+    count->packets++;
+    count->bytes += skb->len + (skb->vlan_present ? 4 : 0);
+    count->used = bpf_ktime_get_coarse_ns();
+    struct program *program = &list->program[all->flow[place].program & (PROGRAMS - 1)];
+    for (__u32 i = 0; i < STEPS; i++) {
+        struct step *step = &program->step[i];
+        switch (step->code) {
+        case STEP_SEND_LAST:
+            return bpf_redirect(step->arg, 0);
+        case STEP_SEND_COPY:
+            if (bpf_clone_redirect(skb, step->arg, 0))
+                count->failed++;
+            break;
+        case STEP_PUSH_TAG:
+            bpf_skb_vlan_push(skb, step->arg >> 16, step->arg & 0xffff);
+            break;
+        case STEP_POP_TAG:
+            bpf_skb_vlan_pop(skb);
+            break;
+        case STEP_SET:
+            set(skb, step);
+            break;
+        default:
+            return DROP;
+        }
+    }
+    return DROP;
+}
+
+SEC("classifier") int execute(struct __sk_buff *skb)
+{
+    struct conf *conf = ONLY(shared_conf);
+    __u32 place = 0;
+    if (!conf)
+        return NEXT;
+    if (skb->cb[0] == (__u32)conf->nonce && skb->cb[1] == (__u32)(conf->nonce >> 32) && skb->cb[2] == skb->ifindex &&
+        skb->cb[4] == skb->len) {
+        place = skb->cb[3];
+    } else {
+        // Another program has used the control block, or there is no ring: the frame is judged here.
+        union words key;
+        __u32 headers = extract(skb, &key);
+        struct count *unmarked = count_of(0);
+        if (unmarked)
+            unmarked->packets++;
+        if (headers)
+            place = find(skb, conf, &key, headers);
+    }
+    // The mark must not survive a redirection into another port of the switch.
+    skb->cb[0] = 0;
+    return place ? run(skb, place & (FLOWS - 1)) : NEXT;
+}
+
+char license_of_programs[] SEC("license") = "Dual MIT/GPL";

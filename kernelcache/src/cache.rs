@@ -1,0 +1,674 @@
+//! The flows in the kernel, and who put them there.
+
+use crate::inventory::{MaskPlaces, ProgramPlaces};
+use crate::layout::FLOWS;
+use crate::load::Programs;
+use crate::maps::{FlowWords, KeyWords, Maps};
+use crate::steps::{self, Exit, Refusal};
+use flow::types::PortNo;
+use flow::verdict::{DpAction, DropReason};
+use flowtable::datapath::{CachedFlow, KernelFlows, PortCounters};
+use flowtable::policy::changes::{GenerationFollower, LatestChange};
+use flowtable::policy::lookup_counts::LookupCounts;
+use parking_lot::{Mutex, MutexGuard};
+use ports::{KernelHooks, PortStatus, wait_for_programs};
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// Number of flows that a worker puts into the kernel at most behind one batch.
+const MOST_AT_ONCE: usize = 64;
+/// A flow without a frame for so long makes room.
+const MAX_IDLE: Duration = Duration::from_secs(10);
+/// The same when few places are left.
+const MAX_IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
+/// Number of places under which few are left.
+const FEW_PLACES: usize = FLOWS / 8;
+/// How much of each `BUDGET_PERIOD` changes may spend to give new stamps to flows that they do not concern.
+const BUDGET: Duration = Duration::from_micros(500);
+const BUDGET_PERIOD: Duration = Duration::from_millis(10);
+/// Number of flows between two looks at the clock.
+const LOOK_AT_CLOCK: usize = 64;
+/// How long the thread that frees places rests.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The note of a flow that is not taken, in place of the number of its place.
+const REFUSED: u32 = u32::MAX;
+
+/// A port whose frames the programs see, or to which they can send.
+#[derive(Clone, Debug)]
+pub struct KernelPort {
+    /// The number of its device, in the namespace of the programs.
+    pub ifindex: u32,
+    /// Link and MTU of the device.
+    pub status: Arc<PortStatus>,
+    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these counters.
+    pub counters: Arc<PortCounters>,
+    /// Whether the programs see its frames, or why they do not.
+    pub receives: Result<(), String>,
+    /// Whether flows may leave by it, or why they may not.
+    pub sends: Result<(), String>,
+}
+
+/// What there is in the kernel, and what was done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCacheCounts {
+    /// Flows in the kernel.
+    pub flows: u64,
+    /// Flows that there is room for.
+    pub max_flows: u64,
+    /// Masks under which frames are looked up.
+    pub masks: u64,
+    /// Frames that were forwarded or dropped in the kernel.
+    pub hits: u64,
+    /// Flows that were put into the kernel.
+    pub installs: u64,
+    /// Flows that were idle and made room.
+    pub evictions: u64,
+    /// Flows that found no room.
+    pub no_room: u64,
+    /// Frames whose mark another program had overwritten, or that came before the ring was open.
+    pub unmarked: u64,
+}
+
+/// The flows in the kernel. See the [crate](crate).
+pub struct KernelCache {
+    hooks: Arc<KernelHooks>,
+    maps: Maps,
+    has_ipv6_sums: bool,
+    /// The zero of the switch's clock on `CLOCK_MONOTONIC`.
+    epoch: Duration,
+    lookups: Arc<LookupCounts>,
+    inner: Mutex<Inner>,
+    /// The number of changes of ports, as far as flows are concerned that were refused: they are looked at again.
+    era: AtomicU32,
+    /// Wakes the thread that frees places.
+    cleaner: SyncSender<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ports: Vec<Option<KnownPort>>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    /// Places whose flows were taken out, and that a processor may be at still.
+    retired: Vec<u32>,
+    programs: ProgramPlaces,
+    masks: MaskPlaces,
+    /// The latest generation of the policy.
+    generation: u64,
+    /// Nothing in the kernel counts, whatever its stamp is.
+    is_suspended: bool,
+    budget: Budget,
+    counts: KernelCacheCounts,
+    /// A flow found no room since the last sweep.
+    was_full: bool,
+}
+
+/// A port, with its link, MTU and queueing discipline as they were when flows were last made for it.
+#[derive(Debug)]
+struct KnownPort {
+    port: KernelPort,
+    seen: (bool, u32, bool),
+}
+
+/// A flow in the kernel.
+#[derive(Debug)]
+struct Entry {
+    flow: Arc<CachedFlow>,
+    program: usize,
+    mask: usize,
+    /// Its entry in the table.
+    filed_at: usize,
+    ingress: Arc<PortCounters>,
+    /// The counters of each output, and by how many bytes a frame is longer there.
+    egress: Box<[(Arc<PortCounters>, i32)]>,
+    drop: Option<DropReason>,
+    /// The ports that it names.
+    ports: Box<[PortNo]>,
+    /// Packets and bytes of its place that were added to the counters.
+    told: (u64, u64),
+    /// The last packet, or the moment it was put here, on the switch's clock.
+    used: Duration,
+    is_live: bool,
+}
+
+/// How much time changes have spent.
+#[derive(Debug)]
+struct Budget {
+    since: Instant,
+    spent: Duration,
+}
+
+impl Budget {
+    /// Whether there is time left at this moment.
+    fn has_time(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= BUDGET_PERIOD {
+            (self.since, self.spent) = (now, Duration::ZERO);
+        }
+        self.spent < BUDGET
+    }
+}
+
+impl KernelCache {
+    /// Begins without flows and ports, and starts the thread that frees places. `epoch` is the zero of the switch's clock on
+    /// `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has the policy tell its generations from the first one on.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        programs: Programs,
+        seed: u64,
+        epoch: Duration,
+        lookups: Arc<LookupCounts>,
+        generation: u64,
+    ) -> io::Result<Arc<Self>> {
+        let Programs { hooks, maps, has_ipv6_sums } = programs;
+        // Marks of an earlier run must not be taken for those of this one.
+        let nonce =
+            seed.rotate_left(17) ^ epoch.as_nanos() as u64 ^ u64::from(std::process::id()) << 32;
+        maps.begin(nonce | 1, seed);
+        maps.set_generation(generation);
+        let (cleaner, wake) = mpsc::sync_channel(1);
+        let inner = Inner {
+            ports: Vec::new(),
+            entries: Vec::new(),
+            // From the last place to the first, which is none.
+            free: (1..FLOWS as u32).rev().collect(),
+            retired: Vec::new(),
+            programs: ProgramPlaces::default(),
+            masks: MaskPlaces::default(),
+            generation,
+            is_suspended: false,
+            budget: Budget { since: Instant::now(), spent: Duration::ZERO },
+            counts: KernelCacheCounts::default(),
+            was_full: false,
+        };
+        let cache = Arc::new(Self {
+            hooks,
+            maps,
+            has_ipv6_sums,
+            epoch,
+            lookups,
+            inner: Mutex::new(inner),
+            era: AtomicU32::new(1),
+            cleaner,
+        });
+        let weak = Arc::downgrade(&cache);
+        std::thread::Builder::new()
+            .name("kernel-cache".into())
+            .spawn(move || clean(&weak, &wake))?;
+        Ok(cache)
+    }
+
+    /// The programs, for ports to attach.
+    pub fn hooks(&self) -> &Arc<KernelHooks> {
+        &self.hooks
+    }
+
+    /// Flows may name this port from now on.
+    pub fn add_port(&self, port_no: PortNo, port: KernelPort) {
+        let mut inner = self.inner.lock();
+        let index = usize::from(port_no.0);
+        if inner.ports.len() <= index {
+            inner.ports.resize_with(index + 1, || None);
+        }
+        let seen = seen(&port.status);
+        inner.ports[index] = Some(KnownPort { port, seen });
+        self.begin_era();
+    }
+
+    /// No flow names this port any more. Its device may go when this returns.
+    pub fn remove_port(&self, port_no: PortNo) {
+        let mut inner = self.inner.lock();
+        if let Some(port) = inner.ports.get_mut(usize::from(port_no.0)) {
+            *port = None;
+        }
+        self.retire_those_of(&mut inner, port_no);
+    }
+
+    /// Something about the device of a port has changed. If that is its link, MTU or queueing discipline, flows that name the port are taken
+    /// out, and put here again as they have to be now.
+    pub fn port_changed(&self, port_no: PortNo) {
+        let mut inner = self.inner.lock();
+        let Some(Some(known)) = inner.ports.get_mut(usize::from(port_no.0)) else { return };
+        let now = seen(&known.port.status);
+        if std::mem::replace(&mut known.seen, now) != now {
+            self.retire_those_of(&mut inner, port_no);
+        }
+    }
+
+    fn retire_those_of(&self, inner: &mut Inner, port_no: PortNo) {
+        self.retire_all(inner, |_, entry| entry.ports.contains(&port_no));
+        self.begin_era();
+    }
+
+    /// Flows that were refused are looked at again.
+    fn begin_era(&self) {
+        self.era.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Why the frames of a port do not take part; `None` if they do.
+    pub fn port_refusal(&self, port_no: PortNo) -> Option<String> {
+        let inner = self.inner.lock();
+        inner.port(port_no).and_then(|port| port.receives.clone()).err()
+    }
+
+    /// Nothing is forwarded in the kernel from now on, and everything that was is counted when this returns, which takes
+    /// some 10 ms.
+    pub fn suspend(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_suspended = true;
+        self.maps.set_generation(u64::MAX);
+        drop(inner);
+        // Without this wait, frames that are on their way would not be counted.
+        if let Err(error) = wait_for_programs() {
+            tracing::debug!(%error, "cannot wait for the programs of the kernel cache");
+        }
+        self.collect();
+    }
+
+    /// Forwards in the kernel again.
+    pub fn resume(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_suspended = false;
+        self.maps.set_generation(inner.generation);
+    }
+
+    /// Adds what the programs have counted to flows and ports.
+    pub fn collect(&self) {
+        let mut inner = self.inner.lock();
+        self.collect_all(&mut inner);
+    }
+
+    fn collect_all(&self, inner: &mut Inner) {
+        let Inner { entries, counts, .. } = inner;
+        for (place, entry) in entries.iter_mut().enumerate() {
+            let Some(entry) = entry else { continue };
+            counts.hits += self.collect_one(place, entry);
+        }
+    }
+
+    /// Adds what is new of one place. Returns the number of packets.
+    fn collect_one(&self, place: usize, entry: &mut Entry) -> u64 {
+        let count = self.maps.count(place);
+        let packets = count.packets - entry.told.0;
+        let bytes = count.bytes - entry.told.1;
+        if packets == 0 && bytes == 0 {
+            return 0;
+        }
+        entry.told = (count.packets, count.bytes);
+        entry.used = Duration::from_nanos(count.used_ns).saturating_sub(self.epoch).max(entry.used);
+        entry.flow.count_in_kernel(packets, bytes, entry.used);
+        entry.ingress.rx_packets.add(packets);
+        entry.ingress.rx_bytes.add(bytes);
+        match entry.drop {
+            Some(reason) => entry.ingress.rx_dropped(reason).add(packets),
+            None => entry.ingress.rx_sent.add(packets),
+        }
+        for (egress, growth) in &entry.egress {
+            egress.tx_packets.add(packets);
+            egress.tx_bytes.add(bytes.saturating_add_signed(i64::from(*growth) * packets as i64));
+        }
+        if entry.flow.is_dead() {
+            // The worker has given it up, and does not tell of it any more.
+            entry.flow.push_stats(&self.lookups);
+        }
+        packets
+    }
+
+    /// The periodic work: counts, and makes room. `now` is on the switch's clock.
+    pub fn sweep(&self, now: Duration) {
+        let mut inner = self.inner.lock();
+        self.collect_all(&mut inner);
+        let is_nearly_full = inner.free.len() < FEW_PLACES || inner.was_full;
+        let max_idle = if is_nearly_full { MAX_IDLE_WHEN_FULL } else { MAX_IDLE };
+        let is_idle = |entry: &Entry| now.saturating_sub(entry.used) >= max_idle;
+        let evicted =
+            self.retire_all(&mut inner, |_, entry| entry.flow.is_dead() || is_idle(entry));
+        inner.counts.evictions += evicted;
+        if std::mem::take(&mut inner.was_full) {
+            self.begin_era();
+        }
+    }
+
+    /// Takes flows out. Returns how many.
+    fn retire_all(&self, inner: &mut Inner, is_wanted: impl Fn(usize, &Entry) -> bool) -> u64 {
+        let Inner { entries, retired, .. } = inner;
+        let mut number = 0;
+        for (place, entry) in entries.iter_mut().enumerate() {
+            if let Some(entry) =
+                entry.as_mut().filter(|entry| entry.is_live && is_wanted(place, entry))
+            {
+                self.retire(place, entry, retired);
+                number += 1;
+            }
+        }
+        number
+    }
+
+    /// Takes a flow out, from which moment no frame that arrives finds it. The thread frees its place.
+    fn retire(&self, place: usize, entry: &mut Entry, retired: &mut Vec<u32>) {
+        self.maps.set_stamp(place, 0);
+        self.maps.unfile(entry.filed_at);
+        entry.is_live = false;
+        entry.flow.note_of_kernel(0);
+        retired.push(place as u32);
+        // If the channel is full, the thread is awake already.
+        let _ = self.cleaner.try_send(());
+    }
+
+    /// Frees the places of flows that were taken out. Waits until no processor is there any more.
+    fn free_retired(&self) {
+        let mut inner = self.inner.lock();
+        let was_full = inner.was_full;
+        if was_full {
+            // Flows that changes have made stale would go at the next sweep.
+            let generation = inner.generation;
+            let is_stale =
+                |place, entry: &Entry| entry.flow.is_dead() || self.maps.stamp(place) < generation;
+            self.retire_all(&mut inner, is_stale);
+        }
+        let retired = std::mem::take(&mut inner.retired);
+        drop(inner);
+        if retired.is_empty() {
+            return;
+        }
+        if let Err(error) = wait_for_programs() {
+            // It has worked when the programs were loaded. The places are not used again.
+            return tracing::warn!(%error, "cannot wait for the programs of the kernel cache");
+        }
+        let mut inner = self.inner.lock();
+        for place in retired {
+            let index = place as usize;
+            let Some(mut entry) = inner.entries.get_mut(index).and_then(Option::take) else {
+                continue;
+            };
+            inner.counts.hits += self.collect_one(index, &mut entry);
+            inner.programs.give_back(entry.program);
+            inner.masks.give_back(&self.maps, entry.mask);
+            inner.free.push(place);
+        }
+        if was_full {
+            inner.was_full = false;
+            self.begin_era();
+        }
+    }
+
+    /// What there is, and what was done.
+    pub fn counts(&self) -> KernelCacheCounts {
+        let inner = self.inner.lock();
+        let live = inner.entries.iter().flatten().filter(|entry| entry.is_live).count();
+        KernelCacheCounts {
+            flows: live as u64,
+            max_flows: FLOWS as u64 - 1,
+            masks: inner.masks.len() as u64,
+            unmarked: self.maps.count(0).packets,
+            ..inner.counts
+        }
+    }
+
+    /// Whether a flow is in the kernel, and is not stale there.
+    pub fn holds(&self, flow: &CachedFlow) -> bool {
+        let place = place_of(flow.kernel_note());
+        let inner = self.inner.lock();
+        let entry = place.and_then(|place| inner.entries.get(place)?.as_ref());
+        let is_its = |entry: &Entry| entry.is_live && std::ptr::eq(&*entry.flow, flow);
+        entry.is_some_and(is_its) && self.maps.stamp(place.unwrap_or(0)) >= inner.generation
+    }
+
+    /// Whether the kernel could have a flow with this key, mask and verdict.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn could_hold(
+        &self,
+        key: &flow::FlowKey,
+        mask: &flow::FlowMask,
+        actions: &[DpAction],
+        drop: Option<DropReason>,
+        is_flood: bool,
+    ) -> Result<(), Refusal> {
+        let verdict = Verdict { key, mask, actions, drop, is_flood };
+        self.prepare(&self.inner.lock(), &verdict).map(|_| ())
+    }
+
+    fn prepare<'i>(
+        &self,
+        inner: &'i Inner,
+        verdict: &Verdict<'_>,
+    ) -> Result<Prepared<'i>, Refusal> {
+        let Verdict { key, mask, actions, drop, is_flood } = *verdict;
+        if is_flood {
+            return Err(Refusal::Flood);
+        }
+        let ingress = inner.port(key.port_no.get()).map_err(Refusal::InPort)?;
+        ingress.receives.clone().map_err(Refusal::InPort)?;
+        let exit = |port_no| {
+            let port = inner.port(port_no).map_err(Refusal::OutPort)?;
+            port.sends.clone().map_err(Refusal::OutPort)?;
+            match seen(&port.status) {
+                (false, ..) => Err(Refusal::OutPort("it is down".to_owned())),
+                // The programs do not hear what it drops.
+                (.., true) => Err(Refusal::OutPort("it has a queueing discipline".to_owned())),
+                (true, mtu, false) => Ok(Exit { ifindex: port.ifindex, mtu }),
+            }
+        };
+        let words = steps::key_words(key, mask, ingress.ifindex)?;
+        let compiled = steps::compile(key, mask, actions, drop, self.has_ipv6_sums, exit)?;
+        Ok(Prepared { ingress, words, compiled })
+    }
+
+    fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) {
+        if let Some(place) = place_of(flow.kernel_note())
+            && let Some(Some(entry)) = inner.entries.get(place)
+            && entry.is_live
+            && Arc::ptr_eq(&entry.flow, flow)
+        {
+            // It may be newer than the worker knows.
+            let stamp = self.maps.stamp(place).max(flow.stamp());
+            return self.maps.set_stamp(place, stamp);
+        }
+        let era = u64::from(self.era.load(Ordering::Relaxed)) << 32;
+        match self.install(inner, flow) {
+            Ok(Some(place)) => flow.note_of_kernel(era | place as u64),
+            Ok(None) => {}
+            Err(refusal) => {
+                tracing::debug!("a flow stays with the switch: {refusal}");
+                if refusal == Refusal::Full {
+                    inner.was_full = true;
+                    inner.counts.no_room += 1;
+                    // The thread looks for flows that are of no use any more.
+                    let _ = self.cleaner.try_send(());
+                }
+                flow.note_of_kernel(era | u64::from(REFUSED));
+            }
+        }
+    }
+
+    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same.
+    fn install(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) -> Result<Option<usize>, Refusal> {
+        let (key, mask) = (flow.key(), flow.mask());
+        let verdict = Verdict {
+            key: &key,
+            mask: &mask,
+            actions: &flow.actions,
+            drop: flow.drop,
+            is_flood: flow.is_flood(),
+        };
+        let Prepared { ingress, words: (key, mask), compiled } = self.prepare(inner, &verdict)?;
+        let ingress_counters = Arc::clone(&ingress.counters);
+        let egress = compiled.sent.iter().map(|sent| {
+            let port = inner.port(sent.port_no).map_err(Refusal::OutPort)?;
+            Ok((Arc::clone(&port.counters), sent.growth))
+        });
+        let egress = egress.collect::<Result<Box<[_]>, Refusal>>()?;
+        let in_port = flow.key().port_no.get();
+        let ports = std::iter::once(in_port).chain(compiled.sent.iter().map(|sent| sent.port_no));
+        let ports = ports.collect();
+
+        let (mask_place, version) = inner.masks.take(&self.maps, &mask).ok_or(Refusal::Full)?;
+        let hash = self.maps.hash(version, &key);
+        if let Some((_, place)) =
+            self.maps.find(hash, |place| self.maps.key(place) == (key, version))
+        {
+            if self.maps.stamp(place) >= inner.generation {
+                inner.masks.give_back(&self.maps, mask_place);
+                return Ok(None);
+            }
+            let Inner { entries, retired, .. } = inner;
+            if let Some(Some(entry)) = entries.get_mut(place) {
+                self.retire(place, entry, retired);
+            }
+        }
+        let program = inner.programs.take(&self.maps, compiled.steps);
+        let places = self.maps.empty_entry(hash).zip(inner.free.last().copied());
+        let (Some(program), Some((filed_at, place))) = (program, places) else {
+            if let Some(program) = program {
+                inner.programs.give_back(program);
+            }
+            inner.masks.give_back(&self.maps, mask_place);
+            return Err(Refusal::Full);
+        };
+        inner.free.pop();
+        let place = place as usize;
+        let before = self.maps.count(place);
+        let words = FlowWords {
+            program: program as u32,
+            mask_version: version,
+            max_size: compiled.max_size,
+            key,
+        };
+        self.maps.put_flow(place, &words, flow.stamp());
+        self.maps.file(filed_at, hash, place);
+        if inner.entries.len() <= place {
+            inner.entries.resize_with(place + 1, || None);
+        }
+        inner.entries[place] = Some(Entry {
+            flow: Arc::clone(flow),
+            program,
+            mask: mask_place,
+            filed_at,
+            ingress: ingress_counters,
+            egress,
+            drop: flow.drop,
+            ports,
+            told: (before.packets, before.bytes),
+            used: flow.used(),
+            is_live: true,
+        });
+        inner.counts.installs += 1;
+        Ok(Some(place))
+    }
+}
+
+/// What flows depend on of a device: whether it is up, its MTU, and whether it has a queueing discipline that may drop
+/// frames.
+fn seen(status: &PortStatus) -> (bool, u32, bool) {
+    (status.is_link_up(), status.mtu(), status.has_chosen_qdisc())
+}
+
+/// The place in a note; `None` if there is none.
+fn place_of(note: u64) -> Option<usize> {
+    let place = note as u32;
+    (place != 0 && place != REFUSED).then_some(place as usize)
+}
+
+/// What a translation has said of a packet.
+struct Verdict<'a> {
+    key: &'a flow::FlowKey,
+    mask: &'a flow::FlowMask,
+    actions: &'a [DpAction],
+    drop: Option<DropReason>,
+    is_flood: bool,
+}
+
+/// A flow that the kernel can have.
+struct Prepared<'i> {
+    ingress: &'i KernelPort,
+    /// The masked key and the mask.
+    words: (KeyWords, KeyWords),
+    compiled: steps::Compiled,
+}
+
+impl Inner {
+    fn port(&self, port_no: PortNo) -> Result<&KernelPort, String> {
+        let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
+        port.map(|known| &known.port)
+            .ok_or_else(|| "it has no device of the switch's own namespace".to_owned())
+    }
+}
+
+impl KernelFlows for KernelCache {
+    fn offer(&self, flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>) {
+        let refused = u64::from(self.era.load(Ordering::Relaxed)) << 32 | u64::from(REFUSED);
+        let mut inner: Option<MutexGuard<'_, Inner>> = None;
+        for flow in flows.filter(|flow| flow.kernel_note() != refused).take(MOST_AT_ONCE) {
+            // Whoever holds the lock is not waited for: the flow is offered again with its next frame.
+            let Some(inner) = inner.as_mut() else {
+                let Some(mut locked) = self.inner.try_lock() else { return };
+                self.place(&mut locked, flow);
+                inner = Some(locked);
+                continue;
+            };
+            self.place(inner, flow);
+        }
+    }
+}
+
+impl GenerationFollower for KernelCache {
+    fn advance(&self, change: &LatestChange<'_>) {
+        let mut inner = self.inner.lock();
+        let (before, next) = (inner.generation, change.generation());
+        inner.generation = next;
+        if inner.is_suspended {
+            return;
+        }
+        let began = Instant::now();
+        if inner.budget.has_time(began) {
+            let mut now = began;
+            let live = inner.entries.iter().enumerate();
+            let live = live.filter_map(|(place, entry)| Some((place, entry.as_ref()?)));
+            for (number, (place, entry)) in live.filter(|(_, entry)| entry.is_live).enumerate() {
+                if self.maps.stamp(place) >= before && !entry.flow.is_concerned_by(change) {
+                    self.maps.set_stamp(place, next);
+                }
+                if number % LOOK_AT_CLOCK == LOOK_AT_CLOCK - 1 {
+                    now = Instant::now();
+                    if now.duration_since(began) >= BUDGET {
+                        break;
+                    }
+                }
+            }
+            let spent = now.max(Instant::now()).duration_since(began);
+            inner.budget.spent += spent;
+        }
+        self.maps.set_generation(next);
+    }
+}
+
+impl fmt::Debug for KernelCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelCache").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for KernelCache {
+    fn drop(&mut self) {
+        // Rings of ports that another process has taken over have the filter still.
+        self.maps.set_generation(u64::MAX);
+    }
+}
+
+/// The thread that frees places, until the cache is gone.
+fn clean(cache: &Weak<KernelCache>, wake: &Receiver<()>) {
+    while wake.recv().is_ok() {
+        let Some(cache) = cache.upgrade() else { return };
+        cache.free_retired();
+        drop(cache);
+        // Flows that find no room may call the thread at any rate.
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,146 @@
+//! Loads the programs and makes their maps. This needs privileges that the switch gives up afterwards.
+
+use crate::layout::{self, BUCKETS, FLOWS, PROGRAMS, STEP_WORDS, STEPS, WAYS};
+use crate::maps::Maps;
+use aya::maps::Map;
+use aya::programs::{ProgramError, SchedClassifier, SocketFilter};
+use aya::util::{KernelVersion, nr_cpus};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use ports::{KernelHooks, SharedWords, wait_for_programs};
+use std::error::Error;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// The object that `bpf/build` makes of `bpf/flows.bpf.c`.
+static OBJECT: &[u8] = include_bytes_aligned!("../bpf/flows.bpf.o");
+
+/// The first kernel with TCX, which orders programs and ends them with their process.
+const OLDEST: KernelVersion = KernelVersion::new(6, 6, 0);
+/// The first kernel with `BPF_F_IPV6`, without which the checksum of an IPv6 packet that a device has summed up gets wrong.
+const WITH_IPV6_SUMS: KernelVersion = KernelVersion::new(6, 16, 0);
+
+/// asm-generic/errno-base.h: the process may not do that.
+const EPERM: i32 = 1;
+
+/// Why there is no kernel cache.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel has no TCX.
+    #[error("Linux 6.6 or newer is needed, and this is {0}")]
+    OldKernel(String),
+    /// The byte order of the machine is another.
+    #[error("this machine's byte order is not supported")]
+    ByteOrder,
+    /// A capability is missing.
+    #[error("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed in the first user namespace")]
+    Denied,
+    /// There is no way to wait for programs (membarrier(2)).
+    #[error("wait for eBPF programs")]
+    Wait(#[source] io::Error),
+    /// Memory of a map cannot be shared.
+    #[error("map memory of \"{map}\"")]
+    Memory {
+        /// The name of the map.
+        map: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refuses.
+    #[error("load the programs")]
+    Refused(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// The programs, loaded and not attached, with their maps.
+#[derive(Debug)]
+pub struct Programs {
+    pub(crate) hooks: Arc<KernelHooks>,
+    pub(crate) maps: Maps,
+    /// The kernel keeps the checksums of IPv6 packets right when addresses change.
+    pub(crate) has_ipv6_sums: bool,
+}
+
+impl Programs {
+    /// Loads the programs.
+    ///
+    /// # Errors
+    /// What is missing, for a person to read.
+    pub fn load() -> Result<Self, LoadError> {
+        Self::load_with_owner().map(|(programs, _)| programs)
+    }
+
+    /// As [`Programs::load`], with the owner of the programs, by which tests run them.
+    pub(crate) fn load_with_owner() -> Result<(Self, Ebpf), LoadError> {
+        let version = KernelVersion::current().map_err(refused)?;
+        if version < OLDEST {
+            return Err(LoadError::OldKernel(format!("{version:?}")));
+        }
+        if cfg!(target_endian = "big") {
+            return Err(LoadError::ByteOrder);
+        }
+        wait_for_programs().map_err(LoadError::Wait)?;
+        let processors = nr_cpus().map_err(|(_, source)| LoadError::Wait(source))?;
+        let mut loader = EbpfLoader::new();
+        // The programs read no structure of the kernel, whose description takes long to read.
+        loader.btf(None).map_max_entries("shared_counts", (processors * FLOWS) as u32);
+        let mut ebpf = loader.load(OBJECT).map_err(refused)?;
+        let maps = Maps {
+            conf: share(&ebpf, "shared_conf", layout::conf::WORDS)?,
+            table: share(&ebpf, "shared_table", BUCKETS * WAYS)?,
+            flows: share(&ebpf, "shared_flows", FLOWS * layout::flow_words::WORDS)?,
+            programs: share(&ebpf, "shared_programs", PROGRAMS * STEPS * STEP_WORDS)?,
+            counts: share(&ebpf, "shared_counts", processors * FLOWS * layout::COUNT_WORDS)?,
+            processors,
+        };
+        let judge = load_judge(&mut ebpf).map_err(refused)?;
+        let executor = load_executor(&mut ebpf).map_err(refused)?;
+        let programs = Self {
+            hooks: Arc::new(KernelHooks::new(judge, executor)),
+            maps,
+            has_ipv6_sums: version >= WITH_IPV6_SUMS,
+        };
+        Ok((programs, ebpf))
+    }
+}
+
+/// Shares the memory of a map, so many words of it.
+fn share(ebpf: &Ebpf, map: &'static str, words: usize) -> Result<SharedWords, LoadError> {
+    let failed = |source| LoadError::Memory { map, source };
+    let Some(Map::Array(data)) = ebpf.map(map) else {
+        return Err(failed(io::ErrorKind::NotFound.into()));
+    };
+    SharedWords::map(data.fd().as_fd(), words).map_err(failed)
+}
+
+fn load_judge(ebpf: &mut Ebpf) -> Result<OwnedFd, ProgramError> {
+    let program = ebpf.program_mut("judge").ok_or(ProgramError::NotLoaded)?;
+    let program: &mut SocketFilter = program.try_into()?;
+    program.load()?;
+    own(program.fd()?.as_fd())
+}
+
+fn load_executor(ebpf: &mut Ebpf) -> Result<OwnedFd, ProgramError> {
+    let program = ebpf.program_mut("execute").ok_or(ProgramError::NotLoaded)?;
+    let program: &mut SchedClassifier = program.try_into()?;
+    program.load()?;
+    own(program.fd()?.as_fd())
+}
+
+fn own(fd: BorrowedFd<'_>) -> Result<OwnedFd, ProgramError> {
+    Ok(fd.try_clone_to_owned()?)
+}
+
+/// Tells a missing capability from other errors.
+fn refused(error: impl Error + Send + Sync + 'static) -> LoadError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        // EACCES would be the verifier's.
+        if errno == Some(EPERM) {
+            return LoadError::Denied;
+        }
+        cause = error.source();
+    }
+    LoadError::Refused(Box::new(error))
+}

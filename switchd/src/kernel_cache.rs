@@ -1,0 +1,168 @@
+//! The kernel cache of a switch: whether there is one, and what the parts of the switch tell it.
+
+use crate::port_slot::PortSlot;
+use crate::switch::Switch;
+use flow::FlowKey;
+use flow::types::PortNo;
+use flowtable::datapath::CachedFlow;
+use flowtable::policy::Policy;
+use flowtable::policy::xlate::Translation;
+use kernelcache::{KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal};
+use ports::spec::{QdiscMode, Target};
+use ports::{KernelHooks, Port};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Whether flows go into the kernel (`--kernel-cache`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum KernelCacheMode {
+    /// They do not.
+    #[default]
+    Off,
+    /// They do if the kernel and the privileges of the process allow it.
+    Auto,
+    /// They do, and the switch does not start if they cannot.
+    Require,
+}
+
+/// What a switch starts with: the loaded programs, or why there are none.
+pub type KernelStart = Result<Programs, String>;
+
+impl KernelCacheMode {
+    /// Loads the programs, while the process has the privileges for that.
+    ///
+    /// # Errors
+    /// They are required, and cannot be loaded.
+    pub(crate) fn load(self) -> anyhow::Result<KernelStart> {
+        if self == Self::Off {
+            return Ok(Err("--kernel-cache is off".to_owned()));
+        }
+        match Programs::load() {
+            Ok(programs) => Ok(Ok(programs)),
+            Err(error) if self == Self::Auto => {
+                Ok(Err(format!("{:#}", anyhow::Error::from(error))))
+            }
+            Err(error) => Err(anyhow::Error::from(error).context("--kernel-cache require")),
+        }
+    }
+}
+
+/// The kernel cache of a switch, or why there is none.
+pub(crate) struct KernelSide(Result<Arc<KernelCache>, String>);
+
+impl KernelSide {
+    /// Starts the cache, which hears of every generation of `policy` from now on. `epoch` is the zero of the switch's
+    /// clock on `CLOCK_MONOTONIC`.
+    pub(crate) fn start(start: KernelStart, policy: &Policy, seed: u64, epoch: Duration) -> Self {
+        let started = start.and_then(|programs| {
+            let lookups = Arc::clone(policy.lookups());
+            let cache = KernelCache::start(programs, seed, epoch, lookups, policy.generation());
+            cache.map_err(|error| format!("start its thread: {error}"))
+        });
+        match &started {
+            Ok(cache) => {
+                policy.tell_generations(Arc::<KernelCache>::clone(cache));
+                info!("kernel cache: on");
+            }
+            Err(reason) => info!("kernel cache: off: {reason}"),
+        }
+        Self(started)
+    }
+
+    /// The cache, if there is one.
+    pub(crate) fn cache(&self) -> Option<&Arc<KernelCache>> {
+        self.0.as_ref().ok()
+    }
+
+    /// The programs that a port of this target is to have; `None` if the kernel cache is off, or is not for such ports.
+    pub(crate) fn hooks_for(&self, target: &Target) -> Option<Arc<KernelHooks>> {
+        // A number of a device means another device in another namespace.
+        let is_here = matches!(target, Target::System { .. });
+        self.cache().filter(|_| is_here).map(|cache| Arc::clone(cache.hooks()))
+    }
+
+    /// Flows may name the port of `slot`, whose device is open, from now on.
+    pub(crate) fn add_port(&self, slot: &PortSlot, port_no: PortNo, port: &Port) {
+        let Some(cache) = self.cache() else { return };
+        let is_here = matches!(slot.spec.kind.target(), Some(Target::System { .. }));
+        let Some(ifindex) = port.ifindex.filter(|_| is_here) else { return };
+        if let Err(why) = &port.kernel_hooks {
+            warn!("port {} ({}): not in the kernel cache: {why}", slot.of_port, slot.spec.name);
+        }
+        let sends = match slot.spec.options.qdisc {
+            QdiscMode::Bypass => Err("its frames go around the queueing discipline".to_owned()),
+            QdiscMode::Auto | QdiscMode::Honour => Ok(()),
+        };
+        cache.add_port(
+            port_no,
+            KernelPort {
+                ifindex,
+                status: Arc::clone(&port.status),
+                counters: Arc::clone(slot.kernel_counters()),
+                receives: port.kernel_hooks.clone(),
+                sends,
+            },
+        );
+    }
+
+    /// No flow names the port of `slot` any more.
+    pub(crate) fn remove_port(&self, slot: &PortSlot) {
+        if let (Some(cache), Some(port_no)) = (self.cache(), slot.port_no()) {
+            cache.remove_port(port_no);
+        }
+    }
+
+    /// The device of the port of `slot` has changed.
+    pub(crate) fn port_changed(&self, slot: &PortSlot) {
+        if let (Some(cache), Some(port_no)) = (self.cache(), slot.port_no()) {
+            cache.port_changed(port_no);
+        }
+    }
+
+    /// Adds what the kernel has counted to flows and ports.
+    pub(crate) fn collect(&self) {
+        if let Some(cache) = self.cache() {
+            cache.collect();
+        }
+    }
+
+    /// Whether the kernel cache forwards frames of the port of `slot`, or why it does not; `None` if there is no kernel cache.
+    pub(crate) fn state_of(&self, slot: &PortSlot) -> Option<Result<(), String>> {
+        let cache = self.cache()?;
+        Some(match slot.port_no() {
+            Some(port_no) => cache.port_refusal(port_no).map_or(Ok(()), Err),
+            None => Err("a patch port has no frames of its own".to_owned()),
+        })
+    }
+}
+
+impl Switch {
+    /// What the kernel cache has and did, or why there is none.
+    ///
+    /// # Errors
+    /// The reason, for a person to read.
+    pub fn kernel_cache(&self) -> Result<KernelCacheCounts, &str> {
+        let cache = self.kernel_side().0.as_ref().map_err(String::as_str)?;
+        cache.collect();
+        Ok(cache.counts())
+    }
+
+    /// Whether a flow is in the kernel.
+    pub(crate) fn is_offloaded(&self, flow: &CachedFlow) -> bool {
+        self.kernel_side().cache().is_some_and(|cache| cache.holds(flow))
+    }
+}
+
+/// Whether the kernel could have the flow of a packet with this key and translation.
+///
+/// # Errors
+/// Why it could not.
+pub(crate) fn could_hold(
+    cache: &KernelCache,
+    key: &FlowKey,
+    translation: &Translation,
+) -> Result<(), Refusal> {
+    let Translation { mask, actions, drop, flood, .. } = translation;
+    cache.could_hold(key, mask, actions, *drop, flood.is_some())
+}

@@ -1,0 +1,349 @@
+//! The kernel cache: what it forwards, counts and promises. The tests need the privileges to load eBPF programs, and say so
+//! where they are missing.
+
+use crate::fixture::{Cable, Network, Observer, SWITCHD, port_name};
+use anyhow::{Context, bail, ensure};
+use control::record::{CacheRecord, CachedFlowRecord, KernelCacheRecord};
+use control::{CachedFlowQuery, Client, FlowCommand, Format, Operation, Reply};
+use lab::harness::{Test, Unsupported};
+use lab::traffic::{Ping, TcpTransfer};
+use lab::{Daemon, FrameSocket, Host, Netlink, eventually, experimental_frame};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("kernel_cache::it_takes_over_and_all_counters_agree", it_takes_over_and_all_counters_agree),
+    ("kernel_cache::it_makes_of_frames_what_the_switch_makes_of_them", equal_frames),
+    ("kernel_cache::no_frame_is_judged_by_an_old_state", no_frame_is_judged_by_an_old_state),
+    ("kernel_cache::ports_come_and_go", ports_come_and_go),
+    ("kernel_cache::frames_that_have_become_too_long_are_dropped_with_a_reason", too_long),
+    ("kernel_cache::nothing_forwards_after_a_crash", nothing_forwards_after_a_crash),
+];
+
+const ON: &[&str] = &["--kernel-cache=auto"];
+
+/// A switch with hosts on veth pairs, and with a kernel cache.
+fn network(hosts: usize) -> anyhow::Result<Network> {
+    let network = Network::with(&vec![Cable::Veth; hosts], None, ON)?;
+    if let Some(reason) = caches(&mut network.client()?)?.kernel_off {
+        return Err(Unsupported::lacking(format!("a kernel cache ({reason})")));
+    }
+    Ok(network)
+}
+
+fn caches(client: &mut Client) -> anyhow::Result<CacheRecord> {
+    match client.ask(Operation::CacheShow)? {
+        Reply::Cache(caches) => Ok(caches),
+        other => bail!("no caches: {other:?}"),
+    }
+}
+
+fn kernel(client: &mut Client) -> anyhow::Result<KernelCacheRecord> {
+    caches(client)?.kernel.context("no kernel cache")
+}
+
+fn cached_flows(client: &mut Client) -> anyhow::Result<Vec<CachedFlowRecord>> {
+    let query = CachedFlowQuery { format: Format::Json, ..CachedFlowQuery::default() };
+    Ok(client.list(Operation::DumpCachedFlows(query))?)
+}
+
+/// Received frames of all ports, sent ones, and those that were dropped with a reason.
+fn totals(client: &mut Client) -> anyhow::Result<(u64, u64, u64)> {
+    let Reply::Drops(drops) = client.ask(Operation::Drops)? else { bail!("no drops") };
+    let stats = client.port_stats()?;
+    let received = stats.iter().map(|port| port.rx_packets).sum();
+    let sent = stats.iter().map(|port| port.tx_packets).sum();
+    Ok((received, sent, drops.dropped.iter().map(|drop| drop.n_packets).sum()))
+}
+
+fn it_takes_over_and_all_counters_agree() -> anyhow::Result<()> {
+    let network = network(2)?;
+    let (a, b) = (network.a(), network.b());
+    let mut client = network.client()?;
+    for port in client.ports()? {
+        ensure!(port.kernel_cache.as_deref() == Some("on"), "{port:?}");
+    }
+    for address in [b.v4().into(), b.v6().into()] {
+        let server = SocketAddr::new(address, 5001);
+        TcpTransfer::to(server, 50_000_000).run(a.namespace(), b.namespace())?;
+    }
+    // The hosts say something of their own now and then, between two questions.
+    eventually("all counters agree", || agree(&mut client).unwrap_or_default())?;
+    let (received, ..) = totals(&mut client)?;
+    let in_kernel = kernel(&mut client)?;
+    ensure!(in_kernel.hits * 10 > received * 9, "{in_kernel:?} of {received}");
+    let flows = cached_flows(&mut client)?;
+    let of_offloaded: u64 = flows.iter().filter(|f| f.offloaded).map(|f| f.n_packets).sum();
+    ensure!(of_offloaded * 10 > received * 9, "{of_offloaded} of {received} are offloaded");
+    Ok(())
+}
+
+/// Whether rules, cached flows and ports have counted the same packets.
+fn agree(client: &mut Client) -> anyhow::Result<bool> {
+    let (received, sent, dropped) = totals(client)?;
+    let of_rules: u64 = client.flows("")?.iter().map(|flow| flow.n_packets).sum();
+    let of_flows: u64 = cached_flows(client)?.iter().map(|flow| flow.n_packets).sum();
+    Ok(received == sent + dropped && of_rules == received && of_flows == received)
+}
+
+/// Number of frames that are sent one after the other: the switch has the first ones, the kernel the last ones.
+const TIMES: usize = 8;
+
+/// Sends the same frame several times under each of many rules, and compares what arrives of the first with what arrives of
+/// the last.
+fn equal_frames() -> anyhow::Result<()> {
+    let network = network(3)?;
+    let mut client = network.client()?;
+    let sender = network.a().run(|| FrameSocket::open_to_send(network.a().interface()))??;
+    let mut at = [Observer::at(network.b())?, Observer::at(&network.hosts[2])?];
+    let rules = [
+        "output:2",
+        "output:2,output:3",
+        "mod_dl_dst:06:05:04:03:02:01,output:2,mod_dl_src:02:00:00:00:00:77,output:3",
+        "push_vlan:0x8100,set_field:4196->vlan_vid,output:2",
+        "push_vlan:0x88a8,set_field:4196->vlan_vid,output:2",
+        "push_vlan:0x8100,set_field:4196->vlan_vid,output:3,push_vlan:0x88a8,set_field:4197->vlan_vid,output:2",
+        "pop_vlan,output:2",
+        "set_field:4200->vlan_vid,output:2,output:3",
+        "dec_ttl,output:2",
+        "mod_nw_tos:32,dec_ttl,output:2,output:3",
+        "mod_nw_src:1.2.3.4,mod_tp_dst:99,output:2,mod_nw_dst:4.3.2.1,output:3",
+        "push_vlan:0x88a8,set_field:4196->vlan_vid,mod_nw_dst:4.3.2.1,dec_ttl,output:2",
+    ];
+    let (mut compared, mut cases) = (0, 0);
+    for (number, actions) in rules.iter().enumerate() {
+        for (kind, matching, frame) in frames(number as u8) {
+            client.del_flows("")?;
+            let rule = format!("priority=5,{matching},actions={actions}");
+            // Not every action is for every kind of packet.
+            if client.add_flow(&rule).is_err() {
+                continue;
+            }
+            let before = kernel(&mut client)?.hits;
+            let mut got: [Vec<Vec<u8>>; 2] = Default::default();
+            for _ in 0..TIMES {
+                ensure!(sender.send(&frame)?, "the frame could not be sent");
+                for ((observer, got), port) in at.iter_mut().zip(&mut got).zip(2..) {
+                    let is_wanted = actions.contains(&format!("output:{port}"));
+                    let limit = Duration::from_secs(if is_wanted { 10 } else { 0 });
+                    let marker = &frame[frame.len() - 8..];
+                    observer.find(limit, |frame| {
+                        let is_ours = frame.ends_with(marker);
+                        if is_ours {
+                            got.push(frame.to_vec());
+                        }
+                        is_ours
+                    })?;
+                }
+            }
+            let hits = kernel(&mut client)?.hits - before;
+            for (port, got) in (2..).zip(&got) {
+                let is_equal = got.windows(2).all(|pair| pair[0] == pair[1]);
+                ensure!(
+                    is_equal,
+                    "{rule}, {kind}: port {port} sent {got:02x?}, {hits} by the kernel"
+                );
+                let expected = actions.matches(&format!("output:{port}")).count();
+                ensure!(
+                    got.len() == expected * TIMES,
+                    "{rule}, {kind}: {} at port {port}",
+                    got.len()
+                );
+            }
+            cases += 1;
+            compared += usize::from(hits > 0);
+        }
+    }
+    ensure!(compared * 2 > cases, "only {compared} of {cases} cases were in the kernel");
+    Ok(())
+}
+
+/// Frames of several kinds, each with the match of its kind. The last eight bytes differ from those of other `number`s.
+fn frames(number: u8) -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let marker = [0xc0, 0xff, 0xee, 0, 0, 0, 0, number];
+    let macs = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+    let tcp = {
+        let mut tcp = vec![0x13, 0x88, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 1, 0, 0, 0, 0, 0];
+        tcp.extend([0; 12]);
+        tcp.extend(marker);
+        tcp
+    };
+    let ip = {
+        let mut ip = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let sum = checksum(&ip, 0);
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        let mut tcp = tcp;
+        let pseudo = [10, 0, 0, 1, 10, 0, 0, 2, 0, 6, 0, 40];
+        let sum = checksum(&[&pseudo[..], &tcp].concat(), 0);
+        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+        [ip, tcp].concat()
+    };
+    let other = [&[0x88, 0xb5][..], &[7; 50], &marker].concat();
+    let untagged = [&macs[..], &[8, 0], &ip].concat();
+    let tagged = [&macs[..], &[0x81, 0, 0x60, 0x05, 8, 0], &ip].concat();
+    vec![
+        ("TCP", "tcp", untagged),
+        ("tagged TCP", "tcp,dl_vlan=5", tagged),
+        ("another type", "dl_type=0x88b5", [&macs[..], &other].concat()),
+    ]
+}
+
+/// The Internet checksum (RFC 1071) of bytes, an even number of them.
+fn checksum(bytes: &[u8], start: u32) -> u16 {
+    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let mut sum = words.fold(start, |sum, word| sum + word);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Number of changes of the test of staleness. `SWITCHD_CHANGES` sets another one.
+const CHANGES: u32 = 2000;
+/// Offset of the number in a frame's payload.
+const NUMBER: usize = 14;
+
+/// While frames come without a pause, changes follow each other. Change number `n` has frames leave with the source address
+/// `02:00:n`, and a frame tells the number of the last change that had returned when it was sent. So each frame that
+/// arrives says by which state it was judged, and by which it had to be judged at least.
+fn no_frame_is_judged_by_an_old_state() -> anyhow::Result<()> {
+    let network = network(2)?;
+    let mut client = network.client()?;
+    let changes = std::env::var("SWITCHD_CHANGES").ok().and_then(|text| text.parse().ok());
+    let changes: u32 = changes.unwrap_or(CHANGES);
+    client.del_flows("")?;
+    make_change(&mut client, 0)?;
+    let (a, b) = (network.a(), network.b());
+    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    let (returned, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+    let seen = std::thread::scope(|scope| -> anyhow::Result<u64> {
+        let receiving = scope.spawn(|| receive(b, &is_over));
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let number = returned.load(Ordering::SeqCst).to_be_bytes();
+                let payload = [&number[..], &[0; 42]].concat();
+                // A full queue is no concern of this test.
+                let _ = sender.send(&experimental_frame([2, 0, 0, 0, 0, 2], a.mac(), &payload));
+            }
+        });
+        let made = (1..=changes).try_for_each(|number| {
+            make_change(&mut client, number)?;
+            returned.store(number, Ordering::SeqCst);
+            Ok(())
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let seen = receiving.join().expect("the receiver does not panic");
+        made.and(seen)
+    })?;
+    let in_kernel = kernel(&mut client)?;
+    ensure!(in_kernel.hits > u64::from(changes), "hardly a frame was in the kernel: {in_kernel:?}");
+    ensure!(in_kernel.installs > u64::from(changes) / 20, "few states were there: {in_kernel:?}");
+    ensure!(seen > u64::from(changes), "{seen} frames arrived");
+    Ok(())
+}
+
+/// Makes a change of a kind that depends on its number.
+fn make_change(client: &mut Client, number: u32) -> anyhow::Result<()> {
+    let [a, b, c, d] = number.to_be_bytes();
+    let actions = format!("mod_dl_src:02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x},output:2");
+    match number % 3 {
+        0 => client.add_flow(&format!("dl_type=0x88b5,actions={actions}"))?,
+        // Rules that come before the last one, and go with the next change of the first kind.
+        1 => client.add_flow(&format!("priority=40000,dl_type=0x88b5,actions={actions}"))?,
+        _ => {
+            client.add_flow(&format!("dl_type=0x88b5,actions={actions}"))?;
+            client.del_flows("dl_type=0x88b5,dl_dst=00:00:00:00:00:00")?;
+            client.change_flows(FlowCommand::DeleteStrict, "priority=40000,dl_type=0x88b5")?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at all frames that arrive. Returns how many there were.
+fn receive(host: &Host, is_over: &AtomicBool) -> anyhow::Result<u64> {
+    let mut observer = Observer::at(host)?;
+    let (mut seen, mut old) = (0, None);
+    while !is_over.load(Ordering::Relaxed) && old.is_none() {
+        observer.find(Duration::from_millis(20), |frame| {
+            if frame[12..14] != [0x88, 0xb5] {
+                return false;
+            }
+            seen += 1;
+            let number = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| frame[at + i]));
+            let (judged_by, returned) = (number(8), number(NUMBER));
+            if judged_by < returned {
+                old = Some((judged_by, returned));
+            }
+            old.is_some() || is_over.load(Ordering::Relaxed)
+        })?;
+    }
+    match old {
+        None => Ok(seen),
+        Some((judged_by, returned)) => {
+            bail!("a frame that was sent behind change {returned} was judged by change {judged_by}")
+        }
+    }
+}
+
+fn reaches(from: &Host, to: &Host) -> anyhow::Result<bool> {
+    Ok(Ping::brief(to.v4()).run(from.namespace())?.received() > 0)
+}
+
+fn ports_come_and_go() -> anyhow::Result<()> {
+    let network = network(3)?;
+    let mut client = network.client()?;
+    let c = &network.hosts[2];
+    let spec = port_name(2);
+    for _ in 0..10 {
+        let server = SocketAddr::new(c.v4().into(), 5001);
+        TcpTransfer::to(server, 300_000).run(network.a().namespace(), c.namespace())?;
+        ensure!(kernel(&mut client)?.flows > 0, "no flow is in the kernel");
+        client.ask(Operation::DelPort { port: spec.clone() })?;
+        ensure!(!reaches(network.a(), c)?, "a port that is gone receives");
+        client.ask(Operation::AddPort { spec: spec.clone() })?;
+        eventually("the port works again", || reaches(network.a(), c).unwrap_or_default())?;
+        ensure!(reaches(network.a(), network.b())?, "another port is disturbed");
+    }
+    Ok(())
+}
+
+fn too_long() -> anyhow::Result<()> {
+    let network = network(2)?;
+    let mut client = network.client()?;
+    let (a, b) = (network.a(), network.b());
+    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    client.add_flow("priority=9,dl_type=0x88b5,in_port=1,actions=output:2")?;
+    let frame = experimental_frame(b.mac(), a.mac(), &[0; 1400]);
+    let before = kernel(&mut client)?.hits;
+    eventually("the kernel forwards frames of 1,400 bytes", || {
+        let _ = sender.send(&frame);
+        kernel(&mut client).is_ok_and(|kernel| kernel.hits > before + 2)
+    })?;
+    let mut netlink = Netlink::open()?;
+    let index = nix::net::if_::if_nametoindex(port_name(1).as_str())?;
+    netlink.set_mtu(index, 1000)?;
+    eventually("frames are dropped because of the MTU", || {
+        let _ = sender.send(&frame);
+        let Ok(Reply::Drops(drops)) = client.ask(Operation::Drops) else { return false };
+        drops.dropped.iter().any(|drop| drop.reason == "exceeds_mtu")
+    })?;
+    Ok(())
+}
+
+fn nothing_forwards_after_a_crash() -> anyhow::Result<()> {
+    let network = network(2)?;
+    let server = SocketAddr::new(network.b().v4().into(), 5001);
+    TcpTransfer::to(server, 300_000).run(network.a().namespace(), network.b().namespace())?;
+    ensure!(kernel(&mut network.client()?)?.flows > 0, "no flow is in the kernel");
+    let Network { hosts, daemon } = network;
+    let run_dir = daemon.run_dir();
+    daemon.crash()?;
+    ensure!(!reaches(&hosts[0], &hosts[1])?, "somebody forwards still");
+    let ports = ["--port", &port_name(0), "--port", &port_name(1)].map(str::to_owned);
+    let arguments = ports.iter().map(String::as_str).chain(ON.iter().copied());
+    let _again = Daemon::start_in(run_dir, Path::new(SWITCHD), arguments)?;
+    eventually("the next switch forwards", || reaches(&hosts[0], &hosts[1]).unwrap_or_default())?;
+    Ok(())
+}
