@@ -15,7 +15,10 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
         [Through::Ovs, Through::OvsTso].map(|through| median(through, Figure::RoundTrips));
     let ovs_round_trips = ovs_round_trips.into_iter().flatten().reduce(f64::max);
     let round_trips = median(Through::Switchd, Figure::RoundTrips);
-    use Through::{Bridge, Ovs, OvsTso, Switchd, SwitchdRules, Tap, TapLoop};
+    let quick = median(Through::KernelCache, Figure::RoundTrips);
+    let of_bridge = median(Through::Bridge, Figure::RoundTrips);
+    let of_tc = median(Through::TcRedirect, Figure::RoundTrips);
+    use Through::{Bridge, Cable, KernelCache, Ovs, OvsTso, Switchd, SwitchdRules, Tap, TapLoop};
     let (tcp, idle) = (Figure::Tcp(1), median(Switchd, Figure::IdleCpu));
     vec![
         ratio("60 B frames, against OVS userspace", 2.2, (Switchd, small), (Ovs, small)),
@@ -34,6 +37,31 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
             0.95,
             (SwitchdRules, many),
             (Switchd, many),
+        ),
+        ratio(
+            "1 TCP stream in the kernel cache, against the Linux bridge",
+            1.0,
+            (KernelCache, tcp),
+            (Bridge, tcp),
+        ),
+        ratio(
+            "1 TCP stream in the kernel cache, against a bare veth pair",
+            0.9,
+            (KernelCache, tcp),
+            (Cable, tcp),
+        ),
+        Goal::ratio(
+            "round trips in the kernel cache, against the Linux bridge",
+            quick,
+            1.05,
+            of_bridge,
+        ),
+        Goal::ratio("round trips in the kernel cache, against tc redirect", quick, 0.97, of_tc),
+        Goal::ratio(
+            "round trips in the kernel cache, against the switch without",
+            quick,
+            1.5,
+            round_trips,
         ),
         Goal::below("idle CPU, % of a core", idle, 1.0),
     ]

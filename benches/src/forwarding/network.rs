@@ -111,7 +111,7 @@ fn build_here(
         let options = geometry.map(|geometry| format!(",{geometry}")).unwrap_or_default();
         let busy = devices.each_ref().map(|device| format!("{kind}{device}{options}"));
         let ports: Vec<String> = busy.into_iter().chain(idle.make()?).collect();
-        start_switchd(&programs.switchd, &ports, through.has_rules()).map(Middle::Switchd)
+        start_switchd(&programs.switchd, &ports, through).map(Middle::Switchd)
     };
     if through.uses_taps() {
         // Whoever makes the devices keeps their other ends, and the hosts get them afterwards.
@@ -134,6 +134,10 @@ fn build_here(
             bridge(&devices)?;
             Middle::Kernel
         }
+        Through::TcRedirect => {
+            redirect(&devices)?;
+            Middle::Kernel
+        }
         _ => switchd("")?,
     };
     Ok((a, b, middle))
@@ -150,15 +154,32 @@ fn bridge(ports: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_switchd(program: &Path, ports: &[String], has_rules: bool) -> anyhow::Result<Daemon> {
+/// Has tc(8) redirect what each device receives to the other.
+fn redirect([one, other]: &[String; 2]) -> anyhow::Result<()> {
+    for (from, to) in [(one, other), (other, one)] {
+        let qdisc = format!("qdisc add dev {from} clsact");
+        let filter = format!(
+            "filter add dev {from} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev {to}"
+        );
+        for arguments in [qdisc, filter] {
+            let status = Command::new("tc").args(arguments.split(' ')).status();
+            ensure!(status.context("start tc")?.success(), "tc {arguments}");
+        }
+    }
+    Ok(())
+}
+
+fn start_switchd(program: &Path, ports: &[String], through: Through) -> anyhow::Result<Daemon> {
     if !program.exists() {
         bail!("{}: not built yet; run \"cargo build --release\"", program.display());
     }
-    let arguments: Vec<_> = ports.iter().flat_map(|port| ["--port", port]).collect();
+    let kernel_cache = if through == Through::KernelCache { "require" } else { "off" };
+    let ports = ports.iter().flat_map(|port| ["--port", port]);
+    let arguments: Vec<_> = ports.chain(["--kernel-cache", kernel_cache]).collect();
     // A child inherits the processors of the thread that starts it.
     let daemon =
         on_core(SWITCH_CORE, || Daemon::start(program, arguments).context("start the switch"))?;
-    if has_rules {
+    if through.has_rules() {
         daemon.client()?.change_flows(FlowCommand::Add, &filters())?;
     }
     Ok(daemon)

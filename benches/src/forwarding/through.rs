@@ -10,8 +10,12 @@ pub enum Through {
     Cable,
     /// The kernel's bridge
     Bridge,
+    /// Two filters of the kernel's tc, each of which redirects what one port receives to the other
+    TcRedirect,
     /// The switch with its default rule, actions=NORMAL
     Switchd,
+    /// The switch with its default rule, and with a kernel cache
+    KernelCache,
     /// The switch with 1,000 rules
     SwitchdRules,
     /// The switch, hosts on TAP devices
@@ -31,7 +35,9 @@ impl Through {
     pub const ALL: &[Self] = &[
         Self::Cable,
         Self::Bridge,
+        Self::TcRedirect,
         Self::Switchd,
+        Self::KernelCache,
         Self::SwitchdRules,
         Self::Ovs,
         Self::OvsTso,
@@ -45,7 +51,9 @@ impl Through {
         match self {
             Self::Cable => "veth to veth",
             Self::Bridge => "Linux bridge",
+            Self::TcRedirect => "tc redirect",
             Self::Switchd => "switchd",
+            Self::KernelCache => "switchd, kernel cache",
             Self::SwitchdRules => "switchd, 1,000 rules",
             Self::Tap => "switchd on TAP",
             Self::TapRules => "on TAP, 1,000 rules",
@@ -59,8 +67,12 @@ impl Through {
     pub fn role(self) -> Role {
         match self {
             Self::Cable => Role::Limit,
-            Self::Switchd | Self::SwitchdRules | Self::Tap | Self::TapRules => Role::Ours,
-            Self::Bridge | Self::TapLoop | Self::Ovs | Self::OvsTso => Role::Rival,
+            Self::Switchd | Self::KernelCache | Self::SwitchdRules | Self::Tap | Self::TapRules => {
+                Role::Ours
+            }
+            Self::Bridge | Self::TcRedirect | Self::TapLoop | Self::Ovs | Self::OvsTso => {
+                Role::Rival
+            }
         }
     }
 
