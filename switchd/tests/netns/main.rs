@@ -5,6 +5,7 @@
 
 mod bridges;
 mod confinement;
+mod connections;
 mod controllers;
 mod cookbook;
 mod fixture;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         controllers::TESTS,
         cookbook::TESTS,
         confinement::TESTS,
+        connections::TESTS,
         floods::TESTS,
         frames::TESTS,
         interop::TESTS,
