@@ -12,8 +12,8 @@
 //! - Nothing scans the table under a lock: connections expire from the heads of lists (`shard`), some at each
 //!   [`Connections::sweep`] and at each packet that adds one. A connection whose time has come counts as unknown at once.
 //! - Time is an argument.
-//!
 //! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames (`datapath/nat`).
+//! - `filter` selects connections for commands, and `kept` hands connections over to the next program.
 //!
 //! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: fragments, helpers of
 //! protocols.
