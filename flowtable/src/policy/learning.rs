@@ -11,7 +11,7 @@
 //! # Budget
 //!
 //! Whoever sends packets makes the rules, so a table takes [`MAX_LEARNED`] learned rules at most, and no more than its limit. A
-//! worker waits [`PATIENCE`] for another transaction to end. What is not learned is counted, and the verdict is not cached:
+//! worker waits a millisecond for another transaction to end. What is not learned is counted, and the verdict is not cached:
 //! the next packet tries again. The packet itself is forwarded as its rules say.
 
 use super::bridge_id::{BridgeId, TableRef};

@@ -24,6 +24,7 @@ mod group_life;
 mod group_mods;
 pub mod groups;
 mod hosts;
+mod learned_counts;
 pub mod learning;
 pub mod lookup_counts;
 pub mod mac_table;

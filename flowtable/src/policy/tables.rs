@@ -7,6 +7,7 @@ pub use super::refused::FlowModError;
 
 use super::bridge_id::BridgeId;
 use super::groups::{GroupEntry, Groups};
+use super::learned_counts::LearnedCounts;
 use super::learning::Teacher;
 use super::meters::{MeterEntry, Meters};
 use super::parted_map::PartedMap;
@@ -18,11 +19,9 @@ use super::upkeep::Freed;
 use crate::classifier::{Classifier, Entry, RuleId, Version};
 use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
-use flow::learn::Learner;
 use flow::types::{Cookie, GroupId, MeterId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,38 +39,7 @@ pub(super) struct Table {
     /// Number of rules that are alternatives of conjunctions, removed rules included until they are freed.
     alternatives: usize,
     /// Numbers of learned rules, all of them and by cookie, as the change that is being prepared leaves them.
-    learned: LearnedCounts,
-}
-
-/// How many learned rules a table has.
-#[derive(Debug, Default)]
-struct LearnedCounts {
-    all: usize,
-    by_cookie: HashMap<Cookie, usize>,
-}
-
-impl LearnedCounts {
-    fn add(&mut self, cookie: Cookie) {
-        self.all += 1;
-        *self.by_cookie.entry(cookie).or_default() += 1;
-    }
-
-    fn subtract(&mut self, cookie: Cookie) {
-        self.all -= 1;
-        take_one(&mut self.by_cookie, cookie);
-    }
-}
-
-/// Subtracts one from a count, which goes when it is 0. Returns whether it went.
-fn take_one<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) -> bool {
-    match counts.get_mut(&key) {
-        Some(count) if *count > 1 => {
-            *count -= 1;
-            false
-        }
-        Some(_) => counts.remove(&key).is_some(),
-        None => false,
-    }
+    pub(super) learned: LearnedCounts,
 }
 
 /// The rules and groups of a bridge.
@@ -89,7 +57,7 @@ pub struct Tables {
     recent_actions: RecentActions,
     /// How many rules learn with `delete_learned` into a table with a cookie, as the change that is being prepared leaves
     /// them.
-    learners: HashMap<(TableId, Cookie), usize>,
+    pub(super) learners: HashMap<(TableId, Cookie), usize>,
 }
 
 /// The tables that a walk looks at.
@@ -331,6 +299,11 @@ impl Tables {
         self.table(table)?.classifier.entry(id)
     }
 
+    /// A rule without its match, until it is purged.
+    fn held_rule(&self, (table, id): RuleRef) -> Option<Arc<Rule>> {
+        self.table(table)?.classifier.get(id).map(Arc::clone)
+    }
+
     /// Whether lookups at `version` see a rule.
     pub(super) fn is_visible(&self, (table, id): RuleRef, version: Version) -> bool {
         self.table(table).is_some_and(|table| table.classifier.is_visible(id, version))
@@ -563,12 +536,7 @@ impl Tables {
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
         held.alternatives += usize::from(rule.is_alternative());
-        if rule.learned_by.is_some() {
-            held.learned.add(rule.cookie);
-        }
-        for learner in deleting_learners(&rule.actions) {
-            *self.learners.entry((learner.table, learner.cookie)).or_default() += 1;
-        }
+        self.count_learning(&rule);
         self.rule_came(change, (table, id), &rule, matching);
         self.groups.add_user(&rule);
         self.meters.add_user(&rule);
@@ -617,47 +585,10 @@ impl Tables {
         if self.table_mut(rule.0).classifier.remove(rule.1, change.version) {
             change.steps.push(Step::Removed(rule, why));
             self.rule_went(change, rule, why);
-            if let Some(gone) = self.rule(rule).map(|entry| Arc::clone(entry.value)) {
-                change.orphans.extend(self.uncount(&gone));
+            if let Some(gone) = self.held_rule(rule) {
+                change.orphans.extend(self.uncount_learning(&gone));
             }
         }
-    }
-
-    /// Leaves a rule that goes out of the counts of learning. Returns the tables and cookies that have lost their last learner
-    /// with `delete_learned`.
-    fn uncount(&mut self, rule: &Rule) -> Vec<(TableId, Cookie)> {
-        if rule.learned_by.is_some() {
-            self.table_mut(rule.table).learned.subtract(rule.cookie);
-        }
-        let learners = deleting_learners(&rule.actions);
-        let taught: Vec<_> = learners.iter().map(|l| (l.table, l.cookie)).collect();
-        taught.into_iter().filter(|key| take_one(&mut self.learners, *key)).collect()
-    }
-
-    /// Takes a rule that comes back into the counts of learning.
-    fn count_again(&mut self, rule: &Rule) {
-        if rule.learned_by.is_some() {
-            self.table_mut(rule.table).learned.add(rule.cookie);
-        }
-        for learner in deleting_learners(&rule.actions) {
-            *self.learners.entry((learner.table, learner.cookie)).or_default() += 1;
-        }
-    }
-
-    /// Whether a rule learns with `delete_learned` into a table with a cookie.
-    pub(super) fn has_learner(&self, table: TableId, cookie: Cookie) -> bool {
-        self.learners.contains_key(&(table, cookie))
-    }
-
-    /// The number of learned rules of a table.
-    pub fn learned_in(&self, table: TableId) -> usize {
-        self.table(table).map_or(0, |table| table.learned.all)
-    }
-
-    /// The number of learned rules of a table that have a cookie.
-    pub(super) fn learned_with(&self, table: TableId, cookie: Cookie) -> usize {
-        let count = self.table(table).and_then(|table| table.learned.by_cookie.get(&cookie));
-        count.copied().unwrap_or_default()
     }
 
     fn check_name(
@@ -713,9 +644,8 @@ impl Tables {
         for step in change.steps.drain(left..).rev() {
             match step {
                 Step::Inserted((table, id)) => {
-                    if let Some(rule) = self.rule((table, id)).map(|entry| Arc::clone(entry.value))
-                    {
-                        self.uncount(&rule);
+                    if let Some(rule) = self.held_rule((table, id)) {
+                        self.uncount_learning(&rule);
                     }
                     let held = self.table_mut(table);
                     held.limits.forget_for_eviction(id);
@@ -724,8 +654,8 @@ impl Tables {
                 Step::Removed(rule, _) => {
                     self.table_mut(rule.0).classifier.restore(rule.1);
                     self.order_for_eviction(rule);
-                    if let Some(back) = self.rule(rule).map(|entry| Arc::clone(entry.value)) {
-                        self.count_again(&back);
+                    if let Some(back) = self.held_rule(rule) {
+                        self.count_learning(&back);
                     }
                 }
                 Step::GroupAdded(id) => self.groups.take_back(id, version),
@@ -776,18 +706,6 @@ impl Tables {
         self.groups.purge(oldest, budget.saturating_sub(freed.groups.len()), &mut freed.groups);
         self.meters.purge(oldest, budget.saturating_sub(freed.meters.len()), &mut freed.meters);
     }
-}
-
-/// The actions `learn` with `delete_learned` of a list, nested ones included.
-fn deleting_learners(actions: &[Action]) -> Vec<&Learner> {
-    let mut learners = Vec::new();
-    for action in actions {
-        match action {
-            Action::Learn(learner) if learner.delete_learned => learners.push(&**learner),
-            action => learners.extend(deleting_learners(action.nested().actions())),
-        }
-    }
-    learners
 }
 
 fn has_cookie(rule: &Rule, value: Cookie, mask: Cookie) -> bool {
