@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 /// Runs `f` on one of the processors this thread may use: the first, the second ... A process started
@@ -22,27 +22,18 @@ pub fn on_core<T>(core: usize, f: impl FnOnce() -> anyhow::Result<T>) -> anyhow:
     result
 }
 
-/// Time that all threads of these processes have been on a processor so far.
+/// Time that all threads of these processes, ended ones too, have been on a processor so far.
 ///
 /// # Errors
-/// One of them has ended.
+/// One of the processes has ended.
 pub(crate) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
     pids.iter().map(|pid| cpu_time_of(*pid)).sum()
 }
 
 fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
-    let mut sum = 0;
-    let tasks = format!("/proc/{pid}/task");
-    for task in fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
-        // A thread may end in between.
-        sum += nanoseconds(&task?.path()).unwrap_or(0);
-    }
-    Ok(Duration::from_nanos(sum))
-}
-
-/// The first word of `schedstat`: nanoseconds on a processor.
-fn nanoseconds(task: &Path) -> Option<u64> {
-    fs::read_to_string(task.join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))
+        .with_context(|| format!("process {pid}: clock of its processor time"))?;
+    Ok(clock_gettime(clock)?.into())
 }
 
 /// The kernel's threads for work that interrupts leave behind. Some of the forwarding is done there,
