@@ -9,8 +9,11 @@ use crate::bridge::{groups, meters, packet_out};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::OnBridge;
+use crate::worker::Injected;
+use crossbeam::channel::Receiver;
 use flow::group::GroupMod;
 use flow::meter::{MeterFeatures, MeterMod};
+use flow::packet_out::PacketOut;
 use flow::text::check_received;
 use flow::tlv_map::{TlvMap, TlvMapping};
 use flow::types::{OfPort, OfVersion, TableId};
@@ -46,13 +49,50 @@ pub(super) struct Peer {
     features: Vec<TableFeatures>,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
+    packet_outs: PacketOuts,
+}
+
+/// Packet-outs that the peer has sent one behind the other, and that are on their way. Nobody waits for them before the peer
+/// sends a message of another type.
+#[derive(Default)]
+struct PacketOuts {
+    /// Receives what became of the latest one, which is the last one to be sent; `None` if none is on its way.
+    latest: Option<Receiver<Injected>>,
+    /// How many have been begun since the last wait.
+    count: usize,
+}
+
+impl PacketOuts {
+    /// How many are on their way at most.
+    const MOST: usize = 64;
+
+    /// Begins to send another one.
+    fn begin(&mut self, on: &OnBridge<'_>, packet: PacketOut) {
+        if let Some(latest) = on.begin_to_inject(packet) {
+            self.latest = Some(latest);
+            self.count += 1;
+        }
+        if self.count >= Self::MOST {
+            self.wait();
+        }
+    }
+
+    /// Waits until all have been sent.
+    fn wait(&mut self) {
+        self.count = 0;
+        if let Some(latest) = self.latest.take() {
+            // The channel is closed without an answer if the switch ends.
+            let _ = latest.recv();
+        }
+    }
 }
 
 impl Peer {
     /// A peer that has said nothing yet.
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
         let bundles = Bundles::default();
-        Self { hub, member, bundles, features: Vec::new(), has_changed: false }
+        let (features, packet_outs) = (Vec::new(), PacketOuts::default());
+        Self { hub, member, bundles, features, has_changed: false, packet_outs }
     }
 
     /// When a bundle will have been idle for too long; `None` if there is no bundle.
@@ -81,6 +121,7 @@ impl Peer {
         if taken.is_empty() {
             return Ok(false);
         }
+        self.packet_outs.wait();
         if is_slave {
             taken.iter().for_each(|one| wire.session.refuse_flow_mod(ErrorCode::IsSlave, one));
             return Ok(true);
@@ -101,6 +142,9 @@ impl Peer {
         wire: &mut Wire<'_>,
     ) -> io::Result<()> {
         let Incoming { xid, message, bytes } = incoming;
+        if !matches!(message, OfMessage::PacketOut(_)) {
+            self.packet_outs.wait();
+        }
         let Some(encoding) = wire.session.encoding() else {
             return Ok(());
         };
@@ -152,7 +196,7 @@ impl Peer {
                 // As in Open vSwitch, the packet may have come through a port that is gone by now.
                 packet_out::check(on.bridge(), &packet, true)
                     .map_err(|error| refuse::packet_out(&error))
-                    .map(|()| drop(on.inject(*packet)))
+                    .map(|()| self.packet_outs.begin(on, *packet))
             }
             OfMessage::FeaturesRequest => {
                 wire.send(&features(on, encoding.version), xid);

@@ -1,11 +1,11 @@
 //! Packets that somebody made by hand, and those that controllers have resumed.
 //!
-//! The first worker sends them, between two of its batches: it has a send queue of every port, and
+//! The first worker sends them, in their order and between two of its batches: it has a send queue of every port, and
 //! after it has answered, what the packet did is in every counter.
 
 use super::OnBridge;
 use crate::worker::{Command, HandedIn, Injected, Injection};
-use crossbeam::channel;
+use crossbeam::channel::{self, Receiver};
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
 use flowtable::datapath::{Ingress, Resumed};
@@ -18,6 +18,12 @@ impl OnBridge<'_> {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end, or if the packet is too short to be
     /// a frame.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
+        self.begin_to_inject(packet)?.recv().ok()
+    }
+
+    /// Begins to send a packet, behind those that other calls have begun to send before. The channel receives what became of
+    /// the packet; it is closed without that if the switch ends. `None` as in [`inject`](Self::inject).
+    pub(crate) fn begin_to_inject(&self, packet: PacketOut) -> Option<Receiver<Injected>> {
         if packet.packet.len() < ETHERNET_HEADER {
             return None;
         }
@@ -35,14 +41,14 @@ impl OnBridge<'_> {
         let port_no = self.bridge().snapshot().ports().get(in_port).and_then(PortInfo::port_no);
         let port_no = port_no.unwrap_or(PortNo::NONE);
         let ingress = Ingress { bridge: self.bridge().id(), port_no };
-        self.hand_in(ingress, HandedIn::Resumed(resumed))
+        self.hand_in(ingress, HandedIn::Resumed(resumed))?.recv().ok()
     }
 
-    fn hand_in(&self, ingress: Ingress, packet: HandedIn) -> Option<Injected> {
+    fn hand_in(&self, ingress: Ingress, packet: HandedIn) -> Option<Receiver<Injected>> {
         let (done, finished) = channel::bounded(1);
         let injection = Injection { ingress, packet, done };
         self.workers.first()?.send(Command::HandIn(Box::new(injection)));
-        finished.recv().ok()
+        Some(finished)
     }
 }
 
