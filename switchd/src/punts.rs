@@ -1,7 +1,10 @@
 //! Packets for controllers, from all workers to those who know the controllers.
 //!
-//! A worker leaves such packets in a queue of its own ([`PuntQueue`]) and rings a bell if the thread of this module
-//! sleeps. The thread takes them and hands each to the taker of its bridge. A taker must not wait for anybody.
+//! A worker leaves such packets in a queue of its own ([`PuntQueue`]) and rings a bell if nobody looks at the queues. A
+//! thread of this module takes the packets and hands each to the taker of its bridge. A taker must not wait for anybody.
+//!
+//! A connection's thread that is about to sleep can [volunteer](Punts::volunteer) to be woken instead. A packet for
+//! its controller then passes no other thread on its way from the worker to the connection.
 
 use crate::server::event_fd;
 use flowtable::datapath::{Punt, PuntQueue};
@@ -11,13 +14,21 @@ use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 /// How many packets of one worker are handed on before those of the next one.
 const TURN: usize = 64;
+
+/// Somebody is awake, and looks at the queues after the duty has become another one. The values of [`PuntBell::duty`] are
+/// this one and the next two.
+const LOOKING: u8 = 0;
+/// The thread of this module sleeps, and is to be woken.
+const THREAD: u8 = 1;
+/// The thread of this module sleeps, and a volunteer is to be woken in its place.
+const VOLUNTEER: u8 = 2;
 
 /// Who hands packets to the controllers of a bridge.
 pub(crate) trait PuntTaker: Send + Sync {
@@ -28,18 +39,24 @@ pub(crate) trait PuntTaker: Send + Sync {
 /// The bell that a worker rings.
 #[derive(Debug)]
 pub(crate) struct PuntBell {
-    is_asleep: AtomicBool,
-    /// Readable once the thread has to look.
-    ring: EventFd,
+    /// Who is to be woken. Only whoever was woken takes packets, so that they keep their order.
+    duty: AtomicU8,
+    /// Readable once the thread of this module has to look.
+    thread: EventFd,
+    /// Readable once the volunteer has to look.
+    volunteer: EventFd,
 }
 
 impl PuntBell {
-    /// Says that packets wait. Costs a system call only if the thread sleeps.
+    /// Says that packets wait. Costs a system call only if nobody is awake to look.
     pub(crate) fn ring(&self) {
-        if self.is_asleep.swap(false, Ordering::SeqCst) {
-            // A counter that is full is readable as well.
-            let _ = self.ring.write(1);
-        }
+        let woken = match self.duty.swap(LOOKING, Ordering::SeqCst) {
+            THREAD => &self.thread,
+            VOLUNTEER => &self.volunteer,
+            _ => return,
+        };
+        // A counter that is full is readable as well.
+        let _ = woken.write(1);
     }
 }
 
@@ -62,7 +79,8 @@ impl Punts {
     /// # Errors
     /// There is no descriptor, or no thread, to be had.
     pub(crate) fn start(workers: usize) -> io::Result<Self> {
-        let bell = PuntBell { is_asleep: AtomicBool::new(false), ring: event_fd()? };
+        let duty = AtomicU8::new(LOOKING);
+        let bell = PuntBell { duty, thread: event_fd()?, volunteer: event_fd()? };
         let shared = Arc::new(Shared {
             queues: (0..workers).map(|_| Arc::default()).collect(),
             bell: Arc::new(bell),
@@ -89,12 +107,46 @@ impl Punts {
     pub(crate) fn hand_to(&self, bridge: BridgeId, taker: Weak<dyn PuntTaker>) {
         self.shared.takers.lock().insert(bridge, taker);
     }
+
+    /// Has the calling thread, which is about to sleep, woken by packets in place of the thread of this module. `None` if
+    /// another thread has volunteered, or somebody is looking at the queues.
+    pub(crate) fn volunteer(&self) -> Option<Volunteer<'_>> {
+        let duty = &self.shared.bell.duty;
+        duty.compare_exchange(THREAD, VOLUNTEER, Ordering::SeqCst, Ordering::SeqCst).ok()?;
+        Some(Volunteer { shared: &self.shared })
+    }
+}
+
+/// A thread that sleeps until [`as_fd`](AsFd::as_fd) is readable, or for another reason. Dropping it, once the thread is
+/// awake, hands a turn of each worker's packets on if there are any. The thread of this module goes on with the rest.
+pub(crate) struct Volunteer<'a> {
+    shared: &'a Shared,
+}
+
+impl AsFd for Volunteer<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.bell.volunteer.as_fd()
+    }
+}
+
+impl Drop for Volunteer<'_> {
+    fn drop(&mut self) {
+        let bell = &self.shared.bell;
+        let order = Ordering::SeqCst;
+        if bell.duty.compare_exchange(VOLUNTEER, THREAD, order, order).is_ok() {
+            return;
+        }
+        // Whoever has rung writes the descriptor soon, if not yet: a volunteer who finds it readable without need looks in vain.
+        let _ = bell.volunteer.read();
+        self.shared.hand_on();
+        self.shared.leave_to_thread();
+    }
 }
 
 impl Drop for Punts {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
-        let _ = self.shared.bell.ring.write(1);
+        let _ = self.shared.bell.thread.write(1);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -129,17 +181,22 @@ impl Shared {
         any
     }
 
-    /// Sleeps until a worker rings.
-    fn sleep(&self) {
-        self.bell.is_asleep.store(true, Ordering::SeqCst);
-        // A packet that came before the bell was armed.
-        let is_awake = self.queues.iter().any(|queue| !queue.is_empty());
-        if !is_awake {
-            let mut fds = [PollFd::new(self.bell.ring.as_fd(), PollFlags::POLLIN)];
-            // An interrupted wait is a short one.
-            let _ = poll(&mut fds, PollTimeout::NONE);
-            let _ = self.bell.ring.read();
+    /// Gives the duty to the thread of this module, whether it sleeps or is about to.
+    fn leave_to_thread(&self) {
+        self.bell.duty.store(THREAD, Ordering::SeqCst);
+        // A packet that came before nobody was awake any more.
+        if self.queues.iter().any(|queue| !queue.is_empty()) {
+            self.bell.ring();
         }
-        self.bell.is_asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Sleeps until somebody has given the duty to this thread and rung, or everything is over.
+    fn sleep(&self) {
+        self.leave_to_thread();
+        let mut fds = [PollFd::new(self.bell.thread.as_fd(), PollFlags::POLLIN)];
+        // An interrupted wait does not mean that this thread has the duty.
+        while self.bell.thread.read().is_err() && !self.is_over.load(Ordering::SeqCst) {
+            let _ = poll(&mut fds, PollTimeout::NONE);
+        }
     }
 }

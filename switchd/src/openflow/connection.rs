@@ -365,17 +365,22 @@ impl Wire<'_> {
         let wants_write = self.transport.wants_write();
         let stream =
             if wants_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+        let end = self.member.end();
+        let wants_packets = self.member.wants_packets();
+        let volunteer = if wants_packets { self.switch.punts().volunteer() } else { None };
         let mut fds = [
-            PollFd::new(self.member.end(), PollFlags::POLLIN),
-            PollFd::new(self.end.unwrap_or(self.member.end()), PollFlags::POLLIN),
+            PollFd::new(end, PollFlags::POLLIN),
+            PollFd::new(self.end.unwrap_or(end), PollFlags::POLLIN),
             PollFd::new(self.transport.as_fd(), stream),
             PollFd::new(self.member.outbox().as_fd(), PollFlags::POLLIN),
+            PollFd::new(volunteer.as_ref().map_or(end, AsFd::as_fd), PollFlags::POLLIN),
         ];
         // A pause of flow monitors may have to end without anything that makes a descriptor readable.
         let deadline = [deadline, self.teller.monitors.resume_at()].into_iter().flatten().min();
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         wait_for(&mut fds, left.map_or(PollTimeout::NONE, dial::timeout))?;
         let has_ended = fds[..2].iter().any(|fd| fd.any() == Some(true));
+        drop(volunteer);
         if wants_write {
             match self.transport.flush() {
                 Err(error) if !is_for_now(&error) => return Err(error),

@@ -25,6 +25,7 @@ use openflow::{
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,8 @@ pub(super) struct Member {
     settings: Mutex<MemberSettings>,
     outbox: Outbox,
     packet_in_limit: PacketInLimit,
+    /// Whether the peer gets packet-ins for some reason. See [`Hub::publish`].
+    wants_packets: AtomicBool,
     /// Readable once the connection has to end.
     end: EventFd,
 }
@@ -153,6 +156,7 @@ impl Hub {
             settings: Mutex::default(),
             outbox: Outbox::new()?,
             packet_in_limit: PacketInLimit::default(),
+            wants_packets: AtomicBool::new(false),
             end: event_fd()?,
         });
         self.members.lock().push(Arc::clone(&member));
@@ -372,6 +376,16 @@ impl Member {
     /// The outbox is full: the message is dropped, and counted.
     pub(super) fn tell(&self, message: Arc<OfMessage>, bytes: usize) -> Result<(), Full> {
         self.outbox.put(message, bytes)
+    }
+
+    /// Whether the peer gets packet-ins for some reason.
+    pub(super) fn wants_packets(&self) -> bool {
+        self.wants_packets.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether the peer gets packet-ins for some reason.
+    pub(super) fn set_wants_packets(&self, wants: bool) {
+        self.wants_packets.store(wants, Ordering::Relaxed);
     }
 
     /// How many packet-ins a second the peer gets.

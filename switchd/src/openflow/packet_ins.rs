@@ -71,6 +71,7 @@ impl Hub {
         for member in self.members() {
             let settings = member.settings();
             let reasons = wanted_reasons(&settings);
+            member.set_wants_packets(reasons != Reasons::default());
             if reasons != Reasons::default() {
                 let controller_id = settings.controller_id;
                 let entry = wanted.entry(controller_id).or_default();
