@@ -9,6 +9,7 @@ use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
 use openflow::{BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, OfMessage, PortMod};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// The largest number of bundles of one connection.
@@ -20,6 +21,10 @@ const MESSAGE_COST: usize = 48;
 
 /// How long a bundle may be open without a message about it, as in Open vSwitch.
 const MAX_IDLE: Duration = Duration::from_secs(10);
+/// The number of messages from which a bundle's tables are made ready for them.
+const MANY: usize = 1024;
+/// About how many messages are looked at for that.
+const SAMPLED: usize = 2048;
 /// The type of flow mods (`OFPT_FLOW_MOD`), of which most bundles consist.
 const FLOW_MOD: u8 = 14;
 /// The type of port mods (`OFPT_PORT_MOD`) in the versions that have bundles.
@@ -195,6 +200,26 @@ impl Bundles {
 }
 
 impl Bundle {
+    /// The flow mods among some messages of the bundle, from which tables are made ready for all of them
+    /// ([`Transaction::expect`](flowtable::policy::Transaction::expect)). None if the bundle has few messages.
+    fn sample(&self, encoding: Encoding) -> Vec<FlowMod> {
+        if self.messages.len() < MANY {
+            return Vec::new();
+        }
+        let hasher = RandomState::new();
+        let step = (self.messages.len() / SAMPLED).max(1);
+        // One message of each piece of the list, at a random place of the piece: lists may have a rhythm.
+        let some = self.messages.chunks(step).map(|piece| {
+            let at = hasher.hash_one(piece.as_ptr() as usize) % piece.len() as u64;
+            &piece[at as usize]
+        });
+        let decoded = some.filter_map(|message| match OfMessage::decode(message, encoding) {
+            Ok(OfMessage::FlowMod(flow_mod)) => Some(*flow_mod),
+            _ => None,
+        });
+        decoded.collect()
+    }
+
     fn port_mods(&self, encoding: Encoding) -> Vec<(&[u8], PortMod)> {
         let is_port_mod = |message: &&Vec<u8>| message.get(1) == Some(&PORT_MOD);
         let decoded =
@@ -226,7 +251,9 @@ impl Bundle {
         for (message, port_mod) in &port_mods {
             port_mods::check(on, port_mod).map_err(|code| failed(message, code))?;
         }
+        let sample = self.sample(encoding);
         let mut transaction = on.bridge().begin();
+        transaction.expect(&sample, self.messages.len());
         let now = on.now();
         let mut packets = Vec::new();
         // Flow mods that stand together are applied together, which is faster.
