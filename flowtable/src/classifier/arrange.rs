@@ -19,7 +19,7 @@ use super::masks::{Home, KnownMask};
 use super::plan::Plan;
 use super::subtable::Subtable;
 use super::{Classifier, Filed};
-use flow::{Match, PipelineMask};
+use flow::{Match, PipelineKey, PipelineMask};
 use std::cmp::Reverse;
 
 /// A table with at most this number of slots is rearranged at once.
@@ -159,7 +159,7 @@ impl<T> Classifier<T> {
 
     /// Puts a new rule into the subtable that is its mask's home.
     pub(super) fn add_row(&mut self, slot: u32, m: &Match) {
-        let met = self.file(slot, m);
+        let met = self.file(slot, m.key());
         self.progress.met += met;
         self.progress.observed += 1;
         match self.progress.coming {
@@ -248,7 +248,7 @@ impl<T> Classifier<T> {
     }
 
     /// Puts a rule's row into the home of its mask. Returns the number of rows in its bucket.
-    fn file(&mut self, slot: u32, m: &Match) -> usize {
+    fn file(&mut self, slot: u32, key: &PipelineKey) -> usize {
         let Some((_, rule)) = self.rules.at(slot) else { return 0 };
         let Home { subtable: number, local } = self.masks.get(rule.value.mask).home;
         let rank = rule.rank();
@@ -256,7 +256,7 @@ impl<T> Classifier<T> {
         let subtable = &mut self.subtables[usize::from(number)];
         let before = (subtable.len() > 0).then(|| subtable.bound());
         let rank_of = |slot| rules.rank_of(slot);
-        let (hash, met) = subtable.insert(m.key(), local, slot, rank, rank_of);
+        let (hash, met) = subtable.insert(key, local, slot, rank, rank_of);
         if before != Some(subtable.bound()) {
             self.sort();
         }
@@ -338,9 +338,9 @@ impl<T> Classifier<T> {
         if self.masks.get(mask).home.subtable == subtable {
             return false;
         }
-        if let Some(m) = self.match_of(slot) {
+        if let Some(key) = self.key_of(slot) {
             self.take_row(slot);
-            self.file(slot, &m);
+            self.file(slot, &key);
         }
         true
     }

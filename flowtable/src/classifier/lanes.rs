@@ -9,6 +9,7 @@ use arrayvec::ArrayVec;
 use flow::bit_set::{BitSet, blocks};
 use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
+use zerocopy::FromZeros;
 
 /// Number of 32-bit halves of words in a key.
 pub(super) const HALVES: usize = 2 * PIPELINE_WORDS;
@@ -52,6 +53,16 @@ impl HalfSet {
         (HEADER + self.0.len()).div_ceil(LANES)
     }
 
+    /// Whether a mask has [picked](Self::pick) bits in these halves, and nothing elsewhere. None of the picked halves may be
+    /// zero.
+    pub(super) fn are_all_of(self, picked: &[[u8; 4]], mask: &PipelineMask) -> bool {
+        let halves: &[u32; HALVES] = zerocopy::transmute_ref!(&mask.bits);
+        // Without a branch, so that vector instructions count several halves at once.
+        let used: u32 = halves.iter().map(|half| u32::from(*half != 0)).sum();
+        used as usize == picked.len()
+            && self.0.iter().zip(picked).all(|(at, bits)| halves[at] == u32::from_ne_bytes(*bits))
+    }
+
     /// Copies these halves out of a mask.
     pub(super) fn pick(self, mask: &PipelineMask) -> Box<[[u8; 4]]> {
         let halves = halves(&mask.bits);
@@ -60,7 +71,7 @@ impl HalfSet {
 
     /// The mask that has [picked](Self::pick) bits in these halves, and nothing elsewhere.
     pub(super) fn put(self, picked: &[[u8; 4]]) -> PipelineMask {
-        let mut mask = PipelineMask::default();
+        let mut mask = PipelineMask::new_zeroed();
         let halves: &mut [[u8; 4]; HALVES] = zerocopy::transmute_mut!(&mut mask);
         self.0.iter().zip(picked).for_each(|(at, bits)| halves[at] = *bits);
         mask
@@ -112,6 +123,31 @@ impl Layout {
         out
     }
 
+    /// The words of a packed match in which its packed mask has bits.
+    pub(super) fn masked_words(&self, row: &[Line], mask: &[Line]) -> MaskedWords {
+        let mut words = MaskedWords::new();
+        for (lane, half) in self.lanes() {
+            let of = |lines: &[Line]| lines[lane / LANES].0[lane % LANES];
+            if of(mask) == 0 {
+                continue;
+            }
+            let in_word = |bits: u32| {
+                let mut bytes = [[0; 4]; 2];
+                bytes[half % 2] = bits.to_be_bytes();
+                u64::from_ne_bytes(zerocopy::transmute!(bytes))
+            };
+            let (index, mask, value) = (half / 2, in_word(of(mask)), in_word(of(row)));
+            match words.last_mut().filter(|last| last.index == index) {
+                Some(last) => {
+                    last.mask |= mask;
+                    last.value |= value;
+                }
+                None => words.push(MaskedWord { index, mask, value }),
+            }
+        }
+        words
+    }
+
     /// Adds packed bits to a key, or to the bits of a mask, by OR.
     #[inline]
     pub(super) fn scatter(&self, lines: &[Line], key: &mut PipelineKey) {
@@ -122,6 +158,20 @@ impl Layout {
         }
     }
 }
+
+/// A word of a key in which a mask has bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskedWord {
+    /// The index of the word in the key.
+    pub index: usize,
+    /// The bits of the mask.
+    pub mask: u64,
+    /// The bits of the key, which are zero where those of the mask are.
+    pub value: u64,
+}
+
+/// The words of a match in which its mask has bits, in the order of the key.
+pub type MaskedWords = ArrayVec<MaskedWord, PIPELINE_WORDS>;
 
 fn halves(key: &PipelineKey) -> &[[u8; 4]; HALVES] {
     zerocopy::transmute_ref!(key)
@@ -156,6 +206,46 @@ mod tests {
         let mut again = PipelineMask::default();
         layout.scatter(&packed, &mut again.bits);
         assert_eq!(again, mask);
+    }
+
+    #[test]
+    fn masked_words_are_those_of_the_match() {
+        let mut mask = PipelineMask::default();
+        mask.bits.pkt_mark = u32::MAX.into();
+        mask.bits.headers.nw_addrs[..4].copy_from_slice(&[255, 255, 0, 0]);
+        mask.bits.headers.tp_src = 0xffff.into();
+        mask.bits.headers.tp_dst = 0xfffe.into();
+        mask.bits.regs[31] = 1.into();
+        let mut key = PipelineKey::default();
+        key.words_mut().fill(0x0102_0304_0506_0708);
+        let key = key.masked(&mask);
+        let layout = Layout::new(HalfSet::of(&mask));
+        let words = layout.masked_words(&layout.pack(&key), &layout.pack(&mask.bits));
+        let all = key.words().iter().zip(mask.words()).enumerate();
+        let expected: Vec<_> = all
+            .filter(|(_, (_, mask))| **mask != 0)
+            .map(|(index, (&value, &mask))| MaskedWord { index, mask, value })
+            .collect();
+        assert_eq!(words[..], expected);
+        assert!(expected.len() >= 4);
+    }
+
+    #[test]
+    fn a_mask_is_known_by_its_halves() {
+        let mut mask = PipelineMask::default();
+        mask.bits.headers.tp_dst = 0xfffe.into();
+        mask.bits.regs[31] = 1.into();
+        let set = HalfSet::of(&mask);
+        let picked = set.pick(&mask);
+        assert!(set.are_all_of(&picked, &mask));
+        let changed = |change: &dyn Fn(&mut PipelineMask)| {
+            let mut other = mask;
+            change(&mut other);
+            set.are_all_of(&picked, &other)
+        };
+        assert!(!changed(&|other| other.bits.regs[0] = 1.into()), "more");
+        assert!(!changed(&|other| other.bits.regs[31] = 0.into()), "less");
+        assert!(!changed(&|other| other.bits.regs[31] = 2.into()), "another bit");
     }
 
     #[test]

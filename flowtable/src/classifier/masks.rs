@@ -112,7 +112,7 @@ impl Masks {
 
     fn is(&self, number: u32, mask: &PipelineMask) -> bool {
         let known = self.list[number as usize].as_ref();
-        known.is_some_and(|known| known.mask().words() == mask.words())
+        known.is_some_and(|known| known.halves.are_all_of(&known.bits, mask))
     }
 
     pub(super) fn next_number(&self) -> u32 {

@@ -7,13 +7,14 @@
 //! that can match the key.
 
 use super::buckets::{Buckets, spread};
-use super::lanes::{HashKeys, LANES, Layout, Line, MAX_WIDTH, agree};
+use super::lanes::{HashKeys, LANES, Layout, Line, MAX_WIDTH, MaskedWords, agree};
 use super::presence::{self, Cells, Presence};
 use super::rows::{Block, Header, Rows};
 use super::rule::{Rank, grow};
 use arrayvec::ArrayVec;
 use flow::{Match, PipelineKey, PipelineMask};
 use hashbrown::HashTable;
+use zerocopy::FromZeros;
 
 /// A hash table with the rules of some masks. See the [module](self).
 #[derive(Debug)]
@@ -267,8 +268,38 @@ impl Subtable {
         Some(header.mask)
     }
 
-    /// The match of the rule in the slot `slot`. The rank leads to the rule's row by binary search,
-    /// because a bucket may have thousands of rows.
+    /// The row of the rule in the slot `slot`. The rank leads to the row by binary search, because a bucket may have
+    /// thousands of rows.
+    fn row(
+        &self,
+        hash: u32,
+        slot: u32,
+        rank: Rank,
+        rank_of: impl Fn(u32) -> Rank,
+    ) -> Option<(Header, &[Line])> {
+        let width = self.width();
+        let lines = self.rows(self.bucket(hash)?);
+        let at = place(lines, width, rank, rank_of);
+        let row = lines.get(at * width..(at + 1) * width)?;
+        let header = Header::of(&row[0]);
+        (header.slot == slot).then_some((header, row))
+    }
+
+    /// The key of the rule in the slot `slot`.
+    pub(super) fn key(
+        &self,
+        hash: u32,
+        slot: u32,
+        rank: Rank,
+        rank_of: impl Fn(u32) -> Rank,
+    ) -> Option<PipelineKey> {
+        let (_, row) = self.row(hash, slot, rank, rank_of)?;
+        let mut key = PipelineKey::new_zeroed();
+        self.layout.scatter(row, &mut key);
+        Some(key)
+    }
+
+    /// The match of the rule in the slot `slot`.
     pub(super) fn rule(
         &self,
         hash: u32,
@@ -276,18 +307,23 @@ impl Subtable {
         rank: Rank,
         rank_of: impl Fn(u32) -> Rank,
     ) -> Option<Match> {
-        let width = self.width();
-        let lines = self.rows(self.bucket(hash)?);
-        let at = place(lines, width, rank, rank_of);
-        let row = lines.get(at * width..(at + 1) * width)?;
-        let header = Header::of(&row[0]);
-        if header.slot != slot {
-            return None;
-        }
-        let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
+        let (header, row) = self.row(hash, slot, rank, rank_of)?;
+        let (mut key, mut mask) = (PipelineKey::new_zeroed(), PipelineMask::new_zeroed());
         self.layout.scatter(row, &mut key);
-        self.layout.scatter(self.mask(header.mask, width), &mut mask.bits);
+        self.layout.scatter(self.mask(header.mask, self.width()), &mut mask.bits);
         Some(Match::new(&key, &mask))
+    }
+
+    /// The words of the match of the rule in the slot `slot`.
+    pub(super) fn masked_words(
+        &self,
+        hash: u32,
+        slot: u32,
+        rank: Rank,
+        rank_of: impl Fn(u32) -> Rank,
+    ) -> Option<MaskedWords> {
+        let (header, row) = self.row(hash, slot, rank, rank_of)?;
+        Some(self.layout.masked_words(row, self.mask(header.mask, self.width())))
     }
 
     /// The rules with this priority whose match is exactly `key` under the mask with the local

@@ -120,9 +120,9 @@ impl<T> Classifier<T> {
             let Some((_, rule)) = self.rules.at(slot) else { continue };
             let at = survey.census.binary_search_by_key(&rule.value.mask, |c| c.number);
             if let Ok(at) = at
-                && let Some(m) = self.match_of(slot)
+                && let Some(key) = self.key_of(slot)
             {
-                survey.census[at].sample.push(*m.key());
+                survey.census[at].sample.push(key);
             }
         }
         left > 0

@@ -455,16 +455,19 @@ impl Policy {
             let ((tables, _), ports) = (self.tables.read(), self.ports.read());
             let (tables, ports) = (tables.of(bridge), ports.of(bridge));
             let port_no_of = |of_port| ports.get(of_port).and_then(PortInfo::port_no);
-            let entries = change.rules().filter_map(|rule| Some((rule.0, tables.rule(rule)?)));
-            let rule = |(table, e): (TableId, Entry<'_, _>)| {
-                RuleMatch::new(at(table), &e.matches, port_no_of)
+            let classifier = |table| Some(&tables.table(table)?.classifier);
+            let words = |(table, id)| Some((table, classifier(table)?.masked_words(id)?));
+            let rules = change.rules().filter_map(words);
+            let rules = rules.map(|(table, words)| RuleMatch::new(at(table), &words, port_no_of));
+            let is_learned = |&(table, id): &rule::RuleRef| {
+                let rule = classifier(table).and_then(|classifier| classifier.get(id));
+                rule.is_some_and(|rule| rule.learned_by.is_some())
             };
-            let lost = change.lost_rules().filter_map(|rule| tables.rule(rule));
-            let lost = lost.filter(|entry| entry.value.learned_by.is_some());
+            let lost = change.lost_rules().filter(is_learned).filter_map(|at| tables.rule(at));
             let place = |e: Entry<'_, Arc<Rule>>| {
                 self.changes.learned_place(e.value.table_ref(), e.priority, &e.matches)
             };
-            (entries.map(rule).collect(), Some(lost.map(place).collect::<Vec<u16>>()))
+            (rules.collect(), Some(lost.map(place).collect::<Vec<u16>>()))
         } else {
             let tables: BTreeSet<TableId> = change.rules().map(|(table, _)| table).collect();
             (tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect(), None)

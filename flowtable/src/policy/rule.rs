@@ -2,13 +2,13 @@
 
 use super::bridge_id::{BridgeId, TableRef};
 use super::learning::Teacher;
-use crate::classifier::{RuleId, Version};
-use flow::Match;
+use crate::classifier::{MaskedWord, RuleId, Version};
 use flow::action::{Action, Clause, any_action};
 use flow::fields::FieldId;
 use flow::flow_mod::FlowFlags;
-use flow::key::{FLOW_WORDS, FlowKey, KeyPortNo};
+use flow::key::{FLOW_WORDS, FlowKey, Headers, KeyPortNo};
 use flow::types::{Cookie, GroupId, MeterId, OfPort, PortNo, TableId};
+use flow::{PipelineKey, PipelineMask};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -347,28 +347,37 @@ impl RuleMatch {
         Self { table, words: Box::default() }
     }
 
-    /// Covers the packets of `matching`. `no_of` returns the datapath's number of a port.
+    /// Covers the packets of a match, of which `words` has the words that its mask looks at. `no_of` returns the datapath's
+    /// number of a port.
     pub fn new(
         table: TableRef,
-        matching: &Match,
+        words: &[MaskedWord],
         no_of: impl Fn(OfPort) -> Option<PortNo>,
     ) -> Self {
-        let (key, mask) = (matching.key(), matching.mask());
-        let of_port = FieldId::InPort.is_exact(mask).then(|| key.in_port.get());
-        let (port_no, port_bits) = match of_port.and_then(no_of) {
-            Some(port_no) => (port_no.into(), KeyPortNo::ALL_BITS),
-            None => Default::default(),
+        let of_key = |word: &MaskedWord| match word.index {
+            0 => Self::port_word(word, &no_of),
+            index if index < FLOW_WORDS => Some((index as u8, word.mask, word.value)),
+            _ => None,
         };
-        let recirc_id = 0.into();
-        let key = FlowKey { port_no, recirc_id, headers: key.headers };
-        let mask = FlowKey { port_no: port_bits, recirc_id, headers: mask.bits.headers };
-        let words = key.words().iter().zip(mask.words()).enumerate();
-        let mut words: Vec<_> = words
-            .filter(|(_, (_, mask))| **mask != 0)
-            .map(|(i, (value, mask))| (i as u8, *mask, *value & *mask))
-            .collect();
+        let mut words: Vec<_> = words.iter().filter_map(of_key).collect();
         words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
         Self { table, words: words.into() }
+    }
+
+    /// The first word of a datapath key, which has the ingress port, made from the first word of a match. `None` if the match
+    /// says nothing of the port, or names one that does not exist.
+    fn port_word(
+        word: &MaskedWord,
+        no_of: impl Fn(OfPort) -> Option<PortNo>,
+    ) -> Option<(u8, u64, u64)> {
+        let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
+        (key.words_mut()[0], mask.words_mut()[0]) = (word.value, word.mask);
+        let of_port = FieldId::InPort.is_exact(&mask).then(|| key.in_port.get());
+        let port_no = of_port.and_then(no_of)?;
+        let (recirc_id, headers) = (0.into(), Headers::default());
+        let key = FlowKey { port_no: port_no.into(), recirc_id, headers };
+        let mask = FlowKey { port_no: KeyPortNo::ALL_BITS, recirc_id, headers };
+        Some((0, mask.words()[0], key.words()[0]))
     }
 }
 
