@@ -67,7 +67,7 @@ use flow::metric::CacheMetric;
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason};
 use packet::wire::ethernet;
-use packet::{Batch, MAX_BATCH, Tunneled};
+use packet::{Batch, MAX_BATCH};
 use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
 use std::sync::Arc;
 use std::time::Duration;
@@ -282,7 +282,10 @@ impl Datapath {
         let n = batch.len();
         let mut tally = Tally::new(counters);
         self.offered = n;
-        self.extract(in_port, batch);
+        match batch.tunneled() {
+            None => self.extract(in_port, batch),
+            Some(_) => self.extract_again(in_port, &RECEIVED[..n], batch),
+        }
         let bytes = self.decide(moment, &RECEIVED[..n], batch, egress, &mut tally);
         if self.rounds.has_waiting() {
             self.go_round(moment, batch, egress, &mut tally);
@@ -328,9 +331,6 @@ impl Datapath {
 
     /// The first stage: computes key, hash and size of each received frame.
     fn extract(&mut self, in_port: PortNo, batch: &mut Batch<'_>) {
-        if let Some(tunneled) = batch.tunneled() {
-            return self.extract_tunneled(in_port, tunneled, batch);
-        }
         let arrival = Arrival::on(in_port);
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
         for (i, frame) in batch.received_mut().iter_mut().enumerate() {
@@ -341,22 +341,12 @@ impl Datapath {
         }
     }
 
-    /// The first stage for frames that came through a tunnel, which their keys say too. Not inlined, so that other frames do not
-    /// pay for this.
+    /// The first stage of a later pass, and of the first one for frames that came through a tunnel: computes key, hash and size
+    /// of each frame, with what is known of the frame beside its bytes.
+    ///
+    /// Not inlined, so that other frames do not pay for this: each further place that computes hashes could cost them that
+    /// the compiler inlines the computation for them.
     #[inline(never)]
-    fn extract_tunneled(&mut self, in_port: PortNo, tunneled: Tunneled<'_>, batch: &mut Batch<'_>) {
-        let arrival = Arrival::on(in_port);
-        let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
-        for (i, (frame, tunnel)) in batch.received_mut().iter_mut().zip(tunneled.keys).enumerate() {
-            let (hot, rare) = (&mut keys[i], &mut rare[i]);
-            frame.layers = extract_by_call(hot, rare, arrival, frame.bytes(), self.vlan_limit);
-            hot.come_through(rare, tunnel);
-            sizes[i] = frame.size() as u32;
-            hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
-        }
-    }
-
-    /// The first stage of a later pass: computes key, hash and size of each recirculated frame.
     fn extract_again(&mut self, in_port: PortNo, members: &[PassMember], batch: &mut Batch<'_>) {
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
         let tunneled = batch.tunneled();
