@@ -84,8 +84,8 @@ fn append_v6(
     let header = Ipv6Packet::new_checked(packet).ok()?;
     let (from, to) = (header.src_addr(), header.dst_addr());
     // Errors have types below 128.
-    let is_error = protocol == ip_proto::ICMPV6
-        && packet.get(header_size).is_none_or(|kind| *kind < 128);
+    let is_error =
+        protocol == ip_proto::ICMPV6 && packet.get(header_size).is_none_or(|kind| *kind < 128);
     let is_for_one = |address: Ipv6Addr| !address.is_multicast() && !address.is_unspecified();
     if is_error || !is_for_one(from) || !is_for_one(to) {
         return None;

@@ -45,7 +45,7 @@ pub use sys::xdp;
 
 use spec::{PortOptions, Target};
 use std::io::{self, ErrorKind};
-use tunnel::Endpoints;
+use tunnel::{Endpoints, TunnelGroup};
 
 /// Opens `target` as the port `name`.
 ///
@@ -72,6 +72,7 @@ pub fn open(
         // With sockets of its own, which no other port shares.
         Target::Tunnel(tunnel) => Endpoints::default().open_port(
             tunnel,
+            TunnelGroup::default(),
             allotment.mac.unwrap_or_default(),
             allotment.tx,
             false,

@@ -105,6 +105,12 @@ pub trait TxQueue: Send {
     ) -> usize {
         self.send(batch, ids, failures)
     }
+
+    /// Frames that the queue of a tunnel port has made since the last call, for senders whose frames were too long for the way: each
+    /// is to be processed as if it had come through the tunnel.
+    fn take_answers(&mut self) -> Vec<(TunnelKey, Vec<u8>)> {
+        Vec::new()
+    }
 }
 
 /// Counts of a receive queue.
@@ -148,6 +154,8 @@ pub enum TxFailure {
     },
     /// The host has no way to a tunnel's remote end.
     NoRoute,
+    /// The route to a tunnel's remote end leads through a port of this switch.
+    Loop,
     /// A firewall of the host refuses the datagram.
     Refused,
     /// The kernel refused it with this error number.
@@ -170,6 +178,9 @@ impl std::fmt::Display for TxFailure {
                 write!(f, "{size} bytes exceed the {mtu} that the way to the remote end allows")
             }
             Self::NoRoute => f.write_str("the host has no way to the tunnel's remote end"),
+            Self::Loop => {
+                f.write_str("the route to the remote end leads through a port of this switch")
+            }
             Self::Refused => f.write_str("a firewall of the host refuses it"),
             Self::Other(errno) => {
                 write!(f, "the kernel refused it: {}", std::io::Error::from_raw_os_error(*errno))

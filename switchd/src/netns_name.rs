@@ -8,3 +8,13 @@ pub(crate) enum NetnsName {
     /// The one that `ip netns` knows by this name.
     Named(String),
 }
+
+impl NetnsName {
+    /// The name, if the namespace has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Own => None,
+            Self::Named(name) => Some(name),
+        }
+    }
+}

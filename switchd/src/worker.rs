@@ -19,7 +19,7 @@ use flow::types::PortNo;
 use flow::verdict::DropReason;
 use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters, Resumed};
 use nix::sys::eventfd::EventFd;
-use packet::{Batch, Frame, Offload};
+use packet::{Batch, Frame, Offload, Tunneled};
 use ports::handover::{HandedQueue, RingPositions};
 use ports::{PortError, RxQueue, TxQueue};
 use receive::{RxPort, Served};
@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use transmit::Answer;
 
 /// What a worker does while no frame arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -400,7 +401,31 @@ impl Worker {
         if segments > 0 {
             self.debts.add(place, at.elapsed(), asks_for_many);
         }
+        if self.sender.has_answers() {
+            self.process_answers();
+        }
         Served::Frames(at)
+    }
+
+    /// The frames that tunnel ports have made for senders of frames that were too long: each as if it had come through the
+    /// tunnel.
+    #[cold]
+    fn process_answers(&mut self) {
+        for Answer { port_no, tunnel, frame } in self.sender.take_answers() {
+            let Some(counters) = self.sender.counters(port_no) else { continue };
+            let keys = [tunnel];
+            let mut batch = Batch::new();
+            batch.push(Frame::owned(&frame, Offload::NONE));
+            batch.come_through(Tunneled { port: port_no.0, keys: &keys });
+            let (now, egress) = (self.epoch.elapsed(), &mut self.egress);
+            let done = self.datapath.process(now, port_no, &mut batch, egress, &counters);
+            if done.punted > 0 {
+                self.bell.ring();
+            }
+            let failed = self.sender.flush(egress, &mut batch, &counters);
+            counters.rx_sent.add(done.queued - failed);
+            egress.clear(&mut batch);
+        }
     }
 
     /// A packet that no port has received, all the way through. Nobody received it, so it counts at the ports that send it

@@ -313,6 +313,8 @@ pub struct TunnelRecord {
     pub path_mtu: Option<u32>,
     /// Whether the kernel takes several datagrams at once.
     pub sends_groups: bool,
+    /// Whether the route to the remote end leads through a port of this switch, so that nothing is sent.
+    pub is_loop: bool,
     /// Datagrams that came to the UDP port, or by the protocol, of the tunnel, and that no tunnel port takes.
     pub strays: u64,
 }
@@ -323,6 +325,9 @@ impl fmt::Display for TunnelRecord {
         f.write_str(&self.options)?;
         if let Some(mtu) = self.path_mtu {
             write!(f, ", path MTU {mtu}")?;
+        }
+        if self.is_loop {
+            f.write_str(", the route leads through a port of this switch: nothing is sent")?;
         }
         if !self.sends_groups {
             f.write_str(", no segment offload on this way")?;

@@ -13,6 +13,7 @@ mod events;
 mod features;
 mod link;
 pub(crate) mod nftables;
+mod route;
 
 pub use batch::LinkChange;
 pub(crate) use batch::{Reply, Request};

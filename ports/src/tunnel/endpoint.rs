@@ -4,9 +4,10 @@
 //! all its ports; its sockets for sending are shared by the send queues of its ports.
 
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
-use super::path::PathState;
+use super::devices::{OwnDevices, TunnelGroup};
+use super::path::{Asking, PathState};
 use super::rx::TunnelRx;
-use super::sockets::{SendSettings, asking, receiving, sending};
+use super::sockets::{SendSettings, receiving, sending};
 use super::target::{TunnelKind, TunnelTarget};
 use super::tx::{Lanes, TunnelTx, Work};
 use crate::netns::Netns;
@@ -34,6 +35,7 @@ struct EndpointId {
 #[derive(Default)]
 pub struct Endpoints {
     open: Arc<Mutex<Open>>,
+    devices: Arc<OwnDevices>,
 }
 
 #[derive(Default)]
@@ -54,7 +56,7 @@ struct Endpoint {
     queues: Vec<Box<dyn RxQueue>>,
     /// The sockets to send from, one set for each worker, by their settings.
     senders: HashMap<SendSettings, Vec<Arc<Vec<OwnedFd>>>>,
-    asking: Arc<OwnedFd>,
+    asking: Arc<Asking>,
 }
 
 /// The receive queues of an endpoint that is new.
@@ -83,7 +85,12 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 }
 
 impl Endpoints {
-    /// Opens a tunnel port with queues for `workers` workers. With `shares_port`, another process may have the UDP port: the one that
+    /// The devices of the switch's ports, through which no tunnel may lead. They are for the caller to keep up to date.
+    pub fn devices(&self) -> &OwnDevices {
+        &self.devices
+    }
+
+    /// Opens a tunnel port of the bridge `group`, with queues for `workers` workers. With `shares_port`, another process may have the UDP port: the one that
     /// this process takes over from.
     ///
     /// # Errors
@@ -91,6 +98,7 @@ impl Endpoints {
     pub fn open_port(
         &self,
         target: &TunnelTarget,
+        group: TunnelGroup,
         mac: [u8; 6],
         workers: usize,
         shares_port: bool,
@@ -107,16 +115,19 @@ impl Endpoints {
                 udp_port: target.udp_port,
                 is_v6,
             };
-            match open.lanes(&id, target, workers, shares_port) {
+            match open.lanes(&id, target, &self.devices, workers, shares_port) {
                 Ok(opened) => {
                     lanes[usize::from(is_v6)] = opened;
                     members.push(id);
                 }
-                // A host without IPv6 can still have tunnels over IPv4.
+                // A host without IPv6, or where it is switched off, can still have tunnels over IPv4.
                 Err(PortError::Os { source, .. })
                     if is_v6
                         && !members.is_empty()
-                        && source.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
+                        && matches!(
+                            source.raw_os_error(),
+                            Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+                        ) => {}
                 Err(error) => {
                     open.close_unused();
                     return Err(error);
@@ -135,6 +146,7 @@ impl Endpoints {
                 kind: target.kind,
                 udp_port: target.udp_port,
                 mark: target.mark,
+                group,
                 has_checksum: target.has_checksum,
                 dont_fragment: target.dont_fragment,
                 v4: v4.next(),
@@ -180,12 +192,13 @@ impl Open {
         &mut self,
         id: &EndpointId,
         target: &TunnelTarget,
+        devices: &Arc<OwnDevices>,
         workers: usize,
         shares_port: bool,
     ) -> Result<Vec<Lanes>, PortError> {
         if !self.endpoints.contains_key(id) {
             let endpoint = in_netns(id.netns.as_deref(), || {
-                Endpoint::open(id, self.opened, workers, shares_port)
+                Endpoint::open(id, self.opened, devices, workers, shares_port)
             })?;
             self.opened = self.opened.wrapping_add(1);
             self.endpoints.insert(id.clone(), endpoint);
@@ -233,6 +246,7 @@ impl Endpoint {
     fn open(
         id: &EndpointId,
         number: u16,
+        devices: &Arc<OwnDevices>,
         workers: usize,
         shares_port: bool,
     ) -> Result<Self, PortError> {
@@ -259,7 +273,7 @@ impl Endpoint {
             demux,
             strays,
             senders: HashMap::new(),
-            asking: Arc::new(asking(is_v6).map_err(failed)?),
+            asking: Arc::new(Asking::open(is_v6, id.netns.as_deref(), devices)?),
         })
     }
 }

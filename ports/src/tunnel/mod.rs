@@ -23,6 +23,7 @@
 //! socket only can be sent as a group.
 
 mod demux;
+mod devices;
 mod endpoint;
 mod path;
 mod rx;
@@ -33,6 +34,7 @@ mod unwrap;
 mod wrap;
 
 pub use demux::{RefusedCount, TunnelRefusal};
+pub use devices::{OwnDevices, TunnelGroup};
 pub use endpoint::{EndpointQueues, Endpoints, Membership};
 pub use path::PathState;
 pub use target::{TunnelKind, TunnelTarget};

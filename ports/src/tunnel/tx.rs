@@ -4,12 +4,14 @@
 //! these lie behind one another in one buffer. Successive datagrams of one socket and one remote end that have equal sizes are
 //! one message for the kernel (`UDP_SEGMENT`), so that a large frame of TCP takes one or two messages.
 
-use super::path::{Path, PathState, Paths};
+use super::devices::TunnelGroup;
+use super::path::{Asking, Path, PathState, Paths};
 use super::sockets::DEFAULT_TTL;
 use super::target::TunnelKind;
 use super::wrap::{TunnelHeader, finish};
 use crate::sys::datagram::{DatagramSender, ToSend};
 use crate::{PortStatus, TxFailure, TxQueue};
+use packet::answer_too_long;
 use packet::wire::{ethernet, ip_proto, ipv4, ipv6, udp};
 use packet::{Batch, Frame, FrameId, Segmentation, TunnelKey, complete_bytes, limit_segments};
 use std::io;
@@ -17,13 +19,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Datagrams that one message has at most (the limit of older kernels).
 const MAX_GROUP: usize = 64;
 /// Bytes that one message has at most: with the headers in front they stay below 65,536, beyond which the kernel would cut
 /// them itself.
 const MAX_GROUP_SIZE: usize = 65_000;
+/// A queue tells senders at most [`MAX_ANSWERS`] times in this interval that their packets are too long.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_ANSWERS: u32 = 10;
 /// Messages of one system call.
 const MAX_MESSAGES: usize = 64;
 
@@ -32,7 +37,7 @@ pub(super) struct Lanes {
     /// A frame goes through the socket that a hash of its flow chooses.
     pub(super) sockets: Arc<Vec<OwnedFd>>,
     /// Asks the kernel for ways.
-    pub(super) asking: Arc<OwnedFd>,
+    pub(super) asking: Arc<Asking>,
 }
 
 /// A send queue of a tunnel port.
@@ -40,6 +45,7 @@ pub(super) struct TunnelTx {
     pub(super) kind: TunnelKind,
     pub(super) udp_port: u16,
     pub(super) mark: u32,
+    pub(super) group: TunnelGroup,
     pub(super) has_checksum: bool,
     pub(super) dont_fragment: bool,
     /// For remote ends with IPv4 addresses and with IPv6 addresses.
@@ -65,6 +71,30 @@ pub(super) struct Work {
     members: Vec<Range<usize>>,
     /// Why frames were not sent, by their places in the queue.
     failed: Vec<(usize, TxFailure)>,
+    /// Frames that tell senders of packets that were too long, as if they had come through the tunnel.
+    answers: Vec<(TunnelKey, Vec<u8>)>,
+    /// How many answers there may be before `answers_until`.
+    answers_left: u32,
+    answers_until: Option<Instant>,
+}
+
+impl Work {
+    /// Tells the sender of a frame that packets of more than `room` bytes, link header included, do not fit.
+    #[cold]
+    fn answer(&mut self, frame: &Frame<'_>, key: &TunnelKey, room: u32, now: Instant) {
+        if self.answers_until.is_none_or(|until| now >= until) {
+            self.answers_until = Some(now + ANSWER_INTERVAL);
+            self.answers_left = MAX_ANSWERS;
+        }
+        if self.answers_left == 0 {
+            return;
+        }
+        if let Some(answer) = answer_too_long(frame.bytes(), room as usize) {
+            self.answers_left -= 1;
+            let (source, destination) = (key.destination, key.source);
+            self.answers.push((TunnelKey { source, destination, tos: 0, ..*key }, answer));
+        }
+    }
 }
 
 impl Default for Work {
@@ -78,6 +108,9 @@ impl Default for Work {
             messages: Vec::new(),
             members: Vec::new(),
             failed: Vec::new(),
+            answers: Vec::new(),
+            answers_left: 0,
+            answers_until: None,
         }
     }
 }
@@ -141,6 +174,10 @@ impl TxQueue for TunnelTx {
         self.work = work;
         segments
     }
+
+    fn take_answers(&mut self) -> Vec<(TunnelKey, Vec<u8>)> {
+        std::mem::take(&mut self.work.answers)
+    }
 }
 
 impl TunnelTx {
@@ -201,7 +238,12 @@ impl TunnelTx {
             work.members.clear();
             for place in places {
                 let key = &keys[place];
-                let path = work.paths.path(lanes.asking.as_fd(), key.destination, now, &self.state);
+                let path =
+                    work.paths.path(&lanes.asking, self.group, key.destination, now, &self.state);
+                if path.is_loop {
+                    work.failed.push((place, TxFailure::Loop));
+                    continue;
+                }
                 let from = work.datagrams.len();
                 match self.wrap(work, batch.frame_mut(ids[place]), key, path, place) {
                     Wrapped::Ready => {
@@ -211,7 +253,12 @@ impl TunnelTx {
                         segments += if made > MAX_GROUP { made } else { 0 };
                         self.group(work, from, key, path);
                     }
-                    Wrapped::Failed(failure) => work.failed.push((place, failure)),
+                    Wrapped::Failed(failure) => {
+                        work.failed.push((place, failure));
+                        if let TxFailure::ExceedsPath { mtu, .. } = failure {
+                            work.answer(batch.frame(ids[place]), key, mtu, now);
+                        }
+                    }
                 }
             }
             let again = (!is_second).then_some(&mut again);
@@ -356,7 +403,7 @@ impl TunnelTx {
             let code = error.raw_os_error().unwrap_or_default();
             match (code, &mut again) {
                 (libc::EMSGSIZE, Some(again)) => {
-                    work.paths.ask_again(lanes.asking.as_fd(), remote, now, &self.state);
+                    work.paths.ask_again(&lanes.asking, self.group, remote, now, &self.state);
                     again.extend(places);
                 }
                 (libc::EIO | libc::EINVAL, _) if is_group => {

@@ -75,6 +75,7 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
             options: tunnel.options.clone(),
             path_mtu: tunnel.path_mtu,
             sends_groups: tunnel.sends_groups,
+            is_loop: tunnel.is_loop,
             strays: tunnel.strays,
         }),
         problem,

@@ -189,6 +189,7 @@ impl Switch {
         spec: &desired::Port,
         ring: RingSize,
     ) -> Result<Port, PortError> {
+        let group = bridge.get();
         let bridge = self.policy.bridge(bridge).name();
         let Some(target) = spec.kind.target() else {
             return Err(PortError::NoDevice { device: spec.name.clone() });
@@ -206,7 +207,7 @@ impl Switch {
             // Another program, which has the same sockets open, does not hand them over: both can receive for the same UDP port.
             let shares_port = !matches!(taken, Taken::Not);
             let mac = allotment.mac.unwrap_or_default();
-            return self.endpoints.open_port(tunnel, mac, allotment.tx, shares_port);
+            return self.endpoints.open_port(tunnel, group, mac, allotment.tx, shares_port);
         }
         match taken {
             Taken::Not => ::ports::open(&spec.name, target, &spec.options, allotment),
@@ -284,6 +285,11 @@ impl Switch {
                 self.attach_endpoint(endpoint_number(number), queues);
             }
         }
+        if let Some((netns, index)) = slot.device().zip(port.ifindex).map(|((n, _), i)| (n, i)) {
+            let is_tap = slot.spec.kind.target().is_some_and(Target::is_tap);
+            let group = is_tap.then_some(slot.bridge.get());
+            self.endpoints.devices().insert(netns.name(), index, group);
+        }
         for warning in &port.warnings {
             slot.warn(format_args!("{warning}"));
         }
@@ -311,6 +317,10 @@ impl Switch {
     /// Takes the queues of a port from the workers. What is returned closes it.
     pub(super) fn detach(&self, slot: &mut PortSlot) -> Closing {
         self.kernel.remove_port(slot);
+        let index = slot.port.as_ref().and_then(|port| port.ifindex);
+        if let Some((netns, index)) = slot.device().zip(index).map(|((n, _), i)| (n, i)) {
+            self.endpoints.devices().remove(netns.name(), index);
+        }
         // No frame is to reach a port that has gone, nor the next one that has its number.
         let membership = slot.port.as_mut().and_then(|port| port.membership.as_mut());
         let endpoints = membership.map(Membership::leave).unwrap_or_default();

@@ -55,6 +55,8 @@ pub struct TunnelView {
     pub path_mtu: Option<u32>,
     /// Whether the kernel takes several datagrams at once.
     pub sends_groups: bool,
+    /// Whether the route to the remote end leads through a port of this switch, so that nothing is sent.
+    pub is_loop: bool,
     /// Datagrams that came to the tunnel's sockets and that no tunnel port takes.
     pub strays: u64,
 }
@@ -97,6 +99,7 @@ fn tunnel(slot: &PortSlot) -> Option<TunnelView> {
         options: tunnel.options(),
         path_mtu: membership.path().mtu(),
         sends_groups: membership.path().sends_groups(),
+        is_loop: membership.path().is_loop(),
         strays: membership.strays(),
     })
 }

@@ -3,7 +3,7 @@
 use flow::types::PortNo;
 use flow::verdict::DropReason;
 use flowtable::datapath::{Egress, PortCounters};
-use packet::{Batch, FrameId};
+use packet::{Batch, FrameId, TunnelKey};
 use ports::{FloodSender, TxFailure, TxQueue};
 use std::sync::Arc;
 
@@ -28,6 +28,16 @@ pub(crate) struct Transmitter {
     lost: Vec<(usize, DropReason)>,
     /// Number of segments that were made of this batch in software.
     segments: usize,
+    /// What tunnel ports tell senders of frames that were too long.
+    answers: Vec<Answer>,
+}
+
+/// A frame that a tunnel port has made, as if it had come through the tunnel.
+pub(super) struct Answer {
+    pub(super) port_no: PortNo,
+    /// What the outer headers would have said.
+    pub(super) tunnel: TunnelKey,
+    pub(super) frame: Vec<u8>,
 }
 
 struct TxPort {
@@ -62,6 +72,17 @@ impl Transmitter {
     pub(super) fn into_queues(self) -> impl Iterator<Item = Box<dyn Send>> {
         let queues = self.ports.into_iter().flatten().filter_map(|port| port.queue);
         queues.map(|queue| Box::new(queue) as Box<dyn Send>)
+    }
+
+    /// Whether tunnel ports have made frames.
+    #[inline]
+    pub(super) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// The frames that tunnel ports have made since the last call.
+    pub(super) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
     }
 
     /// The counters of a port; `None` if the worker does not know the port.
@@ -178,6 +199,12 @@ impl Transmitter {
         match &mut port.queue {
             Some(queue) if !keys.is_empty() => {
                 self.segments += queue.send_tunneled(batch, ids, keys, &mut self.failures);
+                let answers = queue.take_answers().into_iter();
+                self.answers.extend(answers.map(|(tunnel, frame)| Answer {
+                    port_no,
+                    tunnel,
+                    frame,
+                }));
             }
             Some(queue) => self.segments += queue.send(batch, ids, &mut self.failures),
             None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),
@@ -227,6 +254,7 @@ fn drop_reason(failure: TxFailure) -> DropReason {
         TxFailure::TooShort => DropReason::Runt,
         TxFailure::ExceedsPath { .. } => DropReason::ExceedsPathMtu,
         TxFailure::NoRoute => DropReason::TunnelNoRoute,
+        TxFailure::Loop => DropReason::TunnelLoop,
         TxFailure::Refused => DropReason::TunnelRefused,
         TxFailure::Other(_) => DropReason::TxError,
     }

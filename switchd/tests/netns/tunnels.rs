@@ -9,6 +9,7 @@ use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("tunnels::two_switches_carry_one_network_through_vxlan", through_vxlan),
@@ -21,6 +22,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::ports_that_cannot_be_are_refused_by_name", refused),
     ("tunnels::a_udp_port_that_is_taken_is_waited_for", port_taken),
     ("tunnels::frames_go_through_a_restart", restarted),
+    ("tunnels::senders_of_packets_that_are_too_long_are_told", too_long),
+    ("tunnels::a_route_through_an_own_port_is_refused", own_route),
 ];
 
 /// Bytes of a TCP transfer: some hundred large frames.
@@ -270,4 +273,54 @@ fn restarted() -> anyhow::Result<()> {
     let underlay = &a.underlay;
     underlay.run(|| daemon.restart())??;
     all_traffic(&a.host, &b.host).with_context(|| logs(&a, &b))
+}
+
+/// The hosts have the MTU of the underlay. TCP is cut to fit; whoever sends something else learns what fits.
+fn too_long() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(None)?;
+    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7"])?;
+    b.start(&["--port", "vxlan:t,remote_ip=192.0.2.1,key=7"])?;
+    for address in [IpAddr::from(b.host.v4()), IpAddr::from(b.host.v6())] {
+        let transfer = TcpTransfer::to(SocketAddr::new(address, 5001), TRANSFER);
+        transfer.run(a.host.namespace(), b.host.namespace())?;
+        // Packets of 1,500 bytes with "don't fragment", both ways. Without an answer, none would ever arrive.
+        let exchange = UdpExchange::to(
+            SocketAddr::new(address, 5001),
+            &[if address.is_ipv4() { 1472 } else { 1452 }],
+        );
+        let exchange = UdpExchange { patience: Duration::from_millis(500), ..exchange };
+        let mut report = None;
+        eventually("the senders know how long their packets may be", || {
+            report = exchange.run(a.host.namespace(), b.host.namespace()).ok();
+            report.is_some_and(|report| report.is_complete())
+        })
+        .with_context(|| logs(&a, &b))?;
+    }
+    let mut client = a.daemon()?.client()?;
+    let tunnel = client.ports()?.pop().and_then(|port| port.tunnel).context("a tunnel")?;
+    ensure!(tunnel.path_mtu == Some(1500) && tunnel.sends_groups, "{tunnel}");
+    let reasons = [&REASONS[..], &["exceeds_path_mtu"]].concat();
+    a.is_conserved(&reasons)?;
+    b.is_conserved(&reasons)
+}
+
+/// What would go into the tunnel again and again is not sent.
+fn own_route() -> anyhow::Result<()> {
+    let mut site = Site::new(1, None)?;
+    site.underlay.run(|| -> anyhow::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link("host")?.index;
+        Ok(netlink.add_address(index, IpAddr::from([192, 0, 2, 1]), 24)?)
+    })??;
+    site.start(&["--port", "vxlan:t,remote_ip=192.0.2.2"])?;
+    let report = Ping::brief(IpAddr::from([10, 0, 0, 2])).run(site.host.namespace())?;
+    ensure!(report.received() == 0, "{report:?}");
+    let mut client = site.daemon()?.client()?;
+    eventually("the frames are dropped", || {
+        let Ok(Reply::Drops(drops)) = client.ask(Operation::Drops) else { return false };
+        drops.dropped.iter().any(|drop| drop.reason == "tunnel_loop")
+    })?;
+    let tunnel = client.ports()?.pop().and_then(|port| port.tunnel).context("a tunnel")?;
+    ensure!(tunnel.is_loop, "{tunnel}");
+    Ok(())
 }

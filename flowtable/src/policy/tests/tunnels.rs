@@ -1,9 +1,12 @@
 //! What rules read and write of the tunnel that a packet goes through: `tun_id` and its relatives.
 
+use super::ports::{Inherited, TunnelEgress, TunnelLocal};
 use super::*;
 use crate::policy::xlate::Translation;
 use flow::Headers;
 use flow::key::Segment;
+use packet::TunnelKey;
+use packet::wire::vxlan::GroupPolicy;
 
 /// The key of a packet that came through a tunnel, in the words of a match.
 fn tunneled(packet: &str) -> FlowKey {
@@ -107,4 +110,121 @@ fn controllers_are_told_of_the_tunnel() {
     assert_eq!(meta.state.headers.tun_id.get(), 9);
     assert_eq!(meta.state.headers.tun_dst.get(), 0xc000_0207);
     assert_eq!(tunnel_of_mask(&translation).tun_id.get(), u64::MAX);
+}
+
+/// A policy with a tunnel port, 9, beside the other ones.
+fn with_tunnel(rules: &[&str], tunnel: TunnelEgress) -> Policy {
+    let policy = policy(rules);
+    policy.bridge(BridgeId::FIRST).with_ports(|ports| {
+        let port = PortInfo::new(PortNo(8), OfPort(9), "t9", MacAddr([2, 0, 0, 0, 0, 9]));
+        ports.insert(PortInfo { tunnel: Some(Arc::new(tunnel)), ..port });
+    });
+    policy
+}
+
+/// What decides all of the outer header, but for ECN.
+fn fixed() -> TunnelEgress {
+    TunnelEgress {
+        key: Some(7),
+        remote: Some([192, 0, 2, 2].into()),
+        local: TunnelLocal::Any,
+        tos: Inherited::Fixed(0x20),
+        ttl: Inherited::Fixed(64),
+        has_group_policy: false,
+    }
+}
+
+fn from_packet() -> TunnelEgress {
+    TunnelEgress {
+        key: None,
+        remote: None,
+        local: TunnelLocal::Flow,
+        tos: Inherited::FromPacket,
+        ttl: Inherited::FromPacket,
+        has_group_policy: true,
+    }
+}
+
+fn sent_key(translation: &Translation) -> TunnelKey {
+    match &translation.actions[..] {
+        [DpAction::Tunnel { port: PortNo(8), key }] => **key,
+        actions => panic!("{actions:?}, {:?}", translation.drop),
+    }
+}
+
+#[test]
+fn the_port_decides_whatever_rules_have_written() {
+    let rule = "actions=set_tunnel:5,set_field:192.0.2.9->tun_dst,output:9";
+    let translation =
+        with_tunnel(&[rule], fixed()).translate(&key("in_port=1,tcp,nw_tos=0xb8,nw_ecn=1"));
+    let expected = TunnelKey {
+        id: 7,
+        destination: [192, 0, 2, 2].into(),
+        tos: 0x21,
+        ttl: 64,
+        ..TunnelKey::default()
+    };
+    assert_eq!(sent_key(&translation), expected);
+    let mask = translation.mask.bits.headers;
+    assert_eq!((mask.nw_tos, mask.nw_ttl), (3, 0), "ECN, and nothing else of the packet, decides");
+}
+
+#[test]
+fn what_the_port_leaves_open_comes_from_the_packet_and_is_in_the_mask() {
+    let rule = "actions=set_tunnel:5,set_field:192.0.2.9->tun_dst,set_field:192.0.2.1->tun_src,\
+                set_field:3->tun_gbp_id,set_field:1->tun_flags,output:9";
+    let policy = with_tunnel(&[rule], from_packet());
+    let translation = policy.translate(&key("in_port=1,tcp,nw_tos=0xb8,nw_ecn=2,nw_ttl=9"));
+    let expected = TunnelKey {
+        id: 5,
+        source: [192, 0, 2, 1].into(),
+        destination: [192, 0, 2, 9].into(),
+        tos: 0xba,
+        ttl: 9,
+        is_oam: true,
+        group_policy: GroupPolicy { id: 3, flags: 0 },
+    };
+    assert_eq!(sent_key(&translation), expected);
+    let mask = translation.mask.bits.headers;
+    assert_eq!((mask.nw_tos, mask.nw_ttl), (0xff, 0xff));
+    let arp = policy.translate(&key("in_port=1,arp"));
+    assert_eq!((sent_key(&arp).tos, sent_key(&arp).ttl), (0, 64));
+}
+
+#[test]
+fn a_tunnel_needs_another_end_than_our_own() {
+    let drop_of = |rule: &str, packet: &FlowKey| {
+        let translation = with_tunnel(&[rule], from_packet()).translate(packet);
+        assert!(translation.actions.is_empty());
+        translation.drop
+    };
+    let plain = key("in_port=1,tcp");
+    assert_eq!(drop_of("actions=output:9", &plain), Some(DropReason::TunnelNoRemote));
+    let received = tunneled("in_port=1,tcp,tun_src=192.0.2.2,tun_dst=192.0.2.1");
+    assert_eq!(drop_of("actions=output:9", &received), Some(DropReason::TunnelToSelf));
+    let back = "actions=move:NXM_NX_TUN_IPV4_SRC[]->NXM_NX_TUN_IPV4_DST[],output:9";
+    let translation = with_tunnel(&[back], from_packet()).translate(&received);
+    assert_eq!(sent_key(&translation).destination, std::net::IpAddr::from([192, 0, 2, 2]));
+}
+
+#[test]
+fn protected_tunnels_forward_nothing_to_each_other() {
+    let policy = with_tunnel(&["actions=normal"], fixed());
+    policy.bridge(BridgeId::FIRST).with_ports(|ports| {
+        for (port_no, of_port) in [(8, 9), (9, 10)] {
+            let port = PortInfo::new(
+                PortNo(port_no),
+                OfPort(of_port),
+                &format!("t{of_port}"),
+                MacAddr([2; 6]),
+            );
+            ports.insert(PortInfo { tunnel: Some(Arc::new(fixed())), protected: true, ..port });
+        }
+    });
+    let flooded = |in_port: u16| {
+        let packet = format!("in_port={in_port},dl_src=02:00:00:00:00:77,dl_dst=ff:ff:ff:ff:ff:ff");
+        let actions = policy.translate(&key(&packet)).actions;
+        actions.iter().filter(|action| matches!(action, DpAction::Tunnel { .. })).count()
+    };
+    assert_eq!((flooded(1), flooded(9), flooded(10)), (2, 0, 0));
 }
