@@ -4,7 +4,7 @@ use crate::confinement::Sandbox;
 use crate::desired::file::{self, FileError};
 use crate::desired::{
     AllowedVersions, BridgeWords, CommandLine, ContradictionError, Controller, DatapathId, Desired,
-    FailMode, FromFile, Settings, SslFiles,
+    FailMode, FromFile, Overlay, Settings, SslFiles,
 };
 use crate::edition::edition;
 use crate::kernel_cache::KernelCacheMode;
@@ -81,6 +81,10 @@ struct Arguments {
     /// ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
     ports: Vec<String>,
+    /// Add a network that other machines share: vxlan:NAME,vni=N,peer=IP[,peer=IP...] makes a tunnel port for each peer, NAME-1, NAME-2 ..., which
+    /// are protected from each other; further options are those of all these ports. Each machine names all others. May be repeated
+    #[arg(long = "overlay", value_name = "OVERLAY")]
+    overlays: Vec<Overlay>,
     /// Connect to an OpenFlow controller: tcp:HOST[:PORT], ssl:HOST[:PORT] or unix:PATH, with settings:
     /// ",inactivity_probe=MS", ",max_backoff=MS", ",controller_rate_limit=N", ",controller_burst_limit=N",
     /// ",connection_mode=in-band|out-of-band". The controller is that of the bridge before this option; may be repeated
@@ -373,6 +377,7 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
         Protocols(&'a AllowedVersions),
         Controller(&'a Controller),
         Port(&'a str),
+        Overlay(&'a Overlay),
     }
     let places = |id| matches.indices_of(id).into_iter().flatten();
     let mut words: Vec<(usize, Word<'_>)> = Vec::new();
@@ -384,6 +389,7 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
     words.extend(places("controllers").zip(arguments.controllers.iter().map(Word::Controller)));
     words.extend(places("listens").zip(arguments.listens.iter().map(Word::Controller)));
     words.extend(places("ports").zip(arguments.ports.iter().map(|port| Word::Port(port))));
+    words.extend(places("overlays").zip(arguments.overlays.iter().map(Word::Overlay)));
     words.sort_by_key(|(place, _)| *place);
     let mut bridges: Vec<BridgeWords> = Vec::new();
     for (_, word) in words {
@@ -410,6 +416,7 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
                 Word::Protocols(versions) => bridge.protocols = Some(versions.clone()),
                 Word::Controller(controller) => bridge.controllers.push(controller.clone()),
                 Word::Port(port) => bridge.ports.push(port.to_owned()),
+                Word::Overlay(overlay) => bridge.ports.extend_from_slice(overlay.ports()),
                 Word::Bridge(_) => {}
             }
         }

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::frames_go_through_a_restart", restarted),
     ("tunnels::senders_of_packets_that_are_too_long_are_told", too_long),
     ("tunnels::a_route_through_an_own_port_is_refused", own_route),
+    ("tunnels::an_overlay_is_one_network", overlay),
 ];
 
 /// Bytes of a TCP transfer: some hundred large frames.
@@ -121,8 +122,8 @@ fn carry(a_port: &str, b_port: &str, mtu: Option<u32>) -> anyhow::Result<()> {
     b.is_conserved(&REASONS)
 }
 
-/// Frames for hosts that are gone, and of protocols that hosts try beside ours.
-const REASONS: [&str; 3] = ["no_flood_target", "same_port", "reserved_multicast"];
+/// Frames that hosts send before all ports are up, for hosts that are gone, and of protocols that hosts try beside ours.
+const REASONS: [&str; 4] = ["tx_link_down", "no_flood_target", "same_port", "reserved_multicast"];
 
 fn logs(a: &Site, b: &Site) -> String {
     let log = |site: &Site| site.daemon().map(|daemon| daemon.log()).unwrap_or_default();
@@ -322,5 +323,41 @@ fn own_route() -> anyhow::Result<()> {
     })?;
     let tunnel = client.ports()?.pop().and_then(|port| port.tunnel).context("a tunnel")?;
     ensure!(tunnel.is_loop, "{tunnel}");
+    Ok(())
+}
+
+/// Three machines on one network, each of which names the two others.
+fn overlay() -> anyhow::Result<()> {
+    let hub = Namespace::new()?;
+    let mut sites =
+        [Site::new(1, Some(1450))?, Site::new(2, Some(1450))?, Site::new(3, Some(1450))?];
+    let up = LinkSpec { up: true, ..LinkSpec::default() };
+    hub.run(|| -> anyhow::Result<()> {
+        let mut netlink = Netlink::open()?;
+        unsupported_if_missing(netlink.create_bridge("hub", &up), "kernel bridges")?;
+        let bridge = netlink.link("hub")?.index;
+        for (number, site) in (1..).zip(&sites) {
+            let far = LinkSpec { netns: Some(&site.underlay), ..up.clone() };
+            let near = format!("to{number}");
+            netlink.create_veth(&near, &up, "under", &far)?;
+            let index = netlink.link(&near)?.index;
+            netlink.set_master(index, Some(bridge))?;
+            give_addresses(&site.underlay, number)?;
+        }
+        Ok(())
+    })??;
+    for (number, site) in (1u8..).zip(&mut sites) {
+        let peers: Vec<String> =
+            (1..=3).filter(|n| *n != number).map(|n| format!(",peer=192.0.2.{n}")).collect();
+        site.start(&["--overlay", &format!("vxlan:net,vni=7{}", peers.concat())])?;
+    }
+    let [a, b, c] = &sites;
+    for (from, to) in [(a, b), (b, c), (c, a)] {
+        let report = Ping::to(to.host.v4()).run(from.host.namespace())?;
+        ensure!(report.is_complete(), "{report:?}");
+    }
+    let names: Vec<String> =
+        a.daemon()?.client()?.ports()?.into_iter().map(|port| port.name).collect();
+    ensure!(names == ["host", "net-1", "net-2"], "{names:?}");
     Ok(())
 }
