@@ -31,7 +31,9 @@ pub(crate) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
 }
 
 fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))
+    // The kernel takes negative numbers for other clocks.
+    let number = i32::try_from(pid).with_context(|| format!("{pid} is no number of a process"))?;
+    let clock = clock_getcpuclockid(Pid::from_raw(number))
         .with_context(|| format!("process {pid}: clock of its processor time"))?;
     Ok(clock_gettime(clock)?.into())
 }

@@ -186,8 +186,8 @@ mod tests {
     fn what_is_not_known_is_refused_by_name() {
         let error = refused(FORMAT + 1, &[]);
         assert!(error.contains("switchd 9.9.9 makes one of format 2"), "{error}");
-        let error = refused(FORMAT, &["hosts", "connections"]);
-        assert!(error.contains("does not know the \"connections\" that switchd 9.9.9"), "{error}");
+        let error = refused(FORMAT, &["hosts", "weather"]);
+        assert!(error.contains("does not know the \"weather\" that switchd 9.9.9"), "{error}");
         let sections = sections().map(|section| section.name.to_owned()).collect();
         check(&HandoverHello { format: FORMAT, program: edition::program(), sections }).unwrap();
     }
