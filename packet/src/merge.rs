@@ -29,7 +29,7 @@ pub const MAX_RUNS: usize = 8;
 /// The largest merged frame in bytes. The lengths in its headers have 16 bits.
 const MAX_SIZE: usize = 65_535;
 
-/// Collects segments. See the [module](self).
+/// Collects segments that follow one another, and merges them into frames (the rules are at the head of this file).
 #[derive(Debug, Default)]
 pub struct Merger {
     /// The frames that more segments may join, the least recently used one first.

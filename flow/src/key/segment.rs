@@ -21,7 +21,7 @@ impl Segments {
     pub const NETWORK: Self = Self(1);
     /// The segments whose words are behind the head.
     pub const BEHIND_HEAD: Self = Self(!Self::NETWORK.0);
-    /// The segments whose words are in [`RareHeaders`].
+    /// The segments whose words are in [`RareHeaders`](super::RareHeaders).
     pub const RARE: Self = Self(!(Self::NETWORK.0 | Segment::IPV6.id.0));
     /// The segments of [`RARE`](Self::RARE) without that of ARP, which each network has now and then.
     pub const VERY_RARE: Self = Self(Self::RARE.0 & !Segment::ARP.id.0);

@@ -10,9 +10,12 @@ use std::sync::{PoisonError, RwLock};
 /// The bridge of a tunnel port, as a number.
 pub type TunnelGroup = u16;
 
+/// A named network namespace, or `None` for that of the switch, and the number of an interface in it.
+type Place = (Option<String>, u32);
+
 /// The devices of a switch's ports.
 #[derive(Debug, Default)]
-pub struct OwnDevices(RwLock<HashMap<(Option<String>, u32), Option<TunnelGroup>>>);
+pub struct OwnDevices(RwLock<HashMap<Place, Option<TunnelGroup>>>);
 
 impl OwnDevices {
     /// A port has the device with this interface number of a named network namespace, or of that of the switch. `group` is its bridge if
