@@ -46,7 +46,11 @@ fn output(port: u16) -> Vec<Action> {
 
 fn cached(policy: &Policy, key: &FlowKey) -> CachedFlow {
     let translation = policy.translate(key);
-    let watched = policy.changes().watch(&translation.hosts, &translation.depends);
+    let watched = policy.changes().watch(
+        &translation.hosts,
+        &translation.rules_to_learn,
+        &translation.depends,
+    );
     let generation = policy.generation();
     CachedFlow::new(key, translation, generation, Duration::ZERO, MaskedHash::default(), watched)
 }
