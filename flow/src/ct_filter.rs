@@ -30,9 +30,9 @@ pub struct CtFilter {
 /// A value in the bits of a mask. The value has no other bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Masked<T> {
-    /// The value.
+    /// The value that the connection has to have in the bits of `mask`; its other bits are 0.
     pub value: T,
-    /// The bits that matter.
+    /// The bits that are compared: all ones compare the whole field.
     pub mask: T,
 }
 

@@ -64,7 +64,7 @@ pub enum LearnedPart {
     Match {
         /// The bits that learned rules match.
         dst: Subfield,
-        /// Their value.
+        /// Where the value of these bits comes from when a packet makes the rule.
         from: LearnSource,
     },
     /// `load:SRC->DST`: learned rules write these bits.

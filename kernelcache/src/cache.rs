@@ -52,7 +52,8 @@ pub struct KernelPort {
     pub sends: Result<(), String>,
 }
 
-/// What there is in the kernel, and what was done since the start.
+/// What there is in the kernel, and what was done since the start. This crate does not know the control protocol, whose
+/// record of the same counts the server fills.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCacheCounts {
     /// Flows in the kernel.

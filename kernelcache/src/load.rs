@@ -104,7 +104,7 @@ impl Programs {
     }
 }
 
-/// Shares the memory of a map, so many words of it.
+/// Maps the first `words` words, of 8 bytes each, of the eBPF map called `map` into this process. Both sides read and write them.
 fn share(ebpf: &Ebpf, map: &'static str, words: usize) -> Result<SharedWords, LoadError> {
     let failed = |source| LoadError::Memory { map, source };
     let Some(Map::Array(data)) = ebpf.map(map) else {

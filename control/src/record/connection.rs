@@ -59,7 +59,7 @@ pub struct ConnectionLimitsRecord {
 /// How many connections a zone may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneLimitRecord {
-    /// The zone.
+    /// The number of the zone, 0 to 65535.
     pub zone: u16,
     /// How many connections the zone may have, by its own limit or that of all zones; 0 for any number.
     pub limit: u32,

@@ -436,7 +436,7 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// As [`track`](Self::track).
+    /// Those of [`track`](Self::track), for the same reasons.
     pub fn look_up(
         &self,
         now: Duration,

@@ -18,7 +18,7 @@ use flow::types::{OfPort, OfVersion};
 /// How many members a bundle has, at most.
 const MAX_MEMBERS: usize = 2048;
 
-/// Writes `multipath`.
+/// Appends the body of the action `multipath` (`nx_action_multipath`), from behind the subtype. Numbers are big-endian.
 pub(super) fn put_multipath(out: &mut Encoder, multipath: &Multipath) {
     out.u16(multipath.fields.number());
     out.u16(multipath.basis);
@@ -31,7 +31,7 @@ pub(super) fn put_multipath(out: &mut Encoder, multipath: &Multipath) {
     field::put_header(out, multipath.dst.field, OpenFlow10, false);
 }
 
-/// Reads `multipath`.
+/// Reads the body of the action `multipath` (`nx_action_multipath`), from behind the subtype.
 pub(super) fn decode_multipath(input: &mut Input<'_>) -> Result<Multipath, ErrorCode> {
     let fields = HashFields::from_number(input.u16()?);
     let basis = input.u16()?;

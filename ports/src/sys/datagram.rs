@@ -2,7 +2,7 @@
 //!
 //! The kernel tells and takes TOS, TTL, addresses and segment sizes as control messages (cmsg(3), ip(7), ipv6(7), udp(7)).
 
-use super::check;
+use super::{check, packet};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -40,12 +40,7 @@ pub(crate) fn set_option(
     name: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
-    let size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the pointer is to an integer of the size that is given, which lives during the call.
-    check(unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size)
-    })?;
-    Ok(())
+    packet::set(fd, level, name, &value)
 }
 
 /// The value of an option that is an integer.
@@ -57,35 +52,7 @@ pub(crate) fn option(
     level: libc::c_int,
     name: libc::c_int,
 ) -> io::Result<libc::c_int> {
-    let mut value: libc::c_int = 0;
-    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: both pointers are to values of the right sizes, which live during the call.
-    check(unsafe {
-        libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut size)
-    })?;
-    Ok(value)
-}
-
-/// Has the socket drop whatever arrives (socket(7), `SO_ATTACH_FILTER`).
-///
-/// # Errors
-/// The kernel has no memory for the filter.
-pub(crate) fn drop_all(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // "Return 0": keep no byte.
-    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
-    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: the pointer is to a program whose instructions live during the call; the kernel copies them.
-    check(unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const filter).cast(),
-            size,
-        )
-    })?;
-    Ok(())
+    packet::get(fd, level, name, 0)
 }
 
 /// An address as the kernel takes it. The storage of IPv6 is large enough for both versions.
@@ -163,7 +130,7 @@ pub(crate) struct Received {
     pub(crate) size: usize,
     /// Bytes of each datagram; the last one may have fewer. `None` if there is one datagram.
     pub(crate) segment_size: Option<usize>,
-    /// The sender.
+    /// The address of the host that sent the datagram.
     pub(crate) source: IpAddr,
     /// The address that the datagram was sent to.
     pub(crate) destination: IpAddr,
@@ -175,21 +142,20 @@ pub(crate) struct Received {
     pub(crate) lost: Option<u32>,
 }
 
-/// Receives datagrams, each into a buffer of its own.
-pub(crate) struct DatagramReceiver {
+/// The message headers of a call for many datagrams, and what the headers point to besides the bytes.
+struct Messages {
     headers: Box<[libc::mmsghdr]>,
     vectors: Box<[libc::iovec]>,
     addresses: Box<[libc::sockaddr_in6]>,
     controls: Box<[Control]>,
-    buffers: Vec<Vec<u8>>,
 }
 
 // SAFETY: the pointers in the headers and vectors are only used during a call that has just set them.
-unsafe impl Send for DatagramReceiver {}
+unsafe impl Send for Messages {}
 
-impl DatagramReceiver {
-    /// Room for `count` datagrams of `size` bytes.
-    pub(crate) fn new(count: usize, size: usize) -> Self {
+impl Messages {
+    /// Room for `count` datagrams, or groups of datagrams, in a call.
+    fn new(count: usize) -> Self {
         // SAFETY: all zero is a valid message header, a valid vector and a valid address.
         unsafe {
             Self {
@@ -197,9 +163,21 @@ impl DatagramReceiver {
                 vectors: (0..count).map(|_| zeroed()).collect(),
                 addresses: (0..count).map(|_| zeroed()).collect(),
                 controls: vec![Control([0; CONTROL_SIZE]); count].into(),
-                buffers: vec![vec![0; size]; count],
             }
         }
+    }
+}
+
+/// Receives datagrams, each into a buffer of its own.
+pub(crate) struct DatagramReceiver {
+    messages: Messages,
+    buffers: Vec<Vec<u8>>,
+}
+
+impl DatagramReceiver {
+    /// Room for `count` datagrams of `size` bytes.
+    pub(crate) fn new(count: usize, size: usize) -> Self {
+        Self { messages: Messages::new(count), buffers: vec![vec![0; size]; count] }
     }
 
     /// The buffers, of which [`receive`](Self::receive) fills the first ones.
@@ -216,7 +194,7 @@ impl DatagramReceiver {
         fd: BorrowedFd<'_>,
         received: &mut Vec<Received>,
     ) -> io::Result<()> {
-        let Self { headers, vectors, addresses, controls, buffers } = self;
+        let Self { messages: Messages { headers, vectors, addresses, controls }, buffers } = self;
         for (i, header) in headers.iter_mut().enumerate() {
             vectors[i].iov_base = buffers[i].as_mut_ptr().cast();
             vectors[i].iov_len = buffers[i].len();
@@ -303,7 +281,7 @@ pub(crate) struct ToSend {
     pub(crate) bytes: Range<usize>,
     /// Bytes of each datagram, of which the last one may have fewer; `None` if there is one datagram.
     pub(crate) segment_size: Option<u16>,
-    /// The receiver.
+    /// The address and port of the remote end that gets the datagram.
     pub(crate) to: SocketAddr,
     /// The address to send from; `None` leaves the choice to the host.
     pub(crate) from: Option<IpAddr>,
@@ -315,29 +293,13 @@ pub(crate) struct ToSend {
     pub(crate) mark: u32,
 }
 
-/// The message headers of a call that sends datagrams.
-pub(crate) struct DatagramSender {
-    headers: Box<[libc::mmsghdr]>,
-    vectors: Box<[libc::iovec]>,
-    addresses: Box<[libc::sockaddr_in6]>,
-    controls: Box<[Control]>,
-}
-
-// SAFETY: the pointers in the headers and vectors are only used during a call that has just set them.
-unsafe impl Send for DatagramSender {}
+/// Sends datagrams, many in one call.
+pub(crate) struct DatagramSender(Messages);
 
 impl DatagramSender {
     /// Room for `count` datagrams, or groups of datagrams, in a call.
     pub(crate) fn new(count: usize) -> Self {
-        // SAFETY: all zero is a valid message header, a valid vector and a valid address.
-        unsafe {
-            Self {
-                headers: (0..count).map(|_| zeroed()).collect(),
-                vectors: (0..count).map(|_| zeroed()).collect(),
-                addresses: (0..count).map(|_| zeroed()).collect(),
-                controls: vec![Control([0; CONTROL_SIZE]); count].into(),
-            }
-        }
+        Self(Messages::new(count))
     }
 
     /// Sends the first of `messages`, whose bytes are in `bytes`, in order, as many as the kernel takes at once without
@@ -354,7 +316,7 @@ impl DatagramSender {
         bytes: &[u8],
         messages: &[ToSend],
     ) -> io::Result<usize> {
-        let Self { headers, vectors, addresses, controls } = self;
+        let Messages { headers, vectors, addresses, controls } = &mut self.0;
         let count = messages.len().min(headers.len());
         for (i, message) in messages.iter().take(count).enumerate() {
             let data = &bytes[message.bytes.clone()];

@@ -82,7 +82,7 @@ pub(crate) fn join_fanout(fd: BorrowedFd<'_>, group: Option<u32>) -> io::Result<
     get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)
 }
 
-/// Lets no frame in until [`refuse_none`] (socket(7), `SO_ATTACH_FILTER`).
+/// Lets nothing into a socket of any kind until [`refuse_none`] (socket(7), `SO_ATTACH_FILTER`).
 pub(crate) fn refuse_all(fd: BorrowedFd<'_>) -> io::Result<()> {
     // BPF_RET | BPF_K: accept no byte of any frame.
     let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];

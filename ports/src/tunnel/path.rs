@@ -23,7 +23,7 @@ const UNKNOWN_MTU: u32 = 65_535;
 
 /// Asks the kernel for ways, in the network namespace of an endpoint.
 pub(super) struct Asking {
-    /// Sends nothing.
+    /// A UDP socket that only asks for routes and MTUs: it is connected to a remote end, and never sends.
     socket: OwnedFd,
     routes: Mutex<Netlink>,
     netns: Option<String>,
@@ -127,15 +127,17 @@ impl Paths {
             return path;
         }
         let known = self.by_remote.get(&remote).copied();
-        let path = match known {
-            Some(path) if now.saturating_duration_since(path.asked) < ASK_AGAIN => path,
-            known => self.ask(asking, group, remote, known, now, state),
-        };
-        self.last = Some((remote, path));
-        path
+        match known.filter(|path| now.saturating_duration_since(path.asked) < ASK_AGAIN) {
+            Some(path) => {
+                self.last = Some((remote, path));
+                path
+            }
+            None => self.ask_again(asking, group, remote, now, state),
+        }
     }
 
-    /// The kernel has refused something that was too long: its answer may have changed.
+    /// Asks the kernel for the way to a remote end, whatever is known of it: because that is old, or because the kernel has refused a
+    /// datagram as too long.
     pub(super) fn ask_again(
         &mut self,
         asking: &Asking,

@@ -1,7 +1,8 @@
 //! Opens the sockets of an endpoint.
 
 use super::target::TunnelKind;
-use crate::sys::datagram::{bind, drop_all, option, set_option, socket};
+use crate::sys::datagram::{bind, option, set_option, socket};
+use crate::sys::packet::refuse_all;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -87,7 +88,7 @@ fn sending_one(settings: SendSettings) -> io::Result<OwnedFd> {
     let SendSettings { kind, is_v6, dont_fragment, has_checksum, .. } = settings;
     let socket = open(kind, is_v6)?;
     let fd = socket.as_fd();
-    drop_all(fd)?;
+    refuse_all(fd)?;
     large_buffer(fd, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
     let ttl = libc::c_int::from(DEFAULT_TTL);
     // `IP_RECVERR` stays off: with it, errors of earlier datagrams to other remotes would be returned by the next send.
@@ -147,7 +148,7 @@ fn large_buffer(
 /// No descriptor is left.
 pub(super) fn asking(is_v6: bool) -> io::Result<OwnedFd> {
     let socket = socket(is_v6, libc::SOCK_DGRAM, 0)?;
-    drop_all(socket.as_fd())?;
+    refuse_all(socket.as_fd())?;
     Ok(socket)
 }
 

@@ -241,7 +241,8 @@ fn no_frame_is_judged_by_an_old_state() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the kernel has forwarded so much, and under so many states, that `changes` changes have been put to the test.
+/// Whether the kernel cache has forwarded more frames than there were changes, and has taken a flow in for one change of twenty at
+/// least. With fewer, the changes met nothing in the kernel that could have been stale.
 fn was_in_use(cache: &KernelCacheRecord, changes: u32) -> bool {
     cache.hits > u64::from(changes) && cache.installs > u64::from(changes) / 20
 }

@@ -10,7 +10,7 @@ use crate::text::port;
 use crate::types::OfPort;
 use std::fmt::Write;
 
-/// Appends `learn(...)`.
+/// Appends the action `learn(...)`: the table first, then the attributes that differ from their defaults, then the parts.
 pub(super) fn learn(out: &mut String, learner: &Learner, options: &PrintOptions<'_>) {
     put!(out, "learn(table={}", learner.table);
     let numbers = [
@@ -85,7 +85,7 @@ fn matched(out: &mut String, dst: Subfield, bits: u128, options: &PrintOptions<'
     }
 }
 
-/// Appends `multipath(...)`.
+/// Appends the action `multipath(...)`, whose number of links is one more than the highest number of a link.
 pub(super) fn multipath(out: &mut String, multipath: &Multipath) {
     let Multipath { fields, basis, algorithm, max_link, arg, dst } = multipath;
     let (fields, algorithm, n_links) = (fields.name(), algorithm.name(), u32::from(*max_link) + 1);
@@ -113,7 +113,7 @@ pub(super) fn bundle(out: &mut String, bundle: &PortBundle, options: &PrintOptio
     out.push(')');
 }
 
-/// Appends `sample(...)`.
+/// Appends the action `sample(...)` with all its numbers; the port and the direction only if the action has them.
 pub(super) fn sample(out: &mut String, sampling: &FlowSampling, options: &PrintOptions<'_>) {
     let FlowSampling { probability, collector_set_id, obs_domain_id, obs_point_id, .. } = sampling;
     put!(
@@ -133,7 +133,7 @@ pub(super) fn sample(out: &mut String, sampling: &FlowSampling, options: &PrintO
     out.push(')');
 }
 
-/// Appends `fin_timeout(...)`.
+/// Appends the action `fin_timeout(...)`. Both timeouts are seconds; one that is 0 is left out.
 pub(super) fn fin_timeout(out: &mut String, idle: u16, hard: u16) {
     out.push_str("fin_timeout(");
     let timeouts = [("idle_timeout", idle), ("hard_timeout", hard)];
