@@ -8,7 +8,7 @@
 use anyhow::{Context, ensure};
 use benches::forwarding::{
     Figure, IdlePorts, Measure, Network, Programs, RingGeometry, Through, goals::goals, many_ports,
-    tap_loop,
+    tap_loop, tunnels,
 };
 use benches::interrupt::{self, Guard};
 use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
@@ -30,7 +30,8 @@ Examples:
   forwarding --json results.json --svg results.svg
   forwarding --geometry --measure frames,tcp
   forwarding --geometry=480x69632,4096x2048
-  forwarding --ports 1000 --runs 5 --goals")]
+  forwarding --ports 1000 --runs 5 --goals
+  forwarding --tunnels --runs 5 --goals")]
 struct Args {
     /// What to put between the hosts [default: everything]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -52,6 +53,9 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1020))]
     #[arg(conflicts_with_all = ["geometry", "through", "measure"])]
     ports: Option<u16>,
+    /// Measure tunnels instead: from host to host over a network between two switches, and what a frame costs
+    #[arg(long, conflicts_with_all = ["geometry", "through", "measure", "ports"])]
+    tunnels: bool,
     #[command(flatten)]
     output: OutputArgs,
     /// The switch; the one built beside this program unless said otherwise
@@ -84,6 +88,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(ports) = args.ports {
         return outputs.write(&many_ports(&args, ports)?);
     }
+    if args.tunnels {
+        return outputs.write(&tunnel_report(&args)?);
+    }
     let mut board = Board::new(&args);
     board.build(&args)?;
     board.measure(&args);
@@ -99,6 +106,18 @@ fn many_ports(args: &Args, ports: u16) -> anyhow::Result<Report> {
     let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
     let plan = many_ports::Plan { ports, duration, runs, programs };
     let goals = many_ports::measure(&plan, &mut report)?;
+    progress("");
+    if args.output.goals {
+        goals.into_iter().for_each(|goal| report.goal(goal));
+    }
+    Ok(report)
+}
+
+/// Measures tunnels.
+fn tunnel_report(args: &Args) -> anyhow::Result<Report> {
+    let mut report = Report::new("Tunnels", Conditions::here());
+    let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
+    let goals = tunnels::measure(&tunnels::Plan { duration, runs, programs }, &mut report)?;
     progress("");
     if args.output.goals {
         goals.into_iter().for_each(|goal| report.goal(goal));

@@ -85,7 +85,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
 
     let duration = Duration::from_secs(2);
-    let load = TcpLoad { address: SocketAddr::new(b.v4().into(), 7001), streams: 1, duration };
+    let load =
+        TcpLoad { address: SocketAddr::new(b.v4().into(), 7001), streams: 1, duration, pace: None };
     let without = load.run(a.namespace(), b.namespace())?;
     let with = std::thread::scope(|scope| {
         let load = scope.spawn(|| load.run(a.namespace(), b.namespace()));

@@ -11,6 +11,8 @@ pub enum Figure {
     CpuPerFrame,
     /// Throughput of this many TCP streams together.
     Tcp(usize),
+    /// Processors that two billion bits a second of TCP take, of the ends and the switches together.
+    PacedTcp,
     /// Requests of one byte that are answered in a second.
     RoundTrips,
     /// The time that half of the answers do not exceed.
@@ -40,6 +42,7 @@ impl Figure {
             Self::CpuPerFrame => "CPU, 60 B".to_owned(),
             Self::Tcp(1) => "1 TCP stream".to_owned(),
             Self::Tcp(streams) => format!("{streams} streams"),
+            Self::PacedTcp => "2 Gbit/s of TCP".to_owned(),
             Self::RoundTrips => "round trips".to_owned(),
             Self::RoundTripMedian => "p50".to_owned(),
             Self::RoundTripTail => "p99".to_owned(),
@@ -54,6 +57,7 @@ impl Figure {
             Self::Frames(..) => "Mpps",
             Self::CpuPerFrame => "s/M frames",
             Self::Tcp(_) => "Gbit/s",
+            Self::PacedTcp => "cores",
             Self::RoundTrips => "/s",
             Self::RoundTripMedian | Self::RoundTripTail => "µs",
             Self::IdleCpu => "% of a core",

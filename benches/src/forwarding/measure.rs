@@ -17,6 +17,9 @@ const WARM_UP: Duration = Duration::from_millis(100);
 /// Streams of the TCP measurement with several.
 const STREAMS: usize = 4;
 
+/// The rate of TCP at which processor time is measured, in bytes a second.
+const PACE: u64 = 2_000_000_000 / 8;
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Measure {
@@ -66,6 +69,8 @@ pub enum Step {
         /// How many streams run at the same time.
         streams: usize,
     },
+    /// A TCP stream that is slower than it could be, and the processor time that it takes.
+    PacedTcp,
     /// One byte there and back over TCP, again and again.
     RoundTrips,
     /// The hosts are silent, and the switch is watched.
@@ -79,6 +84,7 @@ impl Step {
             Self::Frames { size: 60, flows: 1 } => vec![Figure::Frames(60, 1), Figure::CpuPerFrame],
             Self::Frames { size, flows } => vec![Figure::Frames(size, flows)],
             Self::Tcp { streams } => vec![Figure::Tcp(streams)],
+            Self::PacedTcp => vec![Figure::PacedTcp],
             Self::RoundTrips => {
                 vec![Figure::RoundTrips, Figure::RoundTripMedian, Figure::RoundTripTail]
             }
@@ -97,9 +103,10 @@ impl Step {
         match self {
             Self::Frames { size, flows } => frames(network, size, flows, duration),
             Self::Tcp { streams } => {
-                let load = TcpLoad { address: at(5001), streams, duration };
+                let load = TcpLoad { address: at(5001), streams, duration, pace: None };
                 Ok(vec![load.run(from, to)?.gbit_per_second()])
             }
+            Self::PacedTcp => paced_tcp(network, at(5003), duration),
             Self::RoundTrips => {
                 let report = RoundTrips { address: at(5002), duration }.run(from, to)?;
                 let quantile = |share| report.quantile(share).as_secs_f64() * 1e6;
@@ -108,6 +115,22 @@ impl Step {
             Self::Idle => idle(&network.pids(), duration),
         }
     }
+}
+
+/// Processors that a TCP stream takes: of both ends, of the switches, and of the kernel's threads for interrupts. A stream that does
+/// not reach the rate counts as if it had, with as much more time.
+fn paced_tcp(
+    network: &Network,
+    address: SocketAddr,
+    duration: Duration,
+) -> anyhow::Result<Vec<f64>> {
+    let pids = [network.pids(), processes::softirq_threads(), vec![std::process::id()]].concat();
+    let (before, start) = (processes::cpu_time(&pids)?, Instant::now());
+    let load = TcpLoad { address, streams: 1, duration, pace: Some(PACE) };
+    let report = load.run(network.a.namespace(), network.b.namespace())?;
+    let cpu = processes::cpu_time(&pids)? - before;
+    let busy = cpu.as_secs_f64() / start.elapsed().as_secs_f64();
+    Ok(vec![busy * PACE as f64 / report.bytes_per_second()])
 }
 
 /// Frames per second that arrive while the generator sends as fast as it can; of small ones of one
@@ -126,7 +149,8 @@ fn frames(
     receiver.send(&udp_frame(a.mac(), sink, 60, 1))?;
     let frames: Vec<_> =
         (0..flows).map(|flow| udp_frame(sink, a.mac(), size, flow as u16)).collect();
-    let mut generator = a.run(|| Generator::open(network, frames))??;
+    let is_slow = network.slow_source.is_some();
+    let mut generator = a.run(|| Generator::open(a, is_slow, frames))??;
     let pids = [network.pids(), processes::softirq_threads(), vec![std::process::id()]].concat();
     on_core(0, || {
         generator.run(WARM_UP)?;
@@ -151,17 +175,17 @@ pub(super) fn slow_source(host: &Host) -> anyhow::Result<Option<String>> {
 }
 
 /// What sends frames: the fastest source the kernel offers, as slow ones would be what is measured.
-enum Generator {
+pub(super) enum Generator {
     Xdp(FrameSource),
     /// Where that cannot be had.
     Socket(FrameSocket, Vec<Vec<u8>>),
 }
 
 impl Generator {
-    /// Opens it at the interface of a host, in whose namespace the calling thread is.
-    fn open(network: &Network, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
-        let interface = network.a.interface();
-        if network.slow_source.is_none() {
+    /// Opens it at the interface of a host, in whose namespace the calling thread is. With `is_slow`, it does without AF_XDP.
+    pub(super) fn open(host: &Host, is_slow: bool, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
+        let interface = host.interface();
+        if !is_slow {
             return Ok(Self::Xdp(FrameSource::open(interface, &frames)?));
         }
         let frames = if frames.len() == 1 { vec![frames[0].clone(); BURST] } else { frames };
@@ -169,7 +193,7 @@ impl Generator {
     }
 
     /// Sends for a while.
-    fn run(&mut self, duration: Duration) -> anyhow::Result<()> {
+    pub(super) fn run(&mut self, duration: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + duration;
         match self {
             Self::Xdp(source) => {
@@ -204,7 +228,7 @@ fn idle(pids: &[u32], duration: Duration) -> anyhow::Result<Vec<f64>> {
 }
 
 /// A UDP datagram in a frame of `size` bytes; `flow` is its source port.
-fn udp_frame(destination: [u8; 6], source: [u8; 6], size: usize, flow: u16) -> Vec<u8> {
+pub(super) fn udp_frame(destination: [u8; 6], source: [u8; 6], size: usize, flow: u16) -> Vec<u8> {
     let payload = size - 14 - 20 - 8;
     let mut frame = Vec::with_capacity(size);
     etherparse::PacketBuilder::ethernet2(source, destination)

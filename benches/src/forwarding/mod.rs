@@ -5,6 +5,7 @@
 //! - [`Measure`] is what can be measured, [`Figure`] a number that comes of it.
 //! - [`goals`] compares figures of one run.
 //! - [`many_ports`] measures a switch of many ports against what the kernel takes for them, and against itself.
+//! - [`tunnels`] measures two switches with a tunnel between them.
 //!
 //! The networks are laboratories ([`lab`]): no root. All of them stand side by side, so that
 //! a run can measure one after the other in turn: what disturbs a machine for a minute then disturbs
@@ -17,11 +18,11 @@ mod idle_ports;
 pub mod many_ports;
 mod measure;
 mod network;
-pub(crate) mod ovs;
 pub(crate) mod processes;
 mod rules;
 pub mod tap_loop;
 mod through;
+pub mod tunnels;
 
 pub use figure::Figure;
 pub use idle_ports::IdlePorts;

@@ -2,13 +2,14 @@
 
 use super::idle_ports::IdlePorts;
 use super::measure::slow_source;
-use super::ovs::OpenVswitch;
 use super::rules::filters;
 use super::{RingGeometry, Through, on_core};
 use anyhow::{Context, bail, ensure};
 use control::{Client, FlowCommand};
 use lab::traffic::Ping;
-use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually, has_taps};
+use lab::{
+    Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, OpenVswitch, eventually, has_taps,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -36,11 +37,28 @@ pub struct Network {
 }
 
 /// What is between the hosts; it ends with this value.
-enum Middle {
+pub(super) enum Middle {
     Kernel,
     Switchd(Daemon),
     Ovs(OpenVswitch),
     TapLoop(KilledChild),
+    /// Two switches, one behind the other, in namespaces of their own. That of the second one ends with its last handle.
+    Two {
+        switches: Box<[Middle; 2]>,
+        _second: Namespace,
+    },
+}
+
+impl Middle {
+    fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::Kernel => Vec::new(),
+            Self::Switchd(daemon) => vec![daemon.pid()],
+            Self::Ovs(ovs) => ovs.pids(),
+            Self::TapLoop(child) => vec![child.0.id()],
+            Self::Two { switches, .. } => switches.iter().flat_map(Self::pids).collect(),
+        }
+    }
 }
 
 impl Network {
@@ -60,11 +78,21 @@ impl Network {
         }
         let namespace = Namespace::new()?;
         let (a, b, middle) = namespace.run(|| build_here(through, geometry, idle, programs))??;
-        let slow_source = slow_source(&a)?;
-        let network = Self { a, b, middle, slow_source, namespace };
+        let network = Self::new(a, b, middle, namespace)?;
         let report = Ping::to(network.b.v4()).run(network.a.namespace())?;
         ensure!(report.received() > 0, "the hosts do not reach each other");
         Ok(network)
+    }
+
+    /// Two hosts and what is between them; the switch of the first one is in `namespace`.
+    pub(super) fn new(
+        a: Host,
+        b: Host,
+        middle: Middle,
+        namespace: Namespace,
+    ) -> anyhow::Result<Self> {
+        let slow_source = slow_source(&a)?;
+        Ok(Self { a, b, middle, slow_source, namespace })
     }
 
     /// Why frames are sent by a packet socket, which is slower than AF_XDP, if they are.
@@ -85,12 +113,7 @@ impl Network {
 
     /// The processes that do the forwarding; none if the kernel does.
     pub(super) fn pids(&self) -> Vec<u32> {
-        match &self.middle {
-            Middle::Kernel => Vec::new(),
-            Middle::Switchd(daemon) => vec![daemon.pid()],
-            Middle::Ovs(ovs) => ovs.pids(),
-            Middle::TapLoop(child) => vec![child.0.id()],
-        }
+        self.middle.pids()
     }
 }
 
@@ -143,7 +166,8 @@ fn build_here(
     Ok((a, b, middle))
 }
 
-fn bridge(ports: &[String]) -> anyhow::Result<()> {
+/// A bridge of the kernel with these devices of the calling thread's namespace.
+pub(super) fn bridge(ports: &[String]) -> anyhow::Result<()> {
     let mut netlink = Netlink::open()?;
     netlink.create_bridge("bridge", &LinkSpec { up: true, ..LinkSpec::default() })?;
     let bridge = netlink.link("bridge")?.index;
@@ -201,7 +225,7 @@ fn start_tap_loop(programs: &Programs, devices: &[String; 2]) -> anyhow::Result<
 }
 
 /// A process that ends with this value.
-struct KilledChild(Child);
+pub(super) struct KilledChild(Child);
 
 impl Drop for KilledChild {
     fn drop(&mut self) {

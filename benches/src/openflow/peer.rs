@@ -1,12 +1,11 @@
 //! The switches that are measured, each with two hosts in network namespaces of its own.
 
 use super::Client;
-use crate::forwarding::ovs::OpenVswitch;
 use crate::forwarding::processes;
 use crate::report::Role;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use lab::{Daemon, Host, HostPlan, Namespace};
+use lab::{Daemon, Host, HostPlan, Namespace, OpenVswitch};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -39,7 +39,31 @@ impl Feature {
     }
 }
 
+/// What a network card without offloads for tunnels cannot do for its sender.
+const NOT_OF_A_WIRE: [&str; 9] = [
+    "tx-tcp-segmentation",
+    "tx-tcp6-segmentation",
+    "tx-tcp-ecn-segmentation",
+    "tx-tcp-mangleid-segmentation",
+    "tx-udp-segmentation",
+    "tx-udp_tnl-segmentation",
+    "tx-udp_tnl-csum-segmentation",
+    "tx-gre-segmentation",
+    "tx-gre-csum-segmentation",
+];
+
 impl Netlink {
+    /// Has the kernel cut what it sends through the veth device `name` into frames that fit, and merge what it receives, as at a network
+    /// card without offloads for tunnels.
+    ///
+    /// # Errors
+    /// There is no such device, or the process lacks `CAP_NET_ADMIN`.
+    pub fn make_wire_like(&mut self, name: &str) -> Result<(), LabError> {
+        let off = NOT_OF_A_WIRE.iter().map(|feature| (*feature, false));
+        let changes: Vec<_> = off.chain([("rx-gro", true)]).collect();
+        Ok(self.set_features(name, &changes)?)
+    }
+
     /// Turns each group of features of the device `name` on or off. As with `ethtool -K`, the kernel turns off what
     /// depends on a feature that is off, and leaves out what the device cannot do.
     ///

@@ -21,6 +21,8 @@ pub struct TcpLoad {
     pub streams: usize,
     /// How long bytes are counted, after a short warm-up.
     pub duration: Duration,
+    /// How many bytes a second each stream sends at most; `None` sends as fast as TCP allows.
+    pub pace: Option<u64>,
 }
 
 /// The result of a [`TcpLoad`].
@@ -33,14 +35,19 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
+    /// The rate of all streams together, in bytes a second.
+    pub fn bytes_per_second(&self) -> f64 {
+        self.bytes as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
     /// The rate of all streams together, in billions of bits a second.
     pub fn gbit_per_second(&self) -> f64 {
-        self.bytes as f64 * 8.0 / self.elapsed.as_secs_f64().max(1e-9) / 1e9
+        self.bytes_per_second() * 8.0 / 1e9
     }
 }
 
 impl TcpLoad {
-    /// Sends as fast as TCP allows, and counts the bytes that arrive.
+    /// Sends as fast as TCP and `pace` allow, and counts the bytes that arrive.
     ///
     /// # Errors
     /// A connection could not be opened, or no byte arrived through one of them.
@@ -61,7 +68,7 @@ impl TcpLoad {
         let count = || received.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<u64>();
         let report = std::thread::scope(|scope| {
             for ((client, server), received) in ends.iter().zip(&received) {
-                scope.spawn(|| send(client));
+                scope.spawn(|| send(client, self.pace));
                 scope.spawn(|| receive(server, received));
             }
             std::thread::sleep(WARM_UP);
@@ -82,9 +89,16 @@ impl TcpLoad {
     }
 }
 
-fn send(mut stream: &TcpStream) {
+fn send(mut stream: &TcpStream, pace: Option<u64>) {
     let block = vec![0; BLOCK];
-    while stream.write_all(&block).is_ok() {}
+    let (start, mut sent) = (Instant::now(), 0);
+    while stream.write_all(&block).is_ok() {
+        sent += BLOCK as u64;
+        if let Some(pace) = pace {
+            let due = start + Duration::from_secs_f64(sent as f64 / pace as f64);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
 }
 
 fn receive(mut stream: &TcpStream, received: &AtomicU64) {
