@@ -62,5 +62,5 @@ pub use reply::{Changed, Reply};
 pub use request::{
     CachedFlowQuery, EventKind, FlowCommand, FlowMods, FlowQuery, Format, GroupCommand, GroupMods,
     GroupQuery, MeterCommand, MeterMods, MeterPart, MeterQuery, MonitorQuery, Operation,
-    PacketOutRequest, PortFlag, Request, SavedQuery, TraceQuery,
+    OverlayRequest, PacketOutRequest, PortFlag, Request, SavedQuery, TraceQuery,
 };

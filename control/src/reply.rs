@@ -2,9 +2,9 @@
 
 use crate::record::{
     Aggregate, BridgeRecord, CacheRecord, ConnectionLimitsRecord, ConnectionStatsRecord,
-    ControllerRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord, PacketOutRecord,
-    PortRecord, PortStatsRecord, RestartRecord, SslRecord, SwitchRecord, TableDescRecord,
-    TableRecord, TraceRecord, WorkerRecord,
+    ControllerRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord, OverlayRecord,
+    PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord, SslRecord, SwitchRecord,
+    TableDescRecord, TableRecord, TraceRecord, WorkerRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,8 @@ pub enum Reply {
     Ports(Vec<PortRecord>),
     /// The counters of the requested ports.
     PortStats(Vec<PortStatsRecord>),
+    /// The overlays of the bridge, in the order in which they were added.
+    Overlays(Vec<OverlayRecord>),
     /// The counters of MAC learning.
     FdbStats(FdbStatsRecord),
     /// How many connections there are, and what became of others.

@@ -5,6 +5,7 @@ use flow::ct_filter::CtFilter;
 use flow::text::Protocols;
 use flow::types::{Fragments, OfVersion};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// A request of a client: an operation, and the bridge that it is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +169,10 @@ pub enum Operation {
         on: bool,
     },
 
+    /// Lists or changes overlays of the bridge: tunnels to several peers that make one network.
+    /// [`Reply::Overlays`](crate::Reply::Overlays) for a list, else [`Reply::Done`](crate::Reply::Done)
+    Overlay(OverlayRequest),
+
     /// Lists the entries of the bridge's MAC table. Answer: one JSON
     /// [`FdbRecord`](crate::record::FdbRecord) a line. [`Reply::Listed`](crate::Reply::Listed)
     FdbShow,
@@ -323,6 +328,7 @@ impl Operation {
             | Self::SetSsl { .. }
             | Self::ModTable { .. }
             | Self::SetFrags(_) => true,
+            Self::Overlay(request) => *request != OverlayRequest::List,
             Self::DumpFlows(_)
             | Self::DumpAggregate(_)
             | Self::DumpTables
@@ -664,6 +670,38 @@ pub struct GroupQuery {
     pub format: Format,
     /// Whether ports are printed with their names instead of their numbers.
     pub names: bool,
+}
+
+/// What to do with overlays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlayRequest {
+    /// Lists the overlays.
+    List,
+    /// Adds an overlay.
+    Add {
+        /// The overlay, as `switchd --overlay` takes it: `vxlan:net,vni=7,peer=192.0.2.2`.
+        overlay: String,
+    },
+    /// Removes an overlay with all its ports.
+    Del {
+        /// The name of the overlay.
+        name: String,
+    },
+    /// Adds a peer, with the options that the overlay's other peers have.
+    AddPeer {
+        /// The name of the overlay.
+        name: String,
+        /// The address of the peer.
+        peer: IpAddr,
+    },
+    /// Removes a peer and the hosts behind it.
+    DelPeer {
+        /// The name of the overlay.
+        name: String,
+        /// The address of the peer.
+        peer: IpAddr,
+    },
 }
 
 /// A flag that restricts what a port does (OpenFlow `OFPPC_*`), which `ofctl mod-port` sets and clears.

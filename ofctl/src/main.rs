@@ -29,6 +29,7 @@ mod offline;
 mod openflow;
 mod options;
 mod output;
+mod overlay;
 mod packet_out;
 mod ports;
 mod restart;
@@ -151,6 +152,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::CtSetLimits(a) => connection_limits::set_zones(options, a),
         Verb::CtDelLimits(a) => connection_limits::delete_zones(options, a),
         Verb::CtStats(a) => connections::stats(options, a),
+        Verb::Overlay(a) => overlay::overlay(options, a),
         Verb::FdbShow(a) => fdb::show(options, a),
         Verb::FdbFlush(a) => fdb::flush(options, a),
         Verb::FdbAdd(a) => fdb::add(options, a),

@@ -339,6 +339,37 @@ impl fmt::Display for TunnelRecord {
     }
 }
 
+/// An overlay: tunnels to several peers that make one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlayRecord {
+    /// The name of the overlay.
+    pub overlay: String,
+    /// The kind of its tunnels: `vxlan` or `geneve`.
+    pub kind: String,
+    /// The number of the network (VNI), 0 to 16777215.
+    pub vni: u64,
+    /// The further options of all its ports that differ from the defaults, as `switchd --overlay` takes them.
+    pub options: String,
+    /// Its peers, in the order of the bridge's ports.
+    pub peers: Vec<OverlayPeerRecord>,
+}
+
+/// A peer of an overlay, and the port that leads to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverlayPeerRecord {
+    /// The address of the peer.
+    pub peer: String,
+    /// The OpenFlow number of the port.
+    pub port: u16,
+    /// The name of the port.
+    pub name: String,
+    /// How many hosts are known to be behind the peer.
+    pub n_hosts: u64,
+    /// Why the port does not work, for humans; `None` if it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
 /// The receive rings of a port, one for each queue. All of them have the same size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RxRingRecord {

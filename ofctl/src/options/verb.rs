@@ -216,6 +216,13 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl mod-table [BRIDGE|SWITCH] TABLE|all SETTING")]
     ModTable(Words),
 
+    /// List or change overlays: networks that machines share through tunnels. "add" takes what switchd --overlay takes: vxlan:NAME,
+    /// vni=N, peer=IP for each other machine, and options of ports
+    #[command(
+        override_usage = "ofctl overlay list [BRIDGE]\n       ofctl overlay add [BRIDGE] vxlan:NAME vni=N peer=IP... [KEY=VALUE]...\n       ofctl overlay del [BRIDGE] NAME\n       ofctl overlay add-peer|del-peer [BRIDGE] NAME IP"
+    )]
+    Overlay(Words),
+
     /// List the hosts of the MAC table: port, VLAN, MAC address and age
     #[command(override_usage = "ofctl fdb-show [BRIDGE]")]
     FdbShow(Words),
@@ -405,6 +412,7 @@ impl Verb {
             Self::FdbFlush(_) | Self::FdbAdd(_) | Self::FdbDel(_) => true,
             Self::FlushConntrack(_) | Self::CtFlushZone(_) | Self::CtSetMaxconns(_) => true,
             Self::CtSetLimits(_) | Self::CtDelLimits(_) => true,
+            Self::Overlay(words) => words.words.first().is_some_and(|word| word != "list"),
             // With words behind it, each of these changes what it shows otherwise.
             Self::FdbConfig(words) => words.words.iter().any(|word| word.contains('=')),
             Self::Log(words) => words.filter.is_some(),
@@ -481,6 +489,7 @@ impl Verb {
             Self::CtSetLimits(_) => "ct-set-limits",
             Self::CtDelLimits(_) => "ct-del-limits",
             Self::CtStats(_) => "ct-stats",
+            Self::Overlay(_) => "overlay",
             Self::FdbShow(_) => "fdb-show",
             Self::FdbFlush(_) => "fdb-flush",
             Self::FdbAdd(_) => "fdb-add",

@@ -1,6 +1,8 @@
 //! What cannot be wanted, because something else is wanted already.
 
+use super::port_error::PortTextError;
 use flow::types::OfPort;
+use std::net::IpAddr;
 
 /// An edit that contradicts what is wanted already. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,4 +121,65 @@ pub enum DesiredError {
     /// All numbers belong to ports.
     #[error("port \"{0}\": the bridge has as many ports as there are numbers")]
     NoNumber(String),
+    /// Two overlays have the same name.
+    #[error(
+        "bridge \"{owner}\" has an overlay \"{overlay}\" already: add peers to it with \"ofctl overlay add-peer\""
+    )]
+    DuplicateOverlay {
+        /// The name of both overlays.
+        overlay: String,
+        /// The bridge of the one that came first.
+        owner: String,
+    },
+    /// A bridge has no such overlay.
+    #[error("bridge \"{bridge}\" has no overlay \"{overlay}\"{}", known_overlays(.known))]
+    NoOverlay {
+        /// The name of the bridge.
+        bridge: String,
+        /// The name that none of its overlays has.
+        overlay: String,
+        /// The names of the overlays that it has.
+        known: Vec<String>,
+    },
+    /// An overlay has this peer already.
+    #[error("overlay \"{overlay}\": port \"{port}\" leads to peer {peer} already")]
+    DuplicatePeer {
+        /// The name of the overlay.
+        overlay: String,
+        /// The address of the peer.
+        peer: IpAddr,
+        /// The name of the peer's port.
+        port: String,
+    },
+    /// An overlay has no such peer.
+    #[error("overlay \"{overlay}\" has no peer {peer}")]
+    NoPeer {
+        /// The name of the overlay.
+        overlay: String,
+        /// The address that none of its peers has.
+        peer: IpAddr,
+    },
+    /// An overlay has no other peer.
+    #[error(
+        "overlay \"{overlay}\": peer {peer} is the only one: remove the overlay with \"ofctl overlay del {overlay}\""
+    )]
+    LastPeer {
+        /// The name of the overlay.
+        overlay: String,
+        /// The address of the peer.
+        peer: IpAddr,
+    },
+    /// An overlay has as many peers as it can have.
+    #[error("overlay \"{0}\" has as many peers as there can be; take one away first")]
+    TooManyPeers(String),
+    /// The port of an overlay's peer cannot be.
+    #[error(transparent)]
+    OverlayPort(PortTextError),
+}
+
+fn known_overlays(known: &[String]) -> String {
+    match known {
+        [] => "; it has none".to_owned(),
+        known => format!("; it has {}", known.join(", ")),
+    }
 }

@@ -365,6 +365,7 @@ egress_pkt_mark = 7
 src_ports = 4
 exts = \"gbp\"
 netns = \"blue\"
+overlay = \"net\"
 number = 2
 ";
 

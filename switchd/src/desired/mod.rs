@@ -45,7 +45,7 @@ pub use file::FileError;
 pub use kind::Kind;
 pub use memory_size::MemorySize;
 pub use merge::{BridgeWords, CommandLine, ContradictionError, FromFile};
-pub use overlay::{Overlay, OverlayError};
+pub use overlay::{Overlay, OverlayError, OverlayPorts};
 pub use port::Port;
 pub use port_error::{OptionError, PortTextError};
 pub use port_settings::{PortSettings, SettingsError};

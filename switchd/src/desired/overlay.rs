@@ -3,26 +3,205 @@
 //! `vxlan:NAME,vni=N,peer=IP,peer=IP` stands for a tunnel port for each peer: `NAME-1`, `NAME-2` and so on. They are protected from one
 //! another (split horizon): what came from one peer goes to no other, because every peer has a tunnel to every other one. `NORMAL` floods to
 //! all of them, and learns behind which peer a host is.
+//!
+//! An overlay is nothing beside its ports: each of them has the option `overlay=NAME`. So whatever keeps ports keeps overlays, and a port
+//! may also be changed by itself.
 
 use super::port::Port;
 use super::port_error::PortTextError;
+use super::tunnel::Tunnel;
+use super::word::Word;
+use super::{Bridge, Desired, DesiredError, Kind};
+use flow::types::OfPort;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The peers that an overlay can have.
 const MAX_PEERS: usize = 1024;
 
+/// The options of a port that belong to one peer, and not to the overlay.
+const OF_ONE_PEER: [&str; 4] = ["device", "name", "remote_ip", "number"];
+
 /// An overlay that somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
+    name: String,
     /// The descriptions of the tunnel ports, in the order of the peers.
     ports: Vec<String>,
 }
 
 impl Overlay {
+    /// The name, with which the names of the ports begin.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The tunnel ports, described as for `--port`.
     pub fn ports(&self) -> &[String] {
         &self.ports
+    }
+}
+
+/// An overlay that a bridge has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayPorts<'a> {
+    /// The name of the overlay.
+    pub name: &'a str,
+    /// Its ports with their tunnels, in the order of the bridge's ports.
+    pub ports: Vec<(&'a Port, &'a Tunnel)>,
+}
+
+impl OverlayPorts<'_> {
+    /// The options that all ports have alike, as far as they are no defaults: those of the first one.
+    fn shared_words(&self) -> Vec<(&'static str, Word)> {
+        let words = self.ports.first().map(|(port, _)| port.words()).unwrap_or_default();
+        words.into_iter().filter(|(key, _)| !OF_ONE_PEER.contains(key)).collect()
+    }
+
+    /// The options that all ports have alike, as the command line has them.
+    pub fn options(&self) -> String {
+        let words = self.shared_words().into_iter();
+        let words = words.filter(|(key, _)| !matches!(*key, "overlay" | "key" | "protected"));
+        words.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// The kind of its tunnels, `vxlan` or `geneve`.
+    pub fn kind(&self) -> &'static str {
+        let target = self.ports.first().and_then(|(_, tunnel)| tunnel.tunnel_target());
+        target.map_or("", |target| target.kind.name())
+    }
+
+    /// The number of the network.
+    pub fn vni(&self) -> u64 {
+        self.ports.first().and_then(|(_, tunnel)| tunnel.egress.key).unwrap_or_default()
+    }
+
+    /// The port of a peer.
+    fn port_of(&self, peer: IpAddr) -> Option<&Port> {
+        let of_peer = self.ports.iter().find(|(_, tunnel)| tunnel.egress.remote == Some(peer));
+        of_peer.map(|(port, _)| *port)
+    }
+}
+
+impl Bridge {
+    /// The overlays of the bridge, in the order of their first ports.
+    pub fn overlays(&self) -> Vec<OverlayPorts<'_>> {
+        let mut overlays = Vec::<OverlayPorts<'_>>::new();
+        for port in &self.ports {
+            let Kind::Tunnel(tunnel) = &port.kind else { continue };
+            let Some(name) = tunnel.overlay.as_deref() else { continue };
+            match overlays.iter_mut().find(|overlay| overlay.name == name) {
+                Some(overlay) => overlay.ports.push((port, tunnel)),
+                None => overlays.push(OverlayPorts { name, ports: vec![(port, tunnel)] }),
+            }
+        }
+        overlays
+    }
+
+    /// The overlay of this name.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay; the error lists those that it has.
+    pub fn overlay(&self, name: &str) -> Result<OverlayPorts<'_>, DesiredError> {
+        let overlays = self.overlays();
+        let known = overlays.iter().map(|overlay| overlay.name.to_owned()).collect();
+        overlays.into_iter().find(|overlay| overlay.name == name).ok_or_else(|| {
+            let (bridge, overlay) = (self.name.clone(), name.to_owned());
+            DesiredError::NoOverlay { bridge, overlay, known }
+        })
+    }
+}
+
+impl Desired {
+    /// Adds an overlay to a bridge: a port for each peer.
+    ///
+    /// # Errors
+    /// An overlay or a port has the name already, or a port cannot be.
+    pub fn add_overlay(&mut self, bridge: &str, overlay: &Overlay) -> Result<(), DesiredError> {
+        let owner = self.bridges.iter().find(|owner| owner.overlay(&overlay.name).is_ok());
+        if let Some(owner) = owner {
+            let (overlay, owner) = (overlay.name.clone(), owner.name.clone());
+            return Err(DesiredError::DuplicateOverlay { overlay, owner });
+        }
+        let ports = overlay.ports.iter().map(|text| Port::parse(text));
+        for port in ports {
+            self.add_port(bridge, port.map_err(DesiredError::OverlayPort)?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an overlay away, with all its ports.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay.
+    pub fn remove_overlay(&mut self, bridge: &str, name: &str) -> Result<(), DesiredError> {
+        let bridge = self.bridge_mut(bridge)?;
+        let names: Vec<String> =
+            bridge.overlay(name)?.ports.iter().map(|(port, _)| port.name.clone()).collect();
+        bridge.ports.retain(|port| !names.contains(&port.name));
+        Ok(())
+    }
+
+    /// Adds a peer to an overlay: a port with the options of the overlay's first one. Returns the name of the port.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay, or the overlay has that peer, or as many as it can have.
+    pub fn add_peer(
+        &mut self,
+        bridge: &str,
+        name: &str,
+        peer: IpAddr,
+    ) -> Result<String, DesiredError> {
+        let overlay = self.bridge(bridge)?.overlay(name)?;
+        let refuse = |of_port: &Port| DesiredError::DuplicatePeer {
+            overlay: name.to_owned(),
+            peer,
+            port: of_port.name.clone(),
+        };
+        overlay.port_of(peer).map_or(Ok(()), |port| Err(refuse(port)))?;
+        if overlay.ports.len() >= MAX_PEERS {
+            return Err(DesiredError::TooManyPeers(name.to_owned()));
+        }
+        let is_taken =
+            |port: &str| self.bridges.iter().any(|b| b.ports.iter().any(|p| p.name == port));
+        let mut names = (1..).map(|number: u32| format!("{name}-{number}"));
+        let port = names.find(|port| !is_taken(port)).expect("there are fewer ports than numbers");
+        let kind = overlay.kind();
+        let words = overlay.shared_words().into_iter();
+        let options: Vec<String> = words.map(|(key, value)| format!("{key}={value}")).collect();
+        let text = format!("{kind}:{port},remote_ip={peer},{}", options.join(","));
+        self.add_port(bridge, Port::parse(&text).map_err(DesiredError::OverlayPort)?)?;
+        Ok(port)
+    }
+
+    /// Takes a peer away from an overlay. Returns the number that its port had.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay, the overlay has no such peer, or no other one.
+    pub fn remove_peer(
+        &mut self,
+        bridge: &str,
+        name: &str,
+        peer: IpAddr,
+    ) -> Result<(), DesiredError> {
+        let number = self.bridge(bridge)?.port_of_peer(name, peer)?;
+        if self.bridge(bridge)?.overlay(name)?.ports.len() == 1 {
+            return Err(DesiredError::LastPeer { overlay: name.to_owned(), peer });
+        }
+        self.remove_port(bridge, number);
+        Ok(())
+    }
+}
+
+impl Bridge {
+    /// The number of the port through which an overlay reaches a peer.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay, or the overlay has no such peer.
+    pub fn port_of_peer(&self, name: &str, peer: IpAddr) -> Result<OfPort, DesiredError> {
+        let overlay = self.overlay(name)?;
+        let number = overlay.port_of(peer).and_then(|port| port.number);
+        number.ok_or_else(|| DesiredError::NoPeer { overlay: name.to_owned(), peer })
     }
 }
 
@@ -112,14 +291,16 @@ impl FromStr for Overlay {
             return Err(OverlayError::TooManyPeers(overlay));
         }
         let port = |(number, peer): (usize, &IpAddr)| {
-            format!("{kind}:{name}-{number},remote_ip={peer},key={vni},protected=true{others}")
+            format!(
+                "{kind}:{name}-{number},remote_ip={peer},key={vni},overlay={name},protected=true{others}"
+            )
         };
         let ports: Vec<String> = (1..).zip(&peers).map(port).collect();
         for port in &ports {
             Port::parse(port)
                 .map_err(|error| OverlayError::Port { overlay: overlay.clone(), error })?;
         }
-        Ok(Self { ports })
+        Ok(Self { name: overlay, ports })
     }
 }
 
@@ -132,8 +313,8 @@ mod tests {
         let overlay: Overlay =
             "vxlan:net,vni=7,peer=192.0.2.2,dst_port=8472,peer=192.0.2.3,tag=5".parse().unwrap();
         let expected = [
-            "vxlan:net-1,remote_ip=192.0.2.2,key=7,protected=true,dst_port=8472,tag=5",
-            "vxlan:net-2,remote_ip=192.0.2.3,key=7,protected=true,dst_port=8472,tag=5",
+            "vxlan:net-1,remote_ip=192.0.2.2,key=7,overlay=net,protected=true,dst_port=8472,tag=5",
+            "vxlan:net-2,remote_ip=192.0.2.3,key=7,overlay=net,protected=true,dst_port=8472,tag=5",
         ];
         assert_eq!(overlay.ports(), expected);
     }
@@ -154,6 +335,83 @@ mod tests {
         check(
             "vxlan:net,vni=16777216,peer=::1",
             "overlay \"net\": port \"net-1\": key=16777216: must be a number from 0 to 16777215, since a VNI has 24 bits, or flow",
+        );
+    }
+
+    fn desired() -> Desired {
+        let mut desired = Desired::one_bridge();
+        let overlay =
+            "vxlan:net,vni=7,peer=192.0.2.2,dst_port=8472,peer=192.0.2.3".parse().unwrap();
+        desired.add_overlay("br0", &overlay).unwrap();
+        desired
+    }
+
+    fn ports(desired: &Desired) -> Vec<String> {
+        desired.bridges[0].ports.iter().map(ToString::to_string).collect()
+    }
+
+    const FIRST: &str =
+        "vxlan:net-1,remote_ip=192.0.2.2,key=7,dst_port=8472,overlay=net,number=1,protected=true";
+    const SECOND: &str =
+        "vxlan:net-2,remote_ip=192.0.2.3,key=7,dst_port=8472,overlay=net,number=2,protected=true";
+
+    #[test]
+    fn peers_come_and_go() {
+        let mut desired = desired();
+        assert_eq!(ports(&desired), [FIRST, SECOND]);
+        let [new, old] = ["2001:db8::1", "192.0.2.2"].map(|peer| peer.parse().unwrap());
+        assert_eq!(desired.add_peer("br0", "net", new), Ok("net-3".to_owned()));
+        let third = "vxlan:net-3,remote_ip=2001:db8::1,key=7,dst_port=8472,overlay=net,number=3,protected=true";
+        assert_eq!(ports(&desired), [FIRST, SECOND, third]);
+        desired.remove_peer("br0", "net", old).unwrap();
+        // A name and a number that are free are given again.
+        assert_eq!(desired.add_peer("br0", "net", old), Ok("net-1".to_owned()));
+        assert_eq!(ports(&desired), [SECOND, third, FIRST]);
+        desired.remove_overlay("br0", "net").unwrap();
+        assert!(ports(&desired).is_empty());
+    }
+
+    #[test]
+    fn a_file_and_words_keep_overlays() {
+        let desired = desired();
+        let text = super::super::file::write(&desired);
+        assert_eq!(super::super::file::read(&text, "f.toml"), Ok(desired.clone()));
+        let overlays = desired.bridges[0].overlays();
+        let [overlay] = &overlays[..] else { panic!("{overlays:?}") };
+        assert_eq!((overlay.name, overlay.options().as_str()), ("net", "dst_port=8472"));
+    }
+
+    #[test]
+    fn what_contradicts_is_refused_and_changes_nothing() {
+        let mut desired = desired();
+        let before = desired.clone();
+        let [known, unknown] = ["192.0.2.2", "192.0.2.9"].map(|peer| peer.parse().unwrap());
+        let check = |result: Result<String, DesiredError>, message: &str| {
+            assert_eq!(result.unwrap_err().to_string(), message);
+        };
+        check(
+            desired.add_peer("br0", "net", known),
+            "overlay \"net\": port \"net-1\" leads to peer 192.0.2.2 already",
+        );
+        check(
+            desired.add_peer("br0", "lan", unknown),
+            "bridge \"br0\" has no overlay \"lan\"; it has net",
+        );
+        check(
+            desired.remove_peer("br0", "net", unknown).map(|()| String::new()),
+            "overlay \"net\" has no peer 192.0.2.9",
+        );
+        let overlay = "vxlan:net,vni=8,peer=192.0.2.2".parse().unwrap();
+        check(
+            desired.add_overlay("br0", &overlay).map(|()| String::new()),
+            "bridge \"br0\" has an overlay \"net\" already: add peers to it with \"ofctl overlay add-peer\"",
+        );
+        assert_eq!(desired, before);
+        desired.remove_peer("br0", "net", known).unwrap();
+        let last = "192.0.2.3".parse().unwrap();
+        check(
+            desired.remove_peer("br0", "net", last).map(|()| String::new()),
+            "overlay \"net\": peer 192.0.2.3 is the only one: remove the overlay with \"ofctl overlay del net\"",
         );
     }
 }

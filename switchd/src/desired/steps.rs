@@ -1,6 +1,6 @@
 //! The steps from one desired state to the next.
 
-use super::{Bridge, Desired, Port};
+use super::{Bridge, Desired, Kind, Port};
 use flow::types::OfPort;
 use std::collections::HashMap;
 
@@ -122,7 +122,11 @@ fn numbered(bridge: Option<&Bridge>) -> Vec<(OfPort, &Port)> {
 
 /// Whether an open port can get the settings of the other one without being opened again.
 pub(crate) fn is_same(a: &Port, b: &Port) -> bool {
-    (&a.name, &a.kind, &a.options) == (&b.name, &b.kind, &b.options)
+    let has_same_device = match (&a.kind, &b.kind) {
+        (Kind::Tunnel(a), Kind::Tunnel(b)) => a.has_sockets_of(b),
+        (a, b) => a == b,
+    };
+    has_same_device && (&a.name, &a.options) == (&b.name, &b.options)
 }
 
 #[cfg(test)]
@@ -159,6 +163,22 @@ mod tests {
                 "change br0 a,number=1,vlan_mode=access,tag=1",
                 "open br0 b,number=2,shield=false",
                 "open br0 d,number=4",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_tunnel_with_other_outer_headers_keeps_its_sockets() {
+        check(
+            &[("br0", &["vxlan:a,remote_ip=192.0.2.1,key=1", "vxlan:b,remote_ip=192.0.2.1,key=2"])],
+            &[(
+                "br0",
+                &["vxlan:a,remote_ip=192.0.2.1,key=1,tos=8", "vxlan:b,remote_ip=192.0.2.1,key=3"],
+            )],
+            &[
+                "close br0 vxlan:b,remote_ip=192.0.2.1,key=2,number=2",
+                "change br0 vxlan:a,remote_ip=192.0.2.1,key=1,tos=8,number=1",
+                "open br0 vxlan:b,remote_ip=192.0.2.1,key=3,number=2",
             ],
         );
     }

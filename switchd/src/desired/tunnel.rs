@@ -3,6 +3,7 @@
 //! The options have the names of Open vSwitch (ovs-vswitchd.conf.db(5), "Tunnel Options"). What it takes and cannot do is refused: keys
 //! that do not fit into the header, ECN bits in `tos`.
 
+use super::kind;
 use super::port_error::OptionError;
 use super::word::Word;
 use flowtable::policy::ports::{Inherited, TunnelEgress, TunnelLocal};
@@ -21,9 +22,9 @@ macro_rules! tunnel_keys {
 }
 
 /// The options of VXLAN, which are all that there are.
-pub(super) const VXLAN_KEYS: &[&str] = tunnel_keys!("dst_port", "src_ports", "exts");
+pub(super) const VXLAN_KEYS: &[&str] = tunnel_keys!("dst_port", "src_ports", "overlay", "exts");
 /// The options of Geneve.
-pub(super) const GENEVE_KEYS: &[&str] = tunnel_keys!("dst_port", "src_ports");
+pub(super) const GENEVE_KEYS: &[&str] = tunnel_keys!("dst_port", "src_ports", "overlay");
 /// The options of GRE.
 pub(super) const GRE_KEYS: &[&str] = tunnel_keys!();
 
@@ -38,6 +39,8 @@ pub struct Tunnel {
     pub target: Target,
     /// The outer headers of the frames that the port sends.
     pub egress: TunnelEgress,
+    /// The name of the overlay that the port belongs to; `None` for a tunnel by itself.
+    pub overlay: Option<String>,
     /// The words that describe the port, as far as they are not defaults.
     words: Vec<(&'static str, Word)>,
 }
@@ -49,6 +52,12 @@ impl Tunnel {
             Target::Tunnel(target) => Some(target),
             _ => None,
         }
+    }
+
+    /// Whether one tunnel can become the other one while its sockets stay open: they differ in what is decided before a frame gets
+    /// to the sockets.
+    pub(super) fn has_sockets_of(&self, other: &Self) -> bool {
+        self.target == other.target
     }
 
     /// The options that are not defaults, as the command line has them: `remote_ip=192.0.2.2,key=7`.
@@ -96,6 +105,7 @@ pub(super) struct TunnelDraft {
     source_ports: Option<u8>,
     has_group_policy: bool,
     netns: Option<String>,
+    overlay: Option<String>,
 }
 
 impl TunnelDraft {
@@ -141,6 +151,12 @@ impl TunnelDraft {
                     "gbp" => true,
                     _ => return Err(refuse("gbp")),
                 };
+            }
+            "overlay" => {
+                let expected =
+                    "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks";
+                let name = Some(value).filter(|name| kind::is_device_name(name));
+                self.overlay = Some(name.ok_or_else(|| refuse(expected))?.to_owned());
             }
             _netns => {
                 let is_name = !value.is_empty() && !value.contains('/') && !value.starts_with('.');
@@ -204,7 +220,8 @@ impl TunnelDraft {
             ttl: self.ttl.unwrap_or(Inherited::Fixed(TunnelEgress::DEFAULT_TTL)),
             has_group_policy: self.has_group_policy,
         };
-        Ok(Tunnel { target: Target::Tunnel(Box::new(target)), egress, words })
+        let overlay = self.overlay;
+        Ok(Tunnel { target: Target::Tunnel(Box::new(target)), egress, overlay, words })
     }
 
     /// The words that say what is no default.
@@ -239,6 +256,7 @@ impl TunnelDraft {
         );
         add("exts", self.has_group_policy.then(|| Word::text("gbp")));
         add("netns", self.netns.as_deref().map(Word::text));
+        add("overlay", self.overlay.as_deref().map(Word::text));
         words
     }
 }

@@ -5,7 +5,7 @@ use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
     bridges, cached_flows, connections, controllers, fdb, flow_dump, flow_mods, groups, meters,
-    packet_out, ports, refuse, saved, status, tables, trace,
+    overlays, packet_out, ports, refuse, saved, status, tables, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -154,6 +154,8 @@ fn on_bridge(
         Operation::DelPort { port } => ports::remove(switch, port)?,
         Operation::SetPort { port, settings } => ports::set(switch, port, settings)?,
         Operation::ModPort { port, flag, on } => ports::modify(switch, port, *flag, *on)?,
+
+        Operation::Overlay(request) => overlays::carry_out(switch, request)?,
 
         Operation::FdbShow => fdb::show(switch, to)?,
         Operation::FdbFlush { port } => fdb::flush(switch, port.as_deref())?,

@@ -26,6 +26,7 @@ mod listener;
 mod meters;
 mod monitor;
 mod names;
+mod overlays;
 mod packet_out;
 mod peer;
 mod ports;

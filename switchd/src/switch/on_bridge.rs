@@ -1,7 +1,8 @@
 //! One bridge of a running switch: what most commands are about.
 
+use super::reconcile::Tolerance;
 use super::{OwnEnd, PortView, StartError, Switch, stable_mac};
-use crate::desired::{self, DatapathId};
+use crate::desired::{self, DatapathId, Desired, DesiredError};
 use flow::types::OfPort;
 use flowtable::policy;
 use std::ops::Deref;
@@ -87,5 +88,16 @@ impl<'a> OnBridge<'a> {
     /// Changes the settings of a port of this bridge, as [`Switch::change_port`] does.
     pub fn change_port(&self, of_port: OfPort, change: impl FnOnce(&mut desired::Port)) -> bool {
         self.switch.change_port(&self.name(), of_port, change)
+    }
+
+    /// Edits the overlays of this bridge and makes them so.
+    ///
+    /// # Errors
+    /// That of the edit, with nothing changed, or that of the first port that cannot be opened; such ports are not wanted then.
+    pub fn change_overlays(
+        &self,
+        edit: impl FnOnce(&mut Desired) -> Result<(), DesiredError>,
+    ) -> Result<(), StartError> {
+        self.switch.reconcile(Tolerance::MissingDevice, edit)
     }
 }

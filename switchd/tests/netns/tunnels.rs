@@ -1,9 +1,9 @@
 //! Tunnel ports, through the stacks of kernels.
 
 use crate::fixture::SWITCHD;
-use anyhow::{Context, ensure};
-use control::Operation;
-use control::Reply;
+use anyhow::{Context, bail, ensure};
+use control::record::OverlayRecord;
+use control::{Operation, OverlayRequest, Reply};
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually};
@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::senders_of_packets_that_are_too_long_are_told", too_long),
     ("tunnels::a_route_through_an_own_port_is_refused", own_route),
     ("tunnels::an_overlay_is_one_network", overlay),
+    ("tunnels::three_hundred_overlays_of_ten_peers", many_overlays),
 ];
 
 /// Bytes of a TCP transfer: some hundred large frames.
@@ -326,11 +327,11 @@ fn own_route() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Three machines on one network, each of which names the two others.
-fn overlay() -> anyhow::Result<()> {
+/// Machines on one network underneath, 192.0.2.1 and so on, at a bridge of the kernel.
+fn sites_on_a_network(count: u8) -> anyhow::Result<(Namespace, Vec<Site>)> {
     let hub = Namespace::new()?;
-    let mut sites =
-        [Site::new(1, Some(1450))?, Site::new(2, Some(1450))?, Site::new(3, Some(1450))?];
+    let sites = (1..=count).map(|number| Site::new(number, Some(1450)));
+    let sites: Vec<Site> = sites.collect::<anyhow::Result<_>>()?;
     let up = LinkSpec { up: true, ..LinkSpec::default() };
     hub.run(|| -> anyhow::Result<()> {
         let mut netlink = Netlink::open()?;
@@ -346,18 +347,98 @@ fn overlay() -> anyhow::Result<()> {
         }
         Ok(())
     })??;
+    Ok((hub, sites))
+}
+
+/// Whether each of the sites reaches the next one, or does not.
+fn reach(pairs: &[(&Site, &Site)], expected: bool) -> anyhow::Result<()> {
+    for (from, to) in pairs {
+        let ping =
+            if expected { Ping::to(to.host.v4()) } else { Ping::brief(IpAddr::from(to.host.v4())) };
+        let report = ping.run(from.host.namespace())?;
+        ensure!(report.is_complete() == expected, "{report:?}");
+    }
+    Ok(())
+}
+
+/// Asks the switch of a site for a change of overlays, and returns those that there are then.
+fn change_overlays(site: &Site, request: OverlayRequest) -> anyhow::Result<Vec<OverlayRecord>> {
+    match site.daemon()?.client()?.ask(Operation::Overlay(request))? {
+        Reply::Overlays(overlays) => Ok(overlays),
+        other => bail!("{other:?}"),
+    }
+}
+
+/// Two machines on one network, each of which names the other, and a third one that joins while they run and leaves again.
+fn overlay() -> anyhow::Result<()> {
+    let (_hub, mut sites) = sites_on_a_network(3)?;
     for (number, site) in (1u8..).zip(&mut sites) {
-        let peers: Vec<String> =
-            (1..=3).filter(|n| *n != number).map(|n| format!(",peer=192.0.2.{n}")).collect();
+        let peers: Vec<String> = (1..=3)
+            .filter(|n| *n != number && (number == 3 || *n != 3))
+            .map(|n| format!(",peer=192.0.2.{n}"))
+            .collect();
         site.start(&["--overlay", &format!("vxlan:net,vni=7{}", peers.concat())])?;
     }
-    let [a, b, c] = &sites;
-    for (from, to) in [(a, b), (b, c), (c, a)] {
-        let report = Ping::to(to.host.v4()).run(from.host.namespace())?;
-        ensure!(report.is_complete(), "{report:?}");
+    let [a, b, c] = &sites[..] else { bail!("three sites") };
+    reach(&[(a, b)], true)?;
+    reach(&[(b, c)], false)?;
+    let third = || ("net".to_owned(), IpAddr::from([192, 0, 2, 3]));
+    for site in [a, b] {
+        let (name, peer) = third();
+        change_overlays(site, OverlayRequest::AddPeer { name, peer })?;
     }
+    reach(&[(a, b), (b, c), (c, a)], true)?;
     let names: Vec<String> =
         a.daemon()?.client()?.ports()?.into_iter().map(|port| port.name).collect();
     ensure!(names == ["host", "net-1", "net-2"], "{names:?}");
-    Ok(())
+    let overlays = change_overlays(a, OverlayRequest::List)?;
+    let peers: Vec<_> = overlays[0].peers.iter().map(|p| (&*p.peer, p.n_hosts)).collect();
+    ensure!(peers == [("192.0.2.2", 1), ("192.0.2.3", 1)], "{overlays:?}");
+    for site in [a, b] {
+        let (name, peer) = third();
+        let overlays = change_overlays(site, OverlayRequest::DelPeer { name, peer })?;
+        ensure!(overlays[0].peers.len() == 1, "{overlays:?}");
+    }
+    reach(&[(b, c)], false)?;
+    reach(&[(a, b)], true)
+}
+
+/// Each of 300 overlays has a VLAN of the host, and ten peers, one of which is there.
+fn many_overlays() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    let peers = |own: u8| -> String {
+        let numbers = (1..=11).filter(|n| *n != own);
+        numbers.map(|n| format!(",peer=192.0.2.{n}")).collect()
+    };
+    for (site, own) in [(&mut a, 1), (&mut b, 2)] {
+        let overlay = |n: u16| format!("vxlan:o{n},vni={},tag={}{}", 1000 + n, n, peers(own));
+        let overlays: Vec<String> = (1..300).map(overlay).collect();
+        let arguments = overlays.iter().flat_map(|overlay| ["--overlay", overlay]);
+        site.start(&arguments.collect::<Vec<_>>())?;
+        let last = OverlayRequest::Add { overlay: overlay(300) };
+        let overlays = change_overlays(site, last)?;
+        ensure!(overlays.len() == 300, "{} overlays", overlays.len());
+        ensure!(overlays.iter().all(|overlay| overlay.peers.len() == 10));
+    }
+    // One VLAN after the other is the host's own.
+    for vlan in [1, 150, 300] {
+        for site in [&a, &b] {
+            let (port, settings) = ("host".to_owned(), format!("tag={vlan}"));
+            site.daemon()?.client()?.ask(Operation::SetPort { port, settings })?;
+        }
+        reach(&[(&a, &b), (&b, &a)], true).with_context(|| format!("VLAN {vlan}"))?;
+    }
+    // Ten copies go out for a frame to everybody, and none of them to another overlay.
+    let sent = |site: &Site| -> anyhow::Result<Vec<String>> {
+        let stats = site.daemon()?.client()?.port_stats()?;
+        let busy = stats.into_iter().filter(|port| port.tx_packets > 0 && port.name != "host");
+        Ok(busy.map(|port| port.name.split('-').next().unwrap_or_default().to_owned()).collect())
+    };
+    let mut used = sent(&a)?;
+    used.sort_unstable();
+    used.dedup();
+    ensure!(used == ["o1", "o150", "o300"], "{used:?}");
+    let gone = OverlayRequest::Del { name: "o300".to_owned() };
+    ensure!(change_overlays(&a, gone)?.len() == 299);
+    reach(&[(&a, &b)], false)
 }

@@ -228,3 +228,19 @@ fn protected_tunnels_forward_nothing_to_each_other() {
     };
     assert_eq!((flooded(1), flooded(9), flooded(10)), (2, 0, 0));
 }
+
+#[test]
+fn a_sender_is_not_learned_if_the_tunnels_header_says_so() {
+    let learned = |has_group_policy: bool, flags: &str| {
+        // What a rule writes for the next tunnel says nothing of the one that the packet came through.
+        let rule = "actions=set_field:0x40->tun_gbp_flags,normal";
+        let policy = with_tunnel(&[rule], TunnelEgress { has_group_policy, ..fixed() });
+        let packet = format!("in_port=9,dl_src=02:00:00:00:00:77,tun_gbp_flags={flags}");
+        let translation = policy.translate(&tunneled(&packet));
+        let read = tunnel_of_mask(&translation).tun_gbp_flags;
+        assert_eq!(read & 0x40 != 0, has_group_policy, "{read:#x}");
+        translation.learn.len()
+    };
+    assert_eq!((learned(true, "0x8"), learned(true, "0x48")), (1, 0));
+    assert_eq!(learned(false, "0x48"), 1, "without the extension nobody looks");
+}

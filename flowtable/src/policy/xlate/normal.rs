@@ -4,11 +4,13 @@ use super::tracked::{Tag, Tags};
 use super::{Ctx, Learn, LeftOut, Note, TranslationObserver};
 use crate::policy::mac_table::{HostRef, MacKey};
 use crate::policy::ports::{PortInfo, PriorityTags, VlanMode};
+use flow::fields::FieldId;
 use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::types::{MacAddr, OfPort};
 use flow::verdict::DropReason;
 use flow::verdict::{Flood, FloodKind};
 use packet::wire::eth_type;
+use packet::wire::vxlan::GBP_DONT_LEARN;
 
 /// The tags of a frame inside the switch, where every frame belongs to a VLAN.
 type Inside = Tags;
@@ -36,7 +38,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 return;
             }
         };
-        let learns = in_port.of_port != OfPort::NONE && self.has_sender;
+        let learns = in_port.of_port != OfPort::NONE
+            && self.has_sender
+            && !self.is_not_to_be_learned(in_port);
         if eth_type::is_vlan(self.packet.dl_type()) && outside[0].tci & VLAN_CFI == 0 {
             self.hint = Some(DropReason::PartialVlan);
             return self.observer.note(|| Note::PartialVlan);
@@ -86,6 +90,13 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.flood_vlan(in_port, dst, inside, pcp);
             }
         }
+    }
+
+    /// Whether the packet came through a tunnel whose header says that its sender is not to be learned (flag D of VXLAN's extension
+    /// for group-based policy).
+    fn is_not_to_be_learned(&mut self, in_port: &PortInfo) -> bool {
+        let has_flags = in_port.tunnel.as_ref().is_some_and(|tunnel| tunnel.has_group_policy);
+        has_flags && self.packet.came_with(FieldId::TunGbpFlags, GBP_DONT_LEARN.into()) != 0
     }
 
     /// The port behind which the switch's own host has this address, if that port carries the VLAN of a frame with

@@ -284,6 +284,13 @@ impl TrackedKey {
         }
     }
 
+    /// Some bits of a field, as they were before any rule wrote them.
+    pub(super) fn came_with(&mut self, field: FieldId, bits: FieldBits) -> FieldBits {
+        field.set_mask(&mut self.mask, bits);
+        let came = PipelineKey { headers: self.original, ..PipelineKey::default() };
+        field.read(&came) & bits
+    }
+
     /// The port that the packet came in on, or that a rule says it came in on.
     pub(super) fn in_port(&self) -> OfPort {
         self.key.in_port.get()
