@@ -5,6 +5,9 @@
 // ring, and carries out what `judge` has decided. Both see the same frame one after the other, so that each frame is
 // judged once, and no change can come between.
 //
+// `execute_sent` is attached to the egress of a TAP device that the switch itself has open: what the host sends there is
+// what the switch receives. It judges and executes, in front of the descriptor of the switch.
+//
 // `build` beside this file makes the object that the crate contains.
 
 #include <linux/bpf.h>
@@ -275,6 +278,16 @@ INLINE __u32 find(struct __sk_buff *skb, struct conf *conf, const union words *k
     return 0;
 }
 
+// Leaves in the control block of a frame that it was judged, and has the flow at `place`, or none.
+INLINE void mark(struct __sk_buff *skb, struct conf *conf, __u32 place)
+{
+    skb->cb[0] = conf->nonce;
+    skb->cb[1] = conf->nonce >> 32;
+    skb->cb[2] = skb->ifindex;
+    skb->cb[3] = place;
+    skb->cb[4] = skb->len;
+}
+
 SEC("socket") int judge(struct __sk_buff *skb)
 {
     struct conf *conf = ONLY(shared_conf);
@@ -285,11 +298,7 @@ SEC("socket") int judge(struct __sk_buff *skb)
     headers = extract(skb, &key);
     if (headers)
         place = find(skb, conf, &key, headers);
-    skb->cb[0] = conf->nonce;
-    skb->cb[1] = conf->nonce >> 32;
-    skb->cb[2] = skb->ifindex;
-    skb->cb[3] = place;
-    skb->cb[4] = skb->len;
+    mark(skb, conf, place);
     return place ? 0 : -1;
 }
 
@@ -337,6 +346,8 @@ INLINE struct count *count_of(__u32 place)
 
 INLINE int run(struct __sk_buff *skb, __u32 place)
 {
+    // A mark must not survive a redirection into another port of the switch.
+    skb->cb[0] = 0;
     struct flows *all = ONLY(shared_flows);
     struct programs *list = ONLY(shared_programs);
     struct count *count = count_of(place);
@@ -350,9 +361,9 @@ INLINE int run(struct __sk_buff *skb, __u32 place)
         struct step *step = &program->step[i];
         switch (step->code) {
         case STEP_SEND_LAST:
-            return bpf_redirect(step->arg, 0);
+            return bpf_redirect(step->arg, step->size);
         case STEP_SEND_COPY:
-            if (bpf_clone_redirect(skb, step->arg, 0))
+            if (bpf_clone_redirect(skb, step->arg, step->size))
                 count->failed++;
             break;
         case STEP_PUSH_TAG:
@@ -390,8 +401,23 @@ SEC("classifier") int execute(struct __sk_buff *skb)
         if (headers)
             place = find(skb, conf, &key, headers);
     }
-    // The mark must not survive a redirection into another port of the switch.
-    skb->cb[0] = 0;
+    if (place)
+        return run(skb, place & (FLOWS - 1));
+    // While one process hands its ports over to another one, each has this program at the device: the frame was judged.
+    mark(skb, conf, 0);
+    return NEXT;
+}
+
+SEC("classifier") int execute_sent(struct __sk_buff *skb)
+{
+    struct conf *conf = ONLY(shared_conf);
+    union words key;
+    __u32 place = 0, headers;
+    if (!conf)
+        return NEXT;
+    headers = extract(skb, &key);
+    if (headers)
+        place = find(skb, conf, &key, headers);
     return place ? run(skb, place & (FLOWS - 1)) : NEXT;
 }
 

@@ -37,9 +37,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The note of a flow that is not taken, in place of the number of its place.
 const REFUSED: u32 = u32::MAX;
 
+/// At which end of its device a port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The switch receives what the device receives, and sends by it.
+    Device,
+    /// The device is a TAP device whose descriptor the switch has: the switch receives what the host sends by the device,
+    /// and the host receives there what the switch sends.
+    Descriptor,
+}
+
 /// A port whose frames the programs see, or to which they can send.
 #[derive(Clone, Debug)]
 pub struct KernelPort {
+    /// At which end of its device it is.
+    pub side: Side,
     /// The number of its device, in the namespace of the programs.
     pub ifindex: u32,
     /// Link and MTU of the device.
@@ -108,11 +120,71 @@ struct Inner {
     was_full: bool,
 }
 
-/// A port, with its link, MTU and queueing discipline as they were when flows were last made for it.
+/// A port, with the state of its device when flows were last made for it.
 #[derive(Debug)]
 struct KnownPort {
     port: KernelPort,
-    seen: (bool, u32, bool),
+    seen: Seen,
+}
+
+/// What flows depend on of the device of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    is_up: bool,
+    mtu: u32,
+    /// It has a queueing discipline that may drop frames.
+    has_qdisc: bool,
+    /// Somebody listens, and would not see frames that the programs take: at the side of the host alone.
+    is_watched: bool,
+}
+
+impl KnownPort {
+    /// Whether the programs see the frames of the port.
+    ///
+    /// # Errors
+    /// Why they do not.
+    fn receives(&self) -> Result<(), String> {
+        self.port.receives.clone()?;
+        let Seen { has_qdisc, is_watched, .. } = Seen::of(&self.port);
+        // The programs take what the host sends in front of the queueing discipline and of those who listen.
+        match self.port.side {
+            Side::Descriptor if has_qdisc => Err(HAS_QDISC.to_owned()),
+            Side::Descriptor if is_watched => Err("somebody listens to its device".to_owned()),
+            Side::Descriptor | Side::Device => Ok(()),
+        }
+    }
+
+    /// The device by which flows may leave.
+    ///
+    /// # Errors
+    /// Why they may not.
+    fn exit(&self) -> Result<Exit, String> {
+        self.port.sends.clone()?;
+        let Seen { is_up, mtu, has_qdisc, .. } = Seen::of(&self.port);
+        let to_host = self.port.side == Side::Descriptor;
+        if !is_up {
+            return Err("it is down".to_owned());
+        }
+        // The programs do not hear what it drops.
+        if has_qdisc && !to_host {
+            return Err(HAS_QDISC.to_owned());
+        }
+        Ok(Exit { ifindex: self.port.ifindex, mtu, to_host })
+    }
+}
+
+const HAS_QDISC: &str = "it has a queueing discipline";
+
+impl Seen {
+    fn of(port: &KernelPort) -> Self {
+        let status = &port.status;
+        Self {
+            is_up: status.is_link_up(),
+            mtu: status.mtu(),
+            has_qdisc: status.has_chosen_qdisc(),
+            is_watched: port.side == Side::Descriptor && status.is_listened(),
+        }
+    }
 }
 
 /// A flow in the kernel.
@@ -216,7 +288,7 @@ impl KernelCache {
         if inner.ports.len() <= index {
             inner.ports.resize_with(index + 1, || None);
         }
-        let seen = seen(&port.status);
+        let seen = Seen::of(&port);
         inner.ports[index] = Some(KnownPort { port, seen });
         self.begin_era();
     }
@@ -230,12 +302,12 @@ impl KernelCache {
         self.retire_those_of(&mut inner, port_no);
     }
 
-    /// Something about the device of a port has changed. If that is its link, MTU or queueing discipline, flows that name the port are taken
-    /// out, and put here again as they have to be now.
+    /// Something about the device of a port has changed. If flows depend on that, those that name the port are taken out, and put
+    /// here again as they have to be now.
     pub fn port_changed(&self, port_no: PortNo) {
         let mut inner = self.inner.lock();
         let Some(Some(known)) = inner.ports.get_mut(usize::from(port_no.0)) else { return };
-        let now = seen(&known.port.status);
+        let now = Seen::of(&known.port);
         if std::mem::replace(&mut known.seen, now) != now {
             self.retire_those_of(&mut inner, port_no);
         }
@@ -254,7 +326,7 @@ impl KernelCache {
     /// Why the frames of a port do not take part; `None` if they do.
     pub fn port_refusal(&self, port_no: PortNo) -> Option<String> {
         let inner = self.inner.lock();
-        inner.port(port_no).and_then(|port| port.receives.clone()).err()
+        inner.port(port_no).and_then(KnownPort::receives).err()
     }
 
     /// Nothing is forwarded in the kernel from now on, and everything that was is counted when this returns, which takes
@@ -446,17 +518,10 @@ impl KernelCache {
             return Err(Refusal::Flood);
         }
         let ingress = inner.port(key.port_no.get()).map_err(Refusal::InPort)?;
-        ingress.receives.clone().map_err(Refusal::InPort)?;
-        let exit = |port_no| {
-            let port = inner.port(port_no).map_err(Refusal::OutPort)?;
-            port.sends.clone().map_err(Refusal::OutPort)?;
-            match seen(&port.status) {
-                (false, ..) => Err(Refusal::OutPort("it is down".to_owned())),
-                // The programs do not hear what it drops.
-                (.., true) => Err(Refusal::OutPort("it has a queueing discipline".to_owned())),
-                (true, mtu, false) => Ok(Exit { ifindex: port.ifindex, mtu }),
-            }
-        };
+        ingress.receives().map_err(Refusal::InPort)?;
+        let ingress = &ingress.port;
+        let exit =
+            |port_no| inner.port(port_no).and_then(KnownPort::exit).map_err(Refusal::OutPort);
         let words = steps::key_words(key, mask, ingress.ifindex)?;
         let compiled = steps::compile(key, mask, actions, drop, self.has_ipv6_sums, exit)?;
         Ok(Prepared { ingress, words, compiled })
@@ -503,7 +568,7 @@ impl KernelCache {
         let ingress_counters = Arc::clone(&ingress.counters);
         let egress = compiled.sent.iter().map(|sent| {
             let port = inner.port(sent.port_no).map_err(Refusal::OutPort)?;
-            Ok((Arc::clone(&port.counters), sent.growth))
+            Ok((Arc::clone(&port.port.counters), sent.growth))
         });
         let egress = egress.collect::<Result<Box<[_]>, Refusal>>()?;
         let in_port = flow.key().port_no.get();
@@ -565,12 +630,6 @@ impl KernelCache {
     }
 }
 
-/// What flows depend on of a device: whether it is up, its MTU, and whether it has a queueing discipline that may drop
-/// frames.
-fn seen(status: &PortStatus) -> (bool, u32, bool) {
-    (status.is_link_up(), status.mtu(), status.has_chosen_qdisc())
-}
-
 /// The place in a note; `None` if there is none.
 fn place_of(note: u64) -> Option<usize> {
     let place = note as u32;
@@ -595,10 +654,9 @@ struct Prepared<'i> {
 }
 
 impl Inner {
-    fn port(&self, port_no: PortNo) -> Result<&KernelPort, String> {
+    fn port(&self, port_no: PortNo) -> Result<&KnownPort, String> {
         let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
-        port.map(|known| &known.port)
-            .ok_or_else(|| "it has no device of the switch's own namespace".to_owned())
+        port.ok_or_else(|| "it has no device of the switch's own namespace".to_owned())
     }
 }
 

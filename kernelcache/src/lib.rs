@@ -40,6 +40,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{KernelCache, KernelCacheCounts, KernelPort};
+pub use cache::{KernelCache, KernelCacheCounts, KernelPort, Side};
 pub use load::{LoadError, Programs};
 pub use steps::Refusal;

@@ -93,13 +93,13 @@ impl Programs {
             counts: share(&ebpf, "shared_counts", processors * FLOWS * layout::COUNT_WORDS)?,
             processors,
         };
-        let judge = load_judge(&mut ebpf).map_err(refused)?;
-        let executor = load_executor(&mut ebpf).map_err(refused)?;
-        let programs = Self {
-            hooks: Arc::new(KernelHooks::new(judge, executor)),
-            maps,
-            has_ipv6_sums: version >= WITH_IPV6_SUMS,
+        let hooks = KernelHooks {
+            judge: load_judge(&mut ebpf).map_err(refused)?,
+            executor: load_executor(&mut ebpf, "execute").map_err(refused)?,
+            executor_of_sent: load_executor(&mut ebpf, "execute_sent").map_err(refused)?,
         };
+        let programs =
+            Self { hooks: Arc::new(hooks), maps, has_ipv6_sums: version >= WITH_IPV6_SUMS };
         Ok((programs, ebpf))
     }
 }
@@ -120,8 +120,8 @@ fn load_judge(ebpf: &mut Ebpf) -> Result<OwnedFd, ProgramError> {
     own(program.fd()?.as_fd())
 }
 
-fn load_executor(ebpf: &mut Ebpf) -> Result<OwnedFd, ProgramError> {
-    let program = ebpf.program_mut("execute").ok_or(ProgramError::NotLoaded)?;
+fn load_executor(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
+    let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
     let program: &mut SchedClassifier = program.try_into()?;
     program.load()?;
     own(program.fd()?.as_fd())

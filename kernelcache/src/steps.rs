@@ -21,6 +21,8 @@ const IPV6: u16 = 0x86dd;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 
+// linux/bpf.h: the flag of bpf_redirect for what the device is to receive, not to send.
+const INTO_DEVICE: u8 = 1;
 // linux/bpf.h: flags of bpf_skb_store_bytes and bpf_l4_csum_replace.
 const RECOMPUTE_SUM: u32 = 1;
 const PSEUDO_HEADER: u32 = 1 << 4;
@@ -69,6 +71,8 @@ pub(crate) struct Exit {
     pub(crate) ifindex: u32,
     /// The device's MTU, without link header.
     pub(crate) mtu: u32,
+    /// The frames go to the host, as if the device had received them.
+    pub(crate) to_host: bool,
 }
 
 /// One output of a flow.
@@ -286,8 +290,9 @@ impl<E: Fn(PortNo) -> Result<Exit, Refusal>> Compiler<'_, E> {
     }
 
     fn output(&mut self, port_no: PortNo) -> Result<(), Refusal> {
-        let Exit { ifindex, mtu } = (self.exit)(port_no)?;
-        self.done.steps.push(step(code::SEND_COPY, 0, 0, ifindex));
+        let Exit { ifindex, mtu, to_host } = (self.exit)(port_no)?;
+        let flags = if to_host { INTO_DEVICE } else { 0 };
+        self.done.steps.push(step(code::SEND_COPY, flags, 0, ifindex));
         self.done.sent.push(Sent { port_no, growth: self.growth });
         // As `ports::egress` compares: the Ethernet header is free, and one tag of 802.1Q.
         let tags = self.tags.as_deref().unwrap_or_default();

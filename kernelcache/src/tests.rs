@@ -6,7 +6,7 @@ use crate::layout::{KEY_WORDS, MASKS};
 use crate::load::Programs;
 use crate::maps::{FlowWords, KeyWords, Maps};
 use crate::steps::Refusal;
-use crate::{KernelCache, KernelPort};
+use crate::{KernelCache, KernelPort, Side};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, SocketFilter, TestRun, TestRunOptions};
 use flow::Headers;
@@ -259,6 +259,7 @@ impl Bench {
 
 fn port(mtu: u32) -> KernelPort {
     KernelPort {
+        side: Side::Device,
         ifindex: LOOPBACK,
         status: PortStatus::new(true, mtu, false),
         counters: Arc::default(),

@@ -4,30 +4,42 @@
 //! rings. What the two do is their author's business (crate `kernelcache`); this crate attaches them in an order in which
 //! no frame is lost: the executor comes first and goes last, because a frame that the judge takes from the ring is lost
 //! without the executor.
+//!
+//! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of sent frames*,
+//! at the egress of the device, sees it before.
 
-use crate::sys::bpf;
+use crate::netlink::Link;
+use crate::sys::bpf::{self, Direction};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Two loaded programs, for the ports of one network namespace.
+/// Loaded programs, for the ports of one network namespace.
 #[derive(Debug)]
 pub struct KernelHooks {
-    judge: OwnedFd,
-    executor: OwnedFd,
+    /// Of the type `BPF_PROG_TYPE_SOCKET_FILTER`.
+    pub judge: OwnedFd,
+    /// Of the type `BPF_PROG_TYPE_SCHED_CLS`.
+    pub executor: OwnedFd,
+    /// Of the type `BPF_PROG_TYPE_SCHED_CLS`.
+    pub executor_of_sent: OwnedFd,
 }
 
 impl KernelHooks {
-    /// `judge` is of the type `BPF_PROG_TYPE_SOCKET_FILTER`, `executor` of the type `BPF_PROG_TYPE_SCHED_CLS`.
-    pub fn new(judge: OwnedFd, executor: OwnedFd) -> Self {
-        Self { judge, executor }
-    }
-
-    /// Attaches the executor to a device in the calling thread's network namespace.
+    /// Attaches the executor to the ingress of a device in the calling thread's network namespace.
     ///
     /// # Errors
-    /// The kernel has no TCX (before Linux 6.6), or the process no `CAP_NET_ADMIN`.
-    pub(crate) fn attach(&self, ifindex: u32) -> io::Result<DeviceHook> {
-        Ok(DeviceHook { _link: bpf::attach_to_ingress(self.executor.as_fd(), ifindex)? })
+    /// Why that cannot be, for a person to read: the kernel has no TCX (before Linux 6.6), or the process no
+    /// `CAP_NET_ADMIN`.
+    pub(crate) fn attach(&self, link: &Link) -> Result<DeviceHook, String> {
+        DeviceHook::new(&self.executor, link, Direction::Ingress)
+    }
+
+    /// Attaches the executor of sent frames to the egress of a device in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// As [`KernelHooks::attach`].
+    pub(crate) fn attach_to_sent(&self, link: &Link) -> Result<DeviceHook, String> {
+        DeviceHook::new(&self.executor_of_sent, link, Direction::Egress)
     }
 
     /// Makes the judge the filter of a receive ring.
@@ -36,8 +48,19 @@ impl KernelHooks {
     }
 }
 
-/// The executor at a device, which goes when this is dropped, or when the process ends in whatever way.
+/// An executor at a device, which goes when this is dropped, or when the process ends in whatever way.
 #[derive(Debug)]
 pub(crate) struct DeviceHook {
     _link: OwnedFd,
 }
+
+impl DeviceHook {
+    fn new(program: &OwnedFd, link: &Link, direction: Direction) -> Result<Self, String> {
+        let attached = bpf::attach(program.as_fd(), link.index, direction);
+        let link = attached.map_err(|error| format!("attach to \"{}\": {error}", link.name))?;
+        Ok(Self { _link: link })
+    }
+}
+
+/// Why a port has no hooks whose switch has none to give.
+pub(crate) const NO_HOOKS: &str = "the switch has no programs for this port";

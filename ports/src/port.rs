@@ -248,6 +248,7 @@ pub struct PortStatus {
     mtu: AtomicU32,
     bypass_qdisc: AtomicBool,
     has_chosen_qdisc: AtomicBool,
+    is_listened: AtomicBool,
     /// The work on unfinished frames that the device takes on ([`Takes::to_bits`]).
     takes: AtomicU64,
 }
@@ -260,6 +261,7 @@ impl PortStatus {
             mtu: mtu.into(),
             bypass_qdisc: bypass_qdisc.into(),
             has_chosen_qdisc: false.into(),
+            is_listened: false.into(),
             takes: Takes::ALL.to_bits().into(),
         })
     }
@@ -282,6 +284,11 @@ impl PortStatus {
     /// Whether somebody has given the device a queueing discipline that devices do not have by themselves, such as `htb`.
     pub fn has_chosen_qdisc(&self) -> bool {
         self.has_chosen_qdisc.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody listens to the device beside the switch, as `tcpdump` does.
+    pub fn is_listened(&self) -> bool {
+        self.is_listened.load(Ordering::Relaxed)
     }
 
     /// Tells what the queueing discipline of the device is called.
@@ -462,6 +469,7 @@ impl Port {
     /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]). While somebody does, the
     /// port's frames pass the queueing discipline, where listeners see them, unless its options forbid that.
     pub fn set_listened(&mut self, listened: bool) {
+        self.status.is_listened.store(listened, Ordering::Relaxed);
         if let Some(guard) = &mut self.guard {
             guard.set_listened(listened, &self.status);
         }

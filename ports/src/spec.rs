@@ -51,6 +51,8 @@ pub struct PortOptions {
     pub slot_size: Option<u32>,
     /// The MAC address that a TAP device is given; `None` leaves it as it is.
     pub mac: Option<[u8; 6]>,
+    /// Whether the kernel cache of the switch, if there is one, may forward frames from and to the device.
+    pub kernel_cache: bool,
 }
 
 impl Default for PortOptions {
@@ -62,6 +64,7 @@ impl Default for PortOptions {
             slots: None,
             slot_size: None,
             mac: None,
+            kernel_cache: true,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::buffers::{self, Buffers};
 use crate::commons::Commons;
 use crate::egress::{Cutter, Takes, Way, check_size, way};
 use crate::handover::{HandedDevice, HandedPort, HandedQueue};
+use crate::kernel_hooks::{DeviceHook, NO_HOOKS};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
@@ -21,7 +22,8 @@ use crate::refusals::Refusals;
 use crate::spec::PortOptions;
 use crate::sys::tun;
 use crate::{
-    Allotment, Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats,
+    Allotment, Guard, KernelHooks, Port, PortError, PortKind, PortStatus, Queues, RxMemory,
+    RxQueue, RxStats,
 };
 use crate::{Shield, TxFailure, TxQueue, Whereabouts};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
@@ -67,6 +69,7 @@ pub fn open(
         sets_down: existed.is_some() && !link.is_up,
         mac_before: mac.and(existed.as_ref()).map(|link| link.mac),
         is_handed: false,
+        hook: None,
         _lock: lock,
     };
     if let Some(mac) = mac {
@@ -81,8 +84,14 @@ pub fn open(
         warnings.push(format!("{device} was made for a single queue: one worker receives from it"));
     }
     let files = std::iter::once(file).chain(others).collect();
-    let status = PortStatus::new(link.is_running(), link.mtu, false);
-    let device = Device { guard, files, takes, status, mac: link.mac };
+    let device = Device {
+        guard,
+        files,
+        takes,
+        status: status_of(&link),
+        here: Some(link.clone()),
+        mac: link.mac,
+    };
     let port = device.into_port(name, kind, allotment).map_err(os("open TAP device"))?;
     Ok(Port { warnings, ..port })
 }
@@ -111,17 +120,26 @@ pub(crate) fn take_over(
     let takes = configure(file).map_err(os("configure TAP device"))?;
     let lock = Lock::promised(commons.inode(), index);
     let file = file.try_clone().map_err(os("open TAP device"))?;
-    let mut guard =
-        TapGuard { file, commons, index, sets_down, mac_before, is_handed: true, _lock: lock };
+    let mut guard = TapGuard {
+        file,
+        commons,
+        index,
+        sets_down,
+        mac_before,
+        is_handed: true,
+        hook: None,
+        _lock: lock,
+    };
     // A device that cannot be looked at, in the namespace of a stranger, counts as up.
-    let (status, mac) = match guard.whereabouts() {
-        Whereabouts::At { link, .. } => {
-            (PortStatus::new(link.is_running(), link.mtu, false), link.mac)
+    let (status, mac, here) = match guard.whereabouts() {
+        Whereabouts::At { link, netns } => {
+            let here = Some(&link).filter(|_| netns == guard.commons.inode()).cloned();
+            (status_of(&link), link.mac, here)
         }
-        Whereabouts::OutOfSight => (PortStatus::new(true, OUT_OF_SIGHT_MTU, false), mac),
+        Whereabouts::OutOfSight => (PortStatus::new(true, OUT_OF_SIGHT_MTU, false), mac, None),
         Whereabouts::Gone => return Err(PortError::NoDevice { device: device.to_owned() }),
     };
-    let device = Device { guard, files, takes, status, mac };
+    let device = Device { guard, files, takes, status, here, mac };
     device.into_port(name, kind, allotment).map_err(os("open TAP device"))
 }
 
@@ -129,9 +147,17 @@ pub(crate) fn take_over(
 /// frame that is longer than the device's own MTU.
 const OUT_OF_SIGHT_MTU: u32 = 65_521;
 
+fn status_of(link: &Link) -> Arc<PortStatus> {
+    let status = PortStatus::new(link.is_running(), link.mtu, false);
+    status.set_qdisc(&link.qdisc);
+    status
+}
+
 /// A device that is ready to be a port.
 struct Device {
     guard: TapGuard,
+    /// The device; `None` if it is in another network namespace than this thread.
+    here: Option<Link>,
     /// A descriptor for each queue.
     files: Vec<File>,
     takes: Takes,
@@ -141,7 +167,8 @@ struct Device {
 
 impl Device {
     fn into_port(self, name: &str, kind: PortKind, allotment: Allotment) -> io::Result<Port> {
-        let Self { guard, files, takes, status, mac } = self;
+        let Self { mut guard, here, files, takes, status, mac } = self;
+        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), here.as_ref());
         let mut queues = Queues::default();
         for file in files.iter().cycle().take(allotment.tx) {
             let (file, status) = (file.try_clone()?, Arc::clone(&status));
@@ -159,9 +186,7 @@ impl Device {
             netns: None,
             status,
             shield: Shield::NotNeeded,
-            kernel_hooks: Err(
-                "the switch itself has its frames from the host or the virtual machine".to_owned(),
-            ),
+            kernel_hooks,
             rx_memory: RxMemory {
                 queues: queues.rx.len() as u32,
                 slots: slots as u32,
@@ -259,10 +284,22 @@ struct TapGuard {
     mac_before: Option<[u8; 6]>,
     /// Another process has handed the device over and uses it still: dropping this changes nothing.
     is_handed: bool,
+    hook: Option<DeviceHook>,
     _lock: Lock,
 }
 
 impl TapGuard {
+    /// Attaches the executor of sent frames of `hooks` to the device, which is described if it is here.
+    ///
+    /// # Errors
+    /// Why that cannot be, for a person to read.
+    fn attach(&mut self, hooks: Option<&KernelHooks>, here: Option<&Link>) -> Result<(), String> {
+        let hooks = hooks.ok_or_else(|| NO_HOOKS.to_owned())?;
+        let link = here.ok_or_else(|| "it is in another network namespace".to_owned())?;
+        self.hook = Some(hooks.attach_to_sent(link)?);
+        Ok(())
+    }
+
     fn try_set_up(&mut self, up: bool) -> Result<(), NetlinkError> {
         self.change(|netlink, index| netlink.set_up(index, up))
     }
@@ -302,7 +339,9 @@ impl TapGuard {
 }
 
 impl Guard for TapGuard {
-    fn link_changed(&mut self, _: &Link, _: &PortStatus) {}
+    fn link_changed(&mut self, link: &Link, status: &PortStatus) {
+        status.set_qdisc(&link.qdisc);
+    }
 
     fn set_up(&mut self, up: bool) -> Result<(), PortError> {
         Ok(self.try_set_up(up)?)

@@ -7,12 +7,12 @@ use flow::types::PortNo;
 use flowtable::datapath::CachedFlow;
 use flowtable::policy::Policy;
 use flowtable::policy::xlate::Translation;
-use kernelcache::{KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal};
-use ports::spec::{QdiscMode, Target};
+use kernelcache::{KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side};
+use ports::spec::{PortOptions, QdiscMode, Target};
 use ports::{KernelHooks, Port};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::info;
 
 /// Whether flows go into the kernel (`--kernel-cache`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -75,35 +75,37 @@ impl KernelSide {
         self.0.as_ref().ok()
     }
 
-    /// The programs that a port of this target is to have; `None` if the kernel cache is off, or is not for such ports.
-    pub(crate) fn hooks_for(&self, target: &Target) -> Option<Arc<KernelHooks>> {
-        // A number of a device means another device in another namespace.
-        let is_here = matches!(target, Target::System { .. });
-        self.cache().filter(|_| is_here).map(|cache| Arc::clone(cache.hooks()))
+    /// The programs that a port of this target is to have; `None` if there is no kernel cache, or none for this port.
+    pub(crate) fn hooks_for(
+        &self,
+        target: &Target,
+        options: &PortOptions,
+    ) -> Option<Arc<KernelHooks>> {
+        let is_wanted = side_of(target).is_some() && options.kernel_cache;
+        self.cache().filter(|_| is_wanted).map(|cache| Arc::clone(cache.hooks()))
     }
 
     /// Flows may name the port of `slot`, whose device is open, from now on.
     pub(crate) fn add_port(&self, slot: &PortSlot, port_no: PortNo, port: &Port) {
         let Some(cache) = self.cache() else { return };
-        let is_here = matches!(slot.spec.kind.target(), Some(Target::System { .. }));
-        let Some(ifindex) = port.ifindex.filter(|_| is_here) else { return };
-        if let Err(why) = &port.kernel_hooks {
-            warn!("port {} ({}): not in the kernel cache: {why}", slot.of_port, slot.spec.name);
-        }
-        let sends = match slot.spec.options.qdisc {
-            QdiscMode::Bypass => Err("its frames go around the queueing discipline".to_owned()),
-            QdiscMode::Auto | QdiscMode::Honour => Ok(()),
+        let Some(side) = slot.spec.kind.target().and_then(side_of) else { return };
+        let Some(ifindex) = port.ifindex else { return };
+        let status = Arc::clone(&port.status);
+        let counters = Arc::clone(slot.kernel_counters());
+        let (receives, sends) = if slot.spec.options.kernel_cache {
+            if let Err(why) = &port.kernel_hooks {
+                slot.warn(format_args!("not in the kernel cache: {why}"));
+            }
+            let sends = match slot.spec.options.qdisc {
+                QdiscMode::Bypass => Err("its frames go around the queueing discipline".to_owned()),
+                QdiscMode::Auto | QdiscMode::Honour => Ok(()),
+            };
+            (port.kernel_hooks.clone(), sends)
+        } else {
+            let off = || Err("it has kernel-cache=off".to_owned());
+            (off(), off())
         };
-        cache.add_port(
-            port_no,
-            KernelPort {
-                ifindex,
-                status: Arc::clone(&port.status),
-                counters: Arc::clone(slot.kernel_counters()),
-                receives: port.kernel_hooks.clone(),
-                sends,
-            },
-        );
+        cache.add_port(port_no, KernelPort { side, ifindex, status, counters, receives, sends });
     }
 
     /// No flow names the port of `slot` any more.
@@ -134,6 +136,16 @@ impl KernelSide {
             Some(port_no) => cache.port_refusal(port_no).map_or(Ok(()), Err),
             None => Err("a patch port has no frames of its own".to_owned()),
         })
+    }
+}
+
+/// At which end of its device a port of this target is, if the kernel cache can be at the other; `None` if it cannot.
+fn side_of(target: &Target) -> Option<Side> {
+    match target {
+        Target::System { .. } => Some(Side::Device),
+        Target::Tap { .. } | Target::Internal { .. } => Some(Side::Descriptor),
+        // The number of a device means another device in another namespace.
+        Target::Netns { .. } | Target::Tunnel(_) | Target::Dummy => None,
     }
 }
 

@@ -27,7 +27,7 @@ pub use rings::RxOpener;
 use crate::commons::Commons;
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedPort};
-use crate::kernel_hooks::DeviceHook;
+use crate::kernel_hooks::{DeviceHook, NO_HOOKS};
 use crate::lock::Lock;
 use crate::netlink::{self, Features, Link, NetlinkError, Reply, Request};
 use crate::privileges;
@@ -186,7 +186,7 @@ impl Device {
     ) -> Result<Port, PortError> {
         let Self { mut guard, link, shield, mut warnings, mut sockets } = self;
         // Before the filters of the rings: what those take from the rings would be lost.
-        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), shield);
+        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), &link, shield);
         let device = &*guard.device;
         let (link, addresses) = state(&guard.commons, &link)?;
         warnings.extend(address_warning(&link, addresses, shield));
@@ -356,14 +356,17 @@ impl SystemGuard {
     ///
     /// # Errors
     /// Why that cannot be, for a person to read.
-    fn attach(&mut self, hooks: Option<&KernelHooks>, shield: Shield) -> Result<(), String> {
-        let hooks = hooks.ok_or_else(|| "the switch does not use it".to_owned())?;
+    fn attach(
+        &mut self,
+        hooks: Option<&KernelHooks>,
+        link: &Link,
+        shield: Shield,
+    ) -> Result<(), String> {
+        let hooks = hooks.ok_or_else(|| NO_HOOKS.to_owned())?;
         if shield != Shield::Shielded {
             return Err("the host's own stack receives its frames, too".to_owned());
         }
-        let hook =
-            hooks.attach(self.index).map_err(|error| format!("attach to the device: {error}"))?;
-        self.hook = Some(hook);
+        self.hook = Some(hooks.attach(link)?);
         Ok(())
     }
 

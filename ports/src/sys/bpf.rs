@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 // linux/bpf.h: none of them is in libc.
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
 const BPF_F_BEFORE: u32 = 1 << 3;
 
 /// The start of `union bpf_attr` for `BPF_LINK_CREATE` of a TCX program, as far as it is not zero.
@@ -25,16 +26,32 @@ struct LinkTcx {
     expected_revision: u64,
 }
 
-/// Attaches a program of the type `BPF_PROG_TYPE_SCHED_CLS` to the ingress of a device in the calling thread's network
-/// namespace, before all others there. The program stays until the descriptor that is returned is closed.
+/// The frames of a device that a program sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Those that the device has received.
+    Ingress,
+    /// Those that the device is to send.
+    Egress,
+}
+
+/// Attaches a program of the type `BPF_PROG_TYPE_SCHED_CLS` to a device in the calling thread's network namespace, before
+/// all others there. The program stays until the descriptor that is returned is closed.
 ///
 /// # Errors
 /// `EINVAL` from a kernel older than Linux 6.6, `EPERM` without `CAP_NET_ADMIN`.
-pub(crate) fn attach_to_ingress(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+pub(crate) fn attach(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    direction: Direction,
+) -> io::Result<OwnedFd> {
     let request = LinkTcx {
         prog_fd: program.as_raw_fd() as u32,
         ifindex,
-        attach_type: BPF_TCX_INGRESS,
+        attach_type: match direction {
+            Direction::Ingress => BPF_TCX_INGRESS,
+            Direction::Egress => BPF_TCX_EGRESS,
+        },
         flags: BPF_F_BEFORE,
         relative_fd: 0,
         pad: 0,

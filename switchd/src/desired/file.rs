@@ -314,6 +314,7 @@ shield = false
 qdisc = \"honour\"
 slots = 64
 slot-size = 2048
+kernel-cache = \"off\"
 vlan_mode = \"native-tagged\"
 tag = 5
 trunks = [7, 9]

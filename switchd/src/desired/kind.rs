@@ -68,10 +68,10 @@ impl Head {
     pub(super) fn keys(&self) -> &'static [&'static str] {
         match self {
             Self::Device(Target::System { .. } | Target::Netns { .. }) => {
-                &["name", "queues", "shield", "qdisc", "slots", "slot-size"]
+                &["name", "queues", "shield", "qdisc", "slots", "slot-size", "kernel-cache"]
             }
             Self::Device(Target::Tap { .. } | Target::Internal { .. }) => {
-                &["name", "queues", "mac"]
+                &["name", "queues", "mac", "kernel-cache"]
             }
             Self::Device(Target::Dummy | Target::Tunnel(_)) => &["name"],
             Self::Tunnel(TunnelKind::Vxlan) => VXLAN_KEYS,

@@ -84,6 +84,9 @@ fn option_words(options: &PortOptions) -> Vec<(&'static str, Word)> {
     }
     words.extend(options.slots.map(|n| ("slots", Word::number(n))));
     words.extend(options.slot_size.map(|n| ("slot-size", Word::number(n))));
+    if !options.kernel_cache {
+        words.push(("kernel-cache", Word::text("off")));
+    }
     words.extend(options.mac.map(|mac| ("mac", Word::text(MacAddr(mac).to_string()))));
     words
 }
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn all_options_are_read_and_printed() {
         let text = "veth0,name=a,number=7,queues=2,shield=false,qdisc=bypass,slots=64,slot-size=2048,\
-                    vlan_mode=access,tag=7,protected=true,storm=off,down=true,no-flood=true";
+                    kernel-cache=off,vlan_mode=access,tag=7,protected=true,storm=off,down=true,no-flood=true";
         let port = Port::parse(text).unwrap();
         assert_eq!(port.to_string(), text);
         assert_eq!((port.name.as_str(), port.number), ("a", Some(OfPort(7))));
@@ -192,7 +195,7 @@ mod tests {
             "veth0,colour=red",
             &format!(
                 "port \"veth0\": no option is called \"colour\"; there are name, queues, shield, qdisc, \
-                 slots, slot-size, {SHARED}"
+                 slots, slot-size, kernel-cache, {SHARED}"
             ),
         );
         check_error("veth0,shield", "port \"veth0\": \"shield\" is not an option; write key=value");
@@ -209,7 +212,8 @@ mod tests {
         check_error(
             "tap:vm1,tag=7,shield=off",
             &format!(
-                "port \"vm1\": shield has no meaning for a TAP device; there are name, queues, mac, {SHARED}"
+                "port \"vm1\": shield has no meaning for a TAP device; there are name, queues, mac, kernel-cache, \
+                 {SHARED}"
             ),
         );
         for wrong in ["01:00:00:00:00:01", "00:00:00:00:00:00", "x"] {
@@ -221,6 +225,10 @@ mod tests {
             );
         }
         check_error("tap:vm1,queues=0", "port \"vm1\": queues=0: must be a number from 1 to 64");
+        check_error(
+            "veth0,kernel-cache=auto",
+            "port \"veth0\": kernel-cache=auto: must be on or off",
+        );
         check_error(
             "veth0,slots=1",
             "port \"veth0\": slots=1: must be a number from 16 to 1048576",

@@ -63,7 +63,7 @@ impl PortDraft {
             "name" => self.name = Some(read_name(key, value)?),
             "peer" => self.peer = Some(read_name(key, value)?),
             "number" => self.number = Some(read_number(value)?),
-            "queues" | "shield" | "qdisc" | "slots" | "slot-size" | "mac" => {
+            "queues" | "shield" | "qdisc" | "slots" | "slot-size" | "kernel-cache" | "mac" => {
                 set_option(&mut self.options, key, value)?;
             }
             _ if VXLAN_KEYS.contains(&key) => self.tunnel.set(key, value)?,
@@ -231,6 +231,14 @@ fn read_flag(value: &str) -> Option<bool> {
     }
 }
 
+fn read_switch(value: &str) -> Option<bool> {
+    match value {
+        "on" | "true" => Some(true),
+        "off" | "false" => Some(false),
+        _ => None,
+    }
+}
+
 fn set_option(
     options: &mut PortOptions,
     key: &'static str,
@@ -243,11 +251,10 @@ fn set_option(
             options.queues = Some(queues.ok_or_else(|| invalid("a number from 1 to 64"))?);
         }
         "shield" => {
-            options.shield = match value {
-                "on" | "true" => true,
-                "off" | "false" => false,
-                _ => return Err(invalid("on or off")),
-            };
+            options.shield = read_switch(value).ok_or_else(|| invalid("on or off"))?;
+        }
+        "kernel-cache" => {
+            options.kernel_cache = read_switch(value).ok_or_else(|| invalid("on or off"))?;
         }
         "qdisc" => {
             options.qdisc = match value {

@@ -8,8 +8,8 @@ use flowtable::policy::ports::PortConfig;
 pub(super) const DEVICE: &str = "device";
 
 /// Options that only some kinds of port have, but for those of tunnel ports.
-const DEVICE_KEYS: [&str; 8] =
-    ["name", "queues", "shield", "qdisc", "slots", "slot-size", "mac", "peer"];
+const DEVICE_KEYS: [&str; 9] =
+    ["name", "queues", "shield", "qdisc", "slots", "slot-size", "kernel-cache", "mac", "peer"];
 
 /// Options that only some kinds of port have.
 pub(super) fn kind_keys() -> impl Iterator<Item = &'static str> {

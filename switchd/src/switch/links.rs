@@ -75,6 +75,7 @@ impl Switch {
                 && let Some(port) = &mut slot.port
             {
                 port.set_listened(listened.has(index));
+                self.kernel.port_changed(slot);
             }
         }
     }
@@ -92,6 +93,8 @@ impl Switch {
         if slot.port.as_mut().is_some_and(still_there) {
             slot.log(format_args!("its device has left for another namespace"));
             slot.is_away = true;
+            // The kernel cache names devices by their numbers in this namespace.
+            self.kernel.remove_port(slot);
             return self.follow_away(slot);
         }
         self.lose(slot, "its device is gone");
@@ -127,6 +130,9 @@ impl Switch {
                 if is_back && slot.device() != Some((NetnsName::Own, &link.name)) {
                     self.lose(slot, "its device was renamed");
                     return make_again(slot);
+                }
+                if is_back && let Some((port, port_no)) = slot.port.as_ref().zip(slot.port_no()) {
+                    self.kernel.add_port(slot, port_no, port);
                 }
             }
             Whereabouts::OutOfSight => {

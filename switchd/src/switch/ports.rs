@@ -200,7 +200,7 @@ impl Switch {
             ring,
             mac: (target.is_tap() || target.is_tunnel())
                 .then(|| stable_mac::of_port(&bridge, &spec.name)),
-            hooks: self.kernel.hooks_for(target),
+            hooks: self.kernel.hooks_for(target, &spec.options),
         };
         let taken = self.taken.take(&bridge, &spec.name);
         if let Target::Tunnel(tunnel) = target {

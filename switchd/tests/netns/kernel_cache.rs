@@ -22,25 +22,31 @@ pub(crate) const TESTS: &[Test] = &[
     ("kernel_cache::nothing_forwards_after_a_crash", nothing_forwards_after_a_crash),
 ];
 
-const ON: &[&str] = &["--kernel-cache=auto"];
+pub(crate) const ON: &[&str] = &["--kernel-cache=auto"];
 
 /// A switch with hosts on veth pairs, and with a kernel cache.
-fn network(hosts: usize) -> anyhow::Result<Network> {
-    let network = Network::with(&vec![Cable::Veth; hosts], None, ON)?;
+pub(crate) fn network(hosts: usize) -> anyhow::Result<Network> {
+    network_with(hosts, &[])
+}
+
+/// As [`network`], with further arguments for the daemon.
+pub(crate) fn network_with(hosts: usize, arguments: &[&str]) -> anyhow::Result<Network> {
+    let arguments = [ON, arguments].concat();
+    let network = Network::with(&vec![Cable::Veth; hosts], None, &arguments)?;
     if let Some(reason) = caches(&mut network.client()?)?.kernel_off {
         return Err(Unsupported::lacking(format!("a kernel cache ({reason})")));
     }
     Ok(network)
 }
 
-fn caches(client: &mut Client) -> anyhow::Result<CacheRecord> {
+pub(crate) fn caches(client: &mut Client) -> anyhow::Result<CacheRecord> {
     match client.ask(Operation::CacheShow)? {
         Reply::Cache(caches) => Ok(caches),
         other => bail!("no caches: {other:?}"),
     }
 }
 
-fn kernel(client: &mut Client) -> anyhow::Result<KernelCacheRecord> {
+pub(crate) fn kernel(client: &mut Client) -> anyhow::Result<KernelCacheRecord> {
     caches(client)?.kernel.context("no kernel cache")
 }
 
@@ -50,7 +56,7 @@ fn cached_flows(client: &mut Client) -> anyhow::Result<Vec<CachedFlowRecord>> {
 }
 
 /// Received frames of all ports, sent ones, and those that were dropped with a reason.
-fn totals(client: &mut Client) -> anyhow::Result<(u64, u64, u64)> {
+pub(crate) fn totals(client: &mut Client) -> anyhow::Result<(u64, u64, u64)> {
     let Reply::Drops(drops) = client.ask(Operation::Drops)? else { bail!("no drops") };
     let stats = client.port_stats()?;
     let received = stats.iter().map(|port| port.rx_packets).sum();
@@ -81,7 +87,7 @@ fn it_takes_over_and_all_counters_agree() -> anyhow::Result<()> {
 }
 
 /// Whether rules, cached flows and ports have counted the same packets.
-fn agree(client: &mut Client) -> anyhow::Result<bool> {
+pub(crate) fn agree(client: &mut Client) -> anyhow::Result<bool> {
     let (received, sent, dropped) = totals(client)?;
     let of_rules: u64 = client.flows("")?.iter().map(|flow| flow.n_packets).sum();
     let of_flows: u64 = cached_flows(client)?.iter().map(|flow| flow.n_packets).sum();
@@ -304,7 +310,7 @@ fn receive(host: &Host, is_over: &AtomicBool) -> anyhow::Result<u64> {
     }
 }
 
-fn reaches(from: &Host, to: &Host) -> anyhow::Result<bool> {
+pub(crate) fn reaches(from: &Host, to: &Host) -> anyhow::Result<bool> {
     Ok(Ping::brief(to.v4()).run(from.namespace())?.received() > 0)
 }
 

@@ -13,6 +13,7 @@ mod floods;
 mod frames;
 mod interop;
 mod kernel_cache;
+mod kernel_ports;
 mod laboratory;
 mod life;
 mod memory;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         frames::TESTS,
         interop::TESTS,
         kernel_cache::TESTS,
+        kernel_ports::TESTS,
         laboratory::TESTS,
         life::TESTS,
         memory::TESTS,
