@@ -4,10 +4,10 @@
 //! in a receive ring; headers are written anew for each.
 
 use crate::cpu_time::CpuTimer;
-use crate::workload::{Family, MACS, Tuple, Workload, template, write_flow};
+use crate::workload::{Family, MACS, Tuple, Workload, offload, template, write_flow};
 use flow::types::PortNo;
 use flowtable::datapath::{Datapath, Egress, PortCounters, Processed};
-use packet::{Batch, Frame, HEADROOM, MAX_BATCH, Offload};
+use packet::{Batch, Frame, HEADROOM, MAX_BATCH};
 use std::time::{Duration, Instant};
 
 /// Bytes of a slot.
@@ -48,7 +48,8 @@ impl NullRing {
             let Some(frame) = slot[HEADROOM..].first_chunk_mut() else { break };
             frame[..12].copy_from_slice(&macs);
             write_flow(frame, self.family, &flow);
-            batch.push(Frame::lent(slot, HEADROOM, HEADROOM + self.size, Offload::NONE));
+            let offload = offload(self.family, &flow);
+            batch.push(Frame::lent(slot, HEADROOM, HEADROOM + self.size, offload));
         }
     }
 }

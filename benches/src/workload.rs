@@ -1,8 +1,9 @@
 //! What the null ports receive: which flow each frame belongs to, and the frame.
 
+use packet::Offload;
 use packet::wire::{
-    ArpPacket, Field, Ipv4Packet, Ipv6Packet, UdpPacket, arp, eth_type, ethernet, ip_proto, ipv4,
-    ipv6, udp,
+    ArpPacket, Field, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket, arp, eth_type, ethernet,
+    ip_proto, ipv4, ipv6, tcp, udp,
 };
 use std::net::Ipv6Addr;
 
@@ -131,6 +132,9 @@ pub enum Family {
     Arp,
     /// The IPv4 frame behind a label: 64 bytes.
     Mpls,
+    /// UDP or TCP over IPv4, 60 bytes, whose IPv4 checksum is right, as connection tracking wants it. UDP has no checksum, and
+    /// TCP is a SYN whose checksum its sender has left to the device.
+    Tracked,
 }
 
 /// Destination and source of the frames unless something else writes them.
@@ -149,7 +153,7 @@ const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
 pub fn template(family: Family) -> Vec<u8> {
     let mut frame = MACS.to_vec();
     match family {
-        Family::V4 => {
+        Family::V4 | Family::Tracked => {
             frame.extend(eth_type::IPV4.to_be_bytes());
             frame.resize(60, 0);
             let size = frame.len() - L3;
@@ -194,6 +198,15 @@ pub fn template(family: Family) -> Vec<u8> {
 pub fn write_flow(frame: &mut [u8; 62], family: Family, flow: &Tuple) {
     match family {
         Family::V4 => write_ipv4(&mut frame[L3..], flow),
+        Family::Tracked => {
+            write_ipv4(&mut frame[L3..], flow);
+            Ipv4Packet::new_unchecked(&mut frame[L3..]).fill_checksum();
+            if flow.proto == ip_proto::TCP {
+                let mut syn = TcpPacket::new_unchecked(&mut frame[L3 + ipv4::HEADER_SIZE..]);
+                syn.set_header_size(tcp::HEADER_SIZE);
+                syn.set_flags(tcp::flag::SYN);
+            }
+        }
         Family::V6 => {
             let mut ip = Ipv6Packet::new_unchecked(&mut frame[L3..]);
             ip.set_next_header(flow.proto);
@@ -213,6 +226,17 @@ pub fn write_flow(frame: &mut [u8; 62], family: Family, flow: &Tuple) {
             write_ipv4(&mut frame[MACS.len() + LABEL.len()..], flow);
         }
     }
+}
+
+/// What the sender of a frame of this flow leaves to the device.
+#[inline]
+pub fn offload(family: Family, flow: &Tuple) -> Offload {
+    let mut offload = Offload::NONE;
+    if family == Family::Tracked && flow.proto == ip_proto::TCP {
+        let start = L3 + ipv4::HEADER_SIZE;
+        offload.set_needs_checksum(start as u16, tcp::field::CHECKSUM.start as u16);
+    }
+    offload
 }
 
 #[inline]

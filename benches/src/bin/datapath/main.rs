@@ -14,6 +14,8 @@ mod cache;
 mod churn;
 mod classbench;
 mod classifier;
+mod conjunction;
+mod connections;
 mod deep;
 mod flows;
 mod load;
@@ -89,6 +91,10 @@ enum Scenario {
     Recirculation,
     /// Frames that go through a meter, and the same frames without
     Meter,
+    /// Frames that ct(...) tracks: established connections, new ones, floods, and two workers
+    Connections,
+    /// A table of conjunctions, and the same clauses as plain rules
+    Conjunction,
     /// The traces of ClassBench sets, made ones unless a folder is named
     Classbench,
     /// The classifier alone, on ClassBench sets or made ones, against linear search
@@ -111,6 +117,8 @@ impl Scenario {
             Self::Deep => deep::run(bench),
             Self::Recirculation => recirculation::run(bench),
             Self::Meter => meter::run(bench),
+            Self::Connections => return connections::run(bench),
+            Self::Conjunction => return conjunction::run(bench),
             Self::Classbench => return classbench::run(bench),
             Self::Classifier => return classifier::run(bench),
             Self::Load => return load::run(bench),
