@@ -83,19 +83,21 @@ impl Connections {
             at.is_reply = connection.is_swapped != is_reversed;
             return at;
         }
-        let Some(original) = at.shard.alias(tuple, hash) else { return at };
+        let Some(original) = at.shard.alias(alias_hash(hash, is_reversed)) else { return at };
         drop(at);
-        let (canonical, is_reversed) = original.canonical();
-        let mut other = self.lock(self.hasher.hash_one(canonical));
-        other.slot = other.shard.find(&canonical, self.hasher.hash_one(canonical), is_reversed);
+        let mut other = self.lock(original);
+        other.slot = other.shard.find_translated(original, tuple);
         other.is_reply = true;
-        let connection = other.slot.and_then(|slot| other.shard.get(slot));
-        let nat = connection.and_then(|connection| connection.nat.as_deref());
-        if nat.is_some_and(|nat| nat.reply == *tuple) {
+        if other.slot.is_some() {
             return other;
         }
         drop(other);
         self.lock(hash)
+    }
+
+    /// The hash of a tuple, the same for both directions.
+    fn hash(&self, tuple: &CtTuple) -> u64 {
+        self.hasher.hash_one(tuple.canonical().0)
     }
 
     /// Locks the shard of a hash.
@@ -121,19 +123,20 @@ impl Connections {
             source: self.hasher.hash_one(original.address(&original.source)),
             random: self.hasher.hash_one((original, now, self.stats().created)),
         };
+        let own = self.hash(original);
         let mut found = None;
         search(original, range, is_source, &hashes, |reply| {
             let (canonical, is_reversed) = reply.canonical();
             let hash = self.hasher.hash_one(canonical);
             let mut at = self.lock(hash);
             let is_taken = at.shard.find(&canonical, hash, is_reversed).is_some()
-                || at.shard.alias(reply, hash).is_some();
+                || at.shard.alias(alias_hash(hash, is_reversed)).is_some();
             if is_taken {
                 return false;
             }
             let has_alias = *reply != original.reversed();
             if has_alias && !is_trial {
-                at.shard.add_alias(CtAlias { reply: *reply, original: *original }, hash);
+                at.shard.add_alias(alias_hash(hash, is_reversed), own);
             }
             found = Some(CtNat { reply: *reply, is_source, has_alias });
             true
@@ -147,9 +150,9 @@ impl Connections {
         let hash = self.hasher.hash_one(canonical);
         let mut at = self.lock(hash);
         let is_free = at.shard.find(&canonical, hash, is_reversed).is_none()
-            && at.shard.alias(&alias.reply, hash).is_none();
+            && at.shard.alias(alias_hash(hash, is_reversed)).is_none();
         if is_free {
-            at.shard.add_alias(alias, hash);
+            at.shard.add_alias(alias_hash(hash, is_reversed), self.hash(&alias.original));
         }
         is_free
     }
@@ -157,11 +160,18 @@ impl Connections {
     /// Removes aliases whose connections have gone. No shard may be locked by the caller.
     pub(super) fn remove_aliases(&self, aliases: &mut Vec<CtAlias>) {
         for alias in aliases.drain(..) {
-            let (canonical, _) = alias.reply.canonical();
+            let (canonical, is_reversed) = alias.reply.canonical();
             let hash = self.hasher.hash_one(canonical);
-            self.lock(hash).shard.remove_alias(&alias, hash);
+            let original = self.hash(&alias.original);
+            self.lock(hash).shard.remove_alias(alias_hash(hash, is_reversed), original);
         }
     }
+}
+
+/// The hash under which an alias is found: that of the canonical tuple of the answers, which both directions have, and the
+/// direction.
+fn alias_hash(canonical: u64, is_reversed: bool) -> u64 {
+    canonical ^ u64::from(is_reversed)
 }
 
 /// Numbers from which the choice of an address and a port follows.

@@ -94,8 +94,9 @@ struct SlotList {
 #[derive(Debug)]
 pub(super) struct CtShard {
     index: HashTable<u32>,
-    /// The aliases whose tuples belong to this shard, each with the hash of its tuple.
-    aliases: HashTable<(CtAlias, u64)>,
+    /// The aliases whose tuples belong to this shard: the hash of the alias, and that of the connection's original tuple. The
+    /// tuples themselves are with the connection.
+    aliases: HashTable<(u64, u64)>,
     slots: Vec<Option<CtEntry>>,
     /// Numbers of the slots without a connection.
     free: Vec<u32>,
@@ -143,23 +144,32 @@ impl CtShard {
         self.index.find(hash, is_same).copied()
     }
 
-    /// The original tuple of the connection whose answers have the tuple `reply`, with this hash of its canonical form.
-    pub(super) fn alias(&self, reply: &CtTuple, hash: u64) -> Option<CtTuple> {
+    /// The hash of the original tuple of the connection whose alias has the hash `reply`.
+    pub(super) fn alias(&self, reply: u64) -> Option<u64> {
         if self.aliases.is_empty() {
             return None;
         }
-        let found = self.aliases.find(hash, |(alias, _)| alias.reply == *reply);
-        found.map(|(alias, _)| alias.original)
+        self.aliases.find(reply, |alias| alias.0 == reply).map(|alias| alias.1)
     }
 
-    /// Adds an alias. Its tuple must be unknown.
-    pub(super) fn add_alias(&mut self, alias: CtAlias, hash: u64) {
-        self.aliases.insert_unique(hash, (alias, hash), |(_, hash)| *hash);
+    /// The slot of the connection with this hash of its original tuple whose answers have the tuple `reply`.
+    pub(super) fn find_translated(&self, original: u64, reply: &CtTuple) -> Option<u32> {
+        let is_same = |slot: &u32| {
+            self.get(*slot).is_some_and(|c| {
+                c.hash == original && c.nat.as_ref().is_some_and(|nat| nat.reply == *reply)
+            })
+        };
+        self.index.find(original, is_same).copied()
+    }
+
+    /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this hash of its original tuple.
+    pub(super) fn add_alias(&mut self, reply: u64, original: u64) {
+        self.aliases.insert_unique(reply, (reply, original), |alias| alias.0);
     }
 
     /// Removes an alias, unless it names another connection by now.
-    pub(super) fn remove_alias(&mut self, alias: &CtAlias, hash: u64) {
-        if let Ok(entry) = self.aliases.find_entry(hash, |(other, _)| other == alias) {
+    pub(super) fn remove_alias(&mut self, reply: u64, original: u64) {
+        if let Ok(entry) = self.aliases.find_entry(reply, |alias| *alias == (reply, original)) {
             entry.remove();
         }
     }

@@ -13,6 +13,7 @@ use packet::wire::{
 };
 use packet::{Frame, checksum};
 use serde::{Deserialize, Serialize};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One end of a connection, as a packet names it.
@@ -43,7 +44,7 @@ impl CtEnd {
 }
 
 /// The zone, the protocol and the two ends of a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CtTuple {
     /// The end that sent the packet.
     pub source: CtEnd,
@@ -55,6 +56,25 @@ pub struct CtTuple {
     pub protocol: u8,
     /// Whether the addresses are IPv6 addresses.
     pub is_ipv6: bool,
+}
+
+impl Hash for CtTuple {
+    /// In two or three large words: a hash function takes as long for a small one.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (source, destination) = (&self.source, &self.destination);
+        if self.is_ipv6 {
+            state.write_u128(u128::from_ne_bytes(source.address));
+            state.write_u128(u128::from_ne_bytes(destination.address));
+        } else {
+            let word = |[a, b, c, d, ..]: [u8; 16]| u64::from(u32::from_ne_bytes([a, b, c, d]));
+            state.write_u64(word(source.address) << 32 | word(destination.address));
+        }
+        let ports = u64::from(source.port) << 48 | u64::from(destination.port) << 32;
+        state.write_u64(ports | u64::from(self.zone) << 16 | u64::from(self.protocol));
+        if source.icmp_type != destination.icmp_type {
+            state.write_u16(u16::from(source.icmp_type) << 8 | u16::from(destination.icmp_type));
+        }
+    }
 }
 
 impl CtTuple {
