@@ -6,6 +6,8 @@
 //! | rules of one priority overlap and act differently | [`Problem::Ambiguous`], [`Problem::Replaced`] | `overlap` |
 //! | packets can come back to the rule without end | [`Problem::Loop`] | `loops`, `region` |
 //! | a conjunction lacks a clause, or the rule that it leads to | [`Problem::MissingClause`], [`Problem::IdleConjunction`] | `conjunctions` |
+//! | the rule looks connections up, and no rule behind it asks for them | [`Problem::UnusedConnection`] | `connections` |
+//! | the rule translates connections whose answers nobody translates back | [`Problem::OneWayNat`] | `connections` |
 //! | the rule learns into a table that packets do not come to | [`Problem::IdleLearning`] | `destination` |
 //! | the rule names a table, port or group that does not exist | [`Problem::EmptyTable`] and the like | `destination` |
 //!
@@ -14,6 +16,7 @@
 //! the report says which one. Lint reads rules and changes nothing.
 
 mod conjunctions;
+mod connections;
 mod cover;
 mod destination;
 mod loops;
@@ -136,6 +139,14 @@ pub enum Problem {
         /// The table that learned rules are added to.
         table: TableId,
     },
+    /// The rule looks the packet's connection up, and no rule that the packet comes to then matches or copies what was found.
+    UnusedConnection {
+        /// The table that goes on with the packet.
+        table: TableId,
+    },
+    /// The rule has connections translated, and no rule translates their answers back: none with `nat` is for the same zone and
+    /// meets other packets than first ones.
+    OneWayNat,
     /// The rule outputs to a port that does not exist.
     MissingPort {
         /// The number that no port has.
@@ -160,6 +171,8 @@ impl Problem {
             Self::Loop { .. } => "loop",
             Self::EmptyTable { .. } => "empty_table",
             Self::IdleLearning { .. } => "idle_learning",
+            Self::UnusedConnection { .. } => "unused_connection",
+            Self::OneWayNat => "one_way_nat",
             Self::MissingPort { .. } => "missing_port",
             Self::MissingGroup { .. } => "missing_group",
         }
@@ -181,6 +194,7 @@ impl Problem {
             Self::Loop { rules, .. } => rules.get(1..).unwrap_or_default(),
             Self::MissingClause { .. } | Self::IdleConjunction { .. } => &[],
             Self::EmptyTable { .. } | Self::IdleLearning { .. } => &[],
+            Self::UnusedConnection { .. } | Self::OneWayNat => &[],
             Self::MissingPort { .. } | Self::MissingGroup { .. } => &[],
         }
     }
@@ -210,6 +224,12 @@ impl Problem {
             }
             Self::IdleLearning { table } => {
                 format!("send packets to table {table}, or learn into a table that they come to")
+            }
+            Self::UnusedConnection { table } => format!(
+                "add a rule with ct_state=+trk+est or the like to table {table}, or do not look connections up"
+            ),
+            Self::OneWayNat => {
+                "have packets of both directions meet ct(nat,table=...) before they meet this rule".into()
             }
             Self::MissingPort { .. } => "add the port, or output to another one".into(),
             Self::MissingGroup { .. } => "add the group first".into(),
@@ -253,6 +273,13 @@ impl fmt::Display for Problem {
             Self::IdleLearning { table } => {
                 write!(f, "learns into table {table}, to which no rule sends packets")
             }
+            Self::UnusedConnection { table } => write!(
+                f,
+                "looks connections up for table {table}, from where no rule asks what was found"
+            ),
+            Self::OneWayNat => f.write_str(
+                "translates connections whose answers nobody translates back: no rule with nat meets them",
+            ),
             Self::MissingPort { port } => write!(f, "outputs to port {port}, which does not exist"),
             Self::MissingGroup { group } => {
                 write!(f, "uses group {}, which does not exist", group.0)
@@ -299,6 +326,7 @@ pub fn lint(rules: &[LintRule<'_>], surroundings: &Surroundings, steps: u64) -> 
     for table in tables.values() {
         conjunctions::check(rules, &table.members, &mut report.findings);
     }
+    connections::check(rules, &tables, &mut report.findings);
     destination::check(rules, &tables, surroundings, &mut report.findings);
     if !loops::check(rules, &tables, &mut report.findings, &mut steps) {
         report.unfinished.push("loops");

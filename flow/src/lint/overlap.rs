@@ -6,6 +6,9 @@
 
 use super::cover::Projection;
 use super::{Finding, LintRule, Problem, Steps};
+use crate::Match;
+use crate::fields::FieldId;
+use crate::key::ct_state;
 use std::collections::{BTreeMap, HashMap};
 
 /// Removes from `members` each rule that a later rule with the same match and priority replaces, as the switch
@@ -40,15 +43,22 @@ pub(super) fn check(
     findings: &mut Vec<Finding>,
     steps: &mut Steps,
 ) -> bool {
-    let mut priorities: BTreeMap<u16, HashMap<Projection, Vec<usize>>> = BTreeMap::new();
+    type Masks = HashMap<(Projection, Option<Progress>), Vec<usize>>;
+    let mut priorities: BTreeMap<u16, Masks> = BTreeMap::new();
     for &rule in members {
         let masks = priorities.entry(rules[rule].priority).or_default();
-        masks.entry(Projection::new(rules[rule].matching.mask())).or_default().push(rule);
+        let LintRule { matching, .. } = rules[rule];
+        let group = (Projection::new(matching.mask()), Progress::wanted_by(matching));
+        masks.entry(group).or_default().push(rule);
     }
     for masks in priorities.into_values() {
         let mut twins: BTreeMap<usize, usize> = BTreeMap::new();
-        for (mask, ours) in &masks {
-            for (other, theirs) in masks.iter().filter(|(other, _)| *other != mask) {
+        for ((mask, progress), ours) in &masks {
+            let others = masks.iter().filter(|((other, theirs), _)| {
+                let is_exclusive = progress.is_some() && theirs.is_some() && theirs != progress;
+                other != mask && !is_exclusive
+            });
+            for ((other, _), theirs) in others {
                 if !steps.take(ours.len() + theirs.len()) {
                     return false;
                 }
@@ -62,6 +72,28 @@ pub(super) fn check(
         findings.extend(findings_of);
     }
     true
+}
+
+/// How far a connection is. No packet has two of these bits of `ct_state`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Progress {
+    New,
+    Established,
+    Invalid,
+}
+
+impl Progress {
+    /// What packets of a match have to be; `None` if they may be several of these.
+    fn wanted_by(matching: &Match) -> Option<Self> {
+        let state = FieldId::CtState.read(matching.key());
+        let wants = |bit: u16| state & u128::from(bit) != 0;
+        match () {
+            () if wants(ct_state::NEW) => Some(Self::New),
+            () if wants(ct_state::ESTABLISHED) => Some(Self::Established),
+            () if wants(ct_state::INVALID) => Some(Self::Invalid),
+            () => None,
+        }
+    }
 }
 
 /// For each rule of `ours`, finds the first rule of `theirs` that is earlier, agrees with the rule in the bits of

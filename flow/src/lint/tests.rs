@@ -42,6 +42,13 @@ fn overlap_at_one_priority_matters_if_the_actions_differ() {
 }
 
 #[test]
+fn a_packet_is_not_new_and_established() {
+    let rule = |state: &str, port| format!("priority=5,ip,ct_state={state},actions={port}");
+    check(&[&rule("+trk+new", 1), &rule("+trk+est", 2), &rule("+trk+inv", 1)], &[]);
+    check(&[&rule("+trk+new", 1), &rule("+trk+rel", 2)], &[(1, "ambiguous")]);
+}
+
+#[test]
 fn conjunctions_hide_no_rules_and_need_all_their_clauses() {
     let first = "priority=9,ip,actions=conjunction(7,1/2)";
     let second = "priority=9,tcp,actions=conjunction(7,2/2)";
@@ -220,4 +227,34 @@ fn a_learner_needs_a_table_that_packets_come_to() {
     // A table that packets add rules to is not empty.
     check(&[&format!("{learner},resubmit(,1)")], &[]);
     check(&["actions=learn(table=0,priority=9,NXM_OF_ETH_SRC[]),output:1"], &[]);
+}
+
+#[test]
+fn what_was_found_of_a_connection_is_to_be_asked_for() {
+    let look_up = "priority=9,ip,ct_state=-trk,actions=ct(table=1)";
+    let unused = [(0, "unused_connection")];
+    check(&[look_up, "table=1,ip,actions=output:1"], &unused);
+    check(&[look_up, "table=1,ip,ct_state=+trk+est,actions=output:1"], &[]);
+    check(&[look_up, "table=1,ip,actions=move:NXM_NX_CT_MARK[]->NXM_NX_REG0[],output:1"], &[]);
+    let further = ["table=1,actions=resubmit(,2)", "table=2,ct_mark=1,actions=output:1"];
+    check(&[look_up, further[0], further[1]], &[]);
+    check(&[look_up, further[0], "table=2,actions=output:1"], &unused);
+    check(&["priority=9,ip,actions=ct(nat,table=1)", "table=1,ip,actions=output:1"], &[]);
+    check(&["priority=9,ip,actions=ct(commit,table=1)", "table=1,ip,actions=output:1"], &[]);
+}
+
+#[test]
+fn somebody_translates_answers_back() {
+    let look_up = "priority=9,ip,ct_state=-trk,actions=ct(table=1)";
+    let commit =
+        "table=1,priority=9,ip,ct_state=+trk+new,actions=ct(commit,nat(src=192.0.2.1)),output:2";
+    let answers = "table=1,priority=9,ip,ct_state=+trk+est,actions=output:1";
+    check(&[look_up, commit, answers], &[(1, "one_way_nat")]);
+    let back = "priority=9,ip,ct_state=-trk,actions=ct(nat,table=1)";
+    check(&[back, commit, answers], &[]);
+    let elsewhere = back.replace("nat,", "nat,zone=1,");
+    check(&[&elsewhere, commit, answers], &[(1, "one_way_nat")]);
+    let somewhere = back.replace("nat,", "nat,zone=NXM_NX_REG0[0..15],");
+    check(&[&somewhere, commit, answers], &[]);
+    check(&["ip,actions=ct(commit,nat(src=192.0.2.1),table=1)", answers], &[]);
 }
