@@ -22,12 +22,13 @@ pub(super) fn headers(text: &str) -> Headers {
     parse_match(text, &ParseContext::default()).expect(text).key().headers
 }
 
-/// The rules that a recipe of docs/connections.md has a reader paste.
-pub(super) fn recipe(title: &str) -> Vec<&'static str> {
+/// The rules or groups that a recipe of docs/connections.md has a reader paste: the arguments of this verb.
+pub(super) fn recipe(title: &str, verb: &str) -> Vec<&'static str> {
     const PAGE: &str = include_str!("../../../../docs/connections.md");
     let section = PAGE.split("\n## ").find(|section| section.starts_with(title)).expect(title);
-    let rules = section.lines().filter_map(|line| line.trim().strip_prefix("ofctl add-flow "));
-    rules.map(|rule| rule.trim_matches('"')).collect()
+    let verb = format!("ofctl {verb} ");
+    let arguments = section.lines().filter_map(|line| line.trim().strip_prefix(&verb));
+    arguments.map(|argument| argument.trim_matches('"')).collect()
 }
 
 const REQUEST: &str = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_src=1000,tp_dst=53";
@@ -112,7 +113,7 @@ fn connections_are_forgotten_by_tuple_and_mark() {
 
 #[test]
 fn the_firewall_of_the_documentation_lets_answers_in_only() {
-    with_and_without_caches(&recipe("A stateful firewall"), |bench| {
+    with_and_without_caches(&recipe("A stateful firewall", "add-flow"), |bench| {
         assert!(bench.ports(2, headers(ANSWER)).is_empty());
         assert_eq!(bench.ports(1, headers(REQUEST)), [2]);
         assert_eq!(bench.ports(2, headers(ANSWER)), [1]);

@@ -12,7 +12,7 @@ use packet::wire::{IcmpPacket, Ipv4Packet, icmp_type};
 /// The rules of the recipe "A gateway" in docs/connections.md: hosts behind port 1 (10.0.0.0/8) reach port 2 with the address
 /// 192.0.2.1, and port 8080 of that address is port 80 of 10.0.0.5.
 fn gateway() -> Vec<&'static str> {
-    recipe("A gateway")
+    recipe("A gateway", "add-flow")
 }
 
 /// Sends a frame in at a port of [`gateway`], 1 or 2. Returns what leaves at the other one.
