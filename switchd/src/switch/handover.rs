@@ -3,11 +3,11 @@
 
 use super::apply::Revisions;
 use super::reconcile::Tolerance;
-use super::{StartError, Switch};
+use super::{StartError, Switch, WorkerHandle};
 use crate::port_slot::PortTotals;
 use crate::ring_budget::Activity;
 use crate::state::{Beginning, Keeper, KeeperIntake, Kept, StateDirectory, StateSync, Timeouts};
-use crate::worker::Command;
+use crate::worker::{Command, DescribedQueue};
 use ::ports::RingSize;
 use ::ports::handover::{HandedDevice, HandedPort, HandedQueue, RingPositions};
 use crossbeam::channel::{self, RecvTimeoutError};
@@ -17,6 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,22 +101,7 @@ impl Switch {
         &self,
         waiting: impl Fn(),
     ) -> Result<(Vec<GivenPort>, Vec<OwnedFd>), String> {
-        let (done, described) = channel::unbounded();
-        for worker in &self.workers {
-            worker.send(Command::Describe { done: done.clone() });
-        }
-        drop(done);
-        let mut queues: HashMap<PortNo, Vec<_>> = HashMap::new();
-        loop {
-            match described.recv_timeout(SIGN_STEP) {
-                Ok(all) => all.into_iter().for_each(|described| {
-                    queues.entry(described.port_no).or_default().push(described.queue);
-                }),
-                Err(RecvTimeoutError::Timeout) => waiting(),
-                // Every worker has answered.
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
+        let mut queues = self.describe_queues(waiting);
         let (mut ports, mut fds) = (Vec::new(), Vec::new());
         for slot in self.slots.lock().iter() {
             let device = slot.port.as_ref().and_then(|port| port.hand_over());
@@ -141,6 +127,39 @@ impl Switch {
             ports.push(port);
         }
         Ok((ports, fds))
+    }
+
+    /// Descriptions of the receive queues of each port, in the order in which they were opened: the kernel shares flows
+    /// among them in this order.
+    fn describe_queues(
+        &self,
+        waiting: impl Fn(),
+    ) -> HashMap<PortNo, Vec<io::Result<(HandedQueue, OwnedFd)>>> {
+        let ask = |worker: &WorkerHandle| {
+            let (done, described) = channel::bounded(1);
+            worker.send(Command::Describe { done });
+            described
+        };
+        let asked: Vec<_> = self.workers.iter().map(ask).collect();
+        let mut shares: HashMap<PortNo, Vec<Vec<_>>> = HashMap::new();
+        for (worker, described) in asked.iter().enumerate() {
+            let all = loop {
+                match described.recv_timeout(SIGN_STEP) {
+                    Ok(all) => break all,
+                    Err(RecvTimeoutError::Timeout) => waiting(),
+                    Err(RecvTimeoutError::Disconnected) => break Vec::new(),
+                }
+            };
+            for DescribedQueue { port_no, queue } in all {
+                let shares = shares.entry(port_no).or_default();
+                shares.resize_with(self.workers.len(), Vec::new);
+                shares[worker].push(queue);
+            }
+        }
+        shares
+            .into_iter()
+            .map(|(port_no, shares)| (port_no, self.gather(port_no, shares)))
+            .collect()
     }
 
     /// Stops all workers between two batches. Returns the places in the rings at which another program goes on.

@@ -240,6 +240,20 @@ impl Switch {
         shares
     }
 
+    /// The receive queues of a port in their order, from those of each worker: the reverse of [`Self::spread`].
+    pub(super) fn gather<Q>(&self, port_no: PortNo, shares: Vec<Vec<Q>>) -> Vec<Q> {
+        let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
+        shares.rotate_left(self.first_worker(port_no));
+        let mut queues = Vec::new();
+        loop {
+            let round = queues.len();
+            queues.extend(shares.iter_mut().filter_map(Iterator::next));
+            if queues.len() == round {
+                return queues;
+            }
+        }
+    }
+
     /// The worker that has the first queues of a port.
     fn first_worker(&self, port_no: PortNo) -> usize {
         usize::from(port_no.0) % self.workers.len()
