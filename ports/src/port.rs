@@ -45,6 +45,15 @@ pub trait RxQueue: Send {
         Ok(())
     }
 
+    /// Has `successor`, a closed queue of the same port, receive from now on instead of this one. What has arrived here
+    /// stays.
+    ///
+    /// # Errors
+    /// The kernel has no memory left; this queue goes on receiving.
+    fn give_way_to(&mut self, _successor: &mut dyn RxQueue) -> Result<(), crate::PortError> {
+        Ok(())
+    }
+
     /// Becomes readable when frames wait; `None` if only polling by [`RxQueue::recv`] can tell.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 

@@ -145,11 +145,27 @@ impl RxQueue for RingRx {
             Some(hooks) => hooks.filter(fd),
             None => socket::refuse_none(fd),
         };
-        set.map_err(|source| PortError::Os {
-            operation: "filter frames of",
-            object: "a receive queue".to_owned(),
-            source,
-        })
+        set.map_err(filter_error)
+    }
+
+    fn give_way_to(&mut self, successor: &mut dyn RxQueue) -> Result<(), PortError> {
+        let own = self.socket();
+        match successor.poll_fd().map(|new| socket::pair(own, new)) {
+            Some(Ok(())) => {
+                successor.set_open(true)?;
+                socket::change_over(own).map_err(filter_error)
+            }
+            // The port has several queues, or this one is a successor itself: between the two calls a frame can arrive
+            // that neither queue takes.
+            _ => {
+                self.set_open(false)?;
+                let opened = successor.set_open(true);
+                if opened.is_err() {
+                    self.set_open(true)?;
+                }
+                opened
+            }
+        }
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -178,6 +194,11 @@ impl RxQueue for RingRx {
         self.stats.kernel_drops += u64::from(drops);
         self.stats
     }
+}
+
+fn filter_error(source: std::io::Error) -> PortError {
+    let object = "a receive queue".to_owned();
+    PortError::Os { operation: "filter frames of", object, source }
 }
 
 /// Fetches a frame larger than its slot from the socket.

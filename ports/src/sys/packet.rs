@@ -11,8 +11,11 @@ pub(crate) const PACKET_RESERVE: libc::c_int = 12;
 pub(crate) const PACKET_VNET_HDR: libc::c_int = 15;
 pub(crate) const PACKET_QDISC_BYPASS: libc::c_int = 20;
 pub(crate) const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+const PACKET_FANOUT_DATA: libc::c_int = 22;
 const PACKET_FANOUT_HASH: u32 = 0;
+const PACKET_FANOUT_CBPF: u32 = 6;
 const PACKET_FANOUT_FLAG_UNIQUEID: u32 = 0x2000;
+const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
 
 /// A packet socket that receives nothing yet: its protocol is none until it is bound to one.
 pub(crate) fn socket() -> io::Result<OwnedFd> {
@@ -74,30 +77,62 @@ pub(crate) fn set_promiscuous(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()
 
 /// Shares the frames of a device among sockets by flow. `group` is what the first of them returned.
 pub(crate) fn join_fanout(fd: BorrowedFd<'_>, group: Option<u32>) -> io::Result<u32> {
+    join(fd, PACKET_FANOUT_HASH, group)
+}
+
+fn join(fd: BorrowedFd<'_>, kind: u32, group: Option<u32>) -> io::Result<u32> {
+    let kind = kind | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
     let request = match group {
-        Some(group) => (group & 0xffff) | (PACKET_FANOUT_HASH << 16),
-        None => (PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_UNIQUEID) << 16,
+        Some(group) => (group & 0xffff) | (kind << 16),
+        None => (kind | PACKET_FANOUT_FLAG_UNIQUEID) << 16,
     };
     set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
     get(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)
 }
 
+/// Prepares that frames of a device arrive at `new` instead of at `old`: they still arrive at `old` until
+/// [`change_over`]. Both sockets hear the same device.
+///
+/// # Errors
+/// `EEXIST` if `old` shares the frames with other sockets, or has taken another one's place like this; otherwise what the
+/// kernel says. Frames arrive as before.
+pub(crate) fn pair(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    if get(old, libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)? != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EEXIST));
+    }
+    // As long as the group has no program, its first member gets everything.
+    let group = join(old, PACKET_FANOUT_CBPF, None)?;
+    join(new, PACKET_FANOUT_CBPF, Some(group)).map(drop)
+}
+
+/// Has the frames of a device arrive at the second socket of a [`pair`] from now on, of which `old` is the first. The kernel
+/// changes between two frames: none arrives at both or at neither.
+pub(crate) fn change_over(old: BorrowedFd<'_>) -> io::Result<()> {
+    // Once the first has been closed, the second is the only member, whatever number the program says.
+    set_constant_program(old, libc::SOL_PACKET, PACKET_FANOUT_DATA, 1)
+}
+
 /// Lets nothing into a socket of any kind until [`refuse_none`] (socket(7), `SO_ATTACH_FILTER`).
 pub(crate) fn refuse_all(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // BPF_RET | BPF_K: accept no byte of any frame.
-    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
+    // Accept no byte of any frame.
+    set_constant_program(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, 0)
+}
+
+/// Sets an option to a program that returns `value` for each frame.
+fn set_constant_program(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: u32,
+) -> io::Result<()> {
+    // BPF_RET | BPF_K
+    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: value }];
     let request = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
     let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
     // SAFETY: the request is a valid sock_fprog of the size given, and names one instruction; both
     // are read during the call only.
     check(unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const request).cast(),
-            size,
-        )
+        libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const request).cast(), size)
     })?;
     Ok(())
 }

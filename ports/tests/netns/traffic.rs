@@ -1,16 +1,17 @@
 //! Frames of real hosts through ports.
 
 use crate::fixture::{experimental, host, ip};
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use etherparse::PacketBuilder;
 use lab::harness::{Test, Unsupported, unsupported_if_missing};
-use lab::{FrameSource, Host, LinkSpec, OpenPort, Vxlan, Wire, eventually};
+use lab::{FrameSocket, FrameSource, Host, LinkSpec, OpenPort, Vxlan, Wire, eventually};
 use nix::sys::socket::{MsgFlags, recv};
-use packet::{Frame, GsoType, Offload};
-use ports::TxFailure;
+use packet::{Batch, Frame, GsoType, Offload};
+use ports::{RingSize, RxQueue, TxFailure};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const TESTS: &[Test] = &[
     ("traffic::tags_are_kept_in_both_directions", tags_are_kept_in_both_directions),
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("traffic::tunnels_of_hosts_pass", tunnels_of_hosts_pass),
     ("traffic::own_frames_are_not_heard", own_frames_are_not_heard),
     ("traffic::a_source_sends_its_frames_in_rotation", a_source_sends_its_frames_in_rotation),
+    ("traffic::a_frame_arrives_at_a_ring_or_at_its_successor", one_ring_gets_each_frame),
     ("traffic::ring_overflow_is_counted", ring_overflow_is_counted),
     ("traffic::a_frame_without_bytes_is_counted", a_frame_without_bytes_is_counted),
     ("traffic::a_refused_frame_does_not_stop_the_others", a_refused_frame_does_not_stop_the_others),
@@ -105,6 +107,70 @@ fn udp_frame(destination: [u8; 6], tags: &[u16]) -> (Vec<u8>, Frame<'static>) {
         assert!(partial.push_tag(*tpid, 0x2001 + vid as u16));
     }
     (whole.bytes().to_vec(), partial)
+}
+
+/// Rings give way to others while frames with numbers arrive.
+fn one_ring_gets_each_frame() -> anyhow::Result<()> {
+    const ROUNDS: usize = 20;
+    const LAST: u32 = 2_000;
+    /// Frames under way, fewer than a ring has slots.
+    const WINDOW: u32 = 200;
+    let host = host("p1", 1)?;
+    for _ in 0..ROUNDS {
+        let mut open = OpenPort::open("p1")?;
+        let opener = open.port.rx_opener.clone().context("the port has a ring")?;
+        let (mut successors, _) = opener.open(RingSize::large_times(2, 1))?;
+        let (old, new) = (&mut *open.queues.rx[0], &mut *successors[0]);
+        let received = AtomicU32::new(0);
+        let send = || -> anyhow::Result<()> {
+            let sender = FrameSocket::open_to_send(host.interface())?;
+            let mut next = 0;
+            while next <= LAST {
+                if next < received.load(Ordering::Relaxed) + WINDOW {
+                    next += u32::from(sender.send(&numbered(next))?);
+                }
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| -> anyhow::Result<()> {
+            let sender = scope.spawn(|| host.run(send));
+            let (mut at_old, mut at_new) = (Vec::new(), Vec::new());
+            eventually("frames arrive", || {
+                at_old.extend(numbers(old));
+                received.store(at_old.len() as u32, Ordering::Relaxed);
+                at_old.len() as u32 > LAST / 4
+            })?;
+            old.give_way_to(new)?;
+            eventually("the last frame arrives", || {
+                at_old.extend(numbers(old));
+                at_new.extend(numbers(new));
+                received.store((at_old.len() + at_new.len()) as u32, Ordering::Relaxed);
+                at_new.last() == Some(&LAST)
+            })?;
+            sender.join().expect("the sender does not panic")??;
+            ensure!(at_old.iter().chain(&at_new).copied().eq(0..=LAST), "{at_old:?} {at_new:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn numbered(number: u32) -> Vec<u8> {
+    let mut frame = experimental([0xff; 6], 60);
+    frame[14..18].copy_from_slice(&number.to_be_bytes());
+    frame
+}
+
+/// The numbers of the frames that wait in a queue.
+fn numbers(queue: &mut dyn RxQueue) -> Vec<u32> {
+    let mut batch = Batch::new();
+    queue.recv(&mut batch).expect("the port is there");
+    let ours = |frame: &&Frame<'_>| frame.bytes()[12..14] == lab::EXPERIMENTAL.to_be_bytes();
+    let number = |frame: &Frame<'_>| u32::from_be_bytes(frame.bytes()[14..18].try_into().unwrap());
+    let numbers = batch.received().iter().filter(ours).map(number).collect();
+    drop(batch);
+    queue.release();
+    numbers
 }
 
 /// One TCP stream; returns the size of the largest frame and how many were copied.

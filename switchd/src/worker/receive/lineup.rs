@@ -83,10 +83,8 @@ impl Receivers {
         places.sort_by_key(|place| self.places[*place].as_ref().map(|port| port.number));
         for (place, mut queue) in places.into_iter().zip(queues) {
             let Some(port) = &mut self.places[place] else { continue };
-            let exchanged = port.queue.set_open(false).and_then(|()| queue.set_open(true));
-            if let Err(error) = exchanged {
+            if let Err(error) = port.queue.give_way_to(&mut *queue) {
                 tracing::warn!("port {}: its receive ring stays as it is: {error}", port_no.0);
-                let _ = port.queue.set_open(true);
                 // The other side closes it.
                 let _ = done.send(Box::new(queue));
                 continue;
