@@ -3,7 +3,8 @@
 //! The sizes follow a plan ([`crate::ring_budget`]) that is made whenever a port is added or removed, and
 //! twice a second. A new port begins with the size that the plan has for it. Rings that have to shrink for it do so
 //! some moments later, on a thread of their own ([`RingKeeper`]), so that adding a port does not wait for them; until
-//! then all rings together may exceed the budget. Rings grow when no port has come or gone for [`CALM`].
+//! then all rings together may exceed the budget. Rings grow when no port has come or gone for [`CALM`], and before
+//! another program takes the switch over: for some moments then nobody reads them.
 
 use super::Switch;
 use crate::parallel;
@@ -14,6 +15,7 @@ use ::ports::spec::Target;
 use ::ports::{RingSize, RxMemory, RxOpener};
 use crossbeam::channel::{self, Receiver, Sender, select};
 use flowtable::policy::PortRef;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,11 +40,13 @@ pub(super) struct Rings {
     budget: u64,
     /// Ports have come or gone.
     news: (Sender<()>, Receiver<()>),
+    /// When it was looked up last how much ports have received.
+    last_look: Mutex<Instant>,
 }
 
 impl Rings {
     pub(super) fn new(budget: u64) -> Self {
-        Self { budget, news: channel::bounded(1) }
+        Self { budget, news: channel::bounded(1), last_look: Mutex::new(Instant::now()) }
     }
 }
 
@@ -95,17 +99,29 @@ impl Switch {
         open.iter_mut().zip(sizes).for_each(|(slot, size)| slot.ring = size);
     }
 
-    /// Notes how much ports have received in the last `seconds`, plans anew, and resizes the rings that are not as
-    /// planned: first the ones that shrink, then, if [`CALM`] is over, the ones that grow.
-    fn adjust_rings(&self, seconds: Option<f64>, may_grow: bool) {
+    /// Gives ports that are in use the rings that the plan has for them, before another program takes the rings over.
+    /// Returns when workers read the new ones.
+    pub(crate) fn fit_rings_to_traffic(&self) {
+        self.note_activity();
+        self.adjust_rings(true);
+    }
+
+    /// Notes how much ports have received since the last look.
+    fn note_activity(&self) {
+        let mut slots = self.slots.lock();
+        let seconds =
+            std::mem::replace(&mut *self.rings.last_look.lock(), Instant::now()).elapsed();
+        for slot in slots.iter_mut().filter(|slot| slot.port.is_some()) {
+            let PortTotals { rx_packets, .. } = slot.totals();
+            slot.activity.note(rx_packets, seconds.as_secs_f64());
+        }
+    }
+
+    /// Plans anew, and resizes the rings that are not as planned: first the ones that shrink, then, if `may_grow`, the
+    /// ones that grow.
+    fn adjust_rings(&self, may_grow: bool) {
         let changes = {
             let mut slots = self.slots.lock();
-            if let Some(seconds) = seconds {
-                for slot in slots.iter_mut().filter(|slot| slot.port.is_some()) {
-                    let PortTotals { rx_packets, .. } = slot.totals();
-                    slot.activity.note(rx_packets, seconds);
-                }
-            }
             self.replan(&mut slots);
             slots.iter().filter_map(change).collect::<Vec<_>>()
         };
@@ -196,22 +212,25 @@ impl Drop for RingKeeper {
 }
 
 fn keep(switch: &Switch, stopped: &Receiver<()>) {
-    let (mut last_news, mut last_look) = (None::<Instant>, Instant::now());
+    let (mut last_news, mut next_look) = (None::<Instant>, Instant::now() + INTERVAL);
     let mut warned = false;
     loop {
-        let mut seconds = None;
+        let mut looks = false;
         select! {
             recv(stopped) -> _ => return,
             recv(switch.rings.news.1) -> _ => last_news = Some(Instant::now()),
-            default(INTERVAL.saturating_sub(last_look.elapsed())) => {
-                seconds = Some(last_look.elapsed().as_secs_f64());
-                last_look = Instant::now();
+            default(next_look.saturating_duration_since(Instant::now())) => {
+                looks = true;
+                next_look = Instant::now() + INTERVAL;
             }
         }
         // Another program may be about to take the rings over as they are.
         let Some(_passage) = switch.gate.try_enter() else { continue };
+        if looks {
+            switch.note_activity();
+        }
         let is_calm = last_news.is_none_or(|news| news.elapsed() >= CALM);
-        switch.adjust_rings(seconds, is_calm);
+        switch.adjust_rings(is_calm);
         let RingMemory { used, budget } = switch.ring_memory();
         if is_calm && used > budget && !warned {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);

@@ -78,6 +78,9 @@ pub(crate) fn give(
         return Err(GiveError::Unsupported(why));
     }
     switch.wait_until_kept()?;
+    // Frames wait in the rings while one program stops and the other begins.
+    switch.fit_rings_to_traffic();
+    progress();
     let mut hand = Hand::start(switch, listener, program, progress)?;
     let (pid, prepared) = match hand.switch_over() {
         Ok(successor) => successor,

@@ -54,6 +54,10 @@ fn no_frame_is_lost() -> anyhow::Result<()> {
         client.ask(Operation::Sync)?;
         let counted = client.flows("udp")?[0].n_packets;
         ensure!(counted == report.sent, "{counted} packets are counted of {report:?}");
+        // Rings of ports in use are large before frames have to wait in them.
+        let first = client.ports()?.into_iter().find(|port| port.port == 1);
+        let ring = first.and_then(|port| port.rx_ring).context("the first port has no ring")?;
+        ensure!(ring.slots == 1920, "{ring:?}");
     }
     Ok(())
 }
