@@ -2,6 +2,7 @@
 
 use flow::types::OfVersion;
 use openflow::{Encoding, OfMessage, Session};
+use std::time::Instant;
 
 /// Target: gives a session arbitrary bytes behind a HELLO. The first byte chooses the version. What is decoded is encoded
 /// again, in the plain form and in Nicira's, and what a session answers is decoded.
@@ -13,12 +14,12 @@ pub fn openflow(data: &[u8]) {
     let plain = Encoding::new(version);
     let mut session = Session::new(&[version]);
     session.receive(&OfMessage::Hello(vec![version]).encode(plain, 1));
-    assert_eq!(session.next_message(), Ok(None));
+    assert_eq!(session.next_message(Instant::now()), Ok(None));
     session.sent(session.unsent().len());
     // In two pieces, so that a message is cut somewhere.
     for piece in [&bytes[..bytes.len() / 2], &bytes[bytes.len() / 2..]] {
         session.receive(piece);
-        while let Ok(Some(incoming)) = session.next_message() {
+        while let Ok(Some(incoming)) = session.next_message(Instant::now()) {
             for encoding in [plain, Encoding { nxm: true, table_id: true, ..plain }] {
                 let encoded = incoming.message.encode(encoding, incoming.xid);
                 let _ = OfMessage::decode(&encoded, encoding);

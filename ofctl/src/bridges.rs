@@ -4,6 +4,7 @@ use crate::connect::{call, connect, unexpected, wrong_usage};
 use crate::options::{Options, Words};
 use crate::output::{Output, print, print_json, tell_reply};
 use crate::{Outcome, Usage};
+use anyhow::bail;
 use control::{Format, Operation, Reply};
 use flow::types::Fragments;
 use serde::Serialize;
@@ -57,9 +58,17 @@ pub(crate) fn list(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
+/// The word of `set-frags` for a switch that puts fragments together.
+pub(crate) const REASSEMBLE: &str = "reassemble";
+
 /// Carries out the verb `set-frags`.
 pub(crate) fn set_fragments(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
     let mut call = call(options, words, 1, 1)?;
+    if call.words[0] == REASSEMBLE {
+        bail!(
+            "setting fragment handling mode failed: this switch has no mode \"{REASSEMBLE}\"; nx-match lets rules see the ports of first fragments"
+        );
+    }
     let fragments = call.words[0].parse().map_err(Usage)?;
     let reply = call.client.ask(Operation::SetFrags(fragments))?;
     tell_reply(&options.how, &reply)

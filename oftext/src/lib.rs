@@ -15,7 +15,6 @@ mod events;
 mod field_names;
 mod flows;
 mod groups;
-mod kind;
 mod meters;
 mod packets;
 mod ports;
@@ -25,12 +24,14 @@ mod tables;
 
 pub use bits::hex_dump;
 pub use flows::flow_line;
-pub use kind::{MessageKind, NoKind};
 pub use tables::put_table_features;
 
 use flow::text::{NoPortNames, PortNames, PrintOptions};
 use flow::types::OfVersion;
-use openflow::{CtFlush, Encoding, ErrorCode, HEADER_SIZE, MessageHeader, OfMessage, PacketInForm};
+use openflow::{
+    CtFlush, Encoding, ErrorCode, HEADER_SIZE, MessageHeader, MessageKind, NoKind, OfMessage,
+    PacketInForm,
+};
 use std::fmt::Write;
 
 /// How messages are printed.

@@ -4,13 +4,13 @@ use crate::actions::put_actions;
 use crate::bits::put_names;
 use crate::groups::put_hex;
 use crate::{
-    MessageKind, Printer, Received, body, events, flows, groups, hex_dump, meters, ports, put,
-    queues, tables, u16_at, u32_at, version,
+    Printer, Received, body, events, flows, groups, hex_dump, meters, ports, put, queues, tables,
+    u16_at, u32_at, version,
 };
 use flow::text::{PrintOptions, write_group, write_group_stats, write_port};
 use flow::types::OfVersion;
 use openflow::{
-    BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, ErrorCode, ErrorMessage,
+    BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, ErrorCode, ErrorMessage, MessageKind,
     MultipartReply, MultipartRequest, RoleMessage, SwitchDesc, SwitchFeatures,
 };
 use std::fmt::Write;
@@ -253,7 +253,7 @@ pub(crate) fn put_request(
             let queue = Some(*queue).filter(|queue| *queue != EVERY_QUEUE);
             queues::put_request(out, *port, queue, options.ports);
         }
-        MultipartRequest::TableFeatures { tables, .. } => {
+        MultipartRequest::TableFeatures(tables) => {
             tables::put_table_features(out, tables, version);
         }
         MultipartRequest::FlowMonitor(monitors) => events::put_monitors(out, monitors, options),

@@ -168,6 +168,9 @@ pub(crate) fn decode_nx_match(
     input: &mut Input<'_>,
     len: usize,
 ) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
+    if len.next_multiple_of(8) > input.len() {
+        return Err(ErrorCode::BadMatchLength);
+    }
     let fields = input.part(len, ErrorCode::BadMatchLength)?;
     input.skip_padding(len);
     let (matching, filter) = extensible::decode(fields)?;
@@ -231,15 +234,14 @@ pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<Flow
     let out_port = input.u32()?;
     let (out_group, flags, importance) = (GroupId(input.u32()?), input.u16()?, input.u16()?);
     let matching = matching::decode_11(&mut input)?;
-    // Open vSwitch asks for the command behind everything else.
     let known = command(number);
     let command = known.unwrap_or(Command::Add);
-    // Open vSwitch has an internal table behind the last one, which nobody may change.
-    let table = decode_table(table, ErrorCode::RequestPermission)?;
-    if table.is_none() && (version == OpenFlow11 || !is_deletion(command)) {
+    if table == EVERY_TABLE && (version == OpenFlow11 || !is_deletion(command)) {
         return Err(ErrorCode::FlowModTable);
     }
     let out_port = port::decode_32(out_port, ErrorCode::BadOutPort)?;
+    known?;
+    let (table, permitted) = permitted_table(table);
     let common = Common { command, table, matching, priority, timeouts };
     let mut flow_mod = common.flow_mod(version);
     if command == Command::Add {
@@ -259,9 +261,18 @@ pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<Flow
     flow_mod.actions = action::decode_instructions(instructions, version)?;
     action::check_order(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, version)?;
-    known?;
+    permitted?;
     check_buffer(buffer, command)?;
     Ok(flow_mod)
+}
+
+/// The table of a number in a flow mod, and whether it may be changed: Open vSwitch has an internal table behind the last one, which
+/// nobody may change, and says so behind everything else.
+fn permitted_table(number: u8) -> (Option<TableId>, Result<(), ErrorCode>) {
+    match decode_table(number, ErrorCode::RequestPermission) {
+        Ok(table) => (table, Ok(())),
+        Err(code) => (None, Err(code)),
+    }
 }
 
 /// Writes the flow mod of OpenFlow 1.0, or Nicira's behind its subtype.

@@ -80,22 +80,26 @@ pub(crate) fn decode_request_10(input: &mut Input<'_>) -> Result<FlowMod, ErrorC
 /// Reads Nicira's request.
 pub(crate) fn decode_request_nxst(input: &mut Input<'_>) -> Result<FlowMod, ErrorCode> {
     let (out_port, len) = (OfPort(input.u16()?), usize::from(input.u16()?));
-    let table = decode_table(input.u8()?, ErrorCode::BadTableId)?;
+    let table = input.u8()?;
     input.skip(3)?;
     let (matching, cookie_filter) = decode_nx_match(input, len)?;
+    let table = decode_table(table, ErrorCode::BadTableId)?;
     let out_port = Some(out_port).filter(|port| *port != OfPort::NONE);
     Ok(FlowMod { out_port, cookie_filter, ..filter(matching, table) })
 }
 
 /// Reads the request of OpenFlow 1.1 and later.
 pub(crate) fn decode_request_11(input: &mut Input<'_>) -> Result<FlowMod, ErrorCode> {
-    let table = decode_table(input.u8()?, ErrorCode::BadTableId)?;
+    let table = input.u8()?;
     input.skip(3)?;
     let out_port = port::decode_32(input.u32()?, ErrorCode::BadOutPort)?;
     let out_group = GroupId(input.u32()?);
     input.skip(4)?;
     let (cookie, mask) = (Cookie(input.u64()?), Cookie(input.u64()?));
     let matching = matching::decode_11(input)?;
+    let table = decode_table(table, ErrorCode::BadTableId)?;
+    // As in Open vSwitch, what stands behind the match means nothing.
+    input.skip(input.len())?;
     Ok(FlowMod {
         out_port: Some(out_port).filter(|port| *port != OfPort::NONE),
         out_group: Some(out_group).filter(|group| *group != GroupId::ANY),

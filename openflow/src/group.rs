@@ -103,8 +103,22 @@ pub(crate) fn decode_mod(
         (buckets, bucket_place::ALL, Selection::default())
     };
     let kind = kind(kind_number)?;
-    let takes_any = [command::DELETE, command::INSERT_BUCKET, command::REMOVE_BUCKET];
-    if !takes_any.contains(&command) {
+    // As Open vSwitch, in this order: the number of buckets, the command, what the buckets are like.
+    let changes_buckets =
+        has_ids && [command::INSERT_BUCKET, command::REMOVE_BUCKET].contains(&command);
+    if !changes_buckets {
+        let is_deletion = command == command::DELETE;
+        if kind == GroupType::Indirect && buckets.len() != 1 && !is_deletion {
+            return Err(ErrorCode::InvalidGroup);
+        }
+        let is_known = matches!(command, command::ADD | command::MODIFY | command::ADD_OR_MODIFY);
+        if !is_known && !is_deletion {
+            return Err(ErrorCode::BadGroupCommand);
+        }
+        // OpenFlow 1.3.5 demands this error. Earlier versions, and Open vSwitch in them, ignore the buckets.
+        if is_deletion && !buckets.is_empty() && !has_ids && version >= OpenFlow13 {
+            return Err(ErrorCode::InvalidGroup);
+        }
         check_buckets(kind, &buckets)?;
     }
     let group = |buckets| Group { id, kind, selection, buckets };
@@ -118,10 +132,6 @@ pub(crate) fn decode_mod(
         command::ADD => GroupMod::Add(group(buckets)),
         command::MODIFY => GroupMod::Modify(group(buckets)),
         command::ADD_OR_MODIFY => GroupMod::AddOrModify(group(buckets)),
-        // OpenFlow 1.3.5 demands this error. Earlier versions, and Open vSwitch in them, ignore the buckets.
-        command::DELETE if !buckets.is_empty() && !has_ids && version >= OfVersion::OpenFlow13 => {
-            return Err(ErrorCode::InvalidGroup);
-        }
         command::DELETE => GroupMod::Delete(id),
         command::INSERT_BUCKET if has_ids => GroupMod::InsertBuckets { group: id, place, buckets },
         command::REMOVE_BUCKET if has_ids && !buckets.is_empty() => {
@@ -132,11 +142,8 @@ pub(crate) fn decode_mod(
     })
 }
 
-/// Whether a group of this type can have the buckets. Open vSwitch asks before it looks whether there is such a group.
+/// Whether a group of this type can have buckets like these. Open vSwitch asks before it looks whether there is such a group.
 fn check_buckets(kind: GroupType, buckets: &[Bucket]) -> Result<(), ErrorCode> {
-    if kind == GroupType::Indirect && buckets.len() != 1 {
-        return Err(ErrorCode::InvalidGroup);
-    }
     for bucket in buckets {
         let watches = bucket.watch_port.is_some() || bucket.watch_group.is_some();
         let has_weight = bucket.weight.is_some_and(|weight| weight > 0);
@@ -203,22 +210,27 @@ fn decode_buckets_11(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
     while !input.is_empty() {
         let mut header = input;
         let len = usize::from(header.u16()?);
-        if !len.is_multiple_of(8) || len < 16 || len > input.len() {
+        if len < 16 || len > input.len() {
             return Err(ErrorCode::BadBucket);
+        }
+        if !len.is_multiple_of(8) {
+            return Err(ErrorCode::BadLength);
         }
         let mut bucket = input.part(len, ErrorCode::BadBucket)?;
         bucket.skip(2)?;
         let weight = bucket.u16()?;
-        let watch_port = port::decode_32(bucket.u32()?, ErrorCode::GroupBadWatch)?;
+        let watch_port = bucket.u32()?;
         let watch_group = GroupId(bucket.u32()?);
         bucket.skip(4)?;
         let actions = Input::new(bucket.rest(), ErrorCode::BadActionLength);
+        let actions = action::decode_plain(actions, version)?;
+        let watch_port = port::decode_32(watch_port, ErrorCode::GroupBadWatch)?;
         buckets.push(Bucket {
             id: buckets.len() as u32,
             weight: Some(weight),
             watch_port: watched_port(watch_port),
             watch_group: watched_group(watch_group),
-            actions: action::decode_plain(actions, version)?,
+            actions,
         });
     }
     Ok(buckets)
@@ -257,8 +269,8 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
         bucket.skip(2)?;
         let actions_len = usize::from(bucket.u16()?);
         let id = bucket.u32()?;
-        if id > Bucket::MAX_ID {
-            return Err(ErrorCode::BadBucket);
+        if !actions_len.is_multiple_of(8) {
+            return Err(ErrorCode::BadLength);
         }
         let actions = bucket.part(actions_len, ErrorCode::BadActionLength)?;
         let actions = action::decode_plain(actions, version)?;
@@ -274,6 +286,9 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
                 bucket_property::WATCH_GROUP => watch_group = watched_group(GroupId(value.u32()?)),
                 _ => return Err(ErrorCode::BadProperty),
             }
+        }
+        if id > Bucket::MAX_ID {
+            return Err(ErrorCode::BadBucket);
         }
         buckets.push(Bucket { id, weight, watch_port, watch_group, actions });
     }

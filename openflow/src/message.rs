@@ -580,7 +580,7 @@ fn decode_body(
         kind11::BUNDLE_CONTROL if version >= OpenFlow14 => {
             Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
         }
-        kind11::BUNDLE_ADD if version >= OpenFlow14 => decode_bundle_add(body),
+        kind11::BUNDLE_ADD if version >= OpenFlow14 => decode_bundle_add(body, version),
         _ => Err(ErrorCode::BadType),
     }
 }
@@ -651,19 +651,8 @@ fn decode_experimenter(mut body: Input<'_>, encoding: Encoding) -> Result<OfMess
         (ONF, onft::BUNDLE_CONTROL) if version == OpenFlow13 => {
             Ok(OfMessage::BundleControl(BundleControl::decode(body)?))
         }
-        (ONF, onft::BUNDLE_ADD) if version == OpenFlow13 => decode_bundle_add(body),
+        (ONF, onft::BUNDLE_ADD) if version == OpenFlow13 => decode_bundle_add(body, version),
         ids => extension::decode(ids, body, encoding),
-    }
-}
-
-/// Whether messages of this type change something, which a slave must not. Experimenters' are not among them.
-pub(crate) fn is_change(kind: u8, version: OfVersion) -> bool {
-    match kind {
-        kind::FLOW_MOD | kind::PACKET_OUT => true,
-        kind10::PORT_MOD if version == OpenFlow10 => true,
-        kind11::GROUP_MOD | kind11::PORT_MOD | kind11::TABLE_MOD => version > OpenFlow10,
-        kind11::METER_MOD => version >= OpenFlow13,
-        _ => false,
     }
 }
 
@@ -680,12 +669,15 @@ pub(crate) fn is_group_or_meter_mod(bytes: &[u8], version: OfVersion) -> bool {
     }
 }
 
-fn decode_bundle_add(mut body: Input<'_>) -> Result<OfMessage, ErrorCode> {
+fn decode_bundle_add(mut body: Input<'_>, version: OfVersion) -> Result<OfMessage, ErrorCode> {
     let id = body.u32()?;
     body.skip(2)?;
     let flags = body.u16()?;
     // A property may stand behind the message; the length of the message says where it ends.
     let header = MessageHeader::read(body.rest()).ok_or(ErrorCode::BundleBadLength)?;
+    if header.version != version_number(version) {
+        return Err(ErrorCode::BundleVersion);
+    }
     let len = usize::from(header.len);
     if len < HEADER_SIZE || len > body.len() {
         return Err(ErrorCode::BundleBadLength);

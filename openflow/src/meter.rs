@@ -85,14 +85,11 @@ fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, 
     let mut bands = Vec::new();
     while !input.is_empty() {
         let (kind, len) = (input.u16()?, usize::from(input.u16()?));
-        if len < BAND_HEADER_SIZE || len - BAND_HEADER_SIZE > input.len() {
+        if len != BAND_SIZE || len - BAND_HEADER_SIZE > input.len() {
             return Err(ErrorCode::BadLength);
         }
         if !matches!(kind, band_type::DROP | band_type::DSCP_REMARK) {
             return Err(ErrorCode::BadBand);
-        }
-        if len != BAND_SIZE {
-            return Err(ErrorCode::BadLength);
         }
         let (rate, burst_size, prec_level) = (input.u32()?, input.u32()?, input.u8()?);
         input.skip(3)?;

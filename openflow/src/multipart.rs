@@ -105,12 +105,7 @@ pub enum MultipartRequest {
     /// What meters of the switch can be like.
     MeterFeatures,
     /// What every table can do. With tables, a request that changes their names.
-    TableFeatures {
-        /// The tables that change; none in a request that only asks.
-        tables: Vec<TableFeatures>,
-        /// Whether further tables follow in another request.
-        has_more: bool,
-    },
+    TableFeatures(Vec<TableFeatures>),
     /// How every table behaves, from OpenFlow 1.4 on.
     TableDesc,
     /// The rates of queues, from OpenFlow 1.4 on.
@@ -268,7 +263,7 @@ impl MultipartRequest {
     pub(crate) fn decode(mut input: Input<'_>, encoding: Encoding) -> Result<Self, ErrorCode> {
         let version = encoding.version;
         let is_10 = version == OpenFlow10;
-        let (kind, flags) = decode_head(&mut input, version)?;
+        let (kind, _) = decode_head(&mut input, version)?;
         let flow = |input: &mut Input<'_>| match is_10 {
             true => flow_stats::decode_request_10(input),
             false => flow_stats::decode_request_11(input),
@@ -329,7 +324,7 @@ impl MultipartRequest {
                 let next = |input: &mut Input<'_>| TableFeatures::decode(input, version, false);
                 let tables = list(input, next)?;
                 input.skip(input.len())?;
-                Self::TableFeatures { tables, has_more: flags & MORE != 0 }
+                Self::TableFeatures(tables)
             }
             Ok(kind::TABLE_DESC) if version >= OpenFlow14 => Self::TableDesc,
             Ok(kind::QUEUE_DESC) if version >= OpenFlow14 => {
@@ -436,9 +431,8 @@ impl MultipartRequest {
                 head(kind::FLOW_MONITOR);
                 monitors.iter().for_each(|monitor| monitor.put(out, version));
             }
-            Self::TableFeatures { tables, has_more } => {
-                let flags = if *has_more { MORE } else { 0 };
-                put_head(out, kind::TABLE_FEATURES, flags, version);
+            Self::TableFeatures(tables) => {
+                head(kind::TABLE_FEATURES);
                 tables.iter().for_each(|table| table.put(out, version));
             }
             Self::TableDesc => head(kind::TABLE_DESC),

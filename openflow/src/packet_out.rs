@@ -20,7 +20,7 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
     let (in_port, state, len) = if version >= OpenFlow15 {
         let len = input.u16()?;
         input.skip(2)?;
-        let matching = matching::decode_11(&mut input)?;
+        let matching = matching::decode_loosely(&mut input)?;
         let (in_port, state) = pipeline_fields(&matching)?;
         (in_port, state, len)
     } else {
@@ -64,7 +64,7 @@ fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode>
     }
     match rest == PipelineMask::default() {
         true => Ok((matching.key().in_port.get(), state)),
-        false => Err(ErrorCode::BadField),
+        false => Err(ErrorCode::RequestPipelineFieldsOnly),
     }
 }
 

@@ -15,10 +15,14 @@
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
 use crate::header::{HEADER_SIZE, MessageHeader, version_number};
-use crate::message::{OfMessage, is_change};
+use crate::kind::{MessageKind, NoKind};
+use crate::message::OfMessage;
+use crate::multipart::MultipartRequest;
+use crate::request_parts::RequestParts;
 use flow::flow_mod::FlowMod;
 use flow::types::OfVersion;
 use std::ops::Range;
+use std::time::Instant;
 
 /// The type of flow mods (`OFPT_FLOW_MOD`).
 const FLOW_MOD: u8 = 14;
@@ -31,6 +35,11 @@ const NICIRA_FLOW_MOD: [u8; 8] = [0, 0, 0x23, 0x20, 0, 0, 0, 13];
 const ECHO_REQUEST: u8 = 2;
 /// The type of echo replies (`OFPT_ECHO_REPLY`), which are otherwise like the request.
 const ECHO_REPLY: u8 = 3;
+/// The types of HELLOs and errors (`OFPT_HELLO`, `OFPT_ERROR`), which have the version of their sender.
+const HELLO: u8 = 0;
+const ERROR: u8 = 1;
+/// The size of an error's type and code in bytes.
+const ERROR_SIZE: usize = 4;
 
 /// A message of the peer that its receiver has to answer or to carry out.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +98,8 @@ pub struct Session {
     encoding: Option<Encoding>,
     /// See [`Session::set_slave`].
     is_slave: bool,
+    /// Multipart requests of which parts are missing.
+    parts: RequestParts,
     /// Bytes that are not yet a whole message; never more than one message and what came with it.
     received: Vec<u8>,
     /// How many bytes at the front of `received` have been handled.
@@ -106,6 +117,7 @@ impl Session {
             versions: versions.to_vec(),
             encoding: None,
             is_slave: false,
+            parts: RequestParts::default(),
             received: Vec::new(),
             handled: 0,
             unsent: hello,
@@ -157,12 +169,24 @@ impl Session {
         self.is_slave = is_slave;
     }
 
+    /// When [`give_up_late_requests`](Self::give_up_late_requests) has to be called; `None` if no request waits for further parts.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.parts.deadline()
+    }
+
+    /// Refuses multipart requests whose next part does not come.
+    pub fn give_up_late_requests(&mut self, now: Instant) {
+        for latest in self.parts.take_late(now) {
+            self.refuse(ErrorCode::RequestMultipartRequestTimeout, &latest);
+        }
+    }
+
     /// The next message that the receiver has to answer or to carry out; `None` if there is no whole message. HELLO, echo
-    /// requests and messages that cannot be decoded are answered here.
+    /// requests and messages that cannot be decoded are answered here. A multipart request is returned once its last part is there.
     ///
     /// # Errors
     /// The session is over: send what waits to be sent, and close.
-    pub fn next_message(&mut self) -> Result<Option<Incoming>, SessionError> {
+    pub fn next_message(&mut self, now: Instant) -> Result<Option<Incoming>, SessionError> {
         loop {
             let rest = self.received.get(self.handled..).unwrap_or_default();
             let Some(header) = MessageHeader::read(rest) else {
@@ -181,7 +205,7 @@ impl Session {
             };
             let bytes = bytes.to_vec();
             self.handled += len;
-            if let Some(message) = self.handle(header, bytes)? {
+            if let Some(message) = self.handle(header, bytes, now)? {
                 return Ok(Some(message));
             }
         }
@@ -191,6 +215,7 @@ impl Session {
         &mut self,
         header: MessageHeader,
         bytes: Vec<u8>,
+        now: Instant,
     ) -> Result<Option<Incoming>, SessionError> {
         let Some(encoding) = self.encoding else {
             return self.open(header, &bytes).map(|()| None);
@@ -203,13 +228,23 @@ impl Session {
             self.send_encoded(&reply);
             return Ok(None);
         }
-        match OfMessage::decode(&bytes, encoding) {
-            Ok(OfMessage::Hello(_)) => {
-                self.refuse(ErrorCode::BadType, &bytes);
-                Ok(None)
+        // Not answered, so that two peers cannot refuse each other's errors for ever.
+        if header.kind == ERROR && bytes.len() >= HEADER_SIZE + ERROR_SIZE
+            || header.kind == ECHO_REPLY
+        {
+            return Ok(None);
+        }
+        let kind = match check_kind(header, &bytes, encoding.version) {
+            Ok(kind) => kind,
+            Err(code) => {
+                self.refuse(code, &bytes);
+                return Ok(None);
             }
-            // Not answered, so that two peers cannot refuse each other's errors for ever.
-            Ok(OfMessage::Error(_) | OfMessage::EchoReply(_)) => Ok(None),
+        };
+        if kind.is_reply == Some(false) {
+            return Ok(self.handle_multipart(header, &kind, bytes, encoding, now));
+        }
+        match OfMessage::decode(&bytes, encoding) {
             Ok(OfMessage::SetFlowFormat { nxm }) => {
                 self.encoding = Some(Encoding { nxm, ..encoding });
                 Ok(None)
@@ -224,12 +259,37 @@ impl Session {
             }
             Ok(message) => Ok(Some(Incoming { xid, message, bytes })),
             Err(error) => {
-                let is_refused = self.is_slave
-                    && error.0 != ErrorCode::BadLength
-                    && is_change(header.kind, encoding.version);
+                let is_refused = self.is_slave && kind.is_change();
                 let code = if is_refused { ErrorCode::IsSlave } else { error.0 };
                 self.refuse(code, &bytes);
                 Ok(None)
+            }
+        }
+    }
+
+    /// Takes a part of a multipart request. Returns the request once it is whole.
+    fn handle_multipart(
+        &mut self,
+        header: MessageHeader,
+        kind: &MessageKind,
+        bytes: Vec<u8>,
+        encoding: Encoding,
+        now: Instant,
+    ) -> Option<Incoming> {
+        let has_more = encoding.version >= OfVersion::OpenFlow13 && has_more(&bytes);
+        let parts = match self.parts.take(header.xid, kind, has_more, bytes.clone(), now) {
+            Ok(parts) => parts?,
+            Err(code) => {
+                self.refuse(code, &bytes);
+                return None;
+            }
+        };
+        let bytes = parts.first().cloned().unwrap_or_default();
+        match decode_parts(&parts, encoding) {
+            Ok(message) => Some(Incoming { xid: header.xid, message, bytes }),
+            Err(code) => {
+                self.refuse(code, &bytes);
+                None
             }
         }
     }
@@ -296,4 +356,56 @@ impl Session {
     pub fn sent(&mut self, count: usize) {
         self.unsent.drain(..count.min(self.unsent.len()));
     }
+}
+
+/// What kind of message a switch gets, as Open vSwitch looks at it before anything else: version, type, size.
+///
+/// # Errors
+/// The error that the sender should get.
+fn check_kind(
+    header: MessageHeader,
+    bytes: &[u8],
+    version: OfVersion,
+) -> Result<MessageKind, ErrorCode> {
+    if header.kind == HELLO {
+        return Err(ErrorCode::BadType);
+    }
+    if header.version != version_number(version) {
+        return Err(ErrorCode::BadVersion);
+    }
+    let kind = MessageKind::of(bytes).map_err(NoKind::code)?;
+    // A multipart request may be a part without a body.
+    let can_be = kind.is_reply == Some(false) || kind.fits(bytes.len());
+    match (can_be, kind.is_from_switch) {
+        (false, _) => Err(ErrorCode::BadLength),
+        (true, true) => Err(ErrorCode::BadType),
+        (true, false) => Ok(kind),
+    }
+}
+
+/// Whether a multipart request says that another part follows.
+fn has_more(bytes: &[u8]) -> bool {
+    const FLAGS: usize = HEADER_SIZE + 3;
+    bytes.get(FLAGS).is_some_and(|flags| flags & 1 != 0)
+}
+
+/// Decodes a request that came in parts. Only table features and flow monitors can have more than one part with a body.
+fn decode_parts(parts: &[Vec<u8>], encoding: Encoding) -> Result<OfMessage, ErrorCode> {
+    let mut parts =
+        parts.iter().map(|part| OfMessage::decode(part, encoding).map_err(|error| error.0));
+    let mut whole = parts.next().ok_or(ErrorCode::BadLength)??;
+    for part in parts {
+        match (&mut whole, part?) {
+            (
+                OfMessage::MultipartRequest(MultipartRequest::TableFeatures(tables)),
+                OfMessage::MultipartRequest(MultipartRequest::TableFeatures(mut more)),
+            ) => tables.append(&mut more),
+            (
+                OfMessage::MultipartRequest(MultipartRequest::FlowMonitor(monitors)),
+                OfMessage::MultipartRequest(MultipartRequest::FlowMonitor(mut more)),
+            ) => monitors.append(&mut more),
+            _ => return Err(ErrorCode::BadStat),
+        }
+    }
+    Ok(whole)
 }

@@ -86,8 +86,8 @@ impl SwitchFeatures {
 /// The configuration of a switch (`OFPT_SET_CONFIG`, `OFPT_GET_CONFIG_REPLY`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SwitchConfig {
-    /// What happens to IP fragments.
-    pub fragments: Fragments,
+    /// What happens to IP fragments; `None`: they are put together (`OFPC_FRAG_REASM`), which our own bridges do not offer.
+    pub fragments: Option<Fragments>,
     /// How many bytes of a packet that no rule matches go to controllers.
     pub miss_send_len: u16,
     /// Whether controllers get packets whose TTL has run out (`OFPC_INVALID_TTL_TO_CONTROLLER`). OpenFlow 1.3 and later lack
@@ -101,9 +101,10 @@ const INVALID_TTL: u16 = 4;
 impl SwitchConfig {
     pub(crate) fn put(self, out: &mut Encoder, version: OfVersion) {
         let flags = match self.fragments {
-            Fragments::Normal => 0,
-            Fragments::Drop => 1,
-            Fragments::NxMatch => 3,
+            Some(Fragments::Normal) => 0,
+            Some(Fragments::Drop) => 1,
+            None => 2,
+            Some(Fragments::NxMatch) => 3,
         };
         let has_flag = self.invalid_ttl && version <= OpenFlow12;
         out.u16(if has_flag { flags | INVALID_TTL } else { flags });
@@ -114,10 +115,10 @@ impl SwitchConfig {
         let (flags, miss_send_len) = (input.u16()?, input.u16()?);
         let invalid_ttl = flags & INVALID_TTL != 0 && version <= OpenFlow12;
         let fragments = match if invalid_ttl { flags & !INVALID_TTL } else { flags } {
-            // The switch cannot put fragments together (2), which is no error in Open vSwitch.
-            0 | 2 => Fragments::Normal,
-            1 => Fragments::Drop,
-            3 => Fragments::NxMatch,
+            0 => Some(Fragments::Normal),
+            1 => Some(Fragments::Drop),
+            2 => None,
+            3 => Some(Fragments::NxMatch),
             _ => return Err(ErrorCode::ConfigFlags),
         };
         Ok(Self { fragments, miss_send_len, invalid_ttl })

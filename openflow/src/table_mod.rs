@@ -67,7 +67,8 @@ fn put_vacancy(out: &mut Encoder, thresholds: VacancyThresholds, vacancy: u8) {
 /// What the properties of a table say: the flags of eviction, and the thresholds of vacancy events with the vacancy.
 type Properties = (Option<u32>, Option<(VacancyThresholds, u8)>);
 
-fn decode_properties(input: &mut Input<'_>) -> Result<Properties, ErrorCode> {
+/// Reads properties. Those of a request are checked one after the other.
+fn decode_properties(input: &mut Input<'_>, is_request: bool) -> Result<Properties, ErrorCode> {
     let (mut flags, mut vacancy) = (None, None);
     while !input.is_empty() {
         let (kind, mut value) = decode_property(input)?;
@@ -75,8 +76,13 @@ fn decode_properties(input: &mut Input<'_>) -> Result<Properties, ErrorCode> {
             EVICTION_PROPERTY => flags = Some(value.u32()?),
             VACANCY_PROPERTY => {
                 let thresholds = VacancyThresholds { down: value.u8()?, up: value.u8()? };
-                vacancy = Some((thresholds, value.u8()?));
+                let now = value.u8()?;
                 value.skip(1)?;
+                if is_request && (thresholds.down > thresholds.up || thresholds.up > 100 || now > 0)
+                {
+                    return Err(ErrorCode::BadPropertyValue);
+                }
+                vacancy = Some((thresholds, now));
             }
             // As Open vSwitch, which has no error of its own for properties of tables.
             _ => return Err(ErrorCode::BadType),
@@ -107,13 +113,18 @@ pub(crate) fn put_mod(out: &mut Encoder, table_mod: &TableMod, version: OfVersio
 }
 
 pub(crate) fn decode_mod(mut input: Input<'_>, version: OfVersion) -> Result<TableMod, ErrorCode> {
-    let table = match input.u8()? {
+    let number = input.u8()?;
+    input.skip(3)?;
+    let config = input.u32()?;
+    let properties = match version < OpenFlow14 {
+        true => Properties::default(),
+        false => decode_properties(&mut input, true)?,
+    };
+    let table = match number {
         EVERY_TABLE => None,
         // Open vSwitch has an internal table there, which nobody may change.
         number => Some(TableId::new(number).ok_or(ErrorCode::TableModPermission)?),
     };
-    input.skip(3)?;
-    let config = input.u32()?;
     let mut table_mod = TableMod { table, ..TableMod::default() };
     if version < OpenFlow14 {
         if !input.is_empty() {
@@ -124,11 +135,7 @@ pub(crate) fn decode_mod(mut input: Input<'_>, version: OfVersion) -> Result<Tab
         }
         return Ok(table_mod);
     }
-    let (eviction_flags, vacancy) = decode_properties(&mut input)?;
-    if vacancy.is_some_and(|(VacancyThresholds { down, up }, now)| down > up || up > 100 || now > 0)
-    {
-        return Err(ErrorCode::BadPropertyValue);
-    }
+    let (eviction_flags, vacancy) = properties;
     table_mod.eviction = Some(config & EVICTION != 0);
     table_mod.eviction_flags = eviction_flags;
     let thresholds = vacancy.map(|(thresholds, _)| thresholds).unwrap_or_default();
@@ -160,7 +167,7 @@ impl TableDesc {
         let table = TableId::new(entry.u8()?).ok_or(ErrorCode::BadTableId)?;
         entry.skip(1)?;
         let config = entry.u32()?;
-        let (eviction_flags, vacancy) = decode_properties(&mut entry)?;
+        let (eviction_flags, vacancy) = decode_properties(&mut entry, false)?;
         Ok(Self {
             table,
             eviction: config & EVICTION != 0,

@@ -539,8 +539,8 @@ proptest! {
         bytes[at] = byte;
         let mut session = Session::new(&[version]);
         session.receive(&OfMessage::Hello(vec![version]).encode(encoding(version), 1));
-        prop_assert_eq!(session.next_message().unwrap(), None);
+        prop_assert_eq!(session.next_message(std::time::Instant::now()).unwrap(), None);
         session.receive(&bytes);
-        let _ = session.next_message();
+        let _ = session.next_message(std::time::Instant::now());
     }
 }

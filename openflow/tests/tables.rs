@@ -209,10 +209,7 @@ fn table_features_need_all_properties_or_in_1_5_none() {
     };
     check(
         &request(6, 80, &head("0040", "")).replace("0040 02 00", "0040 02 01"),
-        &OfMessage::MultipartRequest(MultipartRequest::TableFeatures {
-            tables: vec![features],
-            has_more: false,
-        }),
+        &OfMessage::MultipartRequest(MultipartRequest::TableFeatures(vec![features])),
     );
 }
 
@@ -307,7 +304,7 @@ proptest! {
                 FeaturesCommand::Disable,
             ][command];
         }
-        let request = MultipartRequest::TableFeatures { tables: vec![table.clone(); 2], has_more: true };
+        let request = MultipartRequest::TableFeatures(vec![table.clone(); 2]);
         let request = OfMessage::MultipartRequest(request);
         prop_assert_eq!(pass(&request, version), request);
         let reply = OfMessage::MultipartReply(MultipartReply::TableFeatures(vec![table]), false);

@@ -163,7 +163,7 @@ impl Client {
     /// Asks for packet-ins in a form, as `ovs-ofctl monitor` does.
     fn monitor(&mut self, form: PacketInForm, invalid_ttl: bool) {
         self.send(&OfMessage::SetPacketInFormat(form));
-        let fragments = Fragments::Normal;
+        let fragments = Some(Fragments::Normal);
         let config = SwitchConfig { fragments, miss_send_len: 128, invalid_ttl };
         self.send(&OfMessage::SetConfig(config));
         assert_eq!(self.barrier(), []);

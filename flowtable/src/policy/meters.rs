@@ -180,14 +180,17 @@ impl Meters {
         if !id.is_valid() {
             return Err(FlowModError::InvalidMeter(id));
         }
+        if meter.bands.len() > MAX_BANDS {
+            return Err(FlowModError::TooManyBands { meter: id, bands: meter.bands.len() });
+        }
         match self.get(id, version) {
             Some(_) if is_new => return Err(FlowModError::MeterExists(id)),
             None if !is_new => return Err(FlowModError::NoSuchMeter(id)),
             None if self.0.len() >= MAX_METERS => return Err(FlowModError::TooManyMeters(id)),
             _ => {}
         }
-        if meter.bands.len() > MAX_BANDS {
-            return Err(FlowModError::TooManyBands { meter: id, bands: meter.bands.len() });
+        if meter.bands.is_empty() {
+            return Err(FlowModError::MeterWithoutBands(id));
         }
         if meter.bands.iter().any(|band| band.rate == 0) {
             return Err(FlowModError::BandWithoutRate(id));

@@ -135,6 +135,10 @@ pub enum FlowModError {
         /// The number of bands that were asked for.
         bands: usize,
     },
+    /// The meter with this number was to have no band. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code
+    /// `OFPMMFC_OUT_OF_BANDS`, as Open vSwitch answers.
+    #[error("meter {0} has no band: add one, for example bands=type=drop,rate=1000")]
+    MeterWithoutBands(MeterId),
     /// A band of the meter with this number has the rate 0. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code
     /// `OFPMMFC_BAD_RATE`.
     #[error("meter {0}: the rate of a band is at least 1")]

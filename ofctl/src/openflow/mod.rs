@@ -27,8 +27,8 @@ use channel::Channel;
 use control::{Reason, Refusal};
 use flow::text::{NoPortNames, PortNames, Protocols};
 use flow::types::OfPort;
-use oftext::{MessageKind, Printer};
-use openflow::{ErrorCode, MessageHeader};
+use oftext::Printer;
+use openflow::{ErrorCode, MessageHeader, MessageKind};
 use place::Place;
 use serde::Serialize;
 

@@ -3,6 +3,7 @@
 
 use super::Call;
 use super::channel::Channel;
+use crate::bridges::REASSEMBLE;
 use crate::output::{print, print_json};
 use crate::{Outcome, connect};
 use anyhow::{Context, bail};
@@ -53,7 +54,7 @@ pub(super) fn configuration(channel: &mut Channel) -> anyhow::Result<SwitchConfi
 /// Carries out the verb `get-frags`.
 pub(super) fn get_fragments(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(0, 0)?;
-    let frags = configuration(&mut channel)?.fragments.name();
+    let frags = configuration(&mut channel)?.fragments.map_or(REASSEMBLE, Fragments::name);
     #[derive(Serialize)]
     struct Handling {
         frags: &'static str,
@@ -68,8 +69,10 @@ pub(super) fn get_fragments(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 /// Carries out the verb `set-frags`.
 pub(super) fn set_fragments(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     call.expect(1, 1)?;
-    let Some(fragments) = Fragments::ALL.into_iter().find(|f| f.name() == call.words[0]) else {
-        return Err(connect::wrong_usage(call.options));
+    let known = Fragments::ALL.into_iter().find(|fragments| fragments.name() == call.words[0]);
+    let fragments = match known {
+        None if call.words[0] != REASSEMBLE => return Err(connect::wrong_usage(call.options)),
+        fragments => fragments,
     };
     let mut channel = call.open(1, 1)?;
     let config = SwitchConfig { fragments, ..configuration(&mut channel)? };
@@ -80,7 +83,7 @@ pub(super) fn set_fragments(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
         bail!(
             "{}: setting fragment handling mode failed (this switch probably doesn't support mode \"{}\")",
             call.place.name,
-            fragments.name()
+            call.words[0]
         );
     }
     done(call)

@@ -165,7 +165,7 @@ fn description(channel: &mut Channel, table: TableId) -> anyhow::Result<Option<T
 
 /// A request for the features of all tables.
 fn asking_for_features() -> OfMessage {
-    let request = MultipartRequest::TableFeatures { tables: Vec::new(), has_more: false };
+    let request = MultipartRequest::TableFeatures(Vec::new());
     OfMessage::MultipartRequest(request)
 }
 

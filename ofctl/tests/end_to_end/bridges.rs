@@ -275,8 +275,12 @@ fn a_bridge_is_told_what_to_do_with_fragments() {
     let text = trace(&bench);
     assert!(text.contains("the fragment handling mode is \"drop\""), "{text}");
     let (status, message) = refused(&bench, &["set-frags", "reassemble"]);
+    assert_eq!(status, 1);
+    assert!(message.contains("this switch has no mode \"reassemble\""), "{message}");
+    let (status, message) = refused(&bench, &["set-frags", "keep"]);
     assert_eq!(status, 2);
-    assert!(message.starts_with("\"reassemble\" must be normal, drop or nx-match"), "{message}");
+    assert!(message.starts_with("\"keep\" must be normal, drop or nx-match"), "{message}");
+    assert_eq!(bench.ok(&["get-frags"]), "drop\n");
     bench.ok(&["set-frags", "normal"]);
     assert!(!bench.ok(&["show-config"]).contains("frags"));
 }

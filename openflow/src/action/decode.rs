@@ -411,10 +411,11 @@ impl Reading {
         let id = header.field.ok_or(ErrorCode::BadSetType)?;
         let (def, legal) = (id.def(), id.full_mask());
         let size = def.wire_len();
-        if header.size != size << u8::from(header.has_mask) {
+        let shift = u8::from(header.has_mask);
+        if header.size != size << shift {
             // As in Open vSwitch, a field without a value is no field.
-            let is_named = header.size > 0;
-            return Err(if is_named { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
+            let has_value = header.size >> shift > 0;
+            return Err(if has_value { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
         }
         let mut entry = input.part(header.size, ErrorCode::BadMatchLength)?;
         let value = entry.integer(size)?;

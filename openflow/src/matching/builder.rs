@@ -13,8 +13,15 @@ pub(super) struct MatchBuilder {
 }
 
 impl MatchBuilder {
-    /// Adds a field, with the checks that Open vSwitch makes for extensible matches.
-    pub(super) fn add(&mut self, field: FieldId, value: u128, mask: u128) -> Result<(), ErrorCode> {
+    /// Adds a field, with the checks that Open vSwitch makes for extensible matches. Only if `is_strict`, the match has to have what
+    /// the field needs.
+    pub(super) fn add(
+        &mut self,
+        field: FieldId,
+        value: u128,
+        mask: u128,
+        is_strict: bool,
+    ) -> Result<(), ErrorCode> {
         let def = field.def();
         let legal = field.full_mask();
         if value & !mask != 0 {
@@ -32,7 +39,7 @@ impl MatchBuilder {
         if field.get_mask(&self.mask) != 0 {
             return Err(ErrorCode::DuplicateField);
         }
-        if !def.prerequisite.implied_by(&self.key, &self.mask) {
+        if is_strict && !def.prerequisite.implied_by(&self.key, &self.mask) {
             return Err(ErrorCode::BadPrerequisite);
         }
         if bits != 0 {

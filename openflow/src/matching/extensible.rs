@@ -154,7 +154,19 @@ impl Fields<'_> {
 
 /// Reads the fields of a match up to the end of `input`, and the filter for cookies that Nicira's messages have among
 /// the fields.
-pub(crate) fn decode(mut input: Input<'_>) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
+pub(crate) fn decode(input: Input<'_>) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
+    decode_fields(input, true)
+}
+
+/// As [`decode`], but ignores fields that are not known, and what fields need.
+pub(crate) fn decode_loosely(input: Input<'_>) -> Result<Match, ErrorCode> {
+    decode_fields(input, false).map(|(matching, _)| matching)
+}
+
+fn decode_fields(
+    mut input: Input<'_>,
+    is_strict: bool,
+) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
     let mut builder = MatchBuilder::default();
     let mut cookie = None;
     while !input.is_empty() {
@@ -174,15 +186,20 @@ pub(crate) fn decode(mut input: Input<'_>) -> Result<(Match, Option<CookieFilter
         if (header.class, header.number, header.size) == PACKET_TYPE && value.u32()? == ETHERNET {
             continue;
         }
-        let field = header.field.ok_or(ErrorCode::BadField)?;
+        // The length is part of what names a field.
+        let field = header.field.filter(|field| {
+            size == field.def().wire_len() && size << u8::from(header.has_mask) == header.size
+        });
+        let Some(field) = field else {
+            if is_strict {
+                return Err(ErrorCode::BadField);
+            }
+            continue;
+        };
         let def = field.def();
-        if size != def.wire_len() || size << u8::from(header.has_mask) != header.size {
-            // The length is part of what names a field.
-            return Err(ErrorCode::BadField);
-        }
         let bits = value.integer(size)?;
         let mask = if header.has_mask { value.integer(size)? } else { def.whole };
-        builder.add(field, bits, mask)?;
+        builder.add(field, bits, mask, is_strict)?;
     }
     Ok((builder.build(), cookie))
 }

@@ -43,7 +43,8 @@ impl FieldHeader {
         let (has_mask, number) = (number & 1 != 0, number >> 1);
         let (experimenter, size) = match class {
             EXPERIMENTER_CLASS => {
-                (input.u32()?, size.checked_sub(4).ok_or(ErrorCode::BadMatchLength)?)
+                let size = size.checked_sub(4).ok_or(ErrorCode::BadMatchLength)?;
+                (input.u32()?, size)
             }
             _ => (0, size),
         };

@@ -55,6 +55,23 @@ pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
     }
 }
 
+/// Reads a list of fields with its type and its length, as [`decode_11`], but ignores fields that are not known, and what fields need:
+/// the fields that come with a packet-out.
+pub(crate) fn decode_loosely(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
+    let mut header = input.part(HEADER_SIZE.min(input.len()), ErrorCode::BadMatchLength)?;
+    let (kind, len) = (header.u16()?, usize::from(header.u16()?));
+    let size = len.checked_sub(HEADER_SIZE).ok_or(ErrorCode::BadMatchLength)?;
+    if kind != OXM {
+        return Err(ErrorCode::BadMatchType);
+    }
+    if len.next_multiple_of(8) - HEADER_SIZE > input.len() {
+        return Err(ErrorCode::BadMatchLength);
+    }
+    let fields = input.part(size, ErrorCode::BadMatchLength)?;
+    input.skip_padding(len);
+    extensible::decode_loosely(fields)
+}
+
 /// Writes the match of a request of OpenFlow 1.1 or later.
 pub(crate) fn put_11(out: &mut Encoder, matching: &Match, version: OfVersion) {
     if version > OfVersion::OpenFlow11 {

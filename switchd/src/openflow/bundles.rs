@@ -7,7 +7,9 @@ use super::flow_mods::check_flow_mod;
 use super::{port_mods, refuse};
 use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
-use openflow::{BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, OfMessage, PortMod};
+use openflow::{
+    BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, MessageKind, OfMessage, PortMod,
+};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -168,8 +170,9 @@ impl Bundles {
         if header.xid != xid {
             return Err(ErrorCode::BundleBadXid);
         }
-        if header.version != encoding.version as u8 + 1 {
-            return Err(ErrorCode::BundleVersion);
+        // What Open vSwitch does not know, or what has a wrong size, cannot be part of a bundle.
+        if !MessageKind::of(&message).is_ok_and(|kind| kind.fits(message.len())) {
+            return Err(ErrorCode::BundleUnsupported);
         }
         match OfMessage::decode(&message, encoding).map_err(|error| error.0)? {
             OfMessage::FlowMod(flow_mod) => check_flow_mod(&flow_mod, encoding.version)?,

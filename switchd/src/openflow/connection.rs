@@ -63,12 +63,14 @@ pub(super) fn serve(
     let mut buffer = vec![0; READ_SIZE];
     wire.flush()?;
     loop {
-        let deadline = [silence.deadline(), peer.deadline()].into_iter().flatten().min();
+        let deadlines = [silence.deadline(), peer.deadline(), wire.session.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         if wire.wait(deadline)? {
             return Ok(());
         }
         silence.check(&mut wire)?;
         peer.give_up_idle_bundles(&mut wire);
+        wire.session.give_up_late_requests(Instant::now());
         let Some(on) = switch.on(bridge) else {
             return wire.flush();
         };
@@ -351,7 +353,7 @@ impl Wire<'_> {
     fn next_message(&mut self) -> Result<Option<openflow::Incoming>, SessionError> {
         let before = self.session.encoding();
         self.session.set_slave(self.member.settings().role == ControllerRole::Slave);
-        let next = self.session.next_message();
+        let next = self.session.next_message(Instant::now());
         let encoding = self.session.encoding();
         if encoding != before {
             self.member.change_settings(|settings| settings.encoding = encoding);

@@ -25,7 +25,9 @@ pub(crate) fn error_code(error: &FlowModError) -> ErrorCode {
         FlowModError::MeterExists(_) => ErrorCode::MeterExists,
         FlowModError::NoSuchMeter(_) => ErrorCode::UnknownMeter,
         FlowModError::TooManyMeters(_) => ErrorCode::OutOfMeters,
-        FlowModError::TooManyBands { .. } => ErrorCode::OutOfBands,
+        FlowModError::TooManyBands { .. } | FlowModError::MeterWithoutBands(_) => {
+            ErrorCode::OutOfBands
+        }
         FlowModError::BandWithoutRate(_) => ErrorCode::BadRate,
         _ => ErrorCode::FlowModUnknown,
     }

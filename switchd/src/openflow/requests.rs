@@ -45,8 +45,6 @@ pub(super) struct Peer {
     /// What the rest of the switch knows of this connection.
     member: Arc<Member>,
     bundles: Bundles,
-    /// The tables of a request for table features whose last part has not come yet.
-    features: Vec<TableFeatures>,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
     packet_outs: PacketOuts,
@@ -91,8 +89,7 @@ impl Peer {
     /// A peer that has said nothing yet.
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
         let bundles = Bundles::default();
-        let (features, packet_outs) = (Vec::new(), PacketOuts::default());
-        Self { hub, member, bundles, features, has_changed: false, packet_outs }
+        Self { hub, member, bundles, has_changed: false, packet_outs: PacketOuts::default() }
     }
 
     /// When a bundle will have been idle for too long; `None` if there is no bundle.
@@ -246,8 +243,8 @@ impl Peer {
                 wire.send(&OfMessage::TlvTableReply(table), xid);
                 Ok(())
             }
-            OfMessage::MultipartRequest(MultipartRequest::TableFeatures { tables, has_more }) => {
-                return self.table_features(on, (tables, has_more), encoding, xid, &bytes, wire);
+            OfMessage::MultipartRequest(MultipartRequest::TableFeatures(tables)) => {
+                return self.table_features(on, &tables, encoding, xid, &bytes, wire);
             }
             // Rules always have ages.
             OfMessage::FlowAge => Ok(()),
@@ -324,7 +321,7 @@ impl Peer {
 
     fn config(&self, on: &OnBridge<'_>) -> SwitchConfig {
         let MemberSettings { miss_send_len, invalid_ttl, .. } = self.member.settings();
-        SwitchConfig { fragments: on.bridge().fragments(), miss_send_len, invalid_ttl }
+        SwitchConfig { fragments: Some(on.bridge().fragments()), miss_send_len, invalid_ttl }
     }
 
     fn set_config(&mut self, on: &OnBridge<'_>, config: SwitchConfig) -> Result<(), ErrorCode> {
@@ -342,37 +339,28 @@ impl Peer {
         self.hub.publish();
         // As in Open vSwitch, a slave chooses for itself, but not for the bridge.
         let is_slave = self.member.settings().role == ControllerRole::Slave;
-        if on.bridge().fragments() != config.fragments && !is_slave {
-            let changed = on.change_bridge(&on.name(), |bridge| bridge.frags = config.fragments);
+        // Nor is it an error there to ask for fragments to be put together, which changes nothing.
+        let wanted = config.fragments.filter(|_| !is_slave);
+        if let Some(fragments) = wanted.filter(|wanted| *wanted != on.bridge().fragments()) {
+            let changed = on.change_bridge(&on.name(), |bridge| bridge.frags = fragments);
             changed.map_err(|_| ErrorCode::ConfigFlags)?;
             self.has_changed = true;
         }
         Ok(())
     }
 
-    /// Collects the parts of a request for table features, and carries the request out once it is whole.
+    /// Carries out a request for table features.
     fn table_features(
         &mut self,
         on: &OnBridge<'_>,
-        (mut part, has_more): (Vec<TableFeatures>, bool),
+        wanted: &[TableFeatures],
         encoding: Encoding,
         xid: u32,
         bytes: &[u8],
         wire: &mut Wire<'_>,
     ) -> io::Result<()> {
-        self.features.append(&mut part);
-        if self.features.len() > TableId::COUNT {
-            // A table is given twice.
-            self.features.clear();
-            wire.refuse(ErrorCode::FeaturesDuplicate, bytes);
-            return Ok(());
-        }
-        if has_more {
-            return Ok(());
-        }
-        let wanted = std::mem::take(&mut self.features);
         if !wanted.is_empty() {
-            if let Err(code) = tables::rename(on, &wanted) {
+            if let Err(code) = tables::rename(on, wanted) {
                 wire.refuse(code, bytes);
                 return Ok(());
             }
@@ -446,7 +434,7 @@ impl Peer {
 
 /// Whether a message changes something, which a slave must not.
 fn is_change(message: &OfMessage) -> bool {
-    if let OfMessage::MultipartRequest(MultipartRequest::TableFeatures { tables, .. }) = message {
+    if let OfMessage::MultipartRequest(MultipartRequest::TableFeatures(tables)) = message {
         return !tables.is_empty();
     }
     matches!(
@@ -522,7 +510,7 @@ fn multipart(
         MultipartRequest::MeterFeatures => {
             Ok(MultipartReply::MeterFeatures(MeterFeatures::OF_THIS_SWITCH))
         }
-        MultipartRequest::TableFeatures { .. } => return tables::features(on, encoding, xid, wire),
+        MultipartRequest::TableFeatures(_) => return tables::features(on, encoding, xid, wire),
         MultipartRequest::TableDesc => Ok(MultipartReply::TableDesc(tables::descs(on))),
         MultipartRequest::Desc => Ok(MultipartReply::Desc(Box::new(SwitchDesc {
             manufacturer: "switchd".to_owned(),

@@ -18,6 +18,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// The readers of a bridge's messages.
 #[derive(Debug, Default)]
@@ -161,7 +162,7 @@ fn copy(transport: &mut dyn Transport, snooper: &Snooper, end: BorrowedFd<'_>) -
             Err(error) => return Err(error),
         }
         // Whatever a reader asks for, it gets no answer but to its HELLO and to echo requests.
-        while session.next_message().map_err(io::Error::other)?.is_some() {}
+        while session.next_message(Instant::now()).map_err(io::Error::other)?.is_some() {}
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
     ("restart::a_monitor_goes_on_with_the_next_process", monitor_goes_on),
@@ -100,7 +100,7 @@ impl OpenFlowClient {
         client.flush()?;
         while client.session.encoding().is_none() {
             client.receive()?;
-            let greeted = client.session.next_message()?;
+            let greeted = client.session.next_message(Instant::now())?;
             ensure!(greeted.is_none(), "{greeted:?} instead of a hello");
         }
         Ok(client)
@@ -138,7 +138,7 @@ impl OpenFlowClient {
         self.session.send(&OfMessage::BarrierRequest, 4);
         self.flush()?;
         loop {
-            match self.session.next_message()?.map(|incoming| incoming.message) {
+            match self.session.next_message(Instant::now())?.map(|incoming| incoming.message) {
                 Some(OfMessage::BarrierReply) => return Ok(()),
                 Some(OfMessage::BundleControl(_)) => {}
                 Some(other) => anyhow::bail!("{other:?} instead of a reply"),
