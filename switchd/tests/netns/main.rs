@@ -30,6 +30,8 @@ mod taps;
 mod traffic;
 mod trouble;
 mod tunnels;
+mod tunnels_life;
+mod tunnels_ovs;
 mod upgrade;
 mod vlans;
 mod workers;
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         traffic::TESTS,
         trouble::TESTS,
         tunnels::TESTS,
+        tunnels_life::TESTS,
+        tunnels_ovs::TESTS,
         upgrade::TESTS,
         vlans::TESTS,
         workers::TESTS,

@@ -29,17 +29,17 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Bytes of a TCP transfer: some hundred large frames.
-const TRANSFER: u64 = 8 << 20;
+pub(crate) const TRANSFER: u64 = 8 << 20;
 
 /// A machine: a network of its own, in which the switch runs, and a host at the switch's port.
-struct Site {
-    underlay: Namespace,
-    host: Host,
-    daemon: Option<Daemon>,
+pub(crate) struct Site {
+    pub(crate) underlay: Namespace,
+    pub(crate) host: Host,
+    pub(crate) daemon: Option<Daemon>,
 }
 
 impl Site {
-    fn new(number: u8, mtu: Option<u32>) -> anyhow::Result<Self> {
+    pub(crate) fn new(number: u8, mtu: Option<u32>) -> anyhow::Result<Self> {
         let underlay = Namespace::new()?;
         let plan = HostPlan { number, mtu };
         let host = underlay.run(|| Host::on_veth(plan, "host"))??;
@@ -47,18 +47,18 @@ impl Site {
     }
 
     /// Starts the switch, with the host's port and further arguments.
-    fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+    pub(crate) fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let arguments: Vec<&str> = ["--port", "host"].iter().chain(arguments).copied().collect();
         self.daemon = Some(self.underlay.run(|| Daemon::start(Path::new(SWITCHD), &arguments))??);
         Ok(())
     }
 
-    fn daemon(&self) -> anyhow::Result<&Daemon> {
+    pub(crate) fn daemon(&self) -> anyhow::Result<&Daemon> {
         self.daemon.as_ref().context("the switch was started")
     }
 
     /// Whatever came in at the switch went out or was dropped, and what was dropped has no other reasons than these.
-    fn is_conserved(&self, reasons: &[&str]) -> anyhow::Result<()> {
+    pub(crate) fn is_conserved(&self, reasons: &[&str]) -> anyhow::Result<()> {
         let mut client = self.daemon()?.client()?;
         let mut seen = String::new();
         eventually("whatever came in has gone out or was dropped", || {
@@ -76,21 +76,31 @@ impl Site {
 }
 
 /// Two machines, at the ends of a cable: 192.0.2.1 and 2001:db8::1, 192.0.2.2 and 2001:db8::2.
-fn two_sites(mtu: Option<u32>) -> anyhow::Result<(Site, Site)> {
-    let (a, b) = (Site::new(1, mtu)?, Site::new(2, mtu)?);
-    let spec = LinkSpec { up: true, ..LinkSpec::default() };
-    let far = LinkSpec { netns: Some(&b.underlay), ..spec.clone() };
-    a.underlay.run(|| Netlink::open()?.create_veth("under", &spec, "under", &far))??;
+pub(crate) fn two_sites(mtu: Option<u32>) -> anyhow::Result<(Site, Site)> {
+    let (a, b) = joined_sites(mtu, None)?;
     for (site, number) in [(&a, 1), (&b, 2)] {
-        give_addresses(&site.underlay, number)?;
+        give_addresses(&site.underlay, "under", number)?;
     }
     Ok((a, b))
 }
 
-fn give_addresses(underlay: &Namespace, number: u8) -> anyhow::Result<()> {
+/// Two machines at the ends of a cable whose device `under` has this MTU, without addresses.
+pub(crate) fn joined_sites(
+    mtu: Option<u32>,
+    of_cable: Option<u32>,
+) -> anyhow::Result<(Site, Site)> {
+    let (a, b) = (Site::new(1, mtu)?, Site::new(2, mtu)?);
+    let spec = LinkSpec { up: true, mtu: of_cable, ..LinkSpec::default() };
+    let far = LinkSpec { netns: Some(&b.underlay), ..spec.clone() };
+    a.underlay.run(|| Netlink::open()?.create_veth("under", &spec, "under", &far))??;
+    Ok((a, b))
+}
+
+/// Gives a device of the machine the addresses 192.0.2.NUMBER and 2001:db8::NUMBER.
+pub(crate) fn give_addresses(underlay: &Namespace, device: &str, number: u8) -> anyhow::Result<()> {
     underlay.run(|| {
         let mut netlink = Netlink::open()?;
-        let index = netlink.link("under")?.index;
+        let index = netlink.link(device)?.index;
         netlink.add_address(index, IpAddr::from([192, 0, 2, number]), 24)?;
         netlink.add_address(index, format!("2001:db8::{number}").parse()?, 64)?;
         Ok(())
@@ -98,7 +108,7 @@ fn give_addresses(underlay: &Namespace, number: u8) -> anyhow::Result<()> {
 }
 
 /// Ping, TCP both ways and UDP with fragments reach from one host to the other, over both versions of IP.
-fn all_traffic(a: &Host, b: &Host) -> anyhow::Result<()> {
+pub(crate) fn all_traffic(a: &Host, b: &Host) -> anyhow::Result<()> {
     for (from, to) in [(a, b), (b, a)] {
         for address in [IpAddr::from(to.v4()), IpAddr::from(to.v6())] {
             let report = Ping::brief(address).run(from.namespace())?;
@@ -124,7 +134,8 @@ fn carry(a_port: &str, b_port: &str, mtu: Option<u32>) -> anyhow::Result<()> {
 }
 
 /// Frames that hosts send before all ports are up, for hosts that are gone, and of protocols that hosts try beside ours.
-const REASONS: [&str; 4] = ["tx_link_down", "no_flood_target", "same_port", "reserved_multicast"];
+pub(crate) const REASONS: [&str; 4] =
+    ["tx_link_down", "no_flood_target", "same_port", "reserved_multicast"];
 
 fn logs(a: &Site, b: &Site) -> String {
     let log = |site: &Site| site.daemon().map(|daemon| daemon.log()).unwrap_or_default();
@@ -343,7 +354,7 @@ fn sites_on_a_network(count: u8) -> anyhow::Result<(Namespace, Vec<Site>)> {
             netlink.create_veth(&near, &up, "under", &far)?;
             let index = netlink.link(&near)?.index;
             netlink.set_master(index, Some(bridge))?;
-            give_addresses(&site.underlay, number)?;
+            give_addresses(&site.underlay, "under", number)?;
         }
         Ok(())
     })??;
