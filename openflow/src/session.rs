@@ -96,7 +96,7 @@ pub struct Session {
     versions: Vec<OfVersion>,
     /// `None` until the peer's HELLO.
     encoding: Option<Encoding>,
-    /// See [`Session::set_slave`].
+    /// The peer may not change anything, by its role; see [`Session::set_slave`].
     is_slave: bool,
     /// Multipart requests of which parts are missing.
     parts: RequestParts,

@@ -26,6 +26,7 @@ mod recirculation;
 mod rules;
 mod sets;
 mod setup;
+mod two_workers;
 mod workers;
 
 use anyhow::ensure;

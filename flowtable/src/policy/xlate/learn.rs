@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Timeouts of a rule that the end of a TCP connection shortens.
 #[derive(Clone, Debug)]
 pub struct ShortenedTimeouts {
-    /// The rule.
+    /// The rule, whose packet ended the connection.
     pub rule: Arc<Rule>,
     /// The new idle timeout in seconds, if it is shorter than the rule's; 0 leaves that as it is.
     pub idle: u16,
